@@ -1,0 +1,29 @@
+//! The world's faults: what was being done, to what, and whether trying again can help.
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The user's configuration cannot work as it stands (exit 2): no such topic, no file matches, a wrong type.
+    #[error("{0}")]
+    Config(String),
+    /// Records that are needed are gone or never were (exit 3).
+    #[error("{0}")]
+    Gap(String),
+    /// A pinned history file changed or went away while it was needed (exit 3).
+    #[error("{0}")]
+    Changed(String),
+    /// Something outside failed: what was being done and to what.
+    #[error("{doing}: {cause}")]
+    World { doing: String, cause: String, transient: bool },
+}
+
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    pub fn world(doing: impl Into<String>, cause: impl std::fmt::Display) -> Error {
+        Error::World { doing: doing.into(), cause: cause.to_string(), transient: false }
+    }
+
+    pub fn transient(doing: impl Into<String>, cause: impl std::fmt::Display) -> Error {
+        Error::World { doing: doing.into(), cause: cause.to_string(), transient: true }
+    }
+}

@@ -1,0 +1,54 @@
+//! Records: what a history or a stream hands on, decoded to the columns that the job uses, in log order.
+
+use std::sync::Arc;
+
+use arrow::array::{BinaryArray, RecordBatch};
+use arrow::buffer::BooleanBuffer;
+use arrow::datatypes::SchemaRef;
+
+/// The columns that the job uses of a source, in this order, with their types. Timestamps are always
+/// `Timestamp(Microsecond, "UTC")`, floored; floats come without -0.0 and with one NaN.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    pub schema: SchemaRef,
+    /// The unit of integer times in JSON, in nanoseconds: 1_000_000 for `ms`.
+    pub time_unit_ns: i64,
+}
+
+/// A run of records of one partition (of a stream), or of one piece of a history. All parts have one entry a record.
+#[derive(Clone, Debug)]
+pub struct Records {
+    /// The wanted columns, null where a field is null, missing or did not decode.
+    pub batch: RecordBatch,
+    /// By wanted column: the records whose field is there but did not decode. `None`: every one did.
+    pub undecoded: Vec<Option<BooleanBuffer>>,
+    /// The records that are no JSON object in UTF-8 at all. `None`: there is none.
+    pub malformed: Option<BooleanBuffer>,
+    /// Streams: the partition, and each record's offset, ascending.
+    pub partition: Option<i32>,
+    pub offsets: Option<Arc<[i64]>>,
+    /// Kafka: each record's timestamp in microseconds (`i64::MIN` where a record has none).
+    pub stamps: Option<Arc<[i64]>>,
+    pub payload: Payload,
+    /// About how many bytes these records hold in memory: what a reader's credits are counted in.
+    pub bytes: usize,
+}
+
+/// What a dead letter quotes.
+#[derive(Clone, Debug)]
+pub enum Payload {
+    /// The record as it was read.
+    Raw(BinaryArray),
+    /// A Parquet row: its JSON is made from the batch.
+    Row,
+}
+
+impl Records {
+    pub fn len(&self) -> usize {
+        self.batch.num_rows()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}

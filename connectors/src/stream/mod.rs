@@ -1,0 +1,69 @@
+//! A stream: partitions of records with offsets, that go on while they are read.
+
+pub mod jsonl;
+pub mod kafka;
+
+use crate::{Records, Result, Wanted};
+
+/// What a partition holds now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    pub partition: i32,
+    /// The first offset still held.
+    pub earliest: i64,
+    /// One past the last offset.
+    pub end: i64,
+}
+
+/// Where reading starts (inclusive).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Start {
+    pub partition: i32,
+    pub offset: i64,
+}
+
+/// For planning. All methods block (with a deadline of their own) and say what they were doing when they fail.
+pub trait Stream: Send + Sync {
+    /// How messages name it: `topic transactions`.
+    fn name(&self) -> String;
+
+    /// By partition, ascending.
+    fn bounds(&self) -> Result<Vec<Bounds>>;
+
+    /// By partition, ascending: the first offset whose record's timestamp is at or after `from_us`, `None` where the broker
+    /// knows no later stamp (then every record held must be looked at).
+    fn offsets_at(&self, from_us: i64) -> Result<Vec<Option<i64>>>;
+
+    /// Whether record timestamps are the broker's own (`message.timestamp.type=LogAppendTime`).
+    fn stamped_by_broker(&self) -> Result<bool>;
+
+    /// How long the stream keeps records by time alone, if it does (`retention.ms`), in microseconds.
+    fn retention_us(&self) -> Result<Option<i64>>;
+
+    /// A reader of these partitions from these offsets on. One a worker; partitions are disjoint between workers.
+    fn reader(&self, starts: &[Start], wanted: &Wanted) -> Result<Box<dyn Reader>>;
+}
+
+/// Reads some partitions of a stream. Lives on one thread and never blocks; a broker that goes away is waited for
+/// (logged once, and again when it is back).
+pub trait Reader: Send {
+    /// The next records of this partition, in order, of about `bytes_max` bytes at most (at least one record, if one is
+    /// there). `None`: nothing there now. A start that retention has removed before it was read is `Error::Gap`.
+    fn poll(&mut self, partition: i32, bytes_max: usize) -> Result<Option<Records>>;
+
+    /// The next offset that `poll` would return: past every record returned and every offset known to hold none.
+    fn position(&self, partition: i32) -> i64;
+
+    /// The wall-clock time (us) at which the broker last confirmed that nothing lies at or past `position`: a request sent
+    /// at that time was answered so. `None`: not at the end, or not known.
+    fn end_confirmed(&mut self, partition: i32) -> Option<i64>;
+
+    /// The end last seen (one past the last offset), for lag. `None`: not known yet.
+    fn end(&self, partition: i32) -> Option<i64>;
+
+    /// Records without a value (tombstones) passed over so far.
+    fn tombstones(&self) -> u64;
+
+    /// Called from another thread when there may be something to poll.
+    fn on_ready(&mut self, wake: Box<dyn Fn() + Send + Sync>);
+}

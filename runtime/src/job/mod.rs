@@ -1,0 +1,196 @@
+//! The job: what a user asked for, typed. Raw (as typed, `raw`) -> validated (pure, all faults at once, `validate`) ->
+//! opened (schemas and expressions known, `open`). Nothing downstream knows how a job was written.
+
+pub mod duration;
+pub mod fault;
+pub mod raw;
+pub mod validate;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use arrow::datatypes::DataType;
+
+pub use fault::{At, Fault, Faults};
+
+/// A validated job. Durations and times are microseconds.
+#[derive(Clone, Debug)]
+pub struct Job {
+    pub name: String,
+    /// The job file as given, for messages.
+    pub file: PathBuf,
+    /// The job file's directory, absolute: relative paths start here. They are already joined with it below.
+    pub dir: PathBuf,
+    pub tick_us: i64,
+    pub stall_limit_us: i64,
+    pub idle_limit_us: i64,
+    pub sources: Vec<Source>,
+    /// In the order of the file: it is the order of the changelog.
+    pub groups: Vec<Group>,
+    pub sinks: Vec<Sink>,
+    pub dead_letters: ChangesTo,
+    pub state: State,
+    /// What must never be shown: the text of every secret of the job (see SPEC section 5).
+    pub secrets: Vec<String>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Source {
+    pub name: String,
+    pub at: At,
+    pub event_time: Named,
+    pub arrival_time: Option<Named>,
+    pub lateness_us: i64,
+    pub future_limit_us: i64,
+    pub time_unit: TimeUnit,
+    /// `[sources.NAME.schema]`, for sources without Parquet.
+    pub schema: Option<Vec<(Named, DataType)>>,
+    pub history: Option<History>,
+    pub stream: Option<Stream>,
+    pub seam: Seam,
+}
+
+/// A name or expression as the user wrote it, with its place in the file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Named {
+    pub text: String,
+    pub at: At,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TimeUnit {
+    Second,
+    Millisecond,
+    Microsecond,
+    Nanosecond,
+}
+
+#[derive(Clone, Debug)]
+pub struct History {
+    pub at: At,
+    pub kind: FileKind,
+    /// A glob: an absolute local path or a URL.
+    pub path: String,
+    pub complete_until_us: Option<i64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileKind {
+    Parquet,
+    Jsonl,
+}
+
+#[derive(Clone, Debug)]
+pub enum Stream {
+    Kafka { at: At, kafka: Kafka },
+    /// `path`: a glob; each file a partition, in name order from 0. Line = offset, from `first_offset`.
+    Jsonl { at: At, path: String, first_offset: i64 },
+}
+
+#[derive(Clone, Debug)]
+pub struct Kafka {
+    pub brokers: String,
+    pub topic: String,
+    pub properties: BTreeMap<String, String>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Seam {
+    pub at: At,
+    pub by: SeamBy,
+    pub allow_gap: bool,
+}
+
+#[derive(Clone, Debug)]
+pub enum SeamBy {
+    Offset { partition: Named, offset: Named },
+    Time,
+    Id { id: Named, overlap_us: i64 },
+}
+
+#[derive(Clone, Debug)]
+pub struct Group {
+    pub name: String,
+    pub at: At,
+    /// Index into `Job::sources`.
+    pub source: usize,
+    pub key: Vec<Named>,
+    pub filter: Option<Named>,
+    pub window: Window,
+    /// Windowed groups: how long past its end a row stays in the store.
+    pub retain_us: i64,
+    pub columns: Vec<Column>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Window {
+    /// Trailing and lifetime: each column has a length of its own.
+    Trailing,
+    Tumbling { size_us: i64 },
+    Hopping { size_us: i64, every_us: i64 },
+    Session { gap_us: i64 },
+}
+
+/// One column of the row: a list of windows is already one column each.
+#[derive(Clone, Debug)]
+pub struct Column {
+    pub name: String,
+    pub at: At,
+    pub agg: Agg,
+    pub of: Option<Named>,
+    /// Trailing groups: the length; `None` is `all`. Unused in windowed groups.
+    pub length_us: Option<i64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Agg {
+    Count,
+    Sum,
+    Avg,
+    Min,
+    Max,
+    VarPop,
+    VarSamp,
+    StddevPop,
+    StddevSamp,
+    First,
+    Last,
+    CountDistinct,
+    TopK { k: usize },
+    LastN { n: usize },
+    ApproxCountDistinct,
+    ApproxPercentile { p: f64 },
+}
+
+#[derive(Clone, Debug)]
+pub struct Sink {
+    pub name: String,
+    pub at: At,
+    pub to: SinkTo,
+    /// Indices into `Job::groups`.
+    pub groups: Vec<usize>,
+}
+
+#[derive(Clone, Debug)]
+pub enum SinkTo {
+    Redis { url: String },
+    Embedded,
+    Changes(ChangesTo),
+}
+
+/// Where a changelog or the dead letters go.
+#[derive(Clone, Debug)]
+pub enum ChangesTo {
+    Jsonl { path: PathBuf },
+    Kafka(Kafka),
+}
+
+#[derive(Clone, Debug)]
+pub struct State {
+    pub at: At,
+    /// An absolute local path or an object-store URL.
+    pub path: String,
+    /// Always local: the endpoint file, the embedded store, the default dead letters.
+    pub local: PathBuf,
+    pub checkpoint_every_us: i64,
+}
