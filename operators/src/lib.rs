@@ -1,1 +1,17 @@
-//! Headwater.
+//! Headwater's dataflow: expressions over events, windows, aggregates, retractions. Pure: it knows no TOML, no file, no
+//! socket and no wall clock, so that every window can be tested without any of them.
+//!
+//! ```text
+//! columns -> expression (where, key, of) -> events -> exchange -> trailing (ledger, accumulators) -> changes
+//! ```
+
+pub mod aggregate;
+pub mod changes;
+pub mod events;
+pub mod exchange;
+pub mod key_codec;
+pub mod keys;
+pub mod ledger;
+pub mod operator;
+pub mod trailing;
+pub mod value;

@@ -1,0 +1,80 @@
+//! The greatest value of every trailing window of a column, while events come, come late and grow old.
+//!
+//! An event leaves a window only by age, so an event that is no greater than a younger one can never matter again. What is
+//! left is a staircase, one for all windows: from old to young, the values fall.
+//!
+//! ```text
+//! (ts, value)    1 9   4 7   6 7   8 2     the greatest with ts > 0: 9, ts > 3: 7, ts > 6: 2
+//! insert 7 7  -> 1 9               7 7   8 2
+//! ```
+//!
+//! Every operation costs O(log n) amortised, with n the events that still matter.
+
+use std::collections::BTreeMap;
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Staircase<V> {
+    steps: BTreeMap<i64, V>,
+}
+
+impl<V: Ord> Staircase<V> {
+    pub fn insert(&mut self, ts: i64, value: V) {
+        if self.steps.range(ts..).next().is_some_and(|(_, younger)| *younger >= value) {
+            return;
+        }
+        while let Some((&older, step)) = self.steps.range(..=ts).next_back() {
+            if *step > value {
+                break;
+            }
+            self.steps.remove(&older);
+        }
+        self.steps.insert(ts, value);
+    }
+
+    /// The greatest value with an event time after `after`.
+    pub fn greatest(&self, after: i64) -> Option<&V> {
+        self.steps.range(after.saturating_add(1)..).next().map(|(_, value)| value)
+    }
+
+    /// Forgets what lies at or before `until`: no window reaches it any more.
+    pub fn forget(&mut self, until: i64) {
+        while let Some(first) = self.steps.first_entry() {
+            if *first.key() > until {
+                break;
+            }
+            first.remove();
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::{Rng, SeedableRng};
+
+    use super::*;
+
+    #[test]
+    fn agrees_with_a_search() {
+        let mut rng = rand::rngs::StdRng::seed_from_u64(7);
+        for _ in 0..200 {
+            let (mut stairs, mut all) = (Staircase::default(), Vec::new());
+            let mut now = 0;
+            for _ in 0..100 {
+                now += rng.random_range(0..3);
+                let event = (now - rng.random_range(0..20), rng.random_range(0..10));
+                stairs.insert(event.0, event.1);
+                all.push(event);
+                let after = now - rng.random_range(0..25);
+                let expected = all.iter().filter(|(ts, _)| *ts > after).map(|(_, v)| v).max();
+                assert_eq!(stairs.greatest(after), expected);
+                if rng.random_bool(0.1) {
+                    stairs.forget(now - 25);
+                }
+            }
+        }
+    }
+}

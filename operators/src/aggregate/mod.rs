@@ -1,0 +1,4 @@
+//! What the aggregates are made of.
+
+pub mod extreme;
+pub mod float_sum;

@@ -1,0 +1,61 @@
+//! Events of one group as they go from the worker that read them to the worker that owns their key.
+//!
+//! | column | what |
+//! |---|---|
+//! | `_key` (binary) | the key's bytes, see `KeyCodec` |
+//! | `_ts` (int64) | event time, in microseconds |
+//! | `_visible` (int64) | the tick from which on the event counts |
+//! | one for each distinct `of` | the inputs, null where null or where `of` failed |
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, BinaryArray, Int64Array, RecordBatch, UInt32Array};
+use arrow::compute::take_record_batch;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::error::ArrowError;
+
+use crate::keys;
+
+pub const KEY: usize = 0;
+pub const TS: usize = 1;
+pub const VISIBLE: usize = 2;
+pub const INPUTS: usize = 3;
+
+pub fn schema(inputs: &[DataType]) -> SchemaRef {
+    let mut fields = vec![
+        Field::new("_key", DataType::Binary, false),
+        Field::new("_ts", DataType::Int64, false),
+        Field::new("_visible", DataType::Int64, false),
+    ];
+    fields.extend(inputs.iter().enumerate().map(|(i, t)| Field::new(format!("_{i}"), t.clone(), true)));
+    Arc::new(Schema::new(fields))
+}
+
+pub fn batch(
+    schema: &SchemaRef,
+    keys: BinaryArray,
+    ts: Int64Array,
+    visible: Int64Array,
+    inputs: Vec<ArrayRef>,
+) -> Result<RecordBatch, ArrowError> {
+    let mut columns: Vec<ArrayRef> = vec![Arc::new(keys), Arc::new(ts), Arc::new(visible)];
+    columns.extend(inputs);
+    RecordBatch::try_new(schema.clone(), columns)
+}
+
+/// Parts a batch by the workers that own its keys: (worker, events), without those that have none.
+pub fn split(batch: RecordBatch, workers: usize) -> Result<Vec<(u64, RecordBatch)>, ArrowError> {
+    if workers == 1 {
+        return Ok(vec![(0, batch)]);
+    }
+    let mut rows = vec![Vec::new(); workers];
+    let key_column: &BinaryArray = arrow::array::AsArray::as_binary(batch.column(KEY));
+    for (at, key) in key_column.iter().enumerate() {
+        let owner = keys::owner(keys::hash(key.unwrap_or_default()), workers);
+        rows[owner as usize].push(at as u32);
+    }
+    let part = |(worker, rows): (usize, Vec<u32>)| {
+        (!rows.is_empty()).then(|| Ok((worker as u64, take_record_batch(&batch, &UInt32Array::from(rows))?)))
+    };
+    rows.into_iter().enumerate().filter_map(part).collect()
+}

@@ -1,0 +1,321 @@
+//! The ledger: "+1 now, -1 when it grows old". It keeps the events that some finite window still holds, and hands each
+//! event back once for every window, at the tick at which it leaves that window.
+//!
+//! ```text
+//! windows 10, 30; tick 1     insert (ts 5) at 6       expire(15): window 0, ts 5       expire(35): window 1, ts 5
+//!                            insert (ts 5) at 17                                       expire(35): window 1, ts 5
+//! ```
+//!
+//! One copy of an event serves all windows: buckets by event time hold rows in order of arrival, and each window has a
+//! cursor that sorts a bucket when its turn comes. What does not fit in memory goes to segments. The future stays here,
+//! outside of everything that is walked at every tick, so its size costs nothing until it is due.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+
+/// Where the rows of a bucket go that memory has no room for. Segments are never changed once written.
+pub trait Segments {
+    fn write(&mut self, rows: &[u64]) -> Result<u64, SegmentError>;
+    fn read(&mut self, segment: u64) -> Result<Vec<u64>, SegmentError>;
+    fn remove(&mut self, segment: u64);
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct SegmentError(pub String);
+
+/// Buckets a longest window is cut into: what a cursor sorts at once is a 256th of it.
+const BUCKETS_PER_WINDOW: i64 = 256;
+
+/// An open bucket that has fewer rows that left is not worth compacting.
+const COMPACT_ROWS_MIN: usize = if cfg!(test) { 4 } else { 1024 };
+
+/// A row is `lanes` words: the event time, then what the owner likes.
+pub struct Ledger {
+    lanes: usize,
+    tick: i64,
+    span: i64,
+    buckets: BTreeMap<i64, Bucket>,
+    cursors: Vec<Cursor>,
+    segments: Box<dyn Segments>,
+    resident: usize,
+    resident_max: usize,
+}
+
+#[derive(Default)]
+struct Bucket {
+    rows: Vec<u64>,
+    segments: Vec<u64>,
+    oldest: i64,
+}
+
+/// How far one window has come.
+struct Cursor {
+    window: i64,
+    /// Rows at or before it were out of the window when the ledger began.
+    floor: i64,
+    /// Buckets from here on have not been opened.
+    next_bucket: i64,
+    rows: Vec<u64>,
+    /// Rows of the open bucket by event time, as (event time, row number).
+    order: VecDeque<(i64, u32)>,
+    /// Rows that came into the open bucket out of order.
+    late: BinaryHeap<Reverse<(i64, u32)>>,
+}
+
+impl Ledger {
+    /// `windows`: finite lengths, ascending. `start`: the first tick; what is out of a window by then never is handed back.
+    /// `resident_max`: bytes of rows that may stay in memory besides the open buckets.
+    pub fn new(
+        windows: &[i64],
+        lanes: usize,
+        tick: i64,
+        start: i64,
+        segments: Box<dyn Segments>,
+        resident_max: usize,
+    ) -> Ledger {
+        let span = (windows.last().copied().unwrap_or(1) / BUCKETS_PER_WINDOW).max(1);
+        let cursor = |&window: &i64| {
+            let floor = start.saturating_sub(window);
+            let next_bucket = floor.div_euclid(span);
+            Cursor { window, floor, next_bucket, rows: vec![], order: VecDeque::new(), late: BinaryHeap::new() }
+        };
+        let cursors = windows.iter().map(cursor).collect();
+        Ledger { lanes, tick, span, buckets: BTreeMap::new(), cursors, segments, resident: 0, resident_max }
+    }
+
+    /// Takes an event that becomes visible at tick `now`. Ticks never fall, and `settle(now)` has been called.
+    pub fn insert(&mut self, row: &[u64], now: i64) -> Result<(), SegmentError> {
+        debug_assert_eq!(row.len(), self.lanes);
+        let ts = row[0] as i64;
+        let at = ts.div_euclid(self.span);
+        let mut wanted = false;
+        for cursor in &mut self.cursors {
+            if at >= cursor.next_bucket {
+                wanted = true;
+            } else if ts > now.saturating_sub(cursor.window) {
+                cursor.insert(row, ts);
+            }
+        }
+        if !wanted {
+            return Ok(());
+        }
+        let bucket = self.buckets.entry(at).or_insert_with(|| Bucket { oldest: ts, ..Bucket::default() });
+        bucket.oldest = bucket.oldest.min(ts);
+        bucket.rows.extend_from_slice(row);
+        self.resident += row.len() * 8;
+        if self.resident > self.resident_max { self.spill() } else { Ok(()) }
+    }
+
+    /// The next tick at which an event leaves a window.
+    pub fn next_due(&self) -> Option<i64> {
+        let due = |c: &Cursor| c.oldest(&self.buckets).map(|ts| up(ts.saturating_add(c.window), self.tick));
+        self.cursors.iter().filter_map(due).min()
+    }
+
+    /// Hands back, for each window, the events that leave it at or before tick `now`: shorter windows first.
+    pub fn expire(&mut self, now: i64, mut each: impl FnMut(usize, &[u64])) -> Result<(), SegmentError> {
+        for window in 0..self.cursors.len() {
+            let until = now.saturating_sub(self.cursors[window].window);
+            loop {
+                let cursor = &mut self.cursors[window];
+                while let Some(row) = cursor.pop(until) {
+                    let at = row as usize * self.lanes;
+                    each(window, &cursor.rows[at..at + self.lanes]);
+                }
+                match self.buckets.range(cursor.next_bucket..).next() {
+                    Some((&at, bucket)) if bucket.oldest <= until => self.open(window, at)?,
+                    _ => break,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes room for events that become visible at tick `now`: `expire(now)` has been called.
+    pub fn settle(&mut self, now: i64) -> Result<(), SegmentError> {
+        for window in 0..self.cursors.len() {
+            let cursor = &self.cursors[window];
+            let reached = now.saturating_sub(cursor.window).div_euclid(self.span);
+            while self.cursors[window].next_bucket <= reached {
+                let next = self.buckets.range(self.cursors[window].next_bucket..=reached).next();
+                match next.map(|(at, _)| *at) {
+                    Some(at) => self.open(window, at)?,
+                    None => self.cursors[window].next_bucket = reached + 1,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Bytes of rows in memory.
+    pub fn resident_bytes(&self) -> usize {
+        self.resident + self.cursors.iter().map(|c| c.rows.len() * 8).sum::<usize>()
+    }
+
+    fn open(&mut self, window: usize, at: i64) -> Result<(), SegmentError> {
+        let others = self.cursors.iter().enumerate().any(|(i, c)| i != window && c.next_bucket <= at);
+        let bucket = self.buckets.get_mut(&at).expect("a bucket that was just found");
+        let mut rows = Vec::new();
+        for segment in &bucket.segments {
+            rows.extend(self.segments.read(*segment)?);
+        }
+        if others {
+            rows.extend_from_slice(&bucket.rows);
+        } else {
+            let bucket = self.buckets.remove(&at).expect("a bucket that was just found");
+            self.resident -= bucket.rows.len() * 8;
+            bucket.segments.iter().for_each(|s| self.segments.remove(*s));
+            if rows.is_empty() { rows = bucket.rows } else { rows.extend(bucket.rows) }
+        }
+        self.cursors[window].open(at, rows, self.lanes);
+        Ok(())
+    }
+
+    /// Writes the fullest bucket to a segment.
+    fn spill(&mut self) -> Result<(), SegmentError> {
+        let Some(bucket) = self.buckets.values_mut().max_by_key(|b| b.rows.len()) else { return Ok(()) };
+        bucket.segments.push(self.segments.write(&bucket.rows)?);
+        self.resident -= bucket.rows.len() * 8;
+        bucket.rows = Vec::new();
+        Ok(())
+    }
+}
+
+impl Cursor {
+    fn oldest(&self, buckets: &BTreeMap<i64, Bucket>) -> Option<i64> {
+        let open = self.order.front().map(|(ts, _)| *ts);
+        let late = self.late.peek().map(|Reverse((ts, _))| *ts);
+        let unopened = || buckets.range(self.next_bucket..).next().map(|(_, b)| b.oldest.max(self.floor + 1));
+        open.into_iter().chain(late).min().or_else(unopened)
+    }
+
+    fn insert(&mut self, row: &[u64], ts: i64) {
+        if self.rows.len() / row.len() > 2 * (self.order.len() + self.late.len()) + COMPACT_ROWS_MIN {
+            self.compact(row.len());
+        }
+        let number = (self.rows.len() / row.len()) as u32;
+        self.rows.extend_from_slice(row);
+        if self.order.back().is_none_or(|(last, _)| *last <= ts) {
+            self.order.push_back((ts, number));
+        } else {
+            self.late.push(Reverse((ts, number)));
+        }
+    }
+
+    /// Drops the rows that have left.
+    fn compact(&mut self, lanes: usize) {
+        let mut all: Vec<_> = self.order.drain(..).chain(self.late.drain().map(|Reverse(entry)| entry)).collect();
+        all.sort_unstable();
+        let rows = std::mem::take(&mut self.rows);
+        for (number, (ts, row)) in all.into_iter().enumerate() {
+            let at = row as usize * lanes;
+            self.rows.extend_from_slice(&rows[at..at + lanes]);
+            self.order.push_back((ts, number as u32));
+        }
+    }
+
+    /// The next row with an event time of at most `until`.
+    fn pop(&mut self, until: i64) -> Option<u32> {
+        let open = self.order.front().map_or(i64::MAX, |(ts, _)| *ts);
+        let late = self.late.peek().map_or(i64::MAX, |Reverse((ts, _))| *ts);
+        if open.min(late) > until {
+            None
+        } else if open <= late {
+            self.order.pop_front().map(|(_, row)| row)
+        } else {
+            self.late.pop().map(|Reverse((_, row))| row)
+        }
+    }
+
+    /// Takes a bucket's rows beside those that are still open.
+    fn open(&mut self, at: i64, rows: Vec<u64>, lanes: usize) {
+        self.next_bucket = at + 1;
+        let first = (self.rows.len() / lanes) as u32;
+        let times = rows.chunks_exact(lanes).map(|row| row[0] as i64);
+        let mut order: Vec<_> = (first..).zip(times).map(|(n, ts)| (ts, n)).filter(|(ts, _)| *ts > self.floor).collect();
+        order.sort_unstable();
+        if self.order.is_empty() && self.late.is_empty() {
+            order.iter_mut().for_each(|(_, n)| *n -= first);
+            self.rows = rows;
+        } else {
+            self.rows.extend(rows);
+        }
+        // Older buckets were opened before, so what is open already is older still.
+        self.order.extend(order);
+    }
+}
+
+/// The first multiple of `tick` at or after `t`.
+pub fn up(t: i64, tick: i64) -> i64 {
+    t.div_euclid(tick).saturating_add(i64::from(t.rem_euclid(tick) != 0)).saturating_mul(tick)
+}
+
+/// Segments in memory, for tests and for groups whose events are few.
+#[derive(Default)]
+pub struct InMemory {
+    segments: BTreeMap<u64, Vec<u64>>,
+    next: u64,
+}
+
+impl Segments for InMemory {
+    fn write(&mut self, rows: &[u64]) -> Result<u64, SegmentError> {
+        self.next += 1;
+        self.segments.insert(self.next, rows.to_vec());
+        Ok(self.next)
+    }
+
+    fn read(&mut self, segment: u64) -> Result<Vec<u64>, SegmentError> {
+        self.segments.get(&segment).cloned().ok_or_else(|| SegmentError(format!("segment {segment} is gone")))
+    }
+
+    fn remove(&mut self, segment: u64) {
+        self.segments.remove(&segment);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::{Rng, SeedableRng};
+
+    use super::*;
+
+    /// Each event leaves each window that held it once, at its tick, whatever the order of arrival, spilled or not.
+    #[test]
+    fn agrees_with_a_list() {
+        let mut rng = rand::rngs::StdRng::seed_from_u64(3);
+        for case in 0..300 {
+            let tick = [1, 7, 100][case % 3];
+            let windows: Vec<i64> = [vec![50], vec![10, 300], vec![1000, 5000, 5001]][rng.random_range(0..3)].clone();
+            let start = up(rng.random_range(-500..500), tick);
+            let resident_max = if rng.random() { 0 } else { 1 << 20 };
+            let mut ledger = Ledger::new(&windows, 2, tick, start, Box::new(InMemory::default()), resident_max);
+            let (mut expected, mut seen) = (Vec::new(), Vec::new());
+            let mut now = start;
+            for n in 0..60u64 {
+                if n > 20 {
+                    now += tick * rng.random_range(0..4) * rng.random_range(1..20);
+                    while let Some(due) = ledger.next_due().filter(|due| *due <= now) {
+                        ledger.expire(due, |w, row| seen.push((due, w, row[1]))).unwrap();
+                    }
+                    ledger.settle(now).unwrap();
+                }
+                let ts = now - rng.random_range(0..windows[windows.len() - 1] + 100) / rng.random_range(1..50);
+                for (w, length) in windows.iter().enumerate() {
+                    let due = up(ts + length, tick);
+                    if due > now {
+                        expected.push((due, w, n));
+                    }
+                }
+                ledger.insert(&[ts as u64, n], now).unwrap();
+            }
+            while let Some(due) = ledger.next_due() {
+                ledger.expire(due, |w, row| seen.push((due, w, row[1]))).unwrap();
+            }
+            seen.sort();
+            expected.sort();
+            assert_eq!(seen, expected, "case {case}: windows {windows:?}, tick {tick}");
+            assert!(ledger.buckets.is_empty());
+        }
+    }
+}

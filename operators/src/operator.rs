@@ -1,0 +1,99 @@
+//! The operator `windows`: events of all groups in, changes and newest rows out, as far as the input's frontier allows.
+//!
+//! Dataflow time is the tick: a frontier of `f` says that every event with `_visible < f` is here, so ticks before `f` can
+//! be finished. Work is budgeted: a backlog is drained in tick order, a piece at each activation, and the output's frontier
+//! tells how far it is. After the last event values still fall, so the operator follows the frontier and not the events.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use timely::dataflow::Stream;
+use timely::dataflow::channels::pact::Exchange;
+use timely::dataflow::operators::generic::OutputBuilder;
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+
+use crate::exchange::{Columns, Routed};
+use crate::ledger::SegmentError;
+use crate::trailing::{Counters, State};
+
+/// Events that may come and go in one activation.
+const BUDGET_EVENTS: usize = 20_000;
+
+/// What the operator shows of itself while it runs.
+#[derive(Default)]
+pub struct Watch {
+    pub counters: Vec<Counters>,
+    pub fault: Option<SegmentError>,
+}
+
+pub struct Outputs<'scope> {
+    /// Every change at every tick, for changelogs, addressed to worker 0.
+    pub changes: Stream<'scope, i64, Vec<Routed>>,
+    /// Newest rows for stores, left where they are.
+    pub rows: Stream<'scope, i64, Vec<Routed>>,
+}
+
+/// `states`: by group.
+pub fn windows<'scope>(
+    events: Stream<'scope, i64, Vec<Routed>>,
+    mut states: Vec<State>,
+    watch: Rc<RefCell<Watch>>,
+) -> Outputs<'scope> {
+    let scope = events.scope();
+    let here = scope.index() as u64;
+    let mut builder = OperatorBuilder::new("windows".to_owned(), scope);
+    let activator = scope.activator_for(builder.operator_info().address);
+    let mut input = builder.new_input(events, Exchange::new(|routed: &Routed| routed.to));
+    let (changes, changes_stream) = builder.new_output();
+    let (rows, rows_stream) = builder.new_output();
+    let (mut changes, mut rows) = (OutputBuilder::from(changes), OutputBuilder::from(rows));
+    builder.build(move |mut capabilities| {
+        move |frontiers| {
+            let failed = |watch: &RefCell<Watch>, fault| watch.borrow_mut().fault = Some(fault);
+            if watch.borrow().fault.is_some() {
+                return;
+            }
+            let mut inserted = Ok(());
+            input.for_each_stamp(|_, batches| {
+                for routed in batches.flat_map(|batch| batch.drain(..)) {
+                    if inserted.is_ok() {
+                        inserted = states[routed.group as usize].insert(routed.columns.0);
+                    }
+                }
+            });
+            if let Err(fault) = inserted {
+                return failed(&watch, fault);
+            }
+            let frontier = frontiers[0].frontier().iter().next().copied();
+            let Some(frontier) = frontier else {
+                capabilities.clear();
+                return;
+            };
+            let target = frontier.saturating_sub(1);
+            let mut reached = target;
+            for state in &mut states {
+                match state.advance(target, BUDGET_EVENTS) {
+                    Ok(done) => reached = reached.min(done),
+                    Err(fault) => return failed(&watch, fault),
+                }
+            }
+            for (group, state) in (0..).zip(&mut states) {
+                if let Some(batch) = state.take_changes() {
+                    let routed = Routed { to: 0, group, columns: Columns(batch) };
+                    changes.activate().session(&capabilities[0]).give(routed);
+                }
+                if let Some(batch) = state.take_rows() {
+                    let routed = Routed { to: here, group, columns: Columns(batch) };
+                    rows.activate().session(&capabilities[1]).give(routed);
+                }
+            }
+            watch.borrow_mut().counters = states.iter().map(State::counters).collect();
+            let next = reached.saturating_add(1);
+            capabilities.iter_mut().filter(|c| *c.time() < next).for_each(|c| c.downgrade(&next));
+            if reached < target {
+                activator.activate();
+            }
+        }
+    });
+    Outputs { changes: changes_stream, rows: rows_stream }
+}

@@ -1,0 +1,373 @@
+//! The state of a trailing group on one worker: events in, changes out, tick by tick.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use arrow::array::types::Int64Type;
+use arrow::array::{Array, AsArray, BinaryArray, PrimitiveArray, RecordBatch};
+use arrow::datatypes::SchemaRef;
+
+use super::accumulators::{Accumulators, Inputs};
+use super::plan::Plan;
+use crate::changes::Changes;
+use crate::events::{INPUTS, KEY, TS, VISIBLE};
+use crate::key_codec::KeyCodec;
+use crate::keys::Interner;
+use crate::ledger::{Ledger, SegmentError, Segments};
+use crate::value::Datum;
+
+/// What a group's sinks ask for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Outputs {
+    /// A changelog: every change at every tick.
+    pub changes: bool,
+    /// A store: from this tick on the newest row of each key that changed, beginning with every row there is.
+    pub rows_from: Option<i64>,
+}
+
+pub struct State {
+    start: i64,
+    /// Every tick up to here is finished. Before `start`: nothing is.
+    done: Option<i64>,
+    keys: Interner,
+    codec: KeyCodec,
+    accumulators: Accumulators,
+    ledger: Ledger,
+    pending: Pending,
+    touched: Touched,
+    rows: Vec<Published>,
+    outputs: Outputs,
+    changes: Changes,
+    latest: Changes,
+    /// Keys whose newest row the store has not been told.
+    stale: Touched,
+    image_sent: bool,
+    counters: Counters,
+    scratch: (Vec<u64>, Vec<Datum>),
+}
+
+/// What a state has seen and holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Counters {
+    /// Events taken in.
+    pub events: u64,
+    /// Events that were too old for every window when they became visible.
+    pub too_old: u64,
+    /// Sums that did not fit their type, once for each row that could not show one.
+    pub unfit_sums: u64,
+    pub keys: u64,
+    pub rows: u64,
+    pub changes: u64,
+    pub ledger_bytes: u64,
+}
+
+/// The row of a key as it was last published.
+#[derive(Clone, Default)]
+struct Published {
+    row: Option<Box<[Datum]>>,
+    changed_at: i64,
+}
+
+/// A set of keys, emptied often.
+#[derive(Default)]
+struct Touched {
+    keys: Vec<u32>,
+    marks: Vec<bool>,
+}
+
+impl Touched {
+    fn grow(&mut self, keys: usize) {
+        self.marks.resize(keys, false);
+    }
+
+    #[inline]
+    fn add(&mut self, key: u32) {
+        if !std::mem::replace(&mut self.marks[key as usize], true) {
+            self.keys.push(key);
+        }
+    }
+
+    fn take(&mut self) -> Vec<u32> {
+        let keys = std::mem::take(&mut self.keys);
+        keys.iter().for_each(|key| self.marks[*key as usize] = false);
+        keys
+    }
+}
+
+impl State {
+    /// `schema`: of the changes, see `changes::schema`. `resident_max`: bytes of the ledger that may stay in memory.
+    pub fn new(
+        plan: &Plan,
+        codec: KeyCodec,
+        schema: SchemaRef,
+        outputs: Outputs,
+        segments: Box<dyn Segments>,
+        resident_max: usize,
+    ) -> State {
+        let accumulators = Accumulators::new(plan);
+        let windows = accumulators.layout.windows.clone();
+        let ledger = Ledger::new(&windows, accumulators.lanes(), plan.tick, plan.start, segments, resident_max);
+        let key_columns = codec.types().len();
+        State {
+            start: plan.start,
+            done: None,
+            keys: Interner::default(),
+            codec,
+            accumulators,
+            ledger,
+            pending: Pending::default(),
+            touched: Touched::default(),
+            rows: vec![],
+            outputs,
+            changes: Changes::new(schema.clone(), key_columns),
+            latest: Changes::new(schema, key_columns),
+            stale: Touched::default(),
+            image_sent: false,
+            counters: Counters::default(),
+            scratch: Default::default(),
+        }
+    }
+
+    /// Takes events (see `events`) that become visible after every finished tick.
+    pub fn insert(&mut self, batch: RecordBatch) -> Result<(), SegmentError> {
+        self.counters.events += batch.num_rows() as u64;
+        let events = Events::open(batch);
+        let waits = |v: &i64| self.done.is_some() || *v > self.start;
+        // Before the first tick there is nothing to publish, so history is taken in as it comes.
+        let (later, now): (Vec<u32>, Vec<u32>) =
+            (0..events.len() as u32).partition(|at| waits(&events.visible.values()[*at as usize]));
+        for at in now {
+            self.arrive(&events, at as usize, self.start)?;
+        }
+        self.pending.add(events, later);
+        Ok(())
+    }
+
+    /// Finishes ticks up to `to`, in order, until about `budget` events have come or gone. Returns the last tick up to
+    /// which all is finished.
+    pub fn advance(&mut self, to: i64, mut budget: usize) -> Result<i64, SegmentError> {
+        if to < self.start {
+            return Ok(to);
+        }
+        if self.done.is_none() {
+            (0..self.keys.len() as u32).for_each(|key| self.touched.add(key));
+            self.finish(self.start);
+        }
+        let mut done = self.done.unwrap_or(self.start).max(self.start);
+        self.pending.sort();
+        while let Some(tick) = self.next_tick().filter(|tick| *tick <= to) {
+            if budget == 0 {
+                self.done = Some(done);
+                return Ok(done);
+            }
+            let moved = self.tick(tick)?;
+            budget = budget.saturating_sub(moved);
+            done = tick;
+        }
+        self.done = Some(to);
+        Ok(to)
+    }
+
+    fn next_tick(&self) -> Option<i64> {
+        self.pending.next().into_iter().chain(self.ledger.next_due()).min()
+    }
+
+    /// One tick: what grows old goes, what becomes visible comes, and every key that was touched is finished.
+    fn tick(&mut self, tick: i64) -> Result<usize, SegmentError> {
+        let (accumulators, touched) = (&mut self.accumulators, &mut self.touched);
+        let mut moved = 0;
+        self.ledger.expire(tick, |window, row| {
+            accumulators.leave(window, row);
+            touched.add(row[1] as u32);
+            moved += 1;
+        })?;
+        self.ledger.settle(tick)?;
+        while let Some((events, at)) = self.pending.pop(tick) {
+            self.arrive(&events, at, tick)?;
+            moved += 1;
+        }
+        self.finish(tick);
+        Ok(moved)
+    }
+
+    fn arrive(&mut self, events: &Events, at: usize, now: i64) -> Result<(), SegmentError> {
+        let ts = events.ts.value(at);
+        let class = self.accumulators.class(ts, now);
+        let windows = self.accumulators.layout.windows.len();
+        if class == windows && !self.accumulators.layout.tracks[0].all {
+            self.counters.too_old += 1;
+            return Ok(());
+        }
+        let key = self.keys.intern(events.keys.value(at));
+        if self.keys.len() > self.accumulators.keys {
+            self.grow();
+        }
+        let mut row = std::mem::take(&mut self.scratch.0);
+        self.accumulators.ledger_row(key, ts, &events.inputs, at, &mut row);
+        self.accumulators.arrive(class, &row, &events.inputs, at);
+        let kept = if class < windows { self.ledger.insert(&row, now) } else { Ok(()) };
+        self.scratch.0 = row;
+        self.touched.add(key);
+        kept
+    }
+
+    fn grow(&mut self) {
+        let keys = self.keys.len().next_power_of_two().max(1024);
+        self.accumulators.grow(keys);
+        self.rows.resize_with(keys, Published::default);
+        self.touched.grow(keys);
+        self.stale.grow(keys);
+    }
+
+    /// Compares the rows of all touched keys with what was published, and notes the changes.
+    fn finish(&mut self, tick: i64) {
+        let mut row = std::mem::take(&mut self.scratch.1);
+        for key in self.touched.take() {
+            let k = key as usize;
+            let there = self.accumulators.is_there(k);
+            self.accumulators.forget(k, tick);
+            if there {
+                self.counters.unfit_sums += self.accumulators.row(k, tick, &mut row);
+            }
+            let published = &mut self.rows[k];
+            if there && published.row.as_deref() == Some(row.as_slice()) || !there && published.row.is_none() {
+                continue;
+            }
+            if self.outputs.changes {
+                if let Some(old) = &published.row {
+                    self.changes.push(key, old, tick, -1);
+                }
+                if there {
+                    self.changes.push(key, &row, tick, 1);
+                }
+            }
+            self.counters.changes += 1;
+            match (&mut published.row, there) {
+                (Some(old), true) => old.clone_from_slice(&row),
+                (old, true) => {
+                    *old = Some(row.as_slice().into());
+                    self.counters.rows += 1;
+                }
+                (old, false) => {
+                    *old = None;
+                    self.counters.rows -= 1;
+                }
+            }
+            published.changed_at = tick;
+            if self.outputs.rows_from.is_some() {
+                self.stale.add(key);
+            }
+        }
+        self.scratch.1 = row;
+    }
+
+    /// The changes since the last call, in order of tick.
+    pub fn take_changes(&mut self) -> Option<RecordBatch> {
+        (!self.changes.is_empty()).then(|| self.changes.take(&self.codec, &self.keys))
+    }
+
+    /// The newest rows of the keys that changed since the last call: of every key at the first tick that asks for rows.
+    pub fn take_rows(&mut self) -> Option<RecordBatch> {
+        let from = self.outputs.rows_from?;
+        if self.done.is_none_or(|done| done < from) {
+            return None;
+        }
+        let image = !std::mem::replace(&mut self.image_sent, true);
+        let stale = self.stale.take();
+        let keys = if image { (0..self.keys.len() as u32).collect() } else { stale };
+        let nothing = vec![Datum::Null; self.accumulators.layout.sources.len()];
+        for key in keys {
+            let published = &self.rows[key as usize];
+            match &published.row {
+                Some(row) => self.latest.push(key, row, published.changed_at, 1),
+                None if image => {}
+                None => self.latest.push(key, &nothing, published.changed_at, -1),
+            }
+        }
+        (!self.latest.is_empty()).then(|| self.latest.take(&self.codec, &self.keys))
+    }
+
+    pub fn counters(&self) -> Counters {
+        let ledger_bytes = self.ledger.resident_bytes() as u64;
+        Counters { keys: self.keys.len() as u64, ledger_bytes, ..self.counters }
+    }
+
+    /// About how many bytes of changes wait to be taken.
+    pub fn waiting_changes(&self) -> usize {
+        self.changes.len()
+    }
+}
+
+/// A batch of events, opened.
+struct Events {
+    keys: BinaryArray,
+    ts: PrimitiveArray<Int64Type>,
+    visible: PrimitiveArray<Int64Type>,
+    inputs: Inputs,
+}
+
+impl Events {
+    fn open(batch: RecordBatch) -> Events {
+        Events {
+            keys: batch.column(KEY).as_binary().clone(),
+            ts: batch.column(TS).as_primitive().clone(),
+            visible: batch.column(VISIBLE).as_primitive().clone(),
+            inputs: Inputs::open(&batch, INPUTS),
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.ts.len()
+    }
+}
+
+/// Events that are not visible yet, by the tick at which they will be.
+#[derive(Default)]
+struct Pending {
+    /// (tick, batch, row), sorted from `next` on but for what came since `sort`.
+    order: Vec<(i64, u64, u32)>,
+    next: usize,
+    /// Each with how many of its rows still wait.
+    batches: VecDeque<Option<(Rc<Events>, usize)>>,
+    first_batch: u64,
+}
+
+impl Pending {
+    fn add(&mut self, events: Events, rows: Vec<u32>) {
+        if rows.is_empty() {
+            return;
+        }
+        let batch = self.first_batch + self.batches.len() as u64;
+        self.order.extend(rows.iter().map(|row| (events.visible.value(*row as usize), batch, *row)));
+        self.batches.push_back(Some((Rc::new(events), rows.len())));
+    }
+
+    fn sort(&mut self) {
+        self.order.drain(..self.next);
+        self.next = 0;
+        // Stable: it meets long runs that are in order already.
+        self.order.sort();
+    }
+
+    fn next(&self) -> Option<i64> {
+        self.order.get(self.next).map(|(tick, _, _)| *tick)
+    }
+
+    /// The next event that becomes visible at `tick`.
+    fn pop(&mut self, tick: i64) -> Option<(Rc<Events>, usize)> {
+        let &(_, batch, row) = self.order.get(self.next).filter(|(visible, _, _)| *visible == tick)?;
+        self.next += 1;
+        let slot = &mut self.batches[(batch - self.first_batch) as usize];
+        let (events, left) = slot.as_mut().expect("a batch with rows that wait");
+        let events = events.clone();
+        *left -= 1;
+        if *left == 0 {
+            *slot = None;
+            while let Some(None) = self.batches.front() {
+                self.batches.pop_front();
+                self.first_batch += 1;
+            }
+        }
+        Some((events, row as usize))
+    }
+}

@@ -1,0 +1,189 @@
+//! One value of a row or an input, small and comparable; its Arrow type lies with the column.
+//!
+//! Equal datums are equal to the bit: floats come without -0.0 and with one NaN.
+
+use std::sync::Arc;
+
+use arrow::array::types::{
+    Date32Type, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
+    TimestampMicrosecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanBuilder, Decimal128Builder, PrimitiveArray, PrimitiveBuilder, StringBuilder,
+};
+use arrow::datatypes::{ArrowPrimitiveType, DataType, TimeUnit};
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
+pub enum Datum {
+    #[default]
+    Null,
+    /// Every type of up to 64 bits, as the bits of an i64, a u64 or an f64.
+    Word(u64),
+    /// Decimals: the unscaled i128, high half first.
+    Wide([u64; 2]),
+    Text(Arc<str>),
+}
+
+impl Datum {
+    pub fn int(v: i64) -> Datum {
+        Datum::Word(v as u64)
+    }
+
+    /// A float: -0.0 becomes 0.0, and every NaN the one NaN.
+    pub fn float(v: f64) -> Datum {
+        Datum::Word(normal(v).to_bits())
+    }
+
+    pub fn decimal(v: i128) -> Datum {
+        Datum::Wide([(v >> 64) as u64, v as u64])
+    }
+
+    pub fn as_decimal(parts: [u64; 2]) -> i128 {
+        ((parts[0] as i128) << 64) | parts[1] as i128
+    }
+}
+
+/// -0.0 is taken as 0.0, and all NaNs are one.
+pub fn normal(v: f64) -> f64 {
+    if v.is_nan() {
+        f64::NAN
+    } else {
+        v + 0.0
+    }
+}
+
+/// The kind of number, and so of arithmetic, that an input of this type takes part in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Bool,
+    Int,
+    UInt,
+    Float,
+    Decimal { scale: i8 },
+    Text,
+}
+
+impl Kind {
+    /// `None`: a type that no input can have.
+    pub fn of(data_type: &DataType) -> Option<Kind> {
+        use DataType::*;
+        Some(match data_type {
+            Boolean => Kind::Bool,
+            Int8 | Int16 | Int32 | Int64 | Date32 | Timestamp(TimeUnit::Microsecond, _) => Kind::Int,
+            UInt8 | UInt16 | UInt32 | UInt64 => Kind::UInt,
+            Float32 | Float64 => Kind::Float,
+            Decimal128(_, scale) => Kind::Decimal { scale: *scale },
+            Utf8 => Kind::Text,
+            _ => return None,
+        })
+    }
+}
+
+/// An input column, opened once a batch: words for every type of up to 64 bits.
+pub enum Values {
+    Words(Vec<u64>),
+    Decimals(PrimitiveArray<Decimal128Type>),
+    Texts(arrow::array::StringArray),
+}
+
+fn words<T: ArrowPrimitiveType>(array: &ArrayRef, word: impl Fn(T::Native) -> u64) -> Values {
+    Values::Words(array.as_primitive::<T>().values().iter().map(|v| word(*v)).collect())
+}
+
+impl Values {
+    /// # Panics
+    /// On a type that `Kind::of` does not know: `check` has refused it.
+    pub fn open(array: &ArrayRef) -> Values {
+        use DataType::*;
+        match array.data_type() {
+            Boolean => Values::Words(array.as_boolean().values().iter().map(u64::from).collect()),
+            Int8 => words::<Int8Type>(array, |v| v as i64 as u64),
+            Int16 => words::<Int16Type>(array, |v| v as i64 as u64),
+            Int32 => words::<Int32Type>(array, |v| v as i64 as u64),
+            Int64 => words::<Int64Type>(array, |v| v as u64),
+            Date32 => words::<Date32Type>(array, |v| v as i64 as u64),
+            Timestamp(TimeUnit::Microsecond, _) => words::<TimestampMicrosecondType>(array, |v| v as u64),
+            UInt8 => words::<UInt8Type>(array, u64::from),
+            UInt16 => words::<UInt16Type>(array, u64::from),
+            UInt32 => words::<UInt32Type>(array, u64::from),
+            UInt64 => words::<UInt64Type>(array, |v| v),
+            Float32 => words::<Float32Type>(array, |v| normal(v as f64).to_bits()),
+            Float64 => words::<Float64Type>(array, |v| normal(v).to_bits()),
+            Decimal128(_, _) => Values::Decimals(array.as_primitive::<Decimal128Type>().clone()),
+            Utf8 => Values::Texts(array.as_string::<i32>().clone()),
+            other => panic!("an input of type {other}"),
+        }
+    }
+}
+
+/// Builds a column of rows from datums.
+pub struct Column {
+    data_type: DataType,
+    build: Build,
+}
+
+enum Build {
+    Bool(BooleanBuilder),
+    Word(Vec<Option<u64>>),
+    Decimal(Decimal128Builder),
+    Text(StringBuilder),
+}
+
+impl Column {
+    pub fn new(data_type: &DataType) -> Column {
+        let build = match data_type {
+            DataType::Boolean => Build::Bool(BooleanBuilder::new()),
+            DataType::Decimal128(_, _) => Build::Decimal(Decimal128Builder::new().with_data_type(data_type.clone())),
+            DataType::Utf8 => Build::Text(StringBuilder::new()),
+            _ => Build::Word(Vec::new()),
+        };
+        Column { data_type: data_type.clone(), build }
+    }
+
+    pub fn push(&mut self, datum: &Datum) {
+        match (&mut self.build, datum) {
+            (Build::Bool(b), Datum::Word(v)) => b.append_value(*v != 0),
+            (Build::Bool(b), _) => b.append_null(),
+            (Build::Word(b), Datum::Word(v)) => b.push(Some(*v)),
+            (Build::Word(b), _) => b.push(None),
+            (Build::Decimal(b), Datum::Wide(v)) => b.append_value(Datum::as_decimal(*v)),
+            (Build::Decimal(b), _) => b.append_null(),
+            (Build::Text(b), Datum::Text(v)) => b.append_value(v),
+            (Build::Text(b), _) => b.append_null(),
+        }
+    }
+
+    pub fn finish(&mut self) -> ArrayRef {
+        use DataType::*;
+        let words = match &mut self.build {
+            Build::Bool(b) => return Arc::new(b.finish()),
+            Build::Decimal(b) => return Arc::new(b.finish()),
+            Build::Text(b) => return Arc::new(b.finish()),
+            Build::Word(b) => std::mem::take(b),
+        };
+        match &self.data_type {
+            Int8 => column::<Int8Type>(words, |v| v as i8),
+            Int16 => column::<Int16Type>(words, |v| v as i16),
+            Int32 => column::<Int32Type>(words, |v| v as i32),
+            Int64 => column::<Int64Type>(words, |v| v as i64),
+            Date32 => column::<Date32Type>(words, |v| v as i32),
+            Timestamp(TimeUnit::Microsecond, zone) => {
+                let mut b = PrimitiveBuilder::<TimestampMicrosecondType>::new().with_data_type(self.data_type.clone());
+                debug_assert!(zone.is_some());
+                words.into_iter().for_each(|v| b.append_option(v.map(|v| v as i64)));
+                Arc::new(b.finish())
+            }
+            UInt8 => column::<UInt8Type>(words, |v| v as u8),
+            UInt16 => column::<UInt16Type>(words, |v| v as u16),
+            UInt32 => column::<UInt32Type>(words, |v| v as u32),
+            UInt64 => column::<UInt64Type>(words, |v| v),
+            Float32 => column::<Float32Type>(words, |v| f64::from_bits(v) as f32),
+            Float64 => column::<Float64Type>(words, f64::from_bits),
+            other => panic!("a column of type {other}"),
+        }
+    }
+}
+
+fn column<T: ArrowPrimitiveType>(words: Vec<Option<u64>>, native: impl Fn(u64) -> T::Native) -> ArrayRef {
+    Arc::new(words.into_iter().map(|v| v.map(&native)).collect::<PrimitiveArray<T>>())
+}

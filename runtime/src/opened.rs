@@ -1,0 +1,304 @@
+//! A job, opened: schemas known, expressions compiled, types checked. What is wrong is told with its place in the job file.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use headwater_connectors::Wanted;
+use headwater_connectors::history::{History, jsonl::JsonlHistory, parquet::ParquetHistory};
+use headwater_connectors::sink::GroupShape;
+use headwater_connectors::stream::Stream;
+use headwater_connectors::stream::jsonl::JsonlStream;
+use headwater_connectors::stream::kafka::{KafkaConfig, KafkaStream};
+use headwater_operators::changes;
+use headwater_operators::expression::Expression;
+use headwater_operators::trailing::{self, Aggregate, ColumnPlan};
+
+use crate::failure::Failure;
+use crate::job::{self, Agg, At, Faults, FileKind, Group, Job, Named, SeamBy};
+use crate::plan::SourcePlan;
+
+pub struct Opened {
+    pub job: Job,
+    pub sources: Vec<Source>,
+    pub groups: Vec<OpenGroup>,
+}
+
+pub struct Source {
+    pub history: Option<Arc<dyn History>>,
+    pub stream: Option<Arc<dyn Stream>>,
+    /// Every column.
+    pub schema: SchemaRef,
+    /// The columns that the job uses: of stream records; and of history rows, which have the seam's columns at the end.
+    pub wanted: Wanted,
+    pub history_wanted: Wanted,
+    /// Places in `wanted`.
+    pub event_time: usize,
+    pub arrival_time: Option<usize>,
+    /// A seam by offset: the places of partition and offset in `history_wanted`.
+    pub seam_columns: Option<(usize, usize)>,
+}
+
+pub struct OpenGroup {
+    pub filter: Option<Expression>,
+    /// Places of the key columns in the source's `wanted`.
+    pub keys: Vec<usize>,
+    pub key_types: Vec<DataType>,
+    /// Each distinct `of`.
+    pub inputs: Vec<Expression>,
+    pub columns: Vec<ColumnPlan>,
+    pub shape: GroupShape,
+}
+
+impl OpenGroup {
+    /// The longest window; `None` where a column reaches everything.
+    pub fn longest(&self) -> Option<i64> {
+        let lengths: Option<Vec<i64>> = self.columns.iter().map(|c| c.length).collect();
+        lengths.and_then(|all| all.into_iter().max())
+    }
+
+    pub fn plan(&self, tick: i64, start: i64) -> trailing::Plan {
+        let inputs = self.inputs.iter().map(|e| e.data_type().clone()).collect();
+        trailing::Plan { columns: self.columns.clone(), inputs, tick, start }
+    }
+}
+
+/// Opens sources, and checks every name and type against them. `plans`: by source, the files that were pinned before.
+pub fn open(job: Job, plans: Option<&[SourcePlan]>) -> Result<Opened, Failure> {
+    let mut faults = Faults { file: job.file.display().to_string(), ..Faults::default() };
+    let mut sources = Vec::new();
+    for (i, source) in job.sources.iter().enumerate() {
+        let pinned = plans.map(|plans| &plans[i].pinned);
+        sources.push(open_source(source, pinned, &mut faults)?);
+    }
+    let schemas: Vec<Option<SchemaRef>> = sources.iter().map(|s| s.as_ref().map(|s| s.2.clone())).collect();
+    let named = job::validate::check_names(&job, &schemas);
+    let names_fit = !named.has_errors();
+    faults.faults.extend(named.faults);
+    let compiled: Vec<Option<Compiled>> =
+        job.groups.iter().map(|g| schemas[g.source].as_ref().and_then(|s| compile(g, s, &mut faults))).collect();
+    if faults.has_errors() || !names_fit {
+        return Err(Failure::Job(faults));
+    }
+    let compiled: Vec<Compiled> = compiled.into_iter().flatten().collect();
+    let mut opened = Vec::new();
+    for (i, (history, stream, schema)) in sources.into_iter().flatten().enumerate() {
+        let groups = job.groups.iter().zip(&compiled).filter(|(g, _)| g.source == i);
+        opened.push(project(&job.sources[i], history, stream, schema, groups));
+    }
+    let groups = job.groups.iter().zip(compiled).map(|(g, c)| open_group(g, c, &opened[g.source])).collect();
+    Ok(Opened { job, sources: opened, groups })
+}
+
+type Parts = (Option<Arc<dyn History>>, Option<Arc<dyn Stream>>, SchemaRef);
+
+/// `None`: it could not be opened, and a fault says why.
+fn open_source(
+    source: &job::Source,
+    pinned: Option<&headwater_connectors::history::Pinned>,
+    faults: &mut Faults,
+) -> Result<Option<Parts>, Failure> {
+    let mut ok = true;
+    let history = match &source.history {
+        None => None,
+        Some(h) => {
+            let opened = match h.kind {
+                FileKind::Parquet => ParquetHistory::open(&h.path, pinned).map(|h| Arc::new(h) as Arc<dyn History>),
+                FileKind::Jsonl => JsonlHistory::open(&h.path, pinned).map(|h| Arc::new(h) as Arc<dyn History>),
+            };
+            told(opened, h.at, faults, &mut ok)?
+        }
+    };
+    let stream = match &source.stream {
+        None => None,
+        Some(job::Stream::Jsonl { at, path, first_offset }) => {
+            let opened = JsonlStream::open(path, *first_offset).map(|s| Arc::new(s) as Arc<dyn Stream>);
+            told(opened, *at, faults, &mut ok)?
+        }
+        Some(job::Stream::Kafka { at, kafka }) => {
+            let config = KafkaConfig {
+                brokers: kafka.brokers.clone(),
+                topic: kafka.topic.clone(),
+                properties: kafka.properties.clone(),
+                budget_bytes: KAFKA_BUDGET_BYTES,
+            };
+            let opened = KafkaStream::open(config).map(|s| Arc::new(s) as Arc<dyn Stream>);
+            told(opened, *at, faults, &mut ok)?
+        }
+    };
+    if !ok {
+        return Ok(None);
+    }
+    let of_files = history.as_ref().and_then(|h| h.schema());
+    let schema = of_files.unwrap_or_else(|| {
+        let field = |(name, data_type): &(Named, DataType)| Field::new(&name.text, data_type.clone(), true);
+        Arc::new(Schema::new(source.schema.iter().flatten().map(field).collect::<Vec<_>>()))
+    });
+    Ok(Some((history, stream, schema)))
+}
+
+/// Bytes of records that one reader's queues may hold.
+const KAFKA_BUDGET_BYTES: usize = 64 << 20;
+
+/// What is the user's fault becomes a fault of the job file; the rest ends the command.
+fn told<T>(
+    result: headwater_connectors::Result<T>,
+    at: At,
+    faults: &mut Faults,
+    ok: &mut bool,
+) -> Result<Option<T>, Failure> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(headwater_connectors::Error::Config(message)) => {
+            faults.error(at, message);
+            *ok = false;
+            Ok(None)
+        }
+        Err(other) => Err(other.into()),
+    }
+}
+
+struct Compiled {
+    filter: Option<Expression>,
+    inputs: Vec<Expression>,
+    columns: Vec<ColumnPlan>,
+    results: Vec<DataType>,
+}
+
+/// `None`: there are faults.
+fn compile(group: &Group, schema: &SchemaRef, faults: &mut Faults) -> Option<Compiled> {
+    let mut fine = true;
+    let mut compile = |text: &Named, faults: &mut Faults| match Expression::compile(&text.text, schema) {
+        Ok(expression) => Some(expression),
+        Err(e) => {
+            faults.error(text.at, e.message);
+            fine = false;
+            None
+        }
+    };
+    let filter = group.filter.as_ref().and_then(|f| compile(f, faults));
+    let mut texts: Vec<&str> = vec![];
+    let mut inputs: Vec<Option<Expression>> = vec![];
+    let mut columns = vec![];
+    for column in &group.columns {
+        let input = column.of.as_ref().map(|of| {
+            texts.iter().position(|t| *t == of.text).unwrap_or_else(|| {
+                inputs.push(compile(of, faults));
+                texts.push(&of.text);
+                texts.len() - 1
+            })
+        });
+        columns.push(ColumnPlan {
+            name: column.name.clone(),
+            aggregate: aggregate(column.agg),
+            input,
+            length: column.length_us,
+        });
+    }
+    if let (Some(text), Some(filter)) = (&group.filter, &filter) {
+        if *filter.data_type() != DataType::Boolean {
+            faults.error(text.at, format!("`where` must be true or false, this is a {}", filter.data_type()));
+            fine = false;
+        }
+    }
+    let mut results = vec![];
+    for (column, plan) in group.columns.iter().zip(&columns) {
+        let input = plan.input.map(|i| inputs[i].as_ref());
+        if let Some(None) = input {
+            continue;
+        }
+        let input = input.flatten().map(Expression::data_type);
+        match plan.aggregate.result(input) {
+            Some(result) => results.push(result),
+            None => {
+                let of = column.of.as_ref().map_or(column.at, |of| of.at);
+                let data_type = input.map(ToString::to_string).unwrap_or_default();
+                faults.error(of, format!("{} needs a number, this is a {data_type}", name(plan.aggregate)));
+                fine = false;
+            }
+        }
+    }
+    let inputs: Option<Vec<Expression>> = inputs.into_iter().collect();
+    if fine { Some(Compiled { filter, inputs: inputs?, columns, results }) } else { None }
+}
+
+fn aggregate(agg: Agg) -> Aggregate {
+    match agg {
+        Agg::Sum => Aggregate::Sum,
+        Agg::Avg => Aggregate::Avg,
+        Agg::Min => Aggregate::Min,
+        Agg::Max => Aggregate::Max,
+        Agg::Count => Aggregate::Count,
+        other => unreachable!("{other:?} was refused as not supported"),
+    }
+}
+
+fn name(aggregate: Aggregate) -> &'static str {
+    match aggregate {
+        Aggregate::Count => "count",
+        Aggregate::Sum => "sum",
+        Aggregate::Avg => "avg",
+        Aggregate::Min => "min",
+        Aggregate::Max => "max",
+    }
+}
+
+/// Which columns are read at all.
+fn project<'a>(
+    source: &job::Source,
+    history: Option<Arc<dyn History>>,
+    stream: Option<Arc<dyn Stream>>,
+    schema: SchemaRef,
+    groups: impl Iterator<Item = (&'a Group, &'a Compiled)>,
+) -> Source {
+    let mut names: Vec<String> = vec![source.event_time.text.clone()];
+    let mut place = |name: &str| {
+        names.iter().position(|n| n == name).unwrap_or_else(|| {
+            names.push(name.to_owned());
+            names.len() - 1
+        })
+    };
+    let arrival_time = source.arrival_time.as_ref().map(|a| place(&a.text));
+    for (group, compiled) in groups {
+        group.key.iter().for_each(|k| drop(place(&k.text)));
+        let expressions = compiled.filter.iter().chain(&compiled.inputs);
+        expressions.flat_map(Expression::columns).for_each(|c| drop(place(c)));
+    }
+    let of_stream = names.len();
+    let mut place = |name: &str| {
+        names.iter().position(|n| n == name).unwrap_or_else(|| {
+            names.push(name.to_owned());
+            names.len() - 1
+        })
+    };
+    let seam_columns = match &source.seam.by {
+        SeamBy::Offset { partition, offset } if history.is_some() => Some((place(&partition.text), place(&offset.text))),
+        _ => None,
+    };
+    let time_unit_ns = unit_ns(source.time_unit);
+    let wanted = |names: &[String]| {
+        let field = |n: &String| schema.field_with_name(n).expect("names were checked").clone().with_nullable(true);
+        Wanted { schema: Arc::new(Schema::new(names.iter().map(field).collect::<Vec<_>>())), time_unit_ns }
+    };
+    let (wanted, history_wanted) = (wanted(&names[..of_stream]), wanted(&names));
+    Source { history, stream, schema: schema.clone(), wanted, history_wanted, event_time: 0, arrival_time, seam_columns }
+}
+
+pub fn unit_ns(unit: job::TimeUnit) -> i64 {
+    match unit {
+        job::TimeUnit::Second => 1_000_000_000,
+        job::TimeUnit::Millisecond => 1_000_000,
+        job::TimeUnit::Microsecond => 1_000,
+        job::TimeUnit::Nanosecond => 1,
+    }
+}
+
+fn open_group(group: &Group, compiled: Compiled, source: &Source) -> OpenGroup {
+    let keys: Vec<usize> =
+        group.key.iter().map(|k| source.wanted.schema.index_of(&k.text).expect("names were checked")).collect();
+    let key_types: Vec<DataType> = keys.iter().map(|k| source.wanted.schema.field(*k).data_type().clone()).collect();
+    let key_fields: Vec<_> = group.key.iter().map(|k| k.text.clone()).zip(key_types.iter().cloned()).collect();
+    let columns: Vec<_> = compiled.columns.iter().map(|c| c.name.clone()).zip(compiled.results).collect();
+    let schema = changes::schema(&key_fields, false, &columns);
+    let shape = GroupShape { name: group.name.clone(), keys: keys.len(), windowed: false, schema };
+    OpenGroup { filter: compiled.filter, keys, key_types, inputs: compiled.inputs, columns: compiled.columns, shape }
+}

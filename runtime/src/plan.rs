@@ -1,0 +1,430 @@
+//! The plan of a start: what a first pass over history and stream decides, written down before any row is counted.
+//!
+//! ```text
+//! history   files pinned, C = the largest m, per partition the last offset and the largest arrival
+//! stream    per partition: held [earliest, end), where reading starts, which records the seam takes
+//! both      S = up(the largest arrival of the history rows taken), else up(the smallest eff of the stream)
+//! ```
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Mutex;
+
+use headwater_connectors::history::{History, Piece, Pinned};
+use headwater_connectors::stream::{Bounds, Start, Stream};
+use headwater_connectors::format::text::format_time;
+use headwater_connectors::{Records, Result as Connected, Wanted};
+use headwater_operators::ledger::up;
+use serde::{Deserialize, Serialize};
+
+use crate::failure::Failure;
+use crate::job::{self, SeamBy};
+use crate::opened::{Opened, Source};
+use crate::stamp::{Stamped, Stamper, integers};
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Plan {
+    /// The wall clock of the start.
+    pub now_us: i64,
+    pub sources: Vec<SourcePlan>,
+    /// By group: from which tick on rows are written to stores.
+    pub rows_from: Vec<i64>,
+    /// The last tick may not be before it (a store's `_upto`, without `--fresh`).
+    pub end_at_least: i64,
+    /// The generation of each store of the job, by sink.
+    pub generations: Vec<u64>,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct SourcePlan {
+    pub pinned: Pinned,
+    /// The seam in time; `None` where neither history nor stream held a record and the wall clock is not asked.
+    pub s: Option<i64>,
+    /// The largest match time of the history.
+    pub c: Option<i64>,
+    pub history_rows: u64,
+    pub partitions: Vec<PartitionPlan>,
+    /// For people: what is odd, and goes on all the same.
+    pub warnings: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PartitionPlan {
+    pub partition: i32,
+    /// The last offset that the history has (seam by offset).
+    pub history_offset: Option<i64>,
+    /// The largest arrival of the history's part of the partition (seam by offset): where `eff` begins.
+    pub history_eff: Option<i64>,
+    /// The first offset to read.
+    pub start: i64,
+    /// One past the last offset at the start.
+    pub end: i64,
+}
+
+impl SourcePlan {
+    /// Whether the seam takes a record of the stream.
+    pub fn takes(&self, seam: &job::Seam, until: Option<i64>, partition: &PartitionPlan, offset: i64, m: Option<i64>) -> bool {
+        match (&seam.by, m, until, self.c) {
+            (SeamBy::Offset { .. }, ..) => partition.history_offset.is_none_or(|last| offset > last),
+            (_, None, ..) => true,
+            (_, Some(m), Some(until), _) => m >= until,
+            (_, Some(m), None, Some(c)) => m > c,
+            (_, Some(_), None, None) => true,
+        }
+    }
+}
+
+/// Which columns of a history row the first pass reads.
+fn first_pass_wanted(source: &Source) -> (Wanted, FirstPassColumns) {
+    let mut places = vec![source.event_time];
+    let arrival = source.arrival_time.map(|a| push(&mut places, a));
+    let seam = source.seam_columns.map(|(p, o)| (push(&mut places, p), push(&mut places, o)));
+    let schema = source.history_wanted.schema.project(&places).expect("places of its own");
+    let wanted = Wanted { schema: schema.into(), time_unit_ns: source.history_wanted.time_unit_ns };
+    (wanted, FirstPassColumns { arrival, seam })
+}
+
+fn push(places: &mut Vec<usize>, place: usize) -> usize {
+    places.iter().position(|p| *p == place).unwrap_or_else(|| {
+        places.push(place);
+        places.len() - 1
+    })
+}
+
+struct FirstPassColumns {
+    arrival: Option<usize>,
+    seam: Option<(usize, usize)>,
+}
+
+/// What the first pass knows of a history.
+#[derive(Default)]
+struct Seen {
+    c: Option<i64>,
+    rows: u64,
+    partitions: BTreeMap<i64, SeenPartition>,
+}
+
+#[derive(Default)]
+struct SeenPartition {
+    last_offset: i64,
+    rows: u64,
+    eff: Option<i64>,
+}
+
+impl Seen {
+    fn row(&mut self, stamped: &Stamped, until: Option<i64>, at: Option<(i64, i64)>) {
+        if until.is_some_and(|until| stamped.m.is_some_and(|m| m >= until)) {
+            return;
+        }
+        self.rows += 1;
+        self.c = self.c.max(stamped.clock());
+        if let Some((partition, offset)) = at {
+            let seen = self.partitions.entry(partition).or_insert_with(|| SeenPartition { last_offset: i64::MIN, ..SeenPartition::default() });
+            seen.last_offset = seen.last_offset.max(offset);
+            seen.rows += 1;
+            seen.eff = seen.eff.max(stamped.clock());
+        }
+    }
+
+    fn merge(&mut self, other: Seen) {
+        self.c = self.c.max(other.c);
+        self.rows += other.rows;
+        for (partition, theirs) in other.partitions {
+            let seen = self.partitions.entry(partition).or_insert_with(|| SeenPartition { last_offset: i64::MIN, ..SeenPartition::default() });
+            seen.last_offset = seen.last_offset.max(theirs.last_offset);
+            seen.rows += theirs.rows;
+            seen.eff = seen.eff.max(theirs.eff);
+        }
+    }
+}
+
+/// Plans a start. `live`: the run follows its streams, so an empty start may ask the wall clock.
+pub fn plan(opened: &Opened, now_us: i64, live: bool) -> Result<Plan, Failure> {
+    let mut sources = Vec::new();
+    for (conf, source) in opened.job.sources.iter().zip(&opened.sources) {
+        sources.push(plan_source(opened.job.tick_us, conf, source, now_us, live)?);
+    }
+    let groups = opened.groups.len();
+    Ok(Plan { now_us, sources, rows_from: vec![i64::MIN; groups], end_at_least: i64::MIN, generations: vec![] })
+}
+
+fn plan_source(tick: i64, conf: &job::Source, source: &Source, now: i64, live: bool) -> Result<SourcePlan, Failure> {
+    let until = conf.history.as_ref().and_then(|h| h.complete_until_us);
+    let mut plan = SourcePlan::default();
+    let mut seen = Seen::default();
+    if let Some(history) = &source.history {
+        plan.pinned = history.pinned().clone();
+        seen = first_pass(conf, source, history.as_ref(), until, now)?;
+    }
+    plan.c = seen.c;
+    plan.history_rows = seen.rows;
+    let mut bounds = vec![];
+    if let Some(stream) = &source.stream {
+        bounds = stream.bounds()?;
+        let mut gaps = vec![];
+        plan.partitions = starts(conf, source, stream.as_ref(), &bounds, &seen, &mut gaps, &mut plan.warnings)?;
+        if !gaps.is_empty() {
+            let all = format!("{}: the stream does not reach back to the history:\n  {}", stream.name(), gaps.join("\n  "));
+            if !conf.seam.allow_gap {
+                let hint = "\n  set `allow_gap = true` in the source's seam to start anyway";
+                return Err(Failure::Refused(all + hint));
+            }
+            plan.warnings.push(all);
+        }
+    }
+    plan.s = match (seen.c, &source.stream) {
+        (Some(c), _) => Some(up(c, tick)),
+        (None, Some(stream)) => first_eff(conf, source, stream.as_ref(), &plan, &bounds, now)?.map(|eff| up(eff, tick)),
+        (None, None) => None,
+    };
+    if plan.s.is_none() && live {
+        plan.s = Some(up(now, tick));
+    }
+    Ok(plan)
+}
+
+/// Reads what the seam needs of every row: statistics where they decide, else times and the seam's columns alone.
+fn first_pass(conf: &job::Source, source: &Source, history: &dyn History, until: Option<i64>, now: i64) -> Result<Seen, Failure> {
+    let (wanted, columns) = first_pass_wanted(source);
+    let names: Vec<&str> = wanted.schema.fields().iter().map(|f| f.name().as_str()).collect();
+    let pieces = history.pieces(&names)?;
+    let narrow = narrowed(source, &columns);
+    let own = columns.seam.map_or(vec![], |(p, o)| vec![p, o]);
+    let stamper = Stamper { source: &narrow, future_limit_us: conf.future_limit_us, own };
+    let (next, seen, failed) = (AtomicUsize::new(0), Mutex::new(Seen::default()), Mutex::new(None));
+    let work = || -> Connected<()> {
+        let mut mine = Seen::default();
+        while let Some(piece) = pieces.get(next.fetch_add(1, Ordering::Relaxed)) {
+            if let Some(newest) = decided_by_statistics(piece, &stamper, &columns, until, now) {
+                mine.c = mine.c.max(newest);
+                mine.rows += piece.rows;
+                continue;
+            }
+            for records in history.read(piece, &wanted)? {
+                first_pass_batch(&mut mine, &records?, &stamper, &columns, until, now);
+            }
+        }
+        seen.lock().expect("no panics inside").merge(mine);
+        Ok(())
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from).min(pieces.len().max(1)) {
+            scope.spawn(|| {
+                if let Err(e) = work() {
+                    failed.lock().expect("no panics inside").get_or_insert(e);
+                }
+            });
+        }
+    });
+    match failed.into_inner().expect("no panics inside") {
+        Some(e) => Err(e.into()),
+        None => Ok(seen.into_inner().expect("no panics inside")),
+    }
+}
+
+/// The source as the first pass sees it: only its own columns.
+fn narrowed(source: &Source, columns: &FirstPassColumns) -> Source {
+    Source {
+        history: None,
+        stream: None,
+        schema: source.schema.clone(),
+        wanted: source.history_wanted.clone(),
+        history_wanted: source.history_wanted.clone(),
+        event_time: 0,
+        arrival_time: columns.arrival,
+        seam_columns: columns.seam,
+    }
+}
+
+fn first_pass_batch(seen: &mut Seen, records: &Records, stamper: &Stamper, columns: &FirstPassColumns, until: Option<i64>, now: i64) {
+    let stamped = stamper.stamp(records, now);
+    let at = columns.seam.map(|(p, o)| (integers(records.batch.column(p)), integers(records.batch.column(o))));
+    for (i, stamped) in stamped.iter().enumerate() {
+        let at = at.as_ref().and_then(|(p, o)| p[i].zip(o[i]));
+        seen.row(stamped, until, at);
+    }
+}
+
+/// The largest arrival of a piece, where statistics alone tell it: every row is taken and no clock is wrong.
+fn decided_by_statistics(
+    piece: &Piece,
+    stamper: &Stamper,
+    columns: &FirstPassColumns,
+    until: Option<i64>,
+    now: i64,
+) -> Option<Option<i64>> {
+    if columns.seam.is_some() || stamper.source.wanted.schema.field(0).data_type().is_integer() {
+        return None;
+    }
+    let ts = piece.statistics.first().copied().flatten()?;
+    let (_, newest_ts) = ts.bounds?;
+    let arrivals = match columns.arrival {
+        None => None,
+        Some(place) => {
+            let range = piece.statistics.get(place).copied().flatten()?;
+            // A null arrival is the event time.
+            if range.nulls > 0 {
+                return None;
+            }
+            Some(range.bounds?)
+        }
+    };
+    let newest = arrivals.map_or(newest_ts, |(_, newest)| newest);
+    let taken = until.is_none_or(|until| newest < until);
+    (taken && stamper.clocks_are_right(newest_ts, arrivals, now)).then_some(Some(newest))
+}
+
+/// Where reading starts in each partition; what is missing goes to `gaps`.
+fn starts(
+    conf: &job::Source,
+    source: &Source,
+    stream: &dyn Stream,
+    bounds: &[Bounds],
+    seen: &Seen,
+    gaps: &mut Vec<String>,
+    warnings: &mut Vec<String>,
+) -> Result<Vec<PartitionPlan>, Failure> {
+    let until = conf.history.as_ref().and_then(|h| h.complete_until_us);
+    let mut plans: Vec<PartitionPlan> = bounds
+        .iter()
+        .map(|b| PartitionPlan { partition: b.partition, history_offset: None, history_eff: None, start: b.earliest, end: b.end })
+        .collect();
+    if source.history.is_none() {
+        return Ok(plans);
+    }
+    if let SeamBy::Offset { .. } = conf.seam.by {
+        for (partition, seen) in &seen.partitions {
+            let Some(plan) = plans.iter_mut().find(|p| i64::from(p.partition) == *partition) else {
+                gaps.push(format!("partition {partition}: it is in the history, but not in the topic"));
+                continue;
+            };
+            plan.history_offset = Some(seen.last_offset);
+            plan.history_eff = seen.eff;
+            let held = (seen.last_offset + 1).max(0) as u64;
+            if seen.rows < held {
+                let holes = held - seen.rows;
+                warnings.push(format!("partition {partition}: the history has {} rows up to offset {}: {holes} offsets are not in it", seen.rows, seen.last_offset));
+            }
+        }
+        for (plan, bounds) in plans.iter_mut().zip(bounds) {
+            let wanted = plan.history_offset.map_or(0, |last| last + 1);
+            let name = stream.name();
+            if wanted < bounds.earliest {
+                gaps.push(format!("{name}, partition {}: offsets {wanted}..{} are gone, the earliest held is {}", plan.partition, bounds.earliest - 1, bounds.earliest));
+            } else if wanted > bounds.end {
+                gaps.push(format!("{name}, partition {}: the history ends at offset {}, the topic at {} (another topic?)", plan.partition, wanted - 1, bounds.end - 1));
+            }
+            plan.start = wanted.clamp(bounds.earliest, bounds.end.max(bounds.earliest));
+        }
+        return Ok(plans);
+    }
+    let from = until.or(seen.c);
+    let by_stamps = conf.arrival_time.is_none() || stream.stamped_by_broker()?;
+    if let Some(from) = from.filter(|_| by_stamps) {
+        let margin = from.saturating_sub(conf.future_limit_us);
+        for (plan, offset) in plans.iter_mut().zip(stream.offsets_at(margin)?) {
+            plan.start = offset.unwrap_or(plan.start).max(plan.start);
+        }
+    }
+    let reaches = Reaches { from, until: until.is_some() };
+    for (plan, bounds) in plans.iter().zip(bounds).filter(|(_, b)| b.earliest > 0) {
+        reaches.check(conf, source, stream, plan, bounds, gaps, warnings)?;
+    }
+    Ok(plans)
+}
+
+/// A seam by time: does a partition that has lost its first records still reach back far enough?
+struct Reaches {
+    from: Option<i64>,
+    until: bool,
+}
+
+impl Reaches {
+    #[allow(clippy::too_many_arguments)]
+    fn check(
+        &self,
+        conf: &job::Source,
+        source: &Source,
+        stream: &dyn Stream,
+        plan: &PartitionPlan,
+        bounds: &Bounds,
+        gaps: &mut Vec<String>,
+        warnings: &mut Vec<String>,
+    ) -> Result<(), Failure> {
+        let name = stream.name();
+        let partition = plan.partition;
+        let first = first_record(conf, source, stream, Start { partition, offset: bounds.earliest }, bounds.end, |stamped, _| {
+            stamped.m.is_some() && !stamped.wrong_clock
+        })?;
+        let Some(m) = first.and_then(|stamped| stamped.m) else {
+            warnings.push(format!("{name}, partition {partition}: it no longer starts at 0 and holds no record with a time: what came before is unknown"));
+            return Ok(());
+        };
+        let gap = match self.from {
+            None => true,
+            Some(from) if self.until => m >= from,
+            Some(from) => m > from,
+        };
+        // Retention by time alone cannot have taken a record past the seam yet.
+        let spared = match (stream.retention_us()?, self.from) {
+            (Some(retention), Some(from)) => from > wall_clock_us().saturating_sub(retention),
+            _ => false,
+        };
+        if gap && spared {
+            warnings.push(format!("{name}, partition {partition}: it no longer starts at 0, but its retention cannot have reached the seam yet"));
+        } else if gap {
+            let since = self.from.map_or_else(String::new, |from| format!(" from {}", format_time(from)));
+            gaps.push(format!("{name}, partition {partition}: nothing is held{since} to {} (offset {})", format_time(m), bounds.earliest));
+        }
+        Ok(())
+    }
+}
+
+/// The first record of a partition for which `wanted` holds, looking no further than `end`.
+fn first_record(
+    conf: &job::Source,
+    source: &Source,
+    stream: &dyn Stream,
+    start: Start,
+    end: i64,
+    wanted: impl Fn(&Stamped, i64) -> bool,
+) -> Result<Option<Stamped>, Failure> {
+    let stamper = Stamper { source, future_limit_us: conf.future_limit_us, own: vec![] };
+    let mut reader = stream.reader(&[start], &source.wanted)?;
+    while reader.position(start.partition) < end {
+        match reader.poll(start.partition, FIRST_RECORD_BYTES)? {
+            Some(records) => {
+                let offsets = records.offsets.clone().unwrap_or_default();
+                let stamped = stamper.stamp(&records, wall_clock_us());
+                if let Some((stamped, _)) = stamped.into_iter().zip(offsets.iter()).find(|(s, o)| **o < end && wanted(s, **o)) {
+                    return Ok(Some(stamped));
+                }
+            }
+            None => std::thread::sleep(std::time::Duration::from_millis(1)),
+        }
+    }
+    Ok(None)
+}
+
+/// Looking for one record, little is read at a time.
+const FIRST_RECORD_BYTES: usize = 64 << 10;
+
+/// The smallest `eff` of the records that the stream held at the start and the seam takes.
+fn first_eff(conf: &job::Source, source: &Source, stream: &dyn Stream, plan: &SourcePlan, bounds: &[Bounds], _now: i64) -> Result<Option<i64>, Failure> {
+    let until = conf.history.as_ref().and_then(|h| h.complete_until_us);
+    let mut smallest: Option<i64> = None;
+    for (partition, bounds) in plan.partitions.iter().zip(bounds) {
+        let start = Start { partition: partition.partition, offset: partition.start };
+        let taken = |stamped: &Stamped, offset| stamped.clock().is_some() && plan.takes(&conf.seam, until, partition, offset, stamped.m);
+        let first = first_record(conf, source, stream, start, bounds.end, taken)?;
+        if let Some(eff) = first.and_then(|stamped| stamped.clock()) {
+            smallest = Some(smallest.map_or(eff, |s| s.min(eff)));
+        }
+    }
+    Ok(smallest)
+}
+
+pub fn wall_clock_us() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |d| d.as_micros() as i64)
+}
