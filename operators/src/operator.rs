@@ -6,11 +6,13 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::time::Duration;
 
 use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::scheduling::Activator;
 
 use crate::exchange::{Columns, Routed};
 use crate::ledger::SegmentError;
@@ -19,11 +21,18 @@ use crate::trailing::{Counters, State};
 /// Events that may come and go in one activation.
 const BUDGET_EVENTS: usize = 20_000;
 
+/// When rows are held back, how soon to look again.
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
+
 /// What the operator shows of itself while it runs.
 #[derive(Default)]
 pub struct Watch {
     pub counters: Vec<Counters>,
     pub fault: Option<SegmentError>,
+    /// Whether whatever takes the rows has enough of them for now: then ticks wait.
+    pub hold: Option<Box<dyn Fn() -> bool>>,
+    /// The last tick of the run, once it is known: by then every group's rows have been asked for.
+    pub rows_by: Option<i64>,
 }
 
 pub struct Outputs<'scope> {
@@ -31,6 +40,7 @@ pub struct Outputs<'scope> {
     pub changes: Stream<'scope, i64, Vec<Routed>>,
     /// Newest rows for stores, left where they are.
     pub rows: Stream<'scope, i64, Vec<Routed>>,
+    pub activator: Activator,
 }
 
 /// `states`: by group.
@@ -43,6 +53,7 @@ pub fn windows<'scope>(
     let here = scope.index() as u64;
     let mut builder = OperatorBuilder::new("windows".to_owned(), scope);
     let activator = scope.activator_for(builder.operator_info().address);
+    let again = scope.activator_for(builder.operator_info().address);
     let mut input = builder.new_input(events, Exchange::new(|routed: &Routed| routed.to));
     let (changes, changes_stream) = builder.new_output();
     let (rows, rows_stream) = builder.new_output();
@@ -69,6 +80,11 @@ pub fn windows<'scope>(
                 capabilities.clear();
                 return;
             };
+            if watch.borrow().hold.as_ref().is_some_and(|hold| hold()) {
+                again.activate_after(LOOK_AGAIN);
+                return;
+            }
+            let rows_by = watch.borrow().rows_by.unwrap_or(i64::MAX);
             let target = frontier.saturating_sub(1);
             let mut reached = target;
             for state in &mut states {
@@ -82,7 +98,7 @@ pub fn windows<'scope>(
                     let routed = Routed { to: 0, group, columns: Columns(batch) };
                     changes.activate().session(&capabilities[0]).give(routed);
                 }
-                if let Some(batch) = state.take_rows() {
+                if let Some(batch) = state.take_rows(rows_by) {
                     let routed = Routed { to: here, group, columns: Columns(batch) };
                     rows.activate().session(&capabilities[1]).give(routed);
                 }
@@ -91,9 +107,9 @@ pub fn windows<'scope>(
             let next = reached.saturating_add(1);
             capabilities.iter_mut().filter(|c| *c.time() < next).for_each(|c| c.downgrade(&next));
             if reached < target {
-                activator.activate();
+                again.activate();
             }
         }
     });
-    Outputs { changes: changes_stream, rows: rows_stream }
+    Outputs { changes: changes_stream, rows: rows_stream, activator }
 }

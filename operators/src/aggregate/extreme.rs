@@ -12,9 +12,15 @@
 
 use std::collections::BTreeMap;
 
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Staircase<V> {
     steps: BTreeMap<i64, V>,
+}
+
+impl<V> Default for Staircase<V> {
+    fn default() -> Self {
+        Staircase { steps: BTreeMap::new() }
+    }
 }
 
 impl<V: Ord> Staircase<V> {

@@ -250,8 +250,11 @@ mod tests {
         let mut rng = rand::rngs::StdRng::seed_from_u64(1);
         for _ in 0..2000 {
             let values: Vec<f64> = (0..rng.random_range(1..20))
-                .map(|_| f64::from_bits(rng.random::<u64>() >> 12 | (1023 + rng.random_range(-90i64..70) as u64) << 52))
-                .map(|v| if rng.random() { -v } else { v })
+                .map(|_| {
+                    let exponent = (1023 + rng.random_range(-90i64..70)) as u64;
+                    let v = f64::from_bits(rng.random::<u64>() >> 12 | exponent << 52);
+                    if rng.random() { -v } else { v }
+                })
                 .collect();
             let (mut both, mut wide) = (FloatSum::default(), FloatSum::default());
             for v in &values {

@@ -52,7 +52,7 @@ impl Accumulators {
         let kinds: Vec<Kind> =
             plan.inputs.iter().map(|t| Kind::of(t).expect("the type of an input was checked")).collect();
         let asked = |adds| layout.tracks.iter().any(|t| t.adds == adds);
-        let mut counted = 0..;
+        let mut counted = 0usize..;
         let flags: Vec<_> = (0..kinds.len()).map(|i| asked(Adds::NotNull(i)).then(|| counted.next().unwrap_or(0))).collect();
         let mut lanes = HEAD_LANES + counted.start.saturating_sub(HEAD_FLAGS).div_ceil(64);
         let mut value_lane = |i: usize| {

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use arrow::array::types::Int64Type;
-use arrow::array::{Array, AsArray, BinaryArray, PrimitiveArray, RecordBatch};
+use arrow::array::{AsArray, BinaryArray, PrimitiveArray, RecordBatch};
 use arrow::datatypes::SchemaRef;
 
 use super::accumulators::{Accumulators, Inputs};
@@ -266,9 +266,10 @@ impl State {
         (!self.changes.is_empty()).then(|| self.changes.take(&self.codec, &self.keys))
     }
 
-    /// The newest rows of the keys that changed since the last call: of every key at the first tick that asks for rows.
-    pub fn take_rows(&mut self) -> Option<RecordBatch> {
-        let from = self.outputs.rows_from?;
+    /// The newest rows of the keys that changed since the last call: of every key at the first tick that asks for rows,
+    /// which is `rows_by` at the latest.
+    pub fn take_rows(&mut self, rows_by: i64) -> Option<RecordBatch> {
+        let from = self.outputs.rows_from?.min(rows_by);
         if self.done.is_none_or(|done| done < from) {
             return None;
         }

@@ -1,0 +1,203 @@
+//! The clock: worker 0 gathers what every partition can still bring, and announces `T`.
+//!
+//! `T` reaches `t` when no partition can still bring a record with `eff <= t`. A partition whose end is not confirmed and
+//! that brings nothing for `stall_limit` is left out until it answers.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use timely::dataflow::channels::pact::Exchange;
+use timely::dataflow::operators::generic::OutputBuilder;
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::dataflow::operators::{Operator, Probe};
+use timely::scheduling::Activator;
+use timely::worker::Worker;
+
+use crate::status::ProcessStatus;
+
+/// What a worker says of its partitions.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    pub worker: usize,
+    pub history_done: bool,
+    pub partitions: Vec<PartitionReport>,
+    /// The largest `eff` so far.
+    pub eff: Option<i64>,
+    /// This process was asked to stop.
+    pub stop: bool,
+    /// Now and then, from the first worker of a process.
+    pub status: Option<ProcessStatus>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PartitionReport {
+    pub source: u32,
+    pub partition: i32,
+    /// No record with an `eff` up to here can come any more; `i64::MAX`: none at all.
+    pub clock: i64,
+    pub left_out: bool,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Announcement {
+    /// The job's own time, once it has begun.
+    pub t: Option<i64>,
+    /// Nothing is published after it.
+    pub last: bool,
+    /// Sources with a partition that is left out: their `_as_of` stays.
+    pub stalled: Vec<u32>,
+}
+
+/// What worker 0 decides by.
+pub struct Rules {
+    pub tick: i64,
+    /// By source.
+    pub s: Vec<Option<i64>>,
+    /// Stop where every partition has ended (there may be none at all).
+    pub until_end: bool,
+    pub end_at_least: i64,
+}
+
+struct Clock {
+    rules: Rules,
+    reports: Vec<Option<Report>>,
+    announced: Announcement,
+}
+
+impl Clock {
+    fn update(&mut self) -> bool {
+        let next = self.decide();
+        let changed = next != self.announced;
+        self.announced = next;
+        changed
+    }
+
+    fn decide(&self) -> Announcement {
+        let before = &self.announced;
+        if before.last {
+            return before.clone();
+        }
+        let known: Vec<&Report> = self.reports.iter().flatten().collect();
+        if known.iter().any(|r| r.stop) {
+            return Announcement { last: true, ..before.clone() };
+        }
+        if known.len() < self.reports.len() || known.iter().any(|r| !r.history_done) {
+            return before.clone();
+        }
+        let partitions = || known.iter().flat_map(|r| &r.partitions);
+        let mut stalled: Vec<u32> = partitions().filter(|p| p.left_out).map(|p| p.source).collect();
+        stalled.sort_unstable();
+        stalled.dedup();
+        let reading = partitions().filter(|p| !p.left_out).map(|p| p.clock).min();
+        if self.rules.until_end && partitions().all(|p| p.clock == i64::MAX) {
+            return Announcement { t: self.end(&known), last: true, stalled };
+        }
+        let s = self.rules.s.iter().flatten().min();
+        let t = reading.filter(|c| *c != i64::MAX).map(|c| c.div_euclid(self.rules.tick).saturating_mul(self.rules.tick));
+        let t = t.filter(|t| s.is_some_and(|s| t >= s)).max(before.t);
+        Announcement { t, last: false, stalled }
+    }
+
+    /// The last tick of a run that ends.
+    fn end(&self, known: &[&Report]) -> Option<i64> {
+        let s = self.rules.s.iter().flatten().max().copied()?;
+        let eff = known.iter().filter_map(|r| r.eff).max().map(|e| headwater_operators::ledger::up(e, self.rules.tick));
+        Some(s.max(eff.unwrap_or(s)).max(self.rules.end_at_least).max(self.announced.t.unwrap_or(s)))
+    }
+}
+
+/// A worker's end of the clock.
+#[derive(Clone)]
+pub struct ClockHandle {
+    outbox: Rc<RefCell<VecDeque<Report>>>,
+    announced: Rc<RefCell<Announcement>>,
+    sender: Rc<Activator>,
+    open: Rc<RefCell<bool>>,
+}
+
+impl ClockHandle {
+    pub fn report(&self, report: Report) {
+        self.outbox.borrow_mut().push_back(report);
+        self.sender.activate();
+    }
+
+    pub fn announced(&self) -> Announcement {
+        self.announced.borrow().clone()
+    }
+
+    /// This worker has nothing more to say.
+    pub fn close(&self) {
+        *self.open.borrow_mut() = false;
+        self.sender.activate();
+    }
+}
+
+/// Builds the clock's own dataflow. `heard`: called with an announcement's arrival; `statuses`: where worker 0 leaves what
+/// the processes say of themselves.
+pub fn build(
+    worker: &mut Worker,
+    rules: Rules,
+    heard: Rc<dyn Fn(&Announcement)>,
+    on_status: Arc<dyn Fn(usize, ProcessStatus) + Send + Sync>,
+) -> ClockHandle {
+    let peers = worker.peers();
+    let outbox: Rc<RefCell<VecDeque<Report>>> = Rc::default();
+    let announced: Rc<RefCell<Announcement>> = Rc::default();
+    let open = Rc::new(RefCell::new(true));
+    let sender = worker.dataflow_named::<u64, _, _>("clock", |scope| {
+        let mut builder = OperatorBuilder::new("reports".to_owned(), scope);
+        let sender = scope.activator_for(builder.operator_info().address);
+        let (output, reports) = builder.new_output();
+        let mut output = OutputBuilder::from(output);
+        let (pending, still_open) = (outbox.clone(), open.clone());
+        builder.build(move |mut capabilities| {
+            move |_| {
+                if let Some(capability) = capabilities.first() {
+                    output.activate().session(capability).give_iterator(pending.borrow_mut().drain(..));
+                }
+                if !*still_open.borrow() {
+                    capabilities.clear();
+                }
+            }
+        });
+        let mut clock = Clock { rules, reports: vec![None; peers], announced: Announcement::default() };
+        let announcements = reports.unary_frontier(Exchange::new(|_: &Report| 0), "clock", move |_, _| {
+            move |(input, _), output| {
+                input.for_each_stamp(|capability, reports| {
+                    let mut came = false;
+                    for mut report in reports.flat_map(|batch| batch.drain(..)) {
+                        if let Some(status) = report.status.take() {
+                            on_status(report.worker, status);
+                        }
+                        let worker = report.worker;
+                        clock.reports[worker] = Some(report);
+                        came = true;
+                    }
+                    if came && clock.update() {
+                        let to_all = (0..peers as u64).map(|to| (to, clock.announced.clone()));
+                        output.session(&capability.delayed(&0, 0)).give_iterator(to_all);
+                    }
+                });
+            }
+        });
+        let latest = announced.clone();
+        announcements
+            .unary(Exchange::new(|(to, _): &(u64, Announcement)| *to), "hear", move |_, _| {
+                move |input, output: &mut timely::dataflow::operators::generic::OutputBuilderSession<'_, u64, timely::container::CapacityContainerBuilder<Vec<()>>>| {
+                    let _ = &output;
+                    input.for_each_stamp(|_, batches| {
+                        for (_, announcement) in batches.flat_map(|batch| batch.drain(..)) {
+                            heard(&announcement);
+                            *latest.borrow_mut() = announcement;
+                        }
+                    });
+                }
+            })
+            .probe();
+        Rc::new(sender)
+    });
+    ClockHandle { outbox, announced, sender, open }
+}

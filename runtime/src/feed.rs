@@ -1,0 +1,414 @@
+//! The feed: the operator through which records enter the dataflow.
+//!
+//! ```text
+//! history   slice after slice, each at a dataflow time before the first tick: a worker is at most a few slices ahead
+//! stream    partitions side by side in the order of `eff`; what is ahead of `T`, or not yet stored, costs credits
+//! last      `T` is final: wait until everything up to it is stored, then let go
+//! ```
+//!
+//! A message is sent at the first tick that is not announced yet; its events say themselves when they become visible.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, TryRecvError};
+use std::time::{Duration, Instant};
+
+use headwater_connectors::sink::dead_letters::DeadLetter;
+use headwater_connectors::stream::Reader;
+use headwater_connectors::{Error, Records};
+use headwater_operators::events;
+use headwater_operators::exchange::{Columns, Routed};
+use headwater_operators::ledger::up;
+use timely::dataflow::operators::generic::OutputBuilder;
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::dataflow::operators::probe::Handle as ProbeHandle;
+use timely::dataflow::operators::Capability;
+use timely::dataflow::{Scope, Stream};
+use timely::scheduling::Activator;
+
+use crate::clock::{ClockHandle, PartitionReport, Report};
+use crate::history::Slice;
+use crate::letters::Letters;
+use crate::opened::Opened;
+use crate::partition::Partition;
+use crate::plan::{Plan, wall_clock_us};
+use crate::run::Mode;
+use crate::shape::Shaper;
+use crate::stamp::{Stamped, Stamper};
+use crate::status::{Board, PartitionStatus};
+
+/// Slices of history that may be under way, by worker.
+const SLICES_UNDER_WAY: i64 = 4;
+/// Bytes of records read from one partition at a time.
+const POLL_BYTES: usize = 256 << 10;
+/// Credits: bytes of records ahead of `T`, and of records behind it that are not stored yet, by worker.
+const AHEAD_BYTES_MAX: usize = 32 << 20;
+const UNSTORED_BYTES_MAX: usize = 32 << 20;
+/// Batches read in one activation, so that other operators get their turn.
+const POLLS_PER_ACTIVATION: usize = 4;
+/// A wake-up may get lost, so the feed looks by itself now and then.
+const LOOK_EVERY: Duration = Duration::from_millis(2);
+const STATUS_EVERY: Duration = Duration::from_millis(100);
+
+/// What a worker's feed is made of.
+pub struct Parts {
+    pub opened: Arc<Opened>,
+    pub plan: Arc<Plan>,
+    pub mode: Mode,
+    pub worker: usize,
+    pub peers: usize,
+    /// The worker's number within its process.
+    pub local: usize,
+    pub history: Receiver<Result<Slice, Error>>,
+    pub readers: Vec<SourceReader>,
+    pub clock: ClockHandle,
+    /// Up to where the windows are finished, and up to where everything is stored, by all workers.
+    pub finished: ProbeHandle<i64>,
+    pub stored: Vec<ProbeHandle<i64>>,
+    pub board: Board,
+    pub stop: Arc<std::sync::atomic::AtomicBool>,
+    pub fault: Rc<RefCell<Option<Error>>>,
+}
+
+/// The partitions of a source that this worker reads.
+pub struct SourceReader {
+    pub source: usize,
+    pub reader: Box<dyn Reader>,
+    pub partitions: Vec<Partition>,
+}
+
+pub struct Streams<'scope> {
+    pub events: Stream<'scope, i64, Vec<Routed>>,
+    pub letters: Stream<'scope, i64, Vec<DeadLetter>>,
+    /// To be activated when there may be something to do.
+    pub activator: Rc<Activator>,
+}
+
+pub fn feed<'scope>(scope: Scope<'scope, i64>, parts: impl FnOnce(Rc<Activator>) -> Parts) -> Streams<'scope> {
+    let mut builder = OperatorBuilder::new("feed".to_owned(), scope);
+    let activator = Rc::new(scope.activator_for(builder.operator_info().address));
+    let (events, events_stream) = builder.new_output::<Vec<Routed>>();
+    let (letters, letters_stream) = builder.new_output::<Vec<DeadLetter>>();
+    let (mut events, mut letters) = (OutputBuilder::from(events), OutputBuilder::from(letters));
+    let parts = parts(activator.clone());
+    let again = activator.clone();
+    builder.build(move |capabilities| {
+        let mut feed = Feed::new(parts, capabilities);
+        move |_| {
+            if feed.capabilities.is_empty() || feed.parts.fault.borrow().is_some() {
+                return;
+            }
+            let (mut out_events, mut out_letters) = (VecDeque::new(), vec![]);
+            if let Err(e) = feed.step(&mut out_events, &mut out_letters) {
+                *feed.parts.fault.borrow_mut() = Some(e);
+                return;
+            }
+            if !out_events.is_empty() {
+                events.activate().session(&feed.capabilities[0]).give_iterator(out_events.into_iter());
+            }
+            if !out_letters.is_empty() {
+                letters.activate().session(&feed.capabilities[1]).give_iterator(out_letters.into_iter());
+            }
+            feed.advance();
+            match feed.capabilities.is_empty() {
+                true => {}
+                false if feed.busy => again.activate(),
+                false => again.activate_after(LOOK_EVERY),
+            }
+        }
+    });
+    Streams { events: events_stream, letters: letters_stream, activator }
+}
+
+struct Feed {
+    parts: Parts,
+    /// By source: its groups' shapers.
+    shapers: Vec<Vec<(u32, Shaper)>>,
+    capabilities: Vec<Capability<i64>>,
+    slices: i64,
+    history_done: bool,
+    /// Bytes of records sent whose tick is ahead of `T`, or behind it and not stored yet: (tick of `eff`, bytes), by tick.
+    unsettled: VecDeque<(i64, usize)>,
+    eff: Option<i64>,
+    reported: Report,
+    status_at: Instant,
+    busy: bool,
+    /// The newest announcement that the capabilities follow.
+    t: Option<i64>,
+    last: bool,
+}
+
+impl Feed {
+    fn new(parts: Parts, capabilities: Vec<Capability<i64>>) -> Feed {
+        Feed {
+            shapers: (0..parts.opened.sources.len()).map(|s| Shaper::of_source(&parts.opened, s)).collect(),
+            capabilities,
+            slices: 0,
+            history_done: false,
+            unsettled: VecDeque::new(),
+            eff: None,
+            reported: Report { worker: usize::MAX, ..Report::default() },
+            status_at: Instant::now(),
+            busy: true,
+            t: None,
+            last: false,
+            parts,
+        }
+    }
+
+    /// Reads what may be read now.
+    fn step(&mut self, events: &mut VecDeque<Routed>, letters: &mut Vec<DeadLetter>) -> Result<(), Error> {
+        self.busy = false;
+        let announced = self.parts.clock.announced();
+        (self.t, self.last) = (announced.t, announced.last);
+        if self.last {
+            return Ok(());
+        }
+        if self.history_done {
+            self.read_streams(events, letters)?;
+        } else {
+            self.read_history(events, letters)?;
+        }
+        self.report();
+        Ok(())
+    }
+
+    fn read_history(&mut self, events: &mut VecDeque<Routed>, letters: &mut Vec<DeadLetter>) -> Result<(), Error> {
+        let under_way = i64::MIN + (self.slices - SLICES_UNDER_WAY).max(0);
+        if self.slices > SLICES_UNDER_WAY && self.parts.finished.less_than(&under_way) {
+            return Ok(());
+        }
+        match self.parts.history.try_recv() {
+            Ok(slice) => {
+                let slice = slice?;
+                self.slices += 1;
+                for (group, batch) in slice.events {
+                    let split = events::split(batch, self.parts.peers).map_err(|e| Error::world("parting events by key", e))?;
+                    events.extend(split.into_iter().map(|(to, batch)| Routed { to, group, columns: Columns(batch) }));
+                }
+                letters.extend(slice.letters);
+                let mut status = self.parts.board.worker(self.parts.local);
+                status.history_rows_read += slice.rows;
+                slice.tally.add_to(&mut status);
+                self.busy = true;
+            }
+            Err(TryRecvError::Empty) => {}
+            Err(TryRecvError::Disconnected) => {
+                self.history_done = true;
+                self.busy = true;
+            }
+        }
+        Ok(())
+    }
+
+    fn read_streams(&mut self, events: &mut VecDeque<Routed>, letters: &mut Vec<DeadLetter>) -> Result<(), Error> {
+        let now = wall_clock_us();
+        let mut polls = 0;
+        while polls < POLLS_PER_ACTIVATION {
+            let Some((s, p)) = self.next_partition() else { break };
+            let reader = &mut self.parts.readers[s];
+            let partition = &mut reader.partitions[p];
+            match reader.reader.poll(partition.plan.partition, POLL_BYTES)? {
+                None => partition.exhausted = true,
+                Some(records) => {
+                    self.take(s, p, records, now, events, letters)?;
+                    self.busy = true;
+                    polls += 1;
+                }
+            }
+        }
+        for s in 0..self.parts.readers.len() {
+            for p in 0..self.parts.readers[s].partitions.len() {
+                if std::mem::take(&mut self.parts.readers[s].partitions[p].exhausted) {
+                    self.look_at_end(s, p, now);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The partition that is behind, unless it has to wait: for `T`, or for what is not stored yet.
+    fn next_partition(&mut self) -> Option<(usize, usize)> {
+        let t = self.t.unwrap_or(i64::MIN);
+        let stored = self.stored();
+        while self.unsettled.front().is_some_and(|(tick, _)| *tick <= stored.min(t)) {
+            self.unsettled.pop_front();
+        }
+        let (behind, ahead) = self.unsettled.iter().fold((0, 0), |(behind, ahead), (tick, bytes)| match *tick <= t {
+            true => (behind + bytes, ahead),
+            false => (behind, ahead + bytes),
+        });
+        if behind > UNSTORED_BYTES_MAX {
+            return None;
+        }
+        let readers = self.parts.readers.iter().enumerate();
+        let all = readers.flat_map(|(s, r)| r.partitions.iter().enumerate().map(move |(p, partition)| (s, p, partition)));
+        let readable = all.filter(|(_, _, partition)| !partition.ended);
+        let ready = readable.filter(|(_, _, partition)| !partition.exhausted);
+        let (s, p, partition) = ready.min_by_key(|(_, _, partition)| partition.clock())?;
+        // The one that holds `T` back is always read.
+        let holds_back = partition.clock() < t.saturating_add(self.parts.opened.job.tick_us);
+        (ahead <= AHEAD_BYTES_MAX || holds_back).then_some((s, p))
+    }
+
+    fn stored(&self) -> i64 {
+        let frontier = |probe: &ProbeHandle<i64>| probe.with_frontier(|f| f.iter().next().copied().unwrap_or(i64::MAX));
+        self.parts.stored.iter().map(frontier).min().unwrap_or(i64::MAX).saturating_sub(1)
+    }
+
+    /// Stamps, shapes and sends records of one partition.
+    fn take(
+        &mut self,
+        s: usize,
+        p: usize,
+        records: Records,
+        now: i64,
+        events: &mut VecDeque<Routed>,
+        letters: &mut Vec<DeadLetter>,
+    ) -> Result<(), Error> {
+        let opened = self.parts.opened.clone();
+        let SourceReader { source, partitions, .. } = &mut self.parts.readers[s];
+        let (source, partition) = (*source, &mut partitions[p]);
+        let (conf, open, plan) = (&opened.job.sources[source], &opened.sources[source], &self.parts.plan.sources[source]);
+        let until = conf.history.as_ref().and_then(|h| h.complete_until_us);
+        let read_at = if self.parts.mode == Mode::UntilEnd { self.parts.plan.now_us } else { now };
+        let stamped = Stamper { source: open, future_limit_us: conf.future_limit_us, own: vec![] }.stamp(&records, read_at);
+        let offsets = records.offsets.clone().expect("records of a stream have offsets");
+        let floor = plan.s.unwrap_or(i64::MAX);
+        let next = self.t.map_or(i64::MIN, |t| t.saturating_add(opened.job.tick_us));
+        let (mut visible, mut accepted, mut taken) = (vec![0; records.len()], vec![], vec![false; records.len()]);
+        let (mut admitted, mut passed_over, mut first_eff) = (0, 0, None);
+        for (i, stamp) in stamped.iter().enumerate() {
+            // At the end of a run that ends, what came after the start is not there.
+            let beyond = self.parts.mode == Mode::UntilEnd && offsets[i] >= partition.plan.end;
+            if beyond || !(conf.history.is_none() || plan.takes(&conf.seam, until, &partition.plan, offsets[i], stamp.m)) {
+                passed_over += u64::from(!beyond);
+                continue;
+            }
+            taken[i] = true;
+            let eff = partition.arrive(stamp.clock());
+            first_eff = first_eff.or(eff.filter(|_| stamp.clock().is_some()));
+            if let (None, Some(ts), Some(eff)) = (stamp.reason, stamp.ts, eff) {
+                let v = up(eff.max(ts).max(floor), opened.job.tick_us);
+                admitted += u64::from(v < next);
+                visible[i] = v.max(next);
+                accepted.push(i as u32);
+            }
+        }
+        partition.came(first_eff, now);
+        if self.parts.mode == Mode::UntilEnd && offsets.last().is_some_and(|o| o + 1 >= partition.plan.end) {
+            partition.end();
+        }
+        self.eff = self.eff.max(partition.eff);
+        let settled_at = partition.eff.map_or(i64::MIN, |eff| up(eff, opened.job.tick_us));
+        let number = partition.plan.partition;
+        let mut refused = Letters::new(&opened, source);
+        for (group, shaper) in &self.shapers[source] {
+            let (batch, not) = shaper.shape(&records, &accepted, &stamped, &visible);
+            refused.refused(*group, not);
+            let Some(batch) = batch else { continue };
+            let split = events::split(batch, self.parts.peers).map_err(|e| Error::world("parting events by key", e))?;
+            events.extend(split.into_iter().map(|(to, batch)| Routed { to, group: *group, columns: Columns(batch) }));
+        }
+        refused.of_source(stamped.iter().enumerate().filter(|(i, _): &(usize, &Stamped)| taken[*i]));
+        let (dead, tally) = refused.write(&records, &stamped, |i| (Some(number), Some(offsets[i])));
+        letters.extend(dead);
+        let at = self.unsettled.partition_point(|(tick, _)| *tick <= settled_at);
+        self.unsettled.insert(at, (settled_at, records.bytes));
+        let mut status = self.parts.board.worker(self.parts.local);
+        tally.add_to(&mut status);
+        let status = &mut status.sources[source];
+        status.records += records.len() as u64;
+        status.bytes += records.bytes as u64;
+        status.passed_over += passed_over;
+        status.admitted += admitted;
+        Ok(())
+    }
+
+    /// A partition that had nothing to read: is its end confirmed, or has it fallen silent?
+    fn look_at_end(&mut self, s: usize, p: usize, now: i64) {
+        let reader = &mut self.parts.readers[s];
+        let partition = &mut reader.partitions[p];
+        let number = partition.plan.partition;
+        if self.parts.mode == Mode::UntilEnd {
+            if reader.reader.position(number) >= partition.plan.end {
+                partition.end();
+            }
+        } else if let Some(at) = reader.reader.end_confirmed(number) {
+            partition.confirm(at, now);
+        } else if now - partition.alive_at > self.parts.opened.job.stall_limit_us && !partition.left_out {
+            tracing::warn!(partition = number, "a partition has not answered within `stall_limit`: it is left out until it does");
+            partition.left_out = true;
+        }
+    }
+
+    /// Tells the clock what has changed.
+    fn report(&mut self) {
+        let due = self.status_at.elapsed() >= STATUS_EVERY;
+        let partitions = self.parts.readers.iter().flat_map(|r| {
+            let report = |p: &Partition| PartitionReport {
+                source: r.source as u32,
+                partition: p.plan.partition,
+                clock: p.clock(),
+                left_out: p.left_out,
+            };
+            r.partitions.iter().map(report)
+        });
+        let report = Report {
+            worker: self.parts.worker,
+            history_done: self.history_done,
+            partitions: partitions.collect(),
+            eff: self.eff,
+            stop: self.parts.stop.load(std::sync::atomic::Ordering::Relaxed),
+            status: None,
+        };
+        if due {
+            self.status_at = Instant::now();
+            self.write_status();
+        }
+        if report != self.reported || due {
+            let status = (due && self.parts.local == 0).then(|| self.parts.board.sum());
+            self.parts.clock.report(Report { status, ..report.clone() });
+            self.reported = report;
+        }
+    }
+
+    fn write_status(&mut self) {
+        let stored = self.stored();
+        let mut status = self.parts.board.worker(self.parts.local);
+        status.t = self.t;
+        status.stored = self.t.map(|t| stored.min(t));
+        for reader in &self.parts.readers {
+            let one = |p: &Partition| PartitionStatus {
+                partition: p.plan.partition,
+                position: reader.reader.position(p.plan.partition),
+                end: reader.reader.end(p.plan.partition),
+                eff: p.eff,
+                left_out: p.left_out,
+            };
+            status.sources[reader.source].partitions = reader.partitions.iter().map(one).collect();
+            status.sources[reader.source].tombstones = reader.reader.tombstones();
+        }
+    }
+
+    /// Moves the capabilities to what has been announced, and lets go when the last tick is stored.
+    fn advance(&mut self) {
+        let slice = i64::MIN + self.slices;
+        let first = self.parts.plan.sources.iter().filter_map(|p| p.s).min().unwrap_or(i64::MAX);
+        let to = match self.t {
+            Some(t) => t.saturating_add(1),
+            None if self.history_done => first,
+            None => slice.min(first),
+        };
+        self.capabilities.iter_mut().filter(|c| *c.time() < to).for_each(|c| c.downgrade(&to));
+        if self.last && self.t.is_none_or(|t| self.stored() >= t) {
+            self.write_status();
+            let report = Report { status: (self.parts.local == 0).then(|| self.parts.board.sum()), ..self.reported.clone() };
+            self.parts.clock.report(Report { worker: self.parts.worker, ..report });
+            self.parts.clock.close();
+            self.capabilities.clear();
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! Reading the history: a thread beside each worker reads its pieces, shapes them, and hands the events on.
+//!
+//! Of every event of the history `V = up(max(ts, S))`: no arrival lies past the seam.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::Thread;
+
+use arrow::array::RecordBatch;
+use headwater_connectors::history::Piece;
+use headwater_connectors::sink::dead_letters::DeadLetter;
+use headwater_connectors::{Error, Records};
+use headwater_operators::ledger::up;
+
+use crate::letters::{Letters, Tally};
+use crate::opened::Opened;
+use crate::plan::Plan;
+use crate::shape::Shaper;
+use crate::stamp::{Stamped, Stamper, integers};
+
+/// What a batch of history rows comes to.
+pub struct Slice {
+    pub events: Vec<(u32, RecordBatch)>,
+    pub letters: Vec<DeadLetter>,
+    pub tally: Tally,
+    pub rows: u64,
+}
+
+/// Slices that wait for their worker.
+const SLICES_AHEAD: usize = 2;
+
+/// A piece of a source's history that some window can reach.
+pub struct Assigned {
+    pub source: usize,
+    pub piece: Piece,
+}
+
+/// Every piece of the job's histories that some group reaches, in a fixed order.
+pub fn pieces(opened: &Opened, plan: &Plan) -> Result<Vec<Assigned>, Error> {
+    let mut all = vec![];
+    for (source, open) in opened.sources.iter().enumerate() {
+        let Some(history) = &open.history else { continue };
+        let Some(s) = plan.sources[source].s else { continue };
+        let floor = floor(opened, source, s);
+        let event_time = open.wanted.schema.field(open.event_time).name();
+        let timestamps = !open.wanted.schema.field(open.event_time).data_type().is_integer();
+        for piece in history.pieces(&[event_time])? {
+            let range = piece.statistics.first().copied().flatten().filter(|_| timestamps);
+            let out_of_reach = |floor: i64| range.is_some_and(|r| r.nulls == 0 && r.bounds.is_some_and(|(_, newest)| newest <= floor));
+            if !floor.is_some_and(out_of_reach) {
+                all.push(Assigned { source, piece });
+            }
+        }
+    }
+    Ok(all)
+}
+
+/// Rows up to this event time are out of every group's reach; `None`: a group reaches everything.
+fn floor(opened: &Opened, source: usize, s: i64) -> Option<i64> {
+    let groups = opened.job.groups.iter().zip(&opened.groups).filter(|(g, _)| g.source == source);
+    let longest: Option<Vec<i64>> = groups.map(|(_, g)| g.longest()).collect();
+    longest.map(|all| s.saturating_sub(all.into_iter().max().unwrap_or(0)))
+}
+
+/// Starts the reading of one worker's pieces: every `peers`-th.
+pub fn read(opened: Arc<Opened>, plan: Arc<Plan>, worker: usize, peers: usize, reader: Thread) -> Receiver<Result<Slice, Error>> {
+    let (sender, receiver) = sync_channel(SLICES_AHEAD);
+    let name = format!("history-{worker}");
+    let work = move || {
+        let wake = reader;
+        if let Err(e) = read_pieces(&opened, &plan, worker, peers, &sender, &wake) {
+            // The worker that has gone needs no word of it.
+            let _ = sender.send(Err(e));
+        }
+        drop(sender);
+        wake.unpark();
+    };
+    std::thread::Builder::new().name(name).spawn(work).expect("a thread can be started");
+    receiver
+}
+
+fn read_pieces(
+    opened: &Arc<Opened>,
+    plan: &Plan,
+    worker: usize,
+    peers: usize,
+    sender: &SyncSender<Result<Slice, Error>>,
+    wake: &Thread,
+) -> Result<(), Error> {
+    for (i, assigned) in pieces(opened, plan)?.into_iter().enumerate() {
+        if i % peers != worker {
+            continue;
+        }
+        let open = &opened.sources[assigned.source];
+        let shaping = Shaping::new(opened, plan, assigned.source);
+        let history = open.history.as_ref().expect("only histories have pieces");
+        for records in history.read(&assigned.piece, &open.history_wanted)? {
+            if sender.send(Ok(shaping.slice(&records?))).is_err() {
+                return Ok(());
+            }
+            wake.unpark();
+        }
+    }
+    Ok(())
+}
+
+/// Everything that a source's rows are judged by.
+struct Shaping<'a> {
+    opened: &'a Opened,
+    source: usize,
+    stamper: Stamper<'a>,
+    shapers: Vec<(u32, Shaper)>,
+    s: i64,
+    until: Option<i64>,
+    now: i64,
+}
+
+impl<'a> Shaping<'a> {
+    fn new(opened: &'a Arc<Opened>, plan: &Plan, source: usize) -> Shaping<'a> {
+        let conf = &opened.job.sources[source];
+        let open = &opened.sources[source];
+        let own = open.seam_columns.map_or(vec![], |(p, o)| vec![p, o]);
+        Shaping {
+            opened,
+            source,
+            stamper: Stamper { source: open, future_limit_us: conf.future_limit_us, own },
+            shapers: Shaper::of_source(opened, source),
+            s: plan.sources[source].s.unwrap_or(i64::MAX),
+            until: conf.history.as_ref().and_then(|h| h.complete_until_us),
+            now: plan.now_us,
+        }
+    }
+
+    fn slice(&self, records: &Records) -> Slice {
+        let stamped = self.stamper.stamp(records, self.now);
+        let tick = self.opened.job.tick_us;
+        let visible: Vec<i64> = stamped.iter().map(|s| s.ts.map_or(self.s, |ts| up(ts.max(self.s), tick))).collect();
+        let taken = |s: &Stamped| self.until.is_none_or(|until| s.m.is_none_or(|m| m < until));
+        let reached = |s: &Stamped, longest: Option<i64>| s.ts.is_none_or(|ts| longest.is_none_or(|l| ts > self.s.saturating_sub(l)));
+        let mut letters = Letters::new(self.opened, self.source);
+        let mut events = vec![];
+        let mut by_some = vec![false; records.len()];
+        for (group, shaper) in &self.shapers {
+            let longest = self.opened.groups[*group as usize].longest();
+            let mut rows = vec![];
+            for (i, s) in stamped.iter().enumerate().filter(|(_, s)| taken(s) && reached(s, longest)) {
+                by_some[i] = true;
+                if s.reason.is_none() {
+                    rows.push(i as u32);
+                }
+            }
+            let (batch, refused) = shaper.shape(records, &rows, &stamped, &visible);
+            letters.refused(*group, refused);
+            events.extend(batch.map(|batch| (*group, batch)));
+        }
+        letters.of_source(stamped.iter().enumerate().filter(|(i, _)| by_some[*i]));
+        let at = self.opened.sources[self.source].seam_columns.map(|(p, o)| {
+            (integers(records.batch.column(p)), integers(records.batch.column(o)))
+        });
+        let place = |i: usize| at.as_ref().map_or((None, None), |(p, o)| (p[i].map(|p| p as i32), o[i]));
+        let (letters, tally) = letters.write(records, &stamped, place);
+        Slice { events, letters, tally, rows: records.len() as u64 }
+    }
+}

@@ -1,0 +1,102 @@
+//! One partition of a stream on the worker that reads it: its `eff`, and how far it lets the clock go.
+
+use std::collections::VecDeque;
+
+use crate::plan::PartitionPlan;
+
+/// How long a lateness of arrival is remembered for the margin.
+const MARGIN_MEMORY_US: i64 = 60_000_000;
+
+pub struct Partition {
+    pub plan: PartitionPlan,
+    /// The running maximum of arrivals: no later record has a smaller `eff`.
+    pub eff: Option<i64>,
+    /// The largest confirmation of the end that is behind us.
+    confirmed: Option<i64>,
+    /// How far new records' `eff` lay before a confirmation that did not have them: (when it was read, by how much).
+    lags: VecDeque<(i64, i64)>,
+    /// The wall clock at the last sign of life.
+    pub alive_at: i64,
+    pub left_out: bool,
+    /// Read up to the end of a run that ends.
+    pub ended: bool,
+    clock: i64,
+    /// The last look found nothing to read.
+    pub exhausted: bool,
+}
+
+impl Partition {
+    pub fn new(plan: PartitionPlan, now: i64) -> Partition {
+        let eff = plan.history_eff;
+        let clock = eff.map_or(i64::MIN, |eff| eff - 1);
+        let lags = VecDeque::new();
+        Partition { plan, eff, confirmed: None, lags, alive_at: now, left_out: false, ended: false, clock, exhausted: false }
+    }
+
+    /// Takes a record's arrival, and returns its `eff`.
+    pub fn arrive(&mut self, clock: Option<i64>) -> Option<i64> {
+        self.eff = self.eff.max(clock);
+        self.eff
+    }
+
+    /// Records came, the last of them read at `now`; `first_eff` is the first one's.
+    pub fn came(&mut self, first_eff: Option<i64>, now: i64) {
+        if let (Some(eff), Some(confirmed)) = (first_eff, self.confirmed.take()) {
+            if confirmed > eff {
+                while self.lags.back().is_some_and(|(_, lag)| *lag <= confirmed - eff) {
+                    self.lags.pop_back();
+                }
+                self.lags.push_back((now, confirmed - eff));
+            }
+        }
+        self.answered(now);
+        self.clock = self.clock.max(self.eff.map_or(i64::MIN, |eff| eff - 1));
+    }
+
+    /// The broker confirmed at `at` that there is nothing to read.
+    pub fn confirm(&mut self, at: i64, now: i64) {
+        self.confirmed = self.confirmed.max(Some(at));
+        while self.lags.front().is_some_and(|(when, _)| now - when > MARGIN_MEMORY_US) {
+            self.lags.pop_front();
+        }
+        // The largest lag is at the front: smaller ones before it were dropped.
+        let margin = self.lags.front().map_or(0, |(_, lag)| *lag);
+        self.answered(now);
+        self.clock = self.clock.max(at - margin);
+    }
+
+    pub fn end(&mut self) {
+        self.ended = true;
+        self.left_out = false;
+        self.clock = i64::MAX;
+    }
+
+    fn answered(&mut self, now: i64) {
+        self.alive_at = now;
+        self.left_out = false;
+    }
+
+    /// No record with an `eff` up to here can come any more.
+    pub fn clock(&self) -> i64 {
+        self.clock
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_margin_is_the_worst_of_the_last_minute() {
+        let plan = PartitionPlan { partition: 0, history_offset: None, history_eff: None, start: 0, end: 0 };
+        let mut p = Partition::new(plan, 0);
+        p.confirm(1_000, 1_000);
+        assert_eq!(p.clock(), 1_000);
+        let eff = p.arrive(Some(940));
+        p.came(eff, 1_010);
+        p.confirm(2_000, 2_000);
+        assert_eq!(p.clock(), 1_940, "60 us late once");
+        p.confirm(61_000_000, 61_000_000);
+        assert_eq!(p.clock(), 61_000_000, "forgotten after a minute");
+    }
+}

@@ -1,0 +1,131 @@
+//! What a running job says of itself: for `status`, `/metrics` and the progress bar.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use serde::{Deserialize, Serialize};
+
+/// What one process knows; the whole is the sum over the processes.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ProcessStatus {
+    pub history_rows_total: u64,
+    pub history_rows_read: u64,
+    pub sources: Vec<SourceStatus>,
+    pub groups: Vec<GroupStatus>,
+    /// The job's own time.
+    pub t: Option<i64>,
+    /// Up to here every row is in every store, from all workers.
+    pub stored: Option<i64>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SourceStatus {
+    /// Records read from the stream.
+    pub records: u64,
+    pub bytes: u64,
+    /// Records of the stream that the seam passed over.
+    pub passed_over: u64,
+    /// Records without a value.
+    pub tombstones: u64,
+    /// Records read after `T` had passed their tick.
+    pub admitted: u64,
+    pub dead_letters: BTreeMap<String, u64>,
+    pub partitions: Vec<PartitionStatus>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PartitionStatus {
+    pub partition: i32,
+    /// The next offset to read.
+    pub position: i64,
+    pub end: Option<i64>,
+    /// The newest `eff`.
+    pub eff: Option<i64>,
+    pub left_out: bool,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct GroupStatus {
+    pub events: u64,
+    pub too_old: u64,
+    pub unfit_sums: u64,
+    pub keys: u64,
+    pub rows: u64,
+    pub changes: u64,
+    pub ledger_bytes: u64,
+    pub dead_letters: BTreeMap<String, u64>,
+}
+
+impl ProcessStatus {
+    /// Adds what another process or worker knows.
+    pub fn add(&mut self, other: &ProcessStatus) {
+        self.history_rows_total = self.history_rows_total.max(other.history_rows_total);
+        self.history_rows_read += other.history_rows_read;
+        self.t = self.t.max(other.t);
+        self.stored = match (self.stored, other.stored) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        };
+        self.sources.resize(self.sources.len().max(other.sources.len()), SourceStatus::default());
+        self.groups.resize(self.groups.len().max(other.groups.len()), GroupStatus::default());
+        for (ours, theirs) in self.sources.iter_mut().zip(&other.sources) {
+            ours.add(theirs);
+        }
+        for (ours, theirs) in self.groups.iter_mut().zip(&other.groups) {
+            ours.add(theirs);
+        }
+    }
+}
+
+impl SourceStatus {
+    fn add(&mut self, other: &SourceStatus) {
+        self.records += other.records;
+        self.bytes += other.bytes;
+        self.passed_over += other.passed_over;
+        self.tombstones += other.tombstones;
+        self.admitted += other.admitted;
+        add_counts(&mut self.dead_letters, &other.dead_letters);
+        self.partitions.extend(other.partitions.iter().cloned());
+        self.partitions.sort_by_key(|p| p.partition);
+    }
+}
+
+impl GroupStatus {
+    fn add(&mut self, other: &GroupStatus) {
+        self.events += other.events;
+        self.too_old += other.too_old;
+        self.unfit_sums += other.unfit_sums;
+        self.keys += other.keys;
+        self.rows += other.rows;
+        self.changes += other.changes;
+        self.ledger_bytes += other.ledger_bytes;
+        add_counts(&mut self.dead_letters, &other.dead_letters);
+    }
+}
+
+fn add_counts(ours: &mut BTreeMap<String, u64>, theirs: &BTreeMap<String, u64>) {
+    theirs.iter().for_each(|(reason, n)| *ours.entry(reason.clone()).or_default() += n);
+}
+
+/// The statuses of a process's workers, each kept by its worker.
+#[derive(Clone)]
+pub struct Board {
+    workers: Arc<Vec<Mutex<ProcessStatus>>>,
+}
+
+impl Board {
+    pub fn new(workers: usize, empty: &ProcessStatus) -> Board {
+        Board { workers: Arc::new((0..workers).map(|_| Mutex::new(empty.clone())).collect()) }
+    }
+
+    pub fn worker(&self, local: usize) -> MutexGuard<'_, ProcessStatus> {
+        self.workers[local].lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// The process as a whole.
+    pub fn sum(&self) -> ProcessStatus {
+        let mut sum = ProcessStatus::default();
+        (0..self.workers.len()).for_each(|local| sum.add(&self.worker(local)));
+        sum
+    }
+}
