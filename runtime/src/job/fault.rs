@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// A place in the job file: 1-based line and column (in characters).
+/// A place in the job file: 1-based line and column (in characters). Line 0 is the file as a whole.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct At {
     pub line: usize,
@@ -25,6 +25,10 @@ pub struct Faults {
 }
 
 impl Faults {
+    pub fn new(file: impl Into<String>) -> Self {
+        Faults { file: file.into(), faults: Vec::new() }
+    }
+
     pub fn error(&mut self, at: At, message: impl Into<String>) {
         self.faults.push(Fault { at, message: message.into(), warning: false });
     }
@@ -36,15 +40,29 @@ impl Faults {
     pub fn has_errors(&self) -> bool {
         self.faults.iter().any(|f| !f.warning)
     }
+
+    /// Puts the faults in the order of their places, each told once: a column over many windows is one mistake.
+    pub fn settle(&mut self) {
+        self.faults.sort_by_key(|fault| fault.at);
+        let mut told: Vec<Fault> = Vec::new();
+        self.faults.retain(|fault| {
+            let new = !told.iter().rev().take_while(|t| t.at == fault.at).any(|t| t == fault);
+            told.extend(new.then(|| fault.clone()));
+            new
+        });
+    }
 }
 
 impl fmt::Display for Faults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut faults: Vec<&Fault> = self.faults.iter().collect();
-        faults.sort_by_key(|fault| fault.at);
-        for fault in faults {
+        let mut settled = self.clone();
+        settled.settle();
+        for fault in &settled.faults {
             let kind = if fault.warning { "warning" } else { "error" };
-            writeln!(f, "{}:{}:{}: {kind}: {}", self.file, fault.at.line, fault.at.column, fault.message)?;
+            match fault.at {
+                At { line: 0, .. } => writeln!(f, "{}: {kind}: {}", self.file, fault.message)?,
+                At { line, column } => writeln!(f, "{}:{line}:{column}: {kind}: {}", self.file, fault.message)?,
+            }
         }
         Ok(())
     }

@@ -4,7 +4,19 @@
 pub mod duration;
 pub mod fault;
 pub mod raw;
+pub mod secrets;
 pub mod validate;
+
+mod instant;
+mod load;
+mod nearest;
+mod paths;
+mod section;
+mod syntax;
+#[cfg(test)]
+mod tests;
+mod unsupported;
+mod variables;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -12,9 +24,13 @@ use std::path::PathBuf;
 use arrow::datatypes::DataType;
 
 pub use fault::{At, Fault, Faults};
+pub use load::{load, parse};
+pub use secrets::mask;
+pub use unsupported::not_supported;
+pub use validate::check_names;
 
-/// A validated job. Durations and times are microseconds.
-#[derive(Clone, Debug)]
+/// A validated job. Durations and times are microseconds. Its debug output shows no secret.
+#[derive(Clone)]
 pub struct Job {
     pub name: String,
     /// The job file as given, for messages.
@@ -29,6 +45,8 @@ pub struct Job {
     pub groups: Vec<Group>,
     pub sinks: Vec<Sink>,
     pub dead_letters: ChangesTo,
+    /// `[dead_letters]`, where there is one.
+    pub dead_letters_at: At,
     pub state: State,
     /// What must never be shown: the text of every secret of the job (see SPEC section 5).
     pub secrets: Vec<String>,
@@ -82,12 +100,19 @@ pub enum FileKind {
 
 #[derive(Clone, Debug)]
 pub enum Stream {
-    Kafka { at: At, kafka: Kafka },
+    Kafka {
+        at: At,
+        kafka: Kafka,
+    },
     /// `path`: a glob; each file a partition, in name order from 0. Line = offset, from `first_offset`.
-    Jsonl { at: At, path: String, first_offset: i64 },
+    Jsonl {
+        at: At,
+        path: String,
+        first_offset: i64,
+    },
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq)]
 pub struct Kafka {
     pub brokers: String,
     pub topic: String,
@@ -117,6 +142,8 @@ pub struct Group {
     pub key: Vec<Named>,
     pub filter: Option<Named>,
     pub window: Window,
+    /// The `window` key; the group itself where there is none.
+    pub window_at: At,
     /// Windowed groups: how long past its end a row stays in the store.
     pub retain_us: i64,
     pub columns: Vec<Column>,
@@ -126,15 +153,23 @@ pub struct Group {
 pub enum Window {
     /// Trailing and lifetime: each column has a length of its own.
     Trailing,
-    Tumbling { size_us: i64 },
-    Hopping { size_us: i64, every_us: i64 },
-    Session { gap_us: i64 },
+    Tumbling {
+        size_us: i64,
+    },
+    Hopping {
+        size_us: i64,
+        every_us: i64,
+    },
+    Session {
+        gap_us: i64,
+    },
 }
 
 /// One column of the row: a list of windows is already one column each.
 #[derive(Clone, Debug)]
 pub struct Column {
     pub name: String,
+    /// The column's name in the file: the same for all columns of one list of windows.
     pub at: At,
     pub agg: Agg,
     pub of: Option<Named>,
@@ -162,16 +197,40 @@ pub enum Agg {
     ApproxPercentile { p: f64 },
 }
 
+impl Agg {
+    /// As it is written in a job file.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Agg::Count => "count",
+            Agg::Sum => "sum",
+            Agg::Avg => "avg",
+            Agg::Min => "min",
+            Agg::Max => "max",
+            Agg::VarPop => "var_pop",
+            Agg::VarSamp => "var_samp",
+            Agg::StddevPop => "stddev_pop",
+            Agg::StddevSamp => "stddev_samp",
+            Agg::First => "first",
+            Agg::Last => "last",
+            Agg::CountDistinct => "count_distinct",
+            Agg::TopK { .. } => "top_k",
+            Agg::LastN { .. } => "last_n",
+            Agg::ApproxCountDistinct => "approx_count_distinct",
+            Agg::ApproxPercentile { .. } => "approx_percentile",
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub struct Sink {
     pub name: String,
     pub at: At,
     pub to: SinkTo,
-    /// Indices into `Job::groups`.
+    /// Indices into `Job::groups`, ascending.
     pub groups: Vec<usize>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq)]
 pub enum SinkTo {
     Redis { url: String },
     Embedded,
@@ -179,7 +238,7 @@ pub enum SinkTo {
 }
 
 /// Where a changelog or the dead letters go.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum ChangesTo {
     Jsonl { path: PathBuf },
     Kafka(Kafka),

@@ -1,0 +1,55 @@
+//! Durations as a job file writes them: `500us 10ms 30s 5m 1h 7d`, and sums of them (`1h30m`). In microseconds.
+
+/// The longest duration that a job may name, so that no sum of a time and a few durations leaves an `i64`.
+pub const MAX_US: i64 = 1_000_000 * 86_400_000_000;
+
+const UNITS: [(&str, i64); 6] =
+    [("d", 86_400_000_000), ("h", 3_600_000_000), ("m", 60_000_000), ("s", 1_000_000), ("ms", 1_000), ("us", 1)];
+
+/// The microseconds that `text` means, or what is wrong with it.
+///
+/// ```
+/// use headwater::job::duration::parse;
+/// assert_eq!(parse("1h30m"), Ok(5_400_000_000));
+/// assert!(parse("90").is_err());
+/// ```
+pub fn parse(text: &str) -> Result<i64, String> {
+    let wrong = || {
+        format!(
+            "`{text}` is not a duration: expected numbers with a unit of us, ms, s, m, h or d, like \"30s\" or \"1h30m\""
+        )
+    };
+    let too_long = || format!("`{text}` is too long: the longest duration is {}", display(MAX_US));
+    let mut sum = 0_i64;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
+        let (number, after) = rest.split_at(digits);
+        let (unit, after) = after.split_at(after.find(|c: char| c.is_ascii_digit()).unwrap_or(after.len()));
+        let (_, unit_us) = UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(wrong)?;
+        if number.is_empty() {
+            return Err(wrong());
+        }
+        let part = number.parse::<i64>().ok().and_then(|n| n.checked_mul(*unit_us)).ok_or_else(too_long)?;
+        sum = sum.checked_add(part).filter(|us| *us <= MAX_US).ok_or_else(too_long)?;
+        rest = after;
+    }
+    if text.is_empty() { Err(wrong()) } else { Ok(sum) }
+}
+
+/// The shortest way to write a duration.
+///
+/// ```
+/// assert_eq!(headwater::job::duration::display(5_400_000_000), "1h30m");
+/// ```
+pub fn display(us: i64) -> String {
+    let mut rest = us;
+    let mut text = String::new();
+    for (unit, unit_us) in UNITS {
+        if rest / unit_us > 0 {
+            text += &format!("{}{unit}", rest / unit_us);
+            rest %= unit_us;
+        }
+    }
+    if text.is_empty() { "0s".into() } else { text }
+}

@@ -1,0 +1,49 @@
+//! From a job file to a job, or to all that is wrong with it.
+
+use std::path::Path;
+
+use super::{At, Fault, Faults, Job, not_supported, validate};
+
+/// Reads and validates a job file, with the environment of this process. Returns the job and its warnings, or every fault;
+/// what this version does not do yet is one.
+pub fn load(path: &Path) -> Result<(Job, Vec<Fault>), Faults> {
+    let file = path.display().to_string();
+    let absolute = std::path::absolute(path).map_err(|error| unreadable(&file, &error))?;
+    let dir = absolute.parent().unwrap_or(&absolute);
+    if dir.to_str().is_none() {
+        return Err(unreadable(&file, &"the path of its directory is not UTF-8"));
+    }
+    let bytes = std::fs::read(path).map_err(|error| unreadable(&file, &error))?;
+    let text = std::str::from_utf8(&bytes).map_err(|error| not_utf8(&file, &bytes, error.valid_up_to()))?;
+    let (job, mut faults) = validate::job(&file, dir, text, &|name| std::env::var(name).ok());
+    faults.faults.extend(not_supported(&job).faults);
+    faults.settle();
+    if faults.has_errors() { Err(faults) } else { Ok((job, faults.faults)) }
+}
+
+/// Validates the text of a job file: pure. `file` is its name in messages, `dir` (absolute) where relative paths start.
+/// Returns the job and its warnings, or every fault.
+pub fn parse(
+    file: &str,
+    dir: &Path,
+    text: &str,
+    env: &dyn Fn(&str) -> Option<String>,
+) -> Result<(Job, Faults), Faults> {
+    let (job, mut faults) = validate::job(file, dir, text, env);
+    faults.settle();
+    if faults.has_errors() { Err(faults) } else { Ok((job, faults)) }
+}
+
+fn unreadable(file: &str, why: &dyn std::fmt::Display) -> Faults {
+    let mut faults = Faults::new(file);
+    faults.error(At::default(), format!("the job file cannot be read: {why}"));
+    faults
+}
+
+fn not_utf8(file: &str, bytes: &[u8], valid: usize) -> Faults {
+    let before = String::from_utf8_lossy(&bytes[..valid]);
+    let (line, last) = (before.matches('\n').count() + 1, before.rsplit('\n').next().unwrap_or_default());
+    let mut faults = Faults::new(file);
+    faults.error(At { line, column: last.chars().count() + 1 }, "the job file must be UTF-8: this byte is not");
+    faults
+}

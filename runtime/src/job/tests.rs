@@ -1,0 +1,183 @@
+//! Cases: `cases/NAME.toml` is a job file, `cases/NAME.txt` what is said of it. `UPDATE_CASES=1` writes the texts anew: then
+//! read the difference.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use super::{ChangesTo, Group, Job, SeamBy, SinkTo, Source, Stream, duration, load, not_supported, parse, validate};
+
+fn env(name: &str) -> Option<String> {
+    let table = [("PASSWORD", "hunter2"), ("EMPTY", ""), ("BUCKET", "lake-7781"), ("TOPIC", "transactions")];
+    table.iter().find(|(known, _)| *known == name).map(|(_, value)| value.to_string())
+}
+
+#[test]
+fn cases() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("runtime/src/job/cases");
+    let mut files: Vec<_> = std::fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|path| path.extension().is_some_and(|ending| ending == "toml"));
+    files.sort();
+    assert!(!files.is_empty());
+    let mut wrong = String::new();
+    for path in files {
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let said = told(&name, &text);
+        let expected = path.with_extension("txt");
+        if std::env::var_os("UPDATE_CASES").is_some() {
+            std::fs::write(&expected, &said).unwrap();
+        } else if std::fs::read_to_string(&expected).unwrap_or_default() != said {
+            writeln!(wrong, "--- {name} gives\n{said}").unwrap();
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+}
+
+#[test]
+fn files_that_cannot_be_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("job.toml");
+    let said = || load(&path).unwrap_err().to_string().replace(&path.display().to_string(), "job.toml");
+    assert!(said().starts_with("job.toml: error: the job file cannot be read: "), "{}", said());
+    std::fs::write(&path, b"name = \"a\"\n# \xc3\xa9\xff").unwrap();
+    assert_eq!(said(), "job.toml:2:4: error: the job file must be UTF-8: this byte is not\n");
+}
+
+/// All at once: what is wrong, and what is only not done yet. Paths start at the file's directory, whatever it is called.
+#[test]
+fn a_file() {
+    let dir = tempfile::Builder::new().prefix("a[b]*").tempdir().unwrap();
+    let path = dir.path().join("job.toml");
+    let text = include_str!("cases/spec.toml");
+    std::fs::write(&path, text.replace("tick = \"10ms\"", "tick = \"10\"")).unwrap();
+    let said = load(&path).unwrap_err().to_string();
+    assert_eq!(said.matches("error: ").count(), 2, "{said}");
+    assert!(
+        said.contains("job.toml:2:8: error: `tick`") && said.contains("tumbling windows are not supported"),
+        "{said}"
+    );
+
+    std::fs::write(&path, include_str!("cases/load.toml")).unwrap();
+    let (job, warnings) = load(&path).unwrap();
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    let history = job.sources[0].history.as_ref().unwrap();
+    let escaped = dir.path().display().to_string().replace('[', "[[]").replace('*', "[*]");
+    assert_eq!(history.path, format!("{escaped}/data/*.parquet"));
+    assert_eq!(job.state.local, dir.path().join(".headwater/load"));
+}
+
+#[test]
+fn parsing_gives_warnings_with_the_job() {
+    let parse = |text| parse("load.toml", Path::new("/job"), text, &env);
+    let (job, warnings) = parse(include_str!("cases/load.toml")).unwrap();
+    assert_eq!((job.name.as_str(), warnings.faults.len(), warnings.has_errors()), ("load", 1, false));
+    assert!(parse("name = 1").unwrap_err().has_errors());
+}
+
+/// Whatever line is lost, cut short or doubled, a file is read to its end, and no place lies outside it.
+#[test]
+fn torn_files() {
+    let text = include_str!("cases/spec.toml");
+    let lines: Vec<&str> = text.lines().collect();
+    for n in 0..lines.len() {
+        for cut in 0..=lines[n].len() {
+            let mut torn = lines.clone();
+            torn[n] = &lines[n][..cut];
+            let faults = validate::job("torn", Path::new("/job"), &torn.join("\n"), &env).1;
+            let inside = |fault: &super::Fault| fault.at.line <= lines.len() && fault.at.column >= 1;
+            assert!(faults.faults.iter().all(inside), "{faults}");
+        }
+        let mut doubled = lines.clone();
+        doubled.insert(n, lines[n]);
+        validate::job("doubled", Path::new("/job"), &doubled.join("\n"), &env);
+    }
+}
+
+/// Every fault, and what is not supported yet; without an error also what the job means.
+fn told(file: &str, text: &str) -> String {
+    let (job, mut faults) = validate::job(file, Path::new("/job"), text, &env);
+    let mut told = String::new();
+    faults.settle();
+    let whole = !faults.has_errors();
+    write!(told, "{faults}").unwrap();
+    if whole {
+        let missing = not_supported(&job);
+        write!(told, "{missing}").unwrap();
+        told += &meaning(&job);
+    }
+    let shown = format!("{told}{job:?}{job:#?}{:?}", job.sinks).replace("PASSWORD", "");
+    assert!(!shown.contains("hunter2"), "{shown}");
+    told
+}
+
+fn meaning(job: &Job) -> String {
+    let (tick, stall, idle) = (job.tick_us, job.stall_limit_us, job.idle_limit_us);
+    let mut text = format!("job {} tick {tick} stall {stall} idle {idle}\n", job.name);
+    job.sources.iter().for_each(|source| text += &source_meaning(source));
+    job.groups.iter().for_each(|group| text += &group_meaning(job, group));
+    for sink in &job.sinks {
+        let to = match &sink.to {
+            SinkTo::Redis { .. } => format!("{:?}", sink.to),
+            SinkTo::Embedded => "embedded".into(),
+            SinkTo::Changes(to) => changes_meaning(to),
+        };
+        writeln!(text, "sink {}: {to} groups {:?}", sink.name, sink.groups).unwrap();
+    }
+    writeln!(text, "dead letters: {}", changes_meaning(&job.dead_letters)).unwrap();
+    let state = &job.state;
+    let (path, local, every) = (&state.path, state.local.display(), state.checkpoint_every_us);
+    writeln!(text, "state: {path} local {local} every {every}").unwrap();
+    super::mask(&text, &job.secrets)
+}
+
+fn source_meaning(source: &Source) -> String {
+    let mut text = format!("source {} event {}", source.name, source.event_time.text);
+    if let Some(arrival) = &source.arrival_time {
+        write!(text, " arrival {}", arrival.text).unwrap();
+    }
+    let (lateness, limit, unit) = (source.lateness_us, source.future_limit_us, source.time_unit);
+    writeln!(text, " lateness {lateness} future {limit} unit {unit:?}").unwrap();
+    for (name, ty) in source.schema.iter().flatten() {
+        writeln!(text, "  {}: {ty}", name.text).unwrap();
+    }
+    if let Some(history) = &source.history {
+        writeln!(text, "  history {:?} {} until {:?}", history.kind, history.path, history.complete_until_us).unwrap();
+    }
+    match &source.stream {
+        Some(Stream::Kafka { kafka, .. }) => writeln!(text, "  stream {kafka:?}").unwrap(),
+        Some(Stream::Jsonl { path, first_offset, .. }) => {
+            writeln!(text, "  stream {path} from {first_offset}").unwrap()
+        }
+        None => {}
+    }
+    let by = match &source.seam.by {
+        SeamBy::Offset { partition, offset } => format!("offset {} {}", partition.text, offset.text),
+        SeamBy::Time => "time".into(),
+        SeamBy::Id { id, overlap_us } => format!("id {} overlap {overlap_us}", id.text),
+    };
+    writeln!(text, "  seam by {by} allow_gap {}", source.seam.allow_gap).unwrap();
+    text
+}
+
+fn group_meaning(job: &Job, group: &Group) -> String {
+    let keys: Vec<&str> = group.key.iter().map(|key| key.text.as_str()).collect();
+    let source = &job.sources[group.source].name;
+    let mut text = format!("group {} of {source} by {} {:?}", group.name, keys.join(", "), group.window);
+    writeln!(text, " retain {}", group.retain_us).unwrap();
+    if let Some(filter) = &group.filter {
+        writeln!(text, "  where {}", filter.text).unwrap();
+    }
+    for column in &group.columns {
+        let of = column.of.as_ref().map_or("", |of| &of.text);
+        let length = column.length_us.map_or("all".into(), duration::display);
+        writeln!(text, "  {} {:?} of `{of}` over {length}", column.name, column.agg).unwrap();
+    }
+    text
+}
+
+fn changes_meaning(to: &ChangesTo) -> String {
+    match to {
+        ChangesTo::Jsonl { path } => path.display().to_string(),
+        ChangesTo::Kafka(kafka) => format!("{kafka:?}"),
+    }
+}

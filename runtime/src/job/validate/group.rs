@@ -1,0 +1,205 @@
+//! `[features.NAME]`: a group of columns by one key.
+
+use super::{column, name_is_plain};
+use crate::job::nearest::expected;
+use crate::job::raw::{Entry, Kind};
+use crate::job::section::{Context, Section};
+use crate::job::{Column, Group, Named, Source, Window, duration};
+
+const KEYS: [&str; 6] = ["source", "key", "where", "window", "columns", "retain"];
+
+/// An event may lie in this many hopping windows at most.
+const HOPS_MAX: i64 = 100_000;
+
+/// What is known of a group's window before its columns are read.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Windowed {
+    Trailing,
+    Window(Window),
+    /// There is one, and it is wrong.
+    Unknown,
+}
+
+/// Reads a group; `None` where its source is not known.
+pub fn read(cx: &mut Context, entry: &Entry, sources: &[Source], tick_us: i64) -> Option<Group> {
+    let name = entry.name.as_str();
+    name_is_plain(cx, "feature group", name, entry.at, "");
+    let section = Section::open(cx, format!("feature group `{name}`"), entry, &KEYS)?;
+    let source = source(cx, &section, sources);
+    let key = key(cx, &section);
+    let filter = section.named(cx, "where");
+    let window = section.get("window");
+    let windowed = window.map_or(Windowed::Trailing, |entry| read_window(cx, name, entry));
+    let columns = columns(cx, &section, windowed, tick_us);
+    let lateness_us = source.map(|source| sources[source].lateness_us);
+    let retain_us = retain(cx, &section, windowed, lateness_us.unwrap_or(0));
+    Some(Group {
+        name: name.into(),
+        at: entry.at,
+        source: source?,
+        key,
+        filter,
+        window: if let Windowed::Window(window) = windowed { window } else { Window::Trailing },
+        window_at: window.map_or(entry.at, |window| window.at),
+        retain_us,
+        columns,
+    })
+}
+
+fn source(cx: &mut Context, section: &Section, sources: &[Source]) -> Option<usize> {
+    let named = section.required(cx, "source", "name one of [sources.NAME]");
+    let found = sources.iter().position(|source| source.name == named.text);
+    if found.is_none() && !named.text.is_empty() && !cx.torn.names() {
+        let hint = expected(&named.text, sources.iter().map(|source| source.name.as_str()));
+        cx.error(named.at, format!("unknown source `{}`: {hint}", named.text));
+    }
+    found
+}
+
+fn key(cx: &mut Context, section: &Section) -> Vec<Named> {
+    let key = match section.get("key").map(|entry| &entry.value.kind) {
+        Some(Kind::Array(_)) => section.list(cx, "key").unwrap_or_default(),
+        Some(Kind::String(_)) => section.named(cx, "key").into_iter().collect(),
+        Some(Kind::Broken) => Vec::new(),
+        Some(other) => {
+            let message = format!("`key` must be a column's name or a list of them, not {}", other.describe());
+            cx.error(section.get("key").map_or(section.at, |entry| entry.value.at), message);
+            Vec::new()
+        }
+        None => {
+            section.missing(cx, "key", "name the column, or a list of columns, that each row is about");
+            Vec::new()
+        }
+    };
+    for (n, named) in key.iter().enumerate() {
+        if key[..n].iter().any(|earlier| earlier.text == named.text) {
+            cx.error(named.at, format!("the key names `{}` twice", named.text));
+        }
+    }
+    key
+}
+
+fn read_window(cx: &mut Context, group: &str, entry: &Entry) -> Windowed {
+    window(cx, group, entry).map_or(Windowed::Unknown, Windowed::Window)
+}
+
+fn window(cx: &mut Context, group: &str, entry: &Entry) -> Option<Window> {
+    const KINDS: [&str; 3] = ["tumbling", "hopping", "session"];
+    const EXAMPLES: &str = "{ tumbling = \"1h\" }, { hopping = \"1h\", every = \"15m\" } or { session = \"30m\" }";
+    if matches!(entry.value.kind, Kind::String(_)) {
+        let hint = "a trailing window goes to each column: tx = { agg = \"count\", window = \"1h\" }";
+        cx.error(entry.value.at, format!("a group's `window` is a table, {EXAMPLES}; {hint}"));
+        return None;
+    }
+    let section = Section::open(
+        cx,
+        format!("the window of feature group `{group}`"),
+        entry,
+        &["tumbling", "hopping", "session", "every"],
+    )?;
+    let kinds: Vec<&Entry> = section.entries().filter(|entry| KINDS.contains(&entry.name.as_str())).collect();
+    let [kind] = kinds.as_slice() else {
+        match kinds.get(1) {
+            Some(second) => cx.error(second.at, format!("a group has one window: expected {EXAMPLES}")),
+            None if section.entries().any(|entry| entry.name != "every") => {}
+            None => cx.error(entry.at, format!("{} is of no kind: expected {EXAMPLES}", section.what)),
+        }
+        return None;
+    };
+    let size_us = section.duration(cx, &kind.name, 1);
+    let every_us = section.duration(cx, "every", 1);
+    match (kind.name.as_str(), section.get("every")) {
+        ("hopping", None) => section.missing(cx, "every", "say how far apart the windows start, like every = \"15m\""),
+        ("hopping", Some(_)) | (_, None) => {}
+        (_, Some(every)) => cx.error(every.at, "`every` goes with `hopping` only"),
+    }
+    match kind.name.as_str() {
+        "tumbling" => Some(Window::Tumbling { size_us: size_us? }),
+        "session" => Some(Window::Session { gap_us: size_us? }),
+        _ => hopping(cx, entry, size_us?, every_us?),
+    }
+}
+
+fn hopping(cx: &mut Context, entry: &Entry, size_us: i64, every_us: i64) -> Option<Window> {
+    if size_us / every_us > HOPS_MAX {
+        let hint = format!("at most {HOPS_MAX}: make `every` longer");
+        cx.error(entry.at, format!("each event would lie in {} windows: expected {hint}", size_us / every_us));
+        return None;
+    }
+    Some(Window::Hopping { size_us, every_us })
+}
+
+fn columns(cx: &mut Context, section: &Section, windowed: Windowed, tick_us: i64) -> Vec<Column> {
+    const HINT: &str = "name at least one, like tx = { agg = \"count\", window = \"1h\" }";
+    let Some(entry) = section.get("columns") else {
+        section.missing(cx, "columns", HINT);
+        return Vec::new();
+    };
+    let what = format!("`columns` of {}", section.what);
+    let Some(table) = Section::any(cx, what, entry) else { return Vec::new() };
+    if table.entries().next().is_none() && !cx.torn.table(entry.at) {
+        cx.error(entry.at, format!("{} has no columns: {HINT}", section.what));
+    }
+    let mut columns: Vec<column::Placed> = Vec::new();
+    for entry in table.entries() {
+        for new in column::read(cx, entry, windowed, tick_us) {
+            if let Some(old) = columns.iter().find(|old| old.column.name == new.column.name) {
+                let message =
+                    format!("column `{}` is there already: {} makes one of that name", new.column.name, old.made_by);
+                cx.error(new.at, message);
+            } else {
+                columns.push(new);
+            }
+        }
+    }
+    columns.into_iter().map(|placed| placed.column).collect()
+}
+
+/// How long past its end a row stays: at least as long as late events may still correct it.
+fn retain(cx: &mut Context, section: &Section, windowed: Windowed, lateness_us: i64) -> i64 {
+    let given = section.duration(cx, "retain", 0);
+    let at = section.get("retain").map_or(section.at, |entry| entry.value.at);
+    let (least_us, default_us, least) = match windowed {
+        Windowed::Window(Window::Tumbling { size_us } | Window::Hopping { size_us, .. }) => {
+            (lateness_us, lateness_us + size_us, "the source's `lateness`")
+        }
+        Windowed::Window(Window::Session { gap_us }) => {
+            (lateness_us + gap_us, lateness_us + gap_us, "the source's `lateness` plus the session's gap")
+        }
+        Windowed::Window(Window::Trailing) | Windowed::Trailing => {
+            if let Some(entry) = section.get("retain") {
+                cx.error(
+                    entry.at,
+                    "`retain` goes with a group's `window` only: a trailing row goes when its events do",
+                );
+            }
+            return 0;
+        }
+        Windowed::Unknown => return 0,
+    };
+    match given {
+        Some(us) if us < least_us => {
+            let expected = format!("expected at least {}, {least}", duration::display(least_us));
+            cx.error(at, format!("`retain` is too short, late events could correct rows that are gone: {expected}"));
+            default_us
+        }
+        given => given.unwrap_or(default_us),
+    }
+}
+
+/// A backfill writes every trailing group's columns side by side, as `GROUP__COLUMN`.
+pub fn check_backfill_names(cx: &mut Context, groups: &[Group]) {
+    let mut seen: Vec<(String, &str)> = Vec::new();
+    for group in groups.iter().filter(|group| group.window == Window::Trailing) {
+        for column in &group.columns {
+            let name = format!("{}__{}", group.name, column.name);
+            match seen.iter().find(|(earlier, of)| *earlier == name && *of != group.name) {
+                Some((_, of)) => {
+                    let both = format!("group `{of}` has a column of the same name there");
+                    cx.error(column.at, format!("a backfill would call this column `{name}`, and {both}"));
+                }
+                None => seen.push((name, &group.name)),
+            }
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! Raw -> validated: pure, and every fault at once. A part that is wrong is told, and left out or stood in for, so that the
+//! rest can be looked at all the same.
+
+mod column;
+mod group;
+mod names;
+mod sink;
+mod source;
+mod types;
+
+use std::path::{Path, PathBuf};
+
+pub use names::check_names;
+
+use super::raw::{self, Entry, Table};
+use super::section::{Context, Section};
+use super::{At, ChangesTo, Faults, Job, Sink, SinkTo, State, mask, paths};
+
+const KEYS: [&str; 9] =
+    ["name", "tick", "stall_limit", "idle_limit", "sources", "features", "sinks", "dead_letters", "state"];
+
+const SECOND_US: i64 = 1_000_000;
+const HOUR_US: i64 = 3_600 * SECOND_US;
+const DAY_US: i64 = 24 * HOUR_US;
+
+/// Validates the text of a job file. The job is whole only if the faults have no error.
+pub fn job(file: &str, dir: &Path, text: &str, env: &dyn Fn(&str) -> Option<String>) -> (Job, Faults) {
+    let mut faults = Faults::new(file);
+    let raw = raw::read(text, env, &mut faults);
+    let mut cx = Context { dir, torn: raw.torn, faults: Faults::new(file), secrets: Vec::new() };
+    let job = whole(&mut cx, file, &raw.root);
+    faults.faults.extend(cx.faults.faults.into_iter().filter(|fault| !cx.torn.on(fault.at.line)));
+    for fault in &mut faults.faults {
+        fault.message = mask(&fault.message, &job.secrets);
+    }
+    (job, faults)
+}
+
+fn whole(cx: &mut Context, file: &str, root: &Table) -> Job {
+    let section = Section::root(cx, root, &KEYS);
+    let name = section.required(cx, "name", "give the job a name, like name = \"fraud\"");
+    name_is_plain(cx, "job", &name.text, name.at, "-");
+    let tick_us = section.duration(cx, "tick", 1).unwrap_or(10_000);
+    let stall_limit_us = section.duration(cx, "stall_limit", 1).unwrap_or(5 * SECOND_US);
+    let idle_limit_us = section.duration(cx, "idle_limit", 1).unwrap_or(DAY_US);
+
+    let tables = named_tables(cx, &section, "sources", Some("name at least one under [sources.NAME]"));
+    let sources: Vec<_> = tables.iter().map(|entry| source::read(cx, entry)).collect();
+    let tables = named_tables(cx, &section, "features", Some("name at least one group under [features.NAME]"));
+    let groups: Vec<_> = tables.iter().filter_map(|entry| group::read(cx, entry, &sources, tick_us)).collect();
+    let group_names: Vec<&str> = tables.iter().map(|entry| entry.name.as_str()).collect();
+    let sinks = named_tables(cx, &section, "sinks", None);
+    let sinks: Vec<_> = sinks.iter().filter_map(|entry| sink::read(cx, entry, &groups, &group_names)).collect();
+    let state = state(cx, &section, &name.text);
+    let (dead_letters, dead_letters_at) = sink::dead_letters(cx, &section, &state);
+
+    let mut job = Job {
+        name: name.text,
+        file: PathBuf::from(file),
+        dir: cx.dir.to_path_buf(),
+        tick_us,
+        stall_limit_us,
+        idle_limit_us,
+        sources,
+        groups,
+        sinks,
+        dead_letters,
+        dead_letters_at,
+        state,
+        secrets: Vec::new(),
+    };
+    across(cx, &job, &group_names);
+    if section.get("sinks").is_none_or(|entry| named_sinks(entry) == 0) {
+        let groups = (0..job.groups.len()).collect();
+        job.sinks = vec![Sink { name: "embedded".into(), at: At::default(), to: SinkTo::Embedded, groups }];
+    }
+    job.secrets = std::mem::take(&mut cx.secrets);
+    job.secrets.sort();
+    job.secrets.dedup();
+    job
+}
+
+/// What no part can see alone.
+fn across(cx: &mut Context, job: &Job, group_names: &[&str]) {
+    sink::check_apart(cx, job);
+    group::check_backfill_names(cx, &job.groups);
+    let written: Vec<_> = job.sources.iter().map(source::written_schema).collect();
+    cx.faults.faults.extend(check_names(job, &written).faults);
+    for (n, source) in job.sources.iter().enumerate() {
+        // A group that is too wrong to be read may be the one that uses it.
+        if group_names.len() == job.groups.len() && job.groups.iter().all(|group| group.source != n) {
+            cx.warning(source.at, format!("no group uses source `{}`", source.name));
+        }
+    }
+}
+
+/// The tables of `[KEY.NAME]`, in the order of the file.
+fn named_tables<'a>(cx: &mut Context, section: &Section<'a>, key: &str, needed: Option<&str>) -> Vec<&'a Entry> {
+    let tables = section.get(key).and_then(|entry| Section::any(cx, format!("`{key}`"), entry));
+    let tables: Vec<&Entry> = tables.iter().flat_map(|tables| tables.entries()).collect();
+    let empty =
+        section.get(key).is_none_or(|entry| matches!(&entry.value.kind, raw::Kind::Table(t) if t.entries.is_empty()));
+    if let Some(hint) = needed.filter(|_| empty) {
+        section.missing(cx, key, hint);
+    }
+    tables
+}
+
+fn named_sinks(entry: &Entry) -> usize {
+    match &entry.value.kind {
+        raw::Kind::Table(table) => table.entries.len(),
+        _ => 1,
+    }
+}
+
+fn name_is_plain(cx: &mut Context, kind: &str, name: &str, at: At, also: &str) {
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || also.contains(c);
+    if !name.is_empty() && !(name.starts_with(|c: char| c.is_ascii_alphabetic()) && name.chars().all(plain)) {
+        let pattern = format!("[A-Za-z][A-Za-z0-9_{also}]*");
+        cx.error(at, format!("`{name}` is no name for a {kind}: expected {pattern}, a letter first"));
+    }
+}
+
+fn state(cx: &mut Context, section: &Section, name: &str) -> State {
+    let at_default = At { line: 1, column: 1 };
+    let entry = section.get("state");
+    let table = entry.and_then(|entry| Section::open(cx, "the state".into(), entry, &["path", "checkpoint_every"]));
+    let default = cx.dir.join(".headwater").join(name);
+    let given = table.as_ref().and_then(|table| paths::read(cx, table, "path", paths::local_or_url));
+    let path = given.unwrap_or_else(|| default.to_string_lossy().into_owned());
+    let every = table.as_ref().and_then(|table| table.duration(cx, "checkpoint_every", 1));
+    State {
+        at: entry.map_or(at_default, |entry| entry.at),
+        local: if paths::is_url(&path) { default } else { PathBuf::from(&path) },
+        path,
+        checkpoint_every_us: every.unwrap_or(30 * SECOND_US),
+    }
+}
+
+/// Where dead letters go when the job does not say.
+fn default_dead_letters(state: &State) -> ChangesTo {
+    ChangesTo::Jsonl { path: state.local.join("dead_letters.jsonl") }
+}

@@ -1,0 +1,75 @@
+//! Whether the columns that a job names are there, and of a type that will do. One check for schemas from the job file and
+//! from Parquet files alike.
+
+use arrow::datatypes::{DataType, SchemaRef};
+
+use super::types;
+use crate::job::nearest::expected;
+use crate::job::{Faults, Job, Named, SeamBy};
+
+/// Checks times, keys and the seam's columns of each source whose schema is known; `schemas` are in the order of
+/// `Job::sources`. Expressions are not looked at.
+pub fn check_names(job: &Job, schemas: &[Option<SchemaRef>]) -> Faults {
+    let mut faults = Faults::new(job.file.display().to_string());
+    for (n, source) in job.sources.iter().enumerate() {
+        let Some(schema) = schemas.get(n).cloned().flatten() else { continue };
+        let mut check = |named: &Named, role: &Role| {
+            // An empty name stands for one that was missing, and told.
+            if !named.text.is_empty()
+                && let Some(message) = wrong(&named.text, &source.name, &schema, role)
+            {
+                faults.error(named.at, message);
+            }
+        };
+        check(&source.event_time, &TIME);
+        source.arrival_time.iter().for_each(|named| check(named, &TIME));
+        match &source.seam.by {
+            SeamBy::Offset { partition, offset } if source.history.is_some() => {
+                check(partition, &OFFSET);
+                check(offset, &OFFSET);
+            }
+            SeamBy::Id { id, .. } => check(id, &ID),
+            SeamBy::Offset { .. } | SeamBy::Time => {}
+        }
+        for group in job.groups.iter().filter(|group| group.source == n) {
+            group.key.iter().for_each(|named| check(named, &KEY));
+        }
+    }
+    faults.settle();
+    faults
+}
+
+/// What a column is named for, and which types will do.
+struct Role {
+    needs: &'static str,
+    takes: fn(&DataType) -> bool,
+}
+
+const TIME: Role = Role {
+    needs: "a time must be a timestamp, or an integer in the source's `time_unit`",
+    takes: |ty| ty.is_integer() || matches!(ty, DataType::Timestamp(..)),
+};
+const OFFSET: Role = Role { needs: "a seam's partition and offset must be integers", takes: |ty| ty.is_integer() };
+const ID: Role = Role { needs: "an id must be an integer, bool, string, date, timestamp or decimal", takes: is_key };
+const KEY: Role = Role { needs: "a key must be an integer, bool, string, date, timestamp or decimal", takes: is_key };
+
+fn is_key(ty: &DataType) -> bool {
+    use DataType::*;
+    match ty {
+        Boolean | Utf8 | LargeUtf8 | Utf8View | Date32 | Date64 | Timestamp(..) => true,
+        Decimal32(..) | Decimal64(..) | Decimal128(..) => true,
+        Dictionary(_, values) => is_key(values),
+        other => other.is_integer(),
+    }
+}
+
+fn wrong(name: &str, source: &str, schema: &SchemaRef, role: &Role) -> Option<String> {
+    match schema.field_with_name(name) {
+        Ok(field) if (role.takes)(field.data_type()) => None,
+        Ok(field) => Some(format!("column `{name}` is of type {}: {}", types::display(field.data_type()), role.needs)),
+        Err(_) => {
+            let columns = schema.fields().iter().map(|field| field.name().as_str());
+            Some(format!("unknown column `{name}` of source `{source}`: {}", expected(name, columns)))
+        }
+    }
+}

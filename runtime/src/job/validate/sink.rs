@@ -1,0 +1,127 @@
+//! `[sinks.NAME]` and `[dead_letters]`: where rows, changes and refused records go.
+
+use super::{default_dead_letters, source};
+use crate::job::nearest::expected;
+use crate::job::raw::Entry;
+use crate::job::section::{Choices, Context, Section};
+use crate::job::{At, ChangesTo, Group, Job, Sink, SinkTo, State, paths, secrets};
+
+const SINK: Choices = Choices {
+    tag: "type",
+    default: None,
+    choices: &[
+        ("redis", &["url"]),
+        ("embedded", &[]),
+        ("jsonl", &["path"]),
+        ("kafka", &["topic", "brokers", "properties"]),
+    ],
+    common: &["features"],
+};
+
+const DEAD_LETTERS: Choices = Choices {
+    tag: "type",
+    default: Some("jsonl"),
+    choices: &[("jsonl", &["path"]), ("kafka", &["topic", "brokers", "properties"])],
+    common: &[],
+};
+
+/// Reads a sink. `names` are all groups', also of those that are too wrong to be in `groups`.
+pub fn read(cx: &mut Context, entry: &Entry, groups: &[Group], names: &[&str]) -> Option<Sink> {
+    let (section, kind) = Section::choose(cx, format!("sink `{}`", entry.name), entry, &SINK)?;
+    let groups = features(cx, &section, groups, names);
+    let to = match kind? {
+        "redis" => SinkTo::Redis { url: redis_url(cx, &section) },
+        "embedded" => SinkTo::Embedded,
+        "jsonl" => {
+            if section.get("path").is_none() {
+                section.missing(cx, "path", "say which file, like path = \"changes.jsonl\"");
+            }
+            let path = paths::read(cx, &section, "path", paths::local).unwrap_or_default();
+            SinkTo::Changes(ChangesTo::Jsonl { path })
+        }
+        _ => SinkTo::Changes(ChangesTo::Kafka(source::kafka(cx, &section))),
+    };
+    Some(Sink { name: entry.name.clone(), at: entry.at, to, groups })
+}
+
+fn redis_url(cx: &mut Context, section: &Section) -> String {
+    if section.get("url").is_none() {
+        section.missing(cx, "url", "say where Redis is, like url = \"redis://localhost:6379/0\"");
+    }
+    let Some((text, at)) = section.text(cx, "url") else { return String::new() };
+    let url = &text.text;
+    cx.secrets.extend(text.filled.iter().cloned());
+    cx.secrets.extend(secrets::of_redis_url(url));
+    let known = ["redis", "rediss", "valkey", "valkeys", "redis+unix", "valkey+unix", "unix"];
+    let reached = url.split_once("://").is_some_and(|(scheme, rest)| {
+        let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
+        known.contains(&scheme) && (scheme.ends_with("unix") || !host.is_empty() && !host.starts_with(':'))
+    });
+    if !reached {
+        // Without the URL itself: it may hold a password that could not be told from the rest.
+        cx.error(at, "`url` is no Redis URL: expected one like \"redis://localhost:6379/0\" (or rediss:// for TLS)");
+    }
+    url.clone()
+}
+
+/// The groups that a sink takes, in the order of the job.
+fn features(cx: &mut Context, section: &Section, groups: &[Group], names: &[&str]) -> Vec<usize> {
+    if section.get("features").is_none() {
+        return (0..groups.len()).collect();
+    }
+    let listed = section.list(cx, "features").unwrap_or_default();
+    for (n, name) in listed.iter().enumerate() {
+        if !names.contains(&name.text.as_str()) && !cx.torn.names() {
+            let hint = expected(&name.text, names.iter().copied());
+            cx.error(name.at, format!("unknown feature group `{}`: {hint}", name.text));
+        } else if listed[..n].iter().any(|earlier| earlier.text == name.text) {
+            cx.error(name.at, format!("feature group `{}` is listed twice", name.text));
+        }
+    }
+    (0..groups.len()).filter(|n| listed.iter().any(|name| name.text == groups[*n].name)).collect()
+}
+
+/// Reads `[dead_letters]`.
+pub fn dead_letters(cx: &mut Context, job: &Section, state: &State) -> (ChangesTo, At) {
+    let default = default_dead_letters(state);
+    let Some(entry) = job.get("dead_letters") else { return (default, At { line: 1, column: 1 }) };
+    let to = match Section::choose(cx, "dead_letters".into(), entry, &DEAD_LETTERS) {
+        Some((section, Some("kafka"))) => ChangesTo::Kafka(source::kafka(cx, &section)),
+        Some((section, Some(_))) => {
+            let path = paths::read(cx, &section, "path", paths::local);
+            path.map_or(default, |path| ChangesTo::Jsonl { path })
+        }
+        Some((_, None)) | None => default,
+    };
+    (to, entry.at)
+}
+
+/// No two sinks may write to the same place: each would undo what the other did.
+pub fn check_apart(cx: &mut Context, job: &Job) {
+    for (n, sink) in job.sinks.iter().enumerate() {
+        if is_empty(&sink.to) {
+            continue;
+        }
+        if let Some(earlier) = job.sinks[..n].iter().find(|earlier| earlier.to == sink.to) {
+            let message = match sink.to {
+                SinkTo::Embedded => format!("there is one embedded store, and sink `{}` is it already", earlier.name),
+                _ => format!("sink `{}` writes to the same place as sink `{}`", sink.name, earlier.name),
+            };
+            cx.error(sink.at, message);
+        }
+        if matches!(&sink.to, SinkTo::Changes(to) if *to == job.dead_letters) {
+            cx.error(sink.at, format!("sink `{}` writes to the same place as the dead letters", sink.name));
+        }
+    }
+}
+
+/// Too wrong to have a place.
+fn is_empty(to: &SinkTo) -> bool {
+    match to {
+        SinkTo::Redis { url } => url.is_empty(),
+        SinkTo::Embedded => false,
+        SinkTo::Changes(ChangesTo::Jsonl { path }) => path.as_os_str().is_empty(),
+        SinkTo::Changes(ChangesTo::Kafka(kafka)) => kafka.topic.is_empty(),
+    }
+}
