@@ -11,9 +11,13 @@
 //! | `_diff` (int8) | `1` a row that now is, `-1` a row that was |
 
 pub mod changelog;
+mod changes;
 pub mod dead_letters;
 pub mod embedded;
+mod line_file;
 pub mod redis;
+#[cfg(test)]
+mod samples;
 
 use arrow::datatypes::SchemaRef;
 

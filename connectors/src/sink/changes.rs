@@ -1,0 +1,61 @@
+//! A batch of changes, its columns by name: what every sink reads of it.
+
+use std::collections::HashMap;
+
+use arrow::array::types::{Int8Type, Int64Type, TimestampMicrosecondType};
+use arrow::array::{AsArray, RecordBatch};
+
+use super::GroupShape;
+use crate::format::text::Object;
+
+pub(super) struct Changes<'a> {
+    pub key: Object<'a>,
+    pub row: Object<'a>,
+    pub times: &'a [i64],
+    pub diffs: &'a [i8],
+    windows: Option<(&'a [i64], &'a [i64])>,
+}
+
+impl<'a> Changes<'a> {
+    pub fn new(shape: &GroupShape, batch: &'a RecordBatch) -> Changes<'a> {
+        let last = batch.num_columns() - 1;
+        let us = |i: usize| &batch.column(i).as_primitive::<TimestampMicrosecondType>().values()[..];
+        Changes {
+            key: Object::new(batch, 0..shape.keys),
+            row: Object::new(batch, shape.columns()),
+            times: batch.column(last - 1).as_primitive::<Int64Type>().values(),
+            diffs: batch.column(last).as_primitive::<Int8Type>().values(),
+            windows: shape.windowed.then(|| (us(shape.keys), us(shape.keys + 1))),
+        }
+    }
+
+    /// Start and end of a row's window, in microseconds.
+    pub fn window(&self, row: usize) -> Option<(i64, i64)> {
+        self.windows.map(|(starts, ends)| (starts[row], ends[row]))
+    }
+
+    /// The last change of each key and window, in the batch's order, with what `write_key` calls it. Of two changes at
+    /// one tick the row that now is comes last, whatever their order.
+    pub fn newest(&self, write_key: impl Fn(&mut Vec<u8>, usize)) -> Vec<(Vec<u8>, usize)> {
+        let mut newest: HashMap<Vec<u8>, usize> = HashMap::with_capacity(self.times.len());
+        let mut key = Vec::new();
+        for row in 0..self.times.len() {
+            key.clear();
+            write_key(&mut key, row);
+            match newest.get_mut(&key) {
+                Some(last) if self.order(row) >= self.order(*last) => *last = row,
+                Some(_) => {}
+                None => {
+                    newest.insert(key.clone(), row);
+                }
+            }
+        }
+        let mut newest: Vec<_> = newest.into_iter().collect();
+        newest.sort_unstable_by_key(|(_, row)| *row);
+        newest
+    }
+
+    fn order(&self, row: usize) -> (i64, i8) {
+        (self.times[row], self.diffs[row])
+    }
+}

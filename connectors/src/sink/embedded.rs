@@ -1,0 +1,394 @@
+//! The embedded store: the newest row a key and window, in a fjall database of this machine.
+//!
+//! ```text
+//! group \0 key as JSON \0 window start (8 bytes, big endian, sign flipped)  ->  image, changed_at, window end, row as JSON
+//! \0 as_of \0 group, \0 upto \0 group                                       ->  a mark
+//! \0 format, \0 image                                                       ->  what wrote this, and the last image's number
+//! ```
+//!
+//! Rows and marks share one keyspace, so that whatever a crash takes is a tail of what was written: a mark is never there
+//! without the rows before it. One process holds the store; within it, clones read while another writes.
+//!
+//! Every row carries the number of the image that it was last written in or after: what a sweep finds with an older one
+//! was not in the image.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode};
+
+use super::changes::Changes;
+use super::{GroupShape, Lookup, Marks, RowText, Store};
+use crate::{Error, Result};
+
+/// What this binary writes and reads.
+const FORMAT: i64 = 1;
+const FORMAT_KEY: &[u8] = b"\0format";
+const IMAGE_KEY: &[u8] = b"\0image";
+/// Rows are committed in batches of this many, each all or nothing.
+const BATCH_ROWS: usize = 10_000;
+/// Image, changed_at and window end, before the row's text.
+const HEAD_BYTES: usize = 24;
+
+/// The store in its directory. A clone shares it.
+#[derive(Clone)]
+pub struct Embedded {
+    path: PathBuf,
+    db: Database,
+    rows: Keyspace,
+    groups: Arc<[GroupShape]>,
+    image: i64,
+    /// By group; `None` where the next write sets it whatever it was.
+    upto_us: Vec<Option<i64>>,
+}
+
+impl Embedded {
+    /// Opens the store in the directory `path`, or makes it. It is this process's until the last clone is gone.
+    pub fn open(path: &Path, groups: &[GroupShape]) -> Result<Embedded> {
+        let failed = |e: fjall::Error| opening(path, e);
+        let db = Database::builder(path).open().map_err(failed)?;
+        let rows = db.keyspace("rows", KeyspaceCreateOptions::default).map_err(failed)?;
+        let mut store = Embedded {
+            path: path.into(),
+            db,
+            rows,
+            groups: groups.into(),
+            image: 0,
+            upto_us: vec![None; groups.len()],
+        };
+        match store.number(FORMAT_KEY)? {
+            Some(FORMAT) => {}
+            Some(format) => {
+                return Err(Error::Config(format!(
+                    "the embedded store {} has format {format}, this binary reads {FORMAT}",
+                    path.display()
+                )));
+            }
+            None => store.put(FORMAT_KEY, FORMAT)?,
+        }
+        store.image = store.number(IMAGE_KEY)?.unwrap_or(0);
+        for group in 0..groups.len() {
+            store.upto_us[group] = store.number(&store.mark("upto", group))?;
+        }
+        Ok(store)
+    }
+
+    /// Opens the store of a job that does not run, to look rows up; `Error::Config` where there is none.
+    pub fn read_only(path: &Path, groups: &[GroupShape]) -> Result<Embedded> {
+        if !path.join("version").exists() {
+            return Err(Error::Config(format!("no embedded store at {}: the job has not run yet", path.display())));
+        }
+        Embedded::open(path, groups)
+    }
+
+    pub fn marks(&self, group: usize) -> Result<Marks> {
+        Ok(Marks {
+            upto_us: self.number(&self.mark("upto", group))?,
+            as_of_us: self.number(&self.mark("as_of", group))?,
+        })
+    }
+
+    fn mark(&self, name: &str, group: usize) -> Vec<u8> {
+        format!("\0{name}\0{}", self.groups[group].name).into_bytes()
+    }
+
+    fn number(&self, key: &[u8]) -> Result<Option<i64>> {
+        match self.rows.get(key).map_err(|e| self.failed("reading", e))? {
+            Some(bytes) => Ok(Some(i64_at(&bytes, 0).ok_or_else(|| self.damaged())?)),
+            None => Ok(None),
+        }
+    }
+
+    fn put(&self, key: &[u8], number: i64) -> Result<()> {
+        self.commit_with(|batch| batch.insert(&self.rows, key, number.to_le_bytes()))
+    }
+
+    /// Commits a batch: all or nothing, handed to the system when it returns.
+    fn commit_with(&self, fill: impl FnOnce(&mut OwnedWriteBatch)) -> Result<()> {
+        let mut batch = self.db.batch().durability(Some(PersistMode::Buffer));
+        fill(&mut batch);
+        batch.commit().map_err(|e| self.failed("writing", e))
+    }
+
+    /// Where a group's rows of a key lie, without the window's start.
+    fn prefix(&self, group: usize, key: &str) -> Vec<u8> {
+        let name = &self.groups[group].name;
+        let mut prefix = Vec::with_capacity(name.len() + key.len() + 10);
+        prefix.extend_from_slice(name.as_bytes());
+        prefix.push(0);
+        prefix.extend_from_slice(key.as_bytes());
+        prefix.push(0);
+        prefix
+    }
+
+    fn row_text(&self, group: usize, key: &[u8], value: &[u8]) -> Result<RowText> {
+        let parse = || {
+            let key = &key[self.groups[group].name.len() + 1..];
+            let (text, start) = key.split_at_checked(key.len().checked_sub(9)?)?;
+            let start = i64::from_be_bytes(start[1..].try_into().ok()?) ^ i64::MIN;
+            let window = self.groups[group].windowed.then_some((start, i64_at(value, 16)?));
+            Some(RowText {
+                key: String::from_utf8(text.to_vec()).ok()?,
+                window,
+                row: String::from_utf8(value.get(HEAD_BYTES..)?.to_vec()).ok()?,
+                changed_at_us: i64_at(value, 8)?,
+            })
+        };
+        parse().ok_or_else(|| self.damaged())
+    }
+
+    fn failed(&self, doing: &str, cause: fjall::Error) -> Error {
+        Error::world(format!("{doing} the embedded store {}", self.path.display()), cause)
+    }
+
+    fn damaged(&self) -> Error {
+        Error::world(
+            format!("reading the embedded store {}", self.path.display()),
+            "it is damaged: an entry is cut short",
+        )
+    }
+}
+
+fn opening(path: &Path, cause: fjall::Error) -> Error {
+    match cause {
+        fjall::Error::Locked => Error::Config(format!(
+            "the embedded store {} is in use: a job is running with it; while it runs, `headwater get` and `headwater \
+             export` ask that job through the endpoint.json in its local state directory",
+            path.display()
+        )),
+        fjall::Error::InvalidVersion(_) => {
+            Error::Config(format!("the embedded store {} was written by another version: {cause}", path.display()))
+        }
+        _ => Error::world(format!("cannot open the embedded store {}", path.display()), cause),
+    }
+}
+
+fn i64_at(bytes: &[u8], at: usize) -> Option<i64> {
+    Some(i64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?))
+}
+
+impl Store for Embedded {
+    fn write(&mut self, group: usize, changes: &RecordBatch, upto_us: i64) -> Result<()> {
+        if self.upto_us[group].is_none_or(|held| held < upto_us) {
+            self.put(&self.mark("upto", group), upto_us)?;
+            self.upto_us[group] = Some(upto_us);
+        }
+        let view = Changes::new(&self.groups[group], changes);
+        let name = self.groups[group].name.as_bytes();
+        let newest = view.newest(|key, row| {
+            key.extend_from_slice(name);
+            key.push(0);
+            view.key.write(key, row);
+            key.push(0);
+            let start = view.window(row).map_or(0, |(start, _)| start);
+            key.extend_from_slice(&(start ^ i64::MIN).to_be_bytes());
+        });
+        let mut value = Vec::new();
+        for rows in newest.chunks(BATCH_ROWS) {
+            self.commit_with(|batch| {
+                for (key, row) in rows {
+                    if view.diffs[*row] < 0 {
+                        batch.remove(&self.rows, key.as_slice());
+                        continue;
+                    }
+                    value.clear();
+                    value.extend_from_slice(&self.image.to_le_bytes());
+                    value.extend_from_slice(&view.times[*row].to_le_bytes());
+                    value.extend_from_slice(&view.window(*row).map_or(0, |(_, end)| end).to_le_bytes());
+                    view.row.write(&mut value, *row);
+                    batch.insert(&self.rows, key.as_slice(), value.as_slice());
+                }
+            })?;
+        }
+        Ok(())
+    }
+
+    fn begin_image(&mut self, replace: bool) -> Result<()> {
+        self.image += 1;
+        self.put(IMAGE_KEY, self.image)?;
+        if replace {
+            self.upto_us.fill(None);
+        }
+        Ok(())
+    }
+
+    fn sweep(&mut self) -> Result<u64> {
+        let marks: Vec<_> =
+            (0..self.groups.len()).flat_map(|g| [self.mark("upto", g), self.mark("as_of", g)]).collect();
+        let keeps = |key: &[u8], value: &[u8]| match key.first() {
+            Some(0) => key == FORMAT_KEY || key == IMAGE_KEY || marks.iter().any(|mark| mark == key),
+            _ => i64_at(value, 0) == Some(self.image),
+        };
+        let (mut swept, mut gone) = (0, Vec::new());
+        let remove = |gone: &mut Vec<fjall::UserKey>| {
+            self.commit_with(|batch| gone.drain(..).for_each(|key| batch.remove(&self.rows, key)))
+        };
+        for entry in self.rows.iter() {
+            let (key, value) = entry.into_inner().map_err(|e| self.failed("reading", e))?;
+            if keeps(&key, &value) {
+                continue;
+            }
+            swept += u64::from(key[0] != 0);
+            gone.push(key);
+            if gone.len() == BATCH_ROWS {
+                remove(&mut gone)?;
+            }
+        }
+        remove(&mut gone)?;
+        Ok(swept)
+    }
+
+    fn set_as_of(&mut self, group: usize, as_of_us: i64) -> Result<()> {
+        self.put(&self.mark("as_of", group), as_of_us)
+    }
+}
+
+impl Lookup for Embedded {
+    fn as_of(&mut self, group: usize) -> Result<Option<i64>> {
+        self.number(&self.mark("as_of", group))
+    }
+
+    fn get(&mut self, group: usize, key: &str, window_start_us: Option<i64>) -> Result<Vec<RowText>> {
+        let mut prefix = self.prefix(group, key);
+        let mut found = Vec::new();
+        if let Some(start) = window_start_us.or((!self.groups[group].windowed).then_some(0)) {
+            prefix.extend_from_slice(&(start ^ i64::MIN).to_be_bytes());
+            if let Some(value) = self.rows.get(&prefix).map_err(|e| self.failed("reading", e))? {
+                found.push(self.row_text(group, &prefix, &value)?);
+            }
+            return Ok(found);
+        }
+        for entry in self.rows.prefix(prefix) {
+            let (key, value) = entry.into_inner().map_err(|e| self.failed("reading", e))?;
+            found.push(self.row_text(group, &key, &value)?);
+        }
+        Ok(found)
+    }
+
+    fn scan(&mut self, group: usize, each: &mut dyn FnMut(RowText) -> Result<()>) -> Result<()> {
+        for entry in self.rows.prefix(format!("{}\0", self.groups[group].name)) {
+            let (key, value) = entry.into_inner().map_err(|e| self.failed("reading", e))?;
+            each(self.row_text(group, &key, &value)?)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples::{HOUR, plain, windowed};
+    use super::*;
+
+    fn shapes() -> Vec<GroupShape> {
+        vec![plain().shape, windowed().shape]
+    }
+
+    fn scanned(store: &mut Embedded, group: usize) -> Vec<(String, Option<i64>, String, i64)> {
+        let mut rows = Vec::new();
+        store
+            .scan(group, &mut |r| {
+                rows.push((r.key, r.window.map(|w| w.0), r.row, r.changed_at_us));
+                Ok(())
+            })
+            .unwrap();
+        rows
+    }
+
+    fn row(key: &str, start: Option<i64>, x: &str, at: i64) -> (String, Option<i64>, String, i64) {
+        (format!(r#"{{"card":"{key}"}}"#), start, format!(r#"{{"x":{x}}}"#), at)
+    }
+
+    #[test]
+    fn the_last_change_of_a_key_and_window_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = Embedded::open(&dir.path().join("embedded"), &shapes()).unwrap();
+        let reader = &mut store.clone();
+        let cards = [
+            ("b", 0, Some(1.0), 10, 1),
+            ("a", 0, Some(1.0), 10, 1),
+            ("a", 0, Some(2.0), 20, 1),
+            ("a", 0, Some(1.0), 20, -1),
+            ("gone", 0, Some(1.0), 10, 1),
+            ("gone", 0, Some(1.0), 20, -1),
+        ];
+        store.write(0, &plain().batch(&cards), 20).unwrap();
+        let hours = [("a", HOUR, None, 15, 1), ("a", -HOUR, Some(3.0), 15, 1), ("ab", 0, Some(4.0), 15, 1)];
+        store.write(1, &windowed().batch(&hours), 20).unwrap();
+        store.set_as_of(0, 20).unwrap();
+
+        assert_eq!(scanned(reader, 0), [row("a", None, "2.0", 20), row("b", None, "1.0", 10)]);
+        assert_eq!(
+            scanned(reader, 1),
+            [row("a", Some(-HOUR), "3.0", 15), row("a", Some(HOUR), "null", 15), row("ab", Some(0), "4.0", 15)]
+        );
+        let key = r#"{"card":"a"}"#;
+        assert_eq!(reader.get(0, key, None).unwrap().len(), 1);
+        assert_eq!(reader.get(1, key, None).unwrap().len(), 2);
+        assert_eq!(reader.get(1, key, Some(HOUR)).unwrap()[0].window, Some((HOUR, 2 * HOUR)));
+        assert_eq!(reader.get(0, r#"{"card":"x"}"#, None).unwrap(), []);
+        assert_eq!((reader.as_of(0).unwrap(), reader.as_of(1).unwrap()), (Some(20), None));
+    }
+
+    #[test]
+    fn an_image_sweeps_what_it_does_not_have() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("embedded");
+        let mut store = Embedded::open(&path, &shapes()).unwrap();
+        store.begin_image(false).unwrap();
+        store.write(0, &plain().batch(&[("old", 0, None, 10, 1), ("kept", 0, None, 10, 1)]), 100).unwrap();
+        store.write(1, &windowed().batch(&[("a", 0, None, 10, 1)]), 100).unwrap();
+        store.set_as_of(1, 100).unwrap();
+        assert_eq!(store.sweep().unwrap(), 0);
+        drop(store);
+
+        // The next start has one group only.
+        let mut store = Embedded::open(&path, &shapes()[..1]).unwrap();
+        assert_eq!(store.marks(0).unwrap(), Marks { upto_us: Some(100), as_of_us: None });
+        store.begin_image(false).unwrap();
+        store.write(0, &plain().batch(&[("kept", 0, Some(1.0), 10, 1), ("x", 0, None, 10, 1)]), 50).unwrap();
+        store.write(0, &plain().batch(&[("x", 0, None, 20, -1)]), 50).unwrap();
+        assert_eq!(store.marks(0).unwrap().upto_us, Some(100), "it never falls");
+        assert_eq!(store.sweep().unwrap(), 2);
+        assert_eq!(scanned(&mut store, 0), [row("kept", None, "1.0", 10)]);
+        drop(store);
+
+        let mut store = Embedded::open(&path, &shapes()).unwrap();
+        assert_eq!(store.marks(1).unwrap(), Marks::default(), "its marks went with its rows");
+        store.begin_image(true).unwrap();
+        store.write(0, &plain().batch(&[]), 50).unwrap();
+        assert_eq!(store.marks(0).unwrap().upto_us, Some(50), "but for an image that replaces");
+        assert_eq!(store.sweep().unwrap(), 1);
+    }
+
+    #[test]
+    fn one_process_holds_it_and_another_format_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("embedded");
+        let Err(error) = Embedded::read_only(&path, &shapes()) else { panic!("there is none") };
+        assert!(error.to_string().contains("no embedded store at"), "{error}");
+        let store = Embedded::open(&path, &shapes()).unwrap();
+        let Err(error) = Embedded::read_only(&path, &shapes()) else { panic!("it is locked") };
+        assert!(error.to_string().contains("a job is running"), "{error}");
+        store.put(FORMAT_KEY, 99).unwrap();
+        drop(store);
+        let Err(error) = Embedded::read_only(&path, &shapes()) else { panic!("it is another format") };
+        assert!(error.to_string().contains("has format 99, this binary reads 1"), "{error}");
+    }
+
+    /// Rows a second in batches of 10k and 100k rows of 12 columns: `cargo test --release -- --ignored --nocapture speed`.
+    #[test]
+    #[ignore]
+    fn speed() {
+        let (shape, batch) = super::super::samples::wide(100_000);
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = Embedded::open(&dir.path().join("embedded"), &[shape]).unwrap();
+        for rows in [10_000, 100_000] {
+            let start = std::time::Instant::now();
+            for i in 0..1_000_000 / rows {
+                store.write(0, &batch.slice(i * rows % 100_000, rows), 1).unwrap();
+            }
+            println!("batches of {rows}: {:.0} rows/s", 1e6 / start.elapsed().as_secs_f64());
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! Two small groups for the tests of sinks: `cards` with one row a key, and `hourly` with one a key and hour.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, Float64Array, Int8Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+};
+use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
+
+use super::GroupShape;
+
+pub const HOUR: i64 = 3_600_000_000;
+
+/// Key, window start (not looked at where there are no windows), value, time, diff.
+pub type Change<'a> = (&'a str, i64, Option<f64>, i64, i8);
+
+pub struct Sample {
+    pub shape: GroupShape,
+}
+
+pub fn plain() -> Sample {
+    sample("cards", false)
+}
+
+pub fn windowed() -> Sample {
+    sample("hourly", true)
+}
+
+fn sample(name: &str, windowed: bool) -> Sample {
+    let us = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+    let mut fields = vec![Field::new("card", DataType::Utf8, false)];
+    if windowed {
+        fields.extend([Field::new("_start", us.clone(), false), Field::new("_end", us, false)]);
+    }
+    fields.push(Field::new("x", DataType::Float64, true));
+    fields.extend([Field::new("_time", DataType::Int64, false), Field::new("_diff", DataType::Int8, false)]);
+    Sample { shape: GroupShape { name: name.into(), keys: 1, windowed, schema: Arc::new(Schema::new(fields)) } }
+}
+
+impl Sample {
+    pub fn batch(&self, changes: &[Change]) -> RecordBatch {
+        let us = |end: i64| {
+            let times: Vec<_> = changes.iter().map(|c| c.1 + end).collect();
+            Arc::new(TimestampMicrosecondArray::from(times).with_timezone("UTC")) as ArrayRef
+        };
+        let mut columns: Vec<ArrayRef> = vec![Arc::new(StringArray::from_iter_values(changes.iter().map(|c| c.0)))];
+        if self.shape.windowed {
+            columns.extend([us(0), us(HOUR)]);
+        }
+        columns.push(Arc::new(changes.iter().map(|c| c.2).collect::<Float64Array>()));
+        columns.push(Arc::new(changes.iter().map(|c| c.3).collect::<Int64Array>()));
+        columns.push(Arc::new(changes.iter().map(|c| c.4).collect::<Int8Array>()));
+        RecordBatch::try_new(self.shape.schema.clone(), columns).unwrap()
+    }
+}
+
+/// A group of 12 float columns, and a batch of one change a key.
+pub fn wide(rows: usize) -> (GroupShape, RecordBatch) {
+    let mut fields = vec![Field::new("card", DataType::Utf8, false)];
+    let mut columns: Vec<ArrayRef> =
+        vec![Arc::new(StringArray::from_iter_values((0..rows).map(|i| format!("card-{i:08}"))))];
+    for c in 0..12 {
+        fields.push(Field::new(format!("spend_{c}d"), DataType::Float64, true));
+        columns.push(Arc::new(Float64Array::from_iter_values((0..rows).map(|i| (i * (c + 1)) as f64 / 7.0))));
+    }
+    fields.extend([Field::new("_time", DataType::Int64, false), Field::new("_diff", DataType::Int8, false)]);
+    columns.extend([Arc::new(Int64Array::from(vec![1; rows])) as ArrayRef, Arc::new(Int8Array::from(vec![1; rows]))]);
+    let schema = Arc::new(Schema::new(fields));
+    let shape = GroupShape { name: "wide".into(), keys: 1, windowed: false, schema: schema.clone() };
+    (shape, RecordBatch::try_new(schema, columns).unwrap())
+}
