@@ -82,7 +82,9 @@ impl KafkaConfig {
             }
             config.set(name, value);
         }
-        OURS.iter().filter(|(name, ..)| *name != "auto.commit.enable").for_each(|(name, value, _)| _ = config.set(*name, *value));
+        OURS.iter()
+            .filter(|(name, ..)| *name != "auto.commit.enable")
+            .for_each(|(name, value, _)| _ = config.set(*name, *value));
         config.set("bootstrap.servers", &self.brokers);
         config
     }

@@ -70,7 +70,20 @@ impl Link {
 
     /// The partitions, ascending.
     pub fn partitions(&self) -> Result<Vec<i32>> {
-        self.wait(&format!("looking for topic {}", self.topic), || self.try_partitions())
+        let leaders = self.leaders()?;
+        Ok(leaders.into_iter().map(|(partition, _)| partition).collect())
+    }
+
+    /// Some broker that leads a partition.
+    pub fn a_broker(&self) -> Result<i32> {
+        let leaders = self.leaders()?;
+        let doing = || format!("looking for a broker of topic {} at {}", self.topic, self.brokers);
+        let led = leaders.into_iter().map(|(_, leader)| leader).find(|&leader| leader >= 0);
+        led.ok_or_else(|| Error::transient(doing(), "no partition has a leader"))
+    }
+
+    fn leaders(&self) -> Result<Vec<(i32, i32)>> {
+        self.wait(&format!("looking for topic {}", self.topic), || self.try_leaders())
     }
 
     /// For each partition, ascending: the first offset held, and the one past the last.
@@ -98,12 +111,7 @@ impl Link {
 
     /// One request a broker: for each of these partitions, the first offset with a timestamp at or after this one (or
     /// `END`, `EARLIEST`); `None` where there is none.
-    pub fn offsets(
-        &self,
-        partitions: &[i32],
-        time_ms: i64,
-        timeout: Duration,
-    ) -> Result<Vec<Option<i64>>, KafkaError> {
+    pub fn offsets(&self, partitions: &[i32], time_ms: i64, timeout: Duration) -> Result<Vec<Option<i64>>, KafkaError> {
         let mut asked = TopicPartitionList::with_capacity(partitions.len());
         for &partition in partitions {
             asked.add_partition_offset(&self.topic, partition, Offset::from_raw(time_ms))?;
@@ -163,13 +171,21 @@ impl Link {
         let longest = away.since.values().min().map(Instant::elapsed).unwrap_or_default();
         partitions.iter().for_each(|p| _ = away.since.remove(p));
         if away.since.is_empty() && std::mem::take(&mut away.told) {
-            info!("topic {}: the brokers answer again after {:.1} s, reading goes on", self.topic, longest.as_secs_f64());
+            info!(
+                "topic {}: the brokers answer again after {:.1} s, reading goes on",
+                self.topic,
+                longest.as_secs_f64()
+            );
         }
     }
 
     fn try_partitions(&self) -> Attempt<Vec<i32>> {
+        Ok(self.try_leaders()?.into_iter().map(|(partition, _)| partition).collect())
+    }
+
+    fn try_leaders(&self) -> Attempt<Vec<(i32, i32)>> {
         match self.topic(ATTEMPT).map_err(|error| self.again(error))? {
-            Topic::Found(partitions) => Ok(partitions.into_iter().map(|(partition, _)| partition).collect()),
+            Topic::Found(partitions) => Ok(partitions),
             Topic::Missing => Err(Failure::Final(self.missing())),
             Topic::Denied => Err(Failure::Final(self.denied())),
         }
@@ -186,7 +202,9 @@ impl Link {
                 Failure::Final(Error::world(format!("logging in to Kafka at {}", self.brokers), login_help(&trouble)))
             }
             Some(trouble) => Failure::Again(trouble.reason),
-            None => Failure::Again(error.rdkafka_error_code().map_or_else(|| error.to_string(), |code| code.to_string())),
+            None => {
+                Failure::Again(error.rdkafka_error_code().map_or_else(|| error.to_string(), |code| code.to_string()))
+            }
         }
     }
 

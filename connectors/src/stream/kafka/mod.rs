@@ -62,7 +62,9 @@ impl KafkaStream {
     fn settings(&self) -> Result<Settings> {
         match self.settings.get() {
             Some(settings) => Ok(*settings),
-            None => describe(&self.config).map(|settings| *self.settings.get_or_init(|| settings)),
+            None => {
+                describe(&self.config, self.link.a_broker()?).map(|settings| *self.settings.get_or_init(|| settings))
+            }
         }
     }
 }

@@ -14,7 +14,7 @@ use tracing::{debug, warn};
 use super::KafkaConfig;
 use super::context::Context;
 use super::end::Watch;
-use super::link::{END, EARLIEST, Link, cause, refused};
+use super::link::{EARLIEST, END, Link, cause, refused};
 use crate::format::json::Decoder;
 use crate::stream::{Reader, Start};
 use crate::{Error, Payload, Records, Result, Wanted};
@@ -23,8 +23,8 @@ use crate::{Error, Payload, Records, Result, Wanted};
 const BATCH_BYTES_MAX: usize = 256 << 20;
 /// What a record costs beside its payload: offset, stamp, and its place in the payloads.
 const RECORD_BYTES: usize = 24;
-/// How often a partition may be sought back to its position without a record in between.
-const SEEKS_MAX: u32 = 10;
+/// How often a partition may begin anew without a record in between.
+const RESTARTS_MAX: u32 = 10;
 const ONE_WARNING_IN: Duration = Duration::from_secs(10);
 
 pub(super) struct KafkaReader {
@@ -35,6 +35,7 @@ pub(super) struct KafkaReader {
     watch: Watch,
     decoder: Decoder,
     tombstones: u64,
+    wake: Option<Arc<dyn Fn() + Send + Sync>>,
 }
 
 struct Part {
@@ -43,7 +44,7 @@ struct Part {
     position: i64,
     /// What came up behind the records that were returned first.
     failure: Option<Error>,
-    seeks: u32,
+    restarts: u32,
     warned: Option<Instant>,
 }
 
@@ -53,18 +54,9 @@ impl KafkaReader {
         starts.sort_unstable();
         let consumer = config.reading(starts.len()).create_with_context(Context::default());
         let consumer: Arc<BaseConsumer<Context>> = Arc::new(consumer.map_err(|error| refused(&error))?);
-        let assigned = |error: KafkaError| Error::world(format!("starting to read topic {}", link.topic), error);
-        // Split first: a queue that is split keeps its records to itself from the first fetch on.
-        let parts = starts.iter().map(|&(p, offset)| part(&consumer, &link.topic, p, offset)).collect::<Result<_>>()?;
-        if !starts.is_empty() {
-            let mut assignment = TopicPartitionList::with_capacity(starts.len());
-            for &(partition, offset) in &starts {
-                assignment.add_partition_offset(&link.topic, partition, Offset::Offset(offset)).map_err(assigned)?;
-            }
-            consumer.assign(&assignment).map_err(assigned)?;
-        }
+        let parts = starts.iter().map(|&(p, offset)| Part::new(&consumer, &link, p, offset)).collect::<Result<_>>()?;
         let watch = Watch::start(Arc::clone(&link), &starts);
-        Ok(KafkaReader { link, parts, consumer, watch, decoder: Decoder::new(wanted), tombstones: 0 })
+        Ok(KafkaReader { link, parts, consumer, watch, decoder: Decoder::new(wanted), tombstones: 0, wake: None })
     }
 
     /// Where a partition lies in `parts`. Asking for one that this reader does not have is the caller's bug.
@@ -108,7 +100,7 @@ impl KafkaReader {
                         part.position - 1
                     );
                     part.position = message.offset() + 1;
-                    part.seeks = 0;
+                    part.restarts = 0;
                     match message.payload() {
                         Some(payload) => {
                             self.decoder.push(payload);
@@ -123,6 +115,7 @@ impl KafkaReader {
                 }
                 Some(Err(error)) => {
                     part.failure = part.trouble(&self.link, &self.consumer, &error).err();
+                    self.wake.iter().for_each(|wake| part.set_wake(wake));
                     if part.failure.is_some() {
                         break;
                     }
@@ -179,11 +172,9 @@ impl Reader for KafkaReader {
 
     fn on_ready(&mut self, wake: Box<dyn Fn() + Send + Sync>) {
         let wake: Arc<dyn Fn() + Send + Sync> = Arc::from(wake);
-        for part in &mut self.parts {
-            let wake = Arc::clone(&wake);
-            part.queue.set_nonempty_callback(move || wake());
-        }
-        self.watch.set_wake(wake);
+        self.parts.iter_mut().for_each(|part| part.set_wake(&wake));
+        self.watch.set_wake(Arc::clone(&wake));
+        self.wake = Some(wake);
     }
 }
 
@@ -204,15 +195,31 @@ impl Drained {
     }
 }
 
-fn part(consumer: &Arc<BaseConsumer<Context>>, topic: &str, partition: i32, position: i64) -> Result<Part> {
-    let queue = consumer.split_partition_queue(topic, partition);
-    let queue = queue.ok_or_else(|| Error::world(format!("starting to read topic {topic}"), "no queue for a partition"))?;
-    Ok(Part { partition, queue, position, failure: None, seeks: 0, warned: None })
-}
-
 impl Part {
+    fn new(consumer: &Arc<BaseConsumer<Context>>, link: &Link, partition: i32, position: i64) -> Result<Part> {
+        let doing = || format!("starting to read topic {}, partition {partition}", link.topic);
+        let mut start = TopicPartitionList::with_capacity(1);
+        let at = start.add_partition_offset(&link.topic, partition, Offset::Offset(position));
+        // Split before it is assigned: then the first record already goes to the queue, and never to the consumer's own.
+        let queue = consumer.split_partition_queue(&link.topic, partition);
+        let queue = queue.ok_or_else(|| Error::world(doing(), "librdkafka made no queue"))?;
+        let assigned = at.and_then(|()| consumer.incremental_assign(&start));
+        assigned.map_err(|error| Error::world(doing(), error))?;
+        Ok(Part { partition, queue, position, failure: None, restarts: 0, warned: None })
+    }
+
+    /// Begins anew at the position, after librdkafka gave up on the partition.
+    fn restart(&mut self, link: &Link, consumer: &Arc<BaseConsumer<Context>>) -> Result<()> {
+        let mut all = TopicPartitionList::with_capacity(1);
+        all.add_partition(&link.topic, self.partition);
+        consumer.incremental_unassign(&all).map_err(|error| Error::world(self.doing(link), error))?;
+        let restarted = Part::new(consumer, link, self.partition, self.position)?;
+        *self = Part { restarts: self.restarts + 1, warned: self.warned, ..restarted };
+        Ok(())
+    }
+
     /// An error in the queue: an error of ours, or one that librdkafka gets over by itself.
-    fn trouble(&mut self, link: &Link, consumer: &BaseConsumer<Context>, error: &KafkaError) -> Result<()> {
+    fn trouble(&mut self, link: &Link, consumer: &Arc<BaseConsumer<Context>>, error: &KafkaError) -> Result<()> {
         use RDKafkaErrorCode::*;
         let reason = cause(consumer.client().context().take_trouble(), error);
         match error.rdkafka_error_code() {
@@ -231,7 +238,7 @@ impl Part {
     }
 
     /// The broker does not have the offset that is next.
-    fn out_of_range(&mut self, link: &Link, consumer: &BaseConsumer<Context>, reason: &str) -> Result<()> {
+    fn out_of_range(&mut self, link: &Link, consumer: &Arc<BaseConsumer<Context>>, reason: &str) -> Result<()> {
         let held = |time| link.offsets(&[self.partition], time, Duration::from_secs(2)).ok().and_then(|held| held[0]);
         let (at, wanted) = (format!("topic {}, partition {}", link.topic, self.partition), self.position);
         match (held(EARLIEST), held(END)) {
@@ -245,14 +252,17 @@ impl Part {
             ))),
             _ if reason.contains("truncation") => Err(Error::Gap(format!("{at}: at offset {wanted}: {reason}"))),
             // A leader that did not know its own end yet, or none that answers now.
-            _ if self.seeks < SEEKS_MAX => {
-                self.seeks += 1;
-                debug!("{at}: back to offset {wanted} after: {reason}");
-                let sought = consumer.seek(&link.topic, self.partition, Offset::Offset(wanted), Duration::ZERO);
-                sought.map_err(|error| Error::world(self.doing(link), error))
+            _ if self.restarts < RESTARTS_MAX => {
+                warn!("{at}: begins anew at offset {wanted} after: {reason}");
+                self.restart(link, consumer)
             }
             _ => Err(Error::world(self.doing(link), reason)),
         }
+    }
+
+    fn set_wake(&mut self, wake: &Arc<dyn Fn() + Send + Sync>) {
+        let wake = Arc::clone(wake);
+        self.queue.set_nonempty_callback(move || wake());
     }
 
     fn doing(&self, link: &Link) -> String {

@@ -20,11 +20,13 @@ pub(super) struct Settings {
     pub retention_us: Option<i64>,
 }
 
-/// Asks for the settings. A broker that cannot or may not tell leaves them at what promises least: stamps are not its own,
+/// Asks a broker for the settings. A broker that cannot or may not tell leaves them at what promises least: stamps are not its own,
 /// and records do not go by age.
-pub(super) fn describe(config: &KafkaConfig) -> Result<Settings> {
-    let admin: AdminClient<Context> = config.asking().create_with_context(Context::default()).map_err(|e| refused(&e))?;
-    let options = AdminOptions::new().request_timeout(Some(DEADLINE));
+pub(super) fn describe(config: &KafkaConfig, broker: i32) -> Result<Settings> {
+    let admin: AdminClient<Context> =
+        config.asking().create_with_context(Context::default()).map_err(|e| refused(&e))?;
+    // Any broker knows; the controller, which librdkafka would wait for, need not be reachable.
+    let options = AdminOptions::new().request_timeout(Some(DEADLINE)).broker_id(broker);
     let answer = block_on(admin.describe_configs(&[ResourceSpecifier::Topic(&config.topic)], &options));
     let untold = |code: RDKafkaErrorCode| {
         debug!("topic {}: its settings are not told: {code}", config.topic);

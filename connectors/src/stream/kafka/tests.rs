@@ -248,10 +248,8 @@ fn open_tells_what_is_wrong() {
     let missing = case(&|config| config.topic = "zebra".into());
     assert!(missing.ends_with("has no topic \"zebra\" (there are: transactions)"), "{missing}");
     let two = case(&|config| {
-        config.properties = BTreeMap::from([
-            ("enable.auto.commit".into(), "true".into()),
-            ("sasl.pasword".into(), "hunter2".into()),
-        ])
+        config.properties =
+            BTreeMap::from([("enable.auto.commit".into(), "true".into()), ("sasl.pasword".into(), "hunter2".into())])
     });
     assert!(two.contains("\"enable.auto.commit\" can only be \"false\"") && two.contains("\"sasl.pasword\""), "{two}");
     assert!(!two.contains("hunter2"), "{two}");
