@@ -1,0 +1,226 @@
+//! The user's librdkafka properties: checked one by one, completed with what the reading needs, and never able to make it
+//! skip or repeat a record.
+
+use std::collections::BTreeMap;
+
+use rdkafka::ClientConfig;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::KafkaError;
+
+use crate::{Error, Result};
+
+/// Where a topic is, and how it is read.
+#[derive(Clone)]
+pub struct KafkaConfig {
+    /// `host:port,host:port`
+    pub brokers: String,
+    pub topic: String,
+    /// librdkafka's consumer properties, passed as they are. They may be secret: neither errors nor logs show a value.
+    pub properties: BTreeMap<String, String>,
+    /// What the queues of one reader may hold, in bytes, over all its partitions (a fetch that is under way comes on top).
+    pub budget_bytes: usize,
+}
+
+/// Headwater's own: another value would skip records, or repeat them.
+const OURS: [(&str, &str, &str); 6] = [
+    ("enable.auto.commit", "false", "offsets are kept in the job's checkpoints"),
+    ("auto.commit.enable", "false", "offsets are kept in the job's checkpoints"),
+    ("enable.auto.offset.store", "false", "offsets are kept in the job's checkpoints"),
+    ("auto.offset.reset", "error", "records that are gone must be an error and not be skipped"),
+    ("enable.partition.eof", "true", "the job's clock needs to know where the topic ends"),
+    ("allow.auto.create.topics", "false", "a mistyped topic must be an error"),
+];
+
+/// Used unless the user says otherwise.
+const DEFAULTS: [(&str, &str); 9] = [
+    // Manual assignment needs a name, but nothing is ever read from the group.
+    ("group.id", "headwater"),
+    ("client.id", "headwater"),
+    ("isolation.level", "read_committed"),
+    // How long the broker sits on a fetch that finds nothing. New records end the wait at once, but a partition whose queue
+    // has room again waits for it, and so does the end after a transaction.
+    ("fetch.wait.max.ms", "20"),
+    // librdkafka's own second starves a reader that catches up.
+    ("fetch.queue.backoff.ms", "5"),
+    ("fetch.error.backoff.ms", "100"),
+    ("reconnect.backoff.ms", "50"),
+    ("reconnect.backoff.max.ms", "1000"),
+    ("socket.timeout.ms", "10000"),
+];
+
+/// What librdkafka holds beside the payload of a queued record, roughly.
+const RECORD_OVERHEAD_BYTES: usize = 512;
+
+impl KafkaConfig {
+    /// Checks every property, and tells all faults at once.
+    pub(super) fn validate(&self) -> Result<()> {
+        let faults: Vec<String> = self.properties.iter().filter_map(|(name, value)| fault(name, value)).collect();
+        if faults.is_empty() { Ok(()) } else { Err(Error::Config(faults.join("; "))) }
+    }
+
+    /// A client for questions: it joins no group and reads nothing.
+    pub(super) fn asking(&self) -> ClientConfig {
+        let mut config = self.reading(1);
+        config.remove("group.id");
+        config.remove("group.instance.id");
+        config
+    }
+
+    /// A consumer of so many partitions.
+    pub(super) fn reading(&self, partitions: usize) -> ClientConfig {
+        let queue_bytes = (self.budget_bytes / partitions.max(1)).max(64 << 10);
+        let mut config = ClientConfig::new();
+        config.set_log_level(RDKafkaLogLevel::Info);
+        DEFAULTS.iter().for_each(|(name, value)| _ = config.set(*name, *value));
+        // With a queue a partition, these are bounds of each partition.
+        config.set("queued.max.messages.kbytes", (queue_bytes >> 10).min(2_097_151).to_string());
+        config.set("queued.min.messages", (queue_bytes / RECORD_OVERHEAD_BYTES).clamp(1_000, 100_000).to_string());
+        config.set("max.partition.fetch.bytes", queue_bytes.min(1 << 20).to_string());
+        for (name, value) in &self.properties {
+            if name == "fetch.message.max.bytes" {
+                config.remove("max.partition.fetch.bytes");
+            }
+            config.set(name, value);
+        }
+        OURS.iter()
+            .filter(|(name, ..)| *name != "auto.commit.enable")
+            .for_each(|(name, value, _)| _ = config.set(*name, *value));
+        config.set("bootstrap.servers", &self.brokers);
+        config
+    }
+}
+
+/// What is wrong with a property. Its value may be a secret, so it is not told.
+fn fault(name: &str, value: &str) -> Option<String> {
+    if matches!(name, "bootstrap.servers" | "metadata.broker.list") {
+        return Some(format!("property \"{name}\" is not allowed here: name the brokers with `brokers`"));
+    }
+    if let Some((_, ours, why)) = OURS.iter().find(|(own, ..)| *own == name) {
+        let same = value.eq_ignore_ascii_case(ours);
+        return (!same).then(|| format!("property \"{name}\" can only be \"{ours}\": {why}"));
+    }
+    match ClientConfig::new().set(name, value).create_native_config() {
+        Ok(_) => None,
+        Err(KafkaError::ClientConfig(_, message, ..)) if message.starts_with("No such") => {
+            Some(format!("librdkafka has no property \"{name}\"{}", did_you_mean(name, KNOWN.iter().copied())))
+        }
+        Err(KafkaError::ClientConfig(_, message, ..)) => {
+            let range = message.split_once("outside allowed range ").map(|(_, range)| format!(": expected {range}"));
+            Some(format!("property \"{name}\" cannot have this value{}", range.unwrap_or_default()))
+        }
+        Err(error) => Some(format!("property \"{name}\" cannot be used: {}", without(&error.to_string(), value))),
+    }
+}
+
+fn without(message: &str, secret: &str) -> String {
+    if secret.is_empty() { message.to_owned() } else { message.replace(secret, "***") }
+}
+
+/// ` (did you mean "a" or "b"?)`, or nothing when no name is near.
+pub(super) fn did_you_mean<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
+    let mut near: Vec<(f64, &str)> = known.map(|other| (strsim::jaro_winkler(name, other), other)).collect();
+    near.retain(|(likeness, _)| *likeness > 0.8);
+    near.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
+    let names: Vec<String> = near.iter().take(3).map(|(_, other)| format!("\"{other}\"")).collect();
+    if names.is_empty() { String::new() } else { format!(" (did you mean {}?)", names.join(" or ")) }
+}
+
+/// Names to suggest for a mistyped one; librdkafka itself knows more.
+const KNOWN: [&str; 53] = [
+    "api.version.request.timeout.ms",
+    "broker.address.family",
+    "broker.address.ttl",
+    "check.crcs",
+    "client.dns.lookup",
+    "client.id",
+    "client.rack",
+    "connections.max.idle.ms",
+    "debug",
+    "enable.ssl.certificate.verification",
+    "fetch.error.backoff.ms",
+    "fetch.max.bytes",
+    "fetch.message.max.bytes",
+    "fetch.min.bytes",
+    "fetch.queue.backoff.ms",
+    "fetch.wait.max.ms",
+    "group.id",
+    "group.instance.id",
+    "isolation.level",
+    "max.partition.fetch.bytes",
+    "message.max.bytes",
+    "metadata.max.age.ms",
+    "queued.max.messages.kbytes",
+    "queued.min.messages",
+    "receive.message.max.bytes",
+    "reconnect.backoff.max.ms",
+    "reconnect.backoff.ms",
+    "retry.backoff.ms",
+    "sasl.mechanism",
+    "sasl.mechanisms",
+    "sasl.oauthbearer.client.id",
+    "sasl.oauthbearer.client.secret",
+    "sasl.oauthbearer.config",
+    "sasl.oauthbearer.method",
+    "sasl.oauthbearer.scope",
+    "sasl.oauthbearer.token.endpoint.url",
+    "sasl.password",
+    "sasl.username",
+    "security.protocol",
+    "socket.connection.setup.timeout.ms",
+    "socket.keepalive.enable",
+    "socket.nagle.disable",
+    "socket.receive.buffer.bytes",
+    "socket.timeout.ms",
+    "ssl.ca.location",
+    "ssl.ca.pem",
+    "ssl.certificate.location",
+    "ssl.certificate.pem",
+    "ssl.endpoint.identification.algorithm",
+    "ssl.key.location",
+    "ssl.key.password",
+    "ssl.key.pem",
+    "topic.metadata.refresh.interval.ms",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn properties_are_checked_and_their_values_not_told() {
+        let cases = [
+            ("client.rack", "hunter2", None),
+            ("isolation.level", "read_uncommitted", None),
+            ("enable.auto.commit", "False", None),
+            ("enable.auto.commit", "true", Some("can only be \"false\": offsets are kept in the job's checkpoints")),
+            ("auto.offset.reset", "latest", Some("can only be \"error\"")),
+            ("bootstrap.servers", "hunter2:9092", Some("name the brokers with `brokers`")),
+            ("sasl.pasword", "hunter2", Some("has no property \"sasl.pasword\" (did you mean \"sasl.password\"")),
+            ("xyz", "hunter2", Some("has no property \"xyz\"")),
+            ("security.protocol", "hunter2", Some("\"security.protocol\" cannot have this value")),
+            ("fetch.wait.max.ms", "400000", Some("cannot have this value: expected 0..300000")),
+            ("client.rack", "hunter2\0", Some("\"client.rack\" cannot be used")),
+        ];
+        for (name, value, expected) in cases {
+            let found = fault(name, value);
+            match expected {
+                Some(part) => assert!(found.as_ref().is_some_and(|f| f.contains(part)), "{name}: {found:?}"),
+                None => assert_eq!(found, None, "{name}"),
+            }
+            assert!(!found.unwrap_or_default().contains("hunter2"), "{name} tells its value");
+        }
+    }
+
+    #[test]
+    fn the_budget_is_divided_between_the_partitions() {
+        let properties = BTreeMap::from([("fetch.wait.max.ms".to_owned(), "7".to_owned())]);
+        let config = KafkaConfig { brokers: "b:1".into(), topic: "t".into(), properties, budget_bytes: 64 << 20 };
+        let reading = config.reading(8);
+        assert_eq!(reading.get("queued.max.messages.kbytes"), Some("8192"));
+        assert_eq!(reading.get("queued.min.messages"), Some("16384"));
+        assert_eq!(reading.get("fetch.wait.max.ms"), Some("7"));
+        assert_eq!(reading.get("auto.offset.reset"), Some("error"));
+        assert!(reading.create_native_config().is_ok());
+        assert_eq!(config.asking().get("group.id"), None);
+    }
+}

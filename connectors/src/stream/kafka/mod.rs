@@ -1,0 +1,99 @@
+//! A Kafka topic as a stream: records by partition and offset, exactly those that the log holds, each once.
+//!
+//! ```text
+//! poll          records 3 4 5     6 8 (7 was compacted away)     -            9
+//! position      6                 9                              9            10
+//! end           9                 9                              10           10
+//! confirmed     -                 when 9 was answered            -            when 10 was answered
+//! ```
+//!
+//! Nothing is skipped in silence. Offsets are the job's own: partitions are assigned at given offsets, nothing is committed,
+//! and an offset that the broker no longer has is `Error::Gap`. Brokers may go and come back; that is logged and never an
+//! error. What only the user can mend is one, after ten seconds in which it might have passed: a topic that is gone,
+//! credentials that are refused.
+//!
+//! Not noticed while reading: a topic that was deleted and made anew, and filled past the position before anyone looked.
+//!
+//! - `config`: the user's properties, checked and completed
+//! - `link`: questions to the brokers, one client for all of a stream's readers
+//! - `reader`: one consumer a worker, one queue a partition
+//! - `end`: how an end is confirmed, and why that is never wrong
+
+mod config;
+mod context;
+mod end;
+mod link;
+mod reader;
+mod settings;
+#[cfg(test)]
+mod tests;
+
+use std::sync::{Arc, OnceLock};
+
+use super::{Bounds, Reader, Start, Stream};
+use crate::{Result, Wanted};
+pub use config::KafkaConfig;
+use link::{EARLIEST, Link};
+use reader::KafkaReader;
+use settings::{Settings, describe};
+
+/// A topic that was found to be there.
+pub struct KafkaStream {
+    config: KafkaConfig,
+    link: Arc<Link>,
+    settings: OnceLock<Settings>,
+}
+
+impl KafkaStream {
+    /// Checks the properties and finds the topic. A wrong property and a topic that does not exist are `Error::Config`;
+    /// brokers that do not answer for 30 seconds are `Error::World`.
+    pub fn open(config: KafkaConfig) -> Result<KafkaStream> {
+        config.validate()?;
+        let link = Arc::new(Link::new(&config)?);
+        link.partitions()?;
+        Ok(KafkaStream { config, link, settings: OnceLock::new() })
+    }
+
+    /// The topic's partitions now, ascending. A topic may get more while it is read.
+    pub fn partitions(&self) -> Result<Vec<i32>> {
+        self.link.partitions()
+    }
+
+    fn settings(&self) -> Result<Settings> {
+        match self.settings.get() {
+            Some(settings) => Ok(*settings),
+            None => {
+                describe(&self.config, self.link.a_broker()?).map(|settings| *self.settings.get_or_init(|| settings))
+            }
+        }
+    }
+}
+
+impl Stream for KafkaStream {
+    fn name(&self) -> String {
+        format!("topic {}", self.config.topic)
+    }
+
+    fn bounds(&self) -> Result<Vec<Bounds>> {
+        let bounds = self.link.bounds()?;
+        Ok(bounds.into_iter().map(|(partition, earliest, end)| Bounds { partition, earliest, end }).collect())
+    }
+
+    fn offsets_at(&self, from_us: i64) -> Result<Vec<Option<i64>>> {
+        // Kafka's stamps are milliseconds from 1970 on.
+        let from_ms = from_us.div_euclid(1000) + i64::from(from_us.rem_euclid(1000) > 0);
+        self.link.offsets_at(if from_ms > 0 { from_ms } else { EARLIEST })
+    }
+
+    fn stamped_by_broker(&self) -> Result<bool> {
+        Ok(self.settings()?.stamped_by_broker)
+    }
+
+    fn retention_us(&self) -> Result<Option<i64>> {
+        Ok(self.settings()?.retention_us)
+    }
+
+    fn reader(&self, starts: &[Start], wanted: &Wanted) -> Result<Box<dyn Reader>> {
+        Ok(Box::new(KafkaReader::new(&self.config, Arc::clone(&self.link), starts, wanted)?))
+    }
+}
