@@ -9,6 +9,7 @@ pub mod aggregate;
 pub mod changes;
 pub mod events;
 pub mod exchange;
+pub mod expression;
 pub mod key_codec;
 pub mod keys;
 pub mod ledger;
