@@ -1,0 +1,150 @@
+//! One JSON value, and what it is as a number or a text of the types that a column may have.
+
+use super::scan::{Kind, Span};
+
+/// A value that lies in a record.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Value<'a> {
+    Null,
+    Bool(bool),
+    /// The digits of a number without fraction and exponent.
+    Integer(&'a str),
+    Number(&'a str),
+    Text(&'a str),
+    Nested,
+}
+
+impl<'a> Value<'a> {
+    /// `None`: a string with a lone surrogate, which no type takes. `plain` is memory for a string with escapes.
+    pub fn read(text: &'a str, span: &Span, plain: &'a mut String) -> Option<Value<'a>> {
+        let raw = &text[span.start..span.end];
+        Some(match span.kind {
+            Kind::Null => Value::Null,
+            Kind::True => Value::Bool(true),
+            Kind::False => Value::Bool(false),
+            Kind::Integer => Value::Integer(raw),
+            Kind::Number => Value::Number(raw),
+            Kind::Text => Value::Text(raw),
+            Kind::Escaped => Value::Text(unescape(raw, plain)?),
+            Kind::Nested => Value::Nested,
+        })
+    }
+
+    /// An integer without `1.0` and `1e2`. What 38 digits cannot hold is in no type's range.
+    pub fn integer(self) -> Option<i128> {
+        let Value::Integer(raw) = self else { return None };
+        let digits = raw.strip_prefix('-').unwrap_or(raw);
+        let value = match digits.len() {
+            0..=18 => i128::from(digits.bytes().fold(0i64, |n, digit| n * 10 + i64::from(digit - b'0'))),
+            19..=38 => digits.parse().ok()?,
+            _ => return None,
+        };
+        Some(if raw.len() > digits.len() { -value } else { value })
+    }
+
+    /// A number as the nearest float64; -0.0 as 0.0.
+    pub fn float64(self) -> Option<f64> {
+        match self {
+            // Up to 15 digits, an integer is a float64 as it stands.
+            Value::Integer(raw) if raw.len() <= 15 => self.integer().map(|n| n as f64),
+            Value::Integer(raw) | Value::Number(raw) => {
+                raw.parse().ok().filter(|x: &f64| x.is_finite()).map(|x| x + 0.0)
+            }
+            Value::Text("NaN") => Some(f64::NAN),
+            Value::Text("Infinity") => Some(f64::INFINITY),
+            Value::Text("-Infinity") => Some(f64::NEG_INFINITY),
+            _ => None,
+        }
+    }
+
+    /// A number as the nearest float32: not by way of a float64, which would round twice.
+    pub fn float32(self) -> Option<f32> {
+        match self {
+            Value::Integer(raw) | Value::Number(raw) => {
+                raw.parse().ok().filter(|x: &f32| x.is_finite()).map(|x| x + 0.0)
+            }
+            _ => self.float64().map(|special| special as f32),
+        }
+    }
+
+    /// A number as `mantissa / 10^scale` of at most `precision` (up to 38) digits, if it is one exactly.
+    pub fn decimal128(self, precision: u8, scale: i8) -> Option<i128> {
+        let (Value::Integer(raw) | Value::Number(raw)) = self else { return None };
+        let (digits, exponent) = raw.split_once(['e', 'E']).unwrap_or((raw, "0"));
+        let (mantissa, shift, len) = mantissa(digits)?;
+        if mantissa == 0 {
+            return Some(0);
+        }
+        // An exponent that an i64 cannot hold is out of reach of a record's digits.
+        let shift = shift.checked_add(exponent.parse().ok()?)?.checked_add(i64::from(scale))?;
+        let fits = shift >= 0 && len.checked_add(shift)? <= i64::from(precision.min(38));
+        let value = fits.then(|| mantissa * 10i128.pow(shift as u32))?;
+        Some(if raw.starts_with('-') { -value } else { value })
+    }
+}
+
+/// The digits, without sign and exponent, as `mantissa * 10^shift` with the shortest mantissa, and that one's length.
+/// `None`: it is longer than 38 digits.
+fn mantissa(digits: &str) -> Option<(i128, i64, i64)> {
+    let (mut mantissa, mut len, mut shift, mut zeros, mut fraction) = (0i128, 0i64, 0i64, 0i64, false);
+    for byte in digits.bytes() {
+        match byte {
+            b'-' => continue,
+            b'.' => {
+                fraction = true;
+                continue;
+            }
+            b'0' => zeros += i64::from(len > 0),
+            digit => {
+                len += zeros + 1;
+                if len > 38 {
+                    return None;
+                }
+                mantissa = mantissa * 10i128.pow(zeros as u32 + 1) + i128::from(digit - b'0');
+                zeros = 0;
+            }
+        }
+        shift -= i64::from(fraction);
+    }
+    Some((mantissa, shift + zeros, len))
+}
+
+/// The text that a string with escapes stands for. `None`: it has a lone surrogate.
+pub(super) fn unescape<'a>(raw: &str, plain: &'a mut String) -> Option<&'a str> {
+    plain.clear();
+    let mut rest = raw;
+    while let Some(at) = rest.find('\\') {
+        plain.push_str(&rest[..at]);
+        let (char, len) = escape(&rest[at + 1..])?;
+        plain.push(char);
+        rest = &rest[at + 1 + len..];
+    }
+    plain.push_str(rest);
+    Some(plain)
+}
+
+/// What an escape (behind its backslash) stands for, and its length.
+fn escape(text: &str) -> Option<(char, usize)> {
+    Some(match *text.as_bytes().first()? {
+        b'u' => return unicode(text),
+        b'b' => ('\u{8}', 1),
+        b'f' => ('\u{c}', 1),
+        b'n' => ('\n', 1),
+        b'r' => ('\r', 1),
+        b't' => ('\t', 1),
+        quote_or_slash => (quote_or_slash as char, 1),
+    })
+}
+
+fn unicode(text: &str) -> Option<(char, usize)> {
+    let unit = |at: usize| u32::from_str_radix(text.get(at..at + 4)?, 16).ok();
+    let high = unit(1)?;
+    if !(0xd800..0xdc00).contains(&high) {
+        return char::from_u32(high).map(|c| (c, 5));
+    }
+    let low = if text.get(5..7)? == "\\u" { unit(7)? } else { return None };
+    if !(0xdc00..0xe000).contains(&low) {
+        return None;
+    }
+    char::from_u32(0x10000 + ((high - 0xd800) << 10) + (low - 0xdc00)).map(|c| (c, 11))
+}
