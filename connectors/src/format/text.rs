@@ -142,6 +142,11 @@ pub fn write_string(out: &mut Vec<u8>, text: &str) {
     put_json(out, text);
 }
 
+/// Appends an integer.
+pub fn write_number(out: &mut Vec<u8>, number: i64) {
+    put_json(out, &number);
+}
+
 /// Appends a day since 1970 as `2026-01-31`. The calendar is the Gregorian one, before its beginning too.
 fn write_date(out: &mut Vec<u8>, days: i64) {
     // Years that begin in March, in eras of 400: the leap day is then the last of its year.

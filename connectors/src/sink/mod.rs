@@ -66,6 +66,12 @@ pub trait Store: Send {
 
     /// Every row up to this tick is there, from all workers. Called by one process.
     fn set_as_of(&mut self, group: usize, as_of_us: i64) -> crate::Result<()>;
+
+    /// The store may have lost what it acknowledged: it needs an image from every worker. Until `begin_image`, `set_as_of`
+    /// does nothing.
+    fn needs_image(&self) -> bool {
+        false
+    }
 }
 
 /// A row as a reader of a store sees it, as JSON texts.
