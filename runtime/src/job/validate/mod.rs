@@ -115,7 +115,8 @@ fn named_sinks(entry: &Entry) -> usize {
 
 fn name_is_plain(cx: &mut Context, kind: &str, name: &str, at: At, also: &str) {
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || also.contains(c);
-    if !name.is_empty() && !(name.starts_with(|c: char| c.is_ascii_alphabetic()) && name.chars().all(plain)) {
+    let fits = name.starts_with(|c: char| c.is_ascii_alphabetic()) && name.chars().all(plain);
+    if !fits && !name.is_empty() {
         let pattern = format!("[A-Za-z][A-Za-z0-9_{also}]*");
         cx.error(at, format!("`{name}` is no name for a {kind}: expected {pattern}, a letter first"));
     }

@@ -275,8 +275,8 @@ fn check_seam(cx: &mut Context, section: &Section, source: &Source) {
         cx.error(source.seam.at, format!("{} has no `arrival_time`: {why}; {hint}", section.what));
     }
     // By offset, a history alone still says which records came before which.
-    let idle = !(history && stream) && !(history && matches!(source.seam.by, SeamBy::Offset { .. }));
-    if section.get("seam").is_some() && idle && (history || stream) {
+    let means_something = history && (stream || matches!(source.seam.by, SeamBy::Offset { .. }));
+    if section.get("seam").is_some() && !means_something && (history || stream) {
         let lacks = if history { "stream" } else { "history" };
         cx.warning(source.seam.at, format!("{} has a seam but no {lacks} to join: it has no effect", section.what));
     }
