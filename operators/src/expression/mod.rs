@@ -1,0 +1,140 @@
+//! `where` and `of`: SQL expressions over one event, and over nothing else.
+//!
+//! ```text
+//! qty      amount / qty        an event fails when it fails on that event alone:
+//! 2        5.0                 its value is null and its row is told as failed,
+//! 0        failed              whatever stands beside it in the batch
+//! null     null
+//! ```
+//!
+//! The dialect is DataFusion's, with few differences. Names keep their case (`userId` needs no quotes), and what would make a
+//! value depend on more than the event is refused: subqueries, aggregates, window functions, clocks, random numbers.
+//! Integers wrap and a division of integers by zero fails, as in DataFusion. Of the columns read and of every result, -0.0 is
+//! 0.0 and all NaNs are one. Times are microseconds, and in UTC where they name no zone.
+//!
+//! How: `dialect` knows the functions, `parse` checks names and forms on the syntax tree (where places in the text are still
+//! known), `resolve` gives types and a physical expression, `evaluate` runs it, `normal` makes one of equal values.
+
+mod dialect;
+mod evaluate;
+mod normal;
+mod parse;
+mod resolve;
+#[cfg(test)]
+mod tests;
+mod times;
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion_physical_expr::PhysicalExpr;
+
+pub use evaluate::{Evaluated, is_evaluating};
+
+/// A checked expression, ready to be evaluated on batches of its source.
+///
+/// ```
+/// use std::sync::Arc;
+/// use arrow::array::{AsArray, Float64Array, Int64Array, RecordBatch};
+/// use arrow::datatypes::{DataType, Int64Type};
+/// use headwater_operators::expression::Expression;
+///
+/// let batch = RecordBatch::try_from_iter([
+///     ("userId", Arc::new(Int64Array::from(vec![7, 8, 9])) as _),
+///     ("qty", Arc::new(Int64Array::from(vec![Some(2), Some(0), None])) as _),
+/// ])?;
+/// let expression = Expression::compile("userId / qty", &batch.schema())?;
+/// assert_eq!(expression.data_type(), &DataType::Int64);
+/// assert_eq!(expression.columns(), ["userId", "qty"]);
+///
+/// let evaluated = expression.evaluate(&batch, &|_| None);
+/// assert_eq!(evaluated.values.as_primitive::<Int64Type>(), &Int64Array::from(vec![Some(3), None, None]));
+/// assert_eq!(evaluated.failed, Some(vec![false, true, false].into()));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Expression {
+    columns: Vec<String>,
+    /// Of `columns`, in their order. All are nullable: a field that does not decode is null.
+    inputs: SchemaRef,
+    program: Program,
+    data_type: DataType,
+    nullable: bool,
+}
+
+#[derive(Clone, Debug)]
+enum Program {
+    /// The only input as it is.
+    Column,
+    Tree(Arc<dyn PhysicalExpr>),
+}
+
+/// What is wrong with an expression: one line, for the user who wrote it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct ExpressionError {
+    pub message: String,
+    /// Where in the text, in bytes from its start; where that is not known, the fault is the whole's.
+    pub offset: Option<usize>,
+}
+
+impl Expression {
+    /// Parses, resolves and type-checks `sql` against the source's columns.
+    ///
+    /// An expression may fail on every event and still be right. It is wrong if it fails whatever an event holds, even
+    /// without any: `1 / 0`, `CAST('x' AS INT)`.
+    ///
+    /// # Errors
+    /// The first fault, with its place: syntax, an unknown name (and the nearest known one), a form that may not be used, a
+    /// mismatch of types, a result whose type no feature can have.
+    pub fn compile(sql: &str, schema: &SchemaRef) -> Result<Self, ExpressionError> {
+        let parsed = parse::parse(sql, schema)?;
+        let inputs = inputs(&parsed.columns, schema);
+        let resolved = resolve::resolve(sql, &parsed.syntax, schema, &inputs)?;
+        let data_type = supported(&resolved.data_type)?;
+        Ok(Self { columns: parsed.columns, inputs, program: resolved.program, data_type, nullable: resolved.nullable })
+    }
+
+    /// The column as it is, as a key needs it. No text is parsed: any name will do.
+    ///
+    /// # Errors
+    /// An unknown column, and one whose type no feature can have.
+    pub fn column(name: &str, schema: &SchemaRef) -> Result<Self, ExpressionError> {
+        let Ok(field) = schema.field_with_name(name) else {
+            return Err(ExpressionError { message: parse::unknown_column(name, schema), offset: None });
+        };
+        let data_type = supported(field.data_type())?;
+        let columns = vec![name.to_owned()];
+        let inputs = inputs(&columns, schema);
+        Ok(Self { columns, inputs, program: Program::Column, data_type, nullable: field.is_nullable() })
+    }
+
+    /// The type of the values: a boolean, an integer, a float, `Utf8`, `Date32`, `Timestamp(Microsecond, "UTC")` or
+    /// `Decimal128`.
+    pub fn data_type(&self) -> &DataType {
+        &self.data_type
+    }
+
+    /// Whether an event that does not fail may have a null value.
+    pub fn nullable(&self) -> bool {
+        self.nullable
+    }
+
+    /// The columns that the text names, in order of first appearance, whatever is never looked at.
+    pub fn columns(&self) -> &[String] {
+        &self.columns
+    }
+}
+
+fn inputs(columns: &[String], schema: &Schema) -> SchemaRef {
+    let named = columns.iter().filter_map(|name| schema.field_with_name(name).ok());
+    let fields: Vec<Field> = named.map(|field| Field::new(field.name(), field.data_type().clone(), true)).collect();
+    Arc::new(Schema::new(fields))
+}
+
+fn supported(data_type: &DataType) -> Result<DataType, ExpressionError> {
+    normal::normal_type(data_type).ok_or_else(|| ExpressionError {
+        message: format!("an expression of type {data_type} is not supported"),
+        offset: None,
+    })
+}

@@ -1,0 +1,268 @@
+//! From text to a syntax tree whose every name is known and whose every form may be used.
+//!
+//! All that can be told from the tree is told here, and not left to the planner: only the tree still knows places in the text.
+
+use std::ops::ControlFlow::{self, Break, Continue};
+
+use arrow::datatypes::Schema;
+use datafusion_sql::sqlparser::ast::{
+    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectNamePart, Query, Spanned, Value,
+    ValueWithSpan, Visit, Visitor,
+};
+use datafusion_sql::sqlparser::dialect::GenericDialect;
+use datafusion_sql::sqlparser::parser::{Parser, ParserError};
+use datafusion_sql::sqlparser::tokenizer::{Location, Token};
+
+use super::ExpressionError;
+use super::dialect::{DIALECT, FunctionKind};
+
+/// A longer text is a mistake, and a tree is walked by recursion: a limit keeps it on the stack.
+const TEXT_BYTES_MAX: usize = 16 * 1024;
+const DEPTH_MAX: usize = 200;
+
+/// More names in one message help nobody.
+const COLUMNS_TOLD_MAX: usize = 16;
+
+const EVENT_ONLY: &str = "an expression may read the event and nothing else";
+
+pub(super) struct Parsed {
+    pub(super) syntax: Expr,
+    /// In order of first appearance, each once.
+    pub(super) columns: Vec<String>,
+}
+
+pub(super) fn parse(sql: &str, schema: &Schema) -> Result<Parsed, ExpressionError> {
+    if sql.len() > TEXT_BYTES_MAX {
+        let message = format!("the expression is longer than {TEXT_BYTES_MAX} bytes");
+        return Err(ExpressionError { message, offset: None });
+    }
+    let syntax = parse_whole(sql)?;
+    let mut check = Check { sql, schema, depth: 0, columns: Vec::new() };
+    if let Break(error) = syntax.visit(&mut check) {
+        return Err(error);
+    }
+    let mut columns: Vec<String> = Vec::new();
+    check.columns.sort();
+    for (_, name) in check.columns {
+        if !columns.contains(&name) {
+            columns.push(name);
+        }
+    }
+    Ok(Parsed { syntax, columns })
+}
+
+fn parse_whole(sql: &str) -> Result<Expr, ExpressionError> {
+    let dialect = GenericDialect {};
+    let mut parser = Parser::new(&dialect).try_with_sql(sql).map_err(|error| syntax_error(sql, &error))?;
+    let syntax = parser.parse_expr().map_err(|error| syntax_error(sql, &error))?;
+    let rest = parser.peek_token();
+    if rest.token != Token::EOF {
+        let message = format!("expected the end of the expression, found `{}`", rest.token);
+        return Err(ExpressionError { message, offset: offset(sql, rest.span.start) });
+    }
+    Ok(syntax)
+}
+
+/// The parser tells places as the end of its message: `... at Line: 1, Column: 5`.
+fn syntax_error(sql: &str, error: &ParserError) -> ExpressionError {
+    let text = match error {
+        ParserError::TokenizerError(text) | ParserError::ParserError(text) => text.as_str(),
+        ParserError::RecursionLimitExceeded => "the expression is nested too deeply",
+    };
+    let placed = text.rsplit_once(" at Line: ").and_then(|(message, place)| {
+        let (line, column) = place.split_once(", Column: ")?;
+        Some((message, Location { line: line.parse().ok()?, column: column.trim().parse().ok()? }))
+    });
+    let (message, offset) = match placed {
+        Some((message, location)) => (message, offset(sql, location)),
+        None if text.ends_with("found: EOF") => (text, Some(sql.len())),
+        None => (text, None),
+    };
+    let message = message.replace(", found: EOF", ", found its end").replace(", found: ", ", found ");
+    let message = message.replacen("Expected: ", "expected ", 1).replacen("Unterminated", "unterminated", 1);
+    ExpressionError { message, offset }
+}
+
+/// In bytes; the parser counts lines and characters from 1, and has 0 for a place that it does not know.
+pub(super) fn offset(sql: &str, place: Location) -> Option<usize> {
+    let (line, column) = (place.line.checked_sub(1)? as usize, place.column.checked_sub(1)? as usize);
+    let text = sql.split_inclusive('\n').nth(line).unwrap_or_default();
+    let before: usize = sql.split_inclusive('\n').take(line).map(str::len).sum();
+    Some(before + text.char_indices().nth(column).map_or(text.len(), |(at, _)| at))
+}
+
+/// Walks the tree until the first fault.
+struct Check<'a> {
+    sql: &'a str,
+    schema: &'a Schema,
+    depth: usize,
+    /// Each mention of a column, with its place.
+    columns: Vec<(usize, String)>,
+}
+
+type Checked = ControlFlow<ExpressionError>;
+
+impl Check<'_> {
+    fn fault(&self, at: Location, message: String) -> Checked {
+        Break(ExpressionError { message, offset: offset(self.sql, at) })
+    }
+
+    fn column(&mut self, name: &Ident) -> Checked {
+        if self.schema.field_with_name(&name.value).is_ok() {
+            let at = offset(self.sql, name.span.start).unwrap_or_default();
+            self.columns.push((at, name.value.clone()));
+            return Continue(());
+        }
+        let mut message = unknown_column(&name.value, self.schema);
+        if name.quote_style.is_some() {
+            message += &format!(" (a text is written '{}')", name.value);
+        }
+        self.fault(name.span.start, message)
+    }
+
+    fn compound(&self, names: &[Ident]) -> Checked {
+        let whole = names.iter().map(|name| name.value.as_str()).collect::<Vec<_>>().join(".");
+        let last = names[names.len() - 1].value.as_str();
+        let meant = match (self.schema.field_with_name(&whole), self.schema.field_with_name(last)) {
+            (Ok(_), _) => format!("; the column is written \"{whole}\""),
+            (_, Ok(_)) => suggestion(Some(last)),
+            _ => String::new(),
+        };
+        self.fault(names[0].span.start, format!("`{whole}`: a column has no parts{meant}"))
+    }
+
+    fn function(&mut self, function: &Function) -> Checked {
+        let at = function.name.span().start;
+        let [ObjectNamePart::Identifier(ident)] = function.name.0.as_slice() else {
+            return self.fault(at, format!("unknown function `{}`", function.name));
+        };
+        let name = match ident.quote_style {
+            Some(_) => ident.value.clone(),
+            None => ident.value.to_ascii_lowercase(),
+        };
+        let kind = DIALECT.kind(&name);
+        if function.args == FunctionArguments::None && kind != FunctionKind::Impure {
+            return self.column(ident); // some words, as `user`, are read as calls without parentheses
+        }
+        match kind {
+            FunctionKind::Aggregate => self.fault(at, format!("the aggregate `{name}` is not allowed: {EVENT_ONLY}")),
+            FunctionKind::Window => {
+                self.fault(at, format!("the window function `{name}` is not allowed: {EVENT_ONLY}"))
+            }
+            FunctionKind::Impure => self.fault(at, format!("`{name}` is not allowed: {EVENT_ONLY}")),
+            FunctionKind::Unknown => {
+                let near = nearest(&name, DIALECT.pure_names());
+                self.fault(at, format!("unknown function `{name}`{}", suggestion(near)))
+            }
+            FunctionKind::Pure => self.call(function, &name, at),
+        }
+    }
+
+    /// The planner ignores, for a scalar function, what it would heed for an aggregate.
+    fn call(&self, function: &Function, name: &str, at: Location) -> Checked {
+        if function.over.is_some() {
+            return self.fault(at, format!("a window (`OVER`) is not allowed: {EVENT_ONLY}"));
+        }
+        let FunctionArguments::List(list) = &function.args else {
+            return Continue(());
+        };
+        let plain = list.duplicate_treatment.is_none()
+            && list.clauses.is_empty()
+            && function.filter.is_none()
+            && function.null_treatment.is_none()
+            && function.within_group.is_empty()
+            && function.parameters == FunctionArguments::None;
+        if !plain {
+            return self.fault(at, format!("`{name}` takes nothing but arguments: `{function}`"));
+        }
+        let expressions = list.args.iter().all(|arg| {
+            let (FunctionArg::Unnamed(arg) | FunctionArg::Named { arg, .. } | FunctionArg::ExprNamed { arg, .. }) = arg;
+            matches!(arg, FunctionArgExpr::Expr(_))
+        });
+        if !expressions {
+            return self.fault(at, format!("a wildcard is not allowed: `{function}`"));
+        }
+        Continue(())
+    }
+}
+
+impl Visitor for Check<'_> {
+    type Break = ExpressionError;
+
+    fn pre_visit_query(&mut self, query: &Query) -> Checked {
+        self.fault(query.span().start, format!("a subquery is not allowed: {EVENT_ONLY}"))
+    }
+
+    fn pre_visit_expr(&mut self, syntax: &Expr) -> Checked {
+        self.depth += 1;
+        if self.depth > DEPTH_MAX {
+            return self.fault(syntax.span().start, format!("the expression is nested more than {DEPTH_MAX} deep"));
+        }
+        match syntax {
+            Expr::Identifier(name) => self.column(name),
+            Expr::CompoundIdentifier(names) => self.compound(names),
+            Expr::Function(function) => self.function(function),
+            Expr::Value(ValueWithSpan { value: Value::Placeholder(name), span }) => {
+                self.fault(span.start, format!("the placeholder `{name}` is not allowed: {EVENT_ONLY}"))
+            }
+            Expr::Wildcard(_) | Expr::QualifiedWildcard(..) => {
+                self.fault(syntax.span().start, "a wildcard is not allowed: name the columns".to_owned())
+            }
+            Expr::Subquery(_) | Expr::Exists { .. } | Expr::InSubquery { .. } => Continue(()), // its query is visited next
+            _ if is_supported(syntax) => Continue(()),
+            _ => self.fault(syntax.span().start, format!("`{}` is not supported in an expression", shortened(syntax))),
+        }
+    }
+
+    fn post_visit_expr(&mut self, _: &Expr) -> Checked {
+        self.depth -= 1;
+        Continue(())
+    }
+}
+
+fn is_supported(syntax: &Expr) -> bool {
+    use Expr::*;
+    #[rustfmt::skip]
+    let supported = matches!(
+        syntax,
+        Value(_) | TypedString(_) | Interval(_) | Nested(_) | BinaryOp { .. } | UnaryOp { .. } | Case { .. } | Cast { .. }
+            | IsNull(_) | IsNotNull(_) | IsTrue(_) | IsNotTrue(_) | IsFalse(_) | IsNotFalse(_) | IsUnknown(_) | IsNotUnknown(_)
+            | IsDistinctFrom(..) | IsNotDistinctFrom(..) | InList { .. } | Between { .. } | Like { .. } | ILike { .. }
+            | SimilarTo { .. } | Extract { .. } | Ceil { .. } | Floor { .. } | Position { .. } | Substring { .. }
+            | Trim { .. } | Overlay { .. } | AtTimeZone { .. }
+    );
+    supported
+}
+
+fn shortened(syntax: &Expr) -> String {
+    let text = syntax.to_string();
+    match text.char_indices().nth(40) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
+}
+
+pub(super) fn unknown_column(name: &str, schema: &Schema) -> String {
+    let names = schema.fields().iter().map(|field| field.name().as_str());
+    let near = nearest(name, names.clone());
+    let has = match near {
+        Some(_) => suggestion(near),
+        None => {
+            let more = if schema.fields().len() > COLUMNS_TOLD_MAX { ", …" } else { "" };
+            let told: Vec<String> = names.take(COLUMNS_TOLD_MAX).map(|known| format!("`{known}`")).collect();
+            format!("; there are {}{more}", told.join(", "))
+        }
+    };
+    format!("unknown column `{name}`{has}")
+}
+
+fn suggestion(near: Option<&str>) -> String {
+    near.map_or_else(String::new, |near| format!(", did you mean `{near}`?"))
+}
+
+/// The known name with the fewest slips of the pen from `name`, if these are at most a third of its letters.
+fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let slips = |other: &str| strsim::damerau_levenshtein(&name.to_lowercase(), &other.to_lowercase());
+    let best = known.map(|other| (slips(other), other)).min()?;
+    (best.0 <= name.chars().count() / 3).then_some(best.1)
+}

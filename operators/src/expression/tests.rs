@@ -1,0 +1,5 @@
+//! `cases.txt` on its rows; then what a table cannot say: rows alone and together, fields that did not decode, odd batches.
+
+mod alone;
+mod table;
+mod undecoded;
