@@ -13,8 +13,7 @@ use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOption
 use arrow::array::{BooleanBufferBuilder, UInt32Array};
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::{concat, filter_record_batch, nullif, take};
-use arrow::datatypes::DataType;
-use datafusion_common::{Result, ScalarValue, exec_err};
+use datafusion_common::{Result, exec_err};
 
 use super::normal::{normal, normal_floats};
 use super::{Expression, Program};
@@ -41,6 +40,9 @@ impl Expression {
         let undecoded = self.columns.iter().filter_map(|name| undecoded(name)).reduce(|a, b| &a | &b);
         let undecoded = undecoded.filter(|rows| rows.count_set_bits() > 0);
         let inputs = self.select(batch);
+        if batch.num_rows() == 0 {
+            return Evaluated { values: new_empty_array(&self.data_type), failed: None };
+        }
         match (self.run(&inputs), undecoded) {
             (Ok(values), None) => Evaluated { values, failed: None },
             (Ok(values), Some(undecoded)) => blank(&values, undecoded),
@@ -61,36 +63,15 @@ impl Expression {
     }
 
     fn run(&self, inputs: &RecordBatch) -> Result<ArrayRef> {
-        let tree = match &self.program {
-            Program::Column => return Ok(normal(inputs.column(0), &self.data_type)?),
-            Program::Tree(tree) => tree,
+        let values = match &self.program {
+            Program::Column => Arc::clone(inputs.column(0)),
+            Program::Tree(tree) => guarded(|| tree.evaluate(inputs)?.into_array(inputs.num_rows()))?,
         };
-        guarded(|| {
-            let values = tree.evaluate(inputs)?.into_array(inputs.num_rows())?;
-            let values = normal(&values, &self.data_type)?;
-            if values.len() != inputs.num_rows() || values.data_type() != &self.data_type {
-                return exec_err!("{} values of type {}", values.len(), values.data_type());
-            }
-            Ok(values)
-        })
-    }
-
-    /// An expression that fails without a row, on a row of nulls and on one of zeros is wrong whatever the events are. (One
-    /// such row would not do: `CASE WHEN x IS NULL THEN 1 / 0 ELSE x END` is right.)
-    pub(super) fn probe(&self) -> Result<()> {
-        let nulls = self.one_row(|data_type| ScalarValue::try_from(data_type))?;
-        let Err(error) = self.run(&nulls.slice(0, 0)) else { return Ok(()) };
-        if self.run(&nulls).is_ok() || self.run(&self.one_row(ScalarValue::new_default)?).is_ok() {
-            return Ok(());
+        let values = normal(&values, &self.data_type)?;
+        if values.len() != inputs.num_rows() || values.data_type() != &self.data_type {
+            return exec_err!("{} values of type {}", values.len(), values.data_type());
         }
-        Err(error)
-    }
-
-    fn one_row(&self, value: impl Fn(&DataType) -> Result<ScalarValue>) -> Result<RecordBatch> {
-        let types = self.inputs.fields().iter().map(|field| field.data_type());
-        let columns = types.map(|data_type| value(data_type)?.to_array_of_size(1)).collect::<Result<_>>()?;
-        let options = RecordBatchOptions::new().with_row_count(Some(1));
-        Ok(RecordBatch::try_new_with_options(Arc::clone(&self.inputs), columns, &options)?)
+        Ok(values)
     }
 
     /// Of rows that fail together.
@@ -131,7 +112,10 @@ impl Expression {
             Err(_) => self.halve(&some),
         };
         if some.values.is_empty() {
-            return Evaluated { values: new_null_array(&self.data_type, inputs.num_rows()), failed: Some(undecoded.clone()) };
+            return Evaluated {
+                values: new_null_array(&self.data_type, inputs.num_rows()),
+                failed: Some(undecoded.clone()),
+            };
         }
         let mut places = 0..;
         let places: UInt32Array = undecoded.iter().map(|bad| if bad { None } else { places.next() }).collect();
@@ -162,7 +146,7 @@ pub fn is_evaluating() -> bool {
 }
 
 /// No event may bring a job down for ever, not even by a slip in a function of a library.
-fn guarded<T>(evaluate: impl FnOnce() -> Result<T>) -> Result<T> {
+pub(super) fn guarded<T>(evaluate: impl FnOnce() -> Result<T>) -> Result<T> {
     EVALUATING.set(true);
     let outcome = catch_unwind(AssertUnwindSafe(evaluate));
     EVALUATING.set(false);

@@ -20,6 +20,9 @@ use super::dialect::{DIALECT, FunctionKind};
 const TEXT_BYTES_MAX: usize = 16 * 1024;
 const DEPTH_MAX: usize = 200;
 
+/// More names in one message help nobody.
+const COLUMNS_TOLD_MAX: usize = 16;
+
 const EVENT_ONLY: &str = "an expression may read the event and nothing else";
 
 pub(super) struct Parsed {
@@ -75,10 +78,8 @@ fn syntax_error(sql: &str, error: &ParserError) -> ExpressionError {
         None if text.ends_with("found: EOF") => (text, Some(sql.len())),
         None => (text, None),
     };
-    let mut message = message.replace("found: EOF", "found its end");
-    if let Some(first) = message.get_mut(..1) {
-        first.make_ascii_lowercase();
-    }
+    let message = message.replace(", found: EOF", ", found its end").replace(", found: ", ", found ");
+    let message = message.replacen("Expected: ", "expected ", 1).replacen("Unterminated", "unterminated", 1);
     ExpressionError { message, offset }
 }
 
@@ -121,12 +122,13 @@ impl Check<'_> {
 
     fn compound(&self, names: &[Ident]) -> Checked {
         let whole = names.iter().map(|name| name.value.as_str()).collect::<Vec<_>>().join(".");
-        let quoted = if self.schema.field_with_name(&whole).is_ok() {
-            format!("; the column is written \"{whole}\"")
-        } else {
-            String::new()
+        let last = names[names.len() - 1].value.as_str();
+        let meant = match (self.schema.field_with_name(&whole), self.schema.field_with_name(last)) {
+            (Ok(_), _) => format!("; the column is written \"{whole}\""),
+            (_, Ok(_)) => suggestion(Some(last)),
+            _ => String::new(),
         };
-        self.fault(names[0].span.start, format!("`{whole}`: a column has no parts{quoted}"))
+        self.fault(names[0].span.start, format!("`{whole}`: a column has no parts{meant}"))
     }
 
     fn function(&mut self, function: &Function) -> Checked {
@@ -144,7 +146,9 @@ impl Check<'_> {
         }
         match kind {
             FunctionKind::Aggregate => self.fault(at, format!("the aggregate `{name}` is not allowed: {EVENT_ONLY}")),
-            FunctionKind::Window => self.fault(at, format!("the window function `{name}` is not allowed: {EVENT_ONLY}")),
+            FunctionKind::Window => {
+                self.fault(at, format!("the window function `{name}` is not allowed: {EVENT_ONLY}"))
+            }
             FunctionKind::Impure => self.fault(at, format!("`{name}` is not allowed: {EVENT_ONLY}")),
             FunctionKind::Unknown => {
                 let near = nearest(&name, DIALECT.pure_names());
@@ -243,7 +247,11 @@ pub(super) fn unknown_column(name: &str, schema: &Schema) -> String {
     let near = nearest(name, names.clone());
     let has = match near {
         Some(_) => suggestion(near),
-        None => format!("; there are {}", names.map(|known| format!("`{known}`")).collect::<Vec<_>>().join(", ")),
+        None => {
+            let more = if schema.fields().len() > COLUMNS_TOLD_MAX { ", …" } else { "" };
+            let told: Vec<String> = names.take(COLUMNS_TOLD_MAX).map(|known| format!("`{known}`")).collect();
+            format!("; there are {}{more}", told.join(", "))
+        }
     };
     format!("unknown column `{name}`{has}")
 }

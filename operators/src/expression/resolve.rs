@@ -6,23 +6,26 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Schema};
+use arrow::array::{RecordBatch, RecordBatchOptions};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNode};
-use datafusion_common::{DFSchema, DataFusionError, Result};
+use datafusion_common::{DFSchema, DataFusionError, Result, ScalarValue};
 use datafusion_expr::execution_props::ExecutionProps;
 use datafusion_expr::expr::ScalarFunction;
 use datafusion_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion_expr::simplify::{ExprSimplifyResult, SimplifyContext};
 use datafusion_expr::{Expr, ExprSchemable};
 use datafusion_optimizer::analyzer::type_coercion::TypeCoercionRewriter;
-use datafusion_physical_expr::create_physical_expr;
 use datafusion_physical_expr::expressions::Column;
+use datafusion_physical_expr::{PhysicalExpr, create_physical_expr};
 use datafusion_sql::planner::{PlannerContext, SqlToRel};
 use datafusion_sql::sqlparser::ast::{Expr as Syntax, Spanned, Visit, Visitor};
 use datafusion_sql::sqlparser::tokenizer::Location;
 
 use super::dialect::DIALECT;
+use super::evaluate::guarded;
 use super::parse::offset;
+use super::times::texts_to_times;
 use super::{ExpressionError, Program};
 
 /// Functions that DataFusion itself cannot call: their `simplify` says what they mean.
@@ -36,21 +39,47 @@ pub(super) struct Resolved {
 }
 
 /// `inputs` are the columns that the text names, in the order in which the program will be given them.
-pub(super) fn resolve(sql: &str, syntax: &Syntax, schema: &Schema, inputs: &Schema) -> Result<Resolved, ExpressionError> {
-    let known = DFSchema::try_from(inputs.clone()).map_err(|error| told(sql, &error))?;
-    let logical = logical(syntax, &known).map_err(|error| innermost(sql, syntax, &known, &error))?;
-    let properties = ExecutionProps { config_options: Some(DIALECT.shared_options()), ..ExecutionProps::new() };
-    let physical = create_physical_expr(&logical, &known, &properties, &PhysicalPlanningContext::default())
-        .map_err(|error| told(sql, &error))?;
+pub(super) fn resolve(
+    sql: &str,
+    syntax: &Syntax,
+    schema: &Schema,
+    inputs: &SchemaRef,
+) -> Result<Resolved, ExpressionError> {
+    let physical = probed(syntax, inputs).map_err(|error| innermost(sql, syntax, inputs, &error))?;
     let data_type = physical.data_type(inputs).map_err(|error| told(sql, &error))?;
     let declared = DFSchema::try_from(schema.clone()).map_err(|error| told(sql, &error))?;
-    let nullable = logical.nullable(&declared).unwrap_or(true);
+    let nullable = logical(syntax, &declared).and_then(|expr| expr.nullable(&declared)).unwrap_or(true);
     let program = if physical.downcast_ref::<Column>().is_some() { Program::Column } else { Program::Tree(physical) };
     Ok(Resolved { program, data_type, nullable })
 }
 
+/// An expression that fails without a row, on a row of nulls and on one of zeros is wrong whatever the events are. (One
+/// such row would not do: `CASE WHEN x IS NULL THEN 1 / 0 ELSE x END` is right.)
+fn probed(syntax: &Syntax, inputs: &SchemaRef) -> Result<Arc<dyn PhysicalExpr>> {
+    let known = DFSchema::try_from(inputs.as_ref().clone())?;
+    let properties = ExecutionProps { config_options: Some(DIALECT.shared_options()), ..ExecutionProps::new() };
+    let planning = PhysicalPlanningContext::default();
+    let physical = create_physical_expr(&logical(syntax, &known)?, &known, &properties, &planning)?;
+    let run = |rows: &RecordBatch| guarded(|| physical.evaluate(rows));
+    let nulls = one_row(inputs, |data_type| ScalarValue::try_from(data_type))?;
+    let outcome = run(&nulls);
+    if outcome.is_err() && run(&nulls.slice(0, 0)).is_err() && run(&one_row(inputs, ScalarValue::new_default)?).is_err()
+    {
+        outcome?;
+    }
+    Ok(physical)
+}
+
+fn one_row(inputs: &SchemaRef, value: impl Fn(&DataType) -> Result<ScalarValue>) -> Result<RecordBatch> {
+    let types = inputs.fields().iter().map(|field| field.data_type());
+    let columns = types.map(|data_type| value(data_type)?.to_array_of_size(1)).collect::<Result<_>>()?;
+    let options = RecordBatchOptions::new().with_row_count(Some(1));
+    Ok(RecordBatch::try_new_with_options(Arc::clone(inputs), columns, &options)?)
+}
+
 fn logical(syntax: &Syntax, known: &DFSchema) -> Result<Expr> {
     let planned = SqlToRel::new(&*DIALECT).sql_to_expr(syntax.clone(), known, &mut PlannerContext::new())?;
+    let planned = planned.transform_up(|expr| texts_to_times(expr, known)).data()?;
     let coerced = planned.rewrite(&mut TypeCoercionRewriter::new(known)).data()?;
     let context = SimplifyContext::builder()
         .with_schema(Arc::new(known.clone()))
@@ -74,18 +103,18 @@ fn rewrite(expr: Expr, context: &SimplifyContext) -> Result<Transformed<Expr>> {
 }
 
 /// The smallest part of the text that is wrong by itself: its message is the plainest, and its place the nearest.
-fn innermost(sql: &str, syntax: &Syntax, known: &DFSchema, whole: &DataFusionError) -> ExpressionError {
-    struct Search<'a>(&'a DFSchema);
+fn innermost(sql: &str, syntax: &Syntax, inputs: &SchemaRef, whole: &DataFusionError) -> ExpressionError {
+    struct Search<'a>(&'a SchemaRef);
     impl Visitor for Search<'_> {
         type Break = (Location, DataFusionError);
         fn post_visit_expr(&mut self, part: &Syntax) -> ControlFlow<Self::Break> {
-            match logical(part, self.0) {
+            match probed(part, self.0) {
                 Ok(_) => ControlFlow::Continue(()),
                 Err(error) => ControlFlow::Break((part.span().start, error)),
             }
         }
     }
-    match syntax.visit(&mut Search(known)) {
+    match syntax.visit(&mut Search(inputs)) {
         ControlFlow::Break((start, error)) => {
             let error = told(sql, &error);
             ExpressionError { offset: error.offset.or_else(|| offset(sql, start)), ..error }
@@ -95,7 +124,7 @@ fn innermost(sql: &str, syntax: &Syntax, known: &DFSchema, whole: &DataFusionErr
 }
 
 /// One line of what DataFusion says, without its own headings.
-pub(super) fn told(sql: &str, error: &DataFusionError) -> ExpressionError {
+fn told(sql: &str, error: &DataFusionError) -> ExpressionError {
     let message = error.find_root().message().split_whitespace().collect::<Vec<_>>().join(" ");
     let span = error.diagnostic().and_then(|diagnostic| diagnostic.span);
     let offset = span.and_then(|span| offset(sql, Location { line: span.start.line, column: span.start.column }));

@@ -40,7 +40,11 @@ pub(super) fn rows() -> RecordBatch {
 pub(super) fn shown(evaluated: &Evaluated) -> Vec<String> {
     let formatter = ArrayFormatter::try_new(&evaluated.values, &FormatOptions::new().with_null("null")).unwrap();
     let failed = |row| evaluated.failed.as_ref().is_some_and(|failed| failed.value(row));
-    let show = |row| if failed(row) { "!".to_owned() } else { formatter.value(row).to_string() };
+    let show = |row| match formatter.value(row).to_string() {
+        _ if failed(row) => "!".to_owned(),
+        empty if empty.is_empty() => "''".to_owned(),
+        text => text,
+    };
     (0..evaluated.values.len()).map(show).collect()
 }
 
@@ -133,6 +137,12 @@ fn a_plain_column_is_shared() {
     }
     let error = Expression::column("user_id", &rows.schema()).unwrap_err();
     assert_eq!(error.to_string(), "unknown column `user_id`, did you mean `userId`?");
+}
+
+#[test]
+fn workers_share_expressions() {
+    fn shared<T: Clone + Send + Sync>() {}
+    shared::<Expression>();
 }
 
 /// A test's thread has a stack of 2 MiB, as a worker's.
