@@ -29,10 +29,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use super::link::{END, Link, Topic, cause, login_help};
 use crate::{Error, Result};
 
-/// From one question to the next, for partitions that stand at their ends.
+/// From one question to the next, near the ends.
 const CADENCE: Duration = Duration::from_millis(10);
-/// The same while all partitions catch up: then the ends are only for show.
+/// The same while all partitions are far behind: then the ends are only for show.
 const CADENCE_BEHIND: Duration = Duration::from_millis(50);
+const FAR_BEHIND: i64 = 10_000;
 const TIMEOUT: Duration = Duration::from_secs(1);
 /// How long questions keep to groups by leader after one has failed.
 const SPLIT_FOR: Duration = Duration::from_secs(5);
@@ -231,11 +232,11 @@ impl Asker {
 
     fn cadence(&self, slots: &[usize]) -> Duration {
         let found = self.shared.found();
-        let at_end = slots.iter().any(|&slot| {
+        let near = slots.iter().any(|&slot| {
             let position = self.shared.positions[slot].load(Ordering::Relaxed);
-            found.answers[slot].is_none_or(|answer| position >= answer.end)
+            found.answers[slot].is_none_or(|answer| answer.end - position < FAR_BEHIND)
         });
-        if at_end { CADENCE } else { CADENCE_BEHIND }
+        if near { CADENCE } else { CADENCE_BEHIND }
     }
 
     /// `reached` are the positions from before the question: an end below one of them is not the end of the log that was
