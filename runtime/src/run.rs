@@ -1,0 +1,241 @@
+//! `run`: plans the start, opens the stores, and runs the workers until the end or a signal.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::channel;
+
+use headwater_connectors::sink::embedded::Embedded;
+use headwater_connectors::sink::redis::{self, Redis, RedisGroup};
+use headwater_connectors::sink::{GroupShape, Marks, Store};
+
+use crate::cluster::{self, Cluster};
+use crate::dataflow::{self, Shared};
+use crate::failure::Failure;
+use crate::job::{self, Job, SinkTo};
+use crate::opened::{self, Opened};
+use crate::plan::{self, Plan, wall_clock_us};
+use crate::status::{Board, GroupStatus, ProcessStatus, SourceStatus};
+
+/// Whether a run follows its streams, or stops at the ends that they had at its start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    Follow,
+    UntilEnd,
+}
+
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub job: PathBuf,
+    pub until_end: bool,
+    pub fresh: bool,
+    pub cluster: cluster::Options,
+}
+
+/// What others may watch of a run.
+#[derive(Clone)]
+pub struct Watching {
+    pub opened: Arc<Opened>,
+    pub plan: Arc<Plan>,
+    pub mode: Mode,
+    /// This process's workers.
+    pub board: Board,
+    /// On process 0: every process's status, by its first worker.
+    pub statuses: Arc<Mutex<std::collections::BTreeMap<usize, ProcessStatus>>>,
+    /// By sink: the embedded store that this process writes.
+    pub embedded: Vec<Option<Embedded>>,
+}
+
+impl Watching {
+    /// The whole job.
+    pub fn status(&self) -> ProcessStatus {
+        let statuses = self.statuses.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut sum = ProcessStatus::default();
+        statuses.values().for_each(|status| sum.add(status));
+        sum
+    }
+}
+
+/// Runs a job to its end. `watch`: called once all is set up, before the first row is read; what it returns lives as long
+/// as the run.
+pub fn run<W>(
+    options: &Options,
+    stop: Arc<AtomicBool>,
+    watch: impl FnOnce(Watching) -> Result<W, Failure>,
+) -> Result<ProcessStatus, Failure> {
+    let (job, warnings) = job::load(&options.job).map_err(Failure::Job)?;
+    for warning in warnings {
+        tracing::warn!("{}:{}:{}: {}", job.file.display(), warning.at.line, warning.at.column, warning.message);
+    }
+    let mode = if options.until_end || job.sources.iter().all(|s| s.stream.is_none()) { Mode::UntilEnd } else { Mode::Follow };
+    let mut cluster = Cluster::connect(&options.cluster, &job)?;
+    let (opened, plan) = cluster.agree(
+        |job| plan_start(job, mode, options.fresh),
+        |job, plan| Ok(opened::open(job, Some(&plan.sources))?),
+        job,
+    )?;
+    let (opened, plan) = (Arc::new(opened), Arc::new(plan));
+    say_plan(&opened, &plan);
+    let embedded = open_embedded(&opened, cluster.process())?;
+    let board = Board::new(options.cluster.workers, &empty_status(&opened, &plan)?);
+    let statuses: Arc<Mutex<std::collections::BTreeMap<usize, ProcessStatus>>> = Arc::default();
+    let watching = Watching {
+        opened: opened.clone(),
+        plan: plan.clone(),
+        mode,
+        board: board.clone(),
+        statuses: statuses.clone(),
+        embedded: embedded.clone(),
+    };
+    let watcher = watch(watching.clone())?;
+    let (failed, failures) = channel();
+    let on_status = move |worker, status| drop(statuses.lock().unwrap_or_else(|p| p.into_inner()).insert(worker, status));
+    let shapes: Vec<GroupShape> = opened.groups.iter().map(|g| g.shape.clone()).collect();
+    let (opened_stores, plan_stores) = (opened.clone(), plan.clone());
+    let stop_stores = stop.clone();
+    let shared = Shared {
+        opened: opened.clone(),
+        plan: plan.clone(),
+        mode,
+        fresh: options.fresh,
+        board,
+        stop: stop.clone(),
+        on_status: Arc::new(on_status),
+        open_store: Box::new(move |sink| {
+            open_store(&opened_stores.job, &shapes, &plan_stores, &embedded, sink, &stop_stores)
+        }),
+        failed: failed.clone(),
+        local_workers: options.cluster.workers,
+    };
+    let guards = cluster.execute(move |worker| dataflow::work(worker, &shared))?;
+    let finished = std::thread::spawn(move || drop(guards.join()));
+    drop(failed);
+    // Every worker holds a sender until it is done, and one that failed never is.
+    let outcome = match failures.recv() {
+        Ok(failure) => Err(failure),
+        Err(_) => {
+            let joined = finished.join().map_err(|_| Failure::Running("a worker panicked, see above".to_owned()));
+            joined.map(|()| watching.status())
+        }
+    };
+    stop.store(true, Ordering::Relaxed);
+    drop(watcher);
+    outcome
+}
+
+/// On process 0: what is decided before the first row is read, and written down.
+fn plan_start(job: Job, mode: Mode, fresh: bool) -> Result<(Opened, Plan), Failure> {
+    let opened = opened::open(job, None)?;
+    let mut plan = plan::plan(&opened, wall_clock_us(), mode == Mode::Follow)?;
+    let shapes: Vec<GroupShape> = opened.groups.iter().map(|g| g.shape.clone()).collect();
+    for sink in &opened.job.sinks {
+        let (generation, marks) = claim(&opened.job, sink, &shapes)?;
+        plan.generations.push(generation);
+        for (group, marks) in sink.groups.iter().zip(marks) {
+            let upto = marks.upto_us.unwrap_or(i64::MIN);
+            plan.rows_from[*group] = plan.rows_from[*group].max(upto);
+            if !fresh {
+                plan.end_at_least = plan.end_at_least.max(upto);
+            }
+        }
+    }
+    let tick = opened.job.tick_us;
+    let whole = |t: &mut i64| *t = if *t == i64::MIN { *t } else { headwater_operators::ledger::up(*t, tick) };
+    plan.rows_from.iter_mut().for_each(whole);
+    whole(&mut plan.end_at_least);
+    write_down(&opened.job, &plan)?;
+    Ok((opened, plan))
+}
+
+/// Takes a sink over from an earlier start: the generation, and by group what is in it.
+fn claim(job: &Job, sink: &job::Sink, shapes: &[GroupShape]) -> Result<(u64, Vec<Marks>), Failure> {
+    match &sink.to {
+        SinkTo::Changes(_) => Ok((0, vec![])),
+        SinkTo::Embedded => {
+            let store = Embedded::open(&embedded_path(job), shapes)?;
+            let marks = sink.groups.iter().map(|g| store.marks(*g)).collect::<Result<_, _>>()?;
+            Ok((0, marks))
+        }
+        SinkTo::Redis { url } => {
+            let generation = redis::claim(url, &job.name, None)?;
+            let name = |g: &usize| &shapes[*g].name;
+            let marks = sink.groups.iter().map(|g| redis::marks(url, &job.name, name(g))).collect::<Result<_, _>>()?;
+            Ok((generation, marks))
+        }
+    }
+}
+
+/// The groups as a Redis sink of theirs is told of them. Its groups are those of the job, whichever it lists.
+pub fn redis_groups(shapes: &[GroupShape]) -> Vec<RedisGroup> {
+    shapes.iter().map(|shape| RedisGroup { shape: shape.clone(), retain_us: 0, size_us: None }).collect()
+}
+
+pub fn embedded_path(job: &Job) -> PathBuf {
+    job.state.local.join("embedded")
+}
+
+fn write_down(job: &Job, plan: &Plan) -> Result<(), Failure> {
+    let path = job.state.local.join("plan.json");
+    let text = serde_json::to_vec_pretty(plan).expect("a plan is plain data");
+    let failed = |e| Failure::Running(format!("writing {}: {e}", path.display()));
+    std::fs::create_dir_all(&job.state.local).map_err(failed)?;
+    std::fs::write(&path, text).map_err(failed)
+}
+
+fn open_embedded(opened: &Opened, process: usize) -> Result<Vec<Option<Embedded>>, Failure> {
+    let shapes: Vec<GroupShape> = opened.groups.iter().map(|g| g.shape.clone()).collect();
+    let open = |sink: &job::Sink| match sink.to {
+        SinkTo::Embedded if process == 0 => Ok(Some(Embedded::open(&embedded_path(&opened.job), &shapes)?)),
+        _ => Ok(None),
+    };
+    opened.job.sinks.iter().map(open).collect()
+}
+
+fn open_store(
+    job: &Job,
+    shapes: &[GroupShape],
+    plan: &Plan,
+    embedded: &[Option<Embedded>],
+    sink: usize,
+    stop: &Arc<AtomicBool>,
+) -> Result<Box<dyn Store>, Failure> {
+    match (&job.sinks[sink].to, &embedded[sink]) {
+        (SinkTo::Embedded, Some(store)) => Ok(Box::new(store.clone())),
+        (SinkTo::Redis { url }, _) => {
+            let groups = redis_groups(shapes);
+            Ok(Box::new(Redis::open(url, &job.name, &groups, plan.generations[sink], stop.clone())?))
+        }
+        _ => unreachable!("only stores are opened"),
+    }
+}
+
+fn empty_status(opened: &Opened, plan: &Plan) -> Result<ProcessStatus, Failure> {
+    let rows = crate::history::pieces(opened, plan)?.iter().map(|assigned| assigned.piece.rows).sum();
+    Ok(ProcessStatus {
+        history_rows_total: rows,
+        sources: vec![SourceStatus::default(); opened.sources.len()],
+        groups: vec![GroupStatus::default(); opened.groups.len()],
+        ..ProcessStatus::default()
+    })
+}
+
+/// Tells where history and stream meet.
+fn say_plan(opened: &Opened, plan: &Plan) {
+    for (conf, source) in opened.job.sources.iter().zip(&plan.sources) {
+        for warning in &source.warnings {
+            tracing::warn!(source = conf.name, "{warning}");
+        }
+        for partition in &source.partitions {
+            tracing::info!(
+                source = conf.name,
+                partition = partition.partition,
+                history_offset = partition.history_offset,
+                first_read = partition.start,
+                end = partition.end,
+                "seam"
+            );
+        }
+    }
+    tracing::info!("there are no checkpoints yet: a restart bootstraps from the history again");
+}
