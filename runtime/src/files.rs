@@ -9,6 +9,7 @@ use headwater_connectors::Error;
 use headwater_connectors::sink::changelog::ChangelogFile;
 use headwater_connectors::sink::dead_letters::{DeadLetter, DeadLetterFile};
 use headwater_operators::exchange::Routed;
+use timely::container::CapacityContainerBuilder;
 use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::generic::OutputBuilder;
@@ -25,7 +26,7 @@ pub fn write_changelog<'scope>(
     let mut builder = OperatorBuilder::new("changelog".to_owned(), changes.scope());
     let mut input = builder.new_input(changes, Exchange::new(|routed: &Routed| routed.to));
     let (output, written) = builder.new_output::<Vec<()>>();
-    let _output = OutputBuilder::from(output);
+    let _output: OutputBuilder<_, CapacityContainerBuilder<Vec<()>>> = OutputBuilder::from(output);
     builder.build(move |mut capabilities| {
         let mut waiting: Vec<(usize, RecordBatch)> = vec![];
         move |frontiers| {
@@ -77,7 +78,7 @@ pub fn write_letters<'scope>(
     let mut builder = OperatorBuilder::new("dead_letters".to_owned(), letters.scope());
     let mut input = builder.new_input(letters, Exchange::new(|_: &DeadLetter| 0));
     let (output, written) = builder.new_output::<Vec<()>>();
-    let _output = OutputBuilder::from(output);
+    let _output: OutputBuilder<_, CapacityContainerBuilder<Vec<()>>> = OutputBuilder::from(output);
     builder.build(move |mut capabilities| {
         move |frontiers| {
             let _ = &_output;

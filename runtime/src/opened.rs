@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use headwater_connectors::Wanted;
-use headwater_connectors::history::{History, jsonl::JsonlHistory, parquet::ParquetHistory};
+use headwater_connectors::history::{History, jsonl, parquet};
 use headwater_connectors::sink::GroupShape;
 use headwater_connectors::stream::Stream;
 use headwater_connectors::stream::jsonl::JsonlStream;
@@ -102,8 +102,8 @@ fn open_source(
         None => None,
         Some(h) => {
             let opened = match h.kind {
-                FileKind::Parquet => ParquetHistory::open(&h.path, pinned).map(|h| Arc::new(h) as Arc<dyn History>),
-                FileKind::Jsonl => JsonlHistory::open(&h.path, pinned).map(|h| Arc::new(h) as Arc<dyn History>),
+                FileKind::Parquet => parquet::open(&h.path, pinned).map(|h| Arc::new(h) as Arc<dyn History>),
+                FileKind::Jsonl => jsonl::open(&h.path, pinned).map(|h| Arc::new(h) as Arc<dyn History>),
             };
             told(opened, h.at, faults, &mut ok)?
         }

@@ -16,6 +16,7 @@ use arrow::compute::concat_batches;
 use headwater_connectors::Error;
 use headwater_connectors::sink::Store;
 use headwater_operators::exchange::Routed;
+use timely::container::CapacityContainerBuilder;
 use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
 use timely::dataflow::operators::generic::OutputBuilder;
@@ -158,7 +159,7 @@ pub fn store_rows<'scope>(
     let address = builder.operator_info().address;
     let mut input = builder.new_input(rows, Exchange::new(to));
     let (output, acknowledged) = builder.new_output::<Vec<()>>();
-    let _output = OutputBuilder::from(output);
+    let _output: OutputBuilder<_, CapacityContainerBuilder<Vec<()>>> = OutputBuilder::from(output);
     if let Some(store) = &store {
         let activator = scope.worker().sync_activator_for(address.to_vec());
         store.shared.wake.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push(activator);
@@ -217,7 +218,7 @@ pub fn mark_as_of<'scope>(
     let address = builder.operator_info().address;
     let mut input = builder.new_input(acknowledged, Pipeline);
     let (output, marked) = builder.new_output::<Vec<()>>();
-    let _output = OutputBuilder::from(output);
+    let _output: OutputBuilder<_, CapacityContainerBuilder<Vec<()>>> = OutputBuilder::from(output);
     if let Some(store) = &store {
         let activator = scope.worker().sync_activator_for(address.to_vec());
         store.shared.wake.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push(activator);
