@@ -4,6 +4,8 @@
 //! open (glob) -> Pinned (path, size, ETag or modification time; written down) -> pieces (row groups) -> Records
 //! ```
 
+pub(crate) mod files;
+pub(crate) mod find;
 pub mod jsonl;
 pub mod parquet;
 

@@ -18,6 +18,7 @@
 
 mod column;
 mod keys;
+pub mod lines;
 mod scan;
 pub mod time;
 mod value;

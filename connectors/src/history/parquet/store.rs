@@ -1,0 +1,220 @@
+//! Where Parquet files lie: local paths and object-store URLs, as one kind of store.
+
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
+
+use futures::{StreamExt, TryStreamExt};
+use glob::Pattern;
+use object_store::aws::AmazonS3Builder;
+use object_store::azure::MicrosoftAzureBuilder;
+use object_store::gcp::GoogleCloudStorageBuilder;
+use object_store::local::LocalFileSystem;
+use object_store::path::Path;
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, ObjectStoreScheme};
+use tokio::runtime::Runtime;
+use url::Url;
+
+use crate::history::{PinnedFile, files, find};
+use crate::{Error, Result};
+
+/// How many requests are under way at once.
+pub(super) const REQUESTS_MAX: usize = 16;
+
+/// The threads that requests run on; decoding runs on the caller's.
+pub(super) fn runtime() -> Result<&'static Runtime> {
+    static RUNTIME: OnceLock<Runtime> = OnceLock::new();
+    if let Some(runtime) = RUNTIME.get() {
+        return Ok(runtime);
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("history-io")
+        .enable_all()
+        .build()
+        .map_err(|e| Error::world("starting the threads that read history files", e))?;
+    Ok(RUNTIME.get_or_init(|| runtime))
+}
+
+/// One file in its store.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    pub store: Arc<dyn ObjectStore>,
+    pub path: Path,
+}
+
+/// The stores met so far, by the part of a URL that names them (empty: local files).
+#[derive(Default)]
+pub(super) struct Stores(HashMap<String, Arc<dyn ObjectStore>>);
+
+impl Stores {
+    pub fn place(&mut self, path: &str) -> Result<Place> {
+        let (base, key) = split(path)?;
+        let path = if base.is_empty() { Path::from_absolute_path(key) } else { Path::parse(key) }
+            .map_err(|e| Error::Config(format!("{path} cannot be the path of a file: {e}")))?;
+        Ok(Place { store: self.store(base)?, path })
+    }
+
+    fn store(&mut self, base: &str) -> Result<Arc<dyn ObjectStore>> {
+        if let Some(store) = self.0.get(base) {
+            return Ok(store.clone());
+        }
+        let store = connect(base)?;
+        self.0.insert(base.into(), store.clone());
+        Ok(store)
+    }
+
+    /// The files that match, by path as text, as they are now.
+    pub fn find(&mut self, pattern: &str) -> Result<Vec<PinnedFile>> {
+        let (base, key) = split(pattern)?;
+        let mut found = if base.is_empty() {
+            let paths = find::local(key)?;
+            let places = paths.iter().map(|path| self.place(path)).collect::<Result<Vec<_>>>()?;
+            runtime()?.block_on(look_at(&paths, &places))?
+        } else {
+            let list = list(self.store(base)?, base, key);
+            runtime()?.block_on(list).map_err(|e| Error::world(format!("listing {pattern}"), e))?
+        };
+        if found.is_empty() {
+            let prefix = find::fixed_part(key);
+            return Err(Error::Config(format!("no file matches {pattern} (looked in {base}/{prefix})")));
+        }
+        found.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+        Ok(found)
+    }
+}
+
+/// A path as the store's part (`s3://bucket`; empty for local files) and the rest.
+fn split(path: &str) -> Result<(&str, &str)> {
+    let Some((scheme, rest)) = path.split_once("://") else { return Ok(("", path)) };
+    let at = rest.find('/').map_or(path.len(), |at| scheme.len() + 3 + at);
+    match scheme {
+        "file" => Ok(("", &path[at..])),
+        _ => Ok((&path[..at], path[at..].trim_start_matches('/'))),
+    }
+}
+
+/// Credentials and endpoints come from the environment, by the names that each cloud's own tools use.
+fn connect(base: &str) -> Result<Arc<dyn ObjectStore>> {
+    if base.is_empty() {
+        return Ok(Arc::new(LocalFileSystem::new()));
+    }
+    let unknown =
+        || Error::Config(format!("{base}: expected a local path or a URL of s3://, gs://, az:// or abfss://"));
+    let url = Url::parse(base).map_err(|_| unknown())?;
+    let store = match ObjectStoreScheme::parse(&url).map_err(|_| unknown())?.0 {
+        ObjectStoreScheme::AmazonS3 => AmazonS3Builder::from_env().with_url(base).build().map(shared),
+        ObjectStoreScheme::GoogleCloudStorage => {
+            GoogleCloudStorageBuilder::from_env().with_url(base).build().map(shared)
+        }
+        ObjectStoreScheme::MicrosoftAzure => MicrosoftAzureBuilder::from_env().with_url(base).build().map(shared),
+        _ => return Err(unknown()),
+    };
+    store.map_err(|e| Error::Config(format!("cannot set up {base}: {e}")))
+}
+
+fn shared(store: impl ObjectStore) -> Arc<dyn ObjectStore> {
+    Arc::new(store)
+}
+
+async fn list(store: Arc<dyn ObjectStore>, base: &str, key: &str) -> object_store::Result<Vec<PinnedFile>> {
+    let generic =
+        |e: Box<dyn std::error::Error + Send + Sync>| object_store::Error::Generic { store: "glob", source: e };
+    let pattern = Pattern::new(&find::every_file(key)).map_err(|e| generic(e.into()))?;
+    let prefix = Path::parse(find::fixed_part(key)).map_err(|e| generic(e.into()))?;
+    store
+        .list(Some(&prefix))
+        .try_filter(|meta| futures::future::ready(pattern.matches_with(meta.location.as_ref(), find::GLOB)))
+        .map_ok(|meta| pin(format!("{base}/{}", meta.location), &meta))
+        .try_collect()
+        .await
+}
+
+async fn look_at(paths: &[String], places: &[Place]) -> Result<Vec<PinnedFile>> {
+    let looks = paths.iter().zip(places).map(|(path, place)| async move {
+        place
+            .store
+            .head(&place.path)
+            .await
+            .map(|meta| pin(path.clone(), &meta))
+            .map_err(|e| failed("looking at", path, e))
+    });
+    futures::stream::iter(looks).buffered(REQUESTS_MAX).try_collect().await
+}
+
+pub(super) fn pin(path: String, meta: &ObjectMeta) -> PinnedFile {
+    let modified_us = meta.last_modified.timestamp_micros();
+    PinnedFile { path, size: meta.size, etag: meta.e_tag.clone(), modified_us }
+}
+
+/// What a store's error means for a file that is needed.
+pub(super) fn failed(doing: &str, path: &str, error: object_store::Error) -> Error {
+    match error {
+        object_store::Error::NotFound { .. } => files::gone(path),
+        _ => Error::world(format!("{doing} {path}"), error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use object_store::memory::InMemory;
+
+    use super::*;
+
+    #[test]
+    fn paths_split_into_store_and_key() {
+        let rows = [
+            ("/data/a.parquet", "", "/data/a.parquet"),
+            ("file:///data/a.parquet", "", "/data/a.parquet"),
+            ("s3://bucket/dt=*/a?.parquet", "s3://bucket", "dt=*/a?.parquet"),
+            ("s3://bucket", "s3://bucket", ""),
+            ("abfss://box@account.dfs.core.windows.net/x", "abfss://box@account.dfs.core.windows.net", "x"),
+        ];
+        for (path, base, key) in rows {
+            assert_eq!(split(path).unwrap(), (base, key), "{path}");
+        }
+    }
+
+    #[test]
+    fn an_object_store_is_listed_below_the_fixed_part() {
+        let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+        let keys =
+            ["d/dt=2/b.parquet", "d/dt=1/a.parquet", "d/dt=1/_SUCCESS", "d/x.parquet", "e/y.parquet", "dd/z.parquet"];
+        let runtime = runtime().unwrap();
+        for key in keys {
+            runtime.block_on(store.put(&Path::from(key), "x".into())).unwrap();
+        }
+        let rows = [
+            ("d/*/*.parquet", "d/dt=1/a.parquet d/dt=2/b.parquet"),
+            ("d/**/*.parquet", "d/dt=1/a.parquet d/dt=2/b.parquet d/x.parquet"),
+            ("d/dt=[1]/*", "d/dt=1/_SUCCESS d/dt=1/a.parquet"),
+            ("d/**", "d/dt=1/_SUCCESS d/dt=1/a.parquet d/dt=2/b.parquet d/x.parquet"),
+            ("d*/?.parquet", "d/x.parquet dd/z.parquet"),
+            ("e/y.parquet", "e/y.parquet"),
+            ("d/*.parquet", "d/x.parquet"),
+            ("none/*", ""),
+        ];
+        let mut stores = Stores(HashMap::from([("mem://m".to_string(), store)]));
+        for (pattern, expected) in rows {
+            let found = stores.find(&format!("mem://m/{pattern}"));
+            match found {
+                Ok(found) => {
+                    let keys: Vec<&str> = found.iter().map(|file| &file.path["mem://m/".len()..]).collect();
+                    assert_eq!(keys.join(" "), expected, "{pattern}");
+                    assert!(found.iter().all(|file| file.size == 1 && file.etag.is_some()));
+                }
+                Err(e) => {
+                    assert_eq!(expected, "", "{pattern}");
+                    assert_eq!(e.to_string(), "no file matches mem://m/none/* (looked in mem://m/none/)");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_unknown_scheme_is_the_users_fault() {
+        for path in ["ftp://host/*.parquet", "s4://bucket/x", "://x"] {
+            let Err(Error::Config(message)) = Stores::default().find(path) else { panic!("{path} is found") };
+            assert!(message.contains("expected a local path or a URL of s3://"), "{message}");
+        }
+    }
+}

@@ -1,0 +1,496 @@
+//! A stream in local JSON-lines files: every file is a partition, in the order of their paths from 0; a line is a record,
+//! and its number, counted from `first_offset`, the offset. Files may grow while they are read.
+//!
+//! ```text
+//! first_offset 5      a.jsonl   {"x":1}\n  {"x":2}\n  {"x":3
+//!                     offset    5          6          7: a record once `bounds` has counted it, or a \n ends it
+//! ```
+//!
+//! A line that no `\n` ends is a record at the end of a finished file, and half a record in one that is being written. So
+//! it is read if `bounds` has counted it, and else waited for. What is written behind one that was read still belongs to
+//! it, up to the `\n`, and is passed over: lines keep their offsets.
+//!
+//! Not promised: a file that gets shorter is an error; one that is put in another's place is not noticed.
+
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::ops::Range;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::{Bounds, Reader, Start, Stream};
+use crate::format::json::lines::Lines;
+use crate::history::find;
+use crate::history::jsonl::{LINE_BYTES_MAX, count_lines};
+use crate::{Error, Records, Result, Wanted};
+
+const BATCH_RECORDS_MAX: usize = 8192;
+const READ_BYTES: usize = 256 << 10;
+/// How often files are looked at for growth.
+const WATCH_EVERY: Duration = Duration::from_millis(5);
+
+pub struct JsonlStream {
+    pattern: String,
+    first_offset: i64,
+    files: Vec<Arc<Known>>,
+}
+
+struct Known {
+    path: String,
+    /// One past the last offset that `bounds` has counted.
+    end: AtomicI64,
+}
+
+impl JsonlStream {
+    /// Finds the files that a glob names.
+    pub fn open(pattern: &str, first_offset: i64) -> Result<JsonlStream> {
+        let known = |path| Arc::new(Known { path, end: AtomicI64::new(first_offset) });
+        let files = find::local(pattern)?.into_iter().map(known).collect();
+        Ok(JsonlStream { pattern: pattern.into(), first_offset, files })
+    }
+
+    /// The files, by partition.
+    pub fn paths(&self) -> impl Iterator<Item = &str> {
+        self.files.iter().map(|file| file.path.as_str())
+    }
+}
+
+impl Stream for JsonlStream {
+    fn name(&self) -> String {
+        format!("files {}", self.pattern)
+    }
+
+    fn bounds(&self) -> Result<Vec<Bounds>> {
+        let bounds = |(partition, known): (usize, &Arc<Known>)| {
+            let lines = open(&known.path)?;
+            let lines = count_lines(lines).map_err(|e| Error::world(format!("reading {}", known.path), e))?;
+            let end = self.first_offset + lines.records() as i64;
+            known.end.fetch_max(end, Ordering::Release);
+            Ok(Bounds { partition: partition as i32, earliest: self.first_offset, end })
+        };
+        self.files.iter().enumerate().map(bounds).collect()
+    }
+
+    /// Lines have no stamps.
+    fn offsets_at(&self, _from_us: i64) -> Result<Vec<Option<i64>>> {
+        Ok(vec![None; self.files.len()])
+    }
+
+    fn stamped_by_broker(&self) -> Result<bool> {
+        Ok(false)
+    }
+
+    fn retention_us(&self) -> Result<Option<i64>> {
+        Ok(None)
+    }
+
+    fn reader(&self, starts: &[Start], wanted: &Wanted) -> Result<Box<dyn Reader>> {
+        let follow = |start: &Start| {
+            let known = usize::try_from(start.partition).ok().and_then(|at| self.files.get(at));
+            let known = known.ok_or_else(|| {
+                let files = self.files.len();
+                Error::Config(format!(
+                    "{} are {files} partitions, and partition {} is to be read",
+                    self.name(),
+                    start.partition
+                ))
+            })?;
+            if start.offset < self.first_offset {
+                return Err(Error::Gap(format!(
+                    "{} starts at offset {}, and is to be read from {}",
+                    known.path, self.first_offset, start.offset
+                )));
+            }
+            Follow::new(known.clone(), start, self.first_offset)
+        };
+        let follows = starts.iter().map(follow).collect::<Result<_>>()?;
+        Ok(Box::new(JsonlReader { follows, lines: Lines::new(wanted), watched: Arc::new(()) }))
+    }
+}
+
+fn open(path: &str) -> Result<File> {
+    File::open(path).map_err(|e| Error::world(format!("opening {path}"), e))
+}
+
+struct JsonlReader {
+    follows: Vec<Follow>,
+    lines: Lines,
+    /// The watching thread ends with it.
+    watched: Arc<()>,
+}
+
+impl JsonlReader {
+    fn index(&self, partition: i32) -> usize {
+        let index = self.follows.iter().position(|follow| follow.partition == partition);
+        index.unwrap_or_else(|| panic!("partition {partition} is not this reader's"))
+    }
+}
+
+impl Reader for JsonlReader {
+    fn poll(&mut self, partition: i32, bytes_max: usize) -> Result<Option<Records>> {
+        let index = self.index(partition);
+        let follow = &mut self.follows[index];
+        follow.skip()?;
+        let first = follow.offset;
+        while self.lines.len() < BATCH_RECORDS_MAX && (self.lines.is_empty() || self.lines.bytes() < bytes_max) {
+            let Some(line) = follow.next_line()? else { break };
+            self.lines.push(&follow.buffer[line]);
+        }
+        if self.lines.is_empty() {
+            return Ok(None);
+        }
+        let offsets = (first..follow.offset).collect();
+        Ok(Some(Records { partition: Some(partition), offsets: Some(offsets), ..self.lines.finish() }))
+    }
+
+    fn position(&self, partition: i32) -> i64 {
+        let follow = &self.follows[self.index(partition)];
+        follow.offset.max(follow.start)
+    }
+
+    fn end_confirmed(&mut self, partition: i32) -> Option<i64> {
+        let now_us =
+            SystemTime::now().duration_since(UNIX_EPOCH).ok().and_then(|now| i64::try_from(now.as_micros()).ok())?;
+        let follow = &self.follows[self.index(partition)];
+        follow.at_end().then_some(now_us)
+    }
+
+    fn end(&self, partition: i32) -> Option<i64> {
+        let follow = &self.follows[self.index(partition)];
+        Some(follow.known_end().max(follow.offset))
+    }
+
+    fn tombstones(&self) -> u64 {
+        0
+    }
+
+    fn on_ready(&mut self, wake: Box<dyn Fn() + Send + Sync>) {
+        let files = self.follows.iter().map(|follow| (follow.file.try_clone(), follow.read_to));
+        let files = files.filter_map(|(file, len)| file.ok().map(|file| (file, len))).collect();
+        let reader = Arc::downgrade(&self.watched);
+        let watch = std::thread::Builder::new().name("watch-jsonl".into()).spawn(move || watch(files, &reader, &wake));
+        if let Err(e) = watch {
+            tracing::warn!("cannot watch files for growth, and will find it later: {e}");
+        }
+    }
+}
+
+/// Wakes whenever a file's length is not what it was, until the reader is gone.
+fn watch(mut files: Vec<(File, u64)>, reader: &Weak<()>, wake: &(dyn Fn() + Send + Sync)) {
+    while reader.strong_count() > 0 {
+        let mut grown = false;
+        for (file, seen) in &mut files {
+            if let Ok(metadata) = file.metadata()
+                && metadata.len() != *seen
+            {
+                *seen = metadata.len();
+                grown = true;
+            }
+        }
+        if grown {
+            wake();
+        }
+        std::thread::sleep(WATCH_EVERY);
+    }
+}
+
+/// One file, read line by line as it grows.
+struct Follow {
+    partition: i32,
+    known: Arc<Known>,
+    file: File,
+    /// Lines before it are passed over.
+    start: i64,
+    /// The offset of the next line.
+    offset: i64,
+    /// What was read of the file; bytes before `taken` are done with.
+    buffer: Vec<u8>,
+    taken: usize,
+    /// How many bytes from `taken` on are known to hold no `\n`.
+    searched: usize,
+    read_to: u64,
+    /// The last record had no `\n` yet: what comes up to it is still that record's.
+    cut: bool,
+}
+
+impl Follow {
+    fn new(known: Arc<Known>, start: &Start, first_offset: i64) -> Result<Follow> {
+        let mut follow = Follow {
+            partition: start.partition,
+            file: open(&known.path)?,
+            known,
+            start: start.offset,
+            offset: first_offset,
+            buffer: Vec::new(),
+            taken: 0,
+            searched: 0,
+            read_to: 0,
+            cut: false,
+        };
+        follow.skip()?;
+        Ok(follow)
+    }
+
+    /// Passes over the lines before the start, as far as they are there.
+    fn skip(&mut self) -> Result<()> {
+        while self.offset < self.start && self.next_line()?.is_some() {}
+        Ok(())
+    }
+
+    /// Where the next line lies in the buffer, without its `\n`. `None`: it is not there yet.
+    fn next_line(&mut self) -> Result<Option<Range<usize>>> {
+        loop {
+            let from = self.taken + self.searched;
+            if let Some(len) = memchr::memchr(b'\n', &self.buffer[from..]) {
+                let line = self.take(from + len, from + len + 1);
+                if !std::mem::take(&mut self.cut) {
+                    self.offset += 1;
+                    return Ok(Some(line));
+                }
+                continue;
+            }
+            self.searched = self.buffer.len() - self.taken;
+            if self.searched > LINE_BYTES_MAX {
+                return Err(Error::world(format!("reading {}", self.known.path), "a line is longer than 1 GiB"));
+            }
+            if self.fill()? {
+                continue;
+            }
+            if !self.has_tail() {
+                return Ok(None);
+            }
+            self.cut = true;
+            self.offset += 1;
+            return Ok(Some(self.take(self.buffer.len(), self.buffer.len())));
+        }
+    }
+
+    /// Whether a record without a `\n` lies at the end of what was read.
+    fn has_tail(&self) -> bool {
+        self.taken < self.buffer.len() && !self.cut && self.offset < self.known_end()
+    }
+
+    fn take(&mut self, end: usize, next: usize) -> Range<usize> {
+        let line = self.taken..end;
+        (self.taken, self.searched) = (next, 0);
+        line
+    }
+
+    /// Reads on; false: there is no more now.
+    fn fill(&mut self) -> Result<bool> {
+        self.buffer.drain(..self.taken);
+        self.taken = 0;
+        let len = self.buffer.len();
+        self.buffer.resize(len + READ_BYTES, 0);
+        let read = loop {
+            match self.file.read(&mut self.buffer[len..]) {
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                read => break read,
+            }
+        };
+        self.buffer.truncate(len + read.as_ref().copied().unwrap_or(0));
+        let doing = || format!("reading {}", self.known.path);
+        let read = read.map_err(|e| Error::world(doing(), e))?;
+        self.read_to += read as u64;
+        if read == 0 && self.file.metadata().map_err(|e| Error::world(doing(), e))?.len() < self.read_to {
+            return Err(Error::world(doing(), "the file got shorter while it was read"));
+        }
+        Ok(read > 0)
+    }
+
+    /// Whether every line that is there now has been read.
+    fn at_end(&self) -> bool {
+        let searched_all = self.taken + self.searched == self.buffer.len();
+        let read_all = self.file.metadata().is_ok_and(|metadata| metadata.len() == self.read_to);
+        searched_all && read_all && !self.has_tail()
+    }
+
+    fn known_end(&self) -> i64 {
+        self.known.end.load(Ordering::Acquire)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::path::PathBuf;
+    use std::sync::mpsc;
+
+    use arrow::array::AsArray;
+    use arrow::datatypes::{DataType, Field, Int64Type, Schema};
+
+    use super::*;
+    use crate::Payload;
+
+    struct Log {
+        _dir: tempfile::TempDir,
+        path: PathBuf,
+    }
+
+    impl Log {
+        fn new(text: &str) -> Log {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("a.jsonl");
+            std::fs::write(&path, text).unwrap();
+            Log { _dir: dir, path }
+        }
+
+        fn append(&self, text: &str) {
+            std::fs::OpenOptions::new().append(true).open(&self.path).unwrap().write_all(text.as_bytes()).unwrap();
+        }
+
+        fn stream(&self, first_offset: i64) -> JsonlStream {
+            JsonlStream::open(self.path.to_str().unwrap(), first_offset).unwrap()
+        }
+    }
+
+    fn wanted() -> Wanted {
+        let schema = Arc::new(Schema::new(vec![Field::new("x", DataType::Int64, true)]));
+        Wanted { schema, time_unit_ns: 1_000_000 }
+    }
+
+    fn reader(stream: &JsonlStream, offset: i64) -> Box<dyn Reader> {
+        stream.reader(&[Start { partition: 0, offset }], &wanted()).unwrap()
+    }
+
+    /// The next records as `offset=payload`.
+    fn poll(reader: &mut dyn Reader, bytes_max: usize) -> String {
+        let Some(records) = reader.poll(0, bytes_max).unwrap() else { return "-".into() };
+        let Payload::Raw(payload) = &records.payload else { panic!("no payload") };
+        let offsets = records.offsets.as_ref().unwrap();
+        assert_eq!((records.partition, payload.iter().count(), offsets.len()), (Some(0), records.len(), records.len()));
+        assert_eq!(reader.position(0), offsets.last().unwrap() + 1);
+        let texts = offsets.iter().zip(payload.iter().flatten());
+        texts.map(|(o, text)| format!("{o}={}", String::from_utf8_lossy(text))).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn a_line_is_a_record_and_its_number_the_offset() {
+        let log = Log::new("a\n\nb\nc");
+        let stream = log.stream(5);
+        assert_eq!(stream.bounds().unwrap(), [Bounds { partition: 0, earliest: 5, end: 9 }]);
+        assert_eq!(stream.offsets_at(0).unwrap(), [None]);
+        for (start, expected) in [(5, "5=a 6= 7=b 8=c"), (6, "6= 7=b 8=c"), (8, "8=c"), (9, "-"), (12, "-")] {
+            let mut reader = reader(&stream, start);
+            assert_eq!(reader.position(0), start);
+            assert_eq!(poll(&mut *reader, 1 << 20), expected, "from {start}");
+            assert_eq!(poll(&mut *reader, 1 << 20), "-");
+            assert_eq!((reader.position(0), reader.end(0)), (start.max(9), Some(9)));
+            assert!(reader.end_confirmed(0).is_some());
+        }
+        assert!(matches!(stream.reader(&[Start { partition: 0, offset: 4 }], &wanted()), Err(Error::Gap(_))));
+        assert!(matches!(stream.reader(&[Start { partition: 1, offset: 5 }], &wanted()), Err(Error::Config(_))));
+    }
+
+    #[test]
+    fn a_line_that_is_being_written_is_waited_for() {
+        let log = Log::new("a\n");
+        let stream = log.stream(0);
+        stream.bounds().unwrap();
+        let mut reader = reader(&stream, 0);
+        assert!(reader.end_confirmed(0).is_none());
+        assert_eq!(poll(&mut *reader, 100), "0=a");
+        for (written, expected) in
+            [("", "-"), ("b", "-"), ("c", "-"), ("\nd\ne", "1=bc 2=d"), ("\n", "3=e"), ("\n", "4=")]
+        {
+            log.append(written);
+            assert_eq!(reader.end_confirmed(0).is_none(), !written.is_empty(), "{written:?}");
+            assert_eq!(poll(&mut *reader, 100), expected);
+            assert_eq!(poll(&mut *reader, 100), "-");
+            assert!(reader.end_confirmed(0).is_some());
+        }
+    }
+
+    #[test]
+    fn a_counted_line_without_newline_is_read_once_and_keeps_its_offset() {
+        let log = Log::new("a\nb");
+        let stream = log.stream(0);
+        let mut reader = reader(&stream, 0);
+        assert_eq!(poll(&mut *reader, 100), "0=a");
+        assert_eq!(poll(&mut *reader, 100), "-");
+        assert_eq!(stream.bounds().unwrap()[0].end, 2);
+        assert!(reader.end_confirmed(0).is_none());
+        assert_eq!(poll(&mut *reader, 100), "1=b");
+        log.append("c");
+        assert_eq!(poll(&mut *reader, 100), "-");
+        log.append("\nd\n");
+        assert_eq!(poll(&mut *reader, 100), "2=d");
+        assert_eq!(stream.bounds().unwrap()[0].end, 3);
+    }
+
+    #[test]
+    fn a_start_ahead_of_the_file_waits_for_its_line() {
+        let log = Log::new("a\nb");
+        let stream = log.stream(0);
+        let mut reader = reader(&stream, 3);
+        assert_eq!(poll(&mut *reader, 100), "-");
+        log.append("\nc\nd\n");
+        assert_eq!(poll(&mut *reader, 100), "3=d");
+    }
+
+    #[test]
+    fn records_come_in_about_the_bytes_asked_for() {
+        let long = "z".repeat(3 * READ_BYTES);
+        let log = Log::new(&format!("aaaa\nbbbb\ncccc\n{long}\nd\n"));
+        let mut reader = reader(&log.stream(0), 0);
+        assert_eq!(poll(&mut *reader, 5), "0=aaaa 1=bbbb");
+        assert_eq!(poll(&mut *reader, 0), "2=cccc");
+        assert!(reader.end_confirmed(0).is_none());
+        assert_eq!(poll(&mut *reader, 1), format!("3={long}"));
+        assert_eq!(poll(&mut *reader, 1), "4=d");
+    }
+
+    #[test]
+    fn lines_are_decoded() {
+        let lines: String = (0..20_000).map(|n| format!("{{\"x\":{n}}}\n")).collect();
+        let log = Log::new(&lines);
+        let mut reader = reader(&log.stream(0), 0);
+        let mut next = 0;
+        while let Some(records) = reader.poll(0, usize::MAX).unwrap() {
+            for value in records.batch.column(0).as_primitive::<Int64Type>().values() {
+                assert_eq!(*value, next);
+                next += 1;
+            }
+            assert!(records.len() <= BATCH_RECORDS_MAX && records.malformed.is_none());
+        }
+        assert_eq!(next, 20_000);
+    }
+
+    #[test]
+    fn files_are_partitions_in_the_order_of_their_names() {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, text) in [("p10", "b\n"), ("p2", "c\n"), ("p1", "a\n")] {
+            std::fs::write(dir.path().join(name), text).unwrap();
+        }
+        let stream = JsonlStream::open(&format!("{}/p*", dir.path().display()), 0).unwrap();
+        assert!(stream.paths().map(|path| path.rsplit('/').next().unwrap()).eq(["p1", "p10", "p2"]));
+        let mut reader = stream.reader(&[Start { partition: 2, offset: 0 }], &wanted()).unwrap();
+        let Payload::Raw(payload) = reader.poll(2, 100).unwrap().unwrap().payload else { panic!("no payload") };
+        assert_eq!(payload.value(0), b"c");
+    }
+
+    #[test]
+    fn growth_wakes() {
+        let log = Log::new("a\n");
+        let mut reader = reader(&log.stream(0), 0);
+        poll(&mut *reader, 100);
+        let (wake, woken) = mpsc::channel();
+        reader.on_ready(Box::new(move || wake.send(()).unwrap_or(())));
+        log.append("b\n");
+        woken.recv().unwrap();
+        assert_eq!(poll(&mut *reader, 100), "1=b");
+        drop(reader);
+        assert!(woken.into_iter().count() < 2, "the watching thread goes on");
+    }
+
+    #[test]
+    fn a_file_that_gets_shorter_is_an_error() {
+        let log = Log::new("a\nb\n");
+        let mut reader = reader(&log.stream(0), 0);
+        poll(&mut *reader, 100);
+        std::fs::write(&log.path, "a\n").unwrap();
+        assert!(reader.end_confirmed(0).is_none());
+        assert!(matches!(reader.poll(0, 100), Err(Error::World { .. })));
+    }
+}
