@@ -2,12 +2,14 @@
 
 pub mod clock;
 pub mod cluster;
+pub mod command;
 pub mod dataflow;
 pub mod failure;
 pub mod feed;
 pub mod files;
 pub mod history;
 pub mod job;
+pub mod log;
 pub mod letters;
 pub mod opened;
 pub mod partition;

@@ -1,3 +1,8 @@
 //! The `headwater` command.
 
-fn main() {}
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> std::process::ExitCode {
+    headwater::command::main()
+}

@@ -259,9 +259,9 @@ fn project<'a>(
     };
     let arrival_time = source.arrival_time.as_ref().map(|a| place(&a.text));
     for (group, compiled) in groups {
-        group.key.iter().for_each(|k| drop(place(&k.text)));
+        group.key.iter().for_each(|k| _ = place(&k.text));
         let expressions = compiled.filter.iter().chain(&compiled.inputs);
-        expressions.flat_map(Expression::columns).for_each(|c| drop(place(c)));
+        expressions.flat_map(Expression::columns).for_each(|c| _ = place(c));
     }
     let of_stream = names.len();
     let mut place = |name: &str| {

@@ -1,0 +1,50 @@
+//! `headwater run JOB`
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::RunArgs;
+use crate::failure::Failure;
+use crate::run::{self, Options};
+
+pub fn run(args: &RunArgs) -> Result<(), Failure> {
+    let options =
+        Options { job: args.job.clone(), until_end: args.until_end, fresh: args.fresh, cluster: args.cluster() };
+    let stop = Arc::new(AtomicBool::new(false));
+    stop_on_signal(stop.clone())?;
+    run::run(&options, stop, |_| Ok(()))?;
+    Ok(())
+}
+
+/// SIGINT and SIGTERM ask for a clean end; a second one ends at once.
+fn stop_on_signal(stop: Arc<AtomicBool>) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Failure::Running(format!("waiting for signals: {e}")))?;
+    let wait = async move {
+        let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+        loop {
+            tokio::select! {
+                done = tokio::signal::ctrl_c() => done?,
+                _ = terminate.recv() => {}
+            }
+            if stop.swap(true, Ordering::Relaxed) {
+                std::process::exit(1);
+            }
+            tracing::info!("stopping: writing what has been read; once more ends at once");
+        }
+        #[allow(unreachable_code)]
+        std::io::Result::Ok(())
+    };
+    let work = move || {
+        if let Err(e) = runtime.block_on(wait) {
+            tracing::warn!("waiting for signals: {e}");
+        }
+    };
+    std::thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(work)
+        .map_err(|e| Failure::Running(format!("waiting for signals: {e}")))?;
+    Ok(())
+}
