@@ -40,8 +40,7 @@ pub fn pieces(opened: &Opened, plan: &Plan) -> Result<Vec<Assigned>, Error> {
     let mut all = vec![];
     for (source, open) in opened.sources.iter().enumerate() {
         let Some(history) = &open.history else { continue };
-        let Some(s) = plan.sources[source].s else { continue };
-        let floor = floor(opened, source, s);
+        let floor = plan.sources[source].s.and_then(|s| floor(opened, source, s));
         let event_time = open.wanted.schema.field(open.event_time).name();
         let timestamps = !open.wanted.schema.field(open.event_time).data_type().is_integer();
         for piece in history.pieces(&[event_time])? {
@@ -110,7 +109,8 @@ struct Shaping<'a> {
     source: usize,
     stamper: Stamper<'a>,
     shapers: Vec<(u32, Shaper)>,
-    s: i64,
+    /// `None`: no record has a usable time, so there are dead letters alone.
+    s: Option<i64>,
     until: Option<i64>,
     now: i64,
 }
@@ -125,7 +125,7 @@ impl<'a> Shaping<'a> {
             source,
             stamper: Stamper { source: open, future_limit_us: conf.future_limit_us, own },
             shapers: Shaper::of_source(opened, source),
-            s: plan.sources[source].s.unwrap_or(i64::MAX),
+            s: plan.sources[source].s,
             until: conf.history.as_ref().and_then(|h| h.complete_until_us),
             now: plan.now_us,
         }
@@ -134,9 +134,13 @@ impl<'a> Shaping<'a> {
     fn slice(&self, records: &Records) -> Slice {
         let stamped = self.stamper.stamp(records, self.now);
         let tick = self.opened.job.tick_us;
-        let visible: Vec<i64> = stamped.iter().map(|s| s.ts.map_or(self.s, |ts| up(ts.max(self.s), tick))).collect();
+        let start = self.s.unwrap_or(i64::MAX);
+        let visible: Vec<i64> = stamped.iter().map(|s| s.ts.map_or(start, |ts| up(ts.max(start), tick))).collect();
         let taken = |s: &Stamped| self.until.is_none_or(|until| s.m.is_none_or(|m| m < until));
-        let reached = |s: &Stamped, longest: Option<i64>| s.ts.is_none_or(|ts| longest.is_none_or(|l| ts > self.s.saturating_sub(l)));
+        let reached = |stamped: &Stamped, longest: Option<i64>| match (stamped.ts, longest, self.s) {
+            (Some(ts), Some(longest), Some(s)) => ts > s.saturating_sub(longest),
+            _ => true,
+        };
         let mut letters = Letters::new(self.opened, self.source);
         let mut events = vec![];
         let mut by_some = vec![false; records.len()];
