@@ -91,7 +91,9 @@ mod tests {
         ];
         let batch = RecordBatch::try_from_iter(columns).unwrap().slice(1, 2);
         let sent = Routed { to: 3, group: 1, columns: Columns::from(batch.clone()) };
+        let size = bincode::serialized_size(&sent).unwrap();
         let bytes = bincode::serialize(&sent).unwrap();
+        assert_eq!(size, bytes.len() as u64);
         let got: Routed = bincode::deserialize(&bytes).unwrap();
         assert_eq!((got.to, got.columns.0), (3, batch));
     }

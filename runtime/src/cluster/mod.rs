@@ -150,10 +150,7 @@ impl Cluster {
     }
 
     /// Starts the workers of this process, as soon as all processes are ready.
-    pub fn execute(
-        mut self,
-        work: impl Fn(&mut Worker) + Send + Sync + 'static,
-    ) -> Result<WorkerGuards<()>, Failure> {
+    pub fn execute(mut self, work: impl Fn(&mut Worker) + Send + Sync + 'static) -> Result<WorkerGuards<()>, Failure> {
         self.await_all()?;
         lost::end_with_any(&self.hosts);
         let failed = |e: &dyn std::fmt::Display| Failure::Running(format!("starting the workers: {e}"));
@@ -229,7 +226,9 @@ impl Cluster {
         done.map_err(|e| {
             let host = &self.hosts[with];
             if self.stop.load(std::sync::atomic::Ordering::Relaxed) {
-                return Failure::Running(format!("stopped before the start, while waiting for {host} (process {with})"));
+                return Failure::Running(format!(
+                    "stopped before the start, while waiting for {host} (process {with})"
+                ));
             }
             let why = match e.kind() {
                 std::io::ErrorKind::UnexpectedEof => "it closed the connection".to_owned(),
