@@ -187,7 +187,7 @@ impl Feed {
                 self.slices += 1;
                 for (group, batch) in slice.events {
                     let split = events::split(batch, self.parts.peers).map_err(|e| Error::world("parting events by key", e))?;
-                    events.extend(split.into_iter().map(|(to, batch)| Routed { to, group, columns: Columns(batch) }));
+                    events.extend(split.into_iter().map(|(to, batch)| Routed { to, group, columns: Columns::from(batch) }));
                 }
                 letters.extend(slice.letters);
                 let mut status = self.parts.board.worker(self.parts.local);
@@ -313,7 +313,7 @@ impl Feed {
             refused.refused(*group, not);
             let Some(batch) = batch else { continue };
             let split = events::split(batch, self.parts.peers).map_err(|e| Error::world("parting events by key", e))?;
-            events.extend(split.into_iter().map(|(to, batch)| Routed { to, group: *group, columns: Columns(batch) }));
+            events.extend(split.into_iter().map(|(to, batch)| Routed { to, group: *group, columns: Columns::from(batch) }));
         }
         refused.of_source(stamped.iter().enumerate().filter(|(i, _): &(usize, &Stamped)| taken[*i]));
         let (dead, tally) = refused.write(&records, &stamped, |i| (Some(number), Some(offsets[i])));
