@@ -17,7 +17,7 @@ ts      = "timestamp"
 arrived = "timestamp"
 "#;
 
-pub const REDIS: &str = r#"
+pub const REDIS_SINK: &str = r#"
 [sinks.online]
 type = "redis"
 url  = "{REDIS}"
