@@ -1,5 +1,6 @@
 //! The command line: one file a command. Results go to stdout, everything else to stderr.
 
+mod demo;
 mod export;
 mod run;
 
@@ -28,6 +29,8 @@ enum Command {
     Run(RunArgs),
     /// Print every row of a group as JSON lines
     Export(ExportArgs),
+    /// Show the whole story in one process: a made-up history, an embedded Kafka, an embedded store
+    Demo(demo::DemoArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -84,10 +87,14 @@ pub fn main() -> ExitCode {
             return ExitCode::from(code);
         }
     };
-    crate::log::start(cli.log_json);
+    // The demo tells its story itself.
+    if !matches!(cli.command, Command::Demo(_)) || std::env::var_os("HEADWATER_LOG").is_some() {
+        crate::log::start(cli.log_json);
+    }
     let done = match cli.command {
         Command::Run(args) => run::run(&args),
         Command::Export(args) => export::export(&args),
+        Command::Demo(args) => demo::demo(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
