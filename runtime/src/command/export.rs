@@ -24,8 +24,7 @@ pub fn export(args: &ExportArgs) -> Result<(), Failure> {
     let as_of = store.as_of(group)?.unwrap_or_default();
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     store.scan(group, &mut |row| {
-        writeln!(out, "{}", row_line(&row, as_of))
-            .map_err(|e| headwater_connectors::Error::world("writing to stdout", e))
+        writeln!(out, "{}", row_line(&row, as_of)).map_err(|e| headwater_connectors::Error::world("writing to stdout", e))
     })?;
     out.flush().map_err(|e| Failure::Running(format!("writing to stdout: {e}")))
 }
