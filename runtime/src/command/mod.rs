@@ -1,6 +1,7 @@
 //! The command line: one file a command. Results go to stdout, everything else to stderr.
 
 mod check;
+mod demo;
 mod export;
 mod get;
 mod meaning;
@@ -48,6 +49,8 @@ enum Command {
     Export(ExportArgs),
     /// Tell how a running job is
     Status(StatusArgs),
+    /// Show the whole story in one process: a made-up history, an embedded Kafka, an embedded store
+    Demo(demo::DemoArgs),
 }
 
 /// Validates the job against its schema and data. Prints sources, the seam that a run would find, and each feature's type
@@ -193,12 +196,17 @@ pub fn main() -> ExitCode {
     };
     log::start(cli.log_json);
     panics::install();
+    // The demo tells its story itself.
+    if !matches!(cli.command, Command::Demo(_)) || std::env::var_os("HEADWATER_LOG").is_some() {
+        crate::log::start(cli.log_json);
+    }
     let done = match cli.command {
         Command::Check(args) => check::check(&args),
         Command::Run(args) => run::run(&args),
         Command::Get(args) => get::get(&args),
         Command::Export(args) => export::export(&args),
         Command::Status(args) => status::status(&args),
+        Command::Demo(args) => demo::demo(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

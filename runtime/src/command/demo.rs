@@ -1,0 +1,23 @@
+//! `headwater demo`
+
+use std::path::PathBuf;
+
+use crate::demo::{self, Options};
+use crate::failure::Failure;
+
+#[derive(Debug, clap::Args)]
+pub struct DemoArgs {
+    /// Where the demo keeps what it makes; made anew at each start
+    #[arg(long, default_value = ".headwater/demo")]
+    dir: PathBuf,
+    /// Payments of the history
+    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1_000..))]
+    events: u64,
+    /// Live payments a second
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..=20_000))]
+    rate: u64,
+}
+
+pub fn demo(args: &DemoArgs) -> Result<(), Failure> {
+    demo::run(&Options { dir: args.dir.clone(), events: args.events, cards: 20_000, rate: args.rate })
+}
