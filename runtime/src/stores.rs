@@ -53,7 +53,7 @@ impl Shared {
     fn wake(&self) {
         let wake = self.wake.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         // A worker that has gone needs no waking.
-        wake.iter().for_each(|activator| drop(activator.activate()));
+        wake.iter().for_each(|activator| _ = activator.activate());
     }
 }
 
@@ -141,7 +141,7 @@ fn mark(store: &mut dyn Store, marks: &[(Vec<usize>, i64, bool)]) -> Result<(), 
     }
     let mut newest: std::collections::BTreeMap<usize, i64> = std::collections::BTreeMap::new();
     for (groups, tick, _) in marks {
-        groups.iter().for_each(|g| drop(newest.insert(*g, *tick)));
+        groups.iter().for_each(|g| _ = newest.insert(*g, *tick));
     }
     newest.into_iter().try_for_each(|(group, tick)| store.set_as_of(group, tick))
 }
