@@ -28,6 +28,14 @@ impl Failure {
             Failure::Refused(_) => 3,
         }
     }
+
+    /// What is told, without the word before it.
+    pub fn message(&self) -> String {
+        match self {
+            Failure::Job(faults) => faults.to_string(),
+            Failure::Usage(message) | Failure::Refused(message) | Failure::Running(message) => message.clone(),
+        }
+    }
 }
 
 impl From<Error> for Failure {

@@ -48,9 +48,12 @@ pub struct Watching {
 }
 
 impl Watching {
-    /// The whole job.
+    /// The whole job; before the first word of any process, what this one knows.
     pub fn status(&self) -> ProcessStatus {
         let statuses = self.statuses.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if statuses.is_empty() {
+            return self.board.sum();
+        }
         let mut sum = ProcessStatus::default();
         statuses.values().for_each(|status| sum.add(status));
         sum
