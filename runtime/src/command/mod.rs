@@ -99,13 +99,6 @@ struct RunArgs {
     /// A file with one HOST:PORT a line, in the order of the processes
     #[arg(long)]
     hosts: Option<PathBuf>,
-    /// How long to wait for the other processes
-    #[arg(long, default_value = "60s", value_name = "DURATION", value_parser = duration)]
-    join_timeout: std::time::Duration,
-}
-
-fn duration(text: &str) -> Result<std::time::Duration, String> {
-    crate::job::duration::parse(text).map(|us| std::time::Duration::from_micros(us.unsigned_abs()))
 }
 
 impl RunArgs {
@@ -115,7 +108,6 @@ impl RunArgs {
             processes: self.processes,
             process: self.process,
             hosts: self.hosts.clone(),
-            join_timeout: self.join_timeout,
         }
     }
 }
@@ -194,12 +186,11 @@ pub fn main() -> ExitCode {
             return ExitCode::from(code);
         }
     };
-    log::start(cli.log_json);
-    panics::install();
     // The demo tells its story itself.
     if !matches!(cli.command, Command::Demo(_)) || std::env::var_os("HEADWATER_LOG").is_some() {
-        crate::log::start(cli.log_json);
+        log::start(cli.log_json);
     }
+    panics::install();
     let done = match cli.command {
         Command::Check(args) => check::check(&args),
         Command::Run(args) => run::run(&args),

@@ -60,6 +60,11 @@ impl Feeder {
         Feeder { stop, thread: std::thread::spawn(work) }
     }
 
+    /// By itself it ends only where it cannot go on.
+    pub fn has_ended(&self) -> bool {
+        self.thread.is_finished()
+    }
+
     pub fn stop(self) -> Result<(), Failure> {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().unwrap_or_else(|_| Err(Failure::Running("the feeder panicked, see above".to_owned())))

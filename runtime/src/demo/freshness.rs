@@ -8,10 +8,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use headwater_connectors::sink::Lookup;
 use headwater_connectors::sink::embedded::Embedded;
 
 use super::payments::{PARTITIONS, Payment};
-use super::rows::row;
+use super::rows::{GROUP_AT, row};
 use super::topic::Topic;
 use crate::failure::Failure;
 use crate::plan::wall_clock_us;
@@ -44,10 +45,7 @@ impl Card {
     fn look(&mut self, store: &mut Embedded, took: &mut Vec<Duration>) -> Result<(), Failure> {
         let Some(oldest) = self.under_way.front() else { return Ok(()) };
         if oldest.elapsed() > PATIENCE {
-            return Err(Failure::Running(format!(
-                "a payment cannot be read {} s after it was made",
-                PATIENCE.as_secs()
-            )));
+            return Err(unreadable());
         }
         let counted = row(store, self.number)?.tx_all;
         let read: Vec<Instant> = self.under_way.drain(..(counted - self.counted) as usize).collect();
@@ -102,25 +100,33 @@ pub fn probe(card: u32, now: i64) -> Payment {
     Payment { card, merchant: 0, cents: 1, approved: true, ts_us: now, ingested_us: now }
 }
 
-/// Waits until a payment made now on each of these cards can be read: then so can all that were made before.
+/// Waits until a payment made now on each of these cards can be read, and every row as of then: all that was sent before is
+/// in them.
 pub fn settle(topic: &Topic, store: &mut Embedded, first: u32) -> Result<(), Failure> {
+    let began = Instant::now();
+    let wait = || {
+        std::thread::sleep(LOOK);
+        if began.elapsed() > PATIENCE { Err(unreadable()) } else { Ok(()) }
+    };
     let cards = first..first + PARTITIONS as u32;
     for card in cards.clone() {
         topic.send(&probe(card, wall_clock_us()))?;
     }
-    let began = Instant::now();
     for card in cards {
         while row(store, card)?.tx_all == 0 {
-            if began.elapsed() > PATIENCE {
-                return Err(Failure::Running(format!(
-                    "a payment cannot be read {} s after it was made",
-                    PATIENCE.as_secs()
-                )));
-            }
-            std::thread::sleep(LOOK);
+            wait()?;
+        }
+        // A row may be there before others of its tick.
+        let tick = row(store, card)?.changed_at_us;
+        while store.as_of(GROUP_AT)?.is_none_or(|as_of| as_of < tick) {
+            wait()?;
         }
     }
     Ok(())
+}
+
+fn unreadable() -> Failure {
+    Failure::Running(format!("a payment cannot be read {} s after it was made", PATIENCE.as_secs()))
 }
 
 /// The value that a share `p` of `sorted` does not exceed.

@@ -179,12 +179,12 @@ impl<'a> Live<'a> {
     }
 
     fn draw(&mut self) {
-        let mut lines = vec![String::new()];
+        let mut lines = vec![" ".to_owned()];
         lines.extend(self.table().into_iter().map(|line| format!("  {line}")));
         let left = END.saturating_sub(self.began.elapsed()).as_secs();
         let (sent, _) = self.topic.sent();
         let foot = format!("  {} payments so far; {left} s to go", super::screen::grouped(sent));
-        lines.extend([String::new(), self.screen.ink(Ink::Faint, &foot)]);
+        lines.extend([" ".to_owned(), self.screen.ink(Ink::Faint, &foot)]);
         self.screen.draw(&lines);
     }
 

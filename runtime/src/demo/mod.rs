@@ -49,6 +49,8 @@ pub struct Options {
     pub cards: u32,
     /// Live payments a second.
     pub rate: u64,
+    /// A real Kafka, to be fed and no more.
+    pub feed: Option<String>,
 }
 
 /// Payments of the history that the topic holds too, at most.
@@ -71,6 +73,29 @@ struct Figures {
 }
 
 pub fn run(options: &Options) -> Result<(), Failure> {
+    match &options.feed {
+        Some(brokers) => feed(options, brokers),
+        None => story(options),
+    }
+}
+
+/// The demo's payments for a job that runs elsewhere: a history, and live ones until somebody ends it.
+fn feed(options: &Options, brokers: &str) -> Result<(), Failure> {
+    let screen = Screen::new();
+    job::prepare(&options.dir)?;
+    topic::create(brokers, job::TOPIC)?;
+    let topic = Arc::new(Topic::open(brokers, job::TOPIC)?);
+    job::write(&options.dir, brokers)?;
+    write_history(options, &topic, &screen)?;
+    let feeder = Feeder::start(topic.clone(), Crowd { cards: options.cards, apart: vec![] }, options.rate);
+    screen.say(&format!("  live       {} payments a second into topic {} until Ctrl-C", options.rate, job::TOPIC));
+    while !feeder.has_ended() {
+        std::thread::sleep(FRAME);
+    }
+    feeder.stop()
+}
+
+fn story(options: &Options) -> Result<(), Failure> {
     let mut screen = Screen::new();
     screen.say(&screen.ink(Ink::Title, "Headwater: one job for the history and the stream"));
     job::prepare(&options.dir)?;
@@ -82,6 +107,7 @@ pub fn run(options: &Options) -> Result<(), Failure> {
 
     let crowd = Crowd { cards: options.cards, apart: vec![live::STOLEN, live::LATE, live::ORDINARY] };
     let feeder = Feeder::start(topic.clone(), crowd.clone(), options.rate);
+    screen.say(&format!("  topic      librdkafka's mock cluster, {PARTITIONS} partitions; live payments arrive"));
     let began = Instant::now();
     let mut running = Running::start(options.dir.join(job::FILE))?;
     tell_seam(&running, already, &screen);
@@ -132,15 +158,13 @@ fn write_history(options: &Options, topic: &Topic, screen: &Screen) -> Result<u6
         writing.join().unwrap_or_else(|_| Err(Failure::Running("writing the history panicked, see above".to_owned())))
     })?;
     let (events, cards, took) = (grouped(options.events), grouped(u64::from(options.cards)), seconds(bar.done()));
-    screen.say(&format!("  history    {events} payments of {cards} cards, {DAYS} days of Parquet, made up in {took}"));
+    screen.say(&format!("  history    {events} payments of {cards} cards in {DAYS} days, made up in {took}"));
     written.in_topic.iter().try_for_each(|payment| topic.send(payment))?;
     topic.flush()?;
     let held: i64 = topic.ends()?.iter().zip(history.free).map(|(end, free)| end - free).sum();
     if held != written.in_topic.len() as i64 {
         return Err(Failure::Running(format!("the topic holds {held} of {} records", written.in_topic.len())));
     }
-    screen
-        .say(&format!("  topic      librdkafka's mock cluster, {PARTITIONS} partitions; live payments arrive already"));
     Ok(written.approved)
 }
 
@@ -151,13 +175,13 @@ fn tell_seam(running: &Running, already: u64, screen: &Screen) {
         "  seam       {} records of the topic are in the history already: passed over",
         grouped(already)
     ));
-    let head = "partition   last offset in the history   first offset read   held by now";
+    let head = "partition   last offset in history   first offset read   end by now";
     screen.say(&format!("             {}", screen.ink(Ink::Faint, head)));
     for partition in &plan.partitions {
         let offset = |o: i64| grouped(o.max(0) as u64);
         let last = partition.history_offset.map_or("-".to_owned(), offset);
         let (number, first, end) = (partition.partition, offset(partition.start), offset(partition.end));
-        screen.say(&format!("             {number:>9}   {last:>26}   {first:>17}   {end:>11}"));
+        screen.say(&format!("             {number:>9}   {last:>22}   {first:>17}   {end:>10}"));
     }
 }
 
@@ -211,11 +235,7 @@ fn tell_figures(options: &Options, figures: &Figures, screen: &Screen) {
         format!("{} rows/s", per_second(options.events, figures.bootstrap)),
         "from the job's start to readable rows",
     );
-    line(
-        "stream",
-        format!("{} events/s", per_second(RUSH, figures.rush)),
-        "a rush of 100,000, made, read and readable",
-    );
+    line("stream", format!("{} events/s", per_second(RUSH, figures.rush)), "100,000 at once, made to readable");
     let of = |sorted: &[Duration]| {
         format!("p50 {}, p99 {}", millis(percentile(sorted, 0.5)), millis(percentile(sorted, 0.99)))
     };

@@ -22,12 +22,15 @@ pub struct Row {
     pub tx_all: u64,
     pub spend_1h: Option<String>,
     pub max_1h: Option<String>,
+    /// The tick of its last change.
+    #[serde(skip)]
+    pub changed_at_us: i64,
 }
 
 pub fn row(store: &mut Embedded, card: u32) -> Result<Row, Failure> {
     let key = format!(r#"{{"card_id":"{}"}}"#, card_name(card));
     match store.get(GROUP_AT, &key, None)?.first() {
-        Some(found) => parse(&found.row),
+        Some(found) => Ok(Row { changed_at_us: found.changed_at_us, ..parse(&found.row)? }),
         None => Ok(Row::default()),
     }
 }

@@ -1,4 +1,4 @@
-//! The job, running on threads of its own.
+//! The job, running on threads of its own, and serving `get` and `status` as any other.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,6 +11,7 @@ use headwater_connectors::sink::embedded::Embedded;
 use crate::cluster;
 use crate::failure::Failure;
 use crate::run::{self, Options, Watching};
+use crate::serve;
 use crate::status::ProcessStatus;
 
 pub struct Running {
@@ -29,9 +30,10 @@ impl Running {
         let (asked, (to_us, from_it)) = (stop.clone(), channel());
         let thread = std::thread::spawn(move || {
             run::run(&options, asked, move |watching| {
+                let serving = serve::start(watching.clone())?;
                 // We wait for it.
                 let _ = to_us.send(watching);
-                Ok(())
+                Ok(serving)
             })
         });
         let Ok(watching) = from_it.recv() else { return Err(failure(thread)) };

@@ -79,7 +79,7 @@ impl Screen {
     /// A bar over `total` rows.
     pub fn bar(&self, what: &'static str, total: u64) -> Bar {
         let drawn = self.drawn.as_ref().map(|drawn| {
-            let template = "  {prefix:10} {bar:28} {pos:>9} of {len} rows {msg:>16}";
+            let template = "  {prefix:10} {bar:20} {human_pos:>9} of {human_len}  {msg:>16}";
             let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
             drawn.add(ProgressBar::new(total).with_style(style.progress_chars("█▉▊▋▌▍▎▏ ")).with_prefix(what))
         });

@@ -3,7 +3,10 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use futures::executor::block_on;
 use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
@@ -25,6 +28,19 @@ impl Broker {
 
     pub fn brokers(&self) -> String {
         self.cluster.bootstrap_servers()
+    }
+}
+
+/// Makes the topic on a real Kafka, where it is not there yet.
+pub fn create(brokers: &str, topic: &str) -> Result<(), Failure> {
+    let doing = format!("creating topic {topic} at {brokers}");
+    let admin: AdminClient<DefaultClientContext> =
+        ClientConfig::new().set("bootstrap.servers", brokers).create().map_err(|e| failed(&doing, e))?;
+    let new = NewTopic::new(topic, PARTITIONS as i32, TopicReplication::Fixed(1));
+    let options = AdminOptions::new().request_timeout(Some(PATIENCE));
+    match block_on(admin.create_topics([&new], &options)).map_err(|e| failed(&doing, e))?.pop() {
+        Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) | Some(Ok(_)) | None => Ok(()),
+        Some(Err((_, code))) => Err(Failure::Running(format!("{doing}: {code}"))),
     }
 }
 
