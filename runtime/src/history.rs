@@ -18,7 +18,8 @@ use crate::plan::Plan;
 use crate::shape::Shaper;
 use crate::stamp::{Stamped, Stamper, integers};
 
-/// What a batch of history rows comes to.
+/// What some batches of history rows come to.
+#[derive(Default)]
 pub struct Slice {
     pub events: Vec<(u32, RecordBatch)>,
     pub letters: Vec<DeadLetter>,
@@ -28,6 +29,8 @@ pub struct Slice {
 
 /// Slices that wait for their worker.
 const SLICES_AHEAD: usize = 2;
+/// Rows of a slice, about: workers wait for each other once a slice.
+const SLICE_ROWS: u64 = 64 << 10;
 
 /// A piece of a source's history that some window can reach.
 pub struct Assigned {
@@ -40,8 +43,7 @@ pub fn pieces(opened: &Opened, plan: &Plan) -> Result<Vec<Assigned>, Error> {
     let mut all = vec![];
     for (source, open) in opened.sources.iter().enumerate() {
         let Some(history) = &open.history else { continue };
-        let Some(s) = plan.sources[source].s else { continue };
-        let floor = floor(opened, source, s);
+        let floor = plan.sources[source].s.and_then(|s| floor(opened, source, s));
         let event_time = open.wanted.schema.field(open.event_time).name();
         let timestamps = !open.wanted.schema.field(open.event_time).data_type().is_integer();
         for piece in history.pieces(&[event_time])? {
@@ -87,20 +89,23 @@ fn read_pieces(
     sender: &SyncSender<Result<Slice, Error>>,
     wake: &Thread,
 ) -> Result<(), Error> {
-    for (i, assigned) in pieces(opened, plan)?.into_iter().enumerate() {
-        if i % peers != worker {
-            continue;
-        }
+    let mut slice = Slice::default();
+    for assigned in pieces(opened, plan)?.into_iter().skip(worker).step_by(peers) {
         let open = &opened.sources[assigned.source];
         let shaping = Shaping::new(opened, plan, assigned.source);
         let history = open.history.as_ref().expect("only histories have pieces");
         for records in history.read(&assigned.piece, &open.history_wanted)? {
-            if sender.send(Ok(shaping.slice(&records?))).is_err() {
-                return Ok(());
+            shaping.add(&records?, &mut slice);
+            if slice.rows >= SLICE_ROWS {
+                if sender.send(Ok(std::mem::take(&mut slice))).is_err() {
+                    return Ok(());
+                }
+                wake.unpark();
             }
-            wake.unpark();
         }
     }
+    // The worker that has gone needs no word of it.
+    let _ = sender.send(Ok(slice));
     Ok(())
 }
 
@@ -110,7 +115,8 @@ struct Shaping<'a> {
     source: usize,
     stamper: Stamper<'a>,
     shapers: Vec<(u32, Shaper)>,
-    s: i64,
+    /// `None`: no record has a usable time, so there are dead letters alone.
+    s: Option<i64>,
     until: Option<i64>,
     now: i64,
 }
@@ -125,20 +131,23 @@ impl<'a> Shaping<'a> {
             source,
             stamper: Stamper { source: open, future_limit_us: conf.future_limit_us, own },
             shapers: Shaper::of_source(opened, source),
-            s: plan.sources[source].s.unwrap_or(i64::MAX),
+            s: plan.sources[source].s,
             until: conf.history.as_ref().and_then(|h| h.complete_until_us),
             now: plan.now_us,
         }
     }
 
-    fn slice(&self, records: &Records) -> Slice {
+    fn add(&self, records: &Records, slice: &mut Slice) {
         let stamped = self.stamper.stamp(records, self.now);
         let tick = self.opened.job.tick_us;
-        let visible: Vec<i64> = stamped.iter().map(|s| s.ts.map_or(self.s, |ts| up(ts.max(self.s), tick))).collect();
+        let start = self.s.unwrap_or(i64::MAX);
+        let visible: Vec<i64> = stamped.iter().map(|s| s.ts.map_or(start, |ts| up(ts.max(start), tick))).collect();
         let taken = |s: &Stamped| self.until.is_none_or(|until| s.m.is_none_or(|m| m < until));
-        let reached = |s: &Stamped, longest: Option<i64>| s.ts.is_none_or(|ts| longest.is_none_or(|l| ts > self.s.saturating_sub(l)));
+        let reached = |stamped: &Stamped, longest: Option<i64>| match (stamped.ts, longest, self.s) {
+            (Some(ts), Some(longest), Some(s)) => ts > s.saturating_sub(longest),
+            _ => true,
+        };
         let mut letters = Letters::new(self.opened, self.source);
-        let mut events = vec![];
         let mut by_some = vec![false; records.len()];
         for (group, shaper) in &self.shapers {
             let longest = self.opened.groups[*group as usize].longest();
@@ -151,7 +160,7 @@ impl<'a> Shaping<'a> {
             }
             let (batch, refused) = shaper.shape(records, &rows, &stamped, &visible);
             letters.refused(*group, refused);
-            events.extend(batch.map(|batch| (*group, batch)));
+            slice.events.extend(batch.map(|batch| (*group, batch)));
         }
         letters.of_source(stamped.iter().enumerate().filter(|(i, _)| by_some[*i]));
         let at = self.opened.sources[self.source].seam_columns.map(|(p, o)| {
@@ -159,6 +168,8 @@ impl<'a> Shaping<'a> {
         });
         let place = |i: usize| at.as_ref().map_or((None, None), |(p, o)| (p[i].map(|p| p as i32), o[i]));
         let (letters, tally) = letters.write(records, &stamped, place);
-        Slice { events, letters, tally, rows: records.len() as u64 }
+        slice.letters.extend(letters);
+        slice.tally.add(&tally);
+        slice.rows += records.len() as u64;
     }
 }

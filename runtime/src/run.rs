@@ -33,6 +33,18 @@ pub struct Options {
     pub cluster: cluster::Options,
 }
 
+impl Options {
+    /// What every process of a cluster must be told alike.
+    fn flags(&self) -> &'static str {
+        match (self.until_end, self.fresh) {
+            (true, true) => "--until-end --fresh",
+            (true, false) => "--until-end",
+            (false, true) => "--fresh",
+            (false, false) => "",
+        }
+    }
+}
+
 /// What others may watch of a run.
 #[derive(Clone)]
 pub struct Watching {
@@ -72,7 +84,7 @@ pub fn run<W>(
         tracing::warn!("{}:{}:{}: {}", job.file.display(), warning.at.line, warning.at.column, warning.message);
     }
     let mode = if options.until_end || job.sources.iter().all(|s| s.stream.is_none()) { Mode::UntilEnd } else { Mode::Follow };
-    let mut cluster = Cluster::connect(&options.cluster, &job)?;
+    let mut cluster = Cluster::connect(&options.cluster, &job, options.flags(), &stop)?;
     let (opened, plan) = cluster.agree(
         |job| plan_start(job, mode, options.fresh),
         |job, plan| Ok(opened::open(job, Some(&plan.sources))?),
