@@ -1,12 +1,15 @@
 //! What travels between workers: Arrow columns addressed to one worker. Within a process they are moved, between
 //! processes they are written as an Arrow IPC stream.
 
-use std::io::Cursor;
+use std::cell::OnceCell;
+use std::fmt;
 
 use arrow::array::RecordBatch;
-use arrow::ipc::reader::StreamReader;
+use arrow::buffer::Buffer;
+use arrow::error::ArrowError;
+use arrow::ipc::reader::StreamDecoder;
 use arrow::ipc::writer::StreamWriter;
-use serde::de::Error as _;
+use serde::de::Visitor;
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -19,25 +22,56 @@ pub struct Routed {
     pub columns: Columns,
 }
 
+/// The second part is the first as bytes, once they were asked for: timely asks for their number before it asks for them.
 #[derive(Clone, Debug)]
-pub struct Columns(pub RecordBatch);
+pub struct Columns(pub RecordBatch, OnceCell<Vec<u8>>);
+
+impl From<RecordBatch> for Columns {
+    fn from(batch: RecordBatch) -> Columns {
+        Columns(batch, OnceCell::new())
+    }
+}
+
+impl Columns {
+    fn bytes(&self) -> Result<&[u8], ArrowError> {
+        if self.1.get().is_none() {
+            let mut bytes = Vec::new();
+            let mut writer = StreamWriter::try_new(&mut bytes, &self.0.schema())?;
+            writer.write(&self.0).and_then(|()| writer.finish())?;
+            drop(writer);
+            // Nobody can have been faster.
+            let _ = self.1.set(bytes);
+        }
+        Ok(self.1.get().map_or(&[], Vec::as_slice))
+    }
+}
 
 impl Serialize for Columns {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut bytes = Vec::new();
-        let mut writer = StreamWriter::try_new(&mut bytes, &self.0.schema()).map_err(S::Error::custom)?;
-        writer.write(&self.0).and_then(|()| writer.finish()).map_err(S::Error::custom)?;
-        drop(writer);
-        serializer.serialize_bytes(&bytes)
+        serializer.serialize_bytes(self.bytes().map_err(S::Error::custom)?)
     }
 }
 
 impl<'de> Deserialize<'de> for Columns {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Columns, D::Error> {
-        let bytes = Vec::<u8>::deserialize(deserializer)?;
-        let mut reader = StreamReader::try_new(Cursor::new(bytes), None).map_err(D::Error::custom)?;
-        let batch = reader.next().ok_or_else(|| D::Error::custom("a message without columns"))?;
-        Ok(Columns(batch.map_err(D::Error::custom)?))
+        deserializer.deserialize_bytes(Bytes)
+    }
+}
+
+struct Bytes;
+
+impl Visitor<'_> for Bytes {
+    type Value = Columns;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("an Arrow IPC stream of one batch")
+    }
+
+    fn visit_bytes<E: serde::de::Error>(self, bytes: &[u8]) -> Result<Columns, E> {
+        let mut decoder = StreamDecoder::new();
+        // One copy of the whole: the columns are parts of it.
+        let batch = decoder.decode(&mut Buffer::from(bytes)).map_err(E::custom)?;
+        batch.map(Columns::from).ok_or_else(|| E::custom("a message without columns"))
     }
 }
 
@@ -56,8 +90,10 @@ mod tests {
             ("b", Arc::new(StringArray::from(vec![None, Some("x"), Some("")]))),
         ];
         let batch = RecordBatch::try_from_iter(columns).unwrap().slice(1, 2);
-        let sent = Routed { to: 3, group: 1, columns: Columns(batch.clone()) };
+        let sent = Routed { to: 3, group: 1, columns: Columns::from(batch.clone()) };
+        let size = bincode::serialized_size(&sent).unwrap();
         let bytes = bincode::serialize(&sent).unwrap();
+        assert_eq!(size, bytes.len() as u64);
         let got: Routed = bincode::deserialize(&bytes).unwrap();
         assert_eq!((got.to, got.columns.0), (3, batch));
     }

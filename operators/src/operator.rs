@@ -95,11 +95,11 @@ pub fn windows<'scope>(
             }
             for (group, state) in (0..).zip(&mut states) {
                 if let Some(batch) = state.take_changes() {
-                    let routed = Routed { to: 0, group, columns: Columns(batch) };
+                    let routed = Routed { to: 0, group, columns: Columns::from(batch) };
                     changes.activate().session(&capabilities[0]).give(routed);
                 }
                 if let Some(batch) = state.take_rows(rows_by) {
-                    let routed = Routed { to: here, group, columns: Columns(batch) };
+                    let routed = Routed { to: here, group, columns: Columns::from(batch) };
                     rows.activate().session(&capabilities[1]).give(routed);
                 }
             }

@@ -18,14 +18,26 @@ pub enum Failure {
     /// It failed while running (exit 1).
     #[error("error: {0}")]
     Running(String),
+    /// Another process of the cluster failed, and so this one does: with its exit code.
+    #[error("error: {host} (process {process}) failed:\n{text}")]
+    Elsewhere { process: usize, host: String, code: u8, text: String },
 }
 
 impl Failure {
     pub fn exit_code(&self) -> u8 {
         match self {
+            Failure::Elsewhere { code, .. } => *code,
             Failure::Running(_) => 1,
             Failure::Job(_) | Failure::Usage(_) => 2,
             Failure::Refused(_) => 3,
+        }
+    }
+
+    /// What is told, without the word before it.
+    pub fn message(&self) -> String {
+        match self {
+            Failure::Job(faults) => faults.to_string(),
+            Failure::Usage(message) | Failure::Refused(message) | Failure::Running(message) => message.clone(),
         }
     }
 }

@@ -30,6 +30,7 @@ use timely::scheduling::Activator;
 
 use crate::clock::{ClockHandle, PartitionReport, Report};
 use crate::history::Slice;
+use crate::job::SeamBy;
 use crate::letters::Letters;
 use crate::opened::Opened;
 use crate::partition::Partition;
@@ -40,7 +41,7 @@ use crate::stamp::{Stamped, Stamper};
 use crate::status::{Board, PartitionStatus};
 
 /// Slices of history that may be under way, by worker.
-const SLICES_UNDER_WAY: i64 = 4;
+const SLICES_UNDER_WAY: i64 = 3;
 /// Bytes of records read from one partition at a time.
 const POLL_BYTES: usize = 256 << 10;
 /// Credits: bytes of records ahead of `T`, and of records behind it that are not stored yet, by worker.
@@ -186,7 +187,7 @@ impl Feed {
                 self.slices += 1;
                 for (group, batch) in slice.events {
                     let split = events::split(batch, self.parts.peers).map_err(|e| Error::world("parting events by key", e))?;
-                    events.extend(split.into_iter().map(|(to, batch)| Routed { to, group, columns: Columns(batch) }));
+                    events.extend(split.into_iter().map(|(to, batch)| Routed { to, group, columns: Columns::from(batch) }));
                 }
                 letters.extend(slice.letters);
                 let mut status = self.parts.board.worker(self.parts.local);
@@ -279,12 +280,14 @@ impl Feed {
         let floor = plan.s.unwrap_or(i64::MAX);
         let next = self.t.map_or(i64::MIN, |t| t.saturating_add(opened.job.tick_us));
         let (mut visible, mut accepted, mut taken) = (vec![0; records.len()], vec![], vec![false; records.len()]);
-        let (mut admitted, mut passed_over, mut first_eff) = (0, 0, None);
+        let by_time = matches!(conf.seam.by, SeamBy::Time);
+        let (mut admitted, mut passed_over, mut missed, mut first_eff) = (0, 0, 0, None);
         for (i, stamp) in stamped.iter().enumerate() {
             // At the end of a run that ends, what came after the start is not there.
             let beyond = self.parts.mode == Mode::UntilEnd && offsets[i] >= partition.plan.end;
             if beyond || !(conf.history.is_none() || plan.takes(&conf.seam, until, &partition.plan, offsets[i], stamp.m)) {
                 passed_over += u64::from(!beyond);
+                missed += u64::from(!beyond && by_time && offsets[i] >= partition.plan.end);
                 continue;
             }
             taken[i] = true;
@@ -310,7 +313,7 @@ impl Feed {
             refused.refused(*group, not);
             let Some(batch) = batch else { continue };
             let split = events::split(batch, self.parts.peers).map_err(|e| Error::world("parting events by key", e))?;
-            events.extend(split.into_iter().map(|(to, batch)| Routed { to, group: *group, columns: Columns(batch) }));
+            events.extend(split.into_iter().map(|(to, batch)| Routed { to, group: *group, columns: Columns::from(batch) }));
         }
         refused.of_source(stamped.iter().enumerate().filter(|(i, _): &(usize, &Stamped)| taken[*i]));
         let (dead, tally) = refused.write(&records, &stamped, |i| (Some(number), Some(offsets[i])));
@@ -324,6 +327,10 @@ impl Feed {
         status.bytes += records.bytes as u64;
         status.passed_over += passed_over;
         status.admitted += admitted;
+        if missed > 0 && status.missed == 0 {
+            tracing::warn!(source = conf.name, partition = number, "records that belong before the seam came after the history was looked at: they are in neither (see `missed` in the status)");
+        }
+        status.missed += missed;
         Ok(())
     }
 

@@ -18,7 +18,8 @@ use crate::plan::Plan;
 use crate::shape::Shaper;
 use crate::stamp::{Stamped, Stamper, integers};
 
-/// What a batch of history rows comes to.
+/// What some batches of history rows come to.
+#[derive(Default)]
 pub struct Slice {
     pub events: Vec<(u32, RecordBatch)>,
     pub letters: Vec<DeadLetter>,
@@ -28,6 +29,8 @@ pub struct Slice {
 
 /// Slices that wait for their worker.
 const SLICES_AHEAD: usize = 2;
+/// Rows of a slice, about: workers wait for each other once a slice.
+const SLICE_ROWS: u64 = 64 << 10;
 
 /// A piece of a source's history that some window can reach.
 pub struct Assigned {
@@ -86,20 +89,23 @@ fn read_pieces(
     sender: &SyncSender<Result<Slice, Error>>,
     wake: &Thread,
 ) -> Result<(), Error> {
-    for (i, assigned) in pieces(opened, plan)?.into_iter().enumerate() {
-        if i % peers != worker {
-            continue;
-        }
+    let mut slice = Slice::default();
+    for assigned in pieces(opened, plan)?.into_iter().skip(worker).step_by(peers) {
         let open = &opened.sources[assigned.source];
         let shaping = Shaping::new(opened, plan, assigned.source);
         let history = open.history.as_ref().expect("only histories have pieces");
         for records in history.read(&assigned.piece, &open.history_wanted)? {
-            if sender.send(Ok(shaping.slice(&records?))).is_err() {
-                return Ok(());
+            shaping.add(&records?, &mut slice);
+            if slice.rows >= SLICE_ROWS {
+                if sender.send(Ok(std::mem::take(&mut slice))).is_err() {
+                    return Ok(());
+                }
+                wake.unpark();
             }
-            wake.unpark();
         }
     }
+    // The worker that has gone needs no word of it.
+    let _ = sender.send(Ok(slice));
     Ok(())
 }
 
@@ -131,7 +137,7 @@ impl<'a> Shaping<'a> {
         }
     }
 
-    fn slice(&self, records: &Records) -> Slice {
+    fn add(&self, records: &Records, slice: &mut Slice) {
         let stamped = self.stamper.stamp(records, self.now);
         let tick = self.opened.job.tick_us;
         let start = self.s.unwrap_or(i64::MAX);
@@ -142,7 +148,6 @@ impl<'a> Shaping<'a> {
             _ => true,
         };
         let mut letters = Letters::new(self.opened, self.source);
-        let mut events = vec![];
         let mut by_some = vec![false; records.len()];
         for (group, shaper) in &self.shapers {
             let longest = self.opened.groups[*group as usize].longest();
@@ -155,7 +160,7 @@ impl<'a> Shaping<'a> {
             }
             let (batch, refused) = shaper.shape(records, &rows, &stamped, &visible);
             letters.refused(*group, refused);
-            events.extend(batch.map(|batch| (*group, batch)));
+            slice.events.extend(batch.map(|batch| (*group, batch)));
         }
         letters.of_source(stamped.iter().enumerate().filter(|(i, _)| by_some[*i]));
         let at = self.opened.sources[self.source].seam_columns.map(|(p, o)| {
@@ -163,6 +168,8 @@ impl<'a> Shaping<'a> {
         });
         let place = |i: usize| at.as_ref().map_or((None, None), |(p, o)| (p[i].map(|p| p as i32), o[i]));
         let (letters, tally) = letters.write(records, &stamped, place);
-        Slice { events, letters, tally, rows: records.len() as u64 }
+        slice.letters.extend(letters);
+        slice.tally.add(&tally);
+        slice.rows += records.len() as u64;
     }
 }

@@ -27,6 +27,11 @@ pub struct Tally {
 }
 
 impl Tally {
+    pub fn add(&mut self, other: &Tally) {
+        other.sources.iter().for_each(|(key, n)| *self.sources.entry(*key).or_default() += n);
+        other.groups.iter().for_each(|(key, n)| *self.groups.entry(*key).or_default() += n);
+    }
+
     pub fn add_to(&self, status: &mut ProcessStatus) {
         for ((source, reason), n) in &self.sources {
             *status.sources[*source].dead_letters.entry((*reason).to_owned()).or_default() += n;

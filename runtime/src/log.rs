@@ -1,13 +1,97 @@
 //! Logs: for people on a terminal, JSON lines with a flag; always on stderr. `HEADWATER_LOG` sets the level, as in `debug`.
+//!
+//! Nothing that goes through here shows a secret of the job, and no line tears the progress bar.
 
+use std::io::{self, IsTerminal, Write};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+
+use indicatif::MultiProgress;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
+
+use crate::job;
+
+static SECRETS: Mutex<Vec<String>> = Mutex::new(vec![]);
+static JSON: OnceLock<bool> = OnceLock::new();
+/// What is drawn on the terminal, while something is.
+static DRAWN: Mutex<Option<MultiProgress>> = Mutex::new(None);
 
 pub fn start(json: bool) {
-    let filter = EnvFilter::try_from_env("HEADWATER_LOG").unwrap_or_else(|_| EnvFilter::new("info,fjall=warn,lsm_tree=warn"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let _ = JSON.set(json);
+    let filter =
+        EnvFilter::try_from_env("HEADWATER_LOG").unwrap_or_else(|_| EnvFilter::new("info,fjall=warn,lsm_tree=warn"));
+    let ansi = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(Lines).with_ansi(ansi);
     // A second start, as in tests, keeps the first.
     let _ = match json {
         true => builder.json().try_init(),
         false => builder.with_target(false).compact().try_init(),
     };
+}
+
+/// From here on these are shown by no log line and by no `masked` text.
+pub fn hide(secrets: &[String]) {
+    // In JSON and in debug output a secret is written with escapes.
+    let escaped = secrets.iter().map(|secret| secret.escape_debug().to_string());
+    let mut hidden = guard(&SECRETS);
+    hidden.extend(secrets.iter().cloned().chain(escaped));
+    hidden.sort();
+    hidden.dedup();
+}
+
+/// The text without the secrets of the jobs that were loaded.
+pub fn masked(text: &str) -> String {
+    job::mask(text, &guard(&SECRETS))
+}
+
+/// Whether a bar may be drawn: people look on, and not a program.
+pub fn draws() -> bool {
+    io::stderr().is_terminal() && !JSON.get().copied().unwrap_or(false)
+}
+
+/// Log lines are written above what this draws, until it is taken back with `None`.
+pub fn write_above(drawn: Option<MultiProgress>) {
+    *guard(&DRAWN) = drawn;
+}
+
+fn guard<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Where log lines go: each comes as a whole.
+struct Lines;
+
+impl MakeWriter<'_> for Lines {
+    type Writer = Lines;
+
+    fn make_writer(&self) -> Lines {
+        Lines
+    }
+}
+
+impl Write for Lines {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let text = masked(&String::from_utf8_lossy(line));
+        let drawn = guard(&DRAWN).clone();
+        match drawn {
+            Some(drawn) => drawn.suspend(|| io::stderr().write_all(text.as_bytes()))?,
+            None => io::stderr().write_all(text.as_bytes())?,
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_hidden_however_they_are_written() {
+        hide(&["pass\"word".into()]);
+        assert_eq!(masked(r#"as is: pass"word, escaped: pass\"word"#), "as is: ***, escaped: ***");
+    }
 }

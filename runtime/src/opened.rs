@@ -62,13 +62,29 @@ impl OpenGroup {
     }
 }
 
+/// Whether streams are opened too, or only what says how rows look.
+#[derive(Clone, Copy, PartialEq)]
+enum Streams {
+    Open,
+    Skip,
+}
+
 /// Opens sources, and checks every name and type against them. `plans`: by source, the files that were pinned before.
 pub fn open(job: Job, plans: Option<&[SourcePlan]>) -> Result<Opened, Failure> {
+    open_with(job, plans, Streams::Open)
+}
+
+/// Opens a job whose rows are read and whose events are not: its streams may be away.
+pub fn open_for_rows(job: Job) -> Result<Opened, Failure> {
+    open_with(job, None, Streams::Skip)
+}
+
+fn open_with(job: Job, plans: Option<&[SourcePlan]>, streams: Streams) -> Result<Opened, Failure> {
     let mut faults = Faults { file: job.file.display().to_string(), ..Faults::default() };
     let mut sources = Vec::new();
     for (i, source) in job.sources.iter().enumerate() {
         let pinned = plans.map(|plans| &plans[i].pinned);
-        sources.push(open_source(source, pinned, &mut faults)?);
+        sources.push(open_source(source, pinned, streams, &mut faults)?);
     }
     let schemas: Vec<Option<SchemaRef>> = sources.iter().map(|s| s.as_ref().map(|s| s.2.clone())).collect();
     let named = job::validate::check_names(&job, &schemas);
@@ -95,6 +111,7 @@ type Parts = (Option<Arc<dyn History>>, Option<Arc<dyn Stream>>, SchemaRef);
 fn open_source(
     source: &job::Source,
     pinned: Option<&headwater_connectors::history::Pinned>,
+    streams: Streams,
     faults: &mut Faults,
 ) -> Result<Option<Parts>, Failure> {
     let mut ok = true;
@@ -108,7 +125,7 @@ fn open_source(
             told(opened, h.at, faults, &mut ok)?
         }
     };
-    let stream = match &source.stream {
+    let stream = match source.stream.as_ref().filter(|_| streams == Streams::Open) {
         None => None,
         Some(job::Stream::Jsonl { at, path, first_offset }) => {
             let opened = JsonlStream::open(path, *first_offset).map(|s| Arc::new(s) as Arc<dyn Stream>);

@@ -33,6 +33,18 @@ pub struct Options {
     pub cluster: cluster::Options,
 }
 
+impl Options {
+    /// What every process of a cluster must be told alike.
+    fn flags(&self) -> &'static str {
+        match (self.until_end, self.fresh) {
+            (true, true) => "--until-end --fresh",
+            (true, false) => "--until-end",
+            (false, true) => "--fresh",
+            (false, false) => "",
+        }
+    }
+}
+
 /// What others may watch of a run.
 #[derive(Clone)]
 pub struct Watching {
@@ -48,9 +60,12 @@ pub struct Watching {
 }
 
 impl Watching {
-    /// The whole job.
+    /// The whole job; before the first word of any process, what this one knows.
     pub fn status(&self) -> ProcessStatus {
         let statuses = self.statuses.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if statuses.is_empty() {
+            return self.board.sum();
+        }
         let mut sum = ProcessStatus::default();
         statuses.values().for_each(|status| sum.add(status));
         sum
@@ -69,7 +84,7 @@ pub fn run<W>(
         tracing::warn!("{}:{}:{}: {}", job.file.display(), warning.at.line, warning.at.column, warning.message);
     }
     let mode = if options.until_end || job.sources.iter().all(|s| s.stream.is_none()) { Mode::UntilEnd } else { Mode::Follow };
-    let mut cluster = Cluster::connect(&options.cluster, &job)?;
+    let mut cluster = Cluster::connect(&options.cluster, &job, options.flags(), &stop)?;
     let (opened, plan) = cluster.agree(
         |job| plan_start(job, mode, options.fresh),
         |job, plan| Ok(opened::open(job, Some(&plan.sources))?),

@@ -25,6 +25,8 @@ pub struct SourceStatus {
     pub bytes: u64,
     /// Records of the stream that the seam passed over.
     pub passed_over: u64,
+    /// Of these, records that were appended after the first pass: the history may lack them (seam by time).
+    pub missed: u64,
     /// Records without a value.
     pub tombstones: u64,
     /// Records read after `T` had passed their tick.
@@ -82,6 +84,7 @@ impl SourceStatus {
         self.records += other.records;
         self.bytes += other.bytes;
         self.passed_over += other.passed_over;
+        self.missed += other.missed;
         self.tombstones += other.tombstones;
         self.admitted += other.admitted;
         add_counts(&mut self.dead_letters, &other.dead_letters);

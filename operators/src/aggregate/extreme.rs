@@ -25,6 +25,9 @@ impl<V> Default for Staircase<V> {
 
 impl<V: Ord> Staircase<V> {
     pub fn insert(&mut self, ts: i64, value: V) {
+        if self.steps.last_key_value().is_none_or(|(youngest, _)| *youngest <= ts) {
+            return self.insert_youngest(ts, value);
+        }
         if self.steps.range(ts..).next().is_some_and(|(_, younger)| *younger >= value) {
             return;
         }
@@ -35,6 +38,19 @@ impl<V: Ord> Staircase<V> {
             self.steps.remove(&older);
         }
         self.steps.insert(ts, value);
+    }
+
+    /// Most events come in order of time: then the steps that fall are the last ones.
+    fn insert_youngest(&mut self, ts: i64, value: V) {
+        while let Some(last) = self.steps.last_entry() {
+            if *last.get() > value || *last.key() == ts && *last.get() == value {
+                break;
+            }
+            last.remove();
+        }
+        if self.steps.last_key_value().is_none_or(|(youngest, _)| *youngest < ts) {
+            self.steps.insert(ts, value);
+        }
     }
 
     /// The greatest value with an event time after `after`.

@@ -1,40 +1,100 @@
-//! `headwater export JOB GROUP`
+//! `headwater export JOB GROUP`: every row of a group, as JSON lines or as Parquet.
 
-use std::io::Write;
+use std::fs::File;
+use std::io::{BufRead, BufReader, BufWriter, Write};
+use std::path::Path;
 
-use headwater_connectors::format::text::format_time;
-use headwater_connectors::sink::embedded::Embedded;
-use headwater_connectors::sink::{GroupShape, Lookup, RowText};
+use headwater_connectors::Error;
 
 use super::ExportArgs;
 use crate::failure::Failure;
-use crate::job;
-use crate::opened;
-use crate::run::embedded_path;
+use crate::job::{self, Job, SinkTo};
+use crate::opened::{self, Opened};
+use crate::rows;
+use crate::serve::endpoint;
+use crate::table::Table;
 
 pub fn export(args: &ExportArgs) -> Result<(), Failure> {
     let (job, _) = job::load(&args.job).map_err(Failure::Job)?;
-    let opened = opened::open(job, None)?;
-    let shapes: Vec<GroupShape> = opened.groups.iter().map(|g| g.shape.clone()).collect();
-    let group = shapes
-        .iter()
-        .position(|s| s.name == args.group)
-        .ok_or_else(|| Failure::Usage(format!("no feature group {:?} in the job", args.group)))?;
-    let mut store = Embedded::read_only(&embedded_path(&opened.job), &shapes)?;
-    let as_of = store.as_of(group)?.unwrap_or_default();
-    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
-    store.scan(group, &mut |row| {
-        writeln!(out, "{}", row_line(&row, as_of)).map_err(|e| headwater_connectors::Error::world("writing to stdout", e))
-    })?;
-    out.flush().map_err(|e| Failure::Running(format!("writing to stdout: {e}")))
+    let group = rows::group(&job, &args.group)?;
+    let sink = rows::sink(&job, group, args.sink.as_deref())?;
+    let lines = Lines::open(job, group, sink, args)?;
+    match &args.out {
+        None => write_lines(lines, &mut BufWriter::new(std::io::stdout().lock()), "stdout"),
+        Some(path) => into_file(path, |file| match path.extension().is_some_and(|end| end == "parquet") {
+            true => write_parquet(lines, group, file),
+            false => write_lines(lines, &mut BufWriter::new(file), &path.display().to_string()),
+        }),
+    }
 }
 
-/// A row as `get` and `export` print it.
-pub fn row_line(row: &RowText, as_of: i64) -> String {
-    let window = row.window.map_or_else(String::new, |(start, end)| {
-        format!(r#""window":{{"start":"{}","end":"{}"}},"#, format_time(start), format_time(end))
-    });
-    let (key, values) = (&row.key, &row.row);
-    let (changed_at, as_of) = (format_time(row.changed_at_us), format_time(as_of));
-    format!(r#"{{"key":{key},{window}"row":{values},"changed_at":"{changed_at}","as_of":"{as_of}"}}"#)
+/// Where rows come from, as lines.
+enum Lines {
+    /// A store that is read here.
+    Store { opened: Opened, group: usize, sink: usize },
+    /// A running job that holds its store.
+    Running { job: Job, answer: BufReader<Box<dyn std::io::Read>> },
+}
+
+impl Lines {
+    fn open(job: Job, group: usize, sink: usize, args: &ExportArgs) -> Result<Lines, Failure> {
+        if job.sinks[sink].to == SinkTo::Embedded
+            && let Some(running) = endpoint::running(&job)?
+        {
+            let mut query = vec![("group", args.group.as_str())];
+            query.extend(args.sink.as_deref().map(|sink| ("sink", sink)));
+            let answer = BufReader::new(running.ask("/export", &query)?);
+            return Ok(Lines::Running { job, answer });
+        }
+        Ok(Lines::Store { opened: opened::open_for_rows(job)?, group, sink })
+    }
+
+    fn each(self, each: &mut dyn FnMut(&str) -> Result<(), Error>) -> Result<(), Failure> {
+        match self {
+            Lines::Store { opened, group, sink } => {
+                rows::export(rows::lookup(&opened, sink, None)?.as_mut(), group, each)
+            }
+            Lines::Running { answer, .. } => {
+                let broken = |e| Failure::Running(format!("reading the running job's answer: {e}"));
+                answer.lines().try_for_each(|line| Ok(each(&line.map_err(broken)?)?))
+            }
+        }
+    }
+}
+
+fn write_lines(lines: Lines, out: &mut dyn Write, to: &str) -> Result<(), Failure> {
+    let failed = |e: std::io::Error| match e.kind() {
+        // Whoever reads has enough, as `head` has.
+        std::io::ErrorKind::BrokenPipe => std::process::exit(0),
+        _ => Error::world(format!("writing to {to}"), e),
+    };
+    lines.each(&mut |line| writeln!(out, "{line}").map_err(failed))?;
+    Ok(out.flush().map_err(failed)?)
+}
+
+fn write_parquet(lines: Lines, group: usize, file: &mut File) -> Result<(), Failure> {
+    let shape = match &lines {
+        Lines::Store { opened, .. } => opened.groups[group].shape.clone(),
+        Lines::Running { job, .. } => opened::open_for_rows(job.clone())?.groups[group].shape.clone(),
+    };
+    let mut table = Table::new(&shape, file)?;
+    lines.each(&mut |line| table.push(line).map_err(|e| Error::world("exporting", e.message())))?;
+    table.finish().map(drop)
+}
+
+/// Writes a file that is there once it is whole.
+fn into_file(path: &Path, write: impl FnOnce(&mut File) -> Result<(), Failure>) -> Result<(), Failure> {
+    let failed = |e: std::io::Error| Failure::Running(format!("writing {}: {e}", path.display()));
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}.partial", std::process::id()));
+    let partial = path.with_file_name(name);
+    let written = File::create(&partial).map_err(failed).and_then(|mut file| write(&mut file));
+    match written {
+        Ok(()) => std::fs::rename(&partial, path).map_err(failed),
+        Err(failure) => {
+            // What is left of it helps nobody; that it cannot be removed is no news either.
+            let _ = std::fs::remove_file(&partial);
+            Err(failure)
+        }
+    }
 }

@@ -1,19 +1,24 @@
 //! The command line: one file a command. Results go to stdout, everything else to stderr.
 
+mod check;
 mod export;
+mod get;
+mod meaning;
 mod run;
+mod status;
 
+use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::cluster;
 use crate::failure::Failure;
+use crate::{cluster, log, panics};
 
-/// Keeps machine-learning features fresh: history from Parquet, then the stream, one job for both.
+/// Keeps machine-learning features fresh: history from files, then the stream, one job for both.
 #[derive(Debug, Parser)]
-#[command(name = "headwater", version, max_term_width = 100)]
+#[command(name = "headwater", version, max_term_width = 100, after_help = AFTER_HELP)]
 struct Cli {
     /// Logs as JSON lines
     #[arg(long, global = true)]
@@ -22,15 +27,54 @@ struct Cli {
     command: Command,
 }
 
+const AFTER_HELP: &str = "\
+A job is one TOML file:
+  headwater check fraud.toml                           is it right, and what would it do?
+  headwater run fraud.toml                             history, switch, stream, until Ctrl-C
+  headwater get fraud.toml card_activity card_id=c1    one row
+
+Results go to stdout; logs and progress to stderr (HEADWATER_LOG=debug tells more).
+Exit: 0 done, 1 failed while running, 2 wrong usage or job, 3 refused at the seam.";
+
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Tell what a job would do, or everything that is wrong with it
+    Check(CheckArgs),
     /// Bootstrap from the history, switch to the stream, and follow it until SIGTERM or Ctrl-C
     Run(RunArgs),
-    /// Print every row of a group as JSON lines
+    /// Print one row as JSON
+    Get(GetArgs),
+    /// Print every row of a group as JSON lines, or write them to a file
     Export(ExportArgs),
+    /// Tell how a running job is
+    Status(StatusArgs),
 }
 
+/// Validates the job against its schema and data. Prints sources, the seam that a run would find, and each feature's type
+/// and meaning. Nothing is written, and no store is touched.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+  headwater check fraud.toml
+  headwater check fraud.toml --sample 100    and what the 100 latest events would give
+
+All faults are told at once, as FILE:LINE:COL: error: ... (exit 2). A gap between history and stream is exit 3.")]
+struct CheckArgs {
+    /// The job file
+    job: PathBuf,
+    /// Also print the rows that the N latest events of each source give by themselves, and dead letters with reasons
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    sample: Option<usize>,
+}
+
+/// Reads the history, switches to the stream without a gap or a double count, and keeps every row current. While it runs it
+/// serves `get`, `export`, `status` and Prometheus metrics on a loopback address.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+  headwater run fraud.toml                  until SIGTERM or Ctrl-C, then a clean exit
+  headwater run fraud.toml --until-end      a result that is a function of the input alone
+  headwater run fraud.toml --workers 8      on eight threads
+
+The address of the metrics is the url in endpoint.json in the job's state directory, with /metrics behind it.")]
 struct RunArgs {
     /// The job file
     job: PathBuf,
@@ -52,6 +96,13 @@ struct RunArgs {
     /// A file with one HOST:PORT a line, in the order of the processes
     #[arg(long)]
     hosts: Option<PathBuf>,
+    /// How long to wait for the other processes
+    #[arg(long, default_value = "60s", value_name = "DURATION", value_parser = duration)]
+    join_timeout: std::time::Duration,
+}
+
+fn duration(text: &str) -> Result<std::time::Duration, String> {
+    crate::job::duration::parse(text).map(|us| std::time::Duration::from_micros(us.unsigned_abs()))
 }
 
 impl RunArgs {
@@ -61,16 +112,72 @@ impl RunArgs {
             processes: self.processes,
             process: self.process,
             hosts: self.hosts.clone(),
+            join_timeout: self.join_timeout,
         }
     }
 }
 
+/// Prints a key's row as a JSON line; of a group with windows, each window of the key. Reads Redis by itself, and the embedded
+/// store through the job if it runs.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+  headwater get fraud.toml card_activity card_id=c1
+  headwater get fraud.toml user_activity user_id=7 country=DE
+  headwater get fraud.toml card_hourly card_id=c1 --window 2026-01-31T10:00:00Z
+
+No such row is exit 1.")]
+struct GetArgs {
+    /// The job file
+    job: PathBuf,
+    /// The feature group
+    group: String,
+    /// A value for each key column
+    #[arg(required = true, value_name = "COL=VALUE")]
+    key: Vec<String>,
+    /// Only the window that starts then
+    #[arg(long, value_name = "START")]
+    window: Option<String>,
+    /// The sink to read; otherwise the first Redis or embedded one that holds the group
+    #[arg(long, value_name = "NAME")]
+    sink: Option<String>,
+}
+
+/// Every row of a group, in order of key (and window).
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+  headwater export fraud.toml card_activity | head
+  headwater export fraud.toml card_activity --out rows.jsonl
+  headwater export fraud.toml card_activity --out rows.parquet    key columns, columns, changed_at, as_of")]
 struct ExportArgs {
     /// The job file
     job: PathBuf,
     /// The feature group
     group: String,
+    /// Write a file: Parquet if it ends in .parquet, else JSON lines
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// The sink to read; otherwise the first Redis or embedded one that holds the group
+    #[arg(long, value_name = "NAME")]
+    sink: Option<String>,
+}
+
+/// Asks a running job: progress of the bootstrap, seam, lag by partition, staleness by group, dead letters by reason.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+  headwater status fraud.toml
+  headwater status fraud.toml --json | jq '.groups[].staleness_seconds'
+
+A job that does not run is exit 1.")]
+struct StatusArgs {
+    /// The job file
+    job: PathBuf,
+    /// As one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|n| *n > 0).ok_or_else(|| "expected a number from 1 on".to_owned())
 }
 
 /// Runs the command that was typed.
@@ -84,10 +191,14 @@ pub fn main() -> ExitCode {
             return ExitCode::from(code);
         }
     };
-    crate::log::start(cli.log_json);
+    log::start(cli.log_json);
+    panics::install();
     let done = match cli.command {
+        Command::Check(args) => check::check(&args),
         Command::Run(args) => run::run(&args),
+        Command::Get(args) => get::get(&args),
         Command::Export(args) => export::export(&args),
+        Command::Status(args) => status::status(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -96,6 +207,16 @@ pub fn main() -> ExitCode {
 }
 
 fn tell(failure: &Failure) -> ExitCode {
-    eprintln!("{}", failure.to_string().trim_end());
+    eprintln!("{}", log::masked(failure.to_string().trim_end()));
     ExitCode::from(failure.exit_code())
+}
+
+/// Writes a result to stdout.
+fn print(text: &str) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        // Whoever reads has enough, as `head` has.
+        Err(e) if e.kind() == ErrorKind::BrokenPipe => std::process::exit(0),
+        written => written.map_err(|e| Failure::Running(format!("writing to stdout: {e}"))),
+    }
 }

@@ -5,14 +5,28 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::RunArgs;
 use crate::failure::Failure;
+use crate::progress::{self, Progress};
 use crate::run::{self, Options};
+use crate::serve;
 
 pub fn run(args: &RunArgs) -> Result<(), Failure> {
     let options =
         Options { job: args.job.clone(), until_end: args.until_end, fresh: args.fresh, cluster: args.cluster() };
     let stop = Arc::new(AtomicBool::new(false));
     stop_on_signal(stop.clone())?;
-    run::run(&options, stop, |_| Ok(()))?;
+    let mut board = None;
+    let first = args.process == 0;
+    let status = run::run(&options, stop, |watching| {
+        board = Some(watching.board.clone());
+        let failed = |e| Failure::Running(format!("starting a thread: {e}"));
+        // The whole job is process 0's to tell.
+        let serving = first.then(|| serve::start(watching.clone())).transpose()?;
+        let progress = first.then(|| Progress::start(watching).map_err(failed)).transpose()?;
+        Ok((serving, progress))
+    })?;
+    // A process alone knows itself to the last event; what others said may be a moment old.
+    let status = board.filter(|_| args.processes == 1).map_or(status, |board| board.sum());
+    tracing::info!("done: {}", progress::summary(&status));
     Ok(())
 }
 

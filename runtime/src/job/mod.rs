@@ -7,9 +7,9 @@ pub mod raw;
 pub mod secrets;
 pub mod validate;
 
-mod instant;
+pub(crate) mod instant;
 mod load;
-mod nearest;
+pub(crate) mod nearest;
 mod paths;
 mod section;
 mod syntax;

@@ -6,7 +6,7 @@ mod group;
 mod names;
 mod sink;
 mod source;
-mod types;
+pub(crate) mod types;
 
 use std::path::{Path, PathBuf};
 

@@ -1,0 +1,92 @@
+//! What the benches share: a card-payment history, a job over it, and a line of figures.
+
+#![allow(dead_code)]
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arrow::array::{ArrayRef, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use parquet::arrow::ArrowWriter;
+use parquet::basic::Compression;
+use parquet::file::properties::WriterProperties;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+pub const DAY_US: i64 = 86_400_000_000;
+/// Where every history ends.
+pub const END_US: i64 = 1_767_225_600_000_000;
+pub const PARTITIONS: i64 = 4;
+
+/// Skewed like payments are: few cards have many.
+pub fn card(rng: &mut StdRng, cards: u32) -> u32 {
+    let x: f64 = rng.random();
+    ((x * x * x) * f64::from(cards)) as u32
+}
+
+/// Writes `rows` payments of `cards` cards over 29 days, in files of a million, in order of time.
+pub fn history(dir: &Path, rows: usize, cards: u32) {
+    std::fs::create_dir_all(dir).unwrap();
+    let mut rng = StdRng::seed_from_u64(42);
+    let properties = WriterProperties::builder().set_compression(Compression::SNAPPY).set_max_row_group_row_count(Some(250_000)).build();
+    for (file, first) in (0..rows).step_by(1_000_000).enumerate() {
+        let many = (rows - first).min(1_000_000);
+        let time = |i: usize| END_US - 29 * DAY_US + ((first + i) as i128 * i128::from(29 * DAY_US) / rows as i128) as i64;
+        let columns: Vec<(&str, ArrayRef)> = vec![
+            ("ts", Arc::new(TimestampMicrosecondArray::from_iter_values((0..many).map(time)).with_timezone("UTC"))),
+            ("card_id", Arc::new(StringArray::from_iter_values((0..many).map(|_| format!("card-{:06}", card(&mut rng, cards)))))),
+            ("amount", Arc::new(Float64Array::from_iter_values((0..many).map(|_| f64::from(rng.random_range(1..50_000)) / 100.0)))),
+            ("kafka_partition", Arc::new(Int32Array::from_iter_values((0..many).map(|i| (i as i64 % PARTITIONS) as i32)))),
+            ("kafka_offset", Arc::new(Int64Array::from_iter_values((0..many).map(|i| (first + i) as i64 / PARTITIONS)))),
+        ];
+        let batch = RecordBatch::try_from_iter(columns).unwrap();
+        let path = dir.join(format!("part-{file:03}.parquet"));
+        let mut writer = ArrowWriter::try_new(File::create(path).unwrap(), batch.schema(), Some(properties.clone())).unwrap();
+        writer.write(&batch).unwrap();
+        writer.close().unwrap();
+    }
+}
+
+/// Count, sum and max over four windows: 12 columns.
+pub const FEATURES: &str = r#"
+[features.card]
+source = "tx"
+key = "card_id"
+[features.card.columns]
+n = { agg = "count", windows = ["1h", "1d", "7d", "30d"] }
+spend = { agg = "sum", of = "amount", windows = ["1h", "1d", "7d", "30d"] }
+top = { agg = "max", of = "amount", windows = ["1h", "1d", "7d", "30d"] }
+"#;
+
+pub fn write_job(dir: &Path, text: &str) -> PathBuf {
+    let path = dir.join("job.toml");
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+/// The median of some runs.
+pub fn median(mut all: Vec<Duration>) -> Duration {
+    all.sort();
+    all[all.len() / 2]
+}
+
+pub fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
+    let start = Instant::now();
+    let value = work();
+    (value, start.elapsed())
+}
+
+pub fn line(name: &str, count: usize, took: Duration, floor: Option<Duration>) {
+    let rate = count as f64 / took.as_secs_f64();
+    let ratio = floor.map_or_else(String::new, |f| format!("   {:.2} x its floor", took.as_secs_f64() / f.as_secs_f64()));
+    println!("{name:<44} {:>8.3} s {:>12.0} /s{ratio}", took.as_secs_f64(), rate);
+}
+
+pub fn rounds() -> usize {
+    std::env::var("HEADWATER_BENCH_ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(3)
+}
+
+pub fn scale(full: usize) -> usize {
+    std::env::var("HEADWATER_BENCH_SCALE").ok().and_then(|n| n.parse::<f64>().ok()).map_or(full, |s| (full as f64 * s) as usize)
+}

@@ -1,0 +1,103 @@
+//! Frames: a length, and so many bytes. They are read and written with patience, which ends at a deadline or on a wish.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// How often a connection that waits looks whether it still should.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// A connection that gives up: at a deadline, where it has one, and when `stop` becomes true.
+pub struct Patient<'a> {
+    pub stream: &'a TcpStream,
+    pub deadline: Option<Instant>,
+    pub stop: &'a AtomicBool,
+}
+
+impl Patient<'_> {
+    /// How long to wait until the next look.
+    fn wait(&self) -> io::Result<Duration> {
+        if self.stop.load(Ordering::Relaxed) {
+            return Err(io::Error::other("stopped"));
+        }
+        let Some(deadline) = self.deadline else { return Ok(LOOK_EVERY) };
+        match deadline.saturating_duration_since(Instant::now()) {
+            Duration::ZERO => Err(io::Error::new(ErrorKind::TimedOut, "no answer in time")),
+            left => Ok(left.min(LOOK_EVERY)),
+        }
+    }
+
+    fn again(e: &io::Error) -> bool {
+        matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted)
+    }
+}
+
+impl Read for Patient<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        loop {
+            self.stream.set_read_timeout(Some(self.wait()?))?;
+            match self.stream.read(into) {
+                Err(e) if Self::again(&e) => {}
+                done => return done,
+            }
+        }
+    }
+}
+
+impl Write for Patient<'_> {
+    fn write(&mut self, from: &[u8]) -> io::Result<usize> {
+        loop {
+            self.stream.set_write_timeout(Some(self.wait()?))?;
+            match self.stream.write(from) {
+                Err(e) if Self::again(&e) => {}
+                done => return done,
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+pub fn write(stream: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
+    let length = u32::try_from(bytes.len()).map_err(|_| io::Error::other("a message of more than 4 GiB"))?;
+    stream.write_all(&length.to_le_bytes())?;
+    stream.write_all(bytes)
+}
+
+/// Reads one frame of at most `bytes_max` bytes.
+pub fn read(stream: &mut impl Read, bytes_max: u32) -> io::Result<Vec<u8>> {
+    let mut length = [0; 4];
+    stream.read_exact(&mut length)?;
+    let length = u32::from_le_bytes(length);
+    if length > bytes_max {
+        return Err(io::Error::new(ErrorKind::InvalidData, format!("a message of {length} bytes")));
+    }
+    // The length is not believed before the bytes are there.
+    let mut bytes = vec![];
+    stream.take(u64::from(length)).read_to_end(&mut bytes)?;
+    if bytes.len() < length as usize {
+        return Err(ErrorKind::UnexpectedEof.into());
+    }
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_keep_their_bounds() {
+        let mut wire = vec![];
+        write(&mut wire, b"one").unwrap();
+        write(&mut wire, b"").unwrap();
+        let mut from = wire.as_slice();
+        assert_eq!(read(&mut from, 3).unwrap(), b"one");
+        assert_eq!(read(&mut from, 3).unwrap(), b"");
+        assert_eq!(read(&mut from, 3).unwrap_err().kind(), ErrorKind::UnexpectedEof);
+        assert_eq!(read(&mut wire.as_slice(), 2).unwrap_err().kind(), ErrorKind::InvalidData);
+        assert_eq!(read(&mut &wire[..5], 9).unwrap_err().kind(), ErrorKind::UnexpectedEof);
+    }
+}

@@ -1,0 +1,176 @@
+//! `headwater check JOB`: what a run would do, without doing it. Nothing is claimed and nothing is written.
+
+use std::io::Write;
+use std::sync::Arc;
+
+use headwater_connectors::format::text::format_time;
+use indicatif::{HumanBytes, HumanCount};
+
+use super::{CheckArgs, meaning, print};
+use crate::failure::Failure;
+use crate::job::validate::types;
+use crate::job::{self, ChangesTo, Fault, Job, SeamBy, SinkTo, Stream};
+use crate::log::masked;
+use crate::opened::{self, Opened};
+use crate::plan::{self, Plan, SourcePlan, wall_clock_us};
+use crate::{report, sample};
+
+pub fn check(args: &CheckArgs) -> Result<(), Failure> {
+    let (job, warnings) = job::load(&args.job).map_err(Failure::Job)?;
+    let live = job.sources.iter().any(|source| source.stream.is_some());
+    let opened = Arc::new(opened::open(job, None)?);
+    let planned = plan::plan(&opened, wall_clock_us(), live);
+    let mut text = vec![];
+    // Writing to memory does not fail.
+    let _ = tell(&mut text, &opened, planned.as_ref().ok(), &warnings);
+    print(&masked(&String::from_utf8_lossy(&text)))?;
+    let plan = planned?;
+    match args.sample {
+        Some(n) => tell_sample(&opened, &plan, n),
+        None => Ok(()),
+    }
+}
+
+fn tell(out: &mut Vec<u8>, opened: &Opened, plan: Option<&Plan>, warnings: &[Fault]) -> std::io::Result<()> {
+    let job = &opened.job;
+    writeln!(out, "job {}, tick {}", job.name, job::duration::display(job.tick_us))?;
+    for i in 0..opened.sources.len() {
+        tell_source(out, opened, i, plan.map(|plan| &plan.sources[i]))?;
+    }
+    for i in 0..opened.groups.len() {
+        tell_group(out, opened, i)?;
+    }
+    tell_sinks(out, job)?;
+    for warning in warnings {
+        let (file, at) = (job.file.display(), warning.at);
+        writeln!(out, "{file}:{}:{}: warning: {}", at.line, at.column, warning.message)?;
+    }
+    for (source, plan) in job.sources.iter().zip(plan.iter().flat_map(|plan| &plan.sources)) {
+        for warning in &plan.warnings {
+            writeln!(out, "warning: source {}: {warning}", source.name)?;
+        }
+    }
+    Ok(())
+}
+
+fn tell_source(out: &mut Vec<u8>, opened: &Opened, i: usize, plan: Option<&SourcePlan>) -> std::io::Result<()> {
+    let (conf, open) = (&opened.job.sources[i], &opened.sources[i]);
+    writeln!(out, "\nsource {}", conf.name)?;
+    let arrival = conf.arrival_time.as_ref().map_or_else(String::new, |a| format!(", arrival {}", a.text));
+    writeln!(out, "  time      {}{arrival}", conf.event_time.text)?;
+    if let (Some(history), Some(conf)) = (&open.history, &conf.history) {
+        let files = &history.pinned().files;
+        let bytes = files.iter().map(|file| file.size).sum();
+        let rows = match history.pieces(&[]) {
+            Ok(pieces) => HumanCount(pieces.iter().map(|piece| piece.rows).sum()).to_string(),
+            Err(e) => format!("({e})"),
+        };
+        let files = files.len();
+        writeln!(out, "  history   {files} files, {rows} rows, {}: {}", HumanBytes(bytes), conf.path)?;
+    }
+    if let Some(stream) = &open.stream {
+        let partitions = plan.map_or_else(String::new, |plan| format!(", {} partitions", plan.partitions.len()));
+        let at = match &conf.stream {
+            Some(Stream::Kafka { kafka, .. }) => format!(" at {}", kafka.brokers),
+            _ => String::new(),
+        };
+        writeln!(out, "  stream    {}{at}{partitions}", stream.name())?;
+    }
+    if let Some(plan) = plan {
+        tell_seam(out, conf, plan)?;
+    }
+    for note in notes(conf) {
+        writeln!(out, "  note      {note}")?;
+    }
+    Ok(())
+}
+
+fn tell_seam(out: &mut Vec<u8>, conf: &job::Source, plan: &SourcePlan) -> std::io::Result<()> {
+    let time = |t: Option<i64>| t.map_or_else(|| "not known yet: nothing is there".to_owned(), format_time);
+    if conf.history.is_some() && conf.stream.is_some() {
+        let rows = HumanCount(plan.history_rows);
+        writeln!(out, "  seam      by {}, {rows} history rows are taken", report::by(&conf.seam.by))?;
+        writeln!(out, "            C = {} (the history ends)", time(plan.c))?;
+    }
+    writeln!(out, "            S = {} (results begin)", time(plan.s))?;
+    if plan.partitions.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "            {:>9}  {:>15}  {:>10}  {:>10}", "partition", "last in history", "first read", "end")?;
+    for p in &plan.partitions {
+        let last = p.history_offset.map_or_else(|| "-".to_owned(), |offset| offset.to_string());
+        writeln!(out, "            {:>9}  {last:>15}  {:>10}  {:>10}", p.partition, p.start, p.end)?;
+    }
+    Ok(())
+}
+
+/// What is taken for granted.
+fn notes(conf: &job::Source) -> Vec<&'static str> {
+    let mut notes = vec![];
+    let Some(history) = &conf.history else { return notes };
+    if conf.arrival_time.is_none() {
+        notes.push("without an `arrival_time` the history does not say what came late: its events count from their event time on");
+    }
+    if conf.stream.is_some() && matches!(conf.seam.by, SeamBy::Time) && history.complete_until_us.is_none() {
+        notes.push(
+            "the seam takes for granted that the history holds every record up to C; `complete_until` is the safe form",
+        );
+    }
+    notes
+}
+
+fn tell_group(out: &mut Vec<u8>, opened: &Opened, i: usize) -> std::io::Result<()> {
+    let (group, open) = (&opened.job.groups[i], &opened.groups[i]);
+    writeln!(out, "\nfeatures {}, of {}", group.name, opened.job.sources[group.source].name)?;
+    let shape = &open.shape;
+    let fields = &shape.schema.fields()[shape.columns()];
+    let keys = &shape.schema.fields()[..shape.keys];
+    let width = keys.iter().chain(fields).map(|field| field.name().chars().count()).max().unwrap_or(0);
+    for key in keys {
+        writeln!(out, "  {:width$}  {:12}  key", key.name(), types::display(key.data_type()))?;
+    }
+    for (field, column) in fields.iter().zip(&group.columns) {
+        let kind = types::display(field.data_type());
+        writeln!(out, "  {:width$}  {kind:12}  {}", field.name(), meaning::of_column(&opened.job, group, column))?;
+    }
+    Ok(())
+}
+
+fn tell_sinks(out: &mut Vec<u8>, job: &Job) -> std::io::Result<()> {
+    writeln!(out, "\nsinks")?;
+    for sink in &job.sinks {
+        let groups: Vec<&str> = sink.groups.iter().map(|g| job.groups[*g].name.as_str()).collect();
+        let to = match &sink.to {
+            SinkTo::Redis { url } => format!("redis {url}"),
+            SinkTo::Embedded => format!("embedded store in {}", job.state.local.display()),
+            SinkTo::Changes(to) => format!("changelog {}", place(to)),
+        };
+        writeln!(out, "  {}: {to}: {}", sink.name, groups.join(", "))?;
+    }
+    writeln!(out, "  dead letters: {}", place(&job.dead_letters))
+}
+
+fn place(to: &ChangesTo) -> String {
+    match to {
+        ChangesTo::Jsonl { path } => path.display().to_string(),
+        ChangesTo::Kafka(kafka) => format!("topic {} at {}", kafka.topic, kafka.brokers),
+    }
+}
+
+fn tell_sample(opened: &Arc<Opened>, plan: &Plan, n: usize) -> Result<(), Failure> {
+    for (i, source) in opened.job.sources.iter().enumerate() {
+        let sample = sample::take(opened, plan, i, n)?;
+        print(&format!("\n{}\n", sample::heading(&sample, &source.name)))?;
+        for (group, lines) in &sample.rows {
+            print(&format!("{}: {} rows\n", opened.job.groups[*group].name, lines.len()))?;
+            lines.iter().try_for_each(|line| print(&format!("{line}\n")))?;
+        }
+        print(&format!("dead letters: {}\n", sample.letters.len()))?;
+        for letter in &sample.letters {
+            let mut line = vec![];
+            letter.write(&mut line);
+            print(&String::from_utf8_lossy(&line))?;
+        }
+    }
+    Ok(())
+}

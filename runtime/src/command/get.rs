@@ -1,0 +1,39 @@
+//! `headwater get JOB GROUP COL=VALUE...`: one row, or each window of a key.
+
+use std::io::Read;
+
+use super::{GetArgs, print};
+use crate::failure::Failure;
+use crate::job::{self, SinkTo};
+use crate::opened;
+use crate::rows::{self, Asked};
+use crate::serve::endpoint::{self, Client};
+
+pub fn get(args: &GetArgs) -> Result<(), Failure> {
+    let (job, _) = job::load(&args.job).map_err(Failure::Job)?;
+    let group = rows::group(&job, &args.group)?;
+    let sink = rows::sink(&job, group, args.sink.as_deref())?;
+    if job.sinks[sink].to == SinkTo::Embedded
+        && let Some(job) = endpoint::running(&job)?
+    {
+        return print(&ask(&job, args)?);
+    }
+    let opened = opened::open_for_rows(job)?;
+    let asked = Asked::parse(&opened, group, &args.key, args.window.as_deref())?;
+    let lines = rows::get(rows::lookup(&opened, sink, None)?.as_mut(), &asked)?;
+    match lines.is_empty() {
+        true => Err(rows::not_found(&args.group, &asked.key)),
+        false => lines.iter().try_for_each(|line| print(&format!("{line}\n"))),
+    }
+}
+
+fn ask(job: &Client, args: &GetArgs) -> Result<String, Failure> {
+    let mut query = vec![("group", args.group.as_str())];
+    query.extend(args.key.iter().map(|key| ("key", key.as_str())));
+    query.extend(args.window.as_deref().map(|window| ("window", window)));
+    query.extend(args.sink.as_deref().map(|sink| ("sink", sink)));
+    let mut text = String::new();
+    let read = job.ask("/get", &query)?.read_to_string(&mut text);
+    read.map_err(|e| Failure::Running(format!("reading the running job's answer: {e}")))?;
+    Ok(text)
+}

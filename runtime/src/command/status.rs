@@ -1,0 +1,98 @@
+//! `headwater status JOB`: what a running job says of itself, as tables or as JSON.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::io::Read;
+
+use indicatif::{HumanBytes, HumanCount};
+
+use super::{StatusArgs, print};
+use crate::failure::Failure;
+use crate::job;
+use crate::report::{GroupReport, Phase, Report, SourceReport};
+use crate::serve::endpoint;
+
+pub fn status(args: &StatusArgs) -> Result<(), Failure> {
+    let (job, _) = job::load(&args.job).map_err(Failure::Job)?;
+    let Some(running) = endpoint::running(&job)? else {
+        return Err(Failure::Running(format!(
+            "{} is not running (nobody answers for {})\n  hint: start it with `headwater run {}`",
+            job.name,
+            endpoint::path(&job).display(),
+            args.job.display()
+        )));
+    };
+    let mut text = String::new();
+    let broken = |e: &dyn std::fmt::Display| Failure::Running(format!("reading the running job's answer: {e}"));
+    running.ask("/status", &[])?.read_to_string(&mut text).map_err(|e| broken(&e))?;
+    if args.json {
+        return print(&(text + "\n"));
+    }
+    let report: Report = serde_json::from_str(&text).map_err(|e| broken(&e))?;
+    let mut shown = String::new();
+    // Writing to memory does not fail.
+    let _ = show(&mut shown, &report);
+    print(&shown)
+}
+
+fn show(out: &mut String, report: &Report) -> std::fmt::Result {
+    let phase = match report.phase {
+        Phase::Bootstrap => "reading the history",
+        Phase::Following => "following",
+        Phase::UntilEnd => "reading to the end",
+    };
+    writeln!(out, "job {}, process {}: {phase}", report.job, report.pid)?;
+    writeln!(out, "T           {}", report.t.as_deref().unwrap_or("not begun"))?;
+    let (read, total) = (report.bootstrap.rows_read, report.bootstrap.rows_total);
+    let share = (read * 100).checked_div(total).unwrap_or(100);
+    writeln!(out, "bootstrap   {} of {} rows ({share}%)", HumanCount(read), HumanCount(total))?;
+    report.sources.iter().try_for_each(|source| show_source(out, source))?;
+    report.groups.iter().try_for_each(|group| show_group(out, group))
+}
+
+fn show_source(out: &mut String, source: &SourceReport) -> std::fmt::Result {
+    let seam = &source.seam;
+    let gap = if seam.allow_gap { ", a gap is allowed" } else { "" };
+    writeln!(out, "\nsource {}, seam by {} at {}{gap}", source.name, seam.by, seam.s.as_deref().unwrap_or("?"))?;
+    let counts =
+        [("passed over", source.passed_over), ("tombstones", source.tombstones), ("admitted", source.admitted)];
+    let counts: Vec<String> =
+        counts.iter().filter(|(_, n)| *n > 0).map(|(name, n)| format!(", {} {name}", HumanCount(*n))).collect();
+    writeln!(out, "  records   {} ({}){}", HumanCount(source.records), HumanBytes(source.bytes), counts.concat())?;
+    show_letters(out, &source.dead_letters)?;
+    if !source.partitions.is_empty() {
+        let heads = ["partition", "last in history", "first read", "position", "end", "lag"];
+        let [a, b, c, d, e, f] = heads;
+        writeln!(out, "  {a:>9}  {b:>15}  {c:>10}  {d:>10}  {e:>10}  {f:>8}")?;
+    }
+    for p in &source.partitions {
+        let number = |n: Option<i64>| n.map_or_else(|| "-".to_owned(), |n| n.to_string());
+        let (last, position) = (number(p.history_offset), number(p.position));
+        let (end, lag) = (number(p.end), number(p.lag));
+        let left_out = if p.left_out { "  left out: it does not answer" } else { "" };
+        let (partition, first) = (p.partition, p.first_read);
+        writeln!(out, "  {partition:>9}  {last:>15}  {first:>10}  {position:>10}  {end:>10}  {lag:>8}{left_out}")?;
+    }
+    source.warnings.iter().try_for_each(|warning| writeln!(out, "  warning: {warning}"))
+}
+
+fn show_group(out: &mut String, group: &GroupReport) -> std::fmt::Result {
+    writeln!(out, "\nfeatures {}, of {}", group.name, group.source)?;
+    let (rows, keys) = (HumanCount(group.rows), HumanCount(group.keys));
+    let (events, changes) = (HumanCount(group.events), HumanCount(group.changes));
+    writeln!(out, "  rows      {rows} of {keys} keys, {events} events, {changes} changes")?;
+    match (&group.as_of, group.staleness_seconds) {
+        (Some(as_of), Some(seconds)) => writeln!(out, "  as of     {as_of}, {seconds:.1}s ago")?,
+        _ => writeln!(out, "  as of     not yet: the stores are not whole")?,
+    }
+    let odd = [("events too old for every window", group.too_old), ("sums that did not fit", group.unfit_sums)];
+    for (name, n) in odd.iter().filter(|(_, n)| *n > 0) {
+        writeln!(out, "  note      {} {name}", HumanCount(*n))?;
+    }
+    show_letters(out, &group.dead_letters)
+}
+
+fn show_letters(out: &mut String, letters: &BTreeMap<String, u64>) -> std::fmt::Result {
+    let all: Vec<String> = letters.iter().map(|(reason, n)| format!("{} {reason}", HumanCount(*n))).collect();
+    if all.is_empty() { Ok(()) } else { writeln!(out, "  dead      {}", all.join(", ")) }
+}

@@ -1,0 +1,239 @@
+//! What a running job says of itself, with names and times for people: the answer to `status`.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use headwater_connectors::format::text::format_time;
+use serde::{Deserialize, Serialize};
+
+use crate::job::SeamBy;
+use crate::log;
+use crate::opened::Opened;
+use crate::plan::{PartitionPlan, SourcePlan, wall_clock_us};
+use crate::run::{Mode, Watching};
+use crate::status::{GroupStatus, PartitionStatus, ProcessStatus, SourceStatus};
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Report {
+    pub job: String,
+    pub version: String,
+    pub pid: u32,
+    pub phase: Phase,
+    pub now: String,
+    /// The job's own time, once it has begun.
+    pub t: Option<String>,
+    pub bootstrap: Bootstrap,
+    pub sources: Vec<SourceReport>,
+    pub groups: Vec<GroupReport>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// The history is being read.
+    Bootstrap,
+    /// The streams are followed.
+    Following,
+    /// The streams are read to the ends that they had at the start.
+    UntilEnd,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Bootstrap {
+    pub rows_read: u64,
+    pub rows_total: u64,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SourceReport {
+    pub name: String,
+    pub seam: SeamReport,
+    pub records: u64,
+    pub bytes: u64,
+    pub passed_over: u64,
+    pub tombstones: u64,
+    pub admitted: u64,
+    pub dead_letters: BTreeMap<String, u64>,
+    pub partitions: Vec<PartitionReport>,
+    pub warnings: Vec<String>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SeamReport {
+    pub by: String,
+    pub s: Option<String>,
+    pub c: Option<String>,
+    pub history_rows: u64,
+    pub allow_gap: bool,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PartitionReport {
+    pub partition: i32,
+    /// The last offset that the history has (seam by offset).
+    pub history_offset: Option<i64>,
+    pub first_read: i64,
+    pub position: Option<i64>,
+    pub end: Option<i64>,
+    /// Records between position and end.
+    pub lag: Option<i64>,
+    pub eff: Option<String>,
+    pub left_out: bool,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct GroupReport {
+    pub name: String,
+    pub source: String,
+    pub rows: u64,
+    pub keys: u64,
+    pub events: u64,
+    pub changes: u64,
+    pub too_old: u64,
+    pub unfit_sums: u64,
+    pub ledger_bytes: u64,
+    pub dead_letters: BTreeMap<String, u64>,
+    /// Every row up to it is in every store.
+    pub as_of: Option<String>,
+    pub staleness_seconds: Option<f64>,
+}
+
+/// Makes reports of a run.
+pub struct Reporter {
+    watching: Watching,
+    /// By group: the last `as_of` seen. It stays while a partition of the group's source is left out.
+    as_of: Mutex<Vec<Option<i64>>>,
+}
+
+impl Reporter {
+    pub fn new(watching: Watching) -> Reporter {
+        let as_of = Mutex::new(vec![None; watching.opened.groups.len()]);
+        Reporter { watching, as_of }
+    }
+
+    /// Looks at how far the stores are: to be called often.
+    pub fn note(&self) {
+        self.as_of(&self.watching.status());
+    }
+
+    /// By group: the tick up to which every row is in every store.
+    pub fn as_of(&self, status: &ProcessStatus) -> Vec<Option<i64>> {
+        let mut all = self.as_of.lock().unwrap_or_else(PoisonError::into_inner);
+        let (job, plan) = (&self.watching.opened.job, &self.watching.plan);
+        for (i, group) in job.groups.iter().enumerate() {
+            let stalled = status.sources.get(group.source).is_some_and(|s| s.partitions.iter().any(|p| p.left_out));
+            let Some(from) = plan.sources[group.source].s.map(|s| s.max(plan.rows_from[i])) else { continue };
+            if let Some(stored) = status.stored.filter(|stored| *stored >= from && !stalled) {
+                all[i] = all[i].max(Some(stored));
+            }
+        }
+        all.clone()
+    }
+
+    pub fn report(&self) -> Report {
+        let Watching { opened, plan, mode, .. } = &self.watching;
+        let status = self.watching.status();
+        let now = wall_clock_us();
+        let sources = (0..opened.sources.len())
+            .map(|i| source(opened, i, &plan.sources[i], &status.sources.get(i).cloned().unwrap_or_default()));
+        let as_of = self.as_of(&status);
+        let groups = (0..opened.groups.len())
+            .map(|i| group(opened, i, &status.groups.get(i).cloned().unwrap_or_default(), as_of[i], now));
+        Report {
+            job: opened.job.name.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            phase: phase(*mode, &status),
+            now: format_time(now),
+            t: status.t.map(format_time),
+            bootstrap: Bootstrap { rows_read: status.history_rows_read, rows_total: status.history_rows_total },
+            sources: sources.collect(),
+            groups: groups.collect(),
+        }
+    }
+}
+
+fn phase(mode: Mode, status: &ProcessStatus) -> Phase {
+    match (mode, status.t) {
+        (_, None) if status.history_rows_read < status.history_rows_total => Phase::Bootstrap,
+        (Mode::Follow, _) => Phase::Following,
+        (Mode::UntilEnd, _) => Phase::UntilEnd,
+    }
+}
+
+/// How a source's seam is called.
+pub fn by(by: &SeamBy) -> &'static str {
+    match by {
+        SeamBy::Offset { .. } => "offset",
+        SeamBy::Time => "time",
+        SeamBy::Id { .. } => "id",
+    }
+}
+
+fn source(opened: &Opened, source: usize, plan: &SourcePlan, status: &SourceStatus) -> SourceReport {
+    let conf = &opened.job.sources[source];
+    let seam = SeamReport {
+        by: by(&conf.seam.by).to_owned(),
+        s: plan.s.map(format_time),
+        c: plan.c.map(format_time),
+        history_rows: plan.history_rows,
+        allow_gap: conf.seam.allow_gap,
+    };
+    let partitions = plan.partitions.iter().map(|plan| {
+        let now = status.partitions.iter().find(|p| p.partition == plan.partition);
+        partition(plan, now)
+    });
+    SourceReport {
+        name: conf.name.clone(),
+        seam,
+        records: status.records,
+        bytes: status.bytes,
+        passed_over: status.passed_over,
+        tombstones: status.tombstones,
+        admitted: status.admitted,
+        dead_letters: status.dead_letters.clone(),
+        partitions: partitions.collect(),
+        warnings: plan.warnings.iter().map(|warning| log::masked(warning)).collect(),
+    }
+}
+
+fn partition(plan: &PartitionPlan, now: Option<&PartitionStatus>) -> PartitionReport {
+    let end = now.and_then(|p| p.end);
+    PartitionReport {
+        partition: plan.partition,
+        history_offset: plan.history_offset,
+        first_read: plan.start,
+        position: now.map(|p| p.position),
+        end,
+        lag: now.and_then(|p| lag(p)),
+        eff: now.and_then(|p| p.eff).map(format_time),
+        left_out: now.is_some_and(|p| p.left_out),
+    }
+}
+
+/// Records that are there and not read yet.
+pub fn lag(partition: &PartitionStatus) -> Option<i64> {
+    partition.end.map(|end| (end - partition.position).max(0))
+}
+
+fn group(opened: &Opened, group: usize, status: &GroupStatus, as_of: Option<i64>, now: i64) -> GroupReport {
+    let conf = &opened.job.groups[group];
+    GroupReport {
+        name: conf.name.clone(),
+        source: opened.job.sources[conf.source].name.clone(),
+        rows: status.rows,
+        keys: status.keys,
+        events: status.events,
+        changes: status.changes,
+        too_old: status.too_old,
+        unfit_sums: status.unfit_sums,
+        ledger_bytes: status.ledger_bytes,
+        dead_letters: status.dead_letters.clone(),
+        as_of: as_of.map(format_time),
+        staleness_seconds: as_of.map(|as_of| staleness(as_of, now)),
+    }
+}
+
+pub fn staleness(as_of: i64, now: i64) -> f64 {
+    now.saturating_sub(as_of) as f64 / 1e6
+}

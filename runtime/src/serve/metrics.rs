@@ -1,0 +1,148 @@
+//! `/metrics`: the job's numbers as Prometheus reads them. Counters begin anew with each start of the job.
+
+use std::fmt::Write;
+
+use crate::plan::wall_clock_us;
+use crate::report::{Reporter, lag, staleness};
+use crate::run::Watching;
+use crate::status::{GroupStatus, ProcessStatus, SourceStatus};
+
+pub(super) fn text(watching: &Watching, reporter: &Reporter) -> String {
+    let status = watching.status();
+    let mut page = Page { text: String::new() };
+    of_job(&mut page, watching, &status);
+    of_sources(&mut page, watching, &status);
+    of_groups(&mut page, watching, &status);
+    let now = wall_clock_us();
+    let fresh = watching.opened.job.groups.iter().zip(reporter.as_of(&status));
+    page.family("headwater_staleness_seconds", "gauge", "Now minus the group's as_of.", |family| {
+        for (group, as_of) in fresh.filter_map(|(group, as_of)| Some((group, as_of?))) {
+            family.sample(&[("group", &group.name)], staleness(as_of, now));
+        }
+    });
+    page.text
+}
+
+fn of_job(page: &mut Page, watching: &Watching, status: &ProcessStatus) {
+    page.family("headwater_info", "gauge", "The job and the version that runs it.", |family| {
+        family.sample(&[("name", &watching.opened.job.name), ("version", env!("CARGO_PKG_VERSION"))], 1.0);
+    });
+    page.family("headwater_t_seconds", "gauge", "The job's own time T, in seconds since 1970.", |family| {
+        status.t.iter().for_each(|t| family.sample(&[], *t as f64 / 1e6));
+    });
+    page.family("headwater_bootstrap_rows_total", "counter", "History rows read.", |family| {
+        family.sample(&[], status.history_rows_read as f64);
+    });
+    page.family("headwater_bootstrap_rows_expected", "gauge", "History rows that are to be read.", |family| {
+        family.sample(&[], status.history_rows_total as f64);
+    });
+}
+
+fn of_sources(page: &mut Page, watching: &Watching, status: &ProcessStatus) {
+    let job = &watching.opened.job;
+    let all: Vec<(&str, &SourceStatus)> = job.sources.iter().map(|s| s.name.as_str()).zip(&status.sources).collect();
+    type Number = fn(&SourceStatus) -> u64;
+    let counters: [(&str, &str, Number); 5] = [
+        ("records", "Records read from the stream.", |s| s.records),
+        ("bytes", "Bytes of the records read from the stream, in memory.", |s| s.bytes),
+        ("passed_over", "Records of the stream that the seam passed over.", |s| s.passed_over),
+        ("tombstones", "Records without a value.", |s| s.tombstones),
+        ("admitted", "Records read after T had passed their tick.", |s| s.admitted),
+    ];
+    for (name, help, number) in counters {
+        page.family(&format!("headwater_{name}_total"), "counter", help, |family| {
+            all.iter().for_each(|(source, s)| family.sample(&[("source", source)], number(s) as f64));
+        });
+    }
+    page.family("headwater_dead_letters_total", "counter", "Dead letters, by source and reason.", |family| {
+        for (source, s) in &all {
+            let reasons = s.dead_letters.iter();
+            reasons.for_each(|(reason, n)| family.sample(&[("source", source), ("reason", reason)], *n as f64));
+        }
+    });
+    let partitions = || all.iter().flat_map(|(source, s)| s.partitions.iter().map(move |p| (*source, p)));
+    page.family("headwater_partition_lag_records", "gauge", "Records between position and end.", |family| {
+        for (source, p) in partitions() {
+            let labels = [("source", source), ("partition", &p.partition.to_string())];
+            lag(p).iter().for_each(|lag| family.sample(&labels, *lag as f64));
+        }
+    });
+    page.family("headwater_partition_left_out", "gauge", "1 while the partition is not waited for.", |family| {
+        for (source, p) in partitions() {
+            let labels = [("source", source), ("partition", &p.partition.to_string())];
+            family.sample(&labels, f64::from(u8::from(p.left_out)));
+        }
+    });
+}
+
+fn of_groups(page: &mut Page, watching: &Watching, status: &ProcessStatus) {
+    let job = &watching.opened.job;
+    let all: Vec<(&str, &GroupStatus)> = job.groups.iter().map(|g| g.name.as_str()).zip(&status.groups).collect();
+    type Number = fn(&GroupStatus) -> u64;
+    let families: [(&str, &str, &str, Number); 7] = [
+        ("events_total", "counter", "Events taken in.", |g| g.events),
+        ("changes_total", "counter", "Changes of rows.", |g| g.changes),
+        ("too_old_total", "counter", "Events that were too old for every window.", |g| g.too_old),
+        ("unfit_sums_total", "counter", "Sums that were null because they did not fit their type.", |g| g.unfit_sums),
+        ("rows", "gauge", "Rows that are there.", |g| g.rows),
+        ("keys", "gauge", "Keys that are known.", |g| g.keys),
+        ("ledger_bytes", "gauge", "Bytes of events held in memory until they grow old.", |g| g.ledger_bytes),
+    ];
+    for (name, kind, help, number) in families {
+        page.family(&format!("headwater_{name}"), kind, help, |family| {
+            all.iter().for_each(|(group, g)| family.sample(&[("group", group)], number(g) as f64));
+        });
+    }
+    page.family("headwater_group_dead_letters_total", "counter", "Dead letters, by group and reason.", |family| {
+        for (group, g) in &all {
+            let reasons = g.dead_letters.iter();
+            reasons.for_each(|(reason, n)| family.sample(&[("group", group), ("reason", reason)], *n as f64));
+        }
+    });
+}
+
+struct Page {
+    text: String,
+}
+
+struct Family<'a> {
+    name: &'a str,
+    text: &'a mut String,
+}
+
+impl Page {
+    fn family(&mut self, name: &str, kind: &str, help: &str, samples: impl FnOnce(&mut Family)) {
+        put(&mut self.text, format_args!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
+        samples(&mut Family { name, text: &mut self.text });
+    }
+}
+
+impl Family<'_> {
+    fn sample(&mut self, labels: &[(&str, &str)], value: f64) {
+        self.text.push_str(self.name);
+        for (i, (name, value)) in labels.iter().enumerate() {
+            let value = value.replace('\\', r"\\").replace('"', "\\\"").replace('\n', "\\n");
+            put(self.text, format_args!("{}{name}=\"{value}\"", if i == 0 { '{' } else { ',' }));
+        }
+        put(self.text, format_args!("{} {value}\n", if labels.is_empty() { "" } else { "}" }));
+    }
+}
+
+fn put(text: &mut String, what: std::fmt::Arguments) {
+    text.write_fmt(what).expect("a String takes what is written");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_family() {
+        let mut page = Page { text: String::new() };
+        page.family("rows", "gauge", "Rows.", |family| {
+            family.sample(&[], 0.5);
+            family.sample(&[("a", "x\"y"), ("b", "z")], 3.0);
+        });
+        assert_eq!(page.text, "# HELP rows Rows.\n# TYPE rows gauge\nrows 0.5\nrows{a=\"x\\\"y\",b=\"z\"} 3\n");
+    }
+}

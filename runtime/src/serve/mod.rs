@@ -1,0 +1,96 @@
+//! The endpoint of a running job: HTTP on a loopback address, on a thread and a tokio runtime of its own.
+//!
+//! | path | query | answer |
+//! |---|---|---|
+//! | `/get` | `group`, `key=COL=VALUE` for each key column, `window`, `sink` | rows, a JSON line each; 404 where there is none |
+//! | `/export` | `group`, `sink` | every row, a JSON line each |
+//! | `/status` | | the job's report as JSON |
+//! | `/metrics` | | Prometheus text; the only path that needs no token |
+//! | `/alive` | | nothing |
+//!
+//! All others need `Authorization: Bearer TOKEN`; the token is in `endpoint.json`.
+
+pub mod endpoint;
+mod metrics;
+mod routes;
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use crate::failure::Failure;
+use crate::opened::Opened;
+use crate::report::Reporter;
+use crate::run::Watching;
+use endpoint::Endpoint;
+
+/// How long an answer under way may take when the job ends.
+const GRACE: Duration = Duration::from_secs(1);
+const NOTE_EVERY: Duration = Duration::from_millis(200);
+
+/// Serves as long as it lives.
+pub struct Serving {
+    opened: Arc<Opened>,
+    endpoint: Endpoint,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What every request sees.
+struct Served {
+    watching: Watching,
+    reporter: Reporter,
+    token: String,
+}
+
+pub fn start(watching: Watching) -> Result<Serving, Failure> {
+    let failed = |e: std::io::Error| Failure::Running(format!("starting the job's endpoint: {e}"));
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(failed)?;
+    listener.set_nonblocking(true).map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    let token = rand::random::<[u8; 24]>().iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let endpoint = Endpoint { url: format!("http://{address}"), token: token.clone(), pid: std::process::id() };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().map_err(failed)?;
+    let (stop, stopped) = oneshot::channel();
+    let opened = watching.opened.clone();
+    let reporter = Reporter::new(watching.clone());
+    let served = Arc::new(Served { watching, reporter, token });
+    let work = move || {
+        let noting = served.clone();
+        runtime.spawn(async move {
+            loop {
+                noting.reporter.note();
+                tokio::time::sleep(NOTE_EVERY).await;
+            }
+        });
+        let serving = async move {
+            let listener = tokio::net::TcpListener::from_std(listener)?;
+            tokio::select! {
+                served = axum::serve(listener, routes::router(served)).into_future() => served,
+                _ = stopped => Ok(()),
+            }
+        };
+        if let Err(e) = runtime.block_on(serving) {
+            tracing::warn!("the job's endpoint: {e}");
+        }
+        runtime.shutdown_timeout(GRACE);
+    };
+    let thread = std::thread::Builder::new().name("endpoint".to_owned()).spawn(work).map_err(failed)?;
+    endpoint.write(&opened.job).map_err(failed)?;
+    tracing::info!(url = endpoint.url, "serving get, export, status and /metrics");
+    Ok(Serving { opened, endpoint, stop: Some(stop), thread: Some(thread) })
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.endpoint.remove(&self.opened.job);
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            // A panic has been told by its hook.
+            let _ = thread.join();
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! A gap between history and topic: exit 3, with what is missing, unless the job allows it.
+
+mod support;
+
+use support::*;
+
+struct Gap {
+    case: Case,
+    log: Log,
+    topic: Topic,
+}
+
+fn gap(test: &str) -> Option<Gap> {
+    let case = Case::new(test)?;
+    let mut random = Random(30);
+    let events = random.events(600, 30, START, START + HOUR);
+    let log = random.part(&events, 2, &[]);
+    let topic = Topic::new(&case.kafka, &case.name, 2);
+    topic.fill(&log);
+    Some(Gap { case, log, topic })
+}
+
+impl Gap {
+    fn job(&self, seam: &str) -> std::path::PathBuf {
+        self.case.job("job.toml", &job(HISTORY, seam, &(ALL_SINKS.to_owned() + &cards(&WINDOWS))))
+    }
+
+    /// Refused; each of these texts is in the message, and nothing was written.
+    fn refused(&self, seam: &str, told: &[&str]) {
+        let path = self.job(seam);
+        let stderr = finish(run(&["run", path.to_str().unwrap(), "--until-end"]), 3).stderr;
+        for text in [&self.case.name, "allow_gap"].iter().chain(told) {
+            assert!(stderr.contains(text), "{text:?} is not in: {stderr}");
+        }
+        assert_eq!(keys(&mut connect(&self.case.redis), &self.case.name), Vec::<String>::new());
+        assert_eq!(self.case.lines("changes.jsonl"), Vec::<serde_json::Value>::new());
+    }
+}
+
+#[test]
+fn records_that_the_topic_lost() {
+    let Some(gap) = gap("lost") else { return };
+    write_parquet(&gap.case.path("history/a.parquet"), &history_of(&gap.log, &[100, 120]));
+    gap.topic.cut(0, 100);
+    gap.topic.cut(1, 150);
+    gap.refused(BY_OFFSET, &["partition 1", "120", "150"]);
+
+    let path = gap.job(&format!("{BY_OFFSET}, allow_gap = true"));
+    let stderr = finish(run(&["run", path.to_str().unwrap(), "--until-end"]), 0).stderr;
+    assert!(stderr.contains("partition 1") && stderr.contains("150"), "it is told all the same: {stderr}");
+    let mut held = gap.log.clone();
+    held[1].drain(120..150);
+    let newest = |rows: &mut dyn Iterator<Item = &Event>| up(rows.map(|event| event.arrived).max().unwrap(), TICK);
+    let s = newest(&mut gap.log[0][..100].iter().chain(&gap.log[1][..120]));
+    let t = newest(&mut held.iter().flatten());
+    let expected = rows(&visible(&held, s, TICK), &WINDOWS, t);
+    assert_rows("export", &gap.case.exported(&path, "cards").0, &expected);
+}
+
+#[test]
+fn a_history_of_another_topic() {
+    let Some(gap) = gap("beyond") else { return };
+    let mut rows = history_of(&gap.log, &[100, 120]);
+    rows.last_mut().unwrap().2 = 9_999;
+    write_parquet(&gap.case.path("history/a.parquet"), &rows);
+    gap.refused(BY_OFFSET, &["partition 1", "9999"]);
+}
+
+#[test]
+fn a_partition_that_the_topic_lacks() {
+    let Some(gap) = gap("lacks") else { return };
+    let mut rows = history_of(&gap.log, &[100, 120]);
+    rows.last_mut().unwrap().1 = 7;
+    write_parquet(&gap.case.path("history/a.parquet"), &rows);
+    gap.refused(BY_OFFSET, &["partition 7"]);
+}
+
+#[test]
+fn a_topic_that_begins_after_the_history() {
+    let Some(gap) = gap("after") else { return };
+    let c = START + 10 * MINUTE;
+    let all = history_of(&gap.log, &gap.log.iter().map(Vec::len).collect::<Vec<_>>());
+    let rows: Vec<_> = all.into_iter().filter(|row| row.0.arrived <= c).collect();
+    write_parquet(&gap.case.path("history/a.parquet"), &rows);
+    let first = |p: usize, from: i64| gap.log[p].iter().position(|event| event.arrived > from).unwrap() as i64;
+    // This one still holds a record of the history's time, that one does not.
+    gap.topic.cut(0, first(0, c) - 1);
+    gap.topic.cut(1, first(1, c) + 5);
+    gap.refused("by = \"time\"", &["partition 1", &(first(1, c) + 5).to_string()]);
+}

@@ -1,0 +1,105 @@
+//! Topics: made, filled, cut.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::Command;
+
+use futures::executor::block_on;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+
+use super::{Event, Log, WAIT};
+
+pub struct Topic {
+    pub name: String,
+    admin: AdminClient<DefaultClientContext>,
+    producer: BaseProducer,
+}
+
+impl Topic {
+    pub fn new(brokers: &str, name: &str, partitions: usize) -> Topic {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", brokers);
+        let admin: AdminClient<DefaultClientContext> = config.create().unwrap();
+        let topic = NewTopic::new(name, partitions as i32, TopicReplication::Fixed(1));
+        let made = block_on(admin.create_topics([&topic], &AdminOptions::new())).unwrap();
+        made.into_iter().for_each(|result| drop(result.unwrap()));
+        // In order, once each, whatever happens to the broker meanwhile.
+        config.set("enable.idempotence", "true").set("linger.ms", "1").set("message.timeout.ms", "60000");
+        Topic { name: name.to_owned(), admin, producer: config.create().unwrap() }
+    }
+
+    /// Appends a record, stamped with a time in microseconds.
+    pub fn send(&self, partition: usize, payload: Option<&[u8]>, stamp_us: i64) {
+        let mut record =
+            BaseRecord::<[u8], [u8]>::to(&self.name).partition(partition as i32).timestamp(stamp_us / 1000);
+        record.payload = payload;
+        let mut next = Some(record);
+        while let Some(record) = next.take() {
+            if let Err((error, again)) = self.producer.send(record) {
+                assert_eq!(error.rdkafka_error_code(), Some(rdkafka::types::RDKafkaErrorCode::QueueFull));
+                self.producer.poll(std::time::Duration::from_millis(10));
+                next = Some(again);
+            }
+        }
+    }
+
+    pub fn send_event(&self, partition: usize, event: &Event) {
+        self.send(partition, Some(event.json().as_bytes()), event.arrived);
+    }
+
+    /// Everything that was sent is in the topic.
+    pub fn flush(&self) {
+        self.producer.flush(WAIT).unwrap();
+        assert_eq!(self.producer.in_flight_count(), 0);
+    }
+
+    pub fn fill(&self, log: &Log) {
+        for (partition, events) in log.iter().enumerate() {
+            events.iter().for_each(|event| self.send_event(partition, event));
+        }
+        self.flush();
+    }
+
+    /// Removes the records before an offset.
+    pub fn cut(&self, partition: usize, before: i64) {
+        let mut offsets = TopicPartitionList::new();
+        offsets.add_partition_offset(&self.name, partition as i32, Offset::Offset(before)).unwrap();
+        block_on(self.admin.delete_records(&offsets, &AdminOptions::new())).unwrap();
+    }
+}
+
+/// A service of a test's own, in its directory: `kafka` or `redis`.
+pub struct Service {
+    script: PathBuf,
+    dir: PathBuf,
+    pub address: String,
+}
+
+impl Service {
+    pub fn start(case: &super::Case, which: &str) -> Service {
+        let mut service = Service { script: case.scripts.join(which), dir: case.path(which), address: String::new() };
+        service.address = service.again();
+        service
+    }
+
+    /// Starts it once more: on the same port, with its data.
+    pub fn again(&self) -> String {
+        let out = Command::new(&self.script).arg("start").arg(&self.dir).output().unwrap();
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+        String::from_utf8(out.stdout).unwrap().trim().to_owned()
+    }
+
+    /// `TERM`, `KILL`, or `STOP` and `CONT`, which freeze it and wake it.
+    pub fn stop(&self, signal: &str) {
+        assert!(Command::new(&self.script).arg("stop").arg(&self.dir).arg(signal).status().unwrap().success());
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _ = Command::new(&self.script).arg("stop").arg(&self.dir).arg("KILL").status();
+    }
+}
