@@ -54,7 +54,9 @@ pub fn send(producer: &BaseProducer, topic: &str, partition: i32, payload: &str)
         let record = BaseRecord::<(), str>::to(topic).partition(partition).payload(payload);
         match producer.send(record) {
             Ok(()) => return,
-            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => drop(producer.poll(Duration::from_millis(10))),
+            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => {
+                drop(producer.poll(Duration::from_millis(10)))
+            }
             Err((e, _)) => panic!("producing: {e}"),
         }
     }

@@ -34,7 +34,8 @@ pub struct Changes {
 
 impl Changes {
     pub fn new(schema: SchemaRef, keys: usize) -> Changes {
-        let columns = schema.fields()[keys..schema.fields().len() - 2].iter().map(|f| Column::new(f.data_type())).collect();
+        let columns =
+            schema.fields()[keys..schema.fields().len() - 2].iter().map(|f| Column::new(f.data_type())).collect();
         Changes { schema, keys: vec![], columns, times: vec![], diffs: vec![] }
     }
 

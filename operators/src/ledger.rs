@@ -233,7 +233,8 @@ impl Cursor {
         self.next_bucket = at + 1;
         let first = (self.rows.len() / lanes) as u32;
         let times = rows.chunks_exact(lanes).map(|row| row[0] as i64);
-        let mut order: Vec<_> = (first..).zip(times).map(|(n, ts)| (ts, n)).filter(|(ts, _)| *ts > self.floor).collect();
+        let mut order: Vec<_> =
+            (first..).zip(times).map(|(n, ts)| (ts, n)).filter(|(ts, _)| *ts > self.floor).collect();
         order.sort_unstable();
         if self.order.is_empty() && self.late.is_empty() {
             order.iter_mut().for_each(|(_, n)| *n -= first);

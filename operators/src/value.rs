@@ -45,11 +45,7 @@ impl Datum {
 
 /// -0.0 is taken as 0.0, and all NaNs are one.
 pub fn normal(v: f64) -> f64 {
-    if v.is_nan() {
-        f64::NAN
-    } else {
-        v + 0.0
-    }
+    if v.is_nan() { f64::NAN } else { v + 0.0 }
 }
 
 /// The kind of number, and so of arithmetic, that an input of this type takes part in.

@@ -33,7 +33,9 @@ pub fn write_changelog<'scope>(
             let _ = &_output;
             input.for_each_stamp(|_, batches| {
                 let routed = batches.flat_map(|batch| batch.drain(..));
-                waiting.extend(routed.map(|r| (r.group as usize, r.columns.0)).filter(|(group, _)| groups.contains(group)));
+                waiting.extend(
+                    routed.map(|r| (r.group as usize, r.columns.0)).filter(|(group, _)| groups.contains(group)),
+                );
             });
             let Some(frontier) = frontiers[0].frontier().iter().next().copied() else {
                 capabilities.clear();

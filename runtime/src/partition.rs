@@ -30,7 +30,17 @@ impl Partition {
         let eff = plan.history_eff;
         let clock = eff.map_or(i64::MIN, |eff| eff - 1);
         let lags = VecDeque::new();
-        Partition { plan, eff, confirmed: None, lags, alive_at: now, left_out: false, ended: false, clock, exhausted: false }
+        Partition {
+            plan,
+            eff,
+            confirmed: None,
+            lags,
+            alive_at: now,
+            left_out: false,
+            ended: false,
+            clock,
+            exhausted: false,
+        }
     }
 
     /// Takes a record's arrival, and returns its `eff`.

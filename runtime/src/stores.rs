@@ -26,10 +26,19 @@ use timely::scheduling::SyncActivator;
 use crate::clock::ClockHandle;
 
 enum Task {
-    Write { group: usize, rows: RecordBatch },
+    Write {
+        group: usize,
+        rows: RecordBatch,
+    },
     /// Everything written so far is up to this tick.
-    Flush { tick: i64 },
-    AsOf { groups: Vec<usize>, tick: i64, sweep: bool },
+    Flush {
+        tick: i64,
+    },
+    AsOf {
+        groups: Vec<usize>,
+        tick: i64,
+        sweep: bool,
+    },
 }
 
 /// A worker's side of a store's thread.
@@ -115,7 +124,8 @@ fn serve(store: &mut dyn Store, queue: &Receiver<Task>, shared: &Shared) -> Resu
             next = if count < ROWS_AT_ONCE { queue.try_recv().ok() } else { None };
         }
         for (group, batches) in rows.into_iter().enumerate().filter(|(_, batches)| !batches.is_empty()) {
-            let all = concat_batches(&batches[0].schema(), &batches).map_err(|e| Error::world("joining rows for a store", e))?;
+            let all = concat_batches(&batches[0].schema(), &batches)
+                .map_err(|e| Error::world("joining rows for a store", e))?;
             let newest = all.column(all.num_columns() - 2).as_primitive::<Int64Type>().values().iter().copied().max();
             store.write(group, &all, newest.max(flushed).unwrap_or(i64::MIN))?;
         }

@@ -165,7 +165,8 @@ impl Wide {
                 break;
             }
             let (a, c1) = if subtract { limb.overflowing_sub(other) } else { limb.overflowing_add(other) };
-            let (b, c2) = if subtract { a.overflowing_sub(u64::from(carry)) } else { a.overflowing_add(u64::from(carry)) };
+            let (b, c2) =
+                if subtract { a.overflowing_sub(u64::from(carry)) } else { a.overflowing_add(u64::from(carry)) };
             (*limb, carry) = (b, c1 || c2);
         }
     }
@@ -181,7 +182,8 @@ impl Wide {
         // The lowest bit that the result keeps, in units of 2^-1074.
         let low = length.saturating_sub(53);
         let bit = |i: usize| limbs[i / 64] >> (i % 64) & 1;
-        let mut mantissa = (limbs[low / 64] >> (low % 64)) | if low % 64 == 0 { 0 } else { limbs.get(low / 64 + 1).unwrap_or(&0) << (64 - low % 64) };
+        let mut mantissa = (limbs[low / 64] >> (low % 64))
+            | if low % 64 == 0 { 0 } else { limbs.get(low / 64 + 1).unwrap_or(&0) << (64 - low % 64) };
         mantissa &= (1 << 53) - 1;
         if low > 0 && bit(low - 1) == 1 {
             let sticky = (0..low - 1).any(|i| bit(i) == 1);

@@ -53,7 +53,8 @@ impl Accumulators {
             plan.inputs.iter().map(|t| Kind::of(t).expect("the type of an input was checked")).collect();
         let asked = |adds| layout.tracks.iter().any(|t| t.adds == adds);
         let mut counted = 0usize..;
-        let flags: Vec<_> = (0..kinds.len()).map(|i| asked(Adds::NotNull(i)).then(|| counted.next().unwrap_or(0))).collect();
+        let flags: Vec<_> =
+            (0..kinds.len()).map(|i| asked(Adds::NotNull(i)).then(|| counted.next().unwrap_or(0))).collect();
         let mut lanes = HEAD_LANES + counted.start.saturating_sub(HEAD_FLAGS).div_ceil(64);
         let mut value_lane = |i: usize| {
             let lane = asked(Adds::Value(i)).then_some(lanes)?;
@@ -175,9 +176,7 @@ impl Accumulators {
         for source in &self.layout.sources {
             row.push(match source {
                 Source::Count(inner) => Datum::int(self.total(*inner, key)),
-                Source::Extreme { of, length } => {
-                    self.extremes[*of].best(key, length.map(|l| now.saturating_sub(l)))
-                }
+                Source::Extreme { of, length } => self.extremes[*of].best(key, length.map(|l| now.saturating_sub(l))),
                 Source::Sum { sum, not_null, avg } => match self.total(*not_null, key) {
                     0 => Datum::Null,
                     count => self.sum(*sum, key, avg.then_some(count)).unwrap_or_else(|| {

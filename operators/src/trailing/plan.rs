@@ -111,7 +111,8 @@ impl Layout {
         windows.sort_unstable();
         windows.dedup();
         let mut layout = Layout { windows, tracks: vec![], extremes: vec![], sources: vec![], leaving: vec![] };
-        let longest = if plan.columns.iter().any(|c| c.length.is_none()) { None } else { layout.windows.last().copied() };
+        let longest =
+            if plan.columns.iter().any(|c| c.length.is_none()) { None } else { layout.windows.last().copied() };
         layout.need(Adds::Events, longest);
         for column in &plan.columns {
             match (column.aggregate, column.input) {
@@ -171,9 +172,7 @@ impl Layout {
             Inner { track, rings: window.map_or(self.tracks[track].rings(), inside) }
         };
         match (column.aggregate, column.input) {
-            (Aggregate::Count, input) => {
-                Source::Count(find(input.map_or(Adds::Events, Adds::NotNull)))
-            }
+            (Aggregate::Count, input) => Source::Count(find(input.map_or(Adds::Events, Adds::NotNull))),
             (Aggregate::Sum | Aggregate::Avg, input) => {
                 let input = input.expect("a sum has an input");
                 let (sum, not_null) = (find(Adds::Value(input)), find(Adds::NotNull(input)));
