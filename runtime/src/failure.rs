@@ -38,6 +38,7 @@ impl Failure {
         match self {
             Failure::Job(faults) => faults.to_string(),
             Failure::Usage(message) | Failure::Refused(message) | Failure::Running(message) => message.clone(),
+            Failure::Elsewhere { text, .. } => text.clone(),
         }
     }
 }

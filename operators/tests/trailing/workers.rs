@@ -119,7 +119,7 @@ fn one_worker(worker: &mut Worker, cases: &Arc<Vec<Case>>, asked: &[i64]) -> See
             let due = |(n, e): &(usize, &Event)| n % workers == here && e.visible > after && e.visible <= until;
             let events = case.events.iter().enumerate().filter(due).map(|(_, e)| e);
             for (to, batch) in events::split(case.group.batch(events), workers).unwrap() {
-                input.send(Routed { to, group, columns: Columns(batch) });
+                input.send(Routed { to, group, columns: Columns::from(batch) });
             }
         }
         input.advance_to(until + 1);
