@@ -16,6 +16,27 @@ const FIXED_TOP_EXPONENT: i32 = 51;
 /// 2^-1074 ..= 2^1024, and room for 2^64 additions and a sign.
 const LIMBS: usize = (1074 + 1024 + 64 + 63) / 64 + 1;
 
+/// The sum of a multiset of f64, which starts empty.
+///
+/// ```
+/// use headwater_operators::aggregate::float_sum::FloatSum;
+///
+/// let mut sum = FloatSum::default();
+/// for x in [0.1, 1e308, 1e308, f64::NAN] {
+///     sum.add(x, false);
+/// }
+/// assert!(sum.value().is_nan());
+/// sum.add(f64::NAN, true); // the NaN grows old
+/// assert_eq!(sum.value(), f64::INFINITY);
+/// sum.add(1e308, true);
+/// sum.add(1e308, true);
+/// assert_eq!(sum.value(), 0.1);
+///
+/// let mut other = FloatSum::default();
+/// other.add(0.2, false);
+/// sum.merge(&other);
+/// assert_eq!(sum.value(), 0.30000000000000004); // 0.1 + 0.2, rounded once
+/// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct FloatSum {
     fixed: i128,
@@ -32,7 +53,7 @@ struct Wide {
 }
 
 impl FloatSum {
-    /// Adds `x`, or takes it away.
+    /// Adds `x`, or takes away one that was added. Any f64 will do: what is no number is counted, not added.
     #[inline]
     pub fn add(&mut self, x: f64, take_away: bool) {
         match fixed(x) {
@@ -85,7 +106,8 @@ impl FloatSum {
         }
     }
 
-    /// The sum, rounded once, to nearest even. Past the range of f64 an infinity.
+    /// The sum, rounded once, to nearest even: 0.0 when empty, an infinity past the range of f64, never -0.0. While a NaN is
+    /// inside, or infinities of both signs, the one NaN; with infinities of one sign, that infinity.
     pub fn value(&self) -> f64 {
         let Some(wide) = &self.wide else { return normal(round_fixed(self.fixed)) };
         match (wide.nans, wide.infinities) {

@@ -13,6 +13,7 @@ const HEAD_LANES: usize = 2;
 /// Null flags that fit beside the key.
 const HEAD_FLAGS: usize = 32;
 
+/// The accumulators of all keys, which are told apart by number.
 pub struct Accumulators {
     pub layout: Layout,
     kinds: Vec<Kind>,
@@ -40,6 +41,7 @@ pub struct Inputs {
 }
 
 impl Inputs {
+    /// `first_column`: where the inputs begin.
     pub fn open(batch: &RecordBatch, first_column: usize) -> Inputs {
         let arrays = batch.columns()[first_column..].to_vec();
         Inputs { values: arrays.iter().map(Values::open).collect(), arrays }
@@ -47,6 +49,8 @@ impl Inputs {
 }
 
 impl Accumulators {
+    /// # Panics
+    /// On an input of a type that no input can have: `check` has refused it.
     pub fn new(plan: &Plan) -> Accumulators {
         let layout = Layout::of(plan);
         let kinds: Vec<Kind> =
@@ -72,6 +76,7 @@ impl Accumulators {
         self.lanes
     }
 
+    /// Makes room for so many keys.
     pub fn grow(&mut self, keys: usize) {
         self.keys = keys;
         for (cells, track) in self.cells.iter_mut().zip(&self.layout.tracks) {
@@ -290,6 +295,9 @@ impl Cells {
 }
 
 /// The types of a row's columns.
+///
+/// # Panics
+/// On an aggregate of a type that it does not take: `check` has refused it.
 pub fn result_types(plan: &Plan) -> Vec<DataType> {
     let result = |c: &super::ColumnPlan| c.aggregate.result(c.input.map(|i| &plan.inputs[i]));
     plan.columns.iter().map(|c| result(c).expect("the type of an aggregate was checked")).collect()
