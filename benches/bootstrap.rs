@@ -40,7 +40,7 @@ fn main() {
             job: job.clone(),
             until_end: true,
             fresh: true,
-            cluster: cluster::Options { workers: 2, processes: 1, process: 0, hosts: None },
+            cluster: cluster::Options::alone(2),
         };
         let status = run::run(&options, Arc::new(AtomicBool::new(false)), |_| {
             planned = start.elapsed();

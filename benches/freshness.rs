@@ -51,7 +51,7 @@ fn main() {
         job: support::write_job(dir.path(), &text),
         until_end: false,
         fresh: true,
-        cluster: cluster::Options { workers: 1, processes: 1, process: 0, hosts: None },
+        cluster: cluster::Options::alone(1),
     };
     let status = run::run(&options, stop.clone(), |watching: Watching| {
         let (stop, sent, readable) = (stop.clone(), sent.clone(), readable.clone());

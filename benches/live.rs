@@ -65,7 +65,7 @@ fn run(brokers: &str, topic: &str, sinks: &str, events: usize) {
         job,
         until_end: true,
         fresh: true,
-        cluster: cluster::Options { workers: 2, processes: 1, process: 0, hosts: None },
+        cluster: cluster::Options::alone(2),
     };
     let status = run::run(&options, Arc::new(AtomicBool::new(false)), |_| Ok(())).unwrap();
     assert_eq!(status.groups[0].events, events as u64);

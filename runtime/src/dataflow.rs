@@ -37,6 +37,9 @@ use crate::segments::SegmentFiles;
 use crate::status::{Board, GroupStatus, ProcessStatus};
 use crate::stores::{Marking, StoreHandle, mark_as_of, store_rows};
 
+/// Opens the store of a sink for a worker.
+pub type OpenStore = Box<dyn Fn(usize) -> Result<Box<dyn Store>, Failure> + Send + Sync>;
+
 /// What every worker of a process is given.
 pub struct Shared {
     pub opened: Arc<Opened>,
@@ -47,8 +50,7 @@ pub struct Shared {
     pub stop: Arc<AtomicBool>,
     /// Worker 0 leaves here what the processes say of themselves.
     pub on_status: Arc<dyn Fn(usize, ProcessStatus) + Send + Sync>,
-    /// Opens the store of a sink for a worker.
-    pub open_store: Box<dyn Fn(usize) -> Result<Box<dyn Store>, Failure> + Send + Sync>,
+    pub open_store: OpenStore,
     pub failed: Sender<Failure>,
     pub local_workers: usize,
 }

@@ -211,11 +211,11 @@ fn compile(group: &Group, schema: &SchemaRef, faults: &mut Faults) -> Option<Com
             length: column.length_us,
         });
     }
-    if let (Some(text), Some(filter)) = (&group.filter, &filter) {
-        if *filter.data_type() != DataType::Boolean {
-            faults.error(text.at, format!("`where` must be true or false, this is a {}", filter.data_type()));
-            fine = false;
-        }
+    if let (Some(text), Some(filter)) = (&group.filter, &filter)
+        && *filter.data_type() != DataType::Boolean
+    {
+        faults.error(text.at, format!("`where` must be true or false, this is a {}", filter.data_type()));
+        fine = false;
     }
     let mut results = vec![];
     for (column, plan) in group.columns.iter().zip(&columns) {

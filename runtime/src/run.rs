@@ -88,7 +88,7 @@ pub fn run<W>(
     let mut cluster = Cluster::connect(&options.cluster, &job, options.flags(), &stop)?;
     let (opened, plan) = cluster.agree(
         |job| plan_start(job, mode, options.fresh),
-        |job, plan| Ok(opened::open(job, Some(&plan.sources))?),
+        |job, plan| opened::open(job, Some(&plan.sources)),
         job,
     )?;
     let (opened, plan) = (Arc::new(opened), Arc::new(plan));

@@ -61,8 +61,10 @@ struct Shared {
 impl Shared {
     fn wake(&self) {
         let wake = self.wake.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        // A worker that has gone needs no waking.
-        wake.iter().for_each(|activator| drop(activator.activate()));
+        for activator in wake.iter() {
+            // A worker that has gone needs no waking.
+            let _ = activator.activate();
+        }
     }
 }
 
@@ -151,7 +153,7 @@ fn mark(store: &mut dyn Store, marks: &[(Vec<usize>, i64, bool)]) -> Result<(), 
     }
     let mut newest: std::collections::BTreeMap<usize, i64> = std::collections::BTreeMap::new();
     for (groups, tick, _) in marks {
-        groups.iter().for_each(|g| drop(newest.insert(*g, *tick)));
+        newest.extend(groups.iter().map(|g| (*g, *tick)));
     }
     newest.into_iter().try_for_each(|(group, tick)| store.set_as_of(group, tick))
 }

@@ -14,7 +14,7 @@ const FIXED_EXPONENT: i32 = -70;
 /// Values from 2^52 on are for `wide`.
 const FIXED_TOP_EXPONENT: i32 = 51;
 /// 2^-1074 ..= 2^1024, and room for 2^64 additions and a sign.
-const LIMBS: usize = (1074 + 1024 + 64 + 63) / 64 + 1;
+const LIMBS: usize = (1074usize + 1024 + 64).div_ceil(64) + 1;
 
 /// The sum of a multiset of f64, which starts empty.
 ///
@@ -205,7 +205,7 @@ impl Wide {
         let low = length.saturating_sub(53);
         let bit = |i: usize| limbs[i / 64] >> (i % 64) & 1;
         let mut mantissa = (limbs[low / 64] >> (low % 64))
-            | if low % 64 == 0 { 0 } else { limbs.get(low / 64 + 1).unwrap_or(&0) << (64 - low % 64) };
+            | if low.is_multiple_of(64) { 0 } else { limbs.get(low / 64 + 1).unwrap_or(&0) << (64 - low % 64) };
         mantissa &= (1 << 53) - 1;
         if low > 0 && bit(low - 1) == 1 {
             let sticky = (0..low - 1).any(|i| bit(i) == 1);
