@@ -30,7 +30,8 @@ fn main() {
     let topic = kafka::topic(&brokers, "freshness");
     let stop = Arc::new(AtomicBool::new(false));
     let sent: Arc<Mutex<HashMap<String, Instant>>> = Arc::default();
-    let (relayed, readable): (Arc<Mutex<Vec<Duration>>>, Arc<Mutex<Vec<Duration>>>) = Default::default();
+    let relayed: Arc<Mutex<Vec<Duration>>> = Arc::default();
+    let readable: Arc<Mutex<Vec<Duration>>> = Arc::default();
     let relay = std::thread::spawn({
         let (brokers, topic, stop, sent, relayed) =
             (brokers.clone(), topic.clone(), stop.clone(), sent.clone(), relayed.clone());
