@@ -27,7 +27,9 @@ const LOOK_AGAIN: Duration = Duration::from_millis(1);
 /// What the operator shows of itself while it runs.
 #[derive(Default)]
 pub struct Watch {
+    /// By group, of this worker.
     pub counters: Vec<Counters>,
+    /// What ended the operator: its frontiers stand from then on.
     pub fault: Option<SegmentError>,
     /// Whether whatever takes the rows has enough of them for now: then ticks wait.
     pub hold: Option<Box<dyn Fn() -> bool>>,
@@ -37,15 +39,19 @@ pub struct Watch {
     pub image_from: Option<i64>,
 }
 
+/// The operator's outputs. A frontier of `f` says that the ticks before `f` are finished.
 pub struct Outputs<'scope> {
     /// Every change at every tick, for changelogs, addressed to worker 0.
     pub changes: Stream<'scope, i64, Vec<Routed>>,
     /// Newest rows for stores, left where they are.
     pub rows: Stream<'scope, i64, Vec<Routed>>,
+    /// Wakes the operator, for whoever lets go of `hold`.
     pub activator: Activator,
 }
 
-/// `states`: by group.
+/// Events go to the worker that they are addressed to (see `events::split`); an event travels at a time no later than its
+/// `_visible`. `states`: of this worker, by group. Keep the input open until the outputs have passed the last tick: when its
+/// frontier is empty, what is not finished is left.
 pub fn windows<'scope>(
     events: Stream<'scope, i64, Vec<Routed>>,
     mut states: Vec<State>,

@@ -106,7 +106,8 @@ impl Clock {
             return Announcement { t: self.end(&known), last: true, stalled, ..before.clone() };
         }
         let s = self.rules.s.iter().flatten().min();
-        let t = reading.filter(|c| *c != i64::MAX).map(|c| c.div_euclid(self.rules.tick).saturating_mul(self.rules.tick));
+        let t =
+            reading.filter(|c| *c != i64::MAX).map(|c| c.div_euclid(self.rules.tick).saturating_mul(self.rules.tick));
         let t = t.filter(|t| s.is_some_and(|s| t >= s)).max(before.t);
         Announcement { t, last: false, stalled, ..before.clone() }
     }
@@ -206,7 +207,12 @@ pub fn build(
         let latest = announced.clone();
         announcements
             .unary(Exchange::new(|(to, _): &(u64, Announcement)| *to), "hear", move |_, _| {
-                move |input, output: &mut timely::dataflow::operators::generic::OutputBuilderSession<'_, u64, timely::container::CapacityContainerBuilder<Vec<()>>>| {
+                move |input,
+                      output: &mut timely::dataflow::operators::generic::OutputBuilderSession<
+                    '_,
+                    u64,
+                    timely::container::CapacityContainerBuilder<Vec<()>>,
+                >| {
                     let _ = &output;
                     input.for_each_stamp(|_, batches| {
                         for (_, announcement) in batches.flat_map(|batch| batch.drain(..)) {

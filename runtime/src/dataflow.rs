@@ -37,6 +37,9 @@ use crate::segments::SegmentFiles;
 use crate::status::{Board, GroupStatus, ProcessStatus};
 use crate::stores::{Marking, StoreHandle, mark_as_of, store_rows};
 
+/// Opens the store of a sink for a worker.
+pub type OpenStore = Box<dyn Fn(usize) -> Result<Box<dyn Store>, Failure> + Send + Sync>;
+
 /// What every worker of a process is given.
 pub struct Shared {
     pub opened: Arc<Opened>,
@@ -47,8 +50,7 @@ pub struct Shared {
     pub stop: Arc<AtomicBool>,
     /// Worker 0 leaves here what the processes say of themselves.
     pub on_status: Arc<dyn Fn(usize, ProcessStatus) + Send + Sync>,
-    /// Opens the store of a sink for a worker.
-    pub open_store: Box<dyn Fn(usize) -> Result<Box<dyn Store>, Failure> + Send + Sync>,
+    pub open_store: OpenStore,
     pub failed: Sender<Failure>,
     pub local_workers: usize,
 }
@@ -80,7 +82,11 @@ fn try_work(worker: &mut Worker, shared: &Shared) -> Result<(), Failure> {
     let clock = clock(worker, shared, to_wake.clone(), watch.clone(), handles.clone());
     let losses = clock.clone();
     let readers = readers(shared, index, peers)?;
-    let done = build(worker, shared, Built { handles: &handles, faults: &faults, watch: &watch, states, clock, readers, to_wake })?;
+    let done = build(
+        worker,
+        shared,
+        Built { handles: &handles, faults: &faults, watch: &watch, states, clock, readers, to_wake },
+    )?;
     let local = index % shared.local_workers;
     while done.with_frontier(|f| !f.is_empty()) {
         worker.step_or_park(Some(Duration::from_millis(5)));
@@ -153,7 +159,8 @@ fn states(shared: &Shared, index: usize) -> Result<Vec<State>, Failure> {
         let dir = job.state.local.join("ledger").join(format!("worker-{index}")).join(&group.name);
         let segments = SegmentFiles::create(&dir)
             .map_err(|e| Failure::Running(format!("creating the ledger's directory {}: {e}", dir.display())))?;
-        let codec = KeyCodec::new(&open.key_types).map_err(|e| Failure::Running(format!("keys of {}: {e}", group.name)))?;
+        let codec =
+            KeyCodec::new(&open.key_types).map_err(|e| Failure::Running(format!("keys of {}: {e}", group.name)))?;
         let resident = LEDGER_BYTES_MAX / job.groups.len();
         states.push(State::new(&plan, codec, open.shape.schema.clone(), outputs, Box::new(segments), resident));
     }
@@ -266,7 +273,8 @@ fn build(worker: &mut Worker, shared: &Shared, built: Built) -> Result<ProbeHand
                     let embedded = matches!(to, SinkTo::Embedded);
                     let handle = built.handles[i].clone();
                     let marker = handle.clone().filter(|_| index == 0);
-                    let owner = move |routed: &headwater_operators::exchange::Routed| if embedded { 0 } else { routed.to };
+                    let owner =
+                        move |routed: &headwater_operators::exchange::Routed| if embedded { 0 } else { routed.to };
                     let acknowledged = store_rows(rows.clone(), handle, groups.clone(), owner);
                     ends.push(mark_as_of(acknowledged, marker, marking(shared, &groups, clock.clone())));
                 }

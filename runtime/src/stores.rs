@@ -28,10 +28,19 @@ use timely::scheduling::SyncActivator;
 use crate::clock::ClockHandle;
 
 enum Task {
-    Write { group: usize, rows: RecordBatch },
+    Write {
+        group: usize,
+        rows: RecordBatch,
+    },
     /// Everything written so far is up to this tick.
-    Flush { tick: i64 },
-    AsOf { groups: Vec<usize>, tick: i64, sweep: bool },
+    Flush {
+        tick: i64,
+    },
+    AsOf {
+        groups: Vec<usize>,
+        tick: i64,
+        sweep: bool,
+    },
     BeginImage,
 }
 
@@ -57,8 +66,10 @@ struct Shared {
 impl Shared {
     fn wake(&self) {
         let wake = self.wake.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        // A worker that has gone needs no waking.
-        wake.iter().for_each(|activator| _ = activator.activate());
+        for activator in wake.iter() {
+            // A worker that has gone needs no waking.
+            let _ = activator.activate();
+        }
     }
 }
 
@@ -134,7 +145,8 @@ fn serve(store: &mut dyn Store, queue: &Receiver<Task>, shared: &Shared, replace
             next = if count < ROWS_AT_ONCE && !image { queue.try_recv().ok() } else { None };
         }
         for (group, batches) in rows.into_iter().enumerate().filter(|(_, batches)| !batches.is_empty()) {
-            let all = concat_batches(&batches[0].schema(), &batches).map_err(|e| Error::world("joining rows for a store", e))?;
+            let all = concat_batches(&batches[0].schema(), &batches)
+                .map_err(|e| Error::world("joining rows for a store", e))?;
             let newest = all.column(all.num_columns() - 2).as_primitive::<Int64Type>().values().iter().copied().max();
             store.write(group, &all, newest.max(flushed).unwrap_or(i64::MIN))?;
         }
@@ -170,7 +182,7 @@ fn mark(store: &mut dyn Store, marks: &[(Vec<usize>, i64, bool)]) -> Result<(), 
     }
     let mut newest: std::collections::BTreeMap<usize, i64> = std::collections::BTreeMap::new();
     for (groups, tick, _) in marks {
-        groups.iter().for_each(|g| _ = newest.insert(*g, *tick));
+        newest.extend(groups.iter().map(|g| (*g, *tick)));
     }
     newest.into_iter().try_for_each(|(group, tick)| store.set_as_of(group, tick))
 }
