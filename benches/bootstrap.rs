@@ -36,12 +36,7 @@ fn main() {
         floors.push(floor);
         let start = Instant::now();
         let mut planned = start.elapsed();
-        let options = Options {
-            job: job.clone(),
-            until_end: true,
-            fresh: true,
-            cluster: cluster::Options { workers: 2, processes: 1, process: 0, hosts: None },
-        };
+        let options = Options { job: job.clone(), until_end: true, fresh: true, cluster: cluster::Options::alone(2) };
         let status = run::run(&options, Arc::new(AtomicBool::new(false)), |_| {
             planned = start.elapsed();
             Ok(())

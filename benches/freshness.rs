@@ -30,9 +30,11 @@ fn main() {
     let topic = kafka::topic(&brokers, "freshness");
     let stop = Arc::new(AtomicBool::new(false));
     let sent: Arc<Mutex<HashMap<String, Instant>>> = Arc::default();
-    let (relayed, readable): (Arc<Mutex<Vec<Duration>>>, Arc<Mutex<Vec<Duration>>>) = Default::default();
+    let relayed: Arc<Mutex<Vec<Duration>>> = Arc::default();
+    let readable: Arc<Mutex<Vec<Duration>>> = Arc::default();
     let relay = std::thread::spawn({
-        let (brokers, topic, stop, sent, relayed) = (brokers.clone(), topic.clone(), stop.clone(), sent.clone(), relayed.clone());
+        let (brokers, topic, stop, sent, relayed) =
+            (brokers.clone(), topic.clone(), stop.clone(), sent.clone(), relayed.clone());
         move || relay(&brokers, &topic, &stop, &sent, &relayed)
     });
     let produce = std::thread::spawn({
@@ -50,7 +52,7 @@ fn main() {
         job: support::write_job(dir.path(), &text),
         until_end: false,
         fresh: true,
-        cluster: cluster::Options { workers: 1, processes: 1, process: 0, hosts: None },
+        cluster: cluster::Options::alone(1),
     };
     let status = run::run(&options, stop.clone(), |watching: Watching| {
         let (stop, sent, readable) = (stop.clone(), sent.clone(), readable.clone());
@@ -68,7 +70,10 @@ fn main() {
 fn percentiles(name: &str, all: &Mutex<Vec<Duration>>) {
     let mut all = all.lock().unwrap().clone();
     all.sort();
-    let at = |p: f64| all.get(((all.len() as f64 * p) as usize).min(all.len().saturating_sub(1))).map_or(f64::NAN, |d| d.as_secs_f64() * 1e3);
+    let at = |p: f64| {
+        all.get(((all.len() as f64 * p) as usize).min(all.len().saturating_sub(1)))
+            .map_or(f64::NAN, |d| d.as_secs_f64() * 1e3)
+    };
     println!("{name:<44} p50 {:>7.2} ms   p99 {:>7.2} ms   ({} probes)", at(0.5), at(0.99), all.len());
 }
 
@@ -82,14 +87,24 @@ fn produce(brokers: &str, topic: &str, stop: &AtomicBool, sent: &Mutex<HashMap<S
         let due = (start.elapsed().as_secs_f64() * EVENTS_PER_SECOND as f64) as usize;
         while events < due {
             let card = format!("card-{:06}", support::card(&mut rng, 20_000));
-            kafka::send(&producer, topic, events as i32 % kafka::PARTITIONS, &kafka::payment(kafka::now_us(), &card, 9.99));
+            kafka::send(
+                &producer,
+                topic,
+                events as i32 % kafka::PARTITIONS,
+                &kafka::payment(kafka::now_us(), &card, 9.99),
+            );
             events += 1;
             if events % (EVENTS_PER_SECOND / 200) == 0 {
                 let card = format!("probe-{probes}");
                 if start.elapsed() > Duration::from_secs(WARM_SECONDS) {
                     sent.lock().unwrap().insert(card.clone(), Instant::now());
                 }
-                kafka::send(&producer, topic, rng.random_range(0..kafka::PARTITIONS), &kafka::payment(kafka::now_us(), &card, 1.0));
+                kafka::send(
+                    &producer,
+                    topic,
+                    rng.random_range(0..kafka::PARTITIONS),
+                    &kafka::payment(kafka::now_us(), &card, 1.0),
+                );
                 probes += 1;
             }
         }
@@ -100,8 +115,15 @@ fn produce(brokers: &str, topic: &str, stop: &AtomicBool, sent: &Mutex<HashMap<S
     stop.store(true, Ordering::Relaxed);
 }
 
-fn relay(brokers: &str, topic: &str, stop: &AtomicBool, sent: &Mutex<HashMap<String, Instant>>, seen: &Mutex<Vec<Duration>>) {
-    let consumer: BaseConsumer = kafka::client(brokers).set("group.id", "relay").set("fetch.wait.max.ms", "10").create().unwrap();
+fn relay(
+    brokers: &str,
+    topic: &str,
+    stop: &AtomicBool,
+    sent: &Mutex<HashMap<String, Instant>>,
+    seen: &Mutex<Vec<Duration>>,
+) {
+    let consumer: BaseConsumer =
+        kafka::client(brokers).set("group.id", "relay").set("fetch.wait.max.ms", "10").create().unwrap();
     let mut partitions = TopicPartitionList::new();
     for p in 0..kafka::PARTITIONS {
         partitions.add_partition_offset(topic, p, Offset::Beginning).unwrap();
@@ -119,12 +141,22 @@ fn relay(brokers: &str, topic: &str, stop: &AtomicBool, sent: &Mutex<HashMap<Str
 }
 
 /// Looks for the rows of the probes until each is there.
-fn look(watching: Watching, stop: &AtomicBool, sent: &Mutex<HashMap<String, Instant>>, readable: &Mutex<Vec<Duration>>) {
+fn look(
+    watching: Watching,
+    stop: &AtomicBool,
+    sent: &Mutex<HashMap<String, Instant>>,
+    readable: &Mutex<Vec<Duration>>,
+) {
     let mut store = watching.embedded.iter().flatten().next().unwrap().clone();
     let mut found: HashMap<String, ()> = HashMap::new();
     while !stop.load(Ordering::Relaxed) {
-        let waiting: Vec<(String, Instant)> =
-            sent.lock().unwrap().iter().filter(|(card, _)| !found.contains_key(*card)).map(|(c, t)| (c.clone(), *t)).collect();
+        let waiting: Vec<(String, Instant)> = sent
+            .lock()
+            .unwrap()
+            .iter()
+            .filter(|(card, _)| !found.contains_key(*card))
+            .map(|(c, t)| (c.clone(), *t))
+            .collect();
         for (card, at) in waiting {
             if !store.get(0, &format!(r#"{{"card_id":"{card}"}}"#), None).unwrap().is_empty() {
                 readable.lock().unwrap().push(at.elapsed());

@@ -34,7 +34,12 @@ fn main() {
         embedded.push(support::timed(|| run(&brokers, &topic, "", events)).1);
         if let Some(url) = &redis {
             write.push(support::timed(|| bare(&brokers, &topic, events, Some(url))).1);
-            stored.push(support::timed(|| run(&brokers, &topic, &format!("[sinks.online]\ntype = \"redis\"\nurl = \"{url}\"\n"), events)).1);
+            stored.push(
+                support::timed(|| {
+                    run(&brokers, &topic, &format!("[sinks.online]\ntype = \"redis\"\nurl = \"{url}\"\n"), events)
+                })
+                .1,
+            );
         }
     }
     let floor = support::median(decode);
@@ -56,12 +61,7 @@ fn run(brokers: &str, topic: &str, sinks: &str, events: usize) {
         support::FEATURES
     );
     let job = support::write_job(dir.path(), &text);
-    let options = Options {
-        job,
-        until_end: true,
-        fresh: true,
-        cluster: cluster::Options { workers: 2, processes: 1, process: 0, hosts: None },
-    };
+    let options = Options { job, until_end: true, fresh: true, cluster: cluster::Options::alone(2) };
     let status = run::run(&options, Arc::new(AtomicBool::new(false)), |_| Ok(())).unwrap();
     assert_eq!(status.groups[0].events, events as u64);
 }
@@ -84,8 +84,12 @@ fn bare(brokers: &str, topic: &str, events: usize, redis: Option<&str>) {
 }
 
 fn bare_half(brokers: &str, topic: &str, half: i32, redis: Option<&str>) -> usize {
-    let consumer: BaseConsumer =
-        kafka::client(brokers).set("group.id", "bench").set("enable.partition.eof", "true").set("fetch.queue.backoff.ms", "5").create().unwrap();
+    let consumer: BaseConsumer = kafka::client(brokers)
+        .set("group.id", "bench")
+        .set("enable.partition.eof", "true")
+        .set("fetch.queue.backoff.ms", "5")
+        .create()
+        .unwrap();
     let mut partitions = TopicPartitionList::new();
     for p in (0..kafka::PARTITIONS).filter(|p| p % 2 == half) {
         partitions.add_partition_offset(topic, p, Offset::Beginning).unwrap();

@@ -1,4 +1,5 @@
 //! A topic of payments on the broker that `HEADWATER_TEST_KAFKA` names.
+#![allow(dead_code)]
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -54,7 +55,9 @@ pub fn send(producer: &BaseProducer, topic: &str, partition: i32, payload: &str)
         let record = BaseRecord::<(), str>::to(topic).partition(partition).payload(payload);
         match producer.send(record) {
             Ok(()) => return,
-            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => drop(producer.poll(Duration::from_millis(10))),
+            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => {
+                producer.poll(Duration::from_millis(10));
+            }
             Err((e, _)) => panic!("producing: {e}"),
         }
     }

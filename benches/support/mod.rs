@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use arrow::array::{ArrayRef, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow::array::{
+    ArrayRef, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
@@ -29,20 +31,41 @@ pub fn card(rng: &mut StdRng, cards: u32) -> u32 {
 pub fn history(dir: &Path, rows: usize, cards: u32) {
     std::fs::create_dir_all(dir).unwrap();
     let mut rng = StdRng::seed_from_u64(42);
-    let properties = WriterProperties::builder().set_compression(Compression::SNAPPY).set_max_row_group_row_count(Some(250_000)).build();
+    let properties = WriterProperties::builder()
+        .set_compression(Compression::SNAPPY)
+        .set_max_row_group_row_count(Some(250_000))
+        .build();
     for (file, first) in (0..rows).step_by(1_000_000).enumerate() {
         let many = (rows - first).min(1_000_000);
-        let time = |i: usize| END_US - 29 * DAY_US + ((first + i) as i128 * i128::from(29 * DAY_US) / rows as i128) as i64;
+        let time =
+            |i: usize| END_US - 29 * DAY_US + ((first + i) as i128 * i128::from(29 * DAY_US) / rows as i128) as i64;
         let columns: Vec<(&str, ArrayRef)> = vec![
             ("ts", Arc::new(TimestampMicrosecondArray::from_iter_values((0..many).map(time)).with_timezone("UTC"))),
-            ("card_id", Arc::new(StringArray::from_iter_values((0..many).map(|_| format!("card-{:06}", card(&mut rng, cards)))))),
-            ("amount", Arc::new(Float64Array::from_iter_values((0..many).map(|_| f64::from(rng.random_range(1..50_000)) / 100.0)))),
-            ("kafka_partition", Arc::new(Int32Array::from_iter_values((0..many).map(|i| (i as i64 % PARTITIONS) as i32)))),
-            ("kafka_offset", Arc::new(Int64Array::from_iter_values((0..many).map(|i| (first + i) as i64 / PARTITIONS)))),
+            (
+                "card_id",
+                Arc::new(StringArray::from_iter_values(
+                    (0..many).map(|_| format!("card-{:06}", card(&mut rng, cards))),
+                )),
+            ),
+            (
+                "amount",
+                Arc::new(Float64Array::from_iter_values(
+                    (0..many).map(|_| f64::from(rng.random_range(1..50_000)) / 100.0),
+                )),
+            ),
+            (
+                "kafka_partition",
+                Arc::new(Int32Array::from_iter_values((0..many).map(|i| (i as i64 % PARTITIONS) as i32))),
+            ),
+            (
+                "kafka_offset",
+                Arc::new(Int64Array::from_iter_values((0..many).map(|i| (first + i) as i64 / PARTITIONS))),
+            ),
         ];
         let batch = RecordBatch::try_from_iter(columns).unwrap();
         let path = dir.join(format!("part-{file:03}.parquet"));
-        let mut writer = ArrowWriter::try_new(File::create(path).unwrap(), batch.schema(), Some(properties.clone())).unwrap();
+        let mut writer =
+            ArrowWriter::try_new(File::create(path).unwrap(), batch.schema(), Some(properties.clone())).unwrap();
         writer.write(&batch).unwrap();
         writer.close().unwrap();
     }
@@ -79,7 +102,8 @@ pub fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
 
 pub fn line(name: &str, count: usize, took: Duration, floor: Option<Duration>) {
     let rate = count as f64 / took.as_secs_f64();
-    let ratio = floor.map_or_else(String::new, |f| format!("   {:.2} x its floor", took.as_secs_f64() / f.as_secs_f64()));
+    let ratio =
+        floor.map_or_else(String::new, |f| format!("   {:.2} x its floor", took.as_secs_f64() / f.as_secs_f64()));
     println!("{name:<44} {:>8.3} s {:>12.0} /s{ratio}", took.as_secs_f64(), rate);
 }
 
@@ -88,5 +112,8 @@ pub fn rounds() -> usize {
 }
 
 pub fn scale(full: usize) -> usize {
-    std::env::var("HEADWATER_BENCH_SCALE").ok().and_then(|n| n.parse::<f64>().ok()).map_or(full, |s| (full as f64 * s) as usize)
+    std::env::var("HEADWATER_BENCH_SCALE")
+        .ok()
+        .and_then(|n| n.parse::<f64>().ok())
+        .map_or(full, |s| (full as f64 * s) as usize)
 }

@@ -140,7 +140,8 @@ fn tells_bounds_and_offsets_by_time() {
 
 #[test]
 fn tells_the_settings() {
-    let cases: [(&[(&str, &str)], bool, Option<i64>); 5] = [
+    type Case<'a> = (&'a [(&'a str, &'a str)], bool, Option<i64>);
+    let cases: [Case; 5] = [
         (&[("retention.ms", "3600000")], false, Some(3_600_000_000)),
         (&[("retention.ms", "-1")], false, None),
         (&[("retention.ms", "3600000"), ("cleanup.policy", "compact")], false, None),

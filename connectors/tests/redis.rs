@@ -274,8 +274,8 @@ fn a_sweep_leaves_the_image_of_all_workers_and_nothing_else() {
     let groups = [group("cards", false, None), group("gone", false, None)];
     let mut before = open(&url, job, &groups);
     before.begin_image(false).unwrap();
-    for group in 0..2 {
-        before.write(group, &batch(&groups[group], &[("a", 0, Some(1), 10, 1), ("b", 0, Some(1), 10, 1)]), 10).unwrap();
+    for (group, of) in groups.iter().enumerate() {
+        before.write(group, &batch(of, &[("a", 0, Some(1), 10, 1), ("b", 0, Some(1), 10, 1)]), 10).unwrap();
         before.set_as_of(group, 10).unwrap();
     }
     let _: () = admin(&url).hset(format!("{job}:cards:a:7"), "old_column", 1).unwrap();

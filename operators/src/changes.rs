@@ -9,7 +9,8 @@ use crate::key_codec::KeyCodec;
 use crate::keys::Interner;
 use crate::value::{Column, Datum};
 
-/// The schema of a group's changes.
+/// The schema of a group's changes. `_time` is the tick, in microseconds; `_diff` is -1 for a row that goes, 1 for one that
+/// comes. `_start` and `_end` are there where `windowed`.
 pub fn schema(keys: &[(String, DataType)], windowed: bool, columns: &[(String, DataType)]) -> SchemaRef {
     let field = |(name, data_type): &(String, DataType)| Field::new(name, data_type.clone(), true);
     let mut fields: Vec<Field> = keys.iter().map(field).collect();
@@ -33,11 +34,14 @@ pub struct Changes {
 }
 
 impl Changes {
+    /// `keys`: how many columns of the schema are the key's.
     pub fn new(schema: SchemaRef, keys: usize) -> Changes {
-        let columns = schema.fields()[keys..schema.fields().len() - 2].iter().map(|f| Column::new(f.data_type())).collect();
+        let columns =
+            schema.fields()[keys..schema.fields().len() - 2].iter().map(|f| Column::new(f.data_type())).collect();
         Changes { schema, keys: vec![], columns, times: vec![], diffs: vec![] }
     }
 
+    /// `row`: a datum for each column between the keys and `_time`; `time`: the tick.
     pub fn push(&mut self, key: u32, row: &[Datum], time: i64, diff: i8) {
         self.keys.push(key);
         self.columns.iter_mut().zip(row).for_each(|(column, datum)| column.push(datum));
@@ -45,15 +49,20 @@ impl Changes {
         self.diffs.push(diff);
     }
 
+    /// How many changes there are to take.
     pub fn len(&self) -> usize {
         self.keys.len()
     }
 
+    /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty()
     }
 
-    /// The changes so far, of which there are some.
+    /// The changes since the last call, in the order they were pushed.
+    ///
+    /// # Panics
+    /// On a key that is not of this interner and codec, and on a row that is not of the schema.
     pub fn take(&mut self, codec: &KeyCodec, interner: &Interner) -> RecordBatch {
         let keys = codec.decode(self.keys.iter().map(|n| interner.key(*n))).expect("keys that were encoded here");
         let mut columns: Vec<ArrayRef> = keys;

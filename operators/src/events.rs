@@ -16,11 +16,13 @@ use arrow::error::ArrowError;
 
 use crate::keys;
 
+/// Places of the columns; the inputs are from `INPUTS` on.
 pub const KEY: usize = 0;
 pub const TS: usize = 1;
 pub const VISIBLE: usize = 2;
 pub const INPUTS: usize = 3;
 
+/// The schema of events whose inputs have these types.
 pub fn schema(inputs: &[DataType]) -> SchemaRef {
     let mut fields = vec![
         Field::new("_key", DataType::Binary, false),
@@ -31,6 +33,10 @@ pub fn schema(inputs: &[DataType]) -> SchemaRef {
     Arc::new(Schema::new(fields))
 }
 
+/// Puts events together: keys from `KeyCodec::encode`, times in microseconds, inputs in the plan's order.
+///
+/// # Errors
+/// Columns of unequal lengths, or inputs of other types than the schema's.
 pub fn batch(
     schema: &SchemaRef,
     keys: BinaryArray,
@@ -44,6 +50,12 @@ pub fn batch(
 }
 
 /// Parts a batch by the workers that own its keys: (worker, events), without those that have none.
+///
+/// # Errors
+/// None that a batch of `schema` gives.
+///
+/// # Panics
+/// On a batch without keys in its first column.
 pub fn split(batch: RecordBatch, workers: usize) -> Result<Vec<(u64, RecordBatch)>, ArrowError> {
     if workers == 1 {
         return Ok(vec![(0, batch)]);

@@ -13,6 +13,7 @@ use serde::de::Visitor;
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+/// A message: some events of a group, or changes, or rows.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Routed {
     /// The worker it goes to.

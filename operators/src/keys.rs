@@ -16,9 +16,18 @@ pub fn owner(hash: u64, workers: usize) -> u64 {
     (hash % SHARDS) * workers as u64 / SHARDS
 }
 
+/// The fixed number of shards.
 pub const SHARDS: u64 = 1024;
 
 /// Key bytes -> a dense number, and back.
+///
+/// ```
+/// use headwater_operators::keys::Interner;
+///
+/// let mut keys = Interner::default();
+/// assert_eq!((keys.intern(b"card-7"), keys.intern(b"card-9"), keys.intern(b"card-7")), (0, 1, 0));
+/// assert_eq!((keys.key(1), keys.len()), (&b"card-9"[..], 2));
+/// ```
 #[derive(Default)]
 pub struct Interner {
     numbers: HashMap<u64, Numbers, Prehashed>,
@@ -33,20 +42,30 @@ enum Numbers {
 }
 
 impl Interner {
+    /// How many keys there are: the next one's number.
     pub fn len(&self) -> usize {
         self.ends.len()
     }
 
+    /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.ends.is_empty()
     }
 
+    /// The key of a number.
+    ///
+    /// # Panics
+    /// On a number that `intern` never gave.
     pub fn key(&self, number: u32) -> &[u8] {
         let i = number as usize;
         let start = if i == 0 { 0 } else { self.ends[i - 1] };
         &self.bytes[start..self.ends[i]]
     }
 
+    /// The number of a key: the next one where the key is new.
+    ///
+    /// # Panics
+    /// On more than 2^32 keys.
     pub fn intern(&mut self, key: &[u8]) -> u32 {
         let hash = hash(key);
         let found = match self.numbers.get(&hash) {

@@ -15,11 +15,15 @@ use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 
 /// Where the rows of a bucket go that memory has no room for. Segments are never changed once written.
 pub trait Segments {
+    /// Keeps rows, one after the other in words of 64 bits, and returns the segment's number, unlike that of any other.
     fn write(&mut self, rows: &[u64]) -> Result<u64, SegmentError>;
+    /// The rows as they were written. A segment is read once for every window that its events are in.
     fn read(&mut self, segment: u64) -> Result<Vec<u64>, SegmentError>;
+    /// It will not be read again.
     fn remove(&mut self, segment: u64);
 }
 
+/// A segment could not be written or read: says what was being done, and to what. Nothing can go on without it.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct SegmentError(pub String);
@@ -30,7 +34,30 @@ const BUCKETS_PER_WINDOW: i64 = 256;
 /// An open bucket that has fewer rows that left is not worth compacting.
 const COMPACT_ROWS_MIN: usize = if cfg!(test) { 4 } else { 1024 };
 
-/// A row is `lanes` words: the event time, then what the owner likes.
+/// A row is `lanes` words: the event time in microseconds, then what the owner likes.
+///
+/// At each tick in turn: `expire`, then `settle`, then `insert` what becomes visible.
+///
+/// ```
+/// use headwater_operators::ledger::{InMemory, Ledger};
+///
+/// let (windows, lanes, tick, start) = ([10, 30], 2, 1, 0);
+/// let mut ledger = Ledger::new(&windows, lanes, tick, start, Box::new(InMemory::default()), 1 << 20);
+/// ledger.insert(&[5, 77], 6)?; // event time 5, visible at tick 6
+/// assert_eq!(ledger.next_due(), Some(15));
+///
+/// let mut left = vec![];
+/// ledger.expire(15, |window, row| left.push((window, row.to_vec())))?;
+/// assert_eq!(left, [(0, vec![5, 77])]);
+///
+/// ledger.settle(17)?;
+/// ledger.insert(&[5, 88], 17)?; // late: already outside of the shorter window
+/// assert_eq!(ledger.next_due(), Some(35));
+/// ledger.expire(35, |window, row| left.push((window, row.to_vec())))?;
+/// assert_eq!(left[1..], [(1, vec![5, 77]), (1, vec![5, 88])]);
+/// assert_eq!(ledger.next_due(), None);
+/// # Ok::<(), headwater_operators::ledger::SegmentError>(())
+/// ```
 pub struct Ledger {
     lanes: usize,
     tick: i64,
@@ -64,7 +91,8 @@ struct Cursor {
 }
 
 impl Ledger {
-    /// `windows`: finite lengths, ascending. `start`: the first tick; what is out of a window by then never is handed back.
+    /// `windows`: finite lengths in microseconds, ascending. `tick`: how far ticks are apart, in microseconds. `start`: the
+    /// first tick; what is out of a window by then never is handed back.
     /// `resident_max`: bytes of rows that may stay in memory besides the open buckets.
     pub fn new(
         windows: &[i64],
@@ -84,7 +112,11 @@ impl Ledger {
         Ledger { lanes, tick, span, buckets: BTreeMap::new(), cursors, segments, resident: 0, resident_max }
     }
 
-    /// Takes an event that becomes visible at tick `now`. Ticks never fall, and `settle(now)` has been called.
+    /// Takes an event that becomes visible at tick `now`. Ticks never fall, and `settle(now)` has been called. A window that
+    /// the event has left by `now` never hands it back.
+    ///
+    /// # Errors
+    /// A segment could not be written.
     pub fn insert(&mut self, row: &[u64], now: i64) -> Result<(), SegmentError> {
         debug_assert_eq!(row.len(), self.lanes);
         let ts = row[0] as i64;
@@ -113,7 +145,11 @@ impl Ledger {
         self.cursors.iter().filter_map(due).min()
     }
 
-    /// Hands back, for each window, the events that leave it at or before tick `now`: shorter windows first.
+    /// Hands back, for each window, the events that leave it at or before tick `now`: shorter windows first,
+    /// and of a window the oldest first. `each` is given the window's index and the row.
+    ///
+    /// # Errors
+    /// A segment could not be read.
     pub fn expire(&mut self, now: i64, mut each: impl FnMut(usize, &[u64])) -> Result<(), SegmentError> {
         for window in 0..self.cursors.len() {
             let until = now.saturating_sub(self.cursors[window].window);
@@ -133,6 +169,9 @@ impl Ledger {
     }
 
     /// Makes room for events that become visible at tick `now`: `expire(now)` has been called.
+    ///
+    /// # Errors
+    /// A segment could not be read.
     pub fn settle(&mut self, now: i64) -> Result<(), SegmentError> {
         for window in 0..self.cursors.len() {
             let cursor = &self.cursors[window];
@@ -233,7 +272,8 @@ impl Cursor {
         self.next_bucket = at + 1;
         let first = (self.rows.len() / lanes) as u32;
         let times = rows.chunks_exact(lanes).map(|row| row[0] as i64);
-        let mut order: Vec<_> = (first..).zip(times).map(|(n, ts)| (ts, n)).filter(|(ts, _)| *ts > self.floor).collect();
+        let mut order: Vec<_> =
+            (first..).zip(times).map(|(n, ts)| (ts, n)).filter(|(ts, _)| *ts > self.floor).collect();
         order.sort_unstable();
         if self.order.is_empty() && self.late.is_empty() {
             order.iter_mut().for_each(|(_, n)| *n -= first);
@@ -246,7 +286,12 @@ impl Cursor {
     }
 }
 
-/// The first multiple of `tick` at or after `t`.
+/// The first multiple of `tick` at or after `t`, both in microseconds.
+///
+/// ```
+/// use headwater_operators::ledger::up;
+/// assert_eq!([up(-3, 10), up(0, 10), up(1, 10), up(10, 10)], [0, 0, 10, 10]);
+/// ```
 pub fn up(t: i64, tick: i64) -> i64 {
     t.div_euclid(tick).saturating_add(i64::from(t.rem_euclid(tick) != 0)).saturating_mul(tick)
 }

@@ -27,23 +27,31 @@ const LOOK_AGAIN: Duration = Duration::from_millis(1);
 /// What the operator shows of itself while it runs.
 #[derive(Default)]
 pub struct Watch {
+    /// By group, of this worker.
     pub counters: Vec<Counters>,
+    /// What ended the operator: its frontiers stand from then on.
     pub fault: Option<SegmentError>,
     /// Whether whatever takes the rows has enough of them for now: then ticks wait.
     pub hold: Option<Box<dyn Fn() -> bool>>,
     /// The last tick of the run, once it is known: by then every group's rows have been asked for.
     pub rows_by: Option<i64>,
+    /// From this tick on every row is given once more.
+    pub image_from: Option<i64>,
 }
 
+/// The operator's outputs. A frontier of `f` says that the ticks before `f` are finished.
 pub struct Outputs<'scope> {
     /// Every change at every tick, for changelogs, addressed to worker 0.
     pub changes: Stream<'scope, i64, Vec<Routed>>,
     /// Newest rows for stores, left where they are.
     pub rows: Stream<'scope, i64, Vec<Routed>>,
+    /// Wakes the operator, for whoever lets go of `hold`.
     pub activator: Activator,
 }
 
-/// `states`: by group.
+/// Events go to the worker that they are addressed to (see `events::split`); an event travels at a time no later than its
+/// `_visible`. `states`: of this worker, by group. Keep the input open until the outputs have passed the last tick: when its
+/// frontier is empty, what is not finished is left.
 pub fn windows<'scope>(
     events: Stream<'scope, i64, Vec<Routed>>,
     mut states: Vec<State>,
@@ -85,6 +93,9 @@ pub fn windows<'scope>(
                 return;
             }
             let rows_by = watch.borrow().rows_by.unwrap_or(i64::MAX);
+            if let Some(from) = watch.borrow_mut().image_from.take() {
+                states.iter_mut().for_each(|state| state.begin_image(from));
+            }
             let target = frontier.saturating_sub(1);
             let mut reached = target;
             for state in &mut states {

@@ -13,6 +13,7 @@ use arrow::array::{
 };
 use arrow::datatypes::{ArrowPrimitiveType, DataType, TimeUnit};
 
+/// A value, or none.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
 pub enum Datum {
     #[default]
@@ -25,6 +26,7 @@ pub enum Datum {
 }
 
 impl Datum {
+    /// An integer, or what counts like one: days, microseconds.
     pub fn int(v: i64) -> Datum {
         Datum::Word(v as u64)
     }
@@ -34,10 +36,12 @@ impl Datum {
         Datum::Word(normal(v).to_bits())
     }
 
+    /// A decimal, unscaled.
     pub fn decimal(v: i128) -> Datum {
         Datum::Wide([(v >> 64) as u64, v as u64])
     }
 
+    /// The unscaled decimal of a `Wide`.
     pub fn as_decimal(parts: [u64; 2]) -> i128 {
         ((parts[0] as i128) << 64) | parts[1] as i128
     }
@@ -45,11 +49,7 @@ impl Datum {
 
 /// -0.0 is taken as 0.0, and all NaNs are one.
 pub fn normal(v: f64) -> f64 {
-    if v.is_nan() {
-        f64::NAN
-    } else {
-        v + 0.0
-    }
+    if v.is_nan() { f64::NAN } else { v + 0.0 }
 }
 
 /// The kind of number, and so of arithmetic, that an input of this type takes part in.
@@ -65,6 +65,7 @@ pub enum Kind {
 
 impl Kind {
     /// `None`: a type that no input can have.
+    /// The kind of a type. Times are `Int`, in their own unit.
     pub fn of(data_type: &DataType) -> Option<Kind> {
         use DataType::*;
         Some(match data_type {
@@ -91,6 +92,8 @@ fn words<T: ArrowPrimitiveType>(array: &ArrayRef, word: impl Fn(T::Native) -> u6
 }
 
 impl Values {
+    /// Floats become normal on the way. What is null has a word too, of no meaning.
+    ///
     /// # Panics
     /// On a type that `Kind::of` does not know: `check` has refused it.
     pub fn open(array: &ArrayRef) -> Values {
@@ -130,6 +133,7 @@ enum Build {
 }
 
 impl Column {
+    /// An empty one, of a type that a result can have.
     pub fn new(data_type: &DataType) -> Column {
         let build = match data_type {
             DataType::Boolean => Build::Bool(BooleanBuilder::new()),
@@ -140,6 +144,7 @@ impl Column {
         Column { data_type: data_type.clone(), build }
     }
 
+    /// A datum of another kind than the column's is null.
     pub fn push(&mut self, datum: &Datum) {
         match (&mut self.build, datum) {
             (Build::Bool(b), Datum::Word(v)) => b.append_value(*v != 0),
@@ -153,6 +158,10 @@ impl Column {
         }
     }
 
+    /// The datums since the last call.
+    ///
+    /// # Panics
+    /// On a type that no result can have.
     pub fn finish(&mut self) -> ArrayRef {
         use DataType::*;
         let words = match &mut self.build {

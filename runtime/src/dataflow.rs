@@ -6,7 +6,7 @@
 //!   '--------------> dead letters
 //! ```
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -37,6 +37,9 @@ use crate::segments::SegmentFiles;
 use crate::status::{Board, GroupStatus, ProcessStatus};
 use crate::stores::{Marking, StoreHandle, mark_as_of, store_rows};
 
+/// Opens the store of a sink for a worker.
+pub type OpenStore = Box<dyn Fn(usize) -> Result<Box<dyn Store>, Failure> + Send + Sync>;
+
 /// What every worker of a process is given.
 pub struct Shared {
     pub opened: Arc<Opened>,
@@ -47,8 +50,7 @@ pub struct Shared {
     pub stop: Arc<AtomicBool>,
     /// Worker 0 leaves here what the processes say of themselves.
     pub on_status: Arc<dyn Fn(usize, ProcessStatus) + Send + Sync>,
-    /// Opens the store of a sink for a worker.
-    pub open_store: Box<dyn Fn(usize) -> Result<Box<dyn Store>, Failure> + Send + Sync>,
+    pub open_store: OpenStore,
     pub failed: Sender<Failure>,
     pub local_workers: usize,
 }
@@ -77,9 +79,14 @@ fn try_work(worker: &mut Worker, shared: &Shared) -> Result<(), Failure> {
     watch.borrow_mut().hold = hold(&handles);
     let states = states(shared, index)?;
     let to_wake: Rc<RefCell<Vec<Rc<timely::scheduling::Activator>>>> = Rc::default();
-    let clock = clock(worker, shared, to_wake.clone(), watch.clone());
+    let clock = clock(worker, shared, to_wake.clone(), watch.clone(), handles.clone());
+    let losses = clock.clone();
     let readers = readers(shared, index, peers)?;
-    let done = build(worker, shared, Built { handles: &handles, faults: &faults, watch: &watch, states, clock, readers, to_wake })?;
+    let done = build(
+        worker,
+        shared,
+        Built { handles: &handles, faults: &faults, watch: &watch, states, clock, readers, to_wake },
+    )?;
     let local = index % shared.local_workers;
     while done.with_frontier(|f| !f.is_empty()) {
         worker.step_or_park(Some(Duration::from_millis(5)));
@@ -92,7 +99,16 @@ fn try_work(worker: &mut Worker, shared: &Shared) -> Result<(), Failure> {
         if let Some(fault) = handles.iter().flatten().find_map(StoreHandle::take_fault) {
             return Err(fault.into());
         }
+        if handles.iter().flatten().filter(|store| store.take_lost()).count() > 0 {
+            losses.want_image();
+        }
         note_counters(&mut shared.board.worker(local), &watch.borrow());
+    }
+    let announced = losses.announced();
+    let lost = handles.iter().flatten().any(StoreHandle::take_lost);
+    if lost || losses.wanted_image() > announced.image || announced.image_from > announced.t {
+        let told = "a store lost writes while the last ones were written; start again to write everything once more";
+        return Err(Failure::Running(told.to_owned()));
     }
     while worker.has_dataflows() && worker.step_or_park(Some(Duration::from_millis(5))) {}
     Ok(())
@@ -143,7 +159,8 @@ fn states(shared: &Shared, index: usize) -> Result<Vec<State>, Failure> {
         let dir = job.state.local.join("ledger").join(format!("worker-{index}")).join(&group.name);
         let segments = SegmentFiles::create(&dir)
             .map_err(|e| Failure::Running(format!("creating the ledger's directory {}: {e}", dir.display())))?;
-        let codec = KeyCodec::new(&open.key_types).map_err(|e| Failure::Running(format!("keys of {}: {e}", group.name)))?;
+        let codec =
+            KeyCodec::new(&open.key_types).map_err(|e| Failure::Running(format!("keys of {}: {e}", group.name)))?;
         let resident = LEDGER_BYTES_MAX / job.groups.len();
         states.push(State::new(&plan, codec, open.shape.schema.clone(), outputs, Box::new(segments), resident));
     }
@@ -155,6 +172,7 @@ fn clock(
     shared: &Shared,
     to_wake: Rc<RefCell<Vec<Rc<timely::scheduling::Activator>>>>,
     watch: Rc<RefCell<Watch>>,
+    stores: Vec<Option<StoreHandle>>,
 ) -> ClockHandle {
     let rules = Rules {
         tick: shared.opened.job.tick_us,
@@ -162,7 +180,12 @@ fn clock(
         until_end: shared.mode == Mode::UntilEnd,
         end_at_least: shared.plan.end_at_least,
     };
+    let image = Cell::new(0);
     let heard: Rc<dyn Fn(&clock::Announcement)> = Rc::new(move |announcement| {
+        if image.replace(announcement.image) < announcement.image {
+            stores.iter().flatten().for_each(StoreHandle::begin_image);
+            watch.borrow_mut().image_from = announcement.image_from;
+        }
         if announcement.last {
             watch.borrow_mut().rows_by = announcement.t;
         }
@@ -250,7 +273,8 @@ fn build(worker: &mut Worker, shared: &Shared, built: Built) -> Result<ProbeHand
                     let embedded = matches!(to, SinkTo::Embedded);
                     let handle = built.handles[i].clone();
                     let marker = handle.clone().filter(|_| index == 0);
-                    let owner = move |routed: &headwater_operators::exchange::Routed| if embedded { 0 } else { routed.to };
+                    let owner =
+                        move |routed: &headwater_operators::exchange::Routed| if embedded { 0 } else { routed.to };
                     let acknowledged = store_rows(rows.clone(), handle, groups.clone(), owner);
                     ends.push(mark_as_of(acknowledged, marker, marking(shared, &groups, clock.clone())));
                 }

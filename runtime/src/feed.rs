@@ -21,10 +21,10 @@ use headwater_connectors::{Error, Records};
 use headwater_operators::events;
 use headwater_operators::exchange::{Columns, Routed};
 use headwater_operators::ledger::up;
+use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::operators::probe::Handle as ProbeHandle;
-use timely::dataflow::operators::Capability;
 use timely::dataflow::{Scope, Stream};
 use timely::scheduling::Activator;
 
@@ -186,8 +186,13 @@ impl Feed {
                 let slice = slice?;
                 self.slices += 1;
                 for (group, batch) in slice.events {
-                    let split = events::split(batch, self.parts.peers).map_err(|e| Error::world("parting events by key", e))?;
-                    events.extend(split.into_iter().map(|(to, batch)| Routed { to, group, columns: Columns::from(batch) }));
+                    let split =
+                        events::split(batch, self.parts.peers).map_err(|e| Error::world("parting events by key", e))?;
+                    events.extend(split.into_iter().map(|(to, batch)| Routed {
+                        to,
+                        group,
+                        columns: Columns::from(batch),
+                    }));
                 }
                 letters.extend(slice.letters);
                 let mut status = self.parts.board.worker(self.parts.local);
@@ -245,7 +250,8 @@ impl Feed {
             return None;
         }
         let readers = self.parts.readers.iter().enumerate();
-        let all = readers.flat_map(|(s, r)| r.partitions.iter().enumerate().map(move |(p, partition)| (s, p, partition)));
+        let all =
+            readers.flat_map(|(s, r)| r.partitions.iter().enumerate().map(move |(p, partition)| (s, p, partition)));
         let readable = all.filter(|(_, _, partition)| !partition.ended);
         let ready = readable.filter(|(_, _, partition)| !partition.exhausted);
         let (s, p, partition) = ready.min_by_key(|(_, _, partition)| partition.clock())?;
@@ -272,10 +278,12 @@ impl Feed {
         let opened = self.parts.opened.clone();
         let SourceReader { source, partitions, .. } = &mut self.parts.readers[s];
         let (source, partition) = (*source, &mut partitions[p]);
-        let (conf, open, plan) = (&opened.job.sources[source], &opened.sources[source], &self.parts.plan.sources[source]);
+        let (conf, open, plan) =
+            (&opened.job.sources[source], &opened.sources[source], &self.parts.plan.sources[source]);
         let until = conf.history.as_ref().and_then(|h| h.complete_until_us);
         let read_at = if self.parts.mode == Mode::UntilEnd { self.parts.plan.now_us } else { now };
-        let stamped = Stamper { source: open, future_limit_us: conf.future_limit_us, own: vec![] }.stamp(&records, read_at);
+        let stamped =
+            Stamper { source: open, future_limit_us: conf.future_limit_us, own: vec![] }.stamp(&records, read_at);
         let offsets = records.offsets.clone().expect("records of a stream have offsets");
         let floor = plan.s.unwrap_or(i64::MAX);
         let next = self.t.map_or(i64::MIN, |t| t.saturating_add(opened.job.tick_us));
@@ -285,7 +293,9 @@ impl Feed {
         for (i, stamp) in stamped.iter().enumerate() {
             // At the end of a run that ends, what came after the start is not there.
             let beyond = self.parts.mode == Mode::UntilEnd && offsets[i] >= partition.plan.end;
-            if beyond || !(conf.history.is_none() || plan.takes(&conf.seam, until, &partition.plan, offsets[i], stamp.m)) {
+            if beyond
+                || !(conf.history.is_none() || plan.takes(&conf.seam, until, &partition.plan, offsets[i], stamp.m))
+            {
                 passed_over += u64::from(!beyond);
                 missed += u64::from(!beyond && by_time && offsets[i] >= partition.plan.end);
                 continue;
@@ -313,7 +323,11 @@ impl Feed {
             refused.refused(*group, not);
             let Some(batch) = batch else { continue };
             let split = events::split(batch, self.parts.peers).map_err(|e| Error::world("parting events by key", e))?;
-            events.extend(split.into_iter().map(|(to, batch)| Routed { to, group: *group, columns: Columns::from(batch) }));
+            events.extend(split.into_iter().map(|(to, batch)| Routed {
+                to,
+                group: *group,
+                columns: Columns::from(batch),
+            }));
         }
         refused.of_source(stamped.iter().enumerate().filter(|(i, _): &(usize, &Stamped)| taken[*i]));
         let (dead, tally) = refused.write(&records, &stamped, |i| (Some(number), Some(offsets[i])));
@@ -328,7 +342,11 @@ impl Feed {
         status.passed_over += passed_over;
         status.admitted += admitted;
         if missed > 0 && status.missed == 0 {
-            tracing::warn!(source = conf.name, partition = number, "records that belong before the seam came after the history was looked at: they are in neither (see `missed` in the status)");
+            tracing::warn!(
+                source = conf.name,
+                partition = number,
+                "records that belong before the seam came after the history was looked at: they are in neither (see `missed` in the status)"
+            );
         }
         status.missed += missed;
         Ok(())
@@ -346,7 +364,10 @@ impl Feed {
         } else if let Some(at) = reader.reader.end_confirmed(number) {
             partition.confirm(at, now);
         } else if now - partition.alive_at > self.parts.opened.job.stall_limit_us && !partition.left_out {
-            tracing::warn!(partition = number, "a partition has not answered within `stall_limit`: it is left out until it does");
+            tracing::warn!(
+                partition = number,
+                "a partition has not answered within `stall_limit`: it is left out until it does"
+            );
             partition.left_out = true;
         }
     }
@@ -369,6 +390,7 @@ impl Feed {
             partitions: partitions.collect(),
             eff: self.eff,
             stop: self.parts.stop.load(std::sync::atomic::Ordering::Relaxed),
+            image: self.parts.clock.wanted_image(),
             status: None,
         };
         if due {
@@ -412,7 +434,8 @@ impl Feed {
         self.capabilities.iter_mut().filter(|c| *c.time() < to).for_each(|c| c.downgrade(&to));
         if self.last && self.t.is_none_or(|t| self.stored() >= t) {
             self.write_status();
-            let report = Report { status: (self.parts.local == 0).then(|| self.parts.board.sum()), ..self.reported.clone() };
+            let report =
+                Report { status: (self.parts.local == 0).then(|| self.parts.board.sum()), ..self.reported.clone() };
             self.parts.clock.report(Report { worker: self.parts.worker, ..report });
             self.parts.clock.close();
             self.capabilities.clear();

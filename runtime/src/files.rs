@@ -33,18 +33,20 @@ pub fn write_changelog<'scope>(
             let _ = &_output;
             input.for_each_stamp(|_, batches| {
                 let routed = batches.flat_map(|batch| batch.drain(..));
-                waiting.extend(routed.map(|r| (r.group as usize, r.columns.0)).filter(|(group, _)| groups.contains(group)));
+                waiting.extend(
+                    routed.map(|r| (r.group as usize, r.columns.0)).filter(|(group, _)| groups.contains(group)),
+                );
             });
             let Some(frontier) = frontiers[0].frontier().iter().next().copied() else {
                 capabilities.clear();
                 return;
             };
             let closed = close(&mut waiting, frontier);
-            if let (Some(file), false) = (&mut file, closed.is_empty()) {
-                if let Err(e) = file.write(&closed).and_then(|()| file.flush()) {
-                    *fault.borrow_mut() = Some(e);
-                    return;
-                }
+            if let (Some(file), false) = (&mut file, closed.is_empty())
+                && let Err(e) = file.write(&closed).and_then(|()| file.flush())
+            {
+                *fault.borrow_mut() = Some(e);
+                return;
             }
             if let Some(capability) = capabilities.first_mut().filter(|c| *c.time() < frontier) {
                 capability.downgrade(&frontier);
@@ -84,11 +86,11 @@ pub fn write_letters<'scope>(
             let _ = &_output;
             let mut came = vec![];
             input.for_each_stamp(|_, batches| came.extend(batches.flat_map(|batch| batch.drain(..))));
-            if let (Some(file), false) = (&mut file, came.is_empty()) {
-                if let Err(e) = file.write(&came).and_then(|()| file.flush()) {
-                    *fault.borrow_mut() = Some(e);
-                    return;
-                }
+            if let (Some(file), false) = (&mut file, came.is_empty())
+                && let Err(e) = file.write(&came).and_then(|()| file.flush())
+            {
+                *fault.borrow_mut() = Some(e);
+                return;
             }
             match (frontiers[0].frontier().iter().next(), capabilities.first_mut()) {
                 (None, _) => capabilities.clear(),

@@ -48,7 +48,8 @@ pub fn pieces(opened: &Opened, plan: &Plan) -> Result<Vec<Assigned>, Error> {
         let timestamps = !open.wanted.schema.field(open.event_time).data_type().is_integer();
         for piece in history.pieces(&[event_time])? {
             let range = piece.statistics.first().copied().flatten().filter(|_| timestamps);
-            let out_of_reach = |floor: i64| range.is_some_and(|r| r.nulls == 0 && r.bounds.is_some_and(|(_, newest)| newest <= floor));
+            let out_of_reach =
+                |floor: i64| range.is_some_and(|r| r.nulls == 0 && r.bounds.is_some_and(|(_, newest)| newest <= floor));
             if !floor.is_some_and(out_of_reach) {
                 all.push(Assigned { source, piece });
             }
@@ -65,7 +66,13 @@ fn floor(opened: &Opened, source: usize, s: i64) -> Option<i64> {
 }
 
 /// Starts the reading of one worker's pieces: every `peers`-th.
-pub fn read(opened: Arc<Opened>, plan: Arc<Plan>, worker: usize, peers: usize, reader: Thread) -> Receiver<Result<Slice, Error>> {
+pub fn read(
+    opened: Arc<Opened>,
+    plan: Arc<Plan>,
+    worker: usize,
+    peers: usize,
+    reader: Thread,
+) -> Receiver<Result<Slice, Error>> {
     let (sender, receiver) = sync_channel(SLICES_AHEAD);
     let name = format!("history-{worker}");
     let work = move || {
@@ -163,9 +170,9 @@ impl<'a> Shaping<'a> {
             slice.events.extend(batch.map(|batch| (*group, batch)));
         }
         letters.of_source(stamped.iter().enumerate().filter(|(i, _)| by_some[*i]));
-        let at = self.opened.sources[self.source].seam_columns.map(|(p, o)| {
-            (integers(records.batch.column(p)), integers(records.batch.column(o)))
-        });
+        let at = self.opened.sources[self.source]
+            .seam_columns
+            .map(|(p, o)| (integers(records.batch.column(p)), integers(records.batch.column(o))));
         let place = |i: usize| at.as_ref().map_or((None, None), |(p, o)| (p[i].map(|p| p as i32), o[i]));
         let (letters, tally) = letters.write(records, &stamped, place);
         slice.letters.extend(letters);

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use headwater_connectors::sink::dead_letters::DeadLetter;
 use headwater_connectors::format::text::row_text;
+use headwater_connectors::sink::dead_letters::DeadLetter;
 use headwater_connectors::{Payload, Records};
 
 use crate::opened::Opened;

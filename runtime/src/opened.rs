@@ -247,11 +247,11 @@ fn compile(group: &Group, schema: &SchemaRef, faults: &mut Faults) -> Option<Com
             length: column.length_us,
         });
     }
-    if let (Some(text), Some(filter)) = (&group.filter, &filter) {
-        if *filter.data_type() != DataType::Boolean {
-            faults.error(text.at, format!("`where` must be true or false, this is a {}", filter.data_type()));
-            fine = false;
-        }
+    if let (Some(text), Some(filter)) = (&group.filter, &filter)
+        && *filter.data_type() != DataType::Boolean
+    {
+        faults.error(text.at, format!("`where` must be true or false, this is a {}", filter.data_type()));
+        fine = false;
     }
     let mut results = vec![];
     for (column, plan) in group.columns.iter().zip(&columns) {
@@ -324,7 +324,9 @@ fn project<'a>(
         })
     };
     let seam_columns = match &source.seam.by {
-        SeamBy::Offset { partition, offset } if history.is_some() => Some((place(&partition.text), place(&offset.text))),
+        SeamBy::Offset { partition, offset } if history.is_some() => {
+            Some((place(&partition.text), place(&offset.text)))
+        }
         _ => None,
     };
     let time_unit_ns = unit_ns(source.time_unit);
@@ -333,7 +335,16 @@ fn project<'a>(
         Wanted { schema: Arc::new(Schema::new(names.iter().map(field).collect::<Vec<_>>())), time_unit_ns }
     };
     let (wanted, history_wanted) = (wanted(&names[..of_stream]), wanted(&names));
-    Source { history, stream, schema: schema.clone(), wanted, history_wanted, event_time: 0, arrival_time, seam_columns }
+    Source {
+        history,
+        stream,
+        schema: schema.clone(),
+        wanted,
+        history_wanted,
+        event_time: 0,
+        arrival_time,
+        seam_columns,
+    }
 }
 
 pub fn unit_ns(unit: job::TimeUnit) -> i64 {

@@ -30,7 +30,17 @@ impl Partition {
         let eff = plan.history_eff;
         let clock = eff.map_or(i64::MIN, |eff| eff - 1);
         let lags = VecDeque::new();
-        Partition { plan, eff, confirmed: None, lags, alive_at: now, left_out: false, ended: false, clock, exhausted: false }
+        Partition {
+            plan,
+            eff,
+            confirmed: None,
+            lags,
+            alive_at: now,
+            left_out: false,
+            ended: false,
+            clock,
+            exhausted: false,
+        }
     }
 
     /// Takes a record's arrival, and returns its `eff`.
@@ -41,13 +51,13 @@ impl Partition {
 
     /// Records came, the last of them read at `now`; `first_eff` is the first one's.
     pub fn came(&mut self, first_eff: Option<i64>, now: i64) {
-        if let (Some(eff), Some(confirmed)) = (first_eff, self.confirmed.take()) {
-            if confirmed > eff {
-                while self.lags.back().is_some_and(|(_, lag)| *lag <= confirmed - eff) {
-                    self.lags.pop_back();
-                }
-                self.lags.push_back((now, confirmed - eff));
+        if let (Some(eff), Some(confirmed)) = (first_eff, self.confirmed.take())
+            && confirmed > eff
+        {
+            while self.lags.back().is_some_and(|(_, lag)| *lag <= confirmed - eff) {
+                self.lags.pop_back();
             }
+            self.lags.push_back((now, confirmed - eff));
         }
         self.answered(now);
         self.clock = self.clock.max(self.eff.map_or(i64::MIN, |eff| eff - 1));

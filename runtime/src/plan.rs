@@ -7,12 +7,12 @@
 //! ```
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use headwater_connectors::format::text::format_time;
 use headwater_connectors::history::{History, Piece, Pinned};
 use headwater_connectors::stream::{Bounds, Start, Stream};
-use headwater_connectors::format::text::format_time;
 use headwater_connectors::{Records, Result as Connected, Wanted};
 use headwater_operators::ledger::up;
 use serde::{Deserialize, Serialize};
@@ -63,7 +63,14 @@ pub struct PartitionPlan {
 
 impl SourcePlan {
     /// Whether the seam takes a record of the stream.
-    pub fn takes(&self, seam: &job::Seam, until: Option<i64>, partition: &PartitionPlan, offset: i64, m: Option<i64>) -> bool {
+    pub fn takes(
+        &self,
+        seam: &job::Seam,
+        until: Option<i64>,
+        partition: &PartitionPlan,
+        offset: i64,
+        m: Option<i64>,
+    ) -> bool {
         match (&seam.by, m, until, self.c) {
             (SeamBy::Offset { .. }, ..) => partition.history_offset.is_none_or(|last| offset > last),
             (_, None, ..) => true,
@@ -119,7 +126,10 @@ impl Seen {
         self.rows += 1;
         self.c = self.c.max(stamped.clock());
         if let Some((partition, offset)) = at {
-            let seen = self.partitions.entry(partition).or_insert_with(|| SeenPartition { last_offset: i64::MIN, ..SeenPartition::default() });
+            let seen = self
+                .partitions
+                .entry(partition)
+                .or_insert_with(|| SeenPartition { last_offset: i64::MIN, ..SeenPartition::default() });
             seen.last_offset = seen.last_offset.max(offset);
             seen.rows += 1;
             seen.eff = seen.eff.max(stamped.clock());
@@ -130,7 +140,10 @@ impl Seen {
         self.c = self.c.max(other.c);
         self.rows += other.rows;
         for (partition, theirs) in other.partitions {
-            let seen = self.partitions.entry(partition).or_insert_with(|| SeenPartition { last_offset: i64::MIN, ..SeenPartition::default() });
+            let seen = self
+                .partitions
+                .entry(partition)
+                .or_insert_with(|| SeenPartition { last_offset: i64::MIN, ..SeenPartition::default() });
             seen.last_offset = seen.last_offset.max(theirs.last_offset);
             seen.rows += theirs.rows;
             seen.eff = seen.eff.max(theirs.eff);
@@ -164,7 +177,8 @@ fn plan_source(tick: i64, conf: &job::Source, source: &Source, now: i64, live: b
         let mut gaps = vec![];
         plan.partitions = starts(conf, source, stream.as_ref(), &bounds, &seen, &mut gaps, &mut plan.warnings)?;
         if !gaps.is_empty() {
-            let all = format!("{}: the stream does not reach back to the history:\n  {}", stream.name(), gaps.join("\n  "));
+            let all =
+                format!("{}: the stream does not reach back to the history:\n  {}", stream.name(), gaps.join("\n  "));
             if !conf.seam.allow_gap {
                 let hint = "\n  set `allow_gap = true` in the source's seam to start anyway";
                 return Err(Failure::Refused(all + hint));
@@ -184,7 +198,13 @@ fn plan_source(tick: i64, conf: &job::Source, source: &Source, now: i64, live: b
 }
 
 /// Reads what the seam needs of every row: statistics where they decide, else times and the seam's columns alone.
-fn first_pass(conf: &job::Source, source: &Source, history: &dyn History, until: Option<i64>, now: i64) -> Result<Seen, Failure> {
+fn first_pass(
+    conf: &job::Source,
+    source: &Source,
+    history: &dyn History,
+    until: Option<i64>,
+    now: i64,
+) -> Result<Seen, Failure> {
     let (wanted, columns) = first_pass_wanted(source);
     let names: Vec<&str> = wanted.schema.fields().iter().map(|f| f.name().as_str()).collect();
     let pieces = history.pieces(&names)?;
@@ -236,7 +256,14 @@ fn narrowed(source: &Source, columns: &FirstPassColumns) -> Source {
     }
 }
 
-fn first_pass_batch(seen: &mut Seen, records: &Records, stamper: &Stamper, columns: &FirstPassColumns, until: Option<i64>, now: i64) {
+fn first_pass_batch(
+    seen: &mut Seen,
+    records: &Records,
+    stamper: &Stamper,
+    columns: &FirstPassColumns,
+    until: Option<i64>,
+    now: i64,
+) {
     let stamped = stamper.stamp(records, now);
     let at = columns.seam.map(|(p, o)| (integers(records.batch.column(p)), integers(records.batch.column(o))));
     for (i, stamped) in stamped.iter().enumerate() {
@@ -287,7 +314,13 @@ fn starts(
     let until = conf.history.as_ref().and_then(|h| h.complete_until_us);
     let mut plans: Vec<PartitionPlan> = bounds
         .iter()
-        .map(|b| PartitionPlan { partition: b.partition, history_offset: None, history_eff: None, start: b.earliest, end: b.end })
+        .map(|b| PartitionPlan {
+            partition: b.partition,
+            history_offset: None,
+            history_eff: None,
+            start: b.earliest,
+            end: b.end,
+        })
         .collect();
     if source.history.is_none() {
         return Ok(plans);
@@ -303,16 +336,29 @@ fn starts(
             let held = (seen.last_offset + 1).max(0) as u64;
             if seen.rows < held {
                 let holes = held - seen.rows;
-                warnings.push(format!("partition {partition}: the history has {} rows up to offset {}: {holes} offsets are not in it", seen.rows, seen.last_offset));
+                warnings.push(format!(
+                    "partition {partition}: the history has {} rows up to offset {}: {holes} offsets are not in it",
+                    seen.rows, seen.last_offset
+                ));
             }
         }
         for (plan, bounds) in plans.iter_mut().zip(bounds) {
             let wanted = plan.history_offset.map_or(0, |last| last + 1);
             let name = stream.name();
             if wanted < bounds.earliest {
-                gaps.push(format!("{name}, partition {}: offsets {wanted}..{} are gone, the earliest held is {}", plan.partition, bounds.earliest - 1, bounds.earliest));
+                gaps.push(format!(
+                    "{name}, partition {}: offsets {wanted}..{} are gone, the earliest held is {}",
+                    plan.partition,
+                    bounds.earliest - 1,
+                    bounds.earliest
+                ));
             } else if wanted > bounds.end {
-                gaps.push(format!("{name}, partition {}: the history ends at offset {}, the topic at {} (another topic?)", plan.partition, wanted - 1, bounds.end - 1));
+                gaps.push(format!(
+                    "{name}, partition {}: the history ends at offset {}, the topic at {} (another topic?)",
+                    plan.partition,
+                    wanted - 1,
+                    bounds.end - 1
+                ));
             }
             plan.start = wanted.clamp(bounds.earliest, bounds.end.max(bounds.earliest));
         }
@@ -353,9 +399,14 @@ impl Reaches {
     ) -> Result<(), Failure> {
         let name = stream.name();
         let partition = plan.partition;
-        let first = first_record(conf, source, stream, Start { partition, offset: bounds.earliest }, bounds.end, |stamped, _| {
-            stamped.m.is_some() && !stamped.wrong_clock
-        })?;
+        let first = first_record(
+            conf,
+            source,
+            stream,
+            Start { partition, offset: bounds.earliest },
+            bounds.end,
+            |stamped, _| stamped.m.is_some() && !stamped.wrong_clock,
+        )?;
         let Some(m) = first.and_then(|stamped| stamped.m) else {
             warnings.push(format!("{name}, partition {partition}: it no longer starts at 0 and holds no record with a time: what came before is unknown"));
             return Ok(());
@@ -374,7 +425,11 @@ impl Reaches {
             warnings.push(format!("{name}, partition {partition}: it no longer starts at 0, but its retention cannot have reached the seam yet"));
         } else if gap {
             let since = self.from.map_or_else(String::new, |from| format!(" from {}", format_time(from)));
-            gaps.push(format!("{name}, partition {partition}: nothing is held{since} to {} (offset {})", format_time(m), bounds.earliest));
+            gaps.push(format!(
+                "{name}, partition {partition}: nothing is held{since} to {} (offset {})",
+                format_time(m),
+                bounds.earliest
+            ));
         }
         Ok(())
     }
@@ -396,7 +451,9 @@ fn first_record(
             Some(records) => {
                 let offsets = records.offsets.clone().unwrap_or_default();
                 let stamped = stamper.stamp(&records, wall_clock_us());
-                if let Some((stamped, _)) = stamped.into_iter().zip(offsets.iter()).find(|(s, o)| **o < end && wanted(s, **o)) {
+                if let Some((stamped, _)) =
+                    stamped.into_iter().zip(offsets.iter()).find(|(s, o)| **o < end && wanted(s, **o))
+                {
                     return Ok(Some(stamped));
                 }
             }
@@ -410,12 +467,21 @@ fn first_record(
 const FIRST_RECORD_BYTES: usize = 64 << 10;
 
 /// The smallest `eff` of the records that the stream held at the start and the seam takes.
-fn first_eff(conf: &job::Source, source: &Source, stream: &dyn Stream, plan: &SourcePlan, bounds: &[Bounds], _now: i64) -> Result<Option<i64>, Failure> {
+fn first_eff(
+    conf: &job::Source,
+    source: &Source,
+    stream: &dyn Stream,
+    plan: &SourcePlan,
+    bounds: &[Bounds],
+    _now: i64,
+) -> Result<Option<i64>, Failure> {
     let until = conf.history.as_ref().and_then(|h| h.complete_until_us);
     let mut smallest: Option<i64> = None;
     for (partition, bounds) in plan.partitions.iter().zip(bounds) {
         let start = Start { partition: partition.partition, offset: partition.start };
-        let taken = |stamped: &Stamped, offset| stamped.clock().is_some() && plan.takes(&conf.seam, until, partition, offset, stamped.m);
+        let taken = |stamped: &Stamped, offset| {
+            stamped.clock().is_some() && plan.takes(&conf.seam, until, partition, offset, stamped.m)
+        };
         let first = first_record(conf, source, stream, start, bounds.end, taken)?;
         if let Some(eff) = first.and_then(|stamped| stamped.clock()) {
             smallest = Some(smallest.map_or(eff, |s| s.min(eff)));

@@ -207,7 +207,7 @@ fn partition(plan: &PartitionPlan, now: Option<&PartitionStatus>) -> PartitionRe
         first_read: plan.start,
         position: now.map(|p| p.position),
         end,
-        lag: now.and_then(|p| lag(p)),
+        lag: now.and_then(lag),
         eff: now.and_then(|p| p.eff).map(format_time),
         left_out: now.is_some_and(|p| p.left_out),
     }

@@ -109,7 +109,7 @@ fn key_text(opened: &Opened, group: usize, values: &[String]) -> Result<String, 
         return Err(Failure::Usage(format!("the key of `{}` is not whole: add {}", shape.name, missing.join(" "))));
     }
     // A value is read as the one of an event would be: so the two are equal where they mean the same.
-    let schema = Schema::new(fields.iter().cloned().collect::<Vec<_>>());
+    let schema = Schema::new(fields.to_vec());
     let source = &opened.job.sources[opened.job.groups[group].source];
     let mut decoder = Decoder::new(&Wanted { schema: schema.into(), time_unit_ns: unit_ns(source.time_unit) });
     let mut record = vec![];

@@ -83,11 +83,12 @@ pub fn run<W>(
     for warning in warnings {
         tracing::warn!("{}:{}:{}: {}", job.file.display(), warning.at.line, warning.at.column, warning.message);
     }
-    let mode = if options.until_end || job.sources.iter().all(|s| s.stream.is_none()) { Mode::UntilEnd } else { Mode::Follow };
+    let mode =
+        if options.until_end || job.sources.iter().all(|s| s.stream.is_none()) { Mode::UntilEnd } else { Mode::Follow };
     let mut cluster = Cluster::connect(&options.cluster, &job, options.flags(), &stop)?;
     let (opened, plan) = cluster.agree(
         |job| plan_start(job, mode, options.fresh),
-        |job, plan| Ok(opened::open(job, Some(&plan.sources))?),
+        |job, plan| opened::open(job, Some(&plan.sources)),
         job,
     )?;
     let (opened, plan) = (Arc::new(opened), Arc::new(plan));
@@ -105,7 +106,8 @@ pub fn run<W>(
     };
     let watcher = watch(watching.clone())?;
     let (failed, failures) = channel();
-    let on_status = move |worker, status| drop(statuses.lock().unwrap_or_else(|p| p.into_inner()).insert(worker, status));
+    let on_status =
+        move |worker, status| drop(statuses.lock().unwrap_or_else(|p| p.into_inner()).insert(worker, status));
     let shapes: Vec<GroupShape> = opened.groups.iter().map(|g| g.shape.clone()).collect();
     let (opened_stores, plan_stores) = (opened.clone(), plan.clone());
     let stop_stores = stop.clone();

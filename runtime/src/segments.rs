@@ -4,9 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::array::{RecordBatch, UInt64Array};
 use arrow::array::AsArray;
 use arrow::array::types::UInt64Type;
+use arrow::array::{RecordBatch, UInt64Array};
 use arrow::ipc::reader::FileReader;
 use arrow::ipc::writer::FileWriter;
 use headwater_operators::ledger::{SegmentError, Segments};

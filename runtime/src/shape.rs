@@ -50,7 +50,13 @@ impl Shaper {
     }
 
     /// The events among `rows`, which are records that their source has accepted. `visible`: by record.
-    pub fn shape(&self, records: &Records, rows: &[u32], stamped: &[Stamped], visible: &[i64]) -> (Option<RecordBatch>, Refused) {
+    pub fn shape(
+        &self,
+        records: &Records,
+        rows: &[u32],
+        stamped: &[Stamped],
+        visible: &[i64],
+    ) -> (Option<RecordBatch>, Refused) {
         let mut refused = Refused::default();
         let mut selection = Selection::of(records, rows.to_vec());
         if let Some(filter) = &self.group().filter {
@@ -74,7 +80,8 @@ impl Shaper {
             None => (keys, inputs, selection.rows),
             Some(good) => {
                 let rows = good.values().iter().map(|i| selection.rows[*i as usize]).collect();
-                let taken = |all: Vec<ArrayRef>| all.iter().map(|a| take(a, &good, None).expect("rows of its own")).collect();
+                let taken =
+                    |all: Vec<ArrayRef>| all.iter().map(|a| take(a, &good, None).expect("rows of its own")).collect();
                 (taken(keys), taken(inputs), rows)
             }
         };

@@ -131,7 +131,8 @@ impl Times {
         if let DataType::Timestamp(..) = array.data_type() {
             return Times::Micros(array.as_primitive().clone());
         }
-        let to_us = |v: i64| if unit_ns < 1000 { Some(v.div_euclid(1000 / unit_ns)) } else { v.checked_mul(unit_ns / 1000) };
+        let to_us =
+            |v: i64| if unit_ns < 1000 { Some(v.div_euclid(1000 / unit_ns)) } else { v.checked_mul(unit_ns / 1000) };
         Times::Integers(integers(array).into_iter().map(|v| v.and_then(to_us)).collect())
     }
 

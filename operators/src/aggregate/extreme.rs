@@ -12,8 +12,27 @@
 
 use std::collections::BTreeMap;
 
+/// Events, of which only those are kept that can still be the greatest of some window.
+///
+/// ```
+/// use headwater_operators::aggregate::extreme::Staircase;
+///
+/// let mut stairs = Staircase::default();
+/// for (ts, value) in [(1, 9), (8, 2), (4, 7), (6, 3)] {
+///     stairs.insert(ts, value); // in any order
+/// }
+/// assert_eq!(stairs.greatest(0), Some(&9));
+/// assert_eq!(stairs.greatest(1), Some(&7));
+/// assert_eq!(stairs.greatest(6), Some(&2));
+///
+/// stairs.insert(7, 7); // no younger than 7 and no less than 7: the events of 4 and 6 never matter again
+/// assert_eq!(stairs.greatest(4), Some(&7));
+/// stairs.forget(7);
+/// assert_eq!(stairs.greatest(i64::MIN), Some(&2));
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Staircase<V> {
+    /// From old to young, by event time: the values fall.
     steps: BTreeMap<i64, V>,
 }
 
@@ -24,6 +43,7 @@ impl<V> Default for Staircase<V> {
 }
 
 impl<V: Ord> Staircase<V> {
+    /// Takes an event in, late or not. Of equal event times the greatest value counts.
     pub fn insert(&mut self, ts: i64, value: V) {
         if self.steps.last_key_value().is_none_or(|(youngest, _)| *youngest <= ts) {
             return self.insert_youngest(ts, value);
@@ -68,6 +88,7 @@ impl<V: Ord> Staircase<V> {
         }
     }
 
+    /// Whether no event is left.
     pub fn is_empty(&self) -> bool {
         self.steps.is_empty()
     }

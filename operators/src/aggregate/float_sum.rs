@@ -14,8 +14,29 @@ const FIXED_EXPONENT: i32 = -70;
 /// Values from 2^52 on are for `wide`.
 const FIXED_TOP_EXPONENT: i32 = 51;
 /// 2^-1074 ..= 2^1024, and room for 2^64 additions and a sign.
-const LIMBS: usize = (1074 + 1024 + 64 + 63) / 64 + 1;
+const LIMBS: usize = (1074usize + 1024 + 64).div_ceil(64) + 1;
 
+/// The sum of a multiset of f64, which starts empty.
+///
+/// ```
+/// use headwater_operators::aggregate::float_sum::FloatSum;
+///
+/// let mut sum = FloatSum::default();
+/// for x in [0.1, 1e308, 1e308, f64::NAN] {
+///     sum.add(x, false);
+/// }
+/// assert!(sum.value().is_nan());
+/// sum.add(f64::NAN, true); // the NaN grows old
+/// assert_eq!(sum.value(), f64::INFINITY);
+/// sum.add(1e308, true);
+/// sum.add(1e308, true);
+/// assert_eq!(sum.value(), 0.1);
+///
+/// let mut other = FloatSum::default();
+/// other.add(0.2, false);
+/// sum.merge(&other);
+/// assert_eq!(sum.value(), 0.30000000000000004); // 0.1 + 0.2, rounded once
+/// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct FloatSum {
     fixed: i128,
@@ -32,7 +53,7 @@ struct Wide {
 }
 
 impl FloatSum {
-    /// Adds `x`, or takes it away.
+    /// Adds `x`, or takes away one that was added. Any f64 will do: what is no number is counted, not added.
     #[inline]
     pub fn add(&mut self, x: f64, take_away: bool) {
         match fixed(x) {
@@ -85,7 +106,8 @@ impl FloatSum {
         }
     }
 
-    /// The sum, rounded once, to nearest even. Past the range of f64 an infinity.
+    /// The sum, rounded once, to nearest even: 0.0 when empty, an infinity past the range of f64, never -0.0. While a NaN is
+    /// inside, or infinities of both signs, the one NaN; with infinities of one sign, that infinity.
     pub fn value(&self) -> f64 {
         let Some(wide) = &self.wide else { return normal(round_fixed(self.fixed)) };
         match (wide.nans, wide.infinities) {
@@ -165,7 +187,8 @@ impl Wide {
                 break;
             }
             let (a, c1) = if subtract { limb.overflowing_sub(other) } else { limb.overflowing_add(other) };
-            let (b, c2) = if subtract { a.overflowing_sub(u64::from(carry)) } else { a.overflowing_add(u64::from(carry)) };
+            let (b, c2) =
+                if subtract { a.overflowing_sub(u64::from(carry)) } else { a.overflowing_add(u64::from(carry)) };
             (*limb, carry) = (b, c1 || c2);
         }
     }
@@ -181,7 +204,8 @@ impl Wide {
         // The lowest bit that the result keeps, in units of 2^-1074.
         let low = length.saturating_sub(53);
         let bit = |i: usize| limbs[i / 64] >> (i % 64) & 1;
-        let mut mantissa = (limbs[low / 64] >> (low % 64)) | if low % 64 == 0 { 0 } else { limbs.get(low / 64 + 1).unwrap_or(&0) << (64 - low % 64) };
+        let mut mantissa = (limbs[low / 64] >> (low % 64))
+            | if low.is_multiple_of(64) { 0 } else { limbs.get(low / 64 + 1).unwrap_or(&0) << (64 - low % 64) };
         mantissa &= (1 << 53) - 1;
         if low > 0 && bit(low - 1) == 1 {
             let sticky = (0..low - 1).any(|i| bit(i) == 1);

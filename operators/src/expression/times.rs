@@ -58,6 +58,7 @@ fn microseconds(expr: &Expr, known: &DFSchema) -> Option<DataType> {
     matches!(data_type, DataType::Timestamp(TimeUnit::Microsecond, _)).then_some(data_type)
 }
 
+#[allow(clippy::boxed_local)] // as it lies in the tree
 fn as_time(expr: Box<Expr>, time: Option<&DataType>) -> Box<Expr> {
     match (*expr, time) {
         (text @ Expr::Literal(ScalarValue::Utf8(Some(_)), _), Some(time)) => Box::new(cast(text, time.clone())),

@@ -13,6 +13,7 @@ const HEAD_LANES: usize = 2;
 /// Null flags that fit beside the key.
 const HEAD_FLAGS: usize = 32;
 
+/// The accumulators of all keys, which are told apart by number.
 pub struct Accumulators {
     pub layout: Layout,
     kinds: Vec<Kind>,
@@ -40,6 +41,7 @@ pub struct Inputs {
 }
 
 impl Inputs {
+    /// `first_column`: where the inputs begin.
     pub fn open(batch: &RecordBatch, first_column: usize) -> Inputs {
         let arrays = batch.columns()[first_column..].to_vec();
         Inputs { values: arrays.iter().map(Values::open).collect(), arrays }
@@ -47,13 +49,16 @@ impl Inputs {
 }
 
 impl Accumulators {
+    /// # Panics
+    /// On an input of a type that no input can have: `check` has refused it.
     pub fn new(plan: &Plan) -> Accumulators {
         let layout = Layout::of(plan);
         let kinds: Vec<Kind> =
             plan.inputs.iter().map(|t| Kind::of(t).expect("the type of an input was checked")).collect();
         let asked = |adds| layout.tracks.iter().any(|t| t.adds == adds);
         let mut counted = 0usize..;
-        let flags: Vec<_> = (0..kinds.len()).map(|i| asked(Adds::NotNull(i)).then(|| counted.next().unwrap_or(0))).collect();
+        let flags: Vec<_> =
+            (0..kinds.len()).map(|i| asked(Adds::NotNull(i)).then(|| counted.next().unwrap_or(0))).collect();
         let mut lanes = HEAD_LANES + counted.start.saturating_sub(HEAD_FLAGS).div_ceil(64);
         let mut value_lane = |i: usize| {
             let lane = asked(Adds::Value(i)).then_some(lanes)?;
@@ -71,6 +76,7 @@ impl Accumulators {
         self.lanes
     }
 
+    /// Makes room for so many keys.
     pub fn grow(&mut self, keys: usize) {
         self.keys = keys;
         for (cells, track) in self.cells.iter_mut().zip(&self.layout.tracks) {
@@ -175,9 +181,7 @@ impl Accumulators {
         for source in &self.layout.sources {
             row.push(match source {
                 Source::Count(inner) => Datum::int(self.total(*inner, key)),
-                Source::Extreme { of, length } => {
-                    self.extremes[*of].best(key, length.map(|l| now.saturating_sub(l)))
-                }
+                Source::Extreme { of, length } => self.extremes[*of].best(key, length.map(|l| now.saturating_sub(l))),
                 Source::Sum { sum, not_null, avg } => match self.total(*not_null, key) {
                     0 => Datum::Null,
                     count => self.sum(*sum, key, avg.then_some(count)).unwrap_or_else(|| {
@@ -291,6 +295,9 @@ impl Cells {
 }
 
 /// The types of a row's columns.
+///
+/// # Panics
+/// On an aggregate of a type that it does not take: `check` has refused it.
 pub fn result_types(plan: &Plan) -> Vec<DataType> {
     let result = |c: &super::ColumnPlan| c.aggregate.result(c.input.map(|i| &plan.inputs[i]));
     plan.columns.iter().map(|c| result(c).expect("the type of an aggregate was checked")).collect()

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::aggregate::extreme::Staircase;
 use crate::value::{Datum, Kind, Values};
 
+/// Of one input, either its greatest or its least values.
 pub struct Extremes {
     kind: Kind,
     least: bool,
@@ -52,6 +53,7 @@ impl<V: Ord + Clone> PerKey<V> {
 }
 
 impl Extremes {
+    /// `least`: whether the least is best.
     pub fn new(kind: Kind, least: bool) -> Extremes {
         let keep = match (kind, least) {
             (Kind::Decimal { .. }, _) => Keep::Decimals(vec![]),
@@ -62,6 +64,7 @@ impl Extremes {
         Extremes { kind, least, keep }
     }
 
+    /// Makes room for so many keys.
     pub fn grow(&mut self, keys: usize) {
         match &mut self.keep {
             Keep::Words(all) => all.resize_with(keys, PerKey::default),
@@ -71,7 +74,7 @@ impl Extremes {
         }
     }
 
-    /// `recent`: a finite window holds the event.
+    /// Takes a value in that is not null. `recent`: a finite window holds the event.
     pub fn insert(&mut self, key: usize, ts: i64, values: &Values, row: usize, recent: bool) {
         match (&mut self.keep, values) {
             (Keep::Words(all), Values::Words(words)) => {

@@ -20,6 +20,6 @@ mod extremes;
 mod plan;
 mod state;
 
-pub use plan::{Aggregate, ColumnPlan, Plan};
 pub use accumulators::result_types;
+pub use plan::{Aggregate, ColumnPlan, Plan};
 pub use state::{Counters, Outputs, State};

@@ -4,6 +4,7 @@ use arrow::datatypes::DataType;
 
 use crate::value::Kind;
 
+/// What a column tells of the values in its window. Nulls are passed over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Aggregate {
     Count,
@@ -41,13 +42,16 @@ pub struct ColumnPlan {
     pub length: Option<i64>,
 }
 
+/// A trailing group: its columns, and the inputs that they share.
 #[derive(Clone, Debug)]
 pub struct Plan {
+    /// At least one.
     pub columns: Vec<ColumnPlan>,
     /// The types of the inputs: of each distinct `of`.
     pub inputs: Vec<DataType>,
+    /// Between two ticks, in microseconds.
     pub tick: i64,
-    /// No row is there before it.
+    /// The first tick, in microseconds: no row is there before it.
     pub start: i64,
 }
 
@@ -72,6 +76,7 @@ pub struct Track {
 }
 
 impl Track {
+    /// How many rings it has.
     pub fn rings(&self) -> usize {
         self.windows.len() + usize::from(self.all)
     }
@@ -106,12 +111,14 @@ pub struct Layout {
 }
 
 impl Layout {
+    /// Works a plan out: columns that add up the same share a track, and each track has rings for what is asked of it alone.
     pub fn of(plan: &Plan) -> Layout {
         let mut windows: Vec<i64> = plan.columns.iter().filter_map(|c| c.length).collect();
         windows.sort_unstable();
         windows.dedup();
         let mut layout = Layout { windows, tracks: vec![], extremes: vec![], sources: vec![], leaving: vec![] };
-        let longest = if plan.columns.iter().any(|c| c.length.is_none()) { None } else { layout.windows.last().copied() };
+        let longest =
+            if plan.columns.iter().any(|c| c.length.is_none()) { None } else { layout.windows.last().copied() };
         layout.need(Adds::Events, longest);
         for column in &plan.columns {
             match (column.aggregate, column.input) {
@@ -171,9 +178,7 @@ impl Layout {
             Inner { track, rings: window.map_or(self.tracks[track].rings(), inside) }
         };
         match (column.aggregate, column.input) {
-            (Aggregate::Count, input) => {
-                Source::Count(find(input.map_or(Adds::Events, Adds::NotNull)))
-            }
+            (Aggregate::Count, input) => Source::Count(find(input.map_or(Adds::Events, Adds::NotNull))),
             (Aggregate::Sum | Aggregate::Avg, input) => {
                 let input = input.expect("a sum has an input");
                 let (sum, not_null) = (find(Adds::Value(input)), find(Adds::NotNull(input)));

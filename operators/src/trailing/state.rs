@@ -25,6 +25,35 @@ pub struct Outputs {
     pub rows_from: Option<i64>,
 }
 
+/// One group's part that lies on one worker.
+///
+/// ```
+/// use headwater_operators::key_codec::KeyCodec;
+/// use headwater_operators::ledger::InMemory;
+/// use headwater_operators::trailing::{Aggregate, ColumnPlan, Outputs, Plan, State, result_types};
+/// use headwater_operators::{changes, events};
+/// use arrow::array::{ArrayRef, AsArray, Int64Array, StringArray};
+/// use arrow::datatypes::{DataType, Int64Type};
+/// use std::sync::Arc;
+///
+/// // tx = count over 10us, by a text
+/// let tx = ColumnPlan { name: "tx".into(), aggregate: Aggregate::Count, input: None, length: Some(10) };
+/// let plan = Plan { columns: vec![tx], inputs: vec![], tick: 1, start: 0 };
+/// let columns = [("tx".to_owned(), result_types(&plan)[0].clone())];
+/// let schema = changes::schema(&[("card".to_owned(), DataType::Utf8)], false, &columns);
+/// let codec = KeyCodec::new(&[DataType::Utf8])?;
+/// let card: ArrayRef = Arc::new(StringArray::from(vec!["a"]));
+/// let key = codec.encode(&[card])?;
+/// let outputs = Outputs { changes: true, rows_from: None };
+/// let mut state = State::new(&plan, codec, schema, outputs, Box::new(InMemory::default()), 1 << 20);
+///
+/// let time = Int64Array::from(vec![3]); // it happens at 3, and is visible at once
+/// state.insert(events::batch(&events::schema(&[]), key, time.clone(), time, vec![])?)?;
+/// assert_eq!(state.advance(20, 1000)?, 20);
+/// let changes = state.take_changes().expect("a row that came at tick 3 and went at 13");
+/// assert_eq!(changes["_time"].as_primitive::<Int64Type>().values(), &[3, 13]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct State {
     start: i64,
     /// Every tick up to here is finished. Before `start`: nothing is.
@@ -41,7 +70,9 @@ pub struct State {
     latest: Changes,
     /// Keys whose newest row the store has not been told.
     stale: Touched,
-    image_sent: bool,
+    /// How often every row was given, and whether that is due again.
+    images: u64,
+    image_due: bool,
     counters: Counters,
     scratch: (Vec<u64>, Vec<Datum>),
 }
@@ -55,9 +86,13 @@ pub struct Counters {
     pub too_old: u64,
     /// Sums that did not fit their type, once for each row that could not show one.
     pub unfit_sums: u64,
+    /// Keys with an event that was not too old, ever.
     pub keys: u64,
+    /// Rows that are there.
     pub rows: u64,
+    /// Rows that came, went or became another, ever.
     pub changes: u64,
+    /// Bytes of the ledger in memory.
     pub ledger_bytes: u64,
 }
 
@@ -122,13 +157,17 @@ impl State {
             changes: Changes::new(schema.clone(), key_columns),
             latest: Changes::new(schema, key_columns),
             stale: Touched::default(),
-            image_sent: false,
+            images: 0,
+            image_due: true,
             counters: Counters::default(),
             scratch: Default::default(),
         }
     }
 
-    /// Takes events (see `events`) that become visible after every finished tick.
+    /// Takes events (see `events`) that become visible after every finished tick, in any order.
+    ///
+    /// # Errors
+    /// A segment of the ledger could not be written.
     pub fn insert(&mut self, batch: RecordBatch) -> Result<(), SegmentError> {
         self.counters.events += batch.num_rows() as u64;
         let events = Events::open(batch);
@@ -144,7 +183,11 @@ impl State {
     }
 
     /// Finishes ticks up to `to`, in order, until about `budget` events have come or gone. Returns the last tick up to
-    /// which all is finished.
+    /// which all is finished: `to`, or one before it when the budget is spent. What is finished by `to` is told by the next
+    /// `take_changes` and `take_rows`. `to` never falls.
+    ///
+    /// # Errors
+    /// A segment of the ledger could not be read or written.
     pub fn advance(&mut self, to: i64, mut budget: usize) -> Result<i64, SegmentError> {
         if to < self.start {
             return Ok(to);
@@ -261,19 +304,22 @@ impl State {
         self.scratch.1 = row;
     }
 
-    /// The changes since the last call, in order of tick.
+    /// The changes since the last call (see `changes`), in order of tick; of a key's change the row that goes comes first.
     pub fn take_changes(&mut self) -> Option<RecordBatch> {
         (!self.changes.is_empty()).then(|| self.changes.take(&self.codec, &self.keys))
     }
 
     /// The newest rows of the keys that changed since the last call: of every key at the first tick that asks for rows,
-    /// which is `rows_by` at the latest.
+    /// which is `rows_by` at the latest. As changes, where `_time` is the tick at which the row changed last; a row that went
+    /// has a `_diff` of -1 and nulls.
     pub fn take_rows(&mut self, rows_by: i64) -> Option<RecordBatch> {
         let from = self.outputs.rows_from?.min(rows_by);
         if self.done.is_none_or(|done| done < from) {
             return None;
         }
-        let image = !std::mem::replace(&mut self.image_sent, true);
+        let image = std::mem::take(&mut self.image_due);
+        let first = image && self.images == 0;
+        self.images += u64::from(image);
         let stale = self.stale.take();
         let keys = if image { (0..self.keys.len() as u32).collect() } else { stale };
         let nothing = vec![Datum::Null; self.accumulators.layout.sources.len()];
@@ -281,21 +327,23 @@ impl State {
             let published = &self.rows[key as usize];
             match &published.row {
                 Some(row) => self.latest.push(key, row, published.changed_at, 1),
-                None if image => {}
+                None if first => {}
                 None => self.latest.push(key, &nothing, published.changed_at, -1),
             }
         }
         (!self.latest.is_empty()).then(|| self.latest.take(&self.codec, &self.keys))
     }
 
+    /// From this tick on every row is given once more; of keys without one, that there is none.
+    pub fn begin_image(&mut self, from: i64) {
+        self.outputs.rows_from = self.outputs.rows_from.map(|earlier| earlier.max(from));
+        self.image_due = true;
+    }
+
+    /// What it has seen so far and holds now.
     pub fn counters(&self) -> Counters {
         let ledger_bytes = self.ledger.resident_bytes() as u64;
         Counters { keys: self.keys.len() as u64, ledger_bytes, ..self.counters }
-    }
-
-    /// About how many bytes of changes wait to be taken.
-    pub fn waiting_changes(&self) -> usize {
-        self.changes.len()
     }
 }
 

@@ -47,6 +47,13 @@ pub struct Options {
     pub join_timeout: Duration,
 }
 
+impl Options {
+    /// One process.
+    pub fn alone(workers: usize) -> Options {
+        Options { workers, processes: 1, process: 0, hosts: None, join_timeout: Duration::ZERO }
+    }
+}
+
 pub struct Cluster {
     options: Options,
     hosts: Vec<String>,

@@ -37,7 +37,8 @@ mod tests {
     /// RFC 4231, cases 1, 2 and 6.
     #[test]
     fn test_vectors() {
-        let cases: [(&[u8], &[&[u8]], &str); 3] = [
+        type Case<'a> = (&'a [u8], &'a [&'a [u8]], &'a str);
+        let cases: [Case; 3] = [
             (&[0x0b; 20], &[b"Hi There"], "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7"),
             (
                 b"Jefe",

@@ -1,0 +1,130 @@
+//! A `State` driven as the operator drives it, with all that comes out of it read back.
+
+use std::sync::Arc;
+
+use arrow::array::types::{Int8Type, Int64Type};
+use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch};
+use arrow::datatypes::{DataType, SchemaRef};
+use headwater_operators::key_codec::KeyCodec;
+use headwater_operators::ledger::InMemory;
+use headwater_operators::trailing::{Outputs, Plan, State, result_types};
+use headwater_operators::{changes, events};
+
+use crate::model::{Change, Event, Rows};
+use crate::values::{Value, array, values};
+
+#[derive(Clone, Debug)]
+pub struct Group {
+    pub plan: Plan,
+    pub keys: Vec<DataType>,
+}
+
+impl Group {
+    pub fn state(&self, outputs: Outputs, resident_max: usize) -> State {
+        let segments = Box::new(InMemory::default());
+        State::new(&self.plan, self.codec(), self.schema(), outputs, segments, resident_max)
+    }
+
+    /// Of the changes.
+    pub fn schema(&self) -> SchemaRef {
+        let keys: Vec<_> = self.keys.iter().enumerate().map(|(i, t)| (format!("key{i}"), t.clone())).collect();
+        let names = self.plan.columns.iter().map(|c| c.name.clone());
+        changes::schema(&keys, false, &names.zip(result_types(&self.plan)).collect::<Vec<_>>())
+    }
+
+    pub fn batch<'a>(&self, events: impl IntoIterator<Item = &'a Event>) -> RecordBatch {
+        let events: Vec<&Event> = events.into_iter().collect();
+        let column = |t: &DataType, value: &dyn Fn(&Event) -> Value| {
+            array(t, &events.iter().map(|e| value(e)).collect::<Vec<_>>())
+        };
+        let keys: Vec<ArrayRef> = self.keys.iter().enumerate().map(|(i, t)| column(t, &|e| e.key[i].clone())).collect();
+        let inputs = self.plan.inputs.iter().enumerate().map(|(i, t)| column(t, &|e| e.values[i].clone())).collect();
+        let times = |time: fn(&Event) -> i64| events.iter().map(|e| time(e)).collect::<Int64Array>();
+        let keys = self.codec().encode(&keys).unwrap();
+        events::batch(&events::schema(&self.plan.inputs), keys, times(|e| e.ts), times(|e| e.visible), inputs).unwrap()
+    }
+
+    pub fn read(&self, batch: &RecordBatch) -> Vec<Change> {
+        assert_eq!(batch.schema(), self.schema());
+        let (keys, row) = (0..self.keys.len(), self.keys.len()..batch.num_columns() - 2);
+        let columns: Vec<Vec<Value>> = batch.columns()[..row.end].iter().map(values).collect();
+        let times = batch.column(row.end).as_primitive::<Int64Type>();
+        let diffs = batch.column(row.end + 1).as_primitive::<Int8Type>();
+        let at = |columns: &[Vec<Value>], at: usize| columns.iter().map(|c| c[at].clone()).collect();
+        let change = |n| Change {
+            time: times.value(n),
+            key: at(&columns[keys.clone()], n),
+            diff: diffs.value(n),
+            row: at(&columns[row.clone()], n),
+        };
+        (0..batch.num_rows()).map(change).collect()
+    }
+
+    fn codec(&self) -> KeyCodec {
+        KeyCodec::new(&self.keys).unwrap()
+    }
+}
+
+/// A state, with what it has put out so far.
+pub struct Run {
+    pub group: Arc<Group>,
+    pub state: State,
+    pub changes: Vec<Change>,
+    pub rows: Rows,
+    rows_by: i64,
+}
+
+impl Run {
+    pub fn new(group: &Arc<Group>, resident_max: usize, rows_from: i64, rows_by: i64) -> Run {
+        let outputs = Outputs { changes: true, rows_from: Some(rows_from) };
+        let state = group.state(outputs, resident_max);
+        Run { group: group.clone(), state, changes: vec![], rows: Rows::new(), rows_by }
+    }
+
+    pub fn insert<'a>(&mut self, events: impl IntoIterator<Item = &'a Event>) {
+        self.state.insert(self.group.batch(events)).unwrap();
+    }
+
+    /// One call. Returns the last tick up to which all is finished.
+    pub fn advance(&mut self, to: i64, budget: usize) -> i64 {
+        let done = self.state.advance(to, budget).unwrap();
+        assert!(done <= to);
+        done
+    }
+
+    /// Takes what there is, when ticks up to `done` are finished.
+    pub fn take(&mut self, done: i64) {
+        let taken = self.state.take_changes().map_or(vec![], |batch| self.group.read(&batch));
+        for change in taken {
+            let last = self.changes.last().map_or(i64::MIN, |c| c.time);
+            assert!((last..=done).contains(&change.time), "{change:?} after a change at {last}, up to {done}");
+            self.changes.push(change);
+        }
+        for Change { time, key, diff, row } in
+            self.state.take_rows(self.rows_by).iter().flat_map(|b| self.group.read(b))
+        {
+            if diff > 0 {
+                self.rows.insert(key, (row, time));
+            } else {
+                assert!(row.iter().all(|v| *v == Value::Null));
+                self.rows.remove(&key);
+            }
+        }
+    }
+
+    /// The changes in the model's order.
+    pub fn sorted_changes(&self) -> Vec<Change> {
+        let mut changes = self.changes.clone();
+        changes.sort();
+        changes
+    }
+}
+
+/// Two lists of changes are one; else tells where they part.
+pub fn assert_same(got: &[Change], expected: &[Change], context: &dyn Fn() -> String) {
+    let parts = got.iter().zip(expected).take_while(|(a, b)| a == b).count();
+    if parts < got.len().max(expected.len()) {
+        let near = |all: &[Change]| all.iter().skip(parts).take(3).map(|c| format!("\n    {c:?}")).collect::<String>();
+        panic!("{}\nafter {parts} changes got{}\n  expected{}", context(), near(got), near(expected));
+    }
+}

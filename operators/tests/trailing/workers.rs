@@ -1,0 +1,133 @@
+//! Several groups through the operator, on one worker and on three, with every key at the worker that owns it.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use headwater_operators::events;
+use headwater_operators::exchange::{Columns, Routed};
+use headwater_operators::operator::{Watch, windows};
+use headwater_operators::trailing::{Outputs, State};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use timely::Config;
+use timely::dataflow::operators::{Input, Inspect, Probe};
+use timely::dataflow::{InputHandle, ProbeHandle};
+use timely::worker::Worker;
+
+use crate::drive::assert_same;
+use crate::model::{self, Change, Event, Rows};
+use crate::random::Case;
+
+/// By group.
+#[derive(Clone, Default)]
+struct Seen {
+    changes: Vec<Vec<Change>>,
+    rows: Vec<Rows>,
+}
+
+#[test]
+fn any_number_of_workers_makes_the_same_changes() {
+    for seed in 0..20 {
+        let mut rng = StdRng::seed_from_u64(1 << 32 | seed);
+        let cases: Arc<Vec<Case>> = Arc::new((0..rng.random_range(1..4)).map(|_| Case::random(&mut rng)).collect());
+        let to = cases.iter().map(|case| case.to).max().unwrap();
+        let asked = frontiers(&cases, to, &mut rng);
+        for workers in [1, 3] {
+            let seen = through_the_operator(workers, &cases, &asked);
+            for (case, (changes, rows)) in cases.iter().zip(seen.changes.iter().zip(&seen.rows)) {
+                let Case { group, events, .. } = case;
+                let ticks = model::eventful_ticks(&group.plan, events, to);
+                let expected = model::changes(&group.plan, events, &ticks);
+                let context = || format!("seed {seed}, {workers} workers, {:?}", group.plan);
+                assert_same(changes, &expected, &context);
+                assert_eq!(*rows, model::rows(&expected), "{}", context());
+            }
+        }
+    }
+}
+
+/// Some ticks of some group, and in the end `to`: what the input's frontier comes to, one after the other.
+fn frontiers(cases: &[Case], to: i64, rng: &mut StdRng) -> Vec<i64> {
+    let visible = cases.iter().flat_map(|case| case.events.iter().map(|e| e.visible));
+    let mut asked: BTreeSet<i64> = visible.filter(|v| *v < to && rng.random_bool(0.2)).collect();
+    asked.insert(to);
+    asked.into_iter().collect()
+}
+
+fn through_the_operator(workers: usize, cases: &Arc<Vec<Case>>, asked: &[i64]) -> Seen {
+    let (cases, asked) = (cases.clone(), asked.to_vec());
+    let guards = timely::execute(Config::process(workers), move |worker| one_worker(worker, &cases, &asked)).unwrap();
+    let mut all = Seen::default();
+    for seen in guards.join() {
+        let seen = seen.unwrap();
+        all.changes.resize(seen.changes.len(), vec![]);
+        all.rows.resize(seen.rows.len(), Rows::new());
+        all.changes.iter_mut().zip(seen.changes).for_each(|(all, changes)| all.extend(changes));
+        for (all, rows) in all.rows.iter_mut().zip(seen.rows) {
+            for (key, row) in rows {
+                assert!(all.insert(key, row).is_none(), "two workers own a key");
+            }
+        }
+    }
+    all.changes.iter_mut().for_each(|changes| changes.sort());
+    all
+}
+
+fn one_worker(worker: &mut Worker, cases: &Arc<Vec<Case>>, asked: &[i64]) -> Seen {
+    let (here, workers) = (worker.index(), worker.peers());
+    let to = *asked.last().expect("there is a last tick");
+    let outputs = Outputs { changes: true, rows_from: Some(i64::MAX) };
+    let states: Vec<State> = cases.iter().map(|case| case.group.state(outputs, 1000)).collect();
+    let watch = Rc::new(RefCell::new(Watch { rows_by: Some(to), ..Watch::default() }));
+    let seen = Rc::new(RefCell::new(Seen { changes: vec![vec![]; cases.len()], rows: vec![Rows::new(); cases.len()] }));
+    let mut input = InputHandle::<i64, _>::new();
+    let probe = ProbeHandle::new();
+    worker.dataflow(|scope| {
+        let events = scope.input_from(&mut input).container::<Vec<Routed>>();
+        let out = windows(events, states, watch.clone());
+        let (note, all) = (seen.clone(), cases.clone());
+        let changes = out.changes.inspect_core(move |event| {
+            let Ok((stamp, batches)) = event else { return };
+            for routed in batches {
+                let changes = all[routed.group as usize].group.read(&routed.columns.0);
+                // What has passed the frontier never changes any more.
+                assert!(
+                    changes.iter().all(|c| stamp.least().is_some_and(|t| c.time >= *t)),
+                    "{changes:?} at {stamp:?}"
+                );
+                note.borrow_mut().changes[routed.group as usize].extend(changes);
+            }
+        });
+        changes.probe_with(&probe);
+        let (note, all) = (seen.clone(), cases.clone());
+        let rows = out.rows.inspect(move |routed: &Routed| {
+            let rows = all[routed.group as usize].group.read(&routed.columns.0);
+            let rows = rows.into_iter().map(|c| {
+                assert_eq!(c.diff, 1, "all rows at once, at the last tick");
+                (c.key, (c.row, c.time))
+            });
+            note.borrow_mut().rows[routed.group as usize].extend(rows);
+        });
+        rows.probe_with(&probe);
+    });
+    let mut after = i64::MIN;
+    for &until in asked {
+        for (group, case) in (0..).zip(cases.iter()) {
+            // Every worker reads some of the events, as if each had partitions of its own.
+            let due = |(n, e): &(usize, &Event)| n % workers == here && e.visible > after && e.visible <= until;
+            let events = case.events.iter().enumerate().filter(due).map(|(_, e)| e);
+            for (to, batch) in events::split(case.group.batch(events), workers).unwrap() {
+                input.send(Routed { to, group, columns: Columns::from(batch) });
+            }
+        }
+        input.advance_to(until + 1);
+        while probe.less_than(input.time()) {
+            worker.step_or_park(None);
+        }
+        after = until;
+    }
+    assert!(watch.borrow().fault.is_none());
+    seen.take()
+}
