@@ -26,7 +26,7 @@ fn refused(reason: &'static str, payload: impl Into<Vec<u8>>) -> Record {
     Record { payload: Some(payload.into()), event: None, clock: None, reason: Some(reason) }
 }
 
-/// What can be wrong with an event.
+/// What can be wrong with an event that passes `where` (of others nobody looks at key and amount).
 fn bad(event: &Event) -> Vec<Record> {
     let json = event.json();
     let with = |old: &str, new: &str| {
@@ -127,7 +127,7 @@ fn bad_records_harm_nobody_else() {
     let mut log: Vec<Vec<Record>> = vec![vec![], vec![]];
     for (i, event) in events.iter().enumerate() {
         if i % 100 == 50 {
-            log[i % 2].extend(bad(event));
+            log[i % 2].extend(bad(&Event { ok: true, ..event.clone() }));
         }
         log[(random.below(2)) as usize].push(good(event.clone()));
     }
@@ -165,10 +165,10 @@ fn a_partition_that_lags() {
 
     let (events, _, t) = visible_records(&log);
     assert_rows("export", &case.exported(&path, "cards").0, &rows(&events, &WINDOWS, t));
-    // Not only at the end: at every hundredth change too.
+    // Not only at the end: in between too.
     let changes = case.lines("changes.jsonl");
     let mut looks = 0;
-    for i in (0..changes.len() - 1).step_by(100) {
+    for i in (0..changes.len() - 1).step_by(changes.len() / 20) {
         let time = micros(changes[i]["time"].as_str().unwrap());
         let upto =
             changes.iter().position(|line| micros(line["time"].as_str().unwrap()) > time).unwrap_or(changes.len());

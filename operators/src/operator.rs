@@ -35,6 +35,8 @@ pub struct Watch {
     pub hold: Option<Box<dyn Fn() -> bool>>,
     /// The last tick of the run, once it is known: by then every group's rows have been asked for.
     pub rows_by: Option<i64>,
+    /// From this tick on every row is given once more.
+    pub image_from: Option<i64>,
 }
 
 /// The operator's outputs. A frontier of `f` says that the ticks before `f` are finished.
@@ -91,6 +93,9 @@ pub fn windows<'scope>(
                 return;
             }
             let rows_by = watch.borrow().rows_by.unwrap_or(i64::MAX);
+            if let Some(from) = watch.borrow_mut().image_from.take() {
+                states.iter_mut().for_each(|state| state.begin_image(from));
+            }
             let target = frontier.saturating_sub(1);
             let mut reached = target;
             for state in &mut states {

@@ -3,7 +3,7 @@
 //! `T` reaches `t` when no partition can still bring a record with `eff <= t`. A partition whose end is not confirmed and
 //! that brings nothing for `stall_limit` is left out until it answers.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -28,6 +28,8 @@ pub struct Report {
     pub eff: Option<i64>,
     /// This process was asked to stop.
     pub stop: bool,
+    /// The number of the image of the stores that this worker asks for; 0: no other than the first.
+    pub image: u64,
     /// Now and then, from the first worker of a process.
     pub status: Option<ProcessStatus>,
 }
@@ -49,6 +51,9 @@ pub struct Announcement {
     pub last: bool,
     /// Sources with a partition that is left out: their `_as_of` stays.
     pub stalled: Vec<u32>,
+    /// How often stores have to be written anew, and the tick at which it begins the last time: a store lost writes.
+    pub image: u64,
+    pub image_from: Option<i64>,
 }
 
 /// What worker 0 decides by.
@@ -69,7 +74,12 @@ struct Clock {
 
 impl Clock {
     fn update(&mut self) -> bool {
-        let next = self.decide();
+        let mut next = self.decide();
+        let wanted = self.reports.iter().flatten().map(|r| r.image).max().unwrap_or(0);
+        if wanted > next.image && !next.last {
+            // Every worker hears of it before it sees this tick.
+            (next.image, next.image_from) = (wanted, next.t.map(|t| t.saturating_add(1)));
+        }
         let changed = next != self.announced;
         self.announced = next;
         changed
@@ -93,13 +103,13 @@ impl Clock {
         stalled.dedup();
         let reading = partitions().filter(|p| !p.left_out).map(|p| p.clock).min();
         if self.rules.until_end && partitions().all(|p| p.clock == i64::MAX) {
-            return Announcement { t: self.end(&known), last: true, stalled };
+            return Announcement { t: self.end(&known), last: true, stalled, ..before.clone() };
         }
         let s = self.rules.s.iter().flatten().min();
         let t =
             reading.filter(|c| *c != i64::MAX).map(|c| c.div_euclid(self.rules.tick).saturating_mul(self.rules.tick));
         let t = t.filter(|t| s.is_some_and(|s| t >= s)).max(before.t);
-        Announcement { t, last: false, stalled }
+        Announcement { t, last: false, stalled, ..before.clone() }
     }
 
     /// The last tick of a run that ends.
@@ -117,6 +127,7 @@ pub struct ClockHandle {
     announced: Rc<RefCell<Announcement>>,
     sender: Rc<Activator>,
     open: Rc<RefCell<bool>>,
+    image: Rc<Cell<u64>>,
 }
 
 impl ClockHandle {
@@ -127,6 +138,15 @@ impl ClockHandle {
 
     pub fn announced(&self) -> Announcement {
         self.announced.borrow().clone()
+    }
+
+    /// A store of this worker lost writes: every worker has to write everything again.
+    pub fn want_image(&self) {
+        self.image.set(self.announced.borrow().image + 1);
+    }
+
+    pub fn wanted_image(&self) -> u64 {
+        self.image.get()
     }
 
     /// This worker has nothing more to say.
@@ -205,5 +225,5 @@ pub fn build(
             .probe();
         Rc::new(sender)
     });
-    ClockHandle { outbox, announced, sender, open }
+    ClockHandle { outbox, announced, sender, open, image: Rc::default() }
 }

@@ -6,7 +6,7 @@
 //!   '--------------> dead letters
 //! ```
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -79,7 +79,8 @@ fn try_work(worker: &mut Worker, shared: &Shared) -> Result<(), Failure> {
     watch.borrow_mut().hold = hold(&handles);
     let states = states(shared, index)?;
     let to_wake: Rc<RefCell<Vec<Rc<timely::scheduling::Activator>>>> = Rc::default();
-    let clock = clock(worker, shared, to_wake.clone(), watch.clone());
+    let clock = clock(worker, shared, to_wake.clone(), watch.clone(), handles.clone());
+    let losses = clock.clone();
     let readers = readers(shared, index, peers)?;
     let done = build(
         worker,
@@ -98,7 +99,16 @@ fn try_work(worker: &mut Worker, shared: &Shared) -> Result<(), Failure> {
         if let Some(fault) = handles.iter().flatten().find_map(StoreHandle::take_fault) {
             return Err(fault.into());
         }
+        if handles.iter().flatten().filter(|store| store.take_lost()).count() > 0 {
+            losses.want_image();
+        }
         note_counters(&mut shared.board.worker(local), &watch.borrow());
+    }
+    let announced = losses.announced();
+    let lost = handles.iter().flatten().any(StoreHandle::take_lost);
+    if lost || losses.wanted_image() > announced.image || announced.image_from > announced.t {
+        let told = "a store lost writes while the last ones were written; start again to write everything once more";
+        return Err(Failure::Running(told.to_owned()));
     }
     while worker.has_dataflows() && worker.step_or_park(Some(Duration::from_millis(5))) {}
     Ok(())
@@ -162,6 +172,7 @@ fn clock(
     shared: &Shared,
     to_wake: Rc<RefCell<Vec<Rc<timely::scheduling::Activator>>>>,
     watch: Rc<RefCell<Watch>>,
+    stores: Vec<Option<StoreHandle>>,
 ) -> ClockHandle {
     let rules = Rules {
         tick: shared.opened.job.tick_us,
@@ -169,7 +180,12 @@ fn clock(
         until_end: shared.mode == Mode::UntilEnd,
         end_at_least: shared.plan.end_at_least,
     };
+    let image = Cell::new(0);
     let heard: Rc<dyn Fn(&clock::Announcement)> = Rc::new(move |announcement| {
+        if image.replace(announcement.image) < announcement.image {
+            stores.iter().flatten().for_each(StoreHandle::begin_image);
+            watch.borrow_mut().image_from = announcement.image_from;
+        }
         if announcement.last {
             watch.borrow_mut().rows_by = announcement.t;
         }

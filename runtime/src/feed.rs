@@ -390,6 +390,7 @@ impl Feed {
             partitions: partitions.collect(),
             eff: self.eff,
             stop: self.parts.stop.load(std::sync::atomic::Ordering::Relaxed),
+            image: self.parts.clock.wanted_image(),
             status: None,
         };
         if due {

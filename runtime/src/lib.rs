@@ -4,6 +4,7 @@ pub mod clock;
 pub mod cluster;
 pub mod command;
 pub mod dataflow;
+pub mod demo;
 pub mod failure;
 pub mod feed;
 pub mod files;

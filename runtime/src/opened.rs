@@ -105,6 +105,45 @@ fn open_with(job: Job, plans: Option<&[SourcePlan]>, streams: Streams) -> Result
     Ok(Opened { job, sources: opened, groups })
 }
 
+/// What else is wrong with a job that is wrong already: names and expressions, where schemas can be had all the same.
+pub fn more_faults(job: &Job) -> Faults {
+    let mut faults = Faults::new(job.file.display().to_string());
+    let schemas: Vec<_> = job.sources.iter().map(|source| look_at_schema(source, &mut faults)).collect();
+    faults.faults.extend(job::validate::check_names(job, &schemas).faults);
+    for group in &job.groups {
+        if let Some(schema) = &schemas[group.source] {
+            let mut whole = group.clone();
+            let written = |text: &Named| !text.text.is_empty();
+            whole.filter = whole.filter.filter(written);
+            // Others have been told as missing their input, or as not supported.
+            let known = |agg| matches!(agg, Agg::Count | Agg::Sum | Agg::Avg | Agg::Min | Agg::Max);
+            whole.columns.retain(|c| known(c.agg) && c.of.as_ref().map_or(c.agg == Agg::Count, written));
+            compile(&whole, schema, &mut faults);
+        }
+    }
+    faults
+}
+
+fn look_at_schema(source: &job::Source, faults: &mut Faults) -> Option<SchemaRef> {
+    match source.history.as_ref().filter(|h| h.kind == FileKind::Parquet && !h.path.is_empty()) {
+        Some(h) => match parquet::open(&h.path, None) {
+            Ok(history) => history.schema(),
+            Err(headwater_connectors::Error::Config(message)) => {
+                faults.error(h.at, message);
+                None
+            }
+            // The world's fault, and not what is to be told now.
+            Err(_) => None,
+        },
+        None => source.schema.as_ref().map(|columns| written_schema(columns)),
+    }
+}
+
+fn written_schema(columns: &[(Named, DataType)]) -> SchemaRef {
+    let field = |(name, data_type): &(Named, DataType)| Field::new(&name.text, data_type.clone(), true);
+    Arc::new(Schema::new(columns.iter().map(field).collect::<Vec<_>>()))
+}
+
 type Parts = (Option<Arc<dyn History>>, Option<Arc<dyn Stream>>, SchemaRef);
 
 /// `None`: it could not be opened, and a fault says why.
@@ -146,10 +185,7 @@ fn open_source(
         return Ok(None);
     }
     let of_files = history.as_ref().and_then(|h| h.schema());
-    let schema = of_files.unwrap_or_else(|| {
-        let field = |(name, data_type): &(Named, DataType)| Field::new(&name.text, data_type.clone(), true);
-        Arc::new(Schema::new(source.schema.iter().flatten().map(field).collect::<Vec<_>>()))
-    });
+    let schema = of_files.unwrap_or_else(|| written_schema(source.schema.as_deref().unwrap_or_default()));
     Ok(Some((history, stream, schema)))
 }
 

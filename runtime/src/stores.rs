@@ -4,9 +4,11 @@
 //! rows --> queue --> [thread: newest row a key, raise _upto, write] --> acknowledged tick --> frontier --> _as_of
 //! ```
 //!
+//! A store that lost writes is told to begin a new image: see `Announcement::image`.
+//!
 //! The operator's frontier is the last tick that the store has acknowledged; the one of all workers together is `_as_of`.
 
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 
@@ -39,6 +41,7 @@ enum Task {
         tick: i64,
         sweep: bool,
     },
+    BeginImage,
 }
 
 /// A worker's side of a store's thread.
@@ -55,6 +58,8 @@ struct Shared {
     /// Rows in the queue.
     waiting: AtomicUsize,
     fault: Mutex<Option<Error>>,
+    /// The store lost writes and nobody was told yet.
+    lost: AtomicBool,
     wake: Mutex<Vec<SyncActivator>>,
 }
 
@@ -77,11 +82,12 @@ impl StoreHandle {
             as_of: AtomicI64::new(i64::MIN),
             waiting: AtomicUsize::new(0),
             fault: Mutex::new(None),
+            lost: AtomicBool::new(false),
             wake: Mutex::new(vec![]),
         });
         let ours = shared.clone();
         let work = move || {
-            if let Err(e) = store.begin_image(replace).and_then(|()| serve(store.as_mut(), &queue, &ours)) {
+            if let Err(e) = store.begin_image(replace).and_then(|()| serve(store.as_mut(), &queue, &ours, replace)) {
                 *ours.fault.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(e);
                 ours.wake();
             }
@@ -99,6 +105,16 @@ impl StoreHandle {
         self.shared.fault.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take()
     }
 
+    /// Whether the store has lost writes since the last call, and needs an image.
+    pub fn take_lost(&self) -> bool {
+        self.shared.lost.swap(false, Ordering::Acquire)
+    }
+
+    /// All rows come once more, after this.
+    pub fn begin_image(&self) {
+        self.send(Task::BeginImage);
+    }
+
     /// Rows that wait to be written.
     pub fn waiting(&self) -> usize {
         self.shared.waiting.load(Ordering::Relaxed)
@@ -108,10 +124,11 @@ impl StoreHandle {
 /// Rows that are taken from the queue at once.
 const ROWS_AT_ONCE: usize = 100_000;
 
-fn serve(store: &mut dyn Store, queue: &Receiver<Task>, shared: &Shared) -> Result<(), Error> {
+fn serve(store: &mut dyn Store, queue: &Receiver<Task>, shared: &Shared, replace: bool) -> Result<(), Error> {
+    let mut asked = false;
     while let Ok(first) = queue.recv() {
         let mut rows: Vec<Vec<RecordBatch>> = vec![];
-        let (mut count, mut flushed, mut marks) = (0, None, vec![]);
+        let (mut count, mut flushed, mut marks, mut image) = (0, None, vec![], false);
         let mut next = Some(first);
         while let Some(task) = next {
             match task {
@@ -122,8 +139,10 @@ fn serve(store: &mut dyn Store, queue: &Receiver<Task>, shared: &Shared) -> Resu
                 }
                 Task::Flush { tick } => flushed = Some(tick),
                 Task::AsOf { groups, tick, sweep } => marks.push((groups, tick, sweep)),
+                Task::BeginImage => image = true,
             }
-            next = if count < ROWS_AT_ONCE { queue.try_recv().ok() } else { None };
+            // What came before an image must not be taken for a part of it.
+            next = if count < ROWS_AT_ONCE && !image { queue.try_recv().ok() } else { None };
         }
         for (group, batches) in rows.into_iter().enumerate().filter(|(_, batches)| !batches.is_empty()) {
             let all = concat_batches(&batches[0].schema(), &batches)
@@ -132,12 +151,22 @@ fn serve(store: &mut dyn Store, queue: &Receiver<Task>, shared: &Shared) -> Resu
             store.write(group, &all, newest.max(flushed).unwrap_or(i64::MIN))?;
         }
         shared.waiting.fetch_sub(count, Ordering::Relaxed);
+        mark(store, &marks)?;
+        // Told before anything is acknowledged, so that no run ends without having heard of it.
+        let needs_image = store.needs_image();
+        if needs_image && !asked {
+            shared.lost.store(true, Ordering::Release);
+        }
+        asked = needs_image && !image;
         if let Some(tick) = flushed {
             shared.flushed.store(tick, Ordering::Release);
         }
+        // Without an image the mark has not risen; all goes on until there is one.
         if let Some((_, tick, _)) = marks.last() {
-            mark(store, &marks)?;
             shared.as_of.store(*tick, Ordering::Release);
+        }
+        if image {
+            store.begin_image(replace)?;
         }
         shared.wake();
     }
@@ -236,7 +265,8 @@ pub fn mark_as_of<'scope>(
         store.shared.wake.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push(activator);
     }
     builder.build(move |mut capabilities| {
-        let (mut sent, mut swept) = (i64::MIN, false);
+        // `swept`: the last image that was swept.
+        let (mut sent, mut swept) = (i64::MIN, None);
         move |frontiers| {
             let _ = &_output;
             input.for_each_stamp(|_, _| ());
@@ -251,8 +281,9 @@ pub fn mark_as_of<'scope>(
                 let tick = done.div_euclid(marks.tick).saturating_mul(marks.tick);
                 if tick > sent && tick >= marks.from() && done != i64::MIN {
                     let groups = marks.due(tick);
-                    store.send(Task::AsOf { groups, tick, sweep: !swept });
-                    (sent, swept) = (tick, true);
+                    let image = Some(marks.clock.announced().image);
+                    store.send(Task::AsOf { groups, tick, sweep: swept != image });
+                    (sent, swept) = (tick, image);
                 }
                 let marked = store.shared.as_of.load(Ordering::Acquire);
                 if marked < sent {
@@ -282,7 +313,7 @@ impl Marking {
     fn from(&self) -> i64 {
         let announced = self.clock.announced();
         let last = announced.t.filter(|_| announced.last).unwrap_or(i64::MAX);
-        self.from.min(last)
+        self.from.min(last).max(announced.image_from.unwrap_or(i64::MIN))
     }
 
     fn due(&self, tick: i64) -> Vec<usize> {

@@ -70,7 +70,9 @@ pub struct State {
     latest: Changes,
     /// Keys whose newest row the store has not been told.
     stale: Touched,
-    image_sent: bool,
+    /// How often every row was given, and whether that is due again.
+    images: u64,
+    image_due: bool,
     counters: Counters,
     scratch: (Vec<u64>, Vec<Datum>),
 }
@@ -155,7 +157,8 @@ impl State {
             changes: Changes::new(schema.clone(), key_columns),
             latest: Changes::new(schema, key_columns),
             stale: Touched::default(),
-            image_sent: false,
+            images: 0,
+            image_due: true,
             counters: Counters::default(),
             scratch: Default::default(),
         }
@@ -314,7 +317,9 @@ impl State {
         if self.done.is_none_or(|done| done < from) {
             return None;
         }
-        let image = !std::mem::replace(&mut self.image_sent, true);
+        let image = std::mem::take(&mut self.image_due);
+        let first = image && self.images == 0;
+        self.images += u64::from(image);
         let stale = self.stale.take();
         let keys = if image { (0..self.keys.len() as u32).collect() } else { stale };
         let nothing = vec![Datum::Null; self.accumulators.layout.sources.len()];
@@ -322,11 +327,17 @@ impl State {
             let published = &self.rows[key as usize];
             match &published.row {
                 Some(row) => self.latest.push(key, row, published.changed_at, 1),
-                None if image => {}
+                None if first => {}
                 None => self.latest.push(key, &nothing, published.changed_at, -1),
             }
         }
         (!self.latest.is_empty()).then(|| self.latest.take(&self.codec, &self.keys))
+    }
+
+    /// From this tick on every row is given once more; of keys without one, that there is none.
+    pub fn begin_image(&mut self, from: i64) {
+        self.outputs.rows_from = self.outputs.rows_from.map(|earlier| earlier.max(from));
+        self.image_due = true;
     }
 
     /// What it has seen so far and holds now.

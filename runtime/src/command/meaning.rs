@@ -6,11 +6,13 @@ use crate::job::{Agg, Column, Group, Job, Window, duration};
 pub fn of_column(job: &Job, group: &Group, column: &Column) -> String {
     let keys: Vec<&str> = group.key.iter().map(|key| key.text.as_str()).collect();
     let filter = group.filter.as_ref().map_or_else(String::new, |f| format!(", where {}", f.text));
-    let retain = match group.window {
+    let lateness = match group.window {
         Window::Trailing => String::new(),
         _ => format!(", late by up to {}", duration::display(job.sources[group.source].lateness_us)),
     };
-    format!("{} {}, by {}{filter}{retain}", what(column), window(group, column), keys.join(" and "))
+    let over = if column.of.is_some() { "over" } else { "of" };
+    let (what, window) = (what(column), window(group, column));
+    format!("{what} {over} {window}, by {}{filter}{lateness}", keys.join(" and "))
 }
 
 fn what(column: &Column) -> String {
@@ -38,14 +40,14 @@ fn what(column: &Column) -> String {
 
 fn window(group: &Group, column: &Column) -> String {
     match (group.window, column.length_us) {
-        (Window::Trailing, Some(length)) => format!("of the last {}", duration::display(length)),
-        (Window::Trailing, None) => "of all time".to_owned(),
-        (Window::Tumbling { size_us }, _) => format!("of each {}", duration::display(size_us)),
+        (Window::Trailing, Some(length)) => format!("the last {}", duration::display(length)),
+        (Window::Trailing, None) => "all time".to_owned(),
+        (Window::Tumbling { size_us }, _) => format!("each {}", duration::display(size_us)),
         (Window::Hopping { size_us, every_us }, _) => {
-            format!("of {}, every {}", duration::display(size_us), duration::display(every_us))
+            format!("{}, every {}", duration::display(size_us), duration::display(every_us))
         }
         (Window::Session { gap_us }, _) => {
-            format!("of each session (it ends {} after its last event)", duration::display(gap_us))
+            format!("each session (it ends {} after its last event)", duration::display(gap_us))
         }
     }
 }

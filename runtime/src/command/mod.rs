@@ -1,6 +1,7 @@
 //! The command line: one file a command. Results go to stdout, everything else to stderr.
 
 mod check;
+mod demo;
 mod export;
 mod get;
 mod meaning;
@@ -48,6 +49,8 @@ enum Command {
     Export(ExportArgs),
     /// Tell how a running job is
     Status(StatusArgs),
+    /// Show the whole story in one process: a made-up history, an embedded Kafka, an embedded store
+    Demo(demo::DemoArgs),
 }
 
 /// Validates the job against its schema and data. Prints sources, the seam that a run would find, and each feature's type
@@ -96,13 +99,6 @@ struct RunArgs {
     /// A file with one HOST:PORT a line, in the order of the processes
     #[arg(long)]
     hosts: Option<PathBuf>,
-    /// How long to wait for the other processes
-    #[arg(long, default_value = "60s", value_name = "DURATION", value_parser = duration)]
-    join_timeout: std::time::Duration,
-}
-
-fn duration(text: &str) -> Result<std::time::Duration, String> {
-    crate::job::duration::parse(text).map(|us| std::time::Duration::from_micros(us.unsigned_abs()))
 }
 
 impl RunArgs {
@@ -112,7 +108,6 @@ impl RunArgs {
             processes: self.processes,
             process: self.process,
             hosts: self.hosts.clone(),
-            join_timeout: self.join_timeout,
         }
     }
 }
@@ -191,7 +186,10 @@ pub fn main() -> ExitCode {
             return ExitCode::from(code);
         }
     };
-    log::start(cli.log_json);
+    // The demo tells its story itself.
+    if !matches!(cli.command, Command::Demo(_)) || std::env::var_os("HEADWATER_LOG").is_some() {
+        log::start(cli.log_json);
+    }
     panics::install();
     let done = match cli.command {
         Command::Check(args) => check::check(&args),
@@ -199,6 +197,7 @@ pub fn main() -> ExitCode {
         Command::Get(args) => get::get(&args),
         Command::Export(args) => export::export(&args),
         Command::Status(args) => status::status(&args),
+        Command::Demo(args) => demo::demo(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

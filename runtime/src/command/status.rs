@@ -54,8 +54,12 @@ fn show_source(out: &mut String, source: &SourceReport) -> std::fmt::Result {
     let seam = &source.seam;
     let gap = if seam.allow_gap { ", a gap is allowed" } else { "" };
     writeln!(out, "\nsource {}, seam by {} at {}{gap}", source.name, seam.by, seam.s.as_deref().unwrap_or("?"))?;
-    let counts =
-        [("passed over", source.passed_over), ("tombstones", source.tombstones), ("admitted", source.admitted)];
+    let counts = [
+        ("passed over", source.passed_over),
+        ("missed", source.missed),
+        ("tombstones", source.tombstones),
+        ("admitted", source.admitted),
+    ];
     let counts: Vec<String> =
         counts.iter().filter(|(_, n)| *n > 0).map(|(name, n)| format!(", {} {name}", HumanCount(*n))).collect();
     writeln!(out, "  records   {} ({}){}", HumanCount(source.records), HumanBytes(source.bytes), counts.concat())?;

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::{At, Fault, Faults, Job, not_supported, validate};
+use crate::opened::more_faults;
 
 /// Reads and validates a job file, with the environment of this process. Returns the job and its warnings, or every fault;
 /// what this version does not do yet is one. From then on no log shows a secret of the job.
@@ -18,6 +19,13 @@ pub fn load(path: &Path) -> Result<(Job, Vec<Fault>), Faults> {
     let (job, mut faults) = validate::job(&file, dir, text, &|name| std::env::var(name).ok());
     crate::log::hide(&job.secrets);
     faults.faults.extend(not_supported(&job).faults);
+    if faults.has_errors() {
+        // All faults in one go: those of names and types too, as far as they can be seen.
+        let told: Vec<usize> = faults.faults.iter().map(|fault| fault.at.line).collect();
+        // On a line that is wrong already, what was read may not be what was meant.
+        let more = more_faults(&job).faults.into_iter().filter(|fault| !told.contains(&fault.at.line));
+        faults.faults.extend(more);
+    }
     faults.settle();
     if faults.has_errors() { Err(faults) } else { Ok((job, faults.faults)) }
 }

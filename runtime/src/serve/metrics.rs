@@ -42,10 +42,11 @@ fn of_sources(page: &mut Page, watching: &Watching, status: &ProcessStatus) {
     let job = &watching.opened.job;
     let all: Vec<(&str, &SourceStatus)> = job.sources.iter().map(|s| s.name.as_str()).zip(&status.sources).collect();
     type Number = fn(&SourceStatus) -> u64;
-    let counters: [(&str, &str, Number); 5] = [
+    let counters: [(&str, &str, Number); 6] = [
         ("records", "Records read from the stream.", |s| s.records),
         ("bytes", "Bytes of the records read from the stream, in memory.", |s| s.bytes),
         ("passed_over", "Records of the stream that the seam passed over.", |s| s.passed_over),
+        ("missed", "Of these, records that came after the history was looked at.", |s| s.missed),
         ("tombstones", "Records without a value.", |s| s.tombstones),
         ("admitted", "Records read after T had passed their tick.", |s| s.admitted),
     ];

@@ -1,0 +1,76 @@
+//! The job, running on threads of its own, and serving `get` and `status` as any other.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::channel;
+use std::thread::JoinHandle;
+
+use headwater_connectors::sink::embedded::Embedded;
+
+use crate::cluster;
+use crate::failure::Failure;
+use crate::run::{self, Options, Watching};
+use crate::serve;
+use crate::status::ProcessStatus;
+
+pub struct Running {
+    pub watching: Watching,
+    /// To read rows from, as they are written.
+    pub store: Embedded,
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<Result<ProcessStatus, Failure>>,
+}
+
+impl Running {
+    /// Starts the job, and returns once the seam is found.
+    pub fn start(job: PathBuf) -> Result<Running, Failure> {
+        let options = Options { job, until_end: false, fresh: true, cluster: cluster::Options::alone(1) };
+        let stop = Arc::new(AtomicBool::new(false));
+        let (asked, (to_us, from_it)) = (stop.clone(), channel());
+        let thread = std::thread::spawn(move || {
+            run::run(&options, asked, move |watching| {
+                let serving = serve::start(watching.clone())?;
+                // We wait for it.
+                let _ = to_us.send(watching);
+                Ok(serving)
+            })
+        });
+        let Ok(watching) = from_it.recv() else { return Err(failure(thread)) };
+        match watching.embedded.iter().flatten().next().cloned() {
+            Some(store) => Ok(Running { watching, store, stop, thread }),
+            None => Err(Failure::Running("the job has no embedded store".to_owned())),
+        }
+    }
+
+    pub fn status(&self) -> ProcessStatus {
+        self.watching.board.sum()
+    }
+
+    pub fn has_ended(&self) -> bool {
+        self.thread.is_finished()
+    }
+
+    /// Lets the job finish what it has read.
+    pub fn stop(self) -> Result<(), Failure> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().unwrap_or_else(|_| Err(panicked())).map(drop)
+    }
+
+    /// Why it has ended before it was asked to.
+    pub fn failure(self) -> Failure {
+        failure(self.thread)
+    }
+}
+
+fn failure(thread: JoinHandle<Result<ProcessStatus, Failure>>) -> Failure {
+    match thread.join() {
+        Ok(Err(failure)) => failure,
+        Ok(Ok(_)) => Failure::Running("the job ended by itself".to_owned()),
+        Err(_) => panicked(),
+    }
+}
+
+fn panicked() -> Failure {
+    Failure::Running("the job panicked, see above".to_owned())
+}
