@@ -99,6 +99,13 @@ struct RunArgs {
     /// A file with one HOST:PORT a line, in the order of the processes
     #[arg(long)]
     hosts: Option<PathBuf>,
+    /// How long to wait for the other processes
+    #[arg(long, default_value = "60s", value_name = "DURATION", value_parser = duration)]
+    join_timeout: std::time::Duration,
+}
+
+fn duration(text: &str) -> Result<std::time::Duration, String> {
+    crate::job::duration::parse(text).map(|us| std::time::Duration::from_micros(us.unsigned_abs()))
 }
 
 impl RunArgs {
@@ -108,6 +115,7 @@ impl RunArgs {
             processes: self.processes,
             process: self.process,
             hosts: self.hosts.clone(),
+            join_timeout: self.join_timeout,
         }
     }
 }
