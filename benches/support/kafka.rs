@@ -1,4 +1,5 @@
 //! A topic of payments on the broker that `HEADWATER_TEST_KAFKA` names.
+
 #![allow(dead_code)]
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
