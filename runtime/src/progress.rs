@@ -6,7 +6,9 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use headwater_connectors::format::text::format_time;
-use indicatif::{HumanCount, HumanDuration, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{
+    HumanCount, HumanDuration, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle,
+};
 
 use crate::log;
 use crate::plan::wall_clock_us;
@@ -67,13 +69,14 @@ impl Teller {
     fn new(watching: Watching) -> Teller {
         let status = watching.status();
         let now = Instant::now();
-        let rows = HumanCount(status.history_rows_total);
-        tracing::info!("bootstrap: {rows} rows of history to read");
+        if status.history_rows_total > 0 {
+            tracing::info!("bootstrap: {} rows of history to read", HumanCount(status.history_rows_total));
+        }
         let drawn = log::draws().then(|| {
             let all = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
             log::write_above(Some(all.clone()));
             let bar = all.add(ProgressBar::new(status.history_rows_total));
-            bar.set_style(style("history {bar:30} {human_pos}/{human_len} rows, {per_sec}, {eta} to go"));
+            bar.set_style(style("history {bar:30} {human_pos}/{human_len} rows, {rate} rows/s, {eta} to go"));
             bar
         });
         let mut teller = Teller {
@@ -121,7 +124,13 @@ impl Teller {
             Mode::UntilEnd => "reading to the end",
         };
         let per_second = HumanCount((rows as f64 / seconds.max(1e-3)) as u64);
-        tracing::info!("bootstrap done: {} rows, {seconds:.1} seconds, {per_second} rows/s; {next}", HumanCount(rows));
+        match rows {
+            0 => tracing::info!("no history to read: {next}"),
+            _ => tracing::info!(
+                "bootstrap done: {} rows, {seconds:.1} seconds, {per_second} rows/s; {next}",
+                HumanCount(rows)
+            ),
+        }
         if let Some(bar) = &self.drawn {
             bar.set_style(style("{msg}"));
         }
@@ -192,7 +201,12 @@ fn records(status: &ProcessStatus) -> u64 {
 }
 
 fn style(template: &str) -> ProgressStyle {
-    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+    let rate = |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+        // Nobody can be told of a terminal that takes no text.
+        let _ = write!(out, "{}", HumanCount(state.per_sec() as u64));
+    };
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    style.with_key("rate", rate)
 }
 
 /// A run in one line, at its end.

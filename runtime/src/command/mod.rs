@@ -39,24 +39,22 @@ Exit: 0 done, 1 failed while running, 2 wrong usage or job, 3 refused at the sea
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Tell what a job would do, or everything that is wrong with it
     Check(CheckArgs),
-    /// Bootstrap from the history, switch to the stream, and follow it until SIGTERM or Ctrl-C
     Run(RunArgs),
-    /// Print one row as JSON
     Get(GetArgs),
-    /// Print every row of a group as JSON lines, or write them to a file
     Export(ExportArgs),
-    /// Tell how a running job is
     Status(StatusArgs),
     /// Show the whole story in one process: a made-up history, an embedded Kafka, an embedded store
     Demo(demo::DemoArgs),
 }
 
+/// Tell what a job would do, or everything that is wrong with it
+///
 /// Validates the job against its schema and data. Prints sources, the seam that a run would find, and each feature's type
 /// and meaning. Nothing is written, and no store is touched.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
+Examples:
   headwater check fraud.toml
   headwater check fraud.toml --sample 100    and what the 100 latest events would give
 
@@ -69,10 +67,13 @@ struct CheckArgs {
     sample: Option<usize>,
 }
 
+/// Bootstrap from the history, switch to the stream, and follow it until SIGTERM or Ctrl-C
+///
 /// Reads the history, switches to the stream without a gap or a double count, and keeps every row current. While it runs it
 /// serves `get`, `export`, `status` and Prometheus metrics on a loopback address.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
+Examples:
   headwater run fraud.toml                  until SIGTERM or Ctrl-C, then a clean exit
   headwater run fraud.toml --until-end      a result that is a function of the input alone
   headwater run fraud.toml --workers 8      on eight threads
@@ -120,10 +121,13 @@ impl RunArgs {
     }
 }
 
+/// Print one row as JSON
+///
 /// Prints a key's row as a JSON line; of a group with windows, each window of the key. Reads Redis by itself, and the embedded
 /// store through the job if it runs.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
+Examples:
   headwater get fraud.toml card_activity card_id=c1
   headwater get fraud.toml user_activity user_id=7 country=DE
   headwater get fraud.toml card_hourly card_id=c1 --window 2026-01-31T10:00:00Z
@@ -145,9 +149,12 @@ struct GetArgs {
     sink: Option<String>,
 }
 
+/// Print every row of a group as JSON lines, or write them to a file
+///
 /// Every row of a group, in order of key (and window).
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
+Examples:
   headwater export fraud.toml card_activity | head
   headwater export fraud.toml card_activity --out rows.jsonl
   headwater export fraud.toml card_activity --out rows.parquet    key columns, columns, changed_at, as_of")]
@@ -164,9 +171,12 @@ struct ExportArgs {
     sink: Option<String>,
 }
 
+/// Tell how a running job is
+///
 /// Asks a running job: progress of the bootstrap, seam, lag by partition, staleness by group, dead letters by reason.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
+Examples:
   headwater status fraud.toml
   headwater status fraud.toml --json | jq '.groups[].staleness_seconds'
 
