@@ -152,7 +152,7 @@ tick = "1s"
 [sources.payments]
 event_time = "ts"
 schema = {{ ts = "timestamp", card = "string", shop = "int64", amount = "float64" }}
-history = {{ type = "jsonl", path = "{data}/history/*.jsonl" }}
+history = {{ type = "jsonl", path = "{data}/history/*.jsonl", complete_until = 2024-05-01T01:00:00Z }}
 stream = {{ type = "jsonl", path = "{data}/stream/*.jsonl" }}
 
 [features.by_card]

@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 use arrow::array::types::{Float64Type, Int64Type, TimestampMicrosecondType};
 use arrow::array::{ArrayRef, AsArray, Float64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use arrow::datatypes::{DataType, TimeUnit};
+use headwater::plan::wall_clock_us;
+use headwater_connectors::format::text::format_time;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
 use serde_json::Value;
@@ -436,7 +438,9 @@ fn a_running_job_answers() {
     }
 
     let mut live = fs::OpenOptions::new().append(true).open(place.path("live.jsonl")).unwrap();
-    live.write_all(b"{\"card_id\":\"a\",\"ts\":\"2026-01-01T11:00:00Z\"}\n").unwrap();
+    // Its arrival is its event time: one that lay far back would tell the clock to wait for others like it.
+    let now = format_time(wall_clock_us());
+    live.write_all(format!("{{\"card_id\":\"a\",\"ts\":\"{now}\"}}\n").as_bytes()).unwrap();
     until("the second event", || get(2));
     let missing = place.headwater(&["get", "job.toml", "activity", "card_id=z"]);
     assert_eq!((missing.code, missing.err.contains("not found")), (1, true), "{}", missing.err);

@@ -14,6 +14,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode};
@@ -28,6 +29,8 @@ const FORMAT_KEY: &[u8] = b"\0format";
 const IMAGE_KEY: &[u8] = b"\0image";
 /// Rows are committed in batches of this many, each all or nothing.
 const BATCH_ROWS: usize = 10_000;
+const LOCK_PATIENCE: Duration = Duration::from_secs(2);
+const LOCK_RETRY: Duration = Duration::from_millis(10);
 /// Image, changed_at and window end, before the row's text.
 const HEAD_BYTES: usize = 24;
 
@@ -47,7 +50,7 @@ impl Embedded {
     /// Opens the store in the directory `path`, or makes it. It is this process's until the last clone is gone.
     pub fn open(path: &Path, groups: &[GroupShape]) -> Result<Embedded> {
         let failed = |e: fjall::Error| opening(path, e);
-        let db = Database::builder(path).open().map_err(failed)?;
+        let db = open_patiently(path)?;
         let rows = db.keyspace("rows", KeyspaceCreateOptions::default).map_err(failed)?;
         let mut store = Embedded {
             path: path.into(),
@@ -147,6 +150,17 @@ impl Embedded {
             format!("reading the embedded store {}", self.path.display()),
             "it is damaged: an entry is cut short",
         )
+    }
+}
+
+/// Whoever looks up a row of a job that does not run holds its store for a moment; a start waits for that.
+fn open_patiently(path: &Path) -> Result<Database> {
+    let began = Instant::now();
+    loop {
+        match Database::builder(path).open() {
+            Err(fjall::Error::Locked) if began.elapsed() < LOCK_PATIENCE => std::thread::sleep(LOCK_RETRY),
+            opened => return opened.map_err(|e| opening(path, e)),
+        }
     }
 }
 

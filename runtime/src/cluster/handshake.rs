@@ -149,8 +149,10 @@ pub fn listen(
         None => admit(them.process),
     };
     let answer = admitted.clone().map_or_else(Answer::No, |()| Answer::Welcome);
-    frame::write(connection, &serde_json::to_vec(&answer).expect("an answer is plain data"))?;
+    let answered = frame::write(connection, &serde_json::to_vec(&answer).expect("an answer is plain data"));
+    // One that is refused may have found out by itself, and be gone.
     admitted.map_err(Refused::ForGood)?;
+    answered?;
     if frame::read(connection, HERE.len() as u32)? != HERE {
         return Err(Refused::ForNow("it did not stay".to_owned()));
     }

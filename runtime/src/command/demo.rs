@@ -16,7 +16,7 @@ pub struct DemoArgs {
     #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1_000..))]
     events: u64,
     /// Live payments a second
-    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..=20_000))]
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..=5_000))]
     rate: u64,
     /// Only write the history and produce live payments to this Kafka, for examples/fraud/job.toml, until Ctrl-C
     #[arg(long, value_name = "HOST:PORT")]

@@ -113,11 +113,7 @@ fn story(options: &Options) -> Result<(), Failure> {
     tell_seam(&running, already, &screen);
     let Some(bootstrap) = bootstrap(&mut running, began, &screen)? else { return Err(running.failure()) };
 
-    let rate = grouped(options.rate);
-    screen.say(&format!(
-        "\n{}",
-        screen.ink(Ink::Title, &format!("Live: {rate} payments a second, and three cards to watch"))
-    ));
+    tell_live(options, &screen);
     let prober = Prober::start(topic.clone(), running.store.clone(), options.cards);
     let stale = Live::play(&mut running, &topic, &mut screen)?;
     if running.has_ended() {
@@ -215,6 +211,13 @@ fn bootstrap(running: &mut Running, job_began: Instant, screen: &Screen) -> Resu
     Ok(Some(took))
 }
 
+fn tell_live(options: &Options, screen: &Screen) {
+    let title = format!("Live: {} payments a second, and three cards to watch", grouped(options.rate));
+    screen.say(&format!("\n{}", screen.ink(Ink::Title, &title)));
+    let look = format!("{} status {}", program(), options.dir.join(job::FILE).display());
+    screen.say(&format!("  {}", screen.ink(Ink::Faint, &format!("meanwhile, elsewhere: {look}"))));
+}
+
 /// As many payments at once as the producer can make. Returns how long it took until all could be read.
 fn rush(crowd: &Crowd, topic: &Topic, running: &mut Running) -> Result<Duration, Failure> {
     let (mut rng, began) = (StdRng::seed_from_u64(RUSH), Instant::now());
@@ -247,13 +250,17 @@ fn tell_figures(options: &Options, figures: &Figures, screen: &Screen) {
 }
 
 fn tell_commands(dir: &Path, screen: &Screen) {
-    let program = std::env::args().next().unwrap_or_else(|| "headwater".to_owned());
-    let job = dir.join(job::FILE);
-    let (job, card) = (job.display(), card_name(live::STOLEN));
+    let (program, job, card) = (program(), dir.join(job::FILE), card_name(live::STOLEN));
+    let job = job.display();
     screen.say(&format!("\n{}", screen.ink(Ink::Title, "To look further")));
     screen.say(&format!("  {program} get {job} {GROUP} card_id={card}"));
     screen.say(&format!("  {program} export {job} {GROUP}"));
     screen.say(&format!("  cat {job}"));
+}
+
+/// This command, as it was typed.
+fn program() -> String {
+    std::env::args().next().unwrap_or_else(|| "headwater".to_owned())
 }
 
 fn per_second(count: u64, took: Duration) -> String {

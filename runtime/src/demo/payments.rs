@@ -92,7 +92,7 @@ mod tests {
         payment.write_json(&mut json);
         assert_eq!(
             json,
-            r#"{"card_id":"card-00007","merchant":"shop-003","amount":12.05,"status":"approved","ts":"1970-01-01T00:00:00Z","ingested_at":"1970-01-01T00:00:00.02Z"}"#
+            r#"{"card_id":"card-00007","merchant":"shop-003","amount":12.05,"status":"approved","ts":"1970-01-01T00:00:00Z","ingested_at":"1970-01-01T00:00:00.020Z"}"#
         );
     }
 }
