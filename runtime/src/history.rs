@@ -7,6 +7,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::Thread;
 
 use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
 use headwater_connectors::history::Piece;
 use headwater_connectors::sink::dead_letters::DeadLetter;
 use headwater_connectors::{Error, Records};
@@ -25,6 +26,21 @@ pub struct Slice {
     pub letters: Vec<DeadLetter>,
     pub tally: Tally,
     pub rows: u64,
+}
+
+impl Slice {
+    /// One batch of events a group: what is done by batch is done once a slice.
+    fn joined(mut self) -> Result<Slice, Error> {
+        self.events.sort_by_key(|(group, _)| *group);
+        let mut joined = vec![];
+        for batches in self.events.chunk_by(|(a, _), (b, _)| a == b) {
+            let (group, first) = &batches[0];
+            let all = concat_batches(first.schema_ref(), batches.iter().map(|(_, batch)| batch));
+            joined.push((*group, all.map_err(|e| Error::world("joining the events of a slice", e))?));
+        }
+        self.events = joined;
+        Ok(self)
+    }
 }
 
 /// Slices that wait for their worker.
@@ -104,7 +120,7 @@ fn read_pieces(
         for records in history.read(&assigned.piece, &open.history_wanted)? {
             shaping.add(&records?, &mut slice);
             if slice.rows >= SLICE_ROWS {
-                if sender.send(Ok(std::mem::take(&mut slice))).is_err() {
+                if sender.send(std::mem::take(&mut slice).joined()).is_err() {
                     return Ok(());
                 }
                 wake.unpark();
@@ -112,7 +128,7 @@ fn read_pieces(
         }
     }
     // The worker that has gone needs no word of it.
-    let _ = sender.send(Ok(slice));
+    let _ = sender.send(slice.joined());
     Ok(())
 }
 

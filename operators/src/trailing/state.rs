@@ -175,10 +175,33 @@ impl State {
         // Before the first tick there is nothing to publish, so history is taken in as it comes.
         let (later, now): (Vec<u32>, Vec<u32>) =
             (0..events.len() as u32).partition(|at| waits(&events.visible.values()[*at as usize]));
-        for at in now {
-            self.arrive(&events, at as usize, self.start)?;
-        }
+        self.arrive_at_start(&events, &now)?;
         self.pending.add(events, later);
+        Ok(())
+    }
+
+    /// Takes in events of the history. No tick comes between them, so each key's are taken together: its accumulators are
+    /// fetched into the cache once a batch.
+    fn arrive_at_start(&mut self, events: &Events, rows: &[u32]) -> Result<(), SegmentError> {
+        let lanes = self.accumulators.lanes();
+        let mut ledger_rows: Vec<u64> = Vec::with_capacity(rows.len() * lanes);
+        let mut order: Vec<(u32, u32, u32)> = Vec::with_capacity(rows.len());
+        for at in rows {
+            let Some((key, class)) = self.place(events, *at as usize, self.start) else { continue };
+            let mut row = std::mem::take(&mut self.scratch.0);
+            self.accumulators.ledger_row(key, events.ts.value(*at as usize), &events.inputs, *at as usize, &mut row);
+            let kept = self.keep(class, &row, self.start);
+            order.push((key, (ledger_rows.len() / lanes) as u32, *at));
+            ledger_rows.extend_from_slice(&row);
+            self.scratch.0 = row;
+            kept?;
+        }
+        order.sort_unstable();
+        for (_, number, at) in order {
+            let row = &ledger_rows[number as usize * lanes..][..lanes];
+            let class = self.accumulators.class(row[0] as i64, self.start);
+            self.accumulators.arrive(class, row, &events.inputs, at as usize);
+        }
         Ok(())
     }
 
@@ -234,24 +257,33 @@ impl State {
     }
 
     fn arrive(&mut self, events: &Events, at: usize, now: i64) -> Result<(), SegmentError> {
-        let ts = events.ts.value(at);
-        let class = self.accumulators.class(ts, now);
-        let windows = self.accumulators.layout.windows.len();
-        if class == windows && !self.accumulators.layout.tracks[0].all {
+        let Some((key, class)) = self.place(events, at, now) else { return Ok(()) };
+        let mut row = std::mem::take(&mut self.scratch.0);
+        self.accumulators.ledger_row(key, events.ts.value(at), &events.inputs, at, &mut row);
+        self.accumulators.arrive(class, &row, &events.inputs, at);
+        let kept = self.keep(class, &row, now);
+        self.scratch.0 = row;
+        self.touched.add(key);
+        kept
+    }
+
+    /// An event's key and age class; `None` where it is too old for every window.
+    fn place(&mut self, events: &Events, at: usize, now: i64) -> Option<(u32, usize)> {
+        let class = self.accumulators.class(events.ts.value(at), now);
+        if class == self.accumulators.layout.windows.len() && !self.accumulators.layout.tracks[0].all {
             self.counters.too_old += 1;
-            return Ok(());
+            return None;
         }
         let key = self.keys.intern(events.keys.value(at));
         if self.keys.len() > self.accumulators.keys {
             self.grow();
         }
-        let mut row = std::mem::take(&mut self.scratch.0);
-        self.accumulators.ledger_row(key, ts, &events.inputs, at, &mut row);
-        self.accumulators.arrive(class, &row, &events.inputs, at);
-        let kept = if class < windows { self.ledger.insert(&row, now) } else { Ok(()) };
-        self.scratch.0 = row;
-        self.touched.add(key);
-        kept
+        Some((key, class))
+    }
+
+    /// The ledger keeps an event as long as some finite window holds it.
+    fn keep(&mut self, class: usize, row: &[u64], now: i64) -> Result<(), SegmentError> {
+        if class < self.accumulators.layout.windows.len() { self.ledger.insert(row, now) } else { Ok(()) }
     }
 
     fn grow(&mut self) {
