@@ -25,17 +25,17 @@ use timely::worker::Worker;
 
 use crate::clock::{self, ClockHandle, Rules};
 use crate::failure::Failure;
-use crate::feed::{self, Parts, SourceReader};
-use crate::files::{write_changelog, write_letters};
-use crate::history;
 use crate::job::{ChangesTo, SinkTo};
 use crate::opened::Opened;
-use crate::partition::Partition;
 use crate::plan::{Plan, wall_clock_us};
 use crate::run::Mode;
-use crate::segments::SegmentFiles;
+use crate::sink::files::{write_changelog, write_letters};
+use crate::sink::segments::SegmentFiles;
+use crate::sink::stores::{Marking, StoreHandle, mark_as_of, store_rows};
+use crate::source::feed::{self, Parts, SourceReader};
+use crate::source::history;
+use crate::source::partition::Partition;
 use crate::status::{Board, GroupStatus, ProcessStatus};
-use crate::stores::{Marking, StoreHandle, mark_as_of, store_rows};
 
 /// Opens the store of a sink for a worker.
 pub type OpenStore = Box<dyn Fn(usize) -> Result<Box<dyn Store>, Failure> + Send + Sync>;

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use crate::failure::Failure;
 use crate::job::{self, SeamBy};
 use crate::opened::{Opened, Source};
-use crate::stamp::{Stamped, Stamper, integers};
+use crate::source::stamp::{Stamped, Stamper, integers};
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Plan {

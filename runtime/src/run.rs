@@ -228,7 +228,7 @@ fn open_store(
 }
 
 fn empty_status(opened: &Opened, plan: &Plan) -> Result<ProcessStatus, Failure> {
-    let rows = crate::history::pieces(opened, plan)?.iter().map(|assigned| assigned.piece.rows).sum();
+    let rows = crate::source::history::pieces(opened, plan)?.iter().map(|assigned| assigned.piece.rows).sum();
     Ok(ProcessStatus {
         history_rows_total: rows,
         sources: vec![SourceStatus::default(); opened.sources.len()],

@@ -23,12 +23,12 @@ use headwater_operators::ledger::{SegmentError, Segments, up};
 use headwater_operators::trailing::{Outputs, State};
 
 use crate::failure::Failure;
-use crate::letters::Letters;
 use crate::opened::Opened;
 use crate::plan::{Plan, SourcePlan, wall_clock_us};
 use crate::rows;
-use crate::shape::Shaper;
-use crate::stamp::{Stamped, Stamper, integers};
+use crate::source::letters::Letters;
+use crate::source::shape::Shaper;
+use crate::source::stamp::{Stamped, Stamper, integers};
 
 /// How long the last records of a stream are waited for.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -13,11 +13,11 @@ use headwater_connectors::sink::dead_letters::DeadLetter;
 use headwater_connectors::{Error, Records};
 use headwater_operators::ledger::up;
 
-use crate::letters::{Letters, Tally};
 use crate::opened::Opened;
 use crate::plan::Plan;
-use crate::shape::Shaper;
-use crate::stamp::{Stamped, Stamper, integers};
+use crate::source::letters::{Letters, Tally};
+use crate::source::shape::Shaper;
+use crate::source::stamp::{Stamped, Stamper, integers};
 
 /// What some batches of history rows come to.
 #[derive(Default)]

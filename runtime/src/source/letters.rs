@@ -7,8 +7,8 @@ use headwater_connectors::sink::dead_letters::DeadLetter;
 use headwater_connectors::{Payload, Records};
 
 use crate::opened::Opened;
-use crate::shape::Refused;
-use crate::stamp::Stamped;
+use crate::source::shape::Refused;
+use crate::source::stamp::Stamped;
 use crate::status::ProcessStatus;
 
 /// Collects what is refused of one batch of records.

@@ -29,15 +29,15 @@ use timely::dataflow::{Scope, Stream};
 use timely::scheduling::Activator;
 
 use crate::clock::{ClockHandle, PartitionReport, Report};
-use crate::history::Slice;
 use crate::job::SeamBy;
-use crate::letters::Letters;
 use crate::opened::Opened;
-use crate::partition::Partition;
 use crate::plan::{Plan, wall_clock_us};
 use crate::run::Mode;
-use crate::shape::Shaper;
-use crate::stamp::{Stamped, Stamper};
+use crate::source::history::Slice;
+use crate::source::letters::Letters;
+use crate::source::partition::Partition;
+use crate::source::shape::Shaper;
+use crate::source::stamp::{Stamped, Stamper};
 use crate::status::{Board, PartitionStatus};
 
 /// Slices of history that may be under way, by worker.

@@ -14,7 +14,7 @@ use headwater_operators::events;
 use headwater_operators::key_codec::KeyCodec;
 
 use crate::opened::{OpenGroup, Opened};
-use crate::stamp::Stamped;
+use crate::source::stamp::Stamped;
 
 /// Shapes the events of one group. One a thread.
 pub struct Shaper {
