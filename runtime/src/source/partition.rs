@@ -28,7 +28,7 @@ pub struct Partition {
 impl Partition {
     pub fn new(plan: PartitionPlan, now: i64) -> Partition {
         let eff = plan.history_eff;
-        let clock = eff.map_or(i64::MIN, |eff| eff - 1);
+        let clock = eff.map_or(i64::MIN, |eff| eff.saturating_sub(1));
         let lags = VecDeque::new();
         Partition {
             plan,
@@ -60,7 +60,7 @@ impl Partition {
             self.lags.push_back((now, confirmed - eff));
         }
         self.answered(now);
-        self.clock = self.clock.max(self.eff.map_or(i64::MIN, |eff| eff - 1));
+        self.clock = self.clock.max(self.eff.map_or(i64::MIN, |eff| eff.saturating_sub(1)));
     }
 
     /// The broker confirmed at `at` that there is nothing to read.
@@ -72,7 +72,7 @@ impl Partition {
         // The largest lag is at the front: smaller ones before it were dropped.
         let margin = self.lags.front().map_or(0, |(_, lag)| *lag);
         self.answered(now);
-        self.clock = self.clock.max(at - margin);
+        self.clock = self.clock.max(at.saturating_sub(margin));
     }
 
     pub fn end(&mut self) {

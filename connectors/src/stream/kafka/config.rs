@@ -76,6 +76,10 @@ impl KafkaConfig {
         config.set("queued.max.messages.kbytes", (queue_bytes >> 10).min(2_097_151).to_string());
         config.set("queued.min.messages", (queue_bytes / RECORD_OVERHEAD_BYTES).clamp(1_000, 100_000).to_string());
         config.set("max.partition.fetch.bytes", queue_bytes.min(1 << 20).to_string());
+        if self.properties.get("security.protocol").is_some_and(|protocol| protocol.to_lowercase().contains("ssl")) {
+            // The OpenSSL that is built in does not know where this system keeps its certificates.
+            config.set("ssl.ca.location", "probe");
+        }
         for (name, value) in &self.properties {
             if name == "fetch.message.max.bytes" {
                 config.remove("max.partition.fetch.bytes");
