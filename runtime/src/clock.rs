@@ -49,6 +49,8 @@ pub struct Announcement {
     pub t: Option<i64>,
     /// Nothing is published after it.
     pub last: bool,
+    /// It is the last because somebody asked to stop, not because the end was reached.
+    pub stopped: bool,
     /// Sources with a partition that is left out: their `_as_of` stays.
     pub stalled: Vec<u32>,
     /// How often stores have to be written anew, and the tick at which it begins the last time: a store lost writes.
@@ -91,8 +93,12 @@ impl Clock {
             return before.clone();
         }
         let known: Vec<&Report> = self.reports.iter().flatten().collect();
-        if known.iter().any(|r| r.stop) {
-            return Announcement { last: true, ..before.clone() };
+        // An end that has been reached is reached, whoever asked to stop meanwhile.
+        let ended = known.len() == self.reports.len()
+            && self.rules.until_end
+            && known.iter().all(|r| r.history_done && r.partitions.iter().all(|p| p.clock == i64::MAX));
+        if !ended && known.iter().any(|r| r.stop) {
+            return Announcement { last: true, stopped: true, ..before.clone() };
         }
         if known.len() < self.reports.len() || known.iter().any(|r| !r.history_done) {
             return before.clone();
@@ -102,7 +108,7 @@ impl Clock {
         stalled.sort_unstable();
         stalled.dedup();
         let reading = partitions().filter(|p| !p.left_out).map(|p| p.clock).min();
-        if self.rules.until_end && partitions().all(|p| p.clock == i64::MAX) {
+        if ended {
             return Announcement { t: self.end(&known), last: true, stalled, ..before.clone() };
         }
         let s = self.rules.s.iter().flatten().min();

@@ -9,7 +9,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
@@ -48,6 +48,8 @@ pub struct Shared {
     pub fresh: bool,
     pub board: Board,
     pub stop: Arc<AtomicBool>,
+    /// Set where the run was stopped before its end.
+    pub interrupted: Arc<AtomicBool>,
     /// Worker 0 leaves here what the processes say of themselves.
     pub on_status: Arc<dyn Fn(usize, ProcessStatus) + Send + Sync>,
     pub open_store: OpenStore,
@@ -181,12 +183,16 @@ fn clock(
         end_at_least: shared.plan.end_at_least,
     };
     let image = Cell::new(0);
+    let interrupted = shared.interrupted.clone();
     let heard: Rc<dyn Fn(&clock::Announcement)> = Rc::new(move |announcement| {
         if image.replace(announcement.image) < announcement.image {
             stores.iter().flatten().for_each(StoreHandle::begin_image);
             watch.borrow_mut().image_from = announcement.image_from;
         }
-        if announcement.last {
+        if announcement.last && announcement.stopped {
+            // What an earlier start has published stays, until a later one has passed it.
+            interrupted.store(true, Ordering::Relaxed);
+        } else if announcement.last {
             watch.borrow_mut().rows_by = announcement.t;
         }
         to_wake.borrow().iter().for_each(|activator| activator.activate());

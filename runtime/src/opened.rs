@@ -14,7 +14,7 @@ use headwater_operators::expression::Expression;
 use headwater_operators::trailing::{self, Aggregate, ColumnPlan};
 
 use crate::failure::Failure;
-use crate::job::{self, Agg, At, Faults, FileKind, Group, Job, Named, SeamBy};
+use crate::job::{self, Agg, At, Faults, FileKind, Group, Job, Named, SeamBy, SinkTo};
 use crate::plan::SourcePlan;
 
 pub struct Opened {
@@ -85,6 +85,13 @@ fn open_with(job: Job, plans: Option<&[SourcePlan]>, streams: Streams) -> Result
     for (i, source) in job.sources.iter().enumerate() {
         let pinned = plans.map(|plans| &plans[i].pinned);
         sources.push(open_source(source, pinned, streams, &mut faults)?);
+    }
+    for sink in &job.sinks {
+        if let SinkTo::Redis { url } = &sink.to
+            && let Err(e) = headwater_connectors::sink::redis::check_url(url)
+        {
+            faults.error(sink.at, e.to_string());
+        }
     }
     let schemas: Vec<Option<SchemaRef>> = sources.iter().map(|s| s.as_ref().map(|s| s.2.clone())).collect();
     let named = job::validate::check_names(&job, &schemas);

@@ -333,7 +333,7 @@ fn starts(
             };
             plan.history_offset = Some(seen.last_offset);
             plan.history_eff = seen.eff;
-            let held = (seen.last_offset + 1).max(0) as u64;
+            let held = seen.last_offset.saturating_add(1).max(0) as u64;
             if seen.rows < held {
                 let holes = held - seen.rows;
                 warnings.push(format!(
@@ -343,7 +343,7 @@ fn starts(
             }
         }
         for (plan, bounds) in plans.iter_mut().zip(bounds) {
-            let wanted = plan.history_offset.map_or(0, |last| last + 1);
+            let wanted = plan.history_offset.map_or(0, |last| last.saturating_add(1));
             let name = stream.name();
             if wanted < bounds.earliest {
                 gaps.push(format!(

@@ -85,6 +85,7 @@ pub fn run<W>(
     }
     let mode =
         if options.until_end || job.sources.iter().all(|s| s.stream.is_none()) { Mode::UntilEnd } else { Mode::Follow };
+    let _lock = if options.cluster.process == 0 { Some(lock(&job)?) } else { None };
     let mut cluster = Cluster::connect(&options.cluster, &job, options.flags(), &stop)?;
     let (opened, plan) = cluster.agree(
         |job| plan_start(job, mode, options.fresh),
@@ -105,6 +106,7 @@ pub fn run<W>(
         embedded: embedded.clone(),
     };
     let watcher = watch(watching.clone())?;
+    let interrupted = Arc::new(AtomicBool::new(false));
     let (failed, failures) = channel();
     let on_status =
         move |worker, status| drop(statuses.lock().unwrap_or_else(|p| p.into_inner()).insert(worker, status));
@@ -118,6 +120,7 @@ pub fn run<W>(
         fresh: options.fresh,
         board,
         stop: stop.clone(),
+        interrupted: interrupted.clone(),
         on_status: Arc::new(on_status),
         open_store: Box::new(move |sink| {
             open_store(&opened_stores.job, &shapes, &plan_stores, &embedded, sink, &stop_stores)
@@ -138,7 +141,29 @@ pub fn run<W>(
     };
     stop.store(true, Ordering::Relaxed);
     drop(watcher);
-    outcome
+    match outcome {
+        Ok(_) if mode == Mode::UntilEnd && interrupted.load(Ordering::Relaxed) => {
+            Err(Failure::Running("stopped before the end was reached: run it again for the rows at the end".to_owned()))
+        }
+        outcome => outcome,
+    }
+}
+
+/// One start at a time owns the state directory: its files would be torn by two. Held until the file is dropped.
+fn lock(job: &Job) -> Result<std::fs::File, Failure> {
+    let path = job.state.local.join("lock");
+    let failed = |e: std::io::Error| Failure::Running(format!("locking {}: {e}", path.display()));
+    std::fs::create_dir_all(&job.state.local).map_err(failed)?;
+    let file = std::fs::File::create(&path).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => Err(Failure::Running(format!(
+            "another run holds {}: stop it first (`headwater status {}` tells what it does)",
+            path.display(),
+            job.file.display()
+        ))),
+        Err(std::fs::TryLockError::Error(e)) => Err(failed(e)),
+    }
 }
 
 /// On process 0: what is decided before the first row is read, and written down.
@@ -150,7 +175,7 @@ fn plan_start(job: Job, mode: Mode, fresh: bool) -> Result<(Opened, Plan), Failu
         let (generation, marks) = claim(&opened.job, sink, &shapes)?;
         plan.generations.push(generation);
         for (group, marks) in sink.groups.iter().zip(marks) {
-            let upto = marks.upto_us.unwrap_or(i64::MIN);
+            let upto = marks.upto_us.max(marks.as_of_us).unwrap_or(i64::MIN);
             plan.rows_from[*group] = plan.rows_from[*group].max(upto);
             if !fresh {
                 plan.end_at_least = plan.end_at_least.max(upto);

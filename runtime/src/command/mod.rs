@@ -46,6 +46,12 @@ enum Command {
     Status(StatusArgs),
     /// Show the whole story in one process: a made-up history, an embedded Kafka, an embedded store
     Demo(demo::DemoArgs),
+    /// Training rows (not supported yet)
+    #[command(hide = true, disable_help_flag = true)]
+    Backfill {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        _arguments: Vec<String>,
+    },
 }
 
 /// Tell what a job would do, or everything that is wrong with it
@@ -216,6 +222,7 @@ pub fn main() -> ExitCode {
         Command::Export(args) => export::export(&args),
         Command::Status(args) => status::status(&args),
         Command::Demo(args) => demo::demo(&args),
+        Command::Backfill { .. } => Err(Failure::Usage("`backfill` is not supported yet".to_owned())),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

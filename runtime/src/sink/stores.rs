@@ -312,7 +312,7 @@ pub struct Marking {
 impl Marking {
     fn from(&self) -> i64 {
         let announced = self.clock.announced();
-        let last = announced.t.filter(|_| announced.last).unwrap_or(i64::MAX);
+        let last = announced.t.filter(|_| announced.last && !announced.stopped).unwrap_or(i64::MAX);
         self.from.min(last).max(announced.image_from.unwrap_or(i64::MIN))
     }
 

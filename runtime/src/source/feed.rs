@@ -227,8 +227,12 @@ impl Feed {
         }
         for s in 0..self.parts.readers.len() {
             for p in 0..self.parts.readers[s].partitions.len() {
-                if std::mem::take(&mut self.parts.readers[s].partitions[p].exhausted) {
+                let partition = &mut self.parts.readers[s].partitions[p];
+                if std::mem::take(&mut partition.exhausted) {
                     self.look_at_end(s, p, now);
+                } else {
+                    // It was not asked, so its silence means nothing.
+                    partition.alive_at = now;
                 }
             }
         }
@@ -237,6 +241,7 @@ impl Feed {
 
     /// The partition that is behind, unless it has to wait: for `T`, or for what is not stored yet.
     fn next_partition(&mut self) -> Option<(usize, usize)> {
+        let tick = self.parts.opened.job.tick_us;
         let t = self.t.unwrap_or(i64::MIN);
         let stored = self.stored();
         while self.unsettled.front().is_some_and(|(tick, _)| *tick <= stored.min(t)) {
@@ -256,7 +261,8 @@ impl Feed {
         let ready = readable.filter(|(_, _, partition)| !partition.exhausted);
         let (s, p, partition) = ready.min_by_key(|(_, _, partition)| partition.clock())?;
         // The one that holds `T` back is always read.
-        let holds_back = partition.clock() < t.saturating_add(self.parts.opened.job.tick_us);
+        let reached = self.t.unwrap_or_else(|| first_tick(&self.parts.plan).saturating_sub(tick));
+        let holds_back = partition.clock() < reached.saturating_add(tick);
         (ahead <= AHEAD_BYTES_MAX || holds_back).then_some((s, p))
     }
 
@@ -361,9 +367,15 @@ impl Feed {
             if reader.reader.position(number) >= partition.plan.end {
                 partition.end();
             }
-        } else if let Some(at) = reader.reader.end_confirmed(number) {
+            return;
+        }
+        if let Some(at) = reader.reader.end_confirmed(number) {
             partition.confirm(at, now);
-        } else if now - partition.alive_at > self.parts.opened.job.stall_limit_us && !partition.left_out {
+        }
+        // Until `T` has passed what an earlier start has published, everybody is waited for.
+        let published = self.parts.plan.rows_from.iter().max().copied().unwrap_or(i64::MIN);
+        let passed = published == i64::MIN || self.t >= Some(published);
+        if passed && now - partition.alive_at > self.parts.opened.job.stall_limit_us && !partition.left_out {
             tracing::warn!(
                 partition = number,
                 "a partition has not answered within `stall_limit`: it is left out until it does"
@@ -425,7 +437,7 @@ impl Feed {
     /// Moves the capabilities to what has been announced, and lets go when the last tick is stored.
     fn advance(&mut self) {
         let slice = i64::MIN + self.slices;
-        let first = self.parts.plan.sources.iter().filter_map(|p| p.s).min().unwrap_or(i64::MAX);
+        let first = first_tick(&self.parts.plan);
         let to = match self.t {
             Some(t) => t.saturating_add(1),
             None if self.history_done => first,
@@ -441,4 +453,9 @@ impl Feed {
             self.capabilities.clear();
         }
     }
+}
+
+/// The tick at which `T` begins.
+fn first_tick(plan: &Plan) -> i64 {
+    plan.sources.iter().filter_map(|p| p.s).min().unwrap_or(i64::MAX)
 }

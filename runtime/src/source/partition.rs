@@ -15,6 +15,8 @@ pub struct Partition {
     confirmed: Option<i64>,
     /// How far new records' `eff` lay before a confirmation that did not have them: (when it was read, by how much).
     lags: VecDeque<(i64, i64)>,
+    /// The newest confirmation of the end, whatever came since.
+    last_answer: i64,
     /// The wall clock at the last sign of life.
     pub alive_at: i64,
     pub left_out: bool,
@@ -35,6 +37,7 @@ impl Partition {
             eff,
             confirmed: None,
             lags,
+            last_answer: i64::MIN,
             alive_at: now,
             left_out: false,
             ended: false,
@@ -54,10 +57,11 @@ impl Partition {
         if let (Some(eff), Some(confirmed)) = (first_eff, self.confirmed.take())
             && confirmed > eff
         {
-            while self.lags.back().is_some_and(|(_, lag)| *lag <= confirmed - eff) {
+            let by = confirmed.saturating_sub(eff);
+            while self.lags.back().is_some_and(|(_, lag)| *lag <= by) {
                 self.lags.pop_back();
             }
-            self.lags.push_back((now, confirmed - eff));
+            self.lags.push_back((now, by));
         }
         self.answered(now);
         self.clock = self.clock.max(self.eff.map_or(i64::MIN, |eff| eff.saturating_sub(1)));
@@ -65,13 +69,17 @@ impl Partition {
 
     /// The broker confirmed at `at` that there is nothing to read.
     pub fn confirm(&mut self, at: i64, now: i64) {
+        if at > self.last_answer {
+            // What was confirmed long ago is no sign of life.
+            self.last_answer = at;
+            self.answered(now);
+        }
         self.confirmed = self.confirmed.max(Some(at));
         while self.lags.front().is_some_and(|(when, _)| now - when > MARGIN_MEMORY_US) {
             self.lags.pop_front();
         }
         // The largest lag is at the front: smaller ones before it were dropped.
         let margin = self.lags.front().map_or(0, |(_, lag)| *lag);
-        self.answered(now);
         self.clock = self.clock.max(at.saturating_sub(margin));
     }
 

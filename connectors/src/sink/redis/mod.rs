@@ -41,6 +41,11 @@ pub struct RedisGroup {
     pub size_us: Option<i64>,
 }
 
+/// Whether the client can make sense of a URL; nothing is connected.
+pub fn check_url(url: &str) -> Result<()> {
+    Link::open(url, "").map(drop)
+}
+
 /// Takes the next generation: one more than the larger of Redis's own and the state's. From then on no process of an
 /// older one can write. A Redis that is away is an error at once.
 pub fn claim(url: &str, job: &str, state_generation: Option<u64>) -> Result<u64> {

@@ -31,6 +31,9 @@ pub fn read(cx: &mut Context, entry: &Entry, sources: &[Source], tick_us: i64) -
     let window = section.get("window");
     let windowed = window.map_or(Windowed::Trailing, |entry| read_window(cx, name, entry));
     let columns = columns(cx, &section, windowed, tick_us);
+    for column in columns.iter().filter(|column| key.iter().any(|key| key.text == column.name)) {
+        cx.error(column.at, format!("column `{}` has the name of a key column: give it another one", column.name));
+    }
     let lateness_us = source.map(|source| sources[source].lateness_us);
     let retain_us = retain(cx, &section, windowed, lateness_us.unwrap_or(0));
     Some(Group {
