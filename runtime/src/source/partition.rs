@@ -117,4 +117,15 @@ mod tests {
         p.confirm(61_000_000, 61_000_000);
         assert_eq!(p.clock(), 61_000_000, "forgotten after a minute");
     }
+
+    #[test]
+    fn an_old_answer_is_no_sign_of_life() {
+        let plan = PartitionPlan { partition: 0, history_offset: None, history_eff: None, start: 0, end: 0 };
+        let mut p = Partition::new(plan, 0);
+        p.confirm(1_000, 1_000);
+        p.confirm(1_000, 9_000);
+        assert_eq!(p.alive_at, 1_000, "the broker said nothing new");
+        p.confirm(9_500, 9_500);
+        assert_eq!(p.alive_at, 9_500);
+    }
 }
