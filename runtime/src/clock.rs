@@ -10,9 +10,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use timely::dataflow::channels::pact::Exchange;
+use timely::dataflow::operators::Operator;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
-use timely::dataflow::operators::{Operator, Probe};
 use timely::scheduling::Activator;
 use timely::worker::Worker;
 
@@ -211,24 +211,14 @@ pub fn build(
             }
         });
         let latest = announced.clone();
-        announcements
-            .unary(Exchange::new(|(to, _): &(u64, Announcement)| *to), "hear", move |_, _| {
-                move |input,
-                      output: &mut timely::dataflow::operators::generic::OutputBuilderSession<
-                    '_,
-                    u64,
-                    timely::container::CapacityContainerBuilder<Vec<()>>,
-                >| {
-                    let _ = &output;
-                    input.for_each_stamp(|_, batches| {
-                        for (_, announcement) in batches.flat_map(|batch| batch.drain(..)) {
-                            heard(&announcement);
-                            *latest.borrow_mut() = announcement;
-                        }
-                    });
+        announcements.sink(Exchange::new(|(to, _): &(u64, Announcement)| *to), "hear", move |(input, _)| {
+            input.for_each_stamp(|_, batches| {
+                for (_, announcement) in batches.flat_map(|batch| batch.drain(..)) {
+                    heard(&announcement);
+                    *latest.borrow_mut() = announcement;
                 }
-            })
-            .probe();
+            });
+        });
         Rc::new(sender)
     });
     ClockHandle { outbox, announced, sender, open, image: Rc::default() }

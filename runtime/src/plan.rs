@@ -111,11 +111,16 @@ struct Seen {
     partitions: BTreeMap<i64, SeenPartition>,
 }
 
-#[derive(Default)]
 struct SeenPartition {
     last_offset: i64,
     rows: u64,
     eff: Option<i64>,
+}
+
+impl Default for SeenPartition {
+    fn default() -> Self {
+        SeenPartition { last_offset: i64::MIN, rows: 0, eff: None }
+    }
 }
 
 impl Seen {
@@ -126,10 +131,7 @@ impl Seen {
         self.rows += 1;
         self.c = self.c.max(stamped.clock());
         if let Some((partition, offset)) = at {
-            let seen = self
-                .partitions
-                .entry(partition)
-                .or_insert_with(|| SeenPartition { last_offset: i64::MIN, ..SeenPartition::default() });
+            let seen = self.partitions.entry(partition).or_default();
             seen.last_offset = seen.last_offset.max(offset);
             seen.rows += 1;
             seen.eff = seen.eff.max(stamped.clock());
@@ -140,10 +142,7 @@ impl Seen {
         self.c = self.c.max(other.c);
         self.rows += other.rows;
         for (partition, theirs) in other.partitions {
-            let seen = self
-                .partitions
-                .entry(partition)
-                .or_insert_with(|| SeenPartition { last_offset: i64::MIN, ..SeenPartition::default() });
+            let seen = self.partitions.entry(partition).or_default();
             seen.last_offset = seen.last_offset.max(theirs.last_offset);
             seen.rows += theirs.rows;
             seen.eff = seen.eff.max(theirs.eff);
@@ -188,7 +187,7 @@ fn plan_source(tick: i64, conf: &job::Source, source: &Source, now: i64, live: b
     }
     plan.s = match (seen.c, &source.stream) {
         (Some(c), _) => Some(up(c, tick)),
-        (None, Some(stream)) => first_eff(conf, source, stream.as_ref(), &plan, &bounds, now)?.map(|eff| up(eff, tick)),
+        (None, Some(stream)) => first_eff(conf, source, stream.as_ref(), &plan, &bounds)?.map(|eff| up(eff, tick)),
         (None, None) => None,
     };
     if plan.s.is_none() && live {
@@ -473,7 +472,6 @@ fn first_eff(
     stream: &dyn Stream,
     plan: &SourcePlan,
     bounds: &[Bounds],
-    _now: i64,
 ) -> Result<Option<i64>, Failure> {
     let until = conf.history.as_ref().and_then(|h| h.complete_until_us);
     let mut smallest: Option<i64> = None;
