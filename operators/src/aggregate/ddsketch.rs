@@ -237,18 +237,18 @@ mod tests {
         let (least, greatest) = (bucket(f64::from_bits(1)), bucket(f64::MAX));
         assert_eq!((least, greatest), (ONE - 37_222, ONE + 35_490));
         assert!(ZERO < least && greatest < INFINITY && INFINITY < NAN);
-        let (mut before, mut nearest) = (0.0, 0);
+        let (mut before, mut normal) = (0.0, 0);
         for b in least..=greatest {
             let x = value(b);
             assert!(x.is_finite() && x >= before && x > 0.0, "{b}: {x:e}");
             assert_eq!(value(-b), -x);
             if x.is_normal() {
                 assert_eq!(bucket(x), if x == f64::MAX { greatest } else { b }, "{x:e}");
-                nearest += 1;
+                normal += 1;
             }
             before = x;
         }
-        assert!(nearest > 70_000);
+        assert!(normal > 70_000);
     }
 
     #[test]

@@ -5,10 +5,10 @@
 //! var_samp   = (n * sum(x*x) - sum(x)^2) / (n * (n - 1))      stddev_samp = its root
 //! ```
 //!
-//! The result is the f64 nearest to the exact one, ties to even; so it is a function of the multiset, whatever way led to the
-//! sums. A root is that of the exact variance, so it may be finite where the variance is not.
+//! The result is the f64 nearest to the exact one, ties to even; so it is a function of the multiset, whatever way led to
+//! the sums. A root is that of the exact variance, so it may be finite where the variance is not.
 //!
-//! Both steps keep more bits than the result has, and one that tells whether anything was left over.
+//! The division and the root keep more bits than the result has, and one that tells whether anything was left over.
 
 use arrow::datatypes::i256;
 use num_bigint::{BigInt, BigUint};
@@ -177,7 +177,8 @@ mod tests {
         (units(x) + above) / 2
     }
 
-    /// Whether `result` is the float nearest to sum((v - mean)^2) / freedom or its root, for v in units of 2^-power; ties to even.
+    /// Whether `result` is the float nearest to sum((v - mean)^2) / freedom or its root, ties to even; a value counts
+    /// `v / unit`.
     fn check(spread: Spread, values: &[BigInt], unit: &BigInt, result: Option<f64>) {
         let n = values.len() as i64;
         let root = matches!(spread, Spread::StddevPop | Spread::StddevSamp);

@@ -4,9 +4,9 @@
 //! sum = fixed * unit  +  wide * 2^-2148        unit: 2^-140 for floats, 1 for integers and unscaled decimals
 //! ```
 //!
-//! A float that [`FloatSum`](super::float_sum::FloatSum) holds in units of 2^-70 has a square for `fixed`, as every
-//! integer has; `fixed` has room for 2^64 of them. The squares of other floats go to `wide`. A value thus decides alone where it goes, so that equal
-//! multisets have equal parts. One sum is of floats or of integers, never of both.
+//! A float that [`FloatSum`](super::float_sum::FloatSum) holds in units of 2^-70 has a square for `fixed`, as every integer
+//! has; `fixed` has room for 2^64 of them. The squares of other floats go to `wide`. A value alone decides where it goes, so
+//! equal multisets have equal parts. One sum is of floats or of integers, never of both.
 
 use num_bigint::BigInt;
 
