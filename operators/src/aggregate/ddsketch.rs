@@ -28,6 +28,7 @@ const TO_VALUE: f64 = 1.0099996666799995;
 /// The bits of a float that its bucket does not depend on. Floats that differ in the others have logarithms that differ by
 /// far more than the error of `log`: no greater float is in a lesser bucket.
 const IGNORED_BITS: u64 = (1 << 20) - 1;
+const TWO_54: f64 = (1u64 << 54) as f64;
 
 /// The bucket of `x`: the greater the float, the greater the bucket, or the same.
 ///
@@ -50,14 +51,9 @@ pub fn bucket(x: f64) -> i32 {
 
 /// The log is that of `libm`, in Rust alone: the same on every platform.
 fn positive_bucket(x: f64) -> i32 {
-    let whole = f64::from_bits(x.to_bits() & !IGNORED_BITS);
-    let kept = if x.is_normal() {
-        whole
-    } else {
-        // The bits of a subnormal do not start at the top: made normal and back again, which loses nothing.
-        let two_54 = (1u64 << 54) as f64;
-        f64::from_bits((x * two_54).to_bits() & !IGNORED_BITS) / two_54
-    };
+    let cut = |x: f64| f64::from_bits(x.to_bits() & !IGNORED_BITS);
+    // The bits of a subnormal do not start at the top: it is made normal and back again, which loses nothing.
+    let kept = if x.is_normal() { cut(x) } else { cut(x * TWO_54) / TWO_54 };
     ONE + (libm::log(kept) * PER_E).ceil() as i32
 }
 
