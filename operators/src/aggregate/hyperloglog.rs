@@ -28,7 +28,7 @@ const RANK_BITS: u32 = 6;
 /// ```
 /// use headwater_operators::aggregate::hyperloglog::pair;
 ///
-/// assert_eq!(pair(0x0070_8000_0000_0000), 7 << 6 | 1);
+/// assert_eq!(pair(0x0078_0000_0000_0000), 7 << 6 | 1);
 /// assert_eq!(pair(0), 53);
 /// ```
 #[inline]
