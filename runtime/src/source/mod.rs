@@ -4,5 +4,6 @@ pub mod feed;
 pub mod history;
 pub mod letters;
 pub mod partition;
+pub mod reach;
 pub mod shape;
 pub mod stamp;
