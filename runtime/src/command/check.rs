@@ -38,7 +38,7 @@ fn tell(out: &mut Vec<u8>, opened: &Opened, plan: Option<&Plan>, warnings: &[Fau
         tell_source(out, opened, i, plan.map(|plan| &plan.sources[i]))?;
     }
     for i in 0..opened.groups.len() {
-        tell_group(out, opened, i)?;
+        tell_group(out, opened, i, plan)?;
     }
     tell_sinks(out, job)?;
     for warning in warnings {
@@ -119,9 +119,13 @@ fn notes(conf: &job::Source) -> Vec<&'static str> {
     notes
 }
 
-fn tell_group(out: &mut Vec<u8>, opened: &Opened, i: usize) -> std::io::Result<()> {
+fn tell_group(out: &mut Vec<u8>, opened: &Opened, i: usize, plan: Option<&Plan>) -> std::io::Result<()> {
     let (group, open) = (&opened.job.groups[i], &opened.groups[i]);
     writeln!(out, "\nfeatures {}, of {}", group.name, opened.job.sources[group.source].name)?;
+    let seam = plan.and_then(|plan| plan.sources[group.source].s);
+    for line in meaning::of_rows(&opened.job, group, seam.unwrap_or_else(wall_clock_us)) {
+        writeln!(out, "  {line}")?;
+    }
     let shape = &open.shape;
     let fields = &shape.schema.fields()[shape.columns()];
     let keys = &shape.schema.fields()[..shape.keys];
@@ -131,7 +135,7 @@ fn tell_group(out: &mut Vec<u8>, opened: &Opened, i: usize) -> std::io::Result<(
     }
     for (field, column) in fields.iter().zip(&group.columns) {
         let kind = types::display(field.data_type());
-        writeln!(out, "  {:width$}  {kind:12}  {}", field.name(), meaning::of_column(&opened.job, group, column))?;
+        writeln!(out, "  {:width$}  {kind:12}  {}", field.name(), meaning::of_column(group, column))?;
     }
     Ok(())
 }

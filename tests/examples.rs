@@ -1,0 +1,60 @@
+//! The examples that need nothing else do what their pages say.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+fn example(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(name)
+}
+
+fn headwater(out: &Path, args: &[&str]) -> Output {
+    let job = example("late/job.toml");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_headwater"));
+    command.arg(args[0]).arg(job).args(&args[1..]).env("LATE_OUT", out);
+    command.output().unwrap()
+}
+
+fn stdout(output: Output) -> String {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn read(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+/// Dead letters come in no promised order.
+fn sorted(text: &str) -> Vec<&str> {
+    let mut lines: Vec<&str> = text.lines().collect();
+    lines.sort_unstable();
+    lines
+}
+
+#[test]
+fn late_writes_what_its_page_explains() {
+    let expected = example("late/expected");
+    for workers in ["1", "3"] {
+        let dir = tempfile::tempdir().unwrap();
+        stdout(headwater(dir.path(), &["run", "--until-end", "--fresh", "--workers", workers]));
+        assert_eq!(read(&dir.path().join("changes.jsonl")), read(&expected.join("changes.jsonl")));
+        let letters = read(&dir.path().join("dead_letters.jsonl"));
+        assert_eq!(sorted(&letters), sorted(&read(&expected.join("dead_letters.jsonl"))));
+        let groups = ["card_activity", "card_hourly", "user_hourly", "user_sessions"];
+        let rows: String = groups.iter().map(|group| stdout(headwater(dir.path(), &["export", group]))).collect();
+        assert_eq!(rows, read(&expected.join("export.jsonl")));
+        let gone = headwater(dir.path(), &["get", "card_activity", "card=c1"]);
+        assert_eq!(gone.status.code(), Some(1), "it has grown old");
+    }
+}
+
+/// The page's dead letter and row are lines of what is written.
+#[test]
+fn late_has_the_lines_of_its_page() {
+    let written = read(&example("late/expected/dead_letters.jsonl")) + &read(&example("late/expected/export.jsonl"));
+    let page = read(&example("late/README.md"));
+    let shown: Vec<&str> = page.lines().filter(|line| line.starts_with('{')).collect();
+    assert_eq!(shown.len(), 2);
+    for line in shown {
+        assert!(written.lines().any(|other| other == line), "{line}");
+    }
+}

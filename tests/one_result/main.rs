@@ -1,0 +1,94 @@
+//! One result: the same log gives the same rows at every tick from the seam on, wherever history and stream meet, and
+//! however many workers read it: those of a model that makes every row anew from all events.
+//!
+//! ```text
+//! log        p0  . . . . | . .         every vector of cuts along an order in which the records may have come:
+//!            p1  . . | . . . . .       before it the history (Parquet or JSON lines), the whole log in the stream
+//! compared   the changelog, every row of every group at the end, the dead letters
+//! ```
+
+mod case;
+mod files;
+mod model;
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+use case::{Case, Style};
+use files::{Way, run};
+use model::{Log, Output, output};
+
+const CASES: u64 = 8;
+
+fn assert_same(found: &Output, expected: &Output, case: &Case, log: &Log, way: &Way, about: &str) {
+    let differs = |what: &str, found: &[String], expected: &[String]| {
+        let at = (0..found.len().max(expected.len())).find(|i| found.get(*i) != expected.get(*i));
+        if let Some(at) = at {
+            let show = |lines: &[String]| {
+                lines[at.min(lines.len())..].iter().take(3).cloned().collect::<Vec<_>>().join("\n    ")
+            };
+            panic!(
+                "{about}, {way:?}: {what} differ at line {at}\n  found\n    {}\n  expected\n    {}\n{}\n{log:#?}",
+                show(found),
+                show(expected),
+                files::job_text(&case.job, way, 0),
+            );
+        }
+    };
+    differs("changes", &found.changes, &expected.changes);
+    for (group, rows) in case.job.groups.iter().zip(found.rows.iter().zip(&expected.rows)) {
+        differs(&format!("rows of {}", group.name), rows.0, rows.1);
+    }
+    let show = |output: &Output| output.letters.iter().map(|letter| format!("{letter:?}")).collect::<Vec<_>>();
+    differs("dead letters", &show(found), &show(expected));
+}
+
+fn check(style: Style) {
+    let (mut lines, mut letters) = (0, 0);
+    for seed in 0..CASES {
+        let case = Case::random(style, seed);
+        let mut rng = StdRng::seed_from_u64(seed);
+        let about = format!("{style:?}, seed {seed}");
+        let nothing = vec![0; case.log.len()];
+        let stream = |workers| Way { cuts: None, parquet: false, files: 0, lost: false, workers };
+        let whole = output(&case.job, &case.log, &nothing);
+        for workers in [1, 3] {
+            let way = stream(workers);
+            assert_same(&run(&case.job, &case.log, &way), &whole, &case, &case.log, &way, &about);
+        }
+        for cuts in case.cuts() {
+            let expected = output(&case.job, &case.log, &cuts);
+            let way = Way {
+                cuts: Some(cuts),
+                parquet: rng.random(),
+                files: rng.random_range(1..=3),
+                lost: rng.random(),
+                workers: if rng.random() { 1 } else { 3 },
+            };
+            let found = run(&case.job, &case.log, &way);
+            assert_same(&found, &expected, &case, &case.log, &way, &about);
+            (lines, letters) = (lines + found.changes.len(), letters + found.letters.len());
+        }
+        let parted = case.parted_anew(&mut rng);
+        let way = stream(2);
+        let found = run(&case.job, &parted, &way);
+        assert_eq!(found.changes, whole.changes, "{about}: the same events and effective times in other partitions");
+        assert_eq!(found.rows, whole.rows, "{about}: the same events and effective times in other partitions");
+    }
+    assert!(lines > 1000 && letters > 20, "there is something to compare: {lines} lines, {letters} dead letters");
+}
+
+#[test]
+fn natural() {
+    check(Style::Natural);
+}
+
+#[test]
+fn extreme() {
+    check(Style::Extreme);
+}
+
+#[test]
+fn ties() {
+    check(Style::Ties);
+}
