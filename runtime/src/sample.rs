@@ -27,6 +27,7 @@ use crate::opened::Opened;
 use crate::plan::{Plan, SourcePlan, wall_clock_us};
 use crate::rows;
 use crate::source::letters::Letters;
+use crate::source::seam::{Seam, Verdict};
 use crate::source::shape::Shaper;
 use crate::source::stamp::{Stamped, Stamper, integers};
 
@@ -60,9 +61,10 @@ pub fn take(opened: &Arc<Opened>, plan: &Plan, source: usize, n: usize) -> Resul
         let accepted: Vec<u32> =
             part.chosen.iter().copied().filter(|i| part.stamped[*i as usize].good().is_some()).collect();
         let visible = vec![t.unwrap_or(0); part.records.len()];
+        let effs: Vec<Option<i64>> = part.stamped.iter().map(|s| s.a).collect();
         let mut letters = Letters::new(opened, source);
         for (group, shaper, state) in &mut states {
-            let (events, refused) = shaper.shape(&part.records, &accepted, &part.stamped, &visible);
+            let (events, refused) = shaper.shape(&part.records, &accepted, &part.stamped, &visible, &effs);
             letters.refused(*group, refused);
             if let Some(events) = events {
                 state.insert(events).map_err(|e| Failure::Running(e.to_string()))?;
@@ -210,8 +212,7 @@ fn from_history(
 ) -> Result<(), Failure> {
     let (conf, open) = (&opened.job.sources[source], &opened.sources[source]);
     let until = conf.history.as_ref().and_then(|h| h.complete_until_us);
-    let own = open.seam_columns.map_or(vec![], |(p, o)| vec![p, o]);
-    let stamper = Stamper { source: open, future_limit_us: conf.future_limit_us, own };
+    let stamper = Stamper { source: open, future_limit_us: conf.future_limit_us, own: open.history_own() };
     let event_time = open.wanted.schema.field(open.event_time);
     let timestamps = !event_time.data_type().is_integer();
     // Where statistics say nothing, anything may be there.
@@ -242,8 +243,8 @@ fn from_stream(
     stream: &dyn Stream,
 ) -> Result<(), Failure> {
     let (conf, open) = (&opened.job.sources[source], &opened.sources[source]);
-    let until = conf.history.as_ref().and_then(|h| h.complete_until_us);
-    let stamper = Stamper { source: open, future_limit_us: conf.future_limit_us, own: vec![] };
+    let seam = Seam::open(conf, open, plan.c)?;
+    let stamper = Stamper { source: open, future_limit_us: conf.future_limit_us, own: open.stream_own() };
     let began = Instant::now();
     let n = i64::try_from(latest.n).unwrap_or(i64::MAX);
     for partition in &plan.partitions {
@@ -261,10 +262,8 @@ fn from_stream(
             };
             let stamped = stamper.stamp(&records, wall_clock_us());
             let offsets = records.offsets.clone().unwrap_or_default();
-            latest.add(records, stamped, |i, s| {
-                let taken = conf.history.is_none() || plan.takes(&conf.seam, until, partition, offsets[i], s.m);
-                offsets[i] < partition.end && taken
-            });
+            let verdicts = seam.judge(&records, &stamped, partition);
+            latest.add(records, stamped, |i, _| offsets[i] < partition.end && verdicts[i] == Verdict::Taken);
         }
     }
     Ok(())

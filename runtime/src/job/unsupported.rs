@@ -1,6 +1,6 @@
 //! What this version does not do yet, with its place in the job. A line goes when the thing is built.
 
-use super::{Agg, ChangesTo, Faults, Job, SeamBy, SinkTo, Window, paths};
+use super::{Agg, ChangesTo, Faults, Job, SinkTo, Window, paths};
 
 fn window(window: Window) -> Option<&'static str> {
     match window {
@@ -15,13 +15,6 @@ fn aggregate(agg: Agg) -> Option<String> {
     match agg {
         Agg::Count | Agg::Sum | Agg::Avg | Agg::Min | Agg::Max => None,
         other => Some(format!("the aggregate `{}` is", other.name())),
-    }
-}
-
-fn seam(by: &SeamBy) -> Option<&'static str> {
-    match by {
-        SeamBy::Offset { .. } | SeamBy::Time => None,
-        SeamBy::Id { .. } => Some("a seam by id is"),
     }
 }
 
@@ -46,9 +39,6 @@ fn state(path: &str) -> Option<&'static str> {
 /// Everything that the job asks for and this version does not do yet.
 pub fn not_supported(job: &Job) -> Faults {
     let mut found = Vec::new();
-    for source in &job.sources {
-        found.push((source.seam.at, seam(&source.seam.by).map(String::from)));
-    }
     for group in &job.groups {
         found.push((group.window_at, window(group.window).map(String::from)));
         found.extend(group.columns.iter().map(|column| (column.at, aggregate(column.agg))));

@@ -15,6 +15,7 @@ use headwater_operators::ledger::up;
 
 use crate::opened::Opened;
 use crate::plan::Plan;
+use crate::source::effs::Effs;
 use crate::source::letters::{Letters, Tally};
 use crate::source::shape::Shaper;
 use crate::source::stamp::{Stamped, Stamper, integers};
@@ -85,6 +86,7 @@ fn floor(opened: &Opened, source: usize, s: i64) -> Option<i64> {
 pub fn read(
     opened: Arc<Opened>,
     plan: Arc<Plan>,
+    effs: Arc<Vec<Effs>>,
     worker: usize,
     peers: usize,
     reader: Thread,
@@ -93,7 +95,7 @@ pub fn read(
     let name = format!("history-{worker}");
     let work = move || {
         let wake = reader;
-        if let Err(e) = read_pieces(&opened, &plan, worker, peers, &sender, &wake) {
+        if let Err(e) = read_pieces(&opened, &plan, &effs, worker, peers, &sender, &wake) {
             // The worker that has gone needs no word of it.
             let _ = sender.send(Err(e));
         }
@@ -107,6 +109,7 @@ pub fn read(
 fn read_pieces(
     opened: &Arc<Opened>,
     plan: &Plan,
+    effs: &[Effs],
     worker: usize,
     peers: usize,
     sender: &SyncSender<Result<Slice, Error>>,
@@ -115,7 +118,7 @@ fn read_pieces(
     let mut slice = Slice::default();
     for assigned in pieces(opened, plan)?.into_iter().skip(worker).step_by(peers) {
         let open = &opened.sources[assigned.source];
-        let shaping = Shaping::new(opened, plan, assigned.source);
+        let shaping = Shaping::new(opened, plan, &effs[assigned.source], assigned.source);
         let history = open.history.as_ref().expect("only histories have pieces");
         for records in history.read(&assigned.piece, &open.history_wanted)? {
             shaping.add(&records?, &mut slice);
@@ -138,6 +141,7 @@ struct Shaping<'a> {
     source: usize,
     stamper: Stamper<'a>,
     shapers: Vec<(u32, Shaper)>,
+    effs: &'a Effs,
     /// `None`: no record has a usable time, so there are dead letters alone.
     s: Option<i64>,
     until: Option<i64>,
@@ -145,15 +149,15 @@ struct Shaping<'a> {
 }
 
 impl<'a> Shaping<'a> {
-    fn new(opened: &'a Arc<Opened>, plan: &Plan, source: usize) -> Shaping<'a> {
+    fn new(opened: &'a Arc<Opened>, plan: &Plan, effs: &'a Effs, source: usize) -> Shaping<'a> {
         let conf = &opened.job.sources[source];
         let open = &opened.sources[source];
-        let own = open.seam_columns.map_or(vec![], |(p, o)| vec![p, o]);
         Shaping {
             opened,
             source,
-            stamper: Stamper { source: open, future_limit_us: conf.future_limit_us, own },
+            stamper: Stamper { source: open, future_limit_us: conf.future_limit_us, own: open.history_own() },
             shapers: Shaper::of_source(opened, source),
+            effs,
             s: plan.sources[source].s,
             until: conf.history.as_ref().and_then(|h| h.complete_until_us),
             now: plan.now_us,
@@ -170,6 +174,12 @@ impl<'a> Shaping<'a> {
             (Some(ts), Some(longest), Some(s)) => ts > s.saturating_sub(longest),
             _ => true,
         };
+        let at = self.opened.sources[self.source]
+            .seam_columns
+            .map(|(p, o)| (integers(records.batch.column(p)), integers(records.batch.column(o))));
+        let at = |i: usize| at.as_ref().map_or((None, None), |(p, o)| (p[i], o[i]));
+        let eff = |(i, s): (usize, &Stamped)| self.effs.eff(at(i).0, at(i).1, s.a);
+        let effs: Vec<Option<i64>> = stamped.iter().enumerate().map(eff).collect();
         let mut letters = Letters::new(self.opened, self.source);
         let mut by_some = vec![false; records.len()];
         for (group, shaper) in &self.shapers {
@@ -181,15 +191,12 @@ impl<'a> Shaping<'a> {
                     rows.push(i as u32);
                 }
             }
-            let (batch, refused) = shaper.shape(records, &rows, &stamped, &visible);
+            let (batch, refused) = shaper.shape(records, &rows, &stamped, &visible, &effs);
             letters.refused(*group, refused);
             slice.events.extend(batch.map(|batch| (*group, batch)));
         }
         letters.of_source(stamped.iter().enumerate().filter(|(i, _)| by_some[*i]));
-        let at = self.opened.sources[self.source]
-            .seam_columns
-            .map(|(p, o)| (integers(records.batch.column(p)), integers(records.batch.column(o))));
-        let place = |i: usize| at.as_ref().map_or((None, None), |(p, o)| (p[i].map(|p| p as i32), o[i]));
+        let place = |i: usize| (at(i).0.map(|p| p as i32), at(i).1);
         let (letters, tally) = letters.write(records, &stamped, place);
         slice.letters.extend(letters);
         slice.tally.add(&tally);

@@ -49,13 +49,14 @@ impl Shaper {
         groups.map(|(i, _)| (i as u32, Shaper::new(opened, i))).collect()
     }
 
-    /// The events among `rows`, which are records that their source has accepted. `visible`: by record.
+    /// The events among `rows`, which are records that their source has accepted. `visible`, `effs`: by record.
     pub fn shape(
         &self,
         records: &Records,
         rows: &[u32],
         stamped: &[Stamped],
         visible: &[i64],
+        _effs: &[Option<i64>],
     ) -> (Option<RecordBatch>, Refused) {
         let mut refused = Refused::default();
         let mut selection = Selection::of(records, rows.to_vec());
