@@ -243,3 +243,190 @@ fn folded(narrow: &Narrow, piece: &Piece, asked: &Asked, now: i64) -> Option<(i6
     let newest = narrow.newest_arrival(piece, now)?;
     before.then_some((partition, newest))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, Int32Array, Int64Array, StringArray, TimestampMicrosecondArray};
+    use rand::rngs::StdRng;
+    use rand::seq::SliceRandom;
+    use rand::{Rng, SeedableRng};
+
+    use super::*;
+    use crate::source::testing::{open, write_parquet};
+
+    const NOW: i64 = 1_800_000_000_000_000;
+    const SEAM: &str = "seam = { by = \"offset\", partition = \"p\", offset = \"o\" }";
+
+    fn effs(opened: &Opened, floor: Option<i64>) -> Effs {
+        let narrow = Narrow::new(&opened.job.sources[0], &opened.sources[0], false);
+        let history = opened.sources[0].history.as_ref().unwrap();
+        Effs { steps: read(history.as_ref(), &narrow, floor, NOW).unwrap() }
+    }
+
+    #[test]
+    fn a_running_maximum_along_offsets() {
+        let dir = tempfile::tempdir().unwrap();
+        // In two files, and in no order. What has no place in a log keeps its arrival.
+        let lines = [
+            r#"{"ts":20,"a":20,"p":0,"o":2}"#,
+            r#"{"ts":10,"a":10,"p":0,"o":0}"#,
+            r#"{"ts":5,"a":50,"p":1,"o":0}"#,
+            "no record",
+            r#"{"ts":15,"a":40,"p":0,"o":2}"#,
+        ];
+        let more = [
+            r#"{"ts":9000000000000000,"a":60,"p":0,"o":3}"#,
+            r#"{"ts":30,"a":30,"p":0,"o":1}"#,
+            r#"{"ts":35,"p":0,"o":4}"#,
+            r#"{"ts":70,"a":70,"p":null,"o":5}"#,
+            r#"{"ts":"?","a":80,"p":0,"o":5}"#,
+            r#"{"a":45,"p":0,"o":6}"#,
+        ];
+        std::fs::write(dir.path().join("1.jsonl"), lines.join("\n")).unwrap();
+        std::fs::write(dir.path().join("2.jsonl"), more.join("\n")).unwrap();
+        let schema = r#"schema = { ts = "int64", a = "int64", p = "int32", o = "int64", card = "string" }"#;
+        let source = format!(
+            "event_time = \"ts\"\narrival_time = \"a\"\ntime_unit = \"us\"\n{SEAM}\n{schema}\n\
+             history = {{ type = \"jsonl\", path = \"*.jsonl\" }}"
+        );
+        let opened = open(dir.path(), &source);
+        let all = effs(&opened, None);
+        let table: &[(Option<i64>, Option<i64>, Option<i64>, Option<i64>)] = &[
+            // partition, offset, a -> eff
+            (Some(0), Some(0), Some(10), Some(10)),
+            (Some(0), Some(1), Some(30), Some(30)),
+            (Some(0), Some(2), Some(20), Some(40)),
+            (Some(0), Some(2), Some(40), Some(40)),
+            (Some(0), Some(3), Some(60), Some(40)),
+            (Some(0), Some(4), Some(35), Some(40)),
+            (Some(0), Some(6), Some(45), Some(45)),
+            (Some(1), Some(0), Some(50), Some(50)),
+            (None, Some(5), Some(70), Some(70)),
+            (Some(0), None, Some(1), Some(1)),
+            (Some(7), Some(0), Some(9), Some(9)),
+            (None, None, None, None),
+        ];
+        for (partition, offset, a, expected) in table {
+            assert_eq!(all.eff(*partition, *offset, *a), *expected, "{partition:?} {offset:?} {a:?}");
+        }
+        // Of rows past the floor it is the same.
+        let late = effs(&opened, Some(29));
+        assert_eq!(late.steps[&0].before, Some(10));
+        for offset in [1, 4, 6] {
+            assert_eq!(late.eff(Some(0), Some(offset), None), all.eff(Some(0), Some(offset), None), "{offset}");
+        }
+    }
+
+    #[derive(Clone, Debug)]
+    struct Known {
+        ts: Option<i64>,
+        a: Option<i64>,
+        p: Option<i32>,
+        o: Option<i64>,
+    }
+
+    impl Known {
+        /// The arrival, where it counts.
+        fn clock(&self) -> Option<i64> {
+            let hour = 3_600_000_000;
+            self.a.or(self.ts).filter(|a| self.ts.is_none_or(|ts| ts <= a + hour))
+        }
+    }
+
+    fn write(path: &std::path::Path, rows: &[Known]) {
+        let times = |of: fn(&Known) -> Option<i64>| -> ArrayRef {
+            Arc::new(TimestampMicrosecondArray::from_iter(rows.iter().map(of)).with_timezone("UTC"))
+        };
+        let columns: [(&str, ArrayRef); 5] = [
+            ("ts", times(|r| r.ts)),
+            ("a", times(|r| r.a)),
+            ("p", Arc::new(Int32Array::from_iter(rows.iter().map(|r| r.p)))),
+            ("o", Arc::new(Int64Array::from_iter(rows.iter().map(|r| r.o)))),
+            ("card", Arc::new(StringArray::from(vec!["c"; rows.len()]))),
+        ];
+        write_parquet(path, &columns, 16);
+    }
+
+    /// Logs of three partitions; some rows lack something, some have a wrong clock.
+    fn logs(random: &mut StdRng, odd: f64) -> Vec<Known> {
+        let mut all = vec![];
+        for p in 0..3 {
+            for o in 0..200 {
+                let a = 1_000 + o * 10 + random.random_range(0..300);
+                let mut row = Known { ts: Some(a - random.random_range(0..400)), a: Some(a), p: Some(p), o: Some(o) };
+                if random.random_bool(odd) {
+                    match random.random_range(0..6) {
+                        0 => row.ts = None,
+                        1 => row.a = None,
+                        2 => row.p = None,
+                        3 => row.o = None,
+                        4 => row.ts = Some(a + 4_000_000_000),
+                        _ => row.o = Some(o / 2),
+                    }
+                }
+                all.push(row);
+            }
+        }
+        all
+    }
+
+    #[test]
+    fn as_a_look_at_every_row_says() {
+        for (seed, odd, in_order) in
+            [(1, 0.0, true), (2, 0.05, true), (3, 0.0, false), (4, 0.3, false), (5, 0.01, true)]
+        {
+            let mut random = StdRng::seed_from_u64(seed);
+            let mut rows = logs(&mut random, odd);
+            if !in_order {
+                rows.shuffle(&mut random);
+            }
+            let dir = tempfile::tempdir().unwrap();
+            let (one, two) = rows.split_at(rows.len() / 3);
+            write(&dir.path().join("1.parquet"), one);
+            write(&dir.path().join("2.parquet"), two);
+            let source = format!(
+                "event_time = \"ts\"\narrival_time = \"a\"\n{SEAM}\nhistory = {{ type = \"parquet\", path = \"*.parquet\" }}"
+            );
+            let opened = open(dir.path(), &source);
+            for floor in [None, Some(0), Some(1_500), Some(2_800), Some(i64::MAX)] {
+                let effs = effs(&opened, floor);
+                for row in rows.iter().filter(|row| row.ts.is_some_and(|ts| floor.is_none_or(|floor| ts > floor))) {
+                    let a = row.a.or(row.ts);
+                    let expected = match (row.p, row.o) {
+                        (Some(p), Some(o)) => {
+                            let before = rows.iter().filter(|r| r.p == Some(p) && r.o.is_some_and(|at| at <= o));
+                            before.filter_map(Known::clock).max()
+                        }
+                        _ => a,
+                    };
+                    let found = effs.eff(row.p.map(i64::from), row.o, a);
+                    assert_eq!(found, expected, "seed {seed}, floor {floor:?}: {row:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_nobody_asks_for_is_folded() {
+        let dir = tempfile::tempdir().unwrap();
+        let rows: Vec<Known> =
+            (0..160).map(|o| Known { ts: Some(o), a: Some(o + 1), p: Some(0), o: Some(o) }).collect();
+        write(&dir.path().join("1.parquet"), &rows);
+        let source = format!(
+            "event_time = \"ts\"\narrival_time = \"a\"\n{SEAM}\nhistory = {{ type = \"parquet\", path = \"*.parquet\" }}"
+        );
+        let opened = open(dir.path(), &source);
+        let narrow = Narrow::new(&opened.job.sources[0], &opened.sources[0], false);
+        let history = opened.sources[0].history.as_ref().unwrap();
+        let pieces = narrow.pieces(history.as_ref()).unwrap();
+        let asked = Asked::From(BTreeMap::from([(0, 100)]));
+        let found: Vec<Option<(i64, i64)>> = pieces.iter().map(|piece| folded(&narrow, piece, &asked, NOW)).collect();
+        let expected: Vec<Option<(i64, i64)>> =
+            (0..10).map(|group| (group < 6).then_some((0, group * 16 + 16))).collect();
+        assert_eq!(found, expected, "row groups of 16 rows that end before offset 100");
+        let effs = effs(&opened, Some(99));
+        assert_eq!((effs.steps[&0].before, effs.steps[&0].rises.len()), (Some(100), 60));
+    }
+}

@@ -10,3 +10,6 @@ pub mod partition;
 pub mod seam;
 pub mod shape;
 pub mod stamp;
+
+#[cfg(test)]
+mod testing;
