@@ -31,7 +31,7 @@ use crate::plan::{Plan, wall_clock_us};
 use crate::run::Mode;
 use crate::sink::files::{write_changelog, write_letters};
 use crate::sink::segments::SegmentFiles;
-use crate::sink::stores::{Marking, StoreHandle, mark_as_of, store_rows};
+use crate::sink::stores::{Marked, Marking, StoreHandle, mark_as_of, store_rows};
 use crate::source::effs::Effs;
 use crate::source::feed::{self, Parts, SourceReader};
 use crate::source::history;
@@ -302,7 +302,11 @@ fn marking(shared: &Shared, groups: &[usize], clock: ClockHandle) -> Marking {
     let job = &shared.opened.job;
     let s = |g: &usize| shared.plan.sources[job.groups[*g].source].s;
     let from = groups.iter().filter_map(|g| s(g).map(|s| s.max(shared.plan.rows_from[*g]))).max();
-    let groups = groups.iter().filter_map(|g| Some((*g, job.groups[*g].source as u32, s(g)?))).collect();
+    let marked = |g: &usize| {
+        let untouched = shared.plan.rows_from[*g] == i64::MIN;
+        Some(Marked { group: *g, source: job.groups[*g].source as u32, s: s(g)?, untouched })
+    };
+    let groups = groups.iter().filter_map(marked).collect();
     Marking { tick: job.tick_us, from: from.unwrap_or(i64::MAX), groups, clock }
 }
 
