@@ -41,10 +41,14 @@ impl Changes {
         Changes { schema, keys: vec![], columns, times: vec![], diffs: vec![] }
     }
 
-    /// `row`: a datum for each column between the keys and `_time`; `time`: the tick.
-    pub fn push(&mut self, key: u32, row: &[Datum], time: i64, diff: i8) {
+    /// `bounds`: of the window, where the schema has them; `row`: a datum for each column of the row; `time`: the tick.
+    pub fn push(&mut self, key: u32, bounds: Option<(i64, i64)>, row: &[Datum], time: i64, diff: i8) {
         self.keys.push(key);
-        self.columns.iter_mut().zip(row).for_each(|(column, datum)| column.push(datum));
+        let mut columns = self.columns.iter_mut();
+        if let Some((start, end)) = bounds {
+            [start, end].iter().zip(&mut columns).for_each(|(bound, column)| column.push(&Datum::int(*bound)));
+        }
+        columns.zip(row).for_each(|(column, datum)| column.push(datum));
         self.times.push(time);
         self.diffs.push(diff);
     }

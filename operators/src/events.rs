@@ -5,6 +5,7 @@
 //! | `_key` (binary) | the key's bytes, see `KeyCodec` |
 //! | `_ts` (int64) | event time, in microseconds |
 //! | `_visible` (int64) | the tick from which on the event counts |
+//! | `_open` (int64), in groups with windows of their own | windows that end before it take the event no more |
 //! | one for each distinct `of` | the inputs, null where null or where `of` failed |
 
 use std::sync::Arc;
@@ -16,19 +17,27 @@ use arrow::error::ArrowError;
 
 use crate::keys;
 
-/// Places of the columns; the inputs are from `INPUTS` on.
+/// Places of the columns.
 pub const KEY: usize = 0;
 pub const TS: usize = 1;
 pub const VISIBLE: usize = 2;
-pub const INPUTS: usize = 3;
+pub const OPEN: usize = 3;
 
-/// The schema of events whose inputs have these types.
-pub fn schema(inputs: &[DataType]) -> SchemaRef {
+/// Where the inputs begin.
+pub fn first_input(windowed: bool) -> usize {
+    if windowed { OPEN + 1 } else { OPEN }
+}
+
+/// The schema of events whose inputs have these types. `windowed`: see `_open`.
+pub fn schema(inputs: &[DataType], windowed: bool) -> SchemaRef {
     let mut fields = vec![
         Field::new("_key", DataType::Binary, false),
         Field::new("_ts", DataType::Int64, false),
         Field::new("_visible", DataType::Int64, false),
     ];
+    if windowed {
+        fields.push(Field::new("_open", DataType::Int64, false));
+    }
     fields.extend(inputs.iter().enumerate().map(|(i, t)| Field::new(format!("_{i}"), t.clone(), true)));
     Arc::new(Schema::new(fields))
 }
@@ -36,15 +45,17 @@ pub fn schema(inputs: &[DataType]) -> SchemaRef {
 /// Puts events together: keys from `KeyCodec::encode`, times in microseconds, inputs in the plan's order.
 ///
 /// # Errors
-/// Columns of unequal lengths, or inputs of other types than the schema's.
+/// Columns of unequal lengths or of other types than the schema's.
 pub fn batch(
     schema: &SchemaRef,
     keys: BinaryArray,
     ts: Int64Array,
     visible: Int64Array,
+    open: Option<Int64Array>,
     inputs: Vec<ArrayRef>,
 ) -> Result<RecordBatch, ArrowError> {
     let mut columns: Vec<ArrayRef> = vec![Arc::new(keys), Arc::new(ts), Arc::new(visible)];
+    columns.extend(open.map(|open| Arc::new(open) as ArrayRef));
     columns.extend(inputs);
     RecordBatch::try_new(schema.clone(), columns)
 }

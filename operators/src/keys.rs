@@ -19,7 +19,7 @@ pub fn owner(hash: u64, workers: usize) -> u64 {
 /// The fixed number of shards.
 pub const SHARDS: u64 = 1024;
 
-/// Key bytes -> a dense number, and back.
+/// Key bytes -> a dense number, and back. A number that is given back is used again.
 ///
 /// ```
 /// use headwater_operators::keys::Interner;
@@ -27,13 +27,32 @@ pub const SHARDS: u64 = 1024;
 /// let mut keys = Interner::default();
 /// assert_eq!((keys.intern(b"card-7"), keys.intern(b"card-9"), keys.intern(b"card-7")), (0, 1, 0));
 /// assert_eq!((keys.key(1), keys.len()), (&b"card-9"[..], 2));
+///
+/// keys.free(0);
+/// assert_eq!((keys.intern(b"card-3"), keys.len(), keys.bound()), (0, 2, 2));
 /// ```
 #[derive(Default)]
 pub struct Interner {
     numbers: HashMap<u64, Numbers, Prehashed>,
+    /// The keys' bytes, one after the other, those of keys that are gone among them.
     bytes: Vec<u8>,
-    ends: Vec<usize>,
+    spans: Vec<Span>,
+    free: Vec<u32>,
+    freed_bytes: usize,
 }
+
+/// Where a key's bytes are.
+#[derive(Clone, Copy)]
+struct Span {
+    start: u64,
+    /// `u32::MAX`: the number is free.
+    length: u32,
+}
+
+const FREE: u32 = u32::MAX;
+
+/// So many bytes of keys that are gone are not worth moving the others.
+const FREED_BYTES_MIN: usize = if cfg!(test) { 16 } else { 1 << 16 };
 
 /// The keys that share a hash: nearly always one.
 enum Numbers {
@@ -42,14 +61,19 @@ enum Numbers {
 }
 
 impl Interner {
-    /// How many keys there are: the next one's number.
+    /// How many keys there are.
     pub fn len(&self) -> usize {
-        self.ends.len()
+        self.spans.len() - self.free.len()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.ends.is_empty()
+        self.len() == 0
+    }
+
+    /// All numbers are below it.
+    pub fn bound(&self) -> usize {
+        self.spans.len()
     }
 
     /// The key of a number.
@@ -57,12 +81,12 @@ impl Interner {
     /// # Panics
     /// On a number that `intern` never gave.
     pub fn key(&self, number: u32) -> &[u8] {
-        let i = number as usize;
-        let start = if i == 0 { 0 } else { self.ends[i - 1] };
-        &self.bytes[start..self.ends[i]]
+        let span = self.spans[number as usize];
+        debug_assert_ne!(span.length, FREE, "number {number} was given back");
+        &self.bytes[span.start as usize..][..span.length as usize]
     }
 
-    /// The number of a key: the next one where the key is new.
+    /// The number of a key: a free one where the key is new.
     ///
     /// # Panics
     /// On more than 2^32 keys.
@@ -77,9 +101,18 @@ impl Interner {
     }
 
     fn add(&mut self, hash: u64, key: &[u8]) -> u32 {
-        let number = u32::try_from(self.ends.len()).expect("more than 2^32 keys of a group on one worker");
+        let span = Span { start: self.bytes.len() as u64, length: key.len() as u32 };
         self.bytes.extend_from_slice(key);
-        self.ends.push(self.bytes.len());
+        let number = match self.free.pop() {
+            Some(number) => {
+                self.spans[number as usize] = span;
+                number
+            }
+            None => {
+                self.spans.push(span);
+                u32::try_from(self.spans.len() - 1).expect("more than 2^32 keys of a group on one worker")
+            }
+        };
         match self.numbers.get_mut(&hash) {
             None => drop(self.numbers.insert(hash, Numbers::One(number))),
             Some(Numbers::More(all)) => all.push(number),
@@ -89,6 +122,35 @@ impl Interner {
             }
         }
         number
+    }
+
+    /// Gives a number back: its key is forgotten.
+    ///
+    /// # Panics
+    /// On a number that is free.
+    pub fn free(&mut self, number: u32) {
+        let hash = hash(self.key(number));
+        match self.numbers.get_mut(&hash) {
+            Some(Numbers::More(all)) if all.len() > 1 => all.retain(|n| *n != number),
+            _ => drop(self.numbers.remove(&hash)),
+        }
+        let span = &mut self.spans[number as usize];
+        self.freed_bytes += span.length as usize;
+        span.length = FREE;
+        self.free.push(number);
+        if self.freed_bytes > FREED_BYTES_MIN.max(self.bytes.len() / 2) {
+            self.compact();
+        }
+    }
+
+    fn compact(&mut self) {
+        let mut bytes = Vec::with_capacity(self.bytes.len() - self.freed_bytes);
+        for span in self.spans.iter_mut().filter(|span| span.length != FREE) {
+            let key = &self.bytes[span.start as usize..][..span.length as usize];
+            span.start = bytes.len() as u64;
+            bytes.extend_from_slice(key);
+        }
+        (self.bytes, self.freed_bytes) = (bytes, 0);
     }
 }
 
@@ -118,5 +180,36 @@ impl Hasher for Pass {
     fn write_u64(&mut self, hash: u64) {
         // The map looks at the top bits, the shard at the low ones.
         self.0 = hash;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use rand::{Rng, SeedableRng};
+
+    use super::*;
+
+    /// Each key keeps its number while it is there, whatever comes and goes beside it.
+    #[test]
+    fn agrees_with_a_map() {
+        let mut rng = rand::rngs::StdRng::seed_from_u64(5);
+        let (mut keys, mut all) = (Interner::default(), BTreeMap::<Vec<u8>, u32>::new());
+        for _ in 0..3000 {
+            let key = vec![b'k'; rng.random_range(0..60)];
+            match all.remove(&key) {
+                Some(number) if rng.random_bool(0.4) => keys.free(number),
+                known => {
+                    let number = keys.intern(&key);
+                    assert!(known.is_none_or(|known| known == number));
+                    assert!(all.values().all(|other| *other != number));
+                    all.insert(key, number);
+                }
+            }
+            assert_eq!(keys.len(), all.len());
+            assert!(all.iter().all(|(key, number)| keys.key(*number) == key));
+        }
+        assert!(keys.bound() <= 60 && keys.bytes.len() < 60 * 60 * 2);
     }
 }

@@ -2,17 +2,18 @@
 //! socket and no wall clock, so that every window can be tested without any of them.
 //!
 //! ```text
-//! columns -> expression (where, key, of) -> events -> exchange -> trailing (ledger, accumulators) -> changes
+//! columns -> expression (where, key, of) -> events -> exchange -> group (windows; ledger, accumulators) -> changes
 //! ```
 
+pub mod accumulators;
 pub mod aggregate;
 pub mod changes;
 pub mod events;
 pub mod exchange;
 pub mod expression;
+pub mod group;
 pub mod key_codec;
 pub mod keys;
 pub mod ledger;
 pub mod operator;
-pub mod trailing;
 pub mod value;

@@ -15,8 +15,8 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::scheduling::Activator;
 
 use crate::exchange::{Columns, Routed};
+use crate::group::{Counters, State};
 use crate::ledger::SegmentError;
-use crate::trailing::{Counters, State};
 
 /// Events that may come and go in one activation.
 const BUDGET_EVENTS: usize = 20_000;
@@ -37,6 +37,8 @@ pub struct Watch {
     pub rows_by: Option<i64>,
     /// From this tick on every row is given once more.
     pub image_from: Option<i64>,
+    /// (group, t, horizon): see `State::close_after`. Put here before the frontier passes `t`.
+    pub horizons: Vec<(usize, i64, i64)>,
 }
 
 /// The operator's outputs. A frontier of `f` says that the ticks before `f` are finished.
@@ -76,7 +78,7 @@ pub fn windows<'scope>(
             input.for_each_stamp(|_, batches| {
                 for routed in batches.flat_map(|batch| batch.drain(..)) {
                     if inserted.is_ok() {
-                        inserted = states[routed.group as usize].insert(routed.columns.0);
+                        inserted = states[routed.group as usize].insert(&routed.columns.0);
                     }
                 }
             });
@@ -96,14 +98,14 @@ pub fn windows<'scope>(
             if let Some(from) = watch.borrow_mut().image_from.take() {
                 states.iter_mut().for_each(|state| state.begin_image(from));
             }
-            let target = frontier.saturating_sub(1);
-            let mut reached = target;
-            for state in &mut states {
-                match state.advance(target, BUDGET_EVENTS) {
-                    Ok(done) => reached = reached.min(done),
-                    Err(fault) => return failed(&watch, fault),
-                }
+            for (group, t, horizon) in watch.borrow_mut().horizons.drain(..) {
+                states[group].close_after(t, horizon);
             }
+            let target = frontier.saturating_sub(1);
+            let reached = match advance(&mut states, target) {
+                Ok(reached) => reached,
+                Err(fault) => return failed(&watch, fault),
+            };
             for (group, state) in (0..).zip(&mut states) {
                 if let Some(batch) = state.take_changes() {
                     let routed = Routed { to: 0, group, columns: Columns::from(batch) };
@@ -123,4 +125,12 @@ pub fn windows<'scope>(
         }
     });
     Outputs { changes: changes_stream, rows: rows_stream, activator }
+}
+
+/// Finishes ticks up to `target`, as far as the budget goes. The group that is behind goes first and the others no further than
+/// it, so that a backlog is drained side by side.
+fn advance(states: &mut [State], target: i64) -> Result<i64, SegmentError> {
+    let mut order: Vec<usize> = (0..states.len()).collect();
+    order.sort_by_key(|group| states[*group].done());
+    order.into_iter().try_fold(target, |reached, group| states[group].advance(reached, BUDGET_EVENTS))
 }

@@ -9,8 +9,10 @@ use arrow::array::types::{
     TimestampMicrosecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanBuilder, Decimal128Builder, PrimitiveArray, PrimitiveBuilder, StringBuilder,
+    Array, ArrayRef, AsArray, BooleanBuilder, Decimal128Builder, ListArray, PrimitiveArray, PrimitiveBuilder,
+    StringBuilder,
 };
+use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::{ArrowPrimitiveType, DataType, TimeUnit};
 
 /// A value, or none.
@@ -23,6 +25,7 @@ pub enum Datum {
     /// Decimals: the unscaled i128, high half first.
     Wide([u64; 2]),
     Text(Arc<str>),
+    List(Arc<[Datum]>),
 }
 
 impl Datum {
@@ -52,6 +55,61 @@ pub fn normal(v: f64) -> f64 {
     if v.is_nan() { f64::NAN } else { v + 0.0 }
 }
 
+/// A value in the order of SQL, NaN greatest. Equal values are equal to the bit.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Ordered {
+    Word(i64),
+    /// A decimal's halves.
+    Wide(i64, u64),
+    Text(Arc<str>),
+}
+
+impl Ordered {
+    /// The value of an input in a row where it is not null.
+    pub fn of(kind: Kind, values: &Values, row: usize) -> Ordered {
+        match values {
+            Values::Words(words) => Ordered::Word(ordered(kind, words[row])),
+            Values::Decimals(decimals) => {
+                let v = decimals.value(row);
+                Ordered::Wide((v >> 64) as i64, v as u64)
+            }
+            Values::Texts(texts) => Ordered::Text(texts.value(row).into()),
+        }
+    }
+
+    /// Back to the value itself.
+    pub fn datum(&self, kind: Kind) -> Datum {
+        match self {
+            Ordered::Word(v) => Datum::Word(unordered(kind, *v)),
+            Ordered::Wide(high, low) => Datum::Wide([*high as u64, *low]),
+            Ordered::Text(text) => Datum::Text(text.clone()),
+        }
+    }
+}
+
+/// Bits -> an i64 in the order of the values; NaN is greatest.
+pub fn ordered(kind: Kind, word: u64) -> i64 {
+    match kind {
+        Kind::UInt => (word ^ 1 << 63) as i64,
+        Kind::Float => flip(word as i64),
+        _ => word as i64,
+    }
+}
+
+/// The bits that `ordered` was given.
+pub fn unordered(kind: Kind, v: i64) -> u64 {
+    match kind {
+        Kind::UInt => v as u64 ^ 1 << 63,
+        Kind::Float => flip(v) as u64,
+        _ => v as u64,
+    }
+}
+
+/// A float's bits in the order of its value, and back: negative floats count downwards.
+fn flip(bits: i64) -> i64 {
+    bits ^ ((bits >> 63) as u64 >> 1) as i64
+}
+
 /// The kind of number, and so of arithmetic, that an input of this type takes part in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -64,8 +122,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// `None`: a type that no input can have.
-    /// The kind of a type. Times are `Int`, in their own unit.
+    /// The kind of a type; times are `Int`, in their own unit. `None`: a type that no input can have.
     pub fn of(data_type: &DataType) -> Option<Kind> {
         use DataType::*;
         Some(match data_type {
@@ -130,6 +187,8 @@ enum Build {
     Word(Vec<Option<u64>>),
     Decimal(Decimal128Builder),
     Text(StringBuilder),
+    /// The values of all lists, the length of each, and whether it is there.
+    List(Box<Column>, Vec<usize>, Vec<bool>),
 }
 
 impl Column {
@@ -139,6 +198,7 @@ impl Column {
             DataType::Boolean => Build::Bool(BooleanBuilder::new()),
             DataType::Decimal128(_, _) => Build::Decimal(Decimal128Builder::new().with_data_type(data_type.clone())),
             DataType::Utf8 => Build::Text(StringBuilder::new()),
+            DataType::List(item) => Build::List(Box::new(Column::new(item.data_type())), vec![], vec![]),
             _ => Build::Word(Vec::new()),
         };
         Column { data_type: data_type.clone(), build }
@@ -155,6 +215,15 @@ impl Column {
             (Build::Decimal(b), _) => b.append_null(),
             (Build::Text(b), Datum::Text(v)) => b.append_value(v),
             (Build::Text(b), _) => b.append_null(),
+            (Build::List(items, lengths, there), Datum::List(values)) => {
+                values.iter().for_each(|value| items.push(value));
+                lengths.push(values.len());
+                there.push(true);
+            }
+            (Build::List(_, lengths, there), _) => {
+                lengths.push(0);
+                there.push(false);
+            }
         }
     }
 
@@ -168,6 +237,12 @@ impl Column {
             Build::Bool(b) => return Arc::new(b.finish()),
             Build::Decimal(b) => return Arc::new(b.finish()),
             Build::Text(b) => return Arc::new(b.finish()),
+            Build::List(items, lengths, there) => {
+                let DataType::List(item) = &self.data_type else { unreachable!("a column of lists") };
+                let offsets = OffsetBuffer::from_lengths(std::mem::take(lengths));
+                let nulls = NullBuffer::from(std::mem::take(there));
+                return Arc::new(ListArray::new(item.clone(), offsets, items.finish(), Some(nulls)));
+            }
             Build::Word(b) => std::mem::take(b),
         };
         match &self.data_type {
@@ -195,4 +270,33 @@ impl Column {
 
 fn column<T: ArrowPrimitiveType>(words: Vec<Option<u64>>, native: impl Fn(u64) -> T::Native) -> ArrayRef {
     Arc::new(words.into_iter().map(|v| v.map(&native)).collect::<PrimitiveArray<T>>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn floats_keep_their_order() {
+        let values = [f64::NEG_INFINITY, -1e300, -1.5, -5e-324, 0.0, 5e-324, 1.0, 1e300, f64::INFINITY, f64::NAN];
+        let ordered: Vec<i64> = values.iter().map(|v| ordered(Kind::Float, v.to_bits())).collect();
+        assert!(ordered.is_sorted(), "{ordered:?}");
+        for (v, o) in values.iter().zip(ordered) {
+            assert_eq!(unordered(Kind::Float, o), v.to_bits());
+        }
+    }
+
+    #[test]
+    fn lists_are_columns_too() {
+        let item = arrow::datatypes::Field::new_list_field(DataType::Int64, true);
+        let mut column = Column::new(&DataType::List(Arc::new(item)));
+        column.push(&Datum::List([Datum::int(3), Datum::int(1)].into()));
+        column.push(&Datum::Null);
+        column.push(&Datum::List([Datum::int(-7)].into()));
+        let lists = column.finish();
+        let lists = lists.as_list::<i32>();
+        assert_eq!((lists.len(), lists.is_null(1)), (3, true));
+        assert_eq!(lists.value(0).as_primitive::<Int64Type>().values(), &[3, 1]);
+        assert_eq!(lists.value(2).as_primitive::<Int64Type>().values(), &[-7]);
+    }
 }

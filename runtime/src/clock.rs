@@ -40,6 +40,10 @@ pub struct PartitionReport {
     pub partition: i32,
     /// No record with an `eff` up to here can come any more; `i64::MAX`: none at all.
     pub clock: i64,
+    /// No later record has a smaller one.
+    pub eff: Option<i64>,
+    /// It has been at its end for `idle_limit`: no window is kept for it.
+    pub idle: bool,
     pub left_out: bool,
 }
 
@@ -47,6 +51,8 @@ pub struct PartitionReport {
 pub struct Announcement {
     /// The job's own time, once it has begun.
     pub t: Option<i64>,
+    /// By source, since `t`: no record that counts in a window has a smaller `eff`.
+    pub horizons: Vec<i64>,
     /// Nothing is published after it.
     pub last: bool,
     /// It is the last because somebody asked to stop, not because the end was reached.
@@ -115,7 +121,22 @@ impl Clock {
         let t =
             reading.filter(|c| *c != i64::MAX).map(|c| c.div_euclid(self.rules.tick).saturating_mul(self.rules.tick));
         let t = t.filter(|t| s.is_some_and(|s| t >= s)).max(before.t);
-        Announcement { t, last: false, stalled, ..before.clone() }
+        let horizons = t.filter(|_| t > before.t).map(|t| self.horizons(t)).unwrap_or_else(|| before.horizons.clone());
+        Announcement { t, horizons, last: false, stalled, ..before.clone() }
+    }
+
+    fn horizons(&self, t: i64) -> Vec<i64> {
+        let mut horizons = vec![t; self.rules.s.len()];
+        let partitions = self.reports.iter().flatten().flat_map(|r| &r.partitions);
+        for partition in partitions.filter(|p| p.clock != i64::MAX) {
+            let horizon = &mut horizons[partition.source as usize];
+            let eff = partition.eff.unwrap_or(i64::MIN);
+            *horizon = (*horizon).min(if partition.idle { partition.clock } else { eff });
+        }
+        let rising = |(source, horizon): (usize, i64)| {
+            self.announced.horizons.get(source).map_or(horizon, |before| horizon.max(*before))
+        };
+        horizons.into_iter().enumerate().map(rising).collect()
     }
 
     /// The last tick of a run that ends.

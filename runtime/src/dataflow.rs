@@ -17,9 +17,9 @@ use headwater_connectors::sink::changelog::ChangelogFile;
 use headwater_connectors::sink::dead_letters::DeadLetterFile;
 use headwater_connectors::stream::Start;
 use headwater_connectors::{Error, sink::Store};
+use headwater_operators::group::{Outputs, State};
 use headwater_operators::key_codec::KeyCodec;
 use headwater_operators::operator::{Watch, windows};
-use headwater_operators::trailing::{Outputs, State};
 use timely::dataflow::operators::{Concatenate, Probe, probe::Handle as ProbeHandle};
 use timely::worker::Worker;
 
@@ -133,6 +133,8 @@ fn note_counters(status: &mut ProcessStatus, watch: &Watch) {
             too_old: counters.too_old,
             unfit_sums: counters.unfit_sums,
             keys: counters.keys,
+            open_windows: counters.open_windows,
+            dropped: counters.dropped,
             rows: counters.rows,
             changes: counters.changes,
             ledger_bytes: counters.ledger_bytes,
@@ -162,7 +164,7 @@ fn states(shared: &Shared, index: usize) -> Result<Vec<State>, Failure> {
             rows_from: sinks().any(|s| !matches!(s.to, SinkTo::Changes(_))).then_some(shared.plan.rows_from[i]),
         };
         let start = shared.plan.sources[group.source].s.unwrap_or(i64::MAX);
-        let plan = open.plan(job.tick_us, start);
+        let plan = open.plan(job, group, start);
         let dir = job.state.local.join("ledger").join(format!("worker-{index}")).join(&group.name);
         let segments = SegmentFiles::create(&dir)
             .map_err(|e| Failure::Running(format!("creating the ledger's directory {}: {e}", dir.display())))?;
@@ -188,11 +190,16 @@ fn clock(
         end_at_least: shared.plan.end_at_least,
     };
     let image = Cell::new(0);
+    let (t, sources) = (Cell::new(None), shared.opened.job.groups.iter().map(|g| g.source).collect::<Vec<_>>());
     let interrupted = shared.interrupted.clone();
     let heard: Rc<dyn Fn(&clock::Announcement)> = Rc::new(move |announcement| {
         if image.replace(announcement.image) < announcement.image {
             stores.iter().flatten().for_each(StoreHandle::begin_image);
             watch.borrow_mut().image_from = announcement.image_from;
+        }
+        if let Some(now) = announcement.t.filter(|_| t.replace(announcement.t) < announcement.t) {
+            let horizon = |(group, source): (usize, &usize)| Some((group, now, *announcement.horizons.get(*source)?));
+            watch.borrow_mut().horizons.extend(sources.iter().enumerate().filter_map(horizon));
         }
         if announcement.last && announcement.stopped {
             // What an earlier start has published stays, until a later one has passed it.

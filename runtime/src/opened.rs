@@ -9,13 +9,15 @@ use headwater_connectors::sink::GroupShape;
 use headwater_connectors::stream::Stream;
 use headwater_connectors::stream::jsonl::JsonlStream;
 use headwater_connectors::stream::kafka::{KafkaConfig, KafkaStream};
-use headwater_operators::changes;
+use headwater_operators::accumulators::{Aggregate, ColumnPlan};
+use headwater_operators::aggregate::spread::Spread;
 use headwater_operators::expression::Expression;
-use headwater_operators::trailing::{self, Aggregate, ColumnPlan};
+use headwater_operators::{changes, group};
 
 use crate::failure::Failure;
-use crate::job::{self, Agg, At, Faults, FileKind, Group, Job, Named, SeamBy, SinkTo};
+use crate::job::{self, Agg, At, Faults, FileKind, Group, Job, Named, SeamBy, SinkTo, Window};
 use crate::plan::SourcePlan;
+use crate::source::reach::Reach;
 
 pub struct Opened {
     pub job: Job,
@@ -61,18 +63,26 @@ pub struct OpenGroup {
     pub inputs: Vec<Expression>,
     pub columns: Vec<ColumnPlan>,
     pub shape: GroupShape,
+    pub reach: Reach,
 }
 
 impl OpenGroup {
-    /// The longest window; `None` where a column reaches everything.
-    pub fn longest(&self) -> Option<i64> {
-        let lengths: Option<Vec<i64>> = self.columns.iter().map(|c| c.length).collect();
-        lengths.and_then(|all| all.into_iter().max())
-    }
-
-    pub fn plan(&self, tick: i64, start: i64) -> trailing::Plan {
-        let inputs = self.inputs.iter().map(|e| e.data_type().clone()).collect();
-        trailing::Plan { columns: self.columns.clone(), inputs, tick, start }
+    /// `conf`: the group in the job.
+    pub fn plan(&self, job: &Job, conf: &Group, start: i64) -> group::Plan {
+        group::Plan {
+            window: match conf.window {
+                Window::Trailing => group::Window::Trailing,
+                Window::Tumbling { size_us: size } => group::Window::Hopping { size, every: size },
+                Window::Hopping { size_us: size, every_us: every } => group::Window::Hopping { size, every },
+                Window::Session { gap_us: gap } => group::Window::Session { gap },
+            },
+            retain: conf.retain_us,
+            lateness: job.sources[conf.source].lateness_us,
+            columns: self.columns.clone(),
+            inputs: self.inputs.iter().map(|e| e.data_type().clone()).collect(),
+            tick: job.tick_us,
+            start,
+        }
     }
 }
 
@@ -136,9 +146,8 @@ pub fn more_faults(job: &Job) -> Faults {
             let mut whole = group.clone();
             let written = |text: &Named| !text.text.is_empty();
             whole.filter = whole.filter.filter(written);
-            // Others have been told as missing their input, or as not supported.
-            let known = |agg| matches!(agg, Agg::Count | Agg::Sum | Agg::Avg | Agg::Min | Agg::Max);
-            whole.columns.retain(|c| known(c.agg) && c.of.as_ref().map_or(c.agg == Agg::Count, written));
+            // Others have been told as missing their input.
+            whole.columns.retain(|c| c.of.as_ref().map_or(c.agg == Agg::Count, written));
             compile(&whole, schema, &mut faults);
         }
     }
@@ -286,7 +295,7 @@ fn compile(group: &Group, schema: &SchemaRef, faults: &mut Faults) -> Option<Com
             None => {
                 let of = column.of.as_ref().map_or(column.at, |of| of.at);
                 let data_type = input.map(ToString::to_string).unwrap_or_default();
-                faults.error(of, format!("{} needs a number, this is a {data_type}", name(plan.aggregate)));
+                faults.error(of, format!("{} needs a number, this is a {data_type}", column.agg.name()));
                 fine = false;
             }
         }
@@ -297,22 +306,22 @@ fn compile(group: &Group, schema: &SchemaRef, faults: &mut Faults) -> Option<Com
 
 fn aggregate(agg: Agg) -> Aggregate {
     match agg {
+        Agg::Count => Aggregate::Count,
         Agg::Sum => Aggregate::Sum,
         Agg::Avg => Aggregate::Avg,
         Agg::Min => Aggregate::Min,
         Agg::Max => Aggregate::Max,
-        Agg::Count => Aggregate::Count,
-        other => unreachable!("{other:?} was refused as not supported"),
-    }
-}
-
-fn name(aggregate: Aggregate) -> &'static str {
-    match aggregate {
-        Aggregate::Count => "count",
-        Aggregate::Sum => "sum",
-        Aggregate::Avg => "avg",
-        Aggregate::Min => "min",
-        Aggregate::Max => "max",
+        Agg::VarPop => Aggregate::Spread(Spread::VarPop),
+        Agg::VarSamp => Aggregate::Spread(Spread::VarSamp),
+        Agg::StddevPop => Aggregate::Spread(Spread::StddevPop),
+        Agg::StddevSamp => Aggregate::Spread(Spread::StddevSamp),
+        Agg::First => Aggregate::First,
+        Agg::Last => Aggregate::Last,
+        Agg::CountDistinct => Aggregate::CountDistinct,
+        Agg::TopK { k } => Aggregate::TopK(k),
+        Agg::LastN { n } => Aggregate::LastN(n),
+        Agg::ApproxCountDistinct => Aggregate::ApproxCountDistinct,
+        Agg::ApproxPercentile { p } => Aggregate::ApproxPercentile(p),
     }
 }
 
@@ -385,7 +394,10 @@ fn open_group(group: &Group, compiled: Compiled, source: &Source) -> OpenGroup {
     let key_types: Vec<DataType> = keys.iter().map(|k| source.wanted.schema.field(*k).data_type().clone()).collect();
     let key_fields: Vec<_> = group.key.iter().map(|k| k.text.clone()).zip(key_types.iter().cloned()).collect();
     let columns: Vec<_> = compiled.columns.iter().map(|c| c.name.clone()).zip(compiled.results).collect();
-    let schema = changes::schema(&key_fields, false, &columns);
-    let shape = GroupShape { name: group.name.clone(), keys: keys.len(), windowed: false, schema };
-    OpenGroup { filter: compiled.filter, keys, key_types, inputs: compiled.inputs, columns: compiled.columns, shape }
+    let windowed = group.window != Window::Trailing;
+    let schema = changes::schema(&key_fields, windowed, &columns);
+    let shape = GroupShape { name: group.name.clone(), keys: keys.len(), windowed, schema };
+    let reach = Reach::of(group);
+    let Compiled { filter, inputs, columns, .. } = compiled;
+    OpenGroup { filter, keys, key_types, inputs, columns, shape, reach }
 }

@@ -92,6 +92,9 @@ pub struct GroupReport {
     pub changes: u64,
     pub too_old: u64,
     pub unfit_sums: u64,
+    /// Windows that can still change; windows that were closed, or keys of trailing groups that were forgotten.
+    pub open_windows: u64,
+    pub dropped: u64,
     pub ledger_bytes: u64,
     pub dead_letters: BTreeMap<String, u64>,
     /// Every row up to it is in every store.
@@ -229,6 +232,8 @@ fn group(opened: &Opened, group: usize, status: &GroupStatus, as_of: Option<i64>
         changes: status.changes,
         too_old: status.too_old,
         unfit_sums: status.unfit_sums,
+        open_windows: status.open_windows,
+        dropped: status.dropped,
         ledger_bytes: status.ledger_bytes,
         dead_letters: status.dead_letters.clone(),
         as_of: as_of.map(format_time),

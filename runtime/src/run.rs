@@ -13,7 +13,7 @@ use headwater_connectors::sink::{GroupShape, Marks, Store};
 use crate::cluster::{self, Cluster};
 use crate::dataflow::{self, Shared};
 use crate::failure::Failure;
-use crate::job::{self, Job, SinkTo};
+use crate::job::{self, Group, Job, SinkTo, Window};
 use crate::opened::{self, Opened};
 use crate::plan::{self, Plan, wall_clock_us};
 use crate::source::effs::Effs;
@@ -214,8 +214,17 @@ fn claim(job: &Job, sink: &job::Sink, shapes: &[GroupShape]) -> Result<(u64, Vec
 }
 
 /// The groups as a Redis sink of theirs is told of them. Its groups are those of the job, whichever it lists.
-pub fn redis_groups(shapes: &[GroupShape]) -> Vec<RedisGroup> {
-    shapes.iter().map(|shape| RedisGroup { shape: shape.clone(), retain_us: 0, size_us: None }).collect()
+pub fn redis_groups(job: &Job, shapes: &[GroupShape]) -> Vec<RedisGroup> {
+    let size = |window| match window {
+        Window::Tumbling { size_us } | Window::Hopping { size_us, .. } => Some(size_us),
+        Window::Trailing | Window::Session { .. } => None,
+    };
+    let group = |(group, shape): (&Group, &GroupShape)| RedisGroup {
+        shape: shape.clone(),
+        retain_us: group.retain_us,
+        size_us: size(group.window),
+    };
+    job.groups.iter().zip(shapes).map(group).collect()
 }
 
 pub fn embedded_path(job: &Job) -> PathBuf {
@@ -250,7 +259,7 @@ fn open_store(
     match (&job.sinks[sink].to, &embedded[sink]) {
         (SinkTo::Embedded, Some(store)) => Ok(Box::new(store.clone())),
         (SinkTo::Redis { url }, _) => {
-            let groups = redis_groups(shapes);
+            let groups = redis_groups(job, shapes);
             Ok(Box::new(Redis::open(url, &job.name, &groups, plan.generations[sink], stop.clone())?))
         }
         _ => unreachable!("only stores are opened"),

@@ -11,16 +11,17 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use arrow::array::RecordBatch;
+use arrow::array::types::TimestampMicrosecondType;
+use arrow::array::{AsArray, RecordBatch};
 use headwater_connectors::format::text::{format_time, row_text};
 use headwater_connectors::history::{History, Piece};
 use headwater_connectors::sink::RowText;
 use headwater_connectors::sink::dead_letters::DeadLetter;
 use headwater_connectors::stream::{Start, Stream};
 use headwater_connectors::{Error, Records};
+use headwater_operators::group::{Outputs, State};
 use headwater_operators::key_codec::KeyCodec;
 use headwater_operators::ledger::{SegmentError, Segments, up};
-use headwater_operators::trailing::{Outputs, State};
 
 use crate::failure::Failure;
 use crate::opened::Opened;
@@ -28,7 +29,7 @@ use crate::plan::{Plan, SourcePlan, wall_clock_us};
 use crate::rows;
 use crate::source::letters::Letters;
 use crate::source::seam::{Seam, Verdict};
-use crate::source::shape::Shaper;
+use crate::source::shape::{Shaper, When};
 use crate::source::stamp::{Stamped, Stamper, integers};
 
 /// How long the last records of a stream are waited for.
@@ -61,13 +62,15 @@ pub fn take(opened: &Arc<Opened>, plan: &Plan, source: usize, n: usize) -> Resul
         let accepted: Vec<u32> =
             part.chosen.iter().copied().filter(|i| part.stamped[*i as usize].good().is_some()).collect();
         let visible = vec![t.unwrap_or(0); part.records.len()];
-        let effs: Vec<Option<i64>> = part.stamped.iter().map(|s| s.a).collect();
+        // Each by its own arrival: what came before it is not looked at.
+        let eff: Vec<Option<i64>> = part.stamped.iter().map(Stamped::clock).collect();
+        let when = When { visible: &visible, eff: &eff, horizon: i64::MIN };
         let mut letters = Letters::new(opened, source);
         for (group, shaper, state) in &mut states {
-            let (events, refused) = shaper.shape(&part.records, &accepted, &part.stamped, &visible, &effs);
+            let (events, refused) = shaper.shape(&part.records, &accepted, &part.stamped, when);
             letters.refused(*group, refused);
             if let Some(events) = events {
-                state.insert(events).map_err(|e| Failure::Running(e.to_string()))?;
+                state.insert(&events).map_err(|e| Failure::Running(e.to_string()))?;
             }
         }
         letters.of_source(part.chosen.iter().map(|i| (*i as usize, &part.stamped[*i as usize])));
@@ -88,15 +91,16 @@ fn state(opened: &Opened, group: usize, t: i64) -> Result<State, Failure> {
     let open = &opened.groups[group];
     let codec = KeyCodec::new(&open.key_types).map_err(|e| Failure::Running(e.to_string()))?;
     let outputs = Outputs { changes: false, rows_from: Some(t) };
-    let plan = open.plan(opened.job.tick_us, t);
+    let plan = open.plan(&opened.job, &opened.job.groups[group], t);
     Ok(State::new(&plan, codec, open.shape.schema.clone(), outputs, Box::new(NoSegments), usize::MAX))
 }
 
 fn line(opened: &Opened, group: usize, batch: &RecordBatch, row: usize, t: i64) -> String {
     let shape = &opened.groups[group].shape;
+    let us = |column: usize| batch.column(column).as_primitive::<TimestampMicrosecondType>().value(row);
     let text = RowText {
         key: row_text(batch, 0..shape.keys, row),
-        window: None,
+        window: shape.windowed.then(|| (us(shape.keys), us(shape.keys + 1))),
         row: row_text(batch, shape.columns(), row),
         changed_at_us: t,
     };

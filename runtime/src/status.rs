@@ -52,6 +52,8 @@ pub struct GroupStatus {
     pub too_old: u64,
     pub unfit_sums: u64,
     pub keys: u64,
+    pub open_windows: u64,
+    pub dropped: u64,
     pub rows: u64,
     pub changes: u64,
     pub ledger_bytes: u64,
@@ -99,6 +101,8 @@ impl GroupStatus {
         self.too_old += other.too_old;
         self.unfit_sums += other.unfit_sums;
         self.keys += other.keys;
+        self.open_windows += other.open_windows;
+        self.dropped += other.dropped;
         self.rows += other.rows;
         self.changes += other.changes;
         self.ledger_bytes += other.ledger_bytes;

@@ -7,10 +7,12 @@
 //! A value whose bits lie between 2^-70 and 2^52 goes to `fixed`, an i128; any other goes to `wide`, which holds every
 //! f64 exactly; a `fixed` that would overflow is carried over. Only their sum has a meaning, and it is always exact.
 
+use num_bigint::BigInt;
+
 use crate::value::normal;
 
 /// The lowest bit of `fixed`.
-const FIXED_EXPONENT: i32 = -70;
+pub(super) const FIXED_EXPONENT: i32 = -70;
 /// Values from 2^52 on are for `wide`.
 const FIXED_TOP_EXPONENT: i32 = 51;
 /// 2^-1074 ..= 2^1024, and room for 2^64 additions and a sign.
@@ -79,10 +81,18 @@ impl FloatSum {
         self.add_fixed(other.fixed);
         if let Some(theirs) = &other.wide {
             let ours = self.wide.get_or_insert_with(Wide::zero);
-            ours.add_limbs(&theirs.limbs, 0, false);
+            add_limbs(&mut ours.limbs, &theirs.limbs, 0, false);
             ours.nans += theirs.nans;
             ours.infinities[0] += theirs.infinities[0];
             ours.infinities[1] += theirs.infinities[1];
+            self.drop_zero();
+        }
+    }
+
+    /// Room for `wide` is taken only while it is needed.
+    fn drop_zero(&mut self) {
+        if self.wide.as_ref().is_some_and(|wide| wide.is_zero()) {
+            self.wide = None;
         }
     }
 
@@ -99,11 +109,31 @@ impl FloatSum {
             let at = (exponent + 1074) as usize;
             let negative = (x < 0.0) != take_away;
             let spread = u128::from(mantissa) << (at % 64);
-            wide.add_limbs(&[spread as u64, (spread >> 64) as u64], at / 64, negative);
+            add_limbs(&mut wide.limbs, &[spread as u64, (spread >> 64) as u64], at / 64, negative);
         }
-        if wide.is_zero() {
-            self.wide = None;
-        }
+        self.drop_zero();
+    }
+
+    /// Whether neither a NaN nor an infinity is inside.
+    pub fn is_finite(&self) -> bool {
+        self.wide.as_ref().is_none_or(|wide| wide.nans == 0 && wide.infinities == [0, 0])
+    }
+
+    /// The exact sum of the finite values: a whole number, and the power of two that is its unit.
+    ///
+    /// ```
+    /// use headwater_operators::aggregate::float_sum::FloatSum;
+    ///
+    /// let mut sum = FloatSum::default();
+    /// sum.add(-1.5, false);
+    /// let (number, power) = sum.exact();
+    /// assert_eq!(number, num_bigint::BigInt::from(-3) << -(power + 1));
+    /// ```
+    pub fn exact(&self) -> (BigInt, i32) {
+        let Some(wide) = &self.wide else { return (BigInt::from(self.fixed), FIXED_EXPONENT) };
+        let mut all = wide.clone();
+        all.add_fixed(self.fixed);
+        (to_big(&all.limbs), -1074)
     }
 
     /// The sum, rounded once, to nearest even: 0.0 when empty, an infinity past the range of f64, never -0.0. While a NaN is
@@ -122,8 +152,29 @@ impl FloatSum {
     }
 }
 
+/// Adds limbs to a two's complement number from its limb `first` on, or subtracts them.
+#[inline]
+pub(super) fn add_limbs(number: &mut [u64], limbs: &[u64], first: usize, subtract: bool) {
+    let mut carry = false;
+    for (i, limb) in number[first..].iter_mut().enumerate() {
+        let other = limbs.get(i).copied().unwrap_or(0);
+        if i >= limbs.len() && !carry {
+            break;
+        }
+        let (a, c1) = if subtract { limb.overflowing_sub(other) } else { limb.overflowing_add(other) };
+        let (b, c2) = if subtract { a.overflowing_sub(u64::from(carry)) } else { a.overflowing_add(u64::from(carry)) };
+        (*limb, carry) = (b, c1 || c2);
+    }
+}
+
+/// The value of a two's complement number.
+pub(super) fn to_big(limbs: &[u64]) -> BigInt {
+    let bytes: Vec<u8> = limbs.iter().flat_map(|limb| limb.to_le_bytes()).collect();
+    BigInt::from_signed_bytes_le(&bytes)
+}
+
 /// |x| = mantissa * 2^exponent, for a finite x.
-fn split(x: f64) -> (u64, i32) {
+pub(super) fn split(x: f64) -> (u64, i32) {
     let bits = x.to_bits();
     let fraction = bits & ((1 << 52) - 1);
     match (bits >> 52 & 0x7ff) as i32 {
@@ -134,7 +185,7 @@ fn split(x: f64) -> (u64, i32) {
 
 /// `x` in units of 2^-70, if it is a whole number of them and not too large.
 #[inline]
-fn fixed(x: f64) -> Option<i128> {
+pub(super) fn fixed(x: f64) -> Option<i128> {
     if x == 0.0 {
         return Some(0);
     }
@@ -175,29 +226,14 @@ impl Wide {
         let (magnitude, bit) = (v.unsigned_abs(), shift % 64);
         let (low, high) = (magnitude as u64, (magnitude >> 64) as u64);
         let limbs = [low << bit, (high << bit) | (low >> (64 - bit)), high >> (64 - bit)];
-        self.add_limbs(&limbs, shift / 64, v < 0);
-    }
-
-    /// Adds limbs from the limb `first` on, or subtracts them.
-    fn add_limbs(&mut self, limbs: &[u64], first: usize, subtract: bool) {
-        let mut carry = false;
-        for (i, limb) in self.limbs[first..].iter_mut().enumerate() {
-            let other = limbs.get(i).copied().unwrap_or(0);
-            if i >= limbs.len() && !carry {
-                break;
-            }
-            let (a, c1) = if subtract { limb.overflowing_sub(other) } else { limb.overflowing_add(other) };
-            let (b, c2) =
-                if subtract { a.overflowing_sub(u64::from(carry)) } else { a.overflowing_add(u64::from(carry)) };
-            (*limb, carry) = (b, c1 || c2);
-        }
+        add_limbs(&mut self.limbs, &limbs, shift / 64, v < 0);
     }
 
     /// To the nearest f64, ties to even.
     fn round(&self) -> f64 {
         let negative = self.limbs[LIMBS - 1] >> 63 == 1;
         let mut magnitude = Wide { limbs: [0; LIMBS], nans: 0, infinities: [0, 0] };
-        magnitude.add_limbs(&self.limbs, 0, negative);
+        add_limbs(&mut magnitude.limbs, &self.limbs, 0, negative);
         let limbs = &magnitude.limbs;
         let Some(top) = limbs.iter().rposition(|l| *l != 0) else { return 0.0 };
         let length = top * 64 + 64 - limbs[top].leading_zeros() as usize;
@@ -217,7 +253,7 @@ impl Wide {
 }
 
 /// mantissa * 2^(low - 1074), for a mantissa of at most 2^53: exact, or an infinity.
-fn scale(mantissa: u64, low: usize) -> f64 {
+pub(super) fn scale(mantissa: u64, low: usize) -> f64 {
     let (mantissa, low) = if mantissa == 1 << 53 { (1 << 52, low + 1) } else { (mantissa, low) };
     if mantissa < 1 << 52 {
         return f64::from_bits(mantissa); // subnormal: low is 0

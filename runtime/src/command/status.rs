@@ -85,6 +85,10 @@ fn show_group(out: &mut String, group: &GroupReport) -> std::fmt::Result {
     let (rows, keys) = (HumanCount(group.rows), HumanCount(group.keys));
     let (events, changes) = (HumanCount(group.events), HumanCount(group.changes));
     writeln!(out, "  rows      {rows} of {keys} keys, {events} events, {changes} changes")?;
+    if group.open_windows > 0 {
+        let (open, dropped) = (HumanCount(group.open_windows), HumanCount(group.dropped));
+        writeln!(out, "  windows   {open} open, {dropped} closed")?;
+    }
     match (&group.as_of, group.staleness_seconds) {
         (Some(as_of), Some(seconds)) => writeln!(out, "  as of     {as_of}, {seconds:.1}s ago")?,
         _ => writeln!(out, "  as of     not yet: the stores are not whole")?,

@@ -1,22 +1,6 @@
 //! What this version does not do yet, with its place in the job. A line goes when the thing is built.
 
-use super::{Agg, ChangesTo, Faults, Job, SinkTo, Window, paths};
-
-fn window(window: Window) -> Option<&'static str> {
-    match window {
-        Window::Trailing => None,
-        Window::Tumbling { .. } => Some("tumbling windows are"),
-        Window::Hopping { .. } => Some("hopping windows are"),
-        Window::Session { .. } => Some("session windows are"),
-    }
-}
-
-fn aggregate(agg: Agg) -> Option<String> {
-    match agg {
-        Agg::Count | Agg::Sum | Agg::Avg | Agg::Min | Agg::Max => None,
-        other => Some(format!("the aggregate `{}` is", other.name())),
-    }
-}
+use super::{At, ChangesTo, Faults, Job, SinkTo, paths};
 
 fn changelog(to: &SinkTo) -> Option<&'static str> {
     match to {
@@ -38,11 +22,7 @@ fn state(path: &str) -> Option<&'static str> {
 
 /// Everything that the job asks for and this version does not do yet.
 pub fn not_supported(job: &Job) -> Faults {
-    let mut found = Vec::new();
-    for group in &job.groups {
-        found.push((group.window_at, window(group.window).map(String::from)));
-        found.extend(group.columns.iter().map(|column| (column.at, aggregate(column.agg))));
-    }
+    let mut found: Vec<(At, Option<String>)> = vec![];
     found.extend(job.sinks.iter().map(|sink| (sink.at, changelog(&sink.to).map(String::from))));
     found.push((job.dead_letters_at, dead_letters(&job.dead_letters).map(String::from)));
     found.push((job.state.at, state(&job.state.path).map(String::from)));

@@ -80,13 +80,20 @@ fn of_groups(page: &mut Page, watching: &Watching, status: &ProcessStatus) {
     let job = &watching.opened.job;
     let all: Vec<(&str, &GroupStatus)> = job.groups.iter().map(|g| g.name.as_str()).zip(&status.groups).collect();
     type Number = fn(&GroupStatus) -> u64;
-    let families: [(&str, &str, &str, Number); 7] = [
+    let families: [(&str, &str, &str, Number); 9] = [
         ("events_total", "counter", "Events taken in.", |g| g.events),
         ("changes_total", "counter", "Changes of rows.", |g| g.changes),
         ("too_old_total", "counter", "Events that were too old for every window.", |g| g.too_old),
         ("unfit_sums_total", "counter", "Sums that were null because they did not fit their type.", |g| g.unfit_sums),
         ("rows", "gauge", "Rows that are there.", |g| g.rows),
-        ("keys", "gauge", "Keys that are known.", |g| g.keys),
+        ("keys", "gauge", "Keys of which something is kept.", |g| g.keys),
+        ("open_windows", "gauge", "Windows that can still change: their state is kept.", |g| g.open_windows),
+        (
+            "dropped_total",
+            "counter",
+            "Windows closed, or keys of trailing windows forgotten: nothing can change them.",
+            |g| g.dropped,
+        ),
         ("ledger_bytes", "gauge", "Bytes of events held in memory until they grow old.", |g| g.ledger_bytes),
     ];
     for (name, kind, help, number) in families {

@@ -26,6 +26,7 @@ use crate::job::{SeamBy, Window};
 use crate::opened::Opened;
 use crate::plan::Plan;
 use crate::source::narrow::{Narrow, visit};
+use crate::source::reach::Reach;
 use crate::source::stamp::{Stamper, integers};
 
 /// Of one source. Threads share it.
@@ -66,15 +67,9 @@ fn is_asked(opened: &Opened, source: usize) -> bool {
 
 /// No group that judges lateness reaches a row up to this event time; `None`: one reaches everything.
 fn floor(opened: &Opened, source: usize, s: i64) -> Option<i64> {
-    let groups = opened.job.groups.iter().filter(|group| group.source == source);
-    let reaches = groups.filter_map(|group| match group.window {
-        Window::Trailing => None,
-        Window::Tumbling { size_us } | Window::Hopping { size_us, .. } => Some(size_us.checked_add(group.retain_us)),
-        Window::Session { .. } => Some(None),
-    });
-    let longest: Option<Vec<i64>> = reaches.collect();
-    // A window that ends just `retain` before `s` is still there.
-    longest?.into_iter().max().map(|longest| s.saturating_sub(longest).saturating_sub(1))
+    let groups = opened.job.groups.iter().filter(|group| group.source == source && group.window != Window::Trailing);
+    let floors: Option<Vec<i64>> = groups.map(|group| Reach::of(group).floor(s)).collect();
+    floors?.into_iter().min()
 }
 
 /// Where the running maximum of a partition rises.

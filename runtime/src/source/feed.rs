@@ -36,7 +36,7 @@ use crate::source::history::Slice;
 use crate::source::letters::Letters;
 use crate::source::partition::Partition;
 use crate::source::seam::{Seam, Verdict};
-use crate::source::shape::Shaper;
+use crate::source::shape::{Shaper, When};
 use crate::source::stamp::{Stamped, Stamper};
 use crate::status::{Board, PartitionStatus};
 
@@ -140,6 +140,8 @@ struct Feed {
     /// The newest announcement that the capabilities follow.
     t: Option<i64>,
     last: bool,
+    /// By source: windows that closed before it are gone.
+    horizons: Vec<i64>,
 }
 
 impl Feed {
@@ -156,6 +158,7 @@ impl Feed {
             busy: true,
             t: None,
             last: false,
+            horizons: vec![i64::MIN; parts.opened.sources.len()],
             parts,
         }
     }
@@ -165,6 +168,9 @@ impl Feed {
         self.busy = false;
         let announced = self.parts.clock.announced();
         (self.t, self.last) = (announced.t, announced.last);
+        for (ours, announced) in self.horizons.iter_mut().zip(announced.horizons) {
+            *ours = announced;
+        }
         if self.last {
             return Ok(());
         }
@@ -293,9 +299,9 @@ impl Feed {
         let offsets = records.offsets.clone().expect("records of a stream have offsets");
         let floor = plan.s.unwrap_or(i64::MAX);
         let next = self.t.map_or(i64::MIN, |t| t.saturating_add(opened.job.tick_us));
-        let (mut visible, mut accepted, mut taken) = (vec![0; records.len()], vec![], vec![false; records.len()]);
+        let (mut visible, mut effs) = (vec![0; records.len()], vec![None; records.len()]);
+        let (mut accepted, mut taken) = (vec![], vec![false; records.len()]);
         let verdicts = self.parts.seams[source].judge(&records, &stamped, &partition.plan);
-        let mut effs = vec![None; records.len()];
         let (mut admitted, mut passed_over, mut missed, mut first_eff) = (0, 0, 0, None);
         for (i, stamp) in stamped.iter().enumerate() {
             // At the end of a run that ends, what came after the start is not there.
@@ -324,8 +330,9 @@ impl Feed {
         let settled_at = partition.eff.map_or(i64::MIN, |eff| up(eff, opened.job.tick_us));
         let number = partition.plan.partition;
         let mut refused = Letters::new(&opened, source);
+        let when = When { visible: &visible, eff: &effs, horizon: self.horizons[source] };
         for (group, shaper) in &self.shapers[source] {
-            let (batch, not) = shaper.shape(&records, &accepted, &stamped, &visible, &effs);
+            let (batch, not) = shaper.shape(&records, &accepted, &stamped, when);
             refused.refused(*group, not);
             let Some(batch) = batch else { continue };
             let split = events::split(batch, self.parts.peers).map_err(|e| Error::world("parting events by key", e))?;
@@ -387,11 +394,14 @@ impl Feed {
     /// Tells the clock what has changed.
     fn report(&mut self) {
         let due = self.status_at.elapsed() >= STATUS_EVERY;
+        let (now, idle_limit) = (wall_clock_us(), self.parts.opened.job.idle_limit_us);
         let partitions = self.parts.readers.iter().flat_map(|r| {
             let report = |p: &Partition| PartitionReport {
                 source: r.source as u32,
                 partition: p.plan.partition,
                 clock: p.clock(),
+                eff: p.eff,
+                idle: p.quiet_since.is_some_and(|since| now.saturating_sub(since) > idle_limit),
                 left_out: p.left_out,
             };
             r.partitions.iter().map(report)

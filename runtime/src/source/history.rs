@@ -17,7 +17,8 @@ use crate::opened::Opened;
 use crate::plan::Plan;
 use crate::source::effs::Effs;
 use crate::source::letters::{Letters, Tally};
-use crate::source::shape::Shaper;
+use crate::source::reach::Reach;
+use crate::source::shape::{Shaper, When};
 use crate::source::stamp::{Stamped, Stamper, integers};
 
 /// What some batches of history rows come to.
@@ -78,8 +79,8 @@ pub fn pieces(opened: &Opened, plan: &Plan) -> Result<Vec<Assigned>, Error> {
 /// Rows up to this event time are out of every group's reach; `None`: a group reaches everything.
 fn floor(opened: &Opened, source: usize, s: i64) -> Option<i64> {
     let groups = opened.job.groups.iter().zip(&opened.groups).filter(|(g, _)| g.source == source);
-    let longest: Option<Vec<i64>> = groups.map(|(_, g)| g.longest()).collect();
-    longest.map(|all| s.saturating_sub(all.into_iter().max().unwrap_or(0)))
+    let floors: Option<Vec<i64>> = groups.map(|(_, g)| g.reach.floor(s)).collect();
+    floors.map(|all| all.into_iter().min().unwrap_or(s))
 }
 
 /// Starts the reading of one worker's pieces: every `peers`-th.
@@ -170,28 +171,29 @@ impl<'a> Shaping<'a> {
         let start = self.s.unwrap_or(i64::MAX);
         let visible: Vec<i64> = stamped.iter().map(|s| s.ts.map_or(start, |ts| up(ts.max(start), tick))).collect();
         let taken = |s: &Stamped| self.until.is_none_or(|until| s.m.is_none_or(|m| m < until));
-        let reached = |stamped: &Stamped, longest: Option<i64>| match (stamped.ts, longest, self.s) {
-            (Some(ts), Some(longest), Some(s)) => ts > s.saturating_sub(longest),
-            _ => true,
-        };
         let at = self.opened.sources[self.source]
             .seam_columns
             .map(|(p, o)| (integers(records.batch.column(p)), integers(records.batch.column(o))));
         let at = |i: usize| at.as_ref().map_or((None, None), |(p, o)| (p[i], o[i]));
         let eff = |(i, s): (usize, &Stamped)| self.effs.eff(at(i).0, at(i).1, s.a);
-        let effs: Vec<Option<i64>> = stamped.iter().enumerate().map(eff).collect();
+        let eff: Vec<Option<i64>> = stamped.iter().enumerate().map(eff).collect();
+        let when = When { visible: &visible, eff: &eff, horizon: i64::MIN };
+        let reached = |stamped: &Stamped, reach: Reach| match (stamped.ts, self.s) {
+            (Some(ts), Some(s)) => reach.holds(ts, s),
+            _ => true,
+        };
         let mut letters = Letters::new(self.opened, self.source);
         let mut by_some = vec![false; records.len()];
         for (group, shaper) in &self.shapers {
-            let longest = self.opened.groups[*group as usize].longest();
+            let reach = self.opened.groups[*group as usize].reach;
             let mut rows = vec![];
-            for (i, s) in stamped.iter().enumerate().filter(|(_, s)| taken(s) && reached(s, longest)) {
+            for (i, s) in stamped.iter().enumerate().filter(|(_, s)| taken(s) && reached(s, reach)) {
                 by_some[i] = true;
                 if s.reason.is_none() {
                     rows.push(i as u32);
                 }
             }
-            let (batch, refused) = shaper.shape(records, &rows, &stamped, &visible, &effs);
+            let (batch, refused) = shaper.shape(records, &rows, &stamped, when);
             letters.refused(*group, refused);
             slice.events.extend(batch.map(|batch| (*group, batch)));
         }

@@ -16,6 +16,8 @@ pub struct Letters<'a> {
     name: &'a str,
     source: usize,
     refused: BTreeSet<(u32, &'static str)>,
+    /// Of late records: by how much, in the group in which it was the most.
+    late_by: BTreeMap<u32, Option<i64>>,
     tally: Tally,
 }
 
@@ -44,12 +46,23 @@ impl Tally {
 
 impl<'a> Letters<'a> {
     pub fn new(opened: &'a Opened, source: usize) -> Letters<'a> {
-        Letters { name: &opened.job.sources[source].name, source, refused: BTreeSet::new(), tally: Tally::default() }
+        Letters {
+            name: &opened.job.sources[source].name,
+            source,
+            refused: BTreeSet::new(),
+            late_by: BTreeMap::new(),
+            tally: Tally::default(),
+        }
     }
 
     /// What a group refuses.
     pub fn refused(&mut self, group: u32, refused: Refused) {
-        for (reason, rows) in [("expression", refused.expression), ("null key", refused.null_key)] {
+        let late = refused.late.iter().map(|(row, _)| *row).collect();
+        for (row, by) in refused.late {
+            let most = self.late_by.entry(row).or_default();
+            *most = by.max(*most);
+        }
+        for (reason, rows) in [("expression", refused.expression), ("null key", refused.null_key), ("late", late)] {
             if !rows.is_empty() {
                 *self.tally.groups.entry((group, reason)).or_default() += rows.len() as u64;
                 self.refused.extend(rows.into_iter().map(|row| (row, reason)));
@@ -85,7 +98,7 @@ impl<'a> Letters<'a> {
                 offset,
                 arrival_us: stamped[i].a,
                 payload,
-                late_by_us: None,
+                late_by_us: (reason == "late").then(|| self.late_by.get(&row).copied().flatten()),
             });
         }
         (letters, self.tally)

@@ -7,6 +7,7 @@ pub mod history;
 pub mod letters;
 pub mod narrow;
 pub mod partition;
+pub mod reach;
 pub mod seam;
 pub mod shape;
 pub mod stamp;

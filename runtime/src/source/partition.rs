@@ -17,6 +17,8 @@ pub struct Partition {
     lags: VecDeque<(i64, i64)>,
     /// The newest confirmation of the end, whatever came since.
     last_answer: i64,
+    /// Since when the end is confirmed and nothing came: the wall clock.
+    pub quiet_since: Option<i64>,
     /// The wall clock at the last sign of life.
     pub alive_at: i64,
     pub left_out: bool,
@@ -38,6 +40,7 @@ impl Partition {
             confirmed: None,
             lags,
             last_answer: i64::MIN,
+            quiet_since: None,
             alive_at: now,
             left_out: false,
             ended: false,
@@ -63,6 +66,7 @@ impl Partition {
             }
             self.lags.push_back((now, by));
         }
+        self.quiet_since = None;
         self.answered(now);
         self.clock = self.clock.max(self.eff.map_or(i64::MIN, |eff| eff.saturating_sub(1)));
     }
@@ -73,6 +77,7 @@ impl Partition {
             // What was confirmed long ago is no sign of life.
             self.last_answer = at;
             self.answered(now);
+            self.quiet_since = self.quiet_since.or(Some(now));
         }
         self.confirmed = self.confirmed.max(Some(at));
         while self.lags.front().is_some_and(|(when, _)| now - when > MARGIN_MEMORY_US) {

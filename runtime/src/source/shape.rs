@@ -14,6 +14,7 @@ use headwater_operators::events;
 use headwater_operators::key_codec::KeyCodec;
 
 use crate::opened::{OpenGroup, Opened};
+use crate::source::reach::{Late, late};
 use crate::source::stamp::Stamped;
 
 /// Shapes the events of one group. One a thread.
@@ -29,6 +30,17 @@ pub struct Shaper {
 pub struct Refused {
     pub expression: Vec<u32>,
     pub null_key: Vec<u32>,
+    /// With how late they were, in microseconds, where that is why.
+    pub late: Vec<(u32, Option<i64>)>,
+}
+
+/// When the records of a batch count.
+#[derive(Clone, Copy)]
+pub struct When<'a> {
+    pub visible: &'a [i64],
+    pub eff: &'a [Option<i64>],
+    /// Windows that closed before it are gone.
+    pub horizon: i64,
 }
 
 impl Shaper {
@@ -36,7 +48,7 @@ impl Shaper {
         let open = &opened.groups[group];
         let codec = KeyCodec::new(&open.key_types).expect("key types were checked");
         let inputs: Vec<_> = open.inputs.iter().map(|e| e.data_type().clone()).collect();
-        Shaper { opened: opened.clone(), group, codec, schema: events::schema(&inputs) }
+        Shaper { opened: opened.clone(), group, codec, schema: events::schema(&inputs, open.shape.windowed) }
     }
 
     fn group(&self) -> &OpenGroup {
@@ -49,14 +61,13 @@ impl Shaper {
         groups.map(|(i, _)| (i as u32, Shaper::new(opened, i))).collect()
     }
 
-    /// The events among `rows`, which are records that their source has accepted. `visible`, `effs`: by record.
+    /// The events among `rows`, which are records that their source has accepted.
     pub fn shape(
         &self,
         records: &Records,
         rows: &[u32],
         stamped: &[Stamped],
-        visible: &[i64],
-        _effs: &[Option<i64>],
+        when: When,
     ) -> (Option<RecordBatch>, Refused) {
         let mut refused = Refused::default();
         let mut selection = Selection::of(records, rows.to_vec());
@@ -75,7 +86,8 @@ impl Shaper {
             selection.note(evaluated.failed.as_ref(), &mut refused.expression);
             inputs.push(evaluated.values);
         }
-        let good = self.good_keys(records, &selection, &mut refused);
+        let keyed = self.good_keys(records, &selection, &mut refused);
+        let good = self.in_time(keyed, &selection, stamped, when, &mut refused);
         let keys: Vec<ArrayRef> = self.group().keys.iter().map(|k| selection.batch.column(*k).clone()).collect();
         let (keys, inputs, rows) = match good {
             None => (keys, inputs, selection.rows),
@@ -93,8 +105,45 @@ impl Shaper {
         }
         let keys = self.codec.encode(&keys).expect("key columns keep their types");
         let ts = Int64Array::from_iter_values(rows.iter().map(|r| stamped[*r as usize].ts.unwrap_or_default()));
-        let visible = Int64Array::from_iter_values(rows.iter().map(|r| visible[*r as usize]));
-        (Some(events::batch(&self.schema, keys, ts, visible, inputs).expect("columns of its own schema")), refused)
+        let visible = Int64Array::from_iter_values(rows.iter().map(|r| when.visible[*r as usize]));
+        let open = self.group().shape.windowed.then(|| {
+            let passed = |r: &u32| when.eff[*r as usize].unwrap_or(i64::MIN).max(when.horizon);
+            let lateness = self.lateness();
+            Int64Array::from_iter_values(rows.iter().map(|r| passed(r).saturating_sub(lateness)))
+        });
+        let batch = events::batch(&self.schema, keys, ts, visible, open, inputs);
+        (Some(batch.expect("columns of its own schema")), refused)
+    }
+
+    fn lateness(&self) -> i64 {
+        self.opened.job.sources[self.opened.job.groups[self.group].source].lateness_us
+    }
+
+    /// Of the places whose keys are there, those whose windows take them.
+    fn in_time(
+        &self,
+        keyed: Option<UInt32Array>,
+        selection: &Selection,
+        stamped: &[Stamped],
+        when: When,
+        refused: &mut Refused,
+    ) -> Option<UInt32Array> {
+        if !self.group().shape.windowed {
+            return keyed;
+        }
+        let (window, lateness) = (self.opened.job.groups[self.group].window, self.lateness());
+        let places = keyed.unwrap_or_else(|| (0..selection.rows.len() as u32).collect());
+        let mut good = Vec::with_capacity(places.len());
+        for place in places.values() {
+            let row = selection.rows[*place as usize];
+            let (ts, eff) = (stamped[row as usize].ts.unwrap_or_default(), when.eff[row as usize].unwrap_or(i64::MIN));
+            match late(window, lateness, ts, eff, when.horizon) {
+                Late::Not => good.push(*place),
+                Late::By(us) => refused.late.push((row, Some(us))),
+                Late::Gone => refused.late.push((row, None)),
+            }
+        }
+        Some(UInt32Array::from(good))
     }
 
     /// Places in the selection whose keys are all there; `None`: every one.

@@ -1,0 +1,89 @@
+//! The earliest event of every unit, for `first`: of those at the same time the smallest value is first.
+//!
+//! Over a finite window every event becomes the earliest one in the end, so each time is kept while a window holds it; over
+//! all time one event is enough.
+
+use std::collections::BTreeMap;
+
+use super::keeper::{Arrival, Keeper};
+use super::layout::{Asked, Rings};
+use crate::value::{Datum, Kind, Ordered};
+
+pub struct Earliest {
+    kind: Kind,
+    rings: Rings,
+    units: Vec<PerUnit>,
+}
+
+#[derive(Clone, Default)]
+struct PerUnit {
+    /// By event time, the smallest value.
+    recent: BTreeMap<i64, Ordered>,
+    ever: Option<(i64, Ordered)>,
+}
+
+impl PerUnit {
+    fn insert_ever(&mut self, event: (i64, Ordered)) {
+        if self.ever.as_ref().is_none_or(|first| *first > event) {
+            self.ever = Some(event);
+        }
+    }
+}
+
+impl Earliest {
+    pub fn new(kind: Kind, rings: Rings) -> Earliest {
+        Earliest { kind, rings, units: vec![] }
+    }
+}
+
+impl Keeper for Earliest {
+    fn grow(&mut self, units: usize) {
+        self.units.resize_with(units, PerUnit::default);
+    }
+
+    fn arrive(&mut self, arrival: Arrival) -> u64 {
+        let value = Ordered::of(self.kind, arrival.values, arrival.row);
+        let unit = &mut self.units[arrival.unit];
+        if self.rings.all() {
+            unit.insert_ever((arrival.ts, value.clone()));
+        }
+        // Of the finite windows the longest one counts.
+        let finite = self.rings.any_finite() && arrival.class < arrival.windows.len();
+        if finite && self.rings.of_class(arrival.class).is_some() {
+            let first = unit.recent.entry(arrival.ts).or_insert_with(|| value.clone());
+            if *first > value {
+                *first = value;
+            }
+        }
+        0
+    }
+
+    fn forget(&mut self, unit: usize, until: i64) {
+        let recent = &mut self.units[unit].recent;
+        while let Some(first) = recent.first_entry().filter(|first| *first.key() <= until) {
+            first.remove();
+        }
+    }
+
+    fn merge(&mut self, into: usize, from: usize) {
+        let from = std::mem::take(&mut self.units[from]);
+        debug_assert!(from.recent.is_empty());
+        from.ever.into_iter().for_each(|event| self.units[into].insert_ever(event));
+    }
+
+    fn clear(&mut self, unit: usize) {
+        self.units[unit] = PerUnit::default();
+    }
+
+    fn value(&mut self, unit: usize, asked: &Asked, now: i64) -> Datum {
+        let unit = &self.units[unit];
+        let first = match asked.length {
+            None => unit.ever.as_ref().map(|(_, value)| value),
+            Some(length) => {
+                let after = now.saturating_sub(length).saturating_add(1);
+                unit.recent.range(after..).next().map(|(_, value)| value)
+            }
+        };
+        first.map(|value| value.datum(self.kind)).unwrap_or_default()
+    }
+}

@@ -1,0 +1,75 @@
+//! A keeper: what one column needs beyond adding up, for all units.
+//!
+//! An event leaves a window only by age, so a keeper holds only what can still matter, and is asked for a window's value by
+//! its length. What has to be taken away again is named by a word that the ledger keeps with the event.
+
+use super::layout::{Asked, KeeperPlan, Keeps};
+use super::{distinct, earliest, extremes, frequencies, latest, sketches};
+use crate::value::{Datum, Kind, Values};
+
+/// An event on its way into a keeper; its value is not null.
+#[derive(Clone, Copy)]
+pub struct Arrival<'a> {
+    pub unit: usize,
+    pub ts: i64,
+    pub now: i64,
+    /// The finite lengths of the group, ascending, and how many of them it has left by now.
+    pub windows: &'a [i64],
+    pub class: usize,
+    pub values: &'a Values,
+    pub row: usize,
+}
+
+/// An event that leaves a window: its place is the window's among the keeper's.
+#[derive(Clone, Copy)]
+pub struct Departure {
+    pub unit: usize,
+    pub ts: i64,
+    pub place: usize,
+    /// What `arrive` returned.
+    pub word: u64,
+}
+
+/// Units are told apart by number; a unit begins empty.
+pub trait Keeper {
+    /// Makes room for so many units.
+    fn grow(&mut self, units: usize);
+
+    /// Takes an event in. Returns the word by which it is taken away again; 0: it need not be.
+    fn arrive(&mut self, arrival: Arrival) -> u64;
+
+    /// An event with a word leaves a window.
+    fn leave(&mut self, _: Departure) {}
+
+    /// Nothing at or before `until` is in any finite window any more.
+    fn forget(&mut self, _unit: usize, _until: i64) {}
+
+    /// Moves everything that a unit holds to another one. Units whose windows are finite are never merged.
+    fn merge(&mut self, into: usize, from: usize);
+
+    /// Empties a unit.
+    fn clear(&mut self, unit: usize);
+
+    /// The value of a window at tick `now`.
+    fn value(&mut self, unit: usize, asked: &Asked, now: i64) -> Datum;
+
+    /// Whether `arrive` gives words.
+    fn gives_words(&self) -> bool {
+        false
+    }
+}
+
+/// The keeper of a plan.
+pub fn build(plan: &KeeperPlan, kind: Kind) -> Box<dyn Keeper> {
+    let rings = plan.rings.clone();
+    match plan.keeps {
+        Keeps::Least => Box::new(extremes::Extremes::new(kind, true)),
+        Keeps::Greatest => Box::new(extremes::Extremes::new(kind, false)),
+        Keeps::Earliest => Box::new(earliest::Earliest::new(kind, rings)),
+        Keeps::Latest => Box::new(latest::Latest::new(kind, rings, plan.n)),
+        Keeps::Distinct => Box::new(distinct::Distinct::new(kind, rings)),
+        Keeps::Frequencies => Box::new(frequencies::Frequencies::new(kind, rings)),
+        Keeps::HyperLogLog => Box::new(sketches::Registers::new(rings)),
+        Keeps::DdSketch => Box::new(sketches::Buckets::new(kind, rings)),
+    }
+}

@@ -1,0 +1,81 @@
+//! The latest events of every unit, for `last` and `last_n`: of those at the same time the greater values are later.
+//!
+//! An event that `n` later ones follow is among the `n` latest of no window, so `n` are enough for all windows.
+
+use std::collections::VecDeque;
+
+use super::Aggregate;
+use super::keeper::{Arrival, Keeper};
+use super::layout::{Asked, Rings};
+use crate::value::{Datum, Kind, Ordered};
+
+/// Of one input, the `n` latest values of each unit with their event times, in order of time.
+pub struct Latest {
+    kind: Kind,
+    n: usize,
+    all: bool,
+    units: Vec<VecDeque<(i64, Ordered)>>,
+}
+
+impl Latest {
+    pub fn new(kind: Kind, rings: Rings, n: usize) -> Latest {
+        Latest { kind, n, all: rings.all(), units: vec![] }
+    }
+
+    fn insert(&mut self, unit: usize, event: (i64, Ordered)) {
+        let kept = &mut self.units[unit];
+        let full = kept.len() == self.n;
+        if full && kept.front().is_some_and(|oldest| *oldest >= event) {
+            return;
+        }
+        if full {
+            kept.pop_front();
+        }
+        match kept.back() {
+            Some(newest) if *newest > event => {
+                let at = kept.partition_point(|other| *other <= event);
+                kept.insert(at, event);
+            }
+            _ => kept.push_back(event),
+        }
+    }
+}
+
+impl Keeper for Latest {
+    fn grow(&mut self, units: usize) {
+        self.units.resize_with(units, VecDeque::new);
+    }
+
+    fn arrive(&mut self, arrival: Arrival) -> u64 {
+        self.insert(arrival.unit, (arrival.ts, Ordered::of(self.kind, arrival.values, arrival.row)));
+        0
+    }
+
+    fn forget(&mut self, unit: usize, until: i64) {
+        let kept = &mut self.units[unit];
+        while !self.all && kept.front().is_some_and(|(ts, _)| *ts <= until) {
+            kept.pop_front();
+        }
+    }
+
+    fn merge(&mut self, into: usize, from: usize) {
+        std::mem::take(&mut self.units[from]).into_iter().for_each(|event| self.insert(into, event));
+    }
+
+    fn clear(&mut self, unit: usize) {
+        self.units[unit] = VecDeque::new();
+    }
+
+    fn value(&mut self, unit: usize, asked: &Asked, now: i64) -> Datum {
+        let after = asked.length.map(|length| now.saturating_sub(length));
+        let inside = self.units[unit].iter().rev().take_while(|(ts, _)| after.is_none_or(|after| *ts > after));
+        let mut values = inside.map(|(_, value)| value.datum(self.kind));
+        match asked.aggregate {
+            Aggregate::LastN(n) => {
+                let list: Vec<Datum> = values.take(n).collect();
+                if list.is_empty() { Datum::Null } else { Datum::List(list.into()) }
+            }
+            _ => values.next().unwrap_or_default(),
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! row(T)[key, start] = the aggregate of the key's events with V <= T and start <= ts < start + size, for each start that is a
+//! multiple of `every`. Tumbling windows are those that meet: `every` is the size.
+//!
+//! ```text
+//! tick 1, count, size 10, lateness 5, retain 20     arrives (ts, eff)   out (key, window, count, time, diff)
+//!   T = 3                                           03 3                a [0, 10) 1 3 +1
+//!   T = 12                                          07 12 (late)        a [0, 10) 1 12 -1   a [0, 10) 2 12 +1
+//!   T = 16                                          08 16               16 > 10 + 5: never comes here, a dead letter
+//!   T = 31                                          31 > 10 + 20        the row leaves the store, no change
+//! ```
+//!
+//! Each window takes an event while `eff <= end + lateness`; which windows are closed to it, the event says itself (`_open`).
+//! A window whose row had left the store by the first tick is nowhere.
+//!
+//! How: a unit is a key and a start. It only ever adds. When no event can come any more its accumulators are emptied, and
+//! when its row has left the store too, it is forgotten.
+
+use std::collections::{BTreeMap, HashMap};
+use std::hash::BuildHasherDefault;
+
+use super::Shared;
+use super::pending::Events;
+use super::plan::{Leaving, Plan};
+use super::published::Row;
+use super::units::Units;
+use crate::accumulators::ByNumber;
+
+pub struct Hopping {
+    size: i64,
+    every: i64,
+    lateness: i64,
+    leaves: Leaving,
+    units: Units<(u32, i64)>,
+    numbers: HashMap<(u32, i64), u32, BuildHasherDefault<ByNumber>>,
+    /// By start.
+    windows: BTreeMap<i64, Window>,
+    /// Windows before it have left the store, and are closed.
+    leaving_from: i64,
+    closing_from: i64,
+    horizon: i64,
+    row: Vec<u64>,
+}
+
+#[derive(Default)]
+struct Window {
+    units: Vec<u32>,
+    has_left: bool,
+    closed: bool,
+}
+
+impl Hopping {
+    pub fn new(plan: &Plan, size: i64, every: i64) -> Hopping {
+        Hopping {
+            size,
+            every,
+            lateness: plan.lateness,
+            leaves: Leaving::new(plan),
+            units: Units::default(),
+            numbers: HashMap::default(),
+            windows: BTreeMap::new(),
+            leaving_from: i64::MIN,
+            closing_from: i64::MIN,
+            horizon: i64::MIN,
+            row: vec![],
+        }
+    }
+
+    /// When a window that starts then leaves the store.
+    fn leaves_at(&self, start: i64) -> i64 {
+        self.leaves.at(start.saturating_add(self.size))
+    }
+
+    pub fn next_due(&self) -> Option<i64> {
+        self.windows.range(self.leaving_from..).next().map(|(start, _)| self.leaves_at(*start))
+    }
+
+    /// Rows leave the store by tick `now`. Returns how many.
+    pub fn expire(&mut self, shared: &mut Shared, now: i64) -> usize {
+        let mut moved = 0;
+        while let Some(start) = self.windows.range(self.leaving_from..).next().map(|(start, _)| *start) {
+            let tick = self.leaves_at(start);
+            if tick > now {
+                break;
+            }
+            self.leaving_from = start.saturating_add(1);
+            let window = self.windows.get_mut(&start).expect("a window that was just found");
+            window.has_left = true;
+            moved += window.units.len();
+            window.units.iter().for_each(|unit| shared.published.leave_store(*unit, tick));
+            if window.closed {
+                self.forget(shared, start);
+            }
+        }
+        moved
+    }
+
+    pub fn arrive(&mut self, shared: &mut Shared, events: &Events, at: usize, now: i64) {
+        let ts = events.ts.value(at);
+        let open = events.open.as_ref().map_or(i64::MIN, |open| open.value(at));
+        let newest = ts.div_euclid(self.every).saturating_mul(self.every);
+        // Times near the ends of i64 have no windows there.
+        let mut start = newest;
+        let (mut held, mut taken) = (false, false);
+        while start > ts.saturating_sub(self.size) {
+            let end = start.saturating_add(self.size);
+            // It is closed to this event, and so is every older one.
+            if end < open || end.saturating_add(self.lateness) < self.horizon {
+                break;
+            }
+            held = true;
+            if self.leaves_at(start) > shared.start {
+                taken = true;
+                self.take(shared, events, at, start, now);
+            }
+            let Some(older) = start.checked_sub(self.every) else { break };
+            start = older;
+        }
+        shared.too_old += u64::from(held && !taken);
+    }
+
+    fn take(&mut self, shared: &mut Shared, events: &Events, at: usize, start: i64, now: i64) {
+        let key = shared.keys.intern(events.keys.value(at));
+        let unit = match self.numbers.get(&(key, start)) {
+            Some(unit) => *unit,
+            None => self.begin(shared, key, start, now),
+        };
+        shared.arrive_whole(unit, events, at, now, &mut self.row);
+    }
+
+    fn begin(&mut self, shared: &mut Shared, key: u32, start: i64, now: i64) -> u32 {
+        let unit = self.units.begin((key, start));
+        shared.make_room(self.units.bound());
+        shared.hold_key(key);
+        self.numbers.insert((key, start), unit);
+        let has_left = self.leaves_at(start) <= now;
+        let window = self.windows.entry(start).or_insert_with(|| Window { has_left, ..Window::default() });
+        window.units.push(unit);
+        if has_left {
+            // So has every older one.
+            self.leaving_from = self.leaving_from.max(start.saturating_add(1));
+        }
+        unit
+    }
+
+    /// Publishes a unit's row.
+    pub fn finish(&mut self, shared: &mut Shared, unit: u32, tick: i64) {
+        let (key, start) = *self.units.get(unit);
+        let bounds = (start, start.saturating_add(self.size));
+        let stored = tick < self.leaves_at(start);
+        let mut values = std::mem::take(&mut shared.values);
+        shared.unfit_sums += shared.accumulators.row(unit as usize, tick, &mut values);
+        shared.published.publish(unit, Some(Row { key, bounds: Some(bounds), values: &values, stored }), tick);
+        shared.values = values;
+    }
+
+    /// No event with an `eff` before `horizon` comes any more.
+    pub fn close(&mut self, shared: &mut Shared, horizon: i64) {
+        self.horizon = self.horizon.max(horizon);
+        while let Some(start) = self.windows.range(self.closing_from..).next().map(|(start, _)| *start) {
+            if start.saturating_add(self.size).saturating_add(self.lateness) >= self.horizon {
+                break;
+            }
+            self.closing_from = start.saturating_add(1);
+            let window = self.windows.get_mut(&start).expect("a window that was just found");
+            window.closed = true;
+            for unit in &window.units {
+                shared.accumulators.clear(*unit as usize);
+                self.numbers.remove(self.units.get(*unit));
+            }
+            shared.dropped += window.units.len() as u64;
+            if window.has_left {
+                self.forget(shared, start);
+            }
+        }
+    }
+
+    fn forget(&mut self, shared: &mut Shared, start: i64) {
+        let window = self.windows.remove(&start).expect("a window that is there");
+        for unit in window.units {
+            let (key, _) = self.units.end(unit);
+            shared.published.forget(unit);
+            shared.release_key(key);
+        }
+    }
+
+    /// Units that still take events.
+    pub fn open_units(&self) -> u64 {
+        self.numbers.len() as u64
+    }
+}

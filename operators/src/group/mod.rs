@@ -1,0 +1,378 @@
+//! A group on one worker: events in, changes out, tick by tick.
+//!
+//! Three kinds of windows, one file each, decide which units an event counts in, and when a unit changes without one:
+//!
+//! | | a unit is | it changes without an event when | it is forgotten when |
+//! |---|---|---|---|
+//! | `trailing` | a key | an event grows old | no event is inside |
+//! | `hopping` (and tumbling) | a key and a start | | no event can come, and its row has left the store |
+//! | `session` | a session | | the same |
+
+mod hopping;
+mod pending;
+mod plan;
+mod published;
+mod session;
+mod touched;
+mod trailing;
+mod units;
+
+use std::collections::VecDeque;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+
+pub use plan::{Plan, Window};
+pub use published::Outputs;
+
+use crate::accumulators::Accumulators;
+use crate::key_codec::KeyCodec;
+use crate::keys::Interner;
+use crate::ledger::{SegmentError, Segments};
+use crate::value::Datum;
+use hopping::Hopping;
+use pending::{Events, Pending};
+use published::Published;
+use session::Sessions;
+use touched::Touched;
+use trailing::Trailing;
+
+/// One group's part that lies on one worker.
+///
+/// ```
+/// use headwater_operators::key_codec::KeyCodec;
+/// use headwater_operators::ledger::InMemory;
+/// use headwater_operators::accumulators::{Aggregate, ColumnPlan, result_types};
+/// use headwater_operators::group::{Outputs, Plan, State};
+/// use headwater_operators::{changes, events};
+/// use arrow::array::{ArrayRef, AsArray, Int64Array, StringArray};
+/// use arrow::datatypes::{DataType, Int64Type};
+/// use std::sync::Arc;
+///
+/// // tx = count over 10us, by a text
+/// let tx = ColumnPlan { name: "tx".into(), aggregate: Aggregate::Count, input: None, length: Some(10) };
+/// let plan = Plan::trailing(vec![tx], vec![], 1, 0);
+/// let columns = [("tx".to_owned(), result_types(&plan.columns, &plan.inputs)[0].clone())];
+/// let schema = changes::schema(&[("card".to_owned(), DataType::Utf8)], false, &columns);
+/// let codec = KeyCodec::new(&[DataType::Utf8])?;
+/// let card: ArrayRef = Arc::new(StringArray::from(vec!["a"]));
+/// let key = codec.encode(&[card])?;
+/// let outputs = Outputs { changes: true, rows_from: None };
+/// let mut state = State::new(&plan, codec, schema, outputs, Box::new(InMemory::default()), 1 << 20);
+///
+/// let time = Int64Array::from(vec![3]); // it happens at 3, and is visible at once
+/// state.insert(events::batch(&events::schema(&[], false), key, time.clone(), time, None, vec![])?)?;
+/// assert_eq!(state.advance(20, 1000)?, 20);
+/// let changes = state.take_changes().expect("a row that came at tick 3 and went at 13");
+/// assert_eq!(changes["_time"].as_primitive::<Int64Type>().values(), &[3, 13]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct State {
+    shared: Shared,
+    windows: Windows,
+    codec: KeyCodec,
+    pending: Pending,
+    /// Every tick up to here is finished. Before `start`: nothing is.
+    done: Option<i64>,
+    /// (t, horizon): once all ticks up to `t` are finished, no event with an `eff` before `horizon` comes any more.
+    horizons: VecDeque<(i64, i64)>,
+    events: u64,
+}
+
+enum Windows {
+    Trailing(Box<Trailing>),
+    Hopping(Hopping),
+    Sessions(Sessions),
+}
+
+/// What all kinds of windows work on.
+struct Shared {
+    start: i64,
+    keys: Interner,
+    /// By key, how many units name it, and keys that none names any more. Not of trailing groups.
+    holders: Vec<u32>,
+    unheld: Vec<u32>,
+    accumulators: Accumulators,
+    touched: Touched,
+    published: Published,
+    values: Vec<Datum>,
+    too_old: u64,
+    unfit_sums: u64,
+    dropped: u64,
+}
+
+/// What a state has seen and holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Counters {
+    /// Events taken in.
+    pub events: u64,
+    /// Events that were too old for every window when they became visible, or whose windows had left before the first tick.
+    pub too_old: u64,
+    /// Sums that did not fit their type, once for each row that could not show one.
+    pub unfit_sums: u64,
+    /// Keys of which something is kept.
+    pub keys: u64,
+    /// Windows that can still change; in a trailing group there are none.
+    pub open_windows: u64,
+    /// Windows that were closed, or in a trailing group keys that were forgotten, ever.
+    pub dropped: u64,
+    /// Rows that are there.
+    pub rows: u64,
+    /// Rows that came, went or became another, ever.
+    pub changes: u64,
+    /// Bytes of the ledger in memory.
+    pub ledger_bytes: u64,
+}
+
+impl Shared {
+    /// Makes room for units with numbers below `bound`.
+    fn make_room(&mut self, bound: usize) {
+        if bound > self.accumulators.units() {
+            let units = bound.next_power_of_two().max(1024);
+            self.accumulators.grow(units);
+            self.published.grow(units);
+            self.touched.grow(units);
+        }
+    }
+
+    /// Takes an event into a unit that keeps all it gets.
+    fn arrive_whole(&mut self, unit: u32, events: &Events, at: usize, now: i64, row: &mut Vec<u64>) {
+        self.accumulators.ledger_row(unit, events.ts.value(at), &events.inputs, at, row);
+        self.accumulators.arrive(0, now, row, &events.inputs, at);
+        self.touched.add(unit);
+    }
+
+    fn hold_key(&mut self, key: u32) {
+        self.holders.resize(self.holders.len().max(self.keys.bound()), 0);
+        self.holders[key as usize] += 1;
+    }
+
+    fn release_key(&mut self, key: u32) {
+        let holders = &mut self.holders[key as usize];
+        *holders -= 1;
+        if *holders == 0 {
+            self.unheld.push(key);
+        }
+    }
+
+    /// Gives back the numbers of keys that no unit names. No change names them any more.
+    fn give_back_keys(&mut self) {
+        self.unheld.sort_unstable();
+        self.unheld.dedup();
+        for key in self.unheld.drain(..).filter(|key| self.holders[*key as usize] == 0) {
+            self.keys.free(key);
+        }
+    }
+}
+
+impl State {
+    /// `schema`: of the changes, see `changes::schema`. `resident_max`: bytes of the ledger that may stay in memory.
+    pub fn new(
+        plan: &Plan,
+        codec: KeyCodec,
+        schema: SchemaRef,
+        outputs: Outputs,
+        segments: Box<dyn Segments>,
+        resident_max: usize,
+    ) -> State {
+        let accumulators = Accumulators::new(&plan.columns, &plan.inputs);
+        let windows = match plan.window {
+            Window::Trailing => Windows::Trailing(Box::new(Trailing::new(plan, &accumulators, segments, resident_max))),
+            Window::Hopping { size, every } => Windows::Hopping(Hopping::new(plan, size, every)),
+            Window::Session { gap } => Windows::Sessions(Sessions::new(plan, gap)),
+        };
+        let columns = accumulators.columns();
+        let shared = Shared {
+            start: plan.start,
+            keys: Interner::default(),
+            holders: vec![],
+            unheld: vec![],
+            accumulators,
+            touched: Touched::default(),
+            published: Published::new(schema, codec.types().len(), columns, outputs),
+            values: vec![],
+            too_old: 0,
+            unfit_sums: 0,
+            dropped: 0,
+        };
+        let (pending, horizons) = (Pending::default(), VecDeque::new());
+        State { shared, windows, codec, pending, done: None, horizons, events: 0 }
+    }
+
+    fn windowed(&self) -> bool {
+        !matches!(self.windows, Windows::Trailing(_))
+    }
+
+    /// Every tick up to here is finished; `None`: none is.
+    pub fn done(&self) -> Option<i64> {
+        self.done
+    }
+
+    /// Takes events (see `events`) that become visible after every finished tick, in any order.
+    ///
+    /// # Errors
+    /// A segment of the ledger could not be written.
+    pub fn insert(&mut self, batch: &RecordBatch) -> Result<(), SegmentError> {
+        self.events += batch.num_rows() as u64;
+        let events = Events::open(batch, self.windowed());
+        let start = self.shared.start;
+        let waits = |v: &i64| self.done.is_some() || *v > start;
+        // Before the first tick there is nothing to publish, so history is taken in as it comes.
+        let (later, now): (Vec<u32>, Vec<u32>) =
+            (0..events.len() as u32).partition(|at| waits(&events.visible.values()[*at as usize]));
+        match &mut self.windows {
+            Windows::Trailing(windows) => windows.arrive_at_start(&mut self.shared, &events, &now)?,
+            Windows::Hopping(windows) => {
+                now.iter().for_each(|at| windows.arrive(&mut self.shared, &events, *at as usize, start));
+            }
+            Windows::Sessions(windows) => {
+                now.iter().for_each(|at| windows.arrive(&mut self.shared, &events, *at as usize, start));
+            }
+        }
+        self.pending.add(events, later);
+        Ok(())
+    }
+
+    /// Finishes ticks up to `to`, in order, until about `budget` events have come or gone. Returns the last tick up to
+    /// which all is finished: `to`, or one before it when the budget is spent. What is finished by `to` is told by the next
+    /// `take_changes` and `take_rows`. `to` never falls.
+    ///
+    /// # Errors
+    /// A segment of the ledger could not be read or written.
+    pub fn advance(&mut self, to: i64, mut budget: usize) -> Result<i64, SegmentError> {
+        if to < self.shared.start || self.done.is_some_and(|done| done >= to) {
+            return Ok(to);
+        }
+        self.give_back();
+        if self.done.is_none() {
+            if !self.windowed() {
+                (0..self.shared.keys.bound() as u32).for_each(|key| self.shared.touched.add(key));
+            }
+            self.finish(self.shared.start);
+        }
+        let mut done = self.done.unwrap_or(self.shared.start).max(self.shared.start);
+        self.pending.sort();
+        while let Some(tick) = self.next_tick().filter(|tick| *tick <= to) {
+            if budget == 0 {
+                self.done = Some(done);
+                return Ok(done);
+            }
+            budget = budget.saturating_sub(self.tick(tick)?);
+            done = tick;
+        }
+        self.done = Some(to);
+        self.close(to);
+        Ok(to)
+    }
+
+    /// Once all ticks up to `t` are finished, no event with an `eff` before `horizon` comes any more. Both rise.
+    pub fn close_after(&mut self, t: i64, horizon: i64) {
+        if self.windowed() {
+            self.horizons.push_back((t, horizon));
+        }
+    }
+
+    fn close(&mut self, done: i64) {
+        let mut reached = None;
+        while let Some((_, horizon)) = self.horizons.front().filter(|(t, _)| *t <= done) {
+            reached = Some(*horizon);
+            self.horizons.pop_front();
+        }
+        let Some(horizon) = reached else { return };
+        match &mut self.windows {
+            Windows::Trailing(_) => {}
+            Windows::Hopping(windows) => windows.close(&mut self.shared, horizon),
+            Windows::Sessions(windows) => windows.close(&mut self.shared, horizon),
+        }
+    }
+
+    fn next_tick(&self) -> Option<i64> {
+        let due = match &self.windows {
+            Windows::Trailing(windows) => windows.next_due(),
+            Windows::Hopping(windows) => windows.next_due(),
+            Windows::Sessions(windows) => windows.next_due(),
+        };
+        self.pending.next().into_iter().chain(due).min()
+    }
+
+    /// One tick: what grows old goes, what becomes visible comes, and every unit that was touched is finished.
+    fn tick(&mut self, tick: i64) -> Result<usize, SegmentError> {
+        let shared = &mut self.shared;
+        let mut moved = match &mut self.windows {
+            Windows::Trailing(windows) => windows.expire(shared, tick)?,
+            Windows::Hopping(windows) => windows.expire(shared, tick),
+            Windows::Sessions(windows) => windows.expire(shared, tick),
+        };
+        while let Some((events, at)) = self.pending.pop(tick) {
+            match &mut self.windows {
+                Windows::Trailing(windows) => windows.arrive(shared, &events, at, tick)?,
+                Windows::Hopping(windows) => windows.arrive(shared, &events, at, tick),
+                Windows::Sessions(windows) => windows.arrive(shared, &events, at, tick),
+            }
+            moved += 1;
+        }
+        self.finish(tick);
+        Ok(moved)
+    }
+
+    /// Publishes the rows of all touched units.
+    fn finish(&mut self, tick: i64) {
+        let shared = &mut self.shared;
+        for unit in shared.touched.take() {
+            match &mut self.windows {
+                Windows::Trailing(windows) => windows.finish(shared, unit, tick),
+                Windows::Hopping(windows) => windows.finish(shared, unit, tick),
+                Windows::Sessions(windows) => windows.finish(shared, unit, tick),
+            }
+        }
+    }
+
+    /// Gives numbers back, unless a change that was not taken yet may name them.
+    fn give_back(&mut self) {
+        if self.shared.published.has_untaken() {
+            return;
+        }
+        match &mut self.windows {
+            Windows::Trailing(windows) => windows.give_back(&mut self.shared),
+            Windows::Hopping(_) | Windows::Sessions(_) => self.shared.give_back_keys(),
+        }
+    }
+
+    /// The changes since the last call (see `changes`), in order of tick; of a unit's change the row that goes comes first.
+    pub fn take_changes(&mut self) -> Option<RecordBatch> {
+        self.shared.published.take_changes(&self.codec, &self.shared.keys)
+    }
+
+    /// The newest rows of the units that changed since the last call: of every unit at the first tick that asks for rows,
+    /// which is `rows_by` at the latest. As changes, where `_time` is the tick at which the row changed last; a row that went
+    /// has a `_diff` of -1 and nulls.
+    pub fn take_rows(&mut self, rows_by: i64) -> Option<RecordBatch> {
+        self.shared.published.take_rows(self.done?, rows_by, &self.codec, &self.shared.keys)
+    }
+
+    /// From this tick on every row is given once more.
+    pub fn begin_image(&mut self, from: i64) {
+        self.shared.published.begin_image(from);
+    }
+
+    /// What it has seen so far and holds now.
+    pub fn counters(&self) -> Counters {
+        let shared = &self.shared;
+        let (open_windows, ledger_bytes) = match &self.windows {
+            Windows::Trailing(windows) => (0, windows.ledger_bytes()),
+            Windows::Hopping(windows) => (windows.open_units(), 0),
+            Windows::Sessions(windows) => (windows.open_units(), 0),
+        };
+        Counters {
+            events: self.events,
+            too_old: shared.too_old,
+            unfit_sums: shared.unfit_sums,
+            keys: shared.keys.len() as u64,
+            open_windows,
+            dropped: shared.dropped,
+            rows: shared.published.rows,
+            changes: shared.published.changed,
+            ledger_bytes,
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! Events that are not visible yet, by the tick at which they will be.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use arrow::array::types::Int64Type;
+use arrow::array::{AsArray, BinaryArray, PrimitiveArray, RecordBatch};
+
+use crate::accumulators::Inputs;
+use crate::events::{KEY, OPEN, TS, VISIBLE, first_input};
+
+/// A batch of events, opened.
+pub struct Events {
+    pub keys: BinaryArray,
+    pub ts: PrimitiveArray<Int64Type>,
+    pub visible: PrimitiveArray<Int64Type>,
+    /// In groups with windows of their own.
+    pub open: Option<PrimitiveArray<Int64Type>>,
+    pub inputs: Inputs,
+}
+
+impl Events {
+    pub fn open(batch: &RecordBatch, windowed: bool) -> Events {
+        Events {
+            keys: batch.column(KEY).as_binary().clone(),
+            ts: batch.column(TS).as_primitive().clone(),
+            visible: batch.column(VISIBLE).as_primitive().clone(),
+            open: windowed.then(|| batch.column(OPEN).as_primitive().clone()),
+            inputs: Inputs::open(batch, first_input(windowed)),
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        self.ts.len()
+    }
+}
+
+#[derive(Default)]
+pub struct Pending {
+    /// (tick, batch, row), sorted from `next` on but for what came since `sort`.
+    order: Vec<(i64, u64, u32)>,
+    next: usize,
+    /// Each with how many of its rows still wait.
+    batches: VecDeque<Option<(Rc<Events>, usize)>>,
+    first_batch: u64,
+}
+
+impl Pending {
+    pub fn add(&mut self, events: Events, rows: Vec<u32>) {
+        if rows.is_empty() {
+            return;
+        }
+        let batch = self.first_batch + self.batches.len() as u64;
+        self.order.extend(rows.iter().map(|row| (events.visible.value(*row as usize), batch, *row)));
+        self.batches.push_back(Some((Rc::new(events), rows.len())));
+    }
+
+    /// Call it before `next` and `pop` when events came.
+    pub fn sort(&mut self) {
+        self.order.drain(..self.next);
+        self.next = 0;
+        // Stable: it meets long runs that are in order already.
+        self.order.sort();
+    }
+
+    /// The first tick at which an event becomes visible.
+    pub fn next(&self) -> Option<i64> {
+        self.order.get(self.next).map(|(tick, _, _)| *tick)
+    }
+
+    /// The next event that becomes visible at `tick`.
+    pub fn pop(&mut self, tick: i64) -> Option<(Rc<Events>, usize)> {
+        let &(_, batch, row) = self.order.get(self.next).filter(|(visible, _, _)| *visible == tick)?;
+        self.next += 1;
+        let slot = &mut self.batches[(batch - self.first_batch) as usize];
+        let (events, left) = slot.as_mut().expect("a batch with rows that wait");
+        let events = events.clone();
+        *left -= 1;
+        if *left == 0 {
+            *slot = None;
+            while let Some(None) = self.batches.front() {
+                self.batches.pop_front();
+                self.first_batch += 1;
+            }
+        }
+        Some((events, row as usize))
+    }
+}

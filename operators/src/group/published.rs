@@ -1,0 +1,171 @@
+//! What a group has published: the row of each unit as its sinks know it, and what they have not been told yet.
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+
+use super::touched::Touched;
+use crate::changes::Changes;
+use crate::key_codec::KeyCodec;
+use crate::keys::Interner;
+use crate::value::Datum;
+
+/// What a group's sinks ask for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Outputs {
+    /// A changelog: every change at every tick.
+    pub changes: bool,
+    /// A store: from this tick on the newest row of each unit that changed, beginning with every row there is.
+    pub rows_from: Option<i64>,
+}
+
+/// Start and end of a window.
+pub type Bounds = (i64, i64);
+
+/// A row that is to be published.
+#[derive(Clone, Copy)]
+pub struct Row<'a> {
+    pub key: u32,
+    /// Of a group with windows of its own.
+    pub bounds: Option<Bounds>,
+    pub values: &'a [Datum],
+    /// Whether the store has it.
+    pub stored: bool,
+}
+
+/// The row of a unit as it was last published.
+#[derive(Clone, Default)]
+struct Last {
+    values: Option<Box<[Datum]>>,
+    key: u32,
+    bounds: Option<Bounds>,
+    stored: bool,
+    changed_at: i64,
+}
+
+pub struct Published {
+    outputs: Outputs,
+    units: Vec<Last>,
+    changes: Changes,
+    /// For the store: rows that went. Those that came are read when it asks.
+    latest: Changes,
+    stale: Touched,
+    nothing: Vec<Datum>,
+    /// Whether every row is due.
+    image_due: bool,
+    /// Rows that are there; and those that came, went or became another, ever.
+    pub rows: u64,
+    pub changed: u64,
+}
+
+impl Published {
+    /// `schema`: of the changes; `columns`: how many of its columns are the row's values.
+    pub fn new(schema: SchemaRef, keys: usize, columns: usize, outputs: Outputs) -> Published {
+        Published {
+            outputs,
+            units: vec![],
+            changes: Changes::new(schema.clone(), keys),
+            latest: Changes::new(schema, keys),
+            stale: Touched::default(),
+            nothing: vec![Datum::Null; columns],
+            image_due: true,
+            rows: 0,
+            changed: 0,
+        }
+    }
+
+    pub fn grow(&mut self, units: usize) {
+        self.units.resize_with(units, Last::default);
+        self.stale.grow(units);
+    }
+
+    /// The row of a unit at a tick, or that it has none. Notes what that changes.
+    pub fn publish(&mut self, unit: u32, row: Option<Row>, tick: i64) {
+        let last = &mut self.units[unit as usize];
+        let same = match (&last.values, &row) {
+            (None, None) => true,
+            (Some(old), Some(new)) => **old == *new.values && last.bounds == new.bounds,
+            _ => false,
+        };
+        if same {
+            return;
+        }
+        if self.outputs.changes {
+            if let Some(old) = &last.values {
+                self.changes.push(last.key, last.bounds, old, tick, -1);
+            }
+            if let Some(new) = &row {
+                self.changes.push(new.key, new.bounds, new.values, tick, 1);
+            }
+        }
+        self.changed += 1;
+        let start = |bounds: Option<Bounds>| bounds.map(|(start, _)| start);
+        let moved = row.is_none_or(|new| start(new.bounds) != start(last.bounds));
+        if last.values.is_some() && last.stored && moved && self.outputs.rows_from.is_some() && !self.image_due {
+            self.latest.push(last.key, last.bounds, &self.nothing, tick, -1);
+        }
+        self.rows += u64::from(row.is_some());
+        self.rows -= u64::from(last.values.is_some());
+        last.changed_at = tick;
+        let Some(new) = row else {
+            last.values = None;
+            return;
+        };
+        match &mut last.values {
+            Some(old) => old.clone_from_slice(new.values),
+            none => *none = Some(new.values.into()),
+        }
+        (last.key, last.bounds, last.stored) = (new.key, new.bounds, new.stored);
+        if new.stored && self.outputs.rows_from.is_some() {
+            self.stale.add(unit);
+        }
+    }
+
+    /// A unit's row leaves the store at a tick, which is no change.
+    pub fn leave_store(&mut self, unit: u32, tick: i64) {
+        let last = &mut self.units[unit as usize];
+        let was_stored = std::mem::replace(&mut last.stored, false);
+        if was_stored && last.values.is_some() && self.outputs.rows_from.is_some() && !self.image_due {
+            self.latest.push(last.key, last.bounds, &self.nothing, tick, -1);
+        }
+    }
+
+    /// A unit is forgotten, which is no change either: its row has left the store.
+    pub fn forget(&mut self, unit: u32) {
+        let last = &mut self.units[unit as usize];
+        self.rows -= u64::from(last.values.take().is_some());
+    }
+
+    /// Whether some changes were not taken yet, so that they may name a key that is gone.
+    pub fn has_untaken(&self) -> bool {
+        !self.changes.is_empty() || !self.latest.is_empty()
+    }
+
+    /// The changes since the last call (see `changes`), in order of tick; of a unit's change the row that goes comes first.
+    pub fn take_changes(&mut self, codec: &KeyCodec, keys: &Interner) -> Option<RecordBatch> {
+        (!self.changes.is_empty()).then(|| self.changes.take(codec, keys))
+    }
+
+    /// The newest rows of the units that changed since the last call, once `done` has reached the tick from which on rows are
+    /// asked for (`rows_by` at the latest): at first of every unit.
+    pub fn take_rows(&mut self, done: i64, rows_by: i64, codec: &KeyCodec, keys: &Interner) -> Option<RecordBatch> {
+        let from = self.outputs.rows_from?.min(rows_by);
+        if done < from {
+            return None;
+        }
+        let stale = self.stale.take();
+        let units = if std::mem::take(&mut self.image_due) { (0..self.units.len() as u32).collect() } else { stale };
+        for unit in units {
+            let last = &self.units[unit as usize];
+            if let Some(values) = last.values.as_ref().filter(|_| last.stored) {
+                self.latest.push(last.key, last.bounds, values, last.changed_at, 1);
+            }
+        }
+        (!self.latest.is_empty()).then(|| self.latest.take(codec, keys))
+    }
+
+    /// From this tick on every row is given once more.
+    pub fn begin_image(&mut self, from: i64) {
+        self.outputs.rows_from = self.outputs.rows_from.map(|earlier| earlier.max(from));
+        self.image_due = true;
+    }
+}

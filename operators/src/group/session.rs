@@ -1,0 +1,236 @@
+//! row(T)[key, start] = the aggregate of a session: of a chain of the key's events with V <= T, each less than `gap` after the
+//! one before. It starts at its first event and ends `gap` after its last one.
+//!
+//! ```text
+//! tick 1, count, gap 10     arrives     out (key, window, count, time, diff)
+//!   T = 3                   03          a [3, 13) 1 3 +1
+//!   T = 17                  17          a [17, 27) 1 17 +1
+//!   T = 18                  09 (late)   a [3, 13) 1 18 -1   a [17, 27) 1 18 -1   a [3, 27) 3 18 +1
+//! ```
+//!
+//! An event of a time `ts` is taken while `eff <= ts + gap + lateness`. So a session changes no more once every `eff` to come is
+//! at least its last event's time plus twice the gap plus `lateness`: then its accumulators are emptied, and when its
+//! row has left the store too, it is forgotten.
+//!
+//! How: a unit is a session. Sessions that meet are merged into the older one.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+
+use super::Shared;
+use super::pending::Events;
+use super::plan::{Leaving, Plan};
+use super::published::Row;
+use super::units::Units;
+
+pub struct Sessions {
+    gap: i64,
+    lateness: i64,
+    leaves: Leaving,
+    units: Units<Session>,
+    /// The sessions that can still change: by key and first event.
+    open: BTreeMap<(u32, i64), u32>,
+    /// When to look at a session again: whether its row leaves the store, and whether it can change no more. It may have
+    /// grown by then.
+    leaving: Looks,
+    closing: Looks,
+    /// How many sessions began: it tells those apart that had the same number.
+    begun: u64,
+    row: Vec<u64>,
+}
+
+struct Session {
+    key: u32,
+    first: i64,
+    last: i64,
+    serial: u64,
+    has_left: bool,
+    closed: bool,
+    /// It was merged into another one, and is to be retracted.
+    merged: bool,
+}
+
+/// Sessions by the last event that they had when they were put here.
+#[derive(Default)]
+struct Looks(BinaryHeap<Reverse<(i64, u32, u64)>>);
+
+impl Looks {
+    fn put(&mut self, session: &Session, unit: u32) {
+        self.0.push(Reverse((session.last, unit, session.serial)));
+    }
+
+    fn next(&self) -> Option<i64> {
+        self.0.peek().map(|Reverse((last, ..))| *last)
+    }
+
+    /// The next one, if its last event was one that `due` accepts. `None`: none is due; `Some(None)`: it is gone.
+    fn pop(&mut self, units: &Units<Session>, due: impl Fn(i64) -> bool) -> Option<Option<u32>> {
+        let Reverse((last, unit, serial)) = *self.0.peek()?;
+        if !due(last) {
+            return None;
+        }
+        self.0.pop();
+        Some(units.try_get(unit).filter(|session| session.serial == serial && !session.merged).map(|_| unit))
+    }
+}
+
+impl Sessions {
+    pub fn new(plan: &Plan, gap: i64) -> Sessions {
+        Sessions {
+            gap,
+            lateness: plan.lateness,
+            leaves: Leaving::new(plan),
+            units: Units::default(),
+            open: BTreeMap::new(),
+            leaving: Looks::default(),
+            closing: Looks::default(),
+            begun: 0,
+            row: vec![],
+        }
+    }
+
+    /// When a session with this last event leaves the store.
+    fn leaves_at(&self, last: i64) -> i64 {
+        self.leaves.at(last.saturating_add(self.gap))
+    }
+
+    pub fn next_due(&self) -> Option<i64> {
+        self.leaving.next().map(|last| self.leaves_at(last))
+    }
+
+    /// Rows leave the store by tick `now`. Returns at how many sessions was looked.
+    pub fn expire(&mut self, shared: &mut Shared, now: i64) -> usize {
+        let mut moved = 0;
+        let (leaves, gap) = (self.leaves, self.gap);
+        while let Some(found) = self.leaving.pop(&self.units, |last| leaves.at(last.saturating_add(gap)) <= now) {
+            moved += 1;
+            let Some(unit) = found else { continue };
+            let session = self.units.get(unit);
+            let (tick, closed) = (self.leaves_at(session.last), session.closed);
+            if tick > now {
+                self.leaving.put(session, unit);
+                continue;
+            }
+            self.units.get_mut(unit).has_left = true;
+            shared.published.leave_store(unit, tick);
+            if closed {
+                self.forget(shared, unit);
+            }
+        }
+        moved
+    }
+
+    pub fn arrive(&mut self, shared: &mut Shared, events: &Events, at: usize, now: i64) {
+        let ts = events.ts.value(at);
+        let key = shared.keys.intern(events.keys.value(at));
+        let before = self.open.range((key, i64::MIN)..=(key, ts)).next_back().map(|(_, unit)| *unit);
+        let after = self.open.range((key, ts.saturating_add(1))..=(key, i64::MAX)).next().map(|(_, unit)| *unit);
+        let before = before.filter(|unit| ts.saturating_sub(self.units.get(*unit).last) < self.gap);
+        let after = after.filter(|unit| self.units.get(*unit).first.saturating_sub(ts) < self.gap);
+        let unit = match (before, after) {
+            (None, None) => self.begin(shared, key, ts),
+            (Some(unit), None) => unit,
+            (None, Some(unit)) => {
+                self.open.remove(&(key, self.units.get(unit).first));
+                self.open.insert((key, ts), unit);
+                unit
+            }
+            (Some(older), Some(younger)) => {
+                self.merge(shared, older, younger);
+                older
+            }
+        };
+        let session = self.units.get_mut(unit);
+        (session.first, session.last) = (session.first.min(ts), session.last.max(ts));
+        let last = session.last;
+        self.stay(unit, now);
+        shared.too_old += u64::from(self.leaves_at(last) <= shared.start);
+        shared.arrive_whole(unit, events, at, now, &mut self.row);
+    }
+
+    fn begin(&mut self, shared: &mut Shared, key: u32, ts: i64) -> u32 {
+        self.begun += 1;
+        let session =
+            Session { key, first: ts, last: ts, serial: self.begun, has_left: true, closed: false, merged: false };
+        let unit = self.units.begin(session);
+        shared.make_room(self.units.bound());
+        shared.hold_key(key);
+        self.open.insert((key, ts), unit);
+        self.closing.put(self.units.get(unit), unit);
+        unit
+    }
+
+    /// A session whose row had left the store, or was never there, may be late enough to be there again.
+    fn stay(&mut self, unit: u32, now: i64) {
+        let session = self.units.get(unit);
+        if session.has_left && self.leaves_at(session.last) > now {
+            self.leaving.put(session, unit);
+            self.units.get_mut(unit).has_left = false;
+        }
+    }
+
+    fn merge(&mut self, shared: &mut Shared, older: u32, younger: u32) {
+        let gone = self.units.get_mut(younger);
+        gone.merged = true;
+        let (key, first, last) = (gone.key, gone.first, gone.last);
+        self.open.remove(&(key, first));
+        let session = self.units.get_mut(older);
+        session.last = session.last.max(last);
+        shared.accumulators.merge(older as usize, younger as usize);
+        shared.touched.add(younger);
+    }
+
+    /// Publishes a unit's row.
+    pub fn finish(&mut self, shared: &mut Shared, unit: u32, tick: i64) {
+        let session = self.units.get(unit);
+        let (key, first, last, merged) = (session.key, session.first, session.last, session.merged);
+        let leaves_at = self.leaves_at(last);
+        if merged || leaves_at <= shared.start {
+            // What had left by the first tick is nowhere, until it grows.
+            shared.published.publish(unit, None, tick);
+            if merged {
+                self.units.end(unit);
+                shared.release_key(key);
+            }
+            return;
+        }
+        let mut values = std::mem::take(&mut shared.values);
+        shared.unfit_sums += shared.accumulators.row(unit as usize, tick, &mut values);
+        let bounds = Some((first, last.saturating_add(self.gap)));
+        shared.published.publish(unit, Some(Row { key, bounds, values: &values, stored: tick < leaves_at }), tick);
+        shared.values = values;
+    }
+
+    /// No event with an `eff` before `horizon` comes any more.
+    pub fn close(&mut self, shared: &mut Shared, horizon: i64) {
+        let reach = self.gap.saturating_mul(2).saturating_add(self.lateness);
+        let due = |last: i64| last.saturating_add(reach) <= horizon;
+        while let Some(found) = self.closing.pop(&self.units, due) {
+            let Some(unit) = found else { continue };
+            let session = self.units.get_mut(unit);
+            if !due(session.last) {
+                self.closing.put(session, unit);
+                continue;
+            }
+            session.closed = true;
+            let (key, first, has_left) = (session.key, session.first, session.has_left);
+            self.open.remove(&(key, first));
+            shared.accumulators.clear(unit as usize);
+            shared.dropped += 1;
+            if has_left {
+                self.forget(shared, unit);
+            }
+        }
+    }
+
+    fn forget(&mut self, shared: &mut Shared, unit: u32) {
+        let session = self.units.end(unit);
+        shared.published.forget(unit);
+        shared.release_key(session.key);
+    }
+
+    /// Units that still take events.
+    pub fn open_units(&self) -> u64 {
+        self.open.len() as u64
+    }
+}
