@@ -11,7 +11,7 @@ use headwater::{cluster, rows};
 use parquet::arrow::ArrowWriter;
 use serde_json::Value;
 
-use crate::model::{Event, Job, Log, Output, Window, length};
+use crate::model::{Event, Job, Letter, Log, Output, Window, length};
 
 /// How a log is cut into history and stream, and how it is read.
 #[derive(Clone, Debug)]
@@ -73,16 +73,15 @@ fn exported(watching: &Watching, group: usize) -> Vec<String> {
     lines
 }
 
-fn letters(dir: &Path) -> Vec<(String, i64, i64, i64, Option<i64>)> {
+fn letters(dir: &Path) -> Vec<Letter> {
     let text = fs::read_to_string(dir.join("state/dead_letters.jsonl")).unwrap_or_default();
     let mut letters: Vec<_> = text
         .lines()
         .map(|line| {
             let line: Value = serde_json::from_str(line).unwrap();
             let number = |name: &str| line[name].as_i64().unwrap();
-            let arrival = headwater::job::instant::parse(line["arrival"].as_str().unwrap()).unwrap();
-            let reason = line["reason"].as_str().unwrap().to_owned();
-            (reason, number("partition"), number("offset"), arrival, line["late_by_us"].as_i64())
+            let text = |name: &str| line[name].as_str().unwrap().to_owned();
+            (text("reason"), number("partition"), number("offset"), text("arrival"), line["late_by_us"].as_i64())
         })
         .collect();
     letters.sort();

@@ -55,9 +55,11 @@ pub struct Output {
     pub changes: Vec<String>,
     /// By group.
     pub rows: Vec<Vec<String>>,
-    /// Reason, partition, offset, arrival, by how much it was late; sorted.
-    pub letters: Vec<(String, i64, i64, i64, Option<i64>)>,
+    pub letters: Vec<Letter>,
 }
+
+/// Reason, partition, offset, arrival, by how much it was late.
+pub type Letter = (String, i64, i64, String, Option<i64>);
 
 /// An event with its place in the log, its effective time and the tick from which on it is visible.
 struct Seen<'a> {
@@ -107,7 +109,7 @@ pub fn output(job: &Job, log: &Log, cuts: &[usize]) -> Output {
     }
     changes.sort();
     let letters = letters.into_iter().map(|((p, o, reason), by): ((usize, usize, &str), _)| {
-        (reason.to_owned(), p as i64, o as i64, log[p][o].a(), by)
+        (reason.to_owned(), p as i64, o as i64, format_time(log[p][o].a()), by)
     });
     let mut letters: Vec<_> = letters.collect();
     letters.sort();
