@@ -47,6 +47,24 @@ fn late_writes_what_its_page_explains() {
     }
 }
 
+#[test]
+fn check_says_what_the_rows_of_late_are() {
+    let dir = tempfile::tempdir().unwrap();
+    let told = stdout(headwater(dir.path(), &["check"]));
+    for line in [
+        "a row for each card, right as of now: it falls as events grow old, and is gone with the last of them",
+        "tx    int64         events of the last 1h, by card",
+        "a row for each card and 1h, such as [2026-03-02T10:00:00Z, 2026-03-02T11:00:00Z)",
+        "an event is taken until 30m past the window's end (lateness); later ones are dead letters",
+        "a row is kept in the store until 1h30m past its end (retain)",
+        "a row for each user and 1h that begins every 30m, such as [2026-03-02T10:00:00Z, 2026-03-02T11:00:00Z) and",
+        "a row for each user and session: events less than 20m apart; it ends 20m after the last",
+        "an event is taken until 50m after it happened (gap + lateness)",
+    ] {
+        assert!(told.contains(line), "{line}\n{told}");
+    }
+}
+
 /// The page's dead letter and row are lines of what is written.
 #[test]
 fn late_has_the_lines_of_its_page() {

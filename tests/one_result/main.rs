@@ -18,7 +18,8 @@ use case::{Case, Style};
 use files::{Way, run};
 use model::{Log, Output, output};
 
-const CASES: u64 = 8;
+const CASES: u64 = 24;
+const LANES: usize = 8;
 
 fn assert_same(found: &Output, expected: &Output, case: &Case, log: &Log, way: &Way, about: &str) {
     let differs = |what: &str, found: &[String], expected: &[String]| {
@@ -44,38 +45,49 @@ fn assert_same(found: &Output, expected: &Output, case: &Case, log: &Log, way: &
 }
 
 fn check(style: Style) {
-    let (mut lines, mut letters) = (0, 0);
-    for seed in 0..CASES {
-        let case = Case::random(style, seed);
-        let mut rng = StdRng::seed_from_u64(seed);
-        let about = format!("{style:?}, seed {seed}");
-        let nothing = vec![0; case.log.len()];
-        let stream = |workers| Way { cuts: None, parquet: false, files: 0, lost: false, workers };
-        let whole = output(&case.job, &case.log, &nothing);
-        for workers in [1, 3] {
-            let way = stream(workers);
-            assert_same(&run(&case.job, &case.log, &way), &whole, &case, &case.log, &way, &about);
-        }
-        for cuts in case.cuts() {
-            let expected = output(&case.job, &case.log, &cuts);
-            let way = Way {
-                cuts: Some(cuts),
-                parquet: rng.random(),
-                files: rng.random_range(1..=3),
-                lost: rng.random(),
-                workers: if rng.random() { 1 } else { 3 },
-            };
-            let found = run(&case.job, &case.log, &way);
-            assert_same(&found, &expected, &case, &case.log, &way, &about);
-            (lines, letters) = (lines + found.changes.len(), letters + found.letters.len());
-        }
-        let parted = case.parted_anew(&mut rng);
-        let way = stream(2);
-        let found = run(&case.job, &parted, &way);
-        assert_eq!(found.changes, whole.changes, "{about}: the same events and effective times in other partitions");
-        assert_eq!(found.rows, whole.rows, "{about}: the same events and effective times in other partitions");
-    }
+    // A run waits for disks and threads more than it computes.
+    let counts = std::thread::scope(|scope| {
+        let check = |seed| check_case(style, seed);
+        let lane = |lane| scope.spawn(move || (lane..CASES).step_by(LANES).map(check).collect::<Vec<_>>());
+        let lanes: Vec<_> = (0..LANES as u64).map(lane).collect();
+        lanes.into_iter().flat_map(|lane| lane.join().unwrap()).collect::<Vec<_>>()
+    });
+    let (lines, letters) = counts.iter().fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
     assert!(lines > 1000 && letters > 20, "there is something to compare: {lines} lines, {letters} dead letters");
+}
+
+/// How many lines and dead letters were compared.
+fn check_case(style: Style, seed: u64) -> (usize, usize) {
+    let (mut lines, mut letters) = (0, 0);
+    let case = Case::random(style, seed);
+    let mut rng = StdRng::seed_from_u64(seed);
+    let about = format!("{style:?}, seed {seed}");
+    let nothing = vec![0; case.log.len()];
+    let stream = |workers| Way { cuts: None, parquet: false, files: 0, lost: false, workers };
+    let whole = output(&case.job, &case.log, &nothing);
+    for workers in [1, 3] {
+        let way = stream(workers);
+        assert_same(&run(&case.job, &case.log, &way), &whole, &case, &case.log, &way, &about);
+    }
+    for cuts in case.cuts() {
+        let expected = output(&case.job, &case.log, &cuts);
+        let way = Way {
+            cuts: Some(cuts),
+            parquet: rng.random(),
+            files: rng.random_range(1..=3),
+            lost: rng.random(),
+            workers: if rng.random() { 1 } else { 3 },
+        };
+        let found = run(&case.job, &case.log, &way);
+        assert_same(&found, &expected, &case, &case.log, &way, &about);
+        (lines, letters) = (lines + found.changes.len(), letters + found.letters.len());
+    }
+    let parted = case.parted_anew(&mut rng);
+    let way = stream(2);
+    let found = run(&case.job, &parted, &way);
+    assert_eq!(found.changes, whole.changes, "{about}: the same events and effective times in other partitions");
+    assert_eq!(found.rows, whole.rows, "{about}: the same events and effective times in other partitions");
+    (lines, letters)
 }
 
 #[test]

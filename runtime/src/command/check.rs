@@ -138,12 +138,14 @@ fn tell_group(out: &mut Vec<u8>, opened: &Opened, i: usize, plan: Option<&Plan>)
     let fields = &shape.schema.fields()[shape.columns()];
     let keys = &shape.schema.fields()[..shape.keys];
     let width = keys.iter().chain(fields).map(|field| field.name().chars().count()).max().unwrap_or(0);
+    let kinds = keys.iter().chain(fields).map(|field| types::display(field.data_type()).chars().count());
+    let kinds = kinds.max().unwrap_or(0).max(12);
     for key in keys {
-        writeln!(out, "  {:width$}  {:12}  key", key.name(), types::display(key.data_type()))?;
+        writeln!(out, "  {:width$}  {:kinds$}  key", key.name(), types::display(key.data_type()))?;
     }
     for (field, column) in fields.iter().zip(&group.columns) {
         let kind = types::display(field.data_type());
-        writeln!(out, "  {:width$}  {kind:12}  {}", field.name(), meaning::of_column(group, column))?;
+        writeln!(out, "  {:width$}  {kind:kinds$}  {}", field.name(), meaning::of_column(group, column))?;
     }
     Ok(())
 }

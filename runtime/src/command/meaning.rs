@@ -10,6 +10,9 @@ pub fn of_rows(job: &Job, group: &Group, near: i64) -> Vec<String> {
     let lateness_us = job.sources[group.source].lateness_us;
     let show = |us: i64| duration::display(us);
     let rows = match group.window {
+        Window::Trailing if group.columns.iter().all(|column| column.length_us.is_none()) => {
+            return vec![format!("a row for each {key}, of all that has come by now, however late")];
+        }
         Window::Trailing => {
             return vec![
                 format!(
@@ -83,8 +86,8 @@ fn what(column: &Column) -> String {
         Agg::First => format!("first {of} by event time"),
         Agg::Last => format!("last {of} by event time"),
         Agg::CountDistinct => format!("distinct values of {of}"),
-        Agg::TopK { k } => format!("the {k} most frequent values of {of}"),
-        Agg::LastN { n } => format!("the {n} newest values of {of} by event time, newest first,"),
+        Agg::TopK { k } => format!("most frequent values of {of}, up to {k},"),
+        Agg::LastN { n } => format!("newest values of {of} by event time, up to {n},"),
         Agg::ApproxCountDistinct => format!("distinct values of {of}, estimated (standard error 1.6%),"),
         Agg::ApproxPercentile { p } => format!("percentile {p} of {of}, within 1% of it,"),
     }
@@ -98,5 +101,19 @@ fn window(group: &Group, column: &Column) -> String {
             format!("each window of {}", duration::display(size_us))
         }
         (Window::Session { .. }, _) => "each session".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_window_near_a_time() {
+        const DAY: i64 = 86_400_000_000;
+        // Weeks since 1970 begin on Thursdays.
+        let week = window_at(1_767_571_200_000_000, 7 * DAY, 7 * DAY);
+        assert_eq!(week, "[2026-01-01T00:00:00Z, 2026-01-08T00:00:00Z)");
+        assert_eq!(window_at(-1, 2 * DAY, DAY), "[1969-12-31T00:00:00Z, 1970-01-02T00:00:00Z)");
     }
 }
