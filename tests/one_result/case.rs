@@ -1,5 +1,7 @@
 //! A random job and a random log.
 
+use std::ops::Range;
+
 use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{Rng, SeedableRng};
@@ -30,17 +32,18 @@ pub struct Case {
 }
 
 impl Case {
-    pub fn random(style: Style, seed: u64) -> Case {
+    /// `events`: how many, of how many keys.
+    pub fn random(style: Style, events: Range<usize>, keys: u32, seed: u64) -> Case {
         let mut rng = StdRng::seed_from_u64(seed);
         let job = job(style, &mut rng);
         let partitions = rng.random_range(1..=4);
         let mut log = vec![vec![]; partitions];
         let mut order = vec![];
         let mut now = START;
-        for _ in 0..rng.random_range(6..28) {
+        for _ in 0..rng.random_range(events) {
             now += SECOND * [0, 1, 20, 90, 400].choose(&mut rng).unwrap();
             let p = rng.random_range(0..partitions);
-            log[p].push(event(style, now, &mut rng));
+            log[p].push(event(style, now, keys, &mut rng));
             order.push(p);
         }
         if rng.random_bool(0.3) {
@@ -129,7 +132,7 @@ fn group(name: &'static str, window: Window, lateness: i64, rng: &mut StdRng) ->
     Group { name, window, retain }
 }
 
-fn event(style: Style, now: i64, rng: &mut StdRng) -> Event {
+fn event(style: Style, now: i64, keys: u32, rng: &mut StdRng) -> Event {
     let behind = |most: i64, rng: &mut StdRng| SECOND * rng.random_range(0..=most);
     let (mut ts, mut a) = match style {
         Style::Natural => {
@@ -156,6 +159,6 @@ fn event(style: Style, now: i64, rng: &mut StdRng) -> Event {
         ts = ts.min(a);
     }
     let arrived = (style == Style::Natural || rng.random_bool(0.9)).then_some(a);
-    let key = if rng.random_bool(0.95) { ["a", "b", "c"].choose(rng).copied() } else { None };
+    let key = rng.random_bool(0.95).then(|| format!("k{}", rng.random_range(0..keys)));
     Event { key, x: rng.random_bool(0.85).then(|| rng.random_range(-5..10)), ts, arrived }
 }

@@ -90,7 +90,7 @@ fn letters(dir: &Path) -> Vec<Letter> {
 
 fn json(event: &Event, more: &str) -> String {
     let show = |x: Option<i64>| x.map_or_else(|| "null".to_owned(), |x| x.to_string());
-    let key = event.key.map_or_else(|| "null".to_owned(), |key| format!("{key:?}"));
+    let key = event.key.as_ref().map_or_else(|| "null".to_owned(), |key| format!("{key:?}"));
     let (x, arrived) = (show(event.x), show(event.arrived));
     format!("{{\"k\":{key},\"x\":{x},\"ts\":{},\"arrived\":{arrived}{more}}}\n", event.ts)
 }
@@ -118,7 +118,7 @@ fn write_parquet(path: &Path, rows: &[Placed]) {
         Arc::new(TimestampMicrosecondArray::from_iter(rows.iter().map(|r| of(r.0))).with_timezone("UTC"))
     };
     let columns: [(&str, ArrayRef, bool); 6] = [
-        ("k", Arc::new(StringArray::from_iter(rows.iter().map(|r| r.0.key))), true),
+        ("k", Arc::new(StringArray::from_iter(rows.iter().map(|r| r.0.key.as_deref()))), true),
         ("x", Arc::new(Int64Array::from_iter(rows.iter().map(|r| r.0.x))), true),
         ("ts", time(|event| Some(event.ts)), true),
         ("arrived", time(|event| event.arrived), true),

@@ -28,8 +28,9 @@ fn assert_same(found: &Output, expected: &Output, case: &Case, log: &Log, way: &
             let show = |lines: &[String]| {
                 lines[at.min(lines.len())..].iter().take(3).cloned().collect::<Vec<_>>().join("\n    ")
             };
+            let events: String = log.iter().flatten().take(100).map(|event| format!("{event:?}\n")).collect();
             panic!(
-                "{about}, {way:?}: {what} differ at line {at}\n  found\n    {}\n  expected\n    {}\n{}\n{log:#?}",
+                "{about}, {way:?}: {what} differ at line {at}\n  found\n    {}\n  expected\n    {}\n{}\n{events}",
                 show(found),
                 show(expected),
                 files::job_text(&case.job, way, 0),
@@ -47,7 +48,10 @@ fn assert_same(found: &Output, expected: &Output, case: &Case, log: &Log, way: &
 fn check(style: Style) {
     // A run waits for disks and threads more than it computes.
     let counts = std::thread::scope(|scope| {
-        let check = |seed| check_case(style, seed);
+        let check = |seed| {
+            let case = Case::random(style, 6..28, 3, seed);
+            check_case(&case, &case.cuts(), seed, &format!("{style:?}, seed {seed}"))
+        };
         let lane = |lane| scope.spawn(move || (lane..CASES).step_by(LANES).map(check).collect::<Vec<_>>());
         let lanes: Vec<_> = (0..LANES as u64).map(lane).collect();
         lanes.into_iter().flat_map(|lane| lane.join().unwrap()).collect::<Vec<_>>()
@@ -57,29 +61,27 @@ fn check(style: Style) {
 }
 
 /// How many lines and dead letters were compared.
-fn check_case(style: Style, seed: u64) -> (usize, usize) {
+fn check_case(case: &Case, cuts: &[Vec<usize>], seed: u64, about: &str) -> (usize, usize) {
     let (mut lines, mut letters) = (0, 0);
-    let case = Case::random(style, seed);
     let mut rng = StdRng::seed_from_u64(seed);
-    let about = format!("{style:?}, seed {seed}");
     let nothing = vec![0; case.log.len()];
     let stream = |workers| Way { cuts: None, parquet: false, files: 0, lost: false, workers };
     let whole = output(&case.job, &case.log, &nothing);
     for workers in [1, 3] {
         let way = stream(workers);
-        assert_same(&run(&case.job, &case.log, &way), &whole, &case, &case.log, &way, &about);
+        assert_same(&run(&case.job, &case.log, &way), &whole, case, &case.log, &way, about);
     }
-    for cuts in case.cuts() {
-        let expected = output(&case.job, &case.log, &cuts);
+    for cuts in cuts {
+        let expected = output(&case.job, &case.log, cuts);
         let way = Way {
-            cuts: Some(cuts),
+            cuts: Some(cuts.clone()),
             parquet: rng.random(),
             files: rng.random_range(1..=3),
             lost: rng.random(),
             workers: if rng.random() { 1 } else { 3 },
         };
         let found = run(&case.job, &case.log, &way);
-        assert_same(&found, &expected, &case, &case.log, &way, &about);
+        assert_same(&found, &expected, case, &case.log, &way, about);
         (lines, letters) = (lines + found.changes.len(), letters + found.letters.len());
     }
     let parted = case.parted_anew(&mut rng);
@@ -103,4 +105,20 @@ fn extreme() {
 #[test]
 fn ties() {
     check(Style::Ties);
+}
+
+/// Logs that are read in many pieces, by partitions that are pieces apart.
+#[test]
+fn long() {
+    for (style, seed) in [(Style::Natural, 1), (Style::Extreme, 2)] {
+        let case = Case::random(style, 20_000..20_001, 300, seed);
+        let cuts = case.cuts();
+        let some: Vec<_> = [0, 1, 7_000, 15_000, 20_000].iter().map(|at| cuts[*at].clone()).collect();
+        let (lines, letters) = check_case(&case, &some, seed, &format!("{style:?}, long"));
+        eprintln!("{:?}", case.job);
+        assert!(
+            lines > 10_000 && letters > 1000,
+            "there is something to compare: {lines} lines, {letters} dead letters"
+        );
+    }
 }

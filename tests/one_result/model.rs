@@ -6,7 +6,7 @@ use headwater_connectors::format::text::format_time;
 
 #[derive(Clone, Debug)]
 pub struct Event {
-    pub key: Option<&'static str>,
+    pub key: Option<String>,
     pub x: Option<i64>,
     pub ts: i64,
     /// Null: it arrived when it happened.
@@ -140,11 +140,11 @@ fn events_of<'a>(
     seen: &'a [Seen<'a>],
     start: i64,
     letters: &mut BTreeMap<(usize, usize, &'static str), Option<i64>>,
-) -> BTreeMap<&'static str, Vec<&'a Seen<'a>>> {
+) -> BTreeMap<&'a str, Vec<&'a Seen<'a>>> {
     let mut by_key: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for s in seen.iter().filter(|s| is_reached(group, s, start)) {
         let (p, o) = s.place;
-        match (s.event.key, late_by(job, group, s)) {
+        match (s.event.key.as_deref(), late_by(job, group, s)) {
             (None, _) => {
                 letters.insert((p, o, "null key"), None);
             }
