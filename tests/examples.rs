@@ -65,14 +65,17 @@ fn check_says_what_the_rows_of_late_are() {
     }
 }
 
-/// The page's dead letter and row are lines of what is written.
+/// What the pages show is what is written.
 #[test]
-fn late_has_the_lines_of_its_page() {
-    let written = read(&example("late/expected/dead_letters.jsonl")) + &read(&example("late/expected/export.jsonl"));
-    let page = read(&example("late/README.md"));
-    let shown: Vec<&str> = page.lines().filter(|line| line.starts_with('{')).collect();
-    assert_eq!(shown.len(), 2);
-    for line in shown {
-        assert!(written.lines().any(|other| other == line), "{line}");
+fn the_lines_that_pages_show_are_written() {
+    let files = ["changes", "dead_letters", "export"];
+    let written: String = files.iter().map(|file| read(&example(&format!("late/expected/{file}.jsonl")))).collect();
+    for (page, lines) in [(example("late/README.md"), 2), (example("../docs/windows.md"), 6)] {
+        let page = read(&page);
+        let shown: Vec<&str> = page.lines().filter(|line| line.starts_with('{')).collect();
+        assert_eq!(shown.len(), lines);
+        for line in shown {
+            assert!(written.lines().any(|other| other == line), "{line}");
+        }
     }
 }

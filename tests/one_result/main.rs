@@ -111,11 +111,11 @@ fn ties() {
 #[test]
 fn long() {
     for (style, seed) in [(Style::Natural, 1), (Style::Extreme, 2)] {
-        let case = Case::random(style, 20_000..20_001, 300, seed);
+        let mut cases = (seed..).map(|seed| Case::random(style, 20_000..20_001, 300, seed));
+        let case = cases.find(|case| case.job.groups.len() == 4).unwrap();
         let cuts = case.cuts();
         let some: Vec<_> = [0, 1, 7_000, 15_000, 20_000].iter().map(|at| cuts[*at].clone()).collect();
         let (lines, letters) = check_case(&case, &some, seed, &format!("{style:?}, long"));
-        eprintln!("{:?}", case.job);
         assert!(
             lines > 10_000 && letters > 1000,
             "there is something to compare: {lines} lines, {letters} dead letters"
