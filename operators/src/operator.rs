@@ -15,8 +15,8 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::scheduling::Activator;
 
 use crate::exchange::{Columns, Routed};
-use crate::ledger::SegmentError;
 use crate::group::{Counters, State};
+use crate::ledger::SegmentError;
 
 /// Events that may come and go in one activation.
 const BUDGET_EVENTS: usize = 20_000;

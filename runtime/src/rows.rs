@@ -49,7 +49,9 @@ pub fn sink(job: &Job, group: usize, named: Option<&str>) -> Result<usize, Failu
 pub fn lookup(opened: &Opened, sink: usize, running: Option<&Embedded>) -> Result<Box<dyn Lookup>, Failure> {
     let shapes: Vec<GroupShape> = opened.groups.iter().map(|g| g.shape.clone()).collect();
     match (&opened.job.sinks[sink].to, running) {
-        (SinkTo::Redis { url }, _) => Ok(Box::new(RedisLookup::open(url, &opened.job.name, &redis_groups(&opened.job, &shapes))?)),
+        (SinkTo::Redis { url }, _) => {
+            Ok(Box::new(RedisLookup::open(url, &opened.job.name, &redis_groups(&opened.job, &shapes))?))
+        }
         (SinkTo::Embedded, Some(store)) => Ok(Box::new(store.clone())),
         (SinkTo::Embedded, None) => {
             let store = Embedded::read_only(&embedded_path(&opened.job), &shapes);

@@ -232,20 +232,14 @@ impl Layout {
             let wanted = self.keepers.iter().position(|k| (k.keeps, k.input) == (keeps, input));
             let keeper = wanted.expect("every column's keeper was asked for");
             let place = self.keepers[keeper].rings.place_of(window);
-            return Source::Kept {
-                keeper,
-                asked: Asked { aggregate: column.aggregate, length: column.length, place },
-            };
+            return Source::Kept { keeper, asked: Asked { aggregate: column.aggregate, length: column.length, place } };
         }
         let not_null = find(Adds::NotNull(input));
         match column.aggregate {
             Aggregate::Count => Source::Count(not_null),
-            Aggregate::Spread(spread) => Source::Spread {
-                spread,
-                sum: find(Adds::Value(input)),
-                squares: find(Adds::Square(input)),
-                not_null,
-            },
+            Aggregate::Spread(spread) => {
+                Source::Spread { spread, sum: find(Adds::Value(input)), squares: find(Adds::Square(input)), not_null }
+            }
             aggregate => Source::Sum { sum: find(Adds::Value(input)), not_null, avg: aggregate == Aggregate::Avg },
         }
     }

@@ -211,7 +211,9 @@ impl Accumulators {
             return;
         }
         match (track.adds, self.value_lanes[input]) {
-            (Adds::Value(_) | Adds::Square(_), Some(lane)) => self.cells[t].add(cell, &row[lane..], self.kinds[input], take_away),
+            (Adds::Value(_) | Adds::Square(_), Some(lane)) => {
+                self.cells[t].add(cell, &row[lane..], self.kinds[input], take_away)
+            }
             _ => self.cells[t].count(cell, take_away),
         }
     }
@@ -288,9 +290,7 @@ impl Accumulators {
         let cells = self.cells_of(sum, unit);
         match &self.cells[sum.track] {
             Cells::Floats(sums) => spread_of_floats(spread, count, &float_total(&sums[cells]), &total),
-            Cells::Ints(sums) => {
-                spread_of_ints(spread, count, i256::from_i128(sums[cells].iter().sum()), &total, 0)
-            }
+            Cells::Ints(sums) => spread_of_ints(spread, count, i256::from_i128(sums[cells].iter().sum()), &total, 0),
             Cells::Decimals(sums) => {
                 spread_of_ints(spread, count, decimal_total(&sums[cells]), &total, self.scale(sum.track))
             }

@@ -177,9 +177,7 @@ impl State {
     ) -> State {
         let accumulators = Accumulators::new(&plan.columns, &plan.inputs);
         let windows = match plan.window {
-            Window::Trailing => {
-                Windows::Trailing(Box::new(Trailing::new(plan, &accumulators, segments, resident_max)))
-            }
+            Window::Trailing => Windows::Trailing(Box::new(Trailing::new(plan, &accumulators, segments, resident_max))),
             Window::Hopping { size, every } => Windows::Hopping(Hopping::new(plan, size, every)),
             Window::Session { gap } => Windows::Sessions(Sessions::new(plan, gap)),
         };

@@ -153,8 +153,7 @@ impl Published {
             return None;
         }
         let stale = self.stale.take();
-        let units =
-            if std::mem::take(&mut self.image_due) { (0..self.units.len() as u32).collect() } else { stale };
+        let units = if std::mem::take(&mut self.image_due) { (0..self.units.len() as u32).collect() } else { stale };
         for unit in units {
             let last = &self.units[unit as usize];
             if let Some(values) = last.values.as_ref().filter(|_| last.stored) {

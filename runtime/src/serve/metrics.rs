@@ -88,9 +88,12 @@ fn of_groups(page: &mut Page, watching: &Watching, status: &ProcessStatus) {
         ("rows", "gauge", "Rows that are there.", |g| g.rows),
         ("keys", "gauge", "Keys of which something is kept.", |g| g.keys),
         ("open_windows", "gauge", "Windows that can still change: their state is kept.", |g| g.open_windows),
-        ("dropped_total", "counter", "Windows closed, or keys of trailing windows forgotten: nothing can change them.", |g| {
-            g.dropped
-        }),
+        (
+            "dropped_total",
+            "counter",
+            "Windows closed, or keys of trailing windows forgotten: nothing can change them.",
+            |g| g.dropped,
+        ),
         ("ledger_bytes", "gauge", "Bytes of events held in memory until they grow old.", |g| g.ledger_bytes),
     ];
     for (name, kind, help, number) in families {

@@ -46,7 +46,9 @@ impl Reach {
         match self {
             Reach::Everything => None,
             Reach::Back(longest) => Some(s.saturating_sub(longest)),
-            Reach::Windows { size, retain, .. } => Some(s.saturating_sub(size).saturating_sub(retain).saturating_sub(1)),
+            Reach::Windows { size, retain, .. } => {
+                Some(s.saturating_sub(size).saturating_sub(retain).saturating_sub(1))
+            }
         }
     }
 }
