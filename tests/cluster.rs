@@ -231,6 +231,26 @@ fn any_number_of_processes_gives_the_same() {
     }
 }
 
+/// Every process finds the ids that the history holds for itself.
+#[test]
+fn a_seam_by_id() {
+    let data = data();
+    let expected = Case::new(data.path()).alone();
+    // Ten minutes of the history are in the stream too. An event is known by its second.
+    let again = lines(3000..3600) + &fs::read_to_string(data.path().join("stream/0.jsonl")).unwrap();
+    fs::write(data.path().join("stream/0.jsonl"), again).unwrap();
+    let text = job(data.path()).replace(", complete_until = 2024-05-01T01:00:00Z", "").replace(
+        "[features.by_card]",
+        "[sources.payments.seam]\nby = \"id\"\nid = \"ts\"\noverlap = \"15m\"\n[features.by_card]",
+    );
+    let case = Case::with(&text);
+    let hosts = Hosts::new(&case, 2, 2);
+    let mut runs: Vec<Run> = (0..2).map(|p| hosts.start(&case, p, &["--until-end"], "s3cret")).collect();
+    runs.iter_mut().for_each(|run| drop(run.ends_with(0)));
+    // But for the dead letters, which have no id.
+    assert_eq!(case.outcome()[..3], expected[..3]);
+}
+
 #[test]
 fn strangers_stay_outside() {
     let data = data();

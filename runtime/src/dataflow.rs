@@ -31,10 +31,12 @@ use crate::plan::{Plan, wall_clock_us};
 use crate::run::Mode;
 use crate::sink::files::{write_changelog, write_letters};
 use crate::sink::segments::SegmentFiles;
-use crate::sink::stores::{Marking, StoreHandle, mark_as_of, store_rows};
+use crate::sink::stores::{Marked, Marking, StoreHandle, mark_as_of, store_rows};
+use crate::source::effs::Effs;
 use crate::source::feed::{self, Parts, SourceReader};
 use crate::source::history;
 use crate::source::partition::Partition;
+use crate::source::seam::Seam;
 use crate::status::{Board, GroupStatus, ProcessStatus};
 
 /// Opens the store of a sink for a worker.
@@ -44,6 +46,9 @@ pub type OpenStore = Box<dyn Fn(usize) -> Result<Box<dyn Store>, Failure> + Send
 pub struct Shared {
     pub opened: Arc<Opened>,
     pub plan: Arc<Plan>,
+    /// By source.
+    pub seams: Arc<Vec<Seam>>,
+    pub effs: Arc<Vec<Effs>>,
     pub mode: Mode,
     pub fresh: bool,
     pub board: Board,
@@ -247,7 +252,8 @@ struct Built<'a> {
 fn build(worker: &mut Worker, shared: &Shared, built: Built) -> Result<ProbeHandle<i64>, Failure> {
     let (index, peers) = (worker.index(), worker.peers());
     let opened = &shared.opened;
-    let reading = history::read(opened.clone(), shared.plan.clone(), index, peers, std::thread::current());
+    let (plan, effs) = (shared.plan.clone(), shared.effs.clone());
+    let reading = history::read(opened.clone(), plan, effs, index, peers, std::thread::current());
     let (changelogs, letters_file) = open_files(shared, index)?;
     let (finished, everything) = (ProbeHandle::new(), ProbeHandle::new());
     worker.dataflow_named::<i64, _, _>("job", |scope| {
@@ -256,6 +262,7 @@ fn build(worker: &mut Worker, shared: &Shared, built: Built) -> Result<ProbeHand
         let parts = |_| Parts {
             opened: opened.clone(),
             plan: shared.plan.clone(),
+            seams: shared.seams.clone(),
             mode: shared.mode,
             worker: index,
             peers,
@@ -302,7 +309,11 @@ fn marking(shared: &Shared, groups: &[usize], clock: ClockHandle) -> Marking {
     let job = &shared.opened.job;
     let s = |g: &usize| shared.plan.sources[job.groups[*g].source].s;
     let from = groups.iter().filter_map(|g| s(g).map(|s| s.max(shared.plan.rows_from[*g]))).max();
-    let groups = groups.iter().filter_map(|g| Some((*g, job.groups[*g].source as u32, s(g)?))).collect();
+    let marked = |g: &usize| {
+        let untouched = shared.plan.rows_from[*g] == i64::MIN;
+        Some(Marked { group: *g, source: job.groups[*g].source as u32, s: s(g)?, untouched })
+    };
+    let groups = groups.iter().filter_map(marked).collect();
     Marking { tick: job.tick_us, from: from.unwrap_or(i64::MAX), groups, clock }
 }
 

@@ -38,6 +38,20 @@ pub struct Source {
     pub arrival_time: Option<usize>,
     /// A seam by offset: the places of partition and offset in `history_wanted`.
     pub seam_columns: Option<(usize, usize)>,
+    /// A seam by id: its place in `wanted`.
+    pub id_column: Option<usize>,
+}
+
+impl Source {
+    /// Places of the columns, besides its times, without which a record of the stream is malformed.
+    pub fn stream_own(&self) -> Vec<usize> {
+        self.id_column.into_iter().collect()
+    }
+
+    /// The same of a row of the history.
+    pub fn history_own(&self) -> Vec<usize> {
+        self.seam_columns.into_iter().flat_map(|(p, o)| [p, o]).chain(self.id_column).collect()
+    }
 }
 
 pub struct OpenGroup {
@@ -327,6 +341,7 @@ fn project<'a>(
         })
     };
     let arrival_time = source.arrival_time.as_ref().map(|a| place(&a.text));
+    let id_column = if let SeamBy::Id { id, .. } = &source.seam.by { Some(place(&id.text)) } else { None };
     for (group, compiled) in groups {
         group.key.iter().for_each(|k| _ = place(&k.text));
         let expressions = compiled.filter.iter().chain(&compiled.inputs);
@@ -360,6 +375,7 @@ fn project<'a>(
         event_time: 0,
         arrival_time,
         seam_columns,
+        id_column,
     }
 }
 

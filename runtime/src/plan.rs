@@ -7,19 +7,20 @@
 //! ```
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
+use arrow::datatypes::DataType;
+use headwater_connectors::Records;
 use headwater_connectors::format::text::format_time;
 use headwater_connectors::history::{History, Piece, Pinned};
 use headwater_connectors::stream::{Bounds, Start, Stream};
-use headwater_connectors::{Records, Result as Connected, Wanted};
 use headwater_operators::ledger::up;
 use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
 use crate::job::{self, SeamBy};
 use crate::opened::{Opened, Source};
+use crate::source::narrow::{Narrow, visit};
+use crate::source::seam::{Seam, Verdict};
 use crate::source::stamp::{Stamped, Stamper, integers};
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -61,48 +62,6 @@ pub struct PartitionPlan {
     pub end: i64,
 }
 
-impl SourcePlan {
-    /// Whether the seam takes a record of the stream.
-    pub fn takes(
-        &self,
-        seam: &job::Seam,
-        until: Option<i64>,
-        partition: &PartitionPlan,
-        offset: i64,
-        m: Option<i64>,
-    ) -> bool {
-        match (&seam.by, m, until, self.c) {
-            (SeamBy::Offset { .. }, ..) => partition.history_offset.is_none_or(|last| offset > last),
-            (_, None, ..) => true,
-            (_, Some(m), Some(until), _) => m >= until,
-            (_, Some(m), None, Some(c)) => m > c,
-            (_, Some(_), None, None) => true,
-        }
-    }
-}
-
-/// Which columns of a history row the first pass reads.
-fn first_pass_wanted(source: &Source) -> (Wanted, FirstPassColumns) {
-    let mut places = vec![source.event_time];
-    let arrival = source.arrival_time.map(|a| push(&mut places, a));
-    let seam = source.seam_columns.map(|(p, o)| (push(&mut places, p), push(&mut places, o)));
-    let schema = source.history_wanted.schema.project(&places).expect("places of its own");
-    let wanted = Wanted { schema: schema.into(), time_unit_ns: source.history_wanted.time_unit_ns };
-    (wanted, FirstPassColumns { arrival, seam })
-}
-
-fn push(places: &mut Vec<usize>, place: usize) -> usize {
-    places.iter().position(|p| *p == place).unwrap_or_else(|| {
-        places.push(place);
-        places.len() - 1
-    })
-}
-
-struct FirstPassColumns {
-    arrival: Option<usize>,
-    seam: Option<(usize, usize)>,
-}
-
 /// What the first pass knows of a history.
 #[derive(Default)]
 struct Seen {
@@ -138,7 +97,7 @@ impl Seen {
         }
     }
 
-    fn merge(&mut self, other: Seen) {
+    fn merge(mut self, other: Seen) -> Seen {
         self.c = self.c.max(other.c);
         self.rows += other.rows;
         for (partition, theirs) in other.partitions {
@@ -147,6 +106,7 @@ impl Seen {
             seen.rows += theirs.rows;
             seen.eff = seen.eff.max(theirs.eff);
         }
+        self
     }
 }
 
@@ -204,67 +164,38 @@ fn first_pass(
     until: Option<i64>,
     now: i64,
 ) -> Result<Seen, Failure> {
-    let (wanted, columns) = first_pass_wanted(source);
-    let names: Vec<&str> = wanted.schema.fields().iter().map(|f| f.name().as_str()).collect();
-    let pieces = history.pieces(&names)?;
-    let narrow = narrowed(source, &columns);
-    let own = columns.seam.map_or(vec![], |(p, o)| vec![p, o]);
-    let stamper = Stamper { source: &narrow, future_limit_us: conf.future_limit_us, own };
-    let (next, seen, failed) = (AtomicUsize::new(0), Mutex::new(Seen::default()), Mutex::new(None));
-    let work = || -> Connected<()> {
-        let mut mine = Seen::default();
-        while let Some(piece) = pieces.get(next.fetch_add(1, Ordering::Relaxed)) {
-            if let Some(newest) = decided_by_statistics(piece, &stamper, &columns, until, now) {
-                mine.c = mine.c.max(newest);
-                mine.rows += piece.rows;
-                continue;
-            }
-            for records in history.read(piece, &wanted)? {
-                first_pass_batch(&mut mine, &records?, &stamper, &columns, until, now);
-            }
+    let narrow = Narrow::new(conf, source, ids_may_not_decode(source));
+    let stamper = narrow.stamper();
+    let seen = visit(&narrow.pieces(history)?, |seen: &mut Seen, piece| {
+        if let Some(newest) = decided_by_statistics(piece, &narrow, until, now) {
+            seen.c = seen.c.max(Some(newest));
+            seen.rows += piece.rows;
+            return Ok(());
         }
-        seen.lock().expect("no panics inside").merge(mine);
+        for records in history.read(piece, narrow.wanted())? {
+            first_pass_batch(seen, &records?, &stamper, narrow.source.seam_columns, until, now);
+        }
         Ok(())
-    };
-    std::thread::scope(|scope| {
-        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from).min(pieces.len().max(1)) {
-            scope.spawn(|| {
-                if let Err(e) = work() {
-                    failed.lock().expect("no panics inside").get_or_insert(e);
-                }
-            });
-        }
-    });
-    match failed.into_inner().expect("no panics inside") {
-        Some(e) => Err(e.into()),
-        None => Ok(seen.into_inner().expect("no panics inside")),
-    }
+    })?;
+    Ok(seen.into_iter().fold(Seen::default(), Seen::merge))
 }
 
-/// The source as the first pass sees it: only its own columns.
-fn narrowed(source: &Source, columns: &FirstPassColumns) -> Source {
-    Source {
-        history: None,
-        stream: None,
-        schema: source.schema.clone(),
-        wanted: source.history_wanted.clone(),
-        history_wanted: source.history_wanted.clone(),
-        event_time: 0,
-        arrival_time: columns.arrival,
-        seam_columns: columns.seam,
-    }
+/// A row whose id does not decode is malformed and has no time. In files with a schema, only times may fail.
+fn ids_may_not_decode(source: &Source) -> bool {
+    let timestamp = |place| matches!(source.wanted.schema.field(place).data_type(), DataType::Timestamp(..));
+    source.history.as_ref().is_some_and(|h| h.schema().is_none()) || source.id_column.is_some_and(timestamp)
 }
 
 fn first_pass_batch(
     seen: &mut Seen,
     records: &Records,
     stamper: &Stamper,
-    columns: &FirstPassColumns,
+    seam_columns: Option<(usize, usize)>,
     until: Option<i64>,
     now: i64,
 ) {
     let stamped = stamper.stamp(records, now);
-    let at = columns.seam.map(|(p, o)| (integers(records.batch.column(p)), integers(records.batch.column(o))));
+    let at = seam_columns.map(|(p, o)| (integers(records.batch.column(p)), integers(records.batch.column(o))));
     for (i, stamped) in stamped.iter().enumerate() {
         let at = at.as_ref().and_then(|(p, o)| p[i].zip(o[i]));
         seen.row(stamped, until, at);
@@ -272,32 +203,11 @@ fn first_pass_batch(
 }
 
 /// The largest arrival of a piece, where statistics alone tell it: every row is taken and no clock is wrong.
-fn decided_by_statistics(
-    piece: &Piece,
-    stamper: &Stamper,
-    columns: &FirstPassColumns,
-    until: Option<i64>,
-    now: i64,
-) -> Option<Option<i64>> {
-    if columns.seam.is_some() || stamper.source.wanted.schema.field(0).data_type().is_integer() {
+fn decided_by_statistics(piece: &Piece, narrow: &Narrow, until: Option<i64>, now: i64) -> Option<i64> {
+    if narrow.source.seam_columns.is_some() || narrow.source.id_column.is_some() {
         return None;
     }
-    let ts = piece.statistics.first().copied().flatten()?;
-    let (_, newest_ts) = ts.bounds?;
-    let arrivals = match columns.arrival {
-        None => None,
-        Some(place) => {
-            let range = piece.statistics.get(place).copied().flatten()?;
-            // A null arrival is the event time.
-            if range.nulls > 0 {
-                return None;
-            }
-            Some(range.bounds?)
-        }
-    };
-    let newest = arrivals.map_or(newest_ts, |(_, newest)| newest);
-    let taken = until.is_none_or(|until| newest < until);
-    (taken && stamper.clocks_are_right(newest_ts, arrivals, now)).then_some(Some(newest))
+    narrow.newest_arrival(piece, now).filter(|newest| until.is_none_or(|until| *newest < until))
 }
 
 /// Where reading starts in each partition; what is missing goes to `gaps`.
@@ -363,22 +273,23 @@ fn starts(
         }
         return Ok(plans);
     }
-    let from = until.or(seen.c);
+    let ends = until.or(seen.c);
+    let overlap = if let SeamBy::Id { overlap_us, .. } = conf.seam.by { overlap_us } else { 0 };
     let by_stamps = conf.arrival_time.is_none() || stream.stamped_by_broker()?;
-    if let Some(from) = from.filter(|_| by_stamps) {
-        let margin = from.saturating_sub(conf.future_limit_us);
+    if let Some(ends) = ends.filter(|_| by_stamps) {
+        let margin = ends.saturating_sub(overlap).saturating_sub(conf.future_limit_us);
         for (plan, offset) in plans.iter_mut().zip(stream.offsets_at(margin)?) {
             plan.start = offset.unwrap_or(plan.start).max(plan.start);
         }
     }
-    let reaches = Reaches { from, until: until.is_some() };
+    let reaches = Reaches { from: ends, until: until.is_some() };
     for (plan, bounds) in plans.iter().zip(bounds).filter(|(_, b)| b.earliest > 0) {
         reaches.check(conf, source, stream, plan, bounds, gaps, warnings)?;
     }
     Ok(plans)
 }
 
-/// A seam by time: does a partition that has lost its first records still reach back far enough?
+/// A seam by time or id: does a partition that has lost its first records still reach back far enough?
 struct Reaches {
     from: Option<i64>,
     until: bool,
@@ -404,7 +315,7 @@ impl Reaches {
             stream,
             Start { partition, offset: bounds.earliest },
             bounds.end,
-            |stamped, _| stamped.m.is_some() && !stamped.wrong_clock,
+            |_, stamped| stamped.iter().map(|s| s.m.is_some() && !s.wrong_clock).collect(),
         )?;
         let Some(m) = first.and_then(|stamped| stamped.m) else {
             warnings.push(format!("{name}, partition {partition}: it no longer starts at 0 and holds no record with a time: what came before is unknown"));
@@ -434,26 +345,26 @@ impl Reaches {
     }
 }
 
-/// The first record of a partition for which `wanted` holds, looking no further than `end`.
+/// The first record of a partition that `wanted` holds for, looking no further than `end`. `wanted`: by record of a batch.
 fn first_record(
     conf: &job::Source,
     source: &Source,
     stream: &dyn Stream,
     start: Start,
     end: i64,
-    wanted: impl Fn(&Stamped, i64) -> bool,
+    wanted: impl Fn(&Records, &[Stamped]) -> Vec<bool>,
 ) -> Result<Option<Stamped>, Failure> {
-    let stamper = Stamper { source, future_limit_us: conf.future_limit_us, own: vec![] };
+    let stamper = Stamper { source, future_limit_us: conf.future_limit_us, own: source.stream_own() };
     let mut reader = stream.reader(&[start], &source.wanted)?;
     while reader.position(start.partition) < end {
         match reader.poll(start.partition, FIRST_RECORD_BYTES)? {
             Some(records) => {
                 let offsets = records.offsets.clone().unwrap_or_default();
                 let stamped = stamper.stamp(&records, wall_clock_us());
-                if let Some((stamped, _)) =
-                    stamped.into_iter().zip(offsets.iter()).find(|(s, o)| **o < end && wanted(s, **o))
-                {
-                    return Ok(Some(stamped));
+                let wanted = wanted(&records, &stamped);
+                let mut held = (0..stamped.len()).take_while(|i| offsets[*i] < end);
+                if let Some(i) = held.find(|i| wanted[*i]) {
+                    return Ok(Some(stamped[i]));
                 }
             }
             None => std::thread::sleep(std::time::Duration::from_millis(1)),
@@ -473,12 +384,13 @@ fn first_eff(
     plan: &SourcePlan,
     bounds: &[Bounds],
 ) -> Result<Option<i64>, Failure> {
-    let until = conf.history.as_ref().and_then(|h| h.complete_until_us);
+    let seam = Seam::open(conf, source, plan.c)?;
     let mut smallest: Option<i64> = None;
     for (partition, bounds) in plan.partitions.iter().zip(bounds) {
         let start = Start { partition: partition.partition, offset: partition.start };
-        let taken = |stamped: &Stamped, offset| {
-            stamped.clock().is_some() && plan.takes(&conf.seam, until, partition, offset, stamped.m)
+        let taken = |records: &Records, stamped: &[Stamped]| {
+            let verdicts = seam.judge(records, stamped, partition).into_iter().zip(stamped);
+            verdicts.map(|(verdict, s)| verdict == Verdict::Taken && s.clock().is_some()).collect()
         };
         let first = first_record(conf, source, stream, start, bounds.end, taken)?;
         if let Some(eff) = first.and_then(|stamped| stamped.clock()) {

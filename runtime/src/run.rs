@@ -16,6 +16,8 @@ use crate::failure::Failure;
 use crate::job::{self, Group, Job, SinkTo, Window};
 use crate::opened::{self, Opened};
 use crate::plan::{self, Plan, wall_clock_us};
+use crate::source::effs::Effs;
+use crate::source::seam::Seam;
 use crate::status::{Board, GroupStatus, ProcessStatus, SourceStatus};
 
 /// Whether a run follows its streams, or stops at the ends that they had at its start.
@@ -94,6 +96,7 @@ pub fn run<W>(
     )?;
     let (opened, plan) = (Arc::new(opened), Arc::new(plan));
     say_plan(&opened, &plan);
+    let (seams, effs) = (Arc::new(Seam::all(&opened, &plan)?), Arc::new(Effs::all(&opened, &plan)?));
     let embedded = open_embedded(&opened, cluster.process())?;
     let board = Board::new(options.cluster.workers, &empty_status(&opened, &plan)?);
     let statuses: Arc<Mutex<std::collections::BTreeMap<usize, ProcessStatus>>> = Arc::default();
@@ -116,6 +119,8 @@ pub fn run<W>(
     let shared = Shared {
         opened: opened.clone(),
         plan: plan.clone(),
+        seams,
+        effs,
         mode,
         fresh: options.fresh,
         board,

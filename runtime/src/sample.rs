@@ -28,6 +28,7 @@ use crate::opened::Opened;
 use crate::plan::{Plan, SourcePlan, wall_clock_us};
 use crate::rows;
 use crate::source::letters::Letters;
+use crate::source::seam::{Seam, Verdict};
 use crate::source::shape::{Shaper, When};
 use crate::source::stamp::{Stamped, Stamper, integers};
 
@@ -215,8 +216,7 @@ fn from_history(
 ) -> Result<(), Failure> {
     let (conf, open) = (&opened.job.sources[source], &opened.sources[source]);
     let until = conf.history.as_ref().and_then(|h| h.complete_until_us);
-    let own = open.seam_columns.map_or(vec![], |(p, o)| vec![p, o]);
-    let stamper = Stamper { source: open, future_limit_us: conf.future_limit_us, own };
+    let stamper = Stamper { source: open, future_limit_us: conf.future_limit_us, own: open.history_own() };
     let event_time = open.wanted.schema.field(open.event_time);
     let timestamps = !event_time.data_type().is_integer();
     // Where statistics say nothing, anything may be there.
@@ -247,8 +247,8 @@ fn from_stream(
     stream: &dyn Stream,
 ) -> Result<(), Failure> {
     let (conf, open) = (&opened.job.sources[source], &opened.sources[source]);
-    let until = conf.history.as_ref().and_then(|h| h.complete_until_us);
-    let stamper = Stamper { source: open, future_limit_us: conf.future_limit_us, own: vec![] };
+    let seam = Seam::open(conf, open, plan.c)?;
+    let stamper = Stamper { source: open, future_limit_us: conf.future_limit_us, own: open.stream_own() };
     let began = Instant::now();
     let n = i64::try_from(latest.n).unwrap_or(i64::MAX);
     for partition in &plan.partitions {
@@ -266,10 +266,8 @@ fn from_stream(
             };
             let stamped = stamper.stamp(&records, wall_clock_us());
             let offsets = records.offsets.clone().unwrap_or_default();
-            latest.add(records, stamped, |i, s| {
-                let taken = conf.history.is_none() || plan.takes(&conf.seam, until, partition, offsets[i], s.m);
-                offsets[i] < partition.end && taken
-            });
+            let verdicts = seam.judge(&records, &stamped, partition);
+            latest.add(records, stamped, |i, _| offsets[i] < partition.end && verdicts[i] == Verdict::Taken);
         }
     }
     Ok(())

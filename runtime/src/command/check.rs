@@ -13,6 +13,7 @@ use crate::job::{self, ChangesTo, Fault, Job, SeamBy, SinkTo, Stream};
 use crate::log::masked;
 use crate::opened::{self, Opened};
 use crate::plan::{self, Plan, SourcePlan, wall_clock_us};
+use crate::source::seam::compared_from;
 use crate::{report, sample};
 
 pub fn check(args: &CheckArgs) -> Result<(), Failure> {
@@ -91,6 +92,10 @@ fn tell_seam(out: &mut Vec<u8>, conf: &job::Source, plan: &SourcePlan) -> std::i
         let rows = HumanCount(plan.history_rows);
         writeln!(out, "  seam      by {}, {rows} history rows are taken", report::by(&conf.seam.by))?;
         writeln!(out, "            C = {} (the history ends)", time(plan.c))?;
+        if let (SeamBy::Id { overlap_us, .. }, Some(_)) = (&conf.seam.by, plan.c) {
+            let from = format_time(compared_from(plan.c, *overlap_us));
+            writeln!(out, "            ids are compared from {from} on")?;
+        }
     }
     writeln!(out, "            S = {} (results begin)", time(plan.s))?;
     if plan.partitions.is_empty() {
@@ -115,6 +120,9 @@ fn notes(conf: &job::Source) -> Vec<&'static str> {
         notes.push(
             "the seam takes for granted that the history holds every record up to C; `complete_until` is the safe form",
         );
+    }
+    if conf.stream.is_some() && matches!(conf.seam.by, SeamBy::Id { .. }) {
+        notes.push("the seam takes for granted that the history holds every record of before the overlap");
     }
     notes
 }

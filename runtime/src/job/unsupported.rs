@@ -1,13 +1,6 @@
 //! What this version does not do yet, with its place in the job. A line goes when the thing is built.
 
-use super::{ChangesTo, Faults, Job, SeamBy, SinkTo, paths};
-
-fn seam(by: &SeamBy) -> Option<&'static str> {
-    match by {
-        SeamBy::Offset { .. } | SeamBy::Time => None,
-        SeamBy::Id { .. } => Some("a seam by id is"),
-    }
-}
+use super::{At, ChangesTo, Faults, Job, SinkTo, paths};
 
 fn changelog(to: &SinkTo) -> Option<&'static str> {
     match to {
@@ -29,10 +22,7 @@ fn state(path: &str) -> Option<&'static str> {
 
 /// Everything that the job asks for and this version does not do yet.
 pub fn not_supported(job: &Job) -> Faults {
-    let mut found = Vec::new();
-    for source in &job.sources {
-        found.push((source.seam.at, seam(&source.seam.by).map(String::from)));
-    }
+    let mut found: Vec<(At, Option<String>)> = vec![];
     found.extend(job.sinks.iter().map(|sink| (sink.at, changelog(&sink.to).map(String::from))));
     found.push((job.dead_letters_at, dead_letters(&job.dead_letters).map(String::from)));
     found.push((job.state.at, state(&job.state.path).map(String::from)));

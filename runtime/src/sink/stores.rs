@@ -279,11 +279,13 @@ pub fn mark_as_of<'scope>(
             let mut reached = done;
             if let Some(store) = &store {
                 let tick = done.div_euclid(marks.tick).saturating_mul(marks.tick);
-                if tick > sent && tick >= marks.from() && done != i64::MIN {
-                    let groups = marks.due(tick);
+                let whole = marks.is_whole(tick);
+                let groups = marks.due(tick, whole);
+                if tick > sent && done != i64::MIN && (whole || !groups.is_empty()) {
                     let image = Some(marks.clock.announced().image);
-                    store.send(Task::AsOf { groups, tick, sweep: swept != image });
-                    (sent, swept) = (tick, image);
+                    store.send(Task::AsOf { groups, tick, sweep: whole && swept != image });
+                    sent = tick;
+                    swept = if whole { image } else { swept };
                 }
                 let marked = store.shared.as_of.load(Ordering::Acquire);
                 if marked < sent {
@@ -302,23 +304,35 @@ pub fn mark_as_of<'scope>(
 /// Which groups' marks follow the frontier, and from when on.
 pub struct Marking {
     pub tick: i64,
-    /// No mark before it: the store is not whole yet.
+    /// From then on the store is whole: what the image of this start lacks may be removed.
     pub from: i64,
-    /// Groups with their source and its seam.
-    pub groups: Vec<(usize, u32, i64)>,
+    pub groups: Vec<Marked>,
     pub clock: ClockHandle,
 }
 
+/// A group of the store.
+pub struct Marked {
+    pub group: usize,
+    pub source: u32,
+    /// Its source's seam.
+    pub s: i64,
+    /// No earlier start has left anything of it: its marks need not wait until the store is whole.
+    pub untouched: bool,
+}
+
 impl Marking {
-    fn from(&self) -> i64 {
+    fn is_whole(&self, tick: i64) -> bool {
         let announced = self.clock.announced();
         let last = announced.t.filter(|_| announced.last && !announced.stopped).unwrap_or(i64::MAX);
-        self.from.min(last).max(announced.image_from.unwrap_or(i64::MIN))
+        tick >= self.from.min(last).max(announced.image_from.unwrap_or(i64::MIN))
     }
 
-    fn due(&self, tick: i64) -> Vec<usize> {
-        let stalled = self.clock.announced().stalled;
-        let due = |(_, source, s): &&(usize, u32, i64)| *s <= tick && !stalled.contains(source);
-        self.groups.iter().filter(due).map(|(group, ..)| *group).collect()
+    fn due(&self, tick: i64, whole: bool) -> Vec<usize> {
+        let announced = self.clock.announced();
+        let rewritten = announced.image_from.is_none_or(|from| tick >= from);
+        let due = |marked: &&Marked| {
+            marked.s <= tick && (whole || marked.untouched && rewritten) && !announced.stalled.contains(&marked.source)
+        };
+        self.groups.iter().filter(due).map(|marked| marked.group).collect()
     }
 }

@@ -29,13 +29,13 @@ use timely::dataflow::{Scope, Stream};
 use timely::scheduling::Activator;
 
 use crate::clock::{ClockHandle, PartitionReport, Report};
-use crate::job::SeamBy;
 use crate::opened::Opened;
 use crate::plan::{Plan, wall_clock_us};
 use crate::run::Mode;
 use crate::source::history::Slice;
 use crate::source::letters::Letters;
 use crate::source::partition::Partition;
+use crate::source::seam::{Seam, Verdict};
 use crate::source::shape::{Shaper, When};
 use crate::source::stamp::{Stamped, Stamper};
 use crate::status::{Board, PartitionStatus};
@@ -57,6 +57,7 @@ const STATUS_EVERY: Duration = Duration::from_millis(100);
 pub struct Parts {
     pub opened: Arc<Opened>,
     pub plan: Arc<Plan>,
+    pub seams: Arc<Vec<Seam>>,
     pub mode: Mode,
     pub worker: usize,
     pub peers: usize,
@@ -292,25 +293,22 @@ impl Feed {
         let (source, partition) = (*source, &mut partitions[p]);
         let (conf, open, plan) =
             (&opened.job.sources[source], &opened.sources[source], &self.parts.plan.sources[source]);
-        let until = conf.history.as_ref().and_then(|h| h.complete_until_us);
         let read_at = if self.parts.mode == Mode::UntilEnd { self.parts.plan.now_us } else { now };
-        let stamped =
-            Stamper { source: open, future_limit_us: conf.future_limit_us, own: vec![] }.stamp(&records, read_at);
+        let stamped = Stamper { source: open, future_limit_us: conf.future_limit_us, own: open.stream_own() }
+            .stamp(&records, read_at);
         let offsets = records.offsets.clone().expect("records of a stream have offsets");
         let floor = plan.s.unwrap_or(i64::MAX);
         let next = self.t.map_or(i64::MIN, |t| t.saturating_add(opened.job.tick_us));
         let (mut visible, mut effs) = (vec![0; records.len()], vec![None; records.len()]);
         let (mut accepted, mut taken) = (vec![], vec![false; records.len()]);
-        let by_time = matches!(conf.seam.by, SeamBy::Time);
+        let verdicts = self.parts.seams[source].judge(&records, &stamped, &partition.plan);
         let (mut admitted, mut passed_over, mut missed, mut first_eff) = (0, 0, 0, None);
         for (i, stamp) in stamped.iter().enumerate() {
             // At the end of a run that ends, what came after the start is not there.
             let beyond = self.parts.mode == Mode::UntilEnd && offsets[i] >= partition.plan.end;
-            if beyond
-                || !(conf.history.is_none() || plan.takes(&conf.seam, until, &partition.plan, offsets[i], stamp.m))
-            {
+            if beyond || verdicts[i] != Verdict::Taken {
                 passed_over += u64::from(!beyond);
-                missed += u64::from(!beyond && by_time && offsets[i] >= partition.plan.end);
+                missed += u64::from(!beyond && verdicts[i] == Verdict::Before && offsets[i] >= partition.plan.end);
                 continue;
             }
             taken[i] = true;

@@ -15,6 +15,7 @@ use headwater_operators::ledger::up;
 
 use crate::opened::Opened;
 use crate::plan::Plan;
+use crate::source::effs::Effs;
 use crate::source::letters::{Letters, Tally};
 use crate::source::reach::Reach;
 use crate::source::shape::{Shaper, When};
@@ -86,6 +87,7 @@ fn floor(opened: &Opened, source: usize, s: i64) -> Option<i64> {
 pub fn read(
     opened: Arc<Opened>,
     plan: Arc<Plan>,
+    effs: Arc<Vec<Effs>>,
     worker: usize,
     peers: usize,
     reader: Thread,
@@ -94,7 +96,7 @@ pub fn read(
     let name = format!("history-{worker}");
     let work = move || {
         let wake = reader;
-        if let Err(e) = read_pieces(&opened, &plan, worker, peers, &sender, &wake) {
+        if let Err(e) = read_pieces(&opened, &plan, &effs, worker, peers, &sender, &wake) {
             // The worker that has gone needs no word of it.
             let _ = sender.send(Err(e));
         }
@@ -108,6 +110,7 @@ pub fn read(
 fn read_pieces(
     opened: &Arc<Opened>,
     plan: &Plan,
+    effs: &[Effs],
     worker: usize,
     peers: usize,
     sender: &SyncSender<Result<Slice, Error>>,
@@ -116,7 +119,7 @@ fn read_pieces(
     let mut slice = Slice::default();
     for assigned in pieces(opened, plan)?.into_iter().skip(worker).step_by(peers) {
         let open = &opened.sources[assigned.source];
-        let shaping = Shaping::new(opened, plan, assigned.source);
+        let shaping = Shaping::new(opened, plan, &effs[assigned.source], assigned.source);
         let history = open.history.as_ref().expect("only histories have pieces");
         for records in history.read(&assigned.piece, &open.history_wanted)? {
             shaping.add(&records?, &mut slice);
@@ -139,6 +142,7 @@ struct Shaping<'a> {
     source: usize,
     stamper: Stamper<'a>,
     shapers: Vec<(u32, Shaper)>,
+    effs: &'a Effs,
     /// `None`: no record has a usable time, so there are dead letters alone.
     s: Option<i64>,
     until: Option<i64>,
@@ -146,15 +150,15 @@ struct Shaping<'a> {
 }
 
 impl<'a> Shaping<'a> {
-    fn new(opened: &'a Arc<Opened>, plan: &Plan, source: usize) -> Shaping<'a> {
+    fn new(opened: &'a Arc<Opened>, plan: &Plan, effs: &'a Effs, source: usize) -> Shaping<'a> {
         let conf = &opened.job.sources[source];
         let open = &opened.sources[source];
-        let own = open.seam_columns.map_or(vec![], |(p, o)| vec![p, o]);
         Shaping {
             opened,
             source,
-            stamper: Stamper { source: open, future_limit_us: conf.future_limit_us, own },
+            stamper: Stamper { source: open, future_limit_us: conf.future_limit_us, own: open.history_own() },
             shapers: Shaper::of_source(opened, source),
+            effs,
             s: plan.sources[source].s,
             until: conf.history.as_ref().and_then(|h| h.complete_until_us),
             now: plan.now_us,
@@ -167,8 +171,12 @@ impl<'a> Shaping<'a> {
         let start = self.s.unwrap_or(i64::MAX);
         let visible: Vec<i64> = stamped.iter().map(|s| s.ts.map_or(start, |ts| up(ts.max(start), tick))).collect();
         let taken = |s: &Stamped| self.until.is_none_or(|until| s.m.is_none_or(|m| m < until));
-        // No later arrival moves a row of the history past the seam.
-        let eff: Vec<Option<i64>> = stamped.iter().map(Stamped::clock).collect();
+        let at = self.opened.sources[self.source]
+            .seam_columns
+            .map(|(p, o)| (integers(records.batch.column(p)), integers(records.batch.column(o))));
+        let at = |i: usize| at.as_ref().map_or((None, None), |(p, o)| (p[i], o[i]));
+        let eff = |(i, s): (usize, &Stamped)| self.effs.eff(at(i).0, at(i).1, s.a);
+        let eff: Vec<Option<i64>> = stamped.iter().enumerate().map(eff).collect();
         let when = When { visible: &visible, eff: &eff, horizon: i64::MIN };
         let reached = |stamped: &Stamped, reach: Reach| match (stamped.ts, self.s) {
             (Some(ts), Some(s)) => reach.holds(ts, s),
@@ -190,10 +198,7 @@ impl<'a> Shaping<'a> {
             slice.events.extend(batch.map(|batch| (*group, batch)));
         }
         letters.of_source(stamped.iter().enumerate().filter(|(i, _)| by_some[*i]));
-        let at = self.opened.sources[self.source]
-            .seam_columns
-            .map(|(p, o)| (integers(records.batch.column(p)), integers(records.batch.column(o))));
-        let place = |i: usize| at.as_ref().map_or((None, None), |(p, o)| (p[i].map(|p| p as i32), o[i]));
+        let place = |i: usize| (at(i).0.map(|p| p as i32), at(i).1);
         let (letters, tally) = letters.write(records, &stamped, place);
         slice.letters.extend(letters);
         slice.tally.add(&tally);
