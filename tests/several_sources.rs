@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde_json::Value;
 use support::*;
@@ -134,5 +134,4 @@ fn a_seam_ahead_is_waited_for() {
     };
     assert_eq!(all(&found), all(&expected));
     running.terminate();
-    let _: &Path = &path;
 }
