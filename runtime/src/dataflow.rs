@@ -63,7 +63,7 @@ pub struct Shared {
 }
 
 /// Bytes of the ledgers of one worker that may stay in memory.
-const LEDGER_BYTES_MAX: usize = 256 << 20;
+const LEDGER_BYTES_MAX: usize = 64 << 20;
 /// Rows that may wait for a store before the windows stand still.
 const WAITING_ROWS_MAX: usize = 200_000;
 

@@ -100,6 +100,8 @@ pub struct GroupReport {
     /// Every row up to it is in every store.
     pub as_of: Option<String>,
     pub staleness_seconds: Option<f64>,
+    /// How far `T` is ahead of it: what is left of a backlog.
+    pub behind_seconds: Option<f64>,
 }
 
 /// Makes reports of a run.
@@ -142,7 +144,7 @@ impl Reporter {
             .map(|i| source(opened, i, &plan.sources[i], &status.sources.get(i).cloned().unwrap_or_default()));
         let as_of = self.as_of(&status);
         let groups = (0..opened.groups.len())
-            .map(|i| group(opened, i, &status.groups.get(i).cloned().unwrap_or_default(), as_of[i], now));
+            .map(|i| group(opened, i, &status.groups.get(i).cloned().unwrap_or_default(), as_of[i], status.t, now));
         Report {
             job: opened.job.name.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -221,7 +223,14 @@ pub fn lag(partition: &PartitionStatus) -> Option<i64> {
     partition.end.map(|end| (end - partition.position).max(0))
 }
 
-fn group(opened: &Opened, group: usize, status: &GroupStatus, as_of: Option<i64>, now: i64) -> GroupReport {
+fn group(
+    opened: &Opened,
+    group: usize,
+    status: &GroupStatus,
+    as_of: Option<i64>,
+    t: Option<i64>,
+    now: i64,
+) -> GroupReport {
     let conf = &opened.job.groups[group];
     GroupReport {
         name: conf.name.clone(),
@@ -238,6 +247,7 @@ fn group(opened: &Opened, group: usize, status: &GroupStatus, as_of: Option<i64>
         dead_letters: status.dead_letters.clone(),
         as_of: as_of.map(format_time),
         staleness_seconds: as_of.map(|as_of| staleness(as_of, now)),
+        behind_seconds: as_of.zip(t).map(|(as_of, t)| staleness(as_of, t)),
     }
 }
 

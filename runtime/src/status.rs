@@ -25,7 +25,7 @@ pub struct SourceStatus {
     pub bytes: u64,
     /// Records of the stream that the seam passed over.
     pub passed_over: u64,
-    /// Of these, records that were appended after the first pass: the history may lack them (seam by time).
+    /// Of these, records that were appended after the first pass: the history may lack them (seam by time or id).
     pub missed: u64,
     /// Records without a value.
     pub tombstones: u64,

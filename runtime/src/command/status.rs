@@ -3,14 +3,18 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::io::Read;
+use std::time::Duration;
 
-use indicatif::{HumanBytes, HumanCount};
+use indicatif::{HumanBytes, HumanCount, HumanDuration};
 
 use super::{StatusArgs, print};
 use crate::failure::Failure;
 use crate::job;
 use crate::report::{GroupReport, Phase, Report, SourceReport};
 use crate::serve::endpoint;
+
+/// Rows are always a little behind `T`: less than this is not worth a word.
+const BEHIND_SHOWN_SECONDS_MIN: f64 = 1.0;
 
 pub fn status(args: &StatusArgs) -> Result<(), Failure> {
     let (job, _) = job::load(&args.job).map_err(Failure::Job)?;
@@ -90,7 +94,13 @@ fn show_group(out: &mut String, group: &GroupReport) -> std::fmt::Result {
         writeln!(out, "  windows   {open} open, {dropped} closed")?;
     }
     match (&group.as_of, group.staleness_seconds) {
-        (Some(as_of), Some(seconds)) => writeln!(out, "  as of     {as_of}, {seconds:.1}s ago")?,
+        (Some(as_of), Some(seconds)) => {
+            let behind = group.behind_seconds.filter(|behind| *behind >= BEHIND_SHOWN_SECONDS_MIN);
+            let behind = behind.map_or_else(String::new, |s| {
+                format!("; catching up, {} to go", HumanDuration(Duration::from_secs_f64(s)))
+            });
+            writeln!(out, "  as of     {as_of}, {seconds:.1}s ago{behind}")?;
+        }
         _ => writeln!(out, "  as of     not yet: the stores are not whole")?,
     }
     let odd = [("events too old for every window", group.too_old), ("sums that did not fit", group.unfit_sums)];

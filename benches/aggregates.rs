@@ -1,0 +1,124 @@
+//! What one event costs in each aggregate over a trailing window, as the window and the events of a key grow by 10 and 100: on
+//! one thread, with exact expiry and a row at every tick at which a key changed. One hot key has a tenth of all events.
+//! Floor: `count`, which is what the window itself costs.
+
+mod support;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::array::{ArrayRef, Float64Array, Int64Array, StringArray};
+use arrow::datatypes::DataType;
+use headwater_operators::accumulators::{Aggregate, ColumnPlan, result_types};
+use headwater_operators::aggregate::spread::Spread;
+use headwater_operators::group::{Outputs, Plan, State};
+use headwater_operators::key_codec::KeyCodec;
+use headwater_operators::ledger::InMemory;
+use headwater_operators::{changes, events};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+const TICK: i64 = 10_000;
+/// Between two events.
+const PACE: i64 = 1_000;
+const BATCH: usize = 10_000;
+const MERCHANTS: u32 = 20_000;
+
+/// Events that a window holds, and keys.
+struct Size {
+    name: &'static str,
+    window: usize,
+    keys: u32,
+}
+
+const SIZES: [Size; 5] = [
+    Size { name: "base", window: 10_000, keys: 1_000 },
+    Size { name: "window x10", window: 100_000, keys: 1_000 },
+    Size { name: "window x100", window: 1_000_000, keys: 1_000 },
+    Size { name: "a key x10", window: 10_000, keys: 100 },
+    Size { name: "a key x100", window: 10_000, keys: 10 },
+];
+
+fn main() {
+    let aggregates: [(&str, Aggregate, Option<usize>); 16] = [
+        ("count", Aggregate::Count, None),
+        ("sum", Aggregate::Sum, Some(0)),
+        ("avg", Aggregate::Avg, Some(0)),
+        ("min", Aggregate::Min, Some(0)),
+        ("max", Aggregate::Max, Some(0)),
+        ("var_pop", Aggregate::Spread(Spread::VarPop), Some(0)),
+        ("stddev_samp", Aggregate::Spread(Spread::StddevSamp), Some(0)),
+        ("first", Aggregate::First, Some(1)),
+        ("last", Aggregate::Last, Some(1)),
+        ("count_distinct", Aggregate::CountDistinct, Some(1)),
+        ("count_distinct of floats", Aggregate::CountDistinct, Some(0)),
+        ("top_k, k = 3", Aggregate::TopK(3), Some(1)),
+        ("last_n, n = 5", Aggregate::LastN(5), Some(1)),
+        ("last_n, n = 100", Aggregate::LastN(100), Some(1)),
+        ("approx_count_distinct", Aggregate::ApproxCountDistinct, Some(1)),
+        ("approx_percentile, p = 0.99", Aggregate::ApproxPercentile(0.99), Some(0)),
+    ];
+    let measured = support::scale(300_000);
+    println!("aggregates: ns an event, one thread; {measured} events after the window is full");
+    print!("{:30}", "");
+    SIZES.iter().for_each(|size| print!("{:>13}", size.name));
+    println!(
+        "\n{:30}{}",
+        "events in the window of a key",
+        SIZES.map(|s| format!("{:>13}", s.window * 9 / 10 / s.keys as usize)).concat()
+    );
+    println!("{:30}{}", "of the hot key", SIZES.map(|s| format!("{:>13}", s.window / 10)).concat());
+    for (name, aggregate, input) in aggregates {
+        print!("{name:30}");
+        for size in &SIZES {
+            let costs = (0..support::rounds()).map(|_| cost(aggregate, input, size, measured)).collect();
+            print!("{:>13.0}", support::median(costs).as_nanos() as f64 / measured as f64);
+        }
+        println!();
+    }
+}
+
+/// How long the measured events take.
+fn cost(aggregate: Aggregate, input: Option<usize>, size: &Size, measured: usize) -> Duration {
+    let inputs = vec![DataType::Float64, DataType::Utf8];
+    let column = ColumnPlan { name: "x".to_owned(), aggregate, input, length: Some(size.window as i64 * PACE) };
+    let plan = Plan::trailing(vec![column], inputs.clone(), TICK, 0);
+    let codec = KeyCodec::new(&[DataType::Int64]).unwrap();
+    let results = result_types(&plan.columns, &plan.inputs);
+    let schema = changes::schema(&[("k".into(), DataType::Int64)], false, &[("x".into(), results[0].clone())]);
+    let outputs = Outputs { changes: false, rows_from: Some(0) };
+    let mut state = State::new(&plan, codec, schema, outputs, Box::new(InMemory::default()), usize::MAX);
+    let mut rng = StdRng::seed_from_u64(11);
+    let mut next = 0;
+    let mut feed = |state: &mut State, count: usize| {
+        let mut total = Duration::ZERO;
+        for first in (next..next + count).step_by(BATCH) {
+            let batch = batch(first, BATCH.min(next + count - first), size.keys, &inputs, &mut rng);
+            let took = support::timed(|| {
+                state.insert(&batch).unwrap();
+                state.advance(first as i64 * PACE + BATCH as i64 * PACE - TICK, usize::MAX).unwrap();
+                state.take_rows(0)
+            });
+            total += took.1;
+        }
+        next += count;
+        total
+    };
+    feed(&mut state, size.window);
+    feed(&mut state, measured)
+}
+
+fn batch(first: usize, count: usize, keys: u32, inputs: &[DataType], rng: &mut StdRng) -> arrow::array::RecordBatch {
+    let key =
+        |rng: &mut StdRng| if rng.random_range(0..10) == 0 { 0 } else { 1 + i64::from(rng.random_range(0..keys)) };
+    let keys: ArrayRef = Arc::new(Int64Array::from_iter_values((0..count).map(|_| key(rng))));
+    let keys = KeyCodec::new(&[DataType::Int64]).unwrap().encode(&[keys]).unwrap();
+    let times = |n: usize| (first + n) as i64 * PACE;
+    let ts = Int64Array::from_iter_values((0..count).map(times));
+    let visible = Int64Array::from_iter_values((0..count).map(|n| (times(n) + TICK - 1) / TICK * TICK));
+    let amounts = Float64Array::from_iter_values((0..count).map(|_| f64::from(rng.random_range(1..50_000)) / 100.0));
+    let merchants = (0..count).map(|_| format!("merchant-{}", support::card(rng, MERCHANTS)));
+    let merchants = StringArray::from_iter_values(merchants);
+    let columns: Vec<ArrayRef> = vec![Arc::new(amounts), Arc::new(merchants)];
+    events::batch(&events::schema(inputs, false), keys, ts, visible, None, columns).unwrap()
+}

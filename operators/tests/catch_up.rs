@@ -1,0 +1,99 @@
+//! A clock that jumps: what has grown old meanwhile goes in the order of ticks, a piece at a time, all groups side by side.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use arrow::array::types::Int64Type;
+use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch};
+use arrow::datatypes::DataType;
+use headwater_operators::accumulators::{Aggregate, ColumnPlan};
+use headwater_operators::exchange::{Columns, Routed};
+use headwater_operators::group::{Outputs, Plan, State};
+use headwater_operators::key_codec::KeyCodec;
+use headwater_operators::ledger::InMemory;
+use headwater_operators::operator::{Watch, windows};
+use headwater_operators::{changes, events};
+use timely::dataflow::operators::{Input, Inspect, Probe};
+use timely::dataflow::{InputHandle, ProbeHandle};
+
+const HOUR: i64 = 3_600_000_000;
+const TICK: i64 = 10_000;
+const KEYS: i64 = 40_000;
+/// Events that come or go in one activation, about, and so changes: each makes two.
+const PIECE: usize = 20_000;
+
+#[test]
+fn a_day_is_caught_up_in_pieces_side_by_side() {
+    // Every key has one event within the hour; the second group's window is longer.
+    let (times, counts) = timely::execute_directly(|worker| {
+        let states = vec![state(HOUR), state(2 * HOUR)];
+        let watch = Rc::new(RefCell::new(Watch::default()));
+        let seen: Rc<RefCell<Vec<(u32, Vec<i64>)>>> = Rc::default();
+        let mut input = InputHandle::<i64, _>::new();
+        let probe = ProbeHandle::new();
+        worker.dataflow(|scope| {
+            let out = windows(scope.input_from(&mut input).container::<Vec<Routed>>(), states, watch.clone());
+            let note = seen.clone();
+            let changes = out.changes.inspect(move |routed: &Routed| {
+                let batch = &routed.columns.0;
+                let times = batch.column(batch.num_columns() - 2).as_primitive::<Int64Type>().values().to_vec();
+                note.borrow_mut().push((routed.group, times));
+            });
+            changes.probe_with(&probe);
+            out.rows.probe_with(&probe);
+        });
+        for group in 0..2 {
+            input.send(Routed { to: 0, group, columns: Columns::from(batch()) });
+        }
+        input.advance_to(HOUR + 1);
+        worker.step_while(|| probe.less_than(input.time()));
+        seen.borrow_mut().clear();
+        // A day later.
+        input.advance_to(25 * HOUR + 1);
+        let mut times = vec![];
+        while probe.less_than(input.time()) {
+            worker.step();
+            times.push(probe.with_frontier(|f| f.first().copied().unwrap_or(i64::MAX)));
+        }
+        let counts: Vec<(u32, Vec<i64>)> = seen.take();
+        (times, counts)
+    });
+    assert!(times.is_sorted(), "the frontier only rises");
+    let steps = times.iter().collect::<std::collections::BTreeSet<_>>().len();
+    assert!(steps >= 2 * KEYS as usize / PIECE, "in {steps} steps");
+    let mut latest = [0; 2];
+    for (group, changes) in &counts {
+        assert!(changes.is_sorted() && changes[0] >= latest[*group as usize], "in the order of ticks");
+        assert!(changes.len() <= PIECE + PIECE / 10, "{} changes at once", changes.len());
+        latest[*group as usize] = changes[changes.len() - 1];
+    }
+    let gone = |group| counts.iter().filter(|(g, _)| *g == group).map(|(_, c)| c.len()).sum::<usize>();
+    assert_eq!([gone(0), gone(1)], [KEYS as usize; 2], "every row went once");
+    // The first group went no further than the second while that one still had something to do.
+    let last_of_second = counts.iter().rposition(|(group, _)| *group == 1).expect("the second has changes");
+    let first_of_second = counts.iter().position(|(group, _)| *group == 1).expect("the second has changes");
+    assert!(first_of_second < last_of_second, "{counts:?}");
+}
+
+fn state(length: i64) -> State {
+    let n = ColumnPlan { name: "n".to_owned(), aggregate: Aggregate::Count, input: None, length: Some(length) };
+    let plan = Plan::trailing(vec![n], vec![], TICK, 0);
+    let key = [("k".to_owned(), DataType::Int64)];
+    let schema = changes::schema(&key, false, &[("n".to_owned(), DataType::Int64)]);
+    let outputs = Outputs { changes: true, rows_from: None };
+    State::new(&plan, codec(), schema, outputs, Box::new(InMemory::default()), 1 << 20)
+}
+
+fn codec() -> KeyCodec {
+    KeyCodec::new(&[DataType::Int64]).unwrap()
+}
+
+/// An event of each key, spread over an hour.
+fn batch() -> RecordBatch {
+    let keys: ArrayRef = Arc::new(Int64Array::from_iter_values(0..KEYS));
+    let time = |key: i64| (1 + key * (HOUR / KEYS / TICK)) * TICK;
+    let times = Int64Array::from_iter_values((0..KEYS).map(time));
+    events::batch(&events::schema(&[], false), codec().encode(&[keys]).unwrap(), times.clone(), times, None, vec![])
+        .unwrap()
+}
