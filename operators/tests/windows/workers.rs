@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use headwater_operators::events;
 use headwater_operators::exchange::{Columns, Routed};
+use headwater_operators::group::{Outputs, State};
 use headwater_operators::operator::{Watch, windows};
-use headwater_operators::trailing::{Outputs, State};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use timely::Config;

@@ -4,7 +4,8 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
 use arrow::datatypes::DataType;
-use headwater_operators::trailing::{Aggregate, ColumnPlan, Plan};
+use headwater_operators::accumulators::{Aggregate, ColumnPlan};
+use headwater_operators::group::Plan;
 use num_bigint::BigInt;
 
 use crate::values::Value;
@@ -117,6 +118,7 @@ fn value(plan: &Plan, column: &ColumnPlan, events: &[&Event]) -> Value {
         Aggregate::Avg => Value::result(Total::of(&values).float(&plan.inputs[input]) / values.len() as f64),
         Aggregate::Min => plain(values.into_iter().min_by(|a, b| order(a, b)).expect("there are values")),
         Aggregate::Max => plain(values.into_iter().max_by(|a, b| order(a, b)).expect("there are values")),
+        other => panic!("no model of {other:?}"),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Trailing groups, told against a model that counts every window anew at every tick.
+//! Groups of all kinds of windows, told against a model that counts every window anew at every tick.
 //!
 //! `tables`: the meaning, as files to read. `random`: whatever way events come in and ticks are finished, the same changes.
 //! `workers`: the same again through the operator, on one worker and on three.

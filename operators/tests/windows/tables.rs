@@ -23,8 +23,9 @@ use arrow::array::{Array, ArrayRef, StringArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, TimeUnit};
 use arrow::util::display::array_value_to_string;
+use headwater_operators::accumulators::{Aggregate, ColumnPlan, result_types};
+use headwater_operators::group::Plan;
 use headwater_operators::ledger::up;
-use headwater_operators::trailing::{Aggregate, ColumnPlan, Plan, result_types};
 
 use crate::drive::{Group, Run, assert_same};
 use crate::model::{self, Change, Event};
@@ -87,7 +88,7 @@ impl Table {
         let (rows, head): (Vec<&str>, Vec<&str>) = lines.partition(|l| l.contains('|'));
         let mut keys = Vec::new();
         let mut inputs: Vec<(&str, DataType)> = Vec::new();
-        let mut plan = Plan { columns: vec![], inputs: vec![], tick: 1, start: i64::MIN };
+        let mut plan = Plan::trailing(vec![], vec![], 1, i64::MIN);
         let mut until = None;
         for line in head {
             match line.split_whitespace().collect::<Vec<_>>()[..] {
@@ -136,7 +137,7 @@ impl Table {
 
     /// As the table's right side has them.
     fn show(&self, changes: &[Change]) -> Vec<String> {
-        let results = result_types(&self.group.plan);
+        let results = result_types(&self.group.plan.columns, &self.group.plan.inputs);
         let types = || self.group.keys.iter().chain(&results);
         let show = |change: &Change| {
             let tokens = types().zip(change.key.iter().chain(&change.row)).map(|(t, v)| token(t, v));

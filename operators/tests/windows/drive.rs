@@ -5,9 +5,10 @@ use std::sync::Arc;
 use arrow::array::types::{Int8Type, Int64Type};
 use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, SchemaRef};
+use headwater_operators::accumulators::result_types;
+use headwater_operators::group::{Outputs, Plan, State};
 use headwater_operators::key_codec::KeyCodec;
 use headwater_operators::ledger::InMemory;
-use headwater_operators::trailing::{Outputs, Plan, State, result_types};
 use headwater_operators::{changes, events};
 
 use crate::model::{Change, Event, Rows};
@@ -29,7 +30,11 @@ impl Group {
     pub fn schema(&self) -> SchemaRef {
         let keys: Vec<_> = self.keys.iter().enumerate().map(|(i, t)| (format!("key{i}"), t.clone())).collect();
         let names = self.plan.columns.iter().map(|c| c.name.clone());
-        changes::schema(&keys, false, &names.zip(result_types(&self.plan)).collect::<Vec<_>>())
+        changes::schema(
+            &keys,
+            false,
+            &names.zip(result_types(&self.plan.columns, &self.plan.inputs)).collect::<Vec<_>>(),
+        )
     }
 
     pub fn batch<'a>(&self, events: impl IntoIterator<Item = &'a Event>) -> RecordBatch {
@@ -41,7 +46,15 @@ impl Group {
         let inputs = self.plan.inputs.iter().enumerate().map(|(i, t)| column(t, &|e| e.values[i].clone())).collect();
         let times = |time: fn(&Event) -> i64| events.iter().map(|e| time(e)).collect::<Int64Array>();
         let keys = self.codec().encode(&keys).unwrap();
-        events::batch(&events::schema(&self.plan.inputs), keys, times(|e| e.ts), times(|e| e.visible), inputs).unwrap()
+        events::batch(
+            &events::schema(&self.plan.inputs, false),
+            keys,
+            times(|e| e.ts),
+            times(|e| e.visible),
+            None,
+            inputs,
+        )
+        .unwrap()
     }
 
     pub fn read(&self, batch: &RecordBatch) -> Vec<Change> {
@@ -82,7 +95,7 @@ impl Run {
     }
 
     pub fn insert<'a>(&mut self, events: impl IntoIterator<Item = &'a Event>) {
-        self.state.insert(self.group.batch(events)).unwrap();
+        self.state.insert(&self.group.batch(events)).unwrap();
     }
 
     /// One call. Returns the last tick up to which all is finished.

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, TimeUnit};
+use headwater_operators::accumulators::{Aggregate, ColumnPlan};
+use headwater_operators::group::Plan;
 use headwater_operators::ledger::up;
-use headwater_operators::trailing::{Aggregate, ColumnPlan, Plan};
 use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{Rng, SeedableRng};
@@ -190,7 +191,7 @@ fn random_plan(tick: i64, start: i64, rng: &mut StdRng) -> Plan {
             columns.push(ColumnPlan { name: format!("c{}", columns.len()), aggregate, input, length });
         }
     }
-    Plan { columns, inputs, tick, start }
+    Plan::trailing(columns, inputs, tick, start)
 }
 
 /// Ties, late ones, some far too old, some from the future; and before all that a history.
