@@ -1,11 +1,16 @@
 //! Groups of all kinds of windows, told against a model that counts every window anew at every tick.
 //!
-//! `tables`: the meaning, as files to read. `random`: whatever way events come in and ticks are finished, the same changes.
-//! `workers`: the same again through the operator, on one worker and on three.
+//! `tables`: the meaning, as files to read. `ways`: whatever way events come in, ticks are finished and state is dropped, the
+//! same changes. `cuts`: wherever the history ends, the same rows from then on. `workers`: the same again through the
+//! operator, on one worker and on three. `cases`: what the last three are made of.
 
+mod aggregates;
+mod cases;
+mod cuts;
 mod drive;
 mod model;
-mod random;
+mod numbers;
 mod tables;
 mod values;
+mod ways;
 mod workers;

@@ -12,10 +12,25 @@
 //! 10:03 | 09:59 a null; 10:03 b 1 (late) | a 1 1.5 -1; a 2 1.5 +1; b 1 1 +1
 //! ```
 //!
+//! Groups with windows of their own have columns without a length, and changes with the window after the key:
+//!
+//! ```text
+//! window hopping 1h 15m                or `tumbling 1h`, or `session 30m`
+//! lateness 30m                         0s if it is not said
+//! retain 1d                            the lateness and the size (or the gap) if it is not said
+//! tx count
+//!
+//! T     | arrives                      | changes                  | store
+//! 10:00 | 09:59 a @09:59               | a [09:00,10:00) 1 +1     | a [09:00,10:00)
+//! ```
+//!
+//! Where an event's `eff` is not the tick at which it arrives, it follows after `@`. What is late never comes, as elsewhere. `store`
+//! may be left out: the rows that are stored when the tick is finished.
+//!
 //! Times are `HH:MM[:SS]` or microseconds; the first line's tick is the group's start. Each table is run as it stands, from
-//! spilled ledgers, record by record, and cut into history | stream at every tick.
+//! spilled ledgers, record by record with state dropped as soon as may be, and cut into history | stream at every tick.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -24,11 +39,12 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, TimeUnit};
 use arrow::util::display::array_value_to_string;
 use headwater_operators::accumulators::{Aggregate, ColumnPlan, result_types};
-use headwater_operators::group::Plan;
+use headwater_operators::aggregate::spread::Spread;
+use headwater_operators::group::{Plan, Window};
 use headwater_operators::ledger::up;
 
 use crate::drive::{Group, Run, assert_same};
-use crate::model::{self, Change, Event};
+use crate::model::{self, Bounds, Change, Event, Rows};
 use crate::values::{Value, array, values};
 
 struct Table {
@@ -36,6 +52,8 @@ struct Table {
     events: Vec<Event>,
     to: i64,
     expected: Vec<String>,
+    /// By tick, where it is told.
+    stores: BTreeMap<i64, Vec<String>>,
 }
 
 #[test]
@@ -53,16 +71,22 @@ fn every_table_holds() {
 
 impl Table {
     fn check(&self, name: &str) {
-        let Table { group, events, to, expected } = self;
+        let Table { group, events, to, expected, .. } = self;
         let ticks = model::eventful_ticks(&group.plan, events, *to);
         let changes = model::changes(&group.plan, events, &ticks);
         assert_eq!(self.show(&changes), *expected, "the model, {name}");
         for resident_max in [1 << 20, 0] {
-            let run = run(group, events, [*to].into(), resident_max);
+            let run = self.run([*to].into(), resident_max, |_, _| ());
             assert_eq!(self.show(&run.sorted_changes()), *expected, "{name}, resident_max {resident_max}");
-            assert_eq!(run.rows, model::rows(&changes), "{name}");
+            assert_eq!(run.rows, model::store(&group.plan, &changes, *to), "{name}");
         }
-        let run = run(group, events, ticks.clone(), 0);
+        let ticks: BTreeSet<i64> = ticks.into_iter().chain(self.stores.keys().copied()).collect();
+        let run = self.run(ticks.clone(), 0, |rows, tick| {
+            let past = &changes[..changes.partition_point(|c| c.time <= tick)];
+            assert_eq!(*rows, model::store(&group.plan, past, tick), "{name}, the store at {tick}");
+            let told = self.stores.get(&tick);
+            assert!(told.is_none_or(|store| *store == self.show_store(rows)), "{name} at {tick}: {rows:?}");
+        });
         assert_eq!(self.show(&run.sorted_changes()), *expected, "{name}, tick by tick");
         for cut in ticks {
             self.check_cut(cut, &changes, name);
@@ -71,93 +95,141 @@ impl Table {
 
     /// What happened by `cut` becomes the history: from then on the same rows at every tick.
     fn check_cut(&self, cut: i64, changes: &[Change], name: &str) {
-        let (before, after) = changes.split_at(changes.partition_point(|c| c.time <= cut));
-        let image = model::rows(before);
-        let image = image.into_iter().map(|(key, (row, _))| Change { time: cut, key, diff: 1, row });
-        let expected: Vec<Change> = image.chain(after.iter().cloned()).collect();
+        let expected = model::from(&self.group.plan, changes, cut);
         let plan = Plan { start: cut, ..self.group.plan.clone() };
-        let group = Arc::new(Group { plan, ..(*self.group).clone() });
-        let events: Vec<Event> =
-            self.events.iter().map(|e| Event { visible: e.visible.max(cut), ..e.clone() }).collect();
-        let run = run(&group, &events, [self.to].into(), 1 << 20);
+        let shift = |e: &Event| Event { comes: e.comes.max(cut), visible: e.visible.max(cut), ..e.clone() };
+        let table = Table {
+            group: Arc::new(Group { plan, ..(*self.group).clone() }),
+            events: self.events.iter().map(shift).collect(),
+            to: self.to,
+            expected: vec![],
+            stores: BTreeMap::new(),
+        };
+        let run = table.run([self.to].into(), 1 << 20, |_, _| ());
         assert_same(&run.sorted_changes(), &expected, &|| format!("{name}, cut at {cut}"));
+    }
+
+    /// Record by record. `stored`: is shown the store after each of `targets`.
+    fn run(&self, targets: BTreeSet<i64>, resident_max: usize, stored: impl Fn(&Rows, i64)) -> Run {
+        let Table { group, events, to, .. } = self;
+        let mut run = Run::new(group, resident_max, group.plan.start, *to);
+        let mut horizons = model::horizons(&group.plan, events, *to).into_iter().peekable();
+        let mut from = i64::MIN;
+        for target in targets {
+            events.iter().filter(|e| e.comes > from && e.comes <= target).for_each(|e| run.insert([e]));
+            run.close_after(std::iter::from_fn(|| horizons.next_if(|(t, _)| *t <= target)));
+            run.advance(target, usize::MAX);
+            run.take(target);
+            stored(&run.rows, target);
+            from = target;
+        }
+        run
     }
 
     fn parse(text: &str) -> Table {
         let lines = text.lines().map(|l| l.split('#').next().unwrap_or("").trim()).filter(|l| !l.is_empty());
-        let (rows, head): (Vec<&str>, Vec<&str>) = lines.partition(|l| l.contains('|'));
-        let mut keys = Vec::new();
-        let mut inputs: Vec<(&str, DataType)> = Vec::new();
-        let mut plan = Plan::trailing(vec![], vec![], 1, i64::MIN);
-        let mut until = None;
-        for line in head {
-            match line.split_whitespace().collect::<Vec<_>>()[..] {
-                ["tick", length] => plan.tick = duration(length),
-                ["until", t] => until = Some(time(t)),
-                ["key", _, of_type] => keys.push(data_type(of_type)),
-                ["of", name, of_type] => inputs.push((name, data_type(of_type))),
-                [name, aggregate, ref of @ .., length] => {
-                    let input = of.first().map(|of| inputs.iter().position(|(name, _)| name == of).unwrap());
-                    let length = (length != "all").then(|| duration(length));
-                    plan.columns.push(ColumnPlan {
-                        name: name.to_owned(),
-                        aggregate: parse_aggregate(aggregate),
-                        input,
-                        length,
-                    });
-                }
-                _ => panic!("what is {line:?}?"),
-            }
+        let (rows, head_lines): (Vec<&str>, Vec<&str>) = lines.partition(|l| l.contains('|'));
+        let (keys, plan, until) = head(&head_lines);
+        let mut table = Table {
+            group: Arc::new(Group { plan, keys }),
+            events: vec![],
+            to: i64::MIN,
+            expected: vec![],
+            stores: BTreeMap::new(),
+        };
+        let start = rows.get(1).map(|line| time(line.split('|').next().unwrap_or_default().trim()));
+        Arc::make_mut(&mut table.group).plan.start = start.expect("a table has lines");
+        rows.into_iter().skip(1).for_each(|line| table.parse_line(line));
+        table.to = until.unwrap_or(table.to);
+        table
+    }
+
+    fn parse_line(&mut self, line: &str) {
+        let Group { plan, keys } = &*self.group;
+        let parts: Vec<&str> = line.split('|').map(str::trim).collect();
+        let (tick, arrives, changes) = (time(parts[0]), parts[1], parts[2]);
+        assert_eq!(up(tick, plan.tick), tick, "{line}");
+        for mut event in items(arrives) {
+            let eff = event.pop_if(|word| word.starts_with('@')).map_or(tick, |word| time(&word[1..]));
+            assert_eq!(event.len(), 1 + keys.len() + plan.inputs.len(), "{event:?}");
+            let parse =
+                |types: &[DataType], words: &[&str]| types.iter().zip(words).map(|(t, w)| value(t, w)).collect();
+            let (key, values) = event[1..].split_at(keys.len());
+            let (key, values) = (parse(keys, key), parse(&plan.inputs, values));
+            self.events.push(Event { key, ts: time(event[0]), eff, comes: tick, visible: tick, values });
         }
-        plan.inputs = inputs.into_iter().map(|(_, t)| t).collect();
-        if keys.is_empty() {
-            keys.push(DataType::Utf8);
+        self.events.retain(|event| !model::is_late(plan, event));
+        let words = |words: Vec<&str>| words.into_iter().map(canonical).collect::<Vec<_>>().join(" ");
+        self.expected.extend(items(changes).into_iter().map(|change| format!("{tick} {}", words(change))));
+        if let Some(store) = parts.get(3) {
+            self.stores.insert(tick, items(store).into_iter().map(words).collect());
         }
-        let (mut events, mut expected, mut to) = (Vec::new(), Vec::new(), i64::MIN);
-        for line in rows.into_iter().skip(1) {
-            let [tick, arrives, changes] = line.split('|').map(str::trim).collect::<Vec<_>>()[..] else {
-                panic!("{line}")
-            };
-            let tick = time(tick);
-            assert_eq!(up(tick, plan.tick), tick, "{line}");
-            if to == i64::MIN {
-                plan.start = tick;
-            }
-            to = tick;
-            let key = |tokens: &[&str]| keys.iter().zip(tokens).map(|(t, token)| value(t, token)).collect();
-            for event in items(arrives) {
-                assert_eq!(event.len(), 1 + keys.len() + plan.inputs.len(), "{event:?}");
-                let of = plan.inputs.iter().zip(&event[1 + keys.len()..]).map(|(t, token)| value(t, token)).collect();
-                events.push(Event { key: key(&event[1..]), ts: time(event[0]), visible: tick, values: of });
-            }
-            expected.extend(items(changes).into_iter().map(|change| format!("{tick} {}", change.join(" "))));
-        }
-        Table { group: Arc::new(Group { plan, keys }), events, to: until.unwrap_or(to), expected }
+        self.to = tick;
     }
 
     /// As the table's right side has them.
     fn show(&self, changes: &[Change]) -> Vec<String> {
         let results = result_types(&self.group.plan.columns, &self.group.plan.inputs);
-        let types = || self.group.keys.iter().chain(&results);
         let show = |change: &Change| {
-            let tokens = types().zip(change.key.iter().chain(&change.row)).map(|(t, v)| token(t, v));
-            format!("{} {} {:+}", change.time, tokens.collect::<Vec<_>>().join(" "), change.diff)
+            let row = results.iter().zip(&change.row).map(|(t, v)| token(t, v));
+            let unit = self.show_unit(&change.key, change.window);
+            format!("{} {unit} {} {:+}", change.time, row.collect::<Vec<_>>().join(" "), change.diff)
         };
         changes.iter().map(show).collect()
     }
+
+    fn show_store(&self, rows: &Rows) -> Vec<String> {
+        rows.iter().map(|((key, _), (window, ..))| self.show_unit(key, *window)).collect()
+    }
+
+    fn show_unit(&self, key: &[Value], window: Bounds) -> String {
+        let key = self.group.keys.iter().zip(key).map(|(t, v)| token(t, v));
+        let window = window.map(|(start, end)| format!("[{start},{end})"));
+        key.chain(window).collect::<Vec<_>>().join(" ")
+    }
 }
 
-fn run(group: &Arc<Group>, events: &[Event], targets: BTreeSet<i64>, resident_max: usize) -> Run {
-    let to = *targets.last().expect("a last tick");
-    let mut run = Run::new(group, resident_max, group.plan.start, to);
-    let mut from = i64::MIN;
-    for target in targets {
-        events.iter().filter(|e| e.visible > from && e.visible <= target).for_each(|e| run.insert([e]));
-        run.advance(target, usize::MAX);
-        run.take(target);
-        from = target;
+/// Key types, plan, and how long nothing else may change.
+fn head(lines: &[&str]) -> (Vec<DataType>, Plan, Option<i64>) {
+    let (mut keys, mut inputs, mut until, mut retain) = (Vec::new(), Vec::<(&str, DataType)>::new(), None, None);
+    let mut plan = Plan::trailing(vec![], vec![], 1, i64::MIN);
+    for line in lines {
+        match line.split_whitespace().collect::<Vec<_>>()[..] {
+            ["tick", length] => plan.tick = duration(length),
+            ["until", t] => until = Some(time(t)),
+            ["key", _, of_type] => keys.push(data_type(of_type)),
+            ["of", name, of_type] => inputs.push((name, data_type(of_type))),
+            ["window", "tumbling", size] => {
+                plan.window = Window::Hopping { size: duration(size), every: duration(size) };
+            }
+            ["window", "hopping", size, every] => {
+                plan.window = Window::Hopping { size: duration(size), every: duration(every) };
+            }
+            ["window", "session", gap] => plan.window = Window::Session { gap: duration(gap) },
+            ["lateness", length] => plan.lateness = duration(length),
+            ["retain", length] => retain = Some(duration(length)),
+            [name, aggregate, ref words @ ..] => {
+                let (of, length) = match (plan.window, words) {
+                    (Window::Trailing, [of @ .., length]) => (of.first(), Some(*length).filter(|l| *l != "all")),
+                    (_, of) => (of.first(), None),
+                };
+                let input = of.map(|of| inputs.iter().position(|(name, _)| name == of).unwrap());
+                let (name, aggregate) = (name.to_owned(), parse_aggregate(aggregate));
+                plan.columns.push(ColumnPlan { name, aggregate, input, length: length.map(duration) });
+            }
+            _ => panic!("what is {line:?}?"),
+        }
     }
-    run
+    plan.inputs = inputs.into_iter().map(|(_, t)| t).collect();
+    plan.retain = retain.unwrap_or(match plan.window {
+        Window::Trailing => 0,
+        Window::Hopping { size, .. } => plan.lateness + size,
+        Window::Session { gap } => plan.lateness + gap,
+    });
+    if keys.is_empty() {
+        keys.push(DataType::Utf8);
+    }
+    (keys, plan, until)
 }
 
 /// Items parted by `;`, in words, without what stands in brackets.
@@ -175,6 +247,14 @@ fn time(text: &str) -> i64 {
     }
 }
 
+/// A window's bounds in microseconds; other words as they are.
+fn canonical(word: &str) -> String {
+    match word.strip_prefix('[').and_then(|word| word.strip_suffix(')')).and_then(|word| word.split_once(',')) {
+        Some((start, end)) => format!("[{},{})", time(start), time(end)),
+        None => word.to_owned(),
+    }
+}
+
 fn duration(text: &str) -> i64 {
     let digits = text.trim_end_matches(char::is_alphabetic);
     let unit = match &text[digits.len()..] {
@@ -183,18 +263,31 @@ fn duration(text: &str) -> i64 {
         "s" => 1_000_000,
         "m" => 60_000_000,
         "h" => 3_600_000_000,
+        "d" => 86_400_000_000,
         other => panic!("no unit: {other}"),
     };
     digits.parse::<i64>().unwrap() * unit
 }
 
-fn parse_aggregate(name: &str) -> Aggregate {
+fn parse_aggregate(text: &str) -> Aggregate {
+    let (name, argument) = text.trim_end_matches(')').split_once('(').unwrap_or((text, ""));
     match name {
         "count" => Aggregate::Count,
         "sum" => Aggregate::Sum,
         "avg" => Aggregate::Avg,
         "min" => Aggregate::Min,
         "max" => Aggregate::Max,
+        "var_pop" => Aggregate::Spread(Spread::VarPop),
+        "var_samp" => Aggregate::Spread(Spread::VarSamp),
+        "stddev_pop" => Aggregate::Spread(Spread::StddevPop),
+        "stddev_samp" => Aggregate::Spread(Spread::StddevSamp),
+        "first" => Aggregate::First,
+        "last" => Aggregate::Last,
+        "count_distinct" => Aggregate::CountDistinct,
+        "top_k" => Aggregate::TopK(argument.parse().unwrap()),
+        "last_n" => Aggregate::LastN(argument.parse().unwrap()),
+        "approx_count_distinct" => Aggregate::ApproxCountDistinct,
+        "approx_percentile" => Aggregate::ApproxPercentile(argument.parse().unwrap()),
         other => panic!("no aggregate: {other}"),
     }
 }
@@ -228,6 +321,10 @@ fn value(data_type: &DataType, token: &str) -> Value {
 fn token(data_type: &DataType, value: &Value) -> String {
     match value {
         Value::Null => "null".to_owned(),
+        Value::List(items) => {
+            let DataType::List(item) = data_type else { panic!("a list of type {data_type}") };
+            format!("[{}]", items.iter().map(|v| token(item.data_type(), v)).collect::<Vec<_>>().join(","))
+        }
         value => array_value_to_string(&array(data_type, std::slice::from_ref(value)), 0).unwrap(),
     }
 }
