@@ -141,8 +141,10 @@ fn random_aggregate(rng: &mut StdRng) -> Aggregate {
 /// their time has passed; and before all that a history.
 fn random_events(plan: &Plan, keys: &[DataType], rng: &mut StdRng) -> Vec<(Event, usize)> {
     let wild = rng.random_bool(0.5);
-    let key_count = rng.random_range(1..4);
-    let history = rng.random_range(0..30);
+    // Now and then a crowd.
+    let crowd = rng.random_bool(0.005);
+    let (key_count, stream) = if crowd { (2000, 1500) } else { (rng.random_range(1..4), 50) };
+    let history = rng.random_range(0..if crowd { 1500 } else { 30 });
     let longest = reach(plan);
     let slow = if rng.random() { 3 * plan.tick } else { 1 + longest / 4 };
     let pace = rng.random_range(1..=slow);
@@ -171,7 +173,7 @@ fn random_events(plan: &Plan, keys: &[DataType], rng: &mut StdRng) -> Vec<(Event
         let values = plan.inputs.iter().map(|t| random_value(t, wild, rng)).collect();
         (Event { key: keys.iter().map(part).collect(), ts, eff, comes, visible, values }, partition)
     };
-    let events = (0..history + 50).map(event);
+    let events = (0..history + stream).map(event);
     // Dead letters never come here; but of hopping windows each may judge by itself.
     let judged = matches!(plan.window, Window::Hopping { size, every } if size != every);
     events.filter(|(event, _)| judged || !model::is_late(plan, event)).collect()

@@ -14,7 +14,7 @@ use crate::cases::{Case, Kind};
 use crate::drive::{Group, Run, assert_same};
 use crate::model::{self, Change, Event};
 
-const CASES: u64 = 300;
+const CASES: u64 = 600;
 const CUTS: usize = 6;
 
 #[test]

@@ -124,6 +124,13 @@ impl Run {
         }
     }
 
+    /// Another store takes the place of this one.
+    pub fn begin_image(&mut self, from: i64) {
+        self.state.begin_image(from);
+        self.rows.clear();
+        self.rows_from = self.rows_from.max(from);
+    }
+
     /// Whether the store is told when ticks up to `done` are finished.
     pub fn asks_for_rows(&self, done: i64) -> bool {
         done >= self.rows_from.min(self.rows_by)

@@ -11,7 +11,7 @@ use crate::cases::{Case, Kind};
 use crate::drive::{Run, assert_same};
 use crate::model::{self, Change, Event, every_tick};
 
-const CASES: u64 = 1000;
+const CASES: u64 = 1500;
 
 /// How events come in, and how ticks are finished.
 #[derive(Clone, Debug)]
@@ -156,6 +156,9 @@ impl Case {
                     run.take(done);
                     if done == self.to || run.asks_for_rows(done) && rng.random_bool(0.05) {
                         stored(run, done);
+                    }
+                    if rng.random_bool(0.02) {
+                        run.begin_image(done + rng.random_range(0..10 * self.group.plan.tick));
                     }
                 }
                 if done == target {
