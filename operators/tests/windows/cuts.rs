@@ -1,7 +1,7 @@
 //! Wherever the history ends, the rows are the same from then on.
 //!
-//! A part of each partition's records becomes the history: it is there at the start, which moves to its largest `eff`. From
-//! there on each tick has the rows that it had without a cut, but for windows that are gone at the start.
+//! A part of each partition's records becomes the history: it is there at the start, which moves to its largest `eff`.
+//! From there on each tick has the rows that it had without a cut, but for windows that are gone at the start.
 
 use std::sync::Arc;
 

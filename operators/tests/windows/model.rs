@@ -113,7 +113,8 @@ fn replay<'a>(changes: impl IntoIterator<Item = &'a Change>) -> Rows {
     rows
 }
 
-/// What is left of the changes for one that begins at `start`: first every row of then, and never one that was gone by then.
+/// What is left of the changes for one that begins at `start`: first every row of then, and never one that was gone by
+/// then.
 pub fn from(plan: &Plan, changes: &[Change], start: i64) -> Vec<Change> {
     let (before, after) = changes.split_at(changes.partition_point(|c| c.time <= start));
     let image = replay(before).into_iter();
@@ -126,8 +127,8 @@ fn is_gone(plan: &Plan, window: Bounds, time: i64) -> bool {
     window.is_some_and(|(_, end)| i128::from(end) + i128::from(plan.retain) < i128::from(time))
 }
 
-/// How many events no window holds: those that are too old for every one when they become visible; those of windows gone at the
-/// start. Of a session it depends on what it has grown to when the event comes.
+/// How many events no window holds: those that are too old for every one when they become visible; those of windows gone
+/// at the start. Of a session it depends on what it has grown to when the event comes.
 pub fn too_old(plan: &Plan, events: &[Event]) -> std::ops::RangeInclusive<u64> {
     let count = |is: &dyn Fn(&Event) -> bool| events.iter().filter(|event| is(event)).count() as u64;
     let gone = |window: (i64, i64)| is_gone(plan, Some(window), plan.start);
@@ -229,8 +230,8 @@ fn row(plan: &Plan, events: &[&Event], windows: &[Vec<usize>]) -> Vec<Value> {
     plan.columns.iter().zip(windows).map(|(c, numbers)| aggregates::value(plan, c, &inside(numbers))).collect()
 }
 
-/// (t, horizon) for the ticks up to `to` after which an event comes: once `t` is finished, no event with an `eff` before the horizon
-/// comes any more. Both rise.
+/// (t, horizon) for the ticks up to `to` after which an event comes: once `t` is finished, no event with an `eff` before
+/// the horizon comes any more. Both rise.
 pub fn horizons(plan: &Plan, events: &[Event], to: i64) -> Vec<(i64, i64)> {
     let mut in_time: Vec<&Event> = events.iter().collect();
     in_time.sort_by_key(|e| std::cmp::Reverse(e.comes));

@@ -24,11 +24,11 @@
 //! 10:00 | 09:59 a @09:59               | a [09:00,10:00) 1 +1     | a [09:00,10:00)
 //! ```
 //!
-//! Where an event's `eff` is not the tick at which it arrives, it follows after `@`. What is late never comes, as elsewhere. `store`
-//! may be left out: the rows that are stored when the tick is finished.
+//! Where an event's `eff` is not the tick at which it arrives, it follows after `@`. What is late never comes, as elsewhere.
+//! `store`, which may be left out: the rows that are stored when the tick is finished.
 //!
-//! Times are `HH:MM[:SS]` or microseconds; the first line's tick is the group's start. Each table is run as it stands, from
-//! spilled ledgers, record by record with state dropped as soon as may be, and cut into history | stream at every tick.
+//! Times are `HH:MM[:SS]` or microseconds; the first line's tick is the group's start. Each table is run as it stands,
+//! from spilled ledgers, tick by tick with state dropped as soon as may be, and cut into history | stream at every tick.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -109,7 +109,7 @@ impl Table {
         assert_same(&run.sorted_changes(), &expected, &|| format!("{name}, cut at {cut}"));
     }
 
-    /// Record by record. `stored`: is shown the store after each of `targets`.
+    /// Events come one by one. `stored`: is shown the store after each of `targets`.
     fn run(&self, targets: BTreeSet<i64>, resident_max: usize, stored: impl Fn(&Rows, i64)) -> Run {
         let Table { group, events, to, .. } = self;
         let mut run = Run::new(group, resident_max, group.plan.start, *to);
