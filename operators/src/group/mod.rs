@@ -61,7 +61,8 @@ use trailing::Trailing;
 /// let mut state = State::new(&plan, codec, schema, outputs, Box::new(InMemory::default()), 1 << 20);
 ///
 /// let time = Int64Array::from(vec![3]); // it happens at 3, and is visible at once
-/// state.insert(events::batch(&events::schema(&[], false), key, time.clone(), time, None, vec![])?)?;
+/// let batch = events::batch(&events::schema(&[], false), key, time.clone(), time, None, vec![])?;
+/// state.insert(&batch)?;
 /// assert_eq!(state.advance(20, 1000)?, 20);
 /// let changes = state.take_changes().expect("a row that came at tick 3 and went at 13");
 /// assert_eq!(changes["_time"].as_primitive::<Int64Type>().values(), &[3, 13]);
