@@ -14,6 +14,7 @@ use arrow::array::{
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::{ArrowPrimitiveType, DataType, TimeUnit};
+use serde::{Deserialize, Serialize};
 
 /// A value, or none.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
@@ -56,12 +57,26 @@ pub fn normal(v: f64) -> f64 {
 }
 
 /// A value in the order of SQL, NaN greatest. Equal values are equal to the bit.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Ordered {
     Word(i64),
     /// A decimal's halves.
     Wide(i64, u64),
-    Text(Arc<str>),
+    Text(#[serde(with = "text")] Arc<str>),
+}
+
+mod text {
+    use std::sync::Arc;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(text: &Arc<str>, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(text)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<str>, D::Error> {
+        Ok(String::deserialize(deserializer)?.into())
+    }
 }
 
 impl Ordered {
