@@ -23,13 +23,16 @@ const KEYS: i64 = 40_000;
 /// Events that come or go in one activation, about, and so changes: each makes two.
 const PIECE: usize = 20_000;
 
+/// The ticks of a message's changes, by group.
+type Ticks = (u32, Vec<i64>);
+
 #[test]
 fn a_day_is_caught_up_in_pieces_side_by_side() {
     // Every key has one event within the hour; the second group's window is longer.
     let (times, counts) = timely::execute_directly(|worker| {
         let states = vec![state(HOUR), state(2 * HOUR)];
         let watch = Rc::new(RefCell::new(Watch::default()));
-        let seen: Rc<RefCell<Vec<(u32, Vec<i64>)>>> = Rc::default();
+        let seen: Rc<RefCell<Vec<Ticks>>> = Rc::default();
         let mut input = InputHandle::<i64, _>::new();
         let probe = ProbeHandle::new();
         worker.dataflow(|scope| {
@@ -56,8 +59,7 @@ fn a_day_is_caught_up_in_pieces_side_by_side() {
             worker.step();
             times.push(probe.with_frontier(|f| f.first().copied().unwrap_or(i64::MAX)));
         }
-        let counts: Vec<(u32, Vec<i64>)> = seen.take();
-        (times, counts)
+        (times, seen.take())
     });
     assert!(times.is_sorted(), "the frontier only rises");
     let steps = times.iter().collect::<std::collections::BTreeSet<_>>().len();

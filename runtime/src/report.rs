@@ -95,6 +95,8 @@ pub struct GroupReport {
     /// Windows that can still change; windows that were closed, or keys of trailing groups that were forgotten.
     pub open_windows: u64,
     pub dropped: u64,
+    /// Whether the group has windows of its own.
+    pub windowed: bool,
     pub ledger_bytes: u64,
     pub dead_letters: BTreeMap<String, u64>,
     /// Every row up to it is in every store.
@@ -243,6 +245,7 @@ fn group(
         unfit_sums: status.unfit_sums,
         open_windows: status.open_windows,
         dropped: status.dropped,
+        windowed: opened.groups[group].shape.windowed,
         ledger_bytes: status.ledger_bytes,
         dead_letters: status.dead_letters.clone(),
         as_of: as_of.map(format_time),

@@ -116,7 +116,7 @@ pub struct Counters {
     pub open_windows: u64,
     /// Windows that were closed, or in a trailing group keys that were forgotten, ever.
     pub dropped: u64,
-    /// Rows that are there.
+    /// Rows that the store has.
     pub rows: u64,
     /// Rows that came, went or became another, ever.
     pub changes: u64,

@@ -52,7 +52,7 @@ pub struct Published {
     nothing: Vec<Datum>,
     /// Whether every row is due.
     image_due: bool,
-    /// Rows that are there; and those that came, went or became another, ever.
+    /// Rows that the store has; and those that came, went or became another, ever.
     pub rows: u64,
     pub changed: u64,
 }
@@ -103,8 +103,8 @@ impl Published {
         if last.values.is_some() && last.stored && moved && self.outputs.rows_from.is_some() && !self.image_due {
             self.latest.push(last.key, last.bounds, &self.nothing, tick, -1);
         }
-        self.rows += u64::from(row.is_some());
-        self.rows -= u64::from(last.values.is_some());
+        self.rows += u64::from(row.is_some_and(|new| new.stored));
+        self.rows -= u64::from(last.values.is_some() && last.stored);
         last.changed_at = tick;
         let Some(new) = row else {
             last.values = None;
@@ -124,7 +124,11 @@ impl Published {
     pub fn leave_store(&mut self, unit: u32, tick: i64) {
         let last = &mut self.units[unit as usize];
         let was_stored = std::mem::replace(&mut last.stored, false);
-        if was_stored && last.values.is_some() && self.outputs.rows_from.is_some() && !self.image_due {
+        if !was_stored || last.values.is_none() {
+            return;
+        }
+        self.rows -= 1;
+        if self.outputs.rows_from.is_some() && !self.image_due {
             self.latest.push(last.key, last.bounds, &self.nothing, tick, -1);
         }
     }
@@ -132,7 +136,8 @@ impl Published {
     /// A unit is forgotten, which is no change either: its row has left the store.
     pub fn forget(&mut self, unit: u32) {
         let last = &mut self.units[unit as usize];
-        self.rows -= u64::from(last.values.take().is_some());
+        debug_assert!(last.values.is_none() || !last.stored);
+        last.values = None;
     }
 
     /// Whether some changes were not taken yet, so that they may name a key that is gone.

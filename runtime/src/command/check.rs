@@ -39,7 +39,7 @@ fn tell(out: &mut Vec<u8>, opened: &Opened, plan: Option<&Plan>, warnings: &[Fau
         tell_source(out, opened, i, plan.map(|plan| &plan.sources[i]))?;
     }
     for i in 0..opened.groups.len() {
-        tell_group(out, opened, i)?;
+        tell_group(out, opened, i, plan)?;
     }
     tell_sinks(out, job)?;
     for warning in warnings {
@@ -127,19 +127,25 @@ fn notes(conf: &job::Source) -> Vec<&'static str> {
     notes
 }
 
-fn tell_group(out: &mut Vec<u8>, opened: &Opened, i: usize) -> std::io::Result<()> {
+fn tell_group(out: &mut Vec<u8>, opened: &Opened, i: usize, plan: Option<&Plan>) -> std::io::Result<()> {
     let (group, open) = (&opened.job.groups[i], &opened.groups[i]);
     writeln!(out, "\nfeatures {}, of {}", group.name, opened.job.sources[group.source].name)?;
+    let seam = plan.and_then(|plan| plan.sources[group.source].s);
+    for line in meaning::of_rows(&opened.job, group, seam.unwrap_or_else(wall_clock_us)) {
+        writeln!(out, "  {line}")?;
+    }
     let shape = &open.shape;
     let fields = &shape.schema.fields()[shape.columns()];
     let keys = &shape.schema.fields()[..shape.keys];
     let width = keys.iter().chain(fields).map(|field| field.name().chars().count()).max().unwrap_or(0);
+    let kinds = keys.iter().chain(fields).map(|field| types::display(field.data_type()).chars().count());
+    let kinds = kinds.max().unwrap_or(0).max(12);
     for key in keys {
-        writeln!(out, "  {:width$}  {:12}  key", key.name(), types::display(key.data_type()))?;
+        writeln!(out, "  {:width$}  {:kinds$}  key", key.name(), types::display(key.data_type()))?;
     }
     for (field, column) in fields.iter().zip(&group.columns) {
         let kind = types::display(field.data_type());
-        writeln!(out, "  {:width$}  {kind:12}  {}", field.name(), meaning::of_column(&opened.job, group, column))?;
+        writeln!(out, "  {:width$}  {kind:kinds$}  {}", field.name(), meaning::of_column(group, column))?;
     }
     Ok(())
 }

@@ -1,25 +1,80 @@
 //! What a feature means, in plain words.
 
+use headwater_connectors::format::text::format_time;
+
 use crate::job::{Agg, Column, Group, Job, Window, duration};
 
-/// `events of the last 1h, by card_id, where status = 'approved'`
-pub fn of_column(job: &Job, group: &Group, column: &Column) -> String {
-    let keys: Vec<&str> = group.key.iter().map(|key| key.text.as_str()).collect();
-    let filter = group.filter.as_ref().map_or_else(String::new, |f| format!(", where {}", f.text));
-    let lateness = match group.window {
-        Window::Trailing => String::new(),
-        _ => format!(", late by up to {}", duration::display(job.sources[group.source].lateness_us)),
+/// What a row of the group is about, what it takes and how long it is there. `near`: a time to show a window at.
+pub fn of_rows(job: &Job, group: &Group, near: i64) -> Vec<String> {
+    let key = keys(group);
+    let lateness_us = job.sources[group.source].lateness_us;
+    let show = |us: i64| duration::display(us);
+    let rows = match group.window {
+        Window::Trailing if group.columns.iter().all(|column| column.length_us.is_none()) => {
+            return vec![format!("a row for each {key}, of all that has come by now, however late")];
+        }
+        Window::Trailing => {
+            return vec![
+                format!(
+                    "a row for each {key}, right as of now: it falls as events grow old, and is gone with the last of them"
+                ),
+                "an event that comes late counts while it is young enough for a window".to_owned(),
+            ];
+        }
+        Window::Tumbling { size_us } => {
+            format!("a row for each {key} and {}, such as {}", show(size_us), window_at(near, size_us, size_us))
+        }
+        Window::Hopping { size_us, every_us } => {
+            let (one, next) =
+                (window_at(near, size_us, every_us), window_at(near.saturating_add(every_us), size_us, every_us));
+            format!(
+                "a row for each {key} and {} that begins every {}, such as {one} and {next}",
+                show(size_us),
+                show(every_us)
+            )
+        }
+        Window::Session { gap_us } => {
+            let gap = show(gap_us);
+            format!("a row for each {key} and session: events less than {gap} apart; it ends {gap} after the last")
+        }
     };
+    let takes = match group.window {
+        Window::Session { gap_us } => {
+            format!(
+                "an event is taken until {} after it happened (gap + lateness)",
+                show(gap_us.saturating_add(lateness_us))
+            )
+        }
+        _ if lateness_us == 0 => "an event is taken until the window's end (lateness 0s)".to_owned(),
+        _ => format!("an event is taken until {} past the window's end (lateness)", show(lateness_us)),
+    };
+    let stays = format!("a row is kept in the store until {} past its end (retain)", show(group.retain_us));
+    vec![rows, format!("{takes}; later ones are dead letters"), stays]
+}
+
+/// `[2026-01-01T10:00:00Z, 2026-01-01T11:00:00Z)`: the newest window that has begun.
+fn window_at(t: i64, size_us: i64, every_us: i64) -> String {
+    let start = t.div_euclid(every_us).saturating_mul(every_us);
+    format!("[{}, {})", format_time(start), format_time(start.saturating_add(size_us)))
+}
+
+/// `events of the last 1h, by card_id, where status = 'approved'`
+pub fn of_column(group: &Group, column: &Column) -> String {
+    let filter = group.filter.as_ref().map_or_else(String::new, |f| format!(", where {}", f.text));
     let over = if column.of.is_some() { "over" } else { "of" };
-    let (what, window) = (what(column), window(group, column));
-    format!("{what} {over} {window}, by {}{filter}{lateness}", keys.join(" and "))
+    format!("{} {over} {}, by {}{filter}", what(column), window(group, column), keys(group))
+}
+
+fn keys(group: &Group) -> String {
+    let keys: Vec<&str> = group.key.iter().map(|key| key.text.as_str()).collect();
+    keys.join(" and ")
 }
 
 fn what(column: &Column) -> String {
     let of = column.of.as_ref().map_or("", |of| of.text.as_str());
     match column.agg {
         Agg::Count if column.of.is_none() => "events".to_owned(),
-        Agg::Count => format!("events whose {of} is not null"),
+        Agg::Count => format!("events whose {of} is not null,"),
         Agg::Sum => format!("sum of {of}"),
         Agg::Avg => format!("average of {of}"),
         Agg::Min => format!("least {of}"),
@@ -28,13 +83,13 @@ fn what(column: &Column) -> String {
         Agg::VarSamp => format!("sample variance of {of}"),
         Agg::StddevPop => format!("standard deviation of {of}"),
         Agg::StddevSamp => format!("sample standard deviation of {of}"),
-        Agg::First => format!("earliest {of}"),
-        Agg::Last => format!("latest {of}"),
+        Agg::First => format!("first {of} by event time"),
+        Agg::Last => format!("last {of} by event time"),
         Agg::CountDistinct => format!("distinct values of {of}"),
-        Agg::TopK { k } => format!("the {k} most frequent values of {of}"),
-        Agg::LastN { n } => format!("the {n} latest values of {of}"),
-        Agg::ApproxCountDistinct => format!("distinct values of {of}, about,"),
-        Agg::ApproxPercentile { p } => format!("value below which about {}% of {of} lie,", p * 100.0),
+        Agg::TopK { k } => format!("most frequent values of {of}, up to {k},"),
+        Agg::LastN { n } => format!("newest values of {of} by event time, up to {n},"),
+        Agg::ApproxCountDistinct => format!("distinct values of {of}, estimated (standard error 1.6%),"),
+        Agg::ApproxPercentile { p } => format!("percentile {p} of {of}, within 1% of it,"),
     }
 }
 
@@ -42,12 +97,23 @@ fn window(group: &Group, column: &Column) -> String {
     match (group.window, column.length_us) {
         (Window::Trailing, Some(length)) => format!("the last {}", duration::display(length)),
         (Window::Trailing, None) => "all time".to_owned(),
-        (Window::Tumbling { size_us }, _) => format!("each {}", duration::display(size_us)),
-        (Window::Hopping { size_us, every_us }, _) => {
-            format!("{}, every {}", duration::display(size_us), duration::display(every_us))
+        (Window::Tumbling { size_us } | Window::Hopping { size_us, .. }, _) => {
+            format!("each window of {}", duration::display(size_us))
         }
-        (Window::Session { gap_us }, _) => {
-            format!("each session (it ends {} after its last event)", duration::display(gap_us))
-        }
+        (Window::Session { .. }, _) => "each session".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_window_near_a_time() {
+        const DAY: i64 = 86_400_000_000;
+        // Weeks since 1970 begin on Thursdays.
+        let week = window_at(1_767_571_200_000_000, 7 * DAY, 7 * DAY);
+        assert_eq!(week, "[2026-01-01T00:00:00Z, 2026-01-08T00:00:00Z)");
+        assert_eq!(window_at(-1, 2 * DAY, DAY), "[1969-12-31T00:00:00Z, 1970-01-02T00:00:00Z)");
     }
 }

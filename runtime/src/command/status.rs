@@ -89,7 +89,7 @@ fn show_group(out: &mut String, group: &GroupReport) -> std::fmt::Result {
     let (rows, keys) = (HumanCount(group.rows), HumanCount(group.keys));
     let (events, changes) = (HumanCount(group.events), HumanCount(group.changes));
     writeln!(out, "  rows      {rows} of {keys} keys, {events} events, {changes} changes")?;
-    if group.open_windows > 0 {
+    if group.open_windows + group.dropped > 0 && group.windowed {
         let (open, dropped) = (HumanCount(group.open_windows), HumanCount(group.dropped));
         writeln!(out, "  windows   {open} open, {dropped} closed")?;
     }

@@ -288,7 +288,7 @@ mod tests {
         );
         let opened = open(dir.path(), &source);
         let all = effs(&opened, None);
-        let table: &[(Option<i64>, Option<i64>, Option<i64>, Option<i64>)] = &[
+        let table = [
             // partition, offset, a -> eff
             (Some(0), Some(0), Some(10), Some(10)),
             (Some(0), Some(1), Some(30), Some(30)),
@@ -304,7 +304,7 @@ mod tests {
             (None, None, None, None),
         ];
         for (partition, offset, a, expected) in table {
-            assert_eq!(all.eff(*partition, *offset, *a), *expected, "{partition:?} {offset:?} {a:?}");
+            assert_eq!(all.eff(partition, offset, a), expected, "{partition:?} {offset:?} {a:?}");
         }
         // Of rows past the floor it is the same.
         let late = effs(&opened, Some(29));

@@ -42,7 +42,7 @@ impl Narrow {
     }
 
     pub fn wanted(&self) -> &Wanted {
-        &self.source.history_wanted
+        &self.source.wanted
     }
 
     /// The history's pieces, with the statistics of these columns.

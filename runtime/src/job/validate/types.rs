@@ -113,6 +113,7 @@ pub fn display(ty: &DataType) -> String {
     match ty {
         DataType::Timestamp(..) => "timestamp".into(),
         DataType::Decimal128(precision, scale) => format!("decimal128({precision}, {scale})"),
+        DataType::List(of) => format!("list of {}", display(of.data_type())),
         other => {
             let name = NAMES.iter().find(|(_, ty)| ty == other).map(|(name, _)| *name);
             name.map_or_else(|| other.to_string(), String::from)

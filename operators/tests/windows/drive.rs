@@ -5,9 +5,10 @@ use std::sync::Arc;
 use arrow::array::types::{Int8Type, Int64Type};
 use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, SchemaRef};
+use headwater_operators::accumulators::result_types;
+use headwater_operators::group::{Outputs, Plan, State, Window};
 use headwater_operators::key_codec::KeyCodec;
 use headwater_operators::ledger::InMemory;
-use headwater_operators::trailing::{Outputs, Plan, State, result_types};
 use headwater_operators::{changes, events};
 
 use crate::model::{Change, Event, Rows};
@@ -28,8 +29,9 @@ impl Group {
     /// Of the changes.
     pub fn schema(&self) -> SchemaRef {
         let keys: Vec<_> = self.keys.iter().enumerate().map(|(i, t)| (format!("key{i}"), t.clone())).collect();
-        let names = self.plan.columns.iter().map(|c| c.name.clone());
-        changes::schema(&keys, false, &names.zip(result_types(&self.plan)).collect::<Vec<_>>())
+        let types = result_types(&self.plan.columns, &self.plan.inputs);
+        let columns: Vec<_> = self.plan.columns.iter().map(|c| c.name.clone()).zip(types).collect();
+        changes::schema(&keys, self.windowed(), &columns)
     }
 
     pub fn batch<'a>(&self, events: impl IntoIterator<Item = &'a Event>) -> RecordBatch {
@@ -39,25 +41,36 @@ impl Group {
         };
         let keys: Vec<ArrayRef> = self.keys.iter().enumerate().map(|(i, t)| column(t, &|e| e.key[i].clone())).collect();
         let inputs = self.plan.inputs.iter().enumerate().map(|(i, t)| column(t, &|e| e.values[i].clone())).collect();
-        let times = |time: fn(&Event) -> i64| events.iter().map(|e| time(e)).collect::<Int64Array>();
+        let times = |time: &dyn Fn(&Event) -> i64| events.iter().map(|e| time(e)).collect::<Int64Array>();
         let keys = self.codec().encode(&keys).unwrap();
-        events::batch(&events::schema(&self.plan.inputs), keys, times(|e| e.ts), times(|e| e.visible), inputs).unwrap()
+        let schema = events::schema(&self.plan.inputs, self.windowed());
+        let open = self.windowed().then(|| times(&|e| e.eff.saturating_sub(self.plan.lateness)));
+        events::batch(&schema, keys, times(&|e| e.ts), times(&|e| e.visible), open, inputs).unwrap()
     }
 
     pub fn read(&self, batch: &RecordBatch) -> Vec<Change> {
         assert_eq!(batch.schema(), self.schema());
-        let (keys, row) = (0..self.keys.len(), self.keys.len()..batch.num_columns() - 2);
+        let first = self.keys.len() + if self.windowed() { 2 } else { 0 };
+        let row = first..batch.num_columns() - 2;
         let columns: Vec<Vec<Value>> = batch.columns()[..row.end].iter().map(values).collect();
         let times = batch.column(row.end).as_primitive::<Int64Type>();
         let diffs = batch.column(row.end + 1).as_primitive::<Int8Type>();
-        let at = |columns: &[Vec<Value>], at: usize| columns.iter().map(|c| c[at].clone()).collect();
+        let at = |columns: &[Vec<Value>], at: usize| columns.iter().map(|c| c[at].clone()).collect::<Vec<_>>();
         let change = |n| Change {
             time: times.value(n),
-            key: at(&columns[keys.clone()], n),
+            key: at(&columns[..self.keys.len()], n),
             diff: diffs.value(n),
+            window: match at(&columns[self.keys.len()..first], n)[..] {
+                [Value::Int(start), Value::Int(end)] => Some((start as i64, end as i64)),
+                _ => None,
+            },
             row: at(&columns[row.clone()], n),
         };
         (0..batch.num_rows()).map(change).collect()
+    }
+
+    pub fn windowed(&self) -> bool {
+        self.plan.window != Window::Trailing
     }
 
     fn codec(&self) -> KeyCodec {
@@ -71,6 +84,7 @@ pub struct Run {
     pub state: State,
     pub changes: Vec<Change>,
     pub rows: Rows,
+    rows_from: i64,
     rows_by: i64,
 }
 
@@ -78,11 +92,16 @@ impl Run {
     pub fn new(group: &Arc<Group>, resident_max: usize, rows_from: i64, rows_by: i64) -> Run {
         let outputs = Outputs { changes: true, rows_from: Some(rows_from) };
         let state = group.state(outputs, resident_max);
-        Run { group: group.clone(), state, changes: vec![], rows: Rows::new(), rows_by }
+        Run { group: group.clone(), state, changes: vec![], rows: Rows::new(), rows_from, rows_by }
     }
 
     pub fn insert<'a>(&mut self, events: impl IntoIterator<Item = &'a Event>) {
-        self.state.insert(self.group.batch(events)).unwrap();
+        self.state.insert(&self.group.batch(events)).unwrap();
+    }
+
+    /// See `State::close_after`.
+    pub fn close_after(&mut self, horizons: impl IntoIterator<Item = (i64, i64)>) {
+        horizons.into_iter().for_each(|(t, horizon)| self.state.close_after(t, horizon));
     }
 
     /// One call. Returns the last tick up to which all is finished.
@@ -100,16 +119,21 @@ impl Run {
             assert!((last..=done).contains(&change.time), "{change:?} after a change at {last}, up to {done}");
             self.changes.push(change);
         }
-        for Change { time, key, diff, row } in
-            self.state.take_rows(self.rows_by).iter().flat_map(|b| self.group.read(b))
-        {
-            if diff > 0 {
-                self.rows.insert(key, (row, time));
-            } else {
-                assert!(row.iter().all(|v| *v == Value::Null));
-                self.rows.remove(&key);
-            }
+        if let Some(batch) = self.state.take_rows(self.rows_by) {
+            put(&mut self.rows, self.group.read(&batch));
         }
+    }
+
+    /// Another store takes the place of this one.
+    pub fn begin_image(&mut self, from: i64) {
+        self.state.begin_image(from);
+        self.rows.clear();
+        self.rows_from = self.rows_from.max(from);
+    }
+
+    /// Whether the store is told when ticks up to `done` are finished.
+    pub fn asks_for_rows(&self, done: i64) -> bool {
+        done >= self.rows_from.min(self.rows_by)
     }
 
     /// The changes in the model's order.
@@ -117,6 +141,19 @@ impl Run {
         let mut changes = self.changes.clone();
         changes.sort();
         changes
+    }
+}
+
+/// What a store does with rows.
+pub fn put(store: &mut Rows, rows: Vec<Change>) {
+    for Change { time, key, diff, window, row } in rows {
+        let place = (key, window.map(|(start, _)| start));
+        if diff > 0 {
+            store.insert(place, (window, row, time));
+        } else {
+            assert!(row.iter().all(|v| *v == Value::Null));
+            store.remove(&place);
+        }
     }
 }
 

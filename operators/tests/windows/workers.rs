@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use headwater_operators::events;
 use headwater_operators::exchange::{Columns, Routed};
+use headwater_operators::group::{Outputs, State};
 use headwater_operators::operator::{Watch, windows};
-use headwater_operators::trailing::{Outputs, State};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use timely::Config;
@@ -16,9 +16,9 @@ use timely::dataflow::operators::{Input, Inspect, Probe};
 use timely::dataflow::{InputHandle, ProbeHandle};
 use timely::worker::Worker;
 
-use crate::drive::assert_same;
+use crate::cases::{Case, Kind};
+use crate::drive::{assert_same, put};
 use crate::model::{self, Change, Event, Rows};
-use crate::random::Case;
 
 /// By group.
 #[derive(Clone, Default)]
@@ -29,9 +29,10 @@ struct Seen {
 
 #[test]
 fn any_number_of_workers_makes_the_same_changes() {
-    for seed in 0..20 {
+    for seed in 0..40 {
         let mut rng = StdRng::seed_from_u64(1 << 32 | seed);
-        let cases: Arc<Vec<Case>> = Arc::new((0..rng.random_range(1..4)).map(|_| Case::random(&mut rng)).collect());
+        let cases: Arc<Vec<Case>> =
+            Arc::new((0..rng.random_range(1..4)).map(|_| Case::random(Kind::any(&mut rng), &mut rng)).collect());
         let to = cases.iter().map(|case| case.to).max().unwrap();
         let asked = frontiers(&cases, to, &mut rng);
         for workers in [1, 3] {
@@ -42,7 +43,7 @@ fn any_number_of_workers_makes_the_same_changes() {
                 let expected = model::changes(&group.plan, events, &ticks);
                 let context = || format!("seed {seed}, {workers} workers, {:?}", group.plan);
                 assert_same(changes, &expected, &context);
-                assert_eq!(*rows, model::rows(&expected), "{}", context());
+                assert_eq!(*rows, model::store(&group.plan, &expected, to), "{}", context());
             }
         }
     }
@@ -104,23 +105,26 @@ fn one_worker(worker: &mut Worker, cases: &Arc<Vec<Case>>, asked: &[i64]) -> See
         let (note, all) = (seen.clone(), cases.clone());
         let rows = out.rows.inspect(move |routed: &Routed| {
             let rows = all[routed.group as usize].group.read(&routed.columns.0);
-            let rows = rows.into_iter().map(|c| {
-                assert_eq!(c.diff, 1, "all rows at once, at the last tick");
-                (c.key, (c.row, c.time))
-            });
-            note.borrow_mut().rows[routed.group as usize].extend(rows);
+            assert!(rows.iter().all(|row| row.diff == 1), "all rows at once, at the last tick");
+            put(&mut note.borrow_mut().rows[routed.group as usize], rows);
         });
         rows.probe_with(&probe);
     });
+    let horizons: Vec<Vec<(i64, i64)>> =
+        cases.iter().map(|case| model::horizons(&case.group.plan, &case.events, to)).collect();
     let mut after = i64::MIN;
     for &until in asked {
         for (group, case) in (0..).zip(cases.iter()) {
             // Every worker reads some of the events, as if each had partitions of its own.
-            let due = |(n, e): &(usize, &Event)| n % workers == here && e.visible > after && e.visible <= until;
+            let due = |(n, e): &(usize, &Event)| n % workers == here && e.comes > after && e.comes <= until;
             let events = case.events.iter().enumerate().filter(due).map(|(_, e)| e);
             for (to, batch) in events::split(case.group.batch(events), workers).unwrap() {
                 input.send(Routed { to, group, columns: Columns::from(batch) });
             }
+        }
+        for (group, horizons) in horizons.iter().enumerate() {
+            let due = horizons.iter().filter(|(t, _)| *t > after && *t <= until);
+            watch.borrow_mut().horizons.extend(due.map(|(t, horizon)| (group, *t, *horizon)));
         }
         input.advance_to(until + 1);
         while probe.less_than(input.time()) {

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use arrow::array::types::*;
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Decimal128Array, PrimitiveArray, StringArray};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Decimal128Array, ListArray, PrimitiveArray, StringArray};
+use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::{ArrowPrimitiveType, DataType};
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -17,6 +18,7 @@ pub enum Value {
     /// Unscaled.
     Decimal(i128),
     Text(String),
+    List(Vec<Value>),
 }
 
 impl Value {
@@ -48,6 +50,13 @@ pub fn array(data_type: &DataType, values: &[Value]) -> ArrayRef {
         DataType::UInt64 => ints::<UInt64Type>(values, data_type),
         DataType::Date32 => ints::<Date32Type>(values, data_type),
         DataType::Timestamp(_, _) => ints::<TimestampMicrosecondType>(values, data_type),
+        DataType::List(item) => {
+            let lists = || values.iter().map(|v| if let Value::List(list) = v { list.as_slice() } else { &[] });
+            let nulls: NullBuffer = values.iter().map(|v| *v != Value::Null).collect::<Vec<bool>>().into();
+            let offsets = OffsetBuffer::from_lengths(lists().map(<[Value]>::len));
+            let items = array(item.data_type(), &lists().flatten().cloned().collect::<Vec<_>>());
+            Arc::new(ListArray::new(item.clone(), offsets, items, Some(nulls)))
+        }
         other => panic!("no values of type {other} here"),
     }
 }
@@ -64,6 +73,7 @@ pub fn values(array: &ArrayRef) -> Vec<Value> {
         DataType::UInt64 => int::<UInt64Type>(array, at),
         DataType::Date32 => int::<Date32Type>(array, at),
         DataType::Timestamp(_, _) => int::<TimestampMicrosecondType>(array, at),
+        DataType::List(_) => Value::List(values(&array.as_list::<i32>().value(at))),
         other => panic!("no values of type {other} here"),
     };
     (0..array.len()).map(|at| if array.is_null(at) { Value::Null } else { value(at) }).collect()

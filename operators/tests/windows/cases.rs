@@ -1,0 +1,225 @@
+//! Random groups and events.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, TimeUnit};
+use headwater_operators::accumulators::{Aggregate, ColumnPlan};
+use headwater_operators::aggregate::spread::Spread;
+use headwater_operators::group::{Plan, Window};
+use headwater_operators::ledger::up;
+use rand::Rng;
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+
+use crate::drive::Group;
+use crate::model::{self, Event};
+use crate::values::Value;
+
+#[derive(Debug)]
+pub struct Case {
+    pub group: Arc<Group>,
+    pub events: Vec<Event>,
+    /// By event: its partition, in which `eff` never falls.
+    pub partitions: Vec<usize>,
+    /// The last tick.
+    pub to: i64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Trailing,
+    Hopping,
+    Session,
+}
+
+impl Kind {
+    pub fn any(rng: &mut StdRng) -> Kind {
+        *[Kind::Trailing, Kind::Hopping, Kind::Session].choose(rng).unwrap()
+    }
+}
+
+impl Case {
+    pub fn random(kind: Kind, rng: &mut StdRng) -> Case {
+        let tick = *[1, 7, 100, 10_000].choose(rng).unwrap();
+        let start = up(rng.random_range(-5_000..5_000), tick);
+        let plan = random_plan(kind, tick, start, rng);
+        let keys = if rng.random() { vec![DataType::Utf8] } else { vec![DataType::Int64, DataType::Utf8] };
+        let (events, partitions) = random_events(&plan, &keys, rng).into_iter().unzip();
+        let mut case = Case { group: Arc::new(Group { plan, keys }), events, partitions, to: start };
+        let last = case.events.iter().map(|e| e.visible).max().unwrap_or(start);
+        let past = reach(&case.group.plan) + 3 * tick;
+        case.to = up(last + rng.random_range(0..past + past / 3), tick);
+        case
+    }
+
+    /// By then everything has been forgotten.
+    pub fn end(&self) -> i64 {
+        up(self.to + 3 * reach(&self.group.plan), self.group.plan.tick)
+    }
+}
+
+/// How far back an event may lie that matters; roughly.
+fn reach(plan: &Plan) -> i64 {
+    plan.lateness.max(plan.retain)
+        + match plan.window {
+            Window::Trailing => plan.columns.iter().filter_map(|c| c.length).max().unwrap_or(plan.tick),
+            Window::Hopping { size, .. } => size,
+            Window::Session { gap } => 2 * gap,
+        }
+}
+
+fn random_plan(kind: Kind, tick: i64, start: i64, rng: &mut StdRng) -> Plan {
+    let lifetime = kind == Kind::Trailing && rng.random_bool(0.3);
+    let lengths: Vec<i64> = (0..rng.random_range(1..4)).map(|_| random_length(tick, rng)).collect();
+    let types = [
+        DataType::Float64,
+        DataType::Float64,
+        DataType::Float32,
+        DataType::Int64,
+        DataType::Int16,
+        DataType::UInt64,
+        DataType::Decimal128(38, 2),
+        DataType::Decimal128(9, 0),
+        DataType::Utf8,
+        DataType::Boolean,
+        DataType::Date32,
+        DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+    ];
+    let inputs: Vec<DataType> = (0..rng.random_range(1..4)).map(|_| types.choose(rng).unwrap().clone()).collect();
+    let mut columns = Vec::new();
+    let wanted = rng.random_range(1..7);
+    while columns.len() < wanted {
+        let aggregate = random_aggregate(rng);
+        let input = rng.random_bool(0.9).then(|| rng.random_range(0..inputs.len()));
+        let forever = kind != Kind::Trailing || lifetime && rng.random_bool(0.3);
+        let length = if forever { None } else { lengths.choose(rng).copied() };
+        if aggregate.result(input.map(|i| &inputs[i])).is_some() {
+            columns.push(ColumnPlan { name: format!("c{}", columns.len()), aggregate, input, length });
+        }
+    }
+    let size = lengths[0];
+    let (window, least_retain) = match kind {
+        Kind::Trailing => return Plan::trailing(columns, inputs, tick, start),
+        Kind::Hopping if rng.random() => (Window::Hopping { size, every: size }, 0),
+        Kind::Hopping => (Window::Hopping { size, every: rng.random_range(size / 6..=size + size / 2).max(1) }, 0),
+        Kind::Session => (Window::Session { gap: size }, size),
+    };
+    let lateness = if rng.random() { 0 } else { rng.random_range(0..2 * size + tick) };
+    let retain = lateness + least_retain + if rng.random() { 0 } else { rng.random_range(0..2 * size + tick) };
+    Plan { window, retain, lateness, columns, inputs, tick, start }
+}
+
+fn random_length(tick: i64, rng: &mut StdRng) -> i64 {
+    match rng.random_range(0..4) {
+        0 => rng.random_range(1..=tick),
+        1 => tick * rng.random_range(1..10),
+        2 => rng.random_range(1..tick * 40),
+        _ => tick * rng.random_range(1..1_000),
+    }
+}
+
+fn random_aggregate(rng: &mut StdRng) -> Aggregate {
+    let spreads = [Spread::VarPop, Spread::VarSamp, Spread::StddevPop, Spread::StddevSamp];
+    match rng.random_range(0..13) {
+        0 => Aggregate::Count,
+        1 => Aggregate::Sum,
+        2 => Aggregate::Avg,
+        3 => Aggregate::Min,
+        4 => Aggregate::Max,
+        5 => Aggregate::Spread(*spreads.choose(rng).unwrap()),
+        6 => Aggregate::First,
+        7 => Aggregate::Last,
+        8 => Aggregate::CountDistinct,
+        9 => Aggregate::TopK(rng.random_range(1..5)),
+        10 => Aggregate::LastN(rng.random_range(1..5)),
+        11 => Aggregate::ApproxCountDistinct,
+        _ => Aggregate::ApproxPercentile(*[0.0, 0.25, 0.5, 0.99, 1.0].choose(rng).unwrap()),
+    }
+}
+
+/// Ties, late ones, some far too old, some from the future, from partitions of which some lag behind and are read when
+/// their time has passed; and before all that a history.
+fn random_events(plan: &Plan, keys: &[DataType], rng: &mut StdRng) -> Vec<(Event, usize)> {
+    let wild = rng.random_bool(0.5);
+    // Now and then a crowd.
+    let crowd = rng.random_bool(0.005);
+    let (key_count, stream) = if crowd { (2000, 1500) } else { (rng.random_range(1..4), 50) };
+    let history = rng.random_range(0..if crowd { 1500 } else { 30 });
+    let longest = reach(plan);
+    let slow = if rng.random() { 3 * plan.tick } else { 1 + longest / 4 };
+    let pace = rng.random_range(1..=slow);
+    let lag = if rng.random() { 0 } else { rng.random_range(0..=longest) };
+    let mut now = plan.start;
+    let mut read = vec![plan.start - lag; rng.random_range(1..4)];
+    let event = |n: i32| {
+        if n >= history && rng.random_bool(0.7) {
+            now += rng.random_range(0..pace);
+        }
+        let partition = rng.random_range(0..read.len());
+        let ahead = if rng.random_bool(0.7) { now } else { now - rng.random_range(0..=lag) };
+        let eff = read[partition].max(ahead);
+        read[partition] = eff;
+        let ts = match rng.random_range(0..10) {
+            0..4 => eff,
+            4..9 => eff - rng.random_range(0..=longest + longest / 4) / rng.random_range(1..50),
+            _ if n < history => eff - longest,
+            _ if wild && rng.random_bool(0.2) => i64::MIN + rng.random_range(0..10),
+            _ => eff + rng.random_range(0..2 * plan.tick + longest / 4),
+        };
+        let comes = up(now, plan.tick).max(plan.start);
+        let visible = comes.max(model::visible(plan, eff, ts));
+        let key = rng.random_range(0..key_count);
+        let part = |t: &DataType| if *t == DataType::Utf8 { Value::Text(format!("k{key}")) } else { Value::Int(key) };
+        let values = plan.inputs.iter().map(|t| random_value(t, wild, rng)).collect();
+        (Event { key: keys.iter().map(part).collect(), ts, eff, comes, visible, values }, partition)
+    };
+    let events = (0..history + stream).map(event);
+    // Dead letters never come here; but of hopping windows each may judge by itself.
+    let judged = matches!(plan.window, Window::Hopping { size, every } if size != every);
+    events.filter(|(event, _)| judged || !model::is_late(plan, event)).collect()
+}
+
+fn random_value(data_type: &DataType, wild: bool, rng: &mut StdRng) -> Value {
+    if rng.random_bool(0.15) {
+        return Value::Null;
+    }
+    let far = wild && rng.random_bool(0.3);
+    match data_type {
+        DataType::Boolean => Value::Bool(rng.random()),
+        DataType::Utf8 => Value::Text(["", "a", "ab", "b", "\u{e9}", "\u{10000}"].choose(rng).unwrap().to_string()),
+        DataType::Float64 if far => Value::Float(far_float(rng).to_bits()),
+        // Often the same again.
+        DataType::Float64 if rng.random_bool(0.3) => Value::Float(f64::from(rng.random_range(-2..3)).to_bits()),
+        DataType::Float64 => Value::Float((f64::from(rng.random_range(-9999..9999)) / 100.0).to_bits()),
+        DataType::Float32 if far => Value::Float(f64::from(far_float(rng) as f32).to_bits()),
+        DataType::Float32 => Value::Float(f64::from(rng.random_range(-99..99) as f32 / 10.0).to_bits()),
+        DataType::Int64 if far => Value::Int(*[i64::MIN, i64::MAX, i64::MAX - 1].choose(rng).unwrap() as i128),
+        DataType::UInt64 if far => Value::Int(u64::MAX as i128 - rng.random_range(0..2)),
+        DataType::UInt64 => Value::Int(rng.random_range(0..20)),
+        DataType::Decimal128(38, _) if far => {
+            Value::Decimal((10i128.pow(38) - rng.random_range(1..3)) * [-1, 1].choose(rng).unwrap())
+        }
+        DataType::Decimal128(38, _) => Value::Decimal(rng.random_range(-999..999)),
+        DataType::Decimal128(_, _) => Value::Decimal(rng.random_range(-9..9)),
+        _ => Value::Int(rng.random_range(-20..20)),
+    }
+}
+
+fn far_float(rng: &mut StdRng) -> f64 {
+    const FAR: [f64; 12] = [
+        f64::NAN,
+        f64::INFINITY,
+        f64::NEG_INFINITY,
+        -0.0,
+        f64::MAX,
+        -f64::MAX,
+        1e308,
+        5e-324,
+        -5e-324,
+        f64::MIN_POSITIVE,
+        4_503_599_627_370_496.0,
+        1e-30,
+    ];
+    // Any bits, a NaN with a sign or a payload among them.
+    if rng.random() { *FAR.choose(rng).unwrap() } else { f64::from_bits(rng.random()) }
+}

@@ -1,0 +1,17 @@
+//! Groups of all kinds of windows, told against a model that counts every window anew at every tick.
+//!
+//! `tables`: the meaning, as files to read. `ways`: whatever way events come in, ticks are finished and state is dropped,
+//! the same changes. `cuts`: wherever the history ends, the same rows from then on. `workers`: the same again through the
+//! operator, on one worker and on three. `cases`: what the last three are made of. `model`: the definition, with
+//! `aggregates` and `numbers` for its values.
+
+mod aggregates;
+mod cases;
+mod cuts;
+mod drive;
+mod model;
+mod numbers;
+mod tables;
+mod values;
+mod ways;
+mod workers;

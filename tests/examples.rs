@@ -1,0 +1,81 @@
+//! The examples that need nothing else do what their pages say.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+fn example(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(name)
+}
+
+fn headwater(out: &Path, args: &[&str]) -> Output {
+    let job = example("late/job.toml");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_headwater"));
+    command.arg(args[0]).arg(job).args(&args[1..]).env("LATE_OUT", out);
+    command.output().unwrap()
+}
+
+fn stdout(output: Output) -> String {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn read(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+/// Dead letters come in no promised order.
+fn sorted(text: &str) -> Vec<&str> {
+    let mut lines: Vec<&str> = text.lines().collect();
+    lines.sort_unstable();
+    lines
+}
+
+#[test]
+fn late_writes_what_its_page_explains() {
+    let expected = example("late/expected");
+    for workers in ["1", "3"] {
+        let dir = tempfile::tempdir().unwrap();
+        stdout(headwater(dir.path(), &["run", "--until-end", "--fresh", "--workers", workers]));
+        assert_eq!(read(&dir.path().join("changes.jsonl")), read(&expected.join("changes.jsonl")));
+        let letters = read(&dir.path().join("dead_letters.jsonl"));
+        assert_eq!(sorted(&letters), sorted(&read(&expected.join("dead_letters.jsonl"))));
+        let groups = ["card_activity", "card_hourly", "user_hourly", "user_sessions"];
+        let rows: String = groups.iter().map(|group| stdout(headwater(dir.path(), &["export", group]))).collect();
+        assert_eq!(rows, read(&expected.join("export.jsonl")));
+        let gone = headwater(dir.path(), &["get", "card_activity", "card=c1"]);
+        assert_eq!(gone.status.code(), Some(1), "it has grown old");
+    }
+}
+
+#[test]
+fn check_says_what_the_rows_of_late_are() {
+    let dir = tempfile::tempdir().unwrap();
+    let told = stdout(headwater(dir.path(), &["check"]));
+    for line in [
+        "a row for each card, right as of now: it falls as events grow old, and is gone with the last of them",
+        "tx    int64         events of the last 1h, by card",
+        "a row for each card and 1h, such as [2026-03-02T10:00:00Z, 2026-03-02T11:00:00Z)",
+        "an event is taken until 30m past the window's end (lateness); later ones are dead letters",
+        "a row is kept in the store until 1h30m past its end (retain)",
+        "a row for each user and 1h that begins every 30m, such as [2026-03-02T10:00:00Z, 2026-03-02T11:00:00Z) and",
+        "a row for each user and session: events less than 20m apart; it ends 20m after the last",
+        "an event is taken until 50m after it happened (gap + lateness)",
+    ] {
+        assert!(told.contains(line), "{line}\n{told}");
+    }
+}
+
+/// What the pages show is what is written.
+#[test]
+fn the_lines_that_pages_show_are_written() {
+    let files = ["changes", "dead_letters", "export"];
+    let written: String = files.iter().map(|file| read(&example(&format!("late/expected/{file}.jsonl")))).collect();
+    for (page, lines) in [(example("late/README.md"), 2), (example("../docs/windows.md"), 6)] {
+        let page = read(&page);
+        let shown: Vec<&str> = page.lines().filter(|line| line.starts_with('{')).collect();
+        assert_eq!(shown.len(), lines);
+        for line in shown {
+            assert!(written.lines().any(|other| other == line), "{line}");
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! A case as files: the job, the streams, the history; and what a run of it wrote.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use arrow::array::{ArrayRef, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use headwater::run::{self, Options, Watching};
+use headwater::{cluster, rows};
+use parquet::arrow::ArrowWriter;
+use serde_json::Value;
+
+use crate::model::{Event, Job, Letter, Log, Output, Window, length};
+
+/// How a log is cut into history and stream, and how it is read.
+#[derive(Clone, Debug)]
+pub struct Way {
+    /// How many records of each partition the history has; `None`: there is no history.
+    pub cuts: Option<Vec<usize>>,
+    /// The history is Parquet, else JSON lines.
+    pub parquet: bool,
+    /// In how many files the history is.
+    pub files: usize,
+    /// The streams have lost what every partition's history has.
+    pub lost: bool,
+    pub workers: usize,
+}
+
+/// A record with its place in the log.
+type Placed<'a> = (&'a Event, usize, usize);
+
+pub fn run(job: &Job, log: &Log, way: &Way) -> Output {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let first = way.cuts.as_ref().filter(|_| way.lost).map_or(0, |cuts| *cuts.iter().min().unwrap());
+    fs::create_dir(dir.join("stream")).unwrap();
+    for (p, records) in log.iter().enumerate() {
+        let lines: String = records[first..].iter().map(|event| json(event, "")).collect();
+        fs::write(dir.join(format!("stream/{p}.jsonl")), lines).unwrap();
+    }
+    if let Some(cuts) = &way.cuts {
+        write_history(dir, log, cuts, way);
+    }
+    let path = dir.join("job.toml");
+    fs::write(&path, job_text(job, way, first)).unwrap();
+    let options = Options { job: path, until_end: true, fresh: true, cluster: cluster::Options::alone(way.workers) };
+    let mut watching = None;
+    let watch = |watched: Watching| {
+        watching = Some(watched);
+        Ok(())
+    };
+    if let Err(failure) = run::run(&options, Arc::new(AtomicBool::new(false)), watch) {
+        panic!("{failure:?}\n{}", job_text(job, way, first));
+    }
+    let watching = watching.unwrap();
+    let changes = fs::read_to_string(dir.join("changes.jsonl")).unwrap();
+    Output {
+        changes: changes.lines().map(str::to_owned).collect(),
+        rows: (0..job.groups.len()).map(|group| exported(&watching, group)).collect(),
+        letters: letters(dir),
+    }
+}
+
+fn exported(watching: &Watching, group: usize) -> Vec<String> {
+    let mut lines = vec![];
+    let mut each = |line: &str| {
+        lines.push(line.to_owned());
+        Ok(())
+    };
+    let mut store = rows::lookup(&watching.opened, 0, watching.embedded[0].as_ref()).unwrap();
+    rows::export(store.as_mut(), group, &mut each).unwrap();
+    lines
+}
+
+fn letters(dir: &Path) -> Vec<Letter> {
+    let text = fs::read_to_string(dir.join("state/dead_letters.jsonl")).unwrap_or_default();
+    let mut letters: Vec<_> = text
+        .lines()
+        .map(|line| {
+            let line: Value = serde_json::from_str(line).unwrap();
+            let number = |name: &str| line[name].as_i64().unwrap();
+            let text = |name: &str| line[name].as_str().unwrap().to_owned();
+            (text("reason"), number("partition"), number("offset"), text("arrival"), line["late_by_us"].as_i64())
+        })
+        .collect();
+    letters.sort();
+    letters
+}
+
+fn json(event: &Event, more: &str) -> String {
+    let show = |x: Option<i64>| x.map_or_else(|| "null".to_owned(), |x| x.to_string());
+    let key = event.key.as_ref().map_or_else(|| "null".to_owned(), |key| format!("{key:?}"));
+    let (x, arrived) = (show(event.x), show(event.arrived));
+    format!("{{\"k\":{key},\"x\":{x},\"ts\":{},\"arrived\":{arrived}{more}}}\n", event.ts)
+}
+
+fn write_history(dir: &Path, log: &Log, cuts: &[usize], way: &Way) {
+    fs::create_dir(dir.join("history")).unwrap();
+    let rows: Vec<Placed> = log
+        .iter()
+        .enumerate()
+        .flat_map(|(p, records)| records[..cuts[p]].iter().enumerate().map(move |(o, event)| (event, p, o)))
+        .collect();
+    for file in 0..way.files {
+        let rows: Vec<Placed> = rows.iter().skip(file).step_by(way.files).copied().collect();
+        if way.parquet {
+            write_parquet(&dir.join(format!("history/{file}.parquet")), &rows);
+        } else {
+            let line = |(event, p, o): &Placed| json(event, &format!(",\"p\":{p},\"o\":{o}"));
+            fs::write(dir.join(format!("history/{file}.jsonl")), rows.iter().map(line).collect::<String>()).unwrap();
+        }
+    }
+}
+
+fn write_parquet(path: &Path, rows: &[Placed]) {
+    let time = |of: fn(&Event) -> Option<i64>| -> ArrayRef {
+        Arc::new(TimestampMicrosecondArray::from_iter(rows.iter().map(|r| of(r.0))).with_timezone("UTC"))
+    };
+    let columns: [(&str, ArrayRef, bool); 6] = [
+        ("k", Arc::new(StringArray::from_iter(rows.iter().map(|r| r.0.key.as_deref()))), true),
+        ("x", Arc::new(Int64Array::from_iter(rows.iter().map(|r| r.0.x))), true),
+        ("ts", time(|event| Some(event.ts)), true),
+        ("arrived", time(|event| event.arrived), true),
+        ("p", Arc::new(Int32Array::from_iter_values(rows.iter().map(|r| r.1 as i32))), true),
+        ("o", Arc::new(Int64Array::from_iter_values(rows.iter().map(|r| r.2 as i64))), true),
+    ];
+    let batch = RecordBatch::try_from_iter_with_nullable(columns).unwrap();
+    let mut writer = ArrowWriter::try_new(fs::File::create(path).unwrap(), batch.schema(), None).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+}
+
+pub fn job_text(job: &Job, way: &Way, first: usize) -> String {
+    let mut text = format!("name = \"one\"\ntick = \"{}\"\n[sources.s]\n", length(Some(job.tick)));
+    text += "event_time = \"ts\"\narrival_time = \"arrived\"\ntime_unit = \"us\"\n";
+    text += &format!("lateness = \"{}\"\n", length(Some(job.lateness)));
+    let history = way.cuts.is_some();
+    if history {
+        text += "seam = { by = \"offset\", partition = \"p\", offset = \"o\" }\n";
+    }
+    if !(history && way.parquet) {
+        text += "[sources.s.schema]\nk = \"string\"\nx = \"int64\"\nts = \"timestamp\"\narrived = \"timestamp\"\n";
+        text += "p = \"int32\"\no = \"int64\"\n";
+    }
+    if history {
+        let kind = if way.parquet { "parquet" } else { "jsonl" };
+        text += &format!("[sources.s.history]\ntype = \"{kind}\"\npath = \"history/*\"\n");
+    }
+    text += &format!("[sources.s.stream]\ntype = \"jsonl\"\npath = \"stream/*\"\nfirst_offset = {first}\n");
+    for group in &job.groups {
+        text += &format!("[features.{}]\nsource = \"s\"\nkey = \"k\"\n", group.name);
+        let mut windows = String::new();
+        match &group.window {
+            Window::Trailing(lengths) => {
+                let lengths: Vec<String> = lengths.iter().map(|w| format!("{:?}", length(*w))).collect();
+                windows = format!(", windows = [{}]", lengths.join(", "));
+            }
+            Window::Hopping { size, every } if size == every => {
+                text += &format!("window = {{ tumbling = \"{}\" }}\n", length(Some(*size)));
+            }
+            Window::Hopping { size, every } => {
+                let (size, every) = (length(Some(*size)), length(Some(*every)));
+                text += &format!("window = {{ hopping = \"{size}\", every = \"{every}\" }}\n");
+            }
+            Window::Session { gap } => text += &format!("window = {{ session = \"{}\" }}\n", length(Some(*gap))),
+        }
+        if !matches!(group.window, Window::Trailing(_)) {
+            text += &format!("retain = \"{}\"\n", length(Some(group.retain)));
+        }
+        text += &format!("[features.{}.columns]\nn = {{ agg = \"count\"{windows} }}\n", group.name);
+        for (name, agg) in [("s", "sum"), ("m", "max"), ("d", "count_distinct"), ("l", "last")] {
+            text += &format!("{name} = {{ agg = \"{agg}\", of = \"x\"{windows} }}\n");
+        }
+    }
+    text += "[sinks.rows]\ntype = \"embedded\"\n[sinks.changes]\ntype = \"jsonl\"\npath = \"changes.jsonl\"\n";
+    text + "[state]\npath = \"state\"\n"
+}
