@@ -75,10 +75,11 @@ pub fn windows<'scope>(
                 return;
             }
             let mut inserted = Ok(());
-            input.for_each_stamp(|_, batches| {
+            input.for_each_stamp(|sent, batches| {
                 for routed in batches.flat_map(|batch| batch.drain(..)) {
                     if inserted.is_ok() {
-                        inserted = states[routed.group as usize].insert(&routed.columns.0);
+                        inserted = states[routed.group as usize]
+                            .insert(&routed.columns.0, sent.least().copied().unwrap_or(i64::MIN));
                     }
                 }
             });

@@ -17,7 +17,7 @@ use arrow::datatypes::{ArrowPrimitiveType, DataType, TimeUnit};
 use serde::{Deserialize, Serialize};
 
 /// A value, or none.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub enum Datum {
     #[default]
     Null,
@@ -25,8 +25,8 @@ pub enum Datum {
     Word(u64),
     /// Decimals: the unscaled i128, high half first.
     Wide([u64; 2]),
-    Text(Arc<str>),
-    List(Arc<[Datum]>),
+    Text(#[serde(with = "text")] Arc<str>),
+    List(#[serde(with = "list")] Arc<[Datum]>),
 }
 
 impl Datum {
@@ -63,6 +63,22 @@ pub enum Ordered {
     /// A decimal's halves.
     Wide(i64, u64),
     Text(#[serde(with = "text")] Arc<str>),
+}
+
+mod list {
+    use std::sync::Arc;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::Datum;
+
+    pub fn serialize<S: Serializer>(list: &Arc<[Datum]>, serializer: S) -> Result<S::Ok, S::Error> {
+        list.as_ref().serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<[Datum]>, D::Error> {
+        Ok(Vec::deserialize(deserializer)?.into())
+    }
 }
 
 mod text {

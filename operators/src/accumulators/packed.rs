@@ -38,7 +38,8 @@ impl Accumulators {
             Arc::new(UInt64Array::from_iter_values(rows.chunks_exact(self.lanes).map(|row| word(row[lane]))))
         };
         let ts = Int64Array::from_iter_values(rows.chunks_exact(self.lanes).map(|row| row[0] as i64));
-        let mut columns: Vec<ArrayRef> = vec![Arc::new(ts), Arc::new(key_column.finish()), lane(1, |w| w >> HEAD_FLAGS)];
+        let mut columns: Vec<ArrayRef> =
+            vec![Arc::new(ts), Arc::new(key_column.finish()), lane(1, |w| w >> HEAD_FLAGS)];
         let plain = (2..self.lanes).filter(|at| named.iter().all(|(other, _)| other != at));
         columns.extend(plain.map(|at| lane(at, |w| w)));
         for (at, keeper) in &named {
@@ -80,10 +81,11 @@ impl Accumulators {
         }
         let ts = batch.column(0).as_primitive::<Int64Type>();
         let key_column = batch.column(1).as_binary::<i32>();
-        let plain: Vec<&UInt64Array> =
-            batch.columns()[2..2 + self.lanes - 1 - named.len()].iter().map(|c| c.as_primitive::<UInt64Type>()).collect();
-        let plain_lanes: Vec<usize> =
-            (1..self.lanes).filter(|at| named.iter().all(|(other, _)| other != at)).collect();
+        let plain: Vec<&UInt64Array> = batch.columns()[2..2 + self.lanes - 1 - named.len()]
+            .iter()
+            .map(|c| c.as_primitive::<UInt64Type>())
+            .collect();
+        let plain_lanes: Vec<usize> = (1..self.lanes).filter(|at| named.iter().all(|(other, _)| other != at)).collect();
         let mut rows = Vec::with_capacity(batch.num_rows() * self.lanes);
         for at in 0..batch.num_rows() {
             let Some(unit) = keys.find(key_column.value(at)) else { continue };
