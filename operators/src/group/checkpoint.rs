@@ -131,13 +131,19 @@ impl State {
         vec![RecordBatch::try_from_iter(columns).expect("columns of one length")]
     }
 
-    /// Takes in what a state held when every tick up to `done` was finished, for keys that `owns` accepts. One that nothing was
-    /// put into yet may take in the parts of many, one after the other, and goes on after `done`.
+    /// Takes in what a state held when every tick up to `done` was finished (`None`: its first tick was still to come), for keys
+    /// that `owns` accepts. One that nothing was put into yet may take in the parts of many, one after the other.
     ///
     /// # Errors
     /// What is read is no state of this plan, or a segment could not be written.
-    pub fn load(&mut self, saved: &Saved, done: i64, owns: impl Fn(&[u8]) -> bool) -> Result<(), CheckpointError> {
-        self.done = Some(done);
+    pub fn load(
+        &mut self,
+        saved: &Saved,
+        done: Option<i64>,
+        owns: impl Fn(&[u8]) -> bool,
+    ) -> Result<(), CheckpointError> {
+        self.done = done;
+        let done = done.unwrap_or(self.shared.start);
         let values = self.load_values(&saved.values)?;
         for batch in &saved.units {
             let (keys, units) = (batch.column(0).as_binary::<i32>(), batch.column(1).as_binary::<i32>());
@@ -206,8 +212,10 @@ impl State {
             self.shared.accumulators.row(unit as usize, done, &mut row);
             row
         };
-        if let Some(published) = published {
-            self.shared.published.load(unit, key, published, row);
+        match published {
+            Some(published) => self.shared.published.load(unit, key, published, row),
+            None if self.done.is_none() => self.shared.touched.add(unit),
+            None => {}
         }
         Ok(())
     }

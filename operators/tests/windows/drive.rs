@@ -130,13 +130,13 @@ impl Run {
         if others > 0 {
             let part = |n| {
                 let mut state = self.fresh();
-                state.load(&parts[0], done, |key| hash(key) % others == n).unwrap();
+                state.load(&parts[0], Some(done), |key| hash(key) % others == n).unwrap();
                 state.save(i64::MAX).unwrap()
             };
             parts = (0..others).map(part).collect();
         }
         (self.state, self.sweeps) = (self.fresh(), true);
-        parts.iter().for_each(|part| self.state.load(part, done, |_| true).unwrap());
+        parts.iter().for_each(|part| self.state.load(part, Some(done), |_| true).unwrap());
         self.horizons.iter().for_each(|(t, horizon)| self.state.close_after(*t, *horizon));
     }
 
