@@ -98,7 +98,6 @@ pub struct Checkpoints {
 /// A checkpoint takes no more than this share of the time.
 const PAUSE_PER_CHECKPOINT: u32 = 10;
 
-
 struct Clock {
     rules: Rules,
     reports: Vec<Option<Report>>,

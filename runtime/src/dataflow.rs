@@ -14,16 +14,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
+use headwater_connectors::sink::GroupShape;
 use headwater_connectors::sink::changelog::ChangelogFile;
 use headwater_connectors::sink::dead_letters::DeadLetterFile;
 use headwater_connectors::stream::Start;
-use headwater_connectors::sink::GroupShape;
 use headwater_connectors::{Error, sink::Store};
 use headwater_operators::group::{Outputs, Saved, State};
 use headwater_operators::key_codec::KeyCodec;
+use headwater_operators::keys;
 use headwater_operators::ledger::SegmentError;
 use headwater_operators::operator::{Save, Watch, windows};
-use headwater_operators::keys;
 use timely::dataflow::operators::{Concatenate, Probe, probe::Handle as ProbeHandle};
 use timely::worker::Worker;
 
@@ -100,7 +100,16 @@ fn try_work(worker: &mut Worker, shared: &Shared) -> Result<(), Failure> {
     let done = build(
         worker,
         shared,
-        Built { handles: &handles, faults: &faults, watch: &watch, checkpoint: &checkpoint, states, clock, readers, to_wake },
+        Built {
+            handles: &handles,
+            faults: &faults,
+            watch: &watch,
+            checkpoint: &checkpoint,
+            states,
+            clock,
+            readers,
+            to_wake,
+        },
     )?;
     let mut contributed = 0;
     let local = index % shared.local_workers;
@@ -192,7 +201,9 @@ fn restore(shared: &Shared, group: usize, state: &mut State, index: usize, peers
     let owns = |key: &[u8]| keys::owner(keys::hash(key), peers) == index as u64;
     checkpoint::read(&checkpoint::root(&job.state.local), manifest, group as u32, |saved| {
         let loaded = state.load(saved, begun.then_some(manifest.t), owns);
-        loaded.map_err(|e| Failure::Running(format!("checkpoint {}, group {}: {e}", manifest.number, job.groups[group].name)))
+        loaded.map_err(|e| {
+            Failure::Running(format!("checkpoint {}, group {}: {e}", manifest.number, job.groups[group].name))
+        })
     })?;
     // Also where there was nothing to load.
     let nothing = state.load(&Saved::default(), begun.then_some(manifest.t), owns);
@@ -296,7 +307,12 @@ fn checkpoints(shared: &Shared, local: Rc<RefCell<Local>>) -> Option<Checkpoints
                 Err(failure) => drop(failed.send(failure)),
             }
         };
-        Checkpoints { every, number, want: Box::new(move |n, t| local.borrow_mut().want(n, t)), commit: Box::new(commit) }
+        Checkpoints {
+            every,
+            number,
+            want: Box::new(move |n, t| local.borrow_mut().want(n, t)),
+            commit: Box::new(commit),
+        }
     })
 }
 
@@ -426,7 +442,9 @@ fn open_files(shared: &Shared, index: usize) -> Result<Files, Failure> {
     let mut changelogs = vec![];
     for sink in &job.sinks {
         changelogs.push(match &sink.to {
-            SinkTo::Changes(ChangesTo::Jsonl { path }) if index == 0 => Some(open_changelog(shared, changelogs.len(), path, &shapes)?),
+            SinkTo::Changes(ChangesTo::Jsonl { path }) if index == 0 => {
+                Some(open_changelog(shared, changelogs.len(), path, &shapes)?)
+            }
             _ => None,
         });
     }

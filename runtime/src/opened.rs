@@ -15,6 +15,7 @@ use headwater_operators::expression::Expression;
 use headwater_operators::{changes, group};
 
 use crate::failure::Failure;
+use crate::job::validate::types;
 use crate::job::{self, Agg, At, Faults, FileKind, Group, Job, Named, SeamBy, SinkTo, Window};
 use crate::plan::Plan;
 use crate::source::reach::Reach;
@@ -281,7 +282,8 @@ fn compile(group: &Group, schema: &SchemaRef, faults: &mut Faults) -> Option<Com
     if let (Some(text), Some(filter)) = (&group.filter, &filter)
         && *filter.data_type() != DataType::Boolean
     {
-        faults.error(text.at, format!("`where` must be true or false, this is a {}", filter.data_type()));
+        faults
+            .error(text.at, format!("`where` must be true or false, this is a {}", types::display(filter.data_type())));
         fine = false;
     }
     let mut results = vec![];
@@ -295,7 +297,7 @@ fn compile(group: &Group, schema: &SchemaRef, faults: &mut Faults) -> Option<Com
             Some(result) => results.push(result),
             None => {
                 let of = column.of.as_ref().map_or(column.at, |of| of.at);
-                let data_type = input.map(ToString::to_string).unwrap_or_default();
+                let data_type = input.map(types::display).unwrap_or_default();
                 faults.error(of, format!("{} needs a number, this is a {data_type}", column.agg.name()));
                 fine = false;
             }

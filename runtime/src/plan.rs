@@ -131,7 +131,15 @@ pub fn plan(opened: &Opened, now_us: i64, live: bool) -> Result<Plan, Failure> {
         sources.push(plan_source(opened.job.tick_us, conf, source, now_us, live)?);
     }
     let groups = opened.groups.len();
-    Ok(Plan { now_us, sources, rows_from: vec![i64::MIN; groups], end_at_least: i64::MIN, generations: vec![], restored: None, checkpoints: 0 })
+    Ok(Plan {
+        now_us,
+        sources,
+        rows_from: vec![i64::MIN; groups],
+        end_at_least: i64::MIN,
+        generations: vec![],
+        restored: None,
+        checkpoints: 0,
+    })
 }
 
 /// Plans a start that goes on from a checkpoint: each partition from where it was read, to the end that it has now, or had at
@@ -164,9 +172,12 @@ pub fn go_on(opened: &Opened, manifest: Manifest, now_us: i64, mode: Mode) -> Re
         }
         plan.sources[i].warnings.clear();
         if !gaps.is_empty() {
-            let all = format!("{}: the stream does not go on where the state ends:\n  {}", stream.name(), gaps.join("\n  "));
+            let all =
+                format!("{}: the stream does not go on where the state ends:\n  {}", stream.name(), gaps.join("\n  "));
             if !conf.seam.allow_gap {
-                return Err(Failure::Refused(all + "\n  set `allow_gap = true` in the source's seam to go on anyway, or start anew with --fresh"));
+                return Err(Failure::Refused(
+                    all + "\n  set `allow_gap = true` in the source's seam to go on anyway, or start anew with --fresh",
+                ));
             }
             plan.sources[i].warnings.push(all);
         }
@@ -181,7 +192,10 @@ fn go_on_in(partition: &mut PartitionPlan, at: &Position, bounds: &Bounds, same_
     let (number, wanted) = (partition.partition, at.offset);
     if wanted < bounds.earliest {
         let last = bounds.earliest - 1;
-        gaps.push(format!("partition {number}: offsets {wanted}..{last} are gone, the earliest held is {}", bounds.earliest));
+        gaps.push(format!(
+            "partition {number}: offsets {wanted}..{last} are gone, the earliest held is {}",
+            bounds.earliest
+        ));
     } else if wanted > bounds.end {
         let (read, held) = (wanted - 1, bounds.end - 1);
         gaps.push(format!("partition {number}: it was read to offset {read}, but ends at {held} (another topic?)"));

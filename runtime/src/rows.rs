@@ -165,8 +165,12 @@ pub fn get(store: &mut dyn Lookup, asked: &Asked) -> Result<Vec<String>, Failure
     Ok(rows.iter().map(|row| line(row, as_of)).collect())
 }
 
-pub fn not_found(group: &str, key: &str) -> Failure {
-    Failure::Running(format!("not found: `{group}` has no row of {key}"))
+pub fn not_found(group: &str, asked: &Asked) -> Failure {
+    let key = &asked.key;
+    let window = asked.window_start_us.map_or_else(String::new, |start| {
+        format!(" and the window that starts at {} (without --window: every window of the key)", format_time(start))
+    });
+    Failure::Running(format!("not found: `{group}` has no row of {key}{window}"))
 }
 
 /// Every row of a group, a line each.

@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
 
+use headwater_connectors::format::text::format_time;
 use headwater_connectors::sink::embedded::Embedded;
 use headwater_connectors::sink::redis::{self, Redis, RedisGroup};
 use headwater_connectors::sink::{GroupShape, Marks, Store};
@@ -90,11 +91,8 @@ pub fn run<W>(
         if options.until_end || job.sources.iter().all(|s| s.stream.is_none()) { Mode::UntilEnd } else { Mode::Follow };
     let _lock = if options.cluster.process == 0 { Some(lock(&job)?) } else { None };
     let mut cluster = Cluster::connect(&options.cluster, &job, options.flags(), &stop)?;
-    let (opened, plan) = cluster.agree(
-        |job| plan_start(job, mode, options.fresh),
-        |job, plan| opened::open(job, Some(plan)),
-        job,
-    )?;
+    let (opened, plan) =
+        cluster.agree(|job| plan_start(job, mode, options.fresh), |job, plan| opened::open(job, Some(plan)), job)?;
     let (opened, plan) = (Arc::new(opened), Arc::new(plan));
     say_plan(&opened, &plan);
     let (seams, effs) = (Arc::new(Seam::all(&opened, &plan)?), Arc::new(effs(&opened, &plan)?));
@@ -191,6 +189,9 @@ fn plan_start(job: Job, mode: Mode, fresh: bool) -> Result<(Opened, Plan), Failu
         }
     };
     plan.checkpoints = checkpoints;
+    if let Some(manifest) = &plan.restored {
+        tracing::info!(number = manifest.number, "going on from a checkpoint at T = {}", format_time(manifest.t));
+    }
     let shapes: Vec<GroupShape> = opened.groups.iter().map(|g| g.shape.clone()).collect();
     for sink in &opened.job.sinks {
         let (generation, marks) = claim(&opened.job, sink, &shapes)?;
@@ -213,7 +214,11 @@ fn plan_start(job: Job, mode: Mode, fresh: bool) -> Result<(Opened, Plan), Failu
 
 /// Of the history's rows, which a state has in it already.
 fn effs(opened: &Opened, plan: &Plan) -> Result<Vec<Effs>, Failure> {
-    if plan.restored.is_some() { Ok(opened.sources.iter().map(|_| Effs::default()).collect()) } else { Effs::all(opened, plan) }
+    if plan.restored.is_some() {
+        Ok(opened.sources.iter().map(|_| Effs::default()).collect())
+    } else {
+        Effs::all(opened, plan)
+    }
 }
 
 /// Whether a checkpoint's state means the same to the job as it is now.

@@ -50,9 +50,7 @@ impl Keeper for Earliest {
         if self.rings.all() {
             unit.insert_ever((arrival.ts, value.clone()));
         }
-        // Of the finite windows the longest one counts.
-        let finite = self.rings.any_finite() && arrival.class < arrival.windows.len();
-        if finite && self.rings.of_class(arrival.class).is_some() {
+        if self.rings.finite_holds(arrival.class) {
             let first = unit.recent.entry(arrival.ts).or_insert_with(|| value.clone());
             if *first > value {
                 *first = value;

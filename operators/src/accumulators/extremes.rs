@@ -6,7 +6,7 @@ use std::cmp::Reverse;
 use std::sync::Arc;
 
 use super::keeper::{Arrival, Keeper, Loading};
-use super::layout::Asked;
+use super::layout::{Asked, Rings};
 use crate::aggregate::extreme::Staircase;
 use crate::saved::{Damaged, get, put};
 use crate::value::{Datum, Kind, Ordered, Values, ordered, unordered};
@@ -15,6 +15,7 @@ use crate::value::{Datum, Kind, Ordered, Values, ordered, unordered};
 pub struct Extremes {
     kind: Kind,
     least: bool,
+    rings: Rings,
     keep: Keep,
 }
 
@@ -64,14 +65,14 @@ impl<V: Ord + Clone> PerUnit<V> {
 
 impl Extremes {
     /// `least`: whether the least is best.
-    pub fn new(kind: Kind, least: bool) -> Extremes {
+    pub fn new(kind: Kind, rings: Rings, least: bool) -> Extremes {
         let keep = match (kind, least) {
             (Kind::Decimal { .. }, _) => Keep::Decimals(vec![]),
             (Kind::Text, false) => Keep::Greatest(vec![]),
             (Kind::Text, true) => Keep::Least(vec![]),
             _ => Keep::Words(vec![]),
         };
-        Extremes { kind, least, keep }
+        Extremes { kind, least, rings, keep }
     }
 }
 
@@ -94,7 +95,7 @@ impl Keeper for Extremes {
 
     fn arrive(&mut self, arrival: Arrival) -> u64 {
         let Arrival { unit, ts, row, .. } = arrival;
-        let recent = arrival.class < arrival.windows.len();
+        let recent = self.rings.finite_holds(arrival.class);
         match (&mut self.keep, arrival.values) {
             (Keep::Words(all), Values::Words(words)) => {
                 let v = ordered(self.kind, words[row]);

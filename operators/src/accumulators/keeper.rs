@@ -97,8 +97,8 @@ impl Loading<'_> {
 pub fn build(plan: &KeeperPlan, kind: Kind) -> Box<dyn Keeper> {
     let rings = plan.rings.clone();
     match plan.keeps {
-        Keeps::Least => Box::new(extremes::Extremes::new(kind, true)),
-        Keeps::Greatest => Box::new(extremes::Extremes::new(kind, false)),
+        Keeps::Least => Box::new(extremes::Extremes::new(kind, rings, true)),
+        Keeps::Greatest => Box::new(extremes::Extremes::new(kind, rings, false)),
         Keeps::Earliest => Box::new(earliest::Earliest::new(kind, rings)),
         Keeps::Latest => Box::new(latest::Latest::new(kind, rings, plan.n)),
         Keeps::Distinct => Box::new(distinct::Distinct::new(kind, rings)),

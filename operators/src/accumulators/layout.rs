@@ -57,9 +57,14 @@ impl Rings {
         self.all
     }
 
-    /// Whether a finite window is asked for.
-    pub fn any_finite(&self) -> bool {
-        !self.windows.is_empty()
+    /// The longest finite window that is asked for.
+    pub fn longest_finite(&self) -> Option<usize> {
+        self.windows.last().copied()
+    }
+
+    /// Whether a finite window that is asked for holds an event of this age class.
+    pub fn finite_holds(&self, class: usize) -> bool {
+        self.longest_finite().is_some_and(|longest| class <= longest)
     }
 
     /// The ring into which an event of this age class falls; `None`: it is too old.

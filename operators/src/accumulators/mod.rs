@@ -223,17 +223,24 @@ impl Accumulators {
         }
     }
 
-    /// Forgets what no finite window reaches at tick `now`.
+    /// Forgets what no finite window reaches at tick `now`: each keeper by its own longest one.
     pub fn forget(&mut self, unit: usize, now: i64) {
-        if let Some(longest) = self.layout.windows.last() {
-            self.keepers.iter_mut().for_each(|keeper| keeper.forget(unit, now.saturating_sub(*longest)));
+        for (keeper, plan) in self.keepers.iter_mut().zip(&self.layout.keepers) {
+            if let Some(longest) = plan.rings.longest_finite() {
+                keeper.forget(unit, now.saturating_sub(self.layout.windows[longest]));
+            }
         }
+    }
+
+    /// How many events are inside the longest window.
+    pub fn events(&self, unit: usize) -> i64 {
+        // The first track counts events, up to the longest window.
+        self.total(Inner { track: 0, rings: self.layout.tracks[0].rings.len() }, unit)
     }
 
     /// Whether any event is inside any of the windows.
     pub fn is_there(&self, unit: usize) -> bool {
-        // The first track counts events, up to the longest window.
-        self.total(Inner { track: 0, rings: self.layout.tracks[0].rings.len() }, unit) > 0
+        self.events(unit) > 0
     }
 
     /// Moves everything that a unit holds to another one. Only where no window is finite.

@@ -95,13 +95,14 @@ impl Hopping {
         moved
     }
 
-    pub fn arrive(&mut self, shared: &mut Shared, events: &Events, at: usize, now: i64) {
+    /// Returns how many windows took the event.
+    pub fn arrive(&mut self, shared: &mut Shared, events: &Events, at: usize, now: i64) -> usize {
         let ts = events.ts.value(at);
         let open = events.open.as_ref().map_or(i64::MIN, |open| open.value(at));
         let newest = ts.div_euclid(self.every).saturating_mul(self.every);
         // Times near the ends of i64 have no windows there.
         let mut start = newest;
-        let (mut held, mut taken) = (false, false);
+        let (mut held, mut taken) = (false, 0);
         while start > ts.saturating_sub(self.size) {
             let end = start.saturating_add(self.size);
             // It is closed to this event, and so is every older one.
@@ -110,13 +111,14 @@ impl Hopping {
             }
             held = true;
             if self.leaves_at(start) > shared.start {
-                taken = true;
+                taken += 1;
                 self.take(shared, events, at, start, now);
             }
             let Some(older) = start.checked_sub(self.every) else { break };
             start = older;
         }
-        shared.too_old += u64::from(held && !taken);
+        shared.too_old += u64::from(held && taken == 0);
+        taken
     }
 
     fn take(&mut self, shared: &mut Shared, events: &Events, at: usize, start: i64, now: i64) {

@@ -227,7 +227,7 @@ impl State {
         match &mut self.windows {
             Windows::Trailing(windows) => windows.arrive_at_start(&mut self.shared, &events, &now)?,
             Windows::Hopping(windows) => {
-                now.iter().for_each(|at| windows.arrive(&mut self.shared, &events, *at as usize, start));
+                now.iter().for_each(|at| _ = windows.arrive(&mut self.shared, &events, *at as usize, start));
             }
             Windows::Sessions(windows) => {
                 now.iter().for_each(|at| windows.arrive(&mut self.shared, &events, *at as usize, start));
@@ -244,7 +244,8 @@ impl State {
         self.pending.add(events, all, i64::MIN);
     }
 
-    /// Finishes ticks up to `to`, in order, until about `budget` events have come or gone. Returns the last tick up to
+    /// Finishes ticks up to `to`, in order, until about `budget` events have come or gone, or rows have; a tick is always
+    /// finished as a whole. Returns the last tick up to
     /// which all is finished: `to`, or one before it when the budget is spent. What is finished by `to` is told by the next
     /// `take_changes` and `take_rows`. `to` never falls.
     ///
@@ -315,12 +316,13 @@ impl State {
             Windows::Sessions(windows) => windows.expire(shared, tick),
         };
         while let Some((events, at)) = self.pending.pop(tick) {
+            moved += 1;
             match &mut self.windows {
                 Windows::Trailing(windows) => windows.arrive(shared, &events, at, tick)?,
-                Windows::Hopping(windows) => windows.arrive(shared, &events, at, tick),
+                // An event may be in many windows, and each makes a row.
+                Windows::Hopping(windows) => moved += windows.arrive(shared, &events, at, tick),
                 Windows::Sessions(windows) => windows.arrive(shared, &events, at, tick),
             }
-            moved += 1;
         }
         self.finish(tick);
         Ok(moved)

@@ -12,7 +12,7 @@
 //! at least its last event's time plus twice the gap plus `lateness`: then its accumulators are emptied, and when its
 //! row has left the store too, it is forgotten.
 //!
-//! How: a unit is a session. Sessions that meet are merged into the older one.
+//! How: a unit is a session. Sessions that meet are merged, the smaller into the larger.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -136,10 +136,7 @@ impl Sessions {
                 self.open.insert((key, ts), unit);
                 unit
             }
-            (Some(older), Some(younger)) => {
-                self.merge(shared, older, younger);
-                older
-            }
+            (Some(older), Some(younger)) => self.merge(shared, older, younger),
         };
         let session = self.units.get_mut(unit);
         (session.first, session.last) = (session.first.min(ts), session.last.max(ts));
@@ -170,15 +167,22 @@ impl Sessions {
         }
     }
 
-    fn merge(&mut self, shared: &mut Shared, older: u32, younger: u32) {
-        let gone = self.units.get_mut(younger);
-        gone.merged = true;
-        let (key, first, last) = (gone.key, gone.first, gone.last);
-        self.open.remove(&(key, first));
-        let session = self.units.get_mut(older);
-        session.last = session.last.max(last);
-        shared.accumulators.merge(older as usize, younger as usize);
-        shared.touched.add(younger);
+    /// Merges two sessions that meet: the one with fewer events into the other, which is returned.
+    fn merge(&mut self, shared: &mut Shared, older: u32, younger: u32) -> u32 {
+        let (key, first, last) = {
+            let (older, younger) = (self.units.get(older), self.units.get(younger));
+            (older.key, older.first, older.last.max(younger.last))
+        };
+        self.open.remove(&(key, self.units.get(younger).first));
+        let smaller_last = shared.accumulators.events(older as usize) >= shared.accumulators.events(younger as usize);
+        let (kept, gone) = if smaller_last { (older, younger) } else { (younger, older) };
+        self.open.insert((key, first), kept);
+        let session = self.units.get_mut(kept);
+        (session.first, session.last) = (first, last);
+        self.units.get_mut(gone).merged = true;
+        shared.accumulators.merge(kept as usize, gone as usize);
+        shared.touched.add(gone);
+        kept
     }
 
     /// Publishes a unit's row.

@@ -22,7 +22,7 @@ pub fn get(args: &GetArgs) -> Result<(), Failure> {
     let asked = Asked::parse(&opened, group, &args.key, args.window.as_deref())?;
     let lines = rows::get(rows::lookup(&opened, sink, None)?.as_mut(), &asked)?;
     match lines.is_empty() {
-        true => Err(rows::not_found(&args.group, &asked.key)),
+        true => Err(rows::not_found(&args.group, &asked)),
         false => lines.iter().try_for_each(|line| print(&format!("{line}\n"))),
     }
 }

@@ -21,9 +21,9 @@ pub fn load(path: &Path) -> Result<(Job, Vec<Fault>), Faults> {
     faults.faults.extend(not_supported(&job).faults);
     if faults.has_errors() {
         // All faults in one go: those of names and types too, as far as they can be seen.
-        let told: Vec<usize> = faults.faults.iter().map(|fault| fault.at.line).collect();
-        // On a line that is wrong already, what was read may not be what was meant.
-        let more = more_faults(&job).faults.into_iter().filter(|fault| !told.contains(&fault.at.line));
+        let told: Vec<At> = faults.faults.iter().map(|fault| fault.at).collect();
+        // In a place that is wrong already, what was read may not be what was meant.
+        let more = more_faults(&job).faults.into_iter().filter(|fault| !told.contains(&fault.at));
         faults.faults.extend(more);
     }
     faults.settle();

@@ -68,11 +68,11 @@ async fn one(State(served): State<Arc<Served>>, Query(pairs): Pairs) -> Response
         let values: Vec<String> = pairs.iter().filter(|(name, _)| name == "key").map(|(_, v)| v.clone()).collect();
         let asked = Asked::parse(opened, group, &values, value(&pairs, "window"))?;
         let lines = rows::get(store.as_mut(), &asked)?;
-        Ok((opened.job.groups[group].name.clone(), asked.key, lines))
+        Ok((opened.job.groups[group].name.clone(), asked, lines))
     };
     match tokio::task::spawn_blocking(work).await {
-        Ok(Ok((group, key, lines))) if lines.is_empty() => {
-            refused(&rows::not_found(&group, &key), StatusCode::NOT_FOUND)
+        Ok(Ok((group, asked, lines))) if lines.is_empty() => {
+            refused(&rows::not_found(&group, &asked), StatusCode::NOT_FOUND)
         }
         Ok(Ok((_, _, lines))) => json_lines(Body::from(lines.join("\n") + "\n")),
         Ok(Err(failure)) => refused(&failure, StatusCode::INTERNAL_SERVER_ERROR),

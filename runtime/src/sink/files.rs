@@ -136,6 +136,7 @@ pub fn write_letters<'scope>(
 
 /// Writes what was sent up to a dataflow time.
 fn write_sent(file: &mut DeadLetterFile, waiting: &mut Vec<(i64, DeadLetter)>, upto: i64) -> Result<(), Error> {
-    let letters: Vec<DeadLetter> = waiting.extract_if(.., |(sent, _)| *sent <= upto).map(|(_, letter)| letter).collect();
+    let letters: Vec<DeadLetter> =
+        waiting.extract_if(.., |(sent, _)| *sent <= upto).map(|(_, letter)| letter).collect();
     if letters.is_empty() { Ok(()) } else { file.write(&letters).and_then(|()| file.flush()) }
 }

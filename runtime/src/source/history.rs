@@ -98,7 +98,8 @@ pub fn read(
         let wake = reader;
         // A state has the history in it.
         if plan.restored.is_none()
-            && let Err(e) = read_pieces(&opened, &plan, &effs, worker, peers, &sender, &wake) {
+            && let Err(e) = read_pieces(&opened, &plan, &effs, worker, peers, &sender, &wake)
+        {
             // The worker that has gone needs no word of it.
             let _ = sender.send(Err(e));
         }

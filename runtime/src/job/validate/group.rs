@@ -4,12 +4,14 @@ use super::{column, name_is_plain};
 use crate::job::nearest::expected;
 use crate::job::raw::{Entry, Kind};
 use crate::job::section::{Context, Section};
-use crate::job::{Column, Group, Named, Source, Window, duration};
+use crate::job::{At, Column, Group, Named, Source, Window, duration};
 
 const KEYS: [&str; 6] = ["source", "key", "where", "window", "columns", "retain"];
 
 /// An event may lie in this many hopping windows at most.
 const HOPS_MAX: i64 = 100_000;
+/// From so many on it is worth a word.
+const HOPS_WARNED_MIN: i64 = 1_000;
 
 /// What is known of a group's window before its columns are read.
 #[derive(Clone, Copy, PartialEq)]
@@ -30,6 +32,9 @@ pub fn read(cx: &mut Context, entry: &Entry, sources: &[Source], tick_us: i64) -
     let filter = section.named(cx, "where");
     let window = section.get("window");
     let windowed = window.map_or(Windowed::Trailing, |entry| read_window(cx, name, entry));
+    if let (Windowed::Window(window), Some(entry)) = (windowed, window) {
+        warn_of_window(cx, window, entry.at, tick_us);
+    }
     let columns = columns(cx, &section, windowed, tick_us);
     for column in columns.iter().filter(|column| key.iter().any(|key| key.text == column.name)) {
         cx.error(column.at, format!("column `{}` has the name of a key column: give it another one", column.name));
@@ -120,6 +125,29 @@ fn window(cx: &mut Context, group: &str, entry: &Entry) -> Option<Window> {
         "tumbling" => Some(Window::Tumbling { size_us: size_us? }),
         "session" => Some(Window::Session { gap_us: size_us? }),
         _ => hopping(cx, entry, size_us?, every_us?),
+    }
+}
+
+/// What is meant, perhaps, and costs or shows more or less than one thinks.
+fn warn_of_window(cx: &mut Context, window: Window, at: At, tick_us: i64) {
+    let shortest = match window {
+        Window::Trailing => return,
+        Window::Tumbling { size_us } => size_us,
+        Window::Hopping { size_us, every_us } => size_us.min(every_us),
+        Window::Session { gap_us } => gap_us,
+    };
+    if shortest < tick_us {
+        let tick = duration::display(tick_us);
+        cx.warning(at, format!("this is shorter than the tick of {tick}: rows may come and leave the store unseen"));
+    }
+    if let Window::Hopping { size_us, every_us } = window
+        && size_us / every_us >= HOPS_WARNED_MIN
+    {
+        let windows = size_us / every_us;
+        cx.warning(
+            at,
+            format!("each event is in {windows} windows, and changes as many rows: a longer `every` costs less"),
+        );
     }
 }
 
