@@ -190,19 +190,19 @@ impl Ledger {
     /// Every row that some window still holds, bucket by bucket.
     ///
     /// # Errors
-    /// A segment could not be read.
-    pub fn for_each_kept(&mut self, mut each: impl FnMut(&[u64])) -> Result<(), SegmentError> {
+    /// A segment could not be read, or `each` failed.
+    pub fn for_each_kept(
+        &mut self,
+        mut each: impl FnMut(&[u64]) -> Result<(), SegmentError>,
+    ) -> Result<(), SegmentError> {
         for bucket in self.buckets.values() {
             for segment in &bucket.segments {
-                each(&self.segments.read(*segment)?);
+                each(&self.segments.read(*segment)?)?;
             }
-            each(&bucket.rows);
+            each(&bucket.rows)?;
         }
         // Buckets that the longest window has opened are with its cursor alone.
-        if let Some(longest) = self.cursors.last() {
-            each(&longest.open_rows(self.lanes));
-        }
-        Ok(())
+        self.cursors.last().map_or(Ok(()), |longest| each(&longest.open_rows(self.lanes)))
     }
 
     /// Bytes of rows in memory.

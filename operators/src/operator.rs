@@ -16,7 +16,7 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::scheduling::Activator;
 
 use crate::exchange::{Columns, Routed};
-use crate::group::{Counters, Saved, State};
+use crate::group::{Counters, State};
 use crate::ledger::SegmentError;
 
 /// Events that may come and go in one activation.
@@ -42,12 +42,12 @@ pub struct Watch {
     pub horizons: Vec<(usize, i64, i64)>,
     /// Checkpoints to be taken: (number, t). Put here before the frontier passes `t`, where the operator stands until it is saved.
     pub checkpoints: VecDeque<(u64, i64)>,
-    /// Takes a group's part of a checkpoint; `None` as the last one.
+    /// Takes a checkpoint of all groups.
     pub save: Option<Save>,
 }
 
-/// Is given (number, group and its part).
-pub type Save = Box<dyn FnMut(u64, Option<(u32, Saved)>) -> Result<(), SegmentError>>;
+/// Is given (number, t, states by group): all ticks up to `t` are finished and told.
+pub type Save = Box<dyn FnMut(u64, i64, &mut [State]) -> Result<(), SegmentError>>;
 
 /// The operator's outputs. A frontier of `f` says that the ticks before `f` are finished.
 pub struct Outputs<'scope> {
@@ -156,10 +156,7 @@ fn advance(states: &mut [State], target: i64) -> Result<i64, SegmentError> {
 /// Saves every group, once all ticks up to `t` are finished and told.
 fn save(states: &mut [State], watch: &RefCell<Watch>, number: u64, t: i64) -> Result<(), SegmentError> {
     let Some(mut save) = watch.borrow_mut().save.take() else { return Ok(()) };
-    for (group, state) in (0..).zip(states) {
-        save(number, Some((group, state.save(t.saturating_add(1))?)))?;
-    }
-    save(number, None)?;
+    save(number, t, states)?;
     watch.borrow_mut().save = Some(save);
     Ok(())
 }

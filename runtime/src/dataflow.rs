@@ -19,7 +19,7 @@ use headwater_connectors::sink::changelog::ChangelogFile;
 use headwater_connectors::sink::dead_letters::DeadLetterFile;
 use headwater_connectors::stream::Start;
 use headwater_connectors::{Error, sink::Store};
-use headwater_operators::group::{Outputs, Saved, State};
+use headwater_operators::group::{Outputs, State};
 use headwater_operators::key_codec::KeyCodec;
 use headwater_operators::keys;
 use headwater_operators::ledger::SegmentError;
@@ -27,14 +27,14 @@ use headwater_operators::operator::{Save, Watch, windows};
 use timely::dataflow::operators::{Concatenate, Probe, probe::Handle as ProbeHandle};
 use timely::worker::Worker;
 
-use crate::checkpoint::{self, Frame, Local, Manifest};
+use crate::checkpoint::{self, Frame, Local, Manifest, Noted};
 use crate::clock::{self, Announcement, Checkpoints, ClockHandle, Rules};
 use crate::failure::Failure;
 use crate::job::{ChangesTo, SinkTo};
 use crate::opened::Opened;
 use crate::plan::{Plan, wall_clock_us};
 use crate::run::Mode;
-use crate::sink::files::{write_changelog, write_letters};
+use crate::sink::files::{ToWake, write_changelog, write_letters};
 use crate::sink::segments::SegmentFiles;
 use crate::sink::stores::{Marked, Marking, StoreHandle, mark_as_of, store_rows};
 use crate::source::effs::Effs;
@@ -89,11 +89,10 @@ fn try_work(worker: &mut Worker, shared: &Shared) -> Result<(), Failure> {
     let faults: Rc<RefCell<Option<Error>>> = Rc::default();
     let watch = Rc::new(RefCell::new(Watch::default()));
     watch.borrow_mut().hold = hold(&handles);
-    let local = Local { changelogs: vec![None; shared.opened.job.sinks.len()], ..Local::default() };
-    let checkpoint = Rc::new(RefCell::new(local));
+    let checkpoint: Rc<RefCell<Local>> = Rc::default();
     watch.borrow_mut().save = Some(save(shared, index, checkpoint.clone()));
     let states = states(shared, index, peers)?;
-    let to_wake: Rc<RefCell<Vec<Rc<timely::scheduling::Activator>>>> = Rc::default();
+    let to_wake: ToWake = Rc::default();
     let clock = clock(worker, shared, to_wake.clone(), watch.clone(), checkpoint.clone(), handles.clone());
     let losses = clock.clone();
     let readers = readers(shared, index, peers)?;
@@ -180,14 +179,14 @@ fn store_handles(shared: &Shared, index: usize) -> Result<Vec<Option<StoreHandle
 /// Writes this worker's parts of checkpoints.
 fn save(shared: &Shared, index: usize, local: Rc<RefCell<Local>>) -> Save {
     let root = checkpoint::root(&shared.opened.job.state.local);
-    Box::new(move |number, part| {
+    Box::new(move |number, t, states| {
+        let mut parts = vec![];
+        for (group, state) in (0..).zip(states) {
+            let written = checkpoint::write(&root, number, (group, index as u32), state, t.saturating_add(1));
+            parts.extend(written.map_err(|e| SegmentError(e.to_string()))?);
+        }
         let mut local = local.borrow_mut();
-        let Some((group, saved)) = part else {
-            local.parts_of = Some(number);
-            return Ok(());
-        };
-        let parts = checkpoint::write(&root, number, group, index as u32, &saved);
-        local.parts.extend(parts.map_err(|e| SegmentError(e.to_string()))?);
+        (local.parts, local.parts_of) = (parts, Some(number));
         Ok(())
     })
 }
@@ -198,16 +197,9 @@ fn restore(shared: &Shared, group: usize, state: &mut State, index: usize, peers
     let job = &shared.opened.job;
     let source = job.groups[group].source;
     let begun = shared.plan.sources[source].s.is_some_and(|s| s <= manifest.t);
+    state.begin_at(begun.then_some(manifest.t)).map_err(|e| Failure::Running(e.to_string()))?;
     let owns = |key: &[u8]| keys::owner(keys::hash(key), peers) == index as u64;
-    checkpoint::read(&checkpoint::root(&job.state.local), manifest, group as u32, |saved| {
-        let loaded = state.load(saved, begun.then_some(manifest.t), owns);
-        loaded.map_err(|e| {
-            Failure::Running(format!("checkpoint {}, group {}: {e}", manifest.number, job.groups[group].name))
-        })
-    })?;
-    // Also where there was nothing to load.
-    let nothing = state.load(&Saved::default(), begun.then_some(manifest.t), owns);
-    nothing.map_err(|e| Failure::Running(e.to_string()))?;
+    checkpoint::read(&checkpoint::root(&job.state.local), manifest, group as u32, state, owns)?;
     if let Some(horizon) = manifest.horizons.get(source) {
         state.close_after(manifest.t, *horizon);
     }
@@ -241,7 +233,7 @@ fn states(shared: &Shared, index: usize, peers: usize) -> Result<Vec<State>, Fai
 fn clock(
     worker: &mut Worker,
     shared: &Shared,
-    to_wake: Rc<RefCell<Vec<Rc<timely::scheduling::Activator>>>>,
+    to_wake: ToWake,
     watch: Rc<RefCell<Watch>>,
     checkpoint: Rc<RefCell<Local>>,
     stores: Vec<Option<StoreHandle>>,
@@ -289,7 +281,9 @@ fn checkpoints(shared: &Shared, local: Rc<RefCell<Local>>) -> Option<Checkpoints
         let (number, of_sinks, failed) = (plan.checkpoints, local.clone(), shared.failed.clone());
         let fingerprint = checkpoint::fingerprint(&opened);
         let commit = move |asked: &Announcement, contributions| {
-            let (changelogs, letters) = (of_sinks.borrow().changelogs.clone(), of_sinks.borrow().letters);
+            let of_sinks = of_sinks.borrow();
+            let bytes = |noted: &Option<Noted>| noted.map(|noted| noted.bytes);
+            let (changelogs, letters) = (of_sinks.changelogs.iter().map(bytes).collect(), bytes(&of_sinks.letters));
             let frame = Frame {
                 fingerprint,
                 t: asked.t.unwrap_or(i64::MIN),
@@ -350,7 +344,7 @@ struct Built<'a> {
     states: Vec<State>,
     clock: ClockHandle,
     readers: Vec<SourceReader>,
-    to_wake: Rc<RefCell<Vec<Rc<timely::scheduling::Activator>>>>,
+    to_wake: ToWake,
 }
 
 /// Builds the main dataflow; the probe is where everything ends.
@@ -360,6 +354,11 @@ fn build(worker: &mut Worker, shared: &Shared, built: Built) -> Result<ProbeHand
     let (plan, effs) = (shared.plan.clone(), shared.effs.clone());
     let reading = history::read(opened.clone(), plan, effs, index, peers, std::thread::current());
     let (changelogs, letters_file) = open_files(shared, index)?;
+    {
+        let mut local = built.checkpoint.borrow_mut();
+        local.changelogs = changelogs.borrow().iter().map(|file| file.as_ref().map(|_| Noted::default())).collect();
+        local.letters = letters_file.as_ref().map(|_| Noted::default());
+    }
     let (finished, everything) = (ProbeHandle::new(), ProbeHandle::new());
     worker.dataflow_named::<i64, _, _>("job", |scope| {
         let stored = vec![everything.clone()];
@@ -387,13 +386,19 @@ fn build(worker: &mut Worker, shared: &Shared, built: Built) -> Result<ProbeHand
         let out = windows(fed.events, built.states, built.watch.clone());
         built.to_wake.borrow_mut().push(Rc::new(out.activator));
         let rows = out.rows.probe_with(&finished);
-        let mut ends = vec![write_letters(fed.letters, letters_file, built.checkpoint.clone(), built.faults.clone())];
+        let mut ends = vec![write_letters(
+            fed.letters,
+            letters_file,
+            built.checkpoint.clone(),
+            (built.to_wake.clone(), built.faults.clone()),
+        )];
         for (i, sink) in opened.job.sinks.iter().enumerate() {
             let groups = sink.groups.clone();
             match &sink.to {
                 SinkTo::Changes(_) => {
                     let file = changelogs.borrow_mut()[i].take();
-                    let (checkpoint, faults) = (built.checkpoint.clone(), built.faults.clone());
+                    let (checkpoint, faults) =
+                        (built.checkpoint.clone(), (built.to_wake.clone(), built.faults.clone()));
                     ends.push(write_changelog(out.changes.clone(), file, (i, groups), checkpoint, faults));
                 }
                 to => {

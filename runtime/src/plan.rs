@@ -161,7 +161,8 @@ pub fn go_on(opened: &Opened, manifest: Manifest, now_us: i64, mode: Mode) -> Re
                 (Some(partition), Some(at)) => {
                     go_on_in(partition, at, &bounds, same_end, &mut gaps);
                 }
-                _ => partitions.push(PartitionPlan {
+                (Some(_), None) => {}
+                (None, _) => partitions.push(PartitionPlan {
                     partition: bounds.partition,
                     history_offset: None,
                     history_eff: None,

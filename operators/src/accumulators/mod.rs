@@ -22,7 +22,7 @@ use arrow::datatypes::{DataType, i256};
 
 pub use aggregate::Aggregate;
 pub use layout::ColumnPlan;
-pub(crate) use values::ByNumber;
+pub(crate) use values::{ByNumber, NumberedValues};
 
 use crate::aggregate::float_sum::FloatSum;
 use crate::aggregate::spread::{Spread, spread_of_floats, spread_of_ints};
@@ -270,7 +270,7 @@ impl Accumulators {
         self.keepers.iter().for_each(|keeper| keeper.save(unit, out));
     }
 
-    /// Fills a unit that is empty with what one held at tick `now`. `values`: see `saved_values`.
+    /// Fills a unit that is empty with what one held at tick `now`. `values`: by keeper, those that it named by number.
     ///
     /// # Errors
     /// What is read is no unit of this plan.
@@ -292,11 +292,8 @@ impl Accumulators {
     }
 
     /// By keeper: the values that saved units name by number.
-    pub fn saved_values(&self) -> Vec<HashMap<u32, Ordered>> {
-        let values = |keeper: &dyn Keeper| {
-            keeper.values().map_or_else(HashMap::new, |v| v.iter().map(|(n, value)| (n, value.clone())).collect())
-        };
-        self.keepers.iter().map(|keeper| values(keeper.as_ref())).collect()
+    pub fn values(&self) -> Vec<Option<&NumberedValues>> {
+        self.keepers.iter().map(|keeper| keeper.values()).collect()
     }
 
     /// The row's values at tick `now`. Returns how many sums do not fit their type.

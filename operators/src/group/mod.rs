@@ -23,7 +23,7 @@ use std::collections::VecDeque;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
-pub use checkpoint::{CheckpointError, Saved};
+pub use checkpoint::{CheckpointError, Each, NamedValues, Piece};
 pub use plan::{Plan, Window};
 pub use published::Outputs;
 

@@ -6,7 +6,7 @@ use arrow::array::types::{Int8Type, Int64Type};
 use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, SchemaRef};
 use headwater_operators::accumulators::result_types;
-use headwater_operators::group::{Outputs, Plan, State, Window};
+use headwater_operators::group::{NamedValues, Outputs, Piece, Plan, State, Window};
 use headwater_operators::key_codec::KeyCodec;
 use headwater_operators::keys::hash;
 use headwater_operators::ledger::InMemory;
@@ -126,17 +126,19 @@ impl Run {
     /// Everything was taken.
     pub fn restart(&mut self, others: u64) {
         let Some(done) = self.state.done() else { return };
-        let mut parts = vec![self.state.save(i64::MAX).unwrap()];
+        let mut parts = vec![saved(&mut self.state)];
         if others > 0 {
             let part = |n| {
                 let mut state = self.fresh();
-                state.load(&parts[0], Some(done), |key| hash(key) % others == n).unwrap();
-                state.save(i64::MAX).unwrap()
+                state.begin_at(Some(done)).unwrap();
+                load(&mut state, &parts[0], |key| hash(key) % others == n);
+                saved(&mut state)
             };
             parts = (0..others).map(part).collect();
         }
         (self.state, self.sweeps) = (self.fresh(), true);
-        parts.iter().for_each(|part| self.state.load(part, Some(done), |_| true).unwrap());
+        self.state.begin_at(Some(done)).unwrap();
+        parts.iter().for_each(|part| load(&mut self.state, part, |_| true));
         self.horizons.iter().for_each(|(t, horizon)| self.state.close_after(*t, *horizon));
     }
 
@@ -185,6 +187,22 @@ impl Run {
         changes.sort();
         changes
     }
+}
+
+fn saved(state: &mut State) -> Vec<(Piece, RecordBatch)> {
+    let mut all = vec![];
+    let mut each = |piece, batch: &RecordBatch| {
+        all.push((piece, batch.clone()));
+        Ok(())
+    };
+    state.save(i64::MAX, &mut each).unwrap();
+    assert!(all.is_sorted_by_key(|(piece, _)| *piece));
+    all
+}
+
+fn load(state: &mut State, part: &[(Piece, RecordBatch)], owns: impl Fn(&[u8]) -> bool) {
+    let mut values = NamedValues::default();
+    part.iter().for_each(|(piece, batch)| state.load(*piece, batch, &mut values, &owns).unwrap());
 }
 
 /// What a store does with rows.

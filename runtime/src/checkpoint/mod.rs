@@ -18,9 +18,13 @@ mod fingerprint;
 mod manifest;
 mod parts;
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::{Path, PathBuf};
 
-use headwater_operators::group::Saved;
+use arrow::array::RecordBatch;
+use headwater_operators::group::{NamedValues, Piece, State};
+use headwater_operators::ledger::SegmentError;
 use serde::{Deserialize, Serialize};
 
 pub use fingerprint::fingerprint;
@@ -46,19 +50,10 @@ pub struct Part {
     pub group: u32,
     /// Of which worker: the files of a group and a worker belong together.
     pub worker: u32,
-    pub kind: Kind,
+    pub piece: Piece,
     pub name: String,
     pub bytes: u64,
     pub xxh3: u64,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Kind {
-    Units,
-    Values,
-    Ledger,
-    Pending,
 }
 
 /// What a worker has put into a checkpoint.
@@ -78,9 +73,16 @@ pub struct Local {
     pub parts: Vec<Part>,
     /// Whether all parts are written.
     pub parts_of: Option<u64>,
-    /// By sink, the length of a changelog at the tick; and of the dead letters.
-    pub changelogs: Vec<Option<u64>>,
-    pub letters: Option<u64>,
+    /// The files that this worker writes: by sink the changelogs, and the dead letters.
+    pub changelogs: Vec<Option<Noted>>,
+    pub letters: Option<Noted>,
+}
+
+/// The length of a file at the tick of a checkpoint.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Noted {
+    pub number: u64,
+    pub bytes: u64,
 }
 
 impl Local {
@@ -88,7 +90,6 @@ impl Local {
     pub fn want(&mut self, number: u64, t: i64) {
         if self.wanted.is_none_or(|(before, _)| before < number) {
             self.wanted = Some((number, t));
-            self.parts.clear();
         }
     }
 
@@ -98,6 +99,10 @@ impl Local {
         let (number, _) = self.wanted.filter(|(number, t)| *number > told && in_sinks(*t))?;
         let (_, positions) = self.positions.as_ref().filter(|(of, _)| *of == number)?;
         let parts = self.parts_of.filter(|of| *of == number).map(|_| self.parts.clone())?;
+        // A file may hear of it after its frontier has passed the tick.
+        if self.changelogs.iter().flatten().chain(&self.letters).any(|noted| noted.number != number) {
+            return None;
+        }
         Some(Contribution { number, positions: positions.clone(), parts })
     }
 }
@@ -116,48 +121,66 @@ fn failed(doing: &str, path: &Path, cause: impl std::fmt::Display) -> Failure {
 }
 
 /// Writes a group's parts of one worker.
-pub fn write(root: &Path, number: u64, group: u32, worker: u32, saved: &Saved) -> Result<Vec<Part>, Failure> {
+pub fn write(
+    root: &Path,
+    number: u64,
+    (group, worker): (u32, u32),
+    state: &mut State,
+    sent_before: i64,
+) -> Result<Vec<Part>, Failure> {
     let dir = dir(root, number);
     std::fs::create_dir_all(&dir).map_err(|e| failed("creating", &dir, e))?;
-    let kinds = [
-        (Kind::Units, "units", &saved.units),
-        (Kind::Values, "values", &saved.values),
-        (Kind::Ledger, "ledger", &saved.ledger),
-        (Kind::Pending, "pending", &saved.pending),
-    ];
+    let mut writers: BTreeMap<Piece, (String, parts::Writer)> = BTreeMap::new();
+    let mut each = |piece, batch: &RecordBatch| {
+        let failed = |e: &dyn std::fmt::Display| SegmentError(format!("writing to {}: {e}", dir.display()));
+        let (_, writer) = match writers.entry(piece) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => {
+                let name = format!("group-{group}-worker-{worker}-{}.parquet", word(piece));
+                let writer = parts::Writer::create(&dir.join(&name), batch.schema()).map_err(|e| failed(&e))?;
+                new.insert((name, writer))
+            }
+        };
+        writer.write(batch).map_err(|e| failed(&e))
+    };
+    state.save(sent_before, &mut each).map_err(|e| Failure::Running(e.to_string()))?;
     let mut parts = vec![];
-    for (kind, word, batches) in kinds.into_iter().filter(|(.., batches)| !batches.is_empty()) {
-        let name = format!("group-{group}-worker-{worker}-{word}.parquet");
-        let path = dir.join(&name);
-        let (bytes, xxh3) = parts::write(&path, batches).map_err(|e| failed("writing", &path, e))?;
-        parts.push(Part { group, worker, kind, name, bytes, xxh3 });
+    for (piece, (name, writer)) in writers {
+        let (bytes, xxh3) = writer.finish().map_err(|e| failed("writing to", &dir, e))?;
+        parts.push(Part { group, worker, piece, name, bytes, xxh3 });
     }
     Ok(parts)
 }
 
-/// Reads a group's parts, those of one worker after those of the other.
+fn word(piece: Piece) -> &'static str {
+    match piece {
+        Piece::Values => "values",
+        Piece::Units => "units",
+        Piece::Ledger => "ledger",
+        Piece::Pending => "pending",
+    }
+}
+
+/// Fills a group's state with what all workers had of it, for the keys that `owns` accepts.
 pub fn read(
     root: &Path,
     manifest: &Manifest,
     group: u32,
-    mut each: impl FnMut(&Saved) -> Result<(), Failure>,
+    state: &mut State,
+    owns: impl Fn(&[u8]) -> bool,
 ) -> Result<(), Failure> {
     let dir = dir(root, manifest.number);
     let mut of_group: Vec<&Part> = manifest.parts.iter().filter(|part| part.group == group).collect();
-    of_group.sort_by_key(|part| part.worker);
+    of_group.sort_by_key(|part| (part.worker, part.piece));
     for of_worker in of_group.chunk_by(|a, b| a.worker == b.worker) {
-        let mut saved = Saved::default();
+        let mut values = NamedValues::default();
         for part in of_worker {
             let path = dir.join(&part.name);
-            let batches = parts::read(&path).map_err(|e| failed("reading", &path, e))?;
-            *(match part.kind {
-                Kind::Units => &mut saved.units,
-                Kind::Values => &mut saved.values,
-                Kind::Ledger => &mut saved.ledger,
-                Kind::Pending => &mut saved.pending,
-            }) = batches;
+            for batch in parts::read(&path).map_err(|e| failed("reading", &path, e))? {
+                let batch = batch.map_err(|e| failed("reading", &path, e))?;
+                state.load(part.piece, &batch, &mut values, &owns).map_err(|e| failed("reading", &path, e))?;
+            }
         }
-        each(&saved)?;
     }
     Ok(())
 }

@@ -14,8 +14,12 @@ use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::scheduling::Activator;
 
-use crate::checkpoint::Local;
+use crate::checkpoint::{Local, Noted};
+
+/// What is woken when the clock has announced something.
+pub type ToWake = Rc<RefCell<Vec<Rc<Activator>>>>;
 
 /// Writes changes in order of time, as far as the frontier has closed it. The output carries nothing: its frontier is what
 /// is in the file. `sink`: its number, by which a checkpoint knows the file's length.
@@ -24,9 +28,10 @@ pub fn write_changelog<'scope>(
     mut file: Option<ChangelogFile>,
     (sink, groups): (usize, Vec<usize>),
     checkpoint: Rc<RefCell<Local>>,
-    fault: Rc<RefCell<Option<Error>>>,
+    (to_wake, fault): (ToWake, Rc<RefCell<Option<Error>>>),
 ) -> Stream<'scope, i64, Vec<()>> {
     let mut builder = OperatorBuilder::new("changelog".to_owned(), changes.scope());
+    to_wake.borrow_mut().push(Rc::new(changes.scope().activator_for(builder.operator_info().address)));
     let mut input = builder.new_input(changes, Exchange::new(|routed: &Routed| routed.to));
     let (output, written) = builder.new_output::<Vec<()>>();
     let _output: OutputBuilder<_, CapacityContainerBuilder<Vec<()>>> = OutputBuilder::from(output);
@@ -49,7 +54,7 @@ pub fn write_changelog<'scope>(
                 if let Some((number, t)) = wanted {
                     write_closed(file, &mut waiting, t.saturating_add(1))?;
                     file.sync()?;
-                    checkpoint.borrow_mut().changelogs[sink] = Some(file.bytes());
+                    checkpoint.borrow_mut().changelogs[sink] = Some(Noted { number, bytes: file.bytes() });
                     noted = number;
                 }
                 write_closed(file, &mut waiting, frontier)
@@ -92,9 +97,10 @@ pub fn write_letters<'scope>(
     letters: Stream<'scope, i64, Vec<DeadLetter>>,
     mut file: Option<DeadLetterFile>,
     checkpoint: Rc<RefCell<Local>>,
-    fault: Rc<RefCell<Option<Error>>>,
+    (to_wake, fault): (ToWake, Rc<RefCell<Option<Error>>>),
 ) -> Stream<'scope, i64, Vec<()>> {
     let mut builder = OperatorBuilder::new("dead_letters".to_owned(), letters.scope());
+    to_wake.borrow_mut().push(Rc::new(letters.scope().activator_for(builder.operator_info().address)));
     let mut input = builder.new_input(letters, Exchange::new(|_: &DeadLetter| 0));
     let (output, written) = builder.new_output::<Vec<()>>();
     let _output: OutputBuilder<_, CapacityContainerBuilder<Vec<()>>> = OutputBuilder::from(output);
@@ -114,7 +120,7 @@ pub fn write_letters<'scope>(
                 write_sent(file, &mut waiting, t)?;
                 if frontier.is_none_or(|frontier| t < frontier) {
                     file.sync()?;
-                    checkpoint.borrow_mut().letters = Some(file.bytes());
+                    checkpoint.borrow_mut().letters = Some(Noted { number, bytes: file.bytes() });
                     noted = number;
                     write_sent(file, &mut waiting, i64::MAX)?;
                 }
