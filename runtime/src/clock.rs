@@ -92,8 +92,11 @@ pub struct Checkpoints {
     /// On worker 0: the next one is wanted. It hears of it before anybody else.
     pub want: Box<dyn Fn(u64, i64)>,
     /// On worker 0: all contributions are there to the checkpoint that was announced so.
-    pub commit: Box<dyn Fn(&Announcement, Vec<Contribution>)>,
+    pub commit: Commit,
 }
+
+/// Is given the announcement of the checkpoint, and everybody's contribution.
+pub type Commit = Box<dyn Fn(&Announcement, Vec<Contribution>)>;
 
 /// A checkpoint takes no more than this share of the time.
 const PAUSE_PER_CHECKPOINT: u32 = 10;
