@@ -95,7 +95,7 @@ fn cost(aggregate: Aggregate, input: Option<usize>, size: &Size, measured: usize
         for first in (next..next + count).step_by(BATCH) {
             let batch = batch(first, BATCH.min(next + count - first), size.keys, &inputs, &mut rng);
             let took = support::timed(|| {
-                state.insert(&batch).unwrap();
+                state.insert(&batch, i64::MIN).unwrap();
                 state.advance(first as i64 * PACE + BATCH as i64 * PACE - TICK, usize::MAX).unwrap();
                 state.take_rows(0)
             });

@@ -92,6 +92,57 @@ fn rows_follow_the_topic_and_the_clock() {
     assert_rows("the changelog", &play(&case.lines("changes.jsonl")), &exported);
 }
 
+/// Killed while events come, with others that come while it is down, and gone on from its checkpoint by other workers: nothing is
+/// lost or counted twice, and the history is not read again.
+#[test]
+fn killed_and_gone_on() {
+    let Some(case) = Case::new("gone_on") else { return };
+    let mut random = Random(43);
+    let (mut log, s) = past(&case, &mut random, 3);
+    let topic = Topic::new(&case.kafka, &case.name, 3);
+    topic.fill(&log);
+    let state = "\n[state]\ncheckpoint_every = \"200ms\"\n";
+    let path = case.job("job.toml", &job(HISTORY, BY_OFFSET, &(ALL_SINKS.to_owned() + &cards(&SHORT) + state)));
+    for workers in ["2", "3", "1"] {
+        let running = run(&["run", path.to_str().unwrap(), "--workers", workers]);
+        let newest = newest_checkpoint(&case);
+        until("two more checkpoints", || {
+            produce(&topic, &mut random, &mut log, 50);
+            (newest_checkpoint(&case) >= newest + 2).then_some(())
+        });
+        assert_eq!(running.log().contains("going on from a checkpoint"), newest > 0, "{}", running.log());
+        running.kill();
+        produce(&topic, &mut random, &mut log, 300);
+    }
+    let running = run(&["run", path.to_str().unwrap(), "--workers", "2"]);
+    watch(&case, &log, s);
+    let log_text = running.log();
+    running.terminate();
+    assert!(log_text.contains("going on from a checkpoint"), "{log_text}");
+    let stored = snapshot(&mut connect(&case.redis), &case.name, "cards");
+    let expected = rows(&visible(&log, s, TICK), &SHORT, stored.as_of.unwrap());
+    assert_rows("Redis", &stored.rows(&expected), &expected);
+    let (exported, as_of) = case.exported(&path, "cards");
+    assert_rows("export", &exported, &rows(&visible(&log, s, TICK), &SHORT, as_of));
+    assert_rows("the changelog", &play(&case.lines("changes.jsonl")), &exported);
+
+    // A clean end leaves a checkpoint of its last tick.
+    let last = newest_checkpoint(&case);
+    let running = run(&["run", path.to_str().unwrap()]);
+    until("a checkpoint after the clean end", || (newest_checkpoint(&case) > last).then_some(()));
+    running.terminate();
+    let (exported, as_of) = case.exported(&path, "cards");
+    assert_rows("export", &exported, &rows(&visible(&log, s, TICK), &SHORT, as_of));
+}
+
+/// The newest checkpoint that is whole; 0: none.
+fn newest_checkpoint(case: &Case) -> u64 {
+    let dir = case.path(&format!(".headwater/{}/checkpoints", case.name));
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let whole = entries.filter(|e| e.path().join("manifest.json").exists());
+    whole.filter_map(|e| e.file_name().to_str()?.parse().ok()).max().unwrap_or(0)
+}
+
 /// Without a history, and with nothing in the topic, it begins now.
 #[test]
 fn an_empty_start() {

@@ -245,7 +245,7 @@ fn a_gap() {
     let topic = Topic::new(&case.kafka, &case.name, 2);
     sides.write(&case, &topic);
     let path = job_by_id(&case);
-    let until_end = ["run", path.to_str().unwrap(), "--until-end"];
+    let until_end = ["run", path.to_str().unwrap(), "--until-end", "--fresh"];
     let c = sides.c();
     let first = |p: usize| sides.topic[p].iter().position(|known| known.event.arrived > c).unwrap();
     let cut = [first(0) - 1, first(1) + 2];

@@ -92,12 +92,19 @@ impl Interner {
     /// On more than 2^32 keys.
     pub fn intern(&mut self, key: &[u8]) -> u32 {
         let hash = hash(key);
-        let found = match self.numbers.get(&hash) {
-            None => None,
-            Some(Numbers::One(n)) => (self.key(*n) == key).then_some(*n),
-            Some(Numbers::More(all)) => all.iter().copied().find(|n| self.key(*n) == key),
-        };
-        found.unwrap_or_else(|| self.add(hash, key))
+        self.find_hashed(hash, key).unwrap_or_else(|| self.add(hash, key))
+    }
+
+    /// The number of a key that is there.
+    pub fn find(&self, key: &[u8]) -> Option<u32> {
+        self.find_hashed(hash(key), key)
+    }
+
+    fn find_hashed(&self, hash: u64, key: &[u8]) -> Option<u32> {
+        match self.numbers.get(&hash)? {
+            Numbers::One(n) => (self.key(*n) == key).then_some(*n),
+            Numbers::More(all) => all.iter().copied().find(|n| self.key(*n) == key),
+        }
     }
 
     fn add(&mut self, hash: u64, key: &[u8]) -> u32 {

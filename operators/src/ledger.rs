@@ -187,6 +187,24 @@ impl Ledger {
         Ok(())
     }
 
+    /// Every row that some window still holds, bucket by bucket.
+    ///
+    /// # Errors
+    /// A segment could not be read, or `each` failed.
+    pub fn for_each_kept(
+        &mut self,
+        mut each: impl FnMut(&[u64]) -> Result<(), SegmentError>,
+    ) -> Result<(), SegmentError> {
+        for bucket in self.buckets.values() {
+            for segment in &bucket.segments {
+                each(&self.segments.read(*segment)?)?;
+            }
+            each(&bucket.rows)?;
+        }
+        // Buckets that the longest window has opened are with its cursor alone.
+        self.cursors.last().map_or(Ok(()), |longest| each(&longest.open_rows(self.lanes)))
+    }
+
     /// Bytes of rows in memory.
     pub fn resident_bytes(&self) -> usize {
         self.resident + self.cursors.iter().map(|c| c.rows.len() * 8).sum::<usize>()
@@ -252,6 +270,17 @@ impl Cursor {
             self.rows.extend_from_slice(&rows[at..at + lanes]);
             self.order.push_back((ts, number as u32));
         }
+    }
+
+    /// The rows that have not left.
+    fn open_rows(&self, lanes: usize) -> Vec<u64> {
+        let late = self.late.iter().map(|Reverse(entry)| entry);
+        self.order
+            .iter()
+            .chain(late)
+            .flat_map(|(_, row)| &self.rows[*row as usize * lanes..][..lanes])
+            .copied()
+            .collect()
     }
 
     /// The next row with an event time of at most `until`.

@@ -16,4 +16,5 @@ pub mod key_codec;
 pub mod keys;
 pub mod ledger;
 pub mod operator;
+pub mod saved;
 pub mod value;

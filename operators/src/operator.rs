@@ -5,6 +5,7 @@
 //! tells how far it is. After the last event values still fall, so the operator follows the frontier and not the events.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -39,7 +40,14 @@ pub struct Watch {
     pub image_from: Option<i64>,
     /// (group, t, horizon): see `State::close_after`. Put here before the frontier passes `t`.
     pub horizons: Vec<(usize, i64, i64)>,
+    /// Checkpoints to be taken: (number, t). Put here before the frontier passes `t`, where the operator stands until it is saved.
+    pub checkpoints: VecDeque<(u64, i64)>,
+    /// Takes a checkpoint of all groups.
+    pub save: Option<Save>,
 }
+
+/// Is given (number, t, states by group): all ticks up to `t` are finished and told.
+pub type Save = Box<dyn FnMut(u64, i64, &mut [State]) -> Result<(), SegmentError>>;
 
 /// The operator's outputs. A frontier of `f` says that the ticks before `f` are finished.
 pub struct Outputs<'scope> {
@@ -75,10 +83,11 @@ pub fn windows<'scope>(
                 return;
             }
             let mut inserted = Ok(());
-            input.for_each_stamp(|_, batches| {
+            input.for_each_stamp(|sent, batches| {
                 for routed in batches.flat_map(|batch| batch.drain(..)) {
                     if inserted.is_ok() {
-                        inserted = states[routed.group as usize].insert(&routed.columns.0);
+                        inserted = states[routed.group as usize]
+                            .insert(&routed.columns.0, sent.least().copied().unwrap_or(i64::MIN));
                     }
                 }
             });
@@ -101,7 +110,9 @@ pub fn windows<'scope>(
             for (group, t, horizon) in watch.borrow_mut().horizons.drain(..) {
                 states[group].close_after(t, horizon);
             }
-            let target = frontier.saturating_sub(1);
+            let upto = frontier.saturating_sub(1);
+            let checkpoint = watch.borrow().checkpoints.front().copied();
+            let target = checkpoint.map_or(upto, |(_, t)| upto.min(t));
             let reached = match advance(&mut states, target) {
                 Ok(reached) => reached,
                 Err(fault) => return failed(&watch, fault),
@@ -115,6 +126,13 @@ pub fn windows<'scope>(
                     let routed = Routed { to: here, group, columns: Columns::from(batch) };
                     rows.activate().session(&capabilities[1]).give(routed);
                 }
+            }
+            if let Some((number, t)) = checkpoint.filter(|(_, t)| *t <= reached) {
+                if let Err(fault) = save(&mut states, &watch, number, t) {
+                    return failed(&watch, fault);
+                }
+                watch.borrow_mut().checkpoints.pop_front();
+                again.activate();
             }
             watch.borrow_mut().counters = states.iter().map(State::counters).collect();
             let next = reached.saturating_add(1);
@@ -133,4 +151,12 @@ fn advance(states: &mut [State], target: i64) -> Result<i64, SegmentError> {
     let mut order: Vec<usize> = (0..states.len()).collect();
     order.sort_by_key(|group| states[*group].done());
     order.into_iter().try_fold(target, |reached, group| states[group].advance(reached, BUDGET_EVENTS))
+}
+
+/// Saves every group, once all ticks up to `t` are finished and told.
+fn save(states: &mut [State], watch: &RefCell<Watch>, number: u64, t: i64) -> Result<(), SegmentError> {
+    let Some(mut save) = watch.borrow_mut().save.take() else { return Ok(()) };
+    save(number, t, states)?;
+    watch.borrow_mut().save = Some(save);
+    Ok(())
 }

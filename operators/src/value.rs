@@ -14,9 +14,10 @@ use arrow::array::{
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::{ArrowPrimitiveType, DataType, TimeUnit};
+use serde::{Deserialize, Serialize};
 
 /// A value, or none.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub enum Datum {
     #[default]
     Null,
@@ -24,8 +25,8 @@ pub enum Datum {
     Word(u64),
     /// Decimals: the unscaled i128, high half first.
     Wide([u64; 2]),
-    Text(Arc<str>),
-    List(Arc<[Datum]>),
+    Text(#[serde(with = "text")] Arc<str>),
+    List(#[serde(with = "list")] Arc<[Datum]>),
 }
 
 impl Datum {
@@ -56,12 +57,42 @@ pub fn normal(v: f64) -> f64 {
 }
 
 /// A value in the order of SQL, NaN greatest. Equal values are equal to the bit.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Ordered {
     Word(i64),
     /// A decimal's halves.
     Wide(i64, u64),
-    Text(Arc<str>),
+    Text(#[serde(with = "text")] Arc<str>),
+}
+
+mod list {
+    use std::sync::Arc;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::Datum;
+
+    pub fn serialize<S: Serializer>(list: &Arc<[Datum]>, serializer: S) -> Result<S::Ok, S::Error> {
+        list.as_ref().serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<[Datum]>, D::Error> {
+        Ok(Vec::deserialize(deserializer)?.into())
+    }
+}
+
+mod text {
+    use std::sync::Arc;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(text: &Arc<str>, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(text)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<str>, D::Error> {
+        Ok(String::deserialize(deserializer)?.into())
+    }
 }
 
 impl Ordered {

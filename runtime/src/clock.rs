@@ -7,6 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use timely::dataflow::channels::pact::Exchange;
@@ -16,6 +17,7 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::scheduling::Activator;
 use timely::worker::Worker;
 
+use crate::checkpoint::Contribution;
 use crate::status::ProcessStatus;
 
 /// What a worker says of its partitions.
@@ -30,6 +32,8 @@ pub struct Report {
     pub stop: bool,
     /// The number of the image of the stores that this worker asks for; 0: no other than the first.
     pub image: u64,
+    /// What it has put into the newest checkpoint, once that is in all its sinks.
+    pub saved: Option<Contribution>,
     /// Now and then, from the first worker of a process.
     pub status: Option<ProcessStatus>,
 }
@@ -62,6 +66,8 @@ pub struct Announcement {
     /// How often stores have to be written anew, and the tick at which it begins the last time: a store lost writes.
     pub image: u64,
     pub image_from: Option<i64>,
+    /// The newest checkpoint: its number and its tick.
+    pub checkpoint: Option<(u64, i64)>,
 }
 
 /// What worker 0 decides by.
@@ -72,12 +78,38 @@ pub struct Rules {
     /// Stop where every partition has ended (there may be none at all).
     pub until_end: bool,
     pub end_at_least: i64,
+    /// Where the run goes on from a checkpoint: its tick, and the horizons there.
+    pub restored: Option<(i64, Vec<i64>)>,
+    /// How checkpoints are taken, if they are.
+    pub checkpoints: Option<Checkpoints>,
 }
+
+/// When checkpoints are taken, and what is done with one that is whole.
+pub struct Checkpoints {
+    pub every: Duration,
+    /// The last number that was given.
+    pub number: u64,
+    /// On worker 0: the next one is wanted. It hears of it before anybody else.
+    pub want: Box<dyn Fn(u64, i64)>,
+    /// On worker 0: all contributions are there to the checkpoint that was announced so.
+    pub commit: Commit,
+}
+
+/// Is given the announcement of the checkpoint, and everybody's contribution.
+pub type Commit = Box<dyn Fn(&Announcement, Vec<Contribution>)>;
+
+/// A checkpoint takes no more than this share of the time.
+const PAUSE_PER_CHECKPOINT: u32 = 10;
 
 struct Clock {
     rules: Rules,
     reports: Vec<Option<Report>>,
     announced: Announcement,
+    /// When the newest checkpoint was asked for, and how it was announced; from when on the next one may be.
+    asked_at: Instant,
+    asked: Announcement,
+    next_at: Instant,
+    committed: u64,
 }
 
 impl Clock {
@@ -88,9 +120,37 @@ impl Clock {
             // Every worker hears of it before it sees this tick.
             (next.image, next.image_from) = (wanted, next.t.map(|t| t.saturating_add(1)));
         }
+        self.ask_for_checkpoint(&mut next);
         let changed = next != self.announced;
         self.announced = next;
         changed
+    }
+
+    /// At a tick that nobody has seen yet, or the last one.
+    fn ask_for_checkpoint(&mut self, next: &mut Announcement) {
+        let (Some(checkpoints), Some(t)) = (&mut self.rules.checkpoints, next.t) else { return };
+        let under_way = self.committed < checkpoints.number;
+        let due = next.last != self.announced.last || next.t > self.announced.t && Instant::now() >= self.next_at;
+        if !under_way && due {
+            checkpoints.number += 1;
+            next.checkpoint = Some((checkpoints.number, t));
+            (self.asked_at, self.asked) = (Instant::now(), next.clone());
+            (checkpoints.want)(checkpoints.number, t);
+        }
+    }
+
+    /// Where every worker has put its part into the newest checkpoint, it is one.
+    fn commit(&mut self) {
+        let (Some(checkpoints), Some((number, _))) = (&self.rules.checkpoints, self.asked.checkpoint) else { return };
+        let of_it = |report: &Option<Report>| report.as_ref()?.saved.clone().filter(|saved| saved.number == number);
+        if self.committed >= number {
+            return;
+        }
+        if let Some(contributions) = self.reports.iter().map(of_it).collect::<Option<Vec<_>>>() {
+            (checkpoints.commit)(&self.asked, contributions);
+            self.committed = number;
+            self.next_at = Instant::now() + checkpoints.every.max(self.asked_at.elapsed() * PAUSE_PER_CHECKPOINT);
+        }
     }
 
     fn decide(&self) -> Announcement {
@@ -155,6 +215,7 @@ pub struct ClockHandle {
     sender: Rc<Activator>,
     open: Rc<RefCell<bool>>,
     image: Rc<Cell<u64>>,
+    saved: Rc<RefCell<Option<Contribution>>>,
 }
 
 impl ClockHandle {
@@ -170,6 +231,15 @@ impl ClockHandle {
     /// A store of this worker lost writes: every worker has to write everything again.
     pub fn want_image(&self) {
         self.image.set(self.announced.borrow().image + 1);
+    }
+
+    /// This worker has put its part into a checkpoint.
+    pub fn saved(&self, contribution: Contribution) {
+        *self.saved.borrow_mut() = Some(contribution);
+    }
+
+    pub fn newest_saved(&self) -> Option<Contribution> {
+        self.saved.borrow().clone()
     }
 
     pub fn wanted_image(&self) -> u64 {
@@ -193,7 +263,9 @@ pub fn build(
 ) -> ClockHandle {
     let peers = worker.peers();
     let outbox: Rc<RefCell<VecDeque<Report>>> = Rc::default();
-    let announced: Rc<RefCell<Announcement>> = Rc::default();
+    let (t, horizons) = rules.restored.clone().map_or((None, vec![]), |(t, horizons)| (Some(t), horizons));
+    let before = Announcement { t, horizons, ..Announcement::default() };
+    let announced = Rc::new(RefCell::new(before.clone()));
     let open = Rc::new(RefCell::new(true));
     let sender = worker.dataflow_named::<u64, _, _>("clock", |scope| {
         let mut builder = OperatorBuilder::new("reports".to_owned(), scope);
@@ -211,7 +283,11 @@ pub fn build(
                 }
             }
         });
-        let mut clock = Clock { rules, reports: vec![None; peers], announced: Announcement::default() };
+        let next_at = Instant::now() + rules.checkpoints.as_ref().map_or(Duration::ZERO, |c| c.every);
+        let committed = rules.checkpoints.as_ref().map_or(0, |c| c.number);
+        let (asked, asked_at) = (before.clone(), Instant::now());
+        let mut clock =
+            Clock { rules, reports: vec![None; peers], announced: before, asked_at, asked, next_at, committed };
         let announcements = reports.unary_frontier(Exchange::new(|_: &Report| 0), "clock", move |_, _| {
             move |(input, _), output| {
                 input.for_each_stamp(|capability, reports| {
@@ -224,6 +300,7 @@ pub fn build(
                         clock.reports[worker] = Some(report);
                         came = true;
                     }
+                    clock.commit();
                     if came && clock.update() {
                         let to_all = (0..peers as u64).map(|to| (to, clock.announced.clone()));
                         output.session(&capability.delayed(&0, 0)).give_iterator(to_all);
@@ -242,5 +319,5 @@ pub fn build(
         });
         Rc::new(sender)
     });
-    ClockHandle { outbox, announced, sender, open, image: Rc::default() }
+    ClockHandle { outbox, announced, sender, open, image: Rc::default(), saved: Rc::default() }
 }

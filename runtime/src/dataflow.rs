@@ -7,29 +7,34 @@
 //! ```
 
 use std::cell::{Cell, RefCell};
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
+use headwater_connectors::sink::GroupShape;
 use headwater_connectors::sink::changelog::ChangelogFile;
 use headwater_connectors::sink::dead_letters::DeadLetterFile;
 use headwater_connectors::stream::Start;
 use headwater_connectors::{Error, sink::Store};
 use headwater_operators::group::{Outputs, State};
 use headwater_operators::key_codec::KeyCodec;
-use headwater_operators::operator::{Watch, windows};
+use headwater_operators::keys;
+use headwater_operators::ledger::SegmentError;
+use headwater_operators::operator::{Save, Watch, windows};
 use timely::dataflow::operators::{Concatenate, Probe, probe::Handle as ProbeHandle};
 use timely::worker::Worker;
 
-use crate::clock::{self, ClockHandle, Rules};
+use crate::checkpoint::{self, Frame, Local, Manifest, Noted};
+use crate::clock::{self, Announcement, Checkpoints, ClockHandle, Rules};
 use crate::failure::Failure;
 use crate::job::{ChangesTo, SinkTo};
 use crate::opened::Opened;
 use crate::plan::{Plan, wall_clock_us};
 use crate::run::Mode;
-use crate::sink::files::{write_changelog, write_letters};
+use crate::sink::files::{ToWake, write_changelog, write_letters};
 use crate::sink::segments::SegmentFiles;
 use crate::sink::stores::{Marked, Marking, StoreHandle, mark_as_of, store_rows};
 use crate::source::effs::Effs;
@@ -84,16 +89,28 @@ fn try_work(worker: &mut Worker, shared: &Shared) -> Result<(), Failure> {
     let faults: Rc<RefCell<Option<Error>>> = Rc::default();
     let watch = Rc::new(RefCell::new(Watch::default()));
     watch.borrow_mut().hold = hold(&handles);
-    let states = states(shared, index)?;
-    let to_wake: Rc<RefCell<Vec<Rc<timely::scheduling::Activator>>>> = Rc::default();
-    let clock = clock(worker, shared, to_wake.clone(), watch.clone(), handles.clone());
+    let checkpoint: Rc<RefCell<Local>> = Rc::default();
+    watch.borrow_mut().save = Some(save(shared, index, checkpoint.clone()));
+    let states = states(shared, index, peers)?;
+    let to_wake: ToWake = Rc::default();
+    let clock = clock(worker, shared, to_wake.clone(), watch.clone(), checkpoint.clone(), handles.clone());
     let losses = clock.clone();
     let readers = readers(shared, index, peers)?;
     let done = build(
         worker,
         shared,
-        Built { handles: &handles, faults: &faults, watch: &watch, states, clock, readers, to_wake },
+        Built {
+            handles: &handles,
+            faults: &faults,
+            watch: &watch,
+            checkpoint: &checkpoint,
+            states,
+            clock,
+            readers,
+            to_wake,
+        },
     )?;
+    let mut contributed = 0;
     let local = index % shared.local_workers;
     while done.with_frontier(|f| !f.is_empty()) {
         worker.step_or_park(Some(Duration::from_millis(5)));
@@ -108,6 +125,11 @@ fn try_work(worker: &mut Worker, shared: &Shared) -> Result<(), Failure> {
         }
         if handles.iter().flatten().filter(|store| store.take_lost()).count() > 0 {
             losses.want_image();
+        }
+        let in_sinks = |t: i64| done.with_frontier(|f| f.iter().next().is_none_or(|frontier| *frontier > t));
+        if let Some(contribution) = checkpoint.borrow().contribution(contributed, in_sinks) {
+            contributed = contribution.number;
+            losses.saved(contribution);
         }
         note_counters(&mut shared.board.worker(local), &watch.borrow());
     }
@@ -154,7 +176,37 @@ fn store_handles(shared: &Shared, index: usize) -> Result<Vec<Option<StoreHandle
     shared.opened.job.sinks.iter().enumerate().map(open).collect()
 }
 
-fn states(shared: &Shared, index: usize) -> Result<Vec<State>, Failure> {
+/// Writes this worker's parts of checkpoints.
+fn save(shared: &Shared, index: usize, local: Rc<RefCell<Local>>) -> Save {
+    let root = checkpoint::root(&shared.opened.job.state.local);
+    Box::new(move |number, t, states| {
+        let mut parts = vec![];
+        for (group, state) in (0..).zip(states) {
+            let written = checkpoint::write(&root, number, (group, index as u32), state, t.saturating_add(1));
+            parts.extend(written.map_err(|e| SegmentError(e.to_string()))?);
+        }
+        let mut local = local.borrow_mut();
+        (local.parts, local.parts_of) = (parts, Some(number));
+        Ok(())
+    })
+}
+
+/// Fills a group's state with what it held at the checkpoint that the run goes on from.
+fn restore(shared: &Shared, group: usize, state: &mut State, index: usize, peers: usize) -> Result<(), Failure> {
+    let Some(manifest) = &shared.plan.restored else { return Ok(()) };
+    let job = &shared.opened.job;
+    let source = job.groups[group].source;
+    let begun = shared.plan.sources[source].s.is_some_and(|s| s <= manifest.t);
+    state.begin_at(begun.then_some(manifest.t)).map_err(|e| Failure::Running(e.to_string()))?;
+    let owns = |key: &[u8]| keys::owner(keys::hash(key), peers) == index as u64;
+    checkpoint::read(&checkpoint::root(&job.state.local), manifest, group as u32, state, owns)?;
+    if let Some(horizon) = manifest.horizons.get(source) {
+        state.close_after(manifest.t, *horizon);
+    }
+    Ok(())
+}
+
+fn states(shared: &Shared, index: usize, peers: usize) -> Result<Vec<State>, Failure> {
     let job = &shared.opened.job;
     let mut states = vec![];
     for (i, (group, open)) in job.groups.iter().zip(&shared.opened.groups).enumerate() {
@@ -171,7 +223,9 @@ fn states(shared: &Shared, index: usize) -> Result<Vec<State>, Failure> {
         let codec =
             KeyCodec::new(&open.key_types).map_err(|e| Failure::Running(format!("keys of {}: {e}", group.name)))?;
         let resident = LEDGER_BYTES_MAX / job.groups.len();
-        states.push(State::new(&plan, codec, open.shape.schema.clone(), outputs, Box::new(segments), resident));
+        let mut state = State::new(&plan, codec, open.shape.schema.clone(), outputs, Box::new(segments), resident);
+        restore(shared, i, &mut state, index, peers)?;
+        states.push(state);
     }
     Ok(states)
 }
@@ -179,8 +233,9 @@ fn states(shared: &Shared, index: usize) -> Result<Vec<State>, Failure> {
 fn clock(
     worker: &mut Worker,
     shared: &Shared,
-    to_wake: Rc<RefCell<Vec<Rc<timely::scheduling::Activator>>>>,
+    to_wake: ToWake,
     watch: Rc<RefCell<Watch>>,
+    checkpoint: Rc<RefCell<Local>>,
     stores: Vec<Option<StoreHandle>>,
 ) -> ClockHandle {
     let rules = Rules {
@@ -188,11 +243,13 @@ fn clock(
         s: shared.plan.sources.iter().map(|p| p.s).collect(),
         until_end: shared.mode == Mode::UntilEnd,
         end_at_least: shared.plan.end_at_least,
+        restored: shared.plan.restored.as_ref().map(|manifest| (manifest.t, manifest.horizons.clone())),
+        checkpoints: checkpoints(shared, checkpoint.clone()),
     };
-    let image = Cell::new(0);
+    let (image, asked) = (Cell::new(0), Cell::new(shared.plan.checkpoints));
     let (t, sources) = (Cell::new(None), shared.opened.job.groups.iter().map(|g| g.source).collect::<Vec<_>>());
     let interrupted = shared.interrupted.clone();
-    let heard: Rc<dyn Fn(&clock::Announcement)> = Rc::new(move |announcement| {
+    let heard: Rc<dyn Fn(&clock::Announcement)> = Rc::new(move |announcement: &Announcement| {
         if image.replace(announcement.image) < announcement.image {
             stores.iter().flatten().for_each(StoreHandle::begin_image);
             watch.borrow_mut().image_from = announcement.image_from;
@@ -200,6 +257,10 @@ fn clock(
         if let Some(now) = announcement.t.filter(|_| t.replace(announcement.t) < announcement.t) {
             let horizon = |(group, source): (usize, &usize)| Some((group, now, *announcement.horizons.get(*source)?));
             watch.borrow_mut().horizons.extend(sources.iter().enumerate().filter_map(horizon));
+        }
+        if let Some((number, t)) = announcement.checkpoint.filter(|(number, _)| asked.replace(*number) < *number) {
+            watch.borrow_mut().checkpoints.push_back((number, t));
+            checkpoint.borrow_mut().want(number, t);
         }
         if announcement.last && announcement.stopped {
             // What an earlier start has published stays, until a later one has passed it.
@@ -210,6 +271,43 @@ fn clock(
         to_wake.borrow().iter().for_each(|activator| activator.activate());
     });
     clock::build(worker, rules, heard, shared.on_status.clone())
+}
+
+/// A job without any stream reads all anew each time.
+fn checkpoints(shared: &Shared, local: Rc<RefCell<Local>>) -> Option<Checkpoints> {
+    let (opened, plan, mode) = (shared.opened.clone(), shared.plan.clone(), shared.mode);
+    opened.job.sources.iter().any(|source| source.stream.is_some()).then(|| {
+        let every = Duration::from_micros(opened.job.state.checkpoint_every_us.unsigned_abs());
+        let (number, of_sinks, failed) = (plan.checkpoints, local.clone(), shared.failed.clone());
+        let fingerprint = checkpoint::fingerprint(&opened);
+        let commit = move |asked: &Announcement, contributions| {
+            let of_sinks = of_sinks.borrow();
+            let bytes = |noted: &Option<Noted>| noted.map(|noted| noted.bytes);
+            let (changelogs, letters) = (of_sinks.changelogs.iter().map(bytes).collect(), bytes(&of_sinks.letters));
+            let frame = Frame {
+                fingerprint,
+                t: asked.t.unwrap_or(i64::MIN),
+                horizons: asked.horizons.clone(),
+                mode,
+                finished: asked.last && !asked.stopped,
+                plan: Plan { restored: None, ..(*plan).clone() },
+                changelogs,
+                letters,
+            };
+            let manifest = Manifest::new(frame, contributions);
+            match manifest.commit(&checkpoint::root(&opened.job.state.local)) {
+                Ok(()) => tracing::debug!(number = manifest.number, "checkpoint"),
+                // The main thread ends the process.
+                Err(failure) => drop(failed.send(failure)),
+            }
+        };
+        Checkpoints {
+            every,
+            number,
+            want: Box::new(move |n, t| local.borrow_mut().want(n, t)),
+            commit: Box::new(commit),
+        }
+    })
 }
 
 /// The partitions that this worker reads: every `peers`-th.
@@ -242,10 +340,11 @@ struct Built<'a> {
     handles: &'a [Option<StoreHandle>],
     faults: &'a Rc<RefCell<Option<Error>>>,
     watch: &'a Rc<RefCell<Watch>>,
+    checkpoint: &'a Rc<RefCell<Local>>,
     states: Vec<State>,
     clock: ClockHandle,
     readers: Vec<SourceReader>,
-    to_wake: Rc<RefCell<Vec<Rc<timely::scheduling::Activator>>>>,
+    to_wake: ToWake,
 }
 
 /// Builds the main dataflow; the probe is where everything ends.
@@ -255,6 +354,11 @@ fn build(worker: &mut Worker, shared: &Shared, built: Built) -> Result<ProbeHand
     let (plan, effs) = (shared.plan.clone(), shared.effs.clone());
     let reading = history::read(opened.clone(), plan, effs, index, peers, std::thread::current());
     let (changelogs, letters_file) = open_files(shared, index)?;
+    {
+        let mut local = built.checkpoint.borrow_mut();
+        local.changelogs = changelogs.borrow().iter().map(|file| file.as_ref().map(|_| Noted::default())).collect();
+        local.letters = letters_file.as_ref().map(|_| Noted::default());
+    }
     let (finished, everything) = (ProbeHandle::new(), ProbeHandle::new());
     worker.dataflow_named::<i64, _, _>("job", |scope| {
         let stored = vec![everything.clone()];
@@ -274,6 +378,7 @@ fn build(worker: &mut Worker, shared: &Shared, built: Built) -> Result<ProbeHand
             stored,
             board: shared.board.clone(),
             stop: shared.stop.clone(),
+            checkpoint: built.checkpoint.clone(),
             fault: built.faults.clone(),
         };
         let fed = feed::feed(scope, parts);
@@ -281,13 +386,20 @@ fn build(worker: &mut Worker, shared: &Shared, built: Built) -> Result<ProbeHand
         let out = windows(fed.events, built.states, built.watch.clone());
         built.to_wake.borrow_mut().push(Rc::new(out.activator));
         let rows = out.rows.probe_with(&finished);
-        let mut ends = vec![write_letters(fed.letters, letters_file, built.faults.clone())];
+        let mut ends = vec![write_letters(
+            fed.letters,
+            letters_file,
+            built.checkpoint.clone(),
+            (built.to_wake.clone(), built.faults.clone()),
+        )];
         for (i, sink) in opened.job.sinks.iter().enumerate() {
             let groups = sink.groups.clone();
             match &sink.to {
                 SinkTo::Changes(_) => {
                     let file = changelogs.borrow_mut()[i].take();
-                    ends.push(write_changelog(out.changes.clone(), file, groups, built.faults.clone()));
+                    let (checkpoint, faults) =
+                        (built.checkpoint.clone(), (built.to_wake.clone(), built.faults.clone()));
+                    ends.push(write_changelog(out.changes.clone(), file, (i, groups), checkpoint, faults));
                 }
                 to => {
                     let embedded = matches!(to, SinkTo::Embedded);
@@ -317,6 +429,15 @@ fn marking(shared: &Shared, groups: &[usize], clock: ClockHandle) -> Marking {
     Marking { tick: job.tick_us, from: from.unwrap_or(i64::MAX), groups, clock }
 }
 
+/// Cut back to where the checkpoint left it, if the run goes on from one.
+fn open_changelog(shared: &Shared, sink: usize, path: &Path, shapes: &[GroupShape]) -> Result<ChangelogFile, Error> {
+    let restored = shared.plan.restored.as_ref();
+    match restored.and_then(|manifest| manifest.changelogs.get(sink).copied().flatten()) {
+        Some(bytes) => ChangelogFile::resume(path, shapes, bytes),
+        None => ChangelogFile::create(path, shapes),
+    }
+}
+
 type Files = (RefCell<Vec<Option<ChangelogFile>>>, Option<DeadLetterFile>);
 
 /// Process 0's first worker writes the files.
@@ -326,12 +447,17 @@ fn open_files(shared: &Shared, index: usize) -> Result<Files, Failure> {
     let mut changelogs = vec![];
     for sink in &job.sinks {
         changelogs.push(match &sink.to {
-            SinkTo::Changes(ChangesTo::Jsonl { path }) if index == 0 => Some(ChangelogFile::create(path, &shapes)?),
+            SinkTo::Changes(ChangesTo::Jsonl { path }) if index == 0 => {
+                Some(open_changelog(shared, changelogs.len(), path, &shapes)?)
+            }
             _ => None,
         });
     }
     let letters = match &job.dead_letters {
-        ChangesTo::Jsonl { path } if index == 0 => Some(DeadLetterFile::create(path)?),
+        ChangesTo::Jsonl { path } if index == 0 => {
+            let bytes = shared.plan.restored.as_ref().and_then(|manifest| manifest.letters);
+            Some(bytes.map_or_else(|| DeadLetterFile::create(path), |bytes| DeadLetterFile::resume(path, bytes))?)
+        }
         _ => None,
     };
     Ok((RefCell::new(changelogs), letters))

@@ -1,5 +1,6 @@
 //! Headwater: from a job file to a running cluster.
 
+pub mod checkpoint;
 pub mod clock;
 pub mod cluster;
 pub mod command;

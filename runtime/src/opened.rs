@@ -17,7 +17,7 @@ use headwater_operators::{changes, group};
 use crate::failure::Failure;
 use crate::job::validate::types;
 use crate::job::{self, Agg, At, Faults, FileKind, Group, Job, Named, SeamBy, SinkTo, Window};
-use crate::plan::SourcePlan;
+use crate::plan::Plan;
 use crate::source::reach::Reach;
 
 pub struct Opened {
@@ -94,9 +94,9 @@ enum Streams {
     Skip,
 }
 
-/// Opens sources, and checks every name and type against them. `plans`: by source, the files that were pinned before.
-pub fn open(job: Job, plans: Option<&[SourcePlan]>) -> Result<Opened, Failure> {
-    open_with(job, plans, Streams::Open)
+/// Opens sources, and checks every name and type against them. `plan`: says which files of histories were pinned before.
+pub fn open(job: Job, plan: Option<&Plan>) -> Result<Opened, Failure> {
+    open_with(job, plan, Streams::Open)
 }
 
 /// Opens a job whose rows are read and whose events are not: its streams may be away.
@@ -104,11 +104,12 @@ pub fn open_for_rows(job: Job) -> Result<Opened, Failure> {
     open_with(job, None, Streams::Skip)
 }
 
-fn open_with(job: Job, plans: Option<&[SourcePlan]>, streams: Streams) -> Result<Opened, Failure> {
+fn open_with(job: Job, plan: Option<&Plan>, streams: Streams) -> Result<Opened, Failure> {
     let mut faults = Faults { file: job.file.display().to_string(), ..Faults::default() };
     let mut sources = Vec::new();
     for (i, source) in job.sources.iter().enumerate() {
-        let pinned = plans.map(|plans| &plans[i].pinned);
+        let by_id = matches!(source.seam.by, SeamBy::Id { .. });
+        let pinned = plan.and_then(|plan| plan.pinned(i, by_id));
         sources.push(open_source(source, pinned, streams, &mut faults)?);
     }
     for sink in &job.sinks {

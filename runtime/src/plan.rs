@@ -16,9 +16,11 @@ use headwater_connectors::stream::{Bounds, Start, Stream};
 use headwater_operators::ledger::up;
 use serde::{Deserialize, Serialize};
 
+use crate::checkpoint::{Manifest, Position};
 use crate::failure::Failure;
 use crate::job::{self, SeamBy};
 use crate::opened::{Opened, Source};
+use crate::run::Mode;
 use crate::source::narrow::{Narrow, visit};
 use crate::source::seam::{Seam, Verdict};
 use crate::source::stamp::{Stamped, Stamper, integers};
@@ -34,6 +36,18 @@ pub struct Plan {
     pub end_at_least: i64,
     /// The generation of each store of the job, by sink.
     pub generations: Vec<u64>,
+    /// The checkpoint that the run goes on from.
+    pub restored: Option<Box<Manifest>>,
+    /// The largest number that a checkpoint of this state has.
+    pub checkpoints: u64,
+}
+
+impl Plan {
+    /// The files of a source's history that have to be as they were.
+    pub fn pinned(&self, source: usize, by_id: bool) -> Option<&Pinned> {
+        // A state has the history in it. To compare ids it is read again.
+        (self.restored.is_none() || by_id).then(|| &self.sources[source].pinned)
+    }
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -117,7 +131,81 @@ pub fn plan(opened: &Opened, now_us: i64, live: bool) -> Result<Plan, Failure> {
         sources.push(plan_source(opened.job.tick_us, conf, source, now_us, live)?);
     }
     let groups = opened.groups.len();
-    Ok(Plan { now_us, sources, rows_from: vec![i64::MIN; groups], end_at_least: i64::MIN, generations: vec![] })
+    Ok(Plan {
+        now_us,
+        sources,
+        rows_from: vec![i64::MIN; groups],
+        end_at_least: i64::MIN,
+        generations: vec![],
+        restored: None,
+        checkpoints: 0,
+    })
+}
+
+/// Plans a start that goes on from a checkpoint: each partition from where it was read, to the end that it has now, or had at
+/// the start of a run to the end that was killed.
+pub fn go_on(opened: &Opened, manifest: Manifest, now_us: i64, mode: Mode) -> Result<Plan, Failure> {
+    let mut plan = manifest.plan.clone();
+    let same_end = mode == Mode::UntilEnd && manifest.mode == mode && !manifest.finished;
+    if !same_end {
+        plan.now_us = now_us;
+    }
+    for (i, (conf, source)) in opened.job.sources.iter().zip(&opened.sources).enumerate() {
+        let Some(stream) = &source.stream else { continue };
+        let mut gaps = vec![];
+        let partitions = &mut plan.sources[i].partitions;
+        for bounds in stream.bounds()? {
+            let at = manifest.positions.iter().find(|p| (p.source as usize, p.partition) == (i, bounds.partition));
+            let known = partitions.iter_mut().find(|p| p.partition == bounds.partition);
+            match (known, at) {
+                (Some(partition), Some(at)) => {
+                    go_on_in(partition, at, &bounds, same_end, &mut gaps);
+                }
+                (Some(_), None) => {}
+                (None, _) => partitions.push(PartitionPlan {
+                    partition: bounds.partition,
+                    history_offset: None,
+                    history_eff: None,
+                    start: bounds.earliest,
+                    end: bounds.end,
+                }),
+            }
+        }
+        plan.sources[i].warnings.clear();
+        if !gaps.is_empty() {
+            let all =
+                format!("{}: the stream does not go on where the state ends:\n  {}", stream.name(), gaps.join("\n  "));
+            if !conf.seam.allow_gap {
+                return Err(Failure::Refused(
+                    all + "\n  set `allow_gap = true` in the source's seam to go on anyway, or start anew with --fresh",
+                ));
+            }
+            plan.sources[i].warnings.push(all);
+        }
+    }
+    plan.rows_from = vec![i64::MIN; opened.groups.len()];
+    (plan.end_at_least, plan.generations) = (i64::MIN, vec![]);
+    plan.restored = Some(Box::new(manifest));
+    Ok(plan)
+}
+
+fn go_on_in(partition: &mut PartitionPlan, at: &Position, bounds: &Bounds, same_end: bool, gaps: &mut Vec<String>) {
+    let (number, wanted) = (partition.partition, at.offset);
+    if wanted < bounds.earliest {
+        let last = bounds.earliest - 1;
+        gaps.push(format!(
+            "partition {number}: offsets {wanted}..{last} are gone, the earliest held is {}",
+            bounds.earliest
+        ));
+    } else if wanted > bounds.end {
+        let (read, held) = (wanted - 1, bounds.end - 1);
+        gaps.push(format!("partition {number}: it was read to offset {read}, but ends at {held} (another topic?)"));
+    }
+    partition.start = wanted.clamp(bounds.earliest, bounds.end.max(bounds.earliest));
+    partition.history_eff = at.eff;
+    if !same_end {
+        partition.end = bounds.end;
+    }
 }
 
 fn plan_source(tick: i64, conf: &job::Source, source: &Source, now: i64, live: bool) -> Result<SourcePlan, Failure> {

@@ -6,10 +6,12 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
 
+use headwater_connectors::format::text::format_time;
 use headwater_connectors::sink::embedded::Embedded;
 use headwater_connectors::sink::redis::{self, Redis, RedisGroup};
 use headwater_connectors::sink::{GroupShape, Marks, Store};
 
+use crate::checkpoint::{self, Manifest};
 use crate::cluster::{self, Cluster};
 use crate::dataflow::{self, Shared};
 use crate::failure::Failure;
@@ -21,7 +23,7 @@ use crate::source::seam::Seam;
 use crate::status::{Board, GroupStatus, ProcessStatus, SourceStatus};
 
 /// Whether a run follows its streams, or stops at the ends that they had at its start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Mode {
     Follow,
     UntilEnd,
@@ -89,14 +91,11 @@ pub fn run<W>(
         if options.until_end || job.sources.iter().all(|s| s.stream.is_none()) { Mode::UntilEnd } else { Mode::Follow };
     let _lock = if options.cluster.process == 0 { Some(lock(&job)?) } else { None };
     let mut cluster = Cluster::connect(&options.cluster, &job, options.flags(), &stop)?;
-    let (opened, plan) = cluster.agree(
-        |job| plan_start(job, mode, options.fresh),
-        |job, plan| opened::open(job, Some(&plan.sources)),
-        job,
-    )?;
+    let (opened, plan) =
+        cluster.agree(|job| plan_start(job, mode, options.fresh), |job, plan| opened::open(job, Some(plan)), job)?;
     let (opened, plan) = (Arc::new(opened), Arc::new(plan));
     say_plan(&opened, &plan);
-    let (seams, effs) = (Arc::new(Seam::all(&opened, &plan)?), Arc::new(Effs::all(&opened, &plan)?));
+    let (seams, effs) = (Arc::new(Seam::all(&opened, &plan)?), Arc::new(effs(&opened, &plan)?));
     let embedded = open_embedded(&opened, cluster.process())?;
     let board = Board::new(options.cluster.workers, &empty_status(&opened, &plan)?);
     let statuses: Arc<Mutex<std::collections::BTreeMap<usize, ProcessStatus>>> = Arc::default();
@@ -173,8 +172,26 @@ fn lock(job: &Job) -> Result<std::fs::File, Failure> {
 
 /// On process 0: what is decided before the first row is read, and written down.
 fn plan_start(job: Job, mode: Mode, fresh: bool) -> Result<(Opened, Plan), Failure> {
-    let opened = opened::open(job, None)?;
-    let mut plan = plan::plan(&opened, wall_clock_us(), mode == Mode::Follow)?;
+    let mut opened = opened::open(job, None)?;
+    let root = checkpoint::root(&opened.job.state.local);
+    if fresh {
+        checkpoint::remove_all(&root)?;
+    }
+    let (found, checkpoints) = checkpoint::newest(&root)?;
+    let has_stream = opened.job.sources.iter().any(|source| source.stream.is_some());
+    let found = found.filter(|manifest| has_stream && is_of(manifest, &opened));
+    let mut plan = match found {
+        None => plan::plan(&opened, wall_clock_us(), mode == Mode::Follow)?,
+        Some(manifest) => {
+            let plan = plan::go_on(&opened, manifest, wall_clock_us(), mode)?;
+            opened = opened::open(opened.job, Some(&plan))?;
+            plan
+        }
+    };
+    plan.checkpoints = checkpoints;
+    if let Some(manifest) = &plan.restored {
+        tracing::info!(number = manifest.number, "going on from a checkpoint at T = {}", format_time(manifest.t));
+    }
     let shapes: Vec<GroupShape> = opened.groups.iter().map(|g| g.shape.clone()).collect();
     for sink in &opened.job.sinks {
         let (generation, marks) = claim(&opened.job, sink, &shapes)?;
@@ -193,6 +210,24 @@ fn plan_start(job: Job, mode: Mode, fresh: bool) -> Result<(Opened, Plan), Failu
     whole(&mut plan.end_at_least);
     write_down(&opened.job, &plan)?;
     Ok((opened, plan))
+}
+
+/// Of the history's rows, which a state has in it already.
+fn effs(opened: &Opened, plan: &Plan) -> Result<Vec<Effs>, Failure> {
+    if plan.restored.is_some() {
+        Ok(opened.sources.iter().map(|_| Effs::default()).collect())
+    } else {
+        Effs::all(opened, plan)
+    }
+}
+
+/// Whether a checkpoint's state means the same to the job as it is now.
+fn is_of(manifest: &Manifest, opened: &Opened) -> bool {
+    let same = manifest.fingerprint == checkpoint::fingerprint(opened);
+    if !same {
+        tracing::warn!("the job has changed since its last checkpoint: everything is computed anew from the history");
+    }
+    same
 }
 
 /// Takes a sink over from an earlier start: the generation, and by group what is in it.
@@ -267,7 +302,8 @@ fn open_store(
 }
 
 fn empty_status(opened: &Opened, plan: &Plan) -> Result<ProcessStatus, Failure> {
-    let rows = crate::source::history::pieces(opened, plan)?.iter().map(|assigned| assigned.piece.rows).sum();
+    let pieces = if plan.restored.is_some() { vec![] } else { crate::source::history::pieces(opened, plan)? };
+    let rows = pieces.iter().map(|assigned| assigned.piece.rows).sum();
     Ok(ProcessStatus {
         history_rows_total: rows,
         sources: vec![SourceStatus::default(); opened.sources.len()],
@@ -293,5 +329,4 @@ fn say_plan(opened: &Opened, plan: &Plan) {
             );
         }
     }
-    tracing::info!("there are no checkpoints yet: a restart bootstraps from the history again");
 }

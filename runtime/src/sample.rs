@@ -70,7 +70,7 @@ pub fn take(opened: &Arc<Opened>, plan: &Plan, source: usize, n: usize) -> Resul
             let (events, refused) = shaper.shape(&part.records, &accepted, &part.stamped, when);
             letters.refused(*group, refused);
             if let Some(events) = events {
-                state.insert(&events).map_err(|e| Failure::Running(e.to_string()))?;
+                state.insert(&events, i64::MIN).map_err(|e| Failure::Running(e.to_string()))?;
             }
         }
         letters.of_source(part.chosen.iter().map(|i| (*i as usize, &part.stamped[*i as usize])));

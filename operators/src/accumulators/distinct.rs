@@ -11,9 +11,10 @@
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
 
-use super::keeper::{Arrival, Departure, Keeper};
+use super::keeper::{Arrival, Departure, Keeper, Loading};
 use super::layout::{Asked, Rings};
 use super::values::{ByNumber, NumberedValues};
+use crate::saved::{Damaged, get, put};
 use crate::value::{Datum, Kind, Ordered};
 
 /// A set of numbers for each unit, counted by ring.
@@ -82,6 +83,20 @@ impl NewestTimes {
         self.newest[into].extend(new.iter().copied());
         let numbers = |all: Vec<(u32, [u32; 2])>| all.into_iter().map(|(number, _)| number).collect();
         (numbers(new), numbers(known))
+    }
+
+    /// Writes down a unit's numbers, each with its newest time.
+    pub fn save(&self, unit: usize, out: &mut Vec<u8>) {
+        let mut all: Vec<(u32, i64)> = self.newest[unit].iter().map(|(n, halves)| (*n, whole(*halves))).collect();
+        all.sort_unstable();
+        put(out, &all);
+    }
+
+    /// Puts a number into a unit that does not have it. Returns the ring that it falls into.
+    pub fn load(&mut self, unit: usize, number: u32, ts: i64, loading: &Loading) -> Result<usize, Damaged> {
+        self.newest[unit].insert(number, halves(ts));
+        let ring = self.rings.of_class(loading.class(ts));
+        ring.ok_or_else(|| Damaged("a value that is in no window".to_owned()))
     }
 
     /// Empties a unit, and returns the numbers that it had.
@@ -168,5 +183,23 @@ impl Keeper for Distinct {
 
     fn gives_words(&self) -> bool {
         true
+    }
+
+    fn save(&self, unit: usize, out: &mut Vec<u8>) {
+        self.times.save(unit, out);
+    }
+
+    fn load(&mut self, unit: usize, input: &mut &[u8], loading: &Loading) -> Result<(), Damaged> {
+        for (saved, ts) in get::<Vec<(u32, i64)>>(input)? {
+            let number = self.values.number(loading.value(saved)?);
+            self.values.hold(number);
+            let ring = self.times.load(unit, number, ts, loading)?;
+            self.counts[unit * self.times.rings().len() + ring] += 1;
+        }
+        Ok(())
+    }
+
+    fn values(&self) -> Option<&NumberedValues> {
+        Some(&self.values)
     }
 }

@@ -5,8 +5,11 @@
 
 use std::collections::BTreeMap;
 
-use super::keeper::{Arrival, Keeper};
+use serde::{Deserialize, Serialize};
+
+use super::keeper::{Arrival, Keeper, Loading};
 use super::layout::{Asked, Rings};
+use crate::saved::{Damaged, get, put};
 use crate::value::{Datum, Kind, Ordered};
 
 pub struct Earliest {
@@ -15,7 +18,7 @@ pub struct Earliest {
     units: Vec<PerUnit>,
 }
 
-#[derive(Clone, Default)]
+#[derive(Clone, Default, Serialize, Deserialize)]
 struct PerUnit {
     /// By event time, the smallest value.
     recent: BTreeMap<i64, Ordered>,
@@ -83,5 +86,14 @@ impl Keeper for Earliest {
             }
         };
         first.map(|value| value.datum(self.kind)).unwrap_or_default()
+    }
+
+    fn save(&self, unit: usize, out: &mut Vec<u8>) {
+        put(out, &self.units[unit]);
+    }
+
+    fn load(&mut self, unit: usize, input: &mut &[u8], _: &Loading) -> Result<(), Damaged> {
+        self.units[unit] = get(input)?;
+        Ok(())
     }
 }

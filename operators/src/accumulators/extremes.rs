@@ -5,10 +5,11 @@
 use std::cmp::Reverse;
 use std::sync::Arc;
 
-use super::keeper::{Arrival, Keeper};
+use super::keeper::{Arrival, Keeper, Loading};
 use super::layout::{Asked, Rings};
 use crate::aggregate::extreme::Staircase;
-use crate::value::{Datum, Kind, Values, ordered, unordered};
+use crate::saved::{Damaged, get, put};
+use crate::value::{Datum, Kind, Ordered, Values, ordered, unordered};
 
 /// Of one input, either its greatest or its least values.
 pub struct Extremes {
@@ -136,5 +137,73 @@ impl Keeper for Extremes {
             Keep::Least(all) => all[unit].best(after).map(|v| Datum::Text(v.0.clone())),
         };
         best.unwrap_or_default()
+    }
+
+    fn save(&self, unit: usize, out: &mut Vec<u8>) {
+        of_any_type!(&self.keep, all => {
+            let steps: Vec<(i64, Ordered)> = all[unit].recent.iter().map(|(ts, v)| (ts, v.kept())).collect();
+            put(out, &(steps, all[unit].ever.as_ref().map(Kept::kept)));
+        });
+    }
+
+    fn load(&mut self, unit: usize, input: &mut &[u8], _: &Loading) -> Result<(), Damaged> {
+        let (steps, ever): (Vec<(i64, Ordered)>, Option<Ordered>) = get(input)?;
+        of_any_type!(&mut self.keep, all => {
+            for (ts, value) in steps {
+                all[unit].recent.insert(ts, Kept::from_kept(value)?);
+            }
+            all[unit].ever = ever.map(Kept::from_kept).transpose()?;
+        });
+        Ok(())
+    }
+}
+
+/// The form in which values are kept, as bytes.
+trait Kept: Sized {
+    fn kept(&self) -> Ordered;
+    fn from_kept(value: Ordered) -> Result<Self, Damaged>;
+}
+
+fn another_type<T>() -> Result<T, Damaged> {
+    Err(Damaged("a value of another type".to_owned()))
+}
+
+impl Kept for i64 {
+    fn kept(&self) -> Ordered {
+        Ordered::Word(*self)
+    }
+
+    fn from_kept(value: Ordered) -> Result<i64, Damaged> {
+        if let Ordered::Word(v) = value { Ok(v) } else { another_type() }
+    }
+}
+
+impl Kept for i128 {
+    fn kept(&self) -> Ordered {
+        Ordered::Wide((self >> 64) as i64, *self as u64)
+    }
+
+    fn from_kept(value: Ordered) -> Result<i128, Damaged> {
+        if let Ordered::Wide(high, low) = value { Ok(i128::from(high) << 64 | i128::from(low)) } else { another_type() }
+    }
+}
+
+impl Kept for Arc<str> {
+    fn kept(&self) -> Ordered {
+        Ordered::Text(self.clone())
+    }
+
+    fn from_kept(value: Ordered) -> Result<Arc<str>, Damaged> {
+        if let Ordered::Text(text) = value { Ok(text) } else { another_type() }
+    }
+}
+
+impl Kept for Reverse<Arc<str>> {
+    fn kept(&self) -> Ordered {
+        self.0.kept()
+    }
+
+    fn from_kept(value: Ordered) -> Result<Self, Damaged> {
+        Arc::from_kept(value).map(Reverse)
     }
 }

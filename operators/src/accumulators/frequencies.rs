@@ -6,9 +6,10 @@ use std::collections::{BTreeSet, HashMap};
 use std::hash::BuildHasherDefault;
 
 use super::Aggregate;
-use super::keeper::{Arrival, Departure, Keeper};
+use super::keeper::{Arrival, Departure, Keeper, Loading};
 use super::layout::{Asked, Rings};
 use super::values::{ByNumber, NumberedValues};
+use crate::saved::{Damaged, get, put};
 use crate::value::{Datum, Kind, Ordered};
 
 /// Of one input. An event of age class `c` is counted in every window that it has not left.
@@ -106,5 +107,29 @@ impl Keeper for Frequencies {
 
     fn gives_words(&self) -> bool {
         true
+    }
+
+    fn save(&self, unit: usize, out: &mut Vec<u8>) {
+        let windows = self.rings.len();
+        for window in &self.windows[unit * windows..][..windows] {
+            let mut counts: Vec<(u32, u64)> = window.counts.iter().map(|(n, count)| (*n, *count)).collect();
+            counts.sort_unstable();
+            put(out, &counts);
+        }
+    }
+
+    fn load(&mut self, unit: usize, input: &mut &[u8], loading: &Loading) -> Result<(), Damaged> {
+        let windows = self.rings.len();
+        for window in unit * windows..(unit + 1) * windows {
+            for (saved, count) in get::<Vec<(u32, u64)>>(input)? {
+                let number = self.values.number(loading.value(saved)?);
+                self.add(window, number, count as i64);
+            }
+        }
+        Ok(())
+    }
+
+    fn values(&self) -> Option<&NumberedValues> {
+        Some(&self.values)
     }
 }

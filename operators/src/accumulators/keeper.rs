@@ -3,9 +3,13 @@
 //! An event leaves a window only by age, so a keeper holds only what can still matter, and is asked for a window's value by
 //! its length. What has to be taken away again is named by a word that the ledger keeps with the event.
 
+use std::collections::HashMap;
+
 use super::layout::{Asked, KeeperPlan, Keeps};
+use super::values::NumberedValues;
 use super::{distinct, earliest, extremes, frequencies, latest, sketches};
-use crate::value::{Datum, Kind, Values};
+use crate::saved::Damaged;
+use crate::value::{Datum, Kind, Ordered, Values};
 
 /// An event on its way into a keeper; its value is not null.
 #[derive(Clone, Copy)]
@@ -56,6 +60,36 @@ pub trait Keeper {
     /// Whether `arrive` gives words.
     fn gives_words(&self) -> bool {
         false
+    }
+
+    /// Writes down what a unit holds.
+    fn save(&self, unit: usize, out: &mut Vec<u8>);
+
+    /// Fills a unit that is empty with what one held.
+    fn load(&mut self, unit: usize, input: &mut &[u8], loading: &Loading) -> Result<(), Damaged>;
+
+    /// The values that words and saved units name by number.
+    fn values(&self) -> Option<&NumberedValues> {
+        None
+    }
+}
+
+/// What the units of a checkpoint are read by.
+pub struct Loading<'a> {
+    /// The tick of the checkpoint, and the finite lengths of the group.
+    pub now: i64,
+    pub windows: &'a [i64],
+    /// By number, the values that were named by it.
+    pub values: &'a HashMap<u32, Ordered>,
+}
+
+impl Loading<'_> {
+    pub fn class(&self, ts: i64) -> usize {
+        self.windows.partition_point(|w| ts <= self.now.saturating_sub(*w))
+    }
+
+    pub fn value(&self, number: u32) -> Result<Ordered, Damaged> {
+        self.values.get(&number).cloned().ok_or_else(|| Damaged(format!("no value has the number {number}")))
     }
 }
 

@@ -5,8 +5,9 @@
 use std::collections::VecDeque;
 
 use super::Aggregate;
-use super::keeper::{Arrival, Keeper};
+use super::keeper::{Arrival, Keeper, Loading};
 use super::layout::{Asked, Rings};
+use crate::saved::{Damaged, get, put};
 use crate::value::{Datum, Kind, Ordered};
 
 /// Of one input, the `n` latest values of each unit with their event times, in order of time.
@@ -77,5 +78,14 @@ impl Keeper for Latest {
             }
             _ => values.next().unwrap_or_default(),
         }
+    }
+
+    fn save(&self, unit: usize, out: &mut Vec<u8>) {
+        put(out, &self.units[unit]);
+    }
+
+    fn load(&mut self, unit: usize, input: &mut &[u8], _: &Loading) -> Result<(), Damaged> {
+        self.units[unit] = get(input)?;
+        Ok(())
     }
 }

@@ -10,21 +10,26 @@ mod frequencies;
 mod keeper;
 mod latest;
 mod layout;
+mod packed;
 mod sketches;
 mod values;
+
+use std::collections::HashMap;
+use std::ops::Range;
 
 use arrow::array::{Array, ArrayRef, RecordBatch};
 use arrow::datatypes::{DataType, i256};
 
 pub use aggregate::Aggregate;
 pub use layout::ColumnPlan;
-pub(crate) use values::ByNumber;
+pub(crate) use values::{ByNumber, NumberedValues};
 
 use crate::aggregate::float_sum::FloatSum;
 use crate::aggregate::spread::{Spread, spread_of_floats, spread_of_ints};
 use crate::aggregate::squares::SquareSum;
-use crate::value::{Datum, Kind, Values};
-use keeper::{Arrival, Departure, Keeper};
+use crate::saved::{Damaged, get, put};
+use crate::value::{Datum, Kind, Ordered, Values};
+use keeper::{Arrival, Departure, Keeper, Loading};
 use layout::{Adds, Inner, Layout, Source};
 
 /// Words of a ledger row before its values: the event time; the unit and the first null flags.
@@ -256,6 +261,41 @@ impl Accumulators {
         self.keepers.iter_mut().for_each(|keeper| keeper.clear(unit));
     }
 
+    /// Writes down what a unit holds.
+    pub fn save(&self, unit: usize, out: &mut Vec<u8>) {
+        for (cells, track) in self.cells.iter().zip(&self.layout.tracks) {
+            let rings = track.rings.len();
+            cells.save(unit * rings..(unit + 1) * rings, out);
+        }
+        self.keepers.iter().for_each(|keeper| keeper.save(unit, out));
+    }
+
+    /// Fills a unit that is empty with what one held at tick `now`. `values`: by keeper, those that it named by number.
+    ///
+    /// # Errors
+    /// What is read is no unit of this plan.
+    pub fn load(
+        &mut self,
+        unit: usize,
+        input: &mut &[u8],
+        now: i64,
+        values: &[HashMap<u32, Ordered>],
+    ) -> Result<(), Damaged> {
+        for (cells, track) in self.cells.iter_mut().zip(&self.layout.tracks) {
+            let rings = track.rings.len();
+            cells.load(unit * rings..(unit + 1) * rings, input)?;
+        }
+        for (keeper, values) in self.keepers.iter_mut().zip(values) {
+            keeper.load(unit, input, &Loading { now, windows: &self.layout.windows, values })?;
+        }
+        Ok(())
+    }
+
+    /// By keeper: the values that saved units name by number.
+    pub fn values(&self) -> Vec<Option<&NumberedValues>> {
+        self.keepers.iter().map(|keeper| keeper.values()).collect()
+    }
+
     /// The row's values at tick `now`. Returns how many sums do not fit their type.
     pub fn row(&mut self, unit: usize, now: i64, row: &mut Vec<Datum>) -> u64 {
         row.clear();
@@ -285,7 +325,7 @@ impl Accumulators {
         counts[self.cells_of(inner, unit)].iter().sum()
     }
 
-    fn cells_of(&self, inner: Inner, unit: usize) -> std::ops::Range<usize> {
+    fn cells_of(&self, inner: Inner, unit: usize) -> Range<usize> {
         let first = unit * self.layout.tracks[inner.track].rings.len();
         first..first + inner.rings
     }
@@ -385,6 +425,29 @@ impl Cells {
             Cells::Decimals(all) => all.resize(cells, i256::ZERO),
             Cells::Squares(all) => all.resize_with(cells, SquareSum::default),
         }
+    }
+
+    fn save(&self, range: Range<usize>, out: &mut Vec<u8>) {
+        match self {
+            Cells::Counts(all) => all[range].iter().for_each(|v| put(out, v)),
+            Cells::Ints(all) => all[range].iter().for_each(|v| put(out, v)),
+            Cells::Floats(all) => all[range].iter().for_each(|v| put(out, v)),
+            Cells::Decimals(all) => all[range].iter().for_each(|v| put(out, &v.to_be_bytes())),
+            Cells::Squares(all) => all[range].iter().for_each(|v| put(out, v)),
+        }
+    }
+
+    fn load(&mut self, range: Range<usize>, input: &mut &[u8]) -> Result<(), Damaged> {
+        for cell in range {
+            match self {
+                Cells::Counts(all) => all[cell] = get(input)?,
+                Cells::Ints(all) => all[cell] = get(input)?,
+                Cells::Floats(all) => all[cell] = get(input)?,
+                Cells::Decimals(all) => all[cell] = i256::from_be_bytes(get(input)?),
+                Cells::Squares(all) => all[cell] = get(input)?,
+            }
+        }
+        Ok(())
     }
 
     fn merge(&mut self, into: usize, from: usize) {

@@ -2,11 +2,12 @@
 
 use super::Aggregate;
 use super::distinct::{Moved, NewestTimes};
-use super::keeper::{Arrival, Departure, Keeper};
+use super::keeper::{Arrival, Departure, Keeper, Loading};
 use super::layout::{Asked, Rings};
 use crate::aggregate::ddsketch::{self, DdSketch};
 use crate::aggregate::hyperloglog::{self, HyperLogLog};
 use crate::keys;
+use crate::saved::{Damaged, get, put};
 use crate::value::{Datum, Kind, Values};
 
 /// Of one input, a HyperLogLog for each window of each unit. A (register, rank) pair is inside a window while the newest event
@@ -82,6 +83,18 @@ impl Keeper for Registers {
     fn gives_words(&self) -> bool {
         true
     }
+
+    fn save(&self, unit: usize, out: &mut Vec<u8>) {
+        self.times.save(unit, out);
+    }
+
+    fn load(&mut self, unit: usize, input: &mut &[u8], loading: &Loading) -> Result<(), Damaged> {
+        for (pair, ts) in get::<Vec<(u32, i64)>>(input)? {
+            let ring = self.times.load(unit, pair, ts, loading)?;
+            self.moved(unit, pair, Moved::Between(None, Some(ring)));
+        }
+        Ok(())
+    }
 }
 
 /// Of one input, a DDSketch for each window of each unit.
@@ -150,5 +163,21 @@ impl Keeper for Buckets {
 
     fn gives_words(&self) -> bool {
         true
+    }
+
+    fn save(&self, unit: usize, out: &mut Vec<u8>) {
+        let places = self.rings.len();
+        for window in &self.windows[unit * places..][..places] {
+            put(out, &window.iter().collect::<Vec<(i32, u64)>>());
+        }
+    }
+
+    fn load(&mut self, unit: usize, input: &mut &[u8], _: &Loading) -> Result<(), Damaged> {
+        let places = self.rings.len();
+        for window in &mut self.windows[unit * places..][..places] {
+            let counts = get::<Vec<(i32, u64)>>(input)?;
+            counts.into_iter().filter(|(_, n)| *n > 0).for_each(|(bucket, n)| window.insert_many(bucket, n));
+        }
+        Ok(())
     }
 }

@@ -38,6 +38,16 @@ impl NumberedValues {
         &self.values[number as usize]
     }
 
+    /// The number of a value that somebody holds.
+    pub fn find(&self, value: &Ordered) -> Option<u32> {
+        self.numbers.get(value).copied()
+    }
+
+    /// All values that somebody holds, with their numbers.
+    pub fn iter(&self) -> impl Iterator<Item = (u32, &Ordered)> {
+        self.numbers.iter().map(|(value, number)| (*number, value))
+    }
+
     /// One more holds it.
     pub fn hold(&mut self, number: u32) {
         self.holders[number as usize] += 1;

@@ -113,7 +113,8 @@ impl DdSketch {
         self.insert_many(bucket, 1);
     }
 
-    fn insert_many(&mut self, bucket: i32, count: u64) {
+    /// Takes so many values of this bucket in: at least one.
+    pub fn insert_many(&mut self, bucket: i32, count: u64) {
         *self.counts.entry(bucket).or_default() += count;
         self.count += count;
         for cursor in self.cursors.iter_mut().filter(|cursor| bucket < cursor.bucket) {
@@ -137,6 +138,11 @@ impl DdSketch {
     /// Takes in every value of `other`.
     pub fn merge(&mut self, other: &DdSketch) {
         other.counts.iter().for_each(|(bucket, count)| self.insert_many(*bucket, *count));
+    }
+
+    /// The buckets that hold something, in order, with how many values each has.
+    pub fn iter(&self) -> impl Iterator<Item = (i32, u64)> {
+        self.counts.iter().map(|(bucket, count)| (*bucket, *count))
     }
 
     /// How many values are inside.

@@ -88,6 +88,11 @@ impl<V: Ord> Staircase<V> {
         }
     }
 
+    /// The events that are kept, from old to young.
+    pub fn iter(&self) -> impl Iterator<Item = (i64, &V)> {
+        self.steps.iter().map(|(ts, value)| (*ts, value))
+    }
+
     /// Whether no event is left.
     pub fn is_empty(&self) -> bool {
         self.steps.is_empty()

@@ -9,6 +9,8 @@
 
 use num_bigint::BigInt;
 
+use serde::{Deserialize, Serialize};
+
 use crate::value::normal;
 
 /// The lowest bit of `fixed`.
@@ -39,7 +41,7 @@ const LIMBS: usize = (1074usize + 1024 + 64).div_ceil(64) + 1;
 /// sum.merge(&other);
 /// assert_eq!(sum.value(), 0.30000000000000004); // 0.1 + 0.2, rounded once
 /// ```
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct FloatSum {
     fixed: i128,
     wide: Option<Box<Wide>>,
@@ -47,8 +49,9 @@ pub struct FloatSum {
 
 /// What rarely is: values out of the fixed range, as one two's complement number in units of 2^-1074, and the values
 /// that are no numbers, counted.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Wide {
+    #[serde(with = "crate::saved::limbs")]
     limbs: [u64; LIMBS],
     nans: i64,
     infinities: [i64; 2],

@@ -9,6 +9,7 @@
 //! equal multisets have equal parts. One sum is of floats or of integers, never of both.
 
 use num_bigint::BigInt;
+use serde::{Deserialize, Serialize};
 
 use super::float_sum::{FIXED_EXPONENT, add_limbs, fixed, split, to_big};
 
@@ -32,15 +33,15 @@ const WIDE_LIMBS: usize = (2148usize + 2048 + 64).div_ceil(64) + 1;
 /// sum.add_int(4, true);
 /// assert_eq!(sum.of_ints(), BigInt::from(9));
 /// ```
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct SquareSum {
     fixed: [u64; FIXED_LIMBS],
     wide: Option<Box<Wide>>,
 }
 
 /// What rarely is: squares of floats out of the fixed range, as one two's complement number in units of 2^-2148.
-#[derive(Clone, Debug, PartialEq)]
-struct Wide([u64; WIDE_LIMBS]);
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Wide(#[serde(with = "crate::saved::limbs")] [u64; WIDE_LIMBS]);
 
 impl SquareSum {
     /// Adds the square of `x`, or takes away one that was added. What is no number is left out: the `FloatSum` of the

@@ -19,6 +19,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::hash::BuildHasherDefault;
 
 use super::Shared;
+use super::checkpoint::SavedWindow;
 use super::pending::Events;
 use super::plan::{Leaving, Plan};
 use super::published::Row;
@@ -183,6 +184,36 @@ impl Hopping {
             shared.published.forget(unit);
             shared.release_key(key);
         }
+    }
+
+    /// Every unit, with its key and window.
+    pub fn saved(&self) -> Vec<(u32, u32, Option<SavedWindow>)> {
+        let one = |(start, window): (&i64, &Window)| {
+            let saved = SavedWindow { first: *start, last: *start, has_left: window.has_left, closed: window.closed };
+            window.units.iter().map(move |unit| (*unit, saved)).collect::<Vec<_>>()
+        };
+        self.windows.iter().flat_map(one).map(|(unit, saved)| (unit, self.units.get(unit).0, Some(saved))).collect()
+    }
+
+    /// A unit as it was saved.
+    pub fn load(&mut self, shared: &mut Shared, key: u32, saved: SavedWindow) -> u32 {
+        let unit = self.units.begin((key, saved.first));
+        shared.make_room(self.units.bound());
+        shared.hold_key(key);
+        if !saved.closed {
+            self.numbers.insert((key, saved.first), unit);
+        }
+        let SavedWindow { first: start, has_left, closed, .. } = saved;
+        let window = self.windows.entry(start).or_insert_with(|| Window { has_left, closed, ..Window::default() });
+        window.units.push(unit);
+        // So has every older one.
+        if has_left {
+            self.leaving_from = self.leaving_from.max(start.saturating_add(1));
+        }
+        if closed {
+            self.closing_from = self.closing_from.max(start.saturating_add(1));
+        }
+        unit
     }
 
     /// Units that still take events.

@@ -8,6 +8,7 @@
 //! | `hopping` (and tumbling) | a key and a start | | no event can come, and its row has left the store |
 //! | `session` | a session | | the same |
 
+mod checkpoint;
 mod hopping;
 mod pending;
 mod plan;
@@ -22,6 +23,7 @@ use std::collections::VecDeque;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
+pub use checkpoint::{CheckpointError, Each, NamedValues, Piece};
 pub use plan::{Plan, Window};
 pub use published::Outputs;
 
@@ -62,7 +64,7 @@ use trailing::Trailing;
 ///
 /// let time = Int64Array::from(vec![3]); // it happens at 3, and is visible at once
 /// let batch = events::batch(&events::schema(&[], false), key, time.clone(), time, None, vec![])?;
-/// state.insert(&batch)?;
+/// state.insert(&batch, i64::MIN)?;
 /// assert_eq!(state.advance(20, 1000)?, 20);
 /// let changes = state.take_changes().expect("a row that came at tick 3 and went at 13");
 /// assert_eq!(changes["_time"].as_primitive::<Int64Type>().values(), &[3, 13]);
@@ -209,11 +211,12 @@ impl State {
         self.done
     }
 
-    /// Takes events (see `events`) that become visible after every finished tick, in any order.
+    /// Takes events (see `events`) that become visible after every finished tick, in any order. `sent`: the dataflow time at
+    /// which they were sent.
     ///
     /// # Errors
     /// A segment of the ledger could not be written.
-    pub fn insert(&mut self, batch: &RecordBatch) -> Result<(), SegmentError> {
+    pub fn insert(&mut self, batch: &RecordBatch, sent: i64) -> Result<(), SegmentError> {
         self.events += batch.num_rows() as u64;
         let events = Events::open(batch, self.windowed());
         let start = self.shared.start;
@@ -230,8 +233,15 @@ impl State {
                 now.iter().for_each(|at| windows.arrive(&mut self.shared, &events, *at as usize, start));
             }
         }
-        self.pending.add(events, later);
+        self.pending.add(events, later, sent);
         Ok(())
+    }
+
+    /// Takes in what was pending when a state was saved.
+    fn insert_later(&mut self, batch: &RecordBatch) {
+        let events = Events::open(batch, self.windowed());
+        let all = (0..events.len() as u32).collect();
+        self.pending.add(events, all, i64::MIN);
     }
 
     /// Finishes ticks up to `to`, in order, until about `budget` events have come or gone, or rows have; a tick is always

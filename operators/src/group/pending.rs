@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use arrow::array::types::Int64Type;
-use arrow::array::{AsArray, BinaryArray, PrimitiveArray, RecordBatch};
+use arrow::array::{AsArray, BinaryArray, PrimitiveArray, RecordBatch, UInt32Array};
+use arrow::compute::take_record_batch;
 
 use crate::accumulators::Inputs;
 use crate::events::{KEY, OPEN, TS, VISIBLE, first_input};
@@ -17,6 +18,7 @@ pub struct Events {
     /// In groups with windows of their own.
     pub open: Option<PrimitiveArray<Int64Type>>,
     pub inputs: Inputs,
+    batch: RecordBatch,
 }
 
 impl Events {
@@ -27,6 +29,7 @@ impl Events {
             visible: batch.column(VISIBLE).as_primitive().clone(),
             open: windowed.then(|| batch.column(OPEN).as_primitive().clone()),
             inputs: Inputs::open(batch, first_input(windowed)),
+            batch: batch.clone(),
         }
     }
 
@@ -40,19 +43,41 @@ pub struct Pending {
     /// (tick, batch, row), sorted from `next` on but for what came since `sort`.
     order: Vec<(i64, u64, u32)>,
     next: usize,
-    /// Each with how many of its rows still wait.
-    batches: VecDeque<Option<(Rc<Events>, usize)>>,
+    batches: VecDeque<Option<Waiting>>,
     first_batch: u64,
 }
 
+struct Waiting {
+    events: Rc<Events>,
+    /// How many of its rows still wait.
+    left: usize,
+    /// The dataflow time at which it was sent.
+    sent: i64,
+}
+
 impl Pending {
-    pub fn add(&mut self, events: Events, rows: Vec<u32>) {
+    /// `sent`: the dataflow time at which the events were sent.
+    pub fn add(&mut self, events: Events, rows: Vec<u32>, sent: i64) {
         if rows.is_empty() {
             return;
         }
         let batch = self.first_batch + self.batches.len() as u64;
         self.order.extend(rows.iter().map(|row| (events.visible.value(*row as usize), batch, *row)));
-        self.batches.push_back(Some((Rc::new(events), rows.len())));
+        self.batches.push_back(Some(Waiting { events: Rc::new(events), left: rows.len(), sent }));
+    }
+
+    /// The events that wait and were sent before a dataflow time.
+    pub fn save(&self, sent_before: i64) -> Vec<RecordBatch> {
+        let mut waiting: Vec<(u64, u32)> =
+            self.order[self.next..].iter().map(|(_, batch, row)| (*batch, *row)).collect();
+        waiting.sort_unstable();
+        let some = waiting.chunk_by(|(a, _), (b, _)| a == b).filter_map(|rows| {
+            let waiting = self.batches[(rows[0].0 - self.first_batch) as usize].as_ref()?;
+            let rows: UInt32Array = rows.iter().map(|(_, row)| *row).collect();
+            let taken = take_record_batch(&waiting.events.batch, &rows).expect("rows of its own");
+            (waiting.sent < sent_before).then_some(taken)
+        });
+        some.collect()
     }
 
     /// Call it before `next` and `pop` when events came.
@@ -73,10 +98,10 @@ impl Pending {
         let &(_, batch, row) = self.order.get(self.next).filter(|(visible, _, _)| *visible == tick)?;
         self.next += 1;
         let slot = &mut self.batches[(batch - self.first_batch) as usize];
-        let (events, left) = slot.as_mut().expect("a batch with rows that wait");
-        let events = events.clone();
-        *left -= 1;
-        if *left == 0 {
+        let waiting = slot.as_mut().expect("a batch with rows that wait");
+        let events = waiting.events.clone();
+        waiting.left -= 1;
+        if waiting.left == 0 {
             *slot = None;
             while let Some(None) = self.batches.front() {
                 self.batches.pop_front();

@@ -3,6 +3,7 @@
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
+use super::checkpoint::SavedRow;
 use super::touched::Touched;
 use crate::changes::Changes;
 use crate::key_codec::KeyCodec;
@@ -138,6 +139,24 @@ impl Published {
         let last = &mut self.units[unit as usize];
         debug_assert!(last.values.is_none() || !last.stored);
         last.values = None;
+    }
+
+    /// What was published of a unit.
+    pub fn saved(&self, unit: u32) -> Option<SavedRow> {
+        let last = &self.units[unit as usize];
+        let Last { bounds, stored, changed_at, .. } = *last;
+        last.values.is_some().then_some(SavedRow { bounds, stored, changed_at })
+    }
+
+    pub fn values(&self, unit: u32) -> &[Datum] {
+        self.units[unit as usize].values.as_deref().unwrap_or_default()
+    }
+
+    /// What was published of a unit before.
+    pub fn load(&mut self, unit: u32, key: u32, saved: SavedRow, values: Vec<Datum>) {
+        let SavedRow { bounds, stored, changed_at } = saved;
+        self.rows += u64::from(stored);
+        self.units[unit as usize] = Last { values: Some(values.into()), key, bounds, stored, changed_at };
     }
 
     /// Whether some changes were not taken yet, so that they may name a key that is gone.

@@ -18,6 +18,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 
 use super::Shared;
+use super::checkpoint::SavedWindow;
 use super::pending::Events;
 use super::plan::{Leaving, Plan};
 use super::published::Row;
@@ -212,6 +213,9 @@ impl Sessions {
         while let Some(found) = self.closing.pop(&self.units, due) {
             let Some(unit) = found else { continue };
             let session = self.units.get_mut(unit);
+            if session.closed {
+                continue;
+            }
             if !due(session.last) {
                 self.closing.put(session, unit);
                 continue;
@@ -231,6 +235,30 @@ impl Sessions {
         let session = self.units.end(unit);
         shared.published.forget(unit);
         shared.release_key(session.key);
+    }
+
+    /// Every unit, with its key and window.
+    pub fn saved(&self) -> Vec<(u32, u32, Option<SavedWindow>)> {
+        let one = |(unit, session): (u32, &Session)| {
+            let Session { first, last, has_left, closed, .. } = *session;
+            (unit, session.key, Some(SavedWindow { first, last, has_left, closed }))
+        };
+        self.units.iter().map(one).collect()
+    }
+
+    /// A unit as it was saved.
+    pub fn load(&mut self, shared: &mut Shared, key: u32, saved: SavedWindow) -> u32 {
+        let unit = self.begin(shared, key, saved.first);
+        let session = self.units.get_mut(unit);
+        (session.last, session.has_left, session.closed) = (saved.last, saved.has_left, saved.closed);
+        let session = self.units.get(unit);
+        if !saved.has_left {
+            self.leaving.put(session, unit);
+        }
+        if saved.closed {
+            self.open.remove(&(key, saved.first));
+        }
+        unit
     }
 
     /// Units that still take events.

@@ -38,6 +38,20 @@ impl Trailing {
         self.ledger.next_due()
     }
 
+    pub fn for_each_kept(&mut self, each: impl FnMut(&[u64]) -> Result<(), SegmentError>) -> Result<(), SegmentError> {
+        self.ledger.for_each_kept(each)
+    }
+
+    /// Nothing has left a window later than at tick `done`.
+    pub fn begin_at(&mut self, done: i64) -> Result<(), SegmentError> {
+        self.ledger.settle(done)
+    }
+
+    /// Takes in rows of a saved ledger. They are in their units already.
+    pub fn load(&mut self, rows: &[u64], lanes: usize, now: i64) -> Result<(), SegmentError> {
+        rows.chunks_exact(lanes).try_for_each(|row| self.ledger.insert(row, now))
+    }
+
     pub fn ledger_bytes(&self) -> u64 {
         self.ledger.resident_bytes() as u64
     }

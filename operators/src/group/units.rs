@@ -43,6 +43,10 @@ impl<T> Units<T> {
         self.all.get(number as usize)?.as_ref()
     }
 
+    pub fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
+        (0..).zip(&self.all).filter_map(|(number, unit)| Some((number, unit.as_ref()?)))
+    }
+
     pub fn get_mut(&mut self, number: u32) -> &mut T {
         self.all[number as usize].as_mut().expect("a unit that is there")
     }

@@ -6,8 +6,9 @@ use arrow::array::types::{Int8Type, Int64Type};
 use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, SchemaRef};
 use headwater_operators::accumulators::result_types;
-use headwater_operators::group::{Outputs, Plan, State, Window};
+use headwater_operators::group::{NamedValues, Outputs, Piece, Plan, State, Window};
 use headwater_operators::key_codec::KeyCodec;
+use headwater_operators::keys::hash;
 use headwater_operators::ledger::InMemory;
 use headwater_operators::{changes, events};
 
@@ -86,22 +87,63 @@ pub struct Run {
     pub rows: Rows,
     rows_from: i64,
     rows_by: i64,
+    resident_max: usize,
+    /// Whether what the next image lacks is to be removed.
+    sweeps: bool,
+    horizons: Vec<(i64, i64)>,
 }
 
 impl Run {
     pub fn new(group: &Arc<Group>, resident_max: usize, rows_from: i64, rows_by: i64) -> Run {
         let outputs = Outputs { changes: true, rows_from: Some(rows_from) };
         let state = group.state(outputs, resident_max);
-        Run { group: group.clone(), state, changes: vec![], rows: Rows::new(), rows_from, rows_by }
+        Run {
+            group: group.clone(),
+            state,
+            changes: vec![],
+            rows: Rows::new(),
+            rows_from,
+            rows_by,
+            resident_max,
+            sweeps: false,
+            horizons: vec![],
+        }
     }
 
     pub fn insert<'a>(&mut self, events: impl IntoIterator<Item = &'a Event>) {
-        self.state.insert(&self.group.batch(events)).unwrap();
+        self.state.insert(&self.group.batch(events), i64::MIN).unwrap();
     }
 
     /// See `State::close_after`.
     pub fn close_after(&mut self, horizons: impl IntoIterator<Item = (i64, i64)>) {
-        horizons.into_iter().for_each(|(t, horizon)| self.state.close_after(t, horizon));
+        for (t, horizon) in horizons {
+            self.state.close_after(t, horizon);
+            self.horizons.push((t, horizon));
+        }
+    }
+
+    /// Another state takes its place, from what it has saved; `others`: by way of so many that have a part of the keys each.
+    /// Everything was taken.
+    pub fn restart(&mut self, others: u64) {
+        let Some(done) = self.state.done() else { return };
+        let mut parts = vec![saved(&mut self.state)];
+        if others > 0 {
+            let part = |n| {
+                let mut state = self.fresh();
+                state.begin_at(Some(done)).unwrap();
+                load(&mut state, &parts[0], |key| hash(key) % others == n);
+                saved(&mut state)
+            };
+            parts = (0..others).map(part).collect();
+        }
+        (self.state, self.sweeps) = (self.fresh(), true);
+        self.state.begin_at(Some(done)).unwrap();
+        parts.iter().for_each(|part| load(&mut self.state, part, |_| true));
+        self.horizons.iter().for_each(|(t, horizon)| self.state.close_after(*t, *horizon));
+    }
+
+    fn fresh(&self) -> State {
+        self.group.state(Outputs { changes: true, rows_from: Some(self.rows_from) }, self.resident_max)
     }
 
     /// One call. Returns the last tick up to which all is finished.
@@ -118,6 +160,9 @@ impl Run {
             let last = self.changes.last().map_or(i64::MIN, |c| c.time);
             assert!((last..=done).contains(&change.time), "{change:?} after a change at {last}, up to {done}");
             self.changes.push(change);
+        }
+        if self.sweeps && self.asks_for_rows(done) {
+            (self.sweeps, self.rows) = (false, Rows::new());
         }
         if let Some(batch) = self.state.take_rows(self.rows_by) {
             put(&mut self.rows, self.group.read(&batch));
@@ -142,6 +187,22 @@ impl Run {
         changes.sort();
         changes
     }
+}
+
+fn saved(state: &mut State) -> Vec<(Piece, RecordBatch)> {
+    let mut all = vec![];
+    let mut each = |piece, batch: &RecordBatch| {
+        all.push((piece, batch.clone()));
+        Ok(())
+    };
+    state.save(i64::MAX, &mut each).unwrap();
+    assert!(all.is_sorted_by_key(|(piece, _)| *piece));
+    all
+}
+
+fn load(state: &mut State, part: &[(Piece, RecordBatch)], owns: impl Fn(&[u8]) -> bool) {
+    let mut values = NamedValues::default();
+    part.iter().for_each(|(piece, batch)| state.load(*piece, batch, &mut values, &owns).unwrap());
 }
 
 /// What a store does with rows.

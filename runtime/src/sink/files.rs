@@ -14,21 +14,29 @@ use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::scheduling::Activator;
+
+use crate::checkpoint::{Local, Noted};
+
+/// What is woken when the clock has announced something.
+pub type ToWake = Rc<RefCell<Vec<Rc<Activator>>>>;
 
 /// Writes changes in order of time, as far as the frontier has closed it. The output carries nothing: its frontier is what
-/// is in the file.
+/// is in the file. `sink`: its number, by which a checkpoint knows the file's length.
 pub fn write_changelog<'scope>(
     changes: Stream<'scope, i64, Vec<Routed>>,
     mut file: Option<ChangelogFile>,
-    groups: Vec<usize>,
-    fault: Rc<RefCell<Option<Error>>>,
+    (sink, groups): (usize, Vec<usize>),
+    checkpoint: Rc<RefCell<Local>>,
+    (to_wake, fault): (ToWake, Rc<RefCell<Option<Error>>>),
 ) -> Stream<'scope, i64, Vec<()>> {
     let mut builder = OperatorBuilder::new("changelog".to_owned(), changes.scope());
+    to_wake.borrow_mut().push(Rc::new(changes.scope().activator_for(builder.operator_info().address)));
     let mut input = builder.new_input(changes, Exchange::new(|routed: &Routed| routed.to));
     let (output, written) = builder.new_output::<Vec<()>>();
     let _output: OutputBuilder<_, CapacityContainerBuilder<Vec<()>>> = OutputBuilder::from(output);
     builder.build(move |mut capabilities| {
-        let mut waiting: Vec<(usize, RecordBatch)> = vec![];
+        let (mut waiting, mut noted): (Vec<(usize, RecordBatch)>, u64) = (vec![], 0);
         move |frontiers| {
             let _ = &_output;
             input.for_each_stamp(|_, batches| {
@@ -41,10 +49,17 @@ pub fn write_changelog<'scope>(
                 capabilities.clear();
                 return;
             };
-            let closed = close(&mut waiting, frontier);
-            if let (Some(file), false) = (&mut file, closed.is_empty())
-                && let Err(e) = file.write(&closed).and_then(|()| file.flush())
-            {
+            let mut step = |file: &mut ChangelogFile| {
+                let wanted = checkpoint.borrow().wanted.filter(|(number, t)| *number > noted && *t < frontier);
+                if let Some((number, t)) = wanted {
+                    write_closed(file, &mut waiting, t.saturating_add(1))?;
+                    file.sync()?;
+                    checkpoint.borrow_mut().changelogs[sink] = Some(Noted { number, bytes: file.bytes() });
+                    noted = number;
+                }
+                write_closed(file, &mut waiting, frontier)
+            };
+            if let Some(Err(e)) = file.as_mut().map(&mut step) {
                 *fault.borrow_mut() = Some(e);
                 return;
             }
@@ -54,6 +69,11 @@ pub fn write_changelog<'scope>(
         }
     });
     written
+}
+
+fn write_closed(file: &mut ChangelogFile, waiting: &mut Vec<(usize, RecordBatch)>, frontier: i64) -> Result<(), Error> {
+    let closed = close(waiting, frontier);
+    if closed.is_empty() { Ok(()) } else { file.write(&closed).and_then(|()| file.flush()) }
 }
 
 /// Takes out the changes with a tick before `frontier`; each batch is in order of time.
@@ -71,33 +91,58 @@ fn close(waiting: &mut Vec<(usize, RecordBatch)>, frontier: i64) -> Vec<(usize, 
     closed
 }
 
-/// Writes dead letters, in the order in which they come.
+/// Writes dead letters, in the order in which they come; those that were sent after a checkpoint's tick once the file's
+/// length at the tick is known.
 pub fn write_letters<'scope>(
     letters: Stream<'scope, i64, Vec<DeadLetter>>,
     mut file: Option<DeadLetterFile>,
-    fault: Rc<RefCell<Option<Error>>>,
+    checkpoint: Rc<RefCell<Local>>,
+    (to_wake, fault): (ToWake, Rc<RefCell<Option<Error>>>),
 ) -> Stream<'scope, i64, Vec<()>> {
     let mut builder = OperatorBuilder::new("dead_letters".to_owned(), letters.scope());
+    to_wake.borrow_mut().push(Rc::new(letters.scope().activator_for(builder.operator_info().address)));
     let mut input = builder.new_input(letters, Exchange::new(|_: &DeadLetter| 0));
     let (output, written) = builder.new_output::<Vec<()>>();
     let _output: OutputBuilder<_, CapacityContainerBuilder<Vec<()>>> = OutputBuilder::from(output);
     builder.build(move |mut capabilities| {
+        let (mut waiting, mut noted): (Vec<(i64, DeadLetter)>, u64) = (vec![], 0);
         move |frontiers| {
             let _ = &_output;
-            let mut came = vec![];
-            input.for_each_stamp(|_, batches| came.extend(batches.flat_map(|batch| batch.drain(..))));
-            if let (Some(file), false) = (&mut file, came.is_empty())
-                && let Err(e) = file.write(&came).and_then(|()| file.flush())
-            {
+            input.for_each_stamp(|sent, batches| {
+                let sent = sent.least().copied().unwrap_or(i64::MIN);
+                waiting.extend(batches.flat_map(|batch| batch.drain(..)).map(|letter| (sent, letter)));
+            });
+            let frontier = frontiers[0].frontier().iter().next().copied();
+            let mut step = |file: &mut DeadLetterFile| {
+                let Some((number, t)) = checkpoint.borrow().wanted.filter(|(number, _)| *number > noted) else {
+                    return write_sent(file, &mut waiting, i64::MAX);
+                };
+                write_sent(file, &mut waiting, t)?;
+                if frontier.is_none_or(|frontier| t < frontier) {
+                    file.sync()?;
+                    checkpoint.borrow_mut().letters = Some(Noted { number, bytes: file.bytes() });
+                    noted = number;
+                    write_sent(file, &mut waiting, i64::MAX)?;
+                }
+                Ok(())
+            };
+            if let Some(Err(e)) = file.as_mut().map(&mut step) {
                 *fault.borrow_mut() = Some(e);
                 return;
             }
-            match (frontiers[0].frontier().iter().next(), capabilities.first_mut()) {
+            match (frontier, capabilities.first_mut()) {
                 (None, _) => capabilities.clear(),
-                (Some(frontier), Some(capability)) if capability.time() < frontier => capability.downgrade(frontier),
+                (Some(frontier), Some(capability)) if *capability.time() < frontier => capability.downgrade(&frontier),
                 _ => {}
             }
         }
     });
     written
+}
+
+/// Writes what was sent up to a dataflow time.
+fn write_sent(file: &mut DeadLetterFile, waiting: &mut Vec<(i64, DeadLetter)>, upto: i64) -> Result<(), Error> {
+    let letters: Vec<DeadLetter> =
+        waiting.extract_if(.., |(sent, _)| *sent <= upto).map(|(_, letter)| letter).collect();
+    if letters.is_empty() { Ok(()) } else { file.write(&letters).and_then(|()| file.flush()) }
 }

@@ -28,6 +28,7 @@ use timely::dataflow::operators::probe::Handle as ProbeHandle;
 use timely::dataflow::{Scope, Stream};
 use timely::scheduling::Activator;
 
+use crate::checkpoint::{Local, Position};
 use crate::clock::{ClockHandle, PartitionReport, Report};
 use crate::opened::Opened;
 use crate::plan::{Plan, wall_clock_us};
@@ -71,6 +72,7 @@ pub struct Parts {
     pub stored: Vec<ProbeHandle<i64>>,
     pub board: Board,
     pub stop: Arc<std::sync::atomic::AtomicBool>,
+    pub checkpoint: Rc<RefCell<Local>>,
     pub fault: Rc<RefCell<Option<Error>>>,
 }
 
@@ -142,6 +144,11 @@ struct Feed {
     last: bool,
     /// By source: windows that closed before it are gone.
     horizons: Vec<i64>,
+    /// How far everything was read when the capabilities moved last; and the newest checkpoint, with the last one that was
+    /// told of it.
+    cut: Vec<Position>,
+    checkpoint: Option<(u64, i64)>,
+    cut_told: u64,
 }
 
 impl Feed {
@@ -152,13 +159,16 @@ impl Feed {
             slices: 0,
             history_done: false,
             unsettled: VecDeque::new(),
-            eff: None,
+            eff: parts.readers.iter().flat_map(|r| r.partitions.iter().map(|p| p.eff)).max().flatten(),
             reported: Report { worker: usize::MAX, ..Report::default() },
             status_at: Instant::now(),
             busy: true,
             t: None,
             last: false,
             horizons: vec![i64::MIN; parts.opened.sources.len()],
+            cut: vec![],
+            checkpoint: None,
+            cut_told: 0,
             parts,
         }
     }
@@ -167,7 +177,7 @@ impl Feed {
     fn step(&mut self, events: &mut VecDeque<Routed>, letters: &mut Vec<DeadLetter>) -> Result<(), Error> {
         self.busy = false;
         let announced = self.parts.clock.announced();
-        (self.t, self.last) = (announced.t, announced.last);
+        (self.t, self.last, self.checkpoint) = (announced.t, announced.last, announced.checkpoint);
         for (ours, announced) in self.horizons.iter_mut().zip(announced.horizons) {
             *ours = announced;
         }
@@ -413,6 +423,7 @@ impl Feed {
             eff: self.eff,
             stop: self.parts.stop.load(std::sync::atomic::Ordering::Relaxed),
             image: self.parts.clock.wanted_image(),
+            saved: self.parts.clock.newest_saved(),
             status: None,
         };
         if due {
@@ -453,15 +464,40 @@ impl Feed {
             None if self.history_done => first,
             None => slice.min(first),
         };
-        self.capabilities.iter_mut().filter(|c| *c.time() < to).for_each(|c| c.downgrade(&to));
-        if self.last && self.t.is_none_or(|t| self.stored() >= t) {
+        if *self.capabilities[0].time() < to {
+            self.capabilities.iter_mut().for_each(|c| c.downgrade(&to));
+            self.cut = self.positions();
+        }
+        if let Some((number, _)) = self.checkpoint.filter(|(number, _)| *number > self.cut_told) {
+            self.cut_told = number;
+            self.parts.checkpoint.borrow_mut().positions = Some((number, self.cut.clone()));
+        }
+        let saved = self.parts.clock.newest_saved();
+        let is_saved = self.checkpoint.is_none_or(|(number, _)| saved.as_ref().is_some_and(|s| s.number >= number));
+        if self.last && is_saved && self.t.is_none_or(|t| self.stored() >= t) {
             self.write_status();
-            let report =
-                Report { status: (self.parts.local == 0).then(|| self.parts.board.sum()), ..self.reported.clone() };
+            let status = (self.parts.local == 0).then(|| self.parts.board.sum());
+            let report = Report { status, saved, ..self.reported.clone() };
             self.parts.clock.report(Report { worker: self.parts.worker, ..report });
             self.parts.clock.close();
             self.capabilities.clear();
         }
+    }
+}
+
+impl Feed {
+    fn positions(&self) -> Vec<Position> {
+        let of = |reader: &SourceReader| {
+            let until_end = self.parts.mode == Mode::UntilEnd;
+            let one = |p: &Partition| {
+                let read = reader.reader.position(p.plan.partition);
+                // What lies past the end was read and left.
+                let offset = if until_end { read.min(p.plan.end) } else { read };
+                Position { source: reader.source as u32, partition: p.plan.partition, offset, eff: p.eff }
+            };
+            reader.partitions.iter().map(one).collect::<Vec<_>>()
+        };
+        self.parts.readers.iter().flat_map(of).collect()
     }
 }
 

@@ -96,7 +96,10 @@ pub fn read(
     let name = format!("history-{worker}");
     let work = move || {
         let wake = reader;
-        if let Err(e) = read_pieces(&opened, &plan, &effs, worker, peers, &sender, &wake) {
+        // A state has the history in it.
+        if plan.restored.is_none()
+            && let Err(e) = read_pieces(&opened, &plan, &effs, worker, peers, &sender, &wake)
+        {
             // The worker that has gone needs no word of it.
             let _ = sender.send(Err(e));
         }

@@ -1,0 +1,186 @@
+//! Checkpoints: what a run needs to go on from a tick instead of from its history.
+//!
+//! ```text
+//! worker 0   announces (number, T)                                                   all parts there: manifest, written last
+//! feed         positions, as it moves past T   \
+//! windows      stands at T: parts as Parquet     >  everything up to T is in the sinks: report
+//! files        their length at T               /
+//! ```
+//!
+//! The cut is a dataflow time: what was sent up to `T` is in it, what was sent later is read again. Parts carry keys, so any
+//! number of workers and processes reads them. They lie under the state path, which all processes have to see.
+//!
+//! `<state>/checkpoints/<number>/manifest.json` is written last, under another name first: without it there is no checkpoint.
+//! The last few are kept, so that one that is damaged can be passed over.
+
+mod files;
+mod fingerprint;
+mod manifest;
+mod parts;
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::path::{Path, PathBuf};
+
+use arrow::array::RecordBatch;
+use headwater_operators::group::{NamedValues, Piece, State};
+use headwater_operators::ledger::SegmentError;
+use serde::{Deserialize, Serialize};
+
+pub use fingerprint::fingerprint;
+pub use manifest::{Frame, Manifest, newest, remove_all};
+
+use crate::failure::Failure;
+
+/// How many are kept.
+const KEPT: usize = 3;
+
+/// How far a partition was read, and its `eff` there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Position {
+    pub source: u32,
+    pub partition: i32,
+    pub offset: i64,
+    pub eff: Option<i64>,
+}
+
+/// A file of a checkpoint, as it has to be found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Part {
+    pub group: u32,
+    /// Of which worker: the files of a group and a worker belong together.
+    pub worker: u32,
+    pub piece: Piece,
+    pub name: String,
+    pub bytes: u64,
+    pub xxh3: u64,
+}
+
+/// What a worker has put into a checkpoint.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Contribution {
+    pub number: u64,
+    pub positions: Vec<Position>,
+    pub parts: Vec<Part>,
+}
+
+/// The checkpoint that a worker is putting together.
+#[derive(Default)]
+pub struct Local {
+    /// Its number and its tick.
+    pub wanted: Option<(u64, i64)>,
+    pub positions: Option<(u64, Vec<Position>)>,
+    pub parts: Vec<Part>,
+    /// Whether all parts are written.
+    pub parts_of: Option<u64>,
+    /// The files that this worker writes: by sink the changelogs, and the dead letters.
+    pub changelogs: Vec<Option<Noted>>,
+    pub letters: Option<Noted>,
+}
+
+/// The length of a file at the tick of a checkpoint.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Noted {
+    pub number: u64,
+    pub bytes: u64,
+}
+
+impl Local {
+    /// Another one is wanted. It may be told twice.
+    pub fn want(&mut self, number: u64, t: i64) {
+        if self.wanted.is_none_or(|(before, _)| before < number) {
+            self.wanted = Some((number, t));
+        }
+    }
+
+    /// What this worker adds, once all is there; `told`: the last one that it was told of, `in_sinks`: whether everything up to a
+    /// tick is.
+    pub fn contribution(&self, told: u64, in_sinks: impl Fn(i64) -> bool) -> Option<Contribution> {
+        let (number, _) = self.wanted.filter(|(number, t)| *number > told && in_sinks(*t))?;
+        let (_, positions) = self.positions.as_ref().filter(|(of, _)| *of == number)?;
+        let parts = self.parts_of.filter(|of| *of == number).map(|_| self.parts.clone())?;
+        // A file may hear of it after its frontier has passed the tick.
+        if self.changelogs.iter().flatten().chain(&self.letters).any(|noted| noted.number != number) {
+            return None;
+        }
+        Some(Contribution { number, positions: positions.clone(), parts })
+    }
+}
+
+/// Where a job's checkpoints are.
+pub fn root(state: &Path) -> PathBuf {
+    state.join("checkpoints")
+}
+
+fn dir(root: &Path, number: u64) -> PathBuf {
+    root.join(number.to_string())
+}
+
+fn failed(doing: &str, path: &Path, cause: impl std::fmt::Display) -> Failure {
+    Failure::Running(format!("{doing} {}: {cause}", path.display()))
+}
+
+/// Writes a group's parts of one worker.
+pub fn write(
+    root: &Path,
+    number: u64,
+    (group, worker): (u32, u32),
+    state: &mut State,
+    sent_before: i64,
+) -> Result<Vec<Part>, Failure> {
+    let dir = dir(root, number);
+    std::fs::create_dir_all(&dir).map_err(|e| failed("creating", &dir, e))?;
+    let mut writers: BTreeMap<Piece, (String, parts::Writer)> = BTreeMap::new();
+    let mut each = |piece, batch: &RecordBatch| {
+        let failed = |e: &dyn std::fmt::Display| SegmentError(format!("writing to {}: {e}", dir.display()));
+        let (_, writer) = match writers.entry(piece) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => {
+                let name = format!("group-{group}-worker-{worker}-{}.parquet", word(piece));
+                let writer = parts::Writer::create(&dir.join(&name), batch.schema()).map_err(|e| failed(&e))?;
+                new.insert((name, writer))
+            }
+        };
+        writer.write(batch).map_err(|e| failed(&e))
+    };
+    state.save(sent_before, &mut each).map_err(|e| Failure::Running(e.to_string()))?;
+    let mut parts = vec![];
+    for (piece, (name, writer)) in writers {
+        let (bytes, xxh3) = writer.finish().map_err(|e| failed("writing to", &dir, e))?;
+        parts.push(Part { group, worker, piece, name, bytes, xxh3 });
+    }
+    Ok(parts)
+}
+
+fn word(piece: Piece) -> &'static str {
+    match piece {
+        Piece::Values => "values",
+        Piece::Units => "units",
+        Piece::Ledger => "ledger",
+        Piece::Pending => "pending",
+    }
+}
+
+/// Fills a group's state with what all workers had of it, for the keys that `owns` accepts.
+pub fn read(
+    root: &Path,
+    manifest: &Manifest,
+    group: u32,
+    state: &mut State,
+    owns: impl Fn(&[u8]) -> bool,
+) -> Result<(), Failure> {
+    let dir = dir(root, manifest.number);
+    let mut of_group: Vec<&Part> = manifest.parts.iter().filter(|part| part.group == group).collect();
+    of_group.sort_by_key(|part| (part.worker, part.piece));
+    for of_worker in of_group.chunk_by(|a, b| a.worker == b.worker) {
+        let mut values = NamedValues::default();
+        for part in of_worker {
+            let path = dir.join(&part.name);
+            for batch in parts::read(&path).map_err(|e| failed("reading", &path, e))? {
+                let batch = batch.map_err(|e| failed("reading", &path, e))?;
+                state.load(part.piece, &batch, &mut values, &owns).map_err(|e| failed("reading", &path, e))?;
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,246 @@
+//! A run that is killed goes on from its last checkpoint, by any number of workers, and its whole output is the same to the byte.
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+const START_US: i64 = 1_735_689_600_000_000;
+const EVENTS: usize = 60_000;
+
+const JOB: &str = r#"
+name = "restart"
+tick = "10ms"
+[sources.tx]
+event_time = "ts"
+arrival_time = "a"
+time_unit = "us"
+lateness = "30s"
+schema = { ts = "timestamp", a = "timestamp", k = "string", x = "float64", m = "string", p = "int32", o = "int64" }
+history = { type = "jsonl", path = "history.jsonl" }
+stream = { type = "jsonl", path = "stream/*.jsonl" }
+seam = { by = "offset", partition = "p", offset = "o" }
+[features.trailing]
+source = "tx"
+key = "k"
+[features.trailing.columns]
+n       = { agg = "count", windows = ["1m", "10m", "all"] }
+s       = { agg = "sum", of = "x", windows = ["1m", "10m"] }
+top     = { agg = "max", of = "x", window = "10m" }
+d       = { agg = "count_distinct", of = "m", windows = ["10m", "all"] }
+often   = { agg = "top_k", of = "m", k = 2, window = "5m" }
+first   = { agg = "first", of = "m", window = "5m" }
+latest  = { agg = "last_n", of = "x", n = 3, window = "5m" }
+spread  = { agg = "stddev_pop", of = "x", window = "5m" }
+about   = { agg = "approx_count_distinct", of = "m", window = "5m" }
+high    = { agg = "approx_percentile", of = "x", p = 0.9, window = "5m" }
+[features.tumbling]
+source = "tx"
+key = "k"
+window = { tumbling = "1m" }
+columns = { n = { agg = "count" }, s = { agg = "sum", of = "x" }, d = { agg = "count_distinct", of = "m" } }
+[features.hopping]
+source = "tx"
+key = ["k", "m"]
+window = { hopping = "1m", every = "20s" }
+columns = { n = { agg = "count" }, l = { agg = "last", of = "x" } }
+[features.session]
+source = "tx"
+key = "k"
+window = { session = "5s" }
+columns = { n = { agg = "count" }, often = { agg = "top_k", of = "m", k = 2 } }
+[sinks.online]
+type = "embedded"
+[sinks.changes]
+type = "jsonl"
+path = "changes.jsonl"
+[dead_letters]
+type = "jsonl"
+path = "dead_letters.jsonl"
+[state]
+path = "state"
+checkpoint_every = "1ms"
+"#;
+
+/// Writes a job with a history and a stream of three partitions.
+fn write_job(dir: &Path) -> PathBuf {
+    let mut rng = StdRng::seed_from_u64(9);
+    let (mut history, mut streams, mut offsets) = (String::new(), vec![String::new(); 3], [0; 3]);
+    let mut now = START_US;
+    for n in 0..EVENTS {
+        now += rng.random_range(0..10_000);
+        let delay = if rng.random_range(0..5) == 0 { rng.random_range(0..60_000_000) } else { 0 };
+        let p = rng.random_range(0..3);
+        let line = format!(
+            r#"{{"ts":{},"a":{now},"k":"c{}","x":{},"m":"m{}","p":{p},"o":{}}}"#,
+            now - delay,
+            rng.random_range(0..300),
+            f64::from(rng.random_range(1..50_000)) / 100.0,
+            rng.random_range(0..9),
+            offsets[p],
+        );
+        offsets[p] += 1;
+        // What the history has is in the stream too.
+        let to_history = if n < EVENTS / 5 { Some(&mut history) } else { None };
+        for text in to_history.into_iter().chain([&mut streams[p]]) {
+            writeln!(text, "{line}").unwrap();
+        }
+    }
+    std::fs::create_dir_all(dir.join("stream")).unwrap();
+    std::fs::write(dir.join("history.jsonl"), history).unwrap();
+    for (p, text) in streams.iter().enumerate() {
+        std::fs::write(dir.join(format!("stream/{p}.jsonl")), format!("{text}not json\n")).unwrap();
+    }
+    let job = dir.join("job.toml");
+    std::fs::write(&job, JOB).unwrap();
+    job
+}
+
+fn start(job: &Path, workers: usize) -> Child {
+    let workers = workers.to_string();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_headwater"));
+    command.args(["run", "--until-end", "--workers", &workers]).arg(job);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+fn succeeded(output: &Output) {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Everything that a run has put out: rows by group, the changelog, and the dead letters, whose order is not promised.
+fn output(dir: &Path) -> Vec<String> {
+    let export = |group| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_headwater"));
+        let done = command.arg("export").arg(dir.join("job.toml")).arg(group).output().unwrap();
+        succeeded(&done);
+        String::from_utf8(done.stdout).unwrap()
+    };
+    let mut all: Vec<String> = ["trailing", "tumbling", "hopping", "session"].into_iter().map(export).collect();
+    all.push(std::fs::read_to_string(dir.join("changes.jsonl")).unwrap());
+    let letters = std::fs::read_to_string(dir.join("dead_letters.jsonl")).unwrap();
+    let mut letters: Vec<&str> = letters.lines().collect();
+    letters.sort_unstable();
+    all.push(letters.join("\n"));
+    all
+}
+
+fn assert_same(found: &[String], expected: &[String], what: &str) {
+    for (name, (found, expected)) in
+        ["trailing", "tumbling", "hopping", "session", "changes", "dead letters"].iter().zip(found.iter().zip(expected))
+    {
+        let parts = found.lines().zip(expected.lines()).find(|(a, b)| a != b);
+        assert!(found == expected, "{what}, {name}: {} and {} bytes, {parts:?}", found.len(), expected.len());
+    }
+}
+
+/// What an uninterrupted run puts out.
+fn expected() -> Vec<String> {
+    let dir = tempfile::tempdir().unwrap();
+    succeeded(&start(&write_job(dir.path()), 2).wait_with_output().unwrap());
+    output(dir.path())
+}
+
+/// The checkpoints that are whole.
+fn checkpoints(dir: &Path) -> Vec<u64> {
+    let Ok(entries) = std::fs::read_dir(dir.join("state/checkpoints")) else { return vec![] };
+    let whole = entries.filter_map(|e| e.ok().filter(|e| e.path().join("manifest.json").exists()));
+    let mut numbers: Vec<u64> = whole.filter_map(|e| e.file_name().to_str()?.parse().ok()).collect();
+    numbers.sort_unstable();
+    numbers
+}
+
+/// Waits until a run has written a checkpoint past a number, or is at its end. Whether it is.
+fn ended_before(child: &mut Child, dir: &Path, number: u64) -> bool {
+    let begun = Instant::now();
+    loop {
+        if child.try_wait().unwrap().is_some() {
+            return true;
+        }
+        if checkpoints(dir).last().is_some_and(|newest| *newest > number) {
+            return false;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(120), "no checkpoint after {number}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Starts a run, and kills it some way into what comes after its first checkpoint.
+fn killed(job: &Path, workers: usize, rng: &mut StdRng) {
+    let dir = job.parent().unwrap();
+    let newest = checkpoints(dir).last().copied().unwrap_or(0);
+    let mut child = start(job, workers);
+    assert!(!ended_before(&mut child, dir, newest), "it was to be killed after a checkpoint");
+    std::thread::sleep(Duration::from_millis(rng.random_range(0..80)));
+    let _ = child.kill();
+    child.wait().unwrap();
+}
+
+#[test]
+fn killed_again_and_again_and_rescaled() {
+    let expected = expected();
+    let dir = tempfile::tempdir().unwrap();
+    let job = write_job(dir.path());
+    let mut rng = StdRng::seed_from_u64(4);
+    for workers in [2, 1, 3, 2, 2] {
+        killed(&job, workers, &mut rng);
+    }
+    succeeded(&start(&job, 3).wait_with_output().unwrap());
+    assert_same(&output(dir.path()), &expected, "after five kills");
+    assert!(checkpoints(dir.path()).len() <= 3, "the last few are kept");
+}
+
+/// What has reached its end goes on from there: nothing is written twice.
+#[test]
+fn run_again_at_the_end() {
+    let expected = expected();
+    let dir = tempfile::tempdir().unwrap();
+    let job = write_job(dir.path());
+    for workers in [1, 3, 2] {
+        succeeded(&start(&job, workers).wait_with_output().unwrap());
+        assert_same(&output(dir.path()), &expected, "run again");
+    }
+}
+
+#[test]
+fn a_damaged_checkpoint_is_passed_over() {
+    let expected = expected();
+    let dir = tempfile::tempdir().unwrap();
+    let job = write_job(dir.path());
+    let mut rng = StdRng::seed_from_u64(5);
+    killed(&job, 2, &mut rng);
+    killed(&job, 2, &mut rng);
+    let newest = *checkpoints(dir.path()).last().unwrap();
+    let of_newest = dir.path().join(format!("state/checkpoints/{newest}"));
+    let part = std::fs::read_dir(&of_newest).unwrap().map(|e| e.unwrap().path());
+    let part = part
+        .filter(|path| path.extension().is_some_and(|e| e == "parquet"))
+        .max_by_key(|path| path.metadata().unwrap().len());
+    let part = part.expect("a checkpoint has parts");
+    let mut bytes = std::fs::read(&part).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&part, bytes).unwrap();
+    let done = start(&job, 1).wait_with_output().unwrap();
+    succeeded(&done);
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert!(said.contains(&format!("checkpoint {newest} is damaged")), "{said}");
+    assert_same(&output(dir.path()), &expected, "from the one before");
+}
+
+#[test]
+fn a_changed_job_begins_anew() {
+    let expected = expected();
+    let dir = tempfile::tempdir().unwrap();
+    let job = write_job(dir.path());
+    std::fs::write(&job, JOB.replace("session = \"5s\"", "session = \"6s\"")).unwrap();
+    succeeded(&start(&job, 1).wait_with_output().unwrap());
+    std::fs::write(&job, JOB).unwrap();
+    let done = start(&job, 2).wait_with_output().unwrap();
+    succeeded(&done);
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert!(said.contains("the job has changed"), "{said}");
+    assert_same(&output(dir.path()), &expected, "anew");
+}
