@@ -14,8 +14,9 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 
 use super::files::Hashing;
 
-/// Rows that are held in memory until they are written, or read at once.
+/// Rows that are held in memory until they are written, or read at once; and bytes, since units may be large.
 const ROWS_AT_ONCE: usize = 64 << 10;
+const HELD_BYTES_MAX: usize = 16 << 20;
 
 pub struct Writer(ArrowWriter<Hashing<BufWriter<File>>>);
 
@@ -32,7 +33,8 @@ impl Writer {
     }
 
     pub fn write(&mut self, batch: &RecordBatch) -> Result<()> {
-        self.0.write(batch)
+        self.0.write(batch)?;
+        if self.0.in_progress_size() > HELD_BYTES_MAX { self.0.flush() } else { Ok(()) }
     }
 
     /// Everything is on the disk when it returns: the file's length and hash.
