@@ -66,7 +66,7 @@ pub enum CheckpointError {
 
 /// Rows of a batch at most; of units, whose size is not known, fewer.
 const ROWS_AT_ONCE: usize = 64 << 10;
-const UNITS_AT_ONCE: usize = 8 << 10;
+const UNITS_AT_ONCE: usize = 1 << 10;
 
 impl State {
     /// What the state holds, where every tick up to `done` is finished and its changes were taken. `sent_before`: events that
