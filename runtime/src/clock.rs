@@ -32,7 +32,7 @@ pub struct Report {
     pub stop: bool,
     /// The number of the image of the stores that this worker asks for; 0: no other than the first.
     pub image: u64,
-    /// What it has put into the newest checkpoint, once that is in all its sinks.
+    /// Once a checkpoint: what it has put into it, when that is in all its sinks.
     pub saved: Option<Contribution>,
     /// Now and then, from the first worker of a process.
     pub status: Option<ProcessStatus>,
@@ -104,6 +104,8 @@ const PAUSE_PER_CHECKPOINT: u32 = 10;
 struct Clock {
     rules: Rules,
     reports: Vec<Option<Report>>,
+    /// By worker, the newest.
+    contributions: Vec<Option<Contribution>>,
     announced: Announcement,
     /// When the newest checkpoint was asked for, and how it was announced; from when on the next one may be.
     asked_at: Instant,
@@ -142,12 +144,9 @@ impl Clock {
     /// Where every worker has put its part into the newest checkpoint, it is one.
     fn commit(&mut self) {
         let (Some(checkpoints), Some((number, _))) = (&self.rules.checkpoints, self.asked.checkpoint) else { return };
-        let of_it = |report: &Option<Report>| report.as_ref()?.saved.clone().filter(|saved| saved.number == number);
-        if self.committed >= number {
-            return;
-        }
-        if let Some(contributions) = self.reports.iter().map(of_it).collect::<Option<Vec<_>>>() {
-            (checkpoints.commit)(&self.asked, contributions);
+        let all = self.contributions.iter().all(|c| c.as_ref().is_some_and(|c| c.number == number));
+        if all && self.committed < number {
+            (checkpoints.commit)(&self.asked, self.contributions.iter_mut().filter_map(Option::take).collect());
             self.committed = number;
             self.next_at = Instant::now() + checkpoints.every.max(self.asked_at.elapsed() * PAUSE_PER_CHECKPOINT);
         }
@@ -215,7 +214,9 @@ pub struct ClockHandle {
     sender: Rc<Activator>,
     open: Rc<RefCell<bool>>,
     image: Rc<Cell<u64>>,
-    saved: Rc<RefCell<Option<Contribution>>>,
+    /// The number of the newest checkpoint that this worker has put its part into; and that part, until it is sent.
+    saved: Rc<Cell<u64>>,
+    contribution: Rc<RefCell<Option<Contribution>>>,
 }
 
 impl ClockHandle {
@@ -235,11 +236,17 @@ impl ClockHandle {
 
     /// This worker has put its part into a checkpoint.
     pub fn saved(&self, contribution: Contribution) {
-        *self.saved.borrow_mut() = Some(contribution);
+        self.saved.set(contribution.number);
+        *self.contribution.borrow_mut() = Some(contribution);
     }
 
-    pub fn newest_saved(&self) -> Option<Contribution> {
-        self.saved.borrow().clone()
+    pub fn newest_saved(&self) -> u64 {
+        self.saved.get()
+    }
+
+    /// What is to be sent of a checkpoint.
+    pub fn take_contribution(&self) -> Option<Contribution> {
+        self.contribution.borrow_mut().take()
     }
 
     pub fn wanted_image(&self) -> u64 {
@@ -286,8 +293,9 @@ pub fn build(
         let next_at = Instant::now() + rules.checkpoints.as_ref().map_or(Duration::ZERO, |c| c.every);
         let committed = rules.checkpoints.as_ref().map_or(0, |c| c.number);
         let (asked, asked_at) = (before.clone(), Instant::now());
+        let (reports_of, contributions) = (vec![None; peers], vec![None; peers]);
         let mut clock =
-            Clock { rules, reports: vec![None; peers], announced: before, asked_at, asked, next_at, committed };
+            Clock { rules, reports: reports_of, contributions, announced: before, asked_at, asked, next_at, committed };
         let announcements = reports.unary_frontier(Exchange::new(|_: &Report| 0), "clock", move |_, _| {
             move |(input, _), output| {
                 input.for_each_stamp(|capability, reports| {
@@ -297,6 +305,9 @@ pub fn build(
                             on_status(report.worker, status);
                         }
                         let worker = report.worker;
+                        if let Some(contribution) = report.saved.take() {
+                            clock.contributions[worker] = Some(contribution);
+                        }
                         clock.reports[worker] = Some(report);
                         came = true;
                     }
@@ -319,5 +330,13 @@ pub fn build(
         });
         Rc::new(sender)
     });
-    ClockHandle { outbox, announced, sender, open, image: Rc::default(), saved: Rc::default() }
+    ClockHandle {
+        outbox,
+        announced,
+        sender,
+        open,
+        image: Rc::default(),
+        saved: Rc::default(),
+        contribution: Rc::default(),
+    }
 }

@@ -27,7 +27,7 @@ use headwater_operators::operator::{Save, Watch, windows};
 use timely::dataflow::operators::{Concatenate, Probe, probe::Handle as ProbeHandle};
 use timely::worker::Worker;
 
-use crate::checkpoint::{self, Frame, Local, Manifest, Noted};
+use crate::checkpoint::{self, Contribution, Local, Manifest, Noted};
 use crate::clock::{self, Announcement, Checkpoints, ClockHandle, Rules};
 use crate::failure::Failure;
 use crate::job::{ChangesTo, SinkTo};
@@ -244,7 +244,7 @@ fn clock(
         until_end: shared.mode == Mode::UntilEnd,
         end_at_least: shared.plan.end_at_least,
         restored: shared.plan.restored.as_ref().map(|manifest| (manifest.t, manifest.horizons.clone())),
-        checkpoints: checkpoints(shared, checkpoint.clone()),
+        checkpoints: checkpoints(shared, worker.index(), checkpoint.clone()),
     };
     let (image, asked) = (Cell::new(0), Cell::new(shared.plan.checkpoints));
     let (t, sources) = (Cell::new(None), shared.opened.job.groups.iter().map(|g| g.source).collect::<Vec<_>>());
@@ -273,28 +273,30 @@ fn clock(
     clock::build(worker, rules, heard, shared.on_status.clone())
 }
 
-/// A job without any stream reads all anew each time.
-fn checkpoints(shared: &Shared, local: Rc<RefCell<Local>>) -> Option<Checkpoints> {
+/// Worker 0 takes checkpoints. A job without any stream has none: it reads all anew each time.
+fn checkpoints(shared: &Shared, index: usize, local: Rc<RefCell<Local>>) -> Option<Checkpoints> {
     let (opened, plan, mode) = (shared.opened.clone(), shared.plan.clone(), shared.mode);
-    opened.job.sources.iter().any(|source| source.stream.is_some()).then(|| {
+    (index == 0 && opened.has_stream()).then(|| {
         let every = Duration::from_micros(opened.job.state.checkpoint_every_us.unsigned_abs());
         let (number, of_sinks, failed) = (plan.checkpoints, local.clone(), shared.failed.clone());
         let fingerprint = checkpoint::fingerprint(&opened);
-        let commit = move |asked: &Announcement, contributions| {
+        let commit = move |asked: &Announcement, contributions: Vec<Contribution>| {
             let of_sinks = of_sinks.borrow();
             let bytes = |noted: &Option<Noted>| noted.map(|noted| noted.bytes);
-            let (changelogs, letters) = (of_sinks.changelogs.iter().map(bytes).collect(), bytes(&of_sinks.letters));
-            let frame = Frame {
+            let manifest = Manifest {
+                format: checkpoint::FORMAT,
+                number: asked.checkpoint.map_or(0, |(number, _)| number),
                 fingerprint,
                 t: asked.t.unwrap_or(i64::MIN),
                 horizons: asked.horizons.clone(),
                 mode,
                 finished: asked.last && !asked.stopped,
                 plan: Plan { restored: None, ..(*plan).clone() },
-                changelogs,
-                letters,
+                positions: contributions.iter().flat_map(|c| &c.positions).copied().collect(),
+                parts: contributions.iter().flat_map(|c| &c.parts).cloned().collect(),
+                changelogs: of_sinks.changelogs.iter().map(bytes).collect(),
+                letters: bytes(&of_sinks.letters),
             };
-            let manifest = Manifest::new(frame, contributions);
             match manifest.commit(&checkpoint::root(&opened.job.state.local)) {
                 Ok(()) => tracing::debug!(number = manifest.number, "checkpoint"),
                 // The main thread ends the process.

@@ -26,6 +26,13 @@ pub struct Opened {
     pub groups: Vec<OpenGroup>,
 }
 
+impl Opened {
+    /// Whether anything is followed.
+    pub fn has_stream(&self) -> bool {
+        self.job.sources.iter().any(|source| source.stream.is_some())
+    }
+}
+
 pub struct Source {
     pub history: Option<Arc<dyn History>>,
     pub stream: Option<Arc<dyn Stream>>,

@@ -95,7 +95,7 @@ pub fn run<W>(
         cluster.agree(|job| plan_start(job, mode, options.fresh), |job, plan| opened::open(job, Some(plan)), job)?;
     let (opened, plan) = (Arc::new(opened), Arc::new(plan));
     say_plan(&opened, &plan);
-    let (seams, effs) = (Arc::new(Seam::all(&opened, &plan)?), Arc::new(effs(&opened, &plan)?));
+    let (seams, effs) = (Arc::new(Seam::all(&opened, &plan)?), Arc::new(Effs::all(&opened, &plan)?));
     let embedded = open_embedded(&opened, cluster.process())?;
     let board = Board::new(options.cluster.workers, &empty_status(&opened, &plan)?);
     let statuses: Arc<Mutex<std::collections::BTreeMap<usize, ProcessStatus>>> = Arc::default();
@@ -178,8 +178,7 @@ fn plan_start(job: Job, mode: Mode, fresh: bool) -> Result<(Opened, Plan), Failu
         checkpoint::remove_all(&root)?;
     }
     let (found, checkpoints) = checkpoint::newest(&root)?;
-    let has_stream = opened.job.sources.iter().any(|source| source.stream.is_some());
-    let found = found.filter(|manifest| has_stream && is_of(manifest, &opened));
+    let found = found.filter(|manifest| opened.has_stream() && is_of(manifest, &opened));
     let mut plan = match found {
         None => plan::plan(&opened, wall_clock_us(), mode == Mode::Follow)?,
         Some(manifest) => {
@@ -210,15 +209,6 @@ fn plan_start(job: Job, mode: Mode, fresh: bool) -> Result<(Opened, Plan), Failu
     whole(&mut plan.end_at_least);
     write_down(&opened.job, &plan)?;
     Ok((opened, plan))
-}
-
-/// Of the history's rows, which a state has in it already.
-fn effs(opened: &Opened, plan: &Plan) -> Result<Vec<Effs>, Failure> {
-    if plan.restored.is_some() {
-        Ok(opened.sources.iter().map(|_| Effs::default()).collect())
-    } else {
-        Effs::all(opened, plan)
-    }
 }
 
 /// Whether a checkpoint's state means the same to the job as it is now.
@@ -302,8 +292,7 @@ fn open_store(
 }
 
 fn empty_status(opened: &Opened, plan: &Plan) -> Result<ProcessStatus, Failure> {
-    let pieces = if plan.restored.is_some() { vec![] } else { crate::source::history::pieces(opened, plan)? };
-    let rows = pieces.iter().map(|assigned| assigned.piece.rows).sum();
+    let rows = crate::source::history::pieces(opened, plan)?.iter().map(|assigned| assigned.piece.rows).sum();
     Ok(ProcessStatus {
         history_rows_total: rows,
         sources: vec![SourceStatus::default(); opened.sources.len()],

@@ -4,13 +4,13 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Contribution, KEPT, Part, Position, dir, failed, files};
+use super::{KEPT, Part, Position, dir, failed, files};
 use crate::failure::Failure;
 use crate::plan::Plan;
 use crate::run::Mode;
 
 /// The format that this version writes, and the only one that it reads.
-const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 1;
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Manifest {
@@ -33,43 +33,7 @@ pub struct Manifest {
     pub letters: Option<u64>,
 }
 
-/// What a checkpoint is made of besides the workers' contributions.
-pub struct Frame {
-    pub fingerprint: u64,
-    pub t: i64,
-    pub horizons: Vec<i64>,
-    pub mode: Mode,
-    pub finished: bool,
-    pub plan: Plan,
-    pub changelogs: Vec<Option<u64>>,
-    pub letters: Option<u64>,
-}
-
 impl Manifest {
-    pub fn new(frame: Frame, contributions: Vec<Contribution>) -> Manifest {
-        let Frame { fingerprint, t, horizons, mode, finished, plan, changelogs, letters } = frame;
-        let number = contributions.first().map_or(0, |c| c.number);
-        let (mut positions, mut parts) = (vec![], vec![]);
-        for contribution in contributions {
-            positions.extend(contribution.positions);
-            parts.extend(contribution.parts);
-        }
-        Manifest {
-            format: FORMAT,
-            number,
-            fingerprint,
-            t,
-            horizons,
-            mode,
-            finished,
-            plan,
-            positions,
-            parts,
-            changelogs,
-            letters,
-        }
-    }
-
     /// Makes the checkpoint one, and removes those that nobody needs any more.
     pub fn commit(&self, root: &Path) -> Result<(), Failure> {
         let dir = dir(root, self.number);

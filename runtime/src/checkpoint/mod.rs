@@ -28,7 +28,7 @@ use headwater_operators::ledger::SegmentError;
 use serde::{Deserialize, Serialize};
 
 pub use fingerprint::fingerprint;
-pub use manifest::{Frame, Manifest, newest, remove_all};
+pub use manifest::{FORMAT, Manifest, newest, remove_all};
 
 use crate::failure::Failure;
 

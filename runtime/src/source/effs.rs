@@ -45,7 +45,8 @@ impl Effs {
     fn open(opened: &Opened, plan: &Plan, source: usize) -> Result<Effs, Failure> {
         let (conf, open) = (&opened.job.sources[source], &opened.sources[source]);
         let by_offset = matches!(conf.seam.by, SeamBy::Offset { .. });
-        let Some(history) = open.history.as_ref().filter(|_| by_offset && is_asked(opened, source)) else {
+        let asked = by_offset && is_asked(opened, source) && plan.restored.is_none();
+        let Some(history) = open.history.as_ref().filter(|_| asked) else {
             return Ok(Effs::default());
         };
         let narrow = Narrow::new(conf, open, false);

@@ -423,16 +423,17 @@ impl Feed {
             eff: self.eff,
             stop: self.parts.stop.load(std::sync::atomic::Ordering::Relaxed),
             image: self.parts.clock.wanted_image(),
-            saved: self.parts.clock.newest_saved(),
+            saved: None,
             status: None,
         };
         if due {
             self.status_at = Instant::now();
             self.write_status();
         }
-        if report != self.reported || due {
+        let saved = self.parts.clock.take_contribution();
+        if report != self.reported || due || saved.is_some() {
             let status = (due && self.parts.local == 0).then(|| self.parts.board.sum());
-            self.parts.clock.report(Report { status, ..report.clone() });
+            self.parts.clock.report(Report { status, saved, ..report.clone() });
             self.reported = report;
         }
     }
@@ -472,11 +473,11 @@ impl Feed {
             self.cut_told = number;
             self.parts.checkpoint.borrow_mut().positions = Some((number, self.cut.clone()));
         }
-        let saved = self.parts.clock.newest_saved();
-        let is_saved = self.checkpoint.is_none_or(|(number, _)| saved.as_ref().is_some_and(|s| s.number >= number));
+        let is_saved = self.checkpoint.is_none_or(|(number, _)| self.parts.clock.newest_saved() >= number);
         if self.last && is_saved && self.t.is_none_or(|t| self.stored() >= t) {
             self.write_status();
             let status = (self.parts.local == 0).then(|| self.parts.board.sum());
+            let saved = self.parts.clock.take_contribution();
             let report = Report { status, saved, ..self.reported.clone() };
             self.parts.clock.report(Report { worker: self.parts.worker, ..report });
             self.parts.clock.close();

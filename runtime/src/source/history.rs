@@ -56,9 +56,12 @@ pub struct Assigned {
     pub piece: Piece,
 }
 
-/// Every piece of the job's histories that some group reaches, in a fixed order.
+/// Every piece of the job's histories that some group reaches, in a fixed order; none where a state has the history in it.
 pub fn pieces(opened: &Opened, plan: &Plan) -> Result<Vec<Assigned>, Error> {
     let mut all = vec![];
+    if plan.restored.is_some() {
+        return Ok(all);
+    }
     for (source, open) in opened.sources.iter().enumerate() {
         let Some(history) = &open.history else { continue };
         let floor = plan.sources[source].s.and_then(|s| floor(opened, source, s));
@@ -96,10 +99,7 @@ pub fn read(
     let name = format!("history-{worker}");
     let work = move || {
         let wake = reader;
-        // A state has the history in it.
-        if plan.restored.is_none()
-            && let Err(e) = read_pieces(&opened, &plan, &effs, worker, peers, &sender, &wake)
-        {
+        if let Err(e) = read_pieces(&opened, &plan, &effs, worker, peers, &sender, &wake) {
             // The worker that has gone needs no word of it.
             let _ = sender.send(Err(e));
         }
