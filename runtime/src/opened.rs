@@ -87,6 +87,8 @@ impl OpenGroup {
             retain: conf.retain_us,
             lateness: job.sources[conf.source].lateness_us,
             columns: self.columns.clone(),
+            places: (0..self.columns.len()).map(Some).collect(),
+            added: vec![],
             inputs: self.inputs.iter().map(|e| e.data_type().clone()).collect(),
             tick: job.tick_us,
             start,

@@ -189,18 +189,18 @@ impl Run {
     }
 }
 
-fn saved(state: &mut State) -> Vec<(Piece, RecordBatch)> {
+fn saved(state: &mut State) -> Vec<((Piece, usize), RecordBatch)> {
     let mut all = vec![];
-    let mut each = |piece, batch: &RecordBatch| {
-        all.push((piece, batch.clone()));
+    let mut each = |piece, part, batch: &RecordBatch| {
+        all.push(((piece, part), batch.clone()));
         Ok(())
     };
     state.save(i64::MAX, &mut each).unwrap();
-    assert!(all.is_sorted_by_key(|(piece, _)| *piece));
+    assert!(all.is_sorted_by_key(|((piece, _), _)| *piece));
     all
 }
 
-fn load(state: &mut State, part: &[(Piece, RecordBatch)], owns: impl Fn(&[u8]) -> bool) {
+fn load(state: &mut State, part: &[((Piece, usize), RecordBatch)], owns: impl Fn(&[u8]) -> bool) {
     let mut values = NamedValues::default();
     part.iter().for_each(|(piece, batch)| state.load(*piece, batch, &mut values, &owns).unwrap());
 }

@@ -208,6 +208,7 @@ impl Feed {
                     events.extend(split.into_iter().map(|(to, batch)| Routed {
                         to,
                         group,
+                        part: 0,
                         columns: Columns::from(batch),
                     }));
                 }
@@ -349,6 +350,7 @@ impl Feed {
             events.extend(split.into_iter().map(|(to, batch)| Routed {
                 to,
                 group: *group,
+                part: 0,
                 columns: Columns::from(batch),
             }));
         }
