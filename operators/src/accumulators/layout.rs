@@ -168,6 +168,8 @@ impl Layout {
         windows.dedup();
         let mut layout = Layout { windows, tracks: vec![], keepers: vec![], sources: vec![], leaving: vec![] };
         let longest = if columns.iter().any(|c| c.length.is_none()) { None } else { layout.windows.last().copied() };
+        // A ring for each window, so that it can be told whether any event is inside of those that are shown.
+        (0..layout.windows.len()).for_each(|window| layout.need(Adds::Events, Some(layout.windows[window])));
         layout.need(Adds::Events, longest);
         for column in columns {
             layout.need_column(column);

@@ -138,7 +138,8 @@ impl State {
         }
         let heads: [(String, ArrayRef); 2] =
             [("_key".to_owned(), Arc::new(keys.finish())), ("_unit".to_owned(), Arc::new(units.finish()))];
-        let column = |(part, mut column): (usize, BinaryBuilder)| (format!("_{part}"), Arc::new(column.finish()) as ArrayRef);
+        let column =
+            |(part, mut column): (usize, BinaryBuilder)| (format!("_{part}"), Arc::new(column.finish()) as ArrayRef);
         let columns = heads.into_iter().chain(by_part.into_iter().enumerate().map(column));
         RecordBatch::try_from_iter(columns).expect("columns of one length")
     }
@@ -181,12 +182,7 @@ impl State {
     ///
     /// # Errors
     /// The ledger cannot begin there.
-    pub fn resume(
-        &mut self,
-        floor: Option<i64>,
-        parts: &[Option<Resumed>],
-        renewed: bool,
-    ) -> Result<(), SegmentError> {
+    pub fn resume(&mut self, floor: Option<i64>, parts: &[Option<Resumed>], renewed: bool) -> Result<(), SegmentError> {
         self.fresh = !parts.iter().flatten().any(|part| part.shown);
         self.floor = floor.filter(|floor| !self.fresh || self.shared.parts.first_start() <= *floor);
         for (number, resumed) in parts.iter().enumerate() {

@@ -336,7 +336,8 @@ impl State {
             Windows::Sessions(windows) => windows.next_due(),
         };
         let renewal = self.floor.filter(|_| self.renewed);
-        let parts = self.shared.parts.next_to_begin().into_iter().chain(self.shared.parts.next_to_enter(self.enters_from()));
+        let parts =
+            self.shared.parts.next_to_begin().into_iter().chain(self.shared.parts.next_to_enter(self.enters_from()));
         self.pending.next().into_iter().chain(due).chain(renewal).chain(parts).min()
     }
 
@@ -385,7 +386,9 @@ impl State {
     /// Publishes the rows of all touched units.
     fn finish(&mut self, tick: i64) {
         let shared = &mut self.shared;
-        if let (Windows::Trailing(_), Some(_)) = (&self.windows, self.floor.filter(|floor| tick < *floor && !self.fresh)) {
+        if let (Windows::Trailing(_), Some(_)) =
+            (&self.windows, self.floor.filter(|floor| tick < *floor && !self.fresh))
+        {
             // Nobody is shown what changes now.
             shared.touched.take().into_iter().for_each(|key| shared.parts.forget(key as usize, tick));
             return;

@@ -32,12 +32,11 @@ pub struct Part {
 
 impl Parts {
     pub fn new(plan: &Plan) -> Parts {
-        let part = |part: plan::Part| Part {
-            accumulators: Accumulators::new(&part.columns, &part.inputs),
-            places: part.places,
-            start: part.start,
-            begun: false,
-            entered: false,
+        let part = |part: plan::Part| {
+            let mut accumulators = Accumulators::new(&part.columns, &part.inputs);
+            let shown = part.columns.iter().zip(&part.places).filter(|(_, place)| place.is_some());
+            accumulators.show(shown.map(|(column, _)| column.length));
+            Part { accumulators, places: part.places, start: part.start, begun: false, entered: false }
         };
         let parts: Vec<Part> = plan.parts().into_iter().map(part).collect();
         let columns = parts.iter().flat_map(|part| &part.places).flatten().count();
@@ -114,7 +113,7 @@ impl Parts {
 
     /// Whether any event is inside any of the windows that are shown.
     pub fn is_shown(&self, unit: usize) -> bool {
-        self.parts.iter().any(|part| part.entered && part.accumulators.is_there(unit))
+        self.parts.iter().any(|part| part.entered && part.accumulators.is_shown(unit))
     }
 
     /// Whether any event is inside any of the windows.

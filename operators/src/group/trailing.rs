@@ -30,12 +30,7 @@ pub struct Trailing {
 }
 
 impl Trailing {
-    pub fn new(
-        tick: i64,
-        parts: &Parts,
-        segments: &Rc<RefCell<Box<dyn Segments>>>,
-        resident_max: usize,
-    ) -> Trailing {
+    pub fn new(tick: i64, parts: &Parts, segments: &Rc<RefCell<Box<dyn Segments>>>, resident_max: usize) -> Trailing {
         let resident_max = resident_max / parts.iter().len();
         let ledger = |part: &super::parts::Part| {
             let (windows, lanes) = (part.accumulators.windows(), part.accumulators.lanes());

@@ -180,7 +180,9 @@ pub fn read(
             let path = dir.join(&part.name);
             for batch in parts::read(&path).map_err(|e| failed("reading", &path, e))? {
                 let batch = batch.map_err(|e| failed("reading", &path, e))?;
-                state.load((part.piece, part.of as usize), &batch, &mut values, &owns).map_err(|e| failed("reading", &path, e))?;
+                state
+                    .load((part.piece, part.of as usize), &batch, &mut values, &owns)
+                    .map_err(|e| failed("reading", &path, e))?;
             }
         }
     }
