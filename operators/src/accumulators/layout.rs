@@ -1,12 +1,13 @@
 //! The plan of a group's values, and the plan worked out: which columns share which accumulators.
 
 use arrow::datatypes::{DataType, Field};
+use serde::{Deserialize, Serialize};
 
 use super::Aggregate;
 use crate::aggregate::spread::Spread;
 
 /// One column of the row.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ColumnPlan {
     pub name: String,
     pub aggregate: Aggregate,

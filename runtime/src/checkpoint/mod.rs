@@ -14,7 +14,6 @@
 //! The last few are kept, so that one that is damaged can be passed over.
 
 mod files;
-mod fingerprint;
 mod manifest;
 mod parts;
 
@@ -27,7 +26,6 @@ use headwater_operators::group::{NamedValues, Piece, State};
 use headwater_operators::ledger::SegmentError;
 use serde::{Deserialize, Serialize};
 
-pub use fingerprint::fingerprint;
 pub use manifest::{FORMAT, Manifest, newest, remove_all};
 
 use crate::failure::Failure;
@@ -38,7 +36,8 @@ const KEPT: usize = 3;
 /// How far a partition was read, and its `eff` there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position {
-    pub source: u32,
+    /// Of the plan.
+    pub reading: u32,
     pub partition: i32,
     pub offset: i64,
     pub eff: Option<i64>,
