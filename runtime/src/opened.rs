@@ -11,8 +11,8 @@ use headwater_connectors::stream::jsonl::JsonlStream;
 use headwater_connectors::stream::kafka::{KafkaConfig, KafkaStream};
 use headwater_operators::accumulators::{Aggregate, ColumnPlan};
 use headwater_operators::aggregate::spread::Spread;
-use headwater_operators::expression::Expression;
 use headwater_operators::changes;
+use headwater_operators::expression::Expression;
 
 use crate::failure::Failure;
 use crate::job::validate::types;
@@ -173,9 +173,7 @@ fn open_source(
     let mut ok = true;
     let history = match &source.history {
         None => None,
-        Some(h) => {
-            told(open_history(h, pinned), h.at, faults, &mut ok)?
-        }
+        Some(h) => told(open_history(h, pinned), h.at, faults, &mut ok)?,
     };
     let stream = match source.stream.as_ref().filter(|_| streams == Streams::Open) {
         None => None,

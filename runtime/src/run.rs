@@ -220,7 +220,8 @@ fn goes_on(manifest: &Manifest, opened: &Opened) -> bool {
         tracing::warn!("the job has changed since its last checkpoint: everything is computed anew from the history");
         return false;
     }
-    for (group, changed) in opened.job.groups.iter().zip(&changed.groups).filter(|(_, changed)| !changed.new.is_empty()) {
+    for (group, changed) in opened.job.groups.iter().zip(&changed.groups).filter(|(_, changed)| !changed.new.is_empty())
+    {
         let names: Vec<&str> = changed.new.iter().map(|column| group.columns[*column].name.as_str()).collect();
         let what = if changed.old.is_some() { "new columns" } else { "a new group" };
         tracing::info!(group = group.name, columns = names.join(" "), "{what}: computed from the history");

@@ -82,8 +82,7 @@ pub fn take(opened: &Arc<Opened>, plan: &Plan, source: usize, n: usize) -> Resul
     for (Shaper { group, .. }, mut state) in states {
         state.advance(t, usize::MAX).map_err(|e| Failure::Running(e.to_string()))?;
         let batch = state.take_rows(t);
-        let lines =
-            batch.iter().flat_map(|batch| (0..batch.num_rows()).map(|row| line(opened, group, batch, row, t)));
+        let lines = batch.iter().flat_map(|batch| (0..batch.num_rows()).map(|row| line(opened, group, batch, row, t)));
         sample.rows.push((group, lines.collect()));
     }
     Ok(sample)

@@ -42,7 +42,8 @@ impl Changed {
         let mut changed = Changed { kept: vec![None; old.readings.len()], ..Changed::default() };
         let partners = partners(old, opened);
         for (group, partner) in partners.iter().enumerate() {
-            let new = || ChangedGroup { new: (0..opened.groups[group].columns.len()).collect(), ..ChangedGroup::default() };
+            let new =
+                || ChangedGroup { new: (0..opened.groups[group].columns.len()).collect(), ..ChangedGroup::default() };
             let found = partner.map(|partner| compare(old, opened, group, partner));
             let found = found.filter(|found| changed.keep_readings(old, found, opened.job.groups[group].source));
             changed.groups.push(found.unwrap_or_else(new));
@@ -92,7 +93,8 @@ impl Changed {
             for (part, planned) in group.parts.iter().enumerate() {
                 let kept = now.kept.iter().find(|kept| kept.part == part);
                 let stays = |column: usize| kept.is_some_and(|kept| kept.places[column].is_some());
-                let gone = planned.columns.iter().enumerate().filter(|(n, column)| column.place.is_some() && !stays(*n));
+                let gone =
+                    planned.columns.iter().enumerate().filter(|(n, column)| column.place.is_some() && !stays(*n));
                 removed.extend(gone.map(|(_, column)| format!("{}.{}", group.name, column.plan.name)));
             }
         }
@@ -107,9 +109,8 @@ fn partners(old: &Plan, opened: &Opened) -> Vec<Option<usize>> {
     for by_name in [true, false] {
         for group in 0..identities.len() {
             let name = &opened.job.groups[group].name;
-            let fits = |n: &usize| {
-                old.groups[*n].identity == identities[group] && (!by_name || old.groups[*n].name == *name)
-            };
+            let fits =
+                |n: &usize| old.groups[*n].identity == identities[group] && (!by_name || old.groups[*n].name == *name);
             if partners[group].is_none() {
                 partners[group] = (0..old.groups.len()).find(|n| fits(n) && !partners.contains(&Some(*n)));
             }

@@ -331,7 +331,9 @@ impl Marking {
         let announced = self.clock.announced();
         let rewritten = announced.image_from.is_none_or(|from| tick >= from);
         let due = |marked: &&Marked| {
-            marked.s <= tick && (whole || marked.untouched && rewritten) && !marked.readings.iter().any(|reading| announced.stalled.contains(reading))
+            marked.s <= tick
+                && (whole || marked.untouched && rewritten)
+                && !marked.readings.iter().any(|reading| announced.stalled.contains(reading))
         };
         self.groups.iter().filter(due).map(|marked| marked.group).collect()
     }

@@ -156,7 +156,11 @@ impl<'a> Shaping<'a> {
             opened,
             source,
             stamper: Stamper { source: open, future_limit_us: conf.future_limit_us, own: open.history_own() },
-            shapers: parts.of_reading(reading).map(|(_, _, part)| part.reach).zip(Shaper::of_reading(opened, parts, reading)).collect(),
+            shapers: parts
+                .of_reading(reading)
+                .map(|(_, _, part)| part.reach)
+                .zip(Shaper::of_reading(opened, parts, reading))
+                .collect(),
             first: plan.readings.iter().position(|other| other.source == source) == Some(reading),
             effs,
             s: plan.readings[reading].s,
