@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::job::SeamBy;
 use crate::log;
 use crate::opened::Opened;
-use crate::plan::{PartitionPlan, Reading, wall_clock_us};
+use crate::plan::{PartitionPlan, Plan, Reading, wall_clock_us};
 use crate::run::{Mode, Watching};
 use crate::status::{GroupStatus, PartitionStatus, ProcessStatus, SourceStatus};
 
