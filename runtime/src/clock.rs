@@ -25,6 +25,9 @@ use crate::status::ProcessStatus;
 pub struct Report {
     pub worker: usize,
     pub history_done: bool,
+    /// Slices of history that it has sent, and the checkpoint for which it reads no more of them.
+    pub slices: i64,
+    pub paused: u64,
     pub partitions: Vec<PartitionReport>,
     /// The largest `eff` so far.
     pub eff: Option<i64>,
@@ -53,6 +56,10 @@ pub struct PartitionReport {
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Announcement {
+    /// Everybody has read its history: streams may be read.
+    pub history_done: bool,
+    /// Nobody reads any history until a checkpoint of this number has been asked for.
+    pub pause: u64,
     /// The job's own time, once it has begun.
     pub t: Option<i64>,
     /// By source, since `t`: no record that counts in a window has a smaller `eff`.
@@ -130,15 +137,41 @@ impl Clock {
 
     /// At a tick that nobody has seen yet, or the last one.
     fn ask_for_checkpoint(&mut self, next: &mut Announcement) {
-        let (Some(checkpoints), Some(t)) = (&mut self.rules.checkpoints, next.t) else { return };
-        let under_way = self.committed < checkpoints.number;
-        let due = next.last != self.announced.last || next.t > self.announced.t && Instant::now() >= self.next_at;
-        if !under_way && due {
-            checkpoints.number += 1;
-            next.checkpoint = Some((checkpoints.number, t));
-            (self.asked_at, self.asked) = (Instant::now(), next.clone());
-            (checkpoints.want)(checkpoints.number, t);
+        let Some(checkpoints) = &self.rules.checkpoints else { return };
+        if self.committed < checkpoints.number {
+            return;
         }
+        match next.t {
+            Some(t) => {
+                let time = Instant::now() >= self.next_at;
+                if next.last != self.announced.last || next.t > self.announced.t && time {
+                    self.ask(next, t);
+                }
+            }
+            None if next.last || next.history_done => {}
+            None if next.pause > checkpoints.number => {
+                let known = || self.reports.iter().flatten();
+                if known().count() == self.reports.len() && known().all(|report| report.paused == next.pause) {
+                    let slices = known().map(|report| report.slices).max().unwrap_or(0);
+                    self.ask(next, i64::MIN + slices);
+                }
+            }
+            None if Instant::now() >= self.next_at => next.pause = checkpoints.number + 1,
+            None => {}
+        }
+    }
+
+    /// `t`: a dataflow time.
+    fn ask(&mut self, next: &mut Announcement, t: i64) {
+        let Some(checkpoints) = &mut self.rules.checkpoints else { return };
+        checkpoints.number += 1;
+        next.checkpoint = Some((checkpoints.number, t));
+        (self.asked_at, self.asked) = (Instant::now(), next.clone());
+        (checkpoints.want)(checkpoints.number, t);
+    }
+
+    fn is_pausing(&self) -> bool {
+        self.rules.checkpoints.as_ref().is_some_and(|checkpoints| self.announced.pause > checkpoints.number)
     }
 
     /// Where every worker has put its part into the newest checkpoint, it is one.
@@ -165,9 +198,10 @@ impl Clock {
         if !ended && known.iter().any(|r| r.stop) {
             return Announcement { last: true, stopped: true, ..before.clone() };
         }
-        if known.len() < self.reports.len() || known.iter().any(|r| !r.history_done) {
+        if known.len() < self.reports.len() || known.iter().any(|r| !r.history_done) || self.is_pausing() {
             return before.clone();
         }
+        let before = &Announcement { history_done: true, ..before.clone() };
         let partitions = || known.iter().flat_map(|r| &r.partitions);
         let mut stalled: Vec<u32> = partitions().filter(|p| p.left_out).map(|p| p.reading).collect();
         stalled.sort_unstable();

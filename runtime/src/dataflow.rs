@@ -205,7 +205,9 @@ fn restore(shared: &Shared, group: usize, state: &mut State, index: usize, peers
     checkpoint::read(&checkpoint::root(&shared.opened.job.state.local), manifest, saved, state, owns)?;
     let reading = plan.groups[group].parts[0].reading;
     if let Some(horizon) = horizons(plan).get(reading) {
-        state.close_after(plan.readings[reading].done.unwrap_or(manifest.t), *horizon);
+        if let Some(t) = plan.readings[reading].done.or(manifest.t) {
+            state.close_after(t, *horizon);
+        }
     }
     Ok(())
 }
@@ -258,7 +260,7 @@ fn clock(
         end_at_least: shared.plan.end_at_least,
         restored: shared.plan.restored.as_ref().map(|manifest| {
             let whole = shared.plan.readings.iter().all(|reading| reading.restored);
-            (whole.then_some(manifest.t), horizons(&shared.plan))
+            (manifest.t.filter(|_| whole), horizons(&shared.plan))
         }),
         checkpoints: checkpoints(shared, worker.index(), checkpoint.clone()),
     };
@@ -299,14 +301,16 @@ fn checkpoints(shared: &Shared, index: usize, local: Rc<RefCell<Local>>) -> Opti
         let commit = move |asked: &Announcement, contributions: Vec<Contribution>| {
             let of_sinks = of_sinks.borrow();
             let bytes = |noted: &Option<Noted>| noted.map(|noted| noted.bytes);
+            let mut read = plan.read.clone();
+            contributions.iter().for_each(|c| read.extend(&c.read));
             let manifest = Manifest {
                 format: checkpoint::FORMAT,
                 number: asked.checkpoint.map_or(0, |(number, _)| number),
-                t: asked.t.unwrap_or(i64::MIN),
+                t: asked.t,
                 horizons: asked.horizons.clone(),
                 mode,
                 finished: asked.last && !asked.stopped,
-                plan: plan.at(asked.t.unwrap_or(i64::MIN)),
+                plan: plan.at(asked.t, read),
                 positions: contributions.iter().flat_map(|c| &c.positions).copied().collect(),
                 parts: contributions.iter().flat_map(|c| &c.parts).cloned().collect(),
                 changelogs: of_sinks.changelogs.iter().map(bytes).collect(),

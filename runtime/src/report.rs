@@ -148,8 +148,9 @@ impl Reporter {
         let sources = (0..opened.sources.len())
             .map(|i| source(opened, i, plan.of_source(i), &status.sources.get(i).cloned().unwrap_or_default()));
         let as_of = self.as_of(&status);
-        let groups = (0..opened.groups.len())
-            .map(|i| group(opened, plan, i, &status.groups.get(i).cloned().unwrap_or_default(), as_of[i], status.t, now));
+        let groups = (0..opened.groups.len()).map(|i| {
+            group(opened, plan, i, &status.groups.get(i).cloned().unwrap_or_default(), as_of[i], status.t, now)
+        });
         Report {
             job: opened.job.name.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),

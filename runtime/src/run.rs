@@ -191,7 +191,10 @@ fn plan_start(job: Job, mode: Mode, fresh: bool) -> Result<(Opened, Plan), Failu
     };
     plan.checkpoints = checkpoints;
     if let Some(manifest) = &plan.restored {
-        tracing::info!(number = manifest.number, "going on from a checkpoint at T = {}", format_time(manifest.t));
+        match manifest.t {
+            Some(t) => tracing::info!(number = manifest.number, "going on from a checkpoint at T = {}", format_time(t)),
+            None => tracing::info!(number = manifest.number, "going on with the history, by the plan made then"),
+        }
     }
     let shapes: Vec<GroupShape> = opened.groups.iter().map(|g| g.shape.clone()).collect();
     for sink in &opened.job.sinks {
@@ -210,12 +213,20 @@ fn plan_start(job: Job, mode: Mode, fresh: bool) -> Result<(Opened, Plan), Failu
     plan.rows_from.iter_mut().for_each(whole);
     whole(&mut plan.end_at_least);
     write_down(&opened.job, &plan)?;
+    let new = plan.readings.iter().any(|reading| !reading.restored);
+    if opened.has_stream() && new && plan.restored.as_ref().is_none_or(|manifest| manifest.t.is_some()) {
+        plan.checkpoints += 1;
+        plan.first_manifest(mode).commit(&root)?;
+    }
     Ok((opened, plan))
 }
 
 /// Whether anything of the job as it is now goes on from a checkpoint. Tells what has changed.
 fn goes_on(manifest: &Manifest, opened: &Opened) -> bool {
     let changed = Changed::between(&manifest.plan, opened);
+    if manifest.t.is_none() && changed.is_nothing {
+        return true;
+    }
     if changed.is_everything() {
         tracing::warn!("the job has changed since its last checkpoint: everything is computed anew from the history");
         return false;
@@ -304,7 +315,7 @@ fn open_store(
 }
 
 fn empty_status(opened: &Opened, plan: &Plan, parts: &Parts) -> Result<ProcessStatus, Failure> {
-    let rows = crate::source::history::pieces(opened, plan, parts)?.iter().map(|assigned| assigned.piece.rows).sum();
+    let rows = crate::source::history::rows_left(opened, plan, parts)?;
     Ok(ProcessStatus {
         history_rows_total: rows,
         sources: vec![SourceStatus::default(); opened.sources.len()],

@@ -240,7 +240,8 @@ impl Sessions {
             let Session { first, last, has_left, closed, .. } = *session;
             (unit, session.key, Some(SavedWindow { first, last, has_left, closed }))
         };
-        self.units.iter().map(one).collect()
+        // Before the first tick those that were merged are still there, without a row that would have to go.
+        self.units.iter().filter(|(_, session)| !session.merged).map(one).collect()
     }
 
     /// A unit as it was saved.

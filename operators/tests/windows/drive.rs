@@ -135,19 +135,19 @@ impl Run {
     /// Another state takes its place, from what it has saved; `others`: by way of so many that have a part of the keys each.
     /// Everything was taken.
     pub fn restart(&mut self, others: u64) {
-        let Some(done) = self.state.done() else { return };
+        let done = self.state.done();
         let mut parts = vec![saved(&mut self.state)];
         if others > 0 {
             let part = |n| {
                 let mut state = self.fresh();
-                state.begin_at(Some(done)).unwrap();
+                state.begin_at(done).unwrap();
                 load(&mut state, &parts[0], |key| hash(key) % others == n);
                 saved(&mut state)
             };
             parts = (0..others).map(part).collect();
         }
         (self.state, self.sweeps) = (self.fresh(), true);
-        self.state.begin_at(Some(done)).unwrap();
+        self.state.begin_at(done).unwrap();
         parts.iter().for_each(|part| load(&mut self.state, part, |_| true));
         self.horizons.iter().for_each(|(t, horizon)| self.state.close_after(*t, *horizon));
     }

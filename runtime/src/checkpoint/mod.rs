@@ -7,7 +7,8 @@
 //! files        their length at T               /
 //! ```
 //!
-//! The cut is a dataflow time: what was sent up to `T` is in it, what was sent later is read again. Parts carry keys, so any
+//! The cut is a dataflow time: what was sent up to `T` is in it, what was sent later is read again. While the history is read
+//! there is no `T`: then everybody stops reading for a moment, and the cut lies between slices. Parts carry keys, so any
 //! number of workers and processes reads them. They lie under the state path, which all processes have to see.
 //!
 //! `<state>/checkpoints/<number>/manifest.json` is written last, under another name first: without it there is no checkpoint.
@@ -29,6 +30,7 @@ use serde::{Deserialize, Serialize};
 pub use manifest::{FORMAT, Manifest, newest, remove_all};
 
 use crate::failure::Failure;
+use crate::source::history::Read;
 
 /// How many are kept.
 const KEPT: usize = 3;
@@ -46,6 +48,8 @@ pub struct Position {
 /// A file of a checkpoint, as it has to be found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Part {
+    /// The checkpoint in whose directory it lies.
+    pub number: u64,
     pub group: u32,
     /// Of which worker: the files of a group and a worker belong together.
     pub worker: u32,
@@ -62,6 +66,8 @@ pub struct Part {
 pub struct Contribution {
     pub number: u64,
     pub positions: Vec<Position>,
+    /// How far this worker's pieces of the history were read.
+    pub read: Read,
     pub parts: Vec<Part>,
 }
 
@@ -70,7 +76,7 @@ pub struct Contribution {
 pub struct Local {
     /// Its number and its tick.
     pub wanted: Option<(u64, i64)>,
-    pub positions: Option<(u64, Vec<Position>)>,
+    pub positions: Option<(u64, Vec<Position>, Read)>,
     pub parts: Vec<Part>,
     /// Whether all parts are written.
     pub parts_of: Option<u64>,
@@ -98,13 +104,13 @@ impl Local {
     /// tick is.
     pub fn contribution(&self, told: u64, in_sinks: impl Fn(i64) -> bool) -> Option<Contribution> {
         let (number, _) = self.wanted.filter(|(number, t)| *number > told && in_sinks(*t))?;
-        let (_, positions) = self.positions.as_ref().filter(|(of, _)| *of == number)?;
+        let (_, positions, read) = self.positions.as_ref().filter(|(of, ..)| *of == number)?;
         let parts = self.parts_of.filter(|of| *of == number).map(|_| self.parts.clone())?;
         // A file may hear of it after its frontier has passed the tick.
         if self.changelogs.iter().flatten().chain(&self.letters).any(|noted| noted.number != number) {
             return None;
         }
-        Some(Contribution { number, positions: positions.clone(), parts })
+        Some(Contribution { number, positions: positions.clone(), read: read.clone(), parts })
     }
 }
 
@@ -148,7 +154,7 @@ pub fn write(
     let mut parts = vec![];
     for ((piece, part), (name, writer)) in writers {
         let (bytes, xxh3) = writer.finish().map_err(|e| failed("writing to", &dir, e))?;
-        parts.push(Part { group, worker, piece, of: part as u32, name, bytes, xxh3 });
+        parts.push(Part { number, group, worker, piece, of: part as u32, name, bytes, xxh3 });
     }
     Ok(parts)
 }
@@ -170,13 +176,12 @@ pub fn read(
     state: &mut State,
     owns: impl Fn(&[u8]) -> bool,
 ) -> Result<(), Failure> {
-    let dir = dir(root, manifest.number);
     let mut of_group: Vec<&Part> = manifest.parts.iter().filter(|part| part.group == group).collect();
     of_group.sort_by_key(|part| (part.worker, part.piece, part.of));
     for of_worker in of_group.chunk_by(|a, b| a.worker == b.worker) {
         let mut values = NamedValues::default();
         for part in of_worker {
-            let path = dir.join(&part.name);
+            let path = dir(root, part.number).join(&part.name);
             for batch in parts::read(&path).map_err(|e| failed("reading", &path, e))? {
                 let batch = batch.map_err(|e| failed("reading", &path, e))?;
                 state

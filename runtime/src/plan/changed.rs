@@ -16,6 +16,8 @@ pub struct Changed {
     pub groups: Vec<ChangedGroup>,
     /// Columns and groups of the old plan that are no more, by name.
     pub removed: Vec<String>,
+    /// It is the same job.
+    pub is_nothing: bool,
 }
 
 #[derive(Debug, Default)]
@@ -39,12 +41,14 @@ pub struct KeptPart {
 
 impl Changed {
     pub fn between(old: &Plan, opened: &Opened) -> Changed {
-        let mut changed = Changed { kept: vec![None; old.readings.len()], ..Changed::default() };
         let partners = partners(old, opened);
+        let is_nothing = partners.len() == old.groups.len();
+        let mut changed = Changed { kept: vec![None; old.readings.len()], is_nothing, ..Changed::default() };
         for (group, partner) in partners.iter().enumerate() {
             let new =
                 || ChangedGroup { new: (0..opened.groups[group].columns.len()).collect(), ..ChangedGroup::default() };
             let found = partner.map(|partner| compare(old, opened, group, partner));
+            changed.is_nothing &= found.as_ref().is_some_and(|found| found.new.is_empty() && !found.renewed);
             let found = found.filter(|found| changed.keep_readings(old, found, opened.job.groups[group].source));
             changed.groups.push(found.unwrap_or_else(new));
         }
@@ -66,7 +70,9 @@ impl Changed {
     fn keep_readings(&mut self, old: &Plan, found: &ChangedGroup, source: usize) -> bool {
         let Some(group) = found.old.map(|old_group| &old.groups[old_group]) else { return false };
         let readings: Vec<usize> = found.kept.iter().map(|kept| group.parts[kept.part].reading).collect();
-        let free = readings.iter().all(|reading| self.kept[*reading].is_none_or(|other| other == source));
+        // Where the history was not read to its end, there is nothing to go on with yet.
+        let is_free = |reading: &usize| self.kept[*reading].is_none_or(|other| other == source);
+        let free = readings.iter().all(|reading| is_free(reading) && old.readings[*reading].restored);
         if free {
             readings.iter().for_each(|reading| self.kept[*reading] = Some(source));
         }
@@ -76,11 +82,6 @@ impl Changed {
     /// Whether nothing goes on.
     pub fn is_everything(&self) -> bool {
         self.kept.iter().all(Option::is_none)
-    }
-
-    /// Whether all goes on as it was.
-    pub fn is_nothing(&self) -> bool {
-        self.removed.is_empty() && self.groups.iter().all(|group| group.new.is_empty())
     }
 
     fn removed(&self, old: &Plan) -> Vec<String> {

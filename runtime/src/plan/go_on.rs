@@ -11,12 +11,16 @@ use crate::checkpoint::{Manifest, Position};
 use crate::failure::Failure;
 use crate::opened::Opened;
 use crate::run::Mode;
+use crate::source::history::Read;
 
 pub fn go_on(opened: &Opened, manifest: Manifest, now_us: i64, mode: Mode) -> Result<Plan, Failure> {
     let old = manifest.plan.clone();
     let changed = Changed::between(&old, opened);
-    let same_end = mode == Mode::UntilEnd && manifest.mode == mode && !manifest.finished && changed.is_nothing();
+    let same_end = mode == Mode::UntilEnd && manifest.mode == mode && !manifest.finished && changed.is_nothing;
     let now_us = if same_end { old.now_us } else { now_us };
+    if manifest.t.is_none() && changed.is_nothing {
+        return again(opened, manifest, now_us, same_end);
+    }
     let mut readings = vec![];
     let mut moved: Vec<Option<usize>> = vec![None; old.readings.len()];
     for (number, source) in changed.kept.iter().enumerate() {
@@ -43,7 +47,7 @@ pub fn go_on(opened: &Opened, manifest: Manifest, now_us: i64, mode: Mode) -> Re
         group(opened, &old, number, changed, &moved, added)
     };
     let groups = changed.groups.iter().enumerate().map(group).collect();
-    let floor = Some(manifest.t).max(old.floor);
+    let floor = manifest.t.max(old.floor);
     Ok(Plan {
         now_us,
         readings,
@@ -54,8 +58,22 @@ pub fn go_on(opened: &Opened, manifest: Manifest, now_us: i64, mode: Mode) -> Re
         moved,
         floor,
         restored: Some(Box::new(manifest)),
+        read: Read::new(),
         checkpoints: 0,
     })
+}
+
+/// The same plan once more: it was killed before all of its history was read.
+fn again(opened: &Opened, manifest: Manifest, now_us: i64, same_end: bool) -> Result<Plan, Failure> {
+    let mut plan = manifest.plan.clone();
+    let positions = Manifest { positions: vec![], ..manifest.clone() };
+    for (number, reading) in plan.readings.iter_mut().enumerate() {
+        resume(reading, number, opened, &positions, same_end)?;
+    }
+    let floor = plan.floor.unwrap_or(i64::MIN);
+    let rows_from = vec![floor; opened.groups.len()];
+    let restored = Some(Box::new(manifest));
+    Ok(Plan { now_us, rows_from, end_at_least: floor, generations: vec![], restored, ..plan })
 }
 
 fn group(
@@ -69,7 +87,7 @@ fn group(
     let mut parts = vec![];
     for kept in &changed.kept {
         let saved = &old.groups[changed.old.expect("what is kept was there")].parts[kept.part];
-        let mut part = PlannedPart { saved: Some(kept.part as u32), ..saved.clone() };
+        let mut part = saved.clone();
         part.reading = moved[part.reading].expect("the reading of a part that is kept");
         for (column, place) in part.columns.iter_mut().zip(&kept.places) {
             column.place = *place;
@@ -83,7 +101,7 @@ fn group(
         let reading = added.expect("a source with something new is read");
         parts.push(PlannedPart::of(opened, number, reading, &changed.new));
     }
-    let saved = changed.old.map(|old| old as u32);
+    let saved = changed.old.and_then(|group| old.groups[group].saved);
     PlannedGroup { saved, renewed: changed.renewed, ..PlannedGroup::with(opened, number, parts) }
 }
 
@@ -102,8 +120,7 @@ fn resume(
         let at = manifest.positions.iter().find(|p| (p.reading as usize, p.partition) == (number, bounds.partition));
         let known = reading.partitions.iter_mut().find(|p| p.partition == bounds.partition);
         match (known, at) {
-            (Some(partition), Some(at)) => resume_partition(partition, at, &bounds, same_end, &mut gaps),
-            (Some(_), None) => {}
+            (Some(partition), at) => resume_partition(partition, at, &bounds, same_end, &mut gaps),
             (None, _) => reading.partitions.push(PartitionPlan::of(&bounds)),
         }
     }
@@ -122,12 +139,12 @@ fn resume(
 
 fn resume_partition(
     partition: &mut PartitionPlan,
-    at: &Position,
+    at: Option<&Position>,
     bounds: &Bounds,
     same_end: bool,
     gaps: &mut Vec<String>,
 ) {
-    let (number, wanted) = (partition.partition, at.offset);
+    let (number, wanted) = (partition.partition, at.map_or(partition.start, |at| at.offset));
     if wanted < bounds.earliest {
         let last = bounds.earliest - 1;
         gaps.push(format!(
@@ -139,7 +156,7 @@ fn resume_partition(
         gaps.push(format!("partition {number}: it was read to offset {read}, but ends at {held} (another topic?)"));
     }
     partition.start = wanted.clamp(bounds.earliest, bounds.end.max(bounds.earliest));
-    partition.history_eff = at.eff;
+    partition.history_eff = at.map_or(partition.history_eff, |at| at.eff);
     if !same_end {
         partition.end = bounds.end;
     }

@@ -25,10 +25,12 @@ pub use changed::{Changed, ChangedGroup};
 pub use go_on::go_on;
 pub use parts::{Part, Parts, PlannedGroup};
 
-use crate::checkpoint::Manifest;
+use crate::checkpoint::{FORMAT, Manifest};
 use crate::failure::Failure;
 use crate::job::{self, SeamBy};
 use crate::opened::{Opened, Source};
+use crate::run::Mode;
+use crate::source::history::Read;
 use crate::source::narrow::{Narrow, visit};
 use crate::source::seam::{Seam, Verdict};
 use crate::source::stamp::{Stamped, Stamper, integers};
@@ -52,6 +54,8 @@ pub struct Plan {
     pub moved: Vec<Option<usize>>,
     /// Up to there everything was published by the run that this one goes on from.
     pub floor: Option<i64>,
+    /// How far the pieces of the history were read by then.
+    pub read: Read,
     /// The largest number that a checkpoint of this state has.
     pub checkpoints: u64,
 }
@@ -74,14 +78,43 @@ impl Plan {
         &self.readings[self.groups[group].parts[0].reading]
     }
 
-    /// What a checkpoint at tick `t` writes down of it: all histories are in the state.
-    pub fn at(&self, t: i64) -> Plan {
-        let mut plan = Plan { restored: None, moved: vec![], ..self.clone() };
-        for reading in &mut plan.readings {
+    /// What a checkpoint at tick `t` writes down of it, when all histories are in the state; `None`: they were read up to `read`.
+    pub fn at(&self, t: Option<i64>, read: Read) -> Plan {
+        let moved = (0..self.readings.len()).map(Some).collect();
+        let mut plan = Plan { restored: None, moved, read, ..self.clone() };
+        for reading in plan.readings.iter_mut().filter(|_| t.is_some()) {
             reading.restored = true;
-            reading.done = if reading.s.is_some_and(|s| s <= t) { reading.done.max(Some(t)) } else { reading.done };
+            reading.done = reading.done.max(t.filter(|t| reading.s.is_some_and(|s| s <= *t)));
+        }
+        for (number, group) in (0..).zip(&mut plan.groups) {
+            group.saved = Some(number);
+            (0..).zip(&mut group.parts).for_each(|(number, part)| part.saved = Some(number));
         }
         plan
+    }
+
+    /// What is written down before the first row is read.
+    pub fn first_manifest(&self, mode: Mode) -> Manifest {
+        let plan = Plan { restored: None, ..self.clone() };
+        match &self.restored {
+            // What it goes on from stays a part of the state.
+            Some(manifest) => {
+                Manifest { number: self.checkpoints, t: None, finished: false, mode, plan, ..(**manifest).clone() }
+            }
+            None => Manifest {
+                format: FORMAT,
+                number: self.checkpoints,
+                t: None,
+                horizons: vec![],
+                mode,
+                finished: false,
+                plan,
+                positions: vec![],
+                parts: vec![],
+                changelogs: vec![],
+                letters: None,
+            },
+        }
     }
 }
 
@@ -193,6 +226,7 @@ pub fn plan(opened: &Opened, now_us: i64, live: bool) -> Result<Plan, Failure> {
         restored: None,
         moved: vec![],
         floor: None,
+        read: Read::new(),
         checkpoints: 0,
     })
 }

@@ -22,7 +22,7 @@ pub struct PlannedGroup {
     /// What its state is of, whatever its columns: see `identity`.
     pub identity: String,
     pub parts: Vec<PlannedPart>,
-    /// The group of the checkpoint that it goes on from; and whether that one showed columns that are shown no more.
+    /// Its number in the files of the checkpoint that it goes on from; and whether that one showed columns that are no more.
     pub saved: Option<u32>,
     pub renewed: bool,
 }
@@ -33,7 +33,7 @@ pub struct PlannedPart {
     pub columns: Vec<PlannedColumn>,
     /// The types of its inputs, as text.
     pub inputs: Vec<String>,
-    /// The part of the saved group that it goes on from.
+    /// Its number there.
     pub saved: Option<u32>,
 }
 

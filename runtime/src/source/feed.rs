@@ -34,7 +34,7 @@ use crate::clock::{ClockHandle, PartitionReport, Report};
 use crate::opened::Opened;
 use crate::plan::{Plan, wall_clock_us};
 use crate::run::Mode;
-use crate::source::history::Slice;
+use crate::source::history::{Read, Slice};
 use crate::source::letters::Letters;
 use crate::source::partition::Partition;
 use crate::source::seam::{Seam, Verdict};
@@ -154,6 +154,10 @@ struct Feed {
     capabilities: Vec<Capability<i64>>,
     slices: i64,
     history_done: bool,
+    /// How far this worker's pieces of the history were read.
+    read: Read,
+    /// The checkpoint for which no history is read.
+    paused: u64,
     /// Bytes of records sent whose tick is ahead of `T`, or behind it and not stored yet: (tick of `eff`, bytes), by tick.
     unsettled: VecDeque<(i64, usize)>,
     eff: Option<i64>,
@@ -181,6 +185,8 @@ impl Feed {
             capabilities,
             slices: 0,
             history_done: false,
+            read: Read::new(),
+            paused: 0,
             unsettled: VecDeque::new(),
             eff: partitions(&parts.readers).map(|p| p.eff).max().flatten(),
             reported: Report { worker: usize::MAX, ..Report::default() },
@@ -207,13 +213,26 @@ impl Feed {
         if self.last {
             return Ok(());
         }
-        if self.history_done {
-            self.read_streams(events, letters)?;
-        } else {
+        self.paused = announced.pause;
+        if announced.history_done {
+            if !self.waits_for_save() {
+                self.read_streams(events, letters)?;
+            }
+        } else if !self.history_done && !self.is_pausing() && !self.waits_for_save() {
             self.read_history(events, letters)?;
         }
         self.report();
         Ok(())
+    }
+
+    fn is_pausing(&self) -> bool {
+        self.paused > self.checkpoint.map_or(0, |(number, _)| number)
+    }
+
+    /// Whether somebody has still to save the state between two slices: what is sent later must not get into it.
+    fn waits_for_save(&self) -> bool {
+        let between_slices = self.checkpoint.map(|(_, t)| t).filter(|t| *t < first_tick(&self.parts.plan));
+        between_slices.is_some_and(|t| self.parts.finished.less_than(&t.saturating_add(1)))
     }
 
     fn read_history(&mut self, events: &mut VecDeque<Routed>, letters: &mut Vec<DeadLetter>) -> Result<(), Error> {
@@ -225,6 +244,7 @@ impl Feed {
             Ok(slice) => {
                 let slice = slice?;
                 self.slices += 1;
+                self.read.extend(slice.read.iter().copied());
                 for (of, batch) in slice.events {
                     self.send(of, batch, events)?;
                 }
@@ -467,6 +487,8 @@ impl Feed {
         let report = Report {
             worker: self.parts.worker,
             history_done: self.history_done,
+            slices: self.slices,
+            paused: self.paused,
             partitions: partitions.collect(),
             eff: self.eff,
             stop: self.parts.stop.load(std::sync::atomic::Ordering::Relaxed),
@@ -506,8 +528,12 @@ impl Feed {
 
     /// Moves the capabilities to what has been announced, and lets go when the last tick is stored.
     fn advance(&mut self) {
-        let slice = i64::MIN + self.slices;
         let first = first_tick(&self.parts.plan);
+        if let Some((_, t)) = self.checkpoint.filter(|(_, t)| *t < first) {
+            // The cut lies behind what everybody has sent.
+            self.slices = self.slices.max(t.wrapping_sub(i64::MIN) + 1);
+        }
+        let slice = i64::MIN + self.slices;
         let to = match self.t {
             Some(t) => t.saturating_add(1),
             None if self.history_done => first,
@@ -519,7 +545,7 @@ impl Feed {
         }
         if let Some((number, _)) = self.checkpoint.filter(|(number, _)| *number > self.cut_told) {
             self.cut_told = number;
-            self.parts.checkpoint.borrow_mut().positions = Some((number, self.cut.clone()));
+            self.parts.checkpoint.borrow_mut().positions = Some((number, self.cut.clone(), self.read.clone()));
         }
         let is_saved = self.checkpoint.is_none_or(|(number, _)| self.parts.clock.newest_saved() >= number);
         if self.last && is_saved && self.t.is_none_or(|t| self.stored() >= t) {

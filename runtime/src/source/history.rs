@@ -2,6 +2,7 @@
 //!
 //! Of every event of the history `V = up(max(ts, S))`: no arrival lies past the seam.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::Thread;
@@ -29,9 +30,24 @@ pub struct Slice {
     pub letters: Vec<DeadLetter>,
     pub tally: Tally,
     pub rows: u64,
+    /// How far pieces were read by its end.
+    pub read: Vec<(u32, u64)>,
 }
 
+/// How far each piece was read, by its number: so many rows, or `WHOLE`.
+pub type Read = BTreeMap<u32, u64>;
+
+/// All rows of a piece.
+const WHOLE: u64 = u64::MAX;
+
 impl Slice {
+    fn note(&mut self, piece: u32, rows: u64) {
+        match self.read.last_mut() {
+            Some((last, read)) if *last == piece => *read = rows,
+            _ => self.read.push((piece, rows)),
+        }
+    }
+
     /// One batch of events a group: what is done by batch is done once a slice.
     fn joined(mut self) -> Result<Slice, Error> {
         self.events.sort_by_key(|(of, _)| *of);
@@ -78,6 +94,13 @@ pub fn pieces(opened: &Opened, plan: &Plan, parts: &Parts) -> Result<Vec<Assigne
     Ok(all)
 }
 
+/// How many rows of the job's histories are left to be read.
+pub fn rows_left(opened: &Opened, plan: &Plan, parts: &Parts) -> Result<u64, Error> {
+    let all = pieces(opened, plan, parts)?;
+    let read = |number: u32| plan.read.get(&number).copied().unwrap_or(0);
+    Ok((0..).zip(&all).map(|(number, assigned)| assigned.piece.rows.saturating_sub(read(number))).sum())
+}
+
 /// Starts the reading of one worker's pieces: every `peers`-th.
 pub fn read(
     opened: Arc<Opened>,
@@ -112,12 +135,27 @@ fn read_pieces(
     wake: &Thread,
 ) -> Result<(), Error> {
     let mut slice = Slice::default();
-    for assigned in pieces(opened, plan, parts)?.into_iter().skip(worker).step_by(peers) {
+    for (number, assigned) in (0..).zip(pieces(opened, plan, parts)?).skip(worker).step_by(peers) {
+        let read_before = plan.read.get(&number).copied().unwrap_or(0);
+        if read_before == WHOLE {
+            continue;
+        }
+        let mut rows = 0;
         let open = &opened.sources[plan.readings[assigned.reading].source];
         let shaping = Shaping::new(opened, plan, parts, &effs[assigned.reading], assigned.reading);
         let history = open.history.as_ref().expect("only histories have pieces");
         for records in history.read(&assigned.piece, &open.history_wanted)? {
-            shaping.add(&records?, &mut slice);
+            let records = records?;
+            let first = rows;
+            rows += records.len() as u64;
+            if rows <= read_before {
+                continue;
+            }
+            if first < read_before {
+                return Err(split_elsewhere());
+            }
+            shaping.add(&records, &mut slice);
+            slice.note(number, rows);
             if slice.rows >= SLICE_ROWS {
                 if sender.send(std::mem::take(&mut slice).joined()).is_err() {
                     return Ok(());
@@ -125,10 +163,17 @@ fn read_pieces(
                 wake.unpark();
             }
         }
+        slice.note(number, WHOLE);
     }
     // The worker that has gone needs no word of it.
     let _ = sender.send(slice.joined());
     Ok(())
+}
+
+/// Pieces are read in batches that depend on the file alone.
+fn split_elsewhere() -> Error {
+    let why = "the state was written by a version that splits files elsewhere: start anew with --fresh";
+    Error::world("going on within a file of the history", why)
 }
 
 /// Everything that a source's rows are judged by.
