@@ -45,8 +45,10 @@ const OURS: [Own; 9] = [
 ];
 
 /// Used unless the user says otherwise.
-const DEFAULTS: [(&str, &str); 5] = [
+const DEFAULTS: [(&str, &str); 6] = [
     ("client.id", "headwater"),
+    // Lines gather by themselves while others are under way.
+    ("linger.ms", "1"),
     ("message.max.bytes", LINE_BYTES_MAX),
     ("reconnect.backoff.ms", "50"),
     ("reconnect.backoff.max.ms", "1000"),
@@ -62,7 +64,9 @@ const AROUND_LINE_BYTES: usize = 4096;
 const PATIENCE: Duration = Duration::from_secs(2);
 const FINAL_AFTER: Duration = Duration::from_secs(10);
 const LAST_WAIT: Duration = Duration::from_secs(10);
+/// From one look for acknowledgements to the next, and during a silence.
 const MOMENT: Duration = Duration::from_millis(1);
+const LONG_MOMENT: Duration = Duration::from_millis(50);
 /// Acknowledgements are looked at once in so many lines.
 const LINES_PER_LOOK: u32 = 256;
 
@@ -74,6 +78,7 @@ pub struct LineTopic {
     line_bytes_max: usize,
     stop: Arc<AtomicBool>,
     key: Vec<u8>,
+    sent: u64,
     unlooked: u32,
     /// Since when a broker has been silent while something waited for it; whether that was said, and why it may be.
     silence: Option<Silence>,
@@ -96,6 +101,7 @@ struct Deliveries {
 #[derive(Default)]
 struct Seen {
     acknowledged: u64,
+    /// The first error.
     failed: Option<KafkaError>,
 }
 
@@ -147,6 +153,7 @@ impl LineTopic {
             line_bytes_max: line_bytes_max.saturating_sub(AROUND_LINE_BYTES),
             stop,
             key: vec![],
+            sent: 0,
             unlooked: 0,
             silence: None,
             trouble: None,
@@ -173,6 +180,7 @@ impl LineTopic {
             record = again;
             self.wait()?;
         }
+        self.sent += 1;
         self.unlooked += 1;
         if self.unlooked >= LINES_PER_LOOK {
             self.unlooked = 0;
@@ -184,17 +192,18 @@ impl LineTopic {
 
     /// Waits a moment for acknowledgements. Says so once when there are none, and when there are some again.
     fn wait(&mut self) -> Result<()> {
+        let is_silent = self.silence.as_ref().is_some_and(|silence| silence.told);
         // Sends at once what waits for company. That it takes longer is no error.
-        let _ = self.producer.flush(MOMENT);
+        let _ = self.producer.flush(if is_silent { LONG_MOMENT } else { MOMENT });
         self.check_deliveries()?;
         self.trouble = self.producer.context().context.take_trouble().or(self.trouble.take());
-        let acknowledged = self.acknowledged();
+        let (acknowledged, waiting) = (self.acknowledged(), self.waiting());
         let silence = self.silence.get_or_insert_with(|| Silence { since: Instant::now(), acknowledged, told: false });
         if silence.acknowledged != acknowledged {
             self.heard();
             return Ok(());
         }
-        let (since, waiting) = (silence.since.elapsed(), self.producer.in_flight_count());
+        let since = silence.since.elapsed();
         if since >= PATIENCE && !std::mem::replace(&mut silence.told, true) {
             warn!(
                 "topic {}: Kafka at {} does not acknowledge: {}. {waiting} lines are sent again until it does, and the job waits",
@@ -225,6 +234,11 @@ impl LineTopic {
 
     fn acknowledged(&self) -> u64 {
         self.producer.context().seen.lock().unwrap_or_else(PoisonError::into_inner).acknowledged
+    }
+
+    /// Lines without an acknowledgement. (What librdkafka counts has its own errors in it.)
+    fn waiting(&self) -> u64 {
+        self.sent - self.acknowledged()
     }
 
     fn check_deliveries(&self) -> Result<()> {
@@ -299,11 +313,10 @@ impl Lines for LineTopic {
     }
 
     fn flush(&mut self) -> Result<()> {
-        while self.producer.in_flight_count() > 0 {
+        while self.waiting() > 0 {
             self.wait()?;
         }
         self.unlooked = 0;
-        self.check_deliveries()?;
         self.heard();
         Ok(())
     }
