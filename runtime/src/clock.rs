@@ -40,7 +40,7 @@ pub struct Report {
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PartitionReport {
-    pub source: u32,
+    pub reading: u32,
     pub partition: i32,
     /// No record with an `eff` up to here can come any more; `i64::MAX`: none at all.
     pub clock: i64,
@@ -61,7 +61,7 @@ pub struct Announcement {
     pub last: bool,
     /// It is the last because somebody asked to stop, not because the end was reached.
     pub stopped: bool,
-    /// Sources with a partition that is left out: their `_as_of` stays.
+    /// Readings with a partition that is left out: the `_as_of` of their groups stays.
     pub stalled: Vec<u32>,
     /// How often stores have to be written anew, and the tick at which it begins the last time: a store lost writes.
     pub image: u64,
@@ -73,13 +73,13 @@ pub struct Announcement {
 /// What worker 0 decides by.
 pub struct Rules {
     pub tick: i64,
-    /// By source.
+    /// By reading.
     pub s: Vec<Option<i64>>,
     /// Stop where every partition has ended (there may be none at all).
     pub until_end: bool,
     pub end_at_least: i64,
-    /// Where the run goes on from a checkpoint: its tick, and the horizons there.
-    pub restored: Option<(i64, Vec<i64>)>,
+    /// Where the run goes on from a checkpoint: its tick, unless something new has to come as far first; and the horizons there.
+    pub restored: Option<(Option<i64>, Vec<i64>)>,
     /// How checkpoints are taken, if they are.
     pub checkpoints: Option<Checkpoints>,
 }
@@ -169,7 +169,7 @@ impl Clock {
             return before.clone();
         }
         let partitions = || known.iter().flat_map(|r| &r.partitions);
-        let mut stalled: Vec<u32> = partitions().filter(|p| p.left_out).map(|p| p.source).collect();
+        let mut stalled: Vec<u32> = partitions().filter(|p| p.left_out).map(|p| p.reading).collect();
         stalled.sort_unstable();
         stalled.dedup();
         let reading = partitions().filter(|p| !p.left_out).map(|p| p.clock).min();
@@ -188,12 +188,12 @@ impl Clock {
         let mut horizons = vec![t; self.rules.s.len()];
         let partitions = self.reports.iter().flatten().flat_map(|r| &r.partitions);
         for partition in partitions.filter(|p| p.clock != i64::MAX) {
-            let horizon = &mut horizons[partition.source as usize];
+            let horizon = &mut horizons[partition.reading as usize];
             let eff = partition.eff.unwrap_or(i64::MIN);
             *horizon = (*horizon).min(if partition.idle { partition.clock } else { eff });
         }
-        let rising = |(source, horizon): (usize, i64)| {
-            self.announced.horizons.get(source).map_or(horizon, |before| horizon.max(*before))
+        let rising = |(reading, horizon): (usize, i64)| {
+            self.announced.horizons.get(reading).map_or(horizon, |before| horizon.max(*before))
         };
         horizons.into_iter().enumerate().map(rising).collect()
     }
@@ -270,7 +270,7 @@ pub fn build(
 ) -> ClockHandle {
     let peers = worker.peers();
     let outbox: Rc<RefCell<VecDeque<Report>>> = Rc::default();
-    let (t, horizons) = rules.restored.clone().map_or((None, vec![]), |(t, horizons)| (Some(t), horizons));
+    let (t, horizons) = rules.restored.clone().unwrap_or_default();
     let before = Announcement { t, horizons, ..Announcement::default() };
     let announced = Rc::new(RefCell::new(before.clone()));
     let open = Rc::new(RefCell::new(true));

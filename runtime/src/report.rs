@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::job::SeamBy;
 use crate::log;
 use crate::opened::Opened;
-use crate::plan::{PartitionPlan, SourcePlan, wall_clock_us};
+use crate::plan::{PartitionPlan, Reading, wall_clock_us};
 use crate::run::{Mode, Watching};
 use crate::status::{GroupStatus, PartitionStatus, ProcessStatus, SourceStatus};
 
@@ -130,7 +130,7 @@ impl Reporter {
         let (job, plan) = (&self.watching.opened.job, &self.watching.plan);
         for (i, group) in job.groups.iter().enumerate() {
             let stalled = status.sources.get(group.source).is_some_and(|s| s.partitions.iter().any(|p| p.left_out));
-            let Some(from) = plan.sources[group.source].s.map(|s| s.max(plan.rows_from[i])) else { continue };
+            let Some(from) = plan.of_group(i).s.map(|s| s.max(plan.rows_from[i])) else { continue };
             if let Some(stored) = status.stored.filter(|stored| *stored >= from && !stalled) {
                 all[i] = all[i].max(Some(stored));
             }
@@ -143,7 +143,7 @@ impl Reporter {
         let status = self.watching.status();
         let now = wall_clock_us();
         let sources = (0..opened.sources.len())
-            .map(|i| source(opened, i, &plan.sources[i], &status.sources.get(i).cloned().unwrap_or_default()));
+            .map(|i| source(opened, i, plan.of_source(i), &status.sources.get(i).cloned().unwrap_or_default()));
         let as_of = self.as_of(&status);
         let groups = (0..opened.groups.len())
             .map(|i| group(opened, i, &status.groups.get(i).cloned().unwrap_or_default(), as_of[i], status.t, now));
@@ -178,7 +178,7 @@ pub fn by(by: &SeamBy) -> &'static str {
     }
 }
 
-fn source(opened: &Opened, source: usize, plan: &SourcePlan, status: &SourceStatus) -> SourceReport {
+fn source(opened: &Opened, source: usize, plan: &Reading, status: &SourceStatus) -> SourceReport {
     let conf = &opened.job.sources[source];
     let seam = SeamReport {
         by: by(&conf.seam.by).to_owned(),

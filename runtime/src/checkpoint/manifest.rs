@@ -12,17 +12,15 @@ use crate::plan::Plan;
 use crate::run::Mode;
 
 /// The format that this version writes, and the only one that it reads.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Manifest {
     pub format: u32,
     pub number: u64,
-    /// What the state means: see `fingerprint`.
-    pub fingerprint: u64,
     /// Every tick up to it is in the state.
     pub t: i64,
-    /// By source: see `Announcement`.
+    /// By reading: see `Announcement`.
     pub horizons: Vec<i64>,
     pub mode: Mode,
     /// The run had reached its end.

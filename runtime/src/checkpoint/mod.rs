@@ -14,7 +14,6 @@
 //! The last few are kept, so that one that is damaged can be passed over.
 
 mod files;
-mod fingerprint;
 mod manifest;
 mod parts;
 
@@ -28,10 +27,10 @@ use headwater_operators::group::{NamedValues, Piece, State};
 use headwater_operators::ledger::SegmentError;
 use serde::{Deserialize, Serialize};
 
-pub use fingerprint::fingerprint;
 pub use manifest::{FORMAT, Manifest, newest, remove_all};
 
 use crate::failure::Failure;
+use crate::source::last_record::LastRecord;
 
 /// How many are kept.
 const KEPT: usize = 3;
@@ -39,10 +38,13 @@ const KEPT: usize = 3;
 /// How far a partition was read, and its `eff` there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position {
-    pub source: u32,
+    /// Of the plan.
+    pub reading: u32,
     pub partition: i32,
     pub offset: i64,
     pub eff: Option<i64>,
+    /// The last record before it, where one was read.
+    pub last: Option<LastRecord>,
 }
 
 /// A file of a checkpoint, as it has to be found.
@@ -52,6 +54,8 @@ pub struct Part {
     /// Of which worker: the files of a group and a worker belong together.
     pub worker: u32,
     pub piece: Piece,
+    /// Of which part of the group.
+    pub of: u32,
     pub name: String,
     pub bytes: u64,
     pub xxh3: u64,
@@ -138,13 +142,13 @@ pub fn write(
 ) -> Result<Vec<Part>, Failure> {
     let dir = dir(root, number);
     std::fs::create_dir_all(&dir).map_err(|e| failed("creating", &dir, e))?;
-    let mut writers: BTreeMap<Piece, (String, parts::Writer)> = BTreeMap::new();
-    let mut each = |piece, batch: &RecordBatch| {
+    let mut writers: BTreeMap<(Piece, usize), (String, parts::Writer)> = BTreeMap::new();
+    let mut each = |piece, part: usize, batch: &RecordBatch| {
         let failed = |e: &dyn std::fmt::Display| SegmentError(format!("writing to {}: {e}", dir.display()));
-        let (_, writer) = match writers.entry(piece) {
+        let (_, writer) = match writers.entry((piece, part)) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(new) => {
-                let name = format!("group-{group}-worker-{worker}-{}.parquet", word(piece));
+                let name = format!("group-{group}-worker-{worker}-{}-{part}.parquet", word(piece));
                 let writer = parts::Writer::create(&dir.join(&name), batch.schema()).map_err(|e| failed(&e))?;
                 new.insert((name, writer))
             }
@@ -153,9 +157,9 @@ pub fn write(
     };
     state.save(sent_before, &mut each).map_err(|e| Failure::Running(e.to_string()))?;
     let mut parts = vec![];
-    for (piece, (name, writer)) in writers {
+    for ((piece, part), (name, writer)) in writers {
         let (bytes, xxh3) = writer.finish().map_err(|e| failed("writing to", &dir, e))?;
-        parts.push(Part { group, worker, piece, name, bytes, xxh3 });
+        parts.push(Part { group, worker, piece, of: part as u32, name, bytes, xxh3 });
     }
     Ok(parts)
 }
@@ -179,14 +183,16 @@ pub fn read(
 ) -> Result<(), Failure> {
     let dir = dir(root, manifest.number);
     let mut of_group: Vec<&Part> = manifest.parts.iter().filter(|part| part.group == group).collect();
-    of_group.sort_by_key(|part| (part.worker, part.piece));
+    of_group.sort_by_key(|part| (part.worker, part.piece, part.of));
     for of_worker in of_group.chunk_by(|a, b| a.worker == b.worker) {
         let mut values = NamedValues::default();
         for part in of_worker {
             let path = dir.join(&part.name);
             for batch in parts::read(&path).map_err(|e| failed("reading", &path, e))? {
                 let batch = batch.map_err(|e| failed("reading", &path, e))?;
-                state.load(part.piece, &batch, &mut values, &owns).map_err(|e| failed("reading", &path, e))?;
+                state
+                    .load((part.piece, part.of as usize), &batch, &mut values, &owns)
+                    .map_err(|e| failed("reading", &path, e))?;
             }
         }
     }

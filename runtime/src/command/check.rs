@@ -12,7 +12,7 @@ use crate::job::validate::types;
 use crate::job::{self, ChangesTo, Fault, Job, SeamBy, SinkTo, Stream};
 use crate::log::masked;
 use crate::opened::{self, Opened};
-use crate::plan::{self, Plan, SourcePlan, wall_clock_us};
+use crate::plan::{self, Plan, Reading, wall_clock_us};
 use crate::source::seam::compared_from;
 use crate::{report, sample};
 
@@ -36,7 +36,7 @@ fn tell(out: &mut Vec<u8>, opened: &Opened, plan: Option<&Plan>, warnings: &[Fau
     let job = &opened.job;
     writeln!(out, "job {}, tick {}", job.name, job::duration::display(job.tick_us))?;
     for i in 0..opened.sources.len() {
-        tell_source(out, opened, i, plan.map(|plan| &plan.sources[i]))?;
+        tell_source(out, opened, i, plan.map(|plan| plan.of_source(i)))?;
     }
     for i in 0..opened.groups.len() {
         tell_group(out, opened, i, plan)?;
@@ -46,15 +46,15 @@ fn tell(out: &mut Vec<u8>, opened: &Opened, plan: Option<&Plan>, warnings: &[Fau
         let (file, at) = (job.file.display(), warning.at);
         writeln!(out, "{file}:{}:{}: warning: {}", at.line, at.column, warning.message)?;
     }
-    for (source, plan) in job.sources.iter().zip(plan.iter().flat_map(|plan| &plan.sources)) {
-        for warning in &plan.warnings {
-            writeln!(out, "warning: source {}: {warning}", source.name)?;
+    for reading in plan.iter().flat_map(|plan| &plan.readings) {
+        for warning in &reading.warnings {
+            writeln!(out, "warning: source {}: {warning}", job.sources[reading.source].name)?;
         }
     }
     Ok(())
 }
 
-fn tell_source(out: &mut Vec<u8>, opened: &Opened, i: usize, plan: Option<&SourcePlan>) -> std::io::Result<()> {
+fn tell_source(out: &mut Vec<u8>, opened: &Opened, i: usize, plan: Option<&Reading>) -> std::io::Result<()> {
     let (conf, open) = (&opened.job.sources[i], &opened.sources[i]);
     writeln!(out, "\nsource {}", conf.name)?;
     let arrival = conf.arrival_time.as_ref().map_or_else(String::new, |a| format!(", arrival {}", a.text));
@@ -86,7 +86,7 @@ fn tell_source(out: &mut Vec<u8>, opened: &Opened, i: usize, plan: Option<&Sourc
     Ok(())
 }
 
-fn tell_seam(out: &mut Vec<u8>, conf: &job::Source, plan: &SourcePlan) -> std::io::Result<()> {
+fn tell_seam(out: &mut Vec<u8>, conf: &job::Source, plan: &Reading) -> std::io::Result<()> {
     let time = |t: Option<i64>| t.map_or_else(|| "not known yet: nothing is there".to_owned(), format_time);
     if conf.history.is_some() && conf.stream.is_some() {
         let rows = HumanCount(plan.history_rows);
@@ -130,7 +130,7 @@ fn notes(conf: &job::Source) -> Vec<&'static str> {
 fn tell_group(out: &mut Vec<u8>, opened: &Opened, i: usize, plan: Option<&Plan>) -> std::io::Result<()> {
     let (group, open) = (&opened.job.groups[i], &opened.groups[i]);
     writeln!(out, "\nfeatures {}, of {}", group.name, opened.job.sources[group.source].name)?;
-    let seam = plan.and_then(|plan| plan.sources[group.source].s);
+    let seam = plan.and_then(|plan| plan.of_group(i).s);
     for line in meaning::of_rows(&opened.job, group, seam.unwrap_or_else(wall_clock_us)) {
         writeln!(out, "  {line}")?;
     }
