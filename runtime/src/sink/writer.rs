@@ -6,8 +6,9 @@
 //! ```
 
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use headwater_connectors::Error;
 use headwater_connectors::sink::lines::Lines;
@@ -20,6 +21,7 @@ pub type Backlog = Arc<AtomicUsize>;
 
 /// Pieces are flushed together up to about so many rows.
 const ROWS_AT_ONCE: usize = 100_000;
+const IDLE: Duration = Duration::from_secs(1);
 
 enum Task<P> {
     Write {
@@ -144,7 +146,16 @@ fn serve<P>(
 ) -> Result<(), Error> {
     // What opening has written comes before everything else, and tells whether anything can be.
     lines.flush()?;
-    while let Ok(first) = queue.recv() {
+    loop {
+        let first = match queue.recv_timeout(IDLE) {
+            Ok(first) => first,
+            // A client with nothing to do has news all the same: of a topic that is gone, say.
+            Err(RecvTimeoutError::Timeout) => {
+                lines.flush()?;
+                continue;
+            }
+            Err(RecvTimeoutError::Disconnected) => return lines.flush(),
+        };
         let (mut count, mut flushed, mut next) = (0, None, Some(first));
         while let Some(task) = next {
             match task {
@@ -167,5 +178,4 @@ fn serve<P>(
         }
         shared.wake();
     }
-    lines.flush()
 }

@@ -10,6 +10,9 @@
 //! gets later are used, and marked, from the next start on. A mark has no key.
 //!
 //! A broker that is away is waited for, whoever writes waits with it, and what waits has a bound.
+//!
+//! Not promised: that nothing of an earlier start comes behind a mark. What a process sent just before it was killed may still be on
+//! its way when the next one begins, if the network or a broker held it up for as long as that took.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -196,7 +199,7 @@ impl LineTopic {
         // Sends at once what waits for company. That it takes longer is no error.
         let _ = self.producer.flush(if is_silent { LONG_MOMENT } else { MOMENT });
         self.check_deliveries()?;
-        self.trouble = self.producer.context().context.take_trouble().or(self.trouble.take());
+        self.note_trouble();
         let (acknowledged, waiting) = (self.acknowledged(), self.waiting());
         let silence = self.silence.get_or_insert_with(|| Silence { since: Instant::now(), acknowledged, told: false });
         if silence.acknowledged != acknowledged {
@@ -221,6 +224,15 @@ impl LineTopic {
             return Err(Error::transient(self.doing(), told));
         }
         Ok(())
+    }
+
+    fn note_trouble(&mut self) {
+        let trouble = self.producer.context().context.take_trouble();
+        // "All brokers are down" says less than the error before it.
+        let says_more = |trouble: &Trouble| trouble.code != RDKafkaErrorCode::AllBrokersDown || self.trouble.is_none();
+        if let Some(trouble) = trouble.filter(says_more) {
+            self.trouble = Some(trouble);
+        }
     }
 
     /// The broker acknowledges.
@@ -313,6 +325,11 @@ impl Lines for LineTopic {
     }
 
     fn flush(&mut self) -> Result<()> {
+        if self.waiting() == 0 {
+            // What an idle client has to say would gather without end.
+            self.producer.poll(MOMENT);
+            return self.check_deliveries();
+        }
         while self.waiting() > 0 {
             self.wait()?;
         }
