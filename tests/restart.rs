@@ -230,21 +230,6 @@ fn a_damaged_checkpoint_is_passed_over() {
     assert_same(&output(dir.path()), &expected, "from the one before");
 }
 
-#[test]
-fn a_changed_job_begins_anew() {
-    let expected = expected();
-    let dir = tempfile::tempdir().unwrap();
-    let job = write_job(dir.path());
-    std::fs::write(&job, JOB.replace("session = \"5s\"", "session = \"6s\"")).unwrap();
-    succeeded(&start(&job, 1).wait_with_output().unwrap());
-    std::fs::write(&job, JOB).unwrap();
-    let done = start(&job, 2).wait_with_output().unwrap();
-    succeeded(&done);
-    let said = String::from_utf8_lossy(&done.stderr);
-    assert!(said.contains("the job has changed"), "{said}");
-    assert_same(&output(dir.path()), &expected, "anew");
-}
-
 /// A file in which another line has taken the last one's place.
 #[test]
 fn a_stream_that_is_another_one() {

@@ -464,8 +464,8 @@ fn marking(shared: &Shared, groups: &[usize], clock: ClockHandle) -> Marking {
 fn open(shared: &Shared, name: &str, to: &ChangesTo) -> Result<Box<dyn Lines>, Error> {
     let restored = shared.plan.restored.as_deref();
     let left = restored.and_then(|manifest| manifest.lines.get(name)).filter(|left| opened::is_left(left, to));
-    if let (Some(manifest), None) = (restored, left) {
-        let t = format_time(manifest.t);
+    if let (Some(floor), None) = (shared.plan.floor, left) {
+        let t = format_time(floor);
         tracing::warn!(
             "{name} begins with what comes after T = {t}: start with --fresh to have what was before in it too"
         );

@@ -7,12 +7,14 @@ use headwater_connectors::format::text::format_time;
 use indicatif::{HumanBytes, HumanCount};
 
 use super::{CheckArgs, meaning, print};
+use crate::checkpoint::{self, Manifest};
 use crate::failure::Failure;
 use crate::job::validate::types;
 use crate::job::{self, ChangesTo, Fault, Job, SeamBy, SinkTo, Stream};
 use crate::log::masked;
 use crate::opened::{self, Opened};
-use crate::plan::{self, Plan, Reading, wall_clock_us};
+use crate::plan::{self, Changed, Plan, Reading, wall_clock_us};
+use crate::run::Mode;
 use crate::source::seam::compared_from;
 use crate::{report, sample};
 
@@ -20,16 +22,50 @@ pub fn check(args: &CheckArgs) -> Result<(), Failure> {
     let (job, warnings) = job::load(&args.job).map_err(Failure::Job)?;
     let live = job.sources.iter().any(|source| source.stream.is_some());
     let opened = Arc::new(opened::open(job, None)?);
-    let planned = plan::plan(&opened, wall_clock_us(), live);
+    let anew = || plan::plan(&opened, wall_clock_us(), live);
+    let (found, _) = checkpoint::newest(&checkpoint::root(&opened.job.state.local))?;
+    let found = found.filter(|_| opened.has_stream());
+    let changed = found.as_ref().map(|manifest| Changed::between(&manifest.plan, &opened));
+    let planned = match (found.clone(), &changed) {
+        (Some(manifest), Some(changed)) if !changed.is_everything() => {
+            plan::go_on(&opened, manifest, wall_clock_us(), Mode::Follow)
+        }
+        _ => anew(),
+    };
     let mut text = vec![];
     // Writing to memory does not fail.
     let _ = tell(&mut text, &opened, planned.as_ref().ok(), &warnings);
+    if let Some((manifest, changed)) = found.as_ref().zip(changed.as_ref()) {
+        let _ = tell_state(&mut text, &opened, manifest, changed);
+    }
     print(&masked(&String::from_utf8_lossy(&text)))?;
     let plan = planned?;
     match args.sample {
+        Some(n) if plan.restored.is_some() => tell_sample(&opened, &anew()?, n),
         Some(n) => tell_sample(&opened, &plan, n),
         None => Ok(()),
     }
+}
+
+/// What a run would go on with, what it would compute anew, and what it would remove.
+fn tell_state(out: &mut Vec<u8>, opened: &Opened, manifest: &Manifest, changed: &Changed) -> std::io::Result<()> {
+    let Manifest { number, t, .. } = manifest;
+    writeln!(out, "\nstate in {}", opened.job.state.path)?;
+    writeln!(out, "  checkpoint {number}, at T = {}", format_time(*t))?;
+    if changed.is_everything() {
+        return writeln!(out, "  the job is another one: everything is computed anew from the history");
+    }
+    for (group, changed) in opened.job.groups.iter().zip(&changed.groups) {
+        let names = |new: bool| {
+            let some = (0..group.columns.len()).filter(|column| changed.new.contains(column) == new);
+            some.map(|column| group.columns[column].name.as_str()).collect::<Vec<_>>().join(" ")
+        };
+        let told = [("resumed", names(false)), ("computed", names(true))];
+        for (what, names) in told.iter().filter(|(_, names)| !names.is_empty()) {
+            writeln!(out, "  {what:9} {}: {names}", group.name)?;
+        }
+    }
+    if changed.removed.is_empty() { Ok(()) } else { writeln!(out, "  removed   {}", changed.removed.join(" ")) }
 }
 
 fn tell(out: &mut Vec<u8>, opened: &Opened, plan: Option<&Plan>, warnings: &[Fault]) -> std::io::Result<()> {
