@@ -272,3 +272,24 @@ fn a_damaged_checkpoint_is_passed_over() {
     assert!(said.contains(&format!("checkpoint {newest} is damaged")), "{said}");
     assert_same(&output(dir.path()), &expected, "from the one before");
 }
+
+/// A file in which another line has taken the last one's place.
+#[test]
+fn a_stream_that_is_another_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let job = write_job(dir.path());
+    succeeded(&start(&job, 2).wait_with_output().unwrap());
+    let file = dir.path().join("stream/1.jsonl");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let last = text.lines().count() - 1;
+    std::fs::write(&file, text.replace("not json\n", "no json!\nno json\n")).unwrap();
+    let refused = start(&job, 2).wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(3), "{said}");
+    assert!(
+        said.contains(&format!("partition 1: offset {last}, the last that was read, holds another record")),
+        "{said}"
+    );
+    std::fs::write(&file, text + "no json\n").unwrap();
+    succeeded(&start(&job, 1).wait_with_output().unwrap());
+}

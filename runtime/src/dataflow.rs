@@ -8,16 +8,16 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
-use headwater_connectors::sink::GroupShape;
-use headwater_connectors::sink::changelog::ChangelogFile;
-use headwater_connectors::sink::dead_letters::DeadLetterFile;
+use headwater_connectors::format::text::format_time;
+use headwater_connectors::sink::changelog::Changelog;
+use headwater_connectors::sink::dead_letters;
+use headwater_connectors::sink::lines::{Left, LineFile, LineTopic, Lines};
 use headwater_connectors::stream::Start;
 use headwater_connectors::{Error, sink::Store};
 use headwater_operators::group::{Outputs, State};
@@ -32,12 +32,13 @@ use crate::checkpoint::{self, Contribution, Local, Manifest, Noted};
 use crate::clock::{self, Announcement, Checkpoints, ClockHandle, Rules};
 use crate::failure::Failure;
 use crate::job::{ChangesTo, SinkTo};
-use crate::opened::Opened;
+use crate::opened::{self, Opened};
 use crate::plan::{Plan, wall_clock_us};
 use crate::run::Mode;
-use crate::sink::files::{ToWake, write_changelog, write_letters};
+use crate::sink::lines::{Letters, Named, Step, ToWake, write_changelog, write_letters};
 use crate::sink::segments::SegmentFiles;
 use crate::sink::stores::{Marked, Marking, StoreHandle, mark_as_of, store_rows};
+use crate::sink::writer::{Backlog, Writer};
 use crate::source::effs::Effs;
 use crate::source::feed::{self, Lane, Parts, SourceReader};
 use crate::source::history;
@@ -65,13 +66,14 @@ pub struct Shared {
     /// Worker 0 leaves here what the processes say of themselves.
     pub on_status: Arc<dyn Fn(usize, ProcessStatus) + Send + Sync>,
     pub open_store: OpenStore,
+    pub backlog: Backlog,
     pub failed: Sender<Failure>,
     pub local_workers: usize,
 }
 
 /// Bytes of the ledgers of one worker that may stay in memory.
 const LEDGER_BYTES_MAX: usize = 64 << 20;
-/// Rows that may wait for a store before the windows stand still.
+/// Rows that may wait for a store, or to become lines, before the windows stand still.
 const WAITING_ROWS_MAX: usize = 200_000;
 
 /// Runs one worker to the end.
@@ -90,7 +92,7 @@ fn try_work(worker: &mut Worker, shared: &Shared) -> Result<(), Failure> {
     let handles = store_handles(shared, index)?;
     let faults: Rc<RefCell<Option<Error>>> = Rc::default();
     let watch = Rc::new(RefCell::new(Watch::default()));
-    watch.borrow_mut().hold = hold(&handles);
+    watch.borrow_mut().hold = hold(&handles, shared.backlog.clone());
     let checkpoint: Rc<RefCell<Local>> = Rc::default();
     watch.borrow_mut().save = Some(save(shared, index, checkpoint.clone()));
     let states = states(shared, index, peers)?;
@@ -145,9 +147,10 @@ fn try_work(worker: &mut Worker, shared: &Shared) -> Result<(), Failure> {
     Ok(())
 }
 
-fn hold(handles: &[Option<StoreHandle>]) -> Option<Box<dyn Fn() -> bool>> {
+fn hold(handles: &[Option<StoreHandle>], backlog: Backlog) -> Option<Box<dyn Fn() -> bool>> {
     let stores: Vec<StoreHandle> = handles.iter().flatten().cloned().collect();
-    Some(Box::new(move || stores.iter().any(|s| s.waiting() > WAITING_ROWS_MAX)))
+    let is_behind = move || backlog.load(Ordering::Relaxed) > WAITING_ROWS_MAX;
+    Some(Box::new(move || is_behind() || stores.iter().any(|s| s.waiting() > WAITING_ROWS_MAX)))
 }
 
 fn note_counters(status: &mut ProcessStatus, watch: &Watch) {
@@ -300,7 +303,7 @@ fn checkpoints(shared: &Shared, index: usize, local: Rc<RefCell<Local>>) -> Opti
         let (number, of_sinks, failed) = (plan.checkpoints, local.clone(), shared.failed.clone());
         let commit = move |asked: &Announcement, contributions: Vec<Contribution>| {
             let of_sinks = of_sinks.borrow();
-            let bytes = |noted: &Option<Noted>| noted.map(|noted| noted.bytes);
+            let left = |(name, noted): (&String, &Noted)| Some((name.clone(), noted.left.clone()?));
             let mut read = plan.read.clone();
             contributions.iter().for_each(|c| read.extend(&c.read));
             let manifest = Manifest {
@@ -313,8 +316,7 @@ fn checkpoints(shared: &Shared, index: usize, local: Rc<RefCell<Local>>) -> Opti
                 plan: plan.at(asked.t, read),
                 positions: contributions.iter().flat_map(|c| &c.positions).copied().collect(),
                 parts: contributions.iter().flat_map(|c| &c.parts).cloned().collect(),
-                changelogs: of_sinks.changelogs.iter().map(bytes).collect(),
-                letters: bytes(&of_sinks.letters),
+                lines: of_sinks.lines.iter().filter_map(left).collect(),
             };
             match manifest.commit(&checkpoint::root(&opened.job.state.local)) {
                 Ok(()) => tracing::debug!(number = manifest.number, "checkpoint"),
@@ -384,11 +386,11 @@ fn build(worker: &mut Worker, shared: &Shared, built: Built) -> Result<ProbeHand
     let opened = &shared.opened;
     let (plan, effs) = (shared.plan.clone(), shared.effs.clone());
     let reading = history::read(opened.clone(), plan, shared.parts.clone(), effs, index, peers, std::thread::current());
-    let (changelogs, letters_file) = open_files(shared, index)?;
+    let (mut changelogs, letters) = open_lines(shared, index)?;
     {
-        let mut local = built.checkpoint.borrow_mut();
-        local.changelogs = changelogs.borrow().iter().map(|file| file.as_ref().map(|_| Noted::default())).collect();
-        local.letters = letters_file.as_ref().map(|_| Noted::default());
+        let names = changelogs.values().filter(|lines| lines.writer.is_some()).map(|lines| &lines.name);
+        let names = names.chain(letters.writer.as_ref().map(|_| &letters.name));
+        built.checkpoint.borrow_mut().lines = names.map(|name| (name.clone(), Noted::default())).collect();
     }
     let (finished, everything) = (ProbeHandle::new(), ProbeHandle::new());
     worker.dataflow_named::<i64, _, _>("job", |scope| {
@@ -420,7 +422,7 @@ fn build(worker: &mut Worker, shared: &Shared, built: Built) -> Result<ProbeHand
         let rows = out.rows.probe_with(&finished);
         let mut ends = vec![write_letters(
             fed.letters,
-            letters_file,
+            letters,
             built.checkpoint.clone(),
             (built.to_wake.clone(), built.faults.clone()),
         )];
@@ -428,10 +430,10 @@ fn build(worker: &mut Worker, shared: &Shared, built: Built) -> Result<ProbeHand
             let groups = sink.groups.clone();
             match &sink.to {
                 SinkTo::Changes(_) => {
-                    let file = changelogs.borrow_mut()[i].take();
+                    let Some(lines) = changelogs.remove(&i) else { continue };
                     let (checkpoint, faults) =
                         (built.checkpoint.clone(), (built.to_wake.clone(), built.faults.clone()));
-                    ends.push(write_changelog(out.changes.clone(), file, (i, groups), checkpoint, faults));
+                    ends.push(write_changelog(out.changes.clone(), lines, groups, checkpoint, faults));
                 }
                 to => {
                     let embedded = matches!(to, SinkTo::Embedded);
@@ -462,36 +464,48 @@ fn marking(shared: &Shared, groups: &[usize], clock: ClockHandle) -> Marking {
     Marking { tick: job.tick_us, from: from.unwrap_or(i64::MAX), groups, clock }
 }
 
-/// Cut back to where the checkpoint left it, if the run goes on from one.
-fn open_changelog(shared: &Shared, sink: usize, path: &Path, shapes: &[GroupShape]) -> Result<ChangelogFile, Error> {
-    let restored = shared.plan.restored.as_ref();
-    match restored.and_then(|manifest| manifest.changelogs.get(sink).copied().flatten()) {
-        Some(bytes) => ChangelogFile::resume(path, shapes, bytes),
-        None => ChangelogFile::create(path, shapes),
+/// Opens a file or a topic, taken up where the checkpoint left it if the run goes on from one.
+fn open(shared: &Shared, name: &str, to: &ChangesTo) -> Result<Box<dyn Lines>, Error> {
+    let restored = shared.plan.restored.as_deref();
+    let left = restored.and_then(|manifest| manifest.lines.get(name)).filter(|left| opened::is_left(left, to));
+    if let (Some(floor), None) = (shared.plan.floor, left) {
+        let t = format_time(floor);
+        tracing::warn!(
+            "{name} begins with what comes after T = {t}: start with --fresh to have what was before in it too"
+        );
+    }
+    match (to, left) {
+        (ChangesTo::Jsonl { path }, Some(Left::Bytes(bytes))) => Ok(Box::new(LineFile::resume(path, *bytes)?)),
+        (ChangesTo::Jsonl { path }, _) => Ok(Box::new(LineFile::create(path)?)),
+        (ChangesTo::Kafka(kafka), left) => {
+            let resume = left.and(shared.plan.floor);
+            Ok(Box::new(LineTopic::open(&opened::kafka_config(kafka), resume, shared.stop.clone())?))
+        }
     }
 }
 
-type Files = (RefCell<Vec<Option<ChangelogFile>>>, Option<DeadLetterFile>);
+type Changelogs = BTreeMap<usize, Named<Step>>;
 
-/// Process 0's first worker writes the files.
-fn open_files(shared: &Shared, index: usize) -> Result<Files, Failure> {
+/// Process 0's first worker writes changelogs, by sink, and dead letters.
+fn open_lines(shared: &Shared, index: usize) -> Result<(Changelogs, Named<Letters>), Failure> {
     let job = &shared.opened.job;
     let shapes: Vec<_> = shared.opened.groups.iter().map(|g| g.shape.clone()).collect();
-    let mut changelogs = vec![];
-    for sink in &job.sinks {
-        changelogs.push(match &sink.to {
-            SinkTo::Changes(ChangesTo::Jsonl { path }) if index == 0 => {
-                Some(open_changelog(shared, changelogs.len(), path, &shapes)?)
-            }
-            _ => None,
-        });
-    }
-    let letters = match &job.dead_letters {
-        ChangesTo::Jsonl { path } if index == 0 => {
-            let bytes = shared.plan.restored.as_ref().and_then(|manifest| manifest.letters);
-            Some(bytes.map_or_else(|| DeadLetterFile::create(path), |bytes| DeadLetterFile::resume(path, bytes))?)
+    let mut changelogs = Changelogs::new();
+    for (i, sink) in job.sinks.iter().enumerate() {
+        let SinkTo::Changes(to) = &sink.to else { continue };
+        let mut lines = Named { name: checkpoint::changelog(&sink.name), writer: None };
+        if index == 0 {
+            let changelog = Changelog::new(&shapes);
+            let write = move |to: &mut dyn Lines, step: Step| changelog.write(to, &step);
+            lines.writer = Some(Writer::start(open(shared, &lines.name, to)?, shared.backlog.clone(), write));
         }
-        _ => None,
-    };
-    Ok((RefCell::new(changelogs), letters))
+        changelogs.insert(i, lines);
+    }
+    let mut letters = Named { name: checkpoint::DEAD_LETTERS.to_owned(), writer: None };
+    if index == 0 {
+        let write = |to: &mut dyn Lines, letters: Letters| dead_letters::write(to, &letters);
+        let lines = open(shared, &letters.name, &job.dead_letters)?;
+        letters.writer = Some(Writer::start(lines, shared.backlog.clone(), write));
+    }
+    Ok((changelogs, letters))
 }

@@ -6,6 +6,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use headwater_connectors::Wanted;
 use headwater_connectors::history::{History, Pinned, jsonl, parquet};
 use headwater_connectors::sink::GroupShape;
+use headwater_connectors::sink::lines::{Left, LineTopic};
 use headwater_connectors::stream::Stream;
 use headwater_connectors::stream::jsonl::JsonlStream;
 use headwater_connectors::stream::kafka::{KafkaConfig, KafkaStream};
@@ -16,7 +17,7 @@ use headwater_operators::expression::Expression;
 
 use crate::failure::Failure;
 use crate::job::validate::types;
-use crate::job::{self, Agg, At, Faults, FileKind, Group, Job, Named, SeamBy, SinkTo, Window};
+use crate::job::{self, Agg, At, ChangesTo, Faults, FileKind, Group, Job, Named, SeamBy, SinkTo, Window};
 use crate::plan::Plan;
 
 pub struct Opened {
@@ -104,6 +105,9 @@ fn open_with(job: Job, plan: Option<&Plan>, streams: Streams) -> Result<Opened, 
             faults.error(sink.at, e.to_string());
         }
     }
+    if streams == Streams::Open {
+        check_topics(&job, &mut faults)?;
+    }
     let schemas: Vec<Option<SchemaRef>> = sources.iter().map(|s| s.as_ref().map(|s| s.2.clone())).collect();
     let named = job::validate::check_names(&job, &schemas);
     let names_fit = !named.has_errors();
@@ -182,13 +186,7 @@ fn open_source(
             told(opened, *at, faults, &mut ok)?
         }
         Some(job::Stream::Kafka { at, kafka }) => {
-            let config = KafkaConfig {
-                brokers: kafka.brokers.clone(),
-                topic: kafka.topic.clone(),
-                properties: kafka.properties.clone(),
-                budget_bytes: KAFKA_BUDGET_BYTES,
-            };
-            let opened = KafkaStream::open(config).map(|s| Arc::new(s) as Arc<dyn Stream>);
+            let opened = KafkaStream::open(kafka_config(kafka)).map(|s| Arc::new(s) as Arc<dyn Stream>);
             told(opened, *at, faults, &mut ok)?
         }
     };
@@ -215,8 +213,40 @@ pub fn history(source: &job::Source, pinned: Option<&Pinned>) -> Result<Arc<dyn 
     Ok(open_history(history, pinned)?)
 }
 
-/// Bytes of records that one reader's queues may hold.
+/// Bytes of records that the queues of one reader or writer may hold.
 const KAFKA_BUDGET_BYTES: usize = 64 << 20;
+
+pub fn kafka_config(kafka: &job::Kafka) -> KafkaConfig {
+    KafkaConfig {
+        brokers: kafka.brokers.clone(),
+        topic: kafka.topic.clone(),
+        properties: kafka.properties.clone(),
+        budget_bytes: KAFKA_BUDGET_BYTES,
+    }
+}
+
+/// Finds the topics that changelogs and dead letters go to.
+fn check_topics(job: &Job, faults: &mut Faults) -> Result<(), Failure> {
+    let changelogs = job.sinks.iter().filter_map(|sink| match &sink.to {
+        SinkTo::Changes(to) => Some((to, sink.at)),
+        SinkTo::Redis { .. } | SinkTo::Embedded => None,
+    });
+    for (to, at) in changelogs.chain([(&job.dead_letters, job.dead_letters_at)]) {
+        if let ChangesTo::Kafka(kafka) = to {
+            told(LineTopic::check(&kafka_config(kafka)), at, faults, &mut true)?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether these are the lines that a checkpoint has left so.
+pub fn is_left(left: &Left, to: &ChangesTo) -> bool {
+    match (left, to) {
+        (Left::Bytes(_), ChangesTo::Jsonl { .. }) => true,
+        (Left::Topic(name), ChangesTo::Kafka(kafka)) => *name == kafka.topic,
+        _ => false,
+    }
+}
 
 /// What is the user's fault becomes a fault of the job file; the rest ends the command.
 fn told<T>(

@@ -131,6 +131,7 @@ pub fn run<W>(
         open_store: Box::new(move |sink| {
             open_store(&opened_stores.job, &shapes, &plan_stores, &embedded, sink, &stop_stores)
         }),
+        backlog: Arc::default(),
         failed: failed.clone(),
         local_workers: options.cluster.workers,
     };

@@ -1,7 +1,9 @@
 //! The manifest: everything of a checkpoint but the parts, and how to tell whether those are whole.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
+use headwater_connectors::sink::lines::Left;
 use serde::{Deserialize, Serialize};
 
 use super::{KEPT, Part, Position, dir, failed, files};
@@ -26,9 +28,8 @@ pub struct Manifest {
     pub plan: Plan,
     pub positions: Vec<Position>,
     pub parts: Vec<Part>,
-    /// By sink: the length of its changelog, in bytes; and that of the dead letters.
-    pub changelogs: Vec<Option<u64>>,
-    pub letters: Option<u64>,
+    /// Where changelogs and dead letters were left: see `checkpoint::changelog`.
+    pub lines: BTreeMap<String, Left>,
 }
 
 impl Manifest {

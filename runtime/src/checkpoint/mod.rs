@@ -4,7 +4,7 @@
 //! worker 0   announces (number, T)                                                   all parts there: manifest, written last
 //! feed         positions, as it moves past T   \
 //! windows      stands at T: parts as Parquet     >  everything up to T is in the sinks: report
-//! files        their length at T               /
+//! lines        where they are left at T        /
 //! ```
 //!
 //! The cut is a dataflow time: what was sent up to `T` is in it, what was sent later is read again. While the history is read
@@ -23,6 +23,7 @@ use std::collections::btree_map::Entry;
 use std::path::{Path, PathBuf};
 
 use arrow::array::RecordBatch;
+use headwater_connectors::sink::lines::Left;
 use headwater_operators::group::{NamedValues, Piece, State};
 use headwater_operators::ledger::SegmentError;
 use serde::{Deserialize, Serialize};
@@ -31,6 +32,7 @@ pub use manifest::{FORMAT, Manifest, newest, remove_all};
 
 use crate::failure::Failure;
 use crate::source::history::Read;
+use crate::source::last_record::LastRecord;
 
 /// How many are kept.
 const KEPT: usize = 3;
@@ -43,6 +45,8 @@ pub struct Position {
     pub partition: i32,
     pub offset: i64,
     pub eff: Option<i64>,
+    /// The last record before it, where one was read.
+    pub last: Option<LastRecord>,
 }
 
 /// A file of a checkpoint, as it has to be found.
@@ -80,17 +84,24 @@ pub struct Local {
     pub parts: Vec<Part>,
     /// Whether all parts are written.
     pub parts_of: Option<u64>,
-    /// The files that this worker writes: by sink the changelogs, and the dead letters.
-    pub changelogs: Vec<Option<Noted>>,
-    pub letters: Option<Noted>,
+    /// By name (see `changelog`), the lines that this worker writes.
+    pub lines: BTreeMap<String, Noted>,
 }
 
-/// The length of a file at the tick of a checkpoint.
-#[derive(Clone, Copy, Debug, Default)]
+/// Where lines are left at the tick of a checkpoint.
+#[derive(Clone, Debug, Default)]
 pub struct Noted {
     pub number: u64,
-    pub bytes: u64,
+    pub left: Option<Left>,
 }
+
+/// What a checkpoint calls a sink's changelog.
+pub fn changelog(sink: &str) -> String {
+    format!("sinks.{sink}")
+}
+
+/// What it calls the dead letters.
+pub const DEAD_LETTERS: &str = "dead_letters";
 
 impl Local {
     /// Another one is wanted. It may be told twice.
@@ -106,8 +117,8 @@ impl Local {
         let (number, _) = self.wanted.filter(|(number, t)| *number > told && in_sinks(*t))?;
         let (_, positions, read) = self.positions.as_ref().filter(|(of, ..)| *of == number)?;
         let parts = self.parts_of.filter(|of| *of == number).map(|_| self.parts.clone())?;
-        // A file may hear of it after its frontier has passed the tick.
-        if self.changelogs.iter().flatten().chain(&self.letters).any(|noted| noted.number != number) {
+        // They may hear of it after their frontier has passed the tick.
+        if self.lines.values().any(|noted| noted.number != number) {
             return None;
         }
         Some(Contribution { number, positions: positions.clone(), read: read.clone(), parts })

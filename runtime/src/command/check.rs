@@ -224,6 +224,7 @@ fn tell_sample(opened: &Arc<Opened>, plan: &Plan, n: usize) -> Result<(), Failur
         for letter in &sample.letters {
             let mut line = vec![];
             letter.write(&mut line);
+            line.push(b'\n');
             print(&String::from_utf8_lossy(&line))?;
         }
     }

@@ -1,20 +1,6 @@
 //! What this version does not do yet, with its place in the job. A line goes when the thing is built.
 
-use super::{At, ChangesTo, Faults, Job, SinkTo, paths};
-
-fn changelog(to: &SinkTo) -> Option<&'static str> {
-    match to {
-        SinkTo::Redis { .. } | SinkTo::Embedded | SinkTo::Changes(ChangesTo::Jsonl { .. }) => None,
-        SinkTo::Changes(ChangesTo::Kafka(_)) => Some("a changelog in Kafka is"),
-    }
-}
-
-fn dead_letters(to: &ChangesTo) -> Option<&'static str> {
-    match to {
-        ChangesTo::Jsonl { .. } => None,
-        ChangesTo::Kafka(_) => Some("dead letters in Kafka are"),
-    }
-}
+use super::{At, Faults, Job, paths};
 
 fn state(path: &str) -> Option<&'static str> {
     paths::is_url(path).then_some("a state in an object store is")
@@ -22,11 +8,7 @@ fn state(path: &str) -> Option<&'static str> {
 
 /// Everything that the job asks for and this version does not do yet.
 pub fn not_supported(job: &Job) -> Faults {
-    let mut found: Vec<(At, Option<String>)> = vec![];
-    found.extend(job.sinks.iter().map(|sink| (sink.at, changelog(&sink.to).map(String::from))));
-    found.push((job.dead_letters_at, dead_letters(&job.dead_letters).map(String::from)));
-    found.push((job.state.at, state(&job.state.path).map(String::from)));
-
+    let found: [(At, Option<&str>); 1] = [(job.state.at, state(&job.state.path))];
     let mut faults = Faults::new(job.file.display().to_string());
     for (at, what) in found {
         if let Some(what) = what {

@@ -12,6 +12,7 @@ use crate::failure::Failure;
 use crate::opened::Opened;
 use crate::run::Mode;
 use crate::source::history::Read;
+use crate::source::last_record;
 
 pub fn go_on(opened: &Opened, manifest: Manifest, now_us: i64, mode: Mode) -> Result<Plan, Failure> {
     let old = manifest.plan.clone();
@@ -114,9 +115,10 @@ fn resume(
     same_end: bool,
 ) -> Result<(), Failure> {
     reading.warnings.clear();
-    let Some(stream) = &opened.sources[reading.source].stream else { return Ok(()) };
-    let mut gaps = vec![];
-    for bounds in stream.bounds()? {
+    let source = &opened.sources[reading.source];
+    let Some(stream) = &source.stream else { return Ok(()) };
+    let (mut gaps, all_bounds) = (vec![], stream.bounds()?);
+    for bounds in all_bounds.iter().copied() {
         let at = manifest.positions.iter().find(|p| (p.reading as usize, p.partition) == (number, bounds.partition));
         let known = reading.partitions.iter_mut().find(|p| p.partition == bounds.partition);
         match (known, at) {
@@ -124,6 +126,8 @@ fn resume(
             (None, _) => reading.partitions.push(PartitionPlan::of(&bounds)),
         }
     }
+    let last: Vec<_> = reading.partitions.iter().filter_map(|p| Some((p.partition, p.last?))).collect();
+    gaps.extend(last_record::changed(stream.as_ref(), &source.wanted, &last, &all_bounds)?);
     if gaps.is_empty() {
         return Ok(());
     }
@@ -156,7 +160,9 @@ fn resume_partition(
         gaps.push(format!("partition {number}: it was read to offset {read}, but ends at {held} (another topic?)"));
     }
     partition.start = wanted.clamp(bounds.earliest, bounds.end.max(bounds.earliest));
-    partition.history_eff = at.map_or(partition.history_eff, |at| at.eff);
+    if let Some(at) = at {
+        (partition.history_eff, partition.last) = (at.eff, at.last);
+    }
     if !same_end {
         partition.end = bounds.end;
     }

@@ -31,6 +31,7 @@ use crate::job::{self, SeamBy};
 use crate::opened::{Opened, Source};
 use crate::run::Mode;
 use crate::source::history::Read;
+use crate::source::last_record::LastRecord;
 use crate::source::narrow::{Narrow, visit};
 use crate::source::seam::{Seam, Verdict};
 use crate::source::stamp::{Stamped, Stamper, integers};
@@ -111,8 +112,7 @@ impl Plan {
                 plan,
                 positions: vec![],
                 parts: vec![],
-                changelogs: vec![],
-                letters: None,
+                lines: Default::default(),
             },
         }
     }
@@ -147,6 +147,8 @@ pub struct PartitionPlan {
     pub history_offset: Option<i64>,
     /// The largest arrival of the history's part of the partition (seam by offset): where `eff` begins.
     pub history_eff: Option<i64>,
+    /// The last record that an earlier start has read.
+    pub last: Option<LastRecord>,
     /// The first offset to read.
     pub start: i64,
     /// One past the last offset at the start.
@@ -157,7 +159,7 @@ impl PartitionPlan {
     /// From the first record held.
     fn of(bounds: &Bounds) -> PartitionPlan {
         let Bounds { partition, earliest: start, end, .. } = *bounds;
-        PartitionPlan { partition, history_offset: None, history_eff: None, start, end }
+        PartitionPlan { partition, history_offset: None, history_eff: None, last: None, start, end }
     }
 }
 

@@ -35,6 +35,7 @@ use crate::opened::Opened;
 use crate::plan::{Plan, wall_clock_us};
 use crate::run::Mode;
 use crate::source::history::{Read, Slice};
+use crate::source::last_record::LastRecord;
 use crate::source::letters::Letters;
 use crate::source::partition::Partition;
 use crate::source::seam::{Seam, Verdict};
@@ -388,6 +389,8 @@ impl Feed {
         let reading = &plan.readings[partition.reading];
         let (tick, until_end) = (opened.job.tick_us, *mode == Mode::UntilEnd);
         let (floor, offsets) = (reading.s.unwrap_or(i64::MAX), offsets(records));
+        let end = if until_end { partition.plan.end } else { i64::MAX };
+        partition.last = LastRecord::before(records, end).or(partition.last);
         // What is finished takes nothing any more.
         let next = self.t.max(reading.done).map_or(i64::MIN, |t| t.saturating_add(tick));
         let verdicts = seams[partition.reading].judge(records, stamped, &partition.plan);
@@ -568,7 +571,7 @@ impl Feed {
             let one = |p: &Partition| {
                 // What lies past the end was read and left; what lies before the start is in the state already.
                 let offset = if until_end { read.min(p.plan.end) } else { read }.max(p.plan.start);
-                Position { reading: p.reading as u32, partition: lane.partition, offset, eff: p.eff }
+                Position { reading: p.reading as u32, partition: lane.partition, offset, eff: p.eff, last: p.last }
             };
             lane.readings.iter().map(one).collect::<Vec<_>>()
         };

@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 
 use crate::plan::PartitionPlan;
+use crate::source::last_record::LastRecord;
 
 /// How long a lateness of arrival is remembered for the margin.
 const MARGIN_MEMORY_US: i64 = 60_000_000;
@@ -13,6 +14,8 @@ pub struct Partition {
     pub plan: PartitionPlan,
     /// The running maximum of arrivals: no later record has a smaller `eff`.
     pub eff: Option<i64>,
+    /// The last record that was read, by this start or an earlier one.
+    pub last: Option<LastRecord>,
     /// The largest confirmation of the end that is behind us.
     confirmed: Option<i64>,
     /// How far new records' `eff` lay before a confirmation that did not have them: (when it was read, by how much).
@@ -31,13 +34,14 @@ pub struct Partition {
 
 impl Partition {
     pub fn new(reading: usize, plan: PartitionPlan, now: i64) -> Partition {
-        let eff = plan.history_eff;
+        let (eff, last) = (plan.history_eff, plan.last);
         let clock = eff.map_or(i64::MIN, |eff| eff.saturating_sub(1));
         let lags = VecDeque::new();
         Partition {
             reading,
             plan,
             eff,
+            last,
             confirmed: None,
             lags,
             last_answer: i64::MIN,
@@ -111,7 +115,8 @@ mod tests {
 
     #[test]
     fn the_margin_is_the_worst_of_the_last_minute() {
-        let plan = PartitionPlan { partition: 0, history_offset: None, history_eff: None, start: 0, end: 0 };
+        let plan =
+            PartitionPlan { partition: 0, history_offset: None, history_eff: None, last: None, start: 0, end: 0 };
         let mut p = Partition::new(0, plan, 0);
         p.confirm(1_000, 1_000);
         assert_eq!(p.clock(), 1_000);
@@ -125,7 +130,8 @@ mod tests {
 
     #[test]
     fn an_old_answer_is_no_sign_of_life() {
-        let plan = PartitionPlan { partition: 0, history_offset: None, history_eff: None, start: 0, end: 0 };
+        let plan =
+            PartitionPlan { partition: 0, history_offset: None, history_eff: None, last: None, start: 0, end: 0 };
         let mut p = Partition::new(0, plan, 0);
         p.confirm(1_000, 1_000);
         p.confirm(1_000, 9_000);
