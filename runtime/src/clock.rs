@@ -137,10 +137,7 @@ impl Clock {
 
     /// At a tick that nobody has seen yet, or the last one.
     fn ask_for_checkpoint(&mut self, next: &mut Announcement) {
-        let Some(checkpoints) = &self.rules.checkpoints else { return };
-        if self.committed < checkpoints.number {
-            return;
-        }
+        let Some(checkpoints) = self.rules.checkpoints.as_ref().filter(|_| !self.is_under_way()) else { return };
         match next.t {
             Some(t) => {
                 let time = Instant::now() >= self.next_at;
@@ -170,6 +167,10 @@ impl Clock {
         (checkpoints.want)(checkpoints.number, t);
     }
 
+    fn is_under_way(&self) -> bool {
+        self.rules.checkpoints.as_ref().is_some_and(|checkpoints| self.committed < checkpoints.number)
+    }
+
     fn is_pausing(&self) -> bool {
         self.rules.checkpoints.as_ref().is_some_and(|checkpoints| self.announced.pause > checkpoints.number)
     }
@@ -195,7 +196,12 @@ impl Clock {
         let ended = known.len() == self.reports.len()
             && self.rules.until_end
             && known.iter().all(|r| r.history_done && r.partitions.iter().all(|p| p.clock == i64::MAX));
-        if !ended && known.iter().any(|r| r.stop) {
+        let stop = !ended && known.iter().any(|r| r.stop);
+        // The last tick has a checkpoint of its own, which follows the one that is under way.
+        if self.is_under_way() && (ended || stop) {
+            return before.clone();
+        }
+        if stop {
             return Announcement { last: true, stopped: true, ..before.clone() };
         }
         if known.len() < self.reports.len() || known.iter().any(|r| !r.history_done) || self.is_pausing() {
