@@ -1,0 +1,294 @@
+//! One round: a job is run under faults while records come, then to its end, and what it has put out is compared.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+use crate::cluster::{Cluster, Size};
+use crate::history::write_history;
+use crate::outcome::{Expected, Found, Read, compare, compare_lists, stored_at};
+use crate::poller;
+use crate::scenario::{Maker, Record, Scenario};
+use crate::support::{SECOND, Topic, connect_to, now_us, try_snapshot};
+use crate::world::{Disk, World};
+use crate::{faults, topic};
+
+/// What went wrong in a round, told at once.
+#[derive(Clone, Default)]
+pub struct Faults(Arc<Mutex<Vec<String>>>);
+
+impl Faults {
+    pub fn add(&self, fault: String) {
+        eprintln!("FAULT {fault}");
+        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push(fault);
+    }
+
+    pub fn all(&self) -> Vec<String> {
+        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
+    }
+}
+
+/// Whether it came true in time.
+pub fn wait_for(most: Duration, mut done: impl FnMut() -> bool) -> bool {
+    let began = Instant::now();
+    while !done() {
+        if began.elapsed() > most {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    true
+}
+
+/// What is done in a round, with the time, for those who look for the cause of a fault.
+pub struct Diary {
+    began: Instant,
+    file: Mutex<File>,
+}
+
+impl Diary {
+    pub fn note(&self, what: &str) {
+        let line = format!("{:7.3} {what}", self.began.elapsed().as_secs_f64());
+        let mut file = self.file.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        writeln!(file, "{line}").unwrap();
+        if std::env::var_os("HEADWATER_CHAOS_TELL").is_some() {
+            eprintln!("{line}");
+        }
+    }
+}
+
+/// Everything that a round's threads share.
+pub struct Round<'a> {
+    pub world: &'a World,
+    pub dir: PathBuf,
+    pub scenario: Scenario,
+    pub cluster: Cluster,
+    pub faults: Faults,
+    pub diary: Diary,
+    pub disk: Disk,
+    topic: Topic,
+    /// The largest arrival that was produced.
+    newest: AtomicI64,
+    producing: AtomicBool,
+    over: AtomicBool,
+}
+
+/// Threads end, whatever happens to the one that started them.
+struct Ends<'a>(&'a AtomicBool, &'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::SeqCst);
+        self.1.store(true, Ordering::SeqCst);
+    }
+}
+
+pub fn random_size(rng: &mut StdRng) -> Size {
+    Size { processes: rng.random_range(1..=3), workers: rng.random_range(1..=2) }
+}
+
+/// A line about it where all is well; else what differs. Everything stays in `dir` then.
+pub fn run(world: &World, seed: u64, length: Duration, dir: &Path) -> Result<String, String> {
+    let mut rng = StdRng::seed_from_u64(seed);
+    std::fs::create_dir_all(dir).unwrap();
+    let mut round = Round::new(world, seed, dir, &mut rng);
+    let cuts = round.begin(seed);
+    let looks = round.under_faults(seed, length, &mut rng);
+    let outcome = round.outcome(&cuts);
+    let mut wrong = round.faults.all();
+    wrong.extend(outcome.as_ref().err().cloned());
+    if wrong.is_empty() {
+        return Ok(format!("{}, {looks} looks", outcome.unwrap_or_default()));
+    }
+    round.disk.keep();
+    Err(wrong.join("\n"))
+}
+
+impl Round<'_> {
+    fn new<'a>(world: &'a World, seed: u64, dir: &Path, rng: &mut StdRng) -> Round<'a> {
+        let scenario = Scenario::random(seed, rng);
+        let faults = Faults::default();
+        let diary = Diary { began: Instant::now(), file: Mutex::new(File::create(dir.join("diary")).unwrap()) };
+        Round {
+            world,
+            dir: dir.to_owned(),
+            cluster: Cluster::new(dir, faults.clone()),
+            faults,
+            diary,
+            disk: Disk::at(&dir.join("state")),
+            topic: Topic::new(&world.kafka.address, &scenario.name, scenario.partitions),
+            scenario,
+            newest: AtomicI64::new(0),
+            producing: AtomicBool::new(true),
+            over: AtomicBool::new(false),
+        }
+    }
+
+    /// A minute of records in the topic, the older ones in the history too. Returns where the history ends, by partition.
+    fn begin(&self, seed: u64) -> Vec<usize> {
+        let _: () = redis::cmd("FLUSHALL").query(&mut connect_to(&self.world.redis_url(), Duration::from_secs(10)).unwrap()).unwrap();
+        let mut maker = Maker::new(seed);
+        maker.only_events = true;
+        let (n, now) = (1500, now_us());
+        let mut log: Vec<Vec<Record>> = (0..self.scenario.partitions).map(|_| vec![]).collect();
+        for i in 0..n {
+            let record = maker.record(now - (n - i) * 60 * SECOND / n);
+            let partition = maker.partition(log.len());
+            self.send(partition, &record, now);
+            log[partition].push(record);
+        }
+        self.topic.flush();
+        let share = maker.partition(5);
+        let mut cuts: Vec<usize> = log.iter().map(|records| records.len() * share / 4).collect();
+        cuts[0] = cuts[0].max(1).min(log[0].len());
+        let kind = if self.scenario.parquet { "parquet" } else { "jsonl" };
+        write_history(&self.dir.join(format!("history.{kind}")), &log, &cuts, self.scenario.parquet);
+        let local = |port: u16| format!("127.0.0.1:{port}");
+        let redis = format!("redis://{}/0", local(self.world.redis_proxy.port));
+        self.scenario.write_job(&self.dir, &local(self.world.kafka_proxy.port), Some(&redis));
+        cuts
+    }
+
+    fn send(&self, partition: usize, record: &Record, now: i64) {
+        self.topic.send(partition, record.payload().as_deref().map(str::as_bytes), now);
+        if let Record::Event { event, .. } = record {
+            self.newest.fetch_max(event.a(), Ordering::SeqCst);
+        }
+    }
+
+    fn produce(&self, seed: u64) {
+        let mut maker = Maker::new(seed ^ 0x5eed);
+        while self.producing.load(Ordering::SeqCst) {
+            let (n, pause_ms) = maker.burst();
+            for _ in 0..n {
+                let now = now_us();
+                let record = maker.record(now);
+                self.send(maker.partition(self.scenario.partitions), &record, now);
+            }
+            self.topic.poll();
+            std::thread::sleep(Duration::from_millis(pause_ms));
+        }
+    }
+
+    /// Returns how often the poller has looked.
+    fn under_faults(&self, seed: u64, length: Duration, rng: &mut StdRng) -> usize {
+        let over = || self.over.load(Ordering::SeqCst);
+        std::thread::scope(|scope| {
+            let _ends = Ends(&self.producing, &self.over);
+            let producer = scope.spawn(|| self.produce(seed));
+            let watcher = scope.spawn(move || poller::watch(self.world, &self.scenario, &self.faults, &over));
+            scope.spawn(move || {
+                while !over() {
+                    self.cluster.supervise();
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+            });
+            let size = random_size(rng);
+            self.diary.note(&format!("starts as {size:?}"));
+            self.cluster.start(size, false);
+            faults::inflict(self, length, rng);
+            self.producing.store(false, Ordering::SeqCst);
+            producer.join().unwrap();
+            self.topic.flush();
+            self.to_the_end(rng);
+            self.over.store(true, Ordering::SeqCst);
+            watcher.join().unwrap()
+        })
+    }
+
+    fn to_the_end(&self, rng: &mut StdRng) {
+        let newest = self.newest.load(Ordering::SeqCst);
+        self.diary.note("all is well again; waiting until everything is stored");
+        if !wait_for(Duration::from_secs(60), || !self.faults.all().is_empty() || self.stored() >= newest) {
+            let logs: Vec<String> = self.cluster.running().iter().map(|(process, ..)| self.cluster.log_of(*process)).collect();
+            self.faults.add(format!("it does not come to rest: stored up to {} of {newest}\n{}", self.stored(), logs.join("\n---\n")));
+        }
+        let signal = if rng.random() { "TERM" } else { "KILL" };
+        self.diary.note(&format!("ends all: {signal}"));
+        self.cluster.end(signal);
+        // The end is past whatever was published.
+        for partition in 0..self.scenario.partitions {
+            let now = now_us();
+            let event = crate::model::Event { key: Some("end".to_owned()), x: Some(1), ts: now, arrived: Some(now) };
+            self.send(partition, &Record::Event { event, f: None, m: "m".to_owned() }, now);
+        }
+        self.topic.flush();
+        let size = random_size(rng);
+        self.diary.note(&format!("to the end as {size:?}"));
+        self.cluster.start(size, true);
+        if !wait_for(Duration::from_secs(60), || !self.faults.all().is_empty() || self.cluster.is_done()) {
+            let logs: Vec<String> = self.cluster.running().iter().map(|(process, ..)| self.cluster.log_of(*process)).collect();
+            self.faults.add(format!("it does not reach the end\n{}", logs.join("\n---\n")));
+        }
+        self.cluster.end("KILL");
+    }
+
+    /// Up to when every group is stored.
+    fn stored(&self) -> i64 {
+        let Ok(mut connection) = connect_to(&self.world.redis_url(), Duration::from_secs(2)) else { return i64::MIN };
+        let as_of = |group: &crate::model::Group| {
+            try_snapshot(&mut connection, &self.scenario.name, group.name).ok().and_then(|now| now.as_of)
+        };
+        self.scenario.job.groups.iter().map(as_of).min().flatten().unwrap_or(i64::MIN)
+    }
+
+    fn outcome(&self, cuts: &[usize]) -> Result<String, String> {
+        let records = topic::read(&self.world.kafka.address, &self.scenario.name, self.scenario.partitions);
+        topic::dump(&self.dir.join("topic.jsonl"), &records);
+        let read = Read::new(&records);
+        let expected = Expected::new(&self.scenario, &read, &read.cuts(cuts));
+        let sinks: &[&str] = if self.scenario.embedded { &["online", "local"] } else { &["online"] };
+        let found = Found::read(&self.dir, &self.scenario, sinks)?;
+        let reference = self.reference()?;
+        let mut wrong = vec![];
+        let mut check = |done: Result<(), String>| wrong.extend(done.err());
+        for (what, found) in [("found", &found), ("the reference", &reference)] {
+            if found.t != Some(expected.t) {
+                check(Err(format!("{what}: it ends at {:?}, not at {}", found.t, expected.t)));
+            }
+            check(found.letters().and_then(|letters| compare_lists(&format!("{what}: dead letters"), &letters, &expected.letters)));
+        }
+        check(compare_lists("dead letters and the reference's", &found.letters, &reference.letters));
+        for (i, group) in self.scenario.job.groups.iter().enumerate() {
+            let name = group.name;
+            check(compare(&format!("{name} of the reference"), &reference.stores[0].1[i], &expected.stored[i], true));
+            check(compare(&format!("{name} by the changelog"), &found.tables[i], &expected.tables[i], true));
+            check(compare(&format!("{name} by the changelog and the reference's"), &found.tables[i], &reference.tables[i], false));
+            for (sink, tables) in &found.stores {
+                check(compare(&format!("{name} in {sink}"), &tables[i], &expected.stored[i], true));
+                check(compare(&format!("{name} in {sink} and the reference"), &tables[i], &reference.stores[0].1[i], false));
+                let logged = stored_at(&found.tables[i], group.retain, expected.t);
+                check(compare(&format!("{name} in {sink} and by the changelog"), &tables[i], &logged, false));
+            }
+        }
+        let (rows, letters) = (expected.tables.iter().map(|t| t.len()).sum::<usize>(), expected.letters.len());
+        let (starts, records) = (self.cluster.exits().len(), records.iter().map(Vec::len).sum::<usize>());
+        if wrong.is_empty() {
+            Ok(format!("{records} records, {rows} rows, {letters} dead letters, {starts} starts"))
+        } else {
+            Err(wrong.join("\n"))
+        }
+    }
+
+    /// A run of the same job on the same topic to which nothing happens.
+    fn reference(&self) -> Result<Found, String> {
+        let dir = self.dir.join("reference");
+        self.scenario.write_job(&dir, &self.world.kafka.address, None);
+        let history = if self.scenario.parquet { "history.parquet" } else { "history.jsonl" };
+        std::fs::copy(self.dir.join(history), dir.join(history)).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_headwater"));
+        command.args(["run", "job.toml", "--until-end", "--fresh", "--workers", "2"]).current_dir(&dir);
+        let done = command.output().unwrap();
+        if !done.status.success() {
+            return Err(format!("the reference: {}", String::from_utf8_lossy(&done.stderr)));
+        }
+        Found::read(&dir, &self.scenario, &["local"])
+    }
+}
