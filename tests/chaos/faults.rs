@@ -65,7 +65,11 @@ pub fn inflict(round: &Round, length: Duration, rng: &mut StdRng) {
         inflicting.wait(Duration::from_millis(pause));
         let (name, _, inflict) = *faults.choose_weighted(inflicting.rng, |(_, weight, _)| *weight).unwrap();
         round.diary.note(name);
+        let begun = Instant::now();
         inflict(&mut inflicting);
+        if begun.elapsed() > Duration::from_secs(1) {
+            inflicting.note(&format!("it took {:?}", begun.elapsed()));
+        }
     }
     inflicting.wait(Duration::ZERO);
     for (_, undo) in std::mem::take(&mut inflicting.undo) {
@@ -195,7 +199,11 @@ impl Inflicting<'_, '_> {
     /// One is frozen while the others are killed and a new cluster takes over; then it wakes up.
     fn abandon(&mut self) {
         let cluster = &self.round.cluster;
+        // Alone it would lose nobody, and go on.
         let Some((process, number, _)) = cluster.running().choose(self.rng).copied() else { return };
+        if cluster.size().processes == 1 || !cluster.log_of(process).contains("all processes are here") {
+            return;
+        }
         cluster.signal(process, "STOP");
         cluster.abandon(process);
         self.note(&format!("process {process}, start {number}"));

@@ -101,8 +101,8 @@ pub fn run(world: &World, seed: u64, length: Duration, dir: &Path) -> Result<Str
     let mut round = Round::new(world, seed, dir, &mut rng);
     let cuts = round.begin(seed);
     let looks = round.under_faults(seed, length, &mut rng);
-    let outcome = round.outcome(&cuts);
     let mut wrong = round.faults.all();
+    let outcome = if wrong.is_empty() { round.outcome(&cuts) } else { Ok(String::new()) };
     wrong.extend(outcome.as_ref().err().cloned());
     if wrong.is_empty() {
         return Ok(format!("{}, {looks} looks", outcome.unwrap_or_default()));
