@@ -91,8 +91,8 @@ fn close(waiting: &mut Vec<(usize, RecordBatch)>, frontier: i64) -> Vec<(usize, 
     closed
 }
 
-/// Writes dead letters, in the order in which they come; those that were sent after a checkpoint's tick once the file's
-/// length at the tick is known.
+/// Writes dead letters, in the order in which they come, once the frontier has passed the time at which they were sent: a
+/// checkpoint at that time or a later one has them all, and one before has none of them.
 pub fn write_letters<'scope>(
     letters: Stream<'scope, i64, Vec<DeadLetter>>,
     mut file: Option<DeadLetterFile>,
@@ -113,18 +113,20 @@ pub fn write_letters<'scope>(
                 waiting.extend(batches.flat_map(|batch| batch.drain(..)).map(|letter| (sent, letter)));
             });
             let frontier = frontiers[0].frontier().iter().next().copied();
+            // A clean stop may take a checkpoint at the tick before the frontier: what was sent since then is not in it.
+            let closed = frontier.map_or(i64::MAX, |frontier| frontier.saturating_sub(1));
             let mut step = |file: &mut DeadLetterFile| {
-                let Some((number, t)) = checkpoint.borrow().wanted.filter(|(number, _)| *number > noted) else {
-                    return write_sent(file, &mut waiting, i64::MAX);
-                };
-                write_sent(file, &mut waiting, t)?;
-                if frontier.is_none_or(|frontier| t < frontier) {
+                let wanted = checkpoint.borrow().wanted.filter(|(number, _)| *number > noted);
+                if let Some((number, t)) = wanted {
+                    write_sent(file, &mut waiting, t)?;
+                    if closed < t {
+                        return Ok(());
+                    }
                     file.sync()?;
                     checkpoint.borrow_mut().letters = Some(Noted { number, bytes: file.bytes() });
                     noted = number;
-                    write_sent(file, &mut waiting, i64::MAX)?;
                 }
-                Ok(())
+                write_sent(file, &mut waiting, closed)
             };
             if let Some(Err(e)) = file.as_mut().map(&mut step) {
                 *fault.borrow_mut() = Some(e);
@@ -145,4 +147,60 @@ fn write_sent(file: &mut DeadLetterFile, waiting: &mut Vec<(i64, DeadLetter)>, u
     let letters: Vec<DeadLetter> =
         waiting.extract_if(.., |(sent, _)| *sent <= upto).map(|(_, letter)| letter).collect();
     if letters.is_empty() { Ok(()) } else { file.write(&letters).and_then(|()| file.flush()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use timely::dataflow::InputHandle;
+    use timely::dataflow::operators::Input;
+
+    use super::*;
+
+    fn letter(offset: i64) -> DeadLetter {
+        DeadLetter {
+            source: "s".to_owned(),
+            reason: "malformed".to_owned(),
+            partition: Some(0),
+            offset: Some(offset),
+            arrival_us: None,
+            payload: vec![],
+            late_by_us: None,
+        }
+    }
+
+    /// A clean stop takes its checkpoint at a tick that everybody has passed.
+    #[test]
+    fn letters_sent_after_the_tick_of_a_checkpoint_are_not_in_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("letters");
+        timely::execute_directly(move |worker| {
+            let file = DeadLetterFile::create(&path).unwrap();
+            let lines = || std::fs::read_to_string(&path).unwrap();
+            let checkpoint: Rc<RefCell<Local>> = Rc::default();
+            let mut input: InputHandle<i64, _> = InputHandle::new();
+            worker.dataflow(|scope| {
+                let letters = scope.input_from(&mut input);
+                write_letters(letters, Some(file), checkpoint.clone(), Default::default());
+            });
+            input.advance_to(6);
+            input.send(letter(1));
+            input.advance_to(7);
+            input.send(letter(2));
+            input.flush();
+            for _ in 0..10 {
+                worker.step();
+            }
+            let first = lines();
+            assert_eq!(first.lines().count(), 1, "a checkpoint at 6 may still come");
+            checkpoint.borrow_mut().want(1, 6);
+            input.send(letter(3));
+            input.advance_to(8);
+            for _ in 0..10 {
+                worker.step();
+            }
+            let noted = checkpoint.borrow().letters.unwrap();
+            assert_eq!((noted.number, noted.bytes as usize), (1, first.len()));
+            assert_eq!(lines().lines().count(), 3);
+        });
+    }
 }
