@@ -58,8 +58,10 @@ pub fn inflict(round: &Round, length: Duration, rng: &mut StdRng) {
     let mut inflicting = Inflicting { round, rng, undo: vec![], damaged: vec![] };
     let end = Instant::now() + length;
     let only = std::env::var("HEADWATER_CHAOS_ONLY").ok();
-    let faults: Vec<Fault> =
-        FAULTS.into_iter().filter(|(name, ..)| only.as_ref().is_none_or(|only| only.split(',').any(|o| name.contains(o)))).collect();
+    let faults: Vec<Fault> = FAULTS
+        .into_iter()
+        .filter(|(name, ..)| only.as_ref().is_none_or(|only| only.split(',').any(|o| name.contains(o))))
+        .collect();
     while Instant::now() < end && round.faults.all().is_empty() {
         let pause = inflicting.rng.random_range(100..1500);
         inflicting.wait(Duration::from_millis(pause));
@@ -149,16 +151,22 @@ impl Inflicting<'_, '_> {
         let cluster = &self.round.cluster;
         let running = cluster.running();
         let Some((process, ..)) = running.choose(self.rng).copied() else { return };
-        let joined = |process| cluster.log_of(process).contains("all processes are here");
-        let others: Vec<_> = running.into_iter().filter(|(p, _, frozen)| *p != process && !frozen && joined(*p)).collect();
+        // While it plans, process 0 may wait for a service.
+        let joined = |process| cluster.log_of(process).contains(" seam ");
+        let others: Vec<_> =
+            running.into_iter().filter(|(p, _, frozen)| *p != process && !frozen && joined(*p)).collect();
         let others = if joined(process) { others } else { vec![] };
         self.note(&format!("process {process}; waiting for {others:?}"));
         cluster.signal(process, "KILL");
+        let end = Instant::now() + Duration::from_secs(10);
         for (other, number, _) in others {
-            if !wait_for(Duration::from_secs(10), || cluster.exit_of(number).is_some()) {
-                let log = cluster.log_of(other);
-                self.round.faults.add(format!("start {number} goes on after process {process} was killed\n{log}"));
-                return;
+            while cluster.exit_of(number).is_none() {
+                self.wait(Duration::from_millis(10));
+                if Instant::now() > end {
+                    let log = cluster.log_of(other);
+                    self.round.faults.add(format!("start {number} goes on after process {process} was killed\n{log}"));
+                    return;
+                }
             }
         }
     }
@@ -182,7 +190,8 @@ impl Inflicting<'_, '_> {
     }
 
     fn stop_cleanly(&mut self) {
-        let away = [Undo::ThawBroker, Undo::ThawRedis, Undo::OpenKafka, Undo::OpenRedis, Undo::EmptyDisk, Undo::LiftLimit];
+        let away =
+            [Undo::ThawBroker, Undo::ThawRedis, Undo::OpenKafka, Undo::OpenRedis, Undo::EmptyDisk, Undo::LiftLimit];
         if away.iter().any(|undo| self.is_under_way(*undo)) {
             return;
         }
@@ -256,7 +265,9 @@ impl Inflicting<'_, '_> {
         self.round.world.redis_losses.fetch_add(1, Ordering::SeqCst);
         self.redis_restarts("KILL", |this| {
             let files = std::fs::read_dir(this.round.world.redis_dir.join("appendonlydir")).unwrap().flatten();
-            let Some(log) = files.map(|e| e.path()).find(|path| path.to_string_lossy().ends_with(".incr.aof")) else { return };
+            let Some(log) = files.map(|e| e.path()).find(|path| path.to_string_lossy().ends_with(".incr.aof")) else {
+                return;
+            };
             let length = log.metadata().unwrap().len();
             let lost = this.rng.random_range(0..300_000).min(length);
             OpenOptions::new().write(true).open(&log).unwrap().set_len(length - lost).unwrap();
@@ -277,7 +288,8 @@ impl Inflicting<'_, '_> {
     fn checkpoints(&self) -> Vec<(u64, PathBuf)> {
         let Ok(entries) = std::fs::read_dir(self.round.dir.join("state/checkpoints")) else { return vec![] };
         let paths = entries.flatten().map(|entry| entry.path()).filter(|path| path.join("manifest.json").exists());
-        let mut all: Vec<_> = paths.filter_map(|path| Some((path.file_name()?.to_str()?.parse().ok()?, path))).collect();
+        let mut all: Vec<_> =
+            paths.filter_map(|path| Some((path.file_name()?.to_str()?.parse().ok()?, path))).collect();
         all.sort();
         all
     }
@@ -291,6 +303,7 @@ impl Inflicting<'_, '_> {
             match (self.rng.random_range(0..4), parts.choose(self.rng)) {
                 (0, _) => {
                     std::fs::remove_file(manifest).unwrap();
+                    self.damaged.retain(|damaged| *damaged != number);
                     self.note(&format!("checkpoint {number} without its manifest"));
                 }
                 (1, _) | (_, None) => {
@@ -345,7 +358,8 @@ impl Inflicting<'_, '_> {
     fn cut(&mut self) {
         let redis = self.rng.random();
         let world = self.round.world;
-        let (proxy, undo) = if redis { (&world.redis_proxy, Undo::OpenRedis) } else { (&world.kafka_proxy, Undo::OpenKafka) };
+        let (proxy, undo) =
+            if redis { (&world.redis_proxy, Undo::OpenRedis) } else { (&world.kafka_proxy, Undo::OpenKafka) };
         self.note(if redis { "to Redis" } else { "to the broker" });
         match self.rng.random_range(0..4) {
             0 => {

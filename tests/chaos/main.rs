@@ -29,6 +29,7 @@ mod support;
 mod topic;
 mod world;
 
+use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 
 use support::now_us;
@@ -37,6 +38,7 @@ use world::World;
 const LENGTH: Duration = Duration::from_secs(10);
 /// The part of all tests.
 const ROUNDS: u64 = 2;
+const FAILURES_MAX: usize = 5;
 
 fn number(variable: &str) -> Option<f64> {
     let text = std::env::var(variable).ok().filter(|text| !text.is_empty())?;
@@ -54,22 +56,35 @@ fn rounds() {
         None => round < ROUNDS,
         Some(minutes) => round == 0 || began.elapsed().as_secs_f64() < minutes * 60.0,
     };
+    let mut failed = vec![];
     for seed in (0..).take_while(|round| more(*round)).map(|round| first + round) {
-        let begun = Instant::now();
-        let dir = world.case.path(&format!("round-{seed}"));
-        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| round::run(&world, seed, LENGTH, &dir)));
-        world.open();
-        let wrong = match outcome {
-            Ok(Ok(summary)) => {
-                eprintln!("seed {seed}: {summary}, {:.0} s", begun.elapsed().as_secs_f64());
-                let _ = std::fs::remove_dir_all(&dir);
-                continue;
-            }
-            Ok(Err(wrong)) => wrong,
-            Err(_) => "the harness panicked, see above".to_owned(),
-        };
-        let kept = std::env::temp_dir().join(format!("headwater-chaos-{seed}-{}", std::process::id()));
-        let copied = std::process::Command::new("cp").arg("-a").arg(world.case.dir.path()).arg(&kept).status();
-        panic!("seed {seed} failed, everything is in {} ({copied:?})\n{wrong}", kept.display());
+        if !succeeds(&world, seed) {
+            failed.push(seed);
+        }
+        if failed.len() == FAILURES_MAX {
+            break;
+        }
     }
+    assert!(failed.is_empty(), "these seeds failed, see above: {failed:?}");
+}
+
+/// Runs a round. What lies in its directory is kept if it fails.
+fn succeeds(world: &World, seed: u64) -> bool {
+    let begun = Instant::now();
+    let dir = world.case.path(&format!("round-{seed}"));
+    let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| round::run(world, seed, LENGTH, &dir)));
+    world.open();
+    let wrong = match outcome {
+        Ok(Ok(summary)) => {
+            eprintln!("seed {seed}: {summary}, {:.0} s", begun.elapsed().as_secs_f64());
+            std::fs::remove_dir_all(&dir).unwrap();
+            return true;
+        }
+        Ok(Err(wrong)) => wrong,
+        Err(_) => "the harness panicked, see above".to_owned(),
+    };
+    let kept = std::env::temp_dir().join(format!("headwater-chaos-{seed}"));
+    let moved = std::fs::rename(&dir, &kept);
+    eprintln!("seed {seed} FAILED, everything is in {} ({moved:?})\n{wrong}", kept.display());
+    false
 }

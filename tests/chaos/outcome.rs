@@ -73,7 +73,13 @@ impl Expected {
         letters.sort();
         let parse = |(at, row): ((String, Bounds), String)| (at, serde_json::from_str(&row).unwrap());
         let tables: Vec<Table> = end.rows.into_iter().map(|rows| rows.into_iter().map(parse).collect()).collect();
-        let stored = scenario.job.groups.iter().zip(&tables).map(|(group, table)| stored_at(table, group.retain, end.t)).collect();
+        let stored = scenario
+            .job
+            .groups
+            .iter()
+            .zip(&tables)
+            .map(|(group, table)| stored_at(table, group.retain, end.t))
+            .collect();
         Expected { t: end.t, tables, stored, letters }
     }
 }
@@ -134,7 +140,11 @@ fn export(dir: &Path, group: &str, sink: &str, t: &mut Option<i64>) -> Result<Ta
         let value: Value = serde_json::from_str(line).map_err(|e| format!("export {group}: {e}: {line}"))?;
         let as_of = value["as_of"].as_str().map(micros).ok_or_else(|| format!("export {group}: {line}"))?;
         if *t.get_or_insert(as_of) != as_of {
-            return Err(format!("export {group} --sink {sink}: as of {} here and {} elsewhere", format_time(as_of), format_time(t.unwrap_or(0))));
+            return Err(format!(
+                "export {group} --sink {sink}: as of {} here and {} elsewhere",
+                format_time(as_of),
+                format_time(t.unwrap_or(0))
+            ));
         }
         if table.insert(place(&value), value["row"].clone()).is_some() {
             return Err(format!("export {group} --sink {sink}: twice: {line}"));

@@ -81,7 +81,11 @@ impl Seen {
             if now.upto.is_none_or(|upto| changed_at > upto) {
                 return Err(format!("{key}: changed at {changed_at}, newer than `_upto` {:?}", now.upto));
             }
-            self.rows.entry(key.clone()).or_default().is(Some((changed_at, fields)), grows).map_err(|why| format!("{key}: {why}"))?;
+            self.rows
+                .entry(key.clone())
+                .or_default()
+                .is(Some((changed_at, fields)), grows)
+                .map_err(|why| format!("{key}: {why}"))?;
         }
         for (key, row) in self.rows.iter_mut().filter(|(key, _)| !now.hashes.contains_key(*key)) {
             row.is(None, grows).map_err(|why| format!("{key}: {why}"))?;

@@ -133,7 +133,9 @@ impl Round<'_> {
 
     /// A minute of records in the topic, the older ones in the history too. Returns where the history ends, by partition.
     fn begin(&self, seed: u64) -> Vec<usize> {
-        let _: () = redis::cmd("FLUSHALL").query(&mut connect_to(&self.world.redis_url(), Duration::from_secs(10)).unwrap()).unwrap();
+        let _: () = redis::cmd("FLUSHALL")
+            .query(&mut connect_to(&self.world.redis_url(), Duration::from_secs(10)).unwrap())
+            .unwrap();
         let mut maker = Maker::new(seed);
         maker.only_events = true;
         let (n, now) = (1500, now_us());
@@ -207,8 +209,13 @@ impl Round<'_> {
         let newest = self.newest.load(Ordering::SeqCst);
         self.diary.note("all is well again; waiting until everything is stored");
         if !wait_for(Duration::from_secs(60), || !self.faults.all().is_empty() || self.stored() >= newest) {
-            let logs: Vec<String> = self.cluster.running().iter().map(|(process, ..)| self.cluster.log_of(*process)).collect();
-            self.faults.add(format!("it does not come to rest: stored up to {} of {newest}\n{}", self.stored(), logs.join("\n---\n")));
+            let logs: Vec<String> =
+                self.cluster.running().iter().map(|(process, ..)| self.cluster.log_of(*process)).collect();
+            self.faults.add(format!(
+                "it does not come to rest: stored up to {} of {newest}\n{}",
+                self.stored(),
+                logs.join("\n---\n")
+            ));
         }
         let signal = if rng.random() { "TERM" } else { "KILL" };
         self.diary.note(&format!("ends all: {signal}"));
@@ -224,7 +231,8 @@ impl Round<'_> {
         self.diary.note(&format!("to the end as {size:?}"));
         self.cluster.start(size, true);
         if !wait_for(Duration::from_secs(60), || !self.faults.all().is_empty() || self.cluster.is_done()) {
-            let logs: Vec<String> = self.cluster.running().iter().map(|(process, ..)| self.cluster.log_of(*process)).collect();
+            let logs: Vec<String> =
+                self.cluster.running().iter().map(|(process, ..)| self.cluster.log_of(*process)).collect();
             self.faults.add(format!("it does not reach the end\n{}", logs.join("\n---\n")));
         }
         self.cluster.end("KILL");
@@ -253,17 +261,31 @@ impl Round<'_> {
             if found.t != Some(expected.t) {
                 check(Err(format!("{what}: it ends at {:?}, not at {}", found.t, expected.t)));
             }
-            check(found.letters().and_then(|letters| compare_lists(&format!("{what}: dead letters"), &letters, &expected.letters)));
+            check(
+                found
+                    .letters()
+                    .and_then(|letters| compare_lists(&format!("{what}: dead letters"), &letters, &expected.letters)),
+            );
         }
         check(compare_lists("dead letters and the reference's", &found.letters, &reference.letters));
         for (i, group) in self.scenario.job.groups.iter().enumerate() {
             let name = group.name;
             check(compare(&format!("{name} of the reference"), &reference.stores[0].1[i], &expected.stored[i], true));
             check(compare(&format!("{name} by the changelog"), &found.tables[i], &expected.tables[i], true));
-            check(compare(&format!("{name} by the changelog and the reference's"), &found.tables[i], &reference.tables[i], false));
+            check(compare(
+                &format!("{name} by the changelog and the reference's"),
+                &found.tables[i],
+                &reference.tables[i],
+                false,
+            ));
             for (sink, tables) in &found.stores {
                 check(compare(&format!("{name} in {sink}"), &tables[i], &expected.stored[i], true));
-                check(compare(&format!("{name} in {sink} and the reference"), &tables[i], &reference.stores[0].1[i], false));
+                check(compare(
+                    &format!("{name} in {sink} and the reference"),
+                    &tables[i],
+                    &reference.stores[0].1[i],
+                    false,
+                ));
                 let logged = stored_at(&found.tables[i], group.retain, expected.t);
                 check(compare(&format!("{name} in {sink} and by the changelog"), &tables[i], &logged, false));
             }

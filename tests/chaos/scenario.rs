@@ -146,9 +146,16 @@ stream = {{ type = "kafka", brokers = "{brokers}", topic = "{name}", format = "j
 
 /// A record as it goes into the topic.
 pub enum Record {
-    Event { event: Event, f: Option<f64>, m: String },
+    Event {
+        event: Event,
+        f: Option<f64>,
+        m: String,
+    },
     /// `ts` hours past its arrival.
-    WrongClock { ts: i64, a: i64 },
+    WrongClock {
+        ts: i64,
+        a: i64,
+    },
     Malformed,
     Tombstone,
 }

@@ -26,7 +26,12 @@ impl World {
         let kafka_proxy = Proxy::start(through);
         let local = |port: u16| format!("127.0.0.1:{port}");
         let settings = [
-            format!("listeners=PLAINTEXT://{},PROXIED://{},CONTROLLER://{}", local(direct), local(through), local(controller)),
+            format!(
+                "listeners=PLAINTEXT://{},PROXIED://{},CONTROLLER://{}",
+                local(direct),
+                local(through),
+                local(controller)
+            ),
             format!("advertised.listeners=PLAINTEXT://{},PROXIED://{}", local(direct), local(kafka_proxy.port)),
             "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT".to_owned(),
             format!("controller.quorum.bootstrap.servers={}", local(controller)),
@@ -81,7 +86,7 @@ impl Disk {
     pub fn at(path: &Path) -> Disk {
         std::fs::create_dir_all(path).unwrap();
         let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", "size=48m", "headwater-chaos"]).arg(path);
+        mount.args(["-t", "tmpfs", "-o", "size=256m", "headwater-chaos"]).arg(path);
         let mounted = mount.output().is_ok_and(|done| done.status.success());
         Disk { path: path.to_owned(), mounted }
     }

@@ -136,9 +136,9 @@ pub fn at_end(job: &Job, log: &Log, cuts: &[usize]) -> AtEnd {
 }
 
 fn written(log: &Log, letters: BTreeMap<(usize, usize, &str), Option<i64>>) -> Vec<Letter> {
-    let letters = letters.into_iter().map(|((p, o, reason), by)| {
-        (reason.to_owned(), p as i64, o as i64, format_time(log[p][o].a()), by)
-    });
+    let letters = letters
+        .into_iter()
+        .map(|((p, o, reason), by)| (reason.to_owned(), p as i64, o as i64, format_time(log[p][o].a()), by));
     let mut letters: Vec<_> = letters.collect();
     letters.sort();
     letters
