@@ -121,7 +121,12 @@ impl Cluster {
                 if let Err(why) = exit.judge() {
                     self.faults.add(format!("{}: {why}\n{}", slot.log.display(), exit.log));
                 }
-                inner.slots[process].done = status.code() == Some(0) && inner.until_end;
+                let reached = status.code() == Some(0) && inner.until_end && !exit.asked;
+                inner.slots[process].done = reached;
+                if !reached {
+                    // A cluster ends as one.
+                    inner.slots.iter_mut().for_each(|slot| slot.done = false);
+                }
                 inner.exits.push(exit);
             }
             let slot = &inner.slots[process];
@@ -175,6 +180,11 @@ impl Cluster {
         std::fs::read_to_string(&self.inner().slots[process].log).unwrap_or_default()
     }
 
+    /// Of all that run.
+    pub fn logs(&self) -> String {
+        self.running().iter().map(|(process, ..)| self.log_of(*process) + "---\n").collect()
+    }
+
     pub fn exit_of(&self, number: usize) -> Option<Exit> {
         self.inner().exits.iter().find(|exit| exit.number == number).cloned()
     }
@@ -209,8 +219,7 @@ impl Cluster {
             self.running().is_empty()
         });
         if !ended {
-            let logs: Vec<String> = self.running().iter().map(|(process, ..)| self.log_of(*process)).collect();
-            self.faults.add(format!("after {signal} these do not end: {:?}\n{}", self.running(), logs.join("\n---\n")));
+            self.faults.add(format!("after {signal} these do not end: {:?}\n{}", self.running(), self.logs()));
             self.end_at_once();
         }
     }
@@ -272,13 +281,14 @@ impl Drop for Cluster {
 }
 
 /// What a process may say when it ends with 1: the world was at fault, and that was told.
-const EXPECTED: [&str; 10] = [
+const EXPECTED: [&str; 11] = [
     "error: lost 127.0.0.1:",
     "(process 0) failed:",
     "taking a generation in redis://",
     "reading marks from redis://",
     "stopped while waiting for redis://",
     "stopped before the start",
+    "stopped before the end was reached",
     "stopped while waiting for 127.0.0.1:",
     // An abandoned process holds it.
     "another run holds",

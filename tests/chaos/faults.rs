@@ -62,8 +62,9 @@ pub fn inflict(round: &Round, length: Duration, rng: &mut StdRng) {
         .into_iter()
         .filter(|(name, ..)| only.as_ref().is_none_or(|only| only.split(',').any(|o| name.contains(o))))
         .collect();
-    while Instant::now() < end && round.faults.all().is_empty() {
-        let pause = inflicting.rng.random_range(100..1500);
+    let most = if round.scenario.to_end { 500 } else { 1500 };
+    while Instant::now() < end && round.faults.all().is_empty() && !round.cluster.is_done() {
+        let pause = inflicting.rng.random_range(20..most);
         inflicting.wait(Duration::from_millis(pause));
         let (name, _, inflict) = *faults.choose_weighted(inflicting.rng, |(_, weight, _)| *weight).unwrap();
         round.diary.note(name);
@@ -181,7 +182,7 @@ impl Inflicting<'_, '_> {
         let size = random_size(self.rng);
         self.note(&format!("{size:?}"));
         self.undo.retain(|(_, undo)| !matches!(undo, Undo::ThawProcess(_)));
-        self.round.cluster.start(size, false);
+        self.round.cluster.start(size, self.round.scenario.to_end);
     }
 
     fn rescale(&mut self) {

@@ -19,11 +19,11 @@ struct Row<'a> {
     o: i64,
 }
 
-/// `cuts`: how many records of each partition it has.
-pub fn write_history(path: &Path, log: &[Vec<Record>], cuts: &[usize], parquet: bool) {
+/// `log`: its records, by partition.
+pub fn write_history(path: &Path, log: &[Vec<Record>], parquet: bool) {
     let mut rows = vec![];
-    for (p, (records, cut)) in log.iter().zip(cuts).enumerate() {
-        for (o, record) in records[..*cut].iter().enumerate() {
+    for (p, records) in log.iter().enumerate() {
+        for (o, record) in records.iter().enumerate() {
             let Record::Event { event, f, m } = record else { panic!("the history has events alone") };
             rows.push(Row { event, f: *f, m, p: p as i32, o: o as i64 });
         }

@@ -35,6 +35,7 @@ use std::time::{Duration, Instant};
 use support::now_us;
 use world::World;
 
+/// How long faults come.
 const LENGTH: Duration = Duration::from_secs(10);
 /// The part of all tests.
 const ROUNDS: u64 = 2;

@@ -96,7 +96,9 @@ pub struct Found {
     /// By group: what the changelog leaves; and by store.
     pub tables: Vec<Table>,
     pub stores: Vec<(String, Vec<Table>)>,
-    /// As they are, sorted.
+    /// As they are: what each store exports, the changelog, and the dead letters, sorted.
+    pub lines: Vec<(String, Vec<String>)>,
+    pub changes: Vec<String>,
     pub letters: Vec<String>,
 }
 
@@ -104,16 +106,22 @@ impl Found {
     pub fn read(dir: &Path, scenario: &Scenario, sinks: &[&str]) -> Result<Found, String> {
         let groups: Vec<&str> = scenario.job.groups.iter().map(|group| group.name).collect();
         let mut t = None;
-        let mut stores = vec![];
+        let (mut stores, mut lines) = (vec![], vec![]);
         for sink in sinks {
-            let tables = groups.iter().map(|group| export(dir, group, sink, &mut t)).collect::<Result<_, _>>()?;
+            let mut all = vec![];
+            let tables =
+                groups.iter().map(|group| export(dir, group, sink, &mut t, &mut all)).collect::<Result<_, _>>()?;
             stores.push(((*sink).to_owned(), tables));
+            lines.push(((*sink).to_owned(), all));
         }
-        let tables = fold(&dir.join("state/changes.jsonl"), &groups)?;
+        let path = dir.join("state/changes.jsonl");
+        let changes = std::fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+        let changes: Vec<String> = changes.lines().map(str::to_owned).collect();
+        let tables = fold(&changes, &groups)?;
         let letters = std::fs::read_to_string(dir.join("state/dead_letters.jsonl")).unwrap_or_default();
         let mut letters: Vec<String> = letters.lines().map(str::to_owned).collect();
         letters.sort();
-        Ok(Found { t, tables, stores, letters })
+        Ok(Found { t, tables, stores, lines, changes, letters })
     }
 
     pub fn letters(&self) -> Result<Vec<Letter>, String> {
@@ -129,7 +137,7 @@ impl Found {
     }
 }
 
-fn export(dir: &Path, group: &str, sink: &str, t: &mut Option<i64>) -> Result<Table, String> {
+fn export(dir: &Path, group: &str, sink: &str, t: &mut Option<i64>, lines: &mut Vec<String>) -> Result<Table, String> {
     let mut command = Command::new(env!("CARGO_BIN_EXE_headwater"));
     let done = command.args(["export", "job.toml", group, "--sink", sink]).current_dir(dir).output().unwrap();
     if !done.status.success() {
@@ -146,6 +154,7 @@ fn export(dir: &Path, group: &str, sink: &str, t: &mut Option<i64>) -> Result<Ta
                 format_time(t.unwrap_or(0))
             ));
         }
+        lines.push(line.to_owned());
         if table.insert(place(&value), value["row"].clone()).is_some() {
             return Err(format!("export {group} --sink {sink}: twice: {line}"));
         }
@@ -159,11 +168,10 @@ fn place(line: &Value) -> (String, Bounds) {
 }
 
 /// Plays a changelog. Each line must fit on those before it.
-fn fold(path: &Path, groups: &[&str]) -> Result<Vec<Table>, String> {
-    let text = std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
+fn fold(lines: &[String], groups: &[&str]) -> Result<Vec<Table>, String> {
     let mut tables: Vec<Table> = groups.iter().map(|_| Table::new()).collect();
     let (mut before, mut retracted) = (i64::MIN, BTreeMap::new());
-    for (number, line) in text.lines().enumerate() {
+    for (number, line) in lines.iter().enumerate() {
         let wrong = |what: &str| format!("the changelog, line {}: {what}: {line}", number + 1);
         let value: Value = serde_json::from_str(line).map_err(|e| wrong(&e.to_string()))?;
         let time = value["time"].as_str().map(micros).ok_or_else(|| wrong("no time"))?;
@@ -226,6 +234,6 @@ pub fn compare_lists<T: Ord + std::fmt::Debug>(what: &str, found: &[T], expected
     let at = (0..found.len().max(expected.len())).find(|i| found.get(*i) != expected.get(*i));
     at.map_or(Ok(()), |at| {
         let show = |list: &[T]| format!("{} in all, here {:?}", list.len(), list.get(at));
-        Err(format!("{what} differ at {at} (sorted)\n    found    {}\n    expected {}", show(found), show(expected)))
+        Err(format!("{what} differ at {at}\n    found    {}\n    expected {}", show(found), show(expected)))
     })
 }

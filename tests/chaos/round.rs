@@ -90,6 +90,8 @@ impl Drop for Ends<'_> {
     }
 }
 
+const PATIENCE: Duration = Duration::from_secs(60);
+
 pub fn random_size(rng: &mut StdRng) -> Size {
     Size { processes: rng.random_range(1..=3), workers: rng.random_range(1..=2) }
 }
@@ -131,31 +133,30 @@ impl Round<'_> {
         }
     }
 
-    /// A minute of records in the topic, the older ones in the history too. Returns where the history ends, by partition.
+    /// Records in the topic, the older ones in the history too. Returns where the history ends, by partition.
     fn begin(&self, seed: u64) -> Vec<usize> {
-        let _: () = redis::cmd("FLUSHALL")
-            .query(&mut connect_to(&self.world.redis_url(), Duration::from_secs(10)).unwrap())
-            .unwrap();
+        let connection = &mut connect_to(&self.world.redis_url(), Duration::from_secs(10)).unwrap();
+        let _: () = redis::cmd("FLUSHALL").query(connection).unwrap();
         let mut maker = Maker::new(seed);
-        maker.only_events = true;
-        let (n, now) = (1500, now_us());
-        let mut log: Vec<Vec<Record>> = (0..self.scenario.partitions).map(|_| vec![]).collect();
+        let (n, time) = if self.scenario.to_end { (40_000, 1200 * SECOND) } else { (1500, 60 * SECOND) };
+        let (old, now) = ((n * maker.partition(5) as i64 / 4).max(1), now_us());
+        let mut history: Vec<Vec<Record>> = (0..self.scenario.partitions).map(|_| vec![]).collect();
         for i in 0..n {
-            let record = maker.record(now - (n - i) * 60 * SECOND / n);
-            let partition = maker.partition(log.len());
+            maker.only_events = i < old;
+            let record = maker.record(now - (n - i) * time / n);
+            let partition = maker.partition(history.len());
             self.send(partition, &record, now);
-            log[partition].push(record);
+            if i < old {
+                history[partition].push(record);
+            }
         }
         self.topic.flush();
-        let share = maker.partition(5);
-        let mut cuts: Vec<usize> = log.iter().map(|records| records.len() * share / 4).collect();
-        cuts[0] = cuts[0].max(1).min(log[0].len());
         let kind = if self.scenario.parquet { "parquet" } else { "jsonl" };
-        write_history(&self.dir.join(format!("history.{kind}")), &log, &cuts, self.scenario.parquet);
+        write_history(&self.dir.join(format!("history.{kind}")), &history, self.scenario.parquet);
         let local = |port: u16| format!("127.0.0.1:{port}");
         let redis = format!("redis://{}/0", local(self.world.redis_proxy.port));
         self.scenario.write_job(&self.dir, &local(self.world.kafka_proxy.port), Some(&redis));
-        cuts
+        history.iter().map(Vec::len).collect()
     }
 
     fn send(&self, partition: usize, record: &Record, now: i64) {
@@ -184,7 +185,11 @@ impl Round<'_> {
         let over = || self.over.load(Ordering::SeqCst);
         std::thread::scope(|scope| {
             let _ends = Ends(&self.producing, &self.over);
-            let producer = scope.spawn(|| self.produce(seed));
+            let producer = scope.spawn(|| {
+                if !self.scenario.to_end {
+                    self.produce(seed)
+                }
+            });
             let watcher = scope.spawn(move || poller::watch(self.world, &self.scenario, &self.faults, &over));
             scope.spawn(move || {
                 while !over() {
@@ -194,33 +199,32 @@ impl Round<'_> {
             });
             let size = random_size(rng);
             self.diary.note(&format!("starts as {size:?}"));
-            self.cluster.start(size, false);
+            self.cluster.start(size, self.scenario.to_end);
             faults::inflict(self, length, rng);
             self.producing.store(false, Ordering::SeqCst);
             producer.join().unwrap();
             self.topic.flush();
-            self.to_the_end(rng);
+            if !self.scenario.to_end {
+                self.comes_to_rest(rng);
+            }
+            self.reaches_the_end();
             self.over.store(true, Ordering::SeqCst);
             watcher.join().unwrap()
         })
     }
 
-    fn to_the_end(&self, rng: &mut StdRng) {
+    /// Without faults and without records it stores all there was. Then it runs to an end that is past whatever was published.
+    fn comes_to_rest(&self, rng: &mut StdRng) {
         let newest = self.newest.load(Ordering::SeqCst);
         self.diary.note("all is well again; waiting until everything is stored");
-        if !wait_for(Duration::from_secs(60), || !self.faults.all().is_empty() || self.stored() >= newest) {
-            let logs: Vec<String> =
-                self.cluster.running().iter().map(|(process, ..)| self.cluster.log_of(*process)).collect();
-            self.faults.add(format!(
-                "it does not come to rest: stored up to {} of {newest}\n{}",
-                self.stored(),
-                logs.join("\n---\n")
-            ));
+        if !wait_for(PATIENCE, || !self.faults.all().is_empty() || self.stored() >= newest) {
+            let stored = self.stored();
+            self.faults
+                .add(format!("it does not come to rest: stored up to {stored} of {newest}\n{}", self.cluster.logs()));
         }
         let signal = if rng.random() { "TERM" } else { "KILL" };
         self.diary.note(&format!("ends all: {signal}"));
         self.cluster.end(signal);
-        // The end is past whatever was published.
         for partition in 0..self.scenario.partitions {
             let now = now_us();
             let event = crate::model::Event { key: Some("end".to_owned()), x: Some(1), ts: now, arrived: Some(now) };
@@ -230,10 +234,11 @@ impl Round<'_> {
         let size = random_size(rng);
         self.diary.note(&format!("to the end as {size:?}"));
         self.cluster.start(size, true);
-        if !wait_for(Duration::from_secs(60), || !self.faults.all().is_empty() || self.cluster.is_done()) {
-            let logs: Vec<String> =
-                self.cluster.running().iter().map(|(process, ..)| self.cluster.log_of(*process)).collect();
-            self.faults.add(format!("it does not reach the end\n{}", logs.join("\n---\n")));
+    }
+
+    fn reaches_the_end(&self) {
+        if !wait_for(PATIENCE, || !self.faults.all().is_empty() || self.cluster.is_done()) {
+            self.faults.add(format!("it does not reach the end\n{}", self.cluster.logs()));
         }
         self.cluster.end("KILL");
     }
@@ -268,6 +273,12 @@ impl Round<'_> {
             );
         }
         check(compare_lists("dead letters and the reference's", &found.letters, &reference.letters));
+        if self.scenario.to_end {
+            check(compare_lists("lines of the changelog and the reference's", &found.changes, &reference.changes));
+            for (sink, lines) in &found.lines {
+                check(compare_lists(&format!("lines of {sink} and the reference's"), lines, &reference.lines[0].1));
+            }
+        }
         for (i, group) in self.scenario.job.groups.iter().enumerate() {
             let name = group.name;
             check(compare(&format!("{name} of the reference"), &reference.stores[0].1[i], &expected.stored[i], true));
@@ -291,9 +302,10 @@ impl Round<'_> {
             }
         }
         let (rows, letters) = (expected.tables.iter().map(|t| t.len()).sum::<usize>(), expected.letters.len());
+        let kind = if self.scenario.to_end { "to the end" } else { "live" };
         let (starts, records) = (self.cluster.exits().len(), records.iter().map(Vec::len).sum::<usize>());
         if wrong.is_empty() {
-            Ok(format!("{records} records, {rows} rows, {letters} dead letters, {starts} starts"))
+            Ok(format!("{kind}, {records} records, {rows} rows, {letters} dead letters, {starts} starts"))
         } else {
             Err(wrong.join("\n"))
         }

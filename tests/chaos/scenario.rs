@@ -15,6 +15,8 @@ pub struct Scenario {
     pub job: model::Job,
     pub name: String,
     pub partitions: usize,
+    /// All records are there before it starts, and it runs to their end: its output is the same to the byte.
+    pub to_end: bool,
     /// The history is Parquet, else JSON lines.
     pub parquet: bool,
     pub embedded: bool,
@@ -65,13 +67,16 @@ impl Scenario {
             Group { name, window, retain }
         };
         let groups = windows.into_iter().map(|one| group(one, rng)).collect();
+        let to_end = rng.random_bool(0.3);
+        let every: [i64; 4] = if to_end { [20, 50, 100, 500] } else { [200, 500, 1000, 2000] };
         Scenario {
+            to_end,
             job: model::Job { tick, lateness, groups },
             name: format!("chaos_{seed}_{:x}", now_us() & 0xffff_ffff),
             partitions: rng.random_range(1..=5),
             parquet: rng.random(),
             embedded: rng.random(),
-            checkpoint_every_ms: *[200, 500, 1000, 2000].choose(rng).unwrap(),
+            checkpoint_every_ms: *every.choose(rng).unwrap(),
             stall_limit_ms: *[500, 1500, 5000].choose(rng).unwrap(),
             more: MORE.choose_multiple(rng, 5).copied().collect(),
         }
