@@ -281,15 +281,18 @@ impl Drop for Cluster {
 }
 
 /// What a process may say when it ends with 1: the world was at fault, and that was told.
-const EXPECTED: [&str; 11] = [
+const EXPECTED: [&str; 14] = [
     "error: lost 127.0.0.1:",
     "(process 0) failed:",
+    "looking for topic",
+    "asking for the first and last offsets",
     "taking a generation in redis://",
     "reading marks from redis://",
     "stopped while waiting for redis://",
     "stopped before the start",
     "stopped before the end was reached",
     "stopped while waiting for 127.0.0.1:",
+    "a store lost writes while the last ones were written",
     // An abandoned process holds it.
     "another run holds",
     "No space left on device",

@@ -209,9 +209,9 @@ impl Inflicting<'_, '_> {
     /// One is frozen while the others are killed and a new cluster takes over; then it wakes up.
     fn abandon(&mut self) {
         let cluster = &self.round.cluster;
-        // Alone it would lose nobody, and go on.
+        // Alone it would lose nobody, and go on; while it plans, process 0 may wait for a service.
         let Some((process, number, _)) = cluster.running().choose(self.rng).copied() else { return };
-        if cluster.size().processes == 1 || !cluster.log_of(process).contains("all processes are here") {
+        if cluster.size().processes == 1 || !cluster.log_of(process).contains(" seam ") {
             return;
         }
         cluster.signal(process, "STOP");

@@ -22,6 +22,7 @@ mod model;
 mod outcome;
 mod poller;
 mod proxy;
+mod rest;
 mod round;
 mod scenario;
 #[path = "../support/mod.rs"]

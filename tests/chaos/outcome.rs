@@ -64,7 +64,7 @@ pub struct Expected {
 
 impl Expected {
     pub fn new(scenario: &Scenario, read: &Read, cuts: &[usize]) -> Expected {
-        let end = model::at_end(&scenario.job, &read.log, cuts);
+        let end = model::at_end(&scenario.job, &read.log, cuts, None);
         let mut letters: Vec<Letter> = read.refused.iter().map(|(r, p, o)| (r.clone(), *p, *o, None)).collect();
         letters.extend(end.letters.into_iter().map(|(reason, p, o, _, by)| {
             let offset = read.offsets[p as usize][o as usize] as i64;

@@ -16,9 +16,9 @@ use crate::history::write_history;
 use crate::outcome::{Expected, Found, Read, compare, compare_lists, stored_at};
 use crate::poller;
 use crate::scenario::{Maker, Record, Scenario};
-use crate::support::{SECOND, Topic, connect_to, now_us, try_snapshot};
+use crate::support::{SECOND, Snapshot, Topic, connect_to, now_us, try_snapshot};
 use crate::world::{Disk, World};
-use crate::{faults, topic};
+use crate::{faults, rest, topic};
 
 /// What went wrong in a round, told at once.
 #[derive(Clone, Default)]
@@ -76,6 +76,8 @@ pub struct Round<'a> {
     topic: Topic,
     /// The largest arrival that was produced.
     newest: AtomicI64,
+    /// What Redis held before the last start, by group.
+    at_rest: Mutex<Vec<Snapshot>>,
     producing: AtomicBool,
     over: AtomicBool,
 }
@@ -128,6 +130,7 @@ impl Round<'_> {
             topic: Topic::new(&world.kafka.address, &scenario.name, scenario.partitions),
             scenario,
             newest: AtomicI64::new(0),
+            at_rest: Mutex::default(),
             producing: AtomicBool::new(true),
             over: AtomicBool::new(false),
         }
@@ -138,7 +141,7 @@ impl Round<'_> {
         let connection = &mut connect_to(&self.world.redis_url(), Duration::from_secs(10)).unwrap();
         let _: () = redis::cmd("FLUSHALL").query(connection).unwrap();
         let mut maker = Maker::new(seed);
-        let (n, time) = if self.scenario.to_end { (40_000, 1200 * SECOND) } else { (1500, 60 * SECOND) };
+        let (n, time) = if self.scenario.to_end { (20_000, 600 * SECOND) } else { (1500, 60 * SECOND) };
         let (old, now) = ((n * maker.partition(5) as i64 / 4).max(1), now_us());
         let mut history: Vec<Vec<Record>> = (0..self.scenario.partitions).map(|_| vec![]).collect();
         for i in 0..n {
@@ -222,6 +225,7 @@ impl Round<'_> {
             self.faults
                 .add(format!("it does not come to rest: stored up to {stored} of {newest}\n{}", self.cluster.logs()));
         }
+        *self.at_rest.lock().unwrap() = self.snapshots().expect("Redis is there");
         let signal = if rng.random() { "TERM" } else { "KILL" };
         self.diary.note(&format!("ends all: {signal}"));
         self.cluster.end(signal);
@@ -245,11 +249,13 @@ impl Round<'_> {
 
     /// Up to when every group is stored.
     fn stored(&self) -> i64 {
-        let Ok(mut connection) = connect_to(&self.world.redis_url(), Duration::from_secs(2)) else { return i64::MIN };
-        let as_of = |group: &crate::model::Group| {
-            try_snapshot(&mut connection, &self.scenario.name, group.name).ok().and_then(|now| now.as_of)
-        };
-        self.scenario.job.groups.iter().map(as_of).min().flatten().unwrap_or(i64::MIN)
+        let snapshots = self.snapshots().unwrap_or_default();
+        snapshots.iter().map(|group| group.as_of).min().flatten().unwrap_or(i64::MIN)
+    }
+
+    fn snapshots(&self) -> redis::RedisResult<Vec<Snapshot>> {
+        let connection = &mut connect_to(&self.world.redis_url(), Duration::from_secs(2))?;
+        self.scenario.job.groups.iter().map(|group| try_snapshot(connection, &self.scenario.name, group.name)).collect()
     }
 
     fn outcome(&self, cuts: &[usize]) -> Result<String, String> {
@@ -258,6 +264,11 @@ impl Round<'_> {
         let read = Read::new(&records);
         let expected = Expected::new(&self.scenario, &read, &read.cuts(cuts));
         let sinks: &[&str] = if self.scenario.embedded { &["online", "local"] } else { &["online"] };
+        if !self.scenario.to_end {
+            // Before the last start the last record of each partition was not there.
+            let before: topic::Records = records.iter().map(|of| of[..of.len() - 1].to_vec()).collect();
+            rest::check(&self.scenario, &Read::new(&before), &read.cuts(cuts), &self.at_rest.lock().unwrap())?;
+        }
         let found = Found::read(&self.dir, &self.scenario, sinks)?;
         let reference = self.reference()?;
         let mut wrong = vec![];

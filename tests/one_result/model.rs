@@ -111,7 +111,8 @@ pub fn output(job: &Job, log: &Log, cuts: &[usize]) -> Output {
     Output { changes: changes.into_iter().map(|(_, line)| line).collect(), rows, letters: written(log, letters) }
 }
 
-/// What is there at the end alone.
+/// What is there at the end alone: for the tests of chaos.
+#[allow(dead_code)]
 #[derive(Debug)]
 pub struct AtEnd {
     pub t: i64,
@@ -120,8 +121,11 @@ pub struct AtEnd {
     pub letters: Vec<Letter>,
 }
 
-pub fn at_end(job: &Job, log: &Log, cuts: &[usize]) -> AtEnd {
-    let (seen, start, t) = seen(job, log, cuts);
+/// `t`: another end than that of the log, not before it.
+#[allow(dead_code)]
+pub fn at_end(job: &Job, log: &Log, cuts: &[usize], t: Option<i64>) -> AtEnd {
+    let (seen, start, end) = seen(job, log, cuts);
+    let t = t.unwrap_or(end);
     let mut letters = BTreeMap::new();
     let mut rows = vec![];
     for group in &job.groups {
