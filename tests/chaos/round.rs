@@ -76,8 +76,8 @@ pub struct Round<'a> {
     topic: Topic,
     /// The largest arrival that was produced.
     newest: AtomicI64,
-    /// What Redis held before the last start, by group.
-    at_rest: Mutex<Vec<Snapshot>>,
+    /// What the stores held before the last start, by group.
+    at_rest: Mutex<Vec<(&'static str, Vec<Snapshot>)>>,
     producing: AtomicBool,
     over: AtomicBool,
 }
@@ -225,7 +225,7 @@ impl Round<'_> {
             self.faults
                 .add(format!("it does not come to rest: stored up to {stored} of {newest}\n{}", self.cluster.logs()));
         }
-        *self.at_rest.lock().unwrap() = self.snapshots().expect("Redis is there");
+        self.look_at_stores();
         let signal = if rng.random() { "TERM" } else { "KILL" };
         self.diary.note(&format!("ends all: {signal}"));
         self.cluster.end(signal);
@@ -238,6 +238,28 @@ impl Round<'_> {
         let size = random_size(rng);
         self.diary.note(&format!("to the end as {size:?}"));
         self.cluster.start(size, true);
+        if rng.random() {
+            let time = rng.random_range(200..1500);
+            std::thread::sleep(Duration::from_millis(time));
+            let process = rng.random_range(0..size.processes);
+            self.diary.note(&format!("kills process {process}"));
+            self.cluster.signal(process, "KILL");
+        }
+    }
+
+    fn look_at_stores(&self) {
+        if !self.faults.all().is_empty() {
+            return;
+        }
+        let mut at_rest = self.at_rest.lock().unwrap();
+        at_rest.push(("Redis", self.snapshots().expect("Redis is there")));
+        if self.scenario.embedded {
+            let groups = self.scenario.job.groups.iter();
+            match groups.map(|group| rest::embedded(&self.dir, group.name)).collect() {
+                Ok(groups) => at_rest.push(("the embedded store", groups)),
+                Err(why) => self.faults.add(why),
+            }
+        }
     }
 
     fn reaches_the_end(&self) {
@@ -267,7 +289,10 @@ impl Round<'_> {
         if !self.scenario.to_end {
             // Before the last start the last record of each partition was not there.
             let before: topic::Records = records.iter().map(|of| of[..of.len() - 1].to_vec()).collect();
-            rest::check(&self.scenario, &Read::new(&before), &read.cuts(cuts), &self.at_rest.lock().unwrap())?;
+            let before = Read::new(&before);
+            for (what, groups) in self.at_rest.lock().unwrap().iter() {
+                rest::check(what, &self.scenario, &before, &read.cuts(cuts), groups)?;
+            }
         }
         let found = Found::read(&self.dir, &self.scenario, sinks)?;
         let reference = self.reference()?;
