@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -74,8 +74,6 @@ pub struct Round<'a> {
     pub diary: Diary,
     pub disk: Disk,
     topic: Topic,
-    /// The largest arrival that was produced.
-    newest: AtomicI64,
     /// What the stores held before the last start, by group.
     at_rest: Mutex<Vec<(&'static str, Vec<Snapshot>)>>,
     producing: AtomicBool,
@@ -129,7 +127,6 @@ impl Round<'_> {
             disk: Disk::at(&dir.join("state")),
             topic: Topic::new(&world.kafka.address, &scenario.name, scenario.partitions),
             scenario,
-            newest: AtomicI64::new(0),
             at_rest: Mutex::default(),
             producing: AtomicBool::new(true),
             over: AtomicBool::new(false),
@@ -164,9 +161,6 @@ impl Round<'_> {
 
     fn send(&self, partition: usize, record: &Record, now: i64) {
         self.topic.send(partition, record.payload().as_deref().map(str::as_bytes), now);
-        if let Record::Event { event, .. } = record {
-            self.newest.fetch_max(event.a(), Ordering::SeqCst);
-        }
     }
 
     fn produce(&self, seed: u64) {
@@ -218,7 +212,8 @@ impl Round<'_> {
 
     /// Without faults and without records it stores all there was. Then it runs to an end that is past whatever was published.
     fn comes_to_rest(&self, rng: &mut StdRng) {
-        let newest = self.newest.load(Ordering::SeqCst);
+        // What came late into the topic, after a broker was away, may have arrived before what is stored by now.
+        let newest = now_us();
         self.diary.note("all is well again; waiting until everything is stored");
         if !wait_for(PATIENCE, || !self.faults.all().is_empty() || self.stored() >= newest) {
             let stored = self.stored();
