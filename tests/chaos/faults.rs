@@ -338,7 +338,8 @@ impl Inflicting<'_, '_> {
     /// What lies behind the newest checkpoint may be anything.
     fn tear_lines(&mut self) {
         self.round.cluster.end("KILL");
-        if let Some((_, dir)) = self.checkpoints().pop() {
+        let whole = |(number, _): &(u64, PathBuf)| !self.damaged.contains(number);
+        if let Some((_, dir)) = self.checkpoints().into_iter().rfind(whole) {
             let manifest: Value = serde_json::from_slice(&std::fs::read(dir.join("manifest.json")).unwrap()).unwrap();
             let changelog = manifest["changelogs"].as_array().and_then(|all| all.iter().find_map(Value::as_u64));
             for (name, kept) in [("changes.jsonl", changelog), ("dead_letters.jsonl", manifest["letters"].as_u64())] {

@@ -90,7 +90,8 @@ impl Drop for Ends<'_> {
     }
 }
 
-const PATIENCE: Duration = Duration::from_secs(60);
+/// After an outage `T` lies as far behind as records came late, for a minute.
+const PATIENCE: Duration = Duration::from_secs(100);
 
 pub fn random_size(rng: &mut StdRng) -> Size {
     Size { processes: rng.random_range(1..=3), workers: rng.random_range(1..=2) }
