@@ -7,6 +7,7 @@
 //! ```
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -38,7 +39,7 @@ use crate::sink::files::{ToWake, write_changelog, write_letters};
 use crate::sink::segments::SegmentFiles;
 use crate::sink::stores::{Marked, Marking, StoreHandle, mark_as_of, store_rows};
 use crate::source::effs::Effs;
-use crate::source::feed::{self, Parts, SourceReader};
+use crate::source::feed::{self, Lane, Parts, SourceReader};
 use crate::source::history;
 use crate::source::partition::Partition;
 use crate::source::seam::Seam;
@@ -51,7 +52,8 @@ pub type OpenStore = Box<dyn Fn(usize) -> Result<Box<dyn Store>, Failure> + Send
 pub struct Shared {
     pub opened: Arc<Opened>,
     pub plan: Arc<Plan>,
-    /// By source.
+    pub parts: Arc<crate::plan::Parts>,
+    /// By reading.
     pub seams: Arc<Vec<Seam>>,
     pub effs: Arc<Vec<Effs>>,
     pub mode: Mode,
@@ -193,17 +195,31 @@ fn save(shared: &Shared, index: usize, local: Rc<RefCell<Local>>) -> Save {
 
 /// Fills a group's state with what it held at the checkpoint that the run goes on from.
 fn restore(shared: &Shared, group: usize, state: &mut State, index: usize, peers: usize) -> Result<(), Failure> {
-    let Some(manifest) = &shared.plan.restored else { return Ok(()) };
-    let job = &shared.opened.job;
-    let source = job.groups[group].source;
-    let begun = shared.plan.sources[source].s.is_some_and(|s| s <= manifest.t);
-    state.begin_at(begun.then_some(manifest.t)).map_err(|e| Failure::Running(e.to_string()))?;
+    let plan = &shared.plan;
+    let Some(manifest) = &plan.restored else { return Ok(()) };
+    let resumed = plan.resumed(group).unwrap_or_else(|| vec![None; shared.parts.0[group].len()]);
+    let failed = |e: SegmentError| Failure::Running(e.to_string());
+    state.resume(plan.floor, &resumed, plan.groups[group].renewed).map_err(failed)?;
+    let Some(saved) = plan.groups[group].saved else { return Ok(()) };
     let owns = |key: &[u8]| keys::owner(keys::hash(key), peers) == index as u64;
-    checkpoint::read(&checkpoint::root(&job.state.local), manifest, group as u32, state, owns)?;
-    if let Some(horizon) = manifest.horizons.get(source) {
-        state.close_after(manifest.t, *horizon);
+    checkpoint::read(&checkpoint::root(&shared.opened.job.state.local), manifest, saved, state, owns)?;
+    let reading = plan.groups[group].parts[0].reading;
+    if let Some(horizon) = horizons(plan).get(reading) {
+        if let Some(t) = plan.readings[reading].done.or(manifest.t) {
+            state.close_after(t, *horizon);
+        }
     }
     Ok(())
+}
+
+/// By reading, where the checkpoint left off: windows that closed before it are gone.
+fn horizons(plan: &Plan) -> Vec<i64> {
+    let mut horizons = vec![i64::MIN; plan.readings.len()];
+    let known = plan.restored.iter().flat_map(|manifest| &manifest.horizons);
+    for (now, horizon) in plan.moved.iter().zip(known).filter_map(|(now, horizon)| Some((now.as_ref()?, horizon))) {
+        horizons[*now] = *horizon;
+    }
+    horizons
 }
 
 fn states(shared: &Shared, index: usize, peers: usize) -> Result<Vec<State>, Failure> {
@@ -215,8 +231,7 @@ fn states(shared: &Shared, index: usize, peers: usize) -> Result<Vec<State>, Fai
             changes: sinks().any(|s| matches!(s.to, SinkTo::Changes(_))),
             rows_from: sinks().any(|s| !matches!(s.to, SinkTo::Changes(_))).then_some(shared.plan.rows_from[i]),
         };
-        let start = shared.plan.sources[group.source].s.unwrap_or(i64::MAX);
-        let plan = open.plan(job, group, start);
+        let plan = shared.parts.plan(&shared.opened, i);
         let dir = job.state.local.join("ledger").join(format!("worker-{index}")).join(&group.name);
         let segments = SegmentFiles::create(&dir)
             .map_err(|e| Failure::Running(format!("creating the ledger's directory {}: {e}", dir.display())))?;
@@ -240,14 +255,18 @@ fn clock(
 ) -> ClockHandle {
     let rules = Rules {
         tick: shared.opened.job.tick_us,
-        s: shared.plan.sources.iter().map(|p| p.s).collect(),
+        s: shared.plan.readings.iter().map(|p| p.s).collect(),
         until_end: shared.mode == Mode::UntilEnd,
         end_at_least: shared.plan.end_at_least,
-        restored: shared.plan.restored.as_ref().map(|manifest| (manifest.t, manifest.horizons.clone())),
+        restored: shared.plan.restored.as_ref().map(|manifest| {
+            let whole = shared.plan.readings.iter().all(|reading| reading.restored);
+            (manifest.t.filter(|_| whole), horizons(&shared.plan))
+        }),
         checkpoints: checkpoints(shared, worker.index(), checkpoint.clone()),
     };
     let (image, asked) = (Cell::new(0), Cell::new(shared.plan.checkpoints));
-    let (t, sources) = (Cell::new(None), shared.opened.job.groups.iter().map(|g| g.source).collect::<Vec<_>>());
+    let of_groups: Vec<usize> = shared.plan.groups.iter().map(|group| group.parts[0].reading).collect();
+    let t = Cell::new(None);
     let interrupted = shared.interrupted.clone();
     let heard: Rc<dyn Fn(&clock::Announcement)> = Rc::new(move |announcement: &Announcement| {
         if image.replace(announcement.image) < announcement.image {
@@ -255,8 +274,8 @@ fn clock(
             watch.borrow_mut().image_from = announcement.image_from;
         }
         if let Some(now) = announcement.t.filter(|_| t.replace(announcement.t) < announcement.t) {
-            let horizon = |(group, source): (usize, &usize)| Some((group, now, *announcement.horizons.get(*source)?));
-            watch.borrow_mut().horizons.extend(sources.iter().enumerate().filter_map(horizon));
+            let horizon = |(group, reading): (usize, &usize)| Some((group, now, *announcement.horizons.get(*reading)?));
+            watch.borrow_mut().horizons.extend(of_groups.iter().enumerate().filter_map(horizon));
         }
         if let Some((number, t)) = announcement.checkpoint.filter(|(number, _)| asked.replace(*number) < *number) {
             watch.borrow_mut().checkpoints.push_back((number, t));
@@ -279,19 +298,19 @@ fn checkpoints(shared: &Shared, index: usize, local: Rc<RefCell<Local>>) -> Opti
     (index == 0 && opened.has_stream()).then(|| {
         let every = Duration::from_micros(opened.job.state.checkpoint_every_us.unsigned_abs());
         let (number, of_sinks, failed) = (plan.checkpoints, local.clone(), shared.failed.clone());
-        let fingerprint = checkpoint::fingerprint(&opened);
         let commit = move |asked: &Announcement, contributions: Vec<Contribution>| {
             let of_sinks = of_sinks.borrow();
             let bytes = |noted: &Option<Noted>| noted.map(|noted| noted.bytes);
+            let mut read = plan.read.clone();
+            contributions.iter().for_each(|c| read.extend(&c.read));
             let manifest = Manifest {
                 format: checkpoint::FORMAT,
                 number: asked.checkpoint.map_or(0, |(number, _)| number),
-                fingerprint,
-                t: asked.t.unwrap_or(i64::MIN),
+                t: asked.t,
                 horizons: asked.horizons.clone(),
                 mode,
                 finished: asked.last && !asked.stopped,
-                plan: Plan { restored: None, ..(*plan).clone() },
+                plan: plan.at(asked.t, read),
                 positions: contributions.iter().flat_map(|c| &c.positions).copied().collect(),
                 parts: contributions.iter().flat_map(|c| &c.parts).cloned().collect(),
                 changelogs: of_sinks.changelogs.iter().map(bytes).collect(),
@@ -316,24 +335,34 @@ fn checkpoints(shared: &Shared, index: usize, local: Rc<RefCell<Local>>) -> Opti
 fn readers(shared: &Shared, index: usize, peers: usize) -> Result<Vec<SourceReader>, Failure> {
     let mut readers = vec![];
     let mut number = 0;
-    for (source, (open, plan)) in shared.opened.sources.iter().zip(&shared.plan.sources).enumerate() {
+    for (source, open) in shared.opened.sources.iter().enumerate() {
         let Some(stream) = &open.stream else { continue };
+        let mut lanes: BTreeMap<i32, Vec<Partition>> = BTreeMap::new();
+        for (reading, plan) in shared.plan.readings.iter().enumerate().filter(|(_, plan)| plan.source == source) {
+            for partition in &plan.partitions {
+                let of_reading = Partition::new(reading, partition.clone(), wall_clock_us());
+                lanes.entry(partition.partition).or_default().push(of_reading);
+            }
+        }
         let mut mine = vec![];
-        for partition in &plan.partitions {
+        for (partition, readings) in lanes {
             if number % peers == index {
-                mine.push(partition.clone());
+                mine.push(Lane { partition, exhausted: false, readings });
             }
             number += 1;
         }
         if mine.is_empty() {
             continue;
         }
-        let starts: Vec<Start> = mine.iter().map(|p| Start { partition: p.partition, offset: p.start }).collect();
+        let start = |lane: &Lane| {
+            let offset = lane.readings.iter().map(|partition| partition.plan.start).min().unwrap_or(0);
+            Start { partition: lane.partition, offset }
+        };
+        let starts: Vec<Start> = mine.iter().map(start).collect();
         let mut reader = stream.reader(&starts, &open.wanted)?;
         let thread = std::thread::current();
         reader.on_ready(Box::new(move || thread.unpark()));
-        let partitions = mine.into_iter().map(|p| Partition::new(p, wall_clock_us())).collect();
-        readers.push(SourceReader { source, reader, partitions });
+        readers.push(SourceReader { source, reader, lanes: mine });
     }
     Ok(readers)
 }
@@ -354,7 +383,7 @@ fn build(worker: &mut Worker, shared: &Shared, built: Built) -> Result<ProbeHand
     let (index, peers) = (worker.index(), worker.peers());
     let opened = &shared.opened;
     let (plan, effs) = (shared.plan.clone(), shared.effs.clone());
-    let reading = history::read(opened.clone(), plan, effs, index, peers, std::thread::current());
+    let reading = history::read(opened.clone(), plan, shared.parts.clone(), effs, index, peers, std::thread::current());
     let (changelogs, letters_file) = open_files(shared, index)?;
     {
         let mut local = built.checkpoint.borrow_mut();
@@ -368,6 +397,7 @@ fn build(worker: &mut Worker, shared: &Shared, built: Built) -> Result<ProbeHand
         let parts = |_| Parts {
             opened: opened.clone(),
             plan: shared.plan.clone(),
+            parts: shared.parts.clone(),
             seams: shared.seams.clone(),
             mode: shared.mode,
             worker: index,
@@ -421,11 +451,12 @@ fn build(worker: &mut Worker, shared: &Shared, built: Built) -> Result<ProbeHand
 
 fn marking(shared: &Shared, groups: &[usize], clock: ClockHandle) -> Marking {
     let job = &shared.opened.job;
-    let s = |g: &usize| shared.plan.sources[job.groups[*g].source].s;
+    let s = |g: &usize| shared.plan.of_group(*g).s;
     let from = groups.iter().filter_map(|g| s(g).map(|s| s.max(shared.plan.rows_from[*g]))).max();
     let marked = |g: &usize| {
         let untouched = shared.plan.rows_from[*g] == i64::MIN;
-        Some(Marked { group: *g, source: job.groups[*g].source as u32, s: s(g)?, untouched })
+        let readings = shared.plan.groups[*g].parts.iter().map(|part| part.reading as u32).collect();
+        Some(Marked { group: *g, readings, s: s(g)?, untouched })
     };
     let groups = groups.iter().filter_map(marked).collect();
     Marking { tick: job.tick_us, from: from.unwrap_or(i64::MAX), groups, clock }

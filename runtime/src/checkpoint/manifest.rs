@@ -10,17 +10,15 @@ use crate::plan::Plan;
 use crate::run::Mode;
 
 /// The format that this version writes, and the only one that it reads.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Manifest {
     pub format: u32,
     pub number: u64,
-    /// What the state means: see `fingerprint`.
-    pub fingerprint: u64,
-    /// Every tick up to it is in the state.
-    pub t: i64,
-    /// By source: see `Announcement`.
+    /// Every tick up to it is in the state. `None`: the history is still being read, see `Plan::read`.
+    pub t: Option<i64>,
+    /// By reading: see `Announcement`.
     pub horizons: Vec<i64>,
     pub mode: Mode,
     /// The run had reached its end.
@@ -44,7 +42,8 @@ impl Manifest {
         files::write_whole(&path, &text).map_err(|e| failed("writing", &path, e))?;
         let mut numbers = numbers(root)?;
         numbers.retain(|number| *number <= self.number);
-        for old in numbers.iter().rev().skip(KEPT) {
+        let used = |number: &u64| self.parts.iter().any(|part| part.number == *number);
+        for old in numbers.iter().rev().skip(KEPT).filter(|number| !used(number)) {
             let dir = super::dir(root, *old);
             std::fs::remove_dir_all(&dir).map_err(|e| failed("removing the old checkpoint", &dir, e))?;
         }
@@ -54,7 +53,7 @@ impl Manifest {
     /// Whether every part is there as it was written.
     fn check(&self, root: &Path) -> Result<(), String> {
         for part in &self.parts {
-            let path = dir(root, self.number).join(&part.name);
+            let path = dir(root, part.number).join(&part.name);
             let (bytes, hash) = files::measure(&path).map_err(|e| format!("{}: {e}", path.display()))?;
             if (bytes, hash) != (part.bytes, part.xxh3) {
                 return Err(format!("{} is not as it was written", path.display()));

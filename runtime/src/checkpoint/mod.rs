@@ -7,14 +7,14 @@
 //! files        their length at T               /
 //! ```
 //!
-//! The cut is a dataflow time: what was sent up to `T` is in it, what was sent later is read again. Parts carry keys, so any
+//! The cut is a dataflow time: what was sent up to `T` is in it, what was sent later is read again. While the history is read
+//! there is no `T`: then everybody stops reading for a moment, and the cut lies between slices. Parts carry keys, so any
 //! number of workers and processes reads them. They lie under the state path, which all processes have to see.
 //!
 //! `<state>/checkpoints/<number>/manifest.json` is written last, under another name first: without it there is no checkpoint.
 //! The last few are kept, so that one that is damaged can be passed over.
 
 mod files;
-mod fingerprint;
 mod manifest;
 mod parts;
 
@@ -27,10 +27,10 @@ use headwater_operators::group::{NamedValues, Piece, State};
 use headwater_operators::ledger::SegmentError;
 use serde::{Deserialize, Serialize};
 
-pub use fingerprint::fingerprint;
 pub use manifest::{FORMAT, Manifest, newest, remove_all};
 
 use crate::failure::Failure;
+use crate::source::history::Read;
 
 /// How many are kept.
 const KEPT: usize = 3;
@@ -38,7 +38,8 @@ const KEPT: usize = 3;
 /// How far a partition was read, and its `eff` there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position {
-    pub source: u32,
+    /// Of the plan.
+    pub reading: u32,
     pub partition: i32,
     pub offset: i64,
     pub eff: Option<i64>,
@@ -47,10 +48,14 @@ pub struct Position {
 /// A file of a checkpoint, as it has to be found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Part {
+    /// The checkpoint in whose directory it lies.
+    pub number: u64,
     pub group: u32,
     /// Of which worker: the files of a group and a worker belong together.
     pub worker: u32,
     pub piece: Piece,
+    /// Of which part of the group.
+    pub of: u32,
     pub name: String,
     pub bytes: u64,
     pub xxh3: u64,
@@ -61,6 +66,8 @@ pub struct Part {
 pub struct Contribution {
     pub number: u64,
     pub positions: Vec<Position>,
+    /// How far this worker's pieces of the history were read.
+    pub read: Read,
     pub parts: Vec<Part>,
 }
 
@@ -69,7 +76,7 @@ pub struct Contribution {
 pub struct Local {
     /// Its number and its tick.
     pub wanted: Option<(u64, i64)>,
-    pub positions: Option<(u64, Vec<Position>)>,
+    pub positions: Option<(u64, Vec<Position>, Read)>,
     pub parts: Vec<Part>,
     /// Whether all parts are written.
     pub parts_of: Option<u64>,
@@ -97,13 +104,13 @@ impl Local {
     /// tick is.
     pub fn contribution(&self, told: u64, in_sinks: impl Fn(i64) -> bool) -> Option<Contribution> {
         let (number, _) = self.wanted.filter(|(number, t)| *number > told && in_sinks(*t))?;
-        let (_, positions) = self.positions.as_ref().filter(|(of, _)| *of == number)?;
+        let (_, positions, read) = self.positions.as_ref().filter(|(of, ..)| *of == number)?;
         let parts = self.parts_of.filter(|of| *of == number).map(|_| self.parts.clone())?;
         // A file may hear of it after its frontier has passed the tick.
         if self.changelogs.iter().flatten().chain(&self.letters).any(|noted| noted.number != number) {
             return None;
         }
-        Some(Contribution { number, positions: positions.clone(), parts })
+        Some(Contribution { number, positions: positions.clone(), read: read.clone(), parts })
     }
 }
 
@@ -130,13 +137,13 @@ pub fn write(
 ) -> Result<Vec<Part>, Failure> {
     let dir = dir(root, number);
     std::fs::create_dir_all(&dir).map_err(|e| failed("creating", &dir, e))?;
-    let mut writers: BTreeMap<Piece, (String, parts::Writer)> = BTreeMap::new();
-    let mut each = |piece, batch: &RecordBatch| {
+    let mut writers: BTreeMap<(Piece, usize), (String, parts::Writer)> = BTreeMap::new();
+    let mut each = |piece, part: usize, batch: &RecordBatch| {
         let failed = |e: &dyn std::fmt::Display| SegmentError(format!("writing to {}: {e}", dir.display()));
-        let (_, writer) = match writers.entry(piece) {
+        let (_, writer) = match writers.entry((piece, part)) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(new) => {
-                let name = format!("group-{group}-worker-{worker}-{}.parquet", word(piece));
+                let name = format!("group-{group}-worker-{worker}-{}-{part}.parquet", word(piece));
                 let writer = parts::Writer::create(&dir.join(&name), batch.schema()).map_err(|e| failed(&e))?;
                 new.insert((name, writer))
             }
@@ -145,9 +152,9 @@ pub fn write(
     };
     state.save(sent_before, &mut each).map_err(|e| Failure::Running(e.to_string()))?;
     let mut parts = vec![];
-    for (piece, (name, writer)) in writers {
+    for ((piece, part), (name, writer)) in writers {
         let (bytes, xxh3) = writer.finish().map_err(|e| failed("writing to", &dir, e))?;
-        parts.push(Part { group, worker, piece, name, bytes, xxh3 });
+        parts.push(Part { number, group, worker, piece, of: part as u32, name, bytes, xxh3 });
     }
     Ok(parts)
 }
@@ -169,16 +176,17 @@ pub fn read(
     state: &mut State,
     owns: impl Fn(&[u8]) -> bool,
 ) -> Result<(), Failure> {
-    let dir = dir(root, manifest.number);
     let mut of_group: Vec<&Part> = manifest.parts.iter().filter(|part| part.group == group).collect();
-    of_group.sort_by_key(|part| (part.worker, part.piece));
+    of_group.sort_by_key(|part| (part.worker, part.piece, part.of));
     for of_worker in of_group.chunk_by(|a, b| a.worker == b.worker) {
         let mut values = NamedValues::default();
         for part in of_worker {
-            let path = dir.join(&part.name);
+            let path = dir(root, part.number).join(&part.name);
             for batch in parts::read(&path).map_err(|e| failed("reading", &path, e))? {
                 let batch = batch.map_err(|e| failed("reading", &path, e))?;
-                state.load(part.piece, &batch, &mut values, &owns).map_err(|e| failed("reading", &path, e))?;
+                state
+                    .load((part.piece, part.of as usize), &batch, &mut values, &owns)
+                    .map_err(|e| failed("reading", &path, e))?;
             }
         }
     }
