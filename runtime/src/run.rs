@@ -198,8 +198,9 @@ fn plan_start(job: Job, mode: Mode, fresh: bool) -> Result<(Opened, Plan), Failu
         }
     }
     let shapes: Vec<GroupShape> = opened.groups.iter().map(|g| g.shape.clone()).collect();
+    let before = last_generation(&opened.job);
     for sink in &opened.job.sinks {
-        let (generation, marks) = claim(&opened.job, sink, &shapes)?;
+        let (generation, marks) = claim(&opened.job, sink, &shapes, before)?;
         plan.generations.push(generation);
         for (group, marks) in sink.groups.iter().zip(marks) {
             let upto = marks.upto_us.max(marks.as_of_us).unwrap_or(i64::MIN);
@@ -244,8 +245,24 @@ fn goes_on(manifest: &Manifest, opened: &Opened) -> bool {
     true
 }
 
+/// The largest generation that the last start took: a Redis that has lost it must not give it once more, while a process of that
+/// start may still be there.
+fn last_generation(job: &Job) -> Option<u64> {
+    #[derive(serde::Deserialize)]
+    struct Taken {
+        generations: Vec<u64>,
+    }
+    let text = std::fs::read(plan_path(job)).ok()?;
+    serde_json::from_slice::<Taken>(&text).ok()?.generations.into_iter().max()
+}
+
 /// Takes a sink over from an earlier start: the generation, and by group what is in it.
-fn claim(job: &Job, sink: &job::Sink, shapes: &[GroupShape]) -> Result<(u64, Vec<Marks>), Failure> {
+fn claim(
+    job: &Job,
+    sink: &job::Sink,
+    shapes: &[GroupShape],
+    before: Option<u64>,
+) -> Result<(u64, Vec<Marks>), Failure> {
     match &sink.to {
         SinkTo::Changes(_) => Ok((0, vec![])),
         SinkTo::Embedded => {
@@ -254,7 +271,7 @@ fn claim(job: &Job, sink: &job::Sink, shapes: &[GroupShape]) -> Result<(u64, Vec
             Ok((0, marks))
         }
         SinkTo::Redis { url } => {
-            let generation = redis::claim(url, &job.name, None)?;
+            let generation = redis::claim(url, &job.name, before)?;
             let name = |g: &usize| &shapes[*g].name;
             let marks = sink.groups.iter().map(|g| redis::marks(url, &job.name, name(g))).collect::<Result<_, _>>()?;
             Ok((generation, marks))
@@ -280,8 +297,12 @@ pub fn embedded_path(job: &Job) -> PathBuf {
     job.state.local.join("embedded")
 }
 
+fn plan_path(job: &Job) -> PathBuf {
+    job.state.local.join("plan.json")
+}
+
 fn write_down(job: &Job, plan: &Plan) -> Result<(), Failure> {
-    let path = job.state.local.join("plan.json");
+    let path = plan_path(job);
     let text = serde_json::to_vec_pretty(plan).expect("a plan is plain data");
     let failed = |e| Failure::Running(format!("writing {}: {e}", path.display()));
     std::fs::create_dir_all(&job.state.local).map_err(failed)?;
