@@ -38,7 +38,7 @@ pub struct Plan {
     pub generations: Vec<u64>,
     /// The checkpoint that the run goes on from.
     pub restored: Option<Box<Manifest>>,
-    /// The largest number that a checkpoint of this state has.
+    /// The checkpoints of this start have the numbers after it.
     pub checkpoints: u64,
 }
 

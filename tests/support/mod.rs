@@ -13,6 +13,7 @@ mod kafka;
 mod model;
 mod process;
 mod redis;
+mod s3;
 
 pub use events::*;
 pub use job::*;
@@ -20,6 +21,7 @@ pub use kafka::*;
 pub use model::*;
 pub use process::*;
 pub use redis::*;
+pub use s3::*;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};

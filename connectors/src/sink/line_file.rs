@@ -57,7 +57,7 @@ fn open_cut(path: &Path, bytes: u64) -> std::io::Result<File> {
     let held = file.metadata()?.len();
     if held < bytes {
         return Err(std::io::Error::other(format!(
-            "it holds {held} bytes, but the checkpoint left it at {bytes}: it was cut or replaced since"
+            "it holds {held} bytes, but the checkpoint left it at {bytes}: it was cut or replaced since, or is on another host"
         )));
     }
     // A device or a pipe cannot be cut.

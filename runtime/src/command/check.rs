@@ -156,7 +156,7 @@ fn tell_sinks(out: &mut Vec<u8>, job: &Job) -> std::io::Result<()> {
         let groups: Vec<&str> = sink.groups.iter().map(|g| job.groups[*g].name.as_str()).collect();
         let to = match &sink.to {
             SinkTo::Redis { url } => format!("redis {url}"),
-            SinkTo::Embedded => format!("embedded store in {}", job.state.local.display()),
+            SinkTo::Embedded => format!("embedded store in {}", job.state.embedded.display()),
             SinkTo::Changes(to) => format!("changelog {}", place(to)),
         };
         writeln!(out, "  {}: {to}: {}", sink.name, groups.join(", "))?;

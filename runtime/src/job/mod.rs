@@ -249,7 +249,9 @@ pub struct State {
     pub at: At,
     /// An absolute local path or an object-store URL.
     pub path: String,
-    /// Always local: the endpoint file, the embedded store, the default dead letters.
+    /// Always local: the endpoint file and the ledger; and unless the job says otherwise the embedded store and dead letters.
     pub local: PathBuf,
+    /// Where the embedded store is, if there is one.
+    pub embedded: PathBuf,
     pub checkpoint_every_us: i64,
 }

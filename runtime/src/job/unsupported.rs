@@ -1,6 +1,6 @@
 //! What this version does not do yet, with its place in the job. A line goes when the thing is built.
 
-use super::{At, ChangesTo, Faults, Job, SinkTo, paths};
+use super::{At, ChangesTo, Faults, Job, SinkTo};
 
 fn changelog(to: &SinkTo) -> Option<&'static str> {
     match to {
@@ -16,16 +16,11 @@ fn dead_letters(to: &ChangesTo) -> Option<&'static str> {
     }
 }
 
-fn state(path: &str) -> Option<&'static str> {
-    paths::is_url(path).then_some("a state in an object store is")
-}
-
 /// Everything that the job asks for and this version does not do yet.
 pub fn not_supported(job: &Job) -> Faults {
     let mut found: Vec<(At, Option<String>)> = vec![];
     found.extend(job.sinks.iter().map(|sink| (sink.at, changelog(&sink.to).map(String::from))));
     found.push((job.dead_letters_at, dead_letters(&job.dead_letters).map(String::from)));
-    found.push((job.state.at, state(&job.state.path).map(String::from)));
 
     let mut faults = Faults::new(job.file.display().to_string());
     for (at, what) in found {
