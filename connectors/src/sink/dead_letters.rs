@@ -165,6 +165,7 @@ mod tests {
         let kept = file.bytes();
         file.write(&[letter("expression")]).unwrap();
         file.sync().unwrap();
+        drop(file);
         let mut file = DeadLetterFile::resume(&path, kept).unwrap();
         file.write(&[letter("null key")]).unwrap();
         file.flush().unwrap();

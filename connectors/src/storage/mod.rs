@@ -2,9 +2,11 @@
 //!
 //! Names are relative, with `/` between their parts. A file is there as a whole or not at all, and `create` has one winner,
 //! whoever else tries: on that rests who may write what (see the checkpoints of the runtime). Calls block. An object store that
-//! does not answer is asked again for about a minute; the error then says what was being done.
+//! does not answer is asked again for about a minute; the error that tells of it then is `transient`.
 
 mod local;
+#[cfg(test)]
+mod tests;
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -19,14 +21,18 @@ use object_store::{
     WriteMultipart,
 };
 
+pub use local::{make_dir, sync_dir};
+
 use crate::objects::{connect, runtime, split};
 use crate::{Error, Result};
 
 /// What is sent or asked for at once, and how many such pieces are under way.
-const PIECE_BYTES: usize = 16 << 20;
+const PIECE_BYTES: usize = 8 << 20;
 const PIECES_MAX: usize = 4;
 /// Removals that are under way at once.
 const REMOVALS_MAX: usize = 16;
+/// How errors of local files are told from a store's.
+const LOCAL: &str = "local file";
 const RETRY_MAX: Duration = Duration::from_secs(60);
 
 #[derive(Clone, Debug)]
@@ -221,9 +227,8 @@ impl Storage {
             StoreError::NotImplemented { .. } | StoreError::NotSupported { .. } => {
                 Error::Config(format!("{doing}: this store cannot do what a state needs: {cause}"))
             }
-            StoreError::PermissionDenied { .. } | StoreError::Unauthenticated { .. } | StoreError::NotFound { .. } => {
-                Error::world(doing, cause)
-            }
+            StoreError::NotFound { .. } | StoreError::Generic { store: LOCAL, .. } => Error::world(doing, cause),
+            // Credentials may be on their way, too.
             _ => Error::transient(doing, cause),
         }
     }
@@ -236,7 +241,5 @@ fn read_piece(file: &mut File) -> object_store::Result<Vec<u8>> {
 }
 
 fn local_fault(e: std::io::Error) -> StoreError {
-    StoreError::Generic { store: "local file", source: Box::new(e) }
+    StoreError::Generic { store: LOCAL, source: Box::new(e) }
 }
-
-pub use local::{make_dir, sync_dir};

@@ -77,10 +77,13 @@ impl StateStore {
         remove_dir(&self.brought())?;
         let dir = self.written(number);
         for part in parts {
-            let name = part_name(number, &part.name);
-            self.patiently(|| self.storage.upload(&name, &dir.join(&part.name)))?;
+            let (name, path) = (part_name(number, &part.name), dir.join(&part.name));
+            self.patiently(|| self.storage.upload(&name, &path))?;
+            std::fs::remove_file(&path).map_err(|e| Failure::Running(format!("removing {}: {e}", path.display())))?;
         }
-        remove_dir(&dir)
+        // Other workers may have parts in it still.
+        let _ = std::fs::remove_dir(&dir);
+        Ok(())
     }
 
     /// A part as a local file, and what is wrong with it if it is not as it was written.
@@ -117,12 +120,12 @@ impl StateStore {
         self.staging.join("brought")
     }
 
-    /// Tries until it is done. An object store that is away is no reason to end a run; a local disk is.
+    /// Tries until it is done. An object store that is away is no reason to end a run; a fault of a local disk is.
     pub fn patiently<T>(&self, mut attempt: impl FnMut() -> Result<T, Error>) -> Result<T, Failure> {
         loop {
             let error = match attempt() {
                 Ok(done) => return Ok(done),
-                Err(error @ Error::World { .. }) if self.storage.local().is_none() => error,
+                Err(error @ Error::World { transient: true, .. }) => error,
                 Err(error) => return Err(error.into()),
             };
             if self.ending.load(Ordering::Relaxed) {

@@ -43,7 +43,7 @@ fn files_that_cannot_be_read() {
     assert_eq!(said(), "job.toml:2:4: error: the job file must be UTF-8: this byte is not\n");
 }
 
-/// All at once: what is wrong, what is only not done yet, and what is not there. Paths start at the file's directory, whatever it is called.
+/// All at once: what is wrong, and what is not there. Paths start at the file's directory, whatever it is called.
 #[test]
 fn a_file() {
     let dir = tempfile::Builder::new().prefix("a[b]*").tempdir().unwrap();
@@ -53,7 +53,7 @@ fn a_file() {
     std::fs::write(&path, text).unwrap();
     let said = load(&path).unwrap_err().to_string();
     assert_eq!(said.matches("error: ").count(), 3, "{said}");
-    for part in ["job.toml:2:8: error: `tick`", "an object store is not supported", "no file matches"] {
+    for part in ["job.toml:2:8: error: `tick`", "so say where dead letters go", "no file matches"] {
         assert!(said.contains(part), "{said}");
     }
 
