@@ -217,9 +217,8 @@ fn a_damaged_object_is_passed_over() {
     let state = State::new(&s3, "damaged");
     let expected = expected(&s3, &state, data.path());
     let host = Host::new(&s3, &state.job(data.path(), EMBEDDED, "1ms"));
-    let running = host.run(&["--until-end", "--workers", "2"]);
-    let first = state.past(0);
-    kill_after(running, &state, first);
+    kill_after(host.run(&["--until-end", "--workers", "2"]), &state, 0);
+    finish(host.run(&["--until-end", "--workers", "2"]), 0);
     let newest = state.newest();
     let prefix = format!("checkpoints/{newest}/");
     let part = state.names().into_iter().find(|name| name.starts_with(&prefix) && name.ends_with("-units.parquet"));

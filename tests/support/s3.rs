@@ -35,9 +35,10 @@ impl S3 {
         format!("http://{}/{BUCKET}{rest}", self.address)
     }
 
-    /// The names under a prefix.
+    /// The names under a prefix. The server fails to list what is removed just then.
     pub fn list(&self, prefix: &str) -> Vec<String> {
-        let found = ureq::get(self.url(&format!("?list-type=2&max-keys=1000&prefix={prefix}"))).call().unwrap();
+        let url = self.url(&format!("?list-type=2&max-keys=1000&prefix={prefix}"));
+        let found = super::until("a list of objects", || ureq::get(&url).call().ok());
         let text = found.into_body().read_to_string().unwrap();
         let keys = text.split("<Key>").skip(1).map(|rest| rest.split("</Key>").next().unwrap().to_owned());
         keys.collect()
