@@ -88,3 +88,51 @@ fn a_topic_that_begins_after_the_history() {
     gap.topic.cut(1, first(1, c) + 5);
     gap.refused("by = \"time\"", &["partition 1", &(first(1, c) + 5).to_string()]);
 }
+
+/// As many records as before, and more: by offsets alone nothing is wrong.
+#[test]
+fn a_topic_that_was_made_anew() {
+    let Some(mut gap) = gap("anew") else { return };
+    write_parquet(&gap.case.path("history/a.parquet"), &history_of(&gap.log, &[100, 120]));
+    let path = gap.job(BY_OFFSET);
+    let path = path.to_str().unwrap().to_owned();
+    finish(run(&["run", &path, "--until-end"]), 0);
+
+    // What retention removes is no sign of anything.
+    gap.topic.cut(0, gap.log[0].len() as i64);
+    finish(run(&["run", &path, "--until-end"]), 0);
+
+    gap.topic = gap.topic.anew(&gap.case.kafka, 2);
+    let mut other = gap.log.clone();
+    other.iter_mut().for_each(|events| events.push(events[0].clone()));
+    let last = gap.log[1].len() - 1;
+    other[1][last].amount = Some(0.25);
+    gap.topic.fill(&other);
+    let stderr = finish(run(&["run", &path, "--until-end"]), 3).stderr;
+    let told = format!(
+        "partition 1: offset {last}, the last that was read, holds another record: its bytes are not what they were"
+    );
+    assert!(stderr.contains(&told) && !stderr.contains("partition 0: offset"), "{stderr}");
+
+    // The same bytes, stamped otherwise.
+    gap.topic = gap.topic.anew(&gap.case.kafka, 2);
+    other[1][last] = gap.log[1][last].clone();
+    gap.topic.fill(&other);
+    finish(run(&["run", &path, "--until-end"]), 0);
+    gap.topic = gap.topic.anew(&gap.case.kafka, 2);
+    for (partition, events) in other.iter().enumerate() {
+        events
+            .iter()
+            .for_each(|event| gap.topic.send(partition, Some(event.json().as_bytes()), event.arrived + SECOND));
+    }
+    gap.topic.flush();
+    let stderr = finish(run(&["run", &path, "--until-end"]), 3).stderr;
+    assert!(
+        stderr.contains("its timestamp was") && stderr.contains("made anew?") && stderr.contains("--fresh"),
+        "{stderr}"
+    );
+
+    gap.job(&format!("{BY_OFFSET}, allow_gap = true"));
+    let stderr = finish(run(&["run", &path, "--until-end"]), 0).stderr;
+    assert!(stderr.contains("holds another record"), "it is told all the same: {stderr}");
+}

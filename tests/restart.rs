@@ -20,7 +20,7 @@ arrival_time = "a"
 time_unit = "us"
 lateness = "30s"
 schema = { ts = "timestamp", a = "timestamp", k = "string", x = "float64", m = "string", p = "int32", o = "int64" }
-history = { type = "jsonl", path = "history.jsonl" }
+history = { type = "jsonl", path = "history*.jsonl" }
 stream = { type = "jsonl", path = "stream/*.jsonl" }
 seam = { by = "offset", partition = "p", offset = "o" }
 [features.trailing]
@@ -67,10 +67,15 @@ checkpoint_every = "1ms"
 
 /// Writes a job with a history and a stream of three partitions.
 fn write_job(dir: &Path) -> PathBuf {
+    write_job_of(dir, EVENTS, EVENTS / 5)
+}
+
+/// The first so many of the events are in the history.
+fn write_job_of(dir: &Path, events: usize, in_history: usize) -> PathBuf {
     let mut rng = StdRng::seed_from_u64(9);
     let (mut history, mut streams, mut offsets) = (String::new(), vec![String::new(); 3], [0; 3]);
     let mut now = START_US;
-    for n in 0..EVENTS {
+    for n in 0..events {
         now += rng.random_range(0..10_000);
         let delay = if rng.random_range(0..5) == 0 { rng.random_range(0..60_000_000) } else { 0 };
         let p = rng.random_range(0..3);
@@ -84,7 +89,7 @@ fn write_job(dir: &Path) -> PathBuf {
         );
         offsets[p] += 1;
         // What the history has is in the stream too.
-        let to_history = if n < EVENTS / 5 { Some(&mut history) } else { None };
+        let to_history = if n < in_history { Some(&mut history) } else { None };
         for text in to_history.into_iter().chain([&mut streams[p]]) {
             writeln!(text, "{line}").unwrap();
         }
@@ -138,15 +143,23 @@ fn assert_same(found: &[String], expected: &[String], what: &str) {
 
 /// What an uninterrupted run puts out.
 fn expected() -> Vec<String> {
+    expected_of(write_job)
+}
+
+fn expected_of(write: impl Fn(&Path) -> PathBuf) -> Vec<String> {
     let dir = tempfile::tempdir().unwrap();
-    succeeded(&start(&write_job(dir.path()), 2).wait_with_output().unwrap());
+    succeeded(&start(&write(dir.path()), 2).wait_with_output().unwrap());
     output(dir.path())
 }
 
-/// The checkpoints that are whole.
+/// The checkpoints that are whole, and have something in them besides the plan.
 fn checkpoints(dir: &Path) -> Vec<u64> {
     let Ok(entries) = std::fs::read_dir(dir.join("state/checkpoints")) else { return vec![] };
-    let whole = entries.filter_map(|e| e.ok().filter(|e| e.path().join("manifest.json").exists()));
+    let has_parts = |e: &std::fs::DirEntry| {
+        let manifest = std::fs::read_to_string(e.path().join("manifest.json")).unwrap_or_default();
+        manifest.contains("\"piece\"")
+    };
+    let whole = entries.filter_map(|e| e.ok().filter(has_parts));
     let mut numbers: Vec<u64> = whole.filter_map(|e| e.file_name().to_str()?.parse().ok()).collect();
     numbers.sort_unstable();
     numbers
@@ -192,6 +205,36 @@ fn killed_again_and_again_and_rescaled() {
     assert!(checkpoints(dir.path()).len() <= 3, "the last few are kept");
 }
 
+/// What was read of the history is not read again, and the plan stays the one that was made first.
+#[test]
+fn killed_while_the_history_is_read() {
+    let write = |dir: &Path| write_job_of(dir, 420_000, 400_000);
+    let expected = expected_of(write);
+    let dir = tempfile::tempdir().unwrap();
+    let job = write(dir.path());
+    let seam = || {
+        let plan = std::fs::read_to_string(dir.path().join("state/plan.json")).unwrap();
+        let plan: serde_json::Value = serde_json::from_str(&plan).unwrap();
+        (plan["readings"][0]["s"].clone(), plan["read"].clone())
+    };
+    let (mut seams, mut rng) = (vec![], StdRng::seed_from_u64(6));
+    for workers in [1, 2, 1] {
+        killed(&job, workers, &mut rng);
+        seams.push(seam());
+        // Not of the plan.
+        std::fs::write(dir.path().join("history-new.jsonl"), "no history at all\n").unwrap();
+    }
+    let done = start(&job, 2).wait_with_output().unwrap();
+    succeeded(&done);
+    seams.push(seam());
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert!(said.contains("going on"), "{said}");
+    assert!(seams.iter().all(|(s, _)| *s == seams[0].0), "{seams:?}");
+    let read = seams.iter().filter(|(_, read)| read.as_object().is_some_and(|read| !read.is_empty()));
+    assert!(read.count() > 0, "something of the history was not read again: {seams:?}");
+    assert_same(&output(dir.path()), &expected, "killed in the history");
+}
+
 /// What has reached its end goes on from there: nothing is written twice.
 #[test]
 fn run_again_at_the_end() {
@@ -230,17 +273,23 @@ fn a_damaged_checkpoint_is_passed_over() {
     assert_same(&output(dir.path()), &expected, "from the one before");
 }
 
+/// A file in which another line has taken the last one's place.
 #[test]
-fn a_changed_job_begins_anew() {
-    let expected = expected();
+fn a_stream_that_is_another_one() {
     let dir = tempfile::tempdir().unwrap();
     let job = write_job(dir.path());
-    std::fs::write(&job, JOB.replace("session = \"5s\"", "session = \"6s\"")).unwrap();
+    succeeded(&start(&job, 2).wait_with_output().unwrap());
+    let file = dir.path().join("stream/1.jsonl");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let last = text.lines().count() - 1;
+    std::fs::write(&file, text.replace("not json\n", "no json!\nno json\n")).unwrap();
+    let refused = start(&job, 2).wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(3), "{said}");
+    assert!(
+        said.contains(&format!("partition 1: offset {last}, the last that was read, holds another record")),
+        "{said}"
+    );
+    std::fs::write(&file, text + "no json\n").unwrap();
     succeeded(&start(&job, 1).wait_with_output().unwrap());
-    std::fs::write(&job, JOB).unwrap();
-    let done = start(&job, 2).wait_with_output().unwrap();
-    succeeded(&done);
-    let said = String::from_utf8_lossy(&done.stderr);
-    assert!(said.contains("the job has changed"), "{said}");
-    assert_same(&output(dir.path()), &expected, "anew");
 }

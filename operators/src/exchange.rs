@@ -18,8 +18,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub struct Routed {
     /// The worker it goes to.
     pub to: u64,
-    /// Of which group.
+    /// Of which group; events also of which part of it.
     pub group: u32,
+    pub part: u32,
     pub columns: Columns,
 }
 
@@ -91,7 +92,7 @@ mod tests {
             ("b", Arc::new(StringArray::from(vec![None, Some("x"), Some("")]))),
         ];
         let batch = RecordBatch::try_from_iter(columns).unwrap().slice(1, 2);
-        let sent = Routed { to: 3, group: 1, columns: Columns::from(batch.clone()) };
+        let sent = Routed { to: 3, group: 1, part: 0, columns: Columns::from(batch.clone()) };
         let size = bincode::serialized_size(&sent).unwrap();
         let bytes = bincode::serialize(&sent).unwrap();
         assert_eq!(size, bytes.len() as u64);

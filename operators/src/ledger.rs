@@ -10,8 +10,10 @@
 //! cursor that sorts a bucket when its turn comes. What does not fit in memory goes to segments. The future stays here,
 //! outside of everything that is walked at every tick, so its size costs nothing until it is due.
 
+use std::cell::RefCell;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::rc::Rc;
 
 /// Where the rows of a bucket go that memory has no room for. Segments are never changed once written.
 pub trait Segments {
@@ -21,6 +23,21 @@ pub trait Segments {
     fn read(&mut self, segment: u64) -> Result<Vec<u64>, SegmentError>;
     /// It will not be read again.
     fn remove(&mut self, segment: u64);
+}
+
+/// Ledgers may share where their segments are.
+impl Segments for Rc<RefCell<Box<dyn Segments>>> {
+    fn write(&mut self, rows: &[u64]) -> Result<u64, SegmentError> {
+        self.borrow_mut().write(rows)
+    }
+
+    fn read(&mut self, segment: u64) -> Result<Vec<u64>, SegmentError> {
+        self.borrow_mut().read(segment)
+    }
+
+    fn remove(&mut self, segment: u64) {
+        self.borrow_mut().remove(segment);
+    }
 }
 
 /// A segment could not be written or read: says what was being done, and to what. Nothing can go on without it.

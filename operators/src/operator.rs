@@ -86,8 +86,9 @@ pub fn windows<'scope>(
             input.for_each_stamp(|sent, batches| {
                 for routed in batches.flat_map(|batch| batch.drain(..)) {
                     if inserted.is_ok() {
-                        inserted = states[routed.group as usize]
-                            .insert(&routed.columns.0, sent.least().copied().unwrap_or(i64::MIN));
+                        let sent = sent.least().copied().unwrap_or(i64::MIN);
+                        let state = &mut states[routed.group as usize];
+                        inserted = state.insert_into(routed.part as usize, &routed.columns.0, sent);
                     }
                 }
             });
@@ -119,11 +120,11 @@ pub fn windows<'scope>(
             };
             for (group, state) in (0..).zip(&mut states) {
                 if let Some(batch) = state.take_changes() {
-                    let routed = Routed { to: 0, group, columns: Columns::from(batch) };
+                    let routed = Routed { to: 0, group, part: 0, columns: Columns::from(batch) };
                     changes.activate().session(&capabilities[0]).give(routed);
                 }
                 if let Some(batch) = state.take_rows(rows_by) {
-                    let routed = Routed { to: here, group, columns: Columns::from(batch) };
+                    let routed = Routed { to: here, group, part: 0, columns: Columns::from(batch) };
                     rows.activate().session(&capabilities[1]).give(routed);
                 }
             }

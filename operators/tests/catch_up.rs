@@ -47,7 +47,7 @@ fn a_day_is_caught_up_in_pieces_side_by_side() {
             out.rows.probe_with(&probe);
         });
         for group in 0..2 {
-            input.send(Routed { to: 0, group, columns: Columns::from(batch()) });
+            input.send(Routed { to: 0, group, part: 0, columns: Columns::from(batch()) });
         }
         input.advance_to(HOUR + 1);
         worker.step_while(|| probe.less_than(input.time()));

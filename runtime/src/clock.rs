@@ -25,6 +25,9 @@ use crate::status::ProcessStatus;
 pub struct Report {
     pub worker: usize,
     pub history_done: bool,
+    /// Slices of history that it has sent, and the checkpoint for which it reads no more of them.
+    pub slices: i64,
+    pub paused: u64,
     pub partitions: Vec<PartitionReport>,
     /// The largest `eff` so far.
     pub eff: Option<i64>,
@@ -40,7 +43,7 @@ pub struct Report {
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PartitionReport {
-    pub source: u32,
+    pub reading: u32,
     pub partition: i32,
     /// No record with an `eff` up to here can come any more; `i64::MAX`: none at all.
     pub clock: i64,
@@ -53,6 +56,10 @@ pub struct PartitionReport {
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Announcement {
+    /// Everybody has read its history: streams may be read.
+    pub history_done: bool,
+    /// Nobody reads any history until a checkpoint of this number has been asked for.
+    pub pause: u64,
     /// The job's own time, once it has begun.
     pub t: Option<i64>,
     /// By source, since `t`: no record that counts in a window has a smaller `eff`.
@@ -61,7 +68,7 @@ pub struct Announcement {
     pub last: bool,
     /// It is the last because somebody asked to stop, not because the end was reached.
     pub stopped: bool,
-    /// Sources with a partition that is left out: their `_as_of` stays.
+    /// Readings with a partition that is left out: the `_as_of` of their groups stays.
     pub stalled: Vec<u32>,
     /// How often stores have to be written anew, and the tick at which it begins the last time: a store lost writes.
     pub image: u64,
@@ -73,13 +80,13 @@ pub struct Announcement {
 /// What worker 0 decides by.
 pub struct Rules {
     pub tick: i64,
-    /// By source.
+    /// By reading.
     pub s: Vec<Option<i64>>,
     /// Stop where every partition has ended (there may be none at all).
     pub until_end: bool,
     pub end_at_least: i64,
-    /// Where the run goes on from a checkpoint: its tick, and the horizons there.
-    pub restored: Option<(i64, Vec<i64>)>,
+    /// Where the run goes on from a checkpoint: its tick, unless something new has to come as far first; and the horizons there.
+    pub restored: Option<(Option<i64>, Vec<i64>)>,
     /// How checkpoints are taken, if they are.
     pub checkpoints: Option<Checkpoints>,
 }
@@ -131,16 +138,44 @@ impl Clock {
 
     /// At a tick that nobody has seen yet, or the last one.
     fn ask_for_checkpoint(&mut self, next: &mut Announcement) {
-        let (Some(checkpoints), Some(t)) = (&mut self.rules.checkpoints, next.t) else { return };
+        let Some(checkpoints) = &self.rules.checkpoints else { return };
         let under_way = self.committed < checkpoints.number || (checkpoints.committing)();
         // The last one is asked for in any case: it replaces one that is under way.
         let last = next.last != self.announced.last;
-        if last || !under_way && next.t > self.announced.t && Instant::now() >= self.next_at {
-            checkpoints.number += 1;
-            next.checkpoint = Some((checkpoints.number, t));
-            self.asked = next.clone();
-            (checkpoints.want)(checkpoints.number, t);
+        if under_way && !last {
+            return;
         }
+        match next.t {
+            Some(t) => {
+                let time = Instant::now() >= self.next_at;
+                if last || next.t > self.announced.t && time {
+                    self.ask(next, t);
+                }
+            }
+            None if next.last || next.history_done => {}
+            None if next.pause > checkpoints.number => {
+                let known = || self.reports.iter().flatten();
+                if known().count() == self.reports.len() && known().all(|report| report.paused == next.pause) {
+                    let slices = known().map(|report| report.slices).max().unwrap_or(0);
+                    self.ask(next, i64::MIN + slices);
+                }
+            }
+            None if Instant::now() >= self.next_at => next.pause = checkpoints.number + 1,
+            None => {}
+        }
+    }
+
+    /// `t`: a dataflow time.
+    fn ask(&mut self, next: &mut Announcement, t: i64) {
+        let Some(checkpoints) = &mut self.rules.checkpoints else { return };
+        checkpoints.number += 1;
+        next.checkpoint = Some((checkpoints.number, t));
+        self.asked = next.clone();
+        (checkpoints.want)(checkpoints.number, t);
+    }
+
+    fn is_pausing(&self) -> bool {
+        self.rules.checkpoints.as_ref().is_some_and(|checkpoints| self.announced.pause > checkpoints.number)
     }
 
     /// Where every worker has put its part into the newest checkpoint, it is one.
@@ -169,11 +204,12 @@ impl Clock {
         if !ended && known.iter().any(|r| r.stop) {
             return Announcement { last: true, stopped: true, ..before.clone() };
         }
-        if known.len() < self.reports.len() || known.iter().any(|r| !r.history_done) {
+        if known.len() < self.reports.len() || known.iter().any(|r| !r.history_done) || self.is_pausing() {
             return before.clone();
         }
+        let before = &Announcement { history_done: true, ..before.clone() };
         let partitions = || known.iter().flat_map(|r| &r.partitions);
-        let mut stalled: Vec<u32> = partitions().filter(|p| p.left_out).map(|p| p.source).collect();
+        let mut stalled: Vec<u32> = partitions().filter(|p| p.left_out).map(|p| p.reading).collect();
         stalled.sort_unstable();
         stalled.dedup();
         let reading = partitions().filter(|p| !p.left_out).map(|p| p.clock).min();
@@ -192,12 +228,12 @@ impl Clock {
         let mut horizons = vec![t; self.rules.s.len()];
         let partitions = self.reports.iter().flatten().flat_map(|r| &r.partitions);
         for partition in partitions.filter(|p| p.clock != i64::MAX) {
-            let horizon = &mut horizons[partition.source as usize];
+            let horizon = &mut horizons[partition.reading as usize];
             let eff = partition.eff.unwrap_or(i64::MIN);
             *horizon = (*horizon).min(if partition.idle { partition.clock } else { eff });
         }
-        let rising = |(source, horizon): (usize, i64)| {
-            self.announced.horizons.get(source).map_or(horizon, |before| horizon.max(*before))
+        let rising = |(reading, horizon): (usize, i64)| {
+            self.announced.horizons.get(reading).map_or(horizon, |before| horizon.max(*before))
         };
         horizons.into_iter().enumerate().map(rising).collect()
     }
@@ -274,7 +310,7 @@ pub fn build(
 ) -> ClockHandle {
     let peers = worker.peers();
     let outbox: Rc<RefCell<VecDeque<Report>>> = Rc::default();
-    let (t, horizons) = rules.restored.clone().map_or((None, vec![]), |(t, horizons)| (Some(t), horizons));
+    let (t, horizons) = rules.restored.clone().unwrap_or_default();
     let before = Announcement { t, horizons, ..Announcement::default() };
     let announced = Rc::new(RefCell::new(before.clone()));
     let open = Rc::new(RefCell::new(true));

@@ -7,16 +7,17 @@
 //! ```
 
 use std::cell::{Cell, RefCell};
-use std::path::Path;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
-use headwater_connectors::sink::GroupShape;
-use headwater_connectors::sink::changelog::ChangelogFile;
-use headwater_connectors::sink::dead_letters::DeadLetterFile;
+use headwater_connectors::format::text::format_time;
+use headwater_connectors::sink::changelog::Changelog;
+use headwater_connectors::sink::dead_letters;
+use headwater_connectors::sink::lines::{Left, LineFile, LineTopic, Lines};
 use headwater_connectors::stream::Start;
 use headwater_connectors::{Error, sink::Store};
 use headwater_operators::group::{Outputs, State};
@@ -32,14 +33,15 @@ use crate::checkpoint::{self, Committing, Contribution, Local, Manifest, Noted, 
 use crate::clock::{self, Announcement, Checkpoints, ClockHandle, Rules};
 use crate::failure::Failure;
 use crate::job::{ChangesTo, SinkTo};
-use crate::opened::Opened;
+use crate::opened::{self, Opened};
 use crate::plan::{Plan, wall_clock_us};
 use crate::run::Mode;
-use crate::sink::files::{ToWake, write_changelog, write_letters};
+use crate::sink::lines::{Letters, Named, Step, ToWake, write_changelog, write_letters};
 use crate::sink::segments::SegmentFiles;
 use crate::sink::stores::{Marked, Marking, StoreHandle, mark_as_of, store_rows};
+use crate::sink::writer::{Backlog, Writer};
 use crate::source::effs::Effs;
-use crate::source::feed::{self, Parts, SourceReader};
+use crate::source::feed::{self, Lane, Parts, SourceReader};
 use crate::source::history;
 use crate::source::partition::Partition;
 use crate::source::seam::Seam;
@@ -55,7 +57,8 @@ pub struct Shared {
     pub state: Arc<StateStore>,
     /// On process 0: all starts of the job, this one the last.
     pub starts: Arc<Starts>,
-    /// By source.
+    pub parts: Arc<crate::plan::Parts>,
+    /// By reading.
     pub seams: Arc<Vec<Seam>>,
     pub effs: Arc<Vec<Effs>>,
     pub mode: Mode,
@@ -67,13 +70,14 @@ pub struct Shared {
     /// Worker 0 leaves here what the processes say of themselves.
     pub on_status: Arc<dyn Fn(usize, ProcessStatus) + Send + Sync>,
     pub open_store: OpenStore,
+    pub backlog: Backlog,
     pub failed: Sender<Failure>,
     pub local_workers: usize,
 }
 
 /// Bytes of the ledgers of one worker that may stay in memory.
 const LEDGER_BYTES_MAX: usize = 64 << 20;
-/// Rows that may wait for a store before the windows stand still.
+/// Rows that may wait for a store, or to become lines, before the windows stand still.
 const WAITING_ROWS_MAX: usize = 200_000;
 
 /// Runs one worker to the end.
@@ -92,7 +96,7 @@ fn try_work(worker: &mut Worker, shared: &Shared) -> Result<(), Failure> {
     let handles = store_handles(shared, index)?;
     let faults: Rc<RefCell<Option<Error>>> = Rc::default();
     let watch = Rc::new(RefCell::new(Watch::default()));
-    watch.borrow_mut().hold = hold(&handles);
+    watch.borrow_mut().hold = hold(&handles, shared.backlog.clone());
     let checkpoint: Rc<RefCell<Local>> = Rc::default();
     if shared.state.storage.local().is_none() {
         checkpoint.borrow_mut().sending = Some(Sending::start(shared.state.clone(), shared.failed.clone())?);
@@ -151,9 +155,10 @@ fn try_work(worker: &mut Worker, shared: &Shared) -> Result<(), Failure> {
     Ok(())
 }
 
-fn hold(handles: &[Option<StoreHandle>]) -> Option<Box<dyn Fn() -> bool>> {
+fn hold(handles: &[Option<StoreHandle>], backlog: Backlog) -> Option<Box<dyn Fn() -> bool>> {
     let stores: Vec<StoreHandle> = handles.iter().flatten().cloned().collect();
-    Some(Box::new(move || stores.iter().any(|s| s.waiting() > WAITING_ROWS_MAX)))
+    let is_behind = move || backlog.load(Ordering::Relaxed) > WAITING_ROWS_MAX;
+    Some(Box::new(move || is_behind() || stores.iter().any(|s| s.waiting() > WAITING_ROWS_MAX)))
 }
 
 fn note_counters(status: &mut ProcessStatus, watch: &Watch) {
@@ -201,17 +206,31 @@ fn save(shared: &Shared, index: usize, local: Rc<RefCell<Local>>) -> Save {
 
 /// Fills a group's state with what it held at the checkpoint that the run goes on from.
 fn restore(shared: &Shared, group: usize, state: &mut State, index: usize, peers: usize) -> Result<(), Failure> {
-    let Some(manifest) = &shared.plan.restored else { return Ok(()) };
-    let job = &shared.opened.job;
-    let source = job.groups[group].source;
-    let begun = shared.plan.sources[source].s.is_some_and(|s| s <= manifest.t);
-    state.begin_at(begun.then_some(manifest.t)).map_err(|e| Failure::Running(e.to_string()))?;
+    let plan = &shared.plan;
+    let Some(manifest) = &plan.restored else { return Ok(()) };
+    let resumed = plan.resumed(group).unwrap_or_else(|| vec![None; shared.parts.0[group].len()]);
+    let failed = |e: SegmentError| Failure::Running(e.to_string());
+    state.resume(plan.floor, &resumed, plan.groups[group].renewed).map_err(failed)?;
+    let Some(saved) = plan.groups[group].saved else { return Ok(()) };
     let owns = |key: &[u8]| keys::owner(keys::hash(key), peers) == index as u64;
-    checkpoint::read(&shared.state, manifest, group as u32, state, owns)?;
-    if let Some(horizon) = manifest.horizons.get(source) {
-        state.close_after(manifest.t, *horizon);
+    checkpoint::read(&shared.state, manifest, saved, state, owns)?;
+    let reading = plan.groups[group].parts[0].reading;
+    if let Some(horizon) = horizons(plan).get(reading) {
+        if let Some(t) = plan.readings[reading].done.or(manifest.t) {
+            state.close_after(t, *horizon);
+        }
     }
     Ok(())
+}
+
+/// By reading, where the checkpoint left off: windows that closed before it are gone.
+fn horizons(plan: &Plan) -> Vec<i64> {
+    let mut horizons = vec![i64::MIN; plan.readings.len()];
+    let known = plan.restored.iter().flat_map(|manifest| &manifest.horizons);
+    for (now, horizon) in plan.moved.iter().zip(known).filter_map(|(now, horizon)| Some((now.as_ref()?, horizon))) {
+        horizons[*now] = *horizon;
+    }
+    horizons
 }
 
 fn states(shared: &Shared, index: usize, peers: usize) -> Result<Vec<State>, Failure> {
@@ -223,8 +242,7 @@ fn states(shared: &Shared, index: usize, peers: usize) -> Result<Vec<State>, Fai
             changes: sinks().any(|s| matches!(s.to, SinkTo::Changes(_))),
             rows_from: sinks().any(|s| !matches!(s.to, SinkTo::Changes(_))).then_some(shared.plan.rows_from[i]),
         };
-        let start = shared.plan.sources[group.source].s.unwrap_or(i64::MAX);
-        let plan = open.plan(job, group, start);
+        let plan = shared.parts.plan(&shared.opened, i);
         let dir = job.state.local.join("ledger").join(format!("worker-{index}")).join(&group.name);
         let segments = SegmentFiles::create(&dir)
             .map_err(|e| Failure::Running(format!("creating the ledger's directory {}: {e}", dir.display())))?;
@@ -248,14 +266,18 @@ fn clock(
 ) -> Result<ClockHandle, Failure> {
     let rules = Rules {
         tick: shared.opened.job.tick_us,
-        s: shared.plan.sources.iter().map(|p| p.s).collect(),
+        s: shared.plan.readings.iter().map(|p| p.s).collect(),
         until_end: shared.mode == Mode::UntilEnd,
         end_at_least: shared.plan.end_at_least,
-        restored: shared.plan.restored.as_ref().map(|manifest| (manifest.t, manifest.horizons.clone())),
+        restored: shared.plan.restored.as_ref().map(|manifest| {
+            let whole = shared.plan.readings.iter().all(|reading| reading.restored);
+            (manifest.t.filter(|_| whole), horizons(&shared.plan))
+        }),
         checkpoints: checkpoints(shared, worker.index(), checkpoint.clone())?,
     };
     let (image, asked) = (Cell::new(0), Cell::new(shared.plan.checkpoints));
-    let (t, sources) = (Cell::new(None), shared.opened.job.groups.iter().map(|g| g.source).collect::<Vec<_>>());
+    let of_groups: Vec<usize> = shared.plan.groups.iter().map(|group| group.parts[0].reading).collect();
+    let t = Cell::new(None);
     let (interrupted, state) = (shared.interrupted.clone(), shared.state.clone());
     let heard: Rc<dyn Fn(&clock::Announcement)> = Rc::new(move |announcement: &Announcement| {
         if image.replace(announcement.image) < announcement.image {
@@ -263,8 +285,8 @@ fn clock(
             watch.borrow_mut().image_from = announcement.image_from;
         }
         if let Some(now) = announcement.t.filter(|_| t.replace(announcement.t) < announcement.t) {
-            let horizon = |(group, source): (usize, &usize)| Some((group, now, *announcement.horizons.get(*source)?));
-            watch.borrow_mut().horizons.extend(sources.iter().enumerate().filter_map(horizon));
+            let horizon = |(group, reading): (usize, &usize)| Some((group, now, *announcement.horizons.get(*reading)?));
+            watch.borrow_mut().horizons.extend(of_groups.iter().enumerate().filter_map(horizon));
         }
         if let Some((number, t)) = announcement.checkpoint.filter(|(number, _)| asked.replace(*number) < *number) {
             watch.borrow_mut().checkpoints.push_back((number, t));
@@ -292,26 +314,24 @@ fn checkpoints(shared: &Shared, index: usize, local: Rc<RefCell<Local>>) -> Resu
     }
     let every = Duration::from_micros(opened.job.state.checkpoint_every_us.unsigned_abs());
     let (number, of_sinks) = (plan.checkpoints, local.clone());
-    let fingerprint = checkpoint::fingerprint(&opened);
-    let committing = Committing::start(shared.state.clone(), shared.starts.clone(), shared.failed.clone())?;
-    let committing = Rc::new(committing);
+    let committing = Rc::new(Committing::start(shared.state.clone(), shared.starts.clone(), shared.failed.clone())?);
     let commits = committing.clone();
     let commit = move |asked: &Announcement, contributions: Vec<Contribution>| {
         let of_sinks = of_sinks.borrow();
-        let bytes = |noted: &Option<Noted>| noted.map(|noted| noted.bytes);
+        let left = |(name, noted): (&String, &Noted)| Some((name.clone(), noted.left.clone()?));
+        let mut read = plan.read.clone();
+        contributions.iter().for_each(|c| read.extend(&c.read));
         committing.commit(Manifest {
             format: checkpoint::FORMAT,
             number: asked.checkpoint.map_or(0, |(number, _)| number),
-            fingerprint,
-            t: asked.t.unwrap_or(i64::MIN),
+            t: asked.t,
             horizons: asked.horizons.clone(),
             mode,
             finished: asked.last && !asked.stopped,
-            plan: Plan { restored: None, ..(*plan).clone() },
+            plan: plan.at(asked.t, read),
             positions: contributions.iter().flat_map(|c| &c.positions).copied().collect(),
             parts: contributions.iter().flat_map(|c| &c.parts).cloned().collect(),
-            changelogs: of_sinks.changelogs.iter().map(bytes).collect(),
-            letters: bytes(&of_sinks.letters),
+            lines: of_sinks.lines.iter().filter_map(left).collect(),
         });
     };
     Ok(Some(Checkpoints {
@@ -327,24 +347,34 @@ fn checkpoints(shared: &Shared, index: usize, local: Rc<RefCell<Local>>) -> Resu
 fn readers(shared: &Shared, index: usize, peers: usize) -> Result<Vec<SourceReader>, Failure> {
     let mut readers = vec![];
     let mut number = 0;
-    for (source, (open, plan)) in shared.opened.sources.iter().zip(&shared.plan.sources).enumerate() {
+    for (source, open) in shared.opened.sources.iter().enumerate() {
         let Some(stream) = &open.stream else { continue };
+        let mut lanes: BTreeMap<i32, Vec<Partition>> = BTreeMap::new();
+        for (reading, plan) in shared.plan.readings.iter().enumerate().filter(|(_, plan)| plan.source == source) {
+            for partition in &plan.partitions {
+                let of_reading = Partition::new(reading, partition.clone(), wall_clock_us());
+                lanes.entry(partition.partition).or_default().push(of_reading);
+            }
+        }
         let mut mine = vec![];
-        for partition in &plan.partitions {
+        for (partition, readings) in lanes {
             if number % peers == index {
-                mine.push(partition.clone());
+                mine.push(Lane { partition, exhausted: false, readings });
             }
             number += 1;
         }
         if mine.is_empty() {
             continue;
         }
-        let starts: Vec<Start> = mine.iter().map(|p| Start { partition: p.partition, offset: p.start }).collect();
+        let start = |lane: &Lane| {
+            let offset = lane.readings.iter().map(|partition| partition.plan.start).min().unwrap_or(0);
+            Start { partition: lane.partition, offset }
+        };
+        let starts: Vec<Start> = mine.iter().map(start).collect();
         let mut reader = stream.reader(&starts, &open.wanted)?;
         let thread = std::thread::current();
         reader.on_ready(Box::new(move || thread.unpark()));
-        let partitions = mine.into_iter().map(|p| Partition::new(p, wall_clock_us())).collect();
-        readers.push(SourceReader { source, reader, partitions });
+        readers.push(SourceReader { source, reader, lanes: mine });
     }
     Ok(readers)
 }
@@ -365,12 +395,12 @@ fn build(worker: &mut Worker, shared: &Shared, built: Built) -> Result<ProbeHand
     let (index, peers) = (worker.index(), worker.peers());
     let opened = &shared.opened;
     let (plan, effs) = (shared.plan.clone(), shared.effs.clone());
-    let reading = history::read(opened.clone(), plan, effs, index, peers, std::thread::current());
-    let (changelogs, letters_file) = open_files(shared, index)?;
+    let reading = history::read(opened.clone(), plan, shared.parts.clone(), effs, index, peers, std::thread::current());
+    let (mut changelogs, letters) = open_lines(shared, index)?;
     {
-        let mut local = built.checkpoint.borrow_mut();
-        local.changelogs = changelogs.borrow().iter().map(|file| file.as_ref().map(|_| Noted::default())).collect();
-        local.letters = letters_file.as_ref().map(|_| Noted::default());
+        let names = changelogs.values().filter(|lines| lines.writer.is_some()).map(|lines| &lines.name);
+        let names = names.chain(letters.writer.as_ref().map(|_| &letters.name));
+        built.checkpoint.borrow_mut().lines = names.map(|name| (name.clone(), Noted::default())).collect();
     }
     let (finished, everything) = (ProbeHandle::new(), ProbeHandle::new());
     worker.dataflow_named::<i64, _, _>("job", |scope| {
@@ -379,6 +409,7 @@ fn build(worker: &mut Worker, shared: &Shared, built: Built) -> Result<ProbeHand
         let parts = |_| Parts {
             opened: opened.clone(),
             plan: shared.plan.clone(),
+            parts: shared.parts.clone(),
             seams: shared.seams.clone(),
             mode: shared.mode,
             worker: index,
@@ -401,7 +432,7 @@ fn build(worker: &mut Worker, shared: &Shared, built: Built) -> Result<ProbeHand
         let rows = out.rows.probe_with(&finished);
         let mut ends = vec![write_letters(
             fed.letters,
-            letters_file,
+            letters,
             built.checkpoint.clone(),
             (built.to_wake.clone(), built.faults.clone()),
         )];
@@ -409,10 +440,10 @@ fn build(worker: &mut Worker, shared: &Shared, built: Built) -> Result<ProbeHand
             let groups = sink.groups.clone();
             match &sink.to {
                 SinkTo::Changes(_) => {
-                    let file = changelogs.borrow_mut()[i].take();
+                    let Some(lines) = changelogs.remove(&i) else { continue };
                     let (checkpoint, faults) =
                         (built.checkpoint.clone(), (built.to_wake.clone(), built.faults.clone()));
-                    ends.push(write_changelog(out.changes.clone(), file, (i, groups), checkpoint, faults));
+                    ends.push(write_changelog(out.changes.clone(), lines, groups, checkpoint, faults));
                 }
                 to => {
                     let embedded = matches!(to, SinkTo::Embedded);
@@ -432,46 +463,59 @@ fn build(worker: &mut Worker, shared: &Shared, built: Built) -> Result<ProbeHand
 
 fn marking(shared: &Shared, groups: &[usize], clock: ClockHandle) -> Marking {
     let job = &shared.opened.job;
-    let s = |g: &usize| shared.plan.sources[job.groups[*g].source].s;
+    let s = |g: &usize| shared.plan.of_group(*g).s;
     let from = groups.iter().filter_map(|g| s(g).map(|s| s.max(shared.plan.rows_from[*g]))).max();
     let marked = |g: &usize| {
         let untouched = shared.plan.rows_from[*g] == i64::MIN;
-        Some(Marked { group: *g, source: job.groups[*g].source as u32, s: s(g)?, untouched })
+        let readings = shared.plan.groups[*g].parts.iter().map(|part| part.reading as u32).collect();
+        Some(Marked { group: *g, readings, s: s(g)?, untouched })
     };
     let groups = groups.iter().filter_map(marked).collect();
     Marking { tick: job.tick_us, from: from.unwrap_or(i64::MAX), groups, clock }
 }
 
-/// Cut back to where the checkpoint left it, if the run goes on from one.
-fn open_changelog(shared: &Shared, sink: usize, path: &Path, shapes: &[GroupShape]) -> Result<ChangelogFile, Error> {
-    let restored = shared.plan.restored.as_ref();
-    match restored.and_then(|manifest| manifest.changelogs.get(sink).copied().flatten()) {
-        Some(bytes) => ChangelogFile::resume(path, shapes, bytes),
-        None => ChangelogFile::create(path, shapes),
+/// Opens a file or a topic, taken up where the checkpoint left it if the run goes on from one.
+fn open(shared: &Shared, name: &str, to: &ChangesTo) -> Result<Box<dyn Lines>, Error> {
+    let restored = shared.plan.restored.as_deref();
+    let left = restored.and_then(|manifest| manifest.lines.get(name)).filter(|left| opened::is_left(left, to));
+    if let (Some(floor), None) = (shared.plan.floor, left) {
+        let t = format_time(floor);
+        tracing::warn!(
+            "{name} begins with what comes after T = {t}: start with --fresh to have what was before in it too"
+        );
+    }
+    match (to, left) {
+        (ChangesTo::Jsonl { path }, Some(Left::Bytes(bytes))) => Ok(Box::new(LineFile::resume(path, *bytes)?)),
+        (ChangesTo::Jsonl { path }, _) => Ok(Box::new(LineFile::create(path)?)),
+        (ChangesTo::Kafka(kafka), left) => {
+            let resume = left.and(shared.plan.floor);
+            Ok(Box::new(LineTopic::open(&opened::kafka_config(kafka), resume, shared.stop.clone())?))
+        }
     }
 }
 
-type Files = (RefCell<Vec<Option<ChangelogFile>>>, Option<DeadLetterFile>);
+type Changelogs = BTreeMap<usize, Named<Step>>;
 
-/// Process 0's first worker writes the files.
-fn open_files(shared: &Shared, index: usize) -> Result<Files, Failure> {
+/// Process 0's first worker writes changelogs, by sink, and dead letters.
+fn open_lines(shared: &Shared, index: usize) -> Result<(Changelogs, Named<Letters>), Failure> {
     let job = &shared.opened.job;
     let shapes: Vec<_> = shared.opened.groups.iter().map(|g| g.shape.clone()).collect();
-    let mut changelogs = vec![];
-    for sink in &job.sinks {
-        changelogs.push(match &sink.to {
-            SinkTo::Changes(ChangesTo::Jsonl { path }) if index == 0 => {
-                Some(open_changelog(shared, changelogs.len(), path, &shapes)?)
-            }
-            _ => None,
-        });
-    }
-    let letters = match &job.dead_letters {
-        ChangesTo::Jsonl { path } if index == 0 => {
-            let bytes = shared.plan.restored.as_ref().and_then(|manifest| manifest.letters);
-            Some(bytes.map_or_else(|| DeadLetterFile::create(path), |bytes| DeadLetterFile::resume(path, bytes))?)
+    let mut changelogs = Changelogs::new();
+    for (i, sink) in job.sinks.iter().enumerate() {
+        let SinkTo::Changes(to) = &sink.to else { continue };
+        let mut lines = Named { name: checkpoint::changelog(&sink.name), writer: None };
+        if index == 0 {
+            let changelog = Changelog::new(&shapes);
+            let write = move |to: &mut dyn Lines, step: Step| changelog.write(to, &step);
+            lines.writer = Some(Writer::start(open(shared, &lines.name, to)?, shared.backlog.clone(), write));
         }
-        _ => None,
-    };
-    Ok((RefCell::new(changelogs), letters))
+        changelogs.insert(i, lines);
+    }
+    let mut letters = Named { name: checkpoint::DEAD_LETTERS.to_owned(), writer: None };
+    if index == 0 {
+        let write = |to: &mut dyn Lines, letters: Letters| dead_letters::write(to, &letters);
+        let lines = open(shared, &letters.name, &job.dead_letters)?;
+        letters.writer = Some(Writer::start(lines, shared.backlog.clone(), write));
+    }
+    Ok((changelogs, letters))
 }

@@ -4,21 +4,21 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use headwater_connectors::Wanted;
-use headwater_connectors::history::{History, jsonl, parquet};
+use headwater_connectors::history::{History, Pinned, jsonl, parquet};
 use headwater_connectors::sink::GroupShape;
+use headwater_connectors::sink::lines::{Left, LineTopic};
 use headwater_connectors::stream::Stream;
 use headwater_connectors::stream::jsonl::JsonlStream;
 use headwater_connectors::stream::kafka::{KafkaConfig, KafkaStream};
 use headwater_operators::accumulators::{Aggregate, ColumnPlan};
 use headwater_operators::aggregate::spread::Spread;
+use headwater_operators::changes;
 use headwater_operators::expression::Expression;
-use headwater_operators::{changes, group};
 
 use crate::failure::Failure;
 use crate::job::validate::types;
-use crate::job::{self, Agg, At, Faults, FileKind, Group, Job, Named, SeamBy, SinkTo, Window};
+use crate::job::{self, Agg, At, ChangesTo, Faults, FileKind, Group, Job, Named, SeamBy, SinkTo, Window};
 use crate::plan::Plan;
-use crate::source::reach::Reach;
 
 pub struct Opened {
     pub job: Job,
@@ -71,27 +71,6 @@ pub struct OpenGroup {
     pub inputs: Vec<Expression>,
     pub columns: Vec<ColumnPlan>,
     pub shape: GroupShape,
-    pub reach: Reach,
-}
-
-impl OpenGroup {
-    /// `conf`: the group in the job.
-    pub fn plan(&self, job: &Job, conf: &Group, start: i64) -> group::Plan {
-        group::Plan {
-            window: match conf.window {
-                Window::Trailing => group::Window::Trailing,
-                Window::Tumbling { size_us: size } => group::Window::Hopping { size, every: size },
-                Window::Hopping { size_us: size, every_us: every } => group::Window::Hopping { size, every },
-                Window::Session { gap_us: gap } => group::Window::Session { gap },
-            },
-            retain: conf.retain_us,
-            lateness: job.sources[conf.source].lateness_us,
-            columns: self.columns.clone(),
-            inputs: self.inputs.iter().map(|e| e.data_type().clone()).collect(),
-            tick: job.tick_us,
-            start,
-        }
-    }
 }
 
 /// Whether streams are opened too, or only what says how rows look.
@@ -125,6 +104,9 @@ fn open_with(job: Job, plan: Option<&Plan>, streams: Streams) -> Result<Opened, 
         {
             faults.error(sink.at, e.to_string());
         }
+    }
+    if streams == Streams::Open {
+        check_topics(&job, &mut faults)?;
     }
     let schemas: Vec<Option<SchemaRef>> = sources.iter().map(|s| s.as_ref().map(|s| s.2.clone())).collect();
     let named = job::validate::check_names(&job, &schemas);
@@ -188,20 +170,14 @@ type Parts = (Option<Arc<dyn History>>, Option<Arc<dyn Stream>>, SchemaRef);
 /// `None`: it could not be opened, and a fault says why.
 fn open_source(
     source: &job::Source,
-    pinned: Option<&headwater_connectors::history::Pinned>,
+    pinned: Option<&Pinned>,
     streams: Streams,
     faults: &mut Faults,
 ) -> Result<Option<Parts>, Failure> {
     let mut ok = true;
     let history = match &source.history {
         None => None,
-        Some(h) => {
-            let opened = match h.kind {
-                FileKind::Parquet => parquet::open(&h.path, pinned).map(|h| Arc::new(h) as Arc<dyn History>),
-                FileKind::Jsonl => jsonl::open(&h.path, pinned).map(|h| Arc::new(h) as Arc<dyn History>),
-            };
-            told(opened, h.at, faults, &mut ok)?
-        }
+        Some(h) => told(open_history(h, pinned), h.at, faults, &mut ok)?,
     };
     let stream = match source.stream.as_ref().filter(|_| streams == Streams::Open) {
         None => None,
@@ -210,13 +186,7 @@ fn open_source(
             told(opened, *at, faults, &mut ok)?
         }
         Some(job::Stream::Kafka { at, kafka }) => {
-            let config = KafkaConfig {
-                brokers: kafka.brokers.clone(),
-                topic: kafka.topic.clone(),
-                properties: kafka.properties.clone(),
-                budget_bytes: KAFKA_BUDGET_BYTES,
-            };
-            let opened = KafkaStream::open(config).map(|s| Arc::new(s) as Arc<dyn Stream>);
+            let opened = KafkaStream::open(kafka_config(kafka)).map(|s| Arc::new(s) as Arc<dyn Stream>);
             told(opened, *at, faults, &mut ok)?
         }
     };
@@ -228,8 +198,55 @@ fn open_source(
     Ok(Some((history, stream, schema)))
 }
 
-/// Bytes of records that one reader's queues may hold.
+fn open_history(history: &job::History, pinned: Option<&Pinned>) -> headwater_connectors::Result<Arc<dyn History>> {
+    match history.kind {
+        FileKind::Parquet => parquet::open(&history.path, pinned).map(|h| Arc::new(h) as Arc<dyn History>),
+        FileKind::Jsonl => jsonl::open(&history.path, pinned).map(|h| Arc::new(h) as Arc<dyn History>),
+    }
+}
+
+/// A source's history as it was pinned once.
+pub fn history(source: &job::Source, pinned: Option<&Pinned>) -> Result<Arc<dyn History>, Failure> {
+    let history = source.history.as_ref().ok_or_else(|| {
+        Failure::Running(format!("source {} has no history any more: its ids cannot be compared", source.name))
+    })?;
+    Ok(open_history(history, pinned)?)
+}
+
+/// Bytes of records that the queues of one reader or writer may hold.
 const KAFKA_BUDGET_BYTES: usize = 64 << 20;
+
+pub fn kafka_config(kafka: &job::Kafka) -> KafkaConfig {
+    KafkaConfig {
+        brokers: kafka.brokers.clone(),
+        topic: kafka.topic.clone(),
+        properties: kafka.properties.clone(),
+        budget_bytes: KAFKA_BUDGET_BYTES,
+    }
+}
+
+/// Finds the topics that changelogs and dead letters go to.
+fn check_topics(job: &Job, faults: &mut Faults) -> Result<(), Failure> {
+    let changelogs = job.sinks.iter().filter_map(|sink| match &sink.to {
+        SinkTo::Changes(to) => Some((to, sink.at)),
+        SinkTo::Redis { .. } | SinkTo::Embedded => None,
+    });
+    for (to, at) in changelogs.chain([(&job.dead_letters, job.dead_letters_at)]) {
+        if let ChangesTo::Kafka(kafka) = to {
+            told(LineTopic::check(&kafka_config(kafka)), at, faults, &mut true)?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether these are the lines that a checkpoint has left so.
+pub fn is_left(left: &Left, to: &ChangesTo) -> bool {
+    match (left, to) {
+        (Left::Bytes(_), ChangesTo::Jsonl { .. }) => true,
+        (Left::Topic(name), ChangesTo::Kafka(kafka)) => *name == kafka.topic,
+        _ => false,
+    }
+}
 
 /// What is the user's fault becomes a fault of the job file; the rest ends the command.
 fn told<T>(
@@ -407,7 +424,6 @@ fn open_group(group: &Group, compiled: Compiled, source: &Source) -> OpenGroup {
     let windowed = group.window != Window::Trailing;
     let schema = changes::schema(&key_fields, windowed, &columns);
     let shape = GroupShape { name: group.name.clone(), keys: keys.len(), windowed, schema };
-    let reach = Reach::of(group);
     let Compiled { filter, inputs, columns, .. } = compiled;
-    OpenGroup { filter, keys, key_types, inputs, columns, shape, reach }
+    OpenGroup { filter, keys, key_types, inputs, columns, shape }
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::job::SeamBy;
 use crate::log;
 use crate::opened::Opened;
-use crate::plan::{PartitionPlan, SourcePlan, wall_clock_us};
+use crate::plan::{PartitionPlan, Plan, Reading, wall_clock_us};
 use crate::run::{Mode, Watching};
 use crate::status::{GroupStatus, PartitionStatus, ProcessStatus, SourceStatus};
 
@@ -104,6 +104,9 @@ pub struct GroupReport {
     pub staleness_seconds: Option<f64>,
     /// How far `T` is ahead of it: what is left of a backlog.
     pub behind_seconds: Option<f64>,
+    /// Columns that are new and on their way: they enter once `T` has come as far.
+    pub computing: Vec<String>,
+    pub enters_at: Option<String>,
 }
 
 /// Makes reports of a run.
@@ -130,7 +133,7 @@ impl Reporter {
         let (job, plan) = (&self.watching.opened.job, &self.watching.plan);
         for (i, group) in job.groups.iter().enumerate() {
             let stalled = status.sources.get(group.source).is_some_and(|s| s.partitions.iter().any(|p| p.left_out));
-            let Some(from) = plan.sources[group.source].s.map(|s| s.max(plan.rows_from[i])) else { continue };
+            let Some(from) = plan.of_group(i).s.map(|s| s.max(plan.rows_from[i])) else { continue };
             if let Some(stored) = status.stored.filter(|stored| *stored >= from && !stalled) {
                 all[i] = all[i].max(Some(stored));
             }
@@ -143,10 +146,11 @@ impl Reporter {
         let status = self.watching.status();
         let now = wall_clock_us();
         let sources = (0..opened.sources.len())
-            .map(|i| source(opened, i, &plan.sources[i], &status.sources.get(i).cloned().unwrap_or_default()));
+            .map(|i| source(opened, i, plan.of_source(i), &status.sources.get(i).cloned().unwrap_or_default()));
         let as_of = self.as_of(&status);
-        let groups = (0..opened.groups.len())
-            .map(|i| group(opened, i, &status.groups.get(i).cloned().unwrap_or_default(), as_of[i], status.t, now));
+        let groups = (0..opened.groups.len()).map(|i| {
+            group(opened, plan, i, &status.groups.get(i).cloned().unwrap_or_default(), as_of[i], status.t, now)
+        });
         Report {
             job: opened.job.name.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -178,7 +182,7 @@ pub fn by(by: &SeamBy) -> &'static str {
     }
 }
 
-fn source(opened: &Opened, source: usize, plan: &SourcePlan, status: &SourceStatus) -> SourceReport {
+fn source(opened: &Opened, source: usize, plan: &Reading, status: &SourceStatus) -> SourceReport {
     let conf = &opened.job.sources[source];
     let seam = SeamReport {
         by: by(&conf.seam.by).to_owned(),
@@ -225,8 +229,24 @@ pub fn lag(partition: &PartitionStatus) -> Option<i64> {
     partition.end.map(|end| (end - partition.position).max(0))
 }
 
+/// The columns of a group that are new in a changed job and on their way at `T`, and the tick at which they enter.
+fn computing(plan: &Plan, group: usize, t: Option<i64>) -> (Vec<String>, Option<i64>) {
+    let (mut names, mut enters_at) = (vec![], None);
+    for part in plan.groups[group].parts.iter().filter(|_| plan.restored.is_some()) {
+        let reading = &plan.readings[part.reading];
+        let enters = reading.s.max(plan.floor);
+        if !reading.shown && t < enters {
+            enters_at = enters_at.max(enters);
+            names.extend(part.columns.iter().filter(|c| c.place.is_some()).map(|c| c.plan.name.clone()));
+        }
+    }
+    (names, enters_at)
+}
+
+#[allow(clippy::too_many_arguments)]
 fn group(
     opened: &Opened,
+    plan: &Plan,
     group: usize,
     status: &GroupStatus,
     as_of: Option<i64>,
@@ -234,6 +254,7 @@ fn group(
     now: i64,
 ) -> GroupReport {
     let conf = &opened.job.groups[group];
+    let (computing, enters_at) = computing(plan, group, t);
     GroupReport {
         name: conf.name.clone(),
         source: opened.job.sources[conf.source].name.clone(),
@@ -251,6 +272,8 @@ fn group(
         as_of: as_of.map(format_time),
         staleness_seconds: as_of.map(|as_of| staleness(as_of, now)),
         behind_seconds: as_of.zip(t).map(|(as_of, t)| staleness(as_of, t)),
+        computing,
+        enters_at: enters_at.map(format_time),
     }
 }
 

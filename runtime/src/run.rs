@@ -20,7 +20,7 @@ use crate::dataflow::{self, Shared};
 use crate::failure::Failure;
 use crate::job::{self, Group, Job, SinkTo, Window};
 use crate::opened::{self, Opened};
-use crate::plan::{self, Plan, wall_clock_us};
+use crate::plan::{self, Changed, Parts, Plan, wall_clock_us};
 use crate::source::effs::Effs;
 use crate::source::seam::Seam;
 use crate::status::{Board, GroupStatus, ProcessStatus, SourceStatus};
@@ -93,7 +93,7 @@ pub fn run<W>(
     let mode =
         if options.until_end || job.sources.iter().all(|s| s.stream.is_none()) { Mode::UntilEnd } else { Mode::Follow };
     let _lock = if options.cluster.process == 0 { Some(lock(&job)?) } else { None };
-    let state = Arc::new(StateStore::open(&job, options.cluster.process)?);
+    let state = Arc::new(StateStore::open(&job, options.cluster.process, stop.clone())?);
     let lease = lease(&job, &state, options, &stop)?;
     let mut cluster = Cluster::connect(&options.cluster, &job, options.flags(), &stop)?;
     let mut starts = Starts::default();
@@ -101,9 +101,10 @@ pub fn run<W>(
     let (opened, plan) = cluster.agree(decide, |job, plan| opened::open(job, Some(plan)), job)?;
     let (opened, plan) = (Arc::new(opened), Arc::new(plan));
     say_plan(&opened, &plan);
-    let (seams, effs) = (Arc::new(Seam::all(&opened, &plan)?), Arc::new(Effs::all(&opened, &plan)?));
+    let parts = Arc::new(Parts::open(&opened, &plan)?);
+    let (seams, effs) = (Arc::new(Seam::all(&opened, &plan)?), Arc::new(Effs::all(&opened, &plan, &parts)?));
     let embedded = open_embedded(&opened, cluster.process())?;
-    let board = Board::new(options.cluster.workers, &empty_status(&opened, &plan)?);
+    let board = Board::new(options.cluster.workers, &empty_status(&opened, &plan, &parts)?);
     let statuses: Arc<Mutex<std::collections::BTreeMap<usize, ProcessStatus>>> = Arc::default();
     let watching = Watching {
         opened: opened.clone(),
@@ -126,6 +127,7 @@ pub fn run<W>(
         plan: plan.clone(),
         state,
         starts: Arc::new(starts),
+        parts,
         seams,
         effs,
         mode,
@@ -137,6 +139,7 @@ pub fn run<W>(
         open_store: Box::new(move |sink| {
             open_store(&opened_stores.job, &shapes, &plan_stores, &embedded, sink, &stop_stores)
         }),
+        backlog: Arc::default(),
         failed: failed.clone(),
         local_workers: options.cluster.workers,
     };
@@ -210,7 +213,7 @@ fn plan_start(
     state.clear_staging()?;
     let found;
     (found, *starts) = checkpoint::take_over(state, fresh)?;
-    let found = found.filter(|manifest| opened.has_stream() && is_of(manifest, &opened));
+    let found = found.filter(|manifest| opened.has_stream() && goes_on(manifest, &opened));
     let mut plan = match found {
         None => plan::plan(&opened, wall_clock_us(), mode == Mode::Follow)?,
         Some(manifest) => {
@@ -221,7 +224,10 @@ fn plan_start(
     };
     plan.checkpoints = generations::numbers_of(starts.newest());
     if let Some(manifest) = &plan.restored {
-        tracing::info!(number = manifest.number, "going on from a checkpoint at T = {}", format_time(manifest.t));
+        match manifest.t {
+            Some(t) => tracing::info!(number = manifest.number, "going on from a checkpoint at T = {}", format_time(t)),
+            None => tracing::info!(number = manifest.number, "going on with the history, by the plan made then"),
+        }
     }
     let shapes: Vec<GroupShape> = opened.groups.iter().map(|g| g.shape.clone()).collect();
     for sink in &opened.job.sinks {
@@ -241,16 +247,34 @@ fn plan_start(
     plan.rows_from.iter_mut().for_each(whole);
     whole(&mut plan.end_at_least);
     write_down(&opened.job, &plan)?;
+    let new = plan.readings.iter().any(|reading| !reading.restored);
+    if opened.has_stream() && new && plan.restored.as_ref().is_none_or(|manifest| manifest.t.is_some()) {
+        plan.checkpoints += 1;
+        plan.first_manifest(mode).commit(state, starts)?;
+    }
     Ok((opened, plan))
 }
 
-/// Whether a checkpoint's state means the same to the job as it is now.
-fn is_of(manifest: &Manifest, opened: &Opened) -> bool {
-    let same = manifest.fingerprint == checkpoint::fingerprint(opened);
-    if !same {
-        tracing::warn!("the job has changed since its last checkpoint: everything is computed anew from the history");
+/// Whether anything of the job as it is now goes on from a checkpoint. Tells what has changed.
+fn goes_on(manifest: &Manifest, opened: &Opened) -> bool {
+    let changed = Changed::between(&manifest.plan, opened);
+    if manifest.t.is_none() && changed.is_nothing {
+        return true;
     }
-    same
+    if changed.is_everything() {
+        tracing::warn!("the job has changed since its last checkpoint: everything is computed anew from the history");
+        return false;
+    }
+    for (group, changed) in opened.job.groups.iter().zip(&changed.groups).filter(|(_, changed)| !changed.new.is_empty())
+    {
+        let names: Vec<&str> = changed.new.iter().map(|column| group.columns[*column].name.as_str()).collect();
+        let what = if changed.old.is_some() { "new columns" } else { "a new group" };
+        tracing::info!(group = group.name, columns = names.join(" "), "{what}: computed from the history");
+    }
+    if !changed.removed.is_empty() {
+        tracing::info!(removed = changed.removed.join(" "), "no longer in the job");
+    }
+    true
 }
 
 /// Takes a sink over from an earlier start: the generation, and by group what is in it.
@@ -325,8 +349,8 @@ fn open_store(
     }
 }
 
-fn empty_status(opened: &Opened, plan: &Plan) -> Result<ProcessStatus, Failure> {
-    let rows = crate::source::history::pieces(opened, plan)?.iter().map(|assigned| assigned.piece.rows).sum();
+fn empty_status(opened: &Opened, plan: &Plan, parts: &Parts) -> Result<ProcessStatus, Failure> {
+    let rows = crate::source::history::rows_left(opened, plan, parts)?;
     Ok(ProcessStatus {
         history_rows_total: rows,
         sources: vec![SourceStatus::default(); opened.sources.len()],
@@ -337,7 +361,7 @@ fn empty_status(opened: &Opened, plan: &Plan) -> Result<ProcessStatus, Failure> 
 
 /// Tells where history and stream meet.
 fn say_plan(opened: &Opened, plan: &Plan) {
-    for (conf, source) in opened.job.sources.iter().zip(&plan.sources) {
+    for (conf, source) in plan.readings.iter().map(|reading| (&opened.job.sources[reading.source], reading)) {
         for warning in &source.warnings {
             tracing::warn!(source = conf.name, "{warning}");
         }

@@ -25,7 +25,7 @@ use headwater_operators::ledger::{SegmentError, Segments, up};
 
 use crate::failure::Failure;
 use crate::opened::Opened;
-use crate::plan::{Plan, SourcePlan, wall_clock_us};
+use crate::plan::{Parts, Plan, Reading, wall_clock_us};
 use crate::rows;
 use crate::source::letters::Letters;
 use crate::source::seam::{Seam, Verdict};
@@ -55,8 +55,10 @@ pub fn take(opened: &Arc<Opened>, plan: &Plan, source: usize, n: usize) -> Resul
     let t = times.max().map(|ts| up(ts, tick));
     let mut sample = Sample { events: latest.events(), t, rows: vec![], letters: vec![] };
     let mut states = vec![];
-    for (group, shaper) in Shaper::of_source(opened, source) {
-        states.push((group, shaper, state(opened, group as usize, t.unwrap_or(0))?));
+    let parts = Parts::open(opened, plan)?;
+    for shaper in Shaper::of_reading(opened, &parts, source) {
+        let state = state(opened, &parts, shaper.group, t.unwrap_or(0))?;
+        states.push((shaper, state));
     }
     for part in &latest.parts {
         let accepted: Vec<u32> =
@@ -66,9 +68,9 @@ pub fn take(opened: &Arc<Opened>, plan: &Plan, source: usize, n: usize) -> Resul
         let eff: Vec<Option<i64>> = part.stamped.iter().map(Stamped::clock).collect();
         let when = When { visible: &visible, eff: &eff, horizon: i64::MIN };
         let mut letters = Letters::new(opened, source);
-        for (group, shaper, state) in &mut states {
+        for (shaper, state) in &mut states {
             let (events, refused) = shaper.shape(&part.records, &accepted, &part.stamped, when);
-            letters.refused(*group, refused);
+            letters.refused(shaper.group as u32, refused);
             if let Some(events) = events {
                 state.insert(&events, i64::MIN).map_err(|e| Failure::Running(e.to_string()))?;
             }
@@ -77,21 +79,20 @@ pub fn take(opened: &Arc<Opened>, plan: &Plan, source: usize, n: usize) -> Resul
         sample.letters.extend(letters.write(&part.records, &part.stamped, |i| part.place(opened, source, i)).0);
     }
     let Some(t) = t else { return Ok(sample) };
-    for (group, _, mut state) in states {
+    for (Shaper { group, .. }, mut state) in states {
         state.advance(t, usize::MAX).map_err(|e| Failure::Running(e.to_string()))?;
         let batch = state.take_rows(t);
-        let lines =
-            batch.iter().flat_map(|batch| (0..batch.num_rows()).map(|row| line(opened, group as usize, batch, row, t)));
-        sample.rows.push((group as usize, lines.collect()));
+        let lines = batch.iter().flat_map(|batch| (0..batch.num_rows()).map(|row| line(opened, group, batch, row, t)));
+        sample.rows.push((group, lines.collect()));
     }
     Ok(sample)
 }
 
-fn state(opened: &Opened, group: usize, t: i64) -> Result<State, Failure> {
+fn state(opened: &Opened, parts: &Parts, group: usize, t: i64) -> Result<State, Failure> {
     let open = &opened.groups[group];
     let codec = KeyCodec::new(&open.key_types).map_err(|e| Failure::Running(e.to_string()))?;
     let outputs = Outputs { changes: false, rows_from: Some(t) };
-    let plan = open.plan(&opened.job, &opened.job.groups[group], t);
+    let plan = headwater_operators::group::Plan { start: t, ..parts.plan(opened, group) };
     Ok(State::new(&plan, codec, open.shape.schema.clone(), outputs, Box::new(NoSegments), usize::MAX))
 }
 
@@ -196,7 +197,7 @@ impl Latest {
 }
 
 fn latest(opened: &Arc<Opened>, plan: &Plan, source: usize, n: usize) -> Result<Latest, Failure> {
-    let (open, of_plan) = (&opened.sources[source], &plan.sources[source]);
+    let (open, of_plan) = (&opened.sources[source], plan.of_source(source));
     let mut latest = Latest { n, parts: vec![] };
     if let Some(stream) = &open.stream {
         from_stream(&mut latest, opened, of_plan, source, stream.as_ref())?;
@@ -242,12 +243,12 @@ fn from_history(
 fn from_stream(
     latest: &mut Latest,
     opened: &Opened,
-    plan: &SourcePlan,
+    plan: &Reading,
     source: usize,
     stream: &dyn Stream,
 ) -> Result<(), Failure> {
     let (conf, open) = (&opened.job.sources[source], &opened.sources[source]);
-    let seam = Seam::open(conf, open, plan.c)?;
+    let seam = Seam::open(conf, open, plan)?;
     let stamper = Stamper { source: open, future_limit_us: conf.future_limit_us, own: open.stream_own() };
     let began = Instant::now();
     let n = i64::try_from(latest.n).unwrap_or(i64::MAX);

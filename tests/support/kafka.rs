@@ -8,9 +8,10 @@ use futures::executor::block_on;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
-use super::{Event, Log, WAIT};
+use super::{Event, Log, WAIT, until};
 
 pub struct Topic {
     pub name: String,
@@ -20,15 +21,26 @@ pub struct Topic {
 
 impl Topic {
     pub fn new(brokers: &str, name: &str, partitions: usize) -> Topic {
+        Topic::made(brokers, name, partitions).unwrap_or_else(|code| panic!("making topic {name}: {code}"))
+    }
+
+    /// Deletes the topic, and makes one of the same name.
+    pub fn anew(self, brokers: &str, partitions: usize) -> Topic {
+        let deleted = block_on(self.admin.delete_topics(&[&self.name], &AdminOptions::new())).unwrap();
+        deleted.into_iter().for_each(|result| drop(result.unwrap()));
+        until("the old topic is gone", || Topic::made(brokers, &self.name, partitions).ok())
+    }
+
+    fn made(brokers: &str, name: &str, partitions: usize) -> Result<Topic, RDKafkaErrorCode> {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", brokers);
         let admin: AdminClient<DefaultClientContext> = config.create().unwrap();
         let topic = NewTopic::new(name, partitions as i32, TopicReplication::Fixed(1));
         let made = block_on(admin.create_topics([&topic], &AdminOptions::new())).unwrap();
-        made.into_iter().for_each(|result| drop(result.unwrap()));
+        made.into_iter().try_for_each(|result| result.map(drop).map_err(|(_, code)| code))?;
         // In order, once each, whatever happens to the broker meanwhile.
         config.set("enable.idempotence", "true").set("linger.ms", "1").set("message.timeout.ms", "60000");
-        Topic { name: name.to_owned(), admin, producer: config.create().unwrap() }
+        Ok(Topic { name: name.to_owned(), admin, producer: config.create().unwrap() })
     }
 
     /// Appends a record, stamped with a time in microseconds.
@@ -39,7 +51,7 @@ impl Topic {
         let mut next = Some(record);
         while let Some(record) = next.take() {
             if let Err((error, again)) = self.producer.send(record) {
-                assert_eq!(error.rdkafka_error_code(), Some(rdkafka::types::RDKafkaErrorCode::QueueFull));
+                assert_eq!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::QueueFull));
                 self.producer.poll(std::time::Duration::from_millis(10));
                 next = Some(again);
             }

@@ -14,6 +14,7 @@ mod model;
 mod process;
 mod redis;
 mod s3;
+mod topic;
 
 pub use events::*;
 pub use job::*;
@@ -22,6 +23,7 @@ pub use model::*;
 pub use process::*;
 pub use redis::*;
 pub use s3::*;
+pub use topic::*;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};

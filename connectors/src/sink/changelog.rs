@@ -4,82 +4,50 @@
 //! {"features":"card_hourly","key":{"card_id":"c1"},"window":{"start":"...","end":"..."},"time":"...","diff":-1,"row":{"n":2}}
 //! ```
 
-use std::path::Path;
-
 use arrow::array::RecordBatch;
 
 use super::GroupShape;
 use super::changes::Changes;
-use super::line_file::LineFile;
+use super::lines::{Beside, Lines};
 use crate::Result;
 use crate::format::text::{write_string, write_time};
 
-/// Lines are handed to the file in pieces of about this size.
-const PIECE_BYTES: usize = 1 << 18;
-
-/// A changelog in a JSONL file. Written by one process.
-pub struct ChangelogFile {
-    file: LineFile,
+/// How the changes of a job's groups are written.
+pub struct Changelog {
     groups: Vec<GroupShape>,
     /// `{"features":"name","key":` of each group.
     heads: Vec<Vec<u8>>,
 }
 
-impl ChangelogFile {
-    /// A fresh run's: replaces an old file and makes missing directories.
-    pub fn create(path: &Path, groups: &[GroupShape]) -> Result<ChangelogFile> {
-        Ok(ChangelogFile::with(LineFile::create(path)?, groups))
-    }
-
-    /// A restart's: the old file cut back to its first `bytes`, as `bytes` told them before a checkpoint.
-    pub fn resume(path: &Path, groups: &[GroupShape], bytes: u64) -> Result<ChangelogFile> {
-        Ok(ChangelogFile::with(LineFile::open(path, bytes)?, groups))
-    }
-
-    fn with(file: LineFile, groups: &[GroupShape]) -> ChangelogFile {
+impl Changelog {
+    pub fn new(groups: &[GroupShape]) -> Changelog {
         let head = |group: &GroupShape| {
             let mut out = b"{\"features\":".to_vec();
             write_string(&mut out, &group.name);
             out.extend_from_slice(b",\"key\":");
             out
         };
-        ChangelogFile { file, heads: groups.iter().map(head).collect(), groups: groups.to_vec() }
+        Changelog { heads: groups.iter().map(head).collect(), groups: groups.to_vec() }
     }
 
     /// Writes all changes of an interval of ticks, by group, from all workers in any order; later calls bring later ticks.
-    pub fn write(&mut self, step: &[(usize, RecordBatch)]) -> Result<()> {
+    pub fn write(&self, to: &mut dyn Lines, step: &[(usize, RecordBatch)]) -> Result<()> {
         let views: Vec<_> =
             step.iter().map(|(group, batch)| (*group, Changes::new(&self.groups[*group], batch))).collect();
-        let mut lines = Vec::with_capacity(2 * PIECE_BYTES);
-        for line in Lines::sorted(&views).lines {
+        let mut text = Vec::new();
+        for line in Sorted::new(&views).lines {
             let (group, changes) = &views[line.view as usize];
-            write_line(&mut lines, &self.heads[*group], changes, line.row as usize);
-            if lines.len() >= PIECE_BYTES {
-                self.file.write(&lines)?;
-                lines.clear();
-            }
+            let (head, row) = (&self.heads[*group], line.row as usize);
+            text.clear();
+            write_line(&mut text, head, changes, row);
+            to.write(&text, &Beside { key: &|out| write_key(out, head, changes, row), time_us: None })?;
         }
-        self.file.write(&lines)
-    }
-
-    /// What the file holds once it is flushed, in bytes: where a checkpoint leaves it.
-    pub fn bytes(&self) -> u64 {
-        self.file.bytes()
-    }
-
-    /// Other processes see what has been written.
-    pub fn flush(&mut self) -> Result<()> {
-        self.file.flush()
-    }
-
-    /// What has been written is on the disk.
-    pub fn sync(&mut self) -> Result<()> {
-        self.file.sync()
+        Ok(())
     }
 }
 
 /// The changes of a step in their order. Of a change only what orders it is kept.
-struct Lines {
+struct Sorted {
     lines: Vec<Line>,
 }
 
@@ -94,8 +62,8 @@ struct Line {
     row: u32,
 }
 
-impl Lines {
-    fn sorted(views: &[(usize, Changes)]) -> Lines {
+impl Sorted {
+    fn new(views: &[(usize, Changes)]) -> Sorted {
         let mut keys = Vec::new();
         let mut lines = Vec::with_capacity(views.iter().map(|(_, c)| c.times.len()).sum());
         for (view, (group, changes)) in views.iter().enumerate() {
@@ -117,7 +85,7 @@ impl Lines {
         lines.sort_unstable_by(|a, b| {
             (a.time, a.group, key(a), a.diff, a.start).cmp(&(b.time, b.group, key(b), b.diff, b.start))
         });
-        Lines { lines }
+        Sorted { lines }
     }
 }
 
@@ -135,43 +103,45 @@ fn write_line(out: &mut Vec<u8>, head: &[u8], changes: &Changes, row: usize) {
     write_time(out, changes.times[row]);
     out.extend_from_slice(if changes.diffs[row] < 0 { b"\",\"diff\":-1,\"row\":" } else { b"\",\"diff\":1,\"row\":" });
     changes.row.write(out, row);
-    out.extend_from_slice(b"}\n");
+    out.push(b'}');
+}
+
+/// What a row is called: `{"features":"card_hourly","key":{"card_id":"c1"},"window":"2026-03-02T10:00:00Z"}`, the window by its
+/// start, and only where there are windows.
+fn write_key(out: &mut Vec<u8>, head: &[u8], changes: &Changes, row: usize) {
+    out.extend_from_slice(head);
+    changes.key.write(out, row);
+    if let Some((start, _)) = changes.window(row) {
+        out.extend_from_slice(b",\"window\":\"");
+        write_time(out, start);
+        out.push(b'"');
+    }
+    out.push(b'}');
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::samples::{plain, windowed};
+    use super::super::samples::{Kept, plain, windowed};
     use super::*;
-
-    fn written(path: &Path, mut file: ChangelogFile, steps: &[&[(usize, RecordBatch)]]) -> Vec<String> {
-        for step in steps {
-            file.write(step).unwrap();
-        }
-        file.flush().unwrap();
-        let text = std::fs::read_to_string(path).unwrap();
-        assert_eq!(text.len() as u64, file.bytes());
-        text.lines().map(String::from).collect()
-    }
 
     #[test]
     fn lines_come_in_order_of_time_group_key_diff_and_window() {
         let (cards, hourly) = (plain(), windowed());
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("deep/er/changes.jsonl");
-        let file = ChangelogFile::create(&path, &[cards.shape.clone(), hourly.shape.clone()]).unwrap();
+        let changelog = Changelog::new(&[cards.shape.clone(), hourly.shape.clone()]);
         let step = [
             (1, hourly.batch(&[("a", 3_600_000_000, Some(2.5), 10, 1), ("a", 0, Some(1.0), 10, 1)])),
             (0, cards.batch(&[("b", 0, None, 10, 1), ("a", 0, Some(2.0), 10, 1)])),
             (0, cards.batch(&[("a", 0, Some(1.0), 10, -1), ("z", 0, Some(f64::NAN), 5, 1)])),
         ];
-        let lines = written(&path, file, &[&step]);
+        let mut kept = Kept::default();
+        changelog.write(&mut kept, &step).unwrap();
         let window = |from, to| {
             format!(
                 r#""window":{{"start":"1970-01-01T{from}:00:00Z","end":"1970-01-01T{to}:00:00Z"}},"time":"1970-01-01T00:00:00.000010Z""#
             )
         };
         assert_eq!(
-            lines,
+            kept.lines,
             [
                 r#"{"features":"cards","key":{"card":"z"},"time":"1970-01-01T00:00:00.000005Z","diff":1,"row":{"x":"NaN"}}"#.to_string(),
                 r#"{"features":"cards","key":{"card":"a"},"time":"1970-01-01T00:00:00.000010Z","diff":-1,"row":{"x":1.0}}"#.into(),
@@ -181,34 +151,14 @@ mod tests {
                 format!(r#"{{"features":"hourly","key":{{"card":"a"}},{},"diff":1,"row":{{"x":2.5}}}}"#, window("01", "02")),
             ]
         );
-    }
-
-    #[test]
-    fn a_restart_cuts_back_and_goes_on() {
-        let cards = plain();
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("changes.jsonl");
-        let groups = [cards.shape.clone()];
-        let mut file = ChangelogFile::create(&path, &groups).unwrap();
-        file.write(&[(0, cards.batch(&[("a", 0, None, 1, 1)]))]).unwrap();
-        let kept = file.bytes();
-        file.write(&[(0, cards.batch(&[("b", 0, None, 2, 1)]))]).unwrap();
-        file.sync().unwrap();
-        drop(file);
-        let file = ChangelogFile::resume(&path, &groups, kept).unwrap();
-        let lines = written(&path, file, &[&[(0, cards.batch(&[("c", 0, None, 2, 1)]))]]);
-        assert_eq!(lines.len(), 2);
-        assert!(lines[1].contains(r#"{"card":"c"}"#));
-        let Err(error) = ChangelogFile::resume(&path, &groups, 1 << 30) else { panic!("it is shorter") };
-        assert!(error.to_string().contains("changes.jsonl: it holds"), "{error}");
-        let fresh = ChangelogFile::create(&path, &groups).unwrap();
-        assert_eq!(written(&path, fresh, &[]), [""; 0]);
-    }
-
-    #[test]
-    fn errors_name_the_file() {
-        let dir = tempfile::tempdir().unwrap();
-        let Err(error) = ChangelogFile::create(dir.path(), &[]) else { panic!("it is a directory") };
-        assert!(error.to_string().contains(&dir.path().display().to_string()), "{error}");
+        let keys = [
+            r#"{"features":"cards","key":{"card":"z"}}"#,
+            r#"{"features":"cards","key":{"card":"a"}}"#,
+            r#"{"features":"cards","key":{"card":"a"}}"#,
+            r#"{"features":"cards","key":{"card":"b"}}"#,
+            r#"{"features":"hourly","key":{"card":"a"},"window":"1970-01-01T00:00:00Z"}"#,
+            r#"{"features":"hourly","key":{"card":"a"},"window":"1970-01-01T01:00:00Z"}"#,
+        ];
+        assert_eq!(kept.keys, keys);
     }
 }

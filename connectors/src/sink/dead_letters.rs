@@ -4,13 +4,11 @@
 //! {"source":"transactions","reason":"late","partition":0,"offset":17,"arrival":"...","payload":"{...}","late_by_us":5}
 //! ```
 
-use std::path::Path;
-
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde::{Deserialize, Serialize};
 
-use super::line_file::LineFile;
+use super::lines::{Beside, Lines};
 use crate::Result;
 use crate::format::text::{write_string, write_time};
 
@@ -30,8 +28,38 @@ pub struct DeadLetter {
 }
 
 impl DeadLetter {
-    /// Appends the line with its end.
+    /// Appends the line, without its end.
     pub fn write(&self, out: &mut Vec<u8>) {
+        self.write_with(out, |out| match std::str::from_utf8(&self.payload) {
+            Ok(text) => {
+                out.extend_from_slice(b",\"payload\":");
+                write_string(out, text);
+            }
+            Err(_) => {
+                out.extend_from_slice(b",\"payload_base64\":");
+                write_string(out, &BASE64_STANDARD.encode(&self.payload));
+            }
+        });
+    }
+
+    /// Where the line would be too long: how long the record was, in its stead.
+    fn write_without_payload(&self, out: &mut Vec<u8>) {
+        self.write_with(out, |out| {
+            out.extend_from_slice(b",\"payload\":null");
+            number(out, "payload_bytes", i64::try_from(self.payload.len()).ok());
+        });
+    }
+
+    /// What a topic knows the letter's record by: `{"source":"transactions","partition":0,"offset":17}`.
+    fn write_key(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"{\"source\":");
+        write_string(out, &self.source);
+        number(out, "partition", self.partition.map(i64::from));
+        number(out, "offset", self.offset);
+        out.push(b'}');
+    }
+
+    fn write_with(&self, out: &mut Vec<u8>, payload: impl Fn(&mut Vec<u8>)) {
         out.extend_from_slice(b"{\"source\":");
         write_string(out, &self.source);
         out.extend_from_slice(b",\"reason\":");
@@ -47,20 +75,11 @@ impl DeadLetter {
             }
             None => out.extend_from_slice(b"null"),
         }
-        match std::str::from_utf8(&self.payload) {
-            Ok(text) => {
-                out.extend_from_slice(b",\"payload\":");
-                write_string(out, text);
-            }
-            Err(_) => {
-                out.extend_from_slice(b",\"payload_base64\":");
-                write_string(out, &BASE64_STANDARD.encode(&self.payload));
-            }
-        }
+        payload(out);
         if let Some(late_by_us) = self.late_by_us {
             number(out, "late_by_us", late_by_us);
         }
-        out.extend_from_slice(b"}\n");
+        out.push(b'}');
     }
 }
 
@@ -69,48 +88,24 @@ fn number(out: &mut Vec<u8>, name: &str, value: Option<i64>) {
     out.extend_from_slice(format!(",\"{name}\":{value}").as_bytes());
 }
 
-/// Dead letters in a JSONL file. Written by one process.
-pub struct DeadLetterFile {
-    file: LineFile,
-}
-
-impl DeadLetterFile {
-    /// A fresh run's: replaces an old file and makes missing directories.
-    pub fn create(path: &Path) -> Result<DeadLetterFile> {
-        Ok(DeadLetterFile { file: LineFile::create(path)? })
-    }
-
-    /// A restart's: the old file cut back to its first `bytes`, as `bytes` told them before a checkpoint.
-    pub fn resume(path: &Path, bytes: u64) -> Result<DeadLetterFile> {
-        Ok(DeadLetterFile { file: LineFile::open(path, bytes)? })
-    }
-
-    pub fn write(&mut self, letters: &[DeadLetter]) -> Result<()> {
-        let mut lines = Vec::new();
-        for letter in letters {
-            letter.write(&mut lines);
+/// Writes letters, each with the tick at which it was told (`None`: before the first one, of the history).
+pub fn write(to: &mut dyn Lines, letters: &[(Option<i64>, DeadLetter)]) -> Result<()> {
+    let mut line = Vec::new();
+    for (time_us, letter) in letters {
+        line.clear();
+        letter.write(&mut line);
+        if line.len() > to.line_bytes_max() {
+            line.clear();
+            letter.write_without_payload(&mut line);
         }
-        self.file.write(&lines)
+        to.write(&line, &Beside { key: &|out| letter.write_key(out), time_us: *time_us })?;
     }
-
-    /// What the file holds once it is flushed, in bytes: where a checkpoint leaves it.
-    pub fn bytes(&self) -> u64 {
-        self.file.bytes()
-    }
-
-    /// Other processes see what has been written.
-    pub fn flush(&mut self) -> Result<()> {
-        self.file.flush()
-    }
-
-    /// What has been written is on the disk.
-    pub fn sync(&mut self) -> Result<()> {
-        self.file.sync()
-    }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::samples::Kept;
     use super::*;
 
     fn letter(reason: &str) -> DeadLetter {
@@ -152,26 +147,18 @@ mod tests {
         ] {
             let mut out = Vec::new();
             letter.write(&mut out);
-            assert_eq!(String::from_utf8(out).unwrap(), line + "\n");
+            assert_eq!(String::from_utf8(out).unwrap(), line);
         }
     }
 
     #[test]
-    fn a_restart_cuts_back_and_goes_on() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("state/dead_letters.jsonl");
-        let mut file = DeadLetterFile::create(&path).unwrap();
-        file.write(&[letter("late"), letter("future")]).unwrap();
-        let kept = file.bytes();
-        file.write(&[letter("expression")]).unwrap();
-        file.sync().unwrap();
-        drop(file);
-        let mut file = DeadLetterFile::resume(&path, kept).unwrap();
-        file.write(&[letter("null key")]).unwrap();
-        file.flush().unwrap();
-        let text = std::fs::read_to_string(&path).unwrap();
-        assert_eq!(text.len() as u64, file.bytes());
-        let reasons: Vec<_> = text.lines().map(|l| l.split('"').nth(7).unwrap()).collect();
-        assert_eq!(reasons, ["late", "future", "null key"]);
+    fn a_record_that_makes_too_long_a_line_is_left_out_of_it() {
+        let long = DeadLetter { payload: vec![b'"'; 250], offset: Some(4), partition: Some(0), ..letter("malformed") };
+        let mut kept = Kept::default();
+        write(&mut kept, &[(None, letter("late")), (Some(7), long)]).unwrap();
+        assert!(kept.lines[0].contains(r#""payload":"{\"a\""#), "{}", kept.lines[0]);
+        let head = r#"{"source":"tx","reason":"malformed","partition":0,"offset":4,"arrival":null"#;
+        assert_eq!(kept.lines[1], format!(r#"{head},"payload":null,"payload_bytes":250}}"#));
+        assert_eq!(kept.keys[1], r#"{"source":"tx","partition":0,"offset":4}"#);
     }
 }

@@ -14,7 +14,7 @@ pub mod changelog;
 mod changes;
 pub mod dead_letters;
 pub mod embedded;
-mod line_file;
+pub mod lines;
 pub mod redis;
 #[cfg(test)]
 mod samples;

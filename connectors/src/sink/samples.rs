@@ -1,4 +1,5 @@
-//! Two small groups for the tests of sinks: `cards` with one row a key, and `hourly` with one a key and hour.
+//! Two small groups for the tests of sinks: `cards` with one row a key, and `hourly` with one a key and hour. And lines that are
+//! kept to be looked at.
 
 use std::sync::Arc;
 
@@ -8,6 +9,7 @@ use arrow::array::{
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 
 use super::GroupShape;
+use super::lines::{Beside, Left, Lines};
 
 pub const HOUR: i64 = 3_600_000_000;
 
@@ -68,4 +70,35 @@ pub fn wide(rows: usize) -> (GroupShape, RecordBatch) {
     let schema = Arc::new(Schema::new(fields));
     let shape = GroupShape { name: "wide".into(), keys: 1, windowed: false, schema: schema.clone() };
     (shape, RecordBatch::try_new(schema, columns).unwrap())
+}
+
+#[derive(Default)]
+pub struct Kept {
+    pub lines: Vec<String>,
+    pub keys: Vec<String>,
+}
+
+/// No line may be longer.
+pub const KEPT_BYTES_MAX: usize = 500;
+
+impl Lines for Kept {
+    fn write(&mut self, line: &[u8], beside: &Beside) -> crate::Result<()> {
+        let mut key = vec![];
+        (beside.key)(&mut key);
+        self.lines.push(String::from_utf8(line.to_vec()).unwrap());
+        self.keys.push(String::from_utf8(key).unwrap());
+        Ok(())
+    }
+
+    fn flush(&mut self) -> crate::Result<()> {
+        Ok(())
+    }
+
+    fn sync(&mut self) -> crate::Result<Left> {
+        Ok(Left::Bytes(0))
+    }
+
+    fn line_bytes_max(&self) -> usize {
+        KEPT_BYTES_MAX
+    }
 }

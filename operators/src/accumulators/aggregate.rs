@@ -1,13 +1,14 @@
 //! The aggregates by name: what each takes, what it gives, and what is kept for it.
 
 use arrow::datatypes::DataType;
+use serde::{Deserialize, Serialize};
 
 use super::layout::{Keeps, list_of};
 use crate::aggregate::spread::Spread;
 use crate::value::Kind;
 
 /// What a column tells of the values in its window. Nulls are passed over.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Aggregate {
     Count,
     Sum,

@@ -1,12 +1,13 @@
 //! The plan of a group's values, and the plan worked out: which columns share which accumulators.
 
 use arrow::datatypes::{DataType, Field};
+use serde::{Deserialize, Serialize};
 
 use super::Aggregate;
 use crate::aggregate::spread::Spread;
 
 /// One column of the row.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ColumnPlan {
     pub name: String,
     pub aggregate: Aggregate,
@@ -168,6 +169,8 @@ impl Layout {
         windows.dedup();
         let mut layout = Layout { windows, tracks: vec![], keepers: vec![], sources: vec![], leaving: vec![] };
         let longest = if columns.iter().any(|c| c.length.is_none()) { None } else { layout.windows.last().copied() };
+        // A ring for each window, so that it can be told whether any event is inside of those that are shown.
+        (0..layout.windows.len()).for_each(|window| layout.need(Adds::Events, Some(layout.windows[window])));
         layout.need(Adds::Events, longest);
         for column in columns {
             layout.need_column(column);

@@ -50,6 +50,8 @@ pub struct Accumulators {
     word_lanes: Vec<Option<usize>>,
     lanes: usize,
     units: usize,
+    /// Rings of the first track up to the longest window that is shown.
+    shown: usize,
 }
 
 /// One track's accumulators of all units: of unit `u` those from `u * rings` on.
@@ -97,7 +99,15 @@ impl Accumulators {
         let keepers: Vec<_> = layout.keepers.iter().map(|plan| keeper::build(plan, kinds[plan.input])).collect();
         let word_lanes = keepers.iter().map(|keeper| keeper.gives_words().then(|| lane(1))).collect();
         let cells = layout.tracks.iter().map(|t| Cells::new(t.adds, &kinds)).collect();
-        Accumulators { layout, kinds, cells, keepers, flags, value_lanes, word_lanes, lanes, units: 0 }
+        let shown = layout.tracks[0].rings.len();
+        Accumulators { layout, kinds, cells, keepers, flags, value_lanes, word_lanes, lanes, units: 0, shown }
+    }
+
+    /// Only these columns are shown, given by their lengths.
+    pub fn show(&mut self, lengths: impl Iterator<Item = Option<i64>>) {
+        let rings = &self.layout.tracks[0].rings;
+        let window = |length: i64| self.layout.windows.partition_point(|w| *w < length);
+        self.shown = lengths.map(|length| rings.place_of(length.map(window)) + 1).max().unwrap_or(0);
     }
 
     /// The finite lengths, ascending, each once.
@@ -241,6 +251,11 @@ impl Accumulators {
     /// Whether any event is inside any of the windows.
     pub fn is_there(&self, unit: usize) -> bool {
         self.events(unit) > 0
+    }
+
+    /// Whether any event is inside any of the windows that are shown.
+    pub fn is_shown(&self, unit: usize) -> bool {
+        self.total(Inner { track: 0, rings: self.shown }, unit) > 0
     }
 
     /// Moves everything that a unit holds to another one. Only where no window is finite.

@@ -12,12 +12,13 @@
 
 use arrow::datatypes::i256;
 use num_bigint::{BigInt, BigUint};
+use serde::{Deserialize, Serialize};
 
 use super::float_sum::{FloatSum, scale};
 use super::squares::SquareSum;
 
 /// What is asked of the sums.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Spread {
     VarPop,
     VarSamp,

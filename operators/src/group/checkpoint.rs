@@ -4,9 +4,11 @@
 //! | piece | a row is | columns |
 //! |---|---|---|
 //! | `values` | a value that units name by number | `_keeper`, `_number`, `_value` |
-//! | `units` | a unit | `_key`, `_unit`: its window, what was published of it, its accumulators |
+//! | `units` | a unit | `_key`; `_unit`: its window, what was published of it; by part its accumulators |
 //! | `ledger` | an event that some finite window holds | see `accumulators::packed` |
 //! | `pending` | an event that is not visible yet | see `events` |
+//!
+//! All but `units` are of one part. Where the group has other parts by the time that they are read, each finds what was its own.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,7 +17,7 @@ use arrow::array::types::UInt32Type;
 use arrow::array::{ArrayRef, AsArray, BinaryArray, BinaryBuilder, RecordBatch, UInt32Array};
 use serde::{Deserialize, Serialize};
 
-use super::{Shared, State, Windows};
+use super::{State, Windows};
 use crate::events;
 use crate::ledger::SegmentError;
 use crate::saved::{Damaged, get, put};
@@ -31,12 +33,23 @@ pub enum Piece {
     Pending,
 }
 
-/// Takes the batches of a state, piece after piece.
-pub type Each<'a> = dyn FnMut(Piece, &RecordBatch) -> Result<(), SegmentError> + 'a;
+/// Takes the batches of a state, piece after piece, each of a part.
+pub type Each<'a> = dyn FnMut(Piece, usize, &RecordBatch) -> Result<(), SegmentError> + 'a;
 
-/// The values that the units and the ledger of one state name, by keeper and number.
+/// The values that the units and the ledger of one state name, by part, keeper and number.
 #[derive(Default)]
-pub struct NamedValues(Vec<HashMap<u32, Ordered>>);
+pub struct NamedValues(Vec<Vec<HashMap<u32, Ordered>>>);
+
+/// Where a part goes on from.
+#[derive(Clone, Copy, Debug)]
+pub struct Resumed {
+    /// Its number when it was saved.
+    pub saved: usize,
+    /// Every tick up to here was finished; `None`: its start was still to come.
+    pub done: Option<i64>,
+    /// Whether its columns were shown.
+    pub shown: bool,
+}
 
 /// A unit of a group with windows of its own.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -78,49 +91,69 @@ impl State {
         self.save_values(each)?;
         self.save_units(each)?;
         if let Windows::Trailing(windows) = &mut self.windows {
-            let Shared { accumulators, keys, .. } = &self.shared;
-            let lanes = accumulators.lanes();
-            windows.for_each_kept(|rows| {
-                let some = rows.chunks(ROWS_AT_ONCE * lanes);
-                some.into_iter().try_for_each(|some| each(Piece::Ledger, &accumulators.pack(some, keys)))
-            })?;
+            for (number, part) in self.shared.parts.iter().enumerate() {
+                let lanes = part.accumulators.lanes();
+                windows.for_each_kept(number, |rows| {
+                    rows.chunks(ROWS_AT_ONCE * lanes).try_for_each(|some| {
+                        each(Piece::Ledger, number, &part.accumulators.pack(some, &self.shared.keys))
+                    })
+                })?;
+            }
         }
-        self.pending.save(sent_before).iter().try_for_each(|batch| each(Piece::Pending, batch))
+        self.pending.save(sent_before).iter().try_for_each(|(part, batch)| each(Piece::Pending, *part, batch))
     }
 
     fn save_units(&self, each: &mut Each) -> Result<(), SegmentError> {
         let all: Vec<(u32, u32, Option<SavedWindow>)> = match &self.windows {
             Windows::Trailing(_) => {
                 let keys = 0..self.shared.keys.bound() as u32;
-                let there = keys.filter(|key| self.shared.accumulators.is_there(*key as usize));
+                let there = keys.filter(|key| self.shared.parts.is_there(*key as usize));
                 there.map(|key| (key, key, None)).collect()
             }
             Windows::Hopping(windows) => windows.saved(),
             Windows::Sessions(windows) => windows.saved(),
         };
-        all.chunks(UNITS_AT_ONCE).try_for_each(|some| each(Piece::Units, &self.units_batch(some)))
+        all.chunks(UNITS_AT_ONCE).try_for_each(|some| each(Piece::Units, 0, &self.units_batch(some)))
     }
 
     fn units_batch(&self, some: &[(u32, u32, Option<SavedWindow>)]) -> RecordBatch {
+        let parts = self.shared.parts.iter();
+        let mut by_part: Vec<BinaryBuilder> = parts.map(|_| BinaryBuilder::new()).collect();
         let (mut keys, mut units, mut bytes) = (BinaryBuilder::new(), BinaryBuilder::new(), vec![]);
         for (unit, key, window) in some {
+            keys.append_value(self.shared.keys.key(*key));
             bytes.clear();
             put(&mut bytes, window);
             put(&mut bytes, &self.shared.published.saved(*unit));
-            match window {
-                // A closed window's accumulators are empty: its row is all that is left.
-                Some(SavedWindow { closed: true, .. }) => put(&mut bytes, self.shared.published.values(*unit)),
-                _ => self.shared.accumulators.save(*unit as usize, &mut bytes),
-            }
-            keys.append_value(self.shared.keys.key(*key));
             units.append_value(&bytes);
+            for (part, column) in self.shared.parts.iter().zip(&mut by_part) {
+                bytes.clear();
+                match window {
+                    // A closed window's accumulators are empty: its row is all that is left.
+                    Some(SavedWindow { closed: true, .. }) => put(&mut bytes, &self.shown(*unit, &part.places)),
+                    _ => part.accumulators.save(*unit as usize, &mut bytes),
+                }
+                column.append_value(&bytes);
+            }
         }
-        let columns: [(&str, ArrayRef); 2] = [("_key", Arc::new(keys.finish())), ("_unit", Arc::new(units.finish()))];
+        let heads: [(String, ArrayRef); 2] =
+            [("_key".to_owned(), Arc::new(keys.finish())), ("_unit".to_owned(), Arc::new(units.finish()))];
+        let column =
+            |(part, mut column): (usize, BinaryBuilder)| (format!("_{part}"), Arc::new(column.finish()) as ArrayRef);
+        let columns = heads.into_iter().chain(by_part.into_iter().enumerate().map(column));
         RecordBatch::try_from_iter(columns).expect("columns of one length")
     }
 
+    /// By column of a part: what the row shows.
+    fn shown(&self, unit: u32, places: &[Option<usize>]) -> Vec<Datum> {
+        let row = self.shared.published.values(unit);
+        places.iter().map(|place| place.and_then(|place| row.get(place)).cloned().unwrap_or_default()).collect()
+    }
+
     fn save_values(&self, each: &mut Each) -> Result<(), SegmentError> {
-        for (keeper, values) in (0u32..).zip(self.shared.accumulators.values()) {
+        for (part, keeper, values) in self.shared.parts.iter().enumerate().flat_map(|(number, part)| {
+            (0u32..).zip(part.accumulators.values()).map(move |(keeper, values)| (number, keeper, values))
+        }) {
             let all: Vec<(u32, &Ordered)> = values.into_iter().flat_map(|values| values.iter()).collect();
             for some in all.chunks(ROWS_AT_ONCE) {
                 let numbers = UInt32Array::from_iter_values(some.iter().map(|(number, _)| *number));
@@ -129,49 +162,77 @@ impl State {
                     ("_number", Arc::new(numbers)),
                     ("_value", Arc::new(BinaryArray::from_iter_values(some.iter().map(|(_, value)| bytes_of(value))))),
                 ];
-                each(Piece::Values, &RecordBatch::try_from_iter(columns).expect("columns of one length"))?;
+                each(Piece::Values, part, &RecordBatch::try_from_iter(columns).expect("columns of one length"))?;
             }
         }
         Ok(())
     }
 
-    /// Goes on from a checkpoint where every tick up to `done` was finished (`None`: the first tick was still to come). Nothing was
-    /// put into the state yet; `load` follows.
+    /// Goes on from a checkpoint where every tick up to `done` was finished (`None`: the first tick was still to come), with the same
+    /// columns. Nothing was put into the state yet; `load` follows.
     ///
     /// # Errors
     /// The ledger cannot begin there.
     pub fn begin_at(&mut self, done: Option<i64>) -> Result<(), SegmentError> {
-        self.done = done;
-        match (&mut self.windows, done) {
-            (Windows::Trailing(windows), Some(done)) => windows.begin_at(done),
-            _ => Ok(()),
-        }
+        self.resume(done, &[Some(Resumed { saved: 0, done, shown: done.is_some() })], false)
     }
 
-    /// Takes in a batch that `save` gave, for keys that `owns` accepts. The batches of one state come in their order, with
+    /// Goes on from a checkpoint. `floor`: up to there everything was published; `parts`: where each goes on from, `None` for one
+    /// that is new; `renewed`: columns that were shown are not any more. Nothing was put into the state yet; `load` follows.
+    ///
+    /// # Errors
+    /// The ledger cannot begin there.
+    pub fn resume(&mut self, floor: Option<i64>, parts: &[Option<Resumed>], renewed: bool) -> Result<(), SegmentError> {
+        self.fresh = !parts.iter().flatten().any(|part| part.shown);
+        self.floor = floor.filter(|floor| !self.fresh || self.shared.parts.first_start() <= *floor);
+        for (number, resumed) in parts.iter().enumerate() {
+            let part = self.shared.parts.get(number);
+            let Some(Resumed { done: Some(done), shown, .. }) = *resumed else { continue };
+            part.begun = done >= part.start;
+            part.entered = if self.fresh { part.begun } else { shown };
+            if let Windows::Trailing(windows) = &mut self.windows {
+                windows.begin_at(number, done)?;
+            }
+        }
+        self.renewed = self.floor.is_some() && (renewed || self.fresh);
+        if let Some(floor) = self.floor.filter(|_| self.fresh) {
+            self.shared.published.mute_until(floor);
+        }
+        self.done = parts.iter().map(|part| part.and_then(|part| part.done)).min().flatten();
+        self.resumed = parts.to_vec();
+        Ok(())
+    }
+
+    /// The part that has taken a saved part's place, and the tick at which it was saved.
+    fn of_saved(&self, saved: usize) -> Option<(usize, i64)> {
+        let found = self.resumed.iter().enumerate().find_map(|(n, part)| Some((n, part.filter(|p| p.saved == saved)?)));
+        found.map(|(part, resumed)| (part, resumed.done.unwrap_or_else(|| self.shared.parts.start(part))))
+    }
+
+    /// Takes in a batch that `save` gave of a part, for keys that `owns` accepts. The batches of one state come in their order, with
     /// `values` that begin empty; then those of another.
     ///
     /// # Errors
     /// What is read is no state of this plan, or a segment could not be written.
     pub fn load(
         &mut self,
-        piece: Piece,
+        (piece, saved_part): (Piece, usize),
         batch: &RecordBatch,
         values: &mut NamedValues,
         owns: impl Fn(&[u8]) -> bool,
     ) -> Result<(), CheckpointError> {
+        if piece == Piece::Units {
+            return Ok(self.load_units(batch, values, owns)?);
+        }
+        let Some((part, now)) = self.of_saved(saved_part) else { return Ok(()) };
         match piece {
-            Piece::Values => Ok(self.load_values(batch, values)?),
-            Piece::Units => {
-                let (keys, units) = (batch.column(0).as_binary::<i32>(), batch.column(1).as_binary::<i32>());
-                let pairs = keys.iter().zip(units).filter_map(|(key, unit)| key.zip(unit));
-                Ok(pairs.filter(|(key, _)| owns(key)).try_for_each(|(key, unit)| self.load_unit(key, unit, values))?)
-            }
+            Piece::Values => Ok(self.load_values(part, batch, values)?),
+            Piece::Units => Ok(()),
             Piece::Ledger => {
-                let rows = self.shared.accumulators.unpack(batch, &self.shared.keys)?;
-                let (lanes, now) = (self.shared.accumulators.lanes(), self.now());
+                let accumulators = &self.shared.parts.get(part).accumulators;
+                let (rows, lanes) = (accumulators.unpack(batch, &self.shared.keys)?, accumulators.lanes());
                 match &mut self.windows {
-                    Windows::Trailing(windows) => Ok(windows.load(&rows, lanes, now)?),
+                    Windows::Trailing(windows) => Ok(windows.load(part, &rows, lanes, now)?),
                     _ => Err(Damaged("a ledger of a group that has none".to_owned()).into()),
                 }
             }
@@ -180,33 +241,54 @@ impl State {
                 let mine = keys.iter().map(|key| Some(key.is_some_and(&owns))).collect();
                 let batch = arrow::compute::filter_record_batch(batch, &mine)
                     .map_err(|e| Damaged(format!("events that are not visible yet: {e}")))?;
-                self.insert_later(&batch);
+                self.insert_later(part, &batch);
                 Ok(())
             }
         }
     }
 
-    fn now(&self) -> i64 {
-        self.done.unwrap_or(self.shared.start)
+    /// The values of a part, with a place for each of its keepers.
+    fn values_of<'v>(&mut self, part: usize, values: &'v mut NamedValues) -> &'v mut Vec<HashMap<u32, Ordered>> {
+        values.0.resize_with(self.resumed.len(), Vec::new);
+        values.0[part].resize_with(self.shared.parts.get(part).accumulators.values().len(), HashMap::new);
+        &mut values.0[part]
     }
 
-    fn load_values(&self, batch: &RecordBatch, values: &mut NamedValues) -> Result<(), Damaged> {
-        values.0.resize_with(self.shared.accumulators.values().len(), HashMap::new);
+    fn load_values(&mut self, part: usize, batch: &RecordBatch, values: &mut NamedValues) -> Result<(), Damaged> {
+        let values = self.values_of(part, values);
         let keepers = batch.column(0).as_primitive::<UInt32Type>();
         let numbers = batch.column(1).as_primitive::<UInt32Type>();
         let of_batch = batch.column(2).as_binary::<i32>();
         for row in 0..batch.num_rows() {
-            let of = values.0.get_mut(keepers.value(row) as usize);
+            let of = values.get_mut(keepers.value(row) as usize);
             let of = of.ok_or_else(|| Damaged("values of a column that is not there".to_owned()))?;
             of.insert(numbers.value(row), get(&mut of_batch.value(row))?);
         }
         Ok(())
     }
 
-    fn load_unit(&mut self, key: &[u8], mut bytes: &[u8], values: &mut NamedValues) -> Result<(), Damaged> {
-        // A state without named values has no batch of them.
-        values.0.resize_with(self.shared.accumulators.values().len(), HashMap::new);
-        let now = self.now();
+    fn load_units(
+        &mut self,
+        batch: &RecordBatch,
+        values: &mut NamedValues,
+        owns: impl Fn(&[u8]) -> bool,
+    ) -> Result<(), Damaged> {
+        (0..self.resumed.len()).for_each(|part| _ = self.values_of(part, values));
+        let columns: Vec<&BinaryArray> = batch.columns().iter().map(|column| column.as_binary::<i32>()).collect();
+        let [keys, units, by_part @ ..] = &columns[..] else { return Err(Damaged("units without keys".to_owned())) };
+        (0..batch.num_rows()).filter(|row| owns(keys.value(*row))).try_for_each(|row| {
+            let parts: Vec<&[u8]> = by_part.iter().map(|column| column.value(row)).collect();
+            self.load_unit(keys.value(row), units.value(row), &parts, values)
+        })
+    }
+
+    fn load_unit(
+        &mut self,
+        key: &[u8],
+        mut bytes: &[u8],
+        parts: &[&[u8]],
+        values: &NamedValues,
+    ) -> Result<(), Damaged> {
         let window: Option<SavedWindow> = get(&mut bytes)?;
         let published: Option<SavedRow> = get(&mut bytes)?;
         let key = self.shared.keys.intern(key);
@@ -219,14 +301,23 @@ impl State {
             (Windows::Sessions(windows), Some(window)) => windows.load(&mut self.shared, key, window),
             _ => return Err(Damaged("a unit of another kind of window".to_owned())),
         };
-        let row: Vec<Datum> = if window.is_some_and(|window| window.closed) {
-            get(&mut bytes)?
-        } else {
-            self.shared.accumulators.load(unit as usize, &mut bytes, now, &values.0)?;
-            let mut row = vec![];
-            self.shared.accumulators.row(unit as usize, now, &mut row);
-            row
-        };
+        let closed = window.is_some_and(|window| window.closed);
+        let mut row = vec![Datum::Null; self.shared.parts.columns()];
+        let mut now = None;
+        for (saved, mut bytes) in parts.iter().copied().enumerate() {
+            let Some((number, saved_at)) = self.of_saved(saved) else { continue };
+            let part = self.shared.parts.get(number);
+            if closed {
+                let shown: Vec<Datum> = get(&mut bytes)?;
+                part.places.iter().zip(shown).for_each(|(place, value)| _ = place.map(|place| row[place] = value));
+            } else {
+                part.accumulators.load(unit as usize, &mut bytes, saved_at, &values.0[number])?;
+                now = now.max(Some(saved_at));
+            }
+        }
+        if let Some(now) = now {
+            self.shared.parts.row(unit as usize, now, &mut row);
+        }
         match published {
             Some(published) => self.shared.published.load(unit, key, published, row),
             None if self.done.is_none() => self.shared.touched.add(unit),

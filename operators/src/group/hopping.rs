@@ -22,7 +22,6 @@ use super::Shared;
 use super::checkpoint::SavedWindow;
 use super::pending::Events;
 use super::plan::{Leaving, Plan};
-use super::published::Row;
 use super::units::Units;
 use crate::accumulators::ByNumber;
 
@@ -150,10 +149,7 @@ impl Hopping {
         let (key, start) = *self.units.get(unit);
         let bounds = (start, start.saturating_add(self.size));
         let stored = tick < self.leaves_at(start);
-        let mut values = std::mem::take(&mut shared.values);
-        shared.unfit_sums += shared.accumulators.row(unit as usize, tick, &mut values);
-        shared.published.publish(unit, Some(Row { key, bounds: Some(bounds), values: &values, stored }), tick);
-        shared.values = values;
+        shared.publish(unit, key, Some(bounds), stored, tick);
     }
 
     /// No event with an `eff` before `horizon` comes any more.
@@ -167,7 +163,7 @@ impl Hopping {
             let window = self.windows.get_mut(&start).expect("a window that was just found");
             window.closed = true;
             for unit in &window.units {
-                shared.accumulators.clear(*unit as usize);
+                shared.parts.clear(*unit as usize);
                 self.numbers.remove(self.units.get(*unit));
             }
             shared.dropped += window.units.len() as u64;

@@ -10,6 +10,7 @@
 
 mod checkpoint;
 mod hopping;
+mod parts;
 mod pending;
 mod plan;
 mod published;
@@ -18,23 +19,25 @@ mod touched;
 mod trailing;
 mod units;
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::rc::Rc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
-pub use checkpoint::{CheckpointError, Each, NamedValues, Piece};
-pub use plan::{Plan, Window};
+pub use checkpoint::{CheckpointError, Each, NamedValues, Piece, Resumed};
+pub use plan::{Part, Plan, Window};
 pub use published::Outputs;
 
-use crate::accumulators::Accumulators;
 use crate::key_codec::KeyCodec;
 use crate::keys::Interner;
 use crate::ledger::{SegmentError, Segments};
 use crate::value::Datum;
 use hopping::Hopping;
+use parts::Parts;
 use pending::{Events, Pending};
-use published::Published;
+use published::{Bounds, Published, Row};
 use session::Sessions;
 use touched::Touched;
 use trailing::Trailing;
@@ -77,6 +80,13 @@ pub struct State {
     pending: Pending,
     /// Every tick up to here is finished. Before `start`: nothing is.
     done: Option<i64>,
+    /// Up to there everything was published before.
+    floor: Option<i64>,
+    /// Whether any row was published before.
+    fresh: bool,
+    /// Other columns are shown than before, or all: at `floor` every row is looked at.
+    renewed: bool,
+    resumed: Vec<Option<Resumed>>,
     /// (t, horizon): once all ticks up to `t` are finished, no event with an `eff` before `horizon` comes any more.
     horizons: VecDeque<(i64, i64)>,
     events: u64,
@@ -95,7 +105,7 @@ struct Shared {
     /// By key, how many units name it, and keys that none names any more. Not of trailing groups.
     holders: Vec<u32>,
     unheld: Vec<u32>,
-    accumulators: Accumulators,
+    parts: Parts,
     touched: Touched,
     published: Published,
     values: Vec<Datum>,
@@ -130,9 +140,9 @@ pub struct Counters {
 impl Shared {
     /// Makes room for units with numbers below `bound`.
     fn make_room(&mut self, bound: usize) {
-        if bound > self.accumulators.units() {
+        if bound > self.parts.units() {
             let units = bound.next_power_of_two().max(1024);
-            self.accumulators.grow(units);
+            self.parts.grow(units);
             self.published.grow(units);
             self.touched.grow(units);
         }
@@ -140,9 +150,16 @@ impl Shared {
 
     /// Takes an event into a unit that keeps all it gets.
     fn arrive_whole(&mut self, unit: u32, events: &Events, at: usize, now: i64, row: &mut Vec<u64>) {
-        self.accumulators.ledger_row(unit, events.ts.value(at), &events.inputs, at, row);
-        self.accumulators.arrive(0, now, row, &events.inputs, at);
+        let accumulators = self.parts.whole();
+        accumulators.ledger_row(unit, events.ts.value(at), &events.inputs, at, row);
+        accumulators.arrive(0, now, row, &events.inputs, at);
         self.touched.add(unit);
+    }
+
+    /// Publishes a unit's row as it is.
+    fn publish(&mut self, unit: u32, key: u32, bounds: Option<Bounds>, stored: bool, tick: i64) {
+        self.unfit_sums += self.parts.row(unit as usize, tick, &mut self.values);
+        self.published.publish(unit, Some(Row { key, bounds, values: &self.values, stored }), tick);
     }
 
     fn hold_key(&mut self, key: u32) {
@@ -178,19 +195,20 @@ impl State {
         segments: Box<dyn Segments>,
         resident_max: usize,
     ) -> State {
-        let accumulators = Accumulators::new(&plan.columns, &plan.inputs);
+        let parts = Parts::new(plan);
+        let segments = Rc::new(RefCell::new(segments));
         let windows = match plan.window {
-            Window::Trailing => Windows::Trailing(Box::new(Trailing::new(plan, &accumulators, segments, resident_max))),
+            Window::Trailing => Windows::Trailing(Box::new(Trailing::new(plan.tick, &parts, &segments, resident_max))),
             Window::Hopping { size, every } => Windows::Hopping(Hopping::new(plan, size, every)),
             Window::Session { gap } => Windows::Sessions(Sessions::new(plan, gap)),
         };
-        let columns = accumulators.columns();
+        let columns = parts.columns();
         let shared = Shared {
             start: plan.start,
             keys: Interner::default(),
             holders: vec![],
             unheld: vec![],
-            accumulators,
+            parts,
             touched: Touched::default(),
             published: Published::new(schema, codec.types().len(), columns, outputs),
             values: vec![],
@@ -199,7 +217,19 @@ impl State {
             dropped: 0,
         };
         let (pending, horizons) = (Pending::default(), VecDeque::new());
-        State { shared, windows, codec, pending, done: None, horizons, events: 0 }
+        State {
+            shared,
+            windows,
+            codec,
+            pending,
+            done: None,
+            floor: None,
+            fresh: true,
+            renewed: false,
+            resumed: vec![],
+            horizons,
+            events: 0,
+        }
     }
 
     fn windowed(&self) -> bool {
@@ -217,15 +247,24 @@ impl State {
     /// # Errors
     /// A segment of the ledger could not be written.
     pub fn insert(&mut self, batch: &RecordBatch, sent: i64) -> Result<(), SegmentError> {
+        self.insert_into(0, batch, sent)
+    }
+
+    /// Takes events of a part: see `insert`.
+    ///
+    /// # Errors
+    /// A segment of the ledger could not be written.
+    pub fn insert_into(&mut self, part: usize, batch: &RecordBatch, sent: i64) -> Result<(), SegmentError> {
         self.events += batch.num_rows() as u64;
         let events = Events::open(batch, self.windowed());
-        let start = self.shared.start;
-        let waits = |v: &i64| self.done.is_some() || *v > start;
+        let start = self.shared.parts.start(part);
+        let begun = self.shared.parts.has_begun(part);
+        let waits = |v: &i64| begun || *v > start;
         // Before the first tick there is nothing to publish, so history is taken in as it comes.
         let (later, now): (Vec<u32>, Vec<u32>) =
             (0..events.len() as u32).partition(|at| waits(&events.visible.values()[*at as usize]));
         match &mut self.windows {
-            Windows::Trailing(windows) => windows.arrive_at_start(&mut self.shared, &events, &now)?,
+            Windows::Trailing(windows) => windows.arrive_at_start(&mut self.shared, part, &events, &now)?,
             Windows::Hopping(windows) => {
                 now.iter().for_each(|at| _ = windows.arrive(&mut self.shared, &events, *at as usize, start));
             }
@@ -233,15 +272,15 @@ impl State {
                 now.iter().for_each(|at| windows.arrive(&mut self.shared, &events, *at as usize, start));
             }
         }
-        self.pending.add(events, later, sent);
+        self.pending.add(part, events, later, sent);
         Ok(())
     }
 
     /// Takes in what was pending when a state was saved.
-    fn insert_later(&mut self, batch: &RecordBatch) {
+    fn insert_later(&mut self, part: usize, batch: &RecordBatch) {
         let events = Events::open(batch, self.windowed());
         let all = (0..events.len() as u32).collect();
-        self.pending.add(events, all, i64::MIN);
+        self.pending.add(part, events, all, i64::MIN);
     }
 
     /// Finishes ticks up to `to`, in order, until about `budget` events have come or gone, or rows have; a tick is always
@@ -252,25 +291,17 @@ impl State {
     /// # Errors
     /// A segment of the ledger could not be read or written.
     pub fn advance(&mut self, to: i64, mut budget: usize) -> Result<i64, SegmentError> {
-        if to < self.shared.start || self.done.is_some_and(|done| done >= to) {
+        if to < self.shared.parts.first_start() || self.done.is_some_and(|done| done >= to) {
             return Ok(to);
         }
         self.give_back();
-        if self.done.is_none() {
-            if !self.windowed() {
-                (0..self.shared.keys.bound() as u32).for_each(|key| self.shared.touched.add(key));
-            }
-            self.finish(self.shared.start);
-        }
-        let mut done = self.done.unwrap_or(self.shared.start).max(self.shared.start);
         self.pending.sort();
         while let Some(tick) = self.next_tick().filter(|tick| *tick <= to) {
-            if budget == 0 {
-                self.done = Some(done);
+            if let Some(done) = self.done.filter(|_| budget == 0) {
                 return Ok(done);
             }
             budget = budget.saturating_sub(self.tick(tick)?);
-            done = tick;
+            self.done = Some(tick);
         }
         self.done = Some(to);
         self.close(to);
@@ -304,33 +335,64 @@ impl State {
             Windows::Hopping(windows) => windows.next_due(),
             Windows::Sessions(windows) => windows.next_due(),
         };
-        self.pending.next().into_iter().chain(due).min()
+        let renewal = self.floor.filter(|_| self.renewed);
+        let parts =
+            self.shared.parts.next_to_begin().into_iter().chain(self.shared.parts.next_to_enter(self.enters_from()));
+        self.pending.next().into_iter().chain(due).chain(renewal).chain(parts).min()
     }
 
     /// One tick: what grows old goes, what becomes visible comes, and every unit that was touched is finished.
     fn tick(&mut self, tick: i64) -> Result<usize, SegmentError> {
+        self.shared.parts.begin(tick);
+        let renewal = self.renewed && self.floor == Some(tick);
+        self.renewed &= !renewal;
+        if self.shared.parts.enter(tick, self.enters_from()) || renewal {
+            self.look_at_all();
+        }
         let shared = &mut self.shared;
         let mut moved = match &mut self.windows {
             Windows::Trailing(windows) => windows.expire(shared, tick)?,
             Windows::Hopping(windows) => windows.expire(shared, tick),
             Windows::Sessions(windows) => windows.expire(shared, tick),
         };
-        while let Some((events, at)) = self.pending.pop(tick) {
+        while let Some((part, events, at)) = self.pending.pop(tick) {
             moved += 1;
             match &mut self.windows {
-                Windows::Trailing(windows) => windows.arrive(shared, &events, at, tick)?,
+                Windows::Trailing(windows) => windows.arrive(shared, part, &events, at, tick)?,
                 // An event may be in many windows, and each makes a row.
                 Windows::Hopping(windows) => moved += windows.arrive(shared, &events, at, tick),
                 Windows::Sessions(windows) => windows.arrive(shared, &events, at, tick),
             }
         }
         self.finish(tick);
+        if renewal && self.fresh {
+            self.shared.published.announce(tick);
+        }
         Ok(moved)
+    }
+
+    /// Up to where rows were published without the parts that enter.
+    fn enters_from(&self) -> Option<i64> {
+        self.floor.filter(|_| !self.fresh)
+    }
+
+    /// Every key's row may have become another. Units of other groups are touched when they get something.
+    fn look_at_all(&mut self) {
+        if !self.windowed() {
+            (0..self.shared.keys.bound() as u32).for_each(|key| self.shared.touched.add(key));
+        }
     }
 
     /// Publishes the rows of all touched units.
     fn finish(&mut self, tick: i64) {
         let shared = &mut self.shared;
+        if let (Windows::Trailing(_), Some(_)) =
+            (&self.windows, self.floor.filter(|floor| tick < *floor && !self.fresh))
+        {
+            // Nobody is shown what changes now.
+            shared.touched.take().into_iter().for_each(|key| shared.parts.forget(key as usize, tick));
+            return;
+        }
         for unit in shared.touched.take() {
             match &mut self.windows {
                 Windows::Trailing(windows) => windows.finish(shared, unit, tick),

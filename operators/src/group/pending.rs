@@ -48,6 +48,7 @@ pub struct Pending {
 }
 
 struct Waiting {
+    part: usize,
     events: Rc<Events>,
     /// How many of its rows still wait.
     left: usize,
@@ -56,18 +57,18 @@ struct Waiting {
 }
 
 impl Pending {
-    /// `sent`: the dataflow time at which the events were sent.
-    pub fn add(&mut self, events: Events, rows: Vec<u32>, sent: i64) {
+    /// `part`: of the group; `sent`: the dataflow time at which the events were sent.
+    pub fn add(&mut self, part: usize, events: Events, rows: Vec<u32>, sent: i64) {
         if rows.is_empty() {
             return;
         }
         let batch = self.first_batch + self.batches.len() as u64;
         self.order.extend(rows.iter().map(|row| (events.visible.value(*row as usize), batch, *row)));
-        self.batches.push_back(Some(Waiting { events: Rc::new(events), left: rows.len(), sent }));
+        self.batches.push_back(Some(Waiting { part, events: Rc::new(events), left: rows.len(), sent }));
     }
 
-    /// The events that wait and were sent before a dataflow time.
-    pub fn save(&self, sent_before: i64) -> Vec<RecordBatch> {
+    /// The events that wait and were sent before a dataflow time, with their part.
+    pub fn save(&self, sent_before: i64) -> Vec<(usize, RecordBatch)> {
         let mut waiting: Vec<(u64, u32)> =
             self.order[self.next..].iter().map(|(_, batch, row)| (*batch, *row)).collect();
         waiting.sort_unstable();
@@ -75,7 +76,7 @@ impl Pending {
             let waiting = self.batches[(rows[0].0 - self.first_batch) as usize].as_ref()?;
             let rows: UInt32Array = rows.iter().map(|(_, row)| *row).collect();
             let taken = take_record_batch(&waiting.events.batch, &rows).expect("rows of its own");
-            (waiting.sent < sent_before).then_some(taken)
+            (waiting.sent < sent_before).then_some((waiting.part, taken))
         });
         some.collect()
     }
@@ -93,13 +94,13 @@ impl Pending {
         self.order.get(self.next).map(|(tick, _, _)| *tick)
     }
 
-    /// The next event that becomes visible at `tick`.
-    pub fn pop(&mut self, tick: i64) -> Option<(Rc<Events>, usize)> {
+    /// The next event that becomes visible at `tick`, with its part.
+    pub fn pop(&mut self, tick: i64) -> Option<(usize, Rc<Events>, usize)> {
         let &(_, batch, row) = self.order.get(self.next).filter(|(visible, _, _)| *visible == tick)?;
         self.next += 1;
         let slot = &mut self.batches[(batch - self.first_batch) as usize];
         let waiting = slot.as_mut().expect("a batch with rows that wait");
-        let events = waiting.events.clone();
+        let (part, events) = (waiting.part, waiting.events.clone());
         waiting.left -= 1;
         if waiting.left == 0 {
             *slot = None;
@@ -108,6 +109,6 @@ impl Pending {
                 self.first_batch += 1;
             }
         }
-        Some((events, row as usize))
+        Some((part, events, row as usize))
     }
 }

@@ -16,7 +16,8 @@ pub enum Window {
     Session { gap: i64 },
 }
 
-/// A group: its windows, its columns, and the inputs that they share. Times are microseconds.
+/// A group: its windows, its columns, and the inputs that they share. Times are microseconds. What was added to it since it
+/// began is worked out from events of its own.
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub window: Window,
@@ -26,18 +27,38 @@ pub struct Plan {
     pub lateness: i64,
     /// At least one.
     pub columns: Vec<ColumnPlan>,
+    /// By column: its place in the row; `None`: it is shown no more.
+    pub places: Vec<Option<usize>>,
     /// The types of the inputs: of each distinct `of`.
     pub inputs: Vec<DataType>,
     /// Between two ticks.
     pub tick: i64,
     /// The first tick: no row is there before it.
     pub start: i64,
+    /// Of trailing groups only.
+    pub added: Vec<Part>,
+}
+
+/// Columns that begin together, with events of their own: those that a group began with, or some that were added.
+#[derive(Clone, Debug)]
+pub struct Part {
+    pub columns: Vec<ColumnPlan>,
+    pub places: Vec<Option<usize>>,
+    pub inputs: Vec<DataType>,
+    pub start: i64,
 }
 
 impl Plan {
     /// A trailing group.
     pub fn trailing(columns: Vec<ColumnPlan>, inputs: Vec<DataType>, tick: i64, start: i64) -> Plan {
-        Plan { window: Window::Trailing, retain: 0, lateness: 0, columns, inputs, tick, start }
+        let places = (0..columns.len()).map(Some).collect();
+        Plan { window: Window::Trailing, retain: 0, lateness: 0, columns, places, inputs, tick, start, added: vec![] }
+    }
+
+    /// What it began with, then what was added.
+    pub fn parts(&self) -> Vec<Part> {
+        let Plan { columns, places, inputs, start, .. } = self.clone();
+        std::iter::once(Part { columns, places, inputs, start }).chain(self.added.iter().cloned()).collect()
     }
 }
 

@@ -51,6 +51,8 @@ pub struct Published {
     latest: Changes,
     stale: Touched,
     nothing: Vec<Datum>,
+    /// Changes up to there are not told.
+    muted_until: i64,
     /// Whether every row is due.
     image_due: bool,
     /// Rows that the store has; and those that came, went or became another, ever.
@@ -68,6 +70,7 @@ impl Published {
             latest: Changes::new(schema, keys),
             stale: Touched::default(),
             nothing: vec![Datum::Null; columns],
+            muted_until: i64::MIN,
             image_due: true,
             rows: 0,
             changed: 0,
@@ -90,7 +93,7 @@ impl Published {
         if same {
             return;
         }
-        if self.outputs.changes {
+        if self.outputs.changes && tick > self.muted_until {
             if let Some(old) = &last.values {
                 self.changes.push(last.key, last.bounds, old, tick, -1);
             }
@@ -139,6 +142,20 @@ impl Published {
         let last = &mut self.units[unit as usize];
         debug_assert!(last.values.is_none() || !last.stored);
         last.values = None;
+    }
+
+    /// Nothing is told before `announce` tells what is there then.
+    pub fn mute_until(&mut self, tick: i64) {
+        self.muted_until = tick;
+    }
+
+    /// Tells every row that the store has, as one that comes.
+    pub fn announce(&mut self, tick: i64) {
+        for last in self.units.iter().filter(|last| last.stored && self.outputs.changes) {
+            if let Some(values) = &last.values {
+                self.changes.push(last.key, last.bounds, values, tick, 1);
+            }
+        }
     }
 
     /// What was published of a unit.

@@ -21,7 +21,6 @@ use super::Shared;
 use super::checkpoint::SavedWindow;
 use super::pending::Events;
 use super::plan::{Leaving, Plan};
-use super::published::Row;
 use super::units::Units;
 
 pub struct Sessions {
@@ -174,13 +173,14 @@ impl Sessions {
             (older.key, older.first, older.last.max(younger.last))
         };
         self.open.remove(&(key, self.units.get(younger).first));
-        let smaller_last = shared.accumulators.events(older as usize) >= shared.accumulators.events(younger as usize);
+        let accumulators = shared.parts.whole();
+        let smaller_last = accumulators.events(older as usize) >= accumulators.events(younger as usize);
         let (kept, gone) = if smaller_last { (older, younger) } else { (younger, older) };
         self.open.insert((key, first), kept);
         let session = self.units.get_mut(kept);
         (session.first, session.last) = (first, last);
         self.units.get_mut(gone).merged = true;
-        shared.accumulators.merge(kept as usize, gone as usize);
+        shared.parts.whole().merge(kept as usize, gone as usize);
         shared.touched.add(gone);
         kept
     }
@@ -199,11 +199,8 @@ impl Sessions {
             }
             return;
         }
-        let mut values = std::mem::take(&mut shared.values);
-        shared.unfit_sums += shared.accumulators.row(unit as usize, tick, &mut values);
         let bounds = Some((first, last.saturating_add(self.gap)));
-        shared.published.publish(unit, Some(Row { key, bounds, values: &values, stored: tick < leaves_at }), tick);
-        shared.values = values;
+        shared.publish(unit, key, bounds, tick < leaves_at, tick);
     }
 
     /// No event with an `eff` before `horizon` comes any more.
@@ -223,7 +220,7 @@ impl Sessions {
             session.closed = true;
             let (key, first, has_left) = (session.key, session.first, session.has_left);
             self.open.remove(&(key, first));
-            shared.accumulators.clear(unit as usize);
+            shared.parts.clear(unit as usize);
             shared.dropped += 1;
             if has_left {
                 self.forget(shared, unit);
@@ -243,7 +240,8 @@ impl Sessions {
             let Session { first, last, has_left, closed, .. } = *session;
             (unit, session.key, Some(SavedWindow { first, last, has_left, closed }))
         };
-        self.units.iter().map(one).collect()
+        // Before the first tick those that were merged are still there, without a row that would have to go.
+        self.units.iter().filter(|(_, session)| !session.merged).map(one).collect()
     }
 
     /// A unit as it was saved.

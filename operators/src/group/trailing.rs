@@ -13,108 +13,130 @@
 //!
 //! How: a unit is a key. The ledger says when an event leaves a window.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
 use super::Shared;
+use super::parts::Parts;
 use super::pending::Events;
-use super::plan::Plan;
-use super::published::Row;
-use crate::accumulators::Accumulators;
 use crate::ledger::{Ledger, SegmentError, Segments};
 
 pub struct Trailing {
-    ledger: Ledger,
+    /// By part.
+    ledgers: Vec<Ledger>,
     row: Vec<u64>,
     /// Keys whose row went. When it is certain that nothing names their number any more, it is given back.
     gone: Vec<u32>,
 }
 
 impl Trailing {
-    pub fn new(plan: &Plan, accumulators: &Accumulators, segments: Box<dyn Segments>, resident_max: usize) -> Trailing {
-        let windows = accumulators.windows();
-        let ledger = Ledger::new(windows, accumulators.lanes(), plan.tick, plan.start, segments, resident_max);
-        Trailing { ledger, row: vec![], gone: vec![] }
+    pub fn new(tick: i64, parts: &Parts, segments: &Rc<RefCell<Box<dyn Segments>>>, resident_max: usize) -> Trailing {
+        let resident_max = resident_max / parts.iter().len();
+        let ledger = |part: &super::parts::Part| {
+            let (windows, lanes) = (part.accumulators.windows(), part.accumulators.lanes());
+            Ledger::new(windows, lanes, tick, part.start, Box::new(segments.clone()), resident_max)
+        };
+        Trailing { ledgers: parts.iter().map(ledger).collect(), row: vec![], gone: vec![] }
     }
 
     pub fn next_due(&self) -> Option<i64> {
-        self.ledger.next_due()
+        self.ledgers.iter().filter_map(Ledger::next_due).min()
     }
 
-    pub fn for_each_kept(&mut self, each: impl FnMut(&[u64]) -> Result<(), SegmentError>) -> Result<(), SegmentError> {
-        self.ledger.for_each_kept(each)
+    pub fn for_each_kept(
+        &mut self,
+        part: usize,
+        each: impl FnMut(&[u64]) -> Result<(), SegmentError>,
+    ) -> Result<(), SegmentError> {
+        self.ledgers[part].for_each_kept(each)
     }
 
-    /// Nothing has left a window later than at tick `done`.
-    pub fn begin_at(&mut self, done: i64) -> Result<(), SegmentError> {
-        self.ledger.settle(done)
+    /// Nothing has left a window of a part later than at tick `done`.
+    pub fn begin_at(&mut self, part: usize, done: i64) -> Result<(), SegmentError> {
+        self.ledgers[part].settle(done)
     }
 
     /// Takes in rows of a saved ledger. They are in their units already.
-    pub fn load(&mut self, rows: &[u64], lanes: usize, now: i64) -> Result<(), SegmentError> {
-        rows.chunks_exact(lanes).try_for_each(|row| self.ledger.insert(row, now))
+    pub fn load(&mut self, part: usize, rows: &[u64], lanes: usize, now: i64) -> Result<(), SegmentError> {
+        rows.chunks_exact(lanes).try_for_each(|row| self.ledgers[part].insert(row, now))
     }
 
     pub fn ledger_bytes(&self) -> u64 {
-        self.ledger.resident_bytes() as u64
+        self.ledgers.iter().map(|ledger| ledger.resident_bytes() as u64).sum()
     }
 
     /// What grows old by tick `now` goes. Returns how many events that were.
     pub fn expire(&mut self, shared: &mut Shared, now: i64) -> Result<usize, SegmentError> {
         let mut moved = 0;
-        self.ledger.expire(now, |window, row| {
-            shared.accumulators.leave(window, row);
-            shared.touched.add(row[1] as u32);
-            moved += 1;
-        })?;
-        self.ledger.settle(now)?;
+        for (part, ledger) in self.ledgers.iter_mut().enumerate() {
+            let accumulators = &mut shared.parts.get(part).accumulators;
+            ledger.expire(now, |window, row| {
+                accumulators.leave(window, row);
+                shared.touched.add(row[1] as u32);
+                moved += 1;
+            })?;
+            ledger.settle(now)?;
+        }
         Ok(moved)
     }
 
-    pub fn arrive(&mut self, shared: &mut Shared, events: &Events, at: usize, now: i64) -> Result<(), SegmentError> {
-        let Some((key, class)) = place(shared, events, at, now) else { return Ok(()) };
-        let accumulators = &mut shared.accumulators;
+    pub fn arrive(
+        &mut self,
+        shared: &mut Shared,
+        part: usize,
+        events: &Events,
+        at: usize,
+        now: i64,
+    ) -> Result<(), SegmentError> {
+        let Some((key, class)) = place(shared, part, events, at, now) else { return Ok(()) };
+        let accumulators = &mut shared.parts.get(part).accumulators;
         accumulators.ledger_row(key, events.ts.value(at), &events.inputs, at, &mut self.row);
         accumulators.arrive(class, now, &mut self.row, &events.inputs, at);
         shared.touched.add(key);
         // The ledger keeps an event as long as some finite window holds it.
-        if class < accumulators.windows().len() { self.ledger.insert(&self.row, now) } else { Ok(()) }
+        if class < accumulators.windows().len() { self.ledgers[part].insert(&self.row, now) } else { Ok(()) }
     }
 
     /// Takes in events of the history. No tick comes between them, so each key's are taken together: its accumulators are
     /// fetched into the cache once a batch.
-    pub fn arrive_at_start(&mut self, shared: &mut Shared, events: &Events, rows: &[u32]) -> Result<(), SegmentError> {
-        let (lanes, start) = (shared.accumulators.lanes(), shared.start);
+    pub fn arrive_at_start(
+        &mut self,
+        shared: &mut Shared,
+        part: usize,
+        events: &Events,
+        rows: &[u32],
+    ) -> Result<(), SegmentError> {
+        let (lanes, start) = (shared.parts.get(part).accumulators.lanes(), shared.parts.start(part));
         let mut ledger_rows: Vec<u64> = Vec::with_capacity(rows.len() * lanes);
         let mut order: Vec<(u32, u32, u32)> = Vec::with_capacity(rows.len());
         for at in rows {
-            let Some((key, _)) = place(shared, events, *at as usize, start) else { continue };
+            let Some((key, _)) = place(shared, part, events, *at as usize, start) else { continue };
             let ts = events.ts.value(*at as usize);
-            shared.accumulators.ledger_row(key, ts, &events.inputs, *at as usize, &mut self.row);
+            shared.parts.get(part).accumulators.ledger_row(key, ts, &events.inputs, *at as usize, &mut self.row);
             order.push((key, (ledger_rows.len() / lanes) as u32, *at));
             ledger_rows.extend_from_slice(&self.row);
         }
         order.sort_unstable();
+        let accumulators = &mut shared.parts.get(part).accumulators;
         for (_, number, at) in order {
             let row = &mut ledger_rows[number as usize * lanes..][..lanes];
-            let class = shared.accumulators.class(row[0] as i64, start);
-            shared.accumulators.arrive(class, start, row, &events.inputs, at as usize);
+            let class = accumulators.class(row[0] as i64, start);
+            accumulators.arrive(class, start, row, &events.inputs, at as usize);
         }
-        let finite = shared.accumulators.windows().len();
-        let inside = |row: &&[u64]| shared.accumulators.class(row[0] as i64, start) < finite;
-        ledger_rows.chunks_exact(lanes).filter(inside).try_for_each(|row| self.ledger.insert(row, start))
+        let finite = accumulators.windows().len();
+        let inside = |row: &&[u64]| accumulators.class(row[0] as i64, start) < finite;
+        ledger_rows.chunks_exact(lanes).filter(inside).try_for_each(|row| self.ledgers[part].insert(row, start))
     }
 
     /// Publishes a key's row.
     pub fn finish(&mut self, shared: &mut Shared, key: u32, tick: i64) {
-        let there = shared.accumulators.is_there(key as usize);
-        shared.accumulators.forget(key as usize, tick);
+        let there = shared.parts.is_shown(key as usize);
+        shared.parts.forget(key as usize, tick);
         if !there {
             self.gone.push(key);
             return shared.published.publish(key, None, tick);
         }
-        let mut values = std::mem::take(&mut shared.values);
-        shared.unfit_sums += shared.accumulators.row(key as usize, tick, &mut values);
-        let row = Row { key, bounds: None, values: &values, stored: true };
-        shared.published.publish(key, Some(row), tick);
-        shared.values = values;
+        shared.publish(key, key, None, true, tick);
     }
 
     /// Gives back the numbers of keys that went and did not come again. No change names them any more.
@@ -122,8 +144,8 @@ impl Trailing {
         self.gone.sort_unstable();
         self.gone.dedup();
         for key in self.gone.drain(..) {
-            if !shared.accumulators.is_there(key as usize) {
-                shared.accumulators.clear(key as usize);
+            if !shared.parts.is_there(key as usize) {
+                shared.parts.clear(key as usize);
                 shared.keys.free(key);
                 shared.dropped += 1;
             }
@@ -132,9 +154,10 @@ impl Trailing {
 }
 
 /// An event's key and age class; `None` where it is too old for every window.
-fn place(shared: &mut Shared, events: &Events, at: usize, now: i64) -> Option<(u32, usize)> {
-    let class = shared.accumulators.class(events.ts.value(at), now);
-    if class == shared.accumulators.windows().len() && !shared.accumulators.all() {
+fn place(shared: &mut Shared, part: usize, events: &Events, at: usize, now: i64) -> Option<(u32, usize)> {
+    let accumulators = &shared.parts.get(part).accumulators;
+    let class = accumulators.class(events.ts.value(at), now);
+    if class == accumulators.windows().len() && !accumulators.all() {
         shared.too_old += 1;
         return None;
     }

@@ -106,7 +106,8 @@ fn random_plan(kind: Kind, tick: i64, start: i64, rng: &mut StdRng) -> Plan {
     };
     let lateness = if rng.random() { 0 } else { rng.random_range(0..2 * size + tick) };
     let retain = lateness + least_retain + if rng.random() { 0 } else { rng.random_range(0..2 * size + tick) };
-    Plan { window, retain, lateness, columns, inputs, tick, start }
+    let places = (0..columns.len()).map(Some).collect();
+    Plan { window, retain, lateness, columns, places, inputs, tick, start, added: vec![] }
 }
 
 fn random_length(tick: i64, rng: &mut StdRng) -> i64 {

@@ -30,8 +30,14 @@ impl Group {
     /// Of the changes.
     pub fn schema(&self) -> SchemaRef {
         let keys: Vec<_> = self.keys.iter().enumerate().map(|(i, t)| (format!("key{i}"), t.clone())).collect();
-        let types = result_types(&self.plan.columns, &self.plan.inputs);
-        let columns: Vec<_> = self.plan.columns.iter().map(|c| c.name.clone()).zip(types).collect();
+        let mut columns = vec![];
+        for part in self.plan.parts() {
+            let types = result_types(&part.columns, &part.inputs);
+            let all = part.places.iter().zip(part.columns.iter().zip(types));
+            columns.extend(all.filter_map(|(place, (c, of_type))| Some((*place.as_ref()?, c.name.clone(), of_type))));
+        }
+        columns.sort_by_key(|(place, ..)| *place);
+        let columns: Vec<_> = columns.into_iter().map(|(_, name, of_type)| (name, of_type)).collect();
         changes::schema(&keys, self.windowed(), &columns)
     }
 
@@ -111,7 +117,11 @@ impl Run {
     }
 
     pub fn insert<'a>(&mut self, events: impl IntoIterator<Item = &'a Event>) {
-        self.state.insert(&self.group.batch(events), i64::MIN).unwrap();
+        self.insert_into(0, events);
+    }
+
+    pub fn insert_into<'a>(&mut self, part: usize, events: impl IntoIterator<Item = &'a Event>) {
+        self.state.insert_into(part, &self.group.batch(events), i64::MIN).unwrap();
     }
 
     /// See `State::close_after`.
@@ -125,25 +135,29 @@ impl Run {
     /// Another state takes its place, from what it has saved; `others`: by way of so many that have a part of the keys each.
     /// Everything was taken.
     pub fn restart(&mut self, others: u64) {
-        let Some(done) = self.state.done() else { return };
+        let done = self.state.done();
         let mut parts = vec![saved(&mut self.state)];
         if others > 0 {
             let part = |n| {
                 let mut state = self.fresh();
-                state.begin_at(Some(done)).unwrap();
+                state.begin_at(done).unwrap();
                 load(&mut state, &parts[0], |key| hash(key) % others == n);
                 saved(&mut state)
             };
             parts = (0..others).map(part).collect();
         }
         (self.state, self.sweeps) = (self.fresh(), true);
-        self.state.begin_at(Some(done)).unwrap();
+        self.state.begin_at(done).unwrap();
         parts.iter().for_each(|part| load(&mut self.state, part, |_| true));
         self.horizons.iter().for_each(|(t, horizon)| self.state.close_after(*t, *horizon));
     }
 
     fn fresh(&self) -> State {
-        self.group.state(Outputs { changes: true, rows_from: Some(self.rows_from) }, self.resident_max)
+        self.group.state(self.outputs(), self.resident_max)
+    }
+
+    pub fn outputs(&self) -> Outputs {
+        Outputs { changes: true, rows_from: Some(self.rows_from) }
     }
 
     /// One call. Returns the last tick up to which all is finished.
@@ -189,18 +203,21 @@ impl Run {
     }
 }
 
-fn saved(state: &mut State) -> Vec<(Piece, RecordBatch)> {
+/// A batch of a checkpoint: of which piece and part.
+pub type Saved = ((Piece, usize), RecordBatch);
+
+pub fn saved(state: &mut State) -> Vec<Saved> {
     let mut all = vec![];
-    let mut each = |piece, batch: &RecordBatch| {
-        all.push((piece, batch.clone()));
+    let mut each = |piece, part, batch: &RecordBatch| {
+        all.push(((piece, part), batch.clone()));
         Ok(())
     };
     state.save(i64::MAX, &mut each).unwrap();
-    assert!(all.is_sorted_by_key(|(piece, _)| *piece));
+    assert!(all.is_sorted_by_key(|((piece, _), _)| *piece));
     all
 }
 
-fn load(state: &mut State, part: &[(Piece, RecordBatch)], owns: impl Fn(&[u8]) -> bool) {
+fn load(state: &mut State, part: &[Saved], owns: impl Fn(&[u8]) -> bool) {
     let mut values = NamedValues::default();
     part.iter().for_each(|(piece, batch)| state.load(*piece, batch, &mut values, &owns).unwrap());
 }

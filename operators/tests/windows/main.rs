@@ -1,10 +1,11 @@
 //! Groups of all kinds of windows, told against a model that counts every window anew at every tick.
 //!
 //! `tables`: the meaning, as files to read. `ways`: whatever way events come in, ticks are finished and state is dropped,
-//! the same changes. `cuts`: wherever the history ends, the same rows from then on. `workers`: the same again through the
+//! the same changes. `cuts`: wherever the history ends, the same rows from then on. `added`: columns that come and go. `workers`: the same again through the
 //! operator, on one worker and on three. `cases`: what the last three are made of. `model`: the definition, with
 //! `aggregates` and `numbers` for its values.
 
+mod added;
 mod aggregates;
 mod cases;
 mod cuts;

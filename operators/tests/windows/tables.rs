@@ -215,6 +215,7 @@ fn head(lines: &[&str]) -> (Vec<DataType>, Plan, Option<i64>) {
                 };
                 let input = of.map(|of| inputs.iter().position(|(name, _)| name == of).unwrap());
                 let (name, aggregate) = (name.to_owned(), parse_aggregate(aggregate));
+                plan.places.push(Some(plan.columns.len()));
                 plan.columns.push(ColumnPlan { name, aggregate, input, length: length.map(duration) });
             }
             _ => panic!("what is {line:?}?"),

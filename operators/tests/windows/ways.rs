@@ -160,6 +160,9 @@ impl Case {
             waiting = later;
             insert(run, now, way.batch);
             run.close_after(std::iter::from_fn(|| horizons.next_if(|(t, _)| *t <= target)));
+            if way.restarts && run.state.done().is_none() && rng.random_bool(0.3) {
+                run.restart(rng.random_range(0..3));
+            }
             loop {
                 let done = run.advance(target, way.budget);
                 if way.take_often || done == self.to {

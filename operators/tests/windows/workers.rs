@@ -119,7 +119,7 @@ fn one_worker(worker: &mut Worker, cases: &Arc<Vec<Case>>, asked: &[i64]) -> See
             let due = |(n, e): &(usize, &Event)| n % workers == here && e.comes > after && e.comes <= until;
             let events = case.events.iter().enumerate().filter(due).map(|(_, e)| e);
             for (to, batch) in events::split(case.group.batch(events), workers).unwrap() {
-                input.send(Routed { to, group, columns: Columns::from(batch) });
+                input.send(Routed { to, group, part: 0, columns: Columns::from(batch) });
             }
         }
         for (group, horizons) in horizons.iter().enumerate() {

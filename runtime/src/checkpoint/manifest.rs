@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use headwater_connectors::sink::lines::Left;
 use headwater_connectors::storage::Storage;
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +14,7 @@ use crate::plan::Plan;
 use crate::run::Mode;
 
 /// The format that this version writes, and the only one that it reads.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 const MANIFEST: &str = "manifest.json";
 
@@ -22,11 +23,9 @@ pub struct Manifest {
     pub format: u32,
     /// Begins with the generation that wrote it: see `generations`.
     pub number: u64,
-    /// What the state means: see `fingerprint`.
-    pub fingerprint: u64,
-    /// Every tick up to it is in the state.
-    pub t: i64,
-    /// By source: see `Announcement`.
+    /// Every tick up to it is in the state. `None`: the history is still being read, see `Plan::read`.
+    pub t: Option<i64>,
+    /// By reading: see `Announcement`.
     pub horizons: Vec<i64>,
     pub mode: Mode,
     /// The run had reached its end.
@@ -34,9 +33,8 @@ pub struct Manifest {
     pub plan: Plan,
     pub positions: Vec<Position>,
     pub parts: Vec<Part>,
-    /// By sink: the length of its changelog, in bytes; and that of the dead letters.
-    pub changelogs: Vec<Option<u64>>,
-    pub letters: Option<u64>,
+    /// Where changelogs and dead letters were left: see `checkpoint::changelog`.
+    pub lines: BTreeMap<String, Left>,
 }
 
 impl Manifest {
@@ -51,7 +49,8 @@ impl Manifest {
             return Err(Failure::Running(format!("{shown} is there already: another process writes this state")));
         }
         is_newest(store, generation)?;
-        for old in store.patiently(|| self.unneeded(&store.storage, starts))? {
+        store.note_use(self);
+        for old in store.patiently(|| self.unneeded(store, starts))? {
             let dir = format!("{CHECKPOINTS}/{old}");
             // First of all it is no checkpoint any more.
             store.patiently(|| store.storage.remove(&format!("{dir}/{MANIFEST}")))?;
@@ -60,19 +59,21 @@ impl Manifest {
         Ok(())
     }
 
-    /// The numbers up to this one's that are not among the last few checkpoints: older ones, and what never became one.
-    fn unneeded(&self, storage: &Storage, starts: &Starts) -> Result<Vec<u64>, headwater_connectors::Error> {
-        let mut numbers = numbers(storage)?;
+    /// The numbers up to this one's that are not among the last few checkpoints, nor hold parts of theirs: older ones, and what
+    /// never became one.
+    fn unneeded(&self, store: &StateStore, starts: &Starts) -> Result<Vec<u64>, headwater_connectors::Error> {
+        let mut numbers = numbers(&store.storage)?;
         numbers.retain(|number, _| *number <= self.number);
         let counts = |(number, whole): &(&u64, &bool)| **whole && starts.count(**number);
         let kept: Vec<u64> = numbers.iter().rev().filter(counts).map(|(number, _)| *number).take(KEPT).collect();
-        Ok(numbers.into_keys().filter(|number| !kept.contains(number)).collect())
+        let used = store.used_by(&kept);
+        Ok(numbers.into_keys().filter(|number| !kept.contains(number) && !used.contains(number)).collect())
     }
 
     /// Whether every part is there as it was written.
     fn check(&self, store: &StateStore) -> Result<Result<(), String>, Failure> {
         for part in &self.parts {
-            if let Err(why) = store.part(self.number, part)? {
+            if let Err(why) = store.part(part)? {
                 return Ok(Err(why));
             }
         }
@@ -109,12 +110,32 @@ pub fn take_over(store: &StateStore, fresh: bool) -> Result<(Option<Manifest>, S
         store.storage.remove(CHECKPOINTS)?;
     }
     for number in numbers.into_iter().rev() {
-        match read(store, number)? {
-            Ok(manifest) => return Ok((Some(manifest), starts)),
+        let whole = match read(store, number)? {
+            Ok(manifest) => manifest.check(store)?.map(|()| manifest),
+            Err(why) => Err(why),
+        };
+        match whole {
+            Ok(manifest) => {
+                store.note_use(&manifest);
+                return Ok((Some(manifest), starts));
+            }
             Err(why) => tracing::warn!("checkpoint {number} is damaged, the one before is used: {why}"),
         }
     }
     Ok((None, starts))
+}
+
+/// The newest checkpoint, for somebody who only looks. Parts in an object store are not read.
+pub fn look(store: &StateStore) -> Result<Option<Manifest>, Failure> {
+    let starts = Starts::read(&store.storage)?;
+    for (number, _) in numbers(&store.storage)?.into_iter().rev().filter(|(n, whole)| *whole && starts.count(*n)) {
+        if let Ok(manifest) = read(store, number)?
+            && (store.storage.local().is_none() || manifest.check(store)?.is_ok())
+        {
+            return Ok(Some(manifest));
+        }
+    }
+    Ok(None)
 }
 
 fn read(store: &StateStore, number: u64) -> Result<Result<Manifest, String>, Failure> {
@@ -132,9 +153,5 @@ fn read(store: &StateStore, number: u64) -> Result<Result<Manifest, String>, Fai
             "{shown} has the state format {format}; this version reads {FORMAT} alone\n  hint: run the version that wrote it, or start anew with --fresh"
         )));
     }
-    let manifest = match serde_json::from_slice::<Manifest>(&text) {
-        Ok(manifest) => manifest,
-        Err(e) => return Ok(Err(format!("{shown}: {e}"))),
-    };
-    Ok(manifest.check(store)?.map(|()| manifest))
+    Ok(serde_json::from_slice(&text).map_err(|e| format!("{shown}: {e}")))
 }

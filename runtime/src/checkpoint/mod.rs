@@ -4,17 +4,17 @@
 //! worker 0   announces (number, T)                                                   all parts there: manifest, written last
 //! feed         positions, as it moves past T   \
 //! windows      stands at T: parts as Parquet     >  everything up to T is in the sinks: report
-//! files        their length at T               /
+//! lines        where they are left at T        /
 //! ```
 //!
-//! The cut is a dataflow time: what was sent up to `T` is in it, what was sent later is read again. Parts carry keys, so any
+//! The cut is a dataflow time: what was sent up to `T` is in it, what was sent later is read again. While the history is read
+//! there is no `T`: then everybody stops reading for a moment, and the cut lies between slices. Parts carry keys, so any
 //! number of workers and processes reads them. They lie under the state path, which all processes have to see: see `store`.
 //!
 //! The manifest is created last: without it there is no checkpoint. The last few are kept, so that one that is damaged can be
 //! passed over. Whose checkpoints count, where two runs meet, is told in `generations`.
 
 mod files;
-mod fingerprint;
 pub mod generations;
 pub mod lease;
 mod manifest;
@@ -28,17 +28,19 @@ use std::path::Path;
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
+use headwater_connectors::sink::lines::Left;
 use headwater_connectors::storage::{make_dir, sync_dir};
 use headwater_operators::group::{NamedValues, Piece, State};
 use headwater_operators::ledger::SegmentError;
 use serde::{Deserialize, Serialize};
 
-pub use fingerprint::fingerprint;
-pub use manifest::{FORMAT, Manifest, take_over};
+pub use manifest::{FORMAT, Manifest, look, take_over};
 pub use store::StateStore;
 pub use threads::{Committing, Sending};
 
 use crate::failure::Failure;
+use crate::source::history::Read;
+use crate::source::last_record::LastRecord;
 
 /// How many are kept.
 const KEPT: usize = 3;
@@ -46,19 +48,26 @@ const KEPT: usize = 3;
 /// How far a partition was read, and its `eff` there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position {
-    pub source: u32,
+    /// Of the plan.
+    pub reading: u32,
     pub partition: i32,
     pub offset: i64,
     pub eff: Option<i64>,
+    /// The last record before it, where one was read.
+    pub last: Option<LastRecord>,
 }
 
 /// A file of a checkpoint, as it has to be found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Part {
+    /// The checkpoint in whose directory it lies.
+    pub number: u64,
     pub group: u32,
     /// Of which worker: the files of a group and a worker belong together.
     pub worker: u32,
     pub piece: Piece,
+    /// Of which part of the group.
+    pub of: u32,
     pub name: String,
     pub bytes: u64,
     pub xxh3: u64,
@@ -69,6 +78,8 @@ pub struct Part {
 pub struct Contribution {
     pub number: u64,
     pub positions: Vec<Position>,
+    /// How far this worker's pieces of the history were read.
+    pub read: Read,
     pub parts: Vec<Part>,
     /// How long it took to write and send them.
     pub took: Duration,
@@ -79,24 +90,31 @@ pub struct Contribution {
 pub struct Local {
     /// Its number and its tick.
     pub wanted: Option<(u64, i64)>,
-    pub positions: Option<(u64, Vec<Position>)>,
+    pub positions: Option<(u64, Vec<Position>, Read)>,
     pub parts: Vec<Part>,
     /// Whether all parts are written, and where all processes see them.
     pub parts_of: Option<u64>,
     pub took: Duration,
     /// Object stores: the thread that sends them.
     pub sending: Option<Sending>,
-    /// The files that this worker writes: by sink the changelogs, and the dead letters.
-    pub changelogs: Vec<Option<Noted>>,
-    pub letters: Option<Noted>,
+    /// By name (see `changelog`), the lines that this worker writes.
+    pub lines: BTreeMap<String, Noted>,
 }
 
-/// The length of a file at the tick of a checkpoint.
-#[derive(Clone, Copy, Debug, Default)]
+/// Where lines are left at the tick of a checkpoint.
+#[derive(Clone, Debug, Default)]
 pub struct Noted {
     pub number: u64,
-    pub bytes: u64,
+    pub left: Option<Left>,
 }
+
+/// What a checkpoint calls a sink's changelog.
+pub fn changelog(sink: &str) -> String {
+    format!("sinks.{sink}")
+}
+
+/// What it calls the dead letters.
+pub const DEAD_LETTERS: &str = "dead_letters";
 
 impl Local {
     /// Another one is wanted. It may be told twice.
@@ -127,13 +145,13 @@ impl Local {
     /// tick is.
     pub fn contribution(&self, told: u64, in_sinks: impl Fn(i64) -> bool) -> Option<Contribution> {
         let (number, _) = self.wanted.filter(|(number, t)| *number > told && in_sinks(*t))?;
-        let (_, positions) = self.positions.as_ref().filter(|(of, _)| *of == number)?;
+        let (_, positions, read) = self.positions.as_ref().filter(|(of, ..)| *of == number)?;
         let parts = self.parts_of.filter(|of| *of == number).map(|_| self.parts.clone())?;
-        // A file may hear of it after its frontier has passed the tick.
-        if self.changelogs.iter().flatten().chain(&self.letters).any(|noted| noted.number != number) {
+        // They may hear of it after their frontier has passed the tick.
+        if self.lines.values().any(|noted| noted.number != number) {
             return None;
         }
-        Some(Contribution { number, positions: positions.clone(), parts, took: self.took })
+        Some(Contribution { number, positions: positions.clone(), read: read.clone(), parts, took: self.took })
     }
 }
 
@@ -151,13 +169,13 @@ pub fn write(
 ) -> Result<Vec<Part>, Failure> {
     let dir = store.written(number);
     make_dir(&dir).map_err(|e| failed("creating", &dir, e))?;
-    let mut writers: BTreeMap<Piece, (String, parts::Writer)> = BTreeMap::new();
-    let mut each = |piece, batch: &RecordBatch| {
+    let mut writers: BTreeMap<(Piece, usize), (String, parts::Writer)> = BTreeMap::new();
+    let mut each = |piece, part: usize, batch: &RecordBatch| {
         let failed = |e: &dyn std::fmt::Display| SegmentError(format!("writing to {}: {e}", dir.display()));
-        let (_, writer) = match writers.entry(piece) {
+        let (_, writer) = match writers.entry((piece, part)) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(new) => {
-                let name = format!("group-{group}-worker-{worker}-{}.parquet", word(piece));
+                let name = format!("group-{group}-worker-{worker}-{}-{part}.parquet", word(piece));
                 let writer = parts::Writer::create(&dir.join(&name), batch.schema()).map_err(|e| failed(&e))?;
                 new.insert((name, writer))
             }
@@ -166,9 +184,9 @@ pub fn write(
     };
     state.save(sent_before, &mut each).map_err(|e| Failure::Running(e.to_string()))?;
     let mut parts = vec![];
-    for (piece, (name, writer)) in writers {
+    for ((piece, part), (name, writer)) in writers {
         let (bytes, xxh3) = writer.finish().map_err(|e| failed("writing to", &dir, e))?;
-        parts.push(Part { group, worker, piece, name, bytes, xxh3 });
+        parts.push(Part { number, group, worker, piece, of: part as u32, name, bytes, xxh3 });
     }
     sync_dir(&dir).map_err(|e| failed("writing to", &dir, e))?;
     Ok(parts)
@@ -192,14 +210,16 @@ pub fn read(
     owns: impl Fn(&[u8]) -> bool,
 ) -> Result<(), Failure> {
     let mut of_group: Vec<&Part> = manifest.parts.iter().filter(|part| part.group == group).collect();
-    of_group.sort_by_key(|part| (part.worker, part.piece));
+    of_group.sort_by_key(|part| (part.worker, part.piece, part.of));
     for of_worker in of_group.chunk_by(|a, b| a.worker == b.worker) {
         let mut values = NamedValues::default();
         for part in of_worker {
-            let path = store.part(manifest.number, part)?.map_err(Failure::Running)?;
+            let path = store.part(part)?.map_err(Failure::Running)?;
             for batch in parts::read(&path).map_err(|e| failed("reading", &path, e))? {
                 let batch = batch.map_err(|e| failed("reading", &path, e))?;
-                state.load(part.piece, &batch, &mut values, &owns).map_err(|e| failed("reading", &path, e))?;
+                state
+                    .load((part.piece, part.of as usize), &batch, &mut values, &owns)
+                    .map_err(|e| failed("reading", &path, e))?;
             }
         }
     }

@@ -11,15 +11,16 @@
 //! Workers never wait for an object store. They write parts to local files, which a thread of their own sends; one that does not
 //! answer is tried until it does, and the job goes on meanwhile. Only at the end of a run that is an error.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use headwater_connectors::Error;
 use headwater_connectors::storage::{Storage, make_dir};
 
-use super::{Part, files};
+use super::{Manifest, Part, files};
 use crate::failure::Failure;
 use crate::job::Job;
 
@@ -36,19 +37,25 @@ pub struct StateStore {
     staging: PathBuf,
     /// The run is at its end.
     ending: AtomicBool,
+    /// The run was asked to stop.
+    stop: Arc<AtomicBool>,
     /// One thread at a time brings parts.
     bringing: Mutex<()>,
+    /// By checkpoint that this run knows: those in whose directories its parts lie.
+    uses: Mutex<BTreeMap<u64, BTreeSet<u64>>>,
 }
 
 impl StateStore {
-    pub fn open(job: &Job, process: usize) -> Result<StateStore, Failure> {
+    pub fn open(job: &Job, process: usize, stop: Arc<AtomicBool>) -> Result<StateStore, Failure> {
         let all_staging = job.state.local.join("staging");
         Ok(StateStore {
             storage: Storage::open(&job.state.path)?,
             staging: all_staging.join(process.to_string()),
             all_staging,
             ending: AtomicBool::new(false),
+            stop,
             bringing: Mutex::new(()),
+            uses: Mutex::default(),
         })
     }
 
@@ -60,6 +67,23 @@ impl StateStore {
     /// From now on a store that is away is an error.
     pub fn end(&self) {
         self.ending.store(true, Ordering::Relaxed);
+    }
+
+    fn is_ending(&self) -> bool {
+        self.ending.load(Ordering::Relaxed) || self.stop.load(Ordering::Relaxed)
+    }
+
+    /// A checkpoint may go on using parts of an earlier one.
+    pub fn note_use(&self, manifest: &Manifest) {
+        let used = manifest.parts.iter().map(|part| part.number).collect();
+        self.uses.lock().unwrap_or_else(PoisonError::into_inner).insert(manifest.number, used);
+    }
+
+    /// Drops what is known of others.
+    pub fn used_by(&self, kept: &[u64]) -> BTreeSet<u64> {
+        let mut uses = self.uses.lock().unwrap_or_else(PoisonError::into_inner);
+        uses.retain(|number, _| kept.contains(number));
+        uses.values().flatten().copied().collect()
     }
 
     /// Where this process writes the parts of a checkpoint.
@@ -87,8 +111,8 @@ impl StateStore {
     }
 
     /// A part as a local file, and what is wrong with it if it is not as it was written.
-    pub fn part(&self, number: u64, part: &Part) -> Result<Result<PathBuf, String>, Failure> {
-        let name = part_name(number, &part.name);
+    pub fn part(&self, part: &Part) -> Result<Result<PathBuf, String>, Failure> {
+        let name = part_name(part.number, &part.name);
         if let Some(root) = self.storage.local() {
             let path = root.join(&name);
             return Ok(whole(&path, part)
@@ -96,7 +120,7 @@ impl StateStore {
                 .map_err(|why| format!("{}: {why}", self.storage.shown(&name))));
         }
         let _alone = self.bringing.lock().unwrap_or_else(PoisonError::into_inner);
-        let dir = self.brought().join(number.to_string());
+        let dir = self.brought().join(part.number.to_string());
         let path = dir.join(&part.name);
         if path.metadata().is_ok_and(|found| found.len() == part.bytes) {
             return Ok(Ok(path));
@@ -128,14 +152,14 @@ impl StateStore {
                 Err(error @ Error::World { transient: true, .. }) => error,
                 Err(error) => return Err(error.into()),
             };
-            if self.ending.load(Ordering::Relaxed) {
+            if self.is_ending() {
                 return Err(Failure::Running(format!(
                     "{error}\n  the last checkpoint of this run is not written: the next start goes on from the one before"
                 )));
             }
             tracing::warn!("no checkpoint meanwhile, the job goes on and tries again: {error}");
             let mut pause = PAUSE;
-            while !pause.is_zero() && !self.ending.load(Ordering::Relaxed) {
+            while !pause.is_zero() && !self.is_ending() {
                 std::thread::sleep(PAUSE_STEP);
                 pause = pause.saturating_sub(PAUSE_STEP);
             }

@@ -7,12 +7,14 @@ use headwater_connectors::format::text::format_time;
 use indicatif::{HumanBytes, HumanCount};
 
 use super::{CheckArgs, meaning, print};
+use crate::checkpoint::{self, Manifest, StateStore};
 use crate::failure::Failure;
 use crate::job::validate::types;
 use crate::job::{self, ChangesTo, Fault, Job, SeamBy, SinkTo, Stream};
 use crate::log::masked;
 use crate::opened::{self, Opened};
-use crate::plan::{self, Plan, SourcePlan, wall_clock_us};
+use crate::plan::{self, Changed, Plan, Reading, wall_clock_us};
+use crate::run::Mode;
 use crate::source::seam::compared_from;
 use crate::{report, sample};
 
@@ -20,23 +22,64 @@ pub fn check(args: &CheckArgs) -> Result<(), Failure> {
     let (job, warnings) = job::load(&args.job).map_err(Failure::Job)?;
     let live = job.sources.iter().any(|source| source.stream.is_some());
     let opened = Arc::new(opened::open(job, None)?);
-    let planned = plan::plan(&opened, wall_clock_us(), live);
+    let anew = || plan::plan(&opened, wall_clock_us(), live);
+    let found = match opened.has_stream() {
+        true => checkpoint::look(&StateStore::open(&opened.job, 0, Arc::default())?)?,
+        false => None,
+    };
+    let changed = found.as_ref().map(|manifest| Changed::between(&manifest.plan, &opened));
+    let planned = match (found.clone(), &changed) {
+        (Some(manifest), Some(changed)) if goes_on(&manifest, changed) => {
+            plan::go_on(&opened, manifest, wall_clock_us(), Mode::Follow)
+        }
+        _ => anew(),
+    };
     let mut text = vec![];
     // Writing to memory does not fail.
     let _ = tell(&mut text, &opened, planned.as_ref().ok(), &warnings);
+    if let Some((manifest, changed)) = found.as_ref().zip(changed.as_ref()) {
+        let _ = tell_state(&mut text, &opened, manifest, changed);
+    }
     print(&masked(&String::from_utf8_lossy(&text)))?;
     let plan = planned?;
     match args.sample {
+        Some(n) if plan.restored.is_some() => tell_sample(&opened, &anew()?, n),
         Some(n) => tell_sample(&opened, &plan, n),
         None => Ok(()),
     }
+}
+
+fn goes_on(manifest: &Manifest, changed: &Changed) -> bool {
+    !changed.is_everything() || manifest.t.is_none() && changed.is_nothing
+}
+
+/// What a run would go on with, what it would compute anew, and what it would remove.
+fn tell_state(out: &mut Vec<u8>, opened: &Opened, manifest: &Manifest, changed: &Changed) -> std::io::Result<()> {
+    let Manifest { number, t, .. } = manifest;
+    let t = t.map_or_else(|| "not begun, the history is being read".to_owned(), |t| format!("T = {}", format_time(t)));
+    writeln!(out, "\nstate in {}", opened.job.state.path)?;
+    writeln!(out, "  checkpoint {number}: {t}")?;
+    if !goes_on(manifest, changed) {
+        return writeln!(out, "  the job is another one: everything is computed anew from the history");
+    }
+    for (group, changed) in opened.job.groups.iter().zip(&changed.groups) {
+        let names = |new: bool| {
+            let some = (0..group.columns.len()).filter(|column| changed.new.contains(column) == new);
+            some.map(|column| group.columns[column].name.as_str()).collect::<Vec<_>>().join(" ")
+        };
+        let told = [("resumed", names(false)), ("computed", names(true))];
+        for (what, names) in told.iter().filter(|(_, names)| !names.is_empty()) {
+            writeln!(out, "  {what:9} {}: {names}", group.name)?;
+        }
+    }
+    if changed.removed.is_empty() { Ok(()) } else { writeln!(out, "  removed   {}", changed.removed.join(" ")) }
 }
 
 fn tell(out: &mut Vec<u8>, opened: &Opened, plan: Option<&Plan>, warnings: &[Fault]) -> std::io::Result<()> {
     let job = &opened.job;
     writeln!(out, "job {}, tick {}", job.name, job::duration::display(job.tick_us))?;
     for i in 0..opened.sources.len() {
-        tell_source(out, opened, i, plan.map(|plan| &plan.sources[i]))?;
+        tell_source(out, opened, i, plan.map(|plan| plan.of_source(i)))?;
     }
     for i in 0..opened.groups.len() {
         tell_group(out, opened, i, plan)?;
@@ -46,15 +89,15 @@ fn tell(out: &mut Vec<u8>, opened: &Opened, plan: Option<&Plan>, warnings: &[Fau
         let (file, at) = (job.file.display(), warning.at);
         writeln!(out, "{file}:{}:{}: warning: {}", at.line, at.column, warning.message)?;
     }
-    for (source, plan) in job.sources.iter().zip(plan.iter().flat_map(|plan| &plan.sources)) {
-        for warning in &plan.warnings {
-            writeln!(out, "warning: source {}: {warning}", source.name)?;
+    for reading in plan.iter().flat_map(|plan| &plan.readings) {
+        for warning in &reading.warnings {
+            writeln!(out, "warning: source {}: {warning}", job.sources[reading.source].name)?;
         }
     }
     Ok(())
 }
 
-fn tell_source(out: &mut Vec<u8>, opened: &Opened, i: usize, plan: Option<&SourcePlan>) -> std::io::Result<()> {
+fn tell_source(out: &mut Vec<u8>, opened: &Opened, i: usize, plan: Option<&Reading>) -> std::io::Result<()> {
     let (conf, open) = (&opened.job.sources[i], &opened.sources[i]);
     writeln!(out, "\nsource {}", conf.name)?;
     let arrival = conf.arrival_time.as_ref().map_or_else(String::new, |a| format!(", arrival {}", a.text));
@@ -86,7 +129,7 @@ fn tell_source(out: &mut Vec<u8>, opened: &Opened, i: usize, plan: Option<&Sourc
     Ok(())
 }
 
-fn tell_seam(out: &mut Vec<u8>, conf: &job::Source, plan: &SourcePlan) -> std::io::Result<()> {
+fn tell_seam(out: &mut Vec<u8>, conf: &job::Source, plan: &Reading) -> std::io::Result<()> {
     let time = |t: Option<i64>| t.map_or_else(|| "not known yet: nothing is there".to_owned(), format_time);
     if conf.history.is_some() && conf.stream.is_some() {
         let rows = HumanCount(plan.history_rows);
@@ -130,7 +173,7 @@ fn notes(conf: &job::Source) -> Vec<&'static str> {
 fn tell_group(out: &mut Vec<u8>, opened: &Opened, i: usize, plan: Option<&Plan>) -> std::io::Result<()> {
     let (group, open) = (&opened.job.groups[i], &opened.groups[i]);
     writeln!(out, "\nfeatures {}, of {}", group.name, opened.job.sources[group.source].name)?;
-    let seam = plan.and_then(|plan| plan.sources[group.source].s);
+    let seam = plan.and_then(|plan| plan.of_group(i).s);
     for line in meaning::of_rows(&opened.job, group, seam.unwrap_or_else(wall_clock_us)) {
         writeln!(out, "  {line}")?;
     }
@@ -183,6 +226,7 @@ fn tell_sample(opened: &Arc<Opened>, plan: &Plan, n: usize) -> Result<(), Failur
         for letter in &sample.letters {
             let mut line = vec![];
             letter.write(&mut line);
+            line.push(b'\n');
             print(&String::from_utf8_lossy(&line))?;
         }
     }

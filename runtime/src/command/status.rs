@@ -103,6 +103,9 @@ fn show_group(out: &mut String, group: &GroupReport) -> std::fmt::Result {
         }
         _ => writeln!(out, "  as of     not yet: the stores are not whole")?,
     }
+    if let (false, Some(at)) = (group.computing.is_empty(), &group.enters_at) {
+        writeln!(out, "  computing {}: shown once T reaches {at}", group.computing.join(" "))?;
+    }
     let odd = [("events too old for every window", group.too_old), ("sums that did not fit", group.unfit_sums)];
     for (name, n) in odd.iter().filter(|(_, n)| *n > 0) {
         writeln!(out, "  note      {} {name}", HumanCount(*n))?;

@@ -15,7 +15,6 @@ mod section;
 mod syntax;
 #[cfg(test)]
 mod tests;
-mod unsupported;
 mod variables;
 
 use std::collections::BTreeMap;
@@ -26,7 +25,6 @@ use arrow::datatypes::DataType;
 pub use fault::{At, Fault, Faults};
 pub use load::{load, parse};
 pub use secrets::mask;
-pub use unsupported::not_supported;
 pub use validate::check_names;
 
 /// A validated job. Durations and times are microseconds. Its debug output shows no secret.

@@ -4,7 +4,7 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use super::{ChangesTo, Group, Job, SeamBy, SinkTo, Source, Stream, duration, load, not_supported, parse, validate};
+use super::{ChangesTo, Group, Job, SeamBy, SinkTo, Source, Stream, duration, load, parse, validate};
 
 fn env(name: &str) -> Option<String> {
     let table = [("PASSWORD", "hunter2"), ("EMPTY", ""), ("BUCKET", "lake-7781"), ("TOPIC", "transactions")];
@@ -93,7 +93,7 @@ fn torn_files() {
     }
 }
 
-/// Every fault, and what is not supported yet; without an error also what the job means.
+/// Every fault; without an error also what the job means.
 fn told(file: &str, text: &str) -> String {
     let (job, mut faults) = validate::job(file, Path::new("/job"), text, &env);
     let mut told = String::new();
@@ -101,8 +101,6 @@ fn told(file: &str, text: &str) -> String {
     let whole = !faults.has_errors();
     write!(told, "{faults}").unwrap();
     if whole {
-        let missing = not_supported(&job);
-        write!(told, "{missing}").unwrap();
         told += &meaning(&job);
     }
     let shown = format!("{told}{job:?}{job:#?}{:?}", job.sinks).replace("PASSWORD", "");

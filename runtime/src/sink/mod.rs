@@ -1,5 +1,6 @@
-//! From changes and rows to whatever keeps them: stores, files, and the ledger's own segments.
+//! From changes and rows to whatever keeps them: stores, lines in files and topics, and the ledger's own segments.
 
-pub mod files;
+pub mod lines;
 pub mod segments;
 pub mod stores;
+pub mod writer;

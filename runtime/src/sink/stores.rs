@@ -313,8 +313,8 @@ pub struct Marking {
 /// A group of the store.
 pub struct Marked {
     pub group: usize,
-    pub source: u32,
-    /// Its source's seam.
+    pub readings: Vec<u32>,
+    /// The seam that it began with.
     pub s: i64,
     /// No earlier start has left anything of it: its marks need not wait until the store is whole.
     pub untouched: bool,
@@ -331,7 +331,9 @@ impl Marking {
         let announced = self.clock.announced();
         let rewritten = announced.image_from.is_none_or(|from| tick >= from);
         let due = |marked: &&Marked| {
-            marked.s <= tick && (whole || marked.untouched && rewritten) && !announced.stalled.contains(&marked.source)
+            marked.s <= tick
+                && (whole || marked.untouched && rewritten)
+                && !marked.readings.iter().any(|reading| announced.stalled.contains(reading))
         };
         self.groups.iter().filter(due).map(|marked| marked.group).collect()
     }

@@ -24,9 +24,8 @@ use headwater_connectors::{Records, Result as Connected};
 use crate::failure::Failure;
 use crate::job::{SeamBy, Window};
 use crate::opened::Opened;
-use crate::plan::Plan;
+use crate::plan::{Part, Parts, Plan};
 use crate::source::narrow::{Narrow, visit};
-use crate::source::reach::Reach;
 use crate::source::stamp::{Stamper, integers};
 
 /// Of one source. Threads share it.
@@ -37,20 +36,22 @@ pub struct Effs {
 }
 
 impl Effs {
-    /// Those of a job's sources, in their order.
-    pub fn all(opened: &Opened, plan: &Plan) -> Result<Vec<Effs>, Failure> {
-        (0..opened.sources.len()).map(|source| Effs::open(opened, plan, source)).collect()
+    /// Those of a plan's readings, in their order.
+    pub fn all(opened: &Opened, plan: &Plan, parts: &Parts) -> Result<Vec<Effs>, Failure> {
+        (0..plan.readings.len()).map(|reading| Effs::open(opened, plan, parts, reading)).collect()
     }
 
-    fn open(opened: &Opened, plan: &Plan, source: usize) -> Result<Effs, Failure> {
+    fn open(opened: &Opened, plan: &Plan, parts: &Parts, number: usize) -> Result<Effs, Failure> {
+        let reading = &plan.readings[number];
+        let source = reading.source;
         let (conf, open) = (&opened.job.sources[source], &opened.sources[source]);
         let by_offset = matches!(conf.seam.by, SeamBy::Offset { .. });
-        let asked = by_offset && is_asked(opened, source) && plan.restored.is_none();
+        let asked = by_offset && asking(opened, parts, number).next().is_some() && !reading.restored;
         let Some(history) = open.history.as_ref().filter(|_| asked) else {
             return Ok(Effs::default());
         };
         let narrow = Narrow::new(conf, open, false);
-        let floor = plan.sources[source].s.and_then(|s| floor(opened, source, s));
+        let floor = reading.s.and_then(|s| floor(opened, parts, number, s));
         Ok(Effs { steps: read(history.as_ref(), &narrow, floor, plan.now_us)? })
     }
 
@@ -61,15 +62,15 @@ impl Effs {
     }
 }
 
-/// Whether a group of the source judges lateness.
-fn is_asked(opened: &Opened, source: usize) -> bool {
-    opened.job.groups.iter().any(|group| group.source == source && group.window != Window::Trailing)
+/// The parts of a reading that judge lateness.
+fn asking<'a>(opened: &'a Opened, parts: &'a Parts, reading: usize) -> impl Iterator<Item = &'a Part> {
+    let of_reading = parts.of_reading(reading);
+    of_reading.filter(|(group, ..)| opened.job.groups[*group].window != Window::Trailing).map(|(_, _, part)| part)
 }
 
-/// No group that judges lateness reaches a row up to this event time; `None`: one reaches everything.
-fn floor(opened: &Opened, source: usize, s: i64) -> Option<i64> {
-    let groups = opened.job.groups.iter().filter(|group| group.source == source && group.window != Window::Trailing);
-    let floors: Option<Vec<i64>> = groups.map(|group| Reach::of(group).floor(s)).collect();
+/// No part that judges lateness reaches a row up to this event time; `None`: one reaches everything.
+fn floor(opened: &Opened, parts: &Parts, reading: usize, s: i64) -> Option<i64> {
+    let floors: Option<Vec<i64>> = asking(opened, parts, reading).map(|part| part.reach.floor(s)).collect();
     floors?.into_iter().min()
 }
 

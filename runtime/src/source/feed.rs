@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::{Duration, Instant};
 
+use arrow::array::RecordBatch;
 use headwater_connectors::sink::dead_letters::DeadLetter;
 use headwater_connectors::stream::Reader;
 use headwater_connectors::{Error, Records};
@@ -33,7 +34,8 @@ use crate::clock::{ClockHandle, PartitionReport, Report};
 use crate::opened::Opened;
 use crate::plan::{Plan, wall_clock_us};
 use crate::run::Mode;
-use crate::source::history::Slice;
+use crate::source::history::{Read, Slice};
+use crate::source::last_record::LastRecord;
 use crate::source::letters::Letters;
 use crate::source::partition::Partition;
 use crate::source::seam::{Seam, Verdict};
@@ -58,6 +60,7 @@ const STATUS_EVERY: Duration = Duration::from_millis(100);
 pub struct Parts {
     pub opened: Arc<Opened>,
     pub plan: Arc<Plan>,
+    pub parts: Arc<crate::plan::Parts>,
     pub seams: Arc<Vec<Seam>>,
     pub mode: Mode,
     pub worker: usize,
@@ -80,7 +83,26 @@ pub struct Parts {
 pub struct SourceReader {
     pub source: usize,
     pub reader: Box<dyn Reader>,
-    pub partitions: Vec<Partition>,
+    pub lanes: Vec<Lane>,
+}
+
+/// A partition, read once for all readings of its source.
+pub struct Lane {
+    pub partition: i32,
+    /// The last look found nothing to read.
+    pub exhausted: bool,
+    /// In the order of the plan.
+    pub readings: Vec<Partition>,
+}
+
+impl Lane {
+    fn clock(&self) -> i64 {
+        self.readings.iter().map(Partition::clock).min().unwrap_or(i64::MAX)
+    }
+
+    fn ended(&self) -> bool {
+        self.readings.iter().all(|partition| partition.ended)
+    }
 }
 
 pub struct Streams<'scope> {
@@ -128,11 +150,15 @@ pub fn feed<'scope>(scope: Scope<'scope, i64>, parts: impl FnOnce(Rc<Activator>)
 
 struct Feed {
     parts: Parts,
-    /// By source: its groups' shapers.
-    shapers: Vec<Vec<(u32, Shaper)>>,
+    /// By reading: its parts' shapers.
+    shapers: Vec<Vec<Shaper>>,
     capabilities: Vec<Capability<i64>>,
     slices: i64,
     history_done: bool,
+    /// How far this worker's pieces of the history were read.
+    read: Read,
+    /// The checkpoint for which no history is read.
+    paused: u64,
     /// Bytes of records sent whose tick is ahead of `T`, or behind it and not stored yet: (tick of `eff`, bytes), by tick.
     unsettled: VecDeque<(i64, usize)>,
     eff: Option<i64>,
@@ -142,7 +168,7 @@ struct Feed {
     /// The newest announcement that the capabilities follow.
     t: Option<i64>,
     last: bool,
-    /// By source: windows that closed before it are gone.
+    /// By reading: windows that closed before it are gone.
     horizons: Vec<i64>,
     /// How far everything was read when the capabilities moved last; and the newest checkpoint, with the last one that was
     /// told of it.
@@ -154,18 +180,22 @@ struct Feed {
 impl Feed {
     fn new(parts: Parts, capabilities: Vec<Capability<i64>>) -> Feed {
         Feed {
-            shapers: (0..parts.opened.sources.len()).map(|s| Shaper::of_source(&parts.opened, s)).collect(),
+            shapers: (0..parts.plan.readings.len())
+                .map(|reading| Shaper::of_reading(&parts.opened, &parts.parts, reading))
+                .collect(),
             capabilities,
             slices: 0,
             history_done: false,
+            read: Read::new(),
+            paused: 0,
             unsettled: VecDeque::new(),
-            eff: parts.readers.iter().flat_map(|r| r.partitions.iter().map(|p| p.eff)).max().flatten(),
+            eff: partitions(&parts.readers).map(|p| p.eff).max().flatten(),
             reported: Report { worker: usize::MAX, ..Report::default() },
             status_at: Instant::now(),
             busy: true,
             t: None,
             last: false,
-            horizons: vec![i64::MIN; parts.opened.sources.len()],
+            horizons: vec![i64::MIN; parts.plan.readings.len()],
             cut: vec![],
             checkpoint: None,
             cut_told: 0,
@@ -184,13 +214,26 @@ impl Feed {
         if self.last {
             return Ok(());
         }
-        if self.history_done {
-            self.read_streams(events, letters)?;
-        } else {
+        self.paused = announced.pause;
+        if announced.history_done {
+            if !self.waits_for_save() {
+                self.read_streams(events, letters)?;
+            }
+        } else if !self.history_done && !self.is_pausing() && !self.waits_for_save() {
             self.read_history(events, letters)?;
         }
         self.report();
         Ok(())
+    }
+
+    fn is_pausing(&self) -> bool {
+        self.paused > self.checkpoint.map_or(0, |(number, _)| number)
+    }
+
+    /// Whether somebody has still to save the state between two slices: what is sent later must not get into it.
+    fn waits_for_save(&self) -> bool {
+        let between_slices = self.checkpoint.map(|(_, t)| t).filter(|t| *t < first_tick(&self.parts.plan));
+        between_slices.is_some_and(|t| self.parts.finished.less_than(&t.saturating_add(1)))
     }
 
     fn read_history(&mut self, events: &mut VecDeque<Routed>, letters: &mut Vec<DeadLetter>) -> Result<(), Error> {
@@ -202,14 +245,9 @@ impl Feed {
             Ok(slice) => {
                 let slice = slice?;
                 self.slices += 1;
-                for (group, batch) in slice.events {
-                    let split =
-                        events::split(batch, self.parts.peers).map_err(|e| Error::world("parting events by key", e))?;
-                    events.extend(split.into_iter().map(|(to, batch)| Routed {
-                        to,
-                        group,
-                        columns: Columns::from(batch),
-                    }));
+                self.read.extend(slice.read.iter().copied());
+                for (of, batch) in slice.events {
+                    self.send(of, batch, events)?;
                 }
                 letters.extend(slice.letters);
                 let mut status = self.parts.board.worker(self.parts.local);
@@ -226,30 +264,37 @@ impl Feed {
         Ok(())
     }
 
+    fn send(&self, (group, part): (u32, u32), batch: RecordBatch, events: &mut VecDeque<Routed>) -> Result<(), Error> {
+        let split = events::split(batch, self.parts.peers).map_err(|e| Error::world("parting events by key", e))?;
+        let routed = |(to, batch)| Routed { to, group, part, columns: Columns::from(batch) };
+        events.extend(split.into_iter().map(routed));
+        Ok(())
+    }
+
     fn read_streams(&mut self, events: &mut VecDeque<Routed>, letters: &mut Vec<DeadLetter>) -> Result<(), Error> {
         let now = wall_clock_us();
         let mut polls = 0;
         while polls < POLLS_PER_ACTIVATION {
-            let Some((s, p)) = self.next_partition() else { break };
+            let Some((s, l)) = self.next_lane() else { break };
             let reader = &mut self.parts.readers[s];
-            let partition = &mut reader.partitions[p];
-            match reader.reader.poll(partition.plan.partition, POLL_BYTES)? {
-                None => partition.exhausted = true,
+            let lane = &mut reader.lanes[l];
+            match reader.reader.poll(lane.partition, POLL_BYTES)? {
+                None => lane.exhausted = true,
                 Some(records) => {
-                    self.take(s, p, records, now, events, letters)?;
+                    self.take(s, l, &records, now, events, letters)?;
                     self.busy = true;
                     polls += 1;
                 }
             }
         }
         for s in 0..self.parts.readers.len() {
-            for p in 0..self.parts.readers[s].partitions.len() {
-                let partition = &mut self.parts.readers[s].partitions[p];
-                if std::mem::take(&mut partition.exhausted) {
-                    self.look_at_end(s, p, now);
+            for l in 0..self.parts.readers[s].lanes.len() {
+                let lane = &mut self.parts.readers[s].lanes[l];
+                if std::mem::take(&mut lane.exhausted) {
+                    self.look_at_end(s, l, now);
                 } else {
                     // It was not asked, so its silence means nothing.
-                    partition.alive_at = now;
+                    lane.readings.iter_mut().for_each(|partition| partition.alive_at = now);
                 }
             }
         }
@@ -257,7 +302,7 @@ impl Feed {
     }
 
     /// The partition that is behind, unless it has to wait: for `T`, or for what is not stored yet.
-    fn next_partition(&mut self) -> Option<(usize, usize)> {
+    fn next_lane(&mut self) -> Option<(usize, usize)> {
         let tick = self.parts.opened.job.tick_us;
         let t = self.t.unwrap_or(i64::MIN);
         let stored = self.stored();
@@ -272,15 +317,13 @@ impl Feed {
             return None;
         }
         let readers = self.parts.readers.iter().enumerate();
-        let all =
-            readers.flat_map(|(s, r)| r.partitions.iter().enumerate().map(move |(p, partition)| (s, p, partition)));
-        let readable = all.filter(|(_, _, partition)| !partition.ended);
-        let ready = readable.filter(|(_, _, partition)| !partition.exhausted);
-        let (s, p, partition) = ready.min_by_key(|(_, _, partition)| partition.clock())?;
+        let all = readers.flat_map(|(s, r)| r.lanes.iter().enumerate().map(move |(l, lane)| (s, l, lane)));
+        let ready = all.filter(|(_, _, lane)| !lane.ended() && !lane.exhausted);
+        let (s, l, lane) = ready.min_by_key(|(_, _, lane)| lane.clock())?;
         // The one that holds `T` back is always read.
         let reached = self.t.unwrap_or_else(|| first_tick(&self.parts.plan).saturating_sub(tick));
-        let holds_back = partition.clock() < reached.saturating_add(tick);
-        (ahead <= AHEAD_BYTES_MAX || holds_back).then_some((s, p))
+        let holds_back = lane.clock() < reached.saturating_add(tick);
+        (ahead <= AHEAD_BYTES_MAX || holds_back).then_some((s, l))
     }
 
     fn stored(&self) -> i64 {
@@ -288,116 +331,147 @@ impl Feed {
         self.parts.stored.iter().map(frontier).min().unwrap_or(i64::MAX).saturating_sub(1)
     }
 
-    /// Stamps, shapes and sends records of one partition.
+    /// Stamps, shapes and sends records of one partition, for each reading that takes them.
     fn take(
         &mut self,
         s: usize,
-        p: usize,
-        records: Records,
+        l: usize,
+        records: &Records,
         now: i64,
         events: &mut VecDeque<Routed>,
         letters: &mut Vec<DeadLetter>,
     ) -> Result<(), Error> {
         let opened = self.parts.opened.clone();
-        let SourceReader { source, partitions, .. } = &mut self.parts.readers[s];
-        let (source, partition) = (*source, &mut partitions[p]);
-        let (conf, open, plan) =
-            (&opened.job.sources[source], &opened.sources[source], &self.parts.plan.sources[source]);
+        let source = self.parts.readers[s].source;
+        let (conf, open) = (&opened.job.sources[source], &opened.sources[source]);
         let read_at = if self.parts.mode == Mode::UntilEnd { self.parts.plan.now_us } else { now };
         let stamped = Stamper { source: open, future_limit_us: conf.future_limit_us, own: open.stream_own() }
-            .stamp(&records, read_at);
-        let offsets = records.offsets.clone().expect("records of a stream have offsets");
-        let floor = plan.s.unwrap_or(i64::MAX);
-        let next = self.t.map_or(i64::MIN, |t| t.saturating_add(opened.job.tick_us));
-        let (mut visible, mut effs) = (vec![0; records.len()], vec![None; records.len()]);
-        let (mut accepted, mut taken) = (vec![], vec![false; records.len()]);
-        let verdicts = self.parts.seams[source].judge(&records, &stamped, &partition.plan);
-        let (mut admitted, mut passed_over, mut missed, mut first_eff) = (0, 0, 0, None);
-        for (i, stamp) in stamped.iter().enumerate() {
-            // At the end of a run that ends, what came after the start is not there.
-            let beyond = self.parts.mode == Mode::UntilEnd && offsets[i] >= partition.plan.end;
-            if beyond || verdicts[i] != Verdict::Taken {
-                passed_over += u64::from(!beyond);
-                missed += u64::from(!beyond && verdicts[i] == Verdict::Before && offsets[i] >= partition.plan.end);
-                continue;
-            }
-            taken[i] = true;
-            let eff = partition.arrive(stamp.clock());
-            effs[i] = eff;
-            first_eff = first_eff.or(eff.filter(|_| stamp.clock().is_some()));
-            if let (None, Some(ts), Some(eff)) = (stamp.reason, stamp.ts, eff) {
-                let v = up(eff.max(ts).max(floor), opened.job.tick_us);
-                admitted += u64::from(v < next);
-                visible[i] = v.max(next);
-                accepted.push(i as u32);
-            }
-        }
-        partition.came(first_eff, now);
-        if self.parts.mode == Mode::UntilEnd && offsets.last().is_some_and(|o| o + 1 >= partition.plan.end) {
-            partition.end();
-        }
-        self.eff = self.eff.max(partition.eff);
-        let settled_at = partition.eff.map_or(i64::MIN, |eff| up(eff, opened.job.tick_us));
-        let number = partition.plan.partition;
+            .stamp(records, read_at);
         let mut refused = Letters::new(&opened, source);
-        let when = When { visible: &visible, eff: &effs, horizon: self.horizons[source] };
-        for (group, shaper) in &self.shapers[source] {
-            let (batch, not) = shaper.shape(&records, &accepted, &stamped, when);
-            refused.refused(*group, not);
-            let Some(batch) = batch else { continue };
-            let split = events::split(batch, self.parts.peers).map_err(|e| Error::world("parting events by key", e))?;
-            events.extend(split.into_iter().map(|(to, batch)| Routed {
-                to,
-                group: *group,
-                columns: Columns::from(batch),
-            }));
+        for nth in 0..self.parts.readers[s].lanes[l].readings.len() {
+            let judged = self.judge(s, l, nth, records, &stamped, now);
+            let reading = self.parts.readers[s].lanes[l].readings[nth].reading;
+            let when = When { visible: &judged.visible, eff: &judged.effs, horizon: self.horizons[reading] };
+            for shaper in &self.shapers[reading] {
+                let (batch, not) = shaper.shape(records, &judged.accepted, &stamped, when);
+                refused.refused(shaper.group as u32, not);
+                if let Some(batch) = batch {
+                    self.send((shaper.group as u32, shaper.part as u32), batch, events)?;
+                }
+            }
+            // What the source itself refuses, its first reading tells.
+            if nth == 0 {
+                refused.of_source(stamped.iter().enumerate().filter(|(i, _)| judged.taken[*i]));
+                self.note(source, &self.parts.readers[s].lanes[l], &judged);
+            }
         }
-        refused.of_source(stamped.iter().enumerate().filter(|(i, _): &(usize, &Stamped)| taken[*i]));
-        let (dead, tally) = refused.write(&records, &stamped, |i| (Some(number), Some(offsets[i])));
-        letters.extend(dead);
+        let lane = &self.parts.readers[s].lanes[l];
+        let eff = lane.readings.iter().map(|partition| partition.eff).max().flatten();
+        self.eff = self.eff.max(eff);
+        let settled_at = eff.map_or(i64::MIN, |eff| up(eff, opened.job.tick_us));
         let at = self.unsettled.partition_point(|(tick, _)| *tick <= settled_at);
         self.unsettled.insert(at, (settled_at, records.bytes));
+        let (number, offsets) = (lane.partition, offsets(records));
+        let (dead, tally) = refused.write(records, &stamped, |i| (Some(number), Some(offsets[i])));
+        letters.extend(dead);
         let mut status = self.parts.board.worker(self.parts.local);
         tally.add_to(&mut status);
         let status = &mut status.sources[source];
         status.records += records.len() as u64;
         status.bytes += records.bytes as u64;
-        status.passed_over += passed_over;
-        status.admitted += admitted;
-        if missed > 0 && status.missed == 0 {
-            tracing::warn!(
-                source = conf.name,
-                partition = number,
-                "records that belong before the seam came after the history was looked at: they are in neither (see `missed` in the status)"
-            );
-        }
-        status.missed += missed;
         Ok(())
     }
 
-    /// A partition that had nothing to read: is its end confirmed, or has it fallen silent?
-    fn look_at_end(&mut self, s: usize, p: usize, now: i64) {
-        let reader = &mut self.parts.readers[s];
-        let partition = &mut reader.partitions[p];
-        let number = partition.plan.partition;
-        if self.parts.mode == Mode::UntilEnd {
-            if reader.reader.position(number) >= partition.plan.end {
-                partition.end();
+    /// Which records of a partition a reading takes, and when they count.
+    fn judge(&mut self, s: usize, l: usize, nth: usize, records: &Records, stamped: &[Stamped], now: i64) -> Judged {
+        let Parts { opened, plan, seams, mode, readers, .. } = &mut self.parts;
+        let partition = &mut readers[s].lanes[l].readings[nth];
+        let reading = &plan.readings[partition.reading];
+        let (tick, until_end) = (opened.job.tick_us, *mode == Mode::UntilEnd);
+        let (floor, offsets) = (reading.s.unwrap_or(i64::MAX), offsets(records));
+        let end = if until_end { partition.plan.end } else { i64::MAX };
+        partition.last = LastRecord::before(records, end).or(partition.last);
+        // What is finished takes nothing any more.
+        let next = self.t.max(reading.done).map_or(i64::MIN, |t| t.saturating_add(tick));
+        let verdicts = seams[partition.reading].judge(records, stamped, &partition.plan);
+        let mut judged = Judged {
+            visible: vec![0; records.len()],
+            effs: vec![None; records.len()],
+            taken: vec![false; records.len()],
+            ..Judged::default()
+        };
+        let mut first_eff = None;
+        for (i, stamp) in stamped.iter().enumerate() {
+            // What lies before it is in the state. At the end of a run that ends, what came after the start is not there.
+            if offsets[i] < partition.plan.start || until_end && offsets[i] >= partition.plan.end {
+                continue;
             }
-            return;
+            if verdicts[i] != Verdict::Taken {
+                judged.passed_over += 1;
+                let missed = verdicts[i] == Verdict::Before && offsets[i] >= partition.plan.end;
+                judged.missed += u64::from(missed);
+                continue;
+            }
+            judged.taken[i] = true;
+            let eff = partition.arrive(stamp.clock());
+            judged.effs[i] = eff;
+            first_eff = first_eff.or(eff.filter(|_| stamp.clock().is_some()));
+            if let (None, Some(ts), Some(eff)) = (stamp.reason, stamp.ts, eff) {
+                let v = up(eff.max(ts).max(floor), tick);
+                judged.admitted += u64::from(v < next);
+                judged.visible[i] = v.max(next);
+                judged.accepted.push(i as u32);
+            }
         }
-        if let Some(at) = reader.reader.end_confirmed(number) {
-            partition.confirm(at, now);
+        partition.came(first_eff, now);
+        if until_end && offsets.last().is_some_and(|o| o + 1 >= partition.plan.end) {
+            partition.end();
         }
+        judged
+    }
+
+    /// Counts what became of records.
+    fn note(&self, source: usize, lane: &Lane, judged: &Judged) {
+        let mut status = self.parts.board.worker(self.parts.local);
+        let status = &mut status.sources[source];
+        status.passed_over += judged.passed_over;
+        status.admitted += judged.admitted;
+        if judged.missed > 0 && status.missed == 0 {
+            tracing::warn!(
+                source = self.parts.opened.job.sources[source].name,
+                partition = lane.partition,
+                "records that belong before the seam came after the history was looked at: they are in neither (see `missed` in the status)"
+            );
+        }
+        status.missed += judged.missed;
+    }
+
+    /// A partition that had nothing to read: is its end confirmed, or has it fallen silent?
+    fn look_at_end(&mut self, s: usize, l: usize, now: i64) {
         // Until `T` has passed what an earlier start has published, everybody is waited for.
         let published = self.parts.plan.rows_from.iter().max().copied().unwrap_or(i64::MIN);
         let passed = published == i64::MIN || self.t >= Some(published);
-        if passed && now - partition.alive_at > self.parts.opened.job.stall_limit_us && !partition.left_out {
-            tracing::warn!(
-                partition = number,
-                "a partition has not answered within `stall_limit`: it is left out until it does"
-            );
-            partition.left_out = true;
+        let SourceReader { reader, lanes, .. } = &mut self.parts.readers[s];
+        let lane = &mut lanes[l];
+        let position = reader.position(lane.partition);
+        let confirmed = if self.parts.mode == Mode::UntilEnd { None } else { reader.end_confirmed(lane.partition) };
+        for partition in &mut lane.readings {
+            if self.parts.mode == Mode::UntilEnd {
+                if position >= partition.plan.end {
+                    partition.end();
+                }
+                continue;
+            }
+            if let Some(at) = confirmed {
+                partition.confirm(at, now);
+            }
+            if passed && now - partition.alive_at > self.parts.opened.job.stall_limit_us && !partition.left_out {
+                tracing::warn!(
+                    partition = lane.partition,
+                    "a partition has not answered within `stall_limit`: it is left out until it does"
+                );
+                partition.left_out = true;
+            }
         }
     }
 
@@ -405,20 +479,19 @@ impl Feed {
     fn report(&mut self) {
         let due = self.status_at.elapsed() >= STATUS_EVERY;
         let (now, idle_limit) = (wall_clock_us(), self.parts.opened.job.idle_limit_us);
-        let partitions = self.parts.readers.iter().flat_map(|r| {
-            let report = |p: &Partition| PartitionReport {
-                source: r.source as u32,
-                partition: p.plan.partition,
-                clock: p.clock(),
-                eff: p.eff,
-                idle: p.quiet_since.is_some_and(|since| now.saturating_sub(since) > idle_limit),
-                left_out: p.left_out,
-            };
-            r.partitions.iter().map(report)
+        let partitions = partitions(&self.parts.readers).map(|p| PartitionReport {
+            reading: p.reading as u32,
+            partition: p.plan.partition,
+            clock: p.clock(),
+            eff: p.eff,
+            idle: p.quiet_since.is_some_and(|since| now.saturating_sub(since) > idle_limit),
+            left_out: p.left_out,
         });
         let report = Report {
             worker: self.parts.worker,
             history_done: self.history_done,
+            slices: self.slices,
+            paused: self.paused,
             partitions: partitions.collect(),
             eff: self.eff,
             stop: self.parts.stop.load(std::sync::atomic::Ordering::Relaxed),
@@ -444,22 +517,26 @@ impl Feed {
         status.t = self.t;
         status.stored = self.t.map(|t| stored.min(t));
         for reader in &self.parts.readers {
-            let one = |p: &Partition| PartitionStatus {
-                partition: p.plan.partition,
-                position: reader.reader.position(p.plan.partition),
-                end: reader.reader.end(p.plan.partition),
-                eff: p.eff,
-                left_out: p.left_out,
+            let one = |lane: &Lane| PartitionStatus {
+                partition: lane.partition,
+                position: reader.reader.position(lane.partition),
+                end: reader.reader.end(lane.partition),
+                eff: lane.readings.iter().map(|partition| partition.eff).max().flatten(),
+                left_out: lane.readings.iter().any(|partition| partition.left_out),
             };
-            status.sources[reader.source].partitions = reader.partitions.iter().map(one).collect();
+            status.sources[reader.source].partitions = reader.lanes.iter().map(one).collect();
             status.sources[reader.source].tombstones = reader.reader.tombstones();
         }
     }
 
     /// Moves the capabilities to what has been announced, and lets go when the last tick is stored.
     fn advance(&mut self) {
-        let slice = i64::MIN + self.slices;
         let first = first_tick(&self.parts.plan);
+        if let Some((_, t)) = self.checkpoint.filter(|(_, t)| *t < first) {
+            // The cut lies behind what everybody has sent.
+            self.slices = self.slices.max(t.wrapping_sub(i64::MIN) + 1);
+        }
+        let slice = i64::MIN + self.slices;
         let to = match self.t {
             Some(t) => t.saturating_add(1),
             None if self.history_done => first,
@@ -471,7 +548,7 @@ impl Feed {
         }
         if let Some((number, _)) = self.checkpoint.filter(|(number, _)| *number > self.cut_told) {
             self.cut_told = number;
-            self.parts.checkpoint.borrow_mut().positions = Some((number, self.cut.clone()));
+            self.parts.checkpoint.borrow_mut().positions = Some((number, self.cut.clone(), self.read.clone()));
         }
         let is_saved = self.checkpoint.is_none_or(|(number, _)| self.parts.clock.newest_saved() >= number);
         if self.last && is_saved && self.t.is_none_or(|t| self.stored() >= t) {
@@ -488,21 +565,43 @@ impl Feed {
 
 impl Feed {
     fn positions(&self) -> Vec<Position> {
-        let of = |reader: &SourceReader| {
-            let until_end = self.parts.mode == Mode::UntilEnd;
+        let until_end = self.parts.mode == Mode::UntilEnd;
+        let of_lane = |reader: &SourceReader, lane: &Lane| {
+            let read = reader.reader.position(lane.partition);
             let one = |p: &Partition| {
-                let read = reader.reader.position(p.plan.partition);
-                // What lies past the end was read and left.
-                let offset = if until_end { read.min(p.plan.end) } else { read };
-                Position { source: reader.source as u32, partition: p.plan.partition, offset, eff: p.eff }
+                // What lies past the end was read and left; what lies before the start is in the state already.
+                let offset = if until_end { read.min(p.plan.end) } else { read }.max(p.plan.start);
+                Position { reading: p.reading as u32, partition: lane.partition, offset, eff: p.eff, last: p.last }
             };
-            reader.partitions.iter().map(one).collect::<Vec<_>>()
+            lane.readings.iter().map(one).collect::<Vec<_>>()
         };
-        self.parts.readers.iter().flat_map(of).collect()
+        let readers = self.parts.readers.iter();
+        readers.flat_map(|reader| reader.lanes.iter().flat_map(move |lane| of_lane(reader, lane))).collect()
     }
+}
+
+/// What a reading makes of some records of a partition.
+#[derive(Default)]
+struct Judged {
+    visible: Vec<i64>,
+    effs: Vec<Option<i64>>,
+    /// Those that count as events, and those that it takes at all.
+    accepted: Vec<u32>,
+    taken: Vec<bool>,
+    admitted: u64,
+    passed_over: u64,
+    missed: u64,
+}
+
+fn partitions(readers: &[SourceReader]) -> impl Iterator<Item = &Partition> {
+    readers.iter().flat_map(|reader| reader.lanes.iter().flat_map(|lane| &lane.readings))
+}
+
+fn offsets(records: &Records) -> &[i64] {
+    records.offsets.as_deref().expect("records of a stream have offsets")
 }
 
 /// The tick at which `T` begins.
 fn first_tick(plan: &Plan) -> i64 {
-    plan.sources.iter().filter_map(|p| p.s).min().unwrap_or(i64::MAX)
+    plan.readings.iter().filter_map(|p| p.s).min().unwrap_or(i64::MAX)
 }

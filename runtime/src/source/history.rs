@@ -2,6 +2,7 @@
 //!
 //! Of every event of the history `V = up(max(ts, S))`: no arrival lies past the seam.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::Thread;
@@ -14,7 +15,7 @@ use headwater_connectors::{Error, Records};
 use headwater_operators::ledger::up;
 
 use crate::opened::Opened;
-use crate::plan::Plan;
+use crate::plan::{Parts, Plan};
 use crate::source::effs::Effs;
 use crate::source::letters::{Letters, Tally};
 use crate::source::reach::Reach;
@@ -24,21 +25,37 @@ use crate::source::stamp::{Stamped, Stamper, integers};
 /// What some batches of history rows come to.
 #[derive(Default)]
 pub struct Slice {
-    pub events: Vec<(u32, RecordBatch)>,
+    /// Of a group and a part of it.
+    pub events: Vec<((u32, u32), RecordBatch)>,
     pub letters: Vec<DeadLetter>,
     pub tally: Tally,
     pub rows: u64,
+    /// How far pieces were read by its end.
+    pub read: Vec<(u32, u64)>,
 }
 
+/// How far each piece was read, by its number: so many rows, or `WHOLE`.
+pub type Read = BTreeMap<u32, u64>;
+
+/// All rows of a piece.
+const WHOLE: u64 = u64::MAX;
+
 impl Slice {
+    fn note(&mut self, piece: u32, rows: u64) {
+        match self.read.last_mut() {
+            Some((last, read)) if *last == piece => *read = rows,
+            _ => self.read.push((piece, rows)),
+        }
+    }
+
     /// One batch of events a group: what is done by batch is done once a slice.
     fn joined(mut self) -> Result<Slice, Error> {
-        self.events.sort_by_key(|(group, _)| *group);
+        self.events.sort_by_key(|(of, _)| *of);
         let mut joined = vec![];
         for batches in self.events.chunk_by(|(a, _), (b, _)| a == b) {
-            let (group, first) = &batches[0];
+            let (of, first) = &batches[0];
             let all = concat_batches(first.schema_ref(), batches.iter().map(|(_, batch)| batch));
-            joined.push((*group, all.map_err(|e| Error::world("joining the events of a slice", e))?));
+            joined.push((*of, all.map_err(|e| Error::world("joining the events of a slice", e))?));
         }
         self.events = joined;
         Ok(self)
@@ -50,21 +67,19 @@ const SLICES_AHEAD: usize = 2;
 /// Rows of a slice, about: workers wait for each other once a slice.
 const SLICE_ROWS: u64 = 64 << 10;
 
-/// A piece of a source's history that some window can reach.
+/// A piece of the history of a reading that some window can reach.
 pub struct Assigned {
-    pub source: usize,
+    pub reading: usize,
     pub piece: Piece,
 }
 
-/// Every piece of the job's histories that some group reaches, in a fixed order; none where a state has the history in it.
-pub fn pieces(opened: &Opened, plan: &Plan) -> Result<Vec<Assigned>, Error> {
+/// Every piece of the job's histories that some part reaches, in a fixed order; none where a state has the history in it.
+pub fn pieces(opened: &Opened, plan: &Plan, parts: &Parts) -> Result<Vec<Assigned>, Error> {
     let mut all = vec![];
-    if plan.restored.is_some() {
-        return Ok(all);
-    }
-    for (source, open) in opened.sources.iter().enumerate() {
+    for (number, reading) in plan.readings.iter().enumerate().filter(|(_, reading)| !reading.restored) {
+        let open = &opened.sources[reading.source];
         let Some(history) = &open.history else { continue };
-        let floor = plan.sources[source].s.and_then(|s| floor(opened, source, s));
+        let floor = reading.s.and_then(|s| parts.floor(number, s));
         let event_time = open.wanted.schema.field(open.event_time).name();
         let timestamps = !open.wanted.schema.field(open.event_time).data_type().is_integer();
         for piece in history.pieces(&[event_time])? {
@@ -72,24 +87,25 @@ pub fn pieces(opened: &Opened, plan: &Plan) -> Result<Vec<Assigned>, Error> {
             let out_of_reach =
                 |floor: i64| range.is_some_and(|r| r.nulls == 0 && r.bounds.is_some_and(|(_, newest)| newest <= floor));
             if !floor.is_some_and(out_of_reach) {
-                all.push(Assigned { source, piece });
+                all.push(Assigned { reading: number, piece });
             }
         }
     }
     Ok(all)
 }
 
-/// Rows up to this event time are out of every group's reach; `None`: a group reaches everything.
-fn floor(opened: &Opened, source: usize, s: i64) -> Option<i64> {
-    let groups = opened.job.groups.iter().zip(&opened.groups).filter(|(g, _)| g.source == source);
-    let floors: Option<Vec<i64>> = groups.map(|(_, g)| g.reach.floor(s)).collect();
-    floors.map(|all| all.into_iter().min().unwrap_or(s))
+/// How many rows of the job's histories are left to be read.
+pub fn rows_left(opened: &Opened, plan: &Plan, parts: &Parts) -> Result<u64, Error> {
+    let all = pieces(opened, plan, parts)?;
+    let read = |number: u32| plan.read.get(&number).copied().unwrap_or(0);
+    Ok((0..).zip(&all).map(|(number, assigned)| assigned.piece.rows.saturating_sub(read(number))).sum())
 }
 
 /// Starts the reading of one worker's pieces: every `peers`-th.
 pub fn read(
     opened: Arc<Opened>,
     plan: Arc<Plan>,
+    parts: Arc<Parts>,
     effs: Arc<Vec<Effs>>,
     worker: usize,
     peers: usize,
@@ -99,7 +115,7 @@ pub fn read(
     let name = format!("history-{worker}");
     let work = move || {
         let wake = reader;
-        if let Err(e) = read_pieces(&opened, &plan, &effs, worker, peers, &sender, &wake) {
+        if let Err(e) = read_pieces(&opened, (&plan, &parts, &effs), worker, peers, &sender, &wake) {
             // The worker that has gone needs no word of it.
             let _ = sender.send(Err(e));
         }
@@ -112,20 +128,34 @@ pub fn read(
 
 fn read_pieces(
     opened: &Arc<Opened>,
-    plan: &Plan,
-    effs: &[Effs],
+    (plan, parts, effs): (&Plan, &Parts, &[Effs]),
     worker: usize,
     peers: usize,
     sender: &SyncSender<Result<Slice, Error>>,
     wake: &Thread,
 ) -> Result<(), Error> {
     let mut slice = Slice::default();
-    for assigned in pieces(opened, plan)?.into_iter().skip(worker).step_by(peers) {
-        let open = &opened.sources[assigned.source];
-        let shaping = Shaping::new(opened, plan, &effs[assigned.source], assigned.source);
+    for (number, assigned) in (0..).zip(pieces(opened, plan, parts)?).skip(worker).step_by(peers) {
+        let read_before = plan.read.get(&number).copied().unwrap_or(0);
+        if read_before == WHOLE {
+            continue;
+        }
+        let mut rows = 0;
+        let open = &opened.sources[plan.readings[assigned.reading].source];
+        let shaping = Shaping::new(opened, plan, parts, &effs[assigned.reading], assigned.reading);
         let history = open.history.as_ref().expect("only histories have pieces");
         for records in history.read(&assigned.piece, &open.history_wanted)? {
-            shaping.add(&records?, &mut slice);
+            let records = records?;
+            let first = rows;
+            rows += records.len() as u64;
+            if rows <= read_before {
+                continue;
+            }
+            if first < read_before {
+                return Err(split_elsewhere());
+            }
+            shaping.add(&records, &mut slice);
+            slice.note(number, rows);
             if slice.rows >= SLICE_ROWS {
                 if sender.send(std::mem::take(&mut slice).joined()).is_err() {
                     return Ok(());
@@ -133,10 +163,17 @@ fn read_pieces(
                 wake.unpark();
             }
         }
+        slice.note(number, WHOLE);
     }
     // The worker that has gone needs no word of it.
     let _ = sender.send(slice.joined());
     Ok(())
+}
+
+/// Pieces are read in batches that depend on the file alone.
+fn split_elsewhere() -> Error {
+    let why = "the state was written by a version that splits files elsewhere: start anew with --fresh";
+    Error::world("going on within a file of the history", why)
 }
 
 /// Everything that a source's rows are judged by.
@@ -144,7 +181,10 @@ struct Shaping<'a> {
     opened: &'a Opened,
     source: usize,
     stamper: Stamper<'a>,
-    shapers: Vec<(u32, Shaper)>,
+    /// With the reach of each.
+    shapers: Vec<(Reach, Shaper)>,
+    /// Whether it is the first to read the source: then it tells what the source itself refuses.
+    first: bool,
     effs: &'a Effs,
     /// `None`: no record has a usable time, so there are dead letters alone.
     s: Option<i64>,
@@ -153,16 +193,22 @@ struct Shaping<'a> {
 }
 
 impl<'a> Shaping<'a> {
-    fn new(opened: &'a Arc<Opened>, plan: &Plan, effs: &'a Effs, source: usize) -> Shaping<'a> {
+    fn new(opened: &'a Arc<Opened>, plan: &Plan, parts: &Parts, effs: &'a Effs, reading: usize) -> Shaping<'a> {
+        let source = plan.readings[reading].source;
         let conf = &opened.job.sources[source];
         let open = &opened.sources[source];
         Shaping {
             opened,
             source,
             stamper: Stamper { source: open, future_limit_us: conf.future_limit_us, own: open.history_own() },
-            shapers: Shaper::of_source(opened, source),
+            shapers: parts
+                .of_reading(reading)
+                .map(|(_, _, part)| part.reach)
+                .zip(Shaper::of_reading(opened, parts, reading))
+                .collect(),
+            first: plan.readings.iter().position(|other| other.source == source) == Some(reading),
             effs,
-            s: plan.sources[source].s,
+            s: plan.readings[reading].s,
             until: conf.history.as_ref().and_then(|h| h.complete_until_us),
             now: plan.now_us,
         }
@@ -187,20 +233,19 @@ impl<'a> Shaping<'a> {
         };
         let mut letters = Letters::new(self.opened, self.source);
         let mut by_some = vec![false; records.len()];
-        for (group, shaper) in &self.shapers {
-            let reach = self.opened.groups[*group as usize].reach;
+        for (reach, shaper) in &self.shapers {
             let mut rows = vec![];
-            for (i, s) in stamped.iter().enumerate().filter(|(_, s)| taken(s) && reached(s, reach)) {
+            for (i, s) in stamped.iter().enumerate().filter(|(_, s)| taken(s) && reached(s, *reach)) {
                 by_some[i] = true;
                 if s.reason.is_none() {
                     rows.push(i as u32);
                 }
             }
             let (batch, refused) = shaper.shape(records, &rows, &stamped, when);
-            letters.refused(*group, refused);
-            slice.events.extend(batch.map(|batch| (*group, batch)));
+            letters.refused(shaper.group as u32, refused);
+            slice.events.extend(batch.map(|batch| ((shaper.group as u32, shaper.part as u32), batch)));
         }
-        letters.of_source(stamped.iter().enumerate().filter(|(i, _)| by_some[*i]));
+        letters.of_source(stamped.iter().enumerate().filter(|(i, _)| self.first && by_some[*i]));
         let place = |i: usize| (at(i).0.map(|p| p as i32), at(i).1);
         let (letters, tally) = letters.write(records, &stamped, place);
         slice.letters.extend(letters);

@@ -4,6 +4,7 @@ pub mod effs;
 pub mod feed;
 pub mod held_ids;
 pub mod history;
+pub mod last_record;
 pub mod letters;
 pub mod narrow;
 pub mod partition;

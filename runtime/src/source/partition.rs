@@ -1,16 +1,21 @@
-//! One partition of a stream on the worker that reads it: its `eff`, and how far it lets the clock go.
+//! One partition of a stream on the worker that reads it, as one reading of its source has it: its `eff`, and how far it lets
+//! the clock go.
 
 use std::collections::VecDeque;
 
 use crate::plan::PartitionPlan;
+use crate::source::last_record::LastRecord;
 
 /// How long a lateness of arrival is remembered for the margin.
 const MARGIN_MEMORY_US: i64 = 60_000_000;
 
 pub struct Partition {
+    pub reading: usize,
     pub plan: PartitionPlan,
     /// The running maximum of arrivals: no later record has a smaller `eff`.
     pub eff: Option<i64>,
+    /// The last record that was read, by this start or an earlier one.
+    pub last: Option<LastRecord>,
     /// The largest confirmation of the end that is behind us.
     confirmed: Option<i64>,
     /// How far new records' `eff` lay before a confirmation that did not have them: (when it was read, by how much).
@@ -25,18 +30,18 @@ pub struct Partition {
     /// Read up to the end of a run that ends.
     pub ended: bool,
     clock: i64,
-    /// The last look found nothing to read.
-    pub exhausted: bool,
 }
 
 impl Partition {
-    pub fn new(plan: PartitionPlan, now: i64) -> Partition {
-        let eff = plan.history_eff;
+    pub fn new(reading: usize, plan: PartitionPlan, now: i64) -> Partition {
+        let (eff, last) = (plan.history_eff, plan.last);
         let clock = eff.map_or(i64::MIN, |eff| eff.saturating_sub(1));
         let lags = VecDeque::new();
         Partition {
+            reading,
             plan,
             eff,
+            last,
             confirmed: None,
             lags,
             last_answer: i64::MIN,
@@ -45,7 +50,6 @@ impl Partition {
             left_out: false,
             ended: false,
             clock,
-            exhausted: false,
         }
     }
 
@@ -111,8 +115,9 @@ mod tests {
 
     #[test]
     fn the_margin_is_the_worst_of_the_last_minute() {
-        let plan = PartitionPlan { partition: 0, history_offset: None, history_eff: None, start: 0, end: 0 };
-        let mut p = Partition::new(plan, 0);
+        let plan =
+            PartitionPlan { partition: 0, history_offset: None, history_eff: None, last: None, start: 0, end: 0 };
+        let mut p = Partition::new(0, plan, 0);
         p.confirm(1_000, 1_000);
         assert_eq!(p.clock(), 1_000);
         let eff = p.arrive(Some(940));
@@ -125,8 +130,9 @@ mod tests {
 
     #[test]
     fn an_old_answer_is_no_sign_of_life() {
-        let plan = PartitionPlan { partition: 0, history_offset: None, history_eff: None, start: 0, end: 0 };
-        let mut p = Partition::new(plan, 0);
+        let plan =
+            PartitionPlan { partition: 0, history_offset: None, history_eff: None, last: None, start: 0, end: 0 };
+        let mut p = Partition::new(0, plan, 0);
         p.confirm(1_000, 1_000);
         p.confirm(1_000, 9_000);
         assert_eq!(p.alive_at, 1_000, "the broker said nothing new");

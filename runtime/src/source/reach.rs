@@ -16,7 +16,8 @@ pub enum Reach {
 }
 
 impl Reach {
-    pub fn of(group: &Group) -> Reach {
+    /// `lengths`: of the columns of a trailing group that are asked for.
+    pub fn of(group: &Group, lengths: impl Iterator<Item = Option<i64>>) -> Reach {
         match group.window {
             Window::Session { .. } => Reach::Everything,
             Window::Tumbling { size_us: size } => Reach::Windows { size, every: size, retain: group.retain_us },
@@ -24,7 +25,7 @@ impl Reach {
                 Reach::Windows { size, every, retain: group.retain_us }
             }
             Window::Trailing => {
-                let lengths: Option<Vec<i64>> = group.columns.iter().map(|c| c.length_us).collect();
+                let lengths: Option<Vec<i64>> = lengths.collect();
                 lengths.and_then(|all| all.into_iter().max()).map_or(Reach::Everything, Reach::Back)
             }
         }

@@ -14,8 +14,8 @@ use headwater_connectors::Records;
 
 use crate::failure::Failure;
 use crate::job::{self, SeamBy};
-use crate::opened::{Opened, Source};
-use crate::plan::{PartitionPlan, Plan};
+use crate::opened::{self, Opened, Source};
+use crate::plan::{PartitionPlan, Plan, Reading};
 use crate::source::held_ids::HeldIds;
 use crate::source::stamp::Stamped;
 
@@ -53,14 +53,19 @@ pub fn compared_from(c: Option<i64>, overlap_us: i64) -> i64 {
 }
 
 impl Seam {
-    /// The seams of a job's sources, in their order.
+    /// The seams of a plan's readings, in their order.
     pub fn all(opened: &Opened, plan: &Plan) -> Result<Vec<Seam>, Failure> {
-        let sources = opened.job.sources.iter().zip(&opened.sources).zip(&plan.sources);
-        sources.map(|((conf, source), plan)| Seam::open(conf, source, plan.c)).collect()
+        let sources = |reading: &Reading| (&opened.job.sources[reading.source], &opened.sources[reading.source]);
+        let one = |reading: &Reading| {
+            let (conf, source) = sources(reading);
+            Seam::open(conf, source, reading)
+        };
+        plan.readings.iter().map(one).collect()
     }
 
-    /// Reads what the plan does not say: the ids that the history holds.
-    pub fn open(conf: &job::Source, source: &Source, c: Option<i64>) -> Result<Seam, Failure> {
+    /// Reads what the plan does not say: the ids that the history held when the reading began.
+    pub fn open(conf: &job::Source, source: &Source, reading: &Reading) -> Result<Seam, Failure> {
+        let c = reading.c;
         let until = conf.history.as_ref().and_then(|h| h.complete_until_us);
         let (Some(history), Some(_)) = (&source.history, &source.stream) else { return Ok(Seam { rule: Rule::All }) };
         let rule = match conf.seam.by {
@@ -68,7 +73,12 @@ impl Seam {
             SeamBy::Time => Rule::Time { from: until.or(c.map(|c| c.saturating_add(1))).unwrap_or(i64::MIN) },
             SeamBy::Id { overlap_us, .. } => {
                 let from = compared_from(c, overlap_us);
-                let held = HeldIds::read(conf, source, history.as_ref(), from)?;
+                let held = if *history.pinned() == reading.pinned {
+                    HeldIds::read(conf, source, history.as_ref(), from)?
+                } else {
+                    let pinned = opened::history(conf, Some(&reading.pinned))?;
+                    HeldIds::read(conf, source, pinned.as_ref(), from)?
+                };
                 tracing::info!(source = conf.name, ids = held.len(), "ids of the overlap");
                 Rule::Id { from, place: source.id_column.expect("a seam by id has an id"), held }
             }

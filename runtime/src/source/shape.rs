@@ -5,22 +5,26 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, UInt32Array};
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, UInt32Array, new_null_array};
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::{take, take_record_batch};
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, SchemaRef};
 use headwater_connectors::Records;
 use headwater_operators::events;
 use headwater_operators::key_codec::KeyCodec;
 
 use crate::opened::{OpenGroup, Opened};
+use crate::plan::{Part, Parts};
 use crate::source::reach::{Late, late};
 use crate::source::stamp::Stamped;
 
-/// Shapes the events of one group. One a thread.
+/// Shapes the events of one part of a group. One a thread.
 pub struct Shaper {
     opened: Arc<Opened>,
-    group: usize,
+    pub group: usize,
+    pub part: usize,
+    /// Its input expressions, by their number in the group.
+    inputs: Vec<(Option<usize>, DataType)>,
     codec: KeyCodec,
     schema: SchemaRef,
 }
@@ -44,24 +48,24 @@ pub struct When<'a> {
 }
 
 impl Shaper {
-    fn new(opened: &Arc<Opened>, group: usize) -> Shaper {
+    fn new(opened: &Arc<Opened>, (group, number, part): (usize, usize, &Part)) -> Shaper {
         let open = &opened.groups[group];
         let codec = KeyCodec::new(&open.key_types).expect("key types were checked");
-        let inputs: Vec<_> = open.inputs.iter().map(|e| e.data_type().clone()).collect();
-        Shaper { opened: opened.clone(), group, codec, schema: events::schema(&inputs, open.shape.windowed) }
+        let schema = events::schema(&part.plan.inputs, open.shape.windowed);
+        Shaper { opened: opened.clone(), group, part: number, inputs: part.inputs.clone(), codec, schema }
     }
 
     fn group(&self) -> &OpenGroup {
         &self.opened.groups[self.group]
     }
 
-    /// The shapers of a source's groups, with the groups' numbers.
-    pub fn of_source(opened: &Arc<Opened>, source: usize) -> Vec<(u32, Shaper)> {
-        let groups = opened.job.groups.iter().enumerate().filter(|(_, g)| g.source == source);
-        groups.map(|(i, _)| (i as u32, Shaper::new(opened, i))).collect()
+    /// The shapers of a reading's parts.
+    pub fn of_reading(opened: &Arc<Opened>, parts: &Parts, reading: usize) -> Vec<Shaper> {
+        parts.of_reading(reading).map(|part| Shaper::new(opened, part)).collect()
     }
 
-    /// The events among `rows`, which are records that their source has accepted.
+    /// The events among `rows`, which are records that their source has accepted. What the group itself refuses, its first part
+    /// tells.
     pub fn shape(
         &self,
         records: &Records,
@@ -73,21 +77,32 @@ impl Shaper {
         let mut selection = Selection::of(records, rows.to_vec());
         if let Some(filter) = &self.group().filter {
             let evaluated = filter.evaluate(&selection.batch, &|c| selection.undecoded(records, c));
-            selection.note(evaluated.failed.as_ref(), &mut refused.expression);
+            if self.part == 0 {
+                selection.note(evaluated.failed.as_ref(), &mut refused.expression);
+            }
             let passes = evaluated.values.as_boolean().clone();
             selection = selection.keep(|i| passes.is_valid(i) && passes.value(i));
         }
         if selection.rows.is_empty() {
             return (None, refused);
         }
-        let mut inputs = Vec::with_capacity(self.group().inputs.len());
-        for input in &self.group().inputs {
+        let mut inputs = Vec::with_capacity(self.inputs.len());
+        for (input, data_type) in &self.inputs {
+            let Some(input) = input.map(|input| &self.group().inputs[input]) else {
+                inputs.push(new_null_array(data_type, selection.rows.len()));
+                continue;
+            };
             let evaluated = input.evaluate(&selection.batch, &|c| selection.undecoded(records, c));
             selection.note(evaluated.failed.as_ref(), &mut refused.expression);
             inputs.push(evaluated.values);
         }
-        let keyed = self.good_keys(records, &selection, &mut refused);
-        let good = self.in_time(keyed, &selection, stamped, when, &mut refused);
+        let mut of_group = Refused::default();
+        let keyed = self.good_keys(records, &selection, &mut of_group);
+        let good = self.in_time(keyed, &selection, stamped, when, &mut of_group);
+        if self.part == 0 {
+            refused.expression.extend(of_group.expression);
+            (refused.null_key, refused.late) = (of_group.null_key, of_group.late);
+        }
         let keys: Vec<ArrayRef> = self.group().keys.iter().map(|k| selection.batch.column(*k).clone()).collect();
         let (keys, inputs, rows) = match good {
             None => (keys, inputs, selection.rows),

@@ -2,8 +2,11 @@
 
 use std::fs::File;
 use std::path::Path;
+use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch};
+use arrow::datatypes::Schema;
+use headwater_connectors::Wanted;
 use parquet::arrow::ArrowWriter;
 use parquet::file::properties::WriterProperties;
 
@@ -26,4 +29,8 @@ pub fn write_parquet(path: &Path, columns: &[(&str, ArrayRef)], rows_a_group: us
     let mut writer = ArrowWriter::try_new(File::create(path).unwrap(), batch.schema(), Some(properties)).unwrap();
     writer.write(&batch).unwrap();
     writer.close().unwrap();
+}
+
+pub fn wanted_of_nothing() -> Wanted {
+    Wanted { schema: Arc::new(Schema::empty()), time_unit_ns: 1_000_000 }
 }

@@ -9,20 +9,23 @@ use rdkafka::error::KafkaError;
 
 use crate::{Error, Result};
 
-/// Where a topic is, and how it is read.
+/// Where a topic is, and how it is read or written.
 #[derive(Clone)]
 pub struct KafkaConfig {
     /// `host:port,host:port`
     pub brokers: String,
     pub topic: String,
-    /// librdkafka's consumer properties, passed as they are. They may be secret: neither errors nor logs show a value.
+    /// librdkafka's properties, passed as they are. They may be secret: neither errors nor logs show a value.
     pub properties: BTreeMap<String, String>,
-    /// What the queues of one reader may hold, in bytes, over all its partitions (a fetch that is under way comes on top).
+    /// What the queues of one reader or writer may hold, in bytes, over all its partitions (a fetch that is under way comes on top).
     pub budget_bytes: usize,
 }
 
-/// Headwater's own: another value would skip records, or repeat them.
-const OURS: [(&str, &str, &str); 6] = [
+/// A property that is Headwater's own: its name, its value, and why no other.
+pub(crate) type Own = (&'static str, &'static str, &'static str);
+
+/// Another value would skip records, or repeat them.
+const OURS: [Own; 6] = [
     ("enable.auto.commit", "false", "offsets are kept in the job's checkpoints"),
     ("auto.commit.enable", "false", "offsets are kept in the job's checkpoints"),
     ("enable.auto.offset.store", "false", "offsets are kept in the job's checkpoints"),
@@ -54,12 +57,16 @@ const RECORD_OVERHEAD_BYTES: usize = 512;
 impl KafkaConfig {
     /// Checks every property, and tells all faults at once.
     pub(super) fn validate(&self) -> Result<()> {
-        let faults: Vec<String> = self.properties.iter().filter_map(|(name, value)| fault(name, value)).collect();
+        self.validate_against(&OURS)
+    }
+
+    pub(crate) fn validate_against(&self, ours: &[Own]) -> Result<()> {
+        let faults: Vec<String> = self.properties.iter().filter_map(|(name, value)| fault(ours, name, value)).collect();
         if faults.is_empty() { Ok(()) } else { Err(Error::Config(faults.join("; "))) }
     }
 
     /// A client for questions: it joins no group and reads nothing.
-    pub(super) fn asking(&self) -> ClientConfig {
+    pub(crate) fn asking(&self) -> ClientConfig {
         let mut config = self.reading(1);
         config.remove("group.id");
         config.remove("group.instance.id");
@@ -69,17 +76,11 @@ impl KafkaConfig {
     /// A consumer of so many partitions.
     pub(super) fn reading(&self, partitions: usize) -> ClientConfig {
         let queue_bytes = (self.budget_bytes / partitions.max(1)).max(64 << 10);
-        let mut config = ClientConfig::new();
-        config.set_log_level(RDKafkaLogLevel::Info);
-        DEFAULTS.iter().for_each(|(name, value)| _ = config.set(*name, *value));
+        let mut config = self.client(&DEFAULTS);
         // With a queue a partition, these are bounds of each partition.
         config.set("queued.max.messages.kbytes", (queue_bytes >> 10).min(2_097_151).to_string());
         config.set("queued.min.messages", (queue_bytes / RECORD_OVERHEAD_BYTES).clamp(1_000, 100_000).to_string());
         config.set("max.partition.fetch.bytes", queue_bytes.min(1 << 20).to_string());
-        if self.properties.get("security.protocol").is_some_and(|protocol| protocol.to_lowercase().contains("ssl")) {
-            // The OpenSSL that is built in does not know where this system keeps its certificates.
-            config.set("ssl.ca.location", "probe");
-        }
         for (name, value) in &self.properties {
             if name == "fetch.message.max.bytes" {
                 config.remove("max.partition.fetch.bytes");
@@ -89,17 +90,29 @@ impl KafkaConfig {
         OURS.iter()
             .filter(|(name, ..)| *name != "auto.commit.enable")
             .for_each(|(name, value, _)| _ = config.set(*name, *value));
+        config
+    }
+
+    /// A client with what is used unless the user says otherwise. The user's own properties are still to be set.
+    pub(crate) fn client(&self, defaults: &[(&str, &str)]) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config.set_log_level(RDKafkaLogLevel::Info);
         config.set("bootstrap.servers", &self.brokers);
+        defaults.iter().for_each(|(name, value)| _ = config.set(*name, *value));
+        if self.properties.get("security.protocol").is_some_and(|protocol| protocol.to_lowercase().contains("ssl")) {
+            // The OpenSSL that is built in does not know where this system keeps its certificates.
+            config.set("ssl.ca.location", "probe");
+        }
         config
     }
 }
 
 /// What is wrong with a property. Its value may be a secret, so it is not told.
-fn fault(name: &str, value: &str) -> Option<String> {
+fn fault(ours: &[Own], name: &str, value: &str) -> Option<String> {
     if matches!(name, "bootstrap.servers" | "metadata.broker.list") {
         return Some(format!("property \"{name}\" is not allowed here: name the brokers with `brokers`"));
     }
-    if let Some((_, ours, why)) = OURS.iter().find(|(own, ..)| *own == name) {
+    if let Some((_, ours, why)) = ours.iter().find(|(own, ..)| *own == name) {
         let same = value.eq_ignore_ascii_case(ours);
         return (!same).then(|| format!("property \"{name}\" can only be \"{ours}\": {why}"));
     }
@@ -130,14 +143,20 @@ pub(super) fn did_you_mean<'a>(name: &str, known: impl Iterator<Item = &'a str>)
 }
 
 /// Names to suggest for a mistyped one; librdkafka itself knows more.
-const KNOWN: [&str; 53] = [
+const KNOWN: [&str; 66] = [
+    "acks",
     "api.version.request.timeout.ms",
+    "batch.num.messages",
+    "batch.size",
     "broker.address.family",
     "broker.address.ttl",
     "check.crcs",
     "client.dns.lookup",
     "client.id",
     "client.rack",
+    "compression.codec",
+    "compression.level",
+    "compression.type",
     "connections.max.idle.ms",
     "debug",
     "enable.ssl.certificate.verification",
@@ -150,14 +169,20 @@ const KNOWN: [&str; 53] = [
     "group.id",
     "group.instance.id",
     "isolation.level",
+    "linger.ms",
+    "max.in.flight.requests.per.connection",
     "max.partition.fetch.bytes",
     "message.max.bytes",
     "metadata.max.age.ms",
+    "queue.buffering.max.kbytes",
+    "queue.buffering.max.messages",
+    "queue.buffering.max.ms",
     "queued.max.messages.kbytes",
     "queued.min.messages",
     "receive.message.max.bytes",
     "reconnect.backoff.max.ms",
     "reconnect.backoff.ms",
+    "request.timeout.ms",
     "retry.backoff.ms",
     "sasl.mechanism",
     "sasl.mechanisms",
@@ -183,6 +208,7 @@ const KNOWN: [&str; 53] = [
     "ssl.key.location",
     "ssl.key.password",
     "ssl.key.pem",
+    "sticky.partitioning.linger.ms",
     "topic.metadata.refresh.interval.ms",
 ];
 
@@ -206,7 +232,7 @@ mod tests {
             ("client.rack", "hunter2\0", Some("\"client.rack\" cannot be used")),
         ];
         for (name, value, expected) in cases {
-            let found = fault(name, value);
+            let found = fault(&OURS, name, value);
             match expected {
                 Some(part) => assert!(found.as_ref().is_some_and(|f| f.contains(part)), "{name}: {found:?}"),
                 None => assert_eq!(found, None, "{name}"),

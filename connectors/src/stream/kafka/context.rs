@@ -10,14 +10,14 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use tracing::debug;
 
 #[derive(Default)]
-pub(super) struct Context {
+pub(crate) struct Context {
     last: Mutex<Option<Trouble>>,
     eof: AtomicI64,
 }
 
 /// An error as librdkafka reported it.
 #[derive(Clone, Debug)]
-pub(super) struct Trouble {
+pub(crate) struct Trouble {
     pub code: RDKafkaErrorCode,
     pub reason: String,
 }

@@ -29,11 +29,19 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub(super) const END: i64 = -1;
 pub(super) const EARLIEST: i64 = -2;
 
-pub(super) struct Link {
+pub(crate) struct Link {
     consumer: BaseConsumer<Context>,
     pub brokers: String,
     pub topic: String,
+    use_of: Use,
     away: Mutex<Away>,
+}
+
+/// What a topic is for.
+#[derive(Clone, Copy)]
+pub(crate) enum Use {
+    Read,
+    Write,
 }
 
 /// The partitions whose broker does not answer, and since when.
@@ -63,9 +71,10 @@ enum Failure {
 type Attempt<T> = Result<T, Failure>;
 
 impl Link {
-    pub fn new(config: &KafkaConfig) -> Result<Link> {
+    pub fn new(config: &KafkaConfig, use_of: Use) -> Result<Link> {
         let consumer = config.asking().create_with_context(Context::default()).map_err(|error| refused(&error))?;
-        Ok(Link { consumer, brokers: config.brokers.clone(), topic: config.topic.clone(), away: Mutex::default() })
+        let (brokers, topic) = (config.brokers.clone(), config.topic.clone());
+        Ok(Link { consumer, brokers, topic, use_of, away: Mutex::default() })
     }
 
     /// The partitions, ascending.
@@ -125,7 +134,7 @@ impl Link {
         Ok(partitions.iter().map(|p| found.get(p).copied().flatten()).collect())
     }
 
-    pub fn topic(&self, timeout: Duration) -> Result<Topic, KafkaError> {
+    pub(super) fn topic(&self, timeout: Duration) -> Result<Topic, KafkaError> {
         use RDKafkaErrorCode::*;
         let metadata = self.consumer.fetch_metadata(Some(&self.topic), timeout)?;
         let topic = metadata.topics().iter().find(|topic| topic.name() == self.topic);
@@ -244,22 +253,28 @@ impl Link {
     }
 
     pub fn denied(&self) -> Error {
-        let help = "the brokers do not allow it: the user of these properties needs DESCRIBE and READ on the topic";
-        Error::world(format!("reading topic {} at {}", self.topic, self.brokers), help)
+        let (doing, needs) = match self.use_of {
+            Use::Read => ("reading", "READ"),
+            Use::Write => ("writing", "WRITE"),
+        };
+        let help = format!(
+            "the brokers do not allow it: the user of these properties needs DESCRIBE and {needs} on the topic"
+        );
+        Error::world(format!("{doing} topic {} at {}", self.topic, self.brokers), help)
     }
 }
 
 /// What to do about credentials that were refused.
-pub(super) fn login_help(trouble: &Trouble) -> String {
+pub(crate) fn login_help(trouble: &Trouble) -> String {
     format!("{} (see the properties sasl.* and security.protocol)", trouble.reason)
 }
 
 /// librdkafka would not make a client of these properties.
-pub(super) fn refused(error: &KafkaError) -> Error {
+pub(crate) fn refused(error: &KafkaError) -> Error {
     match error {
-        KafkaError::ClientCreation(message) => Error::Config(format!("properties of the stream: {message}")),
+        KafkaError::ClientCreation(message) => Error::Config(format!("properties of the topic: {message}")),
         KafkaError::ClientConfig(_, _, name, _) => Error::Config(format!("property \"{name}\" cannot have this value")),
-        other => Error::Config(format!("properties of the stream: {other}")),
+        other => Error::Config(format!("properties of the topic: {other}")),
     }
 }
 

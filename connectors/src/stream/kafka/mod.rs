@@ -19,10 +19,10 @@
 //! - `reader`: one consumer a worker, one queue a partition
 //! - `end`: how an end is confirmed, and why that is never wrong
 
-mod config;
-mod context;
+pub(crate) mod config;
+pub(crate) mod context;
 mod end;
-mod link;
+pub(crate) mod link;
 mod reader;
 mod settings;
 #[cfg(test)]
@@ -33,7 +33,7 @@ use std::sync::{Arc, OnceLock};
 use super::{Bounds, Reader, Start, Stream};
 use crate::{Result, Wanted};
 pub use config::KafkaConfig;
-use link::{EARLIEST, Link};
+use link::{EARLIEST, Link, Use};
 use reader::KafkaReader;
 use settings::{Settings, describe};
 
@@ -49,7 +49,7 @@ impl KafkaStream {
     /// brokers that do not answer for 30 seconds are `Error::World`.
     pub fn open(config: KafkaConfig) -> Result<KafkaStream> {
         config.validate()?;
-        let link = Arc::new(Link::new(&config)?);
+        let link = Arc::new(Link::new(&config, Use::Read)?);
         link.partitions()?;
         Ok(KafkaStream { config, link, settings: OnceLock::new() })
     }

@@ -4,7 +4,7 @@ use super::{default_dead_letters, source};
 use crate::job::nearest::expected;
 use crate::job::raw::Entry;
 use crate::job::section::{Choices, Context, Section};
-use crate::job::{At, ChangesTo, Group, Job, Sink, SinkTo, State, paths, secrets};
+use crate::job::{At, ChangesTo, Group, Job, Kafka, Sink, SinkTo, Source, State, Stream, paths, secrets};
 
 const SINK: Choices = Choices {
     tag: "type",
@@ -119,23 +119,51 @@ pub fn dead_letters(cx: &mut Context, job: &Section, state: &State) -> (ChangesT
     (to, entry.at)
 }
 
-/// No two sinks may write to the same place: each would undo what the other did.
+/// No two sinks may write to the same place: each would undo what the other did. Nor may one write to what is read.
 pub fn check_apart(cx: &mut Context, job: &Job) {
     for (n, sink) in job.sinks.iter().enumerate() {
         if is_empty(&sink.to) {
             continue;
         }
-        if let Some(earlier) = job.sinks[..n].iter().find(|earlier| earlier.to == sink.to) {
+        if let Some(earlier) = job.sinks[..n].iter().find(|earlier| is_same(&earlier.to, &sink.to)) {
             let message = match sink.to {
                 SinkTo::Embedded => format!("there is one embedded store, and sink `{}` is it already", earlier.name),
                 _ => format!("sink `{}` writes to the same place as sink `{}`", sink.name, earlier.name),
             };
             cx.error(sink.at, message);
         }
-        if matches!(&sink.to, SinkTo::Changes(to) if *to == job.dead_letters) {
+        if is_same(&sink.to, &SinkTo::Changes(job.dead_letters.clone())) {
             cx.error(sink.at, format!("sink `{}` writes to the same place as the dead letters", sink.name));
         }
+        if let Some(source) = reader(job, &sink.to) {
+            cx.error(sink.at, format!("sink `{}` writes to the topic that source `{source}` reads", sink.name));
+        }
     }
+    if let Some(source) = reader(job, &SinkTo::Changes(job.dead_letters.clone())) {
+        cx.error(job.dead_letters_at, format!("the dead letters go to the topic that source `{source}` reads"));
+    }
+}
+
+/// A topic is the same by whichever properties it is reached.
+fn is_same(one: &SinkTo, other: &SinkTo) -> bool {
+    match (one, other) {
+        (SinkTo::Changes(ChangesTo::Kafka(one)), SinkTo::Changes(ChangesTo::Kafka(other))) => is_same_topic(one, other),
+        _ => one == other,
+    }
+}
+
+fn is_same_topic(one: &Kafka, other: &Kafka) -> bool {
+    (&one.brokers, &one.topic) == (&other.brokers, &other.topic)
+}
+
+/// The source that reads the topic.
+fn reader<'a>(job: &'a Job, to: &SinkTo) -> Option<&'a str> {
+    let SinkTo::Changes(ChangesTo::Kafka(written)) = to else { return None };
+    let reads = |source: &&Source| match &source.stream {
+        Some(Stream::Kafka { kafka, .. }) => !kafka.topic.is_empty() && is_same_topic(kafka, written),
+        _ => false,
+    };
+    job.sources.iter().find(reads).map(|source| source.name.as_str())
 }
 
 /// Too wrong to have a place.

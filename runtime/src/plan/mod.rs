@@ -16,11 +16,22 @@ use headwater_connectors::stream::{Bounds, Start, Stream};
 use headwater_operators::ledger::up;
 use serde::{Deserialize, Serialize};
 
-use crate::checkpoint::{Manifest, Position};
+mod changed;
+mod go_on;
+mod identity;
+mod parts;
+
+pub use changed::{Changed, ChangedGroup};
+pub use go_on::go_on;
+pub use parts::{Part, Parts, PlannedGroup};
+
+use crate::checkpoint::{FORMAT, Manifest};
 use crate::failure::Failure;
 use crate::job::{self, SeamBy};
 use crate::opened::{Opened, Source};
 use crate::run::Mode;
+use crate::source::history::Read;
+use crate::source::last_record::LastRecord;
 use crate::source::narrow::{Narrow, visit};
 use crate::source::seam::{Seam, Verdict};
 use crate::source::stamp::{Stamped, Stamper, integers};
@@ -29,15 +40,23 @@ use crate::source::stamp::{Stamped, Stamper, integers};
 pub struct Plan {
     /// The wall clock of the start.
     pub now_us: i64,
-    pub sources: Vec<SourcePlan>,
+    /// Of a source, those that began earlier come first.
+    pub readings: Vec<Reading>,
+    /// By group of the job.
+    pub groups: Vec<PlannedGroup>,
     /// By group: from which tick on rows are written to stores.
     pub rows_from: Vec<i64>,
     /// The last tick may not be before it (a store's `_upto`, without `--fresh`).
     pub end_at_least: i64,
     /// The generation of each store of the job, by sink.
     pub generations: Vec<u64>,
-    /// The checkpoint that the run goes on from.
+    /// The checkpoint that the run goes on from; and by reading of that one, its number now.
     pub restored: Option<Box<Manifest>>,
+    pub moved: Vec<Option<usize>>,
+    /// Up to there everything was published by the run that this one goes on from.
+    pub floor: Option<i64>,
+    /// How far the pieces of the history were read by then.
+    pub read: Read,
     /// The checkpoints of this start have the numbers after it.
     pub checkpoints: u64,
 }
@@ -46,12 +65,65 @@ impl Plan {
     /// The files of a source's history that have to be as they were.
     pub fn pinned(&self, source: usize, by_id: bool) -> Option<&Pinned> {
         // A state has the history in it. To compare ids it is read again.
-        (self.restored.is_none() || by_id).then(|| &self.sources[source].pinned)
+        let reading = self.readings.iter().rfind(|reading| reading.source == source)?;
+        (!reading.restored || by_id).then_some(&reading.pinned)
+    }
+
+    /// The first reading of a source.
+    pub fn of_source(&self, source: usize) -> &Reading {
+        self.readings.iter().find(|reading| reading.source == source).expect("every source is read")
+    }
+
+    /// The reading that a group began with.
+    pub fn of_group(&self, group: usize) -> &Reading {
+        &self.readings[self.groups[group].parts[0].reading]
+    }
+
+    /// What a checkpoint at tick `t` writes down of it, when all histories are in the state; `None`: they were read up to `read`.
+    pub fn at(&self, t: Option<i64>, read: Read) -> Plan {
+        let moved = (0..self.readings.len()).map(Some).collect();
+        let mut plan = Plan { restored: None, moved, read, ..self.clone() };
+        for reading in plan.readings.iter_mut().filter(|_| t.is_some()) {
+            reading.restored = true;
+            reading.done = reading.done.max(t.filter(|t| reading.s.is_some_and(|s| s <= *t)));
+        }
+        for (number, group) in (0..).zip(&mut plan.groups) {
+            group.saved = Some(number);
+            (0..).zip(&mut group.parts).for_each(|(number, part)| part.saved = Some(number));
+        }
+        plan
+    }
+
+    /// What is written down before the first row is read.
+    pub fn first_manifest(&self, mode: Mode) -> Manifest {
+        let plan = Plan { restored: None, ..self.clone() };
+        match &self.restored {
+            // What it goes on from stays a part of the state.
+            Some(manifest) => {
+                Manifest { number: self.checkpoints, t: None, finished: false, mode, plan, ..(**manifest).clone() }
+            }
+            None => Manifest {
+                format: FORMAT,
+                number: self.checkpoints,
+                t: None,
+                horizons: vec![],
+                mode,
+                finished: false,
+                plan,
+                positions: vec![],
+                parts: vec![],
+                lines: Default::default(),
+            },
+        }
     }
 }
 
+/// A source as it is read from one seam. A job that was changed reads a source anew for what is new.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct SourcePlan {
+pub struct Reading {
+    pub source: usize,
+    /// What its records are: see `identity`.
+    pub identity: String,
     pub pinned: Pinned,
     /// The seam in time; `None` where neither history nor stream held a record and the wall clock is not asked.
     pub s: Option<i64>,
@@ -61,6 +133,11 @@ pub struct SourcePlan {
     pub partitions: Vec<PartitionPlan>,
     /// For people: what is odd, and goes on all the same.
     pub warnings: Vec<String>,
+    /// A checkpoint has its history; and every tick up to `done`, if it had begun.
+    pub restored: bool,
+    pub done: Option<i64>,
+    /// Whether the rows that were published show its columns.
+    pub shown: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -70,10 +147,20 @@ pub struct PartitionPlan {
     pub history_offset: Option<i64>,
     /// The largest arrival of the history's part of the partition (seam by offset): where `eff` begins.
     pub history_eff: Option<i64>,
+    /// The last record that an earlier start has read.
+    pub last: Option<LastRecord>,
     /// The first offset to read.
     pub start: i64,
     /// One past the last offset at the start.
     pub end: i64,
+}
+
+impl PartitionPlan {
+    /// From the first record held.
+    fn of(bounds: &Bounds) -> PartitionPlan {
+        let Bounds { partition, earliest: start, end, .. } = *bounds;
+        PartitionPlan { partition, history_offset: None, history_eff: None, last: None, start, end }
+    }
 }
 
 /// What the first pass knows of a history.
@@ -126,91 +213,37 @@ impl Seen {
 
 /// Plans a start. `live`: the run follows its streams, so an empty start may ask the wall clock.
 pub fn plan(opened: &Opened, now_us: i64, live: bool) -> Result<Plan, Failure> {
-    let mut sources = Vec::new();
-    for (conf, source) in opened.job.sources.iter().zip(&opened.sources) {
-        sources.push(plan_source(opened.job.tick_us, conf, source, now_us, live)?);
+    let mut readings = Vec::new();
+    for (number, sources) in opened.job.sources.iter().zip(&opened.sources).enumerate() {
+        readings.push(plan_source(opened.job.tick_us, number, sources, now_us, live)?);
     }
-    let groups = opened.groups.len();
+    let groups = opened.job.groups.iter().enumerate();
     Ok(Plan {
         now_us,
-        sources,
-        rows_from: vec![i64::MIN; groups],
+        readings,
+        groups: groups.map(|(number, group)| PlannedGroup::whole(opened, number, group.source)).collect(),
+        rows_from: vec![i64::MIN; opened.groups.len()],
         end_at_least: i64::MIN,
         generations: vec![],
         restored: None,
+        moved: vec![],
+        floor: None,
+        read: Read::new(),
         checkpoints: 0,
     })
 }
 
-/// Plans a start that goes on from a checkpoint: each partition from where it was read, to the end that it has now, or had at
-/// the start of a run to the end that was killed.
-pub fn go_on(opened: &Opened, manifest: Manifest, now_us: i64, mode: Mode) -> Result<Plan, Failure> {
-    let mut plan = manifest.plan.clone();
-    let same_end = mode == Mode::UntilEnd && manifest.mode == mode && !manifest.finished;
-    if !same_end {
-        plan.now_us = now_us;
-    }
-    for (i, (conf, source)) in opened.job.sources.iter().zip(&opened.sources).enumerate() {
-        let Some(stream) = &source.stream else { continue };
-        let mut gaps = vec![];
-        let partitions = &mut plan.sources[i].partitions;
-        for bounds in stream.bounds()? {
-            let at = manifest.positions.iter().find(|p| (p.source as usize, p.partition) == (i, bounds.partition));
-            let known = partitions.iter_mut().find(|p| p.partition == bounds.partition);
-            match (known, at) {
-                (Some(partition), Some(at)) => {
-                    go_on_in(partition, at, &bounds, same_end, &mut gaps);
-                }
-                (Some(_), None) => {}
-                (None, _) => partitions.push(PartitionPlan {
-                    partition: bounds.partition,
-                    history_offset: None,
-                    history_eff: None,
-                    start: bounds.earliest,
-                    end: bounds.end,
-                }),
-            }
-        }
-        plan.sources[i].warnings.clear();
-        if !gaps.is_empty() {
-            let all =
-                format!("{}: the stream does not go on where the state ends:\n  {}", stream.name(), gaps.join("\n  "));
-            if !conf.seam.allow_gap {
-                return Err(Failure::Refused(
-                    all + "\n  set `allow_gap = true` in the source's seam to go on anyway, or start anew with --fresh",
-                ));
-            }
-            plan.sources[i].warnings.push(all);
-        }
-    }
-    plan.rows_from = vec![i64::MIN; opened.groups.len()];
-    (plan.end_at_least, plan.generations) = (i64::MIN, vec![]);
-    plan.restored = Some(Box::new(manifest));
-    Ok(plan)
-}
-
-fn go_on_in(partition: &mut PartitionPlan, at: &Position, bounds: &Bounds, same_end: bool, gaps: &mut Vec<String>) {
-    let (number, wanted) = (partition.partition, at.offset);
-    if wanted < bounds.earliest {
-        let last = bounds.earliest - 1;
-        gaps.push(format!(
-            "partition {number}: offsets {wanted}..{last} are gone, the earliest held is {}",
-            bounds.earliest
-        ));
-    } else if wanted > bounds.end {
-        let (read, held) = (wanted - 1, bounds.end - 1);
-        gaps.push(format!("partition {number}: it was read to offset {read}, but ends at {held} (another topic?)"));
-    }
-    partition.start = wanted.clamp(bounds.earliest, bounds.end.max(bounds.earliest));
-    partition.history_eff = at.eff;
-    if !same_end {
-        partition.end = bounds.end;
-    }
-}
-
-fn plan_source(tick: i64, conf: &job::Source, source: &Source, now: i64, live: bool) -> Result<SourcePlan, Failure> {
+/// Plans the first reading of a source.
+fn plan_source(
+    tick: i64,
+    number: usize,
+    (conf, source): (&job::Source, &Source),
+    now: i64,
+    live: bool,
+) -> Result<Reading, Failure> {
     let until = conf.history.as_ref().and_then(|h| h.complete_until_us);
-    let mut plan = SourcePlan::default();
+    let identity = identity::of_source(conf, source);
+    let mut plan = Reading { source: number, identity, ..Reading::default() };
     let mut seen = Seen::default();
     if let Some(history) = &source.history {
         plan.pinned = history.pinned().clone();
@@ -309,16 +342,7 @@ fn starts(
     warnings: &mut Vec<String>,
 ) -> Result<Vec<PartitionPlan>, Failure> {
     let until = conf.history.as_ref().and_then(|h| h.complete_until_us);
-    let mut plans: Vec<PartitionPlan> = bounds
-        .iter()
-        .map(|b| PartitionPlan {
-            partition: b.partition,
-            history_offset: None,
-            history_eff: None,
-            start: b.earliest,
-            end: b.end,
-        })
-        .collect();
+    let mut plans: Vec<PartitionPlan> = bounds.iter().map(PartitionPlan::of).collect();
     if source.history.is_none() {
         return Ok(plans);
     }
@@ -469,10 +493,10 @@ fn first_eff(
     conf: &job::Source,
     source: &Source,
     stream: &dyn Stream,
-    plan: &SourcePlan,
+    plan: &Reading,
     bounds: &[Bounds],
 ) -> Result<Option<i64>, Failure> {
-    let seam = Seam::open(conf, source, plan.c)?;
+    let seam = Seam::open(conf, source, plan)?;
     let mut smallest: Option<i64> = None;
     for (partition, bounds) in plan.partitions.iter().zip(bounds) {
         let start = Start { partition: partition.partition, offset: partition.start };

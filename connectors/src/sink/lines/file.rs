@@ -1,14 +1,15 @@
-//! A file of lines that a restart can cut back to where a checkpoint left it.
+//! A file of lines that a restart can cut back to where a checkpoint left it. Written by one process.
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
+use super::{Beside, Left, Lines};
 use crate::{Error, Result};
 
 const BUFFER_BYTES: usize = 1 << 20;
 
-pub(super) struct LineFile {
+pub struct LineFile {
     path: PathBuf,
     file: BufWriter<File>,
     /// What the file will hold once the buffer is flushed.
@@ -18,34 +19,37 @@ pub(super) struct LineFile {
 impl LineFile {
     /// An empty file, in place of an old one; missing directories are made.
     pub fn create(path: &Path) -> Result<LineFile> {
-        LineFile::open(path, 0)
+        LineFile::resume(path, 0)
     }
 
     /// The file cut back to its first `bytes`, to be written on from there. One that is shorter is an error.
-    pub fn open(path: &Path, bytes: u64) -> Result<LineFile> {
+    pub fn resume(path: &Path, bytes: u64) -> Result<LineFile> {
         let file = open_cut(path, bytes).map_err(|e| Error::world(format!("cannot write {}", path.display()), e))?;
         Ok(LineFile { path: path.into(), file: BufWriter::with_capacity(BUFFER_BYTES, file), bytes })
     }
 
-    pub fn bytes(&self) -> u64 {
-        self.bytes
+    fn failed(&self, cause: std::io::Error) -> Error {
+        Error::world(format!("writing {}", self.path.display()), cause)
     }
+}
 
-    pub fn write(&mut self, lines: &[u8]) -> Result<()> {
-        self.file.write_all(lines).map_err(|e| failed(&self.path, e))?;
-        self.bytes += lines.len() as u64;
+impl Lines for LineFile {
+    fn write(&mut self, line: &[u8], _beside: &Beside) -> Result<()> {
+        let written = self.file.write_all(line).and_then(|()| self.file.write_all(b"\n"));
+        written.map_err(|e| self.failed(e))?;
+        self.bytes += line.len() as u64 + 1;
         Ok(())
     }
 
     /// Hands what is buffered to the system: other processes see it, and a crash of this one loses nothing.
-    pub fn flush(&mut self) -> Result<()> {
-        self.file.flush().map_err(|e| failed(&self.path, e))
+    fn flush(&mut self) -> Result<()> {
+        self.file.flush().map_err(|e| self.failed(e))
     }
 
-    /// As `flush`, and on the disk when it returns.
-    pub fn sync(&mut self) -> Result<()> {
+    fn sync(&mut self) -> Result<Left> {
         self.flush()?;
-        self.file.get_ref().sync_data().map_err(|e| failed(&self.path, e))
+        self.file.get_ref().sync_data().map_err(|e| self.failed(e))?;
+        Ok(Left::Bytes(self.bytes))
     }
 }
 
@@ -75,6 +79,27 @@ fn open_cut(path: &Path, bytes: u64) -> std::io::Result<File> {
     Ok(file)
 }
 
-fn failed(path: &Path, cause: std::io::Error) -> Error {
-    Error::world(format!("writing {}", path.display()), cause)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_restart_cuts_back_and_goes_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("deep/er/lines.jsonl");
+        let beside = Beside { key: &|_| (), time_us: None };
+        let mut file = LineFile::create(&path).unwrap();
+        file.write(b"a", &beside).unwrap();
+        assert_eq!(file.sync().unwrap(), Left::Bytes(2));
+        file.write(b"b", &beside).unwrap();
+        file.sync().unwrap();
+        drop(file);
+        let mut file = LineFile::resume(&path, 2).unwrap();
+        file.write(b"c", &beside).unwrap();
+        file.flush().unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "a\nc\n");
+
+        let short = LineFile::resume(&path, 99).err().unwrap().to_string();
+        assert!(short.contains("it holds 4 bytes, but the checkpoint left it at 99"), "{short}");
+    }
 }

@@ -1,0 +1,169 @@
+//! The plan of a start that goes on from a checkpoint: each partition from where it was read, to the end that it has now, or
+//! had at the start of a run to the end that was killed. What is new in the job is read from today's history, as at a first
+//! start.
+
+use headwater_connectors::stream::Bounds;
+
+use super::changed::{Changed, ChangedGroup};
+use super::parts::{PlannedGroup, PlannedPart};
+use super::{PartitionPlan, Plan, Reading, plan_source};
+use crate::checkpoint::{Manifest, Position};
+use crate::failure::Failure;
+use crate::opened::Opened;
+use crate::run::Mode;
+use crate::source::history::Read;
+use crate::source::last_record;
+
+pub fn go_on(opened: &Opened, manifest: Manifest, now_us: i64, mode: Mode) -> Result<Plan, Failure> {
+    let old = manifest.plan.clone();
+    let changed = Changed::between(&old, opened);
+    let same_end = mode == Mode::UntilEnd && manifest.mode == mode && !manifest.finished && changed.is_nothing;
+    let now_us = if same_end { old.now_us } else { now_us };
+    if manifest.t.is_none() && changed.is_nothing {
+        return again(opened, manifest, now_us, same_end);
+    }
+    let mut readings = vec![];
+    let mut moved: Vec<Option<usize>> = vec![None; old.readings.len()];
+    for (number, source) in changed.kept.iter().enumerate() {
+        let Some(source) = *source else { continue };
+        moved[number] = Some(readings.len());
+        let mut reading = Reading { source, ..old.readings[number].clone() };
+        let shown_from = reading.s.max(old.floor);
+        reading.shown = reading.done >= shown_from && reading.done.is_some();
+        resume(&mut reading, number, opened, &manifest, same_end)?;
+        readings.push(reading);
+    }
+    let mut fresh: Vec<Option<usize>> = vec![None; opened.sources.len()];
+    for (source, (conf, open)) in opened.job.sources.iter().zip(&opened.sources).enumerate() {
+        let of_source = |group: usize| opened.job.groups[group].source == source;
+        let asked = (0..changed.groups.len()).any(|group| of_source(group) && !changed.groups[group].new.is_empty());
+        if asked || readings.iter().all(|reading: &Reading| reading.source != source) {
+            fresh[source] = Some(readings.len());
+            let live = mode == Mode::Follow;
+            readings.push(plan_source(opened.job.tick_us, source, (conf, open), now_us, live)?);
+        }
+    }
+    let group = |(number, changed): (usize, &ChangedGroup)| {
+        let added = fresh[opened.job.groups[number].source];
+        group(opened, &old, number, changed, &moved, added)
+    };
+    let groups = changed.groups.iter().enumerate().map(group).collect();
+    let floor = manifest.t.max(old.floor);
+    Ok(Plan {
+        now_us,
+        readings,
+        groups,
+        rows_from: vec![floor.unwrap_or(i64::MIN); opened.groups.len()],
+        end_at_least: floor.unwrap_or(i64::MIN),
+        generations: vec![],
+        moved,
+        floor,
+        restored: Some(Box::new(manifest)),
+        read: Read::new(),
+        checkpoints: 0,
+    })
+}
+
+/// The same plan once more: it was killed before all of its history was read.
+fn again(opened: &Opened, manifest: Manifest, now_us: i64, same_end: bool) -> Result<Plan, Failure> {
+    let mut plan = manifest.plan.clone();
+    let positions = Manifest { positions: vec![], ..manifest.clone() };
+    for (number, reading) in plan.readings.iter_mut().enumerate() {
+        resume(reading, number, opened, &positions, same_end)?;
+    }
+    let floor = plan.floor.unwrap_or(i64::MIN);
+    let rows_from = vec![floor; opened.groups.len()];
+    let restored = Some(Box::new(manifest));
+    Ok(Plan { now_us, rows_from, end_at_least: floor, generations: vec![], restored, ..plan })
+}
+
+fn group(
+    opened: &Opened,
+    old: &Plan,
+    number: usize,
+    changed: &ChangedGroup,
+    moved: &[Option<usize>],
+    added: Option<usize>,
+) -> PlannedGroup {
+    let mut parts = vec![];
+    for kept in &changed.kept {
+        let saved = &old.groups[changed.old.expect("what is kept was there")].parts[kept.part];
+        let mut part = saved.clone();
+        part.reading = moved[part.reading].expect("the reading of a part that is kept");
+        for (column, place) in part.columns.iter_mut().zip(&kept.places) {
+            column.place = *place;
+            if let Some(place) = place {
+                column.plan.name.clone_from(&opened.groups[number].columns[*place].name);
+            }
+        }
+        parts.push(part);
+    }
+    if !changed.new.is_empty() {
+        let reading = added.expect("a source with something new is read");
+        parts.push(PlannedPart::of(opened, number, reading, &changed.new));
+    }
+    let saved = changed.old.and_then(|group| old.groups[group].saved);
+    PlannedGroup { saved, renewed: changed.renewed, ..PlannedGroup::with(opened, number, parts) }
+}
+
+/// Lets a reading begin where the checkpoint left it. `number`: its number then.
+fn resume(
+    reading: &mut Reading,
+    number: usize,
+    opened: &Opened,
+    manifest: &Manifest,
+    same_end: bool,
+) -> Result<(), Failure> {
+    reading.warnings.clear();
+    let source = &opened.sources[reading.source];
+    let Some(stream) = &source.stream else { return Ok(()) };
+    let (mut gaps, all_bounds) = (vec![], stream.bounds()?);
+    for bounds in all_bounds.iter().copied() {
+        let at = manifest.positions.iter().find(|p| (p.reading as usize, p.partition) == (number, bounds.partition));
+        let known = reading.partitions.iter_mut().find(|p| p.partition == bounds.partition);
+        match (known, at) {
+            (Some(partition), at) => resume_partition(partition, at, &bounds, same_end, &mut gaps),
+            (None, _) => reading.partitions.push(PartitionPlan::of(&bounds)),
+        }
+    }
+    let last: Vec<_> = reading.partitions.iter().filter_map(|p| Some((p.partition, p.last?))).collect();
+    gaps.extend(last_record::changed(stream.as_ref(), &source.wanted, &last, &all_bounds)?);
+    if gaps.is_empty() {
+        return Ok(());
+    }
+    let all = format!("{}: the stream does not go on where the state ends:\n  {}", stream.name(), gaps.join("\n  "));
+    if !opened.job.sources[reading.source].seam.allow_gap {
+        return Err(Failure::Refused(
+            all + "\n  set `allow_gap = true` in the source's seam to go on anyway, or start anew with --fresh",
+        ));
+    }
+    reading.warnings.push(all);
+    Ok(())
+}
+
+fn resume_partition(
+    partition: &mut PartitionPlan,
+    at: Option<&Position>,
+    bounds: &Bounds,
+    same_end: bool,
+    gaps: &mut Vec<String>,
+) {
+    let (number, wanted) = (partition.partition, at.map_or(partition.start, |at| at.offset));
+    if wanted < bounds.earliest {
+        let last = bounds.earliest - 1;
+        gaps.push(format!(
+            "partition {number}: offsets {wanted}..{last} are gone, the earliest held is {}",
+            bounds.earliest
+        ));
+    } else if wanted > bounds.end {
+        let (read, held) = (wanted - 1, bounds.end - 1);
+        gaps.push(format!("partition {number}: it was read to offset {read}, but ends at {held} (another topic?)"));
+    }
+    partition.start = wanted.clamp(bounds.earliest, bounds.end.max(bounds.earliest));
+    if let Some(at) = at {
+        (partition.history_eff, partition.last) = (at.eff, at.last);
+    }
+    if !same_end {
+        partition.end = bounds.end;
+    }
+}

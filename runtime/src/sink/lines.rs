@@ -1,0 +1,184 @@
+//! The lines that process 0's first worker writes: changelogs and dead letters, each with the order that it promises.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use arrow::array::types::Int64Type;
+use arrow::array::{AsArray, RecordBatch};
+use headwater_connectors::Error;
+use headwater_connectors::sink::dead_letters::DeadLetter;
+use headwater_operators::exchange::Routed;
+use timely::container::CapacityContainerBuilder;
+use timely::dataflow::Stream;
+use timely::dataflow::channels::pact::Exchange;
+use timely::dataflow::operators::generic::OutputBuilder;
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::scheduling::Activator;
+
+use super::writer::Writer;
+use crate::checkpoint::Local;
+
+/// What is woken when the clock has announced something.
+pub type ToWake = Rc<RefCell<Vec<Rc<Activator>>>>;
+
+/// All changes of an interval of ticks, by group.
+pub type Step = Vec<(usize, RecordBatch)>;
+/// Letters, each with the tick at which it was told.
+pub type Letters = Vec<(Option<i64>, DeadLetter)>;
+
+/// What lines are called in a checkpoint, and who writes them: nobody, on most workers.
+pub struct Named<P> {
+    pub name: String,
+    pub writer: Option<Writer<P>>,
+}
+
+impl<P: Send + 'static> Named<P> {
+    /// The checkpoint that has to know where the lines are left: its number and its tick.
+    fn wanted(&self, checkpoint: &RefCell<Local>) -> Option<(u64, i64)> {
+        let writer = self.writer.as_ref()?;
+        checkpoint.borrow().wanted.filter(|(number, _)| *number > writer.note)
+    }
+
+    /// Tells the checkpoint what was noted.
+    fn tell(&self, checkpoint: &RefCell<Local>) {
+        if let Some(noted) = self.writer.as_ref().and_then(Writer::noted) {
+            checkpoint.borrow_mut().lines.insert(self.name.clone(), noted);
+        }
+    }
+}
+
+/// Writes changes in order of time, as far as the frontier has closed it. The output carries nothing: its frontier is what is
+/// written.
+pub fn write_changelog<'scope>(
+    changes: Stream<'scope, i64, Vec<Routed>>,
+    mut lines: Named<Step>,
+    groups: Vec<usize>,
+    checkpoint: Rc<RefCell<Local>>,
+    (to_wake, fault): (ToWake, Rc<RefCell<Option<Error>>>),
+) -> Stream<'scope, i64, Vec<()>> {
+    let scope = changes.scope();
+    let mut builder = OperatorBuilder::new("changelog".to_owned(), scope);
+    let address = builder.operator_info().address;
+    let mut input = builder.new_input(changes, Exchange::new(|routed: &Routed| routed.to));
+    let (output, written) = builder.new_output::<Vec<()>>();
+    let _output: OutputBuilder<_, CapacityContainerBuilder<Vec<()>>> = OutputBuilder::from(output);
+    lines.writer.iter().for_each(|writer| writer.wakes(scope.worker().sync_activator_for(address.to_vec())));
+    to_wake.borrow_mut().push(Rc::new(scope.activator_for(address)));
+    builder.build(move |mut capabilities| {
+        let mut waiting: Step = vec![];
+        move |frontiers| {
+            let _ = &_output;
+            input.for_each_stamp(|_, batches| {
+                let routed = batches.flat_map(|batch| batch.drain(..)).map(|r| (r.group as usize, r.columns.0));
+                waiting.extend(routed.filter(|(group, _)| groups.contains(group)));
+            });
+            let Some(frontier) = frontiers[0].frontier().iter().next().copied() else {
+                capabilities.clear();
+                return;
+            };
+            let wanted = lines.wanted(&checkpoint).filter(|(_, t)| *t < frontier);
+            let mut reached = frontier.saturating_sub(1);
+            if let Some(writer) = &mut lines.writer {
+                if let Some((number, t)) = wanted {
+                    hand_over(writer, close(&mut waiting, t.saturating_add(1)));
+                    writer.note(number);
+                }
+                hand_over(writer, close(&mut waiting, frontier));
+                reached = writer.reached(reached);
+                if let Some(e) = writer.take_fault() {
+                    *fault.borrow_mut() = Some(e);
+                    return;
+                }
+            }
+            lines.tell(&checkpoint);
+            let next = reached.saturating_add(1).min(frontier);
+            capabilities.iter_mut().filter(|c| *c.time() < next).for_each(|c| c.downgrade(&next));
+        }
+    });
+    written
+}
+
+fn hand_over(writer: &mut Writer<Step>, step: Step) {
+    let rows = step.iter().map(|(_, batch)| batch.num_rows()).sum();
+    if rows > 0 {
+        writer.write(step, rows);
+    }
+}
+
+/// Takes out the changes with a tick before `frontier`; each batch is in order of time.
+fn close(waiting: &mut Vec<(usize, RecordBatch)>, frontier: i64) -> Vec<(usize, RecordBatch)> {
+    let mut closed = vec![];
+    waiting.retain_mut(|(group, batch)| {
+        let times = batch.column(batch.num_columns() - 2).as_primitive::<Int64Type>();
+        let rows = times.values().partition_point(|t| *t < frontier);
+        if rows > 0 {
+            closed.push((*group, batch.slice(0, rows)));
+            *batch = batch.slice(rows, batch.num_rows() - rows);
+        }
+        batch.num_rows() > 0
+    });
+    closed
+}
+
+/// Writes dead letters, in the order in which they come; those that were sent after a checkpoint's tick once it is noted where
+/// those before it end.
+pub fn write_letters<'scope>(
+    letters: Stream<'scope, i64, Vec<DeadLetter>>,
+    mut lines: Named<Letters>,
+    checkpoint: Rc<RefCell<Local>>,
+    (to_wake, fault): (ToWake, Rc<RefCell<Option<Error>>>),
+) -> Stream<'scope, i64, Vec<()>> {
+    let scope = letters.scope();
+    let mut builder = OperatorBuilder::new("dead_letters".to_owned(), scope);
+    let address = builder.operator_info().address;
+    let mut input = builder.new_input(letters, Exchange::new(|_: &DeadLetter| 0));
+    let (output, written) = builder.new_output::<Vec<()>>();
+    let _output: OutputBuilder<_, CapacityContainerBuilder<Vec<()>>> = OutputBuilder::from(output);
+    lines.writer.iter().for_each(|writer| writer.wakes(scope.worker().sync_activator_for(address.to_vec())));
+    to_wake.borrow_mut().push(Rc::new(scope.activator_for(address)));
+    builder.build(move |mut capabilities| {
+        let mut waiting: Vec<(i64, DeadLetter)> = vec![];
+        move |frontiers| {
+            let _ = &_output;
+            input.for_each_stamp(|sent, batches| {
+                let sent = sent.least().copied().unwrap_or(i64::MIN);
+                waiting.extend(batches.flat_map(|batch| batch.drain(..)).map(|letter| (sent, letter)));
+            });
+            let frontier = frontiers[0].frontier().iter().next().copied().unwrap_or(i64::MAX);
+            let wanted = lines.wanted(&checkpoint);
+            let mut reached = frontier.saturating_sub(1);
+            if let Some(writer) = &mut lines.writer {
+                hand_over_sent(writer, &mut waiting, wanted.map_or(i64::MAX, |(_, t)| t));
+                if let Some((number, _)) = wanted.filter(|(_, t)| *t < frontier) {
+                    writer.note(number);
+                    hand_over_sent(writer, &mut waiting, i64::MAX);
+                }
+                reached = writer.reached(reached);
+                if let Some(e) = writer.take_fault() {
+                    *fault.borrow_mut() = Some(e);
+                    return;
+                }
+            }
+            lines.tell(&checkpoint);
+            let next = reached.saturating_add(1).min(frontier);
+            if next == i64::MAX {
+                capabilities.clear();
+            }
+            capabilities.iter_mut().filter(|c| *c.time() < next).for_each(|c| c.downgrade(&next));
+        }
+    });
+    written
+}
+
+/// Hands over what was sent up to a dataflow time.
+fn hand_over_sent(writer: &mut Writer<Letters>, waiting: &mut Vec<(i64, DeadLetter)>, upto: i64) {
+    let sent = waiting.extract_if(.., |(sent, _)| *sent <= upto);
+    let letters: Letters = sent.map(|(sent, letter)| ((sent > HISTORY_ENDS).then_some(sent), letter)).collect();
+    if !letters.is_empty() {
+        let rows = letters.len();
+        writer.write(letters, rows);
+    }
+}
+
+/// Slices of the history are sent at the first dataflow times that there are, before all ticks.
+const HISTORY_ENDS: i64 = i64::MIN / 2;
