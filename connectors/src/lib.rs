@@ -5,8 +5,10 @@
 pub mod error;
 pub mod format;
 pub mod history;
+mod objects;
 pub mod records;
 pub mod sink;
+pub mod storage;
 pub mod stream;
 
 pub use error::{Error, Result};

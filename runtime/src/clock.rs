@@ -100,6 +100,8 @@ pub struct Checkpoints {
     pub want: Box<dyn Fn(u64, i64)>,
     /// On worker 0: all contributions are there to the checkpoint that was announced so.
     pub commit: Commit,
+    /// Whether that is still going on.
+    pub committing: Box<dyn Fn() -> bool>,
 }
 
 /// Is given the announcement of the checkpoint, and everybody's contribution.
@@ -114,8 +116,7 @@ struct Clock {
     /// By worker, the newest.
     contributions: Vec<Option<Contribution>>,
     announced: Announcement,
-    /// When the newest checkpoint was asked for, and how it was announced; from when on the next one may be.
-    asked_at: Instant,
+    /// How the newest checkpoint was announced; from when on the next one may be.
     asked: Announcement,
     next_at: Instant,
     committed: u64,
@@ -137,11 +138,17 @@ impl Clock {
 
     /// At a tick that nobody has seen yet, or the last one.
     fn ask_for_checkpoint(&mut self, next: &mut Announcement) {
-        let Some(checkpoints) = self.rules.checkpoints.as_ref().filter(|_| !self.is_under_way()) else { return };
+        let Some(checkpoints) = &self.rules.checkpoints else { return };
+        let under_way = self.committed < checkpoints.number || (checkpoints.committing)();
+        // The last one is asked for in any case: it replaces one that is under way.
+        let last = next.last != self.announced.last;
+        if under_way && !last {
+            return;
+        }
         match next.t {
             Some(t) => {
                 let time = Instant::now() >= self.next_at;
-                if next.last != self.announced.last || next.t > self.announced.t && time {
+                if last || next.t > self.announced.t && time {
                     self.ask(next, t);
                 }
             }
@@ -163,12 +170,8 @@ impl Clock {
         let Some(checkpoints) = &mut self.rules.checkpoints else { return };
         checkpoints.number += 1;
         next.checkpoint = Some((checkpoints.number, t));
-        (self.asked_at, self.asked) = (Instant::now(), next.clone());
+        self.asked = next.clone();
         (checkpoints.want)(checkpoints.number, t);
-    }
-
-    fn is_under_way(&self) -> bool {
-        self.rules.checkpoints.as_ref().is_some_and(|checkpoints| self.committed < checkpoints.number)
     }
 
     fn is_pausing(&self) -> bool {
@@ -180,9 +183,11 @@ impl Clock {
         let (Some(checkpoints), Some((number, _))) = (&self.rules.checkpoints, self.asked.checkpoint) else { return };
         let all = self.contributions.iter().all(|c| c.as_ref().is_some_and(|c| c.number == number));
         if all && self.committed < number {
-            (checkpoints.commit)(&self.asked, self.contributions.iter_mut().filter_map(Option::take).collect());
+            let contributions: Vec<Contribution> = self.contributions.iter_mut().filter_map(Option::take).collect();
+            let took = contributions.iter().map(|c| c.took).max().unwrap_or_default();
+            (checkpoints.commit)(&self.asked, contributions);
             self.committed = number;
-            self.next_at = Instant::now() + checkpoints.every.max(self.asked_at.elapsed() * PAUSE_PER_CHECKPOINT);
+            self.next_at = Instant::now() + checkpoints.every.max(took * PAUSE_PER_CHECKPOINT);
         }
     }
 
@@ -196,12 +201,7 @@ impl Clock {
         let ended = known.len() == self.reports.len()
             && self.rules.until_end
             && known.iter().all(|r| r.history_done && r.partitions.iter().all(|p| p.clock == i64::MAX));
-        let stop = !ended && known.iter().any(|r| r.stop);
-        // The last tick has a checkpoint of its own, which follows the one that is under way.
-        if self.is_under_way() && (ended || stop) {
-            return before.clone();
-        }
-        if stop {
+        if !ended && known.iter().any(|r| r.stop) {
             return Announcement { last: true, stopped: true, ..before.clone() };
         }
         if known.len() < self.reports.len() || known.iter().any(|r| !r.history_done) || self.is_pausing() {
@@ -332,10 +332,10 @@ pub fn build(
         });
         let next_at = Instant::now() + rules.checkpoints.as_ref().map_or(Duration::ZERO, |c| c.every);
         let committed = rules.checkpoints.as_ref().map_or(0, |c| c.number);
-        let (asked, asked_at) = (before.clone(), Instant::now());
+        let asked = before.clone();
         let (reports_of, contributions) = (vec![None; peers], vec![None; peers]);
         let mut clock =
-            Clock { rules, reports: reports_of, contributions, announced: before, asked_at, asked, next_at, committed };
+            Clock { rules, reports: reports_of, contributions, announced: before, asked, next_at, committed };
         let announcements = reports.unary_frontier(Exchange::new(|_: &Report| 0), "clock", move |_, _| {
             move |(input, _), output| {
                 input.for_each_stamp(|capability, reports| {

@@ -12,7 +12,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use headwater_connectors::format::text::format_time;
 use headwater_connectors::sink::changelog::Changelog;
@@ -28,7 +28,8 @@ use headwater_operators::operator::{Save, Watch, windows};
 use timely::dataflow::operators::{Concatenate, Probe, probe::Handle as ProbeHandle};
 use timely::worker::Worker;
 
-use crate::checkpoint::{self, Contribution, Local, Manifest, Noted};
+use crate::checkpoint::generations::Starts;
+use crate::checkpoint::{self, Committing, Contribution, Local, Manifest, Noted, Sending, StateStore};
 use crate::clock::{self, Announcement, Checkpoints, ClockHandle, Rules};
 use crate::failure::Failure;
 use crate::job::{ChangesTo, SinkTo};
@@ -53,6 +54,9 @@ pub type OpenStore = Box<dyn Fn(usize) -> Result<Box<dyn Store>, Failure> + Send
 pub struct Shared {
     pub opened: Arc<Opened>,
     pub plan: Arc<Plan>,
+    pub state: Arc<StateStore>,
+    /// On process 0: all starts of the job, this one the last.
+    pub starts: Arc<Starts>,
     pub parts: Arc<crate::plan::Parts>,
     /// By reading.
     pub seams: Arc<Vec<Seam>>,
@@ -94,10 +98,13 @@ fn try_work(worker: &mut Worker, shared: &Shared) -> Result<(), Failure> {
     let watch = Rc::new(RefCell::new(Watch::default()));
     watch.borrow_mut().hold = hold(&handles, shared.backlog.clone());
     let checkpoint: Rc<RefCell<Local>> = Rc::default();
+    if shared.state.storage.local().is_none() {
+        checkpoint.borrow_mut().sending = Some(Sending::start(shared.state.clone(), shared.failed.clone())?);
+    }
     watch.borrow_mut().save = Some(save(shared, index, checkpoint.clone()));
     let states = states(shared, index, peers)?;
     let to_wake: ToWake = Rc::default();
-    let clock = clock(worker, shared, to_wake.clone(), watch.clone(), checkpoint.clone(), handles.clone());
+    let clock = clock(worker, shared, to_wake.clone(), watch.clone(), checkpoint.clone(), handles.clone())?;
     let losses = clock.clone();
     let readers = readers(shared, index, peers)?;
     let done = build(
@@ -131,6 +138,7 @@ fn try_work(worker: &mut Worker, shared: &Shared) -> Result<(), Failure> {
             losses.want_image();
         }
         let in_sinks = |t: i64| done.with_frontier(|f| f.iter().next().is_none_or(|frontier| *frontier > t));
+        checkpoint.borrow_mut().hear();
         if let Some(contribution) = checkpoint.borrow().contribution(contributed, in_sinks) {
             contributed = contribution.number;
             losses.saved(contribution);
@@ -183,15 +191,15 @@ fn store_handles(shared: &Shared, index: usize) -> Result<Vec<Option<StoreHandle
 
 /// Writes this worker's parts of checkpoints.
 fn save(shared: &Shared, index: usize, local: Rc<RefCell<Local>>) -> Save {
-    let root = checkpoint::root(&shared.opened.job.state.local);
+    let store = shared.state.clone();
     Box::new(move |number, t, states| {
+        let begun = Instant::now();
         let mut parts = vec![];
         for (group, state) in (0..).zip(states) {
-            let written = checkpoint::write(&root, number, (group, index as u32), state, t.saturating_add(1));
+            let written = checkpoint::write(&store, number, (group, index as u32), state, t.saturating_add(1));
             parts.extend(written.map_err(|e| SegmentError(e.to_string()))?);
         }
-        let mut local = local.borrow_mut();
-        (local.parts, local.parts_of) = (parts, Some(number));
+        local.borrow_mut().wrote(number, parts, begun.elapsed());
         Ok(())
     })
 }
@@ -205,7 +213,7 @@ fn restore(shared: &Shared, group: usize, state: &mut State, index: usize, peers
     state.resume(plan.floor, &resumed, plan.groups[group].renewed).map_err(failed)?;
     let Some(saved) = plan.groups[group].saved else { return Ok(()) };
     let owns = |key: &[u8]| keys::owner(keys::hash(key), peers) == index as u64;
-    checkpoint::read(&checkpoint::root(&shared.opened.job.state.local), manifest, saved, state, owns)?;
+    checkpoint::read(&shared.state, manifest, saved, state, owns)?;
     let reading = plan.groups[group].parts[0].reading;
     if let Some(horizon) = horizons(plan).get(reading) {
         if let Some(t) = plan.readings[reading].done.or(manifest.t) {
@@ -255,7 +263,7 @@ fn clock(
     watch: Rc<RefCell<Watch>>,
     checkpoint: Rc<RefCell<Local>>,
     stores: Vec<Option<StoreHandle>>,
-) -> ClockHandle {
+) -> Result<ClockHandle, Failure> {
     let rules = Rules {
         tick: shared.opened.job.tick_us,
         s: shared.plan.readings.iter().map(|p| p.s).collect(),
@@ -265,12 +273,12 @@ fn clock(
             let whole = shared.plan.readings.iter().all(|reading| reading.restored);
             (manifest.t.filter(|_| whole), horizons(&shared.plan))
         }),
-        checkpoints: checkpoints(shared, worker.index(), checkpoint.clone()),
+        checkpoints: checkpoints(shared, worker.index(), checkpoint.clone())?,
     };
     let (image, asked) = (Cell::new(0), Cell::new(shared.plan.checkpoints));
     let of_groups: Vec<usize> = shared.plan.groups.iter().map(|group| group.parts[0].reading).collect();
     let t = Cell::new(None);
-    let interrupted = shared.interrupted.clone();
+    let (interrupted, state) = (shared.interrupted.clone(), shared.state.clone());
     let heard: Rc<dyn Fn(&clock::Announcement)> = Rc::new(move |announcement: &Announcement| {
         if image.replace(announcement.image) < announcement.image {
             stores.iter().flatten().for_each(StoreHandle::begin_image);
@@ -284,6 +292,9 @@ fn clock(
             watch.borrow_mut().checkpoints.push_back((number, t));
             checkpoint.borrow_mut().want(number, t);
         }
+        if announcement.last {
+            state.end();
+        }
         if announcement.last && announcement.stopped {
             // What an earlier start has published stays, until a later one has passed it.
             interrupted.store(true, Ordering::Relaxed);
@@ -292,45 +303,44 @@ fn clock(
         }
         to_wake.borrow().iter().for_each(|activator| activator.activate());
     });
-    clock::build(worker, rules, heard, shared.on_status.clone())
+    Ok(clock::build(worker, rules, heard, shared.on_status.clone()))
 }
 
 /// Worker 0 takes checkpoints. A job without any stream has none: it reads all anew each time.
-fn checkpoints(shared: &Shared, index: usize, local: Rc<RefCell<Local>>) -> Option<Checkpoints> {
+fn checkpoints(shared: &Shared, index: usize, local: Rc<RefCell<Local>>) -> Result<Option<Checkpoints>, Failure> {
     let (opened, plan, mode) = (shared.opened.clone(), shared.plan.clone(), shared.mode);
-    (index == 0 && opened.has_stream()).then(|| {
-        let every = Duration::from_micros(opened.job.state.checkpoint_every_us.unsigned_abs());
-        let (number, of_sinks, failed) = (plan.checkpoints, local.clone(), shared.failed.clone());
-        let commit = move |asked: &Announcement, contributions: Vec<Contribution>| {
-            let of_sinks = of_sinks.borrow();
-            let left = |(name, noted): (&String, &Noted)| Some((name.clone(), noted.left.clone()?));
-            let mut read = plan.read.clone();
-            contributions.iter().for_each(|c| read.extend(&c.read));
-            let manifest = Manifest {
-                format: checkpoint::FORMAT,
-                number: asked.checkpoint.map_or(0, |(number, _)| number),
-                t: asked.t,
-                horizons: asked.horizons.clone(),
-                mode,
-                finished: asked.last && !asked.stopped,
-                plan: plan.at(asked.t, read),
-                positions: contributions.iter().flat_map(|c| &c.positions).copied().collect(),
-                parts: contributions.iter().flat_map(|c| &c.parts).cloned().collect(),
-                lines: of_sinks.lines.iter().filter_map(left).collect(),
-            };
-            match manifest.commit(&checkpoint::root(&opened.job.state.local)) {
-                Ok(()) => tracing::debug!(number = manifest.number, "checkpoint"),
-                // The main thread ends the process.
-                Err(failure) => drop(failed.send(failure)),
-            }
-        };
-        Checkpoints {
-            every,
-            number,
-            want: Box::new(move |n, t| local.borrow_mut().want(n, t)),
-            commit: Box::new(commit),
-        }
-    })
+    if index > 0 || !opened.has_stream() {
+        return Ok(None);
+    }
+    let every = Duration::from_micros(opened.job.state.checkpoint_every_us.unsigned_abs());
+    let (number, of_sinks) = (plan.checkpoints, local.clone());
+    let committing = Rc::new(Committing::start(shared.state.clone(), shared.starts.clone(), shared.failed.clone())?);
+    let commits = committing.clone();
+    let commit = move |asked: &Announcement, contributions: Vec<Contribution>| {
+        let of_sinks = of_sinks.borrow();
+        let left = |(name, noted): (&String, &Noted)| Some((name.clone(), noted.left.clone()?));
+        let mut read = plan.read.clone();
+        contributions.iter().for_each(|c| read.extend(&c.read));
+        committing.commit(Manifest {
+            format: checkpoint::FORMAT,
+            number: asked.checkpoint.map_or(0, |(number, _)| number),
+            t: asked.t,
+            horizons: asked.horizons.clone(),
+            mode,
+            finished: asked.last && !asked.stopped,
+            plan: plan.at(asked.t, read),
+            positions: contributions.iter().flat_map(|c| &c.positions).copied().collect(),
+            parts: contributions.iter().flat_map(|c| &c.parts).cloned().collect(),
+            lines: of_sinks.lines.iter().filter_map(left).collect(),
+        });
+    };
+    Ok(Some(Checkpoints {
+        every,
+        number,
+        want: Box::new(move |n, t| local.borrow_mut().want(n, t)),
+        commit: Box::new(commit),
+        committing: Box::new(move || commits.is_busy()),
+    }))
 }
 
 /// The partitions that this worker reads: every `peers`-th.

@@ -4,14 +4,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::Duration;
 
 use headwater_connectors::format::text::format_time;
 use headwater_connectors::sink::embedded::Embedded;
 use headwater_connectors::sink::redis::{self, Redis, RedisGroup};
 use headwater_connectors::sink::{GroupShape, Marks, Store};
 
-use crate::checkpoint::{self, Manifest};
+use crate::checkpoint::generations::{self, Starts};
+use crate::checkpoint::lease::Lease;
+use crate::checkpoint::{self, Manifest, StateStore};
 use crate::cluster::{self, Cluster};
 use crate::dataflow::{self, Shared};
 use crate::failure::Failure;
@@ -90,9 +93,12 @@ pub fn run<W>(
     let mode =
         if options.until_end || job.sources.iter().all(|s| s.stream.is_none()) { Mode::UntilEnd } else { Mode::Follow };
     let _lock = if options.cluster.process == 0 { Some(lock(&job)?) } else { None };
+    let state = Arc::new(StateStore::open(&job, options.cluster.process, stop.clone())?);
+    let lease = lease(&job, &state, options, &stop)?;
     let mut cluster = Cluster::connect(&options.cluster, &job, options.flags(), &stop)?;
-    let (opened, plan) =
-        cluster.agree(|job| plan_start(job, mode, options.fresh), |job, plan| opened::open(job, Some(plan)), job)?;
+    let mut starts = Starts::default();
+    let decide = |job| plan_start(job, mode, options.fresh, &state, &mut starts);
+    let (opened, plan) = cluster.agree(decide, |job, plan| opened::open(job, Some(plan)), job)?;
     let (opened, plan) = (Arc::new(opened), Arc::new(plan));
     say_plan(&opened, &plan);
     let parts = Arc::new(Parts::open(&opened, &plan)?);
@@ -119,6 +125,8 @@ pub fn run<W>(
     let shared = Shared {
         opened: opened.clone(),
         plan: plan.clone(),
+        state,
+        starts: Arc::new(starts),
         parts,
         seams,
         effs,
@@ -138,10 +146,9 @@ pub fn run<W>(
     let guards = cluster.execute(move |worker| dataflow::work(worker, &shared))?;
     let finished = std::thread::spawn(move || drop(guards.join()));
     drop(failed);
-    // Every worker holds a sender until it is done, and one that failed never is.
-    let outcome = match failures.recv() {
-        Ok(failure) => Err(failure),
-        Err(_) => {
+    let outcome = match first_failure(&failures, lease.as_ref()) {
+        Some(failure) => Err(failure),
+        None => {
             let joined = finished.join().map_err(|_| Failure::Running("a worker panicked, see above".to_owned()));
             joined.map(|()| watching.status())
         }
@@ -154,6 +161,27 @@ pub fn run<W>(
         }
         outcome => outcome,
     }
+}
+
+/// The first failure of anybody, or of the lease. `None`: all is done.
+fn first_failure(failures: &Receiver<Failure>, lease: Option<&Lease>) -> Option<Failure> {
+    loop {
+        if let Some(Err(failure)) = lease.map(Lease::check) {
+            return Some(failure);
+        }
+        match failures.recv_timeout(Duration::from_millis(200)) {
+            Ok(failure) => return Some(failure),
+            // Every worker holds a sender until it is done, and one that failed never is.
+            Err(RecvTimeoutError::Disconnected) => return None,
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+    }
+}
+
+/// A state in an object store has nothing that could be locked.
+fn lease(job: &Job, state: &StateStore, options: &Options, stop: &AtomicBool) -> Result<Option<Lease>, Failure> {
+    let needed = options.cluster.process == 0 && state.storage.local().is_none();
+    needed.then(|| Lease::take(&state.storage, &job.state.local, stop)).transpose()
 }
 
 /// One start at a time owns the state directory: its files would be torn by two. Held until the file is dropped.
@@ -174,13 +202,17 @@ fn lock(job: &Job) -> Result<std::fs::File, Failure> {
 }
 
 /// On process 0: what is decided before the first row is read, and written down.
-fn plan_start(job: Job, mode: Mode, fresh: bool) -> Result<(Opened, Plan), Failure> {
+fn plan_start(
+    job: Job,
+    mode: Mode,
+    fresh: bool,
+    state: &StateStore,
+    starts: &mut Starts,
+) -> Result<(Opened, Plan), Failure> {
     let mut opened = opened::open(job, None)?;
-    let root = checkpoint::root(&opened.job.state.local);
-    if fresh {
-        checkpoint::remove_all(&root)?;
-    }
-    let (found, checkpoints) = checkpoint::newest(&root)?;
+    state.clear_staging()?;
+    let found;
+    (found, *starts) = checkpoint::take_over(state, fresh)?;
     let found = found.filter(|manifest| opened.has_stream() && goes_on(manifest, &opened));
     let mut plan = match found {
         None => plan::plan(&opened, wall_clock_us(), mode == Mode::Follow)?,
@@ -190,7 +222,7 @@ fn plan_start(job: Job, mode: Mode, fresh: bool) -> Result<(Opened, Plan), Failu
             plan
         }
     };
-    plan.checkpoints = checkpoints;
+    plan.checkpoints = generations::numbers_of(starts.newest());
     if let Some(manifest) = &plan.restored {
         match manifest.t {
             Some(t) => tracing::info!(number = manifest.number, "going on from a checkpoint at T = {}", format_time(t)),
@@ -198,9 +230,9 @@ fn plan_start(job: Job, mode: Mode, fresh: bool) -> Result<(Opened, Plan), Failu
         }
     }
     let shapes: Vec<GroupShape> = opened.groups.iter().map(|g| g.shape.clone()).collect();
-    let before = last_generation(&opened.job);
     for sink in &opened.job.sinks {
-        let (generation, marks) = claim(&opened.job, sink, &shapes, before)?;
+        generations::check(&state.storage, starts.newest())?;
+        let (generation, marks) = claim(&opened.job, sink, &shapes, starts.newest())?;
         plan.generations.push(generation);
         for (group, marks) in sink.groups.iter().zip(marks) {
             let upto = marks.upto_us.max(marks.as_of_us).unwrap_or(i64::MIN);
@@ -218,7 +250,7 @@ fn plan_start(job: Job, mode: Mode, fresh: bool) -> Result<(Opened, Plan), Failu
     let new = plan.readings.iter().any(|reading| !reading.restored);
     if opened.has_stream() && new && plan.restored.as_ref().is_none_or(|manifest| manifest.t.is_some()) {
         plan.checkpoints += 1;
-        plan.first_manifest(mode).commit(&root)?;
+        plan.first_manifest(mode).commit(state, starts)?;
     }
     Ok((opened, plan))
 }
@@ -245,24 +277,8 @@ fn goes_on(manifest: &Manifest, opened: &Opened) -> bool {
     true
 }
 
-/// The largest generation that the last start took: a Redis that has lost it must not give it once more, while a process of that
-/// start may still be there.
-fn last_generation(job: &Job) -> Option<u64> {
-    #[derive(serde::Deserialize)]
-    struct Taken {
-        generations: Vec<u64>,
-    }
-    let text = std::fs::read(plan_path(job)).ok()?;
-    serde_json::from_slice::<Taken>(&text).ok()?.generations.into_iter().max()
-}
-
 /// Takes a sink over from an earlier start: the generation, and by group what is in it.
-fn claim(
-    job: &Job,
-    sink: &job::Sink,
-    shapes: &[GroupShape],
-    before: Option<u64>,
-) -> Result<(u64, Vec<Marks>), Failure> {
+fn claim(job: &Job, sink: &job::Sink, shapes: &[GroupShape], generation: u64) -> Result<(u64, Vec<Marks>), Failure> {
     match &sink.to {
         SinkTo::Changes(_) => Ok((0, vec![])),
         SinkTo::Embedded => {
@@ -271,7 +287,8 @@ fn claim(
             Ok((0, marks))
         }
         SinkTo::Redis { url } => {
-            let generation = redis::claim(url, &job.name, before)?;
+            // One more than the state's before this start.
+            let generation = redis::claim(url, &job.name, generation.checked_sub(1))?;
             let name = |g: &usize| &shapes[*g].name;
             let marks = sink.groups.iter().map(|g| redis::marks(url, &job.name, name(g))).collect::<Result<_, _>>()?;
             Ok((generation, marks))
@@ -294,7 +311,7 @@ pub fn redis_groups(job: &Job, shapes: &[GroupShape]) -> Vec<RedisGroup> {
 }
 
 pub fn embedded_path(job: &Job) -> PathBuf {
-    job.state.local.join("embedded")
+    job.state.embedded.clone()
 }
 
 fn plan_path(job: &Job) -> PathBuf {

@@ -13,6 +13,7 @@ mod kafka;
 mod model;
 mod process;
 mod redis;
+mod s3;
 mod topic;
 
 pub use events::*;
@@ -21,6 +22,7 @@ pub use kafka::*;
 pub use model::*;
 pub use process::*;
 pub use redis::*;
+pub use s3::*;
 pub use topic::*;
 
 use std::path::{Path, PathBuf};

@@ -20,9 +20,15 @@ pub struct Finished {
 const DEADLINE: Duration = Duration::from_secs(90);
 
 pub fn run(args: &[&str]) -> Running {
+    run_with(args, &[])
+}
+
+/// With more in its environment.
+pub fn run_with(args: &[&str], env: &[(&str, String)]) -> Running {
     let (stdout, stderr) = (NamedTempFile::new().unwrap(), NamedTempFile::new().unwrap());
     let child = Command::new(env!("CARGO_BIN_EXE_headwater"))
         .args(args)
+        .envs(env.iter().map(|(name, value)| (name, value)))
         .stdout(stdout.reopen().unwrap())
         .stderr(stderr.reopen().unwrap())
         .spawn()

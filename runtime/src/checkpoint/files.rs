@@ -1,4 +1,4 @@
-//! Files that are there as a whole or not at all, and their checksums.
+//! Checksums of files.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -48,15 +48,4 @@ pub fn measure(path: &Path) -> io::Result<(u64, u64)> {
         hash.update(&buffer[..read]);
         bytes += read as u64;
     }
-}
-
-/// Writes a file under another name first. When it returns it is on the disk.
-pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let unfinished = path.with_extension("tmp");
-    let mut file = File::create(&unfinished)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    std::fs::rename(&unfinished, path)?;
-    // The names are in the directory.
-    path.parent().map_or(Ok(()), |parent| File::open(parent)?.sync_all())
 }

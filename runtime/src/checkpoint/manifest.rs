@@ -1,12 +1,14 @@
 //! The manifest: everything of a checkpoint but the parts, and how to tell whether those are whole.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use headwater_connectors::sink::lines::Left;
+use headwater_connectors::storage::Storage;
 use serde::{Deserialize, Serialize};
 
-use super::{KEPT, Part, Position, dir, failed, files};
+use super::generations::{self, Starts};
+use super::store::{CHECKPOINTS, StateStore, part_name};
+use super::{KEPT, Part, Position};
 use crate::failure::Failure;
 use crate::plan::Plan;
 use crate::run::Mode;
@@ -14,9 +16,12 @@ use crate::run::Mode;
 /// The format that this version writes, and the only one that it reads.
 pub const FORMAT: u32 = 2;
 
+const MANIFEST: &str = "manifest.json";
+
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Manifest {
     pub format: u32,
+    /// Begins with the generation that wrote it: see `generations`.
     pub number: u64,
     /// Every tick up to it is in the state. `None`: the history is still being read, see `Plan::read`.
     pub t: Option<i64>,
@@ -33,88 +38,120 @@ pub struct Manifest {
 }
 
 impl Manifest {
-    /// Makes the checkpoint one, and removes those that nobody needs any more.
-    pub fn commit(&self, root: &Path) -> Result<(), Failure> {
-        let dir = dir(root, self.number);
-        // A job without a key yet has no parts.
-        std::fs::create_dir_all(&dir).map_err(|e| failed("creating", &dir, e))?;
-        let path = dir.join("manifest.json");
+    /// Makes the checkpoint one, unless a newer start has taken over, and removes what nobody needs any more.
+    pub fn commit(&self, store: &StateStore, starts: &Starts) -> Result<(), Failure> {
+        let generation = generations::of_number(self.number);
+        let name = part_name(self.number, MANIFEST);
         let text = serde_json::to_vec(self).expect("a manifest is plain data");
-        files::write_whole(&path, &text).map_err(|e| failed("writing", &path, e))?;
-        let mut numbers = numbers(root)?;
-        numbers.retain(|number| *number <= self.number);
-        let used = |number: &u64| self.parts.iter().any(|part| part.number == *number);
-        for old in numbers.iter().rev().skip(KEPT).filter(|number| !used(number)) {
-            let dir = super::dir(root, *old);
-            std::fs::remove_dir_all(&dir).map_err(|e| failed("removing the old checkpoint", &dir, e))?;
+        is_newest(store, generation)?;
+        if !store.patiently(|| store.storage.create(&name, &text))? {
+            let shown = store.storage.shown(&name);
+            return Err(Failure::Running(format!("{shown} is there already: another process writes this state")));
+        }
+        is_newest(store, generation)?;
+        store.note_use(self);
+        for old in store.patiently(|| self.unneeded(store, starts))? {
+            let dir = format!("{CHECKPOINTS}/{old}");
+            // First of all it is no checkpoint any more.
+            store.patiently(|| store.storage.remove(&format!("{dir}/{MANIFEST}")))?;
+            store.patiently(|| store.storage.remove(&dir))?;
         }
         Ok(())
+    }
+
+    /// The numbers up to this one's that are not among the last few checkpoints, nor hold parts of theirs: older ones, and what
+    /// never became one.
+    fn unneeded(&self, store: &StateStore, starts: &Starts) -> Result<Vec<u64>, headwater_connectors::Error> {
+        let mut numbers = numbers(&store.storage)?;
+        numbers.retain(|number, _| *number <= self.number);
+        let counts = |(number, whole): &(&u64, &bool)| **whole && starts.count(**number);
+        let kept: Vec<u64> = numbers.iter().rev().filter(counts).map(|(number, _)| *number).take(KEPT).collect();
+        let used = store.used_by(&kept);
+        Ok(numbers.into_keys().filter(|number| !kept.contains(number) && !used.contains(number)).collect())
     }
 
     /// Whether every part is there as it was written.
-    fn check(&self, root: &Path) -> Result<(), String> {
+    fn check(&self, store: &StateStore) -> Result<Result<(), String>, Failure> {
         for part in &self.parts {
-            let path = dir(root, part.number).join(&part.name);
-            let (bytes, hash) = files::measure(&path).map_err(|e| format!("{}: {e}", path.display()))?;
-            if (bytes, hash) != (part.bytes, part.xxh3) {
-                return Err(format!("{} is not as it was written", path.display()));
+            if let Err(why) = store.part(part)? {
+                return Ok(Err(why));
             }
         }
-        Ok(())
+        Ok(Ok(()))
     }
 }
 
-/// The numbers of the checkpoints, whole or not, ascending.
-fn numbers(root: &Path) -> Result<Vec<u64>, Failure> {
-    let entries = match std::fs::read_dir(root) {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(vec![]),
-        entries => entries.map_err(|e| failed("looking for checkpoints in", root, e))?,
-    };
-    let mut numbers = vec![];
-    for entry in entries {
-        let name = entry.map_err(|e| failed("looking for checkpoints in", root, e))?.file_name();
-        numbers.extend(name.to_str().and_then(|name| name.parse::<u64>().ok()));
+fn is_newest(store: &StateStore, generation: u64) -> Result<(), Failure> {
+    let newest = store.patiently(|| generations::newest(&store.storage))?;
+    if newest > generation { Err(generations::overtaken(&store.storage, newest, generation)) } else { Ok(()) }
+}
+
+/// The numbers of the checkpoints, and whether they have a manifest.
+fn numbers(storage: &Storage) -> Result<BTreeMap<u64, bool>, headwater_connectors::Error> {
+    let mut numbers = BTreeMap::new();
+    for name in storage.list(CHECKPOINTS)? {
+        let mut parts = name.split('/').skip(1);
+        if let Some(number) = parts.next().and_then(|number| number.parse().ok()) {
+            *numbers.entry(number).or_default() |= parts.next() == Some(MANIFEST);
+        }
     }
-    numbers.sort_unstable();
     Ok(numbers)
 }
 
-/// The newest checkpoint that is whole; and the largest number that is taken.
-pub fn newest(root: &Path) -> Result<(Option<Manifest>, u64), Failure> {
-    let numbers = numbers(root)?;
-    let taken = numbers.last().copied().unwrap_or(0);
+/// Takes the state over from earlier starts. `fresh`: without any of their checkpoints, which are removed. Returns the newest
+/// checkpoint that is whole, and all starts, this one the last.
+pub fn take_over(store: &StateStore, fresh: bool) -> Result<(Option<Manifest>, Starts), Failure> {
+    let mut starts = Starts::read(&store.storage)?;
+    let numbers = numbers(&store.storage)?;
+    let counting = |(number, whole): (&u64, &bool)| (*whole && starts.count(*number)).then_some(*number);
+    let numbers: Vec<u64> = if fresh { vec![] } else { numbers.iter().filter_map(counting).collect() };
+    starts.take(&store.storage, numbers.last().copied().unwrap_or(0))?;
+    if fresh {
+        store.storage.remove(CHECKPOINTS)?;
+    }
     for number in numbers.into_iter().rev() {
-        let path = dir(root, number).join("manifest.json");
-        let text = match std::fs::read(&path) {
-            // It was being written when the run ended.
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
-            text => text.map_err(|e| failed("reading", &path, e))?,
+        let whole = match read(store, number)? {
+            Ok(manifest) => manifest.check(store)?.map(|()| manifest),
+            Err(why) => Err(why),
         };
-        #[derive(Deserialize)]
-        struct Head {
-            format: u32,
-        }
-        if let Ok(Head { format }) = serde_json::from_slice(&text)
-            && format != FORMAT
-        {
-            return Err(Failure::Running(format!(
-                "{} has the state format {format}; this version reads {FORMAT} alone\n  hint: run the version that wrote it, or start anew with --fresh",
-                path.display()
-            )));
-        }
-        let read = serde_json::from_slice::<Manifest>(&text).map_err(|e| format!("{}: {e}", path.display()));
-        match read.and_then(|manifest| manifest.check(root).map(|()| manifest)) {
-            Ok(manifest) => return Ok((Some(manifest), taken)),
+        match whole {
+            Ok(manifest) => {
+                store.note_use(&manifest);
+                return Ok((Some(manifest), starts));
+            }
             Err(why) => tracing::warn!("checkpoint {number} is damaged, the one before is used: {why}"),
         }
     }
-    Ok((None, taken))
+    Ok((None, starts))
 }
 
-/// Sets old checkpoints aside.
-pub fn remove_all(root: &Path) -> Result<(), Failure> {
-    match std::fs::remove_dir_all(root) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(failed("removing", root, e)),
-        _ => Ok(()),
+/// The newest checkpoint, for somebody who only looks. Parts in an object store are not read.
+pub fn look(store: &StateStore) -> Result<Option<Manifest>, Failure> {
+    let starts = Starts::read(&store.storage)?;
+    for (number, _) in numbers(&store.storage)?.into_iter().rev().filter(|(n, whole)| *whole && starts.count(*n)) {
+        if let Ok(manifest) = read(store, number)?
+            && (store.storage.local().is_none() || manifest.check(store)?.is_ok())
+        {
+            return Ok(Some(manifest));
+        }
     }
+    Ok(None)
+}
+
+fn read(store: &StateStore, number: u64) -> Result<Result<Manifest, String>, Failure> {
+    let name = part_name(number, MANIFEST);
+    let shown = store.storage.shown(&name);
+    let Some((text, _)) = store.storage.read(&name)? else { return Ok(Err(format!("{shown} is gone"))) };
+    #[derive(Deserialize)]
+    struct Head {
+        format: u32,
+    }
+    if let Ok(Head { format }) = serde_json::from_slice(&text)
+        && format != FORMAT
+    {
+        return Err(Failure::Running(format!(
+            "{shown} has the state format {format}; this version reads {FORMAT} alone\n  hint: run the version that wrote it, or start anew with --fresh"
+        )));
+    }
+    Ok(serde_json::from_slice(&text).map_err(|e| format!("{shown}: {e}")))
 }

@@ -9,26 +9,34 @@
 //!
 //! The cut is a dataflow time: what was sent up to `T` is in it, what was sent later is read again. While the history is read
 //! there is no `T`: then everybody stops reading for a moment, and the cut lies between slices. Parts carry keys, so any
-//! number of workers and processes reads them. They lie under the state path, which all processes have to see.
+//! number of workers and processes reads them. They lie under the state path, which all processes have to see: see `store`.
 //!
-//! `<state>/checkpoints/<number>/manifest.json` is written last, under another name first: without it there is no checkpoint.
-//! The last few are kept, so that one that is damaged can be passed over.
+//! The manifest is created last: without it there is no checkpoint. The last few are kept, so that one that is damaged can be
+//! passed over. Whose checkpoints count, where two runs meet, is told in `generations`.
 
 mod files;
+pub mod generations;
+pub mod lease;
 mod manifest;
 mod parts;
+mod store;
+mod threads;
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use headwater_connectors::sink::lines::Left;
+use headwater_connectors::storage::{make_dir, sync_dir};
 use headwater_operators::group::{NamedValues, Piece, State};
 use headwater_operators::ledger::SegmentError;
 use serde::{Deserialize, Serialize};
 
-pub use manifest::{FORMAT, Manifest, newest, remove_all};
+pub use manifest::{FORMAT, Manifest, look, take_over};
+pub use store::StateStore;
+pub use threads::{Committing, Sending};
 
 use crate::failure::Failure;
 use crate::source::history::Read;
@@ -73,6 +81,8 @@ pub struct Contribution {
     /// How far this worker's pieces of the history were read.
     pub read: Read,
     pub parts: Vec<Part>,
+    /// How long it took to write and send them.
+    pub took: Duration,
 }
 
 /// The checkpoint that a worker is putting together.
@@ -82,8 +92,11 @@ pub struct Local {
     pub wanted: Option<(u64, i64)>,
     pub positions: Option<(u64, Vec<Position>, Read)>,
     pub parts: Vec<Part>,
-    /// Whether all parts are written.
+    /// Whether all parts are written, and where all processes see them.
     pub parts_of: Option<u64>,
+    pub took: Duration,
+    /// Object stores: the thread that sends them.
+    pub sending: Option<Sending>,
     /// By name (see `changelog`), the lines that this worker writes.
     pub lines: BTreeMap<String, Noted>,
 }
@@ -111,6 +124,23 @@ impl Local {
         }
     }
 
+    /// All parts of a checkpoint are written.
+    pub fn wrote(&mut self, number: u64, parts: Vec<Part>, took: Duration) {
+        (self.parts, self.took) = (parts, took);
+        match &self.sending {
+            Some(sending) => sending.send(number, self.parts.clone()),
+            None => self.parts_of = Some(number),
+        }
+    }
+
+    /// Hears what was sent meanwhile.
+    pub fn hear(&mut self) {
+        if let Some((number, took)) = self.sending.as_ref().and_then(Sending::sent) {
+            self.parts_of = Some(number);
+            self.took += took;
+        }
+    }
+
     /// What this worker adds, once all is there; `told`: the last one that it was told of, `in_sinks`: whether everything up to a
     /// tick is.
     pub fn contribution(&self, told: u64, in_sinks: impl Fn(i64) -> bool) -> Option<Contribution> {
@@ -121,17 +151,8 @@ impl Local {
         if self.lines.values().any(|noted| noted.number != number) {
             return None;
         }
-        Some(Contribution { number, positions: positions.clone(), read: read.clone(), parts })
+        Some(Contribution { number, positions: positions.clone(), read: read.clone(), parts, took: self.took })
     }
-}
-
-/// Where a job's checkpoints are.
-pub fn root(state: &Path) -> PathBuf {
-    state.join("checkpoints")
-}
-
-fn dir(root: &Path, number: u64) -> PathBuf {
-    root.join(number.to_string())
 }
 
 fn failed(doing: &str, path: &Path, cause: impl std::fmt::Display) -> Failure {
@@ -140,14 +161,14 @@ fn failed(doing: &str, path: &Path, cause: impl std::fmt::Display) -> Failure {
 
 /// Writes a group's parts of one worker.
 pub fn write(
-    root: &Path,
+    store: &StateStore,
     number: u64,
     (group, worker): (u32, u32),
     state: &mut State,
     sent_before: i64,
 ) -> Result<Vec<Part>, Failure> {
-    let dir = dir(root, number);
-    std::fs::create_dir_all(&dir).map_err(|e| failed("creating", &dir, e))?;
+    let dir = store.written(number);
+    make_dir(&dir).map_err(|e| failed("creating", &dir, e))?;
     let mut writers: BTreeMap<(Piece, usize), (String, parts::Writer)> = BTreeMap::new();
     let mut each = |piece, part: usize, batch: &RecordBatch| {
         let failed = |e: &dyn std::fmt::Display| SegmentError(format!("writing to {}: {e}", dir.display()));
@@ -167,6 +188,7 @@ pub fn write(
         let (bytes, xxh3) = writer.finish().map_err(|e| failed("writing to", &dir, e))?;
         parts.push(Part { number, group, worker, piece, of: part as u32, name, bytes, xxh3 });
     }
+    sync_dir(&dir).map_err(|e| failed("writing to", &dir, e))?;
     Ok(parts)
 }
 
@@ -181,7 +203,7 @@ fn word(piece: Piece) -> &'static str {
 
 /// Fills a group's state with what all workers had of it, for the keys that `owns` accepts.
 pub fn read(
-    root: &Path,
+    store: &StateStore,
     manifest: &Manifest,
     group: u32,
     state: &mut State,
@@ -192,7 +214,7 @@ pub fn read(
     for of_worker in of_group.chunk_by(|a, b| a.worker == b.worker) {
         let mut values = NamedValues::default();
         for part in of_worker {
-            let path = dir(root, part.number).join(&part.name);
+            let path = store.part(part)?.map_err(Failure::Running)?;
             for batch in parts::read(&path).map_err(|e| failed("reading", &path, e))? {
                 let batch = batch.map_err(|e| failed("reading", &path, e))?;
                 state

@@ -7,7 +7,7 @@ use headwater_connectors::format::text::format_time;
 use indicatif::{HumanBytes, HumanCount};
 
 use super::{CheckArgs, meaning, print};
-use crate::checkpoint::{self, Manifest};
+use crate::checkpoint::{self, Manifest, StateStore};
 use crate::failure::Failure;
 use crate::job::validate::types;
 use crate::job::{self, ChangesTo, Fault, Job, SeamBy, SinkTo, Stream};
@@ -23,8 +23,10 @@ pub fn check(args: &CheckArgs) -> Result<(), Failure> {
     let live = job.sources.iter().any(|source| source.stream.is_some());
     let opened = Arc::new(opened::open(job, None)?);
     let anew = || plan::plan(&opened, wall_clock_us(), live);
-    let (found, _) = checkpoint::newest(&checkpoint::root(&opened.job.state.local))?;
-    let found = found.filter(|_| opened.has_stream());
+    let found = match opened.has_stream() {
+        true => checkpoint::look(&StateStore::open(&opened.job, 0, Arc::default())?)?,
+        false => None,
+    };
     let changed = found.as_ref().map(|manifest| Changed::between(&manifest.plan, &opened));
     let planned = match (found.clone(), &changed) {
         (Some(manifest), Some(changed)) if goes_on(&manifest, changed) => {
@@ -197,7 +199,7 @@ fn tell_sinks(out: &mut Vec<u8>, job: &Job) -> std::io::Result<()> {
         let groups: Vec<&str> = sink.groups.iter().map(|g| job.groups[*g].name.as_str()).collect();
         let to = match &sink.to {
             SinkTo::Redis { url } => format!("redis {url}"),
-            SinkTo::Embedded => format!("embedded store in {}", job.state.local.display()),
+            SinkTo::Embedded => format!("embedded store in {}", job.state.embedded.display()),
             SinkTo::Changes(to) => format!("changelog {}", place(to)),
         };
         writeln!(out, "  {}: {to}: {}", sink.name, groups.join(", "))?;

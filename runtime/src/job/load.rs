@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use super::{At, Fault, Faults, Job, not_supported, validate};
+use super::{At, Fault, Faults, Job, validate};
 use crate::opened::more_faults;
 
-/// Reads and validates a job file, with the environment of this process. Returns the job and its warnings, or every fault;
-/// what this version does not do yet is one. From then on no log shows a secret of the job.
+/// Reads and validates a job file, with the environment of this process. Returns the job and its warnings, or every fault.
+/// From then on no log shows a secret of the job.
 pub fn load(path: &Path) -> Result<(Job, Vec<Fault>), Faults> {
     let file = path.display().to_string();
     let absolute = std::path::absolute(path).map_err(|error| unreadable(&file, &error))?;
@@ -18,7 +18,6 @@ pub fn load(path: &Path) -> Result<(Job, Vec<Fault>), Faults> {
     let text = std::str::from_utf8(&bytes).map_err(|error| not_utf8(&file, &bytes, error.valid_up_to()))?;
     let (job, mut faults) = validate::job(&file, dir, text, &|name| std::env::var(name).ok());
     crate::log::hide(&job.secrets);
-    faults.faults.extend(not_supported(&job).faults);
     if faults.has_errors() {
         // All faults in one go: those of names and types too, as far as they can be seen.
         let told: Vec<At> = faults.faults.iter().map(|fault| fault.at).collect();

@@ -15,7 +15,6 @@ mod section;
 mod syntax;
 #[cfg(test)]
 mod tests;
-mod unsupported;
 mod variables;
 
 use std::collections::BTreeMap;
@@ -26,7 +25,6 @@ use arrow::datatypes::DataType;
 pub use fault::{At, Fault, Faults};
 pub use load::{load, parse};
 pub use secrets::mask;
-pub use unsupported::not_supported;
 pub use validate::check_names;
 
 /// A validated job. Durations and times are microseconds. Its debug output shows no secret.
@@ -249,7 +247,9 @@ pub struct State {
     pub at: At,
     /// An absolute local path or an object-store URL.
     pub path: String,
-    /// Always local: the endpoint file, the embedded store, the default dead letters.
+    /// Always local: the endpoint file and the ledger; and unless the job says otherwise the embedded store and dead letters.
     pub local: PathBuf,
+    /// Where the embedded store is, if there is one.
+    pub embedded: PathBuf,
     pub checkpoint_every_us: i64,
 }

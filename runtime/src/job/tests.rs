@@ -4,7 +4,7 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use super::{ChangesTo, Group, Job, SeamBy, SinkTo, Source, Stream, duration, load, not_supported, parse, validate};
+use super::{ChangesTo, Group, Job, SeamBy, SinkTo, Source, Stream, duration, load, parse, validate};
 
 fn env(name: &str) -> Option<String> {
     let table = [("PASSWORD", "hunter2"), ("EMPTY", ""), ("BUCKET", "lake-7781"), ("TOPIC", "transactions")];
@@ -43,7 +43,7 @@ fn files_that_cannot_be_read() {
     assert_eq!(said(), "job.toml:2:4: error: the job file must be UTF-8: this byte is not\n");
 }
 
-/// All at once: what is wrong, what is only not done yet, and what is not there. Paths start at the file's directory, whatever it is called.
+/// All at once: what is wrong, and what is not there. Paths start at the file's directory, whatever it is called.
 #[test]
 fn a_file() {
     let dir = tempfile::Builder::new().prefix("a[b]*").tempdir().unwrap();
@@ -53,7 +53,7 @@ fn a_file() {
     std::fs::write(&path, text).unwrap();
     let said = load(&path).unwrap_err().to_string();
     assert_eq!(said.matches("error: ").count(), 3, "{said}");
-    for part in ["job.toml:2:8: error: `tick`", "an object store is not supported", "no file matches"] {
+    for part in ["job.toml:2:8: error: `tick`", "so say where dead letters go", "no file matches"] {
         assert!(said.contains(part), "{said}");
     }
 
@@ -93,7 +93,7 @@ fn torn_files() {
     }
 }
 
-/// Every fault, and what is not supported yet; without an error also what the job means.
+/// Every fault; without an error also what the job means.
 fn told(file: &str, text: &str) -> String {
     let (job, mut faults) = validate::job(file, Path::new("/job"), text, &env);
     let mut told = String::new();
@@ -101,8 +101,6 @@ fn told(file: &str, text: &str) -> String {
     let whole = !faults.has_errors();
     write!(told, "{faults}").unwrap();
     if whole {
-        let missing = not_supported(&job);
-        write!(told, "{missing}").unwrap();
         told += &meaning(&job);
     }
     let shown = format!("{told}{job:?}{job:#?}{:?}", job.sinks).replace("PASSWORD", "");

@@ -57,7 +57,7 @@ pub struct Plan {
     pub floor: Option<i64>,
     /// How far the pieces of the history were read by then.
     pub read: Read,
-    /// The largest number that a checkpoint of this state has.
+    /// The checkpoints of this start have the numbers after it.
     pub checkpoints: u64,
 }
 

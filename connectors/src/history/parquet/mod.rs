@@ -26,10 +26,11 @@ use parquet::file::metadata::ParquetMetaData;
 use tokio::task::JoinHandle;
 
 use super::{History, Piece, Pinned, Range};
+use crate::objects::runtime;
 use crate::{Error, Payload, Records, Result, Wanted};
 use convert::convert;
 use fetch::{Fetch, unwrap};
-use store::{REQUESTS_MAX, Stores, runtime};
+use store::{REQUESTS_MAX, Stores};
 
 const BATCH_RECORDS_MAX: usize = 8192;
 

@@ -1,39 +1,19 @@
 //! Where Parquet files lie: local paths and object-store URLs, as one kind of store.
 
 use std::collections::HashMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt};
 use glob::Pattern;
-use object_store::aws::AmazonS3Builder;
-use object_store::azure::MicrosoftAzureBuilder;
-use object_store::gcp::GoogleCloudStorageBuilder;
-use object_store::local::LocalFileSystem;
 use object_store::path::Path;
-use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, ObjectStoreScheme};
-use tokio::runtime::Runtime;
-use url::Url;
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, RetryConfig};
 
 use crate::history::{PinnedFile, files, find};
+use crate::objects::{connect, runtime, split};
 use crate::{Error, Result};
 
 /// How many requests are under way at once.
 pub(super) const REQUESTS_MAX: usize = 16;
-
-/// The threads that requests run on; decoding runs on the caller's.
-pub(super) fn runtime() -> Result<&'static Runtime> {
-    static RUNTIME: OnceLock<Runtime> = OnceLock::new();
-    if let Some(runtime) = RUNTIME.get() {
-        return Ok(runtime);
-    }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .thread_name("history-io")
-        .enable_all()
-        .build()
-        .map_err(|e| Error::world("starting the threads that read history files", e))?;
-    Ok(RUNTIME.get_or_init(|| runtime))
-}
 
 /// One file in its store.
 #[derive(Clone, Debug)]
@@ -58,7 +38,7 @@ impl Stores {
         if let Some(store) = self.0.get(base) {
             return Ok(store.clone());
         }
-        let store = connect(base)?;
+        let store = connect(base, RetryConfig::default())?;
         self.0.insert(base.into(), store.clone());
         Ok(store)
     }
@@ -81,39 +61,6 @@ impl Stores {
         found.sort_unstable_by(|a, b| a.path.cmp(&b.path));
         Ok(found)
     }
-}
-
-/// A path as the store's part (`s3://bucket`; empty for local files) and the rest.
-fn split(path: &str) -> Result<(&str, &str)> {
-    let Some((scheme, rest)) = path.split_once("://") else { return Ok(("", path)) };
-    let at = rest.find('/').map_or(path.len(), |at| scheme.len() + 3 + at);
-    match scheme {
-        "file" => Ok(("", &path[at..])),
-        _ => Ok((&path[..at], path[at..].trim_start_matches('/'))),
-    }
-}
-
-/// Credentials and endpoints come from the environment, by the names that each cloud's own tools use.
-fn connect(base: &str) -> Result<Arc<dyn ObjectStore>> {
-    if base.is_empty() {
-        return Ok(Arc::new(LocalFileSystem::new()));
-    }
-    let unknown =
-        || Error::Config(format!("{base}: expected a local path or a URL of s3://, gs://, az:// or abfss://"));
-    let url = Url::parse(base).map_err(|_| unknown())?;
-    let store = match ObjectStoreScheme::parse(&url).map_err(|_| unknown())?.0 {
-        ObjectStoreScheme::AmazonS3 => AmazonS3Builder::from_env().with_url(base).build().map(shared),
-        ObjectStoreScheme::GoogleCloudStorage => {
-            GoogleCloudStorageBuilder::from_env().with_url(base).build().map(shared)
-        }
-        ObjectStoreScheme::MicrosoftAzure => MicrosoftAzureBuilder::from_env().with_url(base).build().map(shared),
-        _ => return Err(unknown()),
-    };
-    store.map_err(|e| Error::Config(format!("cannot set up {base}: {e}")))
-}
-
-fn shared(store: impl ObjectStore) -> Arc<dyn ObjectStore> {
-    Arc::new(store)
 }
 
 async fn list(store: Arc<dyn ObjectStore>, base: &str, key: &str) -> object_store::Result<Vec<PinnedFile>> {
@@ -159,20 +106,6 @@ mod tests {
     use object_store::memory::InMemory;
 
     use super::*;
-
-    #[test]
-    fn paths_split_into_store_and_key() {
-        let rows = [
-            ("/data/a.parquet", "", "/data/a.parquet"),
-            ("file:///data/a.parquet", "", "/data/a.parquet"),
-            ("s3://bucket/dt=*/a?.parquet", "s3://bucket", "dt=*/a?.parquet"),
-            ("s3://bucket", "s3://bucket", ""),
-            ("abfss://box@account.dfs.core.windows.net/x", "abfss://box@account.dfs.core.windows.net", "x"),
-        ];
-        for (path, base, key) in rows {
-            assert_eq!(split(path).unwrap(), (base, key), "{path}");
-        }
-    }
 
     #[test]
     fn an_object_store_is_listed_below_the_fixed_part() {

@@ -58,10 +58,15 @@ fn open_cut(path: &Path, bytes: u64) -> std::io::Result<File> {
         std::fs::create_dir_all(parent)?;
     }
     let mut file = OpenOptions::new().create(true).write(true).truncate(false).open(path)?;
-    let held = file.metadata()?.len();
+    let found = file.metadata()?;
+    // Two runs with states of their own would tear each other's lines. Devices and pipes may have many writers.
+    if found.is_file() && matches!(file.try_lock(), Err(std::fs::TryLockError::WouldBlock)) {
+        return Err(std::io::Error::other("another run writes it"));
+    }
+    let held = found.len();
     if held < bytes {
         return Err(std::io::Error::other(format!(
-            "it holds {held} bytes, but the checkpoint left it at {bytes}: it was cut or replaced since"
+            "it holds {held} bytes, but the checkpoint left it at {bytes}: it was cut or replaced since, or is on another host"
         )));
     }
     // A device or a pipe cannot be cut.

@@ -49,9 +49,10 @@ fn whole(cx: &mut Context, file: &str, root: &Table) -> Job {
     let tables = named_tables(cx, &section, "features", Some("name at least one group under [features.NAME]"));
     let groups: Vec<_> = tables.iter().filter_map(|entry| group::read(cx, entry, &sources, tick_us)).collect();
     let group_names: Vec<&str> = tables.iter().map(|entry| entry.name.as_str()).collect();
+    let mut state = state(cx, &section, &name.text);
     let sinks = named_tables(cx, &section, "sinks", None);
-    let sinks: Vec<_> = sinks.iter().filter_map(|entry| sink::read(cx, entry, &groups, &group_names)).collect();
-    let state = state(cx, &section, &name.text);
+    let read = |entry: &&Entry| sink::read(cx, entry, &groups, &group_names, &mut state);
+    let sinks: Vec<_> = sinks.iter().filter_map(read).collect();
     let (dead_letters, dead_letters_at) = sink::dead_letters(cx, &section, &state);
 
     let mut job = Job {
@@ -72,6 +73,13 @@ fn whole(cx: &mut Context, file: &str, root: &Table) -> Job {
     across(cx, &job, &group_names);
     if section.get("sinks").is_none_or(|entry| named_sinks(entry) == 0) {
         let groups = (0..job.groups.len()).collect();
+        if paths::is_url(&job.state.path) {
+            let name_one = "without a sink, rows go to an embedded store, and ";
+            cx.error(
+                job.state.at,
+                format!("{name_one}{}: in [sinks.NAME] with type = \"embedded\"", sink::EMBEDDED_ELSEWHERE),
+            );
+        }
         job.sinks = vec![Sink { name: "embedded".into(), at: At::default(), to: SinkTo::Embedded, groups }];
     }
     job.secrets = std::mem::take(&mut cx.secrets);
@@ -130,9 +138,11 @@ fn state(cx: &mut Context, section: &Section, name: &str) -> State {
     let given = table.as_ref().and_then(|table| paths::read(cx, table, "path", paths::local_or_url));
     let path = given.unwrap_or_else(|| default.to_string_lossy().into_owned());
     let every = table.as_ref().and_then(|table| table.duration(cx, "checkpoint_every", 1));
+    let local = if paths::is_url(&path) { default } else { PathBuf::from(&path) };
     State {
         at: entry.map_or(at_default, |entry| entry.at),
-        local: if paths::is_url(&path) { default } else { PathBuf::from(&path) },
+        embedded: local.join("embedded"),
+        local,
         path,
         checkpoint_every_us: every.unwrap_or(30 * SECOND_US),
     }

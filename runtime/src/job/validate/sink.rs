@@ -11,7 +11,7 @@ const SINK: Choices = Choices {
     default: None,
     choices: &[
         ("redis", &["url"]),
-        ("embedded", &[]),
+        ("embedded", &["path"]),
         ("jsonl", &["path"]),
         ("kafka", &["topic", "brokers", "properties"]),
     ],
@@ -25,13 +25,26 @@ const DEAD_LETTERS: Choices = Choices {
     common: &[],
 };
 
-/// Reads a sink. `names` are all groups', also of those that are too wrong to be in `groups`.
-pub fn read(cx: &mut Context, entry: &Entry, groups: &[Group], names: &[&str]) -> Option<Sink> {
+pub const EMBEDDED_ELSEWHERE: &str =
+    "the state is in an object store, so say where the embedded store is kept, like path = \"store\"";
+const LETTERS_ELSEWHERE: &str = "the state is in an object store, so say where dead letters go, like dead_letters = { path = \"dead_letters.jsonl\" }";
+
+/// Reads a sink; where an embedded one is kept is noted in `state`. `names` are all groups', also of those that are too wrong to be in `groups`.
+pub fn read(cx: &mut Context, entry: &Entry, groups: &[Group], names: &[&str], state: &mut State) -> Option<Sink> {
     let (section, kind) = Section::choose(cx, format!("sink `{}`", entry.name), entry, &SINK)?;
     let groups = features(cx, &section, groups, names);
     let to = match kind? {
         "redis" => SinkTo::Redis { url: redis_url(cx, &section) },
-        "embedded" => SinkTo::Embedded,
+        "embedded" => {
+            match paths::read(cx, &section, "path", paths::local) {
+                Some(path) => state.embedded = path,
+                None if paths::is_url(&state.path) && section.get("path").is_none() => {
+                    section.missing(cx, "path", EMBEDDED_ELSEWHERE);
+                }
+                None => {}
+            }
+            SinkTo::Embedded
+        }
         "jsonl" => {
             if section.get("path").is_none() {
                 section.missing(cx, "path", "say which file, like path = \"changes.jsonl\"");
@@ -85,10 +98,19 @@ fn features(cx: &mut Context, section: &Section, groups: &[Group], names: &[&str
 /// Reads `[dead_letters]`.
 pub fn dead_letters(cx: &mut Context, job: &Section, state: &State) -> (ChangesTo, At) {
     let default = default_dead_letters(state);
-    let Some(entry) = job.get("dead_letters") else { return (default, At { line: 1, column: 1 }) };
+    let elsewhere = paths::is_url(&state.path);
+    let Some(entry) = job.get("dead_letters") else {
+        if elsewhere {
+            cx.error(state.at, LETTERS_ELSEWHERE);
+        }
+        return (default, At { line: 1, column: 1 });
+    };
     let to = match Section::choose(cx, "dead_letters".into(), entry, &DEAD_LETTERS) {
         Some((section, Some("kafka"))) => ChangesTo::Kafka(source::kafka(cx, &section)),
         Some((section, Some(_))) => {
+            if elsewhere && section.get("path").is_none() {
+                section.missing(cx, "path", LETTERS_ELSEWHERE);
+            }
             let path = paths::read(cx, &section, "path", paths::local);
             path.map_or(default, |path| ChangesTo::Jsonl { path })
         }

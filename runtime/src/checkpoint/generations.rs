@@ -1,0 +1,180 @@
+//! Generations: the starts of a job, counted in its state. What an older one still writes never counts.
+//!
+//! A start takes the next generation by creating `generations/<generation>.json`, which has one winner. In it stands the start's
+//! *base*: the newest checkpoint that counted then. The numbers of a generation's checkpoints begin with it, so two generations
+//! never write to one place.
+//!
+//! ```text
+//! generation 4   checkpoints 4..1  4..2              4..3 (it slept, and writes this now)
+//! generation 5                           base 4..2         5..1  5..2
+//! generation 6                                                         base 5..2
+//! counts         4..1  4..2  5..1  5..2, and not 4..3: a later generation began without it
+//! ```
+
+use headwater_connectors::storage::Storage;
+use serde::{Deserialize, Serialize};
+
+use crate::failure::Failure;
+use crate::plan::wall_clock_us;
+
+/// Checkpoints that a generation has numbers for: one a second for 30 years.
+const NUMBERS: u64 = 1_000_000_000;
+
+const GENERATIONS: &str = "generations";
+/// How many are kept: a start that sleeps through that many others is not expected to wake up.
+const KEPT: usize = 100;
+
+/// One start of the job.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Start {
+    pub generation: u64,
+    /// The number of the newest checkpoint that counted; 0: none, or none that it wanted.
+    pub base: u64,
+    /// For people.
+    pub host: String,
+    pub pid: u32,
+    pub started_us: i64,
+}
+
+/// All starts that are known, the newest last.
+#[derive(Clone, Debug, Default)]
+pub struct Starts(Vec<Start>);
+
+impl Starts {
+    pub fn read(storage: &Storage) -> Result<Starts, Failure> {
+        let mut starts = vec![];
+        for generation in numbers(storage)? {
+            let name = name(generation);
+            // One that is gone was so old that it was removed meanwhile.
+            if let Some((bytes, _)) = storage.read(&name)? {
+                let start = serde_json::from_slice::<Start>(&bytes);
+                starts.push(start.map_err(|e| Failure::Running(format!("reading {}: {e}", storage.shown(&name))))?);
+            }
+        }
+        Ok(Starts(starts))
+    }
+
+    /// Whether a checkpoint is one that a start may go on from.
+    pub fn count(&self, number: u64) -> bool {
+        !self.0.iter().any(|start| start.generation > number / NUMBERS && start.base < number)
+    }
+
+    pub fn newest(&self) -> u64 {
+        self.0.last().map_or(0, |start| start.generation)
+    }
+
+    /// Takes the next generation.
+    pub fn take(&mut self, storage: &Storage, base: u64) -> Result<(), Failure> {
+        let start = Start {
+            generation: self.newest() + 1,
+            base,
+            host: host(),
+            pid: std::process::id(),
+            started_us: wall_clock_us(),
+        };
+        let name = name(start.generation);
+        let text = serde_json::to_vec_pretty(&start).expect("a start is plain data");
+        if !storage.create(&name, &text)? {
+            return Err(Failure::Running(format!("another start was faster: it has {}", storage.shown(&name))));
+        }
+        // A store that does not know conditions obeys.
+        if storage.create(&name, b"{}")? {
+            return Err(Failure::Running(format!(
+                "{}: this store overwrites what must only be created: it knows no conditional writes (If-None-Match), \
+                 and cannot keep a state",
+                storage.shown(&name)
+            )));
+        }
+        self.0.push(start);
+        for old in self.0.iter().rev().skip(KEPT) {
+            storage.remove(&self::name(old.generation))?;
+        }
+        Ok(())
+    }
+}
+
+/// The first number of a generation's checkpoints, less one.
+pub fn numbers_of(generation: u64) -> u64 {
+    generation * NUMBERS
+}
+
+pub fn of_number(number: u64) -> u64 {
+    number / NUMBERS
+}
+
+/// Fails if there is a newer generation than this process has.
+pub fn check(storage: &Storage, generation: u64) -> Result<(), Failure> {
+    let newest = newest(storage)?;
+    if newest > generation { Err(overtaken(storage, newest, generation)) } else { Ok(()) }
+}
+
+/// The newest generation; 0: there was no start.
+pub fn newest(storage: &Storage) -> Result<u64, headwater_connectors::Error> {
+    Ok(numbers(storage)?.last().copied().unwrap_or(0))
+}
+
+pub fn overtaken(storage: &Storage, newest: u64, generation: u64) -> Failure {
+    let name = name(newest);
+    let start = storage.read(&name).ok().flatten().and_then(|(bytes, _)| serde_json::from_slice::<Start>(&bytes).ok());
+    let who = start.map_or_else(String::new, |start| format!(", on {}, pid {}", start.host, start.pid));
+    Failure::Running(format!(
+        "a newer start of this job has taken over (generation {newest}{who}; this process has {generation}): it writes nothing more to {}",
+        storage.shown("")
+    ))
+}
+
+fn numbers(storage: &Storage) -> Result<Vec<u64>, headwater_connectors::Error> {
+    let names = storage.list(GENERATIONS)?;
+    let number = |name: &String| name.strip_prefix(GENERATIONS)?.strip_prefix('/')?.strip_suffix(".json")?.parse().ok();
+    let mut numbers: Vec<u64> = names.iter().filter_map(number).collect();
+    numbers.sort_unstable();
+    Ok(numbers)
+}
+
+fn name(generation: u64) -> String {
+    format!("{GENERATIONS}/{generation}.json")
+}
+
+/// The host's name, for people.
+pub fn host() -> String {
+    let name = std::env::var("HOSTNAME").ok().or_else(|| std::fs::read_to_string("/proc/sys/kernel/hostname").ok());
+    name.map_or_else(|| "an unknown host".to_owned(), |name| name.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn start(generation: u64, base: u64) -> Start {
+        Start { generation, base, host: String::new(), pid: 1, started_us: 0 }
+    }
+
+    #[test]
+    fn what_an_older_generation_writes_late_does_not_count() {
+        let number = |generation, n| numbers_of(generation) + n;
+        let starts = Starts(vec![start(4, 0), start(5, number(4, 2)), start(6, number(5, 2))]);
+        let rows = [(4, 1, true), (4, 2, true), (4, 3, false), (5, 1, true), (5, 2, true), (5, 3, false), (6, 1, true)];
+        for (generation, n, counts) in rows {
+            assert_eq!(starts.count(number(generation, n)), counts, "{generation} {n}");
+        }
+        let fresh = Starts(vec![start(4, 0), start(5, 0)]);
+        assert!(!fresh.count(number(4, 1)) && fresh.count(number(5, 1)), "a fresh start begins without any");
+    }
+
+    #[test]
+    fn one_start_takes_a_generation() {
+        let dir = tempfile::tempdir().unwrap();
+        let storage = Storage::open(dir.path().to_str().unwrap()).unwrap();
+        let mut first = Starts::read(&storage).unwrap();
+        let mut second = first.clone();
+        first.take(&storage, 0).unwrap();
+        let refused = second.take(&storage, 0).unwrap_err().to_string();
+        assert!(refused.contains("another start was faster"), "{refused}");
+        let mut third = Starts::read(&storage).unwrap();
+        third.take(&storage, 7).unwrap();
+        assert_eq!(third.newest(), 2);
+        check(&storage, 2).unwrap();
+        let overtaken = check(&storage, 1).unwrap_err().to_string();
+        assert!(overtaken.contains("generation 2, on "), "{overtaken}");
+    }
+}

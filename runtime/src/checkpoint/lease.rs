@@ -1,0 +1,237 @@
+//! The lease of a state in an object store: its job runs once at a time.
+//!
+//! A state on a local disk is locked with its directory. An object store has no locks, so the job that runs says every 10 s
+//! that it lives, in `lease.json`, by replacing what it wrote before. A second start that sees it live is refused; after 30 s without
+//! a word it takes over. No clock is compared: it looks on for so long itself. Whoever starts where the holder ran, with its local
+//! directory, need not wait: that directory's lock is free, so the holder is gone.
+//!
+//! A holder ends when it finds that another has taken over. A store that does not answer is no reason to end: nobody can take over
+//! there either. What two that run at once must not both write is guarded by generations, not by the lease.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use headwater_connectors::format::text::format_time;
+use headwater_connectors::storage::{Storage, Version};
+use rand::Rng;
+use serde::{Deserialize, Serialize};
+
+use super::generations::host;
+use crate::failure::Failure;
+use crate::plan::wall_clock_us;
+
+const NAME: &str = "lease.json";
+const RENEW_EVERY: Duration = Duration::from_secs(10);
+const LASTS: Duration = Duration::from_secs(30);
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// How long the end of a run waits for a store that does not answer.
+const RELEASE_MAX: Duration = Duration::from_secs(5);
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Word {
+    /// Of this holder alone.
+    token: String,
+    host: String,
+    pid: u32,
+    since_us: i64,
+    renewed: u64,
+    /// The holder has ended.
+    released: bool,
+}
+
+impl Word {
+    fn who(&self) -> String {
+        format!("{}, pid {}, since {}", self.host, self.pid, format_time(self.since_us))
+    }
+}
+
+/// Held until it is dropped.
+pub struct Lease {
+    lost: Arc<Mutex<Option<String>>>,
+    end: Option<Sender<()>>,
+    done: Receiver<()>,
+}
+
+impl Lease {
+    /// Takes the lease of a state, once it is free. `local`: the job's local directory, which this process has locked.
+    pub fn take(storage: &Storage, local: &Path, stop: &AtomicBool) -> Result<Lease, Failure> {
+        let kept = Kept(local.join("lease"));
+        let word = Word {
+            token: format!("{:032x}", rand::rng().random::<u128>()),
+            host: host(),
+            pid: std::process::id(),
+            since_us: wall_clock_us(),
+            renewed: 0,
+            released: false,
+        };
+        let version = take(storage, &word, kept.read().as_deref(), stop)?;
+        kept.write(&word.token)?;
+        let lost: Arc<Mutex<Option<String>>> = Arc::default();
+        let (end, ended) = channel();
+        let (is_done, done) = channel::<()>();
+        let renewing = Renewing { storage: storage.clone(), word, version };
+        let tell = lost.clone();
+        let renew = move || {
+            if let Err(why) = renewing.renew(&ended) {
+                *tell.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
+            }
+            drop(is_done);
+        };
+        let spawned = std::thread::Builder::new().name("lease".to_owned()).spawn(renew);
+        spawned.map_err(|e| Failure::Running(format!("starting a thread: {e}")))?;
+        Ok(Lease { lost, end: Some(end), done })
+    }
+
+    /// Fails if another start has taken over.
+    pub fn check(&self) -> Result<(), Failure> {
+        let lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
+        lost.clone().map_or(Ok(()), |why| Err(Failure::Running(why)))
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.end = None;
+        // It has released the lease, or cannot.
+        let _ = self.done.recv_timeout(RELEASE_MAX);
+    }
+}
+
+/// Where the token of the last holder here is.
+struct Kept(PathBuf);
+
+impl Kept {
+    fn read(&self) -> Option<String> {
+        std::fs::read_to_string(&self.0).ok()
+    }
+
+    fn write(&self, token: &str) -> Result<(), Failure> {
+        std::fs::write(&self.0, token).map_err(|e| Failure::Running(format!("writing {}: {e}", self.0.display())))
+    }
+}
+
+/// The lease as somebody else holds it, and since when it looks so.
+struct Seen {
+    word: Word,
+    since: Instant,
+}
+
+fn take(storage: &Storage, word: &Word, before: Option<&str>, stop: &AtomicBool) -> Result<Version, Failure> {
+    let mut seen: Option<Seen> = None;
+    loop {
+        let Some((held, version)) = read(storage)? else {
+            storage.create(NAME, &text(word))?;
+            if let Some((_, version)) = read(storage)?.filter(|(found, _)| found == word) {
+                return Ok(version);
+            }
+            continue;
+        };
+        let silent = seen.as_ref().filter(|seen| seen.word == held).map(|seen| seen.since.elapsed());
+        let free = held.released || before == Some(held.token.as_str()) || silent.is_some_and(|silent| silent > LASTS);
+        if free {
+            if let Some(version) = replace(storage, word, &version)? {
+                return Ok(version);
+            }
+            continue;
+        }
+        match &seen {
+            Some(seen) if seen.word != held => return Err(refused(storage, &held)),
+            Some(_) => {}
+            None => {
+                tracing::info!(
+                    "the state is held by a run on {}: looking for {} s whether it still lives",
+                    held.who(),
+                    LASTS.as_secs()
+                );
+                seen = Some(Seen { word: held, since: Instant::now() });
+            }
+        }
+        if stop.load(Ordering::Relaxed) {
+            return Err(Failure::Running("stopped before the start, while waiting for the state's lease".to_owned()));
+        }
+        std::thread::sleep(LOOK_EVERY);
+    }
+}
+
+fn refused(storage: &Storage, held: &Word) -> Failure {
+    Failure::Running(format!("another run holds {}: it is on {}. Stop it first", storage.shown(""), held.who()))
+}
+
+fn text(word: &Word) -> Vec<u8> {
+    serde_json::to_vec_pretty(word).expect("a lease is plain data")
+}
+
+fn read(storage: &Storage) -> Result<Option<(Word, Version)>, Failure> {
+    let Some((bytes, version)) = storage.read(NAME)? else { return Ok(None) };
+    let word = serde_json::from_slice(&bytes)
+        .map_err(|e| Failure::Running(format!("reading {}: {e}", storage.shown(NAME))))?;
+    Ok(Some((word, version)))
+}
+
+/// Replaces what was read. An answer that got lost may have made it ours all the same.
+fn replace(storage: &Storage, word: &Word, version: &Version) -> Result<Option<Version>, Failure> {
+    if let Some(version) = storage.replace(NAME, &text(word), version)? {
+        return Ok(Some(version));
+    }
+    Ok(read(storage)?.filter(|(found, _)| found == word).map(|(_, version)| version))
+}
+
+struct Renewing {
+    storage: Storage,
+    word: Word,
+    version: Version,
+}
+
+impl Renewing {
+    /// Until the run ends. An error: another one has taken over.
+    fn renew(mut self, ended: &Receiver<()>) -> Result<(), String> {
+        let mut every = RENEW_EVERY;
+        while ended.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
+            self.word.renewed += 1;
+            every = match self.say() {
+                Ok(()) => RENEW_EVERY,
+                Err(Say::Lost(why)) => return Err(why),
+                Err(Say::Silent(why)) => {
+                    tracing::warn!("cannot say that this run lives, and tries again: {why}");
+                    LOOK_EVERY
+                }
+            };
+        }
+        self.word.released = true;
+        match self.say() {
+            Ok(()) | Err(Say::Lost(_)) => {}
+            Err(Say::Silent(why)) => {
+                let seconds = LASTS.as_secs();
+                tracing::warn!("a start elsewhere will wait {seconds} s for this run: {why}");
+            }
+        }
+        Ok(())
+    }
+
+    fn say(&mut self) -> Result<(), Say> {
+        let silent = |e: Failure| Say::Silent(e.message());
+        if let Some(version) = replace(&self.storage, &self.word, &self.version).map_err(silent)? {
+            self.version = version;
+            return Ok(());
+        }
+        let found = read(&self.storage).map_err(silent)?;
+        let shown = self.storage.shown("");
+        match found {
+            Some((found, version)) if found.token == self.word.token => {
+                self.version = version;
+                Err(Say::Silent(format!("{} changed meanwhile", self.storage.shown(NAME))))
+            }
+            Some((found, _)) => Err(Say::Lost(format!("another run has taken {shown} over: it is on {}", found.who()))),
+            None => Err(Say::Lost(format!("somebody has removed {}", self.storage.shown(NAME)))),
+        }
+    }
+}
+
+/// Why a lease was not renewed.
+enum Say {
+    Lost(String),
+    Silent(String),
+}

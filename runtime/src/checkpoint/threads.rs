@@ -1,0 +1,97 @@
+//! The threads that wait for where the state is kept, so that no worker does: one a worker sends its parts (object stores only),
+//! and one of worker 0 commits.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use super::generations::Starts;
+use super::{Manifest, Part, StateStore};
+use crate::failure::Failure;
+
+/// Sends parts. When a checkpoint's are there, it says how long that took.
+pub struct Sending {
+    to: Sender<(u64, Vec<Part>)>,
+    sent: Receiver<(u64, Duration)>,
+}
+
+impl Sending {
+    pub fn start(store: Arc<StateStore>, failed: Sender<Failure>) -> Result<Sending, Failure> {
+        let (to, parts) = channel::<(u64, Vec<Part>)>();
+        let (done, sent) = channel();
+        spawn("state-send", move || {
+            for (number, parts) in parts {
+                let begun = Instant::now();
+                // Nobody listens any more only at the end.
+                match store.send(number, &parts) {
+                    Ok(()) => drop(done.send((number, begun.elapsed()))),
+                    Err(failure) => return drop(failed.send(failure)),
+                }
+            }
+        })?;
+        Ok(Sending { to, sent })
+    }
+
+    pub fn send(&self, number: u64, parts: Vec<Part>) {
+        // The thread is gone only when it has told why.
+        let _ = self.to.send((number, parts));
+    }
+
+    pub fn sent(&self) -> Option<(u64, Duration)> {
+        self.sent.try_iter().last()
+    }
+}
+
+/// Commits checkpoints, one after the other. Dropped, it waits for those that it was given.
+pub struct Committing {
+    to: Option<Sender<Manifest>>,
+    waiting: Arc<AtomicUsize>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Committing {
+    pub fn start(store: Arc<StateStore>, starts: Arc<Starts>, failed: Sender<Failure>) -> Result<Committing, Failure> {
+        let (to, manifests) = channel::<Manifest>();
+        let waiting: Arc<AtomicUsize> = Arc::default();
+        let left = waiting.clone();
+        let thread = spawn("state-commit", move || {
+            for manifest in manifests {
+                let committed = manifest.commit(&store, &starts);
+                left.fetch_sub(1, Ordering::Relaxed);
+                match committed {
+                    Ok(()) => tracing::debug!(number = manifest.number, "checkpoint"),
+                    // The main thread ends the process.
+                    Err(failure) => return drop(failed.send(failure)),
+                }
+            }
+        })?;
+        Ok(Committing { to: Some(to), waiting, thread: Some(thread) })
+    }
+
+    pub fn commit(&self, manifest: Manifest) {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        // The thread is gone only when it has told why.
+        if let Some(to) = &self.to {
+            let _ = to.send(manifest);
+        }
+    }
+
+    pub fn is_busy(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > 0
+    }
+}
+
+impl Drop for Committing {
+    fn drop(&mut self) {
+        self.to = None;
+        // One that panicked has said so.
+        self.thread.take().into_iter().for_each(|thread| drop(thread.join()));
+    }
+}
+
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, Failure> {
+    let spawned = std::thread::Builder::new().name(name.to_owned()).spawn(work);
+    spawned.map_err(|e| Failure::Running(format!("starting a thread: {e}")))
+}
