@@ -38,8 +38,9 @@ use world::World;
 
 /// How long faults come.
 const LENGTH: Duration = Duration::from_secs(10);
-/// The part of all tests.
+/// As a part of all tests: how many rounds, and how long faults come.
 const ROUNDS: u64 = 2;
+const LENGTH_SHORT: Duration = Duration::from_secs(5);
 const FAILURES_MAX: usize = 5;
 
 fn number(variable: &str) -> Option<f64> {
@@ -58,9 +59,10 @@ fn rounds() {
         None => round < ROUNDS,
         Some(minutes) => round == 0 || began.elapsed().as_secs_f64() < minutes * 60.0,
     };
+    let length = if minutes.is_some() { LENGTH } else { LENGTH_SHORT };
     let mut failed = vec![];
     for seed in (0..).take_while(|round| more(*round)).map(|round| first + round) {
-        if !succeeds(&world, seed) {
+        if !succeeds(&world, seed, length) {
             failed.push(seed);
         }
         if failed.len() == FAILURES_MAX {
@@ -71,10 +73,10 @@ fn rounds() {
 }
 
 /// Runs a round. What lies in its directory is kept if it fails.
-fn succeeds(world: &World, seed: u64) -> bool {
+fn succeeds(world: &World, seed: u64, length: Duration) -> bool {
     let begun = Instant::now();
     let dir = world.case.path(&format!("round-{seed}"));
-    let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| round::run(world, seed, LENGTH, &dir)));
+    let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| round::run(world, seed, length, &dir)));
     world.open();
     let wrong = match outcome {
         Ok(Ok(summary)) => {
