@@ -344,6 +344,22 @@ fn a_lost_peer_ends_all() {
     assert!(!told.contains("panicked"), "{told}");
 }
 
+/// Before the start too: who waits for the plan would wait for ever for one that was replaced.
+#[test]
+fn a_peer_that_is_lost_before_the_start_ends_those_that_wait() {
+    let data = data();
+    // Process 0 looks for its topic for half a minute.
+    let away = r#"{ type = "kafka", brokers = "127.0.0.1:1", topic = "t", format = "json" }"#;
+    let own = format!(r#"{{ type = "jsonl", path = "{}/stream/*.jsonl" }}"#, data.path().display());
+    let case = Case::with(&job(data.path()).replace(&own, away));
+    let hosts = Hosts::new(&case, 3, 1);
+    let mut runs = [0, 1, 2].map(|process| hosts.start(&case, process, &[], "s3cret"));
+    wait_for("all", || runs[1..].iter().all(|run| run.told().contains("waiting for the plan")));
+    runs[1].child.kill().unwrap();
+    let told = runs[2].ends_with(1);
+    assert!(told.contains(&format!("error: lost {} (process 1): it closed the connection", hosts.names[1])), "{told}");
+}
+
 #[test]
 fn a_signal_to_one_ends_all() {
     let data = data();

@@ -89,6 +89,11 @@ columns = { last_hour = { agg = "count", window = "1h" } }
     finish(run(&["run", path.to_str().unwrap(), "--until-end"]), 0);
     assert_eq!(string(connection, &format!("{name}:_generation")).as_deref(), Some("2"));
     assert_eq!(snapshot(connection, name, "cards"), stored, "the same again");
+
+    // A Redis that has lost the generation does not give it once more.
+    let () = redis::cmd("DEL").arg(format!("{name}:_generation")).query(connection).unwrap();
+    finish(run(&["run", path.to_str().unwrap(), "--until-end"]), 0);
+    assert_eq!(string(connection, &format!("{name}:_generation")).as_deref(), Some("3"));
 }
 
 /// Another job of the same name, over what the first has left: a group and a column are gone, and other rows are there.

@@ -195,10 +195,12 @@ fn a_fresh_run_voids_what_was_there() {
     assert_eq!(letters(&case, &case.kafka), in_file);
 }
 
-/// The number of the newest checkpoint that is whole.
+/// The number of the newest checkpoint that has a tick, and so a state.
 fn newest_checkpoint(case: &Case) -> Option<u64> {
     let entries = std::fs::read_dir(case.path("state/checkpoints")).ok()?;
-    let whole = entries.filter_map(Result::ok).filter(|entry| entry.path().join("manifest.json").exists());
+    let manifest = |entry: &std::fs::DirEntry| std::fs::read_to_string(entry.path().join("manifest.json"));
+    let ticks = |entry: &std::fs::DirEntry| manifest(entry).is_ok_and(|text| !text.contains(r#""t":null"#));
+    let whole = entries.filter_map(Result::ok).filter(ticks);
     whole.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).max()
 }
 

@@ -318,21 +318,68 @@ fn a_connection_that_is_cut_is_made_again() {
     clean(&url, job);
     let groups = [group("cards", false, None)];
     let mut store = open(&url, job, &groups);
-    let cut = || {
-        let clients: String = redis::cmd("CLIENT").arg("LIST").query(&mut admin(&url)).unwrap();
-        for line in clients.lines().filter(|line| line.contains("name=headwater-hw-cut ")) {
-            let id = line.split(' ').find_map(|word| word.strip_prefix("id=")).unwrap();
-            let _: () = redis::cmd("CLIENT").arg("KILL").arg("ID").arg(id).query(&mut admin(&url)).unwrap();
-        }
-    };
     let mut lookup = RedisLookup::open(&url, job, &groups).unwrap();
     for i in 1..4 {
         store.write(0, &batch(&groups[0], &[("a", 0, Some(1), i, 1)]), i).unwrap();
         store.set_as_of(0, i).unwrap();
         assert_eq!(lookup.as_of(0).unwrap(), Some(i));
-        cut();
+        cut(&url, job);
     }
     assert!(!store.needs_image());
+}
+
+/// Ends every connection of a job.
+fn cut(url: &str, job: &str) {
+    let clients: String = redis::cmd("CLIENT").arg("LIST").query(&mut admin(url)).unwrap();
+    for line in clients.lines().filter(|line| line.contains(&format!("name=headwater-{job} "))) {
+        let id = line.split(' ').find_map(|word| word.strip_prefix("id=")).unwrap();
+        let _: () = redis::cmd("CLIENT").arg("KILL").arg("ID").arg(id).query(&mut admin(url)).unwrap();
+    }
+}
+
+/// An image that follows another before that was swept.
+#[test]
+fn an_image_has_nothing_of_the_one_before() {
+    let Some(url) = server() else { return };
+    let job = "hw-images";
+    clean(&url, job);
+    let groups = [group("cards", false, None)];
+    let generation = claim(&url, job, None).unwrap();
+    let worker = || Redis::open(&url, job, &groups, generation, Arc::default()).unwrap();
+    let (mut one, mut two) = (worker(), worker());
+    one.begin_image(false).unwrap();
+    two.begin_image(false).unwrap();
+    one.write(0, &batch(&groups[0], &[("a", 0, Some(1), 10, 1), ("b", 0, Some(1), 10, 1)]), 10).unwrap();
+    // The other worker is ahead, and has a row that the first image does not know.
+    two.begin_image(false).unwrap();
+    two.write(0, &batch(&groups[0], &[("c", 0, Some(1), 20, 1)]), 20).unwrap();
+    assert_eq!(one.sweep().unwrap(), 0);
+    one.begin_image(false).unwrap();
+    one.write(0, &batch(&groups[0], &[("a", 0, Some(1), 10, 1)]), 20).unwrap();
+    assert_eq!(one.sweep().unwrap(), 1, "b has gone meanwhile");
+    let left = ["_generation", "cards:_upto", "cards:a:7", "cards:c:7"];
+    assert_eq!(keys(&url, job), left.map(|key| format!("{job}:{key}")));
+}
+
+/// A Redis that went back to a moment within the image no longer knows of all rows that the image has.
+#[test]
+fn an_image_of_which_some_is_lost_sweeps_nothing() {
+    let Some(url) = server() else { return };
+    let job = "hw-torn";
+    clean(&url, job);
+    let groups = [group("cards", false, None)];
+    let mut store = open(&url, job, &groups);
+    store.begin_image(false).unwrap();
+    store.write(0, &batch(&groups[0], &[("a", 0, Some(1), 10, 1), ("b", 0, Some(1), 10, 1)]), 10).unwrap();
+    let _: () = admin(&url).srem(format!("{job}:_image:1:1"), format!("{job}:cards:b:7")).unwrap();
+    let _: () = admin(&url).set(format!("{job}:cards:_upto"), 5).unwrap();
+    cut(&url, job);
+    assert_eq!(store.sweep().unwrap(), 0);
+    assert!(store.needs_image());
+    assert_eq!(scan(&mut RedisLookup::open(&url, job, &groups).unwrap(), 0).len(), 2, "no row went");
+    store.begin_image(false).unwrap();
+    store.write(0, &batch(&groups[0], &[("a", 0, Some(1), 10, 1)]), 10).unwrap();
+    assert_eq!(store.sweep().unwrap(), 1, "b is not in the new one");
 }
 
 #[test]

@@ -314,8 +314,12 @@ pub fn embedded_path(job: &Job) -> PathBuf {
     job.state.embedded.clone()
 }
 
+fn plan_path(job: &Job) -> PathBuf {
+    job.state.local.join("plan.json")
+}
+
 fn write_down(job: &Job, plan: &Plan) -> Result<(), Failure> {
-    let path = job.state.local.join("plan.json");
+    let path = plan_path(job);
     let text = serde_json::to_vec_pretty(plan).expect("a plan is plain data");
     let failed = |e| Failure::Running(format!("writing {}: {e}", path.display()));
     std::fs::create_dir_all(&job.state.local).map_err(failed)?;

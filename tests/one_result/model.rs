@@ -70,7 +70,7 @@ struct Seen<'a> {
     v: i64,
 }
 
-type Bounds = Option<(i64, i64)>;
+pub type Bounds = Option<(i64, i64)>;
 
 pub fn up(t: i64, tick: i64) -> i64 {
     -(-t).div_euclid(tick) * tick
@@ -108,12 +108,44 @@ pub fn output(job: &Job, log: &Log, cuts: &[usize]) -> Output {
         rows.push(stored.into_iter().map(|(_, line)| line).collect());
     }
     changes.sort();
-    let letters = letters.into_iter().map(|((p, o, reason), by): ((usize, usize, &str), _)| {
-        (reason.to_owned(), p as i64, o as i64, format_time(log[p][o].a()), by)
-    });
+    Output { changes: changes.into_iter().map(|(_, line)| line).collect(), rows, letters: written(log, letters) }
+}
+
+/// What is there at the end alone: for the tests of chaos.
+#[allow(dead_code)]
+#[derive(Debug)]
+pub struct AtEnd {
+    pub t: i64,
+    /// By group, key and window: the last row, whether or not it has left the store.
+    pub rows: Vec<BTreeMap<(String, Bounds), String>>,
+    pub letters: Vec<Letter>,
+}
+
+/// `t`: another end than that of the log, not before it.
+#[allow(dead_code)]
+pub fn at_end(job: &Job, log: &Log, cuts: &[usize], t: Option<i64>) -> AtEnd {
+    let (seen, start, end) = seen(job, log, cuts);
+    let t = t.unwrap_or(end);
+    let mut letters = BTreeMap::new();
+    let mut rows = vec![];
+    for group in &job.groups {
+        let mut last = BTreeMap::new();
+        for (key, events) in events_of(job, group, &seen, start, &mut letters) {
+            let now = snapshot(job, group, &events, t, start).into_iter();
+            last.extend(now.map(|(bounds, row)| ((format!(r#"{{"k":"{key}"}}"#), bounds), row)));
+        }
+        rows.push(last);
+    }
+    AtEnd { t, rows, letters: written(log, letters) }
+}
+
+fn written(log: &Log, letters: BTreeMap<(usize, usize, &str), Option<i64>>) -> Vec<Letter> {
+    let letters = letters
+        .into_iter()
+        .map(|((p, o, reason), by)| (reason.to_owned(), p as i64, o as i64, format_time(log[p][o].a()), by));
     let mut letters: Vec<_> = letters.collect();
     letters.sort();
-    Output { changes: changes.into_iter().map(|(_, line)| line).collect(), rows, letters }
+    letters
 }
 
 /// The events, the seam and the last tick.

@@ -62,10 +62,19 @@ impl Topic {
         self.send(partition, Some(event.json().as_bytes()), event.arrived);
     }
 
+    /// Sends what is under way once more where that is needed.
+    pub fn poll(&self) {
+        self.producer.poll(std::time::Duration::ZERO);
+    }
+
     /// Everything that was sent is in the topic.
     pub fn flush(&self) {
         self.producer.flush(WAIT).unwrap();
-        assert_eq!(self.producer.in_flight_count(), 0);
+        // What a broker that was away has answered may not have been handed over yet.
+        super::until("everything is in the topic", || {
+            self.poll();
+            (self.producer.in_flight_count() == 0).then_some(())
+        });
     }
 
     pub fn fill(&self, log: &Log) {
@@ -92,14 +101,23 @@ pub struct Service {
 
 impl Service {
     pub fn start(case: &super::Case, which: &str) -> Service {
+        Service::start_with(case, which, &[])
+    }
+
+    /// `settings`: what the script takes behind the directory.
+    pub fn start_with(case: &super::Case, which: &str, settings: &[&str]) -> Service {
         let mut service = Service { script: case.scripts.join(which), dir: case.path(which), address: String::new() };
-        service.address = service.again();
+        service.address = service.launch(settings);
         service
     }
 
     /// Starts it once more: on the same port, with its data.
     pub fn again(&self) -> String {
-        let out = Command::new(&self.script).arg("start").arg(&self.dir).output().unwrap();
+        self.launch(&[])
+    }
+
+    fn launch(&self, settings: &[&str]) -> String {
+        let out = Command::new(&self.script).arg("start").arg(&self.dir).args(settings).output().unwrap();
         assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
         String::from_utf8(out.stdout).unwrap().trim().to_owned()
     }

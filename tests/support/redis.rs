@@ -1,6 +1,7 @@
 //! What is in Redis, read in one go.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use redis::Commands;
 use serde_json::Value;
@@ -26,6 +27,13 @@ return {redis.call('GET', ARGV[1] .. '_as_of'), redis.call('GET', ARGV[1] .. '_u
 
 pub fn connect(url: &str) -> redis::Connection {
     redis::Client::open(url).unwrap().get_connection().unwrap()
+}
+
+/// To a server that may be away or frozen.
+pub fn connect_to(url: &str, timeout: Duration) -> redis::RedisResult<redis::Connection> {
+    let connection = redis::Client::open(url)?.get_connection_with_timeout(timeout)?;
+    connection.set_read_timeout(Some(timeout))?;
+    Ok(connection)
 }
 
 type Hash = (String, Vec<String>);

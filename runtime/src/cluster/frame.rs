@@ -8,18 +8,33 @@ use std::time::{Duration, Instant};
 /// How often a connection that waits looks whether it still should.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// A connection that gives up: at a deadline, where it has one, and when `stop` becomes true.
+/// Who goes away has told process 0 why, and that word is waited for.
+const LAST_WORD: Duration = Duration::from_secs(2);
+
+/// A connection that gives up: at a deadline, where it has one, when `stop` becomes true, and when one of the others has gone away.
 pub struct Patient<'a> {
     pub stream: &'a TcpStream,
     pub deadline: Option<Instant>,
     pub stop: &'a AtomicBool,
+    pub others: &'a [Option<TcpStream>],
+    gone_since: Option<Instant>,
 }
 
-impl Patient<'_> {
+impl<'a> Patient<'a> {
+    pub fn new(stream: &'a TcpStream, deadline: Option<Instant>, stop: &'a AtomicBool) -> Patient<'a> {
+        Patient { stream, deadline, stop, others: &[], gone_since: None }
+    }
+
     /// How long to wait until the next look.
-    fn wait(&self) -> io::Result<Duration> {
+    fn wait(&mut self) -> io::Result<Duration> {
         if self.stop.load(Ordering::Relaxed) {
             return Err(io::Error::other("stopped"));
+        }
+        if self.others.iter().flatten().any(|other| !std::ptr::eq(other, self.stream) && is_gone(other)) {
+            let since = *self.gone_since.get_or_insert_with(Instant::now);
+            if since.elapsed() > LAST_WORD {
+                return Err(ErrorKind::ConnectionAborted.into());
+            }
         }
         let Some(deadline) = self.deadline else { return Ok(LOOK_EVERY) };
         match deadline.saturating_duration_since(Instant::now()) {
@@ -30,6 +45,16 @@ impl Patient<'_> {
 
     fn again(e: &io::Error) -> bool {
         matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted)
+    }
+}
+
+/// Whether the other side has closed. What has come already stays unread.
+pub fn is_gone(peer: &TcpStream) -> bool {
+    let peeked = peer.set_nonblocking(true).and_then(|()| peer.peek(&mut [0]));
+    let blocking = peer.set_nonblocking(false);
+    match peeked {
+        Ok(n) => n == 0 || blocking.is_err(),
+        Err(e) => e.kind() != ErrorKind::WouldBlock,
     }
 }
 

@@ -232,11 +232,11 @@ mod tests {
         std::thread::scope(|scope| {
             let dialed = scope.spawn(|| {
                 let stream = TcpStream::connect(address).unwrap();
-                let mut connection = Patient { stream: &stream, deadline, stop: &stop };
+                let mut connection = Patient::new(&stream, deadline, &stop);
                 told(dial(&mut connection, dialing.0.as_bytes(), &dialing.1, 0).map(|()| "joined".to_owned()))
             });
             let (stream, _) = listener.accept().unwrap();
-            let mut connection = Patient { stream: &stream, deadline, stop: &stop };
+            let mut connection = Patient::new(&stream, deadline, &stop);
             let admit = |_| if room { Ok(()) } else { Err("taken".to_owned()) };
             let listened = listen(&mut connection, listening.0.as_bytes(), &listening.1, admit);
             drop(stream);

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use socket2::{SockRef, TcpKeepalive};
 
-use super::frame::Patient;
+use super::frame::{Patient, is_gone};
 use super::handshake::{self, Refused, Who};
 use super::hosts;
 use crate::failure::Failure;
@@ -236,17 +236,7 @@ impl State<'_> {
     }
 
     fn patient<'s>(&'s self, stream: &'s TcpStream) -> Patient<'s> {
-        Patient { stream, deadline: Some(Instant::now() + HANDSHAKE), stop: &self.over }
-    }
-}
-
-/// Whether the other side has closed. What has come already stays unread.
-fn is_gone(peer: &TcpStream) -> bool {
-    let peeked = peer.set_nonblocking(true).and_then(|()| peer.peek(&mut [0]));
-    let blocking = peer.set_nonblocking(false);
-    match peeked {
-        Ok(n) => n == 0 || blocking.is_err(),
-        Err(e) => e.kind() != std::io::ErrorKind::WouldBlock,
+        Patient::new(stream, Some(Instant::now() + HANDSHAKE), &self.over)
     }
 }
 

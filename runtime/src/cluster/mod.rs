@@ -15,6 +15,7 @@ mod join;
 mod lost;
 mod proof;
 
+use std::io::ErrorKind;
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -33,7 +34,7 @@ use crate::failure::Failure;
 use crate::job::Job;
 use crate::opened::Opened;
 use crate::plan::Plan;
-use frame::Patient;
+use frame::{Patient, is_gone};
 use handshake::Who;
 
 #[derive(Clone, Debug)]
@@ -229,8 +230,12 @@ impl Cluster {
         exchange: impl FnOnce(&mut Patient) -> std::io::Result<T>,
     ) -> Result<T, Failure> {
         let stream = self.peers[with].as_ref().expect("only others are spoken to");
-        let done = exchange(&mut Patient { stream, deadline, stop: &self.stop });
-        done.map_err(|e| {
+        let mut connection = Patient::new(stream, deadline, &self.stop);
+        // One that went away before the start may have been replaced by one that waits for us as we wait here.
+        connection.others = &self.peers;
+        exchange(&mut connection).map_err(|e| {
+            let lost = self.others().find(|(process, other)| *process != with && is_gone(other));
+            let with = lost.filter(|_| e.kind() == ErrorKind::ConnectionAborted).map_or(with, |(process, _)| process);
             let host = &self.hosts[with];
             if self.stop.load(std::sync::atomic::Ordering::Relaxed) {
                 return Failure::Running(format!(
@@ -238,7 +243,7 @@ impl Cluster {
                 ));
             }
             let why = match e.kind() {
-                std::io::ErrorKind::UnexpectedEof => "it closed the connection".to_owned(),
+                ErrorKind::UnexpectedEof | ErrorKind::ConnectionAborted => "it closed the connection".to_owned(),
                 _ => e.to_string(),
             };
             Failure::Running(format!("lost {host} (process {with}): {why}"))

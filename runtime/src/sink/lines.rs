@@ -120,8 +120,8 @@ fn close(waiting: &mut Vec<(usize, RecordBatch)>, frontier: i64) -> Vec<(usize, 
     closed
 }
 
-/// Writes dead letters, in the order in which they come; those that were sent after a checkpoint's tick once it is noted where
-/// those before it end.
+/// Writes dead letters, in the order in which they come, once the frontier has passed the time at which they were sent: a
+/// checkpoint at that time or a later one has them all, and one before has none of them.
 pub fn write_letters<'scope>(
     letters: Stream<'scope, i64, Vec<DeadLetter>>,
     mut lines: Named<Letters>,
@@ -148,10 +148,16 @@ pub fn write_letters<'scope>(
             let wanted = lines.wanted(&checkpoint);
             let mut reached = frontier.saturating_sub(1);
             if let Some(writer) = &mut lines.writer {
-                hand_over_sent(writer, &mut waiting, wanted.map_or(i64::MAX, |(_, t)| t));
-                if let Some((number, _)) = wanted.filter(|(_, t)| *t < frontier) {
-                    writer.note(number);
-                    hand_over_sent(writer, &mut waiting, i64::MAX);
+                match wanted {
+                    Some((_, t)) if t >= frontier => hand_over_sent(writer, &mut waiting, t),
+                    _ => {
+                        if let Some((number, t)) = wanted {
+                            hand_over_sent(writer, &mut waiting, t);
+                            writer.note(number);
+                        }
+                        // A clean stop may take a checkpoint at the tick before the frontier: what was sent since is not in it.
+                        hand_over_sent(writer, &mut waiting, frontier.saturating_sub(1));
+                    }
                 }
                 reached = writer.reached(reached);
                 if let Some(e) = writer.take_fault() {
@@ -182,3 +188,60 @@ fn hand_over_sent(writer: &mut Writer<Letters>, waiting: &mut Vec<(i64, DeadLett
 
 /// Slices of the history are sent at the first dataflow times that there are, before all ticks.
 const HISTORY_ENDS: i64 = i64::MIN / 2;
+
+#[cfg(test)]
+mod tests {
+    use headwater_connectors::sink::dead_letters;
+    use headwater_connectors::sink::lines::{Left, LineFile, Lines};
+    use timely::dataflow::InputHandle;
+    use timely::dataflow::operators::Input;
+
+    use super::*;
+
+    fn letter(offset: i64) -> DeadLetter {
+        DeadLetter {
+            source: "s".to_owned(),
+            reason: "malformed".to_owned(),
+            partition: Some(0),
+            offset: Some(offset),
+            arrival_us: None,
+            payload: vec![],
+            late_by_us: None,
+        }
+    }
+
+    /// A clean stop takes its checkpoint at a tick that everybody has passed.
+    #[test]
+    fn letters_sent_after_the_tick_of_a_checkpoint_are_not_in_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("letters");
+        timely::execute_directly(move |worker| {
+            let write = |to: &mut dyn Lines, letters: Letters| dead_letters::write(to, &letters);
+            let writer = Writer::start(Box::new(LineFile::create(&path).unwrap()), Default::default(), write);
+            let lines = || std::fs::read_to_string(&path).unwrap();
+            let checkpoint: Rc<RefCell<Local>> = Rc::default();
+            let mut input: InputHandle<i64, _> = InputHandle::new();
+            worker.dataflow(|scope| {
+                let letters = scope.input_from(&mut input);
+                let lines = Named { name: "letters".to_owned(), writer: Some(writer) };
+                write_letters(letters, lines, checkpoint.clone(), Default::default());
+            });
+            input.advance_to(6);
+            input.send(letter(1));
+            input.advance_to(7);
+            input.send(letter(2));
+            input.flush();
+            worker.step_while(|| lines().is_empty());
+            let first = lines();
+            assert_eq!(first.lines().count(), 1, "a checkpoint at 6 may still come");
+            checkpoint.borrow_mut().want(1, 6);
+            input.send(letter(3));
+            input.advance_to(8);
+            worker.step_while(|| lines().lines().count() < 3 || checkpoint.borrow().lines.is_empty());
+            let noted = checkpoint.borrow().lines["letters"].clone();
+            assert_eq!(noted.number, 1);
+            let Some(Left::Bytes(bytes)) = noted.left else { panic!("a file: {noted:?}") };
+            assert_eq!(bytes as usize, first.len());
+        });
+    }
+}

@@ -74,7 +74,7 @@ const LONG_MOMENT: Duration = Duration::from_millis(50);
 const LINES_PER_LOOK: u32 = 256;
 
 pub struct LineTopic {
-    topic: String,
+    topic: Arc<str>,
     brokers: String,
     producer: BaseProducer<Deliveries>,
     partitions: Vec<i32>,
@@ -149,7 +149,7 @@ impl LineTopic {
         let line_bytes_max = own.get("message.max.bytes").and_then(|bytes| bytes.parse().ok()).unwrap_or(usize::MAX);
         let producer = own.create_with_context(Deliveries::default()).map_err(|error| refused(&error))?;
         let mut topic = LineTopic {
-            topic: config.topic.clone(),
+            topic: config.topic.as_str().into(),
             brokers: config.brokers.clone(),
             producer,
             partitions,
@@ -340,7 +340,7 @@ impl Lines for LineTopic {
 
     fn sync(&mut self) -> Result<Left> {
         self.flush()?;
-        Ok(Left::Topic(self.topic.clone()))
+        Ok(Left::Topic(self.topic.to_string()))
     }
 
     fn line_bytes_max(&self) -> usize {

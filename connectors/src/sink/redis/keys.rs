@@ -20,8 +20,9 @@ impl Names {
         format!("{}:_generation", self.job)
     }
 
-    pub fn image(&self, generation: u64) -> String {
-        format!("{}:_image:{generation}", self.job)
+    /// `number`: of the images of a start. None is another's, so what is left of one is never taken for the next.
+    pub fn image(&self, generation: u64, number: u64) -> String {
+        format!("{}:_image:{generation}:{number}", self.job)
     }
 
     pub fn upto(&self, group: &str) -> String {

@@ -7,7 +7,7 @@
 //! | `{job}:{group}:_upto` | no row of the group is newer |
 //! | `{job}:{group}:_as_of` | every row up to it is there, from all workers |
 //! | `{job}:_generation` | the starts counted; a process of an older one can no longer write |
-//! | `{job}:_image:{generation}` | while an image is written: which rows it has |
+//! | `{job}:_image:{generation}:{number}` | while an image is written: which rows it has |
 //!
 //! Rows are written in transactions that hold only while the generation is ours (`WATCH`), so a reader never sees half a
 //! row, and a process that was replaced never writes again. What was sent and not answered is sent again: a batch is the

@@ -40,6 +40,8 @@ pub struct Redis {
     watching: bool,
     /// Between `begin_image` and the sweep: written rows are noted.
     image: bool,
+    /// How many images were begun: the same number on every worker.
+    images: u64,
     needs_image: bool,
     marks: Vec<Acknowledged>,
 }
@@ -91,12 +93,14 @@ if ARGV[3] ~= '' and (not held or tonumber(held) < tonumber(ARGV[3])) then retur
 redis.call('SET', KEYS[2], ARGV[2])
 return 1";
 
-/// Removes the keys (from the third on) that the image (the second) does not have; -2 where the image is gone.
+/// Removes the keys (from the fourth on) that the image (the second) does not have; -2 where the image is gone, -3 where some
+/// worker has begun the next one (the third), whose rows this one does not know.
 const SWEEP: &str = "
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return -1 end
+if redis.call('EXISTS', KEYS[3]) == 1 then return -3 end
 if redis.call('SISMEMBER', KEYS[2], '') == 0 then return -2 end
 local swept = 0
-for i = 3, #KEYS do
+for i = 4, #KEYS do
   if redis.call('SISMEMBER', KEYS[2], KEYS[i]) == 0 then swept = swept + redis.call('UNLINK', KEYS[i]) end
 end
 return swept";
@@ -128,6 +132,7 @@ impl Redis {
             stop,
             watching: false,
             image: false,
+            images: 0,
             needs_image: false,
             marks: vec![Acknowledged::default(); groups.len()],
         })
@@ -292,7 +297,7 @@ impl Redis {
     /// Appends a transaction of rows from `first` on. Returns the first row that is not in it.
     fn transaction(&self, commands: &mut Commands, group: usize, rows: &Rows, first: usize) -> usize {
         let generation = self.names.generation();
-        let image = self.names.image(self.generation);
+        let image = self.image_key();
         let last = rows.newest.len().min(first + CHUNK_ROWS);
         commands.push(&[b"MULTI"]);
         if self.image {
@@ -335,16 +340,20 @@ impl Redis {
         Ok(())
     }
 
+    fn image_key(&self) -> String {
+        self.names.image(self.generation, self.images)
+    }
+
     fn end_image(&mut self) -> Attempt<()> {
-        let image = self.names.image(self.generation);
+        let image = self.image_key();
         self.script(END_IMAGE, &[image.as_bytes()], &[])?;
         self.image = false;
         Ok(())
     }
 
     fn sweep_all(&mut self) -> Attempt<u64> {
-        let image = self.names.image(self.generation);
-        let mut kept = vec![self.names.generation(), image.clone()];
+        let (image, following) = (self.image_key(), self.names.image(self.generation, self.images + 1));
+        let mut kept = vec![self.names.generation(), image.clone(), following.clone()];
         for group in &self.groups {
             kept.extend([self.names.upto(&group.shape.name), self.names.as_of(&group.shape.name)]);
         }
@@ -361,13 +370,14 @@ impl Redis {
                 if keys.is_empty() {
                     continue;
                 }
-                let keys: Vec<&[u8]> =
-                    [image.as_bytes()].into_iter().chain(keys.iter().map(|k| k.as_slice())).collect();
+                let images = [image.as_bytes(), following.as_bytes()];
+                let keys: Vec<&[u8]> = images.into_iter().chain(keys.iter().map(|k| k.as_slice())).collect();
                 match self.script(SWEEP, &keys, &[])? {
                     -2 => {
                         self.lost_writes("the image is gone");
                         return Ok(swept);
                     }
+                    -3 => return Ok(swept),
                     gone if counts => swept += gone as u64,
                     _ => {}
                 }
@@ -398,8 +408,9 @@ impl Store for Redis {
     }
 
     fn begin_image(&mut self, replace: bool) -> Result<()> {
+        self.images += 1;
         self.until_done(|store| {
-            let image = store.names.image(store.generation);
+            let image = store.image_key();
             store.script(BEGIN_IMAGE, &[image.as_bytes()], &[]).map(drop)
         })?;
         self.image = true;
@@ -411,7 +422,8 @@ impl Store for Redis {
     }
 
     fn sweep(&mut self) -> Result<u64> {
-        self.until_done(Redis::sweep_all)
+        // What Redis has lost of the image would be taken for rows that are no longer there.
+        self.until_done(|store| if store.needs_image { Ok(0) } else { store.sweep_all() })
     }
 
     fn set_as_of(&mut self, group: usize, as_of_us: i64) -> Result<()> {

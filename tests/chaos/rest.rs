@@ -1,0 +1,95 @@
+//! The stores while the job runs and nothing happens: what their rows should be, without a start that writes them all anew.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::model::{self, Bounds};
+use crate::outcome::Read;
+use crate::scenario::Scenario;
+use crate::support::{Snapshot, micros, now_us};
+
+/// What the running job exports of its embedded store, as Redis would have it.
+pub fn embedded(dir: &Path, group: &str) -> Result<Snapshot, String> {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_headwater"));
+    let done = command.args(["export", "job.toml", group, "--sink", "local"]).current_dir(dir).output().unwrap();
+    let text = String::from_utf8_lossy(&done.stdout);
+    if !done.status.success() {
+        return Err(format!("export {group} of the running job: {}", String::from_utf8_lossy(&done.stderr)));
+    }
+    let mut snapshot = Snapshot { hashes: BTreeMap::new(), as_of: None, upto: Some(now_us()) };
+    for line in text.lines() {
+        let line: Value = serde_json::from_str(line).map_err(|e| format!("export {group}: {e}"))?;
+        let time = |value: &Value| value.as_str().map(micros);
+        let key = line["key"]["k"].as_str().unwrap_or_default();
+        let key = time(&line["window"]["start"]).map_or(key.to_owned(), |start| format!("{key}:{start}"));
+        let fields = line["row"].as_object().into_iter().flatten().filter(|(_, value)| !value.is_null());
+        let mut hash: BTreeMap<String, String> =
+            fields.map(|(name, value)| (name.clone(), value.to_string())).collect();
+        hash.insert("_changed_at".to_owned(), time(&line["changed_at"]).unwrap_or_default().to_string());
+        snapshot.hashes.insert(key, hash);
+        snapshot.as_of = time(&line["as_of"]);
+    }
+    // Without a row there is no mark either.
+    snapshot.as_of = snapshot.as_of.or(snapshot.upto);
+    Ok(snapshot)
+}
+
+/// By the end of the Redis key: the columns that the model knows, `None` where there is no row.
+type Rows = BTreeMap<String, Value>;
+
+/// `groups`: looked at one after the other, after everything that was produced was stored. `read`: without what came later.
+pub fn check(what: &str, scenario: &Scenario, read: &Read, cuts: &[usize], groups: &[Snapshot]) -> Result<(), String> {
+    for (i, (group, found)) in scenario.job.groups.iter().zip(groups).enumerate() {
+        let (Some(as_of), Some(upto)) = (found.as_of, found.upto) else {
+            return Err(format!("{} at rest: it has no marks", group.name));
+        };
+        // A row may be newer than `_as_of`, by no more than the next changes.
+        let newer = found.hashes.values().filter_map(|hash| hash.get("_changed_at")?.parse::<i64>().ok());
+        let times: BTreeSet<i64> = newer.chain([as_of, upto]).filter(|t| *t >= as_of).collect();
+        let at = |t: i64| rows_at(scenario, read, cuts, i, t);
+        let expected: Vec<Rows> = times.iter().map(|t| at(*t)).collect();
+        let keys: BTreeSet<&String> = expected.iter().flat_map(Rows::keys).chain(found.hashes.keys()).collect();
+        let wrong: Vec<String> = keys
+            .into_iter()
+            .filter(|key| !expected.iter().any(|rows| fits(found.hashes.get(*key), rows.get(*key))))
+            .map(|key| {
+                format!("  {key}\n    found    {:?}\n    expected {:?}", found.hashes.get(key), expected[0].get(key))
+            })
+            .collect();
+        if !wrong.is_empty() {
+            let (some, name) = (wrong[..wrong.len().min(5)].join("\n"), group.name);
+            return Err(format!(
+                "{name} in {what} at rest, as of {as_of} and up to {upto}: {} rows differ\n{some}",
+                wrong.len()
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn rows_at(scenario: &Scenario, read: &Read, cuts: &[usize], group: usize, t: i64) -> Rows {
+    let mut end = model::at_end(&scenario.job, &read.log, cuts, Some(t));
+    let retain = scenario.job.groups[group].retain;
+    let held = |bounds: &Bounds| bounds.is_none_or(|(_, end)| end + retain >= t);
+    let name = |(key, bounds): (String, Bounds)| {
+        let key: Value = serde_json::from_str(&key).unwrap();
+        let key = key["k"].as_str().unwrap_or_default().to_owned();
+        bounds.map_or(key.clone(), |(start, _)| format!("{key}:{start}"))
+    };
+    let rows = std::mem::take(&mut end.rows[group]).into_iter().filter(|((_, bounds), _)| held(bounds));
+    rows.map(|(at, row)| (name(at), serde_json::from_str(&row).unwrap())).collect()
+}
+
+fn fits(found: Option<&BTreeMap<String, String>>, expected: Option<&Value>) -> bool {
+    match (found, expected.and_then(Value::as_object)) {
+        (None, None) => true,
+        (Some(found), Some(expected)) => expected.iter().all(|(name, value)| match value {
+            Value::Null => !found.contains_key(name),
+            value => found.get(name) == Some(&value.to_string()),
+        }),
+        _ => false,
+    }
+}

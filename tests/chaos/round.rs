@@ -1,0 +1,360 @@
+//! One round: a job is run under faults while records come, then to its end, and what it has put out is compared.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+use crate::cluster::{Cluster, Size};
+use crate::history::write_history;
+use crate::outcome::{Expected, Found, Read, compare, compare_lists, stored_at};
+use crate::poller;
+use crate::scenario::{Maker, Record, Scenario};
+use crate::support::{SECOND, Snapshot, Topic, connect_to, now_us, try_snapshot};
+use crate::world::{Disk, World};
+use crate::{faults, rest, topic};
+
+/// What went wrong in a round, told at once.
+#[derive(Clone, Default)]
+pub struct Faults(Arc<Mutex<Vec<String>>>);
+
+impl Faults {
+    pub fn add(&self, fault: String) {
+        eprintln!("FAULT {fault}");
+        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push(fault);
+    }
+
+    pub fn all(&self) -> Vec<String> {
+        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
+    }
+}
+
+/// Whether it came true in time.
+pub fn wait_for(most: Duration, mut done: impl FnMut() -> bool) -> bool {
+    let began = Instant::now();
+    while !done() {
+        if began.elapsed() > most {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    true
+}
+
+/// What is done in a round, with the time, for those who look for the cause of a fault.
+pub struct Diary {
+    began: Instant,
+    file: Mutex<File>,
+}
+
+impl Diary {
+    pub fn note(&self, what: &str) {
+        let line = format!("{:7.3} {what}", self.began.elapsed().as_secs_f64());
+        let mut file = self.file.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        writeln!(file, "{line}").unwrap();
+        if std::env::var_os("HEADWATER_CHAOS_TELL").is_some() {
+            eprintln!("{line}");
+        }
+    }
+}
+
+/// Everything that a round's threads share.
+pub struct Round<'a> {
+    pub world: &'a World,
+    pub dir: PathBuf,
+    pub scenario: Scenario,
+    pub cluster: Cluster,
+    pub faults: Faults,
+    pub diary: Diary,
+    pub disk: Disk,
+    topic: Topic,
+    /// What the stores held before the last start, by group.
+    at_rest: Mutex<Vec<(&'static str, Vec<Snapshot>)>>,
+    producing: AtomicBool,
+    over: AtomicBool,
+}
+
+/// Threads end, whatever happens to the one that started them.
+struct Ends<'a>(&'a AtomicBool, &'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::SeqCst);
+        self.1.store(true, Ordering::SeqCst);
+    }
+}
+
+/// After an outage `T` lies as far behind as records came late, for a minute.
+const PATIENCE: Duration = Duration::from_secs(100);
+
+pub fn random_size(rng: &mut StdRng) -> Size {
+    Size { processes: rng.random_range(1..=3), workers: rng.random_range(1..=2) }
+}
+
+/// A line about it where all is well; else what differs. Everything stays in `dir` then.
+pub fn run(world: &World, seed: u64, length: Duration, dir: &Path) -> Result<String, String> {
+    let mut rng = StdRng::seed_from_u64(seed);
+    std::fs::create_dir_all(dir).unwrap();
+    let mut round = Round::new(world, seed, dir, &mut rng);
+    let cuts = round.begin(seed);
+    let looks = round.under_faults(seed, length, &mut rng);
+    let mut wrong = round.faults.all();
+    let outcome = if wrong.is_empty() { round.outcome(&cuts) } else { Ok(String::new()) };
+    wrong.extend(outcome.as_ref().err().cloned());
+    if wrong.is_empty() {
+        return Ok(format!("{}, {looks} looks", outcome.unwrap_or_default()));
+    }
+    round.disk.keep();
+    Err(wrong.join("\n"))
+}
+
+impl Round<'_> {
+    fn new<'a>(world: &'a World, seed: u64, dir: &Path, rng: &mut StdRng) -> Round<'a> {
+        let scenario = Scenario::random(seed, rng);
+        let faults = Faults::default();
+        let diary = Diary { began: Instant::now(), file: Mutex::new(File::create(dir.join("diary")).unwrap()) };
+        Round {
+            world,
+            dir: dir.to_owned(),
+            cluster: Cluster::new(dir, faults.clone()),
+            faults,
+            diary,
+            disk: Disk::at(&dir.join("state")),
+            topic: Topic::new(&world.kafka.address, &scenario.name, scenario.partitions),
+            scenario,
+            at_rest: Mutex::default(),
+            producing: AtomicBool::new(true),
+            over: AtomicBool::new(false),
+        }
+    }
+
+    /// Records in the topic, the older ones in the history too. Returns where the history ends, by partition.
+    fn begin(&self, seed: u64) -> Vec<usize> {
+        let connection = &mut connect_to(&self.world.redis_url(), Duration::from_secs(10)).unwrap();
+        let _: () = redis::cmd("FLUSHALL").query(connection).unwrap();
+        let mut maker = Maker::new(seed);
+        let (n, time) = if self.scenario.to_end { (20_000, 600 * SECOND) } else { (1500, 60 * SECOND) };
+        let (old, now) = ((n * maker.partition(5) as i64 / 4).max(1), now_us());
+        let mut history: Vec<Vec<Record>> = (0..self.scenario.partitions).map(|_| vec![]).collect();
+        for i in 0..n {
+            maker.only_events = i < old;
+            let record = maker.record(now - (n - i) * time / n);
+            let partition = maker.partition(history.len());
+            self.send(partition, &record, now);
+            if i < old {
+                history[partition].push(record);
+            }
+        }
+        self.topic.flush();
+        let kind = if self.scenario.parquet { "parquet" } else { "jsonl" };
+        write_history(&self.dir.join(format!("history.{kind}")), &history, self.scenario.parquet);
+        let local = |port: u16| format!("127.0.0.1:{port}");
+        let redis = format!("redis://{}/0", local(self.world.redis_proxy.port));
+        self.scenario.write_job(&self.dir, &local(self.world.kafka_proxy.port), Some(&redis));
+        history.iter().map(Vec::len).collect()
+    }
+
+    fn send(&self, partition: usize, record: &Record, now: i64) {
+        self.topic.send(partition, record.payload().as_deref().map(str::as_bytes), now);
+    }
+
+    fn produce(&self, seed: u64) {
+        let mut maker = Maker::new(seed ^ 0x5eed);
+        while self.producing.load(Ordering::SeqCst) {
+            let (n, pause_ms) = maker.burst();
+            for _ in 0..n {
+                let now = now_us();
+                let record = maker.record(now);
+                self.send(maker.partition(self.scenario.partitions), &record, now);
+            }
+            self.topic.poll();
+            std::thread::sleep(Duration::from_millis(pause_ms));
+        }
+    }
+
+    /// Returns how often the poller has looked.
+    fn under_faults(&self, seed: u64, length: Duration, rng: &mut StdRng) -> usize {
+        let over = || self.over.load(Ordering::SeqCst);
+        std::thread::scope(|scope| {
+            let _ends = Ends(&self.producing, &self.over);
+            let producer = scope.spawn(|| {
+                if !self.scenario.to_end {
+                    self.produce(seed)
+                }
+            });
+            let watcher = scope.spawn(move || poller::watch(self.world, &self.scenario, &self.faults, &over));
+            scope.spawn(move || {
+                while !over() {
+                    self.cluster.supervise();
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+            });
+            let size = random_size(rng);
+            self.diary.note(&format!("starts as {size:?}"));
+            self.cluster.start(size, self.scenario.to_end);
+            faults::inflict(self, length, rng);
+            self.producing.store(false, Ordering::SeqCst);
+            producer.join().unwrap();
+            self.topic.flush();
+            if !self.scenario.to_end {
+                self.comes_to_rest(rng);
+            }
+            self.reaches_the_end();
+            self.over.store(true, Ordering::SeqCst);
+            watcher.join().unwrap()
+        })
+    }
+
+    /// Without faults and without records it stores all there was. Then it runs to an end that is past whatever was published.
+    fn comes_to_rest(&self, rng: &mut StdRng) {
+        // What came late into the topic, after a broker was away, may have arrived before what is stored by now.
+        let newest = now_us();
+        self.diary.note("all is well again; waiting until everything is stored");
+        if !wait_for(PATIENCE, || !self.faults.all().is_empty() || self.stored() >= newest) {
+            let stored = self.stored();
+            self.faults
+                .add(format!("it does not come to rest: stored up to {stored} of {newest}\n{}", self.cluster.logs()));
+        }
+        self.look_at_stores();
+        let signal = if rng.random() { "TERM" } else { "KILL" };
+        self.diary.note(&format!("ends all: {signal}"));
+        self.cluster.end(signal);
+        for partition in 0..self.scenario.partitions {
+            let now = now_us();
+            let event = crate::model::Event { key: Some("end".to_owned()), x: Some(1), ts: now, arrived: Some(now) };
+            self.send(partition, &Record::Event { event, f: None, m: "m".to_owned() }, now);
+        }
+        self.topic.flush();
+        let size = random_size(rng);
+        self.diary.note(&format!("to the end as {size:?}"));
+        self.cluster.start(size, true);
+        if rng.random() {
+            let time = rng.random_range(200..1500);
+            std::thread::sleep(Duration::from_millis(time));
+            let process = rng.random_range(0..size.processes);
+            self.diary.note(&format!("kills process {process}"));
+            self.cluster.signal(process, "KILL");
+        }
+    }
+
+    fn look_at_stores(&self) {
+        if !self.faults.all().is_empty() {
+            return;
+        }
+        let mut at_rest = self.at_rest.lock().unwrap();
+        at_rest.push(("Redis", self.snapshots().expect("Redis is there")));
+        if self.scenario.embedded {
+            let groups = self.scenario.job.groups.iter();
+            match groups.map(|group| rest::embedded(&self.dir, group.name)).collect() {
+                Ok(groups) => at_rest.push(("the embedded store", groups)),
+                Err(why) => self.faults.add(why),
+            }
+        }
+    }
+
+    fn reaches_the_end(&self) {
+        if !wait_for(PATIENCE, || !self.faults.all().is_empty() || self.cluster.is_done()) {
+            self.faults.add(format!("it does not reach the end\n{}", self.cluster.logs()));
+        }
+        self.cluster.end("KILL");
+    }
+
+    /// Up to when every group is stored.
+    fn stored(&self) -> i64 {
+        let snapshots = self.snapshots().unwrap_or_default();
+        snapshots.iter().map(|group| group.as_of).min().flatten().unwrap_or(i64::MIN)
+    }
+
+    fn snapshots(&self) -> redis::RedisResult<Vec<Snapshot>> {
+        let connection = &mut connect_to(&self.world.redis_url(), Duration::from_secs(2))?;
+        self.scenario.job.groups.iter().map(|group| try_snapshot(connection, &self.scenario.name, group.name)).collect()
+    }
+
+    fn outcome(&self, cuts: &[usize]) -> Result<String, String> {
+        let records = topic::read(&self.world.kafka.address, &self.scenario.name, self.scenario.partitions);
+        topic::dump(&self.dir.join("topic.jsonl"), &records);
+        let read = Read::new(&records);
+        let expected = Expected::new(&self.scenario, &read, &read.cuts(cuts));
+        let sinks: &[&str] = if self.scenario.embedded { &["online", "local"] } else { &["online"] };
+        if !self.scenario.to_end {
+            // Before the last start the last record of each partition was not there.
+            let before: topic::Records = records.iter().map(|of| of[..of.len() - 1].to_vec()).collect();
+            let before = Read::new(&before);
+            for (what, groups) in self.at_rest.lock().unwrap().iter() {
+                rest::check(what, &self.scenario, &before, &read.cuts(cuts), groups)?;
+            }
+        }
+        let found = Found::read(&self.dir, &self.scenario, sinks)?;
+        let reference = self.reference()?;
+        let mut wrong = vec![];
+        let mut check = |done: Result<(), String>| wrong.extend(done.err());
+        for (what, found) in [("found", &found), ("the reference", &reference)] {
+            if found.t != Some(expected.t) {
+                check(Err(format!("{what}: it ends at {:?}, not at {}", found.t, expected.t)));
+            }
+            check(
+                found
+                    .letters()
+                    .and_then(|letters| compare_lists(&format!("{what}: dead letters"), &letters, &expected.letters)),
+            );
+        }
+        check(compare_lists("dead letters and the reference's", &found.letters, &reference.letters));
+        if self.scenario.to_end {
+            check(compare_lists("lines of the changelog and the reference's", &found.changes, &reference.changes));
+            for (sink, lines) in &found.lines {
+                check(compare_lists(&format!("lines of {sink} and the reference's"), lines, &reference.lines[0].1));
+            }
+        }
+        for (i, group) in self.scenario.job.groups.iter().enumerate() {
+            let name = group.name;
+            check(compare(&format!("{name} of the reference"), &reference.stores[0].1[i], &expected.stored[i], true));
+            check(compare(&format!("{name} by the changelog"), &found.tables[i], &expected.tables[i], true));
+            check(compare(
+                &format!("{name} by the changelog and the reference's"),
+                &found.tables[i],
+                &reference.tables[i],
+                false,
+            ));
+            for (sink, tables) in &found.stores {
+                check(compare(&format!("{name} in {sink}"), &tables[i], &expected.stored[i], true));
+                check(compare(
+                    &format!("{name} in {sink} and the reference"),
+                    &tables[i],
+                    &reference.stores[0].1[i],
+                    false,
+                ));
+                let logged = stored_at(&found.tables[i], group.retain, expected.t);
+                check(compare(&format!("{name} in {sink} and by the changelog"), &tables[i], &logged, false));
+            }
+        }
+        let (rows, letters) = (expected.tables.iter().map(|t| t.len()).sum::<usize>(), expected.letters.len());
+        let kind = if self.scenario.to_end { "to the end" } else { "live" };
+        let (starts, records) = (self.cluster.exits().len(), records.iter().map(Vec::len).sum::<usize>());
+        if wrong.is_empty() {
+            Ok(format!("{kind}, {records} records, {rows} rows, {letters} dead letters, {starts} starts"))
+        } else {
+            Err(wrong.join("\n"))
+        }
+    }
+
+    /// A run of the same job on the same topic to which nothing happens.
+    fn reference(&self) -> Result<Found, String> {
+        let dir = self.dir.join("reference");
+        self.scenario.write_job(&dir, &self.world.kafka.address, None);
+        let history = if self.scenario.parquet { "history.parquet" } else { "history.jsonl" };
+        std::fs::copy(self.dir.join(history), dir.join(history)).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_headwater"));
+        command.args(["run", "job.toml", "--until-end", "--fresh", "--workers", "2"]).current_dir(&dir);
+        let done = command.output().unwrap();
+        if !done.status.success() {
+            return Err(format!("the reference: {}", String::from_utf8_lossy(&done.stderr)));
+        }
+        Found::read(&dir, &self.scenario, &["local"])
+    }
+}
