@@ -156,7 +156,8 @@ pub fn write_letters<'scope>(
                             writer.note(number);
                         }
                         // A clean stop may take a checkpoint at the tick before the frontier: what was sent since is not in it.
-                        hand_over_sent(writer, &mut waiting, frontier.saturating_sub(1));
+                        let closed = if frontier == i64::MAX { frontier } else { frontier.saturating_sub(1) };
+                        hand_over_sent(writer, &mut waiting, closed);
                     }
                 }
                 reached = writer.reached(reached);
