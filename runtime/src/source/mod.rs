@@ -7,6 +7,7 @@ pub mod history;
 pub mod last_record;
 pub mod letters;
 pub mod narrow;
+pub mod newcomers;
 pub mod partition;
 pub mod reach;
 pub mod seam;
