@@ -15,4 +15,4 @@ pub mod shape;
 pub mod stamp;
 
 #[cfg(test)]
-mod testing;
+pub mod testing;
