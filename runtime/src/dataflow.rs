@@ -100,7 +100,8 @@ fn try_work(worker: &mut Worker, shared: &Shared) -> Result<(), Failure> {
     watch.borrow_mut().hold = hold(&handles, shared.backlog.clone());
     let checkpoint: Rc<RefCell<Local>> = Rc::default();
     if shared.state.storage.local().is_none() {
-        checkpoint.borrow_mut().sending = Some(Sending::start(shared.state.clone(), shared.failed.clone())?);
+        checkpoint.borrow_mut().sending =
+            Some(Sending::start(shared.state.clone(), index as u32, shared.failed.clone())?);
     }
     watch.borrow_mut().save = Some(save(shared, index, checkpoint.clone()));
     let states = states(shared, index, peers)?;

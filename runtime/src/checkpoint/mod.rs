@@ -167,7 +167,7 @@ pub fn write(
     state: &mut State,
     sent_before: i64,
 ) -> Result<Vec<Part>, Failure> {
-    let dir = store.written(number);
+    let dir = store.written(number, worker);
     make_dir(&dir).map_err(|e| failed("creating", &dir, e))?;
     let mut writers: BTreeMap<(Piece, usize), (String, parts::Writer)> = BTreeMap::new();
     let mut each = |piece, part: usize, batch: &RecordBatch| {

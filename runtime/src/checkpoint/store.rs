@@ -86,28 +86,26 @@ impl StateStore {
         uses.values().flatten().copied().collect()
     }
 
-    /// Where this process writes the parts of a checkpoint.
-    pub fn written(&self, number: u64) -> PathBuf {
+    /// Where a worker of this process writes its parts of a checkpoint.
+    pub fn written(&self, number: u64, worker: u32) -> PathBuf {
         match self.storage.local() {
             Some(root) => root.join(CHECKPOINTS),
-            None => self.staging.join("sent"),
+            None => self.staging.join("sent").join(worker.to_string()),
         }
         .join(number.to_string())
     }
 
-    /// Sends parts that were written to where everybody sees them.
-    pub fn send(&self, number: u64, parts: &[Part]) -> Result<(), Failure> {
-        // Whoever writes a part has read what it goes on from.
-        remove_dir(&self.brought())?;
-        let dir = self.written(number);
+    /// Sends a worker's parts to where everybody sees them.
+    pub fn send(&self, number: u64, worker: u32, parts: &[Part]) -> Result<(), Failure> {
+        // Whoever writes a part has read what it goes on from. Others may remove it at the same time.
+        let _ = std::fs::remove_dir_all(self.brought());
+        let dir = self.written(number, worker);
         for part in parts {
             let (name, path) = (part_name(number, &part.name), dir.join(&part.name));
             self.patiently(|| self.storage.upload(&name, &path))?;
             std::fs::remove_file(&path).map_err(|e| Failure::Running(format!("removing {}: {e}", path.display())))?;
         }
-        // Other workers may have parts in it still.
-        let _ = std::fs::remove_dir(&dir);
-        Ok(())
+        remove_dir(&dir)
     }
 
     /// A part as a local file, and what is wrong with it if it is not as it was written.

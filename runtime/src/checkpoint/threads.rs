@@ -18,14 +18,14 @@ pub struct Sending {
 }
 
 impl Sending {
-    pub fn start(store: Arc<StateStore>, failed: Sender<Failure>) -> Result<Sending, Failure> {
+    pub fn start(store: Arc<StateStore>, worker: u32, failed: Sender<Failure>) -> Result<Sending, Failure> {
         let (to, parts) = channel::<(u64, Vec<Part>)>();
         let (done, sent) = channel();
         spawn("state-send", move || {
             for (number, parts) in parts {
                 let begun = Instant::now();
                 // Nobody listens any more only at the end.
-                match store.send(number, &parts) {
+                match store.send(number, worker, &parts) {
                     Ok(()) => drop(done.send((number, begun.elapsed()))),
                     Err(failure) => return drop(failed.send(failure)),
                 }

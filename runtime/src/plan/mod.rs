@@ -98,10 +98,16 @@ impl Plan {
     pub fn first_manifest(&self, mode: Mode) -> Manifest {
         let plan = Plan { restored: None, ..self.clone() };
         match &self.restored {
-            // What it goes on from stays a part of the state.
-            Some(manifest) => {
-                Manifest { number: self.checkpoints, t: None, finished: false, mode, plan, ..(**manifest).clone() }
-            }
+            // What it goes on from stays a part of the state; where partitions begin is in the plan.
+            Some(manifest) => Manifest {
+                number: self.checkpoints,
+                t: None,
+                finished: false,
+                mode,
+                plan,
+                positions: vec![],
+                ..(**manifest).clone()
+            },
             None => Manifest {
                 format: FORMAT,
                 number: self.checkpoints,

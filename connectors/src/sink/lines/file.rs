@@ -99,6 +99,9 @@ mod tests {
         file.flush().unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "a\nc\n");
 
+        let second = LineFile::resume(&path, 2).err().unwrap().to_string();
+        assert!(second.contains("another run writes it"), "{second}");
+        drop(file);
         let short = LineFile::resume(&path, 99).err().unwrap().to_string();
         assert!(short.contains("it holds 4 bytes, but the checkpoint left it at 99"), "{short}");
     }

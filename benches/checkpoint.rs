@@ -1,0 +1,157 @@
+//! What checkpoints cost: a stream into 1M cards with an exact window of 7 days, on 2 workers, with a checkpoint every 30 s; and how
+//! soon a run that goes on from the last one has published its rows.
+//! Floor: the same without checkpoints, but for the one at the end.
+
+mod support;
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arrow::array::{ArrayRef, Float64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use parquet::arrow::ArrowWriter;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use support::{DAY_US, END_US, PARTITIONS};
+
+const CARDS: u32 = 1_000_000;
+
+fn main() {
+    let (history, stream) = (support::scale(10_000_000), support::scale(20_000_000));
+    let dir = tempfile::tempdir().unwrap();
+    write_history(dir.path(), history);
+    write_stream(dir.path(), stream);
+    println!("checkpoint: {history} events of 7 days, {CARDS} cards, then {stream} events of a stream, 2 workers");
+    let took = |every: &str| {
+        let job = support::write_job(dir.path(), &JOB.replace("EVERY", every));
+        let one = |_| {
+            let run = || finish(start(&job, &["--until-end", "--fresh"]));
+            support::timed(run).1
+        };
+        (job.clone(), support::median((0..support::rounds()).map(one).collect()))
+    };
+    let (_, floor) = took("1h");
+    support::line("floor: without checkpoints", history + stream, floor, None);
+    let (job, with) = took("30s");
+    support::line("a checkpoint every 30 s", history + stream, with, Some(floor));
+    println!(
+        "the state                                    {:>8.0} MiB",
+        bytes_of_newest(dir.path()) as f64 / 1048576.0
+    );
+    let restarts = (0..support::rounds()).map(|_| restart(&job)).collect();
+    println!("from the start to the first published row    {:>8.3} s", support::median(restarts).as_secs_f64());
+}
+
+const JOB: &str = r#"
+name = "checkpoint"
+[sources.tx]
+event_time = "ts"
+time_unit = "us"
+[sources.tx.history]
+type = "parquet"
+path = "history/*.parquet"
+[sources.tx.stream]
+type = "jsonl"
+path = "stream/*.jsonl"
+[sources.tx.seam]
+by = "time"
+allow_gap = true
+[features.card]
+source = "tx"
+key = "card_id"
+[features.card.columns]
+n     = { agg = "count", windows = ["1h", "7d"] }
+spend = { agg = "sum", of = "amount", windows = ["1h", "7d"] }
+top   = { agg = "max", of = "amount", window = "7d" }
+[state]
+path = "state"
+checkpoint_every = "EVERY"
+"#;
+
+fn write_history(dir: &Path, rows: usize) {
+    let mut rng = StdRng::seed_from_u64(42);
+    std::fs::create_dir_all(dir.join("history")).unwrap();
+    for (file, first) in (0..rows).step_by(1_000_000).enumerate() {
+        let many = (rows - first).min(1_000_000);
+        let time = |i: usize| END_US - ((rows - first - i) as i128 * i128::from(7 * DAY_US) / rows as i128) as i64;
+        let cards: Vec<String> = (0..many).map(|_| format!("card-{:07}", support::card(&mut rng, CARDS))).collect();
+        let columns: Vec<(&str, ArrayRef)> = vec![
+            ("ts", Arc::new(TimestampMicrosecondArray::from_iter_values((0..many).map(time)).with_timezone("UTC"))),
+            ("card_id", Arc::new(StringArray::from_iter_values(cards))),
+            ("amount", Arc::new(Float64Array::from_iter_values((0..many).map(|_| amount(&mut rng))))),
+        ];
+        let batch = RecordBatch::try_from_iter(columns).unwrap();
+        let file = std::fs::File::create(dir.join(format!("history/part-{file:03}.parquet"))).unwrap();
+        let mut writer = ArrowWriter::try_new(file, batch.schema(), None).unwrap();
+        writer.write(&batch).unwrap();
+        writer.close().unwrap();
+    }
+}
+
+/// A day, in four partitions.
+fn write_stream(dir: &Path, rows: usize) {
+    let mut rng = StdRng::seed_from_u64(43);
+    std::fs::create_dir_all(dir.join("stream")).unwrap();
+    for partition in 0..PARTITIONS {
+        let file = std::fs::File::create(dir.join(format!("stream/{partition}.jsonl"))).unwrap();
+        let mut file = std::io::BufWriter::new(file);
+        let mut line = String::new();
+        for i in (partition as usize..rows).step_by(PARTITIONS as usize) {
+            let ts = END_US + 1 + (i as i128 * i128::from(DAY_US) / rows as i128) as i64;
+            let (card, amount) = (support::card(&mut rng, CARDS), amount(&mut rng));
+            line.clear();
+            writeln!(line, r#"{{"ts":{ts},"card_id":"card-{card:07}","amount":{amount}}}"#).unwrap();
+            file.write_all(line.as_bytes()).unwrap();
+        }
+        file.flush().unwrap();
+    }
+}
+
+fn amount(rng: &mut StdRng) -> f64 {
+    f64::from(rng.random_range(1..50_000)) / 100.0
+}
+
+fn start(job: &Path, args: &[&str]) -> Child {
+    Command::new(env!("CARGO_BIN_EXE_headwater"))
+        .args(["run", "--workers", "2"])
+        .args(args)
+        .arg(job)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+fn finish(mut child: Child) {
+    assert!(child.wait().unwrap().success());
+}
+
+/// How long a run that goes on takes until its rows are in the store.
+fn restart(job: &Path) -> Duration {
+    let begun = Instant::now();
+    let mut child = start(job, &[]);
+    let published = loop {
+        let status =
+            Command::new(env!("CARGO_BIN_EXE_headwater")).args(["status", "--json"]).arg(job).output().unwrap();
+        let status: serde_json::Value = serde_json::from_slice(&status.stdout).unwrap_or_default();
+        if status["groups"][0]["as_of"].is_string() {
+            break begun.elapsed();
+        }
+        assert!(child.try_wait().unwrap().is_none(), "it ended");
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    child.kill().unwrap();
+    child.wait().unwrap();
+    published
+}
+
+/// Bytes of the newest checkpoint's files.
+fn bytes_of_newest(dir: &Path) -> u64 {
+    let numbers = std::fs::read_dir(dir.join("state/checkpoints")).unwrap();
+    let newest = numbers.filter_map(|e| e.unwrap().file_name().to_str()?.parse::<u64>().ok()).max().unwrap();
+    let files = std::fs::read_dir(dir.join(format!("state/checkpoints/{newest}"))).unwrap();
+    files.map(|e| e.unwrap().metadata().unwrap().len()).sum()
+}
