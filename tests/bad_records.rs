@@ -150,6 +150,56 @@ fn bad_records_harm_nobody_else() {
     assert_eq!(found.len(), expected.len(), "one line for each record and reason");
 }
 
+/// Producers change what they write, each at its time: a field more harms nobody, one less is null, and one of another type is a dead
+/// letter where somebody uses it.
+#[test]
+fn fields_come_and_go() {
+    let Some(case) = Case::new("fields") else { return };
+    let mut random = Random(52);
+    let events = random.events(300, 30, START, START + HOUR);
+    let changed = |i: usize, event: Event| {
+        let json = event.json();
+        let without = |name: &str| {
+            let (before, after) = json.split_once(&format!("{name:?}:")).unwrap();
+            format!("{before}{}", after.split_once(',').unwrap().1)
+        };
+        let record = |payload: String, event: Option<Event>, reason| Record {
+            payload: Some(payload.into()),
+            clock: event.as_ref().map(|e| e.arrived),
+            event,
+            reason,
+        };
+        let more = |field: &str| json.replacen('{', &format!("{{{field},"), 1);
+        let no_amount = Event { amount: None, ..event.clone() };
+        let clock = Some(event.arrived);
+        match i % 12 {
+            1 => record(more(r#""added":{"a":[1,"x"]}"#), Some(event), None),
+            2 => record(without("amount"), Some(no_amount), None),
+            3 if event.ok => Record { clock, ..record(without("card"), None, Some("null key")) },
+            // Without a status it is not approved.
+            4 => Record { clock, ..record(without("status"), None, None) },
+            5 if event.ok => {
+                let text = without("amount").replacen('{', r#"{"amount":"1.5","#, 1);
+                record(text, Some(no_amount), Some("expression"))
+            }
+            // The job names it, and nobody uses it.
+            6 => record(more(r#""note":7"#), Some(event), None),
+            7 => record(more(r#""note":"seven""#), Some(event), None),
+            _ => good(event),
+        }
+    };
+    let log = vec![events.into_iter().enumerate().map(|(i, event)| changed(i, event)).collect::<Vec<_>>()];
+    sent(&case, &log);
+    let schema = format!("{SCHEMA}note = \"string\"\n");
+    let path = case.job("job.toml", &job(&schema, "", &(ALL_SINKS.to_owned() + &cards(&WINDOWS))));
+    finish(run(&["run", path.to_str().unwrap(), "--until-end"]), 0);
+    let (events, _, t) = visible_records(&log);
+    assert_rows("export", &case.exported(&path, "cards").0, &rows(&events, &WINDOWS, t));
+    let told: BTreeSet<_> = case.dead_letters().iter().map(letter).collect();
+    assert_eq!(told, letters(&log));
+    assert!(told.len() > 20);
+}
+
 /// One partition is half an hour behind the other: the changes are the same as if both had come in the order of arrival.
 #[test]
 fn a_partition_that_lags() {

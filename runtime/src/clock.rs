@@ -29,6 +29,8 @@ pub struct Report {
     pub slices: i64,
     pub paused: u64,
     pub partitions: Vec<PartitionReport>,
+    /// By reading that may get more of them: the wall clock of the newest look whose partitions are all in here.
+    pub looked: Vec<(u32, i64)>,
     /// The largest `eff` so far.
     pub eff: Option<i64>,
     /// This process was asked to stop.
@@ -106,6 +108,9 @@ pub struct Checkpoints {
 
 /// Is given the announcement of the checkpoint, and everybody's contribution.
 pub type Commit = Box<dyn Fn(&Announcement, Vec<Contribution>)>;
+
+/// How far an event of a partition that nobody has seen yet may lie before the look that did not show it.
+const UNSEEN_MARGIN_US: i64 = 10_000_000;
 
 /// A checkpoint takes no more than this share of the time.
 const PAUSE_PER_CHECKPOINT: u32 = 10;
@@ -231,6 +236,10 @@ impl Clock {
             let horizon = &mut horizons[partition.reading as usize];
             let eff = partition.eff.unwrap_or(i64::MIN);
             *horizon = (*horizon).min(if partition.idle { partition.clock } else { eff });
+        }
+        for (reading, looked) in self.reports.iter().flatten().flat_map(|r| &r.looked) {
+            let horizon = &mut horizons[*reading as usize];
+            *horizon = (*horizon).min(looked.saturating_sub(UNSEEN_MARGIN_US));
         }
         let rising = |(reading, horizon): (usize, i64)| {
             self.announced.horizons.get(reading).map_or(horizon, |before| horizon.max(*before))

@@ -43,6 +43,7 @@ use crate::sink::writer::{Backlog, Writer};
 use crate::source::effs::Effs;
 use crate::source::feed::{self, Lane, Parts, SourceReader};
 use crate::source::history;
+use crate::source::newcomers::Newcomers;
 use crate::source::partition::Partition;
 use crate::source::seam::Seam;
 use crate::status::{Board, GroupStatus, ProcessStatus};
@@ -397,6 +398,10 @@ fn build(worker: &mut Worker, shared: &Shared, built: Built) -> Result<ProbeHand
     let opened = &shared.opened;
     let (plan, effs) = (shared.plan.clone(), shared.effs.clone());
     let reading = history::read(opened.clone(), plan, shared.parts.clone(), effs, index, peers, std::thread::current());
+    let newcomers = match shared.mode {
+        Mode::Follow => Newcomers::all(opened, &shared.plan, index, peers)?,
+        Mode::UntilEnd => vec![],
+    };
     let (mut changelogs, letters) = open_lines(shared, index)?;
     {
         let names = changelogs.values().filter(|lines| lines.writer.is_some()).map(|lines| &lines.name);
@@ -418,6 +423,7 @@ fn build(worker: &mut Worker, shared: &Shared, built: Built) -> Result<ProbeHand
             local: index % shared.local_workers,
             history: reading,
             readers: built.readers,
+            newcomers,
             clock: clock.clone(),
             finished: finished.clone(),
             stored,

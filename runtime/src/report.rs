@@ -191,9 +191,11 @@ fn source(opened: &Opened, source: usize, plan: &Reading, status: &SourceStatus)
         history_rows: plan.history_rows,
         allow_gap: conf.seam.allow_gap,
     };
-    let partitions = plan.partitions.iter().map(|plan| {
+    let unplanned = |p: &&PartitionStatus| plan.partitions.iter().all(|plan| plan.partition != p.partition);
+    let new = status.partitions.iter().filter(unplanned).map(|p| PartitionPlan::unknown(p.partition, p.start));
+    let partitions = plan.partitions.iter().cloned().chain(new).map(|plan| {
         let now = status.partitions.iter().find(|p| p.partition == plan.partition);
-        partition(plan, now)
+        partition(&plan, now)
     });
     SourceReport {
         name: conf.name.clone(),

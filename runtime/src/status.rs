@@ -38,6 +38,8 @@ pub struct SourceStatus {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct PartitionStatus {
     pub partition: i32,
+    /// The first offset that this run read.
+    pub start: i64,
     /// The next offset to read.
     pub position: i64,
     pub end: Option<i64>,

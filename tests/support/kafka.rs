@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use futures::executor::block_on;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::types::RDKafkaErrorCode;
@@ -41,6 +41,18 @@ impl Topic {
         // In order, once each, whatever happens to the broker meanwhile.
         config.set("enable.idempotence", "true").set("linger.ms", "1").set("message.timeout.ms", "60000");
         Ok(Topic { name: name.to_owned(), admin, producer: config.create().unwrap() })
+    }
+
+    /// Gives it so many partitions in all.
+    pub fn widen(&self, partitions: usize) {
+        let more = NewPartitions::new(&self.name, partitions);
+        let made = block_on(self.admin.create_partitions([&more], &AdminOptions::new())).unwrap();
+        made.into_iter().for_each(|result| drop(result.unwrap()));
+        until("the producer knows them", || {
+            let known = self.producer.client().fetch_metadata(Some(&self.name), WAIT).ok()?;
+            let led = known.topics()[0].partitions().iter().filter(|p| p.leader() >= 0).count();
+            (led == partitions).then_some(())
+        });
     }
 
     /// Appends a record, stamped with a time in microseconds.

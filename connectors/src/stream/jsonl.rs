@@ -85,6 +85,10 @@ impl Stream for JsonlStream {
         Ok(None)
     }
 
+    fn first_offset(&self) -> i64 {
+        self.first_offset
+    }
+
     fn reader(&self, starts: &[Start], wanted: &Wanted) -> Result<Box<dyn Reader>> {
         let follow = |start: &Start| {
             let known = usize::try_from(start.partition).ok().and_then(|at| self.files.get(at));

@@ -3,6 +3,8 @@
 pub mod jsonl;
 pub mod kafka;
 
+use std::collections::BTreeSet;
+
 use crate::{Records, Result, Wanted};
 
 /// What a partition holds now.
@@ -39,6 +41,22 @@ pub trait Stream: Send + Sync {
 
     /// How long the stream keeps records by time alone, if it does (`retention.ms`), in microseconds.
     fn retention_us(&self) -> Result<Option<i64>>;
+
+    /// The offset of a partition's first record, as long as it is held.
+    fn first_offset(&self) -> i64 {
+        0
+    }
+
+    /// Whether it may get partitions while it is read.
+    fn grows(&self) -> bool {
+        false
+    }
+
+    /// The partitions that are there now and none of these, each with the first offset held. Asks once: a broker that is away is not
+    /// waited for.
+    fn appeared(&self, _known: &BTreeSet<i32>) -> Result<Vec<Start>> {
+        Ok(vec![])
+    }
 
     /// A reader of these partitions from these offsets on. One a worker; partitions are disjoint between workers.
     fn reader(&self, starts: &[Start], wanted: &Wanted) -> Result<Box<dyn Reader>>;

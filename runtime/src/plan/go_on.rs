@@ -43,6 +43,7 @@ pub fn go_on(opened: &Opened, manifest: Manifest, now_us: i64, mode: Mode) -> Re
             readings.push(plan_source(opened.job.tick_us, source, (conf, open), now_us, live)?);
         }
     }
+    let readings = alike(readings);
     let group = |(number, changed): (usize, &ChangedGroup)| {
         let added = fresh[opened.job.groups[number].source];
         group(opened, &old, number, changed, &moved, added)
@@ -64,6 +65,20 @@ pub fn go_on(opened: &Opened, manifest: Manifest, now_us: i64, mode: Mode) -> Re
     })
 }
 
+/// A partition that came between the looks of two readings is one of both: a partition is read for all readings of its source.
+fn alike(mut readings: Vec<Reading>) -> Vec<Reading> {
+    let all: Vec<(usize, PartitionPlan)> =
+        readings.iter().flat_map(|r| r.partitions.iter().map(|p| (r.source, p.clone()))).collect();
+    for (source, other) in all {
+        for reading in readings.iter_mut().filter(|reading| reading.source == source) {
+            if reading.partitions.iter().all(|p| p.partition != other.partition) {
+                reading.partitions.push(PartitionPlan::unknown(other.partition, other.start));
+            }
+        }
+    }
+    readings
+}
+
 /// The same plan once more: it was killed before all of its history was read.
 fn again(opened: &Opened, manifest: Manifest, now_us: i64, same_end: bool) -> Result<Plan, Failure> {
     let mut plan = manifest.plan.clone();
@@ -71,6 +86,7 @@ fn again(opened: &Opened, manifest: Manifest, now_us: i64, same_end: bool) -> Re
     for (number, reading) in plan.readings.iter_mut().enumerate() {
         resume(reading, number, opened, &positions, same_end)?;
     }
+    plan.readings = alike(plan.readings);
     let floor = plan.floor.unwrap_or(i64::MIN);
     let rows_from = vec![floor; opened.groups.len()];
     let restored = Some(Box::new(manifest));
@@ -123,7 +139,14 @@ fn resume(
         let known = reading.partitions.iter_mut().find(|p| p.partition == bounds.partition);
         match (known, at) {
             (Some(partition), at) => resume_partition(partition, at, &bounds, same_end, &mut gaps),
-            (None, _) => reading.partitions.push(PartitionPlan::of(&bounds)),
+            // A run to the end keeps the ends that it had: this one was not there.
+            (None, None) if same_end => {}
+            // It is new; the run before may have seen it already, and read some of it.
+            (None, at) => {
+                let mut new = PartitionPlan::unknown(bounds.partition, stream.first_offset());
+                resume_partition(&mut new, at, &bounds, same_end, &mut gaps);
+                reading.partitions.push(new);
+            }
         }
     }
     let last: Vec<_> = reading.partitions.iter().filter_map(|p| Some((p.partition, p.last?))).collect();
@@ -165,5 +188,51 @@ fn resume_partition(
     }
     if !same_end {
         partition.end = bounds.end;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::plan;
+    use crate::source::testing::open;
+
+    const SOURCE: &str = "event_time = \"ts\"\ntime_unit = \"us\"\nschema = { ts = \"int64\", card = \"string\" }\n\
+                          stream = { type = \"jsonl\", path = \"*.jsonl\" }";
+
+    #[test]
+    fn a_partition_that_the_plan_does_not_know() {
+        let dir = tempfile::tempdir().unwrap();
+        let write =
+            |name: &str| std::fs::write(dir.path().join(name), "{\"ts\":1,\"card\":\"a\"}\n".repeat(5)).unwrap();
+        write("a.jsonl");
+        let before = plan(&open(dir.path(), SOURCE), 10, true).unwrap();
+        write("b.jsonl");
+        let opened = open(dir.path(), SOURCE);
+        let at = |partition, offset| Position { reading: 0, partition, offset, eff: Some(1), last: None };
+        for (mode, seen, expected) in [
+            (Mode::Follow, None, vec![(0, 4, 5), (1, 0, 5)]),
+            (Mode::Follow, Some(at(1, 3)), vec![(0, 4, 5), (1, 3, 5)]),
+            // Run to its end once more, it has the partitions of its start.
+            (Mode::UntilEnd, None, vec![(0, 4, 5)]),
+        ] {
+            let (t, positions) = (Some(20), [at(0, 4)].into_iter().chain(seen).collect());
+            let manifest = Manifest { t, positions, plan: before.at(t, Read::new()), ..before.first_manifest(mode) };
+            let now = go_on(&opened, manifest, 30, mode).unwrap();
+            let found = now.readings[0].partitions.iter().map(|p| (p.partition, p.start, p.end));
+            assert_eq!(found.collect::<Vec<_>>(), expected, "{mode:?} {seen:?}");
+        }
+    }
+
+    #[test]
+    fn what_one_reading_has_seen_another_reads_too() {
+        let of = |source, partitions: &[i32]| Reading {
+            source,
+            partitions: partitions.iter().map(|p| PartitionPlan::unknown(*p, 0)).collect(),
+            ..Reading::default()
+        };
+        let readings = alike(vec![of(0, &[0]), of(1, &[0]), of(0, &[0, 1])]);
+        let counts: Vec<usize> = readings.iter().map(|reading| reading.partitions.len()).collect();
+        assert_eq!(counts, [2, 1, 2]);
     }
 }

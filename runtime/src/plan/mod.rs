@@ -164,8 +164,12 @@ pub struct PartitionPlan {
 impl PartitionPlan {
     /// From the first record held.
     fn of(bounds: &Bounds) -> PartitionPlan {
-        let Bounds { partition, earliest: start, end, .. } = *bounds;
-        PartitionPlan { partition, history_offset: None, history_eff: None, last: None, start, end }
+        PartitionPlan { end: bounds.end, ..PartitionPlan::unknown(bounds.partition, bounds.earliest) }
+    }
+
+    /// One that neither the history nor a state knows: all of it came after the start.
+    pub fn unknown(partition: i32, start: i64) -> PartitionPlan {
+        PartitionPlan { partition, history_offset: None, history_eff: None, last: None, start, end: start }
     }
 }
 

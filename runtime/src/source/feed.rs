@@ -37,6 +37,7 @@ use crate::run::Mode;
 use crate::source::history::{Read, Slice};
 use crate::source::last_record::LastRecord;
 use crate::source::letters::Letters;
+use crate::source::newcomers::Newcomers;
 use crate::source::partition::Partition;
 use crate::source::seam::{Seam, Verdict};
 use crate::source::shape::{Shaper, When};
@@ -69,6 +70,7 @@ pub struct Parts {
     pub local: usize,
     pub history: Receiver<Result<Slice, Error>>,
     pub readers: Vec<SourceReader>,
+    pub newcomers: Vec<Newcomers>,
     pub clock: ClockHandle,
     /// Up to where the windows are finished, and up to where everything is stored, by all workers.
     pub finished: ProbeHandle<i64>,
@@ -214,6 +216,7 @@ impl Feed {
         if self.last {
             return Ok(());
         }
+        self.welcome()?;
         self.paused = announced.pause;
         if announced.history_done {
             if !self.waits_for_save() {
@@ -223,6 +226,15 @@ impl Feed {
             self.read_history(events, letters)?;
         }
         self.report();
+        Ok(())
+    }
+
+    /// Partitions that are new are read like the others from now on.
+    fn welcome(&mut self) -> Result<(), Error> {
+        let Parts { opened, newcomers, readers, .. } = &mut self.parts;
+        for newcomers in newcomers {
+            readers.extend(newcomers.take(&opened.job.sources[newcomers.source].name)?);
+        }
         Ok(())
     }
 
@@ -487,12 +499,14 @@ impl Feed {
             idle: p.quiet_since.is_some_and(|since| now.saturating_sub(since) > idle_limit),
             left_out: p.left_out,
         });
+        let looked = |n: &Newcomers| n.readings().map(|r| (r as u32, n.looked_us)).collect::<Vec<_>>();
         let report = Report {
             worker: self.parts.worker,
             history_done: self.history_done,
             slices: self.slices,
             paused: self.paused,
             partitions: partitions.collect(),
+            looked: self.parts.newcomers.iter().flat_map(looked).collect(),
             eff: self.eff,
             stop: self.parts.stop.load(std::sync::atomic::Ordering::Relaxed),
             image: self.parts.clock.wanted_image(),
@@ -516,16 +530,22 @@ impl Feed {
         let mut status = self.parts.board.worker(self.parts.local);
         status.t = self.t;
         status.stored = self.t.map(|t| stored.min(t));
+        for source in &mut status.sources {
+            source.partitions.clear();
+            source.tombstones = 0;
+        }
+        // One source may have several readers.
         for reader in &self.parts.readers {
             let one = |lane: &Lane| PartitionStatus {
                 partition: lane.partition,
+                start: lane.readings.iter().map(|partition| partition.plan.start).min().unwrap_or(0),
                 position: reader.reader.position(lane.partition),
                 end: reader.reader.end(lane.partition),
                 eff: lane.readings.iter().map(|partition| partition.eff).max().flatten(),
                 left_out: lane.readings.iter().any(|partition| partition.left_out),
             };
-            status.sources[reader.source].partitions = reader.lanes.iter().map(one).collect();
-            status.sources[reader.source].tombstones = reader.reader.tombstones();
+            status.sources[reader.source].partitions.extend(reader.lanes.iter().map(one));
+            status.sources[reader.source].tombstones += reader.reader.tombstones();
         }
     }
 

@@ -7,6 +7,7 @@ pub mod history;
 pub mod last_record;
 pub mod letters;
 pub mod narrow;
+pub mod newcomers;
 pub mod partition;
 pub mod reach;
 pub mod seam;
@@ -14,4 +15,4 @@ pub mod shape;
 pub mod stamp;
 
 #[cfg(test)]
-mod testing;
+pub mod testing;

@@ -110,6 +110,24 @@ impl Link {
         })
     }
 
+    /// The partitions that are there and none of these, each with the first offset held. Asks once, and keeps failures to itself.
+    pub fn appeared(&self, known: &BTreeSet<i32>) -> Result<Vec<(i32, i64)>> {
+        let failed =
+            |cause: &dyn Display| Error::transient(format!("looking for new partitions of {}", self.topic), cause);
+        let Topic::Found(leaders) = self.topic(ATTEMPT).map_err(|e| failed(&e))? else {
+            return Err(failed(&"the topic is not there, or may not be read"));
+        };
+        let new: Vec<i32> =
+            leaders.into_iter().map(|(partition, _)| partition).filter(|p| !known.contains(p)).collect();
+        if new.is_empty() {
+            return Ok(vec![]);
+        }
+        let earliest = self.offsets(&new, EARLIEST, ATTEMPT).map_err(|e| failed(&e))?;
+        let held = |(partition, offset): (i32, Option<i64>)| Some((partition, offset?));
+        let all: Option<Vec<_>> = new.into_iter().zip(earliest).map(held).collect();
+        all.ok_or_else(|| failed(&"no answer for one of them"))
+    }
+
     /// For each partition, ascending: the first offset with a timestamp at or after this one.
     pub fn offsets_at(&self, time_ms: i64) -> Result<Vec<Option<i64>>> {
         self.wait(&format!("asking for offsets by time of topic {}", self.topic), || {

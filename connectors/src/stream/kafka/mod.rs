@@ -28,6 +28,7 @@ mod settings;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 
 use super::{Bounds, Reader, Start, Stream};
@@ -91,6 +92,15 @@ impl Stream for KafkaStream {
 
     fn retention_us(&self) -> Result<Option<i64>> {
         Ok(self.settings()?.retention_us)
+    }
+
+    fn grows(&self) -> bool {
+        true
+    }
+
+    fn appeared(&self, known: &BTreeSet<i32>) -> Result<Vec<Start>> {
+        let appeared = self.link.appeared(known)?;
+        Ok(appeared.into_iter().map(|(partition, offset)| Start { partition, offset }).collect())
     }
 
     fn reader(&self, starts: &[Start], wanted: &Wanted) -> Result<Box<dyn Reader>> {

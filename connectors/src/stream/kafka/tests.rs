@@ -264,3 +264,15 @@ fn a_cluster_that_cannot_tell_promises_the_least() {
     assert_eq!(stream.offsets_at(-1).unwrap(), [Some(0)]);
     assert_eq!(stream.partitions().unwrap(), [0]);
 }
+
+#[test]
+fn partitions_that_nobody_knows_are_told_with_their_starts() {
+    let cluster = cluster(1, 3);
+    produce(&cluster, 2, &some(0..3));
+    let stream = open(&cluster);
+    let start = |partition| Start { partition, offset: 0 };
+    assert_eq!(stream.appeared(&[0].into()).unwrap(), [start(1), start(2)]);
+    assert_eq!(stream.appeared(&[0, 1, 2].into()).unwrap(), []);
+    cluster.broker_down(1).unwrap();
+    assert!(stream.appeared(&[0].into()).is_err());
+}
