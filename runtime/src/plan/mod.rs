@@ -100,12 +100,14 @@ impl Plan {
         match &self.restored {
             // What it goes on from stays a part of the state.
             Some(manifest) => {
-                Manifest { number: self.checkpoints, t: None, finished: false, mode, plan, ..(**manifest).clone() }
+                let (number, begun_us) = (self.checkpoints, Some(wall_clock_us()));
+                Manifest { number, t: None, begun_us, finished: false, mode, plan, ..(**manifest).clone() }
             }
             None => Manifest {
                 format: FORMAT,
                 number: self.checkpoints,
                 t: None,
+                begun_us: Some(wall_clock_us()),
                 horizons: vec![],
                 mode,
                 finished: false,
