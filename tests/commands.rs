@@ -409,10 +409,16 @@ fn a_running_job_answers() {
     assert_eq!(status["sources"][0]["partitions"][0]["position"], 2);
     assert_eq!(status["sources"][0]["dead_letters"]["malformed"], 1);
     assert_eq!(status["groups"][0]["rows"], 1);
+    assert!(status["checkpoint"]["number"].is_u64() && status["checkpoint"]["age_seconds"].is_number(), "{status}");
     let table = place.good(&["status", "job.toml"]).out;
-    for part in
-        ["job cards, process", ": following", "seam by time at 2026-01-01T10:00:00Z", "1 malformed", "1 of 1 keys"]
-    {
+    for part in [
+        "job cards, process",
+        ": following",
+        "\ncheckpoint  ",
+        "seam by time at 2026-01-01T10:00:00Z",
+        "1 malformed",
+        "1 of 1 keys",
+    ] {
         assert!(table.contains(part), "{part}\n{table}");
     }
 

@@ -1,9 +1,12 @@
 //! The files of examples/deploy are what their readers take them for: checked by systemd and by a YAML parser, where those are here.
 
+mod support;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use serde_json::Value;
+use support::yaml;
 
 fn file(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/deploy").join(name)
@@ -49,21 +52,6 @@ fn the_unit_is_one_for_systemd() {
         Ok(output) => assert!(output.status.success() && told(&output).is_empty(), "{}", told(&output)),
         Err(e) => eprintln!("skipped: systemd-analyze: {e}"),
     }
-}
-
-/// The documents of a YAML file.
-fn yaml(path: &Path) -> Option<Vec<Value>> {
-    let script = "import json, sys, yaml; print(json.dumps(list(yaml.safe_load_all(open(sys.argv[1])))))";
-    let parsed = ["python3", "/usr/bin/python3"].into_iter().find_map(|python| {
-        let output = Command::new(python).args(["-c", script]).arg(path).output().ok()?;
-        let no_yaml = told(&output).contains("No module named 'yaml'");
-        assert!(output.status.success() || no_yaml, "{}", told(&output));
-        output.status.success().then(|| serde_json::from_slice(&output.stdout).unwrap())
-    });
-    if parsed.is_none() {
-        eprintln!("skipped: no Python with a YAML parser");
-    }
-    parsed
 }
 
 #[test]

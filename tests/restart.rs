@@ -256,12 +256,7 @@ fn a_damaged_checkpoint_is_passed_over() {
     killed(&job, 2, &mut rng);
     killed(&job, 2, &mut rng);
     let newest = *checkpoints(dir.path()).last().unwrap();
-    let of_newest = dir.path().join(format!("state/checkpoints/{newest}"));
-    let part = std::fs::read_dir(&of_newest).unwrap().map(|e| e.unwrap().path());
-    let part = part
-        .filter(|path| path.extension().is_some_and(|e| e == "parquet"))
-        .max_by_key(|path| path.metadata().unwrap().len());
-    let part = part.expect("a checkpoint has parts");
+    let part = parts(dir.path(), newest).pop().expect("a checkpoint has parts");
     let mut bytes = std::fs::read(&part).unwrap();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
@@ -271,6 +266,52 @@ fn a_damaged_checkpoint_is_passed_over() {
     let said = String::from_utf8_lossy(&done.stderr);
     assert!(said.contains(&format!("checkpoint {newest} is damaged")), "{said}");
     assert_same(&output(dir.path()), &expected, "from the one before");
+}
+
+/// Reading fails for a moment only: a start passes the newest checkpoint over, and cuts lines back for the one before. Whoever
+/// starts next must not go on from the newest, although it is whole again.
+#[test]
+fn what_was_passed_over_stays_so() {
+    let expected = expected();
+    let dir = tempfile::tempdir().unwrap();
+    let job = write_job(dir.path());
+    let mut rng = StdRng::seed_from_u64(7);
+    killed(&job, 2, &mut rng);
+    killed(&job, 2, &mut rng);
+    let newest = *checkpoints(dir.path()).last().unwrap();
+    let part = parts(dir.path(), newest).pop().expect("a checkpoint has parts");
+    let whole = std::fs::read(&part).unwrap();
+    std::fs::write(&part, &whole[..whole.len() / 2]).unwrap();
+
+    // It passes over, and is killed before it has a checkpoint of its own.
+    std::fs::write(&job, JOB.replace("\"1ms\"", "\"1h\"")).unwrap();
+    let length = || std::fs::metadata(dir.path().join("changes.jsonl")).unwrap().len();
+    let (before, begun) = (length(), Instant::now());
+    let mut child = start(&job, 2);
+    while length() == before && child.try_wait().unwrap().is_none() {
+        assert!(begun.elapsed() < Duration::from_secs(120), "it does not go on");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let _ = child.kill();
+    let said = child.wait_with_output().unwrap().stderr;
+    assert!(String::from_utf8_lossy(&said).contains(&format!("checkpoint {newest} is damaged")));
+    assert!(checkpoints(dir.path()).iter().all(|number| *number != newest), "it is none any more");
+
+    if part.exists() {
+        std::fs::write(&part, &whole).unwrap();
+    }
+    write_job(dir.path());
+    succeeded(&start(&job, 1).wait_with_output().unwrap());
+    assert_same(&output(dir.path()), &expected, "after the newest was passed over");
+}
+
+/// The parts of a checkpoint, the largest last.
+fn parts(dir: &Path, number: u64) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(dir.join(format!("state/checkpoints/{number}"))).unwrap();
+    let mut parts: Vec<PathBuf> = entries.map(|e| e.unwrap().path()).collect();
+    parts.retain(|path| path.extension().is_some_and(|e| e == "parquet"));
+    parts.sort_by_key(|path| path.metadata().unwrap().len());
+    parts
 }
 
 /// A file in which another line has taken the last one's place.

@@ -71,7 +71,8 @@ pub struct Shared {
     /// Worker 0 leaves here what the processes say of themselves.
     pub on_status: Arc<dyn Fn(usize, ProcessStatus) + Send + Sync>,
     pub open_store: OpenStore,
-    pub backlog: Backlog,
+    /// By sink, and of the dead letters: what waits to become lines.
+    pub backlogs: Arc<Vec<Backlog>>,
     pub failed: Sender<Failure>,
     pub local_workers: usize,
 }
@@ -97,7 +98,7 @@ fn try_work(worker: &mut Worker, shared: &Shared) -> Result<(), Failure> {
     let handles = store_handles(shared, index)?;
     let faults: Rc<RefCell<Option<Error>>> = Rc::default();
     let watch = Rc::new(RefCell::new(Watch::default()));
-    watch.borrow_mut().hold = hold(&handles, shared.backlog.clone());
+    watch.borrow_mut().hold = hold(&handles, shared.backlogs.clone());
     let checkpoint: Rc<RefCell<Local>> = Rc::default();
     if shared.state.storage.local().is_none() {
         checkpoint.borrow_mut().sending =
@@ -136,8 +137,9 @@ fn try_work(worker: &mut Worker, shared: &Shared) -> Result<(), Failure> {
         if let Some(fault) = handles.iter().flatten().find_map(StoreHandle::take_fault) {
             return Err(fault.into());
         }
-        if handles.iter().flatten().filter(|store| store.take_lost()).count() > 0 {
+        for (sink, _) in handles.iter().enumerate().filter(|(_, s)| s.as_ref().is_some_and(StoreHandle::take_lost)) {
             losses.want_image();
+            shared.board.worker(local).sinks[sink].losses += 1;
         }
         let in_sinks = |t: i64| done.with_frontier(|f| f.iter().next().is_none_or(|frontier| *frontier > t));
         checkpoint.borrow_mut().hear();
@@ -145,7 +147,9 @@ fn try_work(worker: &mut Worker, shared: &Shared) -> Result<(), Failure> {
             contributed = contribution.number;
             losses.saved(contribution);
         }
-        note_counters(&mut shared.board.worker(local), &watch.borrow());
+        let mut status = shared.board.worker(local);
+        note_counters(&mut status, &watch.borrow());
+        note_waiting(&mut status, shared, &handles, local == 0);
     }
     let announced = losses.announced();
     let lost = handles.iter().flatten().any(StoreHandle::take_lost);
@@ -157,9 +161,9 @@ fn try_work(worker: &mut Worker, shared: &Shared) -> Result<(), Failure> {
     Ok(())
 }
 
-fn hold(handles: &[Option<StoreHandle>], backlog: Backlog) -> Option<Box<dyn Fn() -> bool>> {
+fn hold(handles: &[Option<StoreHandle>], backlogs: Arc<Vec<Backlog>>) -> Option<Box<dyn Fn() -> bool>> {
     let stores: Vec<StoreHandle> = handles.iter().flatten().cloned().collect();
-    let is_behind = move || backlog.load(Ordering::Relaxed) > WAITING_ROWS_MAX;
+    let is_behind = move || backlogs.iter().map(|b| b.load(Ordering::Relaxed)).sum::<usize>() > WAITING_ROWS_MAX;
     Some(Box::new(move || is_behind() || stores.iter().any(|s| s.waiting() > WAITING_ROWS_MAX)))
 }
 
@@ -178,6 +182,16 @@ fn note_counters(status: &mut ProcessStatus, watch: &Watch) {
             dead_letters: std::mem::take(&mut group.dead_letters),
         };
     }
+}
+
+/// `first`: of this process's workers. It tells what the whole process knows, too.
+fn note_waiting(status: &mut ProcessStatus, shared: &Shared, handles: &[Option<StoreHandle>], first: bool) {
+    let lines = |sink: usize| if first { shared.backlogs[sink].load(Ordering::Relaxed) } else { 0 };
+    for (i, sink) in status.sinks.iter_mut().enumerate() {
+        sink.waiting = (handles[i].as_ref().map_or(0, StoreHandle::waiting) + lines(i)) as u64;
+    }
+    status.letters_waiting = lines(handles.len()) as u64;
+    status.state_failures = if first { shared.state.watched.failures() } else { 0 };
 }
 
 /// By sink: the store's thread, where this worker writes to it. The embedded store is written by worker 0 alone.
@@ -316,6 +330,8 @@ fn checkpoints(shared: &Shared, index: usize, local: Rc<RefCell<Local>>) -> Resu
     }
     let every = Duration::from_micros(opened.job.state.checkpoint_every_us.unsigned_abs());
     let (number, of_sinks) = (plan.checkpoints, local.clone());
+    let begun_us = Rc::new(Cell::new(None));
+    let begun = begun_us.clone();
     let committing = Rc::new(Committing::start(shared.state.clone(), shared.starts.clone(), shared.failed.clone())?);
     let commits = committing.clone();
     let commit = move |asked: &Announcement, contributions: Vec<Contribution>| {
@@ -327,6 +343,7 @@ fn checkpoints(shared: &Shared, index: usize, local: Rc<RefCell<Local>>) -> Resu
             format: checkpoint::FORMAT,
             number: asked.checkpoint.map_or(0, |(number, _)| number),
             t: asked.t,
+            begun_us: begun_us.get(),
             horizons: asked.horizons.clone(),
             mode,
             finished: asked.last && !asked.stopped,
@@ -339,7 +356,10 @@ fn checkpoints(shared: &Shared, index: usize, local: Rc<RefCell<Local>>) -> Resu
     Ok(Some(Checkpoints {
         every,
         number,
-        want: Box::new(move |n, t| local.borrow_mut().want(n, t)),
+        want: Box::new(move |n, t| {
+            begun.set(Some(wall_clock_us()));
+            local.borrow_mut().want(n, t);
+        }),
         commit: Box::new(commit),
         committing: Box::new(move || commits.is_busy()),
     }))
@@ -514,7 +534,7 @@ fn open_lines(shared: &Shared, index: usize) -> Result<(Changelogs, Named<Letter
         if index == 0 {
             let changelog = Changelog::new(&shapes);
             let write = move |to: &mut dyn Lines, step: Step| changelog.write(to, &step);
-            lines.writer = Some(Writer::start(open(shared, &lines.name, to)?, shared.backlog.clone(), write));
+            lines.writer = Some(Writer::start(open(shared, &lines.name, to)?, shared.backlogs[i].clone(), write));
         }
         changelogs.insert(i, lines);
     }
@@ -522,7 +542,7 @@ fn open_lines(shared: &Shared, index: usize) -> Result<(Changelogs, Named<Letter
     if index == 0 {
         let write = |to: &mut dyn Lines, letters: Letters| dead_letters::write(to, &letters);
         let lines = open(shared, &letters.name, &job.dead_letters)?;
-        letters.writer = Some(Writer::start(lines, shared.backlog.clone(), write));
+        letters.writer = Some(Writer::start(lines, shared.backlogs[job.sinks.len()].clone(), write));
     }
     Ok((changelogs, letters))
 }

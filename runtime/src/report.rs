@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use headwater_connectors::format::text::format_time;
 use serde::{Deserialize, Serialize};
 
+use crate::checkpoint::Whole;
 use crate::job::SeamBy;
 use crate::log;
 use crate::opened::Opened;
@@ -23,6 +24,8 @@ pub struct Report {
     /// The job's own time, once it has begun.
     pub t: Option<String>,
     pub bootstrap: Bootstrap,
+    /// The newest that is whole. A job without any stream has none.
+    pub checkpoint: Option<CheckpointReport>,
     pub sources: Vec<SourceReport>,
     pub groups: Vec<GroupReport>,
 }
@@ -42,6 +45,19 @@ pub enum Phase {
 pub struct Bootstrap {
     pub rows_read: u64,
     pub rows_total: u64,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CheckpointReport {
+    pub number: u64,
+    /// `None`: it was taken while the history was read.
+    pub t: Option<String>,
+    /// Since it was begun.
+    pub age_seconds: Option<f64>,
+    /// From then until it was whole, if this run has written it.
+    pub duration_seconds: Option<f64>,
+    /// What it holds where the state is kept.
+    pub bytes: u64,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -159,6 +175,7 @@ impl Reporter {
             now: format_time(now),
             t: status.t.map(format_time),
             bootstrap: Bootstrap { rows_read: status.history_rows_read, rows_total: status.history_rows_total },
+            checkpoint: self.watching.state.watched.newest().map(|whole| checkpoint(&whole, now)),
             sources: sources.collect(),
             groups: groups.collect(),
         }
@@ -170,6 +187,16 @@ fn phase(mode: Mode, status: &ProcessStatus) -> Phase {
         (_, None) if status.history_rows_read < status.history_rows_total => Phase::Bootstrap,
         (Mode::Follow, _) => Phase::Following,
         (Mode::UntilEnd, _) => Phase::UntilEnd,
+    }
+}
+
+fn checkpoint(whole: &Whole, now: i64) -> CheckpointReport {
+    CheckpointReport {
+        number: whole.number,
+        t: whole.t.map(format_time),
+        age_seconds: whole.age_us(now).map(|us| us as f64 / 1e6),
+        duration_seconds: whole.took.map(|took| took.as_secs_f64()),
+        bytes: whole.bytes,
     }
 }
 
@@ -232,7 +259,7 @@ pub fn lag(partition: &PartitionStatus) -> Option<i64> {
 }
 
 /// The columns of a group that are new in a changed job and on their way at `T`, and the tick at which they enter.
-fn computing(plan: &Plan, group: usize, t: Option<i64>) -> (Vec<String>, Option<i64>) {
+pub fn computing(plan: &Plan, group: usize, t: Option<i64>) -> (Vec<String>, Option<i64>) {
     let (mut names, mut enters_at) = (vec![], None);
     for part in plan.groups[group].parts.iter().filter(|_| plan.restored.is_some()) {
         let reading = &plan.readings[part.reading];

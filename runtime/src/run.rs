@@ -23,7 +23,7 @@ use crate::opened::{self, Opened};
 use crate::plan::{self, Changed, Parts, Plan, wall_clock_us};
 use crate::source::effs::Effs;
 use crate::source::seam::Seam;
-use crate::status::{Board, GroupStatus, ProcessStatus, SourceStatus};
+use crate::status::{Board, GroupStatus, ProcessStatus, SinkStatus, SourceStatus};
 
 /// Whether a run follows its streams, or stops at the ends that they had at its start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -58,6 +58,9 @@ pub struct Watching {
     pub opened: Arc<Opened>,
     pub plan: Arc<Plan>,
     pub mode: Mode,
+    pub state: Arc<StateStore>,
+    /// On process 0: how often the job was started, ever.
+    pub starts: u64,
     /// This process's workers.
     pub board: Board,
     /// On process 0: every process's status, by its first worker.
@@ -110,6 +113,8 @@ pub fn run<W>(
         opened: opened.clone(),
         plan: plan.clone(),
         mode,
+        state: state.clone(),
+        starts: starts.newest(),
         board: board.clone(),
         statuses: statuses.clone(),
         embedded: embedded.clone(),
@@ -139,7 +144,7 @@ pub fn run<W>(
         open_store: Box::new(move |sink| {
             open_store(&opened_stores.job, &shapes, &plan_stores, &embedded, sink, &stop_stores)
         }),
-        backlog: Arc::default(),
+        backlogs: Arc::new((0..=opened.job.sinks.len()).map(|_| Arc::default()).collect()),
         failed: failed.clone(),
         local_workers: options.cluster.workers,
     };
@@ -359,6 +364,7 @@ fn empty_status(opened: &Opened, plan: &Plan, parts: &Parts) -> Result<ProcessSt
         history_rows_total: rows,
         sources: vec![SourceStatus::default(); opened.sources.len()],
         groups: vec![GroupStatus::default(); opened.groups.len()],
+        sinks: vec![SinkStatus::default(); opened.job.sinks.len()],
         ..ProcessStatus::default()
     })
 }

@@ -12,6 +12,11 @@ pub struct ProcessStatus {
     pub history_rows_read: u64,
     pub sources: Vec<SourceStatus>,
     pub groups: Vec<GroupStatus>,
+    pub sinks: Vec<SinkStatus>,
+    /// Dead letters that wait to be written.
+    pub letters_waiting: u64,
+    /// Attempts to reach where the state is kept that failed, and were made again.
+    pub state_failures: u64,
     /// The job's own time.
     pub t: Option<i64>,
     /// Up to here every row is in every store, from all workers.
@@ -62,6 +67,14 @@ pub struct GroupStatus {
     pub dead_letters: BTreeMap<String, u64>,
 }
 
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SinkStatus {
+    /// Rows, or lines, that wait to be written.
+    pub waiting: u64,
+    /// How often a worker found that the store had lost writes: all rows were written once more.
+    pub losses: u64,
+}
+
 impl ProcessStatus {
     /// Adds what another process or worker knows.
     pub fn add(&mut self, other: &ProcessStatus) {
@@ -73,9 +86,16 @@ impl ProcessStatus {
             (a, b) => a.or(b),
         };
         self.sources.resize(self.sources.len().max(other.sources.len()), SourceStatus::default());
+        self.sinks.resize(self.sinks.len().max(other.sinks.len()), SinkStatus::default());
+        self.letters_waiting += other.letters_waiting;
+        self.state_failures += other.state_failures;
         self.groups.resize(self.groups.len().max(other.groups.len()), GroupStatus::default());
         for (ours, theirs) in self.sources.iter_mut().zip(&other.sources) {
             ours.add(theirs);
+        }
+        for (ours, theirs) in self.sinks.iter_mut().zip(&other.sinks) {
+            ours.waiting += theirs.waiting;
+            ours.losses += theirs.losses;
         }
         for (ours, theirs) in self.groups.iter_mut().zip(&other.groups) {
             ours.add(theirs);

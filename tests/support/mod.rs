@@ -15,6 +15,7 @@ mod process;
 mod redis;
 mod s3;
 mod topic;
+mod yaml;
 
 pub use events::*;
 pub use job::*;
@@ -24,6 +25,7 @@ pub use process::*;
 pub use redis::*;
 pub use s3::*;
 pub use topic::*;
+pub use yaml::*;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};

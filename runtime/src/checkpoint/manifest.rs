@@ -17,6 +17,8 @@ use crate::run::Mode;
 pub const FORMAT: u32 = 2;
 
 const MANIFEST: &str = "manifest.json";
+/// What a manifest is called once its checkpoint was passed over: no start takes it any more, and a person may still look at it.
+const SET_ASIDE: &str = "manifest.damaged";
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Manifest {
@@ -25,6 +27,8 @@ pub struct Manifest {
     pub number: u64,
     /// Every tick up to it is in the state. `None`: the history is still being read, see `Plan::read`.
     pub t: Option<i64>,
+    /// By the wall clock, when it was asked for: for whoever watches. `None`: an earlier version wrote it.
+    pub begun_us: Option<i64>,
     /// By reading: see `Announcement`.
     pub horizons: Vec<i64>,
     pub mode: Mode,
@@ -50,6 +54,7 @@ impl Manifest {
         }
         is_newest(store, generation)?;
         store.note_use(self);
+        store.watched.committed(self);
         for old in store.patiently(|| self.unneeded(store, starts))? {
             let dir = format!("{CHECKPOINTS}/{old}");
             // First of all it is no checkpoint any more.
@@ -109,20 +114,39 @@ pub fn take_over(store: &StateStore, fresh: bool) -> Result<(Option<Manifest>, S
     if fresh {
         store.storage.remove(CHECKPOINTS)?;
     }
-    for number in numbers.into_iter().rev() {
-        let whole = match read(store, number)? {
+    let found = newest_whole(store, &numbers)?;
+    if let Some(manifest) = &found {
+        store.note_use(manifest);
+        store.watched.found(manifest);
+        // Where reading failed for a moment only, a later start must not come to it: lines are cut back for the older one.
+        for passed_over in numbers.iter().filter(|number| **number > manifest.number) {
+            set_aside(store, *passed_over)?;
+        }
+    }
+    Ok((found, starts))
+}
+
+fn newest_whole(store: &StateStore, numbers: &[u64]) -> Result<Option<Manifest>, Failure> {
+    for number in numbers.iter().rev() {
+        let whole = match read(store, *number)? {
             Ok(manifest) => manifest.check(store)?.map(|()| manifest),
             Err(why) => Err(why),
         };
         match whole {
-            Ok(manifest) => {
-                store.note_use(&manifest);
-                return Ok((Some(manifest), starts));
-            }
+            Ok(manifest) => return Ok(Some(manifest)),
             Err(why) => tracing::warn!("checkpoint {number} is damaged, the one before is used: {why}"),
         }
     }
-    Ok((None, starts))
+    Ok(None)
+}
+
+/// Makes a checkpoint none any more. What is left of it is removed with the next one that is written.
+fn set_aside(store: &StateStore, number: u64) -> Result<(), Failure> {
+    let name = part_name(number, MANIFEST);
+    if let Some((text, _)) = store.storage.read(&name)? {
+        store.storage.create(&part_name(number, SET_ASIDE), &text)?;
+    }
+    Ok(store.storage.remove(&name)?)
 }
 
 /// The newest checkpoint, for somebody who only looks. Parts in an object store are not read.

@@ -21,6 +21,7 @@ mod manifest;
 mod parts;
 mod store;
 mod threads;
+mod watched;
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -37,6 +38,7 @@ use serde::{Deserialize, Serialize};
 pub use manifest::{FORMAT, Manifest, look, take_over};
 pub use store::StateStore;
 pub use threads::{Committing, Sending};
+pub use watched::Whole;
 
 use crate::failure::Failure;
 use crate::source::history::Read;

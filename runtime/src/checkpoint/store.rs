@@ -20,6 +20,7 @@ use std::time::Duration;
 use headwater_connectors::Error;
 use headwater_connectors::storage::{Storage, make_dir};
 
+use super::watched::Watched;
 use super::{Manifest, Part, files};
 use crate::failure::Failure;
 use crate::job::Job;
@@ -43,6 +44,7 @@ pub struct StateStore {
     bringing: Mutex<()>,
     /// By checkpoint that this run knows: those in whose directories its parts lie.
     uses: Mutex<BTreeMap<u64, BTreeSet<u64>>>,
+    pub watched: Watched,
 }
 
 impl StateStore {
@@ -56,6 +58,7 @@ impl StateStore {
             stop,
             bringing: Mutex::new(()),
             uses: Mutex::default(),
+            watched: Watched::default(),
         })
     }
 
@@ -155,6 +158,7 @@ impl StateStore {
                     "{error}\n  the last checkpoint of this run is not written: the next start goes on from the one before"
                 )));
             }
+            self.watched.failed();
             tracing::warn!("no checkpoint meanwhile, the job goes on and tries again: {error}");
             let mut pause = PAUSE;
             while !pause.is_zero() && !self.is_ending() {

@@ -10,7 +10,7 @@ use indicatif::{HumanBytes, HumanCount, HumanDuration};
 use super::{StatusArgs, print};
 use crate::failure::Failure;
 use crate::job;
-use crate::report::{GroupReport, Phase, Report, SourceReport};
+use crate::report::{CheckpointReport, GroupReport, Phase, Report, SourceReport};
 use crate::serve::endpoint;
 
 /// Rows are always a little behind `T`: less than this is not worth a word.
@@ -50,8 +50,16 @@ fn show(out: &mut String, report: &Report) -> std::fmt::Result {
     let (read, total) = (report.bootstrap.rows_read, report.bootstrap.rows_total);
     let share = (read * 100).checked_div(total).unwrap_or(100);
     writeln!(out, "bootstrap   {} of {} rows ({share}%)", HumanCount(read), HumanCount(total))?;
+    report.checkpoint.iter().try_for_each(|checkpoint| show_checkpoint(out, checkpoint))?;
     report.sources.iter().try_for_each(|source| show_source(out, source))?;
     report.groups.iter().try_for_each(|group| show_group(out, group))
+}
+
+fn show_checkpoint(out: &mut String, checkpoint: &CheckpointReport) -> std::fmt::Result {
+    let at = checkpoint.t.as_ref().map_or_else(|| "within the history".to_owned(), |t| format!("at T = {t}"));
+    let age = checkpoint.age_seconds.map_or_else(String::new, |s| format!(", {s:.1}s ago"));
+    let took = checkpoint.duration_seconds.map_or_else(String::new, |s| format!(", took {s:.2}s"));
+    writeln!(out, "checkpoint  {} {at}{age}{took}, {}", checkpoint.number, HumanBytes(checkpoint.bytes))
 }
 
 fn show_source(out: &mut String, source: &SourceReport) -> std::fmt::Result {

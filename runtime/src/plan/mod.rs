@@ -102,6 +102,7 @@ impl Plan {
             Some(manifest) => Manifest {
                 number: self.checkpoints,
                 t: None,
+                begun_us: Some(wall_clock_us()),
                 finished: false,
                 mode,
                 plan,
@@ -112,6 +113,7 @@ impl Plan {
                 format: FORMAT,
                 number: self.checkpoints,
                 t: None,
+                begun_us: Some(wall_clock_us()),
                 horizons: vec![],
                 mode,
                 finished: false,

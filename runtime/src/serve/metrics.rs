@@ -1,9 +1,10 @@
-//! `/metrics`: the job's numbers as Prometheus reads them. Counters begin anew with each start of the job.
+//! `/metrics`: the job's numbers as Prometheus reads them. Counters begin anew with each start of the job. `docs/metrics.md` says what
+//! each one means.
 
 use std::fmt::Write;
 
 use crate::plan::wall_clock_us;
-use crate::report::{Reporter, lag, staleness};
+use crate::report::{Reporter, computing, lag, staleness};
 use crate::run::Watching;
 use crate::status::{GroupStatus, ProcessStatus, SourceStatus};
 
@@ -11,21 +12,87 @@ pub(super) fn text(watching: &Watching, reporter: &Reporter) -> String {
     let status = watching.status();
     let mut page = Page { text: String::new() };
     of_job(&mut page, watching, &status);
+    of_checkpoints(&mut page, watching, &status);
     of_sources(&mut page, watching, &status);
     of_groups(&mut page, watching, &status);
+    of_freshness(&mut page, watching, &reporter.as_of(&status), status.t);
+    of_sinks(&mut page, watching, &status);
+    page.text
+}
+
+/// `as_of`: by group.
+fn of_freshness(page: &mut Page, watching: &Watching, as_of: &[Option<i64>], t: Option<i64>) {
+    let groups = &watching.opened.job.groups;
+    let known = || groups.iter().zip(as_of).filter_map(|(group, as_of)| Some((group.name.as_str(), (*as_of)?)));
     let now = wall_clock_us();
-    let fresh = watching.opened.job.groups.iter().zip(reporter.as_of(&status));
+    page.family("headwater_as_of_seconds", "gauge", "Every row up to it is stored, in seconds since 1970.", |family| {
+        known().for_each(|(group, as_of)| family.sample(&[("group", group)], as_of as f64 / 1e6));
+    });
     page.family("headwater_staleness_seconds", "gauge", "Now minus the group's as_of.", |family| {
-        for (group, as_of) in fresh.filter_map(|(group, as_of)| Some((group, as_of?))) {
-            family.sample(&[("group", &group.name)], staleness(as_of, now));
+        known().for_each(|(group, as_of)| family.sample(&[("group", group)], staleness(as_of, now)));
+    });
+    let help = "Columns of a changed job that are still computed and not shown yet.";
+    page.family("headwater_computing_columns", "gauge", help, |family| {
+        for (i, group) in groups.iter().enumerate() {
+            family.sample(&[("group", &group.name)], computing(&watching.plan, i, t).0.len() as f64);
         }
     });
-    page.text
+}
+
+fn of_checkpoints(page: &mut Page, watching: &Watching, status: &ProcessStatus) {
+    let (watched, every) = (&watching.state.watched, watching.opened.job.state.checkpoint_every_us);
+    let newest = watched.newest();
+    let of_newest: [(&str, &str, Option<f64>); 4] = [
+        ("number", "The newest whole checkpoint: 1e9 times its start, and one more each.", {
+            newest.as_ref().map(|whole| whole.number as f64)
+        }),
+        ("age_seconds", "Since the newest whole checkpoint was begun.", {
+            newest.as_ref().and_then(|whole| whole.age_us(wall_clock_us())).map(|us| us as f64 / 1e6)
+        }),
+        ("duration_seconds", "How long it took, if it is of this start.", {
+            newest.as_ref().and_then(|whole| whole.took).map(|took| took.as_secs_f64())
+        }),
+        ("bytes", "What it holds where the state is kept.", newest.as_ref().map(|whole| whole.bytes as f64)),
+    ];
+    for (name, help, value) in of_newest {
+        page.family(&format!("headwater_checkpoint_{name}"), "gauge", help, |family| {
+            value.iter().for_each(|value| family.sample(&[], *value));
+        });
+    }
+    page.family("headwater_checkpoint_interval_seconds", "gauge", "The job's checkpoint_every.", |family| {
+        let taken = watching.opened.has_stream().then_some(every as f64 / 1e6);
+        taken.iter().for_each(|every| family.sample(&[], *every));
+    });
+    page.family("headwater_checkpoints_total", "counter", "Checkpoints that became whole.", |family| {
+        family.sample(&[], watched.count() as f64);
+    });
+    let help = "Attempts to reach where the state is kept that failed, and were made again.";
+    page.family("headwater_state_failures_total", "counter", help, |family| {
+        family.sample(&[], status.state_failures as f64);
+    });
+}
+
+fn of_sinks(page: &mut Page, watching: &Watching, status: &ProcessStatus) {
+    let job = &watching.opened.job;
+    let all = || job.sinks.iter().map(|s| s.name.as_str()).zip(&status.sinks);
+    page.family("headwater_waiting_rows", "gauge", "Rows or changes that wait to be written.", |family| {
+        all().for_each(|(sink, s)| family.sample(&[("sink", sink)], s.waiting as f64));
+    });
+    page.family("headwater_waiting_dead_letters", "gauge", "Dead letters that wait to be written.", |family| {
+        family.sample(&[], status.letters_waiting as f64);
+    });
+    let help = "How often a worker found that the store had lost writes, and everything was written once more.";
+    page.family("headwater_store_losses_total", "counter", help, |family| {
+        all().for_each(|(sink, s)| family.sample(&[("sink", sink)], s.losses as f64));
+    });
 }
 
 fn of_job(page: &mut Page, watching: &Watching, status: &ProcessStatus) {
     page.family("headwater_info", "gauge", "The job and the version that runs it.", |family| {
         family.sample(&[("name", &watching.opened.job.name), ("version", env!("CARGO_PKG_VERSION"))], 1.0);
+    });
+    page.family("headwater_starts_total", "counter", "How often the job was started, ever.", |family| {
+        family.sample(&[], watching.starts as f64);
     });
     page.family("headwater_t_seconds", "gauge", "The job's own time T, in seconds since 1970.", |family| {
         status.t.iter().for_each(|t| family.sample(&[], *t as f64 / 1e6));

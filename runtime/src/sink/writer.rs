@@ -16,7 +16,7 @@ use timely::scheduling::SyncActivator;
 
 use crate::checkpoint::Noted;
 
-/// Rows and letters that wait to be written, in all writers of a process.
+/// Rows or letters that wait to be written by a writer.
 pub type Backlog = Arc<AtomicUsize>;
 
 /// Pieces are flushed together up to about so many rows.

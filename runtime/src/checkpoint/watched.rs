@@ -1,0 +1,78 @@
+//! What is known of a run's checkpoints, for whoever watches it.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use super::Manifest;
+use crate::plan::wall_clock_us;
+
+/// The newest checkpoint that is whole: what another start would go on from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Whole {
+    pub number: u64,
+    /// `None`: it was taken while the history was read.
+    pub t: Option<i64>,
+    /// When it was begun. `None`: an earlier version wrote it.
+    pub begun_us: Option<i64>,
+    /// From then until it was whole. `None`: an earlier start wrote it.
+    pub took: Option<Duration>,
+    /// What its parts hold.
+    pub bytes: u64,
+}
+
+impl Whole {
+    pub fn age_us(&self, now: i64) -> Option<i64> {
+        self.begun_us.map(|begun| now.saturating_sub(begun).max(0))
+    }
+}
+
+#[derive(Default)]
+pub struct Watched {
+    newest: Mutex<Option<Whole>>,
+    committed: AtomicU64,
+    failures: AtomicU64,
+}
+
+impl Watched {
+    /// The run goes on from a checkpoint.
+    pub fn found(&self, manifest: &Manifest) {
+        self.set(manifest, None);
+    }
+
+    /// The run has made a checkpoint, which is whole from now on.
+    pub fn committed(&self, manifest: &Manifest) {
+        let took = manifest.begun_us.map(|begun| wall_clock_us().saturating_sub(begun).max(0));
+        self.set(manifest, took.map(|us| Duration::from_micros(us.unsigned_abs())));
+        self.committed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Where the state is kept did not answer: it is tried again.
+    pub fn failed(&self) {
+        self.failures.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub fn newest(&self) -> Option<Whole> {
+        self.newest.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How many checkpoints this run has made.
+    pub fn count(&self) -> u64 {
+        self.committed.load(Ordering::Relaxed)
+    }
+
+    pub fn failures(&self) -> u64 {
+        self.failures.load(Ordering::Relaxed)
+    }
+
+    fn set(&self, manifest: &Manifest, took: Option<Duration>) {
+        let whole = Whole {
+            number: manifest.number,
+            t: manifest.t,
+            begun_us: manifest.begun_us,
+            took,
+            bytes: manifest.parts.iter().map(|part| part.bytes).sum(),
+        };
+        *self.newest.lock().unwrap_or_else(PoisonError::into_inner) = Some(whole);
+    }
+}
