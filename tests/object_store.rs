@@ -6,7 +6,6 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde_json::Value;
 use support::*;
 
 const JOB: &str = r#"
@@ -352,7 +351,7 @@ fn the_store_is_away_for_a_while() {
     let running = host.run(&[]);
     let count = |k: &str| {
         let rows = json_lines(&host.export("trailing"));
-        let row = rows.iter().find(|row| row["key"]["k"] == Value::from(k)).cloned();
+        let row = rows.iter().find(|row| row["key"]["k"] == *k).cloned();
         row.map_or(0, |row| row["row"]["n_all"].as_i64().unwrap())
     };
     state.past(0);

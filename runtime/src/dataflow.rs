@@ -231,10 +231,9 @@ fn restore(shared: &Shared, group: usize, state: &mut State, index: usize, peers
     let owns = |key: &[u8]| keys::owner(keys::hash(key), peers) == index as u64;
     checkpoint::read(&shared.state, manifest, saved, state, owns)?;
     let reading = plan.groups[group].parts[0].reading;
-    if let Some(horizon) = horizons(plan).get(reading) {
-        if let Some(t) = plan.readings[reading].done.or(manifest.t) {
-            state.close_after(t, *horizon);
-        }
+    let saved_at = plan.readings[reading].done.or(manifest.t);
+    if let Some((t, horizon)) = saved_at.zip(horizons(plan).get(reading)) {
+        state.close_after(t, *horizon);
     }
     Ok(())
 }
