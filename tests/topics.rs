@@ -184,7 +184,8 @@ fn a_fresh_run_voids_what_was_there() {
             .collect::<Vec<_>>()
     };
     let mut in_topic: Vec<String> = records.iter().flat_map(second).collect();
-    (in_file.sort_unstable(), in_topic.sort_unstable());
+    in_file.sort_unstable();
+    in_topic.sort_unstable();
     assert!(in_file == in_topic, "{} and {} lines", in_file.len(), in_topic.len());
     let text = std::fs::read_to_string(case.path("state_of_files/dead_letters.jsonl")).unwrap();
     let in_file: BTreeSet<String> = text.lines().map(String::from).collect();
