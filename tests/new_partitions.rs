@@ -29,8 +29,14 @@ fn event(random: &mut Random, at: i64) -> Event {
 
 /// Events of this moment, in all partitions.
 fn produce(topic: &Topic, random: &mut Random, log: &mut Log, n: usize) {
+    let partitions = log.len();
+    produce_in(partitions, topic, random, log, n);
+}
+
+/// In the first ones.
+fn produce_in(partitions: usize, topic: &Topic, random: &mut Random, log: &mut Log, n: usize) {
     for _ in 0..n {
-        let p = random.below(log.len() as u64) as usize;
+        let p = random.below(partitions as u64) as usize;
         let event = event(random, now_us() / 1000 * 1000);
         topic.send_event(p, &event);
         log[p].push(event);
@@ -51,8 +57,13 @@ fn reached(case: &Case, log: &Log) {
     until("all events", || (snapshot(&mut connection, &case.name, "cards").as_of? > newest + SECOND).then_some(()));
 }
 
-fn seen(running: &Running, partitions: usize) {
-    until("the new partitions", || (running.log().matches("a new partition").count() == partitions).then_some(()));
+/// Waits until the new partitions are seen, while the old ones go on and windows end.
+fn seen(running: &Running, new: usize, topic: &Topic, random: &mut Random, log: &mut Log) {
+    let old = log.len() - new;
+    until("the new partitions", || {
+        produce_in(old, topic, random, log, 20);
+        (running.log().matches("a new partition").count() == new).then_some(())
+    });
 }
 
 /// By card and start.
@@ -101,7 +112,7 @@ fn partitions_that_come(test: &str, workers: [&str; 2], seed: u64) {
     widen(&topic, &mut log, 5);
     // These come before anybody has seen the partitions, and these after.
     produce(&topic, &mut random, &mut log, 500);
-    seen(&running, 3);
+    seen(&running, 3, &topic, &mut random, &mut log);
     produce(&topic, &mut random, &mut log, 300);
     reached(&case, &log);
     let newest = newest_checkpoint(&case);
@@ -115,7 +126,7 @@ fn partitions_that_come(test: &str, workers: [&str; 2], seed: u64) {
     reached(&case, &log);
     widen(&topic, &mut log, 8);
     produce(&topic, &mut random, &mut log, 300);
-    seen(&running, 2);
+    seen(&running, 2, &topic, &mut random, &mut log);
     produce(&topic, &mut random, &mut log, 100);
     reached(&case, &log);
     let told = finish(run(&["status", path, "--json"]), 0).stdout;
