@@ -235,7 +235,9 @@ fn a_damaged_object_is_passed_over() {
     s3.put(&key, &bytes);
     let finished = finish(host.run(&["--until-end"]), 0);
     assert!(finished.stderr.contains(&format!("checkpoint {newest} is damaged")), "{}", finished.stderr);
-    assert!(finished.stderr.contains("going on from a checkpoint"), "{}", finished.stderr);
+    // From a tick or within the history: how far the one before had come is a matter of speed.
+    assert!(finished.stderr.contains("going on "), "{}", finished.stderr);
+    assert!(!state.checkpoints().contains(&newest), "it is none any more");
     assert_same(&host.output(), &expected);
 }
 
