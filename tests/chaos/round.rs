@@ -206,6 +206,12 @@ impl Round<'_> {
                 self.comes_to_rest(rng);
             }
             self.reaches_the_end();
+            if self.scenario.to_end {
+                // What Redis lost after the end comes back with the next start.
+                self.diary.note("once more to the end");
+                self.cluster.start(random_size(rng), true);
+                self.reaches_the_end();
+            }
             self.over.store(true, Ordering::SeqCst);
             watcher.join().unwrap()
         })
