@@ -218,11 +218,15 @@ fn plan_start(
     state.clear_staging()?;
     let found;
     (found, *starts) = checkpoint::take_over(state, fresh)?;
-    let found = found.filter(|manifest| opened.has_stream() && goes_on(manifest, &opened));
-    let mut plan = match found {
+    let found = found.filter(|_| opened.has_stream()).map(|manifest| {
+        let changed = Changed::between(&manifest.plan, &opened);
+        tell_changes(&opened, &manifest, &changed);
+        (manifest, changed)
+    });
+    let mut plan = match found.filter(|(manifest, changed)| changed.goes_on(manifest)) {
         None => plan::plan(&opened, wall_clock_us(), mode == Mode::Follow)?,
-        Some(manifest) => {
-            let plan = plan::go_on(&opened, manifest, wall_clock_us(), mode)?;
+        Some((manifest, changed)) => {
+            let plan = plan::go_on(&opened, manifest, &changed, wall_clock_us(), mode)?;
             opened = opened::open(opened.job, Some(&plan))?;
             plan
         }
@@ -260,15 +264,14 @@ fn plan_start(
     Ok((opened, plan))
 }
 
-/// Whether anything of the job as it is now goes on from a checkpoint. Tells what has changed.
-fn goes_on(manifest: &Manifest, opened: &Opened) -> bool {
-    let changed = Changed::between(&manifest.plan, opened);
-    if manifest.t.is_none() && changed.is_nothing {
-        return true;
+/// Tells what has changed in a job that goes on, or that it does not.
+fn tell_changes(opened: &Opened, manifest: &Manifest, changed: &Changed) {
+    if changed.is_nothing {
+        return;
     }
-    if changed.is_everything() {
+    if !changed.goes_on(manifest) {
         tracing::warn!("the job has changed since its last checkpoint: everything is computed anew from the history");
-        return false;
+        return;
     }
     for (group, changed) in opened.job.groups.iter().zip(&changed.groups).filter(|(_, changed)| !changed.new.is_empty())
     {
@@ -279,7 +282,6 @@ fn goes_on(manifest: &Manifest, opened: &Opened) -> bool {
     if !changed.removed.is_empty() {
         tracing::info!(removed = changed.removed.join(" "), "no longer in the job");
     }
-    true
 }
 
 /// Takes a sink over from an earlier start: the generation, and by group what is in it.

@@ -29,8 +29,8 @@ pub fn check(args: &CheckArgs) -> Result<(), Failure> {
     };
     let changed = found.as_ref().map(|manifest| Changed::between(&manifest.plan, &opened));
     let planned = match (found.clone(), &changed) {
-        (Some(manifest), Some(changed)) if goes_on(&manifest, changed) => {
-            plan::go_on(&opened, manifest, wall_clock_us(), Mode::Follow)
+        (Some(manifest), Some(changed)) if changed.goes_on(&manifest) => {
+            plan::go_on(&opened, manifest, changed, wall_clock_us(), Mode::Follow)
         }
         _ => anew(),
     };
@@ -49,17 +49,13 @@ pub fn check(args: &CheckArgs) -> Result<(), Failure> {
     }
 }
 
-fn goes_on(manifest: &Manifest, changed: &Changed) -> bool {
-    !changed.is_everything() || manifest.t.is_none() && changed.is_nothing
-}
-
 /// What a run would go on with, what it would compute anew, and what it would remove.
 fn tell_state(out: &mut Vec<u8>, opened: &Opened, manifest: &Manifest, changed: &Changed) -> std::io::Result<()> {
     let Manifest { number, t, .. } = manifest;
     let t = t.map_or_else(|| "not begun, the history is being read".to_owned(), |t| format!("T = {}", format_time(t)));
     writeln!(out, "\nstate in {}", opened.job.state.path)?;
     writeln!(out, "  checkpoint {number}: {t}")?;
-    if !goes_on(manifest, changed) {
+    if !changed.goes_on(manifest) {
         return writeln!(out, "  the job is another one: everything is computed anew from the history");
     }
     for (group, changed) in opened.job.groups.iter().zip(&changed.groups) {

@@ -5,6 +5,7 @@
 
 use super::Plan;
 use super::identity;
+use crate::checkpoint::Manifest;
 use crate::job::Window;
 use crate::opened::Opened;
 
@@ -56,7 +57,7 @@ impl Changed {
             // A source that nobody asks goes on too.
             if opened.job.groups.iter().all(|group| group.source != source) {
                 let identity = identity::of_source(conf, open);
-                let same = old.readings.iter().position(|reading| reading.identity == identity);
+                let same = old.readings.iter().position(|r| r.restored && r.identity == identity);
                 if let Some(reading) = same.filter(|reading| changed.kept[*reading].is_none()) {
                     changed.kept[reading] = Some(source);
                 }
@@ -79,9 +80,9 @@ impl Changed {
         free
     }
 
-    /// Whether nothing goes on.
-    pub fn is_everything(&self) -> bool {
-        self.kept.iter().all(Option::is_none)
+    /// Whether anything goes on from the manifest that it was compared with: some part, or all of it before its history was read.
+    pub fn goes_on(&self, manifest: &Manifest) -> bool {
+        self.kept.iter().any(Option::is_some) || manifest.t.is_none() && self.is_nothing
     }
 
     fn removed(&self, old: &Plan) -> Vec<String> {
@@ -105,7 +106,7 @@ impl Changed {
 
 /// By group of the job: the old one that has the same identity. Names decide where there are several.
 fn partners(old: &Plan, opened: &Opened) -> Vec<Option<usize>> {
-    let identities: Vec<String> = opened.job.groups.iter().map(|group| identity::of_group(opened, group)).collect();
+    let identities: Vec<String> = (0..opened.groups.len()).map(|group| identity::of_group(opened, group)).collect();
     let mut partners = vec![None; identities.len()];
     for by_name in [true, false] {
         for group in 0..identities.len() {

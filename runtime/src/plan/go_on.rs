@@ -14,9 +14,9 @@ use crate::run::Mode;
 use crate::source::history::Read;
 use crate::source::last_record;
 
-pub fn go_on(opened: &Opened, manifest: Manifest, now_us: i64, mode: Mode) -> Result<Plan, Failure> {
+/// `changed`: what has become of the job, which goes on.
+pub fn go_on(opened: &Opened, manifest: Manifest, changed: &Changed, now_us: i64, mode: Mode) -> Result<Plan, Failure> {
     let old = manifest.plan.clone();
-    let changed = Changed::between(&old, opened);
     let same_end = mode == Mode::UntilEnd && manifest.mode == mode && !manifest.finished && changed.is_nothing;
     let now_us = if same_end { old.now_us } else { now_us };
     if manifest.t.is_none() && changed.is_nothing {
@@ -30,7 +30,7 @@ pub fn go_on(opened: &Opened, manifest: Manifest, now_us: i64, mode: Mode) -> Re
         let mut reading = Reading { source, ..old.readings[number].clone() };
         let shown_from = reading.s.max(old.floor);
         reading.shown = reading.done >= shown_from && reading.done.is_some();
-        resume(&mut reading, number, opened, &manifest, same_end)?;
+        resume(&mut reading, number, opened, &manifest.positions, same_end)?;
         readings.push(reading);
     }
     let mut fresh: Vec<Option<usize>> = vec![None; opened.sources.len()];
@@ -82,9 +82,9 @@ fn alike(mut readings: Vec<Reading>) -> Vec<Reading> {
 /// The same plan once more: it was killed before all of its history was read.
 fn again(opened: &Opened, manifest: Manifest, now_us: i64, same_end: bool) -> Result<Plan, Failure> {
     let mut plan = manifest.plan.clone();
-    let positions = Manifest { positions: vec![], ..manifest.clone() };
     for (number, reading) in plan.readings.iter_mut().enumerate() {
-        resume(reading, number, opened, &positions, same_end)?;
+        // No stream was read yet.
+        resume(reading, number, opened, &[], same_end)?;
     }
     plan.readings = alike(plan.readings);
     let floor = plan.floor.unwrap_or(i64::MIN);
@@ -127,7 +127,7 @@ fn resume(
     reading: &mut Reading,
     number: usize,
     opened: &Opened,
-    manifest: &Manifest,
+    positions: &[Position],
     same_end: bool,
 ) -> Result<(), Failure> {
     reading.warnings.clear();
@@ -135,7 +135,7 @@ fn resume(
     let Some(stream) = &source.stream else { return Ok(()) };
     let (mut gaps, all_bounds) = (vec![], stream.bounds()?);
     for bounds in all_bounds.iter().copied() {
-        let at = manifest.positions.iter().find(|p| (p.reading as usize, p.partition) == (number, bounds.partition));
+        let at = positions.iter().find(|p| (p.reading as usize, p.partition) == (number, bounds.partition));
         let known = reading.partitions.iter_mut().find(|p| p.partition == bounds.partition);
         match (known, at) {
             (Some(partition), at) => resume_partition(partition, at, &bounds, same_end, &mut gaps),
@@ -218,7 +218,8 @@ mod tests {
         ] {
             let (t, positions) = (Some(20), [at(0, 4)].into_iter().chain(seen).collect());
             let manifest = Manifest { t, positions, plan: before.at(t, Read::new()), ..before.first_manifest(mode) };
-            let now = go_on(&opened, manifest, 30, mode).unwrap();
+            let changed = Changed::between(&manifest.plan, &opened);
+            let now = go_on(&opened, manifest, &changed, 30, mode).unwrap();
             let found = now.readings[0].partitions.iter().map(|p| (p.partition, p.start, p.end));
             assert_eq!(found.collect::<Vec<_>>(), expected, "{mode:?} {seen:?}");
         }

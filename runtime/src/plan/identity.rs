@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use arrow::datatypes::Schema;
 
-use crate::job::{self, Group, SeamBy, Stream, Window};
+use crate::job::{self, SeamBy, Stream, Window};
 use crate::opened::{Opened, Source};
 
 /// What the engine makes of a job. Another number: old states mean something else.
@@ -32,15 +32,15 @@ pub fn of_source(conf: &job::Source, open: &Source) -> String {
 }
 
 /// Of a group, whatever its columns.
-pub fn of_group(opened: &Opened, group: &Group) -> String {
+pub fn of_group(opened: &Opened, number: usize) -> String {
+    let group = &opened.job.groups[number];
     let (conf, open) = (&opened.job.sources[group.source], &opened.sources[group.source]);
     let filter = group.filter.as_ref().map(|filter| filter.text.as_str());
     let mut text = format!("semantics {SEMANTICS} tick {} {}", opened.job.tick_us, of_source(conf, open));
     // Writing to memory does not fail.
     let _ = write!(text, " window {:?} where {filter:?} key", group.window);
     add_types(&mut text, &open.schema, group.key.iter().map(|key| key.text.as_str()));
-    let number = opened.job.groups.iter().position(|other| std::ptr::eq(other, group));
-    let compiled = number.and_then(|number| opened.groups[number].filter.as_ref());
+    let compiled = &opened.groups[number].filter;
     add_types(&mut text, &open.schema, compiled.iter().flat_map(|filter| filter.columns()).map(String::as_str));
     text
 }

@@ -76,7 +76,7 @@ impl PlannedGroup {
 
     pub fn with(opened: &Opened, group: usize, parts: Vec<PlannedPart>) -> PlannedGroup {
         let conf = &opened.job.groups[group];
-        let identity = identity::of_group(opened, conf);
+        let identity = identity::of_group(opened, group);
         PlannedGroup { name: conf.name.clone(), identity, parts, saved: None, renewed: false }
     }
 }
