@@ -129,18 +129,22 @@ fn partitions_that_come(test: &str, workers: [&str; 2], seed: u64) {
     seen(&running, 2, &topic, &mut random, &mut log);
     produce(&topic, &mut random, &mut log, 100);
     reached(&case, &log);
-    let told = finish(run(&["status", path, "--json"]), 0).stdout;
-    let told: Value = serde_json::from_str(&told).unwrap();
-    let position = |p: &Value| (p["partition"].as_i64().unwrap(), p["position"].as_i64().unwrap());
-    let positions: Vec<_> = told["sources"][0]["partitions"].as_array().unwrap().iter().map(position).collect();
     let sent: Vec<_> = log.iter().enumerate().map(|(p, events)| (p as i64, events.len() as i64)).collect();
-    assert_eq!(positions, sent);
+    // A status is of some moments ago.
+    until("all positions", || (positions(path) == sent).then_some(()));
     let log_text = running.log();
     assert!(log_text.contains("going on from a checkpoint"), "{log_text}");
     running.terminate();
     assert_exact(&case, path, &log, s);
     finish(run(&["run", path, "--until-end"]), 0);
     assert_exact(&case, path, &log, s);
+}
+
+/// By partition, as `status` tells it.
+fn positions(path: &str) -> Vec<(i64, i64)> {
+    let told: Value = serde_json::from_str(&finish(run(&["status", path, "--json"]), 0).stdout).unwrap();
+    let position = |p: &Value| (p["partition"].as_i64().unwrap(), p["position"].as_i64().unwrap());
+    told["sources"][0]["partitions"].as_array().unwrap().iter().map(position).collect()
 }
 
 /// The newest checkpoint that is whole; 0: none.
