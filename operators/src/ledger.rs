@@ -7,12 +7,13 @@
 //! ```
 //!
 //! One copy of an event serves all windows: buckets by event time hold rows in order of arrival, and each window has a
-//! cursor that sorts a bucket when its turn comes. What does not fit in memory goes to segments. The future stays here,
-//! outside of everything that is walked at every tick, so its size costs nothing until it is due.
+//! cursor that sorts a bucket when its turn comes. What does not fit in memory goes to segments; what an earlier run has left
+//! stays frozen in its files until a window comes to it. The future stays here, outside of everything that is walked at every
+//! tick, so its size costs nothing until it is due.
 
 use std::cell::RefCell;
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 use std::rc::Rc;
 
 /// Where the rows of a bucket go that memory has no room for. Segments are never changed once written.
@@ -81,6 +82,10 @@ pub struct Ledger {
     span: i64,
     buckets: BTreeMap<i64, Bucket>,
     cursors: Vec<Cursor>,
+    /// The last tick that was settled.
+    settled: i64,
+    /// Chunks of rows that are elsewhere, by the tick at which a window comes to their first bucket.
+    frozen: BTreeSet<(i64, u64)>,
     segments: Box<dyn Segments>,
     resident: usize,
     resident_max: usize,
@@ -126,7 +131,18 @@ impl Ledger {
             Cursor { window, floor, next_bucket, rows: vec![], order: VecDeque::new(), late: BinaryHeap::new() }
         };
         let cursors = windows.iter().map(cursor).collect();
-        Ledger { lanes, tick, span, buckets: BTreeMap::new(), cursors, segments, resident: 0, resident_max }
+        Ledger {
+            lanes,
+            tick,
+            span,
+            buckets: BTreeMap::new(),
+            cursors,
+            settled: start,
+            frozen: BTreeSet::new(),
+            segments,
+            resident: 0,
+            resident_max,
+        }
     }
 
     /// Takes an event that becomes visible at tick `now`. Ticks never fall, and `settle(now)` has been called. A window that
@@ -156,10 +172,40 @@ impl Ledger {
         if self.resident > self.resident_max { self.spill() } else { Ok(()) }
     }
 
-    /// The next tick at which an event leaves a window.
+    /// The next tick at which an event leaves a window, or a chunk has to be thawed.
     pub fn next_due(&self) -> Option<i64> {
-        let due = |c: &Cursor| c.oldest(&self.buckets).map(|ts| up(ts.saturating_add(c.window), self.tick));
-        self.cursors.iter().filter_map(due).min()
+        let due = |c: &Cursor| c.oldest(&self.buckets).map(|ts| ts.saturating_add(c.window));
+        let frozen = self.frozen.first().map(|(due, _)| *due);
+        self.cursors.iter().filter_map(due).chain(frozen).min().map(|due| up(due, self.tick))
+    }
+
+    /// Rows with event times from `first` to `last`, inserted by an earlier run, stay elsewhere until some window comes to them.
+    pub fn freeze(&mut self, chunk: u64, first: i64, last: i64) {
+        let begins = first.div_euclid(self.span).saturating_mul(self.span);
+        let holding = self.cursors.iter().filter(|cursor| last > self.settled.saturating_sub(cursor.window));
+        if let Some(due) = holding.map(|cursor| begins.saturating_add(cursor.window)).min() {
+            self.frozen.insert((due, chunk));
+        }
+    }
+
+    /// A chunk that has to be thawed before `expire(now)`, once each.
+    pub fn due_chunk(&mut self, now: i64) -> Option<u64> {
+        let first = *self.frozen.first().filter(|(due, _)| *due <= now)?;
+        self.frozen.remove(&first);
+        Some(first.1)
+    }
+
+    /// Takes in the rows of a chunk.
+    ///
+    /// # Errors
+    /// A segment could not be written.
+    pub fn thaw(&mut self, rows: &[u64]) -> Result<(), SegmentError> {
+        rows.chunks_exact(self.lanes).try_for_each(|row| self.insert(row, self.settled))
+    }
+
+    /// The last tick that was settled; rows whose event time lies before the second have left every window by then.
+    pub fn settled(&self) -> (i64, i64) {
+        (self.settled, self.settled.saturating_sub(self.cursors.last().map_or(0, |longest| longest.window)))
     }
 
     /// Hands back, for each window, the events that leave it at or before tick `now`: shorter windows first,
@@ -201,25 +247,8 @@ impl Ledger {
                 }
             }
         }
+        self.settled = now;
         Ok(())
-    }
-
-    /// Every row that some window still holds, bucket by bucket.
-    ///
-    /// # Errors
-    /// A segment could not be read, or `each` failed.
-    pub fn for_each_kept(
-        &mut self,
-        mut each: impl FnMut(&[u64]) -> Result<(), SegmentError>,
-    ) -> Result<(), SegmentError> {
-        for bucket in self.buckets.values() {
-            for segment in &bucket.segments {
-                each(&self.segments.read(*segment)?)?;
-            }
-            each(&bucket.rows)?;
-        }
-        // Buckets that the longest window has opened are with its cursor alone.
-        self.cursors.last().map_or(Ok(()), |longest| each(&longest.open_rows(self.lanes)))
     }
 
     /// Bytes of rows in memory.
@@ -287,17 +316,6 @@ impl Cursor {
             self.rows.extend_from_slice(&rows[at..at + lanes]);
             self.order.push_back((ts, number as u32));
         }
-    }
-
-    /// The rows that have not left.
-    fn open_rows(&self, lanes: usize) -> Vec<u64> {
-        let late = self.late.iter().map(|Reverse(entry)| entry);
-        self.order
-            .iter()
-            .chain(late)
-            .flat_map(|(_, row)| &self.rows[*row as usize * lanes..][..lanes])
-            .copied()
-            .collect()
     }
 
     /// The next row with an event time of at most `until`.
@@ -382,14 +400,35 @@ mod tests {
             let resident_max = if rng.random() { 0 } else { 1 << 20 };
             let mut ledger = Ledger::new(&windows, 2, tick, start, Box::new(InMemory::default()), resident_max);
             let (mut expected, mut seen) = (Vec::new(), Vec::new());
-            let mut now = start;
+            let (mut now, mut all, mut chunks) = (start, vec![], vec![]);
+            let mut expire = |ledger: &mut Ledger, chunks: &[Vec<u64>], due: i64| {
+                while let Some(chunk) = ledger.due_chunk(due) {
+                    ledger.thaw(&chunks[chunk as usize]).unwrap();
+                }
+                ledger.expire(due, |w, row| seen.push((due, w, row[1]))).unwrap();
+            };
+            let restarts_at = rng.random_range(0..100);
             for n in 0..60u64 {
                 if n > 20 {
                     now += tick * rng.random_range(0..4) * rng.random_range(1..20);
                     while let Some(due) = ledger.next_due().filter(|due| *due <= now) {
-                        ledger.expire(due, |w, row| seen.push((due, w, row[1]))).unwrap();
+                        expire(&mut ledger, &chunks, due);
+                        ledger.settle(due).unwrap();
                     }
                     ledger.settle(now).unwrap();
+                }
+                if n == restarts_at {
+                    // Another ledger takes its place, and all rows are frozen.
+                    ledger = Ledger::new(&windows, 2, tick, start, Box::new(InMemory::default()), resident_max);
+                    ledger.settle(now).unwrap();
+                    chunks = all.chunks(2 * rng.random_range(1..30)).map(<[u64]>::to_vec).collect();
+                    for (chunk, rows) in (0..).zip(&chunks) {
+                        let times = || rows.iter().step_by(2).map(|ts| *ts as i64);
+                        ledger.freeze(chunk, times().min().unwrap(), times().max().unwrap());
+                    }
+                    while let Some(chunk) = ledger.due_chunk(now) {
+                        ledger.thaw(&chunks[chunk as usize]).unwrap();
+                    }
                 }
                 let ts = now - rng.random_range(0..windows[windows.len() - 1] + 100) / rng.random_range(1..50);
                 for (w, length) in windows.iter().enumerate() {
@@ -399,9 +438,10 @@ mod tests {
                     }
                 }
                 ledger.insert(&[ts as u64, n], now).unwrap();
+                all.extend([ts as u64, n]);
             }
             while let Some(due) = ledger.next_due() {
-                ledger.expire(due, |w, row| seen.push((due, w, row[1]))).unwrap();
+                expire(&mut ledger, &chunks, due);
             }
             seen.sort();
             expected.sort();

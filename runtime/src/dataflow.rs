@@ -29,7 +29,7 @@ use timely::dataflow::operators::{Concatenate, Probe, probe::Handle as ProbeHand
 use timely::worker::Worker;
 
 use crate::checkpoint::generations::Starts;
-use crate::checkpoint::{self, Committing, Contribution, Local, Manifest, Noted, Sending, StateStore};
+use crate::checkpoint::{self, Committing, Contribution, GroupJournal, Local, Manifest, Noted, Sending, StateStore};
 use crate::clock::{self, Announcement, Checkpoints, ClockHandle, Rules};
 use crate::failure::Failure;
 use crate::job::{ChangesTo, SinkTo};
@@ -104,8 +104,9 @@ fn try_work(worker: &mut Worker, shared: &Shared) -> Result<(), Failure> {
         checkpoint.borrow_mut().sending =
             Some(Sending::start(shared.state.clone(), index as u32, shared.failed.clone())?);
     }
-    watch.borrow_mut().save = Some(save(shared, index, checkpoint.clone()));
-    let states = states(shared, index, peers)?;
+    let journals = journals(shared, index, peers);
+    let states = states(shared, &journals, index, peers)?;
+    watch.borrow_mut().save = Some(save(shared, journals, (index, peers), checkpoint.clone()));
     let to_wake: ToWake = Rc::default();
     let clock = clock(worker, shared, to_wake.clone(), watch.clone(), checkpoint.clone(), handles.clone())?;
     let losses = clock.clone();
@@ -206,13 +207,18 @@ fn store_handles(shared: &Shared, index: usize) -> Result<Vec<Option<StoreHandle
 }
 
 /// Writes this worker's parts of checkpoints.
-fn save(shared: &Shared, index: usize, local: Rc<RefCell<Local>>) -> Save {
-    let store = shared.state.clone();
+fn save(
+    shared: &Shared,
+    journals: Vec<GroupJournal>,
+    (index, peers): (usize, usize),
+    local: Rc<RefCell<Local>>,
+) -> Save {
+    let (store, index, peers) = (shared.state.clone(), index as u32, peers as u32);
     Box::new(move |number, t, states| {
         let begun = Instant::now();
         let mut parts = vec![];
-        for (group, state) in (0..).zip(states) {
-            let written = checkpoint::write(&store, number, (group, index as u32), state, t.saturating_add(1));
+        for (group, (state, journal)) in (0..).zip(states.iter_mut().zip(&journals)) {
+            let written = checkpoint::write(&store, number, (group, index, peers), state, journal, t);
             parts.extend(written.map_err(|e| SegmentError(e.to_string()))?);
         }
         local.borrow_mut().wrote(number, parts, begun.elapsed());
@@ -220,8 +226,25 @@ fn save(shared: &Shared, index: usize, local: Rc<RefCell<Local>>) -> Save {
     })
 }
 
+/// By group.
+fn journals(shared: &Shared, index: usize, peers: usize) -> Vec<GroupJournal> {
+    let length = |column: &headwater_operators::accumulators::ColumnPlan| column.length;
+    let longest = |part: &crate::plan::Part| part.plan.columns.iter().filter_map(length).max().unwrap_or(0);
+    let journal = |(group, parts): (usize, &Vec<crate::plan::Part>)| {
+        let longest: Vec<i64> = parts.iter().map(longest).collect();
+        GroupJournal::new(shared.state.clone(), group, (index, peers), &longest)
+    };
+    shared.parts.0.iter().enumerate().map(journal).collect()
+}
+
 /// Fills a group's state with what it held at the checkpoint that the run goes on from.
-fn restore(shared: &Shared, group: usize, state: &mut State, index: usize, peers: usize) -> Result<(), Failure> {
+fn restore(
+    shared: &Shared,
+    group: usize,
+    state: &mut State,
+    journal: &GroupJournal,
+    (index, peers): (usize, usize),
+) -> Result<(), Failure> {
     let plan = &shared.plan;
     let Some(manifest) = &plan.restored else { return Ok(()) };
     let resumed = plan.resumed(group).unwrap_or_else(|| vec![None; shared.parts.0[group].len()]);
@@ -229,7 +252,7 @@ fn restore(shared: &Shared, group: usize, state: &mut State, index: usize, peers
     state.resume(plan.floor, &resumed, plan.groups[group].renewed).map_err(failed)?;
     let Some(saved) = plan.groups[group].saved else { return Ok(()) };
     let owns = |key: &[u8]| keys::owner(keys::hash(key), peers) == index as u64;
-    checkpoint::read(&shared.state, manifest, saved, state, owns)?;
+    checkpoint::read(&shared.state, manifest, saved, (state, journal), owns)?;
     let reading = plan.groups[group].parts[0].reading;
     let saved_at = plan.readings[reading].done.or(manifest.t);
     if let Some((t, horizon)) = saved_at.zip(horizons(plan).get(reading)) {
@@ -248,7 +271,7 @@ fn horizons(plan: &Plan) -> Vec<i64> {
     horizons
 }
 
-fn states(shared: &Shared, index: usize, peers: usize) -> Result<Vec<State>, Failure> {
+fn states(shared: &Shared, journals: &[GroupJournal], index: usize, peers: usize) -> Result<Vec<State>, Failure> {
     let job = &shared.opened.job;
     let mut states = vec![];
     for (i, (group, open)) in job.groups.iter().zip(&shared.opened.groups).enumerate() {
@@ -265,7 +288,10 @@ fn states(shared: &Shared, index: usize, peers: usize) -> Result<Vec<State>, Fai
             KeyCodec::new(&open.key_types).map_err(|e| Failure::Running(format!("keys of {}: {e}", group.name)))?;
         let resident = LEDGER_BYTES_MAX / job.groups.len();
         let mut state = State::new(&plan, codec, open.shape.schema.clone(), outputs, Box::new(segments), resident);
-        restore(shared, i, &mut state, index, peers)?;
+        if shared.opened.has_stream() {
+            state.keep_journal(Box::new(journals[i].clone()));
+        }
+        restore(shared, i, &mut state, &journals[i], (index, peers))?;
         states.push(state);
     }
     Ok(states)

@@ -5,7 +5,7 @@
 //! |---|---|---|
 //! | `values` | a value that units name by number | `_keeper`, `_number`, `_value` |
 //! | `units` | a unit | `_key`; `_unit`: its window, what was published of it; by part its accumulators |
-//! | `ledger` | an event that some finite window holds | see `accumulators::packed` |
+//! | `ledger` | an event that some finite window holds | see `accumulators::packed`; not where a journal has it |
 //! | `pending` | an event that is not visible yet | see `events` |
 //!
 //! All but `units` are of one part. Where the group has other parts by the time that they are read, each finds what was its own.
@@ -17,7 +17,7 @@ use arrow::array::types::UInt32Type;
 use arrow::array::{ArrayRef, AsArray, BinaryArray, BinaryBuilder, RecordBatch, UInt32Array};
 use serde::{Deserialize, Serialize};
 
-use super::{State, Windows};
+use super::{Journal, State, Windows};
 use crate::events;
 use crate::ledger::SegmentError;
 use crate::saved::{Damaged, get, put};
@@ -83,22 +83,16 @@ const UNITS_AT_ONCE: usize = 1 << 10;
 
 impl State {
     /// What the state holds, where every tick up to `done` is finished and its changes were taken. `sent_before`: events that
-    /// were sent at a dataflow time from there on are left out. Pieces come in their order; empty ones are left out.
+    /// were sent at a dataflow time from there on are left out. Pieces come in their order; empty ones are left out. The ledger is
+    /// in the journal (see `keep_journal`), which is complete by then.
     ///
     /// # Errors
-    /// A segment of the ledger could not be read, or `each` failed.
+    /// The journal could not be written, or `each` failed.
     pub fn save(&mut self, sent_before: i64, each: &mut Each) -> Result<(), SegmentError> {
         self.save_values(each)?;
         self.save_units(each)?;
         if let Windows::Trailing(windows) = &mut self.windows {
-            for (number, part) in self.shared.parts.iter().enumerate() {
-                let lanes = part.accumulators.lanes();
-                windows.for_each_kept(number, |rows| {
-                    rows.chunks(ROWS_AT_ONCE * lanes).try_for_each(|some| {
-                        each(Piece::Ledger, number, &part.accumulators.pack(some, &self.shared.keys))
-                    })
-                })?;
-            }
+            windows.write_journal(&mut self.shared)?;
         }
         self.pending.save(sent_before).iter().try_for_each(|(part, batch)| each(Piece::Pending, *part, batch))
     }
@@ -203,6 +197,37 @@ impl State {
         Ok(())
     }
 
+    /// From now on what goes into the ledger is written into a journal, which `save` leaves complete.
+    pub fn keep_journal(&mut self, journal: Box<dyn Journal>) {
+        if let Windows::Trailing(windows) = &mut self.windows {
+            windows.keep_journal(journal);
+        }
+    }
+
+    /// The part that has taken a saved part's place.
+    pub fn part_of(&self, saved: usize) -> Option<usize> {
+        self.of_saved(saved).map(|(part, _)| part)
+    }
+
+    /// Instead of `load`ing it, leaves a chunk of the journal where it is: rows of a part, with event times from `first` to `last`, of keys
+    /// that are all this state's. Its units are loaded; `thaw` follows.
+    pub fn freeze(&mut self, part: usize, chunk: u64, first: i64, last: i64) {
+        if let Windows::Trailing(windows) = &mut self.windows {
+            windows.freeze(part, chunk, first, last);
+        }
+    }
+
+    /// Takes in what the first tick needs.
+    ///
+    /// # Errors
+    /// The journal could not be read, or a segment not be written.
+    pub fn thaw(&mut self) -> Result<(), SegmentError> {
+        match &mut self.windows {
+            Windows::Trailing(windows) => windows.thaw(&mut self.shared, None),
+            _ => Ok(()),
+        }
+    }
+
     /// The part that has taken a saved part's place, and the tick at which it was saved.
     fn of_saved(&self, saved: usize) -> Option<(usize, i64)> {
         let found = self.resumed.iter().enumerate().find_map(|(n, part)| Some((n, part.filter(|p| p.saved == saved)?)));
@@ -229,10 +254,9 @@ impl State {
             Piece::Values => Ok(self.load_values(part, batch, values)?),
             Piece::Units => Ok(()),
             Piece::Ledger => {
-                let accumulators = &self.shared.parts.get(part).accumulators;
-                let (rows, lanes) = (accumulators.unpack(batch, &self.shared.keys)?, accumulators.lanes());
+                let rows = self.shared.parts.get(part).accumulators.unpack(batch, &self.shared.keys)?;
                 match &mut self.windows {
-                    Windows::Trailing(windows) => Ok(windows.load(part, &rows, lanes, now)?),
+                    Windows::Trailing(windows) => Ok(windows.load(&mut self.shared, part, &rows, now)?),
                     _ => Err(Damaged("a ledger of a group that has none".to_owned()).into()),
                 }
             }

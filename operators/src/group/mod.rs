@@ -10,6 +10,7 @@
 
 mod checkpoint;
 mod hopping;
+mod journal;
 mod parts;
 mod pending;
 mod plan;
@@ -27,6 +28,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
 pub use checkpoint::{CheckpointError, Each, NamedValues, Piece, Resumed};
+pub use journal::Journal;
 pub use plan::{Part, Plan, Window};
 pub use published::Outputs;
 

@@ -17,13 +17,17 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use super::Shared;
+use super::journal::{Journal, Journaled};
 use super::parts::Parts;
 use super::pending::Events;
 use crate::ledger::{Ledger, SegmentError, Segments};
+use crate::saved::Damaged;
 
 pub struct Trailing {
     /// By part.
     ledgers: Vec<Ledger>,
+    /// What goes into the ledgers is written down as it comes, if anybody asks for it.
+    journaled: Option<Journaled>,
     row: Vec<u64>,
     /// Keys whose row went. When it is certain that nothing names their number any more, it is given back.
     gone: Vec<u32>,
@@ -36,19 +40,11 @@ impl Trailing {
             let (windows, lanes) = (part.accumulators.windows(), part.accumulators.lanes());
             Ledger::new(windows, lanes, tick, part.start, Box::new(segments.clone()), resident_max)
         };
-        Trailing { ledgers: parts.iter().map(ledger).collect(), row: vec![], gone: vec![] }
+        Trailing { ledgers: parts.iter().map(ledger).collect(), journaled: None, row: vec![], gone: vec![] }
     }
 
     pub fn next_due(&self) -> Option<i64> {
         self.ledgers.iter().filter_map(Ledger::next_due).min()
-    }
-
-    pub fn for_each_kept(
-        &mut self,
-        part: usize,
-        each: impl FnMut(&[u64]) -> Result<(), SegmentError>,
-    ) -> Result<(), SegmentError> {
-        self.ledgers[part].for_each_kept(each)
     }
 
     /// Nothing has left a window of a part later than at tick `done`.
@@ -56,9 +52,51 @@ impl Trailing {
         self.ledgers[part].settle(done)
     }
 
+    pub fn keep_journal(&mut self, journal: Box<dyn Journal>) {
+        self.journaled = Some(Journaled::new(journal, self.ledgers.len()));
+    }
+
+    /// Writes down what was not yet.
+    pub fn write_journal(&mut self, shared: &mut Shared) -> Result<(), SegmentError> {
+        let Some(journaled) = &mut self.journaled else { return Ok(()) };
+        let mut ledgers = self.ledgers.iter().enumerate();
+        ledgers.try_for_each(|(part, ledger)| journaled.write(shared, part, ledger))
+    }
+
     /// Takes in rows of a saved ledger. They are in their units already.
-    pub fn load(&mut self, part: usize, rows: &[u64], lanes: usize, now: i64) -> Result<(), SegmentError> {
-        rows.chunks_exact(lanes).try_for_each(|row| self.ledgers[part].insert(row, now))
+    pub fn load(&mut self, shared: &mut Shared, part: usize, rows: &[u64], now: i64) -> Result<(), SegmentError> {
+        let lanes = shared.parts.get(part).accumulators.lanes();
+        rows.chunks_exact(lanes).try_for_each(|row| self.keep(shared, part, row, now))
+    }
+
+    /// A chunk of the journal of an earlier run, whose units are loaded, stays there until a window comes to it.
+    pub fn freeze(&mut self, part: usize, chunk: u64, first: i64, last: i64) {
+        self.ledgers[part].freeze(chunk, first, last);
+    }
+
+    /// Takes in the chunks that a tick needs; `None`: the one that the ledgers begin at.
+    pub fn thaw(&mut self, shared: &mut Shared, now: Option<i64>) -> Result<(), SegmentError> {
+        for (part, ledger) in self.ledgers.iter_mut().enumerate() {
+            let now = now.unwrap_or(ledger.settled().0);
+            while let Some(chunk) = ledger.due_chunk(now) {
+                let Some(journaled) = &mut self.journaled else { continue };
+                let batch = journaled.read(chunk)?;
+                let accumulators = &shared.parts.get(part).accumulators;
+                let rows = accumulators.unpack(&batch, &shared.keys);
+                ledger.thaw(&rows.map_err(|Damaged(why)| SegmentError(why))?)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts a row into a part's ledger.
+    fn keep(&mut self, shared: &mut Shared, part: usize, row: &[u64], now: i64) -> Result<(), SegmentError> {
+        let ledger = &mut self.ledgers[part];
+        ledger.insert(row, now)?;
+        match &mut self.journaled {
+            Some(journaled) => journaled.note(shared, part, row, ledger),
+            None => Ok(()),
+        }
     }
 
     pub fn ledger_bytes(&self) -> u64 {
@@ -67,6 +105,7 @@ impl Trailing {
 
     /// What grows old by tick `now` goes. Returns how many events that were.
     pub fn expire(&mut self, shared: &mut Shared, now: i64) -> Result<usize, SegmentError> {
+        self.thaw(shared, Some(now))?;
         let mut moved = 0;
         for (part, ledger) in self.ledgers.iter_mut().enumerate() {
             let accumulators = &mut shared.parts.get(part).accumulators;
@@ -94,7 +133,13 @@ impl Trailing {
         accumulators.arrive(class, now, &mut self.row, &events.inputs, at);
         shared.touched.add(key);
         // The ledger keeps an event as long as some finite window holds it.
-        if class < accumulators.windows().len() { self.ledgers[part].insert(&self.row, now) } else { Ok(()) }
+        if class == accumulators.windows().len() {
+            return Ok(());
+        }
+        let row = std::mem::take(&mut self.row);
+        let kept = self.keep(shared, part, &row, now);
+        self.row = row;
+        kept
     }
 
     /// Takes in events of the history. No tick comes between them, so each key's are taken together: its accumulators are
@@ -124,8 +169,10 @@ impl Trailing {
             accumulators.arrive(class, start, row, &events.inputs, at as usize);
         }
         let finite = accumulators.windows().len();
-        let inside = |row: &&[u64]| accumulators.class(row[0] as i64, start) < finite;
-        ledger_rows.chunks_exact(lanes).filter(inside).try_for_each(|row| self.ledgers[part].insert(row, start))
+        let inside =
+            |row: &[u64], shared: &mut Shared| shared.parts.get(part).accumulators.class(row[0] as i64, start) < finite;
+        let mut rows = ledger_rows.chunks_exact(lanes);
+        rows.try_for_each(|row| if inside(row, shared) { self.keep(shared, part, row, start) } else { Ok(()) })
     }
 
     /// Publishes a key's row.

@@ -9,7 +9,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use crate::cases::{Case, Kind};
-use crate::drive::{Group, Run, assert_same, saved};
+use crate::drive::{Chunks, Group, Run, assert_same, saved};
 use crate::model::{self, Change, Event, Rows};
 use crate::values::Value;
 
@@ -127,7 +127,7 @@ impl Changed<'_> {
         run.insert(&known);
         run.advance(self.stopped, usize::MAX);
         run.take(self.stopped);
-        let before = saved(&mut run.state);
+        let before = saved(&mut run.state, &run.journal);
 
         let group = Arc::new(self.group());
         let stayed = Resumed { saved: 0, done: Some(self.stopped), shown: true };
@@ -142,10 +142,10 @@ impl Changed<'_> {
             run.advance(on_the_way, rng.random_range(1..1000));
             let done = run.advance(on_the_way, usize::MAX);
             run.take(done);
-            let way = saved(&mut run.state);
+            let way = saved(&mut run.state, &run.journal);
             let built = Resumed { saved: 1, done: (done >= self.start).then_some(done), shown: done >= self.enters() };
-            let state = group.state(run.outputs(), 1 << 20);
-            run.state = state;
+            run.journal = Chunks::default();
+            run.state = group.state(run.outputs(), 1 << 20, &run.journal);
             self.resume(&mut run.state, &way, [Some(stayed), Some(built)]);
         }
         for event in &events {

@@ -1,15 +1,17 @@
 //! A `State` driven as the operator drives it, with all that comes out of it read back.
 
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use arrow::array::types::{Int8Type, Int64Type};
 use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, SchemaRef};
 use headwater_operators::accumulators::result_types;
-use headwater_operators::group::{NamedValues, Outputs, Piece, Plan, State, Window};
+use headwater_operators::group::{Journal, NamedValues, Outputs, Piece, Plan, State, Window};
 use headwater_operators::key_codec::KeyCodec;
 use headwater_operators::keys::hash;
-use headwater_operators::ledger::InMemory;
+use headwater_operators::ledger::{InMemory, SegmentError};
 use headwater_operators::{changes, events};
 
 use crate::model::{Change, Event, Rows};
@@ -22,9 +24,11 @@ pub struct Group {
 }
 
 impl Group {
-    pub fn state(&self, outputs: Outputs, resident_max: usize) -> State {
+    pub fn state(&self, outputs: Outputs, resident_max: usize, journal: &Chunks) -> State {
         let segments = Box::new(InMemory::default());
-        State::new(&self.plan, self.codec(), self.schema(), outputs, segments, resident_max)
+        let mut state = State::new(&self.plan, self.codec(), self.schema(), outputs, segments, resident_max);
+        state.keep_journal(Box::new(journal.clone()));
+        state
     }
 
     /// Of the changes.
@@ -85,10 +89,26 @@ impl Group {
     }
 }
 
+/// A journal in memory: chunks of parts.
+#[derive(Clone, Default)]
+pub struct Chunks(Rc<RefCell<Vec<(usize, RecordBatch)>>>);
+
+impl Journal for Chunks {
+    fn write(&mut self, part: usize, rows: &RecordBatch) -> Result<(), SegmentError> {
+        self.0.borrow_mut().push((part, rows.clone()));
+        Ok(())
+    }
+
+    fn read(&mut self, chunk: u64) -> Result<RecordBatch, SegmentError> {
+        Ok(self.0.borrow()[chunk as usize].1.clone())
+    }
+}
+
 /// A state, with what it has put out so far.
 pub struct Run {
     pub group: Arc<Group>,
     pub state: State,
+    pub journal: Chunks,
     pub changes: Vec<Change>,
     pub rows: Rows,
     rows_from: i64,
@@ -102,10 +122,12 @@ pub struct Run {
 impl Run {
     pub fn new(group: &Arc<Group>, resident_max: usize, rows_from: i64, rows_by: i64) -> Run {
         let outputs = Outputs { changes: true, rows_from: Some(rows_from) };
-        let state = group.state(outputs, resident_max);
+        let journal = Chunks::default();
+        let state = group.state(outputs, resident_max, &journal);
         Run {
             group: group.clone(),
             state,
+            journal,
             changes: vec![],
             rows: Rows::new(),
             rows_from,
@@ -132,28 +154,34 @@ impl Run {
         }
     }
 
-    /// Another state takes its place, from what it has saved; `others`: by way of so many that have a part of the keys each.
-    /// Everything was taken.
+    /// Another state takes its place, from what it has saved; `others`: by way of so many that have a part of the keys each. Where there
+    /// are none, what is in the journal stays there. Everything was taken.
     pub fn restart(&mut self, others: u64) {
         let done = self.state.done();
-        let mut parts = vec![saved(&mut self.state)];
-        if others > 0 {
-            let part = |n| {
-                let mut state = self.fresh();
-                state.begin_at(done).unwrap();
-                load(&mut state, &parts[0], |key| hash(key) % others == n);
-                saved(&mut state)
-            };
-            parts = (0..others).map(part).collect();
+        let whole = saved(&mut self.state, &self.journal);
+        let stays = others == 0;
+        let part = |n| {
+            let journal = Chunks::default();
+            let mut state = self.group.state(self.outputs(), self.resident_max, &journal);
+            state.begin_at(done).unwrap();
+            load(&mut state, &whole, |key| hash(key) % others == n);
+            saved(&mut state, &journal)
+        };
+        let parts: Vec<_> = (0..others).map(part).collect();
+        if !stays {
+            self.journal = Chunks::default();
         }
-        (self.state, self.sweeps) = (self.fresh(), true);
+        (self.state, self.sweeps) = (self.group.state(self.outputs(), self.resident_max, &self.journal), true);
         self.state.begin_at(done).unwrap();
-        parts.iter().for_each(|part| load(&mut self.state, part, |_| true));
+        if stays {
+            let (ledger, others): (Vec<Saved>, _) =
+                whole.into_iter().partition(|((piece, _), _)| *piece == Piece::Ledger);
+            load(&mut self.state, &others, |_| true);
+            freeze(&mut self.state, ledger.iter().map(|((_, part), batch)| (*part, batch)));
+        } else {
+            parts.iter().for_each(|part| load(&mut self.state, part, |_| true));
+        }
         self.horizons.iter().for_each(|(t, horizon)| self.state.close_after(*t, *horizon));
-    }
-
-    fn fresh(&self) -> State {
-        self.group.state(self.outputs(), self.resident_max)
     }
 
     pub fn outputs(&self) -> Outputs {
@@ -206,15 +234,25 @@ impl Run {
 /// A batch of a checkpoint: of which piece and part.
 pub type Saved = ((Piece, usize), RecordBatch);
 
-pub fn saved(state: &mut State) -> Vec<Saved> {
+pub fn saved(state: &mut State, journal: &Chunks) -> Vec<Saved> {
     let mut all = vec![];
     let mut each = |piece, part, batch: &RecordBatch| {
         all.push(((piece, part), batch.clone()));
         Ok(())
     };
     state.save(i64::MAX, &mut each).unwrap();
-    assert!(all.is_sorted_by_key(|((piece, _), _)| *piece));
+    all.extend(journal.0.borrow().iter().map(|(part, batch)| ((Piece::Ledger, *part), batch.clone())));
+    all.sort_by_key(|((piece, _), _)| *piece);
     all
+}
+
+/// Leaves the chunks of a journal, all of them in their order, where they are.
+fn freeze<'a>(state: &mut State, chunks: impl Iterator<Item = (usize, &'a RecordBatch)>) {
+    for (chunk, (part, batch)) in (0..).zip(chunks) {
+        let times = batch.column(0).as_primitive::<Int64Type>().values();
+        state.freeze(part, chunk, *times.iter().min().unwrap(), *times.iter().max().unwrap());
+    }
+    state.thaw().unwrap();
 }
 
 fn load(state: &mut State, part: &[Saved], owns: impl Fn(&[u8]) -> bool) {

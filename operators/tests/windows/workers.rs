@@ -17,7 +17,7 @@ use timely::dataflow::{InputHandle, ProbeHandle};
 use timely::worker::Worker;
 
 use crate::cases::{Case, Kind};
-use crate::drive::{assert_same, put};
+use crate::drive::{Chunks, assert_same, put};
 use crate::model::{self, Change, Event, Rows};
 
 /// By group.
@@ -80,7 +80,7 @@ fn one_worker(worker: &mut Worker, cases: &Arc<Vec<Case>>, asked: &[i64]) -> See
     let (here, workers) = (worker.index(), worker.peers());
     let to = *asked.last().expect("there is a last tick");
     let outputs = Outputs { changes: true, rows_from: Some(i64::MAX) };
-    let states: Vec<State> = cases.iter().map(|case| case.group.state(outputs, 1000)).collect();
+    let states: Vec<State> = cases.iter().map(|case| case.group.state(outputs, 1000, &Chunks::default())).collect();
     let watch = Rc::new(RefCell::new(Watch { rows_by: Some(to), ..Watch::default() }));
     let seen = Rc::new(RefCell::new(Seen { changes: vec![vec![]; cases.len()], rows: vec![Rows::new(); cases.len()] }));
     let mut input = InputHandle::<i64, _>::new();

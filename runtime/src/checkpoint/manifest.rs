@@ -13,8 +13,9 @@ use crate::failure::Failure;
 use crate::plan::Plan;
 use crate::run::Mode;
 
-/// The format that this version writes, and the only one that it reads.
-pub const FORMAT: u32 = 2;
+/// The format that this version writes, and those that it reads. (In 2 the ledgers were whole in each checkpoint.)
+pub const FORMAT: u32 = 3;
+const READS: [u32; 2] = [2, FORMAT];
 
 const MANIFEST: &str = "manifest.json";
 /// What a manifest is called once its checkpoint was passed over: no start takes it any more, and a person may still look at it.
@@ -55,24 +56,34 @@ impl Manifest {
         is_newest(store, generation)?;
         store.note_use(self);
         store.watched.committed(self);
-        for old in store.patiently(|| self.unneeded(store, starts))? {
-            let dir = format!("{CHECKPOINTS}/{old}");
+        for (old, names) in store.patiently(|| self.unneeded(store, starts))? {
             // First of all it is no checkpoint any more.
-            store.patiently(|| store.storage.remove(&format!("{dir}/{MANIFEST}")))?;
-            store.patiently(|| store.storage.remove(&dir))?;
+            store.patiently(|| store.storage.remove(&part_name(old, MANIFEST)))?;
+            names.iter().try_for_each(|name| store.patiently(|| store.storage.remove(name)))?;
         }
         Ok(())
     }
 
-    /// The numbers up to this one's that are not among the last few checkpoints, nor hold parts of theirs: older ones, and what
-    /// never became one.
-    fn unneeded(&self, store: &StateStore, starts: &Starts) -> Result<Vec<u64>, headwater_connectors::Error> {
-        let mut numbers = numbers(&store.storage)?;
-        numbers.retain(|number, _| *number <= self.number);
-        let counts = |(number, whole): &(&u64, &bool)| **whole && starts.count(**number);
-        let kept: Vec<u64> = numbers.iter().rev().filter(counts).map(|(number, _)| *number).take(KEPT).collect();
+    /// By number, up to this one's, what lies there and is neither of the last few checkpoints nor a part of theirs: of older ones, and
+    /// of what never became one. Where all goes, that is the directory.
+    fn unneeded(
+        &self,
+        store: &StateStore,
+        starts: &Starts,
+    ) -> Result<Vec<(u64, Vec<String>)>, headwater_connectors::Error> {
+        let all = numbers(&store.storage)?;
+        let upto = || all.iter().filter(|(number, _)| **number <= self.number);
+        let counts = |(number, found): &(&u64, &Found)| found.whole && starts.count(**number);
+        let kept: Vec<u64> = upto().rev().filter(counts).map(|(number, _)| *number).take(KEPT).collect();
         let used = store.used_by(&kept);
-        Ok(numbers.into_keys().filter(|number| !kept.contains(number) && !used.contains(number)).collect())
+        let of_number = |(number, found): (&u64, &Found)| {
+            let goes = |name: &&String| !used.contains(&(*number, (*name).clone()));
+            let names: Vec<String> = found.names.iter().filter(goes).map(|name| part_name(*number, name)).collect();
+            let all = names.len() == found.names.len();
+            (*number, if all { vec![format!("{CHECKPOINTS}/{number}")] } else { names })
+        };
+        let old = upto().filter(|(number, _)| !kept.contains(number)).map(of_number);
+        Ok(old.filter(|(_, names)| !names.is_empty()).collect())
     }
 
     /// Whether every part is there as it was written.
@@ -91,13 +102,22 @@ fn is_newest(store: &StateStore, generation: u64) -> Result<(), Failure> {
     if newest > generation { Err(generations::overtaken(&store.storage, newest, generation)) } else { Ok(()) }
 }
 
-/// The numbers of the checkpoints, and whether they have a manifest.
-fn numbers(storage: &Storage) -> Result<BTreeMap<u64, bool>, headwater_connectors::Error> {
-    let mut numbers = BTreeMap::new();
+/// What lies in a checkpoint's directory, and whether a manifest is there.
+#[derive(Default)]
+struct Found {
+    names: Vec<String>,
+    whole: bool,
+}
+
+fn numbers(storage: &Storage) -> Result<BTreeMap<u64, Found>, headwater_connectors::Error> {
+    let mut numbers: BTreeMap<u64, Found> = BTreeMap::new();
     for name in storage.list(CHECKPOINTS)? {
-        let mut parts = name.split('/').skip(1);
+        let mut parts = name.splitn(3, '/').skip(1);
         if let Some(number) = parts.next().and_then(|number| number.parse().ok()) {
-            *numbers.entry(number).or_default() |= parts.next() == Some(MANIFEST);
+            let found = numbers.entry(number).or_default();
+            let name = parts.next().unwrap_or_default();
+            found.whole |= name == MANIFEST;
+            found.names.push(name.to_owned());
         }
     }
     Ok(numbers)
@@ -108,15 +128,18 @@ fn numbers(storage: &Storage) -> Result<BTreeMap<u64, bool>, headwater_connector
 pub fn take_over(store: &StateStore, fresh: bool) -> Result<(Option<Manifest>, Starts), Failure> {
     let mut starts = Starts::read(&store.storage)?;
     let numbers = numbers(&store.storage)?;
-    let counting = |(number, whole): (&u64, &bool)| (*whole && starts.count(*number)).then_some(*number);
+    let counting = |(number, found): (&u64, &Found)| (found.whole && starts.count(*number)).then_some(*number);
     let numbers: Vec<u64> = if fresh { vec![] } else { numbers.iter().filter_map(counting).collect() };
     starts.take(&store.storage, numbers.last().copied().unwrap_or(0))?;
     if fresh {
         store.storage.remove(CHECKPOINTS)?;
     }
     let found = newest_whole(store, &numbers)?;
+    for number in &numbers {
+        // What is damaged uses nothing.
+        read(store, *number)?.iter().for_each(|manifest| store.note_use(manifest));
+    }
     if let Some(manifest) = &found {
-        store.note_use(manifest);
         store.watched.found(manifest);
         // Where reading failed for a moment only, a later start must not come to it: lines are cut back for the older one.
         for passed_over in numbers.iter().filter(|number| **number > manifest.number) {
@@ -152,7 +175,7 @@ fn set_aside(store: &StateStore, number: u64) -> Result<(), Failure> {
 /// The newest checkpoint, for somebody who only looks. Parts in an object store are not read.
 pub fn look(store: &StateStore) -> Result<Option<Manifest>, Failure> {
     let starts = Starts::read(&store.storage)?;
-    for (number, _) in numbers(&store.storage)?.into_iter().rev().filter(|(n, whole)| *whole && starts.count(*n)) {
+    for (number, _) in numbers(&store.storage)?.into_iter().rev().filter(|(n, found)| found.whole && starts.count(*n)) {
         if let Ok(manifest) = read(store, number)?
             && (store.storage.local().is_none() || manifest.check(store)?.is_ok())
         {
@@ -171,10 +194,10 @@ fn read(store: &StateStore, number: u64) -> Result<Result<Manifest, String>, Fai
         format: u32,
     }
     if let Ok(Head { format }) = serde_json::from_slice(&text)
-        && format != FORMAT
+        && !READS.contains(&format)
     {
         return Err(Failure::Running(format!(
-            "{shown} has the state format {format}; this version reads {FORMAT} alone\n  hint: run the version that wrote it, or start anew with --fresh"
+            "{shown} has the state format {format}; this version reads 2 and {FORMAT}\n  hint: run the version that wrote it, or start anew with --fresh"
         )));
     }
     Ok(serde_json::from_slice(&text).map_err(|e| format!("{shown}: {e}")))

@@ -3,7 +3,7 @@
 //! ```text
 //! worker 0   announces (number, T)                                                   all parts there: manifest, written last
 //! feed         positions, as it moves past T   \
-//! windows      stands at T: parts as Parquet     >  everything up to T is in the sinks: report
+//! windows      stands at T: parts as Parquet     >  everything up to T is in the sinks: report     (ledgers: see `journal`)
 //! lines        where they are left at T        /
 //! ```
 //!
@@ -16,6 +16,7 @@
 
 mod files;
 pub mod generations;
+mod journal;
 pub mod lease;
 mod manifest;
 mod parts;
@@ -35,6 +36,7 @@ use headwater_operators::group::{NamedValues, Piece, State};
 use headwater_operators::ledger::SegmentError;
 use serde::{Deserialize, Serialize};
 
+pub use journal::GroupJournal;
 pub use manifest::{FORMAT, Manifest, look, take_over};
 pub use store::StateStore;
 pub use threads::{Committing, Sending};
@@ -65,14 +67,25 @@ pub struct Part {
     /// The checkpoint in whose directory it lies.
     pub number: u64,
     pub group: u32,
-    /// Of which worker: the files of a group and a worker belong together.
+    /// Of which worker, and of how many: the files of a group and a worker belong together. (0: an earlier version wrote it.)
     pub worker: u32,
+    #[serde(default)]
+    pub workers: u32,
     pub piece: Piece,
     /// Of which part of the group.
     pub of: u32,
     pub name: String,
     pub bytes: u64,
     pub xxh3: u64,
+    /// Of a ledger: the first and the last event time.
+    #[serde(default)]
+    pub span: Option<(i64, i64)>,
+}
+
+impl Part {
+    pub fn name(&self) -> store::PartName {
+        (self.number, self.name.clone())
+    }
 }
 
 /// What a worker has put into a checkpoint.
@@ -161,14 +174,16 @@ fn failed(doing: &str, path: &Path, cause: impl std::fmt::Display) -> Failure {
     Failure::Running(format!("{doing} {}: {cause}", path.display()))
 }
 
-/// Writes a group's parts of one worker.
+/// Writes a group's parts of one worker, where every tick up to `t` is finished.
 pub fn write(
     store: &StateStore,
     number: u64,
-    (group, worker): (u32, u32),
+    (group, worker, workers): (u32, u32, u32),
     state: &mut State,
-    sent_before: i64,
+    journal: &GroupJournal,
+    t: i64,
 ) -> Result<Vec<Part>, Failure> {
+    store.forget_brought()?;
     let dir = store.written(number, worker);
     make_dir(&dir).map_err(|e| failed("creating", &dir, e))?;
     let mut writers: BTreeMap<(Piece, usize), (String, parts::Writer)> = BTreeMap::new();
@@ -184,12 +199,14 @@ pub fn write(
         };
         writer.write(batch).map_err(|e| failed(&e))
     };
-    state.save(sent_before, &mut each).map_err(|e| Failure::Running(e.to_string()))?;
+    state.save(t.saturating_add(1), &mut each).map_err(|e| Failure::Running(e.to_string()))?;
     let mut parts = vec![];
     for ((piece, part), (name, writer)) in writers {
         let (bytes, xxh3) = writer.finish().map_err(|e| failed("writing to", &dir, e))?;
-        parts.push(Part { number, group, worker, piece, of: part as u32, name, bytes, xxh3 });
+        let (of, span) = (part as u32, None);
+        parts.push(Part { number, group, worker, workers, piece, of, name, bytes, xxh3, span });
     }
+    parts.extend(journal.cut(number, t)?);
     sync_dir(&dir).map_err(|e| failed("writing to", &dir, e))?;
     Ok(parts)
 }
@@ -203,20 +220,25 @@ fn word(piece: Piece) -> &'static str {
     }
 }
 
-/// Fills a group's state with what all workers had of it, for the keys that `owns` accepts.
+/// Fills a group's state with what all workers had of it, for the keys that `owns` accepts. If there were as many as now, its ledger
+/// stays in the journal.
 pub fn read(
     store: &StateStore,
     manifest: &Manifest,
     group: u32,
-    state: &mut State,
+    (state, journal): (&mut State, &GroupJournal),
     owns: impl Fn(&[u8]) -> bool,
 ) -> Result<(), Failure> {
     let mut of_group: Vec<&Part> = manifest.parts.iter().filter(|part| part.group == group).collect();
     of_group.sort_by_key(|part| (part.worker, part.piece, part.of));
     for of_worker in of_group.chunk_by(|a, b| a.worker == b.worker) {
         let mut values = NamedValues::default();
-        for part in of_worker {
+        for part in of_worker.iter().filter(|part| journal.owns(part) != Some(false)) {
             let path = store.part(part)?.map_err(Failure::Running)?;
+            if part.piece == Piece::Ledger && journal.owns(part) == Some(true) {
+                journal.carry(state, part, &path)?;
+                continue;
+            }
             for batch in parts::read(&path).map_err(|e| failed("reading", &path, e))? {
                 let batch = batch.map_err(|e| failed("reading", &path, e))?;
                 state
@@ -225,5 +247,5 @@ pub fn read(
             }
         }
     }
-    Ok(())
+    state.thaw().map_err(|e| Failure::Running(e.to_string()))
 }

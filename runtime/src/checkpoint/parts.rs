@@ -5,12 +5,16 @@ use std::io::BufWriter;
 use std::path::Path;
 
 use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use parquet::errors::{ParquetError, Result};
+use parquet::file::metadata::RowGroupMetaData;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::file::statistics::Statistics;
+use parquet::schema::types::ColumnPath;
 
 use super::files::Hashing;
 
@@ -22,10 +26,11 @@ pub struct Writer(ArrowWriter<Hashing<BufWriter<File>>>);
 
 impl Writer {
     pub fn create(path: &Path, schema: SchemaRef) -> Result<Writer> {
-        // Nobody looks for anything in it.
+        // Nobody looks for anything in it, but for the event times of a ledger.
         let properties = WriterProperties::builder()
             .set_dictionary_enabled(false)
             .set_statistics_enabled(EnabledStatistics::None)
+            .set_column_statistics_enabled(ColumnPath::from("_ts"), EnabledStatistics::Chunk)
             .set_max_row_group_row_count(Some(ROWS_AT_ONCE))
             .build();
         let file = Hashing::new(BufWriter::with_capacity(1 << 20, File::create(path)?));
@@ -42,6 +47,38 @@ impl Writer {
         let (file, bytes, hash) = self.0.into_inner()?.finish();
         file.into_inner().map_err(|e| ParquetError::from(e.into_error()))?.sync_all()?;
         Ok((bytes, hash))
+    }
+}
+
+/// A file of a journal. It stays open, so that it may be removed meanwhile.
+pub struct Chunks {
+    file: File,
+    metadata: ArrowReaderMetadata,
+}
+
+impl Chunks {
+    pub fn open(path: &Path) -> Result<Chunks> {
+        let file = File::open(path)?;
+        let metadata = ArrowReaderMetadata::load(&file, Default::default())?;
+        Ok(Chunks { file, metadata })
+    }
+
+    /// By chunk: its first and its last event time.
+    pub fn spans(&self) -> Result<Vec<(i64, i64)>> {
+        let span = |chunk: &RowGroupMetaData| match chunk.columns().first()?.statistics()? {
+            Statistics::Int64(times) => Some((*times.min_opt()?, *times.max_opt()?)),
+            _ => None,
+        };
+        let spans: Option<_> = self.metadata.metadata().row_groups().iter().map(span).collect();
+        spans.ok_or_else(|| ParquetError::General("a chunk of a journal without event times".to_owned()))
+    }
+
+    pub fn read(&self, chunk: usize) -> Result<RecordBatch> {
+        let (file, metadata) = (self.file.try_clone()?, self.metadata.clone());
+        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata);
+        let batches = builder.with_row_groups(vec![chunk]).with_batch_size(ROWS_AT_ONCE).build()?;
+        let batches = batches.collect::<std::result::Result<Vec<_>, _>>()?;
+        Ok(concat_batches(self.metadata.schema(), &batches)?)
     }
 }
 

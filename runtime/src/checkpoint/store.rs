@@ -2,10 +2,11 @@
 //!
 //! ```text
 //! <state>/generations/<generation>.json              the starts: see `generations`
-//! <state>/checkpoints/<number>/*.parquet             parts
+//! <state>/checkpoints/<number>/*.parquet             parts; some are used by later checkpoints, too
 //! <state>/checkpoints/<number>/manifest.json         created last: without it there is no checkpoint
+//! <state>/unfinished/<worker>/                       see `journal`
 //! <state>/lease.json                                 object stores: see `lease`
-//! <local>/staging/<process>/                         object stores: parts on their way
+//! <local>/staging/<process>/                         object stores: parts on their way, and what is unfinished
 //! ```
 //!
 //! Workers never wait for an object store. They write parts to local files, which a thread of their own sends; one that does not
@@ -26,10 +27,14 @@ use crate::failure::Failure;
 use crate::job::Job;
 
 pub const CHECKPOINTS: &str = "checkpoints";
+const UNFINISHED: &str = "unfinished";
 
 /// Between two attempts. Each one asks an object store again and again for about a minute.
 const PAUSE: Duration = Duration::from_secs(2);
 const PAUSE_STEP: Duration = Duration::from_millis(50);
+
+/// In which checkpoint's directory it lies, and its name there.
+pub type PartName = (u64, String);
 
 pub struct StateStore {
     pub storage: Storage,
@@ -42,8 +47,12 @@ pub struct StateStore {
     stop: Arc<AtomicBool>,
     /// One thread at a time brings parts.
     bringing: Mutex<()>,
-    /// By checkpoint that this run knows: those in whose directories its parts lie.
-    uses: Mutex<BTreeMap<u64, BTreeSet<u64>>>,
+    /// By checkpoint that this run knows: its parts.
+    uses: Mutex<BTreeMap<u64, BTreeSet<PartName>>>,
+    /// Parts that are as they were written.
+    whole: Mutex<BTreeSet<PartName>>,
+    /// What the run goes on from was read.
+    restored: AtomicBool,
     pub watched: Watched,
 }
 
@@ -58,12 +67,15 @@ impl StateStore {
             stop,
             bringing: Mutex::new(()),
             uses: Mutex::default(),
+            whole: Mutex::default(),
+            restored: AtomicBool::new(false),
             watched: Watched::default(),
         })
     }
 
     /// Removes what an earlier run left on its way. Process 0 calls it while no other process has a plan yet.
     pub fn clear_staging(&self) -> Result<(), Failure> {
+        self.storage.local().map_or(Ok(()), |root| remove_dir(&root.join(UNFINISHED)))?;
         remove_dir(&self.all_staging)
     }
 
@@ -78,15 +90,15 @@ impl StateStore {
 
     /// A checkpoint may go on using parts of an earlier one.
     pub fn note_use(&self, manifest: &Manifest) {
-        let used = manifest.parts.iter().map(|part| part.number).collect();
+        let used = manifest.parts.iter().map(Part::name).collect();
         self.uses.lock().unwrap_or_else(PoisonError::into_inner).insert(manifest.number, used);
     }
 
     /// Drops what is known of others.
-    pub fn used_by(&self, kept: &[u64]) -> BTreeSet<u64> {
+    pub fn used_by(&self, kept: &[u64]) -> BTreeSet<PartName> {
         let mut uses = self.uses.lock().unwrap_or_else(PoisonError::into_inner);
         uses.retain(|number, _| kept.contains(number));
-        uses.values().flatten().copied().collect()
+        uses.values().flatten().cloned().collect()
     }
 
     /// Where a worker of this process writes its parts of a checkpoint.
@@ -98,12 +110,28 @@ impl StateStore {
         .join(number.to_string())
     }
 
-    /// Sends a worker's parts to where everybody sees them.
+    /// Where a worker of this process writes what is of no checkpoint yet; a file is moved from there to `written`.
+    pub fn unfinished(&self, worker: u32) -> PathBuf {
+        self.storage.local().unwrap_or(&self.staging).join(UNFINISHED).join(worker.to_string())
+    }
+
+    /// Whoever writes a part has read what it goes on from, and so have all the others.
+    pub fn forget_brought(&self) -> Result<(), Failure> {
+        if self.restored.swap(true, Ordering::Relaxed) { Ok(()) } else { remove_dir(&self.brought()) }
+    }
+
+    /// A part was read once more.
+    pub fn used(&self, part: &Part) {
+        if self.storage.local().is_none() {
+            // It is only room on the disk.
+            let _ = std::fs::remove_file(self.brought().join(part.number.to_string()).join(&part.name));
+        }
+    }
+
+    /// Sends a worker's new parts to where everybody sees them.
     pub fn send(&self, number: u64, worker: u32, parts: &[Part]) -> Result<(), Failure> {
-        // Whoever writes a part has read what it goes on from. Others may remove it at the same time.
-        let _ = std::fs::remove_dir_all(self.brought());
         let dir = self.written(number, worker);
-        for part in parts {
+        for part in parts.iter().filter(|part| part.number == number) {
             let (name, path) = (part_name(number, &part.name), dir.join(&part.name));
             self.patiently(|| self.storage.upload(&name, &path))?;
             std::fs::remove_file(&path).map_err(|e| Failure::Running(format!("removing {}: {e}", path.display())))?;
@@ -116,9 +144,14 @@ impl StateStore {
         let name = part_name(part.number, &part.name);
         if let Some(root) = self.storage.local() {
             let path = root.join(&name);
-            return Ok(whole(&path, part)
-                .map(|()| path)
-                .map_err(|why| format!("{}: {why}", self.storage.shown(&name))));
+            if self.whole.lock().unwrap_or_else(PoisonError::into_inner).contains(&part.name()) {
+                return Ok(Ok(path));
+            }
+            let found = whole(&path, part);
+            if found.is_ok() {
+                self.whole.lock().unwrap_or_else(PoisonError::into_inner).insert(part.name());
+            }
+            return Ok(found.map(|()| path).map_err(|why| format!("{}: {why}", self.storage.shown(&name))));
         }
         let _alone = self.bringing.lock().unwrap_or_else(PoisonError::into_inner);
         let dir = self.brought().join(part.number.to_string());

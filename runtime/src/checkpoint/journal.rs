@@ -1,0 +1,279 @@
+//! The journal of a group on one worker: the rows of its ledgers, in files that are written as the rows come. A checkpoint has the
+//! new file and goes on using the ones before, so that each row is written once; a run that goes on reads a chunk when its time
+//! comes.
+//!
+//! ```text
+//! unfinished/<worker>/          rows since the last checkpoint, and files that are being merged
+//! checkpoints/<number>/         the finished ones, each where the first checkpoint is that has it
+//!
+//! 8 files of about one size  -> one, by a thread of its own, without what no window holds any more
+//! all of it out of windows   -> no checkpoint has it any more
+//! ```
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+
+use arrow::array::types::Int64Type;
+use arrow::array::{AsArray, BooleanArray, RecordBatch};
+use arrow::compute::filter_record_batch;
+use headwater_connectors::storage::make_dir;
+use headwater_operators::group::{Journal, Piece, State};
+use headwater_operators::ledger::SegmentError;
+
+use super::{Part, StateStore, failed, parts};
+use crate::failure::Failure;
+
+/// Files of a tier that are merged into one of the next.
+const MERGED_AT_ONCE: usize = 8;
+const LOWEST_TIER_BYTES: u64 = 64 << 10;
+
+#[derive(Clone)]
+pub struct GroupJournal(Rc<RefCell<Files>>);
+
+struct Files {
+    store: Arc<StateStore>,
+    group: u32,
+    worker: u32,
+    workers: u32,
+    parts: Vec<OfPart>,
+    /// Chunks of an earlier run, by number, until they are read.
+    frozen: Vec<Option<(Rc<parts::Chunks>, usize)>>,
+}
+
+/// The files of a part of the group.
+struct OfPart {
+    /// Its longest window.
+    longest: i64,
+    writing: Option<Writing>,
+    files: Vec<Part>,
+    merge: Option<Merge>,
+}
+
+/// A file that is being written.
+struct Writing {
+    path: PathBuf,
+    writer: parts::Writer,
+    span: (i64, i64),
+}
+
+/// A file that is whole, but in no checkpoint yet.
+struct Written {
+    path: PathBuf,
+    bytes: u64,
+    xxh3: u64,
+    span: (i64, i64),
+}
+
+/// Files that are being merged. Dropped, it waits for the thread, which stops.
+struct Merge {
+    inputs: Vec<Part>,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<Result<Option<Written>, Failure>>>,
+}
+
+impl Journal for GroupJournal {
+    fn write(&mut self, part: usize, rows: &RecordBatch) -> Result<(), SegmentError> {
+        self.0.borrow_mut().write(part, rows).map_err(|failure| SegmentError(failure.to_string()))
+    }
+
+    fn read(&mut self, chunk: u64) -> Result<RecordBatch, SegmentError> {
+        let frozen = self.0.borrow_mut().frozen.get_mut(chunk as usize).and_then(Option::take);
+        let (file, at) = frozen.ok_or_else(|| SegmentError(format!("chunk {chunk} of the journal is gone")))?;
+        file.read(at).map_err(|e| SegmentError(format!("reading the journal: {e}")))
+    }
+}
+
+impl GroupJournal {
+    /// `longest`: by part, its longest window.
+    pub fn new(
+        store: Arc<StateStore>,
+        group: usize,
+        (worker, workers): (usize, usize),
+        longest: &[i64],
+    ) -> GroupJournal {
+        let part = |longest: &i64| OfPart { longest: *longest, writing: None, files: vec![], merge: None };
+        let (group, worker, workers) = (group as u32, worker as u32, workers as u32);
+        let parts = longest.iter().map(part).collect();
+        GroupJournal(Rc::new(RefCell::new(Files { store, group, worker, workers, parts, frozen: vec![] })))
+    }
+
+    /// Whether the keys in a file of a checkpoint are this worker's, and no other's. `None`: some may be.
+    pub fn owns(&self, part: &Part) -> Option<bool> {
+        let files = self.0.borrow();
+        (part.workers == files.workers).then_some(part.worker == files.worker)
+    }
+
+    /// Goes on with a file of an earlier run. Its rows stay there until their time comes.
+    pub fn carry(&self, state: &mut State, part: &Part, path: &Path) -> Result<(), Failure> {
+        let Some(of) = state.part_of(part.of as usize) else { return Ok(()) };
+        let mut files = self.0.borrow_mut();
+        let chunks = Rc::new(parts::Chunks::open(path).map_err(|e| failed("reading", path, e))?);
+        let spans = chunks.spans().map_err(|e| failed("reading", path, e))?;
+        for (at, (first, last)) in spans.into_iter().enumerate() {
+            state.freeze(of, files.frozen.len() as u64, first, last);
+            files.frozen.push(Some((chunks.clone(), at)));
+        }
+        let group = files.group;
+        files.parts[of].files.push(Part { group, of: of as u32, ..part.clone() });
+        Ok(())
+    }
+
+    /// The files of a checkpoint at `t`, up to which all is written.
+    pub fn cut(&self, number: u64, t: i64) -> Result<Vec<Part>, Failure> {
+        let mut files = self.0.borrow_mut();
+        (0..files.parts.len()).try_for_each(|of| files.cut(of, number, t))?;
+        Ok(files.parts.iter().flat_map(|part| &part.files).cloned().collect())
+    }
+}
+
+impl Files {
+    fn write(&mut self, of: usize, rows: &RecordBatch) -> Result<(), Failure> {
+        let path = self.unfinished(of, "new")?;
+        let part = &mut self.parts[of];
+        let writing = match &mut part.writing {
+            Some(writing) => writing,
+            none => none.insert(Writing::create(path, rows)?),
+        };
+        writing.write(rows)
+    }
+
+    fn unfinished(&self, of: usize, what: &str) -> Result<PathBuf, Failure> {
+        let dir = self.store.unfinished(self.worker);
+        make_dir(&dir).map_err(|e| failed("creating", &dir, e))?;
+        Ok(dir.join(format!("group-{}-{of}-{what}.parquet", self.group)))
+    }
+
+    fn cut(&mut self, of: usize, number: u64, t: i64) -> Result<(), Failure> {
+        if let Some(writing) = self.parts[of].writing.take() {
+            let written = writing.finish()?;
+            self.place(of, number, written, "")?;
+        }
+        if let Some(merge) = self.parts[of].merge.take_if(|merge| merge.is_finished()) {
+            let inputs = merge.inputs.clone();
+            let merged = merge.join()?;
+            self.parts[of].files.retain(|file| !inputs.contains(file));
+            if let Some(written) = merged {
+                self.place(of, number, written, "-merged")?;
+            }
+        }
+        let left = t.saturating_sub(self.parts[of].longest);
+        self.parts[of].files.retain(|file| file.span.is_none_or(|(_, last)| last > left));
+        if self.parts[of].merge.is_none()
+            && let Some(inputs) = worth_merging(&self.parts[of].files)
+        {
+            let path = self.unfinished(of, "merged")?;
+            self.parts[of].merge = Some(Merge::start(self.store.clone(), inputs, path, left)?);
+        }
+        Ok(())
+    }
+
+    /// Puts a file where the checkpoint is that has it first.
+    fn place(&mut self, of: usize, number: u64, written: Written, suffix: &str) -> Result<(), Failure> {
+        let Files { group, worker, workers, .. } = *self;
+        let name = format!("group-{group}-worker-{worker}-ledger-{of}{suffix}.parquet");
+        let path = self.store.written(number, worker).join(&name);
+        std::fs::rename(&written.path, &path).map_err(|e| failed("writing", &path, e))?;
+        let Written { bytes, xxh3, span, .. } = written;
+        let (piece, span) = (Piece::Ledger, Some(span));
+        let part = Part { number, group, worker, workers, piece, of: of as u32, name, bytes, xxh3, span };
+        self.parts[of].files.push(part);
+        Ok(())
+    }
+}
+
+/// The files of the lowest tier that has enough of them.
+fn worth_merging(files: &[Part]) -> Option<Vec<Part>> {
+    let mut tiers: BTreeMap<u32, Vec<&Part>> = BTreeMap::new();
+    for file in files {
+        let tier = (file.bytes / LOWEST_TIER_BYTES).checked_ilog(MERGED_AT_ONCE as u64).map_or(0, |tier| tier + 1);
+        tiers.entry(tier).or_default().push(file);
+    }
+    let full = tiers.into_values().find(|files| files.len() >= MERGED_AT_ONCE)?;
+    Some(full.into_iter().cloned().collect())
+}
+
+impl Writing {
+    fn create(path: PathBuf, rows: &RecordBatch) -> Result<Writing, Failure> {
+        let writer = parts::Writer::create(&path, rows.schema()).map_err(|e| failed("creating", &path, e))?;
+        Ok(Writing { path, writer, span: (i64::MAX, i64::MIN) })
+    }
+
+    fn write(&mut self, rows: &RecordBatch) -> Result<(), Failure> {
+        let (first, last) = self.span;
+        let times = rows.column(0).as_primitive::<Int64Type>().values();
+        self.span = times.iter().fold((first, last), |(first, last), ts| (first.min(*ts), last.max(*ts)));
+        self.writer.write(rows).map_err(|e| failed("writing to", &self.path, e))
+    }
+
+    fn finish(self) -> Result<Written, Failure> {
+        let Writing { path, writer, span } = self;
+        let (bytes, xxh3) = writer.finish().map_err(|e| failed("writing to", &path, e))?;
+        Ok(Written { path, bytes, xxh3, span })
+    }
+}
+
+impl Merge {
+    /// `left`: events up to there have left all windows.
+    fn start(store: Arc<StateStore>, inputs: Vec<Part>, path: PathBuf, left: i64) -> Result<Merge, Failure> {
+        let stop: Arc<AtomicBool> = Arc::default();
+        let (files, stopped) = (inputs.clone(), stop.clone());
+        let work = move || merge(&store, &files, path, left, &stopped);
+        let thread = std::thread::Builder::new().name("state-merge".to_owned()).spawn(work);
+        let thread = thread.map_err(|e| Failure::Running(format!("starting a thread: {e}")))?;
+        Ok(Merge { inputs, stop, thread: Some(thread) })
+    }
+
+    fn is_finished(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    fn join(mut self) -> Result<Option<Written>, Failure> {
+        let Some(thread) = self.thread.take() else { return Ok(None) };
+        thread.join().unwrap_or_else(|_| Err(Failure::Running("merging a journal panicked, see above".to_owned())))
+    }
+}
+
+impl Drop for Merge {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        // Nobody wants what it made.
+        self.thread.take().into_iter().for_each(|thread| drop(thread.join()));
+    }
+}
+
+fn merge(
+    store: &StateStore,
+    inputs: &[Part],
+    path: PathBuf,
+    left: i64,
+    stop: &AtomicBool,
+) -> Result<Option<Written>, Failure> {
+    let mut merged: Option<Writing> = None;
+    for input in inputs {
+        let from = store.part(input)?.map_err(Failure::Running)?;
+        for batch in parts::read(&from).map_err(|e| failed("reading", &from, e))? {
+            if stop.load(Ordering::Relaxed) {
+                return Ok(None);
+            }
+            let batch = batch.map_err(|e| failed("reading", &from, e))?;
+            let times = batch.column(0).as_primitive::<Int64Type>().values();
+            let held: BooleanArray = times.iter().map(|ts| Some(*ts > left)).collect();
+            let batch = filter_record_batch(&batch, &held).map_err(|e| failed("reading", &from, e))?;
+            match &mut merged {
+                Some(merged) => merged.write(&batch)?,
+                none => none.insert(Writing::create(path.clone(), &batch)?).write(&batch)?,
+            }
+        }
+        store.used(input);
+    }
+    // Not one row was held.
+    match merged.filter(|merged| merged.span.0 <= merged.span.1) {
+        Some(merged) => merged.finish().map(Some),
+        None => Ok(None),
+    }
+}
