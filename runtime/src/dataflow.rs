@@ -197,10 +197,10 @@ fn note_waiting(status: &mut ProcessStatus, shared: &Shared, handles: &[Option<S
 
 /// By sink: the store's thread, where this worker writes to it. The embedded store is written by worker 0 alone.
 fn store_handles(shared: &Shared, index: usize) -> Result<Vec<Option<StoreHandle>>, Failure> {
-    let replace = shared.fresh && shared.mode == Mode::UntilEnd;
+    let image = (!shared.plan.spared).then_some(shared.fresh && shared.mode == Mode::UntilEnd);
     let open = |(i, sink): (usize, &crate::job::Sink)| match sink.to {
-        SinkTo::Redis { .. } => Ok(Some(StoreHandle::start((shared.open_store)(i)?, replace))),
-        SinkTo::Embedded if index == 0 => Ok(Some(StoreHandle::start((shared.open_store)(i)?, replace))),
+        SinkTo::Redis { .. } => Ok(Some(StoreHandle::start((shared.open_store)(i)?, image))),
+        SinkTo::Embedded if index == 0 => Ok(Some(StoreHandle::start((shared.open_store)(i)?, image))),
         _ => Ok(None),
     };
     shared.opened.job.sinks.iter().enumerate().map(open).collect()
@@ -292,6 +292,9 @@ fn states(shared: &Shared, journals: &[GroupJournal], index: usize, peers: usize
             state.keep_journal(Box::new(journals[i].clone()));
         }
         restore(shared, i, &mut state, &journals[i], (index, peers))?;
+        if shared.plan.spared {
+            state.spare_image();
+        }
         states.push(state);
     }
     Ok(states)
@@ -523,7 +526,8 @@ fn marking(shared: &Shared, groups: &[usize], clock: ClockHandle) -> Marking {
         Some(Marked { group: *g, readings, s: s(g)?, untouched })
     };
     let groups = groups.iter().filter_map(marked).collect();
-    Marking { tick: job.tick_us, from: from.unwrap_or(i64::MAX), groups, clock }
+    let spared = shared.plan.spared;
+    Marking { tick: job.tick_us, spared, from: from.unwrap_or(i64::MAX), groups, clock }
 }
 
 /// Opens a file or a topic, taken up where the checkpoint left it if the run goes on from one.

@@ -99,14 +99,15 @@ pub fn run<W>(
     let state = Arc::new(StateStore::open(&job, options.cluster.process, stop.clone())?);
     let lease = lease(&job, &state, options, &stop)?;
     let mut cluster = Cluster::connect(&options.cluster, &job, options.flags(), &stop)?;
-    let mut starts = Starts::default();
-    let decide = |job| plan_start(job, mode, options.fresh, &state, &mut starts);
+    let (mut starts, mut embedded) = (Starts::default(), vec![]);
+    let decide = |job| plan_start(job, mode, options.fresh, &state, (&mut starts, &mut embedded));
     let (opened, plan) = cluster.agree(decide, |job, plan| opened::open(job, Some(plan)), job)?;
     let (opened, plan) = (Arc::new(opened), Arc::new(plan));
     say_plan(&opened, &plan);
     let parts = Arc::new(Parts::open(&opened, &plan)?);
     let (seams, effs) = (Arc::new(Seam::all(&opened, &plan)?), Arc::new(Effs::all(&opened, &plan, &parts)?));
-    let embedded = open_embedded(&opened, cluster.process())?;
+    // No process but the first has any.
+    embedded.resize_with(opened.job.sinks.len(), || None);
     let board = Board::new(options.cluster.workers, &empty_status(&opened, &plan, &parts)?);
     let statuses: Arc<Mutex<std::collections::BTreeMap<usize, ProcessStatus>>> = Arc::default();
     let watching = Watching {
@@ -212,7 +213,7 @@ fn plan_start(
     mode: Mode,
     fresh: bool,
     state: &StateStore,
-    starts: &mut Starts,
+    (starts, embedded): (&mut Starts, &mut Vec<Option<Embedded>>),
 ) -> Result<(Opened, Plan), Failure> {
     let mut opened = opened::open(job, None)?;
     state.clear_staging()?;
@@ -223,6 +224,7 @@ fn plan_start(
         tell_changes(&opened, &manifest, &changed);
         (manifest, changed)
     });
+    let unchanged = found.as_ref().is_some_and(|(_, changed)| changed.is_nothing);
     let mut plan = match found.filter(|(manifest, changed)| changed.goes_on(manifest)) {
         None => plan::plan(&opened, wall_clock_us(), mode == Mode::Follow)?,
         Some((manifest, changed)) => {
@@ -239,10 +241,19 @@ fn plan_start(
         }
     }
     let shapes: Vec<GroupShape> = opened.groups.iter().map(|g| g.shape.clone()).collect();
+    plan.spared = unchanged && plan.is_as_published();
     for sink in &opened.job.sinks {
         generations::check(&state.storage, starts.newest())?;
-        let (generation, marks) = claim(&opened.job, sink, &shapes, starts.newest())?;
+        let Claimed { generation, marks, store, has_others } = claim(&opened.job, sink, &shapes, starts.newest())?;
         plan.generations.push(generation);
+        let saved_at = plan.restored.as_ref().and_then(|manifest| manifest.t);
+        // A Redis may have been emptied, or filled from elsewhere, meanwhile.
+        plan.spared &= match sink.to {
+            SinkTo::Changes(_) => true,
+            SinkTo::Embedded => !has_others && marks.iter().all(|marks| marks.as_of_us >= saved_at),
+            SinkTo::Redis { .. } => false,
+        };
+        embedded.push(store);
         for (group, marks) in sink.groups.iter().zip(marks) {
             let upto = marks.upto_us.max(marks.as_of_us).unwrap_or(i64::MIN);
             plan.rows_from[*group] = plan.rows_from[*group].max(upto);
@@ -284,21 +295,34 @@ fn tell_changes(opened: &Opened, manifest: &Manifest, changed: &Changed) {
     }
 }
 
-/// Takes a sink over from an earlier start: the generation, and by group what is in it.
-fn claim(job: &Job, sink: &job::Sink, shapes: &[GroupShape], generation: u64) -> Result<(u64, Vec<Marks>), Failure> {
+/// A sink that was taken over from an earlier start.
+#[derive(Default)]
+struct Claimed {
+    generation: u64,
+    /// By group: what is in it.
+    marks: Vec<Marks>,
+    store: Option<Embedded>,
+    /// It has rows of a group that it is not to have any more.
+    has_others: bool,
+}
+
+fn claim(job: &Job, sink: &job::Sink, shapes: &[GroupShape], generation: u64) -> Result<Claimed, Failure> {
     match &sink.to {
-        SinkTo::Changes(_) => Ok((0, vec![])),
+        SinkTo::Changes(_) => Ok(Claimed::default()),
         SinkTo::Embedded => {
             let store = Embedded::open(&embedded_path(job), shapes)?;
-            let marks = sink.groups.iter().map(|g| store.marks(*g)).collect::<Result<_, _>>()?;
-            Ok((0, marks))
+            let all = (0..shapes.len()).map(|g| store.marks(g)).collect::<Result<Vec<_>, _>>()?;
+            let others = all.iter().enumerate().filter(|(group, _)| !sink.groups.contains(group));
+            let has_others = others.map(|(_, marks)| marks).any(|marks| marks.upto_us.is_some());
+            let marks = sink.groups.iter().map(|group| all[*group]).collect();
+            Ok(Claimed { generation: 0, marks, store: Some(store), has_others })
         }
         SinkTo::Redis { url } => {
             // One more than the state's before this start.
             let generation = redis::claim(url, &job.name, generation.checked_sub(1))?;
             let name = |g: &usize| &shapes[*g].name;
             let marks = sink.groups.iter().map(|g| redis::marks(url, &job.name, name(g))).collect::<Result<_, _>>()?;
-            Ok((generation, marks))
+            Ok(Claimed { generation, marks, ..Claimed::default() })
         }
     }
 }
@@ -331,15 +355,6 @@ fn write_down(job: &Job, plan: &Plan) -> Result<(), Failure> {
     let failed = |e| Failure::Running(format!("writing {}: {e}", path.display()));
     std::fs::create_dir_all(&job.state.local).map_err(failed)?;
     std::fs::write(&path, text).map_err(failed)
-}
-
-fn open_embedded(opened: &Opened, process: usize) -> Result<Vec<Option<Embedded>>, Failure> {
-    let shapes: Vec<GroupShape> = opened.groups.iter().map(|g| g.shape.clone()).collect();
-    let open = |sink: &job::Sink| match sink.to {
-        SinkTo::Embedded if process == 0 => Ok(Some(Embedded::open(&embedded_path(&opened.job), &shapes)?)),
-        _ => Ok(None),
-    };
-    opened.job.sinks.iter().map(open).collect()
 }
 
 fn open_store(

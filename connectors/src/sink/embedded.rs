@@ -29,6 +29,8 @@ const FORMAT_KEY: &[u8] = b"\0format";
 const IMAGE_KEY: &[u8] = b"\0image";
 /// Rows are committed in batches of this many, each all or nothing.
 const BATCH_ROWS: usize = 10_000;
+/// What is in memory alone has to be read from the journal when the store is opened.
+const MEMTABLE_BYTES: u64 = 16 << 20;
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 const LOCK_RETRY: Duration = Duration::from_millis(10);
 /// Image, changed_at and window end, before the row's text.
@@ -51,7 +53,8 @@ impl Embedded {
     pub fn open(path: &Path, groups: &[GroupShape]) -> Result<Embedded> {
         let failed = |e: fjall::Error| opening(path, e);
         let db = open_patiently(path)?;
-        let rows = db.keyspace("rows", KeyspaceCreateOptions::default).map_err(failed)?;
+        let options = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES);
+        let rows = db.keyspace("rows", options).map_err(failed)?;
         let mut store = Embedded {
             path: path.into(),
             db,
@@ -190,7 +193,7 @@ impl Store for Embedded {
         }
         let view = Changes::new(&self.groups[group], changes);
         let name = self.groups[group].name.as_bytes();
-        let newest = view.newest(|key, row| {
+        let mut newest = view.newest(|key, row| {
             key.extend_from_slice(name);
             key.push(0);
             view.key.write(key, row);
@@ -198,6 +201,8 @@ impl Store for Embedded {
             let start = view.window(row).map_or(0, |(start, _)| start);
             key.extend_from_slice(&(start ^ i64::MIN).to_be_bytes());
         });
+        // Neighbours are put beside each other, where the cache has what is around them.
+        newest.sort_unstable();
         let mut value = Vec::new();
         for rows in newest.chunks(BATCH_ROWS) {
             self.commit_with(|batch| {

@@ -427,6 +427,11 @@ impl State {
         self.shared.published.take_rows(self.done?, rows_by, &self.codec, &self.shared.keys)
     }
 
+    /// The store has every row that was loaded, and needs to be given no others than those that change.
+    pub fn spare_image(&mut self) {
+        self.shared.published.spare_image();
+    }
+
     /// From this tick on every row is given once more.
     pub fn begin_image(&mut self, from: i64) {
         self.shared.published.begin_image(from);

@@ -204,6 +204,11 @@ impl Published {
         (!self.latest.is_empty()).then(|| self.latest.take(codec, keys))
     }
 
+    /// The store has what was loaded.
+    pub fn spare_image(&mut self) {
+        self.image_due = false;
+    }
+
     /// From this tick on every row is given once more.
     pub fn begin_image(&mut self, from: i64) {
         self.outputs.rows_from = self.outputs.rows_from.map(|earlier| earlier.max(from));

@@ -155,7 +155,7 @@ impl Run {
     }
 
     /// Another state takes its place, from what it has saved; `others`: by way of so many that have a part of the keys each. Where there
-    /// are none, what is in the journal stays there. Everything was taken.
+    /// are none, what is in the journal stays there, and what is in a store that is whole, too. Everything was taken.
     pub fn restart(&mut self, others: u64) {
         let done = self.state.done();
         let whole = saved(&mut self.state, &self.journal);
@@ -171,16 +171,22 @@ impl Run {
         if !stays {
             self.journal = Chunks::default();
         }
-        (self.state, self.sweeps) = (self.group.state(self.outputs(), self.resident_max, &self.journal), true);
+        let mut spared = false;
+        self.state = self.group.state(self.outputs(), self.resident_max, &self.journal);
         self.state.begin_at(done).unwrap();
         if stays {
             let (ledger, others): (Vec<Saved>, _) =
                 whole.into_iter().partition(|((piece, _), _)| *piece == Piece::Ledger);
             load(&mut self.state, &others, |_| true);
             freeze(&mut self.state, ledger.iter().map(|((_, part), batch)| (*part, batch)));
+            if !self.sweeps && done.is_some_and(|done| self.asks_for_rows(done)) {
+                self.state.spare_image();
+                spared = true;
+            }
         } else {
             parts.iter().for_each(|part| load(&mut self.state, part, |_| true));
         }
+        self.sweeps = !spared;
         self.horizons.iter().for_each(|(t, horizon)| self.state.close_after(*t, *horizon));
     }
 

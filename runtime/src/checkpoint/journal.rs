@@ -277,3 +277,95 @@ fn merge(
         None => Ok(None),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use arrow::array::{ArrayRef, Int64Array};
+
+    use super::*;
+    use crate::source::testing;
+
+    const SOURCE: &str = "event_time = \"ts\"\ntime_unit = \"us\"\nschema = { ts = \"int64\", card = \"string\" }\n\
+                          stream = { type = \"jsonl\", path = \"*.jsonl\" }";
+    const LONGEST: i64 = 1000;
+
+    fn rows(times: impl Iterator<Item = i64>) -> RecordBatch {
+        let times: ArrayRef = Arc::new(Int64Array::from_iter_values(times));
+        RecordBatch::try_from_iter([("_ts", times)]).unwrap()
+    }
+
+    fn times(store: &StateStore, files: &[Part]) -> Vec<i64> {
+        let mut all = vec![];
+        for file in files {
+            let path = store.part(file).unwrap().unwrap();
+            for batch in parts::read(&path).unwrap() {
+                all.extend_from_slice(batch.unwrap().column(0).as_primitive::<Int64Type>().values());
+            }
+        }
+        all.sort_unstable();
+        all
+    }
+
+    /// A hundred checkpoints: what the last one has is what a window still holds, in few files.
+    #[test]
+    fn each_row_is_in_one_file_until_it_is_old() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("a.jsonl"), "{\"ts\":1,\"card\":\"a\"}\n").unwrap();
+        let job = testing::open(dir.path(), SOURCE).job;
+        let store = Arc::new(StateStore::open(&job, 0, Arc::default()).unwrap());
+        let mut journal = GroupJournal::new(store.clone(), 0, (0, 1), &[LONGEST]);
+        let (mut last, mut merged) = (vec![], 0);
+        for number in 1..=100 {
+            let now = number as i64 * 20;
+            journal.write(0, &rows(now - 20..now)).unwrap();
+            // One that comes late.
+            journal.write(0, &rows([now - LONGEST + 7].into_iter())).unwrap();
+            make_dir(&store.written(number, 0)).unwrap();
+            let files = journal.cut(number, now).unwrap();
+            merged += files.iter().filter(|file| file.number == number && file.name.contains("merged")).count();
+            let found = times(&store, &files);
+            let late = (1..=number as i64).map(|n| n * 20 - LONGEST + 7);
+            let mut held: Vec<i64> = (0..now).chain(late).filter(|ts| *ts > now - LONGEST).collect();
+            held.sort_unstable();
+            let found: Vec<i64> = found.into_iter().filter(|ts| *ts > now - LONGEST).collect();
+            assert_eq!(found, held, "at {now}");
+            let names: BTreeSet<_> = files.iter().map(Part::name).collect();
+            assert_eq!(names.len(), files.len());
+            last = files;
+            while journal.0.borrow().parts[0].merge.as_ref().is_some_and(|merge| !merge.is_finished()) {
+                std::thread::yield_now();
+            }
+        }
+        assert!(merged > 5 && last.len() <= MERGED_AT_ONCE, "{merged} were merged, {} are left", last.len());
+
+        // Nothing came for long: nothing is left.
+        make_dir(&store.written(101, 0)).unwrap();
+        assert_eq!(journal.cut(101, 100_000).unwrap(), []);
+    }
+
+    #[test]
+    fn files_of_about_one_size_are_merged() {
+        let file = |bytes| Part {
+            number: 1,
+            group: 0,
+            worker: 0,
+            workers: 1,
+            piece: Piece::Ledger,
+            of: 0,
+            name: String::new(),
+            bytes,
+            xxh3: 0,
+            span: None,
+        };
+        let merges = |sizes: &[u64]| {
+            let files: Vec<Part> = sizes.iter().map(|bytes| file(*bytes)).collect();
+            worth_merging(&files).map(|files| files.iter().map(|file| file.bytes).collect::<Vec<_>>())
+        };
+        assert_eq!(merges(&[1; 7]), None);
+        assert_eq!(merges(&[1; 8]), Some(vec![1; 8]));
+        assert_eq!(merges(&[[100_000; 7], [1; 7]].concat()), None);
+        assert_eq!(merges(&[[1 << 30; 8], [600_000; 8]].concat()), Some(vec![600_000; 8]));
+    }
+}

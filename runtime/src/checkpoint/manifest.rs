@@ -160,6 +160,9 @@ fn newest_whole(store: &StateStore, numbers: &[u64]) -> Result<Option<Manifest>,
             Err(why) => tracing::warn!("checkpoint {number} is damaged, the one before is used: {why}"),
         }
     }
+    if !numbers.is_empty() {
+        tracing::warn!("no checkpoint is whole: everything is computed anew from the history");
+    }
     Ok(None)
 }
 

@@ -55,6 +55,7 @@ pub fn go_on(opened: &Opened, manifest: Manifest, changed: &Changed, now_us: i64
         readings,
         groups,
         rows_from: vec![floor.unwrap_or(i64::MIN); opened.groups.len()],
+        spared: false,
         end_at_least: floor.unwrap_or(i64::MIN),
         generations: vec![],
         moved,
@@ -90,7 +91,7 @@ fn again(opened: &Opened, manifest: Manifest, now_us: i64, same_end: bool) -> Re
     let floor = plan.floor.unwrap_or(i64::MIN);
     let rows_from = vec![floor; opened.groups.len()];
     let restored = Some(Box::new(manifest));
-    Ok(Plan { now_us, rows_from, end_at_least: floor, generations: vec![], restored, ..plan })
+    Ok(Plan { now_us, rows_from, spared: false, end_at_least: floor, generations: vec![], restored, ..plan })
 }
 
 fn group(

@@ -46,6 +46,9 @@ pub struct Plan {
     pub groups: Vec<PlannedGroup>,
     /// By group: from which tick on rows are written to stores.
     pub rows_from: Vec<i64>,
+    /// The stores have every row of the checkpoint that the run goes on from, and none else: only what changes is written.
+    #[serde(default)]
+    pub spared: bool,
     /// The last tick may not be before it (a store's `_upto`, without `--fresh`).
     pub end_at_least: i64,
     /// The generation of each store of the job, by sink.
@@ -92,6 +95,13 @@ impl Plan {
             (0..).zip(&mut group.parts).for_each(|(number, part)| part.saved = Some(number));
         }
         plan
+    }
+
+    /// Whether all that is in the checkpoint was in the stores when it was taken, and nothing is missing since.
+    pub fn is_as_published(&self) -> bool {
+        let Some(manifest) = &self.restored else { return false };
+        let whole = manifest.plan.rows_from.iter().all(|from| manifest.t >= Some(*from));
+        whole && self.readings.iter().all(|reading| reading.restored && reading.shown && reading.warnings.is_empty())
     }
 
     /// What is written down before the first row is read.
@@ -235,6 +245,7 @@ pub fn plan(opened: &Opened, now_us: i64, live: bool) -> Result<Plan, Failure> {
         readings,
         groups: groups.map(|(number, group)| PlannedGroup::whole(opened, number, group.source)).collect(),
         rows_from: vec![i64::MIN; opened.groups.len()],
+        spared: false,
         end_at_least: i64::MIN,
         generations: vec![],
         restored: None,

@@ -74,8 +74,8 @@ impl Shared {
 }
 
 impl StoreHandle {
-    /// Starts the thread. `replace`: see `Store::begin_image`.
-    pub fn start(mut store: Box<dyn Store>, replace: bool) -> StoreHandle {
+    /// Starts the thread. `image`: the first rows are an image, which may replace a newer one (see `Store::begin_image`).
+    pub fn start(mut store: Box<dyn Store>, image: Option<bool>) -> StoreHandle {
         let (tasks, queue) = channel();
         let shared = Arc::new(Shared {
             flushed: AtomicI64::new(i64::MIN),
@@ -87,7 +87,8 @@ impl StoreHandle {
         });
         let ours = shared.clone();
         let work = move || {
-            if let Err(e) = store.begin_image(replace).and_then(|()| serve(store.as_mut(), &queue, &ours, replace)) {
+            let begun = image.map_or(Ok(()), |replace| store.begin_image(replace));
+            if let Err(e) = begun.and_then(|()| serve(store.as_mut(), &queue, &ours, image == Some(true))) {
                 *ours.fault.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(e);
                 ours.wake();
             }
@@ -266,7 +267,7 @@ pub fn mark_as_of<'scope>(
     }
     builder.build(move |mut capabilities| {
         // `swept`: the last image that was swept.
-        let (mut sent, mut swept) = (i64::MIN, None);
+        let (mut sent, mut swept) = (i64::MIN, marks.spared.then_some(0));
         move |frontiers| {
             let _ = &_output;
             input.for_each_stamp(|_, _| ());
@@ -304,6 +305,8 @@ pub fn mark_as_of<'scope>(
 /// Which groups' marks follow the frontier, and from when on.
 pub struct Marking {
     pub tick: i64,
+    /// There is no image at the start.
+    pub spared: bool,
     /// From then on the store is whole: what the image of this start lacks may be removed.
     pub from: i64,
     pub groups: Vec<Marked>,
