@@ -76,6 +76,14 @@ fn check(test: &str, sold_until: i64, workers: &str) {
         assert!(first.iter().all(|line| time(line) == s && line["diff"] == 1), "{group}");
         assert_rows(group, &play(&first), &rows(&events, &WINDOWS, s));
     }
+
+    // A history alone is read once.
+    let exported = || case.exported(&path, "sold").0;
+    let before = exported();
+    std::fs::write(case.path("sales/new.jsonl"), events[0].json() + "\n").unwrap();
+    let again = finish(run(&["run", path.to_str().unwrap(), "--until-end", "--workers", workers]), 0);
+    assert!(again.stderr.contains("they wait for --fresh source=\"sales\" files=1"), "{}", again.stderr);
+    assert_eq!(exported(), before);
 }
 
 #[test]

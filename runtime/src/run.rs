@@ -1,5 +1,6 @@
 //! `run`: plans the start, opens the stores, and runs the workers until the end or a signal.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -229,6 +230,7 @@ fn plan_start(
         None => plan::plan(&opened, wall_clock_us(), mode == Mode::Follow)?,
         Some((manifest, changed)) => {
             let plan = plan::go_on(&opened, manifest, &changed, wall_clock_us(), mode)?;
+            tell_new_files(&opened, &plan);
             opened = opened::open(opened.job, Some(&plan))?;
             plan
         }
@@ -292,6 +294,20 @@ fn tell_changes(opened: &Opened, manifest: &Manifest, changed: &Changed) {
     }
     if !changed.removed.is_empty() {
         tracing::info!(removed = changed.removed.join(" "), "no longer in the job");
+    }
+}
+
+/// Beside a stream, a source of history alone is read once.
+fn tell_new_files(opened: &Opened, plan: &Plan) {
+    for (number, open) in opened.sources.iter().enumerate().filter(|(_, open)| open.stream.is_none()) {
+        let Some(history) = &open.history else { continue };
+        let read = plan.readings.iter().filter(|reading| reading.source == number);
+        let known: BTreeSet<&str> = read.flat_map(|r| &r.pinned.files).map(|file| file.path.as_str()).collect();
+        let new = history.pinned().files.iter().filter(|file| !known.contains(file.path.as_str())).count();
+        if new > 0 {
+            let source = &opened.job.sources[number].name;
+            tracing::warn!(source, files = new, "files that came to this history are not read: they wait for --fresh");
+        }
     }
 }
 
