@@ -83,11 +83,12 @@ impl Watching {
 }
 
 /// Runs a job to its end. `watch`: called once all is set up, before the first row is read; what it returns lives as long
-/// as the run.
+/// as the run. Where what is new in a changed job has been worked out beside the rows, the run starts again with both: then it is
+/// called again.
 pub fn run<W>(
     options: &Options,
     stop: Arc<AtomicBool>,
-    watch: impl FnOnce(Watching) -> Result<W, Failure>,
+    mut watch: impl FnMut(Watching) -> Result<W, Failure>,
 ) -> Result<ProcessStatus, Failure> {
     let (job, warnings) = job::load(&options.job).map_err(Failure::Job)?;
     for warning in warnings {
@@ -98,73 +99,115 @@ pub fn run<W>(
     let _lock = if options.cluster.process == 0 { Some(lock(&job)?) } else { None };
     let state = Arc::new(StateStore::open(&job, options.cluster.process, stop.clone())?);
     let lease = lease(&job, &state, options, &stop)?;
-    let mut cluster = Cluster::connect(&options.cluster, &job, options.flags(), &stop)?;
-    let mut starts = Starts::default();
-    let decide = |job| plan_start(job, mode, options.fresh, &state, &mut starts);
-    let (opened, plan) = cluster.agree(decide, |job, plan| opened::open(job, Some(plan)), job)?;
-    let (opened, plan) = (Arc::new(opened), Arc::new(plan));
-    say_plan(&opened, &plan);
-    let parts = Arc::new(Parts::open(&opened, &plan)?);
-    let (seams, effs) = (Arc::new(Seam::all(&opened, &plan)?), Arc::new(Effs::all(&opened, &plan, &parts)?));
-    let embedded = open_embedded(&opened, cluster.process())?;
-    let board = Board::new(options.cluster.workers, &empty_status(&opened, &plan, &parts)?);
-    let statuses: Arc<Mutex<std::collections::BTreeMap<usize, ProcessStatus>>> = Arc::default();
-    let watching = Watching {
-        opened: opened.clone(),
-        plan: plan.clone(),
-        mode,
-        state: state.clone(),
-        starts: starts.newest(),
-        board: board.clone(),
-        statuses: statuses.clone(),
-        embedded: embedded.clone(),
-    };
-    let watcher = watch(watching.clone())?;
-    let interrupted = Arc::new(AtomicBool::new(false));
-    let (failed, failures) = channel();
-    let on_status =
-        move |worker, status| drop(statuses.lock().unwrap_or_else(|p| p.into_inner()).insert(worker, status));
-    let shapes: Vec<GroupShape> = opened.groups.iter().map(|g| g.shape.clone()).collect();
-    let (opened_stores, plan_stores) = (opened.clone(), plan.clone());
-    let stop_stores = stop.clone();
-    let shared = Shared {
-        opened: opened.clone(),
-        plan: plan.clone(),
-        state,
-        starts: Arc::new(starts),
-        parts,
-        seams,
-        effs,
-        mode,
-        fresh: options.fresh,
-        board,
-        stop: stop.clone(),
-        interrupted: interrupted.clone(),
-        on_status: Arc::new(on_status),
-        open_store: Box::new(move |sink| {
-            open_store(&opened_stores.job, &shapes, &plan_stores, &embedded, sink, &stop_stores)
-        }),
-        backlogs: Arc::new((0..=opened.job.sinks.len()).map(|_| Arc::default()).collect()),
-        failed: failed.clone(),
-        local_workers: options.cluster.workers,
-    };
-    let guards = cluster.execute(move |worker| dataflow::work(worker, &shared))?;
-    let finished = std::thread::spawn(move || drop(guards.join()));
-    drop(failed);
-    let outcome = match first_failure(&failures, lease.as_ref()) {
-        Some(failure) => Err(failure),
-        None => {
-            let joined = finished.join().map_err(|_| Failure::Running("a worker panicked, see above".to_owned()));
-            joined.map(|()| watching.status())
+    let mut run = Run { options, job, mode, fresh: options.fresh, state, lease, stop, embedded: None };
+    loop {
+        let (status, again) = run.once(&mut watch)?;
+        if !again || run.stop.load(Ordering::Relaxed) {
+            run.stop.store(true, Ordering::Relaxed);
+            return Ok(status);
         }
-    };
-    stop.store(true, Ordering::Relaxed);
-    drop(watcher);
-    match outcome {
-        Ok(_) if mode == Mode::UntilEnd && interrupted.load(Ordering::Relaxed) => {
-            Err(Failure::Running("stopped before the end was reached: run it again for the rows at the end".to_owned()))
+        tracing::info!("what is new has come as far as the rows: it goes in");
+        // What is there is what it goes on from.
+        run.fresh = false;
+    }
+}
+
+/// What the starts of a run have in common.
+struct Run<'a> {
+    options: &'a Options,
+    job: Job,
+    mode: Mode,
+    fresh: bool,
+    state: Arc<StateStore>,
+    lease: Option<Lease>,
+    stop: Arc<AtomicBool>,
+    /// By sink, once they are open.
+    embedded: Option<Vec<Option<Embedded>>>,
+}
+
+impl Run<'_> {
+    /// One start, to its end. Returns whether another has to follow.
+    fn once<W>(
+        &mut self,
+        watch: &mut impl FnMut(Watching) -> Result<W, Failure>,
+    ) -> Result<(ProcessStatus, bool), Failure> {
+        let (options, mode, stop) = (self.options, self.mode, self.stop.clone());
+        let state = self.state.clone();
+        let mut cluster = Cluster::connect(&options.cluster, &self.job, options.flags(), &stop)?;
+        let mut starts = Starts::default();
+        let decide = |job| plan_start(job, mode, self.fresh, &state, &mut starts, self.embedded.as_deref());
+        let (opened, plan) = cluster.agree(decide, |job, plan| opened::open(job, Some(plan)), self.job.clone())?;
+        let (opened, plan) = (Arc::new(opened), Arc::new(plan));
+        say_plan(&opened, &plan);
+        let parts = plan.sides().into_iter().map(|side| Parts::open(&opened, &plan, side).map(Arc::new));
+        let parts = parts.collect::<Result<Vec<_>, _>>()?;
+        let (seams, effs) = (Arc::new(Seam::all(&opened, &plan)?), Arc::new(Effs::all(&opened, &plan, &parts[0])?));
+        let embedded = open_embedded(&opened, cluster.process(), self.embedded.as_deref())?;
+        self.embedded = Some(embedded.clone());
+        let empty = parts.iter().map(|parts| empty_status(&opened, &plan, parts)).collect::<Result<Vec<_>, _>>()?;
+        let board = Board::new(options.cluster.workers, &empty);
+        let statuses: Arc<Mutex<std::collections::BTreeMap<usize, ProcessStatus>>> = Arc::default();
+        let watching = Watching {
+            opened: opened.clone(),
+            plan: plan.clone(),
+            mode,
+            state: state.clone(),
+            starts: starts.newest(),
+            board: board.clone(),
+            statuses: statuses.clone(),
+            embedded: embedded.clone(),
+        };
+        let watcher = watch(watching.clone())?;
+        let (interrupted, again) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let (failed, failures) = channel();
+        let on_status =
+            move |worker, status| drop(statuses.lock().unwrap_or_else(|p| p.into_inner()).insert(worker, status));
+        let shapes: Vec<GroupShape> = opened.groups.iter().map(|g| g.shape.clone()).collect();
+        let (opened_stores, plan_stores) = (opened.clone(), plan.clone());
+        let stop_stores = stop.clone();
+        let shared = Shared {
+            opened: opened.clone(),
+            plan: plan.clone(),
+            state,
+            starts: Arc::new(starts),
+            parts,
+            seams,
+            effs,
+            mode,
+            fresh: self.fresh,
+            board,
+            stop: stop.clone(),
+            interrupted: interrupted.clone(),
+            again: again.clone(),
+            on_status: Arc::new(on_status),
+            open_store: Box::new(move |sink| {
+                open_store(&opened_stores.job, &shapes, &plan_stores, &embedded, sink, &stop_stores)
+            }),
+            backlogs: Arc::new((0..opened.job.sinks.len() + 2).map(|_| Arc::default()).collect()),
+            failed: failed.clone(),
+            local_workers: options.cluster.workers,
+        };
+        let guards = cluster.execute(move |worker| dataflow::work(worker, &shared))?;
+        let finished = std::thread::spawn(move || drop(guards.join()));
+        drop(failed);
+        let outcome = match first_failure(&failures, self.lease.as_ref()) {
+            Some(failure) => Err(failure),
+            None => {
+                let joined = finished.join().map_err(|_| Failure::Running("a worker panicked, see above".to_owned()));
+                joined.map(|()| watching.status())
+            }
+        };
+        let again = again.load(Ordering::Relaxed);
+        if outcome.is_err() || !again {
+            stop.store(true, Ordering::Relaxed);
         }
-        outcome => outcome,
+        drop(watcher);
+        match outcome {
+            Ok(_) if mode == Mode::UntilEnd && interrupted.load(Ordering::Relaxed) => Err(Failure::Running(
+                "stopped before the end was reached: run it again for the rows at the end".to_owned(),
+            )),
+            outcome => outcome.map(|status| (status, again)),
+        }
     }
 }
 
@@ -213,6 +256,7 @@ fn plan_start(
     fresh: bool,
     state: &StateStore,
     starts: &mut Starts,
+    embedded: Option<&[Option<Embedded>]>,
 ) -> Result<(Opened, Plan), Failure> {
     let mut opened = opened::open(job, None)?;
     state.clear_staging()?;
@@ -239,9 +283,10 @@ fn plan_start(
         }
     }
     let shapes: Vec<GroupShape> = opened.groups.iter().map(|g| g.shape.clone()).collect();
-    for sink in &opened.job.sinks {
+    for (number, sink) in opened.job.sinks.iter().enumerate() {
         generations::check(&state.storage, starts.newest())?;
-        let (generation, marks) = claim(&opened.job, sink, &shapes, starts.newest())?;
+        let held = embedded.and_then(|stores| stores[number].as_ref());
+        let (generation, marks) = claim(&opened.job, sink, &shapes, starts.newest(), held)?;
         plan.generations.push(generation);
         for (group, marks) in sink.groups.iter().zip(marks) {
             let upto = marks.upto_us.max(marks.as_of_us).unwrap_or(i64::MIN);
@@ -255,6 +300,10 @@ fn plan_start(
     let whole = |t: &mut i64| *t = if *t == i64::MIN { *t } else { headwater_operators::ledger::up(*t, tick) };
     plan.rows_from.iter_mut().for_each(whole);
     whole(&mut plan.end_at_least);
+    plan::set_beside(&mut plan, tick, mode == Mode::Follow);
+    if plan.is_beside() {
+        tracing::info!("rows go on as they are, and what is new is computed beside them");
+    }
     write_down(&opened.job, &plan)?;
     let new = plan.readings.iter().any(|reading| !reading.restored);
     if opened.has_stream() && new && plan.restored.as_ref().is_none_or(|manifest| manifest.t.is_some()) {
@@ -284,12 +333,18 @@ fn tell_changes(opened: &Opened, manifest: &Manifest, changed: &Changed) {
     }
 }
 
-/// Takes a sink over from an earlier start: the generation, and by group what is in it.
-fn claim(job: &Job, sink: &job::Sink, shapes: &[GroupShape], generation: u64) -> Result<(u64, Vec<Marks>), Failure> {
+/// Takes a sink over from an earlier start: the generation, and by group what is in it. `held`: the store, if this process has it open.
+fn claim(
+    job: &Job,
+    sink: &job::Sink,
+    shapes: &[GroupShape],
+    generation: u64,
+    held: Option<&Embedded>,
+) -> Result<(u64, Vec<Marks>), Failure> {
     match &sink.to {
         SinkTo::Changes(_) => Ok((0, vec![])),
         SinkTo::Embedded => {
-            let store = Embedded::open(&embedded_path(job), shapes)?;
+            let store = held.map_or_else(|| Embedded::open(&embedded_path(job), shapes), |store| Ok(store.clone()))?;
             let marks = sink.groups.iter().map(|g| store.marks(*g)).collect::<Result<_, _>>()?;
             Ok((0, marks))
         }
@@ -333,13 +388,19 @@ fn write_down(job: &Job, plan: &Plan) -> Result<(), Failure> {
     std::fs::write(&path, text).map_err(failed)
 }
 
-fn open_embedded(opened: &Opened, process: usize) -> Result<Vec<Option<Embedded>>, Failure> {
+/// `held`: those that this process has open.
+fn open_embedded(
+    opened: &Opened,
+    process: usize,
+    held: Option<&[Option<Embedded>]>,
+) -> Result<Vec<Option<Embedded>>, Failure> {
     let shapes: Vec<GroupShape> = opened.groups.iter().map(|g| g.shape.clone()).collect();
-    let open = |sink: &job::Sink| match sink.to {
-        SinkTo::Embedded if process == 0 => Ok(Some(Embedded::open(&embedded_path(&opened.job), &shapes)?)),
+    let open = |(number, sink): (usize, &job::Sink)| match (&sink.to, held.and_then(|stores| stores[number].as_ref())) {
+        (SinkTo::Embedded, Some(store)) => Ok(Some(store.again()?)),
+        (SinkTo::Embedded, None) if process == 0 => Ok(Some(Embedded::open(&embedded_path(&opened.job), &shapes)?)),
         _ => Ok(None),
     };
-    opened.job.sinks.iter().map(open).collect()
+    opened.job.sinks.iter().enumerate().map(open).collect()
 }
 
 fn open_store(

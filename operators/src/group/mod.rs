@@ -86,6 +86,8 @@ pub struct State {
     fresh: bool,
     /// Other columns are shown than before, or all: at `floor` every row is looked at.
     renewed: bool,
+    /// Nobody is shown any row.
+    hidden: bool,
     resumed: Vec<Option<Resumed>>,
     /// (t, horizon): once all ticks up to `t` are finished, no event with an `eff` before `horizon` comes any more.
     horizons: VecDeque<(i64, i64)>,
@@ -226,6 +228,7 @@ impl State {
             floor: None,
             fresh: true,
             renewed: false,
+            hidden: false,
             resumed: vec![],
             horizons,
             events: 0,
@@ -234,6 +237,12 @@ impl State {
 
     fn windowed(&self) -> bool {
         !matches!(self.windows, Windows::Trailing(_))
+    }
+
+    /// Nobody will be shown any row of it: its parts are worked out, for a state that goes on from what it saves. Called before
+    /// anything else.
+    pub fn hide(&mut self) {
+        self.hidden = true;
     }
 
     /// Every tick up to here is finished; `None`: none is.
@@ -373,7 +382,7 @@ impl State {
 
     /// Up to where rows were published without the parts that enter.
     fn enters_from(&self) -> Option<i64> {
-        self.floor.filter(|_| !self.fresh)
+        if self.hidden { Some(i64::MAX) } else { self.floor.filter(|_| !self.fresh) }
     }
 
     /// Every key's row may have become another. Units of other groups are touched when they get something.

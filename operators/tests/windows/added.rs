@@ -130,7 +130,7 @@ impl Changed<'_> {
         let before = saved(&mut run.state);
 
         let group = Arc::new(self.group());
-        let stayed = Resumed { saved: 0, done: Some(self.stopped), shown: true };
+        let stayed = Resumed { saved: 0, beside: false, done: Some(self.stopped), shown: true };
         let mut run = Run::new(&group, if rng.random() { 0 } else { 1 << 20 }, self.enters(), self.case.to);
         self.resume(&mut run.state, &before, [Some(stayed), None]);
         let mut own = self.case.events.clone();
@@ -143,7 +143,8 @@ impl Changed<'_> {
             let done = run.advance(on_the_way, usize::MAX);
             run.take(done);
             let way = saved(&mut run.state);
-            let built = Resumed { saved: 1, done: (done >= self.start).then_some(done), shown: done >= self.enters() };
+            let done_of = (done >= self.start).then_some(done);
+            let built = Resumed { saved: 1, beside: false, done: done_of, shown: done >= self.enters() };
             let state = group.state(run.outputs(), 1 << 20);
             run.state = state;
             self.resume(&mut run.state, &way, [Some(stayed), Some(built)]);

@@ -13,8 +13,9 @@ use crate::failure::Failure;
 use crate::plan::Plan;
 use crate::run::Mode;
 
-/// The format that this version writes, and the only one that it reads.
-pub const FORMAT: u32 = 2;
+/// The format that this version writes. It reads the one before, too, which knows nothing beside the rows.
+pub const FORMAT: u32 = 3;
+const READS: [u32; 2] = [2, FORMAT];
 
 const MANIFEST: &str = "manifest.json";
 /// What a manifest is called once its checkpoint was passed over: no start takes it any more, and a person may still look at it.
@@ -71,7 +72,7 @@ impl Manifest {
         numbers.retain(|number, _| *number <= self.number);
         let counts = |(number, whole): &(&u64, &bool)| **whole && starts.count(**number);
         let kept: Vec<u64> = numbers.iter().rev().filter(counts).map(|(number, _)| *number).take(KEPT).collect();
-        let used = store.used_by(&kept);
+        let used = store.used_by(&kept, self.number);
         Ok(numbers.into_keys().filter(|number| !kept.contains(number) && !used.contains(number)).collect())
     }
 
@@ -171,10 +172,10 @@ fn read(store: &StateStore, number: u64) -> Result<Result<Manifest, String>, Fai
         format: u32,
     }
     if let Ok(Head { format }) = serde_json::from_slice(&text)
-        && format != FORMAT
+        && !READS.contains(&format)
     {
         return Err(Failure::Running(format!(
-            "{shown} has the state format {format}; this version reads {FORMAT} alone\n  hint: run the version that wrote it, or start anew with --fresh"
+            "{shown} has the state format {format}; this version reads {READS:?}\n  hint: run the version that wrote it, or start anew with --fresh"
         )));
     }
     Ok(serde_json::from_slice(&text).map_err(|e| format!("{shown}: {e}")))

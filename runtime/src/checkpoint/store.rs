@@ -44,6 +44,8 @@ pub struct StateStore {
     bringing: Mutex<()>,
     /// By checkpoint that this run knows: those in whose directories its parts lie.
     uses: Mutex<BTreeMap<u64, BTreeSet<u64>>>,
+    /// Those whose parts are being written, or wait for their manifest.
+    awaited: Mutex<BTreeSet<u64>>,
     pub watched: Watched,
 }
 
@@ -58,6 +60,7 @@ impl StateStore {
             stop,
             bringing: Mutex::new(()),
             uses: Mutex::default(),
+            awaited: Mutex::default(),
             watched: Watched::default(),
         })
     }
@@ -82,11 +85,17 @@ impl StateStore {
         self.uses.lock().unwrap_or_else(PoisonError::into_inner).insert(manifest.number, used);
     }
 
-    /// Drops what is known of others.
-    pub fn used_by(&self, kept: &[u64]) -> BTreeSet<u64> {
+    /// Says which parts may still become those of a checkpoint.
+    pub fn await_parts(&self, numbers: BTreeSet<u64>) {
+        *self.awaited.lock().unwrap_or_else(PoisonError::into_inner) = numbers;
+    }
+
+    /// By those that are kept, by any that is to come, and by what has none yet. Drops what is known of others.
+    pub fn used_by(&self, kept: &[u64], newest: u64) -> BTreeSet<u64> {
         let mut uses = self.uses.lock().unwrap_or_else(PoisonError::into_inner);
-        uses.retain(|number, _| kept.contains(number));
-        uses.values().flatten().copied().collect()
+        uses.retain(|number, _| kept.contains(number) || *number > newest);
+        let awaited = self.awaited.lock().unwrap_or_else(PoisonError::into_inner);
+        uses.values().flatten().chain(awaited.iter()).copied().collect()
     }
 
     /// Where a worker of this process writes its parts of a checkpoint.

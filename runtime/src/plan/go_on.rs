@@ -79,12 +79,11 @@ fn alike(mut readings: Vec<Reading>) -> Vec<Reading> {
     readings
 }
 
-/// The same plan once more: it was killed before all of its history was read.
+/// The same plan once more: it was killed before all of its history was read. What goes on meanwhile may have read its streams.
 fn again(opened: &Opened, manifest: Manifest, now_us: i64, same_end: bool) -> Result<Plan, Failure> {
     let mut plan = manifest.plan.clone();
     for (number, reading) in plan.readings.iter_mut().enumerate() {
-        // No stream was read yet.
-        resume(reading, number, opened, &[], same_end)?;
+        resume(reading, number, opened, &manifest.positions, same_end)?;
     }
     plan.readings = alike(plan.readings);
     let floor = plan.floor.unwrap_or(i64::MIN);
@@ -217,7 +216,8 @@ mod tests {
             (Mode::UntilEnd, None, vec![(0, 4, 5)]),
         ] {
             let (t, positions) = (Some(20), [at(0, 4)].into_iter().chain(seen).collect());
-            let manifest = Manifest { t, positions, plan: before.at(t, Read::new()), ..before.first_manifest(mode) };
+            let manifest =
+                Manifest { t, positions, plan: before.at(|_| t, Read::new()), ..before.first_manifest(mode) };
             let changed = Changed::between(&manifest.plan, &opened);
             let now = go_on(&opened, manifest, &changed, 30, mode).unwrap();
             let found = now.readings[0].partitions.iter().map(|p| (p.partition, p.start, p.end));

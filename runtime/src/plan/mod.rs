@@ -16,11 +16,13 @@ use headwater_connectors::stream::{Bounds, Start, Stream};
 use headwater_operators::ledger::up;
 use serde::{Deserialize, Serialize};
 
+mod beside;
 mod changed;
 mod go_on;
 mod identity;
 mod parts;
 
+pub use beside::{Side, near_us, set_beside};
 pub use changed::{Changed, ChangedGroup};
 pub use go_on::go_on;
 pub use parts::{Part, Parts, PlannedGroup};
@@ -79,13 +81,19 @@ impl Plan {
         &self.readings[self.groups[group].parts[0].reading]
     }
 
-    /// What a checkpoint at tick `t` writes down of it, when all histories are in the state; `None`: they were read up to `read`.
-    pub fn at(&self, t: Option<i64>, read: Read) -> Plan {
+    /// What a checkpoint writes down of it. `t`: by side, its tick, when all of its histories are in the state; `None`: they were
+    /// read up to `read`.
+    pub fn at(&self, t: impl Fn(Side) -> Option<i64>, read: Read) -> Plan {
         let moved = (0..self.readings.len()).map(Some).collect();
         let mut plan = Plan { restored: None, moved, read, ..self.clone() };
-        for reading in plan.readings.iter_mut().filter(|_| t.is_some()) {
-            reading.restored = true;
+        for reading in &mut plan.readings {
+            let t = t(reading.side);
+            reading.restored |= t.is_some();
             reading.done = reading.done.max(t.filter(|t| reading.s.is_some_and(|s| s <= *t)));
+            reading.saved = reading.side;
+        }
+        if self.is_beside() {
+            plan.floor = plan.floor.max(t(Side::Shown));
         }
         for (number, group) in (0..).zip(&mut plan.groups) {
             group.saved = Some(number);
@@ -94,9 +102,20 @@ impl Plan {
         plan
     }
 
+    /// By reading, where the checkpoint left off: windows that closed before it are gone.
+    pub fn horizons(&self) -> Vec<i64> {
+        let mut horizons = vec![i64::MIN; self.readings.len()];
+        let known = self.restored.iter().flat_map(|manifest| &manifest.horizons);
+        for (now, horizon) in self.moved.iter().zip(known).filter_map(|(now, horizon)| Some((now.as_ref()?, horizon))) {
+            horizons[*now] = *horizon;
+        }
+        horizons
+    }
+
     /// What is written down before the first row is read.
     pub fn first_manifest(&self, mode: Mode) -> Manifest {
-        let plan = Plan { restored: None, ..self.clone() };
+        let moved = (0..self.readings.len()).map(Some).collect();
+        let plan = Plan { restored: None, moved, ..self.clone() };
         match &self.restored {
             // What it goes on from stays a part of the state; where partitions begin is in the plan.
             Some(manifest) => Manifest {
@@ -105,6 +124,7 @@ impl Plan {
                 begun_us: Some(wall_clock_us()),
                 finished: false,
                 mode,
+                horizons: self.horizons(),
                 plan,
                 positions: vec![],
                 ..(**manifest).clone()
@@ -146,6 +166,11 @@ pub struct Reading {
     pub done: Option<i64>,
     /// Whether the rows that were published show its columns.
     pub shown: bool,
+    /// Where this run works it out; and where what a checkpoint has of it was worked out.
+    #[serde(default)]
+    pub side: Side,
+    #[serde(default)]
+    pub saved: Side,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -522,6 +547,25 @@ fn first_eff(
         }
     }
     Ok(smallest)
+}
+
+#[cfg(test)]
+impl Plan {
+    pub fn of_nothing(floor: Option<i64>) -> Plan {
+        Plan {
+            now_us: 0,
+            readings: vec![],
+            groups: vec![],
+            rows_from: vec![],
+            end_at_least: i64::MIN,
+            generations: vec![],
+            restored: None,
+            moved: vec![],
+            floor,
+            read: Read::new(),
+            checkpoints: 0,
+        }
+    }
 }
 
 pub fn wall_clock_us() -> i64 {

@@ -74,8 +74,8 @@ impl Shared {
 }
 
 impl StoreHandle {
-    /// Starts the thread. `replace`: see `Store::begin_image`.
-    pub fn start(mut store: Box<dyn Store>, replace: bool) -> StoreHandle {
+    /// Starts the thread. `replace`: see `Store::begin_image`; `spared`: see `Store::sweep`.
+    pub fn start(mut store: Box<dyn Store>, replace: bool, spared: Vec<usize>) -> StoreHandle {
         let (tasks, queue) = channel();
         let shared = Arc::new(Shared {
             flushed: AtomicI64::new(i64::MIN),
@@ -87,7 +87,9 @@ impl StoreHandle {
         });
         let ours = shared.clone();
         let work = move || {
-            if let Err(e) = store.begin_image(replace).and_then(|()| serve(store.as_mut(), &queue, &ours, replace)) {
+            if let Err(e) =
+                store.begin_image(replace).and_then(|()| serve(store.as_mut(), &queue, &ours, (replace, &spared)))
+            {
                 *ours.fault.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(e);
                 ours.wake();
             }
@@ -124,7 +126,12 @@ impl StoreHandle {
 /// Rows that are taken from the queue at once.
 const ROWS_AT_ONCE: usize = 100_000;
 
-fn serve(store: &mut dyn Store, queue: &Receiver<Task>, shared: &Shared, replace: bool) -> Result<(), Error> {
+fn serve(
+    store: &mut dyn Store,
+    queue: &Receiver<Task>,
+    shared: &Shared,
+    (replace, spared): (bool, &[usize]),
+) -> Result<(), Error> {
     let mut asked = false;
     while let Ok(first) = queue.recv() {
         let mut rows: Vec<Vec<RecordBatch>> = vec![];
@@ -151,7 +158,7 @@ fn serve(store: &mut dyn Store, queue: &Receiver<Task>, shared: &Shared, replace
             store.write(group, &all, newest.max(flushed).unwrap_or(i64::MIN))?;
         }
         shared.waiting.fetch_sub(count, Ordering::Relaxed);
-        mark(store, &marks)?;
+        mark(store, &marks, spared)?;
         // Told before anything is acknowledged, so that no run ends without having heard of it.
         let needs_image = store.needs_image();
         if needs_image && !asked {
@@ -173,9 +180,9 @@ fn serve(store: &mut dyn Store, queue: &Receiver<Task>, shared: &Shared, replace
     Ok(())
 }
 
-fn mark(store: &mut dyn Store, marks: &[(Vec<usize>, i64, bool)]) -> Result<(), Error> {
+fn mark(store: &mut dyn Store, marks: &[(Vec<usize>, i64, bool)], spared: &[usize]) -> Result<(), Error> {
     if marks.iter().any(|(_, _, sweep)| *sweep) {
-        let gone = store.sweep()?;
+        let gone = store.sweep(spared)?;
         if gone > 0 {
             tracing::info!(rows = gone, "removed rows that an earlier start had left");
         }
