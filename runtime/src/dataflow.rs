@@ -344,6 +344,9 @@ fn states(shared: &Shared, side: Side, index: usize, peers: usize) -> Result<Vec
         if side == Side::Beside {
             state.hide();
         }
+        if shared.mode == Mode::Follow {
+            state.enter_later(job.tick_us);
+        }
         restore(shared, (i, side), &mut state, index, peers)?;
         states.push(state);
     }

@@ -88,6 +88,8 @@ pub struct State {
     renewed: bool,
     /// Nobody is shown any row.
     hidden: bool,
+    /// How long after `floor` parts enter.
+    enters_after: i64,
     resumed: Vec<Option<Resumed>>,
     /// (t, horizon): once all ticks up to `t` are finished, no event with an `eff` before `horizon` comes any more.
     horizons: VecDeque<(i64, i64)>,
@@ -229,6 +231,7 @@ impl State {
             fresh: true,
             renewed: false,
             hidden: false,
+            enters_after: 0,
             resumed: vec![],
             horizons,
             events: 0,
@@ -243,6 +246,11 @@ impl State {
     /// anything else.
     pub fn hide(&mut self) {
         self.hidden = true;
+    }
+
+    /// What is new enters no earlier than a tick after everything that was published: at that tick a row may have changed already.
+    pub fn enter_later(&mut self, tick: i64) {
+        self.enters_after = tick;
     }
 
     /// Every tick up to here is finished; `None`: none is.
@@ -382,7 +390,8 @@ impl State {
 
     /// Up to where rows were published without the parts that enter.
     fn enters_from(&self) -> Option<i64> {
-        if self.hidden { Some(i64::MAX) } else { self.floor.filter(|_| !self.fresh) }
+        let floor = self.floor.filter(|_| !self.fresh).map(|floor| floor.saturating_add(self.enters_after));
+        if self.hidden { Some(i64::MAX) } else { floor }
     }
 
     /// Every key's row may have become another. Units of other groups are touched when they get something.
