@@ -27,6 +27,16 @@ retain = "1d"
 columns = { n = { agg = "count" } }
 "#;
 
+/// A group that becomes another one.
+const MINUTES: &str = r#"
+[features.minutes]
+source = "events"
+key    = "card"
+window = { tumbling = "2m" }
+retain = "1d"
+columns = { n = { agg = "count" } }
+"#;
+
 /// A job over a topic that gets events, before and after it was changed.
 struct Changing {
     case: Case,
@@ -37,9 +47,10 @@ struct Changing {
 }
 
 impl Changing {
-    fn new(name: &str, events: usize) -> Option<Changing> {
+    /// `held`: the share of the events that the history has, in percent.
+    fn new(name: &str, events: usize, held: usize, seed: u64) -> Option<Changing> {
         let case = Case::new(name)?;
-        let mut random = Random(77);
+        let mut random = Random(seed);
         let now = now_us() / 1000 * 1000;
         let events = random.events(events, 40, now - HOUR, now - MINUTE);
         let log = random.part(&events, 3, &[]);
@@ -47,14 +58,14 @@ impl Changing {
         topic.fill(&log);
         let path = case.path("job.toml");
         let changing = Changing { case, topic, random, log, path };
-        changing.write_history();
-        changing.write_job(&OLD, "");
+        changing.write_history(held);
+        changing.write_job(&OLD, MINUTES);
         Some(changing)
     }
 
-    /// The history has everything that is in the topic.
-    fn write_history(&self) {
-        let cuts: Vec<usize> = self.log.iter().map(Vec::len).collect();
+    /// The history has a share of what is in the topic, in percent.
+    fn write_history(&self, held: usize) {
+        let cuts: Vec<usize> = self.log.iter().map(|events| events.len() * held / 100).collect();
         write_parquet(&self.case.path("history/a.parquet"), &history_of(&self.log, &cuts));
     }
 
@@ -128,14 +139,23 @@ impl Changing {
         self.write_job(&ALL, NEW);
     }
 
-    /// Everything is what it should be, once the run has ended cleanly.
-    fn is_whole(&self) {
+    /// Waits until every row has what is new, while events come.
+    fn goes_in(&mut self) {
+        until("every row has it", || {
+            self.produce(20);
+            self.stored().hashes.values().all(|hash| hash.contains_key("n_all")).then_some(())
+        });
+        self.come_past(now_us(), &ALL);
+    }
+
+    /// Everything is what it should be, once the run has ended cleanly. `once`: see `play_some`.
+    fn is_whole(&self, once: bool) {
         let events = self.visible();
         let (mut exported, as_of) = self.case.exported(&self.path, "cards");
         exported.values_mut().for_each(|row| drop(row.remove("odd")));
         let expected = rows(&events, &ALL, as_of);
         assert_rows("export", &exported, &expected);
-        let mut played = play_some(&self.case.lines("changes.jsonl"), "cards");
+        let mut played = play_some(&self.case.lines("changes.jsonl"), "cards", once);
         played.values_mut().for_each(|row| drop(row.remove("odd")));
         let without_nulls = |rows: Rows| -> Rows { rows.into_iter().map(|(key, row)| (key, whole(row))).collect() };
         assert_rows("the changelog", &played, &without_nulls(expected));
@@ -184,8 +204,8 @@ fn whole(row: Row) -> Row {
     row.into_iter().filter(|(_, value)| !value.is_null()).collect()
 }
 
-/// Plays the changelog of a group, in which a null is like a field that is not there: at no tick does a key go or come twice.
-fn play_some(lines: &[Value], group: &str) -> Rows {
+/// Plays the changelog of a group, in which a null is like a field that is not there. `once`: at no tick does a key go or come twice.
+fn play_some(lines: &[Value], group: &str, once: bool) -> Rows {
     let mut rows = Rows::new();
     let mut seen = BTreeSet::new();
     let mut before = String::new();
@@ -197,7 +217,7 @@ fn play_some(lines: &[Value], group: &str) -> Rows {
             seen.clear();
             before = time.to_owned();
         }
-        assert!(seen.insert((key.to_owned(), diff)), "twice at a tick: {line}");
+        assert!(seen.insert((key.to_owned(), diff)) || !once, "twice at a tick: {line}");
         match diff {
             1 => assert_eq!(rows.insert(key.to_owned(), row), None, "an insertion over a row: {line}"),
             _ => assert_eq!(rows.remove(key), Some(row), "what is retracted is what was there: {line}"),
@@ -211,13 +231,15 @@ const GOES_IN: &str = "it goes in";
 /// A row of today's history is known from a moment on that is still to come: until then the new columns cannot begin.
 #[test]
 fn rows_go_on_meanwhile() {
-    let Some(mut job) = Changing::new("beside", 20_000) else { return };
+    let Some(mut job) = Changing::new("beside", 20_000, 100, 77) else { return };
     job.before();
     let arrived = now_us() / 1000 * 1000 + 30 * SECOND;
     job.send(0, Event { card: "c1".into(), amount: Some(1.0), ok: true, ts: arrived - 60 * SECOND, arrived });
     job.topic.flush();
-    job.write_history();
+    job.write_history(100);
     let stood = job.stored().as_of.unwrap();
+    let minutes = |job: &Changing| snapshot(&mut connect(&job.case.redis), &job.case.name, "minutes");
+    let old_minutes = minutes(&job);
     let running = job.run("2");
     let mut as_of = stood;
     for _ in 0..4 {
@@ -233,6 +255,12 @@ fn rows_go_on_meanwhile() {
     assert_eq!(groups("cards")["computing"].as_array().unwrap().len(), 9, "{status}");
     assert_eq!(groups("states")["as_of"], Value::Null, "{status}");
     assert!(status["bootstrap"]["rows_read"].as_u64() > Some(20_000), "{status}");
+    let now = minutes(&job);
+    assert_eq!(
+        (&now.hashes, now.as_of),
+        (&old_minutes.hashes, old_minutes.as_of),
+        "rows of a group that becomes another one stay"
+    );
 
     until("what is new goes in", || running.log().contains(GOES_IN).then_some(()));
     job.produce(100);
@@ -242,8 +270,10 @@ fn rows_go_on_meanwhile() {
     let status = until("the status", || job.status());
     let computing = |group: &Value| group["computing"].as_array().is_some_and(|all| !all.is_empty());
     assert!(!status["groups"].as_array().unwrap().iter().any(computing), "{status}");
+    let now = minutes(&job);
+    assert!(now.hashes.len() > old_minutes.hashes.len() && now.as_of > old_minutes.as_of);
     running.terminate();
-    job.is_whole();
+    job.is_whole(true);
 
     // It entered at one tick: those that had a row got it then.
     let lines = job.case.lines("changes.jsonl");
@@ -260,32 +290,70 @@ fn rows_go_on_meanwhile() {
 /// Killed at any moment, with what is new anywhere on its way, and gone on by others.
 #[test]
 fn killed_again_and_again() {
-    let Some(mut job) = Changing::new("beside_killed", 150_000) else { return };
+    let Some(mut job) = Changing::new("beside_killed", 250_000, 60, 78) else { return };
     job.before();
-    job.write_history();
-    for (round, workers) in ["2", "1", "3", "2", "1", "2", "3", "2"].into_iter().enumerate() {
-        let running = job.run(workers);
-        until("the seam", || running.log().contains("seam").then_some(()));
-        let n = job.random.below(600) as usize + 60 * round;
+    let mut workers = ["2", "1", "3"].iter().cycle();
+    let mut gone_in = 0;
+    let begun = std::time::Instant::now();
+    while gone_in < 3 && begun.elapsed() < WAIT {
+        let running = job.run(workers.next().unwrap());
+        until("the plan", || running.log().contains("seam").then_some(()));
+        let n = job.random.below(1000) as usize;
         job.produce(n);
+        gone_in += usize::from(gone_in > 0 || running.log().contains(GOES_IN));
         running.kill();
     }
     let running = job.run("2");
-    until("every row has it", || {
-        job.produce(20);
-        job.stored().hashes.values().all(|hash| hash.contains_key("n_all")).then_some(())
-    });
-    job.come_past(now_us(), &ALL);
+    job.goes_in();
     running.terminate();
-    job.is_whole();
+    job.is_whole(true);
+}
+
+/// Changed once more while what was new is on its way: what stays of it goes on, what comes is read anew.
+#[test]
+fn changed_again_meanwhile() {
+    let Some(mut job) = Changing::new("beside_again", 150_000, 60, 79) else { return };
+    job.before();
+    // First other columns and groups are new, beside some that stay.
+    let other = NEW.replace(
+        "[features.states]",
+        "other = { agg = \"max\", of = \"amount\", window = \"7m\" }\n[features.statuses]",
+    );
+    for (windows, new) in [(&ALL[1..], other.as_str()), (&ALL[..], other.as_str()), (&ALL[..], NEW)] {
+        job.write_job(windows, new);
+        let running = job.run("2");
+        until("the plan", || running.log().contains("seam").then_some(()));
+        let n = job.random.below(300) as usize;
+        job.produce(n);
+        running.kill();
+    }
+    let running = job.run("3");
+    job.goes_in();
+    running.terminate();
+    job.is_whole(true);
+}
+
+/// What was on its way beside the rows goes in at the end of a run that ends.
+#[test]
+fn run_to_the_end_meanwhile() {
+    let Some(mut job) = Changing::new("beside_end", 150_000, 60, 80) else { return };
+    job.before();
+    for n in [100, 400] {
+        let running = job.run("2");
+        until("the plan", || running.log().contains("seam").then_some(()));
+        job.produce(n);
+        running.kill();
+    }
+    finish(run(&["run", job.path.to_str().unwrap(), "--until-end", "--workers", "2"]), 0);
+    // It enters at the tick at which the job stood, which may be the last one that there is.
+    job.is_whole(false);
 }
 
 /// Stopped while what is new is on its way, it ends at once and goes on from there; and two processes go on together.
 #[test]
 fn stopped_and_by_two_processes() {
-    let Some(mut job) = Changing::new("beside_two", 100_000) else { return };
+    let Some(mut job) = Changing::new("beside_two", 100_000, 60, 81) else { return };
     job.before();
-    job.write_history();
     let running = job.run("2");
     until("the seam", || running.log().contains("seam").then_some(()));
     running.terminate();
@@ -304,14 +372,10 @@ fn stopped_and_by_two_processes() {
     second.kill();
     finish(first, 1);
     let [first, second] = both();
-    until("every row has it", || {
-        job.produce(20);
-        job.stored().hashes.values().all(|hash| hash.contains_key("n_all")).then_some(())
-    });
+    job.goes_in();
     assert!(first.log().contains(GOES_IN) && second.log().contains(GOES_IN), "{}", first.log());
-    job.come_past(now_us(), &ALL);
     first.signal("TERM");
     finish(first, 0);
     finish(second, 0);
-    job.is_whole();
+    job.is_whole(true);
 }

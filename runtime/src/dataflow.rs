@@ -627,7 +627,8 @@ fn open_letters(shared: &Shared, side: Side) -> Result<(&'static str, Box<dyn Li
             Ok((checkpoint::LETTERS_BESIDE, Box::new(lines)))
         }
         (Side::Beside, ChangesTo::Jsonl { .. }) => {
-            let lines = match left(shared, checkpoint::LETTERS_BESIDE) {
+            let left = left(shared, checkpoint::LETTERS_BESIDE).filter(|_| shared.plan.goes_on_beside());
+            let lines = match left {
                 Some(Left::Bytes(bytes)) => LineFile::resume(&beside, *bytes)?,
                 _ => LineFile::create(&beside)?,
             };
@@ -635,7 +636,8 @@ fn open_letters(shared: &Shared, side: Side) -> Result<(&'static str, Box<dyn Li
         }
         (Side::Shown, to) => {
             let mut lines = open(shared, checkpoint::DEAD_LETTERS, to)?;
-            let left = left(shared, checkpoint::LETTERS_BESIDE).filter(|_| !shared.plan.is_beside());
+            let left = left(shared, checkpoint::LETTERS_BESIDE)
+                .filter(|_| !shared.plan.is_beside() && shared.plan.goes_on_beside());
             if let Some(Left::Bytes(bytes)) = left {
                 dead_letters::add(lines.as_mut(), &beside, *bytes)?;
             }

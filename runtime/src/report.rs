@@ -130,7 +130,7 @@ pub struct GroupReport {
 
 /// Makes reports of a run.
 pub struct Reporter {
-    watching: Watching,
+    pub watching: Watching,
     /// By group: the last `as_of` seen. It stays while a partition of the group's source is left out.
     as_of: Mutex<Vec<Option<i64>>>,
 }
@@ -138,6 +138,12 @@ pub struct Reporter {
 impl Reporter {
     pub fn new(watching: Watching) -> Reporter {
         let as_of = Mutex::new(vec![None; watching.opened.groups.len()]);
+        Reporter { watching, as_of }
+    }
+
+    /// Of the next start of the same run. What is stored is still there.
+    pub fn after(before: &Reporter, watching: Watching) -> Reporter {
+        let as_of = Mutex::new(before.as_of.lock().unwrap_or_else(PoisonError::into_inner).clone());
         Reporter { watching, as_of }
     }
 

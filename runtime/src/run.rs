@@ -84,11 +84,11 @@ impl Watching {
 
 /// Runs a job to its end. `watch`: called once all is set up, before the first row is read; what it returns lives as long
 /// as the run. Where what is new in a changed job has been worked out beside the rows, the run starts again with both: then it is
-/// called again.
+/// called again, and given what it has returned.
 pub fn run<W>(
     options: &Options,
     stop: Arc<AtomicBool>,
-    mut watch: impl FnMut(Watching) -> Result<W, Failure>,
+    mut watch: impl FnMut(Watching, Option<W>) -> Result<W, Failure>,
 ) -> Result<ProcessStatus, Failure> {
     let (job, warnings) = job::load(&options.job).map_err(Failure::Job)?;
     for warning in warnings {
@@ -100,8 +100,9 @@ pub fn run<W>(
     let state = Arc::new(StateStore::open(&job, options.cluster.process, stop.clone())?);
     let lease = lease(&job, &state, options, &stop)?;
     let mut run = Run { options, job, mode, fresh: options.fresh, state, lease, stop, embedded: None };
+    let mut watcher = None;
     loop {
-        let (status, again) = run.once(&mut watch)?;
+        let (status, again) = run.once(&mut watch, &mut watcher)?;
         if !again || run.stop.load(Ordering::Relaxed) {
             run.stop.store(true, Ordering::Relaxed);
             return Ok(status);
@@ -129,7 +130,8 @@ impl Run<'_> {
     /// One start, to its end. Returns whether another has to follow.
     fn once<W>(
         &mut self,
-        watch: &mut impl FnMut(Watching) -> Result<W, Failure>,
+        watch: &mut impl FnMut(Watching, Option<W>) -> Result<W, Failure>,
+        watcher: &mut Option<W>,
     ) -> Result<(ProcessStatus, bool), Failure> {
         let (options, mode, stop) = (self.options, self.mode, self.stop.clone());
         let state = self.state.clone();
@@ -157,7 +159,7 @@ impl Run<'_> {
             statuses: statuses.clone(),
             embedded: embedded.clone(),
         };
-        let watcher = watch(watching.clone())?;
+        *watcher = Some(watch(watching.clone(), watcher.take())?);
         let (interrupted, again) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
         let (failed, failures) = channel();
         let on_status =
@@ -200,8 +202,8 @@ impl Run<'_> {
         let again = again.load(Ordering::Relaxed);
         if outcome.is_err() || !again {
             stop.store(true, Ordering::Relaxed);
+            *watcher = None;
         }
-        drop(watcher);
         match outcome {
             Ok(_) if mode == Mode::UntilEnd && interrupted.load(Ordering::Relaxed) => Err(Failure::Running(
                 "stopped before the end was reached: run it again for the rows at the end".to_owned(),
@@ -305,8 +307,8 @@ fn plan_start(
         tracing::info!("rows go on as they are, and what is new is computed beside them");
     }
     write_down(&opened.job, &plan)?;
-    let new = plan.readings.iter().any(|reading| !reading.restored);
-    if opened.has_stream() && new && plan.restored.as_ref().is_none_or(|manifest| manifest.t.is_some()) {
+    let new = (0..plan.readings.len()).any(|reading| plan.is_new(reading));
+    if opened.has_stream() && new {
         plan.checkpoints += 1;
         plan.first_manifest(mode).commit(state, starts)?;
     }

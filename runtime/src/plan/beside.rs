@@ -53,6 +53,12 @@ impl Plan {
         self.readings.iter().any(|reading| reading.side == Side::Beside)
     }
 
+    /// Whether anything of what was beside the rows goes on, wherever.
+    pub fn goes_on_beside(&self) -> bool {
+        let was_beside = |reading: &usize| self.readings[*reading].saved == Side::Beside && !self.is_new(*reading);
+        (0..self.readings.len()).any(|reading| was_beside(&reading))
+    }
+
     /// Those that the run has.
     pub fn sides(&self) -> Vec<Side> {
         if self.is_beside() { vec![Side::Shown, Side::Beside] } else { vec![Side::Shown] }

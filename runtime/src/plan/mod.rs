@@ -12,6 +12,7 @@ use arrow::datatypes::DataType;
 use headwater_connectors::Records;
 use headwater_connectors::format::text::format_time;
 use headwater_connectors::history::{History, Piece, Pinned};
+use headwater_connectors::sink::lines::Left;
 use headwater_connectors::stream::{Bounds, Start, Stream};
 use headwater_operators::ledger::up;
 use serde::{Deserialize, Serialize};
@@ -27,7 +28,7 @@ pub use changed::{Changed, ChangedGroup};
 pub use go_on::go_on;
 pub use parts::{Part, Parts, PlannedGroup};
 
-use crate::checkpoint::{FORMAT, Manifest};
+use crate::checkpoint::{FORMAT, LETTERS_BESIDE, Manifest};
 use crate::failure::Failure;
 use crate::job::{self, SeamBy};
 use crate::opened::{Opened, Source};
@@ -102,6 +103,11 @@ impl Plan {
         plan
     }
 
+    /// Whether nothing of a reading is in the checkpoint that the run goes on from.
+    pub fn is_new(&self, reading: usize) -> bool {
+        !self.readings[reading].restored && !self.moved.contains(&Some(reading))
+    }
+
     /// By reading, where the checkpoint left off: windows that closed before it are gone.
     pub fn horizons(&self) -> Vec<i64> {
         let mut horizons = vec![i64::MIN; self.readings.len()];
@@ -112,6 +118,13 @@ impl Plan {
         horizons
     }
 
+    /// Where lines go on. Dead letters that nothing goes on from any more are void.
+    fn lines(&self, manifest: &Manifest) -> BTreeMap<String, Left> {
+        let mut lines = manifest.lines.clone();
+        lines.retain(|name, _| name != LETTERS_BESIDE || self.goes_on_beside());
+        lines
+    }
+
     /// What is written down before the first row is read.
     pub fn first_manifest(&self, mode: Mode) -> Manifest {
         let moved = (0..self.readings.len()).map(Some).collect();
@@ -119,6 +132,7 @@ impl Plan {
         match &self.restored {
             // What it goes on from stays a part of the state; where partitions begin is in the plan.
             Some(manifest) => Manifest {
+                lines: self.lines(manifest),
                 number: self.checkpoints,
                 t: None,
                 begun_us: Some(wall_clock_us()),

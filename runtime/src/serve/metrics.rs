@@ -8,7 +8,8 @@ use crate::report::{Reporter, computing, lag, of_group, of_source, staleness};
 use crate::run::Watching;
 use crate::status::{GroupStatus, ProcessStatus, SourceStatus};
 
-pub(super) fn text(watching: &Watching, reporter: &Reporter) -> String {
+pub(super) fn text(reporter: &Reporter) -> String {
+    let watching = &reporter.watching;
     let status = watching.status();
     let mut page = Page { text: String::new() };
     of_job(&mut page, watching, &status);
