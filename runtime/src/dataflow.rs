@@ -11,6 +11,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -35,7 +36,7 @@ use crate::checkpoint::generations::Starts;
 use crate::checkpoint::{self, Committing, Contribution, Local, Noted, Saved, Sending, Sides, StateStore};
 use crate::clock::{self, Announcement, Between, Checkpoints, ClockHandle, Rules};
 use crate::failure::Failure;
-use crate::job::{ChangesTo, SinkTo};
+use crate::job::{ChangesTo, Job, SinkTo};
 use crate::opened::{self, Opened};
 use crate::plan::{self, Plan, Reading, Side, wall_clock_us};
 use crate::run::Mode;
@@ -616,11 +617,22 @@ fn left<'a>(shared: &'a Shared, name: &str) -> Option<&'a Left> {
     shared.plan.restored.as_deref().and_then(|manifest| manifest.lines.get(name))
 }
 
+/// Where dead letters lie that wait beside the others. A device has no place beside it.
+fn letters_beside(job: &Job) -> PathBuf {
+    match &job.dead_letters {
+        ChangesTo::Jsonl { path } if path.metadata().map_or(true, |found| found.is_file()) => {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            path.with_file_name(format!("{name}.beside"))
+        }
+        _ => job.state.local.join("dead_letters.jsonl.beside"),
+    }
+}
+
 /// The dead letters of a side. A file is one side's alone, since each is cut back for itself: what is beside has one of its own, which
 /// the first start without that side adds to the other.
 fn open_letters(shared: &Shared, side: Side) -> Result<(&'static str, Box<dyn Lines>), Error> {
     let job = &shared.opened.job;
-    let beside = job.state.local.join("dead_letters.beside.jsonl");
+    let beside = letters_beside(job);
     match (side, &job.dead_letters) {
         (Side::Beside, ChangesTo::Kafka(kafka)) => {
             let lines = LineTopic::join(&opened::kafka_config(kafka), shared.stop.clone())?;
@@ -638,8 +650,11 @@ fn open_letters(shared: &Shared, side: Side) -> Result<(&'static str, Box<dyn Li
             let mut lines = open(shared, checkpoint::DEAD_LETTERS, to)?;
             let left = left(shared, checkpoint::LETTERS_BESIDE)
                 .filter(|_| !shared.plan.is_beside() && shared.plan.goes_on_beside());
-            if let Some(Left::Bytes(bytes)) = left {
-                dead_letters::add(lines.as_mut(), &beside, *bytes)?;
+            match left {
+                Some(Left::Bytes(bytes)) => dead_letters::add(lines.as_mut(), &beside, *bytes)?,
+                // They are among the others by now, or void.
+                _ if !shared.plan.is_beside() && beside.exists() => drop(std::fs::remove_file(&beside)),
+                _ => {}
             }
             Ok((checkpoint::DEAD_LETTERS, lines))
         }

@@ -99,17 +99,24 @@ pub fn run<W>(
     let _lock = if options.cluster.process == 0 { Some(lock(&job)?) } else { None };
     let state = Arc::new(StateStore::open(&job, options.cluster.process, stop.clone())?);
     let lease = lease(&job, &state, options, &stop)?;
-    let mut run = Run { options, job, mode, fresh: options.fresh, state, lease, stop, embedded: None };
+    let mut run =
+        Run { options, job, mode, fresh: options.fresh, state, lease, stop, has_begun: false, embedded: None };
     let mut watcher = None;
+    let mut before = None;
     loop {
-        let (status, again) = run.once(&mut watch, &mut watcher)?;
+        run.has_begun = false;
+        let (status, again) = match (run.once(&mut watch, &mut watcher), before) {
+            // Asked to stop between two starts, it has stopped.
+            (Err(_), Some(status)) if !run.has_begun && run.stop.load(Ordering::Relaxed) => (status, false),
+            (outcome, _) => outcome?,
+        };
         if !again || run.stop.load(Ordering::Relaxed) {
             run.stop.store(true, Ordering::Relaxed);
             return Ok(status);
         }
         tracing::info!("what is new has come as far as the rows: it goes in");
         // What is there is what it goes on from.
-        run.fresh = false;
+        (run.fresh, before) = (false, Some(status));
     }
 }
 
@@ -122,6 +129,8 @@ struct Run<'a> {
     state: Arc<StateStore>,
     lease: Option<Lease>,
     stop: Arc<AtomicBool>,
+    /// Whether a start has come to its workers.
+    has_begun: bool,
     /// By sink, once they are open.
     embedded: Option<Vec<Option<Embedded>>>,
 }
@@ -189,6 +198,7 @@ impl Run<'_> {
             failed: failed.clone(),
             local_workers: options.cluster.workers,
         };
+        self.has_begun = true;
         let guards = cluster.execute(move |worker| dataflow::work(worker, &shared))?;
         let finished = std::thread::spawn(move || drop(guards.join()));
         drop(failed);
@@ -279,7 +289,7 @@ fn plan_start(
     };
     plan.checkpoints = generations::numbers_of(starts.newest());
     if let Some(manifest) = &plan.restored {
-        match manifest.t {
+        match manifest.t_of_rows() {
             Some(t) => tracing::info!(number = manifest.number, "going on from a checkpoint at T = {}", format_time(t)),
             None => tracing::info!(number = manifest.number, "going on with the history, by the plan made then"),
         }

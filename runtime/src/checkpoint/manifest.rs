@@ -43,6 +43,11 @@ pub struct Manifest {
 }
 
 impl Manifest {
+    /// Up to where rows are right that go on from it. `None`: the history is still being read.
+    pub fn t_of_rows(&self) -> Option<i64> {
+        self.t.max(self.plan.floor)
+    }
+
     /// Makes the checkpoint one, unless a newer start has taken over, and removes what nobody needs any more.
     pub fn commit(&self, store: &StateStore, starts: &Starts) -> Result<(), Failure> {
         let generation = generations::of_number(self.number);

@@ -94,12 +94,7 @@ impl Saved {
             positions: manifest.positions.iter().filter_map(moved).collect(),
             read: plan.read.clone(),
             parts: parts.map(|part| Part { side: Side::Beside, ..part.clone() }).collect(),
-            lines: manifest
-                .lines
-                .iter()
-                .filter(|(name, _)| *name == LETTERS_BESIDE)
-                .map(|(n, l)| (n.clone(), l.clone()))
-                .collect(),
+            lines: plan.lines(manifest).into_iter().filter(|(name, _)| *name == LETTERS_BESIDE).collect(),
             finished: false,
         })
     }
@@ -122,14 +117,14 @@ struct Newest {
     beside: Option<Saved>,
     /// Ahead of the rows that are saved.
     waiting: Option<Saved>,
-    /// By side: the parts that are being written.
-    asked: BTreeMap<Side, u64>,
+    /// Parts that are being written. One that is asked for after another may still be behind it.
+    asked: BTreeSet<(Side, u64)>,
 }
 
 impl Newest {
     fn numbers(&self) -> BTreeSet<u64> {
         let saved = [&self.shown, &self.beside, &self.waiting].into_iter().flatten().map(|saved| saved.number);
-        saved.chain(self.asked.values().copied()).collect()
+        saved.chain(self.asked.iter().map(|(_, number)| *number)).collect()
     }
 }
 
@@ -145,7 +140,7 @@ impl Sides {
     pub fn ask(&self, side: Side) -> u64 {
         self.number.set(self.number.get() + 1);
         let mut newest = self.newest.borrow_mut();
-        newest.asked.insert(side, self.number.get());
+        newest.asked.insert((side, self.number.get()));
         self.state.await_parts(newest.numbers());
         self.number.get()
     }
@@ -157,6 +152,7 @@ impl Sides {
     /// A side is saved.
     pub fn saved(&self, side: Side, saved: Saved) {
         let mut newest = self.newest.borrow_mut();
+        newest.asked.retain(|(of, number)| *of != side || *number > saved.number);
         match side {
             Side::Shown => newest.shown = Some(saved),
             Side::Beside => newest.waiting = Some(saved),

@@ -119,7 +119,7 @@ impl Plan {
     }
 
     /// Where lines go on. Dead letters that nothing goes on from any more are void.
-    fn lines(&self, manifest: &Manifest) -> BTreeMap<String, Left> {
+    pub fn lines(&self, manifest: &Manifest) -> BTreeMap<String, Left> {
         let mut lines = manifest.lines.clone();
         lines.retain(|name, _| name != LETTERS_BESIDE || self.goes_on_beside());
         lines
