@@ -14,10 +14,12 @@ use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::Operator;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::dataflow::operators::probe::Handle as ProbeHandle;
 use timely::scheduling::Activator;
 use timely::worker::Worker;
 
 use crate::checkpoint::Contribution;
+use crate::plan::Side;
 use crate::status::ProcessStatus;
 
 /// What a worker says of its partitions.
@@ -70,6 +72,8 @@ pub struct Announcement {
     pub last: bool,
     /// It is the last because somebody asked to stop, not because the end was reached.
     pub stopped: bool,
+    /// Nobody asked: what was worked out beside the rows goes in, and the run starts again.
+    pub again: bool,
     /// Readings with a partition that is left out: the `_as_of` of their groups stays.
     pub stalled: Vec<u32>,
     /// How often stores have to be written anew, and the tick at which it begins the last time: a store lost writes.
@@ -91,13 +95,54 @@ pub struct Rules {
     pub restored: Option<(Option<i64>, Vec<i64>)>,
     /// How checkpoints are taken, if they are.
     pub checkpoints: Option<Checkpoints>,
+    /// Where a run has two sides: which one this is, and what it knows of the other.
+    pub between: Option<(Side, Rc<Between>)>,
+}
+
+/// What the clocks of two sides know of each other, on worker 0.
+#[derive(Default)]
+pub struct Between {
+    tick: i64,
+    near_us: i64,
+    /// `T` of both, and up to where what is beside is worked out.
+    shown: Cell<Option<i64>>,
+    beside: Cell<Option<i64>>,
+    finished: RefCell<Option<ProbeHandle<i64>>>,
+    meets: Cell<bool>,
+}
+
+impl Between {
+    /// `shown`: `T` of the rows at the start.
+    pub fn new(tick: i64, near_us: i64, shown: Option<i64>) -> Between {
+        Between { tick, near_us, shown: Cell::new(shown), ..Between::default() }
+    }
+
+    /// `finished`: up to where what is beside is worked out.
+    pub fn watch(&self, finished: ProbeHandle<i64>) {
+        *self.finished.borrow_mut() = Some(finished);
+    }
+
+    /// Whether what is beside is so near that both stop. Once it is, it stays so.
+    fn meets(&self) -> bool {
+        let finished = self.finished.borrow().as_ref().and_then(|f| f.with_frontier(|f| f.iter().next().copied()));
+        let finished = finished.filter(|_| self.beside.get().is_some());
+        let is_near = |(finished, shown): (i64, i64)| finished > shown.saturating_sub(self.near_us);
+        self.meets.set(self.meets.get() || finished.zip(self.shown.get()).is_some_and(is_near));
+        self.meets.get()
+    }
+
+    /// What is beside stays a tick behind the rows: so it enters at a tick of its own.
+    fn bound(&self) -> Option<i64> {
+        self.shown.get().map(|shown| shown.saturating_sub(self.tick))
+    }
 }
 
 /// When checkpoints are taken, and what is done with one that is whole.
 pub struct Checkpoints {
     pub every: Duration,
-    /// The last number that was given.
+    /// The last number that was given, and gives the next one.
     pub number: u64,
+    pub next: Box<dyn Fn() -> u64>,
     /// On worker 0: the next one is wanted. It hears of it before anybody else.
     pub want: Box<dyn Fn(u64, i64)>,
     /// On worker 0: all contributions are there to the checkpoint that was announced so.
@@ -137,6 +182,10 @@ impl Clock {
         }
         self.ask_for_checkpoint(&mut next);
         let changed = next != self.announced;
+        if let Some((side, between)) = &self.rules.between {
+            let t = if *side == Side::Shown { &between.shown } else { &between.beside };
+            t.set(next.t);
+        }
         self.announced = next;
         changed
     }
@@ -173,7 +222,7 @@ impl Clock {
     /// `t`: a dataflow time.
     fn ask(&mut self, next: &mut Announcement, t: i64) {
         let Some(checkpoints) = &mut self.rules.checkpoints else { return };
-        checkpoints.number += 1;
+        checkpoints.number = (checkpoints.next)();
         next.checkpoint = Some((checkpoints.number, t));
         self.asked = next.clone();
         (checkpoints.want)(checkpoints.number, t);
@@ -209,6 +258,10 @@ impl Clock {
         if !ended && known.iter().any(|r| r.stop) {
             return Announcement { last: true, stopped: true, ..before.clone() };
         }
+        let again = known.len() == self.reports.len() && self.meets();
+        if again {
+            return Announcement { last: true, stopped: true, again, ..before.clone() };
+        }
         if known.len() < self.reports.len() || known.iter().any(|r| !r.history_done) || self.is_pausing() {
             return before.clone();
         }
@@ -224,9 +277,22 @@ impl Clock {
         let s = self.rules.s.iter().flatten().min();
         let t =
             reading.filter(|c| *c != i64::MAX).map(|c| c.div_euclid(self.rules.tick).saturating_mul(self.rules.tick));
+        let t = match &self.rules.between {
+            Some((Side::Beside, between)) => t.zip(between.bound()).map(|(t, bound)| t.min(bound)),
+            _ => t,
+        };
         let t = t.filter(|t| s.is_some_and(|s| t >= s)).max(before.t);
         let horizons = t.filter(|_| t > before.t).map(|t| self.horizons(t)).unwrap_or_else(|| before.horizons.clone());
         Announcement { t, horizons, last: false, stalled, ..before.clone() }
+    }
+
+    /// The rows decide; what is beside follows.
+    fn meets(&self) -> bool {
+        match &self.rules.between {
+            Some((Side::Shown, between)) => between.meets(),
+            Some((Side::Beside, between)) => between.meets.get(),
+            None => false,
+        }
     }
 
     fn horizons(&self, t: i64) -> Vec<i64> {

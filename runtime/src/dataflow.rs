@@ -5,9 +5,13 @@
 //!   |        '-----> changelog
 //!   '--------------> dead letters
 //! ```
+//!
+//! What is new in a changed job may be worked out beside the rows: then a worker has all of this twice, the second time without
+//! sinks. See `plan::Side`.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,12 +33,14 @@ use timely::dataflow::operators::{Concatenate, Probe, probe::Handle as ProbeHand
 use timely::worker::Worker;
 
 use crate::checkpoint::generations::Starts;
-use crate::checkpoint::{self, Committing, Contribution, GroupJournal, Local, Manifest, Noted, Sending, StateStore};
-use crate::clock::{self, Announcement, Checkpoints, ClockHandle, Rules};
+use crate::checkpoint::{
+    self, Committing, Contribution, GroupJournal, Local, Noted, Saved, Sending, Sides, StateStore,
+};
+use crate::clock::{self, Announcement, Between, Checkpoints, ClockHandle, Rules};
 use crate::failure::Failure;
-use crate::job::{ChangesTo, SinkTo};
+use crate::job::{ChangesTo, Job, SinkTo};
 use crate::opened::{self, Opened};
-use crate::plan::{Plan, wall_clock_us};
+use crate::plan::{self, Plan, Reading, Side, wall_clock_us};
 use crate::run::Mode;
 use crate::sink::lines::{Letters, Named, Step, ToWake, write_changelog, write_letters};
 use crate::sink::segments::SegmentFiles;
@@ -58,7 +64,8 @@ pub struct Shared {
     pub state: Arc<StateStore>,
     /// On process 0: all starts of the job, this one the last.
     pub starts: Arc<Starts>,
-    pub parts: Arc<crate::plan::Parts>,
+    /// By side.
+    pub parts: Vec<Arc<crate::plan::Parts>>,
     /// By reading.
     pub seams: Arc<Vec<Seam>>,
     pub effs: Arc<Vec<Effs>>,
@@ -66,12 +73,13 @@ pub struct Shared {
     pub fresh: bool,
     pub board: Board,
     pub stop: Arc<AtomicBool>,
-    /// Set where the run was stopped before its end.
+    /// Set where the run was stopped before its end; and where it starts again at once.
     pub interrupted: Arc<AtomicBool>,
+    pub again: Arc<AtomicBool>,
     /// Worker 0 leaves here what the processes say of themselves.
     pub on_status: Arc<dyn Fn(usize, ProcessStatus) + Send + Sync>,
     pub open_store: OpenStore,
-    /// By sink, and of the dead letters: what waits to become lines.
+    /// By sink, and of each side's dead letters: what waits to become lines.
     pub backlogs: Arc<Vec<Backlog>>,
     pub failed: Sender<Failure>,
     pub local_workers: usize,
@@ -94,72 +102,129 @@ pub fn work(worker: &mut Worker, shared: &Shared) {
 }
 
 fn try_work(worker: &mut Worker, shared: &Shared) -> Result<(), Failure> {
-    let (index, peers) = (worker.index(), worker.peers());
-    let handles = store_handles(shared, index)?;
-    let faults: Rc<RefCell<Option<Error>>> = Rc::default();
-    let watch = Rc::new(RefCell::new(Watch::default()));
-    watch.borrow_mut().hold = hold(&handles, shared.backlogs.clone());
-    let checkpoint: Rc<RefCell<Local>> = Rc::default();
-    if shared.state.storage.local().is_none() {
-        checkpoint.borrow_mut().sending =
-            Some(Sending::start(shared.state.clone(), index as u32, shared.failed.clone())?);
+    let between = Rc::new(Between::new(
+        shared.opened.job.tick_us,
+        plan::near_us(shared.opened.job.tick_us),
+        shared.plan.goes_on_at(Side::Shown),
+    ));
+    let saving = saving(shared, worker.index())?;
+    let mut running = vec![];
+    for side in shared.plan.sides() {
+        running.push(Running::start(worker, shared, side, &between, saving.as_ref())?);
     }
-    let journals = journals(shared, index, peers);
-    let states = states(shared, &journals, index, peers)?;
-    watch.borrow_mut().save = Some(save(shared, journals, (index, peers), checkpoint.clone()));
-    let to_wake: ToWake = Rc::default();
-    let clock = clock(worker, shared, to_wake.clone(), watch.clone(), checkpoint.clone(), handles.clone())?;
-    let losses = clock.clone();
-    let readers = readers(shared, index, peers)?;
-    let done = build(
-        worker,
-        shared,
-        Built {
+    drop(saving);
+    while running.iter().any(|side| !side.is_done()) {
+        worker.step_or_park(Some(Duration::from_millis(5)));
+        running.iter_mut().try_for_each(|side| side.look(shared))?;
+    }
+    running.iter().try_for_each(Running::check_end)?;
+    while worker.has_dataflows() && worker.step_or_park(Some(Duration::from_millis(5))) {}
+    Ok(())
+}
+
+/// One side of a worker, while it runs.
+struct Running {
+    side: Side,
+    /// The worker's number within its process.
+    local: usize,
+    handles: Vec<Option<StoreHandle>>,
+    faults: Rc<RefCell<Option<Error>>>,
+    watch: Rc<RefCell<Watch>>,
+    checkpoint: Rc<RefCell<Local>>,
+    clock: ClockHandle,
+    /// Where everything ends.
+    done: ProbeHandle<i64>,
+    /// The last checkpoint that it has put its part into.
+    contributed: u64,
+}
+
+impl Running {
+    fn start(
+        worker: &mut Worker,
+        shared: &Shared,
+        side: Side,
+        between: &Rc<Between>,
+        saving: Option<&Rc<Sides>>,
+    ) -> Result<Running, Failure> {
+        let (index, peers) = (worker.index(), worker.peers());
+        let handles = store_handles(shared, side, index)?;
+        let faults: Rc<RefCell<Option<Error>>> = Rc::default();
+        let watch = Rc::new(RefCell::new(Watch::default()));
+        watch.borrow_mut().hold = hold(&handles, shared.backlogs.clone());
+        let checkpoint: Rc<RefCell<Local>> = Rc::default();
+        if shared.state.storage.local().is_none() {
+            checkpoint.borrow_mut().sending =
+                Some(Sending::start(shared.state.clone(), index as u32, shared.failed.clone())?);
+        }
+        let journals = journals(shared, side, (index, peers));
+        let states = states(shared, side, &journals, (index, peers))?;
+        watch.borrow_mut().save = Some(save(shared, journals, (index, peers), checkpoint.clone()));
+        let to_wake: ToWake = Rc::default();
+        let rules = rules(shared, side, between, checkpoints(shared, side, saving, checkpoint.clone()));
+        let heard = heard(shared, to_wake.clone(), watch.clone(), checkpoint.clone(), handles.clone());
+        // What the rows' side says of a process has both sides in it.
+        let on_status = if side == Side::Shown { shared.on_status.clone() } else { Arc::new(|_, _| ()) };
+        let clock = clock::build(worker, rules, heard, on_status);
+        let built = Built {
+            side,
             handles: &handles,
             faults: &faults,
             watch: &watch,
             checkpoint: &checkpoint,
             states,
-            clock,
-            readers,
+            clock: clock.clone(),
+            between,
+            readers: readers(shared, side, index, peers)?,
             to_wake,
-        },
-    )?;
-    let mut contributed = 0;
-    let local = index % shared.local_workers;
-    while done.with_frontier(|f| !f.is_empty()) {
-        worker.step_or_park(Some(Duration::from_millis(5)));
-        if let Some(fault) = faults.borrow_mut().take() {
+        };
+        let done = build(worker, shared, built)?;
+        let local = index % shared.local_workers;
+        Ok(Running { side, local, handles, faults, watch, checkpoint, clock, done, contributed: 0 })
+    }
+
+    fn is_done(&self) -> bool {
+        self.done.with_frontier(|f| f.is_empty())
+    }
+
+    /// Hears what has gone wrong and what was saved, and tells how far it is.
+    fn look(&mut self, shared: &Shared) -> Result<(), Failure> {
+        if let Some(fault) = self.faults.borrow_mut().take() {
             return Err(fault.into());
         }
-        if let Some(fault) = watch.borrow_mut().fault.take() {
+        if let Some(fault) = self.watch.borrow_mut().fault.take() {
             return Err(Failure::Running(fault.to_string()));
         }
-        if let Some(fault) = handles.iter().flatten().find_map(StoreHandle::take_fault) {
+        if let Some(fault) = self.handles.iter().flatten().find_map(StoreHandle::take_fault) {
             return Err(fault.into());
         }
-        for (sink, _) in handles.iter().enumerate().filter(|(_, s)| s.as_ref().is_some_and(StoreHandle::take_lost)) {
-            losses.want_image();
-            shared.board.worker(local).sinks[sink].losses += 1;
+        let board = shared.board.of(self.side);
+        let lost = |handle: &Option<StoreHandle>| handle.as_ref().is_some_and(StoreHandle::take_lost);
+        for (sink, _) in self.handles.iter().enumerate().filter(|(_, handle)| lost(handle)) {
+            self.clock.want_image();
+            board.worker(self.local).sinks[sink].losses += 1;
         }
-        let in_sinks = |t: i64| done.with_frontier(|f| f.iter().next().is_none_or(|frontier| *frontier > t));
-        checkpoint.borrow_mut().hear();
-        if let Some(contribution) = checkpoint.borrow().contribution(contributed, in_sinks) {
-            contributed = contribution.number;
-            losses.saved(contribution);
+        let in_sinks = |t: i64| self.done.with_frontier(|f| f.iter().next().is_none_or(|frontier| *frontier > t));
+        self.checkpoint.borrow_mut().hear();
+        if let Some(contribution) = self.checkpoint.borrow().contribution(self.contributed, in_sinks) {
+            self.contributed = contribution.number;
+            self.clock.saved(contribution);
         }
-        let mut status = shared.board.worker(local);
-        note_counters(&mut status, &watch.borrow());
-        note_waiting(&mut status, shared, &handles, local == 0);
+        let mut status = board.worker(self.local);
+        note_counters(&mut status, &self.watch.borrow());
+        note_waiting(&mut status, shared, self.side, &self.handles, self.local == 0);
+        Ok(())
     }
-    let announced = losses.announced();
-    let lost = handles.iter().flatten().any(StoreHandle::take_lost);
-    if lost || losses.wanted_image() > announced.image || announced.image_from > announced.t {
-        let told = "a store lost writes while the last ones were written; start again to write everything once more";
-        return Err(Failure::Running(told.to_owned()));
+
+    fn check_end(&self) -> Result<(), Failure> {
+        let announced = self.clock.announced();
+        let lost = self.handles.iter().flatten().any(StoreHandle::take_lost);
+        if lost || self.clock.wanted_image() > announced.image || announced.image_from > announced.t {
+            let told =
+                "a store lost writes while the last ones were written; start again to write everything once more";
+            return Err(Failure::Running(told.to_owned()));
+        }
+        Ok(())
     }
-    while worker.has_dataflows() && worker.step_or_park(Some(Duration::from_millis(5))) {}
-    Ok(())
 }
 
 fn hold(handles: &[Option<StoreHandle>], backlogs: Arc<Vec<Backlog>>) -> Option<Box<dyn Fn() -> bool>> {
@@ -186,21 +251,33 @@ fn note_counters(status: &mut ProcessStatus, watch: &Watch) {
 }
 
 /// `first`: of this process's workers. It tells what the whole process knows, too.
-fn note_waiting(status: &mut ProcessStatus, shared: &Shared, handles: &[Option<StoreHandle>], first: bool) {
+fn note_waiting(status: &mut ProcessStatus, shared: &Shared, side: Side, handles: &[Option<StoreHandle>], first: bool) {
+    let first_of_all = first && side == Side::Shown;
     let lines = |sink: usize| if first { shared.backlogs[sink].load(Ordering::Relaxed) } else { 0 };
     for (i, sink) in status.sinks.iter_mut().enumerate() {
-        sink.waiting = (handles[i].as_ref().map_or(0, StoreHandle::waiting) + lines(i)) as u64;
+        let waiting = handles[i].as_ref().map_or(0, StoreHandle::waiting);
+        sink.waiting = (waiting + if side == Side::Shown { lines(i) } else { 0 }) as u64;
     }
-    status.letters_waiting = lines(handles.len()) as u64;
-    status.state_failures = if first { shared.state.watched.failures() } else { 0 };
+    status.letters_waiting = lines(letters_of(shared, side)) as u64;
+    status.state_failures = if first_of_all { shared.state.watched.failures() } else { 0 };
+}
+
+/// The place of a side's dead letters among the backlogs.
+fn letters_of(shared: &Shared, side: Side) -> usize {
+    shared.opened.job.sinks.len() + usize::from(side == Side::Beside)
 }
 
 /// By sink: the store's thread, where this worker writes to it. The embedded store is written by worker 0 alone.
-fn store_handles(shared: &Shared, index: usize) -> Result<Vec<Option<StoreHandle>>, Failure> {
-    let image = (!shared.plan.spared).then_some(shared.fresh && shared.mode == Mode::UntilEnd);
+fn store_handles(shared: &Shared, side: Side, index: usize) -> Result<Vec<Option<StoreHandle>>, Failure> {
+    let image = (!shared.plan.is_stored).then_some(shared.fresh && shared.mode == Mode::UntilEnd);
+    // Rows of groups that are still worked out stay as they were.
+    let spared: Vec<usize> =
+        (0..shared.plan.groups.len()).filter(|group| shared.plan.side_of(*group) == Side::Beside).collect();
+    let start = |sink| Ok(Some(StoreHandle::start((shared.open_store)(sink)?, image, spared.clone())));
     let open = |(i, sink): (usize, &crate::job::Sink)| match sink.to {
-        SinkTo::Redis { .. } => Ok(Some(StoreHandle::start((shared.open_store)(i)?, image))),
-        SinkTo::Embedded if index == 0 => Ok(Some(StoreHandle::start((shared.open_store)(i)?, image))),
+        _ if side == Side::Beside => Ok(None),
+        SinkTo::Redis { .. } => start(i),
+        SinkTo::Embedded if index == 0 => start(i),
         _ => Ok(None),
     };
     shared.opened.job.sinks.iter().enumerate().map(open).collect()
@@ -227,72 +304,78 @@ fn save(
 }
 
 /// By group.
-fn journals(shared: &Shared, index: usize, peers: usize) -> Vec<GroupJournal> {
-    let length = |column: &headwater_operators::accumulators::ColumnPlan| column.length;
-    let longest = |part: &crate::plan::Part| part.plan.columns.iter().filter_map(length).max().unwrap_or(0);
+fn journals(shared: &Shared, side: Side, worker: (usize, usize)) -> Vec<GroupJournal> {
+    let longest =
+        |part: &crate::plan::Part| part.plan.columns.iter().filter_map(|column| column.length).max().unwrap_or(0);
     let journal = |(group, parts): (usize, &Vec<crate::plan::Part>)| {
         let longest: Vec<i64> = parts.iter().map(longest).collect();
-        GroupJournal::new(shared.state.clone(), group, (index, peers), &longest)
+        GroupJournal::new(shared.state.clone(), group, worker, &longest)
     };
-    shared.parts.0.iter().enumerate().map(journal).collect()
+    shared.parts[side as usize].groups.iter().enumerate().map(journal).collect()
 }
 
 /// Fills a group's state with what it held at the checkpoint that the run goes on from.
 fn restore(
     shared: &Shared,
-    group: usize,
-    state: &mut State,
-    journal: &GroupJournal,
+    (group, side): (usize, Side),
+    (state, journal): (&mut State, &GroupJournal),
     (index, peers): (usize, usize),
 ) -> Result<(), Failure> {
     let plan = &shared.plan;
     let Some(manifest) = &plan.restored else { return Ok(()) };
-    let resumed = plan.resumed(group).unwrap_or_else(|| vec![None; shared.parts.0[group].len()]);
+    let resumed = plan.resumed(group, side).unwrap_or_else(|| vec![None; plan.groups[group].parts.len()]);
     let failed = |e: SegmentError| Failure::Running(e.to_string());
-    state.resume(plan.floor, &resumed, plan.groups[group].renewed).map_err(failed)?;
+    // Beside the rows nothing was published.
+    let floor = plan.floor.filter(|_| side == Side::Shown);
+    state.resume(floor, &resumed, plan.groups[group].renewed).map_err(failed)?;
     let Some(saved) = plan.groups[group].saved else { return Ok(()) };
     let owns = |key: &[u8]| keys::owner(keys::hash(key), peers) == index as u64;
     checkpoint::read(&shared.state, manifest, saved, (state, journal), owns)?;
     let reading = plan.groups[group].parts[0].reading;
-    let saved_at = plan.readings[reading].done.or(manifest.t);
-    if let Some((t, horizon)) = saved_at.zip(horizons(plan).get(reading)) {
+    let saved_at = plan.readings[reading].done.or(manifest.t).filter(|_| plan.side_of(group) == side);
+    if let Some((t, horizon)) = saved_at.zip(plan.horizons().get(reading)) {
         state.close_after(t, *horizon);
     }
     Ok(())
 }
 
-/// By reading, where the checkpoint left off: windows that closed before it are gone.
-fn horizons(plan: &Plan) -> Vec<i64> {
-    let mut horizons = vec![i64::MIN; plan.readings.len()];
-    let known = plan.restored.iter().flat_map(|manifest| &manifest.horizons);
-    for (now, horizon) in plan.moved.iter().zip(known).filter_map(|(now, horizon)| Some((now.as_ref()?, horizon))) {
-        horizons[*now] = *horizon;
-    }
-    horizons
-}
-
-fn states(shared: &Shared, journals: &[GroupJournal], index: usize, peers: usize) -> Result<Vec<State>, Failure> {
+fn states(
+    shared: &Shared,
+    side: Side,
+    journals: &[GroupJournal],
+    (index, peers): (usize, usize),
+) -> Result<Vec<State>, Failure> {
     let job = &shared.opened.job;
     let mut states = vec![];
+    let of_worker = match side {
+        Side::Shown => format!("worker-{index}"),
+        Side::Beside => format!("worker-{index}-beside"),
+    };
     for (i, (group, open)) in job.groups.iter().zip(&shared.opened.groups).enumerate() {
-        let sinks = || job.sinks.iter().filter(|s| s.groups.contains(&i));
+        let sinks = || job.sinks.iter().filter(|s| side == Side::Shown && s.groups.contains(&i));
         let outputs = Outputs {
             changes: sinks().any(|s| matches!(s.to, SinkTo::Changes(_))),
             rows_from: sinks().any(|s| !matches!(s.to, SinkTo::Changes(_))).then_some(shared.plan.rows_from[i]),
         };
-        let plan = shared.parts.plan(&shared.opened, i);
-        let dir = job.state.local.join("ledger").join(format!("worker-{index}")).join(&group.name);
+        let plan = shared.parts[side as usize].plan(&shared.opened, i);
+        let dir = job.state.local.join("ledger").join(&of_worker).join(&group.name);
         let segments = SegmentFiles::create(&dir)
             .map_err(|e| Failure::Running(format!("creating the ledger's directory {}: {e}", dir.display())))?;
         let codec =
             KeyCodec::new(&open.key_types).map_err(|e| Failure::Running(format!("keys of {}: {e}", group.name)))?;
         let resident = LEDGER_BYTES_MAX / job.groups.len();
         let mut state = State::new(&plan, codec, open.shape.schema.clone(), outputs, Box::new(segments), resident);
+        if side == Side::Beside {
+            state.hide();
+        }
+        if shared.mode == Mode::Follow {
+            state.enter_later(job.tick_us);
+        }
         if shared.opened.has_stream() {
             state.keep_journal(Box::new(journals[i].clone()));
         }
-        restore(shared, i, &mut state, &journals[i], (index, peers))?;
-        if shared.plan.spared {
+        restore(shared, (i, side), (&mut state, &journals[i]), (index, peers))?;
+        if shared.plan.is_stored {
             state.spare_image();
         }
         states.push(state);
@@ -300,30 +383,34 @@ fn states(shared: &Shared, journals: &[GroupJournal], index: usize, peers: usize
     Ok(states)
 }
 
-fn clock(
-    worker: &mut Worker,
+fn rules(shared: &Shared, side: Side, between: &Rc<Between>, checkpoints: Option<Checkpoints>) -> Rules {
+    let plan = &shared.plan;
+    Rules {
+        tick: shared.opened.job.tick_us,
+        s: plan.readings.iter().map(|reading| reading.s.filter(|_| reading.side == side)).collect(),
+        until_end: shared.mode == Mode::UntilEnd,
+        end_at_least: plan.end_at_least,
+        restored: plan.restored.as_ref().map(|_| (plan.goes_on_at(side), plan.horizons())),
+        checkpoints,
+        between: plan.is_beside().then(|| (side, between.clone())),
+    }
+}
+
+type Heard = Rc<dyn Fn(&Announcement)>;
+
+/// What a worker does when the clock has announced something.
+fn heard(
     shared: &Shared,
     to_wake: ToWake,
     watch: Rc<RefCell<Watch>>,
     checkpoint: Rc<RefCell<Local>>,
     stores: Vec<Option<StoreHandle>>,
-) -> Result<ClockHandle, Failure> {
-    let rules = Rules {
-        tick: shared.opened.job.tick_us,
-        s: shared.plan.readings.iter().map(|p| p.s).collect(),
-        until_end: shared.mode == Mode::UntilEnd,
-        end_at_least: shared.plan.end_at_least,
-        restored: shared.plan.restored.as_ref().map(|manifest| {
-            let whole = shared.plan.readings.iter().all(|reading| reading.restored);
-            (manifest.t.filter(|_| whole), horizons(&shared.plan))
-        }),
-        checkpoints: checkpoints(shared, worker.index(), checkpoint.clone())?,
-    };
+) -> Heard {
     let (image, asked) = (Cell::new(0), Cell::new(shared.plan.checkpoints));
     let of_groups: Vec<usize> = shared.plan.groups.iter().map(|group| group.parts[0].reading).collect();
     let t = Cell::new(None);
-    let (interrupted, state) = (shared.interrupted.clone(), shared.state.clone());
-    let heard: Rc<dyn Fn(&clock::Announcement)> = Rc::new(move |announcement: &Announcement| {
+    let (interrupted, again, state) = (shared.interrupted.clone(), shared.again.clone(), shared.state.clone());
+    Rc::new(move |announcement: &Announcement| {
         if image.replace(announcement.image) < announcement.image {
             stores.iter().flatten().for_each(StoreHandle::begin_image);
             watch.borrow_mut().image_from = announcement.image_from;
@@ -336,7 +423,9 @@ fn clock(
             watch.borrow_mut().checkpoints.push_back((number, t));
             checkpoint.borrow_mut().want(number, t);
         }
-        if announcement.last {
+        if announcement.again {
+            again.store(true, Ordering::Relaxed);
+        } else if announcement.last {
             state.end();
         }
         if announcement.last && announcement.stopped {
@@ -346,61 +435,56 @@ fn clock(
             watch.borrow_mut().rows_by = announcement.t;
         }
         to_wake.borrow().iter().for_each(|activator| activator.activate());
-    });
-    Ok(clock::build(worker, rules, heard, shared.on_status.clone()))
+    })
 }
 
 /// Worker 0 takes checkpoints. A job without any stream has none: it reads all anew each time.
-fn checkpoints(shared: &Shared, index: usize, local: Rc<RefCell<Local>>) -> Result<Option<Checkpoints>, Failure> {
-    let (opened, plan, mode) = (shared.opened.clone(), shared.plan.clone(), shared.mode);
-    if index > 0 || !opened.has_stream() {
+fn saving(shared: &Shared, index: usize) -> Result<Option<Rc<Sides>>, Failure> {
+    if index > 0 || !shared.opened.has_stream() {
         return Ok(None);
     }
-    let every = Duration::from_micros(opened.job.state.checkpoint_every_us.unsigned_abs());
-    let (number, of_sinks) = (plan.checkpoints, local.clone());
+    let committing = Committing::start(shared.state.clone(), shared.starts.clone(), shared.failed.clone())?;
+    Ok(Some(Rc::new(Sides::new(shared.plan.clone(), shared.mode, shared.state.clone(), committing))))
+}
+
+fn checkpoints(
+    shared: &Shared,
+    side: Side,
+    saving: Option<&Rc<Sides>>,
+    local: Rc<RefCell<Local>>,
+) -> Option<Checkpoints> {
+    let (saving, of_sinks) = (saving?.clone(), local.clone());
     let begun_us = Rc::new(Cell::new(None));
     let begun = begun_us.clone();
-    let committing = Rc::new(Committing::start(shared.state.clone(), shared.starts.clone(), shared.failed.clone())?);
-    let commits = committing.clone();
+    let (asking, waiting) = (saving.clone(), saving.clone());
     let commit = move |asked: &Announcement, contributions: Vec<Contribution>| {
         let of_sinks = of_sinks.borrow();
         let left = |(name, noted): (&String, &Noted)| Some((name.clone(), noted.left.clone()?));
-        let mut read = plan.read.clone();
-        contributions.iter().for_each(|c| read.extend(&c.read));
-        committing.commit(Manifest {
-            format: checkpoint::FORMAT,
-            number: asked.checkpoint.map_or(0, |(number, _)| number),
-            t: asked.t,
-            begun_us: begun_us.get(),
-            horizons: asked.horizons.clone(),
-            mode,
-            finished: asked.last && !asked.stopped,
-            plan: plan.at(asked.t, read),
-            positions: contributions.iter().flat_map(|c| &c.positions).copied().collect(),
-            parts: contributions.iter().flat_map(|c| &c.parts).cloned().collect(),
-            lines: of_sinks.lines.iter().filter_map(left).collect(),
-        });
+        let lines = of_sinks.lines.iter().filter_map(left).collect();
+        saving.saved(side, Saved::of(side, asked, contributions, lines, begun_us.get()));
     };
-    Ok(Some(Checkpoints {
-        every,
-        number,
+    Some(Checkpoints {
+        every: Duration::from_micros(shared.opened.job.state.checkpoint_every_us.unsigned_abs()),
+        number: shared.plan.checkpoints,
+        next: Box::new(move || asking.ask(side)),
         want: Box::new(move |n, t| {
             begun.set(Some(wall_clock_us()));
             local.borrow_mut().want(n, t);
         }),
         commit: Box::new(commit),
-        committing: Box::new(move || commits.is_busy()),
-    }))
+        committing: Box::new(move || waiting.is_busy()),
+    })
 }
 
 /// The partitions that this worker reads: every `peers`-th.
-fn readers(shared: &Shared, index: usize, peers: usize) -> Result<Vec<SourceReader>, Failure> {
+fn readers(shared: &Shared, side: Side, index: usize, peers: usize) -> Result<Vec<SourceReader>, Failure> {
     let mut readers = vec![];
     let mut number = 0;
     for (source, open) in shared.opened.sources.iter().enumerate() {
         let Some(stream) = &open.stream else { continue };
         let mut lanes: BTreeMap<i32, Vec<Partition>> = BTreeMap::new();
-        for (reading, plan) in shared.plan.readings.iter().enumerate().filter(|(_, plan)| plan.source == source) {
+        let is_read = |plan: &Reading| (plan.source, plan.side) == (source, side);
+        for (reading, plan) in shared.plan.readings.iter().enumerate().filter(|(_, plan)| is_read(plan)) {
             for partition in &plan.partitions {
                 let of_reading = Partition::new(reading, partition.clone(), wall_clock_us());
                 lanes.entry(partition.partition).or_default().push(of_reading);
@@ -430,40 +514,46 @@ fn readers(shared: &Shared, index: usize, peers: usize) -> Result<Vec<SourceRead
 }
 
 struct Built<'a> {
+    side: Side,
     handles: &'a [Option<StoreHandle>],
     faults: &'a Rc<RefCell<Option<Error>>>,
     watch: &'a Rc<RefCell<Watch>>,
     checkpoint: &'a Rc<RefCell<Local>>,
     states: Vec<State>,
     clock: ClockHandle,
+    between: &'a Between,
     readers: Vec<SourceReader>,
     to_wake: ToWake,
 }
 
-/// Builds the main dataflow; the probe is where everything ends.
+/// Builds a side's dataflow; the probe is where everything ends.
 fn build(worker: &mut Worker, shared: &Shared, built: Built) -> Result<ProbeHandle<i64>, Failure> {
     let (index, peers) = (worker.index(), worker.peers());
     let opened = &shared.opened;
-    let (plan, effs) = (shared.plan.clone(), shared.effs.clone());
-    let reading = history::read(opened.clone(), plan, shared.parts.clone(), effs, index, peers, std::thread::current());
+    let (plan, effs, side) = (shared.plan.clone(), shared.effs.clone(), built.side);
+    let of_side = shared.parts[side as usize].clone();
+    let reading = history::read(opened.clone(), plan, of_side.clone(), effs, index, peers, std::thread::current());
     let newcomers = match shared.mode {
-        Mode::Follow => Newcomers::all(opened, &shared.plan, index, peers)?,
+        Mode::Follow => Newcomers::all(opened, &shared.plan, side, (index, peers))?,
         Mode::UntilEnd => vec![],
     };
-    let (mut changelogs, letters) = open_lines(shared, index)?;
+    let (mut changelogs, letters) = open_lines(shared, side, index)?;
     {
         let names = changelogs.values().filter(|lines| lines.writer.is_some()).map(|lines| &lines.name);
         let names = names.chain(letters.writer.as_ref().map(|_| &letters.name));
         built.checkpoint.borrow_mut().lines = names.map(|name| (name.clone(), Noted::default())).collect();
     }
     let (finished, everything) = (ProbeHandle::new(), ProbeHandle::new());
-    worker.dataflow_named::<i64, _, _>("job", |scope| {
+    if side == Side::Beside {
+        built.between.watch(finished.clone());
+    }
+    worker.dataflow_named::<i64, _, _>(if side == Side::Beside { "beside" } else { "job" }, |scope| {
         let stored = vec![everything.clone()];
         let clock = built.clock.clone();
         let parts = |_| Parts {
             opened: opened.clone(),
             plan: shared.plan.clone(),
-            parts: shared.parts.clone(),
+            parts: of_side,
             seams: shared.seams.clone(),
             mode: shared.mode,
             worker: index,
@@ -475,7 +565,7 @@ fn build(worker: &mut Worker, shared: &Shared, built: Built) -> Result<ProbeHand
             clock: clock.clone(),
             finished: finished.clone(),
             stored,
-            board: shared.board.clone(),
+            board: shared.board.of(side),
             stop: shared.stop.clone(),
             checkpoint: built.checkpoint.clone(),
             fault: built.faults.clone(),
@@ -491,7 +581,11 @@ fn build(worker: &mut Worker, shared: &Shared, built: Built) -> Result<ProbeHand
             built.checkpoint.clone(),
             (built.to_wake.clone(), built.faults.clone()),
         )];
-        for (i, sink) in opened.job.sinks.iter().enumerate() {
+        if side == Side::Beside {
+            // Nobody takes any rows, but how far they are is asked.
+            ends.push(store_rows(rows.clone(), None, vec![], |routed| routed.to));
+        }
+        for (i, sink) in opened.job.sinks.iter().enumerate().filter(|_| side == Side::Shown) {
             let groups = sink.groups.clone();
             match &sink.to {
                 SinkTo::Changes(_) => {
@@ -518,7 +612,7 @@ fn build(worker: &mut Worker, shared: &Shared, built: Built) -> Result<ProbeHand
 
 fn marking(shared: &Shared, groups: &[usize], clock: ClockHandle) -> Marking {
     let job = &shared.opened.job;
-    let s = |g: &usize| shared.plan.of_group(*g).s;
+    let s = |g: &usize| shared.plan.of_group(*g).s.filter(|_| shared.plan.side_of(*g) == Side::Shown);
     let from = groups.iter().filter_map(|g| s(g).map(|s| s.max(shared.plan.rows_from[*g]))).max();
     let marked = |g: &usize| {
         let untouched = shared.plan.rows_from[*g] == i64::MIN;
@@ -526,14 +620,13 @@ fn marking(shared: &Shared, groups: &[usize], clock: ClockHandle) -> Marking {
         Some(Marked { group: *g, readings, s: s(g)?, untouched })
     };
     let groups = groups.iter().filter_map(marked).collect();
-    let spared = shared.plan.spared;
-    Marking { tick: job.tick_us, spared, from: from.unwrap_or(i64::MAX), groups, clock }
+    let is_stored = shared.plan.is_stored;
+    Marking { tick: job.tick_us, is_stored, from: from.unwrap_or(i64::MAX), groups, clock }
 }
 
 /// Opens a file or a topic, taken up where the checkpoint left it if the run goes on from one.
 fn open(shared: &Shared, name: &str, to: &ChangesTo) -> Result<Box<dyn Lines>, Error> {
-    let restored = shared.plan.restored.as_deref();
-    let left = restored.and_then(|manifest| manifest.lines.get(name)).filter(|left| opened::is_left(left, to));
+    let left = left(shared, name).filter(|left| opened::is_left(left, to));
     if let (Some(floor), None) = (shared.plan.floor, left) {
         let t = format_time(floor);
         tracing::warn!(
@@ -550,14 +643,62 @@ fn open(shared: &Shared, name: &str, to: &ChangesTo) -> Result<Box<dyn Lines>, E
     }
 }
 
+fn left<'a>(shared: &'a Shared, name: &str) -> Option<&'a Left> {
+    shared.plan.restored.as_deref().and_then(|manifest| manifest.lines.get(name))
+}
+
+/// Where dead letters lie that wait beside the others. A device has no place beside it.
+fn letters_beside(job: &Job) -> PathBuf {
+    match &job.dead_letters {
+        ChangesTo::Jsonl { path } if path.metadata().map_or(true, |found| found.is_file()) => {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            path.with_file_name(format!("{name}.beside"))
+        }
+        _ => job.state.local.join("dead_letters.jsonl.beside"),
+    }
+}
+
+/// The dead letters of a side. A file is one side's alone, since each is cut back for itself: what is beside has one of its own, which
+/// the first start without that side adds to the other.
+fn open_letters(shared: &Shared, side: Side) -> Result<(&'static str, Box<dyn Lines>), Error> {
+    let job = &shared.opened.job;
+    let beside = letters_beside(job);
+    match (side, &job.dead_letters) {
+        (Side::Beside, ChangesTo::Kafka(kafka)) => {
+            let lines = LineTopic::join(&opened::kafka_config(kafka), shared.stop.clone())?;
+            Ok((checkpoint::LETTERS_BESIDE, Box::new(lines)))
+        }
+        (Side::Beside, ChangesTo::Jsonl { .. }) => {
+            let left = left(shared, checkpoint::LETTERS_BESIDE).filter(|_| shared.plan.goes_on_beside());
+            let lines = match left {
+                Some(Left::Bytes(bytes)) => LineFile::resume(&beside, *bytes)?,
+                _ => LineFile::create(&beside)?,
+            };
+            Ok((checkpoint::LETTERS_BESIDE, Box::new(lines)))
+        }
+        (Side::Shown, to) => {
+            let mut lines = open(shared, checkpoint::DEAD_LETTERS, to)?;
+            let left = left(shared, checkpoint::LETTERS_BESIDE)
+                .filter(|_| !shared.plan.is_beside() && shared.plan.goes_on_beside());
+            match left {
+                Some(Left::Bytes(bytes)) => dead_letters::add(lines.as_mut(), &beside, *bytes)?,
+                // They are among the others by now, or void.
+                _ if !shared.plan.is_beside() && beside.exists() => drop(std::fs::remove_file(&beside)),
+                _ => {}
+            }
+            Ok((checkpoint::DEAD_LETTERS, lines))
+        }
+    }
+}
+
 type Changelogs = BTreeMap<usize, Named<Step>>;
 
 /// Process 0's first worker writes changelogs, by sink, and dead letters.
-fn open_lines(shared: &Shared, index: usize) -> Result<(Changelogs, Named<Letters>), Failure> {
+fn open_lines(shared: &Shared, side: Side, index: usize) -> Result<(Changelogs, Named<Letters>), Failure> {
     let job = &shared.opened.job;
     let shapes: Vec<_> = shared.opened.groups.iter().map(|g| g.shape.clone()).collect();
     let mut changelogs = Changelogs::new();
-    for (i, sink) in job.sinks.iter().enumerate() {
+    for (i, sink) in job.sinks.iter().enumerate().filter(|_| side == Side::Shown) {
         let SinkTo::Changes(to) = &sink.to else { continue };
         let mut lines = Named { name: checkpoint::changelog(&sink.name), writer: None };
         if index == 0 {
@@ -567,11 +708,12 @@ fn open_lines(shared: &Shared, index: usize) -> Result<(Changelogs, Named<Letter
         }
         changelogs.insert(i, lines);
     }
-    let mut letters = Named { name: checkpoint::DEAD_LETTERS.to_owned(), writer: None };
+    let mut letters = Named { name: String::new(), writer: None };
     if index == 0 {
         let write = |to: &mut dyn Lines, letters: Letters| dead_letters::write(to, &letters);
-        let lines = open(shared, &letters.name, &job.dead_letters)?;
-        letters.writer = Some(Writer::start(lines, shared.backlogs[job.sinks.len()].clone(), write));
+        let (name, lines) = open_letters(shared, side)?;
+        let backlog = shared.backlogs[letters_of(shared, side)].clone();
+        letters = Named { name: name.to_owned(), writer: Some(Writer::start(lines, backlog, write)) };
     }
     Ok((changelogs, letters))
 }

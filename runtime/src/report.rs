@@ -10,7 +10,7 @@ use crate::checkpoint::Whole;
 use crate::job::SeamBy;
 use crate::log;
 use crate::opened::Opened;
-use crate::plan::{PartitionPlan, Plan, Reading, wall_clock_us};
+use crate::plan::{PartitionPlan, Plan, Reading, Side, wall_clock_us};
 use crate::run::{Mode, Watching};
 use crate::status::{GroupStatus, PartitionStatus, ProcessStatus, SourceStatus};
 
@@ -123,11 +123,14 @@ pub struct GroupReport {
     /// Columns that are new and on their way: they enter once `T` has come as far.
     pub computing: Vec<String>,
     pub enters_at: Option<String>,
+    /// Where they are worked out beside the rows, which go on: how far they are. They enter once that is near `t`.
+    #[serde(default)]
+    pub computed_to: Option<String>,
 }
 
 /// Makes reports of a run.
 pub struct Reporter {
-    watching: Watching,
+    pub watching: Watching,
     /// By group: the last `as_of` seen. It stays while a partition of the group's source is left out.
     as_of: Mutex<Vec<Option<i64>>>,
 }
@@ -135,6 +138,12 @@ pub struct Reporter {
 impl Reporter {
     pub fn new(watching: Watching) -> Reporter {
         let as_of = Mutex::new(vec![None; watching.opened.groups.len()]);
+        Reporter { watching, as_of }
+    }
+
+    /// Of the next start of the same run. What is stored is still there.
+    pub fn after(before: &Reporter, watching: Watching) -> Reporter {
+        let as_of = Mutex::new(before.as_of.lock().unwrap_or_else(PoisonError::into_inner).clone());
         Reporter { watching, as_of }
     }
 
@@ -149,6 +158,9 @@ impl Reporter {
         let (job, plan) = (&self.watching.opened.job, &self.watching.plan);
         for (i, group) in job.groups.iter().enumerate() {
             let stalled = status.sources.get(group.source).is_some_and(|s| s.partitions.iter().any(|p| p.left_out));
+            if plan.side_of(i) == Side::Beside {
+                continue;
+            }
             let Some(from) = plan.of_group(i).s.map(|s| s.max(plan.rows_from[i])) else { continue };
             if let Some(stored) = status.stored.filter(|stored| *stored >= from && !stalled) {
                 all[i] = all[i].max(Some(stored));
@@ -161,12 +173,14 @@ impl Reporter {
         let Watching { opened, plan, mode, .. } = &self.watching;
         let status = self.watching.status();
         let now = wall_clock_us();
-        let sources = (0..opened.sources.len())
-            .map(|i| source(opened, i, plan.of_source(i), &status.sources.get(i).cloned().unwrap_or_default()));
+        let sources = (0..opened.sources.len()).map(|i| source(opened, i, plan.of_source(i), &of_source(&status, i)));
         let as_of = self.as_of(&status);
         let groups = (0..opened.groups.len()).map(|i| {
-            group(opened, plan, i, &status.groups.get(i).cloned().unwrap_or_default(), as_of[i], status.t, now)
+            let now = (now, status.t, status.beside.as_ref().and_then(|beside| beside.t));
+            group(opened, plan, i, &of_group(&status, i), as_of[i], now)
         });
+        let beside = status.beside.as_deref();
+        let (more_read, more) = beside.map_or((0, 0), |b| (b.history_rows_read, b.history_rows_total));
         Report {
             job: opened.job.name.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -174,12 +188,44 @@ impl Reporter {
             phase: phase(*mode, &status),
             now: format_time(now),
             t: status.t.map(format_time),
-            bootstrap: Bootstrap { rows_read: status.history_rows_read, rows_total: status.history_rows_total },
+            bootstrap: Bootstrap {
+                rows_read: status.history_rows_read + more_read,
+                rows_total: status.history_rows_total + more,
+            },
             checkpoint: self.watching.state.watched.newest().map(|whole| checkpoint(&whole, now)),
             sources: sources.collect(),
             groups: groups.collect(),
         }
     }
+}
+
+/// A group, with what is worked out beside its rows. Rows, keys and the like are those of the rows.
+pub fn of_group(status: &ProcessStatus, group: usize) -> GroupStatus {
+    let mut all = status.groups.get(group).cloned().unwrap_or_default();
+    if let Some(beside) = status.beside.as_ref().and_then(|beside| beside.groups.get(group)) {
+        all.events += beside.events;
+        all.too_old += beside.too_old;
+        all.ledger_bytes += beside.ledger_bytes;
+        beside.dead_letters.iter().for_each(|(reason, n)| *all.dead_letters.entry(reason.clone()).or_default() += n);
+    }
+    all
+}
+
+/// A source, with what is read beside the rows. Partitions are those of the rows.
+pub fn of_source(status: &ProcessStatus, source: usize) -> SourceStatus {
+    let mut all = status.sources.get(source).cloned().unwrap_or_default();
+    if let Some(beside) = status.beside.as_ref().and_then(|beside| beside.sources.get(source)) {
+        all.records += beside.records;
+        all.bytes += beside.bytes;
+        all.passed_over += beside.passed_over;
+        all.missed += beside.missed;
+        all.admitted += beside.admitted;
+        beside.dead_letters.iter().for_each(|(reason, n)| *all.dead_letters.entry(reason.clone()).or_default() += n);
+        if all.partitions.is_empty() {
+            all.partitions.clone_from(&beside.partitions);
+        }
+    }
+    all
 }
 
 fn phase(mode: Mode, status: &ProcessStatus) -> Phase {
@@ -259,31 +305,32 @@ pub fn lag(partition: &PartitionStatus) -> Option<i64> {
 }
 
 /// The columns of a group that are new in a changed job and on their way at `T`, and the tick at which they enter.
+/// Of those that are worked out beside the rows nobody knows it yet.
 pub fn computing(plan: &Plan, group: usize, t: Option<i64>) -> (Vec<String>, Option<i64>) {
     let (mut names, mut enters_at) = (vec![], None);
     for part in plan.groups[group].parts.iter().filter(|_| plan.restored.is_some()) {
         let reading = &plan.readings[part.reading];
         let enters = reading.s.max(plan.floor);
-        if !reading.shown && t < enters {
-            enters_at = enters_at.max(enters);
+        let is_beside = reading.side == Side::Beside;
+        if !reading.shown && (is_beside || t < enters) {
+            enters_at = enters_at.max(enters.filter(|_| !is_beside));
             names.extend(part.columns.iter().filter(|c| c.place.is_some()).map(|c| c.plan.name.clone()));
         }
     }
     (names, enters_at)
 }
 
-#[allow(clippy::too_many_arguments)]
 fn group(
     opened: &Opened,
     plan: &Plan,
     group: usize,
     status: &GroupStatus,
     as_of: Option<i64>,
-    t: Option<i64>,
-    now: i64,
+    (now, t, beside): (i64, Option<i64>, Option<i64>),
 ) -> GroupReport {
     let conf = &opened.job.groups[group];
     let (computing, enters_at) = computing(plan, group, t);
+    let any_computing = !computing.is_empty();
     GroupReport {
         name: conf.name.clone(),
         source: opened.job.sources[conf.source].name.clone(),
@@ -303,6 +350,7 @@ fn group(
         behind_seconds: as_of.zip(t).map(|(as_of, t)| staleness(as_of, t)),
         computing,
         enters_at: enters_at.map(format_time),
+        computed_to: beside.filter(|_| enters_at.is_none() && any_computing).map(format_time),
     }
 }
 

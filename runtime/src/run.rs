@@ -84,11 +84,12 @@ impl Watching {
 }
 
 /// Runs a job to its end. `watch`: called once all is set up, before the first row is read; what it returns lives as long
-/// as the run.
+/// as the run. Where what is new in a changed job has been worked out beside the rows, the run starts again with both: then it is
+/// called again, and given what it has returned.
 pub fn run<W>(
     options: &Options,
     stop: Arc<AtomicBool>,
-    watch: impl FnOnce(Watching) -> Result<W, Failure>,
+    mut watch: impl FnMut(Watching, Option<W>) -> Result<W, Failure>,
 ) -> Result<ProcessStatus, Failure> {
     let (job, warnings) = job::load(&options.job).map_err(Failure::Job)?;
     for warning in warnings {
@@ -99,74 +100,130 @@ pub fn run<W>(
     let _lock = if options.cluster.process == 0 { Some(lock(&job)?) } else { None };
     let state = Arc::new(StateStore::open(&job, options.cluster.process, stop.clone())?);
     let lease = lease(&job, &state, options, &stop)?;
-    let mut cluster = Cluster::connect(&options.cluster, &job, options.flags(), &stop)?;
-    let (mut starts, mut embedded) = (Starts::default(), vec![]);
-    let decide = |job| plan_start(job, mode, options.fresh, &state, (&mut starts, &mut embedded));
-    let (opened, plan) = cluster.agree(decide, |job, plan| opened::open(job, Some(plan)), job)?;
-    let (opened, plan) = (Arc::new(opened), Arc::new(plan));
-    say_plan(&opened, &plan);
-    let parts = Arc::new(Parts::open(&opened, &plan)?);
-    let (seams, effs) = (Arc::new(Seam::all(&opened, &plan)?), Arc::new(Effs::all(&opened, &plan, &parts)?));
-    // No process but the first has any.
-    embedded.resize_with(opened.job.sinks.len(), || None);
-    let board = Board::new(options.cluster.workers, &empty_status(&opened, &plan, &parts)?);
-    let statuses: Arc<Mutex<std::collections::BTreeMap<usize, ProcessStatus>>> = Arc::default();
-    let watching = Watching {
-        opened: opened.clone(),
-        plan: plan.clone(),
-        mode,
-        state: state.clone(),
-        starts: starts.newest(),
-        board: board.clone(),
-        statuses: statuses.clone(),
-        embedded: embedded.clone(),
-    };
-    let watcher = watch(watching.clone())?;
-    let interrupted = Arc::new(AtomicBool::new(false));
-    let (failed, failures) = channel();
-    let on_status =
-        move |worker, status| drop(statuses.lock().unwrap_or_else(|p| p.into_inner()).insert(worker, status));
-    let shapes: Vec<GroupShape> = opened.groups.iter().map(|g| g.shape.clone()).collect();
-    let (opened_stores, plan_stores) = (opened.clone(), plan.clone());
-    let stop_stores = stop.clone();
-    let shared = Shared {
-        opened: opened.clone(),
-        plan: plan.clone(),
-        state,
-        starts: Arc::new(starts),
-        parts,
-        seams,
-        effs,
-        mode,
-        fresh: options.fresh,
-        board,
-        stop: stop.clone(),
-        interrupted: interrupted.clone(),
-        on_status: Arc::new(on_status),
-        open_store: Box::new(move |sink| {
-            open_store(&opened_stores.job, &shapes, &plan_stores, &embedded, sink, &stop_stores)
-        }),
-        backlogs: Arc::new((0..=opened.job.sinks.len()).map(|_| Arc::default()).collect()),
-        failed: failed.clone(),
-        local_workers: options.cluster.workers,
-    };
-    let guards = cluster.execute(move |worker| dataflow::work(worker, &shared))?;
-    let finished = std::thread::spawn(move || drop(guards.join()));
-    drop(failed);
-    let outcome = match first_failure(&failures, lease.as_ref()) {
-        Some(failure) => Err(failure),
-        None => {
-            let joined = finished.join().map_err(|_| Failure::Running("a worker panicked, see above".to_owned()));
-            joined.map(|()| watching.status())
+    let mut run =
+        Run { options, job, mode, fresh: options.fresh, state, lease, stop, has_begun: false, embedded: None };
+    let mut watcher = None;
+    let mut before = None;
+    loop {
+        run.has_begun = false;
+        let (status, again) = match (run.once(&mut watch, &mut watcher), before) {
+            // Asked to stop between two starts, it has stopped.
+            (Err(_), Some(status)) if !run.has_begun && run.stop.load(Ordering::Relaxed) => (status, false),
+            (outcome, _) => outcome?,
+        };
+        if !again || run.stop.load(Ordering::Relaxed) {
+            run.stop.store(true, Ordering::Relaxed);
+            return Ok(status);
         }
-    };
-    stop.store(true, Ordering::Relaxed);
-    drop(watcher);
-    match outcome {
-        Ok(_) if mode == Mode::UntilEnd && interrupted.load(Ordering::Relaxed) => {
-            Err(Failure::Running("stopped before the end was reached: run it again for the rows at the end".to_owned()))
+        tracing::info!("what is new has come as far as the rows: it goes in");
+        // What is there is what it goes on from.
+        (run.fresh, before) = (false, Some(status));
+    }
+}
+
+/// What the starts of a run have in common.
+struct Run<'a> {
+    options: &'a Options,
+    job: Job,
+    mode: Mode,
+    fresh: bool,
+    state: Arc<StateStore>,
+    lease: Option<Lease>,
+    stop: Arc<AtomicBool>,
+    /// Whether a start has come to its workers.
+    has_begun: bool,
+    /// By sink, once they are open.
+    embedded: Option<Vec<Option<Embedded>>>,
+}
+
+impl Run<'_> {
+    /// One start, to its end. Returns whether another has to follow.
+    fn once<W>(
+        &mut self,
+        watch: &mut impl FnMut(Watching, Option<W>) -> Result<W, Failure>,
+        watcher: &mut Option<W>,
+    ) -> Result<(ProcessStatus, bool), Failure> {
+        let (options, mode, stop) = (self.options, self.mode, self.stop.clone());
+        let state = self.state.clone();
+        state.begin();
+        let mut cluster = Cluster::connect(&options.cluster, &self.job, options.flags(), &stop)?;
+        let (mut starts, mut embedded) = (Starts::default(), vec![]);
+        let held = self.embedded.take().unwrap_or_default();
+        let decide = |job| plan_start(job, mode, self.fresh, &state, &mut starts, (&held, &mut embedded));
+        let (opened, plan) = cluster.agree(decide, |job, plan| opened::open(job, Some(plan)), self.job.clone())?;
+        let (opened, plan) = (Arc::new(opened), Arc::new(plan));
+        say_plan(&opened, &plan);
+        let parts = plan.sides().into_iter().map(|side| Parts::open(&opened, &plan, side).map(Arc::new));
+        let parts = parts.collect::<Result<Vec<_>, _>>()?;
+        let (seams, effs) = (Arc::new(Seam::all(&opened, &plan)?), Arc::new(Effs::all(&opened, &plan, &parts[0])?));
+        // No process but the first has any.
+        embedded.resize_with(opened.job.sinks.len(), || None);
+        self.embedded = Some(embedded.clone());
+        let empty = parts.iter().map(|parts| empty_status(&opened, &plan, parts)).collect::<Result<Vec<_>, _>>()?;
+        let board = Board::new(options.cluster.workers, &empty);
+        let statuses: Arc<Mutex<std::collections::BTreeMap<usize, ProcessStatus>>> = Arc::default();
+        let watching = Watching {
+            opened: opened.clone(),
+            plan: plan.clone(),
+            mode,
+            state: state.clone(),
+            starts: starts.newest(),
+            board: board.clone(),
+            statuses: statuses.clone(),
+            embedded: embedded.clone(),
+        };
+        *watcher = Some(watch(watching.clone(), watcher.take())?);
+        let (interrupted, again) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let (failed, failures) = channel();
+        let on_status =
+            move |worker, status| drop(statuses.lock().unwrap_or_else(|p| p.into_inner()).insert(worker, status));
+        let shapes: Vec<GroupShape> = opened.groups.iter().map(|g| g.shape.clone()).collect();
+        let (opened_stores, plan_stores) = (opened.clone(), plan.clone());
+        let stop_stores = stop.clone();
+        let shared = Shared {
+            opened: opened.clone(),
+            plan: plan.clone(),
+            state,
+            starts: Arc::new(starts),
+            parts,
+            seams,
+            effs,
+            mode,
+            fresh: self.fresh,
+            board,
+            stop: stop.clone(),
+            interrupted: interrupted.clone(),
+            again: again.clone(),
+            on_status: Arc::new(on_status),
+            open_store: Box::new(move |sink| {
+                open_store(&opened_stores.job, &shapes, &plan_stores, &embedded, sink, &stop_stores)
+            }),
+            backlogs: Arc::new((0..opened.job.sinks.len() + 2).map(|_| Arc::default()).collect()),
+            failed: failed.clone(),
+            local_workers: options.cluster.workers,
+        };
+        self.has_begun = true;
+        let guards = cluster.execute(move |worker| dataflow::work(worker, &shared))?;
+        let finished = std::thread::spawn(move || drop(guards.join()));
+        drop(failed);
+        let outcome = match first_failure(&failures, self.lease.as_ref()) {
+            Some(failure) => Err(failure),
+            None => {
+                let joined = finished.join().map_err(|_| Failure::Running("a worker panicked, see above".to_owned()));
+                joined.map(|()| watching.status())
+            }
+        };
+        let again = again.load(Ordering::Relaxed);
+        if outcome.is_err() || !again {
+            stop.store(true, Ordering::Relaxed);
+            *watcher = None;
         }
-        outcome => outcome,
+        match outcome {
+            Ok(_) if mode == Mode::UntilEnd && interrupted.load(Ordering::Relaxed) => Err(Failure::Running(
+                "stopped before the end was reached: run it again for the rows at the end".to_owned(),
+            )),
+            outcome => outcome.map(|status| (status, again)),
+        }
     }
 }
 
@@ -214,7 +271,8 @@ fn plan_start(
     mode: Mode,
     fresh: bool,
     state: &StateStore,
-    (starts, embedded): (&mut Starts, &mut Vec<Option<Embedded>>),
+    starts: &mut Starts,
+    (held, embedded): (&[Option<Embedded>], &mut Vec<Option<Embedded>>),
 ) -> Result<(Opened, Plan), Failure> {
     let mut opened = opened::open(job, None)?;
     state.clear_staging()?;
@@ -237,20 +295,22 @@ fn plan_start(
     };
     plan.checkpoints = generations::numbers_of(starts.newest());
     if let Some(manifest) = &plan.restored {
-        match manifest.t {
+        match manifest.t_of_rows() {
             Some(t) => tracing::info!(number = manifest.number, "going on from a checkpoint at T = {}", format_time(t)),
             None => tracing::info!(number = manifest.number, "going on with the history, by the plan made then"),
         }
     }
     let shapes: Vec<GroupShape> = opened.groups.iter().map(|g| g.shape.clone()).collect();
-    plan.spared = unchanged && plan.is_as_published();
-    for sink in &opened.job.sinks {
+    plan.is_stored = unchanged && plan.is_as_published();
+    for (number, sink) in opened.job.sinks.iter().enumerate() {
         generations::check(&state.storage, starts.newest())?;
-        let Claimed { generation, marks, store, has_others } = claim(&opened.job, sink, &shapes, starts.newest())?;
+        let held = held.get(number).and_then(Option::as_ref);
+        let Claimed { generation, marks, store, has_others } =
+            claim(&opened.job, sink, &shapes, starts.newest(), held)?;
         plan.generations.push(generation);
         let saved_at = plan.restored.as_ref().and_then(|manifest| manifest.t);
         // A Redis may have been emptied, or filled from elsewhere, meanwhile.
-        plan.spared &= match sink.to {
+        plan.is_stored &= match sink.to {
             SinkTo::Changes(_) => true,
             SinkTo::Embedded => !has_others && marks.iter().all(|marks| marks.as_of_us >= saved_at),
             SinkTo::Redis { .. } => false,
@@ -268,9 +328,13 @@ fn plan_start(
     let whole = |t: &mut i64| *t = if *t == i64::MIN { *t } else { headwater_operators::ledger::up(*t, tick) };
     plan.rows_from.iter_mut().for_each(whole);
     whole(&mut plan.end_at_least);
+    plan::set_beside(&mut plan, tick, mode == Mode::Follow);
+    if plan.is_beside() {
+        tracing::info!("rows go on as they are, and what is new is computed beside them");
+    }
     write_down(&opened.job, &plan)?;
-    let new = plan.readings.iter().any(|reading| !reading.restored);
-    if opened.has_stream() && new && plan.restored.as_ref().is_none_or(|manifest| manifest.t.is_some()) {
+    let new = (0..plan.readings.len()).any(|reading| plan.is_new(reading));
+    if opened.has_stream() && new {
         plan.checkpoints += 1;
         plan.first_manifest(mode).commit(state, starts)?;
     }
@@ -322,11 +386,18 @@ struct Claimed {
     has_others: bool,
 }
 
-fn claim(job: &Job, sink: &job::Sink, shapes: &[GroupShape], generation: u64) -> Result<Claimed, Failure> {
+/// `held`: the store, if this process has it open.
+fn claim(
+    job: &Job,
+    sink: &job::Sink,
+    shapes: &[GroupShape],
+    generation: u64,
+    held: Option<&Embedded>,
+) -> Result<Claimed, Failure> {
     match &sink.to {
         SinkTo::Changes(_) => Ok(Claimed::default()),
         SinkTo::Embedded => {
-            let store = Embedded::open(&embedded_path(job), shapes)?;
+            let store = held.map_or_else(|| Embedded::open(&embedded_path(job), shapes), Embedded::again)?;
             let all = (0..shapes.len()).map(|g| store.marks(g)).collect::<Result<Vec<_>, _>>()?;
             let others = all.iter().enumerate().filter(|(group, _)| !sink.groups.contains(group));
             let has_others = others.map(|(_, marks)| marks).any(|marks| marks.upto_us.is_some());

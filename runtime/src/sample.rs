@@ -25,7 +25,7 @@ use headwater_operators::ledger::{SegmentError, Segments, up};
 
 use crate::failure::Failure;
 use crate::opened::Opened;
-use crate::plan::{Parts, Plan, Reading, wall_clock_us};
+use crate::plan::{Parts, Plan, Reading, Side, wall_clock_us};
 use crate::rows;
 use crate::source::letters::Letters;
 use crate::source::seam::{Seam, Verdict};
@@ -55,7 +55,7 @@ pub fn take(opened: &Arc<Opened>, plan: &Plan, source: usize, n: usize) -> Resul
     let t = times.max().map(|ts| up(ts, tick));
     let mut sample = Sample { events: latest.events(), t, rows: vec![], letters: vec![] };
     let mut states = vec![];
-    let parts = Parts::open(opened, plan)?;
+    let parts = Parts::open(opened, plan, Side::Shown)?;
     for shaper in Shaper::of_reading(opened, &parts, source) {
         let state = state(opened, &parts, shaper.group, t.unwrap_or(0))?;
         states.push((shaper, state));

@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use serde::{Deserialize, Serialize};
 
+use crate::plan::Side;
+
 /// What one process knows; the whole is the sum over the processes.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ProcessStatus {
@@ -21,6 +23,8 @@ pub struct ProcessStatus {
     pub t: Option<i64>,
     /// Up to here every row is in every store, from all workers.
     pub stored: Option<i64>,
+    /// What is new in a changed job and worked out beside the rows.
+    pub beside: Option<Box<ProcessStatus>>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -85,6 +89,9 @@ impl ProcessStatus {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
         };
+        if let Some(theirs) = &other.beside {
+            self.beside.get_or_insert_default().add(theirs);
+        }
         self.sources.resize(self.sources.len().max(other.sources.len()), SourceStatus::default());
         self.sinks.resize(self.sinks.len().max(other.sinks.len()), SinkStatus::default());
         self.letters_waiting += other.letters_waiting;
@@ -140,11 +147,23 @@ fn add_counts(ours: &mut BTreeMap<String, u64>, theirs: &BTreeMap<String, u64>) 
 #[derive(Clone)]
 pub struct Board {
     workers: Arc<Vec<Mutex<ProcessStatus>>>,
+    beside: Option<Box<Board>>,
 }
 
 impl Board {
-    pub fn new(workers: usize, empty: &ProcessStatus) -> Board {
-        Board { workers: Arc::new((0..workers).map(|_| Mutex::new(empty.clone())).collect()) }
+    /// `empty`: by side.
+    pub fn new(workers: usize, empty: &[ProcessStatus]) -> Board {
+        let (shown, beside) = (&empty[0], &empty[1..]);
+        let beside = (!beside.is_empty()).then(|| Box::new(Board::new(workers, beside)));
+        Board { workers: Arc::new((0..workers).map(|_| Mutex::new(shown.clone())).collect()), beside }
+    }
+
+    /// Where a side's workers keep theirs.
+    pub fn of(&self, side: Side) -> Board {
+        match &self.beside {
+            Some(beside) if side == Side::Beside => (**beside).clone(),
+            _ => self.clone(),
+        }
     }
 
     pub fn worker(&self, local: usize) -> MutexGuard<'_, ProcessStatus> {
@@ -155,6 +174,7 @@ impl Board {
     pub fn sum(&self) -> ProcessStatus {
         let mut sum = ProcessStatus::default();
         (0..self.workers.len()).for_each(|local| sum.add(&self.worker(local)));
+        sum.beside = self.beside.as_ref().map(|beside| Box::new(beside.sum()));
         sum
     }
 }

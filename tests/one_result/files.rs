@@ -46,7 +46,7 @@ pub fn run(job: &Job, log: &Log, way: &Way) -> Output {
     fs::write(&path, job_text(job, way, first)).unwrap();
     let options = Options { job: path, until_end: true, fresh: true, cluster: cluster::Options::alone(way.workers) };
     let mut watching = None;
-    let watch = |watched: Watching| {
+    let watch = |watched: Watching, _| {
         watching = Some(watched);
         Ok(())
     };

@@ -4,13 +4,17 @@
 //! {"source":"transactions","reason":"late","partition":0,"offset":17,"arrival":"...","payload":"{...}","late_by_us":5}
 //! ```
 
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde::{Deserialize, Serialize};
 
 use super::lines::{Beside, Lines};
-use crate::Result;
 use crate::format::text::{write_string, write_time};
+use crate::{Error, Result};
 
 /// A record that could not be used, and why. It travels to the process that writes it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -99,6 +103,22 @@ pub fn write(to: &mut dyn Lines, letters: &[(Option<i64>, DeadLetter)]) -> Resul
             letter.write_without_payload(&mut line);
         }
         to.write(&line, &Beside { key: &|out| letter.write_key(out), time_us: *time_us })?;
+    }
+    Ok(())
+}
+
+/// Writes the letters that the first `bytes` of a file hold, as lines.
+pub fn add(to: &mut dyn Lines, path: &Path, bytes: u64) -> Result<()> {
+    let failed = |e: std::io::Error| Error::world(format!("reading {}", path.display()), e);
+    let file = File::open(path).map_err(failed)?;
+    let held = file.metadata().map_err(failed)?.len();
+    if held < bytes {
+        return Err(failed(std::io::Error::other(format!(
+            "it holds {held} bytes, but a checkpoint left it at {bytes}"
+        ))));
+    }
+    for line in BufReader::new(file.take(bytes)).split(b'\n') {
+        to.write(&line.map_err(failed)?, &Beside { key: &|_| (), time_us: None })?;
     }
     Ok(())
 }

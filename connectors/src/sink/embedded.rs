@@ -55,14 +55,9 @@ impl Embedded {
         let db = open_patiently(path)?;
         let options = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES);
         let rows = db.keyspace("rows", options).map_err(failed)?;
-        let mut store = Embedded {
-            path: path.into(),
-            db,
-            rows,
-            groups: groups.into(),
-            image: 0,
-            upto_us: vec![None; groups.len()],
-        };
+        let groups: Arc<[GroupShape]> = groups.into();
+        let upto_us = vec![None; groups.len()];
+        let mut store = Embedded { path: path.into(), db, rows, groups, image: 0, upto_us };
         match store.number(FORMAT_KEY)? {
             Some(FORMAT) => {}
             Some(format) => {
@@ -73,11 +68,24 @@ impl Embedded {
             }
             None => store.put(FORMAT_KEY, FORMAT)?,
         }
-        store.image = store.number(IMAGE_KEY)?.unwrap_or(0);
-        for group in 0..groups.len() {
-            store.upto_us[group] = store.number(&store.mark("upto", group))?;
-        }
+        store.look()?;
         Ok(store)
+    }
+
+    /// The same store for another start of the job in this process, whoever still reads it. Nobody writes it any more.
+    pub fn again(&self) -> Result<Embedded> {
+        let mut store = self.clone();
+        store.look()?;
+        Ok(store)
+    }
+
+    /// Takes up what an earlier start has left.
+    fn look(&mut self) -> Result<()> {
+        self.image = self.number(IMAGE_KEY)?.unwrap_or(0);
+        for group in 0..self.groups.len() {
+            self.upto_us[group] = self.number(&self.mark("upto", group))?;
+        }
+        Ok(())
     }
 
     /// Opens the store of a job that does not run, to look rows up; `Error::Config` where there is none.
@@ -232,12 +240,14 @@ impl Store for Embedded {
         Ok(())
     }
 
-    fn sweep(&mut self) -> Result<u64> {
+    fn sweep(&mut self, spared: &[usize]) -> Result<u64> {
+        let spared: Vec<Vec<u8>> =
+            spared.iter().map(|group| [self.groups[*group].name.as_bytes(), b"\0"].concat()).collect();
         let marks: Vec<_> =
             (0..self.groups.len()).flat_map(|g| [self.mark("upto", g), self.mark("as_of", g)]).collect();
         let keeps = |key: &[u8], value: &[u8]| match key.first() {
             Some(0) => key == FORMAT_KEY || key == IMAGE_KEY || marks.iter().any(|mark| mark == key),
-            _ => i64_at(value, 0) == Some(self.image),
+            _ => i64_at(value, 0) == Some(self.image) || spared.iter().any(|group| key.starts_with(group)),
         };
         let (mut swept, mut gone) = (0, Vec::new());
         let remove = |gone: &mut Vec<fjall::UserKey>| {
@@ -358,8 +368,13 @@ mod tests {
         store.write(0, &plain().batch(&[("old", 0, None, 10, 1), ("kept", 0, None, 10, 1)]), 100).unwrap();
         store.write(1, &windowed().batch(&[("a", 0, None, 10, 1)]), 100).unwrap();
         store.set_as_of(1, 100).unwrap();
-        assert_eq!(store.sweep().unwrap(), 0);
+        assert_eq!(store.sweep(&[]).unwrap(), 0);
+        let mut again = store.again().unwrap();
         drop(store);
+        again.begin_image(false).unwrap();
+        assert_eq!(again.sweep(&[0, 1]).unwrap(), 0, "what is spared stays");
+        assert_eq!(scanned(&mut again, 0).len() + scanned(&mut again, 1).len(), 3);
+        drop(again);
 
         // The next start has one group only.
         let mut store = Embedded::open(&path, &shapes()[..1]).unwrap();
@@ -368,7 +383,7 @@ mod tests {
         store.write(0, &plain().batch(&[("kept", 0, Some(1.0), 10, 1), ("x", 0, None, 10, 1)]), 50).unwrap();
         store.write(0, &plain().batch(&[("x", 0, None, 20, -1)]), 50).unwrap();
         assert_eq!(store.marks(0).unwrap().upto_us, Some(100), "it never falls");
-        assert_eq!(store.sweep().unwrap(), 2);
+        assert_eq!(store.sweep(&[]).unwrap(), 2);
         assert_eq!(scanned(&mut store, 0), [row("kept", None, "1.0", 10)]);
         drop(store);
 
@@ -377,7 +392,7 @@ mod tests {
         store.begin_image(true).unwrap();
         store.write(0, &plain().batch(&[]), 50).unwrap();
         assert_eq!(store.marks(0).unwrap().upto_us, Some(50), "but for an image that replaces");
-        assert_eq!(store.sweep().unwrap(), 1);
+        assert_eq!(store.sweep(&[]).unwrap(), 1);
     }
 
     #[test]

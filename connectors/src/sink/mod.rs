@@ -60,9 +60,9 @@ pub trait Store: Send {
     /// rows are there. `replace`: the image may be older than what the store holds (`_upto` may fall).
     fn begin_image(&mut self, replace: bool) -> crate::Result<()>;
 
-    /// Removes whatever of this job's the image did not have: rows, fields, groups that are no longer the job's. Called by
-    /// one process, after every worker's image has been acknowledged. Returns how many rows went.
-    fn sweep(&mut self) -> crate::Result<u64>;
+    /// Removes whatever of this job's the image did not have: rows, fields, groups that are no longer the job's; of `spared` groups
+    /// nothing. Called by one process, after every worker's image has been acknowledged. Returns how many rows went.
+    fn sweep(&mut self, spared: &[usize]) -> crate::Result<u64>;
 
     /// Every row up to this tick is there, from all workers. Called by one process.
     fn set_as_of(&mut self, group: usize, as_of_us: i64) -> crate::Result<()>;

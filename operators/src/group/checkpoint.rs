@@ -9,6 +9,7 @@
 //! | `pending` | an event that is not visible yet | see `events` |
 //!
 //! All but `units` are of one part. Where the group has other parts by the time that they are read, each finds what was its own.
+//! Parts that were worked out beside the others, by a state that was hidden, were saved by it: each finds its own in one of the two.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -38,13 +39,24 @@ pub type Each<'a> = dyn FnMut(Piece, usize, &RecordBatch) -> Result<(), SegmentE
 
 /// The values that the units and the ledger of one state name, by part, keeper and number.
 #[derive(Default)]
-pub struct NamedValues(Vec<Vec<HashMap<u32, Ordered>>>);
+pub struct NamedValues {
+    by_part: Vec<Vec<HashMap<u32, Ordered>>>,
+    /// Whether the state was that of what was worked out beside the others.
+    beside: bool,
+}
+
+impl NamedValues {
+    pub fn of(beside: bool) -> NamedValues {
+        NamedValues { by_part: vec![], beside }
+    }
+}
 
 /// Where a part goes on from.
 #[derive(Clone, Copy, Debug)]
 pub struct Resumed {
-    /// Its number when it was saved.
+    /// Its number when it was saved, and whether that was beside the others.
     pub saved: usize,
+    pub beside: bool,
     /// Every tick up to here was finished; `None`: its start was still to come.
     pub done: Option<i64>,
     /// Whether its columns were shown.
@@ -168,7 +180,7 @@ impl State {
     /// # Errors
     /// The ledger cannot begin there.
     pub fn begin_at(&mut self, done: Option<i64>) -> Result<(), SegmentError> {
-        self.resume(done, &[Some(Resumed { saved: 0, done, shown: done.is_some() })], false)
+        self.resume(done, &[Some(Resumed { saved: 0, beside: false, done, shown: done.is_some() })], false)
     }
 
     /// Goes on from a checkpoint. `floor`: up to there everything was published; `parts`: where each goes on from, `None` for one
@@ -183,7 +195,7 @@ impl State {
             let part = self.shared.parts.get(number);
             let Some(Resumed { done: Some(done), shown, .. }) = *resumed else { continue };
             part.begun = done >= part.start;
-            part.entered = if self.fresh { part.begun } else { shown };
+            part.entered = !self.hidden && if self.fresh { part.begun } else { shown };
             if let Windows::Trailing(windows) = &mut self.windows {
                 windows.begin_at(number, done)?;
             }
@@ -192,7 +204,8 @@ impl State {
         if let Some(floor) = self.floor.filter(|_| self.fresh) {
             self.shared.published.mute_until(floor);
         }
-        self.done = parts.iter().map(|part| part.and_then(|part| part.done)).min().flatten();
+        let ever = |number: &usize| self.shared.parts.start(*number) != i64::MAX;
+        self.done = (0..parts.len()).filter(ever).map(|number| parts[number]?.done).min().flatten();
         self.resumed = parts.to_vec();
         Ok(())
     }
@@ -204,9 +217,9 @@ impl State {
         }
     }
 
-    /// The part that has taken a saved part's place.
-    pub fn part_of(&self, saved: usize) -> Option<usize> {
-        self.of_saved(saved).map(|(part, _)| part)
+    /// The part that has taken a saved part's place; `beside`: it was saved beside the others.
+    pub fn part_of(&self, saved: usize, beside: bool) -> Option<usize> {
+        self.of_saved(saved, beside).map(|(part, _)| part)
     }
 
     /// Instead of `load`ing it, leaves a chunk of the journal where it is: rows of a part, with event times from `first` to `last`, of keys
@@ -228,9 +241,15 @@ impl State {
         }
     }
 
+    /// Whether any part goes on from what was saved beside the others, or from what was not.
+    pub fn resumes(&self, beside: bool) -> bool {
+        self.resumed.iter().flatten().any(|part| part.beside == beside)
+    }
+
     /// The part that has taken a saved part's place, and the tick at which it was saved.
-    fn of_saved(&self, saved: usize) -> Option<(usize, i64)> {
-        let found = self.resumed.iter().enumerate().find_map(|(n, part)| Some((n, part.filter(|p| p.saved == saved)?)));
+    fn of_saved(&self, saved: usize, beside: bool) -> Option<(usize, i64)> {
+        let is = |part: &Resumed| (part.saved, part.beside) == (saved, beside);
+        let found = self.resumed.iter().enumerate().find_map(|(n, part)| Some((n, part.filter(is)?)));
         found.map(|(part, resumed)| (part, resumed.done.unwrap_or_else(|| self.shared.parts.start(part))))
     }
 
@@ -249,7 +268,7 @@ impl State {
         if piece == Piece::Units {
             return Ok(self.load_units(batch, values, owns)?);
         }
-        let Some((part, now)) = self.of_saved(saved_part) else { return Ok(()) };
+        let Some((part, now)) = self.of_saved(saved_part, values.beside) else { return Ok(()) };
         match piece {
             Piece::Values => Ok(self.load_values(part, batch, values)?),
             Piece::Units => Ok(()),
@@ -273,9 +292,9 @@ impl State {
 
     /// The values of a part, with a place for each of its keepers.
     fn values_of<'v>(&mut self, part: usize, values: &'v mut NamedValues) -> &'v mut Vec<HashMap<u32, Ordered>> {
-        values.0.resize_with(self.resumed.len(), Vec::new);
-        values.0[part].resize_with(self.shared.parts.get(part).accumulators.values().len(), HashMap::new);
-        &mut values.0[part]
+        values.by_part.resize_with(self.resumed.len(), Vec::new);
+        values.by_part[part].resize_with(self.shared.parts.get(part).accumulators.values().len(), HashMap::new);
+        &mut values.by_part[part]
     }
 
     fn load_values(&mut self, part: usize, batch: &RecordBatch, values: &mut NamedValues) -> Result<(), Damaged> {
@@ -315,6 +334,8 @@ impl State {
     ) -> Result<(), Damaged> {
         let window: Option<SavedWindow> = get(&mut bytes)?;
         let published: Option<SavedRow> = get(&mut bytes)?;
+        // Of a key that two states know, one has published the row.
+        let published = published.filter(|_| !self.hidden || window.is_some());
         let key = self.shared.keys.intern(key);
         let unit = match (&mut self.windows, window) {
             (Windows::Trailing(_), None) => {
@@ -329,21 +350,23 @@ impl State {
         let mut row = vec![Datum::Null; self.shared.parts.columns()];
         let mut now = None;
         for (saved, mut bytes) in parts.iter().copied().enumerate() {
-            let Some((number, saved_at)) = self.of_saved(saved) else { continue };
+            let Some((number, saved_at)) = self.of_saved(saved, values.beside) else { continue };
             let part = self.shared.parts.get(number);
             if closed {
                 let shown: Vec<Datum> = get(&mut bytes)?;
                 part.places.iter().zip(shown).for_each(|(place, value)| _ = place.map(|place| row[place] = value));
             } else {
-                part.accumulators.load(unit as usize, &mut bytes, saved_at, &values.0[number])?;
+                part.accumulators.load(unit as usize, &mut bytes, saved_at, &values.by_part[number])?;
                 now = now.max(Some(saved_at));
             }
         }
-        if let Some(now) = now {
-            self.shared.parts.row(unit as usize, now, &mut row);
-        }
         match published {
-            Some(published) => self.shared.published.load(unit, key, published, row),
+            Some(published) => {
+                if let Some(now) = now {
+                    self.shared.parts.row(unit as usize, now, &mut row);
+                }
+                self.shared.published.load(unit, key, published, row);
+            }
             None if self.done.is_none() => self.shared.touched.add(unit),
             None => {}
         }

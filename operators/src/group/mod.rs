@@ -88,6 +88,10 @@ pub struct State {
     fresh: bool,
     /// Other columns are shown than before, or all: at `floor` every row is looked at.
     renewed: bool,
+    /// Nobody is shown any row.
+    hidden: bool,
+    /// How long after `floor` parts enter.
+    enters_after: i64,
     resumed: Vec<Option<Resumed>>,
     /// (t, horizon): once all ticks up to `t` are finished, no event with an `eff` before `horizon` comes any more.
     horizons: VecDeque<(i64, i64)>,
@@ -228,6 +232,8 @@ impl State {
             floor: None,
             fresh: true,
             renewed: false,
+            hidden: false,
+            enters_after: 0,
             resumed: vec![],
             horizons,
             events: 0,
@@ -236,6 +242,17 @@ impl State {
 
     fn windowed(&self) -> bool {
         !matches!(self.windows, Windows::Trailing(_))
+    }
+
+    /// Nobody will be shown any row of it: its parts are worked out, for a state that goes on from what it saves. Called before
+    /// anything else.
+    pub fn hide(&mut self) {
+        self.hidden = true;
+    }
+
+    /// What is new enters no earlier than a tick after everything that was published: at that tick a row may have changed already.
+    pub fn enter_later(&mut self, tick: i64) {
+        self.enters_after = tick;
     }
 
     /// Every tick up to here is finished; `None`: none is.
@@ -375,7 +392,8 @@ impl State {
 
     /// Up to where rows were published without the parts that enter.
     fn enters_from(&self) -> Option<i64> {
-        self.floor.filter(|_| !self.fresh)
+        let floor = self.floor.filter(|_| !self.fresh).map(|floor| floor.saturating_add(self.enters_after));
+        if self.hidden { Some(i64::MAX) } else { floor }
     }
 
     /// Every key's row may have become another. Units of other groups are touched when they get something.

@@ -9,7 +9,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use crate::cases::{Case, Kind};
-use crate::drive::{Chunks, Group, Run, assert_same, saved};
+use crate::drive::{Chunks, Group, Run, Saved, assert_same, saved};
 use crate::model::{self, Change, Event, Rows};
 use crate::values::Value;
 
@@ -130,20 +130,30 @@ impl Changed<'_> {
         let before = saved(&mut run.state, &run.journal);
 
         let group = Arc::new(self.group());
-        let stayed = Resumed { saved: 0, done: Some(self.stopped), shown: true };
+        let stayed = Resumed { saved: 0, beside: false, done: Some(self.stopped), shown: true };
         let mut run = Run::new(&group, if rng.random() { 0 } else { 1 << 20 }, self.enters(), self.case.to);
-        self.resume(&mut run.state, &before, [Some(stayed), None]);
         let mut own = self.case.events.clone();
         own.iter_mut().for_each(|event| event.visible = event.visible.max(self.start));
-        // Its history, in the order in which its stream brings the rest.
-        run.insert_into(1, &own);
-        if self.start < self.stopped && rng.random() {
+        let is_beside = self.start < self.stopped && rng.random();
+        if is_beside {
+            let way = self.beside(&own, rng);
+            let done = Some(way.0).filter(|done| *done >= self.start);
+            let built = Resumed { saved: 1, beside: true, done, shown: false };
+            self.resume(&mut run.state, &before, [Some(stayed), Some(built)]);
+            load(&mut run.state, &way.1, true);
+        } else {
+            self.resume(&mut run.state, &before, [Some(stayed), None]);
+            // Its history, in the order in which its stream brings the rest.
+            run.insert_into(1, &own);
+        }
+        if !is_beside && self.start < self.stopped && rng.random() {
             let on_the_way = up(rng.random_range(self.plan().start..self.stopped), self.plan().tick).min(self.stopped);
             run.advance(on_the_way, rng.random_range(1..1000));
             let done = run.advance(on_the_way, usize::MAX);
             run.take(done);
             let way = saved(&mut run.state, &run.journal);
-            let built = Resumed { saved: 1, done: (done >= self.start).then_some(done), shown: done >= self.enters() };
+            let done_of = (done >= self.start).then_some(done);
+            let built = Resumed { saved: 1, beside: false, done: done_of, shown: done >= self.enters() };
             run.journal = Chunks::default();
             run.state = group.state(run.outputs(), 1 << 20, &run.journal);
             self.resume(&mut run.state, &way, [Some(stayed), Some(built)]);
@@ -166,11 +176,45 @@ impl Changed<'_> {
         !expected.is_empty()
     }
 
-    fn resume(&self, state: &mut State, saved: &[crate::drive::Saved], parts: [Option<Resumed>; 2]) {
-        state.resume(Some(self.stopped), &parts, self.go > 0).unwrap();
-        let mut values = NamedValues::default();
-        for (piece, batch) in saved {
-            state.load(*piece, batch, &mut values, |_| true).unwrap();
+    /// What the new columns have come to beside the others, in a state that is hidden and may be saved on its way.
+    fn beside(&self, own: &[Event], rng: &mut StdRng) -> (i64, Vec<Saved>) {
+        let mut group = self.group();
+        group.plan.start = i64::MAX;
+        let group = Arc::new(group);
+        let begin = |parts: [Option<Resumed>; 2]| {
+            let mut run = Run::new(&group, 1 << 20, i64::MAX, i64::MAX);
+            run.state.hide();
+            run.state.resume(None, &parts, false).unwrap();
+            run
+        };
+        let mut run = begin([None, None]);
+        run.insert_into(1, own);
+        let mut tick = || up(rng.random_range(self.start..self.stopped), self.plan().tick).min(self.stopped - 1);
+        let (first, second) = (tick(), tick());
+        for to in [first.min(second), first.max(second)] {
+            let done = run.advance(to.div_euclid(self.plan().tick) * self.plan().tick, usize::MAX);
+            run.take(done);
+            assert_eq!(run.sorted_changes(), [], "nothing is shown");
+            let way = saved(&mut run.state, &run.journal);
+            let built = Resumed { saved: 1, beside: true, done: Some(done).filter(|d| *d >= self.start), shown: false };
+            run = begin([None, Some(built)]);
+            load(&mut run.state, &way, true);
+            if to == first.max(second) {
+                return (done, way);
+            }
         }
+        unreachable!("it has come to the second")
+    }
+
+    fn resume(&self, state: &mut State, saved: &[Saved], parts: [Option<Resumed>; 2]) {
+        state.resume(Some(self.stopped), &parts, self.go > 0).unwrap();
+        load(state, saved, false);
+    }
+}
+
+fn load(state: &mut State, saved: &[Saved], beside: bool) {
+    let mut values = NamedValues::of(beside);
+    for (piece, batch) in saved {
+        state.load(*piece, batch, &mut values, |_| true).unwrap();
     }
 }

@@ -27,6 +27,7 @@ use headwater_operators::ledger::SegmentError;
 
 use super::{Part, StateStore, failed, parts};
 use crate::failure::Failure;
+use crate::plan::Side;
 
 /// Files of a tier that are merged into one of the next.
 const MERGED_AT_ONCE: usize = 8;
@@ -110,7 +111,7 @@ impl GroupJournal {
 
     /// Goes on with a file of an earlier run. Its rows stay there until their time comes.
     pub fn carry(&self, state: &mut State, part: &Part, path: &Path) -> Result<(), Failure> {
-        let Some(of) = state.part_of(part.of as usize) else { return Ok(()) };
+        let Some(of) = state.part_of(part.of as usize, part.side == Side::Beside) else { return Ok(()) };
         let mut files = self.0.borrow_mut();
         let chunks = Rc::new(parts::Chunks::open(path).map_err(|e| failed("reading", path, e))?);
         let spans = chunks.spans().map_err(|e| failed("reading", path, e))?;
@@ -179,8 +180,8 @@ impl Files {
         let path = self.store.written(number, worker).join(&name);
         std::fs::rename(&written.path, &path).map_err(|e| failed("writing", &path, e))?;
         let Written { bytes, xxh3, span, .. } = written;
-        let (piece, span) = (Piece::Ledger, Some(span));
-        let part = Part { number, group, worker, workers, piece, of: of as u32, name, bytes, xxh3, span };
+        let (piece, side, span) = (Piece::Ledger, Side::Shown, Some(span));
+        let part = Part { number, group, worker, workers, piece, of: of as u32, side, name, bytes, xxh3, span };
         self.parts[of].files.push(part);
         Ok(())
     }
@@ -354,6 +355,7 @@ mod tests {
             workers: 1,
             piece: Piece::Ledger,
             of: 0,
+            side: Side::Shown,
             name: String::new(),
             bytes,
             xxh3: 0,

@@ -13,7 +13,8 @@ use crate::failure::Failure;
 use crate::plan::Plan;
 use crate::run::Mode;
 
-/// The format that this version writes, and those that it reads. (In 2 the ledgers were whole in each checkpoint.)
+/// The format that this version writes, and those that it reads. (In 2 the ledgers were whole in each checkpoint, and nothing was beside
+/// the rows.)
 pub const FORMAT: u32 = 3;
 const READS: [u32; 2] = [2, FORMAT];
 
@@ -43,6 +44,11 @@ pub struct Manifest {
 }
 
 impl Manifest {
+    /// Up to where rows are right that go on from it. `None`: the history is still being read.
+    pub fn t_of_rows(&self) -> Option<i64> {
+        self.t.max(self.plan.floor)
+    }
+
     /// Makes the checkpoint one, unless a newer start has taken over, and removes what nobody needs any more.
     pub fn commit(&self, store: &StateStore, starts: &Starts) -> Result<(), Failure> {
         let generation = generations::of_number(self.number);
@@ -75,9 +81,9 @@ impl Manifest {
         let upto = || all.iter().filter(|(number, _)| **number <= self.number);
         let counts = |(number, found): &(&u64, &Found)| found.whole && starts.count(**number);
         let kept: Vec<u64> = upto().rev().filter(counts).map(|(number, _)| *number).take(KEPT).collect();
-        let used = store.used_by(&kept);
+        let used = store.used_by(&kept, self.number);
         let of_number = |(number, found): (&u64, &Found)| {
-            let goes = |name: &&String| !used.contains(&(*number, (*name).clone()));
+            let goes = |name: &&String| !used.has(*number, name);
             let names: Vec<String> = found.names.iter().filter(goes).map(|name| part_name(*number, name)).collect();
             let all = names.len() == found.names.len();
             (*number, if all { vec![format!("{CHECKPOINTS}/{number}")] } else { names })

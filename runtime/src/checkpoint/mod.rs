@@ -20,6 +20,7 @@ mod journal;
 pub mod lease;
 mod manifest;
 mod parts;
+mod sides;
 mod store;
 mod threads;
 mod watched;
@@ -38,11 +39,13 @@ use serde::{Deserialize, Serialize};
 
 pub use journal::GroupJournal;
 pub use manifest::{FORMAT, Manifest, look, take_over};
+pub use sides::{Saved, Sides};
 pub use store::StateStore;
 pub use threads::{Committing, Sending};
 pub use watched::Whole;
 
 use crate::failure::Failure;
+use crate::plan::Side;
 use crate::source::history::Read;
 use crate::source::last_record::LastRecord;
 
@@ -74,6 +77,9 @@ pub struct Part {
     pub piece: Piece,
     /// Of which part of the group.
     pub of: u32,
+    /// Where the state was worked out that it is of.
+    #[serde(default)]
+    pub side: Side,
     pub name: String,
     pub bytes: u64,
     pub xxh3: u64,
@@ -128,8 +134,9 @@ pub fn changelog(sink: &str) -> String {
     format!("sinks.{sink}")
 }
 
-/// What it calls the dead letters.
+/// What it calls the dead letters, and those of what is worked out beside the rows.
 pub const DEAD_LETTERS: &str = "dead_letters";
+pub const LETTERS_BESIDE: &str = "dead_letters.beside";
 
 impl Local {
     /// Another one is wanted. It may be told twice.
@@ -203,8 +210,8 @@ pub fn write(
     let mut parts = vec![];
     for ((piece, part), (name, writer)) in writers {
         let (bytes, xxh3) = writer.finish().map_err(|e| failed("writing to", &dir, e))?;
-        let (of, span) = (part as u32, None);
-        parts.push(Part { number, group, worker, workers, piece, of, name, bytes, xxh3, span });
+        let (of, side, span) = (part as u32, Side::Shown, None);
+        parts.push(Part { number, group, worker, workers, piece, of, side, name, bytes, xxh3, span });
     }
     parts.extend(journal.cut(number, t)?);
     sync_dir(&dir).map_err(|e| failed("writing to", &dir, e))?;
@@ -229,10 +236,11 @@ pub fn read(
     (state, journal): (&mut State, &GroupJournal),
     owns: impl Fn(&[u8]) -> bool,
 ) -> Result<(), Failure> {
-    let mut of_group: Vec<&Part> = manifest.parts.iter().filter(|part| part.group == group).collect();
-    of_group.sort_by_key(|part| (part.worker, part.piece, part.of));
-    for of_worker in of_group.chunk_by(|a, b| a.worker == b.worker) {
-        let mut values = NamedValues::default();
+    let is_asked = |part: &&Part| part.group == group && state.resumes(part.side == Side::Beside);
+    let mut of_group: Vec<&Part> = manifest.parts.iter().filter(is_asked).collect();
+    of_group.sort_by_key(|part| (part.side, part.worker, part.piece, part.of));
+    for of_worker in of_group.chunk_by(|a, b| (a.side, a.worker) == (b.side, b.worker)) {
+        let mut values = NamedValues::of(of_worker[0].side == Side::Beside);
         for part in of_worker.iter().filter(|part| journal.owns(part) != Some(false)) {
             let path = store.part(part)?.map_err(Failure::Running)?;
             if part.piece == Piece::Ledger && journal.owns(part) == Some(true) {

@@ -36,6 +36,20 @@ const PAUSE_STEP: Duration = Duration::from_millis(50);
 /// In which checkpoint's directory it lies, and its name there.
 pub type PartName = (u64, String);
 
+/// What must not be removed.
+#[derive(Clone, Debug, Default)]
+pub struct Used {
+    /// All that lies there.
+    pub numbers: BTreeSet<u64>,
+    pub parts: BTreeSet<PartName>,
+}
+
+impl Used {
+    pub fn has(&self, number: u64, name: &str) -> bool {
+        self.numbers.contains(&number) || self.parts.contains(&(number, name.to_owned()))
+    }
+}
+
 pub struct StateStore {
     pub storage: Storage,
     /// Of all processes, and of this one.
@@ -49,6 +63,8 @@ pub struct StateStore {
     bringing: Mutex<()>,
     /// By checkpoint that this run knows: its parts.
     uses: Mutex<BTreeMap<u64, BTreeSet<PartName>>>,
+    /// What no manifest has yet.
+    awaited: Mutex<Used>,
     /// Parts that are as they were written.
     whole: Mutex<BTreeSet<PartName>>,
     /// What the run goes on from was read.
@@ -67,6 +83,7 @@ impl StateStore {
             stop,
             bringing: Mutex::new(()),
             uses: Mutex::default(),
+            awaited: Mutex::default(),
             whole: Mutex::default(),
             restored: AtomicBool::new(false),
             watched: Watched::default(),
@@ -77,6 +94,12 @@ impl StateStore {
     pub fn clear_staging(&self) -> Result<(), Failure> {
         self.storage.local().map_or(Ok(()), |root| remove_dir(&root.join(UNFINISHED)))?;
         remove_dir(&self.all_staging)
+    }
+
+    /// A start begins.
+    pub fn begin(&self) {
+        self.ending.store(false, Ordering::Relaxed);
+        self.restored.store(false, Ordering::Relaxed);
     }
 
     /// From now on a store that is away is an error.
@@ -94,11 +117,18 @@ impl StateStore {
         self.uses.lock().unwrap_or_else(PoisonError::into_inner).insert(manifest.number, used);
     }
 
-    /// Drops what is known of others.
-    pub fn used_by(&self, kept: &[u64]) -> BTreeSet<PartName> {
+    /// Says what may still become a part of a checkpoint.
+    pub fn await_parts(&self, parts: Used) {
+        *self.awaited.lock().unwrap_or_else(PoisonError::into_inner) = parts;
+    }
+
+    /// By those that are kept, by any that is to come, and by what has none yet. Drops what is known of others.
+    pub fn used_by(&self, kept: &[u64], newest: u64) -> Used {
         let mut uses = self.uses.lock().unwrap_or_else(PoisonError::into_inner);
-        uses.retain(|number, _| kept.contains(number));
-        uses.values().flatten().cloned().collect()
+        uses.retain(|number, _| kept.contains(number) || *number > newest);
+        let mut used = self.awaited.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        used.parts.extend(uses.values().flatten().cloned());
+        used
     }
 
     /// Where a worker of this process writes its parts of a checkpoint.

@@ -46,6 +46,7 @@ impl Sending {
 
 /// Commits checkpoints, one after the other. Dropped, it waits for those that it was given.
 pub struct Committing {
+    store: Arc<StateStore>,
     to: Option<Sender<Manifest>>,
     waiting: Arc<AtomicUsize>,
     thread: Option<JoinHandle<()>>,
@@ -55,7 +56,7 @@ impl Committing {
     pub fn start(store: Arc<StateStore>, starts: Arc<Starts>, failed: Sender<Failure>) -> Result<Committing, Failure> {
         let (to, manifests) = channel::<Manifest>();
         let waiting: Arc<AtomicUsize> = Arc::default();
-        let left = waiting.clone();
+        let (left, known) = (waiting.clone(), store.clone());
         let thread = spawn("state-commit", move || {
             for manifest in manifests {
                 let committed = manifest.commit(&store, &starts);
@@ -67,10 +68,12 @@ impl Committing {
                 }
             }
         })?;
-        Ok(Committing { to: Some(to), waiting, thread: Some(thread) })
+        Ok(Committing { store: known, to: Some(to), waiting, thread: Some(thread) })
     }
 
     pub fn commit(&self, manifest: Manifest) {
+        // From now on nobody removes its parts.
+        self.store.note_use(&manifest);
         self.waiting.fetch_add(1, Ordering::Relaxed);
         // The thread is gone only when it has told why.
         if let Some(to) = &self.to {

@@ -43,7 +43,10 @@ impl Watched {
     /// The run has made a checkpoint, which is whole from now on.
     pub fn committed(&self, manifest: &Manifest) {
         let took = manifest.begun_us.map(|begun| wall_clock_us().saturating_sub(begun).max(0));
-        self.set(manifest, took.map(|us| Duration::from_micros(us.unsigned_abs())));
+        let took = took.map(|us| Duration::from_micros(us.unsigned_abs()));
+        // Where only what is beside the rows was saved, the rest is as old as it was.
+        let before = self.newest().filter(|newest| newest.begun_us == manifest.begun_us);
+        self.set(manifest, before.and_then(|newest| newest.took).or(took));
         self.committed.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -68,7 +71,7 @@ impl Watched {
     fn set(&self, manifest: &Manifest, took: Option<Duration>) {
         let whole = Whole {
             number: manifest.number,
-            t: manifest.t,
+            t: manifest.t_of_rows(),
             begun_us: manifest.begun_us,
             took,
             bytes: manifest.parts.iter().map(|part| part.bytes).sum(),

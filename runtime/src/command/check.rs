@@ -51,7 +51,8 @@ pub fn check(args: &CheckArgs) -> Result<(), Failure> {
 
 /// What a run would go on with, what it would compute anew, and what it would remove.
 fn tell_state(out: &mut Vec<u8>, opened: &Opened, manifest: &Manifest, changed: &Changed) -> std::io::Result<()> {
-    let Manifest { number, t, .. } = manifest;
+    let number = manifest.number;
+    let t = manifest.t_of_rows();
     let t = t.map_or_else(|| "not begun, the history is being read".to_owned(), |t| format!("T = {}", format_time(t)));
     writeln!(out, "\nstate in {}", opened.job.state.path)?;
     writeln!(out, "  checkpoint {number}: {t}")?;

@@ -7,7 +7,7 @@ use super::RunArgs;
 use crate::failure::Failure;
 use crate::progress::{self, Progress};
 use crate::run::{self, Options};
-use crate::serve;
+use crate::serve::{self, Serving};
 
 pub fn run(args: &RunArgs) -> Result<(), Failure> {
     let options =
@@ -16,11 +16,14 @@ pub fn run(args: &RunArgs) -> Result<(), Failure> {
     stop_on_signal(stop.clone())?;
     let mut board = None;
     let first = args.process == 0;
-    let status = run::run(&options, stop, |watching| {
+    let status = run::run(&options, stop, |watching, before: Option<(Option<Serving>, Option<Progress>)>| {
         board = Some(watching.board.clone());
         let failed = |e| Failure::Running(format!("starting a thread: {e}"));
         // The whole job is process 0's to tell.
-        let serving = first.then(|| serve::start(watching.clone())).transpose()?;
+        let serving = match before.and_then(|(serving, _)| serving) {
+            Some(serving) => Some(serving.follow(watching.clone())),
+            None => first.then(|| serve::start(watching.clone())).transpose()?,
+        };
         let progress = first.then(|| Progress::start(watching).map_err(failed)).transpose()?;
         Ok((serving, progress))
     })?;

@@ -111,8 +111,13 @@ fn show_group(out: &mut String, group: &GroupReport) -> std::fmt::Result {
         }
         _ => writeln!(out, "  as of     not yet: the stores are not whole")?,
     }
-    if let (false, Some(at)) = (group.computing.is_empty(), &group.enters_at) {
-        writeln!(out, "  computing {}: shown once T reaches {at}", group.computing.join(" "))?;
+    if !group.computing.is_empty() {
+        let names = group.computing.join(" ");
+        match (&group.enters_at, &group.computed_to) {
+            (Some(at), _) => writeln!(out, "  computing {names}: shown once T reaches {at}")?,
+            (None, Some(to)) => writeln!(out, "  computing {names}: at {to}, shown once that is as far as T")?,
+            (None, None) => writeln!(out, "  computing {names}: reading the history")?,
+        }
     }
     let odd = [("events too old for every window", group.too_old), ("sums that did not fit", group.unfit_sums)];
     for (name, n) in odd.iter().filter(|(_, n)| *n > 0) {

@@ -29,7 +29,7 @@ impl Running {
         let stop = Arc::new(AtomicBool::new(false));
         let (asked, (to_us, from_it)) = (stop.clone(), channel());
         let thread = std::thread::spawn(move || {
-            run::run(&options, asked, move |watching| {
+            run::run(&options, asked, move |watching, _| {
                 let serving = serve::start(watching.clone())?;
                 // We wait for it.
                 let _ = to_us.send(watching);

@@ -5,6 +5,7 @@
 
 use super::Plan;
 use super::identity;
+use super::parts::PlannedPart;
 use crate::checkpoint::Manifest;
 use crate::job::Window;
 use crate::opened::Opened;
@@ -48,8 +49,9 @@ impl Changed {
         for (group, partner) in partners.iter().enumerate() {
             let new =
                 || ChangedGroup { new: (0..opened.groups[group].columns.len()).collect(), ..ChangedGroup::default() };
-            let found = partner.map(|partner| compare(old, opened, group, partner));
-            changed.is_nothing &= found.as_ref().is_some_and(|found| found.new.is_empty() && !found.renewed);
+            let whole = partner.map(|partner| compare(old, opened, (group, partner), true));
+            changed.is_nothing &= whole.is_some_and(|found| found.new.is_empty() && !found.renewed);
+            let found = partner.map(|partner| compare(old, opened, (group, partner), false));
             let found = found.filter(|found| changed.keep_readings(old, found, opened.job.groups[group].source));
             changed.groups.push(found.unwrap_or_else(new));
         }
@@ -71,9 +73,8 @@ impl Changed {
     fn keep_readings(&mut self, old: &Plan, found: &ChangedGroup, source: usize) -> bool {
         let Some(group) = found.old.map(|old_group| &old.groups[old_group]) else { return false };
         let readings: Vec<usize> = found.kept.iter().map(|kept| group.parts[kept.part].reading).collect();
-        // Where the history was not read to its end, there is nothing to go on with yet.
         let is_free = |reading: &usize| self.kept[*reading].is_none_or(|other| other == source);
-        let free = readings.iter().all(|reading| is_free(reading) && old.readings[*reading].restored);
+        let free = readings.iter().all(is_free);
         if free {
             readings.iter().for_each(|reading| self.kept[*reading] = Some(source));
         }
@@ -87,12 +88,13 @@ impl Changed {
 
     fn removed(&self, old: &Plan) -> Vec<String> {
         let mut removed = vec![];
-        for (number, group) in old.groups.iter().enumerate() {
+        let was_there = |part: &PlannedPart| old.readings[part.reading].restored;
+        for (number, group) in old.groups.iter().enumerate().filter(|(_, group)| group.parts.iter().any(was_there)) {
             let Some(now) = self.groups.iter().find(|now| now.old == Some(number)) else {
                 removed.push(group.name.clone());
                 continue;
             };
-            for (part, planned) in group.parts.iter().enumerate() {
+            for (part, planned) in group.parts.iter().enumerate().filter(|(_, part)| was_there(part)) {
                 let kept = now.kept.iter().find(|kept| kept.part == part);
                 let stays = |column: usize| kept.is_some_and(|kept| kept.places[column].is_some());
                 let gone =
@@ -121,18 +123,20 @@ fn partners(old: &Plan, opened: &Opened) -> Vec<Option<usize>> {
     partners
 }
 
-fn compare(old: &Plan, opened: &Opened, group: usize, partner: usize) -> ChangedGroup {
+/// `all`: also what has nothing to go on with yet, where the history was not read to its end.
+fn compare(old: &Plan, opened: &Opened, (group, partner): (usize, usize), all: bool) -> ChangedGroup {
     let parts = &old.groups[partner].parts;
     let mut places: Vec<Vec<Option<usize>>> = parts.iter().map(|part| vec![None; part.columns.len()]).collect();
     let mut new = vec![];
     for column in 0..opened.groups[group].columns.len() {
         let wanted = identity::of_column(opened, group, column);
-        let all = parts.iter().enumerate().flat_map(|(p, part)| (0..part.columns.len()).map(move |c| (p, c)));
+        let parts_too = parts.iter().enumerate().filter(|(_, part)| all || old.readings[part.reading].restored);
+        let columns = parts_too.flat_map(|(p, part)| (0..part.columns.len()).map(move |c| (p, c)));
         let fits = |(p, c): &(usize, usize)| {
             let known = &parts[*p].columns[*c];
             known.place.is_some() && known.identity == wanted && places[*p][*c].is_none()
         };
-        match all.into_iter().find(fits) {
+        match columns.into_iter().find(fits) {
             Some((p, c)) => places[p][c] = Some(column),
             None => new.push(column),
         }
@@ -147,7 +151,8 @@ fn compare(old: &Plan, opened: &Opened, group: usize, partner: usize) -> Changed
     if kept.is_empty() || !whole {
         return ChangedGroup { new: (0..opened.groups[group].columns.len()).collect(), ..ChangedGroup::default() };
     }
-    let shown = parts.iter().flat_map(|part| &part.columns).filter(|column| column.place.is_some()).count();
+    let had = parts.iter().filter(|part| all || old.readings[part.reading].restored);
+    let shown = had.flat_map(|part| &part.columns).filter(|column| column.place.is_some()).count();
     let stay = kept.iter().flat_map(|kept| &kept.places).flatten().count();
     ChangedGroup { old: Some(partner), kept, new, renewed: stay < shown }
 }

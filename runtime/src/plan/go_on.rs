@@ -55,7 +55,7 @@ pub fn go_on(opened: &Opened, manifest: Manifest, changed: &Changed, now_us: i64
         readings,
         groups,
         rows_from: vec![floor.unwrap_or(i64::MIN); opened.groups.len()],
-        spared: false,
+        is_stored: false,
         end_at_least: floor.unwrap_or(i64::MIN),
         generations: vec![],
         moved,
@@ -80,18 +80,17 @@ fn alike(mut readings: Vec<Reading>) -> Vec<Reading> {
     readings
 }
 
-/// The same plan once more: it was killed before all of its history was read.
+/// The same plan once more: it was killed before all of its history was read. What goes on meanwhile may have read its streams.
 fn again(opened: &Opened, manifest: Manifest, now_us: i64, same_end: bool) -> Result<Plan, Failure> {
     let mut plan = manifest.plan.clone();
     for (number, reading) in plan.readings.iter_mut().enumerate() {
-        // No stream was read yet.
-        resume(reading, number, opened, &[], same_end)?;
+        resume(reading, number, opened, &manifest.positions, same_end)?;
     }
     plan.readings = alike(plan.readings);
     let floor = plan.floor.unwrap_or(i64::MIN);
     let rows_from = vec![floor; opened.groups.len()];
     let restored = Some(Box::new(manifest));
-    Ok(Plan { now_us, rows_from, spared: false, end_at_least: floor, generations: vec![], restored, ..plan })
+    Ok(Plan { now_us, rows_from, is_stored: false, end_at_least: floor, generations: vec![], restored, ..plan })
 }
 
 fn group(
@@ -218,7 +217,8 @@ mod tests {
             (Mode::UntilEnd, None, vec![(0, 4, 5)]),
         ] {
             let (t, positions) = (Some(20), [at(0, 4)].into_iter().chain(seen).collect());
-            let manifest = Manifest { t, positions, plan: before.at(t, Read::new()), ..before.first_manifest(mode) };
+            let manifest =
+                Manifest { t, positions, plan: before.at(|_| t, Read::new()), ..before.first_manifest(mode) };
             let changed = Changed::between(&manifest.plan, &opened);
             let now = go_on(&opened, manifest, &changed, 30, mode).unwrap();
             let found = now.readings[0].partitions.iter().map(|p| (p.partition, p.start, p.end));

@@ -12,20 +12,23 @@ use arrow::datatypes::DataType;
 use headwater_connectors::Records;
 use headwater_connectors::format::text::format_time;
 use headwater_connectors::history::{History, Piece, Pinned};
+use headwater_connectors::sink::lines::Left;
 use headwater_connectors::stream::{Bounds, Start, Stream};
 use headwater_operators::ledger::up;
 use serde::{Deserialize, Serialize};
 
+mod beside;
 mod changed;
 mod go_on;
 mod identity;
 mod parts;
 
+pub use beside::{Side, near_us, set_beside};
 pub use changed::{Changed, ChangedGroup};
 pub use go_on::go_on;
 pub use parts::{Part, Parts, PlannedGroup};
 
-use crate::checkpoint::{FORMAT, Manifest};
+use crate::checkpoint::{FORMAT, LETTERS_BESIDE, Manifest};
 use crate::failure::Failure;
 use crate::job::{self, SeamBy};
 use crate::opened::{Opened, Source};
@@ -48,7 +51,7 @@ pub struct Plan {
     pub rows_from: Vec<i64>,
     /// The stores have every row of the checkpoint that the run goes on from, and none else: only what changes is written.
     #[serde(default)]
-    pub spared: bool,
+    pub is_stored: bool,
     /// The last tick may not be before it (a store's `_upto`, without `--fresh`).
     pub end_at_least: i64,
     /// The generation of each store of the job, by sink.
@@ -82,13 +85,19 @@ impl Plan {
         &self.readings[self.groups[group].parts[0].reading]
     }
 
-    /// What a checkpoint at tick `t` writes down of it, when all histories are in the state; `None`: they were read up to `read`.
-    pub fn at(&self, t: Option<i64>, read: Read) -> Plan {
+    /// What a checkpoint writes down of it. `t`: by side, its tick, when all of its histories are in the state; `None`: they were
+    /// read up to `read`.
+    pub fn at(&self, t: impl Fn(Side) -> Option<i64>, read: Read) -> Plan {
         let moved = (0..self.readings.len()).map(Some).collect();
         let mut plan = Plan { restored: None, moved, read, ..self.clone() };
-        for reading in plan.readings.iter_mut().filter(|_| t.is_some()) {
-            reading.restored = true;
+        for reading in &mut plan.readings {
+            let t = t(reading.side);
+            reading.restored |= t.is_some();
             reading.done = reading.done.max(t.filter(|t| reading.s.is_some_and(|s| s <= *t)));
+            reading.saved = reading.side;
+        }
+        if self.is_beside() {
+            plan.floor = plan.floor.max(t(Side::Shown));
         }
         for (number, group) in (0..).zip(&mut plan.groups) {
             group.saved = Some(number);
@@ -104,17 +113,42 @@ impl Plan {
         whole && self.readings.iter().all(|reading| reading.restored && reading.shown && reading.warnings.is_empty())
     }
 
+    /// Whether nothing of a reading is in the checkpoint that the run goes on from.
+    pub fn is_new(&self, reading: usize) -> bool {
+        !self.readings[reading].restored && !self.moved.contains(&Some(reading))
+    }
+
+    /// By reading, where the checkpoint left off: windows that closed before it are gone.
+    pub fn horizons(&self) -> Vec<i64> {
+        let mut horizons = vec![i64::MIN; self.readings.len()];
+        let known = self.restored.iter().flat_map(|manifest| &manifest.horizons);
+        for (now, horizon) in self.moved.iter().zip(known).filter_map(|(now, horizon)| Some((now.as_ref()?, horizon))) {
+            horizons[*now] = *horizon;
+        }
+        horizons
+    }
+
+    /// Where lines go on. Dead letters that nothing goes on from any more are void.
+    pub fn lines(&self, manifest: &Manifest) -> BTreeMap<String, Left> {
+        let mut lines = manifest.lines.clone();
+        lines.retain(|name, _| name != LETTERS_BESIDE || self.goes_on_beside());
+        lines
+    }
+
     /// What is written down before the first row is read.
     pub fn first_manifest(&self, mode: Mode) -> Manifest {
-        let plan = Plan { restored: None, ..self.clone() };
+        let moved = (0..self.readings.len()).map(Some).collect();
+        let plan = Plan { restored: None, moved, ..self.clone() };
         match &self.restored {
             // What it goes on from stays a part of the state; where partitions begin is in the plan.
             Some(manifest) => Manifest {
+                lines: self.lines(manifest),
                 number: self.checkpoints,
                 t: None,
                 begun_us: Some(wall_clock_us()),
                 finished: false,
                 mode,
+                horizons: self.horizons(),
                 plan,
                 positions: vec![],
                 ..(**manifest).clone()
@@ -156,6 +190,11 @@ pub struct Reading {
     pub done: Option<i64>,
     /// Whether the rows that were published show its columns.
     pub shown: bool,
+    /// Where this run works it out; and where what a checkpoint has of it was worked out.
+    #[serde(default)]
+    pub side: Side,
+    #[serde(default)]
+    pub saved: Side,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -245,7 +284,7 @@ pub fn plan(opened: &Opened, now_us: i64, live: bool) -> Result<Plan, Failure> {
         readings,
         groups: groups.map(|(number, group)| PlannedGroup::whole(opened, number, group.source)).collect(),
         rows_from: vec![i64::MIN; opened.groups.len()],
-        spared: false,
+        is_stored: false,
         end_at_least: i64::MIN,
         generations: vec![],
         restored: None,
@@ -533,6 +572,26 @@ fn first_eff(
         }
     }
     Ok(smallest)
+}
+
+#[cfg(test)]
+impl Plan {
+    pub fn of_nothing(floor: Option<i64>) -> Plan {
+        Plan {
+            now_us: 0,
+            readings: vec![],
+            groups: vec![],
+            rows_from: vec![],
+            is_stored: false,
+            end_at_least: i64::MIN,
+            generations: vec![],
+            restored: None,
+            moved: vec![],
+            floor,
+            read: Read::new(),
+            checkpoints: 0,
+        }
+    }
 }
 
 pub fn wall_clock_us() -> i64 {

@@ -10,7 +10,7 @@ use headwater_operators::accumulators::ColumnPlan;
 use headwater_operators::group::{self, Resumed};
 use serde::{Deserialize, Serialize};
 
-use super::{Plan, identity};
+use super::{Plan, Side, identity};
 use crate::failure::Failure;
 use crate::job::Window;
 use crate::opened::Opened;
@@ -81,8 +81,11 @@ impl PlannedGroup {
     }
 }
 
-/// The parts of a run's groups, opened. By group.
-pub struct Parts(pub Vec<Vec<Part>>);
+/// The parts of a run's groups, opened, as a side has them: those of the other never begin there.
+pub struct Parts {
+    pub groups: Vec<Vec<Part>>,
+    pub side: Side,
+}
 
 pub struct Part {
     pub reading: usize,
@@ -93,16 +96,17 @@ pub struct Part {
 }
 
 impl Parts {
-    pub fn open(opened: &Opened, plan: &Plan) -> Result<Parts, Failure> {
+    pub fn open(opened: &Opened, plan: &Plan, side: Side) -> Result<Parts, Failure> {
         let group = |(number, planned): (usize, &PlannedGroup)| {
-            planned.parts.iter().map(|part| Part::open(opened, plan, number, part)).collect()
+            planned.parts.iter().map(|part| Part::open(opened, plan, (number, side), part)).collect()
         };
-        plan.groups.iter().enumerate().map(group).collect::<Result<_, _>>().map(Parts)
+        let groups = plan.groups.iter().enumerate().map(group).collect::<Result<_, _>>()?;
+        Ok(Parts { groups, side })
     }
 
     /// The parts of a reading, with their groups and their numbers.
     pub fn of_reading(&self, reading: usize) -> impl Iterator<Item = (usize, usize, &Part)> {
-        let all = self.0.iter().enumerate();
+        let all = self.groups.iter().enumerate();
         let all = all.flat_map(|(group, parts)| parts.iter().enumerate().map(move |(n, part)| (group, n, part)));
         all.filter(move |(_, _, part)| part.reading == reading)
     }
@@ -115,7 +119,7 @@ impl Parts {
 
     /// The plan of a group's state.
     pub fn plan(&self, opened: &Opened, group: usize) -> group::Plan {
-        let mut parts = self.0[group].iter().map(|part| part.plan.clone());
+        let mut parts = self.groups[group].iter().map(|part| part.plan.clone());
         let first = parts.next().expect("a group has a part");
         let conf = &opened.job.groups[group];
         group::Plan {
@@ -138,7 +142,12 @@ impl Parts {
 }
 
 impl Part {
-    fn open(opened: &Opened, plan: &Plan, group: usize, planned: &PlannedPart) -> Result<Part, Failure> {
+    fn open(
+        opened: &Opened,
+        plan: &Plan,
+        (group, side): (usize, Side),
+        planned: &PlannedPart,
+    ) -> Result<Part, Failure> {
         let open = &opened.groups[group];
         let mut inputs = vec![];
         for (number, text) in planned.inputs.iter().enumerate() {
@@ -157,7 +166,7 @@ impl Part {
                 columns: planned.columns.iter().map(|column| column.plan.clone()).collect(),
                 places: planned.columns.iter().map(|column| column.place).collect(),
                 inputs: inputs.iter().map(|(_, data_type)| data_type.clone()).collect(),
-                start: reading.s.unwrap_or(i64::MAX),
+                start: reading.s.filter(|_| reading.side == side).unwrap_or(i64::MAX),
             },
             inputs,
         })
@@ -165,13 +174,14 @@ impl Part {
 }
 
 impl Plan {
-    /// Where the parts of a group go on from; `None`: it is new.
-    pub fn resumed(&self, group: usize) -> Option<Vec<Option<Resumed>>> {
+    /// Where the parts of a group go on from, `None` for those of the other side; `None`: it is new.
+    pub fn resumed(&self, group: usize, side: Side) -> Option<Vec<Option<Resumed>>> {
         let planned = &self.groups[group];
         let part = |part: &PlannedPart| {
-            let Plan { readings, .. } = self;
-            let reading = &readings[part.reading];
-            part.saved.map(|saved| Resumed { saved: saved as usize, done: reading.done, shown: reading.shown })
+            let reading = &self.readings[part.reading];
+            let saved = part.saved.filter(|_| reading.side == side)? as usize;
+            let beside = reading.saved == Side::Beside;
+            Some(Resumed { saved, beside, done: reading.done, shown: reading.shown })
         };
         planned.saved.map(|_| planned.parts.iter().map(part).collect())
     }

@@ -4,11 +4,12 @@
 use std::fmt::Write;
 
 use crate::plan::wall_clock_us;
-use crate::report::{Reporter, computing, lag, staleness};
+use crate::report::{Reporter, computing, lag, of_group, of_source, staleness};
 use crate::run::Watching;
 use crate::status::{GroupStatus, ProcessStatus, SourceStatus};
 
-pub(super) fn text(watching: &Watching, reporter: &Reporter) -> String {
+pub(super) fn text(reporter: &Reporter) -> String {
+    let watching = &reporter.watching;
     let status = watching.status();
     let mut page = Page { text: String::new() };
     of_job(&mut page, watching, &status);
@@ -97,17 +98,24 @@ fn of_job(page: &mut Page, watching: &Watching, status: &ProcessStatus) {
     page.family("headwater_t_seconds", "gauge", "The job's own time T, in seconds since 1970.", |family| {
         status.t.iter().for_each(|t| family.sample(&[], *t as f64 / 1e6));
     });
+    let sides = || std::iter::once(status).chain(status.beside.as_deref());
     page.family("headwater_bootstrap_rows_total", "counter", "History rows read.", |family| {
-        family.sample(&[], status.history_rows_read as f64);
+        family.sample(&[], sides().map(|side| side.history_rows_read).sum::<u64>() as f64);
     });
     page.family("headwater_bootstrap_rows_expected", "gauge", "History rows that are to be read.", |family| {
-        family.sample(&[], status.history_rows_total as f64);
+        family.sample(&[], sides().map(|side| side.history_rows_total).sum::<u64>() as f64);
+    });
+    let help = "How far what is new in a changed job is, which is worked out beside the rows; in seconds since 1970.";
+    page.family("headwater_computed_to_seconds", "gauge", help, |family| {
+        let t = status.beside.as_ref().and_then(|beside| beside.t);
+        t.iter().for_each(|t| family.sample(&[], *t as f64 / 1e6));
     });
 }
 
 fn of_sources(page: &mut Page, watching: &Watching, status: &ProcessStatus) {
     let job = &watching.opened.job;
-    let all: Vec<(&str, &SourceStatus)> = job.sources.iter().map(|s| s.name.as_str()).zip(&status.sources).collect();
+    let of_sources: Vec<SourceStatus> = (0..job.sources.len()).map(|source| of_source(status, source)).collect();
+    let all: Vec<(&str, &SourceStatus)> = job.sources.iter().map(|s| s.name.as_str()).zip(&of_sources).collect();
     type Number = fn(&SourceStatus) -> u64;
     let counters: [(&str, &str, Number); 6] = [
         ("records", "Records read from the stream.", |s| s.records),
@@ -145,7 +153,8 @@ fn of_sources(page: &mut Page, watching: &Watching, status: &ProcessStatus) {
 
 fn of_groups(page: &mut Page, watching: &Watching, status: &ProcessStatus) {
     let job = &watching.opened.job;
-    let all: Vec<(&str, &GroupStatus)> = job.groups.iter().map(|g| g.name.as_str()).zip(&status.groups).collect();
+    let of_groups: Vec<GroupStatus> = (0..job.groups.len()).map(|group| of_group(status, group)).collect();
+    let all: Vec<(&str, &GroupStatus)> = job.groups.iter().map(|g| g.name.as_str()).zip(&of_groups).collect();
     type Number = fn(&GroupStatus) -> u64;
     let families: [(&str, &str, &str, Number); 9] = [
         ("events_total", "counter", "Events taken in.", |g| g.events),

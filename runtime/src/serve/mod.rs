@@ -15,7 +15,7 @@ mod metrics;
 mod routes;
 
 use std::net::{Ipv4Addr, TcpListener};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -35,15 +35,21 @@ const NOTE_EVERY: Duration = Duration::from_millis(200);
 pub struct Serving {
     opened: Arc<Opened>,
     endpoint: Endpoint,
+    served: Arc<Served>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 /// What every request sees.
 struct Served {
-    watching: Watching,
-    reporter: Reporter,
+    reporter: RwLock<Arc<Reporter>>,
     token: String,
+}
+
+impl Served {
+    fn reporter(&self) -> Arc<Reporter> {
+        self.reporter.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 pub fn start(watching: Watching) -> Result<Serving, Failure> {
@@ -56,13 +62,14 @@ pub fn start(watching: Watching) -> Result<Serving, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().map_err(failed)?;
     let (stop, stopped) = oneshot::channel();
     let opened = watching.opened.clone();
-    let reporter = Reporter::new(watching.clone());
-    let served = Arc::new(Served { watching, reporter, token });
+    let reporter = RwLock::new(Arc::new(Reporter::new(watching)));
+    let served = Arc::new(Served { reporter, token });
+    let seen = served.clone();
     let work = move || {
         let noting = served.clone();
         runtime.spawn(async move {
             loop {
-                noting.reporter.note();
+                noting.reporter().note();
                 tokio::time::sleep(NOTE_EVERY).await;
             }
         });
@@ -81,7 +88,16 @@ pub fn start(watching: Watching) -> Result<Serving, Failure> {
     let thread = std::thread::Builder::new().name("endpoint".to_owned()).spawn(work).map_err(failed)?;
     endpoint.write(&opened.job).map_err(failed)?;
     tracing::info!(url = endpoint.url, "serving get, export, status and /metrics");
-    Ok(Serving { opened, endpoint, stop: Some(stop), thread: Some(thread) })
+    Ok(Serving { opened, endpoint, served: seen, stop: Some(stop), thread: Some(thread) })
+}
+
+impl Serving {
+    /// Shows the next start of the same run from now on.
+    pub fn follow(self, watching: Watching) -> Serving {
+        let next = Arc::new(Reporter::after(&self.served.reporter(), watching));
+        *self.served.reporter.write().unwrap_or_else(PoisonError::into_inner) = next;
+        self
+    }
 }
 
 impl Drop for Serving {

@@ -18,6 +18,7 @@ use super::{Served, metrics};
 use crate::failure::Failure;
 use crate::log;
 use crate::rows::{self, Asked};
+use crate::run::Watching;
 
 type Pairs = Query<Vec<(String, String)>>;
 
@@ -53,18 +54,20 @@ async fn sign(request: Request, next: Next) -> Response {
 }
 
 async fn status(State(served): State<Arc<Served>>) -> Response {
-    Json(served.reporter.report()).into_response()
+    Json(served.reporter().report()).into_response()
 }
 
 async fn prometheus(State(served): State<Arc<Served>>) -> Response {
-    let text = metrics::text(&served.watching, &served.reporter);
+    let text = metrics::text(&served.reporter());
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }
 
 async fn one(State(served): State<Arc<Served>>, Query(pairs): Pairs) -> Response {
     let work = move || {
-        let opened = &served.watching.opened;
-        let (group, mut store) = open(&served, &pairs)?;
+        let reporter = served.reporter();
+        let watching = &reporter.watching;
+        let opened = &watching.opened;
+        let (group, mut store) = open(watching, &pairs)?;
         let values: Vec<String> = pairs.iter().filter(|(name, _)| name == "key").map(|(_, v)| v.clone()).collect();
         let asked = Asked::parse(opened, group, &values, value(&pairs, "window"))?;
         let lines = rows::get(store.as_mut(), &asked)?;
@@ -82,7 +85,7 @@ async fn one(State(served): State<Arc<Served>>, Query(pairs): Pairs) -> Response
 
 async fn all(State(served): State<Arc<Served>>, Query(pairs): Pairs) -> Response {
     let opening = served.clone();
-    let opened = match tokio::task::spawn_blocking(move || open(&opening, &pairs)).await {
+    let opened = match tokio::task::spawn_blocking(move || open(&opening.reporter().watching, &pairs)).await {
         Ok(opened) => opened,
         Err(e) => return (StatusCode::INTERNAL_SERVER_ERROR, e.to_string()).into_response(),
     };
@@ -118,12 +121,12 @@ fn send_rows(store: &mut dyn Lookup, group: usize, to: &Sender<std::io::Result<B
 }
 
 /// The group that is asked for, and the store to read it from.
-fn open(served: &Served, pairs: &[(String, String)]) -> Result<(usize, Box<dyn Lookup>), Failure> {
-    let opened = &served.watching.opened;
+fn open(watching: &Watching, pairs: &[(String, String)]) -> Result<(usize, Box<dyn Lookup>), Failure> {
+    let opened = &watching.opened;
     let name = value(pairs, "group").ok_or_else(|| Failure::Usage("name a `group`".to_owned()))?;
     let group = rows::group(&opened.job, name)?;
     let sink = rows::sink(&opened.job, group, value(pairs, "sink"))?;
-    Ok((group, rows::lookup(opened, sink, served.watching.embedded[sink].as_ref())?))
+    Ok((group, rows::lookup(opened, sink, watching.embedded[sink].as_ref())?))
 }
 
 fn value<'a>(pairs: &'a [(String, String)], name: &str) -> Option<&'a str> {

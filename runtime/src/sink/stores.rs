@@ -74,8 +74,9 @@ impl Shared {
 }
 
 impl StoreHandle {
-    /// Starts the thread. `image`: the first rows are an image, which may replace a newer one (see `Store::begin_image`).
-    pub fn start(mut store: Box<dyn Store>, image: Option<bool>) -> StoreHandle {
+    /// Starts the thread. `image`: the first rows are an image, which may replace a newer one (see `Store::begin_image`); `spared`: see
+    /// `Store::sweep`.
+    pub fn start(mut store: Box<dyn Store>, image: Option<bool>, spared: Vec<usize>) -> StoreHandle {
         let (tasks, queue) = channel();
         let shared = Arc::new(Shared {
             flushed: AtomicI64::new(i64::MIN),
@@ -88,7 +89,8 @@ impl StoreHandle {
         let ours = shared.clone();
         let work = move || {
             let begun = image.map_or(Ok(()), |replace| store.begin_image(replace));
-            if let Err(e) = begun.and_then(|()| serve(store.as_mut(), &queue, &ours, image == Some(true))) {
+            let replace = image == Some(true);
+            if let Err(e) = begun.and_then(|()| serve(store.as_mut(), &queue, &ours, (replace, &spared))) {
                 *ours.fault.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(e);
                 ours.wake();
             }
@@ -125,7 +127,12 @@ impl StoreHandle {
 /// Rows that are taken from the queue at once.
 const ROWS_AT_ONCE: usize = 100_000;
 
-fn serve(store: &mut dyn Store, queue: &Receiver<Task>, shared: &Shared, replace: bool) -> Result<(), Error> {
+fn serve(
+    store: &mut dyn Store,
+    queue: &Receiver<Task>,
+    shared: &Shared,
+    (replace, spared): (bool, &[usize]),
+) -> Result<(), Error> {
     let mut asked = false;
     while let Ok(first) = queue.recv() {
         let mut rows: Vec<Vec<RecordBatch>> = vec![];
@@ -152,7 +159,7 @@ fn serve(store: &mut dyn Store, queue: &Receiver<Task>, shared: &Shared, replace
             store.write(group, &all, newest.max(flushed).unwrap_or(i64::MIN))?;
         }
         shared.waiting.fetch_sub(count, Ordering::Relaxed);
-        mark(store, &marks)?;
+        mark(store, &marks, spared)?;
         // Told before anything is acknowledged, so that no run ends without having heard of it.
         let needs_image = store.needs_image();
         if needs_image && !asked {
@@ -174,9 +181,9 @@ fn serve(store: &mut dyn Store, queue: &Receiver<Task>, shared: &Shared, replace
     Ok(())
 }
 
-fn mark(store: &mut dyn Store, marks: &[(Vec<usize>, i64, bool)]) -> Result<(), Error> {
+fn mark(store: &mut dyn Store, marks: &[(Vec<usize>, i64, bool)], spared: &[usize]) -> Result<(), Error> {
     if marks.iter().any(|(_, _, sweep)| *sweep) {
-        let gone = store.sweep()?;
+        let gone = store.sweep(spared)?;
         if gone > 0 {
             tracing::info!(rows = gone, "removed rows that an earlier start had left");
         }
@@ -267,7 +274,7 @@ pub fn mark_as_of<'scope>(
     }
     builder.build(move |mut capabilities| {
         // `swept`: the last image that was swept.
-        let (mut sent, mut swept) = (i64::MIN, marks.spared.then_some(0));
+        let (mut sent, mut swept) = (i64::MIN, marks.is_stored.then_some(0));
         move |frontiers| {
             let _ = &_output;
             input.for_each_stamp(|_, _| ());
@@ -306,7 +313,7 @@ pub fn mark_as_of<'scope>(
 pub struct Marking {
     pub tick: i64,
     /// There is no image at the start.
-    pub spared: bool,
+    pub is_stored: bool,
     /// From then on the store is whole: what the image of this start lacks may be removed.
     pub from: i64,
     pub groups: Vec<Marked>,

@@ -8,6 +8,7 @@
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use headwater_connectors::Error;
@@ -40,7 +41,9 @@ enum Task<P> {
 
 /// The dataflow's side: hands over pieces, and hears how far they are written.
 pub struct Writer<P> {
-    tasks: Sender<Task<P>>,
+    /// Gone at the end.
+    tasks: Option<Sender<Task<P>>>,
+    thread: Option<JoinHandle<()>>,
     shared: Arc<Shared>,
     backlog: Backlog,
     /// The last tick of a flush that was asked for, and whether anything was handed over since.
@@ -91,8 +94,8 @@ impl<P: Send + 'static> Writer<P> {
                 ours.wake();
             }
         };
-        std::thread::Builder::new().name("lines".to_owned()).spawn(work).expect("a thread can be started");
-        Writer { tasks, shared, backlog, asked: i64::MIN, unflushed: false, note: 0 }
+        let thread = std::thread::Builder::new().name("lines".to_owned()).spawn(work).expect("a thread can be started");
+        Writer { tasks: Some(tasks), thread: Some(thread), shared, backlog, asked: i64::MIN, unflushed: false, note: 0 }
     }
 
     /// `activator`: of the operator that has the writer.
@@ -133,7 +136,16 @@ impl<P: Send + 'static> Writer<P> {
 
     fn send(&self, task: Task<P>) {
         // A thread that ended has left a fault, which ends the run.
-        let _ = self.tasks.send(task);
+        let _ = self.tasks.as_ref().map(|tasks| tasks.send(task));
+    }
+}
+
+/// The lines are nobody's when it returns: another start may open them.
+impl<P> Drop for Writer<P> {
+    fn drop(&mut self) {
+        self.tasks = None;
+        // One that panicked has said so.
+        self.thread.take().into_iter().for_each(|thread| drop(thread.join()));
     }
 }
 

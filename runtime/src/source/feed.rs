@@ -244,7 +244,8 @@ impl Feed {
 
     /// Whether somebody has still to save the state between two slices: what is sent later must not get into it.
     fn waits_for_save(&self) -> bool {
-        let between_slices = self.checkpoint.map(|(_, t)| t).filter(|t| *t < first_tick(&self.parts.plan));
+        let between_slices =
+            self.checkpoint.map(|(_, t)| t).filter(|t| *t < self.parts.plan.first_tick(self.parts.parts.side));
         between_slices.is_some_and(|t| self.parts.finished.less_than(&t.saturating_add(1)))
     }
 
@@ -333,7 +334,7 @@ impl Feed {
         let ready = all.filter(|(_, _, lane)| !lane.ended() && !lane.exhausted);
         let (s, l, lane) = ready.min_by_key(|(_, _, lane)| lane.clock())?;
         // The one that holds `T` back is always read.
-        let reached = self.t.unwrap_or_else(|| first_tick(&self.parts.plan).saturating_sub(tick));
+        let reached = self.t.unwrap_or_else(|| self.parts.plan.first_tick(self.parts.parts.side).saturating_sub(tick));
         let holds_back = lane.clock() < reached.saturating_add(tick);
         (ahead <= AHEAD_BYTES_MAX || holds_back).then_some((s, l))
     }
@@ -372,8 +373,10 @@ impl Feed {
                 }
             }
             // What the source itself refuses, its first reading tells.
-            if nth == 0 {
+            if self.parts.plan.readings.iter().position(|other| other.source == source) == Some(reading) {
                 refused.of_source(stamped.iter().enumerate().filter(|(i, _)| judged.taken[*i]));
+            }
+            if nth == 0 {
                 self.note(source, &self.parts.readers[s].lanes[l], &judged);
             }
         }
@@ -551,7 +554,7 @@ impl Feed {
 
     /// Moves the capabilities to what has been announced, and lets go when the last tick is stored.
     fn advance(&mut self) {
-        let first = first_tick(&self.parts.plan);
+        let first = self.parts.plan.first_tick(self.parts.parts.side);
         if let Some((_, t)) = self.checkpoint.filter(|(_, t)| *t < first) {
             // The cut lies behind what everybody has sent.
             self.slices = self.slices.max(t.wrapping_sub(i64::MIN) + 1);
@@ -619,9 +622,4 @@ fn partitions(readers: &[SourceReader]) -> impl Iterator<Item = &Partition> {
 
 fn offsets(records: &Records) -> &[i64] {
     records.offsets.as_deref().expect("records of a stream have offsets")
-}
-
-/// The tick at which `T` begins.
-fn first_tick(plan: &Plan) -> i64 {
-    plan.readings.iter().filter_map(|p| p.s).min().unwrap_or(i64::MAX)
 }

@@ -15,7 +15,7 @@ use headwater_connectors::{Error, Records};
 use headwater_operators::ledger::up;
 
 use crate::opened::Opened;
-use crate::plan::{Parts, Plan};
+use crate::plan::{Parts, Plan, Reading};
 use crate::source::effs::Effs;
 use crate::source::letters::{Letters, Tally};
 use crate::source::reach::Reach;
@@ -73,10 +73,11 @@ pub struct Assigned {
     pub piece: Piece,
 }
 
-/// Every piece of the job's histories that some part reaches, in a fixed order; none where a state has the history in it.
+/// Every piece of a side's histories that some part reaches, in a fixed order; none where a state has the history in it.
 pub fn pieces(opened: &Opened, plan: &Plan, parts: &Parts) -> Result<Vec<Assigned>, Error> {
     let mut all = vec![];
-    for (number, reading) in plan.readings.iter().enumerate().filter(|(_, reading)| !reading.restored) {
+    let is_left = |reading: &Reading| !reading.restored && reading.side == parts.side;
+    for (number, reading) in plan.readings.iter().enumerate().filter(|(_, reading)| is_left(reading)) {
         let open = &opened.sources[reading.source];
         let Some(history) = &open.history else { continue };
         let floor = reading.s.and_then(|s| parts.floor(number, s));

@@ -20,7 +20,7 @@ use headwater_connectors::stream::{Reader, Start};
 
 use crate::failure::Failure;
 use crate::opened::Opened;
-use crate::plan::{PartitionPlan, Plan, wall_clock_us};
+use crate::plan::{PartitionPlan, Plan, Side, wall_clock_us};
 use crate::source::feed::{Lane, SourceReader};
 use crate::source::partition::Partition;
 
@@ -33,6 +33,7 @@ pub struct Newcomers {
     /// The wall clock when a look was asked for whose partitions have all been handed out.
     pub looked_us: i64,
     plan: Arc<Plan>,
+    side: Side,
     answered_us: Arc<AtomicI64>,
     found: Receiver<Result<Found, Error>>,
     /// The thread ends with it.
@@ -46,17 +47,23 @@ struct Found {
 }
 
 impl Newcomers {
-    /// Begins to look. Sources without a stream that may get any have none.
-    pub fn all(opened: &Arc<Opened>, plan: &Arc<Plan>, worker: usize, peers: usize) -> Result<Vec<Newcomers>, Failure> {
+    /// Begins to look, for a side. Sources without a stream that may get any have none.
+    pub fn all(
+        opened: &Arc<Opened>,
+        plan: &Arc<Plan>,
+        side: Side,
+        (worker, peers): (usize, usize),
+    ) -> Result<Vec<Newcomers>, Failure> {
         let grows = |source: &usize| opened.sources[*source].stream.as_ref().is_some_and(|stream| stream.grows());
-        let sources = (0..opened.sources.len()).filter(grows);
-        sources.map(|source| Newcomers::of_source(opened, plan, source, (worker, peers))).collect()
+        let is_read = |source: &usize| plan.readings.iter().any(|r| (r.source, r.side) == (*source, side));
+        let sources = (0..opened.sources.len()).filter(grows).filter(is_read);
+        sources.map(|source| Newcomers::of_source(opened, plan, (source, side), (worker, peers))).collect()
     }
 
     fn of_source(
         opened: &Arc<Opened>,
         plan: &Arc<Plan>,
-        source: usize,
+        (source, side): (usize, Side),
         (worker, peers): (usize, usize),
     ) -> Result<Newcomers, Failure> {
         let readings = plan.readings.iter().filter(|reading| reading.source == source);
@@ -71,7 +78,7 @@ impl Newcomers {
             .spawn(move || looking.run(&answered, &gone))
             .map_err(|e| Failure::Running(format!("starting a thread: {e}")))?;
         let plan = plan.clone();
-        Ok(Newcomers { source, looked_us: i64::MIN, plan, answered_us, found, _listening: listening })
+        Ok(Newcomers { source, looked_us: i64::MIN, plan, side, answered_us, found, _listening: listening })
     }
 
     /// Those that came since.
@@ -93,10 +100,10 @@ impl Newcomers {
         Ok(readers)
     }
 
-    /// The readings of the source.
+    /// The readings of the source, on this side.
     pub fn readings(&self) -> impl Iterator<Item = usize> {
         let all = self.plan.readings.iter().enumerate();
-        all.filter(|(_, reading)| reading.source == self.source).map(|(number, _)| number)
+        all.filter(|(_, reading)| (reading.source, reading.side) == (self.source, self.side)).map(|(number, _)| number)
     }
 
     fn lane(&self, start: &Start) -> Lane {

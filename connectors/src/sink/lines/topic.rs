@@ -143,12 +143,19 @@ impl LineTopic {
     /// Opens the topic for one start of a job, with a mark in each partition: see the module. Until `stop` is set, brokers that are
     /// away are waited for.
     pub fn open(config: &KafkaConfig, resume_us: Option<i64>, stop: Arc<AtomicBool>) -> Result<LineTopic> {
+        let mut topic = LineTopic::join(config, stop)?;
+        topic.mark(resume_us)?;
+        Ok(topic)
+    }
+
+    /// Opens it beside another of the same start, which has marked it.
+    pub fn join(config: &KafkaConfig, stop: Arc<AtomicBool>) -> Result<LineTopic> {
         config.validate_against(&OURS)?;
         let partitions = Link::new(config, Use::Write)?.partitions()?;
         let own = writing(config);
         let line_bytes_max = own.get("message.max.bytes").and_then(|bytes| bytes.parse().ok()).unwrap_or(usize::MAX);
         let producer = own.create_with_context(Deliveries::default()).map_err(|error| refused(&error))?;
-        let mut topic = LineTopic {
+        Ok(LineTopic {
             topic: config.topic.as_str().into(),
             brokers: config.brokers.clone(),
             producer,
@@ -160,9 +167,7 @@ impl LineTopic {
             unlooked: 0,
             silence: None,
             trouble: None,
-        };
-        topic.mark(resume_us)?;
-        Ok(topic)
+        })
     }
 
     fn mark(&mut self, resume_us: Option<i64>) -> Result<()> {

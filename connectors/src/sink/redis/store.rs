@@ -351,7 +351,8 @@ impl Redis {
         Ok(())
     }
 
-    fn sweep_all(&mut self) -> Attempt<u64> {
+    fn sweep_all(&mut self, spared: &[usize]) -> Attempt<u64> {
+        let spared: Vec<String> = spared.iter().map(|group| self.names.rows(&self.groups[*group].shape.name)).collect();
         let (image, following) = (self.image_key(), self.names.image(self.generation, self.images + 1));
         let mut kept = vec![self.names.generation(), image.clone(), following.clone()];
         for group in &self.groups {
@@ -365,6 +366,7 @@ impl Redis {
             let (own, rows): (Vec<_>, Vec<_>) = keys
                 .into_iter()
                 .filter(|key| !kept.iter().any(|kept| kept.as_bytes() == key))
+                .filter(|key| !spared.iter().any(|rows| key.starts_with(rows.as_bytes())))
                 .partition(|key| is_own(key));
             for (keys, counts) in [(rows, true), (own, false)] {
                 if keys.is_empty() {
@@ -421,9 +423,9 @@ impl Store for Redis {
         Ok(())
     }
 
-    fn sweep(&mut self) -> Result<u64> {
+    fn sweep(&mut self, spared: &[usize]) -> Result<u64> {
         // What Redis has lost of the image would be taken for rows that are no longer there.
-        self.until_done(|store| if store.needs_image { Ok(0) } else { store.sweep_all() })
+        self.until_done(|store| if store.needs_image { Ok(0) } else { store.sweep_all(spared) })
     }
 
     fn set_as_of(&mut self, group: usize, as_of_us: i64) -> Result<()> {

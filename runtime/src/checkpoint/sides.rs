@@ -1,0 +1,210 @@
+//! Manifests of a run: of one side, or of two, each of which is saved when it likes.
+//!
+//! ```text
+//! shown     1 ......... 4 ........ 6         parts, positions, lines: as of a tick T
+//! beside          2 ........ 5               the same, as of T', or between slices of its history
+//! manifest   .    3     .    7     8         made whenever a side is saved, of the newest of both: `t` is T', `floor` is T
+//! ```
+//!
+//! What is beside is never ahead of the rows in a manifest: what it has saved waits until they are saved later than that. Until
+//! the rows are saved for the first time there is the manifest that the run began with.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use headwater_connectors::sink::lines::Left;
+
+use super::store::Used;
+use super::{Committing, Contribution, FORMAT, LETTERS_BESIDE, Manifest, Part, Position, StateStore};
+use crate::clock::Announcement;
+use crate::plan::{Plan, Side};
+use crate::run::Mode;
+use crate::source::history::Read;
+
+/// What a side has saved.
+#[derive(Clone, Default)]
+pub struct Saved {
+    /// The number of its parts.
+    number: u64,
+    t: Option<i64>,
+    begun_us: Option<i64>,
+    horizons: Vec<i64>,
+    positions: Vec<Position>,
+    read: Read,
+    parts: Vec<Part>,
+    lines: BTreeMap<String, Left>,
+    /// Nothing comes after it: the end was reached.
+    finished: bool,
+}
+
+impl Saved {
+    /// `asked`: how the checkpoint was announced.
+    pub fn of(
+        side: Side,
+        asked: &Announcement,
+        contributions: Vec<Contribution>,
+        lines: BTreeMap<String, Left>,
+        begun_us: Option<i64>,
+    ) -> Saved {
+        let mut saved = Saved {
+            number: asked.checkpoint.map_or(0, |(number, _)| number),
+            t: asked.t,
+            begun_us,
+            horizons: asked.horizons.clone(),
+            lines,
+            finished: asked.last && !asked.stopped,
+            ..Saved::default()
+        };
+        for contribution in contributions {
+            saved.positions.extend(contribution.positions);
+            saved.read.extend(contribution.read);
+            saved.parts.extend(contribution.parts.into_iter().map(|part| Part { side, ..part }));
+        }
+        saved
+    }
+
+    /// What a run goes on from beside the rows. `None`: its parts are named by other numbers, so it has to be saved once first.
+    fn before(plan: &Plan) -> Option<Saved> {
+        let manifest = plan.restored.as_deref()?;
+        let is_beside = |reading: usize| plan.readings[reading].side == Side::Beside;
+        let mut from = BTreeSet::new();
+        for (number, group) in (0..).zip(&plan.groups) {
+            let of_group = (0..).zip(&group.parts).filter(|(_, part)| is_beside(part.reading));
+            for (of, saved) in of_group.filter_map(|(of, part)| Some((of, part.saved.map(|saved| (saved, part))?))) {
+                if (group.saved, saved.0) != (Some(number), of) {
+                    return None;
+                }
+                from.insert(plan.readings[saved.1.reading].saved);
+            }
+        }
+        let side = from.pop_first();
+        if !from.is_empty() {
+            return None;
+        }
+        let moved = |position: &Position| {
+            let reading = (*plan.moved.get(position.reading as usize)?)?;
+            is_beside(reading).then_some(Position { reading: reading as u32, ..*position })
+        };
+        let parts = manifest.parts.iter().filter(|part| Some(part.side) == side);
+        Some(Saved {
+            number: 0,
+            t: plan.goes_on_at(Side::Beside),
+            begun_us: None,
+            horizons: plan.horizons(),
+            positions: manifest.positions.iter().filter_map(moved).collect(),
+            read: plan.read.clone(),
+            parts: parts.map(|part| Part { side: Side::Beside, ..part.clone() }).collect(),
+            lines: plan.lines(manifest).into_iter().filter(|(name, _)| *name == LETTERS_BESIDE).collect(),
+            finished: false,
+        })
+    }
+}
+
+/// On worker 0: what was saved last, and what becomes of it.
+pub struct Sides {
+    plan: Arc<Plan>,
+    mode: Mode,
+    state: Arc<StateStore>,
+    committing: Committing,
+    /// The last number that was given to a checkpoint, or to parts.
+    number: Cell<u64>,
+    newest: RefCell<Newest>,
+}
+
+#[derive(Default)]
+struct Newest {
+    shown: Option<Saved>,
+    beside: Option<Saved>,
+    /// Ahead of the rows that are saved.
+    waiting: Option<Saved>,
+    /// Parts that are being written. One that is asked for after another may still be behind it.
+    asked: BTreeSet<(Side, u64)>,
+}
+
+impl Newest {
+    fn used(&self) -> Used {
+        let saved = [&self.shown, &self.beside, &self.waiting].into_iter().flatten();
+        let parts = saved.flat_map(|saved| &saved.parts).map(Part::name).collect();
+        Used { numbers: self.asked.iter().map(|(_, number)| *number).collect(), parts }
+    }
+}
+
+impl Sides {
+    pub fn new(plan: Arc<Plan>, mode: Mode, state: Arc<StateStore>, committing: Committing) -> Sides {
+        let beside = if plan.is_beside() { Saved::before(&plan) } else { None };
+        let number = Cell::new(plan.checkpoints);
+        let newest = RefCell::new(Newest { beside, ..Newest::default() });
+        Sides { plan, mode, state, committing, number, newest }
+    }
+
+    /// A number for what a side is about to save.
+    pub fn ask(&self, side: Side) -> u64 {
+        self.number.set(self.number.get() + 1);
+        let mut newest = self.newest.borrow_mut();
+        newest.asked.insert((side, self.number.get()));
+        self.state.await_parts(newest.used());
+        self.number.get()
+    }
+
+    pub fn is_busy(&self) -> bool {
+        self.committing.is_busy()
+    }
+
+    /// A side is saved.
+    pub fn saved(&self, side: Side, saved: Saved) {
+        let mut newest = self.newest.borrow_mut();
+        newest.asked.retain(|(of, number)| *of != side || *number > saved.number);
+        match side {
+            Side::Shown => newest.shown = Some(saved),
+            Side::Beside => newest.waiting = Some(saved),
+        }
+        let t = newest.shown.as_ref().and_then(|shown| shown.t);
+        if newest.waiting.as_ref().is_some_and(|waiting| waiting.t < t) {
+            newest.beside = newest.waiting.take();
+        }
+        if let Some(manifest) = self.manifest(&newest) {
+            self.committing.commit(manifest);
+        }
+        self.state.await_parts(newest.used());
+    }
+
+    fn manifest(&self, newest: &Newest) -> Option<Manifest> {
+        let shown = newest.shown.clone()?;
+        let mut manifest = Manifest {
+            format: FORMAT,
+            number: shown.number,
+            t: shown.t,
+            begun_us: shown.begun_us,
+            horizons: shown.horizons,
+            mode: self.mode,
+            finished: shown.finished,
+            plan: self.plan.at(|_| shown.t, self.read(&shown.read)),
+            positions: shown.positions,
+            parts: shown.parts,
+            lines: shown.lines,
+        };
+        if !self.plan.is_beside() {
+            return Some(manifest);
+        }
+        let beside = newest.beside.clone()?;
+        self.number.set(self.number.get() + 1);
+        manifest.number = self.number.get();
+        manifest.plan =
+            self.plan.at(|side| if side == Side::Shown { shown.t } else { beside.t }, self.read(&beside.read));
+        manifest.t = manifest.t.min(beside.t);
+        let of_beside = (0..self.plan.readings.len()).filter(|number| self.plan.readings[*number].side == Side::Beside);
+        manifest.horizons.resize(self.plan.readings.len(), i64::MIN);
+        of_beside.for_each(|n| manifest.horizons[n] = beside.horizons.get(n).copied().unwrap_or(i64::MIN));
+        manifest.positions.extend(beside.positions);
+        manifest.parts.extend(beside.parts);
+        manifest.lines.extend(beside.lines);
+        Some(manifest)
+    }
+
+    fn read(&self, read: &Read) -> Read {
+        let mut all = self.plan.read.clone();
+        all.extend(read);
+        all
+    }
+}
