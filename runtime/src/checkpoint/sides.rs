@@ -208,3 +208,103 @@ impl Sides {
         all
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::super::generations::{Starts, numbers_of};
+    use super::super::{files, look};
+    use super::*;
+    use crate::plan::{Reading, plan};
+    use crate::source::testing::open;
+
+    const SOURCE: &str = "event_time = \"ts\"\ntime_unit = \"us\"\nschema = { ts = \"int64\", card = \"string\" }\n\
+                          stream = { type = \"jsonl\", path = \"*.jsonl\" }";
+
+    struct Case {
+        store: Arc<StateStore>,
+        sides: Sides,
+        _dir: tempfile::TempDir,
+    }
+
+    impl Case {
+        fn new() -> Case {
+            let dir = tempfile::tempdir().unwrap();
+            std::fs::write(dir.path().join("a.jsonl"), "{\"ts\":1,\"card\":\"a\"}\n").unwrap();
+            let opened = open(dir.path(), SOURCE);
+            let store = Arc::new(StateStore::open(&opened.job, 0, Arc::default()).unwrap());
+            let mut starts = Starts::default();
+            starts.take(&store.storage, 0).unwrap();
+            let mut plan = plan(&opened, 10, true).unwrap();
+            let beside = Reading { side: Side::Beside, ..plan.readings[0].clone() };
+            plan.readings.push(beside);
+            plan.readings.iter_mut().for_each(|reading| reading.s = Some(0));
+            (plan.floor, plan.checkpoints) = (Some(100), numbers_of(1));
+            let (failed, _) = channel();
+            let committing = Committing::start(store.clone(), Arc::new(starts), failed).unwrap();
+            let sides = Sides::new(Arc::new(plan), Mode::Follow, store.clone(), committing);
+            Case { store, sides, _dir: dir }
+        }
+
+        /// Begins to save a side.
+        fn ask(&self, side: Side) -> (u64, Part) {
+            let number = self.sides.ask(side);
+            let (dir, name) = (self.store.written(number, 0), "part".to_owned());
+            std::fs::create_dir_all(&dir).unwrap();
+            std::fs::write(dir.join(&name), "values").unwrap();
+            let (bytes, xxh3) = files::measure(&dir.join(&name)).unwrap();
+            let piece = headwater_operators::group::Piece::Values;
+            (number, Part { number, group: 0, worker: 0, piece, of: 0, side: Side::Shown, name, bytes, xxh3 })
+        }
+
+        fn saved(&self, side: Side, t: i64, (number, part): (u64, Part)) {
+            let asked = Announcement { t: Some(t), checkpoint: Some((number, t)), ..Announcement::default() };
+            let contribution = Contribution { number, parts: vec![part], ..Contribution::default() };
+            self.sides.saved(side, Saved::of(side, &asked, vec![contribution], BTreeMap::new(), None));
+            while self.sides.is_busy() {
+                std::thread::yield_now();
+            }
+        }
+
+        fn save(&self, side: Side, t: i64) {
+            self.saved(side, t, self.ask(side));
+        }
+
+        /// The newest checkpoint that is whole: how far both are in it.
+        fn newest(&self) -> Option<(i64, i64)> {
+            let manifest = look(&self.store).unwrap()?;
+            assert_eq!(manifest.parts.iter().map(|part| part.side).collect::<Vec<_>>(), [Side::Shown, Side::Beside]);
+            let done = |side| manifest.plan.readings.iter().find(|r| r.saved == side).unwrap().done.unwrap();
+            assert_eq!((manifest.plan.floor, manifest.t), (Some(done(Side::Shown)), Some(done(Side::Beside))));
+            Some((done(Side::Shown), done(Side::Beside)))
+        }
+    }
+
+    #[test]
+    fn each_is_saved_when_it_likes() {
+        let case = Case::new();
+        case.save(Side::Shown, 110);
+        assert_eq!(case.newest(), None, "nothing is known of what is beside");
+        case.save(Side::Beside, 105);
+        assert_eq!(case.newest(), Some((110, 105)));
+        let under_way = case.ask(Side::Beside);
+        [120, 130, 140, 150].into_iter().for_each(|t| case.save(Side::Shown, t));
+        assert_eq!(case.newest(), Some((150, 105)));
+        case.saved(Side::Beside, 145, under_way);
+        assert_eq!(case.newest(), Some((150, 145)), "what was under way is still there");
+    }
+
+    #[test]
+    fn what_is_beside_is_never_ahead() {
+        let case = Case::new();
+        case.save(Side::Beside, 105);
+        assert_eq!(case.newest(), None, "the rows are not saved");
+        case.save(Side::Shown, 110);
+        assert_eq!(case.newest(), Some((110, 105)));
+        case.save(Side::Beside, 110);
+        assert_eq!(case.newest(), Some((110, 105)), "it waits");
+        [115, 116].into_iter().for_each(|t| case.save(Side::Shown, t));
+        assert_eq!(case.newest(), Some((116, 110)));
+    }
+}
