@@ -208,7 +208,7 @@ fn many_rows_in_many_transactions() {
     let changes: Vec<Change> = names.iter().map(|name| (name.as_str(), 0, Some(1), 10, 1)).collect();
     store.begin_image(false).unwrap();
     store.write(0, &batch(&groups[0], &changes), 10).unwrap();
-    assert_eq!(store.sweep().unwrap(), 0);
+    assert_eq!(store.sweep(&[]).unwrap(), 0);
     let rows = scan(&mut RedisLookup::open(&url, job, &groups).unwrap(), 0);
     assert_eq!(rows, names.iter().map(|name| row(name, None, ONE, 10)).collect::<Vec<_>>());
 }
@@ -229,7 +229,7 @@ fn an_older_start_can_write_no_more() {
         ("with _upto raised", old.write(0, &change, 20)),
         ("as_of", old.set_as_of(0, 10)),
         ("image", old.begin_image(false)),
-        ("sweep", old.sweep().map(drop)),
+        ("sweep", old.sweep(&[]).map(drop)),
     ] {
         let error = answer.expect_err(what).to_string();
         assert!(
@@ -261,7 +261,7 @@ fn upto_never_falls_but_for_an_image_that_replaces() {
     b.write(0, &none, 60).unwrap();
     b.write(0, &none, 55).unwrap();
     assert_eq!(held(), Some(60));
-    b.sweep().unwrap();
+    b.sweep(&[]).unwrap();
     b.set_as_of(0, 60).unwrap();
     assert_eq!(marks(&url, job, "cards").unwrap(), Marks { upto_us: Some(60), as_of_us: Some(60) });
 }
@@ -291,7 +291,7 @@ fn a_sweep_leaves_the_image_of_all_workers_and_nothing_else() {
     two.write(0, &batch(&groups[0], &[("c", 0, Some(1), 20, 1)]), 20).unwrap();
     two.write(0, &batch(&groups[0], &[("d", 0, Some(1), 20, 1)]), 20).unwrap();
     two.write(0, &batch(&groups[0], &[("d", 0, Some(1), 21, -1)]), 21).unwrap();
-    assert_eq!(one.sweep().unwrap(), 3, "b, and both of the group that is gone");
+    assert_eq!(one.sweep(&[]).unwrap(), 3, "b, and both of the group that is gone");
     // The other worker learns of the sweep when it writes again.
     two.write(0, &batch(&groups[0], &[("e", 0, Some(1), 30, 1)]), 30).unwrap();
     assert_eq!(
@@ -353,10 +353,10 @@ fn an_image_has_nothing_of_the_one_before() {
     // The other worker is ahead, and has a row that the first image does not know.
     two.begin_image(false).unwrap();
     two.write(0, &batch(&groups[0], &[("c", 0, Some(1), 20, 1)]), 20).unwrap();
-    assert_eq!(one.sweep().unwrap(), 0);
+    assert_eq!(one.sweep(&[]).unwrap(), 0);
     one.begin_image(false).unwrap();
     one.write(0, &batch(&groups[0], &[("a", 0, Some(1), 10, 1)]), 20).unwrap();
-    assert_eq!(one.sweep().unwrap(), 1, "b has gone meanwhile");
+    assert_eq!(one.sweep(&[]).unwrap(), 1, "b has gone meanwhile");
     let left = ["_generation", "cards:_upto", "cards:a:7", "cards:c:7"];
     assert_eq!(keys(&url, job), left.map(|key| format!("{job}:{key}")));
 }
@@ -374,12 +374,12 @@ fn an_image_of_which_some_is_lost_sweeps_nothing() {
     let _: () = admin(&url).srem(format!("{job}:_image:1:1"), format!("{job}:cards:b:7")).unwrap();
     let _: () = admin(&url).set(format!("{job}:cards:_upto"), 5).unwrap();
     cut(&url, job);
-    assert_eq!(store.sweep().unwrap(), 0);
+    assert_eq!(store.sweep(&[]).unwrap(), 0);
     assert!(store.needs_image());
     assert_eq!(scan(&mut RedisLookup::open(&url, job, &groups).unwrap(), 0).len(), 2, "no row went");
     store.begin_image(false).unwrap();
     store.write(0, &batch(&groups[0], &[("a", 0, Some(1), 10, 1)]), 10).unwrap();
-    assert_eq!(store.sweep().unwrap(), 1, "b is not in the new one");
+    assert_eq!(store.sweep(&[]).unwrap(), 1, "b is not in the new one");
 }
 
 #[test]
@@ -400,7 +400,7 @@ fn a_redis_that_lost_its_marks_needs_an_image() {
         assert_ne!(marks(&url, job, "cards").unwrap().as_of_us, Some(20), "{lost}");
         store.begin_image(false).unwrap();
         store.write(0, &change, 20).unwrap();
-        store.sweep().unwrap();
+        store.sweep(&[]).unwrap();
         store.set_as_of(0, 20).unwrap();
         assert!(!store.needs_image(), "{lost}");
         assert_eq!(marks(&url, job, "cards").unwrap(), Marks { upto_us: Some(20), as_of_us: Some(20) });
@@ -433,7 +433,7 @@ fn users_and_passwords() {
     let mut store = open(&with("hw-user:s3cret"), job, &groups);
     store.begin_image(false).unwrap();
     store.write(0, &batch(&groups[0], &[("a", 0, Some(1), 10, 1)]), 10).unwrap();
-    store.sweep().unwrap();
+    store.sweep(&[]).unwrap();
     store.set_as_of(0, 10).unwrap();
     assert_eq!(scan(&mut RedisLookup::open(&with("hw-user:s3cret"), job, &groups).unwrap(), 0).len(), 1);
     assert_eq!(scan(&mut RedisLookup::open(&with("hw-reader:s3cret"), job, &groups).unwrap(), 0).len(), 1);
@@ -488,7 +488,7 @@ fn a_server_that_is_started_anew_is_waited_for_and_gets_everything_again() {
         assert_eq!(marks(&url, job, "cards").unwrap(), Marks { upto_us: Some(20), as_of_us: None });
         store.begin_image(false).unwrap();
         store.write(0, &batch(&groups[0], &changes), 20).unwrap();
-        store.sweep().unwrap();
+        store.sweep(&[]).unwrap();
         store.set_as_of(0, 20).unwrap();
         assert_eq!(scan(&mut RedisLookup::open(&url, job, &groups).unwrap(), 0).len(), 2);
 
@@ -525,7 +525,7 @@ fn speed() {
         println!("{what}, batches of {size}: {:.0} rows/s", 1e5 / begun.elapsed().as_secs_f64());
         if what == "image" {
             let begun = std::time::Instant::now();
-            store.sweep().unwrap();
+            store.sweep(&[]).unwrap();
             println!("sweep: {:.0} rows/s", 1e5 / begun.elapsed().as_secs_f64());
         }
     }

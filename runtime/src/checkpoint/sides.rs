@@ -255,7 +255,8 @@ mod tests {
             std::fs::write(dir.join(&name), "values").unwrap();
             let (bytes, xxh3) = files::measure(&dir.join(&name)).unwrap();
             let piece = headwater_operators::group::Piece::Values;
-            (number, Part { number, group: 0, worker: 0, piece, of: 0, side: Side::Shown, name, bytes, xxh3 })
+            let (side, span) = (Side::Shown, None);
+            (number, Part { number, group: 0, worker: 0, workers: 1, piece, of: 0, side, name, bytes, xxh3, span })
         }
 
         fn saved(&self, side: Side, t: i64, (number, part): (u64, Part)) {
