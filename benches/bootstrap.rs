@@ -37,7 +37,7 @@ fn main() {
         let start = Instant::now();
         let mut planned = start.elapsed();
         let options = Options { job: job.clone(), until_end: true, fresh: true, cluster: cluster::Options::alone(2) };
-        let status = run::run(&options, Arc::new(AtomicBool::new(false)), |_| {
+        let status = run::run(&options, Arc::new(AtomicBool::new(false)), |_, _| {
             planned = start.elapsed();
             Ok(())
         })

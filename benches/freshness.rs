@@ -54,7 +54,7 @@ fn main() {
         fresh: true,
         cluster: cluster::Options::alone(1),
     };
-    let status = run::run(&options, stop.clone(), |watching: Watching| {
+    let status = run::run(&options, stop.clone(), |watching: Watching, _| {
         let (stop, sent, readable) = (stop.clone(), sent.clone(), readable.clone());
         std::thread::spawn(move || look(watching, &stop, &sent, &readable));
         Ok(())
