@@ -131,7 +131,11 @@ fn partitions_that_come(test: &str, workers: [&str; 2], seed: u64) {
     reached(&case, &log);
     let sent: Vec<_> = log.iter().enumerate().map(|(p, events)| (p as i64, events.len() as i64)).collect();
     // A status is of some moments ago.
-    until("all positions", || (positions(path) == sent).then_some(()));
+    until("all positions", || {
+        // Each look is a process, and there is work to do for others.
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        (positions(path) == sent).then_some(())
+    });
     let log_text = running.log();
     assert!(log_text.contains("going on from a checkpoint"), "{log_text}");
     running.terminate();
