@@ -268,6 +268,49 @@ fn a_damaged_checkpoint_is_passed_over() {
     assert_same(&output(dir.path()), &expected, "from the one before");
 }
 
+/// A store is left as it is where it has every row already; not where the rows that it has are others.
+#[test]
+fn a_store_with_other_rows() {
+    let to_end = |dir: &Path, text: &str| {
+        std::fs::write(dir.join("job.toml"), text).unwrap();
+        succeeded(&start(&dir.join("job.toml"), 2).wait_with_output().unwrap());
+    };
+    let exported = |dir: &Path| {
+        let command = |group| {
+            Command::new(env!("CARGO_BIN_EXE_headwater")).arg("export").arg(dir.join("job.toml")).arg(group).output()
+        };
+        ["trailing", "hopping"].map(|group| String::from_utf8(command(group).unwrap().stdout).unwrap())
+    };
+    let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    write_job_of(dir.path(), 2000, 500);
+    write_job_of(other.path(), 2000, 500);
+    to_end(dir.path(), JOB);
+    // A column and a group are called something else.
+    let renamed = JOB.replace("about   =", "around  =").replace("[features.hopping]", "[features.x]");
+    let renamed =
+        renamed.replace("[features.tumbling]", "[features.hopping]").replace("[features.x]", "[features.tumbling]");
+    to_end(dir.path(), &renamed);
+    to_end(other.path(), &renamed);
+    assert!(exported(other.path())[0].contains("\"around\""));
+    assert_eq!(exported(dir.path()), exported(other.path()));
+
+    // Another job writes the store, and is killed before it has a checkpoint.
+    let shrunk: Vec<&str> = renamed.lines().filter(|line| !line.starts_with("around")).collect();
+    std::fs::write(dir.path().join("job.toml"), shrunk.join("\n").replace("\"1ms\"", "\"1h\"")).unwrap();
+    let mut live = Command::new(env!("CARGO_BIN_EXE_headwater"));
+    let mut live = live.arg("run").arg(dir.path().join("job.toml")).stderr(Stdio::null()).spawn().unwrap();
+    let begun = Instant::now();
+    while !exported(dir.path())[0].contains("c1") || exported(dir.path())[0].contains("around") {
+        assert!(begun.elapsed() < Duration::from_secs(120), "it does not write its rows");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    live.kill().unwrap();
+    live.wait().unwrap();
+    to_end(dir.path(), &renamed);
+    let [rows, _] = exported(dir.path());
+    assert!(rows.lines().count() > 100 && rows.lines().all(|row| row.contains("\"around\"")), "{rows}");
+}
+
 /// Reading fails for a moment only: a start passes the newest checkpoint over, and cuts lines back for the one before. Whoever
 /// starts next must not go on from the newest, although it is whole again.
 #[test]

@@ -247,7 +247,8 @@ impl Ledger {
                 }
             }
         }
-        self.settled = now;
+        // Parts of a group may have been left at different ticks.
+        self.settled = self.settled.max(now);
         Ok(())
     }
 

@@ -32,7 +32,7 @@ use headwater_operators::operator::{Save, Watch, windows};
 use timely::dataflow::operators::{Concatenate, Probe, probe::Handle as ProbeHandle};
 use timely::worker::Worker;
 
-use crate::checkpoint::generations::Starts;
+use crate::checkpoint::generations::{self, Starts};
 use crate::checkpoint::{
     self, Committing, Contribution, GroupJournal, Local, Noted, Saved, Sending, Sides, StateStore,
 };
@@ -309,7 +309,8 @@ fn journals(shared: &Shared, side: Side, worker: (usize, usize)) -> Vec<GroupJou
         |part: &crate::plan::Part| part.plan.columns.iter().filter_map(|column| column.length).max().unwrap_or(0);
     let journal = |(group, parts): (usize, &Vec<crate::plan::Part>)| {
         let longest: Vec<i64> = parts.iter().map(longest).collect();
-        GroupJournal::new(shared.state.clone(), group, worker, &longest)
+        let generation = generations::of_number(shared.plan.checkpoints);
+        GroupJournal::new(shared.state.clone(), generation, group, worker, &longest)
     };
     shared.parts[side as usize].groups.iter().enumerate().map(journal).collect()
 }
@@ -681,6 +682,10 @@ fn open_letters(shared: &Shared, side: Side) -> Result<(&'static str, Box<dyn Li
             let left = left(shared, checkpoint::LETTERS_BESIDE)
                 .filter(|_| !shared.plan.is_beside() && shared.plan.goes_on_beside());
             match left {
+                // An older checkpoint may name what a newer one had taken over already.
+                Some(Left::Bytes(bytes)) if beside.metadata().map_or(0, |found| found.len()) < *bytes => {
+                    tracing::warn!("{} is gone: dead letters of what was new are not added", beside.display());
+                }
                 Some(Left::Bytes(bytes)) => dead_letters::add(lines.as_mut(), &beside, *bytes)?,
                 // They are among the others by now, or void.
                 _ if !shared.plan.is_beside() && beside.exists() => drop(std::fs::remove_file(&beside)),

@@ -305,14 +305,15 @@ fn plan_start(
     for (number, sink) in opened.job.sinks.iter().enumerate() {
         generations::check(&state.storage, starts.newest())?;
         let held = held.get(number).and_then(Option::as_ref);
-        let Claimed { generation, marks, store, has_others } =
-            claim(&opened.job, sink, &shapes, starts.newest(), held)?;
+        let meaning = plan.meaning(&opened, sink);
+        let Claimed { generation, marks, store, is_whole } =
+            claim((&opened.job, sink), (&shapes, meaning), starts.newest(), held)?;
         plan.generations.push(generation);
         let saved_at = plan.restored.as_ref().and_then(|manifest| manifest.t);
         // A Redis may have been emptied, or filled from elsewhere, meanwhile.
         plan.is_stored &= match sink.to {
             SinkTo::Changes(_) => true,
-            SinkTo::Embedded => !has_others && marks.iter().all(|marks| marks.as_of_us >= saved_at),
+            SinkTo::Embedded => is_whole && marks.iter().all(|marks| marks.as_of_us >= saved_at),
             SinkTo::Redis { .. } => false,
         };
         embedded.push(store);
@@ -382,27 +383,24 @@ struct Claimed {
     /// By group: what is in it.
     marks: Vec<Marks>,
     store: Option<Embedded>,
-    /// It has rows of a group that it is not to have any more.
-    has_others: bool,
+    /// It has an image of what the job is now.
+    is_whole: bool,
 }
 
-/// `held`: the store, if this process has it open.
+/// `meaning`: of the sink's rows; `held`: the store, if this process has it open.
 fn claim(
-    job: &Job,
-    sink: &job::Sink,
-    shapes: &[GroupShape],
+    (job, sink): (&Job, &job::Sink),
+    (shapes, meaning): (&[GroupShape], i64),
     generation: u64,
     held: Option<&Embedded>,
 ) -> Result<Claimed, Failure> {
     match &sink.to {
         SinkTo::Changes(_) => Ok(Claimed::default()),
         SinkTo::Embedded => {
-            let store = held.map_or_else(|| Embedded::open(&embedded_path(job), shapes), Embedded::again)?;
-            let all = (0..shapes.len()).map(|g| store.marks(g)).collect::<Result<Vec<_>, _>>()?;
-            let others = all.iter().enumerate().filter(|(group, _)| !sink.groups.contains(group));
-            let has_others = others.map(|(_, marks)| marks).any(|marks| marks.upto_us.is_some());
-            let marks = sink.groups.iter().map(|group| all[*group]).collect();
-            Ok(Claimed { generation: 0, marks, store: Some(store), has_others })
+            let mut store = held.map_or_else(|| Embedded::open(&embedded_path(job), shapes), Embedded::again)?;
+            let is_whole = store.is_whole(meaning)?;
+            let marks = sink.groups.iter().map(|g| store.marks(*g)).collect::<Result<_, _>>()?;
+            Ok(Claimed { generation: 0, marks, store: Some(store), is_whole })
         }
         SinkTo::Redis { url } => {
             // One more than the state's before this start.

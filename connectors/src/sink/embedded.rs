@@ -4,6 +4,7 @@
 //! group \0 key as JSON \0 window start (8 bytes, big endian, sign flipped)  ->  image, changed_at, window end, row as JSON
 //! \0 as_of \0 group, \0 upto \0 group                                       ->  a mark
 //! \0 format, \0 image                                                       ->  what wrote this, and the last image's number
+//! \0 whole                                                                  ->  what the rows are an image of, once that is whole
 //! ```
 //!
 //! Rows and marks share one keyspace, so that whatever a crash takes is a tail of what was written: a mark is never there
@@ -27,6 +28,7 @@ use crate::{Error, Result};
 const FORMAT: i64 = 1;
 const FORMAT_KEY: &[u8] = b"\0format";
 const IMAGE_KEY: &[u8] = b"\0image";
+const WHOLE_KEY: &[u8] = b"\0whole";
 /// Rows are committed in batches of this many, each all or nothing.
 const BATCH_ROWS: usize = 10_000;
 /// What is in memory alone has to be read from the journal when the store is opened.
@@ -44,6 +46,8 @@ pub struct Embedded {
     rows: Keyspace,
     groups: Arc<[GroupShape]>,
     image: i64,
+    /// What its images are of.
+    meaning: i64,
     /// By group; `None` where the next write sets it whatever it was.
     upto_us: Vec<Option<i64>>,
 }
@@ -57,7 +61,7 @@ impl Embedded {
         let rows = db.keyspace("rows", options).map_err(failed)?;
         let groups: Arc<[GroupShape]> = groups.into();
         let upto_us = vec![None; groups.len()];
-        let mut store = Embedded { path: path.into(), db, rows, groups, image: 0, upto_us };
+        let mut store = Embedded { path: path.into(), db, rows, groups, image: 0, meaning: 0, upto_us };
         match store.number(FORMAT_KEY)? {
             Some(FORMAT) => {}
             Some(format) => {
@@ -94,6 +98,13 @@ impl Embedded {
             return Err(Error::Config(format!("no embedded store at {}: the job has not run yet", path.display())));
         }
         Embedded::open(path, groups)
+    }
+
+    /// Says what the images of this start are of: what columns mean, and how rows and fields are called. Returns whether the store has
+    /// all of such an image already, and nothing else.
+    pub fn is_whole(&mut self, meaning: i64) -> Result<bool> {
+        self.meaning = meaning;
+        Ok(self.number(WHOLE_KEY)? == Some(meaning))
     }
 
     pub fn marks(&self, group: usize) -> Result<Marks> {
@@ -233,7 +244,10 @@ impl Store for Embedded {
 
     fn begin_image(&mut self, replace: bool) -> Result<()> {
         self.image += 1;
-        self.put(IMAGE_KEY, self.image)?;
+        self.commit_with(|batch| {
+            batch.remove(&self.rows, WHOLE_KEY);
+            batch.insert(&self.rows, IMAGE_KEY, self.image.to_le_bytes());
+        })?;
         if replace {
             self.upto_us.fill(None);
         }
@@ -265,6 +279,9 @@ impl Store for Embedded {
             }
         }
         remove(&mut gone)?;
+        if spared.is_empty() {
+            self.put(WHOLE_KEY, self.meaning)?;
+        }
         Ok(swept)
     }
 
@@ -369,10 +386,14 @@ mod tests {
         store.write(1, &windowed().batch(&[("a", 0, None, 10, 1)]), 100).unwrap();
         store.set_as_of(1, 100).unwrap();
         assert_eq!(store.sweep(&[]).unwrap(), 0);
+        assert!(!store.is_whole(7).unwrap());
+        assert_eq!(store.sweep(&[]).unwrap(), 0);
         let mut again = store.again().unwrap();
         drop(store);
+        assert!(!again.is_whole(8).unwrap() && again.is_whole(7).unwrap());
         again.begin_image(false).unwrap();
         assert_eq!(again.sweep(&[0, 1]).unwrap(), 0, "what is spared stays");
+        assert!(!again.is_whole(7).unwrap(), "an image of some groups is none");
         assert_eq!(scanned(&mut again, 0).len() + scanned(&mut again, 1).len(), 3);
         drop(again);
 

@@ -5,7 +5,7 @@
 //! |---|---|---|
 //! | `values` | a value that units name by number | `_keeper`, `_number`, `_value` |
 //! | `units` | a unit | `_key`; `_unit`: its window, what was published of it; by part its accumulators |
-//! | `ledger` | an event that some finite window holds | see `accumulators::packed`; not where a journal has it |
+//! | `ledger` | an event that some finite window holds | see `accumulators::packed`; written by the journal |
 //! | `pending` | an event that is not visible yet | see `events` |
 //!
 //! All but `units` are of one part. Where the group has other parts by the time that they are read, each finds what was its own.

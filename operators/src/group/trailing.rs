@@ -79,7 +79,7 @@ impl Trailing {
         for (part, ledger) in self.ledgers.iter_mut().enumerate() {
             let now = now.unwrap_or(ledger.settled().0);
             while let Some(chunk) = ledger.due_chunk(now) {
-                let Some(journaled) = &mut self.journaled else { continue };
+                let journaled = self.journaled.as_mut().expect("what is frozen is in a journal");
                 let batch = journaled.read(chunk)?;
                 let accumulators = &shared.parts.get(part).accumulators;
                 let rows = accumulators.unpack(&batch, &shared.keys);

@@ -3,7 +3,7 @@
 //! comes.
 //!
 //! ```text
-//! unfinished/<worker>/          rows since the last checkpoint, and files that are being merged
+//! unfinished/<start>/<worker>/  rows since the last checkpoint, and files that are being merged
 //! checkpoints/<number>/         the finished ones, each where the first checkpoint is that has it
 //!
 //! 8 files of about one size  -> one, by a thread of its own, without what no window holds any more
@@ -38,6 +38,7 @@ pub struct GroupJournal(Rc<RefCell<Files>>);
 
 struct Files {
     store: Arc<StateStore>,
+    generation: u64,
     group: u32,
     worker: u32,
     workers: u32,
@@ -93,6 +94,7 @@ impl GroupJournal {
     /// `longest`: by part, its longest window.
     pub fn new(
         store: Arc<StateStore>,
+        generation: u64,
         group: usize,
         (worker, workers): (usize, usize),
         longest: &[i64],
@@ -100,7 +102,7 @@ impl GroupJournal {
         let part = |longest: &i64| OfPart { longest: *longest, writing: None, files: vec![], merge: None };
         let (group, worker, workers) = (group as u32, worker as u32, workers as u32);
         let parts = longest.iter().map(part).collect();
-        GroupJournal(Rc::new(RefCell::new(Files { store, group, worker, workers, parts, frozen: vec![] })))
+        GroupJournal(Rc::new(RefCell::new(Files { store, generation, group, worker, workers, parts, frozen: vec![] })))
     }
 
     /// Whether the keys in a file of a checkpoint are this worker's, and no other's. `None`: some may be.
@@ -144,7 +146,7 @@ impl Files {
     }
 
     fn unfinished(&self, of: usize, what: &str) -> Result<PathBuf, Failure> {
-        let dir = self.store.unfinished(self.worker);
+        let dir = self.store.unfinished(self.generation, self.worker);
         make_dir(&dir).map_err(|e| failed("creating", &dir, e))?;
         Ok(dir.join(format!("group-{}-{of}-{what}.parquet", self.group)))
     }
@@ -156,10 +158,15 @@ impl Files {
         }
         if let Some(merge) = self.parts[of].merge.take_if(|merge| merge.is_finished()) {
             let inputs = merge.inputs.clone();
-            let merged = merge.join()?;
-            self.parts[of].files.retain(|file| !inputs.contains(file));
-            if let Some(written) = merged {
-                self.place(of, number, written, "-merged")?;
+            match merge.join() {
+                Ok(merged) => {
+                    self.parts[of].files.retain(|file| !inputs.contains(file));
+                    if let Some(written) = merged {
+                        self.place(of, number, written, "-merged")?;
+                    }
+                }
+                // All of it is still there, and merged with the next ones.
+                Err(failure) => tracing::warn!("files of a journal were not merged: {failure}"),
             }
         }
         let left = t.saturating_sub(self.parts[of].longest);
@@ -256,6 +263,9 @@ fn merge(
 ) -> Result<Option<Written>, Failure> {
     let mut merged: Option<Writing> = None;
     for input in inputs {
+        if stop.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
         let from = store.part(input)?.map_err(Failure::Running)?;
         for batch in parts::read(&from).map_err(|e| failed("reading", &from, e))? {
             if stop.load(Ordering::Relaxed) {
@@ -316,7 +326,7 @@ mod tests {
         std::fs::write(dir.path().join("a.jsonl"), "{\"ts\":1,\"card\":\"a\"}\n").unwrap();
         let job = testing::open(dir.path(), SOURCE).job;
         let store = Arc::new(StateStore::open(&job, 0, Arc::default()).unwrap());
-        let mut journal = GroupJournal::new(store.clone(), 0, (0, 1), &[LONGEST]);
+        let mut journal = GroupJournal::new(store.clone(), 1, 0, (0, 1), &[LONGEST]);
         let (mut last, mut merged) = (vec![], 0);
         for number in 1..=100 {
             let now = number as i64 * 20;

@@ -18,7 +18,7 @@ use headwater_connectors::sink::lines::Left;
 use super::store::Used;
 use super::{Committing, Contribution, FORMAT, LETTERS_BESIDE, Manifest, Part, Position, StateStore};
 use crate::clock::Announcement;
-use crate::plan::{Plan, Side};
+use crate::plan::{Plan, PlannedPart, Side};
 use crate::run::Mode;
 use crate::source::history::Read;
 
@@ -79,14 +79,17 @@ impl Saved {
             }
         }
         let side = from.pop_first();
-        if !from.is_empty() {
+        if !from.is_empty() || side == Some(Side::Shown) {
             return None;
         }
         let moved = |position: &Position| {
             let reading = (*plan.moved.get(position.reading as usize)?)?;
             is_beside(reading).then_some(Position { reading: reading as u32, ..*position })
         };
-        let parts = manifest.parts.iter().filter(|part| Some(part.side) == side);
+        // Another group may have had the number of one that is new.
+        let goes_on = |part: &PlannedPart| part.saved.is_some() && is_beside(part.reading);
+        let has_part = |group: u32| plan.groups.get(group as usize).is_some_and(|g| g.parts.iter().any(goes_on));
+        let parts = manifest.parts.iter().filter(|part| Some(part.side) == side && has_part(part.group));
         Some(Saved {
             number: 0,
             t: plan.goes_on_at(Side::Beside),

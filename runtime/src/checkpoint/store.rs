@@ -4,7 +4,7 @@
 //! <state>/generations/<generation>.json              the starts: see `generations`
 //! <state>/checkpoints/<number>/*.parquet             parts; some are used by later checkpoints, too
 //! <state>/checkpoints/<number>/manifest.json         created last: without it there is no checkpoint
-//! <state>/unfinished/<worker>/                       see `journal`
+//! <state>/unfinished/<generation>/<worker>/          see `journal`
 //! <state>/lease.json                                 object stores: see `lease`
 //! <local>/staging/<process>/                         object stores: parts on their way, and what is unfinished
 //! ```
@@ -141,8 +141,9 @@ impl StateStore {
     }
 
     /// Where a worker of this process writes what is of no checkpoint yet; a file is moved from there to `written`.
-    pub fn unfinished(&self, worker: u32) -> PathBuf {
-        self.storage.local().unwrap_or(&self.staging).join(UNFINISHED).join(worker.to_string())
+    pub fn unfinished(&self, generation: u64, worker: u32) -> PathBuf {
+        let dir = self.storage.local().unwrap_or(&self.staging).join(UNFINISHED);
+        dir.join(generation.to_string()).join(worker.to_string())
     }
 
     /// Whoever writes a part has read what it goes on from, and so have all the others.

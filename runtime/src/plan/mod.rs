@@ -26,7 +26,7 @@ mod parts;
 pub use beside::{Side, near_us, set_beside};
 pub use changed::{Changed, ChangedGroup};
 pub use go_on::go_on;
-pub use parts::{Part, Parts, PlannedGroup};
+pub use parts::{Part, Parts, PlannedGroup, PlannedPart};
 
 use crate::checkpoint::{FORMAT, LETTERS_BESIDE, Manifest};
 use crate::failure::Failure;
@@ -111,6 +111,18 @@ impl Plan {
         let Some(manifest) = &self.restored else { return false };
         let whole = manifest.plan.rows_from.iter().all(|from| manifest.t >= Some(*from));
         whole && self.readings.iter().all(|reading| reading.restored && reading.shown && reading.warnings.is_empty())
+    }
+
+    /// What a sink's rows are of, and how they and their fields are called, as a number.
+    pub fn meaning(&self, opened: &Opened, sink: &job::Sink) -> i64 {
+        let mut text = String::new();
+        for group in &sink.groups {
+            let (planned, shape) = (&self.groups[*group], &opened.groups[*group].shape);
+            let columns = planned.parts.iter().flat_map(|part| &part.columns);
+            let columns: BTreeMap<_, _> = columns.filter_map(|c| Some((c.place?, c.identity.as_str()))).collect();
+            text += &format!("{} {:?} {} {columns:?}\n", planned.identity, shape.schema, shape.name);
+        }
+        headwater_operators::keys::hash(text.as_bytes()) as i64
     }
 
     /// Whether nothing of a reading is in the checkpoint that the run goes on from.
