@@ -299,8 +299,13 @@ impl Inflicting<'_, '_> {
         self.round.cluster.end("KILL");
         if let Some((number, dir)) = self.checkpoints().pop() {
             let manifest = dir.join("manifest.json");
-            let parts: Vec<PathBuf> = std::fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().path()).collect();
-            let parts: Vec<&PathBuf> = parts.iter().filter(|p| p.extension().is_some_and(|e| e == "parquet")).collect();
+            // Those that are its own: others may be of older ones too, and some that lie there of nobody.
+            let told: Value =
+                std::fs::read(&manifest).map_or(Value::Null, |text| serde_json::from_slice(&text).unwrap_or_default());
+            let own =
+                |part: &Value| (part["number"] == number).then(|| part["name"].as_str().map(|name| dir.join(name)));
+            let parts: Vec<PathBuf> =
+                told["parts"].as_array().into_iter().flatten().filter_map(own).flatten().collect();
             match (self.rng.random_range(0..4), parts.choose(self.rng)) {
                 (0, _) => {
                     std::fs::remove_file(manifest).unwrap();

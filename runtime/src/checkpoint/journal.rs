@@ -152,9 +152,10 @@ impl Files {
     }
 
     fn cut(&mut self, of: usize, number: u64, t: i64) -> Result<(), Failure> {
+        let left = t.saturating_sub(self.parts[of].longest);
         if let Some(writing) = self.parts[of].writing.take() {
             let written = writing.finish()?;
-            self.place(of, number, written, "")?;
+            self.place(of, (number, left), written, "")?;
         }
         if let Some(merge) = self.parts[of].merge.take_if(|merge| merge.is_finished()) {
             let inputs = merge.inputs.clone();
@@ -162,14 +163,13 @@ impl Files {
                 Ok(merged) => {
                     self.parts[of].files.retain(|file| !inputs.contains(file));
                     if let Some(written) = merged {
-                        self.place(of, number, written, "-merged")?;
+                        self.place(of, (number, left), written, "-merged")?;
                     }
                 }
                 // All of it is still there, and merged with the next ones.
                 Err(failure) => tracing::warn!("files of a journal were not merged: {failure}"),
             }
         }
-        let left = t.saturating_sub(self.parts[of].longest);
         self.parts[of].files.retain(|file| file.span.is_none_or(|(_, last)| last > left));
         if self.parts[of].merge.is_none()
             && let Some(inputs) = worth_merging(&self.parts[of].files, number)
@@ -180,8 +180,11 @@ impl Files {
         Ok(())
     }
 
-    /// Puts a file where the checkpoint is that has it first.
-    fn place(&mut self, of: usize, number: u64, written: Written, suffix: &str) -> Result<(), Failure> {
+    /// Puts a file where the checkpoint is that has it first, unless all of it has left the windows.
+    fn place(&mut self, of: usize, (number, left): (u64, i64), written: Written, suffix: &str) -> Result<(), Failure> {
+        if written.span.1 <= left {
+            return std::fs::remove_file(&written.path).map_err(|e| failed("removing", &written.path, e));
+        }
         let Files { group, worker, workers, .. } = *self;
         let name = format!("group-{group}-worker-{worker}-ledger-{of}{suffix}.parquet");
         let path = self.store.written(number, worker).join(&name);
