@@ -105,12 +105,12 @@ fn killed_and_gone_on() {
     let path = case.job("job.toml", &job(HISTORY, BY_OFFSET, &(ALL_SINKS.to_owned() + &cards(&SHORT) + state)));
     for workers in ["2", "3", "1"] {
         let running = run(&["run", path.to_str().unwrap(), "--workers", workers]);
-        let newest = newest_checkpoint(&case);
+        let newest = newest_checkpoint(&case.local());
         for _ in 0..2 {
-            let before = newest_checkpoint(&case);
+            let before = newest_checkpoint(&case.local());
             until("another checkpoint", || {
                 produce(&topic, &mut random, &mut log, 50);
-                (newest_checkpoint(&case) > before).then_some(())
+                (newest_checkpoint(&case.local()) > before).then_some(())
             });
         }
         assert_eq!(running.log().contains("going on from a checkpoint"), newest > 0, "{}", running.log());
@@ -130,21 +130,12 @@ fn killed_and_gone_on() {
     assert_rows("the changelog", &play(&case.lines("changes.jsonl")), &exported);
 
     // A clean end leaves a checkpoint of its last tick.
-    let last = newest_checkpoint(&case);
+    let last = newest_checkpoint(&case.local());
     let running = run(&["run", path.to_str().unwrap()]);
-    until("a checkpoint after the clean end", || (newest_checkpoint(&case) > last).then_some(()));
+    until("a checkpoint after the clean end", || (newest_checkpoint(&case.local()) > last).then_some(()));
     running.terminate();
     let (exported, as_of) = case.exported(&path, "cards");
     assert_rows("export", &exported, &rows(&visible(&log, s, TICK), &SHORT, as_of));
-}
-
-/// The newest checkpoint that has a tick; 0: none.
-fn newest_checkpoint(case: &Case) -> u64 {
-    let dir = case.path(&format!(".headwater/{}/checkpoints", case.name));
-    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
-    let manifest = |e: &std::fs::DirEntry| std::fs::read_to_string(e.path().join("manifest.json"));
-    let whole = entries.filter(|e| manifest(e).is_ok_and(|text| !text.contains(r#""t":null"#)));
-    whole.filter_map(|e| e.file_name().to_str()?.parse().ok()).max().unwrap_or(0)
 }
 
 /// Without a history, and with nothing in the topic, it begins now.
@@ -156,7 +147,7 @@ fn an_empty_start() {
     let before = now_us();
     let running = run(&["run", path.to_str().unwrap()]);
     let mut connection = connect(&case.redis);
-    let first = until("the first `_as_of`", || snapshot(&mut connection, &case.name, "cards").as_of);
+    let first = until("the first `_as_of`", || as_of(&mut connection, &case.name, "cards"));
     assert!(first >= before, "the seam is the wall clock of the start");
     let mut log = vec![vec![], vec![]];
     produce(&topic, &mut Random(41), &mut log, 100);

@@ -43,9 +43,19 @@ fn produce_in(partitions: usize, topic: &Topic, random: &mut Random, log: &mut L
         std::thread::sleep(std::time::Duration::from_millis(1));
     }
     topic.flush();
-    for (p, payload) in topic.undelivered() {
-        log[p].retain(|event| event.json().as_bytes() != payload);
+}
+
+/// Leaves what is in the topic. Of a partition that was just made, the broker may take a first record for one that it has already: then
+/// it is acknowledged, and nowhere.
+fn leave_held(case: &Case, topic: &Topic, log: &mut Log) {
+    let mut lost = 0;
+    for (events, held) in log.iter_mut().zip(records(&case.kafka, &topic.name)) {
+        let (sent, mut held) = (events.len(), held.into_iter().map(|record| record.value).peekable());
+        events.retain(|event| held.next_if_eq(&event.json()).is_some());
+        assert_eq!(held.next(), None, "nothing else is there");
+        lost += sent - events.len();
     }
+    assert!(lost < 20, "{lost} records are not in the topic");
 }
 
 fn widen(topic: &Topic, log: &mut Log, partitions: usize) {
@@ -57,7 +67,7 @@ fn widen(topic: &Topic, log: &mut Log, partitions: usize) {
 fn reached(case: &Case, log: &Log) {
     let newest = log.iter().flatten().map(|event| event.arrived).max().unwrap();
     let mut connection = connect(&case.redis);
-    until("all events", || (snapshot(&mut connection, &case.name, "cards").as_of? > newest + SECOND).then_some(()));
+    until("all events", || (as_of(&mut connection, &case.name, "cards")? > newest + SECOND).then_some(()));
 }
 
 /// Waits until the new partitions are seen, while the old ones go on and windows end.
@@ -118,8 +128,8 @@ fn partitions_that_come(test: &str, workers: [&str; 2], seed: u64) {
     seen(&running, 3, &topic, &mut random, &mut log);
     produce(&topic, &mut random, &mut log, 300);
     reached(&case, &log);
-    let newest = newest_checkpoint(&case);
-    until("two more checkpoints", || (newest_checkpoint(&case) >= newest + 2).then_some(()));
+    let newest = newest_checkpoint(&case.local());
+    until("two more checkpoints", || (newest_checkpoint(&case.local()) >= newest + 2).then_some(()));
     running.kill();
 
     // Killed, it goes on in them; and others have come meanwhile.
@@ -132,6 +142,7 @@ fn partitions_that_come(test: &str, workers: [&str; 2], seed: u64) {
     seen(&running, 2, &topic, &mut random, &mut log);
     produce(&topic, &mut random, &mut log, 100);
     reached(&case, &log);
+    leave_held(&case, &topic, &mut log);
     let sent: Vec<_> = log.iter().enumerate().map(|(p, events)| (p as i64, events.len() as i64)).collect();
     // A status is of some moments ago.
     until("all positions", || {
@@ -152,14 +163,6 @@ fn positions(path: &str) -> Vec<(i64, i64)> {
     let told: Value = serde_json::from_str(&finish(run(&["status", path, "--json"]), 0).stdout).unwrap();
     let position = |p: &Value| (p["partition"].as_i64().unwrap(), p["position"].as_i64().unwrap());
     told["sources"][0]["partitions"].as_array().unwrap().iter().map(position).collect()
-}
-
-/// The newest checkpoint that is whole; 0: none.
-fn newest_checkpoint(case: &Case) -> u64 {
-    let dir = case.path(&format!(".headwater/{}/checkpoints", case.name));
-    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
-    let whole = entries.filter(|e| e.path().join("manifest.json").exists());
-    whole.filter_map(|e| e.file_name().to_str()?.parse().ok()).max().unwrap_or(0)
 }
 
 #[test]

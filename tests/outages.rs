@@ -114,7 +114,7 @@ fn a_redis_that_lost_everything() {
     let (running, mut log, s) = start(&case, &topic);
     let mut random = Random(63);
     produce(&topic, &mut random, &mut log);
-    until("rows", || snapshot(&mut connect(&case.redis), &case.name, "cards").as_of);
+    until("rows", || as_of(&mut connect(&case.redis), &case.name, "cards"));
     redis.stop("KILL");
     std::fs::remove_dir_all(case.path("redis/appendonlydir")).unwrap();
     redis.again();

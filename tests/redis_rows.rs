@@ -230,7 +230,7 @@ fn no_reader_sees_a_value_go_back() {
             let running = run(&["run", path.to_str().unwrap(), "--workers", workers]);
             until("it has caught up", || {
                 assert!(!watcher.is_finished(), "the watcher saw what it should not");
-                snapshot(&mut connect(url), name, "cards").as_of.filter(|as_of| *as_of > newest)
+                as_of(&mut connect(url), name, "cards").filter(|as_of| *as_of > newest)
             });
             running.kill();
         }

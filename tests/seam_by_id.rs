@@ -222,9 +222,7 @@ fn records_that_come_meanwhile() {
     topic.flush();
     let newest = sides.topic.iter().flatten().map(|known| known.event.arrived).max().unwrap();
     let mut connection = connect(&case.redis);
-    until("all events", || {
-        snapshot(&mut connection, &case.name, "cards").as_of.filter(|as_of| *as_of > newest + SECOND)
-    });
+    until("all events", || as_of(&mut connection, &case.name, "cards").filter(|as_of| *as_of > newest + SECOND));
     let status = finish(run(&["status", path.to_str().unwrap(), "--json"]), 0).stdout;
     let status: serde_json::Value = serde_json::from_str(&status).unwrap();
     assert_eq!(status["sources"][0]["passed_over"], sides.passed_over(), "{status}");

@@ -196,15 +196,6 @@ fn a_fresh_run_voids_what_was_there() {
     assert_eq!(letters(&case, &case.kafka), in_file);
 }
 
-/// The number of the newest checkpoint that has a tick, and so a state.
-fn newest_checkpoint(case: &Case) -> Option<u64> {
-    let entries = std::fs::read_dir(case.path("state/checkpoints")).ok()?;
-    let manifest = |entry: &std::fs::DirEntry| std::fs::read_to_string(entry.path().join("manifest.json"));
-    let ticks = |entry: &std::fs::DirEntry| manifest(entry).is_ok_and(|text| !text.contains(r#""t":null"#));
-    let whole = entries.filter_map(Result::ok).filter(ticks);
-    whole.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).max()
-}
-
 #[test]
 fn killed_again_and_again_the_topic_folds_to_the_rows() {
     let Some(case) = Case::new("topic_killed") else { return };
@@ -214,11 +205,11 @@ fn killed_again_and_again_the_topic_folds_to_the_rows() {
     sink_topics(&case, &case.kafka);
     let job = write_job(&case, &case.kafka, &log, &[2000, 3000]);
     for kill in 0..6 {
-        let (before, workers) = (newest_checkpoint(&case), ["1", "2", "3"][random.below(3) as usize]);
+        let (before, workers) = (newest_checkpoint(&case.path("state")), ["1", "2", "3"][random.below(3) as usize]);
         let mut running = run(&["run", &job, "--workers", workers]);
         // The first is killed whenever it may be, the others some way behind a checkpoint.
         until("a checkpoint", || {
-            (kill == 0 || newest_checkpoint(&case) > before || !running.is_running()).then_some(())
+            (kill == 0 || newest_checkpoint(&case.path("state")) > before || !running.is_running()).then_some(())
         });
         std::thread::sleep(std::time::Duration::from_millis(random.below(600)));
         assert!(running.is_running(), "{}", running.log());

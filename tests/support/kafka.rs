@@ -3,40 +3,20 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::{Arc, Mutex};
 
 use futures::executor::block_on;
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
-use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::types::RDKafkaErrorCode;
-use rdkafka::{ClientConfig, ClientContext, Message, Offset, TopicPartitionList};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use super::{Event, Log, WAIT, until};
 
 pub struct Topic {
     pub name: String,
     admin: AdminClient<DefaultClientContext>,
-    producer: BaseProducer<Deliveries>,
-    undelivered: Undelivered,
-}
-
-/// Partitions and payloads of records that did not get into the topic.
-type Undelivered = Arc<Mutex<Vec<(usize, Vec<u8>)>>>;
-
-struct Deliveries(Undelivered);
-
-impl ClientContext for Deliveries {}
-
-impl ProducerContext for Deliveries {
-    type DeliveryOpaque = ();
-
-    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
-        if let Err((_, record)) = result {
-            let payload = record.payload().unwrap_or_default().to_vec();
-            self.0.lock().unwrap().push((record.partition() as usize, payload));
-        }
-    }
+    producer: BaseProducer,
 }
 
 impl Topic {
@@ -60,9 +40,7 @@ impl Topic {
         made.into_iter().try_for_each(|result| result.map(drop).map_err(|(_, code)| code))?;
         // In order, once each, whatever happens to the broker meanwhile.
         config.set("enable.idempotence", "true").set("linger.ms", "1").set("message.timeout.ms", "60000");
-        let undelivered = Undelivered::default();
-        let producer = config.create_with_context(Deliveries(undelivered.clone())).unwrap();
-        Ok(Topic { name: name.to_owned(), admin, producer, undelivered })
+        Ok(Topic { name: name.to_owned(), admin, producer: config.create().unwrap() })
     }
 
     /// Gives it so many partitions in all.
@@ -109,11 +87,6 @@ impl Topic {
             self.poll();
             (self.producer.in_flight_count() == 0).then_some(())
         });
-    }
-
-    /// What a flush has left behind: a client may take a partition that is new for one that is not there. Once each.
-    pub fn undelivered(&self) -> Vec<(usize, Vec<u8>)> {
-        std::mem::take(&mut *self.undelivered.lock().unwrap())
     }
 
     pub fn fill(&self, log: &Log) {

@@ -89,6 +89,11 @@ impl Case {
         json_lines(&std::fs::read_to_string(self.path(file)).unwrap_or_default())
     }
 
+    /// The local state directory of the job.
+    pub fn local(&self) -> PathBuf {
+        self.path(&format!(".headwater/{}", self.name))
+    }
+
     pub fn dead_letters(&self) -> Vec<Value> {
         self.lines(&format!(".headwater/{}/dead_letters.jsonl", self.name))
     }
@@ -105,6 +110,21 @@ impl Case {
         }
         (rows, as_of.expect("rows"))
     }
+}
+
+impl Drop for Case {
+    fn drop(&mut self) {
+        // One that a test has taken away has nothing left either.
+        let _ = forget(&self.redis, &self.name);
+    }
+}
+
+/// The newest checkpoint under a state's path that has a tick; 0: none.
+pub fn newest_checkpoint(state: &Path) -> u64 {
+    let entries = std::fs::read_dir(state.join("checkpoints")).into_iter().flatten().flatten();
+    let manifest = |e: &std::fs::DirEntry| std::fs::read_to_string(e.path().join("manifest.json"));
+    let whole = entries.filter(|e| manifest(e).is_ok_and(|text| !text.contains(r#""t":null"#)));
+    whole.filter_map(|e| e.file_name().to_str()?.parse().ok()).max().unwrap_or(0)
 }
 
 pub fn json_lines(text: &str) -> Vec<Value> {

@@ -51,6 +51,18 @@ pub fn try_snapshot(connection: &mut redis::Connection, job: &str, group: &str) 
     Ok(Snapshot { hashes, as_of, upto })
 }
 
+/// Up to where every row of a group is there: cheap, for whoever waits for it.
+pub fn as_of(connection: &mut redis::Connection, job: &str, group: &str) -> Option<i64> {
+    connection.get(format!("{job}:{group}:_as_of")).unwrap()
+}
+
+/// Removes every key of a job: a snapshot looks at all there are.
+pub fn forget(url: &str, job: &str) -> redis::RedisResult<()> {
+    let mut connection = connect_to(url, Duration::from_secs(5))?;
+    let keys: Vec<String> = connection.keys(format!("{job}:*"))?;
+    keys.chunks(1000).try_for_each(|some| connection.unlink(some))
+}
+
 /// Every key of a job.
 pub fn keys(connection: &mut redis::Connection, job: &str) -> Vec<String> {
     let mut keys: Vec<String> = connection.keys(format!("{job}:*")).unwrap();
