@@ -11,11 +11,10 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use arrow::array::{ArrayRef, Float64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow::array::{Float64Array, StringArray, TimestampMicrosecondArray};
 use headwater_connectors::format::text::format_time;
-use parquet::arrow::ArrowWriter;
+use rand::SeedableRng;
 use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
 use support::{DAY_US, PARTITIONS};
 
 const CARDS: u32 = 1_000_000;
@@ -28,7 +27,7 @@ fn main() {
     write_stream(dir.path(), stream, end);
     println!("checkpoint: {history} events of 7 days, {CARDS} cards, then {stream} events of a stream, 2 workers");
     let took = |every: &str| {
-        let job = support::write_job(dir.path(), &JOB.replace("EVERY", every));
+        let job = support::write_job(dir.path(), &JOB.replace("SOURCE", support::SOURCE).replace("EVERY", every));
         let one = |_| {
             // A store that is there already is spared the rows that it had.
             let _ = std::fs::remove_dir_all(dir.path().join("state"));
@@ -50,21 +49,7 @@ fn main() {
 
 const JOB: &str = r#"
 name = "checkpoint"
-[sources.tx]
-event_time = "ts"
-time_unit = "us"
-[sources.tx.history]
-type = "parquet"
-path = "history/*.parquet"
-[sources.tx.stream]
-type = "jsonl"
-path = "stream/*.jsonl"
-[sources.tx.seam]
-by = "time"
-allow_gap = true
-[features.card]
-source = "tx"
-key = "card_id"
+SOURCE
 [features.card.columns]
 n     = { agg = "count", windows = ["1h", "7d"] }
 spend = { agg = "sum", of = "amount", windows = ["1h", "7d"] }
@@ -76,22 +61,15 @@ checkpoint_every = "EVERY"
 
 fn write_history(dir: &Path, rows: usize, end: i64) {
     let mut rng = StdRng::seed_from_u64(42);
-    std::fs::create_dir_all(dir.join("history")).unwrap();
-    for (file, first) in (0..rows).step_by(1_000_000).enumerate() {
-        let many = (rows - first).min(1_000_000);
+    support::parquet(dir, rows, |first, many| {
         let time = |i: usize| end - ((rows - first - i) as i128 * i128::from(7 * DAY_US) / rows as i128) as i64;
         let cards: Vec<String> = (0..many).map(|_| format!("card-{:07}", support::card(&mut rng, CARDS))).collect();
-        let columns: Vec<(&str, ArrayRef)> = vec![
+        vec![
             ("ts", Arc::new(TimestampMicrosecondArray::from_iter_values((0..many).map(time)).with_timezone("UTC"))),
             ("card_id", Arc::new(StringArray::from_iter_values(cards))),
-            ("amount", Arc::new(Float64Array::from_iter_values((0..many).map(|_| amount(&mut rng))))),
-        ];
-        let batch = RecordBatch::try_from_iter(columns).unwrap();
-        let file = std::fs::File::create(dir.join(format!("history/part-{file:03}.parquet"))).unwrap();
-        let mut writer = ArrowWriter::try_new(file, batch.schema(), None).unwrap();
-        writer.write(&batch).unwrap();
-        writer.close().unwrap();
-    }
+            ("amount", Arc::new(Float64Array::from_iter_values((0..many).map(|_| support::amount(&mut rng))))),
+        ]
+    });
 }
 
 /// The day after `end`, in four partitions.
@@ -104,7 +82,7 @@ fn write_stream(dir: &Path, rows: usize, end: i64) {
         let mut line = String::new();
         for i in (partition as usize..rows).step_by(PARTITIONS as usize) {
             let ts = end + 1 + (i as i128 * i128::from(DAY_US) / rows as i128) as i64;
-            let (card, amount) = (support::card(&mut rng, CARDS), amount(&mut rng));
+            let (card, amount) = (support::card(&mut rng, CARDS), support::amount(&mut rng));
             line.clear();
             writeln!(line, r#"{{"ts":{ts},"card_id":"card-{card:07}","amount":{amount}}}"#).unwrap();
             file.write_all(line.as_bytes()).unwrap();
@@ -115,10 +93,6 @@ fn write_stream(dir: &Path, rows: usize, end: i64) {
 
 fn wall_clock_us() -> i64 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_micros() as i64
-}
-
-fn amount(rng: &mut StdRng) -> f64 {
-    f64::from(rng.random_range(1..50_000)) / 100.0
 }
 
 fn start(job: &Path, args: &[&str]) -> Child {

@@ -12,10 +12,9 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::{ArrayRef, Float64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
-use parquet::arrow::ArrowWriter;
+use arrow::array::{Float64Array, StringArray, TimestampMicrosecondArray};
+use rand::SeedableRng;
 use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
 use support::{DAY_US, END_US};
 
 const CARDS: u32 = 100_000;
@@ -25,7 +24,7 @@ fn main() {
     let rows = support::scale(50_000_000);
     let dir = tempfile::tempdir().unwrap();
     let pairs = write_events(dir.path(), rows);
-    let job = support::write_job(dir.path(), JOB);
+    let job = support::write_job(dir.path(), &JOB.replace("SOURCE", support::SOURCE));
     let (peak, took) = support::timed(|| run(&job));
     let mib = |bytes: usize| bytes as f64 / f64::from(1 << 20);
     println!("long_window: {rows} events over 30 days, {CARDS} cards, {pairs} pairs of card and merchant");
@@ -36,21 +35,7 @@ fn main() {
 
 const JOB: &str = r#"
 name = "long"
-[sources.tx]
-event_time = "ts"
-time_unit = "us"
-[sources.tx.history]
-type = "parquet"
-path = "history/*.parquet"
-[sources.tx.stream]
-type = "jsonl"
-path = "stream/*.jsonl"
-[sources.tx.seam]
-by = "time"
-allow_gap = true
-[features.card]
-source = "tx"
-key = "card_id"
+SOURCE
 [features.card.columns]
 n         = { agg = "count", window = "30d" }
 spend     = { agg = "sum", of = "amount", window = "30d" }
@@ -62,33 +47,25 @@ merchants = { agg = "count_distinct", of = "merchant", window = "30d" }
 fn write_events(dir: &Path, rows: usize) -> usize {
     let mut rng = StdRng::seed_from_u64(42);
     let mut pairs = HashSet::new();
-    std::fs::create_dir_all(dir.join("history")).unwrap();
-    for (file, first) in (0..rows).step_by(1_000_000).enumerate() {
-        let many = (rows - first).min(1_000_000);
+    support::parquet(dir, rows, |first, many| {
         let time = |i: usize| END_US - ((rows - first - i) as i128 * i128::from(30 * DAY_US) / rows as i128) as i64;
         let drawn: Vec<(u32, u32)> =
             (0..many).map(|_| (support::card(&mut rng, CARDS), support::card(&mut rng, MERCHANTS))).collect();
         pairs.extend(drawn.iter().map(|(card, merchant)| u64::from(*card) << 32 | u64::from(*merchant)));
-        let columns: Vec<(&str, ArrayRef)> = vec![
+        let cards = drawn.iter().map(|(card, _)| format!("card-{card:06}"));
+        let merchants = drawn.iter().map(|(_, merchant)| format!("merchant-{merchant:05}"));
+        vec![
             ("ts", Arc::new(TimestampMicrosecondArray::from_iter_values((0..many).map(time)).with_timezone("UTC"))),
-            ("card_id", Arc::new(StringArray::from_iter_values(drawn.iter().map(|(c, _)| format!("card-{c:06}"))))),
-            (
-                "merchant",
-                Arc::new(StringArray::from_iter_values(drawn.iter().map(|(_, m)| format!("merchant-{m:05}")))),
-            ),
-            ("amount", Arc::new(Float64Array::from_iter_values((0..many).map(|_| amount(&mut rng))))),
-        ];
-        let batch = RecordBatch::try_from_iter(columns).unwrap();
-        let file = std::fs::File::create(dir.join(format!("history/part-{file:03}.parquet"))).unwrap();
-        let mut writer = ArrowWriter::try_new(file, batch.schema(), None).unwrap();
-        writer.write(&batch).unwrap();
-        writer.close().unwrap();
-    }
+            ("card_id", Arc::new(StringArray::from_iter_values(cards))),
+            ("merchant", Arc::new(StringArray::from_iter_values(merchants))),
+            ("amount", Arc::new(Float64Array::from_iter_values((0..many).map(|_| support::amount(&mut rng))))),
+        ]
+    });
     let mut lines = String::new();
     for i in 0..rows / 100 {
         let ts = END_US + 1 + (i as i128 * i128::from(3 * DAY_US) / (rows / 100) as i128) as i64;
         let (card, merchant) = (support::card(&mut rng, CARDS), support::card(&mut rng, MERCHANTS));
-        let amount = amount(&mut rng);
+        let amount = support::amount(&mut rng);
         writeln!(
             lines,
             r#"{{"ts":{ts},"card_id":"card-{card:06}","merchant":"merchant-{merchant:05}","amount":{amount}}}"#
@@ -98,10 +75,6 @@ fn write_events(dir: &Path, rows: usize) -> usize {
     std::fs::create_dir_all(dir.join("stream")).unwrap();
     std::fs::write(dir.join("stream/0.jsonl"), lines).unwrap();
     pairs.len()
-}
-
-fn amount(rng: &mut StdRng) -> f64 {
-    f64::from(rng.random_range(1..50_000)) / 100.0
 }
 
 /// Returns the most bytes that were resident.

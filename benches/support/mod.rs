@@ -21,10 +21,45 @@ pub const DAY_US: i64 = 86_400_000_000;
 pub const END_US: i64 = 1_767_225_600_000_000;
 pub const PARTITIONS: i64 = 4;
 
+/// Of a job: Parquet files and JSON lines, with a seam in time, and a group by card.
+pub const SOURCE: &str = r#"
+[sources.tx]
+event_time = "ts"
+time_unit = "us"
+[sources.tx.history]
+type = "parquet"
+path = "history/*.parquet"
+[sources.tx.stream]
+type = "jsonl"
+path = "stream/*.jsonl"
+[sources.tx.seam]
+by = "time"
+allow_gap = true
+[features.card]
+source = "tx"
+key = "card_id"
+"#;
+
 /// Skewed like payments are: few cards have many.
 pub fn card(rng: &mut StdRng, cards: u32) -> u32 {
     let x: f64 = rng.random();
     ((x * x * x) * f64::from(cards)) as u32
+}
+
+pub fn amount(rng: &mut StdRng) -> f64 {
+    f64::from(rng.random_range(1..50_000)) / 100.0
+}
+
+/// Writes rows into `history`, in files of a million. `columns`: of the rows from a first one on, so many.
+pub fn parquet(dir: &Path, rows: usize, mut columns: impl FnMut(usize, usize) -> Vec<(&'static str, ArrayRef)>) {
+    std::fs::create_dir_all(dir.join("history")).unwrap();
+    for (file, first) in (0..rows).step_by(1_000_000).enumerate() {
+        let batch = RecordBatch::try_from_iter(columns(first, (rows - first).min(1_000_000))).unwrap();
+        let file = File::create(dir.join(format!("history/part-{file:03}.parquet"))).unwrap();
+        let mut writer = ArrowWriter::try_new(file, batch.schema(), None).unwrap();
+        writer.write(&batch).unwrap();
+        writer.close().unwrap();
+    }
 }
 
 /// Writes `rows` payments of `cards` cards over 29 days, in files of a million, in order of time.

@@ -296,7 +296,7 @@ fn save(
         let mut parts = vec![];
         for (group, (state, journal)) in (0..).zip(states.iter_mut().zip(&journals)) {
             let written = checkpoint::write(&store, number, (group, index, peers), state, journal, t);
-            parts.extend(written.map_err(|e| SegmentError(e.to_string()))?);
+            parts.extend(written.map_err(|e| SegmentError(e.message()))?);
         }
         local.borrow_mut().wrote(number, parts, begun.elapsed());
         Ok(())

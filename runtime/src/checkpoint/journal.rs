@@ -80,7 +80,7 @@ struct Merge {
 
 impl Journal for GroupJournal {
     fn write(&mut self, part: usize, rows: &RecordBatch) -> Result<(), SegmentError> {
-        self.0.borrow_mut().write(part, rows).map_err(|failure| SegmentError(failure.to_string()))
+        self.0.borrow_mut().write(part, rows).map_err(|failure| SegmentError(failure.message()))
     }
 
     fn read(&mut self, chunk: u64) -> Result<RecordBatch, SegmentError> {
@@ -136,13 +136,11 @@ impl GroupJournal {
 
 impl Files {
     fn write(&mut self, of: usize, rows: &RecordBatch) -> Result<(), Failure> {
-        let path = self.unfinished(of, "new")?;
-        let part = &mut self.parts[of];
-        let writing = match &mut part.writing {
-            Some(writing) => writing,
-            none => none.insert(Writing::create(path, rows)?),
-        };
-        writing.write(rows)
+        if self.parts[of].writing.is_none() {
+            let path = self.unfinished(of, "new")?;
+            self.parts[of].writing = Some(Writing::create(path, rows)?);
+        }
+        self.parts[of].writing.iter_mut().try_for_each(|writing| writing.write(rows))
     }
 
     fn unfinished(&self, of: usize, what: &str) -> Result<PathBuf, Failure> {
@@ -167,7 +165,7 @@ impl Files {
                     }
                 }
                 // All of it is still there, and merged with the next ones.
-                Err(failure) => tracing::warn!("files of a journal were not merged: {failure}"),
+                Err(failure) => tracing::warn!("files of a journal were not merged: {}", failure.message()),
             }
         }
         self.parts[of].files.retain(|file| file.span.is_none_or(|(_, last)| last > left));
