@@ -37,11 +37,14 @@ pub fn end_with_any(hosts: &[String]) {
 }
 
 fn end(why: &str) -> ! {
-    if !TOLD.swap(true, Ordering::Relaxed) {
-        eprintln!("error: {why}");
-        std::process::exit(1);
-    }
-    loop {
+    take_last_word();
+    eprintln!("error: {why}");
+    std::process::exit(1);
+}
+
+/// Returns to one caller alone, who says why this process ends, and ends it: what breaks while it leaves is told by nobody.
+pub fn take_last_word() {
+    while TOLD.swap(true, Ordering::Relaxed) {
         std::thread::park();
     }
 }

@@ -36,6 +36,7 @@ use crate::opened::Opened;
 use crate::plan::Plan;
 use frame::{Patient, is_gone};
 use handshake::Who;
+pub use lost::take_last_word;
 
 #[derive(Clone, Debug)]
 pub struct Options {

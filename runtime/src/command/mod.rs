@@ -231,6 +231,7 @@ pub fn main() -> ExitCode {
 }
 
 fn tell(failure: &Failure) -> ExitCode {
+    cluster::take_last_word();
     eprintln!("{}", log::masked(failure.to_string().trim_end()));
     ExitCode::from(failure.exit_code())
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arrow::array::BinaryBuilder;
+use rdkafka::ClientConfig;
 use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -13,7 +14,7 @@ use tracing::{debug, warn};
 
 use super::KafkaConfig;
 use super::context::Context;
-use super::end::Watch;
+use super::end::{Answer, Watch, now_us};
 use super::link::{EARLIEST, END, Link, cause, refused};
 use crate::format::json::Decoder;
 use crate::stream::{Reader, Start};
@@ -26,12 +27,18 @@ const RECORD_BYTES: usize = 24;
 /// How often a partition may begin anew without a record in between.
 const RESTARTS_MAX: u32 = 10;
 const ONE_WARNING_IN: Duration = Duration::from_secs(10);
+/// How long a record that is there may take to come. Doubled each time that a new consumer does not bring it either.
+const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE_MAX: Duration = Duration::from_secs(300);
+/// An answer that is older says nothing of the broker now.
+const ANSWER_FRESH_US: i64 = 2_000_000;
 
 pub(super) struct KafkaReader {
     link: Arc<Link>,
     // Before the consumer, which must go last.
     parts: Vec<Part>,
     consumer: Arc<BaseConsumer<Context>>,
+    config: ClientConfig,
     watch: Watch,
     decoder: Decoder,
     tombstones: u64,
@@ -46,17 +53,29 @@ struct Part {
     failure: Option<Error>,
     restarts: u32,
     warned: Option<Instant>,
+    /// Since when records are there and none comes.
+    waiting: Option<Instant>,
+    patience: Duration,
 }
 
 impl KafkaReader {
     pub fn new(config: &KafkaConfig, link: Arc<Link>, starts: &[Start], wanted: &Wanted) -> Result<KafkaReader> {
         let mut starts: Vec<(i32, i64)> = starts.iter().map(|start| (start.partition, start.offset)).collect();
         starts.sort_unstable();
-        let consumer = config.reading(starts.len()).create_with_context(Context::default());
-        let consumer: Arc<BaseConsumer<Context>> = Arc::new(consumer.map_err(|error| refused(&error))?);
+        let config = config.reading(starts.len());
+        let consumer = new_consumer(&config)?;
         let parts = starts.iter().map(|&(p, offset)| Part::new(&consumer, &link, p, offset)).collect::<Result<_>>()?;
         let watch = Watch::start(Arc::clone(&link), &starts);
-        Ok(KafkaReader { link, parts, consumer, watch, decoder: Decoder::new(wanted), tombstones: 0, wake: None })
+        Ok(KafkaReader {
+            link,
+            parts,
+            consumer,
+            config,
+            watch,
+            decoder: Decoder::new(wanted),
+            tombstones: 0,
+            wake: None,
+        })
     }
 
     /// Where a partition lies in `parts`. Asking for one that this reader does not have is the caller's bug.
@@ -88,8 +107,11 @@ impl KafkaReader {
     fn drain(&mut self, slot: usize, bytes_max: usize) -> Drained {
         let mut drained = Drained::default();
         let (part, topic) = (&mut self.parts[slot], &self.link.topic);
+        let mut silent = true;
         while drained.bytes < bytes_max {
-            match part.queue.poll(Duration::ZERO) {
+            let polled = part.queue.poll(Duration::ZERO);
+            silent &= polled.is_none();
+            match polled {
                 None => break,
                 Some(Ok(message)) => {
                     assert!(
@@ -100,7 +122,7 @@ impl KafkaReader {
                         part.position - 1
                     );
                     part.position = message.offset() + 1;
-                    part.restarts = 0;
+                    (part.restarts, part.patience) = (0, PATIENCE);
                     match message.payload() {
                         Some(payload) => {
                             self.decoder.push(payload);
@@ -123,7 +145,40 @@ impl KafkaReader {
             }
         }
         self.watch.set_position(slot, part.position);
+        let ahead = |answer: Answer| answer.end > part.position && now_us() - answer.asked_us < ANSWER_FRESH_US;
+        if silent && self.watch.answer(slot).is_some_and(ahead) {
+            part.waiting.get_or_insert_with(Instant::now);
+        } else {
+            part.waiting = None;
+        }
         drained
+    }
+
+    /// librdkafka may stop fetching a partition after its broker was away, for good and without a word
+    /// (confluentinc/librdkafka#5153): where a broker has records and they do not come, a new consumer takes over.
+    fn check_flow(&mut self, slot: usize) -> Result<()> {
+        let part = &mut self.parts[slot];
+        if part.waiting.is_none_or(|since| since.elapsed() < part.patience) {
+            return Ok(());
+        }
+        warn!(
+            "topic {}, partition {}: offset {} is there and has not come for {} s; a new consumer begins at it",
+            self.link.topic,
+            part.partition,
+            part.position,
+            part.patience.as_secs()
+        );
+        part.patience = (part.patience * 2).min(PATIENCE_MAX);
+        let consumer = new_consumer(&self.config)?;
+        let anew = |part: &Part| part.anew(&consumer, &self.link);
+        let parts = self.parts.iter().map(anew).collect::<Result<Vec<_>>>()?;
+        let old = (std::mem::replace(&mut self.parts, parts), std::mem::replace(&mut self.consumer, consumer));
+        // Its end may wait for brokers.
+        std::thread::spawn(move || drop(old));
+        if let Some(wake) = &self.wake {
+            self.parts.iter_mut().for_each(|part| part.set_wake(wake));
+        }
+        Ok(())
     }
 }
 
@@ -137,6 +192,7 @@ impl Reader for KafkaReader {
         }
         let mut drained = self.drain(slot, bytes_max.clamp(1, BATCH_BYTES_MAX));
         if drained.offsets.is_empty() {
+            self.check_flow(slot)?;
             return self.parts[slot].failure.take().map_or(Ok(None), Err);
         }
         let decoded = self.decoder.finish();
@@ -205,7 +261,14 @@ impl Part {
         let queue = queue.ok_or_else(|| Error::world(doing(), "librdkafka made no queue"))?;
         let assigned = at.and_then(|()| consumer.incremental_assign(&start));
         assigned.map_err(|error| Error::world(doing(), error))?;
-        Ok(Part { partition, queue, position, failure: None, restarts: 0, warned: None })
+        let (waiting, patience) = (None, PATIENCE);
+        Ok(Part { partition, queue, position, failure: None, restarts: 0, warned: None, waiting, patience })
+    }
+
+    /// The same, assigned once more.
+    fn anew(&self, consumer: &Arc<BaseConsumer<Context>>, link: &Link) -> Result<Part> {
+        let anew = Part::new(consumer, link, self.partition, self.position)?;
+        Ok(Part { restarts: self.restarts, warned: self.warned, patience: self.patience, ..anew })
     }
 
     /// Begins anew at the position, after librdkafka gave up on the partition.
@@ -213,8 +276,7 @@ impl Part {
         let mut all = TopicPartitionList::with_capacity(1);
         all.add_partition(&link.topic, self.partition);
         consumer.incremental_unassign(&all).map_err(|error| Error::world(self.doing(link), error))?;
-        let restarted = Part::new(consumer, link, self.partition, self.position)?;
-        *self = Part { restarts: self.restarts + 1, warned: self.warned, ..restarted };
+        *self = Part { restarts: self.restarts + 1, ..self.anew(consumer, link)? };
         Ok(())
     }
 
@@ -270,6 +332,10 @@ impl Part {
     }
 }
 
+fn new_consumer(config: &ClientConfig) -> Result<Arc<BaseConsumer<Context>>> {
+    config.create_with_context(Context::default()).map(Arc::new).map_err(|error| refused(&error))
+}
+
 /// Whether librdkafka tries again by itself, from the same offset. (A topic that is gone is the watch's to tell.)
 fn passes(code: RDKafkaErrorCode) -> bool {
     use RDKafkaErrorCode::*;
@@ -309,4 +375,65 @@ fn passes(code: RDKafkaErrorCode) -> bool {
             | InvalidFetchSessionEpoch
             | ThrottlingQuotaExceeded
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use arrow::datatypes::Schema;
+    use rdkafka::mocking::MockCluster;
+    use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+
+    use super::*;
+    use crate::stream::kafka::link::Use;
+
+    #[test]
+    fn a_consumer_that_stops_fetching_is_replaced() {
+        let cluster = MockCluster::new(1).unwrap();
+        cluster.create_topic("t", 2, 1).unwrap();
+        let brokers = cluster.bootstrap_servers();
+        let producer: BaseProducer = ClientConfig::new().set("bootstrap.servers", &brokers).create().unwrap();
+        let produce = |partition, n: i64| {
+            let payload = format!("{{\"n\": {n}}}");
+            producer.send(BaseRecord::<(), String>::to("t").partition(partition).payload(&payload)).unwrap();
+            producer.flush(Duration::from_secs(30)).unwrap();
+        };
+        let config = KafkaConfig { brokers, topic: "t".into(), properties: BTreeMap::new(), budget_bytes: 1 << 20 };
+        let link = Arc::new(Link::new(&config, Use::Read).unwrap());
+        let wanted = Wanted { schema: Arc::new(Schema::empty()), time_unit_ns: 1_000_000 };
+        let starts = [0, 1].map(|partition| Start { partition, offset: 0 });
+        let mut reader = KafkaReader::new(&config, link, &starts, &wanted).unwrap();
+        let read_to = |reader: &mut KafkaReader, partition, end| {
+            let (begun, mut offsets) = (Instant::now(), vec![]);
+            while reader.position(partition) < end {
+                assert!(
+                    begun.elapsed() < 6 * PATIENCE,
+                    "partition {partition} stays at {}",
+                    reader.position(partition)
+                );
+                let records = reader.poll(partition, 1 << 20).unwrap();
+                offsets.extend(records.iter().flat_map(|records| records.offsets.as_ref().unwrap().iter().copied()));
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            offsets
+        };
+        produce(0, 0);
+        produce(1, 0);
+        assert_eq!((read_to(&mut reader, 0, 1), read_to(&mut reader, 1, 1)), (vec![0], vec![0]));
+
+        // As silent as one that has stopped by itself.
+        let mut paused = TopicPartitionList::new();
+        paused.add_partition("t", 1);
+        reader.consumer.pause(&paused).unwrap();
+        let first = Arc::downgrade(&reader.consumer);
+        produce(0, 1);
+        produce(1, 1);
+        produce(1, 2);
+        assert_eq!(read_to(&mut reader, 0, 2), [1]);
+        assert_eq!(read_to(&mut reader, 1, 3), [1, 2]);
+        assert!(!std::ptr::eq(first.as_ptr(), Arc::as_ptr(&reader.consumer)));
+        produce(0, 2);
+        assert_eq!(read_to(&mut reader, 0, 3), [2]);
+    }
 }
