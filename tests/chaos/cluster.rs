@@ -34,6 +34,8 @@ struct Inner {
     /// Frozen, and replaced meanwhile.
     zombies: Vec<Slot>,
     started: usize,
+    /// How often it has failed: a cluster ends as one, and starts as one.
+    failures: usize,
     exits: Vec<Exit>,
 }
 
@@ -46,6 +48,8 @@ struct Slot {
     asked: bool,
     /// It has reached its end.
     done: bool,
+    /// The failures before it was started.
+    failures: usize,
     start_at: Instant,
 }
 
@@ -72,6 +76,7 @@ impl Cluster {
             file_limit_kib: None,
             slots: vec![],
             started: 0,
+            failures: 0,
             exits: vec![],
         };
         std::fs::create_dir_all(dir.join("logs")).unwrap();
@@ -96,6 +101,7 @@ impl Cluster {
             frozen: false,
             asked: false,
             done: false,
+            failures: 0,
             start_at: Instant::now(),
         };
         inner.slots = (0..size.processes).map(slot).collect();
@@ -122,11 +128,12 @@ impl Cluster {
                     self.faults.add(format!("{}: {why}\n{}", slot.log.display(), exit.log));
                 }
                 let reached = status.code() == Some(0) && inner.until_end && !exit.asked;
-                inner.slots[process].done = reached;
-                if !reached {
-                    // A cluster ends as one.
+                if !reached && inner.slots[process].failures == inner.failures {
+                    inner.failures += 1;
                     inner.slots.iter_mut().for_each(|slot| slot.done = false);
                 }
+                // One that ends well beside one that has failed is started again with it.
+                inner.slots[process].done = reached && inner.slots[process].failures == inner.failures;
                 inner.exits.push(exit);
             }
             let slot = &inner.slots[process];
@@ -161,8 +168,9 @@ impl Cluster {
         command.env("HEADWATER_LOG", "info,fjall=warn,lsm_tree=warn,headwater=debug");
         let child = command.stdout(Stdio::null()).stderr(File::create(&log).unwrap()).spawn().unwrap();
         let start_at = Instant::now();
+        let failures = inner.failures;
         inner.slots[process] =
-            Slot { child: Some(child), number, log, frozen: false, asked: false, done: false, start_at };
+            Slot { child: Some(child), number, log, frozen: false, asked: false, done: false, failures, start_at };
     }
 
     pub fn size(&self) -> Size {
@@ -183,6 +191,13 @@ impl Cluster {
     /// Of all that run.
     pub fn logs(&self) -> String {
         self.running().iter().map(|(process, ..)| self.log_of(*process) + "---\n").collect()
+    }
+
+    /// Whether any process ever did, also one that was abandoned.
+    pub fn has_said(&self, words: &str) -> bool {
+        let logs = std::fs::read_dir(self.dir.join("logs")).unwrap();
+        let mut logs = logs.map(|log| std::fs::read_to_string(log.unwrap().path()).unwrap_or_default());
+        logs.any(|log| log.contains(words))
     }
 
     pub fn exit_of(&self, number: usize) -> Option<Exit> {

@@ -80,12 +80,7 @@ pub fn inflict(round: &Round, length: Duration, rng: &mut StdRng) {
     }
     round.world.open();
     let damaged = std::mem::take(&mut inflicting.damaged);
-    let told = |number: u64| {
-        let words = format!("checkpoint {number} is damaged");
-        let running = round.cluster.running();
-        round.cluster.exits().iter().any(|exit| exit.log.contains(&words))
-            || running.iter().any(|(process, ..)| round.cluster.log_of(*process).contains(&words))
-    };
+    let told = |number: u64| round.cluster.has_said(&format!("checkpoint {number} is damaged"));
     for number in damaged {
         if !wait_for(Duration::from_secs(20), || told(number)) {
             round.faults.add(format!("nobody says that checkpoint {number} is damaged"));
