@@ -221,7 +221,13 @@ fn play_some(lines: &[Value], group: &str, once: bool) -> Rows {
     let mut rows = Rows::new();
     let mut seen = BTreeSet::new();
     let mut before = String::new();
-    for line in lines.iter().filter(|line| line["features"] == group) {
+    for line in lines {
+        if line.get("resume").is_some_and(Value::is_null) {
+            (rows, seen, before) = Default::default();
+        }
+        if line["features"] != group {
+            continue;
+        }
         let (key, row) = (key_of(line), whole(row_of(&line["row"])));
         let (time, diff) = (line["time"].as_str().unwrap(), line["diff"].as_i64().unwrap());
         assert!(micros(time) >= if before.is_empty() { i64::MIN } else { micros(&before) }, "in order of time: {line}");

@@ -159,21 +159,40 @@ fn row(line: &Value) -> (String, Value) {
     (format!("{} {}", line["key"], line["window"]["start"]), line["row"].clone())
 }
 
-/// What a changelog comes to.
-fn folded(dir: &Path, group: &str) -> BTreeMap<String, Value> {
+/// What a changelog comes to, by group.
+fn folded(dir: &Path) -> BTreeMap<String, BTreeMap<String, Value>> {
     let text = std::fs::read_to_string(dir.join("changes.jsonl")).unwrap();
-    let mut rows = BTreeMap::new();
+    let mut groups = BTreeMap::<_, BTreeMap<_, _>>::new();
     for line in text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()) {
-        if line["features"] == group {
-            let (key, row) = row(&line);
-            if line["diff"] == 1 {
-                assert_eq!(rows.insert(key, row), None, "a row comes where one is: {line}");
-            } else {
-                assert!(rows.remove(&key).is_some(), "a row goes where none is: {line}");
-            }
+        if line.get("resume").is_some_and(Value::is_null) {
+            groups.clear();
+            continue;
+        }
+        let rows = groups.entry(line["features"].as_str().unwrap().to_owned()).or_default();
+        let (key, row) = row(&line);
+        if line["diff"] == 1 {
+            assert_eq!(rows.insert(key, row), None, "a row comes where one is: {line}");
+        } else {
+            assert_eq!(rows.remove(&key), Some(row), "what goes is what was there: {line}");
         }
     }
-    rows
+    groups
+}
+
+/// The changelog comes to what is in the store; of windows it has those too that have left.
+fn assert_folds(dir: &Path, what: &str) {
+    let mut all = folded(dir);
+    for group in GROUPS {
+        let (kept, folded) = (exported(dir, group), all.remove(group).unwrap_or_default());
+        let differs = kept.iter().find(|(key, row)| folded.get(*key) != Some(*row));
+        assert!(
+            differs.is_none(),
+            "{what}: the changelog of {group}: {differs:?}, not {:?}",
+            differs.map(|(k, _)| folded.get(k))
+        );
+        assert!(kept.len() == folded.len() || !["card", "short"].contains(&group), "{what}: {group} has others too");
+    }
+    assert!(all.is_empty(), "{what}: groups that are gone: {:?}", all.keys());
 }
 
 /// What a run of the changed job gives that never was another one.
@@ -227,14 +246,13 @@ fn columns_and_groups_come_and_go() {
         assert!(said.contains("a new group") && said.contains("session"), "{said}");
         assert!(said.contains("removed=\"card.gone_20m") || said.contains("card.gone"), "{said}");
         assert_same(dir.path(), &expected, "changed once");
-        let trailing = ["card", "short", "session"];
-        for group in trailing {
-            let kept = exported(dir.path(), group);
-            let all = folded(dir.path(), group);
-            assert!(kept.iter().all(|(key, row)| all.get(key) == Some(row)), "the changelog of {group}");
-        }
+        assert_folds(dir.path(), "changed once");
         run(dir.path(), AFTER, "3");
         assert_same(dir.path(), &expected, "and run again");
+        assert_folds(dir.path(), "and run again");
+        // With nothing new to read, the rows are told anew all the same.
+        run(dir.path(), &AFTER.replace("top  = ", "best = "), "2");
+        assert_folds(dir.path(), "a new name");
     }
 }
 
@@ -253,6 +271,7 @@ fn killed_while_the_new_ones_are_on_their_way() {
     }
     run(dir.path(), AFTER, "3");
     assert_same(dir.path(), &expected, "killed");
+    assert_folds(dir.path(), "killed");
 }
 
 /// What did not change does not look at the history again; what is new takes it as it is today.

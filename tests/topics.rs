@@ -243,6 +243,15 @@ fn killed_again_and_again_the_topic_folds_to_the_rows() {
         .unwrap();
     let lines = String::from_utf8(tool.stdout).unwrap();
     assert_eq!(folded(&lines, "cards"), exported(&job, "cards"));
+
+    // Rows that are others than before are told anew, all of them.
+    let text = std::fs::read_to_string(&job).unwrap();
+    for (old, new) in [("n     = ", "ever  = { agg = \"count\", window = \"all\" }\nn     = "), ("most  = ", "# ")] {
+        std::fs::write(&job, text.replace(old, new)).unwrap();
+        finish(run(&["run", &job, "--until-end", "--workers", "2"]), 0);
+        let records = assert_folds(&case, &case.kafka, &job);
+        assert!(records.iter().all(|records| marks(records).last() == Some(&Value::Null)), "{new}");
+    }
 }
 
 #[test]

@@ -200,8 +200,8 @@ impl State {
                 windows.begin_at(number, done)?;
             }
         }
-        self.renewed = self.floor.is_some() && (renewed || self.fresh);
-        if let Some(floor) = self.floor.filter(|_| self.fresh) {
+        self.renewed = self.floor.is_some() && (renewed || self.fresh || self.anew);
+        if let Some(floor) = self.floor.filter(|_| self.fresh || self.anew) {
             self.shared.published.mute_until(floor);
         }
         let ever = |number: &usize| self.shared.parts.start(*number) != i64::MAX;

@@ -88,6 +88,8 @@ pub struct State {
     fresh: bool,
     /// Other columns are shown than before, or all: at `floor` every row is looked at.
     renewed: bool,
+    /// Whoever is told changes begins anew: at `floor` every row is told.
+    anew: bool,
     /// Nobody is shown any row.
     hidden: bool,
     /// How long after `floor` parts enter.
@@ -232,6 +234,7 @@ impl State {
             floor: None,
             fresh: true,
             renewed: false,
+            anew: false,
             hidden: false,
             enters_after: 0,
             resumed: vec![],
@@ -248,6 +251,11 @@ impl State {
     /// anything else.
     pub fn hide(&mut self) {
         self.hidden = true;
+    }
+
+    /// Tells every row as one that comes, at the tick up to which everything was published before. Called before `resume`.
+    pub fn tell_anew(&mut self) {
+        self.anew = true;
     }
 
     /// What is new enters no earlier than a tick after everything that was published: at that tick a row may have changed already.
@@ -310,7 +318,8 @@ impl State {
     /// # Errors
     /// A segment of the ledger could not be read or written.
     pub fn advance(&mut self, to: i64, mut budget: usize) -> Result<i64, SegmentError> {
-        if to < self.shared.parts.first_start() || self.done.is_some_and(|done| done >= to) {
+        let renewal = self.floor.filter(|floor| self.renewed && *floor <= to);
+        if to < self.shared.parts.first_start() || self.done.is_some_and(|done| done >= to) && renewal.is_none() {
             return Ok(to);
         }
         self.give_back();
@@ -384,8 +393,8 @@ impl State {
             }
         }
         self.finish(tick);
-        if renewal && self.fresh {
-            self.shared.published.announce(tick);
+        if renewal && (self.fresh || self.anew) {
+            self.shared.published.announce(tick, !self.fresh);
         }
         Ok(moved)
     }

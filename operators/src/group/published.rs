@@ -149,9 +149,9 @@ impl Published {
         self.muted_until = tick;
     }
 
-    /// Tells every row that the store has, as one that comes.
-    pub fn announce(&mut self, tick: i64) {
-        for last in self.units.iter().filter(|last| last.stored && self.outputs.changes) {
+    /// Tells every row that the store has as one that comes, or every row that may still change (`all`).
+    pub fn announce(&mut self, tick: i64, all: bool) {
+        for last in self.units.iter().filter(|last| (last.stored || all) && self.outputs.changes) {
             if let Some(values) = &last.values {
                 self.changes.push(last.key, last.bounds, values, tick, 1);
             }

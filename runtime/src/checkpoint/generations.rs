@@ -47,8 +47,10 @@ impl Starts {
             let name = name(generation);
             // One that is gone was so old that it was removed meanwhile.
             if let Some((bytes, _)) = storage.read(&name)? {
-                let start = serde_json::from_slice::<Start>(&bytes);
-                starts.push(start.map_err(|e| Failure::Running(format!("reading {}: {e}", storage.shown(&name))))?);
+                starts.push(serde_json::from_slice(&bytes).unwrap_or_else(|e| {
+                    tracing::warn!("{} is damaged, all checkpoints before it count: {e}", storage.shown(&name));
+                    Start { generation, base: u64::MAX, host: String::new(), pid: 0, started_us: 0 }
+                }));
             }
         }
         Ok(Starts(starts))
@@ -63,10 +65,10 @@ impl Starts {
         self.0.last().map_or(0, |start| start.generation)
     }
 
-    /// Takes the next generation.
-    pub fn take(&mut self, storage: &Storage, base: u64) -> Result<(), Failure> {
+    /// Takes the next generation, `after` this one too.
+    pub fn take(&mut self, storage: &Storage, base: u64, after: u64) -> Result<(), Failure> {
         let start = Start {
-            generation: self.newest() + 1,
+            generation: self.newest().max(after) + 1,
             base,
             host: host(),
             pid: std::process::id(),
@@ -167,14 +169,31 @@ mod tests {
         let storage = Storage::open(dir.path().to_str().unwrap()).unwrap();
         let mut first = Starts::read(&storage).unwrap();
         let mut second = first.clone();
-        first.take(&storage, 0).unwrap();
-        let refused = second.take(&storage, 0).unwrap_err().to_string();
+        first.take(&storage, 0, 0).unwrap();
+        let refused = second.take(&storage, 0, 0).unwrap_err().to_string();
         assert!(refused.contains("another start was faster"), "{refused}");
         let mut third = Starts::read(&storage).unwrap();
-        third.take(&storage, 7).unwrap();
+        third.take(&storage, 7, 0).unwrap();
         assert_eq!(third.newest(), 2);
         check(&storage, 2).unwrap();
         let overtaken = check(&storage, 1).unwrap_err().to_string();
         assert!(overtaken.contains("generation 2, on "), "{overtaken}");
+    }
+
+    #[test]
+    fn what_is_damaged_or_gone_is_passed() {
+        let dir = tempfile::tempdir().unwrap();
+        let storage = Storage::open(dir.path().to_str().unwrap()).unwrap();
+        Starts::read(&storage).unwrap().take(&storage, 0, 0).unwrap();
+        std::fs::write(dir.path().join(name(1)), "{").unwrap();
+        let mut starts = Starts::read(&storage).unwrap();
+        starts.take(&storage, numbers_of(1) + 3, 0).unwrap();
+        assert_eq!(starts.newest(), 2);
+        assert!(starts.count(numbers_of(1) + 3) && !starts.count(numbers_of(1) + 4));
+
+        std::fs::remove_dir_all(dir.path().join(GENERATIONS)).unwrap();
+        let mut starts = Starts::read(&storage).unwrap();
+        starts.take(&storage, numbers_of(2) + 1, 2).unwrap();
+        assert_eq!(starts.newest(), 3, "its checkpoints have numbers of their own");
     }
 }

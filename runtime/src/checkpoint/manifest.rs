@@ -134,9 +134,10 @@ fn numbers(storage: &Storage) -> Result<BTreeMap<u64, Found>, headwater_connecto
 pub fn take_over(store: &StateStore, fresh: bool) -> Result<(Option<Manifest>, Starts), Failure> {
     let mut starts = Starts::read(&store.storage)?;
     let numbers = numbers(&store.storage)?;
+    let newest = numbers.keys().last().map_or(0, |number| generations::of_number(*number));
     let counting = |(number, found): (&u64, &Found)| (found.whole && starts.count(*number)).then_some(*number);
     let numbers: Vec<u64> = if fresh { vec![] } else { numbers.iter().filter_map(counting).collect() };
-    starts.take(&store.storage, numbers.last().copied().unwrap_or(0))?;
+    starts.take(&store.storage, numbers.last().copied().unwrap_or(0), newest)?;
     if fresh {
         store.storage.remove(CHECKPOINTS)?;
     }

@@ -238,7 +238,7 @@ mod tests {
             let opened = open(dir.path(), SOURCE);
             let store = Arc::new(StateStore::open(&opened.job, 0, Arc::default()).unwrap());
             let mut starts = Starts::default();
-            starts.take(&store.storage, 0).unwrap();
+            starts.take(&store.storage, 0, 0).unwrap();
             let mut plan = plan(&opened, 10, true).unwrap();
             let beside = Reading { side: Side::Beside, ..plan.readings[0].clone() };
             plan.readings.push(beside);

@@ -7,7 +7,7 @@ use headwater_connectors::Error;
 use headwater_connectors::format::text::format_time;
 use headwater_connectors::sink::changelog::Changelog;
 use headwater_connectors::sink::dead_letters;
-use headwater_connectors::sink::lines::{Left, LineFile, LineTopic, Lines};
+use headwater_connectors::sink::lines::{Beside, Left, LineFile, LineTopic, Lines};
 
 use super::Shared;
 use crate::failure::Failure;
@@ -16,6 +16,9 @@ use crate::plan::Side;
 use crate::sink::lines::{Letters, Named, Step};
 use crate::sink::writer::Writer;
 use crate::{checkpoint, opened};
+
+/// All lines before it are void, as the mark in a topic says.
+const VOID: &[u8] = br#"{"resume":null}"#;
 
 /// The place of a side's dead letters among the backlogs.
 pub fn letters_of(shared: &Shared, side: Side) -> usize {
@@ -35,7 +38,8 @@ pub fn open_lines(shared: &Shared, side: Side, index: usize) -> Result<(Changelo
         if index == 0 {
             let changelog = Changelog::new(&shapes);
             let write = move |to: &mut dyn Lines, step: Step| changelog.write(to, &step);
-            lines.writer = Some(Writer::start(open(shared, &lines.name, to)?, shared.backlogs[i].clone(), write));
+            let to = open(shared, &lines.name, to, shared.plan.told_anew)?;
+            lines.writer = Some(Writer::start(to, shared.backlogs[i].clone(), write));
         }
         changelogs.insert(i, lines);
     }
@@ -68,7 +72,15 @@ fn open_letters(shared: &Shared, side: Side) -> Result<(&'static str, Box<dyn Li
             Ok((checkpoint::LETTERS_BESIDE, Box::new(lines)))
         }
         (Side::Shown, to) => {
-            let mut lines = open(shared, checkpoint::DEAD_LETTERS, to)?;
+            let name = checkpoint::DEAD_LETTERS;
+            let goes_on = left(shared, name).is_some_and(|left| opened::is_left(left, to));
+            if let Some(floor) = shared.plan.floor.filter(|_| !goes_on) {
+                let t = format_time(floor);
+                tracing::warn!(
+                    "{name} begins with what comes after T = {t}: start with --fresh to have what was before in it too"
+                );
+            }
+            let mut lines = open(shared, name, to, false)?;
             let left = left(shared, checkpoint::LETTERS_BESIDE)
                 .filter(|_| !shared.plan.is_beside() && shared.plan.goes_on_beside());
             match left {
@@ -97,20 +109,20 @@ fn letters_beside(job: &Job) -> PathBuf {
     }
 }
 
-/// Opens a file or a topic, taken up where the checkpoint left it if the run goes on from one.
-fn open(shared: &Shared, name: &str, to: &ChangesTo) -> Result<Box<dyn Lines>, Error> {
+/// Opens a file or a topic, taken up where the checkpoint left it if the run goes on from one. `anew`: all that it holds is void.
+fn open(shared: &Shared, name: &str, to: &ChangesTo, anew: bool) -> Result<Box<dyn Lines>, Error> {
     let left = left(shared, name).filter(|left| opened::is_left(left, to));
-    if let (Some(floor), None) = (shared.plan.floor, left) {
-        let t = format_time(floor);
-        tracing::warn!(
-            "{name} begins with what comes after T = {t}: start with --fresh to have what was before in it too"
-        );
-    }
     match (to, left) {
-        (ChangesTo::Jsonl { path }, Some(Left::Bytes(bytes))) => Ok(Box::new(LineFile::resume(path, *bytes)?)),
+        (ChangesTo::Jsonl { path }, Some(Left::Bytes(bytes))) => {
+            let mut file = LineFile::resume(path, *bytes)?;
+            if anew && *bytes > 0 {
+                file.write(VOID, &Beside { key: &|_| (), time_us: None })?;
+            }
+            Ok(Box::new(file))
+        }
         (ChangesTo::Jsonl { path }, _) => Ok(Box::new(LineFile::create(path)?)),
         (ChangesTo::Kafka(kafka), left) => {
-            let resume = left.and(shared.plan.floor);
+            let resume = left.and(shared.plan.floor).filter(|_| !anew);
             Ok(Box::new(LineTopic::open(&opened::kafka_config(kafka), resume, shared.stop.clone())?))
         }
     }

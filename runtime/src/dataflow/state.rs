@@ -52,6 +52,9 @@ pub fn states(
         if side == Side::Beside {
             state.hide();
         }
+        if shared.plan.told_anew {
+            state.tell_anew();
+        }
         if shared.mode == Mode::Follow {
             state.enter_later(job.tick_us);
         }

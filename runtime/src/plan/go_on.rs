@@ -2,6 +2,8 @@
 //! had at the start of a run to the end that was killed. What is new in the job is read from today's history, as at a first
 //! start.
 
+use std::collections::BTreeMap;
+
 use headwater_connectors::stream::Bounds;
 
 use super::changed::{Changed, ChangedGroup};
@@ -58,6 +60,8 @@ pub fn go_on(opened: &Opened, manifest: Manifest, changed: &Changed, now_us: i64
         is_stored: false,
         end_at_least: floor.unwrap_or(i64::MIN),
         generations: vec![],
+        changelogs: BTreeMap::new(),
+        told_anew: old.told_anew,
         moved,
         floor,
         restored: Some(Box::new(manifest)),
@@ -149,6 +153,15 @@ fn resume(
             }
         }
     }
+    let is_there = |partition: &PartitionPlan| all_bounds.iter().any(|b| b.partition == partition.partition);
+    for gone in reading.partitions.extract_if(.., |partition| !is_there(partition)) {
+        let at = positions.iter().find(|p| (p.reading as usize, p.partition) == (number, gone.partition));
+        let upto = at.map_or(gone.start, |at| at.offset);
+        gaps.push(format!(
+            "partition {}: it was read up to offset {upto}, and is not there any more (was the topic made anew?)",
+            gone.partition
+        ));
+    }
     let last: Vec<_> = reading.partitions.iter().filter_map(|p| Some((p.partition, p.last?))).collect();
     gaps.extend(last_record::changed(stream.as_ref(), &source.wanted, &last, &all_bounds)?);
     if gaps.is_empty() {
@@ -224,6 +237,30 @@ mod tests {
             let found = now.readings[0].partitions.iter().map(|p| (p.partition, p.start, p.end));
             assert_eq!(found.collect::<Vec<_>>(), expected, "{mode:?} {seen:?}");
         }
+    }
+
+    #[test]
+    fn a_partition_that_is_gone_is_a_gap() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["a.jsonl", "b.jsonl"] {
+            std::fs::write(dir.path().join(name), "{\"ts\":1,\"card\":\"a\"}\n".repeat(5)).unwrap();
+        }
+        let before = plan(&open(dir.path(), SOURCE), 10, true).unwrap();
+        std::fs::remove_file(dir.path().join("b.jsonl")).unwrap();
+        let go_on = |source: &str| {
+            let opened = open(dir.path(), source);
+            let at = |partition, offset| Position { reading: 0, partition, offset, eff: Some(1), last: None };
+            let (t, positions) = (Some(20), vec![at(0, 4), at(1, 3)]);
+            let manifest =
+                Manifest { t, positions, plan: before.at(|_| t, Read::new()), ..before.first_manifest(Mode::Follow) };
+            let changed = Changed::between(&manifest.plan, &opened);
+            go_on(&opened, manifest, &changed, 30, Mode::Follow)
+        };
+        let Err(Failure::Refused(told)) = go_on(SOURCE) else { panic!("it goes on") };
+        assert!(told.contains("partition 1: it was read up to offset 3, and is not there any more"), "{told}");
+        let allowed = go_on(&format!("{SOURCE}\nseam = {{ allow_gap = true }}")).unwrap();
+        assert_eq!(allowed.readings[0].partitions.iter().map(|p| p.partition).collect::<Vec<_>>(), [0]);
+        assert_eq!(allowed.readings[0].warnings.len(), 1);
     }
 
     #[test]

@@ -56,6 +56,12 @@ pub struct Plan {
     pub end_at_least: i64,
     /// The generation of each store of the job, by sink.
     pub generations: Vec<u64>,
+    /// By changelog, what its rows mean (see `meaning`).
+    #[serde(default)]
+    pub changelogs: BTreeMap<String, i64>,
+    /// The changelogs begin anew at `floor`, with every row: what they had said before is void.
+    #[serde(default)]
+    pub told_anew: bool,
     /// The checkpoint that the run goes on from; and by reading of that one, its number now.
     pub restored: Option<Box<Manifest>>,
     pub moved: Vec<Option<usize>>,
@@ -96,6 +102,7 @@ impl Plan {
             reading.done = reading.done.max(t.filter(|t| reading.s.is_some_and(|s| s <= *t)));
             reading.saved = reading.side;
         }
+        plan.told_anew &= t(Side::Shown).is_none_or(|t| Some(t) <= self.floor);
         if self.is_beside() {
             plan.floor = plan.floor.max(t(Side::Shown));
         }
@@ -299,6 +306,8 @@ pub fn plan(opened: &Opened, now_us: i64, live: bool) -> Result<Plan, Failure> {
         is_stored: false,
         end_at_least: i64::MIN,
         generations: vec![],
+        changelogs: BTreeMap::new(),
+        told_anew: false,
         restored: None,
         moved: vec![],
         floor: None,
@@ -597,6 +606,8 @@ impl Plan {
             is_stored: false,
             end_at_least: i64::MIN,
             generations: vec![],
+            changelogs: BTreeMap::new(),
+            told_anew: false,
             restored: None,
             moved: vec![],
             floor,

@@ -14,6 +14,7 @@ use headwater_connectors::sink::GroupShape;
 use headwater_connectors::sink::embedded::Embedded;
 
 use crate::checkpoint::StateStore;
+use crate::checkpoint::generations::Starts;
 use crate::checkpoint::lease::Lease;
 use crate::cluster::{self, Cluster};
 use crate::dataflow::{self, Shared};
@@ -68,8 +69,7 @@ pub struct Watching {
     pub board: Board,
     /// On process 0: every process's status, by its first worker.
     pub statuses: Arc<Mutex<BTreeMap<usize, ProcessStatus>>>,
-    /// By sink: the embedded store that this process writes.
-    pub embedded: Vec<Option<Embedded>>,
+    pub embedded: Embeddeds,
 }
 
 impl Watching {
@@ -123,6 +123,9 @@ pub fn run<W>(
     }
 }
 
+/// By sink: the embedded store that this process writes.
+type Embeddeds = Vec<Option<Embedded>>;
+
 /// What the starts of a run have in common.
 struct Run<'a> {
     options: &'a Options,
@@ -134,8 +137,8 @@ struct Run<'a> {
     stop: Arc<AtomicBool>,
     /// Whether a start has come to its workers.
     has_begun: bool,
-    /// By sink, once they are open.
-    embedded: Option<Vec<Option<Embedded>>>,
+    /// Once they are open.
+    embedded: Option<Embeddeds>,
 }
 
 impl Run<'_> {
@@ -149,20 +152,11 @@ impl Run<'_> {
         let state = self.state.clone();
         state.begin();
         let mut cluster = Cluster::connect(&options.cluster, &self.job, options.flags(), &stop)?;
-        let held = self.embedded.take().unwrap_or_default();
-        let mut start =
-            Start { mode, fresh: self.fresh, state: &state, held: &held, starts: Default::default(), embedded: vec![] };
-        let decide = |job| start.decide(job);
-        let (opened, plan) = cluster.agree(decide, |job, plan| opened::open(job, Some(plan)), self.job.clone())?;
-        let Start { starts, mut embedded, .. } = start;
-        let (opened, plan) = (Arc::new(opened), Arc::new(plan));
+        let (opened, plan, starts, embedded) = self.agree(&mut cluster)?;
         say_plan(&opened, &plan);
         let parts = plan.sides().into_iter().map(|side| Parts::open(&opened, &plan, side).map(Arc::new));
         let parts = parts.collect::<Result<Vec<_>, _>>()?;
         let (seams, effs) = (Arc::new(Seam::all(&opened, &plan)?), Arc::new(Effs::all(&opened, &plan, &parts[0])?));
-        // No process but the first has any.
-        embedded.resize_with(opened.job.sinks.len(), || None);
-        self.embedded = Some(embedded.clone());
         let empty = parts.iter().map(|parts| empty_status(&opened, &plan, parts)).collect::<Result<Vec<_>, _>>()?;
         let board = Board::new(options.cluster.workers, &empty);
         let statuses: Arc<Mutex<BTreeMap<usize, ProcessStatus>>> = Arc::default();
@@ -212,10 +206,7 @@ impl Run<'_> {
         drop(failed);
         let outcome = match first_failure(&failures, self.lease.as_ref()) {
             Some(failure) => Err(failure),
-            None => {
-                let joined = finished.join().map_err(|_| Failure::Running("a worker panicked, see above".to_owned()));
-                joined.map(|()| watching.status())
-            }
+            None => finished.join().map_err(|_| Failure::Running("a worker panicked, see above".to_owned())),
         };
         let again = again.load(Ordering::Relaxed);
         if outcome.is_err() || !again {
@@ -226,8 +217,27 @@ impl Run<'_> {
             Ok(_) if mode == Mode::UntilEnd && interrupted.load(Ordering::Relaxed) => Err(Failure::Running(
                 "stopped before the end was reached: run it again for the rows at the end".to_owned(),
             )),
-            outcome => outcome.map(|status| (status, again)),
+            outcome => outcome.map(|()| (watching.status(), again)),
         }
+    }
+
+    /// What process 0 decides, and what only it has: all starts of the job, and by sink the embedded store.
+    fn agree(&mut self, cluster: &mut Cluster) -> Result<(Arc<Opened>, Arc<Plan>, Starts, Embeddeds), Failure> {
+        let held = self.embedded.take().unwrap_or_default();
+        let mut start = Start {
+            mode: self.mode,
+            fresh: self.fresh,
+            state: &self.state,
+            held: &held,
+            starts: Starts::default(),
+            embedded: vec![],
+        };
+        let follow = |job, plan: &Plan| opened::open(job, Some(plan));
+        let (opened, plan) = cluster.agree(|job| start.decide(job), follow, self.job.clone())?;
+        let Start { starts, mut embedded, .. } = start;
+        embedded.resize_with(opened.job.sinks.len(), || None);
+        self.embedded = Some(embedded.clone());
+        Ok((Arc::new(opened), Arc::new(plan), starts, embedded))
     }
 }
 
@@ -256,7 +266,8 @@ fn lease(job: &Job, state: &StateStore, options: &Options, stop: &AtomicBool) ->
 fn lock(job: &Job) -> Result<std::fs::File, Failure> {
     let path = job.state.local.join("lock");
     let failed = |e: std::io::Error| Failure::Running(format!("locking {}: {e}", path.display()));
-    std::fs::create_dir_all(&job.state.local).map_err(failed)?;
+    let made = std::fs::create_dir_all(&job.state.local);
+    made.map_err(|e| Failure::Running(format!("making the directory {}: {e}", job.state.local.display())))?;
     let file = std::fs::File::create(&path).map_err(failed)?;
     match file.try_lock() {
         Ok(()) => Ok(file),

@@ -1,7 +1,7 @@
 //! A file of lines that a restart can cut back to where a checkpoint left it. Written by one process.
 
 use std::fs::{File, OpenOptions};
-use std::io::{BufWriter, Seek, SeekFrom, Write};
+use std::io::{BufWriter, ErrorKind, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use super::{Beside, Left, Lines};
@@ -57,7 +57,14 @@ fn open_cut(path: &Path, bytes: u64) -> std::io::Result<File> {
     if let Some(parent) = path.parent() {
         std::fs::create_dir_all(parent)?;
     }
-    let mut file = OpenOptions::new().create(true).write(true).truncate(false).open(path)?;
+    let help = "bring it back, or start anew with --fresh";
+    let open = OpenOptions::new().create(bytes == 0).write(true).truncate(false).open(path);
+    let mut file = open.map_err(|e| match e.kind() {
+        ErrorKind::NotFound => {
+            std::io::Error::other(format!("it is not there, but the checkpoint left it at {bytes} bytes: {help}"))
+        }
+        _ => e,
+    })?;
     let found = file.metadata()?;
     // Two runs with states of their own would tear each other's lines. Devices and pipes may have many writers.
     if found.is_file() && matches!(file.try_lock(), Err(std::fs::TryLockError::WouldBlock)) {
@@ -66,7 +73,7 @@ fn open_cut(path: &Path, bytes: u64) -> std::io::Result<File> {
     let held = found.len();
     if held < bytes {
         return Err(std::io::Error::other(format!(
-            "it holds {held} bytes, but the checkpoint left it at {bytes}: it was cut or replaced since, or is on another host"
+            "it holds {held} bytes, but the checkpoint left it at {bytes}: it was cut or replaced since, or is on another host; {help}"
         )));
     }
     // A device or a pipe cannot be cut.

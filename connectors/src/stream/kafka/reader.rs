@@ -27,9 +27,9 @@ const RECORD_BYTES: usize = 24;
 /// How often a partition may begin anew without a record in between.
 const RESTARTS_MAX: u32 = 10;
 const ONE_WARNING_IN: Duration = Duration::from_secs(10);
-/// How long a record that is there may take to come. Doubled each time that a new consumer does not bring it either.
+/// How long a record that is there may take to come, or three times what the broker may wait with a fetch. Doubled each time that a new consumer does not bring it either.
 const PATIENCE: Duration = Duration::from_secs(10);
-const PATIENCE_MAX: Duration = Duration::from_secs(300);
+const DOUBLINGS_MAX: u32 = 5;
 /// An answer that is older says nothing of the broker now.
 const ANSWER_FRESH_US: i64 = 2_000_000;
 
@@ -39,6 +39,7 @@ pub(super) struct KafkaReader {
     parts: Vec<Part>,
     consumer: Arc<BaseConsumer<Context>>,
     config: ClientConfig,
+    patience: Duration,
     watch: Watch,
     decoder: Decoder,
     tombstones: u64,
@@ -55,7 +56,8 @@ struct Part {
     warned: Option<Instant>,
     /// Since when records are there and none comes.
     waiting: Option<Instant>,
-    patience: Duration,
+    /// How many consumers have not brought it.
+    stalls: u32,
 }
 
 impl KafkaReader {
@@ -63,19 +65,13 @@ impl KafkaReader {
         let mut starts: Vec<(i32, i64)> = starts.iter().map(|start| (start.partition, start.offset)).collect();
         starts.sort_unstable();
         let config = config.reading(starts.len());
+        let wait_ms: u64 = config.get("fetch.wait.max.ms").and_then(|ms| ms.parse().ok()).unwrap_or(0);
+        let patience = PATIENCE.max(Duration::from_millis(3 * wait_ms));
         let consumer = new_consumer(&config)?;
         let parts = starts.iter().map(|&(p, offset)| Part::new(&consumer, &link, p, offset)).collect::<Result<_>>()?;
         let watch = Watch::start(Arc::clone(&link), &starts);
-        Ok(KafkaReader {
-            link,
-            parts,
-            consumer,
-            config,
-            watch,
-            decoder: Decoder::new(wanted),
-            tombstones: 0,
-            wake: None,
-        })
+        let decoder = Decoder::new(wanted);
+        Ok(KafkaReader { link, parts, consumer, config, patience, watch, decoder, tombstones: 0, wake: None })
     }
 
     /// Where a partition lies in `parts`. Asking for one that this reader does not have is the caller's bug.
@@ -122,7 +118,7 @@ impl KafkaReader {
                         part.position - 1
                     );
                     part.position = message.offset() + 1;
-                    (part.restarts, part.patience) = (0, PATIENCE);
+                    (part.restarts, part.stalls) = (0, 0);
                     match message.payload() {
                         Some(payload) => {
                             self.decoder.push(payload);
@@ -158,7 +154,8 @@ impl KafkaReader {
     /// (confluentinc/librdkafka#5153): where a broker has records and they do not come, a new consumer takes over.
     fn check_flow(&mut self, slot: usize) -> Result<()> {
         let part = &mut self.parts[slot];
-        if part.waiting.is_none_or(|since| since.elapsed() < part.patience) {
+        let patience = self.patience * (1 << part.stalls.min(DOUBLINGS_MAX));
+        if part.waiting.is_none_or(|since| since.elapsed() < patience) {
             return Ok(());
         }
         warn!(
@@ -166,9 +163,9 @@ impl KafkaReader {
             self.link.topic,
             part.partition,
             part.position,
-            part.patience.as_secs()
+            patience.as_secs()
         );
-        part.patience = (part.patience * 2).min(PATIENCE_MAX);
+        part.stalls += 1;
         let consumer = new_consumer(&self.config)?;
         let anew = |part: &Part| part.anew(&consumer, &self.link);
         let parts = self.parts.iter().map(anew).collect::<Result<Vec<_>>>()?;
@@ -261,14 +258,14 @@ impl Part {
         let queue = queue.ok_or_else(|| Error::world(doing(), "librdkafka made no queue"))?;
         let assigned = at.and_then(|()| consumer.incremental_assign(&start));
         assigned.map_err(|error| Error::world(doing(), error))?;
-        let (waiting, patience) = (None, PATIENCE);
-        Ok(Part { partition, queue, position, failure: None, restarts: 0, warned: None, waiting, patience })
+        let (failure, warned, waiting) = (None, None, None);
+        Ok(Part { partition, queue, position, failure, restarts: 0, warned, waiting, stalls: 0 })
     }
 
     /// The same, assigned once more.
     fn anew(&self, consumer: &Arc<BaseConsumer<Context>>, link: &Link) -> Result<Part> {
         let anew = Part::new(consumer, link, self.partition, self.position)?;
-        Ok(Part { restarts: self.restarts, warned: self.warned, patience: self.patience, ..anew })
+        Ok(Part { restarts: self.restarts, warned: self.warned, stalls: self.stalls, ..anew })
     }
 
     /// Begins anew at the position, after librdkafka gave up on the partition.
