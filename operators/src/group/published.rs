@@ -53,8 +53,10 @@ pub struct Published {
     nothing: Vec<Datum>,
     /// Changes up to there are not told.
     muted_until: i64,
-    /// Whether every row is due.
+    /// Whether every row is due; and whether any was ever told. While an image is due rows that go are told too: another worker's store
+    /// may have taken what was sent before for a part of it.
     image_due: bool,
+    told: bool,
     /// Rows that the store has; and those that came, went or became another, ever.
     pub rows: u64,
     pub changed: u64,
@@ -72,6 +74,7 @@ impl Published {
             nothing: vec![Datum::Null; columns],
             muted_until: i64::MIN,
             image_due: true,
+            told: false,
             rows: 0,
             changed: 0,
         }
@@ -104,7 +107,7 @@ impl Published {
         self.changed += 1;
         let start = |bounds: Option<Bounds>| bounds.map(|(start, _)| start);
         let moved = row.is_none_or(|new| start(new.bounds) != start(last.bounds));
-        if last.values.is_some() && last.stored && moved && self.outputs.rows_from.is_some() && !self.image_due {
+        if last.values.is_some() && last.stored && moved && self.outputs.rows_from.is_some() && self.told {
             self.latest.push(last.key, last.bounds, &self.nothing, tick, -1);
         }
         self.rows += u64::from(row.is_some_and(|new| new.stored));
@@ -132,7 +135,7 @@ impl Published {
             return;
         }
         self.rows -= 1;
-        if self.outputs.rows_from.is_some() && !self.image_due {
+        if self.outputs.rows_from.is_some() && self.told {
             self.latest.push(last.key, last.bounds, &self.nothing, tick, -1);
         }
     }
@@ -193,6 +196,7 @@ impl Published {
         if done < from {
             return None;
         }
+        self.told = true;
         let stale = self.stale.take();
         let units = if std::mem::take(&mut self.image_due) { (0..self.units.len() as u32).collect() } else { stale };
         for unit in units {
@@ -206,12 +210,52 @@ impl Published {
 
     /// The store has what was loaded.
     pub fn spare_image(&mut self) {
-        self.image_due = false;
+        (self.image_due, self.told) = (false, true);
     }
 
     /// From this tick on every row is given once more.
     pub fn begin_image(&mut self, from: i64) {
         self.outputs.rows_from = self.outputs.rows_from.map(|earlier| earlier.max(from));
         self.image_due = true;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::types::{Int8Type, Int64Type};
+    use arrow::array::{ArrayRef, AsArray, StringArray};
+    use arrow::datatypes::DataType;
+
+    use super::*;
+
+    /// Rows that were sent before an image may reach a store of another worker within it.
+    #[test]
+    fn what_goes_while_an_image_is_due_is_told() {
+        let codec = KeyCodec::new(&[DataType::Utf8]).unwrap();
+        let card: ArrayRef = Arc::new(StringArray::from(vec!["a", "b"]));
+        let encoded = codec.encode(&[card]).unwrap();
+        let mut keys = Interner::default();
+        let numbers = [keys.intern(encoded.value(0)), keys.intern(encoded.value(1))];
+        let columns = [("n".to_owned(), DataType::Int64)];
+        let schema = crate::changes::schema(&[("card".to_owned(), DataType::Utf8)], true, &columns);
+        let mut published = Published::new(schema, 1, 1, Outputs { changes: false, rows_from: Some(0) });
+        published.grow(2);
+        let values = [Datum::Null];
+        let row = |key| Some(Row { key, bounds: Some((0, 5)), values: &values, stored: true });
+        (0..2).for_each(|unit| published.publish(unit, row(numbers[unit as usize]), 1));
+        published.leave_store(1, 2);
+        let told = |published: &mut Published, done| {
+            published.take_rows(done, i64::MAX, &codec, &keys).map_or(vec![], |rows| {
+                let times = rows["_time"].as_primitive::<Int64Type>().values().to_vec();
+                times.into_iter().zip(rows["_diff"].as_primitive::<Int8Type>().values().to_vec()).collect::<Vec<_>>()
+            })
+        };
+        assert_eq!(told(&mut published, 2), [(1, 1)], "nothing was there to go");
+        published.begin_image(6);
+        published.leave_store(0, 5);
+        assert_eq!(told(&mut published, 5), []);
+        assert_eq!(told(&mut published, 6), [(5, -1)]);
     }
 }

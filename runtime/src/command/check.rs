@@ -38,7 +38,7 @@ pub fn check(args: &CheckArgs) -> Result<(), Failure> {
     // Writing to memory does not fail.
     let _ = tell(&mut text, &opened, planned.as_ref().ok(), &warnings);
     if let Some((manifest, changed)) = found.as_ref().zip(changed.as_ref()) {
-        let _ = tell_state(&mut text, &opened, manifest, changed);
+        let _ = tell_state(&mut text, &opened, (manifest, changed), planned.as_ref().ok());
     }
     print(&masked(&String::from_utf8_lossy(&text)))?;
     let plan = planned?;
@@ -50,7 +50,12 @@ pub fn check(args: &CheckArgs) -> Result<(), Failure> {
 }
 
 /// What a run would go on with, what it would compute anew, and what it would remove.
-fn tell_state(out: &mut Vec<u8>, opened: &Opened, manifest: &Manifest, changed: &Changed) -> std::io::Result<()> {
+fn tell_state(
+    out: &mut Vec<u8>,
+    opened: &Opened,
+    (manifest, changed): (&Manifest, &Changed),
+    plan: Option<&Plan>,
+) -> std::io::Result<()> {
     let number = manifest.number;
     let t = manifest.t_of_rows();
     let t = t.map_or_else(|| "not begun, the history is being read".to_owned(), |t| format!("T = {}", format_time(t)));
@@ -69,7 +74,14 @@ fn tell_state(out: &mut Vec<u8>, opened: &Opened, manifest: &Manifest, changed: 
             writeln!(out, "  {what:9} {}: {names}", group.name)?;
         }
     }
-    if changed.removed.is_empty() { Ok(()) } else { writeln!(out, "  removed   {}", changed.removed.join(" ")) }
+    if !changed.removed.is_empty() {
+        writeln!(out, "  removed   {}", changed.removed.join(" "))?;
+    }
+    let anew = |sink: &&job::Sink| plan.is_some_and(|plan| plan.begins_anew(opened, sink));
+    for sink in opened.job.sinks.iter().filter(anew) {
+        writeln!(out, "  told anew {}: every row, and what it said before is void", sink.name)?;
+    }
+    Ok(())
 }
 
 fn tell(out: &mut Vec<u8>, opened: &Opened, plan: Option<&Plan>, warnings: &[Fault]) -> std::io::Result<()> {

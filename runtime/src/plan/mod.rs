@@ -28,10 +28,10 @@ pub use changed::{Changed, ChangedGroup};
 pub use go_on::go_on;
 pub use parts::{Part, Parts, PlannedGroup, PlannedPart};
 
-use crate::checkpoint::{FORMAT, LETTERS_BESIDE, Manifest};
+use crate::checkpoint::{self, FORMAT, LETTERS_BESIDE, Manifest};
 use crate::failure::Failure;
-use crate::job::{self, SeamBy};
-use crate::opened::{Opened, Source};
+use crate::job::{self, SeamBy, SinkTo};
+use crate::opened::{Opened, Source, is_left};
 use crate::run::Mode;
 use crate::source::history::Read;
 use crate::source::last_record::LastRecord;
@@ -130,6 +130,14 @@ impl Plan {
             text += &format!("{} {:?} {} {columns:?}\n", planned.identity, shape.schema, shape.name);
         }
         headwater_operators::keys::hash(text.as_bytes()) as i64
+    }
+
+    /// Whether what a changelog has said is of other rows than those of now, or lies elsewhere.
+    pub fn begins_anew(&self, opened: &Opened, sink: &job::Sink) -> bool {
+        let (Some(manifest), SinkTo::Changes(to)) = (&self.restored, &sink.to) else { return false };
+        let left = manifest.lines.get(&checkpoint::changelog(&sink.name)).is_some_and(|left| is_left(left, to));
+        let before = manifest.plan.changelogs.get(&sink.name);
+        self.floor.is_some() && (!left || before.is_some_and(|before| *before != self.meaning(opened, sink)))
     }
 
     /// Whether nothing of a reading is in the checkpoint that the run goes on from.

@@ -12,7 +12,7 @@ use super::stores::{Claimed, claim};
 use crate::checkpoint::generations::{self, Starts};
 use crate::checkpoint::{self, Manifest, StateStore};
 use crate::failure::Failure;
-use crate::job::{ChangesTo, Job, SinkTo};
+use crate::job::{Job, SinkTo};
 use crate::opened::{self, Opened};
 use crate::plan::{self, Changed, Plan, wall_clock_us};
 
@@ -92,8 +92,8 @@ impl Start<'_> {
             generations::check(&self.state.storage, self.starts.newest())?;
             let held = self.held.get(number).and_then(Option::as_ref);
             let meaning = plan.meaning(opened, sink);
-            if let SinkTo::Changes(to) = &sink.to {
-                plan.told_anew |= begins_anew(plan, &sink.name, to, meaning);
+            if let SinkTo::Changes(_) = &sink.to {
+                plan.told_anew |= plan.begins_anew(opened, sink);
                 plan.changelogs.insert(sink.name.clone(), meaning);
             }
             let Claimed { generation, marks, store, is_whole } =
@@ -122,13 +122,6 @@ impl Start<'_> {
         }
         Ok(())
     }
-}
-
-/// Whether what a changelog has said is of other rows than those of now, or lies elsewhere.
-fn begins_anew(plan: &Plan, name: &str, to: &ChangesTo, meaning: i64) -> bool {
-    let Some(manifest) = &plan.restored else { return false };
-    let left = manifest.lines.get(&checkpoint::changelog(name)).is_some_and(|left| opened::is_left(left, to));
-    !left || manifest.plan.changelogs.get(name).is_some_and(|before| *before != meaning)
 }
 
 fn plan_path(job: &Job) -> PathBuf {
