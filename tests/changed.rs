@@ -274,6 +274,26 @@ fn killed_while_the_new_ones_are_on_their_way() {
     assert_folds(dir.path(), "killed");
 }
 
+/// In which order columns and groups stand in the file does not count, wherever the job was killed.
+#[test]
+fn killed_and_in_another_order() {
+    let log = Log::random(30_000, 6);
+    let expected = anew(&log, 20_000, 30_000);
+    let mut rng = StdRng::seed_from_u64(7);
+    let (card, others) = AFTER.split_at(AFTER.find("[features.short]").unwrap());
+    let (head, columns) = card.split_once("columns]\n").unwrap();
+    let columns: Vec<&str> = columns.lines().rev().collect();
+    let reordered = format!("{others}{head}columns]\n{}\n", columns.join("\n"));
+    for _ in 0..3 {
+        let dir = tempfile::tempdir().unwrap();
+        log.write(dir.path(), 20_000, 30_000, |_| false);
+        killed(dir.path(), AFTER, &mut rng);
+        run(dir.path(), &reordered, "2");
+        assert_same(dir.path(), &expected, "in another order");
+        assert_folds(dir.path(), "in another order");
+    }
+}
+
 /// What did not change does not look at the history again; what is new takes it as it is today.
 #[test]
 fn each_has_a_seam_of_its_own() {

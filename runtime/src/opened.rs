@@ -6,7 +6,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use headwater_connectors::Wanted;
 use headwater_connectors::history::{History, Pinned, jsonl, parquet};
 use headwater_connectors::sink::GroupShape;
-use headwater_connectors::sink::lines::{Left, LineTopic};
+use headwater_connectors::sink::lines::LineTopic;
 use headwater_connectors::stream::Stream;
 use headwater_connectors::stream::jsonl::JsonlStream;
 use headwater_connectors::stream::kafka::{KafkaConfig, KafkaStream};
@@ -237,15 +237,6 @@ fn check_topics(job: &Job, faults: &mut Faults) -> Result<(), Failure> {
         }
     }
     Ok(())
-}
-
-/// Whether these are the lines that a checkpoint has left so.
-pub fn is_left(left: &Left, to: &ChangesTo) -> bool {
-    match (left, to) {
-        (Left::Bytes(_), ChangesTo::Jsonl { .. }) => true,
-        (Left::Topic(name), ChangesTo::Kafka(kafka)) => *name == kafka.topic,
-        _ => false,
-    }
 }
 
 /// What is the user's fault becomes a fault of the job file; the rest ends the command.

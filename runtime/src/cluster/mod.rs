@@ -67,7 +67,7 @@ pub struct Cluster {
 /// What process 0 tells the others before the workers start.
 #[derive(Serialize, Deserialize)]
 enum Word {
-    Plan(Plan),
+    Plan(Box<Plan>),
     Failed { code: u8, text: String },
     Go,
 }
@@ -122,10 +122,10 @@ impl Cluster {
         }
         match decide(job) {
             Ok((opened, plan)) => {
-                let word = Word::Plan(plan);
+                let word = Word::Plan(Box::new(plan));
                 self.others().try_for_each(|(to, _)| self.send(to, &word, None))?;
                 let Word::Plan(plan) = word else { unreachable!("it is the plan") };
-                Ok((opened, plan))
+                Ok((opened, *plan))
             }
             Err(failure) => {
                 let word = Word::Failed { code: failure.exit_code(), text: failure.to_string() };
@@ -144,7 +144,7 @@ impl Cluster {
     ) -> Result<(Opened, Plan), Failure> {
         tracing::info!("waiting for the plan of {} (process 0)", self.hosts[0]);
         let plan = match self.receive(0)? {
-            Word::Plan(plan) => plan,
+            Word::Plan(plan) => *plan,
             Word::Failed { code, text } => return Err(self.elsewhere(0, code, text)),
             Word::Go => return Err(Failure::Running("process 0 gave no plan".to_owned())),
         };

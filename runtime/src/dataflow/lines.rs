@@ -64,8 +64,7 @@ fn open_letters(shared: &Shared, side: Side) -> Result<(&'static str, Box<dyn Li
             Ok((checkpoint::LETTERS_BESIDE, Box::new(lines)))
         }
         (Side::Beside, ChangesTo::Jsonl { .. }) => {
-            let left = left(shared, checkpoint::LETTERS_BESIDE).filter(|_| shared.plan.goes_on_beside());
-            let lines = match left {
+            let lines = match left_beside(shared) {
                 Some(Left::Bytes(bytes)) => LineFile::resume(&beside, *bytes)?,
                 _ => LineFile::create(&beside)?,
             };
@@ -73,17 +72,15 @@ fn open_letters(shared: &Shared, side: Side) -> Result<(&'static str, Box<dyn Li
         }
         (Side::Shown, to) => {
             let name = checkpoint::DEAD_LETTERS;
-            let goes_on = left(shared, name).is_some_and(|left| opened::is_left(left, to));
-            if let Some(floor) = shared.plan.floor.filter(|_| !goes_on) {
+            let left = shared.plan.left(job, name, to);
+            if let Some(floor) = shared.plan.floor.filter(|_| left.is_none()) {
                 let t = format_time(floor);
                 tracing::warn!(
                     "{name} begins with what comes after T = {t}: start with --fresh to have what was before in it too"
                 );
             }
             let mut lines = open(shared, name, to, false)?;
-            let left = left(shared, checkpoint::LETTERS_BESIDE)
-                .filter(|_| !shared.plan.is_beside() && shared.plan.goes_on_beside());
-            match left {
+            match left_beside(shared).filter(|_| !shared.plan.is_beside()) {
                 // An older checkpoint may name what a newer one had taken over already.
                 Some(Left::Bytes(bytes)) if beside.metadata().map_or(0, |found| found.len()) < *bytes => {
                     tracing::warn!("{} is gone: dead letters of what was new are not added", beside.display());
@@ -111,7 +108,7 @@ fn letters_beside(job: &Job) -> PathBuf {
 
 /// Opens a file or a topic, taken up where the checkpoint left it if the run goes on from one. `anew`: all that it holds is void.
 fn open(shared: &Shared, name: &str, to: &ChangesTo, anew: bool) -> Result<Box<dyn Lines>, Error> {
-    let left = left(shared, name).filter(|left| opened::is_left(left, to));
+    let left = shared.plan.left(&shared.opened.job, name, to);
     match (to, left) {
         (ChangesTo::Jsonl { path }, Some(Left::Bytes(bytes))) => {
             let mut file = LineFile::resume(path, *bytes)?;
@@ -128,6 +125,7 @@ fn open(shared: &Shared, name: &str, to: &ChangesTo, anew: bool) -> Result<Box<d
     }
 }
 
-fn left<'a>(shared: &'a Shared, name: &str) -> Option<&'a Left> {
-    shared.plan.restored.as_deref().and_then(|manifest| manifest.lines.get(name))
+fn left_beside(shared: &Shared) -> Option<&Left> {
+    let manifest = shared.plan.restored.as_deref().filter(|_| shared.plan.goes_on_beside())?;
+    manifest.lines.get(checkpoint::LETTERS_BESIDE)
 }

@@ -235,6 +235,16 @@ pub enum SinkTo {
     Changes(ChangesTo),
 }
 
+impl Job {
+    /// What lines are known by from one start to the next: the topic, or the file, from the job's directory on if it lies there.
+    pub fn place_of(&self, to: &ChangesTo) -> String {
+        match to {
+            ChangesTo::Jsonl { path } => path.strip_prefix(&self.dir).unwrap_or(path).display().to_string(),
+            ChangesTo::Kafka(kafka) => kafka.topic.clone(),
+        }
+    }
+}
+
 /// Where a changelog or the dead letters go.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ChangesTo {

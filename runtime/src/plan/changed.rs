@@ -18,8 +18,10 @@ pub struct Changed {
     pub groups: Vec<ChangedGroup>,
     /// Columns and groups of the old plan that are no more, by name.
     pub removed: Vec<String>,
-    /// It is the same job.
+    /// It is the same job, whatever things are called and in which order they stand.
     pub is_nothing: bool,
+    /// Then also everything has the number that it had.
+    pub is_in_place: bool,
 }
 
 #[derive(Debug, Default)]
@@ -45,12 +47,14 @@ impl Changed {
     pub fn between(old: &Plan, opened: &Opened) -> Changed {
         let partners = partners(old, opened);
         let is_nothing = partners.len() == old.groups.len();
-        let mut changed = Changed { kept: vec![None; old.readings.len()], is_nothing, ..Changed::default() };
+        let kept = vec![None; old.readings.len()];
+        let mut changed = Changed { kept, is_nothing, is_in_place: true, ..Changed::default() };
         for (group, partner) in partners.iter().enumerate() {
             let new =
                 || ChangedGroup { new: (0..opened.groups[group].columns.len()).collect(), ..ChangedGroup::default() };
             let whole = partner.map(|partner| compare(old, opened, (group, partner), true));
-            changed.is_nothing &= whole.is_some_and(|found| found.new.is_empty() && !found.renewed);
+            changed.is_nothing &= whole.as_ref().is_some_and(|found| found.new.is_empty() && !found.renewed);
+            changed.is_in_place &= whole.is_some_and(|found| is_in_place(old, opened, group, &found));
             let found = partner.map(|partner| compare(old, opened, (group, partner), false));
             let found = found.filter(|found| changed.keep_readings(old, found, opened.job.groups[group].source));
             changed.groups.push(found.unwrap_or_else(new));
@@ -83,7 +87,12 @@ impl Changed {
 
     /// Whether anything goes on from the manifest that it was compared with: some part, or all of it before its history was read.
     pub fn goes_on(&self, manifest: &Manifest) -> bool {
-        self.kept.iter().any(Option::is_some) || manifest.t.is_none() && self.is_nothing
+        self.kept.iter().any(Option::is_some) || self.is_again(manifest)
+    }
+
+    /// Whether its plan can be had once more as it is: the job was stopped before its history was read.
+    pub fn is_again(&self, manifest: &Manifest) -> bool {
+        manifest.t.is_none() && self.is_nothing && self.is_in_place
     }
 
     fn removed(&self, old: &Plan) -> Vec<String> {
@@ -104,6 +113,16 @@ impl Changed {
         }
         removed
     }
+}
+
+fn is_in_place(old: &Plan, opened: &Opened, group: usize, found: &ChangedGroup) -> bool {
+    let Some(before) = old.groups.get(group).filter(|_| found.old == Some(group)) else { return false };
+    let same_source =
+        before.parts.iter().all(|part| old.readings[part.reading].source == opened.job.groups[group].source);
+    let same_places = |kept: &KeptPart| {
+        before.parts[kept.part].columns.iter().zip(&kept.places).all(|(column, place)| column.place == *place)
+    };
+    same_source && found.kept.iter().all(same_places)
 }
 
 /// By group of the job: the old one that has the same identity. Names decide where there are several.

@@ -21,7 +21,7 @@ pub fn go_on(opened: &Opened, manifest: Manifest, changed: &Changed, now_us: i64
     let old = manifest.plan.clone();
     let same_end = mode == Mode::UntilEnd && manifest.mode == mode && !manifest.finished && changed.is_nothing;
     let now_us = if same_end { old.now_us } else { now_us };
-    if manifest.t.is_none() && changed.is_nothing {
+    if changed.is_again(&manifest) {
         return again(opened, manifest, now_us, same_end);
     }
     let mut readings = vec![];
@@ -30,8 +30,7 @@ pub fn go_on(opened: &Opened, manifest: Manifest, changed: &Changed, now_us: i64
         let Some(source) = *source else { continue };
         moved[number] = Some(readings.len());
         let mut reading = Reading { source, ..old.readings[number].clone() };
-        let shown_from = reading.s.max(old.floor);
-        reading.shown = reading.done >= shown_from && reading.done.is_some();
+        reading.shown = is_shown(&reading, old.floor);
         resume(&mut reading, number, opened, &manifest.positions, same_end)?;
         readings.push(reading);
     }
@@ -61,6 +60,7 @@ pub fn go_on(opened: &Opened, manifest: Manifest, changed: &Changed, now_us: i64
         end_at_least: floor.unwrap_or(i64::MIN),
         generations: vec![],
         changelogs: BTreeMap::new(),
+        places: BTreeMap::new(),
         told_anew: old.told_anew,
         moved,
         floor,
@@ -68,6 +68,11 @@ pub fn go_on(opened: &Opened, manifest: Manifest, changed: &Changed, now_us: i64
         read: Read::new(),
         checkpoints: 0,
     })
+}
+
+/// Whether what is made of a reading was published: it has come as far as the rows.
+fn is_shown(reading: &Reading, floor: Option<i64>) -> bool {
+    reading.done.is_some() && reading.done >= reading.s.max(floor)
 }
 
 /// A partition that came between the looks of two readings is one of both: a partition is read for all readings of its source.
@@ -88,6 +93,7 @@ fn alike(mut readings: Vec<Reading>) -> Vec<Reading> {
 fn again(opened: &Opened, manifest: Manifest, now_us: i64, same_end: bool) -> Result<Plan, Failure> {
     let mut plan = manifest.plan.clone();
     for (number, reading) in plan.readings.iter_mut().enumerate() {
+        reading.shown = is_shown(reading, plan.floor);
         resume(reading, number, opened, &manifest.positions, same_end)?;
     }
     plan.readings = alike(plan.readings);

@@ -28,10 +28,10 @@ pub use changed::{Changed, ChangedGroup};
 pub use go_on::go_on;
 pub use parts::{Part, Parts, PlannedGroup, PlannedPart};
 
-use crate::checkpoint::{self, FORMAT, LETTERS_BESIDE, Manifest};
+use crate::checkpoint::{self, FORMAT, LETTERS_BESIDE, Manifest, Position};
 use crate::failure::Failure;
-use crate::job::{self, SeamBy, SinkTo};
-use crate::opened::{Opened, Source, is_left};
+use crate::job::{self, ChangesTo, SeamBy, SinkTo};
+use crate::opened::{Opened, Source};
 use crate::run::Mode;
 use crate::source::history::Read;
 use crate::source::last_record::LastRecord;
@@ -59,6 +59,9 @@ pub struct Plan {
     /// By changelog, what its rows mean (see `meaning`).
     #[serde(default)]
     pub changelogs: BTreeMap<String, i64>,
+    /// Where the lines of changelogs and dead letters go, by their name in a checkpoint.
+    #[serde(default)]
+    pub places: BTreeMap<String, String>,
     /// The changelogs begin anew at `floor`, with every row: what they had said before is void.
     #[serde(default)]
     pub told_anew: bool,
@@ -102,7 +105,7 @@ impl Plan {
             reading.done = reading.done.max(t.filter(|t| reading.s.is_some_and(|s| s <= *t)));
             reading.saved = reading.side;
         }
-        plan.told_anew &= t(Side::Shown).is_none_or(|t| Some(t) <= self.floor);
+        plan.told_anew &= t(Side::Shown) < self.floor;
         if self.is_beside() {
             plan.floor = plan.floor.max(t(Side::Shown));
         }
@@ -135,9 +138,21 @@ impl Plan {
     /// Whether what a changelog has said is of other rows than those of now, or lies elsewhere.
     pub fn begins_anew(&self, opened: &Opened, sink: &job::Sink) -> bool {
         let (Some(manifest), SinkTo::Changes(to)) = (&self.restored, &sink.to) else { return false };
-        let left = manifest.lines.get(&checkpoint::changelog(&sink.name)).is_some_and(|left| is_left(left, to));
+        let left = self.left(&opened.job, &checkpoint::changelog(&sink.name), to);
         let before = manifest.plan.changelogs.get(&sink.name);
-        self.floor.is_some() && (!left || before.is_some_and(|before| *before != self.meaning(opened, sink)))
+        self.floor.is_some() && (left.is_none() || before != Some(&self.meaning(opened, sink)))
+    }
+
+    /// Where lines go on that go to where they went before.
+    pub fn left(&self, job: &job::Job, name: &str, to: &ChangesTo) -> Option<&Left> {
+        let manifest = self.restored.as_ref()?;
+        let same = manifest.plan.places.get(name).is_none_or(|place| *place == job.place_of(to));
+        let alike = |left: &&Left| match (left, to) {
+            (Left::Bytes(_), ChangesTo::Jsonl { .. }) => true,
+            (Left::Topic(topic), ChangesTo::Kafka(kafka)) => *topic == kafka.topic,
+            _ => false,
+        };
+        manifest.lines.get(name).filter(|_| same).filter(alike)
     }
 
     /// Whether nothing of a reading is in the checkpoint that the run goes on from.
@@ -155,29 +170,38 @@ impl Plan {
         horizons
     }
 
-    /// Where lines go on. Dead letters that nothing goes on from any more are void.
+    /// Where lines go on. Those that go elsewhere now begin anew, and dead letters that nothing goes on from any more are void.
     pub fn lines(&self, manifest: &Manifest) -> BTreeMap<String, Left> {
         let mut lines = manifest.lines.clone();
-        lines.retain(|name, _| name != LETTERS_BESIDE || self.goes_on_beside());
+        let moved = |name: &String| {
+            manifest.plan.places.get(name).zip(self.places.get(name)).is_some_and(|(before, now)| before != now)
+        };
+        lines.retain(|name, _| !moved(name) && (name != LETTERS_BESIDE || self.goes_on_beside()));
         lines
     }
 
-    /// What is written down before the first row is read.
+    /// What is written down before the first row is read: where nothing is new, the checkpoint that it goes on from, as one of the
+    /// job that there is now.
     pub fn first_manifest(&self, mode: Mode) -> Manifest {
         let moved = (0..self.readings.len()).map(Some).collect();
         let plan = Plan { restored: None, moved, ..self.clone() };
+        let new = (0..self.readings.len()).any(|reading| self.is_new(reading));
+        let moved_to = |at: &Position| {
+            let reading = self.moved.get(at.reading as usize).copied().flatten()?;
+            Some(Position { reading: reading as u32, ..*at })
+        };
         match &self.restored {
             // What it goes on from stays a part of the state; where partitions begin is in the plan.
             Some(manifest) => Manifest {
                 lines: self.lines(manifest),
                 number: self.checkpoints,
-                t: None,
+                t: manifest.t.filter(|_| !new),
                 begun_us: Some(wall_clock_us()),
                 finished: false,
                 mode,
                 horizons: self.horizons(),
                 plan,
-                positions: vec![],
+                positions: if new { vec![] } else { manifest.positions.iter().filter_map(moved_to).collect() },
                 ..(**manifest).clone()
             },
             None => Manifest {
@@ -315,6 +339,7 @@ pub fn plan(opened: &Opened, now_us: i64, live: bool) -> Result<Plan, Failure> {
         end_at_least: i64::MIN,
         generations: vec![],
         changelogs: BTreeMap::new(),
+        places: BTreeMap::new(),
         told_anew: false,
         restored: None,
         moved: vec![],
@@ -615,6 +640,7 @@ impl Plan {
             end_at_least: i64::MIN,
             generations: vec![],
             changelogs: BTreeMap::new(),
+            places: BTreeMap::new(),
             told_anew: false,
             restored: None,
             moved: vec![],

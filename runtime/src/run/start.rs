@@ -46,7 +46,8 @@ impl Start<'_> {
         }
         write_down(&opened.job, &plan)?;
         let new = (0..plan.readings.len()).any(|reading| plan.is_new(reading));
-        if opened.has_stream() && new {
+        // A changelog that was told anew is no more what it was to a job that comes back.
+        if opened.has_stream() && (new || plan.told_anew) {
             plan.checkpoints += 1;
             plan.first_manifest(self.mode).commit(self.state, &self.starts)?;
         }
@@ -92,8 +93,9 @@ impl Start<'_> {
             generations::check(&self.state.storage, self.starts.newest())?;
             let held = self.held.get(number).and_then(Option::as_ref);
             let meaning = plan.meaning(opened, sink);
-            if let SinkTo::Changes(_) = &sink.to {
+            if let SinkTo::Changes(to) = &sink.to {
                 plan.told_anew |= plan.begins_anew(opened, sink);
+                plan.places.insert(checkpoint::changelog(&sink.name), opened.job.place_of(to));
                 plan.changelogs.insert(sink.name.clone(), meaning);
             }
             let Claimed { generation, marks, store, is_whole } =
@@ -114,6 +116,7 @@ impl Start<'_> {
                 }
             }
         }
+        plan.places.insert(checkpoint::DEAD_LETTERS.to_owned(), opened.job.place_of(&opened.job.dead_letters));
         plan.told_anew &= plan.floor.is_some();
         if plan.told_anew {
             tracing::info!(
