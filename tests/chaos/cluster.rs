@@ -34,8 +34,6 @@ struct Inner {
     /// Frozen, and replaced meanwhile.
     zombies: Vec<Slot>,
     started: usize,
-    /// How often it has failed: a cluster ends as one, and starts as one.
-    failures: usize,
     exits: Vec<Exit>,
 }
 
@@ -48,9 +46,15 @@ struct Slot {
     asked: bool,
     /// It has reached its end.
     done: bool,
-    /// The failures before it was started.
-    failures: usize,
     start_at: Instant,
+}
+
+impl Slot {
+    /// Whether it has waited for others for long.
+    fn waits(&self) -> bool {
+        let log = || std::fs::read_to_string(&self.log).unwrap_or_default();
+        self.child.is_some() && log().lines().last().is_some_and(|line| line.contains("still waiting for"))
+    }
 }
 
 /// How a process ended.
@@ -76,7 +80,6 @@ impl Cluster {
             file_limit_kib: None,
             slots: vec![],
             started: 0,
-            failures: 0,
             exits: vec![],
         };
         std::fs::create_dir_all(dir.join("logs")).unwrap();
@@ -101,7 +104,6 @@ impl Cluster {
             frozen: false,
             asked: false,
             done: false,
-            failures: 0,
             start_at: Instant::now(),
         };
         inner.slots = (0..size.processes).map(slot).collect();
@@ -116,6 +118,10 @@ impl Cluster {
     /// One look at every process: what has ended is judged, and started again.
     pub fn supervise(&self) {
         let mut inner = self.inner();
+        // One that ended well just after another was started again is waited for by that one.
+        if inner.slots.iter().any(|slot| slot.done) && inner.slots.iter().any(Slot::waits) {
+            inner.slots.iter_mut().for_each(|slot| slot.done = false);
+        }
         for process in 0..inner.slots.len() {
             let slot = &mut inner.slots[process];
             let ended = slot.child.as_mut().and_then(|child| child.try_wait().unwrap());
@@ -128,12 +134,7 @@ impl Cluster {
                     self.faults.add(format!("{}: {why}\n{}", slot.log.display(), exit.log));
                 }
                 let reached = status.code() == Some(0) && inner.until_end && !exit.asked;
-                if !reached && inner.slots[process].failures == inner.failures {
-                    inner.failures += 1;
-                    inner.slots.iter_mut().for_each(|slot| slot.done = false);
-                }
-                // One that ends well beside one that has failed is started again with it.
-                inner.slots[process].done = reached && inner.slots[process].failures == inner.failures;
+                inner.slots[process].done = reached;
                 inner.exits.push(exit);
             }
             let slot = &inner.slots[process];
@@ -144,6 +145,8 @@ impl Cluster {
     }
 
     fn spawn(&self, inner: &mut Inner, process: usize) {
+        // A cluster starts as one: those that have reached the end come once more.
+        inner.slots.iter_mut().for_each(|slot| slot.done = false);
         inner.started += 1;
         let number = inner.started;
         let log = self.dir.join(format!("logs/{number:03}-process-{process}"));
@@ -168,9 +171,8 @@ impl Cluster {
         command.env("HEADWATER_LOG", "info,fjall=warn,lsm_tree=warn,headwater=debug");
         let child = command.stdout(Stdio::null()).stderr(File::create(&log).unwrap()).spawn().unwrap();
         let start_at = Instant::now();
-        let failures = inner.failures;
         inner.slots[process] =
-            Slot { child: Some(child), number, log, frozen: false, asked: false, done: false, failures, start_at };
+            Slot { child: Some(child), number, log, frozen: false, asked: false, done: false, start_at };
     }
 
     pub fn size(&self) -> Size {

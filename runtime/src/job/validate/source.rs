@@ -274,8 +274,9 @@ fn check_seam(cx: &mut Context, section: &Section, source: &Source) {
         let hint = "name an `arrival_time`, give the history `complete_until`, or set allow_gap = true in its seam";
         cx.error(source.seam.at, format!("{} has no `arrival_time`: {why}; {hint}", section.what));
     }
-    // By offset, a history alone still says which records came before which.
-    let means_something = history && (stream || matches!(source.seam.by, SeamBy::Offset { .. }));
+    // By offset, a history alone still says which records came before which; and a stream alone may have lost records at a restart.
+    let by_offset = matches!(source.seam.by, SeamBy::Offset { .. });
+    let means_something = history && (stream || by_offset) || stream && source.seam.allow_gap;
     if section.get("seam").is_some() && !means_something && (history || stream) {
         let lacks = if history { "stream" } else { "history" };
         cx.warning(source.seam.at, format!("{} has a seam but no {lacks} to join: it has no effect", section.what));
