@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use tokio::signal::unix::{SignalKind, signal};
+
 use super::RunArgs;
 use crate::failure::Failure;
 use crate::progress::{self, Progress};
@@ -35,15 +37,17 @@ pub fn run(args: &RunArgs) -> Result<(), Failure> {
 
 /// SIGINT and SIGTERM ask for a clean end; a second one ends at once.
 fn stop_on_signal(stop: Arc<AtomicBool>) -> Result<(), Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|e| Failure::Running(format!("waiting for signals: {e}")))?;
+    let failed = |e: std::io::Error| Failure::Running(format!("waiting for signals: {e}"));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+    // Caught from here on, however late the thread is.
+    let inside = runtime.enter();
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    drop(inside);
     let wait = async move {
-        let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
         loop {
             tokio::select! {
-                done = tokio::signal::ctrl_c() => done?,
+                _ = interrupt.recv() => {}
                 _ = terminate.recv() => {}
             }
             if stop.swap(true, Ordering::Relaxed) {
@@ -51,17 +55,7 @@ fn stop_on_signal(stop: Arc<AtomicBool>) -> Result<(), Failure> {
             }
             tracing::info!("stopping: writing what has been read; once more ends at once");
         }
-        #[allow(unreachable_code)]
-        std::io::Result::Ok(())
     };
-    let work = move || {
-        if let Err(e) = runtime.block_on(wait) {
-            tracing::warn!("waiting for signals: {e}");
-        }
-    };
-    std::thread::Builder::new()
-        .name("signals".to_owned())
-        .spawn(work)
-        .map_err(|e| Failure::Running(format!("waiting for signals: {e}")))?;
+    std::thread::Builder::new().name("signals".to_owned()).spawn(move || runtime.block_on(wait)).map_err(failed)?;
     Ok(())
 }
