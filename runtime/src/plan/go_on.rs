@@ -144,8 +144,9 @@ fn resume(
     let source = &opened.sources[reading.source];
     let Some(stream) = &source.stream else { return Ok(()) };
     let (mut gaps, all_bounds) = (vec![], stream.bounds()?);
+    let at = |partition| positions.iter().find(|p| (p.reading as usize, p.partition) == (number, partition));
     for bounds in all_bounds.iter().copied() {
-        let at = positions.iter().find(|p| (p.reading as usize, p.partition) == (number, bounds.partition));
+        let at = at(bounds.partition);
         let known = reading.partitions.iter_mut().find(|p| p.partition == bounds.partition);
         match (known, at) {
             (Some(partition), at) => resume_partition(partition, at, &bounds, same_end, &mut gaps),
@@ -161,8 +162,7 @@ fn resume(
     }
     let is_there = |partition: &PartitionPlan| all_bounds.iter().any(|b| b.partition == partition.partition);
     for gone in reading.partitions.extract_if(.., |partition| !is_there(partition)) {
-        let at = positions.iter().find(|p| (p.reading as usize, p.partition) == (number, gone.partition));
-        let upto = at.map_or(gone.start, |at| at.offset);
+        let upto = at(gone.partition).map_or(gone.start, |at| at.offset);
         gaps.push(format!(
             "partition {}: it was read up to offset {upto}, and is not there any more (was the topic made anew?)",
             gone.partition

@@ -160,6 +160,10 @@ impl Plan {
         !self.readings[reading].restored && !self.moved.contains(&Some(reading))
     }
 
+    pub fn has_new(&self) -> bool {
+        (0..self.readings.len()).any(|reading| self.is_new(reading))
+    }
+
     /// By reading, where the checkpoint left off: windows that closed before it are gone.
     pub fn horizons(&self) -> Vec<i64> {
         let mut horizons = vec![i64::MIN; self.readings.len()];
@@ -185,7 +189,7 @@ impl Plan {
     pub fn first_manifest(&self, mode: Mode) -> Manifest {
         let moved = (0..self.readings.len()).map(Some).collect();
         let plan = Plan { restored: None, moved, ..self.clone() };
-        let new = (0..self.readings.len()).any(|reading| self.is_new(reading));
+        let new = self.has_new();
         let moved_to = |at: &Position| {
             let reading = self.moved.get(at.reading as usize).copied().flatten()?;
             Some(Position { reading: reading as u32, ..*at })

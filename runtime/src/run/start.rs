@@ -16,6 +16,7 @@ use crate::job::{Job, SinkTo};
 use crate::opened::{self, Opened};
 use crate::plan::{self, Changed, Plan, wall_clock_us};
 
+/// A start, as process 0 decides it.
 pub struct Start<'a> {
     pub mode: Mode,
     pub fresh: bool,
@@ -45,9 +46,8 @@ impl Start<'_> {
             tracing::info!("rows go on as they are, and what is new is computed beside them");
         }
         write_down(&opened.job, &plan)?;
-        let new = (0..plan.readings.len()).any(|reading| plan.is_new(reading));
         // A changelog that was told anew is no more what it was to a job that comes back.
-        if opened.has_stream() && (new || plan.told_anew) {
+        if opened.has_stream() && (plan.has_new() || plan.told_anew) {
             plan.checkpoints += 1;
             plan.first_manifest(self.mode).commit(self.state, &self.starts)?;
         }

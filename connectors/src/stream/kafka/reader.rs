@@ -27,7 +27,8 @@ const RECORD_BYTES: usize = 24;
 /// How often a partition may begin anew without a record in between.
 const RESTARTS_MAX: u32 = 10;
 const ONE_WARNING_IN: Duration = Duration::from_secs(10);
-/// How long a record that is there may take to come, or three times what the broker may wait with a fetch. Doubled each time that a new consumer does not bring it either.
+/// How long a record that is there may take to come; three times what the broker may wait with a fetch, where that is longer.
+/// Doubled each time that a new consumer does not bring it either.
 const PATIENCE: Duration = Duration::from_secs(10);
 const DOUBLINGS_MAX: u32 = 5;
 /// An answer that is older says nothing of the broker now.
