@@ -44,6 +44,10 @@ struct Changing {
     random: Random,
     log: Log,
     path: PathBuf,
+    seam: &'static str,
+    sinks: String,
+    state: String,
+    env: Vec<(&'static str, String)>,
 }
 
 impl Changing {
@@ -57,7 +61,9 @@ impl Changing {
         let topic = Topic::new(&case.kafka, &case.name, 3);
         topic.fill(&log);
         let path = case.path("job.toml");
-        let changing = Changing { case, topic, random, log, path };
+        let state = "\n[state]\ncheckpoint_every = \"100ms\"\n".to_owned();
+        let (seam, sinks) = (BY_OFFSET, ALL_SINKS.to_owned());
+        let changing = Changing { case, topic, random, log, path, seam, sinks, state, env: vec![] };
         changing.write_history(held);
         changing.write_job(&OLD, MINUTES);
         Some(changing)
@@ -71,13 +77,37 @@ impl Changing {
 
     fn write_job(&self, windows: &[(&str, Option<i64>)], new: &str) {
         let source = "lateness = \"2h\"\n".to_owned() + HISTORY;
-        let state = "\n[state]\ncheckpoint_every = \"100ms\"\n";
-        let sinks = ALL_SINKS.to_owned();
-        self.case.job("job.toml", &job(&source, BY_OFFSET, &(sinks + &cards(windows) + new + state)));
+        let rest = self.sinks.clone() + &cards(windows) + new + &self.state;
+        self.case.job("job.toml", &job(&source, self.seam, &rest));
+    }
+
+    /// The history has what had arrived up to some moment, and nothing tells which records those are but their arrival.
+    fn by_time(&mut self, held: usize) {
+        self.seam = "by = \"time\"";
+        let mut arrivals: Vec<i64> = self.log.iter().flatten().map(|event| event.arrived).collect();
+        arrivals.sort_unstable();
+        let until = arrivals[arrivals.len() * held / 100];
+        let cut = |events: &Vec<Event>| events.partition_point(|event| event.arrived <= until);
+        let cuts: Vec<usize> = self.log.iter().map(cut).collect();
+        write_parquet(&self.case.path("history/a.parquet"), &history_of(&self.log, &cuts));
+        self.write_job(&OLD, MINUTES);
+    }
+
+    /// The state goes to an object store, dead letters to a topic.
+    fn elsewhere(&mut self, s3: &S3) {
+        let (name, brokers) = (&self.case.name, &self.case.kafka);
+        Topic::new(brokers, &format!("{name}_letters"), 2);
+        self.sinks = ALL_SINKS.replace("\"embedded\"", "\"embedded\"\npath = \"rows\"");
+        self.state = format!(
+            "[dead_letters]\ntype = \"kafka\"\nbrokers = \"{brokers}\"\ntopic = \"{name}_letters\"\n\
+             [state]\npath = \"s3://headwater/states/{name}\"\ncheckpoint_every = \"100ms\"\n"
+        );
+        self.env = s3.env().to_vec();
+        self.write_job(&OLD, MINUTES);
     }
 
     fn run(&self, workers: &str) -> Running {
-        run(&["run", self.path.to_str().unwrap(), "--workers", workers])
+        run_with(&["run", self.path.to_str().unwrap(), "--workers", workers], &self.env)
     }
 
     fn produce(&mut self, n: usize) {
@@ -173,14 +203,31 @@ impl Changing {
         let minute = |event: &Event| format!("{} {}", event.card, event.ts.div_euclid(MINUTE) * MINUTE);
         assert_eq!(minutes, count(known.iter().map(|e| minute(e))));
 
-        let place = |letter: &Value| (letter["partition"].as_i64().unwrap(), letter["offset"].as_i64().unwrap());
-        let mut letters: Vec<_> = self.case.dead_letters().iter().map(place).collect();
+        let has_place = self.seam == BY_OFFSET;
+        let place = |letter: &Value| {
+            let place = (letter["partition"].as_i64(), letter["offset"].as_i64());
+            (micros(letter["arrival"].as_str().unwrap()), Some(place).filter(|_| has_place))
+        };
+        let mut letters: Vec<_> = self.dead_letters().iter().map(place).collect();
         letters.sort_unstable();
         let mut expected = vec![];
         for (p, events) in (0..).zip(&self.log) {
-            expected.extend((0..).zip(events).filter(|(_, e)| e.ok && e.card == "c7").map(|(offset, _)| (p, offset)));
+            let refused = (0..).zip(events).filter(|(_, e)| e.ok && e.card == "c7");
+            expected.extend(refused.map(|(offset, e)| (e.arrived, has_place.then_some((Some(p), Some(offset))))));
         }
+        expected.sort_unstable();
         assert_eq!(letters, expected, "dead letters");
+    }
+
+    /// Those of a file; or those of the topic, each once.
+    fn dead_letters(&self) -> Vec<Value> {
+        if self.env.is_empty() {
+            return self.case.dead_letters();
+        }
+        let records = records(&self.case.kafka, &format!("{}_letters", self.case.name));
+        let told = records.into_iter().flatten().filter(|record| !record.is_mark());
+        let told: BTreeSet<String> = told.map(|record| record.value).collect();
+        told.iter().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
     fn rows(&self, group: &str) -> Rows {
@@ -395,5 +442,43 @@ fn stopped_and_by_two_processes() {
     first.signal("TERM");
     finish(first, 0);
     finish(second, 0);
+    job.is_whole(true);
+}
+
+/// Killed and gone on with a state in an object store, and dead letters in a topic.
+#[test]
+fn with_a_state_elsewhere() {
+    let (Some(mut job), Some(s3)) = (Changing::new("beside_s3", 100_000, 60, 82), S3::shared("beside")) else { return };
+    job.elsewhere(&s3);
+    job.before();
+    for workers in ["2", "1", "3"] {
+        let running = job.run(workers);
+        until("the plan", || running.log().contains("seam").then_some(()));
+        let n = job.random.below(600) as usize;
+        job.produce(n);
+        running.kill();
+    }
+    let running = job.run("2");
+    job.goes_in();
+    running.terminate();
+    job.is_whole(true);
+}
+
+/// Where the history ends by time, too.
+#[test]
+fn with_a_seam_by_time() {
+    let Some(mut job) = Changing::new("beside_time", 100_000, 60, 83) else { return };
+    job.by_time(60);
+    job.before();
+    for workers in ["3", "2"] {
+        let running = job.run(workers);
+        until("the plan", || running.log().contains("seam").then_some(()));
+        let n = job.random.below(600) as usize;
+        job.produce(n);
+        running.kill();
+    }
+    let running = job.run("1");
+    job.goes_in();
+    running.terminate();
     job.is_whole(true);
 }

@@ -138,6 +138,35 @@ fn killed_and_gone_on() {
     assert_rows("export", &exported, &rows(&visible(&log, s, TICK), &SHORT, as_of));
 }
 
+/// A record that comes while the job is down, with an arrival that `T` has passed: a run that ends goes as far as it counts.
+#[test]
+fn behind_the_clock_at_the_end() {
+    let Some(case) = Case::new("behind") else { return };
+    let mut random = Random(44);
+    let (mut log, s) = past(&case, &mut random, 2);
+    let topic = Topic::new(&case.kafka, &case.name, 2);
+    topic.fill(&log);
+    let path = case.job("job.toml", &job(HISTORY, BY_OFFSET, &(ALL_SINKS.to_owned() + &cards(&SHORT))));
+    let running = run(&["run", path.to_str().unwrap()]);
+    produce(&topic, &mut random, &mut log, 100);
+    watch(&case, &log, s);
+    running.terminate();
+
+    let (_, stood) = case.exported(&path, "cards");
+    let arrived = stood - 3 * SECOND / 2;
+    let event = Event { card: "behind".to_owned(), amount: Some(1.0), ok: true, ts: arrived, arrived };
+    topic.send_event(1, &event);
+    topic.flush();
+    log[1].push(event);
+    for _ in 0..2 {
+        finish(run(&["run", "--until-end", path.to_str().unwrap()]), 0);
+        let (exported, as_of) = case.exported(&path, "cards");
+        assert_eq!(as_of, stood + TICK, "the first tick that was not published, and no further");
+        assert_rows("export", &exported, &rows(&visible(&log, s, TICK), &SHORT, as_of));
+        assert_rows("the changelog", &play(&case.lines("changes.jsonl")), &exported);
+    }
+}
+
 /// Without a history, and with nothing in the topic, it begins now.
 #[test]
 fn an_empty_start() {

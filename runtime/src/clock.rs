@@ -33,8 +33,8 @@ pub struct Report {
     pub partitions: Vec<PartitionReport>,
     /// By reading that may get more of them: the wall clock of the newest look whose partitions are all in here.
     pub looked: Vec<(u32, i64)>,
-    /// The largest `eff` so far.
-    pub eff: Option<i64>,
+    /// The tick at which all that was read has come in, but for events from the future.
+    pub reaches: Option<i64>,
     /// This process was asked to stop.
     pub stop: bool,
     /// The number of the image of the stores that this worker asks for; 0: no other than the first.
@@ -316,8 +316,8 @@ impl Clock {
     /// The last tick of a run that ends.
     fn end(&self, known: &[&Report]) -> Option<i64> {
         let s = self.rules.s.iter().flatten().max().copied()?;
-        let eff = known.iter().filter_map(|r| r.eff).max().map(|e| headwater_operators::ledger::up(e, self.rules.tick));
-        Some(s.max(eff.unwrap_or(s)).max(self.rules.end_at_least).max(self.announced.t.unwrap_or(s)))
+        let reached = known.iter().filter_map(|r| r.reaches).max().unwrap_or(s);
+        Some(s.max(reached).max(self.rules.end_at_least).max(self.announced.t.unwrap_or(s)))
     }
 }
 

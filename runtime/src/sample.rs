@@ -9,16 +9,15 @@
 //! Everything is judged as in a run; only the rest of the events is missing.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use arrow::array::types::TimestampMicrosecondType;
 use arrow::array::{AsArray, RecordBatch};
+use headwater_connectors::Records;
 use headwater_connectors::format::text::{format_time, row_text};
 use headwater_connectors::history::{History, Piece};
 use headwater_connectors::sink::RowText;
 use headwater_connectors::sink::dead_letters::DeadLetter;
-use headwater_connectors::stream::{Start, Stream};
-use headwater_connectors::{Error, Records};
+use headwater_connectors::stream::{self, Start, Stream};
 use headwater_operators::group::{Outputs, State};
 use headwater_operators::key_codec::KeyCodec;
 use headwater_operators::ledger::{SegmentError, Segments, up};
@@ -32,8 +31,6 @@ use crate::source::seam::{Seam, Verdict};
 use crate::source::shape::{Shaper, When};
 use crate::source::stamp::{Stamped, Stamper, integers};
 
-/// How long the last records of a stream are waited for.
-const PATIENCE: Duration = Duration::from_secs(30);
 const POLL_BYTES: usize = 1 << 20;
 
 /// What a source's latest events give.
@@ -250,21 +247,12 @@ fn from_stream(
     let (conf, open) = (&opened.job.sources[source], &opened.sources[source]);
     let seam = Seam::open(conf, open, plan)?;
     let stamper = Stamper { source: open, future_limit_us: conf.future_limit_us, own: open.stream_own() };
-    let began = Instant::now();
     let n = i64::try_from(latest.n).unwrap_or(i64::MAX);
     for partition in &plan.partitions {
         let start = partition.end.saturating_sub(n).max(partition.start);
         let number = partition.partition;
         let mut reader = stream.reader(&[Start { partition: number, offset: start }], &open.wanted)?;
-        while reader.position(number) < partition.end {
-            let Some(records) = reader.poll(number, POLL_BYTES)? else {
-                if began.elapsed() > PATIENCE {
-                    let doing = format!("reading the latest records of {}", stream.name());
-                    return Err(Error::world(doing, "nothing has come for too long").into());
-                }
-                std::thread::sleep(Duration::from_millis(1));
-                continue;
-            };
+        while let Some(records) = stream::next(stream, reader.as_mut(), number, partition.end, POLL_BYTES)? {
             let stamped = stamper.stamp(&records, wall_clock_us());
             let offsets = records.offsets.clone().unwrap_or_default();
             let verdicts = seam.judge(&records, &stamped, partition);

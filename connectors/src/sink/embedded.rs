@@ -35,6 +35,7 @@ const BATCH_ROWS: usize = 10_000;
 const MEMTABLE_BYTES: u64 = 16 << 20;
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 const LOCK_RETRY: Duration = Duration::from_millis(10);
+const REMEDY: &str = "if this stays so, remove its directory: the next start writes every row anew";
 /// Image, changed_at and window end, before the row's text.
 const HEAD_BYTES: usize = 24;
 
@@ -168,10 +169,8 @@ impl Embedded {
     }
 
     fn damaged(&self) -> Error {
-        Error::world(
-            format!("reading the embedded store {}", self.path.display()),
-            "it is damaged: an entry is cut short",
-        )
+        let cause = format!("it is damaged: an entry is cut short; {REMEDY}");
+        Error::world(format!("reading the embedded store {}", self.path.display()), cause)
     }
 }
 
@@ -196,7 +195,11 @@ fn opening(path: &Path, cause: fjall::Error) -> Error {
         fjall::Error::InvalidVersion(_) => {
             Error::Config(format!("the embedded store {} was written by another version: {cause}", path.display()))
         }
-        _ => Error::world(format!("cannot open the embedded store {}", path.display()), cause),
+        fjall::Error::Io(cause) => Error::world(format!("cannot open the embedded store {}", path.display()), cause),
+        _ => {
+            let cause = format!("{cause}; {REMEDY}");
+            Error::world(format!("cannot open the embedded store {}", path.display()), cause)
+        }
     }
 }
 

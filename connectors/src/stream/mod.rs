@@ -4,8 +4,12 @@ pub mod jsonl;
 pub mod kafka;
 
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
-use crate::{Records, Result, Wanted};
+use crate::{Error, Records, Result, Wanted};
+
+/// How long records are waited for that a stream should have.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What a partition holds now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,4 +88,30 @@ pub trait Reader: Send {
 
     /// Called from another thread when there may be something to poll.
     fn on_ready(&mut self, wake: Box<dyn Fn() + Send + Sync>);
+}
+
+/// The next records of a partition, waited for; `None`: it has none before `end`. For planning. A stream that comes no further for
+/// a minute is `Error::World`.
+pub fn next(
+    stream: &dyn Stream,
+    reader: &mut dyn Reader,
+    partition: i32,
+    end: i64,
+    bytes_max: usize,
+) -> Result<Option<Records>> {
+    let (mut at, mut since) = (reader.position(partition), Instant::now());
+    while at < end {
+        if let Some(records) = reader.poll(partition, bytes_max)? {
+            return Ok(Some(records));
+        }
+        let before = std::mem::replace(&mut at, reader.position(partition));
+        if at != before {
+            since = Instant::now();
+        } else if since.elapsed() > PATIENCE {
+            let doing = format!("reading {}, partition {partition} at offset {at}", stream.name());
+            return Err(Error::transient(doing, format!("nothing has come for {} s", PATIENCE.as_secs())));
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    Ok(None)
 }

@@ -60,6 +60,8 @@ pub struct Position {
     pub partition: i32,
     pub offset: i64,
     pub eff: Option<i64>,
+    /// The newest tick at which a record before it counts that was read after `T` had passed its own.
+    pub admitted: Option<i64>,
     /// The last record before it, where one was read.
     pub last: Option<LastRecord>,
 }

@@ -203,7 +203,7 @@ fn resume_partition(
     }
     partition.start = wanted.clamp(bounds.earliest, bounds.end.max(bounds.earliest));
     if let Some(at) = at {
-        (partition.history_eff, partition.last) = (at.eff, at.last);
+        (partition.history_eff, partition.admitted, partition.last) = (at.eff, at.admitted, at.last);
     }
     if !same_end {
         partition.end = bounds.end;
@@ -228,7 +228,8 @@ mod tests {
         let before = plan(&open(dir.path(), SOURCE), 10, true).unwrap();
         write("b.jsonl");
         let opened = open(dir.path(), SOURCE);
-        let at = |partition, offset| Position { reading: 0, partition, offset, eff: Some(1), last: None };
+        let at =
+            |partition, offset| Position { reading: 0, partition, offset, eff: Some(1), admitted: None, last: None };
         for (mode, seen, expected) in [
             (Mode::Follow, None, vec![(0, 4, 5), (1, 0, 5)]),
             (Mode::Follow, Some(at(1, 3)), vec![(0, 4, 5), (1, 3, 5)]),
@@ -255,7 +256,14 @@ mod tests {
         std::fs::remove_file(dir.path().join("b.jsonl")).unwrap();
         let go_on = |source: &str| {
             let opened = open(dir.path(), source);
-            let at = |partition, offset| Position { reading: 0, partition, offset, eff: Some(1), last: None };
+            let at = |partition, offset| Position {
+                reading: 0,
+                partition,
+                offset,
+                eff: Some(1),
+                admitted: None,
+                last: None,
+            };
             let (t, positions) = (Some(20), vec![at(0, 4), at(1, 3)]);
             let manifest =
                 Manifest { t, positions, plan: before.at(|_| t, Read::new()), ..before.first_manifest(Mode::Follow) };

@@ -13,7 +13,7 @@ use headwater_connectors::Records;
 use headwater_connectors::format::text::format_time;
 use headwater_connectors::history::{History, Piece, Pinned};
 use headwater_connectors::sink::lines::Left;
-use headwater_connectors::stream::{Bounds, Start, Stream};
+use headwater_connectors::stream::{self, Bounds, Start, Stream};
 use headwater_operators::ledger::up;
 use serde::{Deserialize, Serialize};
 
@@ -259,7 +259,8 @@ pub struct PartitionPlan {
     pub history_offset: Option<i64>,
     /// The largest arrival of the history's part of the partition (seam by offset): where `eff` begins.
     pub history_eff: Option<i64>,
-    /// The last record that an earlier start has read.
+    /// As of an earlier start: the newest tick at which a record counts that came behind `T`, and the last record read.
+    pub admitted: Option<i64>,
     pub last: Option<LastRecord>,
     /// The first offset to read.
     pub start: i64,
@@ -275,7 +276,15 @@ impl PartitionPlan {
 
     /// One that neither the history nor a state knows: all of it came after the start.
     pub fn unknown(partition: i32, start: i64) -> PartitionPlan {
-        PartitionPlan { partition, history_offset: None, history_eff: None, last: None, start, end: start }
+        PartitionPlan {
+            partition,
+            history_offset: None,
+            history_eff: None,
+            admitted: None,
+            last: None,
+            start,
+            end: start,
+        }
     }
 }
 
@@ -588,18 +597,13 @@ fn first_record(
 ) -> Result<Option<Stamped>, Failure> {
     let stamper = Stamper { source, future_limit_us: conf.future_limit_us, own: source.stream_own() };
     let mut reader = stream.reader(&[start], &source.wanted)?;
-    while reader.position(start.partition) < end {
-        match reader.poll(start.partition, FIRST_RECORD_BYTES)? {
-            Some(records) => {
-                let offsets = records.offsets.clone().unwrap_or_default();
-                let stamped = stamper.stamp(&records, wall_clock_us());
-                let wanted = wanted(&records, &stamped);
-                let mut held = (0..stamped.len()).take_while(|i| offsets[*i] < end);
-                if let Some(i) = held.find(|i| wanted[*i]) {
-                    return Ok(Some(stamped[i]));
-                }
-            }
-            None => std::thread::sleep(std::time::Duration::from_millis(1)),
+    while let Some(records) = stream::next(stream, reader.as_mut(), start.partition, end, FIRST_RECORD_BYTES)? {
+        let offsets = records.offsets.clone().unwrap_or_default();
+        let stamped = stamper.stamp(&records, wall_clock_us());
+        let wanted = wanted(&records, &stamped);
+        let mut held = (0..stamped.len()).take_while(|i| offsets[*i] < end);
+        if let Some(i) = held.find(|i| wanted[*i]) {
+            return Ok(Some(stamped[i]));
         }
     }
     Ok(None)

@@ -163,7 +163,6 @@ struct Feed {
     paused: u64,
     /// Bytes of records sent whose tick is ahead of `T`, or behind it and not stored yet: (tick of `eff`, bytes), by tick.
     unsettled: VecDeque<(i64, usize)>,
-    eff: Option<i64>,
     reported: Report,
     status_at: Instant,
     busy: bool,
@@ -191,7 +190,6 @@ impl Feed {
             read: Read::new(),
             paused: 0,
             unsettled: VecDeque::new(),
-            eff: partitions(&parts.readers).map(|p| p.eff).max().flatten(),
             reported: Report { worker: usize::MAX, ..Report::default() },
             status_at: Instant::now(),
             busy: true,
@@ -382,7 +380,6 @@ impl Feed {
         }
         let lane = &self.parts.readers[s].lanes[l];
         let eff = lane.readings.iter().map(|partition| partition.eff).max().flatten();
-        self.eff = self.eff.max(eff);
         let settled_at = eff.map_or(i64::MIN, |eff| up(eff, opened.job.tick_us));
         let at = self.unsettled.partition_point(|(tick, _)| *tick <= settled_at);
         self.unsettled.insert(at, (settled_at, records.bytes));
@@ -433,7 +430,10 @@ impl Feed {
             first_eff = first_eff.or(eff.filter(|_| stamp.clock().is_some()));
             if let (None, Some(ts), Some(eff)) = (stamp.reason, stamp.ts, eff) {
                 let v = up(eff.max(ts).max(floor), tick);
-                judged.admitted += u64::from(v < next);
+                if v < next {
+                    judged.admitted += 1;
+                    partition.admitted = Some(next);
+                }
                 judged.visible[i] = v.max(next);
                 judged.accepted.push(i as u32);
             }
@@ -510,7 +510,9 @@ impl Feed {
             paused: self.paused,
             partitions: partitions.collect(),
             looked: self.parts.newcomers.iter().flat_map(looked).collect(),
-            eff: self.eff,
+            reaches: self::partitions(&self.parts.readers)
+                .filter_map(|p| p.reaches(self.parts.opened.job.tick_us))
+                .max(),
             stop: self.parts.stop.load(std::sync::atomic::Ordering::Relaxed),
             image: self.parts.clock.wanted_image(),
             saved: None,
@@ -594,7 +596,8 @@ impl Feed {
             let one = |p: &Partition| {
                 // What lies past the end was read and left; what lies before the start is in the state already.
                 let offset = if until_end { read.min(p.plan.end) } else { read }.max(p.plan.start);
-                Position { reading: p.reading as u32, partition: lane.partition, offset, eff: p.eff, last: p.last }
+                let (reading, partition) = (p.reading as u32, lane.partition);
+                Position { reading, partition, offset, eff: p.eff, admitted: p.admitted, last: p.last }
             };
             lane.readings.iter().map(one).collect::<Vec<_>>()
         };

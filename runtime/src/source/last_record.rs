@@ -7,10 +7,8 @@
 //!                          41 is gone (retention, compaction): nobody knows, and only offsets count
 //! ```
 
-use std::time::Duration;
-
 use headwater_connectors::format::text::format_time;
-use headwater_connectors::stream::{Bounds, Reader, Start, Stream};
+use headwater_connectors::stream::{self, Bounds, Start, Stream};
 use headwater_connectors::{Error, Payload, Records, Wanted};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
@@ -76,7 +74,7 @@ pub fn changed(
     let mut reader = stream.reader(&starts, wanted)?;
     let mut changed = vec![];
     for (partition, last) in held {
-        let Some(records) = first(reader.as_mut(), partition, last.offset)? else { continue };
+        let Some(records) = stream::next(stream, reader.as_mut(), partition, last.offset + 1, 1)? else { continue };
         let is_there = records.offsets.as_ref().is_some_and(|offsets| offsets.first() == Some(&last.offset));
         if let Some(how) = last.unlike(&records, 0).filter(|_| is_there) {
             changed.push(format!(
@@ -86,17 +84,6 @@ pub fn changed(
         }
     }
     Ok(changed)
-}
-
-/// The first records of a partition, `None` where there are none up to this offset.
-fn first(reader: &mut dyn Reader, partition: i32, upto: i64) -> Result<Option<Records>, Error> {
-    loop {
-        match reader.poll(partition, 1)? {
-            Some(records) => return Ok(Some(records)),
-            None if reader.position(partition) > upto => return Ok(None),
-            None => std::thread::sleep(Duration::from_millis(1)),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -3,6 +3,8 @@
 
 use std::collections::VecDeque;
 
+use headwater_operators::ledger::up;
+
 use crate::plan::PartitionPlan;
 use crate::source::last_record::LastRecord;
 
@@ -14,6 +16,8 @@ pub struct Partition {
     pub plan: PartitionPlan,
     /// The running maximum of arrivals: no later record has a smaller `eff`.
     pub eff: Option<i64>,
+    /// The newest tick at which a record counts that was read after `T` had passed its own.
+    pub admitted: Option<i64>,
     /// The last record that was read, by this start or an earlier one.
     pub last: Option<LastRecord>,
     /// The largest confirmation of the end that is behind us.
@@ -34,13 +38,14 @@ pub struct Partition {
 
 impl Partition {
     pub fn new(reading: usize, plan: PartitionPlan, now: i64) -> Partition {
-        let (eff, last) = (plan.history_eff, plan.last);
+        let (eff, admitted, last) = (plan.history_eff, plan.admitted, plan.last);
         let clock = eff.map_or(i64::MIN, |eff| eff.saturating_sub(1));
         let lags = VecDeque::new();
         Partition {
             reading,
             plan,
             eff,
+            admitted,
             last,
             confirmed: None,
             lags,
@@ -103,6 +108,11 @@ impl Partition {
         self.left_out = false;
     }
 
+    /// The tick at which all that was read has come in, but for events from the future.
+    pub fn reaches(&self, tick: i64) -> Option<i64> {
+        self.eff.map(|eff| up(eff, tick)).max(self.admitted)
+    }
+
     /// No record with an `eff` up to here can come any more.
     pub fn clock(&self) -> i64 {
         self.clock
@@ -115,8 +125,7 @@ mod tests {
 
     #[test]
     fn the_margin_is_the_worst_of_the_last_minute() {
-        let plan =
-            PartitionPlan { partition: 0, history_offset: None, history_eff: None, last: None, start: 0, end: 0 };
+        let plan = PartitionPlan::unknown(0, 0);
         let mut p = Partition::new(0, plan, 0);
         p.confirm(1_000, 1_000);
         assert_eq!(p.clock(), 1_000);
@@ -130,8 +139,7 @@ mod tests {
 
     #[test]
     fn an_old_answer_is_no_sign_of_life() {
-        let plan =
-            PartitionPlan { partition: 0, history_offset: None, history_eff: None, last: None, start: 0, end: 0 };
+        let plan = PartitionPlan::unknown(0, 0);
         let mut p = Partition::new(0, plan, 0);
         p.confirm(1_000, 1_000);
         p.confirm(1_000, 9_000);
