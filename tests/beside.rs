@@ -409,7 +409,11 @@ fn run_to_the_end_meanwhile() {
         job.produce(n);
         running.kill();
     }
-    finish(run(&["run", job.path.to_str().unwrap(), "--until-end", "--workers", "2"]), 0);
+    let to_the_end = || run(&["run", job.path.to_str().unwrap(), "--until-end", "--workers", "2"]);
+    let running = to_the_end();
+    until("the plan", || running.log().contains("seam").then_some(()));
+    running.kill();
+    finish(to_the_end(), 0);
     // It enters at the tick at which the job stood, which may be the last one that there is.
     job.is_whole(false);
 }

@@ -247,6 +247,98 @@ fn run_again_at_the_end() {
     }
 }
 
+/// A run to the end keeps the ends that it found, whatever it goes on from, until it has reached them.
+#[test]
+fn its_ends_stay() {
+    let thirds = |dir: &Path| {
+        let job = write_job(dir);
+        std::fs::write(&job, JOB.replace("1ms", "1h")).unwrap();
+        let texts = (0..3).map(|p| std::fs::read_to_string(dir.join(format!("stream/{p}.jsonl"))).unwrap());
+        let texts: Vec<String> = texts.collect();
+        let grow = move |dir: &Path, to: usize| {
+            for (p, text) in texts.iter().enumerate() {
+                let lines: Vec<&str> = text.split_inclusive('\n').collect();
+                let grown: String = lines[..lines.len() * to / 3].concat();
+                std::fs::write(dir.join(format!("stream/{p}.jsonl")), grown).unwrap();
+            }
+        };
+        (job, grow)
+    };
+    let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let [(job, grow), (killed, grow_killed)] = [0, 1].map(|dir| thirds(dirs[dir].path()));
+    let mut expected = vec![];
+    for third in 1..=3 {
+        grow(dirs[0].path(), third);
+        succeeded(&start(&job, 2).wait_with_output().unwrap());
+        expected.push(output(dirs[0].path()));
+    }
+    let dir = dirs[1].path();
+    grow_killed(dir, 1);
+    succeeded(&start(&killed, 2).wait_with_output().unwrap());
+    grow_killed(dir, 2);
+    let newest = checkpoints(dir).last().copied().unwrap();
+    let mut child = start(&killed, 2);
+    assert!(!ended_before(&mut child, dir, newest), "it was to be killed before its first checkpoint");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    grow_killed(dir, 3);
+    for (expected, what) in expected[1..].iter().zip(["the ends at its start", "the ends at the next start"]) {
+        succeeded(&start(&killed, 3).wait_with_output().unwrap());
+        assert_same(&output(dir), expected, what);
+    }
+}
+
+const LAGGING: &str = r#"
+name = "lagging"
+[sources.tx]
+event_time = "ts"
+arrival_time = "a"
+time_unit = "us"
+schema = { ts = "timestamp", a = "timestamp", k = "string" }
+stream = { type = "jsonl", path = "stream/*.jsonl" }
+[features.tens]
+source = "tx"
+key = "k"
+window = { tumbling = "10s" }
+retain = "1d"
+columns = { n = { agg = "count" } }
+[sinks.online]
+type = "embedded"
+[state]
+path = "state"
+[dead_letters]
+type = "jsonl"
+path = "dead_letters.jsonl"
+"#;
+
+/// A partition whose end lies behind the others' keeps its windows: what it brings to the next run is not late.
+#[test]
+fn a_partition_that_lags_keeps_its_windows() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    std::fs::create_dir(path("stream")).unwrap();
+    std::fs::write(path("job.toml"), LAGGING).unwrap();
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() as i64;
+    let begin = (now - 200).div_euclid(10) * 10 * 1_000_000;
+    let lines = |key: &str, seconds: &[i64]| -> String {
+        let at = |s: &i64| begin + s * 1_000_000;
+        seconds.iter().map(|s| format!("{{\"ts\":{0},\"a\":{0},\"k\":\"{key}\"}}\n", at(s))).collect()
+    };
+    std::fs::write(path("stream/0.jsonl"), lines("ahead", &(0..100).collect::<Vec<_>>())).unwrap();
+    for (seconds, expected) in [(&[0, 1, 2][..], 3), (&[0, 1, 2, 4], 4), (&[0, 1, 2, 4, 8], 5)] {
+        std::fs::write(path("stream/1.jsonl"), lines("behind", seconds)).unwrap();
+        succeeded(&start(&path("job.toml"), 2).wait_with_output().unwrap());
+        let mut command = Command::new(env!("CARGO_BIN_EXE_headwater"));
+        let done = command.arg("export").arg(path("job.toml")).arg("tens").output().unwrap();
+        succeeded(&done);
+        let rows = String::from_utf8(done.stdout).unwrap();
+        let behind: Vec<&str> = rows.lines().filter(|line| line.contains("behind")).collect();
+        let row = format!(r#""row":{{"n":{expected}}}"#);
+        assert!(behind.len() == 1 && behind[0].contains(&row), "{behind:?}");
+        assert_eq!(std::fs::read_to_string(path("dead_letters.jsonl")).unwrap(), "");
+    }
+}
+
 #[test]
 fn a_damaged_checkpoint_is_passed_over() {
     let expected = expected();

@@ -138,10 +138,26 @@ fn marks(records: &[Record]) -> Vec<Value> {
     records.iter().filter(|record| record.is_mark()).map(|record| record.json()["resume"].clone()).collect()
 }
 
-/// Letters that no later mark has made void cannot be told by their lines; but each of them is there, and no other.
+/// Letters that no later mark has made void, and that are told once, but for those of the history.
 fn letters(case: &Case, brokers: &str) -> BTreeSet<String> {
-    let records = records(brokers, &format!("{}_letters", case.name));
-    records.into_iter().flatten().filter(|record| !record.is_mark()).map(|record| record.value).collect()
+    let mut all = BTreeSet::new();
+    for records in records(brokers, &format!("{}_letters", case.name)) {
+        let mut standing: Vec<Record> = vec![];
+        for record in records {
+            match record.is_mark().then(|| record.json()["resume"].clone()) {
+                None => standing.push(record),
+                Some(Value::Null) => standing.clear(),
+                Some(t) => {
+                    let t = micros(t.as_str().unwrap());
+                    standing.retain(|record| record.time.as_deref().is_none_or(|time| micros(time) <= t));
+                }
+            }
+        }
+        for Record { value, time, .. } in standing {
+            assert!(all.insert(value.clone()) || time.is_none(), "told twice: {value}");
+        }
+    }
+    all
 }
 
 #[test]
@@ -315,4 +331,74 @@ fn what_is_wrong_with_a_topic_is_told_with_its_place() {
     std::fs::write(&job, text).unwrap();
     let said = finish(run(&["check", &job]), 0).stdout;
     assert!(said.contains(&format!("changelog topic {}_changes at {}", case.name, case.kafka)), "{said}");
+}
+
+const LONG_HISTORY: &str = r#"
+name = "{NAME}"
+tick = "10ms"
+[sources.tx]
+event_time = "ts"
+time_unit = "us"
+schema = { ts = "timestamp", k = "string" }
+history = { type = "jsonl", path = "history.jsonl", complete_until = 2026-01-05T01:00:00Z }
+stream = { type = "jsonl", path = "stream.jsonl" }
+[features.keys]
+source = "tx"
+key = "k"
+columns = { n = { agg = "count", windows = ["1h", "all"] } }
+[sinks.local]
+type = "embedded"
+[dead_letters]
+type    = "kafka"
+brokers = "{BROKERS}"
+topic   = "{TOPIC}_letters"
+[state]
+path = "state"
+checkpoint_every = "1ms"
+"#;
+
+/// What a checkpoint has of the history is not read again: its letters stay.
+#[test]
+fn killed_while_the_history_is_read() {
+    let Some(case) = Case::new("topic_history") else { return };
+    Topic::new(&case.kafka, &format!("{}_letters", case.name), 2);
+    let (mut texts, mut expected) = ([String::new(), String::new()], BTreeSet::new());
+    for n in 0..410_000_i64 {
+        let ts = START + n * HOUR / 400_000;
+        let text = &mut texts[usize::from(ts >= START + HOUR)];
+        text.push_str(&format!("{{\"ts\":{ts},\"k\":\"c{}\",\"rest\":\"{:0200}\"}}\n", n % 1000, n));
+        if n % 1000 == 999 {
+            text.push_str(&format!("no json {n}\n"));
+            expected.insert(format!("no json {n}"));
+        }
+    }
+    std::fs::write(case.path("history.jsonl"), &texts[0]).unwrap();
+    std::fs::write(case.path("stream.jsonl"), &texts[1]).unwrap();
+    let path = case.job("job.toml", LONG_HISTORY);
+    let job = path.to_str().unwrap();
+    let manifests = || {
+        let entries = std::fs::read_dir(case.path("state/checkpoints")).into_iter().flatten().flatten();
+        let text = |e: std::fs::DirEntry| std::fs::read_to_string(e.path().join("manifest.json")).ok();
+        entries.filter_map(text).collect::<Vec<_>>()
+    };
+    let is_slice = |text: &&String| text.contains(r#""t":null"#) && text.contains(r#""piece""#);
+    let mut before = 0;
+    for workers in ["2", "1"] {
+        let running = run(&["run", job, "--until-end", "--workers", workers]);
+        before = until("a checkpoint while the history is read", || {
+            let newest = manifests().iter().filter(is_slice).map(|text| number(text)).max();
+            newest.filter(|newest| *newest > before)
+        });
+        running.kill();
+        assert!(manifests().iter().all(|text| text.contains(r#""t":null"#)), "the history was read to its end");
+    }
+    finish(run(&["run", job, "--until-end"]), 0);
+    let payload = |line: String| json_lines(&line)[0]["payload"].as_str().unwrap().to_owned();
+    let found: BTreeSet<String> = letters(&case, &case.kafka).into_iter().map(payload).collect();
+    let missing: Vec<_> = expected.difference(&found).take(5).collect();
+    assert!(found == expected, "{} and {} letters, missing {missing:?}", found.len(), expected.len());
+}
+
+fn number(manifest: &str) -> u64 {
+    json_lines(manifest)[0]["number"].as_u64().unwrap()
 }

@@ -53,7 +53,7 @@ pub struct PartitionReport {
     pub clock: i64,
     /// No later record has a smaller one.
     pub eff: Option<i64>,
-    /// It has been at its end for `idle_limit`: no window is kept for it.
+    /// It has been at its end for `idle_limit`, or has ended and was that old then: no window is kept for it.
     pub idle: bool,
     pub left_out: bool,
 }
@@ -193,10 +193,9 @@ impl Clock {
     /// At a tick that nobody has seen yet, or the last one.
     fn ask_for_checkpoint(&mut self, next: &mut Announcement) {
         let Some(checkpoints) = &self.rules.checkpoints else { return };
-        let under_way = self.committed < checkpoints.number || (checkpoints.committing)();
         // The last one is asked for in any case: it replaces one that is under way.
         let last = next.last != self.announced.last;
-        if under_way && !last {
+        if self.is_under_way() && !last {
             return;
         }
         match next.t {
@@ -217,6 +216,11 @@ impl Clock {
             None if Instant::now() >= self.next_at => next.pause = checkpoints.number + 1,
             None => {}
         }
+    }
+
+    /// Whether a checkpoint was asked for and is not written yet.
+    fn is_under_way(&self) -> bool {
+        self.rules.checkpoints.as_ref().is_some_and(|c| self.committed < c.number || (c.committing)())
     }
 
     /// `t`: a dataflow time.
@@ -258,7 +262,8 @@ impl Clock {
         if !ended && known.iter().any(|r| r.stop) {
             return Announcement { last: true, stopped: true, ..before.clone() };
         }
-        let again = known.len() == self.reports.len() && self.meets();
+        // Nobody stands still for a store that is away.
+        let again = known.len() == self.reports.len() && self.meets() && !self.is_under_way();
         if again {
             return Announcement { last: true, stopped: true, again, ..before.clone() };
         }
@@ -298,7 +303,7 @@ impl Clock {
     fn horizons(&self, t: i64) -> Vec<i64> {
         let mut horizons = vec![t; self.rules.s.len()];
         let partitions = self.reports.iter().flatten().flat_map(|r| &r.partitions);
-        for partition in partitions.filter(|p| p.clock != i64::MAX) {
+        for partition in partitions.filter(|p| p.clock != i64::MAX || !p.idle) {
             let horizon = &mut horizons[partition.reading as usize];
             let eff = partition.eff.unwrap_or(i64::MIN);
             *horizon = (*horizon).min(if partition.idle { partition.clock } else { eff });

@@ -301,26 +301,26 @@ impl Inflicting<'_, '_> {
                 |part: &Value| (part["number"] == number).then(|| part["name"].as_str().map(|name| dir.join(name)));
             let parts: Vec<PathBuf> =
                 told["parts"].as_array().into_iter().flatten().filter_map(own).flatten().collect();
-            match (self.rng.random_range(0..4), parts.choose(self.rng)) {
+            match (self.rng.random_range(0..5), parts.choose(self.rng)) {
                 (0, _) => {
                     std::fs::remove_file(manifest).unwrap();
                     self.damaged.retain(|damaged| *damaged != number);
                     self.note(&format!("checkpoint {number} without its manifest"));
                 }
-                (1, _) | (_, None) => {
+                (1, _) => {
                     self.cut_off(&manifest);
                     self.damaged.push(number);
                 }
-                (2, Some(part)) => {
+                (2, _) | (_, None) => {
+                    self.flip_bit(&manifest);
+                    self.damaged.push(number);
+                }
+                (3, Some(part)) => {
                     self.cut_off(part);
                     self.damaged.push(number);
                 }
                 (_, Some(part)) => {
-                    let mut bytes = std::fs::read(part).unwrap();
-                    let at = self.rng.random_range(0..bytes.len());
-                    bytes[at] ^= 1 << self.rng.random_range(0..8);
-                    std::fs::write(part, bytes).unwrap();
-                    self.note(&format!("a bit at {at} of {}", part.display()));
+                    self.flip_bit(part);
                     self.damaged.push(number);
                 }
             }
@@ -335,15 +335,27 @@ impl Inflicting<'_, '_> {
         self.note(&format!("{left} of {length} bytes left of {}", path.display()));
     }
 
+    fn flip_bit(&mut self, path: &PathBuf) {
+        let mut bytes = std::fs::read(path).unwrap();
+        let at = self.rng.random_range(0..bytes.len());
+        bytes[at] ^= 1 << self.rng.random_range(0..8);
+        std::fs::write(path, bytes).unwrap();
+        self.note(&format!("a bit at {at} of {}", path.display()));
+    }
+
     /// What lies behind the newest checkpoint may be anything.
     fn tear_lines(&mut self) {
         self.round.cluster.end("KILL");
         let whole = |(number, _): &(u64, PathBuf)| !self.damaged.contains(number);
         if let Some((_, dir)) = self.checkpoints().into_iter().rfind(whole) {
             let manifest: Value = serde_json::from_slice(&std::fs::read(dir.join("manifest.json")).unwrap()).unwrap();
-            let changelog = manifest["changelogs"].as_array().and_then(|all| all.iter().find_map(Value::as_u64));
-            for (name, kept) in [("changes.jsonl", changelog), ("dead_letters.jsonl", manifest["letters"].as_u64())] {
+            for (line, name) in [("sinks.changes", "changes.jsonl"), ("dead_letters", "dead_letters.jsonl")] {
                 let path = self.round.dir.join("state").join(name);
+                let kept = manifest["lines"][line]["Bytes"].as_u64();
+                assert!(
+                    kept.is_some() || manifest["t"].is_null(),
+                    "a checkpoint says where {name} was left: {manifest}"
+                );
                 let (Some(kept), Ok(mut bytes)) = (kept, std::fs::read(&path)) else { continue };
                 let length = bytes.len();
                 bytes.truncate(self.rng.random_range(kept as usize..=length));

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::message::Message;
+use rdkafka::message::{Headers, Message};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use serde_json::Value;
 
@@ -13,6 +13,8 @@ use super::WAIT;
 pub struct Record {
     pub key: Option<String>,
     pub value: String,
+    /// Its header `time`.
+    pub time: Option<String>,
 }
 
 impl Record {
@@ -42,7 +44,9 @@ pub fn records(brokers: &str, topic: &str) -> Vec<Vec<Record>> {
         let record = consumer.poll(Duration::from_secs(30)).expect("a record").unwrap();
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
         let (p, value) = (record.partition() as usize, text(record.payload().unwrap()));
-        found[p].push(Record { key: record.key().map(text), value });
+        let headers = record.headers().into_iter().flat_map(|headers| headers.iter());
+        let time = headers.filter(|header| header.key == "time").find_map(|header| header.value.map(text));
+        found[p].push(Record { key: record.key().map(text), value, time });
         left -= usize::from(record.offset() + 1 == ends[p]);
     }
     found

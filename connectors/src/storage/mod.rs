@@ -143,8 +143,8 @@ impl Storage {
         runtime()?.block_on(send).map_err(|e| self.store_failed("writing", name, e))
     }
 
-    /// Brings a file of known length to a local path, in pieces.
-    pub fn download(&self, name: &str, bytes: u64, to: &Path) -> Result<()> {
+    /// Brings a file of known length to a local path, in pieces. `false`: it is not there.
+    pub fn download(&self, name: &str, bytes: u64, to: &Path) -> Result<bool> {
         let (store, key) = self.object(name)?;
         let mut file = File::create(to).map_err(|e| Error::world(format!("writing {}", to.display()), e))?;
         let starts = (0..bytes).step_by(PIECE_BYTES);
@@ -156,7 +156,11 @@ impl Storage {
             }
             Ok(())
         };
-        runtime()?.block_on(bring).map_err(|e| self.store_failed("reading", name, e))
+        match runtime()?.block_on(bring) {
+            Ok(()) => Ok(true),
+            Err(StoreError::NotFound { .. }) => Ok(false),
+            Err(e) => Err(self.store_failed("reading", name, e)),
+        }
     }
 
     /// The names of all files under a name.

@@ -61,8 +61,8 @@ fn files_go_there_and_back_in_pieces() {
         let bytes: Vec<u8> = (0..length).map(|i| (i * 31 + i / 4099) as u8).collect();
         std::fs::write(&here, &bytes).unwrap();
         storage.upload("part", &here).unwrap();
-        storage.download("part", length as u64, &back).unwrap();
+        assert!(storage.download("part", length as u64, &back).unwrap());
         assert!(std::fs::read(&back).unwrap() == bytes, "{length}");
     }
-    assert!(storage.download("none", 1, &back).unwrap_err().to_string().contains("reading mem://b/some/prefix/none"));
+    assert!(!storage.download("none", 1, &back).unwrap());
 }

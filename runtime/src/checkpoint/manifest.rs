@@ -1,10 +1,13 @@
 //! The manifest: everything of a checkpoint but the parts, and how to tell whether those are whole.
+//!
+//! `{"xxh3":"0123456789abcdef","format":3,...}`: the hash is that of all that follows its comma.
 
 use std::collections::BTreeMap;
 
 use headwater_connectors::sink::lines::Left;
 use headwater_connectors::storage::Storage;
 use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::generations::{self, Starts};
 use super::store::{CHECKPOINTS, StateStore, part_name};
@@ -53,7 +56,7 @@ impl Manifest {
     pub fn commit(&self, store: &StateStore, starts: &Starts) -> Result<(), Failure> {
         let generation = generations::of_number(self.number);
         let name = part_name(self.number, MANIFEST);
-        let text = serde_json::to_vec(self).expect("a manifest is plain data");
+        let text = sealed(self);
         is_newest(store, generation)?;
         if !store.patiently(|| store.storage.create(&name, &text))? {
             let shown = store.storage.shown(&name);
@@ -199,6 +202,10 @@ fn read(store: &StateStore, number: u64) -> Result<Result<Manifest, String>, Fai
     let name = part_name(number, MANIFEST);
     let shown = store.storage.shown(&name);
     let Some((text, _)) = store.storage.read(&name)? else { return Ok(Err(format!("{shown} is gone"))) };
+    let damaged = || Ok(Err(format!("{shown}: it is not as it was written")));
+    if text.starts_with(SEAL) && !is_sealed(&text) {
+        return damaged();
+    }
     #[derive(Deserialize)]
     struct Head {
         format: u32,
@@ -207,8 +214,49 @@ fn read(store: &StateStore, number: u64) -> Result<Result<Manifest, String>, Fai
         && !READS.contains(&format)
     {
         return Err(Failure::Running(format!(
-            "{shown} has the state format {format}; this version reads 2 and {FORMAT}\n  hint: run the version that wrote it, or start anew with --fresh"
+            "{shown} has the state format {format}; this version reads {} and {FORMAT}\n  hint: run the version that wrote it, or start anew with --fresh",
+            READS[0]
         )));
     }
+    if !is_sealed(&text) {
+        return damaged();
+    }
     Ok(serde_json::from_slice(&text).map_err(|e| format!("{shown}: {e}")))
+}
+
+const SEAL: &[u8] = br#"{"xxh3":""#;
+const HASH_DIGITS: usize = 16;
+
+fn sealed(manifest: &Manifest) -> Vec<u8> {
+    let text = serde_json::to_vec(manifest).expect("a manifest is plain data");
+    let rest = &text[1..];
+    [SEAL, format!("{:016x}\",", xxh3_64(rest)).as_bytes(), rest].concat()
+}
+
+/// Whether a manifest is as it was written. Earlier versions did not seal theirs.
+fn is_sealed(text: &[u8]) -> bool {
+    let Some(sealed) = text.strip_prefix(SEAL) else { return text.starts_with(br#"{"format":"#) };
+    let split = sealed.split_at_checked(HASH_DIGITS);
+    let rest = split.and_then(|(hash, rest)| Some((hash, rest.strip_prefix(b"\",")?)));
+    rest.is_some_and(|(hash, rest)| hash == format!("{:016x}", xxh3_64(rest)).as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manifest_with_one_bit_that_is_another_is_damaged() {
+        let plan = Plan::of_nothing(Some(7));
+        let text = sealed(&plan.first_manifest(Mode::Follow));
+        assert!(is_sealed(&text) && serde_json::from_slice::<Manifest>(&text).is_ok());
+        for bit in 0..text.len() * 8 {
+            let mut other = text.clone();
+            other[bit / 8] ^= 1 << (bit % 8);
+            assert!(!is_sealed(&other), "{}", String::from_utf8_lossy(&other));
+        }
+        assert!(!is_sealed(&text[..text.len() - 1]) && !is_sealed(b""));
+        // As an earlier version wrote it.
+        assert!(is_sealed(&serde_json::to_vec(&plan.first_manifest(Mode::Follow)).unwrap()));
+    }
 }

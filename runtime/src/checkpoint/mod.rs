@@ -40,7 +40,7 @@ use serde::{Deserialize, Serialize};
 pub use journal::GroupJournal;
 pub use manifest::{FORMAT, Manifest, look, take_over};
 pub use sides::{Saved, Sides};
-pub use store::StateStore;
+pub use store::{LEDGER, StateStore};
 pub use threads::{Committing, Sending};
 pub use watched::Whole;
 

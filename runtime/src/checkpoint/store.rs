@@ -28,6 +28,9 @@ use crate::job::Job;
 
 pub const CHECKPOINTS: &str = "checkpoints";
 const UNFINISHED: &str = "unfinished";
+const STAGING: &str = "staging";
+/// Where workers have what of their windows is not in memory. Nothing of it outlives its process.
+pub const LEDGER: &str = "ledger";
 
 /// Between two attempts. Each one asks an object store again and again for about a minute.
 const PAUSE: Duration = Duration::from_secs(2);
@@ -52,8 +55,8 @@ impl Used {
 
 pub struct StateStore {
     pub storage: Storage,
-    /// Of all processes, and of this one.
-    all_staging: PathBuf,
+    local: PathBuf,
+    /// Of this process.
     staging: PathBuf,
     /// The run is at its end.
     ending: AtomicBool,
@@ -74,11 +77,11 @@ pub struct StateStore {
 
 impl StateStore {
     pub fn open(job: &Job, process: usize, stop: Arc<AtomicBool>) -> Result<StateStore, Failure> {
-        let all_staging = job.state.local.join("staging");
+        let local = job.state.local.clone();
         Ok(StateStore {
             storage: Storage::open(&job.state.path)?,
-            staging: all_staging.join(process.to_string()),
-            all_staging,
+            staging: local.join(STAGING).join(process.to_string()),
+            local,
             ending: AtomicBool::new(false),
             stop,
             bringing: Mutex::new(()),
@@ -90,10 +93,16 @@ impl StateStore {
         })
     }
 
-    /// Removes what an earlier run left on its way. Process 0 calls it while no other process has a plan yet.
-    pub fn clear_staging(&self) -> Result<(), Failure> {
+    /// Removes what an earlier run left on this machine. Process 0 calls it while no other process has a plan yet.
+    pub fn clear(&self) -> Result<(), Failure> {
         self.storage.local().map_or(Ok(()), |root| remove_dir(&root.join(UNFINISHED)))?;
-        remove_dir(&self.all_staging)
+        remove_dir(&self.local.join(LEDGER))?;
+        remove_dir(&self.local.join(STAGING))
+    }
+
+    /// As any other process, which may be on a machine of its own: removes what it left there itself.
+    pub fn clear_own(&self) -> Result<(), Failure> {
+        remove_dir(&self.staging)
     }
 
     /// A start begins.
@@ -128,6 +137,8 @@ impl StateStore {
         uses.retain(|number, _| kept.contains(number) || *number > newest);
         let mut used = self.awaited.lock().unwrap_or_else(PoisonError::into_inner).clone();
         used.parts.extend(uses.values().flatten().cloned());
+        let is_used = |(number, name): &PartName| used.has(*number, name);
+        self.whole.lock().unwrap_or_else(PoisonError::into_inner).retain(is_used);
         used
     }
 
@@ -178,7 +189,7 @@ impl StateStore {
             if self.whole.lock().unwrap_or_else(PoisonError::into_inner).contains(&part.name()) {
                 return Ok(Ok(path));
             }
-            let found = whole(&path, part);
+            let found = whole(&path, part)?;
             if found.is_ok() {
                 self.whole.lock().unwrap_or_else(PoisonError::into_inner).insert(part.name());
             }
@@ -192,12 +203,9 @@ impl StateStore {
         }
         make_dir(&dir).map_err(|e| Failure::Running(format!("creating {}: {e}", dir.display())))?;
         let unfinished = dir.join(format!("{}.tmp", part.name));
-        match self.storage.download(&name, part.bytes, &unfinished) {
-            Err(e @ Error::World { transient: true, .. }) => return Err(e.into()),
-            Err(e) => return Ok(Err(e.to_string())),
-            Ok(()) => {}
-        }
-        if let Err(why) = whole(&unfinished, part) {
+        let is_there = self.storage.download(&name, part.bytes, &unfinished)?;
+        let found = if is_there { whole(&unfinished, part)? } else { Err(GONE) };
+        if let Err(why) = found {
             return Ok(Err(format!("{}: {why}", self.storage.shown(&name))));
         }
         let renamed = std::fs::rename(&unfinished, &path);
@@ -237,9 +245,16 @@ pub fn part_name(number: u64, part: &str) -> String {
     format!("{CHECKPOINTS}/{number}/{part}")
 }
 
-fn whole(path: &Path, part: &Part) -> Result<(), String> {
-    let found = files::measure(path).map_err(|e| e.to_string())?;
-    if found == (part.bytes, part.xxh3) { Ok(()) } else { Err("it is not as it was written".to_owned()) }
+const GONE: &str = "it is gone";
+
+/// What is wrong with a part. A disk that does not read it is a fault of its own: the part may be as good as it was.
+fn whole(path: &Path, part: &Part) -> Result<Result<(), &'static str>, Failure> {
+    match files::measure(path) {
+        Ok(found) if found == (part.bytes, part.xxh3) => Ok(Ok(())),
+        Ok(_) => Ok(Err("it is not as it was written")),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Err(GONE)),
+        Err(e) => Err(Failure::Running(format!("reading {}: {e}", path.display()))),
+    }
 }
 
 fn remove_dir(dir: &Path) -> Result<(), Failure> {

@@ -108,7 +108,8 @@ fn letters_beside(job: &Job) -> PathBuf {
 
 /// Opens a file or a topic, taken up where the checkpoint left it if the run goes on from one. `anew`: all that it holds is void.
 fn open(shared: &Shared, name: &str, to: &ChangesTo, anew: bool) -> Result<Box<dyn Lines>, Error> {
-    let left = shared.plan.left(&shared.opened.job, name, to);
+    let job = &shared.opened.job;
+    let left = shared.plan.left(job, name, to);
     match (to, left) {
         (ChangesTo::Jsonl { path }, Some(Left::Bytes(bytes))) => {
             let mut file = LineFile::resume(path, *bytes)?;
@@ -119,7 +120,10 @@ fn open(shared: &Shared, name: &str, to: &ChangesTo, anew: bool) -> Result<Box<d
         }
         (ChangesTo::Jsonl { path }, _) => Ok(Box::new(LineFile::create(path)?)),
         (ChangesTo::Kafka(kafka), left) => {
-            let resume = left.and(shared.plan.floor).filter(|_| !anew);
+            // While its history is read, a job has told letters of the history alone, which have no time: they stay.
+            let before_all =
+                || Some(shared.plan.first_tick(Side::Shown)).filter(|t| *t < i64::MAX).map(|t| t - job.tick_us);
+            let resume = left.and_then(|_| shared.plan.floor.or_else(before_all)).filter(|_| !anew);
             Ok(Box::new(LineTopic::open(&opened::kafka_config(kafka), resume, shared.stop.clone())?))
         }
     }

@@ -11,7 +11,9 @@ use headwater_operators::ledger::SegmentError;
 use headwater_operators::operator::Save;
 
 use super::Shared;
-use crate::checkpoint::{self, Committing, Contribution, GroupJournal, Local, Noted, Saved, Sides, generations};
+use crate::checkpoint::{
+    self, Committing, Contribution, GroupJournal, LEDGER, Local, Noted, Saved, Sides, generations,
+};
 use crate::clock::{Announcement, Checkpoints};
 use crate::failure::Failure;
 use crate::job::SinkTo;
@@ -42,7 +44,7 @@ pub fn states(
             rows_from: sinks().any(|s| !matches!(s.to, SinkTo::Changes(_))).then_some(shared.plan.rows_from[i]),
         };
         let plan = shared.parts[side as usize].plan(&shared.opened, i);
-        let dir = job.state.local.join("ledger").join(&of_worker).join(&group.name);
+        let dir = job.state.local.join(LEDGER).join(&of_worker).join(&group.name);
         let segments = SegmentFiles::create(&dir)
             .map_err(|e| Failure::Running(format!("creating the ledger's directory {}: {e}", dir.display())))?;
         let codec =

@@ -75,14 +75,19 @@ fn is_shown(reading: &Reading, floor: Option<i64>) -> bool {
     reading.done.is_some() && reading.done >= reading.s.max(floor)
 }
 
-/// A partition that came between the looks of two readings is one of both: a partition is read for all readings of its source.
+/// A partition is read for all readings of its source: one that came between the looks of two of them is one of both, and what came
+/// to it between them lies before the end of both.
 fn alike(mut readings: Vec<Reading>) -> Vec<Reading> {
     let all: Vec<(usize, PartitionPlan)> =
         readings.iter().flat_map(|r| r.partitions.iter().map(|p| (r.source, p.clone()))).collect();
     for (source, other) in all {
         for reading in readings.iter_mut().filter(|reading| reading.source == source) {
-            if reading.partitions.iter().all(|p| p.partition != other.partition) {
-                reading.partitions.push(PartitionPlan::unknown(other.partition, other.start));
+            match reading.partitions.iter_mut().find(|p| p.partition == other.partition) {
+                Some(partition) => partition.end = partition.end.max(other.end),
+                None => {
+                    let unknown = PartitionPlan::unknown(other.partition, other.start);
+                    reading.partitions.push(PartitionPlan { end: other.end, ..unknown });
+                }
             }
         }
     }

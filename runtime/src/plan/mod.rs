@@ -41,7 +41,7 @@ use crate::source::stamp::{Stamped, Stamper, integers};
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Plan {
-    /// The wall clock of the start.
+    /// The wall clock of the start that asked for the ends of the streams.
     pub now_us: i64,
     /// Of a source, those that began earlier come first.
     pub readings: Vec<Reading>,
@@ -160,6 +160,12 @@ impl Plan {
         !self.readings[reading].restored && !self.moved.contains(&Some(reading))
     }
 
+    /// Whether the ends of a run that ends are those of this start, and not of one before that was killed.
+    pub fn has_own_ends(&self, mode: Mode) -> bool {
+        let before = self.restored.as_ref().map(|manifest| manifest.plan.now_us);
+        mode == Mode::UntilEnd && before != Some(self.now_us)
+    }
+
     pub fn has_new(&self) -> bool {
         (0..self.readings.len()).any(|reading| self.is_new(reading))
     }
@@ -257,9 +263,9 @@ pub struct PartitionPlan {
     pub partition: i32,
     /// The last offset that the history has (seam by offset).
     pub history_offset: Option<i64>,
-    /// The largest arrival of the history's part of the partition (seam by offset): where `eff` begins.
+    /// Where `eff` begins: at what an earlier start has read, or the largest arrival of the history's part (seam by offset).
     pub history_eff: Option<i64>,
-    /// As of an earlier start: the newest tick at which a record counts that came behind `T`, and the last record read.
+    /// See `Position`, as an earlier start left it.
     pub admitted: Option<i64>,
     pub last: Option<LastRecord>,
     /// The first offset to read.

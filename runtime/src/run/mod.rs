@@ -232,7 +232,11 @@ impl Run<'_> {
             starts: Starts::default(),
             embedded: vec![],
         };
-        let follow = |job, plan: &Plan| opened::open(job, Some(plan));
+        let state = &self.state;
+        let follow = |job, plan: &Plan| {
+            state.clear_own()?;
+            opened::open(job, Some(plan))
+        };
         let (opened, plan) = cluster.agree(|job| start.decide(job), follow, self.job.clone())?;
         let Start { starts, mut embedded, .. } = start;
         embedded.resize_with(opened.job.sinks.len(), || None);

@@ -32,7 +32,7 @@ pub struct Start<'a> {
 impl Start<'_> {
     pub fn decide(&mut self, job: Job) -> Result<(Opened, Plan), Failure> {
         let opened = opened::open(job, None)?;
-        self.state.clear_staging()?;
+        self.state.clear()?;
         let found;
         (found, self.starts) = checkpoint::take_over(self.state, self.fresh)?;
         let (opened, mut plan) = self.plan(opened, found)?;
@@ -46,8 +46,9 @@ impl Start<'_> {
             tracing::info!("rows go on as they are, and what is new is computed beside them");
         }
         write_down(&opened.job, &plan)?;
-        // A changelog that was told anew is no more what it was to a job that comes back.
-        if opened.has_stream() && (plan.has_new() || plan.told_anew) {
+        // A changelog that was told anew is no more what it was to a job that comes back; and a killed run keeps its ends.
+        let is_first = plan.has_new() || plan.told_anew || plan.has_own_ends(self.mode);
+        if opened.has_stream() && is_first {
             plan.checkpoints += 1;
             plan.first_manifest(self.mode).commit(self.state, &self.starts)?;
         }

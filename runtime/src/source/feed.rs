@@ -494,12 +494,19 @@ impl Feed {
     fn report(&mut self) {
         let due = self.status_at.elapsed() >= STATUS_EVERY;
         let (now, idle_limit) = (wall_clock_us(), self.parts.opened.job.idle_limit_us);
+        let begun = self.parts.plan.now_us;
+        let is_idle = |p: &Partition| match p.ended {
+            true => p.eff.is_none_or(|eff| begun.saturating_sub(eff) > idle_limit),
+            false => p.quiet_since.is_some_and(|since| now.saturating_sub(since) > idle_limit),
+        };
+        let tick = self.parts.opened.job.tick_us;
+        let reaches = partitions(&self.parts.readers).filter_map(|p| p.reaches(tick)).max();
         let partitions = partitions(&self.parts.readers).map(|p| PartitionReport {
             reading: p.reading as u32,
             partition: p.plan.partition,
             clock: p.clock(),
             eff: p.eff,
-            idle: p.quiet_since.is_some_and(|since| now.saturating_sub(since) > idle_limit),
+            idle: is_idle(p),
             left_out: p.left_out,
         });
         let looked = |n: &Newcomers| n.readings().map(|r| (r as u32, n.looked_us)).collect::<Vec<_>>();
@@ -510,9 +517,7 @@ impl Feed {
             paused: self.paused,
             partitions: partitions.collect(),
             looked: self.parts.newcomers.iter().flat_map(looked).collect(),
-            reaches: self::partitions(&self.parts.readers)
-                .filter_map(|p| p.reaches(self.parts.opened.job.tick_us))
-                .max(),
+            reaches,
             stop: self.parts.stop.load(std::sync::atomic::Ordering::Relaxed),
             image: self.parts.clock.wanted_image(),
             saved: None,

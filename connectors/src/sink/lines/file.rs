@@ -5,6 +5,7 @@ use std::io::{BufWriter, ErrorKind, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use super::{Beside, Left, Lines};
+use crate::storage::sync_dir;
 use crate::{Error, Result};
 
 const BUFFER_BYTES: usize = 1 << 20;
@@ -66,8 +67,12 @@ fn open_cut(path: &Path, bytes: u64) -> std::io::Result<File> {
         _ => e,
     })?;
     let found = file.metadata()?;
-    // Two runs with states of their own would tear each other's lines. Devices and pipes may have many writers.
-    if found.is_file() && matches!(file.try_lock(), Err(std::fs::TryLockError::WouldBlock)) {
+    // Devices and pipes may have many writers, and cannot be cut.
+    if !found.is_file() {
+        return Ok(file);
+    }
+    // Two runs with states of their own would tear each other's lines.
+    if matches!(file.try_lock(), Err(std::fs::TryLockError::WouldBlock)) {
         return Err(std::io::Error::other("another run writes it"));
     }
     let held = found.len();
@@ -76,12 +81,14 @@ fn open_cut(path: &Path, bytes: u64) -> std::io::Result<File> {
             "it holds {held} bytes, but the checkpoint left it at {bytes}: it was cut or replaced since, or is on another host; {help}"
         )));
     }
-    // A device or a pipe cannot be cut.
     if held > bytes {
         file.set_len(bytes)?;
     }
     if bytes > 0 {
         file.seek(SeekFrom::Start(bytes))?;
+    } else {
+        // A checkpoint may name it from now on.
+        path.parent().map_or(Ok(()), sync_dir)?;
     }
     Ok(file)
 }
