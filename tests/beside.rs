@@ -224,9 +224,8 @@ impl Changing {
         if self.env.is_empty() {
             return self.case.dead_letters();
         }
-        let records = records(&self.case.kafka, &format!("{}_letters", self.case.name));
-        let told = records.into_iter().flatten().filter(|record| !record.is_mark());
-        let told: BTreeSet<String> = told.map(|record| record.value).collect();
+        let told = standing(&self.case.kafka, &format!("{}_letters", self.case.name));
+        let told: BTreeSet<String> = told.into_iter().map(|record| record.value).collect();
         told.iter().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 

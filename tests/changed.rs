@@ -134,7 +134,11 @@ impl Log {
 }
 
 fn headwater(dir: &Path, groups: &str, args: &[&str]) -> Command {
-    std::fs::write(dir.join("job.toml"), format!("{HEAD}{groups}")).unwrap();
+    of_job(dir, &format!("{HEAD}{groups}"), args)
+}
+
+fn of_job(dir: &Path, job: &str, args: &[&str]) -> Command {
+    std::fs::write(dir.join("job.toml"), job).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_headwater"));
     command.args(args).arg(dir.join("job.toml")).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
@@ -213,6 +217,12 @@ fn assert_same(dir: &Path, expected: &[BTreeMap<String, Value>], what: &str) {
 
 /// Kills a run some time after its first checkpoint.
 fn killed(dir: &Path, groups: &str, rng: &mut StdRng) {
+    let command = headwater(dir, groups, &["run", "--until-end", "--workers", "2"]);
+    kill(dir, command, Duration::from_millis(rng.random_range(0..60)));
+}
+
+/// Returns the number of the checkpoint.
+fn kill(dir: &Path, mut command: Command, after: Duration) -> u64 {
     let newest = || {
         let numbers = std::fs::read_dir(dir.join("state/checkpoints"));
         let whole =
@@ -220,14 +230,15 @@ fn killed(dir: &Path, groups: &str, rng: &mut StdRng) {
         whole.filter_map(|e| e.file_name().to_str()?.parse::<u64>().ok()).max().unwrap_or(0)
     };
     let (before, begun) = (newest(), Instant::now());
-    let mut child = headwater(dir, groups, &["run", "--until-end", "--workers", "2"]).spawn().unwrap();
+    let mut child = command.spawn().unwrap();
     while newest() == before && child.try_wait().unwrap().is_none() {
         assert!(begun.elapsed() < Duration::from_secs(60), "no checkpoint");
         std::thread::sleep(Duration::from_millis(1));
     }
-    std::thread::sleep(Duration::from_millis(rng.random_range(0..60)));
+    std::thread::sleep(after);
     let _ = child.kill();
     child.wait().unwrap();
+    newest()
 }
 
 #[test]
@@ -292,6 +303,32 @@ fn killed_and_in_another_order() {
         assert_same(dir.path(), &expected, "in another order");
         assert_folds(dir.path(), "in another order");
     }
+}
+
+/// Rows that only a column had that is gone leave the store, also where the first start without it was killed at once.
+#[test]
+fn removed_and_killed_at_once() {
+    let log = Log::random(4_000, 8);
+    let head = HEAD.replace("[sinks.changes]\ntype = \"jsonl\"\npath = \"changes.jsonl\"\n", "").replace("1ms", "1h");
+    let job = |windows: &str| {
+        let columns = format!("n = {{ agg = \"count\", windows = {windows} }}");
+        format!("{head}[features.card]\nsource = \"tx\"\nkey = \"k\"\ncolumns = {{ {columns} }}\n")
+    };
+    let (old, new) = (job(r#"["1s", "all"]"#), job(r#"["1s"]"#));
+    let run = |dir: &Path, job: &str| {
+        let done = of_job(dir, job, &["run", "--until-end"]).output().unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        exported(dir, "card")
+    };
+    let [dir, fresh] = [0, 1].map(|_| tempfile::tempdir().unwrap());
+    [&dir, &fresh].iter().for_each(|dir| log.write(dir.path(), 1_000, 4_000, |_| false));
+    let before = run(dir.path(), &old);
+    let number = kill(dir.path(), of_job(dir.path(), &new, &["run", "--until-end"]), Duration::ZERO);
+    let manifest = dir.path().join(format!("state/checkpoints/{number}/manifest.json"));
+    assert!(std::fs::read_to_string(manifest).unwrap().contains(r#""finished":false"#), "it was killed too late");
+    let (found, expected) = (run(dir.path(), &new), run(fresh.path(), &new));
+    assert!(found.len() < before.len());
+    assert_eq!(found, expected);
 }
 
 /// What did not change does not look at the history again; what is new takes it as it is today.

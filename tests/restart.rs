@@ -281,6 +281,8 @@ fn its_ends_stay() {
     assert!(!ended_before(&mut child, dir, newest), "it was to be killed before its first checkpoint");
     child.kill().unwrap();
     child.wait().unwrap();
+    let manifest = dir.join(format!("state/checkpoints/{}/manifest.json", checkpoints(dir).last().unwrap()));
+    assert!(std::fs::read_to_string(manifest).unwrap().contains(r#""finished":false"#), "it was killed too late");
     grow_killed(dir, 3);
     for (expected, what) in expected[1..].iter().zip(["the ends at its start", "the ends at the next start"]) {
         succeeded(&start(&killed, 3).wait_with_output().unwrap());
@@ -320,12 +322,15 @@ fn a_partition_that_lags_keeps_its_windows() {
     std::fs::write(path("job.toml"), LAGGING).unwrap();
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() as i64;
     let begin = (now - 200).div_euclid(10) * 10 * 1_000_000;
-    let lines = |key: &str, seconds: &[i64]| -> String {
-        let at = |s: &i64| begin + s * 1_000_000;
+    let lines = |key: &str, seconds: &[f64]| -> String {
+        let at = |s: &f64| begin + (s * 1e6) as i64;
         seconds.iter().map(|s| format!("{{\"ts\":{0},\"a\":{0},\"k\":\"{key}\"}}\n", at(s))).collect()
     };
-    std::fs::write(path("stream/0.jsonl"), lines("ahead", &(0..100).collect::<Vec<_>>())).unwrap();
-    for (seconds, expected) in [(&[0, 1, 2][..], 3), (&[0, 1, 2, 4], 4), (&[0, 1, 2, 4, 8], 5)] {
+    // So many that they are not read at once.
+    let ahead: Vec<f64> = (0..100_000).map(|n| f64::from(n) / 1000.0).collect();
+    std::fs::write(path("stream/0.jsonl"), lines("ahead", &ahead)).unwrap();
+    for (seconds, expected) in [(&[0.0, 1.0, 2.0][..], 3), (&[0.0, 1.0, 2.0, 4.0], 4), (&[0.0, 1.0, 2.0, 4.0, 8.0], 5)]
+    {
         std::fs::write(path("stream/1.jsonl"), lines("behind", seconds)).unwrap();
         succeeded(&start(&path("job.toml"), 2).wait_with_output().unwrap());
         let mut command = Command::new(env!("CARGO_BIN_EXE_headwater"));

@@ -53,7 +53,7 @@ pub struct PartitionReport {
     pub clock: i64,
     /// No later record has a smaller one.
     pub eff: Option<i64>,
-    /// It has been at its end for `idle_limit`, or has ended and was that old then: no window is kept for it.
+    /// It has been at its end for `idle_limit`: no window is kept for it.
     pub idle: bool,
     pub left_out: bool,
 }
@@ -277,7 +277,9 @@ impl Clock {
         stalled.dedup();
         let reading = partitions().filter(|p| !p.left_out).map(|p| p.clock).min();
         if ended {
-            return Announcement { t: self.end(&known), last: true, stalled, ..before.clone() };
+            let t = self.end(&known);
+            let horizons = t.map_or_else(|| before.horizons.clone(), |t| self.horizons(t));
+            return Announcement { t, horizons, last: true, stalled, ..before.clone() };
         }
         let s = self.rules.s.iter().flatten().min();
         let t =
@@ -303,7 +305,8 @@ impl Clock {
     fn horizons(&self, t: i64) -> Vec<i64> {
         let mut horizons = vec![t; self.rules.s.len()];
         let partitions = self.reports.iter().flatten().flat_map(|r| &r.partitions);
-        for partition in partitions.filter(|p| p.clock != i64::MAX || !p.idle) {
+        // What has ended goes on in the next run; where it never had a record, nothing is kept for it.
+        for partition in partitions.filter(|p| p.clock != i64::MAX || p.eff.is_some()) {
             let horizon = &mut horizons[partition.reading as usize];
             let eff = partition.eff.unwrap_or(i64::MIN);
             *horizon = (*horizon).min(if partition.idle { partition.clock } else { eff });

@@ -330,13 +330,16 @@ impl Inflicting<'_, '_> {
 
     fn cut_off(&mut self, path: &PathBuf) {
         let length = path.metadata().unwrap().len();
-        let left = self.rng.random_range(0..length);
+        let left = self.rng.random_range(0..length.max(1));
         OpenOptions::new().write(true).open(path).unwrap().set_len(left).unwrap();
         self.note(&format!("{left} of {length} bytes left of {}", path.display()));
     }
 
     fn flip_bit(&mut self, path: &PathBuf) {
         let mut bytes = std::fs::read(path).unwrap();
+        if bytes.is_empty() {
+            return;
+        }
         let at = self.rng.random_range(0..bytes.len());
         bytes[at] ^= 1 << self.rng.random_range(0..8);
         std::fs::write(path, bytes).unwrap();

@@ -7,7 +7,7 @@ use rdkafka::message::{Headers, Message};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use serde_json::Value;
 
-use super::WAIT;
+use super::{WAIT, micros};
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Record {
@@ -50,4 +50,24 @@ pub fn records(brokers: &str, topic: &str) -> Vec<Vec<Record>> {
         left -= usize::from(record.offset() + 1 == ends[p]);
     }
     found
+}
+
+/// The records that no later mark has made void.
+pub fn standing(brokers: &str, topic: &str) -> Vec<Record> {
+    let mut all = vec![];
+    for records in records(brokers, topic) {
+        let mut standing: Vec<Record> = vec![];
+        for record in records {
+            match record.is_mark().then(|| record.json()["resume"].clone()) {
+                None => standing.push(record),
+                Some(Value::Null) => standing.clear(),
+                Some(t) => {
+                    let t = micros(t.as_str().unwrap());
+                    standing.retain(|record| record.time.as_deref().is_none_or(|time| micros(time) <= t));
+                }
+            }
+        }
+        all.extend(standing);
+    }
+    all
 }

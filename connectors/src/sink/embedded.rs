@@ -195,9 +195,11 @@ fn opening(path: &Path, cause: fjall::Error) -> Error {
         fjall::Error::InvalidVersion(_) => {
             Error::Config(format!("the embedded store {} was written by another version: {cause}", path.display()))
         }
-        fjall::Error::Io(cause) => Error::world(format!("cannot open the embedded store {}", path.display()), cause),
         _ => {
-            let cause = format!("{cause}; {REMEDY}");
+            let causes =
+                std::iter::successors(Some(&cause as &(dyn std::error::Error + 'static)), |cause| cause.source());
+            let of_the_disk = causes.into_iter().any(|cause| cause.is::<std::io::Error>());
+            let cause = if of_the_disk { cause.to_string() } else { format!("{cause}; {REMEDY}") };
             Error::world(format!("cannot open the embedded store {}", path.display()), cause)
         }
     }

@@ -96,7 +96,10 @@ impl StateStore {
     /// Removes what an earlier run left on this machine. Process 0 calls it while no other process has a plan yet.
     pub fn clear(&self) -> Result<(), Failure> {
         self.storage.local().map_or(Ok(()), |root| remove_dir(&root.join(UNFINISHED)))?;
-        remove_dir(&self.local.join(LEDGER))?;
+        for left in std::fs::read_dir(self.local.join(LEDGER)).into_iter().flatten().flatten() {
+            // It is only room on the disk: a worker that is there again begins with an empty directory anyway.
+            let _ = std::fs::remove_dir_all(left.path());
+        }
         remove_dir(&self.local.join(STAGING))
     }
 
@@ -253,7 +256,10 @@ fn whole(path: &Path, part: &Part) -> Result<Result<(), &'static str>, Failure> 
         Ok(found) if found == (part.bytes, part.xxh3) => Ok(Ok(())),
         Ok(_) => Ok(Err("it is not as it was written")),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Err(GONE)),
-        Err(e) => Err(Failure::Running(format!("reading {}: {e}", path.display()))),
+        Err(e) => Err(Failure::Running(format!(
+            "reading {}: {e}\n  hint: if this stays so, remove that file: the checkpoint before is used then",
+            path.display()
+        ))),
     }
 }
 

@@ -19,7 +19,9 @@ use crate::source::last_record;
 /// `changed`: what has become of the job, which goes on.
 pub fn go_on(opened: &Opened, manifest: Manifest, changed: &Changed, now_us: i64, mode: Mode) -> Result<Plan, Failure> {
     let old = manifest.plan.clone();
-    let same_end = mode == Mode::UntilEnd && manifest.mode == mode && !manifest.finished && changed.is_nothing;
+    // What is planned anew has ends of its own.
+    let in_place = changed.is_nothing && (manifest.t.is_some() || changed.is_in_place);
+    let same_end = mode == Mode::UntilEnd && manifest.mode == mode && !manifest.finished && in_place;
     let now_us = if same_end { old.now_us } else { now_us };
     if changed.is_again(&manifest) {
         return again(opened, manifest, now_us, same_end);
@@ -134,7 +136,9 @@ fn group(
         parts.push(PlannedPart::of(opened, number, reading, &changed.new));
     }
     let saved = changed.old.and_then(|group| old.groups[group].saved);
-    PlannedGroup { saved, renewed: changed.renewed, ..PlannedGroup::with(opened, number, parts) }
+    // One that was killed before all rows were looked at looks at them again.
+    let renewed = changed.renewed || changed.old.is_some_and(|group| old.groups[group].renewed);
+    PlannedGroup { saved, renewed, ..PlannedGroup::with(opened, number, parts) }
 }
 
 /// Lets a reading begin where the checkpoint left it. `number`: its number then.

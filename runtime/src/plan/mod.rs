@@ -111,6 +111,7 @@ impl Plan {
         }
         for (number, group) in (0..).zip(&mut plan.groups) {
             group.saved = Some(number);
+            group.renewed &= t(Side::Shown) <= self.floor;
             (0..).zip(&mut group.parts).for_each(|(number, part)| part.saved = Some(number));
         }
         plan
@@ -160,10 +161,11 @@ impl Plan {
         !self.readings[reading].restored && !self.moved.contains(&Some(reading))
     }
 
-    /// Whether the ends of a run that ends are those of this start, and not of one before that was killed.
-    pub fn has_own_ends(&self, mode: Mode) -> bool {
-        let before = self.restored.as_ref().map(|manifest| manifest.plan.now_us);
-        mode == Mode::UntilEnd && before != Some(self.now_us)
+    /// Whether the run has an end that the state does not know: a run that ends keeps those that a start of it has found, and one
+    /// that follows its streams has none.
+    pub fn has_own_end(&self, mode: Mode) -> bool {
+        let same = |found: &Manifest| found.mode == mode && (mode == Mode::Follow || found.plan.now_us == self.now_us);
+        !self.restored.as_deref().is_some_and(same)
     }
 
     pub fn has_new(&self) -> bool {

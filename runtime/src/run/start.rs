@@ -46,8 +46,8 @@ impl Start<'_> {
             tracing::info!("rows go on as they are, and what is new is computed beside them");
         }
         write_down(&opened.job, &plan)?;
-        // A changelog that was told anew is no more what it was to a job that comes back; and a killed run keeps its ends.
-        let is_first = plan.has_new() || plan.told_anew || plan.has_own_ends(self.mode);
+        // A changelog that was told anew is no more what it was to a job that comes back; and a killed run keeps its end.
+        let is_first = plan.has_new() || plan.told_anew || plan.has_own_end(self.mode);
         if opened.has_stream() && is_first {
             plan.checkpoints += 1;
             plan.first_manifest(self.mode).commit(self.state, &self.starts)?;

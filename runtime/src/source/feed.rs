@@ -494,11 +494,6 @@ impl Feed {
     fn report(&mut self) {
         let due = self.status_at.elapsed() >= STATUS_EVERY;
         let (now, idle_limit) = (wall_clock_us(), self.parts.opened.job.idle_limit_us);
-        let begun = self.parts.plan.now_us;
-        let is_idle = |p: &Partition| match p.ended {
-            true => p.eff.is_none_or(|eff| begun.saturating_sub(eff) > idle_limit),
-            false => p.quiet_since.is_some_and(|since| now.saturating_sub(since) > idle_limit),
-        };
         let tick = self.parts.opened.job.tick_us;
         let reaches = partitions(&self.parts.readers).filter_map(|p| p.reaches(tick)).max();
         let partitions = partitions(&self.parts.readers).map(|p| PartitionReport {
@@ -506,7 +501,7 @@ impl Feed {
             partition: p.plan.partition,
             clock: p.clock(),
             eff: p.eff,
-            idle: is_idle(p),
+            idle: p.quiet_since.is_some_and(|since| now.saturating_sub(since) > idle_limit),
             left_out: p.left_out,
         });
         let looked = |n: &Newcomers| n.readings().map(|r| (r as u32, n.looked_us)).collect::<Vec<_>>();

@@ -5,7 +5,7 @@ use std::io::{BufWriter, ErrorKind, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use super::{Beside, Left, Lines};
-use crate::storage::sync_dir;
+use crate::storage::{make_dir, sync_dir};
 use crate::{Error, Result};
 
 const BUFFER_BYTES: usize = 1 << 20;
@@ -13,6 +13,8 @@ const BUFFER_BYTES: usize = 1 << 20;
 pub struct LineFile {
     path: PathBuf,
     file: BufWriter<File>,
+    /// Devices and pipes may have many writers; they can neither be cut nor written to a disk.
+    is_file: bool,
     /// What the file will hold once the buffer is flushed.
     bytes: u64,
 }
@@ -25,8 +27,9 @@ impl LineFile {
 
     /// The file cut back to its first `bytes`, to be written on from there. One that is shorter is an error.
     pub fn resume(path: &Path, bytes: u64) -> Result<LineFile> {
-        let file = open_cut(path, bytes).map_err(|e| Error::world(format!("cannot write {}", path.display()), e))?;
-        Ok(LineFile { path: path.into(), file: BufWriter::with_capacity(BUFFER_BYTES, file), bytes })
+        let failed = |e| Error::world(format!("cannot write {}", path.display()), e);
+        let (file, is_file) = open_cut(path, bytes).map_err(failed)?;
+        Ok(LineFile { path: path.into(), file: BufWriter::with_capacity(BUFFER_BYTES, file), is_file, bytes })
     }
 
     fn failed(&self, cause: std::io::Error) -> Error {
@@ -49,14 +52,17 @@ impl Lines for LineFile {
 
     fn sync(&mut self) -> Result<Left> {
         self.flush()?;
-        self.file.get_ref().sync_data().map_err(|e| self.failed(e))?;
+        if self.is_file {
+            self.file.get_ref().sync_data().map_err(|e| self.failed(e))?;
+        }
         Ok(Left::Bytes(self.bytes))
     }
 }
 
-fn open_cut(path: &Path, bytes: u64) -> std::io::Result<File> {
+/// Whether it is a file, too.
+fn open_cut(path: &Path, bytes: u64) -> std::io::Result<(File, bool)> {
     if let Some(parent) = path.parent() {
-        std::fs::create_dir_all(parent)?;
+        make_dir(parent)?;
     }
     let help = "bring it back, or start anew with --fresh";
     let open = OpenOptions::new().create(bytes == 0).write(true).truncate(false).open(path);
@@ -67,9 +73,8 @@ fn open_cut(path: &Path, bytes: u64) -> std::io::Result<File> {
         _ => e,
     })?;
     let found = file.metadata()?;
-    // Devices and pipes may have many writers, and cannot be cut.
     if !found.is_file() {
-        return Ok(file);
+        return Ok((file, false));
     }
     // Two runs with states of their own would tear each other's lines.
     if matches!(file.try_lock(), Err(std::fs::TryLockError::WouldBlock)) {
@@ -86,16 +91,26 @@ fn open_cut(path: &Path, bytes: u64) -> std::io::Result<File> {
     }
     if bytes > 0 {
         file.seek(SeekFrom::Start(bytes))?;
-    } else {
-        // A checkpoint may name it from now on.
-        path.parent().map_or(Ok(()), sync_dir)?;
+    } else if let Some(parent) = path.parent() {
+        // A checkpoint may name it from now on. Not every directory can be synced.
+        let _ = sync_dir(parent);
     }
-    Ok(file)
+    Ok((file, true))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_device_takes_lines() {
+        let beside = Beside { key: &|_| (), time_us: None };
+        for bytes in [0, 2] {
+            let mut file = LineFile::resume(Path::new("/dev/null"), bytes).unwrap();
+            file.write(b"a", &beside).unwrap();
+            assert_eq!(file.sync().unwrap(), Left::Bytes(bytes + 2));
+        }
+    }
 
     #[test]
     fn a_restart_cuts_back_and_goes_on() {
