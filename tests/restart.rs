@@ -352,8 +352,7 @@ fn a_damaged_checkpoint_is_passed_over() {
     let mut rng = StdRng::seed_from_u64(5);
     killed(&job, 2, &mut rng);
     killed(&job, 2, &mut rng);
-    let newest = *checkpoints(dir.path()).last().unwrap();
-    let part = parts(dir.path(), newest).pop().expect("a checkpoint has parts");
+    let (newest, part) = newest_part(dir.path());
     let mut bytes = std::fs::read(&part).unwrap();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
@@ -418,8 +417,7 @@ fn what_was_passed_over_stays_so() {
     // The plan is the first one, and no other is written but at the end.
     std::fs::write(&job, JOB.replace("\"1ms\"", "\"1h\"")).unwrap();
     succeeded(&start(&job, 2).wait_with_output().unwrap());
-    let newest = *checkpoints(dir.path()).last().unwrap();
-    let part = parts(dir.path(), newest).pop().expect("a checkpoint has parts");
+    let (newest, part) = newest_part(dir.path());
     let whole = std::fs::read(&part).unwrap();
     std::fs::write(&part, &whole[..whole.len() / 2]).unwrap();
 
@@ -439,6 +437,12 @@ fn what_was_passed_over_stays_so() {
     std::fs::write(&part, &whole).unwrap();
     succeeded(&start(&job, 1).wait_with_output().unwrap());
     assert_same(&output(dir.path()), &expected, "after the newest was passed over");
+}
+
+/// The largest part of the newest checkpoint that has any of its own: one that a start writes before anything else has those of others.
+fn newest_part(dir: &Path) -> (u64, PathBuf) {
+    let own = |number: &u64| parts(dir, *number).pop().map(|part| (*number, part));
+    checkpoints(dir).iter().rev().find_map(own).expect("a checkpoint has parts")
 }
 
 /// The parts of a checkpoint, the largest last.

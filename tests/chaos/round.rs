@@ -254,7 +254,10 @@ impl Round<'_> {
             return;
         }
         let mut at_rest = self.at_rest.lock().unwrap();
-        at_rest.push(("Redis", self.snapshots().expect("Redis is there")));
+        match self.snapshots() {
+            Ok(snapshots) => at_rest.push(("Redis", snapshots)),
+            Err(why) => return self.faults.add(format!("Redis cannot be looked at: {why}")),
+        }
         if self.scenario.embedded {
             let groups = self.scenario.job.groups.iter();
             match groups.map(|group| rest::embedded(&self.dir, group.name)).collect() {
@@ -278,7 +281,7 @@ impl Round<'_> {
     }
 
     fn snapshots(&self) -> redis::RedisResult<Vec<Snapshot>> {
-        let connection = &mut connect_to(&self.world.redis_url(), Duration::from_secs(2))?;
+        let connection = &mut connect_to(&self.world.redis_url(), Duration::from_secs(10))?;
         self.scenario.job.groups.iter().map(|group| try_snapshot(connection, &self.scenario.name, group.name)).collect()
     }
 
