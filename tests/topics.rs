@@ -281,6 +281,7 @@ fn a_broker_that_is_killed_and_frozen_meanwhile() {
         topic.flush();
     };
     produce(2);
+    until("lines in the topic", || (newest_checkpoint(&case.path("state")) > 0).then_some(()));
     broker.stop("KILL");
     produce(4);
     let warned = until("a warning", || Some(running.log()).filter(|log| log.contains("does not acknowledge")));
