@@ -178,6 +178,25 @@ impl Changing {
         self.come_past(now_us(), &ALL);
     }
 
+    /// Runs it until it has its plan and for up to so many events more, and kills it. Returns its log.
+    fn killed(&mut self, workers: &str, events: u64) -> String {
+        let running = self.run(workers);
+        until("the plan", || running.log().contains("seam").then_some(()));
+        let n = self.random.below(events) as usize;
+        self.produce(n);
+        let log = running.log();
+        running.kill();
+        log
+    }
+
+    /// Runs it until every row has what is new, to a clean end, and then all is as it should be.
+    fn ends(&mut self, workers: &str) {
+        let running = self.run(workers);
+        self.goes_in();
+        running.terminate();
+        self.is_whole(true);
+    }
+
     /// Everything is what it should be, once the run has ended cleanly. `once`: see `play_some`.
     fn is_whole(&self, once: bool) {
         let events = self.visible();
@@ -360,17 +379,10 @@ fn killed_again_and_again() {
     let mut gone_in = 0;
     let begun = std::time::Instant::now();
     while gone_in < 3 && begun.elapsed() < WAIT / 3 {
-        let running = job.run(workers.next().unwrap());
-        until("the plan", || running.log().contains("seam").then_some(()));
-        let n = job.random.below(1000) as usize;
-        job.produce(n);
-        gone_in += usize::from(gone_in > 0 || running.log().contains(GOES_IN));
-        running.kill();
+        let log = job.killed(workers.next().unwrap(), 1000);
+        gone_in += usize::from(gone_in > 0 || log.contains(GOES_IN));
     }
-    let running = job.run("2");
-    job.goes_in();
-    running.terminate();
-    job.is_whole(true);
+    job.ends("2");
 }
 
 /// Changed once more while what was new is on its way: what stays of it goes on, what comes is read anew.
@@ -385,16 +397,9 @@ fn changed_again_meanwhile() {
     );
     for (windows, new) in [(&ALL[1..], other.as_str()), (&ALL[..], other.as_str()), (&ALL[..], NEW)] {
         job.write_job(windows, new);
-        let running = job.run("2");
-        until("the plan", || running.log().contains("seam").then_some(()));
-        let n = job.random.below(300) as usize;
-        job.produce(n);
-        running.kill();
+        job.killed("2", 300);
     }
-    let running = job.run("3");
-    job.goes_in();
-    running.terminate();
-    job.is_whole(true);
+    job.ends("3");
 }
 
 /// What was on its way beside the rows goes in at the end of a run that ends.
@@ -455,16 +460,9 @@ fn with_a_state_elsewhere() {
     job.elsewhere(&s3);
     job.before();
     for workers in ["2", "1", "3"] {
-        let running = job.run(workers);
-        until("the plan", || running.log().contains("seam").then_some(()));
-        let n = job.random.below(600) as usize;
-        job.produce(n);
-        running.kill();
+        job.killed(workers, 600);
     }
-    let running = job.run("2");
-    job.goes_in();
-    running.terminate();
-    job.is_whole(true);
+    job.ends("2");
 }
 
 /// Where the history ends by time, too.
@@ -474,14 +472,7 @@ fn with_a_seam_by_time() {
     job.by_time(60);
     job.before();
     for workers in ["3", "2"] {
-        let running = job.run(workers);
-        until("the plan", || running.log().contains("seam").then_some(()));
-        let n = job.random.below(600) as usize;
-        job.produce(n);
-        running.kill();
+        job.killed(workers, 600);
     }
-    let running = job.run("1");
-    job.goes_in();
-    running.terminate();
-    job.is_whole(true);
+    job.ends("1");
 }

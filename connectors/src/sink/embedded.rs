@@ -196,9 +196,9 @@ fn opening(path: &Path, cause: fjall::Error) -> Error {
             Error::Config(format!("the embedded store {} was written by another version: {cause}", path.display()))
         }
         _ => {
-            let causes =
-                std::iter::successors(Some(&cause as &(dyn std::error::Error + 'static)), |cause| cause.source());
-            let of_the_disk = causes.into_iter().any(|cause| cause.is::<std::io::Error>());
+            let first: &(dyn std::error::Error + 'static) = &cause;
+            let of_the_disk =
+                std::iter::successors(Some(first), |cause| cause.source()).any(|cause| cause.is::<std::io::Error>());
             let cause = if of_the_disk { cause.to_string() } else { format!("{cause}; {REMEDY}") };
             Error::world(format!("cannot open the embedded store {}", path.display()), cause)
         }
