@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
-use headwater::cluster;
+use headwater::cluster::options;
 use headwater::run::{self, Options};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -17,7 +17,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 const CARDS: u32 = 100_000;
 
 fn main() {
-    headwater::log::start(false);
+    headwater::base::log::start(false);
     let rows = support::scale(10_000_000);
     let dir = tempfile::tempdir().unwrap();
     support::history(&dir.path().join("history"), rows, CARDS);
@@ -36,7 +36,7 @@ fn main() {
         floors.push(floor);
         let start = Instant::now();
         let mut planned = start.elapsed();
-        let options = Options { job: job.clone(), until_end: true, fresh: true, cluster: cluster::Options::alone(2) };
+        let options = Options { job: job.clone(), until_end: true, fresh: true, cluster: options::Options::alone(2) };
         let status = run::run(&options, Arc::new(AtomicBool::new(false)), |_, _| {
             planned = start.elapsed();
             Ok(())

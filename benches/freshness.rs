@@ -10,8 +10,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use headwater::cluster;
-use headwater::run::{self, Options, Watching};
+use headwater::cluster::options;
+use headwater::observe::watching::Watching;
+use headwater::run::{self, Options};
 use headwater_connectors::sink::Lookup;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -25,7 +26,7 @@ const SECONDS: u64 = 15;
 const WARM_SECONDS: u64 = 3;
 
 fn main() {
-    headwater::log::start(false);
+    headwater::base::log::start(false);
     let Some(brokers) = kafka::brokers() else { return };
     let topic = kafka::topic(&brokers, "freshness");
     let stop = Arc::new(AtomicBool::new(false));
@@ -52,7 +53,7 @@ fn main() {
         job: support::write_job(dir.path(), &text),
         until_end: false,
         fresh: true,
-        cluster: cluster::Options::alone(1),
+        cluster: options::Options::alone(1),
     };
     let status = run::run(&options, stop.clone(), |watching: Watching, _| {
         let (stop, sent, readable) = (stop.clone(), sent.clone(), readable.clone());

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use headwater::cluster;
+use headwater::cluster::options;
 use headwater::run::{self, Options};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::{Message, Offset, TopicPartitionList};
@@ -21,7 +21,7 @@ const CARDS: u32 = 100_000;
 const COALESCED: usize = 50_000;
 
 fn main() {
-    headwater::log::start(false);
+    headwater::base::log::start(false);
     let Some(brokers) = kafka::brokers() else { return };
     let redis = std::env::var("HEADWATER_TEST_REDIS").ok();
     let events = support::scale(3_000_000);
@@ -61,7 +61,7 @@ fn run(brokers: &str, topic: &str, sinks: &str, events: usize) {
         support::FEATURES
     );
     let job = support::write_job(dir.path(), &text);
-    let options = Options { job, until_end: true, fresh: true, cluster: cluster::Options::alone(2) };
+    let options = Options { job, until_end: true, fresh: true, cluster: options::Options::alone(2) };
     let status = run::run(&options, Arc::new(AtomicBool::new(false)), |_, _| Ok(())).unwrap();
     assert_eq!(status.groups[0].events, events as u64);
 }

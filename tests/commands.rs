@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use arrow::array::types::{Float64Type, Int64Type, TimestampMicrosecondType};
 use arrow::array::{ArrayRef, AsArray, Float64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use arrow::datatypes::{DataType, TimeUnit};
-use headwater::plan::wall_clock_us;
+use headwater::base::time::wall_clock_us;
 use headwater_connectors::format::text::format_time;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReader;

@@ -1,24 +1,22 @@
 //! Headwater: from a job file to a running cluster.
+//!
+//! The folders are layers: `base`, `job`, `plan`, `catalog`, `checkpoint`, `observe`, `coordinate`, `ingest`, `start`, `sink`,
+//! `render`, `cluster`, `run`, `serve`, `demo`, `command`. Each knows only some of those before it: see `layers`.
 
+pub mod base;
+pub mod catalog;
 pub mod checkpoint;
-pub mod clock;
 pub mod cluster;
 pub mod command;
-pub mod dataflow;
+pub mod coordinate;
 pub mod demo;
-pub mod failure;
+pub mod ingest;
 pub mod job;
-pub mod log;
-pub mod opened;
-pub mod panics;
+pub mod observe;
 pub mod plan;
-pub mod progress;
-pub mod report;
-pub mod rows;
+pub mod render;
 pub mod run;
-pub mod sample;
 pub mod serve;
 pub mod sink;
-pub mod source;
-pub mod status;
-pub mod table;
+pub mod start;
+

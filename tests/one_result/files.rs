@@ -6,8 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use arrow::array::{ArrayRef, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
-use headwater::run::{self, Options, Watching};
-use headwater::{cluster, rows};
+use headwater::cluster;
+use headwater::observe::watching::Watching;
+use headwater::run::{self, Options};
+use headwater::serve::rows;
 use parquet::arrow::ArrowWriter;
 use serde_json::Value;
 
@@ -44,7 +46,8 @@ pub fn run(job: &Job, log: &Log, way: &Way) -> Output {
     }
     let path = dir.join("job.toml");
     fs::write(&path, job_text(job, way, first)).unwrap();
-    let options = Options { job: path, until_end: true, fresh: true, cluster: cluster::Options::alone(way.workers) };
+    let options =
+        Options { job: path, until_end: true, fresh: true, cluster: cluster::options::Options::alone(way.workers) };
     let mut watching = None;
     let watch = |watched: Watching, _| {
         watching = Some(watched);

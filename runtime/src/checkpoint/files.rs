@@ -1,10 +1,16 @@
-//! Checksums of files.
+//! Files: their checksums, and how it is told that one failed.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
 
 use xxhash_rust::xxh3::Xxh3;
+
+use crate::base::failure::Failure;
+
+pub fn failed(doing: &str, path: &Path, cause: impl std::fmt::Display) -> Failure {
+    Failure::Running(format!("{doing} {}: {cause}", path.display()))
+}
 
 /// Counts and hashes what is written.
 pub struct Hashing<W> {

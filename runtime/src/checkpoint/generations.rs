@@ -14,8 +14,8 @@
 use headwater_connectors::storage::Storage;
 use serde::{Deserialize, Serialize};
 
-use crate::failure::Failure;
-use crate::plan::wall_clock_us;
+use crate::base::failure::Failure;
+use crate::base::time::wall_clock_us;
 
 /// Checkpoints that a generation has numbers for: one a second for 30 years.
 const NUMBERS: u64 = 1_000_000_000;

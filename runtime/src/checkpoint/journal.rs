@@ -25,9 +25,12 @@ use headwater_connectors::storage::make_dir;
 use headwater_operators::group::{Journal, Piece, State};
 use headwater_operators::ledger::SegmentError;
 
-use super::{Part, StateStore, failed, parts};
-use crate::failure::Failure;
-use crate::plan::Side;
+use super::contribution::Part;
+use super::files::failed;
+use super::parts;
+use super::store::StateStore;
+use crate::base::failure::Failure;
+use crate::plan::side::Side;
 
 /// Files of a tier that are merged into one of the next.
 const MERGED_AT_ONCE: usize = 8;
@@ -297,7 +300,7 @@ mod tests {
     use arrow::array::{ArrayRef, Int64Array};
 
     use super::*;
-    use crate::source::testing;
+    use crate::ingest::testing;
 
     const SOURCE: &str = "event_time = \"ts\"\ntime_unit = \"us\"\nschema = { ts = \"int64\", card = \"string\" }\n\
                           stream = { type = \"jsonl\", path = \"*.jsonl\" }";

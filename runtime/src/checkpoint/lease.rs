@@ -20,8 +20,8 @@ use rand::Rng;
 use serde::{Deserialize, Serialize};
 
 use super::generations::host;
-use crate::failure::Failure;
-use crate::plan::wall_clock_us;
+use crate::base::failure::Failure;
+use crate::base::time::wall_clock_us;
 
 const NAME: &str = "lease.json";
 const RENEW_EVERY: Duration = Duration::from_secs(10);

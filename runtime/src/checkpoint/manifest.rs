@@ -6,20 +6,25 @@ use std::collections::BTreeMap;
 
 use headwater_connectors::sink::lines::Left;
 use headwater_connectors::storage::Storage;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::contribution::Part;
 use super::generations::{self, Starts};
 use super::store::{CHECKPOINTS, StateStore, part_name};
-use super::{KEPT, Part, Position};
-use crate::failure::Failure;
+use super::watched::Whole;
+use crate::base::failure::Failure;
 use crate::plan::Plan;
-use crate::run::Mode;
+use crate::plan::mode::Mode;
+use crate::plan::position::Position;
 
 /// The format that this version writes, and those that it reads. (In 2 the ledgers were whole in each checkpoint, and nothing was beside
 /// the rows.)
 pub const FORMAT: u32 = 3;
 const READS: [u32; 2] = [2, FORMAT];
+
+/// How many checkpoints are kept.
+const KEPT: usize = 3;
 
 const MANIFEST: &str = "manifest.json";
 /// What a manifest is called once its checkpoint was passed over: no start takes it any more, and a person may still look at it.
@@ -39,17 +44,35 @@ pub struct Manifest {
     pub mode: Mode,
     /// The run had reached its end.
     pub finished: bool,
+    #[serde(serialize_with = "with_moved")]
     pub plan: Plan,
     pub positions: Vec<Position>,
     pub parts: Vec<Part>,
-    /// Where changelogs and dead letters were left: see `checkpoint::changelog`.
+    /// Where changelogs and dead letters were left: see `names`.
     pub lines: BTreeMap<String, Left>,
+}
+
+/// All versions that read this format ask for `moved`, which says of each reading of a plan which one it was: in a manifest, itself.
+fn with_moved<S: Serializer>(plan: &Plan, serializer: S) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    struct Written<'a> {
+        #[serde(flatten)]
+        plan: &'a Plan,
+        moved: Vec<usize>,
+    }
+    Written { plan, moved: (0..plan.readings.len()).collect() }.serialize(serializer)
 }
 
 impl Manifest {
     /// Up to where rows are right that go on from it. `None`: the history is still being read.
     pub fn t_of_rows(&self) -> Option<i64> {
         self.t.max(self.plan.floor)
+    }
+
+    /// What is told of it once it is whole.
+    fn whole(&self) -> Whole {
+        let bytes = self.parts.iter().map(|part| part.bytes).sum();
+        Whole { number: self.number, t: self.t_of_rows(), begun_us: self.begun_us, took: None, bytes }
     }
 
     /// Makes the checkpoint one, unless a newer start has taken over, and removes what nobody needs any more.
@@ -63,8 +86,8 @@ impl Manifest {
             return Err(Failure::Running(format!("{shown} is there already: another process writes this state")));
         }
         is_newest(store, generation)?;
-        store.note_use(self);
-        store.watched.committed(self);
+        store.note_use(self.number, &self.parts);
+        store.watched.committed(self.whole());
         for (old, names) in store.patiently(|| self.unneeded(store, starts))? {
             // First of all it is no checkpoint any more.
             store.patiently(|| store.storage.remove(&part_name(old, MANIFEST)))?;
@@ -147,10 +170,10 @@ pub fn take_over(store: &StateStore, fresh: bool) -> Result<(Option<Manifest>, S
     let found = newest_whole(store, &numbers)?;
     for number in &numbers {
         // What is damaged uses nothing.
-        read(store, *number)?.iter().for_each(|manifest| store.note_use(manifest));
+        read(store, *number)?.iter().for_each(|manifest| store.note_use(manifest.number, &manifest.parts));
     }
     if let Some(manifest) = &found {
-        store.watched.found(manifest);
+        store.watched.found(manifest.whole());
         // Where reading failed for a moment only, a later start must not come to it: lines are cut back for the older one.
         for passed_over in numbers.iter().filter(|number| **number > manifest.number) {
             set_aside(store, *passed_over)?;
@@ -244,11 +267,12 @@ fn is_sealed(text: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::checkpoint::resumption::Start;
 
     #[test]
     fn a_manifest_with_one_bit_that_is_another_is_damaged() {
-        let plan = Plan::of_nothing(Some(7));
-        let text = sealed(&plan.first_manifest(Mode::Follow));
+        let start = Start { plan: Plan { floor: Some(7), ..Plan::of(0, vec![], vec![]) }, from: None };
+        let text = sealed(&start.first_manifest(Mode::Follow));
         assert!(is_sealed(&text) && serde_json::from_slice::<Manifest>(&text).is_ok());
         for bit in 0..text.len() * 8 {
             let mut other = text.clone();
@@ -257,6 +281,6 @@ mod tests {
         }
         assert!(!is_sealed(&text[..text.len() - 1]) && !is_sealed(b""));
         // As an earlier version wrote it.
-        assert!(is_sealed(&serde_json::to_vec(&plan.first_manifest(Mode::Follow)).unwrap()));
+        assert!(is_sealed(&serde_json::to_vec(&start.first_manifest(Mode::Follow)).unwrap()));
     }
 }

@@ -21,9 +21,10 @@ use std::time::Duration;
 use headwater_connectors::Error;
 use headwater_connectors::storage::{Storage, make_dir};
 
+use super::contribution::{Part, PartName};
+use super::files;
 use super::watched::Watched;
-use super::{Manifest, Part, files};
-use crate::failure::Failure;
+use crate::base::failure::Failure;
 use crate::job::Job;
 
 pub const CHECKPOINTS: &str = "checkpoints";
@@ -35,9 +36,6 @@ pub const LEDGER: &str = "ledger";
 /// Between two attempts. Each one asks an object store again and again for about a minute.
 const PAUSE: Duration = Duration::from_secs(2);
 const PAUSE_STEP: Duration = Duration::from_millis(50);
-
-/// In which checkpoint's directory it lies, and its name there.
-pub type PartName = (u64, String);
 
 /// What must not be removed.
 #[derive(Clone, Debug, Default)]
@@ -124,9 +122,9 @@ impl StateStore {
     }
 
     /// A checkpoint may go on using parts of an earlier one.
-    pub fn note_use(&self, manifest: &Manifest) {
-        let used = manifest.parts.iter().map(Part::name).collect();
-        self.uses.lock().unwrap_or_else(PoisonError::into_inner).insert(manifest.number, used);
+    pub fn note_use(&self, number: u64, parts: &[Part]) {
+        let used = parts.iter().map(Part::name).collect();
+        self.uses.lock().unwrap_or_else(PoisonError::into_inner).insert(number, used);
     }
 
     /// Says what may still become a part of a checkpoint.

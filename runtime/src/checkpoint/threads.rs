@@ -7,9 +7,11 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use super::contribution::Part;
 use super::generations::Starts;
-use super::{Manifest, Part, StateStore};
-use crate::failure::Failure;
+use super::manifest::Manifest;
+use super::store::StateStore;
+use crate::base::failure::Failure;
 
 /// Sends parts. When a checkpoint's are there, it says how long that took.
 pub struct Sending {
@@ -73,7 +75,7 @@ impl Committing {
 
     pub fn commit(&self, manifest: Manifest) {
         // From now on nobody removes its parts.
-        self.store.note_use(&manifest);
+        self.store.note_use(manifest.number, &manifest.parts);
         self.waiting.fetch_add(1, Ordering::Relaxed);
         // The thread is gone only when it has told why.
         if let Some(to) = &self.to {

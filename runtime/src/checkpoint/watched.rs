@@ -4,8 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use super::Manifest;
-use crate::plan::wall_clock_us;
+use crate::base::time::wall_clock_us;
 
 /// The newest checkpoint that is whole: what another start would go on from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,17 +35,17 @@ pub struct Watched {
 
 impl Watched {
     /// The run goes on from a checkpoint.
-    pub fn found(&self, manifest: &Manifest) {
-        self.set(manifest, None);
+    pub fn found(&self, whole: Whole) {
+        *self.newest.lock().unwrap_or_else(PoisonError::into_inner) = Some(whole);
     }
 
     /// The run has made a checkpoint, which is whole from now on.
-    pub fn committed(&self, manifest: &Manifest) {
-        let took = manifest.begun_us.map(|begun| wall_clock_us().saturating_sub(begun).max(0));
+    pub fn committed(&self, whole: Whole) {
+        let took = whole.begun_us.map(|begun| wall_clock_us().saturating_sub(begun).max(0));
         let took = took.map(|us| Duration::from_micros(us.unsigned_abs()));
         // Where only what is beside the rows was saved, the rest is as old as it was.
-        let before = self.newest().filter(|newest| newest.begun_us == manifest.begun_us);
-        self.set(manifest, before.and_then(|newest| newest.took).or(took));
+        let before = self.newest().filter(|newest| newest.begun_us == whole.begun_us);
+        self.found(Whole { took: before.and_then(|newest| newest.took).or(took), ..whole });
         self.committed.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -66,16 +65,5 @@ impl Watched {
 
     pub fn failures(&self) -> u64 {
         self.failures.load(Ordering::Relaxed)
-    }
-
-    fn set(&self, manifest: &Manifest, took: Option<Duration>) {
-        let whole = Whole {
-            number: manifest.number,
-            t: manifest.t_of_rows(),
-            begun_us: manifest.begun_us,
-            took,
-            bytes: manifest.parts.iter().map(|part| part.bytes).sum(),
-        };
-        *self.newest.lock().unwrap_or_else(PoisonError::into_inner) = Some(whole);
     }
 }

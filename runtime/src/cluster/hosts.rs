@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::net::{SocketAddr, ToSocketAddrs};
 
-use super::Options;
-use crate::failure::Failure;
+use super::options::Options;
+use crate::base::failure::Failure;
 
 /// The addresses of all processes, as written. Empty lines and lines that start with `#` do not count.
 pub fn read(options: &Options) -> Result<Vec<String>, Failure> {

@@ -12,7 +12,7 @@ use socket2::{SockRef, TcpKeepalive};
 use super::frame::{Patient, is_gone};
 use super::handshake::{self, Refused, Who};
 use super::hosts;
-use crate::failure::Failure;
+use crate::base::failure::Failure;
 
 const HANDSHAKE: Duration = Duration::from_secs(5);
 const CONNECT: Duration = Duration::from_secs(2);

@@ -12,12 +12,12 @@ mod frame;
 mod handshake;
 mod hosts;
 mod join;
-mod lost;
+pub mod lost;
+pub mod options;
 mod proof;
 
 use std::io::ErrorKind;
 use std::net::TcpStream;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
@@ -30,31 +30,11 @@ use timely::communication::{Hooks, WorkerGuards};
 use timely::worker::Worker;
 use timely::{CommunicationConfig, WorkerConfig};
 
-use crate::failure::Failure;
+use crate::base::failure::Failure;
 use crate::job::Job;
-use crate::opened::Opened;
-use crate::plan::Plan;
 use frame::{Patient, is_gone};
 use handshake::Who;
-pub use lost::take_last_word;
-
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// Workers of this process.
-    pub workers: usize,
-    pub processes: usize,
-    pub process: usize,
-    pub hosts: Option<PathBuf>,
-    /// How long to wait for the other processes.
-    pub join_timeout: Duration,
-}
-
-impl Options {
-    /// One process.
-    pub fn alone(workers: usize) -> Options {
-        Options { workers, processes: 1, process: 0, hosts: None, join_timeout: Duration::ZERO }
-    }
-}
+use options::Options;
 
 pub struct Cluster {
     options: Options,
@@ -66,8 +46,8 @@ pub struct Cluster {
 
 /// What process 0 tells the others before the workers start.
 #[derive(Serialize, Deserialize)]
-enum Word {
-    Plan(Box<Plan>),
+enum Word<P> {
+    Plan(P),
     Failed { code: u8, text: String },
     Go,
 }
@@ -110,25 +90,25 @@ impl Cluster {
         self.options.process
     }
 
-    /// Process 0 decides, and tells the others; they follow.
-    pub fn agree(
+    /// Process 0 decides on a plan, and tells the others; they follow. `O`: the job, opened for that plan.
+    pub fn agree<O, P: Serialize + DeserializeOwned>(
         &mut self,
-        decide: impl FnOnce(Job) -> Result<(Opened, Plan), Failure>,
-        follow: impl FnOnce(Job, &Plan) -> Result<Opened, Failure>,
+        decide: impl FnOnce(Job) -> Result<(O, P), Failure>,
+        follow: impl FnOnce(Job, &P) -> Result<O, Failure>,
         job: Job,
-    ) -> Result<(Opened, Plan), Failure> {
+    ) -> Result<(O, P), Failure> {
         if self.process() > 0 {
             return self.follow(follow, job);
         }
         match decide(job) {
             Ok((opened, plan)) => {
-                let word = Word::Plan(Box::new(plan));
+                let word = Word::Plan(plan);
                 self.others().try_for_each(|(to, _)| self.send(to, &word, None))?;
                 let Word::Plan(plan) = word else { unreachable!("it is the plan") };
-                Ok((opened, *plan))
+                Ok((opened, plan))
             }
             Err(failure) => {
-                let word = Word::Failed { code: failure.exit_code(), text: failure.to_string() };
+                let word = Word::<()>::Failed { code: failure.exit_code(), text: failure.to_string() };
                 let deadline = Some(Instant::now() + LAST_WORD);
                 // Whoever does not hear it sees the connection close.
                 self.others().for_each(|(to, _)| drop(self.send(to, &word, deadline)));
@@ -137,14 +117,14 @@ impl Cluster {
         }
     }
 
-    fn follow(
+    fn follow<O, P: DeserializeOwned>(
         &self,
-        follow: impl FnOnce(Job, &Plan) -> Result<Opened, Failure>,
+        follow: impl FnOnce(Job, &P) -> Result<O, Failure>,
         job: Job,
-    ) -> Result<(Opened, Plan), Failure> {
+    ) -> Result<(O, P), Failure> {
         tracing::info!("waiting for the plan of {} (process 0)", self.hosts[0]);
         let plan = match self.receive(0)? {
-            Word::Plan(plan) => *plan,
+            Word::Plan(plan) => plan,
             Word::Failed { code, text } => return Err(self.elsewhere(0, code, text)),
             Word::Go => return Err(Failure::Running("process 0 gave no plan".to_owned())),
         };
@@ -191,7 +171,7 @@ impl Cluster {
         }
         if self.process() > 0 {
             self.send(0, &Reply::Ready, None)?;
-            return match self.receive(0)? {
+            return match self.receive::<Word<()>>(0)? {
                 Word::Failed { code, text } => Err(self.elsewhere(0, code, text)),
                 Word::Plan(_) | Word::Go => Ok(()),
             };
@@ -199,13 +179,13 @@ impl Cluster {
         for (from, _) in self.others() {
             if let Reply::Failed { code, text } = self.receive(from)? {
                 let failure = self.elsewhere(from, code, text);
-                let word = Word::Failed { code: failure.exit_code(), text: failure.to_string() };
+                let word = Word::<()>::Failed { code: failure.exit_code(), text: failure.to_string() };
                 let deadline = Some(Instant::now() + LAST_WORD);
                 self.others().for_each(|(to, _)| drop(self.send(to, &word, deadline)));
                 return Err(failure);
             }
         }
-        self.others().try_for_each(|(to, _)| self.send(to, &Word::Go, None))
+        self.others().try_for_each(|(to, _)| self.send(to, &Word::<()>::Go, None))
     }
 
     fn others(&self) -> impl Iterator<Item = (usize, &TcpStream)> {

@@ -6,45 +6,58 @@ use std::sync::Arc;
 use headwater_connectors::format::text::format_time;
 use indicatif::{HumanBytes, HumanCount};
 
-use super::{CheckArgs, meaning, print};
-use crate::checkpoint::{self, Manifest, StateStore};
-use crate::failure::Failure;
+use super::args::CheckArgs;
+use super::output::print;
+use super::{meaning, sample};
+use crate::base::failure::Failure;
+use crate::base::fault::Fault;
+use crate::base::secrets::masked;
+use crate::base::time::wall_clock_us;
+use crate::catalog::load::load;
+use crate::catalog::open::open;
+use crate::catalog::opened::Opened;
+use crate::checkpoint::manifest::{self, Manifest};
+use crate::checkpoint::resumption::Start;
+use crate::checkpoint::store::StateStore;
+use crate::ingest::seam::compared_from;
 use crate::job::validate::types;
-use crate::job::{self, ChangesTo, Fault, Job, SeamBy, SinkTo, Stream};
-use crate::log::masked;
-use crate::opened::{self, Opened};
-use crate::plan::{self, Changed, Plan, Reading, wall_clock_us};
-use crate::run::Mode;
-use crate::source::seam::compared_from;
-use crate::{report, sample};
+use crate::job::{self, ChangesTo, Job, SeamBy, SinkTo, Stream};
+use crate::observe::report;
+use crate::plan::Plan;
+use crate::plan::mode::Mode;
+use crate::plan::reading::Reading;
+use crate::start::changed::Changed;
+use crate::start::fresh;
+use crate::start::go_on::go_on;
+use crate::start::meaning::begins_anew;
 
 pub fn check(args: &CheckArgs) -> Result<(), Failure> {
-    let (job, warnings) = job::load(&args.job).map_err(Failure::Job)?;
+    let (job, warnings) = load(&args.job).map_err(Failure::Job)?;
     let live = job.sources.iter().any(|source| source.stream.is_some());
-    let opened = Arc::new(opened::open(job, None)?);
-    let anew = || plan::plan(&opened, wall_clock_us(), live);
+    let opened = Arc::new(open(job, &[])?);
+    let anew = || fresh::plan(&opened, wall_clock_us(), live);
     let found = match opened.has_stream() {
-        true => checkpoint::look(&StateStore::open(&opened.job, 0, Arc::default())?)?,
+        true => manifest::look(&StateStore::open(&opened.job, 0, Arc::default())?)?,
         false => None,
     };
     let changed = found.as_ref().map(|manifest| Changed::between(&manifest.plan, &opened));
     let planned = match (found.clone(), &changed) {
         (Some(manifest), Some(changed)) if changed.goes_on(&manifest) => {
-            plan::go_on(&opened, manifest, changed, wall_clock_us(), Mode::Follow)
+            go_on(&opened, manifest, changed, wall_clock_us(), Mode::Follow)
         }
-        _ => anew(),
+        _ => anew().map(|plan| Start { plan, from: None }),
     };
     let mut text = vec![];
     // Writing to memory does not fail.
-    let _ = tell(&mut text, &opened, planned.as_ref().ok(), &warnings);
+    let _ = tell(&mut text, &opened, planned.as_ref().ok().map(|start| &start.plan), &warnings);
     if let Some((manifest, changed)) = found.as_ref().zip(changed.as_ref()) {
         let _ = tell_state(&mut text, &opened, (manifest, changed), planned.as_ref().ok());
     }
     print(&masked(&String::from_utf8_lossy(&text)))?;
-    let plan = planned?;
+    let start = planned?;
     match args.sample {
-        Some(n) if plan.restored.is_some() => tell_sample(&opened, &anew()?, n),
-        Some(n) => tell_sample(&opened, &plan, n),
+        Some(n) if start.from.is_some() => tell_sample(&opened, &anew()?, n),
+        Some(n) => tell_sample(&opened, &start.plan, n),
         None => Ok(()),
     }
 }
@@ -54,7 +67,7 @@ fn tell_state(
     out: &mut Vec<u8>,
     opened: &Opened,
     (manifest, changed): (&Manifest, &Changed),
-    plan: Option<&Plan>,
+    start: Option<&Start>,
 ) -> std::io::Result<()> {
     let number = manifest.number;
     let t = manifest.t_of_rows();
@@ -77,7 +90,7 @@ fn tell_state(
     if !changed.removed.is_empty() {
         writeln!(out, "  removed   {}", changed.removed.join(" "))?;
     }
-    let anew = |sink: &&job::Sink| plan.is_some_and(|plan| plan.begins_anew(opened, sink));
+    let anew = |sink: &&job::Sink| start.is_some_and(|start| begins_anew(start, opened, sink));
     for sink in opened.job.sinks.iter().filter(anew) {
         writeln!(out, "  told anew {}: every row, and what it said before is void", sink.name)?;
     }

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::base::failure::Failure;
 use crate::demo::{self, Options};
-use crate::failure::Failure;
 
 const CARDS: u32 = 20_000;
 

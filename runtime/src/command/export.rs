@@ -6,16 +6,17 @@ use std::path::Path;
 
 use headwater_connectors::Error;
 
-use super::ExportArgs;
-use crate::failure::Failure;
-use crate::job::{self, Job, SinkTo};
-use crate::opened::{self, Opened};
-use crate::rows;
-use crate::serve::endpoint;
-use crate::table::Table;
+use super::args::ExportArgs;
+use super::table::Table;
+use crate::base::failure::Failure;
+use crate::catalog::load::load;
+use crate::catalog::open::open_for_rows;
+use crate::catalog::opened::Opened;
+use crate::job::{Job, SinkTo};
+use crate::serve::{endpoint, rows};
 
 pub fn export(args: &ExportArgs) -> Result<(), Failure> {
-    let (job, _) = job::load(&args.job).map_err(Failure::Job)?;
+    let (job, _) = load(&args.job).map_err(Failure::Job)?;
     let group = rows::group(&job, &args.group)?;
     let sink = rows::sink(&job, group, args.sink.as_deref())?;
     let lines = Lines::open(job, group, sink, args)?;
@@ -46,7 +47,7 @@ impl Lines {
             let answer = BufReader::new(running.ask("/export", &query)?);
             return Ok(Lines::Running { job, answer });
         }
-        Ok(Lines::Store { opened: opened::open_for_rows(job)?, group, sink })
+        Ok(Lines::Store { opened: open_for_rows(job)?, group, sink })
     }
 
     fn each(self, each: &mut dyn FnMut(&str) -> Result<(), Error>) -> Result<(), Failure> {
@@ -75,7 +76,7 @@ fn write_lines(lines: Lines, out: &mut dyn Write, to: &str) -> Result<(), Failur
 fn write_parquet(lines: Lines, group: usize, file: &mut File) -> Result<(), Failure> {
     let shape = match &lines {
         Lines::Store { opened, .. } => opened.groups[group].shape.clone(),
-        Lines::Running { job, .. } => opened::open_for_rows(job.clone())?.groups[group].shape.clone(),
+        Lines::Running { job, .. } => open_for_rows(job.clone())?.groups[group].shape.clone(),
     };
     let mut table = Table::new(&shape, file)?;
     lines.each(&mut |line| table.push(line).map_err(|e| Error::world("exporting", e.message())))?;

@@ -2,15 +2,17 @@
 
 use std::io::Read;
 
-use super::{GetArgs, print};
-use crate::failure::Failure;
-use crate::job::{self, SinkTo};
-use crate::opened;
-use crate::rows::{self, Asked};
+use super::args::GetArgs;
+use super::output::print;
+use crate::base::failure::Failure;
+use crate::catalog::load::load;
+use crate::catalog::open::open_for_rows;
+use crate::job::SinkTo;
 use crate::serve::endpoint::{self, Client};
+use crate::serve::rows::{self, Asked};
 
 pub fn get(args: &GetArgs) -> Result<(), Failure> {
-    let (job, _) = job::load(&args.job).map_err(Failure::Job)?;
+    let (job, _) = load(&args.job).map_err(Failure::Job)?;
     let group = rows::group(&job, &args.group)?;
     let sink = rows::sink(&job, group, args.sink.as_deref())?;
     if job.sinks[sink].to == SinkTo::Embedded
@@ -18,7 +20,7 @@ pub fn get(args: &GetArgs) -> Result<(), Failure> {
     {
         return print(&ask(&job, args)?);
     }
-    let opened = opened::open_for_rows(job)?;
+    let opened = open_for_rows(job)?;
     let asked = Asked::parse(&opened, group, &args.key, args.window.as_deref())?;
     let lines = rows::get(rows::lookup(&opened, sink, None)?.as_mut(), &asked)?;
     match lines.is_empty() {

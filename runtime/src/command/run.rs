@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::RunArgs;
-use crate::failure::Failure;
-use crate::progress::{self, Progress};
+use super::args::RunArgs;
+use crate::base::failure::Failure;
+use crate::observe::progress::{self, Progress};
 use crate::run::{self, Options};
 use crate::serve::{self, Serving};
 

@@ -7,17 +7,18 @@ use std::time::Duration;
 
 use indicatif::{HumanBytes, HumanCount, HumanDuration};
 
-use super::{StatusArgs, print};
-use crate::failure::Failure;
-use crate::job;
-use crate::report::{CheckpointReport, GroupReport, Phase, Report, SourceReport};
+use super::args::StatusArgs;
+use super::output::print;
+use crate::base::failure::Failure;
+use crate::catalog::load::load;
+use crate::observe::report::{CheckpointReport, GroupReport, Phase, Report, SourceReport};
 use crate::serve::endpoint;
 
 /// Rows are always a little behind `T`: less than this is not worth a word.
 const BEHIND_SHOWN_SECONDS_MIN: f64 = 1.0;
 
 pub fn status(args: &StatusArgs) -> Result<(), Failure> {
-    let (job, _) = job::load(&args.job).map_err(Failure::Job)?;
+    let (job, _) = load(&args.job).map_err(Failure::Job)?;
     let Some(running) = endpoint::running(&job)? else {
         return Err(Failure::Running(format!(
             "{} is not running (nobody answers for {})\n  hint: start it with `headwater run {}`",

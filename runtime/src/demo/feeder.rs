@@ -10,8 +10,8 @@ use rand::{Rng, SeedableRng};
 
 use super::payments::Payment;
 use super::topic::Topic;
-use crate::failure::Failure;
-use crate::plan::wall_clock_us;
+use crate::base::failure::Failure;
+use crate::base::time::wall_clock_us;
 
 const PAUSE: Duration = Duration::from_millis(5);
 

@@ -14,8 +14,8 @@ use headwater_connectors::sink::embedded::Embedded;
 use super::payments::{PARTITIONS, Payment};
 use super::rows::{GROUP_AT, row};
 use super::topic::Topic;
-use crate::failure::Failure;
-use crate::plan::wall_clock_us;
+use crate::base::failure::Failure;
+use crate::base::time::wall_clock_us;
 
 const EVERY: Duration = Duration::from_millis(20);
 /// From one look into the store to the next.

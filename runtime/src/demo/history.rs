@@ -22,7 +22,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use super::payments::{PARTITIONS, Payment, card_name, merchant_name};
-use crate::failure::Failure;
+use crate::base::failure::Failure;
 
 pub const DAYS: usize = 30;
 const DAY_US: i64 = 86_400_000_000;

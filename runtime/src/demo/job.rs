@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::failure::Failure;
+use crate::base::failure::Failure;
 
 const EXAMPLE: &str = include_str!("../../../examples/fraud/job.toml");
 pub const TOPIC: &str = "payments";
@@ -57,14 +57,14 @@ fn text(brokers: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job;
+    use crate::job::parse::parse;
 
     #[test]
     fn the_example_and_the_demo_are_right_jobs() {
         let filled = text("127.0.0.1:1");
         assert!(!filled.contains("${"), "{filled}");
         for text in [EXAMPLE, &filled] {
-            let (job, faults) = job::parse("job.toml", Path::new("/demo"), text, &|_| None).unwrap();
+            let (job, faults) = parse("job.toml", Path::new("/demo"), text, &|_| None).unwrap();
             assert_eq!((job.name.as_str(), faults.faults.len()), ("fraud", 0));
             assert_eq!(job.groups[crate::demo::rows::GROUP_AT].name, crate::demo::rows::GROUP);
         }

@@ -16,8 +16,8 @@ use super::rows::{GROUP_AT, Row, row};
 use super::running::Running;
 use super::screen::{Ink, Screen};
 use super::topic::Topic;
-use crate::failure::Failure;
-use crate::plan::wall_clock_us;
+use crate::base::failure::Failure;
+use crate::base::time::wall_clock_us;
 
 /// The cards of the story, with the parts they play.
 pub const STOLEN: u32 = 7;

@@ -28,8 +28,8 @@ use headwater_connectors::sink::Lookup;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
-use crate::failure::Failure;
-use crate::plan::wall_clock_us;
+use crate::base::failure::Failure;
+use crate::base::time::wall_clock_us;
 use feeder::{Crowd, Feeder};
 use freshness::{Prober, percentile, settle};
 use history::{DAYS, History};
@@ -165,7 +165,7 @@ fn write_history(options: &Options, topic: &Topic, screen: &Screen) -> Result<u6
 }
 
 fn tell_seam(running: &Running, already: u64, screen: &Screen) {
-    let plan = running.watching.plan.of_source(0);
+    let plan = running.watching.start.plan.of_source(0);
     plan.warnings.iter().for_each(|warning| screen.say(&format!("  warning    {warning}")));
     screen.say(&format!(
         "  seam       {} records of the topic are in the history already: passed over",

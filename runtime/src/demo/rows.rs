@@ -5,7 +5,7 @@ use headwater_connectors::sink::embedded::Embedded;
 use serde::Deserialize;
 
 use super::payments::card_name;
-use crate::failure::Failure;
+use crate::base::failure::Failure;
 
 /// The job's group of which the demo tells.
 pub const GROUP: &str = "card_activity";

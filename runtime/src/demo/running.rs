@@ -8,11 +8,11 @@ use std::thread::JoinHandle;
 
 use headwater_connectors::sink::embedded::Embedded;
 
-use crate::cluster;
-use crate::failure::Failure;
-use crate::run::{self, Options, Watching};
-use crate::serve;
-use crate::status::ProcessStatus;
+use crate::base::failure::Failure;
+use crate::observe::status::ProcessStatus;
+use crate::observe::watching::Watching;
+use crate::run::{self, Options};
+use crate::{cluster, serve};
 
 pub struct Running {
     pub watching: Watching,
@@ -25,7 +25,7 @@ pub struct Running {
 impl Running {
     /// Starts the job, and returns once the seam is found.
     pub fn start(job: PathBuf) -> Result<Running, Failure> {
-        let options = Options { job, until_end: false, fresh: true, cluster: cluster::Options::alone(1) };
+        let options = Options { job, until_end: false, fresh: true, cluster: cluster::options::Options::alone(1) };
         let stop = Arc::new(AtomicBool::new(false));
         let (asked, (to_us, from_it)) = (stop.clone(), channel());
         let thread = std::thread::spawn(move || {

@@ -12,7 +12,7 @@ use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
 
 use super::payments::{PARTITIONS, Payment, card_name};
-use crate::failure::Failure;
+use crate::base::failure::Failure;
 
 /// A Kafka inside this process, until it is dropped.
 pub struct Broker {

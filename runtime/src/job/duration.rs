@@ -1,5 +1,9 @@
 //! Durations as a job file writes them: `500us 10ms 30s 5m 1h 7d`, and sums of them (`1h30m`). In microseconds.
 
+pub const SECOND_US: i64 = 1_000_000;
+pub const HOUR_US: i64 = 3_600 * SECOND_US;
+pub const DAY_US: i64 = 24 * HOUR_US;
+
 /// The longest duration that a job may name, so that no sum of a time and a few durations leaves an `i64`.
 pub const MAX_US: i64 = 1_000_000 * 86_400_000_000;
 

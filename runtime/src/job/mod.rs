@@ -2,14 +2,13 @@
 //! opened (schemas and expressions known, `open`). Nothing downstream knows how a job was written.
 
 pub mod duration;
-pub mod fault;
 pub mod raw;
 pub mod secrets;
 pub mod validate;
 
 pub(crate) mod instant;
-mod load;
 pub(crate) mod nearest;
+pub mod parse;
 mod paths;
 mod section;
 mod syntax;
@@ -22,10 +21,7 @@ use std::path::PathBuf;
 
 use arrow::datatypes::DataType;
 
-pub use fault::{At, Fault, Faults};
-pub use load::{load, parse};
-pub use secrets::mask;
-pub use validate::check_names;
+use crate::base::fault::At;
 
 /// A validated job. Durations and times are microseconds. Its debug output shows no secret.
 #[derive(Clone)]

@@ -6,7 +6,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::syntax::{self, Torn};
 use super::variables::{self, Text};
-use super::{At, Faults};
+use crate::base::fault::{At, Faults};
 
 #[derive(Clone, Debug)]
 pub struct Node {

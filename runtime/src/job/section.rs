@@ -6,7 +6,8 @@ use super::nearest::expected;
 use super::raw::{Entry, Kind, Node, Table};
 use super::syntax::Torn;
 use super::variables::Text;
-use super::{At, Faults, Named, duration};
+use super::{Named, duration};
+use crate::base::fault::{At, Faults};
 
 /// What the reading of a job gathers, and what it needs everywhere.
 pub struct Context<'a> {
@@ -213,6 +214,16 @@ impl<'a> Section<'a> {
                 None
             }
         }
+    }
+}
+
+/// Tells it where a name has other characters than letters, digits, underscores and `also`.
+pub fn name_is_plain(cx: &mut Context, kind: &str, name: &str, at: At, also: &str) {
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || also.contains(c);
+    let fits = name.starts_with(|c: char| c.is_ascii_alphabetic()) && name.chars().all(plain);
+    if !fits && !name.is_empty() {
+        let pattern = format!("[A-Za-z][A-Za-z0-9_{also}]*");
+        cx.error(at, format!("`{name}` is no name for a {kind}: expected {pattern}, a letter first"));
     }
 }
 

@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use toml::de::{DeTable, Error};
 
-use super::{At, Faults};
+use crate::base::fault::{At, Faults};
 
 /// So many mistakes are told at most: what is wrong all over is no job file.
 const TOLD_MAX: usize = 100;

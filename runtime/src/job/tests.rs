@@ -4,7 +4,11 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use super::{ChangesTo, Group, Job, SeamBy, SinkTo, Source, Stream, duration, load, parse, validate};
+use super::parse::parse;
+use super::{ChangesTo, Group, Job, SeamBy, SinkTo, Source, Stream, duration, validate};
+use crate::base::fault::Fault;
+use crate::base::secrets::mask;
+use crate::catalog::load::load;
 
 fn env(name: &str) -> Option<String> {
     let table = [("PASSWORD", "hunter2"), ("EMPTY", ""), ("BUCKET", "lake-7781"), ("TOPIC", "transactions")];
@@ -84,7 +88,7 @@ fn torn_files() {
             let mut torn = lines.clone();
             torn[n] = &lines[n][..cut];
             let faults = validate::job("torn", Path::new("/job"), &torn.join("\n"), &env).1;
-            let inside = |fault: &super::Fault| fault.at.line <= lines.len() && fault.at.column >= 1;
+            let inside = |fault: &Fault| fault.at.line <= lines.len() && fault.at.column >= 1;
             assert!(faults.faults.iter().all(inside), "{faults}");
         }
         let mut doubled = lines.clone();
@@ -125,7 +129,7 @@ fn meaning(job: &Job) -> String {
     let state = &job.state;
     let (path, local, every) = (&state.path, state.local.display(), state.checkpoint_every_us);
     writeln!(text, "state: {path} local {local} every {every}").unwrap();
-    super::mask(&text, &job.secrets)
+    mask(&text, &job.secrets)
 }
 
 fn source_meaning(source: &Source) -> String {

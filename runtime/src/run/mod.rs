@@ -1,8 +1,5 @@
 //! `run`: plans the start, opens the stores, and runs the workers until the end or a signal.
 
-mod start;
-mod stores;
-
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,37 +8,37 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use headwater_connectors::sink::GroupShape;
-use headwater_connectors::sink::embedded::Embedded;
 
-use crate::checkpoint::StateStore;
+use crate::base::failure::Failure;
+use crate::catalog::load::load;
+use crate::catalog::opened::Opened;
+use crate::catalog::parts::Parts;
 use crate::checkpoint::generations::Starts;
 use crate::checkpoint::lease::Lease;
+use crate::checkpoint::resumption::Start;
+use crate::checkpoint::store::StateStore;
 use crate::cluster::{self, Cluster};
-use crate::dataflow::{self, Shared};
-use crate::failure::Failure;
-use crate::job::{self, Job};
-use crate::opened::{self, Opened};
-use crate::plan::{Parts, Plan};
-use crate::source::effs::Effs;
-use crate::source::seam::Seam;
-use crate::status::{Board, GroupStatus, ProcessStatus, SinkStatus, SourceStatus};
-use start::{Start, say_plan};
-use stores::open_store;
-pub use stores::{embedded_path, redis_groups};
-
-/// Whether a run follows its streams, or stops at the ends that they had at its start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub enum Mode {
-    Follow,
-    UntilEnd,
-}
+use crate::ingest::effs::Effs;
+use crate::ingest::history::rows_left;
+use crate::ingest::seam::Seam;
+use crate::job::Job;
+use crate::observe::status::{Board, GroupStatus, ProcessStatus, SinkStatus, SourceStatus};
+use crate::observe::watching::{Embeddeds, Watching};
+use crate::plan::Plan;
+use crate::plan::mode::Mode;
+use crate::render;
+use crate::render::shared::Shared;
+use crate::start::decide::Planner;
+use crate::start::pinned::open_pinned;
+use crate::start::stores::open_store;
+use crate::start::told::say_plan;
 
 #[derive(Clone, Debug)]
 pub struct Options {
     pub job: PathBuf,
     pub until_end: bool,
     pub fresh: bool,
-    pub cluster: cluster::Options,
+    pub cluster: cluster::options::Options,
 }
 
 impl Options {
@@ -56,35 +53,6 @@ impl Options {
     }
 }
 
-/// What others may watch of a run.
-#[derive(Clone)]
-pub struct Watching {
-    pub opened: Arc<Opened>,
-    pub plan: Arc<Plan>,
-    pub mode: Mode,
-    pub state: Arc<StateStore>,
-    /// On process 0: how often the job was started, ever.
-    pub starts: u64,
-    /// This process's workers.
-    pub board: Board,
-    /// On process 0: every process's status, by its first worker.
-    pub statuses: Arc<Mutex<BTreeMap<usize, ProcessStatus>>>,
-    pub embedded: Embeddeds,
-}
-
-impl Watching {
-    /// The whole job; before the first word of any process, what this one knows.
-    pub fn status(&self) -> ProcessStatus {
-        let statuses = self.statuses.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        if statuses.is_empty() {
-            return self.board.sum();
-        }
-        let mut sum = ProcessStatus::default();
-        statuses.values().for_each(|status| sum.add(status));
-        sum
-    }
-}
-
 /// Runs a job to its end. `watch`: called once all is set up, before the first row is read; what it returns lives as long
 /// as the run. Where what is new in a changed job has been worked out beside the rows, the run starts again with both: then it is
 /// called again, and given what it has returned.
@@ -93,7 +61,7 @@ pub fn run<W>(
     stop: Arc<AtomicBool>,
     mut watch: impl FnMut(Watching, Option<W>) -> Result<W, Failure>,
 ) -> Result<ProcessStatus, Failure> {
-    let (job, warnings) = job::load(&options.job).map_err(Failure::Job)?;
+    let (job, warnings) = load(&options.job).map_err(Failure::Job)?;
     for warning in warnings {
         tracing::warn!("{}:{}:{}: {}", job.file.display(), warning.at.line, warning.at.column, warning.message);
     }
@@ -123,9 +91,6 @@ pub fn run<W>(
     }
 }
 
-/// By sink: the embedded store that this process writes.
-type Embeddeds = Vec<Option<Embedded>>;
-
 /// What the starts of a run have in common.
 struct Run<'a> {
     options: &'a Options,
@@ -152,17 +117,18 @@ impl Run<'_> {
         let state = self.state.clone();
         state.begin();
         let mut cluster = Cluster::connect(&options.cluster, &self.job, options.flags(), &stop)?;
-        let (opened, plan, starts, embedded) = self.agree(&mut cluster)?;
-        say_plan(&opened, &plan);
-        let parts = plan.sides().into_iter().map(|side| Parts::open(&opened, &plan, side).map(Arc::new));
+        let (opened, start, starts, embedded) = self.agree(&mut cluster)?;
+        let plan = &start.plan;
+        say_plan(&opened, plan);
+        let parts = plan.sides().into_iter().map(|side| Parts::open(&opened, plan, side).map(Arc::new));
         let parts = parts.collect::<Result<Vec<_>, _>>()?;
-        let (seams, effs) = (Arc::new(Seam::all(&opened, &plan)?), Arc::new(Effs::all(&opened, &plan, &parts[0])?));
-        let empty = parts.iter().map(|parts| empty_status(&opened, &plan, parts)).collect::<Result<Vec<_>, _>>()?;
+        let (seams, effs) = (Arc::new(Seam::all(&opened, plan)?), Arc::new(Effs::all(&opened, plan, &parts[0])?));
+        let empty = parts.iter().map(|parts| empty_status(&opened, plan, parts)).collect::<Result<Vec<_>, _>>()?;
         let board = Board::new(options.cluster.workers, &empty);
         let statuses: Arc<Mutex<BTreeMap<usize, ProcessStatus>>> = Arc::default();
         let watching = Watching {
             opened: opened.clone(),
-            plan: plan.clone(),
+            start: start.clone(),
             mode,
             state: state.clone(),
             starts: starts.newest(),
@@ -176,11 +142,11 @@ impl Run<'_> {
         let on_status =
             move |worker, status| drop(statuses.lock().unwrap_or_else(|p| p.into_inner()).insert(worker, status));
         let shapes: Vec<GroupShape> = opened.groups.iter().map(|g| g.shape.clone()).collect();
-        let (opened_stores, plan_stores) = (opened.clone(), plan.clone());
+        let (opened_stores, start_stores) = (opened.clone(), start.clone());
         let stop_stores = stop.clone();
         let shared = Shared {
             opened: opened.clone(),
-            plan: plan.clone(),
+            start: start.clone(),
             state,
             starts: Arc::new(starts),
             parts,
@@ -194,14 +160,14 @@ impl Run<'_> {
             again: again.clone(),
             on_status: Arc::new(on_status),
             open_store: Box::new(move |sink| {
-                open_store(&opened_stores.job, &shapes, &plan_stores, &embedded, sink, &stop_stores)
+                open_store(&opened_stores.job, &shapes, &start_stores.plan, &embedded, sink, &stop_stores)
             }),
             backlogs: Arc::new((0..opened.job.sinks.len() + 2).map(|_| Arc::default()).collect()),
             failed: failed.clone(),
             local_workers: options.cluster.workers,
         };
         self.has_begun = true;
-        let guards = cluster.execute(move |worker| dataflow::work(worker, &shared))?;
+        let guards = cluster.execute(move |worker| render::work(worker, &shared))?;
         let finished = std::thread::spawn(move || drop(guards.join()));
         drop(failed);
         let outcome = match first_failure(&failures, self.lease.as_ref()) {
@@ -222,9 +188,9 @@ impl Run<'_> {
     }
 
     /// What process 0 decides, and what only it has: all starts of the job, and by sink the embedded store.
-    fn agree(&mut self, cluster: &mut Cluster) -> Result<(Arc<Opened>, Arc<Plan>, Starts, Embeddeds), Failure> {
+    fn agree(&mut self, cluster: &mut Cluster) -> Result<(Arc<Opened>, Arc<Start>, Starts, Embeddeds), Failure> {
         let held = self.embedded.take().unwrap_or_default();
-        let mut start = Start {
+        let mut planner = Planner {
             mode: self.mode,
             fresh: self.fresh,
             state: &self.state,
@@ -233,15 +199,15 @@ impl Run<'_> {
             embedded: vec![],
         };
         let state = &self.state;
-        let follow = |job, plan: &Plan| {
+        let follow = |job, start: &Start| {
             state.clear_own()?;
-            opened::open(job, Some(plan))
+            open_pinned(job, &start.plan)
         };
-        let (opened, plan) = cluster.agree(|job| start.decide(job), follow, self.job.clone())?;
-        let Start { starts, mut embedded, .. } = start;
+        let (opened, start) = cluster.agree(|job| planner.decide(job), follow, self.job.clone())?;
+        let Planner { starts, mut embedded, .. } = planner;
         embedded.resize_with(opened.job.sinks.len(), || None);
         self.embedded = Some(embedded.clone());
-        Ok((Arc::new(opened), Arc::new(plan), starts, embedded))
+        Ok((Arc::new(opened), Arc::new(start), starts, embedded))
     }
 }
 
@@ -285,7 +251,7 @@ fn lock(job: &Job) -> Result<std::fs::File, Failure> {
 }
 
 fn empty_status(opened: &Opened, plan: &Plan, parts: &Parts) -> Result<ProcessStatus, Failure> {
-    let rows = crate::source::history::rows_left(opened, plan, parts)?;
+    let rows = rows_left(opened, plan, parts)?;
     Ok(ProcessStatus {
         history_rows_total: rows,
         sources: vec![SourceStatus::default(); opened.sources.len()],

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use ureq::Agent;
 use ureq::http::Response;
 
-use crate::failure::Failure;
+use crate::base::failure::Failure;
 use crate::job::Job;
 
 /// Every answer of ours has it, so that another program at a reused port is not taken for a job.

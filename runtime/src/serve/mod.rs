@@ -11,8 +11,9 @@
 //! All others need `Authorization: Bearer TOKEN`; the token is in `endpoint.json`.
 
 pub mod endpoint;
-mod metrics;
 mod routes;
+pub mod rows;
+mod served;
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -21,11 +22,12 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use crate::failure::Failure;
-use crate::opened::Opened;
-use crate::report::Reporter;
-use crate::run::Watching;
+use crate::base::failure::Failure;
+use crate::catalog::opened::Opened;
+use crate::observe::report::Reporter;
+use crate::observe::watching::Watching;
 use endpoint::Endpoint;
+use served::Served;
 
 /// How long an answer under way may take when the job ends.
 const GRACE: Duration = Duration::from_secs(1);
@@ -38,18 +40,6 @@ pub struct Serving {
     served: Arc<Served>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
-}
-
-/// What every request sees.
-struct Served {
-    reporter: RwLock<Arc<Reporter>>,
-    token: String,
-}
-
-impl Served {
-    fn reporter(&self) -> Arc<Reporter> {
-        self.reporter.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
 }
 
 pub fn start(watching: Watching) -> Result<Serving, Failure> {

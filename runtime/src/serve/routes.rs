@@ -14,11 +14,12 @@ use headwater_connectors::sink::Lookup;
 use tokio::sync::mpsc::{Sender, channel};
 
 use super::endpoint::SERVED_BY;
-use super::{Served, metrics};
-use crate::failure::Failure;
-use crate::log;
-use crate::rows::{self, Asked};
-use crate::run::Watching;
+use super::rows::{self, Asked};
+use super::served::Served;
+use crate::base::failure::Failure;
+use crate::base::secrets::masked;
+use crate::observe::metrics;
+use crate::observe::watching::Watching;
 
 type Pairs = Query<Vec<(String, String)>>;
 
@@ -140,5 +141,5 @@ fn json_lines(body: Body) -> Response {
 /// `otherwise`: the status of what is not the asker's fault.
 fn refused(failure: &Failure, otherwise: StatusCode) -> Response {
     let status = if matches!(failure, Failure::Usage(_)) { StatusCode::BAD_REQUEST } else { otherwise };
-    (status, log::masked(&failure.message())).into_response()
+    (status, masked(&failure.message())).into_response()
 }

@@ -16,7 +16,7 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::scheduling::Activator;
 
 use super::writer::Writer;
-use crate::checkpoint::Local;
+use crate::checkpoint::local::Local;
 
 /// What is woken when the clock has announced something.
 pub type ToWake = Rc<RefCell<Vec<Rc<Activator>>>>;

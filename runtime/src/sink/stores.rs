@@ -25,7 +25,7 @@ use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::scheduling::SyncActivator;
 
-use crate::clock::ClockHandle;
+use crate::coordinate::clock::ClockHandle;
 
 enum Task {
     Write {

@@ -15,7 +15,7 @@ use headwater_connectors::Error;
 use headwater_connectors::sink::lines::Lines;
 use timely::scheduling::SyncActivator;
 
-use crate::checkpoint::Noted;
+use crate::checkpoint::contribution::Noted;
 
 /// Rows or letters that wait to be written by a writer.
 pub type Backlog = Arc<AtomicUsize>;

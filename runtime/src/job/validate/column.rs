@@ -1,10 +1,11 @@
 //! One entry of a group's `columns`: an aggregate, what of, and over which windows.
 
-use super::group::Windowed;
+use super::windowed::Windowed;
+use crate::base::fault::At;
 use crate::job::nearest::expected;
 use crate::job::raw::{Entry, Kind, Node};
-use crate::job::section::{Context, Section, duration_of};
-use crate::job::{Agg, At, Column, Window, duration};
+use crate::job::section::{Context, Section, duration_of, name_is_plain};
+use crate::job::{Agg, Column, Window, duration};
 
 const KEYS: [&str; 7] = ["agg", "of", "window", "windows", "k", "n", "p"];
 
@@ -50,7 +51,7 @@ struct Length {
 /// Reads an entry: one column, or one for each of its windows; none where it is too wrong.
 pub fn read(cx: &mut Context, entry: &Entry, windowed: Windowed, tick_us: i64) -> Vec<Placed> {
     let name = entry.name.as_str();
-    super::name_is_plain(cx, "column", name, entry.at, "");
+    name_is_plain(cx, "column", name, entry.at, "");
     let Some(section) = Section::open(cx, format!("column `{name}`"), entry, &KEYS) else { return Vec::new() };
     let agg = aggregate(cx, &section);
     let of = section.named(cx, "of");

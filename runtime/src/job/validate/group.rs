@@ -1,10 +1,12 @@
 //! `[features.NAME]`: a group of columns by one key.
 
-use super::{column, name_is_plain};
+use super::column;
+use super::windowed::Windowed;
+use crate::base::fault::At;
 use crate::job::nearest::expected;
 use crate::job::raw::{Entry, Kind};
-use crate::job::section::{Context, Section};
-use crate::job::{At, Column, Group, Named, Source, Window, duration};
+use crate::job::section::{Context, Section, name_is_plain};
+use crate::job::{Column, Group, Named, Source, Window, duration};
 
 const KEYS: [&str; 6] = ["source", "key", "where", "window", "columns", "retain"];
 
@@ -12,15 +14,6 @@ const KEYS: [&str; 6] = ["source", "key", "where", "window", "columns", "retain"
 const HOPS_MAX: i64 = 100_000;
 /// From so many on it is worth a word.
 const HOPS_WARNED_MIN: i64 = 1_000;
-
-/// What is known of a group's window before its columns are read.
-#[derive(Clone, Copy, PartialEq)]
-pub enum Windowed {
-    Trailing,
-    Window(Window),
-    /// There is one, and it is wrong.
-    Unknown,
-}
 
 /// Reads a group; `None` where its source is not known.
 pub fn read(cx: &mut Context, entry: &Entry, sources: &[Source], tick_us: i64) -> Option<Group> {

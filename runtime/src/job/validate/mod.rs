@@ -3,25 +3,23 @@
 
 mod column;
 mod group;
-mod names;
+pub mod names;
 mod sink;
 mod source;
 pub(crate) mod types;
+mod windowed;
 
 use std::path::{Path, PathBuf};
 
-pub use names::check_names;
-
+use super::duration::{DAY_US, SECOND_US};
 use super::raw::{self, Entry, Table};
-use super::section::{Context, Section};
-use super::{At, ChangesTo, Faults, Job, Sink, SinkTo, State, mask, paths};
+use super::section::{Context, Section, name_is_plain};
+use super::{Job, Sink, SinkTo, State, paths};
+use crate::base::fault::{At, Faults};
+use crate::base::secrets::mask;
 
 const KEYS: [&str; 9] =
     ["name", "tick", "stall_limit", "idle_limit", "sources", "features", "sinks", "dead_letters", "state"];
-
-const SECOND_US: i64 = 1_000_000;
-const HOUR_US: i64 = 3_600 * SECOND_US;
-const DAY_US: i64 = 24 * HOUR_US;
 
 /// Validates the text of a job file. The job is whole only if the faults have no error.
 pub fn job(file: &str, dir: &Path, text: &str, env: &dyn Fn(&str) -> Option<String>) -> (Job, Faults) {
@@ -93,7 +91,7 @@ fn across(cx: &mut Context, job: &Job, group_names: &[&str]) {
     sink::check_apart(cx, job);
     group::check_backfill_names(cx, &job.groups);
     let written: Vec<_> = job.sources.iter().map(source::written_schema).collect();
-    cx.faults.faults.extend(check_names(job, &written).faults);
+    cx.faults.faults.extend(names::check_names(job, &written).faults);
     for (n, source) in job.sources.iter().enumerate() {
         // A group that is too wrong to be read may be the one that uses it.
         if group_names.len() == job.groups.len() && job.groups.iter().all(|group| group.source != n) {
@@ -121,15 +119,6 @@ fn named_sinks(entry: &Entry) -> usize {
     }
 }
 
-fn name_is_plain(cx: &mut Context, kind: &str, name: &str, at: At, also: &str) {
-    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || also.contains(c);
-    let fits = name.starts_with(|c: char| c.is_ascii_alphabetic()) && name.chars().all(plain);
-    if !fits && !name.is_empty() {
-        let pattern = format!("[A-Za-z][A-Za-z0-9_{also}]*");
-        cx.error(at, format!("`{name}` is no name for a {kind}: expected {pattern}, a letter first"));
-    }
-}
-
 fn state(cx: &mut Context, section: &Section, name: &str) -> State {
     let at_default = At { line: 1, column: 1 };
     let entry = section.get("state");
@@ -146,9 +135,4 @@ fn state(cx: &mut Context, section: &Section, name: &str) -> State {
         path,
         checkpoint_every_us: every.unwrap_or(30 * SECOND_US),
     }
-}
-
-/// Where dead letters go when the job does not say.
-fn default_dead_letters(state: &State) -> ChangesTo {
-    ChangesTo::Jsonl { path: state.local.join("dead_letters.jsonl") }
 }

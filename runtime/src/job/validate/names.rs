@@ -4,8 +4,9 @@
 use arrow::datatypes::{DataType, SchemaRef};
 
 use super::types;
+use crate::base::fault::Faults;
 use crate::job::nearest::expected;
-use crate::job::{Faults, Job, Named, SeamBy};
+use crate::job::{Job, Named, SeamBy};
 
 /// Checks times, keys and the seam's columns of each source whose schema is known; `schemas` are in the order of
 /// `Job::sources`. Expressions are not looked at.

@@ -1,10 +1,11 @@
 //! `[sinks.NAME]` and `[dead_letters]`: where rows, changes and refused records go.
 
-use super::{default_dead_letters, source};
+use super::source;
+use crate::base::fault::At;
 use crate::job::nearest::expected;
 use crate::job::raw::Entry;
 use crate::job::section::{Choices, Context, Section};
-use crate::job::{At, ChangesTo, Group, Job, Kafka, Sink, SinkTo, Source, State, Stream, paths, secrets};
+use crate::job::{ChangesTo, Group, Job, Kafka, Sink, SinkTo, Source, State, Stream, paths, secrets};
 
 const SINK: Choices = Choices {
     tag: "type",
@@ -174,4 +175,9 @@ fn is_empty(to: &SinkTo) -> bool {
         SinkTo::Changes(ChangesTo::Jsonl { path }) => path.as_os_str().is_empty(),
         SinkTo::Changes(ChangesTo::Kafka(kafka)) => kafka.topic.is_empty(),
     }
+}
+
+/// Where dead letters go when the job does not say.
+fn default_dead_letters(state: &State) -> ChangesTo {
+    ChangesTo::Jsonl { path: state.local.join("dead_letters.jsonl") }
 }

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
-use super::{HOUR_US, name_is_plain, types};
+use super::types;
+use crate::base::fault::At;
+use crate::job::duration::HOUR_US;
 use crate::job::nearest::expected;
 use crate::job::raw::{Entry, Kind, Table};
-use crate::job::section::{Choices, Context, Section, string};
-use crate::job::{
-    At, FileKind, History, Kafka, Named, Seam, SeamBy, Source, Stream, TimeUnit, instant, paths, secrets,
-};
+use crate::job::section::{Choices, Context, Section, name_is_plain, string};
+use crate::job::{FileKind, History, Kafka, Named, Seam, SeamBy, Source, Stream, TimeUnit, instant, paths, secrets};
 
 const KEYS: [&str; 9] =
     ["event_time", "arrival_time", "lateness", "future_limit", "time_unit", "schema", "history", "stream", "seam"];

@@ -1,0 +1,70 @@
+//! Logs: for people on a terminal, JSON lines with a flag; always on stderr. `HEADWATER_LOG` sets the level, as in `debug`.
+//!
+//! Nothing that goes through here shows a secret of the job, and no line tears the progress bar.
+
+use std::io::{self, IsTerminal, Write};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+
+use indicatif::MultiProgress;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
+
+use super::secrets::masked;
+
+static JSON: OnceLock<bool> = OnceLock::new();
+/// What is drawn on the terminal, while something is.
+static DRAWN: Mutex<Option<MultiProgress>> = Mutex::new(None);
+
+pub fn start(json: bool) {
+    let _ = JSON.set(json);
+    let filter =
+        EnvFilter::try_from_env("HEADWATER_LOG").unwrap_or_else(|_| EnvFilter::new("info,fjall=warn,lsm_tree=warn"));
+    let ansi = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(Lines).with_ansi(ansi);
+    // A second start, as in tests, keeps the first.
+    let _ = match json {
+        true => builder.json().try_init(),
+        false => builder.with_target(false).compact().try_init(),
+    };
+}
+
+/// Whether a bar may be drawn: people look on, and not a program.
+pub fn draws() -> bool {
+    io::stderr().is_terminal() && !JSON.get().copied().unwrap_or(false)
+}
+
+/// Log lines are written above what this draws, until it is taken back with `None`.
+pub fn write_above(drawn: Option<MultiProgress>) {
+    *guard(&DRAWN) = drawn;
+}
+
+fn guard<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Where log lines go: each comes as a whole.
+struct Lines;
+
+impl MakeWriter<'_> for Lines {
+    type Writer = Lines;
+
+    fn make_writer(&self) -> Lines {
+        Lines
+    }
+}
+
+impl Write for Lines {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let text = masked(&String::from_utf8_lossy(line));
+        let drawn = guard(&DRAWN).clone();
+        match drawn {
+            Some(drawn) => drawn.suspend(|| io::stderr().write_all(text.as_bytes()))?,
+            None => io::stderr().write_all(text.as_bytes())?,
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

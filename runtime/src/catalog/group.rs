@@ -1,0 +1,112 @@
+//! A group, opened: its expressions compiled, the types of its columns known, and the shape of its rows.
+
+use arrow::datatypes::{DataType, SchemaRef};
+use headwater_connectors::sink::GroupShape;
+use headwater_operators::accumulators::{Aggregate, ColumnPlan};
+use headwater_operators::aggregate::spread::Spread;
+use headwater_operators::changes;
+use headwater_operators::expression::Expression;
+
+use super::opened::{OpenGroup, Source};
+use crate::base::fault::Faults;
+use crate::job::validate::types;
+use crate::job::{Agg, Group, Named, Window};
+
+pub struct Compiled {
+    pub filter: Option<Expression>,
+    pub inputs: Vec<Expression>,
+    pub columns: Vec<ColumnPlan>,
+    results: Vec<DataType>,
+}
+
+/// `None`: there are faults.
+pub fn compile(group: &Group, schema: &SchemaRef, faults: &mut Faults) -> Option<Compiled> {
+    let mut fine = true;
+    let mut compile = |text: &Named, faults: &mut Faults| match Expression::compile(&text.text, schema) {
+        Ok(expression) => Some(expression),
+        Err(e) => {
+            faults.error(text.at, e.message);
+            fine = false;
+            None
+        }
+    };
+    let filter = group.filter.as_ref().and_then(|f| compile(f, faults));
+    let mut texts: Vec<&str> = vec![];
+    let mut inputs: Vec<Option<Expression>> = vec![];
+    let mut columns = vec![];
+    for column in &group.columns {
+        let input = column.of.as_ref().map(|of| {
+            texts.iter().position(|t| *t == of.text).unwrap_or_else(|| {
+                inputs.push(compile(of, faults));
+                texts.push(&of.text);
+                texts.len() - 1
+            })
+        });
+        columns.push(ColumnPlan {
+            name: column.name.clone(),
+            aggregate: aggregate(column.agg),
+            input,
+            length: column.length_us,
+        });
+    }
+    if let (Some(text), Some(filter)) = (&group.filter, &filter)
+        && *filter.data_type() != DataType::Boolean
+    {
+        faults
+            .error(text.at, format!("`where` must be true or false, this is a {}", types::display(filter.data_type())));
+        fine = false;
+    }
+    let mut results = vec![];
+    for (column, plan) in group.columns.iter().zip(&columns) {
+        let input = plan.input.map(|i| inputs[i].as_ref());
+        if let Some(None) = input {
+            continue;
+        }
+        let input = input.flatten().map(Expression::data_type);
+        match plan.aggregate.result(input) {
+            Some(result) => results.push(result),
+            None => {
+                let of = column.of.as_ref().map_or(column.at, |of| of.at);
+                let data_type = input.map(types::display).unwrap_or_default();
+                faults.error(of, format!("{} needs a number, this is a {data_type}", column.agg.name()));
+                fine = false;
+            }
+        }
+    }
+    let inputs: Option<Vec<Expression>> = inputs.into_iter().collect();
+    if fine { Some(Compiled { filter, inputs: inputs?, columns, results }) } else { None }
+}
+
+fn aggregate(agg: Agg) -> Aggregate {
+    match agg {
+        Agg::Count => Aggregate::Count,
+        Agg::Sum => Aggregate::Sum,
+        Agg::Avg => Aggregate::Avg,
+        Agg::Min => Aggregate::Min,
+        Agg::Max => Aggregate::Max,
+        Agg::VarPop => Aggregate::Spread(Spread::VarPop),
+        Agg::VarSamp => Aggregate::Spread(Spread::VarSamp),
+        Agg::StddevPop => Aggregate::Spread(Spread::StddevPop),
+        Agg::StddevSamp => Aggregate::Spread(Spread::StddevSamp),
+        Agg::First => Aggregate::First,
+        Agg::Last => Aggregate::Last,
+        Agg::CountDistinct => Aggregate::CountDistinct,
+        Agg::TopK { k } => Aggregate::TopK(k),
+        Agg::LastN { n } => Aggregate::LastN(n),
+        Agg::ApproxCountDistinct => Aggregate::ApproxCountDistinct,
+        Agg::ApproxPercentile { p } => Aggregate::ApproxPercentile(p),
+    }
+}
+
+pub fn open_group(group: &Group, compiled: Compiled, source: &Source) -> OpenGroup {
+    let keys: Vec<usize> =
+        group.key.iter().map(|k| source.wanted.schema.index_of(&k.text).expect("names were checked")).collect();
+    let key_types: Vec<DataType> = keys.iter().map(|k| source.wanted.schema.field(*k).data_type().clone()).collect();
+    let key_fields: Vec<_> = group.key.iter().map(|k| k.text.clone()).zip(key_types.iter().cloned()).collect();
+    let columns: Vec<_> = compiled.columns.iter().map(|c| c.name.clone()).zip(compiled.results).collect();
+    let windowed = group.window != Window::Trailing;
+    let schema = changes::schema(&key_fields, windowed, &columns);
+    let shape = GroupShape { name: group.name.clone(), keys: keys.len(), windowed, schema };
+    let Compiled { filter, inputs, columns, .. } = compiled;
+    OpenGroup { filter, keys, key_types, inputs, columns, shape }
+}

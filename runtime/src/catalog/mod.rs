@@ -1,0 +1,9 @@
+//! A job, opened: schemas known, expressions compiled, types checked. What is wrong is told with its place in the job file.
+
+pub mod group;
+pub mod load;
+pub mod open;
+pub mod opened;
+pub mod parts;
+pub mod reach;
+pub mod source;

@@ -1,0 +1,77 @@
+//! Opening a job: every name and every type is checked against what its sources are.
+
+use arrow::datatypes::SchemaRef;
+use headwater_connectors::history::Pinned;
+
+use super::group::{Compiled, compile, open_group};
+use super::opened::Opened;
+use super::source::{Streams, check_topics, look_at_schema, open_source, project};
+use crate::base::failure::Failure;
+use crate::base::fault::Faults;
+use crate::job::validate::names::check_names;
+use crate::job::{Agg, Job, Named, SinkTo};
+
+/// Opens sources, and checks every name and type against them. `pinned`: by source, the files of its history as they were pinned
+/// before.
+pub fn open(job: Job, pinned: &[Option<Pinned>]) -> Result<Opened, Failure> {
+    open_with(job, pinned, Streams::Open)
+}
+
+/// Opens a job whose rows are read and whose events are not: its streams may be away.
+pub fn open_for_rows(job: Job) -> Result<Opened, Failure> {
+    open_with(job, &[], Streams::Skip)
+}
+
+fn open_with(job: Job, pinned: &[Option<Pinned>], streams: Streams) -> Result<Opened, Failure> {
+    let mut faults = Faults { file: job.file.display().to_string(), ..Faults::default() };
+    let mut sources = Vec::new();
+    for (i, source) in job.sources.iter().enumerate() {
+        let pinned = pinned.get(i).and_then(Option::as_ref);
+        sources.push(open_source(source, pinned, streams, &mut faults)?);
+    }
+    for sink in &job.sinks {
+        if let SinkTo::Redis { url } = &sink.to
+            && let Err(e) = headwater_connectors::sink::redis::check_url(url)
+        {
+            faults.error(sink.at, e.to_string());
+        }
+    }
+    if streams == Streams::Open {
+        check_topics(&job, &mut faults)?;
+    }
+    let schemas: Vec<Option<SchemaRef>> = sources.iter().map(|s| s.as_ref().map(|s| s.2.clone())).collect();
+    let named = check_names(&job, &schemas);
+    let names_fit = !named.has_errors();
+    faults.faults.extend(named.faults);
+    let compiled: Vec<Option<Compiled>> =
+        job.groups.iter().map(|g| schemas[g.source].as_ref().and_then(|s| compile(g, s, &mut faults))).collect();
+    if faults.has_errors() || !names_fit {
+        return Err(Failure::Job(faults));
+    }
+    let compiled: Vec<Compiled> = compiled.into_iter().flatten().collect();
+    let mut opened = Vec::new();
+    for (i, (history, stream, schema)) in sources.into_iter().flatten().enumerate() {
+        let groups = job.groups.iter().zip(&compiled).filter(|(g, _)| g.source == i);
+        opened.push(project(&job.sources[i], history, stream, schema, groups));
+    }
+    let groups = job.groups.iter().zip(compiled).map(|(g, c)| open_group(g, c, &opened[g.source])).collect();
+    Ok(Opened { job, sources: opened, groups })
+}
+
+/// What else is wrong with a job that is wrong already: names and expressions, where schemas can be had all the same.
+pub fn more_faults(job: &Job) -> Faults {
+    let mut faults = Faults::new(job.file.display().to_string());
+    let schemas: Vec<_> = job.sources.iter().map(|source| look_at_schema(source, &mut faults)).collect();
+    faults.faults.extend(check_names(job, &schemas).faults);
+    for group in &job.groups {
+        if let Some(schema) = &schemas[group.source] {
+            let mut whole = group.clone();
+            let written = |text: &Named| !text.text.is_empty();
+            whole.filter = whole.filter.filter(written);
+            // Others have been told as missing their input.
+            whole.columns.retain(|c| c.of.as_ref().map_or(c.agg == Agg::Count, written));
+            compile(&whole, schema, &mut faults);
+        }
+    }
+    faults
+}

@@ -1,0 +1,106 @@
+//! The groups of a plan, opened: what the operators are made of.
+
+use std::str::FromStr;
+
+use arrow::datatypes::DataType;
+use headwater_operators::group;
+
+use super::opened::Opened;
+use super::reach::Reach;
+use crate::base::failure::Failure;
+use crate::job::Window;
+use crate::plan::Plan;
+use crate::plan::group::{PlannedGroup, PlannedPart};
+use crate::plan::side::Side;
+
+/// The parts of a run's groups, opened, as a side has them: those of the other never begin there.
+pub struct Parts {
+    pub groups: Vec<Vec<Part>>,
+    pub side: Side,
+}
+
+pub struct Part {
+    pub reading: usize,
+    pub reach: Reach,
+    /// Its input expressions, by their number in the group; `None`: nobody asks for it any more, so it is null.
+    pub inputs: Vec<(Option<usize>, DataType)>,
+    pub plan: group::Part,
+}
+
+impl Parts {
+    pub fn open(opened: &Opened, plan: &Plan, side: Side) -> Result<Parts, Failure> {
+        let group = |(number, planned): (usize, &PlannedGroup)| {
+            planned.parts.iter().map(|part| Part::open(opened, plan, (number, side), part)).collect()
+        };
+        let groups = plan.groups.iter().enumerate().map(group).collect::<Result<_, _>>()?;
+        Ok(Parts { groups, side })
+    }
+
+    /// The parts of a reading, with their groups and their numbers.
+    pub fn of_reading(&self, reading: usize) -> impl Iterator<Item = (usize, usize, &Part)> {
+        let all = self.groups.iter().enumerate();
+        let all = all.flat_map(|(group, parts)| parts.iter().enumerate().map(move |(n, part)| (group, n, part)));
+        all.filter(move |(_, _, part)| part.reading == reading)
+    }
+
+    /// Rows up to this event time are out of the reach of every part of a reading; `None`: one reaches everything.
+    pub fn floor(&self, reading: usize, s: i64) -> Option<i64> {
+        let floors: Option<Vec<i64>> = self.of_reading(reading).map(|(_, _, part)| part.reach.floor(s)).collect();
+        floors.map(|all| all.into_iter().min().unwrap_or(s))
+    }
+
+    /// The plan of a group's state.
+    pub fn plan(&self, opened: &Opened, group: usize) -> group::Plan {
+        let mut parts = self.groups[group].iter().map(|part| part.plan.clone());
+        let first = parts.next().expect("a group has a part");
+        let conf = &opened.job.groups[group];
+        group::Plan {
+            window: match conf.window {
+                Window::Trailing => group::Window::Trailing,
+                Window::Tumbling { size_us: size } => group::Window::Hopping { size, every: size },
+                Window::Hopping { size_us: size, every_us: every } => group::Window::Hopping { size, every },
+                Window::Session { gap_us: gap } => group::Window::Session { gap },
+            },
+            retain: conf.retain_us,
+            lateness: opened.job.sources[conf.source].lateness_us,
+            columns: first.columns,
+            places: first.places,
+            inputs: first.inputs,
+            tick: opened.job.tick_us,
+            start: first.start,
+            added: parts.collect(),
+        }
+    }
+}
+
+impl Part {
+    fn open(
+        opened: &Opened,
+        plan: &Plan,
+        (group, side): (usize, Side),
+        planned: &PlannedPart,
+    ) -> Result<Part, Failure> {
+        let open = &opened.groups[group];
+        let mut inputs = vec![];
+        for (number, text) in planned.inputs.iter().enumerate() {
+            let asking = planned.columns.iter().filter(|column| column.plan.input == Some(number));
+            let expression = asking.filter_map(|column| column.place).find_map(|place| open.columns[place].input);
+            let data_type = DataType::from_str(text)
+                .map_err(|e| Failure::Running(format!("the state names a type that is none, {text}: {e}")))?;
+            inputs.push((expression, data_type));
+        }
+        let shown = planned.columns.iter().filter(|column| column.place.is_some());
+        let reading = &plan.readings[planned.reading];
+        Ok(Part {
+            reading: planned.reading,
+            reach: Reach::of(&opened.job.groups[group], shown.map(|column| column.plan.length)),
+            plan: group::Part {
+                columns: planned.columns.iter().map(|column| column.plan.clone()).collect(),
+                places: planned.columns.iter().map(|column| column.place).collect(),
+                inputs: inputs.iter().map(|(_, data_type)| data_type.clone()).collect(),
+                start: reading.s.filter(|_| reading.side == side).unwrap_or(i64::MAX),
+            },
+            inputs,
+        })
+    }
+}

@@ -1,0 +1,201 @@
+//! A source, opened: its history, its stream, its schema, and which of its columns are read.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use headwater_connectors::Wanted;
+use headwater_connectors::history::{History, Pinned, jsonl, parquet};
+use headwater_connectors::sink::lines::LineTopic;
+use headwater_connectors::stream::Stream;
+use headwater_connectors::stream::jsonl::JsonlStream;
+use headwater_connectors::stream::kafka::{KafkaConfig, KafkaStream};
+use headwater_operators::expression::Expression;
+
+use super::group::Compiled;
+use super::opened::Source;
+use crate::base::failure::Failure;
+use crate::base::fault::{At, Faults};
+use crate::job::{self, ChangesTo, FileKind, Group, Job, Named, SeamBy, SinkTo};
+
+/// Whether streams are opened too, or only what says how rows look.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Streams {
+    Open,
+    Skip,
+}
+
+pub fn look_at_schema(source: &job::Source, faults: &mut Faults) -> Option<SchemaRef> {
+    match source.history.as_ref().filter(|h| h.kind == FileKind::Parquet && !h.path.is_empty()) {
+        Some(h) => match parquet::open(&h.path, None) {
+            Ok(history) => history.schema(),
+            Err(headwater_connectors::Error::Config(message)) => {
+                faults.error(h.at, message);
+                None
+            }
+            // The world's fault, and not what is to be told now.
+            Err(_) => None,
+        },
+        None => source.schema.as_ref().map(|columns| written_schema(columns)),
+    }
+}
+
+fn written_schema(columns: &[(Named, DataType)]) -> SchemaRef {
+    let field = |(name, data_type): &(Named, DataType)| Field::new(&name.text, data_type.clone(), true);
+    Arc::new(Schema::new(columns.iter().map(field).collect::<Vec<_>>()))
+}
+
+/// A source's history, its stream, and its schema.
+type Parts = (Option<Arc<dyn History>>, Option<Arc<dyn Stream>>, SchemaRef);
+
+/// `None`: it could not be opened, and a fault says why.
+pub fn open_source(
+    source: &job::Source,
+    pinned: Option<&Pinned>,
+    streams: Streams,
+    faults: &mut Faults,
+) -> Result<Option<Parts>, Failure> {
+    let mut ok = true;
+    let history = match &source.history {
+        None => None,
+        Some(h) => told(open_history(h, pinned), h.at, faults, &mut ok)?,
+    };
+    let stream = match source.stream.as_ref().filter(|_| streams == Streams::Open) {
+        None => None,
+        Some(job::Stream::Jsonl { at, path, first_offset }) => {
+            let opened = JsonlStream::open(path, *first_offset).map(|s| Arc::new(s) as Arc<dyn Stream>);
+            told(opened, *at, faults, &mut ok)?
+        }
+        Some(job::Stream::Kafka { at, kafka }) => {
+            let opened = KafkaStream::open(kafka_config(kafka)).map(|s| Arc::new(s) as Arc<dyn Stream>);
+            told(opened, *at, faults, &mut ok)?
+        }
+    };
+    if !ok {
+        return Ok(None);
+    }
+    let of_files = history.as_ref().and_then(|h| h.schema());
+    let schema = of_files.unwrap_or_else(|| written_schema(source.schema.as_deref().unwrap_or_default()));
+    Ok(Some((history, stream, schema)))
+}
+
+fn open_history(history: &job::History, pinned: Option<&Pinned>) -> headwater_connectors::Result<Arc<dyn History>> {
+    match history.kind {
+        FileKind::Parquet => parquet::open(&history.path, pinned).map(|h| Arc::new(h) as Arc<dyn History>),
+        FileKind::Jsonl => jsonl::open(&history.path, pinned).map(|h| Arc::new(h) as Arc<dyn History>),
+    }
+}
+
+/// A source's history as it was pinned once.
+pub fn history(source: &job::Source, pinned: Option<&Pinned>) -> Result<Arc<dyn History>, Failure> {
+    let history = source.history.as_ref().ok_or_else(|| {
+        Failure::Running(format!("source {} has no history any more: its ids cannot be compared", source.name))
+    })?;
+    Ok(open_history(history, pinned)?)
+}
+
+/// Bytes of records that the queues of one reader or writer may hold.
+const KAFKA_BUDGET_BYTES: usize = 64 << 20;
+
+pub fn kafka_config(kafka: &job::Kafka) -> KafkaConfig {
+    KafkaConfig {
+        brokers: kafka.brokers.clone(),
+        topic: kafka.topic.clone(),
+        properties: kafka.properties.clone(),
+        budget_bytes: KAFKA_BUDGET_BYTES,
+    }
+}
+
+/// Finds the topics that changelogs and dead letters go to.
+pub fn check_topics(job: &Job, faults: &mut Faults) -> Result<(), Failure> {
+    let changelogs = job.sinks.iter().filter_map(|sink| match &sink.to {
+        SinkTo::Changes(to) => Some((to, sink.at)),
+        SinkTo::Redis { .. } | SinkTo::Embedded => None,
+    });
+    for (to, at) in changelogs.chain([(&job.dead_letters, job.dead_letters_at)]) {
+        if let ChangesTo::Kafka(kafka) = to {
+            told(LineTopic::check(&kafka_config(kafka)), at, faults, &mut true)?;
+        }
+    }
+    Ok(())
+}
+
+/// What is the user's fault becomes a fault of the job file; the rest ends the command.
+fn told<T>(
+    result: headwater_connectors::Result<T>,
+    at: At,
+    faults: &mut Faults,
+    ok: &mut bool,
+) -> Result<Option<T>, Failure> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(headwater_connectors::Error::Config(message)) => {
+            faults.error(at, message);
+            *ok = false;
+            Ok(None)
+        }
+        Err(other) => Err(other.into()),
+    }
+}
+
+/// Which columns are read at all.
+pub fn project<'a>(
+    source: &job::Source,
+    history: Option<Arc<dyn History>>,
+    stream: Option<Arc<dyn Stream>>,
+    schema: SchemaRef,
+    groups: impl Iterator<Item = (&'a Group, &'a Compiled)>,
+) -> Source {
+    let mut names: Vec<String> = vec![source.event_time.text.clone()];
+    let mut place = |name: &str| {
+        names.iter().position(|n| n == name).unwrap_or_else(|| {
+            names.push(name.to_owned());
+            names.len() - 1
+        })
+    };
+    let arrival_time = source.arrival_time.as_ref().map(|a| place(&a.text));
+    let id_column = if let SeamBy::Id { id, .. } = &source.seam.by { Some(place(&id.text)) } else { None };
+    for (group, compiled) in groups {
+        group.key.iter().for_each(|k| _ = place(&k.text));
+        let expressions = compiled.filter.iter().chain(&compiled.inputs);
+        expressions.flat_map(Expression::columns).for_each(|c| _ = place(c));
+    }
+    let of_stream = names.len();
+    let mut place = |name: &str| {
+        names.iter().position(|n| n == name).unwrap_or_else(|| {
+            names.push(name.to_owned());
+            names.len() - 1
+        })
+    };
+    let seam_columns = match &source.seam.by {
+        SeamBy::Offset { partition, offset } if history.is_some() => {
+            Some((place(&partition.text), place(&offset.text)))
+        }
+        _ => None,
+    };
+    let time_unit_ns = unit_ns(source.time_unit);
+    let wanted = |names: &[String]| {
+        let field = |n: &String| schema.field_with_name(n).expect("names were checked").clone().with_nullable(true);
+        Wanted { schema: Arc::new(Schema::new(names.iter().map(field).collect::<Vec<_>>())), time_unit_ns }
+    };
+    let (wanted, history_wanted) = (wanted(&names[..of_stream]), wanted(&names));
+    Source {
+        history,
+        stream,
+        schema: schema.clone(),
+        wanted,
+        history_wanted,
+        event_time: 0,
+        arrival_time,
+        seam_columns,
+        id_column,
+    }
+}
+
+pub fn unit_ns(unit: job::TimeUnit) -> i64 {
+    match unit {
+        job::TimeUnit::Second => 1_000_000_000,
+        job::TimeUnit::Millisecond => 1_000_000,
+        job::TimeUnit::Microsecond => 1_000,
+        job::TimeUnit::Nanosecond => 1,
+    }
+}

@@ -1,0 +1,163 @@
+//! A start: its plan, and the checkpoint that it goes on from.
+
+use std::collections::BTreeMap;
+
+use headwater_connectors::sink::lines::Left;
+use serde::{Deserialize, Serialize};
+
+use super::manifest::{FORMAT, Manifest};
+use super::names::LETTERS_BESIDE;
+use crate::base::time::wall_clock_us;
+use crate::job::{ChangesTo, Job};
+use crate::plan::Plan;
+use crate::plan::mode::Mode;
+use crate::plan::position::Position;
+use crate::plan::side::Side;
+
+/// What every process of a run knows of its start.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Start {
+    pub plan: Plan,
+    /// `None`: it begins anew.
+    pub from: Option<Resumption>,
+}
+
+/// The checkpoint that a start goes on from.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Resumption {
+    pub manifest: Manifest,
+    /// By reading of the plan in the manifest: its number in the plan of the start; `None`: it is read no more.
+    pub moved: Vec<Option<usize>>,
+}
+
+impl Resumption {
+    /// Every reading has the number that it had.
+    pub fn in_place(manifest: Manifest) -> Resumption {
+        let moved = (0..manifest.plan.readings.len()).map(Some).collect();
+        Resumption { manifest, moved }
+    }
+
+    /// A position, of the reading that it is of now.
+    pub fn position(&self, at: &Position) -> Option<Position> {
+        let reading = self.moved.get(at.reading as usize).copied().flatten()?;
+        Some(Position { reading: reading as u32, ..*at })
+    }
+}
+
+impl Start {
+    pub fn manifest(&self) -> Option<&Manifest> {
+        self.from.as_ref().map(|from| &from.manifest)
+    }
+
+    /// Whether nothing of a reading is in the checkpoint that the run goes on from.
+    pub fn is_new(&self, reading: usize) -> bool {
+        let goes_on = self.from.as_ref().is_some_and(|from| from.moved.contains(&Some(reading)));
+        !self.plan.readings[reading].restored && !goes_on
+    }
+
+    pub fn has_new(&self) -> bool {
+        (0..self.plan.readings.len()).any(|reading| self.is_new(reading))
+    }
+
+    /// Whether anything of what was beside the rows goes on, wherever.
+    pub fn goes_on_beside(&self) -> bool {
+        let mut readings = (0..).zip(&self.plan.readings);
+        readings.any(|(number, reading)| reading.saved == Side::Beside && !self.is_new(number))
+    }
+
+    /// Whether the run has an end that the state does not know: a run that ends keeps those that a start of it has found, and one
+    /// that follows its streams has none.
+    pub fn has_own_end(&self, mode: Mode) -> bool {
+        let same =
+            |found: &Manifest| found.mode == mode && (mode == Mode::Follow || found.plan.now_us == self.plan.now_us);
+        !self.manifest().is_some_and(same)
+    }
+
+    /// Whether all that is in the checkpoint was in the stores when it was taken, and nothing is missing since.
+    pub fn is_as_published(&self) -> bool {
+        let Some(manifest) = self.manifest() else { return false };
+        let whole = manifest.plan.rows_from.iter().all(|from| manifest.t >= Some(*from));
+        whole
+            && self.plan.readings.iter().all(|reading| reading.restored && reading.shown && reading.warnings.is_empty())
+    }
+
+    /// The tick at which `T` of a side goes on, where all of it has its history.
+    pub fn goes_on_at(&self, side: Side) -> Option<i64> {
+        let manifest = self.manifest()?;
+        let plan = &self.plan;
+        let whole = plan.readings.iter().filter(|reading| reading.side == side).all(|reading| reading.restored);
+        let t = if plan.is_beside() && side == Side::Shown { plan.floor } else { manifest.t };
+        t.filter(|_| whole)
+    }
+
+    /// By reading, where the checkpoint left off: windows that closed before it are gone.
+    pub fn horizons(&self) -> Vec<i64> {
+        let mut horizons = vec![i64::MIN; self.plan.readings.len()];
+        let known = self.from.iter().flat_map(|from| from.moved.iter().zip(&from.manifest.horizons));
+        for (now, horizon) in known.filter_map(|(now, horizon)| Some(((*now)?, horizon))) {
+            horizons[now] = *horizon;
+        }
+        horizons
+    }
+
+    /// Where lines go on that go to where they went before.
+    pub fn left(&self, job: &Job, name: &str, to: &ChangesTo) -> Option<&Left> {
+        let manifest = self.manifest()?;
+        let same = manifest.plan.places.get(name).is_none_or(|place| *place == job.place_of(to));
+        let alike = |left: &&Left| match (left, to) {
+            (Left::Bytes(_), ChangesTo::Jsonl { .. }) => true,
+            (Left::Topic(topic), ChangesTo::Kafka(kafka)) => *topic == kafka.topic,
+            _ => false,
+        };
+        manifest.lines.get(name).filter(|_| same).filter(alike)
+    }
+
+    /// Where lines go on. Those that go elsewhere now begin anew, and dead letters that nothing goes on from any more are void.
+    pub fn lines(&self, manifest: &Manifest) -> BTreeMap<String, Left> {
+        let mut lines = manifest.lines.clone();
+        let moved = |name: &String| {
+            manifest.plan.places.get(name).zip(self.plan.places.get(name)).is_some_and(|(before, now)| before != now)
+        };
+        lines.retain(|name, _| !moved(name) && (name != LETTERS_BESIDE || self.goes_on_beside()));
+        lines
+    }
+
+    /// What is written down before the first row is read: where nothing is new, the checkpoint that it goes on from, as one of the
+    /// job that there is now.
+    pub fn first_manifest(&self, mode: Mode) -> Manifest {
+        let (plan, number, begun_us) = (self.plan.clone(), self.plan.checkpoints, Some(wall_clock_us()));
+        let new = self.has_new();
+        match &self.from {
+            // What it goes on from stays a part of the state; where partitions begin is in the plan.
+            Some(from) => Manifest {
+                lines: self.lines(&from.manifest),
+                number,
+                t: from.manifest.t.filter(|_| !new),
+                begun_us,
+                finished: false,
+                mode,
+                horizons: self.horizons(),
+                plan,
+                positions: if new {
+                    vec![]
+                } else {
+                    from.manifest.positions.iter().filter_map(|at| from.position(at)).collect()
+                },
+                ..from.manifest.clone()
+            },
+            None => Manifest {
+                format: FORMAT,
+                number,
+                t: None,
+                begun_us,
+                horizons: vec![],
+                mode,
+                finished: false,
+                plan,
+                positions: vec![],
+                parts: vec![],
+                lines: BTreeMap::new(),
+            },
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! The state of a group in a checkpoint: written by its workers, read by those of a later run.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
+use arrow::array::RecordBatch;
+use headwater_connectors::storage::{make_dir, sync_dir};
+use headwater_operators::group::{NamedValues, Piece, State};
+use headwater_operators::ledger::SegmentError;
+
+use super::contribution::Part;
+use super::files::failed;
+use super::journal::GroupJournal;
+use super::manifest::Manifest;
+use super::parts;
+use super::store::StateStore;
+use crate::base::failure::Failure;
+use crate::plan::side::Side;
+
+/// Writes a group's parts of one worker, where every tick up to `t` is finished.
+pub fn write(
+    store: &StateStore,
+    number: u64,
+    (group, worker, workers): (u32, u32, u32),
+    state: &mut State,
+    journal: &GroupJournal,
+    t: i64,
+) -> Result<Vec<Part>, Failure> {
+    store.forget_brought()?;
+    let dir = store.written(number, worker);
+    make_dir(&dir).map_err(|e| failed("creating", &dir, e))?;
+    let mut writers: BTreeMap<(Piece, usize), (String, parts::Writer)> = BTreeMap::new();
+    let mut each = |piece, part: usize, batch: &RecordBatch| {
+        let failed = |e: &dyn std::fmt::Display| SegmentError(format!("writing to {}: {e}", dir.display()));
+        let (_, writer) = match writers.entry((piece, part)) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => {
+                let name = format!("group-{group}-worker-{worker}-{}-{part}.parquet", word(piece));
+                let writer = parts::Writer::create(&dir.join(&name), batch.schema()).map_err(|e| failed(&e))?;
+                new.insert((name, writer))
+            }
+        };
+        writer.write(batch).map_err(|e| failed(&e))
+    };
+    state.save(t.saturating_add(1), &mut each).map_err(|e| Failure::Running(e.to_string()))?;
+    let mut parts = vec![];
+    for ((piece, part), (name, writer)) in writers {
+        let (bytes, xxh3) = writer.finish().map_err(|e| failed("writing to", &dir, e))?;
+        let (of, side, span) = (part as u32, Side::Shown, None);
+        parts.push(Part { number, group, worker, workers, piece, of, side, name, bytes, xxh3, span });
+    }
+    parts.extend(journal.cut(number, t)?);
+    sync_dir(&dir).map_err(|e| failed("writing to", &dir, e))?;
+    Ok(parts)
+}
+
+fn word(piece: Piece) -> &'static str {
+    match piece {
+        Piece::Values => "values",
+        Piece::Units => "units",
+        Piece::Ledger => "ledger",
+        Piece::Pending => "pending",
+    }
+}
+
+/// Fills a group's state with what all workers had of it, for the keys that `owns` accepts. If there were as many as now, its ledger
+/// stays in the journal.
+pub fn read(
+    store: &StateStore,
+    manifest: &Manifest,
+    group: u32,
+    (state, journal): (&mut State, &GroupJournal),
+    owns: impl Fn(&[u8]) -> bool,
+) -> Result<(), Failure> {
+    let is_asked = |part: &&Part| part.group == group && state.resumes(part.side == Side::Beside);
+    let mut of_group: Vec<&Part> = manifest.parts.iter().filter(is_asked).collect();
+    of_group.sort_by_key(|part| (part.side, part.worker, part.piece, part.of));
+    for of_worker in of_group.chunk_by(|a, b| (a.side, a.worker) == (b.side, b.worker)) {
+        let mut values = NamedValues::of(of_worker[0].side == Side::Beside);
+        for part in of_worker.iter().filter(|part| journal.owns(part) != Some(false)) {
+            let path = store.part(part)?.map_err(Failure::Running)?;
+            if part.piece == Piece::Ledger && journal.owns(part) == Some(true) {
+                journal.carry(state, part, &path)?;
+                continue;
+            }
+            for batch in parts::read(&path).map_err(|e| failed("reading", &path, e))? {
+                let batch = batch.map_err(|e| failed("reading", &path, e))?;
+                state
+                    .load((part.piece, part.of as usize), &batch, &mut values, &owns)
+                    .map_err(|e| failed("reading", &path, e))?;
+            }
+        }
+    }
+    state.thaw().map_err(|e| Failure::Running(e.to_string()))
+}

@@ -1,0 +1,154 @@
+//! What each command is told on the command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+
+use crate::cluster::options::Options;
+use crate::job::duration;
+
+/// Tell what a job would do, or everything that is wrong with it
+///
+/// Validates the job against its schema and data. Prints sources, the seam that a run would find, and each feature's type
+/// and meaning. Nothing is written, and no store is touched.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  headwater check fraud.toml
+  headwater check fraud.toml --sample 100    and what the 100 latest events would give
+
+All faults are told at once, as FILE:LINE:COL: error: ... (exit 2). A gap between history and stream is exit 3.")]
+pub struct CheckArgs {
+    /// The job file
+    pub job: PathBuf,
+    /// Also print the rows that the N latest events of each source give by themselves, and dead letters with reasons
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    pub sample: Option<usize>,
+}
+
+/// Bootstrap from the history, switch to the stream, and follow it until SIGTERM or Ctrl-C
+///
+/// Reads the history, switches to the stream without a gap or a double count, and keeps every row current. While it runs it
+/// serves `get`, `export`, `status` and Prometheus metrics on a loopback address.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  headwater run fraud.toml                  until SIGTERM or Ctrl-C, then a clean exit
+  headwater run fraud.toml --until-end      a result that is a function of the input alone
+  headwater run fraud.toml --workers 8      on eight threads
+
+The address of the metrics is the url in endpoint.json in the job's state directory, with /metrics behind it.")]
+pub struct RunArgs {
+    /// The job file
+    pub job: PathBuf,
+    /// Stop at the ends that the streams have at the start
+    #[arg(long)]
+    pub until_end: bool,
+    /// Set what earlier runs left aside at once
+    #[arg(long)]
+    pub fresh: bool,
+    /// Worker threads of this process
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub workers: u16,
+    /// How many processes the cluster has
+    #[arg(long, default_value_t = 1, requires = "hosts")]
+    pub processes: usize,
+    /// Which of them this one is, from 0
+    #[arg(long, default_value_t = 0)]
+    pub process: usize,
+    /// A file with one HOST:PORT a line, in the order of the processes
+    #[arg(long)]
+    pub hosts: Option<PathBuf>,
+    /// How long to wait for the other processes
+    #[arg(long, default_value = "60s", value_name = "DURATION", value_parser = wait)]
+    pub join_timeout: Duration,
+}
+
+fn wait(text: &str) -> Result<Duration, String> {
+    duration::parse(text).map(|us| Duration::from_micros(us.unsigned_abs()))
+}
+
+impl RunArgs {
+    pub fn cluster(&self) -> Options {
+        Options {
+            workers: usize::from(self.workers),
+            processes: self.processes,
+            process: self.process,
+            hosts: self.hosts.clone(),
+            join_timeout: self.join_timeout,
+        }
+    }
+}
+
+/// Print one row as JSON
+///
+/// Prints a key's row as a JSON line; of a group with windows, each window of the key. Reads Redis by itself, and the embedded
+/// store through the job if it runs.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  headwater get fraud.toml card_activity card_id=c1
+  headwater get fraud.toml user_activity user_id=7 country=DE
+  headwater get fraud.toml card_hourly card_id=c1 --window 2026-01-31T10:00:00Z
+
+No such row is exit 1.")]
+pub struct GetArgs {
+    /// The job file
+    pub job: PathBuf,
+    /// The feature group
+    pub group: String,
+    /// A value for each key column
+    #[arg(required = true, value_name = "COL=VALUE")]
+    pub key: Vec<String>,
+    /// Only the window that starts then
+    #[arg(long, value_name = "START")]
+    pub window: Option<String>,
+    /// The sink to read; otherwise the first Redis or embedded one that holds the group
+    #[arg(long, value_name = "NAME")]
+    pub sink: Option<String>,
+}
+
+/// Print every row of a group as JSON lines, or write them to a file
+///
+/// Every row of a group, in order of key (and window).
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  headwater export fraud.toml card_activity | head
+  headwater export fraud.toml card_activity --out rows.jsonl
+  headwater export fraud.toml card_activity --out rows.parquet    key columns, columns, changed_at, as_of")]
+pub struct ExportArgs {
+    /// The job file
+    pub job: PathBuf,
+    /// The feature group
+    pub group: String,
+    /// Write a file: Parquet if it ends in .parquet, else JSON lines
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// The sink to read; otherwise the first Redis or embedded one that holds the group
+    #[arg(long, value_name = "NAME")]
+    pub sink: Option<String>,
+}
+
+/// Tell how a running job is
+///
+/// Asks a running job: progress of the bootstrap, seam, lag by partition, staleness by group, dead letters by reason.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  headwater status fraud.toml
+  headwater status fraud.toml --json | jq '.groups[].staleness_seconds'
+
+A job that does not run is exit 1.")]
+pub struct StatusArgs {
+    /// The job file
+    pub job: PathBuf,
+    /// As one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|n| *n > 0).ok_or_else(|| "expected a number from 1 on".to_owned())
+}

@@ -1,0 +1,273 @@
+//! A sample: the rows that a few of the latest events give by themselves, and what of them is a dead letter.
+//!
+//! ```text
+//! history  newest pieces first, until no other can hold a later event   \
+//! stream   the last records below each partition's end                    > the N latest -> shape -> windows -> rows as of
+//!                                                                       /   the first tick that has seen them all
+//! ```
+//!
+//! Everything is judged as in a run; only the rest of the events is missing.
+
+use std::sync::Arc;
+
+use arrow::array::types::TimestampMicrosecondType;
+use arrow::array::{AsArray, RecordBatch};
+use headwater_connectors::Records;
+use headwater_connectors::format::text::{format_time, row_text};
+use headwater_connectors::history::{History, Piece};
+use headwater_connectors::sink::RowText;
+use headwater_connectors::sink::dead_letters::DeadLetter;
+use headwater_connectors::stream::{self, Start, Stream};
+use headwater_operators::group::{Outputs, State};
+use headwater_operators::key_codec::KeyCodec;
+use headwater_operators::ledger::{SegmentError, Segments, up};
+
+use crate::base::failure::Failure;
+use crate::base::time::wall_clock_us;
+use crate::catalog::opened::Opened;
+use crate::catalog::parts::Parts;
+use crate::ingest::letters::Letters;
+use crate::ingest::seam::{Seam, Verdict};
+use crate::ingest::shape::{Shaper, When};
+use crate::ingest::stamp::{Stamped, Stamper, integers};
+use crate::plan::Plan;
+use crate::plan::reading::Reading;
+use crate::plan::side::Side;
+use crate::serve::rows;
+
+const POLL_BYTES: usize = 1 << 20;
+
+/// What a source's latest events give.
+pub struct Sample {
+    pub events: usize,
+    /// The tick of the rows.
+    pub t: Option<i64>,
+    /// By group of the source: its number and its rows, as `get` prints them.
+    pub rows: Vec<(usize, Vec<String>)>,
+    pub letters: Vec<DeadLetter>,
+}
+
+/// Takes the `n` latest events of a source.
+pub fn take(opened: &Arc<Opened>, plan: &Plan, source: usize, n: usize) -> Result<Sample, Failure> {
+    let latest = latest(opened, plan, source, n)?;
+    let tick = opened.job.tick_us;
+    let times =
+        latest.parts.iter().flat_map(|part| part.chosen.iter().filter_map(|i| part.stamped[*i as usize].good()));
+    let t = times.max().map(|ts| up(ts, tick));
+    let mut sample = Sample { events: latest.events(), t, rows: vec![], letters: vec![] };
+    let mut states = vec![];
+    let parts = Parts::open(opened, plan, Side::Shown)?;
+    for shaper in Shaper::of_reading(opened, &parts, source) {
+        let state = state(opened, &parts, shaper.group, t.unwrap_or(0))?;
+        states.push((shaper, state));
+    }
+    for part in &latest.parts {
+        let accepted: Vec<u32> =
+            part.chosen.iter().copied().filter(|i| part.stamped[*i as usize].good().is_some()).collect();
+        let visible = vec![t.unwrap_or(0); part.records.len()];
+        // Each by its own arrival: what came before it is not looked at.
+        let eff: Vec<Option<i64>> = part.stamped.iter().map(Stamped::clock).collect();
+        let when = When { visible: &visible, eff: &eff, horizon: i64::MIN };
+        let mut letters = Letters::new(opened, source);
+        for (shaper, state) in &mut states {
+            let (events, refused) = shaper.shape(&part.records, &accepted, &part.stamped, when);
+            letters.refused(shaper.group as u32, refused);
+            if let Some(events) = events {
+                state.insert(&events, i64::MIN).map_err(|e| Failure::Running(e.to_string()))?;
+            }
+        }
+        letters.of_source(part.chosen.iter().map(|i| (*i as usize, &part.stamped[*i as usize])));
+        sample.letters.extend(letters.write(&part.records, &part.stamped, |i| part.place(opened, source, i)).0);
+    }
+    let Some(t) = t else { return Ok(sample) };
+    for (Shaper { group, .. }, mut state) in states {
+        state.advance(t, usize::MAX).map_err(|e| Failure::Running(e.to_string()))?;
+        let batch = state.take_rows(t);
+        let lines = batch.iter().flat_map(|batch| (0..batch.num_rows()).map(|row| line(opened, group, batch, row, t)));
+        sample.rows.push((group, lines.collect()));
+    }
+    Ok(sample)
+}
+
+fn state(opened: &Opened, parts: &Parts, group: usize, t: i64) -> Result<State, Failure> {
+    let open = &opened.groups[group];
+    let codec = KeyCodec::new(&open.key_types).map_err(|e| Failure::Running(e.to_string()))?;
+    let outputs = Outputs { changes: false, rows_from: Some(t) };
+    let plan = headwater_operators::group::Plan { start: t, ..parts.plan(opened, group) };
+    Ok(State::new(&plan, codec, open.shape.schema.clone(), outputs, Box::new(NoSegments), usize::MAX))
+}
+
+fn line(opened: &Opened, group: usize, batch: &RecordBatch, row: usize, t: i64) -> String {
+    let shape = &opened.groups[group].shape;
+    let us = |column: usize| batch.column(column).as_primitive::<TimestampMicrosecondType>().value(row);
+    let text = RowText {
+        key: row_text(batch, 0..shape.keys, row),
+        window: shape.windowed.then(|| (us(shape.keys), us(shape.keys + 1))),
+        row: row_text(batch, shape.columns(), row),
+        changed_at_us: t,
+    };
+    rows::line(&text, Some(t))
+}
+
+/// A few events fit into memory.
+struct NoSegments;
+
+impl Segments for NoSegments {
+    fn write(&mut self, _: &[u64]) -> Result<u64, SegmentError> {
+        Err(SegmentError("a sample keeps its events in memory".to_owned()))
+    }
+
+    fn read(&mut self, _: u64) -> Result<Vec<u64>, SegmentError> {
+        Err(SegmentError("a sample has no segments".to_owned()))
+    }
+
+    fn remove(&mut self, _: u64) {}
+}
+
+/// Some records of one batch.
+struct Part {
+    records: Records,
+    stamped: Vec<Stamped>,
+    /// By record: where it stands among the latest. What has no time of its own stands where the one before it does.
+    order: Vec<i64>,
+    chosen: Vec<u32>,
+}
+
+impl Part {
+    fn place(&self, opened: &Opened, source: usize, i: usize) -> (Option<i32>, Option<i64>) {
+        if let Some(offsets) = &self.records.offsets {
+            return (self.records.partition, Some(offsets[i]));
+        }
+        let Some((p, o)) = opened.sources[source].seam_columns else { return (None, None) };
+        let value = |column: usize| integers(self.records.batch.column(column))[i];
+        (value(p).and_then(|p| i32::try_from(p).ok()), value(o))
+    }
+}
+
+impl Stamped {
+    /// The event time of a record that its source accepts.
+    fn good(&self) -> Option<i64> {
+        self.ts.filter(|_| self.reason.is_none())
+    }
+}
+
+/// The `n` latest so far.
+struct Latest {
+    n: usize,
+    parts: Vec<Part>,
+}
+
+impl Latest {
+    fn events(&self) -> usize {
+        self.parts.iter().map(|part| part.chosen.len()).sum()
+    }
+
+    /// `takes`: whether the seam takes a record.
+    fn add(&mut self, records: Records, stamped: Vec<Stamped>, takes: impl Fn(usize, &Stamped) -> bool) {
+        let mut last = i64::MIN;
+        let times = stamped.iter().map(|s| {
+            last = s.good().or(s.clock()).unwrap_or(last);
+            last
+        });
+        let order = times.collect();
+        let chosen = (0..records.len() as u32).filter(|i| takes(*i as usize, &stamped[*i as usize])).collect();
+        self.parts.push(Part { records, stamped, order, chosen });
+        self.keep_latest();
+    }
+
+    fn keep_latest(&mut self) {
+        if self.events() <= self.n {
+            return;
+        }
+        let parts = self.parts.iter().enumerate();
+        let mut all: Vec<(i64, usize, u32)> =
+            parts.flat_map(|(p, part)| part.chosen.iter().map(move |i| (part.order[*i as usize], p, *i))).collect();
+        all.sort_unstable();
+        all.drain(..all.len() - self.n);
+        all.sort_unstable_by_key(|(_, part, i)| (*part, *i));
+        self.parts.iter_mut().for_each(|part| part.chosen.clear());
+        all.iter().for_each(|(_, part, i)| self.parts[*part].chosen.push(*i));
+        self.parts.retain(|part| !part.chosen.is_empty());
+    }
+
+    /// Whether nothing up to this time can be among the latest any more.
+    fn passes(&self, newest: i64) -> bool {
+        let times = self.parts.iter().flat_map(|part| part.chosen.iter().map(|i| part.order[*i as usize]));
+        self.events() >= self.n && times.min().is_some_and(|oldest| oldest >= newest)
+    }
+}
+
+fn latest(opened: &Arc<Opened>, plan: &Plan, source: usize, n: usize) -> Result<Latest, Failure> {
+    let (open, of_plan) = (&opened.sources[source], plan.of_source(source));
+    let mut latest = Latest { n, parts: vec![] };
+    if let Some(stream) = &open.stream {
+        from_stream(&mut latest, opened, of_plan, source, stream.as_ref())?;
+    }
+    if let Some(history) = &open.history {
+        from_history(&mut latest, opened, plan, source, history.as_ref())?;
+    }
+    Ok(latest)
+}
+
+fn from_history(
+    latest: &mut Latest,
+    opened: &Opened,
+    plan: &Plan,
+    source: usize,
+    history: &dyn History,
+) -> Result<(), Failure> {
+    let (conf, open) = (&opened.job.sources[source], &opened.sources[source]);
+    let until = conf.history.as_ref().and_then(|h| h.complete_until_us);
+    let stamper = Stamper { source: open, future_limit_us: conf.future_limit_us, own: open.history_own() };
+    let event_time = open.wanted.schema.field(open.event_time);
+    let timestamps = !event_time.data_type().is_integer();
+    // Where statistics say nothing, anything may be there.
+    let newest = |piece: &Piece| {
+        let range = piece.statistics.first().copied().flatten().filter(|range| timestamps && range.nulls == 0);
+        range.and_then(|range| range.bounds).map_or(i64::MAX, |(_, newest)| newest)
+    };
+    let mut pieces = history.pieces(&[event_time.name()])?;
+    pieces.sort_by_key(|piece| std::cmp::Reverse((newest(piece), piece.file, piece.row_group)));
+    for piece in pieces {
+        if latest.passes(newest(&piece)) {
+            break;
+        }
+        for records in history.read(&piece, &open.history_wanted)? {
+            let records = records?;
+            let stamped = stamper.stamp(&records, plan.now_us);
+            latest.add(records, stamped, |_, s| until.is_none_or(|until| s.m.is_none_or(|m| m < until)));
+        }
+    }
+    Ok(())
+}
+
+fn from_stream(
+    latest: &mut Latest,
+    opened: &Opened,
+    plan: &Reading,
+    source: usize,
+    stream: &dyn Stream,
+) -> Result<(), Failure> {
+    let (conf, open) = (&opened.job.sources[source], &opened.sources[source]);
+    let seam = Seam::open(conf, open, plan)?;
+    let stamper = Stamper { source: open, future_limit_us: conf.future_limit_us, own: open.stream_own() };
+    let n = i64::try_from(latest.n).unwrap_or(i64::MAX);
+    for partition in &plan.partitions {
+        let start = partition.end.saturating_sub(n).max(partition.start);
+        let number = partition.partition;
+        let mut reader = stream.reader(&[Start { partition: number, offset: start }], &open.wanted)?;
+        while let Some(records) = stream::next(stream, reader.as_mut(), number, partition.end, POLL_BYTES)? {
+            let stamped = stamper.stamp(&records, wall_clock_us());
+            let offsets = records.offsets.clone().unwrap_or_default();
+            let verdicts = seam.judge(&records, &stamped, partition);
+            latest.add(records, stamped, |i, _| offsets[i] < partition.end && verdicts[i] == Verdict::Taken);
+        }
+    }
+    Ok(())
+}
+
+/// What is said before a source's sample.
+pub fn heading(sample: &Sample, source: &str) -> String {
+    let as_of = sample.t.map_or_else(String::new, |t| format!(", as of {}", format_time(t)));
+    format!("what the {} latest events of `{source}` give by themselves{as_of}", sample.events)
+}

@@ -1,0 +1,221 @@
+//! Rows as a Parquet file: key columns, `window_start` and `window_end` of windowed groups, the row's columns, `changed_at`
+//! and `as_of`, each with its own type.
+//!
+//! Rows come as the lines that `export` prints, so that it is the same whoever reads them; each value's text is cast to
+//! its column's type, which gives back what was written.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, ListArray, RecordBatch, StringArray};
+use arrow::buffer::{NullBuffer, OffsetBuffer};
+use arrow::compute::{CastOptions, cast_with_options};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use arrow::error::ArrowError;
+use headwater_connectors::sink::GroupShape;
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::properties::WriterProperties;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::base::failure::Failure;
+
+const BATCH_ROWS: usize = 8192;
+
+/// Writes a group's rows; `finish` makes it a file.
+pub struct Table<W: Write + Send> {
+    keys: usize,
+    windowed: bool,
+    schema: SchemaRef,
+    writer: ArrowWriter<W>,
+    /// By column: the values' JSON.
+    texts: Vec<Vec<Option<Box<RawValue>>>>,
+}
+
+#[derive(Deserialize)]
+struct Line {
+    key: BTreeMap<String, Box<RawValue>>,
+    window: Option<Window>,
+    row: BTreeMap<String, Box<RawValue>>,
+    changed_at: Box<RawValue>,
+    as_of: Box<RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Window {
+    start: Box<RawValue>,
+    end: Box<RawValue>,
+}
+
+fn failed(cause: impl std::fmt::Display) -> Failure {
+    Failure::Running(format!("writing Parquet: {cause}"))
+}
+
+impl<W: Write + Send> Table<W> {
+    pub fn new(shape: &GroupShape, to: W) -> Result<Table<W>, Failure> {
+        let time = |name: &str| Field::new(name, DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), true);
+        let fields = shape.schema.fields();
+        let mut all: Vec<Field> = fields[..shape.keys].iter().map(|f| f.as_ref().clone()).collect();
+        if shape.windowed {
+            all.extend([time("window_start"), time("window_end")]);
+        }
+        all.extend(fields[shape.columns()].iter().map(|f| f.as_ref().clone()));
+        all.extend([time("changed_at"), time("as_of")]);
+        let schema = Arc::new(Schema::new(all));
+        let compression = Compression::ZSTD(ZstdLevel::default());
+        let properties = WriterProperties::builder().set_compression(compression).build();
+        let writer = ArrowWriter::try_new(to, schema.clone(), Some(properties)).map_err(failed)?;
+        let texts = schema.fields().iter().map(|_| vec![]).collect();
+        Ok(Table { keys: shape.keys, windowed: shape.windowed, schema, writer, texts })
+    }
+
+    /// Adds a row, as `export` prints it.
+    pub fn push(&mut self, line: &str) -> Result<(), Failure> {
+        let mut line: Line = serde_json::from_str(line).map_err(failed)?;
+        let (start, end) = line.window.map_or((None, None), |w| (Some(w.start), Some(w.end)));
+        let first_column = self.keys + if self.windowed { 2 } else { 0 };
+        let last_column = self.schema.fields().len() - 2;
+        let mut values = Vec::with_capacity(self.texts.len());
+        for (i, field) in self.schema.fields().iter().enumerate() {
+            values.push(match i {
+                i if i < self.keys => line.key.remove(field.name()),
+                i if i >= first_column && i < last_column => line.row.remove(field.name()),
+                _ => None,
+            });
+        }
+        if self.windowed {
+            (values[self.keys], values[self.keys + 1]) = (start, end);
+        }
+        (values[last_column], values[last_column + 1]) = (Some(line.changed_at), Some(line.as_of));
+        self.texts.iter_mut().zip(values).for_each(|(column, value)| column.push(value));
+        if self.texts[0].len() == BATCH_ROWS { self.write() } else { Ok(()) }
+    }
+
+    fn write(&mut self) -> Result<(), Failure> {
+        let fields = self.schema.fields();
+        let columns = fields.iter().zip(&mut self.texts).map(|(field, texts)| {
+            let texts: Vec<Option<Box<RawValue>>> = std::mem::take(texts);
+            column(&texts.iter().map(|text| text.as_deref().map(RawValue::get)).collect::<Vec<_>>(), field.data_type())
+        });
+        let columns: Vec<ArrayRef> = columns.collect::<Result<_, _>>().map_err(failed)?;
+        let batch = RecordBatch::try_new(self.schema.clone(), columns).map_err(failed)?;
+        self.writer.write(&batch).map_err(failed)
+    }
+
+    /// The file, whole.
+    pub fn finish(mut self) -> Result<W, Failure> {
+        if !self.texts[0].is_empty() {
+            self.write()?;
+        }
+        self.writer.into_inner().map_err(failed)
+    }
+}
+
+/// Values from their JSON.
+fn column(texts: &[Option<&str>], kind: &DataType) -> Result<ArrayRef, ArrowError> {
+    let texts = texts.iter().map(|text| text.filter(|text| *text != "null"));
+    if let DataType::List(field) = kind {
+        return list(&texts.collect::<Vec<_>>(), field);
+    }
+    let plain = texts.map(|text| text.map(plain).transpose()).collect::<Result<Vec<Option<String>>, _>>()?;
+    let strings = StringArray::from(plain);
+    cast_with_options(&strings, kind, &CastOptions { safe: false, ..CastOptions::default() })
+}
+
+fn plain(text: &str) -> Result<String, ArrowError> {
+    match text.starts_with('"') {
+        true => serde_json::from_str(text).map_err(|e| ArrowError::ParseError(e.to_string())),
+        false => Ok(text.to_owned()),
+    }
+}
+
+fn list(texts: &[Option<&str>], field: &Arc<Field>) -> Result<ArrayRef, ArrowError> {
+    let mut values: Vec<&RawValue> = vec![];
+    let mut lengths = Vec::with_capacity(texts.len());
+    for text in texts {
+        let elements: Vec<&RawValue> = match text {
+            Some(text) => serde_json::from_str(text).map_err(|e| ArrowError::ParseError(e.to_string()))?,
+            None => vec![],
+        };
+        lengths.push(elements.len());
+        values.extend(elements);
+    }
+    let values: Vec<Option<&str>> = values.into_iter().map(|value| Some(value.get())).collect();
+    let nulls = NullBuffer::from_iter(texts.iter().map(Option::is_some));
+    let values = column(&values, field.data_type())?;
+    Ok(Arc::new(ListArray::try_new(field.clone(), OffsetBuffer::from_lengths(lengths), values, Some(nulls))?)
+        as ArrayRef)
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::types::{Decimal128Type, Float64Type, Int64Type, TimestampMicrosecondType};
+    use arrow::array::{Array, AsArray};
+    use arrow::datatypes::DataType::*;
+    use headwater_connectors::format::text::Column;
+
+    use super::*;
+
+    #[test]
+    fn texts_become_what_they_were() {
+        let time = Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+        let table: [(DataType, &str); 16] = [
+            (Int64, "-9223372036854775808"),
+            (UInt64, "18446744073709551615"),
+            (Boolean, "true"),
+            (Float64, "0.1"),
+            (Float64, "1.7976931348623157e+308"),
+            (Float64, "5e-324"),
+            (Float64, r#""NaN""#),
+            (Float64, r#""-Infinity""#),
+            (Utf8, r#""a\"b\nü""#),
+            (Utf8, r#""null""#),
+            (Date32, r#""1969-12-31""#),
+            (time.clone(), r#""2026-01-01T10:45:00.000001Z""#),
+            (time, r#""1969-12-31T23:59:59.999Z""#),
+            (Decimal128(38, 2), r#""-123456789012345678901234567890123456.78""#),
+            (Decimal128(18, 0), r#""7""#),
+            (List(Arc::new(Field::new("item", Float64, true))), r#"[1.5,null,"NaN"]"#),
+        ];
+        for (kind, text) in table {
+            let array = column(&[Some(text), None, Some("null")], &kind).unwrap();
+            let mut out = vec![];
+            Column::json(&array).write(&mut out, 0);
+            assert_eq!(String::from_utf8(out).unwrap(), text, "{kind}");
+            assert!(array.is_null(1) && array.is_null(2), "{kind}");
+        }
+        assert!(column(&[Some("1.5")], &Int64).is_err());
+    }
+
+    #[test]
+    fn a_windowed_group_has_its_window() {
+        let shape = GroupShape {
+            name: "g".into(),
+            keys: 1,
+            windowed: true,
+            schema: headwater_operators::changes::schema(
+                &[("id".into(), Int64)],
+                true,
+                &[("n".into(), Int64), ("amount".into(), Decimal128(38, 2)), ("avg".into(), Float64)],
+            ),
+        };
+        let mut table = Table::new(&shape, vec![]).unwrap();
+        let window = r#""window":{"start":"1970-01-01T00:00:00Z","end":"1970-01-01T01:00:00Z"}"#;
+        let line = format!(
+            r#"{{"key":{{"id":7}},{window},"row":{{"n":3,"amount":"1.50","avg":null}},"changed_at":"1970-01-01T00:00:01Z","as_of":null}}"#
+        );
+        table.push(&line).unwrap();
+        let bytes = axum::body::Bytes::from(table.finish().unwrap());
+        let mut reader = parquet::arrow::arrow_reader::ParquetRecordBatchReader::try_new(bytes, 10).unwrap();
+        let batch = reader.next().unwrap().unwrap();
+        let names: Vec<_> = batch.schema().fields().iter().map(|f| f.name().clone()).collect();
+        assert_eq!(names, ["id", "window_start", "window_end", "n", "amount", "avg", "changed_at", "as_of"]);
+        assert_eq!(batch.column(2).as_primitive::<TimestampMicrosecondType>().value(0), 3_600_000_000);
+        assert_eq!(batch.column(3).as_primitive::<Int64Type>().value(0), 3);
+        assert_eq!(batch.column(4).as_primitive::<Decimal128Type>().value(0), 150);
+        assert!(batch.column(5).as_primitive::<Float64Type>().is_null(0));
+        assert!(batch.column(7).is_null(0));
+    }
+}

@@ -1,0 +1,430 @@
+//! Effective times of the history's rows: when each could first be known, made monotone along its partition's log.
+//!
+//! ```text
+//! seam by offset    eff = the largest arrival of the partition's rows up to this one's offset     any other seam    eff = a
+//!
+//! offset   arrives   eff
+//!      0        10    10
+//!      1        30    30
+//!      2        20    30    it came after what arrived at 30
+//!      2        40    40    the history has the offset twice: both share it, so both are 40
+//! ```
+//!
+//! Rows lie in the history in any order, so the running maximum is found before the first row is shaped: per partition the
+//! offsets at which it rises. Wrong clocks and malformed rows add nothing. Only windows with a lateness ask for it. Rows that
+//! none of them reaches need no step of their own: what lies before the first row that is asked for is one maximum.
+//!
+//! Every process finds it for itself: the pinned files are the same to all.
+
+use std::collections::BTreeMap;
+
+use headwater_connectors::history::{History, Piece};
+use headwater_connectors::{Records, Result as Connected};
+
+use super::narrow::{Narrow, visit};
+use super::stamp::{Stamper, integers};
+use crate::base::failure::Failure;
+use crate::catalog::opened::Opened;
+use crate::catalog::parts::{Part, Parts};
+use crate::job::{SeamBy, Window};
+use crate::plan::Plan;
+
+/// Of one source. Threads share it.
+#[derive(Debug, Default)]
+pub struct Effs {
+    /// By partition.
+    steps: BTreeMap<i64, Steps>,
+}
+
+impl Effs {
+    /// Those of a plan's readings, in their order.
+    pub fn all(opened: &Opened, plan: &Plan, parts: &Parts) -> Result<Vec<Effs>, Failure> {
+        (0..plan.readings.len()).map(|reading| Effs::open(opened, plan, parts, reading)).collect()
+    }
+
+    fn open(opened: &Opened, plan: &Plan, parts: &Parts, number: usize) -> Result<Effs, Failure> {
+        let reading = &plan.readings[number];
+        let source = reading.source;
+        let (conf, open) = (&opened.job.sources[source], &opened.sources[source]);
+        let by_offset = matches!(conf.seam.by, SeamBy::Offset { .. });
+        let asked = by_offset && asking(opened, parts, number).next().is_some() && !reading.restored;
+        let Some(history) = open.history.as_ref().filter(|_| asked) else {
+            return Ok(Effs::default());
+        };
+        let narrow = Narrow::new(conf, open, false);
+        let floor = reading.s.and_then(|s| floor(opened, parts, number, s));
+        Ok(Effs { steps: read(history.as_ref(), &narrow, floor, plan.now_us)? })
+    }
+
+    /// The `eff` of a row with this place in the log and this arrival.
+    pub fn eff(&self, partition: Option<i64>, offset: Option<i64>, a: Option<i64>) -> Option<i64> {
+        let steps = partition.zip(offset).and_then(|(p, o)| Some((self.steps.get(&p)?, o)));
+        steps.map_or(a, |(steps, offset)| steps.at(offset))
+    }
+}
+
+/// The parts of a reading that judge lateness.
+fn asking<'a>(opened: &'a Opened, parts: &'a Parts, reading: usize) -> impl Iterator<Item = &'a Part> {
+    let of_reading = parts.of_reading(reading);
+    of_reading.filter(|(group, ..)| opened.job.groups[*group].window != Window::Trailing).map(|(_, _, part)| part)
+}
+
+/// No part that judges lateness reaches a row up to this event time; `None`: one reaches everything.
+fn floor(opened: &Opened, parts: &Parts, reading: usize, s: i64) -> Option<i64> {
+    let floors: Option<Vec<i64>> = asking(opened, parts, reading).map(|part| part.reach.floor(s)).collect();
+    floors?.into_iter().min()
+}
+
+/// Where the running maximum of a partition rises.
+#[derive(Debug, Default)]
+struct Steps {
+    /// The largest arrival before the first row that is asked for.
+    before: Option<i64>,
+    /// (offset, running maximum) where it rises. While rows are added: (offset, arrival), in any order.
+    rises: Vec<(i64, i64)>,
+    condense_at: usize,
+}
+
+/// Rows that wait at least before they are condensed.
+const CONDENSE_AT_MIN: usize = 4096;
+
+impl Steps {
+    fn at(&self, offset: i64) -> Option<i64> {
+        match self.rises.partition_point(|(at, _)| *at <= offset) {
+            0 => self.before,
+            n => Some(self.rises[n - 1].1),
+        }
+    }
+
+    /// `from`: the first offset that is asked for.
+    fn add(&mut self, offset: i64, a: i64, from: i64) {
+        if offset < from {
+            self.before = self.before.max(Some(a));
+            return;
+        }
+        self.rises.push((offset, a));
+        if self.rises.len() >= self.condense_at.max(CONDENSE_AT_MIN) {
+            self.condense();
+            self.condense_at = self.rises.len() * 2;
+        }
+    }
+
+    /// Keeps strict rises. What is none among some rows is none among more.
+    fn condense(&mut self) {
+        self.rises.sort_unstable();
+        let mut top = self.before;
+        self.rises.retain(|(_, a)| {
+            let rises = top < Some(*a);
+            top = top.max(Some(*a));
+            rises
+        });
+        // Of equal offsets the last, which is the largest.
+        self.rises.dedup_by(|later, kept| {
+            let same = later.0 == kept.0;
+            if same {
+                *kept = *later;
+            }
+            same
+        });
+    }
+
+    fn merge(&mut self, other: Steps) {
+        self.before = self.before.max(other.before);
+        self.rises.extend(other.rises);
+    }
+}
+
+/// Which rows are asked for.
+enum Asked {
+    All,
+    /// By partition, from this offset on; of other partitions none.
+    From(BTreeMap<i64, i64>),
+}
+
+impl Asked {
+    fn from(&self, partition: i64) -> i64 {
+        match self {
+            Asked::All => i64::MIN,
+            Asked::From(first) => first.get(&partition).copied().unwrap_or(i64::MAX),
+        }
+    }
+}
+
+fn read(history: &dyn History, narrow: &Narrow, floor: Option<i64>, now: i64) -> Connected<BTreeMap<i64, Steps>> {
+    let pieces = narrow.pieces(history)?;
+    let asked = match floor {
+        None => Asked::All,
+        Some(floor) => Asked::From(first_asked(history, narrow, &pieces, floor, now)?),
+    };
+    let stamper = narrow.stamper();
+    let parts = visit(&pieces, |steps: &mut BTreeMap<i64, Steps>, piece| {
+        if let Some((partition, newest)) = folded(narrow, piece, &asked, now) {
+            let before = &mut steps.entry(partition).or_default().before;
+            *before = (*before).max(Some(newest));
+            return Ok(());
+        }
+        for records in history.read(piece, narrow.wanted())? {
+            for row in rows(narrow, &stamper, &records?, now) {
+                let Row { partition, offset, arrival: Some(a), .. } = row else { continue };
+                steps.entry(partition).or_default().add(offset, a, asked.from(partition));
+            }
+        }
+        Ok(())
+    })?;
+    let mut all: BTreeMap<i64, Steps> = BTreeMap::new();
+    for (partition, steps) in parts.into_iter().flatten() {
+        all.entry(partition).or_default().merge(steps);
+    }
+    for steps in all.values_mut() {
+        steps.condense();
+        steps.rises.shrink_to_fit();
+    }
+    Ok(all)
+}
+
+/// By partition, the smallest offset of a row past the floor.
+fn first_asked(
+    history: &dyn History,
+    narrow: &Narrow,
+    pieces: &[Piece],
+    floor: i64,
+    now: i64,
+) -> Connected<BTreeMap<i64, i64>> {
+    let below = |piece: &Piece| {
+        let range = narrow.times(piece, narrow.source.event_time);
+        range.is_some_and(|range| range.bounds.is_none_or(|(_, newest)| newest <= floor))
+    };
+    let pieces: Vec<Piece> = pieces.iter().filter(|piece| !below(piece)).cloned().collect();
+    let stamper = narrow.stamper();
+    let parts = visit(&pieces, |first: &mut BTreeMap<i64, i64>, piece| {
+        for records in history.read(piece, narrow.wanted())? {
+            for row in rows(narrow, &stamper, &records?, now).filter(|row| row.ts.is_some_and(|ts| ts > floor)) {
+                lower(first, row.partition, row.offset);
+            }
+        }
+        Ok(())
+    })?;
+    let mut first = BTreeMap::new();
+    parts.into_iter().flatten().for_each(|(partition, offset)| lower(&mut first, partition, offset));
+    Ok(first)
+}
+
+fn lower(first: &mut BTreeMap<i64, i64>, partition: i64, offset: i64) {
+    first.entry(partition).and_modify(|o| *o = offset.min(*o)).or_insert(offset);
+}
+
+/// A row with a place in its partition's log.
+struct Row {
+    partition: i64,
+    offset: i64,
+    ts: Option<i64>,
+    /// Where it may move clocks.
+    arrival: Option<i64>,
+}
+
+fn rows(narrow: &Narrow, stamper: &Stamper, records: &Records, now: i64) -> impl Iterator<Item = Row> + use<> {
+    let (p, o) = narrow.source.seam_columns.expect("a seam by offset has columns");
+    let (partitions, offsets) = (integers(records.batch.column(p)), integers(records.batch.column(o)));
+    let places = partitions.into_iter().zip(offsets).zip(stamper.stamp(records, now));
+    places.filter_map(|((partition, offset), stamped)| {
+        Some(Row { partition: partition?, offset: offset?, ts: stamped.ts, arrival: stamped.clock() })
+    })
+}
+
+/// The partition and the largest arrival of a piece, where statistics tell that its rows are of one partition, before the first
+/// that is asked for, and that every arrival counts.
+fn folded(narrow: &Narrow, piece: &Piece, asked: &Asked, now: i64) -> Option<(i64, i64)> {
+    let (p, o) = narrow.source.seam_columns?;
+    let whole = |place: usize| piece.statistics.get(place).copied().flatten().filter(|range| range.nulls == 0)?.bounds;
+    let ((partition, last_partition), (_, last_offset)) = (whole(p)?, whole(o)?);
+    let before = partition == last_partition && last_offset < asked.from(partition);
+    let newest = narrow.newest_arrival(piece, now)?;
+    before.then_some((partition, newest))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, Int32Array, Int64Array, StringArray, TimestampMicrosecondArray};
+    use rand::rngs::StdRng;
+    use rand::seq::SliceRandom;
+    use rand::{Rng, SeedableRng};
+
+    use super::*;
+    use crate::ingest::testing::{open, write_parquet};
+
+    const NOW: i64 = 1_800_000_000_000_000;
+    const SEAM: &str = "seam = { by = \"offset\", partition = \"p\", offset = \"o\" }";
+
+    fn effs(opened: &Opened, floor: Option<i64>) -> Effs {
+        let narrow = Narrow::new(&opened.job.sources[0], &opened.sources[0], false);
+        let history = opened.sources[0].history.as_ref().unwrap();
+        Effs { steps: read(history.as_ref(), &narrow, floor, NOW).unwrap() }
+    }
+
+    #[test]
+    fn a_running_maximum_along_offsets() {
+        let dir = tempfile::tempdir().unwrap();
+        // In two files, and in no order. What has no place in a log keeps its arrival.
+        let lines = [
+            r#"{"ts":20,"a":20,"p":0,"o":2}"#,
+            r#"{"ts":10,"a":10,"p":0,"o":0}"#,
+            r#"{"ts":5,"a":50,"p":1,"o":0}"#,
+            "no record",
+            r#"{"ts":15,"a":40,"p":0,"o":2}"#,
+        ];
+        let more = [
+            r#"{"ts":9000000000000000,"a":60,"p":0,"o":3}"#,
+            r#"{"ts":30,"a":30,"p":0,"o":1}"#,
+            r#"{"ts":35,"p":0,"o":4}"#,
+            r#"{"ts":70,"a":70,"p":null,"o":5}"#,
+            r#"{"ts":"?","a":80,"p":0,"o":5}"#,
+            r#"{"a":45,"p":0,"o":6}"#,
+        ];
+        std::fs::write(dir.path().join("1.jsonl"), lines.join("\n")).unwrap();
+        std::fs::write(dir.path().join("2.jsonl"), more.join("\n")).unwrap();
+        let schema = r#"schema = { ts = "int64", a = "int64", p = "int32", o = "int64", card = "string" }"#;
+        let source = format!(
+            "event_time = \"ts\"\narrival_time = \"a\"\ntime_unit = \"us\"\n{SEAM}\n{schema}\n\
+             history = {{ type = \"jsonl\", path = \"*.jsonl\" }}"
+        );
+        let opened = open(dir.path(), &source);
+        let all = effs(&opened, None);
+        let table = [
+            // partition, offset, a -> eff
+            (Some(0), Some(0), Some(10), Some(10)),
+            (Some(0), Some(1), Some(30), Some(30)),
+            (Some(0), Some(2), Some(20), Some(40)),
+            (Some(0), Some(2), Some(40), Some(40)),
+            (Some(0), Some(3), Some(60), Some(40)),
+            (Some(0), Some(4), Some(35), Some(40)),
+            (Some(0), Some(6), Some(45), Some(45)),
+            (Some(1), Some(0), Some(50), Some(50)),
+            (None, Some(5), Some(70), Some(70)),
+            (Some(0), None, Some(1), Some(1)),
+            (Some(7), Some(0), Some(9), Some(9)),
+            (None, None, None, None),
+        ];
+        for (partition, offset, a, expected) in table {
+            assert_eq!(all.eff(partition, offset, a), expected, "{partition:?} {offset:?} {a:?}");
+        }
+        // Of rows past the floor it is the same.
+        let late = effs(&opened, Some(29));
+        assert_eq!(late.steps[&0].before, Some(10));
+        for offset in [1, 4, 6] {
+            assert_eq!(late.eff(Some(0), Some(offset), None), all.eff(Some(0), Some(offset), None), "{offset}");
+        }
+    }
+
+    #[derive(Clone, Debug)]
+    struct Known {
+        ts: Option<i64>,
+        a: Option<i64>,
+        p: Option<i32>,
+        o: Option<i64>,
+    }
+
+    impl Known {
+        /// The arrival, where it counts.
+        fn clock(&self) -> Option<i64> {
+            let hour = 3_600_000_000;
+            self.a.or(self.ts).filter(|a| self.ts.is_none_or(|ts| ts <= a + hour))
+        }
+    }
+
+    fn write(path: &std::path::Path, rows: &[Known]) {
+        let times = |of: fn(&Known) -> Option<i64>| -> ArrayRef {
+            Arc::new(TimestampMicrosecondArray::from_iter(rows.iter().map(of)).with_timezone("UTC"))
+        };
+        let columns: [(&str, ArrayRef); 5] = [
+            ("ts", times(|r| r.ts)),
+            ("a", times(|r| r.a)),
+            ("p", Arc::new(Int32Array::from_iter(rows.iter().map(|r| r.p)))),
+            ("o", Arc::new(Int64Array::from_iter(rows.iter().map(|r| r.o)))),
+            ("card", Arc::new(StringArray::from(vec!["c"; rows.len()]))),
+        ];
+        write_parquet(path, &columns, 16);
+    }
+
+    /// Logs of three partitions; some rows lack something, some have a wrong clock.
+    fn logs(random: &mut StdRng, odd: f64) -> Vec<Known> {
+        let mut all = vec![];
+        for p in 0..3 {
+            for o in 0..200 {
+                let a = 1_000 + o * 10 + random.random_range(0..300);
+                let mut row = Known { ts: Some(a - random.random_range(0..400)), a: Some(a), p: Some(p), o: Some(o) };
+                if random.random_bool(odd) {
+                    match random.random_range(0..6) {
+                        0 => row.ts = None,
+                        1 => row.a = None,
+                        2 => row.p = None,
+                        3 => row.o = None,
+                        4 => row.ts = Some(a + 4_000_000_000),
+                        _ => row.o = Some(o / 2),
+                    }
+                }
+                all.push(row);
+            }
+        }
+        all
+    }
+
+    #[test]
+    fn as_a_look_at_every_row_says() {
+        for (seed, odd, in_order) in
+            [(1, 0.0, true), (2, 0.05, true), (3, 0.0, false), (4, 0.3, false), (5, 0.01, true)]
+        {
+            let mut random = StdRng::seed_from_u64(seed);
+            let mut rows = logs(&mut random, odd);
+            if !in_order {
+                rows.shuffle(&mut random);
+            }
+            let dir = tempfile::tempdir().unwrap();
+            let (one, two) = rows.split_at(rows.len() / 3);
+            write(&dir.path().join("1.parquet"), one);
+            write(&dir.path().join("2.parquet"), two);
+            let source = format!(
+                "event_time = \"ts\"\narrival_time = \"a\"\n{SEAM}\nhistory = {{ type = \"parquet\", path = \"*.parquet\" }}"
+            );
+            let opened = open(dir.path(), &source);
+            for floor in [None, Some(0), Some(1_500), Some(2_800), Some(i64::MAX)] {
+                let effs = effs(&opened, floor);
+                for row in rows.iter().filter(|row| row.ts.is_some_and(|ts| floor.is_none_or(|floor| ts > floor))) {
+                    let a = row.a.or(row.ts);
+                    let expected = match (row.p, row.o) {
+                        (Some(p), Some(o)) => {
+                            let before = rows.iter().filter(|r| r.p == Some(p) && r.o.is_some_and(|at| at <= o));
+                            before.filter_map(Known::clock).max()
+                        }
+                        _ => a,
+                    };
+                    let found = effs.eff(row.p.map(i64::from), row.o, a);
+                    assert_eq!(found, expected, "seed {seed}, floor {floor:?}: {row:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_nobody_asks_for_is_folded() {
+        let dir = tempfile::tempdir().unwrap();
+        let rows: Vec<Known> =
+            (0..160).map(|o| Known { ts: Some(o), a: Some(o + 1), p: Some(0), o: Some(o) }).collect();
+        write(&dir.path().join("1.parquet"), &rows);
+        let source = format!(
+            "event_time = \"ts\"\narrival_time = \"a\"\n{SEAM}\nhistory = {{ type = \"parquet\", path = \"*.parquet\" }}"
+        );
+        let opened = open(dir.path(), &source);
+        let narrow = Narrow::new(&opened.job.sources[0], &opened.sources[0], false);
+        let history = opened.sources[0].history.as_ref().unwrap();
+        let pieces = narrow.pieces(history.as_ref()).unwrap();
+        let asked = Asked::From(BTreeMap::from([(0, 100)]));
+        let found: Vec<Option<(i64, i64)>> = pieces.iter().map(|piece| folded(&narrow, piece, &asked, NOW)).collect();
+        let expected: Vec<Option<(i64, i64)>> =
+            (0..10).map(|group| (group < 6).then_some((0, group * 16 + 16))).collect();
+        assert_eq!(found, expected, "row groups of 16 rows that end before offset 100");
+        let effs = effs(&opened, Some(99));
+        assert_eq!((effs.steps[&0].before, effs.steps[&0].rises.len()), (Some(100), 60));
+    }
+}

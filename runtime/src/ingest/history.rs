@@ -1,0 +1,253 @@
+//! Reading the history: a thread beside each worker reads its pieces, shapes them, and hands the events on.
+//!
+//! Of every event of the history `V = up(max(ts, S))`: no arrival lies past the seam.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::Thread;
+
+use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
+use headwater_connectors::history::Piece;
+use headwater_connectors::sink::dead_letters::DeadLetter;
+use headwater_connectors::{Error, Records};
+use headwater_operators::ledger::up;
+
+use super::effs::Effs;
+use super::letters::{Letters, Tally};
+use super::shape::{Shaper, When};
+use super::stamp::{Stamped, Stamper, integers};
+use crate::catalog::opened::Opened;
+use crate::catalog::parts::Parts;
+use crate::catalog::reach::Reach;
+use crate::checkpoint::resumption::Start;
+use crate::plan::Plan;
+use crate::plan::progress::WHOLE;
+use crate::plan::reading::Reading;
+
+/// What some batches of history rows come to.
+#[derive(Default)]
+pub struct Slice {
+    /// Of a group and a part of it.
+    pub events: Vec<((u32, u32), RecordBatch)>,
+    pub letters: Vec<DeadLetter>,
+    pub tally: Tally,
+    pub rows: u64,
+    /// How far pieces were read by its end.
+    pub read: Vec<(u32, u64)>,
+}
+
+impl Slice {
+    fn note(&mut self, piece: u32, rows: u64) {
+        match self.read.last_mut() {
+            Some((last, read)) if *last == piece => *read = rows,
+            _ => self.read.push((piece, rows)),
+        }
+    }
+
+    /// One batch of events a group: what is done by batch is done once a slice.
+    fn joined(mut self) -> Result<Slice, Error> {
+        self.events.sort_by_key(|(of, _)| *of);
+        let mut joined = vec![];
+        for batches in self.events.chunk_by(|(a, _), (b, _)| a == b) {
+            let (of, first) = &batches[0];
+            let all = concat_batches(first.schema_ref(), batches.iter().map(|(_, batch)| batch));
+            joined.push((*of, all.map_err(|e| Error::world("joining the events of a slice", e))?));
+        }
+        self.events = joined;
+        Ok(self)
+    }
+}
+
+/// Slices that wait for their worker.
+const SLICES_AHEAD: usize = 2;
+/// Rows of a slice, about: workers wait for each other once a slice.
+const SLICE_ROWS: u64 = 64 << 10;
+
+/// A piece of the history of a reading that some window can reach.
+pub struct Assigned {
+    pub reading: usize,
+    pub piece: Piece,
+}
+
+/// Every piece of a side's histories that some part reaches, in a fixed order; none where a state has the history in it.
+pub fn pieces(opened: &Opened, plan: &Plan, parts: &Parts) -> Result<Vec<Assigned>, Error> {
+    let mut all = vec![];
+    let is_left = |reading: &Reading| !reading.restored && reading.side == parts.side;
+    for (number, reading) in plan.readings.iter().enumerate().filter(|(_, reading)| is_left(reading)) {
+        let open = &opened.sources[reading.source];
+        let Some(history) = &open.history else { continue };
+        let floor = reading.s.and_then(|s| parts.floor(number, s));
+        let event_time = open.wanted.schema.field(open.event_time).name();
+        let timestamps = !open.wanted.schema.field(open.event_time).data_type().is_integer();
+        for piece in history.pieces(&[event_time])? {
+            let range = piece.statistics.first().copied().flatten().filter(|_| timestamps);
+            let out_of_reach =
+                |floor: i64| range.is_some_and(|r| r.nulls == 0 && r.bounds.is_some_and(|(_, newest)| newest <= floor));
+            if !floor.is_some_and(out_of_reach) {
+                all.push(Assigned { reading: number, piece });
+            }
+        }
+    }
+    Ok(all)
+}
+
+/// How many rows of the job's histories are left to be read.
+pub fn rows_left(opened: &Opened, plan: &Plan, parts: &Parts) -> Result<u64, Error> {
+    let all = pieces(opened, plan, parts)?;
+    let read = |number: u32| plan.read.get(&number).copied().unwrap_or(0);
+    Ok((0..).zip(&all).map(|(number, assigned)| assigned.piece.rows.saturating_sub(read(number))).sum())
+}
+
+/// Starts the reading of one worker's pieces: every `peers`-th.
+pub fn read(
+    opened: Arc<Opened>,
+    start: Arc<Start>,
+    parts: Arc<Parts>,
+    effs: Arc<Vec<Effs>>,
+    worker: usize,
+    peers: usize,
+    reader: Thread,
+) -> Receiver<Result<Slice, Error>> {
+    let (sender, receiver) = sync_channel(SLICES_AHEAD);
+    let name = format!("history-{worker}");
+    let work = move || {
+        let wake = reader;
+        if let Err(e) = read_pieces(&opened, (&start.plan, &parts, &effs), worker, peers, &sender, &wake) {
+            // The worker that has gone needs no word of it.
+            let _ = sender.send(Err(e));
+        }
+        drop(sender);
+        wake.unpark();
+    };
+    std::thread::Builder::new().name(name).spawn(work).expect("a thread can be started");
+    receiver
+}
+
+fn read_pieces(
+    opened: &Arc<Opened>,
+    (plan, parts, effs): (&Plan, &Parts, &[Effs]),
+    worker: usize,
+    peers: usize,
+    sender: &SyncSender<Result<Slice, Error>>,
+    wake: &Thread,
+) -> Result<(), Error> {
+    let mut slice = Slice::default();
+    for (number, assigned) in (0..).zip(pieces(opened, plan, parts)?).skip(worker).step_by(peers) {
+        let read_before = plan.read.get(&number).copied().unwrap_or(0);
+        if read_before == WHOLE {
+            continue;
+        }
+        let mut rows = 0;
+        let open = &opened.sources[plan.readings[assigned.reading].source];
+        let shaping = Shaping::new(opened, plan, parts, &effs[assigned.reading], assigned.reading);
+        let history = open.history.as_ref().expect("only histories have pieces");
+        for records in history.read(&assigned.piece, &open.history_wanted)? {
+            let records = records?;
+            let first = rows;
+            rows += records.len() as u64;
+            if rows <= read_before {
+                continue;
+            }
+            if first < read_before {
+                return Err(split_elsewhere());
+            }
+            shaping.add(&records, &mut slice);
+            slice.note(number, rows);
+            if slice.rows >= SLICE_ROWS {
+                if sender.send(std::mem::take(&mut slice).joined()).is_err() {
+                    return Ok(());
+                }
+                wake.unpark();
+            }
+        }
+        slice.note(number, WHOLE);
+    }
+    // The worker that has gone needs no word of it.
+    let _ = sender.send(slice.joined());
+    Ok(())
+}
+
+/// Pieces are read in batches that depend on the file alone.
+fn split_elsewhere() -> Error {
+    let why = "the state was written by a version that splits files elsewhere: start anew with --fresh";
+    Error::world("going on within a file of the history", why)
+}
+
+/// Everything that a source's rows are judged by.
+struct Shaping<'a> {
+    opened: &'a Opened,
+    source: usize,
+    stamper: Stamper<'a>,
+    /// With the reach of each.
+    shapers: Vec<(Reach, Shaper)>,
+    /// Whether it is the first to read the source: then it tells what the source itself refuses.
+    first: bool,
+    effs: &'a Effs,
+    /// `None`: no record has a usable time, so there are dead letters alone.
+    s: Option<i64>,
+    until: Option<i64>,
+    now: i64,
+}
+
+impl<'a> Shaping<'a> {
+    fn new(opened: &'a Arc<Opened>, plan: &Plan, parts: &Parts, effs: &'a Effs, reading: usize) -> Shaping<'a> {
+        let source = plan.readings[reading].source;
+        let conf = &opened.job.sources[source];
+        let open = &opened.sources[source];
+        Shaping {
+            opened,
+            source,
+            stamper: Stamper { source: open, future_limit_us: conf.future_limit_us, own: open.history_own() },
+            shapers: parts
+                .of_reading(reading)
+                .map(|(_, _, part)| part.reach)
+                .zip(Shaper::of_reading(opened, parts, reading))
+                .collect(),
+            first: plan.readings.iter().position(|other| other.source == source) == Some(reading),
+            effs,
+            s: plan.readings[reading].s,
+            until: conf.history.as_ref().and_then(|h| h.complete_until_us),
+            now: plan.now_us,
+        }
+    }
+
+    fn add(&self, records: &Records, slice: &mut Slice) {
+        let stamped = self.stamper.stamp(records, self.now);
+        let tick = self.opened.job.tick_us;
+        let start = self.s.unwrap_or(i64::MAX);
+        let visible: Vec<i64> = stamped.iter().map(|s| s.ts.map_or(start, |ts| up(ts.max(start), tick))).collect();
+        let taken = |s: &Stamped| self.until.is_none_or(|until| s.m.is_none_or(|m| m < until));
+        let at = self.opened.sources[self.source]
+            .seam_columns
+            .map(|(p, o)| (integers(records.batch.column(p)), integers(records.batch.column(o))));
+        let at = |i: usize| at.as_ref().map_or((None, None), |(p, o)| (p[i], o[i]));
+        let eff = |(i, s): (usize, &Stamped)| self.effs.eff(at(i).0, at(i).1, s.a);
+        let eff: Vec<Option<i64>> = stamped.iter().enumerate().map(eff).collect();
+        let when = When { visible: &visible, eff: &eff, horizon: i64::MIN };
+        let reached = |stamped: &Stamped, reach: Reach| match (stamped.ts, self.s) {
+            (Some(ts), Some(s)) => reach.holds(ts, s),
+            _ => true,
+        };
+        let mut letters = Letters::new(self.opened, self.source);
+        let mut by_some = vec![false; records.len()];
+        for (reach, shaper) in &self.shapers {
+            let mut rows = vec![];
+            for (i, s) in stamped.iter().enumerate().filter(|(_, s)| taken(s) && reached(s, *reach)) {
+                by_some[i] = true;
+                if s.reason.is_none() {
+                    rows.push(i as u32);
+                }
+            }
+            let (batch, refused) = shaper.shape(records, &rows, &stamped, when);
+            letters.refused(shaper.group as u32, refused);
+            slice.events.extend(batch.map(|batch| ((shaper.group as u32, shaper.part as u32), batch)));
+        }
+        letters.of_source(stamped.iter().enumerate().filter(|(i, _)| self.first && by_some[*i]));
+        let place = |i: usize| (at(i).0.map(|p| p as i32), at(i).1);
+        let (letters, tally) = letters.write(records, &stamped, place);
+        slice.letters.extend(letters);
+        slice.tally.add(&tally);
+        slice.rows += records.len() as u64;
+    }
+}

@@ -1,0 +1,31 @@
+//! What a worker reads of a stream.
+
+use headwater_connectors::stream::Reader;
+
+use super::partition::Partition;
+
+/// The partitions of a source that this worker reads.
+pub struct SourceReader {
+    pub source: usize,
+    pub reader: Box<dyn Reader>,
+    pub lanes: Vec<Lane>,
+}
+
+/// A partition, read once for all readings of its source.
+pub struct Lane {
+    pub partition: i32,
+    /// The last look found nothing to read.
+    pub exhausted: bool,
+    /// In the order of the plan.
+    pub readings: Vec<Partition>,
+}
+
+impl Lane {
+    pub fn clock(&self) -> i64 {
+        self.readings.iter().map(Partition::clock).min().unwrap_or(i64::MAX)
+    }
+
+    pub fn ended(&self) -> bool {
+        self.readings.iter().all(|partition| partition.ended)
+    }
+}

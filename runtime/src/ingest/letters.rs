@@ -1,0 +1,106 @@
+//! Dead letters: one for each record and reason, whatever the number of groups that give it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use headwater_connectors::format::text::row_text;
+use headwater_connectors::sink::dead_letters::DeadLetter;
+use headwater_connectors::{Payload, Records};
+
+use super::shape::Refused;
+use super::stamp::Stamped;
+use crate::catalog::opened::Opened;
+use crate::observe::status::ProcessStatus;
+
+/// Collects what is refused of one batch of records.
+pub struct Letters<'a> {
+    name: &'a str,
+    source: usize,
+    refused: BTreeSet<(u32, &'static str)>,
+    /// Of late records: by how much, in the group in which it was the most.
+    late_by: BTreeMap<u32, Option<i64>>,
+    tally: Tally,
+}
+
+/// Counts for `status`: by source and reason, and by group and reason.
+#[derive(Clone, Debug, Default)]
+pub struct Tally {
+    sources: BTreeMap<(usize, &'static str), u64>,
+    groups: BTreeMap<(u32, &'static str), u64>,
+}
+
+impl Tally {
+    pub fn add(&mut self, other: &Tally) {
+        other.sources.iter().for_each(|(key, n)| *self.sources.entry(*key).or_default() += n);
+        other.groups.iter().for_each(|(key, n)| *self.groups.entry(*key).or_default() += n);
+    }
+
+    pub fn add_to(&self, status: &mut ProcessStatus) {
+        for ((source, reason), n) in &self.sources {
+            *status.sources[*source].dead_letters.entry((*reason).to_owned()).or_default() += n;
+        }
+        for ((group, reason), n) in &self.groups {
+            *status.groups[*group as usize].dead_letters.entry((*reason).to_owned()).or_default() += n;
+        }
+    }
+}
+
+impl<'a> Letters<'a> {
+    pub fn new(opened: &'a Opened, source: usize) -> Letters<'a> {
+        Letters {
+            name: &opened.job.sources[source].name,
+            source,
+            refused: BTreeSet::new(),
+            late_by: BTreeMap::new(),
+            tally: Tally::default(),
+        }
+    }
+
+    /// What a group refuses.
+    pub fn refused(&mut self, group: u32, refused: Refused) {
+        let late = refused.late.iter().map(|(row, _)| *row).collect();
+        for (row, by) in refused.late {
+            let most = self.late_by.entry(row).or_default();
+            *most = by.max(*most);
+        }
+        for (reason, rows) in [("expression", refused.expression), ("null key", refused.null_key), ("late", late)] {
+            if !rows.is_empty() {
+                *self.tally.groups.entry((group, reason)).or_default() += rows.len() as u64;
+                self.refused.extend(rows.into_iter().map(|row| (row, reason)));
+            }
+        }
+    }
+
+    /// What the source itself refuses.
+    pub fn of_source<'s>(&mut self, stamped: impl Iterator<Item = (usize, &'s Stamped)>) {
+        self.refused.extend(stamped.filter_map(|(i, s)| Some((i as u32, s.reason?.name()))));
+    }
+
+    /// The letters. `place`: a record's partition and offset.
+    pub fn write(
+        mut self,
+        records: &Records,
+        stamped: &[Stamped],
+        place: impl Fn(usize) -> (Option<i32>, Option<i64>),
+    ) -> (Vec<DeadLetter>, Tally) {
+        let mut letters = Vec::with_capacity(self.refused.len());
+        for (row, reason) in self.refused {
+            let i = row as usize;
+            let (partition, offset) = place(i);
+            let payload = match &records.payload {
+                Payload::Raw(raw) => raw.value(i).to_vec(),
+                Payload::Row => row_text(&records.batch, 0..records.batch.num_columns(), i).into_bytes(),
+            };
+            *self.tally.sources.entry((self.source, reason)).or_default() += 1;
+            letters.push(DeadLetter {
+                source: self.name.to_owned(),
+                reason: reason.to_owned(),
+                partition,
+                offset,
+                arrival_us: stamped[i].a,
+                payload,
+                late_by_us: (reason == "late").then(|| self.late_by.get(&row).copied().flatten()),
+            });
+        }
+        (letters, self.tally)
+    }
+}

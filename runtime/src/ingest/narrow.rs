@@ -1,0 +1,106 @@
+//! A source by few of its columns: for passes over a history that look at times and at the seam's columns alone.
+//!
+//! Where a piece's statistics tell as much as its rows would, it is not read at all.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use headwater_connectors::history::{History, Piece, Range};
+use headwater_connectors::{Result as Connected, Wanted};
+
+use super::stamp::Stamper;
+use crate::catalog::opened::Source;
+use crate::job;
+
+pub struct Narrow {
+    /// The source with these columns alone, in `wanted` and `history_wanted` alike.
+    pub source: Source,
+    future_limit_us: i64,
+}
+
+impl Narrow {
+    /// Times and the columns of a seam by offset; `id`: that of a seam by id too.
+    pub fn new(conf: &job::Source, source: &Source, id: bool) -> Narrow {
+        let mut places = vec![source.event_time];
+        let arrival_time = source.arrival_time.map(|a| place_of(&mut places, a));
+        let seam_columns = source.seam_columns.map(|(p, o)| (place_of(&mut places, p), place_of(&mut places, o)));
+        let id_column = source.id_column.filter(|_| id).map(|c| place_of(&mut places, c));
+        let schema = Arc::new(source.history_wanted.schema.project(&places).expect("places of its own"));
+        let wanted = Wanted { schema, time_unit_ns: source.history_wanted.time_unit_ns };
+        let source = Source {
+            history: None,
+            stream: None,
+            schema: source.schema.clone(),
+            wanted: wanted.clone(),
+            history_wanted: wanted,
+            event_time: 0,
+            arrival_time,
+            seam_columns,
+            id_column,
+        };
+        Narrow { source, future_limit_us: conf.future_limit_us }
+    }
+
+    pub fn wanted(&self) -> &Wanted {
+        &self.source.wanted
+    }
+
+    /// The history's pieces, with the statistics of these columns.
+    pub fn pieces(&self, history: &dyn History) -> Connected<Vec<Piece>> {
+        let names: Vec<&str> = self.wanted().schema.fields().iter().map(|f| f.name().as_str()).collect();
+        history.pieces(&names)
+    }
+
+    pub fn stamper(&self) -> Stamper<'_> {
+        Stamper { source: &self.source, future_limit_us: self.future_limit_us, own: self.source.history_own() }
+    }
+
+    /// What statistics say of a time. Integers are in a unit of their own.
+    pub fn times(&self, piece: &Piece, place: usize) -> Option<Range> {
+        let integer = self.wanted().schema.field(place).data_type().is_integer();
+        piece.statistics.get(place).copied().flatten().filter(|_| !integer)
+    }
+
+    /// The largest arrival of a piece, where statistics alone tell it: no clock is wrong.
+    pub fn newest_arrival(&self, piece: &Piece, now: i64) -> Option<i64> {
+        let (_, newest_ts) = self.times(piece, self.source.event_time)?.bounds?;
+        let arrivals = match self.source.arrival_time {
+            None => None,
+            // A null arrival is the event time.
+            Some(place) => Some(self.times(piece, place).filter(|range| range.nulls == 0)?.bounds?),
+        };
+        let newest = arrivals.map_or(newest_ts, |(_, newest)| newest);
+        self.stamper().clocks_are_right(newest_ts, arrivals, now).then_some(newest)
+    }
+}
+
+fn place_of(places: &mut Vec<usize>, place: usize) -> usize {
+    places.iter().position(|p| *p == place).unwrap_or_else(|| {
+        places.push(place);
+        places.len() - 1
+    })
+}
+
+/// Visits every piece, on several threads. Each thread has a `T` of its own; these are returned.
+pub fn visit<T: Default + Send>(
+    pieces: &[Piece],
+    visit: impl Fn(&mut T, &Piece) -> Connected<()> + Sync,
+) -> Connected<Vec<T>> {
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut mine = T::default();
+        while let Some(piece) = pieces.get(next.fetch_add(1, Ordering::Relaxed)) {
+            if let Err(e) = visit(&mut mine, piece) {
+                next.store(pieces.len(), Ordering::Relaxed);
+                return Err(e);
+            }
+        }
+        Ok(mine)
+    };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(pieces.len().max(1));
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        let joined = threads.into_iter().map(|thread| thread.join());
+        joined.map(|result| result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+    })
+}

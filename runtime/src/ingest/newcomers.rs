@@ -1,0 +1,188 @@
+//! Partitions that a stream gets while a job follows it. On every worker a thread for each source looks for them.
+//!
+//! ```text
+//! partitions of the plan     0 1 2         dealt out by the plan
+//! a look, asked at w         0 1 2 3       3 is read by worker (source + 3) % workers
+//! ```
+//!
+//! Whose a partition is depends on its number alone: workers that see it at different moments agree, so no two read it, and none is
+//! left over. It is read from its first record. What `T` has passed by then is admitted; so that none of it finds its window gone,
+//! windows are kept for what a partition that nobody has seen yet may bring: see `looked_us`.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::Duration;
+
+use headwater_connectors::Error;
+use headwater_connectors::stream::{Reader, Start};
+
+use super::lanes::{Lane, SourceReader};
+use super::partition::Partition;
+use crate::base::failure::Failure;
+use crate::base::time::wall_clock_us;
+use crate::catalog::opened::Opened;
+use crate::checkpoint::resumption;
+use crate::plan::reading::PartitionPlan;
+use crate::plan::side::Side;
+
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// The partitions that a source may get, on one worker.
+pub struct Newcomers {
+    pub source: usize,
+    /// The wall clock when a look was asked for whose partitions have all been handed out.
+    pub looked_us: i64,
+    start: Arc<resumption::Start>,
+    side: Side,
+    answered_us: Arc<AtomicI64>,
+    found: Receiver<Result<Found, Error>>,
+    /// The thread ends with it.
+    _listening: Sender<()>,
+}
+
+/// Some partitions of this worker's, and who reads them.
+struct Found {
+    starts: Vec<Start>,
+    reader: Box<dyn Reader>,
+}
+
+impl Newcomers {
+    /// Begins to look, for a side. Sources without a stream that may get any have none.
+    pub fn all(
+        opened: &Arc<Opened>,
+        start: &Arc<resumption::Start>,
+        side: Side,
+        (worker, peers): (usize, usize),
+    ) -> Result<Vec<Newcomers>, Failure> {
+        let grows = |source: &usize| opened.sources[*source].stream.as_ref().is_some_and(|stream| stream.grows());
+        let is_read = |source: &usize| start.plan.readings.iter().any(|r| (r.source, r.side) == (*source, side));
+        let sources = (0..opened.sources.len()).filter(grows).filter(is_read);
+        sources.map(|source| Newcomers::of_source(opened, start, (source, side), (worker, peers))).collect()
+    }
+
+    fn of_source(
+        opened: &Arc<Opened>,
+        start: &Arc<resumption::Start>,
+        (source, side): (usize, Side),
+        (worker, peers): (usize, usize),
+    ) -> Result<Newcomers, Failure> {
+        let readings = start.plan.readings.iter().filter(|reading| reading.source == source);
+        let known = readings.flat_map(|reading| reading.partitions.iter().map(|p| p.partition)).collect();
+        let (to, found) = channel();
+        let (listening, gone) = channel();
+        let answered_us = Arc::new(AtomicI64::new(i64::MIN));
+        let looking = Looking { opened: opened.clone(), source, worker, peers, known, to };
+        let answered = answered_us.clone();
+        std::thread::Builder::new()
+            .name("new-partitions".to_owned())
+            .spawn(move || looking.run(&answered, &gone))
+            .map_err(|e| Failure::Running(format!("starting a thread: {e}")))?;
+        let start = start.clone();
+        Ok(Newcomers { source, looked_us: i64::MIN, start, side, answered_us, found, _listening: listening })
+    }
+
+    /// Those that came since.
+    pub fn take(&mut self, name: &str) -> Result<Vec<SourceReader>, Error> {
+        // First, so that whatever was found by then is taken.
+        let answered_us = self.answered_us.load(Ordering::Acquire);
+        let mut readers = vec![];
+        while let Ok(found) = self.found.try_recv() {
+            let Found { starts, mut reader } = found?;
+            let thread = std::thread::current();
+            reader.on_ready(Box::new(move || thread.unpark()));
+            for Start { partition, offset } in &starts {
+                tracing::info!(source = name, partition, first_read = offset, "a new partition");
+            }
+            let lanes = starts.iter().map(|start| self.lane(start)).collect();
+            readers.push(SourceReader { source: self.source, reader, lanes });
+        }
+        self.looked_us = answered_us;
+        Ok(readers)
+    }
+
+    /// The readings of the source, on this side.
+    pub fn readings(&self) -> impl Iterator<Item = usize> {
+        let all = self.start.plan.readings.iter().enumerate();
+        all.filter(|(_, reading)| (reading.source, reading.side) == (self.source, self.side)).map(|(number, _)| number)
+    }
+
+    fn lane(&self, start: &Start) -> Lane {
+        let Start { partition, offset } = *start;
+        let plan = PartitionPlan::unknown(partition, offset);
+        let readings = self.readings().map(|reading| Partition::new(reading, plan.clone(), wall_clock_us()));
+        Lane { partition, exhausted: false, readings: readings.collect() }
+    }
+}
+
+/// The thread's own.
+struct Looking {
+    opened: Arc<Opened>,
+    source: usize,
+    worker: usize,
+    peers: usize,
+    known: BTreeSet<i32>,
+    to: Sender<Result<Found, Error>>,
+}
+
+impl Looking {
+    fn run(mut self, answered_us: &AtomicI64, gone: &Receiver<()>) {
+        loop {
+            let asked_us = wall_clock_us();
+            let pause = if self.look() {
+                answered_us.store(asked_us, Ordering::Release);
+                LOOK_EVERY
+            } else {
+                AGAIN_AFTER
+            };
+            if gone.recv_timeout(pause) == Err(RecvTimeoutError::Disconnected) {
+                return;
+            }
+        }
+    }
+
+    /// `false`: there was no answer. (Those who read the source tell that.)
+    fn look(&mut self) -> bool {
+        let Some(stream) = self.opened.sources[self.source].stream.clone() else { return true };
+        let starts = match stream.appeared(&self.known) {
+            Ok(starts) => starts,
+            Err(e) => {
+                tracing::debug!("{e}");
+                return false;
+            }
+        };
+        self.known.extend(starts.iter().map(|start| start.partition));
+        let mine = |start: &Start| owner(self.source, start.partition, self.peers) == self.worker;
+        let starts: Vec<Start> = starts.into_iter().filter(mine).collect();
+        if !starts.is_empty() {
+            let found = self.open(starts);
+            // Nobody listens at the end of a run.
+            let _ = self.to.send(found);
+        }
+        true
+    }
+
+    fn open(&self, starts: Vec<Start>) -> Result<Found, Error> {
+        let (conf, open) = (&self.opened.job.sources[self.source], &self.opened.sources[self.source]);
+        let stream = open.stream.as_ref().expect("a source that is looked at has a stream");
+        for Start { partition, offset } in starts.iter().filter(|start| start.offset > stream.first_offset()) {
+            let gap = format!(
+                "{}, partition {partition}: it is new, and its first records are gone already: the earliest held is {offset}",
+                stream.name()
+            );
+            if !conf.seam.allow_gap {
+                return Err(Error::Gap(gap));
+            }
+            tracing::warn!("{gap}");
+        }
+        let reader = stream.reader(&starts, &open.wanted)?;
+        Ok(Found { starts, reader })
+    }
+}
+
+/// The worker that reads a partition which is not of the plan.
+fn owner(source: usize, partition: i32, peers: usize) -> usize {
+    (source + partition.unsigned_abs() as usize) % peers
+}

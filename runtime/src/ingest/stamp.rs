@@ -1,0 +1,158 @@
+//! Stamping: each record's event time, arrival and match time, and whether the source itself refuses it.
+//!
+//! ```text
+//! a = the arrival column, else (Kafka, none named) the record's stamp, else ts        m = the arrival column, else ts
+//! reason = the first of malformed, null event time, future that applies
+//! ```
+//!
+//! What has a wrong clock moves no clock and no seam.
+
+use arrow::array::types::{
+    Int8Type, Int16Type, Int32Type, Int64Type, TimestampMicrosecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+};
+use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::datatypes::DataType;
+use headwater_connectors::Records;
+
+use crate::catalog::opened::Source;
+
+/// Past the wall clock by more than this, an arrival is wrong.
+const CLOCK_SKEW_US: i64 = 60_000_000;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    Malformed,
+    NullEventTime,
+    Future,
+}
+
+impl Reason {
+    pub fn name(self) -> &'static str {
+        match self {
+            Reason::Malformed => "malformed",
+            Reason::NullEventTime => "null event time",
+            Reason::Future => "future",
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Stamped {
+    pub ts: Option<i64>,
+    pub a: Option<i64>,
+    pub m: Option<i64>,
+    pub wrong_clock: bool,
+    pub reason: Option<Reason>,
+}
+
+impl Stamped {
+    /// The arrival, where it may move clocks and seams.
+    pub fn clock(&self) -> Option<i64> {
+        self.a.filter(|_| !self.wrong_clock)
+    }
+}
+
+/// How to read the times of a source's records.
+pub struct Stamper<'a> {
+    pub source: &'a Source,
+    pub future_limit_us: i64,
+    /// Places of columns without which a record is malformed, besides its times.
+    pub own: Vec<usize>,
+}
+
+impl Stamper<'_> {
+    /// `now`: the wall clock when they were read.
+    pub fn stamp(&self, records: &Records, now: i64) -> Vec<Stamped> {
+        let unit = self.source.wanted.time_unit_ns;
+        let ts = Times::open(records.batch.column(self.source.event_time), unit);
+        let arrival = self.source.arrival_time.map(|c| Times::open(records.batch.column(c), unit));
+        let own = [Some(self.source.event_time), self.source.arrival_time].into_iter().flatten();
+        let own: Vec<_> = own.chain(self.own.iter().copied()).filter_map(|c| records.undecoded[c].as_ref()).collect();
+        let one = |i: usize| {
+            let broken = records.malformed.as_ref().is_some_and(|m| m.value(i)) || own.iter().any(|u| u.value(i));
+            if broken {
+                return Stamped { a: self.stamp_of(records, i), reason: Some(Reason::Malformed), ..Stamped::default() }
+                    .without_clock();
+            }
+            let ts = ts.get(i);
+            let (a, m) = match &arrival {
+                Some(arrival) => {
+                    let a = arrival.get(i).or(ts);
+                    (a, a)
+                }
+                None => (self.stamp_of(records, i).or(ts), ts),
+            };
+            self.judge(ts, a, m, now)
+        };
+        (0..records.len()).map(one).collect()
+    }
+
+    fn stamp_of(&self, records: &Records, i: usize) -> Option<i64> {
+        records.stamps.as_ref().map(|stamps| stamps[i]).filter(|stamp| *stamp != i64::MIN)
+    }
+
+    fn judge(&self, ts: Option<i64>, a: Option<i64>, m: Option<i64>, now: i64) -> Stamped {
+        let past = |t: i64, base: i64| t > base.saturating_add(self.future_limit_us);
+        let wrong_clock = a.is_some_and(|a| {
+            a > now.saturating_add(CLOCK_SKEW_US) || ts.is_some_and(|ts| past(ts, now) || past(ts, a))
+        });
+        let reason = match (ts, wrong_clock) {
+            (None, _) => Some(Reason::NullEventTime),
+            (Some(_), true) => Some(Reason::Future),
+            (Some(_), false) => None,
+        };
+        Stamped { ts, a, m, wrong_clock, reason }
+    }
+
+    /// Whether statistics show that no record of a piece has a wrong clock.
+    pub fn clocks_are_right(&self, newest_ts: i64, arrivals: Option<(i64, i64)>, now: i64) -> bool {
+        let (oldest, newest) = arrivals.unwrap_or((newest_ts, newest_ts));
+        newest <= now.saturating_add(CLOCK_SKEW_US)
+            && newest_ts <= now.saturating_add(self.future_limit_us)
+            && newest_ts <= oldest.saturating_add(self.future_limit_us)
+    }
+}
+
+impl Stamped {
+    /// A malformed record moves no clock, whatever stamp its envelope has.
+    fn without_clock(self) -> Stamped {
+        Stamped { wrong_clock: true, ..self }
+    }
+}
+
+/// A time column: timestamps, or integers in the source's unit. In microseconds, floored.
+pub enum Times {
+    Micros(arrow::array::PrimitiveArray<TimestampMicrosecondType>),
+    Integers(Vec<Option<i64>>),
+}
+
+impl Times {
+    pub fn open(array: &ArrayRef, unit_ns: i64) -> Times {
+        if let DataType::Timestamp(..) = array.data_type() {
+            return Times::Micros(array.as_primitive().clone());
+        }
+        let to_us =
+            |v: i64| if unit_ns < 1000 { Some(v.div_euclid(1000 / unit_ns)) } else { v.checked_mul(unit_ns / 1000) };
+        Times::Integers(integers(array).into_iter().map(|v| v.and_then(to_us)).collect())
+    }
+
+    pub fn get(&self, i: usize) -> Option<i64> {
+        match self {
+            Times::Micros(array) => array.is_valid(i).then(|| array.value(i)),
+            Times::Integers(all) => all[i],
+        }
+    }
+}
+
+/// Any integer column as i64; null where it does not fit.
+pub fn integers(array: &ArrayRef) -> Vec<Option<i64>> {
+    macro_rules! cast {
+        ($($variant:ident $arrow:ident),*) => {
+            match array.data_type() {
+                $(DataType::$variant => array.as_primitive::<$arrow>().iter().map(|v| v.and_then(|v| i64::try_from(v).ok())).collect(),)*
+                _ => vec![None; array.len()],
+            }
+        };
+    }
+    cast!(Int8 Int8Type, Int16 Int16Type, Int32 Int32Type, Int64 Int64Type, UInt8 UInt8Type, UInt16 UInt16Type, UInt32 UInt32Type, UInt64 UInt64Type)
+}

@@ -1,0 +1,232 @@
+//! `/metrics`: the job's numbers as Prometheus reads them. Counters begin anew with each start of the job. `docs/metrics.md` says what
+//! each one means.
+
+use std::fmt::Write;
+
+use super::report::{Reporter, computing, lag, of_group, of_source, staleness};
+use super::status::{GroupStatus, ProcessStatus, SourceStatus};
+use super::watching::Watching;
+use crate::base::time::wall_clock_us;
+
+pub fn text(reporter: &Reporter) -> String {
+    let watching = &reporter.watching;
+    let status = watching.status();
+    let mut page = Page { text: String::new() };
+    of_job(&mut page, watching, &status);
+    of_checkpoints(&mut page, watching, &status);
+    of_sources(&mut page, watching, &status);
+    of_groups(&mut page, watching, &status);
+    of_freshness(&mut page, watching, &reporter.as_of(&status), status.t);
+    of_sinks(&mut page, watching, &status);
+    page.text
+}
+
+/// `as_of`: by group.
+fn of_freshness(page: &mut Page, watching: &Watching, as_of: &[Option<i64>], t: Option<i64>) {
+    let groups = &watching.opened.job.groups;
+    let known = || groups.iter().zip(as_of).filter_map(|(group, as_of)| Some((group.name.as_str(), (*as_of)?)));
+    let now = wall_clock_us();
+    page.family("headwater_as_of_seconds", "gauge", "Every row up to it is stored, in seconds since 1970.", |family| {
+        known().for_each(|(group, as_of)| family.sample(&[("group", group)], as_of as f64 / 1e6));
+    });
+    page.family("headwater_staleness_seconds", "gauge", "Now minus the group's as_of.", |family| {
+        known().for_each(|(group, as_of)| family.sample(&[("group", group)], staleness(as_of, now)));
+    });
+    let help = "Columns of a changed job that are still computed and not shown yet.";
+    page.family("headwater_computing_columns", "gauge", help, |family| {
+        for (i, group) in groups.iter().enumerate() {
+            family.sample(&[("group", &group.name)], computing(&watching.start, i, t).0.len() as f64);
+        }
+    });
+}
+
+fn of_checkpoints(page: &mut Page, watching: &Watching, status: &ProcessStatus) {
+    let (watched, every) = (&watching.state.watched, watching.opened.job.state.checkpoint_every_us);
+    let newest = watched.newest();
+    let of_newest: [(&str, &str, Option<f64>); 4] = [
+        ("number", "The newest whole checkpoint: 1e9 times its start, and one more each.", {
+            newest.as_ref().map(|whole| whole.number as f64)
+        }),
+        ("age_seconds", "Since the newest whole checkpoint was begun.", {
+            newest.as_ref().and_then(|whole| whole.age_us(wall_clock_us())).map(|us| us as f64 / 1e6)
+        }),
+        ("duration_seconds", "How long it took, if it is of this start.", {
+            newest.as_ref().and_then(|whole| whole.took).map(|took| took.as_secs_f64())
+        }),
+        ("bytes", "What it holds where the state is kept.", newest.as_ref().map(|whole| whole.bytes as f64)),
+    ];
+    for (name, help, value) in of_newest {
+        page.family(&format!("headwater_checkpoint_{name}"), "gauge", help, |family| {
+            value.iter().for_each(|value| family.sample(&[], *value));
+        });
+    }
+    page.family("headwater_checkpoint_interval_seconds", "gauge", "The job's checkpoint_every.", |family| {
+        let taken = watching.opened.has_stream().then_some(every as f64 / 1e6);
+        taken.iter().for_each(|every| family.sample(&[], *every));
+    });
+    page.family("headwater_checkpoints_total", "counter", "Checkpoints that became whole.", |family| {
+        family.sample(&[], watched.count() as f64);
+    });
+    let help = "Attempts to reach where the state is kept that failed, and were made again.";
+    page.family("headwater_state_failures_total", "counter", help, |family| {
+        family.sample(&[], status.state_failures as f64);
+    });
+}
+
+fn of_sinks(page: &mut Page, watching: &Watching, status: &ProcessStatus) {
+    let job = &watching.opened.job;
+    let all = || job.sinks.iter().map(|s| s.name.as_str()).zip(&status.sinks);
+    page.family("headwater_waiting_rows", "gauge", "Rows or changes that wait to be written.", |family| {
+        all().for_each(|(sink, s)| family.sample(&[("sink", sink)], s.waiting as f64));
+    });
+    page.family("headwater_waiting_dead_letters", "gauge", "Dead letters that wait to be written.", |family| {
+        family.sample(&[], status.letters_waiting as f64);
+    });
+    let help = "How often a worker found that the store had lost writes, and everything was written once more.";
+    page.family("headwater_store_losses_total", "counter", help, |family| {
+        all().for_each(|(sink, s)| family.sample(&[("sink", sink)], s.losses as f64));
+    });
+}
+
+fn of_job(page: &mut Page, watching: &Watching, status: &ProcessStatus) {
+    page.family("headwater_info", "gauge", "The job and the version that runs it.", |family| {
+        family.sample(&[("name", &watching.opened.job.name), ("version", env!("CARGO_PKG_VERSION"))], 1.0);
+    });
+    page.family("headwater_starts_total", "counter", "How often the job was started, ever.", |family| {
+        family.sample(&[], watching.starts as f64);
+    });
+    page.family("headwater_t_seconds", "gauge", "The job's own time T, in seconds since 1970.", |family| {
+        status.t.iter().for_each(|t| family.sample(&[], *t as f64 / 1e6));
+    });
+    let sides = || std::iter::once(status).chain(status.beside.as_deref());
+    page.family("headwater_bootstrap_rows_total", "counter", "History rows read.", |family| {
+        family.sample(&[], sides().map(|side| side.history_rows_read).sum::<u64>() as f64);
+    });
+    page.family("headwater_bootstrap_rows_expected", "gauge", "History rows that are to be read.", |family| {
+        family.sample(&[], sides().map(|side| side.history_rows_total).sum::<u64>() as f64);
+    });
+    let help = "How far what is new in a changed job is, which is worked out beside the rows; in seconds since 1970.";
+    page.family("headwater_computed_to_seconds", "gauge", help, |family| {
+        let t = status.beside.as_ref().and_then(|beside| beside.t);
+        t.iter().for_each(|t| family.sample(&[], *t as f64 / 1e6));
+    });
+}
+
+fn of_sources(page: &mut Page, watching: &Watching, status: &ProcessStatus) {
+    let job = &watching.opened.job;
+    let of_sources: Vec<SourceStatus> = (0..job.sources.len()).map(|source| of_source(status, source)).collect();
+    let all: Vec<(&str, &SourceStatus)> = job.sources.iter().map(|s| s.name.as_str()).zip(&of_sources).collect();
+    type Number = fn(&SourceStatus) -> u64;
+    let counters: [(&str, &str, Number); 6] = [
+        ("records", "Records read from the stream.", |s| s.records),
+        ("bytes", "Bytes of the records read from the stream, in memory.", |s| s.bytes),
+        ("passed_over", "Records of the stream that the seam passed over.", |s| s.passed_over),
+        ("missed", "Of these, records that came after the history was looked at.", |s| s.missed),
+        ("tombstones", "Records without a value.", |s| s.tombstones),
+        ("admitted", "Records read after T had passed their tick.", |s| s.admitted),
+    ];
+    for (name, help, number) in counters {
+        page.family(&format!("headwater_{name}_total"), "counter", help, |family| {
+            all.iter().for_each(|(source, s)| family.sample(&[("source", source)], number(s) as f64));
+        });
+    }
+    page.family("headwater_dead_letters_total", "counter", "Dead letters, by source and reason.", |family| {
+        for (source, s) in &all {
+            let reasons = s.dead_letters.iter();
+            reasons.for_each(|(reason, n)| family.sample(&[("source", source), ("reason", reason)], *n as f64));
+        }
+    });
+    let partitions = || all.iter().flat_map(|(source, s)| s.partitions.iter().map(move |p| (*source, p)));
+    page.family("headwater_partition_lag_records", "gauge", "Records between position and end.", |family| {
+        for (source, p) in partitions() {
+            let labels = [("source", source), ("partition", &p.partition.to_string())];
+            lag(p).iter().for_each(|lag| family.sample(&labels, *lag as f64));
+        }
+    });
+    page.family("headwater_partition_left_out", "gauge", "1 while the partition is not waited for.", |family| {
+        for (source, p) in partitions() {
+            let labels = [("source", source), ("partition", &p.partition.to_string())];
+            family.sample(&labels, f64::from(u8::from(p.left_out)));
+        }
+    });
+}
+
+fn of_groups(page: &mut Page, watching: &Watching, status: &ProcessStatus) {
+    let job = &watching.opened.job;
+    let of_groups: Vec<GroupStatus> = (0..job.groups.len()).map(|group| of_group(status, group)).collect();
+    let all: Vec<(&str, &GroupStatus)> = job.groups.iter().map(|g| g.name.as_str()).zip(&of_groups).collect();
+    type Number = fn(&GroupStatus) -> u64;
+    let families: [(&str, &str, &str, Number); 9] = [
+        ("events_total", "counter", "Events taken in.", |g| g.events),
+        ("changes_total", "counter", "Changes of rows.", |g| g.changes),
+        ("too_old_total", "counter", "Events that were too old for every window.", |g| g.too_old),
+        ("unfit_sums_total", "counter", "Sums that were null because they did not fit their type.", |g| g.unfit_sums),
+        ("rows", "gauge", "Rows that are there.", |g| g.rows),
+        ("keys", "gauge", "Keys of which something is kept.", |g| g.keys),
+        ("open_windows", "gauge", "Windows that can still change: their state is kept.", |g| g.open_windows),
+        (
+            "dropped_total",
+            "counter",
+            "Windows closed, or keys of trailing windows forgotten: nothing can change them.",
+            |g| g.dropped,
+        ),
+        ("ledger_bytes", "gauge", "Bytes of events held in memory until they grow old.", |g| g.ledger_bytes),
+    ];
+    for (name, kind, help, number) in families {
+        page.family(&format!("headwater_{name}"), kind, help, |family| {
+            all.iter().for_each(|(group, g)| family.sample(&[("group", group)], number(g) as f64));
+        });
+    }
+    page.family("headwater_group_dead_letters_total", "counter", "Dead letters, by group and reason.", |family| {
+        for (group, g) in &all {
+            let reasons = g.dead_letters.iter();
+            reasons.for_each(|(reason, n)| family.sample(&[("group", group), ("reason", reason)], *n as f64));
+        }
+    });
+}
+
+struct Page {
+    text: String,
+}
+
+struct Family<'a> {
+    name: &'a str,
+    text: &'a mut String,
+}
+
+impl Page {
+    fn family(&mut self, name: &str, kind: &str, help: &str, samples: impl FnOnce(&mut Family)) {
+        put(&mut self.text, format_args!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
+        samples(&mut Family { name, text: &mut self.text });
+    }
+}
+
+impl Family<'_> {
+    fn sample(&mut self, labels: &[(&str, &str)], value: f64) {
+        self.text.push_str(self.name);
+        for (i, (name, value)) in labels.iter().enumerate() {
+            let value = value.replace('\\', r"\\").replace('"', "\\\"").replace('\n', "\\n");
+            put(self.text, format_args!("{}{name}=\"{value}\"", if i == 0 { '{' } else { ',' }));
+        }
+        put(self.text, format_args!("{} {value}\n", if labels.is_empty() { "" } else { "}" }));
+    }
+}
+
+fn put(text: &mut String, what: std::fmt::Arguments) {
+    text.write_fmt(what).expect("a String takes what is written");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_family() {
+        let mut page = Page { text: String::new() };
+        page.family("rows", "gauge", "Rows.", |family| {
+            family.sample(&[], 0.5);
+            family.sample(&[("a", "x\"y"), ("b", "z")], 3.0);
+        });
+        assert_eq!(page.text, "# HELP rows Rows.\n# TYPE rows gauge\nrows 0.5\nrows{a=\"x\\\"y\",b=\"z\"} 3\n");
+    }
+}

@@ -1,0 +1,365 @@
+//! What a running job says of itself, with names and times for people: the answer to `status`.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use headwater_connectors::format::text::format_time;
+use serde::{Deserialize, Serialize};
+
+use super::status::{GroupStatus, PartitionStatus, ProcessStatus, SourceStatus};
+use super::watching::Watching;
+use crate::base::secrets::masked;
+use crate::base::time::wall_clock_us;
+use crate::catalog::opened::Opened;
+use crate::checkpoint::resumption::Start;
+use crate::checkpoint::watched::Whole;
+use crate::job::SeamBy;
+use crate::plan::mode::Mode;
+use crate::plan::reading::{PartitionPlan, Reading};
+use crate::plan::side::Side;
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Report {
+    pub job: String,
+    pub version: String,
+    pub pid: u32,
+    pub phase: Phase,
+    pub now: String,
+    /// The job's own time, once it has begun.
+    pub t: Option<String>,
+    pub bootstrap: Bootstrap,
+    /// The newest that is whole. A job without any stream has none.
+    pub checkpoint: Option<CheckpointReport>,
+    pub sources: Vec<SourceReport>,
+    pub groups: Vec<GroupReport>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// The history is being read.
+    Bootstrap,
+    /// The streams are followed.
+    Following,
+    /// The streams are read to the ends that they had at the start.
+    UntilEnd,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Bootstrap {
+    pub rows_read: u64,
+    pub rows_total: u64,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CheckpointReport {
+    pub number: u64,
+    /// `None`: it was taken while the history was read.
+    pub t: Option<String>,
+    /// Since it was begun.
+    pub age_seconds: Option<f64>,
+    /// From then until it was whole, if this run has written it.
+    pub duration_seconds: Option<f64>,
+    /// What it holds where the state is kept.
+    pub bytes: u64,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SourceReport {
+    pub name: String,
+    pub seam: SeamReport,
+    pub records: u64,
+    pub bytes: u64,
+    pub passed_over: u64,
+    pub missed: u64,
+    pub tombstones: u64,
+    pub admitted: u64,
+    pub dead_letters: BTreeMap<String, u64>,
+    pub partitions: Vec<PartitionReport>,
+    pub warnings: Vec<String>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SeamReport {
+    pub by: String,
+    pub s: Option<String>,
+    pub c: Option<String>,
+    pub history_rows: u64,
+    pub allow_gap: bool,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PartitionReport {
+    pub partition: i32,
+    /// The last offset that the history has (seam by offset).
+    pub history_offset: Option<i64>,
+    pub first_read: i64,
+    pub position: Option<i64>,
+    pub end: Option<i64>,
+    /// Records between position and end.
+    pub lag: Option<i64>,
+    pub eff: Option<String>,
+    pub left_out: bool,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct GroupReport {
+    pub name: String,
+    pub source: String,
+    pub rows: u64,
+    pub keys: u64,
+    pub events: u64,
+    pub changes: u64,
+    pub too_old: u64,
+    pub unfit_sums: u64,
+    /// Windows that can still change; windows that were closed, or keys of trailing groups that were forgotten.
+    pub open_windows: u64,
+    pub dropped: u64,
+    /// Whether the group has windows of its own.
+    pub windowed: bool,
+    pub ledger_bytes: u64,
+    pub dead_letters: BTreeMap<String, u64>,
+    /// Every row up to it is in every store.
+    pub as_of: Option<String>,
+    pub staleness_seconds: Option<f64>,
+    /// How far `T` is ahead of it: what is left of a backlog.
+    pub behind_seconds: Option<f64>,
+    /// Columns that are new and on their way: they enter once `T` has come as far.
+    pub computing: Vec<String>,
+    pub enters_at: Option<String>,
+    /// Where they are worked out beside the rows, which go on: how far they are. They enter once that is near `t`.
+    #[serde(default)]
+    pub computed_to: Option<String>,
+}
+
+/// Makes reports of a run.
+pub struct Reporter {
+    pub watching: Watching,
+    /// By group: the last `as_of` seen. It stays while a partition of the group's source is left out.
+    as_of: Mutex<Vec<Option<i64>>>,
+}
+
+impl Reporter {
+    pub fn new(watching: Watching) -> Reporter {
+        let as_of = Mutex::new(vec![None; watching.opened.groups.len()]);
+        Reporter { watching, as_of }
+    }
+
+    /// Of the next start of the same run. What is stored is still there.
+    pub fn after(before: &Reporter, watching: Watching) -> Reporter {
+        let as_of = Mutex::new(before.as_of.lock().unwrap_or_else(PoisonError::into_inner).clone());
+        Reporter { watching, as_of }
+    }
+
+    /// Looks at how far the stores are: to be called often.
+    pub fn note(&self) {
+        self.as_of(&self.watching.status());
+    }
+
+    /// By group: the tick up to which every row is in every store.
+    pub fn as_of(&self, status: &ProcessStatus) -> Vec<Option<i64>> {
+        let mut all = self.as_of.lock().unwrap_or_else(PoisonError::into_inner);
+        let (job, plan) = (&self.watching.opened.job, &self.watching.start.plan);
+        for (i, group) in job.groups.iter().enumerate() {
+            let stalled = status.sources.get(group.source).is_some_and(|s| s.partitions.iter().any(|p| p.left_out));
+            if plan.side_of(i) == Side::Beside {
+                continue;
+            }
+            let Some(from) = plan.of_group(i).s.map(|s| s.max(plan.rows_from[i])) else { continue };
+            if let Some(stored) = status.stored.filter(|stored| *stored >= from && !stalled) {
+                all[i] = all[i].max(Some(stored));
+            }
+        }
+        all.clone()
+    }
+
+    pub fn report(&self) -> Report {
+        let Watching { opened, start, mode, .. } = &self.watching;
+        let plan = &start.plan;
+        let status = self.watching.status();
+        let now = wall_clock_us();
+        let sources = (0..opened.sources.len()).map(|i| source(opened, i, plan.of_source(i), &of_source(&status, i)));
+        let as_of = self.as_of(&status);
+        let groups = (0..opened.groups.len()).map(|i| {
+            let now = (now, status.t, status.beside.as_ref().and_then(|beside| beside.t));
+            group(opened, start, i, &of_group(&status, i), as_of[i], now)
+        });
+        let beside = status.beside.as_deref();
+        let (more_read, more) = beside.map_or((0, 0), |b| (b.history_rows_read, b.history_rows_total));
+        Report {
+            job: opened.job.name.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            phase: phase(*mode, &status),
+            now: format_time(now),
+            t: status.t.map(format_time),
+            bootstrap: Bootstrap {
+                rows_read: status.history_rows_read + more_read,
+                rows_total: status.history_rows_total + more,
+            },
+            checkpoint: self.watching.state.watched.newest().map(|whole| checkpoint(&whole, now)),
+            sources: sources.collect(),
+            groups: groups.collect(),
+        }
+    }
+}
+
+/// A group, with what is worked out beside its rows. Rows, keys and the like are those of the rows.
+pub fn of_group(status: &ProcessStatus, group: usize) -> GroupStatus {
+    let mut all = status.groups.get(group).cloned().unwrap_or_default();
+    if let Some(beside) = status.beside.as_ref().and_then(|beside| beside.groups.get(group)) {
+        all.events += beside.events;
+        all.too_old += beside.too_old;
+        all.ledger_bytes += beside.ledger_bytes;
+        beside.dead_letters.iter().for_each(|(reason, n)| *all.dead_letters.entry(reason.clone()).or_default() += n);
+    }
+    all
+}
+
+/// A source, with what is read beside the rows. Partitions are those of the rows.
+pub fn of_source(status: &ProcessStatus, source: usize) -> SourceStatus {
+    let mut all = status.sources.get(source).cloned().unwrap_or_default();
+    if let Some(beside) = status.beside.as_ref().and_then(|beside| beside.sources.get(source)) {
+        all.records += beside.records;
+        all.bytes += beside.bytes;
+        all.passed_over += beside.passed_over;
+        all.missed += beside.missed;
+        all.admitted += beside.admitted;
+        beside.dead_letters.iter().for_each(|(reason, n)| *all.dead_letters.entry(reason.clone()).or_default() += n);
+        if all.partitions.is_empty() {
+            all.partitions.clone_from(&beside.partitions);
+        }
+    }
+    all
+}
+
+fn phase(mode: Mode, status: &ProcessStatus) -> Phase {
+    match (mode, status.t) {
+        (_, None) if status.history_rows_read < status.history_rows_total => Phase::Bootstrap,
+        (Mode::Follow, _) => Phase::Following,
+        (Mode::UntilEnd, _) => Phase::UntilEnd,
+    }
+}
+
+fn checkpoint(whole: &Whole, now: i64) -> CheckpointReport {
+    CheckpointReport {
+        number: whole.number,
+        t: whole.t.map(format_time),
+        age_seconds: whole.age_us(now).map(|us| us as f64 / 1e6),
+        duration_seconds: whole.took.map(|took| took.as_secs_f64()),
+        bytes: whole.bytes,
+    }
+}
+
+/// How a source's seam is called.
+pub fn by(by: &SeamBy) -> &'static str {
+    match by {
+        SeamBy::Offset { .. } => "offset",
+        SeamBy::Time => "time",
+        SeamBy::Id { .. } => "id",
+    }
+}
+
+fn source(opened: &Opened, source: usize, plan: &Reading, status: &SourceStatus) -> SourceReport {
+    let conf = &opened.job.sources[source];
+    let seam = SeamReport {
+        by: by(&conf.seam.by).to_owned(),
+        s: plan.s.map(format_time),
+        c: plan.c.map(format_time),
+        history_rows: plan.history_rows,
+        allow_gap: conf.seam.allow_gap,
+    };
+    let unplanned = |p: &&PartitionStatus| plan.partitions.iter().all(|plan| plan.partition != p.partition);
+    let new = status.partitions.iter().filter(unplanned).map(|p| PartitionPlan::unknown(p.partition, p.start));
+    let partitions = plan.partitions.iter().cloned().chain(new).map(|plan| {
+        let now = status.partitions.iter().find(|p| p.partition == plan.partition);
+        partition(&plan, now)
+    });
+    SourceReport {
+        name: conf.name.clone(),
+        seam,
+        records: status.records,
+        bytes: status.bytes,
+        passed_over: status.passed_over,
+        missed: status.missed,
+        tombstones: status.tombstones,
+        admitted: status.admitted,
+        dead_letters: status.dead_letters.clone(),
+        partitions: partitions.collect(),
+        warnings: plan.warnings.iter().map(|warning| masked(warning)).collect(),
+    }
+}
+
+fn partition(plan: &PartitionPlan, now: Option<&PartitionStatus>) -> PartitionReport {
+    let end = now.and_then(|p| p.end);
+    PartitionReport {
+        partition: plan.partition,
+        history_offset: plan.history_offset,
+        first_read: plan.start,
+        position: now.map(|p| p.position),
+        end,
+        lag: now.and_then(lag),
+        eff: now.and_then(|p| p.eff).map(format_time),
+        left_out: now.is_some_and(|p| p.left_out),
+    }
+}
+
+/// Records that are there and not read yet.
+pub fn lag(partition: &PartitionStatus) -> Option<i64> {
+    partition.end.map(|end| (end - partition.position).max(0))
+}
+
+/// The columns of a group that are new in a changed job and on their way at `T`, and the tick at which they enter.
+/// Of those that are worked out beside the rows nobody knows it yet.
+pub fn computing(start: &Start, group: usize, t: Option<i64>) -> (Vec<String>, Option<i64>) {
+    let plan = &start.plan;
+    let (mut names, mut enters_at) = (vec![], None);
+    for part in plan.groups[group].parts.iter().filter(|_| start.from.is_some()) {
+        let reading = &plan.readings[part.reading];
+        let enters = reading.s.max(plan.floor);
+        let is_beside = reading.side == Side::Beside;
+        if !reading.shown && (is_beside || t < enters) {
+            enters_at = enters_at.max(enters.filter(|_| !is_beside));
+            names.extend(part.columns.iter().filter(|c| c.place.is_some()).map(|c| c.plan.name.clone()));
+        }
+    }
+    (names, enters_at)
+}
+
+fn group(
+    opened: &Opened,
+    start: &Start,
+    group: usize,
+    status: &GroupStatus,
+    as_of: Option<i64>,
+    (now, t, beside): (i64, Option<i64>, Option<i64>),
+) -> GroupReport {
+    let conf = &opened.job.groups[group];
+    let (computing, enters_at) = computing(start, group, t);
+    let any_computing = !computing.is_empty();
+    GroupReport {
+        name: conf.name.clone(),
+        source: opened.job.sources[conf.source].name.clone(),
+        rows: status.rows,
+        keys: status.keys,
+        events: status.events,
+        changes: status.changes,
+        too_old: status.too_old,
+        unfit_sums: status.unfit_sums,
+        open_windows: status.open_windows,
+        dropped: status.dropped,
+        windowed: opened.groups[group].shape.windowed,
+        ledger_bytes: status.ledger_bytes,
+        dead_letters: status.dead_letters.clone(),
+        as_of: as_of.map(format_time),
+        staleness_seconds: as_of.map(|as_of| staleness(as_of, now)),
+        behind_seconds: as_of.zip(t).map(|(as_of, t)| staleness(as_of, t)),
+        computing,
+        enters_at: enters_at.map(format_time),
+        computed_to: beside.filter(|_| enters_at.is_none() && any_computing).map(format_time),
+    }
+}
+
+pub fn staleness(as_of: i64, now: i64) -> f64 {
+    now.saturating_sub(as_of) as f64 / 1e6
+}

@@ -1,0 +1,180 @@
+//! What a running job says of itself: for `status`, `/metrics` and the progress bar.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use serde::{Deserialize, Serialize};
+
+use crate::plan::side::Side;
+
+/// What one process knows; the whole is the sum over the processes.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ProcessStatus {
+    pub history_rows_total: u64,
+    pub history_rows_read: u64,
+    pub sources: Vec<SourceStatus>,
+    pub groups: Vec<GroupStatus>,
+    pub sinks: Vec<SinkStatus>,
+    /// Dead letters that wait to be written.
+    pub letters_waiting: u64,
+    /// Attempts to reach where the state is kept that failed, and were made again.
+    pub state_failures: u64,
+    /// The job's own time.
+    pub t: Option<i64>,
+    /// Up to here every row is in every store, from all workers.
+    pub stored: Option<i64>,
+    /// What is new in a changed job and worked out beside the rows.
+    pub beside: Option<Box<ProcessStatus>>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SourceStatus {
+    /// Records read from the stream.
+    pub records: u64,
+    pub bytes: u64,
+    /// Records of the stream that the seam passed over.
+    pub passed_over: u64,
+    /// Of these, records that were appended after the first pass: the history may lack them (seam by time or id).
+    pub missed: u64,
+    /// Records without a value.
+    pub tombstones: u64,
+    /// Records read after `T` had passed their tick.
+    pub admitted: u64,
+    pub dead_letters: BTreeMap<String, u64>,
+    pub partitions: Vec<PartitionStatus>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PartitionStatus {
+    pub partition: i32,
+    /// The first offset that this run read.
+    pub start: i64,
+    /// The next offset to read.
+    pub position: i64,
+    pub end: Option<i64>,
+    /// The newest `eff`.
+    pub eff: Option<i64>,
+    pub left_out: bool,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct GroupStatus {
+    pub events: u64,
+    pub too_old: u64,
+    pub unfit_sums: u64,
+    pub keys: u64,
+    pub open_windows: u64,
+    pub dropped: u64,
+    pub rows: u64,
+    pub changes: u64,
+    pub ledger_bytes: u64,
+    pub dead_letters: BTreeMap<String, u64>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SinkStatus {
+    /// Rows, or lines, that wait to be written.
+    pub waiting: u64,
+    /// How often a worker found that the store had lost writes: all rows were written once more.
+    pub losses: u64,
+}
+
+impl ProcessStatus {
+    /// Adds what another process or worker knows.
+    pub fn add(&mut self, other: &ProcessStatus) {
+        self.history_rows_total = self.history_rows_total.max(other.history_rows_total);
+        self.history_rows_read += other.history_rows_read;
+        self.t = self.t.max(other.t);
+        self.stored = match (self.stored, other.stored) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        };
+        if let Some(theirs) = &other.beside {
+            self.beside.get_or_insert_default().add(theirs);
+        }
+        self.sources.resize(self.sources.len().max(other.sources.len()), SourceStatus::default());
+        self.sinks.resize(self.sinks.len().max(other.sinks.len()), SinkStatus::default());
+        self.letters_waiting += other.letters_waiting;
+        self.state_failures += other.state_failures;
+        self.groups.resize(self.groups.len().max(other.groups.len()), GroupStatus::default());
+        for (ours, theirs) in self.sources.iter_mut().zip(&other.sources) {
+            ours.add(theirs);
+        }
+        for (ours, theirs) in self.sinks.iter_mut().zip(&other.sinks) {
+            ours.waiting += theirs.waiting;
+            ours.losses += theirs.losses;
+        }
+        for (ours, theirs) in self.groups.iter_mut().zip(&other.groups) {
+            ours.add(theirs);
+        }
+    }
+}
+
+impl SourceStatus {
+    fn add(&mut self, other: &SourceStatus) {
+        self.records += other.records;
+        self.bytes += other.bytes;
+        self.passed_over += other.passed_over;
+        self.missed += other.missed;
+        self.tombstones += other.tombstones;
+        self.admitted += other.admitted;
+        add_counts(&mut self.dead_letters, &other.dead_letters);
+        self.partitions.extend(other.partitions.iter().cloned());
+        self.partitions.sort_by_key(|p| p.partition);
+    }
+}
+
+impl GroupStatus {
+    fn add(&mut self, other: &GroupStatus) {
+        self.events += other.events;
+        self.too_old += other.too_old;
+        self.unfit_sums += other.unfit_sums;
+        self.keys += other.keys;
+        self.open_windows += other.open_windows;
+        self.dropped += other.dropped;
+        self.rows += other.rows;
+        self.changes += other.changes;
+        self.ledger_bytes += other.ledger_bytes;
+        add_counts(&mut self.dead_letters, &other.dead_letters);
+    }
+}
+
+fn add_counts(ours: &mut BTreeMap<String, u64>, theirs: &BTreeMap<String, u64>) {
+    theirs.iter().for_each(|(reason, n)| *ours.entry(reason.clone()).or_default() += n);
+}
+
+/// The statuses of a process's workers, each kept by its worker.
+#[derive(Clone)]
+pub struct Board {
+    workers: Arc<Vec<Mutex<ProcessStatus>>>,
+    beside: Option<Box<Board>>,
+}
+
+impl Board {
+    /// `empty`: by side.
+    pub fn new(workers: usize, empty: &[ProcessStatus]) -> Board {
+        let (shown, beside) = (&empty[0], &empty[1..]);
+        let beside = (!beside.is_empty()).then(|| Box::new(Board::new(workers, beside)));
+        Board { workers: Arc::new((0..workers).map(|_| Mutex::new(shown.clone())).collect()), beside }
+    }
+
+    /// Where a side's workers keep theirs.
+    pub fn of(&self, side: Side) -> Board {
+        match &self.beside {
+            Some(beside) if side == Side::Beside => (**beside).clone(),
+            _ => self.clone(),
+        }
+    }
+
+    pub fn worker(&self, local: usize) -> MutexGuard<'_, ProcessStatus> {
+        self.workers[local].lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// The process as a whole.
+    pub fn sum(&self) -> ProcessStatus {
+        let mut sum = ProcessStatus::default();
+        (0..self.workers.len()).for_each(|local| sum.add(&self.worker(local)));
+        sum.beside = self.beside.as_ref().map(|beside| Box::new(beside.sum()));
+        sum
+    }
+}

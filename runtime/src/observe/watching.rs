@@ -1,0 +1,44 @@
+//! What others may watch of a run.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use headwater_connectors::sink::embedded::Embedded;
+
+use super::status::{Board, ProcessStatus};
+use crate::catalog::opened::Opened;
+use crate::checkpoint::resumption::Start;
+use crate::checkpoint::store::StateStore;
+use crate::plan::mode::Mode;
+
+/// By sink: the embedded store that this process writes.
+pub type Embeddeds = Vec<Option<Embedded>>;
+
+/// What others may watch of a run.
+#[derive(Clone)]
+pub struct Watching {
+    pub opened: Arc<Opened>,
+    pub start: Arc<Start>,
+    pub mode: Mode,
+    pub state: Arc<StateStore>,
+    /// On process 0: how often the job was started, ever.
+    pub starts: u64,
+    /// This process's workers.
+    pub board: Board,
+    /// On process 0: every process's status, by its first worker.
+    pub statuses: Arc<Mutex<BTreeMap<usize, ProcessStatus>>>,
+    pub embedded: Embeddeds,
+}
+
+impl Watching {
+    /// The whole job; before the first word of any process, what this one knows.
+    pub fn status(&self) -> ProcessStatus {
+        let statuses = self.statuses.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if statuses.is_empty() {
+            return self.board.sum();
+        }
+        let mut sum = ProcessStatus::default();
+        statuses.values().for_each(|status| sum.add(status));
+        sum
+    }
+}

@@ -1,0 +1,56 @@
+//! The last record that was read of a partition: by it a restart knows whether the stream is still the one that it was.
+//!
+//! ```text
+//! read up to offset 41     keeps of 41: its stamp, its length, a hash of its bytes
+//! started again            41 is there as it was: go on from 42
+//!                          41 is another record: the topic was made anew
+//!                          41 is gone (retention, compaction): nobody knows, and only offsets count
+//! ```
+
+use headwater_connectors::format::text::format_time;
+use headwater_connectors::{Payload, Records};
+use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_64;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastRecord {
+    pub offset: i64,
+    /// Kafka: its timestamp.
+    stamp_us: Option<i64>,
+    bytes: usize,
+    xxh3: u64,
+}
+
+impl LastRecord {
+    /// The last one of a batch before an offset.
+    pub fn before(records: &Records, end: i64) -> Option<LastRecord> {
+        let offsets = records.offsets.as_ref()?;
+        let i = offsets.partition_point(|offset| *offset < end).checked_sub(1)?;
+        let payload = payload(records, i)?;
+        let (stamp_us, bytes) = (stamp(records, i), payload.len());
+        Some(LastRecord { offset: offsets[i], stamp_us, bytes, xxh3: xxh3_64(payload) })
+    }
+
+    /// What is wrong with what lies in its place now.
+    pub fn unlike(&self, records: &Records, i: usize) -> Option<String> {
+        let (stamp, payload) = (stamp(records, i), payload(records, i)?);
+        if stamp != self.stamp_us {
+            let shown = |stamp: Option<i64>| stamp.map_or_else(|| "without a timestamp".to_owned(), format_time);
+            return Some(format!("its timestamp was {}, and is {}", shown(self.stamp_us), shown(stamp)));
+        }
+        // A line of a file that was read before it was ended is still the one that it was.
+        let begins_alike = payload.get(..self.bytes).is_some_and(|before| xxh3_64(before) == self.xxh3);
+        (!begins_alike).then(|| "its bytes are not what they were".to_owned())
+    }
+}
+
+fn payload(records: &Records, i: usize) -> Option<&[u8]> {
+    match &records.payload {
+        Payload::Raw(raw) => Some(raw.value(i)),
+        Payload::Row => None,
+    }
+}
+
+fn stamp(records: &Records, i: usize) -> Option<i64> {
+    records.stamps.as_ref().map(|stamps| stamps[i]).filter(|stamp| *stamp != i64::MIN)
+}

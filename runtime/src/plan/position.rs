@@ -1,0 +1,19 @@
+//! How far a stream was read.
+
+use serde::{Deserialize, Serialize};
+
+use super::last_record::LastRecord;
+
+/// How far a partition was read, and its `eff` there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Position {
+    /// Of the plan.
+    pub reading: u32,
+    pub partition: i32,
+    pub offset: i64,
+    pub eff: Option<i64>,
+    /// The newest tick at which a record before it counts that was read after `T` had passed its own.
+    pub admitted: Option<i64>,
+    /// The last record before it, where one was read.
+    pub last: Option<LastRecord>,
+}

@@ -1,0 +1,65 @@
+//! A source as a start reads it: up to where its history goes, and where its partitions begin.
+
+use headwater_connectors::history::Pinned;
+use serde::{Deserialize, Serialize};
+
+use super::last_record::LastRecord;
+use super::side::Side;
+
+/// A source as it is read from one seam. A job that was changed reads a source anew for what is new.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Reading {
+    pub source: usize,
+    /// What its records are: see `identity`.
+    pub identity: String,
+    pub pinned: Pinned,
+    /// The seam in time; `None` where neither history nor stream held a record and the wall clock is not asked.
+    pub s: Option<i64>,
+    /// The largest match time of the history.
+    pub c: Option<i64>,
+    pub history_rows: u64,
+    pub partitions: Vec<PartitionPlan>,
+    /// For people: what is odd, and goes on all the same.
+    pub warnings: Vec<String>,
+    /// A checkpoint has its history; and every tick up to `done`, if it had begun.
+    pub restored: bool,
+    pub done: Option<i64>,
+    /// Whether the rows that were published show its columns.
+    pub shown: bool,
+    /// Where this run works it out; and where what a checkpoint has of it was worked out.
+    #[serde(default)]
+    pub side: Side,
+    #[serde(default)]
+    pub saved: Side,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PartitionPlan {
+    pub partition: i32,
+    /// The last offset that the history has (seam by offset).
+    pub history_offset: Option<i64>,
+    /// Where `eff` begins: at what an earlier start has read, or the largest arrival of the history's part (seam by offset).
+    pub history_eff: Option<i64>,
+    /// See `Position`, as an earlier start left it.
+    pub admitted: Option<i64>,
+    pub last: Option<LastRecord>,
+    /// The first offset to read.
+    pub start: i64,
+    /// One past the last offset at the start.
+    pub end: i64,
+}
+
+impl PartitionPlan {
+    /// One that neither the history nor a state knows: all of it came after the start.
+    pub fn unknown(partition: i32, start: i64) -> PartitionPlan {
+        PartitionPlan {
+            partition,
+            history_offset: None,
+            history_eff: None,
+            admitted: None,
+            last: None,
+            start,
+            end: start,
+        }
+    }
+}

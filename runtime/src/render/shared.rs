@@ -1,0 +1,50 @@
+//! What the workers of a process have in common.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::mpsc::Sender;
+
+use headwater_connectors::sink::Store;
+
+use crate::base::failure::Failure;
+use crate::catalog::opened::Opened;
+use crate::catalog::parts::Parts;
+use crate::checkpoint::generations::Starts;
+use crate::checkpoint::resumption::Start;
+use crate::checkpoint::store::StateStore;
+use crate::ingest::effs::Effs;
+use crate::ingest::seam::Seam;
+use crate::observe::status::{Board, ProcessStatus};
+use crate::plan::mode::Mode;
+use crate::sink::writer::Backlog;
+
+/// Opens the store of a sink for a worker.
+pub type OpenStore = Box<dyn Fn(usize) -> Result<Box<dyn Store>, Failure> + Send + Sync>;
+
+/// What every worker of a process is given.
+pub struct Shared {
+    pub opened: Arc<Opened>,
+    pub start: Arc<Start>,
+    pub state: Arc<StateStore>,
+    /// On process 0: all starts of the job, this one the last.
+    pub starts: Arc<Starts>,
+    /// By side.
+    pub parts: Vec<Arc<Parts>>,
+    /// By reading.
+    pub seams: Arc<Vec<Seam>>,
+    pub effs: Arc<Vec<Effs>>,
+    pub mode: Mode,
+    pub fresh: bool,
+    pub board: Board,
+    pub stop: Arc<AtomicBool>,
+    /// Set where the run was stopped before its end; and where it starts again at once.
+    pub interrupted: Arc<AtomicBool>,
+    pub again: Arc<AtomicBool>,
+    /// Worker 0 leaves here what the processes say of themselves.
+    pub on_status: Arc<dyn Fn(usize, ProcessStatus) + Send + Sync>,
+    pub open_store: OpenStore,
+    /// By sink, and of each side's dead letters: what waits to become lines.
+    pub backlogs: Arc<Vec<Backlog>>,
+    pub failed: Sender<Failure>,
+    pub local_workers: usize,
+}

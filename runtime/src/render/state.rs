@@ -1,0 +1,173 @@
+//! What a worker keeps for its groups: filled from the checkpoint that the run goes on from, written to the next ones.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use headwater_operators::group::{Outputs, State};
+use headwater_operators::key_codec::KeyCodec;
+use headwater_operators::keys;
+use headwater_operators::ledger::SegmentError;
+use headwater_operators::operator::Save;
+
+use super::shared::Shared;
+use crate::base::failure::Failure;
+use crate::base::time::wall_clock_us;
+use crate::catalog::parts::Part;
+use crate::checkpoint::contribution::{Contribution, Noted};
+use crate::checkpoint::journal::GroupJournal;
+use crate::checkpoint::local::Local;
+use crate::checkpoint::store::LEDGER;
+use crate::checkpoint::threads::Committing;
+use crate::checkpoint::{self, generations};
+use crate::coordinate::clock::{Announcement, Checkpoints};
+use crate::coordinate::sides::{Saved, Sides};
+use crate::job::SinkTo;
+use crate::plan::mode::Mode;
+use crate::plan::side::Side;
+use crate::sink::segments::SegmentFiles;
+
+/// Bytes of the ledgers of one worker that may stay in memory.
+const LEDGER_BYTES_MAX: usize = 64 << 20;
+
+/// By group.
+pub fn states(
+    shared: &Shared,
+    side: Side,
+    journals: &[GroupJournal],
+    (index, peers): (usize, usize),
+) -> Result<Vec<State>, Failure> {
+    let job = &shared.opened.job;
+    let mut states = vec![];
+    let of_worker = match side {
+        Side::Shown => format!("worker-{index}"),
+        Side::Beside => format!("worker-{index}-beside"),
+    };
+    for (i, (group, open)) in job.groups.iter().zip(&shared.opened.groups).enumerate() {
+        let sinks = || job.sinks.iter().filter(|s| side == Side::Shown && s.groups.contains(&i));
+        let outputs = Outputs {
+            changes: sinks().any(|s| matches!(s.to, SinkTo::Changes(_))),
+            rows_from: sinks().any(|s| !matches!(s.to, SinkTo::Changes(_))).then_some(shared.start.plan.rows_from[i]),
+        };
+        let plan = shared.parts[side as usize].plan(&shared.opened, i);
+        let dir = job.state.local.join(LEDGER).join(&of_worker).join(&group.name);
+        let segments = SegmentFiles::create(&dir)
+            .map_err(|e| Failure::Running(format!("creating the ledger's directory {}: {e}", dir.display())))?;
+        let codec =
+            KeyCodec::new(&open.key_types).map_err(|e| Failure::Running(format!("keys of {}: {e}", group.name)))?;
+        let resident = LEDGER_BYTES_MAX / job.groups.len();
+        let mut state = State::new(&plan, codec, open.shape.schema.clone(), outputs, Box::new(segments), resident);
+        if side == Side::Beside {
+            state.hide();
+        }
+        if shared.start.plan.told_anew {
+            state.tell_anew();
+        }
+        if shared.mode == Mode::Follow {
+            state.enter_later(job.tick_us);
+        }
+        if shared.opened.has_stream() {
+            state.keep_journal(Box::new(journals[i].clone()));
+        }
+        restore(shared, (i, side), (&mut state, &journals[i]), (index, peers))?;
+        if shared.start.plan.is_stored {
+            state.spare_image();
+        }
+        states.push(state);
+    }
+    Ok(states)
+}
+
+/// Fills a group's state with what it held at the checkpoint that the run goes on from.
+fn restore(
+    shared: &Shared,
+    (group, side): (usize, Side),
+    (state, journal): (&mut State, &GroupJournal),
+    (index, peers): (usize, usize),
+) -> Result<(), Failure> {
+    let plan = &shared.start.plan;
+    let Some(manifest) = shared.start.manifest() else { return Ok(()) };
+    let resumed = plan.resumed(group, side).unwrap_or_else(|| vec![None; plan.groups[group].parts.len()]);
+    let failed = |e: SegmentError| Failure::Running(e.to_string());
+    // Beside the rows nothing was published.
+    let floor = plan.floor.filter(|_| side == Side::Shown);
+    state.resume(floor, &resumed, plan.groups[group].renewed).map_err(failed)?;
+    let Some(saved) = plan.groups[group].saved else { return Ok(()) };
+    let owns = |key: &[u8]| keys::owner(keys::hash(key), peers) == index as u64;
+    checkpoint::state::read(&shared.state, manifest, saved, (state, journal), owns)?;
+    let reading = plan.groups[group].parts[0].reading;
+    let saved_at = plan.readings[reading].done.or(manifest.t).filter(|_| plan.side_of(group) == side);
+    if let Some((t, horizon)) = saved_at.zip(shared.start.horizons().get(reading)) {
+        state.close_after(t, *horizon);
+    }
+    Ok(())
+}
+
+/// By group.
+pub fn journals(shared: &Shared, side: Side, worker: (usize, usize)) -> Vec<GroupJournal> {
+    let longest = |part: &Part| part.plan.columns.iter().filter_map(|column| column.length).max().unwrap_or(0);
+    let journal = |(group, parts): (usize, &Vec<Part>)| {
+        let longest: Vec<i64> = parts.iter().map(longest).collect();
+        let generation = generations::of_number(shared.start.plan.checkpoints);
+        GroupJournal::new(shared.state.clone(), generation, group, worker, &longest)
+    };
+    shared.parts[side as usize].groups.iter().enumerate().map(journal).collect()
+}
+
+/// Writes this worker's parts of checkpoints.
+pub fn save(
+    shared: &Shared,
+    journals: Vec<GroupJournal>,
+    (index, peers): (usize, usize),
+    local: Rc<RefCell<Local>>,
+) -> Save {
+    let (store, index, peers) = (shared.state.clone(), index as u32, peers as u32);
+    Box::new(move |number, t, states| {
+        let begun = Instant::now();
+        let mut parts = vec![];
+        for (group, (state, journal)) in (0..).zip(states.iter_mut().zip(&journals)) {
+            let written = checkpoint::state::write(&store, number, (group, index, peers), state, journal, t);
+            parts.extend(written.map_err(|e| SegmentError(e.message()))?);
+        }
+        local.borrow_mut().wrote(number, parts, begun.elapsed());
+        Ok(())
+    })
+}
+
+/// Worker 0 takes checkpoints. A job without any stream has none: it reads all anew each time.
+pub fn saving(shared: &Shared, index: usize) -> Result<Option<Rc<Sides>>, Failure> {
+    if index > 0 || !shared.opened.has_stream() {
+        return Ok(None);
+    }
+    let committing = Committing::start(shared.state.clone(), shared.starts.clone(), shared.failed.clone())?;
+    Ok(Some(Rc::new(Sides::new(shared.start.clone(), shared.mode, shared.state.clone(), committing))))
+}
+
+pub fn checkpoints(
+    shared: &Shared,
+    side: Side,
+    saving: Option<&Rc<Sides>>,
+    local: Rc<RefCell<Local>>,
+) -> Option<Checkpoints> {
+    let (saving, of_sinks) = (saving?.clone(), local.clone());
+    let begun_us = Rc::new(Cell::new(None));
+    let begun = begun_us.clone();
+    let (asking, waiting) = (saving.clone(), saving.clone());
+    let commit = move |asked: &Announcement, contributions: Vec<Contribution>| {
+        let of_sinks = of_sinks.borrow();
+        let left = |(name, noted): (&String, &Noted)| Some((name.clone(), noted.left.clone()?));
+        let lines = of_sinks.lines.iter().filter_map(left).collect();
+        saving.saved(side, Saved::of(side, asked, contributions, lines, begun_us.get()));
+    };
+    Some(Checkpoints {
+        every: Duration::from_micros(shared.opened.job.state.checkpoint_every_us.unsigned_abs()),
+        number: shared.start.plan.checkpoints,
+        next: Box::new(move || asking.ask(side)),
+        want: Box::new(move |n, t| {
+            begun.set(Some(wall_clock_us()));
+            local.borrow_mut().want(n, t);
+        }),
+        commit: Box::new(commit),
+        committing: Box::new(move || waiting.is_busy()),
+    })
+}

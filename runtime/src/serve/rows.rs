@@ -1,0 +1,195 @@
+//! Reading rows back: which group and sink are meant, how a key is written, and a row as `get` and `export` print it.
+
+use headwater_connectors::Wanted;
+use headwater_connectors::format::json::Decoder;
+use headwater_connectors::format::text::{format_time, key_text as json_of_key, write_string};
+use headwater_connectors::sink::embedded::Embedded;
+use headwater_connectors::sink::redis::RedisLookup;
+use headwater_connectors::sink::{GroupShape, Lookup, RowText};
+
+use arrow::datatypes::{DataType, Schema};
+
+use crate::base::failure::Failure;
+use crate::catalog::opened::Opened;
+use crate::catalog::source::unit_ns;
+use crate::job::nearest::expected;
+use crate::job::validate::types;
+use crate::job::{Job, SinkTo, instant};
+use crate::start::stores::{embedded_path, redis_groups};
+
+/// The group of this name.
+pub fn group(job: &Job, name: &str) -> Result<usize, Failure> {
+    let names = || job.groups.iter().map(|g| g.name.as_str());
+    let unknown = || Failure::Usage(format!("unknown feature group `{name}`: {}", expected(name, names())));
+    names().position(|known| known == name).ok_or_else(unknown)
+}
+
+/// The sink that a group's rows are read from: the one named, or the first store that holds them.
+pub fn sink(job: &Job, group: usize, named: Option<&str>) -> Result<usize, Failure> {
+    let stores = || job.sinks.iter().enumerate().filter(|(_, sink)| !matches!(sink.to, SinkTo::Changes(_)));
+    let name = &job.groups[group].name;
+    let Some(named) = named else {
+        let hint = "add a sink of type `redis` or `embedded` that has it";
+        let first = stores().find(|(_, sink)| sink.groups.contains(&group)).map(|(i, _)| i);
+        return first.ok_or_else(|| Failure::Usage(format!("no store of the job holds `{name}`: {hint}")));
+    };
+    let names = stores().map(|(_, sink)| sink.name.as_str());
+    match job.sinks.iter().position(|sink| sink.name == named) {
+        None => Err(Failure::Usage(format!("unknown sink `{named}`: {}", expected(named, names)))),
+        Some(i) if matches!(job.sinks[i].to, SinkTo::Changes(_)) => Err(Failure::Usage(format!(
+            "sink `{named}` is a changelog, which holds no rows: name a redis or embedded one"
+        ))),
+        Some(i) if !job.sinks[i].groups.contains(&group) => {
+            Err(Failure::Usage(format!("sink `{named}` does not hold `{name}`: it is not among its `features`")))
+        }
+        Some(i) => Ok(i),
+    }
+}
+
+/// Opens a sink to read rows. `running`: the embedded store of the job that runs in this process.
+pub fn lookup(opened: &Opened, sink: usize, running: Option<&Embedded>) -> Result<Box<dyn Lookup>, Failure> {
+    let shapes: Vec<GroupShape> = opened.groups.iter().map(|g| g.shape.clone()).collect();
+    match (&opened.job.sinks[sink].to, running) {
+        (SinkTo::Redis { url }, _) => {
+            Ok(Box::new(RedisLookup::open(url, &opened.job.name, &redis_groups(&opened.job, &shapes))?))
+        }
+        (SinkTo::Embedded, Some(store)) => Ok(Box::new(store.clone())),
+        (SinkTo::Embedded, None) => {
+            let store = Embedded::read_only(&embedded_path(&opened.job), &shapes);
+            Ok(Box::new(store.map_err(|e| Failure::Running(e.to_string()))?))
+        }
+        (SinkTo::Changes(_), _) => unreachable!("only stores are read"),
+    }
+}
+
+/// One row of a key, or each of its windows.
+pub struct Asked {
+    pub group: usize,
+    /// The key's JSON text.
+    pub key: String,
+    pub window_start_us: Option<i64>,
+}
+
+impl Asked {
+    /// `values`: `COL=VALUE`, one for each key column; `window`: a start.
+    pub fn parse(opened: &Opened, group: usize, values: &[String], window: Option<&str>) -> Result<Asked, Failure> {
+        let shape = &opened.groups[group].shape;
+        let window_start_us = match window {
+            None => None,
+            Some(_) if !shape.windowed => {
+                return Err(Failure::Usage(format!("`{}` has no windows: leave out --window", shape.name)));
+            }
+            Some(text) => Some(instant::parse(text).or_else(|| text.parse().ok()).ok_or_else(|| {
+                Failure::Usage(format!("`{text}` is no time: expected one like 2026-01-31T10:00:00Z, or microseconds"))
+            })?),
+        };
+        Ok(Asked { group, key: key_text(opened, group, values)?, window_start_us })
+    }
+}
+
+/// The key's JSON text, as stores have it.
+fn key_text(opened: &Opened, group: usize, values: &[String]) -> Result<String, Failure> {
+    let shape = &opened.groups[group].shape;
+    let fields = &shape.schema.fields()[..shape.keys];
+    let names = || fields.iter().map(|f| f.name().as_str());
+    let mut given: Vec<Option<&str>> = vec![None; fields.len()];
+    for text in values {
+        let Some((name, value)) = text.split_once('=') else {
+            return Err(Failure::Usage(format!(
+                "`{text}` names no value: expected COL=VALUE, like {}=...",
+                fields[0].name()
+            )));
+        };
+        let unknown = || format!("`{name}` is no key column of `{}`: {}", shape.name, expected(name, names()));
+        let at = names().position(|known| known == name).ok_or_else(|| Failure::Usage(unknown()))?;
+        if given[at].replace(value).is_some() {
+            return Err(Failure::Usage(format!("`{name}` is given twice")));
+        }
+    }
+    let missing: Vec<&str> = names().zip(&given).filter(|(_, value)| value.is_none()).map(|(name, _)| name).collect();
+    if !missing.is_empty() {
+        let missing: Vec<String> = missing.iter().map(|name| format!("{name}=...")).collect();
+        return Err(Failure::Usage(format!("the key of `{}` is not whole: add {}", shape.name, missing.join(" "))));
+    }
+    // A value is read as the one of an event would be: so the two are equal where they mean the same.
+    let schema = Schema::new(fields.to_vec());
+    let source = &opened.job.sources[opened.job.groups[group].source];
+    let mut decoder = Decoder::new(&Wanted { schema: schema.into(), time_unit_ns: unit_ns(source.time_unit) });
+    let mut record = vec![];
+    for (field, value) in fields.iter().zip(given.iter().flatten()) {
+        record.push(if record.is_empty() { b'{' } else { b',' });
+        write_string(&mut record, field.name());
+        record.push(b':');
+        write_token(&mut record, field.data_type(), value);
+    }
+    record.push(b'}');
+    decoder.push(&record);
+    let decoded = decoder.finish();
+    for (i, (field, value)) in fields.iter().zip(given.iter().flatten()).enumerate() {
+        if decoded.batch.column(i).is_null(0) {
+            let kind = types::display(field.data_type());
+            return Err(Failure::Usage(format!(
+                "{}: `{value}` is no {kind}{}",
+                field.name(),
+                example(field.data_type())
+            )));
+        }
+    }
+    Ok(json_of_key(&decoded.batch, 0..shape.keys, 0))
+}
+
+/// A value as JSON, by its column's type; what is no value of it becomes null.
+fn write_token(out: &mut Vec<u8>, kind: &DataType, value: &str) {
+    let number = serde_json::from_str::<serde_json::Number>(value).is_ok();
+    let plain = match kind {
+        DataType::Utf8 | DataType::Date32 => false,
+        DataType::Boolean => matches!(value, "true" | "false"),
+        _ => number,
+    };
+    if plain { out.extend_from_slice(value.as_bytes()) } else { write_string(out, value) }
+}
+
+fn example(kind: &DataType) -> &'static str {
+    match kind {
+        DataType::Boolean => ": expected true or false",
+        DataType::Date32 => ": expected a day like 2026-01-31",
+        DataType::Timestamp(..) => ": expected a time like 2026-01-31T10:00:00Z",
+        DataType::Decimal128(..) => ": expected a number with no more digits than that",
+        _ => "",
+    }
+}
+
+/// The lines of what was asked for: none where there is no row.
+pub fn get(store: &mut dyn Lookup, asked: &Asked) -> Result<Vec<String>, Failure> {
+    let as_of = store.as_of(asked.group)?;
+    let rows = store.get(asked.group, &asked.key, asked.window_start_us)?;
+    Ok(rows.iter().map(|row| line(row, as_of)).collect())
+}
+
+pub fn not_found(group: &str, asked: &Asked) -> Failure {
+    let key = &asked.key;
+    let window = asked.window_start_us.map_or_else(String::new, |start| {
+        format!(" and the window that starts at {} (without --window: every window of the key)", format_time(start))
+    });
+    Failure::Running(format!("not found: `{group}` has no row of {key}{window}"))
+}
+
+/// Every row of a group, a line each.
+pub fn export(
+    store: &mut dyn Lookup,
+    group: usize,
+    each: &mut dyn FnMut(&str) -> headwater_connectors::Result<()>,
+) -> Result<(), Failure> {
+    let as_of = store.as_of(group)?;
+    Ok(store.scan(group, &mut |row| each(&line(&row, as_of)))?)
+}
+
+/// A row as `get` and `export` print it. `as_of` is null before the store is whole for the first time.
+pub fn line(row: &RowText, as_of: Option<i64>) -> String {
+    let window = row.window.map_or_else(String::new, |(start, end)| {
+        format!(r#""window":{{"start":"{}","end":"{}"}},"#, format_time(start), format_time(end))
+    });
+    let (key, values, changed_at) = (&row.key, &row.row, format_time(row.changed_at_us));
+    let as_of = as_of.map_or_else(|| "null".to_owned(), |as_of| format!(r#""{}""#, format_time(as_of)));
+    format!(r#"{{"key":{key},{window}"row":{values},"changed_at":"{changed_at}","as_of":{as_of}}}"#)
+}

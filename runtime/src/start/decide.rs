@@ -1,0 +1,154 @@
+//! What process 0 decides before the first row is read, and writes down: where to go on from, and with which stores.
+
+use std::path::PathBuf;
+
+use headwater_connectors::format::text::format_time;
+use headwater_connectors::sink::GroupShape;
+use headwater_connectors::sink::embedded::Embedded;
+
+use super::beside::set_beside;
+use super::changed::Changed;
+use super::fresh;
+use super::go_on::go_on;
+use super::meaning::{begins_anew, meaning};
+use super::pinned::open_pinned;
+use super::stores::{Claimed, claim};
+use super::told::{tell_changes, tell_new_files};
+use crate::base::failure::Failure;
+use crate::base::time::wall_clock_us;
+use crate::catalog::open::open;
+use crate::catalog::opened::Opened;
+use crate::checkpoint::generations::{self, Starts};
+use crate::checkpoint::manifest::{self, Manifest};
+use crate::checkpoint::names::{DEAD_LETTERS, changelog};
+use crate::checkpoint::resumption::Start;
+use crate::checkpoint::store::StateStore;
+use crate::job::{Job, SinkTo};
+use crate::plan::Plan;
+use crate::plan::mode::Mode;
+
+/// A start, as process 0 decides it.
+pub struct Planner<'a> {
+    pub mode: Mode,
+    pub fresh: bool,
+    pub state: &'a StateStore,
+    /// By sink: the store, where this process has it open.
+    pub held: &'a [Option<Embedded>],
+    /// Found: all starts of the job, this one the last.
+    pub starts: Starts,
+    /// Opened, by sink.
+    pub embedded: Vec<Option<Embedded>>,
+}
+
+impl Planner<'_> {
+    pub fn decide(&mut self, job: Job) -> Result<(Opened, Start), Failure> {
+        let opened = open(job, &[])?;
+        self.state.clear()?;
+        let found;
+        (found, self.starts) = manifest::take_over(self.state, self.fresh)?;
+        let (opened, mut start) = self.plan(opened, found)?;
+        self.take_sinks(&opened, &mut start)?;
+        let tick = opened.job.tick_us;
+        let whole = |t: &mut i64| *t = if *t == i64::MIN { *t } else { headwater_operators::ledger::up(*t, tick) };
+        start.plan.rows_from.iter_mut().for_each(whole);
+        whole(&mut start.plan.end_at_least);
+        set_beside(&mut start, tick, self.mode == Mode::Follow);
+        if start.plan.is_beside() {
+            tracing::info!("rows go on as they are, and what is new is computed beside them");
+        }
+        write_down(&opened.job, &start.plan)?;
+        // A changelog that was told anew is no more what it was to a job that comes back; and a killed run keeps its end.
+        let is_first = start.has_new() || start.plan.told_anew || start.has_own_end(self.mode);
+        if opened.has_stream() && is_first {
+            start.plan.checkpoints += 1;
+            start.first_manifest(self.mode).commit(self.state, &self.starts)?;
+        }
+        Ok((opened, start))
+    }
+
+    /// Goes on from what was found, if the job still means that.
+    fn plan(&self, opened: Opened, found: Option<Manifest>) -> Result<(Opened, Start), Failure> {
+        let found = found.filter(|_| opened.has_stream()).map(|manifest| {
+            let changed = Changed::between(&manifest.plan, &opened);
+            tell_changes(&opened, &manifest, &changed);
+            (manifest, changed)
+        });
+        let unchanged = found.as_ref().is_some_and(|(_, changed)| changed.is_nothing);
+        let (opened, mut start) = match found.filter(|(manifest, changed)| changed.goes_on(manifest)) {
+            None => {
+                let plan = fresh::plan(&opened, wall_clock_us(), self.mode == Mode::Follow)?;
+                (opened, Start { plan, from: None })
+            }
+            Some((manifest, changed)) => {
+                let start = go_on(&opened, manifest, &changed, wall_clock_us(), self.mode)?;
+                tell_new_files(&opened, &start.plan);
+                (open_pinned(opened.job, &start.plan)?, start)
+            }
+        };
+        start.plan.checkpoints = generations::numbers_of(self.starts.newest());
+        start.plan.is_stored = unchanged && start.is_as_published();
+        if let Some(manifest) = start.manifest() {
+            let number = manifest.number;
+            match manifest.t_of_rows() {
+                Some(t) => tracing::info!(number, "going on from a checkpoint at T = {}", format_time(t)),
+                None => tracing::info!(number, "going on with the history, by the plan made then"),
+            }
+        }
+        Ok((opened, start))
+    }
+
+    /// Nobody before this start writes to them any more, and the plan knows what is in them.
+    fn take_sinks(&mut self, opened: &Opened, start: &mut Start) -> Result<(), Failure> {
+        let shapes: Vec<GroupShape> = opened.groups.iter().map(|g| g.shape.clone()).collect();
+        let saved_at = start.manifest().and_then(|manifest| manifest.t);
+        for (number, sink) in opened.job.sinks.iter().enumerate() {
+            generations::check(&self.state.storage, self.starts.newest())?;
+            let held = self.held.get(number).and_then(Option::as_ref);
+            let meaning = meaning(&start.plan, opened, sink);
+            if let SinkTo::Changes(to) = &sink.to {
+                start.plan.told_anew |= begins_anew(start, opened, sink);
+                start.plan.places.insert(changelog(&sink.name), opened.job.place_of(to));
+                start.plan.changelogs.insert(sink.name.clone(), meaning);
+            }
+            let plan = &mut start.plan;
+            let Claimed { generation, marks, store, is_whole } =
+                claim((&opened.job, sink), (&shapes, meaning), self.starts.newest(), held)?;
+            plan.generations.push(generation);
+            // A Redis may have been emptied, or filled from elsewhere, meanwhile.
+            plan.is_stored &= match sink.to {
+                SinkTo::Changes(_) => true,
+                SinkTo::Embedded => is_whole && marks.iter().all(|marks| marks.as_of_us >= saved_at),
+                SinkTo::Redis { .. } => false,
+            };
+            self.embedded.push(store);
+            for (group, marks) in sink.groups.iter().zip(marks) {
+                let upto = marks.upto_us.max(marks.as_of_us).unwrap_or(i64::MIN);
+                plan.rows_from[*group] = plan.rows_from[*group].max(upto);
+                if !self.fresh {
+                    plan.end_at_least = plan.end_at_least.max(upto);
+                }
+            }
+        }
+        let plan = &mut start.plan;
+        plan.places.insert(DEAD_LETTERS.to_owned(), opened.job.place_of(&opened.job.dead_letters));
+        plan.told_anew &= plan.floor.is_some();
+        if plan.told_anew {
+            tracing::info!(
+                "the changelog begins anew, with every row: its rows are others than before, or it lies elsewhere"
+            );
+        }
+        Ok(())
+    }
+}
+
+fn plan_path(job: &Job) -> PathBuf {
+    job.state.local.join("plan.json")
+}
+
+fn write_down(job: &Job, plan: &Plan) -> Result<(), Failure> {
+    let path = plan_path(job);
+    let text = serde_json::to_vec_pretty(plan).expect("a plan is plain data");
+    let failed = |e| Failure::Running(format!("writing {}: {e}", path.display()));
+    std::fs::create_dir_all(&job.state.local).map_err(failed)?;
+    std::fs::write(&path, text).map_err(failed)
+}

@@ -1,0 +1,74 @@
+//! The plan of a start that goes on from nothing: what a first pass over history and stream decides, before any row is counted.
+//!
+//! ```text
+//! history   files pinned, C = the largest m, per partition the last offset and the largest arrival
+//! stream    per partition: held [earliest, end), where reading starts, which records the seam takes
+//! both      S = up(the largest arrival of the history rows taken), else up(the smallest eff of the stream)
+//! ```
+
+use headwater_operators::ledger::up;
+
+use super::bounds::{first_eff, starts};
+use super::first_pass::{Seen, first_pass};
+use super::identity;
+use crate::base::failure::Failure;
+use crate::catalog::opened::{Opened, Source};
+use crate::job;
+use crate::plan::Plan;
+use crate::plan::group::PlannedGroup;
+use crate::plan::reading::Reading;
+
+/// Plans a start. `live`: the run follows its streams, so an empty start may ask the wall clock.
+pub fn plan(opened: &Opened, now_us: i64, live: bool) -> Result<Plan, Failure> {
+    let mut readings = Vec::new();
+    for (number, sources) in opened.job.sources.iter().zip(&opened.sources).enumerate() {
+        readings.push(plan_source(opened.job.tick_us, number, sources, now_us, live)?);
+    }
+    let groups = opened.job.groups.iter().enumerate();
+    let groups = groups.map(|(number, group)| PlannedGroup::whole(opened, number, group.source)).collect();
+    Ok(Plan::of(now_us, readings, groups))
+}
+
+/// Plans the first reading of a source.
+pub fn plan_source(
+    tick: i64,
+    number: usize,
+    (conf, source): (&job::Source, &Source),
+    now: i64,
+    live: bool,
+) -> Result<Reading, Failure> {
+    let until = conf.history.as_ref().and_then(|h| h.complete_until_us);
+    let identity = identity::of_source(conf, source);
+    let mut plan = Reading { source: number, identity, ..Reading::default() };
+    let mut seen = Seen::default();
+    if let Some(history) = &source.history {
+        plan.pinned = history.pinned().clone();
+        seen = first_pass(conf, source, history.as_ref(), until, now)?;
+    }
+    plan.c = seen.c;
+    plan.history_rows = seen.rows;
+    let mut bounds = vec![];
+    if let Some(stream) = &source.stream {
+        bounds = stream.bounds()?;
+        let mut gaps = vec![];
+        plan.partitions = starts(conf, source, stream.as_ref(), &bounds, &seen, &mut gaps, &mut plan.warnings)?;
+        if !gaps.is_empty() {
+            let all =
+                format!("{}: the stream does not reach back to the history:\n  {}", stream.name(), gaps.join("\n  "));
+            if !conf.seam.allow_gap {
+                let hint = "\n  set `allow_gap = true` in the source's seam to start anyway";
+                return Err(Failure::Refused(all + hint));
+            }
+            plan.warnings.push(all);
+        }
+    }
+    plan.s = match (seen.c, &source.stream) {
+        (Some(c), _) => Some(up(c, tick)),
+        (None, Some(stream)) => first_eff(conf, source, stream.as_ref(), &plan, &bounds)?.map(|eff| up(eff, tick)),
+        (None, None) => None,
+    };
+    if plan.s.is_none() && live {
+        plan.s = Some(up(now, tick));
+    }
+    Ok(plan)
+}

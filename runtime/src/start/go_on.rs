@@ -1,0 +1,311 @@
+//! The plan of a start that goes on from a checkpoint: each partition from where it was read, to the end that it has now, or
+//! had at the start of a run to the end that was killed. What is new in the job is read from today's history, as at a first
+//! start.
+
+use headwater_connectors::stream::Bounds;
+
+use super::changed::{Changed, ChangedGroup};
+use super::fresh::plan_source;
+use super::last_record;
+use crate::base::failure::Failure;
+use crate::catalog::opened::Opened;
+use crate::checkpoint::manifest::Manifest;
+use crate::checkpoint::resumption::{Resumption, Start};
+use crate::plan::Plan;
+use crate::plan::group::{PlannedGroup, PlannedPart};
+use crate::plan::mode::Mode;
+use crate::plan::position::Position;
+use crate::plan::reading::{PartitionPlan, Reading};
+
+/// `changed`: what has become of the job, which goes on.
+pub fn go_on(
+    opened: &Opened,
+    manifest: Manifest,
+    changed: &Changed,
+    now_us: i64,
+    mode: Mode,
+) -> Result<Start, Failure> {
+    let old = manifest.plan.clone();
+    // What is planned anew has ends of its own.
+    let in_place = changed.is_nothing && (manifest.t.is_some() || changed.is_in_place);
+    let same_end = mode == Mode::UntilEnd && manifest.mode == mode && !manifest.finished && in_place;
+    let now_us = if same_end { old.now_us } else { now_us };
+    if changed.is_again(&manifest) {
+        return again(opened, manifest, now_us, same_end);
+    }
+    let mut readings = vec![];
+    let mut moved: Vec<Option<usize>> = vec![None; old.readings.len()];
+    for (number, source) in changed.kept.iter().enumerate() {
+        let Some(source) = *source else { continue };
+        moved[number] = Some(readings.len());
+        let mut reading = Reading { source, ..old.readings[number].clone() };
+        reading.shown = is_shown(&reading, old.floor);
+        resume(&mut reading, number, opened, &manifest.positions, same_end)?;
+        readings.push(reading);
+    }
+    let mut fresh: Vec<Option<usize>> = vec![None; opened.sources.len()];
+    for (source, (conf, open)) in opened.job.sources.iter().zip(&opened.sources).enumerate() {
+        let of_source = |group: usize| opened.job.groups[group].source == source;
+        let asked = (0..changed.groups.len()).any(|group| of_source(group) && !changed.groups[group].new.is_empty());
+        if asked || readings.iter().all(|reading: &Reading| reading.source != source) {
+            fresh[source] = Some(readings.len());
+            let live = mode == Mode::Follow;
+            readings.push(plan_source(opened.job.tick_us, source, (conf, open), now_us, live)?);
+        }
+    }
+    let readings = alike(readings);
+    let group = |(number, changed): (usize, &ChangedGroup)| {
+        let added = fresh[opened.job.groups[number].source];
+        group(opened, &old, number, changed, &moved, added)
+    };
+    let groups = changed.groups.iter().enumerate().map(group).collect();
+    let floor = manifest.t.max(old.floor);
+    let plan = Plan {
+        rows_from: vec![floor.unwrap_or(i64::MIN); opened.groups.len()],
+        end_at_least: floor.unwrap_or(i64::MIN),
+        told_anew: old.told_anew,
+        floor,
+        ..Plan::of(now_us, readings, groups)
+    };
+    Ok(Start { plan, from: Some(Resumption { manifest, moved }) })
+}
+
+/// Whether what is made of a reading was published: it has come as far as the rows.
+fn is_shown(reading: &Reading, floor: Option<i64>) -> bool {
+    reading.done.is_some() && reading.done >= reading.s.max(floor)
+}
+
+/// A partition is read for all readings of its source: one that came between the looks of two of them is one of both, and what came
+/// to it between them lies before the end of both.
+fn alike(mut readings: Vec<Reading>) -> Vec<Reading> {
+    let all: Vec<(usize, PartitionPlan)> =
+        readings.iter().flat_map(|r| r.partitions.iter().map(|p| (r.source, p.clone()))).collect();
+    for (source, other) in all {
+        for reading in readings.iter_mut().filter(|reading| reading.source == source) {
+            match reading.partitions.iter_mut().find(|p| p.partition == other.partition) {
+                Some(partition) => partition.end = partition.end.max(other.end),
+                None => {
+                    let unknown = PartitionPlan::unknown(other.partition, other.start);
+                    reading.partitions.push(PartitionPlan { end: other.end, ..unknown });
+                }
+            }
+        }
+    }
+    readings
+}
+
+/// The same plan once more: it was killed before all of its history was read. What goes on meanwhile may have read its streams.
+fn again(opened: &Opened, manifest: Manifest, now_us: i64, same_end: bool) -> Result<Start, Failure> {
+    let mut plan = manifest.plan.clone();
+    for (number, reading) in plan.readings.iter_mut().enumerate() {
+        reading.shown = is_shown(reading, plan.floor);
+        resume(reading, number, opened, &manifest.positions, same_end)?;
+    }
+    plan.readings = alike(plan.readings);
+    let floor = plan.floor.unwrap_or(i64::MIN);
+    let rows_from = vec![floor; opened.groups.len()];
+    let plan = Plan { now_us, rows_from, is_stored: false, end_at_least: floor, generations: vec![], ..plan };
+    Ok(Start { plan, from: Some(Resumption::in_place(manifest)) })
+}
+
+fn group(
+    opened: &Opened,
+    old: &Plan,
+    number: usize,
+    changed: &ChangedGroup,
+    moved: &[Option<usize>],
+    added: Option<usize>,
+) -> PlannedGroup {
+    let mut parts = vec![];
+    for kept in &changed.kept {
+        let saved = &old.groups[changed.old.expect("what is kept was there")].parts[kept.part];
+        let mut part = saved.clone();
+        part.reading = moved[part.reading].expect("the reading of a part that is kept");
+        for (column, place) in part.columns.iter_mut().zip(&kept.places) {
+            column.place = *place;
+            if let Some(place) = place {
+                column.plan.name.clone_from(&opened.groups[number].columns[*place].name);
+            }
+        }
+        parts.push(part);
+    }
+    if !changed.new.is_empty() {
+        let reading = added.expect("a source with something new is read");
+        parts.push(PlannedPart::of(opened, number, reading, &changed.new));
+    }
+    let saved = changed.old.and_then(|group| old.groups[group].saved);
+    // One that was killed before all rows were looked at looks at them again.
+    let renewed = changed.renewed || changed.old.is_some_and(|group| old.groups[group].renewed);
+    PlannedGroup { saved, renewed, ..PlannedGroup::with(opened, number, parts) }
+}
+
+/// Lets a reading begin where the checkpoint left it. `number`: its number then.
+fn resume(
+    reading: &mut Reading,
+    number: usize,
+    opened: &Opened,
+    positions: &[Position],
+    same_end: bool,
+) -> Result<(), Failure> {
+    reading.warnings.clear();
+    let source = &opened.sources[reading.source];
+    let Some(stream) = &source.stream else { return Ok(()) };
+    let (mut gaps, all_bounds) = (vec![], stream.bounds()?);
+    let at = |partition| positions.iter().find(|p| (p.reading as usize, p.partition) == (number, partition));
+    for bounds in all_bounds.iter().copied() {
+        let at = at(bounds.partition);
+        let known = reading.partitions.iter_mut().find(|p| p.partition == bounds.partition);
+        match (known, at) {
+            (Some(partition), at) => resume_partition(partition, at, &bounds, same_end, &mut gaps),
+            // A run to the end keeps the ends that it had: this one was not there.
+            (None, None) if same_end => {}
+            // It is new; the run before may have seen it already, and read some of it.
+            (None, at) => {
+                let mut new = PartitionPlan::unknown(bounds.partition, stream.first_offset());
+                resume_partition(&mut new, at, &bounds, same_end, &mut gaps);
+                reading.partitions.push(new);
+            }
+        }
+    }
+    let is_there = |partition: &PartitionPlan| all_bounds.iter().any(|b| b.partition == partition.partition);
+    for gone in reading.partitions.extract_if(.., |partition| !is_there(partition)) {
+        let upto = at(gone.partition).map_or(gone.start, |at| at.offset);
+        gaps.push(format!(
+            "partition {}: it was read up to offset {upto}, and is not there any more (was the topic made anew?)",
+            gone.partition
+        ));
+    }
+    let last: Vec<_> = reading.partitions.iter().filter_map(|p| Some((p.partition, p.last?))).collect();
+    gaps.extend(last_record::changed(stream.as_ref(), &source.wanted, &last, &all_bounds)?);
+    if gaps.is_empty() {
+        return Ok(());
+    }
+    let all = format!("{}: the stream does not go on where the state ends:\n  {}", stream.name(), gaps.join("\n  "));
+    if !opened.job.sources[reading.source].seam.allow_gap {
+        return Err(Failure::Refused(
+            all + "\n  set `allow_gap = true` in the source's seam to go on anyway, or start anew with --fresh",
+        ));
+    }
+    reading.warnings.push(all);
+    Ok(())
+}
+
+fn resume_partition(
+    partition: &mut PartitionPlan,
+    at: Option<&Position>,
+    bounds: &Bounds,
+    same_end: bool,
+    gaps: &mut Vec<String>,
+) {
+    let (number, wanted) = (partition.partition, at.map_or(partition.start, |at| at.offset));
+    if wanted < bounds.earliest {
+        let last = bounds.earliest - 1;
+        gaps.push(format!(
+            "partition {number}: offsets {wanted}..{last} are gone, the earliest held is {}",
+            bounds.earliest
+        ));
+    } else if wanted > bounds.end {
+        let (read, held) = (wanted - 1, bounds.end - 1);
+        gaps.push(format!("partition {number}: it was read to offset {read}, but ends at {held} (another topic?)"));
+    }
+    partition.start = wanted.clamp(bounds.earliest, bounds.end.max(bounds.earliest));
+    if let Some(at) = at {
+        (partition.history_eff, partition.admitted, partition.last) = (at.eff, at.admitted, at.last);
+    }
+    if !same_end {
+        partition.end = bounds.end;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ingest::testing::open;
+    use crate::plan::progress::HistoryProgress;
+    use crate::start::fresh::plan;
+
+    const SOURCE: &str = "event_time = \"ts\"\ntime_unit = \"us\"\nschema = { ts = \"int64\", card = \"string\" }\n\
+                          stream = { type = \"jsonl\", path = \"*.jsonl\" }";
+
+    fn first(opened: &Opened) -> Start {
+        Start { plan: plan(opened, 10, true).unwrap(), from: None }
+    }
+
+    #[test]
+    fn a_partition_that_the_plan_does_not_know() {
+        let dir = tempfile::tempdir().unwrap();
+        let write =
+            |name: &str| std::fs::write(dir.path().join(name), "{\"ts\":1,\"card\":\"a\"}\n".repeat(5)).unwrap();
+        write("a.jsonl");
+        let before = first(&open(dir.path(), SOURCE));
+        write("b.jsonl");
+        let opened = open(dir.path(), SOURCE);
+        let at =
+            |partition, offset| Position { reading: 0, partition, offset, eff: Some(1), admitted: None, last: None };
+        for (mode, seen, expected) in [
+            (Mode::Follow, None, vec![(0, 4, 5), (1, 0, 5)]),
+            (Mode::Follow, Some(at(1, 3)), vec![(0, 4, 5), (1, 3, 5)]),
+            // Run to its end once more, it has the partitions of its start.
+            (Mode::UntilEnd, None, vec![(0, 4, 5)]),
+        ] {
+            let (t, positions) = (Some(20), [at(0, 4)].into_iter().chain(seen).collect());
+            let manifest = Manifest {
+                t,
+                positions,
+                plan: before.plan.at(|_| t, HistoryProgress::new()),
+                ..before.first_manifest(mode)
+            };
+            let changed = Changed::between(&manifest.plan, &opened);
+            let now = go_on(&opened, manifest, &changed, 30, mode).unwrap();
+            let found = now.plan.readings[0].partitions.iter().map(|p| (p.partition, p.start, p.end));
+            assert_eq!(found.collect::<Vec<_>>(), expected, "{mode:?} {seen:?}");
+        }
+    }
+
+    #[test]
+    fn a_partition_that_is_gone_is_a_gap() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["a.jsonl", "b.jsonl"] {
+            std::fs::write(dir.path().join(name), "{\"ts\":1,\"card\":\"a\"}\n".repeat(5)).unwrap();
+        }
+        let before = first(&open(dir.path(), SOURCE));
+        std::fs::remove_file(dir.path().join("b.jsonl")).unwrap();
+        let go_on = |source: &str| {
+            let opened = open(dir.path(), source);
+            let at = |partition, offset| Position {
+                reading: 0,
+                partition,
+                offset,
+                eff: Some(1),
+                admitted: None,
+                last: None,
+            };
+            let (t, positions) = (Some(20), vec![at(0, 4), at(1, 3)]);
+            let manifest = Manifest {
+                t,
+                positions,
+                plan: before.plan.at(|_| t, HistoryProgress::new()),
+                ..before.first_manifest(Mode::Follow)
+            };
+            let changed = Changed::between(&manifest.plan, &opened);
+            go_on(&opened, manifest, &changed, 30, Mode::Follow)
+        };
+        let Err(Failure::Refused(told)) = go_on(SOURCE) else { panic!("it goes on") };
+        assert!(told.contains("partition 1: it was read up to offset 3, and is not there any more"), "{told}");
+        let allowed = go_on(&format!("{SOURCE}\nseam = {{ allow_gap = true }}")).unwrap();
+        assert_eq!(allowed.plan.readings[0].partitions.iter().map(|p| p.partition).collect::<Vec<_>>(), [0]);
+        assert_eq!(allowed.plan.readings[0].warnings.len(), 1);
+    }
+
+    #[test]
+    fn what_one_reading_has_seen_another_reads_too() {
+        let of = |source, partitions: &[i32]| Reading {
+            source,
+            partitions: partitions.iter().map(|p| PartitionPlan::unknown(*p, 0)).collect(),
+            ..Reading::default()
+        };
+        let readings = alike(vec![of(0, &[0]), of(1, &[0]), of(0, &[0, 1])]);
+        let counts: Vec<usize> = readings.iter().map(|reading| reading.partitions.len()).collect();
+        assert_eq!(counts, [2, 1, 2]);
+    }
+}

@@ -1,0 +1,41 @@
+//! The groups of a job, planned.
+
+use super::identity;
+use crate::catalog::opened::Opened;
+use crate::plan::group::{PlannedColumn, PlannedGroup, PlannedPart};
+
+impl PlannedPart {
+    /// Some columns of a group of the job.
+    pub fn of(opened: &Opened, group: usize, reading: usize, columns: &[usize]) -> PlannedPart {
+        let open = &opened.groups[group];
+        let mut inputs: Vec<usize> = vec![];
+        let planned = columns.iter().map(|column| {
+            let mut plan = open.columns[*column].clone();
+            plan.input = plan.input.map(|input| {
+                inputs.iter().position(|known| *known == input).unwrap_or_else(|| {
+                    inputs.push(input);
+                    inputs.len() - 1
+                })
+            });
+            PlannedColumn { identity: identity::of_column(opened, group, *column), plan, place: Some(*column) }
+        });
+        let columns = planned.collect();
+        let inputs = inputs.iter().map(|input| open.inputs[*input].data_type().to_string()).collect();
+        PlannedPart { reading, columns, inputs, saved: None }
+    }
+}
+
+impl PlannedGroup {
+    /// A group of the job, all of whose columns begin together.
+    pub fn whole(opened: &Opened, group: usize, reading: usize) -> PlannedGroup {
+        let all: Vec<usize> = (0..opened.groups[group].columns.len()).collect();
+        let parts = vec![PlannedPart::of(opened, group, reading, &all)];
+        PlannedGroup::with(opened, group, parts)
+    }
+
+    pub fn with(opened: &Opened, group: usize, parts: Vec<PlannedPart>) -> PlannedGroup {
+        let conf = &opened.job.groups[group];
+        let identity = identity::of_group(opened, group);
+        PlannedGroup { name: conf.name.clone(), identity, parts, saved: None, renewed: false }
+    }
+}

@@ -1,0 +1,29 @@
+//! What the rows of a sink mean: whether those that it had from an earlier start are still right.
+
+use std::collections::BTreeMap;
+
+use crate::catalog::opened::Opened;
+use crate::checkpoint::names::changelog;
+use crate::checkpoint::resumption::Start;
+use crate::job::{Sink, SinkTo};
+use crate::plan::Plan;
+
+/// What a sink's rows are of, and how they and their fields are called, as a number.
+pub fn meaning(plan: &Plan, opened: &Opened, sink: &Sink) -> i64 {
+    let mut text = String::new();
+    for group in &sink.groups {
+        let (planned, shape) = (&plan.groups[*group], &opened.groups[*group].shape);
+        let columns = planned.parts.iter().flat_map(|part| &part.columns);
+        let columns: BTreeMap<_, _> = columns.filter_map(|c| Some((c.place?, c.identity.as_str()))).collect();
+        text += &format!("{} {:?} {} {columns:?}\n", planned.identity, shape.schema, shape.name);
+    }
+    headwater_operators::keys::hash(text.as_bytes()) as i64
+}
+
+/// Whether what a changelog has said is of other rows than those of now, or lies elsewhere.
+pub fn begins_anew(start: &Start, opened: &Opened, sink: &Sink) -> bool {
+    let (Some(manifest), SinkTo::Changes(to)) = (start.manifest(), &sink.to) else { return false };
+    let left = start.left(&opened.job, &changelog(&sink.name), to);
+    let before = manifest.plan.changelogs.get(&sink.name);
+    start.plan.floor.is_some() && (left.is_none() || before != Some(&meaning(&start.plan, opened, sink)))
+}

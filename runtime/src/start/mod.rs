@@ -1,0 +1,16 @@
+//! What process 0 decides before the first row is read: where to go on from, what is new, where history and stream meet.
+
+pub mod beside;
+pub mod bounds;
+pub mod changed;
+pub mod decide;
+pub mod first_pass;
+pub mod fresh;
+pub mod go_on;
+pub mod group;
+pub mod identity;
+pub mod last_record;
+pub mod meaning;
+pub mod pinned;
+pub mod stores;
+pub mod told;
