@@ -20,3 +20,6 @@ pub mod serve;
 pub mod sink;
 pub mod start;
 
+
+#[cfg(test)]
+mod layers;

@@ -1,0 +1,172 @@
+//! The layering, held: a folder knows only what its line below names, and no two files know each other, over however many others.
+//!
+//! What counts is what a file names in `crate::`, `super::` and its own modules, outside of its tests.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+/// Lowest first: a folder, and the folders that it may know.
+const LAYERS: [(&str, &str); 16] = [
+    ("base", ""),
+    ("job", "base"),
+    ("plan", "base"),
+    ("catalog", "base job plan"),
+    ("checkpoint", "base job plan"),
+    ("observe", "base job plan catalog checkpoint"),
+    ("coordinate", "base plan checkpoint observe"),
+    ("ingest", "base job plan catalog checkpoint observe coordinate"),
+    ("start", "base job plan catalog checkpoint coordinate ingest"),
+    ("sink", "base checkpoint coordinate"),
+    ("render", "base job plan catalog checkpoint observe coordinate ingest sink"),
+    ("cluster", "base job"),
+    ("run", "base job plan catalog checkpoint observe ingest start render cluster"),
+    ("serve", "base job catalog observe start"),
+    ("demo", "base job observe cluster run serve"),
+    ("command", "base job plan catalog checkpoint observe ingest start cluster run serve demo"),
+];
+
+#[test]
+fn a_folder_knows_only_those_below_it() {
+    let sources = Sources::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("runtime/src"));
+    let mut wrong = vec![];
+    for (from, to) in sources.edges() {
+        let (from_folder, to_folder) = (folder(from), folder(to));
+        let known = LAYERS.iter().find(|(name, _)| *name == from_folder);
+        let allowed = known.is_some_and(|(_, below)| below.split(' ').any(|name| name == to_folder));
+        let is_root = ["lib", "main", "layers"].contains(&from_folder);
+        if !is_root && from_folder != to_folder && !allowed {
+            wrong.push(format!("{from} names {to}"));
+        }
+    }
+    assert!(wrong.is_empty(), "not in LAYERS:\n{}", wrong.join("\n"));
+    let order: Vec<&str> = LAYERS.iter().map(|(name, _)| *name).collect();
+    for (at, (name, below)) in LAYERS.iter().enumerate() {
+        let is_below = |other: &str| other.is_empty() || order[..at].contains(&other);
+        assert!(below.split(' ').all(is_below), "{name} stands below what it knows");
+    }
+}
+
+#[test]
+fn no_circle_of_files() {
+    for crate_sources in ["runtime/src"] {
+        let sources = Sources::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join(crate_sources));
+        let mut left: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+        for (from, to) in sources.edges() {
+            left.entry(from).or_default().insert(to);
+        }
+        // What knows nobody that is left is in no circle.
+        while let Some(done) = left.iter().find(|(_, to)| to.iter().all(|to| !left.contains_key(to))).map(|(f, _)| *f) {
+            left.remove(done);
+        }
+        assert!(left.is_empty(), "{crate_sources}: circles among {left:#?}");
+    }
+}
+
+/// By module (`job::validate`): the modules that it names.
+struct Sources(BTreeMap<String, BTreeSet<String>>);
+
+impl Sources {
+    fn read(root: &Path) -> Sources {
+        let mut texts = BTreeMap::new();
+        collect(root, "", &mut texts);
+        let modules: BTreeSet<String> = texts.keys().cloned().collect();
+        let named = |(module, text): (&String, &String)| (module.clone(), named(module, text, &modules));
+        Sources(texts.iter().map(named).collect())
+    }
+
+    fn edges(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().flat_map(|(from, all)| all.iter().map(move |to| (from.as_str(), to.as_str())))
+    }
+}
+
+fn folder(module: &str) -> &str {
+    module.split("::").next().unwrap_or_default()
+}
+
+fn collect(dir: &Path, module: &str, texts: &mut BTreeMap<String, String>) {
+    for entry in std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()) {
+        let name = entry.file_stem().unwrap().to_string_lossy().into_owned();
+        let child = if module.is_empty() { name.clone() } else { format!("{module}::{name}") };
+        if entry.is_dir() {
+            collect(&entry, &child, texts);
+        } else if entry.extension().is_some_and(|ending| ending == "rs") && !["tests", "testing"].contains(&&*name) {
+            let text = std::fs::read_to_string(&entry).unwrap();
+            let text = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default().to_owned();
+            texts.insert(if name == "mod" { module.to_owned() } else { child }, text);
+        }
+    }
+}
+
+/// The modules that a module names.
+fn named(module: &str, text: &str, modules: &BTreeSet<String>) -> BTreeSet<String> {
+    let code: String = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
+    // What `use` calls a module by its last name.
+    let mut short: BTreeMap<String, String> = BTreeMap::new();
+    let mut paths = vec![];
+    for path in
+        code.split("use ").skip(1).filter_map(|rest| rest.split_once(';')).flat_map(|(tree, _)| leaves("", tree))
+    {
+        let path = absolute(module, path.trim_end_matches("::self"), modules);
+        if let Some(path) = path {
+            if modules.contains(&path) {
+                short.insert(path.rsplit("::").next().unwrap_or_default().to_owned(), path.clone());
+            }
+            paths.push(path);
+        }
+    }
+    let words = code
+        .split(|c: char| !c.is_alphanumeric() && c != '_' && c != ':')
+        .filter(|word| word.contains("::") && !word.ends_with("::"));
+    for word in words {
+        let (first, rest) = word.split_once("::").unwrap_or_default();
+        paths.extend(short.get(first).map(|known| format!("{known}::{rest}")).or(absolute(module, word, modules)));
+    }
+    let found = paths.iter().filter_map(|path| module_of(path, modules));
+    found.filter(|found| *found != module).map(str::to_owned).collect()
+}
+
+/// The paths of a `use`, one by one.
+fn leaves(before: &str, tree: &str) -> Vec<String> {
+    let Some((head, inner)) = tree.trim().split_once('{') else {
+        return vec![format!("{before}{}", tree.split(" as ").next().unwrap_or_default().trim())];
+    };
+    let (mut all, mut depth, mut from) = (vec![], 0, 0);
+    let inner = inner.rsplit_once('}').map_or(inner, |(inner, _)| inner);
+    for (at, c) in inner.char_indices().chain([(inner.len(), ',')]) {
+        match c {
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            ',' if depth == 0 => {
+                let part = &inner[from..at];
+                all.extend(
+                    Some(part)
+                        .filter(|part| !part.trim().is_empty())
+                        .map(|part| leaves(&format!("{before}{head}"), part)),
+                );
+                from = at + 1;
+            }
+            _ => {}
+        }
+    }
+    all.concat()
+}
+
+/// A path as from the crate's root; `None`: it is of another crate.
+fn absolute(module: &str, path: &str, modules: &BTreeSet<String>) -> Option<String> {
+    if let Some(rest) = path.strip_prefix("crate::") {
+        return Some(rest.to_owned());
+    }
+    let (mut base, mut rest) = (module, path);
+    while let Some(after) = rest.strip_prefix("super::") {
+        (base, rest) = (base.rsplit_once("::").map_or("", |(parent, _)| parent), after);
+    }
+    let joined = if base.is_empty() { rest.to_owned() } else { format!("{base}::{rest}") };
+    let child = joined[..joined.len() - rest.len()].to_owned() + rest.split("::").next().unwrap_or_default();
+    (rest.len() < path.len() || modules.contains(&child)).then_some(joined)
+}
+
+/// The innermost module that a path goes through.
+fn module_of<'a>(path: &'a str, modules: &BTreeSet<String>) -> Option<&'a str> {
+    let ends = path.match_indices("::").map(|(at, _)| at).chain([path.len()]);
+    ends.map(|at| &path[..at]).filter(|part| modules.contains(*part)).last()
+}
