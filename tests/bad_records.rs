@@ -1,12 +1,11 @@
 //! One bad record is data: it goes to the dead letters with its reason and its place, and everybody else's values are right.
 //! A partition that lags makes nobody late, and a wrong clock makes nobody old.
 
-mod support;
-
 use std::collections::BTreeSet;
 
 use serde_json::Value;
-use support::*;
+
+use crate::support::*;
 
 /// A record as it is sent: its payload, the event that counts (if one does), what it says of the clock, and the reason it
 /// is refused for (if it is).
@@ -121,7 +120,7 @@ fn letter(line: &Value) -> (String, i64, i64, String) {
 
 #[test]
 fn bad_records_harm_nobody_else() {
-    let Some(case) = Case::new("bad_records") else { return };
+    let case = need!(Case::new("bad_records"));
     let mut random = Random(50);
     let events = random.events(1500, 30, START, START + HOUR);
     let mut log: Vec<Vec<Record>> = vec![vec![], vec![]];
@@ -154,7 +153,7 @@ fn bad_records_harm_nobody_else() {
 /// letter where somebody uses it.
 #[test]
 fn fields_come_and_go() {
-    let Some(case) = Case::new("fields") else { return };
+    let case = need!(Case::new("fields"));
     let mut random = Random(52);
     let events = random.events(300, 30, START, START + HOUR);
     let changed = |i: usize, event: Event| {
@@ -203,7 +202,7 @@ fn fields_come_and_go() {
 /// One partition is half an hour behind the other: the changes are the same as if both had come in the order of arrival.
 #[test]
 fn a_partition_that_lags() {
-    let Some(case) = Case::new("lags") else { return };
+    let case = need!(Case::new("lags"));
     let mut random = Random(51);
     let ahead = random.events(2000, 30, START + HOUR / 2, START + HOUR);
     let behind = random.events(2000, 30, START, START + HOUR / 2);

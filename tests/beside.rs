@@ -1,13 +1,12 @@
 //! A job that was changed and follows its topic: rows go on without what is new, which is worked out beside them and enters at one
 //! tick.
 
-mod support;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use support::*;
+
+use crate::support::*;
 
 const OLD: [(&str, Option<i64>); 1] = [("1h", Some(HOUR))];
 const ALL: [(&str, Option<i64>); 3] = [("3s", Some(3 * SECOND)), ("1h", Some(HOUR)), ("all", None)];
@@ -314,7 +313,7 @@ const GOES_IN: &str = "it goes in";
 /// A row of today's history is known from a moment on that is still to come: until then the new columns cannot begin.
 #[test]
 fn rows_go_on_meanwhile() {
-    let Some(mut job) = Changing::new("beside", 20_000, 100, 77) else { return };
+    let mut job = need!(Changing::new("beside", 20_000, 100, 77));
     job.before();
     let arrived = now_us() / 1000 * 1000 + 30 * SECOND;
     job.send(0, Event { card: "c1".into(), amount: Some(1.0), ok: true, ts: arrived - 60 * SECOND, arrived });
@@ -373,7 +372,7 @@ fn rows_go_on_meanwhile() {
 /// Killed at any moment, with what is new anywhere on its way, and gone on by others.
 #[test]
 fn killed_again_and_again() {
-    let Some(mut job) = Changing::new("beside_killed", 250_000, 60, 78) else { return };
+    let mut job = need!(Changing::new("beside_killed", 250_000, 60, 78));
     job.before();
     let mut workers = ["2", "1", "3"].iter().cycle();
     let mut gone_in = 0;
@@ -388,7 +387,7 @@ fn killed_again_and_again() {
 /// Changed once more while what was new is on its way: what stays of it goes on, what comes is read anew.
 #[test]
 fn changed_again_meanwhile() {
-    let Some(mut job) = Changing::new("beside_again", 150_000, 60, 79) else { return };
+    let mut job = need!(Changing::new("beside_again", 150_000, 60, 79));
     job.before();
     // First other columns and groups are new, beside some that stay.
     let other = NEW.replace(
@@ -405,7 +404,7 @@ fn changed_again_meanwhile() {
 /// What was on its way beside the rows goes in at the end of a run that ends.
 #[test]
 fn run_to_the_end_meanwhile() {
-    let Some(mut job) = Changing::new("beside_end", 150_000, 60, 80) else { return };
+    let mut job = need!(Changing::new("beside_end", 150_000, 60, 80));
     job.before();
     for n in [100, 400] {
         let running = job.run("2");
@@ -425,14 +424,13 @@ fn run_to_the_end_meanwhile() {
 /// Stopped while what is new is on its way, it ends at once and goes on from there; and two processes go on together.
 #[test]
 fn stopped_and_by_two_processes() {
-    let Some(mut job) = Changing::new("beside_two", 100_000, 60, 81) else { return };
+    let mut job = need!(Changing::new("beside_two", 100_000, 60, 81));
     job.before();
     let running = job.run("2");
     until("the seam", || running.log().contains("seam").then_some(()));
     running.terminate();
-    let free = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     let hosts = job.case.path("hosts");
-    std::fs::write(&hosts, format!("{}\n{}\n", free(), free())).unwrap();
+    std::fs::write(&hosts, format!("127.0.0.1:{}\n127.0.0.1:{}\n", free_port(), free_port())).unwrap();
     let start = |path: &Path, process: &str| {
         let args = ["run", path.to_str().unwrap(), "--workers", "1", "--processes", "2", "--process", process];
         let all: Vec<&str> = args.into_iter().chain(["--hosts", hosts.to_str().unwrap()]).collect();
@@ -456,7 +454,7 @@ fn stopped_and_by_two_processes() {
 /// Killed and gone on with a state in an object store, and dead letters in a topic.
 #[test]
 fn with_a_state_elsewhere() {
-    let (Some(mut job), Some(s3)) = (Changing::new("beside_s3", 100_000, 60, 82), S3::shared("beside")) else { return };
+    let (mut job, s3) = (need!(Changing::new("beside_s3", 100_000, 60, 82)), need!(S3::shared()));
     job.elsewhere(&s3);
     job.before();
     for workers in ["2", "1", "3"] {
@@ -468,7 +466,7 @@ fn with_a_state_elsewhere() {
 /// Where the history ends by time, too.
 #[test]
 fn with_a_seam_by_time() {
-    let Some(mut job) = Changing::new("beside_time", 100_000, 60, 83) else { return };
+    let mut job = need!(Changing::new("beside_time", 100_000, 60, 83));
     job.by_time(60);
     job.before();
     for workers in ["3", "2"] {

@@ -2,12 +2,14 @@
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
+
+use crate::support::free_port;
 
 const DEADLINE: Duration = Duration::from_secs(120);
 
@@ -126,8 +128,7 @@ struct Hosts {
 
 impl Hosts {
     fn new(case: &Case, processes: usize, workers: usize) -> Hosts {
-        let free: Vec<TcpListener> = (0..processes).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-        let names: Vec<String> = free.iter().map(|l| l.local_addr().unwrap().to_string()).collect();
+        let names: Vec<String> = (0..processes).map(|_| format!("127.0.0.1:{}", free_port())).collect();
         let file = case.path("hosts");
         fs::write(&file, names.join("\n")).unwrap();
         Hosts { names, file, workers: workers.to_string() }

@@ -1,12 +1,11 @@
-//! The files of examples/deploy are what their readers take them for: checked by systemd and by a YAML parser, where those are here.
-
-mod support;
+//! The files of examples/deploy are what their readers take them for: checked by systemd and by a YAML parser.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use serde_json::Value;
-use support::yaml;
+
+use crate::support::{need, skipped, yaml};
 
 fn file(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/deploy").join(name)
@@ -50,13 +49,13 @@ fn the_unit_is_one_for_systemd() {
     std::fs::write(&path, here).unwrap();
     match Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(&path).output() {
         Ok(output) => assert!(output.status.success() && told(&output).is_empty(), "{}", told(&output)),
-        Err(e) => eprintln!("skipped: systemd-analyze: {e}"),
+        Err(e) => skipped(&format!("systemd-analyze: {e}")),
     }
 }
 
 #[test]
 fn the_stateful_set_fits_its_parts() {
-    let Some(documents) = yaml(&file("kubernetes.yaml")) else { return };
+    let documents = need!(yaml(&file("kubernetes.yaml")));
     let of_kind = |kind: &str| documents.iter().find(|document| document["kind"] == kind).unwrap();
     for document in &documents {
         assert_eq!(document["metadata"]["name"], "headwater", "{document}");

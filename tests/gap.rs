@@ -1,8 +1,6 @@
 //! A gap between history and topic: exit 3, with what is missing, unless the job allows it.
 
-mod support;
-
-use support::*;
+use crate::support::*;
 
 struct Gap {
     case: Case,
@@ -39,7 +37,7 @@ impl Gap {
 
 #[test]
 fn records_that_the_topic_lost() {
-    let Some(gap) = gap("lost") else { return };
+    let gap = need!(gap("lost"));
     write_parquet(&gap.case.path("history/a.parquet"), &history_of(&gap.log, &[100, 120]));
     gap.topic.cut(0, 100);
     gap.topic.cut(1, 150);
@@ -59,7 +57,7 @@ fn records_that_the_topic_lost() {
 
 #[test]
 fn a_history_of_another_topic() {
-    let Some(gap) = gap("beyond") else { return };
+    let gap = need!(gap("beyond"));
     let mut rows = history_of(&gap.log, &[100, 120]);
     rows.last_mut().unwrap().2 = 9_999;
     write_parquet(&gap.case.path("history/a.parquet"), &rows);
@@ -68,7 +66,7 @@ fn a_history_of_another_topic() {
 
 #[test]
 fn a_partition_that_the_topic_lacks() {
-    let Some(gap) = gap("lacks") else { return };
+    let gap = need!(gap("lacks"));
     let mut rows = history_of(&gap.log, &[100, 120]);
     rows.last_mut().unwrap().1 = 7;
     write_parquet(&gap.case.path("history/a.parquet"), &rows);
@@ -77,7 +75,7 @@ fn a_partition_that_the_topic_lacks() {
 
 #[test]
 fn a_topic_that_begins_after_the_history() {
-    let Some(gap) = gap("after") else { return };
+    let gap = need!(gap("after"));
     let c = START + 10 * MINUTE;
     let all = history_of(&gap.log, &gap.log.iter().map(Vec::len).collect::<Vec<_>>());
     let rows: Vec<_> = all.into_iter().filter(|row| row.0.arrived <= c).collect();
@@ -92,7 +90,7 @@ fn a_topic_that_begins_after_the_history() {
 /// As many records as before, and more: by offsets alone nothing is wrong.
 #[test]
 fn a_topic_that_was_made_anew() {
-    let Some(mut gap) = gap("anew") else { return };
+    let mut gap = need!(gap("anew"));
     write_parquet(&gap.case.path("history/a.parquet"), &history_of(&gap.log, &[100, 120]));
     let path = gap.job(BY_OFFSET);
     let path = path.to_str().unwrap().to_owned();

@@ -1,10 +1,8 @@
 //! Following a topic: while the history is read and after, rows become what the model says, and fall as events grow old.
 
-mod support;
-
 use std::path::Path;
 
-use support::*;
+use crate::support::*;
 
 const SHORT: [(&str, Option<i64>); 3] = [("3s", Some(3 * SECOND)), ("1h", Some(HOUR)), ("all", None)];
 
@@ -70,7 +68,7 @@ fn watch(case: &Case, log: &Log, s: i64) {
 
 #[test]
 fn rows_follow_the_topic_and_the_clock() {
-    let Some(case) = Case::new("live") else { return };
+    let case = need!(Case::new("live"));
     let mut random = Random(40);
     let (mut log, s) = past(&case, &mut random, 3);
     let topic = Topic::new(&case.kafka, &case.name, 3);
@@ -96,7 +94,7 @@ fn rows_follow_the_topic_and_the_clock() {
 /// lost or counted twice, and the history is not read again.
 #[test]
 fn killed_and_gone_on() {
-    let Some(case) = Case::new("gone_on") else { return };
+    let case = need!(Case::new("gone_on"));
     let mut random = Random(43);
     let (mut log, s) = past(&case, &mut random, 3);
     let topic = Topic::new(&case.kafka, &case.name, 3);
@@ -141,7 +139,7 @@ fn killed_and_gone_on() {
 /// A record that comes while the job is down, with an arrival that `T` has passed: a run that ends goes as far as it counts.
 #[test]
 fn behind_the_clock_at_the_end() {
-    let Some(case) = Case::new("behind") else { return };
+    let case = need!(Case::new("behind"));
     let mut random = Random(44);
     let (mut log, s) = past(&case, &mut random, 2);
     let topic = Topic::new(&case.kafka, &case.name, 2);
@@ -170,7 +168,7 @@ fn behind_the_clock_at_the_end() {
 /// Without a history, and with nothing in the topic, it begins now.
 #[test]
 fn an_empty_start() {
-    let Some(case) = Case::new("empty_start") else { return };
+    let case = need!(Case::new("empty_start"));
     let topic = Topic::new(&case.kafka, &case.name, 2);
     let path = case.job("job.toml", &job(SCHEMA, "", &(REDIS_SINK.to_owned() + &cards(&SHORT))));
     let before = now_us();
@@ -187,7 +185,7 @@ fn an_empty_start() {
 /// Whether or not anything happens, SIGTERM and SIGINT end a run.
 #[test]
 fn a_signal_ends_it_early() {
-    let Some(case) = Case::new("signals") else { return };
+    let case = need!(Case::new("signals"));
     let mut random = Random(42);
     let (log, _) = past(&case, &mut random, 1);
     Topic::new(&case.kafka, &case.name, 1).fill(&log);

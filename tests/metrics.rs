@@ -1,14 +1,13 @@
 //! What `/metrics` serves, what docs/metrics.md says of it, and what the alerts of examples/deploy ask for, are the same metrics.
 
-mod support;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
 use serde_json::Value;
-use support::{run, until, yaml};
+
+use crate::support::{need, run, until, yaml};
 
 const JOB: &str = r#"
 name = "watched"
@@ -153,7 +152,7 @@ fn every_metric_is_described_and_there() {
 #[test]
 fn the_alerts_ask_for_what_is_there() {
     let path = root("examples/deploy/alerts.yaml");
-    let Some(documents) = yaml(&path) else { return };
+    let documents = need!(yaml(&path));
     let rules: Vec<&Value> = documents[0]["groups"]
         .as_array()
         .unwrap()

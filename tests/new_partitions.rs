@@ -1,12 +1,11 @@
 //! Partitions that a topic gets while a job follows it: every event in them counts once, whoever reads them, before and after the
 //! job is killed.
 
-mod support;
-
 use std::collections::BTreeMap;
 
 use serde_json::Value;
-use support::*;
+
+use crate::support::*;
 
 const SHORT: [(&str, Option<i64>); 3] = [("3s", Some(3 * SECOND)), ("1h", Some(HOUR)), ("all", None)];
 
@@ -106,7 +105,7 @@ fn assert_exact(case: &Case, path: &str, log: &Log, s: i64) {
 }
 
 fn partitions_that_come(test: &str, workers: [&str; 2], seed: u64) {
-    let Some(case) = Case::new(test) else { return };
+    let case = need!(Case::new(test));
     let mut random = Random(seed);
     let now = now_us() / 1000 * 1000;
     let past: Vec<Event> = (0..2000).map(|n| event(&mut random, now - HOUR + n * SECOND)).collect();
@@ -178,7 +177,7 @@ fn with_three_workers() {
 /// What retention has taken from a partition that nobody has read yet is a gap.
 #[test]
 fn a_new_partition_that_has_lost_records() {
-    let Some(case) = Case::new("new_partition_gap") else { return };
+    let case = need!(Case::new("new_partition_gap"));
     let topic = Topic::new(&case.kafka, &case.name, 1);
     let (mut log, mut random): (Log, _) = (vec![vec![]], Random(82));
     let text = job(SCHEMA, "", &(ALL_SINKS.to_owned() + &cards(&SHORT)));

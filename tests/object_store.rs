@@ -1,12 +1,10 @@
 //! A state in an object store: killed and restarted anywhere, by one job at a time, and what it does when the store is away.
 
-mod support;
-
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use support::*;
+use crate::support::*;
 
 const JOB: &str = r#"
 name = "NAME"
@@ -179,7 +177,7 @@ fn kill_after(running: Running, state: &State, number: u64) {
 
 #[test]
 fn killed_and_restarted() {
-    let Some(s3) = S3::shared("killed_and_restarted") else { return };
+    let s3 = need!(S3::shared());
     let data = tempfile::tempdir().unwrap();
     write_data(data.path());
     let state = State::new(&s3, "killed");
@@ -216,7 +214,7 @@ fn walk(dir: &Path) -> Vec<PathBuf> {
 
 #[test]
 fn a_damaged_object_is_passed_over() {
-    let Some(s3) = S3::shared("a_damaged_object_is_passed_over") else { return };
+    let s3 = need!(S3::shared());
     let data = tempfile::tempdir().unwrap();
     write_data(data.path());
     let state = State::new(&s3, "damaged");
@@ -244,7 +242,7 @@ fn a_damaged_object_is_passed_over() {
 /// The processes see the state, and nothing of each other's disks.
 #[test]
 fn processes_with_disks_of_their_own() {
-    let Some(s3) = S3::shared("processes_with_disks_of_their_own") else { return };
+    let s3 = need!(S3::shared());
     let data = tempfile::tempdir().unwrap();
     write_data(data.path());
     let state = State::new(&s3, "cluster");
@@ -256,8 +254,7 @@ fn processes_with_disks_of_their_own() {
         host.env.push(("HEADWATER_SECRET", "s3cret".into()));
     }
     let start = |workers: &str| {
-        let free = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        std::fs::write(&list, format!("{}\n{}\n", free(), free())).unwrap();
+        std::fs::write(&list, format!("127.0.0.1:{}\n127.0.0.1:{}\n", free_port(), free_port())).unwrap();
         let of = |process: &str| {
             let cluster = ["--processes", "2", "--process", process, "--hosts", list.to_str().unwrap()];
             hosts[usize::from(process == "1")].run(&[&["--until-end", "--workers", workers], &cluster[..]].concat())
@@ -276,7 +273,7 @@ fn processes_with_disks_of_their_own() {
 
 #[test]
 fn a_second_start_is_refused() {
-    let Some(s3) = S3::shared("a_second_start_is_refused") else { return };
+    let s3 = need!(S3::shared());
     let data = tempfile::tempdir().unwrap();
     write_data(data.path());
     let state = State::new(&s3, "second");
@@ -310,8 +307,8 @@ fn append(data: &Path, ts: i64, k: u64) {
 /// A job that sleeps past its lease while another takes over writes neither state nor rows when it wakes up.
 #[test]
 fn one_that_slept_writes_nothing_more() {
-    let Some(case) = Case::new("one_that_slept_writes_nothing_more") else { return };
-    let Some(s3) = S3::shared("one_that_slept_writes_nothing_more") else { return };
+    let case = need!(Case::new("one_that_slept_writes_nothing_more"));
+    let s3 = need!(S3::shared());
     let data = tempfile::tempdir().unwrap();
     write_data(data.path());
     let state = State::new(&s3, "slept");
@@ -345,7 +342,7 @@ fn one_that_slept_writes_nothing_more() {
 /// While the store is away the job goes on, and later its checkpoints do.
 #[test]
 fn the_store_is_away_for_a_while() {
-    let Some(own) = OwnS3::start("the_store_is_away_for_a_while") else { return };
+    let own = need!(OwnS3::start());
     let data = tempfile::tempdir().unwrap();
     write_data(data.path());
     let state = State::new(&own.s3, "away");

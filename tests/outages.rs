@@ -1,11 +1,9 @@
 //! A broker or a Redis that goes away for some seconds: nothing is lost, nothing is doubled, and all is there once it is back.
 //! Each test starts services of its own.
 
-mod support;
-
 use std::time::Duration;
 
-use support::*;
+use crate::support::*;
 
 const SHORT: [(&str, Option<i64>); 2] = [("3s", Some(3 * SECOND)), ("all", None)];
 
@@ -50,7 +48,7 @@ fn start(case: &Case, topic: &Topic) -> (Running, Log, i64) {
 
 #[test]
 fn a_broker_that_goes_away() {
-    let Some(mut case) = Case::new("broker_away") else { return };
+    let mut case = need!(Case::new("broker_away"));
     let broker = Service::start(&case, "kafka");
     case.kafka = broker.address.clone();
     let topic = Topic::new(&case.kafka, &case.name, 2);
@@ -80,7 +78,7 @@ fn a_broker_that_goes_away() {
 
 #[test]
 fn a_redis_that_goes_away() {
-    let Some(mut case) = Case::new("redis_away") else { return };
+    let mut case = need!(Case::new("redis_away"));
     let redis = Service::start(&case, "redis");
     case.redis = format!("redis://{}/0", redis.address);
     let topic = Topic::new(&case.kafka, &case.name, 2);
@@ -107,7 +105,7 @@ fn a_redis_that_goes_away() {
 /// Redis was set up anew while the job ran: everything is written again.
 #[test]
 fn a_redis_that_lost_everything() {
-    let Some(mut case) = Case::new("redis_lost") else { return };
+    let mut case = need!(Case::new("redis_lost"));
     let redis = Service::start(&case, "redis");
     case.redis = format!("redis://{}/0", redis.address);
     let topic = Topic::new(&case.kafka, &case.name, 2);

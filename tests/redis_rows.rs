@@ -1,11 +1,9 @@
 //! Rows in Redis to the letter: keys, fields, marks; and what a later start makes of an earlier one's.
 
-mod support;
-
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use support::*;
+use crate::support::*;
 
 fn event(card: &str, amount: Option<f64>, second: i64) -> Event {
     let ts = START + second * SECOND;
@@ -22,7 +20,7 @@ fn string(connection: &mut redis::Connection, key: &str) -> Option<String> {
 
 #[test]
 fn keys_fields_and_marks() {
-    let Some(case) = Case::new("layout") else { return };
+    let case = need!(Case::new("layout"));
     let topic = Topic::new(&case.kafka, &case.name, 1);
     topic.fill(&vec![vec![
         event("c1", Some(61.5), 0),
@@ -99,7 +97,7 @@ columns = { last_hour = { agg = "count", window = "1h" } }
 /// Another job of the same name, over what the first has left: a group and a column are gone, and other rows are there.
 #[test]
 fn what_is_no_longer_the_jobs_goes() {
-    let Some(case) = Case::new("sweep") else { return };
+    let case = need!(Case::new("sweep"));
     let topic = Topic::new(&case.kafka, &case.name, 1);
     topic.fill(&vec![vec![event("c1", Some(1.0), 0), event("c2", Some(2.0), 1), event("gone", Some(3.0), 2)]]);
     let first = r#"
@@ -149,7 +147,7 @@ columns = { n = { agg = "count", window = "1h" }, most = { agg = "max", of = "am
 /// A fresh run that ends before what the store holds puts the store back to where it ends, at its end.
 #[test]
 fn a_fresh_run_that_ends_earlier_replaces_all() {
-    let Some(case) = Case::new("replaces") else { return };
+    let case = need!(Case::new("replaces"));
     let mut random = Random(70);
     let log = vec![random.events(2000, 30, START, START + HOUR)];
     let topic = Topic::new(&case.kafka, &case.name, 1);
@@ -209,7 +207,7 @@ fn watch(url: &str, job: &str, stop: &AtomicBool) -> usize {
 /// A job that is killed and started anew reads its whole past again. Nobody sees that.
 #[test]
 fn no_reader_sees_a_value_go_back() {
-    let Some(case) = Case::new("catching_up") else { return };
+    let case = need!(Case::new("catching_up"));
     let mut random = Random(71);
     let log = vec![random.events(30_000, 50, START, START + HOUR), random.events(30_000, 50, START, START + HOUR)];
     let topic = Topic::new(&case.kafka, &case.name, 2);

@@ -1,12 +1,10 @@
 //! With `--until-end` the output is a function of the input: the same bytes from one worker and from three, and once more.
 
-mod support;
-
-use support::*;
+use crate::support::*;
 
 #[test]
 fn one_worker_and_three_write_the_same() {
-    let Some(case) = Case::new("same_bytes") else { return };
+    let case = need!(Case::new("same_bytes"));
     let mut random = Random(80);
     let events = random.events(6000, 50, START, START + 2 * HOUR);
     let log = random.part(&events, 5, &[3]);

@@ -1,8 +1,6 @@
 //! A seam by id: history and topic overlap, and the ids of the overlap say which records the history has. What somebody wrote
 //! late, and is in the topic alone, counts; what both have counts once.
 
-mod support;
-
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,7 +8,8 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Float64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use parquet::arrow::ArrowWriter;
 use parquet::file::properties::WriterProperties;
-use support::*;
+
+use crate::support::*;
 
 const BY_ID: &str = r#"by = "id", id = "id", overlap = "20m""#;
 const OVERLAP: i64 = 20 * MINUTE;
@@ -143,7 +142,7 @@ fn approved<'a>(events: impl Iterator<Item = &'a Event>) -> usize {
 #[test]
 fn what_both_have_counts_once() {
     for (workers, seed) in [("1", 50), ("3", 51)] {
-        let Some(case) = Case::new(&format!("by_id_{workers}")) else { return };
+        let case = need!(Case::new(&format!("by_id_{workers}")));
         let sides = sides(&mut Random(seed), START + 2 * HOUR, 3);
         sides.write(&case, &Topic::new(&case.kafka, &case.name, 3));
         let path = job_by_id(&case);
@@ -176,7 +175,7 @@ fn what_both_have_counts_once() {
 
 #[test]
 fn check_tells_the_seam_and_samples_by_it() {
-    let Some(case) = Case::new("by_id_check") else { return };
+    let case = need!(Case::new("by_id_check"));
     let sides = sides(&mut Random(52), START + 2 * HOUR, 2);
     sides.write(&case, &Topic::new(&case.kafka, &case.name, 2));
     let path = job_by_id(&case);
@@ -189,7 +188,7 @@ fn check_tells_the_seam_and_samples_by_it() {
 /// While the history is read and after: new events, some that were written late, and some that the history has already.
 #[test]
 fn records_that_come_meanwhile() {
-    let Some(case) = Case::new("by_id_live") else { return };
+    let case = need!(Case::new("by_id_live"));
     let mut random = Random(53);
     let mut sides = sides(&mut random, now_us() / 1000 * 1000 - MINUTE, 2);
     let topic = Topic::new(&case.kafka, &case.name, 2);
@@ -237,7 +236,7 @@ fn records_that_come_meanwhile() {
 /// The topic has to reach back to the end of the history, not to the overlap's begin.
 #[test]
 fn a_gap() {
-    let Some(case) = Case::new("by_id_gap") else { return };
+    let case = need!(Case::new("by_id_gap"));
     let mut sides = sides(&mut Random(54), START + 2 * HOUR, 2);
     sides.topic.iter_mut().for_each(|records| records.sort_by_key(|known| known.event.arrived));
     let topic = Topic::new(&case.kafka, &case.name, 2);

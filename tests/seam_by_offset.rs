@@ -1,13 +1,11 @@
 //! A seam by offset: the history and the topic overlap, and every event counts once. Into Redis, the embedded store and a
 //! changelog at the same time.
 
-mod support;
-
-use support::*;
+use crate::support::*;
 
 /// `cuts`: how many records of each partition the history has; `deleted`: how many of them the topic lost.
 fn check(test: &str, log: &Log, cuts: &[usize], deleted: &[usize]) {
-    let Some(case) = Case::new(test) else { return };
+    let case = need!(Case::new(test));
     let topic = Topic::new(&case.kafka, &case.name, log.len());
     topic.fill(log);
     deleted.iter().enumerate().filter(|(_, n)| **n > 0).for_each(|(p, n)| topic.cut(p, *n as i64));

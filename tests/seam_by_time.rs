@@ -1,9 +1,7 @@
 //! A seam by time: what arrived up to the last row of the history is the history's, wherever it lies in the topic; the rest is
 //! the stream's. With `complete_until` the job says itself where that is.
 
-mod support;
-
-use support::*;
+use crate::support::*;
 
 /// What a run shows: history rows from the seam on, stream records by the running maximum of those that are taken.
 fn visible_by_time(log: &Log, in_history: impl Fn(&Event) -> bool) -> (Vec<Visible>, i64) {
@@ -50,7 +48,7 @@ fn check(case: &Case, path: &std::path::Path, visible: &[Visible], s: i64) {
 
 #[test]
 fn by_arrival() {
-    let Some(case) = Case::new("by_arrival") else { return };
+    let case = need!(Case::new("by_arrival"));
     let log = disordered(Random(20), 3);
     let c = START + HOUR;
     Topic::new(&case.kafka, &case.name, 3).fill(&log);
@@ -64,7 +62,7 @@ fn by_arrival() {
 
 #[test]
 fn complete_until() {
-    let Some(case) = Case::new("complete_until") else { return };
+    let case = need!(Case::new("complete_until"));
     let log = disordered(Random(21), 2);
     Topic::new(&case.kafka, &case.name, 2).fill(&log);
     // The history goes on past the point up to which it is complete, with every second row.
@@ -86,7 +84,7 @@ fn complete_until() {
 /// Without arrivals the cut is by event time, and a stream record's arrival is its stamp.
 #[test]
 fn complete_until_by_event_time() {
-    let Some(case) = Case::new("complete_by_event_time") else { return };
+    let case = need!(Case::new("complete_by_event_time"));
     let log = disordered(Random(22), 2);
     Topic::new(&case.kafka, &case.name, 2).fill(&log);
     let until = START + HOUR;
@@ -106,7 +104,7 @@ fn complete_until_by_event_time() {
 
 #[test]
 fn by_event_time_alone_is_refused() {
-    let Some(case) = Case::new("event_time_alone") else { return };
+    let case = need!(Case::new("event_time_alone"));
     let log = disordered(Random(23), 1);
     Topic::new(&case.kafka, &case.name, 1).fill(&log);
     write_parquet(&case.path("history/a.parquet"), &history_of(&log, &[1000]));

@@ -1,11 +1,10 @@
 //! One job, two sources: each has its seam and its own beginning, and nothing of a group is there before its source's.
 
-mod support;
-
 use std::path::PathBuf;
 
 use serde_json::Value;
-use support::*;
+
+use crate::support::*;
 
 /// The second source: a history alone, in JSON lines.
 fn sales() -> String {
@@ -39,7 +38,7 @@ fn of_group(changes: &[Value], group: &str) -> Vec<Value> {
 /// `sold_until`: where the second source's history ends, beside a first whose history ends an hour after `START` and whose
 /// topic ends an hour later.
 fn check(test: &str, sold_until: i64, workers: &str) {
-    let Some(case) = Case::new(test) else { return };
+    let case = need!(Case::new(test));
     let mut random = Random(60);
     let events = random.events(5000, 60, START, START + 2 * HOUR);
     let log = random.part(&events, 3, &[]);
@@ -107,7 +106,7 @@ fn the_other_begins_after_the_end_of_the_stream() {
 /// Live: the other's seam lies seconds ahead. Until then it has no row and no `_as_of`, and the first group goes on.
 #[test]
 fn a_seam_ahead_is_waited_for() {
-    let Some(case) = Case::new("ahead") else { return };
+    let case = need!(Case::new("ahead"));
     let mut random = Random(61);
     let now = now_us() / 1000 * 1000;
     let events = random.events(2000, 40, now - HOUR, now - MINUTE);

@@ -1,15 +1,14 @@
 //! The changelog and the dead letters in Kafka: marks, order, keys, and that whoever folds the topic has the rows, however often the
 //! job was killed, and the broker too.
 
-mod support;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
-use support::*;
+
+use crate::support::*;
 
 const SINKS: &str = r#"
 [sinks.local]
@@ -149,7 +148,7 @@ fn letters(case: &Case, brokers: &str) -> BTreeSet<String> {
 
 #[test]
 fn a_fresh_run_voids_what_was_there() {
-    let Some(case) = Case::new("topic_fresh") else { return };
+    let case = need!(Case::new("topic_fresh"));
     let (_, log) = events(70, 4000);
     let topic = Topic::new(&case.kafka, &case.name, 2);
     topic.fill(&log);
@@ -201,7 +200,7 @@ fn a_fresh_run_voids_what_was_there() {
 
 #[test]
 fn killed_again_and_again_the_topic_folds_to_the_rows() {
-    let Some(case) = Case::new("topic_killed") else { return };
+    let case = need!(Case::new("topic_killed"));
     let (mut random, log) = events(71, 30_000);
     let topic = Topic::new(&case.kafka, &case.name, 2);
     topic.fill(&log);
@@ -259,7 +258,7 @@ fn killed_again_and_again_the_topic_folds_to_the_rows() {
 
 #[test]
 fn a_broker_that_is_killed_and_frozen_meanwhile() {
-    let Some(case) = Case::new("topic_broker") else { return };
+    let case = need!(Case::new("topic_broker"));
     let broker = Service::start(&case, "kafka");
     let (mut random, log) = events(72, 4000);
     let topic = Topic::new(&case.kafka, &case.name, 2);
@@ -300,7 +299,7 @@ fn a_broker_that_is_killed_and_frozen_meanwhile() {
 
 #[test]
 fn what_is_wrong_with_a_topic_is_told_with_its_place() {
-    let Some(case) = Case::new("topic_wrong") else { return };
+    let case = need!(Case::new("topic_wrong"));
     let (_, log) = events(73, 100);
     let topic = Topic::new(&case.kafka, &case.name, 2);
     topic.fill(&log);
@@ -348,7 +347,7 @@ checkpoint_every = "1ms"
 /// What a checkpoint has of the history is not read again: its letters stay.
 #[test]
 fn killed_while_the_history_is_read() {
-    let Some(case) = Case::new("topic_history") else { return };
+    let case = need!(Case::new("topic_history"));
     Topic::new(&case.kafka, &format!("{}_letters", case.name), 2);
     let (mut texts, mut expected) = ([String::new(), String::new()], BTreeSet::new());
     for n in 0..1_510_000_i64 {

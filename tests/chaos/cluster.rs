@@ -7,8 +7,8 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use crate::round::{Faults, wait_for};
-use crate::world::free_port;
+use super::round::{Faults, wait_for};
+use crate::support::free_port;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Size {

@@ -10,7 +10,7 @@ use rand::seq::IndexedRandom;
 use serde_json::Value;
 use std::sync::atomic::Ordering;
 
-use crate::round::{Round, random_size, wait_for};
+use super::round::{Round, random_size, wait_for};
 
 /// What ends a fault that lasts.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -8,8 +8,8 @@ use arrow::array::{
 };
 use parquet::arrow::ArrowWriter;
 
-use crate::model::Event;
-use crate::scenario::Record;
+use super::scenario::Record;
+use crate::one_result::model::Event;
 
 struct Row<'a> {
     event: &'a Event,

@@ -7,8 +7,8 @@ use std::process::Command;
 use headwater_connectors::format::text::format_time;
 use serde_json::Value;
 
-use crate::model::{self, Bounds, Log};
-use crate::scenario::{Record, Scenario};
+use super::scenario::{Record, Scenario};
+use crate::one_result::model::{self, Bounds, Log};
 use crate::support::micros;
 
 /// By key and window.

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::model::Window;
-use crate::round::Faults;
-use crate::scenario::Scenario;
+use super::round::Faults;
+use super::scenario::Scenario;
+use super::world::World;
+use crate::one_result::model::Window;
 use crate::support::{Snapshot, connect_to, try_snapshot};
-use crate::world::World;
 
 /// What was seen of a group since Redis last lost something.
 #[derive(Default)]

@@ -26,7 +26,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 impl Proxy {
     pub fn start(target: u16) -> Proxy {
-        let listener = TcpListener::bind(("127.0.0.1", super::world::free_port())).unwrap();
+        let listener = TcpListener::bind(("127.0.0.1", crate::support::free_port())).unwrap();
         let port = listener.local_addr().unwrap().port();
         listener.set_nonblocking(true).unwrap();
         let state = Arc::new(State {

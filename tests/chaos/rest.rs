@@ -6,9 +6,9 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::model::{self, Bounds};
-use crate::outcome::Read;
-use crate::scenario::Scenario;
+use super::outcome::Read;
+use super::scenario::Scenario;
+use crate::one_result::model::{self, Bounds};
 use crate::support::{Snapshot, micros, now_us};
 
 /// What the running job exports of its embedded store, as Redis would have it.

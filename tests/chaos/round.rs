@@ -11,14 +11,14 @@ use std::time::{Duration, Instant};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use crate::cluster::{Cluster, Size};
-use crate::history::write_history;
-use crate::outcome::{Expected, Found, Read, compare, compare_lists, stored_at};
-use crate::poller;
-use crate::scenario::{Maker, Record, Scenario};
+use super::cluster::{Cluster, Size};
+use super::history::write_history;
+use super::outcome::{Expected, Found, Read, compare, compare_lists, stored_at};
+use super::poller;
+use super::scenario::{Maker, Record, Scenario};
+use super::world::{Disk, World};
+use super::{faults, rest, topic};
 use crate::support::{SECOND, Snapshot, Topic, connect_to, now_us, try_snapshot};
-use crate::world::{Disk, World};
-use crate::{faults, rest, topic};
 
 /// What went wrong in a round, told at once.
 #[derive(Clone, Default)]
@@ -233,7 +233,12 @@ impl Round<'_> {
         self.cluster.end(signal);
         for partition in 0..self.scenario.partitions {
             let now = now_us();
-            let event = crate::model::Event { key: Some("end".to_owned()), x: Some(1), ts: now, arrived: Some(now) };
+            let event = crate::one_result::model::Event {
+                key: Some("end".to_owned()),
+                x: Some(1),
+                ts: now,
+                arrived: Some(now),
+            };
             self.send(partition, &Record::Event { event, f: None, m: "m".to_owned() }, now);
         }
         self.topic.flush();

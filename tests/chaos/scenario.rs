@@ -8,7 +8,7 @@ use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 use serde_json::Value;
 
-use crate::model::{self, Event, Group, Window, length};
+use crate::one_result::model::{self, Event, Group, Window, length};
 use crate::support::{SECOND, now_us};
 
 pub struct Scenario {

@@ -1,12 +1,11 @@
 //! The services of all rounds: a Kafka and a Redis of our own, each behind a proxy for the job and without one for us.
 
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 
-use crate::proxy::Proxy;
-use crate::support::{Case, Service};
+use super::proxy::Proxy;
+use crate::support::{Case, Service, free_port};
 
 pub struct World {
     pub kafka: Service,
@@ -61,18 +60,6 @@ impl World {
         self.redis.stop("CONT");
         self.kafka.again();
         self.redis.again();
-    }
-}
-
-/// Below the range that outgoing connections take theirs from, and no two alike.
-pub fn free_port() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let begin = 21_000 + (std::process::id() % 10_000) as u16;
-    loop {
-        let port = begin + NEXT.fetch_add(1, Ordering::Relaxed) % 1000;
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
     }
 }
 

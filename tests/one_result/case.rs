@@ -6,7 +6,7 @@ use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{Rng, SeedableRng};
 
-use crate::model::{Event, Group, Job, Log, Window};
+use super::model::{Event, Group, Job, Log, Window};
 
 const SECOND: i64 = 1_000_000;
 /// 2026-01-05, a Monday.

@@ -13,7 +13,7 @@ use headwater::serve::rows;
 use parquet::arrow::ArrowWriter;
 use serde_json::Value;
 
-use crate::model::{Event, Job, Letter, Log, Output, Window, length};
+use super::model::{Event, Job, Letter, Log, Output, Window, length};
 
 /// How a log is cut into history and stream, and how it is read.
 #[derive(Clone, Debug)]

@@ -1,6 +1,5 @@
 //! Topics: made, filled, cut.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Command;
 

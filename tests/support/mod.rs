@@ -1,11 +1,7 @@
 //! What the end-to-end tests share: a job of one's own in a directory of its own, the binary run on it with a deadline, a real
 //! Kafka, a real Redis, and a brute-force model that says what the rows should be.
 //!
-//! A test needs the services that `./dev test` starts; without them it says so and does nothing. Every test has its own topic
-//! and job name, so tests run side by side.
-
-// Each test uses its own part of this.
-#![allow(dead_code, unused_imports)]
+//! Every test has its own topic and job name, so tests run side by side.
 
 mod events;
 mod job;
@@ -14,6 +10,7 @@ mod model;
 mod process;
 mod redis;
 mod s3;
+mod services;
 mod topic;
 mod yaml;
 
@@ -24,6 +21,7 @@ pub use model::*;
 pub use process::*;
 pub use redis::*;
 pub use s3::*;
+pub use services::*;
 pub use topic::*;
 pub use yaml::*;
 
@@ -56,14 +54,8 @@ pub struct Case {
 impl Case {
     /// `None` when there are no services to test on.
     pub fn new(test: &str) -> Option<Case> {
-        let found = (|| {
-            let var = |name: &str| std::env::var(name).ok();
-            Some((var("HEADWATER_TEST_KAFKA")?, var("HEADWATER_TEST_REDIS")?, var("HEADWATER_TEST_SERVICES")?))
-        })();
-        let Some((kafka, redis, scripts)) = found else {
-            eprintln!("skipped: {test} needs HEADWATER_TEST_KAFKA, HEADWATER_TEST_REDIS and HEADWATER_TEST_SERVICES");
-            return None;
-        };
+        let (kafka, redis) = (service("HEADWATER_TEST_KAFKA")?, service("HEADWATER_TEST_REDIS")?);
+        let scripts = service("HEADWATER_TEST_SERVICES")?;
         let unique = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
         let name = format!("{test}_{unique:x}");
         Some(Case { name, kafka, redis, scripts: scripts.into(), dir: tempfile::tempdir().unwrap() })

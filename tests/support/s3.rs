@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use super::service;
+
 /// `host:port` of an S3 server, and its bucket's name.
 pub struct S3 {
     pub address: String,
@@ -12,12 +14,8 @@ const BUCKET: &str = "headwater";
 
 impl S3 {
     /// `None` when there is none to test on.
-    pub fn shared(test: &str) -> Option<S3> {
-        let found = std::env::var("HEADWATER_TEST_S3").ok();
-        if found.is_none() {
-            eprintln!("skipped: {test} needs HEADWATER_TEST_S3");
-        }
-        Some(S3 { address: found? })
+    pub fn shared() -> Option<S3> {
+        Some(S3 { address: service("HEADWATER_TEST_S3")? })
     }
 
     /// What the binary needs in its environment.
@@ -61,11 +59,9 @@ pub struct OwnS3 {
 }
 
 impl OwnS3 {
-    pub fn start(test: &str) -> Option<OwnS3> {
-        let Ok(scripts) = std::env::var("HEADWATER_TEST_SERVICES") else {
-            eprintln!("skipped: {test} needs HEADWATER_TEST_SERVICES");
-            return None;
-        };
+    /// `None` where nothing says how.
+    pub fn start() -> Option<OwnS3> {
+        let scripts = service("HEADWATER_TEST_SERVICES")?;
         let (script, dir) = (Path::new(&scripts).join("s3"), tempfile::tempdir().unwrap());
         let started = Command::new(&script).arg("start").arg(dir.path()).output().unwrap();
         assert!(started.status.success(), "{}", String::from_utf8_lossy(&started.stderr));

@@ -5,6 +5,8 @@ use std::process::Command;
 
 use serde_json::Value;
 
+use super::skipped;
+
 /// The documents of a YAML file. `None`: no Python here can read it.
 pub fn yaml(path: &Path) -> Option<Vec<Value>> {
     let script = "import json, sys, yaml; print(json.dumps(list(yaml.safe_load_all(open(sys.argv[1])))))";
@@ -15,7 +17,7 @@ pub fn yaml(path: &Path) -> Option<Vec<Value>> {
         output.status.success().then(|| serde_json::from_slice(&output.stdout).unwrap())
     });
     if parsed.is_none() {
-        eprintln!("skipped: no Python with a YAML parser");
+        skipped("no Python with a YAML parser");
     }
     parsed
 }

@@ -435,20 +435,4 @@ mod tests {
         let Err(error) = Embedded::read_only(&path, &shapes()) else { panic!("it is another format") };
         assert!(error.to_string().contains("has format 99, this binary reads 1"), "{error}");
     }
-
-    /// Rows a second in batches of 10k and 100k rows of 12 columns: `cargo test --release -- --ignored --nocapture speed`.
-    #[test]
-    #[ignore]
-    fn speed() {
-        let (shape, batch) = super::super::samples::wide(100_000);
-        let dir = tempfile::tempdir().unwrap();
-        let mut store = Embedded::open(&dir.path().join("embedded"), &[shape]).unwrap();
-        for rows in [10_000, 100_000] {
-            let start = std::time::Instant::now();
-            for i in 0..1_000_000 / rows {
-                store.write(0, &batch.slice(i * rows % 100_000, rows), 1).unwrap();
-            }
-            println!("batches of {rows}: {:.0} rows/s", 1e6 / start.elapsed().as_secs_f64());
-        }
-    }
 }

@@ -56,22 +56,6 @@ impl Sample {
     }
 }
 
-/// A group of 12 float columns, and a batch of one change a key.
-pub fn wide(rows: usize) -> (GroupShape, RecordBatch) {
-    let mut fields = vec![Field::new("card", DataType::Utf8, false)];
-    let mut columns: Vec<ArrayRef> =
-        vec![Arc::new(StringArray::from_iter_values((0..rows).map(|i| format!("card-{i:08}"))))];
-    for c in 0..12 {
-        fields.push(Field::new(format!("spend_{c}d"), DataType::Float64, true));
-        columns.push(Arc::new(Float64Array::from_iter_values((0..rows).map(|i| (i * (c + 1)) as f64 / 7.0))));
-    }
-    fields.extend([Field::new("_time", DataType::Int64, false), Field::new("_diff", DataType::Int8, false)]);
-    columns.extend([Arc::new(Int64Array::from(vec![1; rows])) as ArrayRef, Arc::new(Int8Array::from(vec![1; rows]))]);
-    let schema = Arc::new(Schema::new(fields));
-    let shape = GroupShape { name: "wide".into(), keys: 1, windowed: false, schema: schema.clone() };
-    (shape, RecordBatch::try_new(schema, columns).unwrap())
-}
-
 #[derive(Default)]
 pub struct Kept {
     pub lines: Vec<String>,

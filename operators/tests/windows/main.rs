@@ -8,6 +8,7 @@
 mod added;
 mod aggregates;
 mod cases;
+mod catch_up;
 mod cuts;
 mod drive;
 mod model;

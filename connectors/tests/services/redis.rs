@@ -1,7 +1,5 @@
-//! The Redis store against a real server: set `HEADWATER_TEST_REDIS` to its URL. Without it these tests do nothing. Every
-//! test has a job of its own, so they may share the server.
+//! The Redis store. Every test has a job of its own, so they may share the server.
 
-use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,14 +10,14 @@ use headwater_connectors::sink::redis::{Redis, RedisGroup, RedisLookup, claim, m
 use headwater_connectors::sink::{GroupShape, Lookup, Marks, RowText, Store};
 use redis::Commands;
 
+use crate::needs::{free_port, need, service, skipped};
+use crate::until;
+
 const HOUR: i64 = 3_600_000_000;
 
+/// The URL of the server under test.
 fn server() -> Option<String> {
-    let url = std::env::var("HEADWATER_TEST_REDIS").ok();
-    if url.is_none() {
-        eprintln!("skipped: HEADWATER_TEST_REDIS is not set");
-    }
-    url
+    service("HEADWATER_TEST_REDIS")
 }
 
 fn admin(url: &str) -> redis::Connection {
@@ -122,7 +120,7 @@ fn open(url: &str, job: &str, groups: &[RedisGroup]) -> Redis {
 
 #[test]
 fn rows_there_and_back() {
-    let Some(url) = server() else { return };
+    let url = need!(server());
     let job = "hw-rows";
     clean(&url, job);
     let groups = [group("cards", false, None), group("hourly", true, Some(HOUR)), group("sessions", true, None)];
@@ -199,7 +197,7 @@ fn rows_there_and_back() {
 
 #[test]
 fn many_rows_in_many_transactions() {
-    let Some(url) = server() else { return };
+    let url = need!(server());
     let job = "hw-many";
     clean(&url, job);
     let groups = [group("cards", false, None)];
@@ -215,7 +213,7 @@ fn many_rows_in_many_transactions() {
 
 #[test]
 fn an_older_start_can_write_no_more() {
-    let Some(url) = server() else { return };
+    let url = need!(server());
     let job = "hw-fence";
     clean(&url, job);
     let groups = [group("cards", false, None)];
@@ -243,7 +241,7 @@ fn an_older_start_can_write_no_more() {
 
 #[test]
 fn upto_never_falls_but_for_an_image_that_replaces() {
-    let Some(url) = server() else { return };
+    let url = need!(server());
     let job = "hw-upto";
     clean(&url, job);
     let groups = [group("cards", false, None)];
@@ -268,7 +266,7 @@ fn upto_never_falls_but_for_an_image_that_replaces() {
 
 #[test]
 fn a_sweep_leaves_the_image_of_all_workers_and_nothing_else() {
-    let Some(url) = server() else { return };
+    let url = need!(server());
     let (job, other) = ("hw-sweep", "hw-sweepX");
     clean(&url, job);
     let groups = [group("cards", false, None), group("gone", false, None)];
@@ -313,7 +311,7 @@ fn a_sweep_leaves_the_image_of_all_workers_and_nothing_else() {
 
 #[test]
 fn a_connection_that_is_cut_is_made_again() {
-    let Some(url) = server() else { return };
+    let url = need!(server());
     let job = "hw-cut";
     clean(&url, job);
     let groups = [group("cards", false, None)];
@@ -340,7 +338,7 @@ fn cut(url: &str, job: &str) {
 /// An image that follows another before that was swept.
 #[test]
 fn an_image_has_nothing_of_the_one_before() {
-    let Some(url) = server() else { return };
+    let url = need!(server());
     let job = "hw-images";
     clean(&url, job);
     let groups = [group("cards", false, None)];
@@ -364,7 +362,7 @@ fn an_image_has_nothing_of_the_one_before() {
 /// A Redis that went back to a moment within the image no longer knows of all rows that the image has.
 #[test]
 fn an_image_of_which_some_is_lost_sweeps_nothing() {
-    let Some(url) = server() else { return };
+    let url = need!(server());
     let job = "hw-torn";
     clean(&url, job);
     let groups = [group("cards", false, None)];
@@ -384,7 +382,7 @@ fn an_image_of_which_some_is_lost_sweeps_nothing() {
 
 #[test]
 fn a_redis_that_lost_its_marks_needs_an_image() {
-    let Some(url) = server() else { return };
+    let url = need!(server());
     let job = "hw-lost";
     let groups = [group("cards", false, None)];
     let change = batch(&groups[0], &[("a", 0, Some(1), 10, 1)]);
@@ -414,7 +412,7 @@ fn clean_some(url: &str, pattern: &str) {
 
 #[test]
 fn users_and_passwords() {
-    let Some(url) = server() else { return };
+    let url = need!(server());
     let job = "hw-acl";
     clean(&url, job);
     let rules = ["on", ">s3cret", "~hw-acl:*", "+@all", "-@dangerous", "+info", "+client|setname"];
@@ -450,27 +448,21 @@ fn users_and_passwords() {
     assert!(error.contains("not a Redis URL") && !error.contains("s3cret"), "{error}");
 }
 
-/// A server of a test's own, without persistence. `None` where no `redis-server` is installed.
+/// A server of a test's own, without persistence.
 fn start(port: u16) -> Option<Child> {
     let mut command = Command::new("redis-server");
     command.args(["--port", &port.to_string(), "--save", "", "--appendonly", "no"]);
-    command.stdout(Stdio::null()).spawn().ok()
+    let started = command.stdout(Stdio::null()).spawn();
+    started.map_err(|e| skipped(&format!("redis-server cannot be started: {e}"))).ok()
 }
 
 #[test]
 fn a_server_that_is_started_anew_is_waited_for_and_gets_everything_again() {
-    if server().is_none() {
-        return;
-    }
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let Some(mut child) = start(port) else { return eprintln!("skipped: no redis-server") };
+    let port = free_port();
+    let mut child = need!(start(port));
     let (url, job) = (format!("redis://127.0.0.1:{port}"), "hw-anew");
     let groups = [group("cards", false, None)];
-    let generation = loop {
-        if let Ok(generation) = claim(&url, job, None) {
-            break generation;
-        }
-    };
+    let generation = until("a server", || claim(&url, job, None).ok());
     let stop = Arc::new(AtomicBool::new(false));
     let mut store = Redis::open(&url, job, &groups, generation, stop.clone()).unwrap();
     let changes = [("a", 0, Some(1), 10, 1), ("b", 0, Some(1), 10, 1)];
@@ -500,34 +492,4 @@ fn a_server_that_is_started_anew_is_waited_for_and_gets_everything_again() {
         let error = claim(&url, job, None).unwrap_err();
         assert!(matches!(error, headwater_connectors::Error::World { transient: true, .. }), "{error:?}");
     });
-}
-
-/// Rows a second: `cargo test --release --test redis -- --ignored --nocapture speed`.
-#[test]
-#[ignore]
-fn speed() {
-    let Some(url) = server() else { return };
-    let job = "hw-speed";
-    clean(&url, job);
-    let groups = [group("cards", false, None)];
-    let mut store = open(&url, job, &groups);
-    let names: Vec<String> = (0..100_000).map(|i| format!("card{i:05}")).collect();
-    let changes: Vec<Change> = names.iter().map(|name| (name.as_str(), 0, Some(1), 10, 1)).collect();
-    let rows = batch(&groups[0], &changes);
-    for (what, size) in [("image", 100_000), ("changes", 100_000), ("changes", 10_000), ("changes", 100)] {
-        if what == "image" {
-            store.begin_image(false).unwrap();
-        }
-        let begun = std::time::Instant::now();
-        for first in (0..changes.len()).step_by(size) {
-            store.write(0, &rows.slice(first, size), 10).unwrap();
-        }
-        println!("{what}, batches of {size}: {:.0} rows/s", 1e5 / begun.elapsed().as_secs_f64());
-        if what == "image" {
-            let begun = std::time::Instant::now();
-            store.sweep(&[]).unwrap();
-            println!("sweep: {:.0} rows/s", 1e5 / begun.elapsed().as_secs_f64());
-        }
-    }
-    clean(&url, job);
 }

@@ -1,9 +1,9 @@
 //! What librdkafka's mock cluster cannot do, on a real broker: offsets by time, settings, transactions, records and topics
-//! that go away. Runs when `HEADWATER_TEST_KAFKA` names one (`host:port`), as the project's test runner always does.
+//! that go away.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use arrow::array::AsArray;
 use arrow::datatypes::{DataType, Field, Int64Type, Schema};
@@ -16,7 +16,8 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
-const WAIT: Duration = Duration::from_secs(60);
+use crate::needs::{need, service};
+use crate::{WAIT, until};
 
 /// A topic of its own on the broker under test.
 struct Topic {
@@ -28,7 +29,7 @@ struct Topic {
 impl Topic {
     /// `None` when there is no broker to test on.
     fn new(name: &str, partitions: i32, settings: &[(&str, &str)]) -> Option<Topic> {
-        let brokers = std::env::var("HEADWATER_TEST_KAFKA").ok()?;
+        let brokers = service("HEADWATER_TEST_KAFKA")?;
         let unique = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos();
         let admin = ClientConfig::new().set("bootstrap.servers", &brokers).create().unwrap();
         let topic = Topic { brokers, name: format!("{name}_{unique}"), admin };
@@ -91,17 +92,6 @@ fn reader(stream: &KafkaStream, offset: i64) -> Box<dyn Reader> {
     stream.reader(&[Start { partition: 0, offset }], &Wanted { schema, time_unit_ns: 1_000_000 }).unwrap()
 }
 
-fn until<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
-    let begun = Instant::now();
-    loop {
-        if let Some(found) = attempt() {
-            return found;
-        }
-        assert!(begun.elapsed() < WAIT, "waited in vain: {what}");
-        std::thread::sleep(Duration::from_millis(1));
-    }
-}
-
 const NONE: [i64; 0] = [];
 
 /// Reads until the end is confirmed at this offset, from now on; returns the numbers read.
@@ -120,7 +110,7 @@ fn read_to_end(reader: &mut dyn Reader, end: i64) -> Vec<i64> {
 
 #[test]
 fn tells_bounds_and_offsets_by_time() {
-    let Some(topic) = Topic::new("times", 2, &[]) else { return };
+    let topic = need!(Topic::new("times", 2, &[]));
     topic.append(&topic.producer(None), 0, 100..110);
     let stream = topic.open();
     let bounds = |partition, end| Bounds { partition, earliest: 0, end };
@@ -149,7 +139,7 @@ fn tells_the_settings() {
         (&[("message.timestamp.type", "LogAppendTime"), ("retention.ms", "1000")], true, Some(1_000_000)),
     ];
     for (settings, by_broker, retention_us) in cases {
-        let Some(topic) = Topic::new("settings", 1, settings) else { return };
+        let topic = need!(Topic::new("settings", 1, settings));
         let stream = topic.open();
         assert_eq!(stream.stamped_by_broker().unwrap(), by_broker, "{settings:?}");
         assert_eq!(stream.retention_us().unwrap(), retention_us, "{settings:?}");
@@ -158,7 +148,7 @@ fn tells_the_settings() {
 
 #[test]
 fn confirms_ends_that_have_no_record_before_them() {
-    let Some(topic) = Topic::new("ends", 1, &[]) else { return };
+    let topic = need!(Topic::new("ends", 1, &[]));
     let stream = topic.open();
     let mut reader = reader(&stream, 0);
     assert_eq!(read_to_end(&mut *reader, 0), NONE);
@@ -194,7 +184,7 @@ fn confirms_ends_that_have_no_record_before_them() {
 
 #[test]
 fn a_start_that_is_gone_is_a_gap() {
-    let Some(topic) = Topic::new("gone", 1, &[]) else { return };
+    let topic = need!(Topic::new("gone", 1, &[]));
     topic.append(&topic.producer(None), 0, 0..10);
     let stream = topic.open();
     let mut before = TopicPartitionList::new();
@@ -215,7 +205,7 @@ fn a_start_that_is_gone_is_a_gap() {
 
 #[test]
 fn a_topic_that_is_made_anew_is_a_gap() {
-    let Some(topic) = Topic::new("anew", 1, &[]) else { return };
+    let topic = need!(Topic::new("anew", 1, &[]));
     topic.append(&topic.producer(None), 0, 0..10);
     let stream = topic.open();
     let mut reader = reader(&stream, 0);
@@ -233,7 +223,7 @@ fn a_topic_that_is_made_anew_is_a_gap() {
 
 #[test]
 fn a_topic_that_is_deleted_ends_the_reading() {
-    let Some(topic) = Topic::new("deleted", 1, &[]) else { return };
+    let topic = need!(Topic::new("deleted", 1, &[]));
     topic.append(&topic.producer(None), 0, 0..3);
     let stream = topic.open();
     let mut reader = reader(&stream, 0);
@@ -246,7 +236,7 @@ fn a_topic_that_is_deleted_ends_the_reading() {
 
 #[test]
 fn a_mistyped_topic_gets_a_suggestion() {
-    let Some(topic) = Topic::new("payments", 1, &[]) else { return };
+    let topic = need!(Topic::new("payments", 1, &[]));
     topic.open();
     let mut config = topic.config();
     config.topic = topic.name.replace("payments", "paymets");

@@ -9,14 +9,14 @@
 
 mod case;
 mod files;
-mod model;
+pub mod model;
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use case::{Case, Style};
-use files::{Way, run};
-use model::{Log, Output, output};
+use self::case::{Case, Style};
+use self::files::{Way, run};
+use self::model::{Log, Output, output};
 
 const CASES: u64 = 24;
 const LANES: usize = 8;

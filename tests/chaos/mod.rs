@@ -16,25 +16,20 @@
 mod cluster;
 mod faults;
 mod history;
-#[allow(dead_code)]
-#[path = "../one_result/model.rs"]
-mod model;
 mod outcome;
 mod poller;
 mod proxy;
 mod rest;
 mod round;
 mod scenario;
-#[path = "../support/mod.rs"]
-mod support;
 mod topic;
 mod world;
 
 use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 
-use support::now_us;
-use world::World;
+use self::world::World;
+use crate::support::{need, now_us};
 
 /// How long faults come.
 const LENGTH: Duration = Duration::from_secs(10);
@@ -50,7 +45,7 @@ fn number(variable: &str) -> Option<f64> {
 
 #[test]
 fn rounds() {
-    let Some(world) = World::new() else { return };
+    let world = need!(World::new());
     let minutes = number("HEADWATER_CHAOS_MINUTES");
     let seed = number("HEADWATER_CHAOS_SEED").map(|seed| seed as u64);
     let first = seed.unwrap_or(if minutes.is_some() { now_us() as u64 / 1000 % 1_000_000 * 1000 } else { 1 });
