@@ -132,6 +132,7 @@ impl Cluster {
             Ok(opened) => Ok((opened, plan)),
             Err(failure) => {
                 let reply = Reply::Failed { code: failure.exit_code(), text: failure.to_string() };
+                // Where it cannot be told, process 0 sees the connection close.
                 let _ = self.send(0, &reply, Some(Instant::now() + LAST_WORD));
                 Err(failure)
             }

@@ -66,6 +66,7 @@ pub fn main() -> ExitCode {
         Err(e) => {
             // Help and version are results, and go to stdout.
             let code = if e.use_stderr() { 2 } else { 0 };
+            // Nobody can be told that there is nobody to tell.
             let _ = e.print();
             return ExitCode::from(code);
         }

@@ -57,7 +57,9 @@ impl Segments for SegmentFiles {
         let read = || -> Result<Vec<u64>, Box<dyn std::error::Error>> {
             let mut rows = vec![];
             for batch in FileReader::try_new_buffered(fs::File::open(&path)?, None)? {
-                rows.extend_from_slice(batch?.column(0).as_primitive::<UInt64Type>().values());
+                let batch = batch?;
+                let words = batch.columns().first().and_then(|column| column.as_primitive_opt::<UInt64Type>());
+                rows.extend_from_slice(words.ok_or("it is not what was written")?.values());
             }
             Ok(rows)
         };

@@ -4,6 +4,8 @@ use std::fs::{File, OpenOptions};
 use std::io::{BufWriter, ErrorKind, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
+use tracing::warn;
+
 use super::{Beside, Left, Lines};
 use crate::storage::{make_dir, sync_dir};
 use crate::{Error, Result};
@@ -92,10 +94,20 @@ fn open_cut(path: &Path, bytes: u64) -> std::io::Result<(File, bool)> {
     if bytes > 0 {
         file.seek(SeekFrom::Start(bytes))?;
     } else if let Some(parent) = path.parent() {
-        // A checkpoint may name it from now on. Not every directory can be synced.
-        let _ = sync_dir(parent);
+        sync_name(path, parent)?;
     }
     Ok((file, true))
+}
+
+/// A checkpoint may name the file from now on. Some file systems sync no directory, and one that may not be listed cannot be opened.
+fn sync_name(path: &Path, parent: &Path) -> std::io::Result<()> {
+    match sync_dir(parent) {
+        Err(e) if matches!(e.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported | ErrorKind::PermissionDenied) => {
+            warn!("a power failure may lose {}: its directory cannot be synced: {e}", path.display());
+            Ok(())
+        }
+        synced => synced,
+    }
 }
 
 #[cfg(test)]

@@ -103,7 +103,7 @@ impl KafkaReader {
     /// Polls a partition's queue until it is empty or has given its bytes.
     fn drain(&mut self, slot: usize, bytes_max: usize) -> Drained {
         let mut drained = Drained::default();
-        let (part, topic) = (&mut self.parts[slot], &self.link.topic);
+        let part = &mut self.parts[slot];
         let mut silent = true;
         while drained.bytes < bytes_max {
             let polled = part.queue.poll(Duration::ZERO);
@@ -111,13 +111,10 @@ impl KafkaReader {
             match polled {
                 None => break,
                 Some(Ok(message)) => {
-                    assert!(
-                        message.offset() >= part.position,
-                        "topic {topic}, partition {}: offset {} came after {}",
-                        part.partition,
-                        message.offset(),
-                        part.position - 1
-                    );
+                    part.failure = check_order(&self.link.topic, part.partition, part.position, message.offset()).err();
+                    if part.failure.is_some() {
+                        break;
+                    }
                     part.position = message.offset() + 1;
                     (part.restarts, part.stalls) = (0, 0);
                     match message.payload() {
@@ -247,6 +244,16 @@ impl Drained {
         self.payloads.append_value(payload);
         self.bytes += payload.len() + RECORD_BYTES;
     }
+}
+
+/// Offsets only rise, whatever a broker does; there may be holes.
+fn check_order(topic: &str, partition: i32, position: i64, offset: i64) -> Result<()> {
+    if offset >= position {
+        return Ok(());
+    }
+    Err(Error::Gap(format!(
+        "topic {topic}, partition {partition}: offset {offset} came where {position} was to be read next; was the topic made anew?"
+    )))
 }
 
 impl Part {
@@ -385,6 +392,17 @@ mod tests {
 
     use super::*;
     use crate::stream::kafka::link::Use;
+
+    #[test]
+    fn an_offset_that_was_read_already_is_a_gap() {
+        assert!(check_order("t", 3, 7, 7).is_ok() && check_order("t", 3, 7, 9).is_ok());
+        let error = check_order("t", 3, 7, 6).unwrap_err();
+        assert!(matches!(error, Error::Gap(_)));
+        assert_eq!(
+            error.to_string(),
+            "topic t, partition 3: offset 6 came where 7 was to be read next; was the topic made anew?"
+        );
+    }
 
     #[test]
     fn a_consumer_that_stops_fetching_is_replaced() {
