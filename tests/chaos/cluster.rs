@@ -7,7 +7,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use super::round::{Faults, wait_for};
+use super::round::{Failures, wait_for};
 use crate::support::free_port;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -18,7 +18,7 @@ pub struct Size {
 
 pub struct Cluster {
     dir: PathBuf,
-    faults: Faults,
+    failures: Failures,
     inner: Mutex<Inner>,
 }
 
@@ -69,7 +69,7 @@ pub struct Exit {
 const PAUSE: Duration = Duration::from_millis(100);
 
 impl Cluster {
-    pub fn new(dir: &Path, faults: Faults) -> Cluster {
+    pub fn new(dir: &Path, failures: Failures) -> Cluster {
         let size = Size { processes: 0, workers: 0 };
         let inner = Inner {
             size,
@@ -83,7 +83,7 @@ impl Cluster {
             exits: vec![],
         };
         std::fs::create_dir_all(dir.join("logs")).unwrap();
-        Cluster { dir: dir.to_owned(), faults, inner: Mutex::new(inner) }
+        Cluster { dir: dir.to_owned(), failures, inner: Mutex::new(inner) }
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -131,7 +131,7 @@ impl Cluster {
                 let log = std::fs::read_to_string(&slot.log).unwrap_or_default();
                 let exit = Exit { number: slot.number, status, asked: slot.asked, log };
                 if let Err(why) = exit.judge() {
-                    self.faults.add(format!("{}: {why}\n{}", slot.log.display(), exit.log));
+                    self.failures.add(format!("{}: {why}\n{}", slot.log.display(), exit.log));
                 }
                 let reached = status.code() == Some(0) && inner.until_end && !exit.asked;
                 inner.slots[process].done = reached;
@@ -210,18 +210,19 @@ impl Cluster {
         self.inner().exits.clone()
     }
 
-    /// `KILL`, `TERM`, `STOP` or `CONT`, to a process if it runs.
-    pub fn signal(&self, process: usize, signal: &str) {
+    /// `KILL`, `TERM`, `STOP` or `CONT`, to a process; whether it ran.
+    pub fn signal(&self, process: usize, signal: &str) -> bool {
         let mut inner = self.inner();
-        let Some(slot) = inner.slots.get_mut(process) else { return };
-        let Some(child) = &slot.child else { return };
+        let Some(slot) = inner.slots.get_mut(process) else { return false };
+        let Some(child) = &slot.child else { return false };
         match signal {
             "STOP" => slot.frozen = true,
             "CONT" => slot.frozen = false,
             _ => slot.asked = true,
         }
         // It may have ended meanwhile.
-        let _ = Command::new("kill").args(["-s", signal, &child.id().to_string()]).output();
+        let sent = Command::new("kill").args(["-s", signal, &child.id().to_string()]).output();
+        sent.is_ok_and(|kill| kill.status.success())
     }
 
     /// Ends all, and starts none again. Fails where one does not end.
@@ -236,7 +237,7 @@ impl Cluster {
             self.running().is_empty()
         });
         if !ended {
-            self.faults.add(format!("after {signal} these do not end: {:?}\n{}", self.running(), self.logs()));
+            self.failures.add(format!("after {signal} these do not end: {:?}\n{}", self.running(), self.logs()));
             self.end_at_once();
         }
     }
@@ -269,10 +270,10 @@ impl Cluster {
             if let Some(status) = status {
                 let exit = Exit { number: zombie.number, status, asked: false, log };
                 if let Err(why) = exit.judge() {
-                    self.faults.add(format!("abandoned: {}: {why}\n{}", zombie.log.display(), exit.log));
+                    self.failures.add(format!("abandoned: {}: {why}\n{}", zombie.log.display(), exit.log));
                 }
             } else if !ended {
-                self.faults.add(format!("abandoned: {} does not end\n{log}", zombie.log.display()));
+                self.failures.add(format!("abandoned: {} does not end\n{log}", zombie.log.display()));
                 let _ = child.kill();
                 let _ = child.wait();
             }

@@ -9,13 +9,20 @@
 //! compared               every store, the changelog played, the dead letters
 //! ```
 //!
-//! A round is made from its seed, so one that failed can be tried again, though faults and threads do not meet in the same
-//! instant twice. `HEADWATER_CHAOS_MINUTES`: as many rounds as go into it (`./dev chaos`); `HEADWATER_CHAOS_SEED`: the seed of the
-//! first one; `HEADWATER_CHAOS_ONLY`: parts of the names of faults; `HEADWATER_CHAOS_TELL`: faults are told as they happen.
+//! A round is made from its seed, so one that failed can be tried again. What comes again: the job, the history, what the records
+//! say and in which order, the faults in theirs, each with its pause, its length and its numbers. What does not, because time and
+//! network are real: when records arrive and how many there are, what a thread does at the instant of a fault and so what runs
+//! and what lies there to be hit, which fault steps in for one that cannot happen just then.
+//!
+//! Faults are counted, and told at the end: over a long run every kind has happened.
+//!
+//! `HEADWATER_CHAOS_MINUTES`: as many rounds as go into it (`./dev chaos`); `HEADWATER_CHAOS_SEED`: the seed of the first one;
+//! `HEADWATER_CHAOS_ONLY`: parts of the names of faults; `HEADWATER_CHAOS_TELL`: faults are told as they happen.
 
 mod cluster;
 mod faults;
 mod history;
+mod inflict;
 mod outcome;
 mod poller;
 mod proxy;
@@ -28,6 +35,7 @@ mod world;
 use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 
+use self::faults::{ROUNDS_FOR_ALL, Tally};
 use self::world::World;
 use crate::support::{need, now_us};
 
@@ -55,23 +63,30 @@ fn rounds() {
         Some(minutes) => round == 0 || began.elapsed().as_secs_f64() < minutes * 60.0,
     };
     let length = if minutes.is_some() { LENGTH } else { LENGTH_SHORT };
-    let mut failed = vec![];
+    let (mut failed, mut tally, mut rounds) = (vec![], Tally::default(), 0);
     for seed in (0..).take_while(|round| more(*round)).map(|round| first + round) {
-        if !succeeds(&world, seed, length) {
+        if !succeeds(&world, seed, length, &mut tally) {
             failed.push(seed);
         }
+        rounds += 1;
         if failed.len() == FAILURES_MAX {
             break;
         }
     }
+    eprintln!("{rounds} rounds\n{tally}");
     assert!(failed.is_empty(), "these seeds failed, see above: {failed:?}");
+    let missing = tally.missing();
+    assert!(
+        rounds < ROUNDS_FOR_ALL || missing.is_empty(),
+        "in {rounds} rounds these faults never happened: {missing:?}"
+    );
 }
 
 /// Runs a round. What lies in its directory is kept if it fails.
-fn succeeds(world: &World, seed: u64, length: Duration) -> bool {
+fn succeeds(world: &World, seed: u64, length: Duration, tally: &mut Tally) -> bool {
     let begun = Instant::now();
     let dir = world.case.path(&format!("round-{seed}"));
-    let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| round::run(world, seed, length, &dir)));
+    let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| round::run(world, seed, length, &dir, tally)));
     world.open();
     let wrong = match outcome {
         Ok(Ok(summary)) => {

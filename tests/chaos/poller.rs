@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::round::Faults;
+use super::round::Failures;
 use super::scenario::Scenario;
 use super::world::World;
 use crate::one_result::model::Window;
@@ -29,7 +29,7 @@ struct SeenRow {
 type Fields = BTreeMap<String, String>;
 
 /// Looks until `stop`. Returns how often it has seen a group.
-pub fn watch(world: &World, scenario: &Scenario, faults: &Faults, stop: &dyn Fn() -> bool) -> usize {
+pub fn watch(world: &World, scenario: &Scenario, failures: &Failures, stop: &dyn Fn() -> bool) -> usize {
     let mut seen: Vec<Seen> = scenario.job.groups.iter().map(|_| Seen::default()).collect();
     let mut losses = world.redis_losses.load(Ordering::SeqCst);
     let (mut looks, mut connection) = (0, None);
@@ -55,7 +55,7 @@ pub fn watch(world: &World, scenario: &Scenario, faults: &Faults, stop: &dyn Fn(
                 Window::Hopping { .. } | Window::Session { .. } => true,
             };
             if let Err(why) = seen.look(&now, grows) {
-                faults.add(format!("the reader of {} sees: {why}", group.name));
+                failures.add(format!("the reader of {} sees: {why}", group.name));
                 return looks;
             }
         }

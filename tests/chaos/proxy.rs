@@ -19,6 +19,8 @@ struct State {
     refusing: AtomicBool,
     /// Counts the cuts: a connection of an earlier one ends.
     cuts: AtomicU64,
+    /// Directions of connections that something may go in.
+    pumps: AtomicU64,
     closed: AtomicBool,
 }
 
@@ -34,6 +36,7 @@ impl Proxy {
             stalled: AtomicBool::new(false),
             refusing: AtomicBool::new(false),
             cuts: AtomicU64::new(0),
+            pumps: AtomicU64::new(0),
             closed: AtomicBool::new(false),
         });
         let ours = state.clone();
@@ -41,20 +44,30 @@ impl Proxy {
         Proxy { port, state }
     }
 
-    /// Ends every connection, wherever it is in what it sends.
-    pub fn cut(&self) {
+    /// Ends every connection, wherever it is in what it sends; whether there was one.
+    pub fn cut(&self) -> bool {
         self.state.cuts.fetch_add(1, Ordering::SeqCst);
+        self.state.pumps.load(Ordering::SeqCst) > 0
     }
 
-    pub fn stall(&self, on: bool) {
-        self.state.stalled.store(on, Ordering::SeqCst);
+    /// Lets everything through again.
+    pub fn open(&self) {
+        self.stall(false);
+        self.refuse(false);
     }
 
-    pub fn refuse(&self, on: bool) {
-        self.state.refusing.store(on, Ordering::SeqCst);
+    /// Whether this was new.
+    pub fn stall(&self, on: bool) -> bool {
+        self.state.stalled.swap(on, Ordering::SeqCst) != on
+    }
+
+    /// Whether this was new.
+    pub fn refuse(&self, on: bool) -> bool {
+        let before = self.state.refusing.swap(on, Ordering::SeqCst);
         if on {
             self.cut();
         }
+        before != on
     }
 }
 
@@ -80,11 +93,14 @@ impl State {
         let born = self.cuts.load(Ordering::SeqCst);
         for (from, to) in [(&client, &server), (&server, &client)] {
             let (Ok(from), Ok(to), state) = (from.try_clone(), to.try_clone(), self.clone()) else { return };
+            state.pumps.fetch_add(1, Ordering::SeqCst);
             std::thread::spawn(move || {
+                // However it ends, both sides are told; one may be gone.
                 let _ = state.pump(&from, &to, born);
                 for side in [from, to] {
                     let _ = side.shutdown(Shutdown::Both);
                 }
+                state.pumps.fetch_sub(1, Ordering::SeqCst);
             });
         }
     }

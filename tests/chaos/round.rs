@@ -12,6 +12,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use super::cluster::{Cluster, Size};
+use super::faults::Tally;
 use super::history::write_history;
 use super::outcome::{Expected, Found, Read, compare, compare_lists, stored_at};
 use super::poller;
@@ -22,12 +23,12 @@ use crate::support::{SECOND, Snapshot, Topic, connect_to, now_us, try_snapshot};
 
 /// What went wrong in a round, told at once.
 #[derive(Clone, Default)]
-pub struct Faults(Arc<Mutex<Vec<String>>>);
+pub struct Failures(Arc<Mutex<Vec<String>>>);
 
-impl Faults {
-    pub fn add(&self, fault: String) {
-        eprintln!("FAULT {fault}");
-        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push(fault);
+impl Failures {
+    pub fn add(&self, failure: String) {
+        eprintln!("FAILURE {failure}");
+        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push(failure);
     }
 
     pub fn all(&self) -> Vec<String> {
@@ -47,7 +48,7 @@ pub fn wait_for(most: Duration, mut done: impl FnMut() -> bool) -> bool {
     true
 }
 
-/// What is done in a round, with the time, for those who look for the cause of a fault.
+/// What is done in a round, with the time, for those who look for the cause of a failure.
 pub struct Diary {
     began: Instant,
     file: Mutex<File>,
@@ -70,7 +71,7 @@ pub struct Round<'a> {
     pub dir: PathBuf,
     pub scenario: Scenario,
     pub cluster: Cluster,
-    pub faults: Faults,
+    pub failures: Failures,
     pub diary: Diary,
     pub disk: Disk,
     topic: Topic,
@@ -97,14 +98,14 @@ pub fn random_size(rng: &mut StdRng) -> Size {
     Size { processes: rng.random_range(1..=3), workers: rng.random_range(1..=2) }
 }
 
-/// A line about it where all is well; else what differs. Everything stays in `dir` then.
-pub fn run(world: &World, seed: u64, length: Duration, dir: &Path) -> Result<String, String> {
+/// A line about it where all is well; else what differs. Everything stays in `dir` then. `tally`: the faults that happened.
+pub fn run(world: &World, seed: u64, length: Duration, dir: &Path, tally: &mut Tally) -> Result<String, String> {
     let mut rng = StdRng::seed_from_u64(seed);
     std::fs::create_dir_all(dir).unwrap();
     let mut round = Round::new(world, seed, dir, &mut rng);
     let cuts = round.begin(seed);
-    let looks = round.under_faults(seed, length, &mut rng);
-    let mut wrong = round.faults.all();
+    let looks = round.under_faults(seed, length, &mut rng, tally);
+    let mut wrong = round.failures.all();
     let outcome = if wrong.is_empty() { round.outcome(&cuts) } else { Ok(String::new()) };
     wrong.extend(outcome.as_ref().err().cloned());
     if wrong.is_empty() {
@@ -117,13 +118,13 @@ pub fn run(world: &World, seed: u64, length: Duration, dir: &Path) -> Result<Str
 impl Round<'_> {
     fn new<'a>(world: &'a World, seed: u64, dir: &Path, rng: &mut StdRng) -> Round<'a> {
         let scenario = Scenario::random(seed, rng);
-        let faults = Faults::default();
+        let failures = Failures::default();
         let diary = Diary { began: Instant::now(), file: Mutex::new(File::create(dir.join("diary")).unwrap()) };
         Round {
             world,
             dir: dir.to_owned(),
-            cluster: Cluster::new(dir, faults.clone()),
-            faults,
+            cluster: Cluster::new(dir, failures.clone()),
+            failures,
             diary,
             disk: Disk::at(&dir.join("state")),
             topic: Topic::new(&world.kafka.address, &scenario.name, scenario.partitions),
@@ -179,7 +180,7 @@ impl Round<'_> {
     }
 
     /// Returns how often the poller has looked.
-    fn under_faults(&self, seed: u64, length: Duration, rng: &mut StdRng) -> usize {
+    fn under_faults(&self, seed: u64, length: Duration, rng: &mut StdRng, tally: &mut Tally) -> usize {
         let over = || self.over.load(Ordering::SeqCst);
         std::thread::scope(|scope| {
             let _ends = Ends(&self.producing, &self.over);
@@ -188,7 +189,7 @@ impl Round<'_> {
                     self.produce(seed)
                 }
             });
-            let watcher = scope.spawn(move || poller::watch(self.world, &self.scenario, &self.faults, &over));
+            let watcher = scope.spawn(move || poller::watch(self.world, &self.scenario, &self.failures, &over));
             scope.spawn(move || {
                 while !over() {
                     self.cluster.supervise();
@@ -198,7 +199,7 @@ impl Round<'_> {
             let size = random_size(rng);
             self.diary.note(&format!("starts as {size:?}"));
             self.cluster.start(size, self.scenario.to_end);
-            faults::inflict(self, length, rng);
+            faults::inflict(self, length, seed, tally);
             self.producing.store(false, Ordering::SeqCst);
             producer.join().unwrap();
             self.topic.flush();
@@ -222,9 +223,9 @@ impl Round<'_> {
         // What came late into the topic, after a broker was away, may have arrived before what is stored by now.
         let newest = now_us();
         self.diary.note("all is well again; waiting until everything is stored");
-        if !wait_for(PATIENCE, || !self.faults.all().is_empty() || self.stored() >= newest) {
+        if !wait_for(PATIENCE, || !self.failures.all().is_empty() || self.stored() >= newest) {
             let stored = self.stored();
-            self.faults
+            self.failures
                 .add(format!("it does not come to rest: stored up to {stored} of {newest}\n{}", self.cluster.logs()));
         }
         self.look_at_stores();
@@ -255,26 +256,26 @@ impl Round<'_> {
     }
 
     fn look_at_stores(&self) {
-        if !self.faults.all().is_empty() {
+        if !self.failures.all().is_empty() {
             return;
         }
         let mut at_rest = self.at_rest.lock().unwrap();
         match self.snapshots() {
             Ok(snapshots) => at_rest.push(("Redis", snapshots)),
-            Err(why) => return self.faults.add(format!("Redis cannot be looked at: {why}")),
+            Err(why) => return self.failures.add(format!("Redis cannot be looked at: {why}")),
         }
         if self.scenario.embedded {
             let groups = self.scenario.job.groups.iter();
             match groups.map(|group| rest::embedded(&self.dir, group.name)).collect() {
                 Ok(groups) => at_rest.push(("the embedded store", groups)),
-                Err(why) => self.faults.add(why),
+                Err(why) => self.failures.add(why),
             }
         }
     }
 
     fn reaches_the_end(&self) {
-        if !wait_for(PATIENCE, || !self.faults.all().is_empty() || self.cluster.is_done()) {
-            self.faults.add(format!("it does not reach the end\n{}", self.cluster.logs()));
+        if !wait_for(PATIENCE, || !self.failures.all().is_empty() || self.cluster.is_done()) {
+            self.failures.add(format!("it does not reach the end\n{}", self.cluster.logs()));
         }
         self.cluster.end("KILL");
     }

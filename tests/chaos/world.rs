@@ -53,8 +53,7 @@ impl World {
     /// Everything lets through again.
     pub fn open(&self) {
         for proxy in [&self.kafka_proxy, &self.redis_proxy] {
-            proxy.stall(false);
-            proxy.refuse(false);
+            proxy.open();
         }
         self.kafka.stop("CONT");
         self.redis.stop("CONT");
