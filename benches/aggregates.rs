@@ -14,6 +14,7 @@ use headwater_operators::aggregate::spread::Spread;
 use headwater_operators::group::{Outputs, Plan, State};
 use headwater_operators::key_codec::KeyCodec;
 use headwater_operators::ledger::InMemory;
+use headwater_operators::limits::Limits;
 use headwater_operators::{changes, events};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -87,7 +88,8 @@ fn cost(aggregate: Aggregate, input: Option<usize>, size: &Size, measured: usize
     let results = result_types(&plan.columns, &plan.inputs);
     let schema = changes::schema(&[("k".into(), DataType::Int64)], false, &[("x".into(), results[0].clone())]);
     let outputs = Outputs { changes: false, rows_from: Some(0) };
-    let mut state = State::new(&plan, codec, schema, outputs, Box::new(InMemory::default()), usize::MAX);
+    let mut state =
+        State::new(&plan, codec, schema, outputs, Box::new(InMemory::default()), Limits::with_ledger_bytes(usize::MAX));
     let mut rng = StdRng::seed_from_u64(11);
     let mut next = 0;
     let mut feed = |state: &mut State, count: usize| {

@@ -24,14 +24,13 @@ pub const SHARDS: u64 = 1024;
 /// ```
 /// use headwater_operators::keys::Interner;
 ///
-/// let mut keys = Interner::default();
+/// let mut keys = Interner::new(64 << 10);
 /// assert_eq!((keys.intern(b"card-7"), keys.intern(b"card-9"), keys.intern(b"card-7")), (0, 1, 0));
 /// assert_eq!((keys.key(1), keys.len()), (&b"card-9"[..], 2));
 ///
 /// keys.free(0);
 /// assert_eq!((keys.intern(b"card-3"), keys.len(), keys.bound()), (0, 2, 2));
 /// ```
-#[derive(Default)]
 pub struct Interner {
     numbers: HashMap<u64, Numbers, Prehashed>,
     /// The keys' bytes, one after the other, those of keys that are gone among them.
@@ -39,6 +38,7 @@ pub struct Interner {
     spans: Vec<Span>,
     free: Vec<u32>,
     freed_bytes: usize,
+    freed_bytes_max: usize,
 }
 
 /// Where a key's bytes are.
@@ -51,9 +51,6 @@ struct Span {
 
 const FREE: u32 = u32::MAX;
 
-/// So many bytes of keys that are gone are not worth moving the others.
-const FREED_BYTES_MIN: usize = if cfg!(test) { 16 } else { 1 << 16 };
-
 /// The keys that share a hash: nearly always one.
 enum Numbers {
     One(u32),
@@ -61,6 +58,12 @@ enum Numbers {
 }
 
 impl Interner {
+    /// `freed_bytes_max`: so many bytes of keys that are gone are not worth moving the others.
+    pub fn new(freed_bytes_max: usize) -> Interner {
+        let (numbers, bytes, spans, free) = (HashMap::default(), vec![], vec![], vec![]);
+        Interner { numbers, bytes, spans, free, freed_bytes: 0, freed_bytes_max }
+    }
+
     /// How many keys there are.
     pub fn len(&self) -> usize {
         self.spans.len() - self.free.len()
@@ -145,7 +148,7 @@ impl Interner {
         self.freed_bytes += span.length as usize;
         span.length = FREE;
         self.free.push(number);
-        if self.freed_bytes > FREED_BYTES_MIN.max(self.bytes.len() / 2) {
+        if self.freed_bytes > self.freed_bytes_max.max(self.bytes.len() / 2) {
             self.compact();
         }
     }
@@ -202,7 +205,7 @@ mod tests {
     #[test]
     fn agrees_with_a_map() {
         let mut rng = rand::rngs::StdRng::seed_from_u64(5);
-        let (mut keys, mut all) = (Interner::default(), BTreeMap::<Vec<u8>, u32>::new());
+        let (mut keys, mut all) = (Interner::new(16), BTreeMap::<Vec<u8>, u32>::new());
         for _ in 0..3000 {
             let key = vec![b'k'; rng.random_range(0..60)];
             match all.remove(&key) {

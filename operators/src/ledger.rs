@@ -16,6 +16,8 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 use std::rc::Rc;
 
+use crate::limits::Limits;
+
 /// Where the rows of a bucket go that memory has no room for. Segments are never changed once written.
 pub trait Segments {
     /// Keeps rows, one after the other in words of 64 bits, and returns the segment's number, unlike that of any other.
@@ -49,18 +51,16 @@ pub struct SegmentError(pub String);
 /// Buckets a longest window is cut into: what a cursor sorts at once is a 256th of it.
 const BUCKETS_PER_WINDOW: i64 = 256;
 
-/// An open bucket that has fewer rows that left is not worth compacting.
-const COMPACT_ROWS_MIN: usize = if cfg!(test) { 4 } else { 1024 };
-
 /// A row is `lanes` words: the event time in microseconds, then what the owner likes.
 ///
 /// At each tick in turn: `expire`, then `settle`, then `insert` what becomes visible.
 ///
 /// ```
 /// use headwater_operators::ledger::{InMemory, Ledger};
+/// use headwater_operators::limits::Limits;
 ///
 /// let (windows, lanes, tick, start) = ([10, 30], 2, 1, 0);
-/// let mut ledger = Ledger::new(&windows, lanes, tick, start, Box::new(InMemory::default()), 1 << 20);
+/// let mut ledger = Ledger::new(&windows, lanes, tick, start, Box::new(InMemory::default()), Limits::with_ledger_bytes(1 << 20));
 /// ledger.insert(&[5, 77], 6)?; // event time 5, visible at tick 6
 /// assert_eq!(ledger.next_due(), Some(15));
 ///
@@ -88,7 +88,7 @@ pub struct Ledger {
     frozen: BTreeSet<(i64, u64)>,
     segments: Box<dyn Segments>,
     resident: usize,
-    resident_max: usize,
+    limits: Limits,
 }
 
 #[derive(Default)]
@@ -115,14 +115,13 @@ struct Cursor {
 impl Ledger {
     /// `windows`: finite lengths in microseconds, ascending. `tick`: how far ticks are apart, in microseconds. `start`: the
     /// first tick; what is out of a window by then never is handed back.
-    /// `resident_max`: bytes of rows that may stay in memory besides the open buckets.
     pub fn new(
         windows: &[i64],
         lanes: usize,
         tick: i64,
         start: i64,
         segments: Box<dyn Segments>,
-        resident_max: usize,
+        limits: Limits,
     ) -> Ledger {
         let span = (windows.last().copied().unwrap_or(1) / BUCKETS_PER_WINDOW).max(1);
         let cursor = |&window: &i64| {
@@ -141,7 +140,7 @@ impl Ledger {
             frozen: BTreeSet::new(),
             segments,
             resident: 0,
-            resident_max,
+            limits,
         }
     }
 
@@ -159,7 +158,7 @@ impl Ledger {
             if at >= cursor.next_bucket {
                 wanted = true;
             } else if ts > now.saturating_sub(cursor.window) {
-                cursor.insert(row, ts);
+                cursor.insert(row, ts, self.limits.left_rows);
             }
         }
         if !wanted {
@@ -169,7 +168,7 @@ impl Ledger {
         bucket.oldest = bucket.oldest.min(ts);
         bucket.rows.extend_from_slice(row);
         self.resident += row.len() * 8;
-        if self.resident > self.resident_max { self.spill() } else { Ok(()) }
+        if self.resident > self.limits.ledger_bytes { self.spill() } else { Ok(()) }
     }
 
     /// The next tick at which an event leaves a window, or a chunk has to be thawed.
@@ -294,8 +293,8 @@ impl Cursor {
         open.into_iter().chain(late).min().or_else(unopened)
     }
 
-    fn insert(&mut self, row: &[u64], ts: i64) {
-        if self.rows.len() / row.len() > 2 * (self.order.len() + self.late.len()) + COMPACT_ROWS_MIN {
+    fn insert(&mut self, row: &[u64], ts: i64, left_rows: usize) {
+        if self.rows.len() / row.len() > 2 * (self.order.len() + self.late.len()) + left_rows {
             self.compact(row.len());
         }
         let number = (self.rows.len() / row.len()) as u32;
@@ -398,8 +397,9 @@ mod tests {
             let tick = [1, 7, 100][case % 3];
             let windows: Vec<i64> = [vec![50], vec![10, 300], vec![1000, 5000, 5001]][rng.random_range(0..3)].clone();
             let start = up(rng.random_range(-500..500), tick);
-            let resident_max = if rng.random() { 0 } else { 1 << 20 };
-            let mut ledger = Ledger::new(&windows, 2, tick, start, Box::new(InMemory::default()), resident_max);
+            let ledger_bytes = if rng.random() { 0 } else { 1 << 20 };
+            let limits = Limits { left_rows: 4, ..Limits::with_ledger_bytes(ledger_bytes) };
+            let mut ledger = Ledger::new(&windows, 2, tick, start, Box::new(InMemory::default()), limits);
             let (mut expected, mut seen) = (Vec::new(), Vec::new());
             let (mut now, mut all, mut chunks) = (start, vec![], vec![]);
             let mut expire = |ledger: &mut Ledger, chunks: &[Vec<u64>], due: i64| {
@@ -420,7 +420,7 @@ mod tests {
                 }
                 if n == restarts_at {
                     // Another ledger takes its place, and all rows are frozen.
-                    ledger = Ledger::new(&windows, 2, tick, start, Box::new(InMemory::default()), resident_max);
+                    ledger = Ledger::new(&windows, 2, tick, start, Box::new(InMemory::default()), limits);
                     ledger.settle(now).unwrap();
                     chunks = all.chunks(2 * rng.random_range(1..30)).map(<[u64]>::to_vec).collect();
                     for (chunk, rows) in (0..).zip(&chunks) {

@@ -15,6 +15,7 @@ pub mod group;
 pub mod key_codec;
 pub mod keys;
 pub mod ledger;
+pub mod limits;
 pub mod operator;
 pub mod saved;
 pub mod value;

@@ -14,19 +14,18 @@ pub trait Journal {
     fn read(&mut self, chunk: u64) -> Result<RecordBatch, SegmentError>;
 }
 
-/// Rows of a chunk.
-const ROWS_AT_ONCE: usize = if cfg!(test) { 4 } else { 64 << 10 };
-
 /// A journal, and what was not written into it yet.
 pub struct Journaled {
     journal: Box<dyn Journal>,
     /// By part.
     unwritten: Vec<Vec<u64>>,
+    /// Of a chunk.
+    rows_at_once: usize,
 }
 
 impl Journaled {
-    pub fn new(journal: Box<dyn Journal>, parts: usize) -> Journaled {
-        Journaled { journal, unwritten: vec![vec![]; parts] }
+    pub fn new(journal: Box<dyn Journal>, parts: usize, rows_at_once: usize) -> Journaled {
+        Journaled { journal, unwritten: vec![vec![]; parts], rows_at_once }
     }
 
     pub fn read(&mut self, chunk: u64) -> Result<RecordBatch, SegmentError> {
@@ -36,7 +35,11 @@ impl Journaled {
     /// A row was put into a part's ledger.
     pub fn note(&mut self, shared: &mut Shared, part: usize, row: &[u64], ledger: &Ledger) -> Result<(), SegmentError> {
         self.unwritten[part].extend_from_slice(row);
-        if self.unwritten[part].len() < ROWS_AT_ONCE * row.len() { Ok(()) } else { self.write(shared, part, ledger) }
+        if self.unwritten[part].len() < self.rows_at_once * row.len() {
+            Ok(())
+        } else {
+            self.write(shared, part, ledger)
+        }
     }
 
     /// Writes down what was noted of a part, but for what has grown old already: its key may be another's by now.

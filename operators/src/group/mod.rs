@@ -35,6 +35,7 @@ pub use published::Outputs;
 use crate::key_codec::KeyCodec;
 use crate::keys::Interner;
 use crate::ledger::{SegmentError, Segments};
+use crate::limits::Limits;
 use crate::value::Datum;
 use hopping::Hopping;
 use parts::Parts;
@@ -49,6 +50,7 @@ use trailing::Trailing;
 /// ```
 /// use headwater_operators::key_codec::KeyCodec;
 /// use headwater_operators::ledger::InMemory;
+/// use headwater_operators::limits::Limits;
 /// use headwater_operators::accumulators::{Aggregate, ColumnPlan, result_types};
 /// use headwater_operators::group::{Outputs, Plan, State};
 /// use headwater_operators::{changes, events};
@@ -65,7 +67,8 @@ use trailing::Trailing;
 /// let card: ArrayRef = Arc::new(StringArray::from(vec!["a"]));
 /// let key = codec.encode(&[card])?;
 /// let outputs = Outputs { changes: true, rows_from: None };
-/// let mut state = State::new(&plan, codec, schema, outputs, Box::new(InMemory::default()), 1 << 20);
+/// let limits = Limits::with_ledger_bytes(1 << 20);
+/// let mut state = State::new(&plan, codec, schema, outputs, Box::new(InMemory::default()), limits);
 ///
 /// let time = Int64Array::from(vec![3]); // it happens at 3, and is visible at once
 /// let batch = events::batch(&events::schema(&[], false), key, time.clone(), time, None, vec![])?;
@@ -194,26 +197,26 @@ impl Shared {
 }
 
 impl State {
-    /// `schema`: of the changes, see `changes::schema`. `resident_max`: bytes of the ledger that may stay in memory.
+    /// `schema`: of the changes, see `changes::schema`.
     pub fn new(
         plan: &Plan,
         codec: KeyCodec,
         schema: SchemaRef,
         outputs: Outputs,
         segments: Box<dyn Segments>,
-        resident_max: usize,
+        limits: Limits,
     ) -> State {
         let parts = Parts::new(plan);
         let segments = Rc::new(RefCell::new(segments));
         let windows = match plan.window {
-            Window::Trailing => Windows::Trailing(Box::new(Trailing::new(plan.tick, &parts, &segments, resident_max))),
+            Window::Trailing => Windows::Trailing(Box::new(Trailing::new(plan.tick, &parts, &segments, limits))),
             Window::Hopping { size, every } => Windows::Hopping(Hopping::new(plan, size, every)),
             Window::Session { gap } => Windows::Sessions(Sessions::new(plan, gap)),
         };
         let columns = parts.columns();
         let shared = Shared {
             start: plan.start,
-            keys: Interner::default(),
+            keys: Interner::new(limits.freed_key_bytes),
             holders: vec![],
             unheld: vec![],
             parts,

@@ -236,7 +236,7 @@ mod tests {
         let codec = KeyCodec::new(&[DataType::Utf8]).unwrap();
         let card: ArrayRef = Arc::new(StringArray::from(vec!["a", "b"]));
         let encoded = codec.encode(&[card]).unwrap();
-        let mut keys = Interner::default();
+        let mut keys = Interner::new(0);
         let numbers = [keys.intern(encoded.value(0)), keys.intern(encoded.value(1))];
         let columns = [("n".to_owned(), DataType::Int64)];
         let schema = crate::changes::schema(&[("card".to_owned(), DataType::Utf8)], true, &columns);

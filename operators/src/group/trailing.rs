@@ -21,6 +21,7 @@ use super::journal::{Journal, Journaled};
 use super::parts::Parts;
 use super::pending::Events;
 use crate::ledger::{Ledger, SegmentError, Segments};
+use crate::limits::Limits;
 use crate::saved::Damaged;
 
 pub struct Trailing {
@@ -28,19 +29,21 @@ pub struct Trailing {
     ledgers: Vec<Ledger>,
     /// What goes into the ledgers is written down as it comes, if anybody asks for it.
     journaled: Option<Journaled>,
+    journal_rows: usize,
     row: Vec<u64>,
     /// Keys whose row went. When it is certain that nothing names their number any more, it is given back.
     gone: Vec<u32>,
 }
 
 impl Trailing {
-    pub fn new(tick: i64, parts: &Parts, segments: &Rc<RefCell<Box<dyn Segments>>>, resident_max: usize) -> Trailing {
-        let resident_max = resident_max / parts.iter().len();
+    pub fn new(tick: i64, parts: &Parts, segments: &Rc<RefCell<Box<dyn Segments>>>, limits: Limits) -> Trailing {
+        let shared = Limits { ledger_bytes: limits.ledger_bytes / parts.iter().len(), ..limits };
         let ledger = |part: &super::parts::Part| {
             let (windows, lanes) = (part.accumulators.windows(), part.accumulators.lanes());
-            Ledger::new(windows, lanes, tick, part.start, Box::new(segments.clone()), resident_max)
+            Ledger::new(windows, lanes, tick, part.start, Box::new(segments.clone()), shared)
         };
-        Trailing { ledgers: parts.iter().map(ledger).collect(), journaled: None, row: vec![], gone: vec![] }
+        let ledgers = parts.iter().map(ledger).collect();
+        Trailing { ledgers, journaled: None, journal_rows: limits.journal_rows, row: vec![], gone: vec![] }
     }
 
     pub fn next_due(&self) -> Option<i64> {
@@ -53,7 +56,7 @@ impl Trailing {
     }
 
     pub fn keep_journal(&mut self, journal: Box<dyn Journal>) {
-        self.journaled = Some(Journaled::new(journal, self.ledgers.len()));
+        self.journaled = Some(Journaled::new(journal, self.ledgers.len(), self.journal_rows));
     }
 
     /// Writes down what was not yet.

@@ -12,6 +12,7 @@ use headwater_operators::exchange::{Columns, Routed};
 use headwater_operators::group::{Outputs, Plan, State};
 use headwater_operators::key_codec::KeyCodec;
 use headwater_operators::ledger::InMemory;
+use headwater_operators::limits::Limits;
 use headwater_operators::operator::{Watch, windows};
 use headwater_operators::{changes, events};
 use timely::dataflow::operators::{Input, Inspect, Probe};
@@ -84,7 +85,7 @@ fn state(length: i64) -> State {
     let key = [("k".to_owned(), DataType::Int64)];
     let schema = changes::schema(&key, false, &[("n".to_owned(), DataType::Int64)]);
     let outputs = Outputs { changes: true, rows_from: None };
-    State::new(&plan, codec(), schema, outputs, Box::new(InMemory::default()), 1 << 20)
+    State::new(&plan, codec(), schema, outputs, Box::new(InMemory::default()), Limits::with_ledger_bytes(1 << 20))
 }
 
 fn codec() -> KeyCodec {

@@ -12,6 +12,7 @@ use headwater_operators::group::{Journal, NamedValues, Outputs, Piece, Plan, Sta
 use headwater_operators::key_codec::KeyCodec;
 use headwater_operators::keys::hash;
 use headwater_operators::ledger::{InMemory, SegmentError};
+use headwater_operators::limits::Limits;
 use headwater_operators::{changes, events};
 
 use crate::model::{Change, Event, Rows};
@@ -23,10 +24,15 @@ pub struct Group {
     pub keys: Vec<DataType>,
 }
 
+/// Small, so that little is enough to be tidied up.
+fn limits(ledger_bytes: usize) -> Limits {
+    Limits { left_rows: 4, journal_rows: 4, freed_key_bytes: 16, ledger_bytes }
+}
+
 impl Group {
-    pub fn state(&self, outputs: Outputs, resident_max: usize, journal: &Chunks) -> State {
+    pub fn state(&self, outputs: Outputs, ledger_bytes: usize, journal: &Chunks) -> State {
         let segments = Box::new(InMemory::default());
-        let mut state = State::new(&self.plan, self.codec(), self.schema(), outputs, segments, resident_max);
+        let mut state = State::new(&self.plan, self.codec(), self.schema(), outputs, segments, limits(ledger_bytes));
         state.keep_journal(Box::new(journal.clone()));
         state
     }
@@ -113,17 +119,17 @@ pub struct Run {
     pub rows: Rows,
     rows_from: i64,
     rows_by: i64,
-    resident_max: usize,
+    ledger_bytes: usize,
     /// Whether what the next image lacks is to be removed.
     sweeps: bool,
     horizons: Vec<(i64, i64)>,
 }
 
 impl Run {
-    pub fn new(group: &Arc<Group>, resident_max: usize, rows_from: i64, rows_by: i64) -> Run {
+    pub fn new(group: &Arc<Group>, ledger_bytes: usize, rows_from: i64, rows_by: i64) -> Run {
         let outputs = Outputs { changes: true, rows_from: Some(rows_from) };
         let journal = Chunks::default();
-        let state = group.state(outputs, resident_max, &journal);
+        let state = group.state(outputs, ledger_bytes, &journal);
         Run {
             group: group.clone(),
             state,
@@ -132,7 +138,7 @@ impl Run {
             rows: Rows::new(),
             rows_from,
             rows_by,
-            resident_max,
+            ledger_bytes,
             sweeps: false,
             horizons: vec![],
         }
@@ -162,7 +168,7 @@ impl Run {
         let stays = others == 0;
         let part = |n| {
             let journal = Chunks::default();
-            let mut state = self.group.state(self.outputs(), self.resident_max, &journal);
+            let mut state = self.group.state(self.outputs(), self.ledger_bytes, &journal);
             state.begin_at(done).unwrap();
             load(&mut state, &whole, |key| hash(key) % others == n);
             saved(&mut state, &journal)
@@ -172,7 +178,7 @@ impl Run {
             self.journal = Chunks::default();
         }
         let mut spared = false;
-        self.state = self.group.state(self.outputs(), self.resident_max, &self.journal);
+        self.state = self.group.state(self.outputs(), self.ledger_bytes, &self.journal);
         self.state.begin_at(done).unwrap();
         if stays {
             let (ledger, others): (Vec<Saved>, _) =

@@ -75,9 +75,9 @@ impl Table {
         let ticks = model::eventful_ticks(&group.plan, events, *to);
         let changes = model::changes(&group.plan, events, &ticks);
         assert_eq!(self.show(&changes), *expected, "the model, {name}");
-        for resident_max in [1 << 20, 0] {
-            let run = self.run([*to].into(), resident_max, |_, _| ());
-            assert_eq!(self.show(&run.sorted_changes()), *expected, "{name}, resident_max {resident_max}");
+        for ledger_bytes in [1 << 20, 0] {
+            let run = self.run([*to].into(), ledger_bytes, |_, _| ());
+            assert_eq!(self.show(&run.sorted_changes()), *expected, "{name}, ledger_bytes {ledger_bytes}");
             assert_eq!(run.rows, model::store(&group.plan, &changes, *to), "{name}");
         }
         let ticks: BTreeSet<i64> = ticks.into_iter().chain(self.stores.keys().copied()).collect();
@@ -110,9 +110,9 @@ impl Table {
     }
 
     /// Events come one by one. `stored`: is shown the store after each of `targets`.
-    fn run(&self, targets: BTreeSet<i64>, resident_max: usize, stored: impl Fn(&Rows, i64)) -> Run {
+    fn run(&self, targets: BTreeSet<i64>, ledger_bytes: usize, stored: impl Fn(&Rows, i64)) -> Run {
         let Table { group, events, to, .. } = self;
-        let mut run = Run::new(group, resident_max, group.plan.start, *to);
+        let mut run = Run::new(group, ledger_bytes, group.plan.start, *to);
         let mut horizons = model::horizons(&group.plan, events, *to).into_iter().peekable();
         let mut from = i64::MIN;
         for target in targets {

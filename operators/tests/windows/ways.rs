@@ -30,7 +30,7 @@ struct Way {
     closes: bool,
     /// Now and then it is killed and goes on from a checkpoint, which it or several others wrote.
     restarts: bool,
-    resident_max: usize,
+    ledger_bytes: usize,
 }
 
 #[test]
@@ -82,15 +82,15 @@ impl Case {
             take_often: false,
             closes: rng.random(),
             restarts: false,
-            resident_max: 1 << 20,
+            ledger_bytes: 1 << 20,
         };
-        let spilled = Way { name: "spilled", resident_max: 0, ..at_once.clone() };
+        let spilled = Way { name: "spilled", ledger_bytes: 0, ..at_once.clone() };
         let tick_by_tick = Way {
             name: "tick by tick",
             targets: ticks.iter().copied().chain([self.to]).collect(),
             take_often: true,
             closes: rng.random_bool(0.8),
-            resident_max: spill(rng),
+            ledger_bytes: spill(rng),
             ..at_once.clone()
         };
         let comes: BTreeSet<i64> = self.events.iter().map(|e| e.comes).chain([self.to]).collect();
@@ -112,9 +112,9 @@ impl Case {
             take_often: rng.random(),
             closes: rng.random_bool(0.8),
             restarts: false,
-            resident_max: spill(rng),
+            ledger_bytes: spill(rng),
         };
-        let killed = Way { name: "killed", restarts: true, resident_max: spill(rng), ..tick_by_tick.clone() };
+        let killed = Way { name: "killed", restarts: true, ledger_bytes: spill(rng), ..tick_by_tick.clone() };
         let killed_early =
             Way { name: "killed early", restarts: true, take_often: true, eager: true, ..record_by_record.clone() };
         vec![at_once, spilled, tick_by_tick, record_by_record, in_pieces, killed, killed_early]
@@ -126,7 +126,7 @@ impl Case {
             if rng.random() { start } else { start + tick * rng.random_range(0..=(self.to - start) / tick) };
         // At the end rows are asked for, whatever `rows_from` says.
         let rows_from = if rng.random_bool(0.2) { i64::MAX } else { rows_from };
-        let mut run = Run::new(&self.group, way.resident_max, rows_from, self.to);
+        let mut run = Run::new(&self.group, way.ledger_bytes, rows_from, self.to);
         self.drive(way, &mut run, rng, &|run, done| {
             let changes = &expected[..expected.partition_point(|c| c.time <= done)];
             let store = model::store(&self.group.plan, changes, done.div_euclid(tick) * tick);

@@ -21,6 +21,7 @@ use headwater_connectors::stream::{self, Start, Stream};
 use headwater_operators::group::{Outputs, State};
 use headwater_operators::key_codec::KeyCodec;
 use headwater_operators::ledger::{SegmentError, Segments, up};
+use headwater_operators::limits::Limits;
 
 use crate::base::failure::Failure;
 use crate::base::time::wall_clock_us;
@@ -94,7 +95,14 @@ fn state(opened: &Opened, parts: &Parts, group: usize, t: i64) -> Result<State, 
     let codec = KeyCodec::new(&open.key_types).map_err(|e| Failure::Running(e.to_string()))?;
     let outputs = Outputs { changes: false, rows_from: Some(t) };
     let plan = headwater_operators::group::Plan { start: t, ..parts.plan(opened, group) };
-    Ok(State::new(&plan, codec, open.shape.schema.clone(), outputs, Box::new(NoSegments), usize::MAX))
+    Ok(State::new(
+        &plan,
+        codec,
+        open.shape.schema.clone(),
+        outputs,
+        Box::new(NoSegments),
+        Limits::with_ledger_bytes(usize::MAX),
+    ))
 }
 
 fn line(opened: &Opened, group: usize, batch: &RecordBatch, row: usize, t: i64) -> String {

@@ -8,6 +8,7 @@ use headwater_operators::group::{Outputs, State};
 use headwater_operators::key_codec::KeyCodec;
 use headwater_operators::keys;
 use headwater_operators::ledger::SegmentError;
+use headwater_operators::limits::Limits;
 use headwater_operators::operator::Save;
 
 use super::shared::Shared;
@@ -55,8 +56,8 @@ pub fn states(
             .map_err(|e| Failure::Running(format!("creating the ledger's directory {}: {e}", dir.display())))?;
         let codec =
             KeyCodec::new(&open.key_types).map_err(|e| Failure::Running(format!("keys of {}: {e}", group.name)))?;
-        let resident = LEDGER_BYTES_MAX / job.groups.len();
-        let mut state = State::new(&plan, codec, open.shape.schema.clone(), outputs, Box::new(segments), resident);
+        let limits = Limits::with_ledger_bytes(LEDGER_BYTES_MAX / job.groups.len());
+        let mut state = State::new(&plan, codec, open.shape.schema.clone(), outputs, Box::new(segments), limits);
         if side == Side::Beside {
             state.hide();
         }

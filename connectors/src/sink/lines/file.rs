@@ -102,7 +102,9 @@ fn open_cut(path: &Path, bytes: u64) -> std::io::Result<(File, bool)> {
 /// A checkpoint may name the file from now on. Some file systems sync no directory, and one that may not be listed cannot be opened.
 fn sync_name(path: &Path, parent: &Path) -> std::io::Result<()> {
     match sync_dir(parent) {
-        Err(e) if matches!(e.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported | ErrorKind::PermissionDenied) => {
+        Err(e)
+            if matches!(e.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported | ErrorKind::PermissionDenied) =>
+        {
             warn!("a power failure may lose {}: its directory cannot be synced: {e}", path.display());
             Ok(())
         }
