@@ -20,6 +20,5 @@ pub mod serve;
 pub mod sink;
 pub mod start;
 
-
 #[cfg(test)]
 mod layers;
