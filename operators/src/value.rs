@@ -56,6 +56,11 @@ pub fn normal(v: f64) -> f64 {
     if v.is_nan() { f64::NAN } else { v + 0.0 }
 }
 
+/// The float64 nearest to `unscaled` * 10^-`scale`, rounded once.
+pub(crate) fn decimal_to_float(unscaled: impl std::fmt::Display, scale: i8) -> f64 {
+    format!("{unscaled}e{}", -i32::from(scale)).parse().expect("digits and an exponent")
+}
+
 /// A value in the order of SQL, NaN greatest. Equal values are equal to the bit.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Ordered {

@@ -1,9 +1,10 @@
 //! The aggregates by name: what each takes, what it gives, and what is kept for it.
 
-use arrow::datatypes::DataType;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field};
 use serde::{Deserialize, Serialize};
 
-use super::layout::{Keeps, list_of};
 use crate::aggregate::spread::Spread;
 use crate::value::Kind;
 
@@ -23,6 +24,19 @@ pub enum Aggregate {
     LastN(usize),
     ApproxCountDistinct,
     ApproxPercentile(f64),
+}
+
+/// What is kept where adding up is not enough.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keeps {
+    Least,
+    Greatest,
+    Earliest,
+    Latest,
+    Distinct,
+    Frequencies,
+    HyperLogLog,
+    DdSketch,
 }
 
 impl Aggregate {
@@ -59,4 +73,9 @@ impl Aggregate {
             Aggregate::ApproxPercentile(_) => (Keeps::DdSketch, 0),
         })
     }
+}
+
+/// The type of a list of such values.
+fn list_of(item: &DataType) -> DataType {
+    DataType::List(Arc::new(Field::new_list_field(item.clone(), true)))
 }

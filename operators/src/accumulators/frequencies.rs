@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
 use std::hash::BuildHasherDefault;
 
-use super::Aggregate;
+use super::aggregate::Aggregate;
 use super::keeper::{Arrival, Departure, Keeper, Loading};
 use super::layout::{Asked, Rings};
 use super::values::{ByNumber, NumberedValues};

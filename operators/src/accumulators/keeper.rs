@@ -5,11 +5,10 @@
 
 use std::collections::HashMap;
 
-use super::layout::{Asked, KeeperPlan, Keeps};
+use super::layout::Asked;
 use super::values::NumberedValues;
-use super::{distinct, earliest, extremes, frequencies, latest, sketches};
 use crate::saved::Damaged;
-use crate::value::{Datum, Kind, Ordered, Values};
+use crate::value::{Datum, Ordered, Values};
 
 /// An event on its way into a keeper; its value is not null.
 #[derive(Clone, Copy)]
@@ -90,20 +89,5 @@ impl Loading<'_> {
 
     pub fn value(&self, number: u32) -> Result<Ordered, Damaged> {
         self.values.get(&number).cloned().ok_or_else(|| Damaged(format!("no value has the number {number}")))
-    }
-}
-
-/// The keeper of a plan.
-pub fn build(plan: &KeeperPlan, kind: Kind) -> Box<dyn Keeper> {
-    let rings = plan.rings.clone();
-    match plan.keeps {
-        Keeps::Least => Box::new(extremes::Extremes::new(kind, rings, true)),
-        Keeps::Greatest => Box::new(extremes::Extremes::new(kind, rings, false)),
-        Keeps::Earliest => Box::new(earliest::Earliest::new(kind, rings)),
-        Keeps::Latest => Box::new(latest::Latest::new(kind, rings, plan.n)),
-        Keeps::Distinct => Box::new(distinct::Distinct::new(kind, rings)),
-        Keeps::Frequencies => Box::new(frequencies::Frequencies::new(kind, rings)),
-        Keeps::HyperLogLog => Box::new(sketches::Registers::new(rings)),
-        Keeps::DdSketch => Box::new(sketches::Buckets::new(kind, rings)),
     }
 }

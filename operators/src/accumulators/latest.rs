@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 
-use super::Aggregate;
+use super::aggregate::Aggregate;
 use super::keeper::{Arrival, Keeper, Loading};
 use super::layout::{Asked, Rings};
 use crate::saved::{Damaged, get, put};

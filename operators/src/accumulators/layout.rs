@@ -1,9 +1,8 @@
 //! The plan of a group's values, and the plan worked out: which columns share which accumulators.
 
-use arrow::datatypes::{DataType, Field};
 use serde::{Deserialize, Serialize};
 
-use super::Aggregate;
+use super::aggregate::{Aggregate, Keeps};
 use crate::aggregate::spread::Spread;
 
 /// One column of the row.
@@ -93,19 +92,6 @@ pub enum Adds {
 pub struct Track {
     pub adds: Adds,
     pub rings: Rings,
-}
-
-/// What is kept where adding up is not enough.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Keeps {
-    Least,
-    Greatest,
-    Earliest,
-    Latest,
-    Distinct,
-    Frequencies,
-    HyperLogLog,
-    DdSketch,
 }
 
 /// A keeper, shared by all columns that need it.
@@ -251,9 +237,4 @@ impl Layout {
             aggregate => Source::Sum { sum: find(Adds::Value(input)), not_null, avg: aggregate == Aggregate::Avg },
         }
     }
-}
-
-/// The type of a list of such values.
-pub(super) fn list_of(item: &DataType) -> DataType {
-    DataType::List(std::sync::Arc::new(Field::new_list_field(item.clone(), true)))
 }

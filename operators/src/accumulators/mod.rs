@@ -21,6 +21,7 @@ use arrow::array::{Array, ArrayRef, RecordBatch};
 use arrow::datatypes::{DataType, i256};
 
 pub use aggregate::Aggregate;
+use aggregate::Keeps;
 pub use layout::ColumnPlan;
 pub(crate) use values::{ByNumber, NumberedValues};
 
@@ -28,9 +29,9 @@ use crate::aggregate::float_sum::FloatSum;
 use crate::aggregate::spread::{Spread, spread_of_floats, spread_of_ints};
 use crate::aggregate::squares::SquareSum;
 use crate::saved::{Damaged, get, put};
-use crate::value::{Datum, Kind, Ordered, Values};
+use crate::value::{Datum, Kind, Ordered, Values, decimal_to_float};
 use keeper::{Arrival, Departure, Keeper, Loading};
-use layout::{Adds, Inner, Layout, Source};
+use layout::{Adds, Inner, KeeperPlan, Layout, Source};
 
 /// Words of a ledger row before its values: the event time; the unit and the first null flags.
 const HEAD_LANES: usize = 2;
@@ -96,7 +97,7 @@ impl Accumulators {
         };
         let words = |i: usize| if matches!(kinds[i], Kind::Decimal { .. }) { 2 } else { 1 };
         let value_lanes = (0..kinds.len()).map(|i| asked(Adds::Value(i)).then(|| lane(words(i)))).collect();
-        let keepers: Vec<_> = layout.keepers.iter().map(|plan| keeper::build(plan, kinds[plan.input])).collect();
+        let keepers: Vec<_> = layout.keepers.iter().map(|plan| build(plan, kinds[plan.input])).collect();
         let word_lanes = keepers.iter().map(|keeper| keeper.gives_words().then(|| lane(1))).collect();
         let cells = layout.tracks.iter().map(|t| Cells::new(t.adds, &kinds)).collect();
         let shown = layout.tracks[0].rings.len();
@@ -397,6 +398,21 @@ impl Accumulators {
     }
 }
 
+/// The keeper of a plan.
+fn build(plan: &KeeperPlan, kind: Kind) -> Box<dyn Keeper> {
+    let rings = plan.rings.clone();
+    match plan.keeps {
+        Keeps::Least => Box::new(extremes::Extremes::new(kind, rings, true)),
+        Keeps::Greatest => Box::new(extremes::Extremes::new(kind, rings, false)),
+        Keeps::Earliest => Box::new(earliest::Earliest::new(kind, rings)),
+        Keeps::Latest => Box::new(latest::Latest::new(kind, rings, plan.n)),
+        Keeps::Distinct => Box::new(distinct::Distinct::new(kind, rings)),
+        Keeps::Frequencies => Box::new(frequencies::Frequencies::new(kind, rings)),
+        Keeps::HyperLogLog => Box::new(sketches::Registers::new(rings)),
+        Keeps::DdSketch => Box::new(sketches::Buckets::new(kind, rings)),
+    }
+}
+
 fn float_total(sums: &[FloatSum]) -> FloatSum {
     let mut total = FloatSum::default();
     sums.iter().for_each(|sum| total.merge(sum));
@@ -412,11 +428,6 @@ fn flag_place(flag: usize) -> (usize, usize) {
         None => (1, HEAD_FLAGS + flag),
         Some(further) => (HEAD_LANES + further / 64, further % 64),
     }
-}
-
-/// The nearest float64, rounded once.
-fn decimal_to_float(unscaled: impl std::fmt::Display, scale: i8) -> f64 {
-    format!("{unscaled}e{}", -i32::from(scale)).parse().expect("digits and an exponent")
 }
 
 impl Cells {

@@ -1,6 +1,6 @@
 //! The sketches of every unit: `approx_count_distinct` and `approx_percentile`. They give back what they took.
 
-use super::Aggregate;
+use super::aggregate::Aggregate;
 use super::distinct::{Moved, NewestTimes};
 use super::keeper::{Arrival, Departure, Keeper, Loading};
 use super::layout::{Asked, Rings};
@@ -8,7 +8,7 @@ use crate::aggregate::ddsketch::{self, DdSketch};
 use crate::aggregate::hyperloglog::{self, HyperLogLog};
 use crate::keys;
 use crate::saved::{Damaged, get, put};
-use crate::value::{Datum, Kind, Values};
+use crate::value::{Datum, Kind, Values, decimal_to_float};
 
 /// Of one input, a HyperLogLog for each window of each unit. A (register, rank) pair is inside a window while the newest event
 /// that gave it is.
@@ -115,9 +115,7 @@ impl Buckets {
             (Values::Words(words), Kind::UInt) => words[row] as f64,
             (Values::Words(words), Kind::Float) => f64::from_bits(words[row]),
             (Values::Words(words), _) => words[row] as i64 as f64,
-            (Values::Decimals(decimals), Kind::Decimal { scale }) => {
-                super::decimal_to_float(decimals.value(row), scale)
-            }
+            (Values::Decimals(decimals), Kind::Decimal { scale }) => decimal_to_float(decimals.value(row), scale),
             _ => unreachable!("a number"),
         }
     }
