@@ -42,13 +42,18 @@ impl Datum {
 
     /// A decimal, unscaled.
     pub fn decimal(v: i128) -> Datum {
-        Datum::Wide([(v >> 64) as u64, v as u64])
+        Datum::Wide(halves(v))
     }
 
     /// The unscaled decimal of a `Wide`.
     pub fn as_decimal(parts: [u64; 2]) -> i128 {
         ((parts[0] as i128) << 64) | parts[1] as i128
     }
+}
+
+/// An i128 in two words, the high one first.
+pub(crate) fn halves(v: i128) -> [u64; 2] {
+    [(v >> 64) as u64, v as u64]
 }
 
 /// -0.0 is taken as 0.0, and all NaNs are one.

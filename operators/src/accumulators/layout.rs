@@ -2,8 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::aggregate::{Aggregate, Keeps};
-use crate::aggregate::spread::Spread;
+use crate::aggregate::{Aggregate, Needs, Total};
+use crate::exact::squares::SquareSum;
+use crate::keepers::reading::Read;
+use crate::keepers::rings::Rings;
+use crate::value::Datum;
 
 /// One column of the row.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -15,67 +18,6 @@ pub struct ColumnPlan {
     /// In microseconds; `None`: everything that its unit ever held (`all`, and every column of a group with windows of
     /// its own).
     pub length: Option<i64>,
-}
-
-/// The finite windows over which something is kept, and whether all time is asked for beside them.
-///
-/// A *ring* is a window less the next shorter one: an event lies in one ring, moves outwards as it ages, and a window is
-/// the sum of its rings.
-#[derive(Clone, Debug, Default)]
-pub struct Rings {
-    /// Indices into `Layout::windows`, ascending.
-    windows: Vec<usize>,
-    all: bool,
-    /// By age class (how many of `Layout::windows` the event has left): the ring it falls into.
-    of_class: Vec<Option<usize>>,
-}
-
-impl Rings {
-    fn need(&mut self, window: Option<usize>) {
-        match window {
-            None => self.all = true,
-            Some(window) => {
-                if let Err(at) = self.windows.binary_search(&window) {
-                    self.windows.insert(at, window);
-                }
-            }
-        }
-    }
-
-    fn place(&mut self, windows: usize) {
-        let inner = |class: usize| self.windows.iter().position(|w| *w >= class);
-        self.of_class = (0..=windows).map(|class| inner(class).or(self.all.then_some(self.windows.len()))).collect();
-    }
-
-    /// How many rings there are, and so windows.
-    pub fn len(&self) -> usize {
-        self.windows.len() + usize::from(self.all)
-    }
-
-    /// Whether all time is asked for.
-    pub fn all(&self) -> bool {
-        self.all
-    }
-
-    /// The longest finite window that is asked for.
-    pub fn longest_finite(&self) -> Option<usize> {
-        self.windows.last().copied()
-    }
-
-    /// Whether a finite window that is asked for holds an event of this age class.
-    pub fn finite_holds(&self, class: usize) -> bool {
-        self.longest_finite().is_some_and(|longest| class <= longest)
-    }
-
-    /// The ring into which an event of this age class falls; `None`: it is too old.
-    pub fn of_class(&self, class: usize) -> Option<usize> {
-        self.of_class[class]
-    }
-
-    /// The place of a window among those asked for: its rings are those up to it.
-    pub fn place_of(&self, window: Option<usize>) -> usize {
-        window.map_or(self.len() - 1, |window| self.windows.partition_point(|own| *own < window))
-    }
 }
 
 /// What a track adds up.
@@ -95,13 +37,13 @@ pub struct Track {
 }
 
 /// A keeper, shared by all columns that need it.
-#[derive(Clone, Debug)]
 pub struct KeeperPlan {
-    pub keeps: Keeps,
+    /// How the first of them reads it; any could build it.
+    pub reading: &'static dyn Read,
     pub input: usize,
     pub rings: Rings,
-    /// How many of the latest events are asked for.
-    pub n: usize,
+    /// Of the aggregates of all of them.
+    pub arguments: Vec<f64>,
 }
 
 /// A window of a track: its first so many rings.
@@ -111,26 +53,15 @@ pub struct Inner {
     pub rings: usize,
 }
 
-/// Which of its values a column wants of a keeper.
-#[derive(Clone, Copy, Debug)]
-pub struct Asked {
-    pub aggregate: Aggregate,
-    pub length: Option<i64>,
-    /// The window's place among the keeper's.
-    pub place: usize,
-}
-
 /// Where a column's value comes from.
-#[derive(Clone, Debug)]
 pub enum Source {
     Count(Inner),
-    Sum { sum: Inner, not_null: Inner, avg: bool },
-    Spread { spread: Spread, sum: Inner, squares: Inner, not_null: Inner },
-    Kept { keeper: usize, asked: Asked },
+    Sum { sum: Inner, not_null: Inner, read: fn(i64, &Total) -> Option<Datum> },
+    Squares { sum: Inner, squares: Inner, not_null: Inner, read: fn(i64, &Total, &SquareSum) -> Option<Datum> },
+    Kept { keeper: usize, place: usize, length: Option<i64>, argument: f64, reading: &'static dyn Read },
 }
 
 /// The plan worked out.
-#[derive(Clone, Debug)]
 pub struct Layout {
     /// The finite lengths, ascending, each once.
     pub windows: Vec<i64>,
@@ -182,24 +113,27 @@ impl Layout {
 
     fn need_column(&mut self, column: &ColumnPlan) {
         let Some(input) = column.input else { return self.need(Adds::Events, column.length) };
-        if let Some((keeps, n)) = column.aggregate.keeps() {
-            let window = self.window(column.length);
-            let at = self.keepers.iter().position(|k| (k.keeps, k.input) == (keeps, input)).unwrap_or_else(|| {
-                self.keepers.push(KeeperPlan { keeps, input, rings: Rings::default(), n: 0 });
-                self.keepers.len() - 1
-            });
-            let keeper = &mut self.keepers[at];
-            keeper.rings.need(window);
-            keeper.n = keeper.n.max(n);
-            return;
-        }
-        self.need(Adds::NotNull(input), column.length);
-        if column.aggregate != Aggregate::Count {
-            self.need(Adds::Value(input), column.length);
-        }
-        if let Aggregate::Spread(_) = column.aggregate {
-            self.need(Adds::Square(input), column.length);
-        }
+        let added: &[Adds] = match column.aggregate.definition().needs {
+            Needs::Count => &[Adds::NotNull(input)],
+            Needs::Sum(_) => &[Adds::NotNull(input), Adds::Value(input)],
+            Needs::Squares(_) => &[Adds::NotNull(input), Adds::Value(input), Adds::Square(input)],
+            Needs::Keeper(reading) => return self.need_keeper(reading, input, column),
+        };
+        added.iter().for_each(|adds| self.need(*adds, column.length));
+    }
+
+    fn need_keeper(&mut self, reading: &'static dyn Read, input: usize, column: &ColumnPlan) {
+        let window = self.window(column.length);
+        let at = self.keeper(reading, input).unwrap_or_else(|| {
+            self.keepers.push(KeeperPlan { reading, input, rings: Rings::default(), arguments: vec![] });
+            self.keepers.len() - 1
+        });
+        self.keepers[at].rings.need(window);
+        self.keepers[at].arguments.push(column.aggregate.argument_or_one());
+    }
+
+    fn keeper(&self, reading: &dyn Read, input: usize) -> Option<usize> {
+        self.keepers.iter().position(|k| k.input == input && k.reading.keeper() == reading.keeper())
     }
 
     /// Where events fall into, and where they move on from.
@@ -207,10 +141,15 @@ impl Layout {
         let windows = self.windows.len();
         self.tracks.iter_mut().for_each(|track| track.rings.place(windows));
         self.keepers.iter_mut().for_each(|keeper| keeper.rings.place(windows));
-        let at = |rings: &Rings, window| rings.windows.binary_search(&window).ok();
         let leaving = |window| Leaving {
-            tracks: (0..).zip(&self.tracks).filter_map(|(t, track)| Some((t, at(&track.rings, window)?))).collect(),
-            keepers: (0..).zip(&self.keepers).filter_map(|(k, keeper)| Some((k, at(&keeper.rings, window)?))).collect(),
+            tracks: (0..)
+                .zip(&self.tracks)
+                .filter_map(|(t, track)| Some((t, track.rings.ending_at(window)?)))
+                .collect(),
+            keepers: (0..)
+                .zip(&self.keepers)
+                .filter_map(|(k, keeper)| Some((k, keeper.rings.ending_at(window)?)))
+                .collect(),
         };
         self.leaving = (0..windows).map(leaving).collect();
     }
@@ -222,19 +161,19 @@ impl Layout {
             Inner { track, rings: self.tracks[track].rings.place_of(window) + 1 }
         };
         let Some(input) = column.input else { return Source::Count(find(Adds::Events)) };
-        if let Some((keeps, _)) = column.aggregate.keeps() {
-            let wanted = self.keepers.iter().position(|k| (k.keeps, k.input) == (keeps, input));
-            let keeper = wanted.expect("every column's keeper was asked for");
-            let place = self.keepers[keeper].rings.place_of(window);
-            return Source::Kept { keeper, asked: Asked { aggregate: column.aggregate, length: column.length, place } };
-        }
-        let not_null = find(Adds::NotNull(input));
-        match column.aggregate {
-            Aggregate::Count => Source::Count(not_null),
-            Aggregate::Spread(spread) => {
-                Source::Spread { spread, sum: find(Adds::Value(input)), squares: find(Adds::Square(input)), not_null }
+        let (not_null, sum, squares) = (Adds::NotNull(input), Adds::Value(input), Adds::Square(input));
+        match column.aggregate.definition().needs {
+            Needs::Count => Source::Count(find(not_null)),
+            Needs::Sum(read) => Source::Sum { sum: find(sum), not_null: find(not_null), read },
+            Needs::Squares(read) => {
+                Source::Squares { sum: find(sum), squares: find(squares), not_null: find(not_null), read }
             }
-            aggregate => Source::Sum { sum: find(Adds::Value(input)), not_null, avg: aggregate == Aggregate::Avg },
+            Needs::Keeper(reading) => {
+                let keeper = self.keeper(reading, input).expect("every column's keeper was asked for");
+                let place = self.keepers[keeper].rings.place_of(window);
+                let argument = column.aggregate.argument_or_one();
+                Source::Kept { keeper, place, length: column.length, argument, reading }
+            }
         }
     }
 }

@@ -2,36 +2,27 @@
 //!
 //! A *unit* is what has a row: a key, or a key and a window. Units are told apart by number.
 
-mod aggregate;
-mod distinct;
-mod earliest;
-mod extremes;
-mod frequencies;
-mod keeper;
-mod latest;
+mod cells;
 mod layout;
 mod packed;
-mod sketches;
-mod values;
 
 use std::collections::HashMap;
 use std::ops::Range;
 
 use arrow::array::{Array, ArrayRef, RecordBatch};
-use arrow::datatypes::{DataType, i256};
+use arrow::datatypes::DataType;
 
-pub use aggregate::Aggregate;
-use aggregate::Keeps;
 pub use layout::ColumnPlan;
-pub(crate) use values::{ByNumber, NumberedValues};
 
-use crate::aggregate::float_sum::FloatSum;
-use crate::aggregate::spread::{Spread, spread_of_floats, spread_of_ints};
-use crate::aggregate::squares::SquareSum;
-use crate::saved::{Damaged, get, put};
-use crate::value::{Datum, Kind, Ordered, Values, decimal_to_float};
-use keeper::{Arrival, Departure, Keeper, Loading};
-use layout::{Adds, Inner, KeeperPlan, Layout, Source};
+pub(crate) use crate::keepers::numbered::{ByNumber, NumberedValues};
+
+use crate::aggregate::Total;
+use crate::exact::squares::SquareSum;
+use crate::keepers::keeper::{Arrival, Asked, Departure, Keeper, Loading};
+use crate::saved::Damaged;
+use crate::value::{Datum, Kind, Ordered, Values, halves};
+use cells::Cells;
+use layout::{Adds, Inner, Layout, Source};
 
 /// Words of a ledger row before its values: the event time; the unit and the first null flags.
 const HEAD_LANES: usize = 2;
@@ -53,15 +44,6 @@ pub struct Accumulators {
     units: usize,
     /// Rings of the first track up to the longest window that is shown.
     shown: usize,
-}
-
-/// One track's accumulators of all units: of unit `u` those from `u * rings` on.
-enum Cells {
-    Counts(Vec<i64>),
-    Ints(Vec<i128>),
-    Floats(Vec<FloatSum>),
-    Decimals(Vec<i256>),
-    Squares(Vec<SquareSum>),
 }
 
 /// The inputs of a batch, opened.
@@ -97,7 +79,11 @@ impl Accumulators {
         };
         let words = |i: usize| if matches!(kinds[i], Kind::Decimal { .. }) { 2 } else { 1 };
         let value_lanes = (0..kinds.len()).map(|i| asked(Adds::Value(i)).then(|| lane(words(i)))).collect();
-        let keepers: Vec<_> = layout.keepers.iter().map(|plan| build(plan, kinds[plan.input])).collect();
+        let keepers: Vec<_> = layout
+            .keepers
+            .iter()
+            .map(|plan| plan.reading.build(kinds[plan.input], plan.rings.clone(), &plan.arguments))
+            .collect();
         let word_lanes = keepers.iter().map(|keeper| keeper.gives_words().then(|| lane(1))).collect();
         let cells = layout.tracks.iter().map(|t| Cells::new(t.adds, &kinds)).collect();
         let shown = layout.tracks[0].rings.len();
@@ -160,10 +146,7 @@ impl Accumulators {
             } else if let Some(lane) = self.value_lanes[input] {
                 match &inputs.values[input] {
                     Values::Words(words) => row[lane] = words[at],
-                    Values::Decimals(d) => {
-                        let Datum::Wide(parts) = Datum::decimal(d.value(at)) else { unreachable!() };
-                        row[lane..lane + 2].copy_from_slice(&parts);
-                    }
+                    Values::Decimals(d) => row[lane..lane + 2].copy_from_slice(&halves(d.value(at))),
                     Values::Texts(_) => unreachable!("no text is added up"),
                 }
             }
@@ -246,7 +229,7 @@ impl Accumulators {
     /// How many events are inside the longest window.
     pub fn events(&self, unit: usize) -> i64 {
         // The first track counts events, up to the longest window.
-        self.total(Inner { track: 0, rings: self.layout.tracks[0].rings.len() }, unit)
+        self.count(Inner { track: 0, rings: self.layout.tracks[0].rings.len() }, unit)
     }
 
     /// Whether any event is inside any of the windows.
@@ -256,7 +239,7 @@ impl Accumulators {
 
     /// Whether any event is inside any of the windows that are shown.
     pub fn is_shown(&self, unit: usize) -> bool {
-        self.total(Inner { track: 0, rings: self.shown }, unit) > 0
+        self.count(Inner { track: 0, rings: self.shown }, unit) > 0
     }
 
     /// Moves everything that a unit holds to another one. Only where no window is finite.
@@ -316,111 +299,49 @@ impl Accumulators {
     pub fn row(&mut self, unit: usize, now: i64, row: &mut Vec<Datum>) -> u64 {
         row.clear();
         let mut unfit = 0;
-        for i in 0..self.layout.sources.len() {
-            row.push(match &self.layout.sources[i] {
-                Source::Count(inner) => Datum::int(self.total(*inner, unit)),
-                Source::Kept { keeper, asked } => self.keepers[*keeper].value(unit, asked, now),
-                Source::Sum { sum, not_null, avg } => match self.total(*not_null, unit) {
-                    0 => Datum::Null,
-                    count => self.sum(*sum, unit, avg.then_some(count)).unwrap_or_else(|| {
-                        unfit += 1;
-                        Datum::Null
-                    }),
-                },
-                Source::Spread { spread, sum, squares, not_null } => {
-                    let count = self.total(*not_null, unit);
-                    self.spread(*spread, count, *sum, *squares, unit).map(Datum::float).unwrap_or_default()
-                }
-            });
+        for source in 0..self.layout.sources.len() {
+            row.push(self.value(source, unit, now).unwrap_or_else(|| {
+                unfit += 1;
+                Datum::Null
+            }));
         }
         unfit
     }
 
-    fn total(&self, inner: Inner, unit: usize) -> i64 {
-        let Cells::Counts(counts) = &self.cells[inner.track] else { unreachable!("a track of counts") };
-        counts[self.cells_of(inner, unit)].iter().sum()
+    /// The value of a column; `None`: it does not fit its type.
+    fn value(&mut self, source: usize, unit: usize, now: i64) -> Option<Datum> {
+        match self.layout.sources[source] {
+            Source::Count(inner) => Some(Datum::int(self.count(inner, unit))),
+            Source::Sum { sum, not_null, read } => match self.count(not_null, unit) {
+                0 => Some(Datum::Null),
+                count => read(count, &self.total(sum, unit)),
+            },
+            Source::Squares { sum, squares, not_null, read } => match self.count(not_null, unit) {
+                0 => Some(Datum::Null),
+                count => read(count, &self.total(sum, unit), &self.squares(squares, unit)),
+            },
+            Source::Kept { keeper, place, length, argument, reading } => {
+                Some(reading.read(&mut *self.keepers[keeper], &Asked { unit, now, length, place, argument }))
+            }
+        }
+    }
+
+    fn count(&self, inner: Inner, unit: usize) -> i64 {
+        self.cells[inner.track].counted(self.cells_of(inner, unit))
+    }
+
+    fn total(&self, inner: Inner, unit: usize) -> Total<'_> {
+        self.cells[inner.track].total(self.cells_of(inner, unit))
+    }
+
+    fn squares(&self, inner: Inner, unit: usize) -> SquareSum {
+        self.cells[inner.track].squares(self.cells_of(inner, unit))
     }
 
     fn cells_of(&self, inner: Inner, unit: usize) -> Range<usize> {
         let first = unit * self.layout.tracks[inner.track].rings.len();
         first..first + inner.rings
     }
-
-    fn spread(&self, spread: Spread, count: i64, sum: Inner, squares: Inner, unit: usize) -> Option<f64> {
-        let Cells::Squares(all) = &self.cells[squares.track] else { unreachable!("a track of squares") };
-        let mut total = SquareSum::default();
-        all[self.cells_of(squares, unit)].iter().for_each(|squares| total.merge(squares));
-        let cells = self.cells_of(sum, unit);
-        match &self.cells[sum.track] {
-            Cells::Floats(sums) => spread_of_floats(spread, count, &float_total(&sums[cells]), &total),
-            Cells::Ints(sums) => spread_of_ints(spread, count, i256::from_i128(sums[cells].iter().sum()), &total, 0),
-            Cells::Decimals(sums) => {
-                spread_of_ints(spread, count, decimal_total(&sums[cells]), &total, self.scale(sum.track))
-            }
-            Cells::Counts(_) | Cells::Squares(_) => unreachable!("a track of sums"),
-        }
-    }
-
-    fn scale(&self, track: usize) -> i8 {
-        let Adds::Value(input) = self.layout.tracks[track].adds else { unreachable!("a track of sums") };
-        let Kind::Decimal { scale } = self.kinds[input] else { unreachable!("a sum of decimals") };
-        scale
-    }
-
-    /// The exact sum rounded once, over `count` for an average; `None` where it does not fit the type.
-    fn sum(&self, inner: Inner, unit: usize, count: Option<i64>) -> Option<Datum> {
-        let cells = self.cells_of(inner, unit);
-        let average = |sum: f64, count: i64| Datum::float(sum / count as f64);
-        match &self.cells[inner.track] {
-            Cells::Counts(_) | Cells::Squares(_) => unreachable!("a track of sums"),
-            Cells::Floats(sums) => {
-                let total = match &sums[cells] {
-                    [one] => one.value(),
-                    many => float_total(many).value(),
-                };
-                Some(count.map_or_else(|| Datum::float(total), |n| average(total, n)))
-            }
-            Cells::Ints(sums) => {
-                let total: i128 = sums[cells].iter().sum();
-                match count {
-                    Some(n) => Some(average(total as f64, n)),
-                    None => i64::try_from(total).ok().map(Datum::int),
-                }
-            }
-            Cells::Decimals(sums) => {
-                let total = decimal_total(&sums[cells]);
-                match count {
-                    Some(n) => Some(average(decimal_to_float(total, self.scale(inner.track)), n)),
-                    None => total.to_i128().filter(|v| v.unsigned_abs() < 10u128.pow(38)).map(Datum::decimal),
-                }
-            }
-        }
-    }
-}
-
-/// The keeper of a plan.
-fn build(plan: &KeeperPlan, kind: Kind) -> Box<dyn Keeper> {
-    let rings = plan.rings.clone();
-    match plan.keeps {
-        Keeps::Least => Box::new(extremes::Extremes::new(kind, rings, true)),
-        Keeps::Greatest => Box::new(extremes::Extremes::new(kind, rings, false)),
-        Keeps::Earliest => Box::new(earliest::Earliest::new(kind, rings)),
-        Keeps::Latest => Box::new(latest::Latest::new(kind, rings, plan.n)),
-        Keeps::Distinct => Box::new(distinct::Distinct::new(kind, rings)),
-        Keeps::Frequencies => Box::new(frequencies::Frequencies::new(kind, rings)),
-        Keeps::HyperLogLog => Box::new(sketches::Registers::new(rings)),
-        Keeps::DdSketch => Box::new(sketches::Buckets::new(kind, rings)),
-    }
-}
-
-fn float_total(sums: &[FloatSum]) -> FloatSum {
-    let mut total = FloatSum::default();
-    sums.iter().for_each(|sum| total.merge(sum));
-    total
-}
-
-fn decimal_total(sums: &[i256]) -> i256 {
-    sums.iter().fold(i256::ZERO, |a, b| a.wrapping_add(*b))
 }
 
 fn flag_place(flag: usize) -> (usize, usize) {
@@ -428,110 +349,6 @@ fn flag_place(flag: usize) -> (usize, usize) {
         None => (1, HEAD_FLAGS + flag),
         Some(further) => (HEAD_LANES + further / 64, further % 64),
     }
-}
-
-impl Cells {
-    fn new(adds: Adds, kinds: &[Kind]) -> Cells {
-        match adds {
-            Adds::Events | Adds::NotNull(_) => Cells::Counts(vec![]),
-            Adds::Square(_) => Cells::Squares(vec![]),
-            Adds::Value(input) => match kinds[input] {
-                Kind::Float => Cells::Floats(vec![]),
-                Kind::Decimal { .. } => Cells::Decimals(vec![]),
-                _ => Cells::Ints(vec![]),
-            },
-        }
-    }
-
-    fn grow(&mut self, cells: usize) {
-        match self {
-            Cells::Counts(all) => all.resize(cells, 0),
-            Cells::Ints(all) => all.resize(cells, 0),
-            Cells::Floats(all) => all.resize_with(cells, FloatSum::default),
-            Cells::Decimals(all) => all.resize(cells, i256::ZERO),
-            Cells::Squares(all) => all.resize_with(cells, SquareSum::default),
-        }
-    }
-
-    fn save(&self, range: Range<usize>, out: &mut Vec<u8>) {
-        match self {
-            Cells::Counts(all) => all[range].iter().for_each(|v| put(out, v)),
-            Cells::Ints(all) => all[range].iter().for_each(|v| put(out, v)),
-            Cells::Floats(all) => all[range].iter().for_each(|v| put(out, v)),
-            Cells::Decimals(all) => all[range].iter().for_each(|v| put(out, &v.to_be_bytes())),
-            Cells::Squares(all) => all[range].iter().for_each(|v| put(out, v)),
-        }
-    }
-
-    fn load(&mut self, range: Range<usize>, input: &mut &[u8]) -> Result<(), Damaged> {
-        for cell in range {
-            match self {
-                Cells::Counts(all) => all[cell] = get(input)?,
-                Cells::Ints(all) => all[cell] = get(input)?,
-                Cells::Floats(all) => all[cell] = get(input)?,
-                Cells::Decimals(all) => all[cell] = i256::from_be_bytes(get(input)?),
-                Cells::Squares(all) => all[cell] = get(input)?,
-            }
-        }
-        Ok(())
-    }
-
-    fn merge(&mut self, into: usize, from: usize) {
-        match self {
-            Cells::Counts(all) => all[into] += std::mem::take(&mut all[from]),
-            Cells::Ints(all) => all[into] += std::mem::take(&mut all[from]),
-            Cells::Floats(all) => {
-                let from = std::mem::take(&mut all[from]);
-                all[into].merge(&from);
-            }
-            Cells::Decimals(all) => all[into] = all[into].wrapping_add(std::mem::replace(&mut all[from], i256::ZERO)),
-            Cells::Squares(all) => {
-                let from = std::mem::take(&mut all[from]);
-                all[into].merge(&from);
-            }
-        }
-    }
-
-    fn clear(&mut self, cell: usize) {
-        match self {
-            Cells::Counts(all) => all[cell] = 0,
-            Cells::Ints(all) => all[cell] = 0,
-            Cells::Floats(all) => all[cell] = FloatSum::default(),
-            Cells::Decimals(all) => all[cell] = i256::ZERO,
-            Cells::Squares(all) => all[cell] = SquareSum::default(),
-        }
-    }
-
-    #[inline]
-    fn count(&mut self, cell: usize, take_away: bool) {
-        let Cells::Counts(all) = self else { unreachable!("a track of counts") };
-        all[cell] += if take_away { -1 } else { 1 };
-    }
-
-    #[inline]
-    fn add(&mut self, cell: usize, lanes: &[u64], kind: Kind, take_away: bool) {
-        match self {
-            Cells::Floats(all) => all[cell].add(f64::from_bits(lanes[0]), take_away),
-            Cells::Squares(all) => match kind {
-                Kind::Float => all[cell].add_float(f64::from_bits(lanes[0]), take_away),
-                Kind::Decimal { .. } => all[cell].add_int(Datum::as_decimal([lanes[0], lanes[1]]), take_away),
-                _ => all[cell].add_int(int(lanes[0], kind), take_away),
-            },
-            Cells::Ints(all) => {
-                let v = int(lanes[0], kind);
-                all[cell] += if take_away { -v } else { v };
-            }
-            Cells::Decimals(all) => {
-                let v = i256::from_i128(Datum::as_decimal([lanes[0], lanes[1]]));
-                all[cell] = if take_away { all[cell].wrapping_sub(v) } else { all[cell].wrapping_add(v) };
-            }
-            Cells::Counts(_) => unreachable!("a track of sums"),
-        }
-    }
-}
-
-fn int(word: u64, kind: Kind) -> i128 {
-    if kind == Kind::UInt { i128::from(word) } else { i128::from(word as i64) }
 }
 
 /// The types of a row's columns.

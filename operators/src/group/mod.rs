@@ -51,7 +51,7 @@ use trailing::Trailing;
 /// use headwater_operators::key_codec::KeyCodec;
 /// use headwater_operators::ledger::InMemory;
 /// use headwater_operators::limits::Limits;
-/// use headwater_operators::accumulators::{Aggregate, ColumnPlan, result_types};
+/// use headwater_operators::accumulators::{ColumnPlan, result_types};
 /// use headwater_operators::group::{Outputs, Plan, State};
 /// use headwater_operators::{changes, events};
 /// use arrow::array::{ArrayRef, AsArray, Int64Array, StringArray};
@@ -59,7 +59,7 @@ use trailing::Trailing;
 /// use std::sync::Arc;
 ///
 /// // tx = count over 10us, by a text
-/// let tx = ColumnPlan { name: "tx".into(), aggregate: Aggregate::Count, input: None, length: Some(10) };
+/// let tx = ColumnPlan { name: "tx".into(), aggregate: "count".parse()?, input: None, length: Some(10) };
 /// let plan = Plan::trailing(vec![tx], vec![], 1, 0);
 /// let columns = [("tx".to_owned(), result_types(&plan.columns, &plan.inputs)[0].clone())];
 /// let schema = changes::schema(&[("card".to_owned(), DataType::Utf8)], false, &columns);

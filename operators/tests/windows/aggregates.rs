@@ -4,11 +4,12 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use arrow::datatypes::DataType;
-use headwater_operators::accumulators::{Aggregate, ColumnPlan};
-use headwater_operators::aggregate::ddsketch::{self, DdSketch};
-use headwater_operators::aggregate::hyperloglog::{self, HyperLogLog};
+use headwater_operators::accumulators::ColumnPlan;
+use headwater_operators::exact::spread::Spread;
 use headwater_operators::group::Plan;
 use headwater_operators::keys;
+use headwater_operators::sketch::ddsketch::{self, DdSketch};
+use headwater_operators::sketch::hyperloglog::{self, HyperLogLog};
 use num_bigint::BigInt;
 
 use crate::model::Event;
@@ -22,21 +23,27 @@ pub fn value(plan: &Plan, column: &ColumnPlan, events: &[&Event]) -> Value {
     let timed: Vec<(i64, &Value)> =
         events.iter().map(|e| (e.ts, &e.values[input])).filter(|(_, v)| **v != Value::Null).collect();
     let values: Vec<&Value> = timed.iter().map(|(_, v)| *v).collect();
-    match column.aggregate {
-        Aggregate::Count => Value::Int(values.len() as i128),
-        Aggregate::CountDistinct => Value::Int(frequencies(&values).len() as i128),
-        Aggregate::ApproxCountDistinct => Value::Int(sketched_distinct(&values)),
+    let argument = column.aggregate.argument().unwrap_or_default();
+    let n = argument as usize;
+    match column.aggregate.name() {
+        "count" => Value::Int(values.len() as i128),
+        "count_distinct" => Value::Int(frequencies(&values).len() as i128),
+        "approx_count_distinct" => Value::Int(sketched_distinct(&values)),
         _ if values.is_empty() => Value::Null,
-        Aggregate::Sum => numbers::sum(of_type, &values),
-        Aggregate::Avg => Value::result(numbers::sum_as_float(of_type, &values) / values.len() as f64),
-        Aggregate::Spread(spread) => numbers::spread(spread, of_type, &values),
-        Aggregate::Min => plain(values.into_iter().min_by(|a, b| order(a, b)).expect("there are values")),
-        Aggregate::Max => plain(values.into_iter().max_by(|a, b| order(a, b)).expect("there are values")),
-        Aggregate::First => plain(in_time(timed)[0]),
-        Aggregate::Last => plain(in_time(timed).last().expect("there are values")),
-        Aggregate::LastN(n) => Value::List(in_time(timed).into_iter().rev().take(n).map(plain).collect()),
-        Aggregate::TopK(k) => Value::List(top(&values, k)),
-        Aggregate::ApproxPercentile(p) => Value::result(sketched_percentile(of_type, &values, p)),
+        "sum" => numbers::sum(of_type, &values),
+        "avg" => Value::result(numbers::sum_as_float(of_type, &values) / values.len() as f64),
+        "var_pop" => numbers::spread(Spread::VarPop, of_type, &values),
+        "var_samp" => numbers::spread(Spread::VarSamp, of_type, &values),
+        "stddev_pop" => numbers::spread(Spread::StddevPop, of_type, &values),
+        "stddev_samp" => numbers::spread(Spread::StddevSamp, of_type, &values),
+        "min" => plain(values.into_iter().min_by(|a, b| order(a, b)).expect("there are values")),
+        "max" => plain(values.into_iter().max_by(|a, b| order(a, b)).expect("there are values")),
+        "first" => plain(in_time(timed)[0]),
+        "last" => plain(in_time(timed).last().expect("there are values")),
+        "last_n" => Value::List(in_time(timed).into_iter().rev().take(n).map(plain).collect()),
+        "top_k" => Value::List(top(&values, n)),
+        "approx_percentile" => Value::result(sketched_percentile(of_type, &values, argument)),
+        other => panic!("no definition of {other}"),
     }
 }
 

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, TimeUnit};
-use headwater_operators::accumulators::{Aggregate, ColumnPlan};
-use headwater_operators::aggregate::spread::Spread;
+use headwater_operators::accumulators::ColumnPlan;
+use headwater_operators::aggregate::{AGGREGATES, Aggregate, Range};
 use headwater_operators::group::{Plan, Window};
 use headwater_operators::ledger::up;
 use rand::Rng;
@@ -93,7 +93,7 @@ fn random_plan(kind: Kind, tick: i64, start: i64, rng: &mut StdRng) -> Plan {
         let input = rng.random_bool(0.9).then(|| rng.random_range(0..inputs.len()));
         let forever = kind != Kind::Trailing || lifetime && rng.random_bool(0.3);
         let length = if forever { None } else { lengths.choose(rng).copied() };
-        if aggregate.result(input.map(|i| &inputs[i])).is_some() {
+        if aggregate.result(input.map(|i| &inputs[i])).is_ok() {
             columns.push(ColumnPlan { name: format!("c{}", columns.len()), aggregate, input, length });
         }
     }
@@ -120,22 +120,12 @@ fn random_length(tick: i64, rng: &mut StdRng) -> i64 {
 }
 
 fn random_aggregate(rng: &mut StdRng) -> Aggregate {
-    let spreads = [Spread::VarPop, Spread::VarSamp, Spread::StddevPop, Spread::StddevSamp];
-    match rng.random_range(0..13) {
-        0 => Aggregate::Count,
-        1 => Aggregate::Sum,
-        2 => Aggregate::Avg,
-        3 => Aggregate::Min,
-        4 => Aggregate::Max,
-        5 => Aggregate::Spread(*spreads.choose(rng).unwrap()),
-        6 => Aggregate::First,
-        7 => Aggregate::Last,
-        8 => Aggregate::CountDistinct,
-        9 => Aggregate::TopK(rng.random_range(1..5)),
-        10 => Aggregate::LastN(rng.random_range(1..5)),
-        11 => Aggregate::ApproxCountDistinct,
-        _ => Aggregate::ApproxPercentile(*[0.0, 0.25, 0.5, 0.99, 1.0].choose(rng).unwrap()),
-    }
+    let aggregate = AGGREGATES.choose(rng).unwrap();
+    let argument = aggregate.parameter.as_ref().map(|parameter| match parameter.range {
+        Range::Count(_) => f64::from(rng.random_range(1..5)),
+        Range::Share => *[0.0, 0.25, 0.5, 0.99, 1.0].choose(rng).unwrap(),
+    });
+    aggregate.with(argument).unwrap()
 }
 
 /// Ties, late ones, some far too old, some from the future, from partitions of which some lag behind and are read when

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use arrow::array::types::Int64Type;
 use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch};
 use arrow::datatypes::DataType;
-use headwater_operators::accumulators::{Aggregate, ColumnPlan};
+use headwater_operators::accumulators::ColumnPlan;
 use headwater_operators::exchange::{Columns, Routed};
 use headwater_operators::group::{Outputs, Plan, State};
 use headwater_operators::key_codec::KeyCodec;
@@ -80,7 +80,7 @@ fn a_day_is_caught_up_in_pieces_side_by_side() {
 }
 
 fn state(length: i64) -> State {
-    let n = ColumnPlan { name: "n".to_owned(), aggregate: Aggregate::Count, input: None, length: Some(length) };
+    let n = ColumnPlan { name: "n".to_owned(), aggregate: "count".parse().unwrap(), input: None, length: Some(length) };
     let plan = Plan::trailing(vec![n], vec![], TICK, 0);
     let key = [("k".to_owned(), DataType::Int64)];
     let schema = changes::schema(&key, false, &[("n".to_owned(), DataType::Int64)]);

@@ -1,7 +1,7 @@
 //! Sums and spreads of values in numbers without end, rounded once.
 
 use arrow::datatypes::DataType;
-use headwater_operators::aggregate::spread::Spread;
+use headwater_operators::exact::spread::Spread;
 use num_bigint::{BigInt, Sign};
 
 use crate::values::Value;

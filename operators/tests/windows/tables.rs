@@ -38,8 +38,7 @@ use arrow::array::{Array, ArrayRef, StringArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, TimeUnit};
 use arrow::util::display::array_value_to_string;
-use headwater_operators::accumulators::{Aggregate, ColumnPlan, result_types};
-use headwater_operators::aggregate::spread::Spread;
+use headwater_operators::accumulators::{ColumnPlan, result_types};
 use headwater_operators::group::{Plan, Window};
 use headwater_operators::ledger::up;
 
@@ -214,7 +213,7 @@ fn head(lines: &[&str]) -> (Vec<DataType>, Plan, Option<i64>) {
                     (_, of) => (of.first(), None),
                 };
                 let input = of.map(|of| inputs.iter().position(|(name, _)| name == of).unwrap());
-                let (name, aggregate) = (name.to_owned(), parse_aggregate(aggregate));
+                let (name, aggregate) = (name.to_owned(), aggregate.parse().unwrap());
                 plan.places.push(Some(plan.columns.len()));
                 plan.columns.push(ColumnPlan { name, aggregate, input, length: length.map(duration) });
             }
@@ -268,29 +267,6 @@ fn duration(text: &str) -> i64 {
         other => panic!("no unit: {other}"),
     };
     digits.parse::<i64>().unwrap() * unit
-}
-
-fn parse_aggregate(text: &str) -> Aggregate {
-    let (name, argument) = text.trim_end_matches(')').split_once('(').unwrap_or((text, ""));
-    match name {
-        "count" => Aggregate::Count,
-        "sum" => Aggregate::Sum,
-        "avg" => Aggregate::Avg,
-        "min" => Aggregate::Min,
-        "max" => Aggregate::Max,
-        "var_pop" => Aggregate::Spread(Spread::VarPop),
-        "var_samp" => Aggregate::Spread(Spread::VarSamp),
-        "stddev_pop" => Aggregate::Spread(Spread::StddevPop),
-        "stddev_samp" => Aggregate::Spread(Spread::StddevSamp),
-        "first" => Aggregate::First,
-        "last" => Aggregate::Last,
-        "count_distinct" => Aggregate::CountDistinct,
-        "top_k" => Aggregate::TopK(argument.parse().unwrap()),
-        "last_n" => Aggregate::LastN(argument.parse().unwrap()),
-        "approx_count_distinct" => Aggregate::ApproxCountDistinct,
-        "approx_percentile" => Aggregate::ApproxPercentile(argument.parse().unwrap()),
-        other => panic!("no aggregate: {other}"),
-    }
 }
 
 fn data_type(name: &str) -> DataType {

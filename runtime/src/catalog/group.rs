@@ -2,15 +2,15 @@
 
 use arrow::datatypes::{DataType, SchemaRef};
 use headwater_connectors::sink::GroupShape;
-use headwater_operators::accumulators::{Aggregate, ColumnPlan};
-use headwater_operators::aggregate::spread::Spread;
+use headwater_operators::accumulators::ColumnPlan;
+use headwater_operators::aggregate::Refused;
 use headwater_operators::changes;
 use headwater_operators::expression::Expression;
 
 use super::opened::{OpenGroup, Source};
 use crate::base::fault::Faults;
 use crate::job::validate::types;
-use crate::job::{Agg, Group, Named, Window};
+use crate::job::{Group, Named, Window};
 
 pub struct Compiled {
     pub filter: Option<Expression>,
@@ -42,12 +42,7 @@ pub fn compile(group: &Group, schema: &SchemaRef, faults: &mut Faults) -> Option
                 texts.len() - 1
             })
         });
-        columns.push(ColumnPlan {
-            name: column.name.clone(),
-            aggregate: aggregate(column.agg),
-            input,
-            length: column.length_us,
-        });
+        columns.push(ColumnPlan { name: column.name.clone(), aggregate: column.agg, input, length: column.length_us });
     }
     if let (Some(text), Some(filter)) = (&group.filter, &filter)
         && *filter.data_type() != DataType::Boolean
@@ -64,38 +59,17 @@ pub fn compile(group: &Group, schema: &SchemaRef, faults: &mut Faults) -> Option
         }
         let input = input.flatten().map(Expression::data_type);
         match plan.aggregate.result(input) {
-            Some(result) => results.push(result),
-            None => {
+            Ok(result) => results.push(result),
+            Err(Refused(taken)) => {
                 let of = column.of.as_ref().map_or(column.at, |of| of.at);
                 let data_type = input.map(types::display).unwrap_or_default();
-                faults.error(of, format!("{} needs a number, this is a {data_type}", column.agg.name()));
+                faults.error(of, format!("{} needs {taken}, this is a {data_type}", column.agg.name()));
                 fine = false;
             }
         }
     }
     let inputs: Option<Vec<Expression>> = inputs.into_iter().collect();
     if fine { Some(Compiled { filter, inputs: inputs?, columns, results }) } else { None }
-}
-
-fn aggregate(agg: Agg) -> Aggregate {
-    match agg {
-        Agg::Count => Aggregate::Count,
-        Agg::Sum => Aggregate::Sum,
-        Agg::Avg => Aggregate::Avg,
-        Agg::Min => Aggregate::Min,
-        Agg::Max => Aggregate::Max,
-        Agg::VarPop => Aggregate::Spread(Spread::VarPop),
-        Agg::VarSamp => Aggregate::Spread(Spread::VarSamp),
-        Agg::StddevPop => Aggregate::Spread(Spread::StddevPop),
-        Agg::StddevSamp => Aggregate::Spread(Spread::StddevSamp),
-        Agg::First => Aggregate::First,
-        Agg::Last => Aggregate::Last,
-        Agg::CountDistinct => Aggregate::CountDistinct,
-        Agg::TopK { k } => Aggregate::TopK(k),
-        Agg::LastN { n } => Aggregate::LastN(n),
-        Agg::ApproxCountDistinct => Aggregate::ApproxCountDistinct,
-        Agg::ApproxPercentile { p } => Aggregate::ApproxPercentile(p),
-    }
 }
 
 pub fn open_group(group: &Group, compiled: Compiled, source: &Source) -> OpenGroup {

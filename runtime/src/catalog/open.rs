@@ -9,7 +9,7 @@ use super::source::{Streams, check_topics, look_at_schema, open_source, project}
 use crate::base::failure::Failure;
 use crate::base::fault::Faults;
 use crate::job::validate::names::check_names;
-use crate::job::{Agg, Job, Named, SinkTo};
+use crate::job::{Job, Named, SinkTo};
 
 /// Opens sources, and checks every name and type against them. `pinned`: by source, the files of its history as they were pinned
 /// before.
@@ -69,7 +69,7 @@ pub fn more_faults(job: &Job) -> Faults {
             let written = |text: &Named| !text.text.is_empty();
             whole.filter = whole.filter.filter(written);
             // Others have been told as missing their input.
-            whole.columns.retain(|c| c.of.as_ref().map_or(c.agg == Agg::Count, written));
+            whole.columns.retain(|c| c.of.as_ref().map_or(c.agg.definition().of_events.is_some(), written));
             compile(&whole, schema, &mut faults);
         }
     }

@@ -2,7 +2,7 @@
 
 use headwater_connectors::format::text::format_time;
 
-use crate::job::{Agg, Column, Group, Job, Window, duration};
+use crate::job::{Column, Group, Job, Window, duration};
 
 /// What a row of the group is about, what it takes and how long it is there. `near`: a time to show a window at.
 pub fn of_rows(job: &Job, group: &Group, near: i64) -> Vec<String> {
@@ -61,36 +61,14 @@ fn window_at(t: i64, size_us: i64, every_us: i64) -> String {
 /// `events of the last 1h, by card_id, where status = 'approved'`
 pub fn of_column(group: &Group, column: &Column) -> String {
     let filter = group.filter.as_ref().map_or_else(String::new, |f| format!(", where {}", f.text));
+    let what = column.agg.meaning(column.of.as_ref().map(|of| of.text.as_str()));
     let over = if column.of.is_some() { "over" } else { "of" };
-    format!("{} {over} {}, by {}{filter}", what(column), window(group, column), keys(group))
+    format!("{what} {over} {}, by {}{filter}", window(group, column), keys(group))
 }
 
 fn keys(group: &Group) -> String {
     let keys: Vec<&str> = group.key.iter().map(|key| key.text.as_str()).collect();
     keys.join(" and ")
-}
-
-fn what(column: &Column) -> String {
-    let of = column.of.as_ref().map_or("", |of| of.text.as_str());
-    match column.agg {
-        Agg::Count if column.of.is_none() => "events".to_owned(),
-        Agg::Count => format!("events whose {of} is not null,"),
-        Agg::Sum => format!("sum of {of}"),
-        Agg::Avg => format!("average of {of}"),
-        Agg::Min => format!("least {of}"),
-        Agg::Max => format!("greatest {of}"),
-        Agg::VarPop => format!("variance of {of}"),
-        Agg::VarSamp => format!("sample variance of {of}"),
-        Agg::StddevPop => format!("standard deviation of {of}"),
-        Agg::StddevSamp => format!("sample standard deviation of {of}"),
-        Agg::First => format!("first {of} by event time"),
-        Agg::Last => format!("last {of} by event time"),
-        Agg::CountDistinct => format!("distinct values of {of}"),
-        Agg::TopK { k } => format!("most frequent values of {of}, up to {k},"),
-        Agg::LastN { n } => format!("newest values of {of} by event time, up to {n},"),
-        Agg::ApproxCountDistinct => format!("distinct values of {of}, estimated (standard error 1.6%),"),
-        Agg::ApproxPercentile { p } => format!("percentile {p} of {of}, within 1% of it,"),
-    }
 }
 
 fn window(group: &Group, column: &Column) -> String {

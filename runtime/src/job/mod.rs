@@ -20,6 +20,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use arrow::datatypes::DataType;
+use headwater_operators::aggregate::Aggregate;
 
 use crate::base::fault::At;
 
@@ -165,54 +166,10 @@ pub struct Column {
     pub name: String,
     /// The column's name in the file: the same for all columns of one list of windows.
     pub at: At,
-    pub agg: Agg,
+    pub agg: Aggregate,
     pub of: Option<Named>,
     /// Trailing groups: the length; `None` is `all`. Unused in windowed groups.
     pub length_us: Option<i64>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Agg {
-    Count,
-    Sum,
-    Avg,
-    Min,
-    Max,
-    VarPop,
-    VarSamp,
-    StddevPop,
-    StddevSamp,
-    First,
-    Last,
-    CountDistinct,
-    TopK { k: usize },
-    LastN { n: usize },
-    ApproxCountDistinct,
-    ApproxPercentile { p: f64 },
-}
-
-impl Agg {
-    /// As it is written in a job file.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Agg::Count => "count",
-            Agg::Sum => "sum",
-            Agg::Avg => "avg",
-            Agg::Min => "min",
-            Agg::Max => "max",
-            Agg::VarPop => "var_pop",
-            Agg::VarSamp => "var_samp",
-            Agg::StddevPop => "stddev_pop",
-            Agg::StddevSamp => "stddev_samp",
-            Agg::First => "first",
-            Agg::Last => "last",
-            Agg::CountDistinct => "count_distinct",
-            Agg::TopK { .. } => "top_k",
-            Agg::LastN { .. } => "last_n",
-            Agg::ApproxCountDistinct => "approx_count_distinct",
-            Agg::ApproxPercentile { .. } => "approx_percentile",
-        }
-    }
 }
 
 #[derive(Clone, Debug)]

@@ -172,7 +172,7 @@ fn group_meaning(job: &Job, group: &Group) -> String {
     for column in &group.columns {
         let of = column.of.as_ref().map_or("", |of| &of.text);
         let length = column.length_us.map_or("all".into(), duration::display);
-        writeln!(text, "  {} {:?} of `{of}` over {length}", column.name, column.agg).unwrap();
+        writeln!(text, "  {} {} of `{of}` over {length}", column.name, column.agg).unwrap();
     }
     text
 }

@@ -51,7 +51,7 @@ pub fn of_column(opened: &Opened, group: usize, column: usize) -> String {
     let (column, plan) = (&conf.columns[column], &open.columns[column]);
     let of = column.of.as_ref().map(|of| of.text.as_str());
     let length = if conf.window == Window::Trailing { column.length_us } else { None };
-    let mut text = format!("{:?} of {of:?} over {length:?}", column.agg);
+    let mut text = format!("{} of {of:?} over {length:?}", column.agg.identity());
     if let Some(input) = plan.input.map(|input| &open.inputs[input]) {
         let _ = write!(text, " {}", input.data_type());
         add_types(&mut text, &opened.sources[conf.source].schema, input.columns().iter().map(String::as_str));

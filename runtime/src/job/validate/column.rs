@@ -1,36 +1,16 @@
 //! One entry of a group's `columns`: an aggregate, what of, and over which windows.
 
+use headwater_operators::aggregate::{self, AGGREGATES, Aggregate, Definition, Parameter, Range};
+
 use super::windowed::Windowed;
 use crate::base::fault::At;
-use crate::job::nearest::expected;
+use crate::job::nearest::{expected, nearest};
 use crate::job::raw::{Entry, Kind, Node};
 use crate::job::section::{Context, Section, duration_of, name_is_plain};
-use crate::job::{Agg, Column, Window, duration};
+use crate::job::{Column, Window, duration};
 
-const KEYS: [&str; 7] = ["agg", "of", "window", "windows", "k", "n", "p"];
-
-/// The most values that `top_k` and `last_n` list.
-const LIST_MAX: i64 = 10_000;
-
-/// In the order in which messages list them; `k`, `n` and `p` are read later.
-const AGGS: [Agg; 16] = [
-    Agg::Count,
-    Agg::Sum,
-    Agg::Avg,
-    Agg::Min,
-    Agg::Max,
-    Agg::VarPop,
-    Agg::VarSamp,
-    Agg::StddevPop,
-    Agg::StddevSamp,
-    Agg::First,
-    Agg::Last,
-    Agg::CountDistinct,
-    Agg::TopK { k: 1 },
-    Agg::LastN { n: 1 },
-    Agg::ApproxCountDistinct,
-    Agg::ApproxPercentile { p: 0.5 },
-];
+/// What a column may have besides the parameter of its aggregate.
+const KEYS: [&str; 4] = ["agg", "of", "window", "windows"];
 
 /// A column, with the place where its very name comes from.
 pub struct Placed {
@@ -52,10 +32,10 @@ struct Length {
 pub fn read(cx: &mut Context, entry: &Entry, windowed: Windowed, tick_us: i64) -> Vec<Placed> {
     let name = entry.name.as_str();
     name_is_plain(cx, "column", name, entry.at, "");
-    let Some(section) = Section::open(cx, format!("column `{name}`"), entry, &KEYS) else { return Vec::new() };
+    let Some(section) = Section::open(cx, format!("column `{name}`"), entry, &keys()) else { return Vec::new() };
     let agg = aggregate(cx, &section);
     let of = section.named(cx, "of");
-    if agg.is_some_and(|agg| agg != Agg::Count) && section.get("of").is_none() {
+    if agg.is_some_and(|agg| agg.definition().of_events.is_none()) && section.get("of").is_none() {
         section.missing(cx, "of", "only `count` does without: give a column or an expression");
     }
     let lengths = windows(cx, &section, windowed, tick_us);
@@ -78,55 +58,76 @@ pub fn read(cx: &mut Context, entry: &Entry, windowed: Windowed, tick_us: i64) -
     }
 }
 
-fn aggregate(cx: &mut Context, section: &Section) -> Option<Agg> {
-    let names = || AGGS.iter().map(|agg| agg.name());
+/// All that some column may have, each once.
+fn keys() -> Vec<&'static str> {
+    let mut keys = KEYS.to_vec();
+    for parameter in AGGREGATES.iter().filter_map(|aggregate| aggregate.parameter.as_ref()) {
+        if !keys.contains(&parameter.key) {
+            keys.push(parameter.key);
+        }
+    }
+    keys
+}
+
+/// An argument that is wrong is told, and another one stands for it.
+fn aggregate(cx: &mut Context, section: &Section) -> Option<Aggregate> {
     if section.get("agg").is_none() {
         section.missing(cx, "agg", "give an aggregate, like agg = \"count\"");
     }
     let (text, at) = section.text(cx, "agg")?;
-    let Some(agg) = AGGS.iter().find(|agg| agg.name() == text.text) else {
-        cx.error(at, format!("unknown aggregate `{}`: {}", text.text, expected(&text.text, names())));
+    let Some(aggregate) = aggregate::find(&text.text) else {
+        cx.error(at, format!("unknown aggregate `{}`: {}", text.text, expected_aggregate(&text.text)));
         return None;
     };
-    let needs = match agg {
-        Agg::TopK { .. } => "k",
-        Agg::LastN { .. } => "n",
-        Agg::ApproxPercentile { .. } => "p",
-        _ => "",
-    };
-    for (key, owner) in [("k", "top_k"), ("n", "last_n"), ("p", "approx_percentile")] {
-        match section.get(key) {
-            Some(entry) if key != needs => cx.error(entry.at, format!("`{key}` goes with agg = \"{owner}\" only")),
-            None if key == needs && key == "p" => section.missing(cx, key, "say which, like p = 0.99"),
-            None if key == needs => section.missing(cx, key, &format!("say how many values, like {key} = 3")),
-            _ => {}
+    refuse_arguments_of_others(cx, section, aggregate);
+    let argument = aggregate.parameter.as_ref().map(|parameter| {
+        if section.get(parameter.key).is_none() {
+            section.missing(cx, parameter.key, parameter.hint);
         }
-    }
-    let count = |cx: &mut Context, key| section.integer(cx, key, 1, LIST_MAX).map_or(1, |count| count as usize);
-    Some(match agg {
-        Agg::TopK { .. } => Agg::TopK { k: count(cx, "k") },
-        Agg::LastN { .. } => Agg::LastN { n: count(cx, "n") },
-        Agg::ApproxPercentile { .. } => Agg::ApproxPercentile { p: share(cx, section).unwrap_or(0.5) },
-        other => *other,
-    })
+        argument(cx, section, parameter).unwrap_or(1.0)
+    });
+    Some(aggregate.with(argument).expect("an argument in its range, and 1 is in every range"))
 }
 
-fn share(cx: &mut Context, section: &Section) -> Option<f64> {
-    let Node { at, kind } = &section.get("p")?.value;
-    let p = match kind {
-        Kind::Float(p) => *p,
-        Kind::Integer(p) => *p as f64,
-        Kind::Broken => return None,
-        other => {
-            cx.error(*at, format!("`p` must be a number from 0 to 1, not {}", other.describe()));
-            return None;
+/// What a name was meant to be that no aggregate has here: perhaps one has it elsewhere.
+fn expected_aggregate(name: &str) -> String {
+    let known = aggregate::every_name().map(|(name, ..)| name);
+    match aggregate::meant(name).or_else(|| aggregate::meant(nearest(name, known)?)) {
+        None => expected(name, AGGREGATES.iter().map(|aggregate| aggregate.name)),
+        Some((aggregate, argument)) => {
+            let key = aggregate.parameter.as_ref().map(|parameter| parameter.key);
+            let with = key.zip(argument).map(|(key, argument)| format!(" with {key} = {argument}"));
+            format!("did you mean `{}`{}?", aggregate.name, with.unwrap_or_default())
         }
-    };
-    if !(0.0..=1.0).contains(&p) {
-        cx.error(*at, format!("`p` must be a number from 0 to 1, not {p}"));
-        return None;
     }
-    Some(p)
+}
+
+fn refuse_arguments_of_others(cx: &mut Context, section: &Section, aggregate: &Definition) {
+    let own = aggregate.parameter.as_ref().map(|parameter| parameter.key);
+    for key in keys().into_iter().filter(|key| !KEYS.contains(key) && Some(*key) != own) {
+        if let Some(entry) = section.get(key) {
+            let takes = |other: &&&Definition| other.parameter.as_ref().is_some_and(|parameter| parameter.key == key);
+            let owners: Vec<String> =
+                AGGREGATES.iter().filter(takes).map(|other| format!("{:?}", other.name)).collect();
+            cx.error(entry.at, format!("`{key}` goes with agg = {} only", owners.join(" or ")));
+        }
+    }
+}
+
+fn argument(cx: &mut Context, section: &Section, parameter: &Parameter) -> Option<f64> {
+    let Node { at, kind } = &section.get(parameter.key)?.value;
+    let found = match (kind, parameter.range) {
+        (Kind::Integer(number), Range::Count(_) | Range::Share) if parameter.range.contains(*number as f64) => {
+            return Some(*number as f64);
+        }
+        (Kind::Float(number), Range::Share) if parameter.range.contains(*number) => return Some(*number),
+        (Kind::Integer(number), _) => number.to_string(),
+        (Kind::Float(number), Range::Share) => number.to_string(),
+        (Kind::Broken, _) => return None,
+        (other, _) => other.describe().to_owned(),
+    };
+    cx.error(*at, format!("`{}` must be {}, not {found}", parameter.key, parameter.range));
+    None
 }
 
 enum Lengths {

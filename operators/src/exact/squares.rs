@@ -23,7 +23,7 @@ const WIDE_LIMBS: usize = (2148usize + 2048 + 64).div_ceil(64) + 1;
 /// The sum of the squares of a multiset, which starts empty.
 ///
 /// ```
-/// use headwater_operators::aggregate::squares::SquareSum;
+/// use headwater_operators::exact::squares::SquareSum;
 /// use num_bigint::BigInt;
 ///
 /// let mut sum = SquareSum::default();

@@ -26,7 +26,7 @@ const RANK_BITS: u32 = 6;
 /// What the sketch knows of a value with this hash: a register and a rank in one number below 2^18.
 ///
 /// ```
-/// use headwater_operators::aggregate::hyperloglog::pair;
+/// use headwater_operators::sketch::hyperloglog::pair;
 ///
 /// assert_eq!(pair(0x0078_0000_0000_0000), 7 << 6 | 1);
 /// assert_eq!(pair(0), 53);
@@ -41,7 +41,7 @@ pub fn pair(hash: u64) -> u32 {
 /// A set of pairs, which starts empty.
 ///
 /// ```
-/// use headwater_operators::aggregate::hyperloglog::{HyperLogLog, pair};
+/// use headwater_operators::sketch::hyperloglog::{HyperLogLog, pair};
 /// use xxhash_rust::xxh3::xxh3_64;
 ///
 /// let mut sketch = HyperLogLog::default();

@@ -33,7 +33,7 @@ const TWO_54: f64 = (1u64 << 54) as f64;
 /// The bucket of `x`: the greater the float, the greater the bucket, or the same.
 ///
 /// ```
-/// use headwater_operators::aggregate::ddsketch::{bucket, value};
+/// use headwater_operators::sketch::ddsketch::{bucket, value};
 ///
 /// assert_eq!(value(bucket(0.0)), 0.0);
 /// assert!((value(bucket(-12.34)) + 12.34).abs() < 0.01 * 12.34);
@@ -75,7 +75,7 @@ pub fn value(bucket: i32) -> f64 {
 /// A multiset of buckets, which starts empty.
 ///
 /// ```
-/// use headwater_operators::aggregate::ddsketch::{DdSketch, bucket};
+/// use headwater_operators::sketch::ddsketch::{DdSketch, bucket};
 ///
 /// let mut sketch = DdSketch::default();
 /// (1..=100).for_each(|ms| sketch.insert(bucket(f64::from(ms))));

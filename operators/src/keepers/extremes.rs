@@ -5,16 +5,15 @@
 use std::cmp::Reverse;
 use std::sync::Arc;
 
-use super::keeper::{Arrival, Keeper, Loading};
-use super::layout::{Asked, Rings};
-use crate::aggregate::extreme::Staircase;
+use super::keeper::{Arrival, Asked, Keeper, Loading};
+use super::rings::Rings;
+use super::staircase::Staircase;
 use crate::saved::{Damaged, get, put};
 use crate::value::{Datum, Kind, Ordered, Values, ordered, unordered};
 
-/// Of one input, either its greatest or its least values.
-pub struct Extremes {
+/// Of one input, its least values, or its greatest.
+pub struct Extremes<const LEAST: bool> {
     kind: Kind,
-    least: bool,
     rings: Rings,
     keep: Keep,
 }
@@ -63,16 +62,19 @@ impl<V: Ord + Clone> PerUnit<V> {
     }
 }
 
-impl Extremes {
-    /// `least`: whether the least is best.
-    pub fn new(kind: Kind, rings: Rings, least: bool) -> Extremes {
-        let keep = match (kind, least) {
-            (Kind::Decimal { .. }, _) => Keep::Decimals(vec![]),
-            (Kind::Text, false) => Keep::Greatest(vec![]),
-            (Kind::Text, true) => Keep::Least(vec![]),
-            _ => Keep::Words(vec![]),
+impl<const LEAST: bool> Extremes<LEAST> {
+    /// The best value of a window.
+    pub fn best(&mut self, asked: &Asked) -> Datum {
+        let (unit, after) = (asked.unit, asked.after());
+        let best = match &self.keep {
+            Keep::Words(all) => {
+                all[unit].best(after).map(|v| Datum::Word(unordered(self.kind, if LEAST { !*v } else { *v })))
+            }
+            Keep::Decimals(all) => all[unit].best(after).map(|v| Datum::decimal(if LEAST { !*v } else { *v })),
+            Keep::Greatest(all) => all[unit].best(after).map(|v| Datum::Text(v.clone())),
+            Keep::Least(all) => all[unit].best(after).map(|v| Datum::Text(v.0.clone())),
         };
-        Extremes { kind, least, rings, keep }
+        best.unwrap_or_default()
     }
 }
 
@@ -88,7 +90,17 @@ macro_rules! of_any_type {
     };
 }
 
-impl Keeper for Extremes {
+impl<const LEAST: bool> Keeper for Extremes<LEAST> {
+    fn new(kind: Kind, rings: Rings, _: &[f64]) -> Extremes<LEAST> {
+        let keep = match kind {
+            Kind::Bool | Kind::Int | Kind::UInt | Kind::Float => Keep::Words(vec![]),
+            Kind::Decimal { .. } => Keep::Decimals(vec![]),
+            Kind::Text if LEAST => Keep::Least(vec![]),
+            Kind::Text => Keep::Greatest(vec![]),
+        };
+        Extremes { kind, rings, keep }
+    }
+
     fn grow(&mut self, units: usize) {
         of_any_type!(&mut self.keep, all => all.resize_with(units, PerUnit::default));
     }
@@ -99,11 +111,11 @@ impl Keeper for Extremes {
         match (&mut self.keep, arrival.values) {
             (Keep::Words(all), Values::Words(words)) => {
                 let v = ordered(self.kind, words[row]);
-                all[unit].insert(ts, if self.least { !v } else { v }, recent);
+                all[unit].insert(ts, if LEAST { !v } else { v }, recent);
             }
             (Keep::Decimals(all), Values::Decimals(decimals)) => {
                 let v = decimals.value(row);
-                all[unit].insert(ts, if self.least { !v } else { v }, recent);
+                all[unit].insert(ts, if LEAST { !v } else { v }, recent);
             }
             (Keep::Greatest(all), Values::Texts(texts)) => all[unit].insert(ts, texts.value(row).into(), recent),
             (Keep::Least(all), Values::Texts(texts)) => all[unit].insert(ts, Reverse(texts.value(row).into()), recent),
@@ -125,18 +137,6 @@ impl Keeper for Extremes {
 
     fn clear(&mut self, unit: usize) {
         of_any_type!(&mut self.keep, all => all[unit] = PerUnit::default());
-    }
-
-    fn value(&mut self, unit: usize, asked: &Asked, now: i64) -> Datum {
-        let after = asked.length.map(|length| now.saturating_sub(length));
-        let reversed = |v: i64| if self.least { !v } else { v };
-        let best = match &self.keep {
-            Keep::Words(all) => all[unit].best(after).map(|v| Datum::Word(unordered(self.kind, reversed(*v)))),
-            Keep::Decimals(all) => all[unit].best(after).map(|v| Datum::decimal(if self.least { !*v } else { *v })),
-            Keep::Greatest(all) => all[unit].best(after).map(|v| Datum::Text(v.clone())),
-            Keep::Least(all) => all[unit].best(after).map(|v| Datum::Text(v.0.clone())),
-        };
-        best.unwrap_or_default()
     }
 
     fn save(&self, unit: usize, out: &mut Vec<u8>) {

@@ -1,14 +1,15 @@
-//! A keeper: what one column needs beyond adding up, for all units.
+//! A keeper: what is kept of one input, for all units, where adding up is not enough.
 //!
 //! An event leaves a window only by age, so a keeper holds only what can still matter, and is asked for a window's value by
 //! its length. What has to be taken away again is named by a word that the ledger keeps with the event.
 
+use std::any::Any;
 use std::collections::HashMap;
 
-use super::layout::Asked;
-use super::values::NumberedValues;
+use super::numbered::NumberedValues;
+use super::rings::Rings;
 use crate::saved::Damaged;
-use crate::value::{Datum, Ordered, Values};
+use crate::value::{Kind, Ordered, Values};
 
 /// An event on its way into a keeper; its value is not null.
 #[derive(Clone, Copy)]
@@ -33,8 +34,33 @@ pub struct Departure {
     pub word: u64,
 }
 
-/// Units are told apart by number; a unit begins empty.
-pub trait Keeper {
+/// What a column wants to know of a unit, at a tick.
+#[derive(Clone, Copy)]
+pub struct Asked {
+    pub unit: usize,
+    pub now: i64,
+    /// The window: its length in microseconds (`None`: all time), and its place among the keeper's.
+    pub length: Option<i64>,
+    pub place: usize,
+    /// Of the column's aggregate; 1 where that has no parameter.
+    pub argument: f64,
+}
+
+impl Asked {
+    /// The time after which an event is inside the window; `None`: any time.
+    pub fn after(&self) -> Option<i64> {
+        self.length.map(|length| self.now.saturating_sub(length))
+    }
+}
+
+/// Units are told apart by number; a unit begins empty. How values are read is each keeper's own: see
+/// [`Reading`](super::reading::Reading).
+pub trait Keeper: Any {
+    /// One for inputs of this kind and these windows. `arguments`: of the aggregates of all columns that read it.
+    fn new(kind: Kind, rings: Rings, arguments: &[f64]) -> Self
+    where
+        Self: Sized;
+
     /// Makes room for so many units.
     fn grow(&mut self, units: usize);
 
@@ -53,9 +79,6 @@ pub trait Keeper {
     /// Empties a unit.
     fn clear(&mut self, unit: usize);
 
-    /// The value of a window at tick `now`.
-    fn value(&mut self, unit: usize, asked: &Asked, now: i64) -> Datum;
-
     /// Whether `arrive` gives words.
     fn gives_words(&self) -> bool {
         false
@@ -65,6 +88,9 @@ pub trait Keeper {
     fn save(&self, unit: usize, out: &mut Vec<u8>);
 
     /// Fills a unit that is empty with what one held.
+    ///
+    /// # Errors
+    /// What is read is no unit of such a keeper.
     fn load(&mut self, unit: usize, input: &mut &[u8], loading: &Loading) -> Result<(), Damaged>;
 
     /// The values that words and saved units name by number.
@@ -83,10 +109,15 @@ pub struct Loading<'a> {
 }
 
 impl Loading<'_> {
+    /// How many of the group's windows an event of that time had left.
     pub fn class(&self, ts: i64) -> usize {
         self.windows.partition_point(|w| ts <= self.now.saturating_sub(*w))
     }
 
+    /// The value that was named by a number.
+    ///
+    /// # Errors
+    /// None was.
     pub fn value(&self, number: u32) -> Result<Ordered, Damaged> {
         self.values.get(&number).cloned().ok_or_else(|| Damaged(format!("no value has the number {number}")))
     }

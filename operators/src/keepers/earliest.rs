@@ -7,11 +7,12 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::keeper::{Arrival, Keeper, Loading};
-use super::layout::{Asked, Rings};
+use super::keeper::{Arrival, Asked, Keeper, Loading};
+use super::rings::Rings;
 use crate::saved::{Damaged, get, put};
 use crate::value::{Datum, Kind, Ordered};
 
+/// Of one input, the events of each unit that are or will be the earliest of some window.
 pub struct Earliest {
     kind: Kind,
     rings: Rings,
@@ -34,12 +35,22 @@ impl PerUnit {
 }
 
 impl Earliest {
-    pub fn new(kind: Kind, rings: Rings) -> Earliest {
-        Earliest { kind, rings, units: vec![] }
+    /// The first value of a window by event time.
+    pub fn first(&mut self, asked: &Asked) -> Datum {
+        let unit = &self.units[asked.unit];
+        let first = match asked.after() {
+            None => unit.ever.as_ref().map(|(_, value)| value),
+            Some(after) => unit.recent.range(after.saturating_add(1)..).next().map(|(_, value)| value),
+        };
+        first.map(|value| value.datum(self.kind)).unwrap_or_default()
     }
 }
 
 impl Keeper for Earliest {
+    fn new(kind: Kind, rings: Rings, _: &[f64]) -> Earliest {
+        Earliest { kind, rings, units: vec![] }
+    }
+
     fn grow(&mut self, units: usize) {
         self.units.resize_with(units, PerUnit::default);
     }
@@ -74,18 +85,6 @@ impl Keeper for Earliest {
 
     fn clear(&mut self, unit: usize) {
         self.units[unit] = PerUnit::default();
-    }
-
-    fn value(&mut self, unit: usize, asked: &Asked, now: i64) -> Datum {
-        let unit = &self.units[unit];
-        let first = match asked.length {
-            None => unit.ever.as_ref().map(|(_, value)| value),
-            Some(length) => {
-                let after = now.saturating_sub(length).saturating_add(1);
-                unit.recent.range(after..).next().map(|(_, value)| value)
-            }
-        };
-        first.map(|value| value.datum(self.kind)).unwrap_or_default()
     }
 
     fn save(&self, unit: usize, out: &mut Vec<u8>) {

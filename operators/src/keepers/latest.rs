@@ -4,9 +4,8 @@
 
 use std::collections::VecDeque;
 
-use super::aggregate::Aggregate;
-use super::keeper::{Arrival, Keeper, Loading};
-use super::layout::{Asked, Rings};
+use super::keeper::{Arrival, Asked, Keeper, Loading};
+use super::rings::Rings;
 use crate::saved::{Damaged, get, put};
 use crate::value::{Datum, Kind, Ordered};
 
@@ -19,8 +18,12 @@ pub struct Latest {
 }
 
 impl Latest {
-    pub fn new(kind: Kind, rings: Rings, n: usize) -> Latest {
-        Latest { kind, n, all: rings.all(), units: vec![] }
+    /// The values of a window, the latest first: as many of them as the columns list.
+    pub fn newest_first(&self, asked: &Asked) -> impl Iterator<Item = Datum> {
+        let after = asked.after();
+        let inside =
+            self.units[asked.unit].iter().rev().take_while(move |(ts, _)| after.is_none_or(|after| *ts > after));
+        inside.map(|(_, value)| value.datum(self.kind))
     }
 
     fn insert(&mut self, unit: usize, event: (i64, Ordered)) {
@@ -43,6 +46,12 @@ impl Latest {
 }
 
 impl Keeper for Latest {
+    /// The arguments are how many values columns list.
+    fn new(kind: Kind, rings: Rings, arguments: &[f64]) -> Latest {
+        let n = arguments.iter().fold(1, |n, argument| n.max(*argument as usize));
+        Latest { kind, n, all: rings.all(), units: vec![] }
+    }
+
     fn grow(&mut self, units: usize) {
         self.units.resize_with(units, VecDeque::new);
     }
@@ -65,19 +74,6 @@ impl Keeper for Latest {
 
     fn clear(&mut self, unit: usize) {
         self.units[unit] = VecDeque::new();
-    }
-
-    fn value(&mut self, unit: usize, asked: &Asked, now: i64) -> Datum {
-        let after = asked.length.map(|length| now.saturating_sub(length));
-        let inside = self.units[unit].iter().rev().take_while(|(ts, _)| after.is_none_or(|after| *ts > after));
-        let mut values = inside.map(|(_, value)| value.datum(self.kind));
-        match asked.aggregate {
-            Aggregate::LastN(n) => {
-                let list: Vec<Datum> = values.take(n).collect();
-                if list.is_empty() { Datum::Null } else { Datum::List(list.into()) }
-            }
-            _ => values.next().unwrap_or_default(),
-        }
     }
 
     fn save(&self, unit: usize, out: &mut Vec<u8>) {

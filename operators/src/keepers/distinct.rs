@@ -11,9 +11,9 @@
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
 
-use super::keeper::{Arrival, Departure, Keeper, Loading};
-use super::layout::{Asked, Rings};
-use super::values::{ByNumber, NumberedValues};
+use super::keeper::{Arrival, Asked, Departure, Keeper, Loading};
+use super::numbered::{ByNumber, NumberedValues};
+use super::rings::Rings;
 use crate::saved::{Damaged, get, put};
 use crate::value::{Datum, Kind, Ordered};
 
@@ -113,6 +113,7 @@ fn whole([high, low]: [u32; 2]) -> i64 {
     (u64::from(high) << 32 | u64::from(low)) as i64
 }
 
+/// Of one input, the distinct values of each unit, with how many of them lie in each ring.
 pub struct Distinct {
     kind: Kind,
     values: NumberedValues,
@@ -122,8 +123,10 @@ pub struct Distinct {
 }
 
 impl Distinct {
-    pub fn new(kind: Kind, rings: Rings) -> Distinct {
-        Distinct { kind, values: NumberedValues::default(), times: NewestTimes::new(rings), counts: vec![] }
+    /// How many distinct values a window holds.
+    pub fn count(&mut self, asked: &Asked) -> Datum {
+        let first = asked.unit * self.times.rings().len();
+        Datum::int(self.counts[first..=first + asked.place].iter().sum())
     }
 
     fn moved(&mut self, unit: usize, number: u32, moved: Moved) {
@@ -141,6 +144,10 @@ impl Distinct {
 }
 
 impl Keeper for Distinct {
+    fn new(kind: Kind, rings: Rings, _: &[f64]) -> Distinct {
+        Distinct { kind, values: NumberedValues::default(), times: NewestTimes::new(rings), counts: vec![] }
+    }
+
     fn grow(&mut self, units: usize) {
         self.times.grow(units);
         self.counts.resize(units * self.times.rings().len(), 0);
@@ -174,11 +181,6 @@ impl Keeper for Distinct {
         let rings = self.times.rings().len();
         self.times.clear(unit).into_iter().for_each(|number| self.values.release(number));
         self.counts[unit * rings..][..rings].fill(0);
-    }
-
-    fn value(&mut self, unit: usize, asked: &Asked, _: i64) -> Datum {
-        let first = unit * self.times.rings().len();
-        Datum::int(self.counts[first..=first + asked.place].iter().sum())
     }
 
     fn gives_words(&self) -> bool {

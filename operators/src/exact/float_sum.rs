@@ -23,7 +23,7 @@ const LIMBS: usize = (1074usize + 1024 + 64).div_ceil(64) + 1;
 /// The sum of a multiset of f64, which starts empty.
 ///
 /// ```
-/// use headwater_operators::aggregate::float_sum::FloatSum;
+/// use headwater_operators::exact::float_sum::FloatSum;
 ///
 /// let mut sum = FloatSum::default();
 /// for x in [0.1, 1e308, 1e308, f64::NAN] {
@@ -125,7 +125,7 @@ impl FloatSum {
     /// The exact sum of the finite values: a whole number, and the power of two that is its unit.
     ///
     /// ```
-    /// use headwater_operators::aggregate::float_sum::FloatSum;
+    /// use headwater_operators::exact::float_sum::FloatSum;
     ///
     /// let mut sum = FloatSum::default();
     /// sum.add(-1.5, false);

@@ -1,14 +1,13 @@
-//! How often every value occurs in each window of every unit, for `top_k`: in order of frequency, of equally frequent ones
-//! the smaller value first.
+//! How often every value occurs in each window of every unit, in order of frequency, of equally frequent ones the
+//! smaller value first.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
 use std::hash::BuildHasherDefault;
 
-use super::aggregate::Aggregate;
-use super::keeper::{Arrival, Departure, Keeper, Loading};
-use super::layout::{Asked, Rings};
-use super::values::{ByNumber, NumberedValues};
+use super::keeper::{Arrival, Asked, Departure, Keeper, Loading};
+use super::numbered::{ByNumber, NumberedValues};
+use super::rings::Rings;
 use crate::saved::{Damaged, get, put};
 use crate::value::{Datum, Kind, Ordered};
 
@@ -47,8 +46,10 @@ impl Window {
 }
 
 impl Frequencies {
-    pub fn new(kind: Kind, rings: Rings) -> Frequencies {
-        Frequencies { kind, rings, values: NumberedValues::default(), windows: vec![] }
+    /// The values of a window, the most frequent first.
+    pub fn ranked(&self, asked: &Asked) -> impl Iterator<Item = Datum> {
+        let ranked = &self.windows[asked.unit * self.rings.len() + asked.place].ranked;
+        ranked.iter().map(|(_, value)| value.datum(self.kind))
     }
 
     fn add(&mut self, window: usize, number: u32, by: i64) {
@@ -62,6 +63,10 @@ impl Frequencies {
 }
 
 impl Keeper for Frequencies {
+    fn new(kind: Kind, rings: Rings, _: &[f64]) -> Frequencies {
+        Frequencies { kind, rings, values: NumberedValues::default(), windows: vec![] }
+    }
+
     fn grow(&mut self, units: usize) {
         self.windows.resize_with(units * self.rings.len(), Window::default);
     }
@@ -96,13 +101,6 @@ impl Keeper for Frequencies {
         for window in &mut self.windows[unit * windows..][..windows] {
             std::mem::take(window).counts.into_keys().for_each(|number| self.values.release(number));
         }
-    }
-
-    fn value(&mut self, unit: usize, asked: &Asked, _: i64) -> Datum {
-        let Aggregate::TopK(k) = asked.aggregate else { unreachable!("frequencies are kept for top_k") };
-        let ranked = &self.windows[unit * self.rings.len() + asked.place].ranked;
-        let top: Vec<Datum> = ranked.iter().take(k).map(|(_, value)| value.datum(self.kind)).collect();
-        if top.is_empty() { Datum::Null } else { Datum::List(top.into()) }
     }
 
     fn gives_words(&self) -> bool {

@@ -1,0 +1,41 @@
+//! `count_distinct`, exact, and `approx_count_distinct`, a sketch with a standard error of 1.6%.
+
+use super::definition::{Definition, Needs};
+use super::types;
+use crate::keepers::distinct::Distinct;
+use crate::keepers::reading::Reading;
+use crate::keepers::registers::Registers;
+
+pub static COUNT_DISTINCT: Definition = Definition {
+    name: "count_distinct",
+    aliases: &[
+        "nunique",
+        "unique",
+        "uniq",
+        "unique_count",
+        "count_unique",
+        "uniq_exact",
+        "distinct",
+        "distinct_count",
+        "n_distinct",
+        "dcount",
+        "cardinality",
+    ],
+    parameter: None,
+    result: types::count,
+    needs: Needs::Keeper(&Reading(Distinct::count)),
+    meaning: |of, _| format!("distinct values of {of}"),
+    of_events: None,
+    identity: "CountDistinct",
+};
+
+pub static APPROX_COUNT_DISTINCT: Definition = Definition {
+    name: "approx_count_distinct",
+    aliases: &["approx_distinct", "approx_unique", "approx_n_unique", "hll", "hyperloglog", "ndv"],
+    parameter: None,
+    result: types::count,
+    needs: Needs::Keeper(&Reading(Registers::estimate)),
+    meaning: |of, _| format!("distinct values of {of}, estimated (standard error 1.6%),"),
+    of_events: None,
+    identity: "ApproxCountDistinct",
+};

@@ -1,0 +1,17 @@
+//! `top_k`: the most frequent values; of equally frequent ones the smaller first.
+
+use super::definition::{Definition, Needs};
+use super::{counts, types};
+use crate::keepers::frequencies::Frequencies;
+use crate::keepers::reading::Reading;
+
+pub static TOP_K: Definition = Definition {
+    name: "top_k",
+    aliases: &["top_n", "top", "approx_top_k", "approx_top_count", "most_frequent_k"],
+    parameter: Some(counts::OF_VALUES),
+    result: types::list,
+    needs: Needs::Keeper(&Reading(|kept: &mut Frequencies, asked| counts::list(kept.ranked(asked), asked))),
+    meaning: |of, k| format!("most frequent values of {of}, up to {k},"),
+    of_events: None,
+    identity: "TopK",
+};
