@@ -43,3 +43,39 @@ pub mod limbs {
         limbs.try_into().map_err(|other: Vec<u64>| D::Error::invalid_length(other.len(), &"as many limbs as there are"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::aggregate::float_sum::FloatSum;
+    use crate::aggregate::squares::SquareSum;
+    use crate::value::{Datum, Ordered};
+
+    fn check<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(value: T, hex: &str) {
+        let mut bytes = vec![];
+        put(&mut bytes, &value);
+        assert_eq!(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>(), hex, "{value:?}");
+        assert_eq!(get::<T>(&mut &bytes[..]).unwrap(), value);
+    }
+
+    /// Checkpoints that are there have these bytes: the order of an enum's variants and of a struct's fields is a part of the format.
+    #[test]
+    fn bytes_are_what_they_were() {
+        check(Datum::Null, "00");
+        check(Datum::Word(300), "01fb2c01");
+        check(Datum::decimal(1), "020001");
+        check(Datum::Text("a".into()), "030161");
+        check(Datum::List([Datum::Word(1), Datum::Null].into()), "0402010100");
+        check(Ordered::Word(-1), "0001");
+        check(Ordered::Wide(-1, 2), "010102");
+        check(Ordered::Text("é".into()), "0202c3a9");
+        check((-1i64, 2u32, -3i128, true, Some(0.5f64), None::<u8>), "0102050101000000000000e03f00");
+        let (mut sum, mut squares) = (FloatSum::default(), SquareSum::default());
+        check(sum.clone(), "0000");
+        check(squares.clone(), "000000000000");
+        sum.add(1.0, false);
+        squares.add_int(-3, false);
+        check(sum, "fe0000000000000000800000000000000000");
+        check(squares, "090000000000");
+    }
+}

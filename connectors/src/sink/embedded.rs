@@ -381,6 +381,42 @@ mod tests {
         assert_eq!((reader.as_of(0).unwrap(), reader.as_of(1).unwrap()), (Some(20), None));
     }
 
+    /// Another version of this binary goes on with the store.
+    #[test]
+    fn its_bytes_are_what_they_were() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = Embedded::open(&dir.path().join("embedded"), &shapes()).unwrap();
+        store.begin_image(false).unwrap();
+        store.write(0, &plain().batch(&[("a", 0, Some(1.5), 10, 1)]), 100).unwrap();
+        store.write(1, &windowed().batch(&[("b", -HOUR, None, 20, 1)]), 100).unwrap();
+        store.set_as_of(0, 50).unwrap();
+        assert!(!store.is_whole(7).unwrap());
+        store.sweep(&[]).unwrap();
+        let entries = store.rows.iter().map(|entry| entry.into_inner().unwrap());
+        let found: Vec<(Vec<u8>, Vec<u8>)> = entries.map(|(key, value)| (key.to_vec(), value.to_vec())).collect();
+        let number = |number: i64| number.to_le_bytes().to_vec();
+        let value = |numbers: [i64; 3], row: &str| {
+            [number(numbers[0]), number(numbers[1]), number(numbers[2]), row.into()].concat()
+        };
+        let [first, second] = [plain().shape.name, windowed().shape.name];
+        let key = |group: &str, card: &str, start: i64| {
+            let flipped = (start as u64 ^ 1 << 63).to_be_bytes();
+            [group.as_bytes(), b"\0{\"card\":\"", card.as_bytes(), b"\"}\0", &flipped].concat()
+        };
+        let mut expected = vec![
+            (format!("\0as_of\0{first}").into_bytes(), number(50)),
+            (b"\0format".to_vec(), number(1)),
+            (b"\0image".to_vec(), number(1)),
+            (format!("\0upto\0{first}").into_bytes(), number(100)),
+            (format!("\0upto\0{second}").into_bytes(), number(100)),
+            (b"\0whole".to_vec(), number(7)),
+            (key(&first, "a", 0), value([1, 10, 0], r#"{"x":1.5}"#)),
+            (key(&second, "b", -HOUR), value([1, 20, 0], r#"{"x":null}"#)),
+        ];
+        expected.sort();
+        assert_eq!(found, expected);
+    }
+
     #[test]
     fn an_image_sweeps_what_it_does_not_have() {
         let dir = tempfile::tempdir().unwrap();

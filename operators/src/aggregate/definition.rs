@@ -191,8 +191,19 @@ impl Aggregate {
         match parameter {
             None => (*identity).to_owned(),
             Some(Parameter { key, range: Range::Count(_), .. }) => format!("{identity} {{ {key}: {} }}", self.argument),
-            Some(Parameter { key, range: Range::Share, .. }) => format!("{identity} {{ {key}: {:?} }}", self.argument),
+            Some(Parameter { key, range: Range::Share, .. }) => {
+                format!("{identity} {{ {key}: {} }}", share(self.argument))
+            }
         }
+    }
+}
+
+/// A number from 0 to 1: `0.0`, `0.95`, `1e-7`.
+fn share(p: f64) -> String {
+    match p {
+        p if p != 0.0 && p < 1e-4 => format!("{p:e}"),
+        p if p.fract() == 0.0 => format!("{p:.1}"),
+        p => p.to_string(),
     }
 }
 

@@ -379,3 +379,17 @@ fn bytes_of(value: &Ordered) -> Vec<u8> {
     put(&mut bytes, value);
     bytes
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As `saved` says: checkpoints that are there have these bytes.
+    #[test]
+    fn the_bytes_of_a_unit_are_what_they_were() {
+        let mut bytes = vec![];
+        put(&mut bytes, &Some(SavedWindow { first: -1, last: 300, has_left: true, closed: false }));
+        put(&mut bytes, &SavedRow { bounds: Some((0, 1)), stored: true, changed_at: 2 });
+        assert_eq!(bytes, [1, 1, 0xfb, 0x58, 2, 1, 0, 1, 0, 2, 1, 4]);
+    }
+}

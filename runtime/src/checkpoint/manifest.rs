@@ -283,4 +283,41 @@ mod tests {
         // As an earlier version wrote it.
         assert!(is_sealed(&serde_json::to_vec(&start.first_manifest(Mode::Follow)).unwrap()));
     }
+
+    const TEXT: &str = include_str!("../../../tests/data/manifest/format-3.json");
+
+    fn take(from: &mut serde_json::Value, at: &str, names: &[&str]) {
+        let object = from.pointer_mut(at).and_then(serde_json::Value::as_object_mut).unwrap();
+        names.iter().for_each(|name| drop(object.remove(*name).unwrap()));
+    }
+
+    /// What stands in a checkpoint, by name: whatever is renamed here, old texts are read, and the same names are written.
+    #[test]
+    fn the_text_of_a_manifest_is_what_it_was() {
+        let manifest: Manifest = serde_json::from_str(TEXT).unwrap();
+        let mut expected: serde_json::Value = serde_json::from_str(TEXT).unwrap();
+        // It was always null, and may be missing.
+        take(&mut expected, "/plan", &["restored"]);
+        assert_eq!(serde_json::to_value(&manifest).unwrap(), expected);
+    }
+
+    /// By which `tests/formats.rs` knows that they are.
+    #[test]
+    fn there_is_a_checkpoint_of_each_format_that_is_read() {
+        let data = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/checkpoints");
+        READS.iter().for_each(|format| assert!(data.join(format!("format-{format}")).is_dir(), "{format}"));
+    }
+
+    /// What later versions of format 2 and 3 have added may be missing.
+    #[test]
+    fn the_text_of_an_earlier_version_is_read() {
+        let mut earlier: serde_json::Value = serde_json::from_str(TEXT).unwrap();
+        take(&mut earlier, "/plan", &["is_stored", "changelogs", "places", "told_anew"]);
+        take(&mut earlier, "/plan/readings/0", &["side", "saved"]);
+        take(&mut earlier, "/parts/0", &["workers", "side", "span"]);
+        take(&mut earlier, "", &["begun_us"]);
+        let manifest: Manifest = serde_json::from_value(earlier).unwrap();
+        assert_eq!((manifest.begun_us, manifest.parts[0].workers, manifest.parts[0].span), (None, 0, None));
+        assert!(!manifest.plan.is_stored && manifest.plan.places.is_empty() && manifest.plan.changelogs.is_empty());
+    }
 }

@@ -1,5 +1,6 @@
 //! The groups of a job, planned.
 
+use super::canonical::data_type;
 use super::identity;
 use crate::catalog::opened::Opened;
 use crate::plan::group::{PlannedColumn, PlannedGroup, PlannedPart};
@@ -20,7 +21,7 @@ impl PlannedPart {
             PlannedColumn { identity: identity::of_column(opened, group, *column), plan, place: Some(*column) }
         });
         let columns = planned.collect();
-        let inputs = inputs.iter().map(|input| open.inputs[*input].data_type().to_string()).collect();
+        let inputs = inputs.iter().map(|input| data_type(open.inputs[*input].data_type())).collect();
         PlannedPart { reading, columns, inputs, saved: None }
     }
 }

@@ -5,8 +5,9 @@ use std::fmt::Write;
 
 use arrow::datatypes::Schema;
 
+use super::canonical::{data_type, optional, quoted, time_unit, window};
 use crate::catalog::opened::{Opened, Source};
-use crate::job::{self, SeamBy, Stream, Window};
+use crate::job::{self, Named, SeamBy, Stream, Window};
 
 /// What the engine makes of a job. Another number: old states mean something else.
 const SEMANTICS: u32 = 1;
@@ -23,8 +24,11 @@ pub fn of_source(conf: &job::Source, open: &Source) -> String {
         SeamBy::Id { .. } => "id",
     };
     let mut text = format!(
-        "topic {topic:?} lateness {} future {} unit {:?} seam {seam} times",
-        conf.lateness_us, conf.future_limit_us, conf.time_unit
+        "topic {} lateness {} future {} unit {} seam {seam} times",
+        optional(topic.map(quoted)),
+        conf.lateness_us,
+        conf.future_limit_us,
+        time_unit(conf.time_unit)
     );
     let arrival = conf.arrival_time.iter();
     add_types(&mut text, &open.schema, std::iter::once(&conf.event_time).chain(arrival).map(|name| name.text.as_str()));
@@ -35,10 +39,10 @@ pub fn of_source(conf: &job::Source, open: &Source) -> String {
 pub fn of_group(opened: &Opened, number: usize) -> String {
     let group = &opened.job.groups[number];
     let (conf, open) = (&opened.job.sources[group.source], &opened.sources[group.source]);
-    let filter = group.filter.as_ref().map(|filter| filter.text.as_str());
+    let filter = written(&group.filter);
     let mut text = format!("semantics {SEMANTICS} tick {} {}", opened.job.tick_us, of_source(conf, open));
     // Writing to memory does not fail.
-    let _ = write!(text, " window {:?} where {filter:?} key", group.window);
+    let _ = write!(text, " window {} where {filter} key", window(group.window));
     add_types(&mut text, &open.schema, group.key.iter().map(|key| key.text.as_str()));
     let compiled = &opened.groups[number].filter;
     add_types(&mut text, &open.schema, compiled.iter().flat_map(|filter| filter.columns()).map(String::as_str));
@@ -49,19 +53,73 @@ pub fn of_group(opened: &Opened, number: usize) -> String {
 pub fn of_column(opened: &Opened, group: usize, column: usize) -> String {
     let (conf, open) = (&opened.job.groups[group], &opened.groups[group]);
     let (column, plan) = (&conf.columns[column], &open.columns[column]);
-    let of = column.of.as_ref().map(|of| of.text.as_str());
     let length = if conf.window == Window::Trailing { column.length_us } else { None };
-    let mut text = format!("{} of {of:?} over {length:?}", column.agg.identity());
+    let length = optional(length.map(|us| us.to_string()));
+    let mut text = format!("{} of {} over {length}", column.agg.identity(), written(&column.of));
     if let Some(input) = plan.input.map(|input| &open.inputs[input]) {
-        let _ = write!(text, " {}", input.data_type());
+        let _ = write!(text, " {}", data_type(input.data_type()));
         add_types(&mut text, &opened.sources[conf.source].schema, input.columns().iter().map(String::as_str));
     }
     text
 }
 
+/// An expression as the user wrote it, if there is one.
+fn written(expression: &Option<Named>) -> String {
+    optional(expression.as_ref().map(|expression| quoted(&expression.text)))
+}
+
 fn add_types<'a>(text: &mut String, schema: &Schema, names: impl Iterator<Item = &'a str>) {
     for name in names {
-        let data_type = schema.field_with_name(name).map(|field| field.data_type().to_string());
+        let data_type = schema.field_with_name(name).map(|field| data_type(field.data_type()));
         let _ = write!(text, " {name} {}", data_type.unwrap_or_default());
+    }
+}
+
+/// Whether two texts are equal decides whether old states go on, so each is pinned: `tests/data/identity/texts.txt` says what everything
+/// of `job.toml` is. A line that changes makes every state of such a job another's.
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::catalog::open::open_for_rows;
+    use crate::plan::Plan;
+    use crate::plan::group::PlannedGroup;
+    use crate::start::meaning::meaning;
+
+    #[test]
+    fn texts_are_what_they_were() {
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/identity");
+        let job = std::fs::read_to_string(dir.join("job.toml")).unwrap();
+        let (job, _) = job::parse::parse("job.toml", &dir, &job, &|_| None).unwrap_or_else(|e| panic!("{e}"));
+        let opened = open_for_rows(job).unwrap_or_else(|e| panic!("{e}"));
+        let job = &opened.job;
+        let mut texts = String::new();
+        let mut line = |what: String, text: String| writeln!(texts, "{what}: {text}").unwrap();
+        for (conf, open) in job.sources.iter().zip(&opened.sources) {
+            line(format!("source {}", conf.name), of_source(conf, open));
+        }
+        for (number, group) in job.groups.iter().enumerate() {
+            line(format!("group {}", group.name), of_group(&opened, number));
+            for (at, column) in group.columns.iter().enumerate() {
+                line(format!("column {}.{}", group.name, column.name), of_column(&opened, number, at));
+            }
+            let planned = PlannedGroup::whole(&opened, number, group.source);
+            line(format!("inputs of {}", group.name), planned.parts[0].inputs.join(", "));
+        }
+        let groups = (0..job.groups.len()).map(|group| PlannedGroup::whole(&opened, group, 0)).collect();
+        let plan = Plan::of(0, vec![], groups);
+        for sink in &job.sinks {
+            line(format!("meaning of {}", sink.name), meaning(&plan, &opened, sink).to_string());
+        }
+        let expected = dir.join("texts.txt");
+        if std::env::var_os("UPDATE_CASES").is_some() {
+            std::fs::write(&expected, &texts).unwrap();
+        }
+        let expected = std::fs::read_to_string(&expected).unwrap();
+        for (found, expected) in texts.lines().zip(expected.lines()) {
+            assert_eq!(found, expected);
+        }
+        assert_eq!(texts, expected);
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::canonical;
 use crate::catalog::opened::Opened;
 use crate::checkpoint::names::changelog;
 use crate::checkpoint::resumption::Start;
@@ -15,7 +16,8 @@ pub fn meaning(plan: &Plan, opened: &Opened, sink: &Sink) -> i64 {
         let (planned, shape) = (&plan.groups[*group], &opened.groups[*group].shape);
         let columns = planned.parts.iter().flat_map(|part| &part.columns);
         let columns: BTreeMap<_, _> = columns.filter_map(|c| Some((c.place?, c.identity.as_str()))).collect();
-        text += &format!("{} {:?} {} {columns:?}\n", planned.identity, shape.schema, shape.name);
+        let (schema, columns) = (canonical::row_schema(&shape.schema), canonical::columns(&columns));
+        text += &format!("{} {schema} {} {columns}\n", planned.identity, shape.name);
     }
     headwater_operators::keys::hash(text.as_bytes()) as i64
 }

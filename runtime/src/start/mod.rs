@@ -2,6 +2,7 @@
 
 pub mod beside;
 pub mod bounds;
+pub mod canonical;
 pub mod changed;
 pub mod decide;
 pub mod first_pass;

@@ -155,6 +155,17 @@ mod tests {
         assert_eq!(from_json(&shape(false), r#"{"a":"x"}"#), None);
     }
 
+    /// Whoever reads the store knows them, and so does a start that goes on from what another version has written.
+    #[test]
+    fn names() {
+        let names = Names::new("fraud");
+        let all =
+            [names.rows("g"), names.upto("g"), names.as_of("g"), names.generation(), names.image(3, 1), names.all()];
+        let expected =
+            ["fraud:g:", "fraud:g:_upto", "fraud:g:_as_of", "fraud:_generation", "fraud:_image:3:1", "fraud:*"];
+        assert_eq!(all, expected);
+    }
+
     #[test]
     fn patterns_match_themselves() {
         assert_eq!(glob(r"fraud-1*?[a]\"), r"fraud\-1\*\?\[a\]\\");
