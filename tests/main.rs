@@ -18,6 +18,7 @@ mod commands;
 mod demo;
 mod deploy;
 mod examples;
+mod formats;
 mod gap;
 mod live;
 mod metrics;

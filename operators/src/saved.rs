@@ -47,8 +47,8 @@ pub mod limbs {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::aggregate::float_sum::FloatSum;
-    use crate::aggregate::squares::SquareSum;
+    use crate::exact::float_sum::FloatSum;
+    use crate::exact::squares::SquareSum;
     use crate::value::{Datum, Ordered};
 
     fn check<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(value: T, hex: &str) {
