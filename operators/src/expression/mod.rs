@@ -20,6 +20,7 @@ mod evaluate;
 mod normal;
 mod parse;
 mod resolve;
+mod syntax;
 #[cfg(test)]
 mod tests;
 mod times;
@@ -73,6 +74,7 @@ enum Program {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct ExpressionError {
+    /// What is wrong, and what was expected.
     pub message: String,
     /// Where in the text, in bytes from its start; where that is not known, the fault is the whole's.
     pub offset: Option<usize>,

@@ -7,7 +7,7 @@ use std::ops::ControlFlow::{self, Break, Continue};
 use arrow::datatypes::Schema;
 use datafusion_sql::sqlparser::ast::{
     Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectNamePart, Query, Spanned, Value,
-    ValueWithSpan, Visit, Visitor,
+    ValueWithSpan,
 };
 use datafusion_sql::sqlparser::dialect::GenericDialect;
 use datafusion_sql::sqlparser::parser::{Parser, ParserError};
@@ -15,6 +15,7 @@ use datafusion_sql::sqlparser::tokenizer::{Location, Token};
 
 use super::ExpressionError;
 use super::dialect::{DIALECT, FunctionKind};
+use super::syntax::parts;
 
 /// A longer text is a mistake, and a tree is walked by recursion: a limit keeps it on the stack.
 const TEXT_BYTES_MAX: usize = 16 * 1024;
@@ -38,7 +39,7 @@ pub(super) fn parse(sql: &str, schema: &Schema) -> Result<Parsed, ExpressionErro
     }
     let syntax = parse_whole(sql)?;
     let mut check = Check { sql, schema, depth: 0, columns: Vec::new() };
-    if let Break(error) = syntax.visit(&mut check) {
+    if let Break(error) = check.walk(&syntax) {
         return Err(error);
     }
     let mut columns: Vec<String> = Vec::new();
@@ -141,7 +142,7 @@ impl Check<'_> {
             None => ident.value.to_ascii_lowercase(),
         };
         let kind = DIALECT.kind(&name);
-        if function.args == FunctionArguments::None && kind != FunctionKind::Impure {
+        if matches!(function.args, FunctionArguments::None) && kind != FunctionKind::Impure {
             return self.column(ident); // some words, as `user`, are read as calls without parentheses
         }
         match kind {
@@ -171,7 +172,7 @@ impl Check<'_> {
             && function.filter.is_none()
             && function.null_treatment.is_none()
             && function.within_group.is_empty()
-            && function.parameters == FunctionArguments::None;
+            && matches!(function.parameters, FunctionArguments::None);
         if !plain {
             return self.fault(at, format!("`{name}` takes nothing but arguments: `{function}`"));
         }
@@ -184,54 +185,55 @@ impl Check<'_> {
         }
         Continue(())
     }
-}
 
-impl Visitor for Check<'_> {
-    type Break = ExpressionError;
-
-    fn pre_visit_query(&mut self, query: &Query) -> Checked {
+    fn subquery(&self, query: &Query) -> Checked {
         self.fault(query.span().start, format!("a subquery is not allowed: {EVENT_ONLY}"))
     }
 
-    fn pre_visit_expr(&mut self, syntax: &Expr) -> Checked {
+    /// Looks at an expression, then at its parts.
+    fn walk(&mut self, syntax: &Expr) -> Checked {
         self.depth += 1;
         if self.depth > DEPTH_MAX {
             return self.fault(syntax.span().start, format!("the expression is nested more than {DEPTH_MAX} deep"));
         }
+        self.look_at(syntax)?;
+        let Some(parts) = parts(syntax) else {
+            let message = format!("`{}` is not supported in an expression", shortened(syntax));
+            return self.fault(syntax.span().start, message);
+        };
+        for part in parts {
+            self.walk(part)?;
+        }
+        if let Expr::InSubquery { subquery, .. } = syntax {
+            return self.subquery(subquery);
+        }
+        self.depth -= 1;
+        Continue(())
+    }
+
+    /// At what it is, whatever its parts are.
+    fn look_at(&mut self, syntax: &Expr) -> Checked {
         match syntax {
             Expr::Identifier(name) => self.column(name),
             Expr::CompoundIdentifier(names) => self.compound(names),
-            Expr::Function(function) => self.function(function),
+            Expr::Function(function) => {
+                self.function(function)?;
+                if let FunctionArguments::Subquery(query) = &function.args {
+                    self.subquery(query)
+                } else {
+                    Continue(())
+                }
+            }
             Expr::Value(ValueWithSpan { value: Value::Placeholder(name), span }) => {
                 self.fault(span.start, format!("the placeholder `{name}` is not allowed: {EVENT_ONLY}"))
             }
             Expr::Wildcard(_) | Expr::QualifiedWildcard(..) => {
                 self.fault(syntax.span().start, "a wildcard is not allowed: name the columns".to_owned())
             }
-            Expr::Subquery(_) | Expr::Exists { .. } | Expr::InSubquery { .. } => Continue(()), // its query is visited next
-            _ if is_supported(syntax) => Continue(()),
-            _ => self.fault(syntax.span().start, format!("`{}` is not supported in an expression", shortened(syntax))),
+            Expr::Subquery(query) | Expr::Exists { subquery: query, .. } => self.subquery(query),
+            _ => Continue(()),
         }
     }
-
-    fn post_visit_expr(&mut self, _: &Expr) -> Checked {
-        self.depth -= 1;
-        Continue(())
-    }
-}
-
-fn is_supported(syntax: &Expr) -> bool {
-    use Expr::*;
-    #[rustfmt::skip]
-    let supported = matches!(
-        syntax,
-        Value(_) | TypedString(_) | Interval(_) | Nested(_) | BinaryOp { .. } | UnaryOp { .. } | Case { .. } | Cast { .. }
-            | IsNull(_) | IsNotNull(_) | IsTrue(_) | IsNotTrue(_) | IsFalse(_) | IsNotFalse(_) | IsUnknown(_) | IsNotUnknown(_)
-            | IsDistinctFrom(..) | IsNotDistinctFrom(..) | InList { .. } | Between { .. } | Like { .. } | ILike { .. }
-            | SimilarTo { .. } | Extract { .. } | Ceil { .. } | Floor { .. } | Position { .. } | Substring { .. }
-            | Trim { .. } | Overlay { .. } | AtTimeZone { .. }
-    );
-    supported
 }
 
 fn shortened(syntax: &Expr) -> String {

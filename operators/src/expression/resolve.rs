@@ -3,7 +3,6 @@
 //! DataFusion's simplifier stays out: it rewrites what could fail into what cannot (`power(1 / x, 0)` into 1), and the same
 //! event must fail whatever a newer version knows to simplify. Only functions that exist in no other form are rewritten.
 
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use arrow::array::{RecordBatch, RecordBatchOptions};
@@ -19,12 +18,13 @@ use datafusion_optimizer::analyzer::type_coercion::TypeCoercionRewriter;
 use datafusion_physical_expr::expressions::Column;
 use datafusion_physical_expr::{PhysicalExpr, create_physical_expr};
 use datafusion_sql::planner::{PlannerContext, SqlToRel};
-use datafusion_sql::sqlparser::ast::{Expr as Syntax, Spanned, Visit, Visitor};
+use datafusion_sql::sqlparser::ast::{Expr as Syntax, Spanned};
 use datafusion_sql::sqlparser::tokenizer::Location;
 
 use super::dialect::DIALECT;
 use super::evaluate::guarded;
 use super::parse::offset;
+use super::syntax::parts;
 use super::times::texts_to_times;
 use super::{ExpressionError, Program};
 
@@ -104,23 +104,19 @@ fn rewrite(expr: Expr, context: &SimplifyContext) -> Result<Transformed<Expr>> {
 
 /// The smallest part of the text that is wrong by itself: its message is the plainest, and its place the nearest.
 fn innermost(sql: &str, syntax: &Syntax, inputs: &SchemaRef, whole: &DataFusionError) -> ExpressionError {
-    struct Search<'a>(&'a SchemaRef);
-    impl Visitor for Search<'_> {
-        type Break = (Location, DataFusionError);
-        fn post_visit_expr(&mut self, part: &Syntax) -> ControlFlow<Self::Break> {
-            match probed(part, self.0) {
-                Ok(_) => ControlFlow::Continue(()),
-                Err(error) => ControlFlow::Break((part.span().start, error)),
-            }
-        }
-    }
-    match syntax.visit(&mut Search(inputs)) {
-        ControlFlow::Break((start, error)) => {
+    match search(syntax, inputs) {
+        Some((start, error)) => {
             let error = told(sql, &error);
             ExpressionError { offset: error.offset.or_else(|| offset(sql, start)), ..error }
         }
-        ControlFlow::Continue(()) => told(sql, whole),
+        None => told(sql, whole),
     }
+}
+
+/// The first part that is wrong while its own parts are right.
+fn search(syntax: &Syntax, inputs: &SchemaRef) -> Option<(Location, DataFusionError)> {
+    let inside = parts(syntax).into_iter().flatten().find_map(|part| search(part, inputs));
+    inside.or_else(|| Some((syntax.span().start, probed(syntax, inputs).err()?)))
 }
 
 /// One line of what DataFusion says, without its own headings.
