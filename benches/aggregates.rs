@@ -55,6 +55,7 @@ fn main() {
         ("count_distinct", Some(1)),
         ("count_distinct", Some(0)),
         ("top_k(3)", Some(1)),
+        ("mode", Some(1)),
         ("last_n(5)", Some(1)),
         ("last_n(100)", Some(1)),
         ("approx_count_distinct", Some(1)),

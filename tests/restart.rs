@@ -32,6 +32,7 @@ s       = { agg = "sum", of = "x", windows = ["1m", "10m"] }
 top     = { agg = "max", of = "x", window = "10m" }
 d       = { agg = "count_distinct", of = "m", windows = ["10m", "all"] }
 often   = { agg = "top_k", of = "m", k = 2, window = "5m" }
+usual   = { agg = "mode", of = "m", windows = ["1m", "all"] }
 first   = { agg = "first", of = "m", window = "5m" }
 latest  = { agg = "last_n", of = "x", n = 3, window = "5m" }
 spread  = { agg = "stddev_pop", of = "x", window = "5m" }
@@ -51,7 +52,7 @@ columns = { n = { agg = "count" }, l = { agg = "last", of = "x" } }
 source = "tx"
 key = "k"
 window = { session = "5s" }
-columns = { n = { agg = "count" }, often = { agg = "top_k", of = "m", k = 2 } }
+columns = { n = { agg = "count" }, often = { agg = "top_k", of = "m", k = 2 }, usual = { agg = "mode", of = "x" } }
 [sinks.online]
 type = "embedded"
 [sinks.changes]

@@ -27,7 +27,7 @@ pub struct Scenario {
 }
 
 /// Each `{}` stands for the window of a trailing column.
-const MORE: [&str; 12] = [
+const MORE: [&str; 13] = [
     r#"mean = { agg = "avg", of = "f"{} }"#,
     r#"total = { agg = "sum", of = "f"{} }"#,
     r#"spread = { agg = "stddev_pop", of = "f"{} }"#,
@@ -35,6 +35,7 @@ const MORE: [&str; 12] = [
     r#"least = { agg = "min", of = "f"{} }"#,
     r#"first = { agg = "first", of = "m"{} }"#,
     r#"often = { agg = "top_k", of = "m", k = 2{} }"#,
+    r#"usual = { agg = "mode", of = "m"{} }"#,
     r#"latest = { agg = "last_n", of = "x", n = 3{} }"#,
     r#"shops = { agg = "count_distinct", of = "m"{} }"#,
     r#"about = { agg = "approx_count_distinct", of = "m"{} }"#,

@@ -1,4 +1,4 @@
-//! `top_k`: the most frequent values; of equally frequent ones the smaller first.
+//! `top_k` and `mode`: the most frequent values; of equally frequent ones the smaller first.
 
 use super::definition::{Definition, Needs};
 use super::{counts, types};
@@ -14,4 +14,15 @@ pub static TOP_K: Definition = Definition {
     meaning: |of, k| format!("most frequent values of {of}, up to {k},"),
     of_events: None,
     identity: "TopK",
+};
+
+pub static MODE: Definition = Definition {
+    name: "mode",
+    aliases: &["most_frequent", "most_common"],
+    parameter: None,
+    result: types::same,
+    needs: Needs::Keeper(&Reading(|kept: &mut Frequencies, asked| kept.ranked(asked).next().unwrap_or_default())),
+    meaning: |of, _| format!("most frequent value of {of}"),
+    of_events: None,
+    identity: "Mode",
 };

@@ -32,6 +32,7 @@ pub static AGGREGATES: &[&Definition] = &[
     &by_time::LAST,
     &distinct::COUNT_DISTINCT,
     &frequent::TOP_K,
+    &frequent::MODE,
     &by_time::LAST_N,
     &distinct::APPROX_COUNT_DISTINCT,
     &percentile::APPROX_PERCENTILE,

@@ -79,6 +79,7 @@ mod tests {
             ("last", r#""Last""#, "Last"),
             ("count_distinct", r#""CountDistinct""#, "CountDistinct"),
             ("top_k(3)", r#"{"TopK":3}"#, "TopK { k: 3 }"),
+            ("mode", r#""Mode""#, "Mode"),
             ("last_n(10000)", r#"{"LastN":10000}"#, "LastN { n: 10000 }"),
             ("approx_count_distinct", r#""ApproxCountDistinct""#, "ApproxCountDistinct"),
             ("approx_percentile(0.5)", r#"{"ApproxPercentile":0.5}"#, "ApproxPercentile { p: 0.5 }"),

@@ -42,6 +42,7 @@ pub fn value(plan: &Plan, column: &ColumnPlan, events: &[&Event]) -> Value {
         "last" => plain(in_time(timed).last().expect("there are values")),
         "last_n" => Value::List(in_time(timed).into_iter().rev().take(n).map(plain).collect()),
         "top_k" => Value::List(top(&values, n)),
+        "mode" => top(&values, 1).remove(0),
         "approx_percentile" => Value::result(sketched_percentile(of_type, &values, argument)),
         other => panic!("no definition of {other}"),
     }
