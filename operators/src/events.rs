@@ -17,10 +17,13 @@ use arrow::error::ArrowError;
 
 use crate::keys;
 
-/// Places of the columns.
+/// The column of keys: bytes, as `KeyCodec` encodes them.
 pub const KEY: usize = 0;
+/// The column of event times, in microseconds.
 pub const TS: usize = 1;
+/// The column of the ticks from which on events count, in microseconds.
 pub const VISIBLE: usize = 2;
+/// The column `_open` of groups with windows of their own; else the inputs begin here.
 pub const OPEN: usize = 3;
 
 /// Where the inputs begin.

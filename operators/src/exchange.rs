@@ -18,9 +18,11 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub struct Routed {
     /// The worker it goes to.
     pub to: u64,
-    /// Of which group; events also of which part of it.
+    /// The group's number in the job.
     pub group: u32,
+    /// Of events, the part of the group; else 0.
     pub part: u32,
+    /// The events, changes or rows: all messages of a group and kind have one schema.
     pub columns: Columns,
 }
 

@@ -5,6 +5,8 @@
 //! columns -> expression (where, key, of) -> events -> exchange -> group (windows; ledger, accumulators) -> changes
 //! ```
 
+#![deny(missing_docs)]
+
 pub mod accumulators;
 pub mod aggregate;
 pub mod changes;

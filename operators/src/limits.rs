@@ -1,6 +1,7 @@
 //! How much of a group's state may gather before it is tidied up, or kept elsewhere than in memory. No result depends on it: tests
 //! make it small.
 
+/// Each a bound that is looked at now and then: a moment may exceed it.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// Bytes of the ledger that may stay in memory besides its open buckets; each part of a group has its share.

@@ -34,10 +34,13 @@ pub mod limbs {
     use serde::de::Error;
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+    /// A sequence of all of them.
     pub fn serialize<S: Serializer, const N: usize>(limbs: &[u64; N], serializer: S) -> Result<S::Ok, S::Error> {
         limbs.as_slice().serialize(serializer)
     }
 
+    /// # Errors
+    /// A sequence of another length.
     pub fn deserialize<'de, D: Deserializer<'de>, const N: usize>(deserializer: D) -> Result<[u64; N], D::Error> {
         let limbs = Vec::<u64>::deserialize(deserializer)?;
         limbs.try_into().map_err(|other: Vec<u64>| D::Error::invalid_length(other.len(), &"as many limbs as there are"))

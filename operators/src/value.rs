@@ -19,13 +19,16 @@ use serde::{Deserialize, Serialize};
 /// A value, or none.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub enum Datum {
+    /// None.
     #[default]
     Null,
     /// Every type of up to 64 bits, as the bits of an i64, a u64 or an f64.
     Word(u64),
     /// Decimals: the unscaled i128, high half first.
     Wide([u64; 2]),
+    /// A text.
     Text(#[serde(with = "text")] Arc<str>),
+    /// Values of one type.
     List(#[serde(with = "list")] Arc<[Datum]>),
 }
 
@@ -69,9 +72,11 @@ pub(crate) fn decimal_to_float(unscaled: impl std::fmt::Display, scale: i8) -> f
 /// A value in the order of SQL, NaN greatest. Equal values are equal to the bit.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Ordered {
+    /// Every type of up to 64 bits, as [`ordered`] has it.
     Word(i64),
     /// A decimal's halves.
     Wide(i64, u64),
+    /// A text, in the order of its bytes.
     Text(#[serde(with = "text")] Arc<str>),
 }
 
@@ -154,11 +159,20 @@ fn flip(bits: i64) -> i64 {
 /// The kind of number, and so of arithmetic, that an input of this type takes part in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
+    /// Words 0 and 1.
     Bool,
+    /// Signed integers, dates (days) and timestamps (microseconds): the bits of an i64.
     Int,
+    /// Unsigned integers: a u64.
     UInt,
+    /// The bits of an f64; a float32 is widened.
     Float,
-    Decimal { scale: i8 },
+    /// Unscaled, of up to 38 digits.
+    Decimal {
+        /// Digits after the point.
+        scale: i8,
+    },
+    /// UTF-8.
     Text,
 }
 
@@ -180,8 +194,11 @@ impl Kind {
 
 /// An input column, opened once a batch: words for every type of up to 64 bits.
 pub enum Values {
+    /// By row.
     Words(Vec<u64>),
+    /// The column as it is.
     Decimals(PrimitiveArray<Decimal128Type>),
+    /// The column as it is.
     Texts(arrow::array::StringArray),
 }
 

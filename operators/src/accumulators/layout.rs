@@ -11,7 +11,9 @@ use crate::value::Datum;
 /// One column of the row.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ColumnPlan {
+    /// In the row: unique in its group.
     pub name: String,
+    /// Of its values in the window.
     pub aggregate: Aggregate,
     /// Index into `Plan::inputs`; `count` may have none.
     pub input: Option<usize>,

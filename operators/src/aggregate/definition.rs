@@ -38,6 +38,7 @@ pub struct Refused(pub &'static str);
 pub struct Parameter {
     /// As a job names it: `k`.
     pub key: &'static str,
+    /// What it may be.
     pub range: Range,
     /// What to say where it is missing.
     pub hint: &'static str,
@@ -68,7 +69,9 @@ pub enum Needs {
 
 /// The exact sum of a window's values.
 pub enum Total<'a> {
+    /// Of floats.
     Floats(Cow<'a, FloatSum>),
+    /// Of integers.
     Ints(i128),
     /// Unscaled, with the scale. It wraps only past 2^63 values.
     Decimals(i256, i8),

@@ -20,9 +20,13 @@ use super::squares::SquareSum;
 /// What is asked of the sums.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Spread {
+    /// The variance of the values themselves.
     VarPop,
+    /// The variance of what they are a sample of.
     VarSamp,
+    /// The root of `VarPop`.
     StddevPop,
+    /// The root of `VarSamp`.
     StddevSamp,
 }
 

@@ -28,9 +28,13 @@ use crate::value::{Datum, Ordered};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Piece {
+    /// Values that the units and the ledger name by number.
     Values,
+    /// What is kept of each unit, and what was published of it.
     Units,
+    /// Events that some finite window holds.
     Ledger,
+    /// Events that are not visible yet.
     Pending,
 }
 
@@ -46,6 +50,7 @@ pub struct NamedValues {
 }
 
 impl NamedValues {
+    /// None yet, of a state or of what was worked out beside one.
     pub fn of(beside: bool) -> NamedValues {
         NamedValues { by_part: vec![], beside }
     }
@@ -54,8 +59,9 @@ impl NamedValues {
 /// Where a part goes on from.
 #[derive(Clone, Copy, Debug)]
 pub struct Resumed {
-    /// Its number when it was saved, and whether that was beside the others.
+    /// Its number when it was saved.
     pub saved: usize,
+    /// Whether that was beside the others.
     pub beside: bool,
     /// Every tick up to here was finished; `None`: its start was still to come.
     pub done: Option<i64>,
@@ -83,8 +89,10 @@ pub(super) struct SavedRow {
 /// A state could not be saved or loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointError {
+    /// What is read was not written by such a group.
     #[error(transparent)]
     Damaged(#[from] Damaged),
+    /// Rows of the ledger could not be kept or read.
     #[error(transparent)]
     Segment(#[from] SegmentError),
 }

@@ -87,7 +87,7 @@ pub struct State {
     done: Option<i64>,
     /// Up to there everything was published before.
     floor: Option<i64>,
-    /// Whether any row was published before.
+    /// Whether no row was published before.
     fresh: bool,
     /// Other columns are shown than before, or all: at `floor` every row is looked at.
     renewed: bool,

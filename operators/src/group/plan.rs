@@ -11,15 +11,24 @@ pub enum Window {
     /// Nothing: each column looks back from now by a length of its own, or over all time.
     Trailing,
     /// A window `[start, start + size)`, where `start` is a multiple of `every` since 1970. Tumbling: `every` is `size`.
-    Hopping { size: i64, every: i64 },
+    Hopping {
+        /// Its length.
+        size: i64,
+        /// From one start to the next.
+        every: i64,
+    },
     /// A chain of events, each less than `gap` after the one before.
-    Session { gap: i64 },
+    Session {
+        /// The least time between two sessions.
+        gap: i64,
+    },
 }
 
 /// A group: its windows, its columns, and the inputs that they share. Times are microseconds. What was added to it since it
 /// began is worked out from events of its own.
 #[derive(Clone, Debug)]
 pub struct Plan {
+    /// What a row is about besides its key.
     pub window: Window,
     /// How long past its end a window's row stays in the store.
     pub retain: i64,
@@ -42,9 +51,13 @@ pub struct Plan {
 /// Columns that begin together, with events of their own: those that a group began with, or some that were added.
 #[derive(Clone, Debug)]
 pub struct Part {
+    /// As of the group: at least one.
     pub columns: Vec<ColumnPlan>,
+    /// By column: its place in the row; `None`: it is shown no more.
     pub places: Vec<Option<usize>>,
+    /// The types of its own inputs.
     pub inputs: Vec<DataType>,
+    /// The tick from which on its values are right.
     pub start: i64,
 }
 
