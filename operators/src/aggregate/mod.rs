@@ -112,6 +112,16 @@ mod tests {
     }
 
     #[test]
+    fn every_aggregate_is_in_the_docs() {
+        for page in ["jobs.md", "windows.md"] {
+            let text = std::fs::read_to_string(format!("{}/../docs/{page}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+            for aggregate in AGGREGATES {
+                assert!(text.contains(&format!("`{}`", aggregate.name)), "{} says nothing of {}", page, aggregate.name);
+            }
+        }
+    }
+
+    #[test]
     fn saved_names_are_told_apart() {
         for (at, aggregate) in AGGREGATES.iter().enumerate() {
             assert!(
