@@ -13,7 +13,6 @@ use std::time::{Duration, Instant};
 use headwater::cluster::options;
 use headwater::observe::watching::Watching;
 use headwater::run::{self, Options};
-use headwater_connectors::sink::Lookup;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -148,7 +147,7 @@ fn look(
     sent: &Mutex<HashMap<String, Instant>>,
     readable: &Mutex<Vec<Duration>>,
 ) {
-    let mut store = watching.embedded.iter().flatten().next().unwrap().clone();
+    let mut store = watching.stores.iter().flatten().next().unwrap().lookup();
     let mut found: HashMap<String, ()> = HashMap::new();
     while !stop.load(Ordering::Relaxed) {
         let waiting: Vec<(String, Instant)> = sent

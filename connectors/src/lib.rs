@@ -1,12 +1,18 @@
-//! The outside world: histories, streams, formats and sinks. Knows no windows.
+//! The outside world: histories, streams, formats and sinks, each a list of kinds ([`history::HISTORIES`], [`stream::STREAMS`],
+//! [`format::FORMATS`], [`sink::SINKS`]). Computes no windows.
 //!
-//! Everything crosses this crate's border as Arrow columns: `Records` come in, `RecordBatch`es of changes go out.
+//! Everything crosses this crate's border as Arrow columns: `Records` come in, `RecordBatch`es of changes go out. A kind reads what a job
+//! says of it through [`settings::Settings`], and nobody else knows what that is.
+
+#![deny(missing_docs)]
 
 pub mod error;
 pub mod format;
 pub mod history;
 mod objects;
 pub mod records;
+pub mod secrets;
+pub mod settings;
 pub mod sink;
 pub mod storage;
 pub mod stream;

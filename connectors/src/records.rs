@@ -10,8 +10,9 @@ use arrow::datatypes::SchemaRef;
 /// `Timestamp(Microsecond, "UTC")`, floored; floats come without -0.0 and with one NaN.
 #[derive(Clone, Debug)]
 pub struct Wanted {
+    /// One field a column, each of them nullable.
     pub schema: SchemaRef,
-    /// The unit of integer times in JSON, in nanoseconds: 1_000_000 for `ms`.
+    /// The unit of integer times in records of text, in nanoseconds: 1_000_000 for `ms`.
     pub time_unit_ns: i64,
 }
 
@@ -22,13 +23,15 @@ pub struct Records {
     pub batch: RecordBatch,
     /// By wanted column: the records whose field is there but did not decode. `None`: every one did.
     pub undecoded: Vec<Option<BooleanBuffer>>,
-    /// The records that are no JSON object in UTF-8 at all. `None`: there is none.
+    /// The records of which nothing can be used (see the format). `None`: there is none.
     pub malformed: Option<BooleanBuffer>,
-    /// Streams: the partition, and each record's offset, ascending.
+    /// Streams: the partition that all of them are of.
     pub partition: Option<i32>,
+    /// Streams: each record's offset, ascending.
     pub offsets: Option<Arc<[i64]>>,
     /// Kafka: each record's timestamp in microseconds (`i64::MIN` where a record has none).
     pub stamps: Option<Arc<[i64]>>,
+    /// What a dead letter of each record quotes.
     pub payload: Payload,
     /// About how many bytes these records hold in memory: what a reader's credits are counted in.
     pub bytes: usize,
@@ -44,10 +47,12 @@ pub enum Payload {
 }
 
 impl Records {
+    /// How many records there are.
     pub fn len(&self) -> usize {
         self.batch.num_rows()
     }
 
+    /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

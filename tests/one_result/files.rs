@@ -71,7 +71,7 @@ fn exported(watching: &Watching, group: usize) -> Vec<String> {
         lines.push(line.to_owned());
         Ok(())
     };
-    let mut store = rows::lookup(&watching.opened, 0, watching.embedded[0].as_ref()).unwrap();
+    let mut store = rows::lookup(&watching.opened, 0, watching.stores[0].as_ref()).unwrap();
     rows::export(store.as_mut(), group, &mut each).unwrap();
     lines
 }

@@ -1,4 +1,92 @@
 //! Formats: bytes to columns, and columns to text.
+//!
+//! A format knows records and no transport: a Kafka topic, a file that grows and a file of a history give it bytes. All formats are
+//! equally strict, because they share what makes columns of values (`value`, `column`, `builder`); they differ in how they find the values.
 
+mod builder;
+mod column;
 pub mod json;
+pub(crate) mod records;
 pub mod text;
+pub mod time;
+mod value;
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::buffer::BooleanBuffer;
+
+use crate::settings::{Kind, Settings};
+use crate::{Result, Wanted};
+
+/// Every format that a stream may have. A new one is its file and a line here.
+pub static FORMATS: &[&dyn FormatKind] = &[json::JSON];
+
+/// The format of a stream that names none.
+pub const DEFAULT: &str = "json";
+
+/// A kind of format. Its keys stand in the section of the stream that has it.
+pub trait FormatKind: Kind {
+    /// Reads its keys out of the stream's section.
+    fn read(&self, settings: &mut dyn Settings) -> Arc<dyn Format>;
+}
+
+/// A format as a job has set it.
+pub trait Format: Debug + Send + Sync {
+    /// A decoder of records that are all alike.
+    ///
+    /// # Errors
+    ///
+    /// `Config`: the format cannot give these columns.
+    fn decoder(&self, wanted: &Wanted) -> Result<Box<dyn Decoder>>;
+}
+
+/// A record as its transport hands it over. What else a transport knows of it (a key, headers) would be beside `value`.
+#[derive(Clone, Copy, Debug)]
+pub struct Message<'a> {
+    /// The record itself, and what a dead letter quotes.
+    pub value: &'a [u8],
+}
+
+/// Decodes records to the wanted columns: strictly, and only what is wanted. Never fails: what is wrong with a record is told with it.
+pub trait Decoder: Send {
+    /// Adds one record: a row. The strings of one batch must stay below 2 GiB a column.
+    fn push(&mut self, message: &Message);
+
+    /// The records since the last `finish`.
+    fn len(&self) -> usize;
+
+    /// Whether there is none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Hands over what was pushed, and starts anew.
+    fn finish(&mut self) -> Decoded;
+}
+
+/// What was pushed since the last `finish`: one row a record. The parts are those of [`crate::Records`].
+#[derive(Debug)]
+pub struct Decoded {
+    /// The wanted columns, null where a field is null, missing or did not decode.
+    pub batch: RecordBatch,
+    /// By wanted column: the records whose field is there but did not decode. `None`: every one did.
+    pub undecoded: Vec<Option<BooleanBuffer>>,
+    /// The records of which nothing can be used. `None`: there is none.
+    pub malformed: Option<BooleanBuffer>,
+}
+
+/// Reads which format a stream's section names, among its other keys, and that format's keys.
+pub(crate) fn read(settings: &mut dyn Settings) -> Arc<dyn Format> {
+    let chosen = settings.choose("format", Some(DEFAULT), &crate::settings::choices(FORMATS.iter().copied()));
+    FORMATS[chosen.unwrap_or(0)].read(settings)
+}
+
+/// The keys by which a stream's section says its format.
+pub(crate) fn keys() -> Vec<&'static str> {
+    std::iter::once("format").chain(FORMATS.iter().flat_map(|kind| kind.keys())).collect()
+}
+
+/// A UTF-8 byte order mark at the start of a file, which says nothing.
+pub(crate) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";

@@ -43,6 +43,7 @@ impl<'a> Column<'a> {
         Column { array, write: writer(array, Style::Plain) }
     }
 
+    /// Whether the value of `row` is null.
     pub fn is_null(&self, row: usize) -> bool {
         self.array.is_null(row)
     }
@@ -60,6 +61,7 @@ pub struct Object<'a> {
 }
 
 impl<'a> Object<'a> {
+    /// Of these columns of a batch, by place, in this order.
     pub fn new(batch: &'a RecordBatch, columns: impl IntoIterator<Item = usize>) -> Object<'a> {
         let field = |i: usize| {
             let mut name = Vec::new();

@@ -8,33 +8,84 @@ pub(crate) mod files;
 pub(crate) mod find;
 pub mod jsonl;
 pub mod parquet;
+mod text;
+
+use std::fmt::Debug;
+use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use serde::{Deserialize, Serialize};
 
+use crate::settings::{Kind, Settings};
 use crate::{Records, Result, Wanted};
+
+/// Every kind of history. A new one is its file and a line here.
+pub static HISTORIES: &[&dyn HistoryKind] = &[parquet::PARQUET, jsonl::JSONL];
+
+/// A kind of history.
+pub trait HistoryKind: Kind {
+    /// As messages name it: `Parquet`.
+    fn title(&self) -> &'static str;
+
+    /// Whether its files say which columns there are, and of which type; else the job has to.
+    fn gives_columns(&self) -> bool;
+
+    /// Reads `[sources.NAME.history]`.
+    fn read(&self, settings: &mut dyn Settings) -> Arc<dyn HistoryConfig>;
+}
+
+/// A history as a job has set it.
+pub trait HistoryConfig: Debug + Send + Sync {
+    /// Where its files are: a pattern, empty where the job does not say it.
+    fn path(&self) -> &str;
+
+    /// Finds its files, or takes those that were pinned.
+    ///
+    /// # Errors
+    ///
+    /// `Config`: nothing matches, or the files do not fit together. `Changed`: a pinned file is another one now. `World`: a file cannot be
+    /// read.
+    fn open(&self, pinned: Option<&Pinned>) -> Result<Arc<dyn History>>;
+}
+
+/// Reads the key by which a kind finds its files.
+fn path(settings: &mut dyn Settings) -> String {
+    if !settings.has("path") {
+        settings.missing("path", "give a glob of its files, like path = \"data/*.parquet\"");
+    }
+    settings.glob("path").unwrap_or_default()
+}
 
 /// The history's files as they were found. Reading checks that each is still the same.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Pinned {
+    /// In the order of their paths as text.
     pub files: Vec<PinnedFile>,
 }
 
+/// A file as it was found: the same as long as its size and its ETag are, or without an ETag its size and its time.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PinnedFile {
     /// A local path or a URL.
     pub path: String,
+    /// In bytes.
     pub size: u64,
+    /// As its object store names this version of it.
     pub etag: Option<String>,
+    /// When it was modified last, in microseconds since 1970.
     pub modified_us: i64,
 }
 
 /// A unit of reading, given to one worker: a row group, or a whole file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Piece {
+    /// Its place in [`Pinned::files`].
     pub file: usize,
+    /// Its number in the file; 0 where a file is one piece.
     pub row_group: usize,
+    /// How many records it has.
     pub rows: u64,
+    /// How large it is in its file.
     pub bytes: u64,
     /// Statistics of the columns named in `pieces`, in that order.
     pub statistics: Vec<Option<Range>>,
@@ -45,11 +96,13 @@ pub struct Piece {
 pub struct Range {
     /// `None`: every value is null.
     pub bounds: Option<(i64, i64)>,
+    /// How many values are null.
     pub nulls: u64,
 }
 
 /// All methods block, and may be called from several threads.
 pub trait History: Send + Sync {
+    /// Its files.
     fn pinned(&self) -> &Pinned;
 
     /// All columns of all files (timestamps as `Timestamp(Microsecond, "UTC")`); `None` where the files have no schema.

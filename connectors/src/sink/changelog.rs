@@ -8,7 +8,7 @@ use arrow::array::RecordBatch;
 
 use super::GroupShape;
 use super::changes::Changes;
-use super::lines::{Beside, Lines};
+use super::lines::{LineMeta, LineSink};
 use crate::Result;
 use crate::format::text::{write_string, write_time};
 
@@ -20,6 +20,7 @@ pub struct Changelog {
 }
 
 impl Changelog {
+    /// Of all groups of a job: the place of each is its number.
     pub fn new(groups: &[GroupShape]) -> Changelog {
         let head = |group: &GroupShape| {
             let mut out = b"{\"features\":".to_vec();
@@ -31,7 +32,7 @@ impl Changelog {
     }
 
     /// Writes all changes of an interval of ticks, by group, from all workers in any order; later calls bring later ticks.
-    pub fn write(&self, to: &mut dyn Lines, step: &[(usize, RecordBatch)]) -> Result<()> {
+    pub fn write(&self, to: &mut dyn LineSink, step: &[(usize, RecordBatch)]) -> Result<()> {
         let views: Vec<_> =
             step.iter().map(|(group, batch)| (*group, Changes::new(&self.groups[*group], batch))).collect();
         let mut text = Vec::new();
@@ -40,7 +41,7 @@ impl Changelog {
             let (head, row) = (&self.heads[*group], line.row as usize);
             text.clear();
             write_line(&mut text, head, changes, row);
-            to.write(&text, &Beside { key: &|out| write_key(out, head, changes, row), time_us: None })?;
+            to.write(&text, &LineMeta { key: &|out| write_key(out, head, changes, row), time_us: None })?;
         }
         Ok(())
     }

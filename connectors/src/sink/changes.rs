@@ -25,7 +25,7 @@ impl<'a> Changes<'a> {
             row: Object::new(batch, shape.columns()),
             times: batch.column(last - 1).as_primitive::<Int64Type>().values(),
             diffs: batch.column(last).as_primitive::<Int8Type>().values(),
-            windows: shape.windowed.then(|| (us(shape.keys), us(shape.keys + 1))),
+            windows: shape.windowed().then(|| (us(shape.keys), us(shape.keys + 1))),
         }
     }
 

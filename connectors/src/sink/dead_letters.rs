@@ -12,18 +12,22 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde::{Deserialize, Serialize};
 
-use super::lines::{Beside, Lines};
+use super::lines::{LineMeta, LineSink};
 use crate::format::text::{write_string, write_time};
 use crate::{Error, Result};
 
 /// A record that could not be used, and why. It travels to the process that writes it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct DeadLetter {
+    /// The source's name.
     pub source: String,
     /// `malformed`, `null event time`, `future`, `expression`, `null key` or `late`.
     pub reason: String,
+    /// Where it lies: of a stream's record, and of a history's row where the seam is by offset.
     pub partition: Option<i32>,
+    /// See `partition`.
     pub offset: Option<i64>,
+    /// In microseconds since 1970.
     pub arrival_us: Option<i64>,
     /// The record as it was read; of a Parquet row, its JSON.
     pub payload: Vec<u8>,
@@ -93,7 +97,7 @@ fn number(out: &mut Vec<u8>, name: &str, value: Option<i64>) {
 }
 
 /// Writes letters, each with the tick at which it was told (`None`: before the first one, of the history).
-pub fn write(to: &mut dyn Lines, letters: &[(Option<i64>, DeadLetter)]) -> Result<()> {
+pub fn write(to: &mut dyn LineSink, letters: &[(Option<i64>, DeadLetter)]) -> Result<()> {
     let mut line = Vec::new();
     for (time_us, letter) in letters {
         line.clear();
@@ -102,13 +106,13 @@ pub fn write(to: &mut dyn Lines, letters: &[(Option<i64>, DeadLetter)]) -> Resul
             line.clear();
             letter.write_without_payload(&mut line);
         }
-        to.write(&line, &Beside { key: &|out| letter.write_key(out), time_us: *time_us })?;
+        to.write(&line, &LineMeta { key: &|out| letter.write_key(out), time_us: *time_us })?;
     }
     Ok(())
 }
 
 /// Writes the letters that the first `bytes` of a file hold, as lines.
-pub fn add(to: &mut dyn Lines, path: &Path, bytes: u64) -> Result<()> {
+pub fn add(to: &mut dyn LineSink, path: &Path, bytes: u64) -> Result<()> {
     let failed = |e: std::io::Error| Error::world(format!("reading {}", path.display()), e);
     let file = File::open(path).map_err(failed)?;
     let held = file.metadata().map_err(failed)?.len();
@@ -118,7 +122,7 @@ pub fn add(to: &mut dyn Lines, path: &Path, bytes: u64) -> Result<()> {
         ))));
     }
     for line in BufReader::new(file.take(bytes)).split(b'\n') {
-        to.write(&line.map_err(failed)?, &Beside { key: &|_| (), time_us: None })?;
+        to.write(&line.map_err(failed)?, &LineMeta { key: &|_| (), time_us: None })?;
     }
     Ok(())
 }

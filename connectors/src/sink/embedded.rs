@@ -15,13 +15,18 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode};
 
 use super::changes::Changes;
-use super::{GroupShape, Lookup, Marks, RowText, Store};
+use super::{
+    Claim, Claimed, GroupShape, HeldStore, Home, JobRows, Lookup, Marks, RowText, SinkConfig, SinkKind, Store,
+    StoreConfig, Takes,
+};
+use crate::settings::{Endpoint, Kind, Settings};
 use crate::{Error, Result};
 
 /// What this binary writes and reads.
@@ -38,6 +43,101 @@ const LOCK_RETRY: Duration = Duration::from_millis(10);
 const REMEDY: &str = "if this stays so, remove its directory: the next start writes every row anew";
 /// Image, changed_at and window end, before the row's text.
 const HEAD_BYTES: usize = 24;
+
+const ELSEWHERE: &str =
+    "the state is in an object store, so say where the embedded store is kept, like path = \"store\"";
+const UNSAID: &str = "without a sink, rows go to an embedded store, and the state is in an object store, so say where the embedded store \
+                      is kept, like path = \"store\": in [sinks.NAME] with type = \"embedded\"";
+
+/// The embedded store as a kind of sink.
+pub static EMBEDDED: &EmbeddedKind = &EmbeddedKind;
+
+/// See [`EMBEDDED`].
+#[derive(Debug)]
+pub struct EmbeddedKind;
+
+impl Kind for EmbeddedKind {
+    fn name(&self) -> &'static str {
+        "embedded"
+    }
+
+    fn keys(&self) -> Vec<&'static str> {
+        vec!["path"]
+    }
+}
+
+impl SinkKind for EmbeddedKind {
+    fn takes(&self) -> Takes {
+        Takes::Rows
+    }
+
+    fn read(&self, settings: &mut dyn Settings, home: &Home) -> SinkConfig {
+        let path = settings.path("path");
+        if path.is_none() && home.is_remote && !settings.has("path") {
+            settings.missing("path", ELSEWHERE);
+        }
+        SinkConfig::Rows(Arc::new(EmbeddedConfig { path: path.unwrap_or_else(|| in_home(home)) }))
+    }
+}
+
+/// The sink of a job that names none.
+pub(super) fn unsaid(home: &Home) -> (SinkConfig, Option<&'static str>) {
+    let config = EmbeddedConfig { path: in_home(home) };
+    (SinkConfig::Rows(Arc::new(config)), home.is_remote.then_some(UNSAID))
+}
+
+fn in_home(home: &Home) -> PathBuf {
+    home.dir.join("embedded")
+}
+
+#[derive(Debug)]
+struct EmbeddedConfig {
+    path: PathBuf,
+}
+
+impl StoreConfig for EmbeddedConfig {
+    fn describe(&self) -> String {
+        format!("embedded store in {}", self.path.display())
+    }
+
+    fn endpoint(&self) -> Option<Endpoint> {
+        Some(Endpoint::Sole("embedded store"))
+    }
+
+    fn check(&self) -> Result<()> {
+        Ok(())
+    }
+
+    fn is_exclusive(&self) -> bool {
+        true
+    }
+
+    fn claim(&self, rows: &JobRows, claim: &Claim) -> Result<Claimed> {
+        Embedded::open(&self.path, rows.groups)?.claimed(claim)
+    }
+
+    fn open(&self, rows: &JobRows, _: u64, _: Arc<AtomicBool>) -> Result<Box<dyn Store>> {
+        Ok(Box::new(Embedded::open(&self.path, rows.groups)?))
+    }
+
+    fn lookup(&self, rows: &JobRows) -> Result<Box<dyn Lookup>> {
+        Ok(Box::new(Embedded::read_only(&self.path, rows.groups)?))
+    }
+}
+
+impl HeldStore for Embedded {
+    fn claim(&self, claim: &Claim) -> Result<Claimed> {
+        self.again()?.claimed(claim)
+    }
+
+    fn store(&self) -> Box<dyn Store> {
+        Box::new(self.clone())
+    }
+
+    fn lookup(&self) -> Box<dyn Lookup> {
+        Box::new(self.clone())
+    }
+}
 
 /// The store in its directory. A clone shares it.
 #[derive(Clone)]
@@ -84,6 +184,12 @@ impl Embedded {
         Ok(store)
     }
 
+    fn claimed(mut self, claim: &Claim) -> Result<Claimed> {
+        let is_whole = self.is_whole(claim.meaning)?;
+        let marks = claim.groups.iter().map(|group| self.marks(*group)).collect::<Result<_>>()?;
+        Ok(Claimed { generation: 0, marks, is_whole, held: Some(Arc::new(self)) })
+    }
+
     /// Takes up what an earlier start has left.
     fn look(&mut self) -> Result<()> {
         self.image = self.number(IMAGE_KEY)?.unwrap_or(0);
@@ -108,6 +214,7 @@ impl Embedded {
         Ok(self.number(WHOLE_KEY)? == Some(meaning))
     }
 
+    /// What an earlier start has left of a group.
     pub fn marks(&self, group: usize) -> Result<Marks> {
         Ok(Marks {
             upto_us: self.number(&self.mark("upto", group))?,
@@ -153,7 +260,7 @@ impl Embedded {
             let key = &key[self.groups[group].name.len() + 1..];
             let (text, start) = key.split_at_checked(key.len().checked_sub(9)?)?;
             let start = i64::from_be_bytes(start[1..].try_into().ok()?) ^ i64::MIN;
-            let window = self.groups[group].windowed.then_some((start, i64_at(value, 16)?));
+            let window = self.groups[group].windowed().then_some((start, i64_at(value, 16)?));
             Some(RowText {
                 key: String::from_utf8(text.to_vec()).ok()?,
                 window,
@@ -303,7 +410,7 @@ impl Lookup for Embedded {
     fn get(&mut self, group: usize, key: &str, window_start_us: Option<i64>) -> Result<Vec<RowText>> {
         let mut prefix = self.prefix(group, key);
         let mut found = Vec::new();
-        if let Some(start) = window_start_us.or((!self.groups[group].windowed).then_some(0)) {
+        if let Some(start) = window_start_us.or((!self.groups[group].windowed()).then_some(0)) {
             prefix.extend_from_slice(&(start ^ i64::MIN).to_be_bytes());
             if let Some(value) = self.rows.get(&prefix).map_err(|e| self.failed("reading", e))? {
                 found.push(self.row_text(group, &prefix, &value)?);

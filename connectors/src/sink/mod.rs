@@ -18,81 +18,134 @@ pub mod lines;
 pub mod redis;
 #[cfg(test)]
 mod samples;
+mod store;
+
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
+
+use crate::settings::{Endpoint, Kind, Settings};
+use lines::LinesConfig;
+pub use store::{Claim, Claimed, HeldStore, JobRows, Lookup, Marks, RowText, Store, StoreConfig};
+
+/// Every kind of sink. A new one is its file and a line here.
+pub static SINKS: &[&dyn SinkKind] = &[redis::REDIS, embedded::EMBEDDED, lines::JSONL, lines::KAFKA];
+
+/// The kind of the sink of a job that names none, and that sink's name.
+pub const DEFAULT: &str = "embedded";
+
+/// The kind of dead letters that name none.
+pub const DEFAULT_LETTERS: &str = "jsonl";
+
+/// A kind of sink.
+pub trait SinkKind: Kind {
+    /// What it is given.
+    fn takes(&self) -> Takes;
+
+    /// Reads `[sinks.NAME]`.
+    fn read(&self, settings: &mut dyn Settings, home: &Home) -> SinkConfig;
+
+    /// Reads `[dead_letters]`. `None`: it does not say where, or is of a kind that takes no lines.
+    fn read_letters(&self, _settings: &mut dyn Settings, _home: &Home) -> Option<Arc<dyn LinesConfig>> {
+        None
+    }
+}
+
+/// The sink of a job that names none; and what such a job has to say all the same.
+pub fn default_sink(home: &Home) -> (SinkConfig, Option<&'static str>) {
+    embedded::unsaid(home)
+}
+
+/// Where dead letters go that a job says nothing of; and what such a job has to say all the same.
+pub fn default_letters(home: &Home) -> (Arc<dyn LinesConfig>, Option<&'static str>) {
+    lines::unsaid_letters(home)
+}
+
+/// What a sink is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Takes {
+    /// The newest row of each key.
+    Rows,
+    /// Each change, as a line; it can be given dead letters as well.
+    Changes,
+}
+
+/// A sink as a job has set it.
+#[derive(Clone, Debug)]
+pub enum SinkConfig {
+    /// Takes the newest row of each key.
+    Rows(Arc<dyn StoreConfig>),
+    /// Takes each change, as a line.
+    Changes(Arc<dyn LinesConfig>),
+}
+
+impl SinkConfig {
+    /// Where it writes; `None` where the job does not say it.
+    pub fn endpoint(&self) -> Option<Endpoint> {
+        match self {
+            SinkConfig::Rows(store) => store.endpoint(),
+            SinkConfig::Changes(lines) => lines.endpoint(),
+        }
+    }
+
+    /// The store, if it is one.
+    pub fn store(&self) -> Option<&Arc<dyn StoreConfig>> {
+        match self {
+            SinkConfig::Rows(store) => Some(store),
+            SinkConfig::Changes(_) => None,
+        }
+    }
+
+    /// Where changes go as lines, if they do.
+    pub fn lines(&self) -> Option<&Arc<dyn LinesConfig>> {
+        match self {
+            SinkConfig::Changes(lines) => Some(lines),
+            SinkConfig::Rows(_) => None,
+        }
+    }
+}
+
+/// The job's own directory, for what is given no other place.
+#[derive(Clone, Debug)]
+pub struct Home {
+    /// Local, and absolute.
+    pub dir: PathBuf,
+    /// The job's state is elsewhere, in an object store: what has to last is not kept here unless the job says so.
+    pub is_remote: bool,
+}
 
 /// A group as sinks see it.
 #[derive(Clone, Debug)]
 pub struct GroupShape {
+    /// As the job calls it.
     pub name: String,
+    /// How many key columns there are.
     pub keys: usize,
-    pub windowed: bool,
+    /// `None`: a row a key, and none leaves but by a change.
+    pub windows: Option<RowWindows>,
     /// Of the change batches: see the module's table.
     pub schema: SchemaRef,
 }
 
+/// How long rows of windows are kept: by a store, beside the changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RowWindows {
+    /// How long past its window's end a row stays, in microseconds.
+    pub retain_us: i64,
+    /// The length of all windows, in microseconds; `None` where each row has an end of its own.
+    pub size_us: Option<i64>,
+}
+
 impl GroupShape {
+    /// Whether rows have a window, which is a part of what they are known by.
+    pub fn windowed(&self) -> bool {
+        self.windows.is_some()
+    }
+
     /// Where the feature columns lie in a change batch.
     pub fn columns(&self) -> std::ops::Range<usize> {
-        let first = self.keys + if self.windowed { 2 } else { 0 };
+        let first = self.keys + if self.windowed() { 2 } else { 0 };
         first..self.schema.fields().len() - 2
     }
-}
-
-/// What a store tells of a group that an earlier start has written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Marks {
-    /// No row in the store is newer.
-    pub upto_us: Option<i64>,
-    /// Every row up to it is there.
-    pub as_of_us: Option<i64>,
-}
-
-/// A key-value store of rows, written by one start of a job. Lives on a thread of its own, so it may block: a store that is
-/// away is waited for with backoff (logged once, and again when it is back) until `stop` is set.
-pub trait Store: Send {
-    /// Writes changes of a group, acknowledged when it returns: raises the group's `_upto` to `upto_us` first (it never
-    /// falls, but for `replace`), then upserts and deletes, last change a key and window. A process of an older generation
-    /// gets an error.
-    fn write(&mut self, group: usize, changes: &arrow::array::RecordBatch, upto_us: i64) -> crate::Result<()>;
-
-    /// The first write of a start is a whole image of the store: between `begin_image` and `sweep`, `write` also notes which
-    /// rows are there. `replace`: the image may be older than what the store holds (`_upto` may fall).
-    fn begin_image(&mut self, replace: bool) -> crate::Result<()>;
-
-    /// Removes whatever of this job's the image did not have: rows, fields, groups that are no longer the job's; of `spared` groups
-    /// nothing. Called by one process, after every worker's image has been acknowledged. Returns how many rows went.
-    fn sweep(&mut self, spared: &[usize]) -> crate::Result<u64>;
-
-    /// Every row up to this tick is there, from all workers. Called by one process.
-    fn set_as_of(&mut self, group: usize, as_of_us: i64) -> crate::Result<()>;
-
-    /// The store may have lost what it acknowledged: it needs an image from every worker. Until `begin_image`, `set_as_of`
-    /// does nothing.
-    fn needs_image(&self) -> bool {
-        false
-    }
-}
-
-/// A row as a reader of a store sees it, as JSON texts.
-#[derive(Clone, Debug, PartialEq)]
-pub struct RowText {
-    /// `{"card_id":"c1"}`
-    pub key: String,
-    /// Start and end, in microseconds.
-    pub window: Option<(i64, i64)>,
-    /// `{"tx_1h":3}`
-    pub row: String,
-    pub changed_at_us: i64,
-}
-
-/// Reading rows back, for `get` and `export`.
-pub trait Lookup: Send {
-    fn as_of(&mut self, group: usize) -> crate::Result<Option<i64>>;
-
-    /// The rows of one key (its JSON text), by window start; of one window only, where one is named.
-    fn get(&mut self, group: usize, key: &str, window_start_us: Option<i64>) -> crate::Result<Vec<RowText>>;
-
-    /// Every row of the group, in order of key (its JSON text) and window start.
-    fn scan(&mut self, group: usize, each: &mut dyn FnMut(RowText) -> crate::Result<()>) -> crate::Result<()>;
 }

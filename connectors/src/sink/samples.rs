@@ -8,8 +8,8 @@ use arrow::array::{
 };
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 
-use super::GroupShape;
-use super::lines::{Beside, Left, Lines};
+use super::lines::{LineMeta, LineSink, SinkPosition};
+use super::{GroupShape, RowWindows};
 
 pub const HOUR: i64 = 3_600_000_000;
 
@@ -36,7 +36,8 @@ fn sample(name: &str, windowed: bool) -> Sample {
     }
     fields.push(Field::new("x", DataType::Float64, true));
     fields.extend([Field::new("_time", DataType::Int64, false), Field::new("_diff", DataType::Int8, false)]);
-    Sample { shape: GroupShape { name: name.into(), keys: 1, windowed, schema: Arc::new(Schema::new(fields)) } }
+    let windows = windowed.then_some(RowWindows { retain_us: HOUR, size_us: Some(HOUR) });
+    Sample { shape: GroupShape { name: name.into(), keys: 1, windows, schema: Arc::new(Schema::new(fields)) } }
 }
 
 impl Sample {
@@ -46,7 +47,7 @@ impl Sample {
             Arc::new(TimestampMicrosecondArray::from(times).with_timezone("UTC")) as ArrayRef
         };
         let mut columns: Vec<ArrayRef> = vec![Arc::new(StringArray::from_iter_values(changes.iter().map(|c| c.0)))];
-        if self.shape.windowed {
+        if self.shape.windowed() {
             columns.extend([us(0), us(HOUR)]);
         }
         columns.push(Arc::new(changes.iter().map(|c| c.2).collect::<Float64Array>()));
@@ -65,10 +66,10 @@ pub struct Kept {
 /// No line may be longer.
 pub const KEPT_BYTES_MAX: usize = 500;
 
-impl Lines for Kept {
-    fn write(&mut self, line: &[u8], beside: &Beside) -> crate::Result<()> {
+impl LineSink for Kept {
+    fn write(&mut self, line: &[u8], meta: &LineMeta) -> crate::Result<()> {
         let mut key = vec![];
-        (beside.key)(&mut key);
+        (meta.key)(&mut key);
         self.lines.push(String::from_utf8(line.to_vec()).unwrap());
         self.keys.push(String::from_utf8(key).unwrap());
         Ok(())
@@ -78,8 +79,8 @@ impl Lines for Kept {
         Ok(())
     }
 
-    fn sync(&mut self) -> crate::Result<Left> {
-        Ok(Left::Bytes(0))
+    fn sync(&mut self) -> crate::Result<SinkPosition> {
+        Ok(SinkPosition::Bytes(0))
     }
 
     fn line_bytes_max(&self) -> usize {

@@ -25,6 +25,7 @@ pub fn create(path: &Path, bytes: &[u8]) -> Result<bool> {
     Ok(created)
 }
 
+/// A file's bytes; `None`: it is not there.
 pub fn read(path: &Path) -> Result<Option<Vec<u8>>> {
     match std::fs::read(path) {
         Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),

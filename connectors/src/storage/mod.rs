@@ -35,6 +35,7 @@ const REMOVALS_MAX: usize = 16;
 const LOCAL: &str = "local file";
 const RETRY_MAX: Duration = Duration::from_secs(60);
 
+/// One such place. A clone is the same place.
 #[derive(Clone, Debug)]
 pub struct Storage(Place);
 

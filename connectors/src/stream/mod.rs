@@ -1,12 +1,44 @@
 //! A stream: partitions of records with offsets, that go on while they are read.
 
-pub mod jsonl;
+pub mod files;
 pub mod kafka;
 
 use std::collections::BTreeSet;
+use std::fmt::Debug;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::settings::{Endpoint, Kind, Settings};
 use crate::{Error, Records, Result, Wanted};
+
+/// Every kind of stream. A new one is its file and a line here.
+pub static STREAMS: &[&dyn StreamKind] = &[kafka::KAFKA, files::JSONL];
+
+/// A kind of stream.
+pub trait StreamKind: Kind {
+    /// Reads `[sources.NAME.stream]`.
+    fn read(&self, settings: &mut dyn Settings) -> Arc<dyn StreamConfig>;
+}
+
+/// A stream as a job has set it.
+pub trait StreamConfig: Debug + Send + Sync {
+    /// What of it the meaning of a state depends on: a state goes on with a stream of the same identity, wherever that is reached. It is written
+    /// down with the state, so it never changes for the same stream.
+    fn identity(&self) -> &str;
+
+    /// What it is and where: `topic transactions at localhost:9092`.
+    fn describe(&self) -> String;
+
+    /// What it reads, if no sink may write there; `None` too where the job does not say it.
+    fn endpoint(&self) -> Option<Endpoint>;
+
+    /// Finds it. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// `Config`: it is not there, or cannot be set so. `World`: nobody answers.
+    fn open(&self) -> Result<Arc<dyn Stream>>;
+}
 
 /// How long records are waited for that a stream should have.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -14,6 +46,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// What a partition holds now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
+    /// Its number.
     pub partition: i32,
     /// The first offset still held.
     pub earliest: i64,
@@ -24,7 +57,9 @@ pub struct Bounds {
 /// Where reading starts (inclusive).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Start {
+    /// The partition's number.
     pub partition: i32,
+    /// The first offset that is read.
     pub offset: i64,
 }
 

@@ -8,6 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use arrow::array::AsArray;
 use arrow::datatypes::{DataType, Field, Int64Type, Schema};
 use futures::executor::block_on;
+use headwater_connectors::format::json::Json;
 use headwater_connectors::stream::kafka::{KafkaConfig, KafkaStream};
 use headwater_connectors::stream::{Bounds, Reader, Start, Stream};
 use headwater_connectors::{Error, Wanted};
@@ -60,7 +61,7 @@ impl Topic {
 
     fn open(&self) -> KafkaStream {
         // The broker may take a moment until it knows a topic that was just made.
-        until("the topic", || KafkaStream::open(self.config()).ok())
+        until("the topic", || KafkaStream::open(self.config(), Arc::new(Json)).ok())
     }
 
     fn producer(&self, transactions: Option<&str>) -> BaseProducer {
@@ -240,7 +241,7 @@ fn a_mistyped_topic_gets_a_suggestion() {
     topic.open();
     let mut config = topic.config();
     config.topic = topic.name.replace("payments", "paymets");
-    let error = KafkaStream::open(config).err().unwrap();
+    let error = KafkaStream::open(config, Arc::new(Json)).err().unwrap();
     assert!(matches!(error, Error::Config(_)), "{error}");
     assert!(error.to_string().contains(&format!("did you mean \"{}\"", topic.name)), "{error}");
 }

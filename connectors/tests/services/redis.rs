@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use arrow::array::*;
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, TimeUnit};
-use headwater_connectors::sink::redis::{Redis, RedisGroup, RedisLookup, claim, marks};
-use headwater_connectors::sink::{GroupShape, Lookup, Marks, RowText, Store};
+use headwater_connectors::sink::redis::{Redis, RedisLookup, claim, marks};
+use headwater_connectors::sink::{GroupShape, Lookup, Marks, RowText, RowWindows, Store};
 use redis::Commands;
 
 use crate::needs::{free_port, need, service, skipped};
@@ -39,7 +39,7 @@ fn keys(url: &str, job: &str) -> Vec<String> {
 }
 
 /// `cards` by card and shop, and `hourly` by card and hour; sessions where `size_us` is `None`.
-fn group(name: &str, windowed: bool, size_us: Option<i64>) -> RedisGroup {
+fn group(name: &str, windowed: bool, size_us: Option<i64>) -> GroupShape {
     let us = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
     let list = DataType::List(Arc::new(Field::new_list_field(DataType::Int64, true)));
     let mut fields = vec![Field::new("card", DataType::Utf8, false), Field::new("shop", DataType::Int64, false)];
@@ -56,14 +56,14 @@ fn group(name: &str, windowed: bool, size_us: Option<i64>) -> RedisGroup {
         Field::new("_time", DataType::Int64, false),
         Field::new("_diff", DataType::Int8, false),
     ]);
-    let shape = GroupShape { name: name.into(), keys: 2, windowed, schema: Arc::new(Schema::new(fields)) };
-    RedisGroup { shape, retain_us: HOUR, size_us }
+    let windows = windowed.then_some(RowWindows { retain_us: HOUR, size_us });
+    GroupShape { name: name.into(), keys: 2, windows, schema: Arc::new(Schema::new(fields)) }
 }
 
 /// Card, window start, n, time, diff. The other columns follow n: null where it is.
 type Change<'a> = (&'a str, i64, Option<i64>, i64, i8);
 
-fn batch(group: &RedisGroup, changes: &[Change]) -> RecordBatch {
+fn batch(group: &GroupShape, changes: &[Change]) -> RecordBatch {
     let times = |of: &dyn Fn(&Change) -> Option<i64>| {
         Arc::new(TimestampMicrosecondArray::from(changes.iter().map(of).collect::<Vec<_>>()).with_timezone("UTC"))
             as ArrayRef
@@ -73,7 +73,7 @@ fn batch(group: &RedisGroup, changes: &[Change]) -> RecordBatch {
         Arc::new(StringArray::from_iter_values(changes.iter().map(|c| c.0))),
         Arc::new(Int64Array::from(vec![7; changes.len()])),
     ];
-    if group.shape.windowed {
+    if group.windowed() {
         columns.extend([times(&|c| Some(c.1)), times(&|c| Some(c.1 + HOUR))]);
     }
     let spend = n().map(|n| n.map(|n| if n < 0 { f64::NAN } else { n as f64 / 3.0 }));
@@ -88,7 +88,7 @@ fn batch(group: &RedisGroup, changes: &[Change]) -> RecordBatch {
         Arc::new(changes.iter().map(|c| c.3).collect::<Int64Array>()),
         Arc::new(changes.iter().map(|c| c.4).collect::<Int8Array>()),
     ]);
-    RecordBatch::try_new(group.shape.schema.clone(), columns).unwrap()
+    RecordBatch::try_new(group.schema.clone(), columns).unwrap()
 }
 
 const NULLS: &str = r#"{"n":null,"spend":null,"fee":null,"who":null,"seen":null,"top":null}"#;
@@ -113,7 +113,7 @@ fn scan(lookup: &mut impl Lookup, group: usize) -> Vec<RowText> {
     rows
 }
 
-fn open(url: &str, job: &str, groups: &[RedisGroup]) -> Redis {
+fn open(url: &str, job: &str, groups: &[GroupShape]) -> Redis {
     let generation = claim(url, job, None).unwrap();
     Redis::open(url, job, groups, generation, Arc::default()).unwrap()
 }

@@ -2,12 +2,7 @@
 
 use std::fmt;
 
-/// A place in the job file: 1-based line and column (in characters). Line 0 is the file as a whole.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct At {
-    pub line: usize,
-    pub column: usize,
-}
+pub use headwater_connectors::settings::At;
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Fault {

@@ -1,7 +1,7 @@
 //! A group, opened: its expressions compiled, the types of its columns known, and the shape of its rows.
 
 use arrow::datatypes::{DataType, SchemaRef};
-use headwater_connectors::sink::GroupShape;
+use headwater_connectors::sink::{GroupShape, RowWindows};
 use headwater_operators::accumulators::ColumnPlan;
 use headwater_operators::aggregate::Refused;
 use headwater_operators::changes;
@@ -78,9 +78,19 @@ pub fn open_group(group: &Group, compiled: Compiled, source: &Source) -> OpenGro
     let key_types: Vec<DataType> = keys.iter().map(|k| source.wanted.schema.field(*k).data_type().clone()).collect();
     let key_fields: Vec<_> = group.key.iter().map(|k| k.text.clone()).zip(key_types.iter().cloned()).collect();
     let columns: Vec<_> = compiled.columns.iter().map(|c| c.name.clone()).zip(compiled.results).collect();
-    let windowed = group.window != Window::Trailing;
-    let schema = changes::schema(&key_fields, windowed, &columns);
-    let shape = GroupShape { name: group.name.clone(), keys: keys.len(), windowed, schema };
+    let windows = windows(group);
+    let schema = changes::schema(&key_fields, windows.is_some(), &columns);
+    let shape = GroupShape { name: group.name.clone(), keys: keys.len(), windows, schema };
     let Compiled { filter, inputs, columns, .. } = compiled;
     OpenGroup { filter, keys, key_types, inputs, columns, shape }
+}
+
+/// What sinks are told of a group's windows.
+fn windows(group: &Group) -> Option<RowWindows> {
+    let size_us = match group.window {
+        Window::Trailing => return None,
+        Window::Tumbling { size_us } | Window::Hopping { size_us, .. } => Some(size_us),
+        Window::Session { .. } => None,
+    };
+    Some(RowWindows { retain_us: group.retain_us, size_us })
 }

@@ -5,11 +5,11 @@ use headwater_connectors::history::Pinned;
 
 use super::group::{Compiled, compile, open_group};
 use super::opened::Opened;
-use super::source::{Streams, check_topics, look_at_schema, open_source, project};
+use super::source::{Streams, check_lines, look_at_schema, open_source, project};
 use crate::base::failure::Failure;
 use crate::base::fault::Faults;
 use crate::job::validate::names::check_names;
-use crate::job::{Job, Named, SinkTo};
+use crate::job::{Job, Named};
 
 /// Opens sources, and checks every name and type against them. `pinned`: by source, the files of its history as they were pinned
 /// before.
@@ -30,14 +30,12 @@ fn open_with(job: Job, pinned: &[Option<Pinned>], streams: Streams) -> Result<Op
         sources.push(open_source(source, pinned, streams, &mut faults)?);
     }
     for sink in &job.sinks {
-        if let SinkTo::Redis { url } = &sink.to
-            && let Err(e) = headwater_connectors::sink::redis::check_url(url)
-        {
+        if let Some(Err(e)) = sink.to.store().map(|store| store.check()) {
             faults.error(sink.at, e.to_string());
         }
     }
     if streams == Streams::Open {
-        check_topics(&job, &mut faults)?;
+        check_lines(&job, &mut faults)?;
     }
     let schemas: Vec<Option<SchemaRef>> = sources.iter().map(|s| s.as_ref().map(|s| s.2.clone())).collect();
     let named = check_names(&job, &schemas);

@@ -4,18 +4,15 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use headwater_connectors::Wanted;
-use headwater_connectors::history::{History, Pinned, jsonl, parquet};
-use headwater_connectors::sink::lines::LineTopic;
+use headwater_connectors::history::{History, Pinned};
 use headwater_connectors::stream::Stream;
-use headwater_connectors::stream::jsonl::JsonlStream;
-use headwater_connectors::stream::kafka::{KafkaConfig, KafkaStream};
 use headwater_operators::expression::Expression;
 
 use super::group::Compiled;
 use super::opened::Source;
 use crate::base::failure::Failure;
 use crate::base::fault::{At, Faults};
-use crate::job::{self, ChangesTo, FileKind, Group, Job, Named, SeamBy, SinkTo};
+use crate::job::{self, Group, Job, Named, SeamBy};
 
 /// Whether streams are opened too, or only what says how rows look.
 #[derive(Clone, Copy, PartialEq)]
@@ -25,8 +22,8 @@ pub enum Streams {
 }
 
 pub fn look_at_schema(source: &job::Source, faults: &mut Faults) -> Option<SchemaRef> {
-    match source.history.as_ref().filter(|h| h.kind == FileKind::Parquet && !h.path.is_empty()) {
-        Some(h) => match parquet::open(&h.path, None) {
+    match source.history.as_ref().filter(|h| h.kind.gives_columns() && !h.config.path().is_empty()) {
+        Some(h) => match h.config.open(None) {
             Ok(history) => history.schema(),
             Err(headwater_connectors::Error::Config(message)) => {
                 faults.error(h.at, message);
@@ -57,18 +54,11 @@ pub fn open_source(
     let mut ok = true;
     let history = match &source.history {
         None => None,
-        Some(h) => told(open_history(h, pinned), h.at, faults, &mut ok)?,
+        Some(h) => told(h.config.open(pinned), h.at, faults, &mut ok)?,
     };
     let stream = match source.stream.as_ref().filter(|_| streams == Streams::Open) {
         None => None,
-        Some(job::Stream::Jsonl { at, path, first_offset }) => {
-            let opened = JsonlStream::open(path, *first_offset).map(|s| Arc::new(s) as Arc<dyn Stream>);
-            told(opened, *at, faults, &mut ok)?
-        }
-        Some(job::Stream::Kafka { at, kafka }) => {
-            let opened = KafkaStream::open(kafka_config(kafka)).map(|s| Arc::new(s) as Arc<dyn Stream>);
-            told(opened, *at, faults, &mut ok)?
-        }
+        Some(stream) => told(stream.config.open(), stream.at, faults, &mut ok)?,
     };
     if !ok {
         return Ok(None);
@@ -78,43 +68,19 @@ pub fn open_source(
     Ok(Some((history, stream, schema)))
 }
 
-fn open_history(history: &job::History, pinned: Option<&Pinned>) -> headwater_connectors::Result<Arc<dyn History>> {
-    match history.kind {
-        FileKind::Parquet => parquet::open(&history.path, pinned).map(|h| Arc::new(h) as Arc<dyn History>),
-        FileKind::Jsonl => jsonl::open(&history.path, pinned).map(|h| Arc::new(h) as Arc<dyn History>),
-    }
-}
-
 /// A source's history as it was pinned once.
 pub fn history(source: &job::Source, pinned: Option<&Pinned>) -> Result<Arc<dyn History>, Failure> {
     let history = source.history.as_ref().ok_or_else(|| {
         Failure::Running(format!("source {} has no history any more: its ids cannot be compared", source.name))
     })?;
-    Ok(open_history(history, pinned)?)
+    Ok(history.config.open(pinned)?)
 }
 
-/// Bytes of records that the queues of one reader or writer may hold.
-const KAFKA_BUDGET_BYTES: usize = 64 << 20;
-
-pub fn kafka_config(kafka: &job::Kafka) -> KafkaConfig {
-    KafkaConfig {
-        brokers: kafka.brokers.clone(),
-        topic: kafka.topic.clone(),
-        properties: kafka.properties.clone(),
-        budget_bytes: KAFKA_BUDGET_BYTES,
-    }
-}
-
-/// Finds the topics that changelogs and dead letters go to.
-pub fn check_topics(job: &Job, faults: &mut Faults) -> Result<(), Failure> {
-    let changelogs = job.sinks.iter().filter_map(|sink| match &sink.to {
-        SinkTo::Changes(to) => Some((to, sink.at)),
-        SinkTo::Redis { .. } | SinkTo::Embedded => None,
-    });
-    for (to, at) in changelogs.chain([(&job.dead_letters, job.dead_letters_at)]) {
-        if let ChangesTo::Kafka(kafka) = to {
-            told(LineTopic::check(&kafka_config(kafka)), at, faults, &mut true)?;
-        }
+/// Looks whether changelogs and dead letters can go where they are to go.
+pub fn check_lines(job: &Job, faults: &mut Faults) -> Result<(), Failure> {
+    let changelogs = job.sinks.iter().filter_map(|sink| Some((sink.to.lines()?, sink.at)));
+    for (lines, at) in changelogs.chain([(&job.dead_letters, job.dead_letters_at)]) {
+        told(lines.check(), at, faults, &mut true)?;
     }
     Ok(())
 }

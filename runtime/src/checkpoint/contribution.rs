@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use headwater_connectors::sink::lines::Left;
+use headwater_connectors::sink::lines::SinkPosition;
 use headwater_operators::group::Piece;
 use serde::{Deserialize, Serialize};
 
@@ -59,5 +59,5 @@ pub struct Contribution {
 #[derive(Clone, Debug, Default)]
 pub struct Noted {
     pub number: u64,
-    pub left: Option<Left>,
+    pub left: Option<SinkPosition>,
 }

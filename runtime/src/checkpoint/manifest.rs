@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use headwater_connectors::sink::lines::Left;
+use headwater_connectors::sink::lines::SinkPosition;
 use headwater_connectors::storage::Storage;
 use serde::{Deserialize, Serialize, Serializer};
 use xxhash_rust::xxh3::xxh3_64;
@@ -49,7 +49,7 @@ pub struct Manifest {
     pub positions: Vec<Position>,
     pub parts: Vec<Part>,
     /// Where changelogs and dead letters were left: see `names`.
-    pub lines: BTreeMap<String, Left>,
+    pub lines: BTreeMap<String, SinkPosition>,
 }
 
 /// All versions that read this format ask for `moved`, which says of each reading of a plan which one it was: in a manifest, itself.

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use headwater_connectors::sink::lines::Left;
+use headwater_connectors::sink::lines::{LinesConfig, SinkPosition};
 use serde::{Deserialize, Serialize};
 
 use super::manifest::{FORMAT, Manifest};
 use super::names::LETTERS_BESIDE;
 use crate::base::time::wall_clock_us;
-use crate::job::{ChangesTo, Job};
+use crate::job::Job;
 use crate::plan::Plan;
 use crate::plan::mode::Mode;
 use crate::plan::position::Position;
@@ -101,19 +101,14 @@ impl Start {
     }
 
     /// Where lines go on that go to where they went before.
-    pub fn left(&self, job: &Job, name: &str, to: &ChangesTo) -> Option<&Left> {
+    pub fn position_of(&self, job: &Job, name: &str, to: &dyn LinesConfig) -> Option<&SinkPosition> {
         let manifest = self.manifest()?;
-        let same = manifest.plan.places.get(name).is_none_or(|place| *place == job.place_of(to));
-        let alike = |left: &&Left| match (left, to) {
-            (Left::Bytes(_), ChangesTo::Jsonl { .. }) => true,
-            (Left::Topic(topic), ChangesTo::Kafka(kafka)) => *topic == kafka.topic,
-            _ => false,
-        };
-        manifest.lines.get(name).filter(|_| same).filter(alike)
+        let same = manifest.plan.places.get(name).is_none_or(|place| *place == to.place(&job.dir));
+        manifest.lines.get(name).filter(|position| same && to.takes_up(position))
     }
 
     /// Where lines go on. Those that go elsewhere now begin anew, and dead letters that nothing goes on from any more are void.
-    pub fn lines(&self, manifest: &Manifest) -> BTreeMap<String, Left> {
+    pub fn lines(&self, manifest: &Manifest) -> BTreeMap<String, SinkPosition> {
         let mut lines = manifest.lines.clone();
         let moved = |name: &String| {
             manifest.plan.places.get(name).zip(self.plan.places.get(name)).is_some_and(|(before, now)| before != now)

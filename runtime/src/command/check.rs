@@ -4,6 +4,7 @@ use std::io::Write;
 use std::sync::Arc;
 
 use headwater_connectors::format::text::format_time;
+use headwater_connectors::sink::SinkConfig;
 use indicatif::{HumanBytes, HumanCount};
 
 use super::args::CheckArgs;
@@ -21,7 +22,7 @@ use crate::checkpoint::resumption::Start;
 use crate::checkpoint::store::StateStore;
 use crate::ingest::seam::compared_from;
 use crate::job::validate::types;
-use crate::job::{self, ChangesTo, Job, SeamBy, SinkTo, Stream};
+use crate::job::{self, Job, SeamBy};
 use crate::observe::report;
 use crate::plan::Plan;
 use crate::plan::mode::Mode;
@@ -132,15 +133,11 @@ fn tell_source(out: &mut Vec<u8>, opened: &Opened, i: usize, plan: Option<&Readi
             Err(e) => format!("({e})"),
         };
         let files = files.len();
-        writeln!(out, "  history   {files} files, {rows} rows, {}: {}", HumanBytes(bytes), conf.path)?;
+        writeln!(out, "  history   {files} files, {rows} rows, {}: {}", HumanBytes(bytes), conf.config.path())?;
     }
-    if let Some(stream) = &open.stream {
+    if let Some(stream) = &conf.stream {
         let partitions = plan.map_or_else(String::new, |plan| format!(", {} partitions", plan.partitions.len()));
-        let at = match &conf.stream {
-            Some(Stream::Kafka { kafka, .. }) => format!(" at {}", kafka.brokers),
-            _ => String::new(),
-        };
-        writeln!(out, "  stream    {}{at}{partitions}", stream.name())?;
+        writeln!(out, "  stream    {}{partitions}", stream.config.describe())?;
     }
     if let Some(plan) = plan {
         tell_seam(out, conf, plan)?;
@@ -220,20 +217,12 @@ fn tell_sinks(out: &mut Vec<u8>, job: &Job) -> std::io::Result<()> {
     for sink in &job.sinks {
         let groups: Vec<&str> = sink.groups.iter().map(|g| job.groups[*g].name.as_str()).collect();
         let to = match &sink.to {
-            SinkTo::Redis { url } => format!("redis {url}"),
-            SinkTo::Embedded => format!("embedded store in {}", job.state.embedded.display()),
-            SinkTo::Changes(to) => format!("changelog {}", place(to)),
+            SinkConfig::Rows(store) => store.describe(),
+            SinkConfig::Changes(lines) => format!("changelog {}", lines.describe()),
         };
         writeln!(out, "  {}: {to}: {}", sink.name, groups.join(", "))?;
     }
-    writeln!(out, "  dead letters: {}", place(&job.dead_letters))
-}
-
-fn place(to: &ChangesTo) -> String {
-    match to {
-        ChangesTo::Jsonl { path } => path.display().to_string(),
-        ChangesTo::Kafka(kafka) => format!("topic {} at {}", kafka.topic, kafka.brokers),
-    }
+    writeln!(out, "  dead letters: {}", job.dead_letters.describe())
 }
 
 fn tell_sample(opened: &Arc<Opened>, plan: &Plan, n: usize) -> Result<(), Failure> {

@@ -12,7 +12,7 @@ use crate::base::failure::Failure;
 use crate::catalog::load::load;
 use crate::catalog::open::open_for_rows;
 use crate::catalog::opened::Opened;
-use crate::job::{Job, SinkTo};
+use crate::job::Job;
 use crate::serve::{endpoint, rows};
 
 pub fn export(args: &ExportArgs) -> Result<(), Failure> {
@@ -39,7 +39,7 @@ enum Lines {
 
 impl Lines {
     fn open(job: Job, group: usize, sink: usize, args: &ExportArgs) -> Result<Lines, Failure> {
-        if job.sinks[sink].to == SinkTo::Embedded
+        if job.sinks[sink].to.store().is_some_and(|store| store.is_exclusive())
             && let Some(running) = endpoint::running(&job)?
         {
             let mut query = vec![("group", args.group.as_str())];

@@ -7,7 +7,6 @@ use super::output::print;
 use crate::base::failure::Failure;
 use crate::catalog::load::load;
 use crate::catalog::open::open_for_rows;
-use crate::job::SinkTo;
 use crate::serve::endpoint::{self, Client};
 use crate::serve::rows::{self, Asked};
 
@@ -15,7 +14,7 @@ pub fn get(args: &GetArgs) -> Result<(), Failure> {
     let (job, _) = load(&args.job).map_err(Failure::Job)?;
     let group = rows::group(&job, &args.group)?;
     let sink = rows::sink(&job, group, args.sink.as_deref())?;
-    if job.sinks[sink].to == SinkTo::Embedded
+    if job.sinks[sink].to.store().is_some_and(|store| store.is_exclusive())
         && let Some(job) = endpoint::running(&job)?
     {
         return print(&ask(&job, args)?);

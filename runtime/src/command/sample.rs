@@ -110,7 +110,7 @@ fn line(opened: &Opened, group: usize, batch: &RecordBatch, row: usize, t: i64) 
     let us = |column: usize| batch.column(column).as_primitive::<TimestampMicrosecondType>().value(row);
     let text = RowText {
         key: row_text(batch, 0..shape.keys, row),
-        window: shape.windowed.then(|| (us(shape.keys), us(shape.keys + 1))),
+        window: shape.windowed().then(|| (us(shape.keys), us(shape.keys + 1))),
         row: row_text(batch, shape.columns(), row),
         changed_at_us: t,
     };

@@ -58,7 +58,7 @@ impl<W: Write + Send> Table<W> {
         let time = |name: &str| Field::new(name, DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), true);
         let fields = shape.schema.fields();
         let mut all: Vec<Field> = fields[..shape.keys].iter().map(|f| f.as_ref().clone()).collect();
-        if shape.windowed {
+        if shape.windowed() {
             all.extend([time("window_start"), time("window_end")]);
         }
         all.extend(fields[shape.columns()].iter().map(|f| f.as_ref().clone()));
@@ -68,7 +68,7 @@ impl<W: Write + Send> Table<W> {
         let properties = WriterProperties::builder().set_compression(compression).build();
         let writer = ArrowWriter::try_new(to, schema.clone(), Some(properties)).map_err(failed)?;
         let texts = schema.fields().iter().map(|_| vec![]).collect();
-        Ok(Table { keys: shape.keys, windowed: shape.windowed, schema, writer, texts })
+        Ok(Table { keys: shape.keys, windowed: shape.windowed(), schema, writer, texts })
     }
 
     /// Adds a row, as `export` prints it.
@@ -156,6 +156,8 @@ mod tests {
     use arrow::datatypes::DataType::*;
     use headwater_connectors::format::text::Column;
 
+    use headwater_connectors::sink::RowWindows;
+
     use super::*;
 
     #[test]
@@ -194,7 +196,7 @@ mod tests {
         let shape = GroupShape {
             name: "g".into(),
             keys: 1,
-            windowed: true,
+            windows: Some(RowWindows { retain_us: 0, size_us: None }),
             schema: headwater_operators::changes::schema(
                 &[("id".into(), Int64)],
                 true,

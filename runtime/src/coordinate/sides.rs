@@ -13,7 +13,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use headwater_connectors::sink::lines::Left;
+use headwater_connectors::sink::lines::SinkPosition;
 
 use super::clock::Announcement;
 use crate::checkpoint::contribution::{Contribution, Part};
@@ -39,7 +39,7 @@ pub struct Saved {
     positions: Vec<Position>,
     read: HistoryProgress,
     parts: Vec<Part>,
-    lines: BTreeMap<String, Left>,
+    lines: BTreeMap<String, SinkPosition>,
     /// Nothing comes after it: the end was reached.
     finished: bool,
 }
@@ -50,7 +50,7 @@ impl Saved {
         side: Side,
         asked: &Announcement,
         contributions: Vec<Contribution>,
-        lines: BTreeMap<String, Left>,
+        lines: BTreeMap<String, SinkPosition>,
         begun_us: Option<i64>,
     ) -> Saved {
         let mut saved = Saved {

@@ -9,7 +9,6 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use headwater_connectors::sink::Lookup;
-use headwater_connectors::sink::embedded::Embedded;
 
 use super::payments::{PARTITIONS, Payment};
 use super::rows::{GROUP_AT, row};
@@ -42,7 +41,7 @@ impl Card {
         topic.send(&probe(self.number, now))
     }
 
-    fn look(&mut self, store: &mut Embedded, took: &mut Vec<Duration>) -> Result<(), Failure> {
+    fn look(&mut self, store: &mut dyn Lookup, took: &mut Vec<Duration>) -> Result<(), Failure> {
         let Some(oldest) = self.under_way.front() else { return Ok(()) };
         if oldest.elapsed() > PATIENCE {
             return Err(unreadable());
@@ -57,7 +56,7 @@ impl Card {
 
 impl Prober {
     /// `first`: the first of its cards.
-    pub fn start(topic: Arc<Topic>, mut store: Embedded, first: u32) -> Prober {
+    pub fn start(topic: Arc<Topic>, mut store: Box<dyn Lookup>, first: u32) -> Prober {
         let stop = Arc::new(AtomicBool::new(false));
         let asked = stop.clone();
         let work = move || {
@@ -72,7 +71,7 @@ impl Prober {
                     due += EVERY;
                 }
                 for card in &mut cards {
-                    card.look(&mut store, &mut took)?;
+                    card.look(store.as_mut(), &mut took)?;
                 }
                 if stopping && cards.iter().all(|card| card.under_way.is_empty()) {
                     return Ok(took);
@@ -102,7 +101,7 @@ pub fn probe(card: u32, now: i64) -> Payment {
 
 /// Waits until a payment made now on each of these cards can be read, and every row as of then: all that was sent before is
 /// in them.
-pub fn settle(topic: &Topic, store: &mut Embedded, first: u32) -> Result<(), Failure> {
+pub fn settle(topic: &Topic, store: &mut dyn Lookup, first: u32) -> Result<(), Failure> {
     let began = Instant::now();
     let wait = || {
         std::thread::sleep(LOOK);

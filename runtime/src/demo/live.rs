@@ -8,8 +8,6 @@
 
 use std::time::{Duration, Instant};
 
-use headwater_connectors::sink::Lookup;
-
 use super::freshness::probe;
 use super::payments::{Payment, card_name, euros};
 use super::rows::{GROUP_AT, Row, row};
@@ -137,9 +135,9 @@ impl<'a> Live<'a> {
 
     fn look(&mut self) -> Result<(), Failure> {
         for (row_of, (card, _)) in self.rows.iter_mut().zip(CAST) {
-            *row_of = row(&mut self.running.store, card)?;
+            *row_of = row(self.running.rows.as_mut(), card)?;
         }
-        let as_of = self.running.store.as_of(GROUP_AT)?.unwrap_or_default();
+        let as_of = self.running.rows.as_of(GROUP_AT)?.unwrap_or_default();
         self.stale.push(Duration::from_micros((wall_clock_us() - as_of).max(0) as u64));
         Ok(())
     }

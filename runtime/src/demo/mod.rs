@@ -24,7 +24,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use headwater_connectors::sink::Lookup;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
@@ -114,7 +113,7 @@ fn story(options: &Options) -> Result<(), Failure> {
     let Some(bootstrap) = bootstrap(&mut running, began, &screen)? else { return Err(running.failure()) };
 
     tell_live(options, &screen);
-    let prober = Prober::start(topic.clone(), running.store.clone(), options.cards);
+    let prober = Prober::start(topic.clone(), running.store.lookup(), options.cards);
     let stale = Live::play(&mut running, &topic, &mut screen)?;
     if running.has_ended() {
         return Err(running.failure());
@@ -124,7 +123,7 @@ fn story(options: &Options) -> Result<(), Failure> {
     let rush = rush(&crowd, &topic, &mut running)?;
 
     let made = approved + topic.sent().1 - already_approved;
-    let counted = counted(&mut running.store)?;
+    let counted = counted(running.rows.as_mut())?;
     running.stop()?;
     tell_figures(options, &Figures { bootstrap, fresh, stale, rush, made, counted }, &screen);
     tell_commands(&options.dir, &screen);
@@ -193,14 +192,14 @@ fn bootstrap(running: &mut Running, job_began: Instant, screen: &Screen) -> Resu
         }
         bar.at(running.status().history_rows_read);
         std::thread::sleep(FRAME);
-        as_of = running.store.as_of(GROUP_AT)?;
+        as_of = running.rows.as_of(GROUP_AT)?;
     }
     bar.done();
     let took = job_began.elapsed();
     let (rows, rate) = (grouped(total), per_second(total, took));
     screen.say(&format!("  bootstrap  {rows} rows in {}, {rate} rows/s", seconds(took)));
     let began = Instant::now();
-    while wall_clock_us() - running.store.as_of(GROUP_AT)?.unwrap_or_default() > 1_000_000 {
+    while wall_clock_us() - running.rows.as_of(GROUP_AT)?.unwrap_or_default() > 1_000_000 {
         if running.has_ended() || began.elapsed() > CATCH_UP {
             return Ok(None);
         }
@@ -224,7 +223,7 @@ fn rush(crowd: &Crowd, topic: &Topic, running: &mut Running) -> Result<Duration,
     for _ in 0..RUSH {
         topic.send(&crowd.payment(&mut rng))?;
     }
-    settle(topic, &mut running.store, crowd.cards + PARTITIONS as u32)?;
+    settle(topic, running.rows.as_mut(), crowd.cards + PARTITIONS as u32)?;
     Ok(began.elapsed())
 }
 

@@ -1,7 +1,6 @@
 //! A card's row, as anybody would read it from the store.
 
 use headwater_connectors::sink::Lookup;
-use headwater_connectors::sink::embedded::Embedded;
 use serde::Deserialize;
 
 use super::payments::card_name;
@@ -27,7 +26,7 @@ pub struct Row {
     pub changed_at_us: i64,
 }
 
-pub fn row(store: &mut Embedded, card: u32) -> Result<Row, Failure> {
+pub fn row(store: &mut dyn Lookup, card: u32) -> Result<Row, Failure> {
     let key = format!(r#"{{"card_id":"{}"}}"#, card_name(card));
     match store.get(GROUP_AT, &key, None)?.first() {
         Some(found) => Ok(Row { changed_at_us: found.changed_at_us, ..parse(&found.row)? }),
@@ -36,7 +35,7 @@ pub fn row(store: &mut Embedded, card: u32) -> Result<Row, Failure> {
 }
 
 /// How many payments all rows together have counted.
-pub fn counted(store: &mut Embedded) -> Result<u64, Failure> {
+pub fn counted(store: &mut dyn Lookup) -> Result<u64, Failure> {
     let (mut sum, mut broken) = (0, None);
     store.scan(GROUP_AT, &mut |found| {
         match parse(&found.row) {

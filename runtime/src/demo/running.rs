@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
 use std::thread::JoinHandle;
 
-use headwater_connectors::sink::embedded::Embedded;
+use headwater_connectors::sink::{HeldStore, Lookup};
 
 use crate::base::failure::Failure;
 use crate::observe::status::ProcessStatus;
@@ -16,8 +16,9 @@ use crate::{cluster, serve};
 
 pub struct Running {
     pub watching: Watching,
-    /// To read rows from, as they are written.
-    pub store: Embedded,
+    /// Its store, to read rows from as they are written.
+    pub store: Arc<dyn HeldStore>,
+    pub rows: Box<dyn Lookup>,
     stop: Arc<AtomicBool>,
     thread: JoinHandle<Result<ProcessStatus, Failure>>,
 }
@@ -37,8 +38,8 @@ impl Running {
             })
         });
         let Ok(watching) = from_it.recv() else { return Err(failure(thread)) };
-        match watching.embedded.iter().flatten().next().cloned() {
-            Some(store) => Ok(Running { watching, store, stop, thread }),
+        match watching.stores.iter().flatten().next().cloned() {
+            Some(store) => Ok(Running { watching, rows: store.lookup(), store, stop, thread }),
             None => Err(Failure::Running("the job has no embedded store".to_owned())),
         }
     }

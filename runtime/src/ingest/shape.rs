@@ -51,7 +51,7 @@ impl Shaper {
     fn new(opened: &Arc<Opened>, (group, number, part): (usize, usize, &Part)) -> Shaper {
         let open = &opened.groups[group];
         let codec = KeyCodec::new(&open.key_types).expect("key types were checked");
-        let schema = events::schema(&part.plan.inputs, open.shape.windowed);
+        let schema = events::schema(&part.plan.inputs, open.shape.windowed());
         Shaper { opened: opened.clone(), group, part: number, inputs: part.inputs.clone(), codec, schema }
     }
 
@@ -121,7 +121,7 @@ impl Shaper {
         let keys = self.codec.encode(&keys).expect("key columns keep their types");
         let ts = Int64Array::from_iter_values(rows.iter().map(|r| stamped[*r as usize].ts.unwrap_or_default()));
         let visible = Int64Array::from_iter_values(rows.iter().map(|r| when.visible[*r as usize]));
-        let open = self.group().shape.windowed.then(|| {
+        let open = self.group().shape.windowed().then(|| {
             let passed = |r: &u32| when.eff[*r as usize].unwrap_or(i64::MIN).max(when.horizon);
             let lateness = self.lateness();
             Int64Array::from_iter_values(rows.iter().map(|r| passed(r).saturating_sub(lateness)))
@@ -143,7 +143,7 @@ impl Shaper {
         when: When,
         refused: &mut Refused,
     ) -> Option<UInt32Array> {
-        if !self.group().shape.windowed {
+        if !self.group().shape.windowed() {
             return keyed;
         }
         let (window, lateness) = (self.opened.job.groups[self.group].window, self.lateness());

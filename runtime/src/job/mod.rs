@@ -11,15 +11,20 @@ pub(crate) mod nearest;
 pub mod parse;
 mod paths;
 mod section;
+mod settings;
 mod syntax;
 #[cfg(test)]
 mod tests;
 mod variables;
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use arrow::datatypes::DataType;
+use headwater_connectors::history::{HistoryConfig, HistoryKind};
+use headwater_connectors::sink::lines::LinesConfig;
+use headwater_connectors::sink::{Home, SinkConfig};
+use headwater_connectors::stream::StreamConfig;
 use headwater_operators::aggregate::Aggregate;
 
 use crate::base::fault::At;
@@ -39,7 +44,7 @@ pub struct Job {
     /// In the order of the file: it is the order of the changelog.
     pub groups: Vec<Group>,
     pub sinks: Vec<Sink>,
-    pub dead_letters: ChangesTo,
+    pub dead_letters: Arc<dyn LinesConfig>,
     /// `[dead_letters]`, where there is one.
     pub dead_letters_at: At,
     pub state: State,
@@ -81,37 +86,15 @@ pub enum TimeUnit {
 #[derive(Clone, Debug)]
 pub struct History {
     pub at: At,
-    pub kind: FileKind,
-    /// A glob: an absolute local path or a URL.
-    pub path: String,
+    pub kind: &'static dyn HistoryKind,
+    pub config: Arc<dyn HistoryConfig>,
     pub complete_until_us: Option<i64>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FileKind {
-    Parquet,
-    Jsonl,
-}
-
 #[derive(Clone, Debug)]
-pub enum Stream {
-    Kafka {
-        at: At,
-        kafka: Kafka,
-    },
-    /// `path`: a glob; each file a partition, in name order from 0. Line = offset, from `first_offset`.
-    Jsonl {
-        at: At,
-        path: String,
-        first_offset: i64,
-    },
-}
-
-#[derive(Clone, PartialEq)]
-pub struct Kafka {
-    pub brokers: String,
-    pub topic: String,
-    pub properties: BTreeMap<String, String>,
+pub struct Stream {
+    pub at: At,
+    pub config: Arc<dyn StreamConfig>,
 }
 
 #[derive(Clone, Debug)]
@@ -176,33 +159,9 @@ pub struct Column {
 pub struct Sink {
     pub name: String,
     pub at: At,
-    pub to: SinkTo,
+    pub to: SinkConfig,
     /// Indices into `Job::groups`, ascending.
     pub groups: Vec<usize>,
-}
-
-#[derive(Clone, PartialEq)]
-pub enum SinkTo {
-    Redis { url: String },
-    Embedded,
-    Changes(ChangesTo),
-}
-
-impl Job {
-    /// What lines are known by from one start to the next: the topic, or the file, from the job's directory on if it lies there.
-    pub fn place_of(&self, to: &ChangesTo) -> String {
-        match to {
-            ChangesTo::Jsonl { path } => path.strip_prefix(&self.dir).unwrap_or(path).display().to_string(),
-            ChangesTo::Kafka(kafka) => kafka.topic.clone(),
-        }
-    }
-}
-
-/// Where a changelog or the dead letters go.
-#[derive(Clone, Debug, PartialEq)]
-pub enum ChangesTo {
-    Jsonl { path: PathBuf },
-    Kafka(Kafka),
 }
 
 #[derive(Clone, Debug)]
@@ -210,9 +169,14 @@ pub struct State {
     pub at: At,
     /// An absolute local path or an object-store URL.
     pub path: String,
-    /// Always local: the endpoint file and the ledger; and unless the job says otherwise the embedded store and dead letters.
+    /// Always local: the endpoint file and the ledger; and what sinks keep there unless the job says otherwise.
     pub local: PathBuf,
-    /// Where the embedded store is, if there is one.
-    pub embedded: PathBuf,
     pub checkpoint_every_us: i64,
+}
+
+impl State {
+    /// What sinks need of it.
+    pub fn home(&self) -> Home {
+        Home { dir: self.local.clone(), is_remote: paths::is_url(&self.path) }
+    }
 }

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use headwater_connectors::settings::Choice;
+
 use super::nearest::expected;
 use super::raw::{Entry, Kind, Node, Table};
 use super::syntax::Torn;
@@ -36,14 +38,24 @@ pub struct Section<'a> {
     table: &'a Table,
 }
 
-/// A section whose keys depend on one of them (`type`, `by`): each choice with the keys that go with it.
+/// A section whose keys depend on one of them (`type`, `by`).
 pub struct Choices<'a> {
     pub tag: &'static str,
     /// Taken where the tag is not given.
     pub default: Option<&'static str>,
-    pub choices: &'a [(&'static str, &'static [&'static str])],
+    pub choices: &'a [Choice],
     /// Keys that go with every choice.
-    pub common: &'static [&'static str],
+    pub common: &'a [&'static str],
+}
+
+impl Choices<'_> {
+    /// Every key that the section may have.
+    fn keys(&self) -> Vec<&'static str> {
+        let mut keys: Vec<&'static str> = Vec::new();
+        let all = self.choices.iter().flat_map(|choice| &choice.keys).chain(self.common).chain([&self.tag]);
+        all.for_each(|key| keys.extend((!keys.contains(key)).then_some(*key)));
+        keys
+    }
 }
 
 impl<'a> Section<'a> {
@@ -77,49 +89,53 @@ impl<'a> Section<'a> {
         section
     }
 
-    /// Opens a table with choices, and tells which one was taken (`None`: a fault).
+    /// Opens a table with choices, and tells which one was taken, by its place among them (`None`: a fault).
     pub fn choose(
         cx: &mut Context,
         what: String,
         entry: &'a Entry,
         choices: &Choices,
-    ) -> Option<(Section<'a>, Option<&'static str>)> {
+    ) -> Option<(Section<'a>, Option<usize>)> {
         let section = Section::any(cx, what, entry)?;
+        let chosen = section.choice(cx, choices);
+        section.refuse_unknown(cx, &choices.keys());
+        Some((section, chosen))
+    }
+
+    /// Which of the choices the section names. Keys that go with others alone are told.
+    pub fn choice(&self, cx: &mut Context, choices: &Choices) -> Option<usize> {
         let tag = choices.tag;
-        let names = || choices.choices.iter().map(|(name, _)| *name);
-        let chosen = match section.get(tag) {
-            None if choices.default.is_some() => choices.default,
+        let names = || choices.choices.iter().map(|choice| choice.name);
+        let chosen = match self.get(tag) {
+            None if choices.default.is_some() => names().position(|name| Some(name) == choices.default),
             None => {
                 let hint = expected("", names());
-                section.missing(cx, tag, &hint);
+                self.missing(cx, tag, &hint);
                 None
             }
             Some(entry) => string(cx, tag, &entry.value).and_then(|text| {
-                let found = names().find(|name| *name == text.text);
+                let found = names().position(|name| name == text.text);
                 if found.is_none() {
                     let hint = expected(&text.text, names());
-                    cx.error(entry.value.at, format!("unknown `{tag}` `{}` of {}: {hint}", text.text, section.what));
+                    cx.error(entry.value.at, format!("unknown `{tag}` `{}` of {}: {hint}", text.text, self.what));
                 }
                 found
             }),
         };
-        section.refuse_unchosen(cx, choices, chosen);
-        Some((section, chosen))
+        if let Some(chosen) = chosen {
+            self.refuse_unchosen(cx, choices, &choices.choices[chosen]);
+        }
+        chosen
     }
 
-    fn refuse_unchosen(&self, cx: &mut Context, choices: &Choices, chosen: Option<&str>) {
-        let all = choices.choices.iter().flat_map(|(_, keys)| keys.iter()).chain(choices.common);
-        let all: Vec<&str> = all.copied().chain([choices.tag]).collect();
-        self.refuse_unknown(cx, &all);
-        let Some(chosen) = chosen else { return };
-        let takes = |name: &str, key: &str| choices.choices.iter().any(|(n, keys)| *n == name && keys.contains(&key));
+    fn refuse_unchosen(&self, cx: &mut Context, choices: &Choices, chosen: &Choice) {
         for entry in self.entries() {
             let name = entry.name.as_str();
-            let known = all.contains(&name) && !choices.common.contains(&name) && name != choices.tag;
-            if known && !takes(chosen, name) {
-                let with = choices.choices.iter().filter(|(_, keys)| keys.contains(&name));
-                let with: Vec<String> = with.map(|(choice, _)| format!("{} = \"{choice}\"", choices.tag)).collect();
-                let (with, what) = (with.join(" or "), &self.what);
+            let with = || choices.choices.iter().filter(|choice| choice.keys.contains(&name));
+            let is_common = choices.common.contains(&name) || name == choices.tag;
+            if with().next().is_some() && !is_common && !chosen.keys.contains(&name) {
+                let with: Vec<String> = with().map(|choice| format!("{} = \"{}\"", choices.tag, choice.name)).collect();
+                let (with, what, chosen) = (with.join(" or "), &self.what, chosen.name);
                 let message = format!("`{name}` goes with {with} only, and {what} has {} = \"{chosen}\"", choices.tag);
                 cx.error(entry.at, message);
             }
@@ -233,12 +249,18 @@ pub fn string<'a>(cx: &mut Context, key: &str, node: &'a Node) -> Option<&'a Tex
 }
 
 fn text<'a>(cx: &mut Context, what: &str, node: &'a Node) -> Option<&'a Text> {
+    let text = any_text(cx, what, node)?;
+    if text.text.trim().is_empty() {
+        cx.error(node.at, format!("{what} is empty"));
+        return None;
+    }
+    Some(text)
+}
+
+/// A string, also an empty one. `what`: how messages name it.
+pub fn any_text<'a>(cx: &mut Context, what: &str, node: &'a Node) -> Option<&'a Text> {
     match &node.kind {
-        Kind::String(text) if !text.text.trim().is_empty() => Some(text),
-        Kind::String(_) => {
-            cx.error(node.at, format!("{what} is empty"));
-            None
-        }
+        Kind::String(text) => Some(text),
         Kind::Broken => None,
         other => {
             cx.error(node.at, format!("{what} must be a string, not {}", other.describe()));

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 use super::parse::parse;
-use super::{ChangesTo, Group, Job, SeamBy, SinkTo, Source, Stream, duration, validate};
+use super::{Group, Job, SeamBy, Source, duration, validate};
 use crate::base::fault::Fault;
 use crate::base::secrets::mask;
 use crate::catalog::load::load;
@@ -66,7 +66,7 @@ fn a_file() {
     assert_eq!(warnings.len(), 1, "{warnings:?}");
     let history = job.sources[0].history.as_ref().unwrap();
     let escaped = dir.path().display().to_string().replace('[', "[[]").replace('*', "[*]");
-    assert_eq!(history.path, format!("{escaped}/data/*.parquet"));
+    assert_eq!(history.config.path(), format!("{escaped}/data/*.parquet"));
     assert_eq!(job.state.local, dir.path().join(".headwater/load"));
 }
 
@@ -118,14 +118,9 @@ fn meaning(job: &Job) -> String {
     job.sources.iter().for_each(|source| text += &source_meaning(source));
     job.groups.iter().for_each(|group| text += &group_meaning(job, group));
     for sink in &job.sinks {
-        let to = match &sink.to {
-            SinkTo::Redis { .. } => format!("{:?}", sink.to),
-            SinkTo::Embedded => "embedded".into(),
-            SinkTo::Changes(to) => changes_meaning(to),
-        };
-        writeln!(text, "sink {}: {to} groups {:?}", sink.name, sink.groups).unwrap();
+        writeln!(text, "sink {}: {:?} groups {:?}", sink.name, sink.to, sink.groups).unwrap();
     }
-    writeln!(text, "dead letters: {}", changes_meaning(&job.dead_letters)).unwrap();
+    writeln!(text, "dead letters: {:?}", job.dead_letters).unwrap();
     let state = &job.state;
     let (path, local, every) = (&state.path, state.local.display(), state.checkpoint_every_us);
     writeln!(text, "state: {path} local {local} every {every}").unwrap();
@@ -143,14 +138,10 @@ fn source_meaning(source: &Source) -> String {
         writeln!(text, "  {}: {ty}", name.text).unwrap();
     }
     if let Some(history) = &source.history {
-        writeln!(text, "  history {:?} {} until {:?}", history.kind, history.path, history.complete_until_us).unwrap();
+        writeln!(text, "  history {:?} until {:?}", history.config, history.complete_until_us).unwrap();
     }
-    match &source.stream {
-        Some(Stream::Kafka { kafka, .. }) => writeln!(text, "  stream {kafka:?}").unwrap(),
-        Some(Stream::Jsonl { path, first_offset, .. }) => {
-            writeln!(text, "  stream {path} from {first_offset}").unwrap()
-        }
-        None => {}
+    if let Some(stream) = &source.stream {
+        writeln!(text, "  stream {:?}", stream.config).unwrap();
     }
     let by = match &source.seam.by {
         SeamBy::Offset { partition, offset } => format!("offset {} {}", partition.text, offset.text),
@@ -175,11 +166,4 @@ fn group_meaning(job: &Job, group: &Group) -> String {
         writeln!(text, "  {} {} of `{of}` over {length}", column.name, column.agg).unwrap();
     }
     text
-}
-
-fn changes_meaning(to: &ChangesTo) -> String {
-    match to {
-        ChangesTo::Jsonl { path } => path.display().to_string(),
-        ChangesTo::Kafka(kafka) => format!("{kafka:?}"),
-    }
 }

@@ -348,7 +348,7 @@ fn group(
         unfit_sums: status.unfit_sums,
         open_windows: status.open_windows,
         dropped: status.dropped,
-        windowed: opened.groups[group].shape.windowed,
+        windowed: opened.groups[group].shape.windowed(),
         ledger_bytes: status.ledger_bytes,
         dead_letters: status.dead_letters.clone(),
         as_of: as_of.map(format_time),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use headwater_connectors::sink::embedded::Embedded;
+use headwater_connectors::sink::HeldStore;
 
 use super::status::{Board, ProcessStatus};
 use crate::catalog::opened::Opened;
@@ -11,8 +11,8 @@ use crate::checkpoint::resumption::Start;
 use crate::checkpoint::store::StateStore;
 use crate::plan::mode::Mode;
 
-/// By sink: the embedded store that this process writes.
-pub type Embeddeds = Vec<Option<Embedded>>;
+/// By sink: the store, where this process has it to itself.
+pub type HeldStores = Vec<Option<Arc<dyn HeldStore>>>;
 
 /// What others may watch of a run.
 #[derive(Clone)]
@@ -27,7 +27,7 @@ pub struct Watching {
     pub board: Board,
     /// On process 0: every process's status, by its first worker.
     pub statuses: Arc<Mutex<BTreeMap<usize, ProcessStatus>>>,
-    pub embedded: Embeddeds,
+    pub stores: HeldStores,
 }
 
 impl Watching {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use headwater_connectors::Error;
+use headwater_connectors::sink::SinkConfig;
 use headwater_connectors::stream::Start;
 use headwater_operators::group::State;
 use headwater_operators::operator::{Watch, windows};
@@ -24,7 +25,6 @@ use crate::ingest::history;
 use crate::ingest::lanes::{Lane, SourceReader};
 use crate::ingest::newcomers::Newcomers;
 use crate::ingest::partition::Partition;
-use crate::job::SinkTo;
 use crate::plan::mode::Mode;
 use crate::plan::reading::Reading;
 use crate::plan::side::Side;
@@ -107,18 +107,17 @@ pub fn build(worker: &mut Worker, shared: &Shared, built: Built) -> Result<Probe
         for (i, sink) in opened.job.sinks.iter().enumerate().filter(|_| side == Side::Shown) {
             let groups = sink.groups.clone();
             match &sink.to {
-                SinkTo::Changes(_) => {
+                SinkConfig::Changes(_) => {
                     let Some(lines) = changelogs.remove(&i) else { continue };
                     let (checkpoint, faults) =
                         (built.checkpoint.clone(), (built.to_wake.clone(), built.faults.clone()));
                     ends.push(write_changelog(out.changes.clone(), lines, groups, checkpoint, faults));
                 }
-                to => {
-                    let embedded = matches!(to, SinkTo::Embedded);
+                SinkConfig::Rows(store) => {
+                    let first = store.is_exclusive();
                     let handle = built.handles[i].clone();
                     let marker = handle.clone().filter(|_| index == 0);
-                    let owner =
-                        move |routed: &headwater_operators::exchange::Routed| if embedded { 0 } else { routed.to };
+                    let owner = move |routed: &headwater_operators::exchange::Routed| if first { 0 } else { routed.to };
                     let acknowledged = store_rows(rows.clone(), handle, groups.clone(), owner);
                     ends.push(mark_as_of(acknowledged, marker, marking(shared, &groups, clock.clone())));
                 }

@@ -34,7 +34,6 @@ use crate::checkpoint::local::Local;
 use crate::checkpoint::threads::Sending;
 use crate::coordinate::clock::{self, Announcement, Between, Checkpoints, ClockHandle, Rules};
 use crate::coordinate::sides::Sides;
-use crate::job::SinkTo;
 use crate::observe::status::{GroupStatus, ProcessStatus};
 use crate::plan::mode::Mode;
 use crate::plan::side::Side;
@@ -221,18 +220,17 @@ fn note_waiting(status: &mut ProcessStatus, shared: &Shared, side: Side, handles
     status.state_failures = if first_of_all { shared.state.watched.failures() } else { 0 };
 }
 
-/// By sink: the store's thread, where this worker writes to it. The embedded store is written by worker 0 alone.
+/// By sink: the store's thread, where this worker writes to it. A store that one process has to itself is written by worker 0 alone.
 fn store_handles(shared: &Shared, side: Side, index: usize) -> Result<Vec<Option<StoreHandle>>, Failure> {
     let image = (!shared.start.plan.is_stored).then_some(shared.fresh && shared.mode == Mode::UntilEnd);
     // Rows of groups that are still worked out stay as they were.
     let spared: Vec<usize> =
         (0..shared.start.plan.groups.len()).filter(|group| shared.start.plan.side_of(*group) == Side::Beside).collect();
-    let start = |sink| Ok(Some(StoreHandle::start((shared.open_store)(sink)?, image, spared.clone())));
-    let open = |(i, sink): (usize, &crate::job::Sink)| match sink.to {
-        _ if side == Side::Beside => Ok(None),
-        SinkTo::Redis { .. } => start(i),
-        SinkTo::Embedded if index == 0 => start(i),
-        _ => Ok(None),
+    let open = |(i, sink): (usize, &crate::job::Sink)| match sink.to.store().filter(|_| side == Side::Shown) {
+        Some(store) if index == 0 || !store.is_exclusive() => {
+            Ok(Some(StoreHandle::start((shared.open_store)(i)?, image, spared.clone())))
+        }
+        Some(_) | None => Ok(None),
     };
     shared.opened.job.sinks.iter().enumerate().map(open).collect()
 }

@@ -23,7 +23,6 @@ use crate::checkpoint::threads::Committing;
 use crate::checkpoint::{self, generations};
 use crate::coordinate::clock::{Announcement, Checkpoints};
 use crate::coordinate::sides::{Saved, Sides};
-use crate::job::SinkTo;
 use crate::plan::mode::Mode;
 use crate::plan::side::Side;
 use crate::sink::segments::SegmentFiles;
@@ -47,8 +46,8 @@ pub fn states(
     for (i, (group, open)) in job.groups.iter().zip(&shared.opened.groups).enumerate() {
         let sinks = || job.sinks.iter().filter(|s| side == Side::Shown && s.groups.contains(&i));
         let outputs = Outputs {
-            changes: sinks().any(|s| matches!(s.to, SinkTo::Changes(_))),
-            rows_from: sinks().any(|s| !matches!(s.to, SinkTo::Changes(_))).then_some(shared.start.plan.rows_from[i]),
+            changes: sinks().any(|s| s.to.lines().is_some()),
+            rows_from: sinks().any(|s| s.to.store().is_some()).then_some(shared.start.plan.rows_from[i]),
         };
         let plan = shared.parts[side as usize].plan(&shared.opened, i);
         let dir = job.state.local.join(LEDGER).join(&of_worker).join(&group.name);

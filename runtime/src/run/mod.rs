@@ -7,8 +7,6 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use headwater_connectors::sink::GroupShape;
-
 use crate::base::failure::Failure;
 use crate::catalog::load::load;
 use crate::catalog::opened::Opened;
@@ -23,14 +21,14 @@ use crate::ingest::history::rows_left;
 use crate::ingest::seam::Seam;
 use crate::job::Job;
 use crate::observe::status::{Board, GroupStatus, ProcessStatus, SinkStatus, SourceStatus};
-use crate::observe::watching::{Embeddeds, Watching};
+use crate::observe::watching::{HeldStores, Watching};
 use crate::plan::Plan;
 use crate::plan::mode::Mode;
 use crate::render;
 use crate::render::shared::Shared;
 use crate::start::decide::Planner;
 use crate::start::pinned::open_pinned;
-use crate::start::stores::open_store;
+use crate::start::stores::{open_store, shapes};
 use crate::start::told::say_plan;
 
 #[derive(Clone, Debug)]
@@ -70,8 +68,7 @@ pub fn run<W>(
     let _lock = if options.cluster.process == 0 { Some(lock(&job)?) } else { None };
     let state = Arc::new(StateStore::open(&job, options.cluster.process, stop.clone())?);
     let lease = lease(&job, &state, options, &stop)?;
-    let mut run =
-        Run { options, job, mode, fresh: options.fresh, state, lease, stop, has_begun: false, embedded: None };
+    let mut run = Run { options, job, mode, fresh: options.fresh, state, lease, stop, has_begun: false, stores: None };
     let mut watcher = None;
     let mut before = None;
     loop {
@@ -103,7 +100,7 @@ struct Run<'a> {
     /// Whether a start has come to its workers.
     has_begun: bool,
     /// Once they are open.
-    embedded: Option<Embeddeds>,
+    stores: Option<HeldStores>,
 }
 
 impl Run<'_> {
@@ -117,7 +114,7 @@ impl Run<'_> {
         let state = self.state.clone();
         state.begin();
         let mut cluster = Cluster::connect(&options.cluster, &self.job, options.flags(), &stop)?;
-        let (opened, start, starts, embedded) = self.agree(&mut cluster)?;
+        let (opened, start, starts, stores) = self.agree(&mut cluster)?;
         let plan = &start.plan;
         say_plan(&opened, plan);
         let parts = plan.sides().into_iter().map(|side| Parts::open(&opened, plan, side).map(Arc::new));
@@ -134,14 +131,14 @@ impl Run<'_> {
             starts: starts.newest(),
             board: board.clone(),
             statuses: statuses.clone(),
-            embedded: embedded.clone(),
+            stores: stores.clone(),
         };
         *watcher = Some(watch(watching.clone(), watcher.take())?);
         let (interrupted, again) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
         let (failed, failures) = channel();
         let on_status =
             move |worker, status| drop(statuses.lock().unwrap_or_else(|p| p.into_inner()).insert(worker, status));
-        let shapes: Vec<GroupShape> = opened.groups.iter().map(|g| g.shape.clone()).collect();
+        let shapes = shapes(&opened);
         let (opened_stores, start_stores) = (opened.clone(), start.clone());
         let stop_stores = stop.clone();
         let shared = Shared {
@@ -160,7 +157,8 @@ impl Run<'_> {
             again: again.clone(),
             on_status: Arc::new(on_status),
             open_store: Box::new(move |sink| {
-                open_store(&opened_stores.job, &shapes, &start_stores.plan, &embedded, sink, &stop_stores)
+                let of_job = (&opened_stores.job, shapes.as_slice());
+                open_store(of_job, &start_stores.plan, stores[sink].as_ref(), sink, &stop_stores)
             }),
             backlogs: Arc::new((0..opened.job.sinks.len() + 2).map(|_| Arc::default()).collect()),
             failed: failed.clone(),
@@ -187,16 +185,16 @@ impl Run<'_> {
         }
     }
 
-    /// What process 0 decides, and what only it has: all starts of the job, and by sink the embedded store.
-    fn agree(&mut self, cluster: &mut Cluster) -> Result<(Arc<Opened>, Arc<Start>, Starts, Embeddeds), Failure> {
-        let held = self.embedded.take().unwrap_or_default();
+    /// What process 0 decides, and what only it has: all starts of the job, and by sink the store that is its alone.
+    fn agree(&mut self, cluster: &mut Cluster) -> Result<(Arc<Opened>, Arc<Start>, Starts, HeldStores), Failure> {
+        let held = self.stores.take().unwrap_or_default();
         let mut planner = Planner {
             mode: self.mode,
             fresh: self.fresh,
             state: &self.state,
             held: &held,
             starts: Starts::default(),
-            embedded: vec![],
+            taken: vec![],
         };
         let state = &self.state;
         let follow = |job, start: &Start| {
@@ -204,10 +202,10 @@ impl Run<'_> {
             open_pinned(job, &start.plan)
         };
         let (opened, start) = cluster.agree(|job| planner.decide(job), follow, self.job.clone())?;
-        let Planner { starts, mut embedded, .. } = planner;
-        embedded.resize_with(opened.job.sinks.len(), || None);
-        self.embedded = Some(embedded.clone());
-        Ok((Arc::new(opened), Arc::new(start), starts, embedded))
+        let Planner { starts, taken: mut stores, .. } = planner;
+        stores.resize_with(opened.job.sinks.len(), || None);
+        self.stores = Some(stores.clone());
+        Ok((Arc::new(opened), Arc::new(start), starts, stores))
     }
 }
 

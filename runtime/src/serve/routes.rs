@@ -127,7 +127,7 @@ fn open(watching: &Watching, pairs: &[(String, String)]) -> Result<(usize, Box<d
     let name = value(pairs, "group").ok_or_else(|| Failure::Usage("name a `group`".to_owned()))?;
     let group = rows::group(&opened.job, name)?;
     let sink = rows::sink(&opened.job, group, value(pairs, "sink"))?;
-    Ok((group, rows::lookup(opened, sink, watching.embedded[sink].as_ref())?))
+    Ok((group, rows::lookup(opened, sink, watching.stores[sink].as_ref())?))
 }
 
 fn value<'a>(pairs: &'a [(String, String)], name: &str) -> Option<&'a str> {

@@ -1,11 +1,12 @@
 //! Reading rows back: which group and sink are meant, how a key is written, and a row as `get` and `export` print it.
 
+use std::sync::Arc;
+
 use headwater_connectors::Wanted;
-use headwater_connectors::format::json::Decoder;
+use headwater_connectors::format::json::JsonDecoder;
 use headwater_connectors::format::text::{format_time, key_text as json_of_key, write_string};
-use headwater_connectors::sink::embedded::Embedded;
-use headwater_connectors::sink::redis::RedisLookup;
-use headwater_connectors::sink::{GroupShape, Lookup, RowText};
+use headwater_connectors::format::{Decoder, Message};
+use headwater_connectors::sink::{HeldStore, JobRows, Lookup, RowText, SINKS, Takes};
 
 use arrow::datatypes::{DataType, Schema};
 
@@ -14,8 +15,8 @@ use crate::catalog::opened::Opened;
 use crate::catalog::source::unit_ns;
 use crate::job::nearest::expected;
 use crate::job::validate::types;
-use crate::job::{Job, SinkTo, instant};
-use crate::start::stores::{embedded_path, redis_groups};
+use crate::job::{Job, instant};
+use crate::start::stores::shapes;
 
 /// The group of this name.
 pub fn group(job: &Job, name: &str) -> Result<usize, Failure> {
@@ -26,18 +27,19 @@ pub fn group(job: &Job, name: &str) -> Result<usize, Failure> {
 
 /// The sink that a group's rows are read from: the one named, or the first store that holds them.
 pub fn sink(job: &Job, group: usize, named: Option<&str>) -> Result<usize, Failure> {
-    let stores = || job.sinks.iter().enumerate().filter(|(_, sink)| !matches!(sink.to, SinkTo::Changes(_)));
+    let stores = || job.sinks.iter().enumerate().filter(|(_, sink)| sink.to.store().is_some());
     let name = &job.groups[group].name;
     let Some(named) = named else {
-        let hint = "add a sink of type `redis` or `embedded` that has it";
+        let hint = format!("add a sink of type {} that has it", kinds_of_stores("`"));
         let first = stores().find(|(_, sink)| sink.groups.contains(&group)).map(|(i, _)| i);
         return first.ok_or_else(|| Failure::Usage(format!("no store of the job holds `{name}`: {hint}")));
     };
     let names = stores().map(|(_, sink)| sink.name.as_str());
     match job.sinks.iter().position(|sink| sink.name == named) {
         None => Err(Failure::Usage(format!("unknown sink `{named}`: {}", expected(named, names)))),
-        Some(i) if matches!(job.sinks[i].to, SinkTo::Changes(_)) => Err(Failure::Usage(format!(
-            "sink `{named}` is a changelog, which holds no rows: name a redis or embedded one"
+        Some(i) if job.sinks[i].to.store().is_none() => Err(Failure::Usage(format!(
+            "sink `{named}` is a changelog, which holds no rows: name a {} one",
+            kinds_of_stores("")
         ))),
         Some(i) if !job.sinks[i].groups.contains(&group) => {
             Err(Failure::Usage(format!("sink `{named}` does not hold `{name}`: it is not among its `features`")))
@@ -46,20 +48,21 @@ pub fn sink(job: &Job, group: usize, named: Option<&str>) -> Result<usize, Failu
     }
 }
 
-/// Opens a sink to read rows. `running`: the embedded store of the job that runs in this process.
-pub fn lookup(opened: &Opened, sink: usize, running: Option<&Embedded>) -> Result<Box<dyn Lookup>, Failure> {
-    let shapes: Vec<GroupShape> = opened.groups.iter().map(|g| g.shape.clone()).collect();
-    match (&opened.job.sinks[sink].to, running) {
-        (SinkTo::Redis { url }, _) => {
-            Ok(Box::new(RedisLookup::open(url, &opened.job.name, &redis_groups(&opened.job, &shapes))?))
-        }
-        (SinkTo::Embedded, Some(store)) => Ok(Box::new(store.clone())),
-        (SinkTo::Embedded, None) => {
-            let store = Embedded::read_only(&embedded_path(&opened.job), &shapes);
-            Ok(Box::new(store.map_err(|e| Failure::Running(e.to_string()))?))
-        }
-        (SinkTo::Changes(_), _) => unreachable!("only stores are read"),
+/// Opens a sink to read rows. `held`: the store, where the job runs in this process and has it to itself.
+pub fn lookup(opened: &Opened, sink: usize, held: Option<&Arc<dyn HeldStore>>) -> Result<Box<dyn Lookup>, Failure> {
+    if let Some(held) = held {
+        return Ok(held.lookup());
     }
+    let store = opened.job.sinks[sink].to.store().unwrap_or_else(|| panic!("sink {sink} holds no rows"));
+    let groups = shapes(opened);
+    let lookup = store.lookup(&JobRows { job: &opened.job.name, groups: &groups });
+    lookup.map_err(|e| Failure::Running(e.to_string()))
+}
+
+/// The kinds of sinks that hold rows, as a choice.
+fn kinds_of_stores(quote: &str) -> String {
+    let stores = SINKS.iter().filter(|kind| kind.takes() == Takes::Rows);
+    stores.map(|kind| format!("{quote}{}{quote}", kind.name())).collect::<Vec<_>>().join(" or ")
 }
 
 /// One row of a key, or each of its windows.
@@ -76,7 +79,7 @@ impl Asked {
         let shape = &opened.groups[group].shape;
         let window_start_us = match window {
             None => None,
-            Some(_) if !shape.windowed => {
+            Some(_) if !shape.windowed() => {
                 return Err(Failure::Usage(format!("`{}` has no windows: leave out --window", shape.name)));
             }
             Some(text) => Some(instant::parse(text).or_else(|| text.parse().ok()).ok_or_else(|| {
@@ -114,7 +117,7 @@ fn key_text(opened: &Opened, group: usize, values: &[String]) -> Result<String, 
     // A value is read as the one of an event would be: so the two are equal where they mean the same.
     let schema = Schema::new(fields.to_vec());
     let source = &opened.job.sources[opened.job.groups[group].source];
-    let mut decoder = Decoder::new(&Wanted { schema: schema.into(), time_unit_ns: unit_ns(source.time_unit) });
+    let mut decoder = JsonDecoder::new(&Wanted { schema: schema.into(), time_unit_ns: unit_ns(source.time_unit) });
     let mut record = vec![];
     for (field, value) in fields.iter().zip(given.iter().flatten()) {
         record.push(if record.is_empty() { b'{' } else { b',' });
@@ -123,7 +126,7 @@ fn key_text(opened: &Opened, group: usize, values: &[String]) -> Result<String, 
         write_token(&mut record, field.data_type(), value);
     }
     record.push(b'}');
-    decoder.push(&record);
+    decoder.push(&Message { value: &record });
     let decoded = decoder.finish();
     for (i, (field, value)) in fields.iter().zip(given.iter().flatten()).enumerate() {
         if decoded.batch.column(i).is_null(0) {

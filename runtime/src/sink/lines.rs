@@ -193,7 +193,7 @@ const HISTORY_ENDS: i64 = i64::MIN / 2;
 #[cfg(test)]
 mod tests {
     use headwater_connectors::sink::dead_letters;
-    use headwater_connectors::sink::lines::{Left, LineFile, Lines};
+    use headwater_connectors::sink::lines::{LineFile, LineSink, SinkPosition};
     use timely::dataflow::InputHandle;
     use timely::dataflow::operators::Input;
 
@@ -217,7 +217,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("letters");
         timely::execute_directly(move |worker| {
-            let write = |to: &mut dyn Lines, letters: Letters| dead_letters::write(to, &letters);
+            let write = |to: &mut dyn LineSink, letters: Letters| dead_letters::write(to, &letters);
             let writer = Writer::start(Box::new(LineFile::create(&path).unwrap()), Default::default(), write);
             let lines = || std::fs::read_to_string(&path).unwrap();
             let checkpoint: Rc<RefCell<Local>> = Rc::default();
@@ -241,7 +241,7 @@ mod tests {
             worker.step_while(|| lines().lines().count() < 3 || checkpoint.borrow().lines.is_empty());
             let noted = checkpoint.borrow().lines["letters"].clone();
             assert_eq!(noted.number, 1);
-            let Some(Left::Bytes(bytes)) = noted.left else { panic!("a file: {noted:?}") };
+            let Some(SinkPosition::Bytes(bytes)) = noted.left else { panic!("a file: {noted:?}") };
             assert_eq!(bytes as usize, first.len());
         });
     }

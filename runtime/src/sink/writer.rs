@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use headwater_connectors::Error;
-use headwater_connectors::sink::lines::Lines;
+use headwater_connectors::sink::lines::LineSink;
 use timely::scheduling::SyncActivator;
 
 use crate::checkpoint::contribution::Noted;
@@ -81,9 +81,9 @@ impl Shared {
 impl<P: Send + 'static> Writer<P> {
     /// Starts the thread. `write`: how a piece becomes lines.
     pub fn start(
-        mut lines: Box<dyn Lines>,
+        mut lines: Box<dyn LineSink>,
         backlog: Backlog,
-        mut write: impl FnMut(&mut dyn Lines, P) -> Result<(), Error> + Send + 'static,
+        mut write: impl FnMut(&mut dyn LineSink, P) -> Result<(), Error> + Send + 'static,
     ) -> Writer<P> {
         let (tasks, queue) = channel();
         let shared = Arc::new(Shared { flushed: AtomicI64::new(i64::MIN), told: Mutex::default() });
@@ -150,11 +150,11 @@ impl<P> Drop for Writer<P> {
 }
 
 fn serve<P>(
-    lines: &mut dyn Lines,
+    lines: &mut dyn LineSink,
     queue: &Receiver<Task<P>>,
     shared: &Shared,
     backlog: &AtomicUsize,
-    write: &mut impl FnMut(&mut dyn Lines, P) -> Result<(), Error>,
+    write: &mut impl FnMut(&mut dyn LineSink, P) -> Result<(), Error>,
 ) -> Result<(), Error> {
     // What opening has written comes before everything else, and tells whether anything can be.
     lines.flush()?;

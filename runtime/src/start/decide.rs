@@ -1,10 +1,10 @@
 //! What process 0 decides before the first row is read, and writes down: where to go on from, and with which stores.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use headwater_connectors::format::text::format_time;
-use headwater_connectors::sink::GroupShape;
-use headwater_connectors::sink::embedded::Embedded;
+use headwater_connectors::sink::{Claimed, HeldStore, SinkConfig};
 
 use super::beside::set_beside;
 use super::changed::Changed;
@@ -12,7 +12,7 @@ use super::fresh;
 use super::go_on::go_on;
 use super::meaning::{begins_anew, meaning};
 use super::pinned::open_pinned;
-use super::stores::{Claimed, claim};
+use super::stores::{claim, shapes};
 use super::told::{tell_changes, tell_new_files};
 use crate::base::failure::Failure;
 use crate::base::time::wall_clock_us;
@@ -23,7 +23,7 @@ use crate::checkpoint::manifest::{self, Manifest};
 use crate::checkpoint::names::{DEAD_LETTERS, changelog};
 use crate::checkpoint::resumption::Start;
 use crate::checkpoint::store::StateStore;
-use crate::job::{Job, SinkTo};
+use crate::job::Job;
 use crate::plan::Plan;
 use crate::plan::mode::Mode;
 
@@ -32,12 +32,12 @@ pub struct Planner<'a> {
     pub mode: Mode,
     pub fresh: bool,
     pub state: &'a StateStore,
-    /// By sink: the store, where this process has it open.
-    pub held: &'a [Option<Embedded>],
+    /// By sink: the store, where this process has it to itself from a start before.
+    pub held: &'a [Option<Arc<dyn HeldStore>>],
     /// Found: all starts of the job, this one the last.
     pub starts: Starts,
-    /// Opened, by sink.
-    pub embedded: Vec<Option<Embedded>>,
+    /// By sink: the store, where this process now has it to itself.
+    pub taken: Vec<Option<Arc<dyn HeldStore>>>,
 }
 
 impl Planner<'_> {
@@ -99,28 +99,30 @@ impl Planner<'_> {
 
     /// Nobody before this start writes to them any more, and the plan knows what is in them.
     fn take_sinks(&mut self, opened: &Opened, start: &mut Start) -> Result<(), Failure> {
-        let shapes: Vec<GroupShape> = opened.groups.iter().map(|g| g.shape.clone()).collect();
+        let shapes = shapes(opened);
         let saved_at = start.manifest().and_then(|manifest| manifest.t);
         for (number, sink) in opened.job.sinks.iter().enumerate() {
             generations::check(&self.state.storage, self.starts.newest())?;
-            let held = self.held.get(number).and_then(Option::as_ref);
             let meaning = meaning(&start.plan, opened, sink);
-            if let SinkTo::Changes(to) = &sink.to {
-                start.plan.told_anew |= begins_anew(start, opened, sink);
-                start.plan.places.insert(changelog(&sink.name), opened.job.place_of(to));
-                start.plan.changelogs.insert(sink.name.clone(), meaning);
-            }
-            let plan = &mut start.plan;
-            let Claimed { generation, marks, store, is_whole } =
-                claim((&opened.job, sink), (&shapes, meaning), self.starts.newest(), held)?;
-            plan.generations.push(generation);
-            // A Redis may have been emptied, or filled from elsewhere, meanwhile.
-            plan.is_stored &= match sink.to {
-                SinkTo::Changes(_) => true,
-                SinkTo::Embedded => is_whole && marks.iter().all(|marks| marks.as_of_us >= saved_at),
-                SinkTo::Redis { .. } => false,
+            let store = match &sink.to {
+                SinkConfig::Rows(store) => store,
+                SinkConfig::Changes(lines) => {
+                    start.plan.told_anew |= begins_anew(start, opened, sink);
+                    start.plan.places.insert(changelog(&sink.name), lines.place(&opened.job.dir));
+                    start.plan.changelogs.insert(sink.name.clone(), meaning);
+                    start.plan.generations.push(0);
+                    self.taken.push(None);
+                    continue;
+                }
             };
-            self.embedded.push(store);
+            let plan = &mut start.plan;
+            let held = self.held.get(number).and_then(Option::as_ref);
+            let sink_of = (&opened.job, sink, store.as_ref());
+            let Claimed { generation, marks, held, is_whole } =
+                claim(sink_of, (&shapes, meaning), self.starts.newest(), held)?;
+            plan.generations.push(generation);
+            plan.is_stored &= is_whole && marks.iter().all(|marks| marks.as_of_us >= saved_at);
+            self.taken.push(held);
             for (group, marks) in sink.groups.iter().zip(marks) {
                 let upto = marks.upto_us.max(marks.as_of_us).unwrap_or(i64::MIN);
                 plan.rows_from[*group] = plan.rows_from[*group].max(upto);
@@ -130,7 +132,7 @@ impl Planner<'_> {
             }
         }
         let plan = &mut start.plan;
-        plan.places.insert(DEAD_LETTERS.to_owned(), opened.job.place_of(&opened.job.dead_letters));
+        plan.places.insert(DEAD_LETTERS.to_owned(), opened.job.dead_letters.place(&opened.job.dir));
         plan.told_anew &= plan.floor.is_some();
         if plan.told_anew {
             tracing::info!(

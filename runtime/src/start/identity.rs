@@ -7,17 +7,14 @@ use arrow::datatypes::Schema;
 
 use super::canonical::{data_type, optional, quoted, time_unit, window};
 use crate::catalog::opened::{Opened, Source};
-use crate::job::{self, Named, SeamBy, Stream, Window};
+use crate::job::{self, Named, SeamBy, Window};
 
 /// What the engine makes of a job. Another number: old states mean something else.
 const SEMANTICS: u32 = 1;
 
 /// Of a source's records and their times.
 pub fn of_source(conf: &job::Source, open: &Source) -> String {
-    let topic = conf.stream.as_ref().map(|stream| match stream {
-        Stream::Kafka { kafka, .. } => kafka.topic.as_str(),
-        Stream::Jsonl { .. } => "jsonl",
-    });
+    let topic = conf.stream.as_ref().map(|stream| stream.config.identity());
     let seam = match &conf.seam.by {
         SeamBy::Offset { .. } => "offset",
         SeamBy::Time => "time",

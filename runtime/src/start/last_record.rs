@@ -38,12 +38,13 @@ pub fn changed(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use headwater_connectors::stream::jsonl::JsonlStream;
+    use headwater_connectors::format::json::Json;
+    use headwater_connectors::stream::files::FileStream;
 
     use crate::ingest::testing::wanted_of_nothing;
 
-    fn last_of(path: &str, end: i64) -> (JsonlStream, LastRecord) {
-        let stream = JsonlStream::open(path, 0).unwrap();
+    fn last_of(path: &str, end: i64) -> (FileStream, LastRecord) {
+        let stream = FileStream::open(path, 0, std::sync::Arc::new(Json)).unwrap();
         stream.bounds().unwrap();
         let mut reader = stream.reader(&[Start { partition: 0, offset: 0 }], &wanted_of_nothing()).unwrap();
         let records = reader.poll(0, 1 << 20).unwrap().unwrap();

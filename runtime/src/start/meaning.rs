@@ -6,7 +6,7 @@ use super::canonical;
 use crate::catalog::opened::Opened;
 use crate::checkpoint::names::changelog;
 use crate::checkpoint::resumption::Start;
-use crate::job::{Sink, SinkTo};
+use crate::job::Sink;
 use crate::plan::Plan;
 
 /// What a sink's rows are of, and how they and their fields are called, as a number.
@@ -24,8 +24,8 @@ pub fn meaning(plan: &Plan, opened: &Opened, sink: &Sink) -> i64 {
 
 /// Whether what a changelog has said is of other rows than those of now, or lies elsewhere.
 pub fn begins_anew(start: &Start, opened: &Opened, sink: &Sink) -> bool {
-    let (Some(manifest), SinkTo::Changes(to)) = (start.manifest(), &sink.to) else { return false };
-    let left = start.left(&opened.job, &changelog(&sink.name), to);
+    let (Some(manifest), Some(lines)) = (start.manifest(), sink.to.lines()) else { return false };
+    let position = start.position_of(&opened.job, &changelog(&sink.name), lines.as_ref());
     let before = manifest.plan.changelogs.get(&sink.name);
-    start.plan.floor.is_some() && (left.is_none() || before != Some(&meaning(&start.plan, opened, sink)))
+    start.plan.floor.is_some() && (position.is_none() || before != Some(&meaning(&start.plan, opened, sink)))
 }

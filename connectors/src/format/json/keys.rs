@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use super::scan::{Kind, Scanner};
-use super::value::unescape;
+use super::text::unescape;
 
 /// How many keys are remembered; further ones are looked up.
 const SEEN_MAX: usize = 64;

@@ -16,24 +16,48 @@
 //!
 //! How: one pass checks the record and notes where the wanted values lie; then these go straight into Arrow builders.
 
-mod column;
 mod keys;
-pub mod lines;
-mod scan;
-pub mod time;
-mod value;
+pub(super) mod scan;
+mod text;
 
 use std::sync::Arc;
 
-use arrow::array::{BooleanBufferBuilder, RecordBatch, RecordBatchOptions};
-use arrow::buffer::BooleanBuffer;
-use arrow::datatypes::{Schema, SchemaRef};
-
-use crate::Wanted;
-use column::Column;
+use super::builder::Builder;
+use super::{Decoded, Decoder, Format, FormatKind, Message};
+use crate::settings::{Kind, Settings};
+use crate::{Result, Wanted};
 use keys::Keys;
 use scan::{Scanner, Span};
-use value::Value;
+use text::value_at;
+
+/// JSON as a kind of format.
+pub static JSON: &Json = &Json;
+
+/// See [`JSON`]. It has nothing to be set.
+#[derive(Debug)]
+pub struct Json;
+
+impl Kind for Json {
+    fn name(&self) -> &'static str {
+        "json"
+    }
+
+    fn keys(&self) -> Vec<&'static str> {
+        vec![]
+    }
+}
+
+impl FormatKind for Json {
+    fn read(&self, _: &mut dyn Settings) -> Arc<dyn Format> {
+        Arc::new(Json)
+    }
+}
+
+impl Format for Json {
+    fn decoder(&self, wanted: &Wanted) -> Result<Box<dyn Decoder>> {
+        Ok(Box::new(JsonDecoder::new(wanted)))
+    }
+}
 
 /// Decodes JSON records to the wanted columns.
 ///
@@ -41,94 +65,39 @@ use value::Value;
 /// use std::sync::Arc;
 /// use arrow::array::{AsArray, types::Int64Type};
 /// use arrow::datatypes::{DataType, Field, Schema};
-/// use headwater_connectors::{format::json::Decoder, Wanted};
+/// use headwater_connectors::{Wanted, format::{Decoder, Message, json::JsonDecoder}};
 ///
 /// let schema = Arc::new(Schema::new(vec![Field::new("amount", DataType::Int64, true)]));
-/// let mut decoder = Decoder::new(&Wanted { schema, time_unit_ns: 1_000_000 });
-/// decoder.push(br#"{"amount": 7, "other": [1, 2]}"#);
-/// decoder.push(br#"{"amount": "7"}"#);
-/// decoder.push(b"nonsense");
+/// let mut decoder = JsonDecoder::new(&Wanted { schema, time_unit_ns: 1_000_000 });
+/// for value in [r#"{"amount": 7, "other": [1, 2]}"#, r#"{"amount": "7"}"#, "nonsense"] {
+///     decoder.push(&Message { value: value.as_bytes() });
+/// }
 /// let decoded = decoder.finish();
 /// assert_eq!(decoded.batch.column(0).as_primitive::<Int64Type>().value(0), 7);
 /// assert_eq!(decoded.undecoded[0].as_ref().unwrap().iter().collect::<Vec<_>>(), [false, true, false]);
 /// assert_eq!(decoded.malformed.unwrap().iter().collect::<Vec<_>>(), [false, false, true]);
 /// ```
-pub struct Decoder {
-    schema: SchemaRef,
+pub struct JsonDecoder {
     keys: Keys,
-    columns: Vec<Column>,
+    builder: Builder,
     /// By column: where this record's value lies.
     spans: Vec<Span>,
-    /// By column: the records that did not decode.
-    undecoded: Vec<Vec<usize>>,
-    malformed: Vec<usize>,
-    records: usize,
     /// What is open around the scanner; kept for its memory.
     open: Vec<u8>,
     /// The text of a string with escapes; kept for its memory.
     plain: String,
 }
 
-/// What was pushed since the last `finish`: one row a record. The parts are those of [`crate::Records`].
-#[derive(Debug)]
-pub struct Decoded {
-    pub batch: RecordBatch,
-    pub undecoded: Vec<Option<BooleanBuffer>>,
-    pub malformed: Option<BooleanBuffer>,
-}
-
-impl Decoder {
+impl JsonDecoder {
     /// A column of a type that JSON has no spelling for (a list, a struct) decodes null alone.
-    pub fn new(wanted: &Wanted) -> Decoder {
+    pub fn new(wanted: &Wanted) -> JsonDecoder {
         let fields = wanted.schema.fields();
-        Decoder {
-            // A missing field is null, whatever the schema promises.
-            schema: Arc::new(Schema::new(
-                fields.iter().map(|f| f.as_ref().clone().with_nullable(true)).collect::<Vec<_>>(),
-            )),
+        JsonDecoder {
             keys: Keys::new(fields.iter().map(|f| f.name().as_str())),
-            columns: fields.iter().map(|f| Column::new(f.data_type(), wanted.time_unit_ns)).collect(),
+            builder: Builder::new(wanted),
             spans: vec![Span::MISSING; fields.len()],
-            undecoded: vec![Vec::new(); fields.len()],
-            malformed: Vec::new(),
-            records: 0,
             open: Vec::new(),
             plain: String::new(),
-        }
-    }
-
-    /// Adds one record. The strings of one batch must stay below 2 GiB a column.
-    pub fn push(&mut self, payload: &[u8]) {
-        match simdutf8::basic::from_utf8(payload).ok().and_then(|text| self.scan(text).map(|()| text)) {
-            Some(text) => self.decode(text),
-            None => {
-                self.malformed.push(self.records);
-                self.columns.iter_mut().for_each(Column::push_null);
-            }
-        }
-        self.records += 1;
-    }
-
-    /// The records since the last `finish`.
-    pub fn len(&self) -> usize {
-        self.records
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.records == 0
-    }
-
-    /// Hands over what was pushed, and starts anew.
-    pub fn finish(&mut self) -> Decoded {
-        let records = std::mem::take(&mut self.records);
-        let columns = self.columns.iter_mut().map(Column::finish).collect();
-        let options = RecordBatchOptions::new().with_row_count(Some(records));
-        let batch = RecordBatch::try_new_with_options(self.schema.clone(), columns, &options)
-            .unwrap_or_else(|e| panic!("columns that are not as their schema: {e}"));
-        Decoded {
-            batch,
-            undecoded: self.undecoded.iter_mut().map(|rows| bits(rows, records)).collect(),
-            malformed: bits(&mut self.malformed, records),
         }
     }
 
@@ -159,27 +128,25 @@ impl Decoder {
         scanner.space();
         scanner.at_end().then_some(())
     }
-
-    fn decode(&mut self, text: &str) {
-        for (i, (column, span)) in self.columns.iter_mut().zip(&self.spans).enumerate() {
-            let decoded = Value::read(text, span, &mut self.plain).is_some_and(|value| column.push(value));
-            if !decoded {
-                column.push_null();
-                self.undecoded[i].push(self.records);
-            }
-        }
-    }
 }
 
-/// The rows as bits of `len`, and none if there are none.
-fn bits(rows: &mut Vec<usize>, len: usize) -> Option<BooleanBuffer> {
-    if rows.is_empty() {
-        return None;
+impl Decoder for JsonDecoder {
+    fn push(&mut self, message: &Message) {
+        let text = simdutf8::basic::from_utf8(message.value).ok();
+        let Some(text) = text.and_then(|text| self.scan(text).map(|()| text)) else { return self.builder.malformed() };
+        for (column, span) in self.spans.iter().enumerate() {
+            self.builder.push(column, value_at(text, span, &mut self.plain));
+        }
+        self.builder.end();
     }
-    let mut bits = BooleanBufferBuilder::new(len);
-    bits.append_n(len, false);
-    rows.drain(..).for_each(|row| bits.set_bit(row, true));
-    Some(bits.finish())
+
+    fn len(&self) -> usize {
+        self.builder.len()
+    }
+
+    fn finish(&mut self) -> Decoded {
+        self.builder.finish()
+    }
 }
 
 #[cfg(test)]

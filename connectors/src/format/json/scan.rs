@@ -2,14 +2,14 @@
 
 /// Where a value lies, in bytes of the text. A string's span is without its quotes.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Span {
+pub(in crate::format) struct Span {
     pub kind: Kind,
     pub start: usize,
     pub end: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(in crate::format) enum Kind {
     Null,
     True,
     False,
@@ -28,7 +28,7 @@ impl Span {
 }
 
 /// A place in a text. Methods that give an `Option` give `None` where the syntax is broken, and are then done with.
-pub(super) struct Scanner<'a> {
+pub(in crate::format) struct Scanner<'a> {
     text: &'a str,
     bytes: &'a [u8],
     pub at: usize,
@@ -127,7 +127,7 @@ impl<'a> Scanner<'a> {
         })
     }
 
-    fn number(&mut self) -> Option<Span> {
+    pub fn number(&mut self) -> Option<Span> {
         let start = self.at;
         let mut kind = Kind::Integer;
         self.eat(b'-');

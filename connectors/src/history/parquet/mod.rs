@@ -25,8 +25,9 @@ use parquet::arrow::{ParquetRecordBatchStreamBuilder, ProjectionMask};
 use parquet::file::metadata::ParquetMetaData;
 use tokio::task::JoinHandle;
 
-use super::{History, Piece, Pinned, Range};
+use super::{History, HistoryConfig, HistoryKind, Piece, Pinned, Range};
 use crate::objects::runtime;
+use crate::settings::{Kind, Settings};
 use crate::{Error, Payload, Records, Result, Wanted};
 use convert::convert;
 use fetch::{Fetch, unwrap};
@@ -34,6 +35,53 @@ use store::{REQUESTS_MAX, Stores};
 
 const BATCH_RECORDS_MAX: usize = 8192;
 
+/// Parquet as a kind of history.
+pub static PARQUET: &ParquetKind = &ParquetKind;
+
+/// See [`PARQUET`].
+#[derive(Debug)]
+pub struct ParquetKind;
+
+impl Kind for ParquetKind {
+    fn name(&self) -> &'static str {
+        "parquet"
+    }
+
+    fn keys(&self) -> Vec<&'static str> {
+        vec!["path"]
+    }
+}
+
+impl HistoryKind for ParquetKind {
+    fn title(&self) -> &'static str {
+        "Parquet"
+    }
+
+    fn gives_columns(&self) -> bool {
+        true
+    }
+
+    fn read(&self, settings: &mut dyn Settings) -> Arc<dyn HistoryConfig> {
+        Arc::new(ParquetFiles { path: super::path(settings) })
+    }
+}
+
+#[derive(Debug)]
+struct ParquetFiles {
+    path: String,
+}
+
+impl HistoryConfig for ParquetFiles {
+    fn path(&self) -> &str {
+        &self.path
+    }
+
+    fn open(&self, pinned: Option<&Pinned>) -> Result<Arc<dyn History>> {
+        Ok(Arc::new(open(&self.path, pinned)?))
+    }
+}
+
+/// The pinned files with their footers.
 pub struct ParquetHistory {
     pinned: Pinned,
     files: Vec<ParquetFile>,

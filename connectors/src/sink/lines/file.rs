@@ -3,15 +3,115 @@
 use std::fs::{File, OpenOptions};
 use std::io::{BufWriter, ErrorKind, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use tracing::warn;
 
-use super::{Beside, Left, Lines};
+use super::{LineMeta, LineSink, LinesConfig, LinesStart, SinkPosition};
+use crate::settings::{Endpoint, Kind, Settings};
+use crate::sink::{Home, SinkConfig, SinkKind, Takes};
 use crate::storage::{make_dir, sync_dir};
 use crate::{Error, Result};
 
 const BUFFER_BYTES: usize = 1 << 20;
 
+const LETTERS: &str = "dead_letters.jsonl";
+const LETTERS_ELSEWHERE: &str = "the state is in an object store, so say where dead letters go, like dead_letters = { path = \"dead_letters.jsonl\" }";
+
+/// All lines before it are void.
+const VOID: &[u8] = br#"{"resume":null}"#;
+
+/// A file of JSON lines as a kind of sink.
+pub static JSONL: &JsonlKind = &JsonlKind;
+
+/// See [`JSONL`].
+#[derive(Debug)]
+pub struct JsonlKind;
+
+impl Kind for JsonlKind {
+    fn name(&self) -> &'static str {
+        "jsonl"
+    }
+
+    fn keys(&self) -> Vec<&'static str> {
+        vec!["path"]
+    }
+}
+
+impl SinkKind for JsonlKind {
+    fn takes(&self) -> Takes {
+        Takes::Changes
+    }
+
+    fn read(&self, settings: &mut dyn Settings, _: &Home) -> SinkConfig {
+        if !settings.has("path") {
+            settings.missing("path", "say which file, like path = \"changes.jsonl\"");
+        }
+        SinkConfig::Changes(Arc::new(Jsonl { path: settings.path("path").unwrap_or_default() }))
+    }
+
+    fn read_letters(&self, settings: &mut dyn Settings, home: &Home) -> Option<Arc<dyn LinesConfig>> {
+        if home.is_remote && !settings.has("path") {
+            settings.missing("path", LETTERS_ELSEWHERE);
+        }
+        settings.path("path").map(|path| Arc::new(Jsonl { path }) as Arc<dyn LinesConfig>)
+    }
+}
+
+/// Where dead letters go that the job says nothing of.
+pub fn unsaid_letters(home: &Home) -> (Arc<dyn LinesConfig>, Option<&'static str>) {
+    (Arc::new(Jsonl { path: home.dir.join(LETTERS) }), home.is_remote.then_some(LETTERS_ELSEWHERE))
+}
+
+#[derive(Debug)]
+struct Jsonl {
+    path: PathBuf,
+}
+
+impl LinesConfig for Jsonl {
+    fn describe(&self) -> String {
+        self.path.display().to_string()
+    }
+
+    fn endpoint(&self) -> Option<Endpoint> {
+        let place = self.path.display().to_string();
+        (!place.is_empty()).then_some(Endpoint::At { what: "file", place })
+    }
+
+    fn check(&self) -> Result<()> {
+        Ok(())
+    }
+
+    fn place(&self, dir: &Path) -> String {
+        self.path.strip_prefix(dir).unwrap_or(&self.path).display().to_string()
+    }
+
+    fn takes_up(&self, position: &SinkPosition) -> bool {
+        matches!(position, SinkPosition::Bytes(_))
+    }
+
+    fn open(&self, start: &LinesStart, _: Arc<AtomicBool>) -> Result<Box<dyn LineSink>> {
+        let Some(SinkPosition::Bytes(bytes)) = start.position else {
+            return Ok(Box::new(LineFile::create(&self.path)?));
+        };
+        let mut file = LineFile::resume(&self.path, *bytes)?;
+        if start.is_void && *bytes > 0 {
+            file.write(VOID, &LineMeta { key: &|_| (), time_us: None })?;
+        }
+        Ok(Box::new(file))
+    }
+
+    /// A device has no place beside it.
+    fn waiting_file(&self) -> Option<PathBuf> {
+        self.path.metadata().map_or(true, |found| found.is_file()).then(|| {
+            let name = self.path.file_name().unwrap_or_default().to_string_lossy();
+            self.path.with_file_name(format!("{name}.beside"))
+        })
+    }
+}
+
+/// A file of lines that is being written.
 pub struct LineFile {
     path: PathBuf,
     file: BufWriter<File>,
@@ -39,8 +139,8 @@ impl LineFile {
     }
 }
 
-impl Lines for LineFile {
-    fn write(&mut self, line: &[u8], _beside: &Beside) -> Result<()> {
+impl LineSink for LineFile {
+    fn write(&mut self, line: &[u8], _meta: &LineMeta) -> Result<()> {
         let written = self.file.write_all(line).and_then(|()| self.file.write_all(b"\n"));
         written.map_err(|e| self.failed(e))?;
         self.bytes += line.len() as u64 + 1;
@@ -52,12 +152,12 @@ impl Lines for LineFile {
         self.file.flush().map_err(|e| self.failed(e))
     }
 
-    fn sync(&mut self) -> Result<Left> {
+    fn sync(&mut self) -> Result<SinkPosition> {
         self.flush()?;
         if self.is_file {
             self.file.get_ref().sync_data().map_err(|e| self.failed(e))?;
         }
-        Ok(Left::Bytes(self.bytes))
+        Ok(SinkPosition::Bytes(self.bytes))
     }
 }
 
@@ -118,11 +218,11 @@ mod tests {
 
     #[test]
     fn a_device_takes_lines() {
-        let beside = Beside { key: &|_| (), time_us: None };
+        let meta = LineMeta { key: &|_| (), time_us: None };
         for bytes in [0, 2] {
             let mut file = LineFile::resume(Path::new("/dev/null"), bytes).unwrap();
-            file.write(b"a", &beside).unwrap();
-            assert_eq!(file.sync().unwrap(), Left::Bytes(bytes + 2));
+            file.write(b"a", &meta).unwrap();
+            assert_eq!(file.sync().unwrap(), SinkPosition::Bytes(bytes + 2));
         }
     }
 
@@ -130,15 +230,15 @@ mod tests {
     fn a_restart_cuts_back_and_goes_on() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("deep/er/lines.jsonl");
-        let beside = Beside { key: &|_| (), time_us: None };
+        let meta = LineMeta { key: &|_| (), time_us: None };
         let mut file = LineFile::create(&path).unwrap();
-        file.write(b"a", &beside).unwrap();
-        assert_eq!(file.sync().unwrap(), Left::Bytes(2));
-        file.write(b"b", &beside).unwrap();
+        file.write(b"a", &meta).unwrap();
+        assert_eq!(file.sync().unwrap(), SinkPosition::Bytes(2));
+        file.write(b"b", &meta).unwrap();
         file.sync().unwrap();
         drop(file);
         let mut file = LineFile::resume(&path, 2).unwrap();
-        file.write(b"c", &beside).unwrap();
+        file.write(b"c", &meta).unwrap();
         file.flush().unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "a\nc\n");
 

@@ -14,6 +14,7 @@
 //! Not promised: that nothing of an earlier start comes behind a mark. What a process sent just before it was killed may still be on
 //! its way when the next one begins, if the network or a broker held it up for as long as that took.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -26,10 +27,12 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use tracing::{info, warn};
 
 use super::partitioner::place;
-use super::{Beside, Left, Lines};
+use super::{LineMeta, LineSink, LinesConfig, LinesStart, SinkPosition};
 use crate::format::text::format_time;
+use crate::settings::{Endpoint, Kind, Settings};
+use crate::sink::{Home, SinkConfig, SinkKind, Takes};
 use crate::stream::kafka::KafkaConfig;
-use crate::stream::kafka::config::Own;
+use crate::stream::kafka::config::{KEYS, Own};
 use crate::stream::kafka::context::{Context, Trouble};
 use crate::stream::kafka::link::{Link, Use, login_help, refused};
 use crate::{Error, Result};
@@ -73,6 +76,69 @@ const LONG_MOMENT: Duration = Duration::from_millis(50);
 /// Acknowledgements are looked at once in so many lines.
 const LINES_PER_LOOK: u32 = 256;
 
+/// A Kafka topic as a kind of sink.
+pub static KAFKA: &KafkaKind = &KafkaKind;
+
+/// See [`KAFKA`].
+#[derive(Debug)]
+pub struct KafkaKind;
+
+impl Kind for KafkaKind {
+    fn name(&self) -> &'static str {
+        "kafka"
+    }
+
+    fn keys(&self) -> Vec<&'static str> {
+        KEYS.to_vec()
+    }
+}
+
+impl SinkKind for KafkaKind {
+    fn takes(&self) -> Takes {
+        Takes::Changes
+    }
+
+    fn read(&self, settings: &mut dyn Settings, _: &Home) -> SinkConfig {
+        SinkConfig::Changes(Arc::new(KafkaConfig::read(settings)))
+    }
+
+    fn read_letters(&self, settings: &mut dyn Settings, _: &Home) -> Option<Arc<dyn LinesConfig>> {
+        Some(Arc::new(KafkaConfig::read(settings)))
+    }
+}
+
+impl LinesConfig for KafkaConfig {
+    fn describe(&self) -> String {
+        KafkaConfig::describe(self)
+    }
+
+    fn endpoint(&self) -> Option<Endpoint> {
+        KafkaConfig::endpoint(self)
+    }
+
+    fn check(&self) -> Result<()> {
+        LineTopic::check(self)
+    }
+
+    fn place(&self, _: &Path) -> String {
+        self.topic.clone()
+    }
+
+    fn takes_up(&self, position: &SinkPosition) -> bool {
+        matches!(position, SinkPosition::Topic(topic) if *topic == self.topic)
+    }
+
+    fn open(&self, start: &LinesStart, stop: Arc<AtomicBool>) -> Result<Box<dyn LineSink>> {
+        let valid_to_us = start.position.and(start.valid_to_us).filter(|_| !start.is_void);
+        Ok(Box::new(LineTopic::open(self, valid_to_us, stop)?))
+    }
+
+    fn join(&self, stop: Arc<AtomicBool>) -> Option<Result<Box<dyn LineSink>>> {
+        Some(LineTopic::join(self, stop).map(|topic| Box::new(topic) as Box<dyn LineSink>))
+    }
+}
+
+/// A topic of lines that is being written.
 pub struct LineTopic {
     topic: Arc<str>,
     brokers: String,
@@ -318,13 +384,13 @@ fn time_header(us: i64) -> OwnedHeaders {
     OwnedHeaders::new_with_capacity(1).insert(Header { key: "time", value: Some(&format_time(us)) })
 }
 
-impl Lines for LineTopic {
-    fn write(&mut self, line: &[u8], beside: &Beside) -> Result<()> {
+impl LineSink for LineTopic {
+    fn write(&mut self, line: &[u8], meta: &LineMeta) -> Result<()> {
         let mut key = std::mem::take(&mut self.key);
         key.clear();
-        (beside.key)(&mut key);
+        (meta.key)(&mut key);
         let partition = self.partitions[place(&key, self.partitions.len())];
-        let sent = self.send(partition, Some(&key), line, beside.time_us);
+        let sent = self.send(partition, Some(&key), line, meta.time_us);
         self.key = key;
         sent
     }
@@ -343,9 +409,9 @@ impl Lines for LineTopic {
         Ok(())
     }
 
-    fn sync(&mut self) -> Result<Left> {
+    fn sync(&mut self) -> Result<SinkPosition> {
         self.flush()?;
-        Ok(Left::Topic(self.topic.to_string()))
+        Ok(SinkPosition::Topic(self.topic.to_string()))
     }
 
     fn line_bytes_max(&self) -> usize {

@@ -79,7 +79,7 @@ pub(super) fn parse(shape: &GroupShape, text: &str) -> Option<(String, Option<i6
         return None;
     }
     let mut parts: Vec<_> = text.split(':').collect();
-    let start = if shape.windowed { Some(parts.pop()?.parse().ok()?) } else { None };
+    let start = if shape.windowed() { Some(parts.pop()?.parse().ok()?) } else { None };
     if parts.len() != shape.keys {
         return None;
     }
@@ -129,10 +129,12 @@ mod tests {
     use arrow::datatypes::{Field, Schema};
 
     use super::*;
+    use crate::sink::RowWindows;
 
     fn shape(windowed: bool) -> GroupShape {
         let fields = vec![Field::new("a", DataType::Utf8, true), Field::new("b", DataType::Int64, true)];
-        GroupShape { name: "g".into(), keys: 2, windowed, schema: Arc::new(Schema::new(fields)) }
+        let windows = windowed.then_some(RowWindows { retain_us: 0, size_us: None });
+        GroupShape { name: "g".into(), keys: 2, windows, schema: Arc::new(Schema::new(fields)) }
     }
 
     #[test]

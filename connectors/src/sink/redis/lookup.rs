@@ -4,11 +4,10 @@ use std::collections::HashMap;
 
 use redis::{Cmd, FromRedisValue, Pipeline};
 
-use super::RedisGroup;
 use super::keys::{Names, from_json, glob, parse, write_json};
 use super::link::{Link, is_away};
 use crate::format::text::write_string;
-use crate::sink::{Lookup, RowText};
+use crate::sink::{GroupShape, Lookup, RowText};
 use crate::{Error, Result};
 
 const SCAN_COUNT: usize = 1000;
@@ -20,14 +19,15 @@ type Hash = HashMap<String, String>;
 pub struct RedisLookup {
     link: Link,
     names: Names,
-    groups: Vec<RedisGroup>,
+    groups: Vec<GroupShape>,
 }
 
 /// A row that is there: its key's JSON text, its window's start, and its key in Redis.
 type Found = (String, Option<i64>, String);
 
 impl RedisLookup {
-    pub fn open(url: &str, job: &str, groups: &[RedisGroup]) -> Result<RedisLookup> {
+    /// Reads the URL; connects when first used. An URL that makes no sense is `Error::Config`.
+    pub fn open(url: &str, job: &str, groups: &[GroupShape]) -> Result<RedisLookup> {
         Ok(RedisLookup { link: Link::open(url, job)?, names: Names::new(job), groups: groups.to_vec() })
     }
 
@@ -52,14 +52,14 @@ impl RedisLookup {
 
     /// The rows whose keys in Redis match, in order of key and window.
     fn find(&mut self, group: usize, pattern: &str) -> Result<Vec<Found>> {
-        let prefix = self.names.rows(&self.groups[group].shape.name);
+        let prefix = self.names.rows(&self.groups[group].name);
         let (mut cursor, mut found) = (0u64, Vec::new());
         loop {
             let mut scan = redis::cmd("SCAN");
             scan.arg(cursor).arg("MATCH").arg(pattern).arg("COUNT").arg(SCAN_COUNT);
             let (next, keys): (u64, Vec<String>) = self.query(&scan)?;
             for key in keys {
-                let parsed = key.strip_prefix(&prefix).and_then(|text| parse(&self.groups[group].shape, text));
+                let parsed = key.strip_prefix(&prefix).and_then(|text| parse(&self.groups[group], text));
                 found.extend(parsed.map(|(json, start)| (json, start, key)));
             }
             cursor = next;
@@ -85,14 +85,15 @@ impl RedisLookup {
     }
 
     fn row(&self, group: usize, json: &str, start: Option<i64>, key: &str, hash: Hash) -> Result<RowText> {
-        let RedisGroup { shape, size_us, .. } = &self.groups[group];
+        let shape = &self.groups[group];
+        let size_us = shape.windows.and_then(|windows| windows.size_us);
         let number = |field: &str| hash.get(field).and_then(|text| text.parse::<i64>().ok());
         let incomplete = |field: &str| {
             Error::world(format!("reading {key} from {}", self.link.shown()), format!("the row has no {field}"))
         };
         let window = match (start, size_us) {
             (None, _) => None,
-            (Some(start), Some(size)) => Some((start, start.saturating_add(*size))),
+            (Some(start), Some(size)) => Some((start, start.saturating_add(size))),
             (Some(start), None) => Some((start, number("_end").ok_or_else(|| incomplete("_end"))?)),
         };
         let mut row = vec![b'{'];
@@ -116,18 +117,18 @@ impl RedisLookup {
 impl Lookup for RedisLookup {
     fn as_of(&mut self, group: usize) -> Result<Option<i64>> {
         let mut get = redis::cmd("GET");
-        get.arg(self.names.as_of(&self.groups[group].shape.name));
+        get.arg(self.names.as_of(&self.groups[group].name));
         self.query(&get)
     }
 
     /// All windows of a key are found by a scan of the whole database: Redis has no order of keys.
     fn get(&mut self, group: usize, key: &str, window_start_us: Option<i64>) -> Result<Vec<RowText>> {
-        let shape = &self.groups[group].shape;
+        let shape = &self.groups[group];
         let Some(end) = from_json(shape, key).and_then(|end| String::from_utf8(end).ok()) else {
             return Ok(Vec::new());
         };
         let name = self.names.rows(&shape.name) + &end;
-        let found = match (shape.windowed, window_start_us) {
+        let found = match (shape.windowed(), window_start_us) {
             (true, None) => self.find(group, &(glob(&name) + ":*"))?,
             (true, Some(start)) => vec![(key.into(), Some(start), format!("{name}:{start}"))],
             (false, _) => vec![(key.into(), None, name)],
@@ -137,7 +138,7 @@ impl Lookup for RedisLookup {
 
     /// Holds the keys of all rows in memory, to deliver them in order.
     fn scan(&mut self, group: usize, each: &mut dyn FnMut(RowText) -> Result<()>) -> Result<()> {
-        let pattern = glob(&self.names.rows(&self.groups[group].shape.name)) + "*";
+        let pattern = glob(&self.names.rows(&self.groups[group].name)) + "*";
         for found in self.find(group, &pattern)?.chunks(ROWS_A_TRIP) {
             for row in self.fetch(group, found)? {
                 each(row)?;

@@ -20,10 +20,16 @@ mod keys;
 mod link;
 mod lookup;
 mod rows;
+mod secrets;
 mod store;
 mod wire;
 
-use super::{GroupShape, Marks};
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use super::{Claim, Claimed, Home, JobRows, Lookup, Marks, SinkConfig, SinkKind, Store, StoreConfig, Takes};
+use crate::settings::{Endpoint, Kind, Settings};
 use crate::{Error, Result};
 use keys::Names;
 use link::Link;
@@ -31,19 +37,100 @@ use link::Link;
 pub use lookup::RedisLookup;
 pub use store::Redis;
 
-/// A group as Redis needs it.
-#[derive(Clone, Debug)]
-pub struct RedisGroup {
-    pub shape: GroupShape,
-    /// Windowed groups: how long past its end a row stays.
-    pub retain_us: i64,
-    /// The length of tumbling and hopping windows; of sessions, whose rows keep their end, `None`.
-    pub size_us: Option<i64>,
+/// Redis as a kind of sink.
+pub static REDIS: &RedisKind = &RedisKind;
+
+/// See [`REDIS`].
+#[derive(Debug)]
+pub struct RedisKind;
+
+impl Kind for RedisKind {
+    fn name(&self) -> &'static str {
+        "redis"
+    }
+
+    fn keys(&self) -> Vec<&'static str> {
+        vec!["url"]
+    }
 }
 
-/// Whether the client can make sense of a URL; nothing is connected.
-pub fn check_url(url: &str) -> Result<()> {
-    Link::open(url, "").map(drop)
+impl SinkKind for RedisKind {
+    fn takes(&self) -> Takes {
+        Takes::Rows
+    }
+
+    fn read(&self, settings: &mut dyn Settings, _: &Home) -> SinkConfig {
+        SinkConfig::Rows(Arc::new(RedisConfig { url: url(settings) }))
+    }
+}
+
+fn url(settings: &mut dyn Settings) -> String {
+    if !settings.has("url") {
+        settings.missing("url", "say where Redis is, like url = \"redis://localhost:6379/0\"");
+    }
+    let Some(text) = settings.text("url") else { return String::new() };
+    text.filled.iter().for_each(|filled| settings.secret(filled));
+    secrets::of_url(&text.text).iter().for_each(|part| settings.secret(part));
+    if !reaches_somewhere(&text.text) {
+        // Without the URL itself: it may hold a password that could not be told from the rest.
+        let expected = "expected one like \"redis://localhost:6379/0\" (or rediss:// for TLS)";
+        settings.error(text.at, format!("`url` is no Redis URL: {expected}"));
+    }
+    text.text
+}
+
+fn reaches_somewhere(url: &str) -> bool {
+    let known = ["redis", "rediss", "valkey", "valkeys", "redis+unix", "valkey+unix", "unix"];
+    url.split_once("://").is_some_and(|(scheme, rest)| {
+        let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
+        known.contains(&scheme) && (scheme.ends_with("unix") || !host.is_empty() && !host.starts_with(':'))
+    })
+}
+
+struct RedisConfig {
+    url: String,
+}
+
+/// Shows neither user nor password.
+impl fmt::Debug for RedisConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Redis").field("url", &secrets::masked_url(&self.url)).finish()
+    }
+}
+
+impl StoreConfig for RedisConfig {
+    fn describe(&self) -> String {
+        format!("redis {}", self.url)
+    }
+
+    fn endpoint(&self) -> Option<Endpoint> {
+        (!self.url.is_empty()).then(|| Endpoint::At { what: "Redis", place: self.url.clone() })
+    }
+
+    /// The client can make sense of the URL.
+    fn check(&self) -> Result<()> {
+        Link::open(&self.url, "").map(drop)
+    }
+
+    fn is_exclusive(&self) -> bool {
+        false
+    }
+
+    /// A Redis may have been emptied, or filled from elsewhere, meanwhile: it is never known to be whole.
+    fn claim(&self, rows: &JobRows, asked: &Claim) -> Result<Claimed> {
+        let generation = claim(&self.url, rows.job, asked.state_generation)?;
+        let marks = asked.groups.iter().map(|group| marks(&self.url, rows.job, &rows.groups[*group].name));
+        Ok(Claimed { generation, marks: marks.collect::<Result<_>>()?, ..Claimed::default() })
+    }
+
+    fn open(&self, rows: &JobRows, generation: u64, stop: Arc<AtomicBool>) -> Result<Box<dyn Store>> {
+        Ok(Box::new(Redis::open(&self.url, rows.job, rows.groups, generation, stop)?))
+    }
+
+    fn lookup(&self, rows: &JobRows) -> Result<Box<dyn Lookup>> {
+        Ok(Box::new(RedisLookup::open(&self.url, rows.job, rows.groups)?))
+    }
 }
 
 /// Takes the next generation: one more than the larger of Redis's own and the state's. From then on no process of an

@@ -2,7 +2,6 @@
 
 use arrow::array::RecordBatch;
 
-use super::RedisGroup;
 use super::keys::encode;
 use super::wire::Commands;
 use crate::format::text::{Column, write_number};
@@ -46,7 +45,7 @@ impl<'a> Rows<'a> {
     }
 
     /// Appends what makes the hash be this row. `whole`: whatever else it holds goes.
-    pub fn put(&self, commands: &mut Commands, key: &[u8], row: usize, group: &RedisGroup, whole: bool) {
+    pub fn put(&self, commands: &mut Commands, key: &[u8], row: usize, group: &GroupShape, whole: bool) {
         let nulls = self.columns.iter().filter(|(_, column)| column.is_null(row)).count();
         if whole {
             commands.push(&[b"DEL", key]);
@@ -56,8 +55,8 @@ impl<'a> Rows<'a> {
             commands.part(key);
             self.columns.iter().filter(|(_, c)| c.is_null(row)).for_each(|(name, _)| commands.part(name));
         }
-        let window = self.changes.window(row);
-        let end = window.filter(|_| group.size_us.is_none()).map(|(_, end)| end);
+        let window = self.changes.window(row).zip(group.windows);
+        let end = window.filter(|(_, windows)| windows.size_us.is_none()).map(|((_, end), _)| end);
         commands.begin(2 + 2 * (self.columns.len() - nulls + 1 + usize::from(end.is_some())));
         commands.part(b"HSET");
         commands.part(key);
@@ -74,10 +73,10 @@ impl<'a> Rows<'a> {
             commands.part(b"_end");
             commands.part(end.to_string().as_bytes());
         }
-        if let Some((_, end)) = window {
+        if let Some(((_, end), windows)) = window {
             // Counted in the job's time: the wall clock may be far ahead of it.
             let left_us =
-                end.saturating_add(group.retain_us).saturating_sub(self.upto_us).max(0).saturating_add(DAY_US);
+                end.saturating_add(windows.retain_us).saturating_sub(self.upto_us).max(0).saturating_add(DAY_US);
             commands.push(&[b"PEXPIRE", key, (left_us / 1000).to_string().as_bytes()]);
         }
     }

@@ -14,12 +14,12 @@ use std::time::Duration;
 use arrow::array::RecordBatch;
 use redis::{FromRedisValue, RedisError, Value};
 
+use super::fenced;
 use super::keys::Names;
 use super::link::{Link, is_away};
 use super::rows::Rows;
 use super::wire::Commands;
-use super::{RedisGroup, fenced};
-use crate::sink::Store;
+use crate::sink::{GroupShape, Store};
 use crate::{Error, Result};
 
 /// A transaction holds up other clients of the server: about a millisecond.
@@ -33,7 +33,7 @@ const SCAN_COUNT: usize = 1000;
 pub struct Redis {
     link: Link,
     names: Names,
-    groups: Vec<RedisGroup>,
+    groups: Vec<GroupShape>,
     generation: u64,
     stop: Arc<AtomicBool>,
     /// The generation is watched on this connection and was ours.
@@ -123,7 +123,7 @@ return held";
 impl Redis {
     /// A store of one start of a job, whose generation `claim` gave. Connects when first used. `stop`: waiting for a
     /// Redis that is away ends with an error.
-    pub fn open(url: &str, job: &str, groups: &[RedisGroup], generation: u64, stop: Arc<AtomicBool>) -> Result<Redis> {
+    pub fn open(url: &str, job: &str, groups: &[GroupShape], generation: u64, stop: Arc<AtomicBool>) -> Result<Redis> {
         Ok(Redis {
             link: Link::open(url, job)?,
             names: Names::new(job),
@@ -196,7 +196,7 @@ impl Redis {
             if acknowledged.upto_us.is_none() && acknowledged.as_of_us.is_none() {
                 continue;
             }
-            let name = &self.groups[group].shape.name;
+            let name = &self.groups[group].name;
             let mut get = redis::cmd("MGET");
             get.arg(self.names.upto(name)).arg(self.names.as_of(name));
             let (upto_us, as_of_us): (Option<i64>, Option<i64>) = self.link.query(&get)?;
@@ -247,7 +247,7 @@ impl Redis {
         if !replace && held.is_some_and(|held| held >= upto_us) {
             return Ok(());
         }
-        let key = self.names.upto(&self.groups[group].shape.name);
+        let key = self.names.upto(&self.groups[group].name);
         self.script(RAISE_UPTO, &[key.as_bytes()], &[upto_us.to_string(), u8::from(replace).to_string()])?;
         self.marks[group].upto_us = Some(upto_us);
         self.marks[group].replace = false;
@@ -352,11 +352,11 @@ impl Redis {
     }
 
     fn sweep_all(&mut self, spared: &[usize]) -> Attempt<u64> {
-        let spared: Vec<String> = spared.iter().map(|group| self.names.rows(&self.groups[*group].shape.name)).collect();
+        let spared: Vec<String> = spared.iter().map(|group| self.names.rows(&self.groups[*group].name)).collect();
         let (image, following) = (self.image_key(), self.names.image(self.generation, self.images + 1));
         let mut kept = vec![self.names.generation(), image.clone(), following.clone()];
         for group in &self.groups {
-            kept.extend([self.names.upto(&group.shape.name), self.names.as_of(&group.shape.name)]);
+            kept.extend([self.names.upto(&group.name), self.names.as_of(&group.name)]);
         }
         let (mut cursor, mut swept) = (0u64, 0);
         loop {
@@ -401,7 +401,7 @@ fn is_own(key: &[u8]) -> bool {
 
 impl Store for Redis {
     fn write(&mut self, group: usize, changes: &RecordBatch, upto_us: i64) -> Result<()> {
-        let shape = self.groups[group].shape.clone();
+        let shape = self.groups[group].clone();
         let rows = Rows::new(&self.names.rows(&shape.name), &shape, changes, upto_us);
         self.until_done(|store| {
             store.raise_upto(group, upto_us)?;
@@ -433,7 +433,7 @@ impl Store for Redis {
             if store.needs_image {
                 return Ok(());
             }
-            let key = store.names.as_of(&store.groups[group].shape.name);
+            let key = store.names.as_of(&store.groups[group].name);
             let acknowledged = store.marks[group].as_of_us.map_or(String::new(), |us| us.to_string());
             match store.script(SET_AS_OF, &[key.as_bytes()], &[as_of_us.to_string(), acknowledged])? {
                 0 => store.lost_writes("its marks are older than what it acknowledged"),

@@ -2,11 +2,13 @@
 //! skip or repeat a record.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
 
+use crate::settings::{Endpoint, Settings};
 use crate::{Error, Result};
 
 /// Where a topic is, and how it is read or written.
@@ -14,6 +16,7 @@ use crate::{Error, Result};
 pub struct KafkaConfig {
     /// `host:port,host:port`
     pub brokers: String,
+    /// The topic's name.
     pub topic: String,
     /// librdkafka's properties, passed as they are. They may be secret: neither errors nor logs show a value.
     pub properties: BTreeMap<String, String>,
@@ -54,7 +57,49 @@ const DEFAULTS: [(&str, &str); 9] = [
 /// What librdkafka holds beside the payload of a queued record, roughly.
 const RECORD_OVERHEAD_BYTES: usize = 512;
 
+/// What the queues of one reader or writer may hold, unless somebody says otherwise.
+const BUDGET_BYTES: usize = 64 << 20;
+
+/// The keys of a section that [`KafkaConfig::read`] reads.
+pub(crate) const KEYS: [&str; 3] = ["brokers", "topic", "properties"];
+
+/// Shows no property's value.
+impl fmt::Debug for KafkaConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let properties: BTreeMap<&str, &str> = self.properties.keys().map(|name| (name.as_str(), "***")).collect();
+        f.debug_struct("Kafka")
+            .field("brokers", &self.brokers)
+            .field("topic", &self.topic)
+            .field("properties", &properties)
+            .finish()
+    }
+}
+
 impl KafkaConfig {
+    /// Reads `brokers`, `topic` and `properties`.
+    pub(crate) fn read(settings: &mut dyn Settings) -> KafkaConfig {
+        let brokers = settings.required("brokers", "say where Kafka is, like brokers = \"localhost:9092\"");
+        let topic = settings.required("topic", "name the topic");
+        let named = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+        if !topic.text.chars().all(named) || topic.text.len() > 249 {
+            let expected = "expected up to 249 letters, digits, `.`, `_` and `-`";
+            settings.error(topic.at, format!("`{}` is no name of a topic: {expected}", topic.text));
+        }
+        let properties = properties(settings);
+        KafkaConfig { brokers: brokers.text, topic: topic.text, properties, budget_bytes: BUDGET_BYTES }
+    }
+
+    /// The topic: the same by whichever properties it is reached.
+    pub(crate) fn endpoint(&self) -> Option<Endpoint> {
+        let place = format!("{} {}", self.topic, self.brokers);
+        (!self.topic.is_empty()).then_some(Endpoint::At { what: "topic", place })
+    }
+
+    /// `topic transactions at localhost:9092`
+    pub(crate) fn describe(&self) -> String {
+        format!("topic {} at {}", self.topic, self.brokers)
+    }
+
     /// Checks every property, and tells all faults at once.
     pub(super) fn validate(&self) -> Result<()> {
         self.validate_against(&OURS)
@@ -105,6 +150,31 @@ impl KafkaConfig {
         }
         config
     }
+}
+
+fn properties(settings: &mut dyn Settings) -> BTreeMap<String, String> {
+    let mut properties = BTreeMap::new();
+    for property in settings.properties("properties") {
+        let (name, value) = (property.name, property.value);
+        value.filled.iter().for_each(|text| settings.secret(text));
+        if name == "bootstrap.servers" || name == "metadata.broker.list" {
+            settings.error(property.at, format!("the property `{name}` is written as `brokers`, beside `topic`"));
+        }
+        if is_secret(&name) {
+            settings.secret(&value.text);
+        }
+        if properties.insert(name.clone(), value.text).is_some() {
+            settings.error(property.at, format!("the property `{name}` is given twice"));
+        }
+    }
+    properties
+}
+
+/// Whether a property is a secret by its name.
+fn is_secret(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    ["password", "passphrase", "secret", "private.key.pem", "jaas"].iter().any(|part| name.contains(part))
+        || ["ssl.key.pem", "ssl_key", "sasl.oauthbearer.config"].contains(&name.as_str())
 }
 
 /// What is wrong with a property. Its value may be a secret, so it is not told.

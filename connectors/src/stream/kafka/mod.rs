@@ -31,28 +31,79 @@ mod tests;
 use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 
-use super::{Bounds, Reader, Start, Stream};
+use super::{Bounds, Reader, Start, Stream, StreamConfig, StreamKind};
+use crate::format::{self, Format};
+use crate::settings::{Endpoint, Kind, Settings};
 use crate::{Result, Wanted};
 pub use config::KafkaConfig;
 use link::{EARLIEST, Link, Use};
 use reader::KafkaReader;
-use settings::{Settings, describe};
+use settings::{TopicSettings, describe};
+
+/// Kafka as a kind of stream.
+pub static KAFKA: &KafkaKind = &KafkaKind;
+
+/// See [`KAFKA`].
+#[derive(Debug)]
+pub struct KafkaKind;
+
+impl Kind for KafkaKind {
+    fn name(&self) -> &'static str {
+        "kafka"
+    }
+
+    fn keys(&self) -> Vec<&'static str> {
+        [config::KEYS.to_vec(), format::keys()].concat()
+    }
+}
+
+impl StreamKind for KafkaKind {
+    fn read(&self, settings: &mut dyn Settings) -> Arc<dyn StreamConfig> {
+        let format = format::read(settings);
+        Arc::new(Topic { kafka: KafkaConfig::read(settings), format })
+    }
+}
+
+#[derive(Debug)]
+struct Topic {
+    kafka: KafkaConfig,
+    format: Arc<dyn Format>,
+}
+
+impl StreamConfig for Topic {
+    fn identity(&self) -> &str {
+        &self.kafka.topic
+    }
+
+    fn describe(&self) -> String {
+        self.kafka.describe()
+    }
+
+    fn endpoint(&self) -> Option<Endpoint> {
+        self.kafka.endpoint()
+    }
+
+    fn open(&self) -> Result<Arc<dyn Stream>> {
+        Ok(Arc::new(KafkaStream::open(self.kafka.clone(), self.format.clone())?))
+    }
+}
 
 /// A topic that was found to be there.
 pub struct KafkaStream {
     config: KafkaConfig,
+    format: Arc<dyn Format>,
     link: Arc<Link>,
-    settings: OnceLock<Settings>,
+    settings: OnceLock<TopicSettings>,
 }
 
 impl KafkaStream {
     /// Checks the properties and finds the topic. A wrong property and a topic that does not exist are `Error::Config`;
     /// brokers that do not answer for 30 seconds are `Error::World`.
-    pub fn open(config: KafkaConfig) -> Result<KafkaStream> {
+    pub fn open(config: KafkaConfig, format: Arc<dyn Format>) -> Result<KafkaStream> {
         config.validate()?;
         let link = Arc::new(Link::new(&config, Use::Read)?);
         link.partitions()?;
-        Ok(KafkaStream { config, link, settings: OnceLock::new() })
+        Ok(KafkaStream { config, format, link, settings: OnceLock::new() })
     }
 
     /// The topic's partitions now, ascending. A topic may get more while it is read.
@@ -60,7 +111,7 @@ impl KafkaStream {
         self.link.partitions()
     }
 
-    fn settings(&self) -> Result<Settings> {
+    fn settings(&self) -> Result<TopicSettings> {
         match self.settings.get() {
             Some(settings) => Ok(*settings),
             None => {
@@ -104,6 +155,7 @@ impl Stream for KafkaStream {
     }
 
     fn reader(&self, starts: &[Start], wanted: &Wanted) -> Result<Box<dyn Reader>> {
-        Ok(Box::new(KafkaReader::new(&self.config, Arc::clone(&self.link), starts, wanted)?))
+        let decoder = self.format.decoder(wanted)?;
+        Ok(Box::new(KafkaReader::new(&self.config, Arc::clone(&self.link), starts, decoder)?))
     }
 }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use arrow::array::BinaryBuilder;
 use rdkafka::ClientConfig;
 use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -16,9 +15,10 @@ use super::KafkaConfig;
 use super::context::Context;
 use super::end::{Answer, Watch, now_us};
 use super::link::{EARLIEST, END, Link, cause, refused};
-use crate::format::json::Decoder;
+use crate::format::Decoder;
+use crate::format::records::RecordsBuilder;
 use crate::stream::{Reader, Start};
-use crate::{Error, Payload, Records, Result, Wanted};
+use crate::{Error, Records, Result};
 
 /// One batch's payloads must stay below Arrow's 2 GiB.
 const BATCH_BYTES_MAX: usize = 256 << 20;
@@ -37,17 +37,17 @@ const ANSWER_FRESH_US: i64 = 2_000_000;
 pub(super) struct KafkaReader {
     link: Arc<Link>,
     // Before the consumer, which must go last.
-    parts: Vec<Part>,
+    partitions: Vec<PartitionReader>,
     consumer: Arc<BaseConsumer<Context>>,
     config: ClientConfig,
     patience: Duration,
     watch: Watch,
-    decoder: Decoder,
+    records: RecordsBuilder,
     tombstones: u64,
     wake: Option<Arc<dyn Fn() + Send + Sync>>,
 }
 
-struct Part {
+struct PartitionReader {
     partition: i32,
     queue: PartitionQueue<Context>,
     position: i64,
@@ -62,22 +62,30 @@ struct Part {
 }
 
 impl KafkaReader {
-    pub fn new(config: &KafkaConfig, link: Arc<Link>, starts: &[Start], wanted: &Wanted) -> Result<KafkaReader> {
+    pub fn new(
+        config: &KafkaConfig,
+        link: Arc<Link>,
+        starts: &[Start],
+        decoder: Box<dyn Decoder>,
+    ) -> Result<KafkaReader> {
         let mut starts: Vec<(i32, i64)> = starts.iter().map(|start| (start.partition, start.offset)).collect();
         starts.sort_unstable();
         let config = config.reading(starts.len());
         let wait_ms: u64 = config.get("fetch.wait.max.ms").and_then(|ms| ms.parse().ok()).unwrap_or(0);
         let patience = PATIENCE.max(Duration::from_millis(3 * wait_ms));
         let consumer = new_consumer(&config)?;
-        let parts = starts.iter().map(|&(p, offset)| Part::new(&consumer, &link, p, offset)).collect::<Result<_>>()?;
+        let partitions = starts
+            .iter()
+            .map(|&(p, offset)| PartitionReader::new(&consumer, &link, p, offset))
+            .collect::<Result<_>>()?;
         let watch = Watch::start(Arc::clone(&link), &starts);
-        let decoder = Decoder::new(wanted);
-        Ok(KafkaReader { link, parts, consumer, config, patience, watch, decoder, tombstones: 0, wake: None })
+        let records = RecordsBuilder::new(decoder);
+        Ok(KafkaReader { link, partitions, consumer, config, patience, watch, records, tombstones: 0, wake: None })
     }
 
-    /// Where a partition lies in `parts`. Asking for one that this reader does not have is the caller's bug.
+    /// Where a partition lies in `partitions`. Asking for one that this reader does not have is the caller's bug.
     fn slot(&self, partition: i32) -> usize {
-        let slot = self.parts.binary_search_by_key(&partition, |part| part.partition);
+        let slot = self.partitions.binary_search_by_key(&partition, |part| part.partition);
         slot.unwrap_or_else(|_| panic!("partition {partition} of topic {} is not this reader's", self.link.topic))
     }
 
@@ -103,7 +111,7 @@ impl KafkaReader {
     /// Polls a partition's queue until it is empty or has given its bytes.
     fn drain(&mut self, slot: usize, bytes_max: usize) -> Drained {
         let mut drained = Drained::default();
-        let part = &mut self.parts[slot];
+        let part = &mut self.partitions[slot];
         let mut silent = true;
         while drained.bytes < bytes_max {
             let polled = part.queue.poll(Duration::ZERO);
@@ -119,7 +127,7 @@ impl KafkaReader {
                     (part.restarts, part.stalls) = (0, 0);
                     match message.payload() {
                         Some(payload) => {
-                            self.decoder.push(payload);
+                            self.records.push(payload);
                             drained.push(&message, payload);
                         }
                         None => self.tombstones += 1,
@@ -151,7 +159,7 @@ impl KafkaReader {
     /// librdkafka may stop fetching a partition after its broker was away, for good and without a word
     /// (confluentinc/librdkafka#5153): where a broker has records and they do not come, a new consumer takes over.
     fn check_flow(&mut self, slot: usize) -> Result<()> {
-        let part = &mut self.parts[slot];
+        let part = &mut self.partitions[slot];
         let patience = self.patience * (1 << part.stalls.min(DOUBLINGS_MAX));
         if part.waiting.is_none_or(|since| since.elapsed() < patience) {
             return Ok(());
@@ -165,13 +173,14 @@ impl KafkaReader {
         );
         part.stalls += 1;
         let consumer = new_consumer(&self.config)?;
-        let anew = |part: &Part| part.anew(&consumer, &self.link);
-        let parts = self.parts.iter().map(anew).collect::<Result<Vec<_>>>()?;
-        let old = (std::mem::replace(&mut self.parts, parts), std::mem::replace(&mut self.consumer, consumer));
+        let anew = |part: &PartitionReader| part.anew(&consumer, &self.link);
+        let partitions = self.partitions.iter().map(anew).collect::<Result<Vec<_>>>()?;
+        let old =
+            (std::mem::replace(&mut self.partitions, partitions), std::mem::replace(&mut self.consumer, consumer));
         // Its end may wait for brokers.
         std::thread::spawn(move || drop(old));
         if let Some(wake) = &self.wake {
-            self.parts.iter_mut().for_each(|part| part.set_wake(wake));
+            self.partitions.iter_mut().for_each(|part| part.set_wake(wake));
         }
         Ok(())
     }
@@ -182,35 +191,32 @@ impl Reader for KafkaReader {
         self.serve()?;
         self.watch.check()?;
         let slot = self.slot(partition);
-        if let Some(failure) = self.parts[slot].failure.take() {
+        if let Some(failure) = self.partitions[slot].failure.take() {
             return Err(failure);
         }
-        let mut drained = self.drain(slot, bytes_max.clamp(1, BATCH_BYTES_MAX));
+        let drained = self.drain(slot, bytes_max.clamp(1, BATCH_BYTES_MAX));
         if drained.offsets.is_empty() {
             self.check_flow(slot)?;
-            return self.parts[slot].failure.take().map_or(Ok(None), Err);
+            return self.partitions[slot].failure.take().map_or(Ok(None), Err);
         }
-        let decoded = self.decoder.finish();
+        let records = self.records.finish();
         Ok(Some(Records {
-            bytes: decoded.batch.get_array_memory_size() + drained.bytes,
-            batch: decoded.batch,
-            undecoded: decoded.undecoded,
-            malformed: decoded.malformed,
+            bytes: records.bytes + drained.offsets.len() * RECORD_BYTES,
             partition: Some(partition),
             offsets: Some(drained.offsets.into()),
             stamps: Some(drained.stamps.into()),
-            payload: Payload::Raw(drained.payloads.finish()),
+            ..records
         }))
     }
 
     fn position(&self, partition: i32) -> i64 {
-        self.parts[self.slot(partition)].position
+        self.partitions[self.slot(partition)].position
     }
 
     fn end_confirmed(&mut self, partition: i32) -> Option<i64> {
         let slot = self.slot(partition);
         let answer = self.watch.answer(slot)?;
-        (answer.end <= self.parts[slot].position).then_some(answer.asked_us)
+        (answer.end <= self.partitions[slot].position).then_some(answer.asked_us)
     }
 
     fn end(&self, partition: i32) -> Option<i64> {
@@ -223,7 +229,7 @@ impl Reader for KafkaReader {
 
     fn on_ready(&mut self, wake: Box<dyn Fn() + Send + Sync>) {
         let wake: Arc<dyn Fn() + Send + Sync> = Arc::from(wake);
-        self.parts.iter_mut().for_each(|part| part.set_wake(&wake));
+        self.partitions.iter_mut().for_each(|part| part.set_wake(&wake));
         self.watch.set_wake(Arc::clone(&wake));
         self.wake = Some(wake);
     }
@@ -233,7 +239,6 @@ impl Reader for KafkaReader {
 struct Drained {
     offsets: Vec<i64>,
     stamps: Vec<i64>,
-    payloads: BinaryBuilder,
     bytes: usize,
 }
 
@@ -241,7 +246,6 @@ impl Drained {
     fn push(&mut self, message: &BorrowedMessage<'_>, payload: &[u8]) {
         self.offsets.push(message.offset());
         self.stamps.push(message.timestamp().to_millis().map_or(i64::MIN, |ms| ms.saturating_mul(1000)));
-        self.payloads.append_value(payload);
         self.bytes += payload.len() + RECORD_BYTES;
     }
 }
@@ -256,8 +260,13 @@ fn check_order(topic: &str, partition: i32, position: i64, offset: i64) -> Resul
     )))
 }
 
-impl Part {
-    fn new(consumer: &Arc<BaseConsumer<Context>>, link: &Link, partition: i32, position: i64) -> Result<Part> {
+impl PartitionReader {
+    fn new(
+        consumer: &Arc<BaseConsumer<Context>>,
+        link: &Link,
+        partition: i32,
+        position: i64,
+    ) -> Result<PartitionReader> {
         let doing = || format!("starting to read topic {}, partition {partition}", link.topic);
         let mut start = TopicPartitionList::with_capacity(1);
         let at = start.add_partition_offset(&link.topic, partition, Offset::Offset(position));
@@ -267,13 +276,13 @@ impl Part {
         let assigned = at.and_then(|()| consumer.incremental_assign(&start));
         assigned.map_err(|error| Error::world(doing(), error))?;
         let (failure, warned, waiting) = (None, None, None);
-        Ok(Part { partition, queue, position, failure, restarts: 0, warned, waiting, stalls: 0 })
+        Ok(PartitionReader { partition, queue, position, failure, restarts: 0, warned, waiting, stalls: 0 })
     }
 
     /// The same, assigned once more.
-    fn anew(&self, consumer: &Arc<BaseConsumer<Context>>, link: &Link) -> Result<Part> {
-        let anew = Part::new(consumer, link, self.partition, self.position)?;
-        Ok(Part { restarts: self.restarts, warned: self.warned, stalls: self.stalls, ..anew })
+    fn anew(&self, consumer: &Arc<BaseConsumer<Context>>, link: &Link) -> Result<PartitionReader> {
+        let anew = PartitionReader::new(consumer, link, self.partition, self.position)?;
+        Ok(PartitionReader { restarts: self.restarts, warned: self.warned, stalls: self.stalls, ..anew })
     }
 
     /// Begins anew at the position, after librdkafka gave up on the partition.
@@ -281,7 +290,7 @@ impl Part {
         let mut all = TopicPartitionList::with_capacity(1);
         all.add_partition(&link.topic, self.partition);
         consumer.incremental_unassign(&all).map_err(|error| Error::world(self.doing(link), error))?;
-        *self = Part { restarts: self.restarts + 1, ..self.anew(consumer, link)? };
+        *self = PartitionReader { restarts: self.restarts + 1, ..self.anew(consumer, link)? };
         Ok(())
     }
 
@@ -391,6 +400,8 @@ mod tests {
     use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
     use super::*;
+    use crate::Wanted;
+    use crate::format::json::JsonDecoder;
     use crate::stream::kafka::link::Use;
 
     #[test]
@@ -419,7 +430,8 @@ mod tests {
         let link = Arc::new(Link::new(&config, Use::Read).unwrap());
         let wanted = Wanted { schema: Arc::new(Schema::empty()), time_unit_ns: 1_000_000 };
         let starts = [0, 1].map(|partition| Start { partition, offset: 0 });
-        let mut reader = KafkaReader::new(&config, link, &starts, &wanted).unwrap();
+        let decoder = Box::new(JsonDecoder::new(&wanted));
+        let mut reader = KafkaReader::new(&config, link, &starts, decoder).unwrap();
         let read_to = |reader: &mut KafkaReader, partition, end| {
             let (begun, mut offsets) = (Instant::now(), vec![]);
             while reader.position(partition) < end {

@@ -15,14 +15,14 @@ use crate::{Error, Result};
 const DEADLINE: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Settings {
+pub(super) struct TopicSettings {
     pub stamped_by_broker: bool,
     pub retention_us: Option<i64>,
 }
 
 /// Asks a broker for the settings. A broker that cannot or may not tell leaves them at what promises least: stamps are not its own,
 /// and records do not go by age.
-pub(super) fn describe(config: &KafkaConfig, broker: i32) -> Result<Settings> {
+pub(super) fn describe(config: &KafkaConfig, broker: i32) -> Result<TopicSettings> {
     let admin: AdminClient<Context> =
         config.asking().create_with_context(Context::default()).map_err(|e| refused(&e))?;
     // Any broker knows; the controller, which librdkafka would wait for, need not be reachable.
@@ -30,7 +30,7 @@ pub(super) fn describe(config: &KafkaConfig, broker: i32) -> Result<Settings> {
     let answer = block_on(admin.describe_configs(&[ResourceSpecifier::Topic(&config.topic)], &options));
     let untold = |code: RDKafkaErrorCode| {
         debug!("topic {}: its settings are not told: {code}", config.topic);
-        Ok(Settings::default())
+        Ok(TopicSettings::default())
     };
     match answer.map(|mut topics| topics.pop()) {
         Ok(Some(Ok(topic))) => Ok(read(&topic)),
@@ -55,11 +55,11 @@ fn is_absence(code: RDKafkaErrorCode) -> bool {
     matches!(code, OperationTimedOut | BrokerTransportFailure | AllBrokersDown | RequestTimedOut | Resolve)
 }
 
-fn read(topic: &ConfigResource) -> Settings {
+fn read(topic: &ConfigResource) -> TopicSettings {
     let value = |name| topic.get(name).and_then(|entry| entry.value.as_deref());
     let by_age = value("cleanup.policy").is_none_or(|policy| policy.split(',').any(|p| p.trim() == "delete"));
     let retention_ms = value("retention.ms").and_then(|ms| ms.parse::<i64>().ok()).filter(|&ms| by_age && ms >= 0);
-    Settings {
+    TopicSettings {
         stamped_by_broker: value("message.timestamp.type") == Some("LogAppendTime"),
         retention_us: retention_ms.map(|ms| ms.saturating_mul(1000)),
     }

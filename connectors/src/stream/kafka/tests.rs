@@ -14,6 +14,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, DefaultProducerContext, Produc
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 
 use super::{KafkaConfig, KafkaStream};
+use crate::format::json::Json;
 use crate::stream::{Bounds, Reader, Start, Stream};
 use crate::{Error, Payload, Records, Wanted};
 
@@ -37,7 +38,7 @@ fn config(cluster: &Cluster) -> KafkaConfig {
 }
 
 fn open(cluster: &Cluster) -> KafkaStream {
-    KafkaStream::open(config(cluster)).unwrap()
+    KafkaStream::open(config(cluster), Arc::new(Json)).unwrap()
 }
 
 /// Appends `{"n": n}` for each number, stamped `n` ms, and a tombstone for `None`.
@@ -239,7 +240,7 @@ fn open_tells_what_is_wrong() {
     let case = |change: &dyn Fn(&mut KafkaConfig)| {
         let mut config = config(&cluster);
         change(&mut config);
-        KafkaStream::open(config).err().expect("an error").to_string()
+        KafkaStream::open(config, Arc::new(Json)).err().expect("an error").to_string()
     };
     let missing = case(&|config| config.topic = "transaction".into());
     assert!(missing.ends_with("has no topic \"transaction\" (did you mean \"transactions\"?)"), "{missing}");

@@ -11,10 +11,12 @@ mod windowed;
 
 use std::path::{Path, PathBuf};
 
+use headwater_connectors::sink as sinks;
+
 use super::duration::{DAY_US, SECOND_US};
 use super::raw::{self, Entry, Table};
 use super::section::{Context, Section, name_is_plain};
-use super::{Job, Sink, SinkTo, State, paths};
+use super::{Job, Sink, State, paths};
 use crate::base::fault::{At, Faults};
 use crate::base::secrets::mask;
 
@@ -47,10 +49,10 @@ fn whole(cx: &mut Context, file: &str, root: &Table) -> Job {
     let tables = named_tables(cx, &section, "features", Some("name at least one group under [features.NAME]"));
     let groups: Vec<_> = tables.iter().filter_map(|entry| group::read(cx, entry, &sources, tick_us)).collect();
     let group_names: Vec<&str> = tables.iter().map(|entry| entry.name.as_str()).collect();
-    let mut state = state(cx, &section, &name.text);
-    let sinks = named_tables(cx, &section, "sinks", None);
-    let read = |entry: &&Entry| sink::read(cx, entry, &groups, &group_names, &mut state);
-    let sinks: Vec<_> = sinks.iter().filter_map(read).collect();
+    let state = state(cx, &section, &name.text);
+    let tables = named_tables(cx, &section, "sinks", None);
+    let read = |entry: &&Entry| sink::read(cx, entry, &groups, &group_names, &state.home());
+    let sinks: Vec<_> = tables.iter().filter_map(read).collect();
     let (dead_letters, dead_letters_at) = sink::dead_letters(cx, &section, &state);
 
     let mut job = Job {
@@ -71,14 +73,11 @@ fn whole(cx: &mut Context, file: &str, root: &Table) -> Job {
     across(cx, &job, &group_names);
     if section.get("sinks").is_none_or(|entry| named_sinks(entry) == 0) {
         let groups = (0..job.groups.len()).collect();
-        if paths::is_url(&job.state.path) {
-            let name_one = "without a sink, rows go to an embedded store, and ";
-            cx.error(
-                job.state.at,
-                format!("{name_one}{}: in [sinks.NAME] with type = \"embedded\"", sink::EMBEDDED_ELSEWHERE),
-            );
+        let (to, unsaid) = sinks::default_sink(&job.state.home());
+        if let Some(message) = unsaid {
+            cx.error(job.state.at, message);
         }
-        job.sinks = vec![Sink { name: "embedded".into(), at: At::default(), to: SinkTo::Embedded, groups }];
+        job.sinks = vec![Sink { name: sinks::DEFAULT.into(), at: At::default(), to, groups }];
     }
     job.secrets = std::mem::take(&mut cx.secrets);
     job.secrets.sort();
@@ -130,7 +129,6 @@ fn state(cx: &mut Context, section: &Section, name: &str) -> State {
     let local = if paths::is_url(&path) { default } else { PathBuf::from(&path) };
     State {
         at: entry.map_or(at_default, |entry| entry.at),
-        embedded: local.join("embedded"),
         local,
         path,
         checkpoint_every_us: every.unwrap_or(30 * SECOND_US),

@@ -1,41 +1,22 @@
 //! `[sources.NAME]`: where events are kept, where they arrive, and how the two meet.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use headwater_connectors::history::HISTORIES;
+use headwater_connectors::settings::{Choice, choices};
+use headwater_connectors::stream::STREAMS;
 
 use super::types;
 use crate::base::fault::At;
 use crate::job::duration::HOUR_US;
-use crate::job::nearest::expected;
 use crate::job::raw::{Entry, Kind, Table};
 use crate::job::section::{Choices, Context, Section, name_is_plain, string};
-use crate::job::{FileKind, History, Kafka, Named, Seam, SeamBy, Source, Stream, TimeUnit, instant, paths, secrets};
+use crate::job::settings::SectionSettings;
+use crate::job::{History, Named, Seam, SeamBy, Source, Stream, TimeUnit, instant};
 
 const KEYS: [&str; 9] =
     ["event_time", "arrival_time", "lateness", "future_limit", "time_unit", "schema", "history", "stream", "seam"];
-
-const HISTORY: Choices = Choices {
-    tag: "type",
-    default: None,
-    choices: &[("parquet", &[]), ("jsonl", &[])],
-    common: &["path", "complete_until"],
-};
-
-const STREAM: Choices = Choices {
-    tag: "type",
-    default: None,
-    choices: &[("kafka", &["brokers", "topic", "format", "properties"]), ("jsonl", &["path", "first_offset"])],
-    common: &[],
-};
-
-const SEAM: Choices = Choices {
-    tag: "by",
-    default: Some("time"),
-    choices: &[("time", &[]), ("offset", &["partition", "offset"]), ("id", &["id", "overlap"])],
-    common: &["allow_gap"],
-};
 
 /// Reads a source. It is always returned, so that the groups find it, with empty names where something is missing.
 pub fn read(cx: &mut Context, entry: &Entry) -> Source {
@@ -75,14 +56,13 @@ pub fn written_schema(source: &Source) -> Option<SchemaRef> {
 }
 
 fn history(cx: &mut Context, source: &str, entry: &Entry) -> Option<History> {
-    let (section, kind) = Section::choose(cx, format!("the history of source `{source}`"), entry, &HISTORY)?;
-    if section.get("path").is_none() {
-        section.missing(cx, "path", "give a glob of its files, like path = \"data/*.parquet\"");
-    }
-    let path = paths::read(cx, &section, "path", paths::glob);
+    let kinds = choices(HISTORIES.iter().copied());
+    let choices = Choices { tag: "type", default: None, choices: &kinds, common: &["complete_until"] };
+    let (section, chosen) = Section::choose(cx, format!("the history of source `{source}`"), entry, &choices)?;
     let complete_until_us = complete_until(cx, &section);
-    let kind = if kind? == "parquet" { FileKind::Parquet } else { FileKind::Jsonl };
-    Some(History { at: entry.at, kind, path: path.unwrap_or_default(), complete_until_us })
+    let kind = HISTORIES[chosen?];
+    let config = kind.read(&mut SectionSettings { cx, section: &section });
+    Some(History { at: entry.at, kind, config, complete_until_us })
 }
 
 fn complete_until(cx: &mut Context, section: &Section) -> Option<i64> {
@@ -100,73 +80,11 @@ fn complete_until(cx: &mut Context, section: &Section) -> Option<i64> {
 }
 
 fn stream(cx: &mut Context, source: &str, entry: &Entry) -> Option<Stream> {
-    let (section, kind) = Section::choose(cx, format!("the stream of source `{source}`"), entry, &STREAM)?;
-    if kind? == "kafka" {
-        if let Some((format, at)) = section.text(cx, "format").filter(|(format, _)| format.text != "json") {
-            cx.error(at, format!("unknown `format` `{}`: {}", format.text, expected(&format.text, ["json"])));
-        }
-        return Some(Stream::Kafka { at: entry.at, kafka: kafka(cx, &section) });
-    }
-    if section.get("path").is_none() {
-        section.missing(cx, "path", "give a glob of its files, like path = \"stream/*.jsonl\": each is a partition");
-    }
-    Some(Stream::Jsonl {
-        at: entry.at,
-        path: paths::read(cx, &section, "path", paths::glob).unwrap_or_default(),
-        first_offset: section.integer(cx, "first_offset", 0, i64::MAX).unwrap_or(0),
-    })
-}
-
-/// Reads `brokers`, `topic` and `properties`.
-pub fn kafka(cx: &mut Context, section: &Section) -> Kafka {
-    let brokers = section.required(cx, "brokers", "say where Kafka is, like brokers = \"localhost:9092\"");
-    let topic = section.required(cx, "topic", "name the topic");
-    let named = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    if !topic.text.chars().all(named) || topic.text.len() > 249 {
-        let expected = "expected up to 249 letters, digits, `.`, `_` and `-`";
-        cx.error(topic.at, format!("`{}` is no name of a topic: {expected}", topic.text));
-    }
-    let mut properties = BTreeMap::new();
-    if let Some(entry) = section.get("properties") {
-        let what = format!("`properties` of {}", section.what);
-        for entry in Section::any(cx, what, entry).iter().flat_map(|table| table.entries()) {
-            property(cx, "", entry, &mut properties);
-        }
-    }
-    Kafka { brokers: brokers.text, topic: topic.text, properties }
-}
-
-/// A librdkafka property. Without quotes around its name, TOML makes tables of it: `ssl.key.pem` is a table `ssl`.
-fn property(cx: &mut Context, prefix: &str, entry: &Entry, properties: &mut BTreeMap<String, String>) {
-    let name = format!("{prefix}{}", entry.name);
-    let text = match &entry.value.kind {
-        Kind::Table(table) => {
-            table.entries.iter().for_each(|entry| property(cx, &format!("{name}."), entry, properties));
-            return;
-        }
-        Kind::String(text) => {
-            cx.secrets.extend(text.filled.iter().cloned());
-            text.text.clone()
-        }
-        Kind::Integer(integer) => integer.to_string(),
-        Kind::Float(float) => float.to_string(),
-        Kind::Boolean(flag) => flag.to_string(),
-        Kind::Broken => return,
-        other => {
-            let message =
-                format!("the property `{name}` must be a string, a number or a boolean, not {}", other.describe());
-            return cx.error(entry.value.at, message);
-        }
-    };
-    if name == "bootstrap.servers" || name == "metadata.broker.list" {
-        cx.error(entry.at, format!("the property `{name}` is written as `brokers`, beside `topic`"));
-    }
-    if secrets::is_secret_property(&name) {
-        cx.secrets.push(text.clone());
-    }
-    if properties.insert(name.clone(), text).is_some() {
-        cx.error(entry.at, format!("the property `{name}` is given twice"));
-    }
+    let kinds = choices(STREAMS.iter().copied());
+    let choices = Choices { tag: "type", default: None, choices: &kinds, common: &[] };
+    let (section, chosen) = Section::choose(cx, format!("the stream of source `{source}`"), entry, &choices)?;
+    let config = STREAMS[chosen?].read(&mut SectionSettings { cx, section: &section });
+    Some(Stream { at: entry.at, config })
 }
 
 fn time_unit(cx: &mut Context, section: &Section) -> TimeUnit {
@@ -208,27 +126,35 @@ fn schema(cx: &mut Context, source: &str, entry: &Entry) -> Option<Vec<(Named, D
     (whole && !cx.torn.table(entry.at)).then_some(columns)
 }
 
+/// A way to match the records of history and stream: its name, its keys, and how they are read.
+type SeamKind = (&'static str, &'static [&'static str], fn(&mut Context, &Section) -> SeamBy);
+
+const SEAMS: [SeamKind; 3] = [
+    ("time", &[], |_, _| SeamBy::Time),
+    ("offset", &["partition", "offset"], |cx, section| SeamBy::Offset {
+        partition: section.required(cx, "partition", "name the history's column with the record's partition"),
+        offset: section.required(cx, "offset", "name the history's column with the record's offset"),
+    }),
+    ("id", &["id", "overlap"], |cx, section| {
+        let id = section.required(cx, "id", "name the column that identifies an event");
+        if section.get("overlap").is_none() {
+            section.missing(cx, "overlap", "say how far back ids are compared, like overlap = \"1d\"");
+        }
+        SeamBy::Id { id, overlap_us: section.duration(cx, "overlap", 0).unwrap_or(0) }
+    }),
+];
+
 /// `None`: too wrong to say what it means.
 fn seam(cx: &mut Context, source: &Section) -> Option<Seam> {
     let Some(entry) = source.get("seam") else {
         return Some(Seam { at: source.at, by: SeamBy::Time, allow_gap: false });
     };
-    let (section, by) = Section::choose(cx, format!("the seam of {}", source.what), entry, &SEAM)?;
+    let kinds = SEAMS.map(|(name, keys, _)| Choice { name, keys: keys.to_vec() });
+    let choices = Choices { tag: "by", default: Some("time"), choices: &kinds, common: &["allow_gap"] };
+    let (section, by) = Section::choose(cx, format!("the seam of {}", source.what), entry, &choices)?;
     let allow_gap = section.flag(cx, "allow_gap");
-    let by = match by? {
-        "offset" => SeamBy::Offset {
-            partition: section.required(cx, "partition", "name the history's column with the record's partition"),
-            offset: section.required(cx, "offset", "name the history's column with the record's offset"),
-        },
-        "id" => {
-            let id = section.required(cx, "id", "name the column that identifies an event");
-            if section.get("overlap").is_none() {
-                section.missing(cx, "overlap", "say how far back ids are compared, like overlap = \"1d\"");
-            }
-            SeamBy::Id { id, overlap_us: section.duration(cx, "overlap", 0).unwrap_or(0) }
-        }
-        _ => SeamBy::Time,
-    };
+    let (_, _, read) = SEAMS[by?];
+    let by = read(cx, &section);
     Some(Seam { at: entry.at, by, allow_gap })
 }
 
@@ -243,16 +169,18 @@ fn check_schema(cx: &mut Context, section: &Section, source: &Source) {
     let written = section.get("schema");
     // A history that is too wrong to be read may be Parquet or not.
     let known = section.get("history").is_none() || source.history.is_some();
-    let parquet = source.history.as_ref().is_some_and(|history| history.kind == FileKind::Parquet);
-    match written {
-        Some(entry) if parquet => {
-            let message =
-                format!("{} has a Parquet history, which gives its columns: leave out `schema`", section.what);
+    let gives_columns = source.history.as_ref().map(|history| history.kind).filter(|kind| kind.gives_columns());
+    match (written, gives_columns) {
+        (Some(entry), Some(kind)) => {
+            let (what, title) = (&section.what, kind.title());
+            let message = format!("{what} has a {title} history, which gives its columns: leave out `schema`");
             cx.error(entry.at, message);
         }
-        None if known && !parquet && (source.history.is_some() || section.get("stream").is_some()) => {
-            let hint = "without a Parquet history, name the columns in [sources.NAME.schema], like ts = \"timestamp\"";
-            section.missing(cx, "schema", hint);
+        (None, None) if known && (source.history.is_some() || section.get("stream").is_some()) => {
+            let kinds = HISTORIES.iter().filter(|kind| kind.gives_columns()).map(|kind| kind.title());
+            let kinds = kinds.collect::<Vec<_>>().join(" or ");
+            let how = "name the columns in [sources.NAME.schema], like ts = \"timestamp\"";
+            section.missing(cx, "schema", &format!("without a {kinds} history, {how}"));
         }
         _ => {}
     }

@@ -3,10 +3,12 @@
 mod random;
 
 use arrow::array::{Array, ArrayRef, AsArray};
-use arrow::datatypes::{DataType, Field, Float64Type, TimeUnit};
+use arrow::buffer::BooleanBuffer;
+use arrow::datatypes::{DataType, Field, Float64Type, Schema, TimeUnit};
 use arrow::util::display::array_value_to_string;
 
 use super::*;
+use crate::format::time;
 
 const MILLIS: i64 = 1_000_000;
 
@@ -17,6 +19,10 @@ fn wanted(columns: &[(&str, DataType)], time_unit_ns: i64) -> Wanted {
 
 fn micros() -> DataType {
     DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
+}
+
+fn push(decoder: &mut JsonDecoder, value: &[u8]) {
+    decoder.push(&Message { value });
 }
 
 /// `null`, `?` for what does not decode, `!` for a malformed record, or the value's text.
@@ -36,9 +42,9 @@ fn show(decoded: &Decoded, column: usize, row: usize) -> String {
 
 /// Rows of (value as it stands in the record, what it decodes to).
 fn check_unit(t: DataType, time_unit_ns: i64, rows: &[(&str, &str)]) {
-    let mut decoder = Decoder::new(&wanted(&[("x", t.clone())], time_unit_ns));
+    let mut decoder = JsonDecoder::new(&wanted(&[("x", t.clone())], time_unit_ns));
     for (value, _) in rows {
-        decoder.push(format!(r#"{{"a": 1, "x": {value}, "b": "c"}}"#).as_bytes());
+        push(&mut decoder, format!(r#"{{"a": 1, "x": {value}, "b": "c"}}"#).as_bytes());
     }
     assert_eq!(decoder.len(), rows.len());
     let decoded = decoder.finish();
@@ -126,8 +132,8 @@ fn floats() {
 
 #[test]
 fn nan_is_the_one() {
-    let mut decoder = Decoder::new(&wanted(&[("x", DataType::Float64)], MILLIS));
-    decoder.push(br#"{"x":"NaN"}"#);
+    let mut decoder = JsonDecoder::new(&wanted(&[("x", DataType::Float64)], MILLIS));
+    push(&mut decoder, br#"{"x":"NaN"}"#);
     let decoded = decoder.finish();
     assert_eq!(decoded.batch.column(0).as_primitive::<Float64Type>().value(0).to_bits(), f64::NAN.to_bits());
 }
@@ -366,12 +372,12 @@ fn records() {
     ];
     // The order of the records decides which keys are guessed; each is also met with none seen.
     let columns = [("ts", DataType::Int64), ("id", DataType::Utf8)];
-    let mut together = Decoder::new(&wanted(&columns, MILLIS));
-    rows.iter().for_each(|(record, ..)| together.push(record));
+    let mut together = JsonDecoder::new(&wanted(&columns, MILLIS));
+    rows.iter().for_each(|(record, ..)| push(&mut together, record));
     let together = together.finish();
     for (row, (record, ts, id)) in rows.iter().enumerate() {
-        let mut alone = Decoder::new(&wanted(&columns, MILLIS));
-        alone.push(record);
+        let mut alone = JsonDecoder::new(&wanted(&columns, MILLIS));
+        push(&mut alone, record);
         let alone = alone.finish();
         let name = String::from_utf8_lossy(&record[..record.len().min(80)]).into_owned();
         assert_eq!([show(&alone, 0, 0), show(&alone, 1, 0)], [*ts, *id], "{name}");
@@ -381,11 +387,11 @@ fn records() {
 
 #[test]
 fn batches_start_anew() {
-    let mut decoder = Decoder::new(&wanted(&[("x", DataType::Utf8)], MILLIS));
-    decoder.push(br#"{"x":1}"#);
-    decoder.push(b"");
+    let mut decoder = JsonDecoder::new(&wanted(&[("x", DataType::Utf8)], MILLIS));
+    push(&mut decoder, br#"{"x":1}"#);
+    push(&mut decoder, b"");
     let first = decoder.finish();
-    decoder.push(br#"{"x":"a"}"#);
+    push(&mut decoder, br#"{"x":"a"}"#);
     let second = decoder.finish();
     assert!(first.undecoded[0].is_some() && first.malformed.is_some());
     assert!(second.undecoded[0].is_none() && second.malformed.is_none());
@@ -394,9 +400,9 @@ fn batches_start_anew() {
 
 #[test]
 fn without_a_wanted_column_records_are_still_checked() {
-    let mut decoder = Decoder::new(&wanted(&[], MILLIS));
-    decoder.push(b"{\"a\":1}");
-    decoder.push(b"{\"a\":}");
+    let mut decoder = JsonDecoder::new(&wanted(&[], MILLIS));
+    push(&mut decoder, b"{\"a\":1}");
+    push(&mut decoder, b"{\"a\":}");
     let decoded = decoder.finish();
     assert_eq!(decoded.batch.num_rows(), 2);
     assert_eq!(decoded.malformed.unwrap().iter().collect::<Vec<_>>(), [false, true]);
@@ -405,7 +411,7 @@ fn without_a_wanted_column_records_are_still_checked() {
 #[test]
 fn a_field_may_be_missing_whatever_the_schema_promises() {
     let schema = Arc::new(Schema::new(vec![Field::new("x", DataType::Int64, false)]));
-    let mut decoder = Decoder::new(&Wanted { schema, time_unit_ns: MILLIS });
-    decoder.push(b"{}");
+    let mut decoder = JsonDecoder::new(&Wanted { schema, time_unit_ns: MILLIS });
+    push(&mut decoder, b"{}");
     assert_eq!(decoder.finish().batch.column(0).null_count(), 1);
 }

@@ -77,7 +77,7 @@ fn fields(record: &[u8]) -> Option<[String; 3]> {
 fn random_records_are_judged_as_by_serde_json() {
     let mut rng = StdRng::seed_from_u64(7);
     let columns = [("x", DataType::Int64), ("y", DataType::Float64), ("s", DataType::Utf8)];
-    let mut decoder = Decoder::new(&wanted(&columns, MILLIS));
+    let mut decoder = JsonDecoder::new(&wanted(&columns, MILLIS));
     let (mut broken, mut compared, mut there) = (0, 0, 0);
     for round in 0..400 {
         let records: Vec<Vec<u8>> = (0..250)
@@ -89,7 +89,7 @@ fn random_records_are_judged_as_by_serde_json() {
                 record
             })
             .collect();
-        records.iter().for_each(|record| decoder.push(record));
+        records.iter().for_each(|record| push(&mut decoder, record));
         let decoded = decoder.finish();
         for (row, record) in records.iter().enumerate() {
             let name = || format!("round {round}: {}", String::from_utf8_lossy(record));

@@ -35,8 +35,10 @@ fn open(cluster: &Cluster, resume_us: Option<i64>) -> LineTopic {
 
 /// Writes a line of a key.
 fn write(topic: &mut LineTopic, key: &str, line: &str) -> Result<()> {
-    topic
-        .write(line.as_bytes(), &Beside { key: &|out| out.extend_from_slice(key.as_bytes()), time_us: Some(1_500_000) })
+    topic.write(
+        line.as_bytes(),
+        &LineMeta { key: &|out| out.extend_from_slice(key.as_bytes()), time_us: Some(1_500_000) },
+    )
 }
 
 /// By partition: each record as `key line time`.
@@ -63,7 +65,7 @@ fn marks_come_first_and_a_key_stays_in_its_order() {
     let mut topic = open(&cluster, None);
     topic.flush().unwrap();
     (0..300).for_each(|n| write(&mut topic, &format!("k{}", n % 7), &n.to_string()).unwrap());
-    assert_eq!(topic.sync().unwrap(), Left::Topic(TOPIC.into()));
+    assert_eq!(topic.sync().unwrap(), SinkPosition::Topic(TOPIC.into()));
     drop(topic);
     let mut topic = open(&cluster, Some(2_000_000));
     write(&mut topic, "k0", "again").unwrap();

@@ -1,25 +1,25 @@
-//! Records that are bytes of JSON, with the bytes kept for dead letters.
+//! Records that are decoded, with their bytes kept for dead letters.
 
 use arrow::array::{Array, BinaryBuilder};
 
-use super::{Decoded, Decoder};
-use crate::{Payload, Records, Wanted};
+use super::{Decoded, Decoder, Message};
+use crate::{Payload, Records};
 
 /// Decodes records and keeps them as they were read.
-pub struct Lines {
-    decoder: Decoder,
+pub(crate) struct RecordsBuilder {
+    decoder: Box<dyn Decoder>,
     payload: BinaryBuilder,
     bytes: usize,
 }
 
-impl Lines {
-    pub fn new(wanted: &Wanted) -> Lines {
-        Lines { decoder: Decoder::new(wanted), payload: BinaryBuilder::new(), bytes: 0 }
+impl RecordsBuilder {
+    pub fn new(decoder: Box<dyn Decoder>) -> RecordsBuilder {
+        RecordsBuilder { decoder, payload: BinaryBuilder::new(), bytes: 0 }
     }
 
     /// Adds one record. The records of one batch must stay below 2 GiB together.
     pub fn push(&mut self, record: &[u8]) {
-        self.decoder.push(record);
+        self.decoder.push(&Message { value: record });
         self.payload.append_value(record);
         self.bytes += record.len();
     }
@@ -30,7 +30,7 @@ impl Lines {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.decoder.is_empty()
+        self.len() == 0
     }
 
     /// How many bytes were pushed since the last `finish`.

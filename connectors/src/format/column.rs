@@ -132,7 +132,7 @@ impl Slot for Texts {
     }
 }
 
-/// A type without a spelling in JSON: only null decodes.
+/// A type without a spelling as text: only null decodes.
 struct Untold {
     data_type: DataType,
     len: usize,

@@ -6,7 +6,7 @@
 /// of a second.
 ///
 /// ```
-/// use headwater_connectors::format::json::time::rfc3339_us;
+/// use headwater_connectors::format::time::rfc3339_us;
 ///
 /// assert_eq!(rfc3339_us("1970-01-01T00:00:01.5Z"), Some(1_500_000));
 /// assert_eq!(rfc3339_us("1970-01-01t02:00:00+02:00"), Some(0));

@@ -1,5 +1,6 @@
-//! A stream in local JSON-lines files: every file is a partition, in the order of their paths from 0; a line is a record,
-//! and its number, counted from `first_offset`, the offset. Files may grow while they are read.
+//! A stream in local files of lines: every file is a partition, in the order of their paths from 0; a line is a record,
+//! and its number, counted from `first_offset`, the offset. Files may grow while they are read. The format says what a line is; a byte
+//! order mark at a file's start is passed over.
 //!
 //! ```text
 //! first_offset 5      a.jsonl   {"x":1}\n  {"x":2}\n  {"x":3
@@ -19,20 +20,83 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::{Bounds, Reader, Start, Stream};
-use crate::format::json::lines::Lines;
+use super::{Bounds, Reader, Start, Stream, StreamConfig, StreamKind};
+use crate::format::records::RecordsBuilder;
+use crate::format::{BYTE_ORDER_MARK, Format, FormatKind};
 use crate::history::find;
-use crate::history::jsonl::{LINE_BYTES_MAX, count_lines};
+use crate::settings::{Endpoint, Kind, Settings};
 use crate::{Error, Records, Result, Wanted};
 
 const BATCH_RECORDS_MAX: usize = 8192;
 const READ_BYTES: usize = 256 << 10;
+/// A longer line is no line, but a file of another kind.
+const LINE_BYTES_MAX: usize = 1 << 30;
 /// How often files are looked at for growth.
 const WATCH_EVERY: Duration = Duration::from_millis(5);
 
-pub struct JsonlStream {
+/// JSON lines as a kind of stream.
+pub static JSONL: &FilesKind = &FilesKind { name: "jsonl", format: crate::format::json::JSON };
+
+/// Files of lines in one format.
+#[derive(Debug)]
+pub struct FilesKind {
+    name: &'static str,
+    format: &'static dyn FormatKind,
+}
+
+impl Kind for FilesKind {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn keys(&self) -> Vec<&'static str> {
+        [vec!["path", "first_offset"], self.format.keys()].concat()
+    }
+}
+
+impl StreamKind for FilesKind {
+    fn read(&self, settings: &mut dyn Settings) -> Arc<dyn StreamConfig> {
+        if !settings.has("path") {
+            let hint = format!("give a glob of its files, like path = \"stream/*.{}\": each is a partition", self.name);
+            settings.missing("path", &hint);
+        }
+        let path = settings.glob("path").unwrap_or_default();
+        let first_offset = settings.integer("first_offset", 0, i64::MAX).unwrap_or(0);
+        Arc::new(Files { kind: self.name, path, first_offset, format: self.format.read(settings) })
+    }
+}
+
+#[derive(Debug)]
+struct Files {
+    kind: &'static str,
+    path: String,
+    first_offset: i64,
+    format: Arc<dyn Format>,
+}
+
+impl StreamConfig for Files {
+    fn identity(&self) -> &str {
+        self.kind
+    }
+
+    fn describe(&self) -> String {
+        format!("files {}", self.path)
+    }
+
+    fn endpoint(&self) -> Option<Endpoint> {
+        None
+    }
+
+    fn open(&self) -> Result<Arc<dyn Stream>> {
+        Ok(Arc::new(FileStream::open(&self.path, self.first_offset, self.format.clone())?))
+    }
+}
+
+/// The files that a glob has found.
+pub struct FileStream {
     pattern: String,
     first_offset: i64,
+    format: Arc<dyn Format>,
     files: Vec<Arc<Known>>,
 }
 
@@ -42,12 +106,12 @@ struct Known {
     end: AtomicI64,
 }
 
-impl JsonlStream {
+impl FileStream {
     /// Finds the files that a glob names.
-    pub fn open(pattern: &str, first_offset: i64) -> Result<JsonlStream> {
+    pub fn open(pattern: &str, first_offset: i64, format: Arc<dyn Format>) -> Result<FileStream> {
         let known = |path| Arc::new(Known { path, end: AtomicI64::new(first_offset) });
         let files = find::local(pattern)?.into_iter().map(known).collect();
-        Ok(JsonlStream { pattern: pattern.into(), first_offset, files })
+        Ok(FileStream { pattern: pattern.into(), first_offset, format, files })
     }
 
     /// The files, by partition.
@@ -56,7 +120,7 @@ impl JsonlStream {
     }
 }
 
-impl Stream for JsonlStream {
+impl Stream for FileStream {
     fn name(&self) -> String {
         format!("files {}", self.pattern)
     }
@@ -109,7 +173,44 @@ impl Stream for JsonlStream {
             Follow::new(known.clone(), start, self.first_offset)
         };
         let follows = starts.iter().map(follow).collect::<Result<_>>()?;
-        Ok(Box::new(JsonlReader { follows, lines: Lines::new(wanted), watched: Arc::new(()) }))
+        let lines = RecordsBuilder::new(self.format.decoder(wanted)?);
+        Ok(Box::new(FileReader { follows, lines, watched: Arc::new(()) }))
+    }
+}
+
+/// The lines of a file: those that a `\n` ends, and whether more follows the last.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct LineCount {
+    ended: u64,
+    tail: bool,
+}
+
+impl LineCount {
+    fn add(&mut self, bytes: &[u8]) {
+        self.ended += memchr::memchr_iter(b'\n', bytes).count() as u64;
+        self.tail = bytes.last().map_or(self.tail, |byte| *byte != b'\n');
+    }
+
+    fn records(self) -> u64 {
+        self.ended + u64::from(self.tail)
+    }
+}
+
+fn count_lines(mut file: impl Read) -> std::io::Result<LineCount> {
+    let mut start = Vec::new();
+    (&mut file).take(BYTE_ORDER_MARK.len() as u64).read_to_end(&mut start)?;
+    let mut count = LineCount::default();
+    if start != BYTE_ORDER_MARK {
+        count.add(&start);
+    }
+    let mut buffer = vec![0; READ_BYTES];
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => return Ok(count),
+            Ok(len) => count.add(&buffer[..len]),
+            Err(e) if e.kind() == ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
     }
 }
 
@@ -117,21 +218,21 @@ fn open(path: &str) -> Result<File> {
     File::open(path).map_err(|e| Error::world(format!("opening {path}"), e))
 }
 
-struct JsonlReader {
+struct FileReader {
     follows: Vec<Follow>,
-    lines: Lines,
+    lines: RecordsBuilder,
     /// The watching thread ends with it.
     watched: Arc<()>,
 }
 
-impl JsonlReader {
+impl FileReader {
     fn index(&self, partition: i32) -> usize {
         let index = self.follows.iter().position(|follow| follow.partition == partition);
         index.unwrap_or_else(|| panic!("partition {partition} is not this reader's"))
     }
 }
 
-impl Reader for JsonlReader {
+impl Reader for FileReader {
     fn poll(&mut self, partition: i32, bytes_max: usize) -> Result<Option<Records>> {
         let index = self.index(partition);
         let follow = &mut self.follows[index];
@@ -173,7 +274,7 @@ impl Reader for JsonlReader {
         let files = self.follows.iter().map(|follow| (follow.file.try_clone(), follow.read_to));
         let files = files.filter_map(|(file, len)| file.ok().map(|file| (file, len))).collect();
         let reader = Arc::downgrade(&self.watched);
-        let watch = std::thread::Builder::new().name("watch-jsonl".into()).spawn(move || watch(files, &reader, &wake));
+        let watch = std::thread::Builder::new().name("watch-files".into()).spawn(move || watch(files, &reader, &wake));
         if let Err(e) = watch {
             tracing::warn!("cannot watch files for growth, and will find it later: {e}");
         }
@@ -216,6 +317,8 @@ struct Follow {
     read_to: u64,
     /// The last record had no `\n` yet: what comes up to it is still that record's.
     cut: bool,
+    /// Nothing was taken yet: a byte order mark may be ahead.
+    at_start: bool,
 }
 
 impl Follow {
@@ -231,6 +334,7 @@ impl Follow {
             searched: 0,
             read_to: 0,
             cut: false,
+            at_start: true,
         };
         follow.skip()?;
         Ok(follow)
@@ -245,6 +349,9 @@ impl Follow {
     /// Where the next line lies in the buffer, without its `\n`. `None`: it is not there yet.
     fn next_line(&mut self) -> Result<Option<Range<usize>>> {
         loop {
+            if self.at_start && !self.pass_mark()? {
+                return Ok(None);
+            }
             let from = self.taken + self.searched;
             if let Some(len) = memchr::memchr(b'\n', &self.buffer[from..]) {
                 let line = self.take(from + len, from + len + 1);
@@ -268,6 +375,22 @@ impl Follow {
             self.offset += 1;
             return Ok(Some(self.take(self.buffer.len(), self.buffer.len())));
         }
+    }
+
+    /// Passes over a byte order mark at the file's start. False: what is there may still become one.
+    fn pass_mark(&mut self) -> Result<bool> {
+        while self.buffer.len() < BYTE_ORDER_MARK.len() && BYTE_ORDER_MARK.starts_with(&self.buffer) {
+            if !self.fill()? {
+                self.searched = self.buffer.len();
+                if self.has_tail() {
+                    break;
+                }
+                return Ok(false);
+            }
+        }
+        self.taken = if self.buffer.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 };
+        (self.searched, self.at_start) = (0, false);
+        Ok(true)
     }
 
     /// Whether a record without a `\n` lies at the end of what was read.
@@ -326,6 +449,7 @@ mod tests {
 
     use super::*;
     use crate::Payload;
+    use crate::format::json::Json;
 
     struct Log {
         _dir: tempfile::TempDir,
@@ -344,8 +468,8 @@ mod tests {
             std::fs::OpenOptions::new().append(true).open(&self.path).unwrap().write_all(text.as_bytes()).unwrap();
         }
 
-        fn stream(&self, first_offset: i64) -> JsonlStream {
-            JsonlStream::open(self.path.to_str().unwrap(), first_offset).unwrap()
+        fn stream(&self, first_offset: i64) -> FileStream {
+            FileStream::open(self.path.to_str().unwrap(), first_offset, Arc::new(Json)).unwrap()
         }
     }
 
@@ -354,7 +478,7 @@ mod tests {
         Wanted { schema, time_unit_ns: 1_000_000 }
     }
 
-    fn reader(stream: &JsonlStream, offset: i64) -> Box<dyn Reader> {
+    fn reader(stream: &FileStream, offset: i64) -> Box<dyn Reader> {
         stream.reader(&[Start { partition: 0, offset }], &wanted()).unwrap()
     }
 
@@ -385,6 +509,31 @@ mod tests {
         }
         assert!(matches!(stream.reader(&[Start { partition: 0, offset: 4 }], &wanted()), Err(Error::Gap(_))));
         assert!(matches!(stream.reader(&[Start { partition: 1, offset: 5 }], &wanted()), Err(Error::Config(_))));
+    }
+
+    #[test]
+    fn a_byte_order_mark_at_the_start_is_no_part_of_the_first_line() {
+        for (text, expected, end) in [
+            ("\u{feff}a\nb\n", "0=a 1=b", 2),
+            ("\u{feff}\u{feff}a\n\u{feff}b", "0=\u{feff}a 1=\u{feff}b", 2),
+            ("\u{feff}\n", "0=", 1),
+            ("\u{feff}", "-", 0),
+            ("", "-", 0),
+        ] {
+            let log = Log::new(text);
+            let stream = log.stream(0);
+            assert_eq!(stream.bounds().unwrap()[0].end, end, "{text:?}");
+            let mut reader = reader(&stream, 0);
+            assert_eq!(poll(&mut *reader, 1 << 20), expected, "{text:?}");
+            assert!(reader.end_confirmed(0).is_some());
+        }
+        let log = Log::new("");
+        let mut reader = reader(&log.stream(0), 0);
+        for (byte, expected) in b"\xef\xbb\xbfa\n\xef".iter().zip(["-", "-", "-", "-", "0=a", "-"]) {
+            std::fs::OpenOptions::new().append(true).open(&log.path).unwrap().write_all(&[*byte]).unwrap();
+            assert_eq!(poll(&mut *reader, 100), expected);
+            assert!(reader.end_confirmed(0).is_some());
+        }
     }
 
     #[test]
@@ -467,7 +616,7 @@ mod tests {
         for (name, text) in [("p10", "b\n"), ("p2", "c\n"), ("p1", "a\n")] {
             std::fs::write(dir.path().join(name), text).unwrap();
         }
-        let stream = JsonlStream::open(&format!("{}/p*", dir.path().display()), 0).unwrap();
+        let stream = FileStream::open(&format!("{}/p*", dir.path().display()), 0, Arc::new(Json)).unwrap();
         assert!(stream.paths().map(|path| path.rsplit('/').next().unwrap()).eq(["p1", "p10", "p2"]));
         let mut reader = stream.reader(&[Start { partition: 2, offset: 0 }], &wanted()).unwrap();
         let Payload::Raw(payload) = reader.poll(2, 100).unwrap().unwrap().payload else { panic!("no payload") };

@@ -1,6 +1,5 @@
-//! One JSON value, and what it is as a number or a text of the types that a column may have.
-
-use super::scan::{Kind, Span};
+//! One value of a record, as its text spells it, and what it is as a number or a text of the types that a column may have: the same
+//! strictness for every format.
 
 /// A value that lies in a record.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -11,25 +10,11 @@ pub(super) enum Value<'a> {
     Integer(&'a str),
     Number(&'a str),
     Text(&'a str),
+    /// A list, an object: nothing that a column takes.
     Nested,
 }
 
 impl<'a> Value<'a> {
-    /// `None`: a string with a lone surrogate, which no type takes. `plain` is memory for a string with escapes.
-    pub fn read(text: &'a str, span: &Span, plain: &'a mut String) -> Option<Value<'a>> {
-        let raw = &text[span.start..span.end];
-        Some(match span.kind {
-            Kind::Null => Value::Null,
-            Kind::True => Value::Bool(true),
-            Kind::False => Value::Bool(false),
-            Kind::Integer => Value::Integer(raw),
-            Kind::Number => Value::Number(raw),
-            Kind::Text => Value::Text(raw),
-            Kind::Escaped => Value::Text(unescape(raw, plain)?),
-            Kind::Nested => Value::Nested,
-        })
-    }
-
     /// An integer without `1.0` and `1e2`. What 38 digits cannot hold is in no type's range.
     pub fn integer(self) -> Option<i128> {
         let Value::Integer(raw) = self else { return None };
@@ -107,44 +92,4 @@ fn mantissa(digits: &str) -> Option<(i128, i64, i64)> {
         shift -= i64::from(fraction);
     }
     Some((mantissa, shift + zeros, len))
-}
-
-/// The text that a string with escapes stands for. `None`: it has a lone surrogate.
-pub(super) fn unescape<'a>(raw: &str, plain: &'a mut String) -> Option<&'a str> {
-    plain.clear();
-    let mut rest = raw;
-    while let Some(at) = rest.find('\\') {
-        plain.push_str(&rest[..at]);
-        let (char, len) = escape(&rest[at + 1..])?;
-        plain.push(char);
-        rest = &rest[at + 1 + len..];
-    }
-    plain.push_str(rest);
-    Some(plain)
-}
-
-/// What an escape (behind its backslash) stands for, and its length.
-fn escape(text: &str) -> Option<(char, usize)> {
-    Some(match *text.as_bytes().first()? {
-        b'u' => return unicode(text),
-        b'b' => ('\u{8}', 1),
-        b'f' => ('\u{c}', 1),
-        b'n' => ('\n', 1),
-        b'r' => ('\r', 1),
-        b't' => ('\t', 1),
-        quote_or_slash => (quote_or_slash as char, 1),
-    })
-}
-
-fn unicode(text: &str) -> Option<(char, usize)> {
-    let unit = |at: usize| u32::from_str_radix(text.get(at..at + 4)?, 16).ok();
-    let high = unit(1)?;
-    if !(0xd800..0xdc00).contains(&high) {
-        return char::from_u32(high).map(|c| (c, 5));
-    }
-    let low = if text.get(5..7)? == "\\u" { unit(7)? } else { return None };
-    if !(0xdc00..0xe000).contains(&low) {
-        return None;
-    }
-    char::from_u32(0x10000 + ((high - 0xd800) << 10) + (low - 0xdc00)).map(|c| (c, 11))
 }
