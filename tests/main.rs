@@ -15,6 +15,7 @@ mod changed;
 mod chaos;
 mod cluster;
 mod commands;
+mod csv;
 mod demo;
 mod deploy;
 mod examples;

@@ -15,18 +15,38 @@ use serde_json::Value;
 
 use super::model::{Event, Job, Letter, Log, Output, Window, length};
 
+/// What files hold.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Format {
+    Parquet,
+    Jsonl,
+    Csv,
+}
+
 /// How a log is cut into history and stream, and how it is read.
 #[derive(Clone, Debug)]
 pub struct Way {
     /// How many records of each partition the history has; `None`: there is no history.
     pub cuts: Option<Vec<usize>>,
-    /// The history is Parquet, else JSON lines.
-    pub parquet: bool,
+    pub history: Format,
+    /// JSON lines or CSV.
+    pub stream: Format,
     /// In how many files the history is.
     pub files: usize,
     /// The streams have lost what every partition's history has.
     pub lost: bool,
     pub workers: usize,
+}
+
+impl Format {
+    /// As a job calls it.
+    fn name(self) -> &'static str {
+        match self {
+            Format::Parquet => "parquet",
+            Format::Jsonl => "jsonl",
+            Format::Csv => "csv",
+        }
+    }
 }
 
 /// A record with its place in the log.
@@ -38,8 +58,8 @@ pub fn run(job: &Job, log: &Log, way: &Way) -> Output {
     let first = way.cuts.as_ref().filter(|_| way.lost).map_or(0, |cuts| *cuts.iter().min().unwrap());
     fs::create_dir(dir.join("stream")).unwrap();
     for (p, records) in log.iter().enumerate() {
-        let lines: String = records[first..].iter().map(|event| json(event, "")).collect();
-        fs::write(dir.join(format!("stream/{p}.jsonl")), lines).unwrap();
+        let line = |event: &Event| if way.stream == Format::Csv { csv(event, "") } else { json(event, "") };
+        fs::write(dir.join(format!("stream/{p}")), records[first..].iter().map(line).collect::<String>()).unwrap();
     }
     if let Some(cuts) = &way.cuts {
         write_history(dir, log, cuts, way);
@@ -98,6 +118,14 @@ fn json(event: &Event, more: &str) -> String {
     format!("{{\"k\":{key},\"x\":{x},\"ts\":{},\"arrived\":{arrived}{more}}}\n", event.ts)
 }
 
+/// `k,x,ts,arrived`, the key now and then in quotes.
+fn csv(event: &Event, more: &str) -> String {
+    let show = |x: Option<i64>| x.map_or_else(String::new, |x| x.to_string());
+    let quote = if event.ts % 3 == 0 { "\"" } else { "" };
+    let (key, x, arrived) = (event.key.as_deref().unwrap_or_default(), show(event.x), show(event.arrived));
+    format!("{quote}{key}{quote},{x},{},{arrived}{more}\n", event.ts)
+}
+
 fn write_history(dir: &Path, log: &Log, cuts: &[usize], way: &Way) {
     fs::create_dir(dir.join("history")).unwrap();
     let rows: Vec<Placed> = log
@@ -107,11 +135,18 @@ fn write_history(dir: &Path, log: &Log, cuts: &[usize], way: &Way) {
         .collect();
     for file in 0..way.files {
         let rows: Vec<Placed> = rows.iter().skip(file).step_by(way.files).copied().collect();
-        if way.parquet {
-            write_parquet(&dir.join(format!("history/{file}.parquet")), &rows);
-        } else {
-            let line = |(event, p, o): &Placed| json(event, &format!(",\"p\":{p},\"o\":{o}"));
-            fs::write(dir.join(format!("history/{file}.jsonl")), rows.iter().map(line).collect::<String>()).unwrap();
+        let path = dir.join(format!("history/{file}"));
+        match way.history {
+            Format::Parquet => write_parquet(&path, &rows),
+            Format::Jsonl => {
+                let line = |(event, p, o): &Placed| json(event, &format!(",\"p\":{p},\"o\":{o}"));
+                fs::write(path, rows.iter().map(line).collect::<String>()).unwrap();
+            }
+            Format::Csv => {
+                let line = |(event, p, o): &Placed| csv(event, &format!(",{p},\"two\n\"\"lines\"\"\",{o}"));
+                let lines: String = rows.iter().map(line).collect();
+                fs::write(path, format!("\u{feff}k,x,ts,arrived,p,note,o\n{lines}")).unwrap();
+            }
         }
     }
 }
@@ -142,15 +177,18 @@ pub fn job_text(job: &Job, way: &Way, first: usize) -> String {
     if history {
         text += "seam = { by = \"offset\", partition = \"p\", offset = \"o\" }\n";
     }
-    if !(history && way.parquet) {
+    if !(history && way.history == Format::Parquet) {
         text += "[sources.s.schema]\nk = \"string\"\nx = \"int64\"\nts = \"timestamp\"\narrived = \"timestamp\"\n";
         text += "p = \"int32\"\no = \"int64\"\n";
     }
     if history {
-        let kind = if way.parquet { "parquet" } else { "jsonl" };
-        text += &format!("[sources.s.history]\ntype = \"{kind}\"\npath = \"history/*\"\n");
+        text += &format!("[sources.s.history]\ntype = \"{}\"\npath = \"history/*\"\n", way.history.name());
     }
-    text += &format!("[sources.s.stream]\ntype = \"jsonl\"\npath = \"stream/*\"\nfirst_offset = {first}\n");
+    let kind = way.stream.name();
+    text += &format!("[sources.s.stream]\ntype = \"{kind}\"\npath = \"stream/*\"\nfirst_offset = {first}\n");
+    if way.stream == Format::Csv {
+        text += "columns = [\"k\", \"x\", \"ts\", \"arrived\"]\n";
+    }
     for group in &job.groups {
         text += &format!("[features.{}]\nsource = \"s\"\nkey = \"k\"\n", group.name);
         let mut windows = String::new();

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! log        p0  . . . . | . .         every vector of cuts along an order in which the records may have come:
-//!            p1  . . | . . . . .       before it the history (Parquet or JSON lines), the whole log in the stream
+//!            p1  . . | . . . . .       before it the history (Parquet, JSON lines or CSV), the whole log in the stream
 //! compared   the changelog, every row of every group at the end, the dead letters
 //! ```
 
@@ -15,7 +15,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use self::case::{Case, Style};
-use self::files::{Way, run};
+use self::files::{Format, Way, run};
 use self::model::{Log, Output, output};
 
 const CASES: u64 = 24;
@@ -65,17 +65,18 @@ fn check_case(case: &Case, cuts: &[Vec<usize>], seed: u64, about: &str) -> (usiz
     let (mut lines, mut letters) = (0, 0);
     let mut rng = StdRng::seed_from_u64(seed);
     let nothing = vec![0; case.log.len()];
-    let stream = |workers| Way { cuts: None, parquet: false, files: 0, lost: false, workers };
+    let stream = |stream, workers| Way { cuts: None, history: Format::Jsonl, stream, files: 0, lost: false, workers };
     let whole = output(&case.job, &case.log, &nothing);
-    for workers in [1, 3] {
-        let way = stream(workers);
+    for (format, workers) in [(Format::Jsonl, 1), (Format::Csv, 3)] {
+        let way = stream(format, workers);
         assert_same(&run(&case.job, &case.log, &way), &whole, case, &case.log, &way, about);
     }
     for cuts in cuts {
         let expected = output(&case.job, &case.log, cuts);
         let way = Way {
             cuts: Some(cuts.clone()),
-            parquet: rng.random(),
+            history: [Format::Parquet, Format::Jsonl, Format::Csv][rng.random_range(0..3)],
+            stream: [Format::Jsonl, Format::Csv][rng.random_range(0..2)],
             files: rng.random_range(1..=3),
             lost: rng.random(),
             workers: if rng.random() { 1 } else { 3 },
@@ -85,7 +86,7 @@ fn check_case(case: &Case, cuts: &[Vec<usize>], seed: u64, about: &str) -> (usiz
         (lines, letters) = (lines + found.changes.len(), letters + found.letters.len());
     }
     let parted = case.parted_anew(&mut rng);
-    let way = stream(2);
+    let way = stream(Format::Jsonl, 2);
     let found = run(&case.job, &parted, &way);
     assert_eq!(found.changes, whole.changes, "{about}: the same events and effective times in other partitions");
     assert_eq!(found.rows, whole.rows, "{about}: the same events and effective times in other partitions");

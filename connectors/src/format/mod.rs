@@ -2,9 +2,20 @@
 //!
 //! A format knows records and no transport: a Kafka topic, a file that grows and a file of a history give it bytes. All formats are
 //! equally strict, because they share what makes columns of values (`value`, `column`, `builder`); they differ in how they find the values.
+//!
+//! | | JSON | CSV |
+//! |---|---|---|
+//! | malformed | no object of RFC 8259 in UTF-8 | not RFC 4180 in UTF-8, or not as many fields as there are columns |
+//! | a number | `1`, `1.5`, `1e3`; no text | the same, quoted or not |
+//! | true, false | the words | the words |
+//! | a time | text in RFC 3339 with an offset, or an integer in the source's unit | the same |
+//! | null | `null`, or no field | the text that stands for null, or no column |
+//! | floats' specials | `"NaN"`, `"Infinity"`, `"-Infinity"` | the same |
+//! | a field that nobody wants | well-formed, and no more | in its place, and no more |
 
 mod builder;
 mod column;
+pub mod csv;
 pub mod json;
 pub(crate) mod records;
 pub mod text;
@@ -21,7 +32,7 @@ use crate::settings::{Kind, Settings};
 use crate::{Result, Wanted};
 
 /// Every format that a stream may have. A new one is its file and a line here.
-pub static FORMATS: &[&dyn FormatKind] = &[json::JSON];
+pub static FORMATS: &[&dyn FormatKind] = &[json::JSON, csv::CSV];
 
 /// The format of a stream that names none.
 pub const DEFAULT: &str = "json";

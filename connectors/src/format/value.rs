@@ -1,6 +1,8 @@
 //! One value of a record, as its text spells it, and what it is as a number or a text of the types that a column may have: the same
 //! strictness for every format.
 
+use super::json::scan::{Kind, Scanner};
+
 /// A value that lies in a record.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Value<'a> {
@@ -15,6 +17,13 @@ pub(super) enum Value<'a> {
 }
 
 impl<'a> Value<'a> {
+    /// A text that is a number as JSON writes it (RFC 8259), and nothing else.
+    pub fn number(text: &'a str) -> Option<Value<'a>> {
+        let mut scanner = Scanner::new(text);
+        let span = scanner.number().filter(|_| scanner.at_end())?;
+        Some(if span.kind == Kind::Integer { Value::Integer(text) } else { Value::Number(text) })
+    }
+
     /// An integer without `1.0` and `1e2`. What 38 digits cannot hold is in no type's range.
     pub fn integer(self) -> Option<i128> {
         let Value::Integer(raw) = self else { return None };

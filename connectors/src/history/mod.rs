@@ -4,6 +4,7 @@
 //! open (glob) -> Pinned (path, size, ETag or modification time; written down) -> pieces (row groups) -> Records
 //! ```
 
+pub mod csv;
 pub(crate) mod files;
 pub(crate) mod find;
 pub mod jsonl;
@@ -20,7 +21,7 @@ use crate::settings::{Kind, Settings};
 use crate::{Records, Result, Wanted};
 
 /// Every kind of history. A new one is its file and a line here.
-pub static HISTORIES: &[&dyn HistoryKind] = &[parquet::PARQUET, jsonl::JSONL];
+pub static HISTORIES: &[&dyn HistoryKind] = &[parquet::PARQUET, jsonl::JSONL, csv::CSV];
 
 /// A kind of history.
 pub trait HistoryKind: Kind {

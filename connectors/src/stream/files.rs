@@ -37,6 +37,9 @@ const WATCH_EVERY: Duration = Duration::from_millis(5);
 /// JSON lines as a kind of stream.
 pub static JSONL: &FilesKind = &FilesKind { name: "jsonl", format: crate::format::json::JSON };
 
+/// Lines of CSV as a kind of stream. They have no header: it would have an offset.
+pub static CSV: &FilesKind = &FilesKind { name: "csv", format: crate::format::csv::CSV };
+
 /// Files of lines in one format.
 #[derive(Debug)]
 pub struct FilesKind {

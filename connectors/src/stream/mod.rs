@@ -12,7 +12,7 @@ use crate::settings::{Endpoint, Kind, Settings};
 use crate::{Error, Records, Result, Wanted};
 
 /// Every kind of stream. A new one is its file and a line here.
-pub static STREAMS: &[&dyn StreamKind] = &[kafka::KAFKA, files::JSONL];
+pub static STREAMS: &[&dyn StreamKind] = &[kafka::KAFKA, files::JSONL, files::CSV];
 
 /// A kind of stream.
 pub trait StreamKind: Kind {
