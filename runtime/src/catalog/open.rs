@@ -1,11 +1,13 @@
 //! Opening a job: every name and every type is checked against what its sources are.
 
+use std::sync::Arc;
+
 use arrow::datatypes::SchemaRef;
-use headwater_connectors::history::Pinned;
+use headwater_connectors::history::{History, Pinned};
 
 use super::group::{Compiled, compile, open_group};
 use super::opened::Opened;
-use super::source::{Streams, check_lines, look_at_schema, open_source, project};
+use super::source::{Streams, check_lines, look_at_schema, open_source, project, told};
 use crate::base::failure::Failure;
 use crate::base::fault::Faults;
 use crate::job::validate::names::check_names;
@@ -15,6 +17,21 @@ use crate::job::{Job, Named};
 /// before.
 pub fn open(job: Job, pinned: &[Option<Pinned>]) -> Result<Opened, Failure> {
     open_with(job, pinned, Streams::Open)
+}
+
+/// Opens the histories anew whose files were others when they were pinned.
+pub fn pin(opened: &mut Opened, pinned: &[Option<Pinned>]) -> Result<(), Failure> {
+    let mut faults = Faults::new(opened.job.file.display().to_string());
+    for ((conf, source), pinned) in opened.job.sources.iter().zip(&mut opened.sources).zip(pinned) {
+        let is_other =
+            |history: &&mut Arc<dyn History>| pinned.as_ref().is_some_and(|pinned| pinned != history.pinned());
+        if let (Some(history), Some(conf)) = (source.history.as_mut().filter(is_other), &conf.history)
+            && let Some(reopened) = told(conf.config.open(pinned.as_ref()), conf.at, &mut faults, &mut true)?
+        {
+            *history = reopened;
+        }
+    }
+    if faults.has_errors() { Err(Failure::Job(faults)) } else { Ok(()) }
 }
 
 /// Opens a job whose rows are read and whose events are not: its streams may be away.

@@ -86,7 +86,7 @@ pub fn check_lines(job: &Job, faults: &mut Faults) -> Result<(), Failure> {
 }
 
 /// What is the user's fault becomes a fault of the job file; the rest ends the command.
-fn told<T>(
+pub fn told<T>(
     result: headwater_connectors::Result<T>,
     at: At,
     faults: &mut Faults,

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::base::failure::Failure;
 use crate::catalog::load::load;
+use crate::catalog::open::open;
 use crate::catalog::opened::Opened;
 use crate::catalog::parts::Parts;
 use crate::checkpoint::generations::Starts;
@@ -27,7 +28,7 @@ use crate::plan::mode::Mode;
 use crate::render;
 use crate::render::shared::Shared;
 use crate::start::decide::Planner;
-use crate::start::pinned::open_pinned;
+use crate::start::pinned::pinned;
 use crate::start::stores::{open_store, shapes};
 use crate::start::told::say_plan;
 
@@ -199,7 +200,8 @@ impl Run<'_> {
         let state = &self.state;
         let follow = |job, start: &Start| {
             state.clear_own()?;
-            open_pinned(job, &start.plan)
+            let pinned = pinned(&job, &start.plan);
+            open(job, &pinned)
         };
         let (opened, start) = cluster.agree(|job| planner.decide(job), follow, self.job.clone())?;
         let Planner { starts, taken: mut stores, .. } = planner;

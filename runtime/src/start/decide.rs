@@ -11,12 +11,12 @@ use super::changed::Changed;
 use super::fresh;
 use super::go_on::go_on;
 use super::meaning::{begins_anew, meaning};
-use super::pinned::open_pinned;
+use super::pinned::pinned;
 use super::stores::{claim, shapes};
 use super::told::{tell_changes, tell_new_files};
 use crate::base::failure::Failure;
 use crate::base::time::wall_clock_us;
-use crate::catalog::open::open;
+use crate::catalog::open::{open, pin};
 use crate::catalog::opened::Opened;
 use crate::checkpoint::generations::{self, Starts};
 use crate::checkpoint::manifest::{self, Manifest};
@@ -67,22 +67,24 @@ impl Planner<'_> {
     }
 
     /// Goes on from what was found, if the job still means that.
-    fn plan(&self, opened: Opened, found: Option<Manifest>) -> Result<(Opened, Start), Failure> {
+    fn plan(&self, mut opened: Opened, found: Option<Manifest>) -> Result<(Opened, Start), Failure> {
         let found = found.filter(|_| opened.has_stream()).map(|manifest| {
             let changed = Changed::between(&manifest.plan, &opened);
             tell_changes(&opened, &manifest, &changed);
             (manifest, changed)
         });
         let unchanged = found.as_ref().is_some_and(|(_, changed)| changed.is_nothing);
-        let (opened, mut start) = match found.filter(|(manifest, changed)| changed.goes_on(manifest)) {
+        let mut start = match found.filter(|(manifest, changed)| changed.goes_on(manifest)) {
             None => {
                 let plan = fresh::plan(&opened, wall_clock_us(), self.mode == Mode::Follow)?;
-                (opened, Start { plan, from: None })
+                Start { plan, from: None }
             }
             Some((manifest, changed)) => {
                 let start = go_on(&opened, manifest, &changed, wall_clock_us(), self.mode)?;
                 tell_new_files(&opened, &start.plan);
-                (open_pinned(opened.job, &start.plan)?, start)
+                let pinned = pinned(&opened.job, &start.plan);
+                pin(&mut opened, &pinned)?;
+                start
             }
         };
         start.plan.checkpoints = generations::numbers_of(self.starts.newest());

@@ -1,13 +1,12 @@
-//! A job, opened with the files of its histories as a plan has pinned them.
+//! The files of a job's histories, as a plan has pinned them.
 
-use crate::base::failure::Failure;
-use crate::catalog::open::open;
-use crate::catalog::opened::Opened;
+use headwater_connectors::history::Pinned;
+
 use crate::job::{Job, SeamBy};
 use crate::plan::Plan;
 
-pub fn open_pinned(job: Job, plan: &Plan) -> Result<Opened, Failure> {
+/// By source: the files that have to be as they were. `None`: those of today.
+pub fn pinned(job: &Job, plan: &Plan) -> Vec<Option<Pinned>> {
     let by_id = job.sources.iter().map(|source| matches!(source.seam.by, SeamBy::Id { .. }));
-    let pinned: Vec<_> = by_id.enumerate().map(|(source, by_id)| plan.pinned(source, by_id).cloned()).collect();
-    open(job, &pinned)
+    by_id.enumerate().map(|(source, by_id)| plan.pinned(source, by_id).cloned()).collect()
 }
