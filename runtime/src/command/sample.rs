@@ -8,6 +8,7 @@
 //!
 //! Everything is judged as in a run; only the rest of the events is missing.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::types::TimestampMicrosecondType;
@@ -27,10 +28,11 @@ use crate::base::failure::Failure;
 use crate::base::time::wall_clock_us;
 use crate::catalog::opened::Opened;
 use crate::catalog::parts::Parts;
-use crate::ingest::letters::Letters;
+use crate::ingest::admit::Admitted;
+use crate::ingest::pipeline::Pipeline;
 use crate::ingest::seam::{Seam, Verdict};
-use crate::ingest::shape::{Shaper, When};
-use crate::ingest::stamp::{Stamped, Stamper, integers};
+use crate::ingest::shape::Batch;
+use crate::ingest::stamp::Stamped;
 use crate::plan::Plan;
 use crate::plan::reading::Reading;
 use crate::plan::side::Side;
@@ -50,38 +52,29 @@ pub struct Sample {
 
 /// Takes the `n` latest events of a source.
 pub fn take(opened: &Arc<Opened>, plan: &Plan, source: usize, n: usize) -> Result<Sample, Failure> {
-    let latest = latest(opened, plan, source, n)?;
+    let parts = Parts::open(opened, plan, Side::Shown)?;
+    let pipeline = Pipeline::new(opened, plan, &parts, source);
+    let latest = latest(opened, plan, (source, &pipeline), n)?;
     let tick = opened.job.tick_us;
     let times =
         latest.parts.iter().flat_map(|part| part.chosen.iter().filter_map(|i| part.stamped[*i as usize].good()));
     let t = times.max().map(|ts| up(ts, tick));
     let mut sample = Sample { events: latest.events(), t, rows: vec![], letters: vec![] };
-    let mut states = vec![];
-    let parts = Parts::open(opened, plan, Side::Shown)?;
-    for shaper in Shaper::of_reading(opened, &parts, source) {
-        let state = state(opened, &parts, shaper.group, t.unwrap_or(0))?;
-        states.push((shaper, state));
-    }
-    for part in &latest.parts {
-        let accepted: Vec<u32> =
-            part.chosen.iter().copied().filter(|i| part.stamped[*i as usize].good().is_some()).collect();
-        let visible = vec![t.unwrap_or(0); part.records.len()];
-        // Each by its own arrival: what came before it is not looked at.
-        let eff: Vec<Option<i64>> = part.stamped.iter().map(Stamped::clock).collect();
-        let when = When { visible: &visible, eff: &eff, horizon: i64::MIN };
-        let mut letters = Letters::new(opened, source);
-        for (shaper, state) in &mut states {
-            let (events, refused) = shaper.shape(&part.records, &accepted, &part.stamped, when);
-            letters.refused(shaper.group as u32, refused);
-            if let Some(events) = events {
-                state.insert(&events, i64::MIN).map_err(|e| Failure::Running(e.to_string()))?;
-            }
+    let of_source = (0..opened.groups.len()).filter(|group| opened.job.groups[*group].source == source);
+    let states = of_source.map(|group| Ok((group, state(opened, &parts, group, t.unwrap_or(0))?)));
+    let mut states: BTreeMap<usize, State> = states.collect::<Result<_, Failure>>()?;
+    for Part { records, stamped, chosen, .. } in &latest.parts {
+        // What came before is not looked at.
+        let admitted = Admitted::chosen(source, chosen, stamped, t.unwrap_or(0));
+        let shaped = pipeline.shape(Batch { records, stamped }, &pipeline.places(records), &[admitted]);
+        for ((group, _), events) in shaped.events {
+            let Some(state) = states.get_mut(&(group as usize)) else { continue };
+            state.insert(&events, i64::MIN).map_err(|e| Failure::Running(e.to_string()))?;
         }
-        letters.of_source(part.chosen.iter().map(|i| (*i as usize, &part.stamped[*i as usize])));
-        sample.letters.extend(letters.write(&part.records, &part.stamped, |i| part.place(opened, source, i)).0);
+        sample.letters.extend(shaped.letters);
     }
     let Some(t) = t else { return Ok(sample) };
-    for (Shaper { group, .. }, mut state) in states {
+    for (group, mut state) in states {
         state.advance(t, usize::MAX).map_err(|e| Failure::Running(e.to_string()))?;
         let batch = state.take_rows(t);
         let lines = batch.iter().flat_map(|batch| (0..batch.num_rows()).map(|row| line(opened, group, batch, row, t)));
@@ -141,24 +134,6 @@ struct Part {
     chosen: Vec<u32>,
 }
 
-impl Part {
-    fn place(&self, opened: &Opened, source: usize, i: usize) -> (Option<i32>, Option<i64>) {
-        if let Some(offsets) = &self.records.offsets {
-            return (self.records.partition, Some(offsets[i]));
-        }
-        let Some((p, o)) = opened.sources[source].seam_columns else { return (None, None) };
-        let value = |column: usize| integers(self.records.batch.column(column))[i];
-        (value(p).and_then(|p| i32::try_from(p).ok()), value(o))
-    }
-}
-
-impl Stamped {
-    /// The event time of a record that its source accepts.
-    fn good(&self) -> Option<i64> {
-        self.ts.filter(|_| self.reason.is_none())
-    }
-}
-
 /// The `n` latest so far.
 struct Latest {
     n: usize,
@@ -205,14 +180,19 @@ impl Latest {
     }
 }
 
-fn latest(opened: &Arc<Opened>, plan: &Plan, source: usize, n: usize) -> Result<Latest, Failure> {
+fn latest(
+    opened: &Arc<Opened>,
+    plan: &Plan,
+    (source, pipeline): (usize, &Pipeline),
+    n: usize,
+) -> Result<Latest, Failure> {
     let (open, of_plan) = (&opened.sources[source], plan.of_source(source));
     let mut latest = Latest { n, parts: vec![] };
     if let Some(stream) = &open.stream {
-        from_stream(&mut latest, opened, of_plan, source, stream.as_ref())?;
+        from_stream(&mut latest, opened, of_plan, (source, pipeline), stream.as_ref())?;
     }
     if let Some(history) = &open.history {
-        from_history(&mut latest, opened, plan, source, history.as_ref())?;
+        from_history(&mut latest, opened, plan, (source, pipeline), history.as_ref())?;
     }
     Ok(latest)
 }
@@ -221,12 +201,11 @@ fn from_history(
     latest: &mut Latest,
     opened: &Opened,
     plan: &Plan,
-    source: usize,
+    (source, pipeline): (usize, &Pipeline),
     history: &dyn History,
 ) -> Result<(), Failure> {
     let (conf, open) = (&opened.job.sources[source], &opened.sources[source]);
     let until = conf.history.as_ref().and_then(|h| h.complete_until_us);
-    let stamper = Stamper { source: open, future_limit_us: conf.future_limit_us, own: open.history_own() };
     let event_time = open.wanted.schema.field(open.event_time);
     let timestamps = !event_time.data_type().is_integer();
     // Where statistics say nothing, anything may be there.
@@ -242,7 +221,7 @@ fn from_history(
         }
         for records in history.read(&piece, &open.history_wanted)? {
             let records = records?;
-            let stamped = stamper.stamp(&records, plan.now_us);
+            let stamped = pipeline.stamp(&records, plan.now_us);
             latest.add(records, stamped, |_, s| until.is_none_or(|until| s.m.is_none_or(|m| m < until)));
         }
     }
@@ -253,19 +232,18 @@ fn from_stream(
     latest: &mut Latest,
     opened: &Opened,
     plan: &Reading,
-    source: usize,
+    (source, pipeline): (usize, &Pipeline),
     stream: &dyn Stream,
 ) -> Result<(), Failure> {
     let (conf, open) = (&opened.job.sources[source], &opened.sources[source]);
     let seam = Seam::open(conf, open, plan)?;
-    let stamper = Stamper { source: open, future_limit_us: conf.future_limit_us, own: open.stream_own() };
     let n = i64::try_from(latest.n).unwrap_or(i64::MAX);
     for partition in &plan.partitions {
         let start = partition.end.saturating_sub(n).max(partition.start);
         let number = partition.partition;
         let mut reader = stream.reader(&[Start { partition: number, offset: start }], &open.wanted)?;
         while let Some(records) = stream::next(stream, reader.as_mut(), number, partition.end, POLL_BYTES)? {
-            let stamped = stamper.stamp(&records, wall_clock_us());
+            let stamped = pipeline.stamp(&records, wall_clock_us());
             let offsets = records.offsets.clone().unwrap_or_default();
             let verdicts = seam.judge(&records, &stamped, partition);
             latest.add(records, stamped, |i, _| offsets[i] < partition.end && verdicts[i] == Verdict::Taken);

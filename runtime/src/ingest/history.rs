@@ -1,7 +1,6 @@
 //! Reading the history: a thread beside each worker reads its pieces, shapes them, and hands the events on.
-//!
-//! Of every event of the history `V = up(max(ts, S))`: no arrival lies past the seam.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::Thread;
@@ -11,15 +10,14 @@ use arrow::compute::concat_batches;
 use headwater_connectors::history::Piece;
 use headwater_connectors::sink::dead_letters::DeadLetter;
 use headwater_connectors::{Error, Records};
-use headwater_operators::ledger::up;
 
+use super::admit::HistoryAdmission;
+use super::dead_letters::Tally;
 use super::effs::Effs;
-use super::letters::{Letters, Tally};
-use super::shape::{Shaper, When};
-use super::stamp::{Stamped, Stamper, integers};
+use super::pipeline::Pipeline;
+use super::shape::Batch;
 use crate::catalog::opened::Opened;
 use crate::catalog::parts::Parts;
-use crate::catalog::reach::Reach;
 use crate::checkpoint::resumption::Start;
 use crate::plan::Plan;
 use crate::plan::progress::WHOLE;
@@ -38,6 +36,16 @@ pub struct Slice {
 }
 
 impl Slice {
+    fn add(&mut self, records: &Records, pipeline: &Pipeline, admission: &HistoryAdmission, now: i64) {
+        let (stamped, places) = (pipeline.stamp(records, now), pipeline.places(records));
+        let admitted = admission.admit(&stamped, &places);
+        let shaped = pipeline.shape(Batch { records, stamped: &stamped }, &places, &[admitted]);
+        self.events.extend(shaped.events);
+        self.letters.extend(shaped.letters);
+        self.tally.add(&shaped.tally);
+        self.rows += records.len() as u64;
+    }
+
     fn note(&mut self, piece: u32, rows: u64) {
         match self.read.last_mut() {
             Some((last, read)) if *last == piece => *read = rows,
@@ -132,7 +140,7 @@ fn read_pieces(
     sender: &SyncSender<Result<Slice, Error>>,
     wake: &Thread,
 ) -> Result<(), Error> {
-    let mut slice = Slice::default();
+    let (mut slice, mut pipelines) = (Slice::default(), BTreeMap::new());
     for (number, assigned) in (0..).zip(pieces(opened, plan, parts)?).skip(worker).step_by(peers) {
         let read_before = plan.read.get(&number).copied().unwrap_or(0);
         if read_before == WHOLE {
@@ -140,7 +148,9 @@ fn read_pieces(
         }
         let mut rows = 0;
         let open = &opened.sources[plan.readings[assigned.reading].source];
-        let shaping = Shaping::new(opened, plan, parts, &effs[assigned.reading], assigned.reading);
+        let source = plan.readings[assigned.reading].source;
+        let pipeline = pipelines.entry(source).or_insert_with(|| Pipeline::new(opened, plan, parts, source));
+        let admission = admission(opened, plan, assigned.reading, effs);
         let history = open.history.as_ref().expect("only histories have pieces");
         for records in history.read(&assigned.piece, &open.history_wanted)? {
             let records = records?;
@@ -152,7 +162,7 @@ fn read_pieces(
             if first < read_before {
                 return Err(split_elsewhere());
             }
-            shaping.add(&records, &mut slice);
+            slice.add(&records, pipeline, &admission, plan.now_us);
             slice.note(number, rows);
             if slice.rows >= SLICE_ROWS {
                 if sender.send(std::mem::take(&mut slice).joined()).is_err() {
@@ -168,86 +178,19 @@ fn read_pieces(
     Ok(())
 }
 
+fn admission<'a>(opened: &Opened, plan: &Plan, reading: usize, effs: &'a [Effs]) -> HistoryAdmission<'a> {
+    let conf = &opened.job.sources[plan.readings[reading].source];
+    HistoryAdmission {
+        reading,
+        s: plan.readings[reading].s,
+        tick: opened.job.tick_us,
+        effs: &effs[reading],
+        complete_until: conf.history.as_ref().and_then(|history| history.complete_until_us),
+    }
+}
+
 /// Pieces are read in batches that depend on the file alone.
 fn split_elsewhere() -> Error {
     let why = "the state was written by a version that splits files elsewhere: start anew with --fresh";
     Error::world("going on within a file of the history", why)
-}
-
-/// Everything that a source's rows are judged by.
-struct Shaping<'a> {
-    opened: &'a Opened,
-    source: usize,
-    stamper: Stamper<'a>,
-    /// With the reach of each.
-    shapers: Vec<(Reach, Shaper)>,
-    /// Whether it is the first to read the source: then it tells what the source itself refuses.
-    first: bool,
-    effs: &'a Effs,
-    /// `None`: no record has a usable time, so there are dead letters alone.
-    s: Option<i64>,
-    until: Option<i64>,
-    now: i64,
-}
-
-impl<'a> Shaping<'a> {
-    fn new(opened: &'a Arc<Opened>, plan: &Plan, parts: &Parts, effs: &'a Effs, reading: usize) -> Shaping<'a> {
-        let source = plan.readings[reading].source;
-        let conf = &opened.job.sources[source];
-        let open = &opened.sources[source];
-        Shaping {
-            opened,
-            source,
-            stamper: Stamper { source: open, future_limit_us: conf.future_limit_us, own: open.history_own() },
-            shapers: parts
-                .of_reading(reading)
-                .map(|(_, _, part)| part.reach)
-                .zip(Shaper::of_reading(opened, parts, reading))
-                .collect(),
-            first: plan.readings.iter().position(|other| other.source == source) == Some(reading),
-            effs,
-            s: plan.readings[reading].s,
-            until: conf.history.as_ref().and_then(|h| h.complete_until_us),
-            now: plan.now_us,
-        }
-    }
-
-    fn add(&self, records: &Records, slice: &mut Slice) {
-        let stamped = self.stamper.stamp(records, self.now);
-        let tick = self.opened.job.tick_us;
-        let start = self.s.unwrap_or(i64::MAX);
-        let visible: Vec<i64> = stamped.iter().map(|s| s.ts.map_or(start, |ts| up(ts.max(start), tick))).collect();
-        let taken = |s: &Stamped| self.until.is_none_or(|until| s.m.is_none_or(|m| m < until));
-        let at = self.opened.sources[self.source]
-            .seam_columns
-            .map(|(p, o)| (integers(records.batch.column(p)), integers(records.batch.column(o))));
-        let at = |i: usize| at.as_ref().map_or((None, None), |(p, o)| (p[i], o[i]));
-        let eff = |(i, s): (usize, &Stamped)| self.effs.eff(at(i).0, at(i).1, s.a);
-        let eff: Vec<Option<i64>> = stamped.iter().enumerate().map(eff).collect();
-        let when = When { visible: &visible, eff: &eff, horizon: i64::MIN };
-        let reached = |stamped: &Stamped, reach: Reach| match (stamped.ts, self.s) {
-            (Some(ts), Some(s)) => reach.holds(ts, s),
-            _ => true,
-        };
-        let mut letters = Letters::new(self.opened, self.source);
-        let mut by_some = vec![false; records.len()];
-        for (reach, shaper) in &self.shapers {
-            let mut rows = vec![];
-            for (i, s) in stamped.iter().enumerate().filter(|(_, s)| taken(s) && reached(s, *reach)) {
-                by_some[i] = true;
-                if s.reason.is_none() {
-                    rows.push(i as u32);
-                }
-            }
-            let (batch, refused) = shaper.shape(records, &rows, &stamped, when);
-            letters.refused(shaper.group as u32, refused);
-            slice.events.extend(batch.map(|batch| ((shaper.group as u32, shaper.part as u32), batch)));
-        }
-        letters.of_source(stamped.iter().enumerate().filter(|(i, _)| self.first && by_some[*i]));
-        let place = |i: usize| (at(i).0.map(|p| p as i32), at(i).1);
-        let (letters, tally) = letters.write(records, &stamped, place);
-        slice.letters.extend(letters);
-        slice.tally.add(&tally);
-        slice.rows += records.len() as u64;
-    }
 }

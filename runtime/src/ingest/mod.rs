@@ -1,17 +1,23 @@
 //! From a source's records to events of the groups: read, stamp, shape, feed.
 
+pub mod admit;
+pub mod credits;
+pub mod dead_letters;
 pub mod effs;
 pub mod feed;
 pub mod held_ids;
 pub mod history;
 pub mod lanes;
-pub mod letters;
 pub mod narrow;
 pub mod newcomers;
 pub mod partition;
+pub mod pipeline;
+pub mod place;
 pub mod seam;
 pub mod shape;
+pub mod slices;
 pub mod stamp;
+pub mod streams;
 
 #[cfg(test)]
 pub mod testing;

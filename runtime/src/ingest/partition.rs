@@ -97,6 +97,20 @@ impl Partition {
         self.clock = self.clock.max(at.saturating_sub(margin));
     }
 
+    /// It was asked and had nothing to read. `confirmed`: when the broker said so; `stall_limit`: how long silence is borne.
+    pub fn quiet(&mut self, confirmed: Option<i64>, stall_limit: Option<i64>, now: i64) {
+        if let Some(at) = confirmed {
+            self.confirm(at, now);
+        }
+        if stall_limit.is_some_and(|limit| now - self.alive_at > limit) && !self.left_out {
+            tracing::warn!(
+                partition = self.plan.partition,
+                "a partition has not answered within `stall_limit`: it is left out until it does"
+            );
+            self.left_out = true;
+        }
+    }
+
     pub fn end(&mut self) {
         self.ended = true;
         self.left_out = false;

@@ -1,11 +1,17 @@
 //! Shaping: a source's records become a group's events. `where`, then keys, then the inputs, whole columns at a time.
 //!
+//! ```text
+//! once a group       the rows of any part -> where -> whose keys are there -> keys
+//! once a part        its rows of these -> its inputs -> whose windows take them -> events
+//! ```
+//!
 //! A record that fails is the group's dead letter; where only an input fails, it is null there and the event counts, so
-//! that no column depends on another.
+//! that no column depends on another. What the group itself refuses, its first part tells.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, UInt32Array, new_null_array};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, UInt32Array, new_null_array};
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::{take, take_record_batch};
 use arrow::datatypes::{DataType, SchemaRef};
@@ -13,20 +19,35 @@ use headwater_connectors::Records;
 use headwater_operators::events;
 use headwater_operators::key_codec::KeyCodec;
 
+use super::admit::{Admitted, Origin};
 use super::stamp::Stamped;
 use crate::catalog::opened::{OpenGroup, Opened};
 use crate::catalog::parts::{Part, Parts};
-use crate::catalog::reach::{Late, late};
+use crate::catalog::reach::{Late, Reach, late};
+use crate::job::Window;
 
-/// Shapes the events of one part of a group. One a thread.
+/// Shapes the events of a group. One a thread.
 pub struct Shaper {
     opened: Arc<Opened>,
     pub group: usize,
-    pub part: usize,
-    /// Its input expressions, by their number in the group.
-    inputs: Vec<(Option<usize>, DataType)>,
     codec: KeyCodec,
+    parts: Vec<PartShaper>,
+}
+
+/// What one part of the group asks for.
+struct PartShaper {
+    reading: usize,
+    reach: Reach,
+    /// Its input expressions, by their number in the group; `None`: nobody asks for it any more, so it is null.
+    inputs: Vec<(Option<usize>, DataType)>,
     schema: SchemaRef,
+}
+
+/// What a batch of records gives to one part of the group.
+pub struct PartEvents {
+    pub part: usize,
+    pub events: Option<RecordBatch>,
+    pub refused: Refused,
 }
 
 /// The records of a batch that are some group's dead letters, by reason.
@@ -38,149 +59,243 @@ pub struct Refused {
     pub late: Vec<(u32, Option<i64>)>,
 }
 
-/// When the records of a batch count.
+/// A batch of records, as every stage after the first sees it.
 #[derive(Clone, Copy)]
-pub struct When<'a> {
-    pub visible: &'a [i64],
-    pub eff: &'a [Option<i64>],
-    /// Windows that closed before it are gone.
-    pub horizon: i64,
+pub struct Batch<'a> {
+    pub records: &'a Records,
+    /// By record.
+    pub stamped: &'a [Stamped],
 }
 
 impl Shaper {
-    fn new(opened: &Arc<Opened>, (group, number, part): (usize, usize, &Part)) -> Shaper {
+    /// Those of a source's groups.
+    pub fn of_source(opened: &Arc<Opened>, parts: &Parts, source: usize) -> Vec<Shaper> {
+        let groups = parts.groups.iter().enumerate().filter(|(group, _)| opened.job.groups[*group].source == source);
+        groups.map(|(group, parts)| Shaper::new(opened, group, parts)).collect()
+    }
+
+    fn new(opened: &Arc<Opened>, group: usize, parts: &[Part]) -> Shaper {
         let open = &opened.groups[group];
         let codec = KeyCodec::new(&open.key_types).expect("key types were checked");
-        let schema = events::schema(&part.plan.inputs, open.shape.windowed());
-        Shaper { opened: opened.clone(), group, part: number, inputs: part.inputs.clone(), codec, schema }
+        let part = |part: &Part| PartShaper {
+            reading: part.reading,
+            reach: part.reach,
+            inputs: part.inputs.clone(),
+            schema: events::schema(&part.plan.inputs, open.shape.windowed()),
+        };
+        Shaper { opened: opened.clone(), group, codec, parts: parts.iter().map(part).collect() }
+    }
+
+    /// Whether a part of a scan may hold a record that the scan takes.
+    pub fn reaches(&self, admitted: &Admitted, stamped: &Stamped) -> bool {
+        self.parts.iter().any(|part| part.reading == admitted.reading && part.reaches(admitted.origin, stamped))
+    }
+
+    /// The events of a batch, by part, of the scans that have admitted records of it.
+    pub fn shape(&self, batch: Batch, admitted: &[Admitted]) -> Vec<PartEvents> {
+        let of_part = |(number, part): (usize, &PartShaper)| {
+            let admitted = admitted.iter().find(|admitted| admitted.reading == part.reading)?;
+            Some((number, admitted, part.rows(admitted, batch.stamped)))
+        };
+        let asked: Vec<_> = self.parts.iter().enumerate().filter_map(of_part).collect();
+        if asked.iter().all(|(_, _, rows)| rows.is_empty()) {
+            return vec![];
+        }
+        let rows = union(asked.iter().map(|(_, _, rows)| rows.as_ref()));
+        let (selection, failed) = self.filter(batch.records, rows);
+        let keyed = self.keyed(batch.records, &selection);
+        let draft = |(number, admitted, rows): &(usize, &Admitted, Cow<[u32]>)| {
+            let mut draft = self.draft(&self.parts[*number], batch, (&selection, rows), admitted, &keyed);
+            if *number == 0 {
+                draft.refused.expression.extend(failed.iter().chain(&keyed.broken).filter(|row| is_in(rows, **row)));
+                draft.refused.null_key.extend(keyed.null.iter().filter(|row| is_in(rows, **row)));
+            } else {
+                draft.refused.late.clear();
+            }
+            draft.refused.expression.sort_unstable();
+            draft.refused.expression.dedup();
+            draft
+        };
+        let drafts: Vec<Draft> = asked.iter().map(draft).collect();
+        let places = union(drafts.iter().map(|draft| draft.places.as_slice())).into_owned();
+        let keys = self.encode(&selection, &places);
+        let finish = |(draft, (number, admitted, _)): (Draft, &(usize, &Admitted, Cow<[u32]>))| {
+            let keys = pick(&keys, places_of(&places, &draft.places).map(UInt32Array::from).as_ref());
+            let rows: Vec<u32> = draft.places.iter().map(|place| selection.rows[*place as usize]).collect();
+            let events = self.events(&self.parts[*number], (&rows, batch.stamped, admitted), keys, draft.inputs);
+            PartEvents { part: *number, events, refused: draft.refused }
+        };
+        drafts.into_iter().zip(&asked).map(finish).collect()
+    }
+
+    /// What passes `where`, and the rows for which it failed.
+    fn filter(&self, records: &Records, rows: Cow<[u32]>) -> (Selection, Vec<u32>) {
+        let selection = Selection::of(records, rows.into_owned());
+        let Some(filter) = &self.group().filter else { return (selection, vec![]) };
+        let evaluated = filter.evaluate(&selection.batch, &|c| selection.undecoded(records, c));
+        let failed = selection.rows_of(evaluated.failed.as_ref()).collect();
+        let passes = evaluated.values.as_boolean();
+        let kept: Vec<u32> = (0..selection.rows.len() as u32).filter(|i| is_true(passes, *i as usize)).collect();
+        (selection.keep(&kept), failed)
+    }
+
+    /// Whose keys are there.
+    fn keyed(&self, records: &Records, selection: &Selection) -> Keyed {
+        let columns: Vec<&ArrayRef> = self.group().keys.iter().map(|k| selection.batch.column(*k)).collect();
+        let any_undecoded = self.group().keys.iter().any(|k| records.undecoded[*k].is_some());
+        let mut keyed = Keyed::default();
+        if !any_undecoded && columns.iter().all(|c| c.null_count() == 0) {
+            return keyed;
+        }
+        let mut is_there = Vec::with_capacity(selection.rows.len());
+        for (i, row) in selection.rows.iter().enumerate() {
+            let broken = |k: &usize| records.undecoded[*k].as_ref().is_some_and(|u| u.value(*row as usize));
+            let (is_broken, is_null) = (self.group().keys.iter().any(broken), columns.iter().any(|c| c.is_null(i)));
+            if is_broken {
+                keyed.broken.push(*row);
+            } else if is_null {
+                keyed.null.push(*row);
+            }
+            is_there.push(!is_broken && !is_null);
+        }
+        keyed.is_there = Some(is_there);
+        keyed
+    }
+
+    /// The inputs of a part, for those of its rows whose keys are there and whose windows take them.
+    fn draft(
+        &self,
+        part: &PartShaper,
+        batch: Batch,
+        (selection, rows): (&Selection, &[u32]),
+        admitted: &Admitted,
+        keyed: &Keyed,
+    ) -> Draft {
+        let mut refused = Refused::default();
+        let own = places_of(&selection.rows, rows);
+        let narrowed = own.as_ref().map(|own| selection.at(own));
+        let mine = narrowed.as_ref().unwrap_or(selection);
+        let mut inputs = Vec::with_capacity(part.inputs.len());
+        for (input, data_type) in &part.inputs {
+            let Some(input) = input.map(|input| &self.group().inputs[input]) else {
+                inputs.push(new_null_array(data_type, mine.rows.len()));
+                continue;
+            };
+            let evaluated = input.evaluate(&mine.batch, &|c| mine.undecoded(batch.records, c));
+            refused.expression.extend(mine.rows_of(evaluated.failed.as_ref()));
+            inputs.push(evaluated.values);
+        }
+        let place = |i: u32| own.as_ref().map_or(i, |own| own[i as usize]);
+        let is_good = |i: &u32| {
+            keyed.is_there.as_ref().is_none_or(|is_there| is_there[place(*i) as usize])
+                && self.is_in_time(mine.rows[*i as usize], batch.stamped, admitted, &mut refused.late)
+        };
+        let good: Vec<u32> = (0..mine.rows.len() as u32).filter(is_good).collect();
+        if good.len() < mine.rows.len() {
+            let good = UInt32Array::from(good.clone());
+            inputs.iter_mut().for_each(|input| *input = take(input, &good, None).expect("rows of its own"));
+        }
+        Draft { places: good.into_iter().map(place).collect(), inputs, refused }
+    }
+
+    /// Whether a window takes the event of a row. If none does, it is late.
+    fn is_in_time(
+        &self,
+        row: u32,
+        stamped: &[Stamped],
+        admitted: &Admitted,
+        refused: &mut Vec<(u32, Option<i64>)>,
+    ) -> bool {
+        if !self.group().shape.windowed() {
+            return true;
+        }
+        let ts = stamped[row as usize].ts.unwrap_or_default();
+        let eff = admitted.effs[row as usize].unwrap_or(i64::MIN);
+        match late(self.window(), self.lateness(), ts, eff, admitted.horizon) {
+            Late::Not => return true,
+            Late::By(us) => refused.push((row, Some(us))),
+            Late::Gone => refused.push((row, None)),
+        }
+        false
+    }
+
+    /// The keys of some places of a selection.
+    fn encode(&self, selection: &Selection, places: &[u32]) -> ArrayRef {
+        let at = (places.len() < selection.rows.len()).then(|| UInt32Array::from(places.to_vec()));
+        let columns = self.group().keys.iter().map(|k| pick(selection.batch.column(*k), at.as_ref()));
+        let columns: Vec<ArrayRef> = columns.collect();
+        Arc::new(self.codec.encode(&columns).expect("key columns keep their types"))
+    }
+
+    fn events(
+        &self,
+        part: &PartShaper,
+        (rows, stamped, admitted): (&[u32], &[Stamped], &Admitted),
+        keys: ArrayRef,
+        inputs: Vec<ArrayRef>,
+    ) -> Option<RecordBatch> {
+        if rows.is_empty() {
+            return None;
+        }
+        let each = |of: &dyn Fn(usize) -> i64| Int64Array::from_iter_values(rows.iter().map(|row| of(*row as usize)));
+        let open = self.group().shape.windowed().then(|| {
+            let passed = |row: usize| admitted.effs[row].unwrap_or(i64::MIN).max(admitted.horizon);
+            each(&|row| passed(row).saturating_sub(self.lateness()))
+        });
+        let (ts, visible) = (each(&|row| stamped[row].ts.unwrap_or_default()), each(&|row| admitted.visible[row]));
+        let batch = events::batch(&part.schema, keys.as_binary().clone(), ts, visible, open, inputs);
+        Some(batch.expect("columns of its own schema"))
     }
 
     fn group(&self) -> &OpenGroup {
         &self.opened.groups[self.group]
     }
 
-    /// The shapers of a reading's parts.
-    pub fn of_reading(opened: &Arc<Opened>, parts: &Parts, reading: usize) -> Vec<Shaper> {
-        parts.of_reading(reading).map(|part| Shaper::new(opened, part)).collect()
-    }
-
-    /// The events among `rows`, which are records that their source has accepted. What the group itself refuses, its first part
-    /// tells.
-    pub fn shape(
-        &self,
-        records: &Records,
-        rows: &[u32],
-        stamped: &[Stamped],
-        when: When,
-    ) -> (Option<RecordBatch>, Refused) {
-        let mut refused = Refused::default();
-        let mut selection = Selection::of(records, rows.to_vec());
-        if let Some(filter) = &self.group().filter {
-            let evaluated = filter.evaluate(&selection.batch, &|c| selection.undecoded(records, c));
-            if self.part == 0 {
-                selection.note(evaluated.failed.as_ref(), &mut refused.expression);
-            }
-            let passes = evaluated.values.as_boolean().clone();
-            selection = selection.keep(|i| passes.is_valid(i) && passes.value(i));
-        }
-        if selection.rows.is_empty() {
-            return (None, refused);
-        }
-        let mut inputs = Vec::with_capacity(self.inputs.len());
-        for (input, data_type) in &self.inputs {
-            let Some(input) = input.map(|input| &self.group().inputs[input]) else {
-                inputs.push(new_null_array(data_type, selection.rows.len()));
-                continue;
-            };
-            let evaluated = input.evaluate(&selection.batch, &|c| selection.undecoded(records, c));
-            selection.note(evaluated.failed.as_ref(), &mut refused.expression);
-            inputs.push(evaluated.values);
-        }
-        let mut of_group = Refused::default();
-        let keyed = self.good_keys(records, &selection, &mut of_group);
-        let good = self.in_time(keyed, &selection, stamped, when, &mut of_group);
-        if self.part == 0 {
-            refused.expression.extend(of_group.expression);
-            (refused.null_key, refused.late) = (of_group.null_key, of_group.late);
-        }
-        let keys: Vec<ArrayRef> = self.group().keys.iter().map(|k| selection.batch.column(*k).clone()).collect();
-        let (keys, inputs, rows) = match good {
-            None => (keys, inputs, selection.rows),
-            Some(good) => {
-                let rows = good.values().iter().map(|i| selection.rows[*i as usize]).collect();
-                let taken =
-                    |all: Vec<ArrayRef>| all.iter().map(|a| take(a, &good, None).expect("rows of its own")).collect();
-                (taken(keys), taken(inputs), rows)
-            }
-        };
-        refused.expression.sort_unstable();
-        refused.expression.dedup();
-        if rows.is_empty() {
-            return (None, refused);
-        }
-        let keys = self.codec.encode(&keys).expect("key columns keep their types");
-        let ts = Int64Array::from_iter_values(rows.iter().map(|r| stamped[*r as usize].ts.unwrap_or_default()));
-        let visible = Int64Array::from_iter_values(rows.iter().map(|r| when.visible[*r as usize]));
-        let open = self.group().shape.windowed().then(|| {
-            let passed = |r: &u32| when.eff[*r as usize].unwrap_or(i64::MIN).max(when.horizon);
-            let lateness = self.lateness();
-            Int64Array::from_iter_values(rows.iter().map(|r| passed(r).saturating_sub(lateness)))
-        });
-        let batch = events::batch(&self.schema, keys, ts, visible, open, inputs);
-        (Some(batch.expect("columns of its own schema")), refused)
+    fn window(&self) -> Window {
+        self.opened.job.groups[self.group].window
     }
 
     fn lateness(&self) -> i64 {
         self.opened.job.sources[self.opened.job.groups[self.group].source].lateness_us
     }
+}
 
-    /// Of the places whose keys are there, those whose windows take them.
-    fn in_time(
-        &self,
-        keyed: Option<UInt32Array>,
-        selection: &Selection,
-        stamped: &[Stamped],
-        when: When,
-        refused: &mut Refused,
-    ) -> Option<UInt32Array> {
-        if !self.group().shape.windowed() {
-            return keyed;
-        }
-        let (window, lateness) = (self.opened.job.groups[self.group].window, self.lateness());
-        let places = keyed.unwrap_or_else(|| (0..selection.rows.len() as u32).collect());
-        let mut good = Vec::with_capacity(places.len());
-        for place in places.values() {
-            let row = selection.rows[*place as usize];
-            let (ts, eff) = (stamped[row as usize].ts.unwrap_or_default(), when.eff[row as usize].unwrap_or(i64::MIN));
-            match late(window, lateness, ts, eff, when.horizon) {
-                Late::Not => good.push(*place),
-                Late::By(us) => refused.late.push((row, Some(us))),
-                Late::Gone => refused.late.push((row, None)),
+impl PartShaper {
+    /// The events among the records that a scan has admitted which the part's windows may hold.
+    fn rows<'a>(&self, admitted: &'a Admitted, stamped: &[Stamped]) -> Cow<'a, [u32]> {
+        match admitted.origin {
+            Origin::Stream => Cow::Borrowed(&admitted.events),
+            Origin::History { .. } => {
+                let is_reached = |row: &u32| self.reaches(admitted.origin, &stamped[*row as usize]);
+                Cow::Owned(admitted.events.iter().copied().filter(is_reached).collect())
             }
         }
-        Some(UInt32Array::from(good))
     }
 
-    /// Places in the selection whose keys are all there; `None`: every one.
-    fn good_keys(&self, records: &Records, selection: &Selection, refused: &mut Refused) -> Option<UInt32Array> {
-        let columns: Vec<&ArrayRef> = self.group().keys.iter().map(|k| selection.batch.column(*k)).collect();
-        let any_undecoded = self.group().keys.iter().any(|k| records.undecoded[*k].is_some());
-        if !any_undecoded && columns.iter().all(|c| c.null_count() == 0) {
-            return None;
+    fn reaches(&self, origin: Origin, stamped: &Stamped) -> bool {
+        match (origin, stamped.ts) {
+            (Origin::History { s: Some(s) }, Some(ts)) => self.reach.holds(ts, s),
+            _ => true,
         }
-        let mut good = Vec::new();
-        for (i, row) in (0u32..).zip(&selection.rows) {
-            let broken = |k: &usize| records.undecoded[*k].as_ref().is_some_and(|u| u.value(*row as usize));
-            if self.group().keys.iter().any(broken) {
-                refused.expression.push(*row);
-            } else if columns.iter().any(|c| c.is_null(i as usize)) {
-                refused.null_key.push(*row);
-            } else {
-                good.push(i);
-            }
-        }
-        Some(UInt32Array::from(good))
     }
+}
+
+/// Which of the places of a selection have a key.
+#[derive(Default)]
+struct Keyed {
+    /// `None`: every one has.
+    is_there: Option<Vec<bool>>,
+    /// The rows of the others: those that did not decode, and those that are null.
+    broken: Vec<u32>,
+    null: Vec<u32>,
+}
+
+/// The events of a part, without their keys.
+struct Draft {
+    /// In the group's selection, ascending.
+    places: Vec<u32>,
+    inputs: Vec<ArrayRef>,
+    refused: Refused,
 }
 
 /// Some rows of a batch of records.
@@ -191,21 +306,20 @@ struct Selection {
 
 impl Selection {
     fn of(records: &Records, rows: Vec<u32>) -> Selection {
-        if rows.len() == records.len() {
-            return Selection { batch: records.batch.clone(), rows };
-        }
-        let taken = take_record_batch(&records.batch, &UInt32Array::from(rows.clone()));
-        Selection { batch: taken.expect("rows of its own"), rows }
+        let batch = match rows.len() == records.len() {
+            true => records.batch.clone(),
+            false => take_rows(&records.batch, &rows),
+        };
+        Selection { batch, rows }
     }
 
-    fn keep(self, keep: impl Fn(usize) -> bool) -> Selection {
-        let places: Vec<u32> = (0..self.rows.len() as u32).filter(|i| keep(*i as usize)).collect();
-        if places.len() == self.rows.len() {
-            return self;
-        }
+    fn keep(self, places: &[u32]) -> Selection {
+        if places.len() == self.rows.len() { self } else { self.at(places) }
+    }
+
+    fn at(&self, places: &[u32]) -> Selection {
         let rows = places.iter().map(|i| self.rows[*i as usize]).collect();
-        let batch = take_record_batch(&self.batch, &UInt32Array::from(places)).expect("rows of its own");
-        Selection { batch, rows }
+        Selection { batch: take_rows(&self.batch, places), rows }
     }
 
     fn undecoded(&self, records: &Records, column: &str) -> Option<BooleanBuffer> {
@@ -214,7 +328,142 @@ impl Selection {
         Some(self.rows.iter().map(|r| all.value(*r as usize)).collect())
     }
 
-    fn note(&self, failed: Option<&BooleanBuffer>, into: &mut Vec<u32>) {
-        into.extend(failed.iter().flat_map(|f| f.set_indices()).map(|i| self.rows[i]));
+    fn rows_of<'a>(&'a self, places: Option<&'a BooleanBuffer>) -> impl Iterator<Item = u32> + 'a {
+        places.into_iter().flat_map(|places| places.set_indices()).map(|i| self.rows[i])
+    }
+}
+
+fn is_true(values: &BooleanArray, i: usize) -> bool {
+    values.is_valid(i) && values.value(i)
+}
+
+fn take_rows(batch: &RecordBatch, rows: &[u32]) -> RecordBatch {
+    take_record_batch(batch, &UInt32Array::from(rows.to_vec())).expect("rows of its own")
+}
+
+/// Some places of an array; `None`: all of them.
+fn pick(array: &ArrayRef, places: Option<&UInt32Array>) -> ArrayRef {
+    places.map_or_else(|| array.clone(), |places| take(array, places, None).expect("rows of its own"))
+}
+
+/// All of several ascending lists. Mostly there is one, or they are the same.
+fn union<'a>(mut lists: impl Iterator<Item = &'a [u32]>) -> Cow<'a, [u32]> {
+    let mut all = Cow::Borrowed(lists.next().unwrap_or_default());
+    for list in lists {
+        if list != all.as_ref() {
+            let all = all.to_mut();
+            all.extend_from_slice(list);
+            all.sort_unstable();
+            all.dedup();
+        }
+    }
+    all
+}
+
+/// Where the values of an ascending list stand that are in another one, too; `None`: all are.
+fn places_of(list: &[u32], wanted: &[u32]) -> Option<Vec<u32>> {
+    let mut wanted = wanted.iter().peekable();
+    let mut is_wanted = |value: &u32| {
+        while wanted.next_if(|wanted| *wanted < value).is_some() {}
+        wanted.peek() == Some(&value)
+    };
+    let places: Vec<u32> = (0..).zip(list).filter(|(_, value)| is_wanted(value)).map(|(at, _)| at).collect();
+    (places.len() < list.len()).then_some(places)
+}
+
+fn is_in(list: &[u32], value: u32) -> bool {
+    list.binary_search(&value).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use headwater_connectors::stream::Start;
+
+    use super::*;
+    use crate::ingest::testing::open_job;
+    use crate::plan::Plan;
+    use crate::plan::group::PlannedGroup;
+    use crate::plan::reading::Reading;
+    use crate::plan::side::Side;
+
+    const JOB: &str = r#"
+name = "t"
+[sources.e]
+event_time = "ts"
+time_unit = "us"
+schema = { ts = "int64", card = "string", x = "int64", y = "string" }
+stream = { type = "jsonl", path = "*.jsonl" }
+[features.f]
+source = "e"
+key = "card"
+where = "100 / x > 1"
+window = { tumbling = "1s" }
+columns = { s = { agg = "sum", of = "x" }, m = { agg = "max", of = "100 / (x - 3)" }, l = { agg = "last", of = "y" } }
+"#;
+
+    /// Two parts, each of a scan of its own.
+    fn two_parts(opened: &Opened) -> Parts {
+        let reading = || Reading { s: Some(0), ..Reading::default() };
+        let mut group = PlannedGroup::whole(opened, 0, 0);
+        let mut second = group.parts[0].clone();
+        (second.reading, second.columns) = (1, second.columns.split_off(1));
+        group.parts[0].columns.truncate(2);
+        group.parts.push(second);
+        Parts::open(opened, &Plan::of(0, vec![reading(), reading()], vec![group]), Side::Shown).unwrap()
+    }
+
+    #[test]
+    fn parts_together_are_as_each_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        // It passes or does not; a key that is null or none; `where` or an input that fails; a window that is closed.
+        let keys = [r#""a""#, "null", "7", r#""b""#];
+        let line = |i: usize| format!(r#"{{"ts":{},"card":{},"x":{},"y":"{i}"}}"#, i * 9_999, keys[i % 4], i % 7);
+        std::fs::write(dir.path().join("1.jsonl"), (0..200).map(|i| line(i) + "\n").collect::<String>()).unwrap();
+        let opened = Arc::new(open_job(dir.path(), JOB));
+        let source = &opened.sources[0];
+        let stream = source.stream.as_ref().unwrap();
+        stream.bounds().unwrap();
+        let mut reader = stream.reader(&[Start { partition: 0, offset: 0 }], &source.wanted).unwrap();
+        let records = reader.poll(0, 1 << 20).unwrap().unwrap();
+        let stamped: Vec<Stamped> =
+            (0..200).map(|i| Stamped { ts: Some(i * 9_999), a: Some(i * 20_000), ..Stamped::default() }).collect();
+        let batch = Batch { records: &records, stamped: &stamped };
+        let shapers = Shaper::of_source(&opened, &two_parts(&opened), 0);
+        let rows = |keep: fn(u32) -> bool| (0..200).filter(|row| keep(*row)).collect::<Vec<u32>>();
+        for (first, second) in [
+            (rows(|_| true), rows(|_| true)),
+            (rows(|row| row < 150), rows(|row| row >= 50)),
+            (rows(|row| row % 3 == 0), rows(|row| row % 5 == 0)),
+            (rows(|_| true), vec![]),
+        ] {
+            let admitted = |reading, rows: &[u32]| Admitted::chosen(reading, rows, &stamped, reading as i64);
+            let together = shapers[0].shape(batch, &[admitted(0, &first), admitted(1, &second)]);
+            let mut alone = shapers[0].shape(batch, &[admitted(0, &first)]);
+            alone.extend(shapers[0].shape(batch, &[admitted(1, &second)]));
+            let told = |all: &[PartEvents]| {
+                let one = |of: &PartEvents| format!("{} {:?} {:?}", of.part, of.events, of.refused);
+                all.iter().filter(|of| of.events.is_some()).map(one).collect::<Vec<_>>()
+            };
+            assert_eq!(told(&together), told(&alone));
+            assert!(together[0].events.as_ref().is_some_and(|events| events.num_rows() > 5));
+            let Refused { expression, null_key, late } = &together[0].refused;
+            assert!(!expression.is_empty() && !null_key.is_empty() && !late.is_empty(), "{:?}", together[0].refused);
+        }
+    }
+
+    #[test]
+    fn lists_of_rows() {
+        let all: [&[u32]; 3] = [&[1, 3, 5], &[1, 3, 5], &[2, 3]];
+        assert_eq!(union(all.into_iter()).as_ref(), [1, 2, 3, 5]);
+        assert!(matches!(union(all[..2].iter().copied()), Cow::Borrowed([1, 3, 5])));
+        for (list, wanted, expected) in [
+            (vec![1, 3, 5], vec![1, 3, 5], None),
+            (vec![1, 3, 5], vec![0, 1, 2, 3, 4, 5, 6], None),
+            (vec![1, 3, 5], vec![0, 3, 6], Some(vec![1])),
+            (vec![1, 3, 5], vec![], Some(vec![])),
+            (vec![], vec![1], None),
+        ] {
+            assert_eq!(places_of(&list, &wanted), expected, "{list:?} {wanted:?}");
+        }
     }
 }

@@ -50,6 +50,11 @@ impl Stamped {
     pub fn clock(&self) -> Option<i64> {
         self.a.filter(|_| !self.wrong_clock)
     }
+
+    /// The event time of a record that its source accepts.
+    pub fn good(&self) -> Option<i64> {
+        self.ts.filter(|_| self.reason.is_none())
+    }
 }
 
 /// How to read the times of a source's records.

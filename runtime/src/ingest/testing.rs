@@ -20,7 +20,11 @@ pub fn open(dir: &Path, source: &str) -> Opened {
         "name = \"t\"\n[sources.events]\n{source}\n[features.all]\nsource = \"events\"\nkey = \"card\"\n\
          columns = {{ n = {{ agg = \"count\", window = \"all\" }} }}\n"
     );
-    let (job, _) = parse("job.toml", dir, &text, &|_| None).unwrap_or_else(|e| panic!("{e}"));
+    open_job(dir, &text)
+}
+
+pub fn open_job(dir: &Path, text: &str) -> Opened {
+    let (job, _) = parse("job.toml", dir, text, &|_| None).unwrap_or_else(|e| panic!("{e}"));
     catalog::open::open(job, &[]).unwrap_or_else(|e| panic!("{e}"))
 }
 

@@ -25,6 +25,8 @@ use crate::ingest::history;
 use crate::ingest::lanes::{Lane, SourceReader};
 use crate::ingest::newcomers::Newcomers;
 use crate::ingest::partition::Partition;
+use crate::ingest::slices::Slices;
+use crate::ingest::streams::Streams;
 use crate::plan::mode::Mode;
 use crate::plan::reading::Reading;
 use crate::plan::side::Side;
@@ -56,6 +58,10 @@ pub fn build(worker: &mut Worker, shared: &Shared, built: Built) -> Result<Probe
         Mode::Follow => Newcomers::all(opened, &shared.start, side, (index, peers))?,
         Mode::UntilEnd => vec![],
     };
+    let local = index % shared.local_workers;
+    let of_plan = (opened, &shared.start, &*of_side);
+    let reads = (built.readers, newcomers);
+    let streams = Streams::new(of_plan, shared.seams.clone(), shared.mode, reads, (shared.board.of(side), local));
     let (mut changelogs, letters) = open_lines(shared, side, index)?;
     {
         let names = changelogs.values().filter(|lines| lines.writer.is_some()).map(|lines| &lines.name);
@@ -67,23 +73,18 @@ pub fn build(worker: &mut Worker, shared: &Shared, built: Built) -> Result<Probe
         built.between.watch(finished.clone());
     }
     worker.dataflow_named::<i64, _, _>(if side == Side::Beside { "beside" } else { "job" }, |scope| {
-        let stored = vec![everything.clone()];
         let clock = built.clock.clone();
         let parts = |_| Parts {
-            opened: opened.clone(),
-            start: shared.start.clone(),
-            parts: of_side,
-            seams: shared.seams.clone(),
-            mode: shared.mode,
+            slices: Slices::new(reading),
+            streams,
             worker: index,
             peers,
-            local: index % shared.local_workers,
-            history: reading,
-            readers: built.readers,
-            newcomers,
+            local,
+            first_tick: shared.start.plan.first_tick(side),
+            horizons: vec![i64::MIN; shared.start.plan.readings.len()],
             clock: clock.clone(),
             finished: finished.clone(),
-            stored,
+            stored: everything.clone(),
             board: shared.board.of(side),
             stop: shared.stop.clone(),
             checkpoint: built.checkpoint.clone(),

@@ -2,17 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use headwater_connectors::Payload;
 use headwater_connectors::format::text::row_text;
 use headwater_connectors::sink::dead_letters::DeadLetter;
-use headwater_connectors::{Payload, Records};
 
-use super::shape::Refused;
-use super::stamp::Stamped;
+use super::place::Places;
+use super::shape::{Batch, Refused};
+use super::stamp::Reason;
 use crate::catalog::opened::Opened;
 use crate::observe::status::ProcessStatus;
 
 /// Collects what is refused of one batch of records.
-pub struct Letters<'a> {
+pub struct DeadLetters<'a> {
     name: &'a str,
     source: usize,
     refused: BTreeSet<(u32, &'static str)>,
@@ -44,9 +45,9 @@ impl Tally {
     }
 }
 
-impl<'a> Letters<'a> {
-    pub fn new(opened: &'a Opened, source: usize) -> Letters<'a> {
-        Letters {
+impl<'a> DeadLetters<'a> {
+    pub fn new(opened: &'a Opened, source: usize) -> DeadLetters<'a> {
+        DeadLetters {
             name: &opened.job.sources[source].name,
             source,
             refused: BTreeSet::new(),
@@ -71,21 +72,16 @@ impl<'a> Letters<'a> {
     }
 
     /// What the source itself refuses.
-    pub fn of_source<'s>(&mut self, stamped: impl Iterator<Item = (usize, &'s Stamped)>) {
-        self.refused.extend(stamped.filter_map(|(i, s)| Some((i as u32, s.reason?.name()))));
+    pub fn of_source(&mut self, row: usize, reason: Reason) {
+        self.refused.insert((row as u32, reason.name()));
     }
 
-    /// The letters. `place`: a record's partition and offset.
-    pub fn write(
-        mut self,
-        records: &Records,
-        stamped: &[Stamped],
-        place: impl Fn(usize) -> (Option<i32>, Option<i64>),
-    ) -> (Vec<DeadLetter>, Tally) {
+    /// The letters.
+    pub fn write(mut self, Batch { records, stamped }: Batch, places: &Places) -> (Vec<DeadLetter>, Tally) {
         let mut letters = Vec::with_capacity(self.refused.len());
         for (row, reason) in self.refused {
             let i = row as usize;
-            let (partition, offset) = place(i);
+            let (partition, offset) = places.get(i);
             let payload = match &records.payload {
                 Payload::Raw(raw) => raw.value(i).to_vec(),
                 Payload::Row => row_text(&records.batch, 0..records.batch.num_columns(), i).into_bytes(),
@@ -94,7 +90,7 @@ impl<'a> Letters<'a> {
             letters.push(DeadLetter {
                 source: self.name.to_owned(),
                 reason: reason.to_owned(),
-                partition,
+                partition: partition.and_then(|partition| i32::try_from(partition).ok()),
                 offset,
                 arrival_us: stamped[i].a,
                 payload,

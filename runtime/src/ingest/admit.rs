@@ -1,0 +1,180 @@
+//! Admission: which records of a batch a scan of their source takes, and from which tick on they count.
+//!
+//! ```text
+//! stream    taken: what the seam takes, from where the scan starts    V = up(max(eff, ts, S)), but never a tick that is finished
+//! history   taken: m < complete_until                                 V = up(max(ts, S)): no arrival lies past the seam
+//! ```
+//!
+//! What is taken and has a reason against it is a dead letter; the rest of it are events.
+
+use headwater_connectors::Records;
+use headwater_operators::ledger::up;
+
+use super::effs::Effs;
+use super::partition::Partition;
+use super::place::Places;
+use super::seam::{Seam, Verdict};
+use super::stamp::Stamped;
+use crate::plan::last_record::LastRecord;
+use crate::plan::reading::Reading;
+
+/// What a scan makes of a batch of records.
+#[derive(Debug)]
+pub struct Admitted {
+    pub reading: usize,
+    pub origin: Origin,
+    /// By record: whether the scan takes it at all.
+    pub taken: Vec<bool>,
+    /// The records that count as events, ascending.
+    pub events: Vec<u32>,
+    /// By record: the tick from which on it counts, and its effective time.
+    pub visible: Vec<i64>,
+    pub effs: Vec<Option<i64>>,
+    /// Windows that closed before it are gone.
+    pub horizon: i64,
+}
+
+/// Where the records come from.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Origin {
+    Stream,
+    /// Rows before the seam at `s`: each column set takes only those that its windows reach. `None`: no record has a usable time.
+    History {
+        s: Option<i64>,
+    },
+}
+
+/// How a scan admits records of its stream.
+pub struct StreamAdmission<'a> {
+    pub seam: &'a Seam,
+    pub reading: &'a Reading,
+    pub tick: i64,
+    /// Whether the partition's end of the start is the end.
+    pub until_end: bool,
+    /// The job's own time.
+    pub t: Option<i64>,
+    /// Windows that closed before it are gone.
+    pub horizon: i64,
+}
+
+/// What became of records that are no events.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Events whose tick was finished before they were read.
+    pub admitted: u64,
+    /// Records that the seam passed over.
+    pub passed_over: u64,
+    /// Of these, those that came after the history was looked at.
+    pub missed: u64,
+}
+
+impl StreamAdmission<'_> {
+    /// Takes the records that were read of a partition at `now`, by the wall clock.
+    pub fn admit(
+        &self,
+        partition: &mut Partition,
+        records: &Records,
+        stamped: &[Stamped],
+        now: i64,
+    ) -> (Admitted, Counts) {
+        let offsets = records.offsets.as_deref().expect("records of a stream have offsets");
+        let (start, end) = (partition.plan.start, partition.plan.end);
+        let until = if self.until_end { end } else { i64::MAX };
+        partition.last = LastRecord::before(records, until).or(partition.last);
+        // What is finished takes nothing any more.
+        let next = self.t.max(self.reading.done).map_or(i64::MIN, |t| t.saturating_add(self.tick));
+        let floor = self.reading.s.unwrap_or(i64::MAX);
+        let verdicts = self.seam.judge(records, stamped, &partition.plan);
+        let (mut admitted, mut counts) = (Admitted::none(partition.reading, records.len()), Counts::default());
+        admitted.horizon = self.horizon;
+        let mut first_eff = None;
+        for (i, stamp) in stamped.iter().enumerate() {
+            // What lies before it is in the state. At the end of a run that ends, what came after the start is not there.
+            if offsets[i] < start || offsets[i] >= until {
+                continue;
+            }
+            if verdicts[i] != Verdict::Taken {
+                counts.passed_over += 1;
+                counts.missed += u64::from(verdicts[i] == Verdict::Before && offsets[i] >= end);
+                continue;
+            }
+            admitted.taken[i] = true;
+            let eff = partition.arrive(stamp.clock());
+            admitted.effs[i] = eff;
+            first_eff = first_eff.or(eff.filter(|_| stamp.clock().is_some()));
+            if let (None, Some(ts), Some(eff)) = (stamp.reason, stamp.ts, eff) {
+                let v = up(eff.max(ts).max(floor), self.tick);
+                if v < next {
+                    counts.admitted += 1;
+                    partition.admitted = Some(next);
+                }
+                admitted.visible[i] = v.max(next);
+                admitted.events.push(i as u32);
+            }
+        }
+        partition.came(first_eff, now);
+        if self.until_end && offsets.last().is_some_and(|offset| offset + 1 >= end) {
+            partition.end();
+        }
+        (admitted, counts)
+    }
+}
+
+/// How a scan admits rows of its history.
+pub struct HistoryAdmission<'a> {
+    pub reading: usize,
+    pub s: Option<i64>,
+    pub tick: i64,
+    pub effs: &'a Effs,
+    /// The history is complete up to there, and not looked at from there on.
+    pub complete_until: Option<i64>,
+}
+
+impl HistoryAdmission<'_> {
+    pub fn admit(&self, stamped: &[Stamped], places: &Places) -> Admitted {
+        let start = self.s.unwrap_or(i64::MAX);
+        let mut admitted = Admitted::none(self.reading, stamped.len());
+        admitted.origin = Origin::History { s: self.s };
+        for (i, stamp) in stamped.iter().enumerate() {
+            if self.complete_until.is_some_and(|until| stamp.m.is_some_and(|m| m >= until)) {
+                continue;
+            }
+            let (partition, offset) = places.get(i);
+            admitted.taken[i] = true;
+            admitted.visible[i] = stamp.ts.map_or(start, |ts| up(ts.max(start), self.tick));
+            admitted.effs[i] = self.effs.eff(partition, offset, stamp.a);
+            if stamp.reason.is_none() {
+                admitted.events.push(i as u32);
+            }
+        }
+        admitted
+    }
+}
+
+impl Admitted {
+    fn none(reading: usize, records: usize) -> Admitted {
+        Admitted {
+            reading,
+            origin: Origin::Stream,
+            taken: vec![false; records],
+            events: vec![],
+            visible: vec![0; records],
+            effs: vec![None; records],
+            horizon: i64::MIN,
+        }
+    }
+
+    pub fn is_of_stream(&self) -> bool {
+        self.origin == Origin::Stream
+    }
+
+    /// Some records, chosen by hand, that all count from one tick on; each by its own arrival alone.
+    pub fn chosen(reading: usize, chosen: &[u32], stamped: &[Stamped], visible: i64) -> Admitted {
+        let mut admitted = Admitted::none(reading, stamped.len());
+        admitted.visible = vec![visible; stamped.len()];
+        admitted.effs = stamped.iter().map(Stamped::clock).collect();
+        chosen.iter().for_each(|i| admitted.taken[*i as usize] = true);
+        admitted.events = chosen.iter().copied().filter(|i| stamped[*i as usize].good().is_some()).collect();
+        admitted
+    }
+}

@@ -1,0 +1,93 @@
+//! The pipeline of a source: the one way from its records to events, for streams, histories, samples and whatever else reads it.
+//!
+//! ```text
+//! records   -> stamped    event time, arrival, match time; what the source itself refuses             `Pipeline::stamp`
+//!           -> admitted   by the rules of a scan: what it takes, and from which tick on it counts      `admit`
+//!           -> shaped     by group and part: events; and one dead letter for each record and reason    `Pipeline::shape`
+//! ```
+//!
+//! Only admission differs by who reads: a stream has a seam and a clock, a history ends at `S`, a sample takes what it likes.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use headwater_connectors::Records;
+use headwater_connectors::sink::dead_letters::DeadLetter;
+
+use super::admit::Admitted;
+use super::dead_letters::{DeadLetters, Tally};
+use super::place::Places;
+use super::shape::{Batch, Shaper};
+use super::stamp::{Stamped, Stamper};
+use crate::catalog::opened::Opened;
+use crate::catalog::parts::Parts;
+use crate::plan::Plan;
+
+/// Of one source. One a thread.
+pub struct Pipeline {
+    opened: Arc<Opened>,
+    source: usize,
+    shapers: Vec<Shaper>,
+    /// The first scan of the source: it tells what the source itself refuses.
+    first: Option<usize>,
+}
+
+/// What a batch of records comes to.
+#[derive(Default)]
+pub struct Shaped {
+    /// Of a group and a part of it.
+    pub events: Vec<((u32, u32), RecordBatch)>,
+    pub letters: Vec<DeadLetter>,
+    pub tally: Tally,
+}
+
+impl Pipeline {
+    pub fn new(opened: &Arc<Opened>, plan: &Plan, parts: &Parts, source: usize) -> Pipeline {
+        let shapers = Shaper::of_source(opened, parts, source);
+        let first = plan.readings.iter().position(|reading| reading.source == source);
+        Pipeline { opened: opened.clone(), source, shapers, first }
+    }
+
+    /// Reads the times of records, and judges which of them can be. `now`: the wall clock when they were read.
+    pub fn stamp(&self, records: &Records, now: i64) -> Vec<Stamped> {
+        let open = &self.opened.sources[self.source];
+        // Records of a stream have offsets.
+        let own = if records.offsets.is_some() { open.stream_own() } else { open.history_own() };
+        let future_limit_us = self.opened.job.sources[self.source].future_limit_us;
+        Stamper { source: open, future_limit_us, own }.stamp(records, now)
+    }
+
+    /// Where records stand in their logs.
+    pub fn places<'a>(&self, records: &'a Records) -> Places<'a> {
+        Places::of(&self.opened.sources[self.source], records)
+    }
+
+    /// Makes events of what the scans of the source have admitted of a batch, each for its own parts of the groups.
+    pub fn shape(&self, batch: Batch, places: &Places, admitted: &[Admitted]) -> Shaped {
+        let mut letters = DeadLetters::new(&self.opened, self.source);
+        let mut events = vec![];
+        for shaper in &self.shapers {
+            for of_part in shaper.shape(batch, admitted) {
+                let group = shaper.group as u32;
+                letters.refused(group, of_part.refused);
+                events.extend(of_part.events.map(|batch| ((group, of_part.part as u32), batch)));
+            }
+        }
+        for admitted in admitted.iter().filter(|admitted| Some(admitted.reading) == self.first) {
+            self.refused_by_source(batch, admitted, &mut letters);
+        }
+        let (letters, tally) = letters.write(batch, places);
+        Shaped { events, letters, tally }
+    }
+
+    /// What is wrong with records that the scan takes, and with rows that some part reaches.
+    fn refused_by_source(&self, batch: Batch, admitted: &Admitted, letters: &mut DeadLetters) {
+        for (row, stamped) in batch.stamped.iter().enumerate().filter(|(row, _)| admitted.taken[*row]) {
+            if let Some(reason) = stamped.reason
+                && (admitted.is_of_stream() || self.shapers.iter().any(|shaper| shaper.reaches(admitted, stamped)))
+            {
+                letters.of_source(row, reason);
+            }
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! The streams of a worker: its partitions side by side, in the order of `eff`, as far as credits go.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use headwater_connectors::{Error, Records};
+use headwater_operators::ledger::up;
+
+use super::admit::StreamAdmission;
+use super::credits::Credits;
+use super::lanes::{Lane, SourceReader};
+use super::newcomers::Newcomers;
+use super::partition::Partition;
+use super::pipeline::{Pipeline, Shaped};
+use super::seam::Seam;
+use super::shape::Batch;
+use crate::base::time::wall_clock_us;
+use crate::catalog::opened::Opened;
+use crate::catalog::parts::Parts;
+use crate::checkpoint::resumption::Start;
+use crate::coordinate::clock::PartitionReport;
+use crate::observe::status::{Board, PartitionStatus, ProcessStatus};
+use crate::plan::mode::Mode;
+use crate::plan::position::Position;
+
+/// Bytes of records read from one partition at a time.
+const POLL_BYTES: usize = 256 << 10;
+/// Batches read in one activation, so that other operators get their turn.
+const POLLS_PER_ACTIVATION: usize = 4;
+
+pub struct Streams {
+    opened: Arc<Opened>,
+    start: Arc<Start>,
+    /// By reading.
+    seams: Arc<Vec<Seam>>,
+    /// By source that is read.
+    pipelines: BTreeMap<usize, Pipeline>,
+    mode: Mode,
+    /// The tick at which `T` of the side begins.
+    first_tick: i64,
+    readers: Vec<SourceReader>,
+    newcomers: Vec<Newcomers>,
+    credits: Credits,
+    board: Board,
+    /// The worker's number within its process.
+    local: usize,
+}
+
+/// How far the job has come.
+pub struct Progress<'a> {
+    pub t: Option<i64>,
+    /// By reading: windows that closed before it are gone.
+    pub horizons: &'a [i64],
+    /// Every row up to it is stored.
+    pub stored: i64,
+}
+
+impl Streams {
+    /// `newcomers`: who looks for partitions that come later.
+    pub fn new(
+        (opened, start, parts): (&Arc<Opened>, &Arc<Start>, &Parts),
+        seams: Arc<Vec<Seam>>,
+        mode: Mode,
+        (readers, newcomers): (Vec<SourceReader>, Vec<Newcomers>),
+        (board, local): (Board, usize),
+    ) -> Streams {
+        let sources = readers.iter().map(|reader| reader.source).chain(newcomers.iter().map(|n| n.source));
+        let pipeline = |source| (source, Pipeline::new(opened, &start.plan, parts, source));
+        Streams {
+            pipelines: sources.map(pipeline).collect(),
+            opened: opened.clone(),
+            start: start.clone(),
+            seams,
+            mode,
+            first_tick: start.plan.first_tick(parts.side),
+            readers,
+            newcomers,
+            credits: Credits::default(),
+            board,
+            local,
+        }
+    }
+
+    /// Partitions that are new are read like the others from now on.
+    pub fn welcome(&mut self) -> Result<(), Error> {
+        for newcomers in &mut self.newcomers {
+            self.readers.extend(newcomers.take(&self.opened.job.sources[newcomers.source].name)?);
+        }
+        Ok(())
+    }
+
+    /// Reads some batches. `each` is given what becomes of one. Returns whether there may be more.
+    pub fn read(
+        &mut self,
+        progress: &Progress,
+        each: &mut dyn FnMut(Shaped) -> Result<(), Error>,
+    ) -> Result<bool, Error> {
+        let now = wall_clock_us();
+        let mut polls = 0;
+        while polls < POLLS_PER_ACTIVATION {
+            let Some((s, l)) = self.next_lane(progress) else { break };
+            let reader = &mut self.readers[s];
+            let lane = &mut reader.lanes[l];
+            match reader.reader.poll(lane.partition, POLL_BYTES)? {
+                None => lane.exhausted = true,
+                Some(records) => {
+                    each(self.take(s, l, &records, now, progress))?;
+                    polls += 1;
+                }
+            }
+        }
+        self.look_at_ends(now, progress);
+        Ok(polls > 0)
+    }
+
+    /// The partition that is behind, unless it has to wait: for `T`, or for what is not stored yet.
+    fn next_lane(&mut self, progress: &Progress) -> Option<(usize, usize)> {
+        let tick = self.opened.job.tick_us;
+        self.credits.settle(progress.stored, progress.t);
+        if self.credits.wait_for_stores() {
+            return None;
+        }
+        let readers = self.readers.iter().enumerate();
+        let all = readers.flat_map(|(s, r)| r.lanes.iter().enumerate().map(move |(l, lane)| (s, l, lane)));
+        let ready = all.filter(|(_, _, lane)| !lane.ended() && !lane.exhausted);
+        let (s, l, lane) = ready.min_by_key(|(_, _, lane)| lane.clock())?;
+        // The one that holds `T` back is always read.
+        let reached = progress.t.unwrap_or_else(|| self.first_tick.saturating_sub(tick));
+        let holds_back = lane.clock() < reached.saturating_add(tick);
+        (!self.credits.wait_for_t() || holds_back).then_some((s, l))
+    }
+
+    /// Makes events of some records of a partition, for each reading that takes them.
+    fn take(&mut self, s: usize, l: usize, records: &Records, now: i64, progress: &Progress) -> Shaped {
+        let SourceReader { source, lanes, .. } = &mut self.readers[s];
+        let (lane, pipeline) = (&mut lanes[l], &self.pipelines[source]);
+        let (tick, until_end) = (self.opened.job.tick_us, self.mode == Mode::UntilEnd);
+        let stamped = pipeline.stamp(records, if until_end { self.start.plan.now_us } else { now });
+        let mut admitted = vec![];
+        let mut counts = None;
+        for partition in &mut lane.readings {
+            let number = partition.reading;
+            let (reading, horizon) = (&self.start.plan.readings[number], progress.horizons[number]);
+            let admission =
+                StreamAdmission { seam: &self.seams[number], reading, tick, until_end, t: progress.t, horizon };
+            let (taken, counted) = admission.admit(partition, records, &stamped, now);
+            admitted.push(taken);
+            counts.get_or_insert(counted);
+        }
+        let shaped = pipeline.shape(Batch { records, stamped: &stamped }, &pipeline.places(records), &admitted);
+        let eff = lane.readings.iter().map(|partition| partition.eff).max().flatten();
+        self.credits.spend(eff.map_or(i64::MIN, |eff| up(eff, tick)), records.bytes);
+        let mut status = self.board.worker(self.local);
+        shaped.tally.add_to(&mut status);
+        let status = &mut status.sources[*source];
+        let counts = counts.unwrap_or_default();
+        if counts.missed > 0 && status.missed == 0 {
+            tracing::warn!(
+                source = self.opened.job.sources[*source].name,
+                partition = lane.partition,
+                "records that belong before the seam came after the history was looked at: they are in neither (see `missed` in the status)"
+            );
+        }
+        status.records += records.len() as u64;
+        status.bytes += records.bytes as u64;
+        status.passed_over += counts.passed_over;
+        status.admitted += counts.admitted;
+        status.missed += counts.missed;
+        shaped
+    }
+
+    /// Partitions that had nothing to read: is their end confirmed, or have they fallen silent?
+    fn look_at_ends(&mut self, now: i64, progress: &Progress) {
+        // Until `T` has passed what an earlier start has published, everybody is waited for.
+        let published = self.start.plan.rows_from.iter().max().copied().unwrap_or(i64::MIN);
+        let passed = published == i64::MIN || progress.t >= Some(published);
+        let stall_limit = passed.then_some(self.opened.job.stall_limit_us);
+        for SourceReader { reader, lanes, .. } in &mut self.readers {
+            for lane in lanes {
+                if !std::mem::take(&mut lane.exhausted) {
+                    // It was not asked, so its silence means nothing.
+                    lane.readings.iter_mut().for_each(|partition| partition.alive_at = now);
+                } else if self.mode == Mode::UntilEnd {
+                    let position = reader.position(lane.partition);
+                    let ended = lane.readings.iter_mut().filter(|partition| position >= partition.plan.end);
+                    ended.for_each(Partition::end);
+                } else {
+                    let confirmed = reader.end_confirmed(lane.partition);
+                    lane.readings.iter_mut().for_each(|partition| partition.quiet(confirmed, stall_limit, now));
+                }
+            }
+        }
+    }
+
+    /// How far everything was read.
+    pub fn positions(&self) -> Vec<Position> {
+        let until_end = self.mode == Mode::UntilEnd;
+        let of_lane = |reader: &SourceReader, lane: &Lane| {
+            let read = reader.reader.position(lane.partition);
+            let one = |p: &Partition| {
+                // What lies past the end was read and left; what lies before the start is in the state already.
+                let offset = if until_end { read.min(p.plan.end) } else { read }.max(p.plan.start);
+                let (reading, partition) = (p.reading as u32, lane.partition);
+                Position { reading, partition, offset, eff: p.eff, admitted: p.admitted, last: p.last }
+            };
+            lane.readings.iter().map(one).collect::<Vec<_>>()
+        };
+        let readers = self.readers.iter();
+        readers.flat_map(|reader| reader.lanes.iter().flat_map(move |lane| of_lane(reader, lane))).collect()
+    }
+
+    /// What the clock is told of the partitions.
+    pub fn partitions(&self) -> Vec<PartitionReport> {
+        let (now, idle_limit) = (wall_clock_us(), self.opened.job.idle_limit_us);
+        let one = |p: &Partition| PartitionReport {
+            reading: p.reading as u32,
+            partition: p.plan.partition,
+            clock: p.clock(),
+            eff: p.eff,
+            idle: p.quiet_since.is_some_and(|since| now.saturating_sub(since) > idle_limit),
+            left_out: p.left_out,
+        };
+        self.all().map(one).collect()
+    }
+
+    /// By reading that may get more partitions: the wall clock of the newest look whose partitions are all read.
+    pub fn looked(&self) -> Vec<(u32, i64)> {
+        let one = |n: &Newcomers| n.readings().map(|r| (r as u32, n.looked_us)).collect::<Vec<_>>();
+        self.newcomers.iter().flat_map(one).collect()
+    }
+
+    /// The tick at which all that was read has come in, but for events from the future.
+    pub fn reaches(&self) -> Option<i64> {
+        self.all().filter_map(|partition| partition.reaches(self.opened.job.tick_us)).max()
+    }
+
+    /// Tells how far partitions are read.
+    pub fn tell(&self, status: &mut ProcessStatus) {
+        for source in &mut status.sources {
+            source.partitions.clear();
+            source.tombstones = 0;
+        }
+        // One source may have several readers.
+        for reader in &self.readers {
+            let one = |lane: &Lane| PartitionStatus {
+                partition: lane.partition,
+                start: lane.readings.iter().map(|partition| partition.plan.start).min().unwrap_or(0),
+                position: reader.reader.position(lane.partition),
+                end: reader.reader.end(lane.partition),
+                eff: lane.readings.iter().map(|partition| partition.eff).max().flatten(),
+                left_out: lane.readings.iter().any(|partition| partition.left_out),
+            };
+            status.sources[reader.source].partitions.extend(reader.lanes.iter().map(one));
+            status.sources[reader.source].tombstones += reader.reader.tombstones();
+        }
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Partition> {
+        self.readers.iter().flat_map(|reader| reader.lanes.iter().flat_map(|lane| &lane.readings))
+    }
+}
