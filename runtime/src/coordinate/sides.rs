@@ -11,12 +11,16 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use headwater_connectors::sink::lines::SinkPosition;
 
-use super::clock::Announcement;
-use crate::checkpoint::contribution::{Contribution, Part};
+use super::checkpointing::Saver;
+use super::messages::Announcement;
+use crate::base::time::wall_clock_us;
+use crate::checkpoint::contribution::{Contribution, Noted, Part};
+use crate::checkpoint::local::Local;
 use crate::checkpoint::manifest::{FORMAT, Manifest};
 use crate::checkpoint::names::LETTERS_BESIDE;
 use crate::checkpoint::resumption::Start;
@@ -214,6 +218,43 @@ impl Sides {
         let mut all = self.start.plan.read.clone();
         all.extend(read);
         all
+    }
+}
+
+/// Saves one side.
+pub struct SideSaver {
+    side: Side,
+    sides: Rc<Sides>,
+    /// Worker 0's own part.
+    local: Rc<RefCell<Local>>,
+    begun_us: Cell<Option<i64>>,
+}
+
+impl SideSaver {
+    pub fn new(side: Side, sides: Rc<Sides>, local: Rc<RefCell<Local>>) -> SideSaver {
+        SideSaver { side, sides, local, begun_us: Cell::new(None) }
+    }
+}
+
+impl Saver for SideSaver {
+    fn number(&self) -> u64 {
+        self.sides.ask(self.side)
+    }
+
+    fn want(&self, number: u64, t: i64) {
+        self.begun_us.set(Some(wall_clock_us()));
+        self.local.borrow_mut().want(number, t);
+    }
+
+    fn save(&self, asked: &Announcement, contributions: Vec<Contribution>) {
+        let local = self.local.borrow();
+        let left = |(name, noted): (&String, &Noted)| Some((name.clone(), noted.left.clone()?));
+        let lines = local.lines.iter().filter_map(left).collect();
+        self.sides.saved(self.side, Saved::of(self.side, asked, contributions, lines, self.begun_us.get()));
+    }
+
+    fn is_busy(&self) -> bool {
+        self.sides.is_busy()
     }
 }
 

@@ -31,8 +31,9 @@ use super::pipeline::Shaped;
 use super::slices::Slices;
 use super::streams::{Progress, Streams};
 use crate::checkpoint::local::Local;
-use crate::coordinate::clock::{Announcement, ClockHandle, Report};
-use crate::observe::status::{Board, ProcessStatus};
+use crate::coordinate::channel::CoordinatorHandle;
+use crate::coordinate::messages::{Announcement, Report};
+use crate::observe::status::Board;
 use crate::plan::position::Position;
 
 /// A wake-up may get lost, so the feed looks by itself now and then.
@@ -51,7 +52,7 @@ pub struct Parts {
     pub first_tick: i64,
     /// By reading: windows that closed before it are gone.
     pub horizons: Vec<i64>,
-    pub clock: ClockHandle,
+    pub coordinator: CoordinatorHandle,
     /// Up to where the windows are finished, and up to where everything is stored, by all workers.
     pub finished: ProbeHandle<i64>,
     pub stored: ProbeHandle<i64>,
@@ -131,7 +132,7 @@ struct Feed {
     status_at: Instant,
     busy: bool,
     /// The newest announcement, which the capabilities follow.
-    announced: Announcement,
+    announced: Rc<Announcement>,
     /// How far everything was read when the capabilities moved last; and the last checkpoint that was told of it.
     cut: Vec<Position>,
     cut_told: u64,
@@ -145,7 +146,7 @@ impl Feed {
             reported: Report { worker: usize::MAX, ..Report::default() },
             status_at: Instant::now(),
             busy: true,
-            announced: Announcement::default(),
+            announced: Rc::default(),
             cut: vec![],
             cut_told: 0,
         }
@@ -154,7 +155,7 @@ impl Feed {
     /// Reads what may be read now.
     fn step(&mut self, out: &mut Out) -> Result<(), Error> {
         self.busy = false;
-        self.announced = self.parts.clock.announced();
+        self.announced = self.parts.coordinator.announced();
         for (ours, announced) in self.parts.horizons.iter_mut().zip(&self.announced.horizons) {
             *ours = *announced;
         }
@@ -211,10 +212,10 @@ impl Feed {
         self.parts.stored.with_frontier(|f| f.iter().next().copied().unwrap_or(i64::MAX)).saturating_sub(1)
     }
 
-    /// Tells the clock what has changed.
+    /// Tells the coordinator what has changed.
     fn report(&mut self) {
         let due = self.status_at.elapsed() >= STATUS_EVERY;
-        let Parts { slices, streams, clock, .. } = &self.parts;
+        let Parts { slices, streams, coordinator, .. } = &self.parts;
         let report = Report {
             worker: self.parts.worker,
             history_done: slices.is_done(),
@@ -224,27 +225,28 @@ impl Feed {
             looked: streams.looked(),
             reaches: streams.reaches(),
             stop: self.parts.stop.load(Ordering::Relaxed),
-            image: clock.wanted_image(),
-            saved: None,
-            status: None,
+            image: coordinator.wanted_image(),
         };
-        let status = if due { self.write_status() } else { None };
-        let saved = self.parts.clock.take_contribution();
-        if report != self.reported || due || saved.is_some() {
-            self.parts.clock.report(Report { status, saved, ..report.clone() });
+        if report != self.reported || due {
+            self.parts.coordinator.report(report.clone());
             self.reported = report;
+        }
+        if due {
+            self.write_status();
         }
     }
 
     /// Writes down how far this worker is. The first one of a process tells what the process knows.
-    fn write_status(&mut self) -> Option<ProcessStatus> {
+    fn write_status(&mut self) {
         self.status_at = Instant::now();
         let (t, stored) = (self.announced.t, self.stored());
         let mut status = self.parts.board.worker(self.parts.local);
         (status.t, status.stored) = (t, t.map(|t| stored.min(t)));
         self.parts.streams.tell(&mut status);
         drop(status);
-        (self.parts.local == 0).then(|| self.parts.board.sum())
+        if self.parts.local == 0 {
+            self.parts.coordinator.tell(self.parts.board.sum());
+        }
     }
 
     /// Moves the capabilities to what has been announced, and lets go when the last tick is stored.
@@ -269,13 +271,10 @@ impl Feed {
             let read = self.parts.slices.read().clone();
             self.parts.checkpoint.borrow_mut().positions = Some((number, self.cut.clone(), read));
         }
-        let is_saved = checkpoint.is_none_or(|number| self.parts.clock.newest_saved() >= number);
+        let is_saved = checkpoint.is_none_or(|number| self.parts.coordinator.contributed() >= number);
         if self.announced.last && is_saved && t.is_none_or(|t| self.stored() >= t) {
-            let status = self.write_status();
-            let saved = self.parts.clock.take_contribution();
-            let report = Report { status, saved, worker: self.parts.worker, ..self.reported.clone() };
-            self.parts.clock.report(report);
-            self.parts.clock.close();
+            self.write_status();
+            self.parts.coordinator.close();
             self.capabilities.clear();
         }
     }

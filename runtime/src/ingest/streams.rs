@@ -18,7 +18,7 @@ use crate::base::time::wall_clock_us;
 use crate::catalog::opened::Opened;
 use crate::catalog::parts::Parts;
 use crate::checkpoint::resumption::Start;
-use crate::coordinate::clock::PartitionReport;
+use crate::coordinate::messages::PartitionReport;
 use crate::observe::status::{Board, PartitionStatus, ProcessStatus};
 use crate::plan::mode::Mode;
 use crate::plan::position::Position;

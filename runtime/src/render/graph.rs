@@ -19,7 +19,8 @@ use crate::base::failure::Failure;
 use crate::base::time::wall_clock_us;
 use crate::checkpoint::contribution::Noted;
 use crate::checkpoint::local::Local;
-use crate::coordinate::clock::{Between, ClockHandle};
+use crate::coordinate::barrier::CatchUpBarrier;
+use crate::coordinate::channel::CoordinatorHandle;
 use crate::ingest::feed::{self, Parts};
 use crate::ingest::history;
 use crate::ingest::lanes::{Lane, SourceReader};
@@ -41,8 +42,8 @@ pub struct Built<'a> {
     pub watch: &'a Rc<RefCell<Watch>>,
     pub checkpoint: &'a Rc<RefCell<Local>>,
     pub states: Vec<State>,
-    pub clock: ClockHandle,
-    pub between: &'a Between,
+    pub coordinator: CoordinatorHandle,
+    pub barrier: &'a CatchUpBarrier,
     pub readers: Vec<SourceReader>,
     pub to_wake: ToWake,
 }
@@ -70,10 +71,10 @@ pub fn build(worker: &mut Worker, shared: &Shared, built: Built) -> Result<Probe
     }
     let (finished, everything) = (ProbeHandle::new(), ProbeHandle::new());
     if side == Side::Beside {
-        built.between.watch(finished.clone());
+        built.barrier.watch(finished.clone());
     }
     worker.dataflow_named::<i64, _, _>(if side == Side::Beside { "beside" } else { "job" }, |scope| {
-        let clock = built.clock.clone();
+        let coordinator = built.coordinator.clone();
         let parts = |_| Parts {
             slices: Slices::new(reading),
             streams,
@@ -82,7 +83,7 @@ pub fn build(worker: &mut Worker, shared: &Shared, built: Built) -> Result<Probe
             local,
             first_tick: shared.start.plan.first_tick(side),
             horizons: vec![i64::MIN; shared.start.plan.readings.len()],
-            clock: clock.clone(),
+            coordinator: coordinator.clone(),
             finished: finished.clone(),
             stored: everything.clone(),
             board: shared.board.of(side),
@@ -120,7 +121,7 @@ pub fn build(worker: &mut Worker, shared: &Shared, built: Built) -> Result<Probe
                     let marker = handle.clone().filter(|_| index == 0);
                     let owner = move |routed: &headwater_operators::exchange::Routed| if first { 0 } else { routed.to };
                     let acknowledged = store_rows(rows.clone(), handle, groups.clone(), owner);
-                    ends.push(mark_as_of(acknowledged, marker, marking(shared, &groups, clock.clone())));
+                    ends.push(mark_as_of(acknowledged, marker, marking(shared, &groups, coordinator.clone())));
                 }
             }
         }
@@ -129,7 +130,7 @@ pub fn build(worker: &mut Worker, shared: &Shared, built: Built) -> Result<Probe
     Ok(everything)
 }
 
-fn marking(shared: &Shared, groups: &[usize], clock: ClockHandle) -> Marking {
+fn marking(shared: &Shared, groups: &[usize], coordinator: CoordinatorHandle) -> Marking {
     let job = &shared.opened.job;
     let s = |g: &usize| shared.start.plan.of_group(*g).s.filter(|_| shared.start.plan.side_of(*g) == Side::Shown);
     let from = groups.iter().filter_map(|g| s(g).map(|s| s.max(shared.start.plan.rows_from[*g]))).max();
@@ -140,7 +141,7 @@ fn marking(shared: &Shared, groups: &[usize], clock: ClockHandle) -> Marking {
     };
     let groups = groups.iter().filter_map(marked).collect();
     let is_stored = shared.start.plan.is_stored;
-    Marking { tick: job.tick_us, is_stored, from: from.unwrap_or(i64::MAX), groups, clock }
+    Marking { tick: job.tick_us, is_stored, from: from.unwrap_or(i64::MAX), groups, coordinator }
 }
 
 /// The partitions that this worker reads: every `peers`-th.

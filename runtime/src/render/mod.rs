@@ -1,7 +1,7 @@
 //! One worker of a run: its dataflows, put together from their operators, and stepped until the run ends.
 //!
 //! ```text
-//! feed -> windows -> store rows -> as_of        clock (a dataflow of its own): reports -> worker 0 -> T -> feed
+//! feed -> windows -> store rows -> as_of        coordinator (a dataflow of its own): reports -> worker 0 -> T -> feed
 //!   |        '-----> changelog
 //!   '--------------> dead letters
 //! ```
@@ -32,7 +32,12 @@ use timely::worker::Worker;
 use crate::base::failure::Failure;
 use crate::checkpoint::local::Local;
 use crate::checkpoint::threads::Sending;
-use crate::coordinate::clock::{self, Announcement, Between, Checkpoints, ClockHandle, Rules};
+use crate::coordinate::barrier::{CatchUpBarrier, OfSide};
+use crate::coordinate::channel::{self, CoordinatorHandle};
+use crate::coordinate::checkpointing::Checkpointing;
+use crate::coordinate::clock::{Clock, Rules};
+use crate::coordinate::coordinator::Coordinator;
+use crate::coordinate::messages::Announcement;
 use crate::coordinate::sides::Sides;
 use crate::observe::status::{GroupStatus, ProcessStatus};
 use crate::plan::mode::Mode;
@@ -43,7 +48,7 @@ use crate::sink::writer::Backlog;
 use graph::{Built, build, readers};
 use lines::letters_of;
 use shared::Shared;
-use state::{checkpoints, journals, save, saving, states};
+use state::{checkpointing, journals, save, saving, states};
 
 /// Rows that may wait for a store, or to become lines, before the windows stand still.
 const WAITING_ROWS_MAX: usize = 200_000;
@@ -60,15 +65,12 @@ pub fn work(worker: &mut Worker, shared: &Shared) {
 }
 
 fn try_work(worker: &mut Worker, shared: &Shared) -> Result<(), Failure> {
-    let between = Rc::new(Between::new(
-        shared.opened.job.tick_us,
-        clock::near_us(shared.opened.job.tick_us),
-        shared.start.goes_on_at(Side::Shown),
-    ));
+    let barrier = Rc::new(CatchUpBarrier::new(shared.opened.job.tick_us, shared.start.goes_on_at(Side::Shown)));
     let saving = saving(shared, worker.index())?;
     let mut running = vec![];
     for side in shared.start.plan.sides() {
-        running.push(Running::start(worker, shared, side, &between, saving.as_ref())?);
+        let of_side = OfSide { side, barrier: barrier.clone() };
+        running.push(Running::start(worker, shared, of_side, saving.as_ref())?);
     }
     drop(saving);
     while running.iter().any(|side| !side.is_done()) {
@@ -89,22 +91,20 @@ struct Running {
     faults: Rc<RefCell<Option<Error>>>,
     watch: Rc<RefCell<Watch>>,
     checkpoint: Rc<RefCell<Local>>,
-    clock: ClockHandle,
+    coordinator: CoordinatorHandle,
     /// Where everything ends.
     done: ProbeHandle<i64>,
-    /// The last checkpoint that it has put its part into.
-    contributed: u64,
 }
 
 impl Running {
     fn start(
         worker: &mut Worker,
         shared: &Shared,
-        side: Side,
-        between: &Rc<Between>,
+        of_side: OfSide,
         saving: Option<&Rc<Sides>>,
     ) -> Result<Running, Failure> {
         let (index, peers) = (worker.index(), worker.peers());
+        let OfSide { side, barrier } = of_side.clone();
         let handles = store_handles(shared, side, index)?;
         let faults: Rc<RefCell<Option<Error>>> = Rc::default();
         let watch = Rc::new(RefCell::new(Watch::default()));
@@ -118,11 +118,12 @@ impl Running {
         let states = states(shared, side, &journals, (index, peers))?;
         watch.borrow_mut().save = Some(save(shared, journals, (index, peers), checkpoint.clone()));
         let to_wake: ToWake = Rc::default();
-        let rules = rules(shared, side, between, checkpoints(shared, side, saving, checkpoint.clone()));
+        let checkpointing = saving.map(|saving| checkpointing(shared, side, saving, checkpoint.clone(), peers));
         let heard = heard(shared, to_wake.clone(), watch.clone(), checkpoint.clone(), handles.clone());
         // What the rows' side says of a process has both sides in it.
         let on_status = if side == Side::Shown { shared.on_status.clone() } else { Arc::new(|_, _| ()) };
-        let clock = clock::build(worker, rules, heard, on_status);
+        let coordinator = coordinator(shared, of_side, checkpointing, peers);
+        let coordinator = channel::build(worker, coordinator, heard, on_status);
         let built = Built {
             side,
             handles: &handles,
@@ -130,14 +131,14 @@ impl Running {
             watch: &watch,
             checkpoint: &checkpoint,
             states,
-            clock: clock.clone(),
-            between,
+            coordinator: coordinator.clone(),
+            barrier: &barrier,
             readers: readers(shared, side, index, peers)?,
             to_wake,
         };
         let done = build(worker, shared, built)?;
         let local = index % shared.local_workers;
-        Ok(Running { side, local, handles, faults, watch, checkpoint, clock, done, contributed: 0 })
+        Ok(Running { side, local, handles, faults, watch, checkpoint, coordinator, done })
     }
 
     fn is_done(&self) -> bool {
@@ -158,14 +159,13 @@ impl Running {
         let board = shared.board.of(self.side);
         let lost = |handle: &Option<StoreHandle>| handle.as_ref().is_some_and(StoreHandle::take_lost);
         for (sink, _) in self.handles.iter().enumerate().filter(|(_, handle)| lost(handle)) {
-            self.clock.want_image();
+            self.coordinator.want_image();
             board.worker(self.local).sinks[sink].losses += 1;
         }
         let in_sinks = |t: i64| self.done.with_frontier(|f| f.iter().next().is_none_or(|frontier| *frontier > t));
         self.checkpoint.borrow_mut().hear();
-        if let Some(contribution) = self.checkpoint.borrow().contribution(self.contributed, in_sinks) {
-            self.contributed = contribution.number;
-            self.clock.saved(contribution);
+        if let Some(contribution) = self.checkpoint.borrow().contribution(self.coordinator.contributed(), in_sinks) {
+            self.coordinator.contribute(contribution);
         }
         let mut status = board.worker(self.local);
         note_counters(&mut status, &self.watch.borrow());
@@ -174,9 +174,9 @@ impl Running {
     }
 
     fn check_end(&self) -> Result<(), Failure> {
-        let announced = self.clock.announced();
+        let announced = self.coordinator.announced();
         let lost = self.handles.iter().flatten().any(StoreHandle::take_lost);
-        if lost || self.clock.wanted_image() > announced.image || announced.image_from > announced.t {
+        if lost || self.coordinator.wanted_image() > announced.image || announced.image_from > announced.t {
             let told =
                 "a store lost writes while the last ones were written; start again to write everything once more";
             return Err(Failure::Running(told.to_owned()));
@@ -235,22 +235,27 @@ fn store_handles(shared: &Shared, side: Side, index: usize) -> Result<Vec<Option
     shared.opened.job.sinks.iter().enumerate().map(open).collect()
 }
 
-fn rules(shared: &Shared, side: Side, between: &Rc<Between>, checkpoints: Option<Checkpoints>) -> Rules {
-    let plan = &shared.start.plan;
-    Rules {
+/// Decides for all workers, on worker 0.
+fn coordinator(shared: &Shared, of_side: OfSide, checkpointing: Option<Checkpointing>, workers: usize) -> Coordinator {
+    let (start, plan, side) = (&shared.start, &shared.start.plan, of_side.side);
+    let rules = Rules {
         tick: shared.opened.job.tick_us,
         s: plan.readings.iter().map(|reading| reading.s.filter(|_| reading.side == side)).collect(),
         until_end: shared.mode == Mode::UntilEnd,
         end_at_least: plan.end_at_least,
-        restored: shared.start.from.as_ref().map(|_| (shared.start.goes_on_at(side), shared.start.horizons())),
-        checkpoints,
-        between: plan.is_beside().then(|| (side, between.clone())),
-    }
+    };
+    // Where the run goes on from a checkpoint, it is at its tick, unless something new has to come as far first.
+    let announced = match start.from {
+        Some(_) => Announcement { t: start.goes_on_at(side), horizons: start.horizons(), ..Announcement::default() },
+        None => Announcement::default(),
+    };
+    let of_side = plan.is_beside().then_some(of_side);
+    Coordinator::new(Clock::new(rules, workers), checkpointing, of_side, announced)
 }
 
 type Heard = Rc<dyn Fn(&Announcement)>;
 
-/// What a worker does when the clock has announced something.
+/// What a worker does when the coordinator has announced something.
 fn heard(
     shared: &Shared,
     to_wake: ToWake,

@@ -1,6 +1,6 @@
 //! What a worker keeps for its groups: filled from the checkpoint that the run goes on from, written to the next ones.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -13,16 +13,14 @@ use headwater_operators::operator::Save;
 
 use super::shared::Shared;
 use crate::base::failure::Failure;
-use crate::base::time::wall_clock_us;
 use crate::catalog::parts::Part;
-use crate::checkpoint::contribution::{Contribution, Noted};
 use crate::checkpoint::journal::GroupJournal;
 use crate::checkpoint::local::Local;
 use crate::checkpoint::store::LEDGER;
 use crate::checkpoint::threads::Committing;
 use crate::checkpoint::{self, generations};
-use crate::coordinate::clock::{Announcement, Checkpoints};
-use crate::coordinate::sides::{Saved, Sides};
+use crate::coordinate::checkpointing::Checkpointing;
+use crate::coordinate::sides::{SideSaver, Sides};
 use crate::plan::mode::Mode;
 use crate::plan::side::Side;
 use crate::sink::segments::SegmentFiles;
@@ -143,31 +141,15 @@ pub fn saving(shared: &Shared, index: usize) -> Result<Option<Rc<Sides>>, Failur
     Ok(Some(Rc::new(Sides::new(shared.start.clone(), shared.mode, shared.state.clone(), committing))))
 }
 
-pub fn checkpoints(
+/// When a side's checkpoints are taken, and what becomes of them.
+pub fn checkpointing(
     shared: &Shared,
     side: Side,
-    saving: Option<&Rc<Sides>>,
+    sides: &Rc<Sides>,
     local: Rc<RefCell<Local>>,
-) -> Option<Checkpoints> {
-    let (saving, of_sinks) = (saving?.clone(), local.clone());
-    let begun_us = Rc::new(Cell::new(None));
-    let begun = begun_us.clone();
-    let (asking, waiting) = (saving.clone(), saving.clone());
-    let commit = move |asked: &Announcement, contributions: Vec<Contribution>| {
-        let of_sinks = of_sinks.borrow();
-        let left = |(name, noted): (&String, &Noted)| Some((name.clone(), noted.left.clone()?));
-        let lines = of_sinks.lines.iter().filter_map(left).collect();
-        saving.saved(side, Saved::of(side, asked, contributions, lines, begun_us.get()));
-    };
-    Some(Checkpoints {
-        every: Duration::from_micros(shared.opened.job.state.checkpoint_every_us.unsigned_abs()),
-        number: shared.start.plan.checkpoints,
-        next: Box::new(move || asking.ask(side)),
-        want: Box::new(move |n, t| {
-            begun.set(Some(wall_clock_us()));
-            local.borrow_mut().want(n, t);
-        }),
-        commit: Box::new(commit),
-        committing: Box::new(move || waiting.is_busy()),
-    })
+    workers: usize,
+) -> Checkpointing {
+    let every = Duration::from_micros(shared.opened.job.state.checkpoint_every_us.unsigned_abs());
+    let saver = SideSaver::new(side, sides.clone(), local);
+    Checkpointing::new(every, shared.start.plan.checkpoints, Box::new(saver), workers)
 }

@@ -25,7 +25,7 @@ use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::scheduling::SyncActivator;
 
-use crate::coordinate::clock::ClockHandle;
+use crate::coordinate::channel::CoordinatorHandle;
 
 enum Task {
     Write {
@@ -290,7 +290,7 @@ pub fn mark_as_of<'scope>(
                 let whole = marks.is_whole(tick);
                 let groups = marks.due(tick, whole);
                 if tick > sent && done != i64::MIN && (whole || !groups.is_empty()) {
-                    let image = Some(marks.clock.announced().image);
+                    let image = Some(marks.coordinator.announced().image);
                     store.send(Task::AsOf { groups, tick, sweep: whole && swept != image });
                     sent = tick;
                     swept = if whole { image } else { swept };
@@ -317,7 +317,7 @@ pub struct Marking {
     /// From then on the store is whole: what the image of this start lacks may be removed.
     pub from: i64,
     pub groups: Vec<Marked>,
-    pub clock: ClockHandle,
+    pub coordinator: CoordinatorHandle,
 }
 
 /// A group of the store.
@@ -332,13 +332,13 @@ pub struct Marked {
 
 impl Marking {
     fn is_whole(&self, tick: i64) -> bool {
-        let announced = self.clock.announced();
+        let announced = self.coordinator.announced();
         let last = announced.t.filter(|_| announced.last && !announced.stopped).unwrap_or(i64::MAX);
         tick >= self.from.min(last).max(announced.image_from.unwrap_or(i64::MIN))
     }
 
     fn due(&self, tick: i64, whole: bool) -> Vec<usize> {
-        let announced = self.clock.announced();
+        let announced = self.coordinator.announced();
         let rewritten = announced.image_from.is_none_or(|from| tick >= from);
         let due = |marked: &&Marked| {
             marked.s <= tick

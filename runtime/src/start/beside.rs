@@ -9,7 +9,7 @@
 //! One manifest describes both at any time, each side as far as it was saved; a start goes on from it, on two sides or on one.
 
 use crate::checkpoint::resumption::Start;
-use crate::coordinate::clock::near_us;
+use crate::coordinate::barrier::near_us;
 use crate::plan::reading::Reading;
 use crate::plan::side::Side;
 

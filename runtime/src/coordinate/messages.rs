@@ -1,0 +1,76 @@
+//! What workers and the coordinator tell each other.
+
+use serde::{Deserialize, Serialize};
+
+use crate::checkpoint::contribution::Contribution;
+use crate::observe::status::ProcessStatus;
+
+/// What a worker tells the coordinator.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Message {
+    /// How far it has come: whenever that changes, and ten times a second.
+    Report(Report),
+    /// Its part of a checkpoint, once everything that is in it is in all of its sinks.
+    Contribution { worker: usize, contribution: Contribution },
+    /// What its process knows of itself: now and then, from the first worker of each.
+    Status { worker: usize, status: Box<ProcessStatus> },
+}
+
+/// What a worker says of its partitions.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    pub worker: usize,
+    pub history_done: bool,
+    /// Slices of history that it has sent, and the checkpoint for which it reads no more of them.
+    pub slices: i64,
+    pub paused: u64,
+    pub partitions: Vec<PartitionReport>,
+    /// By reading that may get more of them: the wall clock of the newest look whose partitions are all in here.
+    pub looked: Vec<(u32, i64)>,
+    /// The tick at which all that was read has come in, but for events from the future.
+    pub reaches: Option<i64>,
+    /// This process was asked to stop.
+    pub stop: bool,
+    /// The number of the image of the stores that this worker asks for; 0: no other than the first.
+    pub image: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PartitionReport {
+    pub reading: u32,
+    pub partition: i32,
+    /// No record with an `eff` up to here can come any more; `i64::MAX`: none at all.
+    pub clock: i64,
+    /// No later record has a smaller one.
+    pub eff: Option<i64>,
+    /// It has been at its end for `idle_limit`: no window is kept for it.
+    pub idle: bool,
+    pub left_out: bool,
+}
+
+/// What the coordinator tells every worker.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Announcement {
+    /// Everybody has read its history: streams may be read.
+    pub history_done: bool,
+    /// Nobody reads any history until a checkpoint of this number has been asked for.
+    pub pause: u64,
+    /// The job's own time, once it has begun.
+    pub t: Option<i64>,
+    /// By reading, since `t`: no record that counts in a window has a smaller `eff`.
+    pub horizons: Vec<i64>,
+    /// Nothing is published after it.
+    pub last: bool,
+    /// It is the last because somebody asked to stop, not because the end was reached.
+    pub stopped: bool,
+    /// It is the last because what was worked out beside the rows goes in: the run starts again, though nobody asked it to stop.
+    pub again: bool,
+    /// Readings with a partition that is left out: the `_as_of` of their groups stays.
+    pub stalled: Vec<u32>,
+    /// The number of the newest image: how often every row has to be written anew because a store lost writes; and the tick at
+    /// which that one begins.
+    pub image: u64,
+    pub image_from: Option<i64>,
+    /// The newest checkpoint: its number and its dataflow time.
+    pub checkpoint: Option<(u64, i64)>,
+}
