@@ -1,6 +1,7 @@
 //! What every other layer stands on: the wall clock, failures and faults, the log, and what must not be seen in it.
 
 pub mod failure;
+pub mod failures;
 pub mod fault;
 pub mod log;
 pub mod panics;

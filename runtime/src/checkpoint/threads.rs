@@ -12,6 +12,7 @@ use super::generations::Starts;
 use super::manifest::Manifest;
 use super::store::StateStore;
 use crate::base::failure::Failure;
+use crate::base::failures::Failures;
 
 /// Sends parts. When a checkpoint's are there, it says how long that took.
 pub struct Sending {
@@ -20,18 +21,17 @@ pub struct Sending {
 }
 
 impl Sending {
-    pub fn start(store: Arc<StateStore>, worker: u32, failed: Sender<Failure>) -> Result<Sending, Failure> {
+    pub fn start(store: Arc<StateStore>, worker: u32, failures: &Failures) -> Result<Sending, Failure> {
         let (to, parts) = channel::<(u64, Vec<Part>)>();
         let (done, sent) = channel();
-        spawn("state-send", move || {
+        failures.spawn("state-send", move || {
             for (number, parts) in parts {
                 let begun = Instant::now();
+                store.send(number, worker, &parts)?;
                 // Nobody listens any more only at the end.
-                match store.send(number, worker, &parts) {
-                    Ok(()) => drop(done.send((number, begun.elapsed()))),
-                    Err(failure) => return drop(failed.send(failure)),
-                }
+                let _ = done.send((number, begun.elapsed()));
             }
+            Ok::<(), Failure>(())
         })?;
         Ok(Sending { to, sent })
     }
@@ -55,20 +55,18 @@ pub struct Committing {
 }
 
 impl Committing {
-    pub fn start(store: Arc<StateStore>, starts: Arc<Starts>, failed: Sender<Failure>) -> Result<Committing, Failure> {
+    pub fn start(store: Arc<StateStore>, starts: Arc<Starts>, failures: &Failures) -> Result<Committing, Failure> {
         let (to, manifests) = channel::<Manifest>();
         let waiting: Arc<AtomicUsize> = Arc::default();
         let (left, known) = (waiting.clone(), store.clone());
-        let thread = spawn("state-commit", move || {
+        let thread = failures.spawn("state-commit", move || {
             for manifest in manifests {
                 let committed = manifest.commit(&store, &starts);
                 left.fetch_sub(1, Ordering::Relaxed);
-                match committed {
-                    Ok(()) => tracing::debug!(number = manifest.number, "checkpoint"),
-                    // The main thread ends the process.
-                    Err(failure) => return drop(failed.send(failure)),
-                }
+                committed?;
+                tracing::debug!(number = manifest.number, "checkpoint");
             }
+            Ok::<(), Failure>(())
         })?;
         Ok(Committing { store: known, to: Some(to), waiting, thread: Some(thread) })
     }
@@ -94,9 +92,4 @@ impl Drop for Committing {
         // One that panicked has said so.
         self.thread.take().into_iter().for_each(|thread| drop(thread.join()));
     }
-}
-
-fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, Failure> {
-    let spawned = std::thread::Builder::new().name(name.to_owned()).spawn(work);
-    spawned.map_err(|e| Failure::Running(format!("starting a thread: {e}")))
 }

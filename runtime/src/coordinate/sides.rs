@@ -260,9 +260,8 @@ impl Saver for SideSaver {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc::channel;
-
     use super::*;
+    use crate::base::failures::Failures;
     use crate::checkpoint::files;
     use crate::checkpoint::generations::{Starts, numbers_of};
     use crate::checkpoint::manifest::look;
@@ -292,8 +291,7 @@ mod tests {
             plan.readings.push(beside);
             plan.readings.iter_mut().for_each(|reading| reading.s = Some(0));
             (plan.floor, plan.checkpoints) = (Some(100), numbers_of(1));
-            let (failed, _) = channel();
-            let committing = Committing::start(store.clone(), Arc::new(starts), failed).unwrap();
+            let committing = Committing::start(store.clone(), Arc::new(starts), &Failures::new().0).unwrap();
             let sides = Sides::new(Arc::new(Start { plan, from: None }), Mode::Follow, store.clone(), committing);
             Case { store, sides, _dir: dir }
         }

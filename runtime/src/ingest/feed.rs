@@ -162,7 +162,7 @@ impl Feed {
         if self.announced.last {
             return Ok(());
         }
-        self.parts.streams.welcome()?;
+        self.parts.streams.welcome();
         if self.announced.history_done {
             if !self.waits_for_save() {
                 self.read_streams(out)?;
@@ -189,7 +189,7 @@ impl Feed {
     }
 
     fn read_history(&mut self, out: &mut Out) -> Result<(), Error> {
-        let slice = self.parts.slices.next(&self.parts.finished)?;
+        let slice = self.parts.slices.next(&self.parts.finished);
         self.busy = slice.is_some() || self.parts.slices.is_done();
         if let Some(slice) = slice {
             out.send(slice.events, slice.letters)?;

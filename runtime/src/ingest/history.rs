@@ -16,6 +16,8 @@ use super::dead_letters::Tally;
 use super::effs::Effs;
 use super::pipeline::Pipeline;
 use super::shape::Batch;
+use crate::base::failure::Failure;
+use crate::base::failures::Failures;
 use crate::catalog::opened::Opened;
 use crate::catalog::parts::Parts;
 use crate::checkpoint::resumption::Start;
@@ -107,7 +109,7 @@ pub fn rows_left(opened: &Opened, plan: &Plan, parts: &Parts) -> Result<u64, Err
     Ok((0..).zip(&all).map(|(number, assigned)| assigned.piece.rows.saturating_sub(read(number))).sum())
 }
 
-/// Starts the reading of one worker's pieces: every `peers`-th.
+/// Starts the reading of one worker's pieces: every `peers`-th. `None` comes after the last slice.
 pub fn read(
     opened: Arc<Opened>,
     start: Arc<Start>,
@@ -115,21 +117,18 @@ pub fn read(
     effs: Arc<Vec<Effs>>,
     worker: usize,
     peers: usize,
-    reader: Thread,
-) -> Receiver<Result<Slice, Error>> {
+    (reader, failures): (Thread, &Failures),
+) -> Result<Receiver<Option<Slice>>, Failure> {
     let (sender, receiver) = sync_channel(SLICES_AHEAD);
     let name = format!("history-{worker}");
-    let work = move || {
-        let wake = reader;
-        if let Err(e) = read_pieces(&opened, (&start.plan, &parts, &effs), worker, peers, &sender, &wake) {
-            // The worker that has gone needs no word of it.
-            let _ = sender.send(Err(e));
-        }
-        drop(sender);
-        wake.unpark();
-    };
-    std::thread::Builder::new().name(name).spawn(work).expect("a thread can be started");
-    receiver
+    failures.spawn(&name, move || {
+        read_pieces(&opened, (&start.plan, &parts, &effs), worker, peers, &sender, &reader)?;
+        // The worker that has gone needs no word of it.
+        let _ = sender.send(None);
+        reader.unpark();
+        Ok::<(), Error>(())
+    })?;
+    Ok(receiver)
 }
 
 fn read_pieces(
@@ -137,7 +136,7 @@ fn read_pieces(
     (plan, parts, effs): (&Plan, &Parts, &[Effs]),
     worker: usize,
     peers: usize,
-    sender: &SyncSender<Result<Slice, Error>>,
+    sender: &SyncSender<Option<Slice>>,
     wake: &Thread,
 ) -> Result<(), Error> {
     let (mut slice, mut pipelines) = (Slice::default(), BTreeMap::new());
@@ -165,7 +164,7 @@ fn read_pieces(
             slice.add(&records, pipeline, &admission, plan.now_us);
             slice.note(number, rows);
             if slice.rows >= SLICE_ROWS {
-                if sender.send(std::mem::take(&mut slice).joined()).is_err() {
+                if sender.send(Some(std::mem::take(&mut slice).joined()?)).is_err() {
                     return Ok(());
                 }
                 wake.unpark();
@@ -174,7 +173,7 @@ fn read_pieces(
         slice.note(number, WHOLE);
     }
     // The worker that has gone needs no word of it.
-    let _ = sender.send(slice.joined());
+    let _ = sender.send(Some(slice.joined()?));
     Ok(())
 }
 

@@ -21,6 +21,7 @@ use headwater_connectors::stream::{Reader, Start};
 use super::lanes::{Lane, SourceReader};
 use super::partition::Partition;
 use crate::base::failure::Failure;
+use crate::base::failures::Failures;
 use crate::base::time::wall_clock_us;
 use crate::catalog::opened::Opened;
 use crate::checkpoint::resumption;
@@ -38,7 +39,7 @@ pub struct Newcomers {
     start: Arc<resumption::Start>,
     side: Side,
     answered_us: Arc<AtomicI64>,
-    found: Receiver<Result<Found, Error>>,
+    found: Receiver<Found>,
     /// The thread ends with it.
     _listening: Sender<()>,
 }
@@ -56,11 +57,12 @@ impl Newcomers {
         start: &Arc<resumption::Start>,
         side: Side,
         (worker, peers): (usize, usize),
+        failures: &Failures,
     ) -> Result<Vec<Newcomers>, Failure> {
         let grows = |source: &usize| opened.sources[*source].stream.as_ref().is_some_and(|stream| stream.grows());
         let is_read = |source: &usize| start.plan.readings.iter().any(|r| (r.source, r.side) == (*source, side));
         let sources = (0..opened.sources.len()).filter(grows).filter(is_read);
-        sources.map(|source| Newcomers::of_source(opened, start, (source, side), (worker, peers))).collect()
+        sources.map(|source| Newcomers::of_source(opened, start, (source, side), (worker, peers), failures)).collect()
     }
 
     fn of_source(
@@ -68,6 +70,7 @@ impl Newcomers {
         start: &Arc<resumption::Start>,
         (source, side): (usize, Side),
         (worker, peers): (usize, usize),
+        failures: &Failures,
     ) -> Result<Newcomers, Failure> {
         let readings = start.plan.readings.iter().filter(|reading| reading.source == source);
         let known = readings.flat_map(|reading| reading.partitions.iter().map(|p| p.partition)).collect();
@@ -76,21 +79,18 @@ impl Newcomers {
         let answered_us = Arc::new(AtomicI64::new(i64::MIN));
         let looking = Looking { opened: opened.clone(), source, worker, peers, known, to };
         let answered = answered_us.clone();
-        std::thread::Builder::new()
-            .name("new-partitions".to_owned())
-            .spawn(move || looking.run(&answered, &gone))
-            .map_err(|e| Failure::Running(format!("starting a thread: {e}")))?;
+        failures.spawn("new-partitions", move || looking.run(&answered, &gone))?;
         let start = start.clone();
         Ok(Newcomers { source, looked_us: i64::MIN, start, side, answered_us, found, _listening: listening })
     }
 
     /// Those that came since.
-    pub fn take(&mut self, name: &str) -> Result<Vec<SourceReader>, Error> {
+    pub fn take(&mut self, name: &str) -> Vec<SourceReader> {
         // First, so that whatever was found by then is taken.
         let answered_us = self.answered_us.load(Ordering::Acquire);
         let mut readers = vec![];
         while let Ok(found) = self.found.try_recv() {
-            let Found { starts, mut reader } = found?;
+            let Found { starts, mut reader } = found;
             let thread = std::thread::current();
             reader.on_ready(Box::new(move || thread.unpark()));
             for Start { partition, offset } in &starts {
@@ -100,7 +100,7 @@ impl Newcomers {
             readers.push(SourceReader { source: self.source, reader, lanes });
         }
         self.looked_us = answered_us;
-        Ok(readers)
+        readers
     }
 
     /// The readings of the source, on this side.
@@ -124,44 +124,44 @@ struct Looking {
     worker: usize,
     peers: usize,
     known: BTreeSet<i32>,
-    to: Sender<Result<Found, Error>>,
+    to: Sender<Found>,
 }
 
 impl Looking {
-    fn run(mut self, answered_us: &AtomicI64, gone: &Receiver<()>) {
+    fn run(mut self, answered_us: &AtomicI64, gone: &Receiver<()>) -> Result<(), Error> {
         loop {
             let asked_us = wall_clock_us();
-            let pause = if self.look() {
+            let pause = if self.look()? {
                 answered_us.store(asked_us, Ordering::Release);
                 LOOK_EVERY
             } else {
                 AGAIN_AFTER
             };
             if gone.recv_timeout(pause) == Err(RecvTimeoutError::Disconnected) {
-                return;
+                return Ok(());
             }
         }
     }
 
     /// `false`: there was no answer. (Those who read the source tell that.)
-    fn look(&mut self) -> bool {
-        let Some(stream) = self.opened.sources[self.source].stream.clone() else { return true };
+    fn look(&mut self) -> Result<bool, Error> {
+        let Some(stream) = self.opened.sources[self.source].stream.clone() else { return Ok(true) };
         let starts = match stream.appeared(&self.known) {
             Ok(starts) => starts,
             Err(e) => {
                 tracing::debug!("{e}");
-                return false;
+                return Ok(false);
             }
         };
         self.known.extend(starts.iter().map(|start| start.partition));
         let mine = |start: &Start| owner(self.source, start.partition, self.peers) == self.worker;
         let starts: Vec<Start> = starts.into_iter().filter(mine).collect();
         if !starts.is_empty() {
-            let found = self.open(starts);
+            let found = self.open(starts)?;
             // Nobody listens at the end of a run.
             let _ = self.to.send(found);
         }
-        true
+        Ok(true)
     }
 
     fn open(&self, starts: Vec<Start>) -> Result<Found, Error> {

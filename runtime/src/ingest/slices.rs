@@ -1,8 +1,7 @@
 //! A worker's slices of the history: taken from the thread that reads them, a few at a time.
 
-use std::sync::mpsc::{Receiver, TryRecvError};
+use std::sync::mpsc::Receiver;
 
-use headwater_connectors::Error;
 use timely::dataflow::operators::probe::Handle as ProbeHandle;
 
 use super::history::Slice;
@@ -12,7 +11,7 @@ use crate::plan::progress::HistoryProgress;
 const UNDER_WAY: i64 = 3;
 
 pub struct Slices {
-    from: Receiver<Result<Slice, Error>>,
+    from: Receiver<Option<Slice>>,
     /// Slices that were sent; where a checkpoint was taken between them, as many as the worker that has sent the most.
     sent: i64,
     is_done: bool,
@@ -21,7 +20,7 @@ pub struct Slices {
 }
 
 impl Slices {
-    pub fn new(from: Receiver<Result<Slice, Error>>) -> Slices {
+    pub fn new(from: Receiver<Option<Slice>>) -> Slices {
         Slices { from, sent: 0, is_done: false, read: HistoryProgress::new() }
     }
 
@@ -48,23 +47,18 @@ impl Slices {
     }
 
     /// The next one, if it is there, and unless too many are under way. `finished`: up to where the windows are.
-    pub fn next(&mut self, finished: &ProbeHandle<i64>) -> Result<Option<Slice>, Error> {
+    pub fn next(&mut self, finished: &ProbeHandle<i64>) -> Option<Slice> {
         let under_way = i64::MIN + (self.sent - UNDER_WAY).max(0);
         if self.sent > UNDER_WAY && finished.less_than(&under_way) {
-            return Ok(None);
+            return None;
         }
-        match self.from.try_recv() {
-            Ok(slice) => {
-                let slice = slice?;
-                self.sent += 1;
-                self.read.extend(slice.read.iter().copied());
-                Ok(Some(slice))
-            }
-            Err(TryRecvError::Empty) => Ok(None),
-            Err(TryRecvError::Disconnected) => {
-                self.is_done = true;
-                Ok(None)
-            }
-        }
+        // A thread that ended without a last word has failed, and told so.
+        let Some(slice) = self.from.try_recv().ok()? else {
+            self.is_done = true;
+            return None;
+        };
+        self.sent += 1;
+        self.read.extend(slice.read.iter().copied());
+        Some(slice)
     }
 }

@@ -82,11 +82,10 @@ impl Streams {
     }
 
     /// Partitions that are new are read like the others from now on.
-    pub fn welcome(&mut self) -> Result<(), Error> {
+    pub fn welcome(&mut self) {
         for newcomers in &mut self.newcomers {
-            self.readers.extend(newcomers.take(&self.opened.job.sources[newcomers.source].name)?);
+            self.readers.extend(newcomers.take(&self.opened.job.sources[newcomers.source].name));
         }
-        Ok(())
     }
 
     /// Reads some batches. `each` is given what becomes of one. Returns whether there may be more.

@@ -54,9 +54,17 @@ pub fn build(worker: &mut Worker, shared: &Shared, built: Built) -> Result<Probe
     let opened = &shared.opened;
     let (start, effs, side) = (shared.start.clone(), shared.effs.clone(), built.side);
     let of_side = shared.parts[side as usize].clone();
-    let reading = history::read(opened.clone(), start, of_side.clone(), effs, index, peers, std::thread::current());
+    let reading = history::read(
+        opened.clone(),
+        start,
+        of_side.clone(),
+        effs,
+        index,
+        peers,
+        (std::thread::current(), &shared.failures),
+    )?;
     let newcomers = match shared.mode {
-        Mode::Follow => Newcomers::all(opened, &shared.start, side, (index, peers))?,
+        Mode::Follow => Newcomers::all(opened, &shared.start, side, (index, peers), &shared.failures)?,
         Mode::UntilEnd => vec![],
     };
     let local = index % shared.local_workers;
@@ -96,12 +104,7 @@ pub fn build(worker: &mut Worker, shared: &Shared, built: Built) -> Result<Probe
         let out = windows(fed.events, built.states, built.watch.clone());
         built.to_wake.borrow_mut().push(Rc::new(out.activator));
         let rows = out.rows.probe_with(&finished);
-        let mut ends = vec![write_letters(
-            fed.letters,
-            letters,
-            built.checkpoint.clone(),
-            (built.to_wake.clone(), built.faults.clone()),
-        )];
+        let mut ends = vec![write_letters(fed.letters, letters, built.checkpoint.clone(), built.to_wake.clone())];
         if side == Side::Beside {
             // Nobody takes any rows, but how far they are is asked.
             ends.push(store_rows(rows.clone(), None, vec![], |routed| routed.to));
@@ -111,9 +114,8 @@ pub fn build(worker: &mut Worker, shared: &Shared, built: Built) -> Result<Probe
             match &sink.to {
                 SinkConfig::Changes(_) => {
                     let Some(lines) = changelogs.remove(&i) else { continue };
-                    let (checkpoint, faults) =
-                        (built.checkpoint.clone(), (built.to_wake.clone(), built.faults.clone()));
-                    ends.push(write_changelog(out.changes.clone(), lines, groups, checkpoint, faults));
+                    let (checkpoint, to_wake) = (built.checkpoint.clone(), built.to_wake.clone());
+                    ends.push(write_changelog(out.changes.clone(), lines, groups, checkpoint, to_wake));
                 }
                 SinkConfig::Rows(store) => {
                     let first = store.is_exclusive();

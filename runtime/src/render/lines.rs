@@ -36,7 +36,7 @@ pub fn open_lines(shared: &Shared, side: Side, index: usize) -> Result<(Changelo
             let changelog = Changelog::new(&shapes);
             let write = move |to: &mut dyn LineSink, step: Step| changelog.write(to, &step);
             let to = open(shared, &lines.name, to.as_ref(), shared.start.plan.told_anew)?;
-            lines.writer = Some(Writer::start(to, shared.backlogs[i].clone(), write));
+            lines.writer = Some(Writer::start(to, shared.backlogs[i].clone(), Box::new(write), &shared.failures)?);
         }
         changelogs.insert(i, lines);
     }
@@ -45,7 +45,10 @@ pub fn open_lines(shared: &Shared, side: Side, index: usize) -> Result<(Changelo
         let write = |to: &mut dyn LineSink, letters: Letters| dead_letters::write(to, &letters);
         let (name, lines) = open_letters(shared, side)?;
         let backlog = shared.backlogs[letters_of(shared, side)].clone();
-        letters = Named { name: name.to_owned(), writer: Some(Writer::start(lines, backlog, write)) };
+        letters = Named {
+            name: name.to_owned(),
+            writer: Some(Writer::start(lines, backlog, Box::new(write), &shared.failures)?),
+        };
     }
     Ok((changelogs, letters))
 }

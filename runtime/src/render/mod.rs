@@ -44,7 +44,7 @@ use crate::plan::mode::Mode;
 use crate::plan::side::Side;
 use crate::sink::lines::ToWake;
 use crate::sink::stores::StoreHandle;
-use crate::sink::writer::Backlog;
+use crate::sink::thread::Backlog;
 use graph::{Built, build, readers};
 use lines::letters_of;
 use shared::Shared;
@@ -56,8 +56,8 @@ const WAITING_ROWS_MAX: usize = 200_000;
 /// Runs one worker to the end.
 pub fn work(worker: &mut Worker, shared: &Shared) {
     if let Err(failure) = try_work(worker, shared) {
-        // The main thread ends the process; nobody listens only when it is ending already.
-        let _ = shared.failed.send(failure);
+        // The main thread ends the process.
+        shared.failures.tell(failure);
         loop {
             std::thread::park();
         }
@@ -112,7 +112,7 @@ impl Running {
         let checkpoint: Rc<RefCell<Local>> = Rc::default();
         if shared.state.storage.local().is_none() {
             checkpoint.borrow_mut().sending =
-                Some(Sending::start(shared.state.clone(), index as u32, shared.failed.clone())?);
+                Some(Sending::start(shared.state.clone(), index as u32, &shared.failures)?);
         }
         let journals = journals(shared, side, (index, peers));
         let states = states(shared, side, &journals, (index, peers))?;
@@ -152,9 +152,6 @@ impl Running {
         }
         if let Some(fault) = self.watch.borrow_mut().fault.take() {
             return Err(Failure::Running(fault.to_string()));
-        }
-        if let Some(fault) = self.handles.iter().flatten().find_map(StoreHandle::take_fault) {
-            return Err(fault.into());
         }
         let board = shared.board.of(self.side);
         let lost = |handle: &Option<StoreHandle>| handle.as_ref().is_some_and(StoreHandle::take_lost);
@@ -226,10 +223,9 @@ fn store_handles(shared: &Shared, side: Side, index: usize) -> Result<Vec<Option
     // Rows of groups that are still worked out stay as they were.
     let spared: Vec<usize> =
         (0..shared.start.plan.groups.len()).filter(|group| shared.start.plan.side_of(*group) == Side::Beside).collect();
+    let start = |sink| StoreHandle::start((shared.open_store)(sink)?, image, spared.clone(), &shared.failures);
     let open = |(i, sink): (usize, &crate::job::Sink)| match sink.to.store().filter(|_| side == Side::Shown) {
-        Some(store) if index == 0 || !store.is_exclusive() => {
-            Ok(Some(StoreHandle::start((shared.open_store)(i)?, image, spared.clone())))
-        }
+        Some(store) if index == 0 || !store.is_exclusive() => start(i).map(Some),
         Some(_) | None => Ok(None),
     };
     shared.opened.job.sinks.iter().enumerate().map(open).collect()

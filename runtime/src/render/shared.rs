@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::mpsc::Sender;
 
 use headwater_connectors::sink::Store;
 
 use crate::base::failure::Failure;
+use crate::base::failures::Failures;
 use crate::catalog::opened::Opened;
 use crate::catalog::parts::Parts;
 use crate::checkpoint::generations::Starts;
@@ -16,7 +16,7 @@ use crate::ingest::effs::Effs;
 use crate::ingest::seam::Seam;
 use crate::observe::status::{Board, ProcessStatus};
 use crate::plan::mode::Mode;
-use crate::sink::writer::Backlog;
+use crate::sink::thread::Backlog;
 
 /// Opens the store of a sink for a worker.
 pub type OpenStore = Box<dyn Fn(usize) -> Result<Box<dyn Store>, Failure> + Send + Sync>;
@@ -45,6 +45,6 @@ pub struct Shared {
     pub open_store: OpenStore,
     /// By sink, and of each side's dead letters: what waits to become lines.
     pub backlogs: Arc<Vec<Backlog>>,
-    pub failed: Sender<Failure>,
+    pub failures: Failures,
     pub local_workers: usize,
 }

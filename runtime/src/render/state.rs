@@ -137,7 +137,7 @@ pub fn saving(shared: &Shared, index: usize) -> Result<Option<Rc<Sides>>, Failur
     if index > 0 || !shared.opened.has_stream() {
         return Ok(None);
     }
-    let committing = Committing::start(shared.state.clone(), shared.starts.clone(), shared.failed.clone())?;
+    let committing = Committing::start(shared.state.clone(), shared.starts.clone(), &shared.failures)?;
     Ok(Some(Rc::new(Sides::new(shared.start.clone(), shared.mode, shared.state.clone(), committing))))
 }
 

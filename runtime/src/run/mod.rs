@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::base::failure::Failure;
+use crate::base::failures::{Failures, Outcome};
 use crate::catalog::load::load;
 use crate::catalog::open::open;
 use crate::catalog::opened::Opened;
@@ -136,7 +136,7 @@ impl Run<'_> {
         };
         *watcher = Some(watch(watching.clone(), watcher.take())?);
         let (interrupted, again) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
-        let (failed, failures) = channel();
+        let (failures, outcome) = Failures::new();
         let on_status =
             move |worker, status| drop(statuses.lock().unwrap_or_else(|p| p.into_inner()).insert(worker, status));
         let shapes = shapes(&opened);
@@ -162,17 +162,20 @@ impl Run<'_> {
                 open_store(of_job, &start_stores.plan, stores[sink].as_ref(), sink, &stop_stores)
             }),
             backlogs: Arc::new((0..opened.job.sinks.len() + 2).map(|_| Arc::default()).collect()),
-            failed: failed.clone(),
+            failures: failures.clone(),
             local_workers: options.cluster.workers,
         };
         self.has_begun = true;
         let guards = cluster.execute(move |worker| render::work(worker, &shared))?;
-        let finished = std::thread::spawn(move || drop(guards.join()));
-        drop(failed);
-        let outcome = match first_failure(&failures, self.lease.as_ref()) {
-            Some(failure) => Err(failure),
-            None => finished.join().map_err(|_| Failure::Running("a worker panicked, see above".to_owned())),
-        };
+        let told = failures.clone();
+        failures.spawn("workers", move || {
+            guards.join().into_iter().try_for_each(|worker| {
+                worker.map_err(|_| Failure::Running("a worker panicked, see above".to_owned()))
+            })?;
+            told.done();
+            Ok::<(), Failure>(())
+        })?;
+        let outcome = first_failure(&outcome, self.lease.as_ref());
         let again = again.load(Ordering::Relaxed);
         if outcome.is_err() || !again {
             stop.store(true, Ordering::Relaxed);
@@ -211,17 +214,12 @@ impl Run<'_> {
     }
 }
 
-/// The first failure of anybody, or of the lease. `None`: all is done.
-fn first_failure(failures: &Receiver<Failure>, lease: Option<&Lease>) -> Option<Failure> {
+/// Waits until all is done, or for the first failure of anybody, or of the lease.
+fn first_failure(outcome: &Outcome, lease: Option<&Lease>) -> Result<(), Failure> {
     loop {
-        if let Some(Err(failure)) = lease.map(Lease::check) {
-            return Some(failure);
-        }
-        match failures.recv_timeout(Duration::from_millis(200)) {
-            Ok(failure) => return Some(failure),
-            // Every worker holds a sender until it is done, and one that failed never is.
-            Err(RecvTimeoutError::Disconnected) => return None,
-            Err(RecvTimeoutError::Timeout) => {}
+        lease.map_or(Ok(()), Lease::check)?;
+        if let Some(outcome) = outcome.wait(Duration::from_millis(200)) {
+            return outcome;
         }
     }
 }

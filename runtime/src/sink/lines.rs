@@ -5,7 +5,6 @@ use std::rc::Rc;
 
 use arrow::array::types::Int64Type;
 use arrow::array::{AsArray, RecordBatch};
-use headwater_connectors::Error;
 use headwater_connectors::sink::dead_letters::DeadLetter;
 use headwater_operators::exchange::Routed;
 use timely::container::CapacityContainerBuilder;
@@ -54,7 +53,7 @@ pub fn write_changelog<'scope>(
     mut lines: Named<Step>,
     groups: Vec<usize>,
     checkpoint: Rc<RefCell<Local>>,
-    (to_wake, fault): (ToWake, Rc<RefCell<Option<Error>>>),
+    to_wake: ToWake,
 ) -> Stream<'scope, i64, Vec<()>> {
     let scope = changes.scope();
     let mut builder = OperatorBuilder::new("changelog".to_owned(), scope);
@@ -85,10 +84,6 @@ pub fn write_changelog<'scope>(
                 }
                 hand_over(writer, close(&mut waiting, frontier));
                 reached = writer.reached(reached);
-                if let Some(e) = writer.take_fault() {
-                    *fault.borrow_mut() = Some(e);
-                    return;
-                }
             }
             lines.tell(&checkpoint);
             let next = reached.saturating_add(1).min(frontier);
@@ -126,7 +121,7 @@ pub fn write_letters<'scope>(
     letters: Stream<'scope, i64, Vec<DeadLetter>>,
     mut lines: Named<Letters>,
     checkpoint: Rc<RefCell<Local>>,
-    (to_wake, fault): (ToWake, Rc<RefCell<Option<Error>>>),
+    to_wake: ToWake,
 ) -> Stream<'scope, i64, Vec<()>> {
     let scope = letters.scope();
     let mut builder = OperatorBuilder::new("dead_letters".to_owned(), scope);
@@ -161,10 +156,6 @@ pub fn write_letters<'scope>(
                     }
                 }
                 reached = writer.reached(reached);
-                if let Some(e) = writer.take_fault() {
-                    *fault.borrow_mut() = Some(e);
-                    return;
-                }
             }
             lines.tell(&checkpoint);
             let next = reached.saturating_add(1).min(frontier);
@@ -198,6 +189,7 @@ mod tests {
     use timely::dataflow::operators::Input;
 
     use super::*;
+    use crate::base::failures::Failures;
 
     fn letter(offset: i64) -> DeadLetter {
         DeadLetter {
@@ -218,7 +210,8 @@ mod tests {
         let path = dir.path().join("letters");
         timely::execute_directly(move |worker| {
             let write = |to: &mut dyn LineSink, letters: Letters| dead_letters::write(to, &letters);
-            let writer = Writer::start(Box::new(LineFile::create(&path).unwrap()), Default::default(), write);
+            let file = Box::new(LineFile::create(&path).unwrap());
+            let writer = Writer::start(file, Default::default(), Box::new(write), &Failures::new().0).unwrap();
             let lines = || std::fs::read_to_string(&path).unwrap();
             let checkpoint: Rc<RefCell<Local>> = Rc::default();
             let mut input: InputHandle<i64, _> = InputHandle::new();

@@ -3,4 +3,5 @@
 pub mod lines;
 pub mod segments;
 pub mod stores;
+pub mod thread;
 pub mod writer;
