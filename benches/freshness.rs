@@ -62,7 +62,7 @@ fn main() {
     .unwrap();
     produce.join().unwrap();
     relay.join().unwrap();
-    println!("freshness: {EVENTS_PER_SECOND} events/s, {} events in rows", status.groups[0].events);
+    println!("freshness: {EVENTS_PER_SECOND} events/s, {} events in rows", status.groups[0].counts.events);
     percentiles("floor: produced -> seen by a bare consumer", &relayed);
     percentiles("produced -> row readable", &readable);
 }

@@ -68,14 +68,20 @@ fn show_source(out: &mut String, source: &SourceReport) -> std::fmt::Result {
     let gap = if seam.allow_gap { ", a gap is allowed" } else { "" };
     writeln!(out, "\nsource {}, seam by {} at {}{gap}", source.name, seam.by, seam.s.as_deref().unwrap_or("?"))?;
     let counts = [
-        ("passed over", source.passed_over),
-        ("missed", source.missed),
-        ("tombstones", source.tombstones),
-        ("admitted", source.admitted),
+        ("passed over", source.counts.passed_over),
+        ("missed", source.counts.missed),
+        ("tombstones", source.counts.tombstones),
+        ("admitted", source.counts.admitted),
     ];
     let counts: Vec<String> =
         counts.iter().filter(|(_, n)| *n > 0).map(|(name, n)| format!(", {} {name}", HumanCount(*n))).collect();
-    writeln!(out, "  records   {} ({}){}", HumanCount(source.records), HumanBytes(source.bytes), counts.concat())?;
+    writeln!(
+        out,
+        "  records   {} ({}){}",
+        HumanCount(source.counts.records),
+        HumanBytes(source.counts.bytes),
+        counts.concat()
+    )?;
     show_letters(out, &source.dead_letters)?;
     if !source.partitions.is_empty() {
         let heads = ["partition", "last in history", "first read", "position", "end", "lag"];
@@ -95,11 +101,11 @@ fn show_source(out: &mut String, source: &SourceReport) -> std::fmt::Result {
 
 fn show_group(out: &mut String, group: &GroupReport) -> std::fmt::Result {
     writeln!(out, "\nfeatures {}, of {}", group.name, group.source)?;
-    let (rows, keys) = (HumanCount(group.rows), HumanCount(group.keys));
-    let (events, changes) = (HumanCount(group.events), HumanCount(group.changes));
+    let (rows, keys) = (HumanCount(group.counts.rows), HumanCount(group.counts.keys));
+    let (events, changes) = (HumanCount(group.counts.events), HumanCount(group.counts.changes));
     writeln!(out, "  rows      {rows} of {keys} keys, {events} events, {changes} changes")?;
-    if group.open_windows + group.dropped > 0 && group.windowed {
-        let (open, dropped) = (HumanCount(group.open_windows), HumanCount(group.dropped));
+    if group.counts.open_windows + group.counts.dropped > 0 && group.windowed {
+        let (open, dropped) = (HumanCount(group.counts.open_windows), HumanCount(group.counts.dropped));
         writeln!(out, "  windows   {open} open, {dropped} closed")?;
     }
     match (&group.as_of, group.staleness_seconds) {
@@ -120,7 +126,8 @@ fn show_group(out: &mut String, group: &GroupReport) -> std::fmt::Result {
             (None, None) => writeln!(out, "  computing {names}: reading the history")?,
         }
     }
-    let odd = [("events too old for every window", group.too_old), ("sums that did not fit", group.unfit_sums)];
+    let odd =
+        [("events too old for every window", group.counts.too_old), ("sums that did not fit", group.counts.unfit_sums)];
     for (name, n) in odd.iter().filter(|(_, n)| *n > 0) {
         writeln!(out, "  note      {} {name}", HumanCount(*n))?;
     }

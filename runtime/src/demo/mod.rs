@@ -205,7 +205,7 @@ fn bootstrap(running: &mut Running, job_began: Instant, screen: &Screen) -> Resu
         }
         std::thread::sleep(FRAME);
     }
-    let records = grouped(running.status().sources[0].records);
+    let records = grouped(running.status().sources[0].counts.records);
     screen.say(&format!("  caught up  {records} records of the stream, {} later", seconds(began.elapsed())));
     Ok(Some(took))
 }

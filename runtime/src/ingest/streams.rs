@@ -151,7 +151,7 @@ impl Streams {
         self.credits.spend(eff.map_or(i64::MIN, |eff| up(eff, tick)), records.bytes);
         let mut status = self.board.worker(self.local);
         shaped.tally.add_to(&mut status);
-        let status = &mut status.sources[*source];
+        let status = &mut status.sources[*source].counts;
         let counts = counts.unwrap_or_default();
         if counts.missed > 0 && status.missed == 0 {
             tracing::warn!(
@@ -237,7 +237,7 @@ impl Streams {
     pub fn tell(&self, status: &mut ProcessStatus) {
         for source in &mut status.sources {
             source.partitions.clear();
-            source.tombstones = 0;
+            source.counts.tombstones = 0;
         }
         // One source may have several readers.
         for reader in &self.readers {
@@ -250,7 +250,7 @@ impl Streams {
                 left_out: lane.readings.iter().any(|partition| partition.left_out),
             };
             status.sources[reader.source].partitions.extend(reader.lanes.iter().map(one));
-            status.sources[reader.source].tombstones += reader.reader.tombstones();
+            status.sources[reader.source].counts.tombstones += reader.reader.tombstones();
         }
     }
 

@@ -3,8 +3,10 @@
 
 use std::fmt::Write;
 
+use headwater_operators::group::Counters;
+
 use super::report::{Reporter, computing, lag, of_group, of_source, staleness};
-use super::status::{GroupStatus, ProcessStatus, SourceStatus};
+use super::status::{GroupStatus, ProcessStatus, SourceCounts, SourceStatus};
 use super::watching::Watching;
 use crate::base::time::wall_clock_us;
 
@@ -116,7 +118,7 @@ fn of_sources(page: &mut Page, watching: &Watching, status: &ProcessStatus) {
     let job = &watching.opened.job;
     let of_sources: Vec<SourceStatus> = (0..job.sources.len()).map(|source| of_source(status, source)).collect();
     let all: Vec<(&str, &SourceStatus)> = job.sources.iter().map(|s| s.name.as_str()).zip(&of_sources).collect();
-    type Number = fn(&SourceStatus) -> u64;
+    type Number = fn(&SourceCounts) -> u64;
     let counters: [(&str, &str, Number); 6] = [
         ("records", "Records read from the stream.", |s| s.records),
         ("bytes", "Bytes of the records read from the stream, in memory.", |s| s.bytes),
@@ -127,7 +129,7 @@ fn of_sources(page: &mut Page, watching: &Watching, status: &ProcessStatus) {
     ];
     for (name, help, number) in counters {
         page.family(&format!("headwater_{name}_total"), "counter", help, |family| {
-            all.iter().for_each(|(source, s)| family.sample(&[("source", source)], number(s) as f64));
+            all.iter().for_each(|(source, s)| family.sample(&[("source", source)], number(&s.counts) as f64));
         });
     }
     page.family("headwater_dead_letters_total", "counter", "Dead letters, by source and reason.", |family| {
@@ -155,7 +157,7 @@ fn of_groups(page: &mut Page, watching: &Watching, status: &ProcessStatus) {
     let job = &watching.opened.job;
     let of_groups: Vec<GroupStatus> = (0..job.groups.len()).map(|group| of_group(status, group)).collect();
     let all: Vec<(&str, &GroupStatus)> = job.groups.iter().map(|g| g.name.as_str()).zip(&of_groups).collect();
-    type Number = fn(&GroupStatus) -> u64;
+    type Number = fn(&Counters) -> u64;
     let families: [(&str, &str, &str, Number); 9] = [
         ("events_total", "counter", "Events taken in.", |g| g.events),
         ("changes_total", "counter", "Changes of rows.", |g| g.changes),
@@ -174,7 +176,7 @@ fn of_groups(page: &mut Page, watching: &Watching, status: &ProcessStatus) {
     ];
     for (name, kind, help, number) in families {
         page.family(&format!("headwater_{name}"), kind, help, |family| {
-            all.iter().for_each(|(group, g)| family.sample(&[("group", group)], number(g) as f64));
+            all.iter().for_each(|(group, g)| family.sample(&[("group", group)], number(&g.counts) as f64));
         });
     }
     page.family("headwater_group_dead_letters_total", "counter", "Dead letters, by group and reason.", |family| {

@@ -165,7 +165,7 @@ impl Teller {
         let partitions = || status.sources.iter().flat_map(|s| &s.partitions);
         let behind: i64 = partitions().filter_map(lag).sum();
         let left_out = partitions().filter(|p| p.left_out).count();
-        let rows: u64 = status.groups.iter().map(|g| g.rows).sum();
+        let rows: u64 = status.groups.iter().map(|g| g.counts.rows).sum();
         let mut text = format!(
             "T {} ({:.1}s ago)   lag {}   {} events/s   {} rows",
             format_time(t),
@@ -198,7 +198,7 @@ fn is_bootstrapped(status: &ProcessStatus) -> bool {
 }
 
 fn records(status: &ProcessStatus) -> u64 {
-    status.sources.iter().map(|s| s.records).sum()
+    status.sources.iter().map(|s| s.counts.records).sum()
 }
 
 fn style(template: &str) -> ProgressStyle {
@@ -212,8 +212,8 @@ fn style(template: &str) -> ProgressStyle {
 
 /// A run in one line, at its end.
 pub fn summary(status: &ProcessStatus) -> String {
-    let rows: u64 = status.groups.iter().map(|g| g.rows).sum();
-    let events: u64 = status.groups.iter().map(|g| g.events).sum();
+    let rows: u64 = status.groups.iter().map(|g| g.counts.rows).sum();
+    let events: u64 = status.groups.iter().map(|g| g.counts.events).sum();
     let mut reasons = std::collections::BTreeMap::<&str, u64>::new();
     for (reason, n) in status.sources.iter().flat_map(|s| &s.dead_letters) {
         *reasons.entry(reason).or_default() += n;

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use headwater_connectors::format::text::format_time;
+use headwater_operators::group::Counters;
 use serde::{Deserialize, Serialize};
 
-use super::status::{GroupStatus, PartitionStatus, ProcessStatus, SourceStatus};
+use super::status::{GroupStatus, PartitionStatus, ProcessStatus, SourceCounts, SourceStatus, add_counts};
 use super::watching::Watching;
 use crate::base::secrets::masked;
 use crate::base::time::wall_clock_us;
@@ -68,12 +69,8 @@ pub struct CheckpointReport {
 pub struct SourceReport {
     pub name: String,
     pub seam: SeamReport,
-    pub records: u64,
-    pub bytes: u64,
-    pub passed_over: u64,
-    pub missed: u64,
-    pub tombstones: u64,
-    pub admitted: u64,
+    #[serde(flatten)]
+    pub counts: SourceCounts,
     pub dead_letters: BTreeMap<String, u64>,
     pub partitions: Vec<PartitionReport>,
     pub warnings: Vec<String>,
@@ -106,18 +103,10 @@ pub struct PartitionReport {
 pub struct GroupReport {
     pub name: String,
     pub source: String,
-    pub rows: u64,
-    pub keys: u64,
-    pub events: u64,
-    pub changes: u64,
-    pub too_old: u64,
-    pub unfit_sums: u64,
-    /// Windows that can still change; windows that were closed, or keys of trailing groups that were forgotten.
-    pub open_windows: u64,
-    pub dropped: u64,
+    #[serde(flatten)]
+    pub counts: Counters,
     /// Whether the group has windows of its own.
     pub windowed: bool,
-    pub ledger_bytes: u64,
     pub dead_letters: BTreeMap<String, u64>,
     /// Every row up to it is in every store.
     pub as_of: Option<String>,
@@ -208,10 +197,9 @@ impl Reporter {
 pub fn of_group(status: &ProcessStatus, group: usize) -> GroupStatus {
     let mut all = status.groups.get(group).cloned().unwrap_or_default();
     if let Some(beside) = status.beside.as_ref().and_then(|beside| beside.groups.get(group)) {
-        all.events += beside.events;
-        all.too_old += beside.too_old;
-        all.ledger_bytes += beside.ledger_bytes;
-        beside.dead_letters.iter().for_each(|(reason, n)| *all.dead_letters.entry(reason.clone()).or_default() += n);
+        let Counters { events, too_old, ledger_bytes, .. } = beside.counts;
+        all.counts += Counters { events, too_old, ledger_bytes, ..Counters::default() };
+        add_counts(&mut all.dead_letters, &beside.dead_letters);
     }
     all
 }
@@ -220,12 +208,8 @@ pub fn of_group(status: &ProcessStatus, group: usize) -> GroupStatus {
 pub fn of_source(status: &ProcessStatus, source: usize) -> SourceStatus {
     let mut all = status.sources.get(source).cloned().unwrap_or_default();
     if let Some(beside) = status.beside.as_ref().and_then(|beside| beside.sources.get(source)) {
-        all.records += beside.records;
-        all.bytes += beside.bytes;
-        all.passed_over += beside.passed_over;
-        all.missed += beside.missed;
-        all.admitted += beside.admitted;
-        beside.dead_letters.iter().for_each(|(reason, n)| *all.dead_letters.entry(reason.clone()).or_default() += n);
+        all.counts += SourceCounts { tombstones: 0, ..beside.counts };
+        add_counts(&mut all.dead_letters, &beside.dead_letters);
         if all.partitions.is_empty() {
             all.partitions.clone_from(&beside.partitions);
         }
@@ -278,12 +262,7 @@ fn source(opened: &Opened, source: usize, plan: &Reading, status: &SourceStatus)
     SourceReport {
         name: conf.name.clone(),
         seam,
-        records: status.records,
-        bytes: status.bytes,
-        passed_over: status.passed_over,
-        missed: status.missed,
-        tombstones: status.tombstones,
-        admitted: status.admitted,
+        counts: status.counts,
         dead_letters: status.dead_letters.clone(),
         partitions: partitions.collect(),
         warnings: plan.warnings.iter().map(|warning| masked(warning)).collect(),
@@ -340,16 +319,8 @@ fn group(
     GroupReport {
         name: conf.name.clone(),
         source: opened.job.sources[conf.source].name.clone(),
-        rows: status.rows,
-        keys: status.keys,
-        events: status.events,
-        changes: status.changes,
-        too_old: status.too_old,
-        unfit_sums: status.unfit_sums,
-        open_windows: status.open_windows,
-        dropped: status.dropped,
+        counts: status.counts,
         windowed: opened.groups[group].shape.windowed(),
-        ledger_bytes: status.ledger_bytes,
         dead_letters: status.dead_letters.clone(),
         as_of: as_of.map(format_time),
         staleness_seconds: as_of.map(|as_of| staleness(as_of, now)),

@@ -1,8 +1,10 @@
 //! What a running job says of itself: for `status`, `/metrics` and the progress bar.
 
 use std::collections::BTreeMap;
+use std::ops::AddAssign;
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use headwater_operators::group::Counters;
 use serde::{Deserialize, Serialize};
 
 use crate::plan::side::Side;
@@ -29,6 +31,14 @@ pub struct ProcessStatus {
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct SourceStatus {
+    pub counts: SourceCounts,
+    pub dead_letters: BTreeMap<String, u64>,
+    pub partitions: Vec<PartitionStatus>,
+}
+
+/// What was read of a source. Whoever adds a number here adds it below; then it is summed, and told of a running job.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SourceCounts {
     /// Records read from the stream.
     pub records: u64,
     pub bytes: u64,
@@ -40,8 +50,18 @@ pub struct SourceStatus {
     pub tombstones: u64,
     /// Records read after `T` had passed their tick.
     pub admitted: u64,
-    pub dead_letters: BTreeMap<String, u64>,
-    pub partitions: Vec<PartitionStatus>,
+}
+
+impl AddAssign for SourceCounts {
+    fn add_assign(&mut self, other: SourceCounts) {
+        let SourceCounts { records, bytes, passed_over, missed, tombstones, admitted } = other;
+        self.records += records;
+        self.bytes += bytes;
+        self.passed_over += passed_over;
+        self.missed += missed;
+        self.tombstones += tombstones;
+        self.admitted += admitted;
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -59,15 +79,7 @@ pub struct PartitionStatus {
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct GroupStatus {
-    pub events: u64,
-    pub too_old: u64,
-    pub unfit_sums: u64,
-    pub keys: u64,
-    pub open_windows: u64,
-    pub dropped: u64,
-    pub rows: u64,
-    pub changes: u64,
-    pub ledger_bytes: u64,
+    pub counts: Counters,
     pub dead_letters: BTreeMap<String, u64>,
 }
 
@@ -112,12 +124,7 @@ impl ProcessStatus {
 
 impl SourceStatus {
     fn add(&mut self, other: &SourceStatus) {
-        self.records += other.records;
-        self.bytes += other.bytes;
-        self.passed_over += other.passed_over;
-        self.missed += other.missed;
-        self.tombstones += other.tombstones;
-        self.admitted += other.admitted;
+        self.counts += other.counts;
         add_counts(&mut self.dead_letters, &other.dead_letters);
         self.partitions.extend(other.partitions.iter().cloned());
         self.partitions.sort_by_key(|p| p.partition);
@@ -126,20 +133,12 @@ impl SourceStatus {
 
 impl GroupStatus {
     fn add(&mut self, other: &GroupStatus) {
-        self.events += other.events;
-        self.too_old += other.too_old;
-        self.unfit_sums += other.unfit_sums;
-        self.keys += other.keys;
-        self.open_windows += other.open_windows;
-        self.dropped += other.dropped;
-        self.rows += other.rows;
-        self.changes += other.changes;
-        self.ledger_bytes += other.ledger_bytes;
+        self.counts += other.counts;
         add_counts(&mut self.dead_letters, &other.dead_letters);
     }
 }
 
-fn add_counts(ours: &mut BTreeMap<String, u64>, theirs: &BTreeMap<String, u64>) {
+pub fn add_counts(ours: &mut BTreeMap<String, u64>, theirs: &BTreeMap<String, u64>) {
     theirs.iter().for_each(|(reason, n)| *ours.entry(reason.clone()).or_default() += n);
 }
 

@@ -39,7 +39,7 @@ use crate::coordinate::clock::{Clock, Rules};
 use crate::coordinate::coordinator::Coordinator;
 use crate::coordinate::messages::Announcement;
 use crate::coordinate::sides::Sides;
-use crate::observe::status::{GroupStatus, ProcessStatus};
+use crate::observe::status::ProcessStatus;
 use crate::plan::mode::Mode;
 use crate::plan::side::Side;
 use crate::sink::lines::ToWake;
@@ -190,18 +190,7 @@ fn hold(handles: &[Option<StoreHandle>], backlogs: Arc<Vec<Backlog>>) -> Option<
 
 fn note_counters(status: &mut ProcessStatus, watch: &Watch) {
     for (group, counters) in status.groups.iter_mut().zip(&watch.counters) {
-        *group = GroupStatus {
-            events: counters.events,
-            too_old: counters.too_old,
-            unfit_sums: counters.unfit_sums,
-            keys: counters.keys,
-            open_windows: counters.open_windows,
-            dropped: counters.dropped,
-            rows: counters.rows,
-            changes: counters.changes,
-            ledger_bytes: counters.ledger_bytes,
-            dead_letters: std::mem::take(&mut group.dead_letters),
-        };
+        group.counts = *counters;
     }
 }
 
