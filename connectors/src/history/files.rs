@@ -15,7 +15,7 @@ pub(crate) fn look(path: &str) -> Result<PinnedFile> {
 }
 
 /// A file that goes away while it is needed has changed; anything else is the world's fault.
-fn unavailable(path: &str, error: &std::io::Error) -> Error {
+pub(crate) fn unavailable(path: &str, error: &std::io::Error) -> Error {
     match error.kind() {
         std::io::ErrorKind::NotFound => gone(path),
         _ => Error::world(format!("looking at {path}"), error),

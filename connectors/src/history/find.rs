@@ -29,7 +29,10 @@ pub(crate) fn local(pattern: &str) -> Result<Vec<String>> {
     let root = if whole.starts_with('/') { Path::new("/") } else { Path::new("") };
     walk(root, &names, pattern, &mut found)?;
     let mut paths = Vec::new();
-    for path in found.into_iter().filter(|path| path.is_file()) {
+    for path in found {
+        if !is_file(&path, pattern)? {
+            continue;
+        }
         paths.push(path.into_os_string().into_string().map_err(|path| {
             Error::Config(format!("{pattern} matches the file {path:?}, whose name is not UTF-8: rename it"))
         })?);
@@ -40,6 +43,17 @@ pub(crate) fn local(pattern: &str) -> Result<Vec<String>> {
     paths.sort_unstable();
     paths.dedup();
     Ok(paths)
+}
+
+/// Whether what matches is a file. Directories are none, and are passed over; what cannot be looked at, or is neither, is not left
+/// out in silence.
+fn is_file(path: &Path, pattern: &str) -> Result<bool> {
+    let looking = || format!("looking at {}, which {pattern} matches", path.display());
+    let metadata = path.metadata().map_err(|e| Error::world(looking(), e))?;
+    if metadata.is_file() || metadata.is_dir() {
+        return Ok(metadata.is_file());
+    }
+    Err(Error::world(looking(), "it is neither a file nor a directory"))
 }
 
 /// The pattern, with what a `**` at its end stands for spelled out: every file below.
@@ -70,7 +84,9 @@ fn walk(directory: &Path, names: &[&str], pattern: &str, found: &mut Vec<PathBuf
     }
     if !name.contains(WILDCARDS) {
         let path = directory.join(name);
-        return if path.exists() { walk(&path, rest, pattern, found) } else { Ok(()) };
+        // A link that leads nowhere is there too, and is told.
+        let is_there = if rest.is_empty() { path.symlink_metadata().is_ok() } else { path.exists() };
+        return if is_there { walk(&path, rest, pattern, found) } else { Ok(()) };
     }
     for entry in entries(directory, name, pattern)? {
         if rest.is_empty() || entry.is_dir() {
@@ -156,6 +172,27 @@ mod tests {
             let found = local(&format!("{root}/{pattern}")).unwrap();
             let names: Vec<&str> = found.iter().map(|path| &path[root.len() + 1..]).collect();
             assert_eq!(names.join(" "), expected, "{pattern}");
+        }
+    }
+
+    #[test]
+    fn what_matches_and_is_no_file_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().to_str().unwrap();
+        std::fs::write(dir.path().join("a.json"), "").unwrap();
+        std::fs::create_dir(dir.path().join("b.json")).unwrap();
+        assert_eq!(local(&format!("{root}/*.json")).unwrap(), [format!("{root}/a.json")]);
+        std::os::unix::fs::symlink(dir.path().join("gone"), dir.path().join("c.json")).unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(dir.path().join("d.text")).unwrap();
+        let rows = [
+            ("*.json", "c.json", "No such file"),
+            ("c.json", "c.json", "No such file"),
+            ("*.text", "d.text", "neither"),
+        ];
+        for (pattern, name, why) in rows {
+            let told = local(&format!("{root}/{pattern}")).unwrap_err().to_string();
+            let place = format!("looking at {root}/{name}, which {root}/{pattern} matches: ");
+            assert!(told.starts_with(&place) && told.contains(why), "{told}");
         }
     }
 

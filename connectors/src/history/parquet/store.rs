@@ -1,6 +1,7 @@
 //! Where Parquet files lie: local paths and object-store URLs, as one kind of store.
 
 use std::collections::HashMap;
+use std::path::{Component, PathBuf};
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt};
@@ -29,7 +30,7 @@ pub(super) struct Stores(HashMap<String, Arc<dyn ObjectStore>>);
 impl Stores {
     pub fn place(&mut self, path: &str) -> Result<Place> {
         let (base, key) = split(path)?;
-        let path = if base.is_empty() { Path::from_absolute_path(key) } else { Path::parse(key) }
+        let path = if base.is_empty() { Path::from_absolute_path(without_steps_up(key)?) } else { Path::parse(key) }
             .map_err(|e| Error::Config(format!("{path} cannot be the path of a file: {e}")))?;
         Ok(Place { store: self.store(base)?, path })
     }
@@ -61,6 +62,17 @@ impl Stores {
         found.sort_unstable_by(|a, b| a.path.cmp(&b.path));
         Ok(found)
     }
+}
+
+/// A local path that names each directory: a store knows no `..`. It leads up from where links lead to.
+fn without_steps_up(path: &str) -> Result<PathBuf> {
+    let path = std::path::Path::new(path);
+    let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else { return Ok(path.into()) };
+    if !directory.components().any(|part| part == Component::ParentDir) {
+        return Ok(path.into());
+    }
+    let directory = directory.canonicalize().map_err(|e| files::unavailable(&path.to_string_lossy(), &e))?;
+    Ok(directory.join(name))
 }
 
 async fn list(store: Arc<dyn ObjectStore>, base: &str, key: &str) -> object_store::Result<Vec<PinnedFile>> {
