@@ -259,7 +259,7 @@ impl Changing {
     }
 
     fn status(&self) -> Option<Value> {
-        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_headwater"));
+        let mut command = headwater();
         let done = command.args(["status", "--json"]).arg(&self.path).output().unwrap();
         serde_json::from_slice(&done.stdout).ok()
     }

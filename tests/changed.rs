@@ -11,6 +11,8 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde_json::Value;
 
+use crate::support::headwater;
+
 const START_US: i64 = 1_735_689_600_000_000;
 
 const HEAD: &str = r#"
@@ -133,26 +135,26 @@ impl Log {
     }
 }
 
-fn headwater(dir: &Path, groups: &str, args: &[&str]) -> Command {
+fn of_groups(dir: &Path, groups: &str, args: &[&str]) -> Command {
     of_job(dir, &format!("{HEAD}{groups}"), args)
 }
 
 fn of_job(dir: &Path, job: &str, args: &[&str]) -> Command {
     std::fs::write(dir.join("job.toml"), job).unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_headwater"));
+    let mut command = headwater();
     command.args(args).arg(dir.join("job.toml")).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
 
 fn run(dir: &Path, groups: &str, workers: &str) -> Output {
-    let done = headwater(dir, groups, &["run", "--until-end", "--workers", workers]).output().unwrap();
+    let done = of_groups(dir, groups, &["run", "--until-end", "--workers", workers]).output().unwrap();
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     done
 }
 
 /// Rows by key and window; without the tick at which they changed.
 fn exported(dir: &Path, group: &str) -> BTreeMap<String, Value> {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_headwater"));
+    let mut command = headwater();
     let done = command.arg("export").arg(dir.join("job.toml")).arg(group).output().unwrap();
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     let text = String::from_utf8(done.stdout).unwrap();
@@ -217,7 +219,7 @@ fn assert_same(dir: &Path, expected: &[BTreeMap<String, Value>], what: &str) {
 
 /// Kills a run some time after its first checkpoint.
 fn killed(dir: &Path, groups: &str, rng: &mut StdRng) {
-    let command = headwater(dir, groups, &["run", "--until-end", "--workers", "2"]);
+    let command = of_groups(dir, groups, &["run", "--until-end", "--workers", "2"]);
     kill(dir, command, Duration::from_millis(rng.random_range(0..60)));
 }
 

@@ -1,17 +1,13 @@
 //! Several processes: the same output as one, strangers stay outside, and a lost peer ends all.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::support::free_port;
-
-const DEADLINE: Duration = Duration::from_secs(120);
+use crate::support::{Running, finish, free_port, headwater, spawn, until};
 
 /// A job in a directory of its own, over data that others may share.
 struct Case {
@@ -52,70 +48,14 @@ impl Case {
     }
 
     fn alone(&self) -> [String; 4] {
-        let mut run = Run::start(self, "one", &["--until-end"], "");
-        run.ends_with(0);
+        finish(self.run(&["--until-end"], ""), 0);
         self.outcome()
     }
-}
 
-/// A process that is killed where a test ends before it does.
-struct Run {
-    child: Child,
-    stderr: PathBuf,
-}
-
-impl Run {
-    fn start(case: &Case, name: &str, args: &[&str], secret: &str) -> Run {
-        let stderr = case.path(&format!("{name}.stderr"));
+    fn run(&self, args: &[&str], secret: &str) -> Running {
         let mut command = headwater();
-        command.args(["run", "job.toml"]).args(args).current_dir(case.dir.path());
-        command.env("HEADWATER_SECRET", secret).env("NO_COLOR", "1");
-        let child = command.stdout(Stdio::null()).stderr(File::create(&stderr).unwrap()).spawn().unwrap();
-        Run { child, stderr }
-    }
-
-    fn told(&self) -> String {
-        fs::read_to_string(&self.stderr).unwrap()
-    }
-
-    fn ends(&mut self) -> ExitStatus {
-        let told = self.stderr.clone();
-        let mut status = None;
-        wait_for(&format!("the end of {}", told.display()), || {
-            status = self.child.try_wait().unwrap();
-            status.is_some()
-        });
-        status.unwrap()
-    }
-
-    fn ends_with(&mut self, code: i32) -> String {
-        let status = self.ends();
-        assert_eq!(status.code(), Some(code), "{}", self.told());
-        self.told()
-    }
-
-    fn terminate(&self) {
-        let done = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
-        assert!(done.success());
-    }
-}
-
-impl Drop for Run {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn headwater() -> Command {
-    Command::new(env!("CARGO_BIN_EXE_headwater"))
-}
-
-fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
-    let began = Instant::now();
-    while !done() {
-        assert!(began.elapsed() < DEADLINE, "waited in vain for {what}");
-        std::thread::sleep(Duration::from_millis(10));
+        command.args(["run", "job.toml"]).args(args).current_dir(self.dir.path());
+        spawn(command.env("HEADWATER_SECRET", secret).env("NO_COLOR", "1"))
     }
 }
 
@@ -134,12 +74,12 @@ impl Hosts {
         Hosts { names, file, workers: workers.to_string() }
     }
 
-    fn start(&self, case: &Case, process: usize, more: &[&str], secret: &str) -> Run {
+    fn start(&self, case: &Case, process: usize, more: &[&str], secret: &str) -> Running {
         let (processes, number) = (self.names.len().to_string(), process.to_string());
         let mut args = vec!["--processes", &processes, "--process", &number, "--workers", &self.workers];
         args.extend(["--hosts", self.file.to_str().unwrap()]);
         args.extend(more);
-        Run::start(case, &format!("process-{process}"), &args, secret)
+        case.run(&args, secret)
     }
 }
 
@@ -221,9 +161,9 @@ fn any_number_of_processes_gives_the_same() {
             runs.push(hosts.start(&case, *process, &["--until-end"], "s3cret"));
             // The next one starts when this one waits for it, or has found it.
             let run = runs.last().unwrap();
-            wait_for("a process that waits", || run.told().contains("waiting for"));
+            until("a process that waits", || (run.log().contains("waiting for")).then_some(()));
         }
-        runs.iter_mut().for_each(|run| drop(run.ends_with(0)));
+        runs.into_iter().for_each(|run| drop(finish(run, 0)));
         let outcome = case.outcome();
         for (i, (ours, expected)) in outcome.iter().zip(&expected).enumerate() {
             let differs = ours.lines().zip(expected.lines()).find(|(a, b)| a != b);
@@ -246,8 +186,8 @@ fn a_seam_by_id() {
     );
     let case = Case::with(&text);
     let hosts = Hosts::new(&case, 2, 2);
-    let mut runs: Vec<Run> = (0..2).map(|p| hosts.start(&case, p, &["--until-end"], "s3cret")).collect();
-    runs.iter_mut().for_each(|run| drop(run.ends_with(0)));
+    let runs: Vec<Running> = (0..2).map(|p| hosts.start(&case, p, &["--until-end"], "s3cret")).collect();
+    runs.into_iter().for_each(|run| drop(finish(run, 0)));
     // But for the dead letters, which have no id.
     assert_eq!(case.outcome()[..3], expected[..3]);
 }
@@ -257,8 +197,8 @@ fn strangers_stay_outside() {
     let data = data();
     let case = Case::new(data.path());
     let hosts = Hosts::new(&case, 2, 1);
-    let mut first = hosts.start(&case, 0, &["--until-end"], "s3cret");
-    wait_for("process 0", || first.told().contains(&format!("waiting for {}", hosts.names[1])));
+    let first = hosts.start(&case, 0, &["--until-end"], "s3cret");
+    until("process 0", || (first.log().contains(&format!("waiting for {}", hosts.names[1]))).then_some(()));
 
     let mut garbage = TcpStream::connect(&hosts.names[0]).unwrap();
     let silent = TcpStream::connect(&hosts.names[0]).unwrap();
@@ -267,15 +207,15 @@ fn strangers_stay_outside() {
     // The connection may be closed or reset, but nothing is told.
     let _ = garbage.read_to_end(&mut answer);
     assert_eq!(answer, b"");
-    let mut wrong = hosts.start(&case, 1, &["--until-end", "--join-timeout", "1s"], "wrong");
-    let told = wrong.ends_with(1);
+    let wrong = hosts.start(&case, 1, &["--until-end", "--join-timeout", "1s"], "wrong");
+    let told = finish(wrong, 1).stderr;
     let missing =
         format!("{} (process 0): it closed the connection: is its HEADWATER_SECRET another one?", hosts.names[0]);
     assert!(told.contains(&missing), "{told}");
 
-    let mut second = hosts.start(&case, 1, &["--until-end"], "s3cret");
-    second.ends_with(0);
-    let told = first.ends_with(0);
+    let second = hosts.start(&case, 1, &["--until-end"], "s3cret");
+    finish(second, 0);
+    let told = finish(first, 0).stderr;
     drop(silent);
     for why in ["it is no headwater process", "it does not know the secret"] {
         assert!(told.contains(&format!("refused a connection from 127.0.0.1: {why}")), "{told}");
@@ -290,15 +230,15 @@ fn another_job_is_refused() {
     let hosts = Hosts::new(&case, 2, 1);
     let mut first = hosts.start(&case, 0, &["--until-end"], "s3cret");
     let other = Case::with(&(job(data.path()) + "# another\n"));
-    let mut second = hosts.start(&other, 1, &["--until-end"], "s3cret");
-    let told = second.ends_with(2);
+    let second = hosts.start(&other, 1, &["--until-end"], "s3cret");
+    let told = finish(second, 2).stderr;
     assert!(told.contains("it runs another job"), "{told}");
-    let mut third = hosts.start(&case, 1, &["--until-end", "--fresh"], "s3cret");
-    let told = third.ends_with(2);
+    let third = hosts.start(&case, 1, &["--until-end", "--fresh"], "s3cret");
+    let told = finish(third, 2).stderr;
     assert!(told.contains("it has the options `--until-end`"), "{told}");
-    assert!(first.child.try_wait().unwrap().is_none(), "{}", first.told());
-    first.terminate();
-    let told = first.ends_with(1);
+    assert!(first.is_running(), "{}", first.log());
+    first.signal("TERM");
+    let told = finish(first, 1).stderr;
     assert!(told.contains("refused a connection from 127.0.0.1: it runs another job"), "{told}");
 }
 
@@ -307,9 +247,9 @@ fn what_is_missing_is_named() {
     let data = data();
     let case = Case::new(data.path());
     let hosts = Hosts::new(&case, 2, 1);
-    let told = hosts.start(&case, 0, &[], "").ends_with(2);
+    let told = finish(hosts.start(&case, 0, &[], ""), 2).stderr;
     assert!(told.contains("set HEADWATER_SECRET"), "{told}");
-    let told = hosts.start(&case, 0, &["--join-timeout", "300ms"], "s3cret").ends_with(1);
+    let told = finish(hosts.start(&case, 0, &["--join-timeout", "300ms"], "s3cret"), 1).stderr;
     assert!(told.contains("these are still missing") && told.contains(&hosts.names[1]), "{told}");
 }
 
@@ -318,27 +258,27 @@ fn a_failure_of_the_plan_is_everyones() {
     let data = tempfile::tempdir().unwrap();
     let case = Case::new(data.path());
     let hosts = Hosts::new(&case, 2, 1);
-    let mut runs = [0, 1].map(|process| hosts.start(&case, process, &["--until-end"], "s3cret"));
-    let [first, second] = [0, 1].map(|i| runs[i].ends_with(2));
+    let runs = [0, 1].map(|process| hosts.start(&case, process, &["--until-end"], "s3cret"));
+    let [first, second] = runs.map(|run| finish(run, 2).stderr);
     let fault = first.lines().find(|line| line.contains("job.toml:")).unwrap();
     assert!(second.contains("(process 0) failed:") && second.contains(fault), "{second}");
 }
 
 /// Two processes that follow their streams.
-fn following(data: &Path) -> (Case, Hosts, [Run; 2]) {
+fn following(data: &Path) -> (Case, Hosts, [Running; 2]) {
     let case = Case::new(data);
     let hosts = Hosts::new(&case, 2, 2);
     let runs = [0, 1].map(|process| hosts.start(&case, process, &[], "s3cret"));
-    wait_for("the first changes", || !case.read("changes.jsonl").is_empty());
+    until("the first changes", || (!case.read("changes.jsonl").is_empty()).then_some(()));
     (case, hosts, runs)
 }
 
 #[test]
 fn a_lost_peer_ends_all() {
     let data = data();
-    let (_case, hosts, [mut first, mut second]) = following(data.path());
-    second.child.kill().unwrap();
-    let told = first.ends_with(1);
+    let (_case, hosts, [first, second]) = following(data.path());
+    second.kill();
+    let told = finish(first, 1).stderr;
     let lost: Vec<&str> = told.lines().filter(|line| line.contains("lost")).collect();
     assert_eq!(lost.len(), 1, "{told}");
     assert!(lost[0].starts_with(&format!("error: lost {} (process 1): ", hosts.names[1])), "{told}");
@@ -354,10 +294,11 @@ fn a_peer_that_is_lost_before_the_start_ends_those_that_wait() {
     let own = format!(r#"{{ type = "jsonl", path = "{}/stream/*.jsonl" }}"#, data.path().display());
     let case = Case::with(&job(data.path()).replace(&own, away));
     let hosts = Hosts::new(&case, 3, 1);
-    let mut runs = [0, 1, 2].map(|process| hosts.start(&case, process, &[], "s3cret"));
-    wait_for("all", || runs[1..].iter().all(|run| run.told().contains("waiting for the plan")));
-    runs[1].child.kill().unwrap();
-    let told = runs[2].ends_with(1);
+    let runs = [0, 1, 2].map(|process| hosts.start(&case, process, &[], "s3cret"));
+    until("all", || (runs[1..].iter().all(|run| run.log().contains("waiting for the plan"))).then_some(()));
+    let [_first, second, third] = runs;
+    second.kill();
+    let told = finish(third, 1).stderr;
     assert!(told.contains(&format!("error: lost {} (process 1): it closed the connection", hosts.names[1])), "{told}");
 }
 
@@ -365,10 +306,10 @@ fn a_peer_that_is_lost_before_the_start_ends_those_that_wait() {
 fn a_signal_to_one_ends_all() {
     let data = data();
     for stopped in [0, 1] {
-        let (_case, _hosts, mut runs) = following(data.path());
-        runs[stopped].terminate();
-        for run in &mut runs {
-            let told = run.ends_with(0);
+        let (_case, _hosts, runs) = following(data.path());
+        runs[stopped].signal("TERM");
+        for run in runs {
+            let told = finish(run, 0).stderr;
             assert!(!told.contains("lost") && !told.contains("panicked"), "{told}");
         }
     }

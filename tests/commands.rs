@@ -5,9 +5,8 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use arrow::array::types::{Float64Type, Int64Type, TimestampMicrosecondType};
 use arrow::array::{ArrayRef, AsArray, Float64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
@@ -18,10 +17,11 @@ use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
 use serde_json::Value;
 
+use crate::support::{headwater, spawn, until};
+
 /// 2026-01-01T10:00:00Z.
 const TEN: i64 = 1_767_261_600_000_000;
 const MINUTE: i64 = 60_000_000;
-const PATIENCE: Duration = Duration::from_secs(60);
 
 struct Outcome {
     code: i32,
@@ -50,8 +50,8 @@ impl Place {
     }
 
     fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_headwater"));
-        command.current_dir(self.dir.path()).args(args).env_remove("HEADWATER_LOG").stdin(Stdio::null());
+        let mut command = headwater();
+        command.current_dir(self.dir.path()).args(args).stdin(Stdio::null());
         command
     }
 
@@ -333,50 +333,6 @@ columns = { n = { agg = "count", window = "all" } }
     place
 }
 
-/// A job that runs, and does not outlive its test.
-struct Running {
-    child: Child,
-}
-
-impl Running {
-    fn start(place: &Place) -> Running {
-        let log = fs::File::create(place.path("log")).unwrap();
-        let child = place.command(&["run", "job.toml"]).stderr(log).spawn().unwrap();
-        Running { child }
-    }
-
-    fn signal(&mut self, signal: &str) -> i32 {
-        let killed = Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
-        assert!(killed.success());
-        let end = Instant::now() + PATIENCE;
-        loop {
-            match self.child.try_wait().unwrap() {
-                Some(status) => return status.code().unwrap_or(-1),
-                None if Instant::now() > end => panic!("the job does not end"),
-                None => std::thread::sleep(Duration::from_millis(10)),
-            }
-        }
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let end = Instant::now() + PATIENCE;
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(Instant::now() < end, "{what} did not come");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
 /// The status and the body of an answer.
 fn http(endpoint: &Value, path: &str, token: Option<&str>) -> (u16, String) {
     let address = endpoint["url"].as_str().unwrap().strip_prefix("http://").unwrap();
@@ -392,7 +348,7 @@ fn http(endpoint: &Value, path: &str, token: Option<&str>) -> (u16, String) {
 #[test]
 fn a_running_job_answers() {
     let place = following();
-    let mut running = Running::start(&place);
+    let running = spawn(&mut place.command(&["run", "job.toml"]));
     let get = |n: u64| {
         let told = place.headwater(&["get", "job.toml", "activity", "card_id=a"]);
         told.out.contains(&format!("\"row\":{{\"n\":{n}}}")).then_some(told)
@@ -456,9 +412,8 @@ fn a_running_job_answers() {
     place.good(&["export", "job.toml", "activity", "--out", "rows.parquet"]);
     assert!(place.path("rows.parquet").exists());
 
-    assert_eq!(running.signal("-TERM"), 0, "{}", fs::read_to_string(place.path("log")).unwrap());
+    let log = running.terminate().stderr;
     assert!(!place.path(".headwater/cards/endpoint.json").exists());
-    let log = fs::read_to_string(place.path("log")).unwrap();
     assert!(log.contains("done: 1 rows, 2 events, dead letters: 1 malformed"), "{log}");
     assert!(!log.contains(token), "{log}");
     assert!(get(2).is_some(), "the store is read without the job");
@@ -467,11 +422,11 @@ fn a_running_job_answers() {
 #[test]
 fn the_endpoint_of_a_dead_job_is_not_believed() {
     let place = following();
-    let mut running = Running::start(&place);
+    let running = spawn(&mut place.command(&["run", "job.toml"]));
     until("the first row", || {
         place.headwater(&["get", "job.toml", "activity", "card_id=a"]).out.contains("\"n\":1").then_some(())
     });
-    running.signal("-KILL");
+    running.kill();
     assert!(place.path(".headwater/cards/endpoint.json").exists());
     assert!(place.good(&["get", "job.toml", "activity", "card_id=a"]).out.contains("\"n\":1"));
     assert_eq!(place.headwater(&["status", "job.toml"]).code, 1);

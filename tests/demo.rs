@@ -1,13 +1,15 @@
 //! `headwater demo` tells its whole story, ends by itself, and leaves rows that can be read.
 
-use std::process::{Command, Output};
+use std::process::Output;
 use std::time::{Duration, Instant};
+
+use crate::support::headwater;
 
 const EVENTS: &str = "60000";
 
-fn headwater(dir: &std::path::Path, args: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_headwater"));
-    command.current_dir(dir).args(args).env_remove("HEADWATER_LOG").output().unwrap()
+fn output(dir: &std::path::Path, args: &[&str]) -> Output {
+    let mut command = headwater();
+    command.current_dir(dir).args(args).output().unwrap()
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -27,7 +29,7 @@ fn figure(story: &str, what: &str, unit: &str) -> f64 {
 fn the_demo_tells_its_story() {
     let dir = tempfile::tempdir().unwrap();
     let began = Instant::now();
-    let done = headwater(dir.path(), &["demo", "--events", EVENTS, "--rate", "200"]);
+    let done = output(dir.path(), &["demo", "--events", EVENTS, "--rate", "200"]);
     let (story, errors) = (text(&done.stdout), text(&done.stderr));
     assert!(done.status.success(), "{story}\n{errors}");
     assert_eq!(errors, "");
@@ -68,7 +70,7 @@ fn the_demo_tells_its_story() {
     assert!(counted > 100_000.0, "{counted}");
 
     // What it tells to do next.
-    let rows = headwater(dir.path(), &["export", ".headwater/demo/job.toml", "card_activity"]);
+    let rows = output(dir.path(), &["export", ".headwater/demo/job.toml", "card_activity"]);
     assert!(rows.status.success(), "{}", text(&rows.stderr));
     let rows = text(&rows.stdout);
     let stolen = rows.lines().find(|row| row.starts_with(r#"{"key":{"card_id":"card-00007"}"#)).unwrap();
@@ -79,7 +81,7 @@ fn the_demo_tells_its_story() {
 fn a_directory_of_somebody_else_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("mine"), "").unwrap();
-    let done = headwater(dir.path(), &["demo", "--dir", "."]);
+    let done = output(dir.path(), &["demo", "--dir", "."]);
     assert_eq!(done.status.code(), Some(2));
     assert!(text(&done.stderr).contains("neither empty nor a demo's"), "{}", text(&done.stderr));
 }

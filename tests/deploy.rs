@@ -5,7 +5,7 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
-use crate::support::{need, skipped, yaml};
+use crate::support::{headwater, need, skipped, yaml};
 
 fn file(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/deploy").join(name)
@@ -21,7 +21,7 @@ fn told(output: &Output) -> String {
 
 /// What follows the name of the program, as a command line.
 fn check_arguments(args: &[String], dir: &Path) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_headwater"));
+    let mut command = headwater();
     // It fails, but at what it is told and not at how.
     let output = command.args(args).current_dir(dir).env("HEADWATER_SECRET", "s3cret").output().unwrap();
     let told = told(&output);

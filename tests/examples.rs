@@ -1,15 +1,17 @@
 //! The examples that need nothing else do what their pages say.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Output;
+
+use crate::support::headwater;
 
 fn example(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(name)
 }
 
-fn headwater(out: &Path, args: &[&str]) -> Output {
+fn of_job(out: &Path, args: &[&str]) -> Output {
     let job = example("late/job.toml");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_headwater"));
+    let mut command = headwater();
     command.arg(args[0]).arg(job).args(&args[1..]).env("LATE_OUT", out);
     command.output().unwrap()
 }
@@ -35,14 +37,14 @@ fn late_writes_what_its_page_explains() {
     let expected = example("late/expected");
     for workers in ["1", "3"] {
         let dir = tempfile::tempdir().unwrap();
-        stdout(headwater(dir.path(), &["run", "--until-end", "--fresh", "--workers", workers]));
+        stdout(of_job(dir.path(), &["run", "--until-end", "--fresh", "--workers", workers]));
         assert_eq!(read(&dir.path().join("changes.jsonl")), read(&expected.join("changes.jsonl")));
         let letters = read(&dir.path().join("dead_letters.jsonl"));
         assert_eq!(sorted(&letters), sorted(&read(&expected.join("dead_letters.jsonl"))));
         let groups = ["card_activity", "card_hourly", "user_hourly", "user_sessions"];
-        let rows: String = groups.iter().map(|group| stdout(headwater(dir.path(), &["export", group]))).collect();
+        let rows: String = groups.iter().map(|group| stdout(of_job(dir.path(), &["export", group]))).collect();
         assert_eq!(rows, read(&expected.join("export.jsonl")));
-        let gone = headwater(dir.path(), &["get", "card_activity", "card=c1"]);
+        let gone = of_job(dir.path(), &["get", "card_activity", "card=c1"]);
         assert_eq!(gone.status.code(), Some(1), "it has grown old");
     }
 }
@@ -50,7 +52,7 @@ fn late_writes_what_its_page_explains() {
 #[test]
 fn check_says_what_the_rows_of_late_are() {
     let dir = tempfile::tempdir().unwrap();
-    let told = stdout(headwater(dir.path(), &["check"]));
+    let told = stdout(of_job(dir.path(), &["check"]));
     for line in [
         "a row for each card, right as of now: it falls as events grow old, and is gone with the last of them",
         "tx    int64         events of the last 1h, by card",

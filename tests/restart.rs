@@ -2,11 +2,13 @@
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+
+use crate::support::headwater;
 
 const START_US: i64 = 1_735_689_600_000_000;
 const EVENTS: usize = 60_000;
@@ -107,7 +109,7 @@ fn write_job_of(dir: &Path, events: usize, in_history: usize) -> PathBuf {
 
 fn start(job: &Path, workers: usize) -> Child {
     let workers = workers.to_string();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_headwater"));
+    let mut command = headwater();
     command.args(["run", "--until-end", "--workers", &workers]).arg(job);
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
@@ -119,7 +121,7 @@ fn succeeded(output: &Output) {
 /// Everything that a run has put out: rows by group, the changelog, and the dead letters, whose order is not promised.
 fn output(dir: &Path) -> Vec<String> {
     let export = |group| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_headwater"));
+        let mut command = headwater();
         let done = command.arg("export").arg(dir.join("job.toml")).arg(group).output().unwrap();
         succeeded(&done);
         String::from_utf8(done.stdout).unwrap()
@@ -334,7 +336,7 @@ fn a_partition_that_lags_keeps_its_windows() {
     {
         std::fs::write(path("stream/1.jsonl"), lines("behind", seconds)).unwrap();
         succeeded(&start(&path("job.toml"), 2).wait_with_output().unwrap());
-        let mut command = Command::new(env!("CARGO_BIN_EXE_headwater"));
+        let mut command = headwater();
         let done = command.arg("export").arg(path("job.toml")).arg("tens").output().unwrap();
         succeeded(&done);
         let rows = String::from_utf8(done.stdout).unwrap();
@@ -373,9 +375,7 @@ fn a_store_with_other_rows() {
         succeeded(&start(&dir.join("job.toml"), 2).wait_with_output().unwrap());
     };
     let exported = |dir: &Path| {
-        let command = |group| {
-            Command::new(env!("CARGO_BIN_EXE_headwater")).arg("export").arg(dir.join("job.toml")).arg(group).output()
-        };
+        let command = |group| headwater().arg("export").arg(dir.join("job.toml")).arg(group).output();
         ["trailing", "hopping"].map(|group| String::from_utf8(command(group).unwrap().stdout).unwrap())
     };
     let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
@@ -394,7 +394,7 @@ fn a_store_with_other_rows() {
     // Another job writes the store, and is killed before it has a checkpoint.
     let shrunk: Vec<&str> = renamed.lines().filter(|line| !line.starts_with("around")).collect();
     std::fs::write(dir.path().join("job.toml"), shrunk.join("\n").replace("\"1ms\"", "\"1h\"")).unwrap();
-    let mut live = Command::new(env!("CARGO_BIN_EXE_headwater"));
+    let mut live = headwater();
     let mut live = live.arg("run").arg(dir.path().join("job.toml")).stderr(Stdio::null()).spawn().unwrap();
     let begun = Instant::now();
     while !exported(dir.path())[0].contains("c1") || exported(dir.path())[0].contains("around") {

@@ -2,30 +2,11 @@
 
 use std::fmt::Write;
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
 
-fn headwater(dir: &Path, args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_headwater"));
-    command.current_dir(dir).args(args).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command
-}
+use crate::support::{Running, finish, headwater, spawn, until};
 
-fn run(dir: &Path, args: &[&str]) -> Output {
-    headwater(dir, args).output().unwrap()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
-/// Waits until something is there, or gives up loudly.
-fn until(what: &str, mut there: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !there() {
-        assert!(start.elapsed() < Duration::from_secs(60), "{what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+fn start(dir: &Path, args: &[&str]) -> Running {
+    spawn(headwater().current_dir(dir).args(args))
 }
 
 fn job(dir: &Path, tick: &str) {
@@ -46,10 +27,14 @@ fn events(n: usize, step_ms: usize) -> String {
     lines
 }
 
-fn terminate(child: Child) -> Output {
-    let killed = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
-    assert!(killed.success());
-    child.wait_with_output().unwrap()
+/// It answers from now on, and holds its state.
+fn has_started(dir: &Path) {
+    until("an endpoint", || dir.join(".headwater/starts/endpoint.json").exists().then_some(()));
+}
+
+/// The group's rows, as JSON lines.
+fn exported(dir: &Path) -> String {
+    finish(start(dir, &["export", "job.toml", "g"]), 0).stdout
 }
 
 /// 60 MB lie below the first tick: more than a worker's credits. The partition that keeps `T` from beginning is read all the same.
@@ -58,10 +43,8 @@ fn a_long_backlog_before_the_first_tick() {
     let dir = tempfile::tempdir().unwrap();
     job(dir.path(), "1h");
     std::fs::write(dir.path().join("s0.jsonl"), events(250_000, 1)).unwrap();
-    let child = headwater(dir.path(), &["run", "job.toml", "--until-end"]).spawn().unwrap();
-    let done = child.wait_with_output().unwrap();
-    assert!(done.status.success(), "{}", text(&done.stderr));
-    let rows = text(&run(dir.path(), &["export", "job.toml", "g"]).stdout);
+    finish(start(dir.path(), &["run", "job.toml", "--until-end"]), 0);
+    let rows = exported(dir.path());
     assert_eq!(rows.lines().count(), 7);
     assert!(rows.contains(r#""row":{"n":35715}"#), "{rows}");
 }
@@ -71,13 +54,11 @@ fn a_second_start_on_the_same_state_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     job(dir.path(), "10ms");
     std::fs::write(dir.path().join("s0.jsonl"), events(10, 1)).unwrap();
-    let first = headwater(dir.path(), &["run", "job.toml"]).spawn().unwrap();
-    until("the first run has its endpoint", || dir.path().join(".headwater/starts/endpoint.json").exists());
-    let second = run(dir.path(), &["run", "job.toml"]);
-    assert_eq!(second.status.code(), Some(1));
-    assert!(text(&second.stderr).contains("another run holds"), "{}", text(&second.stderr));
-    let first = terminate(first);
-    assert!(first.status.success(), "{}", text(&first.stderr));
+    let first = start(dir.path(), &["run", "job.toml"]);
+    has_started(dir.path());
+    let told = finish(start(dir.path(), &["run", "job.toml"]), 1).stderr;
+    assert!(told.contains("another run holds"), "{told}");
+    first.terminate();
 }
 
 /// Whoever waits for the rows at the end must not take what is there for them.
@@ -86,23 +67,23 @@ fn a_stop_before_the_end_is_not_the_end() {
     let dir = tempfile::tempdir().unwrap();
     job(dir.path(), "1us");
     std::fs::write(dir.path().join("s0.jsonl"), events(400_000, 3_600_000)).unwrap();
-    let child = headwater(dir.path(), &["run", "job.toml", "--until-end"]).spawn().unwrap();
-    until("the run has its endpoint", || dir.path().join(".headwater/starts/endpoint.json").exists());
-    let stopped = terminate(child);
-    if stopped.status.success() {
+    let mut stopped = start(dir.path(), &["run", "job.toml", "--until-end"]);
+    has_started(dir.path());
+    stopped.signal("TERM");
+    let status = stopped.wait();
+    if status.success() {
         // It was faster than the signal: then every event is in the rows.
-        let rows = text(&run(dir.path(), &["export", "job.toml", "g"]).stdout);
+        let rows = exported(dir.path());
         assert!(rows.contains(r#""row":{"n":57143}"#), "{rows}");
         return;
     }
-    assert_eq!(stopped.status.code(), Some(1), "{}", text(&stopped.stderr));
-    assert!(text(&stopped.stderr).contains("stopped before the end"), "{}", text(&stopped.stderr));
+    assert_eq!(status.code(), Some(1), "{}", stopped.log());
+    assert!(stopped.log().contains("stopped before the end"), "{}", stopped.log());
 }
 
 #[test]
 fn what_is_not_there_yet_is_told() {
     let dir = tempfile::tempdir().unwrap();
-    let told = run(dir.path(), &["backfill", "job.toml", "--spine", "f.parquet"]);
-    assert_eq!(told.status.code(), Some(2));
-    assert!(text(&told.stderr).contains("`backfill` is not supported yet"), "{}", text(&told.stderr));
+    let told = finish(start(dir.path(), &["backfill", "job.toml", "--spine", "f.parquet"]), 2).stderr;
+    assert!(told.contains("`backfill` is not supported yet"), "{told}");
 }

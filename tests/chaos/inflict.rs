@@ -166,11 +166,11 @@ impl<'a, 'r> Inflicting<'a, 'r> {
             let Some(log) = files.map(|e| e.path()).find(|path| path.to_string_lossy().ends_with(".incr.aof")) else {
                 return false;
             };
-            let length = log.metadata().unwrap().len();
-            let lost = this.rng.random_range(1..300_000).min(length);
-            OpenOptions::new().write(true).open(&log).unwrap().set_len(length - lost).unwrap();
-            this.note(&format!("it lost {lost} bytes of {length}"));
-            lost > 0
+            let bytes = std::fs::read(&log).unwrap();
+            let left = outside_transaction(&bytes[..bytes.len().saturating_sub(this.rng.random_range(1..300_000))]);
+            OpenOptions::new().write(true).open(&log).unwrap().set_len(left as u64).unwrap();
+            this.note(&format!("it has {left} bytes left of {}", bytes.len()));
+            left < bytes.len()
         })
     }
 
@@ -350,4 +350,12 @@ impl<'a, 'r> Inflicting<'a, 'r> {
         self.lasts(500..4000, Undo::LiftLimit);
         true
     }
+}
+
+/// How long a file of Redis is without a transaction that does not end in it. Redis would leave a part of that one there, take what
+/// it writes later for more of it, and lose all of that at its next start.
+fn outside_transaction(bytes: &[u8]) -> usize {
+    let last = |command: &[u8]| bytes.windows(command.len()).rposition(|some| some == command);
+    let (begin, end) = (last(b"*1\r\n$5\r\nMULTI\r\n"), last(b"*1\r\n$4\r\nEXEC\r\n"));
+    begin.filter(|_| begin > end).unwrap_or(bytes.len())
 }

@@ -2,14 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::process::Command;
 
 use headwater_connectors::format::text::format_time;
 use serde_json::Value;
 
 use super::scenario::{Record, Scenario};
 use crate::one_result::model::{self, Bounds, Log};
-use crate::support::micros;
+use crate::support::{headwater, micros};
 
 /// By key and window.
 pub type Table = BTreeMap<(String, Bounds), Value>;
@@ -138,7 +137,7 @@ impl Found {
 }
 
 fn export(dir: &Path, group: &str, sink: &str, t: &mut Option<i64>, lines: &mut Vec<String>) -> Result<Table, String> {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_headwater"));
+    let mut command = headwater();
     let done = command.args(["export", "job.toml", group, "--sink", sink]).current_dir(dir).output().unwrap();
     if !done.status.success() {
         return Err(format!("export {group} --sink {sink}: {}", String::from_utf8_lossy(&done.stderr)));

@@ -2,18 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::process::Command;
 
 use serde_json::Value;
 
 use super::outcome::Read;
 use super::scenario::Scenario;
 use crate::one_result::model::{self, Bounds};
-use crate::support::{Snapshot, micros, now_us};
+use crate::support::{Snapshot, headwater, micros, now_us};
 
 /// What the running job exports of its embedded store, as Redis would have it.
 pub fn embedded(dir: &Path, group: &str) -> Result<Snapshot, String> {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_headwater"));
+    let mut command = headwater();
     let done = command.args(["export", "job.toml", group, "--sink", "local"]).current_dir(dir).output().unwrap();
     let text = String::from_utf8_lossy(&done.stdout);
     if !done.status.success() {

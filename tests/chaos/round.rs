@@ -3,7 +3,6 @@
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -19,7 +18,7 @@ use super::poller;
 use super::scenario::{Maker, Record, Scenario};
 use super::world::{Disk, World};
 use super::{faults, rest, topic};
-use crate::support::{SECOND, Snapshot, Topic, connect_to, now_us, try_snapshot};
+use crate::support::{SECOND, Snapshot, Topic, connect_to, headwater, now_us, try_snapshot};
 
 /// What went wrong in a round, told at once.
 #[derive(Clone, Default)]
@@ -364,7 +363,7 @@ impl Round<'_> {
         self.scenario.write_job(&dir, &self.world.kafka.address, None);
         let history = if self.scenario.parquet { "history.parquet" } else { "history.jsonl" };
         std::fs::copy(self.dir.join(history), dir.join(history)).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_headwater"));
+        let mut command = headwater();
         command.args(["run", "job.toml", "--until-end", "--fresh", "--workers", "2"]).current_dir(&dir);
         let done = command.output().unwrap();
         if !done.status.success() {

@@ -17,7 +17,14 @@ pub struct Finished {
     pub stderr: String,
 }
 
-const DEADLINE: Duration = Duration::from_secs(90);
+const DEADLINE: Duration = Duration::from_secs(120);
+
+/// The binary, logging as it does by itself.
+pub fn headwater() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_headwater"));
+    command.env_remove("HEADWATER_LOG");
+    command
+}
 
 pub fn run(args: &[&str]) -> Running {
     run_with(args, &[])
@@ -25,15 +32,13 @@ pub fn run(args: &[&str]) -> Running {
 
 /// With more in its environment.
 pub fn run_with(args: &[&str], env: &[(&str, String)]) -> Running {
+    spawn(headwater().args(args).envs(env.iter().map(|(name, value)| (name, value))))
+}
+
+pub fn spawn(command: &mut Command) -> Running {
     let (stdout, stderr) = (NamedTempFile::new().unwrap(), NamedTempFile::new().unwrap());
-    let child = Command::new(env!("CARGO_BIN_EXE_headwater"))
-        .args(args)
-        .envs(env.iter().map(|(name, value)| (name, value)))
-        .stdout(stdout.reopen().unwrap())
-        .stderr(stderr.reopen().unwrap())
-        .spawn()
-        .unwrap();
-    Running { child, stdout, stderr }
+    let command = command.stdout(stdout.reopen().unwrap()).stderr(stderr.reopen().unwrap());
+    Running { child: command.spawn().unwrap(), stdout, stderr }
 }
 
 /// Waits for the end, which must have this exit code.
@@ -45,7 +50,8 @@ pub fn finish(mut running: Running, code: i32) -> Finished {
 }
 
 impl Running {
-    fn wait(&mut self) -> ExitStatus {
+    /// Waits for the end.
+    pub fn wait(&mut self) -> ExitStatus {
         let begun = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {

@@ -3,8 +3,10 @@
 //! A test asks for what it needs: `let case = need!(Case::new("gap"));`. Where a service is not named the test ends there and
 //! says that it was skipped; with `HEADWATER_TEST_REQUIRED` set, as both of these set it, it fails.
 
+use std::hash::{BuildHasher, RandomState};
 use std::io::Write;
 use std::net::TcpListener;
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 /// The value of `HEADWATER_TEST_...`; `None`: the test is skipped, which has been said.
@@ -26,10 +28,10 @@ pub fn skipped(why: &str) {
 
 /// A port of 127.0.0.1 that nobody listens on: below the range that outgoing connections take theirs from, and no two alike.
 pub fn free_port() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let begin = 21_000 + (std::process::id() % 10_000) as u16;
+    // At random: another process may look for ports of its own, and nobody listens on one that was just given.
+    static NEXT: LazyLock<AtomicU16> = LazyLock::new(|| AtomicU16::new(RandomState::new().hash_one(0) as u16));
     loop {
-        let port = begin + NEXT.fetch_add(1, Ordering::Relaxed) % 1000;
+        let port = 20_000 + NEXT.fetch_add(1, Ordering::Relaxed) % 12_000;
         if TcpListener::bind(("127.0.0.1", port)).is_ok() {
             return port;
         }
