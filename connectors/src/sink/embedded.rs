@@ -13,6 +13,7 @@
 //! Every row carries the number of the image that it was last written in or after: what a sweep finds with an older one
 //! was not in the image.
 
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -284,12 +285,34 @@ impl Embedded {
 /// Whoever looks up a row of a job that does not run holds its store for a moment; a start waits for that.
 fn open_patiently(path: &Path) -> Result<Database> {
     let began = Instant::now();
+    remove_unfinished(path)
+        .map_err(|e| Error::world(format!("cannot open the embedded store {}", path.display()), e))?;
     loop {
         match Database::builder(path).open() {
             Err(fjall::Error::Locked) if began.elapsed() < LOCK_PATIENCE => std::thread::sleep(LOCK_RETRY),
             opened => return opened.map_err(|e| opening(path, e)),
         }
     }
+}
+
+/// A start that was killed while it made the store has left something that cannot be opened. Nothing was in it yet.
+fn remove_unfinished(path: &Path) -> std::io::Result<()> {
+    let [journal, version] = ["0.jnl", "version"].map(|name| path.join(name));
+    let is_made = version.metadata().is_ok_and(|version| version.len() > 0);
+    if is_made || !journal.exists() || path.join("keyspaces").read_dir()?.next().is_some() {
+        return Ok(());
+    }
+    let lock = File::open(path.join("lock"))?;
+    match lock.try_lock() {
+        // Whoever holds it is making the store just now.
+        Err(TryLockError::WouldBlock) => return Ok(()),
+        Err(TryLockError::Error(e)) => return Err(e),
+        Ok(()) => {}
+    }
+    if version.exists() {
+        std::fs::remove_file(version)?;
+    }
+    std::fs::remove_file(journal)
 }
 
 fn opening(path: &Path, cause: fjall::Error) -> Error {
@@ -562,6 +585,21 @@ mod tests {
         store.write(0, &plain().batch(&[]), 50).unwrap();
         assert_eq!(store.marks(0).unwrap().upto_us, Some(50), "but for an image that replaces");
         assert_eq!(store.sweep(&[]).unwrap(), 1);
+    }
+
+    #[test]
+    fn a_start_that_was_killed_while_it_made_the_store_is_in_nobodys_way() {
+        for left in [&["lock", "0.jnl"][..], &["lock", "0.jnl", "version"]] {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("embedded");
+            std::fs::create_dir_all(path.join("keyspaces")).unwrap();
+            left.iter().for_each(|name| drop(File::create_new(path.join(name)).unwrap()));
+            let mut store = Embedded::open(&path, &shapes()).unwrap();
+            store.write(0, &plain().batch(&[("a", 0, Some(1.0), 10, 1)]), 10).unwrap();
+            drop(store);
+            let mut store = Embedded::open(&path, &shapes()).unwrap();
+            assert_eq!(scanned(&mut store, 0), [row("a", None, "1.0", 10)]);
+        }
     }
 
     #[test]
