@@ -10,6 +10,7 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use serde_json::Value;
 
+use super::cluster::Size;
 use super::faults::Undo;
 use super::round::{Round, random_size};
 
@@ -62,7 +63,13 @@ impl<'a, 'r> Inflicting<'a, 'r> {
     }
 
     fn start(&mut self) {
+        self.start_of(1);
+    }
+
+    /// A cluster of so many processes at least.
+    fn start_of(&mut self, processes: usize) {
         let size = random_size(&mut self.rng);
+        let size = Size { processes: size.processes.max(processes), ..size };
         self.note(&format!("{size:?}"));
         self.undo.retain(|(_, undo)| !matches!(undo, Undo::ThawProcess(_)));
         self.round.cluster.start(size, self.round.scenario.to_end);
@@ -96,14 +103,15 @@ impl<'a, 'r> Inflicting<'a, 'r> {
         frozen
     }
 
-    /// One is frozen while the others are killed and a new cluster takes over; then it wakes up.
+    /// One is frozen while the others are killed and a new cluster takes over; then it wakes up. Alone it would lose nobody, and go on.
     pub fn abandon(&mut self) -> bool {
+        if self.round.cluster.size().processes == 1 {
+            self.round.cluster.end("KILL");
+            self.start_of(2);
+        }
+        let Some((process, number)) = self.one_that_joined() else { return false };
         let cluster = &self.round.cluster;
-        // Alone it would lose nobody, and go on; while it plans, process 0 may wait for a service.
-        let joined = |(process, ..): &(usize, usize, bool)| cluster.log_of(*process).contains(" seam ");
-        let all: Vec<_> = cluster.running().into_iter().filter(joined).collect();
-        let Some((process, number, _)) = all.choose(&mut self.rng).copied() else { return false };
-        if cluster.size().processes == 1 || !cluster.signal(process, "STOP") {
+        if !cluster.signal(process, "STOP") {
             return false;
         }
         cluster.abandon(process);
@@ -115,6 +123,21 @@ impl<'a, 'r> Inflicting<'a, 'r> {
         self.note("it wakes up");
         self.round.cluster.awake();
         true
+    }
+
+    /// A process and the number of its start. While it plans, process 0 may wait for a service.
+    fn one_that_joined(&mut self) -> Option<(usize, usize)> {
+        let end = Instant::now() + Duration::from_secs(5);
+        while Instant::now() < end && !self.round.cluster.is_done() {
+            let cluster = &self.round.cluster;
+            let joined = |(process, ..): &(usize, usize, bool)| cluster.log_of(*process).contains(" seam ");
+            let all: Vec<_> = cluster.running().into_iter().filter(joined).collect();
+            if let Some((process, number, _)) = all.choose(&mut self.rng).copied() {
+                return Some((process, number));
+            }
+            self.wait(Duration::from_millis(10));
+        }
+        None
     }
 
     pub fn freeze_broker(&mut self) -> bool {
