@@ -62,7 +62,10 @@ fn main() {
     .unwrap();
     produce.join().unwrap();
     relay.join().unwrap();
-    println!("freshness: {EVENTS_PER_SECOND} events/s, {} events in rows", status.groups[0].counts.events);
+    println!(
+        "freshness: {EVENTS_PER_SECOND} events/s, {} events in rows",
+        status.groups.iter().map(|group| group.counts.events).sum::<u64>()
+    );
     percentiles("floor: produced -> seen by a bare consumer", &relayed);
     percentiles("produced -> row readable", &readable);
 }

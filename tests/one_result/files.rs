@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use arrow::array::{ArrayRef, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use headwater::base::id::{GroupId, Id, SinkId};
 use headwater::cluster;
 use headwater::observe::watching::Watching;
 use headwater::run::{self, Options};
@@ -80,18 +81,19 @@ pub fn run(job: &Job, log: &Log, way: &Way) -> Output {
     let changes = fs::read_to_string(dir.join("changes.jsonl")).unwrap();
     Output {
         changes: changes.lines().map(str::to_owned).collect(),
-        rows: (0..job.groups.len()).map(|group| exported(&watching, group)).collect(),
+        rows: watching.opened.groups.ids().map(|group| exported(&watching, group)).collect(),
         letters: letters(dir),
     }
 }
 
-fn exported(watching: &Watching, group: usize) -> Vec<String> {
+fn exported(watching: &Watching, group: GroupId) -> Vec<String> {
     let mut lines = vec![];
     let mut each = |line: &str| {
         lines.push(line.to_owned());
         Ok(())
     };
-    let mut store = rows::lookup(&watching.opened, 0, watching.stores[0].as_ref()).unwrap();
+    let sink = SinkId::at(0);
+    let mut store = rows::lookup(&watching.opened, sink, watching.stores[sink].as_ref()).unwrap();
     rows::export(store.as_mut(), group, &mut each).unwrap();
     lines
 }

@@ -10,17 +10,17 @@ use super::opened::Opened;
 use super::source::{Streams, check_lines, look_at_schema, open_source, project, told};
 use crate::base::failure::Failure;
 use crate::base::fault::Faults;
+use crate::base::id::{IdVec, SourceId};
 use crate::job::validate::names::check_names;
 use crate::job::{Job, Named};
 
-/// Opens sources, and checks every name and type against them. `pinned`: by source, the files of its history as they were pinned
-/// before.
-pub fn open(job: Job, pinned: &[Option<Pinned>]) -> Result<Opened, Failure> {
+/// Opens sources, and checks every name and type against them. `pinned`: the files of its history as they were pinned before.
+pub fn open(job: Job, pinned: &IdVec<SourceId, Option<Pinned>>) -> Result<Opened, Failure> {
     open_with(job, pinned, Streams::Open)
 }
 
 /// Opens the histories anew whose files were others when they were pinned.
-pub fn pin(opened: &mut Opened, pinned: &[Option<Pinned>]) -> Result<(), Failure> {
+pub fn pin(opened: &mut Opened, pinned: &IdVec<SourceId, Option<Pinned>>) -> Result<(), Failure> {
     let mut faults = Faults::new(opened.job.file.display().to_string());
     for ((conf, source), pinned) in opened.job.sources.iter().zip(&mut opened.sources).zip(pinned) {
         let is_other =
@@ -36,14 +36,14 @@ pub fn pin(opened: &mut Opened, pinned: &[Option<Pinned>]) -> Result<(), Failure
 
 /// Opens a job whose rows are read and whose events are not: its streams may be away.
 pub fn open_for_rows(job: Job) -> Result<Opened, Failure> {
-    open_with(job, &[], Streams::Skip)
+    open_with(job, &IdVec::new(), Streams::Skip)
 }
 
-fn open_with(job: Job, pinned: &[Option<Pinned>], streams: Streams) -> Result<Opened, Failure> {
+fn open_with(job: Job, pinned: &IdVec<SourceId, Option<Pinned>>, streams: Streams) -> Result<Opened, Failure> {
     let mut faults = Faults { file: job.file.display().to_string(), ..Faults::default() };
     let mut sources = Vec::new();
-    for (i, source) in job.sources.iter().enumerate() {
-        let pinned = pinned.get(i).and_then(Option::as_ref);
+    for (id, source) in job.sources.pairs() {
+        let pinned = pinned.get(id).and_then(Option::as_ref);
         sources.push(open_source(source, pinned, streams, &mut faults)?);
     }
     for sink in &job.sinks {
@@ -54,7 +54,7 @@ fn open_with(job: Job, pinned: &[Option<Pinned>], streams: Streams) -> Result<Op
     if streams == Streams::Open {
         check_lines(&job, &mut faults)?;
     }
-    let schemas: Vec<Option<SchemaRef>> = sources.iter().map(|s| s.as_ref().map(|s| s.2.clone())).collect();
+    let schemas: IdVec<SourceId, Option<SchemaRef>> = sources.iter().map(|s| s.as_ref().map(|s| s.2.clone())).collect();
     let named = check_names(&job, &schemas);
     let names_fit = !named.has_errors();
     faults.faults.extend(named.faults);
@@ -64,10 +64,10 @@ fn open_with(job: Job, pinned: &[Option<Pinned>], streams: Streams) -> Result<Op
         return Err(Failure::Job(faults));
     }
     let compiled: Vec<Compiled> = compiled.into_iter().flatten().collect();
-    let mut opened = Vec::new();
-    for (i, (history, stream, schema)) in sources.into_iter().flatten().enumerate() {
-        let groups = job.groups.iter().zip(&compiled).filter(|(g, _)| g.source == i);
-        opened.push(project(&job.sources[i], history, stream, schema, groups));
+    let mut opened = IdVec::new();
+    for ((id, source), (history, stream, schema)) in job.sources.pairs().zip(sources.into_iter().flatten()) {
+        let groups = job.groups.iter().zip(&compiled).filter(|(g, _)| g.source == id);
+        opened.push(project(source, history, stream, schema, groups));
     }
     let groups = job.groups.iter().zip(compiled).map(|(g, c)| open_group(g, c, &opened[g.source])).collect();
     Ok(Opened { job, sources: opened, groups })
@@ -76,7 +76,7 @@ fn open_with(job: Job, pinned: &[Option<Pinned>], streams: Streams) -> Result<Op
 /// What else is wrong with a job that is wrong already: names and expressions, where schemas can be had all the same.
 pub fn more_faults(job: &Job) -> Faults {
     let mut faults = Faults::new(job.file.display().to_string());
-    let schemas: Vec<_> = job.sources.iter().map(|source| look_at_schema(source, &mut faults)).collect();
+    let schemas: IdVec<_, _> = job.sources.iter().map(|source| look_at_schema(source, &mut faults)).collect();
     faults.faults.extend(check_names(job, &schemas).faults);
     for group in &job.groups {
         if let Some(schema) = &schemas[group.source] {

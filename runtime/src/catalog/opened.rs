@@ -10,12 +10,13 @@ use headwater_connectors::stream::Stream;
 use headwater_operators::accumulators::ColumnPlan;
 use headwater_operators::expression::Expression;
 
+use crate::base::id::{GroupId, IdVec, SourceId};
 use crate::job::Job;
 
 pub struct Opened {
     pub job: Job,
-    pub sources: Vec<Source>,
-    pub groups: Vec<OpenGroup>,
+    pub sources: IdVec<SourceId, Source>,
+    pub groups: IdVec<GroupId, OpenGroup>,
 }
 
 impl Opened {

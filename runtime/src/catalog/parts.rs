@@ -8,6 +8,7 @@ use headwater_operators::group;
 use super::opened::Opened;
 use super::reach::Reach;
 use crate::base::failure::Failure;
+use crate::base::id::{GroupId, IdVec, PartId, ScanId};
 use crate::job::Window;
 use crate::plan::Plan;
 use crate::plan::group::{PlannedGroup, PlannedPart};
@@ -15,12 +16,12 @@ use crate::plan::side::Side;
 
 /// The parts of a run's groups, opened, as a side has them: those of the other never begin there.
 pub struct Parts {
-    pub groups: Vec<Vec<Part>>,
+    pub groups: IdVec<GroupId, IdVec<PartId, Part>>,
     pub side: Side,
 }
 
 pub struct Part {
-    pub reading: usize,
+    pub reading: ScanId,
     pub reach: Reach,
     /// Its input expressions, by their number in the group; `None`: nobody asks for it any more, so it is null.
     pub inputs: Vec<(Option<usize>, DataType)>,
@@ -29,28 +30,27 @@ pub struct Part {
 
 impl Parts {
     pub fn open(opened: &Opened, plan: &Plan, side: Side) -> Result<Parts, Failure> {
-        let group = |(number, planned): (usize, &PlannedGroup)| {
-            planned.parts.iter().map(|part| Part::open(opened, plan, (number, side), part)).collect()
+        let group = |(id, planned): (GroupId, &PlannedGroup)| {
+            planned.parts.iter().map(|part| Part::open(opened, plan, (id, side), part)).collect()
         };
-        let groups = plan.groups.iter().enumerate().map(group).collect::<Result<_, _>>()?;
+        let groups = plan.groups.pairs().map(group).collect::<Result<_, _>>()?;
         Ok(Parts { groups, side })
     }
 
-    /// The parts of a reading, with their groups and their numbers.
-    pub fn of_reading(&self, reading: usize) -> impl Iterator<Item = (usize, usize, &Part)> {
-        let all = self.groups.iter().enumerate();
-        let all = all.flat_map(|(group, parts)| parts.iter().enumerate().map(move |(n, part)| (group, n, part)));
-        all.filter(move |(_, _, part)| part.reading == reading)
+    /// The parts of a reading, with their groups.
+    pub fn of_reading(&self, reading: ScanId) -> impl Iterator<Item = (GroupId, &Part)> {
+        let all = self.groups.pairs().flat_map(|(group, parts)| parts.iter().map(move |part| (group, part)));
+        all.filter(move |(_, part)| part.reading == reading)
     }
 
     /// Rows up to this event time are out of the reach of every part of a reading; `None`: one reaches everything.
-    pub fn floor(&self, reading: usize, s: i64) -> Option<i64> {
-        let floors: Option<Vec<i64>> = self.of_reading(reading).map(|(_, _, part)| part.reach.floor(s)).collect();
+    pub fn floor(&self, reading: ScanId, s: i64) -> Option<i64> {
+        let floors: Option<Vec<i64>> = self.of_reading(reading).map(|(_, part)| part.reach.floor(s)).collect();
         floors.map(|all| all.into_iter().min().unwrap_or(s))
     }
 
     /// The plan of a group's state.
-    pub fn plan(&self, opened: &Opened, group: usize) -> group::Plan {
+    pub fn plan(&self, opened: &Opened, group: GroupId) -> group::Plan {
         let mut parts = self.groups[group].iter().map(|part| part.plan.clone());
         let first = parts.next().expect("a group has a part");
         let conf = &opened.job.groups[group];
@@ -77,7 +77,7 @@ impl Part {
     fn open(
         opened: &Opened,
         plan: &Plan,
-        (group, side): (usize, Side),
+        (group, side): (GroupId, Side),
         planned: &PlannedPart,
     ) -> Result<Part, Failure> {
         let open = &opened.groups[group];

@@ -6,6 +6,7 @@ use headwater_connectors::sink::lines::SinkPosition;
 use headwater_operators::group::Piece;
 use serde::{Deserialize, Serialize};
 
+use crate::base::id::{GroupId, PartId};
 use crate::plan::position::Position;
 use crate::plan::progress::HistoryProgress;
 use crate::plan::side::Side;
@@ -18,14 +19,14 @@ pub type PartName = (u64, String);
 pub struct Part {
     /// The checkpoint in whose directory it lies.
     pub number: u64,
-    pub group: u32,
+    pub group: GroupId,
     /// Of which worker, and of how many: the files of a group and a worker belong together. (0: an earlier version wrote it.)
     pub worker: u32,
     #[serde(default)]
     pub workers: u32,
     pub piece: Piece,
     /// Of which part of the group.
-    pub of: u32,
+    pub of: PartId,
     /// Where the state was worked out that it is of.
     #[serde(default)]
     pub side: Side,

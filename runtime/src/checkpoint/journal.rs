@@ -30,6 +30,7 @@ use super::files::failed;
 use super::parts;
 use super::store::StateStore;
 use crate::base::failure::Failure;
+use crate::base::id::{GroupId, Id, PartId};
 use crate::plan::side::Side;
 
 /// Files of a tier that are merged into one of the next.
@@ -42,7 +43,7 @@ pub struct GroupJournal(Rc<RefCell<Files>>);
 struct Files {
     store: Arc<StateStore>,
     generation: u64,
-    group: u32,
+    group: GroupId,
     worker: u32,
     workers: u32,
     parts: Vec<OfPart>,
@@ -98,12 +99,12 @@ impl GroupJournal {
     pub fn new(
         store: Arc<StateStore>,
         generation: u64,
-        group: usize,
+        group: GroupId,
         (worker, workers): (usize, usize),
         longest: &[i64],
     ) -> GroupJournal {
         let part = |longest: &i64| OfPart { longest: *longest, writing: None, files: vec![], merge: None };
-        let (group, worker, workers) = (group as u32, worker as u32, workers as u32);
+        let (worker, workers) = (worker as u32, workers as u32);
         let parts = longest.iter().map(part).collect();
         GroupJournal(Rc::new(RefCell::new(Files { store, generation, group, worker, workers, parts, frozen: vec![] })))
     }
@@ -116,7 +117,7 @@ impl GroupJournal {
 
     /// Goes on with a file of an earlier run. Its rows stay there until their time comes.
     pub fn carry(&self, state: &mut State, part: &Part, path: &Path) -> Result<(), Failure> {
-        let Some(of) = state.part_of(part.of as usize, part.side == Side::Beside) else { return Ok(()) };
+        let Some(of) = state.part_of(part.of.index(), part.side == Side::Beside) else { return Ok(()) };
         let mut files = self.0.borrow_mut();
         let chunks = Rc::new(parts::Chunks::open(path).map_err(|e| failed("reading", path, e))?);
         let spans = chunks.spans().map_err(|e| failed("reading", path, e))?;
@@ -125,7 +126,7 @@ impl GroupJournal {
             files.frozen.push(Some((chunks.clone(), at)));
         }
         let group = files.group;
-        files.parts[of].files.push(Part { group, of: of as u32, ..part.clone() });
+        files.parts[of].files.push(Part { group, of: PartId::at(of), ..part.clone() });
         Ok(())
     }
 
@@ -149,7 +150,7 @@ impl Files {
     fn unfinished(&self, of: usize, what: &str) -> Result<PathBuf, Failure> {
         let dir = self.store.unfinished(self.generation, self.worker);
         make_dir(&dir).map_err(|e| failed("creating", &dir, e))?;
-        Ok(dir.join(format!("group-{}-{of}-{what}.parquet", self.group)))
+        Ok(dir.join(format!("group-{}-{of}-{what}.parquet", self.group.number())))
     }
 
     fn cut(&mut self, of: usize, number: u64, t: i64) -> Result<(), Failure> {
@@ -187,12 +188,12 @@ impl Files {
             return std::fs::remove_file(&written.path).map_err(|e| failed("removing", &written.path, e));
         }
         let Files { group, worker, workers, .. } = *self;
-        let name = format!("group-{group}-worker-{worker}-ledger-{of}{suffix}.parquet");
+        let name = format!("group-{}-worker-{worker}-ledger-{of}{suffix}.parquet", group.number());
         let path = self.store.written(number, worker).join(&name);
         std::fs::rename(&written.path, &path).map_err(|e| failed("writing", &path, e))?;
         let Written { bytes, xxh3, span, .. } = written;
         let (piece, side, span) = (Piece::Ledger, Side::Shown, Some(span));
-        let part = Part { number, group, worker, workers, piece, of: of as u32, side, name, bytes, xxh3, span };
+        let part = Part { number, group, worker, workers, piece, of: PartId::at(of), side, name, bytes, xxh3, span };
         self.parts[of].files.push(part);
         Ok(())
     }
@@ -330,7 +331,7 @@ mod tests {
         std::fs::write(dir.path().join("a.jsonl"), "{\"ts\":1,\"card\":\"a\"}\n").unwrap();
         let job = testing::open(dir.path(), SOURCE).job;
         let store = Arc::new(StateStore::open(&job, 0, Arc::default()).unwrap());
-        let mut journal = GroupJournal::new(store.clone(), 1, 0, (0, 1), &[LONGEST]);
+        let mut journal = GroupJournal::new(store.clone(), 1, GroupId::at(0), (0, 1), &[LONGEST]);
         let (mut last, mut merged) = (vec![], 0);
         for number in 1..=100 {
             let now = number as i64 * 20;
@@ -364,11 +365,11 @@ mod tests {
     fn files_of_about_one_size_are_merged() {
         let file = |bytes| Part {
             number: 1,
-            group: 0,
+            group: GroupId::at(0),
             worker: 0,
             workers: 1,
             piece: Piece::Ledger,
-            of: 0,
+            of: PartId::at(0),
             side: Side::Shown,
             name: String::new(),
             bytes,

@@ -14,6 +14,7 @@ use super::generations::{self, Starts};
 use super::store::{CHECKPOINTS, StateStore, part_name};
 use super::watched::Whole;
 use crate::base::failure::Failure;
+use crate::base::id::{IdVec, ScanId};
 use crate::plan::Plan;
 use crate::plan::mode::Mode;
 use crate::plan::position::Position;
@@ -39,8 +40,8 @@ pub struct Manifest {
     pub t: Option<i64>,
     /// By the wall clock, when it was asked for: for whoever watches. `None`: an earlier version wrote it.
     pub begun_us: Option<i64>,
-    /// By reading: see `Announcement`.
-    pub horizons: Vec<i64>,
+    /// See `Announcement`.
+    pub horizons: IdVec<ScanId, i64>,
     pub mode: Mode,
     /// The run had reached its end.
     pub finished: bool,
@@ -58,9 +59,9 @@ fn with_moved<S: Serializer>(plan: &Plan, serializer: S) -> Result<S::Ok, S::Err
     struct Written<'a> {
         #[serde(flatten)]
         plan: &'a Plan,
-        moved: Vec<usize>,
+        moved: Vec<ScanId>,
     }
-    Written { plan, moved: (0..plan.readings.len()).collect() }.serialize(serializer)
+    Written { plan, moved: plan.readings.ids().collect() }.serialize(serializer)
 }
 
 impl Manifest {
@@ -271,7 +272,7 @@ mod tests {
 
     #[test]
     fn a_manifest_with_one_bit_that_is_another_is_damaged() {
-        let start = Start { plan: Plan { floor: Some(7), ..Plan::of(0, vec![], vec![]) }, from: None };
+        let start = Start { plan: Plan { floor: Some(7), ..Plan::of(0, IdVec::new(), IdVec::new()) }, from: None };
         let text = sealed(&start.first_manifest(Mode::Follow));
         assert!(is_sealed(&text) && serde_json::from_slice::<Manifest>(&text).is_ok());
         for bit in 0..text.len() * 8 {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::manifest::{FORMAT, Manifest};
 use super::names::LETTERS_BESIDE;
+use crate::base::id::{IdVec, ScanId};
 use crate::base::time::wall_clock_us;
 use crate::job::Job;
 use crate::plan::Plan;
@@ -26,21 +27,21 @@ pub struct Start {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Resumption {
     pub manifest: Manifest,
-    /// By reading of the plan in the manifest: its number in the plan of the start; `None`: it is read no more.
-    pub moved: Vec<Option<usize>>,
+    /// By reading of the plan in the manifest: its id in the plan of the start; `None`: it is read no more.
+    pub moved: IdVec<ScanId, Option<ScanId>>,
 }
 
 impl Resumption {
     /// Every reading has the number that it had.
     pub fn in_place(manifest: Manifest) -> Resumption {
-        let moved = (0..manifest.plan.readings.len()).map(Some).collect();
+        let moved = manifest.plan.readings.ids().map(Some).collect();
         Resumption { manifest, moved }
     }
 
     /// A position, of the reading that it is of now.
     pub fn position(&self, at: &Position) -> Option<Position> {
-        let reading = self.moved.get(at.reading as usize).copied().flatten()?;
-        Some(Position { reading: reading as u32, ..*at })
+        let reading = self.moved.get(at.reading).copied().flatten()?;
+        Some(Position { reading, ..*at })
     }
 }
 
@@ -50,19 +51,18 @@ impl Start {
     }
 
     /// Whether nothing of a reading is in the checkpoint that the run goes on from.
-    pub fn is_new(&self, reading: usize) -> bool {
+    pub fn is_new(&self, reading: ScanId) -> bool {
         let goes_on = self.from.as_ref().is_some_and(|from| from.moved.contains(&Some(reading)));
         !self.plan.readings[reading].restored && !goes_on
     }
 
     pub fn has_new(&self) -> bool {
-        (0..self.plan.readings.len()).any(|reading| self.is_new(reading))
+        self.plan.readings.ids().any(|reading| self.is_new(reading))
     }
 
     /// Whether anything of what was beside the rows goes on, wherever.
     pub fn goes_on_beside(&self) -> bool {
-        let mut readings = (0..).zip(&self.plan.readings);
-        readings.any(|(number, reading)| reading.saved == Side::Beside && !self.is_new(number))
+        self.plan.readings.pairs().any(|(id, reading)| reading.saved == Side::Beside && !self.is_new(id))
     }
 
     /// Whether the run has an end that the state does not know: a run that ends keeps those that a start of it has found, and one
@@ -90,9 +90,9 @@ impl Start {
         t.filter(|_| whole)
     }
 
-    /// By reading, where the checkpoint left off: windows that closed before it are gone.
-    pub fn horizons(&self) -> Vec<i64> {
-        let mut horizons = vec![i64::MIN; self.plan.readings.len()];
+    /// Where the checkpoint left off: windows that closed before it are gone.
+    pub fn horizons(&self) -> IdVec<ScanId, i64> {
+        let mut horizons = IdVec::filled(i64::MIN, self.plan.readings.len());
         let known = self.from.iter().flat_map(|from| from.moved.iter().zip(&from.manifest.horizons));
         for (now, horizon) in known.filter_map(|(now, horizon)| Some(((*now)?, horizon))) {
             horizons[now] = *horizon;
@@ -145,7 +145,7 @@ impl Start {
                 number,
                 t: None,
                 begun_us,
-                horizons: vec![],
+                horizons: IdVec::new(),
                 mode,
                 finished: false,
                 plan,

@@ -15,13 +15,14 @@ use super::manifest::Manifest;
 use super::parts;
 use super::store::StateStore;
 use crate::base::failure::Failure;
+use crate::base::id::{GroupId, Id, PartId};
 use crate::plan::side::Side;
 
 /// Writes a group's parts of one worker, where every tick up to `t` is finished.
 pub fn write(
     store: &StateStore,
     number: u64,
-    (group, worker, workers): (u32, u32, u32),
+    (group, worker, workers): (GroupId, u32, u32),
     state: &mut State,
     journal: &GroupJournal,
     t: i64,
@@ -35,7 +36,7 @@ pub fn write(
         let (_, writer) = match writers.entry((piece, part)) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(new) => {
-                let name = format!("group-{group}-worker-{worker}-{}-{part}.parquet", word(piece));
+                let name = format!("group-{}-worker-{worker}-{}-{part}.parquet", group.number(), word(piece));
                 let writer = parts::Writer::create(&dir.join(&name), batch.schema()).map_err(|e| failed(&e))?;
                 new.insert((name, writer))
             }
@@ -46,7 +47,7 @@ pub fn write(
     let mut parts = vec![];
     for ((piece, part), (name, writer)) in writers {
         let (bytes, xxh3) = writer.finish().map_err(|e| failed("writing to", &dir, e))?;
-        let (of, side, span) = (part as u32, Side::Shown, None);
+        let (of, side, span) = (PartId::at(part), Side::Shown, None);
         parts.push(Part { number, group, worker, workers, piece, of, side, name, bytes, xxh3, span });
     }
     parts.extend(journal.cut(number, t)?);
@@ -68,7 +69,7 @@ fn word(piece: Piece) -> &'static str {
 pub fn read(
     store: &StateStore,
     manifest: &Manifest,
-    group: u32,
+    group: GroupId,
     (state, journal): (&mut State, &GroupJournal),
     owns: impl Fn(&[u8]) -> bool,
 ) -> Result<(), Failure> {
@@ -86,7 +87,7 @@ pub fn read(
             for batch in parts::read(&path).map_err(|e| failed("reading", &path, e))? {
                 let batch = batch.map_err(|e| failed("reading", &path, e))?;
                 state
-                    .load((part.piece, part.of as usize), &batch, &mut values, &owns)
+                    .load((part.piece, part.of.index()), &batch, &mut values, &owns)
                     .map_err(|e| failed("reading", &path, e))?;
             }
         }

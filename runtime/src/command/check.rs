@@ -12,6 +12,7 @@ use super::output::print;
 use super::{meaning, sample};
 use crate::base::failure::Failure;
 use crate::base::fault::Fault;
+use crate::base::id::{GroupId, IdVec, SourceId};
 use crate::base::secrets::masked;
 use crate::base::time::wall_clock_us;
 use crate::catalog::load::load;
@@ -35,7 +36,7 @@ use crate::start::meaning::begins_anew;
 pub fn check(args: &CheckArgs) -> Result<(), Failure> {
     let (job, warnings) = load(&args.job).map_err(Failure::Job)?;
     let live = job.sources.iter().any(|source| source.stream.is_some());
-    let opened = Arc::new(open(job, &[])?);
+    let opened = Arc::new(open(job, &IdVec::new())?);
     let anew = || fresh::plan(&opened, wall_clock_us(), live);
     let found = match opened.has_stream() {
         true => manifest::look(&StateStore::open(&opened.job, 0, Arc::default())?)?,
@@ -101,11 +102,11 @@ fn tell_state(
 fn tell(out: &mut Vec<u8>, opened: &Opened, plan: Option<&Plan>, warnings: &[Fault]) -> std::io::Result<()> {
     let job = &opened.job;
     writeln!(out, "job {}, tick {}", job.name, job::duration::display(job.tick_us))?;
-    for i in 0..opened.sources.len() {
-        tell_source(out, opened, i, plan.map(|plan| plan.of_source(i)))?;
+    for id in opened.sources.ids() {
+        tell_source(out, opened, id, plan.map(|plan| plan.of_source(id)))?;
     }
-    for i in 0..opened.groups.len() {
-        tell_group(out, opened, i, plan)?;
+    for id in opened.groups.ids() {
+        tell_group(out, opened, id, plan)?;
     }
     tell_sinks(out, job)?;
     for warning in warnings {
@@ -120,8 +121,8 @@ fn tell(out: &mut Vec<u8>, opened: &Opened, plan: Option<&Plan>, warnings: &[Fau
     Ok(())
 }
 
-fn tell_source(out: &mut Vec<u8>, opened: &Opened, i: usize, plan: Option<&Reading>) -> std::io::Result<()> {
-    let (conf, open) = (&opened.job.sources[i], &opened.sources[i]);
+fn tell_source(out: &mut Vec<u8>, opened: &Opened, id: SourceId, plan: Option<&Reading>) -> std::io::Result<()> {
+    let (conf, open) = (&opened.job.sources[id], &opened.sources[id]);
     writeln!(out, "\nsource {}", conf.name)?;
     let arrival = conf.arrival_time.as_ref().map_or_else(String::new, |a| format!(", arrival {}", a.text));
     writeln!(out, "  time      {}{arrival}", conf.event_time.text)?;
@@ -189,10 +190,10 @@ fn notes(conf: &job::Source) -> Vec<&'static str> {
     notes
 }
 
-fn tell_group(out: &mut Vec<u8>, opened: &Opened, i: usize, plan: Option<&Plan>) -> std::io::Result<()> {
-    let (group, open) = (&opened.job.groups[i], &opened.groups[i]);
+fn tell_group(out: &mut Vec<u8>, opened: &Opened, id: GroupId, plan: Option<&Plan>) -> std::io::Result<()> {
+    let (group, open) = (&opened.job.groups[id], &opened.groups[id]);
     writeln!(out, "\nfeatures {}, of {}", group.name, opened.job.sources[group.source].name)?;
-    let seam = plan.and_then(|plan| plan.of_group(i).s);
+    let seam = plan.and_then(|plan| plan.of_group(id).s);
     for line in meaning::of_rows(&opened.job, group, seam.unwrap_or_else(wall_clock_us)) {
         writeln!(out, "  {line}")?;
     }
@@ -226,8 +227,8 @@ fn tell_sinks(out: &mut Vec<u8>, job: &Job) -> std::io::Result<()> {
 }
 
 fn tell_sample(opened: &Arc<Opened>, plan: &Plan, n: usize) -> Result<(), Failure> {
-    for (i, source) in opened.job.sources.iter().enumerate() {
-        let sample = sample::take(opened, plan, i, n)?;
+    for (id, source) in opened.job.sources.pairs() {
+        let sample = sample::take(opened, plan, id, n)?;
         print(&format!("\n{}\n", sample::heading(&sample, &source.name)))?;
         for (group, lines) in &sample.rows {
             print(&format!("{}: {} rows\n", opened.job.groups[*group].name, lines.len()))?;

@@ -9,6 +9,7 @@ use headwater_connectors::Error;
 use super::args::ExportArgs;
 use super::table::Table;
 use crate::base::failure::Failure;
+use crate::base::id::{GroupId, SinkId};
 use crate::catalog::load::load;
 use crate::catalog::open::open_for_rows;
 use crate::catalog::opened::Opened;
@@ -32,13 +33,13 @@ pub fn export(args: &ExportArgs) -> Result<(), Failure> {
 /// Where rows come from, as lines.
 enum Lines {
     /// A store that is read here.
-    Store { opened: Opened, group: usize, sink: usize },
+    Store { opened: Opened, group: GroupId, sink: SinkId },
     /// A running job that holds its store.
     Running { job: Job, answer: BufReader<Box<dyn std::io::Read>> },
 }
 
 impl Lines {
-    fn open(job: Job, group: usize, sink: usize, args: &ExportArgs) -> Result<Lines, Failure> {
+    fn open(job: Job, group: GroupId, sink: SinkId, args: &ExportArgs) -> Result<Lines, Failure> {
         if job.sinks[sink].to.store().is_some_and(|store| store.is_exclusive())
             && let Some(running) = endpoint::running(&job)?
         {
@@ -73,7 +74,7 @@ fn write_lines(lines: Lines, out: &mut dyn Write, to: &str) -> Result<(), Failur
     Ok(out.flush().map_err(failed)?)
 }
 
-fn write_parquet(lines: Lines, group: usize, file: &mut File) -> Result<(), Failure> {
+fn write_parquet(lines: Lines, group: GroupId, file: &mut File) -> Result<(), Failure> {
     let shape = match &lines {
         Lines::Store { opened, .. } => opened.groups[group].shape.clone(),
         Lines::Running { job, .. } => open_for_rows(job.clone())?.groups[group].shape.clone(),

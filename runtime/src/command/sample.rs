@@ -25,6 +25,7 @@ use headwater_operators::ledger::{SegmentError, Segments, up};
 use headwater_operators::limits::Limits;
 
 use crate::base::failure::Failure;
+use crate::base::id::{GroupId, SourceId};
 use crate::base::time::wall_clock_us;
 use crate::catalog::opened::Opened;
 use crate::catalog::parts::Parts;
@@ -45,13 +46,13 @@ pub struct Sample {
     pub events: usize,
     /// The tick of the rows.
     pub t: Option<i64>,
-    /// By group of the source: its number and its rows, as `get` prints them.
-    pub rows: Vec<(usize, Vec<String>)>,
+    /// Of the source's groups: their rows, as `get` prints them.
+    pub rows: Vec<(GroupId, Vec<String>)>,
     pub letters: Vec<DeadLetter>,
 }
 
 /// Takes the `n` latest events of a source.
-pub fn take(opened: &Arc<Opened>, plan: &Plan, source: usize, n: usize) -> Result<Sample, Failure> {
+pub fn take(opened: &Arc<Opened>, plan: &Plan, source: SourceId, n: usize) -> Result<Sample, Failure> {
     let parts = Parts::open(opened, plan, Side::Shown)?;
     let pipeline = Pipeline::new(opened, plan, &parts, source);
     let latest = latest(opened, plan, (source, &pipeline), n)?;
@@ -60,15 +61,15 @@ pub fn take(opened: &Arc<Opened>, plan: &Plan, source: usize, n: usize) -> Resul
         latest.parts.iter().flat_map(|part| part.chosen.iter().filter_map(|i| part.stamped[*i as usize].good()));
     let t = times.max().map(|ts| up(ts, tick));
     let mut sample = Sample { events: latest.events(), t, rows: vec![], letters: vec![] };
-    let of_source = (0..opened.groups.len()).filter(|group| opened.job.groups[*group].source == source);
+    let of_source = opened.groups.ids().filter(|group| opened.job.groups[*group].source == source);
     let states = of_source.map(|group| Ok((group, state(opened, &parts, group, t.unwrap_or(0))?)));
-    let mut states: BTreeMap<usize, State> = states.collect::<Result<_, Failure>>()?;
+    let mut states: BTreeMap<GroupId, State> = states.collect::<Result<_, Failure>>()?;
     for Part { records, stamped, chosen, .. } in &latest.parts {
         // What came before is not looked at.
-        let admitted = Admitted::chosen(source, chosen, stamped, t.unwrap_or(0));
+        let admitted = Admitted::chosen(plan.first_scan(source), chosen, stamped, t.unwrap_or(0));
         let shaped = pipeline.shape(Batch { records, stamped }, &pipeline.places(records), &[admitted]);
         for ((group, _), events) in shaped.events {
-            let Some(state) = states.get_mut(&(group as usize)) else { continue };
+            let Some(state) = states.get_mut(&group) else { continue };
             state.insert(&events, i64::MIN).map_err(|e| Failure::Running(e.to_string()))?;
         }
         sample.letters.extend(shaped.letters);
@@ -83,7 +84,7 @@ pub fn take(opened: &Arc<Opened>, plan: &Plan, source: usize, n: usize) -> Resul
     Ok(sample)
 }
 
-fn state(opened: &Opened, parts: &Parts, group: usize, t: i64) -> Result<State, Failure> {
+fn state(opened: &Opened, parts: &Parts, group: GroupId, t: i64) -> Result<State, Failure> {
     let open = &opened.groups[group];
     let codec = KeyCodec::new(&open.key_types).map_err(|e| Failure::Running(e.to_string()))?;
     let outputs = Outputs { changes: false, rows_from: Some(t) };
@@ -98,7 +99,7 @@ fn state(opened: &Opened, parts: &Parts, group: usize, t: i64) -> Result<State, 
     ))
 }
 
-fn line(opened: &Opened, group: usize, batch: &RecordBatch, row: usize, t: i64) -> String {
+fn line(opened: &Opened, group: GroupId, batch: &RecordBatch, row: usize, t: i64) -> String {
     let shape = &opened.groups[group].shape;
     let us = |column: usize| batch.column(column).as_primitive::<TimestampMicrosecondType>().value(row);
     let text = RowText {
@@ -183,7 +184,7 @@ impl Latest {
 fn latest(
     opened: &Arc<Opened>,
     plan: &Plan,
-    (source, pipeline): (usize, &Pipeline),
+    (source, pipeline): (SourceId, &Pipeline),
     n: usize,
 ) -> Result<Latest, Failure> {
     let (open, of_plan) = (&opened.sources[source], plan.of_source(source));
@@ -201,7 +202,7 @@ fn from_history(
     latest: &mut Latest,
     opened: &Opened,
     plan: &Plan,
-    (source, pipeline): (usize, &Pipeline),
+    (source, pipeline): (SourceId, &Pipeline),
     history: &dyn History,
 ) -> Result<(), Failure> {
     let (conf, open) = (&opened.job.sources[source], &opened.sources[source]);
@@ -232,7 +233,7 @@ fn from_stream(
     latest: &mut Latest,
     opened: &Opened,
     plan: &Reading,
-    (source, pipeline): (usize, &Pipeline),
+    (source, pipeline): (SourceId, &Pipeline),
     stream: &dyn Stream,
 ) -> Result<(), Failure> {
     let (conf, open) = (&opened.job.sources[source], &opened.sources[source]);

@@ -4,6 +4,7 @@
 //! that brings nothing for `stall_limit` is left out until it answers.
 
 use super::messages::{Announcement, PartitionReport, Report};
+use crate::base::id::{IdVec, ScanId};
 
 /// How far an event of a partition that nobody has seen yet may lie before the look that did not show it.
 const UNSEEN_MARGIN_US: i64 = 10_000_000;
@@ -11,8 +12,8 @@ const UNSEEN_MARGIN_US: i64 = 10_000_000;
 /// What it decides by.
 pub struct Rules {
     pub tick: i64,
-    /// By reading: the tick at which its rows begin.
-    pub s: Vec<Option<i64>>,
+    /// The tick at which its rows begin.
+    pub s: IdVec<ScanId, Option<i64>>,
     /// Stop where every partition has ended (there may be none at all).
     pub until_end: bool,
     pub end_at_least: i64,
@@ -94,29 +95,28 @@ impl Clock {
         Some(s.max(reached).max(self.rules.end_at_least).max(before.unwrap_or(s)))
     }
 
-    fn stalled(&self) -> Vec<u32> {
-        let mut stalled: Vec<u32> = self.partitions().filter(|p| p.left_out).map(|p| p.reading).collect();
+    fn stalled(&self) -> Vec<ScanId> {
+        let mut stalled: Vec<ScanId> = self.partitions().filter(|p| p.left_out).map(|p| p.reading).collect();
         stalled.sort_unstable();
         stalled.dedup();
         stalled
     }
 
-    /// By reading, at `t`; they never fall.
-    fn horizons(&self, t: i64, before: &[i64]) -> Vec<i64> {
-        let mut horizons = vec![t; self.rules.s.len()];
+    /// At `t`; they never fall.
+    fn horizons(&self, t: i64, before: &IdVec<ScanId, i64>) -> IdVec<ScanId, i64> {
+        let mut horizons = IdVec::filled(t, self.rules.s.len());
         // What has ended goes on in the next run; where it never had a record, nothing is kept for it.
         for partition in self.partitions().filter(|p| p.clock != i64::MAX || p.eff.is_some()) {
-            let horizon = &mut horizons[partition.reading as usize];
+            let horizon = &mut horizons[partition.reading];
             let eff = partition.eff.unwrap_or(i64::MIN);
             *horizon = (*horizon).min(if partition.idle { partition.clock } else { eff });
         }
         for (reading, looked) in self.known().flat_map(|report| &report.looked) {
-            let horizon = &mut horizons[*reading as usize];
+            let horizon = &mut horizons[*reading];
             *horizon = (*horizon).min(looked.saturating_sub(UNSEEN_MARGIN_US));
         }
-        let rising =
-            |(reading, horizon): (usize, i64)| before.get(reading).map_or(horizon, |before| horizon.max(*before));
-        horizons.into_iter().enumerate().map(rising).collect()
+        horizons.iter_mut().zip(before).for_each(|(horizon, before)| *horizon = (*horizon).max(*before));
+        horizons
     }
 
     fn known(&self) -> impl Iterator<Item = &Report> {

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::base::id::{IdVec, ScanId};
 use crate::checkpoint::contribution::Contribution;
 use crate::observe::status::ProcessStatus;
 
@@ -26,7 +27,7 @@ pub struct Report {
     pub paused: u64,
     pub partitions: Vec<PartitionReport>,
     /// By reading that may get more of them: the wall clock of the newest look whose partitions are all in here.
-    pub looked: Vec<(u32, i64)>,
+    pub looked: Vec<(ScanId, i64)>,
     /// The tick at which all that was read has come in, but for events from the future.
     pub reaches: Option<i64>,
     /// This process was asked to stop.
@@ -37,7 +38,7 @@ pub struct Report {
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PartitionReport {
-    pub reading: u32,
+    pub reading: ScanId,
     pub partition: i32,
     /// No record with an `eff` up to here can come any more; `i64::MAX`: none at all.
     pub clock: i64,
@@ -57,8 +58,8 @@ pub struct Announcement {
     pub pause: u64,
     /// The job's own time, once it has begun.
     pub t: Option<i64>,
-    /// By reading, since `t`: no record that counts in a window has a smaller `eff`.
-    pub horizons: Vec<i64>,
+    /// Since `t`: no record that counts in a window has a smaller `eff`.
+    pub horizons: IdVec<ScanId, i64>,
     /// Nothing is published after it.
     pub last: bool,
     /// It is the last because somebody asked to stop, not because the end was reached.
@@ -66,7 +67,7 @@ pub struct Announcement {
     /// It is the last because what was worked out beside the rows goes in: the run starts again, though nobody asked it to stop.
     pub again: bool,
     /// Readings with a partition that is left out: the `_as_of` of their groups stays.
-    pub stalled: Vec<u32>,
+    pub stalled: Vec<ScanId>,
     /// The number of the newest image: how often every row has to be written anew because a store lost writes; and the tick at
     /// which that one begins.
     pub image: u64,

@@ -18,6 +18,7 @@ use headwater_connectors::sink::lines::SinkPosition;
 
 use super::checkpointing::Saver;
 use super::messages::Announcement;
+use crate::base::id::{GroupId, IdVec, ScanId};
 use crate::base::time::wall_clock_us;
 use crate::checkpoint::contribution::{Contribution, Noted, Part};
 use crate::checkpoint::local::Local;
@@ -30,6 +31,7 @@ use crate::plan::group::PlannedPart;
 use crate::plan::mode::Mode;
 use crate::plan::position::Position;
 use crate::plan::progress::HistoryProgress;
+use crate::plan::reading::Reading;
 use crate::plan::side::Side;
 
 /// What a side has saved.
@@ -39,7 +41,7 @@ pub struct Saved {
     number: u64,
     t: Option<i64>,
     begun_us: Option<i64>,
-    horizons: Vec<i64>,
+    horizons: IdVec<ScanId, i64>,
     positions: Vec<Position>,
     read: HistoryProgress,
     parts: Vec<Part>,
@@ -77,12 +79,12 @@ impl Saved {
     /// What a run goes on from beside the rows. `None`: its parts are named by other numbers, so it has to be saved once first.
     fn before(start: &Start) -> Option<Saved> {
         let (plan, from) = (&start.plan, start.from.as_ref()?);
-        let is_beside = |reading: usize| plan.readings[reading].side == Side::Beside;
+        let is_beside = |reading: ScanId| plan.readings[reading].side == Side::Beside;
         let mut sides = BTreeSet::new();
-        for (number, group) in (0..).zip(&plan.groups) {
-            let of_group = (0..).zip(&group.parts).filter(|(_, part)| is_beside(part.reading));
+        for (id, group) in plan.groups.pairs() {
+            let of_group = group.parts.pairs().filter(|(_, part)| is_beside(part.reading));
             for (of, saved) in of_group.filter_map(|(of, part)| Some((of, part.saved.map(|saved| (saved, part))?))) {
-                if (group.saved, saved.0) != (Some(number), of) {
+                if (group.saved, saved.0) != (Some(id), of) {
                     return None;
                 }
                 sides.insert(plan.readings[saved.1.reading].saved);
@@ -92,11 +94,10 @@ impl Saved {
         if !sides.is_empty() || side == Some(Side::Shown) {
             return None;
         }
-        let moved =
-            |position: &Position| from.position(position).filter(|position| is_beside(position.reading as usize));
+        let moved = |position: &Position| from.position(position).filter(|position| is_beside(position.reading));
         // Another group may have had the number of one that is new.
         let goes_on = |part: &PlannedPart| part.saved.is_some() && is_beside(part.reading);
-        let has_part = |group: u32| plan.groups.get(group as usize).is_some_and(|g| g.parts.iter().any(goes_on));
+        let has_part = |group: GroupId| plan.groups.get(group).is_some_and(|g| g.parts.iter().any(goes_on));
         let parts = from.manifest.parts.iter().filter(|part| Some(part.side) == side && has_part(part.group));
         Some(Saved {
             number: 0,
@@ -204,10 +205,9 @@ impl Sides {
         manifest.plan =
             self.start.plan.at(|side| if side == Side::Shown { shown.t } else { beside.t }, self.read(&beside.read));
         manifest.t = manifest.t.min(beside.t);
-        let of_beside =
-            (0..self.start.plan.readings.len()).filter(|number| self.start.plan.readings[*number].side == Side::Beside);
-        manifest.horizons.resize(self.start.plan.readings.len(), i64::MIN);
-        of_beside.for_each(|n| manifest.horizons[n] = beside.horizons.get(n).copied().unwrap_or(i64::MIN));
+        let known = |side: Side| if side == Side::Shown { &manifest.horizons } else { &beside.horizons };
+        let of_side = |(id, reading): (ScanId, &Reading)| known(reading.side).get(id).copied().unwrap_or(i64::MIN);
+        manifest.horizons = self.start.plan.readings.pairs().map(of_side).collect();
         manifest.positions.extend(beside.positions);
         manifest.parts.extend(beside.parts);
         manifest.lines.extend(beside.lines);
@@ -262,11 +262,11 @@ impl Saver for SideSaver {
 mod tests {
     use super::*;
     use crate::base::failures::Failures;
+    use crate::base::id::{Id, PartId};
     use crate::checkpoint::files;
     use crate::checkpoint::generations::{Starts, numbers_of};
     use crate::checkpoint::manifest::look;
     use crate::ingest::testing::open;
-    use crate::plan::reading::Reading;
     use crate::start::fresh::plan;
 
     const SOURCE: &str = "event_time = \"ts\"\ntime_unit = \"us\"\nschema = { ts = \"int64\", card = \"string\" }\n\
@@ -287,7 +287,7 @@ mod tests {
             let mut starts = Starts::default();
             starts.take(&store.storage, 0, 0).unwrap();
             let mut plan = plan(&opened, 10, true).unwrap();
-            let beside = Reading { side: Side::Beside, ..plan.readings[0].clone() };
+            let beside = Reading { side: Side::Beside, ..plan.readings[ScanId::at(0)].clone() };
             plan.readings.push(beside);
             plan.readings.iter_mut().for_each(|reading| reading.s = Some(0));
             (plan.floor, plan.checkpoints) = (Some(100), numbers_of(1));
@@ -305,7 +305,22 @@ mod tests {
             let (bytes, xxh3) = files::measure(&dir.join(&name)).unwrap();
             let piece = headwater_operators::group::Piece::Values;
             let (side, span) = (Side::Shown, None);
-            (number, Part { number, group: 0, worker: 0, workers: 1, piece, of: 0, side, name, bytes, xxh3, span })
+            (
+                number,
+                Part {
+                    number,
+                    group: GroupId::at(0),
+                    worker: 0,
+                    workers: 1,
+                    piece,
+                    of: PartId::at(0),
+                    side,
+                    name,
+                    bytes,
+                    xxh3,
+                    span,
+                },
+            )
         }
 
         fn saved(&self, side: Side, t: i64, (number, part): (u64, Part)) {

@@ -57,6 +57,8 @@ fn text(brokers: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::id::{GroupId, Id};
+    use crate::demo::rows::{GROUP, GROUP_AT};
     use crate::job::parse::parse;
 
     #[test]
@@ -66,7 +68,7 @@ mod tests {
         for text in [EXAMPLE, &filled] {
             let (job, faults) = parse("job.toml", Path::new("/demo"), text, &|_| None).unwrap();
             assert_eq!((job.name.as_str(), faults.faults.len()), ("fraud", 0));
-            assert_eq!(job.groups[crate::demo::rows::GROUP_AT].name, crate::demo::rows::GROUP);
+            assert_eq!(job.groups[GroupId::at(GROUP_AT)].name, GROUP);
         }
     }
 

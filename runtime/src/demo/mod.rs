@@ -28,6 +28,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use crate::base::failure::Failure;
+use crate::base::id::{Id, SourceId};
 use crate::base::time::wall_clock_us;
 use feeder::{Crowd, Feeder};
 use freshness::{Prober, percentile, settle};
@@ -164,7 +165,7 @@ fn write_history(options: &Options, topic: &Topic, screen: &Screen) -> Result<u6
 }
 
 fn tell_seam(running: &Running, already: u64, screen: &Screen) {
-    let plan = running.watching.start.plan.of_source(0);
+    let plan = running.watching.start.plan.of_source(SourceId::at(0));
     plan.warnings.iter().for_each(|warning| screen.say(&format!("  warning    {warning}")));
     screen.say(&format!(
         "  seam       {} records of the topic are in the history already: passed over",
@@ -205,7 +206,7 @@ fn bootstrap(running: &mut Running, job_began: Instant, screen: &Screen) -> Resu
         }
         std::thread::sleep(FRAME);
     }
-    let records = grouped(running.status().sources[0].counts.records);
+    let records = grouped(running.status().sources[SourceId::at(0)].counts.records);
     screen.say(&format!("  caught up  {records} records of the stream, {} later", seconds(began.elapsed())));
     Ok(Some(took))
 }

@@ -15,13 +15,14 @@ use super::partition::Partition;
 use super::place::Places;
 use super::seam::{Seam, Verdict};
 use super::stamp::Stamped;
+use crate::base::id::ScanId;
 use crate::plan::last_record::LastRecord;
 use crate::plan::reading::Reading;
 
 /// What a scan makes of a batch of records.
 #[derive(Debug)]
 pub struct Admitted {
-    pub reading: usize,
+    pub reading: ScanId,
     pub origin: Origin,
     /// By record: whether the scan takes it at all.
     pub taken: Vec<bool>,
@@ -122,7 +123,7 @@ impl StreamAdmission<'_> {
 
 /// How a scan admits rows of its history.
 pub struct HistoryAdmission<'a> {
-    pub reading: usize,
+    pub reading: ScanId,
     pub s: Option<i64>,
     pub tick: i64,
     pub effs: &'a Effs,
@@ -152,7 +153,7 @@ impl HistoryAdmission<'_> {
 }
 
 impl Admitted {
-    fn none(reading: usize, records: usize) -> Admitted {
+    fn none(reading: ScanId, records: usize) -> Admitted {
         Admitted {
             reading,
             origin: Origin::Stream,
@@ -169,7 +170,7 @@ impl Admitted {
     }
 
     /// Some records, chosen by hand, that all count from one tick on; each by its own arrival alone.
-    pub fn chosen(reading: usize, chosen: &[u32], stamped: &[Stamped], visible: i64) -> Admitted {
+    pub fn chosen(reading: ScanId, chosen: &[u32], stamped: &[Stamped], visible: i64) -> Admitted {
         let mut admitted = Admitted::none(reading, stamped.len());
         admitted.visible = vec![visible; stamped.len()];
         admitted.effs = stamped.iter().map(Stamped::clock).collect();

@@ -9,13 +9,14 @@ use headwater_connectors::sink::dead_letters::DeadLetter;
 use super::place::Places;
 use super::shape::{Batch, Refused};
 use super::stamp::Reason;
+use crate::base::id::{GroupId, SourceId};
 use crate::catalog::opened::Opened;
 use crate::observe::status::ProcessStatus;
 
 /// Collects what is refused of one batch of records.
 pub struct DeadLetters<'a> {
     name: &'a str,
-    source: usize,
+    source: SourceId,
     refused: BTreeSet<(u32, &'static str)>,
     /// Of late records: by how much, in the group in which it was the most.
     late_by: BTreeMap<u32, Option<i64>>,
@@ -25,8 +26,8 @@ pub struct DeadLetters<'a> {
 /// Counts for `status`: by source and reason, and by group and reason.
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
-    sources: BTreeMap<(usize, &'static str), u64>,
-    groups: BTreeMap<(u32, &'static str), u64>,
+    sources: BTreeMap<(SourceId, &'static str), u64>,
+    groups: BTreeMap<(GroupId, &'static str), u64>,
 }
 
 impl Tally {
@@ -40,13 +41,13 @@ impl Tally {
             *status.sources[*source].dead_letters.entry((*reason).to_owned()).or_default() += n;
         }
         for ((group, reason), n) in &self.groups {
-            *status.groups[*group as usize].dead_letters.entry((*reason).to_owned()).or_default() += n;
+            *status.groups[*group].dead_letters.entry((*reason).to_owned()).or_default() += n;
         }
     }
 }
 
 impl<'a> DeadLetters<'a> {
-    pub fn new(opened: &'a Opened, source: usize) -> DeadLetters<'a> {
+    pub fn new(opened: &'a Opened, source: SourceId) -> DeadLetters<'a> {
         DeadLetters {
             name: &opened.job.sources[source].name,
             source,
@@ -57,7 +58,7 @@ impl<'a> DeadLetters<'a> {
     }
 
     /// What a group refuses.
-    pub fn refused(&mut self, group: u32, refused: Refused) {
+    pub fn refused(&mut self, group: GroupId, refused: Refused) {
         let late = refused.late.iter().map(|(row, _)| *row).collect();
         for (row, by) in refused.late {
             let most = self.late_by.entry(row).or_default();

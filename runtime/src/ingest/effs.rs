@@ -24,6 +24,7 @@ use headwater_connectors::{Records, Result as Connected};
 use super::narrow::{Narrow, visit};
 use super::stamp::{Stamper, integers};
 use crate::base::failure::Failure;
+use crate::base::id::{IdVec, ScanId};
 use crate::catalog::opened::Opened;
 use crate::catalog::parts::{Part, Parts};
 use crate::job::{SeamBy, Window};
@@ -37,22 +38,22 @@ pub struct Effs {
 }
 
 impl Effs {
-    /// Those of a plan's readings, in their order.
-    pub fn all(opened: &Opened, plan: &Plan, parts: &Parts) -> Result<Vec<Effs>, Failure> {
-        (0..plan.readings.len()).map(|reading| Effs::open(opened, plan, parts, reading)).collect()
+    /// Those of a plan's readings.
+    pub fn all(opened: &Opened, plan: &Plan, parts: &Parts) -> Result<IdVec<ScanId, Effs>, Failure> {
+        plan.readings.ids().map(|reading| Effs::open(opened, plan, parts, reading)).collect()
     }
 
-    fn open(opened: &Opened, plan: &Plan, parts: &Parts, number: usize) -> Result<Effs, Failure> {
-        let reading = &plan.readings[number];
+    fn open(opened: &Opened, plan: &Plan, parts: &Parts, id: ScanId) -> Result<Effs, Failure> {
+        let reading = &plan.readings[id];
         let source = reading.source;
         let (conf, open) = (&opened.job.sources[source], &opened.sources[source]);
         let by_offset = matches!(conf.seam.by, SeamBy::Offset { .. });
-        let asked = by_offset && asking(opened, parts, number).next().is_some() && !reading.restored;
+        let asked = by_offset && asking(opened, parts, id).next().is_some() && !reading.restored;
         let Some(history) = open.history.as_ref().filter(|_| asked) else {
             return Ok(Effs::default());
         };
         let narrow = Narrow::new(conf, open, false);
-        let floor = reading.s.and_then(|s| floor(opened, parts, number, s));
+        let floor = reading.s.and_then(|s| floor(opened, parts, id, s));
         Ok(Effs { steps: read(history.as_ref(), &narrow, floor, plan.now_us)? })
     }
 
@@ -64,13 +65,13 @@ impl Effs {
 }
 
 /// The parts of a reading that judge lateness.
-fn asking<'a>(opened: &'a Opened, parts: &'a Parts, reading: usize) -> impl Iterator<Item = &'a Part> {
+fn asking<'a>(opened: &'a Opened, parts: &'a Parts, reading: ScanId) -> impl Iterator<Item = &'a Part> {
     let of_reading = parts.of_reading(reading);
-    of_reading.filter(|(group, ..)| opened.job.groups[*group].window != Window::Trailing).map(|(_, _, part)| part)
+    of_reading.filter(|(group, _)| opened.job.groups[*group].window != Window::Trailing).map(|(_, part)| part)
 }
 
 /// No part that judges lateness reaches a row up to this event time; `None`: one reaches everything.
-fn floor(opened: &Opened, parts: &Parts, reading: usize, s: i64) -> Option<i64> {
+fn floor(opened: &Opened, parts: &Parts, reading: ScanId, s: i64) -> Option<i64> {
     let floors: Option<Vec<i64>> = asking(opened, parts, reading).map(|part| part.reach.floor(s)).collect();
     floors?.into_iter().min()
 }
@@ -252,14 +253,15 @@ mod tests {
     use rand::{Rng, SeedableRng};
 
     use super::*;
+    use crate::base::id::{Id, SourceId};
     use crate::ingest::testing::{open, write_parquet};
 
     const NOW: i64 = 1_800_000_000_000_000;
     const SEAM: &str = "seam = { by = \"offset\", partition = \"p\", offset = \"o\" }";
 
     fn effs(opened: &Opened, floor: Option<i64>) -> Effs {
-        let narrow = Narrow::new(&opened.job.sources[0], &opened.sources[0], false);
-        let history = opened.sources[0].history.as_ref().unwrap();
+        let narrow = Narrow::new(&opened.job.sources[SourceId::at(0)], &opened.sources[SourceId::at(0)], false);
+        let history = opened.sources[SourceId::at(0)].history.as_ref().unwrap();
         Effs { steps: read(history.as_ref(), &narrow, floor, NOW).unwrap() }
     }
 
@@ -416,8 +418,8 @@ mod tests {
             "event_time = \"ts\"\narrival_time = \"a\"\n{SEAM}\nhistory = {{ type = \"parquet\", path = \"*.parquet\" }}"
         );
         let opened = open(dir.path(), &source);
-        let narrow = Narrow::new(&opened.job.sources[0], &opened.sources[0], false);
-        let history = opened.sources[0].history.as_ref().unwrap();
+        let narrow = Narrow::new(&opened.job.sources[SourceId::at(0)], &opened.sources[SourceId::at(0)], false);
+        let history = opened.sources[SourceId::at(0)].history.as_ref().unwrap();
         let pieces = narrow.pieces(history.as_ref()).unwrap();
         let asked = Asked::From(BTreeMap::from([(0, 100)]));
         let found: Vec<Option<(i64, i64)>> = pieces.iter().map(|piece| folded(&narrow, piece, &asked, NOW)).collect();

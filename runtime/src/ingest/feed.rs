@@ -30,6 +30,7 @@ use timely::scheduling::Activator;
 use super::pipeline::Shaped;
 use super::slices::Slices;
 use super::streams::{Progress, Streams};
+use crate::base::id::{GroupId, IdVec, PartId, ScanId};
 use crate::checkpoint::local::Local;
 use crate::coordinate::channel::CoordinatorHandle;
 use crate::coordinate::messages::{Announcement, Report};
@@ -50,8 +51,8 @@ pub struct Parts {
     pub local: usize,
     /// The tick at which `T` begins.
     pub first_tick: i64,
-    /// By reading: windows that closed before it are gone.
-    pub horizons: Vec<i64>,
+    /// Windows that closed before it are gone.
+    pub horizons: IdVec<ScanId, i64>,
     pub coordinator: CoordinatorHandle,
     /// Up to where the windows are finished, and up to where everything is stored, by all workers.
     pub finished: ProbeHandle<i64>,
@@ -114,9 +115,10 @@ struct Out {
 }
 
 impl Out {
-    fn send(&mut self, events: Vec<((u32, u32), RecordBatch)>, letters: Vec<DeadLetter>) -> Result<(), Error> {
+    fn send(&mut self, events: Vec<((GroupId, PartId), RecordBatch)>, letters: Vec<DeadLetter>) -> Result<(), Error> {
         for ((group, part), batch) in events {
             let split = events::split(batch, self.peers).map_err(|e| Error::world("parting events by key", e))?;
+            let (group, part) = (group.number(), part.number());
             let routed = |(to, batch)| Routed { to, group, part, columns: Columns::from(batch) };
             self.events.extend(split.into_iter().map(routed));
         }

@@ -118,12 +118,13 @@ mod tests {
     use headwater_connectors::Payload;
 
     use super::*;
+    use crate::base::id::{Id, SourceId};
     use crate::catalog::opened::Opened;
     use crate::ingest::testing::{open, write_parquet};
 
     fn read(opened: &Opened, from: i64) -> HeldIds {
-        let source = &opened.sources[0];
-        HeldIds::read(&opened.job.sources[0], source, source.history.as_deref().unwrap(), from).unwrap()
+        let source = &opened.sources[SourceId::at(0)];
+        HeldIds::read(&opened.job.sources[SourceId::at(0)], source, source.history.as_deref().unwrap(), from).unwrap()
     }
 
     /// Records with these ids alone, as the source decodes them.
@@ -207,8 +208,8 @@ mod tests {
                 let expected: Vec<bool> = ids.iter().map(|id| *id >= from).collect();
                 assert_eq!(holds(&read(&opened, from), columns[2].1.clone()), expected, "by {opened_by} from {from}");
             }
-            let narrow = Narrow::new(&opened.job.sources[0], &opened.sources[0], true);
-            let pieces = narrow.pieces(opened.sources[0].history.as_deref().unwrap()).unwrap();
+            let narrow = Narrow::new(&opened.job.sources[SourceId::at(0)], &opened.sources[SourceId::at(0)], true);
+            let pieces = narrow.pieces(opened.sources[SourceId::at(0)].history.as_deref().unwrap()).unwrap();
             let left_out = |from| pieces.iter().filter(|piece| ends_before(&narrow, piece, from)).count();
             assert_eq!([0, 9, 10, 20, 29, 40].map(left_out), [0, 0, 1, 2, 2, 4], "by {opened_by}");
         }

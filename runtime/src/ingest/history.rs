@@ -18,6 +18,7 @@ use super::pipeline::Pipeline;
 use super::shape::Batch;
 use crate::base::failure::Failure;
 use crate::base::failures::Failures;
+use crate::base::id::{GroupId, IdVec, PartId, ScanId};
 use crate::catalog::opened::Opened;
 use crate::catalog::parts::Parts;
 use crate::checkpoint::resumption::Start;
@@ -29,7 +30,7 @@ use crate::plan::reading::Reading;
 #[derive(Default)]
 pub struct Slice {
     /// Of a group and a part of it.
-    pub events: Vec<((u32, u32), RecordBatch)>,
+    pub events: Vec<((GroupId, PartId), RecordBatch)>,
     pub letters: Vec<DeadLetter>,
     pub tally: Tally,
     pub rows: u64,
@@ -76,7 +77,7 @@ const SLICE_ROWS: u64 = 64 << 10;
 
 /// A piece of the history of a reading that some window can reach.
 pub struct Assigned {
-    pub reading: usize,
+    pub reading: ScanId,
     pub piece: Piece,
 }
 
@@ -84,10 +85,10 @@ pub struct Assigned {
 pub fn pieces(opened: &Opened, plan: &Plan, parts: &Parts) -> Result<Vec<Assigned>, Error> {
     let mut all = vec![];
     let is_left = |reading: &Reading| !reading.restored && reading.side == parts.side;
-    for (number, reading) in plan.readings.iter().enumerate().filter(|(_, reading)| is_left(reading)) {
+    for (id, reading) in plan.readings.pairs().filter(|(_, reading)| is_left(reading)) {
         let open = &opened.sources[reading.source];
         let Some(history) = &open.history else { continue };
-        let floor = reading.s.and_then(|s| parts.floor(number, s));
+        let floor = reading.s.and_then(|s| parts.floor(id, s));
         let event_time = open.wanted.schema.field(open.event_time).name();
         let timestamps = !open.wanted.schema.field(open.event_time).data_type().is_integer();
         for piece in history.pieces(&[event_time])? {
@@ -95,7 +96,7 @@ pub fn pieces(opened: &Opened, plan: &Plan, parts: &Parts) -> Result<Vec<Assigne
             let out_of_reach =
                 |floor: i64| range.is_some_and(|r| r.nulls == 0 && r.bounds.is_some_and(|(_, newest)| newest <= floor));
             if !floor.is_some_and(out_of_reach) {
-                all.push(Assigned { reading: number, piece });
+                all.push(Assigned { reading: id, piece });
             }
         }
     }
@@ -114,7 +115,7 @@ pub fn read(
     opened: Arc<Opened>,
     start: Arc<Start>,
     parts: Arc<Parts>,
-    effs: Arc<Vec<Effs>>,
+    effs: Arc<IdVec<ScanId, Effs>>,
     worker: usize,
     peers: usize,
     (reader, failures): (Thread, &Failures),
@@ -133,7 +134,7 @@ pub fn read(
 
 fn read_pieces(
     opened: &Arc<Opened>,
-    (plan, parts, effs): (&Plan, &Parts, &[Effs]),
+    (plan, parts, effs): (&Plan, &Parts, &IdVec<ScanId, Effs>),
     worker: usize,
     peers: usize,
     sender: &SyncSender<Option<Slice>>,
@@ -146,8 +147,8 @@ fn read_pieces(
             continue;
         }
         let mut rows = 0;
-        let open = &opened.sources[plan.readings[assigned.reading].source];
         let source = plan.readings[assigned.reading].source;
+        let open = &opened.sources[source];
         let pipeline = pipelines.entry(source).or_insert_with(|| Pipeline::new(opened, plan, parts, source));
         let admission = admission(opened, plan, assigned.reading, effs);
         let history = open.history.as_ref().expect("only histories have pieces");
@@ -177,7 +178,7 @@ fn read_pieces(
     Ok(())
 }
 
-fn admission<'a>(opened: &Opened, plan: &Plan, reading: usize, effs: &'a [Effs]) -> HistoryAdmission<'a> {
+fn admission<'a>(opened: &Opened, plan: &Plan, reading: ScanId, effs: &'a IdVec<ScanId, Effs>) -> HistoryAdmission<'a> {
     let conf = &opened.job.sources[plan.readings[reading].source];
     HistoryAdmission {
         reading,

@@ -3,10 +3,11 @@
 use headwater_connectors::stream::Reader;
 
 use super::partition::Partition;
+use crate::base::id::SourceId;
 
 /// The partitions of a source that this worker reads.
 pub struct SourceReader {
-    pub source: usize,
+    pub source: SourceId,
     pub reader: Box<dyn Reader>,
     pub lanes: Vec<Lane>,
 }

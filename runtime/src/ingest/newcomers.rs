@@ -22,10 +22,11 @@ use super::lanes::{Lane, SourceReader};
 use super::partition::Partition;
 use crate::base::failure::Failure;
 use crate::base::failures::Failures;
+use crate::base::id::{Id, ScanId, SourceId};
 use crate::base::time::wall_clock_us;
 use crate::catalog::opened::Opened;
 use crate::checkpoint::resumption;
-use crate::plan::reading::PartitionPlan;
+use crate::plan::reading::{PartitionPlan, Reading};
 use crate::plan::side::Side;
 
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -33,7 +34,7 @@ const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// The partitions that a source may get, on one worker.
 pub struct Newcomers {
-    pub source: usize,
+    pub source: SourceId,
     /// The wall clock when a look was asked for whose partitions have all been handed out.
     pub looked_us: i64,
     start: Arc<resumption::Start>,
@@ -59,16 +60,16 @@ impl Newcomers {
         (worker, peers): (usize, usize),
         failures: &Failures,
     ) -> Result<Vec<Newcomers>, Failure> {
-        let grows = |source: &usize| opened.sources[*source].stream.as_ref().is_some_and(|stream| stream.grows());
-        let is_read = |source: &usize| start.plan.readings.iter().any(|r| (r.source, r.side) == (*source, side));
-        let sources = (0..opened.sources.len()).filter(grows).filter(is_read);
+        let grows = |source: &SourceId| opened.sources[*source].stream.as_ref().is_some_and(|stream| stream.grows());
+        let is_read = |source: &SourceId| start.plan.readings.iter().any(|r| (r.source, r.side) == (*source, side));
+        let sources = opened.sources.ids().filter(grows).filter(is_read);
         sources.map(|source| Newcomers::of_source(opened, start, (source, side), (worker, peers), failures)).collect()
     }
 
     fn of_source(
         opened: &Arc<Opened>,
         start: &Arc<resumption::Start>,
-        (source, side): (usize, Side),
+        (source, side): (SourceId, Side),
         (worker, peers): (usize, usize),
         failures: &Failures,
     ) -> Result<Newcomers, Failure> {
@@ -104,9 +105,9 @@ impl Newcomers {
     }
 
     /// The readings of the source, on this side.
-    pub fn readings(&self) -> impl Iterator<Item = usize> {
-        let all = self.start.plan.readings.iter().enumerate();
-        all.filter(|(_, reading)| (reading.source, reading.side) == (self.source, self.side)).map(|(number, _)| number)
+    pub fn readings(&self) -> impl Iterator<Item = ScanId> {
+        let is_read = |reading: &Reading| (reading.source, reading.side) == (self.source, self.side);
+        self.start.plan.readings.pairs().filter(move |(_, reading)| is_read(reading)).map(|(id, _)| id)
     }
 
     fn lane(&self, start: &Start) -> Lane {
@@ -120,7 +121,7 @@ impl Newcomers {
 /// The thread's own.
 struct Looking {
     opened: Arc<Opened>,
-    source: usize,
+    source: SourceId,
     worker: usize,
     peers: usize,
     known: BTreeSet<i32>,
@@ -183,6 +184,6 @@ impl Looking {
 }
 
 /// The worker that reads a partition which is not of the plan.
-fn owner(source: usize, partition: i32, peers: usize) -> usize {
-    (source + partition.unsigned_abs() as usize) % peers
+fn owner(source: SourceId, partition: i32, peers: usize) -> usize {
+    (source.index() + partition.unsigned_abs() as usize) % peers
 }

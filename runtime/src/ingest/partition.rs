@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 
 use headwater_operators::ledger::up;
 
+use crate::base::id::ScanId;
 use crate::plan::last_record::LastRecord;
 use crate::plan::reading::PartitionPlan;
 
@@ -12,7 +13,7 @@ use crate::plan::reading::PartitionPlan;
 const MARGIN_MEMORY_US: i64 = 60_000_000;
 
 pub struct Partition {
-    pub reading: usize,
+    pub reading: ScanId,
     pub plan: PartitionPlan,
     /// The running maximum of arrivals: no later record has a smaller `eff`.
     pub eff: Option<i64>,
@@ -37,7 +38,7 @@ pub struct Partition {
 }
 
 impl Partition {
-    pub fn new(reading: usize, plan: PartitionPlan, now: i64) -> Partition {
+    pub fn new(reading: ScanId, plan: PartitionPlan, now: i64) -> Partition {
         let (eff, admitted, last) = (plan.history_eff, plan.admitted, plan.last);
         let clock = eff.map_or(i64::MIN, |eff| eff.saturating_sub(1));
         let lags = VecDeque::new();
@@ -136,11 +137,12 @@ impl Partition {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::id::Id;
 
     #[test]
     fn the_margin_is_the_worst_of_the_last_minute() {
         let plan = PartitionPlan::unknown(0, 0);
-        let mut p = Partition::new(0, plan, 0);
+        let mut p = Partition::new(ScanId::at(0), plan, 0);
         p.confirm(1_000, 1_000);
         assert_eq!(p.clock(), 1_000);
         let eff = p.arrive(Some(940));
@@ -154,7 +156,7 @@ mod tests {
     #[test]
     fn an_old_answer_is_no_sign_of_life() {
         let plan = PartitionPlan::unknown(0, 0);
-        let mut p = Partition::new(0, plan, 0);
+        let mut p = Partition::new(ScanId::at(0), plan, 0);
         p.confirm(1_000, 1_000);
         p.confirm(1_000, 9_000);
         assert_eq!(p.alive_at, 1_000, "the broker said nothing new");

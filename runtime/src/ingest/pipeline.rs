@@ -19,6 +19,7 @@ use super::dead_letters::{DeadLetters, Tally};
 use super::place::Places;
 use super::shape::{Batch, Shaper};
 use super::stamp::{Stamped, Stamper};
+use crate::base::id::{GroupId, PartId, ScanId, SourceId};
 use crate::catalog::opened::Opened;
 use crate::catalog::parts::Parts;
 use crate::plan::Plan;
@@ -26,25 +27,25 @@ use crate::plan::Plan;
 /// Of one source. One a thread.
 pub struct Pipeline {
     opened: Arc<Opened>,
-    source: usize,
+    source: SourceId,
     shapers: Vec<Shaper>,
     /// The first scan of the source: it tells what the source itself refuses.
-    first: Option<usize>,
+    first: Option<ScanId>,
 }
 
 /// What a batch of records comes to.
 #[derive(Default)]
 pub struct Shaped {
     /// Of a group and a part of it.
-    pub events: Vec<((u32, u32), RecordBatch)>,
+    pub events: Vec<((GroupId, PartId), RecordBatch)>,
     pub letters: Vec<DeadLetter>,
     pub tally: Tally,
 }
 
 impl Pipeline {
-    pub fn new(opened: &Arc<Opened>, plan: &Plan, parts: &Parts, source: usize) -> Pipeline {
+    pub fn new(opened: &Arc<Opened>, plan: &Plan, parts: &Parts, source: SourceId) -> Pipeline {
         let shapers = Shaper::of_source(opened, parts, source);
-        let first = plan.readings.iter().position(|reading| reading.source == source);
+        let first = plan.readings.find(|reading| reading.source == source);
         Pipeline { opened: opened.clone(), source, shapers, first }
     }
 
@@ -68,9 +69,8 @@ impl Pipeline {
         let mut events = vec![];
         for shaper in &self.shapers {
             for of_part in shaper.shape(batch, admitted) {
-                let group = shaper.group as u32;
-                letters.refused(group, of_part.refused);
-                events.extend(of_part.events.map(|batch| ((group, of_part.part as u32), batch)));
+                letters.refused(shaper.group, of_part.refused);
+                events.extend(of_part.events.map(|batch| ((shaper.group, of_part.part), batch)));
             }
         }
         for admitted in admitted.iter().filter(|admitted| Some(admitted.reading) == self.first) {

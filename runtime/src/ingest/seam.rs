@@ -15,6 +15,7 @@ use headwater_connectors::Records;
 use super::held_ids::HeldIds;
 use super::stamp::Stamped;
 use crate::base::failure::Failure;
+use crate::base::id::{IdVec, ScanId};
 use crate::catalog::opened::{Opened, Source};
 use crate::catalog::source;
 use crate::job::{self, SeamBy};
@@ -55,8 +56,8 @@ pub fn compared_from(c: Option<i64>, overlap_us: i64) -> i64 {
 }
 
 impl Seam {
-    /// The seams of a plan's readings, in their order.
-    pub fn all(opened: &Opened, plan: &Plan) -> Result<Vec<Seam>, Failure> {
+    /// The seams of a plan's readings.
+    pub fn all(opened: &Opened, plan: &Plan) -> Result<IdVec<ScanId, Seam>, Failure> {
         let sources = |reading: &Reading| (&opened.job.sources[reading.source], &opened.sources[reading.source]);
         let one = |reading: &Reading| {
             let (conf, source) = sources(reading);

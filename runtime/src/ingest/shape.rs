@@ -21,6 +21,7 @@ use headwater_operators::key_codec::KeyCodec;
 
 use super::admit::{Admitted, Origin};
 use super::stamp::Stamped;
+use crate::base::id::{GroupId, Id, IdVec, PartId, ScanId, SourceId};
 use crate::catalog::opened::{OpenGroup, Opened};
 use crate::catalog::parts::{Part, Parts};
 use crate::catalog::reach::{Late, Reach, late};
@@ -29,14 +30,14 @@ use crate::job::Window;
 /// Shapes the events of a group. One a thread.
 pub struct Shaper {
     opened: Arc<Opened>,
-    pub group: usize,
+    pub group: GroupId,
     codec: KeyCodec,
-    parts: Vec<PartShaper>,
+    parts: IdVec<PartId, PartShaper>,
 }
 
 /// What one part of the group asks for.
 struct PartShaper {
-    reading: usize,
+    reading: ScanId,
     reach: Reach,
     /// Its input expressions, by their number in the group; `None`: nobody asks for it any more, so it is null.
     inputs: Vec<(Option<usize>, DataType)>,
@@ -45,7 +46,7 @@ struct PartShaper {
 
 /// What a batch of records gives to one part of the group.
 pub struct PartEvents {
-    pub part: usize,
+    pub part: PartId,
     pub events: Option<RecordBatch>,
     pub refused: Refused,
 }
@@ -69,12 +70,12 @@ pub struct Batch<'a> {
 
 impl Shaper {
     /// Those of a source's groups.
-    pub fn of_source(opened: &Arc<Opened>, parts: &Parts, source: usize) -> Vec<Shaper> {
-        let groups = parts.groups.iter().enumerate().filter(|(group, _)| opened.job.groups[*group].source == source);
+    pub fn of_source(opened: &Arc<Opened>, parts: &Parts, source: SourceId) -> Vec<Shaper> {
+        let groups = parts.groups.pairs().filter(|(group, _)| opened.job.groups[*group].source == source);
         groups.map(|(group, parts)| Shaper::new(opened, group, parts)).collect()
     }
 
-    fn new(opened: &Arc<Opened>, group: usize, parts: &[Part]) -> Shaper {
+    fn new(opened: &Arc<Opened>, group: GroupId, parts: &IdVec<PartId, Part>) -> Shaper {
         let open = &opened.groups[group];
         let codec = KeyCodec::new(&open.key_types).expect("key types were checked");
         let part = |part: &Part| PartShaper {
@@ -93,20 +94,20 @@ impl Shaper {
 
     /// The events of a batch, by part, of the scans that have admitted records of it.
     pub fn shape(&self, batch: Batch, admitted: &[Admitted]) -> Vec<PartEvents> {
-        let of_part = |(number, part): (usize, &PartShaper)| {
+        let of_part = |(id, part): (PartId, &PartShaper)| {
             let admitted = admitted.iter().find(|admitted| admitted.reading == part.reading)?;
-            Some((number, admitted, part.rows(admitted, batch.stamped)))
+            Some((id, admitted, part.rows(admitted, batch.stamped)))
         };
-        let asked: Vec<_> = self.parts.iter().enumerate().filter_map(of_part).collect();
+        let asked: Vec<_> = self.parts.pairs().filter_map(of_part).collect();
         if asked.iter().all(|(_, _, rows)| rows.is_empty()) {
             return vec![];
         }
         let rows = union(asked.iter().map(|(_, _, rows)| rows.as_ref()));
         let (selection, failed) = self.filter(batch.records, rows);
         let keyed = self.keyed(batch.records, &selection);
-        let draft = |(number, admitted, rows): &(usize, &Admitted, Cow<[u32]>)| {
-            let mut draft = self.draft(&self.parts[*number], batch, (&selection, rows), admitted, &keyed);
-            if *number == 0 {
+        let draft = |(id, admitted, rows): &(PartId, &Admitted, Cow<[u32]>)| {
+            let mut draft = self.draft(&self.parts[*id], batch, (&selection, rows), admitted, &keyed);
+            if id.index() == 0 {
                 draft.refused.expression.extend(failed.iter().chain(&keyed.broken).filter(|row| is_in(rows, **row)));
                 draft.refused.null_key.extend(keyed.null.iter().filter(|row| is_in(rows, **row)));
             } else {
@@ -119,11 +120,11 @@ impl Shaper {
         let drafts: Vec<Draft> = asked.iter().map(draft).collect();
         let places = union(drafts.iter().map(|draft| draft.places.as_slice())).into_owned();
         let keys = self.encode(&selection, &places);
-        let finish = |(draft, (number, admitted, _)): (Draft, &(usize, &Admitted, Cow<[u32]>))| {
+        let finish = |(draft, (id, admitted, _)): (Draft, &(PartId, &Admitted, Cow<[u32]>))| {
             let keys = pick(&keys, places_of(&places, &draft.places).map(UInt32Array::from).as_ref());
             let rows: Vec<u32> = draft.places.iter().map(|place| selection.rows[*place as usize]).collect();
-            let events = self.events(&self.parts[*number], (&rows, batch.stamped, admitted), keys, draft.inputs);
-            PartEvents { part: *number, events, refused: draft.refused }
+            let events = self.events(&self.parts[*id], (&rows, batch.stamped, admitted), keys, draft.inputs);
+            PartEvents { part: *id, events, refused: draft.refused }
         };
         drafts.into_iter().zip(&asked).map(finish).collect()
     }
@@ -403,13 +404,14 @@ columns = { s = { agg = "sum", of = "x" }, m = { agg = "max", of = "100 / (x - 3
 
     /// Two parts, each of a scan of its own.
     fn two_parts(opened: &Opened) -> Parts {
-        let reading = || Reading { s: Some(0), ..Reading::default() };
-        let mut group = PlannedGroup::whole(opened, 0, 0);
-        let mut second = group.parts[0].clone();
-        (second.reading, second.columns) = (1, second.columns.split_off(1));
-        group.parts[0].columns.truncate(2);
+        let reading = Reading { s: Some(0), ..Reading::of(SourceId::at(0), String::new()) };
+        let mut group = PlannedGroup::whole(opened, GroupId::at(0), ScanId::at(0));
+        let mut second = group.first().clone();
+        (second.reading, second.columns) = (ScanId::at(1), second.columns.split_off(1));
+        group.parts[PartId::at(0)].columns.truncate(2);
         group.parts.push(second);
-        Parts::open(opened, &Plan::of(0, vec![reading(), reading()], vec![group]), Side::Shown).unwrap()
+        let plan = Plan::of(0, IdVec::filled(reading, 2), IdVec::from(vec![group]));
+        Parts::open(opened, &plan, Side::Shown).unwrap()
     }
 
     #[test]
@@ -420,7 +422,7 @@ columns = { s = { agg = "sum", of = "x" }, m = { agg = "max", of = "100 / (x - 3
         let line = |i: usize| format!(r#"{{"ts":{},"card":{},"x":{},"y":"{i}"}}"#, i * 9_999, keys[i % 4], i % 7);
         std::fs::write(dir.path().join("1.jsonl"), (0..200).map(|i| line(i) + "\n").collect::<String>()).unwrap();
         let opened = Arc::new(open_job(dir.path(), JOB));
-        let source = &opened.sources[0];
+        let source = &opened.sources[SourceId::at(0)];
         let stream = source.stream.as_ref().unwrap();
         stream.bounds().unwrap();
         let mut reader = stream.reader(&[Start { partition: 0, offset: 0 }], &source.wanted).unwrap();
@@ -428,7 +430,7 @@ columns = { s = { agg = "sum", of = "x" }, m = { agg = "max", of = "100 / (x - 3
         let stamped: Vec<Stamped> =
             (0..200).map(|i| Stamped { ts: Some(i * 9_999), a: Some(i * 20_000), ..Stamped::default() }).collect();
         let batch = Batch { records: &records, stamped: &stamped };
-        let shapers = Shaper::of_source(&opened, &two_parts(&opened), 0);
+        let shapers = Shaper::of_source(&opened, &two_parts(&opened), SourceId::at(0));
         let rows = |keep: fn(u32) -> bool| (0..200).filter(|row| keep(*row)).collect::<Vec<u32>>();
         for (first, second) in [
             (rows(|_| true), rows(|_| true)),
@@ -436,12 +438,13 @@ columns = { s = { agg = "sum", of = "x" }, m = { agg = "max", of = "100 / (x - 3
             (rows(|row| row % 3 == 0), rows(|row| row % 5 == 0)),
             (rows(|_| true), vec![]),
         ] {
-            let admitted = |reading, rows: &[u32]| Admitted::chosen(reading, rows, &stamped, reading as i64);
+            let admitted =
+                |reading, rows: &[u32]| Admitted::chosen(ScanId::at(reading), rows, &stamped, reading as i64);
             let together = shapers[0].shape(batch, &[admitted(0, &first), admitted(1, &second)]);
             let mut alone = shapers[0].shape(batch, &[admitted(0, &first)]);
             alone.extend(shapers[0].shape(batch, &[admitted(1, &second)]));
             let told = |all: &[PartEvents]| {
-                let one = |of: &PartEvents| format!("{} {:?} {:?}", of.part, of.events, of.refused);
+                let one = |of: &PartEvents| format!("{:?} {:?} {:?}", of.part, of.events, of.refused);
                 all.iter().filter(|of| of.events.is_some()).map(one).collect::<Vec<_>>()
             };
             assert_eq!(told(&together), told(&alone));

@@ -14,6 +14,7 @@ use super::partition::Partition;
 use super::pipeline::{Pipeline, Shaped};
 use super::seam::Seam;
 use super::shape::Batch;
+use crate::base::id::{IdVec, ScanId, SourceId};
 use crate::base::time::wall_clock_us;
 use crate::catalog::opened::Opened;
 use crate::catalog::parts::Parts;
@@ -31,10 +32,9 @@ const POLLS_PER_ACTIVATION: usize = 4;
 pub struct Streams {
     opened: Arc<Opened>,
     start: Arc<Start>,
-    /// By reading.
-    seams: Arc<Vec<Seam>>,
+    seams: Arc<IdVec<ScanId, Seam>>,
     /// By source that is read.
-    pipelines: BTreeMap<usize, Pipeline>,
+    pipelines: BTreeMap<SourceId, Pipeline>,
     mode: Mode,
     /// The tick at which `T` of the side begins.
     first_tick: i64,
@@ -49,8 +49,8 @@ pub struct Streams {
 /// How far the job has come.
 pub struct Progress<'a> {
     pub t: Option<i64>,
-    /// By reading: windows that closed before it are gone.
-    pub horizons: &'a [i64],
+    /// Windows that closed before it are gone.
+    pub horizons: &'a IdVec<ScanId, i64>,
     /// Every row up to it is stored.
     pub stored: i64,
 }
@@ -59,7 +59,7 @@ impl Streams {
     /// `newcomers`: who looks for partitions that come later.
     pub fn new(
         (opened, start, parts): (&Arc<Opened>, &Arc<Start>, &Parts),
-        seams: Arc<Vec<Seam>>,
+        seams: Arc<IdVec<ScanId, Seam>>,
         mode: Mode,
         (readers, newcomers): (Vec<SourceReader>, Vec<Newcomers>),
         (board, local): (Board, usize),
@@ -138,10 +138,9 @@ impl Streams {
         let mut admitted = vec![];
         let mut counts = None;
         for partition in &mut lane.readings {
-            let number = partition.reading;
-            let (reading, horizon) = (&self.start.plan.readings[number], progress.horizons[number]);
-            let admission =
-                StreamAdmission { seam: &self.seams[number], reading, tick, until_end, t: progress.t, horizon };
+            let id = partition.reading;
+            let (reading, horizon) = (&self.start.plan.readings[id], progress.horizons[id]);
+            let admission = StreamAdmission { seam: &self.seams[id], reading, tick, until_end, t: progress.t, horizon };
             let (taken, counted) = admission.admit(partition, records, &stamped, now);
             admitted.push(taken);
             counts.get_or_insert(counted);
@@ -199,7 +198,7 @@ impl Streams {
             let one = |p: &Partition| {
                 // What lies past the end was read and left; what lies before the start is in the state already.
                 let offset = if until_end { read.min(p.plan.end) } else { read }.max(p.plan.start);
-                let (reading, partition) = (p.reading as u32, lane.partition);
+                let (reading, partition) = (p.reading, lane.partition);
                 Position { reading, partition, offset, eff: p.eff, admitted: p.admitted, last: p.last }
             };
             lane.readings.iter().map(one).collect::<Vec<_>>()
@@ -212,7 +211,7 @@ impl Streams {
     pub fn partitions(&self) -> Vec<PartitionReport> {
         let (now, idle_limit) = (wall_clock_us(), self.opened.job.idle_limit_us);
         let one = |p: &Partition| PartitionReport {
-            reading: p.reading as u32,
+            reading: p.reading,
             partition: p.plan.partition,
             clock: p.clock(),
             eff: p.eff,
@@ -223,8 +222,8 @@ impl Streams {
     }
 
     /// By reading that may get more partitions: the wall clock of the newest look whose partitions are all read.
-    pub fn looked(&self) -> Vec<(u32, i64)> {
-        let one = |n: &Newcomers| n.readings().map(|r| (r as u32, n.looked_us)).collect::<Vec<_>>();
+    pub fn looked(&self) -> Vec<(ScanId, i64)> {
+        let one = |n: &Newcomers| n.readings().map(|reading| (reading, n.looked_us)).collect::<Vec<_>>();
         self.newcomers.iter().flat_map(one).collect()
     }
 

@@ -10,6 +10,7 @@ use headwater_connectors::Wanted;
 use parquet::arrow::ArrowWriter;
 use parquet::file::properties::WriterProperties;
 
+use crate::base::id::IdVec;
 use crate::catalog;
 use crate::catalog::opened::Opened;
 use crate::job::parse::parse;
@@ -25,7 +26,7 @@ pub fn open(dir: &Path, source: &str) -> Opened {
 
 pub fn open_job(dir: &Path, text: &str) -> Opened {
     let (job, _) = parse("job.toml", dir, text, &|_| None).unwrap_or_else(|e| panic!("{e}"));
-    catalog::open::open(job, &[]).unwrap_or_else(|e| panic!("{e}"))
+    catalog::open::open(job, &IdVec::new()).unwrap_or_else(|e| panic!("{e}"))
 }
 
 pub fn write_parquet(path: &Path, columns: &[(&str, ArrayRef)], rows_a_group: usize) {

@@ -28,6 +28,7 @@ use headwater_connectors::stream::StreamConfig;
 use headwater_operators::aggregate::Aggregate;
 
 use crate::base::fault::At;
+use crate::base::id::{GroupId, IdVec, SinkId, SourceId};
 
 /// A validated job. Durations and times are microseconds. Its debug output shows no secret.
 #[derive(Clone)]
@@ -40,10 +41,10 @@ pub struct Job {
     pub tick_us: i64,
     pub stall_limit_us: i64,
     pub idle_limit_us: i64,
-    pub sources: Vec<Source>,
+    pub sources: IdVec<SourceId, Source>,
     /// In the order of the file: it is the order of the changelog.
-    pub groups: Vec<Group>,
-    pub sinks: Vec<Sink>,
+    pub groups: IdVec<GroupId, Group>,
+    pub sinks: IdVec<SinkId, Sink>,
     pub dead_letters: Arc<dyn LinesConfig>,
     /// `[dead_letters]`, where there is one.
     pub dead_letters_at: At,
@@ -115,8 +116,7 @@ pub enum SeamBy {
 pub struct Group {
     pub name: String,
     pub at: At,
-    /// Index into `Job::sources`.
-    pub source: usize,
+    pub source: SourceId,
     pub key: Vec<Named>,
     pub filter: Option<Named>,
     pub window: Window,
@@ -160,8 +160,8 @@ pub struct Sink {
     pub name: String,
     pub at: At,
     pub to: SinkConfig,
-    /// Indices into `Job::groups`, ascending.
-    pub groups: Vec<usize>,
+    /// Ascending.
+    pub groups: Vec<GroupId>,
 }
 
 #[derive(Clone, Debug)]

@@ -7,6 +7,7 @@ use std::path::Path;
 use super::parse::parse;
 use super::{Group, Job, SeamBy, Source, duration, validate};
 use crate::base::fault::Fault;
+use crate::base::id::{Id, SourceId};
 use crate::base::secrets::mask;
 use crate::catalog::load::load;
 
@@ -64,7 +65,7 @@ fn a_file() {
     std::fs::write(&path, include_str!("cases/load.toml")).unwrap();
     let (job, warnings) = load(&path).unwrap();
     assert_eq!(warnings.len(), 1, "{warnings:?}");
-    let history = job.sources[0].history.as_ref().unwrap();
+    let history = job.sources[SourceId::at(0)].history.as_ref().unwrap();
     let escaped = dir.path().display().to_string().replace('[', "[[]").replace('*', "[*]");
     assert_eq!(history.config.path(), format!("{escaped}/data/*.parquet"));
     assert_eq!(job.state.local, dir.path().join(".headwater/load"));
@@ -118,7 +119,8 @@ fn meaning(job: &Job) -> String {
     job.sources.iter().for_each(|source| text += &source_meaning(source));
     job.groups.iter().for_each(|group| text += &group_meaning(job, group));
     for sink in &job.sinks {
-        writeln!(text, "sink {}: {:?} groups {:?}", sink.name, sink.to, sink.groups).unwrap();
+        let groups: Vec<u32> = sink.groups.iter().map(|group| group.number()).collect();
+        writeln!(text, "sink {}: {:?} groups {groups:?}", sink.name, sink.to).unwrap();
     }
     writeln!(text, "dead letters: {:?}", job.dead_letters).unwrap();
     let state = &job.state;

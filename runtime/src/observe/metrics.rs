@@ -8,6 +8,7 @@ use headwater_operators::group::Counters;
 use super::report::{Reporter, computing, lag, of_group, of_source, staleness};
 use super::status::{GroupStatus, ProcessStatus, SourceCounts, SourceStatus};
 use super::watching::Watching;
+use crate::base::id::{GroupId, IdVec};
 use crate::base::time::wall_clock_us;
 
 pub fn text(reporter: &Reporter) -> String {
@@ -23,8 +24,7 @@ pub fn text(reporter: &Reporter) -> String {
     page.text
 }
 
-/// `as_of`: by group.
-fn of_freshness(page: &mut Page, watching: &Watching, as_of: &[Option<i64>], t: Option<i64>) {
+fn of_freshness(page: &mut Page, watching: &Watching, as_of: &IdVec<GroupId, Option<i64>>, t: Option<i64>) {
     let groups = &watching.opened.job.groups;
     let known = || groups.iter().zip(as_of).filter_map(|(group, as_of)| Some((group.name.as_str(), (*as_of)?)));
     let now = wall_clock_us();
@@ -36,8 +36,8 @@ fn of_freshness(page: &mut Page, watching: &Watching, as_of: &[Option<i64>], t: 
     });
     let help = "Columns of a changed job that are still computed and not shown yet.";
     page.family("headwater_computing_columns", "gauge", help, |family| {
-        for (i, group) in groups.iter().enumerate() {
-            family.sample(&[("group", &group.name)], computing(&watching.start, i, t).0.len() as f64);
+        for (id, group) in groups.pairs() {
+            family.sample(&[("group", &group.name)], computing(&watching.start, id, t).0.len() as f64);
         }
     });
 }
@@ -116,7 +116,7 @@ fn of_job(page: &mut Page, watching: &Watching, status: &ProcessStatus) {
 
 fn of_sources(page: &mut Page, watching: &Watching, status: &ProcessStatus) {
     let job = &watching.opened.job;
-    let of_sources: Vec<SourceStatus> = (0..job.sources.len()).map(|source| of_source(status, source)).collect();
+    let of_sources: Vec<SourceStatus> = job.sources.ids().map(|source| of_source(status, source)).collect();
     let all: Vec<(&str, &SourceStatus)> = job.sources.iter().map(|s| s.name.as_str()).zip(&of_sources).collect();
     type Number = fn(&SourceCounts) -> u64;
     let counters: [(&str, &str, Number); 6] = [
@@ -155,7 +155,7 @@ fn of_sources(page: &mut Page, watching: &Watching, status: &ProcessStatus) {
 
 fn of_groups(page: &mut Page, watching: &Watching, status: &ProcessStatus) {
     let job = &watching.opened.job;
-    let of_groups: Vec<GroupStatus> = (0..job.groups.len()).map(|group| of_group(status, group)).collect();
+    let of_groups: Vec<GroupStatus> = job.groups.ids().map(|group| of_group(status, group)).collect();
     let all: Vec<(&str, &GroupStatus)> = job.groups.iter().map(|g| g.name.as_str()).zip(&of_groups).collect();
     type Number = fn(&Counters) -> u64;
     let families: [(&str, &str, &str, Number); 9] = [

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::status::{GroupStatus, PartitionStatus, ProcessStatus, SourceCounts, SourceStatus, add_counts};
 use super::watching::Watching;
+use crate::base::id::{GroupId, IdVec, SourceId};
 use crate::base::secrets::masked;
 use crate::base::time::wall_clock_us;
 use crate::catalog::opened::Opened;
@@ -124,13 +125,13 @@ pub struct GroupReport {
 /// Makes reports of a run.
 pub struct Reporter {
     pub watching: Watching,
-    /// By group: the last `as_of` seen. It stays while a partition of the group's source is left out.
-    as_of: Mutex<Vec<Option<i64>>>,
+    /// The last `as_of` seen. It stays while a partition of the group's source is left out.
+    as_of: Mutex<IdVec<GroupId, Option<i64>>>,
 }
 
 impl Reporter {
     pub fn new(watching: Watching) -> Reporter {
-        let as_of = Mutex::new(vec![None; watching.opened.groups.len()]);
+        let as_of = Mutex::new(IdVec::filled(None, watching.opened.groups.len()));
         Reporter { watching, as_of }
     }
 
@@ -145,18 +146,18 @@ impl Reporter {
         self.as_of(&self.watching.status());
     }
 
-    /// By group: the tick up to which every row is in every store.
-    pub fn as_of(&self, status: &ProcessStatus) -> Vec<Option<i64>> {
+    /// The tick up to which every row of a group is in every store.
+    pub fn as_of(&self, status: &ProcessStatus) -> IdVec<GroupId, Option<i64>> {
         let mut all = self.as_of.lock().unwrap_or_else(PoisonError::into_inner);
         let (job, plan) = (&self.watching.opened.job, &self.watching.start.plan);
-        for (i, group) in job.groups.iter().enumerate() {
+        for (id, group) in job.groups.pairs() {
             let stalled = status.sources.get(group.source).is_some_and(|s| s.partitions.iter().any(|p| p.left_out));
-            if plan.side_of(i) == Side::Beside {
+            if plan.side_of(id) == Side::Beside {
                 continue;
             }
-            let Some(from) = plan.of_group(i).s.map(|s| s.max(plan.rows_from[i])) else { continue };
+            let Some(from) = plan.of_group(id).s.map(|s| s.max(plan.rows_from[id])) else { continue };
             if let Some(stored) = status.stored.filter(|stored| *stored >= from && !stalled) {
-                all[i] = all[i].max(Some(stored));
+                all[id] = all[id].max(Some(stored));
             }
         }
         all.clone()
@@ -167,11 +168,11 @@ impl Reporter {
         let plan = &start.plan;
         let status = self.watching.status();
         let now = wall_clock_us();
-        let sources = (0..opened.sources.len()).map(|i| source(opened, i, plan.of_source(i), &of_source(&status, i)));
+        let sources = opened.sources.ids().map(|id| source(opened, id, plan.of_source(id), &of_source(&status, id)));
         let as_of = self.as_of(&status);
-        let groups = (0..opened.groups.len()).map(|i| {
+        let groups = opened.groups.ids().map(|id| {
             let now = (now, status.t, status.beside.as_ref().and_then(|beside| beside.t));
-            group(opened, start, i, &of_group(&status, i), as_of[i], now)
+            group(opened, start, id, &of_group(&status, id), as_of[id], now)
         });
         let beside = status.beside.as_deref();
         let (more_read, more) = beside.map_or((0, 0), |b| (b.history_rows_read, b.history_rows_total));
@@ -194,7 +195,7 @@ impl Reporter {
 }
 
 /// A group, with what is worked out beside its rows. Rows, keys and the like are those of the rows.
-pub fn of_group(status: &ProcessStatus, group: usize) -> GroupStatus {
+pub fn of_group(status: &ProcessStatus, group: GroupId) -> GroupStatus {
     let mut all = status.groups.get(group).cloned().unwrap_or_default();
     if let Some(beside) = status.beside.as_ref().and_then(|beside| beside.groups.get(group)) {
         let Counters { events, too_old, ledger_bytes, .. } = beside.counts;
@@ -205,7 +206,7 @@ pub fn of_group(status: &ProcessStatus, group: usize) -> GroupStatus {
 }
 
 /// A source, with what is read beside the rows. Partitions are those of the rows.
-pub fn of_source(status: &ProcessStatus, source: usize) -> SourceStatus {
+pub fn of_source(status: &ProcessStatus, source: SourceId) -> SourceStatus {
     let mut all = status.sources.get(source).cloned().unwrap_or_default();
     if let Some(beside) = status.beside.as_ref().and_then(|beside| beside.sources.get(source)) {
         all.counts += SourceCounts { tombstones: 0, ..beside.counts };
@@ -244,7 +245,7 @@ pub fn by(by: &SeamBy) -> &'static str {
     }
 }
 
-fn source(opened: &Opened, source: usize, plan: &Reading, status: &SourceStatus) -> SourceReport {
+fn source(opened: &Opened, source: SourceId, plan: &Reading, status: &SourceStatus) -> SourceReport {
     let conf = &opened.job.sources[source];
     let seam = SeamReport {
         by: by(&conf.seam.by).to_owned(),
@@ -290,7 +291,7 @@ pub fn lag(partition: &PartitionStatus) -> Option<i64> {
 
 /// The columns of a group that are new in a changed job and on their way at `T`, and the tick at which they enter.
 /// Of those that are worked out beside the rows nobody knows it yet.
-pub fn computing(start: &Start, group: usize, t: Option<i64>) -> (Vec<String>, Option<i64>) {
+pub fn computing(start: &Start, group: GroupId, t: Option<i64>) -> (Vec<String>, Option<i64>) {
     let plan = &start.plan;
     let (mut names, mut enters_at) = (vec![], None);
     for part in plan.groups[group].parts.iter().filter(|_| start.from.is_some()) {
@@ -308,7 +309,7 @@ pub fn computing(start: &Start, group: usize, t: Option<i64>) -> (Vec<String>, O
 fn group(
     opened: &Opened,
     start: &Start,
-    group: usize,
+    group: GroupId,
     status: &GroupStatus,
     as_of: Option<i64>,
     (now, t, beside): (i64, Option<i64>, Option<i64>),

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use headwater_operators::group::Counters;
 use serde::{Deserialize, Serialize};
 
+use crate::base::id::{GroupId, IdVec, SinkId, SourceId};
 use crate::plan::side::Side;
 
 /// What one process knows; the whole is the sum over the processes.
@@ -14,9 +15,9 @@ use crate::plan::side::Side;
 pub struct ProcessStatus {
     pub history_rows_total: u64,
     pub history_rows_read: u64,
-    pub sources: Vec<SourceStatus>,
-    pub groups: Vec<GroupStatus>,
-    pub sinks: Vec<SinkStatus>,
+    pub sources: IdVec<SourceId, SourceStatus>,
+    pub groups: IdVec<GroupId, GroupStatus>,
+    pub sinks: IdVec<SinkId, SinkStatus>,
     /// Dead letters that wait to be written.
     pub letters_waiting: u64,
     /// Attempts to reach where the state is kept that failed, and were made again.
@@ -104,11 +105,11 @@ impl ProcessStatus {
         if let Some(theirs) = &other.beside {
             self.beside.get_or_insert_default().add(theirs);
         }
-        self.sources.resize(self.sources.len().max(other.sources.len()), SourceStatus::default());
-        self.sinks.resize(self.sinks.len().max(other.sinks.len()), SinkStatus::default());
+        self.sources.grow_to(other.sources.len());
+        self.sinks.grow_to(other.sinks.len());
         self.letters_waiting += other.letters_waiting;
         self.state_failures += other.state_failures;
-        self.groups.resize(self.groups.len().max(other.groups.len()), GroupStatus::default());
+        self.groups.grow_to(other.groups.len());
         for (ours, theirs) in self.sources.iter_mut().zip(&other.sources) {
             ours.add(theirs);
         }

@@ -6,13 +6,14 @@ use std::sync::{Arc, Mutex};
 use headwater_connectors::sink::HeldStore;
 
 use super::status::{Board, ProcessStatus};
+use crate::base::id::{IdVec, SinkId};
 use crate::catalog::opened::Opened;
 use crate::checkpoint::resumption::Start;
 use crate::checkpoint::store::StateStore;
 use crate::plan::mode::Mode;
 
-/// By sink: the store, where this process has it to itself.
-pub type HeldStores = Vec<Option<Arc<dyn HeldStore>>>;
+/// The stores that this process has to itself.
+pub type HeldStores = IdVec<SinkId, Option<Arc<dyn HeldStore>>>;
 
 /// What others may watch of a run.
 #[derive(Clone)]

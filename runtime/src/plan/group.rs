@@ -6,25 +6,34 @@
 use headwater_operators::accumulators::ColumnPlan;
 use serde::{Deserialize, Serialize};
 
+use crate::base::id::{GroupId, IdVec, PartId, ScanId};
+
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct PlannedGroup {
     pub name: String,
     /// What its state is of, whatever its columns: see `identity`.
     pub identity: String,
-    pub parts: Vec<PlannedPart>,
-    /// Its number in the files of the checkpoint that it goes on from; and whether that one showed columns that are no more.
-    pub saved: Option<u32>,
+    pub parts: IdVec<PartId, PlannedPart>,
+    /// Its id in the files of the checkpoint that it goes on from; and whether that one showed columns that are no more.
+    pub saved: Option<GroupId>,
     pub renewed: bool,
+}
+
+impl PlannedGroup {
+    /// The part that it began with.
+    pub fn first(&self) -> &PlannedPart {
+        self.parts.first().expect("a group has a part")
+    }
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct PlannedPart {
-    pub reading: usize,
+    pub reading: ScanId,
     pub columns: Vec<PlannedColumn>,
     /// The types of its inputs, as text.
     pub inputs: Vec<String>,
-    /// Its number there.
-    pub saved: Option<u32>,
+    /// Its id there.
+    pub saved: Option<PartId>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

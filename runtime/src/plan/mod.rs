@@ -21,23 +21,24 @@ use progress::HistoryProgress;
 use reading::Reading;
 use side::Side;
 
+use crate::base::id::{GroupId, Id, IdVec, ScanId, SinkId, SourceId};
+
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Plan {
     /// The wall clock of the start that asked for the ends of the streams.
     pub now_us: i64,
     /// Of a source, those that began earlier come first.
-    pub readings: Vec<Reading>,
-    /// By group of the job.
-    pub groups: Vec<PlannedGroup>,
-    /// By group: from which tick on rows are written to stores.
-    pub rows_from: Vec<i64>,
+    pub readings: IdVec<ScanId, Reading>,
+    pub groups: IdVec<GroupId, PlannedGroup>,
+    /// From which tick on rows are written to stores.
+    pub rows_from: IdVec<GroupId, i64>,
     /// The stores have every row of the checkpoint that the run goes on from, and none else: only what changes is written.
     #[serde(default)]
     pub is_stored: bool,
     /// The last tick may not be before it (a store's `_upto`, without `--fresh`).
     pub end_at_least: i64,
-    /// The generation of each store of the job, by sink.
-    pub generations: Vec<u64>,
+    /// The generation of each store of the job.
+    pub generations: IdVec<SinkId, u64>,
     /// By changelog, what its rows mean (see `start::decide::meaning`).
     #[serde(default)]
     pub changelogs: BTreeMap<String, i64>,
@@ -57,15 +58,15 @@ pub struct Plan {
 
 impl Plan {
     /// One that goes on from nothing, and knows of no sink yet.
-    pub fn of(now_us: i64, readings: Vec<Reading>, groups: Vec<PlannedGroup>) -> Plan {
+    pub fn of(now_us: i64, readings: IdVec<ScanId, Reading>, groups: IdVec<GroupId, PlannedGroup>) -> Plan {
         Plan {
             now_us,
             readings,
-            rows_from: vec![i64::MIN; groups.len()],
+            rows_from: IdVec::filled(i64::MIN, groups.len()),
             groups,
             is_stored: false,
             end_at_least: i64::MIN,
-            generations: vec![],
+            generations: IdVec::new(),
             changelogs: BTreeMap::new(),
             places: BTreeMap::new(),
             told_anew: false,
@@ -76,20 +77,24 @@ impl Plan {
     }
 
     /// The files of a source's history that have to be as they were.
-    pub fn pinned(&self, source: usize, by_id: bool) -> Option<&Pinned> {
+    pub fn pinned(&self, source: SourceId, by_id: bool) -> Option<&Pinned> {
         // A state has the history in it. To compare ids it is read again.
         let reading = self.readings.iter().rfind(|reading| reading.source == source)?;
         (!reading.restored || by_id).then_some(&reading.pinned)
     }
 
     /// The first reading of a source.
-    pub fn of_source(&self, source: usize) -> &Reading {
-        self.readings.iter().find(|reading| reading.source == source).expect("every source is read")
+    pub fn first_scan(&self, source: SourceId) -> ScanId {
+        self.readings.find(|reading| reading.source == source).expect("every source is read")
+    }
+
+    pub fn of_source(&self, source: SourceId) -> &Reading {
+        &self.readings[self.first_scan(source)]
     }
 
     /// The reading that a group began with.
-    pub fn of_group(&self, group: usize) -> &Reading {
-        &self.readings[self.groups[group].parts[0].reading]
+    pub fn of_group(&self, group: GroupId) -> &Reading {
+        &self.readings[self.groups[group].first().reading]
     }
 
     /// What a checkpoint writes down of it. `t`: by side, its tick, when all of its histories are in the state; `None`: they were
@@ -106,20 +111,20 @@ impl Plan {
         if self.is_beside() {
             plan.floor = plan.floor.max(t(Side::Shown));
         }
-        for (number, group) in (0..).zip(&mut plan.groups) {
-            group.saved = Some(number);
+        for (id, group) in plan.groups.pairs_mut() {
+            group.saved = Some(id);
             group.renewed &= t(Side::Shown) <= self.floor;
-            (0..).zip(&mut group.parts).for_each(|(number, part)| part.saved = Some(number));
+            group.parts.pairs_mut().for_each(|(id, part)| part.saved = Some(id));
         }
         plan
     }
 
     /// Where the parts of a group go on from, `None` for those of the other side; `None`: it is new.
-    pub fn resumed(&self, group: usize, side: Side) -> Option<Vec<Option<Resumed>>> {
+    pub fn resumed(&self, group: GroupId, side: Side) -> Option<Vec<Option<Resumed>>> {
         let planned = &self.groups[group];
         let part = |part: &PlannedPart| {
             let reading = &self.readings[part.reading];
-            let saved = part.saved.filter(|_| reading.side == side)? as usize;
+            let saved = part.saved.filter(|_| reading.side == side)?.index();
             let beside = reading.saved == Side::Beside;
             Some(Resumed { saved, beside, done: reading.done, shown: reading.shown })
         };
@@ -141,7 +146,7 @@ impl Plan {
     }
 
     /// Where a group began.
-    pub fn side_of(&self, group: usize) -> Side {
+    pub fn side_of(&self, group: GroupId) -> Side {
         self.of_group(group).side
     }
 }

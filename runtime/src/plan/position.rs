@@ -3,12 +3,12 @@
 use serde::{Deserialize, Serialize};
 
 use super::last_record::LastRecord;
+use crate::base::id::ScanId;
 
 /// How far a partition was read, and its `eff` there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position {
-    /// Of the plan.
-    pub reading: u32,
+    pub reading: ScanId,
     pub partition: i32,
     pub offset: i64,
     pub eff: Option<i64>,

@@ -5,11 +5,12 @@ use serde::{Deserialize, Serialize};
 
 use super::last_record::LastRecord;
 use super::side::Side;
+use crate::base::id::SourceId;
 
 /// A source as it is read from one seam. A job that was changed reads a source anew for what is new.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Reading {
-    pub source: usize,
+    pub source: SourceId,
     /// What its records are: see `identity`.
     pub identity: String,
     pub pinned: Pinned,
@@ -47,6 +48,27 @@ pub struct PartitionPlan {
     pub start: i64,
     /// One past the last offset at the start.
     pub end: i64,
+}
+
+impl Reading {
+    /// One of which nothing else is known yet.
+    pub fn of(source: SourceId, identity: String) -> Reading {
+        Reading {
+            source,
+            identity,
+            pinned: Pinned::default(),
+            s: None,
+            c: None,
+            history_rows: 0,
+            partitions: vec![],
+            warnings: vec![],
+            restored: false,
+            done: None,
+            shown: false,
+            side: Side::default(),
+            saved: Side::default(),
+        }
+    }
 }
 
 impl PartitionPlan {

@@ -16,6 +16,7 @@ use timely::worker::Worker;
 use super::lines::open_lines;
 use super::shared::Shared;
 use crate::base::failure::Failure;
+use crate::base::id::{GroupId, IdVec, SinkId};
 use crate::base::time::wall_clock_us;
 use crate::checkpoint::contribution::Noted;
 use crate::checkpoint::local::Local;
@@ -37,11 +38,11 @@ use crate::sink::stores::{Marked, Marking, StoreHandle, mark_as_of, store_rows};
 /// What a side's operators are made of.
 pub struct Built<'a> {
     pub side: Side,
-    pub handles: &'a [Option<StoreHandle>],
+    pub handles: &'a IdVec<SinkId, Option<StoreHandle>>,
     pub faults: &'a Rc<RefCell<Option<Error>>>,
     pub watch: &'a Rc<RefCell<Watch>>,
     pub checkpoint: &'a Rc<RefCell<Local>>,
-    pub states: Vec<State>,
+    pub states: IdVec<GroupId, State>,
     pub coordinator: CoordinatorHandle,
     pub barrier: &'a CatchUpBarrier,
     pub readers: Vec<SourceReader>,
@@ -90,7 +91,7 @@ pub fn build(worker: &mut Worker, shared: &Shared, built: Built) -> Result<Probe
             peers,
             local,
             first_tick: shared.start.plan.first_tick(side),
-            horizons: vec![i64::MIN; shared.start.plan.readings.len()],
+            horizons: IdVec::filled(i64::MIN, shared.start.plan.readings.len()),
             coordinator: coordinator.clone(),
             finished: finished.clone(),
             stored: everything.clone(),
@@ -101,7 +102,7 @@ pub fn build(worker: &mut Worker, shared: &Shared, built: Built) -> Result<Probe
         };
         let fed = feed::feed(scope, parts);
         built.to_wake.borrow_mut().push(fed.activator);
-        let out = windows(fed.events, built.states, built.watch.clone());
+        let out = windows(fed.events, built.states.into_iter().collect(), built.watch.clone());
         built.to_wake.borrow_mut().push(Rc::new(out.activator));
         let rows = out.rows.probe_with(&finished);
         let mut ends = vec![write_letters(fed.letters, letters, built.checkpoint.clone(), built.to_wake.clone())];
@@ -109,17 +110,17 @@ pub fn build(worker: &mut Worker, shared: &Shared, built: Built) -> Result<Probe
             // Nobody takes any rows, but how far they are is asked.
             ends.push(store_rows(rows.clone(), None, vec![], |routed| routed.to));
         }
-        for (i, sink) in opened.job.sinks.iter().enumerate().filter(|_| side == Side::Shown) {
+        for (id, sink) in opened.job.sinks.pairs().filter(|_| side == Side::Shown) {
             let groups = sink.groups.clone();
             match &sink.to {
                 SinkConfig::Changes(_) => {
-                    let Some(lines) = changelogs.remove(&i) else { continue };
+                    let Some(lines) = changelogs.remove(&id) else { continue };
                     let (checkpoint, to_wake) = (built.checkpoint.clone(), built.to_wake.clone());
                     ends.push(write_changelog(out.changes.clone(), lines, groups, checkpoint, to_wake));
                 }
                 SinkConfig::Rows(store) => {
                     let first = store.is_exclusive();
-                    let handle = built.handles[i].clone();
+                    let handle = built.handles[id].clone();
                     let marker = handle.clone().filter(|_| index == 0);
                     let owner = move |routed: &headwater_operators::exchange::Routed| if first { 0 } else { routed.to };
                     let acknowledged = store_rows(rows.clone(), handle, groups.clone(), owner);
@@ -132,13 +133,13 @@ pub fn build(worker: &mut Worker, shared: &Shared, built: Built) -> Result<Probe
     Ok(everything)
 }
 
-fn marking(shared: &Shared, groups: &[usize], coordinator: CoordinatorHandle) -> Marking {
+fn marking(shared: &Shared, groups: &[GroupId], coordinator: CoordinatorHandle) -> Marking {
     let job = &shared.opened.job;
-    let s = |g: &usize| shared.start.plan.of_group(*g).s.filter(|_| shared.start.plan.side_of(*g) == Side::Shown);
+    let s = |g: &GroupId| shared.start.plan.of_group(*g).s.filter(|_| shared.start.plan.side_of(*g) == Side::Shown);
     let from = groups.iter().filter_map(|g| s(g).map(|s| s.max(shared.start.plan.rows_from[*g]))).max();
-    let marked = |g: &usize| {
+    let marked = |g: &GroupId| {
         let untouched = shared.start.plan.rows_from[*g] == i64::MIN;
-        let readings = shared.start.plan.groups[*g].parts.iter().map(|part| part.reading as u32).collect();
+        let readings = shared.start.plan.groups[*g].parts.iter().map(|part| part.reading).collect();
         Some(Marked { group: *g, readings, s: s(g)?, untouched })
     };
     let groups = groups.iter().filter_map(marked).collect();
@@ -150,11 +151,11 @@ fn marking(shared: &Shared, groups: &[usize], coordinator: CoordinatorHandle) ->
 pub fn readers(shared: &Shared, side: Side, index: usize, peers: usize) -> Result<Vec<SourceReader>, Failure> {
     let mut readers = vec![];
     let mut number = 0;
-    for (source, open) in shared.opened.sources.iter().enumerate() {
+    for (source, open) in shared.opened.sources.pairs() {
         let Some(stream) = &open.stream else { continue };
         let mut lanes: BTreeMap<i32, Vec<Partition>> = BTreeMap::new();
         let is_read = |plan: &Reading| (plan.source, plan.side) == (source, side);
-        for (reading, plan) in shared.start.plan.readings.iter().enumerate().filter(|(_, plan)| is_read(plan)) {
+        for (reading, plan) in shared.start.plan.readings.pairs().filter(|(_, plan)| is_read(plan)) {
             for partition in &plan.partitions {
                 let of_reading = Partition::new(reading, partition.clone(), wall_clock_us());
                 lanes.entry(partition.partition).or_default().push(of_reading);

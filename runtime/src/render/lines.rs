@@ -11,6 +11,7 @@ use headwater_connectors::sink::lines::{LineFile, LineSink, LinesConfig, LinesSt
 
 use super::shared::Shared;
 use crate::base::failure::Failure;
+use crate::base::id::{Id, SinkId};
 use crate::checkpoint::names::{DEAD_LETTERS, LETTERS_BESIDE, changelog};
 use crate::job::Job;
 use crate::plan::side::Side;
@@ -22,23 +23,24 @@ pub fn letters_of(shared: &Shared, side: Side) -> usize {
     shared.opened.job.sinks.len() + usize::from(side == Side::Beside)
 }
 
-pub type Changelogs = BTreeMap<usize, Named<Step>>;
+pub type Changelogs = BTreeMap<SinkId, Named<Step>>;
 
 /// Process 0's first worker writes changelogs, by sink, and dead letters.
 pub fn open_lines(shared: &Shared, side: Side, index: usize) -> Result<(Changelogs, Named<Letters>), Failure> {
     let job = &shared.opened.job;
     let shapes: Vec<_> = shared.opened.groups.iter().map(|g| g.shape.clone()).collect();
     let mut changelogs = Changelogs::new();
-    for (i, sink) in job.sinks.iter().enumerate().filter(|_| side == Side::Shown) {
+    for (id, sink) in job.sinks.pairs().filter(|_| side == Side::Shown) {
         let Some(to) = sink.to.lines() else { continue };
         let mut lines = Named { name: changelog(&sink.name), writer: None };
         if index == 0 {
             let changelog = Changelog::new(&shapes);
             let write = move |to: &mut dyn LineSink, step: Step| changelog.write(to, &step);
             let to = open(shared, &lines.name, to.as_ref(), shared.start.plan.told_anew)?;
-            lines.writer = Some(Writer::start(to, shared.backlogs[i].clone(), Box::new(write), &shared.failures)?);
+            lines.writer =
+                Some(Writer::start(to, shared.backlogs[id.index()].clone(), Box::new(write), &shared.failures)?);
         }
-        changelogs.insert(i, lines);
+        changelogs.insert(id, lines);
     }
     let mut letters = Named { name: String::new(), writer: None };
     if index == 0 {

@@ -30,6 +30,7 @@ use timely::dataflow::operators::probe::Handle as ProbeHandle;
 use timely::worker::Worker;
 
 use crate::base::failure::Failure;
+use crate::base::id::{GroupId, Id, IdVec, ScanId, SinkId};
 use crate::checkpoint::local::Local;
 use crate::checkpoint::threads::Sending;
 use crate::coordinate::barrier::{CatchUpBarrier, OfSide};
@@ -87,7 +88,7 @@ struct Running {
     side: Side,
     /// The worker's number within its process.
     local: usize,
-    handles: Vec<Option<StoreHandle>>,
+    handles: IdVec<SinkId, Option<StoreHandle>>,
     faults: Rc<RefCell<Option<Error>>>,
     watch: Rc<RefCell<Watch>>,
     checkpoint: Rc<RefCell<Local>>,
@@ -155,7 +156,7 @@ impl Running {
         }
         let board = shared.board.of(self.side);
         let lost = |handle: &Option<StoreHandle>| handle.as_ref().is_some_and(StoreHandle::take_lost);
-        for (sink, _) in self.handles.iter().enumerate().filter(|(_, handle)| lost(handle)) {
+        for (sink, _) in self.handles.pairs().filter(|(_, handle)| lost(handle)) {
             self.coordinator.want_image();
             board.worker(self.local).sinks[sink].losses += 1;
         }
@@ -195,29 +196,35 @@ fn note_counters(status: &mut ProcessStatus, watch: &Watch) {
 }
 
 /// `first`: of this process's workers. It tells what the whole process knows, too.
-fn note_waiting(status: &mut ProcessStatus, shared: &Shared, side: Side, handles: &[Option<StoreHandle>], first: bool) {
+fn note_waiting(
+    status: &mut ProcessStatus,
+    shared: &Shared,
+    side: Side,
+    handles: &IdVec<SinkId, Option<StoreHandle>>,
+    first: bool,
+) {
     let first_of_all = first && side == Side::Shown;
-    let lines = |sink: usize| if first { shared.backlogs[sink].load(Ordering::Relaxed) } else { 0 };
-    for (i, sink) in status.sinks.iter_mut().enumerate() {
-        let waiting = handles[i].as_ref().map_or(0, StoreHandle::waiting);
-        sink.waiting = (waiting + if side == Side::Shown { lines(i) } else { 0 }) as u64;
+    let lines = |backlog: usize| if first { shared.backlogs[backlog].load(Ordering::Relaxed) } else { 0 };
+    for (id, sink) in status.sinks.pairs_mut() {
+        let waiting = handles[id].as_ref().map_or(0, StoreHandle::waiting);
+        sink.waiting = (waiting + if side == Side::Shown { lines(id.index()) } else { 0 }) as u64;
     }
     status.letters_waiting = lines(letters_of(shared, side)) as u64;
     status.state_failures = if first_of_all { shared.state.watched.failures() } else { 0 };
 }
 
 /// By sink: the store's thread, where this worker writes to it. A store that one process has to itself is written by worker 0 alone.
-fn store_handles(shared: &Shared, side: Side, index: usize) -> Result<Vec<Option<StoreHandle>>, Failure> {
+fn store_handles(shared: &Shared, side: Side, index: usize) -> Result<IdVec<SinkId, Option<StoreHandle>>, Failure> {
     let image = (!shared.start.plan.is_stored).then_some(shared.fresh && shared.mode == Mode::UntilEnd);
     // Rows of groups that are still worked out stay as they were.
-    let spared: Vec<usize> =
-        (0..shared.start.plan.groups.len()).filter(|group| shared.start.plan.side_of(*group) == Side::Beside).collect();
-    let start = |sink| StoreHandle::start((shared.open_store)(sink)?, image, spared.clone(), &shared.failures);
-    let open = |(i, sink): (usize, &crate::job::Sink)| match sink.to.store().filter(|_| side == Side::Shown) {
-        Some(store) if index == 0 || !store.is_exclusive() => start(i).map(Some),
+    let plan = &shared.start.plan;
+    let spared: Vec<GroupId> = plan.groups.ids().filter(|group| plan.side_of(*group) == Side::Beside).collect();
+    let start = |sink| StoreHandle::start((shared.open_store)(sink)?, image, &spared, &shared.failures);
+    let open = |(id, sink): (SinkId, &crate::job::Sink)| match sink.to.store().filter(|_| side == Side::Shown) {
+        Some(store) if index == 0 || !store.is_exclusive() => start(id).map(Some),
         Some(_) | None => Ok(None),
     };
-    shared.opened.job.sinks.iter().enumerate().map(open).collect()
+    shared.opened.job.sinks.pairs().map(open).collect()
 }
 
 /// Decides for all workers, on worker 0.
@@ -246,10 +253,11 @@ fn heard(
     to_wake: ToWake,
     watch: Rc<RefCell<Watch>>,
     checkpoint: Rc<RefCell<Local>>,
-    stores: Vec<Option<StoreHandle>>,
+    stores: IdVec<SinkId, Option<StoreHandle>>,
 ) -> Heard {
     let (image, asked) = (Cell::new(0), Cell::new(shared.start.plan.checkpoints));
-    let of_groups: Vec<usize> = shared.start.plan.groups.iter().map(|group| group.parts[0].reading).collect();
+    let of_groups: IdVec<GroupId, ScanId> =
+        shared.start.plan.groups.iter().map(|group| group.first().reading).collect();
     let t = Cell::new(None);
     let (interrupted, again, state) = (shared.interrupted.clone(), shared.again.clone(), shared.state.clone());
     Rc::new(move |announcement: &Announcement| {
@@ -258,8 +266,10 @@ fn heard(
             watch.borrow_mut().image_from = announcement.image_from;
         }
         if let Some(now) = announcement.t.filter(|_| t.replace(announcement.t) < announcement.t) {
-            let horizon = |(group, reading): (usize, &usize)| Some((group, now, *announcement.horizons.get(*reading)?));
-            watch.borrow_mut().horizons.extend(of_groups.iter().enumerate().filter_map(horizon));
+            let horizon = |(group, reading): (GroupId, &ScanId)| {
+                Some((group.index(), now, *announcement.horizons.get(*reading)?))
+            };
+            watch.borrow_mut().horizons.extend(of_groups.pairs().filter_map(horizon));
         }
         if let Some((number, t)) = announcement.checkpoint.filter(|(number, _)| asked.replace(*number) < *number) {
             watch.borrow_mut().checkpoints.push_back((number, t));

@@ -7,6 +7,7 @@ use headwater_connectors::sink::Store;
 
 use crate::base::failure::Failure;
 use crate::base::failures::Failures;
+use crate::base::id::{IdVec, ScanId, SinkId};
 use crate::catalog::opened::Opened;
 use crate::catalog::parts::Parts;
 use crate::checkpoint::generations::Starts;
@@ -19,7 +20,7 @@ use crate::plan::mode::Mode;
 use crate::sink::thread::Backlog;
 
 /// Opens the store of a sink for a worker.
-pub type OpenStore = Box<dyn Fn(usize) -> Result<Box<dyn Store>, Failure> + Send + Sync>;
+pub type OpenStore = Box<dyn Fn(SinkId) -> Result<Box<dyn Store>, Failure> + Send + Sync>;
 
 /// What every worker of a process is given.
 pub struct Shared {
@@ -30,9 +31,8 @@ pub struct Shared {
     pub starts: Arc<Starts>,
     /// By side.
     pub parts: Vec<Arc<Parts>>,
-    /// By reading.
-    pub seams: Arc<Vec<Seam>>,
-    pub effs: Arc<Vec<Effs>>,
+    pub seams: Arc<IdVec<ScanId, Seam>>,
+    pub effs: Arc<IdVec<ScanId, Effs>>,
     pub mode: Mode,
     pub fresh: bool,
     pub board: Board,

@@ -13,6 +13,7 @@ use headwater_operators::operator::Save;
 
 use super::shared::Shared;
 use crate::base::failure::Failure;
+use crate::base::id::{GroupId, IdVec, PartId};
 use crate::catalog::parts::Part;
 use crate::checkpoint::journal::GroupJournal;
 use crate::checkpoint::local::Local;
@@ -28,26 +29,27 @@ use crate::sink::segments::SegmentFiles;
 /// Bytes of the ledgers of one worker that may stay in memory.
 const LEDGER_BYTES_MAX: usize = 64 << 20;
 
-/// By group.
+/// What a worker keeps for each group.
 pub fn states(
     shared: &Shared,
     side: Side,
-    journals: &[GroupJournal],
+    journals: &IdVec<GroupId, GroupJournal>,
     (index, peers): (usize, usize),
-) -> Result<Vec<State>, Failure> {
+) -> Result<IdVec<GroupId, State>, Failure> {
     let job = &shared.opened.job;
-    let mut states = vec![];
+    let mut states = IdVec::new();
     let of_worker = match side {
         Side::Shown => format!("worker-{index}"),
         Side::Beside => format!("worker-{index}-beside"),
     };
-    for (i, (group, open)) in job.groups.iter().zip(&shared.opened.groups).enumerate() {
-        let sinks = || job.sinks.iter().filter(|s| side == Side::Shown && s.groups.contains(&i));
+    for (id, group) in job.groups.pairs() {
+        let open = &shared.opened.groups[id];
+        let sinks = || job.sinks.iter().filter(|s| side == Side::Shown && s.groups.contains(&id));
         let outputs = Outputs {
             changes: sinks().any(|s| s.to.lines().is_some()),
-            rows_from: sinks().any(|s| s.to.store().is_some()).then_some(shared.start.plan.rows_from[i]),
+            rows_from: sinks().any(|s| s.to.store().is_some()).then_some(shared.start.plan.rows_from[id]),
         };
-        let plan = shared.parts[side as usize].plan(&shared.opened, i);
+        let plan = shared.parts[side as usize].plan(&shared.opened, id);
         let dir = job.state.local.join(LEDGER).join(&of_worker).join(&group.name);
         let segments = SegmentFiles::create(&dir)
             .map_err(|e| Failure::Running(format!("creating the ledger's directory {}: {e}", dir.display())))?;
@@ -65,9 +67,9 @@ pub fn states(
             state.enter_later(job.tick_us);
         }
         if shared.opened.has_stream() {
-            state.keep_journal(Box::new(journals[i].clone()));
+            state.keep_journal(Box::new(journals[id].clone()));
         }
-        restore(shared, (i, side), (&mut state, &journals[i]), (index, peers))?;
+        restore(shared, (id, side), (&mut state, &journals[id]), (index, peers))?;
         if shared.start.plan.is_stored {
             state.spare_image();
         }
@@ -79,7 +81,7 @@ pub fn states(
 /// Fills a group's state with what it held at the checkpoint that the run goes on from.
 fn restore(
     shared: &Shared,
-    (group, side): (usize, Side),
+    (group, side): (GroupId, Side),
     (state, journal): (&mut State, &GroupJournal),
     (index, peers): (usize, usize),
 ) -> Result<(), Failure> {
@@ -93,7 +95,7 @@ fn restore(
     let Some(saved) = plan.groups[group].saved else { return Ok(()) };
     let owns = |key: &[u8]| keys::owner(keys::hash(key), peers) == index as u64;
     checkpoint::state::read(&shared.state, manifest, saved, (state, journal), owns)?;
-    let reading = plan.groups[group].parts[0].reading;
+    let reading = plan.groups[group].first().reading;
     let saved_at = plan.readings[reading].done.or(manifest.t).filter(|_| plan.side_of(group) == side);
     if let Some((t, horizon)) = saved_at.zip(shared.start.horizons().get(reading)) {
         state.close_after(t, *horizon);
@@ -101,21 +103,21 @@ fn restore(
     Ok(())
 }
 
-/// By group.
-pub fn journals(shared: &Shared, side: Side, worker: (usize, usize)) -> Vec<GroupJournal> {
+/// The journal of each group's ledger.
+pub fn journals(shared: &Shared, side: Side, worker: (usize, usize)) -> IdVec<GroupId, GroupJournal> {
     let longest = |part: &Part| part.plan.columns.iter().filter_map(|column| column.length).max().unwrap_or(0);
-    let journal = |(group, parts): (usize, &Vec<Part>)| {
+    let journal = |(group, parts): (GroupId, &IdVec<PartId, Part>)| {
         let longest: Vec<i64> = parts.iter().map(longest).collect();
         let generation = generations::of_number(shared.start.plan.checkpoints);
         GroupJournal::new(shared.state.clone(), generation, group, worker, &longest)
     };
-    shared.parts[side as usize].groups.iter().enumerate().map(journal).collect()
+    shared.parts[side as usize].groups.pairs().map(journal).collect()
 }
 
 /// Writes this worker's parts of checkpoints.
 pub fn save(
     shared: &Shared,
-    journals: Vec<GroupJournal>,
+    journals: IdVec<GroupId, GroupJournal>,
     (index, peers): (usize, usize),
     local: Rc<RefCell<Local>>,
 ) -> Save {
@@ -123,7 +125,7 @@ pub fn save(
     Box::new(move |number, t, states| {
         let begun = Instant::now();
         let mut parts = vec![];
-        for (group, (state, journal)) in (0..).zip(states.iter_mut().zip(&journals)) {
+        for ((group, journal), state) in journals.pairs().zip(states) {
             let written = checkpoint::state::write(&store, number, (group, index, peers), state, journal, t);
             parts.extend(written.map_err(|e| SegmentError(e.message()))?);
         }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::base::failure::Failure;
 use crate::base::failures::{Failures, Outcome};
+use crate::base::id::IdVec;
 use crate::catalog::load::load;
 use crate::catalog::open::open;
 use crate::catalog::opened::Opened;
@@ -198,7 +199,7 @@ impl Run<'_> {
             state: &self.state,
             held: &held,
             starts: Starts::default(),
-            taken: vec![],
+            taken: IdVec::new(),
         };
         let state = &self.state;
         let follow = |job, start: &Start| {
@@ -208,7 +209,7 @@ impl Run<'_> {
         };
         let (opened, start) = cluster.agree(|job| planner.decide(job), follow, self.job.clone())?;
         let Planner { starts, taken: mut stores, .. } = planner;
-        stores.resize_with(opened.job.sinks.len(), || None);
+        stores.grow_to(opened.job.sinks.len());
         self.stores = Some(stores.clone());
         Ok((Arc::new(opened), Arc::new(start), starts, stores))
     }
@@ -252,9 +253,9 @@ fn empty_status(opened: &Opened, plan: &Plan, parts: &Parts) -> Result<ProcessSt
     let rows = rows_left(opened, plan, parts)?;
     Ok(ProcessStatus {
         history_rows_total: rows,
-        sources: vec![SourceStatus::default(); opened.sources.len()],
-        groups: vec![GroupStatus::default(); opened.groups.len()],
-        sinks: vec![SinkStatus::default(); opened.job.sinks.len()],
+        sources: IdVec::filled(SourceStatus::default(), opened.sources.len()),
+        groups: IdVec::filled(GroupStatus::default(), opened.groups.len()),
+        sinks: IdVec::filled(SinkStatus::default(), opened.job.sinks.len()),
         ..ProcessStatus::default()
     })
 }

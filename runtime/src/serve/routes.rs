@@ -17,6 +17,7 @@ use super::endpoint::SERVED_BY;
 use super::rows::{self, Asked};
 use super::served::Served;
 use crate::base::failure::Failure;
+use crate::base::id::GroupId;
 use crate::base::secrets::masked;
 use crate::observe::metrics;
 use crate::observe::watching::Watching;
@@ -107,7 +108,7 @@ async fn all(State(served): State<Arc<Served>>, Query(pairs): Pairs) -> Response
     json_lines(Body::from_stream(futures::stream::unfold(receiver, next)))
 }
 
-fn send_rows(store: &mut dyn Lookup, group: usize, to: &Sender<std::io::Result<Bytes>>) -> Result<(), Failure> {
+fn send_rows(store: &mut dyn Lookup, group: GroupId, to: &Sender<std::io::Result<Bytes>>) -> Result<(), Failure> {
     let mut chunk = Vec::with_capacity(CHUNK_BYTES);
     let send = |chunk: &mut Vec<u8>| {
         let bytes = Bytes::from(std::mem::take(chunk));
@@ -122,7 +123,7 @@ fn send_rows(store: &mut dyn Lookup, group: usize, to: &Sender<std::io::Result<B
 }
 
 /// The group that is asked for, and the store to read it from.
-fn open(watching: &Watching, pairs: &[(String, String)]) -> Result<(usize, Box<dyn Lookup>), Failure> {
+fn open(watching: &Watching, pairs: &[(String, String)]) -> Result<(GroupId, Box<dyn Lookup>), Failure> {
     let opened = &watching.opened;
     let name = value(pairs, "group").ok_or_else(|| Failure::Usage("name a `group`".to_owned()))?;
     let group = rows::group(&opened.job, name)?;

@@ -11,6 +11,7 @@ use headwater_connectors::sink::{HeldStore, JobRows, Lookup, RowText, SINKS, Tak
 use arrow::datatypes::{DataType, Schema};
 
 use crate::base::failure::Failure;
+use crate::base::id::{GroupId, Id, SinkId};
 use crate::catalog::opened::Opened;
 use crate::catalog::source::unit_ns;
 use crate::job::nearest::expected;
@@ -19,41 +20,41 @@ use crate::job::{Job, instant};
 use crate::start::stores::shapes;
 
 /// The group of this name.
-pub fn group(job: &Job, name: &str) -> Result<usize, Failure> {
+pub fn group(job: &Job, name: &str) -> Result<GroupId, Failure> {
     let names = || job.groups.iter().map(|g| g.name.as_str());
     let unknown = || Failure::Usage(format!("unknown feature group `{name}`: {}", expected(name, names())));
-    names().position(|known| known == name).ok_or_else(unknown)
+    job.groups.find(|group| group.name == name).ok_or_else(unknown)
 }
 
 /// The sink that a group's rows are read from: the one named, or the first store that holds them.
-pub fn sink(job: &Job, group: usize, named: Option<&str>) -> Result<usize, Failure> {
-    let stores = || job.sinks.iter().enumerate().filter(|(_, sink)| sink.to.store().is_some());
+pub fn sink(job: &Job, group: GroupId, named: Option<&str>) -> Result<SinkId, Failure> {
+    let stores = || job.sinks.pairs().filter(|(_, sink)| sink.to.store().is_some());
     let name = &job.groups[group].name;
     let Some(named) = named else {
         let hint = format!("add a sink of type {} that has it", kinds_of_stores("`"));
-        let first = stores().find(|(_, sink)| sink.groups.contains(&group)).map(|(i, _)| i);
+        let first = stores().find(|(_, sink)| sink.groups.contains(&group)).map(|(id, _)| id);
         return first.ok_or_else(|| Failure::Usage(format!("no store of the job holds `{name}`: {hint}")));
     };
     let names = stores().map(|(_, sink)| sink.name.as_str());
-    match job.sinks.iter().position(|sink| sink.name == named) {
+    match job.sinks.find(|sink| sink.name == named) {
         None => Err(Failure::Usage(format!("unknown sink `{named}`: {}", expected(named, names)))),
-        Some(i) if job.sinks[i].to.store().is_none() => Err(Failure::Usage(format!(
+        Some(id) if job.sinks[id].to.store().is_none() => Err(Failure::Usage(format!(
             "sink `{named}` is a changelog, which holds no rows: name a {} one",
             kinds_of_stores("")
         ))),
-        Some(i) if !job.sinks[i].groups.contains(&group) => {
+        Some(id) if !job.sinks[id].groups.contains(&group) => {
             Err(Failure::Usage(format!("sink `{named}` does not hold `{name}`: it is not among its `features`")))
         }
-        Some(i) => Ok(i),
+        Some(id) => Ok(id),
     }
 }
 
 /// Opens a sink to read rows. `held`: the store, where the job runs in this process and has it to itself.
-pub fn lookup(opened: &Opened, sink: usize, held: Option<&Arc<dyn HeldStore>>) -> Result<Box<dyn Lookup>, Failure> {
+pub fn lookup(opened: &Opened, sink: SinkId, held: Option<&Arc<dyn HeldStore>>) -> Result<Box<dyn Lookup>, Failure> {
     if let Some(held) = held {
         return Ok(held.lookup());
     }
-    let store = opened.job.sinks[sink].to.store().unwrap_or_else(|| panic!("sink {sink} holds no rows"));
+    let store = opened.job.sinks[sink].to.store().unwrap_or_else(|| panic!("{sink:?} holds no rows"));
     let groups = shapes(opened);
     let lookup = store.lookup(&JobRows { job: &opened.job.name, groups: &groups });
     lookup.map_err(|e| Failure::Running(e.to_string()))
@@ -67,7 +68,7 @@ fn kinds_of_stores(quote: &str) -> String {
 
 /// One row of a key, or each of its windows.
 pub struct Asked {
-    pub group: usize,
+    pub group: GroupId,
     /// The key's JSON text.
     pub key: String,
     pub window_start_us: Option<i64>,
@@ -75,7 +76,7 @@ pub struct Asked {
 
 impl Asked {
     /// `values`: `COL=VALUE`, one for each key column; `window`: a start.
-    pub fn parse(opened: &Opened, group: usize, values: &[String], window: Option<&str>) -> Result<Asked, Failure> {
+    pub fn parse(opened: &Opened, group: GroupId, values: &[String], window: Option<&str>) -> Result<Asked, Failure> {
         let shape = &opened.groups[group].shape;
         let window_start_us = match window {
             None => None,
@@ -91,7 +92,7 @@ impl Asked {
 }
 
 /// The key's JSON text, as stores have it.
-fn key_text(opened: &Opened, group: usize, values: &[String]) -> Result<String, Failure> {
+fn key_text(opened: &Opened, group: GroupId, values: &[String]) -> Result<String, Failure> {
     let shape = &opened.groups[group].shape;
     let fields = &shape.schema.fields()[..shape.keys];
     let names = || fields.iter().map(|f| f.name().as_str());
@@ -164,8 +165,8 @@ fn example(kind: &DataType) -> &'static str {
 
 /// The lines of what was asked for: none where there is no row.
 pub fn get(store: &mut dyn Lookup, asked: &Asked) -> Result<Vec<String>, Failure> {
-    let as_of = store.as_of(asked.group)?;
-    let rows = store.get(asked.group, &asked.key, asked.window_start_us)?;
+    let as_of = store.as_of(asked.group.index())?;
+    let rows = store.get(asked.group.index(), &asked.key, asked.window_start_us)?;
     Ok(rows.iter().map(|row| line(row, as_of)).collect())
 }
 
@@ -180,11 +181,11 @@ pub fn not_found(group: &str, asked: &Asked) -> Failure {
 /// Every row of a group, a line each.
 pub fn export(
     store: &mut dyn Lookup,
-    group: usize,
+    group: GroupId,
     each: &mut dyn FnMut(&str) -> headwater_connectors::Result<()>,
 ) -> Result<(), Failure> {
-    let as_of = store.as_of(group)?;
-    Ok(store.scan(group, &mut |row| each(&line(&row, as_of)))?)
+    let as_of = store.as_of(group.index())?;
+    Ok(store.scan(group.index(), &mut |row| each(&line(&row, as_of)))?)
 }
 
 /// A row as `get` and `export` print it. `as_of` is null before the store is whole for the first time.

@@ -15,12 +15,13 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::scheduling::Activator;
 
 use super::writer::Writer;
+use crate::base::id::GroupId;
 use crate::checkpoint::local::Local;
 
 /// What is woken when the clock has announced something.
 pub type ToWake = Rc<RefCell<Vec<Rc<Activator>>>>;
 
-/// All changes of an interval of ticks, by group.
+/// All changes of an interval of ticks, each of a group. (What writes them knows no ids.)
 pub type Step = Vec<(usize, RecordBatch)>;
 /// Letters, each with the tick at which it was told.
 pub type Letters = Vec<(Option<i64>, DeadLetter)>;
@@ -51,7 +52,7 @@ impl<P: Send + 'static> Named<P> {
 pub fn write_changelog<'scope>(
     changes: Stream<'scope, i64, Vec<Routed>>,
     mut lines: Named<Step>,
-    groups: Vec<usize>,
+    groups: Vec<GroupId>,
     checkpoint: Rc<RefCell<Local>>,
     to_wake: ToWake,
 ) -> Stream<'scope, i64, Vec<()>> {
@@ -68,8 +69,9 @@ pub fn write_changelog<'scope>(
         move |frontiers| {
             let _ = &_output;
             input.for_each_stamp(|_, batches| {
-                let routed = batches.flat_map(|batch| batch.drain(..)).map(|r| (r.group as usize, r.columns.0));
-                waiting.extend(routed.filter(|(group, _)| groups.contains(group)));
+                let taken =
+                    batches.flat_map(|batch| batch.drain(..)).filter(|r| groups.contains(&GroupId::from(r.group)));
+                waiting.extend(taken.map(|routed| (routed.group as usize, routed.columns.0)));
             });
             let Some(frontier) = frontiers[0].frontier().iter().next().copied() else {
                 capabilities.clear();

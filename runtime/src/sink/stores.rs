@@ -27,11 +27,12 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use super::thread::{Backlog, BlockingSink, Flushing, SinkThread};
 use crate::base::failure::Failure;
 use crate::base::failures::Failures;
+use crate::base::id::{GroupId, Id, IdVec, ScanId};
 use crate::coordinate::channel::CoordinatorHandle;
 
 enum Task {
-    Write { group: usize, rows: RecordBatch },
-    AsOf { groups: Vec<usize>, tick: i64, sweep: bool },
+    Write { group: GroupId, rows: RecordBatch },
+    AsOf { groups: Vec<GroupId>, tick: i64, sweep: bool },
     BeginImage,
 }
 
@@ -55,10 +56,11 @@ impl StoreHandle {
     pub fn start(
         store: Box<dyn Store>,
         image: Option<bool>,
-        spared: Vec<usize>,
+        spared: &[GroupId],
         failures: &Failures,
     ) -> Result<StoreHandle, Failure> {
         let shared = Arc::new(Shared { as_of: AtomicI64::new(i64::MIN), lost: AtomicBool::new(false) });
+        let spared = spared.iter().map(|group| group.index()).collect();
         let sink = StoreSink { store, image, spared, shared: shared.clone(), taken: Taken::default(), is_told: false };
         let thread = SinkThread::start("store", sink, Backlog::default(), failures)?;
         Ok(StoreHandle { thread, shared })
@@ -93,14 +95,13 @@ struct StoreSink {
 
 #[derive(Default)]
 struct Taken {
-    /// By group.
-    rows: Vec<Vec<RecordBatch>>,
+    rows: IdVec<GroupId, Vec<RecordBatch>>,
     marks: Vec<Mark>,
     image: bool,
 }
 
 /// Groups, up to where all rows of theirs are in the store, and whether what an earlier start has left is to be swept.
-type Mark = (Vec<usize>, i64, bool);
+type Mark = (Vec<GroupId>, i64, bool);
 
 impl BlockingSink for StoreSink {
     type Task = Task;
@@ -113,7 +114,7 @@ impl BlockingSink for StoreSink {
         let Taken { rows, marks, image } = &mut self.taken;
         match task {
             Task::Write { group, rows: batch } => {
-                rows.resize_with(rows.len().max(group + 1), Vec::new);
+                rows.grow_to(group.index() + 1);
                 rows[group].push(batch);
             }
             Task::AsOf { groups, tick, sweep } => marks.push((groups, tick, sweep)),
@@ -125,11 +126,11 @@ impl BlockingSink for StoreSink {
 
     fn finish(&mut self, flush: Option<i64>) -> Result<(), Error> {
         let Taken { rows, marks, image } = std::mem::take(&mut self.taken);
-        for (group, batches) in rows.into_iter().enumerate().filter(|(_, batches)| !batches.is_empty()) {
-            let all = concat_batches(&batches[0].schema(), &batches)
+        for (group, batches) in rows.pairs().filter(|(_, batches)| !batches.is_empty()) {
+            let all = concat_batches(&batches[0].schema(), batches)
                 .map_err(|e| Error::world("joining rows for a store", e))?;
             let newest = all.column(all.num_columns() - 2).as_primitive::<Int64Type>().values().iter().copied().max();
-            self.store.write(group, &all, newest.max(flush).unwrap_or(i64::MIN))?;
+            self.store.write(group.index(), &all, newest.max(flush).unwrap_or(i64::MIN))?;
         }
         mark(self.store.as_mut(), &marks, &self.spared)?;
         // Told before anything is acknowledged, so that no run ends without having heard of it.
@@ -153,11 +154,11 @@ fn mark(store: &mut dyn Store, marks: &[Mark], spared: &[usize]) -> Result<(), E
             tracing::info!(rows = gone, "removed rows that an earlier start had left");
         }
     }
-    let mut newest: BTreeMap<usize, i64> = BTreeMap::new();
+    let mut newest: BTreeMap<GroupId, i64> = BTreeMap::new();
     for (groups, tick, _) in marks {
         newest.extend(groups.iter().map(|g| (*g, *tick)));
     }
-    newest.into_iter().try_for_each(|(group, tick)| store.set_as_of(group, tick))
+    newest.into_iter().try_for_each(|(group, tick)| store.set_as_of(group.index(), tick))
 }
 
 /// Writes rows to a store. The output carries nothing: its frontier is what the store has acknowledged. `store`: `None` on
@@ -165,7 +166,7 @@ fn mark(store: &mut dyn Store, marks: &[Mark], spared: &[usize]) -> Result<(), E
 pub fn store_rows<'scope>(
     rows: Stream<'scope, i64, Vec<Routed>>,
     store: Option<StoreHandle>,
-    groups: Vec<usize>,
+    groups: Vec<GroupId>,
     to: impl Fn(&Routed) -> u64 + 'static,
 ) -> Stream<'scope, i64, Vec<()>> {
     let scope = rows.scope();
@@ -182,7 +183,7 @@ pub fn store_rows<'scope>(
             input.for_each_stamp(|_, batches| {
                 for routed in batches.flat_map(|batch| batch.drain(..)) {
                     let Some(flushing) = &mut flushing else { continue };
-                    let (group, rows) = (routed.group as usize, routed.columns.0);
+                    let (group, rows) = (GroupId::from(routed.group), routed.columns.0);
                     if groups.contains(&group) {
                         let count = rows.num_rows();
                         flushing.write(Task::Write { group, rows }, count);
@@ -268,8 +269,8 @@ pub struct Marking {
 
 /// A group of the store.
 pub struct Marked {
-    pub group: usize,
-    pub readings: Vec<u32>,
+    pub group: GroupId,
+    pub readings: Vec<ScanId>,
     /// The seam that it began with.
     pub s: i64,
     /// No earlier start has left anything of it: its marks need not wait until the store is whole.
@@ -283,7 +284,7 @@ impl Marking {
         tick >= self.from.min(last).max(announced.image_from.unwrap_or(i64::MIN))
     }
 
-    fn due(&self, tick: i64, whole: bool) -> Vec<usize> {
+    fn due(&self, tick: i64, whole: bool) -> Vec<GroupId> {
         let announced = self.coordinator.announced();
         let rewritten = announced.image_from.is_none_or(|from| tick >= from);
         let due = |marked: &&Marked| {

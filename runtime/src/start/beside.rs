@@ -35,10 +35,11 @@ pub fn set_beside(start: &mut Start, tick: i64, live: bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::id::{Id, IdVec, SourceId};
     use crate::plan::Plan;
 
     fn reading(restored: bool, done: Option<i64>, shown: bool) -> Reading {
-        Reading { s: Some(100), restored, done, shown, ..Reading::default() }
+        Reading { s: Some(100), restored, done, shown, ..Reading::of(SourceId::at(0), String::new()) }
     }
 
     #[test]
@@ -57,7 +58,7 @@ mod tests {
             (vec![reading(true, Some(near - 1), false), reading(false, None, false)], vec![Side::Shown; 2]),
         ];
         for (readings, expected) in rows {
-            let plan = Plan { floor: Some(floor), ..Plan::of(0, readings, vec![]) };
+            let plan = Plan { floor: Some(floor), ..Plan::of(0, IdVec::from(readings), IdVec::new()) };
             let mut start = Start { plan, from: None };
             set_beside(&mut start, 1, true);
             let sides: Vec<Side> = start.plan.readings.iter().map(|reading| reading.side).collect();

@@ -4,6 +4,7 @@
 //! where its aggregate, its `of` and its window are. In a group with windows of its own, one new column makes all of them new.
 
 use super::identity;
+use crate::base::id::{GroupId, IdVec, PartId, ScanId, SourceId};
 use crate::catalog::opened::Opened;
 use crate::checkpoint::manifest::Manifest;
 use crate::job::Window;
@@ -13,9 +14,9 @@ use crate::plan::group::PlannedPart;
 #[derive(Debug, Default)]
 pub struct Changed {
     /// By reading of the old plan: the source that goes on with it.
-    pub kept: Vec<Option<usize>>,
+    pub kept: IdVec<ScanId, Option<SourceId>>,
     /// By group of the job.
-    pub groups: Vec<ChangedGroup>,
+    pub groups: IdVec<GroupId, ChangedGroup>,
     /// Columns and groups of the old plan that are no more, by name.
     pub removed: Vec<String>,
     /// It is the same job, whatever things are called and in which order they stand.
@@ -26,8 +27,8 @@ pub struct Changed {
 
 #[derive(Debug, Default)]
 pub struct ChangedGroup {
-    /// Its number in the old plan; `None`: it is new.
-    pub old: Option<usize>,
+    /// Its id in the old plan; `None`: it is new.
+    pub old: Option<GroupId>,
     pub kept: Vec<KeptPart>,
     /// Its columns that are new.
     pub new: Vec<usize>,
@@ -37,8 +38,8 @@ pub struct ChangedGroup {
 
 #[derive(Debug)]
 pub struct KeptPart {
-    /// Its number in the old group.
-    pub part: usize,
+    /// Its id in the old group.
+    pub part: PartId,
     /// By column of the part: its number in the job's group now.
     pub places: Vec<Option<usize>>,
 }
@@ -47,9 +48,9 @@ impl Changed {
     pub fn between(old: &Plan, opened: &Opened) -> Changed {
         let partners = partners(old, opened);
         let is_nothing = partners.len() == old.groups.len();
-        let kept = vec![None; old.readings.len()];
+        let kept = IdVec::filled(None, old.readings.len());
         let mut changed = Changed { kept, is_nothing, is_in_place: true, ..Changed::default() };
-        for (group, partner) in partners.iter().enumerate() {
+        for (group, partner) in partners.pairs() {
             let new =
                 || ChangedGroup { new: (0..opened.groups[group].columns.len()).collect(), ..ChangedGroup::default() };
             let whole = partner.map(|partner| compare(old, opened, (group, partner), true));
@@ -59,11 +60,11 @@ impl Changed {
             let found = found.filter(|found| changed.keep_readings(old, found, opened.job.groups[group].source));
             changed.groups.push(found.unwrap_or_else(new));
         }
-        for (source, (conf, open)) in opened.job.sources.iter().zip(&opened.sources).enumerate() {
+        for (source, conf) in opened.job.sources.pairs() {
             // A source that nobody asks goes on too.
             if opened.job.groups.iter().all(|group| group.source != source) {
-                let identity = identity::of_source(conf, open);
-                let same = old.readings.iter().position(|r| r.restored && r.identity == identity);
+                let identity = identity::of_source(conf, &opened.sources[source]);
+                let same = old.readings.find(|r| r.restored && r.identity == identity);
                 if let Some(reading) = same.filter(|reading| changed.kept[*reading].is_none()) {
                     changed.kept[reading] = Some(source);
                 }
@@ -74,10 +75,10 @@ impl Changed {
     }
 
     /// Notes the readings of a group that goes on; `false`: another source has one of them already.
-    fn keep_readings(&mut self, old: &Plan, found: &ChangedGroup, source: usize) -> bool {
+    fn keep_readings(&mut self, old: &Plan, found: &ChangedGroup, source: SourceId) -> bool {
         let Some(group) = found.old.map(|old_group| &old.groups[old_group]) else { return false };
-        let readings: Vec<usize> = found.kept.iter().map(|kept| group.parts[kept.part].reading).collect();
-        let is_free = |reading: &usize| self.kept[*reading].is_none_or(|other| other == source);
+        let readings: Vec<ScanId> = found.kept.iter().map(|kept| group.parts[kept.part].reading).collect();
+        let is_free = |reading: &ScanId| self.kept[*reading].is_none_or(|other| other == source);
         let free = readings.iter().all(is_free);
         if free {
             readings.iter().for_each(|reading| self.kept[*reading] = Some(source));
@@ -98,12 +99,12 @@ impl Changed {
     fn removed(&self, old: &Plan) -> Vec<String> {
         let mut removed = vec![];
         let was_there = |part: &PlannedPart| old.readings[part.reading].restored;
-        for (number, group) in old.groups.iter().enumerate().filter(|(_, group)| group.parts.iter().any(was_there)) {
-            let Some(now) = self.groups.iter().find(|now| now.old == Some(number)) else {
+        for (id, group) in old.groups.pairs().filter(|(_, group)| group.parts.iter().any(was_there)) {
+            let Some(now) = self.groups.iter().find(|now| now.old == Some(id)) else {
                 removed.push(group.name.clone());
                 continue;
             };
-            for (part, planned) in group.parts.iter().enumerate().filter(|(_, part)| was_there(part)) {
+            for (part, planned) in group.parts.pairs().filter(|(_, part)| was_there(part)) {
                 let kept = now.kept.iter().find(|kept| kept.part == part);
                 let stays = |column: usize| kept.is_some_and(|kept| kept.places[column].is_some());
                 let gone =
@@ -115,7 +116,7 @@ impl Changed {
     }
 }
 
-fn is_in_place(old: &Plan, opened: &Opened, group: usize, found: &ChangedGroup) -> bool {
+fn is_in_place(old: &Plan, opened: &Opened, group: GroupId, found: &ChangedGroup) -> bool {
     let Some(before) = old.groups.get(group).filter(|_| found.old == Some(group)) else { return false };
     let same_source =
         before.parts.iter().all(|part| old.readings[part.reading].source == opened.job.groups[group].source);
@@ -126,16 +127,18 @@ fn is_in_place(old: &Plan, opened: &Opened, group: usize, found: &ChangedGroup) 
 }
 
 /// By group of the job: the old one that has the same identity. Names decide where there are several.
-fn partners(old: &Plan, opened: &Opened) -> Vec<Option<usize>> {
-    let identities: Vec<String> = (0..opened.groups.len()).map(|group| identity::of_group(opened, group)).collect();
-    let mut partners = vec![None; identities.len()];
+fn partners(old: &Plan, opened: &Opened) -> IdVec<GroupId, Option<GroupId>> {
+    let ids = opened.groups.ids();
+    let identities: IdVec<GroupId, String> = ids.map(|group| identity::of_group(opened, group)).collect();
+    let mut partners = IdVec::filled(None, identities.len());
     for by_name in [true, false] {
-        for group in 0..identities.len() {
+        for group in identities.ids() {
             let name = &opened.job.groups[group].name;
-            let fits =
-                |n: &usize| old.groups[*n].identity == identities[group] && (!by_name || old.groups[*n].name == *name);
+            let fits = |id: &GroupId| {
+                old.groups[*id].identity == identities[group] && (!by_name || old.groups[*id].name == *name)
+            };
             if partners[group].is_none() {
-                partners[group] = (0..old.groups.len()).find(|n| fits(n) && !partners.contains(&Some(*n)));
+                partners[group] = old.groups.ids().find(|id| fits(id) && !partners.contains(&Some(*id)));
             }
         }
     }
@@ -143,15 +146,16 @@ fn partners(old: &Plan, opened: &Opened) -> Vec<Option<usize>> {
 }
 
 /// `all`: also what has nothing to go on with yet, where the history was not read to its end.
-fn compare(old: &Plan, opened: &Opened, (group, partner): (usize, usize), all: bool) -> ChangedGroup {
+fn compare(old: &Plan, opened: &Opened, (group, partner): (GroupId, GroupId), all: bool) -> ChangedGroup {
     let parts = &old.groups[partner].parts;
-    let mut places: Vec<Vec<Option<usize>>> = parts.iter().map(|part| vec![None; part.columns.len()]).collect();
+    let mut places: IdVec<PartId, Vec<Option<usize>>> =
+        parts.iter().map(|part| vec![None; part.columns.len()]).collect();
     let mut new = vec![];
     for column in 0..opened.groups[group].columns.len() {
         let wanted = identity::of_column(opened, group, column);
-        let parts_too = parts.iter().enumerate().filter(|(_, part)| all || old.readings[part.reading].restored);
+        let parts_too = parts.pairs().filter(|(_, part)| all || old.readings[part.reading].restored);
         let columns = parts_too.flat_map(|(p, part)| (0..part.columns.len()).map(move |c| (p, c)));
-        let fits = |(p, c): &(usize, usize)| {
+        let fits = |(p, c): &(PartId, usize)| {
             let known = &parts[*p].columns[*c];
             known.place.is_some() && known.identity == wanted && places[*p][*c].is_none()
         };
@@ -160,12 +164,8 @@ fn compare(old: &Plan, opened: &Opened, (group, partner): (usize, usize), all: b
             None => new.push(column),
         }
     }
-    let kept: Vec<KeptPart> = places
-        .into_iter()
-        .enumerate()
-        .filter(|(_, places)| places.iter().any(Option::is_some))
-        .map(|(part, places)| KeptPart { part, places })
-        .collect();
+    let kept = places.pairs().filter(|(_, places)| places.iter().any(Option::is_some));
+    let kept: Vec<KeptPart> = kept.map(|(part, places)| KeptPart { part, places: places.clone() }).collect();
     let whole = opened.job.groups[group].window == Window::Trailing || new.is_empty();
     if kept.is_empty() || !whole {
         return ChangedGroup { new: (0..opened.groups[group].columns.len()).collect(), ..ChangedGroup::default() };

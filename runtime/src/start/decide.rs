@@ -15,6 +15,7 @@ use super::pinned::pinned;
 use super::stores::{claim, shapes};
 use super::told::{tell_changes, tell_new_files};
 use crate::base::failure::Failure;
+use crate::base::id::{IdVec, SinkId};
 use crate::base::time::wall_clock_us;
 use crate::catalog::open::{open, pin};
 use crate::catalog::opened::Opened;
@@ -33,16 +34,16 @@ pub struct Planner<'a> {
     pub fresh: bool,
     pub state: &'a StateStore,
     /// By sink: the store, where this process has it to itself from a start before.
-    pub held: &'a [Option<Arc<dyn HeldStore>>],
+    pub held: &'a IdVec<SinkId, Option<Arc<dyn HeldStore>>>,
     /// Found: all starts of the job, this one the last.
     pub starts: Starts,
     /// By sink: the store, where this process now has it to itself.
-    pub taken: Vec<Option<Arc<dyn HeldStore>>>,
+    pub taken: IdVec<SinkId, Option<Arc<dyn HeldStore>>>,
 }
 
 impl Planner<'_> {
     pub fn decide(&mut self, job: Job) -> Result<(Opened, Start), Failure> {
-        let opened = open(job, &[])?;
+        let opened = open(job, &IdVec::new())?;
         self.state.clear()?;
         let found;
         (found, self.starts) = manifest::take_over(self.state, self.fresh)?;
@@ -103,7 +104,7 @@ impl Planner<'_> {
     fn take_sinks(&mut self, opened: &Opened, start: &mut Start) -> Result<(), Failure> {
         let shapes = shapes(opened);
         let saved_at = start.manifest().and_then(|manifest| manifest.t);
-        for (number, sink) in opened.job.sinks.iter().enumerate() {
+        for (id, sink) in opened.job.sinks.pairs() {
             generations::check(&self.state.storage, self.starts.newest())?;
             let meaning = meaning(&start.plan, opened, sink);
             let store = match &sink.to {
@@ -118,7 +119,7 @@ impl Planner<'_> {
                 }
             };
             let plan = &mut start.plan;
-            let held = self.held.get(number).and_then(Option::as_ref);
+            let held = self.held.get(id).and_then(Option::as_ref);
             let sink_of = (&opened.job, sink, store.as_ref());
             let Claimed { generation, marks, held, is_whole } =
                 claim(sink_of, (&shapes, meaning), self.starts.newest(), held)?;

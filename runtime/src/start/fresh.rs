@@ -12,34 +12,30 @@ use super::bounds::{first_eff, starts};
 use super::first_pass::{Seen, first_pass};
 use super::identity;
 use crate::base::failure::Failure;
-use crate::catalog::opened::{Opened, Source};
-use crate::job;
+use crate::base::id::{IdVec, ScanId, SourceId};
+use crate::catalog::opened::Opened;
 use crate::plan::Plan;
 use crate::plan::group::PlannedGroup;
 use crate::plan::reading::Reading;
 
 /// Plans a start. `live`: the run follows its streams, so an empty start may ask the wall clock.
 pub fn plan(opened: &Opened, now_us: i64, live: bool) -> Result<Plan, Failure> {
-    let mut readings = Vec::new();
-    for (number, sources) in opened.job.sources.iter().zip(&opened.sources).enumerate() {
-        readings.push(plan_source(opened.job.tick_us, number, sources, now_us, live)?);
-    }
-    let groups = opened.job.groups.iter().enumerate();
-    let groups = groups.map(|(number, group)| PlannedGroup::whole(opened, number, group.source)).collect();
+    let mut readings = IdVec::new();
+    let scans: IdVec<SourceId, ScanId> = opened
+        .sources
+        .ids()
+        .map(|source| Ok(readings.push(plan_source(opened, source, now_us, live)?)))
+        .collect::<Result<_, Failure>>()?;
+    let groups = opened.job.groups.pairs();
+    let groups = groups.map(|(id, group)| PlannedGroup::whole(opened, id, scans[group.source])).collect();
     Ok(Plan::of(now_us, readings, groups))
 }
 
 /// Plans the first reading of a source.
-pub fn plan_source(
-    tick: i64,
-    number: usize,
-    (conf, source): (&job::Source, &Source),
-    now: i64,
-    live: bool,
-) -> Result<Reading, Failure> {
+pub fn plan_source(opened: &Opened, id: SourceId, now: i64, live: bool) -> Result<Reading, Failure> {
+    let (conf, source, tick) = (&opened.job.sources[id], &opened.sources[id], opened.job.tick_us);
     let until = conf.history.as_ref().and_then(|h| h.complete_until_us);
-    let identity = identity::of_source(conf, source);
-    let mut plan = Reading { source: number, identity, ..Reading::default() };
+    let mut plan = Reading::of(id, identity::of_source(conf, source));
     let mut seen = Seen::default();
     if let Some(history) = &source.history {
         plan.pinned = history.pinned().clone();

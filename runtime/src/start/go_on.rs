@@ -8,6 +8,7 @@ use super::changed::{Changed, ChangedGroup};
 use super::fresh::plan_source;
 use super::last_record;
 use crate::base::failure::Failure;
+use crate::base::id::{GroupId, IdVec, ScanId, SourceId};
 use crate::catalog::opened::Opened;
 use crate::checkpoint::manifest::Manifest;
 use crate::checkpoint::resumption::{Resumption, Start};
@@ -33,35 +34,32 @@ pub fn go_on(
     if changed.is_again(&manifest) {
         return again(opened, manifest, now_us, same_end);
     }
-    let mut readings = vec![];
-    let mut moved: Vec<Option<usize>> = vec![None; old.readings.len()];
-    for (number, source) in changed.kept.iter().enumerate() {
+    let mut readings: IdVec<ScanId, Reading> = IdVec::new();
+    let mut moved = IdVec::filled(None, old.readings.len());
+    for (before, source) in changed.kept.pairs() {
         let Some(source) = *source else { continue };
-        moved[number] = Some(readings.len());
-        let mut reading = Reading { source, ..old.readings[number].clone() };
+        let mut reading = Reading { source, ..old.readings[before].clone() };
         reading.shown = is_shown(&reading, old.floor);
-        resume(&mut reading, number, opened, &manifest.positions, same_end)?;
-        readings.push(reading);
+        resume(&mut reading, before, opened, &manifest.positions, same_end)?;
+        moved[before] = Some(readings.push(reading));
     }
-    let mut fresh: Vec<Option<usize>> = vec![None; opened.sources.len()];
-    for (source, (conf, open)) in opened.job.sources.iter().zip(&opened.sources).enumerate() {
-        let of_source = |group: usize| opened.job.groups[group].source == source;
-        let asked = (0..changed.groups.len()).any(|group| of_source(group) && !changed.groups[group].new.is_empty());
-        if asked || readings.iter().all(|reading: &Reading| reading.source != source) {
-            fresh[source] = Some(readings.len());
-            let live = mode == Mode::Follow;
-            readings.push(plan_source(opened.job.tick_us, source, (conf, open), now_us, live)?);
+    let mut fresh: IdVec<SourceId, Option<ScanId>> = IdVec::filled(None, opened.sources.len());
+    for source in opened.sources.ids() {
+        let is_new =
+            |(id, group): (GroupId, &ChangedGroup)| opened.job.groups[id].source == source && !group.new.is_empty();
+        if changed.groups.pairs().any(is_new) || readings.iter().all(|reading| reading.source != source) {
+            fresh[source] = Some(readings.push(plan_source(opened, source, now_us, mode == Mode::Follow)?));
         }
     }
     let readings = alike(readings);
-    let group = |(number, changed): (usize, &ChangedGroup)| {
-        let added = fresh[opened.job.groups[number].source];
-        group(opened, &old, number, changed, &moved, added)
+    let group = |(id, changed): (GroupId, &ChangedGroup)| {
+        let added = fresh[opened.job.groups[id].source];
+        group(opened, &old, id, changed, &moved, added)
     };
-    let groups = changed.groups.iter().enumerate().map(group).collect();
+    let groups = changed.groups.pairs().map(group).collect();
     let floor = manifest.t.max(old.floor);
     let plan = Plan {
-        rows_from: vec![floor.unwrap_or(i64::MIN); opened.groups.len()],
+        rows_from: IdVec::filled(floor.unwrap_or(i64::MIN), opened.groups.len()),
         end_at_least: floor.unwrap_or(i64::MIN),
         told_anew: old.told_anew,
         floor,
@@ -77,8 +75,8 @@ fn is_shown(reading: &Reading, floor: Option<i64>) -> bool {
 
 /// A partition is read for all readings of its source: one that came between the looks of two of them is one of both, and what came
 /// to it between them lies before the end of both.
-fn alike(mut readings: Vec<Reading>) -> Vec<Reading> {
-    let all: Vec<(usize, PartitionPlan)> =
+fn alike(mut readings: IdVec<ScanId, Reading>) -> IdVec<ScanId, Reading> {
+    let all: Vec<(SourceId, PartitionPlan)> =
         readings.iter().flat_map(|r| r.partitions.iter().map(|p| (r.source, p.clone()))).collect();
     for (source, other) in all {
         for reading in readings.iter_mut().filter(|reading| reading.source == source) {
@@ -97,26 +95,26 @@ fn alike(mut readings: Vec<Reading>) -> Vec<Reading> {
 /// The same plan once more: it was killed before all of its history was read. What goes on meanwhile may have read its streams.
 fn again(opened: &Opened, manifest: Manifest, now_us: i64, same_end: bool) -> Result<Start, Failure> {
     let mut plan = manifest.plan.clone();
-    for (number, reading) in plan.readings.iter_mut().enumerate() {
+    for (id, reading) in plan.readings.pairs_mut() {
         reading.shown = is_shown(reading, plan.floor);
-        resume(reading, number, opened, &manifest.positions, same_end)?;
+        resume(reading, id, opened, &manifest.positions, same_end)?;
     }
     plan.readings = alike(plan.readings);
     let floor = plan.floor.unwrap_or(i64::MIN);
-    let rows_from = vec![floor; opened.groups.len()];
-    let plan = Plan { now_us, rows_from, is_stored: false, end_at_least: floor, generations: vec![], ..plan };
+    let rows_from = IdVec::filled(floor, opened.groups.len());
+    let plan = Plan { now_us, rows_from, is_stored: false, end_at_least: floor, generations: IdVec::new(), ..plan };
     Ok(Start { plan, from: Some(Resumption::in_place(manifest)) })
 }
 
 fn group(
     opened: &Opened,
     old: &Plan,
-    number: usize,
+    id: GroupId,
     changed: &ChangedGroup,
-    moved: &[Option<usize>],
-    added: Option<usize>,
+    moved: &IdVec<ScanId, Option<ScanId>>,
+    added: Option<ScanId>,
 ) -> PlannedGroup {
-    let mut parts = vec![];
+    let mut parts = IdVec::new();
     for kept in &changed.kept {
         let saved = &old.groups[changed.old.expect("what is kept was there")].parts[kept.part];
         let mut part = saved.clone();
@@ -124,25 +122,25 @@ fn group(
         for (column, place) in part.columns.iter_mut().zip(&kept.places) {
             column.place = *place;
             if let Some(place) = place {
-                column.plan.name.clone_from(&opened.groups[number].columns[*place].name);
+                column.plan.name.clone_from(&opened.groups[id].columns[*place].name);
             }
         }
         parts.push(part);
     }
     if !changed.new.is_empty() {
         let reading = added.expect("a source with something new is read");
-        parts.push(PlannedPart::of(opened, number, reading, &changed.new));
+        parts.push(PlannedPart::of(opened, id, reading, &changed.new));
     }
     let saved = changed.old.and_then(|group| old.groups[group].saved);
     // One that was killed before all rows were looked at looks at them again.
     let renewed = changed.renewed || changed.old.is_some_and(|group| old.groups[group].renewed);
-    PlannedGroup { saved, renewed, ..PlannedGroup::with(opened, number, parts) }
+    PlannedGroup { saved, renewed, ..PlannedGroup::with(opened, id, parts) }
 }
 
-/// Lets a reading begin where the checkpoint left it. `number`: its number then.
+/// Lets a reading begin where the checkpoint left it. `before`: its id then.
 fn resume(
     reading: &mut Reading,
-    number: usize,
+    before: ScanId,
     opened: &Opened,
     positions: &[Position],
     same_end: bool,
@@ -151,7 +149,7 @@ fn resume(
     let source = &opened.sources[reading.source];
     let Some(stream) = &source.stream else { return Ok(()) };
     let (mut gaps, all_bounds) = (vec![], stream.bounds()?);
-    let at = |partition| positions.iter().find(|p| (p.reading as usize, p.partition) == (number, partition));
+    let at = |partition| positions.iter().find(|p| (p.reading, p.partition) == (before, partition));
     for bounds in all_bounds.iter().copied() {
         let at = at(bounds.partition);
         let known = reading.partitions.iter_mut().find(|p| p.partition == bounds.partition);
@@ -220,6 +218,7 @@ fn resume_partition(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::id::Id;
     use crate::ingest::testing::open;
     use crate::plan::progress::HistoryProgress;
     use crate::start::fresh::plan;
@@ -240,8 +239,14 @@ mod tests {
         let before = first(&open(dir.path(), SOURCE));
         write("b.jsonl");
         let opened = open(dir.path(), SOURCE);
-        let at =
-            |partition, offset| Position { reading: 0, partition, offset, eff: Some(1), admitted: None, last: None };
+        let at = |partition, offset| Position {
+            reading: ScanId::at(0),
+            partition,
+            offset,
+            eff: Some(1),
+            admitted: None,
+            last: None,
+        };
         for (mode, seen, expected) in [
             (Mode::Follow, None, vec![(0, 4, 5), (1, 0, 5)]),
             (Mode::Follow, Some(at(1, 3)), vec![(0, 4, 5), (1, 3, 5)]),
@@ -257,7 +262,7 @@ mod tests {
             };
             let changed = Changed::between(&manifest.plan, &opened);
             let now = go_on(&opened, manifest, &changed, 30, mode).unwrap();
-            let found = now.plan.readings[0].partitions.iter().map(|p| (p.partition, p.start, p.end));
+            let found = now.plan.readings[ScanId::at(0)].partitions.iter().map(|p| (p.partition, p.start, p.end));
             assert_eq!(found.collect::<Vec<_>>(), expected, "{mode:?} {seen:?}");
         }
     }
@@ -273,7 +278,7 @@ mod tests {
         let go_on = |source: &str| {
             let opened = open(dir.path(), source);
             let at = |partition, offset| Position {
-                reading: 0,
+                reading: ScanId::at(0),
                 partition,
                 offset,
                 eff: Some(1),
@@ -293,18 +298,20 @@ mod tests {
         let Err(Failure::Refused(told)) = go_on(SOURCE) else { panic!("it goes on") };
         assert!(told.contains("partition 1: it was read up to offset 3, and is not there any more"), "{told}");
         let allowed = go_on(&format!("{SOURCE}\nseam = {{ allow_gap = true }}")).unwrap();
-        assert_eq!(allowed.plan.readings[0].partitions.iter().map(|p| p.partition).collect::<Vec<_>>(), [0]);
-        assert_eq!(allowed.plan.readings[0].warnings.len(), 1);
+        assert_eq!(
+            allowed.plan.readings[ScanId::at(0)].partitions.iter().map(|p| p.partition).collect::<Vec<_>>(),
+            [0]
+        );
+        assert_eq!(allowed.plan.readings[ScanId::at(0)].warnings.len(), 1);
     }
 
     #[test]
     fn what_one_reading_has_seen_another_reads_too() {
         let of = |source, partitions: &[i32]| Reading {
-            source,
             partitions: partitions.iter().map(|p| PartitionPlan::unknown(*p, 0)).collect(),
-            ..Reading::default()
+            ..Reading::of(SourceId::at(source), String::new())
         };
-        let readings = alike(vec![of(0, &[0]), of(1, &[0]), of(0, &[0, 1])]);
+        let readings = alike(IdVec::from(vec![of(0, &[0]), of(1, &[0]), of(0, &[0, 1])]));
         let counts: Vec<usize> = readings.iter().map(|reading| reading.partitions.len()).collect();
         assert_eq!(counts, [2, 1, 2]);
     }

@@ -2,12 +2,13 @@
 
 use super::canonical::data_type;
 use super::identity;
+use crate::base::id::{GroupId, IdVec, PartId, ScanId};
 use crate::catalog::opened::Opened;
 use crate::plan::group::{PlannedColumn, PlannedGroup, PlannedPart};
 
 impl PlannedPart {
     /// Some columns of a group of the job.
-    pub fn of(opened: &Opened, group: usize, reading: usize, columns: &[usize]) -> PlannedPart {
+    pub fn of(opened: &Opened, group: GroupId, reading: ScanId, columns: &[usize]) -> PlannedPart {
         let open = &opened.groups[group];
         let mut inputs: Vec<usize> = vec![];
         let planned = columns.iter().map(|column| {
@@ -28,13 +29,13 @@ impl PlannedPart {
 
 impl PlannedGroup {
     /// A group of the job, all of whose columns begin together.
-    pub fn whole(opened: &Opened, group: usize, reading: usize) -> PlannedGroup {
+    pub fn whole(opened: &Opened, group: GroupId, reading: ScanId) -> PlannedGroup {
         let all: Vec<usize> = (0..opened.groups[group].columns.len()).collect();
-        let parts = vec![PlannedPart::of(opened, group, reading, &all)];
+        let parts = IdVec::from(vec![PlannedPart::of(opened, group, reading, &all)]);
         PlannedGroup::with(opened, group, parts)
     }
 
-    pub fn with(opened: &Opened, group: usize, parts: Vec<PlannedPart>) -> PlannedGroup {
+    pub fn with(opened: &Opened, group: GroupId, parts: IdVec<PartId, PlannedPart>) -> PlannedGroup {
         let conf = &opened.job.groups[group];
         let identity = identity::of_group(opened, group);
         PlannedGroup { name: conf.name.clone(), identity, parts, saved: None, renewed: false }

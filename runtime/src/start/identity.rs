@@ -6,6 +6,7 @@ use std::fmt::Write;
 use arrow::datatypes::Schema;
 
 use super::canonical::{data_type, optional, quoted, time_unit, window};
+use crate::base::id::GroupId;
 use crate::catalog::opened::{Opened, Source};
 use crate::job::{self, Named, SeamBy, Window};
 
@@ -33,21 +34,21 @@ pub fn of_source(conf: &job::Source, open: &Source) -> String {
 }
 
 /// Of a group, whatever its columns.
-pub fn of_group(opened: &Opened, number: usize) -> String {
-    let group = &opened.job.groups[number];
+pub fn of_group(opened: &Opened, id: GroupId) -> String {
+    let group = &opened.job.groups[id];
     let (conf, open) = (&opened.job.sources[group.source], &opened.sources[group.source]);
     let filter = written(&group.filter);
     let mut text = format!("semantics {SEMANTICS} tick {} {}", opened.job.tick_us, of_source(conf, open));
     // Writing to memory does not fail.
     let _ = write!(text, " window {} where {filter} key", window(group.window));
     add_types(&mut text, &open.schema, group.key.iter().map(|key| key.text.as_str()));
-    let compiled = &opened.groups[number].filter;
+    let compiled = &opened.groups[id].filter;
     add_types(&mut text, &open.schema, compiled.iter().flat_map(|filter| filter.columns()).map(String::as_str));
     text
 }
 
 /// Of a group's column.
-pub fn of_column(opened: &Opened, group: usize, column: usize) -> String {
+pub fn of_column(opened: &Opened, group: GroupId, column: usize) -> String {
     let (conf, open) = (&opened.job.groups[group], &opened.groups[group]);
     let (column, plan) = (&conf.columns[column], &open.columns[column]);
     let length = if conf.window == Window::Trailing { column.length_us } else { None };
@@ -79,6 +80,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::base::id::{Id, IdVec, ScanId};
     use crate::catalog::open::open_for_rows;
     use crate::plan::Plan;
     use crate::plan::group::PlannedGroup;
@@ -96,16 +98,16 @@ mod tests {
         for (conf, open) in job.sources.iter().zip(&opened.sources) {
             line(format!("source {}", conf.name), of_source(conf, open));
         }
-        for (number, group) in job.groups.iter().enumerate() {
-            line(format!("group {}", group.name), of_group(&opened, number));
+        for (id, group) in job.groups.pairs() {
+            line(format!("group {}", group.name), of_group(&opened, id));
             for (at, column) in group.columns.iter().enumerate() {
-                line(format!("column {}.{}", group.name, column.name), of_column(&opened, number, at));
+                line(format!("column {}.{}", group.name, column.name), of_column(&opened, id, at));
             }
-            let planned = PlannedGroup::whole(&opened, number, group.source);
-            line(format!("inputs of {}", group.name), planned.parts[0].inputs.join(", "));
+            let planned = PlannedGroup::whole(&opened, id, ScanId::at(0));
+            line(format!("inputs of {}", group.name), planned.first().inputs.join(", "));
         }
-        let groups = (0..job.groups.len()).map(|group| PlannedGroup::whole(&opened, group, 0)).collect();
-        let plan = Plan::of(0, vec![], groups);
+        let groups = job.groups.ids().map(|group| PlannedGroup::whole(&opened, group, ScanId::at(0))).collect();
+        let plan = Plan::of(0, IdVec::new(), groups);
         for sink in &job.sinks {
             line(format!("meaning of {}", sink.name), meaning(&plan, &opened, sink).to_string());
         }

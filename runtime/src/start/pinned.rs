@@ -2,11 +2,12 @@
 
 use headwater_connectors::history::Pinned;
 
-use crate::job::{Job, SeamBy};
+use crate::base::id::{IdVec, SourceId};
+use crate::job::{Job, SeamBy, Source};
 use crate::plan::Plan;
 
-/// By source: the files that have to be as they were. `None`: those of today.
-pub fn pinned(job: &Job, plan: &Plan) -> Vec<Option<Pinned>> {
-    let by_id = job.sources.iter().map(|source| matches!(source.seam.by, SeamBy::Id { .. }));
-    by_id.enumerate().map(|(source, by_id)| plan.pinned(source, by_id).cloned()).collect()
+/// The files of a source that have to be as they were. `None`: those of today.
+pub fn pinned(job: &Job, plan: &Plan) -> IdVec<SourceId, Option<Pinned>> {
+    let by_id = |source: &Source| matches!(source.seam.by, SeamBy::Id { .. });
+    job.sources.pairs().map(|(id, source)| plan.pinned(id, by_id(source)).cloned()).collect()
 }

@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicBool;
 use headwater_connectors::sink::{Claim, Claimed, GroupShape, HeldStore, JobRows, Store, StoreConfig};
 
 use crate::base::failure::Failure;
+use crate::base::id::{Id, SinkId};
 use crate::catalog::opened::Opened;
 use crate::job::{Job, Sink};
 use crate::plan::Plan;
@@ -22,7 +23,8 @@ pub fn claim(
     generation: u64,
     held: Option<&Arc<dyn HeldStore>>,
 ) -> Result<Claimed, Failure> {
-    let claim = Claim { groups: &sink.groups, state_generation: generation.checked_sub(1), meaning };
+    let groups_of_sink: Vec<usize> = sink.groups.iter().map(|group| group.index()).collect();
+    let claim = Claim { groups: &groups_of_sink, state_generation: generation.checked_sub(1), meaning };
     Ok(match held {
         Some(held) => held.claim(&claim)?,
         None => store.claim(&JobRows { job: &job.name, groups }, &claim)?,
@@ -34,12 +36,12 @@ pub fn open_store(
     (job, groups): (&Job, &[GroupShape]),
     plan: &Plan,
     held: Option<&Arc<dyn HeldStore>>,
-    sink: usize,
+    sink: SinkId,
     stop: &Arc<AtomicBool>,
 ) -> Result<Box<dyn Store>, Failure> {
     if let Some(held) = held {
         return Ok(held.store());
     }
-    let store = job.sinks[sink].to.store().unwrap_or_else(|| panic!("sink {sink} takes no rows"));
+    let store = job.sinks[sink].to.store().unwrap_or_else(|| panic!("{sink:?} takes no rows"));
     Ok(store.open(&JobRows { job: &job.name, groups }, plan.generations[sink], stop.clone())?)
 }

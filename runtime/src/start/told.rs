@@ -29,13 +29,13 @@ pub fn tell_changes(opened: &Opened, manifest: &Manifest, changed: &Changed) {
 
 /// Beside a stream, a source of history alone is read once.
 pub fn tell_new_files(opened: &Opened, plan: &Plan) {
-    for (number, open) in opened.sources.iter().enumerate().filter(|(_, open)| open.stream.is_none()) {
+    for (id, open) in opened.sources.pairs().filter(|(_, open)| open.stream.is_none()) {
         let Some(history) = &open.history else { continue };
-        let read = plan.readings.iter().filter(|reading| reading.source == number);
+        let read = plan.readings.iter().filter(|reading| reading.source == id);
         let known: BTreeSet<&str> = read.flat_map(|r| &r.pinned.files).map(|file| file.path.as_str()).collect();
         let new = history.pinned().files.iter().filter(|file| !known.contains(file.path.as_str())).count();
         if new > 0 {
-            let source = &opened.job.sources[number].name;
+            let source = &opened.job.sources[id].name;
             tracing::warn!(source, files = new, "files that came to this history are not read: they wait for --fresh");
         }
     }

@@ -3,6 +3,7 @@
 use super::column;
 use super::windowed::Windowed;
 use crate::base::fault::At;
+use crate::base::id::{IdVec, SourceId};
 use crate::job::nearest::expected;
 use crate::job::raw::{Entry, Kind};
 use crate::job::section::{Context, Section, name_is_plain};
@@ -16,7 +17,7 @@ const HOPS_MAX: i64 = 100_000;
 const HOPS_WARNED_MIN: i64 = 1_000;
 
 /// Reads a group; `None` where its source is not known.
-pub fn read(cx: &mut Context, entry: &Entry, sources: &[Source], tick_us: i64) -> Option<Group> {
+pub fn read(cx: &mut Context, entry: &Entry, sources: &IdVec<SourceId, Source>, tick_us: i64) -> Option<Group> {
     let name = entry.name.as_str();
     name_is_plain(cx, "feature group", name, entry.at, "");
     let section = Section::open(cx, format!("feature group `{name}`"), entry, &KEYS)?;
@@ -47,9 +48,9 @@ pub fn read(cx: &mut Context, entry: &Entry, sources: &[Source], tick_us: i64) -
     })
 }
 
-fn source(cx: &mut Context, section: &Section, sources: &[Source]) -> Option<usize> {
+fn source(cx: &mut Context, section: &Section, sources: &IdVec<SourceId, Source>) -> Option<SourceId> {
     let named = section.required(cx, "source", "name one of [sources.NAME]");
-    let found = sources.iter().position(|source| source.name == named.text);
+    let found = sources.find(|source| source.name == named.text);
     if found.is_none() && !named.text.is_empty() && !cx.torn.names() {
         let hint = expected(&named.text, sources.iter().map(|source| source.name.as_str()));
         cx.error(named.at, format!("unknown source `{}`: {hint}", named.text));

@@ -18,6 +18,7 @@ use super::raw::{self, Entry, Table};
 use super::section::{Context, Section, name_is_plain};
 use super::{Job, Sink, State, paths};
 use crate::base::fault::{At, Faults};
+use crate::base::id::IdVec;
 use crate::base::secrets::mask;
 
 const KEYS: [&str; 9] =
@@ -45,14 +46,14 @@ fn whole(cx: &mut Context, file: &str, root: &Table) -> Job {
     let idle_limit_us = section.duration(cx, "idle_limit", 1).unwrap_or(DAY_US);
 
     let tables = named_tables(cx, &section, "sources", Some("name at least one under [sources.NAME]"));
-    let sources: Vec<_> = tables.iter().map(|entry| source::read(cx, entry)).collect();
+    let sources: IdVec<_, _> = tables.iter().map(|entry| source::read(cx, entry)).collect();
     let tables = named_tables(cx, &section, "features", Some("name at least one group under [features.NAME]"));
-    let groups: Vec<_> = tables.iter().filter_map(|entry| group::read(cx, entry, &sources, tick_us)).collect();
+    let groups: IdVec<_, _> = tables.iter().filter_map(|entry| group::read(cx, entry, &sources, tick_us)).collect();
     let group_names: Vec<&str> = tables.iter().map(|entry| entry.name.as_str()).collect();
     let state = state(cx, &section, &name.text);
     let tables = named_tables(cx, &section, "sinks", None);
     let read = |entry: &&Entry| sink::read(cx, entry, &groups, &group_names, &state.home());
-    let sinks: Vec<_> = tables.iter().filter_map(read).collect();
+    let sinks: IdVec<_, _> = tables.iter().filter_map(read).collect();
     let (dead_letters, dead_letters_at) = sink::dead_letters(cx, &section, &state);
 
     let mut job = Job {
@@ -72,12 +73,12 @@ fn whole(cx: &mut Context, file: &str, root: &Table) -> Job {
     };
     across(cx, &job, &group_names);
     if section.get("sinks").is_none_or(|entry| named_sinks(entry) == 0) {
-        let groups = (0..job.groups.len()).collect();
+        let groups = job.groups.ids().collect();
         let (to, unsaid) = sinks::default_sink(&job.state.home());
         if let Some(message) = unsaid {
             cx.error(job.state.at, message);
         }
-        job.sinks = vec![Sink { name: sinks::DEFAULT.into(), at: At::default(), to, groups }];
+        job.sinks = IdVec::from(vec![Sink { name: sinks::DEFAULT.into(), at: At::default(), to, groups }]);
     }
     job.secrets = std::mem::take(&mut cx.secrets);
     job.secrets.sort();
@@ -89,9 +90,9 @@ fn whole(cx: &mut Context, file: &str, root: &Table) -> Job {
 fn across(cx: &mut Context, job: &Job, group_names: &[&str]) {
     sink::check_apart(cx, job);
     group::check_backfill_names(cx, &job.groups);
-    let written: Vec<_> = job.sources.iter().map(source::written_schema).collect();
+    let written: IdVec<_, _> = job.sources.iter().map(source::written_schema).collect();
     cx.faults.faults.extend(names::check_names(job, &written).faults);
-    for (n, source) in job.sources.iter().enumerate() {
+    for (n, source) in job.sources.pairs() {
         // A group that is too wrong to be read may be the one that uses it.
         if group_names.len() == job.groups.len() && job.groups.iter().all(|group| group.source != n) {
             cx.warning(source.at, format!("no group uses source `{}`", source.name));

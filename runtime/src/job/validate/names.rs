@@ -5,14 +5,14 @@ use arrow::datatypes::{DataType, SchemaRef};
 
 use super::types;
 use crate::base::fault::Faults;
+use crate::base::id::{IdVec, SourceId};
 use crate::job::nearest::expected;
 use crate::job::{Job, Named, SeamBy};
 
-/// Checks times, keys and the seam's columns of each source whose schema is known; `schemas` are in the order of
-/// `Job::sources`. Expressions are not looked at.
-pub fn check_names(job: &Job, schemas: &[Option<SchemaRef>]) -> Faults {
+/// Checks times, keys and the seam's columns of each source whose schema is known. Expressions are not looked at.
+pub fn check_names(job: &Job, schemas: &IdVec<SourceId, Option<SchemaRef>>) -> Faults {
     let mut faults = Faults::new(job.file.display().to_string());
-    for (n, source) in job.sources.iter().enumerate() {
+    for (n, source) in job.sources.pairs() {
         let Some(schema) = schemas.get(n).cloned().flatten() else { continue };
         let mut check = |named: &Named, role: &Role| {
             // An empty name stands for one that was missing, and told.

@@ -7,6 +7,7 @@ use headwater_connectors::sink::lines::LinesConfig;
 use headwater_connectors::sink::{DEFAULT_LETTERS, Home, SINKS, Takes, default_letters};
 
 use crate::base::fault::At;
+use crate::base::id::{GroupId, IdVec};
 use crate::job::nearest::expected;
 use crate::job::raw::Entry;
 use crate::job::section::{Choices, Context, Section};
@@ -14,7 +15,13 @@ use crate::job::settings::SectionSettings;
 use crate::job::{Group, Job, Sink, State};
 
 /// Reads a sink. `names` are all groups', also of those that are too wrong to be in `groups`.
-pub fn read(cx: &mut Context, entry: &Entry, groups: &[Group], names: &[&str], home: &Home) -> Option<Sink> {
+pub fn read(
+    cx: &mut Context,
+    entry: &Entry,
+    groups: &IdVec<GroupId, Group>,
+    names: &[&str],
+    home: &Home,
+) -> Option<Sink> {
     let kinds = choices(SINKS.iter().copied());
     let choices = Choices { tag: "type", default: None, choices: &kinds, common: &["features"] };
     let (section, chosen) = Section::choose(cx, format!("sink `{}`", entry.name), entry, &choices)?;
@@ -24,9 +31,9 @@ pub fn read(cx: &mut Context, entry: &Entry, groups: &[Group], names: &[&str], h
 }
 
 /// The groups that a sink takes, in the order of the job.
-fn features(cx: &mut Context, section: &Section, groups: &[Group], names: &[&str]) -> Vec<usize> {
+fn features(cx: &mut Context, section: &Section, groups: &IdVec<GroupId, Group>, names: &[&str]) -> Vec<GroupId> {
     if section.get("features").is_none() {
-        return (0..groups.len()).collect();
+        return groups.ids().collect();
     }
     let listed = section.list(cx, "features").unwrap_or_default();
     for (n, name) in listed.iter().enumerate() {
@@ -37,7 +44,7 @@ fn features(cx: &mut Context, section: &Section, groups: &[Group], names: &[&str
             cx.error(name.at, format!("feature group `{}` is listed twice", name.text));
         }
     }
-    (0..groups.len()).filter(|n| listed.iter().any(|name| name.text == groups[*n].name)).collect()
+    groups.ids().filter(|id| listed.iter().any(|name| name.text == groups[*id].name)).collect()
 }
 
 /// Reads `[dead_letters]`.
@@ -64,7 +71,7 @@ pub fn check_apart(cx: &mut Context, job: &Job) {
     let letters = job.dead_letters.endpoint();
     for (n, sink) in job.sinks.iter().enumerate() {
         let Some(endpoint) = sink.to.endpoint() else { continue };
-        let earlier = job.sinks[..n].iter().find(|earlier| earlier.to.endpoint().as_ref() == Some(&endpoint));
+        let earlier = job.sinks.iter().take(n).find(|earlier| earlier.to.endpoint().as_ref() == Some(&endpoint));
         if let Some(earlier) = earlier {
             let message = match endpoint {
                 Endpoint::Sole(what) => format!("there is one {what}, and sink `{}` is it already", earlier.name),
