@@ -54,6 +54,8 @@ ids! {
     GroupId
     /// A sink of the job, in the order of the file.
     SinkId
+    /// A node of a job's graph: a source, a group, a sink, or the dead letters.
+    NodeId
     /// A reading of a plan: a source as it is read from one seam.
     ScanId
     /// A part of a group: its columns that began with one reading.

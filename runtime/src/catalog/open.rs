@@ -5,12 +5,13 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use headwater_connectors::history::{History, Pinned};
 
+use super::graph::Graph;
 use super::group::{Compiled, compile, open_group};
 use super::opened::Opened;
 use super::source::{Streams, check_lines, look_at_schema, open_source, project, told};
 use crate::base::failure::Failure;
 use crate::base::fault::Faults;
-use crate::base::id::{IdVec, SourceId};
+use crate::base::id::{GroupId, IdVec, SourceId};
 use crate::job::validate::names::check_names;
 use crate::job::{Job, Named};
 
@@ -58,19 +59,26 @@ fn open_with(job: Job, pinned: &IdVec<SourceId, Option<Pinned>>, streams: Stream
     let named = check_names(&job, &schemas);
     let names_fit = !named.has_errors();
     faults.faults.extend(named.faults);
-    let compiled: Vec<Option<Compiled>> =
-        job.groups.iter().map(|g| schemas[g.source].as_ref().and_then(|s| compile(g, s, &mut faults))).collect();
+    let graph = Graph::of(&job);
+    let mut compiled: IdVec<GroupId, Option<Compiled>> = IdVec::new();
+    for (id, group) in job.groups.pairs() {
+        let schema = schemas[graph.source_of(id)].as_ref();
+        compiled.push(schema.and_then(|schema| compile(group, schema, &mut faults)));
+    }
     if faults.has_errors() || !names_fit {
         return Err(Failure::Job(faults));
     }
-    let compiled: Vec<Compiled> = compiled.into_iter().flatten().collect();
-    let mut opened = IdVec::new();
-    for ((id, source), (history, stream, schema)) in job.sources.pairs().zip(sources.into_iter().flatten()) {
-        let groups = job.groups.iter().zip(&compiled).filter(|(g, _)| g.source == id);
-        opened.push(project(source, history, stream, schema, groups));
+    let compiled: IdVec<GroupId, Compiled> = compiled.into_iter().flatten().collect();
+    let mut opened = Opened { job, graph, sources: IdVec::new(), groups: IdVec::new() };
+    for ((id, source), (history, stream, schema)) in opened.job.sources.pairs().zip(sources.into_iter().flatten()) {
+        let groups = opened.graph.groups_of(id).map(|group| (&opened.job.groups[group], &compiled[group]));
+        opened.sources.push(project(source, history, stream, schema, groups));
     }
-    let groups = job.groups.iter().zip(compiled).map(|(g, c)| open_group(g, c, &opened[g.source])).collect();
-    Ok(Opened { job, sources: opened, groups })
+    for ((id, group), compiled) in opened.job.groups.pairs().zip(compiled) {
+        let group = open_group(group, compiled, opened.source_of(id).1);
+        opened.groups.push(group);
+    }
+    Ok(opened)
 }
 
 /// What else is wrong with a job that is wrong already: names and expressions, where schemas can be had all the same.
@@ -78,8 +86,9 @@ pub fn more_faults(job: &Job) -> Faults {
     let mut faults = Faults::new(job.file.display().to_string());
     let schemas: IdVec<_, _> = job.sources.iter().map(|source| look_at_schema(source, &mut faults)).collect();
     faults.faults.extend(check_names(job, &schemas).faults);
-    for group in &job.groups {
-        if let Some(schema) = &schemas[group.source] {
+    let graph = Graph::of(job);
+    for (id, group) in job.groups.pairs() {
+        if let Some(schema) = &schemas[graph.source_of(id)] {
             let mut whole = group.clone();
             let written = |text: &Named| !text.text.is_empty();
             whole.filter = whole.filter.filter(written);

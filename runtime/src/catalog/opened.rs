@@ -10,11 +10,13 @@ use headwater_connectors::stream::Stream;
 use headwater_operators::accumulators::ColumnPlan;
 use headwater_operators::expression::Expression;
 
+use super::graph::Graph;
 use crate::base::id::{GroupId, IdVec, SourceId};
-use crate::job::Job;
+use crate::job::{self, Job};
 
 pub struct Opened {
     pub job: Job,
+    pub graph: Graph,
     pub sources: IdVec<SourceId, Source>,
     pub groups: IdVec<GroupId, OpenGroup>,
 }
@@ -23,6 +25,17 @@ impl Opened {
     /// Whether anything is followed.
     pub fn has_stream(&self) -> bool {
         self.job.sources.iter().any(|source| source.stream.is_some())
+    }
+
+    /// The source that a group's expressions are over, as it is written and opened.
+    pub fn source_of(&self, group: GroupId) -> (&job::Source, &Source) {
+        let id = self.graph.source_of(group);
+        (&self.job.sources[id], &self.sources[id])
+    }
+
+    /// How late an event may be for a group's windows: the largest lateness of what it reads.
+    pub fn lateness_us(&self, group: GroupId) -> i64 {
+        self.graph.sources_of(group).map(|source| self.job.sources[source].lateness_us).max().unwrap_or(0)
     }
 }
 

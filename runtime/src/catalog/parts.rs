@@ -62,7 +62,7 @@ impl Parts {
                 Window::Session { gap_us: gap } => group::Window::Session { gap },
             },
             retain: conf.retain_us,
-            lateness: opened.job.sources[conf.source].lateness_us,
+            lateness: opened.lateness_us(group),
             columns: first.columns,
             places: first.places,
             inputs: first.inputs,
@@ -90,7 +90,7 @@ impl Part {
             inputs.push((expression, data_type));
         }
         let shown = planned.columns.iter().filter(|column| column.place.is_some());
-        let reading = &plan.readings[planned.reading];
+        let s = plan.s_of(planned).filter(|_| plan.side_of_part(planned) == side);
         Ok(Part {
             reading: planned.reading,
             reach: Reach::of(&opened.job.groups[group], shown.map(|column| column.plan.length)),
@@ -98,7 +98,7 @@ impl Part {
                 columns: planned.columns.iter().map(|column| column.plan.clone()).collect(),
                 places: planned.columns.iter().map(|column| column.place).collect(),
                 inputs: inputs.iter().map(|(_, data_type)| data_type.clone()).collect(),
-                start: reading.s.filter(|_| reading.side == side).unwrap_or(i64::MAX),
+                start: s.unwrap_or(i64::MAX),
             },
             inputs,
         })

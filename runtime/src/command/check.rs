@@ -192,9 +192,9 @@ fn notes(conf: &job::Source) -> Vec<&'static str> {
 
 fn tell_group(out: &mut Vec<u8>, opened: &Opened, id: GroupId, plan: Option<&Plan>) -> std::io::Result<()> {
     let (group, open) = (&opened.job.groups[id], &opened.groups[id]);
-    writeln!(out, "\nfeatures {}, of {}", group.name, opened.job.sources[group.source].name)?;
-    let seam = plan.and_then(|plan| plan.of_group(id).s);
-    for line in meaning::of_rows(&opened.job, group, seam.unwrap_or_else(wall_clock_us)) {
+    writeln!(out, "\nfeatures {}, of {}", group.name, opened.source_of(id).0.name)?;
+    let seam = plan.and_then(|plan| plan.s(id));
+    for line in meaning::of_rows(group, opened.lateness_us(id), seam.unwrap_or_else(wall_clock_us)) {
         writeln!(out, "  {line}")?;
     }
     let shape = &open.shape;

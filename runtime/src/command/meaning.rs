@@ -2,12 +2,12 @@
 
 use headwater_connectors::format::text::format_time;
 
-use crate::job::{Column, Group, Job, Window, duration};
+use crate::job::{Column, Group, Window, duration};
 
 /// What a row of the group is about, what it takes and how long it is there. `near`: a time to show a window at.
-pub fn of_rows(job: &Job, group: &Group, near: i64) -> Vec<String> {
+/// `near`: a time of which examples are.
+pub fn of_rows(group: &Group, lateness_us: i64, near: i64) -> Vec<String> {
     let key = keys(group);
-    let lateness_us = job.sources[group.source].lateness_us;
     let show = |us: i64| duration::display(us);
     let rows = match group.window {
         Window::Trailing if group.columns.iter().all(|column| column.length_us.is_none()) => {

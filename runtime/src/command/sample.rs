@@ -61,7 +61,7 @@ pub fn take(opened: &Arc<Opened>, plan: &Plan, source: SourceId, n: usize) -> Re
         latest.parts.iter().flat_map(|part| part.chosen.iter().filter_map(|i| part.stamped[*i as usize].good()));
     let t = times.max().map(|ts| up(ts, tick));
     let mut sample = Sample { events: latest.events(), t, rows: vec![], letters: vec![] };
-    let of_source = opened.groups.ids().filter(|group| opened.job.groups[*group].source == source);
+    let of_source = opened.graph.groups_of(source);
     let states = of_source.map(|group| Ok((group, state(opened, &parts, group, t.unwrap_or(0))?)));
     let mut states: BTreeMap<GroupId, State> = states.collect::<Result<_, Failure>>()?;
     for Part { records, stamped, chosen, .. } in &latest.parts {

@@ -32,6 +32,7 @@ pub struct Shaper {
     opened: Arc<Opened>,
     pub group: GroupId,
     codec: KeyCodec,
+    lateness_us: i64,
     parts: IdVec<PartId, PartShaper>,
 }
 
@@ -71,8 +72,7 @@ pub struct Batch<'a> {
 impl Shaper {
     /// Those of a source's groups.
     pub fn of_source(opened: &Arc<Opened>, parts: &Parts, source: SourceId) -> Vec<Shaper> {
-        let groups = parts.groups.pairs().filter(|(group, _)| opened.job.groups[*group].source == source);
-        groups.map(|(group, parts)| Shaper::new(opened, group, parts)).collect()
+        opened.graph.groups_of(source).map(|group| Shaper::new(opened, group, &parts.groups[group])).collect()
     }
 
     fn new(opened: &Arc<Opened>, group: GroupId, parts: &IdVec<PartId, Part>) -> Shaper {
@@ -84,7 +84,8 @@ impl Shaper {
             inputs: part.inputs.clone(),
             schema: events::schema(&part.plan.inputs, open.shape.windowed()),
         };
-        Shaper { opened: opened.clone(), group, codec, parts: parts.iter().map(part).collect() }
+        let lateness_us = opened.lateness_us(group);
+        Shaper { opened: opened.clone(), group, codec, lateness_us, parts: parts.iter().map(part).collect() }
     }
 
     /// Whether a part of a scan may hold a record that the scan takes.
@@ -212,7 +213,7 @@ impl Shaper {
         }
         let ts = stamped[row as usize].ts.unwrap_or_default();
         let eff = admitted.effs[row as usize].unwrap_or(i64::MIN);
-        match late(self.window(), self.lateness(), ts, eff, admitted.horizon) {
+        match late(self.window(), self.lateness_us, ts, eff, admitted.horizon) {
             Late::Not => return true,
             Late::By(us) => refused.push((row, Some(us))),
             Late::Gone => refused.push((row, None)),
@@ -241,7 +242,7 @@ impl Shaper {
         let each = |of: &dyn Fn(usize) -> i64| Int64Array::from_iter_values(rows.iter().map(|row| of(*row as usize)));
         let open = self.group().shape.windowed().then(|| {
             let passed = |row: usize| admitted.effs[row].unwrap_or(i64::MIN).max(admitted.horizon);
-            each(&|row| passed(row).saturating_sub(self.lateness()))
+            each(&|row| passed(row).saturating_sub(self.lateness_us))
         });
         let (ts, visible) = (each(&|row| stamped[row].ts.unwrap_or_default()), each(&|row| admitted.visible[row]));
         let batch = events::batch(&part.schema, keys.as_binary().clone(), ts, visible, open, inputs);
@@ -254,10 +255,6 @@ impl Shaper {
 
     fn window(&self) -> Window {
         self.opened.job.groups[self.group].window
-    }
-
-    fn lateness(&self) -> i64 {
-        self.opened.job.sources[self.opened.job.groups[self.group].source].lateness_us
     }
 }
 

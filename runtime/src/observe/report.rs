@@ -149,13 +149,15 @@ impl Reporter {
     /// The tick up to which every row of a group is in every store.
     pub fn as_of(&self, status: &ProcessStatus) -> IdVec<GroupId, Option<i64>> {
         let mut all = self.as_of.lock().unwrap_or_else(PoisonError::into_inner);
-        let (job, plan) = (&self.watching.opened.job, &self.watching.start.plan);
-        for (id, group) in job.groups.pairs() {
-            let stalled = status.sources.get(group.source).is_some_and(|s| s.partitions.iter().any(|p| p.left_out));
+        let (opened, plan) = (&self.watching.opened, &self.watching.start.plan);
+        let any_left_out = |source: &SourceStatus| source.partitions.iter().any(|partition| partition.left_out);
+        for id in opened.groups.ids() {
+            let mut sources = opened.graph.sources_of(id);
+            let stalled = sources.any(|source| status.sources.get(source).is_some_and(any_left_out));
             if plan.side_of(id) == Side::Beside {
                 continue;
             }
-            let Some(from) = plan.of_group(id).s.map(|s| s.max(plan.rows_from[id])) else { continue };
+            let Some(from) = plan.s(id).map(|s| s.max(plan.rows_from[id])) else { continue };
             if let Some(stored) = status.stored.filter(|stored| *stored >= from && !stalled) {
                 all[id] = all[id].max(Some(stored));
             }
@@ -295,10 +297,9 @@ pub fn computing(start: &Start, group: GroupId, t: Option<i64>) -> (Vec<String>,
     let plan = &start.plan;
     let (mut names, mut enters_at) = (vec![], None);
     for part in plan.groups[group].parts.iter().filter(|_| start.from.is_some()) {
-        let reading = &plan.readings[part.reading];
-        let enters = reading.s.max(plan.floor);
-        let is_beside = reading.side == Side::Beside;
-        if !reading.shown && (is_beside || t < enters) {
+        let enters = plan.s_of(part).max(plan.floor);
+        let is_beside = plan.side_of_part(part) == Side::Beside;
+        if !plan.is_shown(part) && (is_beside || t < enters) {
             enters_at = enters_at.max(enters.filter(|_| !is_beside));
             names.extend(part.columns.iter().filter(|c| c.place.is_some()).map(|c| c.plan.name.clone()));
         }
@@ -319,7 +320,7 @@ fn group(
     let any_computing = !computing.is_empty();
     GroupReport {
         name: conf.name.clone(),
-        source: opened.job.sources[conf.source].name.clone(),
+        source: opened.source_of(group).0.name.clone(),
         counts: status.counts,
         windowed: opened.groups[group].shape.windowed(),
         dead_letters: status.dead_letters.clone(),

@@ -28,12 +28,20 @@ impl PlannedGroup {
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct PlannedPart {
+    /// What it takes events of.
     pub reading: ScanId,
     pub columns: Vec<PlannedColumn>,
     /// The types of its inputs, as text.
     pub inputs: Vec<String>,
     /// Its id there.
     pub saved: Option<PartId>,
+}
+
+impl PlannedPart {
+    /// All that it takes events of.
+    pub fn scans(&self) -> &[ScanId] {
+        std::slice::from_ref(&self.reading)
+    }
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

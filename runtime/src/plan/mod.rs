@@ -92,9 +92,43 @@ impl Plan {
         &self.readings[self.first_scan(source)]
     }
 
-    /// The reading that a group began with.
-    pub fn of_group(&self, group: GroupId) -> &Reading {
-        &self.readings[self.groups[group].first().reading]
+    /// `S` of a group: the tick at which its rows begin. `None`: nobody knows it yet.
+    pub fn s(&self, group: GroupId) -> Option<i64> {
+        self.s_of(self.groups[group].first())
+    }
+
+    /// The same of a part of it: the largest of what it reads.
+    pub fn s_of(&self, part: &PlannedPart) -> Option<i64> {
+        self.read_by(part).filter_map(|reading| reading.s).max()
+    }
+
+    /// Windows of a group that closed before it are gone: the smallest of what it reads. `None`: one of these has none yet.
+    pub fn horizon(&self, group: GroupId, horizons: &IdVec<ScanId, i64>) -> Option<i64> {
+        self.groups[group].first().scans().iter().map(|scan| horizons.get(*scan).copied()).min().flatten()
+    }
+
+    /// Every tick of a part up to it was finished, if it had begun.
+    pub fn done(&self, part: &PlannedPart) -> Option<i64> {
+        self.read_by(part).map(|reading| reading.done).min().flatten()
+    }
+
+    /// Whether a checkpoint has all of the history of a part.
+    pub fn is_restored(&self, part: &PlannedPart) -> bool {
+        self.read_by(part).all(|reading| reading.restored)
+    }
+
+    /// Whether the rows that were published show a part.
+    pub fn is_shown(&self, part: &PlannedPart) -> bool {
+        self.read_by(part).all(|reading| reading.shown)
+    }
+
+    /// Where a part is worked out: all that it reads is read there.
+    pub fn side_of_part(&self, part: &PlannedPart) -> Side {
+        self.readings[part.reading].side
+    }
+
+    fn read_by(&self, part: &PlannedPart) -> impl Iterator<Item = &Reading> {
+        part.scans().iter().map(|scan| &self.readings[*scan])
     }
 
     /// What a checkpoint writes down of it. `t`: by side, its tick, when all of its histories are in the state; `None`: they were
@@ -123,10 +157,9 @@ impl Plan {
     pub fn resumed(&self, group: GroupId, side: Side) -> Option<Vec<Option<Resumed>>> {
         let planned = &self.groups[group];
         let part = |part: &PlannedPart| {
-            let reading = &self.readings[part.reading];
-            let saved = part.saved.filter(|_| reading.side == side)?.index();
-            let beside = reading.saved == Side::Beside;
-            Some(Resumed { saved, beside, done: reading.done, shown: reading.shown })
+            let saved = part.saved.filter(|_| self.side_of_part(part) == side)?.index();
+            let beside = self.readings[part.reading].saved == Side::Beside;
+            Some(Resumed { saved, beside, done: self.done(part), shown: self.is_shown(part) })
         };
         planned.saved.map(|_| planned.parts.iter().map(part).collect())
     }
@@ -147,6 +180,6 @@ impl Plan {
 
     /// Where a group began.
     pub fn side_of(&self, group: GroupId) -> Side {
-        self.of_group(group).side
+        self.side_of_part(self.groups[group].first())
     }
 }

@@ -29,6 +29,7 @@ use crate::ingest::newcomers::Newcomers;
 use crate::ingest::partition::Partition;
 use crate::ingest::slices::Slices;
 use crate::ingest::streams::Streams;
+use crate::plan::group::PlannedPart;
 use crate::plan::mode::Mode;
 use crate::plan::reading::Reading;
 use crate::plan::side::Side;
@@ -135,11 +136,11 @@ pub fn build(worker: &mut Worker, shared: &Shared, built: Built) -> Result<Probe
 
 fn marking(shared: &Shared, groups: &[GroupId], coordinator: CoordinatorHandle) -> Marking {
     let job = &shared.opened.job;
-    let s = |g: &GroupId| shared.start.plan.of_group(*g).s.filter(|_| shared.start.plan.side_of(*g) == Side::Shown);
+    let s = |g: &GroupId| shared.start.plan.s(*g).filter(|_| shared.start.plan.side_of(*g) == Side::Shown);
     let from = groups.iter().filter_map(|g| s(g).map(|s| s.max(shared.start.plan.rows_from[*g]))).max();
     let marked = |g: &GroupId| {
         let untouched = shared.start.plan.rows_from[*g] == i64::MIN;
-        let readings = shared.start.plan.groups[*g].parts.iter().map(|part| part.reading).collect();
+        let readings = shared.start.plan.groups[*g].parts.iter().flat_map(PlannedPart::scans).copied().collect();
         Some(Marked { group: *g, readings, s: s(g)?, untouched })
     };
     let groups = groups.iter().filter_map(marked).collect();

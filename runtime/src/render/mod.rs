@@ -30,7 +30,7 @@ use timely::dataflow::operators::probe::Handle as ProbeHandle;
 use timely::worker::Worker;
 
 use crate::base::failure::Failure;
-use crate::base::id::{GroupId, Id, IdVec, ScanId, SinkId};
+use crate::base::id::{GroupId, Id, IdVec, SinkId};
 use crate::checkpoint::local::Local;
 use crate::checkpoint::threads::Sending;
 use crate::coordinate::barrier::{CatchUpBarrier, OfSide};
@@ -256,8 +256,7 @@ fn heard(
     stores: IdVec<SinkId, Option<StoreHandle>>,
 ) -> Heard {
     let (image, asked) = (Cell::new(0), Cell::new(shared.start.plan.checkpoints));
-    let of_groups: IdVec<GroupId, ScanId> =
-        shared.start.plan.groups.iter().map(|group| group.first().reading).collect();
+    let start = shared.start.clone();
     let t = Cell::new(None);
     let (interrupted, again, state) = (shared.interrupted.clone(), shared.again.clone(), shared.state.clone());
     Rc::new(move |announcement: &Announcement| {
@@ -266,10 +265,9 @@ fn heard(
             watch.borrow_mut().image_from = announcement.image_from;
         }
         if let Some(now) = announcement.t.filter(|_| t.replace(announcement.t) < announcement.t) {
-            let horizon = |(group, reading): (GroupId, &ScanId)| {
-                Some((group.index(), now, *announcement.horizons.get(*reading)?))
-            };
-            watch.borrow_mut().horizons.extend(of_groups.pairs().filter_map(horizon));
+            let plan = &start.plan;
+            let horizon = |group: GroupId| Some((group.index(), now, plan.horizon(group, &announcement.horizons)?));
+            watch.borrow_mut().horizons.extend(plan.groups.ids().filter_map(horizon));
         }
         if let Some((number, t)) = announcement.checkpoint.filter(|(number, _)| asked.replace(*number) < *number) {
             watch.borrow_mut().checkpoints.push_back((number, t));

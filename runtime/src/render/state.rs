@@ -95,10 +95,9 @@ fn restore(
     let Some(saved) = plan.groups[group].saved else { return Ok(()) };
     let owns = |key: &[u8]| keys::owner(keys::hash(key), peers) == index as u64;
     checkpoint::state::read(&shared.state, manifest, saved, (state, journal), owns)?;
-    let reading = plan.groups[group].first().reading;
-    let saved_at = plan.readings[reading].done.or(manifest.t).filter(|_| plan.side_of(group) == side);
-    if let Some((t, horizon)) = saved_at.zip(shared.start.horizons().get(reading)) {
-        state.close_after(t, *horizon);
+    let saved_at = plan.done(plan.groups[group].first()).or(manifest.t).filter(|_| plan.side_of(group) == side);
+    if let Some((t, horizon)) = saved_at.zip(plan.horizon(group, &shared.start.horizons())) {
+        state.close_after(t, horizon);
     }
     Ok(())
 }

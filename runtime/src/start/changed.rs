@@ -57,12 +57,12 @@ impl Changed {
             changed.is_nothing &= whole.as_ref().is_some_and(|found| found.new.is_empty() && !found.renewed);
             changed.is_in_place &= whole.is_some_and(|found| is_in_place(old, opened, group, &found));
             let found = partner.map(|partner| compare(old, opened, (group, partner), false));
-            let found = found.filter(|found| changed.keep_readings(old, found, opened.job.groups[group].source));
+            let found = found.filter(|found| changed.keep_readings(old, found, opened.graph.source_of(group)));
             changed.groups.push(found.unwrap_or_else(new));
         }
         for (source, conf) in opened.job.sources.pairs() {
             // A source that nobody asks goes on too.
-            if opened.job.groups.iter().all(|group| group.source != source) {
+            if opened.graph.groups_of(source).next().is_none() {
                 let identity = identity::of_source(conf, &opened.sources[source]);
                 let same = old.readings.find(|r| r.restored && r.identity == identity);
                 if let Some(reading) = same.filter(|reading| changed.kept[*reading].is_none()) {
@@ -98,7 +98,7 @@ impl Changed {
 
     fn removed(&self, old: &Plan) -> Vec<String> {
         let mut removed = vec![];
-        let was_there = |part: &PlannedPart| old.readings[part.reading].restored;
+        let was_there = |part: &PlannedPart| old.is_restored(part);
         for (id, group) in old.groups.pairs().filter(|(_, group)| group.parts.iter().any(was_there)) {
             let Some(now) = self.groups.iter().find(|now| now.old == Some(id)) else {
                 removed.push(group.name.clone());
@@ -118,8 +118,9 @@ impl Changed {
 
 fn is_in_place(old: &Plan, opened: &Opened, group: GroupId, found: &ChangedGroup) -> bool {
     let Some(before) = old.groups.get(group).filter(|_| found.old == Some(group)) else { return false };
-    let same_source =
-        before.parts.iter().all(|part| old.readings[part.reading].source == opened.job.groups[group].source);
+    let sources = || opened.graph.sources_of(group);
+    let has_same = |part: &PlannedPart| sources().eq(part.scans().iter().map(|scan| old.readings[*scan].source));
+    let same_source = before.parts.iter().all(has_same);
     let same_places = |kept: &KeptPart| {
         before.parts[kept.part].columns.iter().zip(&kept.places).all(|(column, place)| column.place == *place)
     };
@@ -153,7 +154,7 @@ fn compare(old: &Plan, opened: &Opened, (group, partner): (GroupId, GroupId), al
     let mut new = vec![];
     for column in 0..opened.groups[group].columns.len() {
         let wanted = identity::of_column(opened, group, column);
-        let parts_too = parts.pairs().filter(|(_, part)| all || old.readings[part.reading].restored);
+        let parts_too = parts.pairs().filter(|(_, part)| all || old.is_restored(part));
         let columns = parts_too.flat_map(|(p, part)| (0..part.columns.len()).map(move |c| (p, c)));
         let fits = |(p, c): &(PartId, usize)| {
             let known = &parts[*p].columns[*c];
@@ -170,7 +171,7 @@ fn compare(old: &Plan, opened: &Opened, (group, partner): (GroupId, GroupId), al
     if kept.is_empty() || !whole {
         return ChangedGroup { new: (0..opened.groups[group].columns.len()).collect(), ..ChangedGroup::default() };
     }
-    let had = parts.iter().filter(|part| all || old.readings[part.reading].restored);
+    let had = parts.iter().filter(|part| all || old.is_restored(part));
     let shown = had.flat_map(|part| &part.columns).filter(|column| column.place.is_some()).count();
     let stay = kept.iter().flat_map(|kept| &kept.places).flatten().count();
     ChangedGroup { old: Some(partner), kept, new, renewed: stay < shown }

@@ -26,8 +26,8 @@ pub fn plan(opened: &Opened, now_us: i64, live: bool) -> Result<Plan, Failure> {
         .ids()
         .map(|source| Ok(readings.push(plan_source(opened, source, now_us, live)?)))
         .collect::<Result<_, Failure>>()?;
-    let groups = opened.job.groups.pairs();
-    let groups = groups.map(|(id, group)| PlannedGroup::whole(opened, id, scans[group.source])).collect();
+    let whole = |group| PlannedGroup::whole(opened, group, scans[opened.graph.source_of(group)]);
+    let groups = opened.groups.ids().map(whole).collect();
     Ok(Plan::of(now_us, readings, groups))
 }
 

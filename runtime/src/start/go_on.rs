@@ -45,15 +45,14 @@ pub fn go_on(
     }
     let mut fresh: IdVec<SourceId, Option<ScanId>> = IdVec::filled(None, opened.sources.len());
     for source in opened.sources.ids() {
-        let is_new =
-            |(id, group): (GroupId, &ChangedGroup)| opened.job.groups[id].source == source && !group.new.is_empty();
-        if changed.groups.pairs().any(is_new) || readings.iter().all(|reading| reading.source != source) {
+        let is_new = |group: GroupId| !changed.groups[group].new.is_empty();
+        if opened.graph.groups_of(source).any(is_new) || readings.iter().all(|reading| reading.source != source) {
             fresh[source] = Some(readings.push(plan_source(opened, source, now_us, mode == Mode::Follow)?));
         }
     }
     let readings = alike(readings);
     let group = |(id, changed): (GroupId, &ChangedGroup)| {
-        let added = fresh[opened.job.groups[id].source];
+        let added = fresh[opened.graph.source_of(id)];
         group(opened, &old, id, changed, &moved, added)
     };
     let groups = changed.groups.pairs().map(group).collect();

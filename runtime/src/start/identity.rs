@@ -36,7 +36,7 @@ pub fn of_source(conf: &job::Source, open: &Source) -> String {
 /// Of a group, whatever its columns.
 pub fn of_group(opened: &Opened, id: GroupId) -> String {
     let group = &opened.job.groups[id];
-    let (conf, open) = (&opened.job.sources[group.source], &opened.sources[group.source]);
+    let (conf, open) = opened.source_of(id);
     let filter = written(&group.filter);
     let mut text = format!("semantics {SEMANTICS} tick {} {}", opened.job.tick_us, of_source(conf, open));
     // Writing to memory does not fail.
@@ -56,7 +56,7 @@ pub fn of_column(opened: &Opened, group: GroupId, column: usize) -> String {
     let mut text = format!("{} of {} over {length}", column.agg.identity(), written(&column.of));
     if let Some(input) = plan.input.map(|input| &open.inputs[input]) {
         let _ = write!(text, " {}", data_type(input.data_type()));
-        add_types(&mut text, &opened.sources[conf.source].schema, input.columns().iter().map(String::as_str));
+        add_types(&mut text, &opened.source_of(group).1.schema, input.columns().iter().map(String::as_str));
     }
     text
 }

@@ -1,0 +1,155 @@
+//! The graph of a job: sources, what is made of their events, and where that goes. Each node stands behind all that it reads.
+//!
+//! ```text
+//! payments ---> card_activity ---> redis
+//!     \    \--> owner_activity --> changelog
+//!      \-------------------------> dead letters
+//! ```
+//!
+//! Who reads what is asked here and nowhere else. What holds for a node follows from what it reads:
+//!
+//! | of a node | is, of what it reads |
+//! |---|---|
+//! | `S`, at which its rows begin | the largest (`Plan::s`) |
+//! | lateness | the largest (`Opened::lateness_us`) |
+//! | horizon: windows that closed before it are gone | the smallest (`Plan::horizon`) |
+//!
+//! A checkpoint has of a source how far it was read, of a group its state, of lines (a changelog, the dead letters) where they
+//! were left. A store has its marks itself.
+
+use crate::base::id::{GroupId, IdVec, NodeId, SinkId, SourceId};
+use crate::job::Job;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Graph {
+    /// In an order in which each stands behind its inputs.
+    nodes: IdVec<NodeId, Node>,
+    sources: IdVec<SourceId, NodeId>,
+    groups: IdVec<GroupId, NodeId>,
+    sinks: IdVec<SinkId, NodeId>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    pub kind: Kind,
+    /// Ascending.
+    pub inputs: Vec<NodeId>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Events.
+    Source(SourceId),
+    /// A row for each key of the events, or for each of its windows.
+    Group(GroupId),
+    /// Rows of groups, or changes of them.
+    Sink(SinkId),
+    /// Records that are no events, or not for every group.
+    DeadLetters,
+}
+
+impl Graph {
+    pub fn of(job: &Job) -> Graph {
+        let mut nodes = IdVec::new();
+        let mut add = |kind, mut inputs: Vec<NodeId>| {
+            inputs.sort_unstable();
+            nodes.push(Node { kind, inputs })
+        };
+        let sources: IdVec<_, _> = job.sources.ids().map(|id| add(Kind::Source(id), vec![])).collect();
+        let groups: IdVec<_, _> =
+            job.groups.pairs().map(|(id, group)| add(Kind::Group(id), vec![sources[group.source]])).collect();
+        let of_sink = |sink: &crate::job::Sink| sink.groups.iter().map(|group| groups[*group]).collect();
+        let sinks = job.sinks.pairs().map(|(id, sink)| add(Kind::Sink(id), of_sink(sink))).collect();
+        add(Kind::DeadLetters, sources.iter().copied().collect());
+        Graph { nodes, sources, groups, sinks }
+    }
+
+    pub fn nodes(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.iter()
+    }
+
+    /// The source that a group's expressions are over.
+    pub fn source_of(&self, group: GroupId) -> SourceId {
+        self.sources_of(group).next().expect("a group reads a source")
+    }
+
+    /// Whose events a group takes.
+    pub fn sources_of(&self, group: GroupId) -> impl Iterator<Item = SourceId> + Clone {
+        self.inputs(self.groups[group]).filter_map(Kind::source)
+    }
+
+    /// Who takes a source's events.
+    pub fn groups_of(&self, source: SourceId) -> impl Iterator<Item = GroupId> + Clone {
+        self.readers(self.sources[source]).filter_map(Kind::group)
+    }
+
+    /// Whose rows go to a sink, in the order of the job.
+    pub fn groups_in(&self, sink: SinkId) -> impl Iterator<Item = GroupId> + Clone {
+        self.inputs(self.sinks[sink]).filter_map(Kind::group)
+    }
+
+    /// Where a group's rows go.
+    pub fn sinks_of(&self, group: GroupId) -> impl Iterator<Item = SinkId> + Clone {
+        self.readers(self.groups[group]).filter_map(Kind::sink)
+    }
+
+    fn inputs(&self, node: NodeId) -> impl Iterator<Item = Kind> + Clone {
+        self.nodes[node].inputs.iter().map(|input| self.nodes[*input].kind)
+    }
+
+    fn readers(&self, node: NodeId) -> impl Iterator<Item = Kind> + Clone {
+        self.nodes.iter().filter(move |reader| reader.inputs.contains(&node)).map(|reader| reader.kind)
+    }
+}
+
+impl Kind {
+    fn source(self) -> Option<SourceId> {
+        if let Kind::Source(id) = self { Some(id) } else { None }
+    }
+
+    fn group(self) -> Option<GroupId> {
+        if let Kind::Group(id) = self { Some(id) } else { None }
+    }
+
+    fn sink(self) -> Option<SinkId> {
+        if let Kind::Sink(id) = self { Some(id) } else { None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::base::id::Id;
+    use crate::job::parse::parse;
+
+    const JOB: &str = r#"
+name = "t"
+sources.a = { event_time = "ts", schema = { ts = "int64", card = "string" }, stream = { type = "jsonl", path = "a.jsonl" } }
+sources.b = { event_time = "ts", schema = { ts = "int64", card = "string" }, stream = { type = "jsonl", path = "b.jsonl" } }
+features.x = { source = "b", key = "card", columns = { n = { agg = "count", window = "1h" } } }
+features.y = { source = "a", key = "card", columns = { n = { agg = "count", window = "1h" } } }
+features.z = { source = "b", key = "card", columns = { n = { agg = "count", window = "1h" } } }
+sinks.rows = { type = "embedded" }
+sinks.some = { type = "jsonl", path = "changes.jsonl", features = ["z", "x"] }
+"#;
+
+    #[test]
+    fn each_stands_behind_what_it_reads() {
+        let (job, _) = parse("job.toml", Path::new("/"), JOB, &|_| None).unwrap();
+        let graph = Graph::of(&job);
+        for (id, node) in graph.nodes.pairs() {
+            assert!(node.inputs.iter().all(|input| *input < id), "{node:?}");
+        }
+        let groups =
+            |ids: &mut dyn Iterator<Item = GroupId>| ids.map(|id| job.groups[id].name.as_str()).collect::<String>();
+        let of_sources: Vec<String> = job.sources.ids().map(|id| groups(&mut graph.groups_of(id))).collect();
+        assert_eq!(of_sources, ["y", "xz"]);
+        let of_sinks: Vec<String> = job.sinks.ids().map(|id| groups(&mut graph.groups_in(id))).collect();
+        assert_eq!(of_sinks, ["xyz", "xz"]);
+        let (first, second) = (GroupId::at(0), GroupId::at(1));
+        assert_eq!(graph.sources_of(first).collect::<Vec<_>>(), [SourceId::at(1)]);
+        assert_eq!([graph.sinks_of(first).count(), graph.sinks_of(second).count()], [2, 1]);
+    }
+}
