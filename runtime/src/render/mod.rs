@@ -9,29 +9,32 @@
 //! What is new in a changed job may be worked out beside the rows: then a worker has all of this twice, the second time without
 //! sinks. See `plan::side`.
 //!
-//! - `graph`: the operators of a side
-//! - `state`: what is kept for the groups, from one checkpoint to the next
-//! - `lines`: changelogs and dead letters, taken up where they were left
+//! - `dataflow`: the nodes of the job's graph, each given what its inputs have put out
+//! - a file a kind of node: `source`, `group`, `sink_rows`, `sink_changes`, `dead_letters`
+//! - `checkpointing`: when checkpoints are taken
 
-mod graph;
+mod checkpointing;
+mod dataflow;
+mod dead_letters;
+mod group;
 mod lines;
+mod rendering;
 pub mod shared;
-mod state;
+mod sink_changes;
+mod sink_rows;
+mod source;
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use headwater_connectors::Error;
-use headwater_operators::operator::Watch;
 use timely::dataflow::operators::probe::Handle as ProbeHandle;
 use timely::worker::Worker;
 
 use crate::base::failure::Failure;
-use crate::base::id::{GroupId, Id, IdVec, SinkId};
-use crate::checkpoint::local::Local;
+use crate::base::id::{GroupId, Id};
 use crate::checkpoint::threads::Sending;
 use crate::coordinate::barrier::{CatchUpBarrier, OfSide};
 use crate::coordinate::channel::{self, CoordinatorHandle};
@@ -43,13 +46,13 @@ use crate::coordinate::sides::Sides;
 use crate::observe::status::ProcessStatus;
 use crate::plan::mode::Mode;
 use crate::plan::side::Side;
-use crate::sink::lines::ToWake;
 use crate::sink::stores::StoreHandle;
 use crate::sink::thread::Backlog;
-use graph::{Built, build, readers};
-use lines::letters_of;
+use checkpointing::{checkpointing, saving};
+use dead_letters::letters_of;
+use rendering::{Rendering, Wiring};
 use shared::Shared;
-use state::{checkpointing, journals, save, saving, states};
+use sink_rows::Stores;
 
 /// Rows that may wait for a store, or to become lines, before the windows stand still.
 const WAITING_ROWS_MAX: usize = 200_000;
@@ -88,10 +91,8 @@ struct Running {
     side: Side,
     /// The worker's number within its process.
     local: usize,
-    handles: IdVec<SinkId, Option<StoreHandle>>,
-    faults: Rc<RefCell<Option<Error>>>,
-    watch: Rc<RefCell<Watch>>,
-    checkpoint: Rc<RefCell<Local>>,
+    stores: Stores,
+    wiring: Wiring,
     coordinator: CoordinatorHandle,
     /// Where everything ends.
     done: ProbeHandle<i64>,
@@ -104,42 +105,23 @@ impl Running {
         of_side: OfSide,
         saving: Option<&Rc<Sides>>,
     ) -> Result<Running, Failure> {
-        let (index, peers) = (worker.index(), worker.peers());
         let OfSide { side, barrier } = of_side.clone();
-        let handles = store_handles(shared, side, index)?;
-        let faults: Rc<RefCell<Option<Error>>> = Rc::default();
-        let watch = Rc::new(RefCell::new(Watch::default()));
-        watch.borrow_mut().hold = hold(&handles, shared.backlogs.clone());
-        let checkpoint: Rc<RefCell<Local>> = Rc::default();
+        let of = Rendering { shared, side, worker: worker.index(), workers: worker.peers() };
+        let (stores, wiring) = (sink_rows::open(of)?, Wiring::default());
+        wiring.watch.borrow_mut().hold = hold(&stores, shared.backlogs.clone());
         if shared.state.storage.local().is_none() {
-            checkpoint.borrow_mut().sending =
-                Some(Sending::start(shared.state.clone(), index as u32, &shared.failures)?);
+            let sending = Sending::start(shared.state.clone(), of.worker as u32, &shared.failures)?;
+            wiring.checkpoint.borrow_mut().sending = Some(sending);
         }
-        let journals = journals(shared, side, (index, peers));
-        let states = states(shared, side, &journals, (index, peers))?;
-        watch.borrow_mut().save = Some(save(shared, journals, (index, peers), checkpoint.clone()));
-        let to_wake: ToWake = Rc::default();
-        let checkpointing = saving.map(|saving| checkpointing(shared, side, saving, checkpoint.clone(), peers));
-        let heard = heard(shared, to_wake.clone(), watch.clone(), checkpoint.clone(), handles.clone());
+        let states = group::open(of, &wiring)?;
+        let local = wiring.checkpoint.clone();
+        let checkpointing = saving.map(|saving| checkpointing(shared, side, saving, local, of.workers));
         // What the rows' side says of a process has both sides in it.
         let on_status = if side == Side::Shown { shared.on_status.clone() } else { Arc::new(|_, _| ()) };
-        let coordinator = coordinator(shared, of_side, checkpointing, peers);
-        let coordinator = channel::build(worker, coordinator, heard, on_status);
-        let built = Built {
-            side,
-            handles: &handles,
-            faults: &faults,
-            watch: &watch,
-            checkpoint: &checkpoint,
-            states,
-            coordinator: coordinator.clone(),
-            barrier: &barrier,
-            readers: readers(shared, side, index, peers)?,
-            to_wake,
-        };
-        let done = build(worker, shared, built)?;
-        let local = index % shared.local_workers;
-        Ok(Running { side, local, handles, faults, watch, checkpoint, coordinator, done })
+        let coordinator = coordinator(shared, of_side, checkpointing, of.workers);
+        let coordinator = channel::build(worker, coordinator, heard(shared, &wiring, stores.clone()), on_status);
+        let done = dataflow::build(worker, of, (&wiring, &coordinator), (&stores, states), &barrier)?;
+        Ok(Running { side, local: of.local(), stores, wiring, coordinator, done })
     }
 
     fn is_done(&self) -> bool {
@@ -148,32 +130,34 @@ impl Running {
 
     /// Hears what has gone wrong and what was saved, and tells how far it is.
     fn look(&mut self, shared: &Shared) -> Result<(), Failure> {
-        if let Some(fault) = self.faults.borrow_mut().take() {
+        if let Some(fault) = self.wiring.faults.borrow_mut().take() {
             return Err(fault.into());
         }
-        if let Some(fault) = self.watch.borrow_mut().fault.take() {
+        if let Some(fault) = self.wiring.watch.borrow_mut().fault.take() {
             return Err(Failure::Running(fault.to_string()));
         }
         let board = shared.board.of(self.side);
         let lost = |handle: &Option<StoreHandle>| handle.as_ref().is_some_and(StoreHandle::take_lost);
-        for (sink, _) in self.handles.pairs().filter(|(_, handle)| lost(handle)) {
+        for (sink, _) in self.stores.pairs().filter(|(_, handle)| lost(handle)) {
             self.coordinator.want_image();
             board.worker(self.local).sinks[sink].losses += 1;
         }
         let in_sinks = |t: i64| self.done.with_frontier(|f| f.iter().next().is_none_or(|frontier| *frontier > t));
-        self.checkpoint.borrow_mut().hear();
-        if let Some(contribution) = self.checkpoint.borrow().contribution(self.coordinator.contributed(), in_sinks) {
+        self.wiring.checkpoint.borrow_mut().hear();
+        if let Some(contribution) =
+            self.wiring.checkpoint.borrow().contribution(self.coordinator.contributed(), in_sinks)
+        {
             self.coordinator.contribute(contribution);
         }
         let mut status = board.worker(self.local);
-        note_counters(&mut status, &self.watch.borrow());
-        note_waiting(&mut status, shared, self.side, &self.handles, self.local == 0);
+        group::note_counters(&mut status, &self.wiring.watch.borrow());
+        note_waiting(&mut status, shared, self.side, &self.stores, self.local == 0);
         Ok(())
     }
 
     fn check_end(&self) -> Result<(), Failure> {
         let announced = self.coordinator.announced();
-        let lost = self.handles.iter().flatten().any(StoreHandle::take_lost);
+        let lost = self.stores.iter().flatten().any(StoreHandle::take_lost);
         if lost || self.coordinator.wanted_image() > announced.image || announced.image_from > announced.t {
             let told =
                 "a store lost writes while the last ones were written; start again to write everything once more";
@@ -183,48 +167,22 @@ impl Running {
     }
 }
 
-fn hold(handles: &[Option<StoreHandle>], backlogs: Arc<Vec<Backlog>>) -> Option<Box<dyn Fn() -> bool>> {
-    let stores: Vec<StoreHandle> = handles.iter().flatten().cloned().collect();
+fn hold(stores: &Stores, backlogs: Arc<Vec<Backlog>>) -> Option<Box<dyn Fn() -> bool>> {
+    let stores: Vec<StoreHandle> = stores.iter().flatten().cloned().collect();
     let is_behind = move || backlogs.iter().map(|b| b.load(Ordering::Relaxed)).sum::<usize>() > WAITING_ROWS_MAX;
     Some(Box::new(move || is_behind() || stores.iter().any(|s| s.waiting() > WAITING_ROWS_MAX)))
 }
 
-fn note_counters(status: &mut ProcessStatus, watch: &Watch) {
-    for (group, counters) in status.groups.iter_mut().zip(&watch.counters) {
-        group.counts = *counters;
-    }
-}
-
 /// `first`: of this process's workers. It tells what the whole process knows, too.
-fn note_waiting(
-    status: &mut ProcessStatus,
-    shared: &Shared,
-    side: Side,
-    handles: &IdVec<SinkId, Option<StoreHandle>>,
-    first: bool,
-) {
+fn note_waiting(status: &mut ProcessStatus, shared: &Shared, side: Side, stores: &Stores, first: bool) {
     let first_of_all = first && side == Side::Shown;
     let lines = |backlog: usize| if first { shared.backlogs[backlog].load(Ordering::Relaxed) } else { 0 };
     for (id, sink) in status.sinks.pairs_mut() {
-        let waiting = handles[id].as_ref().map_or(0, StoreHandle::waiting);
+        let waiting = stores[id].as_ref().map_or(0, StoreHandle::waiting);
         sink.waiting = (waiting + if side == Side::Shown { lines(id.index()) } else { 0 }) as u64;
     }
     status.letters_waiting = lines(letters_of(shared, side)) as u64;
     status.state_failures = if first_of_all { shared.state.watched.failures() } else { 0 };
-}
-
-/// By sink: the store's thread, where this worker writes to it. A store that one process has to itself is written by worker 0 alone.
-fn store_handles(shared: &Shared, side: Side, index: usize) -> Result<IdVec<SinkId, Option<StoreHandle>>, Failure> {
-    let image = (!shared.start.plan.is_stored).then_some(shared.fresh && shared.mode == Mode::UntilEnd);
-    // Rows of groups that are still worked out stay as they were.
-    let plan = &shared.start.plan;
-    let spared: Vec<GroupId> = plan.groups.ids().filter(|group| plan.side_of(*group) == Side::Beside).collect();
-    let start = |sink| StoreHandle::start((shared.open_store)(sink)?, image, &spared, &shared.failures);
-    let open = |(id, sink): (SinkId, &crate::job::Sink)| match sink.to.store().filter(|_| side == Side::Shown) {
-        Some(store) if index == 0 || !store.is_exclusive() => start(id).map(Some),
-        Some(_) | None => Ok(None),
-    };
-    shared.opened.job.sinks.pairs().map(open).collect()
 }
 
 /// Decides for all workers, on worker 0.
@@ -248,13 +206,8 @@ fn coordinator(shared: &Shared, of_side: OfSide, checkpointing: Option<Checkpoin
 type Heard = Rc<dyn Fn(&Announcement)>;
 
 /// What a worker does when the coordinator has announced something.
-fn heard(
-    shared: &Shared,
-    to_wake: ToWake,
-    watch: Rc<RefCell<Watch>>,
-    checkpoint: Rc<RefCell<Local>>,
-    stores: IdVec<SinkId, Option<StoreHandle>>,
-) -> Heard {
+fn heard(shared: &Shared, wiring: &Wiring, stores: Stores) -> Heard {
+    let Wiring { watch, checkpoint, to_wake, .. } = wiring.clone();
     let (image, asked) = (Cell::new(0), Cell::new(shared.start.plan.checkpoints));
     let start = shared.start.clone();
     let t = Cell::new(None);

@@ -1,0 +1,64 @@
+//! A rendering's dataflow: each node of the graph, given what its inputs have put out.
+//!
+//! All sources are one operator, which reads them in the order of their times; so are all groups, which share a budget.
+
+use headwater_connectors::sink::SinkConfig;
+use headwater_operators::group::State;
+use timely::dataflow::operators::probe::Handle as ProbeHandle;
+use timely::dataflow::operators::{Concatenate, Probe};
+use timely::worker::Worker;
+
+use super::rendering::{Rendering, Wiring};
+use super::sink_rows::Stores;
+use super::{dead_letters, group, sink_changes, sink_rows, source};
+use crate::base::failure::Failure;
+use crate::base::id::{GroupId, IdVec};
+use crate::catalog::graph::Kind;
+use crate::coordinate::barrier::CatchUpBarrier;
+use crate::coordinate::channel::CoordinatorHandle;
+use crate::plan::side::Side;
+
+/// Builds it; the probe is where everything ends.
+pub fn build(
+    worker: &mut Worker,
+    of: Rendering,
+    (wiring, coordinator): (&Wiring, &CoordinatorHandle),
+    (stores, states): (&Stores, IdVec<GroupId, State>),
+    barrier: &CatchUpBarrier,
+) -> Result<ProbeHandle<i64>, Failure> {
+    let (finished, everything) = (ProbeHandle::new(), ProbeHandle::new());
+    let name = match of.side {
+        Side::Shown => "job",
+        Side::Beside => {
+            barrier.watch(finished.clone());
+            "beside"
+        }
+    };
+    let opened = &of.shared.opened;
+    worker.dataflow_named::<i64, _, _>(name, |scope| {
+        let fed = source::render(scope, of, (wiring, coordinator), (&finished, &everything))?;
+        let made = group::render(fed.events, states, wiring, &finished);
+        let mut ends = vec![];
+        for node in opened.graph.nodes().filter(|node| of.has(node.kind)) {
+            let end = match node.kind {
+                Kind::Source(_) | Kind::Group(_) => continue,
+                Kind::Sink(id) => match &opened.job.sinks[id].to {
+                    SinkConfig::Changes(to) => {
+                        sink_changes::render(made.changes.clone(), of, (id, to.as_ref()), wiring)?
+                    }
+                    SinkConfig::Rows(to) => {
+                        sink_rows::render(made.rows.clone(), of, (id, to.as_ref()), stores, coordinator)
+                    }
+                },
+                Kind::DeadLetters => dead_letters::render(fed.letters.clone(), of, wiring)?,
+            };
+            ends.push(end);
+        }
+        if of.side == Side::Beside {
+            ends.push(sink_rows::unread(made.rows));
+        }
+        scope.concatenate(ends).probe_with(&everything);
+        Ok::<(), Failure>(())
+    })?;
+    Ok(everything)
+}

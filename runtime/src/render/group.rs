@@ -1,0 +1,158 @@
+//! Groups, rendered: what a worker keeps for them, filled from the checkpoint that the run goes on from and written to the next ones,
+//! and the windows that make rows of it.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Instant;
+
+use headwater_operators::exchange::Routed;
+use headwater_operators::group::{Outputs, State};
+use headwater_operators::key_codec::KeyCodec;
+use headwater_operators::keys;
+use headwater_operators::ledger::SegmentError;
+use headwater_operators::limits::Limits;
+use headwater_operators::operator::{Save, Watch, windows};
+use timely::dataflow::Stream;
+use timely::dataflow::operators::Probe;
+use timely::dataflow::operators::probe::Handle as ProbeHandle;
+
+use super::rendering::{Rendering, Wiring};
+use crate::base::failure::Failure;
+use crate::base::id::{GroupId, IdVec, PartId};
+use crate::catalog::graph::Kind;
+use crate::catalog::parts::Part;
+use crate::checkpoint::journal::GroupJournal;
+use crate::checkpoint::local::Local;
+use crate::checkpoint::store::LEDGER;
+use crate::checkpoint::{self, generations};
+use crate::observe::status::ProcessStatus;
+use crate::plan::mode::Mode;
+use crate::plan::side::Side;
+use crate::sink::segments::SegmentFiles;
+
+/// Bytes of the ledgers of one worker that may stay in memory.
+const LEDGER_BYTES_MAX: usize = 64 << 20;
+
+/// What groups have put out. A frontier of `f` says that the ticks before `f` are finished.
+pub struct Made<'scope> {
+    /// Every change at every tick, of the groups that a changelog asks for.
+    pub changes: Stream<'scope, i64, Vec<Routed>>,
+    /// Newest rows, of the groups that a store asks for.
+    pub rows: Stream<'scope, i64, Vec<Routed>>,
+}
+
+/// `states`: as `open` gives them; `finished`: follows how far all of them are.
+pub fn render<'scope>(
+    events: Stream<'scope, i64, Vec<Routed>>,
+    states: IdVec<GroupId, State>,
+    wiring: &Wiring,
+    finished: &ProbeHandle<i64>,
+) -> Made<'scope> {
+    let out = windows(events, states.into_iter().collect(), wiring.watch.clone());
+    wiring.to_wake.borrow_mut().push(Rc::new(out.activator));
+    Made { changes: out.changes, rows: out.rows.probe_with(finished) }
+}
+
+/// Opens what this worker keeps for each group, and has it saved in checkpoints.
+pub fn open(of: Rendering, wiring: &Wiring) -> Result<IdVec<GroupId, State>, Failure> {
+    let journals: IdVec<GroupId, _> = of.parts().groups.pairs().map(|(id, parts)| journal(of, id, parts)).collect();
+    let states = journals.pairs().map(|(id, journal)| state(of, id, journal)).collect::<Result<_, _>>()?;
+    wiring.watch.borrow_mut().save = Some(save(of, journals, wiring.checkpoint.clone()));
+    Ok(states)
+}
+
+/// What is kept for a group.
+fn state(of: Rendering, id: GroupId, journal: &GroupJournal) -> Result<State, Failure> {
+    let Rendering { shared, side, worker, .. } = of;
+    let (job, plan) = (&shared.opened.job, &shared.start.plan);
+    let (group, open) = (&job.groups[id], &shared.opened.groups[id]);
+    let of_worker = match side {
+        Side::Shown => format!("worker-{worker}"),
+        Side::Beside => format!("worker-{worker}-beside"),
+    };
+    let dir = job.state.local.join(LEDGER).join(&of_worker).join(&group.name);
+    let segments = SegmentFiles::create(&dir)
+        .map_err(|e| Failure::Running(format!("creating the ledger's directory {}: {e}", dir.display())))?;
+    let codec = KeyCodec::new(&open.key_types).map_err(|e| Failure::Running(format!("keys of {}: {e}", group.name)))?;
+    let limits = Limits::with_ledger_bytes(LEDGER_BYTES_MAX / job.groups.len());
+    let (planned, schema) = (of.parts().plan(&shared.opened, id), open.shape.schema.clone());
+    let mut state = State::new(&planned, codec, schema, outputs(of, id), Box::new(segments), limits);
+    if side == Side::Beside {
+        state.hide();
+    }
+    if plan.told_anew {
+        state.tell_anew();
+    }
+    if shared.mode == Mode::Follow {
+        state.enter_later(job.tick_us);
+    }
+    if shared.opened.has_stream() {
+        state.keep_journal(Box::new(journal.clone()));
+    }
+    restore(of, id, (&mut state, journal))?;
+    if plan.is_stored {
+        state.spare_image();
+    }
+    Ok(state)
+}
+
+/// What the sinks of a group ask for.
+fn outputs(of: Rendering, id: GroupId) -> Outputs {
+    let opened = &of.shared.opened;
+    let sinks =
+        || opened.graph.sinks_of(id).filter(|sink| of.has(Kind::Sink(*sink))).map(|sink| &opened.job.sinks[sink]);
+    Outputs {
+        changes: sinks().any(|sink| sink.to.lines().is_some()),
+        rows_from: sinks().any(|sink| sink.to.store().is_some()).then_some(of.shared.start.plan.rows_from[id]),
+    }
+}
+
+/// Fills a group's state with what it held at the checkpoint that the run goes on from.
+fn restore(of: Rendering, group: GroupId, (state, journal): (&mut State, &GroupJournal)) -> Result<(), Failure> {
+    let Rendering { shared, side, worker, workers } = of;
+    let plan = &shared.start.plan;
+    let Some(manifest) = shared.start.manifest() else { return Ok(()) };
+    let resumed = plan.resumed(group, side).unwrap_or_else(|| vec![None; plan.groups[group].parts.len()]);
+    let failed = |e: SegmentError| Failure::Running(e.to_string());
+    // Beside the rows nothing was published.
+    let floor = plan.floor.filter(|_| side == Side::Shown);
+    state.resume(floor, &resumed, plan.groups[group].renewed).map_err(failed)?;
+    let Some(saved) = plan.groups[group].saved else { return Ok(()) };
+    let owns = |key: &[u8]| keys::owner(keys::hash(key), workers) == worker as u64;
+    checkpoint::state::read(&shared.state, manifest, saved, (state, journal), owns)?;
+    let saved_at = plan.done(plan.groups[group].first()).or(manifest.t).filter(|_| plan.side_of(group) == side);
+    if let Some((t, horizon)) = saved_at.zip(plan.horizon(group, &shared.start.horizons())) {
+        state.close_after(t, horizon);
+    }
+    Ok(())
+}
+
+/// The journal of a group's ledgers.
+fn journal(of: Rendering, id: GroupId, parts: &IdVec<PartId, Part>) -> GroupJournal {
+    let longest = |part: &Part| part.plan.columns.iter().filter_map(|column| column.length).max().unwrap_or(0);
+    let longest: Vec<i64> = parts.iter().map(longest).collect();
+    let generation = generations::of_number(of.shared.start.plan.checkpoints);
+    GroupJournal::new(of.shared.state.clone(), generation, id, (of.worker, of.workers), &longest)
+}
+
+/// Writes this worker's parts of checkpoints.
+fn save(of: Rendering, journals: IdVec<GroupId, GroupJournal>, local: Rc<RefCell<Local>>) -> Save {
+    let (store, worker, workers) = (of.shared.state.clone(), of.worker as u32, of.workers as u32);
+    Box::new(move |number, t, states| {
+        let begun = Instant::now();
+        let mut parts = vec![];
+        for ((group, journal), state) in journals.pairs().zip(states) {
+            let written = checkpoint::state::write(&store, number, (group, worker, workers), state, journal, t);
+            parts.extend(written.map_err(|e| SegmentError(e.message()))?);
+        }
+        local.borrow_mut().wrote(number, parts, begun.elapsed());
+        Ok(())
+    })
+}
+
+/// Tells what groups count.
+pub fn note_counters(status: &mut ProcessStatus, watch: &Watch) {
+    for (group, counters) in status.groups.iter_mut().zip(&watch.counters) {
+        group.counts = *counters;
+    }
+}

@@ -1,0 +1,50 @@
+//! One rendering of the job's graph, and what its operators share while it runs.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use headwater_connectors::Error;
+use headwater_operators::operator::Watch;
+
+use super::shared::Shared;
+use crate::catalog::graph::Kind;
+use crate::catalog::parts::Parts;
+use crate::checkpoint::local::Local;
+use crate::plan::side::Side;
+use crate::sink::lines::ToWake;
+
+/// A side of the graph, on one worker. Most runs have one side. What is worked out beside the rows is the graph once more, without
+/// its sinks.
+#[derive(Clone, Copy)]
+pub struct Rendering<'a> {
+    pub shared: &'a Shared,
+    pub side: Side,
+    /// The worker's number, of so many.
+    pub worker: usize,
+    pub workers: usize,
+}
+
+impl<'a> Rendering<'a> {
+    pub fn has(self, node: Kind) -> bool {
+        self.side == Side::Shown || !matches!(node, Kind::Sink(_))
+    }
+
+    pub fn parts(self) -> &'a Arc<Parts> {
+        &self.shared.parts[self.side as usize]
+    }
+
+    /// The worker's number within its process.
+    pub fn local(self) -> usize {
+        self.worker % self.shared.local_workers
+    }
+}
+
+#[derive(Clone, Default)]
+pub struct Wiring {
+    /// What ended a source.
+    pub faults: Rc<RefCell<Option<Error>>>,
+    pub watch: Rc<RefCell<Watch>>,
+    pub checkpoint: Rc<RefCell<Local>>,
+    pub to_wake: ToWake,
+}

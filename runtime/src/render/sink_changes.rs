@@ -1,0 +1,35 @@
+//! Sinks that are changelogs, rendered: every change of their groups at every tick, as lines that process 0's first worker writes.
+
+use headwater_connectors::sink::changelog::Changelog;
+use headwater_connectors::sink::lines::{LineSink, LinesConfig};
+use headwater_operators::exchange::Routed;
+use timely::dataflow::Stream;
+
+use super::lines;
+use super::rendering::{Rendering, Wiring};
+use crate::base::failure::Failure;
+use crate::base::id::{Id, SinkId};
+use crate::checkpoint::names::changelog;
+use crate::sink::lines::{Named, Step, write_changelog};
+use crate::sink::writer::Writer;
+
+pub fn render<'scope>(
+    changes: Stream<'scope, i64, Vec<Routed>>,
+    of: Rendering,
+    (id, to): (SinkId, &dyn LinesConfig),
+    wiring: &Wiring,
+) -> Result<Stream<'scope, i64, Vec<()>>, Failure> {
+    let shared = of.shared;
+    let mut lines = Named { name: changelog(&shared.opened.job.sinks[id].name), writer: None };
+    if of.worker == 0 {
+        let shapes: Vec<_> = shared.opened.groups.iter().map(|group| group.shape.clone()).collect();
+        let changelog = Changelog::new(&shapes);
+        let write = move |to: &mut dyn LineSink, step: Step| changelog.write(to, &step);
+        let to = lines::open(shared, &lines.name, to, shared.start.plan.told_anew)?;
+        let backlog = shared.backlogs[id.index()].clone();
+        lines.writer = Some(Writer::start(to, backlog, Box::new(write), &shared.failures)?);
+    }
+    lines::note(&lines, wiring);
+    let groups = shared.opened.graph.groups_in(id).collect();
+    Ok(write_changelog(changes, lines, groups, wiring.checkpoint.clone(), wiring.to_wake.clone()))
+}

@@ -1,0 +1,72 @@
+//! Sinks that hold rows, rendered: the newest row of each key goes to a store, whose marks follow the frontier of all workers.
+
+use headwater_connectors::sink::StoreConfig;
+use headwater_operators::exchange::Routed;
+use timely::dataflow::Stream;
+
+use super::rendering::Rendering;
+use crate::base::failure::Failure;
+use crate::base::id::{GroupId, IdVec, SinkId};
+use crate::catalog::graph::Kind;
+use crate::coordinate::channel::CoordinatorHandle;
+use crate::job::Sink;
+use crate::plan::group::PlannedPart;
+use crate::plan::mode::Mode;
+use crate::plan::side::Side;
+use crate::sink::stores::{Marked, Marking, StoreHandle, mark_as_of, store_rows};
+
+/// The stores' threads, where this worker writes to them. A store that one process has to itself is written by worker 0 alone.
+pub type Stores = IdVec<SinkId, Option<StoreHandle>>;
+
+/// Opens the stores of a rendering.
+pub fn open(of: Rendering) -> Result<Stores, Failure> {
+    let (shared, plan) = (of.shared, &of.shared.start.plan);
+    let image = (!plan.is_stored).then_some(shared.fresh && shared.mode == Mode::UntilEnd);
+    // Rows of groups that are still worked out stay as they were.
+    let spared: Vec<GroupId> = plan.groups.ids().filter(|group| plan.side_of(*group) == Side::Beside).collect();
+    let start = |sink| StoreHandle::start((shared.open_store)(sink)?, image, &spared, &shared.failures);
+    let open = |(id, sink): (SinkId, &Sink)| match sink.to.store().filter(|_| of.has(Kind::Sink(id))) {
+        Some(store) if of.worker == 0 || !store.is_exclusive() => start(id).map(Some),
+        Some(_) | None => Ok(None),
+    };
+    shared.opened.job.sinks.pairs().map(open).collect()
+}
+
+pub fn render<'scope>(
+    rows: Stream<'scope, i64, Vec<Routed>>,
+    of: Rendering,
+    (id, to): (SinkId, &dyn StoreConfig),
+    stores: &Stores,
+    coordinator: &CoordinatorHandle,
+) -> Stream<'scope, i64, Vec<()>> {
+    let groups: Vec<GroupId> = of.shared.opened.graph.groups_in(id).collect();
+    let by_first = to.is_exclusive();
+    let owner = move |routed: &Routed| if by_first { 0 } else { routed.to };
+    let marking = marking(of, &groups, coordinator.clone());
+    let marker = stores[id].clone().filter(|_| of.worker == 0);
+    let acknowledged = store_rows(rows, stores[id].clone(), groups, owner);
+    mark_as_of(acknowledged, marker, marking)
+}
+
+/// Rows that nobody takes, but how far they are is asked.
+pub fn unread<'scope>(rows: Stream<'scope, i64, Vec<Routed>>) -> Stream<'scope, i64, Vec<()>> {
+    store_rows(rows, None, vec![], |routed| routed.to)
+}
+
+fn marking(of: Rendering, groups: &[GroupId], coordinator: CoordinatorHandle) -> Marking {
+    let plan = &of.shared.start.plan;
+    let s = |group: &GroupId| plan.s(*group).filter(|_| plan.side_of(*group) == Side::Shown);
+    let from = groups.iter().filter_map(|group| Some(s(group)?.max(plan.rows_from[*group]))).max();
+    let marked = |group: &GroupId| {
+        let untouched = plan.rows_from[*group] == i64::MIN;
+        let readings = plan.groups[*group].parts.iter().flat_map(PlannedPart::scans).copied().collect();
+        Some(Marked { group: *group, readings, s: s(group)?, untouched })
+    };
+    Marking {
+        tick: of.shared.opened.job.tick_us,
+        is_stored: plan.is_stored,
+        from: from.unwrap_or(i64::MAX),
+        groups: groups.iter().filter_map(marked).collect(),
+        coordinator,
+    }
+}

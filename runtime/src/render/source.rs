@@ -1,0 +1,112 @@
+//! Sources, rendered: the feed, which reads the histories of a rendering and its partitions of their streams.
+
+use std::collections::BTreeMap;
+
+use headwater_connectors::stream::Start;
+use timely::dataflow::Scope;
+use timely::dataflow::operators::probe::Handle as ProbeHandle;
+
+use super::rendering::{Rendering, Wiring};
+use crate::base::failure::Failure;
+use crate::base::id::IdVec;
+use crate::base::time::wall_clock_us;
+use crate::coordinate::channel::CoordinatorHandle;
+use crate::ingest::feed::{self, Fed, Parts};
+use crate::ingest::history;
+use crate::ingest::lanes::{Lane, SourceReader};
+use crate::ingest::newcomers::Newcomers;
+use crate::ingest::partition::Partition;
+use crate::ingest::slices::Slices;
+use crate::ingest::streams::Streams;
+use crate::plan::mode::Mode;
+use crate::plan::reading::Reading;
+
+/// `finished`: up to where the windows are; `stored`: up to where everything is in all sinks.
+pub fn render<'scope>(
+    scope: Scope<'scope, i64>,
+    of: Rendering,
+    (wiring, coordinator): (&Wiring, &CoordinatorHandle),
+    (finished, stored): (&ProbeHandle<i64>, &ProbeHandle<i64>),
+) -> Result<Fed<'scope>, Failure> {
+    let Rendering { shared, side, worker, workers } = of;
+    let (opened, start, parts) = (&shared.opened, &shared.start, of.parts());
+    let readers = readers(of)?;
+    let slices = history::read(
+        opened.clone(),
+        start.clone(),
+        parts.clone(),
+        shared.effs.clone(),
+        worker,
+        workers,
+        (std::thread::current(), &shared.failures),
+    )?;
+    let newcomers = match shared.mode {
+        Mode::Follow => Newcomers::all(opened, start, side, (worker, workers), &shared.failures)?,
+        Mode::UntilEnd => vec![],
+    };
+    let board = shared.board.of(side);
+    let streams = Streams::new(
+        (opened, start, parts),
+        shared.seams.clone(),
+        shared.mode,
+        (readers, newcomers),
+        (board.clone(), of.local()),
+    );
+    let parts = Parts {
+        slices: Slices::new(slices),
+        streams,
+        worker,
+        peers: workers,
+        local: of.local(),
+        first_tick: start.plan.first_tick(side),
+        horizons: IdVec::filled(i64::MIN, start.plan.readings.len()),
+        coordinator: coordinator.clone(),
+        finished: finished.clone(),
+        stored: stored.clone(),
+        board,
+        stop: shared.stop.clone(),
+        checkpoint: wiring.checkpoint.clone(),
+        fault: wiring.faults.clone(),
+    };
+    let fed = feed::feed(scope, |_| parts);
+    wiring.to_wake.borrow_mut().push(fed.activator.clone());
+    Ok(fed)
+}
+
+/// The partitions that this worker reads: every `workers`-th.
+fn readers(of: Rendering) -> Result<Vec<SourceReader>, Failure> {
+    let Rendering { shared, side, worker, workers } = of;
+    let mut readers = vec![];
+    let mut number = 0;
+    for (source, open) in shared.opened.sources.pairs() {
+        let Some(stream) = &open.stream else { continue };
+        let mut lanes: BTreeMap<i32, Vec<Partition>> = BTreeMap::new();
+        let is_read = |plan: &Reading| (plan.source, plan.side) == (source, side);
+        for (reading, plan) in shared.start.plan.readings.pairs().filter(|(_, plan)| is_read(plan)) {
+            for partition in &plan.partitions {
+                let of_reading = Partition::new(reading, partition.clone(), wall_clock_us());
+                lanes.entry(partition.partition).or_default().push(of_reading);
+            }
+        }
+        let mut mine = vec![];
+        for (partition, readings) in lanes {
+            if number % workers == worker {
+                mine.push(Lane { partition, exhausted: false, readings });
+            }
+            number += 1;
+        }
+        if mine.is_empty() {
+            continue;
+        }
+        let start = |lane: &Lane| {
+            let offset = lane.readings.iter().map(|partition| partition.plan.start).min().unwrap_or(0);
+            Start { partition: lane.partition, offset }
+        };
+        let starts: Vec<Start> = mine.iter().map(start).collect();
+        let mut reader = stream.reader(&starts, &open.wanted)?;
+        let thread = std::thread::current();
+        reader.on_ready(Box::new(move || thread.unpark()));
+        readers.push(SourceReader { source, reader, lanes: mine });
+    }
+    Ok(readers)
+}
