@@ -12,6 +12,7 @@ use datafusion_functions::core::planner::CoreFunctionPlanner;
 use datafusion_functions::datetime::planner::DatetimeFunctionPlanner;
 use datafusion_functions::unicode::planner::UnicodeFunctionPlanner;
 
+use super::bounded::bounded;
 use super::times::Microseconds;
 
 pub(super) static DIALECT: LazyLock<Dialect> = LazyLock::new(Dialect::new);
@@ -48,7 +49,7 @@ pub(super) struct Dialect {
 impl Dialect {
     fn new() -> Self {
         let mut functions = HashMap::new();
-        for function in datafusion_functions::all_default_functions() {
+        for function in datafusion_functions::all_default_functions().into_iter().map(bounded) {
             for name in function.aliases().iter().map(String::as_str).chain([function.name()]) {
                 functions.insert(name.to_owned(), Arc::clone(&function));
             }

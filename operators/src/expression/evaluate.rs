@@ -12,9 +12,10 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, new_empty_array, new_null_array};
 use arrow::array::{BooleanBufferBuilder, UInt32Array};
 use arrow::buffer::BooleanBuffer;
-use arrow::compute::{concat, filter_record_batch, nullif, take};
+use arrow::compute::{concat, filter_record_batch, nullif, take, take_record_batch};
 use datafusion_common::{Result, exec_err};
 
+use super::checked::fits;
 use super::normal::{normal, normal_floats};
 use super::{Expression, Program};
 
@@ -71,6 +72,7 @@ impl Expression {
         if values.len() != inputs.num_rows() || values.data_type() != &self.data_type {
             return exec_err!("{} values of type {}", values.len(), values.data_type());
         }
+        fits(&values)?;
         Ok(values)
     }
 
@@ -87,16 +89,17 @@ impl Expression {
 
     fn halve_into(&self, inputs: &RecordBatch, pieces: &mut Vec<ArrayRef>, failed: &mut BooleanBufferBuilder) {
         let rows = inputs.num_rows();
-        if rows <= 1 {
-            pieces.push(new_null_array(&self.data_type, rows));
-            return failed.append_n(rows, true);
-        }
+        // Of one row the first half is empty, and the second that row by itself.
         let half = rows / 2;
-        for part in [inputs.slice(0, half), inputs.slice(half, rows - half)] {
+        for part in [copied(inputs, 0, half), copied(inputs, half, rows - half)] {
             match self.run(&part) {
                 Ok(values) => {
                     failed.append_n(values.len(), false);
                     pieces.push(values);
+                }
+                Err(_) if part.num_rows() <= 1 => {
+                    pieces.push(new_null_array(&self.data_type, part.num_rows()));
+                    failed.append_n(part.num_rows(), true);
                 }
                 Err(_) => self.halve_into(&part, pieces, failed),
             }
@@ -127,6 +130,12 @@ impl Expression {
         });
         Evaluated { values, failed: Some(failed.collect()) }
     }
+}
+
+/// Some rows, with no other's values below them: there are functions that look at all that lies in memory.
+fn copied(inputs: &RecordBatch, from: usize, rows: usize) -> RecordBatch {
+    let places = UInt32Array::from_iter_values((from..from + rows).map(|row| row as u32));
+    take_record_batch(inputs, &places).unwrap_or_else(|error| panic!("{}: {error}", inputs.schema()))
 }
 
 fn blank(values: &ArrayRef, failed: BooleanBuffer) -> Evaluated {

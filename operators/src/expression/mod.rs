@@ -9,12 +9,16 @@
 //!
 //! The dialect is DataFusion's, with few differences. Names keep their case (`userId` needs no quotes), and what would make a
 //! value depend on more than the event is refused: subqueries, aggregates, window functions, clocks, random numbers.
-//! Integers wrap and a division of integers by zero fails, as in DataFusion. Of the columns read and of every result, -0.0 is
-//! 0.0 and all NaNs are one. Times are microseconds, and in UTC where they name no zone.
+//! No value wraps: an integer, a decimal or a time that does not fit its type fails, as do a division of integers by zero and a
+//! text of more than a mebibyte. Of the columns read and of every result, -0.0 is 0.0 and all NaNs are one. Times are
+//! microseconds, and in UTC where they name no zone.
 //!
-//! How: `dialect` knows the functions, `parse` checks names and forms on the syntax tree (where places in the text are still
-//! known), `resolve` gives types and a physical expression, `evaluate` runs it, `normal` makes one of equal values.
+//! How: `dialect` knows the functions (`bounded` those that ask for memory), `parse` checks names and forms on the syntax tree
+//! (where places in the text are still known), `resolve` gives types and a physical expression, `checked` makes it fail where a
+//! value does not fit, `evaluate` runs it, `normal` makes one of equal values.
 
+mod bounded;
+mod checked;
 mod dialect;
 mod evaluate;
 mod normal;
@@ -31,6 +35,9 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion_physical_expr::PhysicalExpr;
 
 pub use evaluate::{Evaluated, is_evaluating};
+
+/// Key of a field's metadata in a source's schema: nobody can use the column, and the value says why. Whoever names it is told.
+pub const UNUSABLE: &str = "unusable";
 
 /// A checked expression, ready to be evaluated on batches of its source.
 ///
@@ -105,6 +112,9 @@ impl Expression {
         let Ok(field) = schema.field_with_name(name) else {
             return Err(ExpressionError { message: parse::unknown_column(name, schema), offset: None });
         };
+        if let Some(why) = field.metadata().get(UNUSABLE) {
+            return Err(ExpressionError { message: why.clone(), offset: None });
+        }
         let data_type = supported(field.data_type())?;
         let columns = vec![name.to_owned()];
         let inputs = inputs(&columns, schema);

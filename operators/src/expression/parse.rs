@@ -13,9 +13,9 @@ use datafusion_sql::sqlparser::dialect::GenericDialect;
 use datafusion_sql::sqlparser::parser::{Parser, ParserError};
 use datafusion_sql::sqlparser::tokenizer::{Location, Token};
 
-use super::ExpressionError;
 use super::dialect::{DIALECT, FunctionKind};
 use super::syntax::parts;
+use super::{ExpressionError, UNUSABLE};
 
 /// A longer text is a mistake, and a tree is walked by recursion: a limit keeps it on the stack.
 const TEXT_BYTES_MAX: usize = 16 * 1024;
@@ -109,7 +109,10 @@ impl Check<'_> {
     }
 
     fn column(&mut self, name: &Ident) -> Checked {
-        if self.schema.field_with_name(&name.value).is_ok() {
+        if let Ok(field) = self.schema.field_with_name(&name.value) {
+            if let Some(why) = field.metadata().get(UNUSABLE) {
+                return self.fault(name.span.start, why.clone());
+            }
             let at = offset(self.sql, name.span.start).unwrap_or_default();
             self.columns.push((at, name.value.clone()));
             return Continue(());

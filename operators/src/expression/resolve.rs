@@ -21,6 +21,7 @@ use datafusion_sql::planner::{PlannerContext, SqlToRel};
 use datafusion_sql::sqlparser::ast::{Expr as Syntax, Spanned};
 use datafusion_sql::sqlparser::tokenizer::Location;
 
+use super::checked::{checked, negation};
 use super::dialect::DIALECT;
 use super::evaluate::guarded;
 use super::parse::offset;
@@ -60,6 +61,7 @@ fn probed(syntax: &Syntax, inputs: &SchemaRef) -> Result<Arc<dyn PhysicalExpr>> 
     let properties = ExecutionProps { config_options: Some(DIALECT.shared_options()), ..ExecutionProps::new() };
     let planning = PhysicalPlanningContext::default();
     let physical = create_physical_expr(&logical(syntax, &known)?, &known, &properties, &planning)?;
+    let physical = checked(physical, inputs)?;
     let run = |rows: &RecordBatch| guarded(|| physical.evaluate(rows));
     let nulls = one_row(inputs, |data_type| ScalarValue::try_from(data_type))?;
     let outcome = run(&nulls);
@@ -85,6 +87,7 @@ fn logical(syntax: &Syntax, known: &DFSchema) -> Result<Expr> {
         .with_schema(Arc::new(known.clone()))
         .with_config_options(DIALECT.shared_options())
         .build();
+    let coerced = coerced.transform_up(|expr| negation(expr, known)).data()?;
     coerced.transform_up(|expr| rewrite(expr, &context)).data()
 }
 

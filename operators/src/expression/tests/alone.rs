@@ -1,10 +1,11 @@
 //! An event's outcome is its own: a batch gives row by row what each row gives alone, however the batch is cut.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use arrow::array::{Array, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray};
-use arrow::array::{Decimal128Array, TimestampMicrosecondArray};
+use arrow::array::*;
 use arrow::buffer::{BooleanBuffer, NullBuffer};
+use arrow::compute::take_record_batch;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
@@ -102,8 +103,13 @@ fn cut_at_random(rng: &mut StdRng, expression: &Expression, batch: &RecordBatch)
 }
 
 fn alone(expression: &Expression, batch: &RecordBatch) -> Vec<String> {
-    let row = |row| shown(&expression.evaluate(&batch.slice(row, 1), &|_| None)).remove(0);
+    let row = |row| shown(&expression.evaluate(&by_itself(batch, row), &|_| None)).remove(0);
     (0..batch.num_rows()).map(row).collect()
+}
+
+/// Not as a slice: there are functions that look at all that lies in memory.
+fn by_itself(batch: &RecordBatch, row: usize) -> RecordBatch {
+    take_record_batch(batch, &UInt32Array::from(vec![row as u32])).unwrap()
 }
 
 #[test]
@@ -126,41 +132,158 @@ fn random_expressions_on_random_events() {
     assert!(compiled > 1000 && some_failed > 300 && some_passed > 700, "{compiled} {some_failed} {some_passed}");
 }
 
-/// Every function that may be called, with arguments of every type that it takes, from columns and from literals.
+/// Every function that may be called, every operator and every cast, with arguments of every type that they take, from columns
+/// and from literals.
 #[test]
-fn every_function_on_every_column() {
+fn every_function_and_operator_on_every_column() {
     let rng = &mut StdRng::seed_from_u64(7);
-    let batch = odd_events();
-    let names: std::collections::BTreeSet<&str> = super::super::dialect::DIALECT.pure_names().collect();
-    let arguments =
-        ["qty", "amount", "code", "status", "ts", "price", "ok", "1", "'a'", "-2", "0.5", "'day'", "'%Y'", "NULL"];
-    let mut called = std::collections::BTreeSet::new();
-    for name in names {
+    let names: Vec<&str> = super::super::dialect::DIALECT.pure_names().collect::<BTreeSet<_>>().into_iter().collect();
+    let mut called = BTreeSet::new();
+    for name in &names {
         for _ in 0..120 {
-            let args: Vec<&str> = (0..rng.random_range(0..4)).map(|_| pick(rng, &arguments)).collect();
-            let sql = format!("{name}({})", args.join(", "));
-            let Ok(expression) = Expression::compile(&sql, &batch.schema()) else { continue };
-            called.insert(name);
-            let alone = alone(&expression, &batch);
-            assert_eq!(shown(&expression.evaluate(&batch, &|_| None)), alone, "{sql}");
-            assert_eq!(cut_at_random(rng, &expression, &batch), alone, "cut: {sql}");
+            let arguments: Vec<&str> = (0..rng.random_range(0..4)).map(|_| argument(rng)).collect();
+            if is_the_same_cut(rng, &format!("{name}({})", arguments.join(", "))) {
+                called.insert(*name);
+            }
         }
     }
     assert!(called.len() > 100, "only {} functions: {called:?}", called.len());
+    let operators = "+ - * / % = <> < <= > >= & | << >> || ~ ~* !~ !~* AND OR LIKE ILIKE";
+    for operator in operators.split(' ').chain(["IS DISTINCT FROM", "IS NOT DISTINCT FROM", "SIMILAR TO", "NOT LIKE"]) {
+        let sql = |rng: &mut StdRng| format!("{} {operator} {}", argument(rng), argument(rng));
+        let compiled = (0..1000).filter(|_| {
+            let sql = sql(rng);
+            is_the_same_cut(rng, &sql)
+        });
+        assert!(compiled.count() > 0, "{operator}");
+    }
+    let types = "BOOLEAN TINYINT SMALLINT INT BIGINT INT_UNSIGNED BIGINT_UNSIGNED REAL DOUBLE DECIMAL(9,3) VARCHAR DATE TIMESTAMP";
+    for data_type in types.split(' ').map(|name| name.replace('_', " ")) {
+        for column in COLUMNS.split(' ') {
+            for sql in [format!("CAST({column} AS {data_type})"), format!("TRY_CAST({column} AS {data_type})")] {
+                is_the_same_cut(rng, &sql);
+            }
+        }
+    }
+    for prefix in ["-", "- -", "NOT "] {
+        COLUMNS.split(' ').for_each(|column| _ = is_the_same_cut(rng, &format!("{prefix}{column}")));
+    }
 }
 
-fn odd_events() -> RecordBatch {
-    let times = vec![Some(0), None, Some(-1), Some(1_767_264_300_500_000), Some(86_400_000_000)];
-    RecordBatch::try_from_iter([
-        ("qty", Arc::new(Int64Array::from(vec![Some(0), Some(3), None, Some(-2), Some(40)])) as _),
-        ("amount", Arc::new(Float64Array::from(vec![Some(0.5), Some(-1.0), Some(f64::NAN), Some(1e300), None])) as _),
-        ("code", Arc::new(StringArray::from(vec![Some("1"), Some("x("), Some(""), None, Some("2026-01-01")])) as _),
-        ("status", Arc::new(StringArray::from(vec![Some("é"), Some("day"), Some("%Y"), Some("a,b"), None])) as _),
-        ("ts", Arc::new(TimestampMicrosecondArray::from(times).with_timezone("UTC")) as _),
-        ("price", Arc::new(Decimal128Array::from(vec![Some(1), Some(-250), None, Some(0), Some(99_999)])) as _),
-        ("ok", Arc::new(BooleanArray::from(vec![Some(true), Some(false), None, Some(true), Some(false)])) as _),
-    ])
-    .unwrap()
+const COLUMNS: &str = "i8 i16 i32 i64 u8 u16 u32 u64 f32 f64 text code bytes ts day price wide ok";
+
+fn argument<'a>(rng: &mut StdRng) -> &'a str {
+    let literals = "1 'a' -2 0.5 'day' '%Y' '[a-z]+' 'g' NULL 300000 INTERVAL_'1_day' TRUE";
+    let all: Vec<&str> = COLUMNS.split(' ').chain(literals.split(' ')).collect();
+    match *all.choose(rng).unwrap() {
+        "INTERVAL_'1_day'" => "INTERVAL '1 day'",
+        one => one,
+    }
+}
+
+/// Whether it compiles; on random events of every type it then gives, however they are cut, what they give by themselves.
+fn is_the_same_cut(rng: &mut StdRng, sql: &str) -> bool {
+    let batch = all_types(rng);
+    let Ok(expression) = Expression::compile(sql, &batch.schema()) else { return false };
+    let alone = alone(&expression, &batch);
+    assert_eq!(shown(&expression.evaluate(&batch, &|_| None)), alone, "{sql} on {batch:?}");
+    assert_eq!(cut_at_random(rng, &expression, &batch), alone, "cut: {sql} on {batch:?}");
+    true
+}
+
+fn all_types(rng: &mut StdRng) -> RecordBatch {
+    const ROWS: usize = 5;
+    /// Some of these, or null.
+    fn some<T: Copy>(rng: &mut StdRng, from: &[T]) -> Vec<Option<T>> {
+        (0..ROWS).map(|_| from.choose(rng).copied().filter(|_| rng.random_bool(0.85))).collect()
+    }
+    macro_rules! integers {
+        ($rng:ident, $native:ident, $array:ident) => {
+            Arc::new($array::from(some($rng, &[0, 1, 2, 7, $native::MIN, $native::MAX, $native::MAX / 2]))) as ArrayRef
+        };
+    }
+    let micros = [0, -1, 1_767_264_300_500_000, 86_400_000_000, i64::MAX, i64::MIN];
+    let decimals = [0, 1, -250, 99_999, 10i128.pow(37)];
+    let columns: Vec<ArrayRef> = vec![
+        integers!(rng, i8, Int8Array),
+        integers!(rng, i16, Int16Array),
+        integers!(rng, i32, Int32Array),
+        integers!(rng, i64, Int64Array),
+        integers!(rng, u8, UInt8Array),
+        integers!(rng, u16, UInt16Array),
+        integers!(rng, u32, UInt32Array),
+        integers!(rng, u64, UInt64Array),
+        Arc::new(Float32Array::from(some(rng, &[0.0, -0.5, 1e30, f32::NAN, f32::INFINITY]))),
+        Arc::new(Float64Array::from(some(rng, &[0.5, -1.0, 0.0, 1e300, f64::NAN, f64::NEG_INFINITY]))),
+        Arc::new(StringArray::from(some(rng, &["é", "day", "%Y", "a,b", "", "x(", "2026-01-01"]))),
+        Arc::new(StringArray::from(some(rng, &["1", "-7", "0", "99999999999999999999", "x", "1e3"]))),
+        Arc::new(BinaryArray::from(some::<&[u8]>(rng, &[b"text", b"", b"1", &[0xff, 0xfe]]))),
+        Arc::new(TimestampMicrosecondArray::from(some(rng, &micros)).with_timezone("UTC")),
+        Arc::new(Date32Array::from(some(rng, &[0, -1, 20_454, i32::MAX, i32::MIN]))),
+        Arc::new(Decimal128Array::from(some(rng, &decimals[..4])).with_precision_and_scale(12, 2).unwrap()),
+        Arc::new(Decimal128Array::from(some(rng, &decimals)).with_precision_and_scale(38, 1).unwrap()),
+        Arc::new(BooleanArray::from(some(rng, &[true, false]))),
+    ];
+    RecordBatch::try_from_iter_with_nullable(COLUMNS.split(' ').zip(columns).map(|(name, column)| (name, column, true)))
+        .unwrap()
+}
+
+/// Against exact arithmetic: every integer type, at its ends.
+#[test]
+fn integers_never_wrap() {
+    let ends: [(&str, i128, i128); 8] = [
+        ("TINYINT", i8::MIN.into(), i8::MAX.into()),
+        ("SMALLINT", i16::MIN.into(), i16::MAX.into()),
+        ("INT", i32::MIN.into(), i32::MAX.into()),
+        ("BIGINT", i64::MIN.into(), i64::MAX.into()),
+        ("TINYINT UNSIGNED", 0, u8::MAX.into()),
+        ("SMALLINT UNSIGNED", 0, u16::MAX.into()),
+        ("INT UNSIGNED", 0, u32::MAX.into()),
+        ("BIGINT UNSIGNED", 0, u64::MAX.into()),
+    ];
+    for (data_type, least, greatest) in ends {
+        let values = [least, least + 1, -1, 0, 1, 2, greatest / 2, greatest / 2 + 1, greatest - 1, greatest];
+        let values: Vec<i128> = values.into_iter().filter(|value| (least..=greatest).contains(value)).collect();
+        let pairs: Vec<(i128, i128)> = values.iter().flat_map(|a| values.iter().map(|b| (*a, *b))).collect();
+        let column = |of: fn(&(i128, i128)) -> i128| -> ArrayRef {
+            Arc::new(pairs.iter().map(|pair| Some(of(pair).to_string())).collect::<StringArray>())
+        };
+        let batch = RecordBatch::try_from_iter([("a", column(|pair| pair.0)), ("b", column(|pair| pair.1))]).unwrap();
+        let (a, b) = (format!("CAST(a AS {data_type})"), format!("CAST(b AS {data_type})"));
+        type Exact = fn(i128, i128) -> Option<i128>;
+        let operations: [(String, Exact); 7] = [
+            (format!("{a} + {b}"), |a, b| a.checked_add(b)),
+            (format!("{a} - {b}"), |a, b| a.checked_sub(b)),
+            (format!("{a} * {b}"), |a, b| a.checked_mul(b)),
+            (format!("{a} / {b}"), |a, b| a.checked_div(b)),
+            (format!("{a} % {b}"), |a, b| a.checked_rem(b)),
+            (format!("-{a}"), |a, _| Some(-a)),
+            (format!("abs({a})"), |a, _| Some(a.abs())),
+        ];
+        for (sql, exact) in operations {
+            let Ok(expression) = Expression::compile(&sql, &batch.schema()) else {
+                assert!(sql.starts_with('-') && least == 0, "{sql}");
+                continue;
+            };
+            let fits = |value: &i128| (least..=greatest).contains(value);
+            let expected = pairs.iter().map(|(a, b)| exact(*a, *b).filter(fits).map_or("!".into(), |x| x.to_string()));
+            let got = shown(&expression.evaluate(&batch, &|_| None));
+            assert_eq!(got, expected.collect::<Vec<String>>(), "{sql} of {pairs:?}");
+        }
+    }
+}
+
+/// A cast of bytes to text looks at all bytes that lie below a slice.
+#[test]
+fn bytes_that_are_no_text_fail_alone() {
+    let bytes = BinaryArray::from_iter([Some(&b"ann"[..]), Some(b"bob"), Some(&[0xff]), None, Some(b"eve")]);
+    let batch = RecordBatch::try_from_iter([("brand", Arc::new(bytes) as ArrayRef)]).unwrap();
+    let expression = Expression::compile("CAST(brand AS VARCHAR)", &batch.schema()).unwrap();
+    let expected = ["ann", "bob", "!", "null", "eve"];
+    assert_eq!(shown(&expression.evaluate(&batch, &|_| None)), expected);
+    for (row, expected) in expected.iter().enumerate() {
+        assert_eq!(shown(&expression.evaluate(&batch.slice(row, 1), &|_| None)), [*expected]);
+    }
 }
 
 /// A row fails with another's failing beside it, between and around it, and in batches of any size.
