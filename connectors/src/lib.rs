@@ -8,6 +8,7 @@
 
 pub mod error;
 pub mod format;
+mod guard;
 pub mod history;
 mod objects;
 pub mod records;
@@ -18,4 +19,5 @@ pub mod storage;
 pub mod stream;
 
 pub use error::{Error, Result};
+pub use guard::is_guarded;
 pub use records::{Payload, Records, Wanted};

@@ -57,6 +57,9 @@ fn path(settings: &mut dyn Settings) -> String {
     settings.glob("path").unwrap_or_default()
 }
 
+/// Key of a field's metadata in `History::schema`: nobody can use the column, and the value says why. Its type is `Null`.
+pub const UNUSABLE: &str = "unusable";
+
 /// The history's files as they were found. Reading checks that each is still the same.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Pinned {
@@ -106,7 +109,8 @@ pub trait History: Send + Sync {
     /// Its files.
     fn pinned(&self) -> &Pinned;
 
-    /// All columns of all files (timestamps as `Timestamp(Microsecond, "UTC")`); `None` where the files have no schema.
+    /// All columns of all files (timestamps as `Timestamp(Microsecond, "UTC")`), those too that are `UNUSABLE`; `None` where the
+    /// files have no schema.
     fn schema(&self) -> Option<SchemaRef>;
 
     /// The pieces, in a fixed order, with what statistics say of these columns.

@@ -1,7 +1,8 @@
 //! A panic is our own fault: it is told in a line, and ends the process, whichever thread it was.
 //!
-//! A worker that has gone would leave the others waiting for it for ever. The one panic that does not count is that of a
-//! function in an expression: it is caught, and the event becomes a dead letter.
+//! A worker that has gone would leave the others waiting for it for ever. The panics that do not count are those of a
+//! function in an expression, which is caught, and the event becomes a dead letter; and of a library that reads a damaged file,
+//! which is caught too, and becomes an error that names the file.
 
 use std::panic::PanicHookInfo;
 
@@ -9,7 +10,7 @@ use super::secrets::masked;
 
 pub fn install() {
     std::panic::set_hook(Box::new(|info| {
-        if headwater_operators::expression::is_evaluating() {
+        if is_caught() {
             return;
         }
         eprintln!("{}", masked(&told(info)));
@@ -18,6 +19,11 @@ pub fn install() {
         }
         std::process::exit(1);
     }));
+}
+
+/// Whether a panic of this thread is caught, and no fault of ours.
+pub fn is_caught() -> bool {
+    headwater_operators::expression::is_evaluating() || headwater_connectors::is_guarded()
 }
 
 fn told(info: &PanicHookInfo) -> String {

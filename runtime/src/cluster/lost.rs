@@ -6,7 +6,7 @@ use std::panic::PanicHookInfo;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, Once};
 
-use headwater_operators::expression::is_evaluating;
+use crate::base::panics::is_caught;
 
 /// The hosts of the cluster that this process belongs to.
 static HOSTS: Mutex<Vec<String>> = Mutex::new(vec![]);
@@ -19,7 +19,7 @@ pub fn end_with_any(hosts: &[String]) {
     INSTALL.call_once(|| {
         let before = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
-            if is_evaluating() {
+            if is_caught() {
                 return;
             }
             let thread = std::thread::current();

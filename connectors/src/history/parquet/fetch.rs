@@ -1,23 +1,18 @@
 //! Bytes of a pinned file: every answer says what file it is of, so none is taken from a file that changed.
 
+use std::fmt::Display;
 use std::ops::Range;
-use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::FutureExt;
-use futures::future::BoxFuture;
 use object_store::{GetOptions, OBJECT_STORE_COALESCE_DEFAULT, ObjectStore, coalesce_ranges};
-use parquet::arrow::arrow_reader::ArrowReaderOptions;
-use parquet::arrow::async_reader::AsyncFileReader;
-use parquet::errors::ParquetError;
-use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 
+use super::footer::{self, FILE_BYTES_MIN, Footer, TAIL_BYTES};
 use super::store::{Place, failed, pin};
 use crate::history::{PinnedFile, files};
 use crate::{Error, Result};
 
 /// Most footers lie in the last so many bytes, and need no second request.
-const FOOTER_BYTES: usize = 64 << 10;
+const FOOTER_BYTES: u64 = 64 << 10;
 
 #[derive(Clone)]
 pub(super) struct Fetch {
@@ -28,6 +23,7 @@ pub(super) struct Fetch {
 impl Fetch {
     async fn get(&self, range: Range<u64>) -> Result<Bytes> {
         let failed = |e| failed("reading", &self.pinned.path, e);
+        let wanted = range.end - range.start;
         let options = GetOptions::new().with_range(Some(range));
         let answer = match self.place.store.get_opts(&self.place.path, options).await {
             // A file that got shorter cannot serve the range.
@@ -35,7 +31,12 @@ impl Fetch {
             Ok(answer) => answer,
         };
         files::check_same(&self.pinned, &pin(self.pinned.path.clone(), &answer.meta))?;
-        answer.bytes().await.map_err(failed)
+        let bytes = answer.bytes().await.map_err(failed)?;
+        if bytes.len() as u64 != wanted {
+            let why = format!("the store gave {} bytes where {wanted} were asked for", bytes.len());
+            return Err(Error::world(format!("reading {}", self.pinned.path), why));
+        }
+        Ok(bytes)
     }
 
     /// Whether the file is another one than was pinned.
@@ -45,43 +46,30 @@ impl Fetch {
         files::check_same(&self.pinned, &pin(self.pinned.path.clone(), &meta)).err()
     }
 
-    pub async fn metadata(mut self) -> Result<ParquetMetaData> {
-        let size = self.pinned.size;
-        let reader = ParquetMetaDataReader::new().with_prefetch_hint(Some(FOOTER_BYTES));
-        reader.load_and_finish(&mut self, size).await.map_err(|e| unwrap(e, &self.pinned.path))
+    /// Reads the footer. What is wrong with it is the file's fault, and names it.
+    pub async fn footer(&self) -> Result<Footer> {
+        let (path, size) = (&self.pinned.path, self.pinned.size);
+        if size < FILE_BYTES_MIN {
+            return Err(damaged(path, "it is too short to be a Parquet file"));
+        }
+        let start = size.saturating_sub(FOOTER_BYTES);
+        let mut end = self.get(start..size).await?;
+        let length = footer::length(&end, size).map_err(|why| damaged(path, why))? + TAIL_BYTES;
+        if length > end.len() {
+            end = self.get(size - length as u64..size).await?;
+        }
+        let bytes = end.len().checked_sub(length).map(|first| &end[first..end.len() - TAIL_BYTES]);
+        let bytes = bytes.ok_or_else(|| damaged(path, "it ends too early"))?;
+        Footer::decode(bytes).map_err(|why| damaged(path, why))
+    }
+
+    /// The bytes of each range; what lies close together is asked for at once.
+    pub async fn ranges(&self, ranges: Vec<Range<u64>>) -> Result<Vec<Bytes>> {
+        coalesce_ranges(&ranges, |range| self.get(range), OBJECT_STORE_COALESCE_DEFAULT).await
     }
 }
 
-/// Our own error out of the reader's, or the reader's as one that names the file.
-pub(super) fn unwrap(error: ParquetError, path: &str) -> Error {
-    match error {
-        ParquetError::External(inner) => match inner.downcast::<Error>() {
-            Ok(own) => *own,
-            Err(inner) => Error::world(format!("reading {path}"), inner),
-        },
-        other => Error::world(format!("reading {path} as Parquet"), other),
-    }
-}
-
-fn wrap(error: Error) -> ParquetError {
-    ParquetError::External(Box::new(error))
-}
-
-impl AsyncFileReader for Fetch {
-    fn get_bytes(&mut self, range: Range<u64>) -> BoxFuture<'_, parquet::errors::Result<Bytes>> {
-        async move { self.get(range).await.map_err(wrap) }.boxed()
-    }
-
-    fn get_byte_ranges(&mut self, ranges: Vec<Range<u64>>) -> BoxFuture<'_, parquet::errors::Result<Vec<Bytes>>> {
-        let this = &*self;
-        async move { coalesce_ranges(&ranges, |range| this.get(range), OBJECT_STORE_COALESCE_DEFAULT).await.map_err(wrap) }
-            .boxed()
-    }
-
-    fn get_metadata<'a>(
-        &'a mut self,
-        _: Option<&'a ArrowReaderOptions>,
-    ) -> BoxFuture<'a, parquet::errors::Result<Arc<ParquetMetaData>>> {
-        async move { self.clone().metadata().await.map(Arc::new).map_err(wrap) }.boxed()
-    }
+/// A file that is not what it says, or no Parquet at all.
+pub(super) fn damaged(path: &str, why: impl Display) -> Error {
+    Error::world(format!("reading {path} as Parquet"), why)
 }

@@ -1,39 +1,25 @@
 //! What a row group's statistics say of a time or integer column, exactly.
 
 use arrow::datatypes::{DataType, TimeUnit};
-use parquet::basic::Type as Physical;
-use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
+use parquet::file::metadata::ColumnChunkMetaData;
 use parquet::file::statistics::Statistics;
 
 use crate::history::Range;
 
-/// The range of a column in a row group; `data_type` is the column's type as it lies in the file. `None`: not known.
-pub(super) fn range(
-    metadata: &ParquetMetaData,
-    group: &RowGroupMetaData,
-    name: &str,
-    data_type: &DataType,
-) -> Option<Range> {
-    let statistics = group.column(leaf(metadata, name)?).statistics()?;
+/// The range of a column in a row group; `data_type` is the column's type as it is decoded. `None`: not known.
+pub(super) fn range(chunk: &ColumnChunkMetaData, rows: i64, data_type: &DataType) -> Option<Range> {
+    let statistics = chunk.statistics()?;
     let nulls = statistics.null_count_opt()?;
-    if nulls == u64::try_from(group.num_rows()).ok()? {
+    if nulls == u64::try_from(rows).ok()? {
         return Some(Range { bounds: None, nulls });
     }
+    Some(Range { bounds: Some(bounds(statistics, data_type)?), nulls })
+}
+
+/// The smallest and the greatest value of an integer or time column, as its values are handed on.
+pub(super) fn bounds(statistics: &Statistics, data_type: &DataType) -> Option<(i64, i64)> {
     let (min, max) = integers(statistics, is_unsigned(data_type))?;
-    let bounds = (as_seen(min, data_type)?, as_seen(max, data_type)?);
-    Some(Range { bounds: Some(bounds), nulls })
-}
-
-/// Where a column lies that has no inner structure.
-fn leaf(metadata: &ParquetMetaData, name: &str) -> Option<usize> {
-    let columns = metadata.file_metadata().schema_descr().columns();
-    columns.iter().position(|column| matches!(column.path().parts(), [only] if only == name))
-}
-
-/// Whether a column is a Parquet `INT96`, a time of old writers.
-pub(super) fn is_int96(metadata: &ParquetMetaData, name: &str) -> bool {
-    let schema = metadata.file_metadata().schema_descr();
-    leaf(metadata, name).is_some_and(|leaf| schema.column(leaf).physical_type() == Physical::INT96)
+    Some((as_seen(min, data_type)?, as_seen(max, data_type)?))
 }
 
 /// The bounds of an integer column: never cut short, as those of long strings are, and so exact.

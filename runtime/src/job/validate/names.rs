@@ -2,6 +2,7 @@
 //! from Parquet files alike.
 
 use arrow::datatypes::{DataType, SchemaRef};
+use headwater_operators::expression::UNUSABLE;
 
 use super::types;
 use crate::base::fault::Faults;
@@ -66,6 +67,7 @@ fn is_key(ty: &DataType) -> bool {
 
 fn wrong(name: &str, source: &str, schema: &SchemaRef, role: &Role) -> Option<String> {
     match schema.field_with_name(name) {
+        Ok(field) if field.metadata().contains_key(UNUSABLE) => field.metadata().get(UNUSABLE).cloned(),
         Ok(field) if (role.takes)(field.data_type()) => None,
         Ok(field) => Some(format!("column `{name}` is of type {}: {}", types::display(field.data_type()), role.needs)),
         Err(_) => {

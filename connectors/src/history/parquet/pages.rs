@@ -1,0 +1,255 @@
+//! A row group in memory: the pages of the columns that are wanted, walked before a library decodes them.
+//!
+//! ```text
+//! what the footer says of a column   what its pages' headers say
+//! 1000 values in 4096 bytes          dictionary: 90 values, then 600 + 400 values   = 1000, or the file is damaged
+//! ```
+//!
+//! So no footer can promise rows that are not there, and no header can ask for memory that its page does not fill.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parquet::arrow::arrow_reader::RowGroups;
+use parquet::basic::{Compression, Encoding, Type as Physical};
+use parquet::column::page::{Page, PageIterator, PageReader};
+use parquet::errors::{ParquetError, Result};
+use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, RowGroupMetaData};
+use parquet::file::reader::SerializedPageReader;
+
+use super::thrift::{Kind, Walk, Walked};
+
+/// A page is held in memory as a whole. Writers make them of a megabyte; those that know no pages, as large as a row group.
+const PAGE_BYTES_MAX: i64 = 256 << 20;
+
+/// A batch's values of one column should not be larger, however often a dictionary is pointed into.
+const COLUMN_BYTES_MAX: usize = 64 << 20;
+
+/// A column of a row group, with its bytes from the first page on.
+struct Chunk {
+    metadata: ColumnChunkMetaData,
+    bytes: Bytes,
+}
+
+/// One row group, and of its columns those that are wanted.
+pub(super) struct RowGroup {
+    metadata: Arc<ParquetMetaData>,
+    number: usize,
+    rows: usize,
+    chunks: Vec<Chunk>,
+}
+
+/// Where the pages of a column lie in a file of `size` bytes.
+pub(super) fn range(column: &ColumnChunkMetaData, size: u64) -> Walked<Range<u64>> {
+    let data = column.data_page_offset();
+    // Some writers have 0 for none.
+    let first = column.dictionary_page_offset().filter(|first| (1..data).contains(first)).unwrap_or(data);
+    let range = u64::try_from(first).ok().zip(u64::try_from(column.compressed_size()).ok());
+    let range = range.and_then(|(first, length)| Some(first..first.checked_add(length)?));
+    range.filter(|range| range.end <= size).ok_or_else(|| {
+        let (name, length) = (column.column_path(), column.compressed_size());
+        format!("column {name} lies in {length} bytes from {first} on by its footer, and the file has {size}")
+    })
+}
+
+impl RowGroup {
+    /// Of the columns `leaves`, whose bytes are `bytes`.
+    pub fn new(metadata: Arc<ParquetMetaData>, number: usize, leaves: &[usize], bytes: Vec<Bytes>) -> Walked<RowGroup> {
+        let group = metadata.row_group(number);
+        let chunks = leaves.iter().zip(bytes).map(|(leaf, bytes)| chunk(group, *leaf, bytes));
+        let chunks = chunks.collect::<Walked<Vec<_>>>()?;
+        let rows = usize::try_from(group.num_rows()).map_err(|e| e.to_string())?;
+        Ok(RowGroup { number, rows, chunks, metadata: metadata.clone() })
+    }
+
+    /// How many rows a batch may have, up to `max`, so that its texts stay small.
+    pub fn batch_rows(&self, max: usize) -> Result<usize> {
+        let mut rows = max;
+        for chunk in &self.chunks {
+            let bytes = match chunk.metadata.column_type() {
+                Physical::BYTE_ARRAY => chunk.longest_shared(max)?,
+                // Nulls take as much.
+                Physical::FIXED_LEN_BYTE_ARRAY => usize::try_from(width(&chunk.metadata))?,
+                _ => continue,
+            };
+            rows = rows.min(COLUMN_BYTES_MAX / bytes.max(1));
+        }
+        Ok(rows.max(1))
+    }
+}
+
+fn chunk(group: &RowGroupMetaData, leaf: usize, bytes: Bytes) -> Walked<Chunk> {
+    let column = group.column(leaf);
+    let told = |why: String| format!("column {}: {why}", column.column_path());
+    if column.column_descr().max_rep_level() == 0 && column.num_values() != group.num_rows() {
+        return Err(told(format!("{} values in a row group of {} rows", column.num_values(), group.num_rows())));
+    }
+    let length = walk(column, &bytes).map_err(told)?;
+    // The bytes begin with the first page.
+    let metadata = column.clone().into_builder().set_dictionary_page_offset(None).set_data_page_offset(0);
+    let metadata = metadata.set_total_compressed_size(length).build().map_err(|e| e.to_string())?;
+    Ok(Chunk { metadata, bytes })
+}
+
+/// Walks the headers of a column's pages; how many bytes the pages take.
+fn walk(column: &ColumnChunkMetaData, bytes: &Bytes) -> Walked<i64> {
+    if width(column) > PAGE_BYTES_MAX {
+        return Err(format!("values of {} bytes, and no more than {PAGE_BYTES_MAX} are taken", width(column)));
+    }
+    let mut left = Walk(bytes);
+    let mut values = 0i64;
+    while values < column.num_values() {
+        let mut page = header(&mut left)?;
+        if column.compression() == Compression::UNCOMPRESSED {
+            page.uncompressed = page.uncompressed.min(page.compressed);
+        }
+        let holds = usize::try_from(page.compressed).ok().filter(|bytes| *bytes <= left.0.len());
+        let Some(compressed) = holds else {
+            return Err(format!("a page of {} bytes, where {} are left", page.compressed, left.0.len()));
+        };
+        left.0 = &left.0[compressed..];
+        if !(0..=PAGE_BYTES_MAX).contains(&page.uncompressed) {
+            return Err(format!("a page of {} bytes, and no more than {PAGE_BYTES_MAX} are taken", page.uncompressed));
+        }
+        if !(0..=i64::from(i32::MAX)).contains(&page.values.max(page.entries)) || page.values.min(page.entries) < 0 {
+            return Err(format!("a page of {} values", page.values.min(page.entries)));
+        }
+        if page.entries > page.uncompressed / width(column) {
+            return Err(format!("a dictionary of {} values in {} bytes", page.entries, page.uncompressed));
+        }
+        values += page.values;
+    }
+    if values != column.num_values() {
+        return Err(format!("its footer says {} values, and its pages hold {values}", column.num_values()));
+    }
+    Ok((bytes.len() - left.0.len()) as i64)
+}
+
+/// The fewest bytes that a value takes in a dictionary.
+fn width(column: &ColumnChunkMetaData) -> i64 {
+    match column.column_type() {
+        Physical::BOOLEAN => 1,
+        Physical::INT32 | Physical::FLOAT | Physical::BYTE_ARRAY => 4,
+        Physical::INT64 | Physical::DOUBLE => 8,
+        Physical::INT96 => 12,
+        Physical::FIXED_LEN_BYTE_ARRAY => i64::from(column.column_descr().type_length()).max(1),
+    }
+}
+
+/// What a page's header says.
+#[derive(Default)]
+struct Header {
+    uncompressed: i64,
+    compressed: i64,
+    values: i64,
+    /// Of a dictionary.
+    entries: i64,
+}
+
+fn header(walk: &mut Walk) -> Walked<Header> {
+    let mut header = Header::default();
+    walk.fields(|walk, id, kind| {
+        match (id, kind) {
+            (2, Kind::Int) => header.uncompressed = walk.int()?,
+            (3, Kind::Int) => header.compressed = walk.int()?,
+            (5 | 8, Kind::Struct) => header.values = first_int(walk)?,
+            (7, Kind::Struct) => header.entries = first_int(walk)?,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    })?;
+    Ok(header)
+}
+
+/// The first field of the structure that comes next: a number of values.
+fn first_int(walk: &mut Walk) -> Walked<i64> {
+    let mut first = 0;
+    walk.fields(|walk, id, kind| {
+        let is_first = (id, kind) == (1, Kind::Int);
+        if is_first {
+            first = walk.int()?;
+        }
+        Ok(is_first)
+    })?;
+    Ok(first)
+}
+
+impl Chunk {
+    fn pages(&self) -> Result<SerializedPageReader<Bytes>> {
+        SerializedPageReader::new(Arc::new(self.bytes.clone()), &self.metadata, 0, None)
+    }
+
+    /// A bound on the bytes of a text that many rows may share, if it matters for a batch of `rows`: the longest in the
+    /// dictionary.
+    fn longest_shared(&self, rows: usize) -> Result<usize> {
+        let mut pages = self.pages()?;
+        if pages.peek_next_page()?.is_none_or(|page| !page.is_dict) {
+            return Ok(0);
+        }
+        let Some(Page::DictionaryPage { buf, encoding, .. }) = pages.get_next_page()? else { return Ok(0) };
+        if buf.len() <= COLUMN_BYTES_MAX / rows {
+            return Ok(buf.len());
+        }
+        Ok(if matches!(encoding, Encoding::PLAIN | Encoding::PLAIN_DICTIONARY) { longest(&buf) } else { buf.len() })
+    }
+}
+
+/// The longest of texts that lie in a row, each after its length.
+fn longest(mut texts: &[u8]) -> usize {
+    let mut longest = 0;
+    while let Some((length, rest)) = texts.split_first_chunk::<4>() {
+        let length = u32::from_le_bytes(*length) as usize;
+        longest = longest.max(length.min(rest.len()));
+        texts = rest.get(length..).unwrap_or_default();
+    }
+    longest
+}
+
+impl RowGroups for RowGroup {
+    fn num_rows(&self) -> usize {
+        self.rows
+    }
+
+    fn column_chunks(&self, i: usize) -> Result<Box<dyn PageIterator>> {
+        let chunk = self.chunks.get(i).ok_or_else(|| ParquetError::General(format!("no column {i} was asked for")))?;
+        Ok(Box::new(Pages(Some(Box::new(chunk.pages()?)))))
+    }
+
+    fn row_groups(&self) -> Box<dyn Iterator<Item = &RowGroupMetaData> + '_> {
+        Box::new(std::iter::once(self.metadata.row_group(self.number)))
+    }
+
+    fn metadata(&self) -> &ParquetMetaData {
+        &self.metadata
+    }
+}
+
+/// The pages of one column of one row group.
+struct Pages(Option<Box<dyn PageReader>>);
+
+impl Iterator for Pages {
+    type Item = Result<Box<dyn PageReader>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.0.take().map(Ok)
+    }
+}
+
+impl PageIterator for Pages {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_text_of_a_dictionary() {
+        let texts = |all: &[&str]| {
+            let one = |text: &&str| [&(text.len() as u32).to_le_bytes()[..], text.as_bytes()].concat();
+            all.iter().flat_map(one).collect::<Vec<u8>>()
+        };
+        assert_eq!(longest(&texts(&[])), 0);
+        assert_eq!(longest(&texts(&["a", "abc", ""])), 3);
+        assert_eq!(longest(&[9, 0, 0, 0, b'x']), 1, "what is cut short");
+    }
+}
