@@ -37,3 +37,4 @@ mod several_sources;
 mod starts;
 mod support;
 mod topics;
+mod wrong_inputs;

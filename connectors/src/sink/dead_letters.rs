@@ -21,7 +21,7 @@ use crate::{Error, Result};
 pub struct DeadLetter {
     /// The source's name.
     pub source: String,
-    /// `malformed`, `null event time`, `future`, `expression`, `null key` or `late`.
+    /// `malformed`, `null event time`, `future`, `expression`, `null key`, `long key` or `late`.
     pub reason: String,
     /// Where it lies: of a stream's record, and of a history's row where the seam is by offset.
     pub partition: Option<i32>,

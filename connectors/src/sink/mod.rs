@@ -115,6 +115,9 @@ pub struct Home {
     pub is_remote: bool,
 }
 
+/// The longest JSON text of a key that any store is given: an event with a longer one is a dead letter.
+pub const KEY_TEXT_BYTES_MAX: usize = 32 << 10;
+
 /// A group as sinks see it.
 #[derive(Clone, Debug)]
 pub struct GroupShape {

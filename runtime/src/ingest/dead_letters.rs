@@ -64,7 +64,13 @@ impl<'a> DeadLetters<'a> {
             let most = self.late_by.entry(row).or_default();
             *most = by.max(*most);
         }
-        for (reason, rows) in [("expression", refused.expression), ("null key", refused.null_key), ("late", late)] {
+        let by_reason = [
+            ("expression", refused.expression),
+            ("null key", refused.null_key),
+            ("long key", refused.long_key),
+            ("late", late),
+        ];
+        for (reason, rows) in by_reason {
             if !rows.is_empty() {
                 *self.tally.groups.entry((group, reason)).or_default() += rows.len() as u64;
                 self.refused.extend(rows.into_iter().map(|row| (row, reason)));

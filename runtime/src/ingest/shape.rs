@@ -16,6 +16,8 @@ use arrow::buffer::BooleanBuffer;
 use arrow::compute::{take, take_record_batch};
 use arrow::datatypes::{DataType, SchemaRef};
 use headwater_connectors::Records;
+use headwater_connectors::format::text::key_text;
+use headwater_connectors::sink::KEY_TEXT_BYTES_MAX;
 use headwater_operators::events;
 use headwater_operators::key_codec::KeyCodec;
 
@@ -57,6 +59,7 @@ pub struct PartEvents {
 pub struct Refused {
     pub expression: Vec<u32>,
     pub null_key: Vec<u32>,
+    pub long_key: Vec<u32>,
     /// With how late they were, in microseconds, where that is why.
     pub late: Vec<(u32, Option<i64>)>,
 }
@@ -111,6 +114,7 @@ impl Shaper {
             if id.index() == 0 {
                 draft.refused.expression.extend(failed.iter().chain(&keyed.broken).filter(|row| is_in(rows, **row)));
                 draft.refused.null_key.extend(keyed.null.iter().filter(|row| is_in(rows, **row)));
+                draft.refused.long_key.extend(keyed.long.iter().filter(|row| is_in(rows, **row)));
             } else {
                 draft.refused.late.clear();
             }
@@ -141,24 +145,29 @@ impl Shaper {
         (selection.keep(&kept), failed)
     }
 
-    /// Whose keys are there.
+    /// Whose keys are there, and short enough.
     fn keyed(&self, records: &Records, selection: &Selection) -> Keyed {
         let columns: Vec<&ArrayRef> = self.group().keys.iter().map(|k| selection.batch.column(*k)).collect();
         let any_undecoded = self.group().keys.iter().any(|k| records.undecoded[*k].is_some());
         let mut keyed = Keyed::default();
-        if !any_undecoded && columns.iter().all(|c| c.null_count() == 0) {
+        let some_long = may_be_long(&columns);
+        if !any_undecoded && !some_long && columns.iter().all(|c| c.null_count() == 0) {
             return keyed;
         }
+        let text = |i: usize| key_text(&selection.batch, self.group().keys.iter().copied(), i);
         let mut is_there = Vec::with_capacity(selection.rows.len());
         for (i, row) in selection.rows.iter().enumerate() {
             let broken = |k: &usize| records.undecoded[*k].as_ref().is_some_and(|u| u.value(*row as usize));
             let (is_broken, is_null) = (self.group().keys.iter().any(broken), columns.iter().any(|c| c.is_null(i)));
+            let is_long = some_long && !is_broken && !is_null && text(i).len() > KEY_TEXT_BYTES_MAX;
             if is_broken {
                 keyed.broken.push(*row);
             } else if is_null {
                 keyed.null.push(*row);
+            } else if is_long {
+                keyed.long.push(*row);
             }
-            is_there.push(!is_broken && !is_null);
+            is_there.push(!is_broken && !is_null && !is_long);
         }
         keyed.is_there = Some(is_there);
         keyed
@@ -283,9 +292,19 @@ impl PartShaper {
 struct Keyed {
     /// `None`: every one has.
     is_there: Option<Vec<bool>>,
-    /// The rows of the others: those that did not decode, and those that are null.
+    /// The rows of the others: those that did not decode, those that are null, and those that are too long.
     broken: Vec<u32>,
     null: Vec<u32>,
+    long: Vec<u32>,
+}
+
+/// Whether the JSON text of some key may be too long: a character takes six bytes there at most. Names, and what is no text, take
+/// little.
+fn may_be_long(columns: &[&ArrayRef]) -> bool {
+    let texts = columns.iter().filter_map(|column| column.as_string_opt::<i32>());
+    let longest = texts.map(|texts| texts.value_offsets().windows(2).map(|pair| (pair[1] - pair[0]) as usize).max());
+    let longest: usize = longest.map(Option::unwrap_or_default).sum();
+    longest * 6 > KEY_TEXT_BYTES_MAX / 2
 }
 
 /// The events of a part, without their keys.
@@ -446,7 +465,7 @@ columns = { s = { agg = "sum", of = "x" }, m = { agg = "max", of = "100 / (x - 3
             };
             assert_eq!(told(&together), told(&alone));
             assert!(together[0].events.as_ref().is_some_and(|events| events.num_rows() > 5));
-            let Refused { expression, null_key, late } = &together[0].refused;
+            let Refused { expression, null_key, late, .. } = &together[0].refused;
             assert!(!expression.is_empty() && !null_key.is_empty() && !late.is_empty(), "{:?}", together[0].refused);
         }
     }

@@ -6,7 +6,7 @@ use headwater_connectors::Wanted;
 use headwater_connectors::format::json::JsonDecoder;
 use headwater_connectors::format::text::{format_time, key_text as json_of_key, write_string};
 use headwater_connectors::format::{Decoder, Message};
-use headwater_connectors::sink::{HeldStore, JobRows, Lookup, RowText, SINKS, Takes};
+use headwater_connectors::sink::{HeldStore, JobRows, KEY_TEXT_BYTES_MAX, Lookup, RowText, SINKS, Takes};
 
 use arrow::datatypes::{DataType, Schema};
 
@@ -165,6 +165,9 @@ fn example(kind: &DataType) -> &'static str {
 
 /// The lines of what was asked for: none where there is no row.
 pub fn get(store: &mut dyn Lookup, asked: &Asked) -> Result<Vec<String>, Failure> {
+    if asked.key.len() > KEY_TEXT_BYTES_MAX {
+        return Ok(vec![]); // no store has it, and some would not be asked for it
+    }
     let as_of = store.as_of(asked.group.index())?;
     let rows = store.get(asked.group.index(), &asked.key, asked.window_start_us)?;
     Ok(rows.iter().map(|row| line(row, as_of)).collect())
