@@ -20,6 +20,7 @@ mod demo;
 mod deploy;
 mod examples;
 mod formats;
+mod fuzz;
 mod gap;
 mod live;
 mod metrics;
