@@ -5,19 +5,16 @@ mod support;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Instant;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
-use headwater::cluster::options;
-use headwater::run::{self, Options};
+use headwater::{Job, Options};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 const CARDS: u32 = 100_000;
 
 fn main() {
-    headwater::base::log::start(false);
     let rows = support::scale(10_000_000);
     let dir = tempfile::tempdir().unwrap();
     support::history(&dir.path().join("history"), rows, CARDS);
@@ -36,13 +33,14 @@ fn main() {
         floors.push(floor);
         let start = Instant::now();
         let mut planned = start.elapsed();
-        let options = Options { job: job.clone(), until_end: true, fresh: true, cluster: options::Options::alone(2) };
-        let status = run::run(&options, Arc::new(AtomicBool::new(false)), |_, _| {
+        let options = Options { until_end: true, fresh: true, workers: 2, ..Options::default() };
+        let run = headwater::run(Job::from_file(&job).unwrap(), options).unwrap();
+        while run.status().is_none() && !run.is_finished() {
             planned = start.elapsed();
-            Ok(())
-        })
-        .unwrap();
-        assert_eq!(status.groups.first().map(|group| group.counts.events), Some(rows as u64));
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let status = run.wait().unwrap();
+        assert_eq!(status.groups[0].counts.events, rows as u64);
         runs.push(start.elapsed());
         firsts.push(planned);
     }

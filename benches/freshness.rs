@@ -10,9 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use headwater::cluster::options;
-use headwater::observe::watching::Watching;
-use headwater::run::{self, Options};
+use headwater::{Handle, Job, Options};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -25,7 +23,6 @@ const SECONDS: u64 = 15;
 const WARM_SECONDS: u64 = 3;
 
 fn main() {
-    headwater::base::log::start(false);
     let Some(brokers) = kafka::brokers() else { return };
     let topic = kafka::topic(&brokers, "freshness");
     let stop = Arc::new(AtomicBool::new(false));
@@ -48,18 +45,14 @@ fn main() {
          [sources.tx.stream]\ntype = \"kafka\"\nbrokers = \"{brokers}\"\ntopic = \"{topic}\"\nformat = \"json\"\n{}",
         support::FEATURES
     );
-    let options = Options {
-        job: support::write_job(dir.path(), &text),
-        until_end: false,
-        fresh: true,
-        cluster: options::Options::alone(1),
-    };
-    let status = run::run(&options, stop.clone(), |watching: Watching, _| {
-        let (stop, sent, readable) = (stop.clone(), sent.clone(), readable.clone());
-        std::thread::spawn(move || look(watching, &stop, &sent, &readable));
-        Ok(())
-    })
-    .unwrap();
+    let job = Job::from_file(support::write_job(dir.path(), &text)).unwrap();
+    let run = headwater::run(job, Options { fresh: true, ..Options::default() }).unwrap();
+    while run.status().is_none() && !run.is_finished() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    look(&run, &stop, &sent, &readable);
+    run.stop();
+    let status = run.wait().unwrap();
     produce.join().unwrap();
     relay.join().unwrap();
     println!(
@@ -144,13 +137,7 @@ fn relay(
 }
 
 /// Looks for the rows of the probes until each is there.
-fn look(
-    watching: Watching,
-    stop: &AtomicBool,
-    sent: &Mutex<HashMap<String, Instant>>,
-    readable: &Mutex<Vec<Duration>>,
-) {
-    let mut store = watching.stores.iter().flatten().next().unwrap().lookup();
+fn look(run: &Handle, stop: &AtomicBool, sent: &Mutex<HashMap<String, Instant>>, readable: &Mutex<Vec<Duration>>) {
     let mut found: HashMap<String, ()> = HashMap::new();
     while !stop.load(Ordering::Relaxed) {
         let waiting: Vec<(String, Instant)> = sent
@@ -161,7 +148,7 @@ fn look(
             .map(|(c, t)| (c.clone(), *t))
             .collect();
         for (card, at) in waiting {
-            if !store.get(0, &format!(r#"{{"card_id":"{card}"}}"#), None).unwrap().is_empty() {
+            if !run.get("card", &[("card_id", &card)]).unwrap().is_empty() {
                 readable.lock().unwrap().push(at.elapsed());
                 found.insert(card, ());
             }

@@ -7,12 +7,9 @@ mod kafka;
 mod support;
 
 use std::collections::HashMap;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use headwater::cluster::options;
-use headwater::run::{self, Options};
+use headwater::{Job, Options};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::{Message, Offset, TopicPartitionList};
 
@@ -21,7 +18,6 @@ const CARDS: u32 = 100_000;
 const COALESCED: usize = 50_000;
 
 fn main() {
-    headwater::base::log::start(false);
     let Some(brokers) = kafka::brokers() else { return };
     let redis = std::env::var("HEADWATER_TEST_REDIS").ok();
     let events = support::scale(3_000_000);
@@ -61,9 +57,9 @@ fn run(brokers: &str, topic: &str, sinks: &str, events: usize) {
         support::FEATURES
     );
     let job = support::write_job(dir.path(), &text);
-    let options = Options { job, until_end: true, fresh: true, cluster: options::Options::alone(2) };
-    let status = run::run(&options, Arc::new(AtomicBool::new(false)), |_, _| Ok(())).unwrap();
-    assert_eq!(status.groups.first().map(|group| group.counts.events), Some(events as u64));
+    let options = Options { until_end: true, fresh: true, workers: 2, ..Options::default() };
+    let status = headwater::run(Job::from_file(job).unwrap(), options).unwrap().wait().unwrap();
+    assert_eq!(status.groups[0].counts.events, events as u64);
 }
 
 #[derive(serde::Deserialize)]

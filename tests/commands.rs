@@ -11,7 +11,6 @@ use std::sync::Arc;
 use arrow::array::types::{Float64Type, Int64Type, TimestampMicrosecondType};
 use arrow::array::{ArrayRef, AsArray, Float64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use arrow::datatypes::{DataType, TimeUnit};
-use headwater::base::time::wall_clock_us;
 use headwater_connectors::format::text::format_time;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
@@ -401,7 +400,7 @@ fn a_running_job_answers() {
 
     let mut live = fs::OpenOptions::new().append(true).open(place.path("live.jsonl")).unwrap();
     // Its arrival is its event time: one that lay far back would tell the clock to wait for others like it.
-    let now = format_time(wall_clock_us());
+    let now = format_time(crate::support::now_us());
     live.write_all(format!("{{\"card_id\":\"a\",\"ts\":\"{now}\"}}\n").as_bytes()).unwrap();
     until("the second event", || get(2));
     let missing = place.headwater(&["get", "job.toml", "activity", "card_id=z"]);

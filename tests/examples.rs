@@ -5,6 +5,9 @@ use std::process::Output;
 
 use crate::support::headwater;
 
+#[path = "../examples/embedded.rs"]
+mod embedded;
+
 fn example(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(name)
 }
@@ -80,4 +83,13 @@ fn the_lines_that_pages_show_are_written() {
             assert!(written.lines().any(|other| other == line), "{line}");
         }
     }
+}
+
+/// What `docs/embedding.md` shows is what the example prints.
+#[test]
+fn embedded_tells_of_its_day() {
+    let dir = tempfile::tempdir().unwrap();
+    let told = embedded::story(dir.path()).unwrap();
+    let page = read(&example("../docs/embedding.md"));
+    assert!(page.contains(&format!("```text\n{told}```\n")), "{told}");
 }

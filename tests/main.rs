@@ -18,6 +18,7 @@ mod commands;
 mod csv;
 mod demo;
 mod deploy;
+mod embed;
 mod examples;
 mod formats;
 mod fuzz;

@@ -1,24 +1,46 @@
-//! Headwater: from a job file to a running cluster.
+//! Headwater keeps machine-learning features fresh: a job names where events are kept, where they arrive, and which windowed aggregates are
+//! wanted by which key; it computes the history, switches to the stream without a gap, and keeps every value current. This is the library
+//! that the `headwater` command is made of: a job is read from TOML ([`Job::from_file`]) or built ([`job::build`]), and [`run`] runs it within
+//! another program.
 //!
 //! The folders are layers: `base`, `job`, `plan`, `catalog`, `checkpoint`, `observe`, `coordinate`, `ingest`, `start`, `sink`,
-//! `render`, `cluster`, `run`, `serve`, `demo`, `command`. Each knows only some of those before it: see `layers`.
+//! `render`, `cluster`, `run`, `serve`, `embed`, `demo`, `command`. Each knows only some of those before it: see `layers`.
 
-pub mod base;
-pub mod catalog;
-pub mod checkpoint;
-pub mod cluster;
+#![deny(missing_docs)]
+
+pub(crate) mod base;
+pub(crate) mod catalog;
+pub(crate) mod checkpoint;
+pub(crate) mod cluster;
+#[doc(hidden)]
 pub mod command;
-pub mod coordinate;
-pub mod demo;
-pub mod ingest;
+pub(crate) mod coordinate;
+pub(crate) mod demo;
+pub(crate) mod embed;
+pub(crate) mod ingest;
 pub mod job;
-pub mod observe;
-pub mod plan;
-pub mod render;
-pub mod run;
-pub mod serve;
-pub mod sink;
-pub mod start;
+pub(crate) mod observe;
+pub(crate) mod plan;
+pub(crate) mod render;
+pub(crate) mod run;
+pub(crate) mod serve;
+pub(crate) mod sink;
+pub(crate) mod start;
+
+pub use base::failure::Failure;
+pub use base::fault::{At, Fault, Faults};
+pub use embed::{Handle, Options, export, get, run};
+pub use job::Job;
+pub use status::Status;
+
+/// How a run is: what `headwater status --json` prints, with the same names.
+pub mod status {
+    pub use crate::observe::report::{
+        Bootstrap, CheckpointReport, GroupReport, PartitionReport, Phase, Report as Status, SeamReport, SourceReport,
+    };
+    pub use crate::observe::status::SourceCounts;
+    pub use headwater_operators::group::Counters;
+}
 
 #[cfg(test)]
 mod layers;

@@ -1,7 +1,5 @@
 //! Job files: read, validated, and told what is wrong with them.
 
-use headwater::catalog::load::load;
-
 use super::Target;
 
 pub(super) struct JobFile;
@@ -49,7 +47,7 @@ impl Target for JobFile {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("job.toml");
         std::fs::write(&path, input).unwrap();
-        if let Err(faults) = load(&path) {
+        if let Err(faults) = headwater::Job::from_file(&path) {
             assert!(!faults.to_string().is_empty());
         }
     }

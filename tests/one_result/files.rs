@@ -3,14 +3,10 @@
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use arrow::array::{ArrayRef, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
-use headwater::base::id::{GroupId, Id, SinkId};
-use headwater::cluster;
-use headwater::observe::watching::Watching;
-use headwater::run::{self, Options};
-use headwater::serve::rows;
+use headwater::{Handle, Options};
 use parquet::arrow::ArrowWriter;
 use serde_json::Value;
 
@@ -67,34 +63,25 @@ pub fn run(job: &Job, log: &Log, way: &Way) -> Output {
     }
     let path = dir.join("job.toml");
     fs::write(&path, job_text(job, way, first)).unwrap();
-    let options =
-        Options { job: path, until_end: true, fresh: true, cluster: cluster::options::Options::alone(way.workers) };
-    let mut watching = None;
-    let watch = |watched: Watching, _| {
-        watching = Some(watched);
-        Ok(())
-    };
-    if let Err(failure) = run::run(&options, Arc::new(AtomicBool::new(false)), watch) {
+    let parsed = headwater::Job::from_file(&path).unwrap_or_else(|faults| panic!("{faults}"));
+    let options = Options { until_end: true, fresh: true, workers: way.workers, ..Options::default() };
+    let run = headwater::run(parsed, options).unwrap();
+    while !run.is_finished() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    // While the handle is there, so is the store.
+    let rows = job.groups.iter().map(|group| exported(&run, group.name)).collect();
+    if let Err(failure) = run.wait() {
         panic!("{failure:?}\n{}", job_text(job, way, first));
     }
-    let watching = watching.unwrap();
     let changes = fs::read_to_string(dir.join("changes.jsonl")).unwrap();
-    Output {
-        changes: changes.lines().map(str::to_owned).collect(),
-        rows: watching.opened.groups.ids().map(|group| exported(&watching, group)).collect(),
-        letters: letters(dir),
-    }
+    Output { changes: changes.lines().map(str::to_owned).collect(), rows, letters: letters(dir) }
 }
 
-fn exported(watching: &Watching, group: GroupId) -> Vec<String> {
+/// None of a run that failed.
+fn exported(run: &Handle, group: &str) -> Vec<String> {
     let mut lines = vec![];
-    let mut each = |line: &str| {
-        lines.push(line.to_owned());
-        Ok(())
-    };
-    let sink = SinkId::at(0);
-    let mut store = rows::lookup(&watching.opened, sink, watching.stores[sink].as_ref()).unwrap();
-    rows::export(store.as_mut(), group, &mut each).unwrap();
+    run.export(group, |line| lines.push(line.to_owned())).unwrap_or_default();
     lines
 }
 

@@ -1,29 +1,33 @@
-//! How a command fails: with which exit code, and what it tells.
+//! How a run or a command fails, and what it tells.
 
 use headwater_connectors::Error;
 
 use super::fault::Faults;
 
+/// Why a run, or a look at its rows, failed. Shown, it is what the command tells; no text of it has a secret of the job.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Failure {
-    /// The job is wrong (exit 2): every fault with its place.
+    /// The job is wrong: every fault with its place. (The command ends with exit code 2.)
     #[error("{0}")]
     Job(Faults),
-    /// The command was used wrongly (exit 2).
+    /// What was asked for cannot be: a group that is not there, a key that is none. (Exit code 2.)
     #[error("error: {0}")]
     Usage(String),
-    /// Records that are needed are gone, or a pinned file changed (exit 3).
+    /// Records that are needed are gone, or a pinned file has changed. (Exit code 3.)
     #[error("refused: {0}")]
     Refused(String),
-    /// It failed while running (exit 1).
+    /// It failed while running: the world outside, or Headwater itself. (Exit code 1.)
     #[error("error: {0}")]
     Running(String),
     /// Another process of the cluster failed, and so this one does: with its exit code.
     #[error("error: {host} (process {process}) failed:\n{text}")]
+    #[allow(missing_docs)]
     Elsewhere { process: usize, host: String, code: u8, text: String },
 }
 
 impl Failure {
+    /// What the command ends with.
     pub fn exit_code(&self) -> u8 {
         match self {
             Failure::Elsewhere { code, .. } => *code,
@@ -39,6 +43,24 @@ impl Failure {
             Failure::Job(faults) => faults.to_string(),
             Failure::Usage(message) | Failure::Refused(message) | Failure::Running(message) => message.clone(),
             Failure::Elsewhere { text, .. } => text.clone(),
+        }
+    }
+}
+
+impl Failure {
+    /// With every text as `mask` makes it.
+    pub(crate) fn masked(self, mask: impl Fn(&str) -> String) -> Failure {
+        match self {
+            Failure::Job(mut faults) => {
+                faults.faults.iter_mut().for_each(|fault| fault.message = mask(&fault.message));
+                Failure::Job(faults)
+            }
+            Failure::Usage(text) => Failure::Usage(mask(&text)),
+            Failure::Refused(text) => Failure::Refused(mask(&text)),
+            Failure::Running(text) => Failure::Running(mask(&text)),
+            Failure::Elsewhere { process, host, code, text } => {
+                Failure::Elsewhere { process, host, code, text: mask(&text) }
+            }
         }
     }
 }

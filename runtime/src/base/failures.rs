@@ -5,6 +5,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::failure::Failure;
+use super::threads::guarded;
 
 /// Where failures are told. Every thread of a run has one.
 #[derive(Clone)]
@@ -29,17 +30,17 @@ impl Failures {
         let _ = self.0.send(None);
     }
 
-    /// Starts a thread. What it fails with is told.
+    /// Starts a thread. What it fails with is told, and so is its panic.
     pub fn spawn<E: Into<Failure>>(
         &self,
         name: &str,
         work: impl FnOnce() -> Result<(), E> + Send + 'static,
     ) -> Result<JoinHandle<()>, Failure> {
         let failures = self.clone();
-        let told = move || {
-            if let Err(failure) = work() {
-                failures.tell(failure.into());
-            }
+        let told = move || match guarded(work) {
+            Ok(Ok(())) => {}
+            Ok(Err(failure)) => failures.tell(failure.into()),
+            Err(panic) => failures.tell(Failure::Running(panic)),
         };
         let spawned = std::thread::Builder::new().name(name.to_owned()).spawn(told);
         spawned.map_err(|e| Failure::Running(format!("starting a thread: {e}")))
@@ -69,5 +70,14 @@ mod tests {
         let Some(Err(failure)) = outcome.wait(Duration::from_secs(9)) else { panic!("no failure") };
         assert_eq!(failure.message(), "away");
         assert!(matches!(outcome.wait(Duration::from_secs(9)), Some(Ok(()))));
+    }
+
+    #[test]
+    fn a_panic_is_a_failure() {
+        let (failures, outcome) = Failures::new();
+        let panics = || -> Result<(), Failure> { panic!("of 7") };
+        failures.spawn("helper", panics).unwrap().join().unwrap();
+        let Some(Err(failure)) = outcome.wait(Duration::from_secs(9)) else { panic!("no failure") };
+        assert_eq!(failure.message(), "Headwater has a bug: of 7 (thread helper)");
     }
 }

@@ -13,6 +13,8 @@ pub trait Id: Copy {
     fn at(index: usize) -> Self;
 
     fn index(self) -> usize;
+    /// For messages and files, which know no ids.
+    fn number(self) -> u32;
 }
 
 macro_rules! ids {
@@ -22,13 +24,6 @@ macro_rules! ids {
         #[serde(transparent)]
         pub struct $name(u32);
 
-        impl $name {
-            /// For messages and files, which know no ids.
-            pub fn number(self) -> u32 {
-                self.0
-            }
-        }
-
         impl Id for $name {
             fn at(index: usize) -> $name {
                 $name(u32::try_from(index).expect("a job has fewer things than four billion"))
@@ -36,6 +31,10 @@ macro_rules! ids {
 
             fn index(self) -> usize {
                 self.0 as usize
+            }
+
+            fn number(self) -> u32 {
+                self.0
             }
         }
 

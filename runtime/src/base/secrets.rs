@@ -1,25 +1,11 @@
 //! Secrets: what must never be logged or shown, and how it is kept from sight.
 
-use std::sync::{Mutex, PoisonError};
-
 pub use headwater_connectors::secrets::mask;
 
-/// Of every job that was loaded in this process.
-static SECRETS: Mutex<Vec<String>> = Mutex::new(vec![]);
-
-/// From here on these are shown by no log line and by no `masked` text.
-pub fn hide(secrets: &[String]) {
-    // In JSON and in debug output a secret is written with escapes.
+/// Secrets, and how they are written in JSON and in debug output: with escapes.
+pub fn with_escapes(secrets: &[String]) -> Vec<String> {
     let escaped = secrets.iter().map(|secret| secret.escape_debug().to_string());
-    let mut hidden = SECRETS.lock().unwrap_or_else(PoisonError::into_inner);
-    hidden.extend(secrets.iter().cloned().chain(escaped));
-    hidden.sort();
-    hidden.dedup();
-}
-
-/// The text without the secrets of the jobs that were loaded.
-pub fn masked(text: &str) -> String {
-    mask(text, &SECRETS.lock().unwrap_or_else(PoisonError::into_inner))
+    secrets.iter().cloned().chain(escaped).collect()
 }
 
 #[cfg(test)]
@@ -28,7 +14,9 @@ mod tests {
 
     #[test]
     fn secrets_are_hidden_however_they_are_written() {
-        hide(&["pass\"word".into()]);
-        assert_eq!(masked(r#"as is: pass"word, escaped: pass\"word"#), "as is: ***, escaped: ***");
+        let secrets = ["hunter2".into(), "hunt".into(), "7".into()];
+        assert_eq!(mask("hunter2@host:17/7: hunters hunt", &secrets), "***@host:17/7: hunters ***");
+        let secrets = with_escapes(&["pass\"word".into()]);
+        assert_eq!(mask(r#"as is: pass"word, escaped: pass\"word"#, &secrets), "as is: ***, escaped: ***");
     }
 }

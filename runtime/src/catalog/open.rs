@@ -22,7 +22,7 @@ pub fn open(job: Job, pinned: &IdVec<SourceId, Option<Pinned>>) -> Result<Opened
 
 /// Opens the histories anew whose files were others when they were pinned.
 pub fn pin(opened: &mut Opened, pinned: &IdVec<SourceId, Option<Pinned>>) -> Result<(), Failure> {
-    let mut faults = Faults::new(opened.job.file.display().to_string());
+    let mut faults = Faults::new(opened.job.places.clone());
     for ((conf, source), pinned) in opened.job.sources.iter().zip(&mut opened.sources).zip(pinned) {
         let is_other =
             |history: &&mut Arc<dyn History>| pinned.as_ref().is_some_and(|pinned| pinned != history.pinned());
@@ -41,7 +41,7 @@ pub fn open_for_rows(job: Job) -> Result<Opened, Failure> {
 }
 
 fn open_with(job: Job, pinned: &IdVec<SourceId, Option<Pinned>>, streams: Streams) -> Result<Opened, Failure> {
-    let mut faults = Faults { file: job.file.display().to_string(), ..Faults::default() };
+    let mut faults = Faults::new(job.places.clone());
     let mut sources = Vec::new();
     for (id, source) in job.sources.pairs() {
         let pinned = pinned.get(id).and_then(Option::as_ref);
@@ -83,7 +83,7 @@ fn open_with(job: Job, pinned: &IdVec<SourceId, Option<Pinned>>, streams: Stream
 
 /// What else is wrong with a job that is wrong already: names and expressions, where schemas can be had all the same.
 pub fn more_faults(job: &Job) -> Faults {
-    let mut faults = Faults::new(job.file.display().to_string());
+    let mut faults = Faults::new(job.places.clone());
     let schemas: IdVec<_, _> = job.sources.iter().map(|source| look_at_schema(source, &mut faults)).collect();
     faults.faults.extend(check_names(job, &schemas).faults);
     let graph = Graph::of(job);

@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use super::generations::host;
 use crate::base::failure::Failure;
+use crate::base::threads::guarded;
 use crate::base::time::wall_clock_us;
 
 const NAME: &str = "lease.json";
@@ -75,7 +76,7 @@ impl Lease {
         let renewing = Renewing { storage: storage.clone(), word, version };
         let tell = lost.clone();
         let renew = move || {
-            if let Err(why) = renewing.renew(&ended) {
+            if let Err(why) = guarded(|| renewing.renew(&ended)).unwrap_or_else(Err) {
                 *tell.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
             }
             drop(is_done);

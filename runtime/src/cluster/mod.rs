@@ -10,9 +10,8 @@
 
 mod frame;
 mod handshake;
-mod hosts;
+pub mod hosts;
 mod join;
-pub mod lost;
 pub mod options;
 mod proof;
 
@@ -142,7 +141,6 @@ impl Cluster {
     /// Starts the workers of this process, as soon as all processes are ready.
     pub fn execute(mut self, work: impl Fn(&mut Worker) + Send + Sync + 'static) -> Result<WorkerGuards<()>, Failure> {
         self.await_all()?;
-        lost::end_with_any(&self.hosts);
         let failed = |e: &dyn std::fmt::Display| Failure::Running(format!("starting the workers: {e}"));
         let Options { workers, process, .. } = self.options;
         if self.peers.is_empty() {
@@ -238,8 +236,8 @@ impl Cluster {
 }
 
 fn who(options: &Options, job: &Job, flags: &str) -> Result<Who, Failure> {
-    let text = std::fs::read(&job.file)
-        .map_err(|e| Failure::Usage(format!("the job file {} cannot be read: {e}", job.file.display())))?;
+    let text = std::fs::read(&job.places.file)
+        .map_err(|e| Failure::Usage(format!("the job file {} cannot be read: {e}", job.places.file)))?;
     Ok(Who {
         process: options.process,
         processes: options.processes,

@@ -8,14 +8,12 @@ use headwater_connectors::sink::SinkConfig;
 use indicatif::{HumanBytes, HumanCount};
 
 use super::args::CheckArgs;
+use super::log::{load, masked};
 use super::output::print;
 use super::{meaning, sample};
 use crate::base::failure::Failure;
-use crate::base::fault::Fault;
 use crate::base::id::{GroupId, IdVec, SourceId};
-use crate::base::secrets::masked;
 use crate::base::time::wall_clock_us;
-use crate::catalog::load::load;
 use crate::catalog::open::open;
 use crate::catalog::opened::Opened;
 use crate::checkpoint::manifest::{self, Manifest};
@@ -34,7 +32,7 @@ use crate::start::go_on::go_on;
 use crate::start::meaning::begins_anew;
 
 pub fn check(args: &CheckArgs) -> Result<(), Failure> {
-    let (job, warnings) = load(&args.job).map_err(Failure::Job)?;
+    let job = load(&args.job)?;
     let live = job.sources.iter().any(|source| source.stream.is_some());
     let opened = Arc::new(open(job, &IdVec::new())?);
     let anew = || fresh::plan(&opened, wall_clock_us(), live);
@@ -51,7 +49,7 @@ pub fn check(args: &CheckArgs) -> Result<(), Failure> {
     };
     let mut text = vec![];
     // Writing to memory does not fail.
-    let _ = tell(&mut text, &opened, planned.as_ref().ok().map(|start| &start.plan), &warnings);
+    let _ = tell(&mut text, &opened, planned.as_ref().ok().map(|start| &start.plan));
     if let Some((manifest, changed)) = found.as_ref().zip(changed.as_ref()) {
         let _ = tell_state(&mut text, &opened, (manifest, changed), planned.as_ref().ok());
     }
@@ -99,7 +97,7 @@ fn tell_state(
     Ok(())
 }
 
-fn tell(out: &mut Vec<u8>, opened: &Opened, plan: Option<&Plan>, warnings: &[Fault]) -> std::io::Result<()> {
+fn tell(out: &mut Vec<u8>, opened: &Opened, plan: Option<&Plan>) -> std::io::Result<()> {
     let job = &opened.job;
     writeln!(out, "job {}, tick {}", job.name, job::duration::display(job.tick_us))?;
     for id in opened.sources.ids() {
@@ -109,9 +107,8 @@ fn tell(out: &mut Vec<u8>, opened: &Opened, plan: Option<&Plan>, warnings: &[Fau
         tell_group(out, opened, id, plan)?;
     }
     tell_sinks(out, job)?;
-    for warning in warnings {
-        let (file, at) = (job.file.display(), warning.at);
-        writeln!(out, "{file}:{}:{}: warning: {}", at.line, at.column, warning.message)?;
+    for warning in &job.warnings {
+        writeln!(out, "{}: warning: {}", job.places.show(warning.at), warning.message)?;
     }
     for reading in plan.iter().flat_map(|plan| &plan.readings) {
         for warning in &reading.warnings {

@@ -7,17 +7,17 @@ use std::path::Path;
 use headwater_connectors::Error;
 
 use super::args::ExportArgs;
+use super::log::load;
 use super::table::Table;
 use crate::base::failure::Failure;
 use crate::base::id::{GroupId, SinkId};
-use crate::catalog::load::load;
 use crate::catalog::open::open_for_rows;
 use crate::catalog::opened::Opened;
 use crate::job::Job;
 use crate::serve::{endpoint, rows};
 
 pub fn export(args: &ExportArgs) -> Result<(), Failure> {
-    let (job, _) = load(&args.job).map_err(Failure::Job)?;
+    let job = load(&args.job)?;
     let group = rows::group(&job, &args.group)?;
     let sink = rows::sink(&job, group, args.sink.as_deref())?;
     let lines = Lines::open(job, group, sink, args)?;

@@ -3,15 +3,15 @@
 use std::io::Read;
 
 use super::args::GetArgs;
+use super::log::load;
 use super::output::print;
 use crate::base::failure::Failure;
-use crate::catalog::load::load;
 use crate::catalog::open::open_for_rows;
 use crate::serve::endpoint::{self, Client};
 use crate::serve::rows::{self, Asked};
 
 pub fn get(args: &GetArgs) -> Result<(), Failure> {
-    let (job, _) = load(&args.job).map_err(Failure::Job)?;
+    let job = load(&args.job)?;
     let group = rows::group(&job, &args.group)?;
     let sink = rows::sink(&job, group, args.sink.as_deref())?;
     if job.sinks[sink].to.store().is_some_and(|store| store.is_exclusive())

@@ -5,8 +5,11 @@ mod check;
 mod demo;
 mod export;
 mod get;
+mod log;
 mod meaning;
 mod output;
+mod panics;
+mod progress;
 mod run;
 mod sample;
 mod status;
@@ -17,9 +20,6 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::base::failure::Failure;
-use crate::base::secrets::masked;
-use crate::base::{log, panics};
-use crate::cluster;
 use args::{CheckArgs, ExportArgs, GetArgs, RunArgs, StatusArgs};
 
 /// Keeps machine-learning features fresh: history from files, then the stream, one job for both.
@@ -92,7 +92,7 @@ pub fn main() -> ExitCode {
 }
 
 fn tell(failure: &Failure) -> ExitCode {
-    cluster::lost::take_last_word();
-    eprintln!("{}", masked(failure.to_string().trim_end()));
+    panics::take_last_word();
+    eprintln!("{}", log::masked(failure.to_string().trim_end()));
     ExitCode::from(failure.exit_code())
 }

@@ -6,19 +6,22 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::args::RunArgs;
+use super::progress::{self, Progress};
+use super::{log, panics};
 use crate::base::failure::Failure;
-use crate::observe::progress::{self, Progress};
+use crate::cluster::hosts;
 use crate::run::{self, Options};
 use crate::serve::{self, Serving};
 
 pub fn run(args: &RunArgs) -> Result<(), Failure> {
-    let options =
-        Options { job: args.job.clone(), until_end: args.until_end, fresh: args.fresh, cluster: args.cluster() };
+    let job = log::load(&args.job)?;
+    let options = Options { until_end: args.until_end, fresh: args.fresh, cluster: args.cluster(), ends_process: true };
+    panics::of_cluster(hosts::read(&options.cluster)?);
     let stop = Arc::new(AtomicBool::new(false));
     stop_on_signal(stop.clone())?;
     let mut board = None;
     let first = args.process == 0;
-    let status = run::run(&options, stop, |watching, before: Option<(Option<Serving>, Option<Progress>)>| {
+    let status = run::run(job, &options, stop, |watching, before: Option<(Option<Serving>, Option<Progress>)>| {
         board = Some(watching.board.clone());
         let failed = |e| Failure::Running(format!("starting a thread: {e}"));
         // The whole job is process 0's to tell.

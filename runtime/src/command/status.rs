@@ -8,9 +8,9 @@ use std::time::Duration;
 use indicatif::{HumanBytes, HumanCount, HumanDuration};
 
 use super::args::StatusArgs;
+use super::log::load;
 use super::output::print;
 use crate::base::failure::Failure;
-use crate::catalog::load::load;
 use crate::observe::report::{CheckpointReport, GroupReport, Phase, Report, SourceReport};
 use crate::serve::endpoint;
 
@@ -18,7 +18,7 @@ use crate::serve::endpoint;
 const BEHIND_SHOWN_SECONDS_MIN: f64 = 1.0;
 
 pub fn status(args: &StatusArgs) -> Result<(), Failure> {
-    let (job, _) = load(&args.job).map_err(Failure::Job)?;
+    let job = load(&args.job)?;
     let Some(running) = endpoint::running(&job)? else {
         return Err(Failure::Running(format!(
             "{} is not running (nobody answers for {})\n  hint: start it with `headwater run {}`",

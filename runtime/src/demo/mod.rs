@@ -30,6 +30,7 @@ use rand::rngs::StdRng;
 use crate::base::failure::Failure;
 use crate::base::id::{Id, SourceId};
 use crate::base::time::wall_clock_us;
+use crate::job::Job;
 use feeder::{Crowd, Feeder};
 use freshness::{Prober, percentile, settle};
 use history::{DAYS, History};
@@ -109,7 +110,7 @@ fn story(options: &Options) -> Result<(), Failure> {
     let feeder = Feeder::start(topic.clone(), crowd.clone(), options.rate);
     screen.say(&format!("  topic      librdkafka's mock cluster, {PARTITIONS} partitions; live payments arrive"));
     let began = Instant::now();
-    let mut running = Running::start(options.dir.join(job::FILE))?;
+    let mut running = Running::start(Job::from_file(options.dir.join(job::FILE)).map_err(Failure::Job)?)?;
     tell_seam(&running, already, &screen);
     let Some(bootstrap) = bootstrap(&mut running, began, &screen)? else { return Err(running.failure()) };
 

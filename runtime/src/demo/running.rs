@@ -1,6 +1,5 @@
 //! The job, running on threads of its own, and serving `get` and `status` as any other.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
@@ -9,6 +8,7 @@ use std::thread::JoinHandle;
 use headwater_connectors::sink::{HeldStore, Lookup};
 
 use crate::base::failure::Failure;
+use crate::job::Job;
 use crate::observe::status::ProcessStatus;
 use crate::observe::watching::Watching;
 use crate::run::{self, Options};
@@ -25,12 +25,13 @@ pub struct Running {
 
 impl Running {
     /// Starts the job, and returns once the seam is found.
-    pub fn start(job: PathBuf) -> Result<Running, Failure> {
-        let options = Options { job, until_end: false, fresh: true, cluster: cluster::options::Options::alone(1) };
+    pub fn start(job: Job) -> Result<Running, Failure> {
+        let options =
+            Options { until_end: false, fresh: true, cluster: cluster::options::Options::alone(1), ends_process: true };
         let stop = Arc::new(AtomicBool::new(false));
         let (asked, (to_us, from_it)) = (stop.clone(), channel());
         let thread = std::thread::spawn(move || {
-            run::run(&options, asked, move |watching, _| {
+            run::run(job, &options, asked, move |watching, _| {
                 let serving = serve::start(watching.clone())?;
                 // We wait for it.
                 let _ = to_us.send(watching);

@@ -30,7 +30,7 @@ use timely::scheduling::Activator;
 use super::pipeline::Shaped;
 use super::slices::Slices;
 use super::streams::{Progress, Streams};
-use crate::base::id::{GroupId, IdVec, PartId, ScanId};
+use crate::base::id::{GroupId, Id, IdVec, PartId, ScanId};
 use crate::checkpoint::local::Local;
 use crate::coordinate::channel::CoordinatorHandle;
 use crate::coordinate::messages::{Announcement, Report};

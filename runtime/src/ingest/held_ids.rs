@@ -65,10 +65,6 @@ impl HeldIds {
     pub fn len(&self) -> usize {
         self.held.len()
     }
-
-    pub fn is_empty(&self) -> bool {
-        self.held.is_empty()
-    }
 }
 
 /// Whether statistics say that no row of a piece has an `m` at or past `from`.

@@ -1,14 +1,16 @@
 //! The job: what a user asked for, typed. Raw (as typed, `raw`) -> validated (pure, all faults at once, `validate`) ->
 //! opened (schemas and expressions known, `open`). Nothing downstream knows how a job was written.
 
-pub mod duration;
-pub mod raw;
-pub mod secrets;
-pub mod validate;
+pub mod build;
+pub(crate) mod duration;
+pub(crate) mod raw;
+pub(crate) mod secrets;
+pub(crate) mod validate;
 
 pub(crate) mod instant;
 pub(crate) mod nearest;
-pub mod parse;
+#[cfg(test)]
+pub(crate) mod parse;
 mod paths;
 mod section;
 mod settings;
@@ -27,34 +29,36 @@ use headwater_connectors::sink::{Home, SinkConfig};
 use headwater_connectors::stream::StreamConfig;
 use headwater_operators::aggregate::Aggregate;
 
-use crate::base::fault::At;
+use crate::base::fault::{At, Fault, Faults, Places};
 use crate::base::id::{GroupId, IdVec, SinkId, SourceId};
 
 /// A validated job. Durations and times are microseconds. Its debug output shows no secret.
 #[derive(Clone)]
 pub struct Job {
-    pub name: String,
-    /// The job file as given, for messages.
-    pub file: PathBuf,
+    pub(crate) name: String,
+    /// What the places of its parts are in.
+    pub(crate) places: Places,
+    /// What is odd about it.
+    pub(crate) warnings: Vec<Fault>,
     /// The job file's directory, absolute: relative paths start here. They are already joined with it below.
-    pub dir: PathBuf,
-    pub tick_us: i64,
-    pub stall_limit_us: i64,
-    pub idle_limit_us: i64,
-    pub sources: IdVec<SourceId, Source>,
+    pub(crate) dir: PathBuf,
+    pub(crate) tick_us: i64,
+    pub(crate) stall_limit_us: i64,
+    pub(crate) idle_limit_us: i64,
+    pub(crate) sources: IdVec<SourceId, Source>,
     /// In the order of the file: it is the order of the changelog.
-    pub groups: IdVec<GroupId, Group>,
-    pub sinks: IdVec<SinkId, Sink>,
-    pub dead_letters: Arc<dyn LinesConfig>,
+    pub(crate) groups: IdVec<GroupId, Group>,
+    pub(crate) sinks: IdVec<SinkId, Sink>,
+    pub(crate) dead_letters: Arc<dyn LinesConfig>,
     /// `[dead_letters]`, where there is one.
-    pub dead_letters_at: At,
-    pub state: State,
+    pub(crate) dead_letters_at: At,
+    pub(crate) state: State,
     /// What must never be shown: the text of every secret of the job (see SPEC section 5).
-    pub secrets: Vec<String>,
+    pub(crate) secrets: Vec<String>,
 }
 
 #[derive(Clone, Debug)]
-pub struct Source {
+pub(crate) struct Source {
     pub name: String,
     pub at: At,
     pub event_time: Named,
@@ -71,13 +75,13 @@ pub struct Source {
 
 /// A name or expression as the user wrote it, with its place in the file.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Named {
+pub(crate) struct Named {
     pub text: String,
     pub at: At,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TimeUnit {
+pub(crate) enum TimeUnit {
     Second,
     Millisecond,
     Microsecond,
@@ -85,7 +89,7 @@ pub enum TimeUnit {
 }
 
 #[derive(Clone, Debug)]
-pub struct History {
+pub(crate) struct History {
     pub at: At,
     pub kind: &'static dyn HistoryKind,
     pub config: Arc<dyn HistoryConfig>,
@@ -93,42 +97,39 @@ pub struct History {
 }
 
 #[derive(Clone, Debug)]
-pub struct Stream {
+pub(crate) struct Stream {
     pub at: At,
     pub config: Arc<dyn StreamConfig>,
 }
 
 #[derive(Clone, Debug)]
-pub struct Seam {
+pub(crate) struct Seam {
     pub at: At,
     pub by: SeamBy,
     pub allow_gap: bool,
 }
 
 #[derive(Clone, Debug)]
-pub enum SeamBy {
+pub(crate) enum SeamBy {
     Offset { partition: Named, offset: Named },
     Time,
     Id { id: Named, overlap_us: i64 },
 }
 
 #[derive(Clone, Debug)]
-pub struct Group {
+pub(crate) struct Group {
     pub name: String,
-    pub at: At,
     pub source: SourceId,
     pub key: Vec<Named>,
     pub filter: Option<Named>,
     pub window: Window,
-    /// The `window` key; the group itself where there is none.
-    pub window_at: At,
     /// Windowed groups: how long past its end a row stays in the store.
     pub retain_us: i64,
     pub columns: Vec<Column>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Window {
+pub(crate) enum Window {
     /// Trailing and lifetime: each column has a length of its own.
     Trailing,
     Tumbling {
@@ -145,7 +146,7 @@ pub enum Window {
 
 /// One column of the row: a list of windows is already one column each.
 #[derive(Clone, Debug)]
-pub struct Column {
+pub(crate) struct Column {
     pub name: String,
     /// The column's name in the file: the same for all columns of one list of windows.
     pub at: At,
@@ -156,7 +157,7 @@ pub struct Column {
 }
 
 #[derive(Clone, Debug)]
-pub struct Sink {
+pub(crate) struct Sink {
     pub name: String,
     pub at: At,
     pub to: SinkConfig,
@@ -164,8 +165,20 @@ pub struct Sink {
     pub groups: Vec<GroupId>,
 }
 
+impl Job {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What is odd about it, and no error.
+    pub fn warnings(&self) -> Faults {
+        Faults { places: self.places.clone(), faults: self.warnings.clone() }
+    }
+}
+
 #[derive(Clone, Debug)]
-pub struct State {
+pub(crate) struct State {
     pub at: At,
     /// An absolute local path or an object-store URL.
     pub path: String,

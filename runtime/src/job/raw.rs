@@ -1,4 +1,4 @@
-//! Raw: the job file as typed, a tree of tables and values in the file's order, each with its place. Variables are filled
+//! Raw: the job as typed in a file, or as it was built (`build`): a tree of tables and values in the file's order, each with its place. Variables are filled
 //! in.
 
 use toml::Spanned;
@@ -62,7 +62,7 @@ impl Table {
     }
 }
 
-/// A file as it was read.
+/// A job as it was read.
 pub struct Raw {
     pub root: Table,
     pub torn: Torn,

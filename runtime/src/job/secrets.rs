@@ -3,17 +3,21 @@
 use std::fmt;
 
 use super::Job;
-use crate::base::secrets::mask;
+use crate::base::secrets::{mask, with_escapes};
+
+impl Job {
+    /// The text without the secrets of the job: for log lines and whatever else a program shows. Errors of a run need it no more.
+    pub fn mask(&self, text: &str) -> String {
+        mask(text, &with_escapes(&self.secrets))
+    }
+}
 
 impl fmt::Debug for Job {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // A debug text escapes: a PEM's line breaks are `\n` there.
-        let escaped = self.secrets.iter().map(|secret| secret.escape_debug().to_string());
-        let secrets: Vec<String> = self.secrets.iter().cloned().chain(escaped).collect();
-        let shown = |value: &dyn fmt::Debug| mask(&format!("{value:?}"), &secrets);
+        let shown = |value: &dyn fmt::Debug| self.mask(&format!("{value:?}"));
         f.debug_struct("Job")
             .field("name", &self.name)
-            .field("file", &self.file)
+            .field("file", &self.places.file)
             .field("tick_us", &self.tick_us)
             .field("stall_limit_us", &self.stall_limit_us)
             .field("idle_limit_us", &self.idle_limit_us)

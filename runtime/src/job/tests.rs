@@ -9,7 +9,6 @@ use super::{Group, Job, SeamBy, Source, duration, validate};
 use crate::base::fault::Fault;
 use crate::base::id::{Id, SourceId};
 use crate::base::secrets::mask;
-use crate::catalog::load::load;
 
 fn env(name: &str) -> Option<String> {
     let table = [("PASSWORD", "hunter2"), ("EMPTY", ""), ("BUCKET", "lake-7781"), ("TOPIC", "transactions")];
@@ -42,7 +41,7 @@ fn cases() {
 fn files_that_cannot_be_read() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("job.toml");
-    let said = || load(&path).unwrap_err().to_string().replace(&path.display().to_string(), "job.toml");
+    let said = || Job::from_file(&path).unwrap_err().to_string().replace(&path.display().to_string(), "job.toml");
     assert!(said().starts_with("job.toml: error: the job file cannot be read: "), "{}", said());
     std::fs::write(&path, b"name = \"a\"\n# \xc3\xa9\xff").unwrap();
     assert_eq!(said(), "job.toml:2:4: error: the job file must be UTF-8: this byte is not\n");
@@ -56,15 +55,15 @@ fn a_file() {
     let text = include_str!("cases/spec.toml");
     let text = text.replace("tick = \"10ms\"", "tick = \"10\"").replace("\".headwater/fraud\"", "\"s3://b/state\"");
     std::fs::write(&path, text).unwrap();
-    let said = load(&path).unwrap_err().to_string();
+    let said = Job::from_file(&path).unwrap_err().to_string();
     assert_eq!(said.matches("error: ").count(), 3, "{said}");
     for part in ["job.toml:2:8: error: `tick`", "so say where dead letters go", "no file matches"] {
         assert!(said.contains(part), "{said}");
     }
 
     std::fs::write(&path, include_str!("cases/load.toml")).unwrap();
-    let (job, warnings) = load(&path).unwrap();
-    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    let job = Job::from_file(&path).unwrap();
+    assert_eq!(job.warnings.len(), 1, "{:?}", job.warnings);
     let history = job.sources[SourceId::at(0)].history.as_ref().unwrap();
     let escaped = dir.path().display().to_string().replace('[', "[[]").replace('*', "[*]");
     assert_eq!(history.config.path(), format!("{escaped}/data/*.parquet"));

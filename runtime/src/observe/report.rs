@@ -10,7 +10,6 @@ use serde::{Deserialize, Serialize};
 use super::status::{GroupStatus, PartitionStatus, ProcessStatus, SourceCounts, SourceStatus, add_counts};
 use super::watching::Watching;
 use crate::base::id::{GroupId, IdVec, SourceId};
-use crate::base::secrets::masked;
 use crate::base::time::wall_clock_us;
 use crate::catalog::opened::Opened;
 use crate::checkpoint::resumption::Start;
@@ -20,22 +19,32 @@ use crate::plan::mode::Mode;
 use crate::plan::reading::{PartitionPlan, Reading};
 use crate::plan::side::Side;
 
+/// A running job, or how one was at its end.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Report {
+    /// The name of the job.
     pub job: String,
+    /// Of Headwater.
     pub version: String,
+    /// The process that tells it: of a cluster, process 0.
     pub pid: u32,
+    /// How far it has come.
     pub phase: Phase,
+    /// The wall clock, when it was asked.
     pub now: String,
     /// The job's own time, once it has begun.
     pub t: Option<String>,
+    /// How much of the history is read.
     pub bootstrap: Bootstrap,
     /// The newest that is whole. A job without any stream has none.
     pub checkpoint: Option<CheckpointReport>,
+    /// In the order of the job.
     pub sources: Vec<SourceReport>,
+    /// In the order of the job.
     pub groups: Vec<GroupReport>,
 }
 
+/// How far a run has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
@@ -47,14 +56,19 @@ pub enum Phase {
     UntilEnd,
 }
 
+/// How much of the history is read.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Bootstrap {
+    /// So far.
     pub rows_read: u64,
+    /// Of all files of all sources, less what a checkpoint has.
     pub rows_total: u64,
 }
 
+/// A checkpoint.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct CheckpointReport {
+    /// Those of a later start have greater numbers.
     pub number: u64,
     /// `None`: it was taken while the history was read.
     pub t: Option<String>,
@@ -66,56 +80,83 @@ pub struct CheckpointReport {
     pub bytes: u64,
 }
 
+/// A source: since the start of the run, and of the stream alone unless it says otherwise.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SourceReport {
+    /// As in the job.
     pub name: String,
+    /// Where history and stream meet.
     pub seam: SeamReport,
+    /// What was read of the stream.
     #[serde(flatten)]
     pub counts: SourceCounts,
+    /// By reason: of history and stream.
     pub dead_letters: BTreeMap<String, u64>,
+    /// By number.
     pub partitions: Vec<PartitionReport>,
+    /// What is odd about the seam.
     pub warnings: Vec<String>,
 }
 
+/// Where history and stream meet.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SeamReport {
+    /// `offset`, `time` or `id`.
     pub by: String,
+    /// The seam in time: no row is older.
     pub s: Option<String>,
+    /// The largest time of the history by which records are matched.
     pub c: Option<String>,
+    /// What the history has.
     pub history_rows: u64,
+    /// Whether a gap is passed over.
     pub allow_gap: bool,
 }
 
+/// A partition of a stream.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct PartitionReport {
+    /// Its number.
     pub partition: i32,
     /// The last offset that the history has (seam by offset).
     pub history_offset: Option<i64>,
+    /// The first offset that this run reads.
     pub first_read: i64,
+    /// The next offset to read.
     pub position: Option<i64>,
+    /// One past the last offset that is known.
     pub end: Option<i64>,
     /// Records between position and end.
     pub lag: Option<i64>,
+    /// The newest effective time.
     pub eff: Option<String>,
+    /// It does not answer, and the clock does not wait for it.
     pub left_out: bool,
 }
 
+/// A group of columns: since the start of the run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct GroupReport {
+    /// As in the job.
     pub name: String,
+    /// Whose events it has.
     pub source: String,
+    /// What it has, and what it took.
     #[serde(flatten)]
     pub counts: Counters,
     /// Whether the group has windows of its own.
     pub windowed: bool,
+    /// By reason.
     pub dead_letters: BTreeMap<String, u64>,
     /// Every row up to it is in every store.
     pub as_of: Option<String>,
+    /// How far the wall clock is ahead of `as_of`.
     pub staleness_seconds: Option<f64>,
     /// How far `T` is ahead of it: what is left of a backlog.
     pub behind_seconds: Option<f64>,
     /// Columns that are new and on their way: they enter once `T` has come as far.
     pub computing: Vec<String>,
+    /// The tick at which they enter.
     pub enters_at: Option<String>,
     /// Where they are worked out beside the rows, which go on: how far they are. They enter once that is near `t`.
     #[serde(default)]
@@ -268,7 +309,7 @@ fn source(opened: &Opened, source: SourceId, plan: &Reading, status: &SourceStat
         counts: status.counts,
         dead_letters: status.dead_letters.clone(),
         partitions: partitions.collect(),
-        warnings: plan.warnings.iter().map(|warning| masked(warning)).collect(),
+        warnings: plan.warnings.iter().map(|warning| opened.job.mask(warning)).collect(),
     }
 }
 

@@ -42,6 +42,7 @@ pub struct SourceStatus {
 pub struct SourceCounts {
     /// Records read from the stream.
     pub records: u64,
+    /// What they had, before they were decoded.
     pub bytes: u64,
     /// Records of the stream that the seam passed over.
     pub passed_over: u64,

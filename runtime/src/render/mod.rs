@@ -35,6 +35,7 @@ use timely::worker::Worker;
 
 use crate::base::failure::Failure;
 use crate::base::id::{GroupId, Id};
+use crate::base::threads::guarded;
 use crate::checkpoint::threads::Sending;
 use crate::coordinate::barrier::{CatchUpBarrier, OfSide};
 use crate::coordinate::channel::{self, CoordinatorHandle};
@@ -57,18 +58,31 @@ use sink_rows::Stores;
 /// Rows that may wait for a store, or to become lines, before the windows stand still.
 const WAITING_ROWS_MAX: usize = 200_000;
 
-/// Runs one worker to the end.
+/// Runs one worker to the end. One that fails takes its dataflows down, and the others theirs once they hear of it: nobody else learns
+/// that it does not go on. Where the process ends with the run it holds still, so that nothing is told any more.
 pub fn work(worker: &mut Worker, shared: &Shared) {
-    if let Err(failure) = try_work(worker, shared) {
-        // The main thread ends the process.
-        shared.failures.tell(failure);
+    let failure = match guarded(|| try_work(worker, shared)) {
+        Ok(Ok(Ended::Done)) => return,
+        Ok(Ok(Ended::Abandoned)) => None,
+        Ok(Err(failure)) => Some(failure),
+        Err(panic) => Some(Failure::Running(panic)),
+    };
+    failure.into_iter().for_each(|failure| shared.failures.tell(failure));
+    if shared.ends_process {
         loop {
             std::thread::park();
         }
     }
+    worker.installed_dataflows().into_iter().for_each(|dataflow| worker.drop_dataflow(dataflow));
 }
 
-fn try_work(worker: &mut Worker, shared: &Shared) -> Result<(), Failure> {
+enum Ended {
+    Done,
+    /// Another worker has failed.
+    Abandoned,
+}
+
+fn try_work(worker: &mut Worker, shared: &Shared) -> Result<Ended, Failure> {
     let barrier = Rc::new(CatchUpBarrier::new(shared.opened.job.tick_us, shared.start.goes_on_at(Side::Shown)));
     let saving = saving(shared, worker.index())?;
     let mut running = vec![];
@@ -80,10 +94,17 @@ fn try_work(worker: &mut Worker, shared: &Shared) -> Result<(), Failure> {
     while running.iter().any(|side| !side.is_done()) {
         worker.step_or_park(Some(Duration::from_millis(5)));
         running.iter_mut().try_for_each(|side| side.look(shared))?;
+        if shared.abandoned.load(Ordering::Relaxed) {
+            return Ok(Ended::Abandoned);
+        }
     }
     running.iter().try_for_each(Running::check_end)?;
-    while worker.has_dataflows() && worker.step_or_park(Some(Duration::from_millis(5))) {}
-    Ok(())
+    while worker.has_dataflows() && worker.step_or_park(Some(Duration::from_millis(5))) {
+        if shared.abandoned.load(Ordering::Relaxed) {
+            return Ok(Ended::Abandoned);
+        }
+    }
+    Ok(Ended::Done)
 }
 
 /// One side of a worker, while it runs.

@@ -47,4 +47,8 @@ pub struct Shared {
     pub backlogs: Arc<Vec<Backlog>>,
     pub failures: Failures,
     pub local_workers: usize,
+    /// Set once the run has failed.
+    pub abandoned: Arc<AtomicBool>,
+    /// Whether the process ends with the run.
+    pub ends_process: bool,
 }

@@ -1,7 +1,6 @@
 //! `run`: plans the start, opens the stores, and runs the workers until the end or a signal.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -9,7 +8,6 @@ use std::time::Duration;
 use crate::base::failure::Failure;
 use crate::base::failures::{Failures, Outcome};
 use crate::base::id::IdVec;
-use crate::catalog::load::load;
 use crate::catalog::open::open;
 use crate::catalog::opened::Opened;
 use crate::catalog::parts::Parts;
@@ -35,10 +33,11 @@ use crate::start::told::say_plan;
 
 #[derive(Clone, Debug)]
 pub struct Options {
-    pub job: PathBuf,
     pub until_end: bool,
     pub fresh: bool,
     pub cluster: cluster::options::Options,
+    /// Whether the process ends with the run: then nobody waits for what is left of one that has failed.
+    pub ends_process: bool,
 }
 
 impl Options {
@@ -57,13 +56,13 @@ impl Options {
 /// as the run. Where what is new in a changed job has been worked out beside the rows, the run starts again with both: then it is
 /// called again, and given what it has returned.
 pub fn run<W>(
+    job: Job,
     options: &Options,
     stop: Arc<AtomicBool>,
     mut watch: impl FnMut(Watching, Option<W>) -> Result<W, Failure>,
 ) -> Result<ProcessStatus, Failure> {
-    let (job, warnings) = load(&options.job).map_err(Failure::Job)?;
-    for warning in warnings {
-        tracing::warn!("{}:{}:{}: {}", job.file.display(), warning.at.line, warning.at.column, warning.message);
+    for warning in &job.warnings {
+        tracing::warn!("{}: {}", job.places.show(warning.at), warning.message);
     }
     let mode =
         if options.until_end || job.sources.iter().all(|s| s.stream.is_none()) { Mode::UntilEnd } else { Mode::Follow };
@@ -138,6 +137,7 @@ impl Run<'_> {
         *watcher = Some(watch(watching.clone(), watcher.take())?);
         let (interrupted, again) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
         let (failures, outcome) = Failures::new();
+        let abandoned = Arc::new(AtomicBool::new(false));
         let on_status =
             move |worker, status| drop(statuses.lock().unwrap_or_else(|p| p.into_inner()).insert(worker, status));
         let shapes = shapes(&opened);
@@ -165,11 +165,13 @@ impl Run<'_> {
             backlogs: Arc::new((0..opened.job.sinks.len() + 2).map(|_| Arc::default()).collect()),
             failures: failures.clone(),
             local_workers: options.cluster.workers,
+            abandoned: abandoned.clone(),
+            ends_process: options.ends_process,
         };
         self.has_begun = true;
         let guards = cluster.execute(move |worker| render::work(worker, &shared))?;
         let told = failures.clone();
-        failures.spawn("workers", move || {
+        let workers = failures.spawn("workers", move || {
             guards.join().into_iter().try_for_each(|worker| {
                 worker.map_err(|_| Failure::Running("a worker panicked, see above".to_owned()))
             })?;
@@ -177,6 +179,14 @@ impl Run<'_> {
             Ok::<(), Failure>(())
         })?;
         let outcome = first_failure(&outcome, self.lease.as_ref());
+        if outcome.is_err() {
+            stop.store(true, Ordering::Relaxed);
+            abandoned.store(true, Ordering::Relaxed);
+            if !options.ends_process {
+                // What is left is of no use; why it failed is known.
+                let _ = workers.join();
+            }
+        }
         let again = again.load(Ordering::Relaxed);
         if outcome.is_err() || !again {
             stop.store(true, Ordering::Relaxed);
@@ -241,9 +251,12 @@ fn lock(job: &Job) -> Result<std::fs::File, Failure> {
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(std::fs::TryLockError::WouldBlock) => Err(Failure::Running(format!(
-            "another run holds {}: stop it first (`headwater status {}` tells what it does)",
+            "another run holds {}: stop it first{}",
             path.display(),
-            job.file.display()
+            match &*job.places.file {
+                "" => String::new(),
+                file => format!(" (`headwater status {file}` tells what it does)"),
+            }
         ))),
         Err(std::fs::TryLockError::Error(e)) => Err(failed(e)),
     }

@@ -77,10 +77,6 @@ pub fn running(job: &Job) -> Result<Option<Client>, Failure> {
 }
 
 impl Client {
-    pub fn pid(&self) -> u32 {
-        self.endpoint.pid
-    }
-
     /// What the job answers; what it refuses is a failure with its words.
     pub fn ask(&self, path: &str, query: &[(&str, &str)]) -> Result<Box<dyn Read>, Failure> {
         let answer = self.send(path, query)?;

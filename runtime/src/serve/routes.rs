@@ -18,7 +18,6 @@ use super::rows::{self, Asked};
 use super::served::Served;
 use crate::base::failure::Failure;
 use crate::base::id::GroupId;
-use crate::base::secrets::masked;
 use crate::observe::metrics;
 use crate::observe::watching::Watching;
 
@@ -65,6 +64,7 @@ async fn prometheus(State(served): State<Arc<Served>>) -> Response {
 }
 
 async fn one(State(served): State<Arc<Served>>, Query(pairs): Pairs) -> Response {
+    let asked_of = served.clone();
     let work = move || {
         let reporter = served.reporter();
         let watching = &reporter.watching;
@@ -77,10 +77,10 @@ async fn one(State(served): State<Arc<Served>>, Query(pairs): Pairs) -> Response
     };
     match tokio::task::spawn_blocking(work).await {
         Ok(Ok((group, asked, lines))) if lines.is_empty() => {
-            refused(&rows::not_found(&group, &asked), StatusCode::NOT_FOUND)
+            refused(&asked_of, &rows::not_found(&group, &asked), StatusCode::NOT_FOUND)
         }
         Ok(Ok((_, _, lines))) => json_lines(Body::from(lines.join("\n") + "\n")),
-        Ok(Err(failure)) => refused(&failure, StatusCode::INTERNAL_SERVER_ERROR),
+        Ok(Err(failure)) => refused(&asked_of, &failure, StatusCode::INTERNAL_SERVER_ERROR),
         Err(e) => (StatusCode::INTERNAL_SERVER_ERROR, e.to_string()).into_response(),
     }
 }
@@ -93,7 +93,7 @@ async fn all(State(served): State<Arc<Served>>, Query(pairs): Pairs) -> Response
     };
     let (group, mut store) = match opened {
         Ok(opened) => opened,
-        Err(failure) => return refused(&failure, StatusCode::INTERNAL_SERVER_ERROR),
+        Err(failure) => return refused(&served, &failure, StatusCode::INTERNAL_SERVER_ERROR),
     };
     let (sender, receiver) = channel(CHUNKS_AHEAD);
     tokio::task::spawn_blocking(move || {
@@ -140,7 +140,7 @@ fn json_lines(body: Body) -> Response {
 }
 
 /// `otherwise`: the status of what is not the asker's fault.
-fn refused(failure: &Failure, otherwise: StatusCode) -> Response {
+fn refused(served: &Served, failure: &Failure, otherwise: StatusCode) -> Response {
     let status = if matches!(failure, Failure::Usage(_)) { StatusCode::BAD_REQUEST } else { otherwise };
-    (status, masked(&failure.message())).into_response()
+    (status, served.reporter().watching.opened.job.mask(&failure.message())).into_response()
 }

@@ -22,11 +22,13 @@
 //!
 //! Not promised: a broker that was deposed and does not know it yet confirms its own, older end.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::link::{END, Link, Topic, cause, login_help};
+use crate::guard::message;
 use crate::{Error, Result};
 
 /// From one question to the next, near the ends.
@@ -74,7 +76,13 @@ enum Failure {
     Missing,
     Denied,
     Login(String),
-    Shrunk { partition: i32, position: i64, end: i64 },
+    Shrunk {
+        partition: i32,
+        position: i64,
+        end: i64,
+    },
+    /// What the asking thread's panic said.
+    Panicked(String),
 }
 
 impl Watch {
@@ -89,7 +97,13 @@ impl Watch {
         });
         if !starts.is_empty() {
             let mut asker = Asker::new(Arc::clone(&shared));
-            std::thread::spawn(move || asker.run());
+            let told = Arc::clone(&shared);
+            std::thread::spawn(move || {
+                if let Err(payload) = catch_unwind(AssertUnwindSafe(|| asker.run())) {
+                    told.found().failure = Some(Failure::Panicked(message(payload.as_ref())));
+                    told.wake().iter().for_each(|wake| wake());
+                }
+            });
         }
         Watch { shared }
     }
@@ -115,7 +129,7 @@ impl Watch {
             None => Ok(()),
             Some(Failure::Missing) => Err(Error::world(doing(), "the topic is not there any more: was it deleted?")),
             Some(Failure::Denied) => Err(link.denied()),
-            Some(Failure::Login(cause)) => Err(Error::world(doing(), cause)),
+            Some(Failure::Login(cause) | Failure::Panicked(cause)) => Err(Error::world(doing(), cause)),
             Some(Failure::Shrunk { partition, position, end }) => Err(Error::Gap(format!(
                 "topic {}, partition {partition}: it ends at offset {end}, before offset {position} that was reached \
                  already; was the topic made anew?",

@@ -37,12 +37,10 @@ pub fn read(cx: &mut Context, entry: &Entry, sources: &IdVec<SourceId, Source>, 
     let retain_us = retain(cx, &section, windowed, lateness_us.unwrap_or(0));
     Some(Group {
         name: name.into(),
-        at: entry.at,
         source: source?,
         key,
         filter,
         window: if let Windowed::Window(window) = windowed { window } else { Window::Trailing },
-        window_at: window.map_or(entry.at, |window| window.at),
         retain_us,
         columns,
     })

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use headwater_connectors::sink as sinks;
 
 use super::duration::{DAY_US, SECOND_US};
-use super::raw::{self, Entry, Table};
+use super::raw::{self, Entry, Raw, Table};
 use super::section::{Context, Section, name_is_plain};
 use super::{Job, Sink, State, paths};
 use crate::base::fault::{At, Faults};
@@ -28,8 +28,13 @@ const KEYS: [&str; 9] =
 pub fn job(file: &str, dir: &Path, text: &str, env: &dyn Fn(&str) -> Option<String>) -> (Job, Faults) {
     let mut faults = Faults::new(file);
     let raw = raw::read(text, env, &mut faults);
-    let mut cx = Context { dir, torn: raw.torn, faults: Faults::new(file), secrets: Vec::new() };
-    let job = whole(&mut cx, file, &raw.root);
+    read(raw, dir, faults)
+}
+
+/// Validates a job as it was typed, or built; `faults`: what was wrong before.
+pub fn read(raw: Raw, dir: &Path, mut faults: Faults) -> (Job, Faults) {
+    let mut cx = Context { dir, torn: raw.torn, faults: Faults::new(faults.places.clone()), secrets: Vec::new() };
+    let job = whole(&mut cx, &raw.root);
     faults.faults.extend(cx.faults.faults.into_iter().filter(|fault| !cx.torn.on(fault.at.line)));
     for fault in &mut faults.faults {
         fault.message = mask(&fault.message, &job.secrets);
@@ -37,7 +42,7 @@ pub fn job(file: &str, dir: &Path, text: &str, env: &dyn Fn(&str) -> Option<Stri
     (job, faults)
 }
 
-fn whole(cx: &mut Context, file: &str, root: &Table) -> Job {
+fn whole(cx: &mut Context, root: &Table) -> Job {
     let section = Section::root(cx, root, &KEYS);
     let name = section.required(cx, "name", "give the job a name, like name = \"fraud\"");
     name_is_plain(cx, "job", &name.text, name.at, "-");
@@ -58,7 +63,8 @@ fn whole(cx: &mut Context, file: &str, root: &Table) -> Job {
 
     let mut job = Job {
         name: name.text,
-        file: PathBuf::from(file),
+        places: cx.faults.places.clone(),
+        warnings: Vec::new(),
         dir: cx.dir.to_path_buf(),
         tick_us,
         stall_limit_us,

@@ -12,7 +12,7 @@ use crate::job::{Job, Named, SeamBy};
 
 /// Checks times, keys and the seam's columns of each source whose schema is known. Expressions are not looked at.
 pub fn check_names(job: &Job, schemas: &IdVec<SourceId, Option<SchemaRef>>) -> Faults {
-    let mut faults = Faults::new(job.file.display().to_string());
+    let mut faults = Faults::new(job.places.clone());
     for (n, source) in job.sources.pairs() {
         let Some(schema) = schemas.get(n).cloned().flatten() else { continue };
         let mut check = |named: &Named, role: &Role| {

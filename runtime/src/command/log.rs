@@ -3,14 +3,19 @@
 //! Nothing that goes through here shows a secret of the job, and no line tears the progress bar.
 
 use std::io::{self, IsTerminal, Write};
+use std::path::Path;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use indicatif::MultiProgress;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
-use super::secrets::masked;
+use crate::base::failure::Failure;
+use crate::base::secrets::{mask, with_escapes};
+use crate::job::Job;
 
+/// Of every job that was loaded in this process.
+static SECRETS: Mutex<Vec<String>> = Mutex::new(vec![]);
 static JSON: OnceLock<bool> = OnceLock::new();
 /// What is drawn on the terminal, while something is.
 static DRAWN: Mutex<Option<MultiProgress>> = Mutex::new(None);
@@ -26,6 +31,21 @@ pub fn start(json: bool) {
         true => builder.json().try_init(),
         false => builder.with_target(false).compact().try_init(),
     };
+}
+
+/// Reads a job file. From here on no log line and no `masked` text shows a secret of it.
+pub fn load(path: &Path) -> Result<Job, Failure> {
+    let job = Job::from_file(path).map_err(Failure::Job)?;
+    let mut hidden = guard(&SECRETS);
+    hidden.extend(with_escapes(&job.secrets));
+    hidden.sort();
+    hidden.dedup();
+    Ok(job)
+}
+
+/// The text without the secrets of the jobs that were loaded.
+pub fn masked(text: &str) -> String {
+    mask(text, &guard(&SECRETS))
 }
 
 /// Whether a bar may be drawn: people look on, and not a program.

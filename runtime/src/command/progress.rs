@@ -10,11 +10,11 @@ use indicatif::{
     HumanCount, HumanDuration, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle,
 };
 
-use super::report::lag;
-use super::status::ProcessStatus;
-use super::watching::Watching;
-use crate::base::log;
+use super::log;
 use crate::base::time::wall_clock_us;
+use crate::observe::report::lag;
+use crate::observe::status::ProcessStatus;
+use crate::observe::watching::Watching;
 use crate::plan::mode::Mode;
 
 const DRAW_EVERY: Duration = Duration::from_millis(100);

@@ -1,0 +1,69 @@
+//! Rows, read back.
+
+use super::serve::Seen;
+use crate::base::failure::Failure;
+use crate::base::id::GroupId;
+use crate::catalog::open::open_for_rows;
+use crate::catalog::opened::Opened;
+use crate::job::Job;
+use crate::observe::watching::Watching;
+use crate::serve::rows::{self, Asked};
+
+/// The rows of a key in a group of a job that does not run (one that does is asked by its handle): JSON, as `headwater get` prints them,
+/// one for each window that the key has, and one where the group has none. `key`: a text for each key column. Reads the job's first Redis
+/// or embedded store.
+///
+/// # Errors
+/// There is no such group or key column, no store has the group, or the store cannot be read.
+pub fn get(job: &Job, group: &str, key: &[(&str, &str)]) -> Result<Vec<String>, Failure> {
+    let read = || get_from(&open_for_rows(job.clone())?, None, group, key);
+    read().map_err(|failure| failure.masked(|text| job.mask(text)))
+}
+
+/// Every row of a group of a job that does not run, in the order of key and window: JSON, as `headwater export` prints it.
+///
+/// # Errors
+/// There is no such group, no store has it, or the store cannot be read.
+pub fn export(job: &Job, group: &str, mut each: impl FnMut(&str)) -> Result<(), Failure> {
+    let mut read = || export_from(&open_for_rows(job.clone())?, None, group, &mut each);
+    read().map_err(|failure| failure.masked(|text| job.mask(text)))
+}
+
+pub fn of_run<T>(seen: &Seen, read: impl FnOnce(&Watching) -> Result<T, Failure>) -> Result<T, Failure> {
+    let reporter = seen.reporter();
+    let reporter =
+        reporter.ok_or_else(|| Failure::Usage("the run is still being planned: it has no rows".to_owned()))?;
+    read(&reporter.watching)
+}
+
+pub fn get_from(
+    opened: &Opened,
+    running: Option<&Watching>,
+    group: &str,
+    key: &[(&str, &str)],
+) -> Result<Vec<String>, Failure> {
+    let group = rows::group(&opened.job, group)?;
+    let values: Vec<String> = key.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let asked = Asked::parse(opened, group, &values, None)?;
+    rows::get(open_store(opened, running, group)?.as_mut(), &asked)
+}
+
+pub fn export_from(
+    opened: &Opened,
+    running: Option<&Watching>,
+    group: &str,
+    each: &mut dyn FnMut(&str),
+) -> Result<(), Failure> {
+    let group = rows::group(&opened.job, group)?;
+    rows::export(open_store(opened, running, group)?.as_mut(), group, &mut |row| {
+        each(row);
+        Ok(())
+    })
+}
+
+type Store = Box<dyn headwater_connectors::sink::Lookup>;
+
+fn open_store(opened: &Opened, running: Option<&Watching>, group: GroupId) -> Result<Store, Failure> {
+    let sink = rows::sink(&opened.job, group, None)?;
+    rows::lookup(opened, sink, running.and_then(|watching| watching.stores[sink].as_ref()))
+}

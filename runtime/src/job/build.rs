@@ -1,0 +1,411 @@
+//! A job built in Rust, by the keys that a job file has: it becomes the same tree, and is read by the same reader, with the same faults.
+//!
+//! ```
+//! use headwater::job::build::{Column, Features, Source, Table};
+//! use headwater::Job;
+//!
+//! # fn main() -> Result<(), headwater::Faults> {
+//! let job = Job::builder("fraud")
+//!     .tick("1s")
+//!     .source(
+//!         "transactions",
+//!         Source::new()
+//!             .event_time("ts")
+//!             .lateness("1h")
+//!             .schema(Table::new().set("ts", "timestamp").set("card", "string").set("amount", "float64"))
+//!             .stream(Table::of_type("jsonl").set("path", "stream/*.jsonl")),
+//!     )
+//!     .features(
+//!         "card_activity",
+//!         Features::new()
+//!             .source("transactions")
+//!             .key("card")
+//!             .where_("amount > 0")
+//!             .column("tx", Column::new("count").windows(["1h", "1d"]))
+//!             .column("spend", Column::new("sum").of("amount").window("all")),
+//!     )
+//!     .features(
+//!         "card_hourly",
+//!         Features::new()
+//!             .source("transactions")
+//!             .key(["card"])
+//!             .window(Table::new().set("tumbling", "1h"))
+//!             .column("n", Column::new("count")),
+//!     )
+//!     .sink("changes", Table::of_type("jsonl").set("path", "changes.jsonl"))
+//!     .build()?;
+//! assert_eq!(job.name(), "fraud");
+//!
+//! // What is wrong is told as of a file, all at once, with the key in place of line and column.
+//! let wrong = Job::builder("fraud").tick("soon").features("f", Features::new().key("card").set("colums", "tx"));
+//! let faults = wrong.build().unwrap_err().to_string();
+//! assert!(faults.contains("tick: error: `tick`: "), "{faults}");
+//! assert!(faults.contains("features.f.colums: error: unknown key `colums` in feature group `f`: did you mean `columns`?"), "{faults}");
+//! # Ok(())
+//! # }
+//! ```
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::Job;
+use super::raw::{self, Entry, Kind, Node};
+use super::variables::Text;
+use crate::base::fault::{At, Faults, Places};
+
+/// The value of a key: whatever a job file may have there.
+#[derive(Clone, Debug)]
+pub struct Value(Kept);
+
+#[derive(Clone, Debug)]
+enum Kept {
+    Text { text: String, secret: bool },
+    Integer(i64),
+    Float(f64),
+    Boolean(bool),
+    List(Vec<Value>),
+    Table(Table),
+}
+
+/// A text that is never logged or shown, as what a job file takes out of `${...}`: a password, say, among a stream's `properties`.
+pub fn secret(text: impl Into<String>) -> Value {
+    Value(Kept::Text { text: text.into(), secret: true })
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Value {
+        Value(Kept::Text { text: text.to_owned(), secret: false })
+    }
+}
+
+impl From<String> for Value {
+    fn from(text: String) -> Value {
+        Value(Kept::Text { text, secret: false })
+    }
+}
+
+impl From<i64> for Value {
+    fn from(integer: i64) -> Value {
+        Value(Kept::Integer(integer))
+    }
+}
+
+impl From<i32> for Value {
+    fn from(integer: i32) -> Value {
+        Value(Kept::Integer(integer.into()))
+    }
+}
+
+impl From<f64> for Value {
+    fn from(float: f64) -> Value {
+        Value(Kept::Float(float))
+    }
+}
+
+impl From<bool> for Value {
+    fn from(flag: bool) -> Value {
+        Value(Kept::Boolean(flag))
+    }
+}
+
+impl<V: Into<Value>> From<Vec<V>> for Value {
+    fn from(list: Vec<V>) -> Value {
+        Value(Kept::List(list.into_iter().map(Into::into).collect()))
+    }
+}
+
+impl<V: Into<Value>, const N: usize> From<[V; N]> for Value {
+    fn from(list: [V; N]) -> Value {
+        Value(Kept::List(list.into_iter().map(Into::into).collect()))
+    }
+}
+
+impl From<Table> for Value {
+    fn from(table: Table) -> Value {
+        Value(Kept::Table(table))
+    }
+}
+
+/// A table of keys, in the order in which they are set.
+#[derive(Clone, Debug, Default)]
+pub struct Table(Vec<(String, Value)>);
+
+impl Table {
+    /// Without any key.
+    pub fn new() -> Table {
+        Table::default()
+    }
+
+    /// With the key `type`: a history, a stream, a sink or dead letters of that kind.
+    pub fn of_type(kind: &str) -> Table {
+        Table::new().set("type", kind)
+    }
+
+    /// Sets a key. A name that is given twice is a fault.
+    pub fn set(mut self, key: &str, value: impl Into<Value>) -> Table {
+        self.0.push((key.to_owned(), value.into()));
+        self
+    }
+
+    /// The table under a key, made if it is not there.
+    fn table(&mut self, key: &str) -> &mut Table {
+        let is_table = |(name, value): &(String, Value)| name == key && matches!(value.0, Kept::Table(_));
+        let at = self.0.iter().position(is_table).unwrap_or_else(|| {
+            self.0.push((key.to_owned(), Table::new().into()));
+            self.0.len() - 1
+        });
+        match &mut self.0[at].1.0 {
+            Kept::Table(table) => table,
+            _ => unreachable!("it is a table"),
+        }
+    }
+
+    fn add(mut self, key: &str, name: &str, value: Value) -> Table {
+        self.table(key).0.push((name.to_owned(), value));
+        self
+    }
+}
+
+/// A table whose keys are known: each has a method of its name.
+macro_rules! tables {
+    ($($(#[$doc:meta])* $name:ident { $($(#[$key_doc:meta])* $method:ident => $key:literal)* })*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Debug, Default)]
+        pub struct $name(Table);
+
+        impl $name {
+            /// Sets any key by its name.
+            pub fn set(self, key: &str, value: impl Into<Value>) -> $name {
+                $name(self.0.set(key, value))
+            }
+
+            $(
+                $(#[$key_doc])*
+                pub fn $method(self, value: impl Into<Value>) -> $name {
+                    self.set($key, value)
+                }
+            )*
+        }
+
+        impl From<$name> for Value {
+            fn from(table: $name) -> Value {
+                table.0.into()
+            }
+        }
+    )*};
+}
+
+tables! {
+    /// `[sources.NAME]`: where events are kept, where they arrive, and how the two meet.
+    Source {
+        /// The column with the time at which an event happened.
+        event_time => "event_time"
+        /// The column with the time at which the system could first know it.
+        arrival_time => "arrival_time"
+        /// How long past its end a window takes events, as in `"1h"`.
+        lateness => "lateness"
+        /// How far from the future an event may come.
+        future_limit => "future_limit"
+        /// The unit of integer times: `"s"`, `"ms"`, `"us"` or `"ns"`.
+        time_unit => "time_unit"
+        /// A table of columns and their types, where no file says them.
+        schema => "schema"
+        /// A table with the `type` of the history's files and their `path`.
+        history => "history"
+        /// A table with the `type` of the stream, and what goes with that.
+        stream => "stream"
+        /// A table that says `by` what records of history and stream are told apart.
+        seam => "seam"
+    }
+
+    /// `[features.NAME]`: a group of columns by a key.
+    Features {
+        /// The source whose events are aggregated.
+        source => "source"
+        /// The key: a column, or a list of them.
+        key => "key"
+        /// SQL over an event's columns; those for which it is not true are left out.
+        where_ => "where"
+        /// A table with the group's windows: `tumbling`, `hopping` and `every`, or `session`. Without it, each column looks back from now.
+        window => "window"
+        /// How long past its end a window's row stays in the store.
+        retain => "retain"
+    }
+
+    /// `columns.NAME` of a group: an aggregate, of what, and over which windows.
+    Column {
+        /// What is aggregated: SQL over an event's columns.
+        of => "of"
+        /// How far back it looks, as in `"1h"`, or `"all"`.
+        window => "window"
+        /// Several of those: a column for each.
+        windows => "windows"
+        /// How many values `top_k` gives.
+        k => "k"
+        /// How many values `last_n` gives.
+        n => "n"
+        /// The share of `approx_percentile`, from 0 to 1.
+        p => "p"
+    }
+
+    /// `[state]`: where checkpoints are.
+    State {
+        /// A local path, or the URL of an object store.
+        path => "path"
+        /// As in `"30s"`.
+        checkpoint_every => "checkpoint_every"
+    }
+}
+
+impl Source {
+    /// Without any key.
+    pub fn new() -> Source {
+        Source::default()
+    }
+}
+
+impl Features {
+    /// Without any key.
+    pub fn new() -> Features {
+        Features::default()
+    }
+
+    /// Adds a column, or one for each of its windows. Their order is that of the row.
+    pub fn column(self, name: &str, column: Column) -> Features {
+        Features(self.0.add("columns", name, column.into()))
+    }
+}
+
+impl Column {
+    /// A column of this aggregate.
+    pub fn new(agg: &str) -> Column {
+        Column(Table::new().set("agg", agg))
+    }
+}
+
+impl State {
+    /// Without any key.
+    pub fn new() -> State {
+        State::default()
+    }
+}
+
+/// A job while it is built: the keys of a job file, by name. See the module for an example.
+#[derive(Clone, Debug)]
+pub struct JobBuilder {
+    root: Table,
+    pub(crate) dir: Option<PathBuf>,
+}
+
+impl Job {
+    /// Begins to build a job.
+    pub fn builder(name: &str) -> JobBuilder {
+        JobBuilder { root: Table::new().set("name", name), dir: None }
+    }
+}
+
+impl JobBuilder {
+    /// Where relative paths start; otherwise at the current directory.
+    pub fn dir(self, dir: impl Into<PathBuf>) -> JobBuilder {
+        JobBuilder { dir: Some(dir.into()), ..self }
+    }
+
+    /// Sets any key of the job by its name.
+    pub fn set(self, key: &str, value: impl Into<Value>) -> JobBuilder {
+        JobBuilder { root: self.root.set(key, value), ..self }
+    }
+
+    /// Results change only at multiples of it.
+    pub fn tick(self, tick: &str) -> JobBuilder {
+        self.set("tick", tick)
+    }
+
+    /// How long a partition whose end is not known is waited for.
+    pub fn stall_limit(self, limit: &str) -> JobBuilder {
+        self.set("stall_limit", limit)
+    }
+
+    /// How long a partition may be at its end and still keep windows open.
+    pub fn idle_limit(self, limit: &str) -> JobBuilder {
+        self.set("idle_limit", limit)
+    }
+
+    /// Adds a source.
+    pub fn source(self, name: &str, source: Source) -> JobBuilder {
+        JobBuilder { root: self.root.add("sources", name, source.into()), ..self }
+    }
+
+    /// Adds a group of columns. Their order is that of the changelog.
+    pub fn features(self, name: &str, features: Features) -> JobBuilder {
+        JobBuilder { root: self.root.add("features", name, features.into()), ..self }
+    }
+
+    /// Adds a sink: a table with its `type`, and what goes with that. Without any, rows go to an embedded store.
+    pub fn sink(self, name: &str, sink: Table) -> JobBuilder {
+        JobBuilder { root: self.root.add("sinks", name, sink.into()), ..self }
+    }
+
+    /// Where records go that could not be used.
+    pub fn dead_letters(self, to: Table) -> JobBuilder {
+        self.set("dead_letters", to)
+    }
+
+    /// Where checkpoints are, and how often one is taken.
+    pub fn state(self, state: State) -> JobBuilder {
+        self.set("state", state)
+    }
+
+    /// The tree that the reader reads, with the places of its keys.
+    pub(crate) fn raw(self) -> (raw::Table, Faults) {
+        // What is missing altogether is a fault of the job itself.
+        let mut tree = Tree { keys: vec!["the job".to_owned()], twice: vec![] };
+        let root = tree.table("", self.root);
+        let mut faults = Faults::new(Places { file: String::new(), keys: Arc::from(tree.keys) });
+        for (at, name) in tree.twice {
+            faults.error(at, format!("`{name}` is given twice: expected each name once in a table"));
+        }
+        (root, faults)
+    }
+}
+
+/// The places of the keys, by number, while the tree is made.
+struct Tree {
+    keys: Vec<String>,
+    twice: Vec<(At, String)>,
+}
+
+impl Tree {
+    fn table(&mut self, path: &str, table: Table) -> raw::Table {
+        let mut entries: Vec<Entry> = vec![];
+        for (name, value) in table.0 {
+            let is_bare = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+            let shown = if name.chars().all(is_bare) { name.clone() } else { format!("\"{name}\"") };
+            let path = if path.is_empty() { shown } else { format!("{path}.{shown}") };
+            let value = self.node(path, value);
+            match entries.iter().any(|entry| entry.name == name) {
+                true => self.twice.push((value.at, name)),
+                false => entries.push(Entry { name, at: value.at, value }),
+            }
+        }
+        raw::Table { entries }
+    }
+
+    fn node(&mut self, path: String, value: Value) -> Node {
+        self.keys.push(path.clone());
+        let at = At { line: self.keys.len(), column: 1 };
+        let kind = match value.0 {
+            Kept::Text { text, secret } => {
+                Kind::String(Text { filled: if secret { vec![text.clone()] } else { vec![] }, text })
+            }
+            Kept::Integer(integer) => Kind::Integer(integer),
+            Kept::Float(float) => Kind::Float(float),
+            Kept::Boolean(flag) => Kind::Boolean(flag),
+            Kept::List(list) => {
+                let nodes = (0..).zip(list).map(|(n, value)| self.node(format!("{path}[{n}]"), value));
+                Kind::Array(nodes.collect())
+            }
+            Kept::Table(table) => Kind::Table(self.table(&path, table)),
+        };
+        Node { at, kind }
+    }
+}
