@@ -96,17 +96,17 @@ fn sent(case: &Case, log: &[Vec<Record>]) {
     topic.flush();
 }
 
-fn letters(log: &[Vec<Record>]) -> BTreeSet<(String, i64, i64, String)> {
-    let mut letters = BTreeSet::new();
+fn dead_letters(log: &[Vec<Record>]) -> BTreeSet<(String, i64, i64, String)> {
+    let mut dead_letters = BTreeSet::new();
     for (p, partition) in log.iter().enumerate() {
         for (o, record) in partition.iter().enumerate() {
             if let (Some(reason), Some(payload)) = (record.reason, &record.payload) {
                 let text = String::from_utf8(payload.clone()).unwrap_or("base64".to_owned());
-                letters.insert((reason.to_owned(), p as i64, o as i64, text));
+                dead_letters.insert((reason.to_owned(), p as i64, o as i64, text));
             }
         }
     }
-    letters
+    dead_letters
 }
 
 fn letter(line: &Value) -> (String, i64, i64, String) {
@@ -143,7 +143,7 @@ fn bad_records_harm_nobody_else() {
     assert!(micros(changes[0]["time"].as_str().unwrap()) >= s);
     assert_rows("the changelog", &play(&changes), &expected);
     let found = case.dead_letters();
-    let (told, expected) = (found.iter().map(letter).collect::<BTreeSet<_>>(), letters(&log));
+    let (told, expected) = (found.iter().map(letter).collect::<BTreeSet<_>>(), dead_letters(&log));
     let differ: Vec<_> = told.symmetric_difference(&expected).take(5).collect();
     assert!(differ.is_empty(), "only in one of them: {differ:?}");
     assert_eq!(found.len(), expected.len(), "one line for each record and reason");
@@ -195,7 +195,7 @@ fn fields_come_and_go() {
     let (events, _, t) = visible_records(&log);
     assert_rows("export", &case.exported(&path, "cards").0, &rows(&events, &WINDOWS, t));
     let told: BTreeSet<_> = case.dead_letters().iter().map(letter).collect();
-    assert_eq!(told, letters(&log));
+    assert_eq!(told, dead_letters(&log));
     assert!(told.len() > 20);
 }
 

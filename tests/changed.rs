@@ -371,10 +371,11 @@ fn dead_letters_are_told_for_what_is_new_alone() {
         by_zero.chain(places[..2].iter().map(|n| &log.lines[*n])).map(|(_, line)| &**line).collect();
     let mut expected: Vec<(String, &str)> = payloads.into_iter().map(|line| ("expression".to_owned(), line)).collect();
     expected.sort_unstable();
-    let letters = std::fs::read_to_string(dir.path().join("dead_letters.jsonl")).unwrap();
-    let letters: Vec<Value> = letters.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let dead_letters = std::fs::read_to_string(dir.path().join("dead_letters.jsonl")).unwrap();
+    let dead_letters: Vec<Value> = dead_letters.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let text = |letter: &Value, field: &str| letter[field].as_str().unwrap().to_owned();
-    let mut found: Vec<(String, String)> = letters.iter().map(|l| (text(l, "reason"), text(l, "payload"))).collect();
+    let mut found: Vec<(String, String)> =
+        dead_letters.iter().map(|l| (text(l, "reason"), text(l, "payload"))).collect();
     found.sort_unstable();
     assert!(expected.len() > 3, "{expected:?}");
     assert_eq!(found, expected.into_iter().map(|(reason, line)| (reason, line.to_owned())).collect::<Vec<_>>());

@@ -41,10 +41,10 @@ impl Case {
 
     /// All that a finished run leaves behind.
     fn outcome(&self) -> [String; 4] {
-        let mut letters: Vec<String> =
+        let mut dead_letters: Vec<String> =
             self.read(".headwater/t/dead_letters.jsonl").lines().map(str::to_owned).collect();
-        letters.sort();
-        [self.export("by_card"), self.export("by_shop"), self.read("changes.jsonl"), letters.join("\n")]
+        dead_letters.sort();
+        [self.export("by_card"), self.export("by_shop"), self.read("changes.jsonl"), dead_letters.join("\n")]
     }
 
     fn alone(&self) -> [String; 4] {

@@ -74,7 +74,7 @@ fn a_history_and_a_topic_are_joined() {
     let mut log = random.part(&events, 2, &[]);
     write_history(&case, &history_of(&log, &[500, 700]));
     let topic = Topic::new(&case.kafka, &case.name, log.len());
-    let mut letters = BTreeSet::new();
+    let mut dead_letters = BTreeSet::new();
     for (p, events) in log.iter_mut().enumerate() {
         events.iter().for_each(|e| topic.send(p, Some(record(e, &amount(e, "NULL")).as_bytes()), START));
         let last = Event { ok: true, ..events[events.len() - 1].clone() };
@@ -82,7 +82,7 @@ fn a_history_and_a_topic_are_joined() {
         let mut send = |reason: &str, record: &[u8]| {
             topic.send(p, Some(record), START);
             let told = String::from_utf8(record.to_vec()).unwrap_or("base64".to_owned());
-            letters.insert((reason.to_owned(), p as i64, told));
+            dead_letters.insert((reason.to_owned(), p as i64, told));
         };
         send("malformed", b"");
         send("malformed", good.replacen(';', ",", 3).as_bytes());
@@ -116,8 +116,8 @@ fn a_history_and_a_topic_are_joined() {
             (line["reason"].as_str().unwrap().to_owned(), line["partition"].as_i64().unwrap(), payload)
         })
         .collect();
-    assert_eq!(told, letters);
-    assert_eq!(found.len(), letters.len());
+    assert_eq!(told, dead_letters);
+    assert_eq!(found.len(), dead_letters.len());
 }
 
 #[test]

@@ -42,8 +42,8 @@ fn late_writes_what_its_page_explains() {
         let dir = tempfile::tempdir().unwrap();
         stdout(of_job(dir.path(), &["run", "--until-end", "--fresh", "--workers", workers]));
         assert_eq!(read(&dir.path().join("changes.jsonl")), read(&expected.join("changes.jsonl")));
-        let letters = read(&dir.path().join("dead_letters.jsonl"));
-        assert_eq!(sorted(&letters), sorted(&read(&expected.join("dead_letters.jsonl"))));
+        let dead_letters = read(&dir.path().join("dead_letters.jsonl"));
+        assert_eq!(sorted(&dead_letters), sorted(&read(&expected.join("dead_letters.jsonl"))));
         let groups = ["card_activity", "card_hourly", "user_hourly", "user_sessions"];
         let rows: String = groups.iter().map(|group| stdout(of_job(dir.path(), &["export", group]))).collect();
         assert_eq!(rows, read(&expected.join("export.jsonl")));

@@ -10,7 +10,6 @@
 //! ```
 
 mod bad_records;
-mod beside;
 mod changed;
 mod chaos;
 mod cluster;
@@ -36,6 +35,7 @@ mod seam_by_id;
 mod seam_by_offset;
 mod seam_by_time;
 mod several_sources;
+mod shadow;
 mod starts;
 mod support;
 mod topics;

@@ -94,10 +94,10 @@ impl Host {
         let read = |name: &str| std::fs::read_to_string(self.dir.path().join(name)).unwrap();
         let mut all: Vec<String> = GROUPS.into_iter().map(|group| self.export(group)).collect();
         all.push(read("changes.jsonl"));
-        let letters = read("dead_letters.jsonl");
-        let mut letters: Vec<&str> = letters.lines().collect();
-        letters.sort_unstable();
-        all.push(letters.join("\n"));
+        let dead_letters = read("dead_letters.jsonl");
+        let mut dead_letters: Vec<&str> = dead_letters.lines().collect();
+        dead_letters.sort_unstable();
+        all.push(dead_letters.join("\n"));
         all
     }
 }

@@ -61,7 +61,10 @@ fn a_broker_that_goes_away() {
     broker.again();
     produce(&topic, &mut random, &mut log);
     // Frozen: connections stay, answers do not come.
-    let silences = || running.log().matches("does not answer").count();
+    let told = |text: &str| running.log().matches(text).count();
+    let silences = || told("does not answer");
+    // It is told once for as long as it lasts, so the silence before has to be over.
+    until("the broker answers again", || (told("answer again") == silences()).then_some(()));
     let before = silences();
     broker.stop("STOP");
     produce(&topic, &mut random, &mut log);

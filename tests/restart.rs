@@ -128,10 +128,10 @@ fn output(dir: &Path) -> Vec<String> {
     };
     let mut all: Vec<String> = ["trailing", "tumbling", "hopping", "session"].into_iter().map(export).collect();
     all.push(std::fs::read_to_string(dir.join("changes.jsonl")).unwrap());
-    let letters = std::fs::read_to_string(dir.join("dead_letters.jsonl")).unwrap();
-    let mut letters: Vec<&str> = letters.lines().collect();
-    letters.sort_unstable();
-    all.push(letters.join("\n"));
+    let dead_letters = std::fs::read_to_string(dir.join("dead_letters.jsonl")).unwrap();
+    let mut dead_letters: Vec<&str> = dead_letters.lines().collect();
+    dead_letters.sort_unstable();
+    all.push(dead_letters.join("\n"));
     all
 }
 

@@ -27,10 +27,10 @@ fn one_worker_and_three_write_the_same() {
             let path = path.to_str().unwrap();
             finish(run(&["run", path, "--until-end", "--workers", workers]), 0);
             let exported = finish(run(&["export", path, "cards"]), 0).stdout;
-            let mut letters: Vec<String> =
+            let mut dead_letters: Vec<String> =
                 case.lines(&format!("{name}/dead_letters.jsonl")).iter().map(|line| line.to_string()).collect();
-            letters.sort();
-            (std::fs::read_to_string(case.path(&format!("{name}.jsonl"))).unwrap(), exported, letters)
+            dead_letters.sort();
+            (std::fs::read_to_string(case.path(&format!("{name}.jsonl"))).unwrap(), exported, dead_letters)
         })
         .collect();
     assert!(outputs[0].0.lines().count() > 10_000, "there is something to compare");

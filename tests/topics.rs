@@ -137,8 +137,8 @@ fn marks(records: &[Record]) -> Vec<Value> {
     records.iter().filter(|record| record.is_mark()).map(|record| record.json()["resume"].clone()).collect()
 }
 
-/// Letters that stand, told once but for those of the history.
-fn letters(case: &Case, brokers: &str) -> BTreeSet<String> {
+/// Dead letters that stand, told once but for those of the history.
+fn dead_letters(case: &Case, brokers: &str) -> BTreeSet<String> {
     let mut all = BTreeSet::new();
     for Record { value, time, .. } in standing(brokers, &format!("{}_letters", case.name)) {
         assert!(all.insert(value.clone()) || time.is_none(), "told twice: {value}");
@@ -195,7 +195,7 @@ fn a_fresh_run_voids_what_was_there() {
         in_file.iter().any(|line| line.contains(r#""reason":"late""#))
             && in_file.iter().any(|line| line.contains("no json"))
     );
-    assert_eq!(letters(&case, &case.kafka), in_file);
+    assert_eq!(dead_letters(&case, &case.kafka), in_file);
 }
 
 #[test]
@@ -227,7 +227,7 @@ fn killed_again_and_again_the_topic_folds_to_the_rows() {
     finish(run(&["run", &job, "--until-end"]), 0);
     let records = assert_folds(&case, &case.kafka, &job);
     assert!(records.iter().any(|records| marks(records).iter().any(Value::is_string)), "it went on from a checkpoint");
-    assert_eq!(letters(&case, &case.kafka).iter().filter(|line| line.contains("no json")).count(), 6);
+    assert_eq!(dead_letters(&case, &case.kafka).iter().filter(|line| line.contains("no json")).count(), 6);
 
     // As the page of the example says it.
     let tool = Command::new(case.scripts.join("kafka"))
@@ -344,7 +344,7 @@ path = "state"
 checkpoint_every = "1ms"
 "#;
 
-/// What a checkpoint has of the history is not read again: its letters stay.
+/// What a checkpoint has of the history is not read again: its dead letters stay.
 #[test]
 fn killed_while_the_history_is_read() {
     let case = need!(Case::new("topic_history"));
@@ -382,7 +382,7 @@ fn killed_while_the_history_is_read() {
     assert!(killed, "it is always too quick");
     finish(run(&["run", job, "--until-end"]), 0);
     let payload = |line: String| json_lines(&line)[0]["payload"].as_str().unwrap().to_owned();
-    let found: BTreeSet<String> = letters(&case, &case.kafka).into_iter().map(payload).collect();
+    let found: BTreeSet<String> = dead_letters(&case, &case.kafka).into_iter().map(payload).collect();
     let missing: Vec<_> = expected.difference(&found).take(5).collect();
     assert!(found == expected, "{} and {} letters, missing {missing:?}", found.len(), expected.len());
 }

@@ -284,8 +284,8 @@ impl<'a, 'r> Inflicting<'a, 'r> {
         let torn = self.newest_whole().is_some_and(|dir| {
             let manifest: Value = serde_json::from_slice(&std::fs::read(dir.join("manifest.json")).unwrap()).unwrap();
             let changes = self.tear(&manifest, "sinks.changes", "changes.jsonl");
-            let letters = self.tear(&manifest, "dead_letters", "dead_letters.jsonl");
-            changes || letters
+            let dead_letters = self.tear(&manifest, "dead_letters", "dead_letters.jsonl");
+            changes || dead_letters
         });
         self.start();
         torn

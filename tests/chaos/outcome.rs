@@ -58,18 +58,18 @@ pub struct Expected {
     /// By group: every row that the changelog leaves; those that are in the stores.
     pub tables: Vec<Table>,
     pub stored: Vec<Table>,
-    pub letters: Vec<Letter>,
+    pub dead_letters: Vec<Letter>,
 }
 
 impl Expected {
     pub fn new(scenario: &Scenario, read: &Read, cuts: &[usize]) -> Expected {
         let end = model::at_end(&scenario.job, &read.log, cuts, None);
-        let mut letters: Vec<Letter> = read.refused.iter().map(|(r, p, o)| (r.clone(), *p, *o, None)).collect();
-        letters.extend(end.letters.into_iter().map(|(reason, p, o, _, by)| {
+        let mut dead_letters: Vec<Letter> = read.refused.iter().map(|(r, p, o)| (r.clone(), *p, *o, None)).collect();
+        dead_letters.extend(end.dead_letters.into_iter().map(|(reason, p, o, _, by)| {
             let offset = read.offsets[p as usize][o as usize] as i64;
             (reason, p, offset, by)
         }));
-        letters.sort();
+        dead_letters.sort();
         let parse = |(at, row): ((String, Bounds), String)| (at, serde_json::from_str(&row).unwrap());
         let tables: Vec<Table> = end.rows.into_iter().map(|rows| rows.into_iter().map(parse).collect()).collect();
         let stored = scenario
@@ -79,7 +79,7 @@ impl Expected {
             .zip(&tables)
             .map(|(group, table)| stored_at(table, group.retain, end.t))
             .collect();
-        Expected { t: end.t, tables, stored, letters }
+        Expected { t: end.t, tables, stored, dead_letters }
     }
 }
 
@@ -98,7 +98,7 @@ pub struct Found {
     /// As they are: what each store exports, the changelog, and the dead letters, sorted.
     pub lines: Vec<(String, Vec<String>)>,
     pub changes: Vec<String>,
-    pub letters: Vec<String>,
+    pub dead_letters: Vec<String>,
 }
 
 impl Found {
@@ -117,22 +117,22 @@ impl Found {
         let changes = std::fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
         let changes: Vec<String> = changes.lines().map(str::to_owned).collect();
         let tables = fold(&changes, &groups)?;
-        let letters = std::fs::read_to_string(dir.join("state/dead_letters.jsonl")).unwrap_or_default();
-        let mut letters: Vec<String> = letters.lines().map(str::to_owned).collect();
-        letters.sort();
-        Ok(Found { t, tables, stores, lines, changes, letters })
+        let dead_letters = std::fs::read_to_string(dir.join("state/dead_letters.jsonl")).unwrap_or_default();
+        let mut dead_letters: Vec<String> = dead_letters.lines().map(str::to_owned).collect();
+        dead_letters.sort();
+        Ok(Found { t, tables, stores, lines, changes, dead_letters })
     }
 
-    pub fn letters(&self) -> Result<Vec<Letter>, String> {
+    pub fn dead_letters(&self) -> Result<Vec<Letter>, String> {
         let letter = |line: &String| {
             let value: Value = serde_json::from_str(line).map_err(|e| format!("dead letters: {e}: {line}"))?;
             let number = |name: &str| value[name].as_i64();
             let place = number("partition").zip(number("offset")).ok_or_else(|| format!("no place: {line}"))?;
             Ok((value["reason"].as_str().unwrap_or_default().to_owned(), place.0, place.1, number("late_by_us")))
         };
-        let mut letters = self.letters.iter().map(letter).collect::<Result<Vec<_>, String>>()?;
-        letters.sort();
-        Ok(letters)
+        let mut dead_letters = self.dead_letters.iter().map(letter).collect::<Result<Vec<_>, String>>()?;
+        dead_letters.sort();
+        Ok(dead_letters)
     }
 }
 

@@ -312,13 +312,11 @@ impl Round<'_> {
             if found.t != Some(expected.t) {
                 check(Err(format!("{what}: it ends at {:?}, not at {}", found.t, expected.t)));
             }
-            check(
-                found
-                    .letters()
-                    .and_then(|letters| compare_lists(&format!("{what}: dead letters"), &letters, &expected.letters)),
-            );
+            check(found.dead_letters().and_then(|dead_letters| {
+                compare_lists(&format!("{what}: dead letters"), &dead_letters, &expected.dead_letters)
+            }));
         }
-        check(compare_lists("dead letters and the reference's", &found.letters, &reference.letters));
+        check(compare_lists("dead letters and the reference's", &found.dead_letters, &reference.dead_letters));
         if self.scenario.to_end {
             check(compare_lists("lines of the changelog and the reference's", &found.changes, &reference.changes));
             for (sink, lines) in &found.lines {
@@ -347,11 +345,12 @@ impl Round<'_> {
                 check(compare(&format!("{name} in {sink} and by the changelog"), &tables[i], &logged, false));
             }
         }
-        let (rows, letters) = (expected.tables.iter().map(|t| t.len()).sum::<usize>(), expected.letters.len());
+        let (rows, dead_letters) =
+            (expected.tables.iter().map(|t| t.len()).sum::<usize>(), expected.dead_letters.len());
         let kind = if self.scenario.to_end { "to the end" } else { "live" };
         let (starts, records) = (self.cluster.exits().len(), records.iter().map(Vec::len).sum::<usize>());
         if wrong.is_empty() {
-            Ok(format!("{kind}, {records} records, {rows} rows, {letters} dead letters, {starts} starts"))
+            Ok(format!("{kind}, {records} records, {rows} rows, {dead_letters} dead letters, {starts} starts"))
         } else {
             Err(wrong.join("\n"))
         }

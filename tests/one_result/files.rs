@@ -75,7 +75,7 @@ pub fn run(job: &Job, log: &Log, way: &Way) -> Output {
         panic!("{failure:?}\n{}", job_text(job, way, first));
     }
     let changes = fs::read_to_string(dir.join("changes.jsonl")).unwrap();
-    Output { changes: changes.lines().map(str::to_owned).collect(), rows, letters: letters(dir) }
+    Output { changes: changes.lines().map(str::to_owned).collect(), rows, dead_letters: dead_letters(dir) }
 }
 
 /// None of a run that failed.
@@ -85,9 +85,9 @@ fn exported(run: &Handle, group: &str) -> Vec<String> {
     lines
 }
 
-fn letters(dir: &Path) -> Vec<Letter> {
+fn dead_letters(dir: &Path) -> Vec<Letter> {
     let text = fs::read_to_string(dir.join("state/dead_letters.jsonl")).unwrap_or_default();
-    let mut letters: Vec<_> = text
+    let mut dead_letters: Vec<_> = text
         .lines()
         .map(|line| {
             let line: Value = serde_json::from_str(line).unwrap();
@@ -96,8 +96,8 @@ fn letters(dir: &Path) -> Vec<Letter> {
             (text("reason"), number("partition"), number("offset"), text("arrival"), line["late_by_us"].as_i64())
         })
         .collect();
-    letters.sort();
-    letters
+    dead_letters.sort();
+    dead_letters
 }
 
 fn json(event: &Event, more: &str) -> String {

@@ -41,7 +41,7 @@ fn assert_same(found: &Output, expected: &Output, case: &Case, log: &Log, way: &
     for (group, rows) in case.job.groups.iter().zip(found.rows.iter().zip(&expected.rows)) {
         differs(&format!("rows of {}", group.name), rows.0, rows.1);
     }
-    let show = |output: &Output| output.letters.iter().map(|letter| format!("{letter:?}")).collect::<Vec<_>>();
+    let show = |output: &Output| output.dead_letters.iter().map(|letter| format!("{letter:?}")).collect::<Vec<_>>();
     differs("dead letters", &show(found), &show(expected));
 }
 
@@ -56,13 +56,16 @@ fn check(style: Style) {
         let lanes: Vec<_> = (0..LANES as u64).map(lane).collect();
         lanes.into_iter().flat_map(|lane| lane.join().unwrap()).collect::<Vec<_>>()
     });
-    let (lines, letters) = counts.iter().fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
-    assert!(lines > 1000 && letters > 20, "there is something to compare: {lines} lines, {letters} dead letters");
+    let (lines, dead_letters) = counts.iter().fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+    assert!(
+        lines > 1000 && dead_letters > 20,
+        "there is something to compare: {lines} lines, {dead_letters} dead letters"
+    );
 }
 
 /// How many lines and dead letters were compared.
 fn check_case(case: &Case, cuts: &[Vec<usize>], seed: u64, about: &str) -> (usize, usize) {
-    let (mut lines, mut letters) = (0, 0);
+    let (mut lines, mut dead_letters) = (0, 0);
     let mut rng = StdRng::seed_from_u64(seed);
     let nothing = vec![0; case.log.len()];
     let stream = |stream, workers| Way { cuts: None, history: Format::Jsonl, stream, files: 0, lost: false, workers };
@@ -83,14 +86,14 @@ fn check_case(case: &Case, cuts: &[Vec<usize>], seed: u64, about: &str) -> (usiz
         };
         let found = run(&case.job, &case.log, &way);
         assert_same(&found, &expected, case, &case.log, &way, about);
-        (lines, letters) = (lines + found.changes.len(), letters + found.letters.len());
+        (lines, dead_letters) = (lines + found.changes.len(), dead_letters + found.dead_letters.len());
     }
     let parted = case.parted_anew(&mut rng);
     let way = stream(Format::Jsonl, 2);
     let found = run(&case.job, &parted, &way);
     assert_eq!(found.changes, whole.changes, "{about}: the same events and effective times in other partitions");
     assert_eq!(found.rows, whole.rows, "{about}: the same events and effective times in other partitions");
-    (lines, letters)
+    (lines, dead_letters)
 }
 
 #[test]
@@ -116,10 +119,10 @@ fn long() {
         let case = cases.find(|case| case.job.groups.len() == 4).unwrap();
         let cuts = case.cuts();
         let some: Vec<_> = [0, 1, 7_000, 15_000, 20_000].iter().map(|at| cuts[*at].clone()).collect();
-        let (lines, letters) = check_case(&case, &some, seed, &format!("{style:?}, long"));
+        let (lines, dead_letters) = check_case(&case, &some, seed, &format!("{style:?}, long"));
         assert!(
-            lines > 10_000 && letters > 1000,
-            "there is something to compare: {lines} lines, {letters} dead letters"
+            lines > 10_000 && dead_letters > 1000,
+            "there is something to compare: {lines} lines, {dead_letters} dead letters"
         );
     }
 }

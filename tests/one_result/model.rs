@@ -55,7 +55,7 @@ pub struct Output {
     pub changes: Vec<String>,
     /// By group.
     pub rows: Vec<Vec<String>>,
-    pub letters: Vec<Letter>,
+    pub dead_letters: Vec<Letter>,
 }
 
 /// Reason, partition, offset, arrival, by how much it was late.
@@ -79,12 +79,12 @@ pub fn up(t: i64, tick: i64) -> i64 {
 /// `cuts`: how many records of each partition the history has.
 pub fn output(job: &Job, log: &Log, cuts: &[usize]) -> Output {
     let (seen, start, end) = seen(job, log, cuts);
-    let mut letters = BTreeMap::new();
+    let mut dead_letters = BTreeMap::new();
     let mut changes = vec![];
     let mut rows = vec![];
     for (order, group) in job.groups.iter().enumerate() {
         let mut stored = vec![];
-        for (key, events) in events_of(job, group, &seen, start, &mut letters) {
+        for (key, events) in events_of(job, group, &seen, start, &mut dead_letters) {
             let key = format!(r#"{{"k":"{key}"}}"#);
             let mut before: BTreeMap<Bounds, (String, i64)> = BTreeMap::new();
             for t in ticks(job, group, &events, start, end) {
@@ -108,7 +108,11 @@ pub fn output(job: &Job, log: &Log, cuts: &[usize]) -> Output {
         rows.push(stored.into_iter().map(|(_, line)| line).collect());
     }
     changes.sort();
-    Output { changes: changes.into_iter().map(|(_, line)| line).collect(), rows, letters: written(log, letters) }
+    Output {
+        changes: changes.into_iter().map(|(_, line)| line).collect(),
+        rows,
+        dead_letters: written(log, dead_letters),
+    }
 }
 
 /// What is there at the end alone: for the tests of chaos.
@@ -118,7 +122,7 @@ pub struct AtEnd {
     pub t: i64,
     /// By group, key and window: the last row, whether or not it has left the store.
     pub rows: Vec<BTreeMap<(String, Bounds), String>>,
-    pub letters: Vec<Letter>,
+    pub dead_letters: Vec<Letter>,
 }
 
 /// `t`: another end than that of the log, not before it.
@@ -126,26 +130,26 @@ pub struct AtEnd {
 pub fn at_end(job: &Job, log: &Log, cuts: &[usize], t: Option<i64>) -> AtEnd {
     let (seen, start, end) = seen(job, log, cuts);
     let t = t.unwrap_or(end);
-    let mut letters = BTreeMap::new();
+    let mut dead_letters = BTreeMap::new();
     let mut rows = vec![];
     for group in &job.groups {
         let mut last = BTreeMap::new();
-        for (key, events) in events_of(job, group, &seen, start, &mut letters) {
+        for (key, events) in events_of(job, group, &seen, start, &mut dead_letters) {
             let now = snapshot(job, group, &events, t, start).into_iter();
             last.extend(now.map(|(bounds, row)| ((format!(r#"{{"k":"{key}"}}"#), bounds), row)));
         }
         rows.push(last);
     }
-    AtEnd { t, rows, letters: written(log, letters) }
+    AtEnd { t, rows, dead_letters: written(log, dead_letters) }
 }
 
-fn written(log: &Log, letters: BTreeMap<(usize, usize, &str), Option<i64>>) -> Vec<Letter> {
-    let letters = letters
+fn written(log: &Log, dead_letters: BTreeMap<(usize, usize, &str), Option<i64>>) -> Vec<Letter> {
+    let dead_letters = dead_letters
         .into_iter()
         .map(|((p, o, reason), by)| (reason.to_owned(), p as i64, o as i64, format_time(log[p][o].a()), by));
-    let mut letters: Vec<_> = letters.collect();
-    letters.sort();
-    letters
+    let mut dead_letters: Vec<_> = dead_letters.collect();
+    dead_letters.sort();
+    dead_letters
 }
 
 /// The events, the seam and the last tick.
@@ -171,17 +175,17 @@ fn events_of<'a>(
     group: &Group,
     seen: &'a [Seen<'a>],
     start: i64,
-    letters: &mut BTreeMap<(usize, usize, &'static str), Option<i64>>,
+    dead_letters: &mut BTreeMap<(usize, usize, &'static str), Option<i64>>,
 ) -> BTreeMap<&'a str, Vec<&'a Seen<'a>>> {
     let mut by_key: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for s in seen.iter().filter(|s| is_reached(group, s, start)) {
         let (p, o) = s.place;
         match (s.event.key.as_deref(), late_by(job, group, s)) {
             (None, _) => {
-                letters.insert((p, o, "null key"), None);
+                dead_letters.insert((p, o, "null key"), None);
             }
             (Some(_), Some(by)) => {
-                let most = letters.entry((p, o, "late")).or_default();
+                let most = dead_letters.entry((p, o, "late")).or_default();
                 *most = (*most).max(Some(by));
             }
             (Some(key), None) => by_key.entry(key).or_default().push(s),

@@ -96,10 +96,10 @@ fn number(out: &mut Vec<u8>, name: &str, value: Option<i64>) {
     out.extend_from_slice(format!(",\"{name}\":{value}").as_bytes());
 }
 
-/// Writes letters, each with the tick at which it was told (`None`: before the first one, of the history).
-pub fn write(to: &mut dyn LineSink, letters: &[(Option<i64>, DeadLetter)]) -> Result<()> {
+/// Writes dead letters, each with the tick at which it was told (`None`: before the first one, of the history).
+pub fn write(to: &mut dyn LineSink, dead_letters: &[(Option<i64>, DeadLetter)]) -> Result<()> {
     let mut line = Vec::new();
-    for (time_us, letter) in letters {
+    for (time_us, letter) in dead_letters {
         line.clear();
         letter.write(&mut line);
         if line.len() > to.line_bytes_max() {
@@ -111,7 +111,7 @@ pub fn write(to: &mut dyn LineSink, letters: &[(Option<i64>, DeadLetter)]) -> Re
     Ok(())
 }
 
-/// Writes the letters that the first `bytes` of a file hold, as lines.
+/// Writes the dead letters that the first `bytes` of a file hold, as lines.
 pub fn add(to: &mut dyn LineSink, path: &Path, bytes: u64) -> Result<()> {
     let failed = |e: std::io::Error| Error::world(format!("reading {}", path.display()), e);
     let file = File::open(path).map_err(failed)?;

@@ -1,17 +1,17 @@
 //! The embedded store: the newest row a key and window, in a fjall database of this machine.
 //!
 //! ```text
-//! group \0 key as JSON \0 window start (8 bytes, big endian, sign flipped)  ->  image, changed_at, window end, row as JSON
+//! group \0 key as JSON \0 window start (8 bytes, big endian, sign flipped)  ->  refresh, changed_at, window end, row as JSON
 //! \0 as_of \0 group, \0 upto \0 group                                       ->  a mark
-//! \0 format, \0 image                                                       ->  what wrote this, and the last image's number
-//! \0 whole                                                                  ->  what the rows are an image of, once that is whole
+//! \0 format, \0 full refresh                                                       ->  what wrote this, and the number of the last full refresh
+//! \0 whole                                                                  ->  what the rows mean, once all of them are there
 //! ```
 //!
 //! Rows and marks share one keyspace, so that whatever a crash takes is a tail of what was written: a mark is never there
 //! without the rows before it. One process holds the store; within it, clones read while another writes.
 //!
-//! Every row carries the number of the image that it was last written in or after: what a sweep finds with an older one
-//! was not in the image.
+//! Every row carries the number of the full refresh that it was last written in or after: what a sweep finds with an older one
+//! was not in the full refresh.
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -42,7 +42,7 @@ const MEMTABLE_BYTES: u64 = 16 << 20;
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 const LOCK_RETRY: Duration = Duration::from_millis(10);
 const REMEDY: &str = "if this stays so, remove its directory: the next start writes every row anew";
-/// Image, changed_at and window end, before the row's text.
+/// The number of the full refresh, changed_at and window end, before the row's text.
 const HEAD_BYTES: usize = 24;
 
 const ELSEWHERE: &str =
@@ -147,8 +147,8 @@ pub struct Embedded {
     db: Database,
     rows: Keyspace,
     groups: Arc<[GroupShape]>,
-    image: i64,
-    /// What its images are of.
+    full_refresh: i64,
+    /// What the rows of this start mean.
     meaning: i64,
     /// By group; `None` where the next write sets it whatever it was.
     upto_us: Vec<Option<i64>>,
@@ -163,7 +163,7 @@ impl Embedded {
         let rows = db.keyspace("rows", options).map_err(failed)?;
         let groups: Arc<[GroupShape]> = groups.into();
         let upto_us = vec![None; groups.len()];
-        let mut store = Embedded { path: path.into(), db, rows, groups, image: 0, meaning: 0, upto_us };
+        let mut store = Embedded { path: path.into(), db, rows, groups, full_refresh: 0, meaning: 0, upto_us };
         match store.number(FORMAT_KEY)? {
             Some(FORMAT) => {}
             Some(format) => {
@@ -193,7 +193,7 @@ impl Embedded {
 
     /// Takes up what an earlier start has left.
     fn look(&mut self) -> Result<()> {
-        self.image = self.number(IMAGE_KEY)?.unwrap_or(0);
+        self.full_refresh = self.number(IMAGE_KEY)?.unwrap_or(0);
         for group in 0..self.groups.len() {
             self.upto_us[group] = self.number(&self.mark("upto", group))?;
         }
@@ -208,8 +208,8 @@ impl Embedded {
         Embedded::open(path, groups)
     }
 
-    /// Says what the images of this start are of: what columns mean, and how rows and fields are called. Returns whether the store has
-    /// all of such an image already, and nothing else.
+    /// Says what the rows of this start mean: what columns are, and how rows and fields are called. Returns whether the store has all rows
+    /// of that meaning already, and no others.
     pub fn is_whole(&mut self, meaning: i64) -> Result<bool> {
         self.meaning = meaning;
         Ok(self.number(WHOLE_KEY)? == Some(meaning))
@@ -366,7 +366,7 @@ impl Store for Embedded {
                         continue;
                     }
                     value.clear();
-                    value.extend_from_slice(&self.image.to_le_bytes());
+                    value.extend_from_slice(&self.full_refresh.to_le_bytes());
                     value.extend_from_slice(&view.times[*row].to_le_bytes());
                     value.extend_from_slice(&view.window(*row).map_or(0, |(_, end)| end).to_le_bytes());
                     view.row.write(&mut value, *row);
@@ -377,11 +377,11 @@ impl Store for Embedded {
         Ok(())
     }
 
-    fn begin_image(&mut self, replace: bool) -> Result<()> {
-        self.image += 1;
+    fn begin_full_refresh(&mut self, replace: bool) -> Result<()> {
+        self.full_refresh += 1;
         self.commit_with(|batch| {
             batch.remove(&self.rows, WHOLE_KEY);
-            batch.insert(&self.rows, IMAGE_KEY, self.image.to_le_bytes());
+            batch.insert(&self.rows, IMAGE_KEY, self.full_refresh.to_le_bytes());
         })?;
         if replace {
             self.upto_us.fill(None);
@@ -396,7 +396,7 @@ impl Store for Embedded {
             (0..self.groups.len()).flat_map(|g| [self.mark("upto", g), self.mark("as_of", g)]).collect();
         let keeps = |key: &[u8], value: &[u8]| match key.first() {
             Some(0) => key == FORMAT_KEY || key == IMAGE_KEY || marks.iter().any(|mark| mark == key),
-            _ => i64_at(value, 0) == Some(self.image) || spared.iter().any(|group| key.starts_with(group)),
+            _ => i64_at(value, 0) == Some(self.full_refresh) || spared.iter().any(|group| key.starts_with(group)),
         };
         let (mut swept, mut gone) = (0, Vec::new());
         let remove = |gone: &mut Vec<fjall::UserKey>| {
@@ -516,7 +516,7 @@ mod tests {
     fn its_bytes_are_what_they_were() {
         let dir = tempfile::tempdir().unwrap();
         let mut store = Embedded::open(&dir.path().join("embedded"), &shapes()).unwrap();
-        store.begin_image(false).unwrap();
+        store.begin_full_refresh(false).unwrap();
         store.write(0, &plain().batch(&[("a", 0, Some(1.5), 10, 1)]), 100).unwrap();
         store.write(1, &windowed().batch(&[("b", -HOUR, None, 20, 1)]), 100).unwrap();
         store.set_as_of(0, 50).unwrap();
@@ -552,7 +552,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("embedded");
         let mut store = Embedded::open(&path, &shapes()).unwrap();
-        store.begin_image(false).unwrap();
+        store.begin_full_refresh(false).unwrap();
         store.write(0, &plain().batch(&[("old", 0, None, 10, 1), ("kept", 0, None, 10, 1)]), 100).unwrap();
         store.write(1, &windowed().batch(&[("a", 0, None, 10, 1)]), 100).unwrap();
         store.set_as_of(1, 100).unwrap();
@@ -562,16 +562,16 @@ mod tests {
         let mut again = store.again().unwrap();
         drop(store);
         assert!(!again.is_whole(8).unwrap() && again.is_whole(7).unwrap());
-        again.begin_image(false).unwrap();
+        again.begin_full_refresh(false).unwrap();
         assert_eq!(again.sweep(&[0, 1]).unwrap(), 0, "what is spared stays");
-        assert!(!again.is_whole(7).unwrap(), "an image of some groups is none");
+        assert!(!again.is_whole(7).unwrap(), "some groups are not all");
         assert_eq!(scanned(&mut again, 0).len() + scanned(&mut again, 1).len(), 3);
         drop(again);
 
         // The next start has one group only.
         let mut store = Embedded::open(&path, &shapes()[..1]).unwrap();
         assert_eq!(store.marks(0).unwrap(), Marks { upto_us: Some(100), as_of_us: None });
-        store.begin_image(false).unwrap();
+        store.begin_full_refresh(false).unwrap();
         store.write(0, &plain().batch(&[("kept", 0, Some(1.0), 10, 1), ("x", 0, None, 10, 1)]), 50).unwrap();
         store.write(0, &plain().batch(&[("x", 0, None, 20, -1)]), 50).unwrap();
         assert_eq!(store.marks(0).unwrap().upto_us, Some(100), "it never falls");
@@ -581,9 +581,9 @@ mod tests {
 
         let mut store = Embedded::open(&path, &shapes()).unwrap();
         assert_eq!(store.marks(1).unwrap(), Marks::default(), "its marks went with its rows");
-        store.begin_image(true).unwrap();
+        store.begin_full_refresh(true).unwrap();
         store.write(0, &plain().batch(&[]), 50).unwrap();
-        assert_eq!(store.marks(0).unwrap().upto_us, Some(50), "but for an image that replaces");
+        assert_eq!(store.marks(0).unwrap().upto_us, Some(50), "but for a full refresh that replaces");
         assert_eq!(store.sweep(&[]).unwrap(), 1);
     }
 

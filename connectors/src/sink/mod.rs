@@ -59,7 +59,7 @@ pub fn default_sink(home: &Home) -> (SinkConfig, Option<&'static str>) {
 
 /// Where dead letters go that a job says nothing of; and what such a job has to say all the same.
 pub fn default_letters(home: &Home) -> (Arc<dyn LinesConfig>, Option<&'static str>) {
-    lines::unsaid_letters(home)
+    lines::unsaid_dead_letters(home)
 }
 
 /// What a sink is given.

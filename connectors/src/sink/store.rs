@@ -98,20 +98,20 @@ pub trait Store: Send {
     /// gets an error.
     fn write(&mut self, group: usize, changes: &RecordBatch, upto_us: i64) -> Result<()>;
 
-    /// The first write of a start is a whole image of the store: between `begin_image` and `sweep`, `write` also notes which
-    /// rows are there. `replace`: the image may be older than what the store holds (`_upto` may fall).
-    fn begin_image(&mut self, replace: bool) -> Result<()>;
+    /// The first write of a start is a full refresh of the store: between `begin_full_refresh` and `sweep`, `write` also notes which
+    /// rows are there. `replace`: the full refresh may be older than what the store holds (`_upto` may fall).
+    fn begin_full_refresh(&mut self, replace: bool) -> Result<()>;
 
-    /// Removes whatever of this job's the image did not have: rows, fields, groups that are no longer the job's; of `spared` groups
-    /// nothing. Called by one process, after every worker's image has been acknowledged. Returns how many rows went.
+    /// Removes whatever of this job's the full refresh did not have: rows, fields, groups that are no longer the job's; of `spared` groups
+    /// nothing. Called by one process, after every worker's full refresh has been acknowledged. Returns how many rows went.
     fn sweep(&mut self, spared: &[usize]) -> Result<u64>;
 
     /// Every row up to this tick is there, from all workers. Called by one process.
     fn set_as_of(&mut self, group: usize, as_of_us: i64) -> Result<()>;
 
-    /// The store may have lost what it acknowledged: it needs an image from every worker. Until `begin_image`, `set_as_of`
+    /// The store may have lost what it acknowledged: it needs a full refresh from every worker. Until `begin_full_refresh`, `set_as_of`
     /// does nothing.
-    fn needs_image(&self) -> bool {
+    fn needs_full_refresh(&self) -> bool {
         false
     }
 }

@@ -204,7 +204,7 @@ fn many_rows_in_many_transactions() {
     let mut store = open(&url, job, &groups);
     let names: Vec<String> = (0..2000).map(|i| format!("card{i:05}")).collect();
     let changes: Vec<Change> = names.iter().map(|name| (name.as_str(), 0, Some(1), 10, 1)).collect();
-    store.begin_image(false).unwrap();
+    store.begin_full_refresh(false).unwrap();
     store.write(0, &batch(&groups[0], &changes), 10).unwrap();
     assert_eq!(store.sweep(&[]).unwrap(), 0);
     let rows = scan(&mut RedisLookup::open(&url, job, &groups).unwrap(), 0);
@@ -226,7 +226,7 @@ fn an_older_start_can_write_no_more() {
         ("with _upto as it is", old.write(0, &change, 10)),
         ("with _upto raised", old.write(0, &change, 20)),
         ("as_of", old.set_as_of(0, 10)),
-        ("image", old.begin_image(false)),
+        ("image", old.begin_full_refresh(false)),
         ("sweep", old.sweep(&[]).map(drop)),
     ] {
         let error = answer.expect_err(what).to_string();
@@ -252,10 +252,10 @@ fn upto_never_falls_but_for_an_image_that_replaces() {
     a.write(0, &none, 50).unwrap();
     assert_eq!(held(), Some(100));
     let b = b.insert(open(&url, job, &groups));
-    b.begin_image(false).unwrap();
+    b.begin_full_refresh(false).unwrap();
     b.write(0, &none, 60).unwrap();
     assert_eq!(held(), Some(100));
-    b.begin_image(true).unwrap();
+    b.begin_full_refresh(true).unwrap();
     b.write(0, &none, 60).unwrap();
     b.write(0, &none, 55).unwrap();
     assert_eq!(held(), Some(60));
@@ -271,7 +271,7 @@ fn a_sweep_leaves_the_image_of_all_workers_and_nothing_else() {
     clean(&url, job);
     let groups = [group("cards", false, None), group("gone", false, None)];
     let mut before = open(&url, job, &groups);
-    before.begin_image(false).unwrap();
+    before.begin_full_refresh(false).unwrap();
     for (group, of) in groups.iter().enumerate() {
         before.write(group, &batch(of, &[("a", 0, Some(1), 10, 1), ("b", 0, Some(1), 10, 1)]), 10).unwrap();
         before.set_as_of(group, 10).unwrap();
@@ -283,8 +283,8 @@ fn a_sweep_leaves_the_image_of_all_workers_and_nothing_else() {
     let generation = claim(&url, job, None).unwrap();
     let worker = || Redis::open(&url, job, groups, generation, Arc::default()).unwrap();
     let (mut one, mut two) = (worker(), worker());
-    one.begin_image(false).unwrap();
-    two.begin_image(false).unwrap();
+    one.begin_full_refresh(false).unwrap();
+    two.begin_full_refresh(false).unwrap();
     one.write(0, &batch(&groups[0], &[("a", 0, None, 20, 1)]), 20).unwrap();
     two.write(0, &batch(&groups[0], &[("c", 0, Some(1), 20, 1)]), 20).unwrap();
     two.write(0, &batch(&groups[0], &[("d", 0, Some(1), 20, 1)]), 20).unwrap();
@@ -323,7 +323,7 @@ fn a_connection_that_is_cut_is_made_again() {
         assert_eq!(lookup.as_of(0).unwrap(), Some(i));
         cut(&url, job);
     }
-    assert!(!store.needs_image());
+    assert!(!store.needs_full_refresh());
 }
 
 /// Ends every connection of a job.
@@ -335,7 +335,7 @@ fn cut(url: &str, job: &str) {
     }
 }
 
-/// An image that follows another before that was swept.
+/// A full refresh that follows another before that was swept.
 #[test]
 fn an_image_has_nothing_of_the_one_before() {
     let url = need!(server());
@@ -345,21 +345,21 @@ fn an_image_has_nothing_of_the_one_before() {
     let generation = claim(&url, job, None).unwrap();
     let worker = || Redis::open(&url, job, &groups, generation, Arc::default()).unwrap();
     let (mut one, mut two) = (worker(), worker());
-    one.begin_image(false).unwrap();
-    two.begin_image(false).unwrap();
+    one.begin_full_refresh(false).unwrap();
+    two.begin_full_refresh(false).unwrap();
     one.write(0, &batch(&groups[0], &[("a", 0, Some(1), 10, 1), ("b", 0, Some(1), 10, 1)]), 10).unwrap();
-    // The other worker is ahead, and has a row that the first image does not know.
-    two.begin_image(false).unwrap();
+    // The other worker is ahead, and has a row that the first full refresh does not know.
+    two.begin_full_refresh(false).unwrap();
     two.write(0, &batch(&groups[0], &[("c", 0, Some(1), 20, 1)]), 20).unwrap();
     assert_eq!(one.sweep(&[]).unwrap(), 0);
-    one.begin_image(false).unwrap();
+    one.begin_full_refresh(false).unwrap();
     one.write(0, &batch(&groups[0], &[("a", 0, Some(1), 10, 1)]), 20).unwrap();
     assert_eq!(one.sweep(&[]).unwrap(), 1, "b has gone meanwhile");
     let left = ["_generation", "cards:_upto", "cards:a:7", "cards:c:7"];
     assert_eq!(keys(&url, job), left.map(|key| format!("{job}:{key}")));
 }
 
-/// A Redis that went back to a moment within the image no longer knows of all rows that the image has.
+/// A Redis that went back to a moment within the full refresh no longer knows of all rows that the full refresh has.
 #[test]
 fn an_image_of_which_some_is_lost_sweeps_nothing() {
     let url = need!(server());
@@ -367,15 +367,15 @@ fn an_image_of_which_some_is_lost_sweeps_nothing() {
     clean(&url, job);
     let groups = [group("cards", false, None)];
     let mut store = open(&url, job, &groups);
-    store.begin_image(false).unwrap();
+    store.begin_full_refresh(false).unwrap();
     store.write(0, &batch(&groups[0], &[("a", 0, Some(1), 10, 1), ("b", 0, Some(1), 10, 1)]), 10).unwrap();
     let _: () = admin(&url).srem(format!("{job}:_image:1:1"), format!("{job}:cards:b:7")).unwrap();
     let _: () = admin(&url).set(format!("{job}:cards:_upto"), 5).unwrap();
     cut(&url, job);
     assert_eq!(store.sweep(&[]).unwrap(), 0);
-    assert!(store.needs_image());
+    assert!(store.needs_full_refresh());
     assert_eq!(scan(&mut RedisLookup::open(&url, job, &groups).unwrap(), 0).len(), 2, "no row went");
-    store.begin_image(false).unwrap();
+    store.begin_full_refresh(false).unwrap();
     store.write(0, &batch(&groups[0], &[("a", 0, Some(1), 10, 1)]), 10).unwrap();
     assert_eq!(store.sweep(&[]).unwrap(), 1, "b is not in the new one");
 }
@@ -394,13 +394,13 @@ fn a_redis_that_lost_its_marks_needs_an_image() {
         clean_some(&url, &format!("{job}:{lost}"));
         store.write(0, &change, 20).unwrap();
         store.set_as_of(0, 20).unwrap();
-        assert!(store.needs_image(), "{lost}");
+        assert!(store.needs_full_refresh(), "{lost}");
         assert_ne!(marks(&url, job, "cards").unwrap().as_of_us, Some(20), "{lost}");
-        store.begin_image(false).unwrap();
+        store.begin_full_refresh(false).unwrap();
         store.write(0, &change, 20).unwrap();
         store.sweep(&[]).unwrap();
         store.set_as_of(0, 20).unwrap();
-        assert!(!store.needs_image(), "{lost}");
+        assert!(!store.needs_full_refresh(), "{lost}");
         assert_eq!(marks(&url, job, "cards").unwrap(), Marks { upto_us: Some(20), as_of_us: Some(20) });
     }
 }
@@ -429,7 +429,7 @@ fn users_and_passwords() {
     let with = |user: &str| url.replacen("redis://", &format!("redis://{user}@"), 1);
 
     let mut store = open(&with("hw-user:s3cret"), job, &groups);
-    store.begin_image(false).unwrap();
+    store.begin_full_refresh(false).unwrap();
     store.write(0, &batch(&groups[0], &[("a", 0, Some(1), 10, 1)]), 10).unwrap();
     store.sweep(&[]).unwrap();
     store.set_as_of(0, 10).unwrap();
@@ -476,9 +476,9 @@ fn a_server_that_is_started_anew_is_waited_for_and_gets_everything_again() {
         child = start(port).unwrap();
         let mut store = waiting.join().unwrap().unwrap();
         store.set_as_of(0, 20).unwrap();
-        assert!(store.needs_image());
+        assert!(store.needs_full_refresh());
         assert_eq!(marks(&url, job, "cards").unwrap(), Marks { upto_us: Some(20), as_of_us: None });
-        store.begin_image(false).unwrap();
+        store.begin_full_refresh(false).unwrap();
         store.write(0, &batch(&groups[0], &changes), 20).unwrap();
         store.sweep(&[]).unwrap();
         store.set_as_of(0, 20).unwrap();

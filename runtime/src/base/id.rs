@@ -55,9 +55,9 @@ ids! {
     SinkId
     /// A node of a job's graph: a source, a group, a sink, or the dead letters.
     NodeId
-    /// A reading of a plan: a source as it is read from one seam.
+    /// A scan of a plan: a source as it is read from one seam.
     ScanId
-    /// A part of a group: its columns that began with one reading.
+    /// A part of a group: its columns that began with one scan.
     PartId
 }
 

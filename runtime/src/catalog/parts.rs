@@ -21,7 +21,7 @@ pub struct Parts {
 }
 
 pub struct Part {
-    pub reading: ScanId,
+    pub scan: ScanId,
     pub reach: Reach,
     /// Its input expressions, by their number in the group; `None`: nobody asks for it any more, so it is null.
     pub inputs: Vec<(Option<usize>, DataType)>,
@@ -37,15 +37,15 @@ impl Parts {
         Ok(Parts { groups, side })
     }
 
-    /// The parts of a reading, with their groups.
-    pub fn of_reading(&self, reading: ScanId) -> impl Iterator<Item = (GroupId, &Part)> {
+    /// The parts of a scan, with their groups.
+    pub fn of_scan(&self, scan: ScanId) -> impl Iterator<Item = (GroupId, &Part)> {
         let all = self.groups.pairs().flat_map(|(group, parts)| parts.iter().map(move |part| (group, part)));
-        all.filter(move |(_, part)| part.reading == reading)
+        all.filter(move |(_, part)| part.scan == scan)
     }
 
-    /// Rows up to this event time are out of the reach of every part of a reading; `None`: one reaches everything.
-    pub fn floor(&self, reading: ScanId, s: i64) -> Option<i64> {
-        let floors: Option<Vec<i64>> = self.of_reading(reading).map(|(_, part)| part.reach.floor(s)).collect();
+    /// Rows up to this event time are out of the reach of every part of a scan; `None`: one reaches everything.
+    pub fn floor(&self, scan: ScanId, s: i64) -> Option<i64> {
+        let floors: Option<Vec<i64>> = self.of_scan(scan).map(|(_, part)| part.reach.floor(s)).collect();
         floors.map(|all| all.into_iter().min().unwrap_or(s))
     }
 
@@ -84,19 +84,19 @@ impl Part {
         let mut inputs = vec![];
         for (number, text) in planned.inputs.iter().enumerate() {
             let asking = planned.columns.iter().filter(|column| column.plan.input == Some(number));
-            let expression = asking.filter_map(|column| column.place).find_map(|place| open.columns[place].input);
+            let expression = asking.filter_map(|column| column.index).find_map(|index| open.columns[index].input);
             let data_type = DataType::from_str(text)
                 .map_err(|e| Failure::Running(format!("the state names a type that is none, {text}: {e}")))?;
             inputs.push((expression, data_type));
         }
-        let shown = planned.columns.iter().filter(|column| column.place.is_some());
+        let kept = planned.columns.iter().filter(|column| column.index.is_some());
         let s = plan.s_of(planned).filter(|_| plan.side_of_part(planned) == side);
         Ok(Part {
-            reading: planned.reading,
-            reach: Reach::of(&opened.job.groups[group], shown.map(|column| column.plan.length)),
+            scan: planned.scan,
+            reach: Reach::of(&opened.job.groups[group], kept.map(|column| column.plan.length)),
             plan: group::Part {
                 columns: planned.columns.iter().map(|column| column.plan.clone()).collect(),
-                places: planned.columns.iter().map(|column| column.place).collect(),
+                places: planned.columns.iter().map(|column| column.index).collect(),
                 inputs: inputs.iter().map(|(_, data_type)| data_type.clone()).collect(),
                 start: s.unwrap_or(i64::MAX),
             },

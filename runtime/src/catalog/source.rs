@@ -42,7 +42,7 @@ fn written_schema(columns: &[(Named, DataType)]) -> SchemaRef {
 }
 
 /// A source's history, its stream, and its schema.
-type Parts = (Option<Arc<dyn History>>, Option<Arc<dyn Stream>>, SchemaRef);
+type HistoryAndStream = (Option<Arc<dyn History>>, Option<Arc<dyn Stream>>, SchemaRef);
 
 /// `None`: it could not be opened, and a fault says why.
 pub fn open_source(
@@ -50,7 +50,7 @@ pub fn open_source(
     pinned: Option<&Pinned>,
     streams: Streams,
     faults: &mut Faults,
-) -> Result<Option<Parts>, Failure> {
+) -> Result<Option<HistoryAndStream>, Failure> {
     let mut ok = true;
     let history = match &source.history {
         None => None,
@@ -112,21 +112,21 @@ pub fn project<'a>(
     groups: impl Iterator<Item = (&'a Group, &'a Compiled)>,
 ) -> Source {
     let mut names: Vec<String> = vec![source.event_time.text.clone()];
-    let mut place = |name: &str| {
+    let mut index_of = |name: &str| {
         names.iter().position(|n| n == name).unwrap_or_else(|| {
             names.push(name.to_owned());
             names.len() - 1
         })
     };
-    let arrival_time = source.arrival_time.as_ref().map(|a| place(&a.text));
-    let id_column = if let SeamBy::Id { id, .. } = &source.seam.by { Some(place(&id.text)) } else { None };
+    let arrival_time = source.arrival_time.as_ref().map(|a| index_of(&a.text));
+    let id_column = if let SeamBy::Id { id, .. } = &source.seam.by { Some(index_of(&id.text)) } else { None };
     for (group, compiled) in groups {
-        group.key.iter().for_each(|k| _ = place(&k.text));
+        group.key.iter().for_each(|k| _ = index_of(&k.text));
         let expressions = compiled.filter.iter().chain(&compiled.inputs);
-        expressions.flat_map(Expression::columns).for_each(|c| _ = place(c));
+        expressions.flat_map(Expression::columns).for_each(|c| _ = index_of(c));
     }
     let of_stream = names.len();
-    let mut place = |name: &str| {
+    let mut index_of = |name: &str| {
         names.iter().position(|n| n == name).unwrap_or_else(|| {
             names.push(name.to_owned());
             names.len() - 1
@@ -134,7 +134,7 @@ pub fn project<'a>(
     };
     let seam_columns = match &source.seam.by {
         SeamBy::Offset { partition, offset } if history.is_some() => {
-            Some((place(&partition.text), place(&offset.text)))
+            Some((index_of(&partition.text), index_of(&offset.text)))
         }
         _ => None,
     };

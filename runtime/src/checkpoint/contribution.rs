@@ -1,4 +1,4 @@
-//! What a worker puts into a checkpoint: files, how far it has read, and where its lines are left.
+//! What a worker puts into a checkpoint: files, how far it has read, and the positions of its sinks of lines.
 
 use std::time::Duration;
 
@@ -12,11 +12,11 @@ use crate::plan::progress::HistoryProgress;
 use crate::plan::side::Side;
 
 /// In which checkpoint's directory a file lies, and its name there.
-pub type PartName = (u64, String);
+pub type StateFileName = (u64, String);
 
 /// A file of a checkpoint, as it has to be found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Part {
+pub struct StateFile {
     /// The checkpoint in whose directory it lies.
     pub number: u64,
     pub group: GroupId,
@@ -27,7 +27,7 @@ pub struct Part {
     pub piece: Piece,
     /// Of which part of the group.
     pub of: PartId,
-    /// Where the state was worked out that it is of.
+    /// Which dataflow had the state that it is of.
     #[serde(default)]
     pub side: Side,
     pub name: String,
@@ -38,8 +38,8 @@ pub struct Part {
     pub span: Option<(i64, i64)>,
 }
 
-impl Part {
-    pub fn name(&self) -> PartName {
+impl StateFile {
+    pub fn name(&self) -> StateFileName {
         (self.number, self.name.clone())
     }
 }
@@ -51,14 +51,14 @@ pub struct Contribution {
     pub positions: Vec<Position>,
     /// How far this worker's pieces of the history were read.
     pub read: HistoryProgress,
-    pub parts: Vec<Part>,
+    pub files: Vec<StateFile>,
     /// How long it took to write and send them.
     pub took: Duration,
 }
 
-/// Where lines are left at the tick of a checkpoint.
+/// Where lines stood at a checkpoint.
 #[derive(Clone, Debug, Default)]
-pub struct Noted {
+pub struct PositionAt {
     pub number: u64,
-    pub left: Option<SinkPosition>,
+    pub position: Option<SinkPosition>,
 }

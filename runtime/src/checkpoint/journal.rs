@@ -25,9 +25,9 @@ use headwater_connectors::storage::make_dir;
 use headwater_operators::group::{Journal, Piece, State};
 use headwater_operators::ledger::SegmentError;
 
-use super::contribution::Part;
+use super::contribution::StateFile;
 use super::files::failed;
-use super::parts;
+use super::state_file;
 use super::store::StateStore;
 use crate::base::failure::Failure;
 use crate::base::id::{GroupId, Id, PartId};
@@ -48,7 +48,7 @@ struct Files {
     workers: u32,
     parts: Vec<OfPart>,
     /// Chunks of an earlier run, by number, until they are read.
-    frozen: Vec<Option<(Rc<parts::Chunks>, usize)>>,
+    frozen: Vec<Option<(Rc<state_file::Chunks>, usize)>>,
 }
 
 /// The files of a part of the group.
@@ -56,14 +56,14 @@ struct OfPart {
     /// Its longest window.
     longest: i64,
     writing: Option<Writing>,
-    files: Vec<Part>,
+    files: Vec<StateFile>,
     merge: Option<Merge>,
 }
 
 /// A file that is being written.
 struct Writing {
     path: PathBuf,
-    writer: parts::Writer,
+    writer: state_file::Writer,
     span: (i64, i64),
 }
 
@@ -77,7 +77,7 @@ struct Written {
 
 /// Files that are being merged. Dropped, it waits for the thread, which stops.
 struct Merge {
-    inputs: Vec<Part>,
+    inputs: Vec<StateFile>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<Result<Option<Written>, Failure>>>,
 }
@@ -110,28 +110,28 @@ impl GroupJournal {
     }
 
     /// Whether the keys in a file of a checkpoint are this worker's, and no other's. `None`: some may be.
-    pub fn owns(&self, part: &Part) -> Option<bool> {
+    pub fn owns(&self, file: &StateFile) -> Option<bool> {
         let files = self.0.borrow();
-        (part.workers == files.workers).then_some(part.worker == files.worker)
+        (file.workers == files.workers).then_some(file.worker == files.worker)
     }
 
     /// Goes on with a file of an earlier run. Its rows stay there until their time comes.
-    pub fn carry(&self, state: &mut State, part: &Part, path: &Path) -> Result<(), Failure> {
-        let Some(of) = state.part_of(part.of.index(), part.side == Side::Beside) else { return Ok(()) };
+    pub fn carry(&self, state: &mut State, file: &StateFile, path: &Path) -> Result<(), Failure> {
+        let Some(of) = state.part_of(file.of.index(), file.side == Side::Shadow) else { return Ok(()) };
         let mut files = self.0.borrow_mut();
-        let chunks = Rc::new(parts::Chunks::open(path).map_err(|e| failed("reading", path, e))?);
+        let chunks = Rc::new(state_file::Chunks::open(path).map_err(|e| failed("reading", path, e))?);
         let spans = chunks.spans().map_err(|e| failed("reading", path, e))?;
         for (at, (first, last)) in spans.into_iter().enumerate() {
             state.freeze(of, files.frozen.len() as u64, first, last);
             files.frozen.push(Some((chunks.clone(), at)));
         }
         let group = files.group;
-        files.parts[of].files.push(Part { group, of: PartId::at(of), ..part.clone() });
+        files.parts[of].files.push(StateFile { group, of: PartId::at(of), ..file.clone() });
         Ok(())
     }
 
     /// The files of a checkpoint at `t`, up to which all is written.
-    pub fn cut(&self, number: u64, t: i64) -> Result<Vec<Part>, Failure> {
+    pub fn cut(&self, number: u64, t: i64) -> Result<Vec<StateFile>, Failure> {
         let mut files = self.0.borrow_mut();
         (0..files.parts.len()).try_for_each(|of| files.cut(of, number, t))?;
         Ok(files.parts.iter().flat_map(|part| &part.files).cloned().collect())
@@ -192,16 +192,17 @@ impl Files {
         let path = self.store.written(number, worker).join(&name);
         std::fs::rename(&written.path, &path).map_err(|e| failed("writing", &path, e))?;
         let Written { bytes, xxh3, span, .. } = written;
-        let (piece, side, span) = (Piece::Ledger, Side::Shown, Some(span));
-        let part = Part { number, group, worker, workers, piece, of: PartId::at(of), side, name, bytes, xxh3, span };
-        self.parts[of].files.push(part);
+        let (piece, side, span) = (Piece::Ledger, Side::Live, Some(span));
+        let file =
+            StateFile { number, group, worker, workers, piece, of: PartId::at(of), side, name, bytes, xxh3, span };
+        self.parts[of].files.push(file);
         Ok(())
     }
 }
 
 /// The files of the lowest tier that has enough of them. Those of the newest checkpoint may not be there for all to see yet.
-fn worth_merging(files: &[Part], newest: u64) -> Option<Vec<Part>> {
-    let mut tiers: BTreeMap<u32, Vec<&Part>> = BTreeMap::new();
+fn worth_merging(files: &[StateFile], newest: u64) -> Option<Vec<StateFile>> {
+    let mut tiers: BTreeMap<u32, Vec<&StateFile>> = BTreeMap::new();
     for file in files.iter().filter(|file| file.number < newest) {
         let tier = (file.bytes / LOWEST_TIER_BYTES).checked_ilog(MERGED_AT_ONCE as u64).map_or(0, |tier| tier + 1);
         tiers.entry(tier).or_default().push(file);
@@ -212,7 +213,7 @@ fn worth_merging(files: &[Part], newest: u64) -> Option<Vec<Part>> {
 
 impl Writing {
     fn create(path: PathBuf, rows: &RecordBatch) -> Result<Writing, Failure> {
-        let writer = parts::Writer::create(&path, rows.schema()).map_err(|e| failed("creating", &path, e))?;
+        let writer = state_file::Writer::create(&path, rows.schema()).map_err(|e| failed("creating", &path, e))?;
         Ok(Writing { path, writer, span: (i64::MAX, i64::MIN) })
     }
 
@@ -232,7 +233,7 @@ impl Writing {
 
 impl Merge {
     /// `left`: events up to there have left all windows.
-    fn start(store: Arc<StateStore>, inputs: Vec<Part>, path: PathBuf, left: i64) -> Result<Merge, Failure> {
+    fn start(store: Arc<StateStore>, inputs: Vec<StateFile>, path: PathBuf, left: i64) -> Result<Merge, Failure> {
         let stop: Arc<AtomicBool> = Arc::default();
         let (files, stopped) = (inputs.clone(), stop.clone());
         let work = move || merge(&store, &files, path, left, &stopped);
@@ -261,7 +262,7 @@ impl Drop for Merge {
 
 fn merge(
     store: &StateStore,
-    inputs: &[Part],
+    inputs: &[StateFile],
     path: PathBuf,
     left: i64,
     stop: &AtomicBool,
@@ -271,8 +272,8 @@ fn merge(
         if stop.load(Ordering::Relaxed) {
             return Ok(None);
         }
-        let from = store.part(input)?.map_err(Failure::Running)?;
-        for batch in parts::read(&from).map_err(|e| failed("reading", &from, e))? {
+        let from = store.fetch(input)?.map_err(Failure::Running)?;
+        for batch in state_file::read(&from).map_err(|e| failed("reading", &from, e))? {
             if stop.load(Ordering::Relaxed) {
                 return Ok(None);
             }
@@ -312,11 +313,11 @@ mod tests {
         RecordBatch::try_from_iter([("_ts", times)]).unwrap()
     }
 
-    fn times(store: &StateStore, files: &[Part]) -> Vec<i64> {
+    fn times(store: &StateStore, files: &[StateFile]) -> Vec<i64> {
         let mut all = vec![];
         for file in files {
-            let path = store.part(file).unwrap().unwrap();
-            for batch in parts::read(&path).unwrap() {
+            let path = store.fetch(file).unwrap().unwrap();
+            for batch in state_file::read(&path).unwrap() {
                 all.extend_from_slice(batch.unwrap().column(0).as_primitive::<Int64Type>().values());
             }
         }
@@ -347,7 +348,7 @@ mod tests {
             held.sort_unstable();
             let found: Vec<i64> = found.into_iter().filter(|ts| *ts > now - LONGEST).collect();
             assert_eq!(found, held, "at {now}");
-            let names: BTreeSet<_> = files.iter().map(Part::name).collect();
+            let names: BTreeSet<_> = files.iter().map(StateFile::name).collect();
             assert_eq!(names.len(), files.len());
             last = files;
             while journal.0.borrow().parts[0].merge.as_ref().is_some_and(|merge| !merge.is_finished()) {
@@ -363,21 +364,21 @@ mod tests {
 
     #[test]
     fn files_of_about_one_size_are_merged() {
-        let file = |bytes| Part {
+        let file = |bytes| StateFile {
             number: 1,
             group: GroupId::at(0),
             worker: 0,
             workers: 1,
             piece: Piece::Ledger,
             of: PartId::at(0),
-            side: Side::Shown,
+            side: Side::Live,
             name: String::new(),
             bytes,
             xxh3: 0,
             span: None,
         };
         let merges = |sizes: &[u64]| {
-            let files: Vec<Part> = sizes.iter().map(|bytes| file(*bytes)).collect();
+            let files: Vec<StateFile> = sizes.iter().map(|bytes| file(*bytes)).collect();
             worth_merging(&files, 2).map(|files| files.iter().map(|file| file.bytes).collect::<Vec<_>>())
         };
         assert_eq!(merges(&[1; 7]), None);

@@ -32,7 +32,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 const RELEASE_MAX: Duration = Duration::from_secs(5);
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Word {
+struct Holder {
     /// Of this holder alone.
     token: String,
     host: String,
@@ -43,7 +43,7 @@ struct Word {
     released: bool,
 }
 
-impl Word {
+impl Holder {
     fn who(&self) -> String {
         format!("{}, pid {}, since {}", self.host, self.pid, format_time(self.since_us))
     }
@@ -60,7 +60,7 @@ impl Lease {
     /// Takes the lease of a state, once it is free. `local`: the job's local directory, which this process has locked.
     pub fn take(storage: &Storage, local: &Path, stop: &AtomicBool) -> Result<Lease, Failure> {
         let kept = Kept(local.join("lease"));
-        let word = Word {
+        let holder = Holder {
             token: format!("{:032x}", rand::rng().random::<u128>()),
             host: host(),
             pid: std::process::id(),
@@ -68,12 +68,12 @@ impl Lease {
             renewed: 0,
             released: false,
         };
-        let version = take(storage, &word, kept.read().as_deref(), stop)?;
-        kept.write(&word.token)?;
+        let version = take(storage, &holder, kept.read().as_deref(), stop)?;
+        kept.write(&holder.token)?;
         let lost: Arc<Mutex<Option<String>>> = Arc::default();
         let (end, ended) = channel();
         let (is_done, done) = channel::<()>();
-        let renewing = Renewing { storage: storage.clone(), word, version };
+        let renewing = Renewing { storage: storage.clone(), holder, version };
         let tell = lost.clone();
         let renew = move || {
             if let Err(why) = guarded(|| renewing.renew(&ended)).unwrap_or_else(Err) {
@@ -116,30 +116,30 @@ impl Kept {
 
 /// The lease as somebody else holds it, and since when it looks so.
 struct Seen {
-    word: Word,
+    holder: Holder,
     since: Instant,
 }
 
-fn take(storage: &Storage, word: &Word, before: Option<&str>, stop: &AtomicBool) -> Result<Version, Failure> {
+fn take(storage: &Storage, holder: &Holder, before: Option<&str>, stop: &AtomicBool) -> Result<Version, Failure> {
     let mut seen: Option<Seen> = None;
     loop {
         let Some((held, version)) = read(storage)? else {
-            storage.create(NAME, &text(word))?;
-            if let Some((_, version)) = read(storage)?.filter(|(found, _)| found == word) {
+            storage.create(NAME, &text(holder))?;
+            if let Some((_, version)) = read(storage)?.filter(|(found, _)| found == holder) {
                 return Ok(version);
             }
             continue;
         };
-        let silent = seen.as_ref().filter(|seen| seen.word == held).map(|seen| seen.since.elapsed());
+        let silent = seen.as_ref().filter(|seen| seen.holder == held).map(|seen| seen.since.elapsed());
         let free = held.released || before == Some(held.token.as_str()) || silent.is_some_and(|silent| silent > LASTS);
         if free {
-            if let Some(version) = replace(storage, word, &version)? {
+            if let Some(version) = replace(storage, holder, &version)? {
                 return Ok(version);
             }
             continue;
         }
         match &seen {
-            Some(seen) if seen.word != held => return Err(refused(storage, &held)),
+            Some(seen) if seen.holder != held => return Err(refused(storage, &held)),
             Some(_) => {}
             None => {
                 tracing::info!(
@@ -147,7 +147,7 @@ fn take(storage: &Storage, word: &Word, before: Option<&str>, stop: &AtomicBool)
                     held.who(),
                     LASTS.as_secs()
                 );
-                seen = Some(Seen { word: held, since: Instant::now() });
+                seen = Some(Seen { holder: held, since: Instant::now() });
             }
         }
         if stop.load(Ordering::Relaxed) {
@@ -157,32 +157,32 @@ fn take(storage: &Storage, word: &Word, before: Option<&str>, stop: &AtomicBool)
     }
 }
 
-fn refused(storage: &Storage, held: &Word) -> Failure {
+fn refused(storage: &Storage, held: &Holder) -> Failure {
     Failure::Running(format!("another run holds {}: it is on {}. Stop it first", storage.shown(""), held.who()))
 }
 
-fn text(word: &Word) -> Vec<u8> {
-    serde_json::to_vec_pretty(word).expect("a lease is plain data")
+fn text(holder: &Holder) -> Vec<u8> {
+    serde_json::to_vec_pretty(holder).expect("a lease is plain data")
 }
 
-fn read(storage: &Storage) -> Result<Option<(Word, Version)>, Failure> {
+fn read(storage: &Storage) -> Result<Option<(Holder, Version)>, Failure> {
     let Some((bytes, version)) = storage.read(NAME)? else { return Ok(None) };
-    let word = serde_json::from_slice(&bytes)
+    let holder = serde_json::from_slice(&bytes)
         .map_err(|e| Failure::Running(format!("reading {}: {e}", storage.shown(NAME))))?;
-    Ok(Some((word, version)))
+    Ok(Some((holder, version)))
 }
 
 /// Replaces what was read. An answer that got lost may have made it ours all the same.
-fn replace(storage: &Storage, word: &Word, version: &Version) -> Result<Option<Version>, Failure> {
-    if let Some(version) = storage.replace(NAME, &text(word), version)? {
+fn replace(storage: &Storage, holder: &Holder, version: &Version) -> Result<Option<Version>, Failure> {
+    if let Some(version) = storage.replace(NAME, &text(holder), version)? {
         return Ok(Some(version));
     }
-    Ok(read(storage)?.filter(|(found, _)| found == word).map(|(_, version)| version))
+    Ok(read(storage)?.filter(|(found, _)| found == holder).map(|(_, version)| version))
 }
 
 struct Renewing {
     storage: Storage,
-    word: Word,
+    holder: Holder,
     version: Version,
 }
 
@@ -191,7 +191,7 @@ impl Renewing {
     fn renew(mut self, ended: &Receiver<()>) -> Result<(), String> {
         let mut every = RENEW_EVERY;
         while ended.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
-            self.word.renewed += 1;
+            self.holder.renewed += 1;
             every = match self.say() {
                 Ok(()) => RENEW_EVERY,
                 Err(Say::Lost(why)) => return Err(why),
@@ -201,7 +201,7 @@ impl Renewing {
                 }
             };
         }
-        self.word.released = true;
+        self.holder.released = true;
         match self.say() {
             Ok(()) | Err(Say::Lost(_)) => {}
             Err(Say::Silent(why)) => {
@@ -214,14 +214,14 @@ impl Renewing {
 
     fn say(&mut self) -> Result<(), Say> {
         let silent = |e: Failure| Say::Silent(e.message());
-        if let Some(version) = replace(&self.storage, &self.word, &self.version).map_err(silent)? {
+        if let Some(version) = replace(&self.storage, &self.holder, &self.version).map_err(silent)? {
             self.version = version;
             return Ok(());
         }
         let found = read(&self.storage).map_err(silent)?;
         let shown = self.storage.shown("");
         match found {
-            Some((found, version)) if found.token == self.word.token => {
+            Some((found, version)) if found.token == self.holder.token => {
                 self.version = version;
                 Err(Say::Silent(format!("{} changed meanwhile", self.storage.shown(NAME))))
             }

@@ -1,4 +1,4 @@
-//! The manifest: everything of a checkpoint but the parts, and how to tell whether those are whole.
+//! The manifest: everything of a checkpoint but the files, and how to tell whether those are whole.
 //!
 //! `{"xxh3":"0123456789abcdef","format":3,...}`: the hash is that of all that follows its comma.
 
@@ -9,18 +9,18 @@ use headwater_connectors::storage::Storage;
 use serde::{Deserialize, Serialize, Serializer};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::contribution::Part;
+use super::contribution::StateFile;
 use super::generations::{self, Starts};
-use super::store::{CHECKPOINTS, StateStore, part_name};
-use super::watched::Whole;
+use super::stats::CheckpointInfo;
+use super::store::{CHECKPOINTS, StateStore, object_name};
 use crate::base::failure::Failure;
 use crate::base::id::{IdVec, ScanId};
 use crate::plan::Plan;
 use crate::plan::mode::Mode;
 use crate::plan::position::Position;
 
-/// The format that this version writes, and those that it reads. (In 2 the ledgers were whole in each checkpoint, and nothing was beside
-/// the rows.)
+/// The format that this version writes, and those that it reads. (In 2 the ledgers were whole in each checkpoint, and there was no
+/// shadow.)
 pub const FORMAT: u32 = 3;
 const READS: [u32; 2] = [2, FORMAT];
 
@@ -48,12 +48,13 @@ pub struct Manifest {
     #[serde(serialize_with = "with_moved")]
     pub plan: Plan,
     pub positions: Vec<Position>,
-    pub parts: Vec<Part>,
+    #[serde(rename = "parts")]
+    pub files: Vec<StateFile>,
     /// Where changelogs and dead letters were left: see `names`.
     pub lines: BTreeMap<String, SinkPosition>,
 }
 
-/// All versions that read this format ask for `moved`, which says of each reading of a plan which one it was: in a manifest, itself.
+/// All versions that read this format ask for `moved`, which says of each scan of a plan which one it was: in a manifest, itself.
 fn with_moved<S: Serializer>(plan: &Plan, serializer: S) -> Result<S::Ok, S::Error> {
     #[derive(Serialize)]
     struct Written<'a> {
@@ -61,7 +62,7 @@ fn with_moved<S: Serializer>(plan: &Plan, serializer: S) -> Result<S::Ok, S::Err
         plan: &'a Plan,
         moved: Vec<ScanId>,
     }
-    Written { plan, moved: plan.readings.ids().collect() }.serialize(serializer)
+    Written { plan, moved: plan.scans.ids().collect() }.serialize(serializer)
 }
 
 impl Manifest {
@@ -71,15 +72,15 @@ impl Manifest {
     }
 
     /// What is told of it once it is whole.
-    fn whole(&self) -> Whole {
-        let bytes = self.parts.iter().map(|part| part.bytes).sum();
-        Whole { number: self.number, t: self.t_of_rows(), begun_us: self.begun_us, took: None, bytes }
+    fn info(&self) -> CheckpointInfo {
+        let bytes = self.files.iter().map(|file| file.bytes).sum();
+        CheckpointInfo { number: self.number, t: self.t_of_rows(), begun_us: self.begun_us, took: None, bytes }
     }
 
     /// Makes the checkpoint one, unless a newer start has taken over, and removes what nobody needs any more.
     pub fn commit(&self, store: &StateStore, starts: &Starts) -> Result<(), Failure> {
         let generation = generations::of_number(self.number);
-        let name = part_name(self.number, MANIFEST);
+        let name = object_name(self.number, MANIFEST);
         let text = sealed(self);
         is_newest(store, generation)?;
         if !store.patiently(|| store.storage.create(&name, &text))? {
@@ -87,11 +88,11 @@ impl Manifest {
             return Err(Failure::Running(format!("{shown} is there already: another process writes this state")));
         }
         is_newest(store, generation)?;
-        store.note_use(self.number, &self.parts);
-        store.watched.committed(self.whole());
+        store.note_use(self.number, &self.files);
+        store.stats.committed(self.info());
         for (old, names) in store.patiently(|| self.unneeded(store, starts))? {
             // First of all it is no checkpoint any more.
-            store.patiently(|| store.storage.remove(&part_name(old, MANIFEST)))?;
+            store.patiently(|| store.storage.remove(&object_name(old, MANIFEST)))?;
             names.iter().try_for_each(|name| store.patiently(|| store.storage.remove(name)))?;
         }
         Ok(())
@@ -111,7 +112,7 @@ impl Manifest {
         let used = store.used_by(&kept, self.number);
         let of_number = |(number, found): (&u64, &Found)| {
             let goes = |name: &&String| !used.has(*number, name);
-            let names: Vec<String> = found.names.iter().filter(goes).map(|name| part_name(*number, name)).collect();
+            let names: Vec<String> = found.names.iter().filter(goes).map(|name| object_name(*number, name)).collect();
             let all = names.len() == found.names.len();
             (*number, if all { vec![format!("{CHECKPOINTS}/{number}")] } else { names })
         };
@@ -121,8 +122,8 @@ impl Manifest {
 
     /// Whether every part is there as it was written.
     fn check(&self, store: &StateStore) -> Result<Result<(), String>, Failure> {
-        for part in &self.parts {
-            if let Err(why) = store.part(part)? {
+        for file in &self.files {
+            if let Err(why) = store.fetch(file)? {
                 return Ok(Err(why));
             }
         }
@@ -145,10 +146,10 @@ struct Found {
 fn numbers(storage: &Storage) -> Result<BTreeMap<u64, Found>, headwater_connectors::Error> {
     let mut numbers: BTreeMap<u64, Found> = BTreeMap::new();
     for name in storage.list(CHECKPOINTS)? {
-        let mut parts = name.splitn(3, '/').skip(1);
-        if let Some(number) = parts.next().and_then(|number| number.parse().ok()) {
+        let mut levels = name.splitn(3, '/').skip(1);
+        if let Some(number) = levels.next().and_then(|number| number.parse().ok()) {
             let found = numbers.entry(number).or_default();
-            let name = parts.next().unwrap_or_default();
+            let name = levels.next().unwrap_or_default();
             found.whole |= name == MANIFEST;
             found.names.push(name.to_owned());
         }
@@ -171,10 +172,10 @@ pub fn take_over(store: &StateStore, fresh: bool) -> Result<(Option<Manifest>, S
     let found = newest_whole(store, &numbers)?;
     for number in &numbers {
         // What is damaged uses nothing.
-        read(store, *number)?.iter().for_each(|manifest| store.note_use(manifest.number, &manifest.parts));
+        read(store, *number)?.iter().for_each(|manifest| store.note_use(manifest.number, &manifest.files));
     }
     if let Some(manifest) = &found {
-        store.watched.found(manifest.whole());
+        store.stats.found(manifest.info());
         // Where reading failed for a moment only, a later start must not come to it: lines are cut back for the older one.
         for passed_over in numbers.iter().filter(|number| **number > manifest.number) {
             set_aside(store, *passed_over)?;
@@ -202,9 +203,9 @@ fn newest_whole(store: &StateStore, numbers: &[u64]) -> Result<Option<Manifest>,
 
 /// Makes a checkpoint none any more. What is left of it is removed with the next one that is written.
 fn set_aside(store: &StateStore, number: u64) -> Result<(), Failure> {
-    let name = part_name(number, MANIFEST);
+    let name = object_name(number, MANIFEST);
     if let Some((text, _)) = store.storage.read(&name)? {
-        store.storage.create(&part_name(number, SET_ASIDE), &text)?;
+        store.storage.create(&object_name(number, SET_ASIDE), &text)?;
     }
     Ok(store.storage.remove(&name)?)
 }
@@ -223,7 +224,7 @@ pub fn look(store: &StateStore) -> Result<Option<Manifest>, Failure> {
 }
 
 fn read(store: &StateStore, number: u64) -> Result<Result<Manifest, String>, Failure> {
-    let name = part_name(number, MANIFEST);
+    let name = object_name(number, MANIFEST);
     let shown = store.storage.shown(&name);
     let Some((text, _)) = store.storage.read(&name)? else { return Ok(Err(format!("{shown} is gone"))) };
     let damaged = || Ok(Err(format!("{shown}: it is not as it was written")));
@@ -318,7 +319,9 @@ mod tests {
         take(&mut earlier, "/parts/0", &["workers", "side", "span"]);
         take(&mut earlier, "", &["begun_us"]);
         let manifest: Manifest = serde_json::from_value(earlier).unwrap();
-        assert_eq!((manifest.begun_us, manifest.parts[0].workers, manifest.parts[0].span), (None, 0, None));
-        assert!(!manifest.plan.is_stored && manifest.plan.places.is_empty() && manifest.plan.changelogs.is_empty());
+        assert_eq!((manifest.begun_us, manifest.files[0].workers, manifest.files[0].span), (None, 0, None));
+        assert!(
+            !manifest.plan.skip_refresh && manifest.plan.destinations.is_empty() && manifest.plan.changelogs.is_empty()
+        );
     }
 }

@@ -5,6 +5,6 @@ pub fn changelog(sink: &str) -> String {
     format!("sinks.{sink}")
 }
 
-/// What it calls the dead letters, and those of what is worked out beside the rows.
+/// What it calls the dead letters, and those of the shadow.
 pub const DEAD_LETTERS: &str = "dead_letters";
-pub const LETTERS_BESIDE: &str = "dead_letters.beside";
+pub const SHADOW_DEAD_LETTERS: &str = "dead_letters.beside";

@@ -6,7 +6,7 @@ use headwater_connectors::sink::lines::{LinesConfig, SinkPosition};
 use serde::{Deserialize, Serialize};
 
 use super::manifest::{FORMAT, Manifest};
-use super::names::LETTERS_BESIDE;
+use super::names::SHADOW_DEAD_LETTERS;
 use crate::base::id::{IdVec, ScanId};
 use crate::base::time::wall_clock_us;
 use crate::job::Job;
@@ -27,21 +27,21 @@ pub struct Start {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Resumption {
     pub manifest: Manifest,
-    /// By reading of the plan in the manifest: its id in the plan of the start; `None`: it is read no more.
+    /// By scan of the plan in the manifest: its id in the plan of the start; `None`: it is read no more.
     pub moved: IdVec<ScanId, Option<ScanId>>,
 }
 
 impl Resumption {
-    /// Every reading has the number that it had.
+    /// Every scan has the number that it had.
     pub fn in_place(manifest: Manifest) -> Resumption {
-        let moved = manifest.plan.readings.ids().map(Some).collect();
+        let moved = manifest.plan.scans.ids().map(Some).collect();
         Resumption { manifest, moved }
     }
 
-    /// A position, of the reading that it is of now.
+    /// A position, of the scan that it is of now.
     pub fn position(&self, at: &Position) -> Option<Position> {
-        let reading = self.moved.get(at.reading).copied().flatten()?;
-        Some(Position { reading, ..*at })
+        let scan = self.moved.get(at.scan).copied().flatten()?;
+        Some(Position { scan, ..*at })
     }
 }
 
@@ -50,19 +50,19 @@ impl Start {
         self.from.as_ref().map(|from| &from.manifest)
     }
 
-    /// Whether nothing of a reading is in the checkpoint that the run goes on from.
-    pub fn is_new(&self, reading: ScanId) -> bool {
-        let goes_on = self.from.as_ref().is_some_and(|from| from.moved.contains(&Some(reading)));
-        !self.plan.readings[reading].restored && !goes_on
+    /// Whether nothing of a scan is in the checkpoint that the run goes on from.
+    pub fn is_new(&self, scan: ScanId) -> bool {
+        let goes_on = self.from.as_ref().is_some_and(|from| from.moved.contains(&Some(scan)));
+        !self.plan.scans[scan].restored && !goes_on
     }
 
     pub fn has_new(&self) -> bool {
-        self.plan.readings.ids().any(|reading| self.is_new(reading))
+        self.plan.scans.ids().any(|scan| self.is_new(scan))
     }
 
-    /// Whether anything of what was beside the rows goes on, wherever.
-    pub fn goes_on_beside(&self) -> bool {
-        self.plan.readings.pairs().any(|(id, reading)| reading.saved == Side::Beside && !self.is_new(id))
+    /// Whether anything that a shadow had computed goes on, wherever.
+    pub fn resumes_shadow(&self) -> bool {
+        self.plan.scans.pairs().any(|(id, scan)| scan.saved == Side::Shadow && !self.is_new(id))
     }
 
     /// Whether the run has an end that the state does not know: a run that ends keeps those that a start of it has found, and one
@@ -77,22 +77,21 @@ impl Start {
     pub fn is_as_published(&self) -> bool {
         let Some(manifest) = self.manifest() else { return false };
         let whole = manifest.plan.rows_from.iter().all(|from| manifest.t >= Some(*from));
-        whole
-            && self.plan.readings.iter().all(|reading| reading.restored && reading.shown && reading.warnings.is_empty())
+        whole && self.plan.scans.iter().all(|scan| scan.restored && scan.published && scan.warnings.is_empty())
     }
 
     /// The tick at which `T` of a side goes on, where all of it has its history.
     pub fn goes_on_at(&self, side: Side) -> Option<i64> {
         let manifest = self.manifest()?;
         let plan = &self.plan;
-        let whole = plan.readings.iter().filter(|reading| reading.side == side).all(|reading| reading.restored);
-        let t = if plan.is_beside() && side == Side::Shown { plan.floor } else { manifest.t };
+        let whole = plan.scans.iter().filter(|scan| scan.side == side).all(|scan| scan.restored);
+        let t = if plan.has_shadow() && side == Side::Live { plan.floor } else { manifest.t };
         t.filter(|_| whole)
     }
 
     /// Where the checkpoint left off: windows that closed before it are gone.
     pub fn horizons(&self) -> IdVec<ScanId, i64> {
-        let mut horizons = IdVec::filled(i64::MIN, self.plan.readings.len());
+        let mut horizons = IdVec::filled(i64::MIN, self.plan.scans.len());
         let known = self.from.iter().flat_map(|from| from.moved.iter().zip(&from.manifest.horizons));
         for (now, horizon) in known.filter_map(|(now, horizon)| Some(((*now)?, horizon))) {
             horizons[now] = *horizon;
@@ -103,7 +102,8 @@ impl Start {
     /// Where lines go on that go to where they went before.
     pub fn position_of(&self, job: &Job, name: &str, to: &dyn LinesConfig) -> Option<&SinkPosition> {
         let manifest = self.manifest()?;
-        let same = manifest.plan.places.get(name).is_none_or(|place| *place == to.place(&job.dir));
+        let same =
+            manifest.plan.destinations.get(name).is_none_or(|destination| *destination == to.destination(&job.dir));
         manifest.lines.get(name).filter(|position| same && to.takes_up(position))
     }
 
@@ -111,9 +111,14 @@ impl Start {
     pub fn lines(&self, manifest: &Manifest) -> BTreeMap<String, SinkPosition> {
         let mut lines = manifest.lines.clone();
         let moved = |name: &String| {
-            manifest.plan.places.get(name).zip(self.plan.places.get(name)).is_some_and(|(before, now)| before != now)
+            manifest
+                .plan
+                .destinations
+                .get(name)
+                .zip(self.plan.destinations.get(name))
+                .is_some_and(|(before, now)| before != now)
         };
-        lines.retain(|name, _| !moved(name) && (name != LETTERS_BESIDE || self.goes_on_beside()));
+        lines.retain(|name, _| !moved(name) && (name != SHADOW_DEAD_LETTERS || self.resumes_shadow()));
         lines
     }
 
@@ -150,7 +155,7 @@ impl Start {
                 finished: false,
                 plan,
                 positions: vec![],
-                parts: vec![],
+                files: vec![],
                 lines: BTreeMap::new(),
             },
         }

@@ -8,11 +8,11 @@ use headwater_connectors::storage::{make_dir, sync_dir};
 use headwater_operators::group::{NamedValues, Piece, State};
 use headwater_operators::ledger::SegmentError;
 
-use super::contribution::Part;
+use super::contribution::StateFile;
 use super::files::failed;
 use super::journal::GroupJournal;
 use super::manifest::Manifest;
-use super::parts;
+use super::state_file;
 use super::store::StateStore;
 use crate::base::failure::Failure;
 use crate::base::id::{GroupId, Id, PartId};
@@ -26,33 +26,33 @@ pub fn write(
     state: &mut State,
     journal: &GroupJournal,
     t: i64,
-) -> Result<Vec<Part>, Failure> {
+) -> Result<Vec<StateFile>, Failure> {
     store.forget_brought()?;
     let dir = store.written(number, worker);
     make_dir(&dir).map_err(|e| failed("creating", &dir, e))?;
-    let mut writers: BTreeMap<(Piece, usize), (String, parts::Writer)> = BTreeMap::new();
+    let mut writers: BTreeMap<(Piece, usize), (String, state_file::Writer)> = BTreeMap::new();
     let mut each = |piece, part: usize, batch: &RecordBatch| {
         let failed = |e: &dyn std::fmt::Display| SegmentError(format!("writing to {}: {e}", dir.display()));
         let (_, writer) = match writers.entry((piece, part)) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(new) => {
                 let name = format!("group-{}-worker-{worker}-{}-{part}.parquet", group.number(), word(piece));
-                let writer = parts::Writer::create(&dir.join(&name), batch.schema()).map_err(|e| failed(&e))?;
+                let writer = state_file::Writer::create(&dir.join(&name), batch.schema()).map_err(|e| failed(&e))?;
                 new.insert((name, writer))
             }
         };
         writer.write(batch).map_err(|e| failed(&e))
     };
     state.save(t.saturating_add(1), &mut each).map_err(|e| Failure::Running(e.to_string()))?;
-    let mut parts = vec![];
+    let mut files = vec![];
     for ((piece, part), (name, writer)) in writers {
         let (bytes, xxh3) = writer.finish().map_err(|e| failed("writing to", &dir, e))?;
-        let (of, side, span) = (PartId::at(part), Side::Shown, None);
-        parts.push(Part { number, group, worker, workers, piece, of, side, name, bytes, xxh3, span });
+        let (of, side, span) = (PartId::at(part), Side::Live, None);
+        files.push(StateFile { number, group, worker, workers, piece, of, side, name, bytes, xxh3, span });
     }
-    parts.extend(journal.cut(number, t)?);
+    files.extend(journal.cut(number, t)?);
     sync_dir(&dir).map_err(|e| failed("writing to", &dir, e))?;
-    Ok(parts)
+    Ok(files)
 }
 
 fn word(piece: Piece) -> &'static str {
@@ -73,21 +73,21 @@ pub fn read(
     (state, journal): (&mut State, &GroupJournal),
     owns: impl Fn(&[u8]) -> bool,
 ) -> Result<(), Failure> {
-    let is_asked = |part: &&Part| part.group == group && state.resumes(part.side == Side::Beside);
-    let mut of_group: Vec<&Part> = manifest.parts.iter().filter(is_asked).collect();
-    of_group.sort_by_key(|part| (part.side, part.worker, part.piece, part.of));
+    let is_asked = |file: &&StateFile| file.group == group && state.resumes(file.side == Side::Shadow);
+    let mut of_group: Vec<&StateFile> = manifest.files.iter().filter(is_asked).collect();
+    of_group.sort_by_key(|file| (file.side, file.worker, file.piece, file.of));
     for of_worker in of_group.chunk_by(|a, b| (a.side, a.worker) == (b.side, b.worker)) {
-        let mut values = NamedValues::of(of_worker[0].side == Side::Beside);
-        for part in of_worker.iter().filter(|part| journal.owns(part) != Some(false)) {
-            let path = store.part(part)?.map_err(Failure::Running)?;
-            if part.piece == Piece::Ledger && journal.owns(part) == Some(true) {
-                journal.carry(state, part, &path)?;
+        let mut values = NamedValues::of(of_worker[0].side == Side::Shadow);
+        for file in of_worker.iter().filter(|file| journal.owns(file) != Some(false)) {
+            let path = store.fetch(file)?.map_err(Failure::Running)?;
+            if file.piece == Piece::Ledger && journal.owns(file) == Some(true) {
+                journal.carry(state, file, &path)?;
                 continue;
             }
-            for batch in parts::read(&path).map_err(|e| failed("reading", &path, e))? {
+            for batch in state_file::read(&path).map_err(|e| failed("reading", &path, e))? {
                 let batch = batch.map_err(|e| failed("reading", &path, e))?;
                 state
-                    .load((part.piece, part.of.index()), &batch, &mut values, &owns)
+                    .load((file.piece, file.of.index()), &batch, &mut values, &owns)
                     .map_err(|e| failed("reading", &path, e))?;
             }
         }

@@ -21,9 +21,9 @@ use std::time::Duration;
 use headwater_connectors::Error;
 use headwater_connectors::storage::{Storage, make_dir};
 
-use super::contribution::{Part, PartName};
+use super::contribution::{StateFile, StateFileName};
 use super::files;
-use super::watched::Watched;
+use super::stats::CheckpointStats;
 use crate::base::failure::Failure;
 use crate::job::Job;
 
@@ -42,12 +42,12 @@ const PAUSE_STEP: Duration = Duration::from_millis(50);
 pub struct Used {
     /// All that lies there.
     pub numbers: BTreeSet<u64>,
-    pub parts: BTreeSet<PartName>,
+    pub files: BTreeSet<StateFileName>,
 }
 
 impl Used {
     pub fn has(&self, number: u64, name: &str) -> bool {
-        self.numbers.contains(&number) || self.parts.contains(&(number, name.to_owned()))
+        self.numbers.contains(&number) || self.files.contains(&(number, name.to_owned()))
     }
 }
 
@@ -63,14 +63,14 @@ pub struct StateStore {
     /// One thread at a time brings parts.
     bringing: Mutex<()>,
     /// By checkpoint that this run knows: its parts.
-    uses: Mutex<BTreeMap<u64, BTreeSet<PartName>>>,
+    uses: Mutex<BTreeMap<u64, BTreeSet<StateFileName>>>,
     /// What no manifest has yet.
     awaited: Mutex<Used>,
     /// Parts that are as they were written.
-    whole: Mutex<BTreeSet<PartName>>,
+    whole: Mutex<BTreeSet<StateFileName>>,
     /// What the run goes on from was read.
     restored: AtomicBool,
-    pub watched: Watched,
+    pub stats: CheckpointStats,
 }
 
 impl StateStore {
@@ -87,7 +87,7 @@ impl StateStore {
             awaited: Mutex::default(),
             whole: Mutex::default(),
             restored: AtomicBool::new(false),
-            watched: Watched::default(),
+            stats: CheckpointStats::default(),
         })
     }
 
@@ -122,14 +122,14 @@ impl StateStore {
     }
 
     /// A checkpoint may go on using parts of an earlier one.
-    pub fn note_use(&self, number: u64, parts: &[Part]) {
-        let used = parts.iter().map(Part::name).collect();
+    pub fn note_use(&self, number: u64, files: &[StateFile]) {
+        let used = files.iter().map(StateFile::name).collect();
         self.uses.lock().unwrap_or_else(PoisonError::into_inner).insert(number, used);
     }
 
     /// Says what may still become a part of a checkpoint.
-    pub fn await_parts(&self, parts: Used) {
-        *self.awaited.lock().unwrap_or_else(PoisonError::into_inner) = parts;
+    pub fn await_files(&self, files: Used) {
+        *self.awaited.lock().unwrap_or_else(PoisonError::into_inner) = files;
     }
 
     /// By those that are kept, by any that is to come, and by what has none yet. Drops what is known of others.
@@ -137,8 +137,8 @@ impl StateStore {
         let mut uses = self.uses.lock().unwrap_or_else(PoisonError::into_inner);
         uses.retain(|number, _| kept.contains(number) || *number > newest);
         let mut used = self.awaited.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        used.parts.extend(uses.values().flatten().cloned());
-        let is_used = |(number, name): &PartName| used.has(*number, name);
+        used.files.extend(uses.values().flatten().cloned());
+        let is_used = |(number, name): &StateFileName| used.has(*number, name);
         self.whole.lock().unwrap_or_else(PoisonError::into_inner).retain(is_used);
         used
     }
@@ -158,54 +158,54 @@ impl StateStore {
         dir.join(generation.to_string()).join(worker.to_string())
     }
 
-    /// Whoever writes a part has read what it goes on from, and so have all the others.
+    /// Whoever writes a file has read what it goes on from, and so have all the others.
     pub fn forget_brought(&self) -> Result<(), Failure> {
         if self.restored.swap(true, Ordering::Relaxed) { Ok(()) } else { remove_dir(&self.brought()) }
     }
 
-    /// A part was read once more.
-    pub fn used(&self, part: &Part) {
+    /// A file was read once more.
+    pub fn used(&self, file: &StateFile) {
         if self.storage.local().is_none() {
             // It is only room on the disk.
-            let _ = std::fs::remove_file(self.brought().join(part.number.to_string()).join(&part.name));
+            let _ = std::fs::remove_file(self.brought().join(file.number.to_string()).join(&file.name));
         }
     }
 
-    /// Sends a worker's new parts to where everybody sees them.
-    pub fn send(&self, number: u64, worker: u32, parts: &[Part]) -> Result<(), Failure> {
+    /// Sends a worker's new files to where everybody sees them.
+    pub fn send(&self, number: u64, worker: u32, files: &[StateFile]) -> Result<(), Failure> {
         let dir = self.written(number, worker);
-        for part in parts.iter().filter(|part| part.number == number) {
-            let (name, path) = (part_name(number, &part.name), dir.join(&part.name));
+        for file in files.iter().filter(|file| file.number == number) {
+            let (name, path) = (object_name(number, &file.name), dir.join(&file.name));
             self.patiently(|| self.storage.upload(&name, &path))?;
             std::fs::remove_file(&path).map_err(|e| Failure::Running(format!("removing {}: {e}", path.display())))?;
         }
         remove_dir(&dir)
     }
 
-    /// A part as a local file, and what is wrong with it if it is not as it was written.
-    pub fn part(&self, part: &Part) -> Result<Result<PathBuf, String>, Failure> {
-        let name = part_name(part.number, &part.name);
+    /// A file of a checkpoint, fetched if it is not local; and what is wrong with it if it is not as it was written.
+    pub fn fetch(&self, file: &StateFile) -> Result<Result<PathBuf, String>, Failure> {
+        let name = object_name(file.number, &file.name);
         if let Some(root) = self.storage.local() {
             let path = root.join(&name);
-            if self.whole.lock().unwrap_or_else(PoisonError::into_inner).contains(&part.name()) {
+            if self.whole.lock().unwrap_or_else(PoisonError::into_inner).contains(&file.name()) {
                 return Ok(Ok(path));
             }
-            let found = whole(&path, part)?;
+            let found = whole(&path, file)?;
             if found.is_ok() {
-                self.whole.lock().unwrap_or_else(PoisonError::into_inner).insert(part.name());
+                self.whole.lock().unwrap_or_else(PoisonError::into_inner).insert(file.name());
             }
             return Ok(found.map(|()| path).map_err(|why| format!("{}: {why}", self.storage.shown(&name))));
         }
         let _alone = self.bringing.lock().unwrap_or_else(PoisonError::into_inner);
-        let dir = self.brought().join(part.number.to_string());
-        let path = dir.join(&part.name);
-        if path.metadata().is_ok_and(|found| found.len() == part.bytes) {
+        let dir = self.brought().join(file.number.to_string());
+        let path = dir.join(&file.name);
+        if path.metadata().is_ok_and(|found| found.len() == file.bytes) {
             return Ok(Ok(path));
         }
         make_dir(&dir).map_err(|e| Failure::Running(format!("creating {}: {e}", dir.display())))?;
-        let unfinished = dir.join(format!("{}.tmp", part.name));
-        let is_there = self.storage.download(&name, part.bytes, &unfinished)?;
-        let found = if is_there { whole(&unfinished, part)? } else { Err(GONE) };
+        let unfinished = dir.join(format!("{}.tmp", file.name));
+        let is_there = self.storage.download(&name, file.bytes, &unfinished)?;
+        let found = if is_there { whole(&unfinished, file)? } else { Err(GONE) };
         if let Err(why) = found {
             return Ok(Err(format!("{}: {why}", self.storage.shown(&name))));
         }
@@ -231,7 +231,7 @@ impl StateStore {
                     "{error}\n  the last checkpoint of this run is not written: the next start goes on from the one before"
                 )));
             }
-            self.watched.failed();
+            self.stats.failed();
             tracing::warn!("no checkpoint meanwhile, the job goes on and tries again: {error}");
             let mut pause = PAUSE;
             while !pause.is_zero() && !self.is_ending() {
@@ -242,16 +242,16 @@ impl StateStore {
     }
 }
 
-pub fn part_name(number: u64, part: &str) -> String {
-    format!("{CHECKPOINTS}/{number}/{part}")
+pub fn object_name(number: u64, name: &str) -> String {
+    format!("{CHECKPOINTS}/{number}/{name}")
 }
 
 const GONE: &str = "it is gone";
 
-/// What is wrong with a part. A disk that does not read it is a fault of its own: the part may be as good as it was.
-fn whole(path: &Path, part: &Part) -> Result<Result<(), &'static str>, Failure> {
+/// What is wrong with a file. A disk that does not read it is a fault of its own: the file may be as good as it was.
+fn whole(path: &Path, file: &StateFile) -> Result<Result<(), &'static str>, Failure> {
     match files::measure(path) {
-        Ok(found) if found == (part.bytes, part.xxh3) => Ok(Ok(())),
+        Ok(found) if found == (file.bytes, file.xxh3) => Ok(Ok(())),
         Ok(_) => Ok(Err("it is not as it was written")),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Err(GONE)),
         Err(e) => Err(Failure::Running(format!(

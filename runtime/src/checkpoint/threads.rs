@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::contribution::Part;
+use super::contribution::StateFile;
 use super::generations::Starts;
 use super::manifest::Manifest;
 use super::store::StateStore;
@@ -16,18 +16,18 @@ use crate::base::failures::Failures;
 
 /// Sends parts. When a checkpoint's are there, it says how long that took.
 pub struct Sending {
-    to: Sender<(u64, Vec<Part>)>,
+    to: Sender<(u64, Vec<StateFile>)>,
     sent: Receiver<(u64, Duration)>,
 }
 
 impl Sending {
     pub fn start(store: Arc<StateStore>, worker: u32, failures: &Failures) -> Result<Sending, Failure> {
-        let (to, parts) = channel::<(u64, Vec<Part>)>();
+        let (to, files) = channel::<(u64, Vec<StateFile>)>();
         let (done, sent) = channel();
         failures.spawn("state-send", move || {
-            for (number, parts) in parts {
+            for (number, files) in files {
                 let begun = Instant::now();
-                store.send(number, worker, &parts)?;
+                store.send(number, worker, &files)?;
                 // Nobody listens any more only at the end.
                 let _ = done.send((number, begun.elapsed()));
             }
@@ -36,9 +36,9 @@ impl Sending {
         Ok(Sending { to, sent })
     }
 
-    pub fn send(&self, number: u64, parts: Vec<Part>) {
+    pub fn send(&self, number: u64, files: Vec<StateFile>) {
         // The thread is gone only when it has told why.
-        let _ = self.to.send((number, parts));
+        let _ = self.to.send((number, files));
     }
 
     pub fn sent(&self) -> Option<(u64, Duration)> {
@@ -73,7 +73,7 @@ impl Committing {
 
     pub fn commit(&self, manifest: Manifest) {
         // From now on nobody removes its parts.
-        self.store.note_use(manifest.number, &manifest.parts);
+        self.store.note_use(manifest.number, &manifest.files);
         self.waiting.fetch_add(1, Ordering::Relaxed);
         // The thread is gone only when it has told why.
         if let Some(to) = &self.to {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Who goes away has told process 0 why, and that word is waited for.
-const LAST_WORD: Duration = Duration::from_secs(2);
+const LAST_MESSAGE: Duration = Duration::from_secs(2);
 
 /// A connection that gives up: at a deadline, where it has one, when `stop` becomes true, and when one of the others has gone away.
 pub struct Patient<'a> {
@@ -32,7 +32,7 @@ impl<'a> Patient<'a> {
         }
         if self.others.iter().flatten().any(|other| !std::ptr::eq(other, self.stream) && is_gone(other)) {
             let since = *self.gone_since.get_or_insert_with(Instant::now);
-            if since.elapsed() > LAST_WORD {
+            if since.elapsed() > LAST_MESSAGE {
                 return Err(ErrorKind::ConnectionAborted.into());
             }
         }

@@ -45,7 +45,7 @@ pub struct Cluster {
 
 /// What process 0 tells the others before the workers start.
 #[derive(Serialize, Deserialize)]
-enum Word<P> {
+enum ControlMessage<P> {
     Plan(P),
     Failed { code: u8, text: String },
     Go,
@@ -59,9 +59,9 @@ enum Reply {
 }
 
 /// A plan lists the history's files, and what is known of each.
-const WORD_BYTES_MAX: u32 = 1 << 30;
+const MESSAGE_BYTES_MAX: u32 = 1 << 30;
 /// For the last word of a process that fails.
-const LAST_WORD: Duration = Duration::from_secs(5);
+const LAST_MESSAGE: Duration = Duration::from_secs(5);
 
 impl Cluster {
     /// Joins the others. `flags`: the options that must be the same everywhere.
@@ -101,16 +101,16 @@ impl Cluster {
         }
         match decide(job) {
             Ok((opened, plan)) => {
-                let word = Word::Plan(plan);
-                self.others().try_for_each(|(to, _)| self.send(to, &word, None))?;
-                let Word::Plan(plan) = word else { unreachable!("it is the plan") };
+                let message = ControlMessage::Plan(plan);
+                self.others().try_for_each(|(to, _)| self.send(to, &message, None))?;
+                let ControlMessage::Plan(plan) = message else { unreachable!("it is the plan") };
                 Ok((opened, plan))
             }
             Err(failure) => {
-                let word = Word::<()>::Failed { code: failure.exit_code(), text: failure.to_string() };
-                let deadline = Some(Instant::now() + LAST_WORD);
+                let message = ControlMessage::<()>::Failed { code: failure.exit_code(), text: failure.to_string() };
+                let deadline = Some(Instant::now() + LAST_MESSAGE);
                 // Whoever does not hear it sees the connection close.
-                self.others().for_each(|(to, _)| drop(self.send(to, &word, deadline)));
+                self.others().for_each(|(to, _)| drop(self.send(to, &message, deadline)));
                 Err(failure)
             }
         }
@@ -123,16 +123,16 @@ impl Cluster {
     ) -> Result<(O, P), Failure> {
         tracing::info!("waiting for the plan of {} (process 0)", self.hosts[0]);
         let plan = match self.receive(0)? {
-            Word::Plan(plan) => plan,
-            Word::Failed { code, text } => return Err(self.elsewhere(0, code, text)),
-            Word::Go => return Err(Failure::Running("process 0 gave no plan".to_owned())),
+            ControlMessage::Plan(plan) => plan,
+            ControlMessage::Failed { code, text } => return Err(self.elsewhere(0, code, text)),
+            ControlMessage::Go => return Err(Failure::Running("process 0 gave no plan".to_owned())),
         };
         match follow(job, &plan) {
             Ok(opened) => Ok((opened, plan)),
             Err(failure) => {
                 let reply = Reply::Failed { code: failure.exit_code(), text: failure.to_string() };
                 // Where it cannot be told, process 0 sees the connection close.
-                let _ = self.send(0, &reply, Some(Instant::now() + LAST_WORD));
+                let _ = self.send(0, &reply, Some(Instant::now() + LAST_MESSAGE));
                 Err(failure)
             }
         }
@@ -170,34 +170,34 @@ impl Cluster {
         }
         if self.process() > 0 {
             self.send(0, &Reply::Ready, None)?;
-            return match self.receive::<Word<()>>(0)? {
-                Word::Failed { code, text } => Err(self.elsewhere(0, code, text)),
-                Word::Plan(_) | Word::Go => Ok(()),
+            return match self.receive::<ControlMessage<()>>(0)? {
+                ControlMessage::Failed { code, text } => Err(self.elsewhere(0, code, text)),
+                ControlMessage::Plan(_) | ControlMessage::Go => Ok(()),
             };
         }
         for (from, _) in self.others() {
             if let Reply::Failed { code, text } = self.receive(from)? {
                 let failure = self.elsewhere(from, code, text);
-                let word = Word::<()>::Failed { code: failure.exit_code(), text: failure.to_string() };
-                let deadline = Some(Instant::now() + LAST_WORD);
-                self.others().for_each(|(to, _)| drop(self.send(to, &word, deadline)));
+                let message = ControlMessage::<()>::Failed { code: failure.exit_code(), text: failure.to_string() };
+                let deadline = Some(Instant::now() + LAST_MESSAGE);
+                self.others().for_each(|(to, _)| drop(self.send(to, &message, deadline)));
                 return Err(failure);
             }
         }
-        self.others().try_for_each(|(to, _)| self.send(to, &Word::<()>::Go, None))
+        self.others().try_for_each(|(to, _)| self.send(to, &ControlMessage::<()>::Go, None))
     }
 
     fn others(&self) -> impl Iterator<Item = (usize, &TcpStream)> {
         self.peers.iter().enumerate().filter_map(|(process, peer)| Some((process, peer.as_ref()?)))
     }
 
-    fn send(&self, to: usize, word: &impl Serialize, deadline: Option<Instant>) -> Result<(), Failure> {
-        let bytes = serde_json::to_vec(word).expect("it is plain data");
+    fn send(&self, to: usize, message: &impl Serialize, deadline: Option<Instant>) -> Result<(), Failure> {
+        let bytes = serde_json::to_vec(message).expect("it is plain data");
         self.exchange(to, deadline, |connection| frame::write(connection, &bytes))
     }
 
     fn receive<T: DeserializeOwned>(&self, from: usize) -> Result<T, Failure> {
-        let bytes = self.exchange(from, None, |connection| frame::read(connection, WORD_BYTES_MAX))?;
+        let bytes = self.exchange(from, None, |connection| frame::read(connection, MESSAGE_BYTES_MAX))?;
         let host = &self.hosts[from];
         serde_json::from_slice(&bytes)
             .map_err(|e| Failure::Running(format!("what {host} (process {from}) said makes no sense: {e}")))

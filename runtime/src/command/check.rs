@@ -25,11 +25,11 @@ use crate::job::{self, Job, SeamBy};
 use crate::observe::report;
 use crate::plan::Plan;
 use crate::plan::mode::Mode;
-use crate::plan::reading::Reading;
+use crate::plan::scan::Scan;
 use crate::start::changed::Changed;
 use crate::start::fresh;
 use crate::start::go_on::go_on;
-use crate::start::meaning::begins_anew;
+use crate::start::meaning::resets_changelog;
 
 pub fn check(args: &CheckArgs) -> Result<(), Failure> {
     let job = load(&args.job)?;
@@ -90,7 +90,7 @@ fn tell_state(
     if !changed.removed.is_empty() {
         writeln!(out, "  removed   {}", changed.removed.join(" "))?;
     }
-    let anew = |sink: &&job::Sink| start.is_some_and(|start| begins_anew(start, opened, sink));
+    let anew = |sink: &&job::Sink| start.is_some_and(|start| resets_changelog(start, opened, sink));
     for sink in opened.job.sinks.iter().filter(anew) {
         writeln!(out, "  told anew {}: every row, and what it said before is void", sink.name)?;
     }
@@ -110,15 +110,15 @@ fn tell(out: &mut Vec<u8>, opened: &Opened, plan: Option<&Plan>) -> std::io::Res
     for warning in &job.warnings {
         writeln!(out, "{}: warning: {}", job.places.show(warning.at), warning.message)?;
     }
-    for reading in plan.iter().flat_map(|plan| &plan.readings) {
-        for warning in &reading.warnings {
-            writeln!(out, "warning: source {}: {warning}", job.sources[reading.source].name)?;
+    for scan in plan.iter().flat_map(|plan| &plan.scans) {
+        for warning in &scan.warnings {
+            writeln!(out, "warning: source {}: {warning}", job.sources[scan.source].name)?;
         }
     }
     Ok(())
 }
 
-fn tell_source(out: &mut Vec<u8>, opened: &Opened, id: SourceId, plan: Option<&Reading>) -> std::io::Result<()> {
+fn tell_source(out: &mut Vec<u8>, opened: &Opened, id: SourceId, plan: Option<&Scan>) -> std::io::Result<()> {
     let (conf, open) = (&opened.job.sources[id], &opened.sources[id]);
     writeln!(out, "\nsource {}", conf.name)?;
     let arrival = conf.arrival_time.as_ref().map_or_else(String::new, |a| format!(", arrival {}", a.text));
@@ -146,7 +146,7 @@ fn tell_source(out: &mut Vec<u8>, opened: &Opened, id: SourceId, plan: Option<&R
     Ok(())
 }
 
-fn tell_seam(out: &mut Vec<u8>, conf: &job::Source, plan: &Reading) -> std::io::Result<()> {
+fn tell_seam(out: &mut Vec<u8>, conf: &job::Source, plan: &Scan) -> std::io::Result<()> {
     let time = |t: Option<i64>| t.map_or_else(|| "not known yet: nothing is there".to_owned(), format_time);
     if conf.history.is_some() && conf.stream.is_some() {
         let rows = HumanCount(plan.history_rows);
@@ -231,8 +231,8 @@ fn tell_sample(opened: &Arc<Opened>, plan: &Plan, n: usize) -> Result<(), Failur
             print(&format!("{}: {} rows\n", opened.job.groups[*group].name, lines.len()))?;
             lines.iter().try_for_each(|line| print(&format!("{line}\n")))?;
         }
-        print(&format!("dead letters: {}\n", sample.letters.len()))?;
-        for letter in &sample.letters {
+        print(&format!("dead letters: {}\n", sample.dead_letters.len()))?;
+        for letter in &sample.dead_letters {
             let mut line = vec![];
             letter.write(&mut line);
             line.push(b'\n');

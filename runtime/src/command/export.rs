@@ -20,7 +20,7 @@ pub fn export(args: &ExportArgs) -> Result<(), Failure> {
     let job = load(&args.job)?;
     let group = rows::group(&job, &args.group)?;
     let sink = rows::sink(&job, group, args.sink.as_deref())?;
-    let lines = Lines::open(job, group, sink, args)?;
+    let lines = RowSource::open(job, group, sink, args)?;
     match &args.out {
         None => write_lines(lines, &mut BufWriter::new(std::io::stdout().lock()), "stdout"),
         Some(path) => into_file(path, |file| match path.extension().is_some_and(|end| end == "parquet") {
@@ -31,32 +31,32 @@ pub fn export(args: &ExportArgs) -> Result<(), Failure> {
 }
 
 /// Where rows come from, as lines.
-enum Lines {
+enum RowSource {
     /// A store that is read here.
     Store { opened: Opened, group: GroupId, sink: SinkId },
     /// A running job that holds its store.
     Running { job: Job, answer: BufReader<Box<dyn std::io::Read>> },
 }
 
-impl Lines {
-    fn open(job: Job, group: GroupId, sink: SinkId, args: &ExportArgs) -> Result<Lines, Failure> {
+impl RowSource {
+    fn open(job: Job, group: GroupId, sink: SinkId, args: &ExportArgs) -> Result<RowSource, Failure> {
         if job.sinks[sink].to.store().is_some_and(|store| store.is_exclusive())
             && let Some(running) = endpoint::running(&job)?
         {
             let mut query = vec![("group", args.group.as_str())];
             query.extend(args.sink.as_deref().map(|sink| ("sink", sink)));
             let answer = BufReader::new(running.ask("/export", &query)?);
-            return Ok(Lines::Running { job, answer });
+            return Ok(RowSource::Running { job, answer });
         }
-        Ok(Lines::Store { opened: open_for_rows(job)?, group, sink })
+        Ok(RowSource::Store { opened: open_for_rows(job)?, group, sink })
     }
 
     fn each(self, each: &mut dyn FnMut(&str) -> Result<(), Error>) -> Result<(), Failure> {
         match self {
-            Lines::Store { opened, group, sink } => {
+            RowSource::Store { opened, group, sink } => {
                 rows::export(rows::lookup(&opened, sink, None)?.as_mut(), group, each)
             }
-            Lines::Running { answer, .. } => {
+            RowSource::Running { answer, .. } => {
                 let broken = |e| Failure::Running(format!("reading the running job's answer: {e}"));
                 answer.lines().try_for_each(|line| Ok(each(&line.map_err(broken)?)?))
             }
@@ -64,7 +64,7 @@ impl Lines {
     }
 }
 
-fn write_lines(lines: Lines, out: &mut dyn Write, to: &str) -> Result<(), Failure> {
+fn write_lines(lines: RowSource, out: &mut dyn Write, to: &str) -> Result<(), Failure> {
     let failed = |e: std::io::Error| match e.kind() {
         // Whoever reads has enough, as `head` has.
         std::io::ErrorKind::BrokenPipe => std::process::exit(0),
@@ -74,10 +74,10 @@ fn write_lines(lines: Lines, out: &mut dyn Write, to: &str) -> Result<(), Failur
     Ok(out.flush().map_err(failed)?)
 }
 
-fn write_parquet(lines: Lines, group: GroupId, file: &mut File) -> Result<(), Failure> {
+fn write_parquet(lines: RowSource, group: GroupId, file: &mut File) -> Result<(), Failure> {
     let shape = match &lines {
-        Lines::Store { opened, .. } => opened.groups[group].shape.clone(),
-        Lines::Running { job, .. } => open_for_rows(job.clone())?.groups[group].shape.clone(),
+        RowSource::Store { opened, .. } => opened.groups[group].shape.clone(),
+        RowSource::Running { job, .. } => open_for_rows(job.clone())?.groups[group].shape.clone(),
     };
     let mut table = Table::new(&shape, file)?;
     lines.each(&mut |line| table.push(line).map_err(|e| Error::world("exporting", e.message())))?;

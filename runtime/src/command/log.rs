@@ -25,7 +25,7 @@ pub fn start(json: bool) {
     let filter =
         EnvFilter::try_from_env("HEADWATER_LOG").unwrap_or_else(|_| EnvFilter::new("info,fjall=warn,lsm_tree=warn"));
     let ansi = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(Lines).with_ansi(ansi);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(LogWriter).with_ansi(ansi);
     // A second start, as in tests, keeps the first.
     let _ = match json {
         true => builder.json().try_init(),
@@ -63,17 +63,17 @@ fn guard<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Where log lines go: each comes as a whole.
-struct Lines;
+struct LogWriter;
 
-impl MakeWriter<'_> for Lines {
-    type Writer = Lines;
+impl MakeWriter<'_> for LogWriter {
+    type Writer = LogWriter;
 
-    fn make_writer(&self) -> Lines {
-        Lines
+    fn make_writer(&self) -> LogWriter {
+        LogWriter
     }
 }
 
-impl Write for Lines {
+impl Write for LogWriter {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let text = masked(&String::from_utf8_lossy(line));
         let drawn = guard(&DRAWN).clone();

@@ -14,7 +14,7 @@ use super::log;
 use crate::base::time::wall_clock_us;
 use crate::observe::report::lag;
 use crate::observe::status::ProcessStatus;
-use crate::observe::watching::Watching;
+use crate::observe::view::RunView;
 use crate::plan::mode::Mode;
 
 const DRAW_EVERY: Duration = Duration::from_millis(100);
@@ -27,11 +27,11 @@ pub struct Progress {
 }
 
 impl Progress {
-    pub fn start(watching: Watching) -> std::io::Result<Progress> {
+    pub fn start(view: RunView) -> std::io::Result<Progress> {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = stop.clone();
         let work = move || {
-            let mut teller = Teller::new(watching);
+            let mut teller = Teller::new(view);
             while !stopped.load(Ordering::Relaxed) {
                 teller.look();
                 std::thread::park_timeout(DRAW_EVERY);
@@ -55,7 +55,7 @@ impl Drop for Progress {
 }
 
 struct Teller {
-    watching: Watching,
+    view: RunView,
     began: Instant,
     logged: Instant,
     /// The bar, or the live line; none where nobody looks on.
@@ -67,8 +67,8 @@ struct Teller {
 }
 
 impl Teller {
-    fn new(watching: Watching) -> Teller {
-        let status = watching.status();
+    fn new(view: RunView) -> Teller {
+        let status = view.status();
         let now = Instant::now();
         if status.history_rows_total > 0 {
             tracing::info!("bootstrap: {} rows of history to read", HumanCount(status.history_rows_total));
@@ -81,7 +81,7 @@ impl Teller {
             bar
         });
         let mut teller = Teller {
-            watching,
+            view,
             began: now,
             logged: now,
             drawn,
@@ -94,7 +94,7 @@ impl Teller {
     }
 
     fn look(&mut self) {
-        let status = self.watching.status();
+        let status = self.view.status();
         if !self.bootstrapped && is_bootstrapped(&status) {
             self.switch(&status);
         }
@@ -120,7 +120,7 @@ impl Teller {
         self.bootstrapped = true;
         let rows = status.history_rows_read;
         let seconds = self.began.elapsed().as_secs_f64();
-        let next = match self.watching.mode {
+        let next = match self.view.mode {
             Mode::Follow => "following",
             Mode::UntilEnd => "reading to the end",
         };
@@ -181,7 +181,7 @@ impl Teller {
     }
 
     fn end(&mut self) {
-        let status = self.watching.board.sum();
+        let status = self.view.board.sum();
         if !self.bootstrapped && is_bootstrapped(&status) {
             self.switch(&status);
         }
@@ -219,7 +219,7 @@ pub fn summary(status: &ProcessStatus) -> String {
         *reasons.entry(reason).or_default() += n;
     }
     let reasons: Vec<String> = reasons.iter().map(|(reason, n)| format!("{} {reason}", HumanCount(*n))).collect();
-    let letters = if reasons.is_empty() { "none".to_owned() } else { reasons.join(", ") };
+    let dead_letters = if reasons.is_empty() { "none".to_owned() } else { reasons.join(", ") };
     let t = status.t.map_or_else(|| "not begun".to_owned(), format_time);
-    format!("{} rows, {} events, dead letters: {letters}, T = {t}", HumanCount(rows), HumanCount(events))
+    format!("{} rows, {} events, dead letters: {dead_letters}, T = {t}", HumanCount(rows), HumanCount(events))
 }

@@ -21,15 +21,15 @@ pub fn run(args: &RunArgs) -> Result<(), Failure> {
     stop_on_signal(stop.clone())?;
     let mut board = None;
     let first = args.process == 0;
-    let status = run::run(job, &options, stop, |watching, before: Option<(Option<Serving>, Option<Progress>)>| {
-        board = Some(watching.board.clone());
+    let status = run::run(job, &options, stop, |view, before: Option<(Option<Serving>, Option<Progress>)>| {
+        board = Some(view.board.clone());
         let failed = |e| Failure::Running(format!("starting a thread: {e}"));
         // The whole job is process 0's to tell.
         let serving = match before.and_then(|(serving, _)| serving) {
-            Some(serving) => Some(serving.follow(watching.clone())),
-            None => first.then(|| serve::start(watching.clone())).transpose()?,
+            Some(serving) => Some(serving.follow(view.clone())),
+            None => first.then(|| serve::start(view.clone())).transpose()?,
         };
-        let progress = first.then(|| Progress::start(watching).map_err(failed)).transpose()?;
+        let progress = first.then(|| Progress::start(view).map_err(failed)).transpose()?;
         Ok((serving, progress))
     })?;
     // A process alone knows itself to the last event; what others said may be a moment old.

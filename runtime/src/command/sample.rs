@@ -35,7 +35,7 @@ use crate::ingest::seam::{Seam, Verdict};
 use crate::ingest::shape::Batch;
 use crate::ingest::stamp::Stamped;
 use crate::plan::Plan;
-use crate::plan::reading::Reading;
+use crate::plan::scan::Scan;
 use crate::plan::side::Side;
 use crate::serve::rows;
 
@@ -48,31 +48,31 @@ pub struct Sample {
     pub t: Option<i64>,
     /// Of the source's groups: their rows, as `get` prints them.
     pub rows: Vec<(GroupId, Vec<String>)>,
-    pub letters: Vec<DeadLetter>,
+    pub dead_letters: Vec<DeadLetter>,
 }
 
 /// Takes the `n` latest events of a source.
 pub fn take(opened: &Arc<Opened>, plan: &Plan, source: SourceId, n: usize) -> Result<Sample, Failure> {
-    let parts = Parts::open(opened, plan, Side::Shown)?;
+    let parts = Parts::open(opened, plan, Side::Live)?;
     let pipeline = Pipeline::new(opened, plan, &parts, source);
     let latest = latest(opened, plan, (source, &pipeline), n)?;
     let tick = opened.job.tick_us;
     let times =
-        latest.parts.iter().flat_map(|part| part.chosen.iter().filter_map(|i| part.stamped[*i as usize].good()));
+        latest.batches.iter().flat_map(|part| part.chosen.iter().filter_map(|i| part.stamped[*i as usize].good()));
     let t = times.max().map(|ts| up(ts, tick));
-    let mut sample = Sample { events: latest.events(), t, rows: vec![], letters: vec![] };
+    let mut sample = Sample { events: latest.events(), t, rows: vec![], dead_letters: vec![] };
     let of_source = opened.graph.groups_of(source);
     let states = of_source.map(|group| Ok((group, state(opened, &parts, group, t.unwrap_or(0))?)));
     let mut states: BTreeMap<GroupId, State> = states.collect::<Result<_, Failure>>()?;
-    for Part { records, stamped, chosen, .. } in &latest.parts {
+    for SampledBatch { records, stamped, chosen, .. } in &latest.batches {
         // What came before is not looked at.
         let admitted = Admitted::chosen(plan.first_scan(source), chosen, stamped, t.unwrap_or(0));
-        let shaped = pipeline.shape(Batch { records, stamped }, &pipeline.places(records), &[admitted]);
+        let shaped = pipeline.shape(Batch { records, stamped }, &pipeline.log_positions(records), &[admitted]);
         for ((group, _), events) in shaped.events {
             let Some(state) = states.get_mut(&group) else { continue };
             state.insert(&events, i64::MIN).map_err(|e| Failure::Running(e.to_string()))?;
         }
-        sample.letters.extend(shaped.letters);
+        sample.dead_letters.extend(shaped.dead_letters);
     }
     let Some(t) = t else { return Ok(sample) };
     for (group, mut state) in states {
@@ -127,7 +127,7 @@ impl Segments for NoSegments {
 }
 
 /// Some records of one batch.
-struct Part {
+struct SampledBatch {
     records: Records,
     stamped: Vec<Stamped>,
     /// By record: where it stands among the latest. What has no time of its own stands where the one before it does.
@@ -138,12 +138,12 @@ struct Part {
 /// The `n` latest so far.
 struct Latest {
     n: usize,
-    parts: Vec<Part>,
+    batches: Vec<SampledBatch>,
 }
 
 impl Latest {
     fn events(&self) -> usize {
-        self.parts.iter().map(|part| part.chosen.len()).sum()
+        self.batches.iter().map(|part| part.chosen.len()).sum()
     }
 
     /// `takes`: whether the seam takes a record.
@@ -155,7 +155,7 @@ impl Latest {
         });
         let order = times.collect();
         let chosen = (0..records.len() as u32).filter(|i| takes(*i as usize, &stamped[*i as usize])).collect();
-        self.parts.push(Part { records, stamped, order, chosen });
+        self.batches.push(SampledBatch { records, stamped, order, chosen });
         self.keep_latest();
     }
 
@@ -163,20 +163,20 @@ impl Latest {
         if self.events() <= self.n {
             return;
         }
-        let parts = self.parts.iter().enumerate();
+        let parts = self.batches.iter().enumerate();
         let mut all: Vec<(i64, usize, u32)> =
             parts.flat_map(|(p, part)| part.chosen.iter().map(move |i| (part.order[*i as usize], p, *i))).collect();
         all.sort_unstable();
         all.drain(..all.len() - self.n);
         all.sort_unstable_by_key(|(_, part, i)| (*part, *i));
-        self.parts.iter_mut().for_each(|part| part.chosen.clear());
-        all.iter().for_each(|(_, part, i)| self.parts[*part].chosen.push(*i));
-        self.parts.retain(|part| !part.chosen.is_empty());
+        self.batches.iter_mut().for_each(|part| part.chosen.clear());
+        all.iter().for_each(|(_, part, i)| self.batches[*part].chosen.push(*i));
+        self.batches.retain(|part| !part.chosen.is_empty());
     }
 
     /// Whether nothing up to this time can be among the latest any more.
     fn passes(&self, newest: i64) -> bool {
-        let times = self.parts.iter().flat_map(|part| part.chosen.iter().map(|i| part.order[*i as usize]));
+        let times = self.batches.iter().flat_map(|part| part.chosen.iter().map(|i| part.order[*i as usize]));
         self.events() >= self.n && times.min().is_some_and(|oldest| oldest >= newest)
     }
 }
@@ -188,7 +188,7 @@ fn latest(
     n: usize,
 ) -> Result<Latest, Failure> {
     let (open, of_plan) = (&opened.sources[source], plan.of_source(source));
-    let mut latest = Latest { n, parts: vec![] };
+    let mut latest = Latest { n, batches: vec![] };
     if let Some(stream) = &open.stream {
         from_stream(&mut latest, opened, of_plan, (source, pipeline), stream.as_ref())?;
     }
@@ -232,7 +232,7 @@ fn from_history(
 fn from_stream(
     latest: &mut Latest,
     opened: &Opened,
-    plan: &Reading,
+    plan: &Scan,
     (source, pipeline): (SourceId, &Pipeline),
     stream: &dyn Stream,
 ) -> Result<(), Failure> {

@@ -82,7 +82,7 @@ fn show_source(out: &mut String, source: &SourceReport) -> std::fmt::Result {
         HumanBytes(source.counts.bytes),
         counts.concat()
     )?;
-    show_letters(out, &source.dead_letters)?;
+    show_dead_letters(out, &source.dead_letters)?;
     if !source.partitions.is_empty() {
         let heads = ["partition", "last in history", "first read", "position", "end", "lag"];
         let [a, b, c, d, e, f] = heads;
@@ -131,10 +131,10 @@ fn show_group(out: &mut String, group: &GroupReport) -> std::fmt::Result {
     for (name, n) in odd.iter().filter(|(_, n)| *n > 0) {
         writeln!(out, "  note      {} {name}", HumanCount(*n))?;
     }
-    show_letters(out, &group.dead_letters)
+    show_dead_letters(out, &group.dead_letters)
 }
 
-fn show_letters(out: &mut String, letters: &BTreeMap<String, u64>) -> std::fmt::Result {
-    let all: Vec<String> = letters.iter().map(|(reason, n)| format!("{} {reason}", HumanCount(*n))).collect();
+fn show_dead_letters(out: &mut String, dead_letters: &BTreeMap<String, u64>) -> std::fmt::Result {
+    let all: Vec<String> = dead_letters.iter().map(|(reason, n)| format!("{} {reason}", HumanCount(*n))).collect();
     if all.is_empty() { Ok(()) } else { writeln!(out, "  dead      {}", all.join(", ")) }
 }

@@ -25,7 +25,7 @@ pub struct CoordinatorHandle {
     announced: Rc<RefCell<Rc<Announcement>>>,
     sender: Rc<Activator>,
     is_open: Rc<Cell<bool>>,
-    image: Rc<Cell<u64>>,
+    full_refresh: Rc<Cell<u64>>,
     contributed: Rc<Cell<u64>>,
 }
 
@@ -50,12 +50,12 @@ impl CoordinatorHandle {
     }
 
     /// A store of this worker lost writes: every worker has to write everything again.
-    pub fn want_image(&self) {
-        self.image.set(self.announced.borrow().image + 1);
+    pub fn want_full_refresh(&self) {
+        self.full_refresh.set(self.announced.borrow().full_refresh + 1);
     }
 
-    pub fn wanted_image(&self) -> u64 {
-        self.image.get()
+    pub fn wanted_full_refresh(&self) -> u64 {
+        self.full_refresh.get()
     }
 
     /// The number of the newest checkpoint that this worker has put its part into.
@@ -75,12 +75,12 @@ impl CoordinatorHandle {
     }
 }
 
-/// Builds the dataflow. `coordinator`: asked on every worker, used on worker 0; `heard`: called with an announcement's arrival;
+/// Builds the dataflow. `coordinator`: asked on every worker, used on worker 0; `on_announcement`: called with an announcement's arrival;
 /// `on_status`: where worker 0 leaves what the processes say of themselves.
 pub fn build(
     worker: &mut Worker,
     mut coordinator: Coordinator,
-    heard: Rc<dyn Fn(&Announcement)>,
+    on_announcement: Rc<dyn Fn(&Announcement)>,
     on_status: Arc<dyn Fn(usize, ProcessStatus) + Send + Sync>,
 ) -> CoordinatorHandle {
     let (index, peers) = (worker.index(), worker.peers());
@@ -128,7 +128,7 @@ pub fn build(
         announcements.sink(Exchange::new(|(to, _): &(u64, Announcement)| *to), "hear", move |(input, _)| {
             input.for_each_stamp(|_, batches| {
                 for (_, announcement) in batches.flat_map(|batch| batch.drain(..)) {
-                    heard(&announcement);
+                    on_announcement(&announcement);
                     *latest.borrow_mut() = Rc::new(announcement);
                 }
             });
@@ -141,7 +141,7 @@ pub fn build(
         announced,
         sender,
         is_open,
-        image: Rc::default(),
+        full_refresh: Rc::default(),
         contributed: Rc::default(),
     }
 }

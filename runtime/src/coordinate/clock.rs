@@ -12,7 +12,7 @@ const UNSEEN_MARGIN_US: i64 = 10_000_000;
 /// What it decides by.
 pub struct Rules {
     pub tick: i64,
-    /// The tick at which its rows begin.
+    /// By scan: the tick at which its rows begin.
     pub s: IdVec<ScanId, Option<i64>>,
     /// Stop where every partition has ended (there may be none at all).
     pub until_end: bool,
@@ -50,9 +50,9 @@ impl Clock {
         self.reports.iter().map(Option::as_ref).collect()
     }
 
-    /// The number of the image that some worker asks for.
-    pub fn wanted_image(&self) -> u64 {
-        self.known().map(|report| report.image).max().unwrap_or(0)
+    /// The number of the full refresh that some worker asks for.
+    pub fn wanted_full_refresh(&self) -> u64 {
+        self.known().map(|report| report.full_refresh).max().unwrap_or(0)
     }
 
     /// What is to be announced after `before`.
@@ -96,7 +96,7 @@ impl Clock {
     }
 
     fn stalled(&self) -> Vec<ScanId> {
-        let mut stalled: Vec<ScanId> = self.partitions().filter(|p| p.left_out).map(|p| p.reading).collect();
+        let mut stalled: Vec<ScanId> = self.partitions().filter(|p| p.left_out).map(|p| p.scan).collect();
         stalled.sort_unstable();
         stalled.dedup();
         stalled
@@ -107,12 +107,12 @@ impl Clock {
         let mut horizons = IdVec::filled(t, self.rules.s.len());
         // What has ended goes on in the next run; where it never had a record, nothing is kept for it.
         for partition in self.partitions().filter(|p| p.clock != i64::MAX || p.eff.is_some()) {
-            let horizon = &mut horizons[partition.reading];
+            let horizon = &mut horizons[partition.scan];
             let eff = partition.eff.unwrap_or(i64::MIN);
             *horizon = (*horizon).min(if partition.idle { partition.clock } else { eff });
         }
-        for (reading, looked) in self.known().flat_map(|report| &report.looked) {
-            let horizon = &mut horizons[*reading];
+        for (scan, looked) in self.known().flat_map(|report| &report.looked) {
+            let horizon = &mut horizons[*scan];
             *horizon = (*horizon).min(looked.saturating_sub(UNSEEN_MARGIN_US));
         }
         horizons.iter_mut().zip(before).for_each(|(horizon, before)| *horizon = (*horizon).max(*before));

@@ -53,10 +53,10 @@ impl Coordinator {
             t_max: self.side.as_ref().map_or(Some(i64::MAX), OfSide::t_max),
         };
         let mut next = self.clock.decide(&self.announced, bounds);
-        let wanted = self.clock.wanted_image();
-        if wanted > next.image && !next.last {
+        let wanted = self.clock.wanted_full_refresh();
+        if wanted > next.full_refresh && !next.last {
             // Every worker hears of it before it sees this tick.
-            (next.image, next.image_from) = (wanted, next.t.map(|t| t.saturating_add(1)));
+            (next.full_refresh, next.full_refresh_from) = (wanted, next.t.map(|t| t.saturating_add(1)));
         }
         if let Some(checkpointing) = &mut self.checkpointing {
             checkpointing.ask_if_due(&self.announced, &mut next, self.clock.reports().as_deref());

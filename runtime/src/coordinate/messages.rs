@@ -26,19 +26,19 @@ pub struct Report {
     pub slices: i64,
     pub paused: u64,
     pub partitions: Vec<PartitionReport>,
-    /// By reading that may get more of them: the wall clock of the newest look whose partitions are all in here.
+    /// By scan that may get more of them: the wall clock of the newest look whose partitions are all in here.
     pub looked: Vec<(ScanId, i64)>,
     /// The tick at which all that was read has come in, but for events from the future.
     pub reaches: Option<i64>,
     /// This process was asked to stop.
     pub stop: bool,
-    /// The number of the image of the stores that this worker asks for; 0: no other than the first.
-    pub image: u64,
+    /// The number of the full refresh of the stores that this worker asks for; 0: none but that of the start.
+    pub full_refresh: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PartitionReport {
-    pub reading: ScanId,
+    pub scan: ScanId,
     pub partition: i32,
     /// No record with an `eff` up to here can come any more; `i64::MAX`: none at all.
     pub clock: i64,
@@ -64,14 +64,14 @@ pub struct Announcement {
     pub last: bool,
     /// It is the last because somebody asked to stop, not because the end was reached.
     pub stopped: bool,
-    /// It is the last because what was worked out beside the rows goes in: the run starts again, though nobody asked it to stop.
+    /// It is the last because the shadow has caught up: the run starts again with one dataflow, though nobody asked it to stop.
     pub again: bool,
-    /// Readings with a partition that is left out: the `_as_of` of their groups stays.
+    /// Scans with a partition that is left out: the `_as_of` of their groups stays.
     pub stalled: Vec<ScanId>,
-    /// The number of the newest image: how often every row has to be written anew because a store lost writes; and the tick at
-    /// which that one begins.
-    pub image: u64,
-    pub image_from: Option<i64>,
+    /// The number of the newest full refresh, in which every worker writes all its rows once more because a store lost writes; 0: none
+    /// but that of the start. And the tick at which it begins.
+    pub full_refresh: u64,
+    pub full_refresh_from: Option<i64>,
     /// The newest checkpoint: its number and its dataflow time.
     pub checkpoint: Option<(u64, i64)>,
 }

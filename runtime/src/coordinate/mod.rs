@@ -12,5 +12,5 @@ pub mod channel;
 pub mod checkpointing;
 pub mod clock;
 pub mod coordinator;
+pub mod merger;
 pub mod messages;
-pub mod sides;

@@ -166,7 +166,7 @@ fn write_history(options: &Options, topic: &Topic, screen: &Screen) -> Result<u6
 }
 
 fn tell_seam(running: &Running, already: u64, screen: &Screen) {
-    let plan = running.watching.start.plan.of_source(SourceId::at(0));
+    let plan = running.view.start.plan.of_source(SourceId::at(0));
     plan.warnings.iter().for_each(|warning| screen.say(&format!("  warning    {warning}")));
     screen.say(&format!(
         "  seam       {} records of the topic are in the history already: passed over",

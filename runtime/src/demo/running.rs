@@ -10,12 +10,12 @@ use headwater_connectors::sink::{HeldStore, Lookup};
 use crate::base::failure::Failure;
 use crate::job::Job;
 use crate::observe::status::ProcessStatus;
-use crate::observe::watching::Watching;
+use crate::observe::view::RunView;
 use crate::run::{self, Options};
 use crate::{cluster, serve};
 
 pub struct Running {
-    pub watching: Watching,
+    pub view: RunView,
     /// Its store, to read rows from as they are written.
     pub store: Arc<dyn HeldStore>,
     pub rows: Box<dyn Lookup>,
@@ -31,22 +31,22 @@ impl Running {
         let stop = Arc::new(AtomicBool::new(false));
         let (asked, (to_us, from_it)) = (stop.clone(), channel());
         let thread = std::thread::spawn(move || {
-            run::run(job, &options, asked, move |watching, _| {
-                let serving = serve::start(watching.clone())?;
+            run::run(job, &options, asked, move |view, _| {
+                let serving = serve::start(view.clone())?;
                 // We wait for it.
-                let _ = to_us.send(watching);
+                let _ = to_us.send(view);
                 Ok(serving)
             })
         });
-        let Ok(watching) = from_it.recv() else { return Err(failure(thread)) };
-        match watching.stores.iter().flatten().next().cloned() {
-            Some(store) => Ok(Running { watching, rows: store.lookup(), store, stop, thread }),
+        let Ok(view) = from_it.recv() else { return Err(failure(thread)) };
+        match view.stores.iter().flatten().next().cloned() {
+            Some(store) => Ok(Running { view, rows: store.lookup(), store, stop, thread }),
             None => Err(Failure::Running("the job has no embedded store".to_owned())),
         }
     }
 
     pub fn status(&self) -> ProcessStatus {
-        self.watching.board.sum()
+        self.view.board.sum()
     }
 
     pub fn has_ended(&self) -> bool {

@@ -68,8 +68,7 @@ pub fn run(job: Job, options: Options) -> Result<Handle, Failure> {
     let (asked, begun, ours) = (stop.clone(), seen.clone(), job.clone());
     let work = move || {
         let ran = guarded(|| {
-            crate::run::run(job, &inner, asked, |watching, before| begun.begin(watching, options.endpoint, before))
-                .map(drop)
+            crate::run::run(job, &inner, asked, |view, before| begun.begin(view, options.endpoint, before)).map(drop)
         });
         ran.unwrap_or_else(|panic| Err(Failure::Running(panic)))
     };
@@ -109,7 +108,7 @@ impl Handle {
     /// # Errors
     /// As `get`; and it is still being planned.
     pub fn get(&self, group: &str, key: &[(&str, &str)]) -> Result<Vec<String>, Failure> {
-        rows::of_run(&self.seen, |watching| rows::get_from(&watching.opened, Some(watching), group, key))
+        rows::of_run(&self.seen, |view| rows::get_from(&view.opened, Some(view), group, key))
             .map_err(|failure| failure.masked(|text| self.job.mask(text)))
     }
 
@@ -118,7 +117,7 @@ impl Handle {
     /// # Errors
     /// As `export`; and it is still being planned.
     pub fn export(&self, group: &str, mut each: impl FnMut(&str)) -> Result<(), Failure> {
-        rows::of_run(&self.seen, |watching| rows::export_from(&watching.opened, Some(watching), group, &mut each))
+        rows::of_run(&self.seen, |view| rows::export_from(&view.opened, Some(view), group, &mut each))
             .map_err(|failure| failure.masked(|text| self.job.mask(text)))
     }
 }

@@ -6,7 +6,7 @@ use crate::base::id::GroupId;
 use crate::catalog::open::open_for_rows;
 use crate::catalog::opened::Opened;
 use crate::job::Job;
-use crate::observe::watching::Watching;
+use crate::observe::view::RunView;
 use crate::serve::rows::{self, Asked};
 
 /// The rows of a key in a group of a job that does not run (one that does is asked by its handle): JSON, as `headwater get` prints them,
@@ -29,16 +29,16 @@ pub fn export(job: &Job, group: &str, mut each: impl FnMut(&str)) -> Result<(), 
     read().map_err(|failure| failure.masked(|text| job.mask(text)))
 }
 
-pub fn of_run<T>(seen: &Seen, read: impl FnOnce(&Watching) -> Result<T, Failure>) -> Result<T, Failure> {
+pub fn of_run<T>(seen: &Seen, read: impl FnOnce(&RunView) -> Result<T, Failure>) -> Result<T, Failure> {
     let reporter = seen.reporter();
     let reporter =
         reporter.ok_or_else(|| Failure::Usage("the run is still being planned: it has no rows".to_owned()))?;
-    read(&reporter.watching)
+    read(&reporter.view)
 }
 
 pub fn get_from(
     opened: &Opened,
-    running: Option<&Watching>,
+    running: Option<&RunView>,
     group: &str,
     key: &[(&str, &str)],
 ) -> Result<Vec<String>, Failure> {
@@ -50,7 +50,7 @@ pub fn get_from(
 
 pub fn export_from(
     opened: &Opened,
-    running: Option<&Watching>,
+    running: Option<&RunView>,
     group: &str,
     each: &mut dyn FnMut(&str),
 ) -> Result<(), Failure> {
@@ -63,7 +63,7 @@ pub fn export_from(
 
 type Store = Box<dyn headwater_connectors::sink::Lookup>;
 
-fn open_store(opened: &Opened, running: Option<&Watching>, group: GroupId) -> Result<Store, Failure> {
+fn open_store(opened: &Opened, running: Option<&RunView>, group: GroupId) -> Result<Store, Failure> {
     let sink = rows::sink(&opened.job, group, None)?;
-    rows::lookup(opened, sink, running.and_then(|watching| watching.stores[sink].as_ref()))
+    rows::lookup(opened, sink, running.and_then(|view| view.stores[sink].as_ref()))
 }

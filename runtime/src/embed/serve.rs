@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::base::failure::Failure;
 use crate::observe::report::Reporter;
-use crate::observe::watching::Watching;
+use crate::observe::view::RunView;
 use crate::serve::{self, Serving};
 
 /// Where a handle finds the run.
@@ -20,19 +20,19 @@ impl Seen {
     /// A start is set up: from now on it is that one which is seen. `serving`: the endpoint, which stays.
     pub fn begin(
         &self,
-        watching: Watching,
+        view: RunView,
         endpoint: bool,
         serving: Option<Option<Serving>>,
     ) -> Result<Option<Serving>, Failure> {
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let reporter = match seen.as_ref() {
-            Some(before) => Reporter::after(before, watching.clone()),
-            None => Reporter::new(watching.clone()),
+            Some(before) => Reporter::after(before, view.clone()),
+            None => Reporter::new(view.clone()),
         };
         *seen = Some(Arc::new(reporter));
         match serving.flatten() {
-            Some(serving) => Ok(Some(serving.follow(watching))),
-            None => endpoint.then(|| serve::start(watching)).transpose(),
+            Some(serving) => Ok(Some(serving.follow(view))),
+            None => endpoint.then(|| serve::start(view)).transpose(),
         }
     }
 }

@@ -11,18 +11,18 @@ use headwater_connectors::Records;
 use headwater_operators::ledger::up;
 
 use super::effs::Effs;
+use super::log_position::LogPositions;
 use super::partition::Partition;
-use super::place::Places;
 use super::seam::{Seam, Verdict};
 use super::stamp::Stamped;
 use crate::base::id::ScanId;
 use crate::plan::last_record::LastRecord;
-use crate::plan::reading::Reading;
+use crate::plan::scan::Scan;
 
 /// What a scan makes of a batch of records.
 #[derive(Debug)]
 pub struct Admitted {
-    pub reading: ScanId,
+    pub scan: ScanId,
     pub origin: Origin,
     /// By record: whether the scan takes it at all.
     pub taken: Vec<bool>,
@@ -48,7 +48,7 @@ pub enum Origin {
 /// How a scan admits records of its stream.
 pub struct StreamAdmission<'a> {
     pub seam: &'a Seam,
-    pub reading: &'a Reading,
+    pub scan: &'a Scan,
     pub tick: i64,
     /// Whether the partition's end of the start is the end.
     pub until_end: bool,
@@ -83,10 +83,10 @@ impl StreamAdmission<'_> {
         let until = if self.until_end { end } else { i64::MAX };
         partition.last = LastRecord::before(records, until).or(partition.last);
         // What is finished takes nothing any more.
-        let next = self.t.max(self.reading.done).map_or(i64::MIN, |t| t.saturating_add(self.tick));
-        let floor = self.reading.s.unwrap_or(i64::MAX);
+        let next = self.t.max(self.scan.done).map_or(i64::MIN, |t| t.saturating_add(self.tick));
+        let floor = self.scan.s.unwrap_or(i64::MAX);
         let verdicts = self.seam.judge(records, stamped, &partition.plan);
-        let (mut admitted, mut counts) = (Admitted::none(partition.reading, records.len()), Counts::default());
+        let (mut admitted, mut counts) = (Admitted::none(partition.scan, records.len()), Counts::default());
         admitted.horizon = self.horizon;
         let mut first_eff = None;
         for (i, stamp) in stamped.iter().enumerate() {
@@ -123,7 +123,7 @@ impl StreamAdmission<'_> {
 
 /// How a scan admits rows of its history.
 pub struct HistoryAdmission<'a> {
-    pub reading: ScanId,
+    pub scan: ScanId,
     pub s: Option<i64>,
     pub tick: i64,
     pub effs: &'a Effs,
@@ -132,15 +132,15 @@ pub struct HistoryAdmission<'a> {
 }
 
 impl HistoryAdmission<'_> {
-    pub fn admit(&self, stamped: &[Stamped], places: &Places) -> Admitted {
+    pub fn admit(&self, stamped: &[Stamped], log_positions: &LogPositions) -> Admitted {
         let start = self.s.unwrap_or(i64::MAX);
-        let mut admitted = Admitted::none(self.reading, stamped.len());
+        let mut admitted = Admitted::none(self.scan, stamped.len());
         admitted.origin = Origin::History { s: self.s };
         for (i, stamp) in stamped.iter().enumerate() {
             if self.complete_until.is_some_and(|until| stamp.m.is_some_and(|m| m >= until)) {
                 continue;
             }
-            let (partition, offset) = places.get(i);
+            let (partition, offset) = log_positions.get(i);
             admitted.taken[i] = true;
             admitted.visible[i] = stamp.ts.map_or(start, |ts| up(ts.max(start), self.tick));
             admitted.effs[i] = self.effs.eff(partition, offset, stamp.a);
@@ -153,9 +153,9 @@ impl HistoryAdmission<'_> {
 }
 
 impl Admitted {
-    fn none(reading: ScanId, records: usize) -> Admitted {
+    fn none(scan: ScanId, records: usize) -> Admitted {
         Admitted {
-            reading,
+            scan,
             origin: Origin::Stream,
             taken: vec![false; records],
             events: vec![],
@@ -170,8 +170,8 @@ impl Admitted {
     }
 
     /// Some records, chosen by hand, that all count from one tick on; each by its own arrival alone.
-    pub fn chosen(reading: ScanId, chosen: &[u32], stamped: &[Stamped], visible: i64) -> Admitted {
-        let mut admitted = Admitted::none(reading, stamped.len());
+    pub fn chosen(scan: ScanId, chosen: &[u32], stamped: &[Stamped], visible: i64) -> Admitted {
+        let mut admitted = Admitted::none(scan, stamped.len());
         admitted.visible = vec![visible; stamped.len()];
         admitted.effs = stamped.iter().map(Stamped::clock).collect();
         chosen.iter().for_each(|i| admitted.taken[*i as usize] = true);

@@ -6,7 +6,7 @@ use headwater_connectors::Payload;
 use headwater_connectors::format::text::row_text;
 use headwater_connectors::sink::dead_letters::DeadLetter;
 
-use super::place::Places;
+use super::log_position::LogPositions;
 use super::shape::{Batch, Refused};
 use super::stamp::Reason;
 use crate::base::id::{GroupId, SourceId};
@@ -83,18 +83,22 @@ impl<'a> DeadLetters<'a> {
         self.refused.insert((row as u32, reason.name()));
     }
 
-    /// The letters.
-    pub fn write(mut self, Batch { records, stamped }: Batch, places: &Places) -> (Vec<DeadLetter>, Tally) {
-        let mut letters = Vec::with_capacity(self.refused.len());
+    /// The dead letters.
+    pub fn write(
+        mut self,
+        Batch { records, stamped }: Batch,
+        log_positions: &LogPositions,
+    ) -> (Vec<DeadLetter>, Tally) {
+        let mut dead_letters = Vec::with_capacity(self.refused.len());
         for (row, reason) in self.refused {
             let i = row as usize;
-            let (partition, offset) = places.get(i);
+            let (partition, offset) = log_positions.get(i);
             let payload = match &records.payload {
                 Payload::Raw(raw) => raw.value(i).to_vec(),
                 Payload::Row => row_text(&records.batch, 0..records.batch.num_columns(), i).into_bytes(),
             };
             *self.tally.sources.entry((self.source, reason)).or_default() += 1;
-            letters.push(DeadLetter {
+            dead_letters.push(DeadLetter {
                 source: self.name.to_owned(),
                 reason: reason.to_owned(),
                 partition: partition.and_then(|partition| i32::try_from(partition).ok()),
@@ -104,6 +108,6 @@ impl<'a> DeadLetters<'a> {
                 late_by_us: (reason == "late").then(|| self.late_by.get(&row).copied().flatten()),
             });
         }
-        (letters, self.tally)
+        (dead_letters, self.tally)
     }
 }

@@ -38,22 +38,22 @@ pub struct Effs {
 }
 
 impl Effs {
-    /// Those of a plan's readings.
+    /// Those of a plan's scans.
     pub fn all(opened: &Opened, plan: &Plan, parts: &Parts) -> Result<IdVec<ScanId, Effs>, Failure> {
-        plan.readings.ids().map(|reading| Effs::open(opened, plan, parts, reading)).collect()
+        plan.scans.ids().map(|scan| Effs::open(opened, plan, parts, scan)).collect()
     }
 
     fn open(opened: &Opened, plan: &Plan, parts: &Parts, id: ScanId) -> Result<Effs, Failure> {
-        let reading = &plan.readings[id];
-        let source = reading.source;
+        let scan = &plan.scans[id];
+        let source = scan.source;
         let (conf, open) = (&opened.job.sources[source], &opened.sources[source]);
         let by_offset = matches!(conf.seam.by, SeamBy::Offset { .. });
-        let asked = by_offset && asking(opened, parts, id).next().is_some() && !reading.restored;
+        let asked = by_offset && asking(opened, parts, id).next().is_some() && !scan.restored;
         let Some(history) = open.history.as_ref().filter(|_| asked) else {
             return Ok(Effs::default());
         };
         let narrow = Narrow::new(conf, open, false);
-        let floor = reading.s.and_then(|s| floor(opened, parts, id, s));
+        let floor = scan.s.and_then(|s| floor(opened, parts, id, s));
         Ok(Effs { steps: read(history.as_ref(), &narrow, floor, plan.now_us)? })
     }
 
@@ -64,15 +64,15 @@ impl Effs {
     }
 }
 
-/// The parts of a reading that judge lateness.
-fn asking<'a>(opened: &'a Opened, parts: &'a Parts, reading: ScanId) -> impl Iterator<Item = &'a Part> {
-    let of_reading = parts.of_reading(reading);
-    of_reading.filter(|(group, _)| opened.job.groups[*group].window != Window::Trailing).map(|(_, part)| part)
+/// The parts of a scan that judge lateness.
+fn asking<'a>(opened: &'a Opened, parts: &'a Parts, scan: ScanId) -> impl Iterator<Item = &'a Part> {
+    let of_scan = parts.of_scan(scan);
+    of_scan.filter(|(group, _)| opened.job.groups[*group].window != Window::Trailing).map(|(_, part)| part)
 }
 
 /// No part that judges lateness reaches a row up to this event time; `None`: one reaches everything.
-fn floor(opened: &Opened, parts: &Parts, reading: ScanId, s: i64) -> Option<i64> {
-    let floors: Option<Vec<i64>> = asking(opened, parts, reading).map(|part| part.reach.floor(s)).collect();
+fn floor(opened: &Opened, parts: &Parts, scan: ScanId, s: i64) -> Option<i64> {
+    let floors: Option<Vec<i64>> = asking(opened, parts, scan).map(|part| part.reach.floor(s)).collect();
     floors?.into_iter().min()
 }
 
@@ -226,8 +226,8 @@ struct Row {
 fn rows(narrow: &Narrow, stamper: &Stamper, records: &Records, now: i64) -> impl Iterator<Item = Row> + use<> {
     let (p, o) = narrow.source.seam_columns.expect("a seam by offset has columns");
     let (partitions, offsets) = (integers(records.batch.column(p)), integers(records.batch.column(o)));
-    let places = partitions.into_iter().zip(offsets).zip(stamper.stamp(records, now));
-    places.filter_map(|((partition, offset), stamped)| {
+    let positions = partitions.into_iter().zip(offsets).zip(stamper.stamp(records, now));
+    positions.filter_map(|((partition, offset), stamped)| {
         Some(Row { partition: partition?, offset: offset?, ts: stamped.ts, arrival: stamped.clock() })
     })
 }
@@ -236,7 +236,8 @@ fn rows(narrow: &Narrow, stamper: &Stamper, records: &Records, now: i64) -> impl
 /// that is asked for, and that every arrival counts.
 fn folded(narrow: &Narrow, piece: &Piece, asked: &Asked, now: i64) -> Option<(i64, i64)> {
     let (p, o) = narrow.source.seam_columns?;
-    let whole = |place: usize| piece.statistics.get(place).copied().flatten().filter(|range| range.nulls == 0)?.bounds;
+    let whole =
+        |column: usize| piece.statistics.get(column).copied().flatten().filter(|range| range.nulls == 0)?.bounds;
     let ((partition, last_partition), (_, last_offset)) = (whole(p)?, whole(o)?);
     let before = partition == last_partition && last_offset < asked.from(partition);
     let newest = narrow.newest_arrival(piece, now)?;

@@ -31,7 +31,7 @@ use super::pipeline::Shaped;
 use super::slices::Slices;
 use super::streams::{Progress, Streams};
 use crate::base::id::{GroupId, Id, IdVec, PartId, ScanId};
-use crate::checkpoint::local::Local;
+use crate::checkpoint::in_progress::CheckpointInProgress;
 use crate::coordinate::channel::CoordinatorHandle;
 use crate::coordinate::messages::{Announcement, Report};
 use crate::observe::status::Board;
@@ -42,7 +42,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(2);
 const STATUS_EVERY: Duration = Duration::from_millis(100);
 
 /// What a worker's feed is made of.
-pub struct Parts {
+pub struct FeedParts {
     pub slices: Slices,
     pub streams: Streams,
     pub worker: usize,
@@ -59,24 +59,24 @@ pub struct Parts {
     pub stored: ProbeHandle<i64>,
     pub board: Board,
     pub stop: Arc<AtomicBool>,
-    pub checkpoint: Rc<RefCell<Local>>,
+    pub checkpoint: Rc<RefCell<CheckpointInProgress>>,
     pub fault: Rc<RefCell<Option<Error>>>,
 }
 
 /// What the feed brings into the dataflow.
 pub struct Fed<'scope> {
     pub events: Stream<'scope, i64, Vec<Routed>>,
-    pub letters: Stream<'scope, i64, Vec<DeadLetter>>,
+    pub dead_letters: Stream<'scope, i64, Vec<DeadLetter>>,
     /// To be activated when there may be something to do.
     pub activator: Rc<Activator>,
 }
 
-pub fn feed<'scope>(scope: Scope<'scope, i64>, parts: impl FnOnce(Rc<Activator>) -> Parts) -> Fed<'scope> {
+pub fn feed<'scope>(scope: Scope<'scope, i64>, parts: impl FnOnce(Rc<Activator>) -> FeedParts) -> Fed<'scope> {
     let mut builder = OperatorBuilder::new("feed".to_owned(), scope);
     let activator = Rc::new(scope.activator_for(builder.operator_info().address));
     let (events, events_stream) = builder.new_output::<Vec<Routed>>();
-    let (letters, letters_stream) = builder.new_output::<Vec<DeadLetter>>();
-    let (mut events, mut letters) = (OutputBuilder::from(events), OutputBuilder::from(letters));
+    let (dead_letters, dead_letters_stream) = builder.new_output::<Vec<DeadLetter>>();
+    let (mut events, mut dead_letters) = (OutputBuilder::from(events), OutputBuilder::from(dead_letters));
     let parts = parts(activator.clone());
     let again = activator.clone();
     builder.build(move |capabilities| {
@@ -85,7 +85,7 @@ pub fn feed<'scope>(scope: Scope<'scope, i64>, parts: impl FnOnce(Rc<Activator>)
             if feed.capabilities.is_empty() || feed.parts.fault.borrow().is_some() {
                 return;
             }
-            let mut out = Out { events: VecDeque::new(), letters: vec![], peers: feed.parts.peers };
+            let mut out = Out { events: VecDeque::new(), dead_letters: vec![], peers: feed.parts.peers };
             if let Err(e) = feed.step(&mut out) {
                 *feed.parts.fault.borrow_mut() = Some(e);
                 return;
@@ -93,8 +93,8 @@ pub fn feed<'scope>(scope: Scope<'scope, i64>, parts: impl FnOnce(Rc<Activator>)
             if !out.events.is_empty() {
                 events.activate().session(&feed.capabilities[0]).give_iterator(out.events.into_iter());
             }
-            if !out.letters.is_empty() {
-                letters.activate().session(&feed.capabilities[1]).give_iterator(out.letters.into_iter());
+            if !out.dead_letters.is_empty() {
+                dead_letters.activate().session(&feed.capabilities[1]).give_iterator(out.dead_letters.into_iter());
             }
             feed.advance();
             match feed.capabilities.is_empty() {
@@ -104,31 +104,35 @@ pub fn feed<'scope>(scope: Scope<'scope, i64>, parts: impl FnOnce(Rc<Activator>)
             }
         }
     });
-    Fed { events: events_stream, letters: letters_stream, activator }
+    Fed { events: events_stream, dead_letters: dead_letters_stream, activator }
 }
 
 /// What is sent in one activation.
 struct Out {
     events: VecDeque<Routed>,
-    letters: Vec<DeadLetter>,
+    dead_letters: Vec<DeadLetter>,
     peers: usize,
 }
 
 impl Out {
-    fn send(&mut self, events: Vec<((GroupId, PartId), RecordBatch)>, letters: Vec<DeadLetter>) -> Result<(), Error> {
+    fn send(
+        &mut self,
+        events: Vec<((GroupId, PartId), RecordBatch)>,
+        dead_letters: Vec<DeadLetter>,
+    ) -> Result<(), Error> {
         for ((group, part), batch) in events {
             let split = events::split(batch, self.peers).map_err(|e| Error::world("parting events by key", e))?;
             let (group, part) = (group.number(), part.number());
             let routed = |(to, batch)| Routed { to, group, part, columns: Columns::from(batch) };
             self.events.extend(split.into_iter().map(routed));
         }
-        self.letters.extend(letters);
+        self.dead_letters.extend(dead_letters);
         Ok(())
     }
 }
 
 struct Feed {
-    parts: Parts,
+    parts: FeedParts,
     capabilities: Vec<Capability<i64>>,
     reported: Report,
     status_at: Instant,
@@ -141,7 +145,7 @@ struct Feed {
 }
 
 impl Feed {
-    fn new(parts: Parts, capabilities: Vec<Capability<i64>>) -> Feed {
+    fn new(parts: FeedParts, capabilities: Vec<Capability<i64>>) -> Feed {
         Feed {
             parts,
             capabilities,
@@ -194,7 +198,7 @@ impl Feed {
         let slice = self.parts.slices.next(&self.parts.finished);
         self.busy = slice.is_some() || self.parts.slices.is_done();
         if let Some(slice) = slice {
-            out.send(slice.events, slice.letters)?;
+            out.send(slice.events, slice.dead_letters)?;
             let mut status = self.parts.board.worker(self.parts.local);
             status.history_rows_read += slice.rows;
             slice.tally.add_to(&mut status);
@@ -205,7 +209,7 @@ impl Feed {
     fn read_streams(&mut self, out: &mut Out) -> Result<(), Error> {
         let (t, stored) = (self.announced.t, self.stored());
         let progress = Progress { t, horizons: &self.parts.horizons, stored };
-        let mut send = |Shaped { events, letters, .. }| out.send(events, letters);
+        let mut send = |Shaped { events, dead_letters, .. }| out.send(events, dead_letters);
         self.busy = self.parts.streams.read(&progress, &mut send)?;
         Ok(())
     }
@@ -217,7 +221,7 @@ impl Feed {
     /// Tells the coordinator what has changed.
     fn report(&mut self) {
         let due = self.status_at.elapsed() >= STATUS_EVERY;
-        let Parts { slices, streams, coordinator, .. } = &self.parts;
+        let FeedParts { slices, streams, coordinator, .. } = &self.parts;
         let report = Report {
             worker: self.parts.worker,
             history_done: slices.is_done(),
@@ -227,7 +231,7 @@ impl Feed {
             looked: streams.looked(),
             reaches: streams.reaches(),
             stop: self.parts.stop.load(Ordering::Relaxed),
-            image: coordinator.wanted_image(),
+            full_refresh: coordinator.wanted_full_refresh(),
         };
         if report != self.reported || due {
             self.parts.coordinator.report(report.clone());

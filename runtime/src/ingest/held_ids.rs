@@ -33,8 +33,8 @@ impl HeldIds {
     /// Reads the ids of a source with a seam by id.
     pub fn read(conf: &job::Source, source: &Source, history: &dyn History, from: i64) -> Result<HeldIds, Failure> {
         let narrow = Narrow::new(conf, source, true);
-        let place = narrow.source.id_column.expect("a seam by id has an id");
-        let codec = KeyCodec::new(&[narrow.wanted().schema.field(place).data_type().clone()])
+        let column = narrow.source.id_column.expect("a seam by id has an id");
+        let codec = KeyCodec::new(&[narrow.wanted().schema.field(column).data_type().clone()])
             .map_err(|e| Failure::Running(format!("ids of source {}: {e}", conf.name)))?;
         let mut pieces = narrow.pieces(history)?;
         pieces.retain(|piece| !ends_before(&narrow, piece, from));
@@ -45,7 +45,7 @@ impl HeldIds {
                 let records = records?;
                 // A wrong clock holds its id too, so nobody's clock is asked.
                 let stamped = stamper.stamp(&records, i64::MAX);
-                let hashes = hashes(&codec, records.batch.column(place));
+                let hashes = hashes(&codec, records.batch.column(column));
                 let late = stamped.iter().zip(hashes).filter(|(s, _)| s.m.is_some_and(|m| m >= from));
                 let ids: Vec<u128> = late.filter_map(|(_, hash)| hash).collect();
                 held.lock().unwrap_or_else(PoisonError::into_inner).extend(ids);
@@ -56,9 +56,9 @@ impl HeldIds {
         Ok(HeldIds { codec, held })
     }
 
-    /// By record: whether the history holds its id. `place`: of the column with the id.
-    pub fn holds(&self, records: &Records, place: usize) -> Vec<bool> {
-        let hashes = hashes(&self.codec, records.batch.column(place));
+    /// By record: whether the history holds its id. `column`: of the column with the id.
+    pub fn holds(&self, records: &Records, column: usize) -> Vec<bool> {
+        let hashes = hashes(&self.codec, records.batch.column(column));
         hashes.into_iter().map(|hash| hash.is_some_and(|hash| self.held.contains(&hash))).collect()
     }
 
@@ -69,15 +69,15 @@ impl HeldIds {
 
 /// Whether statistics say that no row of a piece has an `m` at or past `from`.
 fn ends_before(narrow: &Narrow, piece: &Piece, from: i64) -> bool {
-    let before = |place: usize| {
-        let range = narrow.times(piece, place);
+    let before = |column: usize| {
+        let range = narrow.times(piece, column);
         range.filter(|range| range.bounds.is_none_or(|(_, newest)| newest < from))
     };
     let ts = before(narrow.source.event_time);
     match narrow.source.arrival_time {
         None => ts.is_some(),
         // A null arrival is the event time.
-        Some(place) => before(place).is_some_and(|range| range.nulls == 0 || ts.is_some()),
+        Some(column) => before(column).is_some_and(|range| range.nulls == 0 || ts.is_some()),
     }
 }
 

@@ -24,14 +24,14 @@ use crate::catalog::parts::Parts;
 use crate::checkpoint::resumption::Start;
 use crate::plan::Plan;
 use crate::plan::progress::WHOLE;
-use crate::plan::reading::Reading;
+use crate::plan::scan::Scan;
 
 /// What some batches of history rows come to.
 #[derive(Default)]
 pub struct Slice {
     /// Of a group and a part of it.
     pub events: Vec<((GroupId, PartId), RecordBatch)>,
-    pub letters: Vec<DeadLetter>,
+    pub dead_letters: Vec<DeadLetter>,
     pub tally: Tally,
     pub rows: u64,
     /// How far pieces were read by its end.
@@ -40,11 +40,11 @@ pub struct Slice {
 
 impl Slice {
     fn add(&mut self, records: &Records, pipeline: &Pipeline, admission: &HistoryAdmission, now: i64) {
-        let (stamped, places) = (pipeline.stamp(records, now), pipeline.places(records));
-        let admitted = admission.admit(&stamped, &places);
-        let shaped = pipeline.shape(Batch { records, stamped: &stamped }, &places, &[admitted]);
+        let (stamped, log_positions) = (pipeline.stamp(records, now), pipeline.log_positions(records));
+        let admitted = admission.admit(&stamped, &log_positions);
+        let shaped = pipeline.shape(Batch { records, stamped: &stamped }, &log_positions, &[admitted]);
         self.events.extend(shaped.events);
-        self.letters.extend(shaped.letters);
+        self.dead_letters.extend(shaped.dead_letters);
         self.tally.add(&shaped.tally);
         self.rows += records.len() as u64;
     }
@@ -75,20 +75,20 @@ const SLICES_AHEAD: usize = 2;
 /// Rows of a slice, about: workers wait for each other once a slice.
 const SLICE_ROWS: u64 = 64 << 10;
 
-/// A piece of the history of a reading that some window can reach.
+/// A piece of the history of a scan that some window can reach.
 pub struct Assigned {
-    pub reading: ScanId,
+    pub scan: ScanId,
     pub piece: Piece,
 }
 
 /// Every piece of a side's histories that some part reaches, in a fixed order; none where a state has the history in it.
 pub fn pieces(opened: &Opened, plan: &Plan, parts: &Parts) -> Result<Vec<Assigned>, Error> {
     let mut all = vec![];
-    let is_left = |reading: &Reading| !reading.restored && reading.side == parts.side;
-    for (id, reading) in plan.readings.pairs().filter(|(_, reading)| is_left(reading)) {
-        let open = &opened.sources[reading.source];
+    let is_left = |scan: &Scan| !scan.restored && scan.side == parts.side;
+    for (id, scan) in plan.scans.pairs().filter(|(_, scan)| is_left(scan)) {
+        let open = &opened.sources[scan.source];
         let Some(history) = &open.history else { continue };
-        let floor = reading.s.and_then(|s| parts.floor(id, s));
+        let floor = scan.s.and_then(|s| parts.floor(id, s));
         let event_time = open.wanted.schema.field(open.event_time).name();
         let timestamps = !open.wanted.schema.field(open.event_time).data_type().is_integer();
         for piece in history.pieces(&[event_time])? {
@@ -96,7 +96,7 @@ pub fn pieces(opened: &Opened, plan: &Plan, parts: &Parts) -> Result<Vec<Assigne
             let out_of_reach =
                 |floor: i64| range.is_some_and(|r| r.nulls == 0 && r.bounds.is_some_and(|(_, newest)| newest <= floor));
             if !floor.is_some_and(out_of_reach) {
-                all.push(Assigned { reading: id, piece });
+                all.push(Assigned { scan: id, piece });
             }
         }
     }
@@ -147,10 +147,10 @@ fn read_pieces(
             continue;
         }
         let mut rows = 0;
-        let source = plan.readings[assigned.reading].source;
+        let source = plan.scans[assigned.scan].source;
         let open = &opened.sources[source];
         let pipeline = pipelines.entry(source).or_insert_with(|| Pipeline::new(opened, plan, parts, source));
-        let admission = admission(opened, plan, assigned.reading, effs);
+        let admission = admission(opened, plan, assigned.scan, effs);
         let history = open.history.as_ref().expect("only histories have pieces");
         for records in history.read(&assigned.piece, &open.history_wanted)? {
             let records = records?;
@@ -178,13 +178,13 @@ fn read_pieces(
     Ok(())
 }
 
-fn admission<'a>(opened: &Opened, plan: &Plan, reading: ScanId, effs: &'a IdVec<ScanId, Effs>) -> HistoryAdmission<'a> {
-    let conf = &opened.job.sources[plan.readings[reading].source];
+fn admission<'a>(opened: &Opened, plan: &Plan, scan: ScanId, effs: &'a IdVec<ScanId, Effs>) -> HistoryAdmission<'a> {
+    let conf = &opened.job.sources[plan.scans[scan].source];
     HistoryAdmission {
-        reading,
-        s: plan.readings[reading].s,
+        scan,
+        s: plan.scans[scan].s,
         tick: opened.job.tick_us,
-        effs: &effs[reading],
+        effs: &effs[scan],
         complete_until: conf.history.as_ref().and_then(|history| history.complete_until_us),
     }
 }

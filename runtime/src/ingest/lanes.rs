@@ -12,21 +12,21 @@ pub struct SourceReader {
     pub lanes: Vec<Lane>,
 }
 
-/// A partition, read once for all readings of its source.
+/// A partition, read once for all scans of its source.
 pub struct Lane {
     pub partition: i32,
     /// The last look found nothing to read.
     pub exhausted: bool,
     /// In the order of the plan.
-    pub readings: Vec<Partition>,
+    pub scans: Vec<Partition>,
 }
 
 impl Lane {
     pub fn clock(&self) -> i64 {
-        self.readings.iter().map(Partition::clock).min().unwrap_or(i64::MAX)
+        self.scans.iter().map(Partition::clock).min().unwrap_or(i64::MAX)
     }
 
     pub fn ended(&self) -> bool {
-        self.readings.iter().all(|partition| partition.ended)
+        self.scans.iter().all(|partition| partition.ended)
     }
 }

@@ -21,11 +21,11 @@ pub struct Narrow {
 impl Narrow {
     /// Times and the columns of a seam by offset; `id`: that of a seam by id too.
     pub fn new(conf: &job::Source, source: &Source, id: bool) -> Narrow {
-        let mut places = vec![source.event_time];
-        let arrival_time = source.arrival_time.map(|a| place_of(&mut places, a));
-        let seam_columns = source.seam_columns.map(|(p, o)| (place_of(&mut places, p), place_of(&mut places, o)));
-        let id_column = source.id_column.filter(|_| id).map(|c| place_of(&mut places, c));
-        let schema = Arc::new(source.history_wanted.schema.project(&places).expect("places of its own"));
+        let mut columns = vec![source.event_time];
+        let arrival_time = source.arrival_time.map(|a| index_of(&mut columns, a));
+        let seam_columns = source.seam_columns.map(|(p, o)| (index_of(&mut columns, p), index_of(&mut columns, o)));
+        let id_column = source.id_column.filter(|_| id).map(|c| index_of(&mut columns, c));
+        let schema = Arc::new(source.history_wanted.schema.project(&columns).expect("places of its own"));
         let wanted = Wanted { schema, time_unit_ns: source.history_wanted.time_unit_ns };
         let source = Source {
             history: None,
@@ -56,9 +56,9 @@ impl Narrow {
     }
 
     /// What statistics say of a time. Integers are in a unit of their own.
-    pub fn times(&self, piece: &Piece, place: usize) -> Option<Range> {
-        let integer = self.wanted().schema.field(place).data_type().is_integer();
-        piece.statistics.get(place).copied().flatten().filter(|_| !integer)
+    pub fn times(&self, piece: &Piece, column: usize) -> Option<Range> {
+        let integer = self.wanted().schema.field(column).data_type().is_integer();
+        piece.statistics.get(column).copied().flatten().filter(|_| !integer)
     }
 
     /// The largest arrival of a piece, where statistics alone tell it: no clock is wrong.
@@ -67,17 +67,17 @@ impl Narrow {
         let arrivals = match self.source.arrival_time {
             None => None,
             // A null arrival is the event time.
-            Some(place) => Some(self.times(piece, place).filter(|range| range.nulls == 0)?.bounds?),
+            Some(column) => Some(self.times(piece, column).filter(|range| range.nulls == 0)?.bounds?),
         };
         let newest = arrivals.map_or(newest_ts, |(_, newest)| newest);
         self.stamper().clocks_are_right(newest_ts, arrivals, now).then_some(newest)
     }
 }
 
-fn place_of(places: &mut Vec<usize>, place: usize) -> usize {
-    places.iter().position(|p| *p == place).unwrap_or_else(|| {
-        places.push(place);
-        places.len() - 1
+fn index_of(columns: &mut Vec<usize>, column: usize) -> usize {
+    columns.iter().position(|p| *p == column).unwrap_or_else(|| {
+        columns.push(column);
+        columns.len() - 1
     })
 }
 

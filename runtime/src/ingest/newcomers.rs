@@ -26,7 +26,7 @@ use crate::base::id::{Id, ScanId, SourceId};
 use crate::base::time::wall_clock_us;
 use crate::catalog::opened::Opened;
 use crate::checkpoint::resumption;
-use crate::plan::reading::{PartitionPlan, Reading};
+use crate::plan::scan::{PartitionPlan, Scan};
 use crate::plan::side::Side;
 
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -61,7 +61,7 @@ impl Newcomers {
         failures: &Failures,
     ) -> Result<Vec<Newcomers>, Failure> {
         let grows = |source: &SourceId| opened.sources[*source].stream.as_ref().is_some_and(|stream| stream.grows());
-        let is_read = |source: &SourceId| start.plan.readings.iter().any(|r| (r.source, r.side) == (*source, side));
+        let is_read = |source: &SourceId| start.plan.scans.iter().any(|r| (r.source, r.side) == (*source, side));
         let sources = opened.sources.ids().filter(grows).filter(is_read);
         sources.map(|source| Newcomers::of_source(opened, start, (source, side), (worker, peers), failures)).collect()
     }
@@ -73,8 +73,8 @@ impl Newcomers {
         (worker, peers): (usize, usize),
         failures: &Failures,
     ) -> Result<Newcomers, Failure> {
-        let readings = start.plan.readings.iter().filter(|reading| reading.source == source);
-        let known = readings.flat_map(|reading| reading.partitions.iter().map(|p| p.partition)).collect();
+        let scans = start.plan.scans.iter().filter(|scan| scan.source == source);
+        let known = scans.flat_map(|scan| scan.partitions.iter().map(|p| p.partition)).collect();
         let (to, found) = channel();
         let (listening, gone) = channel();
         let answered_us = Arc::new(AtomicI64::new(i64::MIN));
@@ -104,17 +104,17 @@ impl Newcomers {
         readers
     }
 
-    /// The readings of the source, on this side.
-    pub fn readings(&self) -> impl Iterator<Item = ScanId> {
-        let is_read = |reading: &Reading| (reading.source, reading.side) == (self.source, self.side);
-        self.start.plan.readings.pairs().filter(move |(_, reading)| is_read(reading)).map(|(id, _)| id)
+    /// The scans of the source, on this side.
+    pub fn scans(&self) -> impl Iterator<Item = ScanId> {
+        let is_read = |scan: &Scan| (scan.source, scan.side) == (self.source, self.side);
+        self.start.plan.scans.pairs().filter(move |(_, scan)| is_read(scan)).map(|(id, _)| id)
     }
 
     fn lane(&self, start: &Start) -> Lane {
         let Start { partition, offset } = *start;
         let plan = PartitionPlan::unknown(partition, offset);
-        let readings = self.readings().map(|reading| Partition::new(reading, plan.clone(), wall_clock_us()));
-        Lane { partition, exhausted: false, readings: readings.collect() }
+        let scans = self.scans().map(|scan| Partition::new(scan, plan.clone(), wall_clock_us()));
+        Lane { partition, exhausted: false, scans: scans.collect() }
     }
 }
 

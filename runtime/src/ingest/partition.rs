@@ -1,4 +1,4 @@
-//! One partition of a stream on the worker that reads it, as one reading of its source has it: its `eff`, and how far it lets
+//! One partition of a stream on the worker that reads it, as one scan of its source has it: its `eff`, and how far it lets
 //! the clock go.
 
 use std::collections::VecDeque;
@@ -7,13 +7,13 @@ use headwater_operators::ledger::up;
 
 use crate::base::id::ScanId;
 use crate::plan::last_record::LastRecord;
-use crate::plan::reading::PartitionPlan;
+use crate::plan::scan::PartitionPlan;
 
 /// How long a lateness of arrival is remembered for the margin.
 const MARGIN_MEMORY_US: i64 = 60_000_000;
 
 pub struct Partition {
-    pub reading: ScanId,
+    pub scan: ScanId,
     pub plan: PartitionPlan,
     /// The running maximum of arrivals: no later record has a smaller `eff`.
     pub eff: Option<i64>,
@@ -38,12 +38,12 @@ pub struct Partition {
 }
 
 impl Partition {
-    pub fn new(reading: ScanId, plan: PartitionPlan, now: i64) -> Partition {
+    pub fn new(scan: ScanId, plan: PartitionPlan, now: i64) -> Partition {
         let (eff, admitted, last) = (plan.history_eff, plan.admitted, plan.last);
         let clock = eff.map_or(i64::MIN, |eff| eff.saturating_sub(1));
         let lags = VecDeque::new();
         Partition {
-            reading,
+            scan,
             plan,
             eff,
             admitted,

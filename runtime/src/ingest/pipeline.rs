@@ -16,7 +16,7 @@ use headwater_connectors::sink::dead_letters::DeadLetter;
 
 use super::admit::Admitted;
 use super::dead_letters::{DeadLetters, Tally};
-use super::place::Places;
+use super::log_position::LogPositions;
 use super::shape::{Batch, Shaper};
 use super::stamp::{Stamped, Stamper};
 use crate::base::id::{GroupId, PartId, ScanId, SourceId};
@@ -38,14 +38,14 @@ pub struct Pipeline {
 pub struct Shaped {
     /// Of a group and a part of it.
     pub events: Vec<((GroupId, PartId), RecordBatch)>,
-    pub letters: Vec<DeadLetter>,
+    pub dead_letters: Vec<DeadLetter>,
     pub tally: Tally,
 }
 
 impl Pipeline {
     pub fn new(opened: &Arc<Opened>, plan: &Plan, parts: &Parts, source: SourceId) -> Pipeline {
         let shapers = Shaper::of_source(opened, parts, source);
-        let first = plan.readings.find(|reading| reading.source == source);
+        let first = plan.scans.find(|scan| scan.source == source);
         Pipeline { opened: opened.clone(), source, shapers, first }
     }
 
@@ -59,34 +59,34 @@ impl Pipeline {
     }
 
     /// Where records stand in their logs.
-    pub fn places<'a>(&self, records: &'a Records) -> Places<'a> {
-        Places::of(&self.opened.sources[self.source], records)
+    pub fn log_positions<'a>(&self, records: &'a Records) -> LogPositions<'a> {
+        LogPositions::of(&self.opened.sources[self.source], records)
     }
 
     /// Makes events of what the scans of the source have admitted of a batch, each for its own parts of the groups.
-    pub fn shape(&self, batch: Batch, places: &Places, admitted: &[Admitted]) -> Shaped {
-        let mut letters = DeadLetters::new(&self.opened, self.source);
+    pub fn shape(&self, batch: Batch, log_positions: &LogPositions, admitted: &[Admitted]) -> Shaped {
+        let mut dead_letters = DeadLetters::new(&self.opened, self.source);
         let mut events = vec![];
         for shaper in &self.shapers {
             for of_part in shaper.shape(batch, admitted) {
-                letters.refused(shaper.group, of_part.refused);
+                dead_letters.refused(shaper.group, of_part.refused);
                 events.extend(of_part.events.map(|batch| ((shaper.group, of_part.part), batch)));
             }
         }
-        for admitted in admitted.iter().filter(|admitted| Some(admitted.reading) == self.first) {
-            self.refused_by_source(batch, admitted, &mut letters);
+        for admitted in admitted.iter().filter(|admitted| Some(admitted.scan) == self.first) {
+            self.refused_by_source(batch, admitted, &mut dead_letters);
         }
-        let (letters, tally) = letters.write(batch, places);
-        Shaped { events, letters, tally }
+        let (dead_letters, tally) = dead_letters.write(batch, log_positions);
+        Shaped { events, dead_letters, tally }
     }
 
     /// What is wrong with records that the scan takes, and with rows that some part reaches.
-    fn refused_by_source(&self, batch: Batch, admitted: &Admitted, letters: &mut DeadLetters) {
+    fn refused_by_source(&self, batch: Batch, admitted: &Admitted, dead_letters: &mut DeadLetters) {
         for (row, stamped) in batch.stamped.iter().enumerate().filter(|(row, _)| admitted.taken[*row]) {
             if let Some(reason) = stamped.reason
                 && (admitted.is_of_stream() || self.shapers.iter().any(|shaper| shaper.reaches(admitted, stamped)))
             {
-                letters.of_source(row, reason);
+                dead_letters.of_source(row, reason);
             }
         }
     }

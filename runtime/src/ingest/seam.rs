@@ -20,7 +20,7 @@ use crate::catalog::opened::{Opened, Source};
 use crate::catalog::source;
 use crate::job::{self, SeamBy};
 use crate::plan::Plan;
-use crate::plan::reading::{PartitionPlan, Reading};
+use crate::plan::scan::{PartitionPlan, Scan};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -45,7 +45,7 @@ enum Rule {
     },
     Id {
         from: i64,
-        place: usize,
+        column: usize,
         held: HeldIds,
     },
 }
@@ -56,19 +56,19 @@ pub fn compared_from(c: Option<i64>, overlap_us: i64) -> i64 {
 }
 
 impl Seam {
-    /// The seams of a plan's readings.
+    /// The seams of a plan's scans.
     pub fn all(opened: &Opened, plan: &Plan) -> Result<IdVec<ScanId, Seam>, Failure> {
-        let sources = |reading: &Reading| (&opened.job.sources[reading.source], &opened.sources[reading.source]);
-        let one = |reading: &Reading| {
-            let (conf, source) = sources(reading);
-            Seam::open(conf, source, reading)
+        let sources = |scan: &Scan| (&opened.job.sources[scan.source], &opened.sources[scan.source]);
+        let one = |scan: &Scan| {
+            let (conf, source) = sources(scan);
+            Seam::open(conf, source, scan)
         };
-        plan.readings.iter().map(one).collect()
+        plan.scans.iter().map(one).collect()
     }
 
-    /// Reads what the plan does not say: the ids that the history held when the reading began.
-    pub fn open(conf: &job::Source, source: &Source, reading: &Reading) -> Result<Seam, Failure> {
-        let c = reading.c;
+    /// Reads what the plan does not say: the ids that the history held when the scan began.
+    pub fn open(conf: &job::Source, source: &Source, scan: &Scan) -> Result<Seam, Failure> {
+        let c = scan.c;
         let until = conf.history.as_ref().and_then(|h| h.complete_until_us);
         let (Some(history), Some(_)) = (&source.history, &source.stream) else { return Ok(Seam { rule: Rule::All }) };
         let rule = match conf.seam.by {
@@ -76,14 +76,14 @@ impl Seam {
             SeamBy::Time => Rule::Time { from: until.or(c.map(|c| c.saturating_add(1))).unwrap_or(i64::MIN) },
             SeamBy::Id { overlap_us, .. } => {
                 let from = compared_from(c, overlap_us);
-                let held = if *history.pinned() == reading.pinned {
+                let held = if *history.pinned() == scan.pinned {
                     HeldIds::read(conf, source, history.as_ref(), from)?
                 } else {
-                    let pinned = source::history(conf, Some(&reading.pinned))?;
+                    let pinned = source::history(conf, Some(&scan.pinned))?;
                     HeldIds::read(conf, source, pinned.as_ref(), from)?
                 };
                 tracing::info!(source = conf.name, ids = held.len(), "ids of the overlap");
-                Rule::Id { from, place: source.id_column.expect("a seam by id has an id"), held }
+                Rule::Id { from, column: source.id_column.expect("a seam by id has an id"), held }
             }
         };
         Ok(Seam { rule })
@@ -103,8 +103,8 @@ impl Seam {
                 offsets.iter().map(|offset| if held(offset) { Verdict::Held } else { Verdict::Taken }).collect()
             }
             Rule::Time { from } => by_time(*from).collect(),
-            Rule::Id { from, place, held } => {
-                let held = held.holds(records, *place).into_iter().zip(stamped);
+            Rule::Id { from, column, held } => {
+                let held = held.holds(records, *column).into_iter().zip(stamped);
                 // What has no `m` has no id that decoded either, or no times: it is told as a dead letter.
                 let held = held.map(|(held, s)| held && s.m.is_some());
                 let by_time = by_time(*from).zip(held);

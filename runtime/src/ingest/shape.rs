@@ -40,7 +40,7 @@ pub struct Shaper {
 
 /// What one part of the group asks for.
 struct PartShaper {
-    reading: ScanId,
+    scan: ScanId,
     reach: Reach,
     /// Its input expressions, by their number in the group; `None`: nobody asks for it any more, so it is null.
     inputs: Vec<(Option<usize>, DataType)>,
@@ -82,7 +82,7 @@ impl Shaper {
         let open = &opened.groups[group];
         let codec = KeyCodec::new(&open.key_types).expect("key types were checked");
         let part = |part: &Part| PartShaper {
-            reading: part.reading,
+            scan: part.scan,
             reach: part.reach,
             inputs: part.inputs.clone(),
             schema: events::schema(&part.plan.inputs, open.shape.windowed()),
@@ -93,13 +93,13 @@ impl Shaper {
 
     /// Whether a part of a scan may hold a record that the scan takes.
     pub fn reaches(&self, admitted: &Admitted, stamped: &Stamped) -> bool {
-        self.parts.iter().any(|part| part.reading == admitted.reading && part.reaches(admitted.origin, stamped))
+        self.parts.iter().any(|part| part.scan == admitted.scan && part.reaches(admitted.origin, stamped))
     }
 
     /// The events of a batch, by part, of the scans that have admitted records of it.
     pub fn shape(&self, batch: Batch, admitted: &[Admitted]) -> Vec<PartEvents> {
         let of_part = |(id, part): (PartId, &PartShaper)| {
-            let admitted = admitted.iter().find(|admitted| admitted.reading == part.reading)?;
+            let admitted = admitted.iter().find(|admitted| admitted.scan == part.scan)?;
             Some((id, admitted, part.rows(admitted, batch.stamped)))
         };
         let asked: Vec<_> = self.parts.pairs().filter_map(of_part).collect();
@@ -123,11 +123,11 @@ impl Shaper {
             draft
         };
         let drafts: Vec<Draft> = asked.iter().map(draft).collect();
-        let places = union(drafts.iter().map(|draft| draft.places.as_slice())).into_owned();
-        let keys = self.encode(&selection, &places);
+        let indexes = union(drafts.iter().map(|draft| draft.indexes.as_slice())).into_owned();
+        let keys = self.encode(&selection, &indexes);
         let finish = |(draft, (id, admitted, _)): (Draft, &(PartId, &Admitted, Cow<[u32]>))| {
-            let keys = pick(&keys, places_of(&places, &draft.places).map(UInt32Array::from).as_ref());
-            let rows: Vec<u32> = draft.places.iter().map(|place| selection.rows[*place as usize]).collect();
+            let keys = pick(&keys, indexes_of(&indexes, &draft.indexes).map(UInt32Array::from).as_ref());
+            let rows: Vec<u32> = draft.indexes.iter().map(|index| selection.rows[*index as usize]).collect();
             let events = self.events(&self.parts[*id], (&rows, batch.stamped, admitted), keys, draft.inputs);
             PartEvents { part: *id, events, refused: draft.refused }
         };
@@ -183,7 +183,7 @@ impl Shaper {
         keyed: &Keyed,
     ) -> Draft {
         let mut refused = Refused::default();
-        let own = places_of(&selection.rows, rows);
+        let own = indexes_of(&selection.rows, rows);
         let narrowed = own.as_ref().map(|own| selection.at(own));
         let mine = narrowed.as_ref().unwrap_or(selection);
         let mut inputs = Vec::with_capacity(part.inputs.len());
@@ -196,9 +196,9 @@ impl Shaper {
             refused.expression.extend(mine.rows_of(evaluated.failed.as_ref()));
             inputs.push(evaluated.values);
         }
-        let place = |i: u32| own.as_ref().map_or(i, |own| own[i as usize]);
+        let index = |i: u32| own.as_ref().map_or(i, |own| own[i as usize]);
         let is_good = |i: &u32| {
-            keyed.is_there.as_ref().is_none_or(|is_there| is_there[place(*i) as usize])
+            keyed.is_there.as_ref().is_none_or(|is_there| is_there[index(*i) as usize])
                 && self.is_in_time(mine.rows[*i as usize], batch.stamped, admitted, &mut refused.late)
         };
         let good: Vec<u32> = (0..mine.rows.len() as u32).filter(is_good).collect();
@@ -206,7 +206,7 @@ impl Shaper {
             let good = UInt32Array::from(good.clone());
             inputs.iter_mut().for_each(|input| *input = take(input, &good, None).expect("rows of its own"));
         }
-        Draft { places: good.into_iter().map(place).collect(), inputs, refused }
+        Draft { indexes: good.into_iter().map(index).collect(), inputs, refused }
     }
 
     /// Whether a window takes the event of a row. If none does, it is late.
@@ -231,8 +231,8 @@ impl Shaper {
     }
 
     /// The keys of some places of a selection.
-    fn encode(&self, selection: &Selection, places: &[u32]) -> ArrayRef {
-        let at = (places.len() < selection.rows.len()).then(|| UInt32Array::from(places.to_vec()));
+    fn encode(&self, selection: &Selection, indexes: &[u32]) -> ArrayRef {
+        let at = (indexes.len() < selection.rows.len()).then(|| UInt32Array::from(indexes.to_vec()));
         let columns = self.group().keys.iter().map(|k| pick(selection.batch.column(*k), at.as_ref()));
         let columns: Vec<ArrayRef> = columns.collect();
         Arc::new(self.codec.encode(&columns).expect("key columns keep their types"))
@@ -310,7 +310,7 @@ fn may_be_long(columns: &[&ArrayRef]) -> bool {
 /// The events of a part, without their keys.
 struct Draft {
     /// In the group's selection, ascending.
-    places: Vec<u32>,
+    indexes: Vec<u32>,
     inputs: Vec<ArrayRef>,
     refused: Refused,
 }
@@ -330,23 +330,23 @@ impl Selection {
         Selection { batch, rows }
     }
 
-    fn keep(self, places: &[u32]) -> Selection {
-        if places.len() == self.rows.len() { self } else { self.at(places) }
+    fn keep(self, indexes: &[u32]) -> Selection {
+        if indexes.len() == self.rows.len() { self } else { self.at(indexes) }
     }
 
-    fn at(&self, places: &[u32]) -> Selection {
-        let rows = places.iter().map(|i| self.rows[*i as usize]).collect();
-        Selection { batch: take_rows(&self.batch, places), rows }
+    fn at(&self, indexes: &[u32]) -> Selection {
+        let rows = indexes.iter().map(|i| self.rows[*i as usize]).collect();
+        Selection { batch: take_rows(&self.batch, indexes), rows }
     }
 
     fn undecoded(&self, records: &Records, column: &str) -> Option<BooleanBuffer> {
-        let place = records.batch.schema_ref().index_of(column).ok()?;
-        let all = records.undecoded[place].as_ref()?;
+        let index = records.batch.schema_ref().index_of(column).ok()?;
+        let all = records.undecoded[index].as_ref()?;
         Some(self.rows.iter().map(|r| all.value(*r as usize)).collect())
     }
 
-    fn rows_of<'a>(&'a self, places: Option<&'a BooleanBuffer>) -> impl Iterator<Item = u32> + 'a {
-        places.into_iter().flat_map(|places| places.set_indices()).map(|i| self.rows[i])
+    fn rows_of<'a>(&'a self, indexes: Option<&'a BooleanBuffer>) -> impl Iterator<Item = u32> + 'a {
+        indexes.into_iter().flat_map(|indexes| indexes.set_indices()).map(|i| self.rows[i])
     }
 }
 
@@ -359,8 +359,8 @@ fn take_rows(batch: &RecordBatch, rows: &[u32]) -> RecordBatch {
 }
 
 /// Some places of an array; `None`: all of them.
-fn pick(array: &ArrayRef, places: Option<&UInt32Array>) -> ArrayRef {
-    places.map_or_else(|| array.clone(), |places| take(array, places, None).expect("rows of its own"))
+fn pick(array: &ArrayRef, indexes: Option<&UInt32Array>) -> ArrayRef {
+    indexes.map_or_else(|| array.clone(), |indexes| take(array, indexes, None).expect("rows of its own"))
 }
 
 /// All of several ascending lists. Mostly there is one, or they are the same.
@@ -378,14 +378,14 @@ fn union<'a>(mut lists: impl Iterator<Item = &'a [u32]>) -> Cow<'a, [u32]> {
 }
 
 /// Where the values of an ascending list stand that are in another one, too; `None`: all are.
-fn places_of(list: &[u32], wanted: &[u32]) -> Option<Vec<u32>> {
+fn indexes_of(list: &[u32], wanted: &[u32]) -> Option<Vec<u32>> {
     let mut wanted = wanted.iter().peekable();
     let mut is_wanted = |value: &u32| {
         while wanted.next_if(|wanted| *wanted < value).is_some() {}
         wanted.peek() == Some(&value)
     };
-    let places: Vec<u32> = (0..).zip(list).filter(|(_, value)| is_wanted(value)).map(|(at, _)| at).collect();
-    (places.len() < list.len()).then_some(places)
+    let indexes: Vec<u32> = (0..).zip(list).filter(|(_, value)| is_wanted(value)).map(|(at, _)| at).collect();
+    (indexes.len() < list.len()).then_some(indexes)
 }
 
 fn is_in(list: &[u32], value: u32) -> bool {
@@ -400,7 +400,7 @@ mod tests {
     use crate::ingest::testing::open_job;
     use crate::plan::Plan;
     use crate::plan::group::PlannedGroup;
-    use crate::plan::reading::Reading;
+    use crate::plan::scan::Scan;
     use crate::plan::side::Side;
 
     const JOB: &str = r#"
@@ -420,14 +420,14 @@ columns = { s = { agg = "sum", of = "x" }, m = { agg = "max", of = "100 / (x - 3
 
     /// Two parts, each of a scan of its own.
     fn two_parts(opened: &Opened) -> Parts {
-        let reading = Reading { s: Some(0), ..Reading::of(SourceId::at(0), String::new()) };
+        let scan = Scan { s: Some(0), ..Scan::of(SourceId::at(0), String::new()) };
         let mut group = PlannedGroup::whole(opened, GroupId::at(0), ScanId::at(0));
         let mut second = group.first().clone();
-        (second.reading, second.columns) = (ScanId::at(1), second.columns.split_off(1));
+        (second.scan, second.columns) = (ScanId::at(1), second.columns.split_off(1));
         group.parts[PartId::at(0)].columns.truncate(2);
         group.parts.push(second);
-        let plan = Plan::of(0, IdVec::filled(reading, 2), IdVec::from(vec![group]));
-        Parts::open(opened, &plan, Side::Shown).unwrap()
+        let plan = Plan::of(0, IdVec::filled(scan, 2), IdVec::from(vec![group]));
+        Parts::open(opened, &plan, Side::Live).unwrap()
     }
 
     #[test]
@@ -454,8 +454,7 @@ columns = { s = { agg = "sum", of = "x" }, m = { agg = "max", of = "100 / (x - 3
             (rows(|row| row % 3 == 0), rows(|row| row % 5 == 0)),
             (rows(|_| true), vec![]),
         ] {
-            let admitted =
-                |reading, rows: &[u32]| Admitted::chosen(ScanId::at(reading), rows, &stamped, reading as i64);
+            let admitted = |scan, rows: &[u32]| Admitted::chosen(ScanId::at(scan), rows, &stamped, scan as i64);
             let together = shapers[0].shape(batch, &[admitted(0, &first), admitted(1, &second)]);
             let mut alone = shapers[0].shape(batch, &[admitted(0, &first)]);
             alone.extend(shapers[0].shape(batch, &[admitted(1, &second)]));
@@ -482,7 +481,7 @@ columns = { s = { agg = "sum", of = "x" }, m = { agg = "max", of = "100 / (x - 3
             (vec![1, 3, 5], vec![], Some(vec![])),
             (vec![], vec![1], None),
         ] {
-            assert_eq!(places_of(&list, &wanted), expected, "{list:?} {wanted:?}");
+            assert_eq!(indexes_of(&list, &wanted), expected, "{list:?} {wanted:?}");
         }
     }
 }

@@ -129,7 +129,7 @@ impl Streams {
         (!self.credits.wait_for_t() || holds_back).then_some((s, l))
     }
 
-    /// Makes events of some records of a partition, for each reading that takes them.
+    /// Makes events of some records of a partition, for each scan that takes them.
     fn take(&mut self, s: usize, l: usize, records: &Records, now: i64, progress: &Progress) -> Shaped {
         let SourceReader { source, lanes, .. } = &mut self.readers[s];
         let (lane, pipeline) = (&mut lanes[l], &self.pipelines[source]);
@@ -137,16 +137,16 @@ impl Streams {
         let stamped = pipeline.stamp(records, if until_end { self.start.plan.now_us } else { now });
         let mut admitted = vec![];
         let mut counts = None;
-        for partition in &mut lane.readings {
-            let id = partition.reading;
-            let (reading, horizon) = (&self.start.plan.readings[id], progress.horizons[id]);
-            let admission = StreamAdmission { seam: &self.seams[id], reading, tick, until_end, t: progress.t, horizon };
+        for partition in &mut lane.scans {
+            let id = partition.scan;
+            let (scan, horizon) = (&self.start.plan.scans[id], progress.horizons[id]);
+            let admission = StreamAdmission { seam: &self.seams[id], scan, tick, until_end, t: progress.t, horizon };
             let (taken, counted) = admission.admit(partition, records, &stamped, now);
             admitted.push(taken);
             counts.get_or_insert(counted);
         }
-        let shaped = pipeline.shape(Batch { records, stamped: &stamped }, &pipeline.places(records), &admitted);
-        let eff = lane.readings.iter().map(|partition| partition.eff).max().flatten();
+        let shaped = pipeline.shape(Batch { records, stamped: &stamped }, &pipeline.log_positions(records), &admitted);
+        let eff = lane.scans.iter().map(|partition| partition.eff).max().flatten();
         self.credits.spend(eff.map_or(i64::MIN, |eff| up(eff, tick)), records.bytes);
         let mut status = self.board.worker(self.local);
         shaped.tally.add_to(&mut status);
@@ -177,14 +177,14 @@ impl Streams {
             for lane in lanes {
                 if !std::mem::take(&mut lane.exhausted) {
                     // It was not asked, so its silence means nothing.
-                    lane.readings.iter_mut().for_each(|partition| partition.alive_at = now);
+                    lane.scans.iter_mut().for_each(|partition| partition.alive_at = now);
                 } else if self.mode == Mode::UntilEnd {
                     let position = reader.position(lane.partition);
-                    let ended = lane.readings.iter_mut().filter(|partition| position >= partition.plan.end);
+                    let ended = lane.scans.iter_mut().filter(|partition| position >= partition.plan.end);
                     ended.for_each(Partition::end);
                 } else {
                     let confirmed = reader.end_confirmed(lane.partition);
-                    lane.readings.iter_mut().for_each(|partition| partition.quiet(confirmed, stall_limit, now));
+                    lane.scans.iter_mut().for_each(|partition| partition.quiet(confirmed, stall_limit, now));
                 }
             }
         }
@@ -198,10 +198,10 @@ impl Streams {
             let one = |p: &Partition| {
                 // What lies past the end was read and left; what lies before the start is in the state already.
                 let offset = if until_end { read.min(p.plan.end) } else { read }.max(p.plan.start);
-                let (reading, partition) = (p.reading, lane.partition);
-                Position { reading, partition, offset, eff: p.eff, admitted: p.admitted, last: p.last }
+                let (scan, partition) = (p.scan, lane.partition);
+                Position { scan, partition, offset, eff: p.eff, admitted: p.admitted, last: p.last }
             };
-            lane.readings.iter().map(one).collect::<Vec<_>>()
+            lane.scans.iter().map(one).collect::<Vec<_>>()
         };
         let readers = self.readers.iter();
         readers.flat_map(|reader| reader.lanes.iter().flat_map(move |lane| of_lane(reader, lane))).collect()
@@ -211,7 +211,7 @@ impl Streams {
     pub fn partitions(&self) -> Vec<PartitionReport> {
         let (now, idle_limit) = (wall_clock_us(), self.opened.job.idle_limit_us);
         let one = |p: &Partition| PartitionReport {
-            reading: p.reading,
+            scan: p.scan,
             partition: p.plan.partition,
             clock: p.clock(),
             eff: p.eff,
@@ -221,9 +221,9 @@ impl Streams {
         self.all().map(one).collect()
     }
 
-    /// By reading that may get more partitions: the wall clock of the newest look whose partitions are all read.
+    /// By scan that may get more partitions: the wall clock of the newest look whose partitions are all read.
     pub fn looked(&self) -> Vec<(ScanId, i64)> {
-        let one = |n: &Newcomers| n.readings().map(|reading| (reading, n.looked_us)).collect::<Vec<_>>();
+        let one = |n: &Newcomers| n.scans().map(|scan| (scan, n.looked_us)).collect::<Vec<_>>();
         self.newcomers.iter().flat_map(one).collect()
     }
 
@@ -242,11 +242,11 @@ impl Streams {
         for reader in &self.readers {
             let one = |lane: &Lane| PartitionStatus {
                 partition: lane.partition,
-                start: lane.readings.iter().map(|partition| partition.plan.start).min().unwrap_or(0),
+                start: lane.scans.iter().map(|partition| partition.plan.start).min().unwrap_or(0),
                 position: reader.reader.position(lane.partition),
                 end: reader.reader.end(lane.partition),
-                eff: lane.readings.iter().map(|partition| partition.eff).max().flatten(),
-                left_out: lane.readings.iter().any(|partition| partition.left_out),
+                eff: lane.scans.iter().map(|partition| partition.eff).max().flatten(),
+                left_out: lane.scans.iter().any(|partition| partition.left_out),
             };
             status.sources[reader.source].partitions.extend(reader.lanes.iter().map(one));
             status.sources[reader.source].counts.tombstones += reader.reader.tombstones();
@@ -254,6 +254,6 @@ impl Streams {
     }
 
     fn all(&self) -> impl Iterator<Item = &Partition> {
-        self.readers.iter().flat_map(|reader| reader.lanes.iter().flat_map(|lane| &lane.readings))
+        self.readers.iter().flat_map(|reader| reader.lanes.iter().flat_map(|lane| &lane.scans))
     }
 }

@@ -72,17 +72,17 @@ pub struct Raw {
 pub fn read(text: &str, env: &dyn Fn(&str) -> Option<String>, faults: &mut Faults) -> Raw {
     let (mended, torn) = syntax::mend(text, faults);
     let (root, _) = DeTable::parse_recoverable(&mended);
-    let root = Reading { text, env, faults }.table(root.get_ref());
+    let root = TableParser { text, env, faults }.table(root.get_ref());
     Raw { root, torn }
 }
 
-struct Reading<'a> {
+struct TableParser<'a> {
     text: &'a str,
     env: &'a dyn Fn(&str) -> Option<String>,
     faults: &'a mut Faults,
 }
 
-impl Reading<'_> {
+impl TableParser<'_> {
     fn table(&mut self, table: &DeTable<'_>) -> Table {
         let mut sorted: Vec<_> = table.iter().collect();
         sorted.sort_by_key(|(key, _)| key.span().start);
@@ -138,6 +138,6 @@ impl Reading<'_> {
     }
 
     fn at(&self, offset: usize) -> At {
-        syntax::place(self.text, offset)
+        syntax::at(self.text, offset)
     }
 }

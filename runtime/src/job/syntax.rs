@@ -39,7 +39,7 @@ impl Torn {
 }
 
 /// The place of a byte of the text.
-pub fn place(text: &str, offset: usize) -> At {
+pub fn at(text: &str, offset: usize) -> At {
     let before = text.get(..offset).unwrap_or(text);
     let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
     At { line: before.matches('\n').count() + 1, column: before[line_start..].chars().count() + 1 }
@@ -57,9 +57,9 @@ pub fn mend(text: &str, faults: &mut Faults) -> (String, Torn) {
             tell_rest(text, &errors, &mut torn, faults);
             break;
         };
-        faults.error(place(text, span.start), message(text, error));
+        faults.error(at(text, span.start), message(text, error));
         let lost = lost_lines(text, error, &span);
-        torn.lines.extend(place(text, lost.start).line..=place(text, lost.end).line);
+        torn.lines.extend(at(text, lost.start).line..=at(text, lost.end).line);
         let blank: String =
             text[lost.clone()].split('\n').map(|line| " ".repeat(line.len())).collect::<Vec<_>>().join("\n");
         if mended[lost.clone()] == blank {
@@ -81,7 +81,7 @@ const DUPLICATE: &str = "duplicate key";
 fn tell_rest(text: &str, errors: &[Error], torn: &mut Torn, faults: &mut Faults) {
     let mut told = Vec::new();
     for error in errors {
-        let at = place(text, span(text, error).start);
+        let at = at(text, span(text, error).start);
         if error.message() != DUPLICATE {
             torn.lines.push(at.line);
         }

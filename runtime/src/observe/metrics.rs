@@ -7,25 +7,25 @@ use headwater_operators::group::Counters;
 
 use super::report::{Reporter, computing, lag, of_group, of_source, staleness};
 use super::status::{GroupStatus, ProcessStatus, SourceCounts, SourceStatus};
-use super::watching::Watching;
+use super::view::RunView;
 use crate::base::id::{GroupId, IdVec};
 use crate::base::time::wall_clock_us;
 
 pub fn text(reporter: &Reporter) -> String {
-    let watching = &reporter.watching;
-    let status = watching.status();
+    let view = &reporter.view;
+    let status = view.status();
     let mut page = Page { text: String::new() };
-    of_job(&mut page, watching, &status);
-    of_checkpoints(&mut page, watching, &status);
-    of_sources(&mut page, watching, &status);
-    of_groups(&mut page, watching, &status);
-    of_freshness(&mut page, watching, &reporter.as_of(&status), status.t);
-    of_sinks(&mut page, watching, &status);
+    of_job(&mut page, view, &status);
+    of_checkpoints(&mut page, view, &status);
+    of_sources(&mut page, view, &status);
+    of_groups(&mut page, view, &status);
+    of_freshness(&mut page, view, &reporter.as_of(&status), status.t);
+    of_sinks(&mut page, view, &status);
     page.text
 }
 
-fn of_freshness(page: &mut Page, watching: &Watching, as_of: &IdVec<GroupId, Option<i64>>, t: Option<i64>) {
-    let groups = &watching.opened.job.groups;
+fn of_freshness(page: &mut Page, view: &RunView, as_of: &IdVec<GroupId, Option<i64>>, t: Option<i64>) {
+    let groups = &view.opened.job.groups;
     let known = || groups.iter().zip(as_of).filter_map(|(group, as_of)| Some((group.name.as_str(), (*as_of)?)));
     let now = wall_clock_us();
     page.family("headwater_as_of_seconds", "gauge", "Every row up to it is stored, in seconds since 1970.", |family| {
@@ -37,14 +37,14 @@ fn of_freshness(page: &mut Page, watching: &Watching, as_of: &IdVec<GroupId, Opt
     let help = "Columns of a changed job that are still computed and not shown yet.";
     page.family("headwater_computing_columns", "gauge", help, |family| {
         for (id, group) in groups.pairs() {
-            family.sample(&[("group", &group.name)], computing(&watching.start, id, t).0.len() as f64);
+            family.sample(&[("group", &group.name)], computing(&view.start, id, t).0.len() as f64);
         }
     });
 }
 
-fn of_checkpoints(page: &mut Page, watching: &Watching, status: &ProcessStatus) {
-    let (watched, every) = (&watching.state.watched, watching.opened.job.state.checkpoint_every_us);
-    let newest = watched.newest();
+fn of_checkpoints(page: &mut Page, view: &RunView, status: &ProcessStatus) {
+    let (stats, every) = (&view.state.stats, view.opened.job.state.checkpoint_every_us);
+    let newest = stats.newest();
     let of_newest: [(&str, &str, Option<f64>); 4] = [
         ("number", "The newest whole checkpoint: 1e9 times its start, and one more each.", {
             newest.as_ref().map(|whole| whole.number as f64)
@@ -63,11 +63,11 @@ fn of_checkpoints(page: &mut Page, watching: &Watching, status: &ProcessStatus) 
         });
     }
     page.family("headwater_checkpoint_interval_seconds", "gauge", "The job's checkpoint_every.", |family| {
-        let taken = watching.opened.has_stream().then_some(every as f64 / 1e6);
+        let taken = view.opened.has_stream().then_some(every as f64 / 1e6);
         taken.iter().for_each(|every| family.sample(&[], *every));
     });
     page.family("headwater_checkpoints_total", "counter", "Checkpoints that became whole.", |family| {
-        family.sample(&[], watched.count() as f64);
+        family.sample(&[], stats.count() as f64);
     });
     let help = "Attempts to reach where the state is kept that failed, and were made again.";
     page.family("headwater_state_failures_total", "counter", help, |family| {
@@ -75,14 +75,14 @@ fn of_checkpoints(page: &mut Page, watching: &Watching, status: &ProcessStatus) 
     });
 }
 
-fn of_sinks(page: &mut Page, watching: &Watching, status: &ProcessStatus) {
-    let job = &watching.opened.job;
+fn of_sinks(page: &mut Page, view: &RunView, status: &ProcessStatus) {
+    let job = &view.opened.job;
     let all = || job.sinks.iter().map(|s| s.name.as_str()).zip(&status.sinks);
     page.family("headwater_waiting_rows", "gauge", "Rows or changes that wait to be written.", |family| {
         all().for_each(|(sink, s)| family.sample(&[("sink", sink)], s.waiting as f64));
     });
     page.family("headwater_waiting_dead_letters", "gauge", "Dead letters that wait to be written.", |family| {
-        family.sample(&[], status.letters_waiting as f64);
+        family.sample(&[], status.dead_letters_waiting as f64);
     });
     let help = "How often a worker found that the store had lost writes, and everything was written once more.";
     page.family("headwater_store_losses_total", "counter", help, |family| {
@@ -90,17 +90,17 @@ fn of_sinks(page: &mut Page, watching: &Watching, status: &ProcessStatus) {
     });
 }
 
-fn of_job(page: &mut Page, watching: &Watching, status: &ProcessStatus) {
+fn of_job(page: &mut Page, view: &RunView, status: &ProcessStatus) {
     page.family("headwater_info", "gauge", "The job and the version that runs it.", |family| {
-        family.sample(&[("name", &watching.opened.job.name), ("version", env!("CARGO_PKG_VERSION"))], 1.0);
+        family.sample(&[("name", &view.opened.job.name), ("version", env!("CARGO_PKG_VERSION"))], 1.0);
     });
     page.family("headwater_starts_total", "counter", "How often the job was started, ever.", |family| {
-        family.sample(&[], watching.starts as f64);
+        family.sample(&[], view.starts as f64);
     });
     page.family("headwater_t_seconds", "gauge", "The job's own time T, in seconds since 1970.", |family| {
         status.t.iter().for_each(|t| family.sample(&[], *t as f64 / 1e6));
     });
-    let sides = || std::iter::once(status).chain(status.beside.as_deref());
+    let sides = || std::iter::once(status).chain(status.shadow.as_deref());
     page.family("headwater_bootstrap_rows_total", "counter", "History rows read.", |family| {
         family.sample(&[], sides().map(|side| side.history_rows_read).sum::<u64>() as f64);
     });
@@ -109,13 +109,13 @@ fn of_job(page: &mut Page, watching: &Watching, status: &ProcessStatus) {
     });
     let help = "How far what is new in a changed job is, which is worked out beside the rows; in seconds since 1970.";
     page.family("headwater_computed_to_seconds", "gauge", help, |family| {
-        let t = status.beside.as_ref().and_then(|beside| beside.t);
+        let t = status.shadow.as_ref().and_then(|shadow| shadow.t);
         t.iter().for_each(|t| family.sample(&[], *t as f64 / 1e6));
     });
 }
 
-fn of_sources(page: &mut Page, watching: &Watching, status: &ProcessStatus) {
-    let job = &watching.opened.job;
+fn of_sources(page: &mut Page, view: &RunView, status: &ProcessStatus) {
+    let job = &view.opened.job;
     let of_sources: Vec<SourceStatus> = job.sources.ids().map(|source| of_source(status, source)).collect();
     let all: Vec<(&str, &SourceStatus)> = job.sources.iter().map(|s| s.name.as_str()).zip(&of_sources).collect();
     type Number = fn(&SourceCounts) -> u64;
@@ -153,8 +153,8 @@ fn of_sources(page: &mut Page, watching: &Watching, status: &ProcessStatus) {
     });
 }
 
-fn of_groups(page: &mut Page, watching: &Watching, status: &ProcessStatus) {
-    let job = &watching.opened.job;
+fn of_groups(page: &mut Page, view: &RunView, status: &ProcessStatus) {
+    let job = &view.opened.job;
     let of_groups: Vec<GroupStatus> = job.groups.ids().map(|group| of_group(status, group)).collect();
     let all: Vec<(&str, &GroupStatus)> = job.groups.iter().map(|g| g.name.as_str()).zip(&of_groups).collect();
     type Number = fn(&Counters) -> u64;

@@ -3,4 +3,4 @@
 pub mod metrics;
 pub mod report;
 pub mod status;
-pub mod watching;
+pub mod view;

@@ -8,15 +8,15 @@ use headwater_operators::group::Counters;
 use serde::{Deserialize, Serialize};
 
 use super::status::{GroupStatus, PartitionStatus, ProcessStatus, SourceCounts, SourceStatus, add_counts};
-use super::watching::Watching;
+use super::view::RunView;
 use crate::base::id::{GroupId, IdVec, SourceId};
 use crate::base::time::wall_clock_us;
 use crate::catalog::opened::Opened;
 use crate::checkpoint::resumption::Start;
-use crate::checkpoint::watched::Whole;
+use crate::checkpoint::stats::CheckpointInfo;
 use crate::job::SeamBy;
 use crate::plan::mode::Mode;
-use crate::plan::reading::{PartitionPlan, Reading};
+use crate::plan::scan::{PartitionPlan, Scan};
 use crate::plan::side::Side;
 
 /// A running job, or how one was at its end.
@@ -158,44 +158,44 @@ pub struct GroupReport {
     pub computing: Vec<String>,
     /// The tick at which they enter.
     pub enters_at: Option<String>,
-    /// Where they are worked out beside the rows, which go on: how far they are. They enter once that is near `t`.
+    /// Where a shadow computes them, while the rows go on: how far it is. They enter once that is near `t`.
     #[serde(default)]
     pub computed_to: Option<String>,
 }
 
 /// Makes reports of a run.
 pub struct Reporter {
-    pub watching: Watching,
+    pub view: RunView,
     /// The last `as_of` seen. It stays while a partition of the group's source is left out.
     as_of: Mutex<IdVec<GroupId, Option<i64>>>,
 }
 
 impl Reporter {
-    pub fn new(watching: Watching) -> Reporter {
-        let as_of = Mutex::new(IdVec::filled(None, watching.opened.groups.len()));
-        Reporter { watching, as_of }
+    pub fn new(view: RunView) -> Reporter {
+        let as_of = Mutex::new(IdVec::filled(None, view.opened.groups.len()));
+        Reporter { view, as_of }
     }
 
     /// Of the next start of the same run. What is stored is still there.
-    pub fn after(before: &Reporter, watching: Watching) -> Reporter {
+    pub fn after(before: &Reporter, view: RunView) -> Reporter {
         let as_of = Mutex::new(before.as_of.lock().unwrap_or_else(PoisonError::into_inner).clone());
-        Reporter { watching, as_of }
+        Reporter { view, as_of }
     }
 
     /// Looks at how far the stores are: to be called often.
     pub fn note(&self) {
-        self.as_of(&self.watching.status());
+        self.as_of(&self.view.status());
     }
 
     /// The tick up to which every row of a group is in every store.
     pub fn as_of(&self, status: &ProcessStatus) -> IdVec<GroupId, Option<i64>> {
         let mut all = self.as_of.lock().unwrap_or_else(PoisonError::into_inner);
-        let (opened, plan) = (&self.watching.opened, &self.watching.start.plan);
+        let (opened, plan) = (&self.view.opened, &self.view.start.plan);
         let any_left_out = |source: &SourceStatus| source.partitions.iter().any(|partition| partition.left_out);
         for id in opened.groups.ids() {
             let mut sources = opened.graph.sources_of(id);
             let stalled = sources.any(|source| status.sources.get(source).is_some_and(any_left_out));
-            if plan.side_of(id) == Side::Beside {
+            if plan.side_of(id) == Side::Shadow {
                 continue;
             }
             let Some(from) = plan.s(id).map(|s| s.max(plan.rows_from[id])) else { continue };
@@ -207,18 +207,18 @@ impl Reporter {
     }
 
     pub fn report(&self) -> Report {
-        let Watching { opened, start, mode, .. } = &self.watching;
+        let RunView { opened, start, mode, .. } = &self.view;
         let plan = &start.plan;
-        let status = self.watching.status();
+        let status = self.view.status();
         let now = wall_clock_us();
         let sources = opened.sources.ids().map(|id| source(opened, id, plan.of_source(id), &of_source(&status, id)));
         let as_of = self.as_of(&status);
         let groups = opened.groups.ids().map(|id| {
-            let now = (now, status.t, status.beside.as_ref().and_then(|beside| beside.t));
+            let now = (now, status.t, status.shadow.as_ref().and_then(|shadow| shadow.t));
             group(opened, start, id, &of_group(&status, id), as_of[id], now)
         });
-        let beside = status.beside.as_deref();
-        let (more_read, more) = beside.map_or((0, 0), |b| (b.history_rows_read, b.history_rows_total));
+        let shadow = status.shadow.as_deref();
+        let (more_read, more) = shadow.map_or((0, 0), |b| (b.history_rows_read, b.history_rows_total));
         Report {
             job: opened.job.name.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -230,32 +230,32 @@ impl Reporter {
                 rows_read: status.history_rows_read + more_read,
                 rows_total: status.history_rows_total + more,
             },
-            checkpoint: self.watching.state.watched.newest().map(|whole| checkpoint(&whole, now)),
+            checkpoint: self.view.state.stats.newest().map(|info| checkpoint(&info, now)),
             sources: sources.collect(),
             groups: groups.collect(),
         }
     }
 }
 
-/// A group, with what is worked out beside its rows. Rows, keys and the like are those of the rows.
+/// A group, with what the shadow has of it. Rows, keys and the like are those of the live side.
 pub fn of_group(status: &ProcessStatus, group: GroupId) -> GroupStatus {
     let mut all = status.groups.get(group).cloned().unwrap_or_default();
-    if let Some(beside) = status.beside.as_ref().and_then(|beside| beside.groups.get(group)) {
-        let Counters { events, too_old, ledger_bytes, .. } = beside.counts;
+    if let Some(shadow) = status.shadow.as_ref().and_then(|shadow| shadow.groups.get(group)) {
+        let Counters { events, too_old, ledger_bytes, .. } = shadow.counts;
         all.counts += Counters { events, too_old, ledger_bytes, ..Counters::default() };
-        add_counts(&mut all.dead_letters, &beside.dead_letters);
+        add_counts(&mut all.dead_letters, &shadow.dead_letters);
     }
     all
 }
 
-/// A source, with what is read beside the rows. Partitions are those of the rows.
+/// A source, with what the shadow reads of it. Partitions are those of the live side.
 pub fn of_source(status: &ProcessStatus, source: SourceId) -> SourceStatus {
     let mut all = status.sources.get(source).cloned().unwrap_or_default();
-    if let Some(beside) = status.beside.as_ref().and_then(|beside| beside.sources.get(source)) {
-        all.counts += SourceCounts { tombstones: 0, ..beside.counts };
-        add_counts(&mut all.dead_letters, &beside.dead_letters);
+    if let Some(shadow) = status.shadow.as_ref().and_then(|shadow| shadow.sources.get(source)) {
+        all.counts += SourceCounts { tombstones: 0, ..shadow.counts };
+        add_counts(&mut all.dead_letters, &shadow.dead_letters);
         if all.partitions.is_empty() {
-            all.partitions.clone_from(&beside.partitions);
+            all.partitions.clone_from(&shadow.partitions);
         }
     }
     all
@@ -269,13 +269,13 @@ fn phase(mode: Mode, status: &ProcessStatus) -> Phase {
     }
 }
 
-fn checkpoint(whole: &Whole, now: i64) -> CheckpointReport {
+fn checkpoint(info: &CheckpointInfo, now: i64) -> CheckpointReport {
     CheckpointReport {
-        number: whole.number,
-        t: whole.t.map(format_time),
-        age_seconds: whole.age_us(now).map(|us| us as f64 / 1e6),
-        duration_seconds: whole.took.map(|took| took.as_secs_f64()),
-        bytes: whole.bytes,
+        number: info.number,
+        t: info.t.map(format_time),
+        age_seconds: info.age_us(now).map(|us| us as f64 / 1e6),
+        duration_seconds: info.took.map(|took| took.as_secs_f64()),
+        bytes: info.bytes,
     }
 }
 
@@ -288,7 +288,7 @@ pub fn by(by: &SeamBy) -> &'static str {
     }
 }
 
-fn source(opened: &Opened, source: SourceId, plan: &Reading, status: &SourceStatus) -> SourceReport {
+fn source(opened: &Opened, source: SourceId, plan: &Scan, status: &SourceStatus) -> SourceReport {
     let conf = &opened.job.sources[source];
     let seam = SeamReport {
         by: by(&conf.seam.by).to_owned(),
@@ -333,16 +333,16 @@ pub fn lag(partition: &PartitionStatus) -> Option<i64> {
 }
 
 /// The columns of a group that are new in a changed job and on their way at `T`, and the tick at which they enter.
-/// Of those that are worked out beside the rows nobody knows it yet.
+/// Of those that a shadow computes nobody knows it yet.
 pub fn computing(start: &Start, group: GroupId, t: Option<i64>) -> (Vec<String>, Option<i64>) {
     let plan = &start.plan;
     let (mut names, mut enters_at) = (vec![], None);
     for part in plan.groups[group].parts.iter().filter(|_| start.from.is_some()) {
         let enters = plan.s_of(part).max(plan.floor);
-        let is_beside = plan.side_of_part(part) == Side::Beside;
-        if !plan.is_shown(part) && (is_beside || t < enters) {
-            enters_at = enters_at.max(enters.filter(|_| !is_beside));
-            names.extend(part.columns.iter().filter(|c| c.place.is_some()).map(|c| c.plan.name.clone()));
+        let is_shadow = plan.side_of_part(part) == Side::Shadow;
+        if !plan.is_published(part) && (is_shadow || t < enters) {
+            enters_at = enters_at.max(enters.filter(|_| !is_shadow));
+            names.extend(part.columns.iter().filter(|c| c.index.is_some()).map(|c| c.plan.name.clone()));
         }
     }
     (names, enters_at)
@@ -354,7 +354,7 @@ fn group(
     group: GroupId,
     status: &GroupStatus,
     as_of: Option<i64>,
-    (now, t, beside): (i64, Option<i64>, Option<i64>),
+    (now, t, shadow): (i64, Option<i64>, Option<i64>),
 ) -> GroupReport {
     let conf = &opened.job.groups[group];
     let (computing, enters_at) = computing(start, group, t);
@@ -370,7 +370,7 @@ fn group(
         behind_seconds: as_of.zip(t).map(|(as_of, t)| staleness(as_of, t)),
         computing,
         enters_at: enters_at.map(format_time),
-        computed_to: beside.filter(|_| enters_at.is_none() && any_computing).map(format_time),
+        computed_to: shadow.filter(|_| enters_at.is_none() && any_computing).map(format_time),
     }
 }
 

@@ -19,15 +19,15 @@ pub struct ProcessStatus {
     pub groups: IdVec<GroupId, GroupStatus>,
     pub sinks: IdVec<SinkId, SinkStatus>,
     /// Dead letters that wait to be written.
-    pub letters_waiting: u64,
+    pub dead_letters_waiting: u64,
     /// Attempts to reach where the state is kept that failed, and were made again.
     pub state_failures: u64,
     /// The job's own time.
     pub t: Option<i64>,
     /// Up to here every row is in every store, from all workers.
     pub stored: Option<i64>,
-    /// What is new in a changed job and worked out beside the rows.
-    pub beside: Option<Box<ProcessStatus>>,
+    /// That of the shadow, which computes what is new in a changed job.
+    pub shadow: Option<Box<ProcessStatus>>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -103,12 +103,12 @@ impl ProcessStatus {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
         };
-        if let Some(theirs) = &other.beside {
-            self.beside.get_or_insert_default().add(theirs);
+        if let Some(theirs) = &other.shadow {
+            self.shadow.get_or_insert_default().add(theirs);
         }
         self.sources.grow_to(other.sources.len());
         self.sinks.grow_to(other.sinks.len());
-        self.letters_waiting += other.letters_waiting;
+        self.dead_letters_waiting += other.dead_letters_waiting;
         self.state_failures += other.state_failures;
         self.groups.grow_to(other.groups.len());
         for (ours, theirs) in self.sources.iter_mut().zip(&other.sources) {
@@ -148,21 +148,21 @@ pub fn add_counts(ours: &mut BTreeMap<String, u64>, theirs: &BTreeMap<String, u6
 #[derive(Clone)]
 pub struct Board {
     workers: Arc<Vec<Mutex<ProcessStatus>>>,
-    beside: Option<Box<Board>>,
+    shadow: Option<Box<Board>>,
 }
 
 impl Board {
     /// `empty`: by side.
     pub fn new(workers: usize, empty: &[ProcessStatus]) -> Board {
-        let (shown, beside) = (&empty[0], &empty[1..]);
-        let beside = (!beside.is_empty()).then(|| Box::new(Board::new(workers, beside)));
-        Board { workers: Arc::new((0..workers).map(|_| Mutex::new(shown.clone())).collect()), beside }
+        let (live, shadow) = (&empty[0], &empty[1..]);
+        let shadow = (!shadow.is_empty()).then(|| Box::new(Board::new(workers, shadow)));
+        Board { workers: Arc::new((0..workers).map(|_| Mutex::new(live.clone())).collect()), shadow }
     }
 
     /// Where a side's workers keep theirs.
     pub fn of(&self, side: Side) -> Board {
-        match &self.beside {
-            Some(beside) if side == Side::Beside => (**beside).clone(),
+        match &self.shadow {
+            Some(shadow) if side == Side::Shadow => (**shadow).clone(),
             _ => self.clone(),
         }
     }
@@ -175,7 +175,7 @@ impl Board {
     pub fn sum(&self) -> ProcessStatus {
         let mut sum = ProcessStatus::default();
         (0..self.workers.len()).for_each(|local| sum.add(&self.worker(local)));
-        sum.beside = self.beside.as_ref().map(|beside| Box::new(beside.sum()));
+        sum.shadow = self.shadow.as_ref().map(|shadow| Box::new(shadow.sum()));
         sum
     }
 }

@@ -1,7 +1,7 @@
-//! The groups of a plan: which of their columns begin together, and of which reading of the source their events are.
+//! The groups of a plan: which of their columns begin together, and of which scan of the source their events are.
 //!
 //! A group begins with one part. Columns that a changed job adds are a part of their own; columns that it takes away stay
-//! in their part, are shown no more, and get nothing any more.
+//! in their part, are published no more, and get nothing any more.
 
 use headwater_operators::accumulators::ColumnPlan;
 use serde::{Deserialize, Serialize};
@@ -14,9 +14,10 @@ pub struct PlannedGroup {
     /// What its state is of, whatever its columns: see `identity`.
     pub identity: String,
     pub parts: IdVec<PartId, PlannedPart>,
-    /// Its id in the files of the checkpoint that it goes on from; and whether that one showed columns that are no more.
+    /// Its id in the files of the checkpoint that it goes on from; and whether columns that it had are no longer in the job.
     pub saved: Option<GroupId>,
-    pub renewed: bool,
+    #[serde(rename = "renewed")]
+    pub dropped_columns: bool,
 }
 
 impl PlannedGroup {
@@ -29,7 +30,8 @@ impl PlannedGroup {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct PlannedPart {
     /// What it takes events of.
-    pub reading: ScanId,
+    #[serde(rename = "reading")]
+    pub scan: ScanId,
     pub columns: Vec<PlannedColumn>,
     /// The types of its inputs, as text.
     pub inputs: Vec<String>,
@@ -40,7 +42,7 @@ pub struct PlannedPart {
 impl PlannedPart {
     /// All that it takes events of.
     pub fn scans(&self) -> &[ScanId] {
-        std::slice::from_ref(&self.reading)
+        std::slice::from_ref(&self.scan)
     }
 }
 
@@ -48,6 +50,7 @@ impl PlannedPart {
 pub struct PlannedColumn {
     pub identity: String,
     pub plan: ColumnPlan,
-    /// Its number in the job's group; `None`: it is no more.
-    pub place: Option<usize>,
+    /// Its index in the job's group; `None`: the job has it no longer.
+    #[serde(rename = "place")]
+    pub index: Option<usize>,
 }

@@ -7,7 +7,7 @@ pub mod last_record;
 pub mod mode;
 pub mod position;
 pub mod progress;
-pub mod reading;
+pub mod scan;
 pub mod side;
 
 use std::collections::BTreeMap;
@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use group::{PlannedGroup, PlannedPart};
 use progress::HistoryProgress;
-use reading::Reading;
+use scan::Scan;
 use side::Side;
 
 use crate::base::id::{GroupId, Id, IdVec, ScanId, SinkId, SourceId};
@@ -28,13 +28,15 @@ pub struct Plan {
     /// The wall clock of the start that asked for the ends of the streams.
     pub now_us: i64,
     /// Of a source, those that began earlier come first.
-    pub readings: IdVec<ScanId, Reading>,
+    #[serde(rename = "readings")]
+    pub scans: IdVec<ScanId, Scan>,
     pub groups: IdVec<GroupId, PlannedGroup>,
     /// From which tick on rows are written to stores.
     pub rows_from: IdVec<GroupId, i64>,
-    /// The stores have every row of the checkpoint that the run goes on from, and none else: only what changes is written.
+    /// The stores have every row of the checkpoint that the run goes on from, and none else: there is no full refresh at the start.
     #[serde(default)]
-    pub is_stored: bool,
+    #[serde(rename = "is_stored")]
+    pub skip_refresh: bool,
     /// The last tick may not be before it (a store's `_upto`, without `--fresh`).
     pub end_at_least: i64,
     /// The generation of each store of the job.
@@ -44,10 +46,12 @@ pub struct Plan {
     pub changelogs: BTreeMap<String, i64>,
     /// Where the lines of changelogs and dead letters go, by their name in a checkpoint.
     #[serde(default)]
-    pub places: BTreeMap<String, String>,
-    /// The changelogs begin anew at `floor`, with every row: what they had said before is void.
+    #[serde(rename = "places")]
+    pub destinations: BTreeMap<String, String>,
+    /// Changelogs are reset at `floor`: a line says that all before it is void, and every row follows as an insertion.
     #[serde(default)]
-    pub told_anew: bool,
+    #[serde(rename = "told_anew")]
+    pub changelog_reset: bool,
     /// Up to there everything was published by the run that this one goes on from.
     pub floor: Option<i64>,
     /// How far the pieces of the history were read by then.
@@ -58,18 +62,18 @@ pub struct Plan {
 
 impl Plan {
     /// One that goes on from nothing, and knows of no sink yet.
-    pub fn of(now_us: i64, readings: IdVec<ScanId, Reading>, groups: IdVec<GroupId, PlannedGroup>) -> Plan {
+    pub fn of(now_us: i64, scans: IdVec<ScanId, Scan>, groups: IdVec<GroupId, PlannedGroup>) -> Plan {
         Plan {
             now_us,
-            readings,
+            scans,
             rows_from: IdVec::filled(i64::MIN, groups.len()),
             groups,
-            is_stored: false,
+            skip_refresh: false,
             end_at_least: i64::MIN,
             generations: IdVec::new(),
             changelogs: BTreeMap::new(),
-            places: BTreeMap::new(),
-            told_anew: false,
+            destinations: BTreeMap::new(),
+            changelog_reset: false,
             floor: None,
             read: HistoryProgress::new(),
             checkpoints: 0,
@@ -79,17 +83,17 @@ impl Plan {
     /// The files of a source's history that have to be as they were.
     pub fn pinned(&self, source: SourceId, by_id: bool) -> Option<&Pinned> {
         // A state has the history in it. To compare ids it is read again.
-        let reading = self.readings.iter().rfind(|reading| reading.source == source)?;
-        (!reading.restored || by_id).then_some(&reading.pinned)
+        let scan = self.scans.iter().rfind(|scan| scan.source == source)?;
+        (!scan.restored || by_id).then_some(&scan.pinned)
     }
 
-    /// The first reading of a source.
+    /// The first scan of a source.
     pub fn first_scan(&self, source: SourceId) -> ScanId {
-        self.readings.find(|reading| reading.source == source).expect("every source is read")
+        self.scans.find(|scan| scan.source == source).expect("every source is read")
     }
 
-    pub fn of_source(&self, source: SourceId) -> &Reading {
-        &self.readings[self.first_scan(source)]
+    pub fn of_source(&self, source: SourceId) -> &Scan {
+        &self.scans[self.first_scan(source)]
     }
 
     /// `S` of a group: the tick at which its rows begin. `None`: nobody knows it yet.
@@ -99,7 +103,7 @@ impl Plan {
 
     /// The same of a part of it: the largest of what it reads.
     pub fn s_of(&self, part: &PlannedPart) -> Option<i64> {
-        self.read_by(part).filter_map(|reading| reading.s).max()
+        self.read_by(part).filter_map(|scan| scan.s).max()
     }
 
     /// Windows of a group that closed before it are gone: the smallest of what it reads. `None`: one of these has none yet.
@@ -109,45 +113,45 @@ impl Plan {
 
     /// Every tick of a part up to it was finished, if it had begun.
     pub fn done(&self, part: &PlannedPart) -> Option<i64> {
-        self.read_by(part).map(|reading| reading.done).min().flatten()
+        self.read_by(part).map(|scan| scan.done).min().flatten()
     }
 
     /// Whether a checkpoint has all of the history of a part.
     pub fn is_restored(&self, part: &PlannedPart) -> bool {
-        self.read_by(part).all(|reading| reading.restored)
+        self.read_by(part).all(|scan| scan.restored)
     }
 
-    /// Whether the rows that were published show a part.
-    pub fn is_shown(&self, part: &PlannedPart) -> bool {
-        self.read_by(part).all(|reading| reading.shown)
+    /// Whether the rows that readers have seen had the columns of a part.
+    pub fn is_published(&self, part: &PlannedPart) -> bool {
+        self.read_by(part).all(|scan| scan.published)
     }
 
-    /// Where a part is worked out: all that it reads is read there.
+    /// Which dataflow computes a part: all that it reads is read there.
     pub fn side_of_part(&self, part: &PlannedPart) -> Side {
-        self.readings[part.reading].side
+        self.scans[part.scan].side
     }
 
-    fn read_by(&self, part: &PlannedPart) -> impl Iterator<Item = &Reading> {
-        part.scans().iter().map(|scan| &self.readings[*scan])
+    fn read_by(&self, part: &PlannedPart) -> impl Iterator<Item = &Scan> {
+        part.scans().iter().map(|scan| &self.scans[*scan])
     }
 
     /// What a checkpoint writes down of it. `t`: by side, its tick, when all of its histories are in the state; `None`: they were
     /// read up to `read`.
     pub fn at(&self, t: impl Fn(Side) -> Option<i64>, read: HistoryProgress) -> Plan {
         let mut plan = Plan { read, ..self.clone() };
-        for reading in &mut plan.readings {
-            let t = t(reading.side);
-            reading.restored |= t.is_some();
-            reading.done = reading.done.max(t.filter(|t| reading.s.is_some_and(|s| s <= *t)));
-            reading.saved = reading.side;
+        for scan in &mut plan.scans {
+            let t = t(scan.side);
+            scan.restored |= t.is_some();
+            scan.done = scan.done.max(t.filter(|t| scan.s.is_some_and(|s| s <= *t)));
+            scan.saved = scan.side;
         }
-        plan.told_anew &= t(Side::Shown) < self.floor;
-        if self.is_beside() {
-            plan.floor = plan.floor.max(t(Side::Shown));
+        plan.changelog_reset &= t(Side::Live) < self.floor;
+        if self.has_shadow() {
+            plan.floor = plan.floor.max(t(Side::Live));
         }
         for (id, group) in plan.groups.pairs_mut() {
             group.saved = Some(id);
-            group.renewed &= t(Side::Shown) <= self.floor;
+            group.dropped_columns &= t(Side::Live) <= self.floor;
             group.parts.pairs_mut().for_each(|(id, part)| part.saved = Some(id));
         }
         plan
@@ -158,24 +162,24 @@ impl Plan {
         let planned = &self.groups[group];
         let part = |part: &PlannedPart| {
             let saved = part.saved.filter(|_| self.side_of_part(part) == side)?.index();
-            let beside = self.readings[part.reading].saved == Side::Beside;
-            Some(Resumed { saved, beside, done: self.done(part), shown: self.is_shown(part) })
+            let shadow = self.scans[part.scan].saved == Side::Shadow;
+            Some(Resumed { saved, beside: shadow, done: self.done(part), shown: self.is_published(part) })
         };
         planned.saved.map(|_| planned.parts.iter().map(part).collect())
     }
 
-    pub fn is_beside(&self) -> bool {
-        self.readings.iter().any(|reading| reading.side == Side::Beside)
+    pub fn has_shadow(&self) -> bool {
+        self.scans.iter().any(|scan| scan.side == Side::Shadow)
     }
 
     /// Those that the run has.
     pub fn sides(&self) -> Vec<Side> {
-        if self.is_beside() { vec![Side::Shown, Side::Beside] } else { vec![Side::Shown] }
+        if self.has_shadow() { vec![Side::Live, Side::Shadow] } else { vec![Side::Live] }
     }
 
     /// The tick at which `T` begins.
     pub fn first_tick(&self, side: Side) -> i64 {
-        self.readings.iter().filter(|reading| reading.side == side).filter_map(|r| r.s).min().unwrap_or(i64::MAX)
+        self.scans.iter().filter(|scan| scan.side == side).filter_map(|r| r.s).min().unwrap_or(i64::MAX)
     }
 
     /// Where a group began.

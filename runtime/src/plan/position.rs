@@ -8,7 +8,8 @@ use crate::base::id::ScanId;
 /// How far a partition was read, and its `eff` there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position {
-    pub reading: ScanId,
+    #[serde(rename = "reading")]
+    pub scan: ScanId,
     pub partition: i32,
     pub offset: i64,
     pub eff: Option<i64>,

@@ -6,30 +6,30 @@ use std::time::Duration;
 
 use super::shared::Shared;
 use crate::base::failure::Failure;
-use crate::checkpoint::local::Local;
+use crate::checkpoint::in_progress::CheckpointInProgress;
 use crate::checkpoint::threads::Committing;
 use crate::coordinate::checkpointing::Checkpointing;
-use crate::coordinate::sides::{SideSaver, Sides};
+use crate::coordinate::merger::{CheckpointMerger, SideSaver};
 use crate::plan::side::Side;
 
 /// Worker 0 takes checkpoints. A job without any stream has none: it reads all anew each time.
-pub fn saving(shared: &Shared, index: usize) -> Result<Option<Rc<Sides>>, Failure> {
+pub fn saving(shared: &Shared, index: usize) -> Result<Option<Rc<CheckpointMerger>>, Failure> {
     if index > 0 || !shared.opened.has_stream() {
         return Ok(None);
     }
     let committing = Committing::start(shared.state.clone(), shared.starts.clone(), &shared.failures)?;
-    Ok(Some(Rc::new(Sides::new(shared.start.clone(), shared.mode, shared.state.clone(), committing))))
+    Ok(Some(Rc::new(CheckpointMerger::new(shared.start.clone(), shared.mode, shared.state.clone(), committing))))
 }
 
 /// When a side's checkpoints are taken, and what becomes of them.
 pub fn checkpointing(
     shared: &Shared,
     side: Side,
-    sides: &Rc<Sides>,
-    local: Rc<RefCell<Local>>,
+    merger: &Rc<CheckpointMerger>,
+    in_progress: Rc<RefCell<CheckpointInProgress>>,
     workers: usize,
 ) -> Checkpointing {
     let every = Duration::from_micros(shared.opened.job.state.checkpoint_every_us.unsigned_abs());
-    let saver = SideSaver::new(side, sides.clone(), local);
+    let saver = SideSaver::new(side, merger.clone(), in_progress);
     Checkpointing::new(every, shared.start.plan.checkpoints, Box::new(saver), workers)
 }

@@ -28,10 +28,10 @@ pub fn build(
 ) -> Result<ProbeHandle<i64>, Failure> {
     let (finished, everything) = (ProbeHandle::new(), ProbeHandle::new());
     let name = match of.side {
-        Side::Shown => "job",
-        Side::Beside => {
+        Side::Live => "job",
+        Side::Shadow => {
             barrier.watch(finished.clone());
-            "beside"
+            "shadow"
         }
     };
     let opened = &of.shared.opened;
@@ -50,11 +50,11 @@ pub fn build(
                         sink_rows::render(made.rows.clone(), of, (id, to.as_ref()), stores, coordinator)
                     }
                 },
-                Kind::DeadLetters => dead_letters::render(fed.letters.clone(), of, wiring)?,
+                Kind::DeadLetters => dead_letters::render(fed.dead_letters.clone(), of, wiring)?,
             };
             ends.push(end);
         }
-        if of.side == Side::Beside {
+        if of.side == Side::Shadow {
             ends.push(sink_rows::unread(made.rows));
         }
         scope.concatenate(ends).probe_with(&everything);

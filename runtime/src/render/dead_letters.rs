@@ -12,47 +12,47 @@ use super::lines::{self, open};
 use super::rendering::{Rendering, Wiring};
 use super::shared::Shared;
 use crate::base::failure::Failure;
-use crate::checkpoint::names::{DEAD_LETTERS, LETTERS_BESIDE};
+use crate::checkpoint::names::{DEAD_LETTERS, SHADOW_DEAD_LETTERS};
 use crate::job::Job;
 use crate::plan::side::Side;
-use crate::sink::lines::{Letters, Named, write_letters};
+use crate::sink::lines::{NamedLines, TimedDeadLetters, write_dead_letters};
 use crate::sink::writer::Writer;
 
-/// The place of a side's dead letters among the backlogs.
-pub fn letters_of(shared: &Shared, side: Side) -> usize {
-    shared.opened.job.sinks.len() + usize::from(side == Side::Beside)
+/// The index of a side's dead letters among the backlogs.
+pub fn dead_letters_backlog(shared: &Shared, side: Side) -> usize {
+    shared.opened.job.sinks.len() + usize::from(side == Side::Shadow)
 }
 
 pub fn render<'scope>(
-    letters: Stream<'scope, i64, Vec<DeadLetter>>,
+    dead_letters: Stream<'scope, i64, Vec<DeadLetter>>,
     of: Rendering,
     wiring: &Wiring,
 ) -> Result<Stream<'scope, i64, Vec<()>>, Failure> {
     let Rendering { shared, side, .. } = of;
-    let mut lines = Named { name: String::new(), writer: None };
+    let mut lines = NamedLines { name: String::new(), writer: None };
     if of.worker == 0 {
-        let write = |to: &mut dyn LineSink, letters: Letters| dead_letters::write(to, &letters);
-        let (name, to) = open_letters(shared, side)?;
-        let backlog = shared.backlogs[letters_of(shared, side)].clone();
+        let write = |to: &mut dyn LineSink, dead_letters: TimedDeadLetters| dead_letters::write(to, &dead_letters);
+        let (name, to) = open_dead_letters(shared, side)?;
+        let backlog = shared.backlogs[dead_letters_backlog(shared, side)].clone();
         let writer = Writer::start(to, backlog, Box::new(write), &shared.failures)?;
-        lines = Named { name: name.to_owned(), writer: Some(writer) };
+        lines = NamedLines { name: name.to_owned(), writer: Some(writer) };
     }
-    lines::note(&lines, wiring);
-    Ok(write_letters(letters, lines, wiring.checkpoint.clone(), wiring.to_wake.clone()))
+    lines::await_position(&lines, wiring);
+    Ok(write_dead_letters(dead_letters, lines, wiring.checkpoint.clone(), wiring.to_wake.clone()))
 }
 
-/// The dead letters of a side. Where only one can write to a place, since each is cut back for itself, what is beside has a file of its own,
-/// which the first start without that side adds to the others.
-fn open_letters(shared: &Shared, side: Side) -> Result<(&'static str, Box<dyn LineSink>), Error> {
+/// Opens a side's dead letters. Where only one can write, since each side cuts its own back, a shadow has a file of its own, which the
+/// first start without a shadow adds to the others.
+fn open_dead_letters(shared: &Shared, side: Side) -> Result<(&'static str, Box<dyn LineSink>), Error> {
     let job = &shared.opened.job;
-    let beside = letters_beside(job);
-    if side == Side::Beside {
-        let lines = match (job.dead_letters.join(shared.stop.clone()), left_beside(shared)) {
+    let shadow = shadow_dead_letters(job);
+    if side == Side::Shadow {
+        let lines = match (job.dead_letters.join(shared.stop.clone()), shadow_position(shared)) {
             (Some(joined), _) => joined?,
-            (None, Some(SinkPosition::Bytes(bytes))) => Box::new(LineFile::resume(&beside, *bytes)?),
-            (None, _) => Box::new(LineFile::create(&beside)?),
+            (None, Some(SinkPosition::Bytes(bytes))) => Box::new(LineFile::resume(&shadow, *bytes)?),
+            (None, _) => Box::new(LineFile::create(&shadow)?),
         };
-        return Ok((LETTERS_BESIDE, lines));
+        return Ok((SHADOW_DEAD_LETTERS, lines));
     }
     let name = DEAD_LETTERS;
     let position = shared.start.position_of(job, name, job.dead_letters.as_ref());
@@ -63,25 +63,25 @@ fn open_letters(shared: &Shared, side: Side) -> Result<(&'static str, Box<dyn Li
         );
     }
     let mut lines = open(shared, name, job.dead_letters.as_ref(), false)?;
-    match left_beside(shared).filter(|_| !shared.start.plan.is_beside()) {
+    match shadow_position(shared).filter(|_| !shared.start.plan.has_shadow()) {
         // An older checkpoint may name what a newer one had taken over already.
-        Some(SinkPosition::Bytes(bytes)) if beside.metadata().map_or(0, |found| found.len()) < *bytes => {
-            tracing::warn!("{} is gone: dead letters of what was new are not added", beside.display());
+        Some(SinkPosition::Bytes(bytes)) if shadow.metadata().map_or(0, |found| found.len()) < *bytes => {
+            tracing::warn!("{} is gone: dead letters of what was new are not added", shadow.display());
         }
-        Some(SinkPosition::Bytes(bytes)) => dead_letters::add(lines.as_mut(), &beside, *bytes)?,
+        Some(SinkPosition::Bytes(bytes)) => dead_letters::add(lines.as_mut(), &shadow, *bytes)?,
         // They are among the others by now, or void.
-        _ if !shared.start.plan.is_beside() && beside.exists() => drop(std::fs::remove_file(&beside)),
+        _ if !shared.start.plan.has_shadow() && shadow.exists() => drop(std::fs::remove_file(&shadow)),
         _ => {}
     }
     Ok((DEAD_LETTERS, lines))
 }
 
-/// Where dead letters lie that wait beside the others.
-fn letters_beside(job: &Job) -> PathBuf {
+/// Where a shadow's dead letters wait.
+fn shadow_dead_letters(job: &Job) -> PathBuf {
     job.dead_letters.waiting_file().unwrap_or_else(|| job.state.local.join("dead_letters.jsonl.beside"))
 }
 
-fn left_beside(shared: &Shared) -> Option<&SinkPosition> {
-    let manifest = shared.start.manifest().filter(|_| shared.start.goes_on_beside())?;
-    manifest.lines.get(LETTERS_BESIDE)
+fn shadow_position(shared: &Shared) -> Option<&SinkPosition> {
+    let manifest = shared.start.manifest().filter(|_| shared.start.resumes_shadow())?;
+    manifest.lines.get(SHADOW_DEAD_LETTERS)
 }

@@ -21,8 +21,8 @@ use crate::base::failure::Failure;
 use crate::base::id::{GroupId, IdVec, PartId};
 use crate::catalog::graph::Kind;
 use crate::catalog::parts::Part;
+use crate::checkpoint::in_progress::CheckpointInProgress;
 use crate::checkpoint::journal::GroupJournal;
-use crate::checkpoint::local::Local;
 use crate::checkpoint::store::LEDGER;
 use crate::checkpoint::{self, generations};
 use crate::observe::status::ProcessStatus;
@@ -67,8 +67,8 @@ fn state(of: Rendering, id: GroupId, journal: &GroupJournal) -> Result<State, Fa
     let (job, plan) = (&shared.opened.job, &shared.start.plan);
     let (group, open) = (&job.groups[id], &shared.opened.groups[id]);
     let of_worker = match side {
-        Side::Shown => format!("worker-{worker}"),
-        Side::Beside => format!("worker-{worker}-beside"),
+        Side::Live => format!("worker-{worker}"),
+        Side::Shadow => format!("worker-{worker}-beside"),
     };
     let dir = job.state.local.join(LEDGER).join(&of_worker).join(&group.name);
     let segments = SegmentFiles::create(&dir)
@@ -77,10 +77,10 @@ fn state(of: Rendering, id: GroupId, journal: &GroupJournal) -> Result<State, Fa
     let limits = Limits::with_ledger_bytes(LEDGER_BYTES_MAX / job.groups.len());
     let (planned, schema) = (of.parts().plan(&shared.opened, id), open.shape.schema.clone());
     let mut state = State::new(&planned, codec, schema, outputs(of, id), Box::new(segments), limits);
-    if side == Side::Beside {
+    if side == Side::Shadow {
         state.hide();
     }
-    if plan.told_anew {
+    if plan.changelog_reset {
         state.tell_anew();
     }
     if shared.mode == Mode::Follow {
@@ -90,7 +90,7 @@ fn state(of: Rendering, id: GroupId, journal: &GroupJournal) -> Result<State, Fa
         state.keep_journal(Box::new(journal.clone()));
     }
     restore(of, id, (&mut state, journal))?;
-    if plan.is_stored {
+    if plan.skip_refresh {
         state.spare_image();
     }
     Ok(state)
@@ -114,9 +114,9 @@ fn restore(of: Rendering, group: GroupId, (state, journal): (&mut State, &GroupJ
     let Some(manifest) = shared.start.manifest() else { return Ok(()) };
     let resumed = plan.resumed(group, side).unwrap_or_else(|| vec![None; plan.groups[group].parts.len()]);
     let failed = |e: SegmentError| Failure::Running(e.to_string());
-    // Beside the rows nothing was published.
-    let floor = plan.floor.filter(|_| side == Side::Shown);
-    state.resume(floor, &resumed, plan.groups[group].renewed).map_err(failed)?;
+    // A shadow has published nothing.
+    let floor = plan.floor.filter(|_| side == Side::Live);
+    state.resume(floor, &resumed, plan.groups[group].dropped_columns).map_err(failed)?;
     let Some(saved) = plan.groups[group].saved else { return Ok(()) };
     let owns = |key: &[u8]| keys::owner(keys::hash(key), workers) == worker as u64;
     checkpoint::state::read(&shared.state, manifest, saved, (state, journal), owns)?;
@@ -135,17 +135,17 @@ fn journal(of: Rendering, id: GroupId, parts: &IdVec<PartId, Part>) -> GroupJour
     GroupJournal::new(of.shared.state.clone(), generation, id, (of.worker, of.workers), &longest)
 }
 
-/// Writes this worker's parts of checkpoints.
-fn save(of: Rendering, journals: IdVec<GroupId, GroupJournal>, local: Rc<RefCell<Local>>) -> Save {
+/// Writes this worker's files of checkpoints.
+fn save(of: Rendering, journals: IdVec<GroupId, GroupJournal>, checkpoint: Rc<RefCell<CheckpointInProgress>>) -> Save {
     let (store, worker, workers) = (of.shared.state.clone(), of.worker as u32, of.workers as u32);
     Box::new(move |number, t, states| {
         let begun = Instant::now();
-        let mut parts = vec![];
+        let mut files = vec![];
         for ((group, journal), state) in journals.pairs().zip(states) {
             let written = checkpoint::state::write(&store, number, (group, worker, workers), state, journal, t);
-            parts.extend(written.map_err(|e| SegmentError(e.message()))?);
+            files.extend(written.map_err(|e| SegmentError(e.message()))?);
         }
-        local.borrow_mut().wrote(number, parts, begun.elapsed());
+        checkpoint.borrow_mut().wrote(number, files, begun.elapsed());
         Ok(())
     })
 }

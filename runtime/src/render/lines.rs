@@ -5,14 +5,14 @@ use headwater_connectors::sink::lines::{LineSink, LinesConfig, LinesStart};
 
 use super::rendering::Wiring;
 use super::shared::Shared;
-use crate::checkpoint::contribution::Noted;
+use crate::checkpoint::contribution::PositionAt;
 use crate::plan::side::Side;
-use crate::sink::lines::Named;
+use crate::sink::lines::NamedLines;
 
-/// Has checkpoints wait for where the lines are left, if they are written here.
-pub fn note<P>(lines: &Named<P>, wiring: &Wiring) {
+/// Has checkpoints wait for the position of lines that are written here.
+pub fn await_position<P>(lines: &NamedLines<P>, wiring: &Wiring) {
     if lines.writer.is_some() {
-        wiring.checkpoint.borrow_mut().lines.insert(lines.name.clone(), Noted::default());
+        wiring.checkpoint.borrow_mut().lines.insert(lines.name.clone(), PositionAt::default());
     }
 }
 
@@ -20,9 +20,9 @@ pub fn note<P>(lines: &Named<P>, wiring: &Wiring) {
 pub fn open(shared: &Shared, name: &str, to: &dyn LinesConfig, is_void: bool) -> Result<Box<dyn LineSink>, Error> {
     let job = &shared.opened.job;
     let position = shared.start.position_of(job, name, to);
-    // While its history is read, a job has told letters of the history alone, which have no time: they stay.
+    // While its history is read, a job has told dead letters of the history alone, which have no time: they stay.
     let before_all =
-        || Some(shared.start.plan.first_tick(Side::Shown)).filter(|t| *t < i64::MAX).map(|t| t - job.tick_us);
+        || Some(shared.start.plan.first_tick(Side::Live)).filter(|t| *t < i64::MAX).map(|t| t - job.tick_us);
     let valid_to_us = shared.start.plan.floor.or_else(before_all);
     to.open(&LinesStart { position, is_void, valid_to_us }, shared.stop.clone())
 }

@@ -6,7 +6,7 @@
 //!   '--------------> dead letters
 //! ```
 //!
-//! What is new in a changed job may be worked out beside the rows: then a worker has all of this twice, the second time without
+//! What is new in a changed job may be computed by a shadow: then a worker has all of this twice, the second time without
 //! sinks. See `plan::side`.
 //!
 //! - `dataflow`: the nodes of the job's graph, each given what its inputs have put out
@@ -42,15 +42,15 @@ use crate::coordinate::channel::{self, CoordinatorHandle};
 use crate::coordinate::checkpointing::Checkpointing;
 use crate::coordinate::clock::{Clock, Rules};
 use crate::coordinate::coordinator::Coordinator;
+use crate::coordinate::merger::CheckpointMerger;
 use crate::coordinate::messages::Announcement;
-use crate::coordinate::sides::Sides;
 use crate::observe::status::ProcessStatus;
 use crate::plan::mode::Mode;
 use crate::plan::side::Side;
 use crate::sink::stores::StoreHandle;
 use crate::sink::thread::Backlog;
 use checkpointing::{checkpointing, saving};
-use dead_letters::letters_of;
+use dead_letters::dead_letters_backlog;
 use rendering::{Rendering, Wiring};
 use shared::Shared;
 use sink_rows::Stores;
@@ -83,7 +83,7 @@ enum Ended {
 }
 
 fn try_work(worker: &mut Worker, shared: &Shared) -> Result<Ended, Failure> {
-    let barrier = Rc::new(CatchUpBarrier::new(shared.opened.job.tick_us, shared.start.goes_on_at(Side::Shown)));
+    let barrier = Rc::new(CatchUpBarrier::new(shared.opened.job.tick_us, shared.start.goes_on_at(Side::Live)));
     let saving = saving(shared, worker.index())?;
     let mut running = vec![];
     for side in shared.start.plan.sides() {
@@ -124,7 +124,7 @@ impl Running {
         worker: &mut Worker,
         shared: &Shared,
         of_side: OfSide,
-        saving: Option<&Rc<Sides>>,
+        saving: Option<&Rc<CheckpointMerger>>,
     ) -> Result<Running, Failure> {
         let OfSide { side, barrier } = of_side.clone();
         let of = Rendering { shared, side, worker: worker.index(), workers: worker.peers() };
@@ -135,12 +135,13 @@ impl Running {
             wiring.checkpoint.borrow_mut().sending = Some(sending);
         }
         let states = group::open(of, &wiring)?;
-        let local = wiring.checkpoint.clone();
-        let checkpointing = saving.map(|saving| checkpointing(shared, side, saving, local, of.workers));
-        // What the rows' side says of a process has both sides in it.
-        let on_status = if side == Side::Shown { shared.on_status.clone() } else { Arc::new(|_, _| ()) };
+        let in_progress = wiring.checkpoint.clone();
+        let checkpointing = saving.map(|saving| checkpointing(shared, side, saving, in_progress, of.workers));
+        // What the live side says of a process has both sides in it.
+        let on_status = if side == Side::Live { shared.on_status.clone() } else { Arc::new(|_, _| ()) };
         let coordinator = coordinator(shared, of_side, checkpointing, of.workers);
-        let coordinator = channel::build(worker, coordinator, heard(shared, &wiring, stores.clone()), on_status);
+        let coordinator =
+            channel::build(worker, coordinator, on_announcement(shared, &wiring, stores.clone()), on_status);
         let done = dataflow::build(worker, of, (&wiring, &coordinator), (&stores, states), &barrier)?;
         Ok(Running { side, local: of.local(), stores, wiring, coordinator, done })
     }
@@ -160,7 +161,7 @@ impl Running {
         let board = shared.board.of(self.side);
         let lost = |handle: &Option<StoreHandle>| handle.as_ref().is_some_and(StoreHandle::take_lost);
         for (sink, _) in self.stores.pairs().filter(|(_, handle)| lost(handle)) {
-            self.coordinator.want_image();
+            self.coordinator.want_full_refresh();
             board.worker(self.local).sinks[sink].losses += 1;
         }
         let in_sinks = |t: i64| self.done.with_frontier(|f| f.iter().next().is_none_or(|frontier| *frontier > t));
@@ -179,7 +180,10 @@ impl Running {
     fn check_end(&self) -> Result<(), Failure> {
         let announced = self.coordinator.announced();
         let lost = self.stores.iter().flatten().any(StoreHandle::take_lost);
-        if lost || self.coordinator.wanted_image() > announced.image || announced.image_from > announced.t {
+        if lost
+            || self.coordinator.wanted_full_refresh() > announced.full_refresh
+            || announced.full_refresh_from > announced.t
+        {
             let told =
                 "a store lost writes while the last ones were written; start again to write everything once more";
             return Err(Failure::Running(told.to_owned()));
@@ -196,14 +200,14 @@ fn hold(stores: &Stores, backlogs: Arc<Vec<Backlog>>) -> Option<Box<dyn Fn() -> 
 
 /// `first`: of this process's workers. It tells what the whole process knows, too.
 fn note_waiting(status: &mut ProcessStatus, shared: &Shared, side: Side, stores: &Stores, first: bool) {
-    let first_of_all = first && side == Side::Shown;
+    let first_of_all = first && side == Side::Live;
     let lines = |backlog: usize| if first { shared.backlogs[backlog].load(Ordering::Relaxed) } else { 0 };
     for (id, sink) in status.sinks.pairs_mut() {
         let waiting = stores[id].as_ref().map_or(0, StoreHandle::waiting);
-        sink.waiting = (waiting + if side == Side::Shown { lines(id.index()) } else { 0 }) as u64;
+        sink.waiting = (waiting + if side == Side::Live { lines(id.index()) } else { 0 }) as u64;
     }
-    status.letters_waiting = lines(letters_of(shared, side)) as u64;
-    status.state_failures = if first_of_all { shared.state.watched.failures() } else { 0 };
+    status.dead_letters_waiting = lines(dead_letters_backlog(shared, side)) as u64;
+    status.state_failures = if first_of_all { shared.state.stats.failures() } else { 0 };
 }
 
 /// Decides for all workers, on worker 0.
@@ -211,7 +215,7 @@ fn coordinator(shared: &Shared, of_side: OfSide, checkpointing: Option<Checkpoin
     let (start, plan, side) = (&shared.start, &shared.start.plan, of_side.side);
     let rules = Rules {
         tick: shared.opened.job.tick_us,
-        s: plan.readings.iter().map(|reading| reading.s.filter(|_| reading.side == side)).collect(),
+        s: plan.scans.iter().map(|scan| scan.s.filter(|_| scan.side == side)).collect(),
         until_end: shared.mode == Mode::UntilEnd,
         end_at_least: plan.end_at_least,
     };
@@ -220,23 +224,23 @@ fn coordinator(shared: &Shared, of_side: OfSide, checkpointing: Option<Checkpoin
         Some(_) => Announcement { t: start.goes_on_at(side), horizons: start.horizons(), ..Announcement::default() },
         None => Announcement::default(),
     };
-    let of_side = plan.is_beside().then_some(of_side);
+    let of_side = plan.has_shadow().then_some(of_side);
     Coordinator::new(Clock::new(rules, workers), checkpointing, of_side, announced)
 }
 
-type Heard = Rc<dyn Fn(&Announcement)>;
+type OnAnnouncement = Rc<dyn Fn(&Announcement)>;
 
 /// What a worker does when the coordinator has announced something.
-fn heard(shared: &Shared, wiring: &Wiring, stores: Stores) -> Heard {
+fn on_announcement(shared: &Shared, wiring: &Wiring, stores: Stores) -> OnAnnouncement {
     let Wiring { watch, checkpoint, to_wake, .. } = wiring.clone();
-    let (image, asked) = (Cell::new(0), Cell::new(shared.start.plan.checkpoints));
+    let (full_refresh, asked) = (Cell::new(0), Cell::new(shared.start.plan.checkpoints));
     let start = shared.start.clone();
     let t = Cell::new(None);
     let (interrupted, again, state) = (shared.interrupted.clone(), shared.again.clone(), shared.state.clone());
     Rc::new(move |announcement: &Announcement| {
-        if image.replace(announcement.image) < announcement.image {
-            stores.iter().flatten().for_each(StoreHandle::begin_image);
-            watch.borrow_mut().image_from = announcement.image_from;
+        if full_refresh.replace(announcement.full_refresh) < announcement.full_refresh {
+            stores.iter().flatten().for_each(StoreHandle::begin_full_refresh);
+            watch.borrow_mut().image_from = announcement.full_refresh_from;
         }
         if let Some(now) = announcement.t.filter(|_| t.replace(announcement.t) < announcement.t) {
             let plan = &start.plan;

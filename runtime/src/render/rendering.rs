@@ -10,12 +10,11 @@ use headwater_operators::operator::Watch;
 use super::shared::Shared;
 use crate::catalog::graph::Kind;
 use crate::catalog::parts::Parts;
-use crate::checkpoint::local::Local;
+use crate::checkpoint::in_progress::CheckpointInProgress;
 use crate::plan::side::Side;
 use crate::sink::lines::ToWake;
 
-/// A side of the graph, on one worker. Most runs have one side. What is worked out beside the rows is the graph once more, without
-/// its sinks.
+/// The graph as one side of a worker has it. Most runs have one side; a shadow is the graph once more, without its sinks.
 #[derive(Clone, Copy)]
 pub struct Rendering<'a> {
     pub shared: &'a Shared,
@@ -27,7 +26,7 @@ pub struct Rendering<'a> {
 
 impl<'a> Rendering<'a> {
     pub fn has(self, node: Kind) -> bool {
-        self.side == Side::Shown || !matches!(node, Kind::Sink(_))
+        self.side == Side::Live || !matches!(node, Kind::Sink(_))
     }
 
     pub fn parts(self) -> &'a Arc<Parts> {
@@ -45,6 +44,6 @@ pub struct Wiring {
     /// What ended a source.
     pub faults: Rc<RefCell<Option<Error>>>,
     pub watch: Rc<RefCell<Watch>>,
-    pub checkpoint: Rc<RefCell<Local>>,
+    pub checkpoint: Rc<RefCell<CheckpointInProgress>>,
     pub to_wake: ToWake,
 }

@@ -10,7 +10,7 @@ use super::rendering::{Rendering, Wiring};
 use crate::base::failure::Failure;
 use crate::base::id::{Id, SinkId};
 use crate::checkpoint::names::changelog;
-use crate::sink::lines::{Named, Step, write_changelog};
+use crate::sink::lines::{NamedLines, Step, write_changelog};
 use crate::sink::writer::Writer;
 
 pub fn render<'scope>(
@@ -20,16 +20,16 @@ pub fn render<'scope>(
     wiring: &Wiring,
 ) -> Result<Stream<'scope, i64, Vec<()>>, Failure> {
     let shared = of.shared;
-    let mut lines = Named { name: changelog(&shared.opened.job.sinks[id].name), writer: None };
+    let mut lines = NamedLines { name: changelog(&shared.opened.job.sinks[id].name), writer: None };
     if of.worker == 0 {
         let shapes: Vec<_> = shared.opened.groups.iter().map(|group| group.shape.clone()).collect();
         let changelog = Changelog::new(&shapes);
         let write = move |to: &mut dyn LineSink, step: Step| changelog.write(to, &step);
-        let to = lines::open(shared, &lines.name, to, shared.start.plan.told_anew)?;
+        let to = lines::open(shared, &lines.name, to, shared.start.plan.changelog_reset)?;
         let backlog = shared.backlogs[id.index()].clone();
         lines.writer = Some(Writer::start(to, backlog, Box::new(write), &shared.failures)?);
     }
-    lines::note(&lines, wiring);
+    lines::await_position(&lines, wiring);
     let groups = shared.opened.graph.groups_in(id).collect();
     Ok(write_changelog(changes, lines, groups, wiring.checkpoint.clone(), wiring.to_wake.clone()))
 }

@@ -21,10 +21,10 @@ pub type Stores = IdVec<SinkId, Option<StoreHandle>>;
 /// Opens the stores of a rendering.
 pub fn open(of: Rendering) -> Result<Stores, Failure> {
     let (shared, plan) = (of.shared, &of.shared.start.plan);
-    let image = (!plan.is_stored).then_some(shared.fresh && shared.mode == Mode::UntilEnd);
+    let full_refresh = (!plan.skip_refresh).then_some(shared.fresh && shared.mode == Mode::UntilEnd);
     // Rows of groups that are still worked out stay as they were.
-    let spared: Vec<GroupId> = plan.groups.ids().filter(|group| plan.side_of(*group) == Side::Beside).collect();
-    let start = |sink| StoreHandle::start((shared.open_store)(sink)?, image, &spared, &shared.failures);
+    let spared: Vec<GroupId> = plan.groups.ids().filter(|group| plan.side_of(*group) == Side::Shadow).collect();
+    let start = |sink| StoreHandle::start((shared.open_store)(sink)?, full_refresh, &spared, &shared.failures);
     let open = |(id, sink): (SinkId, &Sink)| match sink.to.store().filter(|_| of.has(Kind::Sink(id))) {
         Some(store) if of.worker == 0 || !store.is_exclusive() => start(id).map(Some),
         Some(_) | None => Ok(None),
@@ -48,23 +48,23 @@ pub fn render<'scope>(
     mark_as_of(acknowledged, marker, marking)
 }
 
-/// Rows that nobody takes, but how far they are is asked.
+/// Drops a shadow's rows. The frontier of what it returns says how far they are, which decides when it is joined.
 pub fn unread<'scope>(rows: Stream<'scope, i64, Vec<Routed>>) -> Stream<'scope, i64, Vec<()>> {
     store_rows(rows, None, vec![], |routed| routed.to)
 }
 
 fn marking(of: Rendering, groups: &[GroupId], coordinator: CoordinatorHandle) -> Marking {
     let plan = &of.shared.start.plan;
-    let s = |group: &GroupId| plan.s(*group).filter(|_| plan.side_of(*group) == Side::Shown);
+    let s = |group: &GroupId| plan.s(*group).filter(|_| plan.side_of(*group) == Side::Live);
     let from = groups.iter().filter_map(|group| Some(s(group)?.max(plan.rows_from[*group]))).max();
     let marked = |group: &GroupId| {
         let untouched = plan.rows_from[*group] == i64::MIN;
-        let readings = plan.groups[*group].parts.iter().flat_map(PlannedPart::scans).copied().collect();
-        Some(Marked { group: *group, readings, s: s(group)?, untouched })
+        let scans = plan.groups[*group].parts.iter().flat_map(PlannedPart::scans).copied().collect();
+        Some(Marked { group: *group, scans, s: s(group)?, untouched })
     };
     Marking {
         tick: of.shared.opened.job.tick_us,
-        is_stored: plan.is_stored,
+        skip_refresh: plan.skip_refresh,
         from: from.unwrap_or(i64::MAX),
         groups: groups.iter().filter_map(marked).collect(),
         coordinator,

@@ -11,7 +11,7 @@ use crate::base::failure::Failure;
 use crate::base::id::IdVec;
 use crate::base::time::wall_clock_us;
 use crate::coordinate::channel::CoordinatorHandle;
-use crate::ingest::feed::{self, Fed, Parts};
+use crate::ingest::feed::{self, Fed, FeedParts};
 use crate::ingest::history;
 use crate::ingest::lanes::{Lane, SourceReader};
 use crate::ingest::newcomers::Newcomers;
@@ -19,7 +19,7 @@ use crate::ingest::partition::Partition;
 use crate::ingest::slices::Slices;
 use crate::ingest::streams::Streams;
 use crate::plan::mode::Mode;
-use crate::plan::reading::Reading;
+use crate::plan::scan::Scan;
 
 /// `finished`: up to where the windows are; `stored`: up to where everything is in all sinks.
 pub fn render<'scope>(
@@ -52,14 +52,14 @@ pub fn render<'scope>(
         (readers, newcomers),
         (board.clone(), of.local()),
     );
-    let parts = Parts {
+    let feed_parts = FeedParts {
         slices: Slices::new(slices),
         streams,
         worker,
         peers: workers,
         local: of.local(),
         first_tick: start.plan.first_tick(side),
-        horizons: IdVec::filled(i64::MIN, start.plan.readings.len()),
+        horizons: IdVec::filled(i64::MIN, start.plan.scans.len()),
         coordinator: coordinator.clone(),
         finished: finished.clone(),
         stored: stored.clone(),
@@ -68,7 +68,7 @@ pub fn render<'scope>(
         checkpoint: wiring.checkpoint.clone(),
         fault: wiring.faults.clone(),
     };
-    let fed = feed::feed(scope, |_| parts);
+    let fed = feed::feed(scope, |_| feed_parts);
     wiring.to_wake.borrow_mut().push(fed.activator.clone());
     Ok(fed)
 }
@@ -81,17 +81,17 @@ fn readers(of: Rendering) -> Result<Vec<SourceReader>, Failure> {
     for (source, open) in shared.opened.sources.pairs() {
         let Some(stream) = &open.stream else { continue };
         let mut lanes: BTreeMap<i32, Vec<Partition>> = BTreeMap::new();
-        let is_read = |plan: &Reading| (plan.source, plan.side) == (source, side);
-        for (reading, plan) in shared.start.plan.readings.pairs().filter(|(_, plan)| is_read(plan)) {
+        let is_read = |plan: &Scan| (plan.source, plan.side) == (source, side);
+        for (scan, plan) in shared.start.plan.scans.pairs().filter(|(_, plan)| is_read(plan)) {
             for partition in &plan.partitions {
-                let of_reading = Partition::new(reading, partition.clone(), wall_clock_us());
-                lanes.entry(partition.partition).or_default().push(of_reading);
+                let of_scan = Partition::new(scan, partition.clone(), wall_clock_us());
+                lanes.entry(partition.partition).or_default().push(of_scan);
             }
         }
         let mut mine = vec![];
-        for (partition, readings) in lanes {
+        for (partition, scans) in lanes {
             if number % workers == worker {
-                mine.push(Lane { partition, exhausted: false, readings });
+                mine.push(Lane { partition, exhausted: false, scans });
             }
             number += 1;
         }
@@ -99,7 +99,7 @@ fn readers(of: Rendering) -> Result<Vec<SourceReader>, Failure> {
             continue;
         }
         let start = |lane: &Lane| {
-            let offset = lane.readings.iter().map(|partition| partition.plan.start).min().unwrap_or(0);
+            let offset = lane.scans.iter().map(|partition| partition.plan.start).min().unwrap_or(0);
             Start { partition: lane.partition, offset }
         };
         let starts: Vec<Start> = mine.iter().map(start).collect();

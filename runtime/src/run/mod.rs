@@ -21,7 +21,7 @@ use crate::ingest::history::rows_left;
 use crate::ingest::seam::Seam;
 use crate::job::Job;
 use crate::observe::status::{Board, GroupStatus, ProcessStatus, SinkStatus, SourceStatus};
-use crate::observe::watching::{HeldStores, Watching};
+use crate::observe::view::{HeldStores, RunView};
 use crate::plan::Plan;
 use crate::plan::mode::Mode;
 use crate::render;
@@ -53,13 +53,13 @@ impl Options {
 }
 
 /// Runs a job to its end. `watch`: called once all is set up, before the first row is read; what it returns lives as long
-/// as the run. Where what is new in a changed job has been worked out beside the rows, the run starts again with both: then it is
+/// as the run. Where a shadow has caught up, the run starts again with both as one dataflow: then it is
 /// called again, and given what it has returned.
 pub fn run<W>(
     job: Job,
     options: &Options,
     stop: Arc<AtomicBool>,
-    mut watch: impl FnMut(Watching, Option<W>) -> Result<W, Failure>,
+    mut watch: impl FnMut(RunView, Option<W>) -> Result<W, Failure>,
 ) -> Result<ProcessStatus, Failure> {
     for warning in &job.warnings {
         tracing::warn!("{}: {}", job.places.show(warning.at), warning.message);
@@ -108,7 +108,7 @@ impl Run<'_> {
     /// One start, to its end. Returns whether another has to follow.
     fn once<W>(
         &mut self,
-        watch: &mut impl FnMut(Watching, Option<W>) -> Result<W, Failure>,
+        watch: &mut impl FnMut(RunView, Option<W>) -> Result<W, Failure>,
         watcher: &mut Option<W>,
     ) -> Result<(ProcessStatus, bool), Failure> {
         let (options, mode, stop) = (self.options, self.mode, self.stop.clone());
@@ -124,7 +124,7 @@ impl Run<'_> {
         let empty = parts.iter().map(|parts| empty_status(&opened, plan, parts)).collect::<Result<Vec<_>, _>>()?;
         let board = Board::new(options.cluster.workers, &empty);
         let statuses: Arc<Mutex<BTreeMap<usize, ProcessStatus>>> = Arc::default();
-        let watching = Watching {
+        let view = RunView {
             opened: opened.clone(),
             start: start.clone(),
             mode,
@@ -134,7 +134,7 @@ impl Run<'_> {
             statuses: statuses.clone(),
             stores: stores.clone(),
         };
-        *watcher = Some(watch(watching.clone(), watcher.take())?);
+        *watcher = Some(watch(view.clone(), watcher.take())?);
         let (interrupted, again) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
         let (failures, outcome) = Failures::new();
         let abandoned = Arc::new(AtomicBool::new(false));
@@ -196,7 +196,7 @@ impl Run<'_> {
             Ok(_) if mode == Mode::UntilEnd && interrupted.load(Ordering::Relaxed) => Err(Failure::Running(
                 "stopped before the end was reached: run it again for the rows at the end".to_owned(),
             )),
-            outcome => outcome.map(|()| (watching.status(), again)),
+            outcome => outcome.map(|()| (view.status(), again)),
         }
     }
 

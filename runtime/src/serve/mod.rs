@@ -25,7 +25,7 @@ use tokio::sync::oneshot;
 use crate::base::failure::Failure;
 use crate::catalog::opened::Opened;
 use crate::observe::report::Reporter;
-use crate::observe::watching::Watching;
+use crate::observe::view::RunView;
 use endpoint::Endpoint;
 use served::Served;
 
@@ -42,7 +42,7 @@ pub struct Serving {
     thread: Option<JoinHandle<()>>,
 }
 
-pub fn start(watching: Watching) -> Result<Serving, Failure> {
+pub fn start(view: RunView) -> Result<Serving, Failure> {
     let failed = |e: std::io::Error| Failure::Running(format!("starting the job's endpoint: {e}"));
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(failed)?;
     listener.set_nonblocking(true).map_err(failed)?;
@@ -51,8 +51,8 @@ pub fn start(watching: Watching) -> Result<Serving, Failure> {
     let endpoint = Endpoint { url: format!("http://{address}"), token: token.clone(), pid: std::process::id() };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().map_err(failed)?;
     let (stop, stopped) = oneshot::channel();
-    let opened = watching.opened.clone();
-    let reporter = RwLock::new(Arc::new(Reporter::new(watching)));
+    let opened = view.opened.clone();
+    let reporter = RwLock::new(Arc::new(Reporter::new(view)));
     let served = Arc::new(Served { reporter, token });
     let seen = served.clone();
     let work = move || {
@@ -83,8 +83,8 @@ pub fn start(watching: Watching) -> Result<Serving, Failure> {
 
 impl Serving {
     /// Shows the next start of the same run from now on.
-    pub fn follow(self, watching: Watching) -> Serving {
-        let next = Arc::new(Reporter::after(&self.served.reporter(), watching));
+    pub fn follow(self, view: RunView) -> Serving {
+        let next = Arc::new(Reporter::after(&self.served.reporter(), view));
         *self.served.reporter.write().unwrap_or_else(PoisonError::into_inner) = next;
         self
     }

@@ -19,7 +19,7 @@ use super::served::Served;
 use crate::base::failure::Failure;
 use crate::base::id::GroupId;
 use crate::observe::metrics;
-use crate::observe::watching::Watching;
+use crate::observe::view::RunView;
 
 type Pairs = Query<Vec<(String, String)>>;
 
@@ -67,9 +67,9 @@ async fn one(State(served): State<Arc<Served>>, Query(pairs): Pairs) -> Response
     let asked_of = served.clone();
     let work = move || {
         let reporter = served.reporter();
-        let watching = &reporter.watching;
-        let opened = &watching.opened;
-        let (group, mut store) = open(watching, &pairs)?;
+        let view = &reporter.view;
+        let opened = &view.opened;
+        let (group, mut store) = open(view, &pairs)?;
         let values: Vec<String> = pairs.iter().filter(|(name, _)| name == "key").map(|(_, v)| v.clone()).collect();
         let asked = Asked::parse(opened, group, &values, value(&pairs, "window"))?;
         let lines = rows::get(store.as_mut(), &asked)?;
@@ -87,7 +87,7 @@ async fn one(State(served): State<Arc<Served>>, Query(pairs): Pairs) -> Response
 
 async fn all(State(served): State<Arc<Served>>, Query(pairs): Pairs) -> Response {
     let opening = served.clone();
-    let opened = match tokio::task::spawn_blocking(move || open(&opening.reporter().watching, &pairs)).await {
+    let opened = match tokio::task::spawn_blocking(move || open(&opening.reporter().view, &pairs)).await {
         Ok(opened) => opened,
         Err(e) => return (StatusCode::INTERNAL_SERVER_ERROR, e.to_string()).into_response(),
     };
@@ -123,12 +123,12 @@ fn send_rows(store: &mut dyn Lookup, group: GroupId, to: &Sender<std::io::Result
 }
 
 /// The group that is asked for, and the store to read it from.
-fn open(watching: &Watching, pairs: &[(String, String)]) -> Result<(GroupId, Box<dyn Lookup>), Failure> {
-    let opened = &watching.opened;
+fn open(view: &RunView, pairs: &[(String, String)]) -> Result<(GroupId, Box<dyn Lookup>), Failure> {
+    let opened = &view.opened;
     let name = value(pairs, "group").ok_or_else(|| Failure::Usage("name a `group`".to_owned()))?;
     let group = rows::group(&opened.job, name)?;
     let sink = rows::sink(&opened.job, group, value(pairs, "sink"))?;
-    Ok((group, rows::lookup(opened, sink, watching.stores[sink].as_ref())?))
+    Ok((group, rows::lookup(opened, sink, view.stores[sink].as_ref())?))
 }
 
 fn value<'a>(pairs: &'a [(String, String)], name: &str) -> Option<&'a str> {
@@ -142,5 +142,5 @@ fn json_lines(body: Body) -> Response {
 /// `otherwise`: the status of what is not the asker's fault.
 fn refused(served: &Served, failure: &Failure, otherwise: StatusCode) -> Response {
     let status = if matches!(failure, Failure::Usage(_)) { StatusCode::BAD_REQUEST } else { otherwise };
-    (status, served.reporter().watching.opened.job.mask(&failure.message())).into_response()
+    (status, served.reporter().view.opened.job.mask(&failure.message())).into_response()
 }

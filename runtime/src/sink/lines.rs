@@ -16,33 +16,33 @@ use timely::scheduling::Activator;
 
 use super::writer::Writer;
 use crate::base::id::GroupId;
-use crate::checkpoint::local::Local;
+use crate::checkpoint::in_progress::CheckpointInProgress;
 
 /// What is woken when the clock has announced something.
 pub type ToWake = Rc<RefCell<Vec<Rc<Activator>>>>;
 
 /// All changes of an interval of ticks, each of a group. (What writes them knows no ids.)
 pub type Step = Vec<(usize, RecordBatch)>;
-/// Letters, each with the tick at which it was told.
-pub type Letters = Vec<(Option<i64>, DeadLetter)>;
+/// Dead letters, each with the tick at which it was told.
+pub type TimedDeadLetters = Vec<(Option<i64>, DeadLetter)>;
 
 /// What lines are called in a checkpoint, and who writes them: nobody, on most workers.
-pub struct Named<P> {
+pub struct NamedLines<P> {
     pub name: String,
     pub writer: Option<Writer<P>>,
 }
 
-impl<P: Send + 'static> Named<P> {
+impl<P: Send + 'static> NamedLines<P> {
     /// The checkpoint that has to know where the lines are left: its number and its tick.
-    fn wanted(&self, checkpoint: &RefCell<Local>) -> Option<(u64, i64)> {
+    fn wanted(&self, checkpoint: &RefCell<CheckpointInProgress>) -> Option<(u64, i64)> {
         let writer = self.writer.as_ref()?;
-        checkpoint.borrow().wanted.filter(|(number, _)| *number > writer.note)
+        checkpoint.borrow().wanted.filter(|(number, _)| *number > writer.asked)
     }
 
-    /// Tells the checkpoint what was noted.
-    fn tell(&self, checkpoint: &RefCell<Local>) {
-        if let Some(noted) = self.writer.as_ref().and_then(Writer::noted) {
-            checkpoint.borrow_mut().lines.insert(self.name.clone(), noted);
+    /// Tells the checkpoint the newest position.
+    fn tell(&self, checkpoint: &RefCell<CheckpointInProgress>) {
+        if let Some(position) = self.writer.as_ref().and_then(Writer::position) {
+            checkpoint.borrow_mut().lines.insert(self.name.clone(), position);
         }
     }
 }
@@ -51,9 +51,9 @@ impl<P: Send + 'static> Named<P> {
 /// written.
 pub fn write_changelog<'scope>(
     changes: Stream<'scope, i64, Vec<Routed>>,
-    mut lines: Named<Step>,
+    mut lines: NamedLines<Step>,
     groups: Vec<GroupId>,
-    checkpoint: Rc<RefCell<Local>>,
+    checkpoint: Rc<RefCell<CheckpointInProgress>>,
     to_wake: ToWake,
 ) -> Stream<'scope, i64, Vec<()>> {
     let scope = changes.scope();
@@ -82,7 +82,7 @@ pub fn write_changelog<'scope>(
             if let Some(writer) = &mut lines.writer {
                 if let Some((number, t)) = wanted {
                     hand_over(writer, close(&mut waiting, t.saturating_add(1)));
-                    writer.note(number);
+                    writer.ask_position(number);
                 }
                 hand_over(writer, close(&mut waiting, frontier));
                 reached = writer.reached(reached);
@@ -119,16 +119,16 @@ fn close(waiting: &mut Vec<(usize, RecordBatch)>, frontier: i64) -> Vec<(usize, 
 
 /// Writes dead letters, in the order in which they come, once the frontier has passed the time at which they were sent: a
 /// checkpoint at that time or a later one has them all, and one before has none of them.
-pub fn write_letters<'scope>(
-    letters: Stream<'scope, i64, Vec<DeadLetter>>,
-    mut lines: Named<Letters>,
-    checkpoint: Rc<RefCell<Local>>,
+pub fn write_dead_letters<'scope>(
+    dead_letters: Stream<'scope, i64, Vec<DeadLetter>>,
+    mut lines: NamedLines<TimedDeadLetters>,
+    checkpoint: Rc<RefCell<CheckpointInProgress>>,
     to_wake: ToWake,
 ) -> Stream<'scope, i64, Vec<()>> {
-    let scope = letters.scope();
+    let scope = dead_letters.scope();
     let mut builder = OperatorBuilder::new("dead_letters".to_owned(), scope);
     let address = builder.operator_info().address;
-    let mut input = builder.new_input(letters, Exchange::new(|_: &DeadLetter| 0));
+    let mut input = builder.new_input(dead_letters, Exchange::new(|_: &DeadLetter| 0));
     let (output, written) = builder.new_output::<Vec<()>>();
     let _output: OutputBuilder<_, CapacityContainerBuilder<Vec<()>>> = OutputBuilder::from(output);
     lines.writer.iter().for_each(|writer| writer.wakes(scope.worker().sync_activator_for(address.to_vec())));
@@ -150,7 +150,7 @@ pub fn write_letters<'scope>(
                     _ => {
                         if let Some((number, t)) = wanted {
                             hand_over_sent(writer, &mut waiting, t);
-                            writer.note(number);
+                            writer.ask_position(number);
                         }
                         // A clean stop may take a checkpoint at the tick before the frontier: what was sent since is not in it.
                         let closed = if frontier == i64::MAX { frontier } else { frontier.saturating_sub(1) };
@@ -171,12 +171,13 @@ pub fn write_letters<'scope>(
 }
 
 /// Hands over what was sent up to a dataflow time.
-fn hand_over_sent(writer: &mut Writer<Letters>, waiting: &mut Vec<(i64, DeadLetter)>, upto: i64) {
+fn hand_over_sent(writer: &mut Writer<TimedDeadLetters>, waiting: &mut Vec<(i64, DeadLetter)>, upto: i64) {
     let sent = waiting.extract_if(.., |(sent, _)| *sent <= upto);
-    let letters: Letters = sent.map(|(sent, letter)| ((sent > HISTORY_ENDS).then_some(sent), letter)).collect();
-    if !letters.is_empty() {
-        let rows = letters.len();
-        writer.write(letters, rows);
+    let dead_letters: TimedDeadLetters =
+        sent.map(|(sent, letter)| ((sent > HISTORY_ENDS).then_some(sent), letter)).collect();
+    if !dead_letters.is_empty() {
+        let rows = dead_letters.len();
+        writer.write(dead_letters, rows);
     }
 }
 
@@ -207,20 +208,20 @@ mod tests {
 
     /// A clean stop takes its checkpoint at a tick that everybody has passed.
     #[test]
-    fn letters_sent_after_the_tick_of_a_checkpoint_are_not_in_it() {
+    fn dead_letters_sent_after_the_tick_of_a_checkpoint_are_not_in_it() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("letters");
         timely::execute_directly(move |worker| {
-            let write = |to: &mut dyn LineSink, letters: Letters| dead_letters::write(to, &letters);
+            let write = |to: &mut dyn LineSink, dead_letters: TimedDeadLetters| dead_letters::write(to, &dead_letters);
             let file = Box::new(LineFile::create(&path).unwrap());
             let writer = Writer::start(file, Default::default(), Box::new(write), &Failures::new().0).unwrap();
             let lines = || std::fs::read_to_string(&path).unwrap();
-            let checkpoint: Rc<RefCell<Local>> = Rc::default();
+            let checkpoint: Rc<RefCell<CheckpointInProgress>> = Rc::default();
             let mut input: InputHandle<i64, _> = InputHandle::new();
             worker.dataflow(|scope| {
-                let letters = scope.input_from(&mut input);
-                let lines = Named { name: "letters".to_owned(), writer: Some(writer) };
-                write_letters(letters, lines, checkpoint.clone(), Default::default());
+                let dead_letters = scope.input_from(&mut input);
+                let lines = NamedLines { name: "letters".to_owned(), writer: Some(writer) };
+                write_dead_letters(dead_letters, lines, checkpoint.clone(), Default::default());
             });
             input.advance_to(6);
             input.send(letter(1));
@@ -234,9 +235,9 @@ mod tests {
             input.send(letter(3));
             input.advance_to(8);
             worker.step_while(|| lines().lines().count() < 3 || checkpoint.borrow().lines.is_empty());
-            let noted = checkpoint.borrow().lines["letters"].clone();
-            assert_eq!(noted.number, 1);
-            let Some(SinkPosition::Bytes(bytes)) = noted.left else { panic!("a file: {noted:?}") };
+            let at = checkpoint.borrow().lines["letters"].clone();
+            assert_eq!(at.number, 1);
+            let Some(SinkPosition::Bytes(bytes)) = at.position else { panic!("a file: {at:?}") };
             assert_eq!(bytes as usize, first.len());
         });
     }

@@ -4,7 +4,7 @@
 //! rows --> [thread: newest row a key, raise _upto, write] --> acknowledged tick --> frontier --> _as_of
 //! ```
 //!
-//! A store that lost writes is told to begin a new image: see `Announcement::image`.
+//! A store that lost writes is told to begin a full refresh: see `Announcement::full_refresh`.
 //!
 //! The operator's frontier is the last tick that the store has acknowledged; the one of all workers together is `_as_of`.
 
@@ -33,7 +33,7 @@ use crate::coordinate::channel::CoordinatorHandle;
 enum Task {
     Write { group: GroupId, rows: RecordBatch },
     AsOf { groups: Vec<GroupId>, tick: i64, sweep: bool },
-    BeginImage,
+    BeginFullRefresh,
 }
 
 /// A worker's side of a store's thread.
@@ -51,29 +51,30 @@ struct Shared {
 }
 
 impl StoreHandle {
-    /// Starts the thread. `image`: the first rows are an image, which may replace a newer one (see `Store::begin_image`); `spared`: see
-    /// `Store::sweep`.
+    /// Starts the thread. `full_refresh`: the first rows are one, and whether it may replace newer rows (see `Store::begin_full_refresh`);
+    /// `spared`: see `Store::sweep`.
     pub fn start(
         store: Box<dyn Store>,
-        image: Option<bool>,
+        full_refresh: Option<bool>,
         spared: &[GroupId],
         failures: &Failures,
     ) -> Result<StoreHandle, Failure> {
         let shared = Arc::new(Shared { as_of: AtomicI64::new(i64::MIN), lost: AtomicBool::new(false) });
         let spared = spared.iter().map(|group| group.index()).collect();
-        let sink = StoreSink { store, image, spared, shared: shared.clone(), taken: Taken::default(), is_told: false };
+        let sink =
+            StoreSink { store, full_refresh, spared, shared: shared.clone(), taken: Taken::default(), is_told: false };
         let thread = SinkThread::start("store", sink, Backlog::default(), failures)?;
         Ok(StoreHandle { thread, shared })
     }
 
-    /// Whether the store has lost writes since the last call, and needs an image.
+    /// Whether the store has lost writes since the last call, and needs a full refresh.
     pub fn take_lost(&self) -> bool {
         self.shared.lost.swap(false, Ordering::Acquire)
     }
 
     /// All rows come once more, after this.
-    pub fn begin_image(&self) {
-        self.thread.send(Task::BeginImage);
+    pub fn begin_full_refresh(&self) {
+        self.thread.send(Task::BeginFullRefresh);
     }
 
     /// Rows that wait to be written.
@@ -85,11 +86,11 @@ impl StoreHandle {
 /// The thread's own.
 struct StoreSink {
     store: Box<dyn Store>,
-    image: Option<bool>,
+    full_refresh: Option<bool>,
     spared: Vec<usize>,
     shared: Arc<Shared>,
     taken: Taken,
-    /// That the store needs an image was told.
+    /// That the store needs a full refresh was told.
     is_told: bool,
 }
 
@@ -97,7 +98,7 @@ struct StoreSink {
 struct Taken {
     rows: IdVec<GroupId, Vec<RecordBatch>>,
     marks: Vec<Mark>,
-    image: bool,
+    full_refresh: bool,
 }
 
 /// Groups, up to where all rows of theirs are in the store, and whether what an earlier start has left is to be swept.
@@ -107,25 +108,25 @@ impl BlockingSink for StoreSink {
     type Task = Task;
 
     fn begin(&mut self) -> Result<(), Error> {
-        self.image.map_or(Ok(()), |replace| self.store.begin_image(replace))
+        self.full_refresh.map_or(Ok(()), |replace| self.store.begin_full_refresh(replace))
     }
 
     fn take(&mut self, task: Task) -> Result<bool, Error> {
-        let Taken { rows, marks, image } = &mut self.taken;
+        let Taken { rows, marks, full_refresh } = &mut self.taken;
         match task {
             Task::Write { group, rows: batch } => {
                 rows.grow_to(group.index() + 1);
                 rows[group].push(batch);
             }
             Task::AsOf { groups, tick, sweep } => marks.push((groups, tick, sweep)),
-            Task::BeginImage => *image = true,
+            Task::BeginFullRefresh => *full_refresh = true,
         }
-        // What came before an image must not be taken for a part of it.
-        Ok(!*image)
+        // What came before a full refresh must not be taken for a part of it.
+        Ok(!*full_refresh)
     }
 
     fn finish(&mut self, flush: Option<i64>) -> Result<(), Error> {
-        let Taken { rows, marks, image } = std::mem::take(&mut self.taken);
+        let Taken { rows, marks, full_refresh } = std::mem::take(&mut self.taken);
         for (group, batches) in rows.pairs().filter(|(_, batches)| !batches.is_empty()) {
             let all = concat_batches(&batches[0].schema(), batches)
                 .map_err(|e| Error::world("joining rows for a store", e))?;
@@ -134,16 +135,16 @@ impl BlockingSink for StoreSink {
         }
         mark(self.store.as_mut(), &marks, &self.spared)?;
         // Told before anything is acknowledged, so that no run ends without having heard of it.
-        let needs_image = self.store.needs_image();
-        if needs_image && !self.is_told {
+        let needs_full_refresh = self.store.needs_full_refresh();
+        if needs_full_refresh && !self.is_told {
             self.shared.lost.store(true, Ordering::Release);
         }
-        self.is_told = needs_image && !image;
-        // Without an image the mark has not risen; all goes on until there is one.
+        self.is_told = needs_full_refresh && !full_refresh;
+        // Without a full refresh the mark has not risen; all goes on until there is one.
         if let Some((_, tick, _)) = marks.last() {
             self.shared.as_of.store(*tick, Ordering::Release);
         }
-        if image { self.store.begin_image(self.image == Some(true)) } else { Ok(()) }
+        if full_refresh { self.store.begin_full_refresh(self.full_refresh == Some(true)) } else { Ok(()) }
     }
 }
 
@@ -220,8 +221,8 @@ pub fn mark_as_of<'scope>(
     let _output: OutputBuilder<_, CapacityContainerBuilder<Vec<()>>> = OutputBuilder::from(output);
     store.iter().for_each(|store| store.thread.wakes(scope.worker().sync_activator_for(address.to_vec())));
     builder.build(move |mut capabilities| {
-        // `swept`: the last image that was swept.
-        let (mut sent, mut swept) = (i64::MIN, marks.is_stored.then_some(0));
+        // `swept`: the last full refresh that was swept.
+        let (mut sent, mut swept) = (i64::MIN, marks.skip_refresh.then_some(0));
         move |frontiers| {
             let _ = &_output;
             input.for_each_stamp(|_, _| ());
@@ -237,10 +238,10 @@ pub fn mark_as_of<'scope>(
                 let whole = marks.is_whole(tick);
                 let groups = marks.due(tick, whole);
                 if tick > sent && done != i64::MIN && (whole || !groups.is_empty()) {
-                    let image = Some(marks.coordinator.announced().image);
-                    store.thread.send(Task::AsOf { groups, tick, sweep: whole && swept != image });
+                    let full_refresh = Some(marks.coordinator.announced().full_refresh);
+                    store.thread.send(Task::AsOf { groups, tick, sweep: whole && swept != full_refresh });
                     sent = tick;
-                    swept = if whole { image } else { swept };
+                    swept = if whole { full_refresh } else { swept };
                 }
                 let marked = store.shared.as_of.load(Ordering::Acquire);
                 if marked < sent {
@@ -259,9 +260,9 @@ pub fn mark_as_of<'scope>(
 /// Which groups' marks follow the frontier, and from when on.
 pub struct Marking {
     pub tick: i64,
-    /// There is no image at the start.
-    pub is_stored: bool,
-    /// From then on the store is whole: what the image of this start lacks may be removed.
+    /// There is no full refresh at the start, so nothing is swept for one.
+    pub skip_refresh: bool,
+    /// From then on the store is whole: what the full refresh of this start lacks may be removed.
     pub from: i64,
     pub groups: Vec<Marked>,
     pub coordinator: CoordinatorHandle,
@@ -270,7 +271,7 @@ pub struct Marking {
 /// A group of the store.
 pub struct Marked {
     pub group: GroupId,
-    pub readings: Vec<ScanId>,
+    pub scans: Vec<ScanId>,
     /// The seam that it began with.
     pub s: i64,
     /// No earlier start has left anything of it: its marks need not wait until the store is whole.
@@ -281,16 +282,16 @@ impl Marking {
     fn is_whole(&self, tick: i64) -> bool {
         let announced = self.coordinator.announced();
         let last = announced.t.filter(|_| announced.last && !announced.stopped).unwrap_or(i64::MAX);
-        tick >= self.from.min(last).max(announced.image_from.unwrap_or(i64::MIN))
+        tick >= self.from.min(last).max(announced.full_refresh_from.unwrap_or(i64::MIN))
     }
 
     fn due(&self, tick: i64, whole: bool) -> Vec<GroupId> {
         let announced = self.coordinator.announced();
-        let rewritten = announced.image_from.is_none_or(|from| tick >= from);
+        let rewritten = announced.full_refresh_from.is_none_or(|from| tick >= from);
         let due = |marked: &&Marked| {
             marked.s <= tick
                 && (whole || marked.untouched && rewritten)
-                && !marked.readings.iter().any(|reading| announced.stalled.contains(reading))
+                && !marked.scans.iter().any(|scan| announced.stalled.contains(scan))
         };
         self.groups.iter().filter(due).map(|marked| marked.group).collect()
     }

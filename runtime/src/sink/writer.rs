@@ -1,4 +1,4 @@
-//! Whatever takes lines has a thread of its own, too: there it is noted, between two pieces, what a checkpoint keeps of it.
+//! Whatever takes lines has a thread of its own, too: there its position is taken, between two pieces, for a checkpoint.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -9,12 +9,12 @@ use timely::scheduling::SyncActivator;
 use super::thread::{Backlog, BlockingSink, Flushing, SinkThread};
 use crate::base::failure::Failure;
 use crate::base::failures::Failures;
-use crate::checkpoint::contribution::Noted;
+use crate::checkpoint::contribution::PositionAt;
 
 enum Task<P> {
     Write(P),
-    /// A checkpoint of this number has everything before it.
-    Note {
+    /// A checkpoint of this number has everything before it: its position there is wanted.
+    Position {
         number: u64,
     },
 }
@@ -22,9 +22,9 @@ enum Task<P> {
 /// The dataflow's side: hands over pieces, and hears how far they are written.
 pub struct Writer<P> {
     flushing: Flushing<Task<P>>,
-    noted: Arc<Mutex<Option<Noted>>>,
+    position: Arc<Mutex<Option<PositionAt>>>,
     /// The last checkpoint that was asked for.
-    pub note: u64,
+    pub asked: u64,
 }
 
 /// How a piece becomes lines.
@@ -34,7 +34,7 @@ pub type Write<P> = Box<dyn FnMut(&mut dyn LineSink, P) -> Result<(), Error> + S
 struct LineThread<P> {
     lines: Box<dyn LineSink>,
     write: Write<P>,
-    noted: Arc<Mutex<Option<Noted>>>,
+    position: Arc<Mutex<Option<PositionAt>>>,
 }
 
 impl<P: Send + 'static> Writer<P> {
@@ -45,10 +45,10 @@ impl<P: Send + 'static> Writer<P> {
         write: Write<P>,
         failures: &Failures,
     ) -> Result<Writer<P>, Failure> {
-        let noted: Arc<Mutex<Option<Noted>>> = Arc::default();
-        let sink = LineThread { lines, write, noted: noted.clone() };
+        let position: Arc<Mutex<Option<PositionAt>>> = Arc::default();
+        let sink = LineThread { lines, write, position: position.clone() };
         let thread = SinkThread::start("lines", sink, backlog, failures)?;
-        Ok(Writer { flushing: Flushing::new(thread), noted, note: 0 })
+        Ok(Writer { flushing: Flushing::new(thread), position, asked: 0 })
     }
 
     /// `activator`: of the operator that has the writer.
@@ -60,14 +60,14 @@ impl<P: Send + 'static> Writer<P> {
         self.flushing.write(Task::Write(piece), rows);
     }
 
-    /// Has what a checkpoint keeps noted: what was handed over so far is in it.
-    pub fn note(&mut self, number: u64) {
-        self.note = number;
-        self.flushing.thread.send(Task::Note { number });
+    /// Has the position taken for a checkpoint: what was handed over so far is in it.
+    pub fn ask_position(&mut self, number: u64) {
+        self.asked = number;
+        self.flushing.thread.send(Task::Position { number });
     }
 
-    pub fn noted(&self) -> Option<Noted> {
-        self.noted.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub fn position(&self) -> Option<PositionAt> {
+        self.position.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Up to where everything is written, where everything up to `done` has been handed over.
@@ -87,9 +87,10 @@ impl<P: Send + 'static> BlockingSink for LineThread<P> {
     fn take(&mut self, task: Task<P>) -> Result<bool, Error> {
         match task {
             Task::Write(piece) => (self.write)(self.lines.as_mut(), piece)?,
-            Task::Note { number } => {
-                let left = Some(self.lines.sync()?);
-                *self.noted.lock().unwrap_or_else(PoisonError::into_inner) = Some(Noted { number, left });
+            Task::Position { number } => {
+                let synced = Some(self.lines.sync()?);
+                *self.position.lock().unwrap_or_else(PoisonError::into_inner) =
+                    Some(PositionAt { number, position: synced });
             }
         }
         Ok(true)

@@ -11,7 +11,7 @@ use crate::catalog::opened::Source;
 use crate::ingest::seam::{Seam, Verdict};
 use crate::ingest::stamp::{Stamped, Stamper};
 use crate::job::{self, SeamBy};
-use crate::plan::reading::{PartitionPlan, Reading};
+use crate::plan::scan::{PartitionPlan, Scan};
 
 /// A partition from the first record held.
 fn held(bounds: &Bounds) -> PartitionPlan {
@@ -175,7 +175,7 @@ pub fn first_eff(
     conf: &job::Source,
     source: &Source,
     stream: &dyn Stream,
-    plan: &Reading,
+    plan: &Scan,
     bounds: &[Bounds],
 ) -> Result<Option<i64>, Failure> {
     let seam = Seam::open(conf, source, plan)?;

@@ -172,7 +172,7 @@ fn row_type(of: &DataType) -> String {
 
 /// Columns by their place in the row.
 pub fn columns(columns: &BTreeMap<usize, &str>) -> String {
-    format!("{{{}}}", joined(columns.iter().map(|(place, identity)| format!("{place}: {}", quoted(identity)))))
+    format!("{{{}}}", joined(columns.iter().map(|(index, identity)| format!("{index}: {}", quoted(identity)))))
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use crate::plan::group::PlannedPart;
 
 #[derive(Debug, Default)]
 pub struct Changed {
-    /// By reading of the old plan: the source that goes on with it.
+    /// By scan of the old plan: the source that goes on with it.
     pub kept: IdVec<ScanId, Option<SourceId>>,
     /// By group of the job.
     pub groups: IdVec<GroupId, ChangedGroup>,
@@ -32,8 +32,8 @@ pub struct ChangedGroup {
     pub kept: Vec<KeptPart>,
     /// Its columns that are new.
     pub new: Vec<usize>,
-    /// Some columns that were shown are not any more.
-    pub renewed: bool,
+    /// Some columns that were published are no longer in the job.
+    pub dropped_columns: bool,
 }
 
 #[derive(Debug)]
@@ -41,32 +41,32 @@ pub struct KeptPart {
     /// Its id in the old group.
     pub part: PartId,
     /// By column of the part: its number in the job's group now.
-    pub places: Vec<Option<usize>>,
+    pub indexes: Vec<Option<usize>>,
 }
 
 impl Changed {
     pub fn between(old: &Plan, opened: &Opened) -> Changed {
         let partners = partners(old, opened);
         let is_nothing = partners.len() == old.groups.len();
-        let kept = IdVec::filled(None, old.readings.len());
+        let kept = IdVec::filled(None, old.scans.len());
         let mut changed = Changed { kept, is_nothing, is_in_place: true, ..Changed::default() };
         for (group, partner) in partners.pairs() {
             let new =
                 || ChangedGroup { new: (0..opened.groups[group].columns.len()).collect(), ..ChangedGroup::default() };
             let whole = partner.map(|partner| compare(old, opened, (group, partner), true));
-            changed.is_nothing &= whole.as_ref().is_some_and(|found| found.new.is_empty() && !found.renewed);
+            changed.is_nothing &= whole.as_ref().is_some_and(|found| found.new.is_empty() && !found.dropped_columns);
             changed.is_in_place &= whole.is_some_and(|found| is_in_place(old, opened, group, &found));
             let found = partner.map(|partner| compare(old, opened, (group, partner), false));
-            let found = found.filter(|found| changed.keep_readings(old, found, opened.graph.source_of(group)));
+            let found = found.filter(|found| changed.keep_scans(old, found, opened.graph.source_of(group)));
             changed.groups.push(found.unwrap_or_else(new));
         }
         for (source, conf) in opened.job.sources.pairs() {
             // A source that nobody asks goes on too.
             if opened.graph.groups_of(source).next().is_none() {
                 let identity = identity::of_source(conf, &opened.sources[source]);
-                let same = old.readings.find(|r| r.restored && r.identity == identity);
-                if let Some(reading) = same.filter(|reading| changed.kept[*reading].is_none()) {
-                    changed.kept[reading] = Some(source);
+                let same = old.scans.find(|r| r.restored && r.identity == identity);
+                if let Some(scan) = same.filter(|scan| changed.kept[*scan].is_none()) {
+                    changed.kept[scan] = Some(source);
                 }
             }
         }
@@ -74,14 +74,14 @@ impl Changed {
         changed
     }
 
-    /// Notes the readings of a group that goes on; `false`: another source has one of them already.
-    fn keep_readings(&mut self, old: &Plan, found: &ChangedGroup, source: SourceId) -> bool {
+    /// Notes the scans of a group that goes on; `false`: another source has one of them already.
+    fn keep_scans(&mut self, old: &Plan, found: &ChangedGroup, source: SourceId) -> bool {
         let Some(group) = found.old.map(|old_group| &old.groups[old_group]) else { return false };
-        let readings: Vec<ScanId> = found.kept.iter().map(|kept| group.parts[kept.part].reading).collect();
-        let is_free = |reading: &ScanId| self.kept[*reading].is_none_or(|other| other == source);
-        let free = readings.iter().all(is_free);
+        let scans: Vec<ScanId> = found.kept.iter().map(|kept| group.parts[kept.part].scan).collect();
+        let is_free = |scan: &ScanId| self.kept[*scan].is_none_or(|other| other == source);
+        let free = scans.iter().all(is_free);
         if free {
-            readings.iter().for_each(|reading| self.kept[*reading] = Some(source));
+            scans.iter().for_each(|scan| self.kept[*scan] = Some(source));
         }
         free
     }
@@ -106,9 +106,9 @@ impl Changed {
             };
             for (part, planned) in group.parts.pairs().filter(|(_, part)| was_there(part)) {
                 let kept = now.kept.iter().find(|kept| kept.part == part);
-                let stays = |column: usize| kept.is_some_and(|kept| kept.places[column].is_some());
+                let stays = |column: usize| kept.is_some_and(|kept| kept.indexes[column].is_some());
                 let gone =
-                    planned.columns.iter().enumerate().filter(|(n, column)| column.place.is_some() && !stays(*n));
+                    planned.columns.iter().enumerate().filter(|(n, column)| column.index.is_some() && !stays(*n));
                 removed.extend(gone.map(|(_, column)| format!("{}.{}", group.name, column.plan.name)));
             }
         }
@@ -119,12 +119,12 @@ impl Changed {
 fn is_in_place(old: &Plan, opened: &Opened, group: GroupId, found: &ChangedGroup) -> bool {
     let Some(before) = old.groups.get(group).filter(|_| found.old == Some(group)) else { return false };
     let sources = || opened.graph.sources_of(group);
-    let has_same = |part: &PlannedPart| sources().eq(part.scans().iter().map(|scan| old.readings[*scan].source));
+    let has_same = |part: &PlannedPart| sources().eq(part.scans().iter().map(|scan| old.scans[*scan].source));
     let same_source = before.parts.iter().all(has_same);
-    let same_places = |kept: &KeptPart| {
-        before.parts[kept.part].columns.iter().zip(&kept.places).all(|(column, place)| column.place == *place)
+    let same_indexes = |kept: &KeptPart| {
+        before.parts[kept.part].columns.iter().zip(&kept.indexes).all(|(column, index)| column.index == *index)
     };
-    same_source && found.kept.iter().all(same_places)
+    same_source && found.kept.iter().all(same_indexes)
 }
 
 /// By group of the job: the old one that has the same identity. Names decide where there are several.
@@ -149,7 +149,7 @@ fn partners(old: &Plan, opened: &Opened) -> IdVec<GroupId, Option<GroupId>> {
 /// `all`: also what has nothing to go on with yet, where the history was not read to its end.
 fn compare(old: &Plan, opened: &Opened, (group, partner): (GroupId, GroupId), all: bool) -> ChangedGroup {
     let parts = &old.groups[partner].parts;
-    let mut places: IdVec<PartId, Vec<Option<usize>>> =
+    let mut indexes: IdVec<PartId, Vec<Option<usize>>> =
         parts.iter().map(|part| vec![None; part.columns.len()]).collect();
     let mut new = vec![];
     for column in 0..opened.groups[group].columns.len() {
@@ -158,21 +158,21 @@ fn compare(old: &Plan, opened: &Opened, (group, partner): (GroupId, GroupId), al
         let columns = parts_too.flat_map(|(p, part)| (0..part.columns.len()).map(move |c| (p, c)));
         let fits = |(p, c): &(PartId, usize)| {
             let known = &parts[*p].columns[*c];
-            known.place.is_some() && known.identity == wanted && places[*p][*c].is_none()
+            known.index.is_some() && known.identity == wanted && indexes[*p][*c].is_none()
         };
         match columns.into_iter().find(fits) {
-            Some((p, c)) => places[p][c] = Some(column),
+            Some((p, c)) => indexes[p][c] = Some(column),
             None => new.push(column),
         }
     }
-    let kept = places.pairs().filter(|(_, places)| places.iter().any(Option::is_some));
-    let kept: Vec<KeptPart> = kept.map(|(part, places)| KeptPart { part, places: places.clone() }).collect();
+    let kept = indexes.pairs().filter(|(_, indexes)| indexes.iter().any(Option::is_some));
+    let kept: Vec<KeptPart> = kept.map(|(part, indexes)| KeptPart { part, indexes: indexes.clone() }).collect();
     let whole = opened.job.groups[group].window == Window::Trailing || new.is_empty();
     if kept.is_empty() || !whole {
         return ChangedGroup { new: (0..opened.groups[group].columns.len()).collect(), ..ChangedGroup::default() };
     }
     let had = parts.iter().filter(|part| all || old.is_restored(part));
-    let shown = had.flat_map(|part| &part.columns).filter(|column| column.place.is_some()).count();
-    let stay = kept.iter().flat_map(|kept| &kept.places).flatten().count();
-    ChangedGroup { old: Some(partner), kept, new, renewed: stay < shown }
+    let published = had.flat_map(|part| &part.columns).filter(|column| column.index.is_some()).count();
+    let stay = kept.iter().flat_map(|kept| &kept.indexes).flatten().count();
+    ChangedGroup { old: Some(partner), kept, new, dropped_columns: stay < published }
 }

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use headwater_connectors::format::text::format_time;
 use headwater_connectors::sink::{Claimed, HeldStore, SinkConfig};
 
-use super::beside::set_beside;
 use super::changed::Changed;
 use super::fresh;
 use super::go_on::go_on;
-use super::meaning::{begins_anew, meaning};
+use super::meaning::{meaning, resets_changelog};
 use super::pinned::pinned;
+use super::shadow::assign_sides;
 use super::stores::{claim, shapes};
 use super::told::{tell_changes, tell_new_files};
 use crate::base::failure::Failure;
@@ -53,13 +53,13 @@ impl Planner<'_> {
         let whole = |t: &mut i64| *t = if *t == i64::MIN { *t } else { headwater_operators::ledger::up(*t, tick) };
         start.plan.rows_from.iter_mut().for_each(whole);
         whole(&mut start.plan.end_at_least);
-        set_beside(&mut start, tick, self.mode == Mode::Follow);
-        if start.plan.is_beside() {
+        assign_sides(&mut start, tick, self.mode == Mode::Follow);
+        if start.plan.has_shadow() {
             tracing::info!("rows go on as they are, and what is new is computed beside them");
         }
         write_down(&opened.job, &start.plan)?;
-        // A changelog that was told anew is no more what it was to a job that comes back; and a killed run keeps its end.
-        let is_first = start.has_new() || start.plan.told_anew || start.has_own_end(self.mode);
+        // Written before it is done: a job that is changed back resets its changelog again, and a run to the end keeps its end.
+        let is_first = start.has_new() || start.plan.changelog_reset || start.has_own_end(self.mode);
         if opened.has_stream() && is_first {
             start.plan.checkpoints += 1;
             start.first_manifest(self.mode).commit(self.state, &self.starts)?;
@@ -89,7 +89,7 @@ impl Planner<'_> {
             }
         };
         start.plan.checkpoints = generations::numbers_of(self.starts.newest());
-        start.plan.is_stored = unchanged && start.is_as_published();
+        start.plan.skip_refresh = unchanged && start.is_as_published();
         if let Some(manifest) = start.manifest() {
             let number = manifest.number;
             match manifest.t_of_rows() {
@@ -110,8 +110,8 @@ impl Planner<'_> {
             let store = match &sink.to {
                 SinkConfig::Rows(store) => store,
                 SinkConfig::Changes(lines) => {
-                    start.plan.told_anew |= begins_anew(start, opened, sink);
-                    start.plan.places.insert(changelog(&sink.name), lines.place(&opened.job.dir));
+                    start.plan.changelog_reset |= resets_changelog(start, opened, sink);
+                    start.plan.destinations.insert(changelog(&sink.name), lines.destination(&opened.job.dir));
                     start.plan.changelogs.insert(sink.name.clone(), meaning);
                     start.plan.generations.push(0);
                     self.taken.push(None);
@@ -124,7 +124,7 @@ impl Planner<'_> {
             let Claimed { generation, marks, held, is_whole } =
                 claim(sink_of, (&shapes, meaning), self.starts.newest(), held)?;
             plan.generations.push(generation);
-            plan.is_stored &= is_whole && marks.iter().all(|marks| marks.as_of_us >= saved_at);
+            plan.skip_refresh &= is_whole && marks.iter().all(|marks| marks.as_of_us >= saved_at);
             self.taken.push(held);
             for (group, marks) in sink.groups.iter().zip(marks) {
                 let upto = marks.upto_us.max(marks.as_of_us).unwrap_or(i64::MIN);
@@ -135,9 +135,9 @@ impl Planner<'_> {
             }
         }
         let plan = &mut start.plan;
-        plan.places.insert(DEAD_LETTERS.to_owned(), opened.job.dead_letters.place(&opened.job.dir));
-        plan.told_anew &= plan.floor.is_some();
-        if plan.told_anew {
+        plan.destinations.insert(DEAD_LETTERS.to_owned(), opened.job.dead_letters.destination(&opened.job.dir));
+        plan.changelog_reset &= plan.floor.is_some();
+        if plan.changelog_reset {
             tracing::info!(
                 "the changelog begins anew, with every row: its rows are others than before, or it lies elsewhere"
             );

@@ -86,7 +86,7 @@ pub fn first_pass(
 
 /// A row whose id does not decode is malformed and has no time. In files with a schema, only times may fail.
 fn ids_may_not_decode(source: &Source) -> bool {
-    let timestamp = |place| matches!(source.wanted.schema.field(place).data_type(), DataType::Timestamp(..));
+    let timestamp = |column| matches!(source.wanted.schema.field(column).data_type(), DataType::Timestamp(..));
     source.history.as_ref().is_some_and(|h| h.schema().is_none()) || source.id_column.is_some_and(timestamp)
 }
 

@@ -16,26 +16,26 @@ use crate::base::id::{IdVec, ScanId, SourceId};
 use crate::catalog::opened::Opened;
 use crate::plan::Plan;
 use crate::plan::group::PlannedGroup;
-use crate::plan::reading::Reading;
+use crate::plan::scan::Scan;
 
 /// Plans a start. `live`: the run follows its streams, so an empty start may ask the wall clock.
 pub fn plan(opened: &Opened, now_us: i64, live: bool) -> Result<Plan, Failure> {
-    let mut readings = IdVec::new();
-    let scans: IdVec<SourceId, ScanId> = opened
+    let mut scans = IdVec::new();
+    let by_source: IdVec<SourceId, ScanId> = opened
         .sources
         .ids()
-        .map(|source| Ok(readings.push(plan_source(opened, source, now_us, live)?)))
+        .map(|source| Ok(scans.push(plan_source(opened, source, now_us, live)?)))
         .collect::<Result<_, Failure>>()?;
-    let whole = |group| PlannedGroup::whole(opened, group, scans[opened.graph.source_of(group)]);
+    let whole = |group| PlannedGroup::whole(opened, group, by_source[opened.graph.source_of(group)]);
     let groups = opened.groups.ids().map(whole).collect();
-    Ok(Plan::of(now_us, readings, groups))
+    Ok(Plan::of(now_us, scans, groups))
 }
 
-/// Plans the first reading of a source.
-pub fn plan_source(opened: &Opened, id: SourceId, now: i64, live: bool) -> Result<Reading, Failure> {
+/// Plans the first scan of a source.
+pub fn plan_source(opened: &Opened, id: SourceId, now: i64, live: bool) -> Result<Scan, Failure> {
     let (conf, source, tick) = (&opened.job.sources[id], &opened.sources[id], opened.job.tick_us);
     let until = conf.history.as_ref().and_then(|h| h.complete_until_us);
-    let mut plan = Reading::of(id, identity::of_source(conf, source));
+    let mut plan = Scan::of(id, identity::of_source(conf, source));
     let mut seen = Seen::default();
     if let Some(history) = &source.history {
         plan.pinned = history.pinned().clone();

@@ -16,7 +16,7 @@ use crate::plan::Plan;
 use crate::plan::group::{PlannedGroup, PlannedPart};
 use crate::plan::mode::Mode;
 use crate::plan::position::Position;
-use crate::plan::reading::{PartitionPlan, Reading};
+use crate::plan::scan::{PartitionPlan, Scan};
 
 /// `changed`: what has become of the job, which goes on.
 pub fn go_on(
@@ -34,23 +34,23 @@ pub fn go_on(
     if changed.is_again(&manifest) {
         return again(opened, manifest, now_us, same_end);
     }
-    let mut readings: IdVec<ScanId, Reading> = IdVec::new();
-    let mut moved = IdVec::filled(None, old.readings.len());
+    let mut scans: IdVec<ScanId, Scan> = IdVec::new();
+    let mut moved = IdVec::filled(None, old.scans.len());
     for (before, source) in changed.kept.pairs() {
         let Some(source) = *source else { continue };
-        let mut reading = Reading { source, ..old.readings[before].clone() };
-        reading.shown = is_shown(&reading, old.floor);
-        resume(&mut reading, before, opened, &manifest.positions, same_end)?;
-        moved[before] = Some(readings.push(reading));
+        let mut scan = Scan { source, ..old.scans[before].clone() };
+        scan.published = is_published(&scan, old.floor);
+        resume(&mut scan, before, opened, &manifest.positions, same_end)?;
+        moved[before] = Some(scans.push(scan));
     }
     let mut fresh: IdVec<SourceId, Option<ScanId>> = IdVec::filled(None, opened.sources.len());
     for source in opened.sources.ids() {
         let is_new = |group: GroupId| !changed.groups[group].new.is_empty();
-        if opened.graph.groups_of(source).any(is_new) || readings.iter().all(|reading| reading.source != source) {
-            fresh[source] = Some(readings.push(plan_source(opened, source, now_us, mode == Mode::Follow)?));
+        if opened.graph.groups_of(source).any(is_new) || scans.iter().all(|scan| scan.source != source) {
+            fresh[source] = Some(scans.push(plan_source(opened, source, now_us, mode == Mode::Follow)?));
         }
     }
-    let readings = alike(readings);
+    let scans = alike(scans);
     let group = |(id, changed): (GroupId, &ChangedGroup)| {
         let added = fresh[opened.graph.source_of(id)];
         group(opened, &old, id, changed, &moved, added)
@@ -60,48 +60,48 @@ pub fn go_on(
     let plan = Plan {
         rows_from: IdVec::filled(floor.unwrap_or(i64::MIN), opened.groups.len()),
         end_at_least: floor.unwrap_or(i64::MIN),
-        told_anew: old.told_anew,
+        changelog_reset: old.changelog_reset,
         floor,
-        ..Plan::of(now_us, readings, groups)
+        ..Plan::of(now_us, scans, groups)
     };
     Ok(Start { plan, from: Some(Resumption { manifest, moved }) })
 }
 
-/// Whether what is made of a reading was published: it has come as far as the rows.
-fn is_shown(reading: &Reading, floor: Option<i64>) -> bool {
-    reading.done.is_some() && reading.done >= reading.s.max(floor)
+/// Whether what is made of a scan was published: it has come as far as the rows.
+fn is_published(scan: &Scan, floor: Option<i64>) -> bool {
+    scan.done.is_some() && scan.done >= scan.s.max(floor)
 }
 
-/// A partition is read for all readings of its source: one that came between the looks of two of them is one of both, and what came
+/// A partition is read for all scans of its source: one that came between the looks of two of them is one of both, and what came
 /// to it between them lies before the end of both.
-fn alike(mut readings: IdVec<ScanId, Reading>) -> IdVec<ScanId, Reading> {
+fn alike(mut scans: IdVec<ScanId, Scan>) -> IdVec<ScanId, Scan> {
     let all: Vec<(SourceId, PartitionPlan)> =
-        readings.iter().flat_map(|r| r.partitions.iter().map(|p| (r.source, p.clone()))).collect();
+        scans.iter().flat_map(|r| r.partitions.iter().map(|p| (r.source, p.clone()))).collect();
     for (source, other) in all {
-        for reading in readings.iter_mut().filter(|reading| reading.source == source) {
-            match reading.partitions.iter_mut().find(|p| p.partition == other.partition) {
+        for scan in scans.iter_mut().filter(|scan| scan.source == source) {
+            match scan.partitions.iter_mut().find(|p| p.partition == other.partition) {
                 Some(partition) => partition.end = partition.end.max(other.end),
                 None => {
                     let unknown = PartitionPlan::unknown(other.partition, other.start);
-                    reading.partitions.push(PartitionPlan { end: other.end, ..unknown });
+                    scan.partitions.push(PartitionPlan { end: other.end, ..unknown });
                 }
             }
         }
     }
-    readings
+    scans
 }
 
 /// The same plan once more: it was killed before all of its history was read. What goes on meanwhile may have read its streams.
 fn again(opened: &Opened, manifest: Manifest, now_us: i64, same_end: bool) -> Result<Start, Failure> {
     let mut plan = manifest.plan.clone();
-    for (id, reading) in plan.readings.pairs_mut() {
-        reading.shown = is_shown(reading, plan.floor);
-        resume(reading, id, opened, &manifest.positions, same_end)?;
+    for (id, scan) in plan.scans.pairs_mut() {
+        scan.published = is_published(scan, plan.floor);
+        resume(scan, id, opened, &manifest.positions, same_end)?;
     }
-    plan.readings = alike(plan.readings);
+    plan.scans = alike(plan.scans);
     let floor = plan.floor.unwrap_or(i64::MIN);
     let rows_from = IdVec::filled(floor, opened.groups.len());
-    let plan = Plan { now_us, rows_from, is_stored: false, end_at_least: floor, generations: IdVec::new(), ..plan };
+    let plan = Plan { now_us, rows_from, skip_refresh: false, end_at_least: floor, generations: IdVec::new(), ..plan };
     Ok(Start { plan, from: Some(Resumption::in_place(manifest)) })
 }
 
@@ -117,41 +117,41 @@ fn group(
     for kept in &changed.kept {
         let saved = &old.groups[changed.old.expect("what is kept was there")].parts[kept.part];
         let mut part = saved.clone();
-        part.reading = moved[part.reading].expect("the reading of a part that is kept");
-        for (column, place) in part.columns.iter_mut().zip(&kept.places) {
-            column.place = *place;
-            if let Some(place) = place {
-                column.plan.name.clone_from(&opened.groups[id].columns[*place].name);
+        part.scan = moved[part.scan].expect("the reading of a part that is kept");
+        for (column, index) in part.columns.iter_mut().zip(&kept.indexes) {
+            column.index = *index;
+            if let Some(index) = index {
+                column.plan.name.clone_from(&opened.groups[id].columns[*index].name);
             }
         }
         parts.push(part);
     }
     if !changed.new.is_empty() {
-        let reading = added.expect("a source with something new is read");
-        parts.push(PlannedPart::of(opened, id, reading, &changed.new));
+        let scan = added.expect("a source with something new is read");
+        parts.push(PlannedPart::of(opened, id, scan, &changed.new));
     }
     let saved = changed.old.and_then(|group| old.groups[group].saved);
     // One that was killed before all rows were looked at looks at them again.
-    let renewed = changed.renewed || changed.old.is_some_and(|group| old.groups[group].renewed);
-    PlannedGroup { saved, renewed, ..PlannedGroup::with(opened, id, parts) }
+    let dropped_columns = changed.dropped_columns || changed.old.is_some_and(|group| old.groups[group].dropped_columns);
+    PlannedGroup { saved, dropped_columns, ..PlannedGroup::with(opened, id, parts) }
 }
 
-/// Lets a reading begin where the checkpoint left it. `before`: its id then.
+/// Lets a scan begin where the checkpoint left it. `before`: its id then.
 fn resume(
-    reading: &mut Reading,
+    scan: &mut Scan,
     before: ScanId,
     opened: &Opened,
     positions: &[Position],
     same_end: bool,
 ) -> Result<(), Failure> {
-    reading.warnings.clear();
-    let source = &opened.sources[reading.source];
+    scan.warnings.clear();
+    let source = &opened.sources[scan.source];
     let Some(stream) = &source.stream else { return Ok(()) };
     let (mut gaps, all_bounds) = (vec![], stream.bounds()?);
-    let at = |partition| positions.iter().find(|p| (p.reading, p.partition) == (before, partition));
+    let at = |partition| positions.iter().find(|p| (p.scan, p.partition) == (before, partition));
     for bounds in all_bounds.iter().copied() {
         let at = at(bounds.partition);
-        let known = reading.partitions.iter_mut().find(|p| p.partition == bounds.partition);
+        let known = scan.partitions.iter_mut().find(|p| p.partition == bounds.partition);
         match (known, at) {
             (Some(partition), at) => resume_partition(partition, at, &bounds, same_end, &mut gaps),
             // A run to the end keeps the ends that it had: this one was not there.
@@ -160,30 +160,30 @@ fn resume(
             (None, at) => {
                 let mut new = PartitionPlan::unknown(bounds.partition, stream.first_offset());
                 resume_partition(&mut new, at, &bounds, same_end, &mut gaps);
-                reading.partitions.push(new);
+                scan.partitions.push(new);
             }
         }
     }
     let is_there = |partition: &PartitionPlan| all_bounds.iter().any(|b| b.partition == partition.partition);
-    for gone in reading.partitions.extract_if(.., |partition| !is_there(partition)) {
+    for gone in scan.partitions.extract_if(.., |partition| !is_there(partition)) {
         let upto = at(gone.partition).map_or(gone.start, |at| at.offset);
         gaps.push(format!(
             "partition {}: it was read up to offset {upto}, and is not there any more (was the topic made anew?)",
             gone.partition
         ));
     }
-    let last: Vec<_> = reading.partitions.iter().filter_map(|p| Some((p.partition, p.last?))).collect();
+    let last: Vec<_> = scan.partitions.iter().filter_map(|p| Some((p.partition, p.last?))).collect();
     gaps.extend(last_record::changed(stream.as_ref(), &source.wanted, &last, &all_bounds)?);
     if gaps.is_empty() {
         return Ok(());
     }
     let all = format!("{}: the stream does not go on where the state ends:\n  {}", stream.name(), gaps.join("\n  "));
-    if !opened.job.sources[reading.source].seam.allow_gap {
+    if !opened.job.sources[scan.source].seam.allow_gap {
         return Err(Failure::Refused(
             all + "\n  set `allow_gap = true` in the source's seam to go on anyway, or start anew with --fresh",
         ));
     }
-    reading.warnings.push(all);
+    scan.warnings.push(all);
     Ok(())
 }
 
@@ -239,7 +239,7 @@ mod tests {
         write("b.jsonl");
         let opened = open(dir.path(), SOURCE);
         let at = |partition, offset| Position {
-            reading: ScanId::at(0),
+            scan: ScanId::at(0),
             partition,
             offset,
             eff: Some(1),
@@ -261,7 +261,7 @@ mod tests {
             };
             let changed = Changed::between(&manifest.plan, &opened);
             let now = go_on(&opened, manifest, &changed, 30, mode).unwrap();
-            let found = now.plan.readings[ScanId::at(0)].partitions.iter().map(|p| (p.partition, p.start, p.end));
+            let found = now.plan.scans[ScanId::at(0)].partitions.iter().map(|p| (p.partition, p.start, p.end));
             assert_eq!(found.collect::<Vec<_>>(), expected, "{mode:?} {seen:?}");
         }
     }
@@ -277,7 +277,7 @@ mod tests {
         let go_on = |source: &str| {
             let opened = open(dir.path(), source);
             let at = |partition, offset| Position {
-                reading: ScanId::at(0),
+                scan: ScanId::at(0),
                 partition,
                 offset,
                 eff: Some(1),
@@ -297,21 +297,18 @@ mod tests {
         let Err(Failure::Refused(told)) = go_on(SOURCE) else { panic!("it goes on") };
         assert!(told.contains("partition 1: it was read up to offset 3, and is not there any more"), "{told}");
         let allowed = go_on(&format!("{SOURCE}\nseam = {{ allow_gap = true }}")).unwrap();
-        assert_eq!(
-            allowed.plan.readings[ScanId::at(0)].partitions.iter().map(|p| p.partition).collect::<Vec<_>>(),
-            [0]
-        );
-        assert_eq!(allowed.plan.readings[ScanId::at(0)].warnings.len(), 1);
+        assert_eq!(allowed.plan.scans[ScanId::at(0)].partitions.iter().map(|p| p.partition).collect::<Vec<_>>(), [0]);
+        assert_eq!(allowed.plan.scans[ScanId::at(0)].warnings.len(), 1);
     }
 
     #[test]
-    fn what_one_reading_has_seen_another_reads_too() {
-        let of = |source, partitions: &[i32]| Reading {
+    fn what_one_scan_has_seen_another_reads_too() {
+        let of = |source, partitions: &[i32]| Scan {
             partitions: partitions.iter().map(|p| PartitionPlan::unknown(*p, 0)).collect(),
-            ..Reading::of(SourceId::at(source), String::new())
+            ..Scan::of(SourceId::at(source), String::new())
         };
-        let readings = alike(IdVec::from(vec![of(0, &[0]), of(1, &[0]), of(0, &[0, 1])]));
-        let counts: Vec<usize> = readings.iter().map(|reading| reading.partitions.len()).collect();
+        let scans = alike(IdVec::from(vec![of(0, &[0]), of(1, &[0]), of(0, &[0, 1])]));
+        let counts: Vec<usize> = scans.iter().map(|scan| scan.partitions.len()).collect();
         assert_eq!(counts, [2, 1, 2]);
     }
 }

@@ -8,7 +8,7 @@ use crate::plan::group::{PlannedColumn, PlannedGroup, PlannedPart};
 
 impl PlannedPart {
     /// Some columns of a group of the job.
-    pub fn of(opened: &Opened, group: GroupId, reading: ScanId, columns: &[usize]) -> PlannedPart {
+    pub fn of(opened: &Opened, group: GroupId, scan: ScanId, columns: &[usize]) -> PlannedPart {
         let open = &opened.groups[group];
         let mut inputs: Vec<usize> = vec![];
         let planned = columns.iter().map(|column| {
@@ -19,25 +19,25 @@ impl PlannedPart {
                     inputs.len() - 1
                 })
             });
-            PlannedColumn { identity: identity::of_column(opened, group, *column), plan, place: Some(*column) }
+            PlannedColumn { identity: identity::of_column(opened, group, *column), plan, index: Some(*column) }
         });
         let columns = planned.collect();
         let inputs = inputs.iter().map(|input| data_type(open.inputs[*input].data_type())).collect();
-        PlannedPart { reading, columns, inputs, saved: None }
+        PlannedPart { scan, columns, inputs, saved: None }
     }
 }
 
 impl PlannedGroup {
     /// A group of the job, all of whose columns begin together.
-    pub fn whole(opened: &Opened, group: GroupId, reading: ScanId) -> PlannedGroup {
+    pub fn whole(opened: &Opened, group: GroupId, scan: ScanId) -> PlannedGroup {
         let all: Vec<usize> = (0..opened.groups[group].columns.len()).collect();
-        let parts = IdVec::from(vec![PlannedPart::of(opened, group, reading, &all)]);
+        let parts = IdVec::from(vec![PlannedPart::of(opened, group, scan, &all)]);
         PlannedGroup::with(opened, group, parts)
     }
 
     pub fn with(opened: &Opened, group: GroupId, parts: IdVec<PartId, PlannedPart>) -> PlannedGroup {
         let conf = &opened.job.groups[group];
         let identity = identity::of_group(opened, group);
-        PlannedGroup { name: conf.name.clone(), identity, parts, saved: None, renewed: false }
+        PlannedGroup { name: conf.name.clone(), identity, parts, saved: None, dropped_columns: false }
     }
 }

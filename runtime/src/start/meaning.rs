@@ -15,7 +15,7 @@ pub fn meaning(plan: &Plan, opened: &Opened, sink: &Sink) -> i64 {
     for group in &sink.groups {
         let (planned, shape) = (&plan.groups[*group], &opened.groups[*group].shape);
         let columns = planned.parts.iter().flat_map(|part| &part.columns);
-        let columns: BTreeMap<_, _> = columns.filter_map(|c| Some((c.place?, c.identity.as_str()))).collect();
+        let columns: BTreeMap<_, _> = columns.filter_map(|c| Some((c.index?, c.identity.as_str()))).collect();
         let (schema, columns) = (canonical::row_schema(&shape.schema), canonical::columns(&columns));
         text += &format!("{} {schema} {} {columns}\n", planned.identity, shape.name);
     }
@@ -23,7 +23,7 @@ pub fn meaning(plan: &Plan, opened: &Opened, sink: &Sink) -> i64 {
 }
 
 /// Whether what a changelog has said is of other rows than those of now, or lies elsewhere.
-pub fn begins_anew(start: &Start, opened: &Opened, sink: &Sink) -> bool {
+pub fn resets_changelog(start: &Start, opened: &Opened, sink: &Sink) -> bool {
     let (Some(manifest), Some(lines)) = (start.manifest(), sink.to.lines()) else { return false };
     let position = start.position_of(&opened.job, &changelog(&sink.name), lines.as_ref());
     let before = manifest.plan.changelogs.get(&sink.name);

@@ -1,6 +1,5 @@
 //! What process 0 decides before the first row is read: where to go on from, what is new, where history and stream meet.
 
-pub mod beside;
 pub mod bounds;
 pub mod canonical;
 pub mod changed;
@@ -13,5 +12,6 @@ pub mod identity;
 pub mod last_record;
 pub mod meaning;
 pub mod pinned;
+pub mod shadow;
 pub mod stores;
 pub mod told;

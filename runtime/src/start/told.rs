@@ -31,7 +31,7 @@ pub fn tell_changes(opened: &Opened, manifest: &Manifest, changed: &Changed) {
 pub fn tell_new_files(opened: &Opened, plan: &Plan) {
     for (id, open) in opened.sources.pairs().filter(|(_, open)| open.stream.is_none()) {
         let Some(history) = &open.history else { continue };
-        let read = plan.readings.iter().filter(|reading| reading.source == id);
+        let read = plan.scans.iter().filter(|scan| scan.source == id);
         let known: BTreeSet<&str> = read.flat_map(|r| &r.pinned.files).map(|file| file.path.as_str()).collect();
         let new = history.pinned().files.iter().filter(|file| !known.contains(file.path.as_str())).count();
         if new > 0 {
@@ -43,7 +43,7 @@ pub fn tell_new_files(opened: &Opened, plan: &Plan) {
 
 /// Tells where history and stream meet.
 pub fn say_plan(opened: &Opened, plan: &Plan) {
-    for (conf, source) in plan.readings.iter().map(|reading| (&opened.job.sources[reading.source], reading)) {
+    for (conf, source) in plan.scans.iter().map(|scan| (&opened.job.sources[scan.source], scan)) {
         for warning in &source.warnings {
             tracing::warn!(source = conf.name, "{warning}");
         }

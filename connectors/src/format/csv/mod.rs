@@ -131,9 +131,9 @@ enum Spelling {
 impl CsvDecoder {
     /// The error is the name of a wanted column that is there twice. A column that is not there is null.
     pub fn new(dialect: &Dialect, names: &[String], wanted: &Wanted) -> Result<CsvDecoder, String> {
-        let place = |field: &Arc<arrow::datatypes::Field>| {
-            let mut places = names.iter().enumerate().filter(|(_, name)| *name == field.name()).map(|(at, _)| at);
-            match (places.next(), places.next()) {
+        let index = |field: &Arc<arrow::datatypes::Field>| {
+            let mut indexes = names.iter().enumerate().filter(|(_, name)| *name == field.name()).map(|(at, _)| at);
+            match (indexes.next(), indexes.next()) {
                 (_, Some(_)) => Err(field.name().clone()),
                 (at, None) => Ok(at.map(|at| (at, Spelling::of(field.data_type())))),
             }
@@ -141,7 +141,7 @@ impl CsvDecoder {
         Ok(CsvDecoder {
             dialect: dialect.clone(),
             width: names.len(),
-            columns: wanted.schema.fields().iter().map(place).collect::<Result<_, _>>()?,
+            columns: wanted.schema.fields().iter().map(index).collect::<Result<_, _>>()?,
             builder: Builder::new(wanted),
             fields: Vec::new(),
             plain: String::new(),
@@ -156,8 +156,8 @@ impl Decoder for CsvDecoder {
             fields(text, self.dialect.delimiter, &mut self.fields).is_some() && self.fields.len() == self.width
         });
         let Some(text) = whole else { return self.builder.malformed() };
-        for (column, place) in self.columns.iter().enumerate() {
-            let value = place.map_or(Value::Null, |(at, spelling)| {
+        for (column, index) in self.columns.iter().enumerate() {
+            let value = index.map_or(Value::Null, |(at, spelling)| {
                 let field = self.fields[at].text(text, &mut self.plain);
                 if field == self.dialect.null { Value::Null } else { spelling.value(field) }
             });

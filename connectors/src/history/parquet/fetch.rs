@@ -7,7 +7,7 @@ use bytes::Bytes;
 use object_store::{GetOptions, OBJECT_STORE_COALESCE_DEFAULT, ObjectStore, coalesce_ranges};
 
 use super::footer::{self, FILE_BYTES_MIN, Footer, TAIL_BYTES};
-use super::store::{Place, failed, pin};
+use super::store::{Location, failed, pin};
 use crate::history::{PinnedFile, files};
 use crate::{Error, Result};
 
@@ -16,7 +16,7 @@ const FOOTER_BYTES: u64 = 64 << 10;
 
 #[derive(Clone)]
 pub(super) struct Fetch {
-    pub place: Place,
+    pub location: Location,
     pub pinned: PinnedFile,
 }
 
@@ -25,7 +25,7 @@ impl Fetch {
         let failed = |e| failed("reading", &self.pinned.path, e);
         let wanted = range.end - range.start;
         let options = GetOptions::new().with_range(Some(range));
-        let answer = match self.place.store.get_opts(&self.place.path, options).await {
+        let answer = match self.location.store.get_opts(&self.location.path, options).await {
             // A file that got shorter cannot serve the range.
             Err(e) => return Err(self.changed().await.unwrap_or_else(|| failed(e))),
             Ok(answer) => answer,
@@ -42,7 +42,7 @@ impl Fetch {
     /// Whether the file is another one than was pinned.
     async fn changed(&self) -> Option<Error> {
         use object_store::ObjectStoreExt;
-        let meta = self.place.store.head(&self.place.path).await.ok()?;
+        let meta = self.location.store.head(&self.location.path).await.ok()?;
         files::check_same(&self.pinned, &pin(self.pinned.path.clone(), &meta)).err()
     }
 

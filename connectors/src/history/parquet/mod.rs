@@ -113,7 +113,7 @@ fn open_pinned(mut stores: Stores, pinned: Pinned) -> Result<ParquetHistory> {
     let fetches = pinned
         .files
         .iter()
-        .map(|file| Ok(Fetch { place: stores.place(&file.path)?, pinned: file.clone() }))
+        .map(|file| Ok(Fetch { location: stores.location(&file.path)?, pinned: file.clone() }))
         .collect::<Result<Vec<_>>>()?;
     let opens = fetches.into_iter().map(|fetch| async move {
         let footer = fetch.footer().await?;

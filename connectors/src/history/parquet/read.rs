@@ -31,7 +31,7 @@ pub(super) struct Batches {
     path: String,
     schema: SchemaRef,
     /// By wanted column: its place in what is decoded, and what its values are seen as.
-    places: Vec<Option<(usize, DataType)>>,
+    indexes: Vec<Option<(usize, DataType)>>,
     claims: Vec<Option<Claims>>,
     rows_left: u64,
     state: State,
@@ -64,10 +64,10 @@ pub(super) fn batches(
     let mut read: Vec<&Column> = columns.iter().flatten().copied().collect();
     read.sort_by_key(|column| column.leaves.start);
     read.dedup_by_key(|column| column.leaves.start);
-    let places = columns.iter().map(|column| {
+    let indexes = columns.iter().map(|column| {
         let column = (*column)?;
-        let place = read.binary_search_by_key(&column.leaves.start, |other| other.leaves.start).ok()?;
-        Some((place, seen_as(column.arrow.as_ref().ok()?.data_type())))
+        let index = read.binary_search_by_key(&column.leaves.start, |other| other.leaves.start).ok()?;
+        Some((index, seen_as(column.arrow.as_ref().ok()?.data_type())))
     });
     let leaves: Vec<usize> = read.iter().flat_map(|column| column.leaves.clone()).collect();
     let size = file.fetch.pinned.size;
@@ -86,7 +86,7 @@ pub(super) fn batches(
         let fetching = runtime()?.spawn(async move { fetch.ranges(ranges).await });
         State::Fetching(fetching, Decoding { metadata: metadata.clone(), row_group, leaves, levels })
     };
-    Ok(Batches { places: places.collect(), path, schema, claims, rows_left, state })
+    Ok(Batches { indexes: indexes.collect(), path, schema, claims, rows_left, state })
 }
 
 /// How these columns of the file become Arrow's.
@@ -139,17 +139,17 @@ impl Batches {
 
     fn records(&mut self, batch: &RecordBatch) -> Walked<Records> {
         let rows = batch.num_rows();
-        let mut undecoded = Vec::with_capacity(self.places.len());
-        let mut columns: Vec<ArrayRef> = Vec::with_capacity(self.places.len());
-        for (place, field) in self.places.iter().zip(self.schema.fields()) {
-            let (column, failed) = match place {
-                Some((place, seen)) => {
-                    let decoded = batch.column(*place);
+        let mut undecoded = Vec::with_capacity(self.indexes.len());
+        let mut columns: Vec<ArrayRef> = Vec::with_capacity(self.indexes.len());
+        for (index, field) in self.indexes.iter().zip(self.schema.fields()) {
+            let (column, failed) = match index {
+                Some((index, seen)) => {
+                    let decoded = batch.column(*index);
                     if !seen.is_nested() && seen_as(decoded.data_type()) != *seen {
                         return Err(format!("column {:?} is decoded as {}", field.name(), decoded.data_type()));
                     }
                     let (column, failed) = convert(decoded, seen).map_err(|e| e.to_string())?;
-                    if let Some(claims) = &mut self.claims[*place] {
+                    if let Some(claims) = &mut self.claims[*index] {
                         claims.look(&column, failed.as_ref().map_or(0, BooleanBuffer::count_set_bits))?;
                     }
                     (widened(column, field.data_type())?, failed)
@@ -179,8 +179,8 @@ impl Batches {
         if self.rows_left > 0 {
             return Err(format!("its footer says {} rows more than it holds", self.rows_left));
         }
-        for (place, seen) in self.places.iter().flatten() {
-            self.claims[*place].iter().try_for_each(|claims| claims.finish(seen))?;
+        for (index, seen) in self.indexes.iter().flatten() {
+            self.claims[*index].iter().try_for_each(|claims| claims.finish(seen))?;
         }
         Ok(())
     }

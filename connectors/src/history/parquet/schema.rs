@@ -82,17 +82,17 @@ fn integer_of(signed: bool, bits: u32) -> Option<DataType> {
 /// fits, or that cannot be read, is `unusable`: whoever names it is told why, and it harms nobody else.
 pub(super) fn join<'a>(files: impl Iterator<Item = (&'a str, &'a [Column])>) -> SchemaRef {
     let mut joined: Vec<Joined> = Vec::new();
-    let mut places: HashMap<&str, usize> = HashMap::new();
+    let mut indexes: HashMap<&str, usize> = HashMap::new();
     for (path, columns) in files {
         for column in columns {
             let seen = match &column.arrow {
                 Ok(field) => Ok(seen_as(field.data_type())),
                 Err(why) => Err(format!("column {:?} of {path} cannot be read: {why}", column.name)),
             };
-            match places.get(column.name.as_str()) {
-                Some(place) => joined[*place].add(seen, path),
+            match indexes.get(column.name.as_str()) {
+                Some(index) => joined[*index].add(seen, path),
                 None => {
-                    places.insert(&column.name, joined.len());
+                    indexes.insert(&column.name, joined.len());
                     joined.push(Joined { name: &column.name, seen, path, last: path });
                 }
             }

@@ -18,7 +18,7 @@ pub(super) const REQUESTS_MAX: usize = 16;
 
 /// One file in its store.
 #[derive(Clone, Debug)]
-pub(super) struct Place {
+pub(super) struct Location {
     pub store: Arc<dyn ObjectStore>,
     pub path: Path,
 }
@@ -28,11 +28,11 @@ pub(super) struct Place {
 pub(super) struct Stores(HashMap<String, Arc<dyn ObjectStore>>);
 
 impl Stores {
-    pub fn place(&mut self, path: &str) -> Result<Place> {
+    pub fn location(&mut self, path: &str) -> Result<Location> {
         let (base, key) = split(path)?;
         let path = if base.is_empty() { Path::from_absolute_path(without_steps_up(key)?) } else { Path::parse(key) }
             .map_err(|e| Error::Config(format!("{path} cannot be the path of a file: {e}")))?;
-        Ok(Place { store: self.store(base)?, path })
+        Ok(Location { store: self.store(base)?, path })
     }
 
     fn store(&mut self, base: &str) -> Result<Arc<dyn ObjectStore>> {
@@ -49,8 +49,8 @@ impl Stores {
         let (base, key) = split(pattern)?;
         let mut found = if base.is_empty() {
             let paths = find::local(key)?;
-            let places = paths.iter().map(|path| self.place(path)).collect::<Result<Vec<_>>>()?;
-            runtime()?.block_on(look_at(&paths, &places))?
+            let locations = paths.iter().map(|path| self.location(path)).collect::<Result<Vec<_>>>()?;
+            runtime()?.block_on(look_at(&paths, &locations))?
         } else {
             let list = list(self.store(base)?, base, key);
             runtime()?.block_on(list).map_err(|e| Error::world(format!("listing {pattern}"), e))?
@@ -88,11 +88,11 @@ async fn list(store: Arc<dyn ObjectStore>, base: &str, key: &str) -> object_stor
         .await
 }
 
-async fn look_at(paths: &[String], places: &[Place]) -> Result<Vec<PinnedFile>> {
-    let looks = paths.iter().zip(places).map(|(path, place)| async move {
-        place
+async fn look_at(paths: &[String], locations: &[Location]) -> Result<Vec<PinnedFile>> {
+    let looks = paths.iter().zip(locations).map(|(path, location)| async move {
+        location
             .store
-            .head(&place.path)
+            .head(&location.path)
             .await
             .map(|meta| pin(path.clone(), &meta))
             .map_err(|e| failed("looking at", path, e))

@@ -60,7 +60,7 @@ impl SinkKind for JsonlKind {
 }
 
 /// Where dead letters go that the job says nothing of.
-pub fn unsaid_letters(home: &Home) -> (Arc<dyn LinesConfig>, Option<&'static str>) {
+pub fn unsaid_dead_letters(home: &Home) -> (Arc<dyn LinesConfig>, Option<&'static str>) {
     (Arc::new(Jsonl { path: home.dir.join(LETTERS) }), home.is_remote.then_some(LETTERS_ELSEWHERE))
 }
 
@@ -83,7 +83,7 @@ impl LinesConfig for Jsonl {
         Ok(())
     }
 
-    fn place(&self, dir: &Path) -> String {
+    fn destination(&self, dir: &Path) -> String {
         self.path.strip_prefix(dir).unwrap_or(&self.path).display().to_string()
     }
 

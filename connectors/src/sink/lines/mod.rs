@@ -16,7 +16,7 @@ pub use file::{JSONL, LineFile};
 use serde::{Deserialize, Serialize};
 pub use topic::{KAFKA, LineTopic};
 
-pub(super) use file::unsaid_letters;
+pub(super) use file::unsaid_dead_letters;
 
 use crate::Result;
 use crate::settings::Endpoint;
@@ -33,7 +33,7 @@ pub trait LinesConfig: Debug + Send + Sync {
     fn check(&self) -> Result<()>;
 
     /// What it is known by from one start to the next; a file in the directory `dir`, or below, by its path from there on.
-    fn place(&self, dir: &Path) -> String;
+    fn destination(&self, dir: &Path) -> String;
 
     /// Whether it can be taken up at a position that a checkpoint has kept of this place.
     fn takes_up(&self, position: &SinkPosition) -> bool;
@@ -81,7 +81,7 @@ pub trait LineSink: Send {
     }
 }
 
-/// What a topic is told beside a line.
+/// What a topic is told with a line.
 pub struct LineMeta<'a> {
     /// Appends the record's key: lines of one key stay in order.
     pub key: &'a dyn Fn(&mut Vec<u8>),
@@ -89,7 +89,7 @@ pub struct LineMeta<'a> {
     pub time_us: Option<i64>,
 }
 
-/// Where a checkpoint leaves lines.
+/// How far lines were written at a checkpoint: from there they are taken up again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SinkPosition {
     /// A file of so many bytes.

@@ -2,7 +2,7 @@
 //! it there.
 
 /// The place of a key among so many partitions.
-pub fn place(key: &[u8], partitions: usize) -> usize {
+pub fn partition_of(key: &[u8], partitions: usize) -> usize {
     (murmur2(key) & 0x7fff_ffff) as usize % partitions
 }
 
@@ -40,6 +40,6 @@ mod tests {
         ] {
             assert_eq!(murmur2(key.as_bytes()) as i32, hash, "{key}");
         }
-        assert_eq!(place(b"21", 7), (-973932308_i32 & i32::MAX) as usize % 7);
+        assert_eq!(partition_of(b"21", 7), (-973932308_i32 & i32::MAX) as usize % 7);
     }
 }

@@ -26,7 +26,7 @@ use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use tracing::{info, warn};
 
-use super::partitioner::place;
+use super::partitioner::partition_of;
 use super::{LineMeta, LineSink, LinesConfig, LinesStart, SinkPosition};
 use crate::format::text::format_time;
 use crate::settings::{Endpoint, Kind, Settings};
@@ -120,7 +120,7 @@ impl LinesConfig for KafkaConfig {
         LineTopic::check(self)
     }
 
-    fn place(&self, _: &Path) -> String {
+    fn destination(&self, _: &Path) -> String {
         self.topic.clone()
     }
 
@@ -389,7 +389,7 @@ impl LineSink for LineTopic {
         let mut key = std::mem::take(&mut self.key);
         key.clear();
         (meta.key)(&mut key);
-        let partition = self.partitions[place(&key, self.partitions.len())];
+        let partition = self.partitions[partition_of(&key, self.partitions.len())];
         let sent = self.send(partition, Some(&key), line, meta.time_us);
         self.key = key;
         sent

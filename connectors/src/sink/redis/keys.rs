@@ -20,8 +20,8 @@ impl Names {
         format!("{}:_generation", self.job)
     }
 
-    /// `number`: of the images of a start. None is another's, so what is left of one is never taken for the next.
-    pub fn image(&self, generation: u64, number: u64) -> String {
+    /// `number`: of the full refreshes of a start. None is another's, so what is left of one is never taken for the next.
+    pub fn full_refresh(&self, generation: u64, number: u64) -> String {
         format!("{}:_image:{generation}:{number}", self.job)
     }
 
@@ -161,8 +161,14 @@ mod tests {
     #[test]
     fn names() {
         let names = Names::new("fraud");
-        let all =
-            [names.rows("g"), names.upto("g"), names.as_of("g"), names.generation(), names.image(3, 1), names.all()];
+        let all = [
+            names.rows("g"),
+            names.upto("g"),
+            names.as_of("g"),
+            names.generation(),
+            names.full_refresh(3, 1),
+            names.all(),
+        ];
         let expected =
             ["fraud:g:", "fraud:g:_upto", "fraud:g:_as_of", "fraud:_generation", "fraud:_image:3:1", "fraud:*"];
         assert_eq!(all, expected);

@@ -7,14 +7,14 @@
 //! | `{job}:{group}:_upto` | no row of the group is newer |
 //! | `{job}:{group}:_as_of` | every row up to it is there, from all workers |
 //! | `{job}:_generation` | the starts counted; a process of an older one can no longer write |
-//! | `{job}:_image:{generation}:{number}` | while an image is written: which rows it has |
+//! | `{job}:_image:{generation}:{number}` | while a full refresh is written: which rows it has |
 //!
 //! Rows are written in transactions that hold only while the generation is ours (`WATCH`), so a reader never sees half a
 //! row, and a process that was replaced never writes again. What was sent and not answered is sent again: a batch is the
 //! last change of each key, so it may come twice.
 //!
 //! A Redis that was started anew, or whose marks are older than what it acknowledged, may have lost writes: then
-//! `_as_of` stands and `needs_image` is true until the next image.
+//! `_as_of` stands and `needs_full_refresh` is true until the next full refresh.
 
 mod keys;
 mod link;

@@ -38,11 +38,11 @@ pub struct Redis {
     stop: Arc<AtomicBool>,
     /// The generation is watched on this connection and was ours.
     watching: bool,
-    /// Between `begin_image` and the sweep: written rows are noted.
-    image: bool,
-    /// How many images were begun: the same number on every worker.
-    images: u64,
-    needs_image: bool,
+    /// Between `begin_full_refresh` and the sweep: written rows are noted.
+    full_refresh: bool,
+    /// How many full refreshes were begun: the same number on every worker.
+    full_refreshes: u64,
+    needs_full_refresh: bool,
     marks: Vec<Acknowledged>,
 }
 
@@ -58,7 +58,7 @@ struct Acknowledged {
 /// A transaction that has been sent.
 struct UnderWay {
     answers: usize,
-    /// Its rows are noted in the image.
+    /// Its rows are noted in the full refresh.
     noted: bool,
 }
 
@@ -93,7 +93,7 @@ if ARGV[3] ~= '' and (not held or tonumber(held) < tonumber(ARGV[3])) then retur
 redis.call('SET', KEYS[2], ARGV[2])
 return 1";
 
-/// Removes the keys (from the fourth on) that the image (the second) does not have; -2 where the image is gone, -3 where some
+/// Removes the keys (from the fourth on) that the full refresh (the second) does not have; -2 where the full refresh is gone, -3 where some
 /// worker has begun the next one (the third), whose rows this one does not know.
 const SWEEP: &str = "
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return -1 end
@@ -131,9 +131,9 @@ impl Redis {
             generation,
             stop,
             watching: false,
-            image: false,
-            images: 0,
-            needs_image: false,
+            full_refresh: false,
+            full_refreshes: 0,
+            needs_full_refresh: false,
             marks: vec![Acknowledged::default(); groups.len()],
         })
     }
@@ -209,7 +209,7 @@ impl Redis {
     }
 
     fn lost_writes(&mut self, why: &str) {
-        if !std::mem::replace(&mut self.needs_image, true) {
+        if !std::mem::replace(&mut self.needs_full_refresh, true) {
             tracing::warn!("{} may have lost writes ({why}): everything is written again", self.link.shown());
         }
     }
@@ -283,7 +283,7 @@ impl Redis {
         // The next transaction is put together while Redis carries out the last.
         while next < rows.newest.len() {
             commands.clear();
-            let noted = self.image;
+            let noted = self.full_refresh;
             next = self.transaction(&mut commands, group, rows, next);
             if let Some(last) = under_way.take() {
                 self.carried_out(last)?;
@@ -297,11 +297,11 @@ impl Redis {
     /// Appends a transaction of rows from `first` on. Returns the first row that is not in it.
     fn transaction(&self, commands: &mut Commands, group: usize, rows: &Rows, first: usize) -> usize {
         let generation = self.names.generation();
-        let image = self.image_key();
+        let full_refresh = self.full_refresh_key();
         let last = rows.newest.len().min(first + CHUNK_ROWS);
         commands.push(&[b"MULTI"]);
-        if self.image {
-            commands.push(&[b"SADD", image.as_bytes(), b""]);
+        if self.full_refresh {
+            commands.push(&[b"SADD", full_refresh.as_bytes(), b""]);
         }
         let mut next = first;
         while next < last && commands.bytes().len() < CHUNK_BYTES {
@@ -309,14 +309,14 @@ impl Redis {
             if rows.changes.diffs[*row] < 0 {
                 commands.push(&[b"DEL", key]);
             } else {
-                rows.put(commands, key, *row, &self.groups[group], self.image);
+                rows.put(commands, key, *row, &self.groups[group], self.full_refresh);
             }
             next += 1;
         }
-        if self.image {
+        if self.full_refresh {
             commands.begin(2 + next - first);
             commands.part(b"SADD");
-            commands.part(image.as_bytes());
+            commands.part(full_refresh.as_bytes());
             rows.newest[first..next].iter().for_each(|(key, _)| commands.part(key));
         }
         commands.push(&[b"EXEC"]);
@@ -333,28 +333,29 @@ impl Redis {
         let Some(Value::Array(done)) = answers.iter().rev().nth(2) else {
             return Err(Fault::Again);
         };
-        // The image was there no more: it has been swept, and what this transaction has noted is of no use.
+        // The full refresh was there no more: it has been swept, and what this transaction has noted is of no use.
         if sent.noted && done.first() == Some(&Value::Int(1)) {
             self.end_image()?;
         }
         Ok(())
     }
 
-    fn image_key(&self) -> String {
-        self.names.image(self.generation, self.images)
+    fn full_refresh_key(&self) -> String {
+        self.names.full_refresh(self.generation, self.full_refreshes)
     }
 
     fn end_image(&mut self) -> Attempt<()> {
-        let image = self.image_key();
-        self.script(END_IMAGE, &[image.as_bytes()], &[])?;
-        self.image = false;
+        let full_refresh = self.full_refresh_key();
+        self.script(END_IMAGE, &[full_refresh.as_bytes()], &[])?;
+        self.full_refresh = false;
         Ok(())
     }
 
     fn sweep_all(&mut self, spared: &[usize]) -> Attempt<u64> {
         let spared: Vec<String> = spared.iter().map(|group| self.names.rows(&self.groups[*group].name)).collect();
-        let (image, following) = (self.image_key(), self.names.image(self.generation, self.images + 1));
-        let mut kept = vec![self.names.generation(), image.clone(), following.clone()];
+        let (full_refresh, following) =
+            (self.full_refresh_key(), self.names.full_refresh(self.generation, self.full_refreshes + 1));
+        let mut kept = vec![self.names.generation(), full_refresh.clone(), following.clone()];
         for group in &self.groups {
             kept.extend([self.names.upto(&group.name), self.names.as_of(&group.name)]);
         }
@@ -372,8 +373,8 @@ impl Redis {
                 if keys.is_empty() {
                     continue;
                 }
-                let images = [image.as_bytes(), following.as_bytes()];
-                let keys: Vec<&[u8]> = images.into_iter().chain(keys.iter().map(|k| k.as_slice())).collect();
+                let full_refreshes = [full_refresh.as_bytes(), following.as_bytes()];
+                let keys: Vec<&[u8]> = full_refreshes.into_iter().chain(keys.iter().map(|k| k.as_slice())).collect();
                 match self.script(SWEEP, &keys, &[])? {
                     -2 => {
                         self.lost_writes("the image is gone");
@@ -409,14 +410,14 @@ impl Store for Redis {
         })
     }
 
-    fn begin_image(&mut self, replace: bool) -> Result<()> {
-        self.images += 1;
+    fn begin_full_refresh(&mut self, replace: bool) -> Result<()> {
+        self.full_refreshes += 1;
         self.until_done(|store| {
-            let image = store.image_key();
-            store.script(BEGIN_IMAGE, &[image.as_bytes()], &[]).map(drop)
+            let full_refresh = store.full_refresh_key();
+            store.script(BEGIN_IMAGE, &[full_refresh.as_bytes()], &[]).map(drop)
         })?;
-        self.image = true;
-        self.needs_image = false;
+        self.full_refresh = true;
+        self.needs_full_refresh = false;
         for marks in &mut self.marks {
             *marks = Acknowledged { replace, ..Acknowledged::default() };
         }
@@ -424,13 +425,13 @@ impl Store for Redis {
     }
 
     fn sweep(&mut self, spared: &[usize]) -> Result<u64> {
-        // What Redis has lost of the image would be taken for rows that are no longer there.
-        self.until_done(|store| if store.needs_image { Ok(0) } else { store.sweep_all(spared) })
+        // What Redis has lost of the full refresh would be taken for rows that are no longer there.
+        self.until_done(|store| if store.needs_full_refresh { Ok(0) } else { store.sweep_all(spared) })
     }
 
     fn set_as_of(&mut self, group: usize, as_of_us: i64) -> Result<()> {
         self.until_done(|store| {
-            if store.needs_image {
+            if store.needs_full_refresh {
                 return Ok(());
             }
             let key = store.names.as_of(&store.groups[group].name);
@@ -443,7 +444,7 @@ impl Store for Redis {
         })
     }
 
-    fn needs_image(&self) -> bool {
-        self.needs_image
+    fn needs_full_refresh(&self) -> bool {
+        self.needs_full_refresh
     }
 }

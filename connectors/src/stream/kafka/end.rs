@@ -43,7 +43,7 @@ const SPLIT_FOR: Duration = Duration::from_secs(5);
 const FINAL_AFTER: Duration = Duration::from_secs(10);
 
 /// What the asking thread and the reader share.
-pub(super) struct Watch {
+pub(super) struct EndPoller {
     shared: Arc<Shared>,
 }
 
@@ -85,8 +85,8 @@ enum Failure {
     Panicked(String),
 }
 
-impl Watch {
-    pub fn start(link: Arc<Link>, starts: &[(i32, i64)]) -> Watch {
+impl EndPoller {
+    pub fn start(link: Arc<Link>, starts: &[(i32, i64)]) -> EndPoller {
         let shared = Arc::new(Shared {
             link,
             partitions: starts.iter().map(|(partition, _)| *partition).collect(),
@@ -105,7 +105,7 @@ impl Watch {
                 }
             });
         }
-        Watch { shared }
+        EndPoller { shared }
     }
 
     pub fn answer(&self, slot: usize) -> Option<Answer> {
@@ -139,7 +139,7 @@ impl Watch {
     }
 }
 
-impl Drop for Watch {
+impl Drop for EndPoller {
     /// The thread ends by itself when its question is answered; nothing is called from it any more.
     fn drop(&mut self) {
         *self.shared.wake() = None;

@@ -13,7 +13,7 @@ use tracing::{debug, warn};
 
 use super::KafkaConfig;
 use super::context::Context;
-use super::end::{Answer, Watch, now_us};
+use super::end::{Answer, EndPoller, now_us};
 use super::link::{EARLIEST, END, Link, cause, refused};
 use crate::format::Decoder;
 use crate::format::records::RecordsBuilder;
@@ -41,7 +41,7 @@ pub(super) struct KafkaReader {
     consumer: Arc<BaseConsumer<Context>>,
     config: ClientConfig,
     patience: Duration,
-    watch: Watch,
+    end_poller: EndPoller,
     records: RecordsBuilder,
     tombstones: u64,
     wake: Option<Arc<dyn Fn() + Send + Sync>>,
@@ -78,14 +78,14 @@ impl KafkaReader {
             .iter()
             .map(|&(p, offset)| PartitionReader::new(&consumer, &link, p, offset))
             .collect::<Result<_>>()?;
-        let watch = Watch::start(Arc::clone(&link), &starts);
+        let end_poller = EndPoller::start(Arc::clone(&link), &starts);
         let records = RecordsBuilder::new(decoder);
-        Ok(KafkaReader { link, partitions, consumer, config, patience, watch, records, tombstones: 0, wake: None })
+        Ok(KafkaReader { link, partitions, consumer, config, patience, end_poller, records, tombstones: 0, wake: None })
     }
 
     /// Where a partition lies in `partitions`. Asking for one that this reader does not have is the caller's bug.
     fn slot(&self, partition: i32) -> usize {
-        let slot = self.partitions.binary_search_by_key(&partition, |part| part.partition);
+        let slot = self.partitions.binary_search_by_key(&partition, |reader| reader.partition);
         slot.unwrap_or_else(|_| panic!("partition {partition} of topic {} is not this reader's", self.link.topic))
     }
 
@@ -111,20 +111,21 @@ impl KafkaReader {
     /// Polls a partition's queue until it is empty or has given its bytes.
     fn drain(&mut self, slot: usize, bytes_max: usize) -> Drained {
         let mut drained = Drained::default();
-        let part = &mut self.partitions[slot];
+        let reader = &mut self.partitions[slot];
         let mut silent = true;
         while drained.bytes < bytes_max {
-            let polled = part.queue.poll(Duration::ZERO);
+            let polled = reader.queue.poll(Duration::ZERO);
             silent &= polled.is_none();
             match polled {
                 None => break,
                 Some(Ok(message)) => {
-                    part.failure = check_order(&self.link.topic, part.partition, part.position, message.offset()).err();
-                    if part.failure.is_some() {
+                    reader.failure =
+                        check_order(&self.link.topic, reader.partition, reader.position, message.offset()).err();
+                    if reader.failure.is_some() {
                         break;
                     }
-                    part.position = message.offset() + 1;
-                    (part.restarts, part.stalls) = (0, 0);
+                    reader.position = message.offset() + 1;
+                    (reader.restarts, reader.stalls) = (0, 0);
                     match message.payload() {
                         Some(payload) => {
                             self.records.push(payload);
@@ -135,23 +136,23 @@ impl KafkaReader {
                 }
                 Some(Err(KafkaError::PartitionEOF(_))) => {
                     let end = self.consumer.client().context().take_eof();
-                    part.position = part.position.max(end.unwrap_or(0));
+                    reader.position = reader.position.max(end.unwrap_or(0));
                 }
                 Some(Err(error)) => {
-                    part.failure = part.trouble(&self.link, &self.consumer, &error).err();
-                    self.wake.iter().for_each(|wake| part.set_wake(wake));
-                    if part.failure.is_some() {
+                    reader.failure = reader.trouble(&self.link, &self.consumer, &error).err();
+                    self.wake.iter().for_each(|wake| reader.set_wake(wake));
+                    if reader.failure.is_some() {
                         break;
                     }
                 }
             }
         }
-        self.watch.set_position(slot, part.position);
-        let ahead = |answer: Answer| answer.end > part.position && now_us() - answer.asked_us < ANSWER_FRESH_US;
-        if silent && self.watch.answer(slot).is_some_and(ahead) {
-            part.waiting.get_or_insert_with(Instant::now);
+        self.end_poller.set_position(slot, reader.position);
+        let ahead = |answer: Answer| answer.end > reader.position && now_us() - answer.asked_us < ANSWER_FRESH_US;
+        if silent && self.end_poller.answer(slot).is_some_and(ahead) {
+            reader.waiting.get_or_insert_with(Instant::now);
         } else {
-            part.waiting = None;
+            reader.waiting = None;
         }
         drained
     }
@@ -159,28 +160,28 @@ impl KafkaReader {
     /// librdkafka may stop fetching a partition after its broker was away, for good and without a word
     /// (confluentinc/librdkafka#5153): where a broker has records and they do not come, a new consumer takes over.
     fn check_flow(&mut self, slot: usize) -> Result<()> {
-        let part = &mut self.partitions[slot];
-        let patience = self.patience * (1 << part.stalls.min(DOUBLINGS_MAX));
-        if part.waiting.is_none_or(|since| since.elapsed() < patience) {
+        let reader = &mut self.partitions[slot];
+        let patience = self.patience * (1 << reader.stalls.min(DOUBLINGS_MAX));
+        if reader.waiting.is_none_or(|since| since.elapsed() < patience) {
             return Ok(());
         }
         warn!(
             "topic {}, partition {}: offset {} is there and has not come for {} s; a new consumer begins at it",
             self.link.topic,
-            part.partition,
-            part.position,
+            reader.partition,
+            reader.position,
             patience.as_secs()
         );
-        part.stalls += 1;
+        reader.stalls += 1;
         let consumer = new_consumer(&self.config)?;
-        let anew = |part: &PartitionReader| part.anew(&consumer, &self.link);
+        let anew = |reader: &PartitionReader| reader.anew(&consumer, &self.link);
         let partitions = self.partitions.iter().map(anew).collect::<Result<Vec<_>>>()?;
         let old =
             (std::mem::replace(&mut self.partitions, partitions), std::mem::replace(&mut self.consumer, consumer));
         // Its end may wait for brokers.
         std::thread::spawn(move || drop(old));
         if let Some(wake) = &self.wake {
-            self.partitions.iter_mut().for_each(|part| part.set_wake(wake));
+            self.partitions.iter_mut().for_each(|reader| reader.set_wake(wake));
         }
         Ok(())
     }
@@ -189,7 +190,7 @@ impl KafkaReader {
 impl Reader for KafkaReader {
     fn poll(&mut self, partition: i32, bytes_max: usize) -> Result<Option<Records>> {
         self.serve()?;
-        self.watch.check()?;
+        self.end_poller.check()?;
         let slot = self.slot(partition);
         if let Some(failure) = self.partitions[slot].failure.take() {
             return Err(failure);
@@ -215,12 +216,12 @@ impl Reader for KafkaReader {
 
     fn end_confirmed(&mut self, partition: i32) -> Option<i64> {
         let slot = self.slot(partition);
-        let answer = self.watch.answer(slot)?;
+        let answer = self.end_poller.answer(slot)?;
         (answer.end <= self.partitions[slot].position).then_some(answer.asked_us)
     }
 
     fn end(&self, partition: i32) -> Option<i64> {
-        self.watch.answer(self.slot(partition)).map(|answer| answer.end)
+        self.end_poller.answer(self.slot(partition)).map(|answer| answer.end)
     }
 
     fn tombstones(&self) -> u64 {
@@ -229,8 +230,8 @@ impl Reader for KafkaReader {
 
     fn on_ready(&mut self, wake: Box<dyn Fn() + Send + Sync>) {
         let wake: Arc<dyn Fn() + Send + Sync> = Arc::from(wake);
-        self.partitions.iter_mut().for_each(|part| part.set_wake(&wake));
-        self.watch.set_wake(Arc::clone(&wake));
+        self.partitions.iter_mut().for_each(|reader| reader.set_wake(&wake));
+        self.end_poller.set_wake(Arc::clone(&wake));
         self.wake = Some(wake);
     }
 }

@@ -68,7 +68,7 @@ pub fn dead_letters(cx: &mut Context, job: &Section, state: &State) -> (Arc<dyn 
 
 /// No two sinks may write to the same place: each would undo what the other did. Nor may one write to what is read.
 pub fn check_apart(cx: &mut Context, job: &Job) {
-    let letters = job.dead_letters.endpoint();
+    let dead_letters = job.dead_letters.endpoint();
     for (n, sink) in job.sinks.iter().enumerate() {
         let Some(endpoint) = sink.to.endpoint() else { continue };
         let earlier = job.sinks.iter().take(n).find(|earlier| earlier.to.endpoint().as_ref() == Some(&endpoint));
@@ -81,14 +81,14 @@ pub fn check_apart(cx: &mut Context, job: &Job) {
             };
             cx.error(sink.at, message);
         }
-        if letters.as_ref() == Some(&endpoint) {
+        if dead_letters.as_ref() == Some(&endpoint) {
             cx.error(sink.at, format!("sink `{}` writes to the same place as the dead letters", sink.name));
         }
         if let Some((what, source)) = reader(job, &endpoint) {
             cx.error(sink.at, format!("sink `{}` writes to the {what} that source `{source}` reads", sink.name));
         }
     }
-    if let Some((what, source)) = letters.and_then(|letters| reader(job, &letters)) {
+    if let Some((what, source)) = dead_letters.and_then(|dead_letters| reader(job, &dead_letters)) {
         cx.error(job.dead_letters_at, format!("the dead letters go to the {what} that source `{source}` reads"));
     }
 }

@@ -1,4 +1,4 @@
-//! A job that was changed and follows its topic: rows go on without what is new, which is worked out beside them and enters at one
+//! A job that was changed and follows its topic: rows go on without what is new, which a shadow computes and which enters at one
 //! tick.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -226,15 +226,15 @@ impl Changing {
             let place = (letter["partition"].as_i64(), letter["offset"].as_i64());
             (micros(letter["arrival"].as_str().unwrap()), Some(place).filter(|_| has_place))
         };
-        let mut letters: Vec<_> = self.dead_letters().iter().map(place).collect();
-        letters.sort_unstable();
+        let mut dead_letters: Vec<_> = self.dead_letters().iter().map(place).collect();
+        dead_letters.sort_unstable();
         let mut expected = vec![];
         for (p, events) in (0..).zip(&self.log) {
             let refused = (0..).zip(events).filter(|(_, e)| e.ok && e.card == "c7");
             expected.extend(refused.map(|(offset, e)| (e.arrived, has_place.then_some((Some(p), Some(offset))))));
         }
         expected.sort_unstable();
-        assert_eq!(letters, expected, "dead letters");
+        assert_eq!(dead_letters, expected, "dead letters");
     }
 
     /// Those of a file; or those of the topic, each once.
@@ -401,7 +401,7 @@ fn changed_again_meanwhile() {
     job.ends("3");
 }
 
-/// What was on its way beside the rows goes in at the end of a run that ends.
+/// What a shadow had on its way enters at the end of a run that ends.
 #[test]
 fn run_to_the_end_meanwhile() {
     let mut job = need!(Changing::new("beside_end", 150_000, 60, 80));

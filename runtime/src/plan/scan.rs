@@ -9,7 +9,7 @@ use crate::base::id::SourceId;
 
 /// A source as it is read from one seam. A job that was changed reads a source anew for what is new.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Reading {
+pub struct Scan {
     pub source: SourceId,
     /// What its records are: see `identity`.
     pub identity: String,
@@ -25,9 +25,10 @@ pub struct Reading {
     /// A checkpoint has its history; and every tick up to `done`, if it had begun.
     pub restored: bool,
     pub done: Option<i64>,
-    /// Whether the rows that were published show its columns.
-    pub shown: bool,
-    /// Where this run works it out; and where what a checkpoint has of it was worked out.
+    /// Whether the rows that readers have seen had its columns.
+    #[serde(rename = "shown")]
+    pub published: bool,
+    /// Which dataflow of this run computes it; and which one had computed what a checkpoint has of it.
     #[serde(default)]
     pub side: Side,
     #[serde(default)]
@@ -50,10 +51,10 @@ pub struct PartitionPlan {
     pub end: i64,
 }
 
-impl Reading {
+impl Scan {
     /// One of which nothing else is known yet.
-    pub fn of(source: SourceId, identity: String) -> Reading {
-        Reading {
+    pub fn of(source: SourceId, identity: String) -> Scan {
+        Scan {
             source,
             identity,
             pinned: Pinned::default(),
@@ -64,7 +65,7 @@ impl Reading {
             warnings: vec![],
             restored: false,
             done: None,
-            shown: false,
+            published: false,
             side: Side::default(),
             saved: Side::default(),
         }

@@ -17,7 +17,7 @@ pub type HeldStores = IdVec<SinkId, Option<Arc<dyn HeldStore>>>;
 
 /// What others may watch of a run.
 #[derive(Clone)]
-pub struct Watching {
+pub struct RunView {
     pub opened: Arc<Opened>,
     pub start: Arc<Start>,
     pub mode: Mode,
@@ -31,7 +31,7 @@ pub struct Watching {
     pub stores: HeldStores,
 }
 
-impl Watching {
+impl RunView {
     /// The whole job; before the first word of any process, what this one knows.
     pub fn status(&self) -> ProcessStatus {
         let statuses = self.statuses.lock().unwrap_or_else(|poisoned| poisoned.into_inner());

@@ -1,4 +1,4 @@
-//! Parts as Parquet files, written and read a batch at a time.
+//! Files of a checkpoint: Parquet, written and read a batch at a time.
 
 use std::fs::File;
 use std::io::BufWriter;

@@ -8,7 +8,7 @@ use crate::base::time::wall_clock_us;
 
 /// The newest checkpoint that is whole: what another start would go on from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Whole {
+pub struct CheckpointInfo {
     pub number: u64,
     /// `None`: it was taken while the history was read.
     pub t: Option<i64>,
@@ -16,36 +16,36 @@ pub struct Whole {
     pub begun_us: Option<i64>,
     /// From then until it was whole. `None`: an earlier start wrote it.
     pub took: Option<Duration>,
-    /// What its parts hold.
+    /// What its files hold.
     pub bytes: u64,
 }
 
-impl Whole {
+impl CheckpointInfo {
     pub fn age_us(&self, now: i64) -> Option<i64> {
         self.begun_us.map(|begun| now.saturating_sub(begun).max(0))
     }
 }
 
 #[derive(Default)]
-pub struct Watched {
-    newest: Mutex<Option<Whole>>,
+pub struct CheckpointStats {
+    newest: Mutex<Option<CheckpointInfo>>,
     committed: AtomicU64,
     failures: AtomicU64,
 }
 
-impl Watched {
+impl CheckpointStats {
     /// The run goes on from a checkpoint.
-    pub fn found(&self, whole: Whole) {
-        *self.newest.lock().unwrap_or_else(PoisonError::into_inner) = Some(whole);
+    pub fn found(&self, info: CheckpointInfo) {
+        *self.newest.lock().unwrap_or_else(PoisonError::into_inner) = Some(info);
     }
 
     /// The run has made a checkpoint, which is whole from now on.
-    pub fn committed(&self, whole: Whole) {
-        let took = whole.begun_us.map(|begun| wall_clock_us().saturating_sub(begun).max(0));
+    pub fn committed(&self, info: CheckpointInfo) {
+        let took = info.begun_us.map(|begun| wall_clock_us().saturating_sub(begun).max(0));
         let took = took.map(|us| Duration::from_micros(us.unsigned_abs()));
-        // Where only what is beside the rows was saved, the rest is as old as it was.
-        let before = self.newest().filter(|newest| newest.begun_us == whole.begun_us);
-        self.found(Whole { took: before.and_then(|newest| newest.took).or(took), ..whole });
+        // Where only the shadow was saved, the rest is as old as it was.
+        let before = self.newest().filter(|newest| newest.begun_us == info.begun_us);
+        self.found(CheckpointInfo { took: before.and_then(|newest| newest.took).or(took), ..info });
         self.committed.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -54,7 +54,7 @@ impl Watched {
         self.failures.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub fn newest(&self) -> Option<Whole> {
+    pub fn newest(&self) -> Option<CheckpointInfo> {
         self.newest.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 

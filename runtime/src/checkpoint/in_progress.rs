@@ -3,28 +3,28 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::contribution::{Contribution, Noted, Part};
+use super::contribution::{Contribution, PositionAt, StateFile};
 use super::threads::Sending;
 use crate::plan::position::Position;
 use crate::plan::progress::HistoryProgress;
 
 /// The checkpoint that a worker is putting together.
 #[derive(Default)]
-pub struct Local {
+pub struct CheckpointInProgress {
     /// Its number and its tick.
     pub wanted: Option<(u64, i64)>,
     pub positions: Option<(u64, Vec<Position>, HistoryProgress)>,
-    pub parts: Vec<Part>,
-    /// Whether all parts are written, and where all processes see them.
-    pub parts_of: Option<u64>,
+    pub files: Vec<StateFile>,
+    /// The number of the checkpoint whose files are all written, and where all processes see them.
+    pub files_of: Option<u64>,
     pub took: Duration,
     /// Object stores: the thread that sends them.
     pub sending: Option<Sending>,
     /// By name (see `changelog`), the lines that this worker writes.
-    pub lines: BTreeMap<String, Noted>,
+    pub lines: BTreeMap<String, PositionAt>,
 }
 
-impl Local {
+impl CheckpointInProgress {
     /// Another one is wanted. It may be told twice.
     pub fn want(&mut self, number: u64, t: i64) {
         if self.wanted.is_none_or(|(before, _)| before < number) {
@@ -32,19 +32,19 @@ impl Local {
         }
     }
 
-    /// All parts of a checkpoint are written.
-    pub fn wrote(&mut self, number: u64, parts: Vec<Part>, took: Duration) {
-        (self.parts, self.took) = (parts, took);
+    /// All of this worker's files of a checkpoint are written.
+    pub fn wrote(&mut self, number: u64, files: Vec<StateFile>, took: Duration) {
+        (self.files, self.took) = (files, took);
         match &self.sending {
-            Some(sending) => sending.send(number, self.parts.clone()),
-            None => self.parts_of = Some(number),
+            Some(sending) => sending.send(number, self.files.clone()),
+            None => self.files_of = Some(number),
         }
     }
 
     /// Hears what was sent meanwhile.
     pub fn hear(&mut self) {
         if let Some((number, took)) = self.sending.as_ref().and_then(Sending::sent) {
-            self.parts_of = Some(number);
+            self.files_of = Some(number);
             self.took += took;
         }
     }
@@ -54,11 +54,11 @@ impl Local {
     pub fn contribution(&self, told: u64, in_sinks: impl Fn(i64) -> bool) -> Option<Contribution> {
         let (number, _) = self.wanted.filter(|(number, t)| *number > told && in_sinks(*t))?;
         let (_, positions, read) = self.positions.as_ref().filter(|(of, ..)| *of == number)?;
-        let parts = self.parts_of.filter(|of| *of == number).map(|_| self.parts.clone())?;
+        let files = self.files_of.filter(|of| *of == number).map(|_| self.files.clone())?;
         // They may hear of it after their frontier has passed the tick.
-        if self.lines.values().any(|noted| noted.number != number) {
+        if self.lines.values().any(|at| at.number != number) {
             return None;
         }
-        Some(Contribution { number, positions: positions.clone(), read: read.clone(), parts, took: self.took })
+        Some(Contribution { number, positions: positions.clone(), read: read.clone(), files, took: self.took })
     }
 }

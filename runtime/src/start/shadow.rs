@@ -1,0 +1,68 @@
+//! What is new in a job that was changed, and has a long way to go, is computed by a shadow, while the rows go on without it.
+//!
+//! ```text
+//! live     ----T0---------------------------> T      rows of what did not change, to every sink
+//! shadow        |--history--S--------> T' ...        what is new: no row, a clock of its own, at least a tick behind
+//!                                      near: both stop with a checkpoint, and the run starts again as one
+//! ```
+//!
+//! One manifest describes both at any time, each side as far as it was saved; a start goes on from it, on two sides or on one.
+
+use crate::checkpoint::resumption::Start;
+use crate::coordinate::barrier::near_us;
+use crate::plan::scan::Scan;
+use crate::plan::side::Side;
+
+/// Says which dataflow computes each scan. `live`: the run follows its streams; one that ends has no shadow.
+pub fn assign_sides(start: &mut Start, tick: i64, live: bool) {
+    let t = start.manifest().and_then(|manifest| manifest.t);
+    let plan = &mut start.plan;
+    plan.scans.iter_mut().for_each(|scan| scan.side = Side::Live);
+    let Some(floor) = plan.floor.filter(|_| live) else { return };
+    // One that begins later has published nothing yet, and all that there is of it is in the state.
+    let is_live = |scan: &Scan| scan.restored && (scan.published || scan.s.is_none_or(|s| s > floor));
+    let is_far = |scan: &Scan| {
+        let done = scan.done.max(t).filter(|_| scan.restored);
+        done.is_none_or(|done| floor.saturating_sub(done) > near_us(tick))
+    };
+    let any_published = plan.scans.iter().any(|scan| scan.restored && scan.published);
+    let any_far = plan.scans.iter().any(|scan| !is_live(scan) && is_far(scan));
+    for scan in plan.scans.iter_mut().filter(|scan| any_published && any_far && !is_live(scan)) {
+        scan.side = Side::Shadow;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::id::{Id, IdVec, SourceId};
+    use crate::plan::Plan;
+
+    fn scan(restored: bool, done: Option<i64>, published: bool) -> Scan {
+        Scan { s: Some(100), restored, done, published, ..Scan::of(SourceId::at(0), String::new()) }
+    }
+
+    #[test]
+    fn what_is_far_behind_is_in_the_shadow() {
+        let floor = 100_000_000;
+        let near = floor - near_us(1);
+        let published = || scan(true, Some(floor), true);
+        let later = Scan { s: Some(floor + 1), ..scan(true, None, false) };
+        let rows = [
+            (vec![published(), scan(false, None, false)], vec![Side::Live, Side::Shadow]),
+            (vec![published(), scan(true, Some(near - 1), false)], vec![Side::Live, Side::Shadow]),
+            (vec![published(), scan(true, Some(near), false)], vec![Side::Live; 2]),
+            (vec![published(), later.clone()], vec![Side::Live; 2]),
+            (vec![published(), later, scan(false, None, false)], vec![Side::Live, Side::Live, Side::Shadow]),
+            // Nothing goes on meanwhile.
+            (vec![scan(true, Some(near - 1), false), scan(false, None, false)], vec![Side::Live; 2]),
+        ];
+        for (scans, expected) in rows {
+            let plan = Plan { floor: Some(floor), ..Plan::of(0, IdVec::from(scans), IdVec::new()) };
+            let mut start = Start { plan, from: None };
+            assign_sides(&mut start, 1, true);
+            let sides: Vec<Side> = start.plan.scans.iter().map(|scan| scan.side).collect();
+            assert_eq!(sides, expected);
+        }
+    }
+}
