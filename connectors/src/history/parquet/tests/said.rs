@@ -164,27 +164,27 @@ fn a_file_that_is_not_what_it_says_is_named() {
     let rows: &[(Change, &str)] = &[
         (|_| {}, ""),
         (|path| change_total(path, 3, 4), "its footer says 4 rows, and its row groups have 3"),
-        (|path| change_rows(path, 3), "column x: 2 values in a row group of 3 rows"),
-        (|path| change_rows(path, 1), "column x: 2 values in a row group of 1 rows"),
+        (|path| change_rows(path, 3), "column \"x\": 2 values in a row group of 3 rows"),
+        (|path| change_rows(path, 1), "column \"x\": 2 values in a row group of 1 rows"),
         (|path| change_rows(path, -1), "row group 0 has -1 rows by its footer"),
         (
             |path| {
                 change_rows(path, 6_442_450_941);
                 change_column(path, |column| column.set_num_values(6_442_450_941));
             },
-            "column x: ",
+            "column \"x\": ",
         ),
         (
             |path| change_column(path, |column| column.set_data_page_offset(-5).set_dictionary_page_offset(None)),
-            "column x lies in ",
+            "column \"x\" lies in ",
         ),
         (
             |path| change_column(path, |column| column.set_total_compressed_size(1 << 40)),
-            "column x lies in 1099511627776 bytes from 4 on by its footer, and the file has ",
+            "column \"x\" lies in 1099511627776 bytes from 4 on by its footer, and the file has ",
         ),
         (
             |path| change_column(path, |column| column.set_data_page_offset(5).set_dictionary_page_offset(None)),
-            "column x: ",
+            "column \"x\": ",
         ),
         (
             |path| {
