@@ -184,7 +184,7 @@ fn a_file_that_is_not_what_it_says_is_named() {
         ),
         (
             |path| change_column(path, |column| column.set_data_page_offset(5).set_dictionary_page_offset(None)),
-            "column \"x\": ",
+            "Parquet argument error: ",
         ),
         (
             |path| {
