@@ -11,12 +11,6 @@ const UNITS: [(&str, i64); 6] =
     [("d", 86_400_000_000), ("h", 3_600_000_000), ("m", 60_000_000), ("s", 1_000_000), ("ms", 1_000), ("us", 1)];
 
 /// The microseconds that `text` means, or what is wrong with it.
-///
-/// ```
-/// use headwater::job::duration::parse;
-/// assert_eq!(parse("1h30m"), Ok(5_400_000_000));
-/// assert!(parse("90").is_err());
-/// ```
 pub fn parse(text: &str) -> Result<i64, String> {
     let wrong = || {
         format!(
@@ -42,10 +36,6 @@ pub fn parse(text: &str) -> Result<i64, String> {
 }
 
 /// The shortest way to write a duration.
-///
-/// ```
-/// assert_eq!(headwater::job::duration::display(5_400_000_000), "1h30m");
-/// ```
 pub fn display(us: i64) -> String {
     let mut rest = us;
     let mut text = String::new();
@@ -56,4 +46,20 @@ pub fn display(us: i64) -> String {
         }
     }
     if text.is_empty() { "0s".into() } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_and_microseconds() {
+        let table = [("500us", 500), ("10ms", 10_000), ("1h30m", 5_400_000_000), ("7d", 7 * DAY_US), ("0s", 0)];
+        for (text, us) in table {
+            assert_eq!((parse(text), display(us)), (Ok(us), text.to_owned()), "{text}");
+        }
+        for wrong in ["", "90", "h", "1w", "-1s", "1000001d"] {
+            assert!(parse(wrong).is_err(), "{wrong}");
+        }
+    }
 }
