@@ -1,3 +1,5 @@
+//! What a storage promises, held for a directory and for an object store alike.
+
 use object_store::memory::InMemory;
 
 use super::*;
