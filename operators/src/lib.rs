@@ -1,8 +1,8 @@
-//! Headwater's dataflow: expressions over events, windows, aggregates, retractions. Pure: it knows no TOML, no file, no
-//! socket and no wall clock, so that every window can be tested without any of them.
+//! Headwater's dataflow: windows, aggregates, retractions. Pure: it knows no TOML, no file, no socket and no
+//! wall clock, so that every window can be tested without any of them.
 //!
 //! ```text
-//! columns -> expression (where, key, of) -> events -> exchange -> group (windows; ledger, accumulators) -> changes
+//! events (keys and values of expressions, as columns) -> exchange -> group (windows; ledger, accumulators) -> changes
 //! ```
 
 #![deny(missing_docs)]
@@ -13,7 +13,6 @@ pub mod changes;
 pub mod events;
 pub mod exact;
 pub mod exchange;
-pub mod expression;
 pub mod group;
 pub mod keepers;
 pub mod key_codec;

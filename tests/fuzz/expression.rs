@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::*;
 use arrow::compute::take_record_batch;
-use headwater_operators::expression::Expression;
+use headwater_expression::Expression;
 
 use super::Target;
 

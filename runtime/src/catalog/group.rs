@@ -2,10 +2,10 @@
 
 use arrow::datatypes::{DataType, SchemaRef};
 use headwater_connectors::sink::{GroupShape, RowWindows};
+use headwater_expression::Expression;
 use headwater_operators::accumulators::ColumnPlan;
 use headwater_operators::aggregate::Refused;
 use headwater_operators::changes;
-use headwater_operators::expression::Expression;
 
 use super::opened::{OpenGroup, Source};
 use crate::base::fault::Faults;

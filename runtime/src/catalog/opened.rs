@@ -7,8 +7,8 @@ use headwater_connectors::Wanted;
 use headwater_connectors::history::History;
 use headwater_connectors::sink::GroupShape;
 use headwater_connectors::stream::Stream;
+use headwater_expression::Expression;
 use headwater_operators::accumulators::ColumnPlan;
-use headwater_operators::expression::Expression;
 
 use super::graph::Graph;
 use crate::base::id::{GroupId, IdVec, SourceId};

@@ -6,7 +6,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use headwater_connectors::Wanted;
 use headwater_connectors::history::{History, Pinned};
 use headwater_connectors::stream::Stream;
-use headwater_operators::expression::Expression;
+use headwater_expression::Expression;
 
 use super::group::Compiled;
 use super::opened::Source;

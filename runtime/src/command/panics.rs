@@ -18,7 +18,7 @@ static TOLD: AtomicBool = AtomicBool::new(false);
 
 pub fn install() {
     std::panic::set_hook(Box::new(|info| {
-        if headwater_operators::expression::is_evaluating() || headwater_connectors::is_guarded() {
+        if headwater_expression::is_evaluating() || headwater_connectors::is_guarded() {
             return;
         }
         let thread = std::thread::current();

@@ -2,7 +2,7 @@
 //! from Parquet files alike.
 
 use arrow::datatypes::{DataType, SchemaRef};
-use headwater_operators::expression::UNUSABLE;
+use headwater_expression::UNUSABLE;
 
 use super::types;
 use crate::base::fault::Faults;

@@ -17,6 +17,8 @@
 //! (where places in the text are still known), `resolve` gives types and a physical expression, `checked` makes it fail where a
 //! value does not fit, `evaluate` runs it, `normal` makes one of equal values.
 
+#![deny(missing_docs)]
+
 mod bounded;
 mod checked;
 mod dialect;
@@ -45,7 +47,7 @@ pub const UNUSABLE: &str = "unusable";
 /// use std::sync::Arc;
 /// use arrow::array::{AsArray, Float64Array, Int64Array, RecordBatch};
 /// use arrow::datatypes::{DataType, Int64Type};
-/// use headwater_operators::expression::Expression;
+/// use headwater_expression::Expression;
 ///
 /// let batch = RecordBatch::try_from_iter([
 ///     ("userId", Arc::new(Int64Array::from(vec![7, 8, 9])) as _),
