@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arrow::array::{Float64Array, StringArray, TimestampMicrosecondArray};
+use headwater_connectors::clock::wall_clock_us;
 use headwater_connectors::format::text::format_time;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -89,10 +90,6 @@ fn write_stream(dir: &Path, rows: usize, end: i64) {
         }
         file.flush().unwrap();
     }
-}
-
-fn wall_clock_us() -> i64 {
-    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_micros() as i64
 }
 
 fn start(job: &Path, args: &[&str]) -> Child {

@@ -6,6 +6,7 @@
 
 #![deny(missing_docs)]
 
+pub mod clock;
 pub mod error;
 pub mod format;
 mod guard;

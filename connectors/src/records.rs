@@ -29,13 +29,16 @@ pub struct Records {
     pub partition: Option<i32>,
     /// Streams: each record's offset, ascending.
     pub offsets: Option<Arc<[i64]>>,
-    /// Kafka: each record's timestamp in microseconds (`i64::MIN` where a record has none).
+    /// Kafka: each record's timestamp in microseconds (`i64::MIN` where a record has none: see [`Records::stamp`]).
     pub stamps: Option<Arc<[i64]>>,
     /// What a dead letter of each record quotes.
     pub payload: Payload,
     /// About how many bytes these records hold in memory: what a reader's credits are counted in.
     pub bytes: usize,
 }
+
+/// What stands for the timestamp of a record that has none.
+pub(crate) const WITHOUT_STAMP: i64 = i64::MIN;
 
 /// What a dead letter quotes.
 #[derive(Clone, Debug)]
@@ -50,6 +53,11 @@ impl Records {
     /// How many records there are.
     pub fn len(&self) -> usize {
         self.batch.num_rows()
+    }
+
+    /// The timestamp of a record, in microseconds. `None`: it has none, as all that is not from Kafka.
+    pub fn stamp(&self, record: usize) -> Option<i64> {
+        self.stamps.as_ref().map(|stamps| stamps[record]).filter(|stamp| *stamp != WITHOUT_STAMP)
     }
 
     /// Whether there is none.

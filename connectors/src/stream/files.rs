@@ -18,9 +18,10 @@ use std::io::{ErrorKind, Read};
 use std::ops::Range;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use super::{Bounds, Reader, Start, Stream, StreamConfig, StreamKind};
+use crate::clock::wall_clock_us;
 use crate::format::records::RecordsBuilder;
 use crate::format::{BYTE_ORDER_MARK, Format, FormatKind};
 use crate::history::find;
@@ -258,8 +259,7 @@ impl Reader for FileReader {
     }
 
     fn end_confirmed(&mut self, partition: i32) -> Option<i64> {
-        let now_us =
-            SystemTime::now().duration_since(UNIX_EPOCH).ok().and_then(|now| i64::try_from(now.as_micros()).ok())?;
+        let now_us = wall_clock_us();
         let follow = &self.follows[self.index(partition)];
         follow.at_end().then_some(now_us)
     }

@@ -1,9 +1,10 @@
-//! What every other layer stands on: ids, the wall clock, failures and faults, threads, and what must not be seen.
+//! What every other layer stands on: ids, offsets, clocks, failures and faults, threads, and what must not be seen.
 
 pub mod failure;
 pub mod failures;
 pub mod fault;
 pub mod id;
+pub mod offset;
 pub mod secrets;
 pub mod threads;
 pub mod time;

@@ -11,7 +11,7 @@
 //! | of a node | is, of what it reads |
 //! |---|---|
 //! | `S`, at which its rows begin | the largest (`Plan::s`) |
-//! | lateness | the largest (`Opened::lateness_us`) |
+//! | lateness | the largest (`Opened::lateness`) |
 //! | horizon: windows that closed before it are gone | the smallest (`Plan::horizon`) |
 //!
 //! A checkpoint has of a source how far it was read, of a group its state, of lines (a changelog, the dead letters) where they

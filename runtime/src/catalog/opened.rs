@@ -12,6 +12,7 @@ use headwater_operators::accumulators::ColumnPlan;
 
 use super::graph::Graph;
 use crate::base::id::{GroupId, IdVec, SourceId};
+use crate::base::time::Span;
 use crate::job::{self, Job};
 
 pub struct Opened {
@@ -34,8 +35,9 @@ impl Opened {
     }
 
     /// How late an event may be for a group's windows: the largest lateness of what it reads.
-    pub fn lateness_us(&self, group: GroupId) -> i64 {
-        self.graph.sources_of(group).map(|source| self.job.sources[source].lateness_us).max().unwrap_or(0)
+    pub fn lateness(&self, group: GroupId) -> Span {
+        let all = self.graph.sources_of(group).map(|source| self.job.sources[source].lateness_us);
+        Span::from_us(all.max().unwrap_or(0))
     }
 }
 

@@ -9,6 +9,7 @@ use super::opened::Opened;
 use super::reach::Reach;
 use crate::base::failure::Failure;
 use crate::base::id::{GroupId, IdVec, PartId, ScanId};
+use crate::base::time::{EventTime, Span, Tick, Time};
 use crate::job::Window;
 use crate::plan::Plan;
 use crate::plan::group::{PlannedGroup, PlannedPart};
@@ -44,9 +45,9 @@ impl Parts {
     }
 
     /// Rows up to this event time are out of the reach of every part of a scan; `None`: one reaches everything.
-    pub fn floor(&self, scan: ScanId, s: i64) -> Option<i64> {
-        let floors: Option<Vec<i64>> = self.of_scan(scan).map(|(_, part)| part.reach.floor(s)).collect();
-        floors.map(|all| all.into_iter().min().unwrap_or(s))
+    pub fn floor(&self, scan: ScanId, s: Tick) -> Option<EventTime> {
+        let floors: Option<Vec<EventTime>> = self.of_scan(scan).map(|(_, part)| part.reach.floor(s)).collect();
+        floors.map(|all| all.into_iter().min().unwrap_or(s.left(Span::ZERO)))
     }
 
     /// The plan of a group's state.
@@ -62,7 +63,7 @@ impl Parts {
                 Window::Session { gap_us: gap } => group::Window::Session { gap },
             },
             retain: conf.retain_us,
-            lateness: opened.lateness_us(group),
+            lateness: opened.lateness(group).us(),
             columns: first.columns,
             places: first.places,
             inputs: first.inputs,
@@ -98,7 +99,7 @@ impl Part {
                 columns: planned.columns.iter().map(|column| column.plan.clone()).collect(),
                 places: planned.columns.iter().map(|column| column.index).collect(),
                 inputs: inputs.iter().map(|(_, data_type)| data_type.clone()).collect(),
-                start: s.unwrap_or(i64::MAX),
+                start: s.unwrap_or(Tick::AFTER_ALL).us(),
             },
             inputs,
         })

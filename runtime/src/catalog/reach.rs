@@ -1,5 +1,6 @@
 //! Which events a group's windows can still hold: rows of the history by the seam, events of any kind by their lateness.
 
+use crate::base::time::{Eff, EventTime, Span, Tick};
 use crate::job::{Group, Window};
 
 /// Which rows of the history some window at `S` or later can hold.
@@ -7,49 +8,50 @@ use crate::job::{Group, Window};
 pub enum Reach {
     Everything,
     /// Trailing windows, of which this is the longest.
-    Back(i64),
+    Back(Span),
     Windows {
-        size: i64,
-        every: i64,
-        retain: i64,
+        size: Span,
+        every: Span,
+        retain: Span,
     },
 }
 
 impl Reach {
     /// `lengths`: of the columns of a trailing group that are asked for.
     pub fn of(group: &Group, lengths: impl Iterator<Item = Option<i64>>) -> Reach {
+        let windows = |size, every, retain| {
+            let [size, every, retain] = [size, every, retain].map(Span::from_us);
+            Reach::Windows { size, every, retain }
+        };
         match group.window {
             Window::Session { .. } => Reach::Everything,
-            Window::Tumbling { size_us: size } => Reach::Windows { size, every: size, retain: group.retain_us },
-            Window::Hopping { size_us: size, every_us: every } => {
-                Reach::Windows { size, every, retain: group.retain_us }
-            }
+            Window::Tumbling { size_us } => windows(size_us, size_us, group.retain_us),
+            Window::Hopping { size_us, every_us } => windows(size_us, every_us, group.retain_us),
             Window::Trailing => {
                 let lengths: Option<Vec<i64>> = lengths.collect();
-                lengths.and_then(|all| all.into_iter().max()).map_or(Reach::Everything, Reach::Back)
+                let longest = lengths.and_then(|all| all.into_iter().max()).map(Span::from_us);
+                longest.map_or(Reach::Everything, Reach::Back)
             }
         }
     }
 
     /// Whether a row of the history is in reach.
-    pub fn holds(self, ts: i64, s: i64) -> bool {
+    pub fn holds(self, ts: EventTime, s: Tick) -> bool {
         match self {
             Reach::Everything => true,
-            Reach::Back(longest) => ts > s.saturating_sub(longest),
+            Reach::Back(longest) => ts > s.left(longest),
             Reach::Windows { size, every, retain } => {
-                last_end(ts, size, every).is_some_and(|end| end.saturating_add(retain) >= s)
+                last_end(ts, size, every).is_some_and(|end| end + retain >= s.left(Span::ZERO))
             }
         }
     }
 
     /// Rows up to this event time are out of reach; `None`: none is.
-    pub fn floor(self, s: i64) -> Option<i64> {
+    pub fn floor(self, s: Tick) -> Option<EventTime> {
         match self {
             Reach::Everything => None,
-            Reach::Back(longest) => Some(s.saturating_sub(longest)),
-            Reach::Windows { size, retain, .. } => {
-                Some(s.saturating_sub(size).saturating_sub(retain).saturating_sub(1))
-            }
+            Reach::Back(longest) => Some(s.left(longest)),
+            Reach::Windows { size, retain, .. } => Some(s.left(size) - retain - Span::from_us(1)),
         }
     }
 }
@@ -58,25 +60,25 @@ impl Reach {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Late {
     Not,
-    /// Its `eff` is past the bound by so many microseconds.
-    By(i64),
+    /// Its `eff` is past the bound by so much.
+    By(Span),
     /// It is in time, but its windows are gone: see `idle_limit`.
     Gone,
 }
 
 /// `horizon`: windows that closed before it are gone.
-pub fn late(window: Window, lateness: i64, ts: i64, eff: i64, horizon: i64) -> Late {
+pub fn late(window: Window, lateness: Span, ts: EventTime, eff: Eff, horizon: Eff) -> Late {
     let end = match window {
         Window::Trailing => None,
-        Window::Tumbling { size_us } => last_end(ts, size_us, size_us),
-        Window::Hopping { size_us, every_us } => last_end(ts, size_us, every_us),
-        Window::Session { gap_us } => Some(ts.saturating_add(gap_us)),
+        Window::Tumbling { size_us } => last_end(ts, Span::from_us(size_us), Span::from_us(size_us)),
+        Window::Hopping { size_us, every_us } => last_end(ts, Span::from_us(size_us), Span::from_us(every_us)),
+        Window::Session { gap_us } => Some(ts + Span::from_us(gap_us)),
     };
     // Between hopping windows an event was refused by none.
     let Some(end) = end else { return Late::Not };
-    let bound = end.saturating_add(lateness);
+    let bound = Eff::bound(end, lateness);
     if eff > bound {
-        Late::By(eff.saturating_sub(bound))
+        Late::By(eff - bound)
     } else if bound < horizon {
         Late::Gone
     } else {
@@ -85,9 +87,8 @@ pub fn late(window: Window, lateness: i64, ts: i64, eff: i64, horizon: i64) -> L
 }
 
 /// The end of the last window that holds an event; hopping windows may leave room between them.
-fn last_end(ts: i64, size: i64, every: i64) -> Option<i64> {
-    let start = ts.div_euclid(every).saturating_mul(every);
-    let end = start.saturating_add(size);
+fn last_end(ts: EventTime, size: Span, every: Span) -> Option<EventTime> {
+    let end = ts.floor(every) + size;
     (ts < end).then_some(end)
 }
 
@@ -98,25 +99,34 @@ mod tests {
     #[test]
     fn the_last_window_decides() {
         let hopping = Window::Hopping { size_us: 10, every_us: 4 };
-        // 13 lies in [4, 14), [8, 18) and [12, 22).
-        let cases = [(22, Late::Not), (25, Late::Not), (26, Late::By(1))];
-        for (eff, expected) in cases {
-            assert_eq!(late(hopping, 3, 13, eff, i64::MIN), expected, "eff {eff}");
-        }
-        assert_eq!(late(hopping, 3, 13, 20, 26), Late::Gone);
-        assert_eq!(late(hopping, 3, 13, 20, 25), Late::Not);
         let sparse = Window::Hopping { size_us: 3, every_us: 10 };
-        assert_eq!(late(sparse, 0, 15, 1000, i64::MIN), Late::Not, "between two windows");
-        assert_eq!(late(Window::Session { gap_us: 5 }, 2, 10, 18, i64::MIN), Late::By(1));
-        assert_eq!(late(Window::Trailing, 0, 10, i64::MAX, i64::MAX), Late::Not);
+        let late_by = |us| Late::By(Span::from_us(us));
+        for (window, lateness, ts, eff, horizon, expected) in [
+            // 13 lies in [4, 14), [8, 18) and [12, 22).
+            (hopping, 3, 13, 22, i64::MIN, Late::Not),
+            (hopping, 3, 13, 25, i64::MIN, Late::Not),
+            (hopping, 3, 13, 26, i64::MIN, late_by(1)),
+            (hopping, 3, 13, 20, 26, Late::Gone),
+            (hopping, 3, 13, 20, 25, Late::Not),
+            // Between two windows.
+            (sparse, 0, 15, 1000, i64::MIN, Late::Not),
+            (Window::Session { gap_us: 5 }, 2, 10, 18, i64::MIN, late_by(1)),
+            (Window::Trailing, 0, 10, i64::MAX, i64::MAX, Late::Not),
+        ] {
+            let (ts, eff, horizon) = (EventTime::from_us(ts), Eff::from_us(eff), Eff::from_us(horizon));
+            let found = late(window, Span::from_us(lateness), ts, eff, horizon);
+            assert_eq!(found, expected, "{window:?} {ts:?} {eff:?} {horizon:?}");
+        }
     }
 
     #[test]
     fn what_no_window_holds_is_out_of_reach() {
-        let hourly = Reach::Windows { size: 10, every: 10, retain: 5 };
-        assert_eq!([19, 20].map(|ts| hourly.holds(ts, 35)), [false, true], "[10, 20) is gone at 26, [20, 30) at 36");
-        assert!(hourly.floor(35).is_some_and(|floor| floor < 20));
-        assert_eq!([5, 6].map(|ts| Reach::Back(10).holds(ts, 15)), [false, true]);
-        assert!(Reach::Everything.holds(i64::MIN, 0) && Reach::Everything.floor(0).is_none());
+        let [five, ten] = [5, 10].map(Span::from_us);
+        let hourly = Reach::Windows { size: ten, every: ten, retain: five };
+        let holds = |reach: Reach, ts, s| reach.holds(EventTime::from_us(ts), Tick::from_us(s));
+        assert_eq!([19, 20].map(|ts| holds(hourly, ts, 35)), [false, true], "[10, 20) is gone at 26, [20, 30) at 36");
+        assert!(hourly.floor(Tick::from_us(35)).is_some_and(|floor| floor < EventTime::from_us(20)));
+        assert_eq!([5, 6].map(|ts| holds(Reach::Back(ten), ts, 15)), [false, true]);
+        assert!(holds(Reach::Everything, i64::MIN, 0) && Reach::Everything.floor(Tick::from_us(0)).is_none());
     }
 }

@@ -7,6 +7,7 @@ use headwater_operators::group::Piece;
 use serde::{Deserialize, Serialize};
 
 use crate::base::id::{GroupId, PartId};
+use crate::base::time::EventTime;
 use crate::plan::position::Position;
 use crate::plan::progress::HistoryProgress;
 use crate::plan::side::Side;
@@ -35,7 +36,7 @@ pub struct StateFile {
     pub xxh3: u64,
     /// Of a ledger: the first and the last event time.
     #[serde(default)]
-    pub span: Option<(i64, i64)>,
+    pub span: Option<(EventTime, EventTime)>,
 }
 
 impl StateFile {

@@ -15,7 +15,7 @@ use headwater_connectors::storage::Storage;
 use serde::{Deserialize, Serialize};
 
 use crate::base::failure::Failure;
-use crate::base::time::wall_clock_us;
+use crate::base::time::WallClock;
 
 /// Checkpoints that a generation has numbers for: one a second for 30 years.
 const NUMBERS: u64 = 1_000_000_000;
@@ -33,7 +33,8 @@ pub struct Start {
     /// For people.
     pub host: String,
     pub pid: u32,
-    pub started_us: i64,
+    #[serde(rename = "started_us")]
+    pub started: WallClock,
 }
 
 /// All starts that are known, the newest last.
@@ -49,7 +50,7 @@ impl Starts {
             if let Some((bytes, _)) = storage.read(&name)? {
                 starts.push(serde_json::from_slice(&bytes).unwrap_or_else(|e| {
                     tracing::warn!("{} is damaged, all checkpoints before it count: {e}", storage.shown(&name));
-                    Start { generation, base: u64::MAX, host: String::new(), pid: 0, started_us: 0 }
+                    Start { generation, base: u64::MAX, host: String::new(), pid: 0, started: WallClock::BEFORE_ALL }
                 }));
             }
         }
@@ -72,7 +73,7 @@ impl Starts {
             base,
             host: host(),
             pid: std::process::id(),
-            started_us: wall_clock_us(),
+            started: WallClock::now(),
         };
         let name = name(start.generation);
         let text = serde_json::to_vec_pretty(&start).expect("a start is plain data");
@@ -148,7 +149,7 @@ mod tests {
     use super::*;
 
     fn start(generation: u64, base: u64) -> Start {
-        Start { generation, base, host: String::new(), pid: 1, started_us: 0 }
+        Start { generation, base, host: String::new(), pid: 1, started: WallClock::BEFORE_ALL }
     }
 
     #[test]

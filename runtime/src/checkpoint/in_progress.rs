@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::contribution::{Contribution, PositionAt, StateFile};
 use super::threads::Sending;
+use crate::base::time::Tick;
 use crate::plan::position::Position;
 use crate::plan::progress::HistoryProgress;
 
@@ -12,7 +13,7 @@ use crate::plan::progress::HistoryProgress;
 #[derive(Default)]
 pub struct CheckpointInProgress {
     /// Its number and its tick.
-    pub wanted: Option<(u64, i64)>,
+    pub wanted: Option<(u64, Tick)>,
     pub positions: Option<(u64, Vec<Position>, HistoryProgress)>,
     pub files: Vec<StateFile>,
     /// The number of the checkpoint whose files are all written, and where all processes see them.
@@ -26,7 +27,7 @@ pub struct CheckpointInProgress {
 
 impl CheckpointInProgress {
     /// Another one is wanted. It may be told twice.
-    pub fn want(&mut self, number: u64, t: i64) {
+    pub fn want(&mut self, number: u64, t: Tick) {
         if self.wanted.is_none_or(|(before, _)| before < number) {
             self.wanted = Some((number, t));
         }
@@ -51,7 +52,7 @@ impl CheckpointInProgress {
 
     /// What this worker adds, once all is there; `told`: the last one that it was told of, `in_sinks`: whether everything up to a
     /// tick is.
-    pub fn contribution(&self, told: u64, in_sinks: impl Fn(i64) -> bool) -> Option<Contribution> {
+    pub fn contribution(&self, told: u64, in_sinks: impl Fn(Tick) -> bool) -> Option<Contribution> {
         let (number, _) = self.wanted.filter(|(number, t)| *number > told && in_sinks(*t))?;
         let (_, positions, read) = self.positions.as_ref().filter(|(of, ..)| *of == number)?;
         let files = self.files_of.filter(|of| *of == number).map(|_| self.files.clone())?;

@@ -31,6 +31,7 @@ use super::state_file;
 use super::store::StateStore;
 use crate::base::failure::Failure;
 use crate::base::id::{GroupId, Id, PartId};
+use crate::base::time::{EventTime, Span, Tick, Time};
 use crate::plan::side::Side;
 
 /// Files of a tier that are merged into one of the next.
@@ -54,7 +55,7 @@ struct Files {
 /// The files of a part of the group.
 struct OfPart {
     /// Its longest window.
-    longest: i64,
+    longest: Span,
     writing: Option<Writing>,
     files: Vec<StateFile>,
     merge: Option<Merge>,
@@ -64,7 +65,7 @@ struct OfPart {
 struct Writing {
     path: PathBuf,
     writer: state_file::Writer,
-    span: (i64, i64),
+    span: (EventTime, EventTime),
 }
 
 /// A file that is whole, but in no checkpoint yet.
@@ -72,7 +73,7 @@ struct Written {
     path: PathBuf,
     bytes: u64,
     xxh3: u64,
-    span: (i64, i64),
+    span: (EventTime, EventTime),
 }
 
 /// Files that are being merged. Dropped, it waits for the thread, which stops.
@@ -101,9 +102,9 @@ impl GroupJournal {
         generation: u64,
         group: GroupId,
         (worker, workers): (usize, usize),
-        longest: &[i64],
+        longest: &[Span],
     ) -> GroupJournal {
-        let part = |longest: &i64| OfPart { longest: *longest, writing: None, files: vec![], merge: None };
+        let part = |longest: &Span| OfPart { longest: *longest, writing: None, files: vec![], merge: None };
         let (worker, workers) = (worker as u32, workers as u32);
         let parts = longest.iter().map(part).collect();
         GroupJournal(Rc::new(RefCell::new(Files { store, generation, group, worker, workers, parts, frozen: vec![] })))
@@ -122,7 +123,7 @@ impl GroupJournal {
         let chunks = Rc::new(state_file::Chunks::open(path).map_err(|e| failed("reading", path, e))?);
         let spans = chunks.spans().map_err(|e| failed("reading", path, e))?;
         for (at, (first, last)) in spans.into_iter().enumerate() {
-            state.freeze(of, files.frozen.len() as u64, first, last);
+            state.freeze(of, files.frozen.len() as u64, first.us(), last.us());
             files.frozen.push(Some((chunks.clone(), at)));
         }
         let group = files.group;
@@ -131,7 +132,7 @@ impl GroupJournal {
     }
 
     /// The files of a checkpoint at `t`, up to which all is written.
-    pub fn cut(&self, number: u64, t: i64) -> Result<Vec<StateFile>, Failure> {
+    pub fn cut(&self, number: u64, t: Tick) -> Result<Vec<StateFile>, Failure> {
         let mut files = self.0.borrow_mut();
         (0..files.parts.len()).try_for_each(|of| files.cut(of, number, t))?;
         Ok(files.parts.iter().flat_map(|part| &part.files).cloned().collect())
@@ -153,8 +154,8 @@ impl Files {
         Ok(dir.join(format!("group-{}-{of}-{what}.parquet", self.group.number())))
     }
 
-    fn cut(&mut self, of: usize, number: u64, t: i64) -> Result<(), Failure> {
-        let left = t.saturating_sub(self.parts[of].longest);
+    fn cut(&mut self, of: usize, number: u64, t: Tick) -> Result<(), Failure> {
+        let left = t.left(self.parts[of].longest);
         if let Some(writing) = self.parts[of].writing.take() {
             let written = writing.finish()?;
             self.place(of, (number, left), written, "")?;
@@ -183,7 +184,13 @@ impl Files {
     }
 
     /// Puts a file where the checkpoint is that has it first, unless all of it has left the windows.
-    fn place(&mut self, of: usize, (number, left): (u64, i64), written: Written, suffix: &str) -> Result<(), Failure> {
+    fn place(
+        &mut self,
+        of: usize,
+        (number, left): (u64, EventTime),
+        written: Written,
+        suffix: &str,
+    ) -> Result<(), Failure> {
         if written.span.1 <= left {
             return std::fs::remove_file(&written.path).map_err(|e| failed("removing", &written.path, e));
         }
@@ -200,6 +207,11 @@ impl Files {
     }
 }
 
+/// The event times of rows.
+fn times(rows: &RecordBatch) -> impl Iterator<Item = EventTime> + '_ {
+    rows.column(0).as_primitive::<Int64Type>().values().iter().map(|ts| EventTime::from_us(*ts))
+}
+
 /// The files of the lowest tier that has enough of them. Those of the newest checkpoint may not be there for all to see yet.
 fn worth_merging(files: &[StateFile], newest: u64) -> Option<Vec<StateFile>> {
     let mut tiers: BTreeMap<u32, Vec<&StateFile>> = BTreeMap::new();
@@ -214,13 +226,13 @@ fn worth_merging(files: &[StateFile], newest: u64) -> Option<Vec<StateFile>> {
 impl Writing {
     fn create(path: PathBuf, rows: &RecordBatch) -> Result<Writing, Failure> {
         let writer = state_file::Writer::create(&path, rows.schema()).map_err(|e| failed("creating", &path, e))?;
-        Ok(Writing { path, writer, span: (i64::MAX, i64::MIN) })
+        Ok(Writing { path, writer, span: (EventTime::AFTER_ALL, EventTime::BEFORE_ALL) })
     }
 
     fn write(&mut self, rows: &RecordBatch) -> Result<(), Failure> {
-        let (first, last) = self.span;
-        let times = rows.column(0).as_primitive::<Int64Type>().values();
-        self.span = times.iter().fold((first, last), |(first, last), ts| (first.min(*ts), last.max(*ts)));
+        for ts in times(rows) {
+            self.span = (self.span.0.min(ts), self.span.1.max(ts));
+        }
         self.writer.write(rows).map_err(|e| failed("writing to", &self.path, e))
     }
 
@@ -233,7 +245,7 @@ impl Writing {
 
 impl Merge {
     /// `left`: events up to there have left all windows.
-    fn start(store: Arc<StateStore>, inputs: Vec<StateFile>, path: PathBuf, left: i64) -> Result<Merge, Failure> {
+    fn start(store: Arc<StateStore>, inputs: Vec<StateFile>, path: PathBuf, left: EventTime) -> Result<Merge, Failure> {
         let stop: Arc<AtomicBool> = Arc::default();
         let (files, stopped) = (inputs.clone(), stop.clone());
         let work = move || merge(&store, &files, path, left, &stopped);
@@ -264,7 +276,7 @@ fn merge(
     store: &StateStore,
     inputs: &[StateFile],
     path: PathBuf,
-    left: i64,
+    left: EventTime,
     stop: &AtomicBool,
 ) -> Result<Option<Written>, Failure> {
     let mut merged: Option<Writing> = None;
@@ -278,8 +290,7 @@ fn merge(
                 return Ok(None);
             }
             let batch = batch.map_err(|e| failed("reading", &from, e))?;
-            let times = batch.column(0).as_primitive::<Int64Type>().values();
-            let held: BooleanArray = times.iter().map(|ts| Some(*ts > left)).collect();
+            let held: BooleanArray = times(&batch).map(|ts| Some(ts > left)).collect();
             let batch = filter_record_batch(&batch, &held).map_err(|e| failed("reading", &from, e))?;
             match &mut merged {
                 Some(merged) => merged.write(&batch)?,
@@ -313,12 +324,12 @@ mod tests {
         RecordBatch::try_from_iter([("_ts", times)]).unwrap()
     }
 
-    fn times(store: &StateStore, files: &[StateFile]) -> Vec<i64> {
+    fn held_in(store: &StateStore, files: &[StateFile]) -> Vec<i64> {
         let mut all = vec![];
         for file in files {
             let path = store.fetch(file).unwrap().unwrap();
             for batch in state_file::read(&path).unwrap() {
-                all.extend_from_slice(batch.unwrap().column(0).as_primitive::<Int64Type>().values());
+                all.extend(times(&batch.unwrap()).map(Time::us));
             }
         }
         all.sort_unstable();
@@ -332,7 +343,7 @@ mod tests {
         std::fs::write(dir.path().join("a.jsonl"), "{\"ts\":1,\"card\":\"a\"}\n").unwrap();
         let job = testing::open(dir.path(), SOURCE).job;
         let store = Arc::new(StateStore::open(&job, 0, Arc::default()).unwrap());
-        let mut journal = GroupJournal::new(store.clone(), 1, GroupId::at(0), (0, 1), &[LONGEST]);
+        let mut journal = GroupJournal::new(store.clone(), 1, GroupId::at(0), (0, 1), &[Span::from_us(LONGEST)]);
         let (mut last, mut merged) = (vec![], 0);
         for number in 1..=100 {
             let now = number as i64 * 20;
@@ -340,9 +351,9 @@ mod tests {
             // One that comes late.
             journal.write(0, &rows([now - LONGEST + 7].into_iter())).unwrap();
             make_dir(&store.written(number, 0)).unwrap();
-            let files = journal.cut(number, now).unwrap();
+            let files = journal.cut(number, Tick::from_us(now)).unwrap();
             merged += files.iter().filter(|file| file.number == number && file.name.contains("merged")).count();
-            let found = times(&store, &files);
+            let found = held_in(&store, &files);
             let late = (1..=number as i64).map(|n| n * 20 - LONGEST + 7);
             let mut held: Vec<i64> = (0..now).chain(late).filter(|ts| *ts > now - LONGEST).collect();
             held.sort_unstable();
@@ -359,7 +370,7 @@ mod tests {
 
         // Nothing came for long: nothing is left.
         make_dir(&store.written(101, 0)).unwrap();
-        assert_eq!(journal.cut(101, 100_000).unwrap(), []);
+        assert_eq!(journal.cut(101, Tick::from_us(100_000)).unwrap(), []);
     }
 
     #[test]

@@ -14,7 +14,6 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use headwater_connectors::format::text::format_time;
 use headwater_connectors::storage::{Storage, Version};
 use rand::Rng;
 use serde::{Deserialize, Serialize};
@@ -22,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use super::generations::host;
 use crate::base::failure::Failure;
 use crate::base::threads::guarded;
-use crate::base::time::wall_clock_us;
+use crate::base::time::WallClock;
 
 const NAME: &str = "lease.json";
 const RENEW_EVERY: Duration = Duration::from_secs(10);
@@ -37,7 +36,8 @@ struct Holder {
     token: String,
     host: String,
     pid: u32,
-    since_us: i64,
+    #[serde(rename = "since_us")]
+    since: WallClock,
     renewed: u64,
     /// The holder has ended.
     released: bool,
@@ -45,7 +45,7 @@ struct Holder {
 
 impl Holder {
     fn who(&self) -> String {
-        format!("{}, pid {}, since {}", self.host, self.pid, format_time(self.since_us))
+        format!("{}, pid {}, since {}", self.host, self.pid, self.since)
     }
 }
 
@@ -64,7 +64,7 @@ impl Lease {
             token: format!("{:032x}", rand::rng().random::<u128>()),
             host: host(),
             pid: std::process::id(),
-            since_us: wall_clock_us(),
+            since: WallClock::now(),
             renewed: 0,
             released: false,
         };

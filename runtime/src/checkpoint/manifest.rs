@@ -15,6 +15,7 @@ use super::stats::CheckpointInfo;
 use super::store::{CHECKPOINTS, StateStore, object_name};
 use crate::base::failure::Failure;
 use crate::base::id::{IdVec, ScanId};
+use crate::base::time::{Eff, Tick, WallClock};
 use crate::plan::Plan;
 use crate::plan::mode::Mode;
 use crate::plan::position::Position;
@@ -37,11 +38,12 @@ pub struct Manifest {
     /// Begins with the generation that wrote it: see `generations`.
     pub number: u64,
     /// Every tick up to it is in the state. `None`: the history is still being read, see `Plan::read`.
-    pub t: Option<i64>,
+    pub t: Option<Tick>,
     /// By the wall clock, when it was asked for: for whoever watches. `None`: an earlier version wrote it.
-    pub begun_us: Option<i64>,
+    #[serde(rename = "begun_us")]
+    pub begun: Option<WallClock>,
     /// See `Announcement`.
-    pub horizons: IdVec<ScanId, i64>,
+    pub horizons: IdVec<ScanId, Eff>,
     pub mode: Mode,
     /// The run had reached its end.
     pub finished: bool,
@@ -67,14 +69,14 @@ fn with_moved<S: Serializer>(plan: &Plan, serializer: S) -> Result<S::Ok, S::Err
 
 impl Manifest {
     /// Up to where rows are right that go on from it. `None`: the history is still being read.
-    pub fn t_of_rows(&self) -> Option<i64> {
+    pub fn t_of_rows(&self) -> Option<Tick> {
         self.t.max(self.plan.floor)
     }
 
     /// What is told of it once it is whole.
     fn info(&self) -> CheckpointInfo {
         let bytes = self.files.iter().map(|file| file.bytes).sum();
-        CheckpointInfo { number: self.number, t: self.t_of_rows(), begun_us: self.begun_us, took: None, bytes }
+        CheckpointInfo { number: self.number, t: self.t_of_rows(), begun: self.begun, took: None, bytes }
     }
 
     /// Makes the checkpoint one, unless a newer start has taken over, and removes what nobody needs any more.
@@ -273,7 +275,10 @@ mod tests {
 
     #[test]
     fn a_manifest_with_one_bit_that_is_another_is_damaged() {
-        let start = Start { plan: Plan { floor: Some(7), ..Plan::of(0, IdVec::new(), IdVec::new()) }, from: None };
+        let start = Start {
+            plan: Plan { floor: Some(Tick::from_us(7)), ..Plan::of(WallClock::from_us(0), IdVec::new(), IdVec::new()) },
+            from: None,
+        };
         let text = sealed(&start.first_manifest(Mode::Follow));
         assert!(is_sealed(&text) && serde_json::from_slice::<Manifest>(&text).is_ok());
         for bit in 0..text.len() * 8 {
@@ -319,7 +324,7 @@ mod tests {
         take(&mut earlier, "/parts/0", &["workers", "side", "span"]);
         take(&mut earlier, "", &["begun_us"]);
         let manifest: Manifest = serde_json::from_value(earlier).unwrap();
-        assert_eq!((manifest.begun_us, manifest.files[0].workers, manifest.files[0].span), (None, 0, None));
+        assert_eq!((manifest.begun, manifest.files[0].workers, manifest.files[0].span), (None, 0, None));
         assert!(
             !manifest.plan.skip_refresh && manifest.plan.destinations.is_empty() && manifest.plan.changelogs.is_empty()
         );

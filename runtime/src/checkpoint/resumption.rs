@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::manifest::{FORMAT, Manifest};
 use super::names::SHADOW_DEAD_LETTERS;
 use crate::base::id::{IdVec, ScanId};
-use crate::base::time::wall_clock_us;
+use crate::base::time::{Eff, Tick, WallClock};
 use crate::job::Job;
 use crate::plan::Plan;
 use crate::plan::mode::Mode;
@@ -68,8 +68,7 @@ impl Start {
     /// Whether the run has an end that the state does not know: a run that ends keeps those that a start of it has found, and one
     /// that follows its streams has none.
     pub fn has_own_end(&self, mode: Mode) -> bool {
-        let same =
-            |found: &Manifest| found.mode == mode && (mode == Mode::Follow || found.plan.now_us == self.plan.now_us);
+        let same = |found: &Manifest| found.mode == mode && (mode == Mode::Follow || found.plan.now == self.plan.now);
         !self.manifest().is_some_and(same)
     }
 
@@ -81,7 +80,7 @@ impl Start {
     }
 
     /// The tick at which `T` of a side goes on, where all of it has its history.
-    pub fn goes_on_at(&self, side: Side) -> Option<i64> {
+    pub fn goes_on_at(&self, side: Side) -> Option<Tick> {
         let manifest = self.manifest()?;
         let plan = &self.plan;
         let whole = plan.scans.iter().filter(|scan| scan.side == side).all(|scan| scan.restored);
@@ -90,8 +89,8 @@ impl Start {
     }
 
     /// Where the checkpoint left off: windows that closed before it are gone.
-    pub fn horizons(&self) -> IdVec<ScanId, i64> {
-        let mut horizons = IdVec::filled(i64::MIN, self.plan.scans.len());
+    pub fn horizons(&self) -> IdVec<ScanId, Eff> {
+        let mut horizons = IdVec::filled(Eff::BEFORE_ALL, self.plan.scans.len());
         let known = self.from.iter().flat_map(|from| from.moved.iter().zip(&from.manifest.horizons));
         for (now, horizon) in known.filter_map(|(now, horizon)| Some(((*now)?, horizon))) {
             horizons[now] = *horizon;
@@ -125,7 +124,7 @@ impl Start {
     /// What is written down before the first row is read: where nothing is new, the checkpoint that it goes on from, as one of the
     /// job that there is now.
     pub fn first_manifest(&self, mode: Mode) -> Manifest {
-        let (plan, number, begun_us) = (self.plan.clone(), self.plan.checkpoints, Some(wall_clock_us()));
+        let (plan, number, begun) = (self.plan.clone(), self.plan.checkpoints, Some(WallClock::now()));
         let new = self.has_new();
         match &self.from {
             // What it goes on from stays a part of the state; where partitions begin is in the plan.
@@ -133,7 +132,7 @@ impl Start {
                 lines: self.lines(&from.manifest),
                 number,
                 t: from.manifest.t.filter(|_| !new),
-                begun_us,
+                begun,
                 finished: false,
                 mode,
                 horizons: self.horizons(),
@@ -149,7 +148,7 @@ impl Start {
                 format: FORMAT,
                 number,
                 t: None,
-                begun_us,
+                begun,
                 horizons: IdVec::new(),
                 mode,
                 finished: false,

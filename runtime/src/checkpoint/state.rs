@@ -16,6 +16,7 @@ use super::state_file;
 use super::store::StateStore;
 use crate::base::failure::Failure;
 use crate::base::id::{GroupId, Id, PartId};
+use crate::base::time::{Tick, Time};
 use crate::plan::side::Side;
 
 /// Writes a group's parts of one worker, where every tick up to `t` is finished.
@@ -25,7 +26,7 @@ pub fn write(
     (group, worker, workers): (GroupId, u32, u32),
     state: &mut State,
     journal: &GroupJournal,
-    t: i64,
+    t: Tick,
 ) -> Result<Vec<StateFile>, Failure> {
     store.forget_brought()?;
     let dir = store.written(number, worker);
@@ -43,7 +44,7 @@ pub fn write(
         };
         writer.write(batch).map_err(|e| failed(&e))
     };
-    state.save(t.saturating_add(1), &mut each).map_err(|e| Failure::Running(e.to_string()))?;
+    state.save(t.just_after().us(), &mut each).map_err(|e| Failure::Running(e.to_string()))?;
     let mut files = vec![];
     for ((piece, part), (name, writer)) in writers {
         let (bytes, xxh3) = writer.finish().map_err(|e| failed("writing to", &dir, e))?;

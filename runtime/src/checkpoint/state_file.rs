@@ -17,6 +17,7 @@ use parquet::file::statistics::Statistics;
 use parquet::schema::types::ColumnPath;
 
 use super::files::Hashing;
+use crate::base::time::EventTime;
 
 /// Rows that are held in memory until they are written, or read at once; and bytes, since units may be large.
 const ROWS_AT_ONCE: usize = 64 << 10;
@@ -64,9 +65,11 @@ impl Chunks {
     }
 
     /// By chunk: its first and its last event time.
-    pub fn spans(&self) -> Result<Vec<(i64, i64)>> {
+    pub fn spans(&self) -> Result<Vec<(EventTime, EventTime)>> {
         let span = |chunk: &RowGroupMetaData| match chunk.columns().first()?.statistics()? {
-            Statistics::Int64(times) => Some((*times.min_opt()?, *times.max_opt()?)),
+            Statistics::Int64(times) => {
+                Some((EventTime::from_us(*times.min_opt()?), EventTime::from_us(*times.max_opt()?)))
+            }
             _ => None,
         };
         let spans: Option<_> = self.metadata.metadata().row_groups().iter().map(span).collect();

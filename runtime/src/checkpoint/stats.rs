@@ -4,16 +4,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::base::time::wall_clock_us;
+use crate::base::time::{Span, Tick, WallClock};
 
 /// The newest checkpoint that is whole: what another start would go on from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CheckpointInfo {
     pub number: u64,
     /// `None`: it was taken while the history was read.
-    pub t: Option<i64>,
+    pub t: Option<Tick>,
     /// When it was begun. `None`: an earlier version wrote it.
-    pub begun_us: Option<i64>,
+    pub begun: Option<WallClock>,
     /// From then until it was whole. `None`: an earlier start wrote it.
     pub took: Option<Duration>,
     /// What its files hold.
@@ -21,8 +21,8 @@ pub struct CheckpointInfo {
 }
 
 impl CheckpointInfo {
-    pub fn age_us(&self, now: i64) -> Option<i64> {
-        self.begun_us.map(|begun| now.saturating_sub(begun).max(0))
+    pub fn age(&self, now: WallClock) -> Option<Span> {
+        self.begun.map(|begun| (now - begun).max(Span::ZERO))
     }
 }
 
@@ -41,10 +41,9 @@ impl CheckpointStats {
 
     /// The run has made a checkpoint, which is whole from now on.
     pub fn committed(&self, info: CheckpointInfo) {
-        let took = info.begun_us.map(|begun| wall_clock_us().saturating_sub(begun).max(0));
-        let took = took.map(|us| Duration::from_micros(us.unsigned_abs()));
+        let took = info.age(WallClock::now()).map(|age| Duration::from_micros(age.us().unsigned_abs()));
         // Where only the shadow was saved, the rest is as old as it was.
-        let before = self.newest().filter(|newest| newest.begun_us == info.begun_us);
+        let before = self.newest().filter(|newest| newest.begun == info.begun);
         self.found(CheckpointInfo { took: before.and_then(|newest| newest.took).or(took), ..info });
         self.committed.fetch_add(1, Ordering::Relaxed);
     }

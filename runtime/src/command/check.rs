@@ -1,9 +1,9 @@
 //! `headwater check JOB`: what a run would do, without doing it. Nothing is claimed and nothing is written.
 
+use std::fmt::Display;
 use std::io::Write;
 use std::sync::Arc;
 
-use headwater_connectors::format::text::format_time;
 use headwater_connectors::sink::SinkConfig;
 use indicatif::{HumanBytes, HumanCount};
 
@@ -13,7 +13,7 @@ use super::output::print;
 use super::{meaning, sample};
 use crate::base::failure::Failure;
 use crate::base::id::{GroupId, IdVec, SourceId};
-use crate::base::time::wall_clock_us;
+use crate::base::time::{Span, Tick, WallClock};
 use crate::catalog::open::open;
 use crate::catalog::opened::Opened;
 use crate::checkpoint::manifest::{self, Manifest};
@@ -35,7 +35,7 @@ pub fn check(args: &CheckArgs) -> Result<(), Failure> {
     let job = load(&args.job)?;
     let live = job.sources.iter().any(|source| source.stream.is_some());
     let opened = Arc::new(open(job, &IdVec::new())?);
-    let anew = || fresh::plan(&opened, wall_clock_us(), live);
+    let anew = || fresh::plan(&opened, WallClock::now(), live);
     let found = match opened.has_stream() {
         true => manifest::look(&StateStore::open(&opened.job, 0, Arc::default())?)?,
         false => None,
@@ -43,7 +43,7 @@ pub fn check(args: &CheckArgs) -> Result<(), Failure> {
     let changed = found.as_ref().map(|manifest| Changed::between(&manifest.plan, &opened));
     let planned = match (found.clone(), &changed) {
         (Some(manifest), Some(changed)) if changed.goes_on(&manifest) => {
-            go_on(&opened, manifest, changed, wall_clock_us(), Mode::Follow)
+            go_on(&opened, manifest, changed, WallClock::now(), Mode::Follow)
         }
         _ => anew().map(|plan| Start { plan, from: None }),
     };
@@ -71,7 +71,7 @@ fn tell_state(
 ) -> std::io::Result<()> {
     let number = manifest.number;
     let t = manifest.t_of_rows();
-    let t = t.map_or_else(|| "not begun, the history is being read".to_owned(), |t| format!("T = {}", format_time(t)));
+    let t = t.map_or_else(|| "not begun, the history is being read".to_owned(), |t| format!("T = {t}"));
     writeln!(out, "\nstate in {}", opened.job.state.path)?;
     writeln!(out, "  checkpoint {number}: {t}")?;
     if !changed.goes_on(manifest) {
@@ -147,17 +147,16 @@ fn tell_source(out: &mut Vec<u8>, opened: &Opened, id: SourceId, plan: Option<&S
 }
 
 fn tell_seam(out: &mut Vec<u8>, conf: &job::Source, plan: &Scan) -> std::io::Result<()> {
-    let time = |t: Option<i64>| t.map_or_else(|| "not known yet: nothing is there".to_owned(), format_time);
     if conf.history.is_some() && conf.stream.is_some() {
         let rows = HumanCount(plan.history_rows);
         writeln!(out, "  seam      by {}, {rows} history rows are taken", report::by(&conf.seam.by))?;
-        writeln!(out, "            C = {} (the history ends)", time(plan.c))?;
+        writeln!(out, "            C = {} (the history ends)", known(plan.c))?;
         if let (SeamBy::Id { overlap_us, .. }, Some(_)) = (&conf.seam.by, plan.c) {
-            let from = format_time(compared_from(plan.c, *overlap_us));
+            let from = compared_from(plan.c, Span::from_us(*overlap_us));
             writeln!(out, "            ids are compared from {from} on")?;
         }
     }
-    writeln!(out, "            S = {} (results begin)", time(plan.s))?;
+    writeln!(out, "            S = {} (results begin)", known(plan.s))?;
     if plan.partitions.is_empty() {
         return Ok(());
     }
@@ -167,6 +166,10 @@ fn tell_seam(out: &mut Vec<u8>, conf: &job::Source, plan: &Scan) -> std::io::Res
         writeln!(out, "            {:>9}  {last:>15}  {:>10}  {:>10}", p.partition, p.start, p.end)?;
     }
     Ok(())
+}
+
+fn known(time: Option<impl Display>) -> String {
+    time.map_or_else(|| "not known yet: nothing is there".to_owned(), |time| time.to_string())
 }
 
 /// What is taken for granted.
@@ -191,7 +194,8 @@ fn tell_group(out: &mut Vec<u8>, opened: &Opened, id: GroupId, plan: Option<&Pla
     let (group, open) = (&opened.job.groups[id], &opened.groups[id]);
     writeln!(out, "\nfeatures {}, of {}", group.name, opened.source_of(id).0.name)?;
     let seam = plan.and_then(|plan| plan.s(id));
-    for line in meaning::of_rows(group, opened.lateness_us(id), seam.unwrap_or_else(wall_clock_us)) {
+    let near = seam.unwrap_or_else(|| Tick::down(WallClock::now(), opened.job.tick()));
+    for line in meaning::of_rows(group, opened.lateness(id), near) {
         writeln!(out, "  {line}")?;
     }
     let shape = &open.shape;

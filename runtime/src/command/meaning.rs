@@ -1,14 +1,14 @@
 //! What a feature means, in plain words.
 
-use headwater_connectors::format::text::format_time;
-
+use crate::base::time::{Span, Tick};
 use crate::job::{Column, Group, Window, duration};
 
 /// What a row of the group is about, what it takes and how long it is there. `near`: a time to show a window at.
 /// `near`: a time of which examples are.
-pub fn of_rows(group: &Group, lateness_us: i64, near: i64) -> Vec<String> {
+pub fn of_rows(group: &Group, lateness: Span, near: Tick) -> Vec<String> {
     let key = keys(group);
     let show = |us: i64| duration::display(us);
+    let lateness_us = lateness.us();
     let rows = match group.window {
         Window::Trailing if group.columns.iter().all(|column| column.length_us.is_none()) => {
             return vec![format!("a row for each {key}, of all that has come by now, however late")];
@@ -26,7 +26,7 @@ pub fn of_rows(group: &Group, lateness_us: i64, near: i64) -> Vec<String> {
         }
         Window::Hopping { size_us, every_us } => {
             let (one, next) =
-                (window_at(near, size_us, every_us), window_at(near.saturating_add(every_us), size_us, every_us));
+                (window_at(near, size_us, every_us), window_at(near + Span::from_us(every_us), size_us, every_us));
             format!(
                 "a row for each {key} and {} that begins every {}, such as {one} and {next}",
                 show(size_us),
@@ -53,9 +53,9 @@ pub fn of_rows(group: &Group, lateness_us: i64, near: i64) -> Vec<String> {
 }
 
 /// `[2026-01-01T10:00:00Z, 2026-01-01T11:00:00Z)`: the newest window that has begun.
-fn window_at(t: i64, size_us: i64, every_us: i64) -> String {
-    let start = t.div_euclid(every_us).saturating_mul(every_us);
-    format!("[{}, {})", format_time(start), format_time(start.saturating_add(size_us)))
+fn window_at(t: Tick, size_us: i64, every_us: i64) -> String {
+    let start = t.left(Span::ZERO).floor(Span::from_us(every_us));
+    format!("[{start}, {})", start + Span::from_us(size_us))
 }
 
 /// `events of the last 1h, by card_id, where status = 'approved'`
@@ -90,8 +90,8 @@ mod tests {
     fn a_window_near_a_time() {
         const DAY: i64 = 86_400_000_000;
         // Weeks since 1970 begin on Thursdays.
-        let week = window_at(1_767_571_200_000_000, 7 * DAY, 7 * DAY);
+        let week = window_at(Tick::from_us(1_767_571_200_000_000), 7 * DAY, 7 * DAY);
         assert_eq!(week, "[2026-01-01T00:00:00Z, 2026-01-08T00:00:00Z)");
-        assert_eq!(window_at(-1, 2 * DAY, DAY), "[1969-12-31T00:00:00Z, 1970-01-02T00:00:00Z)");
+        assert_eq!(window_at(Tick::from_us(-1), 2 * DAY, DAY), "[1969-12-31T00:00:00Z, 1970-01-02T00:00:00Z)");
     }
 }

@@ -5,13 +5,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use headwater_connectors::format::text::format_time;
 use indicatif::{
     HumanCount, HumanDuration, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle,
 };
 
 use super::log;
-use crate::base::time::wall_clock_us;
+use crate::base::time::{Time, WallClock};
 use crate::observe::report::lag;
 use crate::observe::status::ProcessStatus;
 use crate::observe::view::RunView;
@@ -167,9 +166,8 @@ impl Teller {
         let left_out = partitions().filter(|p| p.left_out).count();
         let rows: u64 = status.groups.iter().map(|g| g.counts.rows).sum();
         let mut text = format!(
-            "T {} ({:.1}s ago)   lag {}   {} events/s   {} rows",
-            format_time(t),
-            (wall_clock_us() - t) as f64 / 1e6,
+            "T {t} ({:.1}s ago)   lag {}   {} events/s   {} rows",
+            WallClock::now().past(t).seconds(),
             HumanCount(behind.max(0) as u64),
             HumanCount(self.per_second as u64),
             HumanCount(rows)
@@ -220,6 +218,6 @@ pub fn summary(status: &ProcessStatus) -> String {
     }
     let reasons: Vec<String> = reasons.iter().map(|(reason, n)| format!("{} {reason}", HumanCount(*n))).collect();
     let dead_letters = if reasons.is_empty() { "none".to_owned() } else { reasons.join(", ") };
-    let t = status.t.map_or_else(|| "not begun".to_owned(), format_time);
+    let t = status.t.map_or_else(|| "not begun".to_owned(), |t| t.to_string());
     format!("{} rows, {} events, dead letters: {dead_letters}, T = {t}", HumanCount(rows), HumanCount(events))
 }

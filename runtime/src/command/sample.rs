@@ -14,19 +14,19 @@ use std::sync::Arc;
 use arrow::array::types::TimestampMicrosecondType;
 use arrow::array::{AsArray, RecordBatch};
 use headwater_connectors::Records;
-use headwater_connectors::format::text::{format_time, row_text};
+use headwater_connectors::format::text::row_text;
 use headwater_connectors::history::{History, Piece};
 use headwater_connectors::sink::RowText;
 use headwater_connectors::sink::dead_letters::DeadLetter;
 use headwater_connectors::stream::{self, Start, Stream};
 use headwater_operators::group::{Outputs, State};
 use headwater_operators::key_codec::KeyCodec;
-use headwater_operators::ledger::{SegmentError, Segments, up};
+use headwater_operators::ledger::{SegmentError, Segments};
 use headwater_operators::limits::Limits;
 
 use crate::base::failure::Failure;
 use crate::base::id::{GroupId, SourceId};
-use crate::base::time::wall_clock_us;
+use crate::base::time::{Arrival, EventTime, MatchTime, Tick, Time, WallClock};
 use crate::catalog::opened::Opened;
 use crate::catalog::parts::Parts;
 use crate::ingest::admit::Admitted;
@@ -45,7 +45,7 @@ const POLL_BYTES: usize = 1 << 20;
 pub struct Sample {
     pub events: usize,
     /// The tick of the rows.
-    pub t: Option<i64>,
+    pub t: Option<Tick>,
     /// Of the source's groups: their rows, as `get` prints them.
     pub rows: Vec<(GroupId, Vec<String>)>,
     pub dead_letters: Vec<DeadLetter>,
@@ -56,39 +56,39 @@ pub fn take(opened: &Arc<Opened>, plan: &Plan, source: SourceId, n: usize) -> Re
     let parts = Parts::open(opened, plan, Side::Live)?;
     let pipeline = Pipeline::new(opened, plan, &parts, source);
     let latest = latest(opened, plan, (source, &pipeline), n)?;
-    let tick = opened.job.tick_us;
+    let tick = opened.job.tick();
     let times =
         latest.batches.iter().flat_map(|part| part.chosen.iter().filter_map(|i| part.stamped[*i as usize].good()));
-    let t = times.max().map(|ts| up(ts, tick));
+    let t = times.max().map(|ts| Tick::up(ts, tick));
     let mut sample = Sample { events: latest.events(), t, rows: vec![], dead_letters: vec![] };
     let of_source = opened.graph.groups_of(source);
-    let states = of_source.map(|group| Ok((group, state(opened, &parts, group, t.unwrap_or(0))?)));
+    let states = of_source.map(|group| Ok((group, state(opened, &parts, group, t.unwrap_or(Tick::BEFORE_ALL))?)));
     let mut states: BTreeMap<GroupId, State> = states.collect::<Result<_, Failure>>()?;
     for SampledBatch { records, stamped, chosen, .. } in &latest.batches {
         // What came before is not looked at.
-        let admitted = Admitted::chosen(plan.first_scan(source), chosen, stamped, t.unwrap_or(0));
+        let admitted = Admitted::chosen(plan.first_scan(source), chosen, stamped, t.unwrap_or(Tick::BEFORE_ALL));
         let shaped = pipeline.shape(Batch { records, stamped }, &pipeline.log_positions(records), &[admitted]);
         for ((group, _), events) in shaped.events {
             let Some(state) = states.get_mut(&group) else { continue };
-            state.insert(&events, i64::MIN).map_err(|e| Failure::Running(e.to_string()))?;
+            state.insert(&events, Tick::BEFORE_ALL.us()).map_err(|e| Failure::Running(e.to_string()))?;
         }
         sample.dead_letters.extend(shaped.dead_letters);
     }
     let Some(t) = t else { return Ok(sample) };
     for (group, mut state) in states {
-        state.advance(t, usize::MAX).map_err(|e| Failure::Running(e.to_string()))?;
-        let batch = state.take_rows(t);
+        state.advance(t.us(), usize::MAX).map_err(|e| Failure::Running(e.to_string()))?;
+        let batch = state.take_rows(t.us());
         let lines = batch.iter().flat_map(|batch| (0..batch.num_rows()).map(|row| line(opened, group, batch, row, t)));
         sample.rows.push((group, lines.collect()));
     }
     Ok(sample)
 }
 
-fn state(opened: &Opened, parts: &Parts, group: GroupId, t: i64) -> Result<State, Failure> {
+fn state(opened: &Opened, parts: &Parts, group: GroupId, t: Tick) -> Result<State, Failure> {
     let open = &opened.groups[group];
     let codec = KeyCodec::new(&open.key_types).map_err(|e| Failure::Running(e.to_string()))?;
-    let outputs = Outputs { changes: false, rows_from: Some(t) };
-    let plan = headwater_operators::group::Plan { start: t, ..parts.plan(opened, group) };
+    let outputs = Outputs { changes: false, rows_from: Some(t.us()) };
+    let plan = headwater_operators::group::Plan { start: t.us(), ..parts.plan(opened, group) };
     Ok(State::new(
         &plan,
         codec,
@@ -99,16 +99,16 @@ fn state(opened: &Opened, parts: &Parts, group: GroupId, t: i64) -> Result<State
     ))
 }
 
-fn line(opened: &Opened, group: GroupId, batch: &RecordBatch, row: usize, t: i64) -> String {
+fn line(opened: &Opened, group: GroupId, batch: &RecordBatch, row: usize, t: Tick) -> String {
     let shape = &opened.groups[group].shape;
     let us = |column: usize| batch.column(column).as_primitive::<TimestampMicrosecondType>().value(row);
     let text = RowText {
         key: row_text(batch, 0..shape.keys, row),
         window: shape.windowed().then(|| (us(shape.keys), us(shape.keys + 1))),
         row: row_text(batch, shape.columns(), row),
-        changed_at_us: t,
+        changed_at_us: t.us(),
     };
-    rows::line(&text, Some(t))
+    rows::line(&text, Some(t.us()))
 }
 
 /// A few events fit into memory.
@@ -126,12 +126,17 @@ impl Segments for NoSegments {
     fn remove(&mut self, _: u64) {}
 }
 
+/// Of a record without an event time of its own: when it came will do.
+fn happened(arrival: Arrival) -> EventTime {
+    EventTime::from_us(arrival.us())
+}
+
 /// Some records of one batch.
 struct SampledBatch {
     records: Records,
     stamped: Vec<Stamped>,
     /// By record: where it stands among the latest. What has no time of its own stands where the one before it does.
-    order: Vec<i64>,
+    order: Vec<EventTime>,
     chosen: Vec<u32>,
 }
 
@@ -148,9 +153,9 @@ impl Latest {
 
     /// `takes`: whether the seam takes a record.
     fn add(&mut self, records: Records, stamped: Vec<Stamped>, takes: impl Fn(usize, &Stamped) -> bool) {
-        let mut last = i64::MIN;
+        let mut last = EventTime::BEFORE_ALL;
         let times = stamped.iter().map(|s| {
-            last = s.good().or(s.clock()).unwrap_or(last);
+            last = s.good().or(s.clock().map(happened)).unwrap_or(last);
             last
         });
         let order = times.collect();
@@ -164,7 +169,7 @@ impl Latest {
             return;
         }
         let parts = self.batches.iter().enumerate();
-        let mut all: Vec<(i64, usize, u32)> =
+        let mut all: Vec<(EventTime, usize, u32)> =
             parts.flat_map(|(p, part)| part.chosen.iter().map(move |i| (part.order[*i as usize], p, *i))).collect();
         all.sort_unstable();
         all.drain(..all.len() - self.n);
@@ -175,7 +180,7 @@ impl Latest {
     }
 
     /// Whether nothing up to this time can be among the latest any more.
-    fn passes(&self, newest: i64) -> bool {
+    fn passes(&self, newest: EventTime) -> bool {
         let times = self.batches.iter().flat_map(|part| part.chosen.iter().map(|i| part.order[*i as usize]));
         self.events() >= self.n && times.min().is_some_and(|oldest| oldest >= newest)
     }
@@ -206,13 +211,13 @@ fn from_history(
     history: &dyn History,
 ) -> Result<(), Failure> {
     let (conf, open) = (&opened.job.sources[source], &opened.sources[source]);
-    let until = conf.history.as_ref().and_then(|h| h.complete_until_us);
+    let until = conf.history.as_ref().and_then(|h| h.complete_until_us).map(MatchTime::from_us);
     let event_time = open.wanted.schema.field(open.event_time);
     let timestamps = !event_time.data_type().is_integer();
     // Where statistics say nothing, anything may be there.
     let newest = |piece: &Piece| {
         let range = piece.statistics.first().copied().flatten().filter(|range| timestamps && range.nulls == 0);
-        range.and_then(|range| range.bounds).map_or(i64::MAX, |(_, newest)| newest)
+        range.and_then(|range| range.bounds).map_or(EventTime::AFTER_ALL, |(_, newest)| EventTime::from_us(newest))
     };
     let mut pieces = history.pieces(&[event_time.name()])?;
     pieces.sort_by_key(|piece| std::cmp::Reverse((newest(piece), piece.file, piece.row_group)));
@@ -222,7 +227,7 @@ fn from_history(
         }
         for records in history.read(&piece, &open.history_wanted)? {
             let records = records?;
-            let stamped = pipeline.stamp(&records, plan.now_us);
+            let stamped = pipeline.stamp(&records, plan.now);
             latest.add(records, stamped, |_, s| until.is_none_or(|until| s.m.is_none_or(|m| m < until)));
         }
     }
@@ -240,14 +245,15 @@ fn from_stream(
     let seam = Seam::open(conf, open, plan)?;
     let n = i64::try_from(latest.n).unwrap_or(i64::MAX);
     for partition in &plan.partitions {
-        let start = partition.end.saturating_sub(n).max(partition.start);
+        let end = partition.end.number();
+        let start = end.saturating_sub(n).max(partition.start.number());
         let number = partition.partition;
         let mut reader = stream.reader(&[Start { partition: number, offset: start }], &open.wanted)?;
-        while let Some(records) = stream::next(stream, reader.as_mut(), number, partition.end, POLL_BYTES)? {
-            let stamped = pipeline.stamp(&records, wall_clock_us());
+        while let Some(records) = stream::next(stream, reader.as_mut(), number, end, POLL_BYTES)? {
+            let stamped = pipeline.stamp(&records, WallClock::now());
             let offsets = records.offsets.clone().unwrap_or_default();
             let verdicts = seam.judge(&records, &stamped, partition);
-            latest.add(records, stamped, |i, _| offsets[i] < partition.end && verdicts[i] == Verdict::Taken);
+            latest.add(records, stamped, |i, _| offsets[i] < end && verdicts[i] == Verdict::Taken);
         }
     }
     Ok(())
@@ -255,6 +261,6 @@ fn from_stream(
 
 /// What is said before a source's sample.
 pub fn heading(sample: &Sample, source: &str) -> String {
-    let as_of = sample.t.map_or_else(String::new, |t| format!(", as of {}", format_time(t)));
+    let as_of = sample.t.map_or_else(String::new, |t| format!(", as of {t}"));
     format!("what the {} latest events of `{source}` give by themselves{as_of}", sample.events)
 }

@@ -5,30 +5,31 @@ use std::rc::Rc;
 
 use timely::dataflow::operators::probe::Handle as ProbeHandle;
 
+use crate::base::time::{Span, Tick};
 use crate::plan::side::Side;
 
 /// A shadow that is no further behind is joined: rows stand still until it has caught up.
-const NEAR_US: i64 = 5_000_000;
+const NEAR: Span = Span::from_us(5_000_000);
 
 /// How far behind the live dataflow a shadow may be in order to be joined with it.
-pub fn near_us(tick: i64) -> i64 {
-    NEAR_US.max(tick.saturating_mul(2))
+pub fn near(tick: Span) -> Span {
+    NEAR.max(tick + tick)
 }
 
 /// What the coordinators of two sides know of each other, on worker 0.
 #[derive(Default)]
 pub struct CatchUpBarrier {
-    tick: i64,
+    tick: Span,
     /// `T` of both, and up to where the shadow is finished.
-    live: Cell<Option<i64>>,
-    shadow: Cell<Option<i64>>,
+    live: Cell<Option<Tick>>,
+    shadow: Cell<Option<Tick>>,
     finished: RefCell<Option<ProbeHandle<i64>>>,
     is_met: Cell<bool>,
 }
 
 impl CatchUpBarrier {
     /// `live`: `T` of the live side at the start.
-    pub fn new(tick: i64, live: Option<i64>) -> CatchUpBarrier {
+    pub fn new(tick: Span, live: Option<Tick>) -> CatchUpBarrier {
         CatchUpBarrier { tick, live: Cell::new(live), ..CatchUpBarrier::default() }
     }
 
@@ -39,9 +40,9 @@ impl CatchUpBarrier {
 
     /// Whether the shadow is so near that both stop. Once it is, it stays so.
     fn meets(&self) -> bool {
-        let finished = self.finished.borrow().as_ref().and_then(|f| f.with_frontier(|f| f.iter().next().copied()));
+        let finished = self.finished.borrow().as_ref().and_then(|f| f.with_frontier(Tick::of_frontier));
         let finished = finished.filter(|_| self.shadow.get().is_some());
-        let is_near = |(finished, live): (i64, i64)| finished > live.saturating_sub(near_us(self.tick));
+        let is_near = |(finished, live): (Tick, Tick)| finished > live - near(self.tick);
         self.is_met.set(self.is_met.get() || finished.zip(self.live.get()).is_some_and(is_near));
         self.is_met.get()
     }
@@ -65,15 +66,15 @@ impl OfSide {
 
     /// `T` may not pass it: the shadow stays a tick behind, so that it enters at a tick of its own. `None`: nobody knows
     /// yet where the live side is.
-    pub fn t_max(&self) -> Option<i64> {
+    pub fn t_max(&self) -> Option<Tick> {
         match self.side {
-            Side::Live => Some(i64::MAX),
-            Side::Shadow => self.barrier.live.get().map(|live| live.saturating_sub(self.barrier.tick)),
+            Side::Live => Some(Tick::AFTER_ALL),
+            Side::Shadow => self.barrier.live.get().map(|live| live - self.barrier.tick),
         }
     }
 
     /// The side has come to `t`.
-    pub fn announce(&self, t: Option<i64>) {
+    pub fn announce(&self, t: Option<Tick>) {
         let of_side = if self.side == Side::Live { &self.barrier.live } else { &self.barrier.shadow };
         of_side.set(t);
     }

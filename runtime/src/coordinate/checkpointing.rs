@@ -10,6 +10,7 @@
 use std::time::{Duration, Instant};
 
 use super::messages::{Announcement, Report};
+use crate::base::time::Tick;
 use crate::checkpoint::contribution::Contribution;
 
 /// A checkpoint takes no more than this share of the time.
@@ -21,7 +22,7 @@ pub trait Saver {
     fn number(&self) -> u64;
 
     /// That one is wanted, at a dataflow time. Worker 0 hears of it before anybody else.
-    fn want(&self, number: u64, t: i64);
+    fn want(&self, number: u64, t: Tick);
 
     /// All contributions are there to the one that was announced so.
     fn save(&self, asked: &Announcement, contributions: Vec<Contribution>);
@@ -98,7 +99,7 @@ impl Checkpointing {
                 let paused = |reports: &&[&Report]| reports.iter().all(|report| report.paused == next.pause);
                 if let Some(reports) = reports.filter(paused) {
                     let slices = reports.iter().map(|report| report.slices).max().unwrap_or(0);
-                    self.ask(next, i64::MIN + slices);
+                    self.ask(next, Tick::of_slice(slices));
                 }
             }
             None if is_time => next.pause = self.number + 1,
@@ -107,7 +108,7 @@ impl Checkpointing {
     }
 
     /// `t`: a dataflow time.
-    fn ask(&mut self, next: &mut Announcement, t: i64) {
+    fn ask(&mut self, next: &mut Announcement, t: Tick) {
         self.number = self.saver.number();
         next.checkpoint = Some((self.number, t));
         self.asked = next.clone();
@@ -121,10 +122,15 @@ mod tests {
     use std::rc::Rc;
 
     use super::*;
+    use crate::base::time::Time;
 
     /// What is asked of it, as words.
     #[derive(Clone, Default)]
     struct Told(Rc<RefCell<Vec<String>>>);
+
+    fn at(t: Tick) -> String {
+        t.slice().map_or_else(|| t.us().to_string(), |number| format!("slice {number}"))
+    }
 
     impl Saver for Told {
         fn number(&self) -> u64 {
@@ -132,13 +138,13 @@ mod tests {
             told.iter().filter(|word| word.starts_with("want")).count() as u64 + 1
         }
 
-        fn want(&self, number: u64, t: i64) {
-            self.0.borrow_mut().push(format!("want {number} at {t}"));
+        fn want(&self, number: u64, t: Tick) {
+            self.0.borrow_mut().push(format!("want {number} at {}", at(t)));
         }
 
         fn save(&self, asked: &Announcement, contributions: Vec<Contribution>) {
             let (number, t) = asked.checkpoint.unwrap();
-            self.0.borrow_mut().push(format!("save {number} at {t} of {}", contributions.len()));
+            self.0.borrow_mut().push(format!("save {number} at {} of {}", at(t), contributions.len()));
         }
 
         fn is_busy(&self) -> bool {
@@ -181,14 +187,14 @@ mod tests {
     #[test]
     fn one_after_the_other_at_ticks_of_their_own() {
         let mut case = Case::new();
-        case.announce(|next| (next.history_done, next.t) = (true, Some(10)), &[]);
+        case.announce(|next| (next.history_done, next.t) = (true, Some(Tick::from_us(10))), &[]);
         assert_eq!(case.told.0.borrow().as_slice(), ["want 1 at 10"]);
-        case.announce(|next| next.t = Some(20), &[]);
+        case.announce(|next| next.t = Some(Tick::from_us(20)), &[]);
         case.contribute(0, 1);
         assert_eq!(case.told.0.borrow().len(), 1, "it is under way");
         case.contribute(1, 1);
         case.announce(|_| (), &[]);
-        case.announce(|next| next.t = Some(30), &[]);
+        case.announce(|next| next.t = Some(Tick::from_us(30)), &[]);
         assert_eq!(case.told.0.borrow()[1..], ["save 1 at 10 of 2", "want 2 at 30"]);
         case.announce(|next| next.last = true, &[]);
         [(0, 2), (1, 3), (0, 3)].into_iter().for_each(|(worker, number)| case.contribute(worker, number));
@@ -205,7 +211,7 @@ mod tests {
         case.announce(|_| (), &[report(3, 1), report(5, 0)]);
         assert_eq!(case.told(), [""; 0], "one is still reading");
         case.announce(|_| (), &[report(3, 1), report(5, 1)]);
-        assert_eq!(case.told(), [format!("want 1 at {}", i64::MIN + 5)]);
+        assert_eq!(case.told(), ["want 1 at slice 5"]);
         assert!(!case.checkpointing.is_pausing(&case.announced));
     }
 }

@@ -5,18 +5,19 @@
 
 use super::messages::{Announcement, PartitionReport, Report};
 use crate::base::id::{IdVec, ScanId};
+use crate::base::time::{Eff, Span, Tick};
 
 /// How far an event of a partition that nobody has seen yet may lie before the look that did not show it.
-const UNSEEN_MARGIN_US: i64 = 10_000_000;
+const UNSEEN_MARGIN: Span = Span::from_us(10_000_000);
 
 /// What it decides by.
 pub struct Rules {
-    pub tick: i64,
+    pub tick: Span,
     /// By scan: the tick at which its rows begin.
-    pub s: IdVec<ScanId, Option<i64>>,
+    pub s: IdVec<ScanId, Option<Tick>>,
     /// Stop where every partition has ended (there may be none at all).
     pub until_end: bool,
-    pub end_at_least: i64,
+    pub end_at_least: Tick,
 }
 
 /// What else bounds `T`, or ends the run.
@@ -26,7 +27,7 @@ pub struct Bounds<'a> {
     /// Reading stands still for a checkpoint between slices of the history.
     pub is_pausing: bool,
     /// `T` may not pass it. `None`: nobody knows it yet.
-    pub t_max: Option<i64>,
+    pub t_max: Option<Tick>,
 }
 
 pub struct Clock {
@@ -79,17 +80,17 @@ impl Clock {
         Announcement { history_done: true, t, horizons, last: ended, stalled: self.stalled(), ..before.clone() }
     }
 
-    fn t(&self, before: Option<i64>, t_max: Option<i64>) -> Option<i64> {
-        let tick = self.rules.tick;
-        let read = self.partitions().filter(|p| !p.left_out).map(|p| p.clock).min().filter(|clock| *clock != i64::MAX);
-        let t = read.map(|clock| clock.div_euclid(tick).saturating_mul(tick));
+    fn t(&self, before: Option<Tick>, t_max: Option<Tick>) -> Option<Tick> {
+        let waited_for = self.partitions().filter(|p| !p.left_out);
+        let read = waited_for.map(|p| p.clock).min().filter(|clock| *clock != Eff::AFTER_ALL);
+        let t = read.map(|clock| Tick::down(clock, self.rules.tick));
         let t = t.zip(t_max).map(|(t, max)| t.min(max));
         let first = self.rules.s.iter().flatten().min();
         t.filter(|t| first.is_some_and(|first| t >= first)).max(before)
     }
 
     /// The last tick of a run that ends.
-    fn end(&self, before: Option<i64>, all: &[&Report]) -> Option<i64> {
+    fn end(&self, before: Option<Tick>, all: &[&Report]) -> Option<Tick> {
         let s = self.rules.s.iter().flatten().max().copied()?;
         let reached = all.iter().filter_map(|report| report.reaches).max().unwrap_or(s);
         Some(s.max(reached).max(self.rules.end_at_least).max(before.unwrap_or(s)))
@@ -103,17 +104,17 @@ impl Clock {
     }
 
     /// At `t`; they never fall.
-    fn horizons(&self, t: i64, before: &IdVec<ScanId, i64>) -> IdVec<ScanId, i64> {
-        let mut horizons = IdVec::filled(t, self.rules.s.len());
+    fn horizons(&self, t: Tick, before: &IdVec<ScanId, Eff>) -> IdVec<ScanId, Eff> {
+        let mut horizons = IdVec::filled(Eff::reached(t), self.rules.s.len());
         // What has ended goes on in the next run; where it never had a record, nothing is kept for it.
-        for partition in self.partitions().filter(|p| p.clock != i64::MAX || p.eff.is_some()) {
+        for partition in self.partitions().filter(|p| p.clock != Eff::AFTER_ALL || p.eff.is_some()) {
             let horizon = &mut horizons[partition.scan];
-            let eff = partition.eff.unwrap_or(i64::MIN);
+            let eff = partition.eff.unwrap_or(Eff::BEFORE_ALL);
             *horizon = (*horizon).min(if partition.idle { partition.clock } else { eff });
         }
         for (scan, looked) in self.known().flat_map(|report| &report.looked) {
             let horizon = &mut horizons[*scan];
-            *horizon = (*horizon).min(looked.saturating_sub(UNSEEN_MARGIN_US));
+            *horizon = (*horizon).min(Eff::confirmed(*looked, UNSEEN_MARGIN));
         }
         horizons.iter_mut().zip(before).for_each(|(horizon, before)| *horizon = (*horizon).max(*before));
         horizons
@@ -129,5 +130,5 @@ impl Clock {
 }
 
 fn have_ended(all: &[&Report]) -> bool {
-    all.iter().all(|report| report.history_done && report.partitions.iter().all(|p| p.clock == i64::MAX))
+    all.iter().all(|report| report.history_done && report.partitions.iter().all(|p| p.clock == Eff::AFTER_ALL))
 }

@@ -7,6 +7,7 @@ use super::barrier::OfSide;
 use super::checkpointing::Checkpointing;
 use super::clock::{Bounds, Clock};
 use super::messages::{Announcement, Report};
+use crate::base::time::Tick;
 use crate::checkpoint::contribution::Contribution;
 
 pub struct Coordinator {
@@ -50,13 +51,13 @@ impl Coordinator {
         let bounds = Bounds {
             meets: &|| self.side.as_ref().is_some_and(OfSide::meets) && !is_under_way(),
             is_pausing: self.checkpointing.as_ref().is_some_and(|c| c.is_pausing(&self.announced)),
-            t_max: self.side.as_ref().map_or(Some(i64::MAX), OfSide::t_max),
+            t_max: self.side.as_ref().map_or(Some(Tick::AFTER_ALL), OfSide::t_max),
         };
         let mut next = self.clock.decide(&self.announced, bounds);
         let wanted = self.clock.wanted_full_refresh();
         if wanted > next.full_refresh && !next.last {
             // Every worker hears of it before it sees this tick.
-            (next.full_refresh, next.full_refresh_from) = (wanted, next.t.map(|t| t.saturating_add(1)));
+            (next.full_refresh, next.full_refresh_from) = (wanted, next.t.map(Tick::just_after));
         }
         if let Some(checkpointing) = &mut self.checkpointing {
             checkpointing.ask_if_due(&self.announced, &mut next, self.clock.reports().as_deref());

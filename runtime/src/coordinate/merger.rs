@@ -19,7 +19,7 @@ use headwater_connectors::sink::lines::SinkPosition;
 use super::checkpointing::Saver;
 use super::messages::Announcement;
 use crate::base::id::{GroupId, IdVec, ScanId};
-use crate::base::time::wall_clock_us;
+use crate::base::time::{Eff, Tick, WallClock};
 use crate::checkpoint::contribution::{Contribution, PositionAt, StateFile};
 use crate::checkpoint::in_progress::CheckpointInProgress;
 use crate::checkpoint::manifest::{FORMAT, Manifest};
@@ -39,9 +39,9 @@ use crate::plan::side::Side;
 pub struct Saved {
     /// The number of its files.
     number: u64,
-    t: Option<i64>,
-    begun_us: Option<i64>,
-    horizons: IdVec<ScanId, i64>,
+    t: Option<Tick>,
+    begun: Option<WallClock>,
+    horizons: IdVec<ScanId, Eff>,
     positions: Vec<Position>,
     read: HistoryProgress,
     files: Vec<StateFile>,
@@ -57,12 +57,12 @@ impl Saved {
         asked: &Announcement,
         contributions: Vec<Contribution>,
         lines: BTreeMap<String, SinkPosition>,
-        begun_us: Option<i64>,
+        begun: Option<WallClock>,
     ) -> Saved {
         let mut saved = Saved {
             number: asked.checkpoint.map_or(0, |(number, _)| number),
             t: asked.t,
-            begun_us,
+            begun,
             horizons: asked.horizons.clone(),
             lines,
             finished: asked.last && !asked.stopped,
@@ -102,7 +102,7 @@ impl Saved {
         Some(Saved {
             number: 0,
             t: start.goes_on_at(Side::Shadow),
-            begun_us: None,
+            begun: None,
             horizons: start.horizons(),
             positions: from.manifest.positions.iter().filter_map(moved).collect(),
             read: plan.read.clone(),
@@ -187,7 +187,7 @@ impl CheckpointMerger {
             format: FORMAT,
             number: live.number,
             t: live.t,
-            begun_us: live.begun_us,
+            begun: live.begun,
             horizons: live.horizons,
             mode: self.mode,
             finished: live.finished,
@@ -206,7 +206,7 @@ impl CheckpointMerger {
             self.start.plan.at(|side| if side == Side::Live { live.t } else { shadow.t }, self.read(&shadow.read));
         manifest.t = manifest.t.min(shadow.t);
         let known = |side: Side| if side == Side::Live { &manifest.horizons } else { &shadow.horizons };
-        let of_side = |(id, scan): (ScanId, &Scan)| known(scan.side).get(id).copied().unwrap_or(i64::MIN);
+        let of_side = |(id, scan): (ScanId, &Scan)| known(scan.side).get(id).copied().unwrap_or(Eff::BEFORE_ALL);
         manifest.horizons = self.start.plan.scans.pairs().map(of_side).collect();
         manifest.positions.extend(shadow.positions);
         manifest.files.extend(shadow.files);
@@ -227,12 +227,12 @@ pub struct SideSaver {
     merger: Rc<CheckpointMerger>,
     /// Worker 0's own contribution.
     in_progress: Rc<RefCell<CheckpointInProgress>>,
-    begun_us: Cell<Option<i64>>,
+    begun: Cell<Option<WallClock>>,
 }
 
 impl SideSaver {
     pub fn new(side: Side, merger: Rc<CheckpointMerger>, in_progress: Rc<RefCell<CheckpointInProgress>>) -> SideSaver {
-        SideSaver { side, merger, in_progress, begun_us: Cell::new(None) }
+        SideSaver { side, merger, in_progress, begun: Cell::new(None) }
     }
 }
 
@@ -241,8 +241,8 @@ impl Saver for SideSaver {
         self.merger.ask(self.side)
     }
 
-    fn want(&self, number: u64, t: i64) {
-        self.begun_us.set(Some(wall_clock_us()));
+    fn want(&self, number: u64, t: Tick) {
+        self.begun.set(Some(WallClock::now()));
         self.in_progress.borrow_mut().want(number, t);
     }
 
@@ -250,7 +250,7 @@ impl Saver for SideSaver {
         let in_progress = self.in_progress.borrow();
         let position = |(name, at): (&String, &PositionAt)| Some((name.clone(), at.position.clone()?));
         let lines = in_progress.lines.iter().filter_map(position).collect();
-        self.merger.saved(self.side, Saved::of(self.side, asked, contributions, lines, self.begun_us.get()));
+        self.merger.saved(self.side, Saved::of(self.side, asked, contributions, lines, self.begun.get()));
     }
 
     fn is_busy(&self) -> bool {
@@ -263,6 +263,7 @@ mod tests {
     use super::*;
     use crate::base::failures::Failures;
     use crate::base::id::{Id, PartId};
+    use crate::base::time::Time;
     use crate::checkpoint::files;
     use crate::checkpoint::generations::{Starts, numbers_of};
     use crate::checkpoint::manifest::look;
@@ -286,11 +287,11 @@ mod tests {
             let store = Arc::new(StateStore::open(&opened.job, 0, Arc::default()).unwrap());
             let mut starts = Starts::default();
             starts.take(&store.storage, 0, 0).unwrap();
-            let mut plan = plan(&opened, 10, true).unwrap();
+            let mut plan = plan(&opened, WallClock::from_us(10), true).unwrap();
             let shadow = Scan { side: Side::Shadow, ..plan.scans[ScanId::at(0)].clone() };
             plan.scans.push(shadow);
-            plan.scans.iter_mut().for_each(|scan| scan.s = Some(0));
-            (plan.floor, plan.checkpoints) = (Some(100), numbers_of(1));
+            plan.scans.iter_mut().for_each(|scan| scan.s = Some(Tick::from_us(0)));
+            (plan.floor, plan.checkpoints) = (Some(Tick::from_us(100)), numbers_of(1));
             let committing = Committing::start(store.clone(), Arc::new(starts), &Failures::new().0).unwrap();
             let merger =
                 CheckpointMerger::new(Arc::new(Start { plan, from: None }), Mode::Follow, store.clone(), committing);
@@ -325,6 +326,7 @@ mod tests {
         }
 
         fn saved(&self, side: Side, t: i64, (number, file): (u64, StateFile)) {
+            let t = Tick::from_us(t);
             let asked = Announcement { t: Some(t), checkpoint: Some((number, t)), ..Announcement::default() };
             let contribution = Contribution { number, files: vec![file], ..Contribution::default() };
             self.merger.saved(side, Saved::of(side, &asked, vec![contribution], BTreeMap::new(), None));
@@ -343,7 +345,7 @@ mod tests {
             assert_eq!(manifest.files.iter().map(|file| file.side).collect::<Vec<_>>(), [Side::Live, Side::Shadow]);
             let done = |side| manifest.plan.scans.iter().find(|r| r.saved == side).unwrap().done.unwrap();
             assert_eq!((manifest.plan.floor, manifest.t), (Some(done(Side::Live)), Some(done(Side::Shadow))));
-            Some((done(Side::Live), done(Side::Shadow)))
+            Some((done(Side::Live).us(), done(Side::Shadow).us()))
         }
     }
 

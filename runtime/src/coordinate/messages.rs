@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::base::id::{IdVec, ScanId};
+use crate::base::time::{Eff, Tick, WallClock};
 use crate::checkpoint::contribution::Contribution;
 use crate::observe::status::ProcessStatus;
 
@@ -27,9 +28,9 @@ pub struct Report {
     pub paused: u64,
     pub partitions: Vec<PartitionReport>,
     /// By scan that may get more of them: the wall clock of the newest look whose partitions are all in here.
-    pub looked: Vec<(ScanId, i64)>,
+    pub looked: Vec<(ScanId, WallClock)>,
     /// The tick at which all that was read has come in, but for events from the future.
-    pub reaches: Option<i64>,
+    pub reaches: Option<Tick>,
     /// This process was asked to stop.
     pub stop: bool,
     /// The number of the full refresh of the stores that this worker asks for; 0: none but that of the start.
@@ -40,10 +41,10 @@ pub struct Report {
 pub struct PartitionReport {
     pub scan: ScanId,
     pub partition: i32,
-    /// No record with an `eff` up to here can come any more; `i64::MAX`: none at all.
-    pub clock: i64,
+    /// No record with an `eff` up to here can come any more; `Eff::AFTER_ALL`: none at all.
+    pub clock: Eff,
     /// No later record has a smaller one.
-    pub eff: Option<i64>,
+    pub eff: Option<Eff>,
     /// It has been at its end for `idle_limit`: no window is kept for it.
     pub idle: bool,
     pub left_out: bool,
@@ -57,9 +58,9 @@ pub struct Announcement {
     /// Nobody reads any history until a checkpoint of this number has been asked for.
     pub pause: u64,
     /// The job's own time, once it has begun.
-    pub t: Option<i64>,
+    pub t: Option<Tick>,
     /// Since `t`: no record that counts in a window has a smaller `eff`.
-    pub horizons: IdVec<ScanId, i64>,
+    pub horizons: IdVec<ScanId, Eff>,
     /// Nothing is published after it.
     pub last: bool,
     /// It is the last because somebody asked to stop, not because the end was reached.
@@ -71,7 +72,7 @@ pub struct Announcement {
     /// The number of the newest full refresh, in which every worker writes all its rows once more because a store lost writes; 0: none
     /// but that of the start. And the tick at which it begins.
     pub full_refresh: u64,
-    pub full_refresh_from: Option<i64>,
+    pub full_refresh_from: Option<Tick>,
     /// The newest checkpoint: its number and its dataflow time.
-    pub checkpoint: Option<(u64, i64)>,
+    pub checkpoint: Option<(u64, Tick)>,
 }

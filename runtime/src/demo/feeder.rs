@@ -5,13 +5,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use headwater_connectors::clock::wall_clock_us;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use super::payments::Payment;
 use super::topic::Topic;
 use crate::base::failure::Failure;
-use crate::base::time::wall_clock_us;
 
 const PAUSE: Duration = Duration::from_millis(5);
 

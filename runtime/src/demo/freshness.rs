@@ -8,13 +8,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use headwater_connectors::clock::wall_clock_us;
 use headwater_connectors::sink::Lookup;
 
 use super::payments::{PARTITIONS, Payment};
 use super::rows::{GROUP_AT, row};
 use super::topic::Topic;
 use crate::base::failure::Failure;
-use crate::base::time::wall_clock_us;
 
 const EVERY: Duration = Duration::from_millis(20);
 /// From one look into the store to the next.

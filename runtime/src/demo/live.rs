@@ -8,6 +8,8 @@
 
 use std::time::{Duration, Instant};
 
+use headwater_connectors::clock::wall_clock_us;
+
 use super::freshness::probe;
 use super::payments::{Payment, card_name, euros};
 use super::rows::{GROUP_AT, Row, row};
@@ -15,7 +17,6 @@ use super::running::Running;
 use super::screen::{Ink, Screen};
 use super::topic::Topic;
 use crate::base::failure::Failure;
-use crate::base::time::wall_clock_us;
 
 /// The cards of the story, with the parts they play.
 pub const STOLEN: u32 = 7;

@@ -24,12 +24,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use headwater_connectors::clock::wall_clock_us;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use crate::base::failure::Failure;
 use crate::base::id::{Id, SourceId};
-use crate::base::time::wall_clock_us;
+use crate::base::offset::Offset;
 use crate::job::Job;
 use feeder::{Crowd, Feeder};
 use freshness::{Prober, percentile, settle};
@@ -175,7 +176,7 @@ fn tell_seam(running: &Running, already: u64, screen: &Screen) {
     let head = "partition   last offset in history   first offset read   end by now";
     screen.say(&format!("             {}", screen.ink(Ink::Faint, head)));
     for partition in &plan.partitions {
-        let offset = |o: i64| grouped(o.max(0) as u64);
+        let offset = |offset: Offset| grouped(offset.number().max(0) as u64);
         let last = partition.history_offset.map_or("-".to_owned(), offset);
         let (number, first, end) = (partition.partition, offset(partition.start), offset(partition.end));
         screen.say(&format!("             {number:>9}   {last:>22}   {first:>17}   {end:>10}"));

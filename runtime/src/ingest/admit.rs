@@ -8,7 +8,6 @@
 //! What is taken and has a reason against it is a dead letter; the rest of it are events.
 
 use headwater_connectors::Records;
-use headwater_operators::ledger::up;
 
 use super::effs::Effs;
 use super::log_position::LogPositions;
@@ -16,6 +15,8 @@ use super::partition::Partition;
 use super::seam::{Seam, Verdict};
 use super::stamp::Stamped;
 use crate::base::id::ScanId;
+use crate::base::offset::Offset;
+use crate::base::time::{Eff, MatchTime, Span, Tick, WallClock};
 use crate::plan::last_record::LastRecord;
 use crate::plan::scan::Scan;
 
@@ -29,10 +30,10 @@ pub struct Admitted {
     /// The records that count as events, ascending.
     pub events: Vec<u32>,
     /// By record: the tick from which on it counts, and its effective time.
-    pub visible: Vec<i64>,
-    pub effs: Vec<Option<i64>>,
+    pub visible: Vec<Tick>,
+    pub effs: Vec<Option<Eff>>,
     /// Windows that closed before it are gone.
-    pub horizon: i64,
+    pub horizon: Eff,
 }
 
 /// Where the records come from.
@@ -41,7 +42,7 @@ pub enum Origin {
     Stream,
     /// Rows before the seam at `s`: each column set takes only those that its windows reach. `None`: no record has a usable time.
     History {
-        s: Option<i64>,
+        s: Option<Tick>,
     },
 }
 
@@ -49,13 +50,13 @@ pub enum Origin {
 pub struct StreamAdmission<'a> {
     pub seam: &'a Seam,
     pub scan: &'a Scan,
-    pub tick: i64,
+    pub tick: Span,
     /// Whether the partition's end of the start is the end.
     pub until_end: bool,
     /// The job's own time.
-    pub t: Option<i64>,
+    pub t: Option<Tick>,
     /// Windows that closed before it are gone.
-    pub horizon: i64,
+    pub horizon: Eff,
 }
 
 /// What became of records that are no events.
@@ -76,27 +77,28 @@ impl StreamAdmission<'_> {
         partition: &mut Partition,
         records: &Records,
         stamped: &[Stamped],
-        now: i64,
+        now: WallClock,
     ) -> (Admitted, Counts) {
         let offsets = records.offsets.as_deref().expect("records of a stream have offsets");
         let (start, end) = (partition.plan.start, partition.plan.end);
-        let until = if self.until_end { end } else { i64::MAX };
+        let until = if self.until_end { end } else { Offset::AFTER_ALL };
         partition.last = LastRecord::before(records, until).or(partition.last);
         // What is finished takes nothing any more.
-        let next = self.t.max(self.scan.done).map_or(i64::MIN, |t| t.saturating_add(self.tick));
-        let floor = self.scan.s.unwrap_or(i64::MAX);
+        let next = self.t.max(self.scan.done).map_or(Tick::BEFORE_ALL, |t| t + self.tick);
+        let floor = self.scan.s.unwrap_or(Tick::AFTER_ALL);
         let verdicts = self.seam.judge(records, stamped, &partition.plan);
         let (mut admitted, mut counts) = (Admitted::none(partition.scan, records.len()), Counts::default());
         admitted.horizon = self.horizon;
         let mut first_eff = None;
         for (i, stamp) in stamped.iter().enumerate() {
             // What lies before it is in the state. At the end of a run that ends, what came after the start is not there.
-            if offsets[i] < start || offsets[i] >= until {
+            let offset = Offset::at(offsets[i]);
+            if offset < start || offset >= until {
                 continue;
             }
             if verdicts[i] != Verdict::Taken {
                 counts.passed_over += 1;
-                counts.missed += u64::from(verdicts[i] == Verdict::Before && offsets[i] >= end);
+                counts.missed += u64::from(verdicts[i] == Verdict::Before && offset >= end);
                 continue;
             }
             admitted.taken[i] = true;
@@ -104,7 +106,7 @@ impl StreamAdmission<'_> {
             admitted.effs[i] = eff;
             first_eff = first_eff.or(eff.filter(|_| stamp.clock().is_some()));
             if let (None, Some(ts), Some(eff)) = (stamp.reason, stamp.ts, eff) {
-                let v = up(eff.max(ts).max(floor), self.tick);
+                let v = Tick::visible(eff, ts, self.tick).max(floor);
                 if v < next {
                     counts.admitted += 1;
                     partition.admitted = Some(next);
@@ -114,7 +116,7 @@ impl StreamAdmission<'_> {
             }
         }
         partition.came(first_eff, now);
-        if self.until_end && offsets.last().is_some_and(|offset| offset + 1 >= end) {
+        if self.until_end && offsets.last().is_some_and(|offset| Offset::at(*offset).next() >= end) {
             partition.end();
         }
         (admitted, counts)
@@ -124,16 +126,16 @@ impl StreamAdmission<'_> {
 /// How a scan admits rows of its history.
 pub struct HistoryAdmission<'a> {
     pub scan: ScanId,
-    pub s: Option<i64>,
-    pub tick: i64,
+    pub s: Option<Tick>,
+    pub tick: Span,
     pub effs: &'a Effs,
     /// The history is complete up to there, and not looked at from there on.
-    pub complete_until: Option<i64>,
+    pub complete_until: Option<MatchTime>,
 }
 
 impl HistoryAdmission<'_> {
     pub fn admit(&self, stamped: &[Stamped], log_positions: &LogPositions) -> Admitted {
-        let start = self.s.unwrap_or(i64::MAX);
+        let start = self.s.unwrap_or(Tick::AFTER_ALL);
         let mut admitted = Admitted::none(self.scan, stamped.len());
         admitted.origin = Origin::History { s: self.s };
         for (i, stamp) in stamped.iter().enumerate() {
@@ -142,7 +144,7 @@ impl HistoryAdmission<'_> {
             }
             let (partition, offset) = log_positions.get(i);
             admitted.taken[i] = true;
-            admitted.visible[i] = stamp.ts.map_or(start, |ts| up(ts.max(start), self.tick));
+            admitted.visible[i] = stamp.ts.map_or(start, |ts| Tick::up(ts, self.tick).max(start));
             admitted.effs[i] = self.effs.eff(partition, offset, stamp.a);
             if stamp.reason.is_none() {
                 admitted.events.push(i as u32);
@@ -159,9 +161,9 @@ impl Admitted {
             origin: Origin::Stream,
             taken: vec![false; records],
             events: vec![],
-            visible: vec![0; records],
+            visible: vec![Tick::BEFORE_ALL; records],
             effs: vec![None; records],
-            horizon: i64::MIN,
+            horizon: Eff::BEFORE_ALL,
         }
     }
 
@@ -170,10 +172,10 @@ impl Admitted {
     }
 
     /// Some records, chosen by hand, that all count from one tick on; each by its own arrival alone.
-    pub fn chosen(scan: ScanId, chosen: &[u32], stamped: &[Stamped], visible: i64) -> Admitted {
+    pub fn chosen(scan: ScanId, chosen: &[u32], stamped: &[Stamped], visible: Tick) -> Admitted {
         let mut admitted = Admitted::none(scan, stamped.len());
         admitted.visible = vec![visible; stamped.len()];
-        admitted.effs = stamped.iter().map(Stamped::clock).collect();
+        admitted.effs = stamped.iter().map(|stamped| stamped.clock().map(Eff::from)).collect();
         chosen.iter().for_each(|i| admitted.taken[*i as usize] = true);
         admitted.events = chosen.iter().copied().filter(|i| stamped[*i as usize].good().is_some()).collect();
         admitted

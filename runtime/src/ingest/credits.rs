@@ -8,6 +8,8 @@
 
 use std::collections::VecDeque;
 
+use crate::base::time::Tick;
+
 const AHEAD_BYTES_MAX: usize = 32 << 20;
 const UNSTORED_BYTES_MAX: usize = 32 << 20;
 
@@ -15,27 +17,27 @@ const UNSTORED_BYTES_MAX: usize = 32 << 20;
 pub struct Credits {
     behind: Spent,
     ahead: Spent,
-    t: Option<i64>,
+    t: Option<Tick>,
 }
 
 /// (tick, bytes), by tick; and all bytes of it.
 #[derive(Default)]
 struct Spent {
-    records: VecDeque<(i64, usize)>,
+    records: VecDeque<(Tick, usize)>,
     bytes: usize,
 }
 
 impl Credits {
     /// Records were sent, the last of which counts at `tick`.
-    pub fn spend(&mut self, tick: i64, bytes: usize) {
+    pub fn spend(&mut self, tick: Tick, bytes: usize) {
         let spent = if Some(tick) <= self.t { &mut self.behind } else { &mut self.ahead };
         spent.add(tick, bytes);
     }
 
     /// The job's own time is `t`, and every row up to `stored` is stored.
-    pub fn settle(&mut self, stored: i64, t: Option<i64>) {
+    pub fn settle(&mut self, stored: Tick, t: Option<Tick>) {
         self.t = t;
-        while let Some((tick, bytes)) = self.ahead.take_upto(t.unwrap_or(i64::MIN)) {
+        while let Some((tick, bytes)) = self.ahead.take_upto(t.unwrap_or(Tick::BEFORE_ALL)) {
             self.behind.add(tick, bytes);
         }
         while self.behind.take_upto(stored).is_some() {}
@@ -53,13 +55,13 @@ impl Credits {
 }
 
 impl Spent {
-    fn add(&mut self, tick: i64, bytes: usize) {
+    fn add(&mut self, tick: Tick, bytes: usize) {
         let at = self.records.partition_point(|(known, _)| *known <= tick);
         self.records.insert(at, (tick, bytes));
         self.bytes += bytes;
     }
 
-    fn take_upto(&mut self, tick: i64) -> Option<(i64, usize)> {
+    fn take_upto(&mut self, tick: Tick) -> Option<(Tick, usize)> {
         let first = self.records.pop_front_if(|(first, _)| *first <= tick)?;
         self.bytes -= first.1;
         Some(first)
@@ -83,8 +85,8 @@ mod tests {
             (Some((9, 1)), 8, Some(10), (true, false)),
             (None, 10, Some(10), (false, false)),
         ] {
-            spent.into_iter().for_each(|(tick, bytes)| credits.spend(tick, bytes));
-            credits.settle(stored, t);
+            spent.into_iter().for_each(|(tick, bytes)| credits.spend(Tick::from_us(tick), bytes));
+            credits.settle(Tick::from_us(stored), t.map(Tick::from_us));
             assert_eq!(waits(&credits), expected, "{spent:?} {stored} {t:?}");
         }
     }

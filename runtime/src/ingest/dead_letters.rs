@@ -10,6 +10,8 @@ use super::log_position::LogPositions;
 use super::shape::{Batch, Refused};
 use super::stamp::Reason;
 use crate::base::id::{GroupId, SourceId};
+use crate::base::offset::Offset;
+use crate::base::time::{Span, Time};
 use crate::catalog::opened::Opened;
 use crate::observe::status::ProcessStatus;
 
@@ -19,7 +21,7 @@ pub struct DeadLetters<'a> {
     source: SourceId,
     refused: BTreeSet<(u32, &'static str)>,
     /// Of late records: by how much, in the group in which it was the most.
-    late_by: BTreeMap<u32, Option<i64>>,
+    late_by: BTreeMap<u32, Option<Span>>,
     tally: Tally,
 }
 
@@ -102,10 +104,10 @@ impl<'a> DeadLetters<'a> {
                 source: self.name.to_owned(),
                 reason: reason.to_owned(),
                 partition: partition.and_then(|partition| i32::try_from(partition).ok()),
-                offset,
-                arrival_us: stamped[i].a,
+                offset: offset.map(Offset::number),
+                arrival_us: stamped[i].a.map(Time::us),
                 payload,
-                late_by_us: (reason == "late").then(|| self.late_by.get(&row).copied().flatten()),
+                late_by_us: (reason == "late").then(|| self.late_by.get(&row).copied().flatten().map(Span::us)),
             });
         }
         (dead_letters, self.tally)

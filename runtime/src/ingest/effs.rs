@@ -25,6 +25,8 @@ use super::narrow::{Narrow, visit};
 use super::stamp::{Stamper, integers};
 use crate::base::failure::Failure;
 use crate::base::id::{IdVec, ScanId};
+use crate::base::offset::Offset;
+use crate::base::time::{Arrival, Eff, EventTime, Tick, WallClock};
 use crate::catalog::opened::Opened;
 use crate::catalog::parts::{Part, Parts};
 use crate::job::{SeamBy, Window};
@@ -54,13 +56,13 @@ impl Effs {
         };
         let narrow = Narrow::new(conf, open, false);
         let floor = scan.s.and_then(|s| floor(opened, parts, id, s));
-        Ok(Effs { steps: read(history.as_ref(), &narrow, floor, plan.now_us)? })
+        Ok(Effs { steps: read(history.as_ref(), &narrow, floor, plan.now)? })
     }
 
     /// The `eff` of a row with this place in the log and this arrival.
-    pub fn eff(&self, partition: Option<i64>, offset: Option<i64>, a: Option<i64>) -> Option<i64> {
+    pub fn eff(&self, partition: Option<i64>, offset: Option<Offset>, a: Option<Arrival>) -> Option<Eff> {
         let steps = partition.zip(offset).and_then(|(p, o)| Some((self.steps.get(&p)?, o)));
-        steps.map_or(a, |(steps, offset)| steps.at(offset))
+        steps.map_or(a.map(Eff::from), |(steps, offset)| steps.at(offset))
     }
 }
 
@@ -71,8 +73,8 @@ fn asking<'a>(opened: &'a Opened, parts: &'a Parts, scan: ScanId) -> impl Iterat
 }
 
 /// No part that judges lateness reaches a row up to this event time; `None`: one reaches everything.
-fn floor(opened: &Opened, parts: &Parts, scan: ScanId, s: i64) -> Option<i64> {
-    let floors: Option<Vec<i64>> = asking(opened, parts, scan).map(|part| part.reach.floor(s)).collect();
+fn floor(opened: &Opened, parts: &Parts, scan: ScanId, s: Tick) -> Option<EventTime> {
+    let floors: Option<Vec<EventTime>> = asking(opened, parts, scan).map(|part| part.reach.floor(s)).collect();
     floors?.into_iter().min()
 }
 
@@ -80,9 +82,9 @@ fn floor(opened: &Opened, parts: &Parts, scan: ScanId, s: i64) -> Option<i64> {
 #[derive(Debug, Default)]
 struct Steps {
     /// The largest arrival before the first row that is asked for.
-    before: Option<i64>,
+    before: Option<Eff>,
     /// (offset, running maximum) where it rises. While rows are added: (offset, arrival), in any order.
-    rises: Vec<(i64, i64)>,
+    rises: Vec<(Offset, Eff)>,
     condense_at: usize,
 }
 
@@ -90,7 +92,7 @@ struct Steps {
 const CONDENSE_AT_MIN: usize = 4096;
 
 impl Steps {
-    fn at(&self, offset: i64) -> Option<i64> {
+    fn at(&self, offset: Offset) -> Option<Eff> {
         match self.rises.partition_point(|(at, _)| *at <= offset) {
             0 => self.before,
             n => Some(self.rises[n - 1].1),
@@ -98,12 +100,12 @@ impl Steps {
     }
 
     /// `from`: the first offset that is asked for.
-    fn add(&mut self, offset: i64, a: i64, from: i64) {
+    fn add(&mut self, offset: Offset, a: Arrival, from: Offset) {
         if offset < from {
-            self.before = self.before.max(Some(a));
+            self.before = self.before.max(Some(a.into()));
             return;
         }
-        self.rises.push((offset, a));
+        self.rises.push((offset, a.into()));
         if self.rises.len() >= self.condense_at.max(CONDENSE_AT_MIN) {
             self.condense();
             self.condense_at = self.rises.len() * 2;
@@ -139,19 +141,24 @@ impl Steps {
 enum Asked {
     All,
     /// By partition, from this offset on; of other partitions none.
-    From(BTreeMap<i64, i64>),
+    From(BTreeMap<i64, Offset>),
 }
 
 impl Asked {
-    fn from(&self, partition: i64) -> i64 {
+    fn from(&self, partition: i64) -> Offset {
         match self {
-            Asked::All => i64::MIN,
-            Asked::From(first) => first.get(&partition).copied().unwrap_or(i64::MAX),
+            Asked::All => Offset::BEFORE_ALL,
+            Asked::From(first) => first.get(&partition).copied().unwrap_or(Offset::AFTER_ALL),
         }
     }
 }
 
-fn read(history: &dyn History, narrow: &Narrow, floor: Option<i64>, now: i64) -> Connected<BTreeMap<i64, Steps>> {
+fn read(
+    history: &dyn History,
+    narrow: &Narrow,
+    floor: Option<EventTime>,
+    now: WallClock,
+) -> Connected<BTreeMap<i64, Steps>> {
     let pieces = narrow.pieces(history)?;
     let asked = match floor {
         None => Asked::All,
@@ -161,7 +168,7 @@ fn read(history: &dyn History, narrow: &Narrow, floor: Option<i64>, now: i64) ->
     let parts = visit(&pieces, |steps: &mut BTreeMap<i64, Steps>, piece| {
         if let Some((partition, newest)) = folded(narrow, piece, &asked, now) {
             let before = &mut steps.entry(partition).or_default().before;
-            *before = (*before).max(Some(newest));
+            *before = (*before).max(Some(newest.into()));
             return Ok(());
         }
         for records in history.read(piece, narrow.wanted())? {
@@ -188,16 +195,16 @@ fn first_asked(
     history: &dyn History,
     narrow: &Narrow,
     pieces: &[Piece],
-    floor: i64,
-    now: i64,
-) -> Connected<BTreeMap<i64, i64>> {
+    floor: EventTime,
+    now: WallClock,
+) -> Connected<BTreeMap<i64, Offset>> {
     let below = |piece: &Piece| {
         let range = narrow.times(piece, narrow.source.event_time);
-        range.is_some_and(|range| range.bounds.is_none_or(|(_, newest)| newest <= floor))
+        range.is_some_and(|range| range.bounds.is_none_or(|(_, newest)| EventTime::from_us(newest) <= floor))
     };
     let pieces: Vec<Piece> = pieces.iter().filter(|piece| !below(piece)).cloned().collect();
     let stamper = narrow.stamper();
-    let parts = visit(&pieces, |first: &mut BTreeMap<i64, i64>, piece| {
+    let parts = visit(&pieces, |first: &mut BTreeMap<i64, Offset>, piece| {
         for records in history.read(piece, narrow.wanted())? {
             for row in rows(narrow, &stamper, &records?, now).filter(|row| row.ts.is_some_and(|ts| ts > floor)) {
                 lower(first, row.partition, row.offset);
@@ -210,36 +217,36 @@ fn first_asked(
     Ok(first)
 }
 
-fn lower(first: &mut BTreeMap<i64, i64>, partition: i64, offset: i64) {
+fn lower(first: &mut BTreeMap<i64, Offset>, partition: i64, offset: Offset) {
     first.entry(partition).and_modify(|o| *o = offset.min(*o)).or_insert(offset);
 }
 
 /// A row with a place in its partition's log.
 struct Row {
     partition: i64,
-    offset: i64,
-    ts: Option<i64>,
+    offset: Offset,
+    ts: Option<EventTime>,
     /// Where it may move clocks.
-    arrival: Option<i64>,
+    arrival: Option<Arrival>,
 }
 
-fn rows(narrow: &Narrow, stamper: &Stamper, records: &Records, now: i64) -> impl Iterator<Item = Row> + use<> {
+fn rows(narrow: &Narrow, stamper: &Stamper, records: &Records, now: WallClock) -> impl Iterator<Item = Row> + use<> {
     let (p, o) = narrow.source.seam_columns.expect("a seam by offset has columns");
     let (partitions, offsets) = (integers(records.batch.column(p)), integers(records.batch.column(o)));
     let positions = partitions.into_iter().zip(offsets).zip(stamper.stamp(records, now));
     positions.filter_map(|((partition, offset), stamped)| {
-        Some(Row { partition: partition?, offset: offset?, ts: stamped.ts, arrival: stamped.clock() })
+        Some(Row { partition: partition?, offset: Offset::at(offset?), ts: stamped.ts, arrival: stamped.clock() })
     })
 }
 
 /// The partition and the largest arrival of a piece, where statistics tell that its rows are of one partition, before the first
 /// that is asked for, and that every arrival counts.
-fn folded(narrow: &Narrow, piece: &Piece, asked: &Asked, now: i64) -> Option<(i64, i64)> {
+fn folded(narrow: &Narrow, piece: &Piece, asked: &Asked, now: WallClock) -> Option<(i64, Arrival)> {
     let (p, o) = narrow.source.seam_columns?;
     let whole =
         |column: usize| piece.statistics.get(column).copied().flatten().filter(|range| range.nulls == 0)?.bounds;
     let ((partition, last_partition), (_, last_offset)) = (whole(p)?, whole(o)?);
-    let before = partition == last_partition && last_offset < asked.from(partition);
+    let before = partition == last_partition && Offset::at(last_offset) < asked.from(partition);
     let newest = narrow.newest_arrival(piece, now)?;
     before.then_some((partition, newest))
 }
@@ -255,15 +262,20 @@ mod tests {
 
     use super::*;
     use crate::base::id::{Id, SourceId};
+    use crate::base::time::Time;
     use crate::ingest::testing::{open, write_parquet};
 
-    const NOW: i64 = 1_800_000_000_000_000;
+    const NOW: WallClock = WallClock::from_us(1_800_000_000_000_000);
     const SEAM: &str = "seam = { by = \"offset\", partition = \"p\", offset = \"o\" }";
 
     fn effs(opened: &Opened, floor: Option<i64>) -> Effs {
         let narrow = Narrow::new(&opened.job.sources[SourceId::at(0)], &opened.sources[SourceId::at(0)], false);
         let history = opened.sources[SourceId::at(0)].history.as_ref().unwrap();
-        Effs { steps: read(history.as_ref(), &narrow, floor, NOW).unwrap() }
+        Effs { steps: read(history.as_ref(), &narrow, floor.map(EventTime::from_us), NOW).unwrap() }
+    }
+
+    fn eff(effs: &Effs, partition: Option<i64>, offset: Option<i64>, a: Option<i64>) -> Option<i64> {
+        effs.eff(partition, offset.map(Offset::at), a.map(Arrival::from_us)).map(Time::us)
     }
 
     #[test]
@@ -310,13 +322,13 @@ mod tests {
             (None, None, None, None),
         ];
         for (partition, offset, a, expected) in table {
-            assert_eq!(all.eff(partition, offset, a), expected, "{partition:?} {offset:?} {a:?}");
+            assert_eq!(eff(&all, partition, offset, a), expected, "{partition:?} {offset:?} {a:?}");
         }
         // Of rows past the floor it is the same.
         let late = effs(&opened, Some(29));
-        assert_eq!(late.steps[&0].before, Some(10));
+        assert_eq!(late.steps[&0].before, Some(Eff::from_us(10)));
         for offset in [1, 4, 6] {
-            assert_eq!(late.eff(Some(0), Some(offset), None), all.eff(Some(0), Some(offset), None), "{offset}");
+            assert_eq!(eff(&late, Some(0), Some(offset), None), eff(&all, Some(0), Some(offset), None), "{offset}");
         }
     }
 
@@ -402,7 +414,7 @@ mod tests {
                         }
                         _ => a,
                     };
-                    let found = effs.eff(row.p.map(i64::from), row.o, a);
+                    let found = eff(&effs, row.p.map(i64::from), row.o, a);
                     assert_eq!(found, expected, "seed {seed}, floor {floor:?}: {row:?}");
                 }
             }
@@ -422,12 +434,12 @@ mod tests {
         let narrow = Narrow::new(&opened.job.sources[SourceId::at(0)], &opened.sources[SourceId::at(0)], false);
         let history = opened.sources[SourceId::at(0)].history.as_ref().unwrap();
         let pieces = narrow.pieces(history.as_ref()).unwrap();
-        let asked = Asked::From(BTreeMap::from([(0, 100)]));
-        let found: Vec<Option<(i64, i64)>> = pieces.iter().map(|piece| folded(&narrow, piece, &asked, NOW)).collect();
-        let expected: Vec<Option<(i64, i64)>> =
-            (0..10).map(|group| (group < 6).then_some((0, group * 16 + 16))).collect();
+        let asked = Asked::From(BTreeMap::from([(0, Offset::at(100))]));
+        let found: Vec<_> = pieces.iter().map(|piece| folded(&narrow, piece, &asked, NOW)).collect();
+        let newest = |group: i64| Arrival::from_us(group * 16 + 16);
+        let expected: Vec<_> = (0..10).map(|group| (group < 6).then_some((0, newest(group)))).collect();
         assert_eq!(found, expected, "row groups of 16 rows that end before offset 100");
         let effs = effs(&opened, Some(99));
-        assert_eq!((effs.steps[&0].before, effs.steps[&0].rises.len()), (Some(100), 60));
+        assert_eq!((effs.steps[&0].before, effs.steps[&0].rises.len()), (Some(Eff::from_us(100)), 60));
     }
 }

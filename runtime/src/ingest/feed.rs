@@ -31,6 +31,7 @@ use super::pipeline::Shaped;
 use super::slices::Slices;
 use super::streams::{Progress, Streams};
 use crate::base::id::{GroupId, Id, IdVec, PartId, ScanId};
+use crate::base::time::{Eff, Tick, Time};
 use crate::checkpoint::in_progress::CheckpointInProgress;
 use crate::coordinate::channel::CoordinatorHandle;
 use crate::coordinate::messages::{Announcement, Report};
@@ -50,9 +51,9 @@ pub struct FeedParts {
     /// The worker's number within its process.
     pub local: usize,
     /// The tick at which `T` begins.
-    pub first_tick: i64,
+    pub first_tick: Tick,
     /// Windows that closed before it are gone.
-    pub horizons: IdVec<ScanId, i64>,
+    pub horizons: IdVec<ScanId, Eff>,
     pub coordinator: CoordinatorHandle,
     /// Up to where the windows are finished, and up to where everything is stored, by all workers.
     pub finished: ProbeHandle<i64>,
@@ -184,14 +185,15 @@ impl Feed {
         self.announced.pause > self.announced.checkpoint.map_or(0, |(number, _)| number)
     }
 
-    /// The checkpoint that was taken between two slices of the history, if the newest one was: its dataflow time.
+    /// The checkpoint that was taken between two slices of the history, if the newest one was: after which one.
     fn between_slices(&self) -> Option<i64> {
-        self.announced.checkpoint.map(|(_, t)| t).filter(|t| *t < self.parts.first_tick)
+        self.announced.checkpoint.and_then(|(_, t)| t.slice())
     }
 
     /// Whether somebody has still to save the state between two slices: what is sent later must not get into it.
     fn waits_for_save(&self) -> bool {
-        self.between_slices().is_some_and(|t| self.parts.finished.less_than(&t.saturating_add(1)))
+        self.between_slices()
+            .is_some_and(|slice| self.parts.finished.less_than(&Tick::of_slice(slice).just_after().us()))
     }
 
     fn read_history(&mut self, out: &mut Out) -> Result<(), Error> {
@@ -214,8 +216,8 @@ impl Feed {
         Ok(())
     }
 
-    fn stored(&self) -> i64 {
-        self.parts.stored.with_frontier(|f| f.iter().next().copied().unwrap_or(i64::MAX)).saturating_sub(1)
+    fn stored(&self) -> Tick {
+        self.parts.stored.with_frontier(Tick::of_frontier).unwrap_or(Tick::AFTER_ALL).just_before()
     }
 
     /// Tells the coordinator what has changed.
@@ -257,18 +259,18 @@ impl Feed {
 
     /// Moves the capabilities to what has been announced, and lets go when the last tick is stored.
     fn advance(&mut self) {
-        if let Some(t) = self.between_slices() {
+        if let Some(slice) = self.between_slices() {
             // The cut lies behind what everybody has sent.
-            self.parts.slices.begin_after(t);
+            self.parts.slices.begin_after(slice);
         }
         let (t, first) = (self.announced.t, self.parts.first_tick);
         let to = match t {
-            Some(t) => t.saturating_add(1),
+            Some(t) => t.just_after(),
             None if self.parts.slices.is_done() => first,
             None => self.parts.slices.time().min(first),
         };
-        if *self.capabilities[0].time() < to {
-            self.capabilities.iter_mut().for_each(|c| c.downgrade(&to));
+        if *self.capabilities[0].time() < to.us() {
+            self.capabilities.iter_mut().for_each(|c| c.downgrade(&to.us()));
             self.cut = self.parts.streams.positions();
         }
         let checkpoint = self.announced.checkpoint.map(|(number, _)| number);

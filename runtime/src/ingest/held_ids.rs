@@ -19,6 +19,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use super::narrow::{Narrow, visit};
 use crate::base::failure::Failure;
+use crate::base::time::{MatchTime, WallClock};
 use crate::catalog::opened::Source;
 use crate::job;
 
@@ -31,7 +32,12 @@ type Hashes = HashSet<u128, BuildHasherDefault<AsItIs>>;
 
 impl HeldIds {
     /// Reads the ids of a source with a seam by id.
-    pub fn read(conf: &job::Source, source: &Source, history: &dyn History, from: i64) -> Result<HeldIds, Failure> {
+    pub fn read(
+        conf: &job::Source,
+        source: &Source,
+        history: &dyn History,
+        from: MatchTime,
+    ) -> Result<HeldIds, Failure> {
         let narrow = Narrow::new(conf, source, true);
         let column = narrow.source.id_column.expect("a seam by id has an id");
         let codec = KeyCodec::new(&[narrow.wanted().schema.field(column).data_type().clone()])
@@ -44,7 +50,7 @@ impl HeldIds {
             for records in history.read(piece, narrow.wanted())? {
                 let records = records?;
                 // A wrong clock holds its id too, so nobody's clock is asked.
-                let stamped = stamper.stamp(&records, i64::MAX);
+                let stamped = stamper.stamp(&records, WallClock::AFTER_ALL);
                 let hashes = hashes(&codec, records.batch.column(column));
                 let late = stamped.iter().zip(hashes).filter(|(s, _)| s.m.is_some_and(|m| m >= from));
                 let ids: Vec<u128> = late.filter_map(|(_, hash)| hash).collect();
@@ -68,10 +74,10 @@ impl HeldIds {
 }
 
 /// Whether statistics say that no row of a piece has an `m` at or past `from`.
-fn ends_before(narrow: &Narrow, piece: &Piece, from: i64) -> bool {
+fn ends_before(narrow: &Narrow, piece: &Piece, from: MatchTime) -> bool {
     let before = |column: usize| {
         let range = narrow.times(piece, column);
-        range.filter(|range| range.bounds.is_none_or(|(_, newest)| newest < from))
+        range.filter(|range| range.bounds.is_none_or(|(_, newest)| MatchTime::from_us(newest) < from))
     };
     let ts = before(narrow.source.event_time);
     match narrow.source.arrival_time {
@@ -119,6 +125,7 @@ mod tests {
     use crate::ingest::testing::{open, write_parquet};
 
     fn read(opened: &Opened, from: i64) -> HeldIds {
+        let from = MatchTime::from_us(from);
         let source = &opened.sources[SourceId::at(0)];
         HeldIds::read(&opened.job.sources[SourceId::at(0)], source, source.history.as_deref().unwrap(), from).unwrap()
     }
@@ -206,7 +213,8 @@ mod tests {
             }
             let narrow = Narrow::new(&opened.job.sources[SourceId::at(0)], &opened.sources[SourceId::at(0)], true);
             let pieces = narrow.pieces(opened.sources[SourceId::at(0)].history.as_deref().unwrap()).unwrap();
-            let left_out = |from| pieces.iter().filter(|piece| ends_before(&narrow, piece, from)).count();
+            let left_out =
+                |from| pieces.iter().filter(|piece| ends_before(&narrow, piece, MatchTime::from_us(from))).count();
             assert_eq!([0, 9, 10, 20, 29, 40].map(left_out), [0, 0, 1, 2, 2, 4], "by {opened_by}");
         }
     }

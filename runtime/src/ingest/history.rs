@@ -19,6 +19,7 @@ use super::shape::Batch;
 use crate::base::failure::Failure;
 use crate::base::failures::Failures;
 use crate::base::id::{GroupId, IdVec, PartId, ScanId};
+use crate::base::time::{EventTime, MatchTime, WallClock};
 use crate::catalog::opened::Opened;
 use crate::catalog::parts::Parts;
 use crate::checkpoint::resumption::Start;
@@ -39,7 +40,7 @@ pub struct Slice {
 }
 
 impl Slice {
-    fn add(&mut self, records: &Records, pipeline: &Pipeline, admission: &HistoryAdmission, now: i64) {
+    fn add(&mut self, records: &Records, pipeline: &Pipeline, admission: &HistoryAdmission, now: WallClock) {
         let (stamped, log_positions) = (pipeline.stamp(records, now), pipeline.log_positions(records));
         let admitted = admission.admit(&stamped, &log_positions);
         let shaped = pipeline.shape(Batch { records, stamped: &stamped }, &log_positions, &[admitted]);
@@ -93,8 +94,10 @@ pub fn pieces(opened: &Opened, plan: &Plan, parts: &Parts) -> Result<Vec<Assigne
         let timestamps = !open.wanted.schema.field(open.event_time).data_type().is_integer();
         for piece in history.pieces(&[event_time])? {
             let range = piece.statistics.first().copied().flatten().filter(|_| timestamps);
-            let out_of_reach =
-                |floor: i64| range.is_some_and(|r| r.nulls == 0 && r.bounds.is_some_and(|(_, newest)| newest <= floor));
+            let out_of_reach = |floor: EventTime| {
+                let is_below = |(_, newest)| EventTime::from_us(newest) <= floor;
+                range.is_some_and(|range| range.nulls == 0 && range.bounds.is_some_and(is_below))
+            };
             if !floor.is_some_and(out_of_reach) {
                 all.push(Assigned { scan: id, piece });
             }
@@ -162,7 +165,7 @@ fn read_pieces(
             if first < read_before {
                 return Err(split_elsewhere());
             }
-            slice.add(&records, pipeline, &admission, plan.now_us);
+            slice.add(&records, pipeline, &admission, plan.now);
             slice.note(number, rows);
             if slice.rows >= SLICE_ROWS {
                 if sender.send(Some(std::mem::take(&mut slice).joined()?)).is_err() {
@@ -183,9 +186,9 @@ fn admission<'a>(opened: &Opened, plan: &Plan, scan: ScanId, effs: &'a IdVec<Sca
     HistoryAdmission {
         scan,
         s: plan.scans[scan].s,
-        tick: opened.job.tick_us,
+        tick: opened.job.tick(),
         effs: &effs[scan],
-        complete_until: conf.history.as_ref().and_then(|history| history.complete_until_us),
+        complete_until: conf.history.as_ref().and_then(|history| history.complete_until_us).map(MatchTime::from_us),
     }
 }
 

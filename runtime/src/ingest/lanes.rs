@@ -4,6 +4,7 @@ use headwater_connectors::stream::Reader;
 
 use super::partition::Partition;
 use crate::base::id::SourceId;
+use crate::base::time::Eff;
 
 /// The partitions of a source that this worker reads.
 pub struct SourceReader {
@@ -22,8 +23,8 @@ pub struct Lane {
 }
 
 impl Lane {
-    pub fn clock(&self) -> i64 {
-        self.scans.iter().map(Partition::clock).min().unwrap_or(i64::MAX)
+    pub fn clock(&self) -> Eff {
+        self.scans.iter().map(Partition::clock).min().unwrap_or(Eff::AFTER_ALL)
     }
 
     pub fn ended(&self) -> bool {

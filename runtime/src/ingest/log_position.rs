@@ -3,6 +3,7 @@
 use headwater_connectors::Records;
 
 use super::stamp::integers;
+use crate::base::offset::Offset;
 use crate::catalog::opened::Source;
 
 /// Of a batch of records: those of a stream have one, those of a history only if the seam's columns say so.
@@ -25,10 +26,10 @@ impl LogPositions<'_> {
     }
 
     /// The partition and the offset of a record.
-    pub fn get(&self, i: usize) -> (Option<i64>, Option<i64>) {
+    pub fn get(&self, i: usize) -> (Option<i64>, Option<Offset>) {
         match self {
-            LogPositions::Log { partition, offsets } => (partition.map(i64::from), Some(offsets[i])),
-            LogPositions::Columns { partitions, offsets } => (partitions[i], offsets[i]),
+            LogPositions::Log { partition, offsets } => (partition.map(i64::from), Some(Offset::at(offsets[i]))),
+            LogPositions::Columns { partitions, offsets } => (partitions[i], offsets[i].map(Offset::at)),
             LogPositions::Unknown => (None, None),
         }
     }

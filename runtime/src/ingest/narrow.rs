@@ -9,13 +9,14 @@ use headwater_connectors::history::{History, Piece, Range};
 use headwater_connectors::{Result as Connected, Wanted};
 
 use super::stamp::Stamper;
+use crate::base::time::{Arrival, EventTime, Span, WallClock};
 use crate::catalog::opened::Source;
 use crate::job;
 
 pub struct Narrow {
     /// The source with these columns alone, in `wanted` and `history_wanted` alike.
     pub source: Source,
-    future_limit_us: i64,
+    future_limit: Span,
 }
 
 impl Narrow {
@@ -38,7 +39,7 @@ impl Narrow {
             seam_columns,
             id_column,
         };
-        Narrow { source, future_limit_us: conf.future_limit_us }
+        Narrow { source, future_limit: Span::from_us(conf.future_limit_us) }
     }
 
     pub fn wanted(&self) -> &Wanted {
@@ -52,24 +53,28 @@ impl Narrow {
     }
 
     pub fn stamper(&self) -> Stamper<'_> {
-        Stamper { source: &self.source, future_limit_us: self.future_limit_us, own: self.source.history_own() }
+        Stamper { source: &self.source, future_limit: self.future_limit, own: self.source.history_own() }
     }
 
-    /// What statistics say of a time. Integers are in a unit of their own.
+    /// What statistics say of a time, in microseconds. Integers are in a unit of their own.
     pub fn times(&self, piece: &Piece, column: usize) -> Option<Range> {
         let integer = self.wanted().schema.field(column).data_type().is_integer();
         piece.statistics.get(column).copied().flatten().filter(|_| !integer)
     }
 
     /// The largest arrival of a piece, where statistics alone tell it: no clock is wrong.
-    pub fn newest_arrival(&self, piece: &Piece, now: i64) -> Option<i64> {
+    pub fn newest_arrival(&self, piece: &Piece, now: WallClock) -> Option<Arrival> {
         let (_, newest_ts) = self.times(piece, self.source.event_time)?.bounds?;
+        let newest_ts = EventTime::from_us(newest_ts);
         let arrivals = match self.source.arrival_time {
-            None => None,
+            None => (newest_ts.into(), newest_ts.into()),
             // A null arrival is the event time.
-            Some(column) => Some(self.times(piece, column).filter(|range| range.nulls == 0)?.bounds?),
+            Some(column) => {
+                let (oldest, newest) = self.times(piece, column).filter(|range| range.nulls == 0)?.bounds?;
+                (Arrival::from_us(oldest), Arrival::from_us(newest))
+            }
         };
-        let newest = arrivals.map_or(newest_ts, |(_, newest)| newest);
+        let (_, newest) = arrivals;
         self.stamper().clocks_are_right(newest_ts, arrivals, now).then_some(newest)
     }
 }

@@ -7,7 +7,7 @@
 //!
 //! Whose a partition is depends on its number alone: workers that see it at different moments agree, so no two read it, and none is
 //! left over. It is read from its first record. What `T` has passed by then is admitted; so that none of it finds its window gone,
-//! windows are kept for what a partition that nobody has seen yet may bring: see `looked_us`.
+//! windows are kept for what a partition that nobody has seen yet may bring: see `looked`.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -23,7 +23,8 @@ use super::partition::Partition;
 use crate::base::failure::Failure;
 use crate::base::failures::Failures;
 use crate::base::id::{Id, ScanId, SourceId};
-use crate::base::time::wall_clock_us;
+use crate::base::offset::Offset;
+use crate::base::time::{Time, WallClock};
 use crate::catalog::opened::Opened;
 use crate::checkpoint::resumption;
 use crate::plan::scan::{PartitionPlan, Scan};
@@ -36,10 +37,10 @@ const AGAIN_AFTER: Duration = Duration::from_secs(1);
 pub struct Newcomers {
     pub source: SourceId,
     /// The wall clock when a look was asked for whose partitions have all been handed out.
-    pub looked_us: i64,
+    pub looked: WallClock,
     start: Arc<resumption::Start>,
     side: Side,
-    answered_us: Arc<AtomicI64>,
+    answered: Arc<AtomicI64>,
     found: Receiver<Found>,
     /// The thread ends with it.
     _listening: Sender<()>,
@@ -77,18 +78,18 @@ impl Newcomers {
         let known = scans.flat_map(|scan| scan.partitions.iter().map(|p| p.partition)).collect();
         let (to, found) = channel();
         let (listening, gone) = channel();
-        let answered_us = Arc::new(AtomicI64::new(i64::MIN));
+        let answered = Arc::new(AtomicI64::new(WallClock::BEFORE_ALL.us()));
         let looking = Looking { opened: opened.clone(), source, worker, peers, known, to };
-        let answered = answered_us.clone();
-        failures.spawn("new-partitions", move || looking.run(&answered, &gone))?;
+        let answering = answered.clone();
+        failures.spawn("new-partitions", move || looking.run(&answering, &gone))?;
         let start = start.clone();
-        Ok(Newcomers { source, looked_us: i64::MIN, start, side, answered_us, found, _listening: listening })
+        Ok(Newcomers { source, looked: WallClock::BEFORE_ALL, start, side, answered, found, _listening: listening })
     }
 
     /// Those that came since.
     pub fn take(&mut self, name: &str) -> Vec<SourceReader> {
         // First, so that whatever was found by then is taken.
-        let answered_us = self.answered_us.load(Ordering::Acquire);
+        let answered = WallClock::from_us(self.answered.load(Ordering::Acquire));
         let mut readers = vec![];
         while let Ok(found) = self.found.try_recv() {
             let Found { starts, mut reader } = found;
@@ -100,7 +101,7 @@ impl Newcomers {
             let lanes = starts.iter().map(|start| self.lane(start)).collect();
             readers.push(SourceReader { source: self.source, reader, lanes });
         }
-        self.looked_us = answered_us;
+        self.looked = answered;
         readers
     }
 
@@ -112,8 +113,8 @@ impl Newcomers {
 
     fn lane(&self, start: &Start) -> Lane {
         let Start { partition, offset } = *start;
-        let plan = PartitionPlan::unknown(partition, offset);
-        let scans = self.scans().map(|scan| Partition::new(scan, plan.clone(), wall_clock_us()));
+        let plan = PartitionPlan::unknown(partition, Offset::at(offset));
+        let scans = self.scans().map(|scan| Partition::new(scan, plan.clone(), WallClock::now()));
         Lane { partition, exhausted: false, scans: scans.collect() }
     }
 }
@@ -129,11 +130,11 @@ struct Looking {
 }
 
 impl Looking {
-    fn run(mut self, answered_us: &AtomicI64, gone: &Receiver<()>) -> Result<(), Error> {
+    fn run(mut self, answered: &AtomicI64, gone: &Receiver<()>) -> Result<(), Error> {
         loop {
-            let asked_us = wall_clock_us();
+            let asked = WallClock::now();
             let pause = if self.look()? {
-                answered_us.store(asked_us, Ordering::Release);
+                answered.store(asked.us(), Ordering::Release);
                 LOOK_EVERY
             } else {
                 AGAIN_AFTER

@@ -3,44 +3,43 @@
 
 use std::collections::VecDeque;
 
-use headwater_operators::ledger::up;
-
 use crate::base::id::ScanId;
+use crate::base::time::{Arrival, Eff, Span, Tick, Time, WallClock};
 use crate::plan::last_record::LastRecord;
 use crate::plan::scan::PartitionPlan;
 
 /// How long a lateness of arrival is remembered for the margin.
-const MARGIN_MEMORY_US: i64 = 60_000_000;
+const MARGIN_MEMORY: Span = Span::from_us(60_000_000);
 
 pub struct Partition {
     pub scan: ScanId,
     pub plan: PartitionPlan,
     /// The running maximum of arrivals: no later record has a smaller `eff`.
-    pub eff: Option<i64>,
+    pub eff: Option<Eff>,
     /// The newest tick at which a record counts that was read after `T` had passed its own.
-    pub admitted: Option<i64>,
+    pub admitted: Option<Tick>,
     /// The last record that was read, by this start or an earlier one.
     pub last: Option<LastRecord>,
     /// The largest confirmation of the end that is behind us.
-    confirmed: Option<i64>,
+    confirmed: Option<WallClock>,
     /// How far new records' `eff` lay before a confirmation that did not have them: (when it was read, by how much).
-    lags: VecDeque<(i64, i64)>,
+    lags: VecDeque<(WallClock, Span)>,
     /// The newest confirmation of the end, whatever came since.
-    last_answer: i64,
+    last_answer: WallClock,
     /// Since when the end is confirmed and nothing came: the wall clock.
-    pub quiet_since: Option<i64>,
+    pub quiet_since: Option<WallClock>,
     /// The wall clock at the last sign of life.
-    pub alive_at: i64,
+    pub alive_at: WallClock,
     pub left_out: bool,
     /// Read up to the end of a run that ends.
     pub ended: bool,
-    clock: i64,
+    clock: Eff,
 }
 
 impl Partition {
-    pub fn new(scan: ScanId, plan: PartitionPlan, now: i64) -> Partition {
+    pub fn new(scan: ScanId, plan: PartitionPlan, now: WallClock) -> Partition {
         let (eff, admitted, last) = (plan.history_eff, plan.admitted, plan.last);
-        let clock = eff.map_or(i64::MIN, |eff| eff.saturating_sub(1));
+        let clock = eff.map_or(Eff::BEFORE_ALL, Eff::just_before);
         let lags = VecDeque::new();
         Partition {
             scan,
@@ -50,7 +49,7 @@ impl Partition {
             last,
             confirmed: None,
             lags,
-            last_answer: i64::MIN,
+            last_answer: WallClock::BEFORE_ALL,
             quiet_since: None,
             alive_at: now,
             left_out: false,
@@ -60,17 +59,17 @@ impl Partition {
     }
 
     /// Takes a record's arrival, and returns its `eff`.
-    pub fn arrive(&mut self, clock: Option<i64>) -> Option<i64> {
-        self.eff = self.eff.max(clock);
+    pub fn arrive(&mut self, clock: Option<Arrival>) -> Option<Eff> {
+        self.eff = self.eff.max(clock.map(Eff::from));
         self.eff
     }
 
     /// Records came, the last of them read at `now`; `first_eff` is the first one's.
-    pub fn came(&mut self, first_eff: Option<i64>, now: i64) {
+    pub fn came(&mut self, first_eff: Option<Eff>, now: WallClock) {
         if let (Some(eff), Some(confirmed)) = (first_eff, self.confirmed.take())
-            && confirmed > eff
+            && confirmed.past(eff) > Span::ZERO
         {
-            let by = confirmed.saturating_sub(eff);
+            let by = confirmed.past(eff);
             while self.lags.back().is_some_and(|(_, lag)| *lag <= by) {
                 self.lags.pop_back();
             }
@@ -78,11 +77,11 @@ impl Partition {
         }
         self.quiet_since = None;
         self.answered(now);
-        self.clock = self.clock.max(self.eff.map_or(i64::MIN, |eff| eff.saturating_sub(1)));
+        self.clock = self.clock.max(self.eff.map_or(Eff::BEFORE_ALL, Eff::just_before));
     }
 
     /// The broker confirmed at `at` that there is nothing to read.
-    pub fn confirm(&mut self, at: i64, now: i64) {
+    pub fn confirm(&mut self, at: WallClock, now: WallClock) {
         if at > self.last_answer {
             // What was confirmed long ago is no sign of life.
             self.last_answer = at;
@@ -90,16 +89,16 @@ impl Partition {
             self.quiet_since = self.quiet_since.or(Some(now));
         }
         self.confirmed = self.confirmed.max(Some(at));
-        while self.lags.front().is_some_and(|(when, _)| now - when > MARGIN_MEMORY_US) {
+        while self.lags.front().is_some_and(|(when, _)| now - *when > MARGIN_MEMORY) {
             self.lags.pop_front();
         }
         // The largest lag is at the front: smaller ones before it were dropped.
-        let margin = self.lags.front().map_or(0, |(_, lag)| *lag);
-        self.clock = self.clock.max(at.saturating_sub(margin));
+        let margin = self.lags.front().map_or(Span::ZERO, |(_, lag)| *lag);
+        self.clock = self.clock.max(Eff::confirmed(at, margin));
     }
 
     /// It was asked and had nothing to read. `confirmed`: when the broker said so; `stall_limit`: how long silence is borne.
-    pub fn quiet(&mut self, confirmed: Option<i64>, stall_limit: Option<i64>, now: i64) {
+    pub fn quiet(&mut self, confirmed: Option<WallClock>, stall_limit: Option<Span>, now: WallClock) {
         if let Some(at) = confirmed {
             self.confirm(at, now);
         }
@@ -115,21 +114,21 @@ impl Partition {
     pub fn end(&mut self) {
         self.ended = true;
         self.left_out = false;
-        self.clock = i64::MAX;
+        self.clock = Eff::AFTER_ALL;
     }
 
-    fn answered(&mut self, now: i64) {
+    fn answered(&mut self, now: WallClock) {
         self.alive_at = now;
         self.left_out = false;
     }
 
     /// The tick at which all that was read has come in, but for events from the future.
-    pub fn reaches(&self, tick: i64) -> Option<i64> {
-        self.eff.map(|eff| up(eff, tick)).max(self.admitted)
+    pub fn reaches(&self, tick: Span) -> Option<Tick> {
+        self.eff.map(|eff| Tick::up(eff, tick)).max(self.admitted)
     }
 
     /// No record with an `eff` up to here can come any more.
-    pub fn clock(&self) -> i64 {
+    pub fn clock(&self) -> Eff {
         self.clock
     }
 }
@@ -138,29 +137,37 @@ impl Partition {
 mod tests {
     use super::*;
     use crate::base::id::Id;
+    use crate::base::offset::Offset;
+
+    fn partition() -> Partition {
+        let plan = PartitionPlan::unknown(0, Offset::at(0));
+        Partition::new(ScanId::at(0), plan, WallClock::from_us(0))
+    }
+
+    fn confirm(p: &mut Partition, at: i64, now: i64) {
+        p.confirm(WallClock::from_us(at), WallClock::from_us(now));
+    }
 
     #[test]
     fn the_margin_is_the_worst_of_the_last_minute() {
-        let plan = PartitionPlan::unknown(0, 0);
-        let mut p = Partition::new(ScanId::at(0), plan, 0);
-        p.confirm(1_000, 1_000);
-        assert_eq!(p.clock(), 1_000);
-        let eff = p.arrive(Some(940));
-        p.came(eff, 1_010);
-        p.confirm(2_000, 2_000);
-        assert_eq!(p.clock(), 1_940, "60 us late once");
-        p.confirm(61_000_000, 61_000_000);
-        assert_eq!(p.clock(), 61_000_000, "forgotten after a minute");
+        let mut p = partition();
+        confirm(&mut p, 1_000, 1_000);
+        assert_eq!(p.clock().us(), 1_000);
+        let eff = p.arrive(Some(Arrival::from_us(940)));
+        p.came(eff, WallClock::from_us(1_010));
+        confirm(&mut p, 2_000, 2_000);
+        assert_eq!(p.clock().us(), 1_940, "60 us late once");
+        confirm(&mut p, 61_000_000, 61_000_000);
+        assert_eq!(p.clock().us(), 61_000_000, "forgotten after a minute");
     }
 
     #[test]
     fn an_old_answer_is_no_sign_of_life() {
-        let plan = PartitionPlan::unknown(0, 0);
-        let mut p = Partition::new(ScanId::at(0), plan, 0);
-        p.confirm(1_000, 1_000);
-        p.confirm(1_000, 9_000);
-        assert_eq!(p.alive_at, 1_000, "the broker said nothing new");
-        p.confirm(9_500, 9_500);
-        assert_eq!(p.alive_at, 9_500);
+        let mut p = partition();
+        confirm(&mut p, 1_000, 1_000);
+        confirm(&mut p, 1_000, 9_000);
+        assert_eq!(p.alive_at.us(), 1_000, "the broker said nothing new");
+        confirm(&mut p, 9_500, 9_500);
+        assert_eq!(p.alive_at.us(), 9_500);
     }
 }

@@ -20,6 +20,7 @@ use super::log_position::LogPositions;
 use super::shape::{Batch, Shaper};
 use super::stamp::{Stamped, Stamper};
 use crate::base::id::{GroupId, PartId, ScanId, SourceId};
+use crate::base::time::{Span, WallClock};
 use crate::catalog::opened::Opened;
 use crate::catalog::parts::Parts;
 use crate::plan::Plan;
@@ -50,12 +51,12 @@ impl Pipeline {
     }
 
     /// Reads the times of records, and judges which of them can be. `now`: the wall clock when they were read.
-    pub fn stamp(&self, records: &Records, now: i64) -> Vec<Stamped> {
+    pub fn stamp(&self, records: &Records, now: WallClock) -> Vec<Stamped> {
         let open = &self.opened.sources[self.source];
         // Records of a stream have offsets.
         let own = if records.offsets.is_some() { open.stream_own() } else { open.history_own() };
-        let future_limit_us = self.opened.job.sources[self.source].future_limit_us;
-        Stamper { source: open, future_limit_us, own }.stamp(records, now)
+        let future_limit = Span::from_us(self.opened.job.sources[self.source].future_limit_us);
+        Stamper { source: open, future_limit, own }.stamp(records, now)
     }
 
     /// Where records stand in their logs.

@@ -16,6 +16,8 @@ use super::held_ids::HeldIds;
 use super::stamp::Stamped;
 use crate::base::failure::Failure;
 use crate::base::id::{IdVec, ScanId};
+use crate::base::offset::Offset;
+use crate::base::time::{MatchTime, Span};
 use crate::catalog::opened::{Opened, Source};
 use crate::catalog::source;
 use crate::job::{self, SeamBy};
@@ -41,18 +43,18 @@ enum Rule {
     All,
     Offset,
     Time {
-        from: i64,
+        from: MatchTime,
     },
     Id {
-        from: i64,
+        from: MatchTime,
         column: usize,
         held: HeldIds,
     },
 }
 
 /// The match time at which a seam by id begins to compare.
-pub fn compared_from(c: Option<i64>, overlap_us: i64) -> i64 {
-    c.map_or(i64::MIN, |c| c.saturating_sub(overlap_us))
+pub fn compared_from(c: Option<MatchTime>, overlap: Span) -> MatchTime {
+    c.map_or(MatchTime::BEFORE_ALL, |c| c - overlap)
 }
 
 impl Seam {
@@ -69,13 +71,16 @@ impl Seam {
     /// Reads what the plan does not say: the ids that the history held when the scan began.
     pub fn open(conf: &job::Source, source: &Source, scan: &Scan) -> Result<Seam, Failure> {
         let c = scan.c;
-        let until = conf.history.as_ref().and_then(|h| h.complete_until_us);
+        let until = conf.history.as_ref().and_then(|h| h.complete_until_us).map(MatchTime::from_us);
         let (Some(history), Some(_)) = (&source.history, &source.stream) else { return Ok(Seam { rule: Rule::All }) };
         let rule = match conf.seam.by {
             SeamBy::Offset { .. } => Rule::Offset,
-            SeamBy::Time => Rule::Time { from: until.or(c.map(|c| c.saturating_add(1))).unwrap_or(i64::MIN) },
+            SeamBy::Time => {
+                let past_c = || c.map(|c| c + Span::from_us(1));
+                Rule::Time { from: until.or_else(past_c).unwrap_or(MatchTime::BEFORE_ALL) }
+            }
             SeamBy::Id { overlap_us, .. } => {
-                let from = compared_from(c, overlap_us);
+                let from = compared_from(c, Span::from_us(overlap_us));
                 let held = if *history.pinned() == scan.pinned {
                     HeldIds::read(conf, source, history.as_ref(), from)?
                 } else {
@@ -91,7 +96,7 @@ impl Seam {
 
     /// What becomes of each record of a partition.
     pub fn judge(&self, records: &Records, stamped: &[Stamped], partition: &PartitionPlan) -> Vec<Verdict> {
-        let by_time = |from: i64| {
+        let by_time = |from: MatchTime| {
             let before = move |s: &Stamped| s.m.is_some_and(|m| m < from);
             stamped.iter().map(move |s| if before(s) { Verdict::Before } else { Verdict::Taken })
         };
@@ -99,7 +104,7 @@ impl Seam {
             Rule::All => vec![Verdict::Taken; records.len()],
             Rule::Offset => {
                 let offsets = records.offsets.as_deref().unwrap_or_default();
-                let held = |offset: &i64| partition.history_offset.is_some_and(|last| *offset <= last);
+                let held = |offset: &i64| partition.history_offset.is_some_and(|last| Offset::at(*offset) <= last);
                 offsets.iter().map(|offset| if held(offset) { Verdict::Held } else { Verdict::Taken }).collect()
             }
             Rule::Time { from } => by_time(*from).collect(),

@@ -24,6 +24,7 @@ use headwater_operators::key_codec::KeyCodec;
 use super::admit::{Admitted, Origin};
 use super::stamp::Stamped;
 use crate::base::id::{GroupId, Id, IdVec, PartId, ScanId, SourceId};
+use crate::base::time::{Eff, EventTime, Span, Time};
 use crate::catalog::opened::{OpenGroup, Opened};
 use crate::catalog::parts::{Part, Parts};
 use crate::catalog::reach::{Late, Reach, late};
@@ -34,7 +35,7 @@ pub struct Shaper {
     opened: Arc<Opened>,
     pub group: GroupId,
     codec: KeyCodec,
-    lateness_us: i64,
+    lateness: Span,
     parts: IdVec<PartId, PartShaper>,
 }
 
@@ -60,8 +61,8 @@ pub struct Refused {
     pub expression: Vec<u32>,
     pub null_key: Vec<u32>,
     pub long_key: Vec<u32>,
-    /// With how late they were, in microseconds, where that is why.
-    pub late: Vec<(u32, Option<i64>)>,
+    /// With how late they were, where that is why.
+    pub late: Vec<(u32, Option<Span>)>,
 }
 
 /// A batch of records, as every stage after the first sees it.
@@ -87,8 +88,8 @@ impl Shaper {
             inputs: part.inputs.clone(),
             schema: events::schema(&part.plan.inputs, open.shape.windowed()),
         };
-        let lateness_us = opened.lateness_us(group);
-        Shaper { opened: opened.clone(), group, codec, lateness_us, parts: parts.iter().map(part).collect() }
+        let lateness = opened.lateness(group);
+        Shaper { opened: opened.clone(), group, codec, lateness, parts: parts.iter().map(part).collect() }
     }
 
     /// Whether a part of a scan may hold a record that the scan takes.
@@ -215,16 +216,16 @@ impl Shaper {
         row: u32,
         stamped: &[Stamped],
         admitted: &Admitted,
-        refused: &mut Vec<(u32, Option<i64>)>,
+        refused: &mut Vec<(u32, Option<Span>)>,
     ) -> bool {
         if !self.group().shape.windowed() {
             return true;
         }
-        let ts = stamped[row as usize].ts.unwrap_or_default();
-        let eff = admitted.effs[row as usize].unwrap_or(i64::MIN);
-        match late(self.window(), self.lateness_us, ts, eff, admitted.horizon) {
+        let ts = event_time(&stamped[row as usize]);
+        let eff = admitted.effs[row as usize].unwrap_or(Eff::BEFORE_ALL);
+        match late(self.window(), self.lateness, ts, eff, admitted.horizon) {
             Late::Not => return true,
-            Late::By(us) => refused.push((row, Some(us))),
+            Late::By(late) => refused.push((row, Some(late))),
             Late::Gone => refused.push((row, None)),
         }
         false
@@ -250,10 +251,10 @@ impl Shaper {
         }
         let each = |of: &dyn Fn(usize) -> i64| Int64Array::from_iter_values(rows.iter().map(|row| of(*row as usize)));
         let open = self.group().shape.windowed().then(|| {
-            let passed = |row: usize| admitted.effs[row].unwrap_or(i64::MIN).max(admitted.horizon);
-            each(&|row| passed(row).saturating_sub(self.lateness_us))
+            let passed = |row: usize| admitted.effs[row].unwrap_or(Eff::BEFORE_ALL).max(admitted.horizon);
+            each(&|row| (passed(row) - self.lateness).us())
         });
-        let (ts, visible) = (each(&|row| stamped[row].ts.unwrap_or_default()), each(&|row| admitted.visible[row]));
+        let (ts, visible) = (each(&|row| event_time(&stamped[row]).us()), each(&|row| admitted.visible[row].us()));
         let batch = events::batch(&part.schema, keys.as_binary().clone(), ts, visible, open, inputs);
         Some(batch.expect("columns of its own schema"))
     }
@@ -350,6 +351,11 @@ impl Selection {
     }
 }
 
+/// The event time of a record that is an event.
+fn event_time(stamped: &Stamped) -> EventTime {
+    stamped.ts.expect("what is admitted as an event has an event time")
+}
+
 fn is_true(values: &BooleanArray, i: usize) -> bool {
     values.is_valid(i) && values.value(i)
 }
@@ -397,6 +403,7 @@ mod tests {
     use headwater_connectors::stream::Start;
 
     use super::*;
+    use crate::base::time::{Arrival, Tick, WallClock};
     use crate::ingest::testing::open_job;
     use crate::plan::Plan;
     use crate::plan::group::PlannedGroup;
@@ -420,13 +427,13 @@ columns = { s = { agg = "sum", of = "x" }, m = { agg = "max", of = "100 / (x - 3
 
     /// Two parts, each of a scan of its own.
     fn two_parts(opened: &Opened) -> Parts {
-        let scan = Scan { s: Some(0), ..Scan::of(SourceId::at(0), String::new()) };
+        let scan = Scan { s: Some(Tick::from_us(0)), ..Scan::of(SourceId::at(0), String::new()) };
         let mut group = PlannedGroup::whole(opened, GroupId::at(0), ScanId::at(0));
         let mut second = group.first().clone();
         (second.scan, second.columns) = (ScanId::at(1), second.columns.split_off(1));
         group.parts[PartId::at(0)].columns.truncate(2);
         group.parts.push(second);
-        let plan = Plan::of(0, IdVec::filled(scan, 2), IdVec::from(vec![group]));
+        let plan = Plan::of(WallClock::from_us(0), IdVec::filled(scan, 2), IdVec::from(vec![group]));
         Parts::open(opened, &plan, Side::Live).unwrap()
     }
 
@@ -443,8 +450,11 @@ columns = { s = { agg = "sum", of = "x" }, m = { agg = "max", of = "100 / (x - 3
         stream.bounds().unwrap();
         let mut reader = stream.reader(&[Start { partition: 0, offset: 0 }], &source.wanted).unwrap();
         let records = reader.poll(0, 1 << 20).unwrap().unwrap();
-        let stamped: Vec<Stamped> =
-            (0..200).map(|i| Stamped { ts: Some(i * 9_999), a: Some(i * 20_000), ..Stamped::default() }).collect();
+        let stamp = |i: i64| {
+            let (ts, a) = (EventTime::from_us(i * 9_999), Arrival::from_us(i * 20_000));
+            Stamped { ts: Some(ts), a: Some(a), ..Stamped::default() }
+        };
+        let stamped: Vec<Stamped> = (0..200).map(stamp).collect();
         let batch = Batch { records: &records, stamped: &stamped };
         let shapers = Shaper::of_source(&opened, &two_parts(&opened), SourceId::at(0));
         let rows = |keep: fn(u32) -> bool| (0..200).filter(|row| keep(*row)).collect::<Vec<u32>>();
@@ -454,7 +464,8 @@ columns = { s = { agg = "sum", of = "x" }, m = { agg = "max", of = "100 / (x - 3
             (rows(|row| row % 3 == 0), rows(|row| row % 5 == 0)),
             (rows(|_| true), vec![]),
         ] {
-            let admitted = |scan, rows: &[u32]| Admitted::chosen(ScanId::at(scan), rows, &stamped, scan as i64);
+            let admitted =
+                |scan, rows: &[u32]| Admitted::chosen(ScanId::at(scan), rows, &stamped, Tick::from_us(scan as i64));
             let together = shapers[0].shape(batch, &[admitted(0, &first), admitted(1, &second)]);
             let mut alone = shapers[0].shape(batch, &[admitted(0, &first)]);
             alone.extend(shapers[0].shape(batch, &[admitted(1, &second)]));

@@ -5,6 +5,7 @@ use std::sync::mpsc::Receiver;
 use timely::dataflow::operators::probe::Handle as ProbeHandle;
 
 use super::history::Slice;
+use crate::base::time::{Tick, Time};
 use crate::plan::progress::HistoryProgress;
 
 /// Slices that may be under way, by worker.
@@ -37,19 +38,19 @@ impl Slices {
     }
 
     /// The dataflow time at which the next one is sent, before all ticks.
-    pub fn time(&self) -> i64 {
-        i64::MIN + self.sent
+    pub fn time(&self) -> Tick {
+        Tick::of_slice(self.sent)
     }
 
-    /// The next ones are sent after this dataflow time, whoever has come how far.
-    pub fn begin_after(&mut self, time: i64) {
-        self.sent = self.sent.max(time.wrapping_sub(i64::MIN) + 1);
+    /// The next ones are sent after the slice of this number, whoever has come how far.
+    pub fn begin_after(&mut self, slice: i64) {
+        self.sent = self.sent.max(slice + 1);
     }
 
     /// The next one, if it is there, and unless too many are under way. `finished`: up to where the windows are.
     pub fn next(&mut self, finished: &ProbeHandle<i64>) -> Option<Slice> {
-        let under_way = i64::MIN + (self.sent - UNDER_WAY).max(0);
-        if self.sent > UNDER_WAY && finished.less_than(&under_way) {
+        let under_way = Tick::of_slice((self.sent - UNDER_WAY).max(0));
+        if self.sent > UNDER_WAY && finished.less_than(&under_way.us()) {
             return None;
         }
         // A thread that ended without a last word has failed, and told so.

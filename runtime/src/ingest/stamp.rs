@@ -14,10 +14,11 @@ use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::DataType;
 use headwater_connectors::Records;
 
+use crate::base::time::{Arrival, EventTime, MatchTime, Span, Time, WallClock};
 use crate::catalog::opened::Source;
 
 /// Past the wall clock by more than this, an arrival is wrong.
-const CLOCK_SKEW_US: i64 = 60_000_000;
+const CLOCK_SKEW: Span = Span::from_us(60_000_000);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
@@ -38,21 +39,21 @@ impl Reason {
 
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Stamped {
-    pub ts: Option<i64>,
-    pub a: Option<i64>,
-    pub m: Option<i64>,
+    pub ts: Option<EventTime>,
+    pub a: Option<Arrival>,
+    pub m: Option<MatchTime>,
     pub wrong_clock: bool,
     pub reason: Option<Reason>,
 }
 
 impl Stamped {
     /// The arrival, where it may move clocks and seams.
-    pub fn clock(&self) -> Option<i64> {
+    pub fn clock(&self) -> Option<Arrival> {
         self.a.filter(|_| !self.wrong_clock)
     }
 
     /// The event time of a record that its source accepts.
-    pub fn good(&self) -> Option<i64> {
+    pub fn good(&self) -> Option<EventTime> {
         self.ts.filter(|_| self.reason.is_none())
     }
 }
@@ -60,14 +61,14 @@ impl Stamped {
 /// How to read the times of a source's records.
 pub struct Stamper<'a> {
     pub source: &'a Source,
-    pub future_limit_us: i64,
+    pub future_limit: Span,
     /// Places of columns without which a record is malformed, besides its times.
     pub own: Vec<usize>,
 }
 
 impl Stamper<'_> {
     /// `now`: the wall clock when they were read.
-    pub fn stamp(&self, records: &Records, now: i64) -> Vec<Stamped> {
+    pub fn stamp(&self, records: &Records, now: WallClock) -> Vec<Stamped> {
         let unit = self.source.wanted.time_unit_ns;
         let ts = Times::open(records.batch.column(self.source.event_time), unit);
         let arrival = self.source.arrival_time.map(|c| Times::open(records.batch.column(c), unit));
@@ -76,30 +77,26 @@ impl Stamper<'_> {
         let one = |i: usize| {
             let broken = records.malformed.as_ref().is_some_and(|m| m.value(i)) || own.iter().any(|u| u.value(i));
             if broken {
-                return Stamped { a: self.stamp_of(records, i), reason: Some(Reason::Malformed), ..Stamped::default() }
+                return Stamped { a: stamp_of(records, i), reason: Some(Reason::Malformed), ..Stamped::default() }
                     .without_clock();
             }
-            let ts = ts.get(i);
+            let ts = ts.get(i).map(EventTime::from_us);
             let (a, m) = match &arrival {
                 Some(arrival) => {
-                    let a = arrival.get(i).or(ts);
-                    (a, a)
+                    let a = arrival.get(i).map(Arrival::from_us).or(ts.map(Arrival::from));
+                    (a, a.map(MatchTime::from))
                 }
-                None => (self.stamp_of(records, i).or(ts), ts),
+                None => (stamp_of(records, i).or(ts.map(Arrival::from)), ts.map(MatchTime::from)),
             };
             self.judge(ts, a, m, now)
         };
         (0..records.len()).map(one).collect()
     }
 
-    fn stamp_of(&self, records: &Records, i: usize) -> Option<i64> {
-        records.stamps.as_ref().map(|stamps| stamps[i]).filter(|stamp| *stamp != i64::MIN)
-    }
-
-    fn judge(&self, ts: Option<i64>, a: Option<i64>, m: Option<i64>, now: i64) -> Stamped {
-        let past = |t: i64, base: i64| t > base.saturating_add(self.future_limit_us);
+    fn judge(&self, ts: Option<EventTime>, a: Option<Arrival>, m: Option<MatchTime>, now: WallClock) -> Stamped {
+        let is_future = |of: Span| of > self.future_limit;
         let wrong_clock = a.is_some_and(|a| {
-            a > now.saturating_add(CLOCK_SKEW_US) || ts.is_some_and(|ts| past(ts, now) || past(ts, a))
+            a.past(now) > CLOCK_SKEW || ts.is_some_and(|ts| is_future(ts.past(now)) || is_future(ts.past(a)))
         });
         let reason = match (ts, wrong_clock) {
             (None, _) => Some(Reason::NullEventTime),
@@ -110,11 +107,10 @@ impl Stamper<'_> {
     }
 
     /// Whether statistics show that no record of a piece has a wrong clock.
-    pub fn clocks_are_right(&self, newest_ts: i64, arrivals: Option<(i64, i64)>, now: i64) -> bool {
-        let (oldest, newest) = arrivals.unwrap_or((newest_ts, newest_ts));
-        newest <= now.saturating_add(CLOCK_SKEW_US)
-            && newest_ts <= now.saturating_add(self.future_limit_us)
-            && newest_ts <= oldest.saturating_add(self.future_limit_us)
+    pub fn clocks_are_right(&self, newest_ts: EventTime, (oldest, newest): (Arrival, Arrival), now: WallClock) -> bool {
+        newest.past(now) <= CLOCK_SKEW
+            && newest_ts.past(now) <= self.future_limit
+            && newest_ts.past(oldest) <= self.future_limit
     }
 }
 
@@ -123,6 +119,11 @@ impl Stamped {
     fn without_clock(self) -> Stamped {
         Stamped { wrong_clock: true, ..self }
     }
+}
+
+/// Kafka: the timestamp of a record.
+fn stamp_of(records: &Records, i: usize) -> Option<Arrival> {
+    records.stamp(i).map(Arrival::from_us)
 }
 
 /// A time column: timestamps, or integers in the source's unit. In microseconds, floored.

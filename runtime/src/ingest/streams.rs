@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use headwater_connectors::{Error, Records};
-use headwater_operators::ledger::up;
 
 use super::admit::StreamAdmission;
 use super::credits::Credits;
@@ -15,7 +14,8 @@ use super::pipeline::{Pipeline, Shaped};
 use super::seam::Seam;
 use super::shape::Batch;
 use crate::base::id::{IdVec, ScanId, SourceId};
-use crate::base::time::wall_clock_us;
+use crate::base::offset::Offset;
+use crate::base::time::{Eff, Span, Tick, WallClock};
 use crate::catalog::opened::Opened;
 use crate::catalog::parts::Parts;
 use crate::checkpoint::resumption::Start;
@@ -37,7 +37,7 @@ pub struct Streams {
     pipelines: BTreeMap<SourceId, Pipeline>,
     mode: Mode,
     /// The tick at which `T` of the side begins.
-    first_tick: i64,
+    first_tick: Tick,
     readers: Vec<SourceReader>,
     newcomers: Vec<Newcomers>,
     credits: Credits,
@@ -48,11 +48,11 @@ pub struct Streams {
 
 /// How far the job has come.
 pub struct Progress<'a> {
-    pub t: Option<i64>,
+    pub t: Option<Tick>,
     /// Windows that closed before it are gone.
-    pub horizons: &'a IdVec<ScanId, i64>,
+    pub horizons: &'a IdVec<ScanId, Eff>,
     /// Every row up to it is stored.
-    pub stored: i64,
+    pub stored: Tick,
 }
 
 impl Streams {
@@ -94,7 +94,7 @@ impl Streams {
         progress: &Progress,
         each: &mut dyn FnMut(Shaped) -> Result<(), Error>,
     ) -> Result<bool, Error> {
-        let now = wall_clock_us();
+        let now = WallClock::now();
         let mut polls = 0;
         while polls < POLLS_PER_ACTIVATION {
             let Some((s, l)) = self.next_lane(progress) else { break };
@@ -114,7 +114,7 @@ impl Streams {
 
     /// The partition that is behind, unless it has to wait: for `T`, or for what is not stored yet.
     fn next_lane(&mut self, progress: &Progress) -> Option<(usize, usize)> {
-        let tick = self.opened.job.tick_us;
+        let tick = self.opened.job.tick();
         self.credits.settle(progress.stored, progress.t);
         if self.credits.wait_for_stores() {
             return None;
@@ -124,17 +124,17 @@ impl Streams {
         let ready = all.filter(|(_, _, lane)| !lane.ended() && !lane.exhausted);
         let (s, l, lane) = ready.min_by_key(|(_, _, lane)| lane.clock())?;
         // The one that holds `T` back is always read.
-        let reached = progress.t.unwrap_or_else(|| self.first_tick.saturating_sub(tick));
-        let holds_back = lane.clock() < reached.saturating_add(tick);
+        let next = progress.t.map_or(self.first_tick, |t| t + tick);
+        let holds_back = lane.clock() < Eff::reached(next);
         (!self.credits.wait_for_t() || holds_back).then_some((s, l))
     }
 
     /// Makes events of some records of a partition, for each scan that takes them.
-    fn take(&mut self, s: usize, l: usize, records: &Records, now: i64, progress: &Progress) -> Shaped {
+    fn take(&mut self, s: usize, l: usize, records: &Records, now: WallClock, progress: &Progress) -> Shaped {
         let SourceReader { source, lanes, .. } = &mut self.readers[s];
         let (lane, pipeline) = (&mut lanes[l], &self.pipelines[source]);
-        let (tick, until_end) = (self.opened.job.tick_us, self.mode == Mode::UntilEnd);
-        let stamped = pipeline.stamp(records, if until_end { self.start.plan.now_us } else { now });
+        let (tick, until_end) = (self.opened.job.tick(), self.mode == Mode::UntilEnd);
+        let stamped = pipeline.stamp(records, if until_end { self.start.plan.now } else { now });
         let mut admitted = vec![];
         let mut counts = None;
         for partition in &mut lane.scans {
@@ -147,7 +147,7 @@ impl Streams {
         }
         let shaped = pipeline.shape(Batch { records, stamped: &stamped }, &pipeline.log_positions(records), &admitted);
         let eff = lane.scans.iter().map(|partition| partition.eff).max().flatten();
-        self.credits.spend(eff.map_or(i64::MIN, |eff| up(eff, tick)), records.bytes);
+        self.credits.spend(eff.map_or(Tick::BEFORE_ALL, |eff| Tick::up(eff, tick)), records.bytes);
         let mut status = self.board.worker(self.local);
         shaped.tally.add_to(&mut status);
         let status = &mut status.sources[*source].counts;
@@ -168,22 +168,22 @@ impl Streams {
     }
 
     /// Partitions that had nothing to read: is their end confirmed, or have they fallen silent?
-    fn look_at_ends(&mut self, now: i64, progress: &Progress) {
+    fn look_at_ends(&mut self, now: WallClock, progress: &Progress) {
         // Until `T` has passed what an earlier start has published, everybody is waited for.
-        let published = self.start.plan.rows_from.iter().max().copied().unwrap_or(i64::MIN);
-        let passed = published == i64::MIN || progress.t >= Some(published);
-        let stall_limit = passed.then_some(self.opened.job.stall_limit_us);
+        let published = self.start.plan.rows_from.iter().max().copied().unwrap_or(Tick::BEFORE_ALL);
+        let passed = published == Tick::BEFORE_ALL || progress.t >= Some(published);
+        let stall_limit = passed.then_some(Span::from_us(self.opened.job.stall_limit_us));
         for SourceReader { reader, lanes, .. } in &mut self.readers {
             for lane in lanes {
                 if !std::mem::take(&mut lane.exhausted) {
                     // It was not asked, so its silence means nothing.
                     lane.scans.iter_mut().for_each(|partition| partition.alive_at = now);
                 } else if self.mode == Mode::UntilEnd {
-                    let position = reader.position(lane.partition);
+                    let position = Offset::at(reader.position(lane.partition));
                     let ended = lane.scans.iter_mut().filter(|partition| position >= partition.plan.end);
                     ended.for_each(Partition::end);
                 } else {
-                    let confirmed = reader.end_confirmed(lane.partition);
+                    let confirmed = reader.end_confirmed(lane.partition).map(WallClock::from_us);
                     lane.scans.iter_mut().for_each(|partition| partition.quiet(confirmed, stall_limit, now));
                 }
             }
@@ -194,7 +194,7 @@ impl Streams {
     pub fn positions(&self) -> Vec<Position> {
         let until_end = self.mode == Mode::UntilEnd;
         let of_lane = |reader: &SourceReader, lane: &Lane| {
-            let read = reader.reader.position(lane.partition);
+            let read = Offset::at(reader.reader.position(lane.partition));
             let one = |p: &Partition| {
                 // What lies past the end was read and left; what lies before the start is in the state already.
                 let offset = if until_end { read.min(p.plan.end) } else { read }.max(p.plan.start);
@@ -209,27 +209,27 @@ impl Streams {
 
     /// What the clock is told of the partitions.
     pub fn partitions(&self) -> Vec<PartitionReport> {
-        let (now, idle_limit) = (wall_clock_us(), self.opened.job.idle_limit_us);
+        let (now, idle_limit) = (WallClock::now(), Span::from_us(self.opened.job.idle_limit_us));
         let one = |p: &Partition| PartitionReport {
             scan: p.scan,
             partition: p.plan.partition,
             clock: p.clock(),
             eff: p.eff,
-            idle: p.quiet_since.is_some_and(|since| now.saturating_sub(since) > idle_limit),
+            idle: p.quiet_since.is_some_and(|since| now - since > idle_limit),
             left_out: p.left_out,
         };
         self.all().map(one).collect()
     }
 
     /// By scan that may get more partitions: the wall clock of the newest look whose partitions are all read.
-    pub fn looked(&self) -> Vec<(ScanId, i64)> {
-        let one = |n: &Newcomers| n.scans().map(|scan| (scan, n.looked_us)).collect::<Vec<_>>();
+    pub fn looked(&self) -> Vec<(ScanId, WallClock)> {
+        let one = |n: &Newcomers| n.scans().map(|scan| (scan, n.looked)).collect::<Vec<_>>();
         self.newcomers.iter().flat_map(one).collect()
     }
 
     /// The tick at which all that was read has come in, but for events from the future.
-    pub fn reaches(&self) -> Option<i64> {
-        self.all().filter_map(|partition| partition.reaches(self.opened.job.tick_us)).max()
+    pub fn reaches(&self) -> Option<Tick> {
+        self.all().filter_map(|partition| partition.reaches(self.opened.job.tick())).max()
     }
 
     /// Tells how far partitions are read.
@@ -242,9 +242,9 @@ impl Streams {
         for reader in &self.readers {
             let one = |lane: &Lane| PartitionStatus {
                 partition: lane.partition,
-                start: lane.scans.iter().map(|partition| partition.plan.start).min().unwrap_or(0),
-                position: reader.reader.position(lane.partition),
-                end: reader.reader.end(lane.partition),
+                start: lane.scans.iter().map(|partition| partition.plan.start).min().unwrap_or(Offset::at(0)),
+                position: Offset::at(reader.reader.position(lane.partition)),
+                end: reader.reader.end(lane.partition).map(Offset::at),
                 eff: lane.scans.iter().map(|partition| partition.eff).max().flatten(),
                 left_out: lane.scans.iter().any(|partition| partition.left_out),
             };

@@ -31,6 +31,7 @@ use headwater_operators::aggregate::Aggregate;
 
 use crate::base::fault::{At, Fault, Faults, Places};
 use crate::base::id::{GroupId, IdVec, SinkId, SourceId};
+use crate::base::time::Span;
 
 /// A validated job. Durations and times are microseconds. Its debug output shows no secret.
 #[derive(Clone)]
@@ -169,6 +170,11 @@ impl Job {
     /// Its name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The distance of its ticks.
+    pub(crate) fn tick(&self) -> Span {
+        Span::from_us(self.tick_us)
     }
 
     /// What is odd about it, and no error.

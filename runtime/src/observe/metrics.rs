@@ -5,11 +5,11 @@ use std::fmt::Write;
 
 use headwater_operators::group::Counters;
 
-use super::report::{Reporter, computing, lag, of_group, of_source, staleness};
+use super::report::{Reporter, computing, lag, of_group, of_source};
 use super::status::{GroupStatus, ProcessStatus, SourceCounts, SourceStatus};
 use super::view::RunView;
 use crate::base::id::{GroupId, IdVec};
-use crate::base::time::wall_clock_us;
+use crate::base::time::{Span, Tick, Time, WallClock};
 
 pub fn text(reporter: &Reporter) -> String {
     let view = &reporter.view;
@@ -24,15 +24,15 @@ pub fn text(reporter: &Reporter) -> String {
     page.text
 }
 
-fn of_freshness(page: &mut Page, view: &RunView, as_of: &IdVec<GroupId, Option<i64>>, t: Option<i64>) {
+fn of_freshness(page: &mut Page, view: &RunView, as_of: &IdVec<GroupId, Option<Tick>>, t: Option<Tick>) {
     let groups = &view.opened.job.groups;
     let known = || groups.iter().zip(as_of).filter_map(|(group, as_of)| Some((group.name.as_str(), (*as_of)?)));
-    let now = wall_clock_us();
+    let now = WallClock::now();
     page.family("headwater_as_of_seconds", "gauge", "Every row up to it is stored, in seconds since 1970.", |family| {
-        known().for_each(|(group, as_of)| family.sample(&[("group", group)], as_of as f64 / 1e6));
+        known().for_each(|(group, as_of)| family.sample(&[("group", group)], since_1970(as_of)));
     });
     page.family("headwater_staleness_seconds", "gauge", "Now minus the group's as_of.", |family| {
-        known().for_each(|(group, as_of)| family.sample(&[("group", group)], staleness(as_of, now)));
+        known().for_each(|(group, as_of)| family.sample(&[("group", group)], now.past(as_of).seconds()));
     });
     let help = "Columns of a changed job that are still computed and not shown yet.";
     page.family("headwater_computing_columns", "gauge", help, |family| {
@@ -50,7 +50,7 @@ fn of_checkpoints(page: &mut Page, view: &RunView, status: &ProcessStatus) {
             newest.as_ref().map(|whole| whole.number as f64)
         }),
         ("age_seconds", "Since the newest whole checkpoint was begun.", {
-            newest.as_ref().and_then(|whole| whole.age_us(wall_clock_us())).map(|us| us as f64 / 1e6)
+            newest.as_ref().and_then(|whole| whole.age(WallClock::now())).map(Span::seconds)
         }),
         ("duration_seconds", "How long it took, if it is of this start.", {
             newest.as_ref().and_then(|whole| whole.took).map(|took| took.as_secs_f64())
@@ -98,7 +98,7 @@ fn of_job(page: &mut Page, view: &RunView, status: &ProcessStatus) {
         family.sample(&[], view.starts as f64);
     });
     page.family("headwater_t_seconds", "gauge", "The job's own time T, in seconds since 1970.", |family| {
-        status.t.iter().for_each(|t| family.sample(&[], *t as f64 / 1e6));
+        status.t.iter().for_each(|t| family.sample(&[], since_1970(*t)));
     });
     let sides = || std::iter::once(status).chain(status.shadow.as_deref());
     page.family("headwater_bootstrap_rows_total", "counter", "History rows read.", |family| {
@@ -110,7 +110,7 @@ fn of_job(page: &mut Page, view: &RunView, status: &ProcessStatus) {
     let help = "How far what is new in a changed job is, which is worked out beside the rows; in seconds since 1970.";
     page.family("headwater_computed_to_seconds", "gauge", help, |family| {
         let t = status.shadow.as_ref().and_then(|shadow| shadow.t);
-        t.iter().for_each(|t| family.sample(&[], *t as f64 / 1e6));
+        t.iter().for_each(|t| family.sample(&[], since_1970(*t)));
     });
 }
 
@@ -185,6 +185,11 @@ fn of_groups(page: &mut Page, view: &RunView, status: &ProcessStatus) {
             reasons.for_each(|(reason, n)| family.sample(&[("group", group), ("reason", reason)], *n as f64));
         }
     });
+}
+
+/// In seconds.
+fn since_1970(t: Tick) -> f64 {
+    Span::from_us(t.us()).seconds()
 }
 
 struct Page {

@@ -1,16 +1,17 @@
 //! What a running job says of itself, with names and times for people: the answer to `status`.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::sync::{Mutex, PoisonError};
 
-use headwater_connectors::format::text::format_time;
 use headwater_operators::group::Counters;
 use serde::{Deserialize, Serialize};
 
 use super::status::{GroupStatus, PartitionStatus, ProcessStatus, SourceCounts, SourceStatus, add_counts};
 use super::view::RunView;
 use crate::base::id::{GroupId, IdVec, SourceId};
-use crate::base::time::wall_clock_us;
+use crate::base::offset::Offset;
+use crate::base::time::{Span, Tick, Time, WallClock};
 use crate::catalog::opened::Opened;
 use crate::checkpoint::resumption::Start;
 use crate::checkpoint::stats::CheckpointInfo;
@@ -167,7 +168,7 @@ pub struct GroupReport {
 pub struct Reporter {
     pub view: RunView,
     /// The last `as_of` seen. It stays while a partition of the group's source is left out.
-    as_of: Mutex<IdVec<GroupId, Option<i64>>>,
+    as_of: Mutex<IdVec<GroupId, Option<Tick>>>,
 }
 
 impl Reporter {
@@ -188,7 +189,7 @@ impl Reporter {
     }
 
     /// The tick up to which every row of a group is in every store.
-    pub fn as_of(&self, status: &ProcessStatus) -> IdVec<GroupId, Option<i64>> {
+    pub fn as_of(&self, status: &ProcessStatus) -> IdVec<GroupId, Option<Tick>> {
         let mut all = self.as_of.lock().unwrap_or_else(PoisonError::into_inner);
         let (opened, plan) = (&self.view.opened, &self.view.start.plan);
         let any_left_out = |source: &SourceStatus| source.partitions.iter().any(|partition| partition.left_out);
@@ -210,7 +211,7 @@ impl Reporter {
         let RunView { opened, start, mode, .. } = &self.view;
         let plan = &start.plan;
         let status = self.view.status();
-        let now = wall_clock_us();
+        let now = WallClock::now();
         let sources = opened.sources.ids().map(|id| source(opened, id, plan.of_source(id), &of_source(&status, id)));
         let as_of = self.as_of(&status);
         let groups = opened.groups.ids().map(|id| {
@@ -224,8 +225,8 @@ impl Reporter {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             phase: phase(*mode, &status),
-            now: format_time(now),
-            t: status.t.map(format_time),
+            now: now.to_string(),
+            t: shown(status.t),
             bootstrap: Bootstrap {
                 rows_read: status.history_rows_read + more_read,
                 rows_total: status.history_rows_total + more,
@@ -269,11 +270,11 @@ fn phase(mode: Mode, status: &ProcessStatus) -> Phase {
     }
 }
 
-fn checkpoint(info: &CheckpointInfo, now: i64) -> CheckpointReport {
+fn checkpoint(info: &CheckpointInfo, now: WallClock) -> CheckpointReport {
     CheckpointReport {
         number: info.number,
-        t: info.t.map(format_time),
-        age_seconds: info.age_us(now).map(|us| us as f64 / 1e6),
+        t: shown(info.t),
+        age_seconds: info.age(now).map(Span::seconds),
         duration_seconds: info.took.map(|took| took.as_secs_f64()),
         bytes: info.bytes,
     }
@@ -292,8 +293,8 @@ fn source(opened: &Opened, source: SourceId, plan: &Scan, status: &SourceStatus)
     let conf = &opened.job.sources[source];
     let seam = SeamReport {
         by: by(&conf.seam.by).to_owned(),
-        s: plan.s.map(format_time),
-        c: plan.c.map(format_time),
+        s: shown(plan.s),
+        c: shown(plan.c),
         history_rows: plan.history_rows,
         allow_gap: conf.seam.allow_gap,
     };
@@ -317,24 +318,24 @@ fn partition(plan: &PartitionPlan, now: Option<&PartitionStatus>) -> PartitionRe
     let end = now.and_then(|p| p.end);
     PartitionReport {
         partition: plan.partition,
-        history_offset: plan.history_offset,
-        first_read: plan.start,
-        position: now.map(|p| p.position),
-        end,
+        history_offset: plan.history_offset.map(Offset::number),
+        first_read: plan.start.number(),
+        position: now.map(|p| p.position.number()),
+        end: end.map(Offset::number),
         lag: now.and_then(lag),
-        eff: now.and_then(|p| p.eff).map(format_time),
+        eff: shown(now.and_then(|p| p.eff)),
         left_out: now.is_some_and(|p| p.left_out),
     }
 }
 
 /// Records that are there and not read yet.
 pub fn lag(partition: &PartitionStatus) -> Option<i64> {
-    partition.end.map(|end| (end - partition.position).max(0))
+    partition.end.map(|end| end.past(partition.position).max(0))
 }
 
 /// The columns of a group that are new in a changed job and on their way at `T`, and the tick at which they enter.
 /// Of those that a shadow computes nobody knows it yet.
-pub fn computing(start: &Start, group: GroupId, t: Option<i64>) -> (Vec<String>, Option<i64>) {
+pub fn computing(start: &Start, group: GroupId, t: Option<Tick>) -> (Vec<String>, Option<Tick>) {
     let plan = &start.plan;
     let (mut names, mut enters_at) = (vec![], None);
     for part in plan.groups[group].parts.iter().filter(|_| start.from.is_some()) {
@@ -353,8 +354,8 @@ fn group(
     start: &Start,
     group: GroupId,
     status: &GroupStatus,
-    as_of: Option<i64>,
-    (now, t, shadow): (i64, Option<i64>, Option<i64>),
+    as_of: Option<Tick>,
+    (now, t, shadow): (WallClock, Option<Tick>, Option<Tick>),
 ) -> GroupReport {
     let conf = &opened.job.groups[group];
     let (computing, enters_at) = computing(start, group, t);
@@ -365,15 +366,15 @@ fn group(
         counts: status.counts,
         windowed: opened.groups[group].shape.windowed(),
         dead_letters: status.dead_letters.clone(),
-        as_of: as_of.map(format_time),
-        staleness_seconds: as_of.map(|as_of| staleness(as_of, now)),
-        behind_seconds: as_of.zip(t).map(|(as_of, t)| staleness(as_of, t)),
+        as_of: shown(as_of),
+        staleness_seconds: as_of.map(|as_of| now.past(as_of).seconds()),
+        behind_seconds: as_of.zip(t).map(|(as_of, t)| (t - as_of).seconds()),
         computing,
-        enters_at: enters_at.map(format_time),
-        computed_to: shadow.filter(|_| enters_at.is_none() && any_computing).map(format_time),
+        enters_at: shown(enters_at),
+        computed_to: shown(shadow.filter(|_| enters_at.is_none() && any_computing)),
     }
 }
 
-pub fn staleness(as_of: i64, now: i64) -> f64 {
-    now.saturating_sub(as_of) as f64 / 1e6
+fn shown(time: Option<impl Display>) -> Option<String> {
+    time.map(|time| time.to_string())
 }

@@ -8,6 +8,8 @@ use headwater_operators::group::Counters;
 use serde::{Deserialize, Serialize};
 
 use crate::base::id::{GroupId, IdVec, SinkId, SourceId};
+use crate::base::offset::Offset;
+use crate::base::time::{Eff, Tick};
 use crate::plan::side::Side;
 
 /// What one process knows; the whole is the sum over the processes.
@@ -23,9 +25,9 @@ pub struct ProcessStatus {
     /// Attempts to reach where the state is kept that failed, and were made again.
     pub state_failures: u64,
     /// The job's own time.
-    pub t: Option<i64>,
+    pub t: Option<Tick>,
     /// Up to here every row is in every store, from all workers.
-    pub stored: Option<i64>,
+    pub stored: Option<Tick>,
     /// That of the shadow, which computes what is new in a changed job.
     pub shadow: Option<Box<ProcessStatus>>,
 }
@@ -66,16 +68,16 @@ impl AddAssign for SourceCounts {
     }
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PartitionStatus {
     pub partition: i32,
     /// The first offset that this run read.
-    pub start: i64,
+    pub start: Offset,
     /// The next offset to read.
-    pub position: i64,
-    pub end: Option<i64>,
+    pub position: Offset,
+    pub end: Option<Offset>,
     /// The newest `eff`.
-    pub eff: Option<i64>,
+    pub eff: Option<Eff>,
     pub left_out: bool,
 }
 

@@ -7,36 +7,40 @@
 //!                          41 is gone (retention, compaction): nobody knows, and only offsets count
 //! ```
 
-use headwater_connectors::format::text::format_time;
 use headwater_connectors::{Payload, Records};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::base::offset::Offset;
+use crate::base::time::Arrival;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastRecord {
-    pub offset: i64,
+    pub offset: Offset,
     /// Kafka: its timestamp.
-    stamp_us: Option<i64>,
+    #[serde(rename = "stamp_us")]
+    stamp: Option<Arrival>,
     bytes: usize,
     xxh3: u64,
 }
 
 impl LastRecord {
     /// The last one of a batch before an offset.
-    pub fn before(records: &Records, end: i64) -> Option<LastRecord> {
+    pub fn before(records: &Records, end: Offset) -> Option<LastRecord> {
         let offsets = records.offsets.as_ref()?;
-        let i = offsets.partition_point(|offset| *offset < end).checked_sub(1)?;
+        let i = offsets.partition_point(|offset| *offset < end.number()).checked_sub(1)?;
         let payload = payload(records, i)?;
-        let (stamp_us, bytes) = (stamp(records, i), payload.len());
-        Some(LastRecord { offset: offsets[i], stamp_us, bytes, xxh3: xxh3_64(payload) })
+        let (stamp, bytes) = (stamp(records, i), payload.len());
+        Some(LastRecord { offset: Offset::at(offsets[i]), stamp, bytes, xxh3: xxh3_64(payload) })
     }
 
     /// What is wrong with what lies in its place now.
     pub fn unlike(&self, records: &Records, i: usize) -> Option<String> {
         let (stamp, payload) = (stamp(records, i), payload(records, i)?);
-        if stamp != self.stamp_us {
-            let shown = |stamp: Option<i64>| stamp.map_or_else(|| "without a timestamp".to_owned(), format_time);
-            return Some(format!("its timestamp was {}, and is {}", shown(self.stamp_us), shown(stamp)));
+        if stamp != self.stamp {
+            let shown =
+                |stamp: Option<Arrival>| stamp.map_or_else(|| "without a timestamp".to_owned(), |at| at.to_string());
+            return Some(format!("its timestamp was {}, and is {}", shown(self.stamp), shown(stamp)));
         }
         // A line of a file that was read before it was ended is still the one that it was.
         let begins_alike = payload.get(..self.bytes).is_some_and(|before| xxh3_64(before) == self.xxh3);
@@ -51,6 +55,6 @@ fn payload(records: &Records, i: usize) -> Option<&[u8]> {
     }
 }
 
-fn stamp(records: &Records, i: usize) -> Option<i64> {
-    records.stamps.as_ref().map(|stamps| stamps[i]).filter(|stamp| *stamp != i64::MIN)
+fn stamp(records: &Records, i: usize) -> Option<Arrival> {
+    records.stamp(i).map(Arrival::from_us)
 }

@@ -22,23 +22,25 @@ use scan::Scan;
 use side::Side;
 
 use crate::base::id::{GroupId, Id, IdVec, ScanId, SinkId, SourceId};
+use crate::base::time::{Eff, Tick, Time, WallClock};
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Plan {
     /// The wall clock of the start that asked for the ends of the streams.
-    pub now_us: i64,
+    #[serde(rename = "now_us")]
+    pub now: WallClock,
     /// Of a source, those that began earlier come first.
     #[serde(rename = "readings")]
     pub scans: IdVec<ScanId, Scan>,
     pub groups: IdVec<GroupId, PlannedGroup>,
-    /// From which tick on rows are written to stores.
-    pub rows_from: IdVec<GroupId, i64>,
+    /// From which tick on rows are written to stores: `Tick::BEFORE_ALL` where nothing was written yet.
+    pub rows_from: IdVec<GroupId, Tick>,
     /// The stores have every row of the checkpoint that the run goes on from, and none else: there is no full refresh at the start.
     #[serde(default)]
     #[serde(rename = "is_stored")]
     pub skip_refresh: bool,
     /// The last tick may not be before it (a store's `_upto`, without `--fresh`).
-    pub end_at_least: i64,
+    pub end_at_least: Tick,
     /// The generation of each store of the job.
     pub generations: IdVec<SinkId, u64>,
     /// By changelog, what its rows mean (see `start::decide::meaning`).
@@ -53,7 +55,7 @@ pub struct Plan {
     #[serde(rename = "told_anew")]
     pub changelog_reset: bool,
     /// Up to there everything was published by the run that this one goes on from.
-    pub floor: Option<i64>,
+    pub floor: Option<Tick>,
     /// How far the pieces of the history were read by then.
     pub read: HistoryProgress,
     /// The checkpoints of this start have the numbers after it.
@@ -62,14 +64,14 @@ pub struct Plan {
 
 impl Plan {
     /// One that goes on from nothing, and knows of no sink yet.
-    pub fn of(now_us: i64, scans: IdVec<ScanId, Scan>, groups: IdVec<GroupId, PlannedGroup>) -> Plan {
+    pub fn of(now: WallClock, scans: IdVec<ScanId, Scan>, groups: IdVec<GroupId, PlannedGroup>) -> Plan {
         Plan {
-            now_us,
+            now,
             scans,
-            rows_from: IdVec::filled(i64::MIN, groups.len()),
+            rows_from: IdVec::filled(Tick::BEFORE_ALL, groups.len()),
             groups,
             skip_refresh: false,
-            end_at_least: i64::MIN,
+            end_at_least: Tick::BEFORE_ALL,
             generations: IdVec::new(),
             changelogs: BTreeMap::new(),
             destinations: BTreeMap::new(),
@@ -97,22 +99,22 @@ impl Plan {
     }
 
     /// `S` of a group: the tick at which its rows begin. `None`: nobody knows it yet.
-    pub fn s(&self, group: GroupId) -> Option<i64> {
+    pub fn s(&self, group: GroupId) -> Option<Tick> {
         self.s_of(self.groups[group].first())
     }
 
     /// The same of a part of it: the largest of what it reads.
-    pub fn s_of(&self, part: &PlannedPart) -> Option<i64> {
+    pub fn s_of(&self, part: &PlannedPart) -> Option<Tick> {
         self.read_by(part).filter_map(|scan| scan.s).max()
     }
 
     /// Windows of a group that closed before it are gone: the smallest of what it reads. `None`: one of these has none yet.
-    pub fn horizon(&self, group: GroupId, horizons: &IdVec<ScanId, i64>) -> Option<i64> {
+    pub fn horizon(&self, group: GroupId, horizons: &IdVec<ScanId, Eff>) -> Option<Eff> {
         self.groups[group].first().scans().iter().map(|scan| horizons.get(*scan).copied()).min().flatten()
     }
 
     /// Every tick of a part up to it was finished, if it had begun.
-    pub fn done(&self, part: &PlannedPart) -> Option<i64> {
+    pub fn done(&self, part: &PlannedPart) -> Option<Tick> {
         self.read_by(part).map(|scan| scan.done).min().flatten()
     }
 
@@ -137,7 +139,7 @@ impl Plan {
 
     /// What a checkpoint writes down of it. `t`: by side, its tick, when all of its histories are in the state; `None`: they were
     /// read up to `read`.
-    pub fn at(&self, t: impl Fn(Side) -> Option<i64>, read: HistoryProgress) -> Plan {
+    pub fn at(&self, t: impl Fn(Side) -> Option<Tick>, read: HistoryProgress) -> Plan {
         let mut plan = Plan { read, ..self.clone() };
         for scan in &mut plan.scans {
             let t = t(scan.side);
@@ -163,7 +165,8 @@ impl Plan {
         let part = |part: &PlannedPart| {
             let saved = part.saved.filter(|_| self.side_of_part(part) == side)?.index();
             let shadow = self.scans[part.scan].saved == Side::Shadow;
-            Some(Resumed { saved, beside: shadow, done: self.done(part), shown: self.is_published(part) })
+            let done = self.done(part).map(Tick::us);
+            Some(Resumed { saved, beside: shadow, done, shown: self.is_published(part) })
         };
         planned.saved.map(|_| planned.parts.iter().map(part).collect())
     }
@@ -177,9 +180,9 @@ impl Plan {
         if self.has_shadow() { vec![Side::Live, Side::Shadow] } else { vec![Side::Live] }
     }
 
-    /// The tick at which `T` begins.
-    pub fn first_tick(&self, side: Side) -> i64 {
-        self.scans.iter().filter(|scan| scan.side == side).filter_map(|r| r.s).min().unwrap_or(i64::MAX)
+    /// The tick at which `T` begins; `Tick::AFTER_ALL` where nobody knows it.
+    pub fn first_tick(&self, side: Side) -> Tick {
+        self.scans.iter().filter(|scan| scan.side == side).filter_map(|scan| scan.s).min().unwrap_or(Tick::AFTER_ALL)
     }
 
     /// Where a group began.

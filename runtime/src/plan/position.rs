@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::last_record::LastRecord;
 use crate::base::id::ScanId;
+use crate::base::offset::Offset;
+use crate::base::time::{Eff, Tick};
 
 /// How far a partition was read, and its `eff` there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -11,10 +13,10 @@ pub struct Position {
     #[serde(rename = "reading")]
     pub scan: ScanId,
     pub partition: i32,
-    pub offset: i64,
-    pub eff: Option<i64>,
+    pub offset: Offset,
+    pub eff: Option<Eff>,
     /// The newest tick at which a record before it counts that was read after `T` had passed its own.
-    pub admitted: Option<i64>,
+    pub admitted: Option<Tick>,
     /// The last record before it, where one was read.
     pub last: Option<LastRecord>,
 }

@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 use super::last_record::LastRecord;
 use super::side::Side;
 use crate::base::id::SourceId;
+use crate::base::offset::Offset;
+use crate::base::time::{Eff, MatchTime, Tick};
 
 /// A source as it is read from one seam. A job that was changed reads a source anew for what is new.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -15,16 +17,16 @@ pub struct Scan {
     pub identity: String,
     pub pinned: Pinned,
     /// The seam in time; `None` where neither history nor stream held a record and the wall clock is not asked.
-    pub s: Option<i64>,
+    pub s: Option<Tick>,
     /// The largest match time of the history.
-    pub c: Option<i64>,
+    pub c: Option<MatchTime>,
     pub history_rows: u64,
     pub partitions: Vec<PartitionPlan>,
     /// For people: what is odd, and goes on all the same.
     pub warnings: Vec<String>,
     /// A checkpoint has its history; and every tick up to `done`, if it had begun.
     pub restored: bool,
-    pub done: Option<i64>,
+    pub done: Option<Tick>,
     /// Whether the rows that readers have seen had its columns.
     #[serde(rename = "shown")]
     pub published: bool,
@@ -39,16 +41,16 @@ pub struct Scan {
 pub struct PartitionPlan {
     pub partition: i32,
     /// The last offset that the history has (seam by offset).
-    pub history_offset: Option<i64>,
+    pub history_offset: Option<Offset>,
     /// Where `eff` begins: at what an earlier start has read, or the largest arrival of the history's part (seam by offset).
-    pub history_eff: Option<i64>,
+    pub history_eff: Option<Eff>,
     /// See `Position`, as an earlier start left it.
-    pub admitted: Option<i64>,
+    pub admitted: Option<Tick>,
     pub last: Option<LastRecord>,
     /// The first offset to read.
-    pub start: i64,
+    pub start: Offset,
     /// One past the last offset at the start.
-    pub end: i64,
+    pub end: Offset,
 }
 
 impl Scan {
@@ -74,7 +76,7 @@ impl Scan {
 
 impl PartitionPlan {
     /// One that neither the history nor a state knows: all of it came after the start.
-    pub fn unknown(partition: i32, start: i64) -> PartitionPlan {
+    pub fn unknown(partition: i32, start: Offset) -> PartitionPlan {
         PartitionPlan {
             partition,
             history_offset: None,

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use headwater_connectors::Error;
-use headwater_connectors::format::text::format_time;
 use headwater_connectors::sink::dead_letters::{self, DeadLetter};
 use headwater_connectors::sink::lines::{LineFile, LineSink, SinkPosition};
 use timely::dataflow::Stream;
@@ -57,9 +56,8 @@ fn open_dead_letters(shared: &Shared, side: Side) -> Result<(&'static str, Box<d
     let name = DEAD_LETTERS;
     let position = shared.start.position_of(job, name, job.dead_letters.as_ref());
     if let Some(floor) = shared.start.plan.floor.filter(|_| position.is_none()) {
-        let t = format_time(floor);
         tracing::warn!(
-            "{name} begins with what comes after T = {t}: start with --fresh to have what was before in it too"
+            "{name} begins with what comes after T = {floor}: start with --fresh to have what was before in it too"
         );
     }
     let mut lines = open(shared, name, job.dead_letters.as_ref(), false)?;

@@ -19,6 +19,7 @@ use timely::dataflow::operators::probe::Handle as ProbeHandle;
 use super::rendering::{Rendering, Wiring};
 use crate::base::failure::Failure;
 use crate::base::id::{GroupId, IdVec, PartId};
+use crate::base::time::{Span, Tick, Time};
 use crate::catalog::graph::Kind;
 use crate::catalog::parts::Part;
 use crate::checkpoint::in_progress::CheckpointInProgress;
@@ -84,7 +85,7 @@ fn state(of: Rendering, id: GroupId, journal: &GroupJournal) -> Result<State, Fa
         state.tell_anew();
     }
     if shared.mode == Mode::Follow {
-        state.enter_later(job.tick_us);
+        state.enter_later(job.tick().us());
     }
     if shared.opened.has_stream() {
         state.keep_journal(Box::new(journal.clone()));
@@ -103,7 +104,7 @@ fn outputs(of: Rendering, id: GroupId) -> Outputs {
         || opened.graph.sinks_of(id).filter(|sink| of.has(Kind::Sink(*sink))).map(|sink| &opened.job.sinks[sink]);
     Outputs {
         changes: sinks().any(|sink| sink.to.lines().is_some()),
-        rows_from: sinks().any(|sink| sink.to.store().is_some()).then_some(of.shared.start.plan.rows_from[id]),
+        rows_from: sinks().any(|sink| sink.to.store().is_some()).then_some(of.shared.start.plan.rows_from[id].us()),
     }
 }
 
@@ -115,14 +116,14 @@ fn restore(of: Rendering, group: GroupId, (state, journal): (&mut State, &GroupJ
     let resumed = plan.resumed(group, side).unwrap_or_else(|| vec![None; plan.groups[group].parts.len()]);
     let failed = |e: SegmentError| Failure::Running(e.to_string());
     // A shadow has published nothing.
-    let floor = plan.floor.filter(|_| side == Side::Live);
+    let floor = plan.floor.filter(|_| side == Side::Live).map(Time::us);
     state.resume(floor, &resumed, plan.groups[group].dropped_columns).map_err(failed)?;
     let Some(saved) = plan.groups[group].saved else { return Ok(()) };
     let owns = |key: &[u8]| keys::owner(keys::hash(key), workers) == worker as u64;
     checkpoint::state::read(&shared.state, manifest, saved, (state, journal), owns)?;
     let saved_at = plan.done(plan.groups[group].first()).or(manifest.t).filter(|_| plan.side_of(group) == side);
     if let Some((t, horizon)) = saved_at.zip(plan.horizon(group, &shared.start.horizons())) {
-        state.close_after(t, horizon);
+        state.close_after(t.us(), horizon.us());
     }
     Ok(())
 }
@@ -130,7 +131,7 @@ fn restore(of: Rendering, group: GroupId, (state, journal): (&mut State, &GroupJ
 /// The journal of a group's ledgers.
 fn journal(of: Rendering, id: GroupId, parts: &IdVec<PartId, Part>) -> GroupJournal {
     let longest = |part: &Part| part.plan.columns.iter().filter_map(|column| column.length).max().unwrap_or(0);
-    let longest: Vec<i64> = parts.iter().map(longest).collect();
+    let longest: Vec<Span> = parts.iter().map(longest).map(Span::from_us).collect();
     let generation = generations::of_number(of.shared.start.plan.checkpoints);
     GroupJournal::new(of.shared.state.clone(), generation, id, (of.worker, of.workers), &longest)
 }
@@ -139,7 +140,7 @@ fn journal(of: Rendering, id: GroupId, parts: &IdVec<PartId, Part>) -> GroupJour
 fn save(of: Rendering, journals: IdVec<GroupId, GroupJournal>, checkpoint: Rc<RefCell<CheckpointInProgress>>) -> Save {
     let (store, worker, workers) = (of.shared.state.clone(), of.worker as u32, of.workers as u32);
     Box::new(move |number, t, states| {
-        let begun = Instant::now();
+        let (begun, t) = (Instant::now(), Tick::from_us(t));
         let mut files = vec![];
         for ((group, journal), state) in journals.pairs().zip(states) {
             let written = checkpoint::state::write(&store, number, (group, worker, workers), state, journal, t);

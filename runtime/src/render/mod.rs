@@ -36,6 +36,7 @@ use timely::worker::Worker;
 use crate::base::failure::Failure;
 use crate::base::id::{GroupId, Id};
 use crate::base::threads::guarded;
+use crate::base::time::{Tick, Time};
 use crate::checkpoint::threads::Sending;
 use crate::coordinate::barrier::{CatchUpBarrier, OfSide};
 use crate::coordinate::channel::{self, CoordinatorHandle};
@@ -83,7 +84,7 @@ enum Ended {
 }
 
 fn try_work(worker: &mut Worker, shared: &Shared) -> Result<Ended, Failure> {
-    let barrier = Rc::new(CatchUpBarrier::new(shared.opened.job.tick_us, shared.start.goes_on_at(Side::Live)));
+    let barrier = Rc::new(CatchUpBarrier::new(shared.opened.job.tick(), shared.start.goes_on_at(Side::Live)));
     let saving = saving(shared, worker.index())?;
     let mut running = vec![];
     for side in shared.start.plan.sides() {
@@ -164,7 +165,7 @@ impl Running {
             self.coordinator.want_full_refresh();
             board.worker(self.local).sinks[sink].losses += 1;
         }
-        let in_sinks = |t: i64| self.done.with_frontier(|f| f.iter().next().is_none_or(|frontier| *frontier > t));
+        let in_sinks = |t: Tick| self.done.with_frontier(Tick::of_frontier).is_none_or(|frontier| frontier > t);
         self.wiring.checkpoint.borrow_mut().hear();
         if let Some(contribution) =
             self.wiring.checkpoint.borrow().contribution(self.coordinator.contributed(), in_sinks)
@@ -214,7 +215,7 @@ fn note_waiting(status: &mut ProcessStatus, shared: &Shared, side: Side, stores:
 fn coordinator(shared: &Shared, of_side: OfSide, checkpointing: Option<Checkpointing>, workers: usize) -> Coordinator {
     let (start, plan, side) = (&shared.start, &shared.start.plan, of_side.side);
     let rules = Rules {
-        tick: shared.opened.job.tick_us,
+        tick: shared.opened.job.tick(),
         s: plan.scans.iter().map(|scan| scan.s.filter(|_| scan.side == side)).collect(),
         until_end: shared.mode == Mode::UntilEnd,
         end_at_least: plan.end_at_least,
@@ -240,15 +241,18 @@ fn on_announcement(shared: &Shared, wiring: &Wiring, stores: Stores) -> OnAnnoun
     Rc::new(move |announcement: &Announcement| {
         if full_refresh.replace(announcement.full_refresh) < announcement.full_refresh {
             stores.iter().flatten().for_each(StoreHandle::begin_full_refresh);
-            watch.borrow_mut().image_from = announcement.full_refresh_from;
+            watch.borrow_mut().image_from = announcement.full_refresh_from.map(Time::us);
         }
         if let Some(now) = announcement.t.filter(|_| t.replace(announcement.t) < announcement.t) {
             let plan = &start.plan;
-            let horizon = |group: GroupId| Some((group.index(), now, plan.horizon(group, &announcement.horizons)?));
+            let horizon = |group: GroupId| {
+                let horizon = plan.horizon(group, &announcement.horizons)?;
+                Some((group.index(), now.us(), horizon.us()))
+            };
             watch.borrow_mut().horizons.extend(plan.groups.ids().filter_map(horizon));
         }
         if let Some((number, t)) = announcement.checkpoint.filter(|(number, _)| asked.replace(*number) < *number) {
-            watch.borrow_mut().checkpoints.push_back((number, t));
+            watch.borrow_mut().checkpoints.push_back((number, t.us()));
             checkpoint.borrow_mut().want(number, t);
         }
         if announcement.again {
@@ -260,7 +264,7 @@ fn on_announcement(shared: &Shared, wiring: &Wiring, stores: Stores) -> OnAnnoun
             // What an earlier start has published stays, until a later one has passed it.
             interrupted.store(true, Ordering::Relaxed);
         } else if announcement.last {
-            watch.borrow_mut().rows_by = announcement.t;
+            watch.borrow_mut().rows_by = announcement.t.map(Time::us);
         }
         to_wake.borrow().iter().for_each(|activator| activator.activate());
     })

@@ -7,6 +7,7 @@ use timely::dataflow::Stream;
 use super::rendering::Rendering;
 use crate::base::failure::Failure;
 use crate::base::id::{GroupId, IdVec, SinkId};
+use crate::base::time::Tick;
 use crate::catalog::graph::Kind;
 use crate::coordinate::channel::CoordinatorHandle;
 use crate::job::Sink;
@@ -58,14 +59,14 @@ fn marking(of: Rendering, groups: &[GroupId], coordinator: CoordinatorHandle) ->
     let s = |group: &GroupId| plan.s(*group).filter(|_| plan.side_of(*group) == Side::Live);
     let from = groups.iter().filter_map(|group| Some(s(group)?.max(plan.rows_from[*group]))).max();
     let marked = |group: &GroupId| {
-        let untouched = plan.rows_from[*group] == i64::MIN;
+        let untouched = plan.rows_from[*group] == Tick::BEFORE_ALL;
         let scans = plan.groups[*group].parts.iter().flat_map(PlannedPart::scans).copied().collect();
         Some(Marked { group: *group, scans, s: s(group)?, untouched })
     };
     Marking {
-        tick: of.shared.opened.job.tick_us,
+        tick: of.shared.opened.job.tick(),
         skip_refresh: plan.skip_refresh,
-        from: from.unwrap_or(i64::MAX),
+        from: from.unwrap_or(Tick::AFTER_ALL),
         groups: groups.iter().filter_map(marked).collect(),
         coordinator,
     }

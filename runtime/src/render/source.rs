@@ -9,7 +9,8 @@ use timely::dataflow::operators::probe::Handle as ProbeHandle;
 use super::rendering::{Rendering, Wiring};
 use crate::base::failure::Failure;
 use crate::base::id::IdVec;
-use crate::base::time::wall_clock_us;
+use crate::base::offset::Offset;
+use crate::base::time::{Eff, WallClock};
 use crate::coordinate::channel::CoordinatorHandle;
 use crate::ingest::feed::{self, Fed, FeedParts};
 use crate::ingest::history;
@@ -59,7 +60,7 @@ pub fn render<'scope>(
         peers: workers,
         local: of.local(),
         first_tick: start.plan.first_tick(side),
-        horizons: IdVec::filled(i64::MIN, start.plan.scans.len()),
+        horizons: IdVec::filled(Eff::BEFORE_ALL, start.plan.scans.len()),
         coordinator: coordinator.clone(),
         finished: finished.clone(),
         stored: stored.clone(),
@@ -84,7 +85,7 @@ fn readers(of: Rendering) -> Result<Vec<SourceReader>, Failure> {
         let is_read = |plan: &Scan| (plan.source, plan.side) == (source, side);
         for (scan, plan) in shared.start.plan.scans.pairs().filter(|(_, plan)| is_read(plan)) {
             for partition in &plan.partitions {
-                let of_scan = Partition::new(scan, partition.clone(), wall_clock_us());
+                let of_scan = Partition::new(scan, partition.clone(), WallClock::now());
                 lanes.entry(partition.partition).or_default().push(of_scan);
             }
         }
@@ -99,8 +100,8 @@ fn readers(of: Rendering) -> Result<Vec<SourceReader>, Failure> {
             continue;
         }
         let start = |lane: &Lane| {
-            let offset = lane.scans.iter().map(|partition| partition.plan.start).min().unwrap_or(0);
-            Start { partition: lane.partition, offset }
+            let offset = lane.scans.iter().map(|partition| partition.plan.start).min();
+            Start { partition: lane.partition, offset: offset.map_or(0, Offset::number) }
         };
         let starts: Vec<Start> = mine.iter().map(start).collect();
         let mut reader = stream.reader(&starts, &open.wanted)?;

@@ -16,6 +16,7 @@ use timely::scheduling::Activator;
 
 use super::writer::Writer;
 use crate::base::id::GroupId;
+use crate::base::time::{Tick, Time};
 use crate::checkpoint::in_progress::CheckpointInProgress;
 
 /// What is woken when the clock has announced something.
@@ -23,7 +24,7 @@ pub type ToWake = Rc<RefCell<Vec<Rc<Activator>>>>;
 
 /// All changes of an interval of ticks, each of a group. (What writes them knows no ids.)
 pub type Step = Vec<(usize, RecordBatch)>;
-/// Dead letters, each with the tick at which it was told.
+/// Dead letters, each with the tick at which it was told; `None`: with the history. (What writes them knows no clocks.)
 pub type TimedDeadLetters = Vec<(Option<i64>, DeadLetter)>;
 
 /// What lines are called in a checkpoint, and who writes them: nobody, on most workers.
@@ -34,7 +35,7 @@ pub struct NamedLines<P> {
 
 impl<P: Send + 'static> NamedLines<P> {
     /// The checkpoint that has to know where the lines are left: its number and its tick.
-    fn wanted(&self, checkpoint: &RefCell<CheckpointInProgress>) -> Option<(u64, i64)> {
+    fn wanted(&self, checkpoint: &RefCell<CheckpointInProgress>) -> Option<(u64, Tick)> {
         let writer = self.writer.as_ref()?;
         checkpoint.borrow().wanted.filter(|(number, _)| *number > writer.asked)
     }
@@ -73,22 +74,22 @@ pub fn write_changelog<'scope>(
                     batches.flat_map(|batch| batch.drain(..)).filter(|r| groups.contains(&GroupId::from(r.group)));
                 waiting.extend(taken.map(|routed| (routed.group as usize, routed.columns.0)));
             });
-            let Some(frontier) = frontiers[0].frontier().iter().next().copied() else {
+            let Some(frontier) = Tick::of_frontier(frontiers[0].frontier()) else {
                 capabilities.clear();
                 return;
             };
             let wanted = lines.wanted(&checkpoint).filter(|(_, t)| *t < frontier);
-            let mut reached = frontier.saturating_sub(1);
+            let mut reached = frontier.just_before();
             if let Some(writer) = &mut lines.writer {
                 if let Some((number, t)) = wanted {
-                    hand_over(writer, close(&mut waiting, t.saturating_add(1)));
+                    hand_over(writer, close(&mut waiting, t.just_after()));
                     writer.ask_position(number);
                 }
                 hand_over(writer, close(&mut waiting, frontier));
                 reached = writer.reached(reached);
             }
             lines.tell(&checkpoint);
-            let next = reached.saturating_add(1).min(frontier);
+            let next = reached.just_after().min(frontier).us();
             capabilities.iter_mut().filter(|c| *c.time() < next).for_each(|c| c.downgrade(&next));
         }
     });
@@ -103,11 +104,11 @@ fn hand_over(writer: &mut Writer<Step>, step: Step) {
 }
 
 /// Takes out the changes with a tick before `frontier`; each batch is in order of time.
-fn close(waiting: &mut Vec<(usize, RecordBatch)>, frontier: i64) -> Vec<(usize, RecordBatch)> {
+fn close(waiting: &mut Vec<(usize, RecordBatch)>, frontier: Tick) -> Vec<(usize, RecordBatch)> {
     let mut closed = vec![];
     waiting.retain_mut(|(group, batch)| {
         let times = batch.column(batch.num_columns() - 2).as_primitive::<Int64Type>();
-        let rows = times.values().partition_point(|t| *t < frontier);
+        let rows = times.values().partition_point(|t| *t < frontier.us());
         if rows > 0 {
             closed.push((*group, batch.slice(0, rows)));
             *batch = batch.slice(rows, batch.num_rows() - rows);
@@ -134,16 +135,16 @@ pub fn write_dead_letters<'scope>(
     lines.writer.iter().for_each(|writer| writer.wakes(scope.worker().sync_activator_for(address.to_vec())));
     to_wake.borrow_mut().push(Rc::new(scope.activator_for(address)));
     builder.build(move |mut capabilities| {
-        let mut waiting: Vec<(i64, DeadLetter)> = vec![];
+        let mut waiting: Vec<(Tick, DeadLetter)> = vec![];
         move |frontiers| {
             let _ = &_output;
             input.for_each_stamp(|sent, batches| {
-                let sent = sent.least().copied().unwrap_or(i64::MIN);
+                let sent = sent.least().copied().map_or(Tick::BEFORE_ALL, Tick::from_us);
                 waiting.extend(batches.flat_map(|batch| batch.drain(..)).map(|letter| (sent, letter)));
             });
-            let frontier = frontiers[0].frontier().iter().next().copied().unwrap_or(i64::MAX);
+            let frontier = Tick::of_frontier(frontiers[0].frontier()).unwrap_or(Tick::AFTER_ALL);
             let wanted = lines.wanted(&checkpoint);
-            let mut reached = frontier.saturating_sub(1);
+            let mut reached = frontier.just_before();
             if let Some(writer) = &mut lines.writer {
                 match wanted {
                     Some((_, t)) if t >= frontier => hand_over_sent(writer, &mut waiting, t),
@@ -153,17 +154,18 @@ pub fn write_dead_letters<'scope>(
                             writer.ask_position(number);
                         }
                         // A clean stop may take a checkpoint at the tick before the frontier: what was sent since is not in it.
-                        let closed = if frontier == i64::MAX { frontier } else { frontier.saturating_sub(1) };
+                        let closed = if frontier == Tick::AFTER_ALL { frontier } else { frontier.just_before() };
                         hand_over_sent(writer, &mut waiting, closed);
                     }
                 }
                 reached = writer.reached(reached);
             }
             lines.tell(&checkpoint);
-            let next = reached.saturating_add(1).min(frontier);
-            if next == i64::MAX {
+            let next = reached.just_after().min(frontier);
+            if next == Tick::AFTER_ALL {
                 capabilities.clear();
             }
+            let next = next.us();
             capabilities.iter_mut().filter(|c| *c.time() < next).for_each(|c| c.downgrade(&next));
         }
     });
@@ -171,18 +173,15 @@ pub fn write_dead_letters<'scope>(
 }
 
 /// Hands over what was sent up to a dataflow time.
-fn hand_over_sent(writer: &mut Writer<TimedDeadLetters>, waiting: &mut Vec<(i64, DeadLetter)>, upto: i64) {
+fn hand_over_sent(writer: &mut Writer<TimedDeadLetters>, waiting: &mut Vec<(Tick, DeadLetter)>, upto: Tick) {
     let sent = waiting.extract_if(.., |(sent, _)| *sent <= upto);
-    let dead_letters: TimedDeadLetters =
-        sent.map(|(sent, letter)| ((sent > HISTORY_ENDS).then_some(sent), letter)).collect();
+    let tick = |sent: Tick| Some(sent).filter(|sent| sent.slice().is_none()).map(Time::us);
+    let dead_letters: TimedDeadLetters = sent.map(|(sent, letter)| (tick(sent), letter)).collect();
     if !dead_letters.is_empty() {
         let rows = dead_letters.len();
         writer.write(dead_letters, rows);
     }
 }
-
-/// Slices of the history are sent at the first dataflow times that there are, before all ticks.
-const HISTORY_ENDS: i64 = i64::MIN / 2;
 
 #[cfg(test)]
 mod tests {
@@ -231,7 +230,7 @@ mod tests {
             worker.step_while(|| lines().is_empty());
             let first = lines();
             assert_eq!(first.lines().count(), 1, "a checkpoint at 6 may still come");
-            checkpoint.borrow_mut().want(1, 6);
+            checkpoint.borrow_mut().want(1, Tick::from_us(6));
             input.send(letter(3));
             input.advance_to(8);
             worker.step_while(|| lines().lines().count() < 3 || checkpoint.borrow().lines.is_empty());

@@ -28,11 +28,12 @@ use super::thread::{Backlog, BlockingSink, Flushing, SinkThread};
 use crate::base::failure::Failure;
 use crate::base::failures::Failures;
 use crate::base::id::{GroupId, Id, IdVec, ScanId};
+use crate::base::time::{Span, Tick, Time};
 use crate::coordinate::channel::CoordinatorHandle;
 
 enum Task {
     Write { group: GroupId, rows: RecordBatch },
-    AsOf { groups: Vec<GroupId>, tick: i64, sweep: bool },
+    AsOf { groups: Vec<GroupId>, tick: Tick, sweep: bool },
     BeginFullRefresh,
 }
 
@@ -44,7 +45,7 @@ pub struct StoreHandle {
 }
 
 struct Shared {
-    /// The last tick of an `_as_of` that was acknowledged.
+    /// The last tick of an `_as_of` that was acknowledged, in microseconds.
     as_of: AtomicI64,
     /// The store lost writes and nobody was told yet.
     lost: AtomicBool,
@@ -59,7 +60,7 @@ impl StoreHandle {
         spared: &[GroupId],
         failures: &Failures,
     ) -> Result<StoreHandle, Failure> {
-        let shared = Arc::new(Shared { as_of: AtomicI64::new(i64::MIN), lost: AtomicBool::new(false) });
+        let shared = Arc::new(Shared { as_of: AtomicI64::new(Tick::BEFORE_ALL.us()), lost: AtomicBool::new(false) });
         let spared = spared.iter().map(|group| group.index()).collect();
         let sink =
             StoreSink { store, full_refresh, spared, shared: shared.clone(), taken: Taken::default(), is_told: false };
@@ -102,7 +103,7 @@ struct Taken {
 }
 
 /// Groups, up to where all rows of theirs are in the store, and whether what an earlier start has left is to be swept.
-type Mark = (Vec<GroupId>, i64, bool);
+type Mark = (Vec<GroupId>, Tick, bool);
 
 impl BlockingSink for StoreSink {
     type Task = Task;
@@ -125,13 +126,14 @@ impl BlockingSink for StoreSink {
         Ok(!*full_refresh)
     }
 
-    fn finish(&mut self, flush: Option<i64>) -> Result<(), Error> {
+    fn finish(&mut self, flush: Option<Tick>) -> Result<(), Error> {
         let Taken { rows, marks, full_refresh } = std::mem::take(&mut self.taken);
         for (group, batches) in rows.pairs().filter(|(_, batches)| !batches.is_empty()) {
             let all = concat_batches(&batches[0].schema(), batches)
                 .map_err(|e| Error::world("joining rows for a store", e))?;
-            let newest = all.column(all.num_columns() - 2).as_primitive::<Int64Type>().values().iter().copied().max();
-            self.store.write(group.index(), &all, newest.max(flush).unwrap_or(i64::MIN))?;
+            let ticks = all.column(all.num_columns() - 2).as_primitive::<Int64Type>().values();
+            let newest = ticks.iter().copied().max().map(Tick::from_us).max(flush).unwrap_or(Tick::BEFORE_ALL);
+            self.store.write(group.index(), &all, newest.us())?;
         }
         mark(self.store.as_mut(), &marks, &self.spared)?;
         // Told before anything is acknowledged, so that no run ends without having heard of it.
@@ -142,7 +144,7 @@ impl BlockingSink for StoreSink {
         self.is_told = needs_full_refresh && !full_refresh;
         // Without a full refresh the mark has not risen; all goes on until there is one.
         if let Some((_, tick, _)) = marks.last() {
-            self.shared.as_of.store(*tick, Ordering::Release);
+            self.shared.as_of.store(tick.us(), Ordering::Release);
         }
         if full_refresh { self.store.begin_full_refresh(self.full_refresh == Some(true)) } else { Ok(()) }
     }
@@ -155,11 +157,11 @@ fn mark(store: &mut dyn Store, marks: &[Mark], spared: &[usize]) -> Result<(), E
             tracing::info!(rows = gone, "removed rows that an earlier start had left");
         }
     }
-    let mut newest: BTreeMap<GroupId, i64> = BTreeMap::new();
+    let mut newest: BTreeMap<GroupId, Tick> = BTreeMap::new();
     for (groups, tick, _) in marks {
         newest.extend(groups.iter().map(|g| (*g, *tick)));
     }
-    newest.into_iter().try_for_each(|(group, tick)| store.set_as_of(group.index(), tick))
+    newest.into_iter().try_for_each(|(group, tick)| store.set_as_of(group.index(), tick.us()))
 }
 
 /// Writes rows to a store. The output carries nothing: its frontier is what the store has acknowledged. `store`: `None` on
@@ -191,14 +193,14 @@ pub fn store_rows<'scope>(
                     }
                 }
             });
-            let Some(frontier) = frontiers[0].frontier().iter().next().copied() else {
+            let Some(frontier) = Tick::of_frontier(frontiers[0].frontier()) else {
                 capabilities.clear();
                 return;
             };
-            let done = frontier.saturating_sub(1);
+            let done = frontier.just_before();
             let Some(capability) = capabilities.first_mut() else { return };
             let reached = flushing.as_mut().map_or(done, |flushing| flushing.reached(done));
-            let next = reached.saturating_add(1);
+            let next = reached.just_after().us();
             if *capability.time() < next {
                 capability.downgrade(&next);
             }
@@ -222,33 +224,33 @@ pub fn mark_as_of<'scope>(
     store.iter().for_each(|store| store.thread.wakes(scope.worker().sync_activator_for(address.to_vec())));
     builder.build(move |mut capabilities| {
         // `swept`: the last full refresh that was swept.
-        let (mut sent, mut swept) = (i64::MIN, marks.skip_refresh.then_some(0));
+        let (mut sent, mut swept) = (Tick::BEFORE_ALL, marks.skip_refresh.then_some(0));
         move |frontiers| {
             let _ = &_output;
             input.for_each_stamp(|_, _| ());
-            let Some(frontier) = frontiers[0].frontier().iter().next().copied() else {
+            let Some(frontier) = Tick::of_frontier(frontiers[0].frontier()) else {
                 capabilities.clear();
                 return;
             };
             let Some(capability) = capabilities.first_mut() else { return };
-            let done = frontier.saturating_sub(1);
+            let done = frontier.just_before();
             let mut reached = done;
             if let Some(store) = &store {
-                let tick = done.div_euclid(marks.tick).saturating_mul(marks.tick);
+                let tick = Tick::down(done, marks.tick);
                 let whole = marks.is_whole(tick);
                 let groups = marks.due(tick, whole);
-                if tick > sent && done != i64::MIN && (whole || !groups.is_empty()) {
+                if tick > sent && done != Tick::BEFORE_ALL && (whole || !groups.is_empty()) {
                     let full_refresh = Some(marks.coordinator.announced().full_refresh);
                     store.thread.send(Task::AsOf { groups, tick, sweep: whole && swept != full_refresh });
                     sent = tick;
                     swept = if whole { full_refresh } else { swept };
                 }
-                let marked = store.shared.as_of.load(Ordering::Acquire);
+                let marked = Tick::from_us(store.shared.as_of.load(Ordering::Acquire));
                 if marked < sent {
                     reached = marked;
                 }
             }
-            let next = reached.saturating_add(1);
+            let next = reached.just_after().us();
             if *capability.time() < next {
                 capability.downgrade(&next);
             }
@@ -259,11 +261,11 @@ pub fn mark_as_of<'scope>(
 
 /// Which groups' marks follow the frontier, and from when on.
 pub struct Marking {
-    pub tick: i64,
+    pub tick: Span,
     /// There is no full refresh at the start, so nothing is swept for one.
     pub skip_refresh: bool,
     /// From then on the store is whole: what the full refresh of this start lacks may be removed.
-    pub from: i64,
+    pub from: Tick,
     pub groups: Vec<Marked>,
     pub coordinator: CoordinatorHandle,
 }
@@ -273,19 +275,19 @@ pub struct Marked {
     pub group: GroupId,
     pub scans: Vec<ScanId>,
     /// The seam that it began with.
-    pub s: i64,
+    pub s: Tick,
     /// No earlier start has left anything of it: its marks need not wait until the store is whole.
     pub untouched: bool,
 }
 
 impl Marking {
-    fn is_whole(&self, tick: i64) -> bool {
+    fn is_whole(&self, tick: Tick) -> bool {
         let announced = self.coordinator.announced();
-        let last = announced.t.filter(|_| announced.last && !announced.stopped).unwrap_or(i64::MAX);
-        tick >= self.from.min(last).max(announced.full_refresh_from.unwrap_or(i64::MIN))
+        let last = announced.t.filter(|_| announced.last && !announced.stopped).unwrap_or(Tick::AFTER_ALL);
+        tick >= self.from.min(last).max(announced.full_refresh_from.unwrap_or(Tick::BEFORE_ALL))
     }
 
-    fn due(&self, tick: i64, whole: bool) -> Vec<GroupId> {
+    fn due(&self, tick: Tick, whole: bool) -> Vec<GroupId> {
         let announced = self.coordinator.announced();
         let rewritten = announced.full_refresh_from.is_none_or(|from| tick >= from);
         let due = |marked: &&Marked| {

@@ -17,6 +17,7 @@ use timely::scheduling::SyncActivator;
 
 use crate::base::failure::Failure;
 use crate::base::failures::Failures;
+use crate::base::time::{Tick, Time};
 
 /// What a thread does for an operator.
 pub trait BlockingSink: Send + 'static {
@@ -31,7 +32,7 @@ pub trait BlockingSink: Send + 'static {
     fn take(&mut self, task: Self::Task) -> Result<bool, Error>;
 
     /// Finishes what was taken. `flush`: all that was ever taken is up to this tick, and has to be where it belongs.
-    fn finish(&mut self, flush: Option<i64>) -> Result<(), Error>;
+    fn finish(&mut self, flush: Option<Tick>) -> Result<(), Error>;
 
     /// There was nothing to do for a while.
     fn idle(&mut self) -> Result<(), Error> {
@@ -58,7 +59,7 @@ enum Entry<T> {
     },
     /// Everything before it is up to this tick.
     Flush {
-        tick: i64,
+        tick: Tick,
     },
 }
 
@@ -77,7 +78,7 @@ struct Inner<T> {
 #[derive(Default)]
 struct Acknowledged {
     wake: Mutex<Vec<SyncActivator>>,
-    /// The tick of the last flush.
+    /// The tick of the last flush, in microseconds.
     flushed: AtomicI64,
 }
 
@@ -95,7 +96,8 @@ impl<T: Send + 'static> SinkThread<T> {
         failures: &Failures,
     ) -> Result<SinkThread<T>, Failure> {
         let (tasks, queue) = channel();
-        let acknowledged = Arc::new(Acknowledged { flushed: AtomicI64::new(i64::MIN), ..Acknowledged::default() });
+        let acknowledged =
+            Arc::new(Acknowledged { flushed: AtomicI64::new(Tick::BEFORE_ALL.us()), ..Acknowledged::default() });
         let (ours, count) = (acknowledged.clone(), backlog.clone());
         let thread = failures.spawn(name, move || {
             sink.begin()?;
@@ -146,13 +148,13 @@ impl Acknowledged {
 pub struct Flushing<T> {
     pub thread: SinkThread<T>,
     /// The last tick of a flush that was asked for, and whether anything was handed over since.
-    asked: i64,
+    asked: Tick,
     is_unflushed: bool,
 }
 
 impl<T: Send + 'static> Flushing<T> {
     pub fn new(thread: SinkThread<T>) -> Flushing<T> {
-        Flushing { thread, asked: i64::MIN, is_unflushed: false }
+        Flushing { thread, asked: Tick::BEFORE_ALL, is_unflushed: false }
     }
 
     pub fn write(&mut self, task: T, rows: usize) {
@@ -162,12 +164,12 @@ impl<T: Send + 'static> Flushing<T> {
     }
 
     /// Up to where everything is written, where everything up to `done` has been handed over.
-    pub fn reached(&mut self, done: i64) -> i64 {
+    pub fn reached(&mut self, done: Tick) -> Tick {
         if self.is_unflushed && done > self.asked {
             self.thread.enter(Entry::Flush { tick: done });
             (self.asked, self.is_unflushed) = (done, false);
         }
-        let flushed = self.thread.0.acknowledged.flushed.load(Ordering::Acquire);
+        let flushed = Tick::from_us(self.thread.0.acknowledged.flushed.load(Ordering::Acquire));
         // With nothing under way, the frontier alone counts.
         if flushed >= self.asked && !self.is_unflushed { done } else { flushed }
     }
@@ -202,7 +204,7 @@ fn serve<S: BlockingSink>(
         sink.finish(flush)?;
         backlog.fetch_sub(count, Ordering::Relaxed);
         if let Some(tick) = flush {
-            acknowledged.flushed.store(tick, Ordering::Release);
+            acknowledged.flushed.store(tick.us(), Ordering::Release);
         }
         acknowledged.wake();
     }
@@ -228,7 +230,7 @@ mod tests {
             if task == 0 { Err(Error::world("writing", "away")) } else { Ok(task != 7) }
         }
 
-        fn finish(&mut self, _: Option<i64>) -> Result<(), Error> {
+        fn finish(&mut self, _: Option<Tick>) -> Result<(), Error> {
             self.finished.lock().unwrap().push(std::mem::take(&mut self.taken));
             Ok(())
         }
@@ -240,16 +242,17 @@ mod tests {
         let (sink, backlog) = (Kept::default(), Backlog::default());
         let finished = sink.finished.clone();
         let mut flushing = Flushing::new(SinkThread::start("kept", sink, backlog.clone(), &failures).unwrap());
-        assert_eq!(flushing.reached(3), 3, "nothing is under way");
+        let reached = |flushing: &mut Flushing<usize>, done| flushing.reached(Tick::from_us(done)).us();
+        assert_eq!(reached(&mut flushing, 3), 3, "nothing is under way");
         (1..=9).for_each(|task| flushing.write(task, 10));
-        while flushing.reached(5) < 5 {
+        while reached(&mut flushing, 5) < 5 {
             std::thread::yield_now();
         }
-        assert_eq!((flushing.reached(6), flushing.thread.waiting()), (6, 0));
+        assert_eq!((reached(&mut flushing, 6), flushing.thread.waiting()), (6, 0));
         flushing.write(0, 1);
         let Some(Err(failure)) = outcome.wait(Duration::from_secs(9)) else { panic!("it is told") };
         assert!(failure.message().contains("away"), "{failure}");
-        assert_eq!(flushing.reached(8), 5, "nothing is acknowledged any more");
+        assert_eq!(reached(&mut flushing, 8), 5, "nothing is acknowledged any more");
         drop(flushing);
         let finished = finished.lock().unwrap();
         assert_eq!(finished.concat(), Vec::from_iter(1..=9));

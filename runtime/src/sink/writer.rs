@@ -9,6 +9,7 @@ use timely::scheduling::SyncActivator;
 use super::thread::{Backlog, BlockingSink, Flushing, SinkThread};
 use crate::base::failure::Failure;
 use crate::base::failures::Failures;
+use crate::base::time::Tick;
 use crate::checkpoint::contribution::PositionAt;
 
 enum Task<P> {
@@ -71,7 +72,7 @@ impl<P: Send + 'static> Writer<P> {
     }
 
     /// Up to where everything is written, where everything up to `done` has been handed over.
-    pub fn reached(&mut self, done: i64) -> i64 {
+    pub fn reached(&mut self, done: Tick) -> Tick {
         self.flushing.reached(done)
     }
 }
@@ -96,7 +97,7 @@ impl<P: Send + 'static> BlockingSink for LineThread<P> {
         Ok(true)
     }
 
-    fn finish(&mut self, flush: Option<i64>) -> Result<(), Error> {
+    fn finish(&mut self, flush: Option<Tick>) -> Result<(), Error> {
         if flush.is_some() { self.lines.flush() } else { Ok(()) }
     }
 

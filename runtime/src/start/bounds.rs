@@ -1,12 +1,12 @@
 //! Where reading starts in each partition of a stream, and whether it reaches back to where the history ends.
 
 use headwater_connectors::Records;
-use headwater_connectors::format::text::format_time;
 use headwater_connectors::stream::{self, Bounds, Start, Stream};
 
 use super::first_pass::Seen;
 use crate::base::failure::Failure;
-use crate::base::time::wall_clock_us;
+use crate::base::offset::Offset;
+use crate::base::time::{Eff, MatchTime, Span, Time, WallClock};
 use crate::catalog::opened::Source;
 use crate::ingest::seam::{Seam, Verdict};
 use crate::ingest::stamp::{Stamped, Stamper};
@@ -15,7 +15,10 @@ use crate::plan::scan::{PartitionPlan, Scan};
 
 /// A partition from the first record held.
 fn held(bounds: &Bounds) -> PartitionPlan {
-    PartitionPlan { end: bounds.end, ..PartitionPlan::unknown(bounds.partition, bounds.earliest) }
+    PartitionPlan {
+        end: Offset::at(bounds.end),
+        ..PartitionPlan::unknown(bounds.partition, Offset::at(bounds.earliest))
+    }
 }
 
 /// Where reading starts in each partition; what is missing goes to `gaps`.
@@ -28,7 +31,7 @@ pub fn starts(
     gaps: &mut Vec<String>,
     warnings: &mut Vec<String>,
 ) -> Result<Vec<PartitionPlan>, Failure> {
-    let until = conf.history.as_ref().and_then(|h| h.complete_until_us);
+    let until = conf.history.as_ref().and_then(|h| h.complete_until_us).map(MatchTime::from_us);
     let mut plans: Vec<PartitionPlan> = bounds.iter().map(held).collect();
     if source.history.is_none() {
         return Ok(plans);
@@ -41,7 +44,7 @@ pub fn starts(
             };
             plan.history_offset = Some(seen.last_offset);
             plan.history_eff = seen.eff;
-            let held = seen.last_offset.saturating_add(1).max(0) as u64;
+            let held = seen.last_offset.next().number().max(0) as u64;
             if seen.rows < held {
                 let holes = held - seen.rows;
                 warnings.push(format!(
@@ -51,7 +54,7 @@ pub fn starts(
             }
         }
         for (plan, bounds) in plans.iter_mut().zip(bounds) {
-            let wanted = plan.history_offset.map_or(0, |last| last.saturating_add(1));
+            let wanted = plan.history_offset.map_or(0, |last| last.next().number());
             let name = stream.name();
             if wanted < bounds.earliest {
                 gaps.push(format!(
@@ -68,17 +71,17 @@ pub fn starts(
                     bounds.end - 1
                 ));
             }
-            plan.start = wanted.clamp(bounds.earliest, bounds.end.max(bounds.earliest));
+            plan.start = Offset::at(wanted.clamp(bounds.earliest, bounds.end.max(bounds.earliest)));
         }
         return Ok(plans);
     }
-    let ends = until.or(seen.c);
+    let ends = until.or(seen.newest.map(MatchTime::from));
     let overlap = if let SeamBy::Id { overlap_us, .. } = conf.seam.by { overlap_us } else { 0 };
     let by_stamps = conf.arrival_time.is_none() || stream.stamped_by_broker()?;
     if let Some(ends) = ends.filter(|_| by_stamps) {
-        let margin = ends.saturating_sub(overlap).saturating_sub(conf.future_limit_us);
-        for (plan, offset) in plans.iter_mut().zip(stream.offsets_at(margin)?) {
-            plan.start = offset.unwrap_or(plan.start).max(plan.start);
+        let margin = ends - Span::from_us(overlap) - Span::from_us(conf.future_limit_us);
+        for (plan, offset) in plans.iter_mut().zip(stream.offsets_at(margin.us())?) {
+            plan.start = plan.start.max(offset.map_or(plan.start, Offset::at));
         }
     }
     let reaches = Reaches { from: ends, until: until.is_some() };
@@ -90,7 +93,7 @@ pub fn starts(
 
 /// A seam by time or id: does a partition that has lost its first records still reach back far enough?
 struct Reaches {
-    from: Option<i64>,
+    from: Option<MatchTime>,
     until: bool,
 }
 
@@ -127,16 +130,15 @@ impl Reaches {
         };
         // Retention by time alone cannot have taken a record past the seam yet.
         let spared = match (stream.retention_us()?, self.from) {
-            (Some(retention), Some(from)) => from > wall_clock_us().saturating_sub(retention),
+            (Some(retention), Some(from)) => WallClock::now().past(from) < Span::from_us(retention),
             _ => false,
         };
         if gap && spared {
             warnings.push(format!("{name}, partition {partition}: it no longer starts at 0, but its retention cannot have reached the seam yet"));
         } else if gap {
-            let since = self.from.map_or_else(String::new, |from| format!(" from {}", format_time(from)));
+            let since = self.from.map_or_else(String::new, |from| format!(" from {from}"));
             gaps.push(format!(
-                "{name}, partition {partition}: nothing is held{since} to {} (offset {})",
-                format_time(m),
+                "{name}, partition {partition}: nothing is held{since} to {m} (offset {})",
                 bounds.earliest
             ));
         }
@@ -153,11 +155,11 @@ fn first_record(
     end: i64,
     wanted: impl Fn(&Records, &[Stamped]) -> Vec<bool>,
 ) -> Result<Option<Stamped>, Failure> {
-    let stamper = Stamper { source, future_limit_us: conf.future_limit_us, own: source.stream_own() };
+    let stamper = Stamper { source, future_limit: Span::from_us(conf.future_limit_us), own: source.stream_own() };
     let mut reader = stream.reader(&[start], &source.wanted)?;
     while let Some(records) = stream::next(stream, reader.as_mut(), start.partition, end, FIRST_RECORD_BYTES)? {
         let offsets = records.offsets.clone().unwrap_or_default();
-        let stamped = stamper.stamp(&records, wall_clock_us());
+        let stamped = stamper.stamp(&records, WallClock::now());
         let wanted = wanted(&records, &stamped);
         let mut held = (0..stamped.len()).take_while(|i| offsets[*i] < end);
         if let Some(i) = held.find(|i| wanted[*i]) {
@@ -177,17 +179,17 @@ pub fn first_eff(
     stream: &dyn Stream,
     plan: &Scan,
     bounds: &[Bounds],
-) -> Result<Option<i64>, Failure> {
+) -> Result<Option<Eff>, Failure> {
     let seam = Seam::open(conf, source, plan)?;
-    let mut smallest: Option<i64> = None;
+    let mut smallest: Option<Eff> = None;
     for (partition, bounds) in plan.partitions.iter().zip(bounds) {
-        let start = Start { partition: partition.partition, offset: partition.start };
+        let start = Start { partition: partition.partition, offset: partition.start.number() };
         let taken = |records: &Records, stamped: &[Stamped]| {
             let verdicts = seam.judge(records, stamped, partition).into_iter().zip(stamped);
             verdicts.map(|(verdict, s)| verdict == Verdict::Taken && s.clock().is_some()).collect()
         };
         let first = first_record(conf, source, stream, start, bounds.end, taken)?;
-        if let Some(eff) = first.and_then(|stamped| stamped.clock()) {
+        if let Some(eff) = first.and_then(|stamped| stamped.clock()).map(Eff::from) {
             smallest = Some(smallest.map_or(eff, |s| s.min(eff)));
         }
     }

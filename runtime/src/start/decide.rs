@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use headwater_connectors::format::text::format_time;
 use headwater_connectors::sink::{Claimed, HeldStore, SinkConfig};
 
 use super::changed::Changed;
@@ -16,7 +15,7 @@ use super::stores::{claim, shapes};
 use super::told::{tell_changes, tell_new_files};
 use crate::base::failure::Failure;
 use crate::base::id::{IdVec, SinkId};
-use crate::base::time::wall_clock_us;
+use crate::base::time::{Tick, WallClock};
 use crate::catalog::open::{open, pin};
 use crate::catalog::opened::Opened;
 use crate::checkpoint::generations::{self, Starts};
@@ -49,8 +48,8 @@ impl Planner<'_> {
         (found, self.starts) = manifest::take_over(self.state, self.fresh)?;
         let (opened, mut start) = self.plan(opened, found)?;
         self.take_sinks(&opened, &mut start)?;
-        let tick = opened.job.tick_us;
-        let whole = |t: &mut i64| *t = if *t == i64::MIN { *t } else { headwater_operators::ledger::up(*t, tick) };
+        let tick = opened.job.tick();
+        let whole = |t: &mut Tick| *t = if *t == Tick::BEFORE_ALL { *t } else { Tick::up(*t, tick) };
         start.plan.rows_from.iter_mut().for_each(whole);
         whole(&mut start.plan.end_at_least);
         assign_sides(&mut start, tick, self.mode == Mode::Follow);
@@ -77,11 +76,11 @@ impl Planner<'_> {
         let unchanged = found.as_ref().is_some_and(|(_, changed)| changed.is_nothing);
         let mut start = match found.filter(|(manifest, changed)| changed.goes_on(manifest)) {
             None => {
-                let plan = fresh::plan(&opened, wall_clock_us(), self.mode == Mode::Follow)?;
+                let plan = fresh::plan(&opened, WallClock::now(), self.mode == Mode::Follow)?;
                 Start { plan, from: None }
             }
             Some((manifest, changed)) => {
-                let start = go_on(&opened, manifest, &changed, wall_clock_us(), self.mode)?;
+                let start = go_on(&opened, manifest, &changed, WallClock::now(), self.mode)?;
                 tell_new_files(&opened, &start.plan);
                 let pinned = pinned(&opened.job, &start.plan);
                 pin(&mut opened, &pinned)?;
@@ -93,7 +92,7 @@ impl Planner<'_> {
         if let Some(manifest) = start.manifest() {
             let number = manifest.number;
             match manifest.t_of_rows() {
-                Some(t) => tracing::info!(number, "going on from a checkpoint at T = {}", format_time(t)),
+                Some(t) => tracing::info!(number, "going on from a checkpoint at T = {t}"),
                 None => tracing::info!(number, "going on with the history, by the plan made then"),
             }
         }
@@ -124,10 +123,10 @@ impl Planner<'_> {
             let Claimed { generation, marks, held, is_whole } =
                 claim(sink_of, (&shapes, meaning), self.starts.newest(), held)?;
             plan.generations.push(generation);
-            plan.skip_refresh &= is_whole && marks.iter().all(|marks| marks.as_of_us >= saved_at);
+            plan.skip_refresh &= is_whole && marks.iter().all(|marks| marks.as_of_us.map(Tick::from_us) >= saved_at);
             self.taken.push(held);
             for (group, marks) in sink.groups.iter().zip(marks) {
-                let upto = marks.upto_us.max(marks.as_of_us).unwrap_or(i64::MIN);
+                let upto = marks.upto_us.max(marks.as_of_us).map_or(Tick::BEFORE_ALL, Tick::from_us);
                 plan.rows_from[*group] = plan.rows_from[*group].max(upto);
                 if !self.fresh {
                     plan.end_at_least = plan.end_at_least.max(upto);

@@ -7,6 +7,8 @@ use headwater_connectors::Records;
 use headwater_connectors::history::{History, Piece};
 
 use crate::base::failure::Failure;
+use crate::base::offset::Offset;
+use crate::base::time::{Arrival, Eff, MatchTime, WallClock};
 use crate::catalog::opened::Source;
 use crate::ingest::narrow::{Narrow, visit};
 use crate::ingest::stamp::{Stamped, Stamper, integers};
@@ -15,40 +17,40 @@ use crate::job;
 /// What the first pass knows of a history.
 #[derive(Default)]
 pub struct Seen {
-    pub c: Option<i64>,
+    pub newest: Option<Arrival>,
     pub rows: u64,
     pub partitions: BTreeMap<i64, SeenPartition>,
 }
 
 pub struct SeenPartition {
-    pub last_offset: i64,
+    pub last_offset: Offset,
     pub rows: u64,
-    pub eff: Option<i64>,
+    pub eff: Option<Eff>,
 }
 
 impl Default for SeenPartition {
     fn default() -> Self {
-        SeenPartition { last_offset: i64::MIN, rows: 0, eff: None }
+        SeenPartition { last_offset: Offset::BEFORE_ALL, rows: 0, eff: None }
     }
 }
 
 impl Seen {
-    fn row(&mut self, stamped: &Stamped, until: Option<i64>, at: Option<(i64, i64)>) {
+    fn row(&mut self, stamped: &Stamped, until: Option<MatchTime>, at: Option<(i64, Offset)>) {
         if until.is_some_and(|until| stamped.m.is_some_and(|m| m >= until)) {
             return;
         }
         self.rows += 1;
-        self.c = self.c.max(stamped.clock());
+        self.newest = self.newest.max(stamped.clock());
         if let Some((partition, offset)) = at {
             let seen = self.partitions.entry(partition).or_default();
             seen.last_offset = seen.last_offset.max(offset);
             seen.rows += 1;
-            seen.eff = seen.eff.max(stamped.clock());
+            seen.eff = seen.eff.max(stamped.clock().map(Eff::from));
         }
     }
 
     fn merge(mut self, other: Seen) -> Seen {
-        self.c = self.c.max(other.c);
+        self.newest = self.newest.max(other.newest);
         self.rows += other.rows;
         for (partition, theirs) in other.partitions {
             let seen = self.partitions.entry(partition).or_default();
@@ -65,14 +67,14 @@ pub fn first_pass(
     conf: &job::Source,
     source: &Source,
     history: &dyn History,
-    until: Option<i64>,
-    now: i64,
+    until: Option<MatchTime>,
+    now: WallClock,
 ) -> Result<Seen, Failure> {
     let narrow = Narrow::new(conf, source, ids_may_not_decode(source));
     let stamper = narrow.stamper();
     let seen = visit(&narrow.pieces(history)?, |seen: &mut Seen, piece| {
         if let Some(newest) = decided_by_statistics(piece, &narrow, until, now) {
-            seen.c = seen.c.max(Some(newest));
+            seen.newest = seen.newest.max(Some(newest));
             seen.rows += piece.rows;
             return Ok(());
         }
@@ -95,21 +97,21 @@ fn first_pass_batch(
     records: &Records,
     stamper: &Stamper,
     seam_columns: Option<(usize, usize)>,
-    until: Option<i64>,
-    now: i64,
+    until: Option<MatchTime>,
+    now: WallClock,
 ) {
     let stamped = stamper.stamp(records, now);
     let at = seam_columns.map(|(p, o)| (integers(records.batch.column(p)), integers(records.batch.column(o))));
     for (i, stamped) in stamped.iter().enumerate() {
-        let at = at.as_ref().and_then(|(p, o)| p[i].zip(o[i]));
+        let at = at.as_ref().and_then(|(p, o)| p[i].zip(o[i].map(Offset::at)));
         seen.row(stamped, until, at);
     }
 }
 
 /// The largest arrival of a piece, where statistics alone tell it: every row is taken and no clock is wrong.
-fn decided_by_statistics(piece: &Piece, narrow: &Narrow, until: Option<i64>, now: i64) -> Option<i64> {
+fn decided_by_statistics(piece: &Piece, narrow: &Narrow, until: Option<MatchTime>, now: WallClock) -> Option<Arrival> {
     if narrow.source.seam_columns.is_some() || narrow.source.id_column.is_some() {
         return None;
     }
-    narrow.newest_arrival(piece, now).filter(|newest| until.is_none_or(|until| *newest < until))
+    narrow.newest_arrival(piece, now).filter(|newest| until.is_none_or(|until| MatchTime::from(*newest) < until))
 }

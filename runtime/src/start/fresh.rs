@@ -6,42 +6,41 @@
 //! both      S = up(the largest arrival of the history rows taken), else up(the smallest eff of the stream)
 //! ```
 
-use headwater_operators::ledger::up;
-
 use super::bounds::{first_eff, starts};
 use super::first_pass::{Seen, first_pass};
 use super::identity;
 use crate::base::failure::Failure;
 use crate::base::id::{IdVec, ScanId, SourceId};
+use crate::base::time::{MatchTime, Tick, WallClock};
 use crate::catalog::opened::Opened;
 use crate::plan::Plan;
 use crate::plan::group::PlannedGroup;
 use crate::plan::scan::Scan;
 
 /// Plans a start. `live`: the run follows its streams, so an empty start may ask the wall clock.
-pub fn plan(opened: &Opened, now_us: i64, live: bool) -> Result<Plan, Failure> {
+pub fn plan(opened: &Opened, now: WallClock, live: bool) -> Result<Plan, Failure> {
     let mut scans = IdVec::new();
     let by_source: IdVec<SourceId, ScanId> = opened
         .sources
         .ids()
-        .map(|source| Ok(scans.push(plan_source(opened, source, now_us, live)?)))
+        .map(|source| Ok(scans.push(plan_source(opened, source, now, live)?)))
         .collect::<Result<_, Failure>>()?;
     let whole = |group| PlannedGroup::whole(opened, group, by_source[opened.graph.source_of(group)]);
     let groups = opened.groups.ids().map(whole).collect();
-    Ok(Plan::of(now_us, scans, groups))
+    Ok(Plan::of(now, scans, groups))
 }
 
 /// Plans the first scan of a source.
-pub fn plan_source(opened: &Opened, id: SourceId, now: i64, live: bool) -> Result<Scan, Failure> {
-    let (conf, source, tick) = (&opened.job.sources[id], &opened.sources[id], opened.job.tick_us);
-    let until = conf.history.as_ref().and_then(|h| h.complete_until_us);
+pub fn plan_source(opened: &Opened, id: SourceId, now: WallClock, live: bool) -> Result<Scan, Failure> {
+    let (conf, source, tick) = (&opened.job.sources[id], &opened.sources[id], opened.job.tick());
+    let until = conf.history.as_ref().and_then(|h| h.complete_until_us).map(MatchTime::from_us);
     let mut plan = Scan::of(id, identity::of_source(conf, source));
     let mut seen = Seen::default();
     if let Some(history) = &source.history {
         plan.pinned = history.pinned().clone();
         seen = first_pass(conf, source, history.as_ref(), until, now)?;
     }
-    plan.c = seen.c;
+    plan.c = seen.newest.map(MatchTime::from);
     plan.history_rows = seen.rows;
     let mut bounds = vec![];
     if let Some(stream) = &source.stream {
@@ -58,13 +57,15 @@ pub fn plan_source(opened: &Opened, id: SourceId, now: i64, live: bool) -> Resul
             plan.warnings.push(all);
         }
     }
-    plan.s = match (seen.c, &source.stream) {
-        (Some(c), _) => Some(up(c, tick)),
-        (None, Some(stream)) => first_eff(conf, source, stream.as_ref(), &plan, &bounds)?.map(|eff| up(eff, tick)),
+    plan.s = match (seen.newest, &source.stream) {
+        (Some(newest), _) => Some(Tick::up(newest, tick)),
+        (None, Some(stream)) => {
+            first_eff(conf, source, stream.as_ref(), &plan, &bounds)?.map(|eff| Tick::up(eff, tick))
+        }
         (None, None) => None,
     };
     if plan.s.is_none() && live {
-        plan.s = Some(up(now, tick));
+        plan.s = Some(Tick::up(now, tick));
     }
     Ok(plan)
 }

@@ -9,6 +9,8 @@ use super::fresh::plan_source;
 use super::last_record;
 use crate::base::failure::Failure;
 use crate::base::id::{GroupId, IdVec, ScanId, SourceId};
+use crate::base::offset::Offset;
+use crate::base::time::{Tick, WallClock};
 use crate::catalog::opened::Opened;
 use crate::checkpoint::manifest::Manifest;
 use crate::checkpoint::resumption::{Resumption, Start};
@@ -23,16 +25,16 @@ pub fn go_on(
     opened: &Opened,
     manifest: Manifest,
     changed: &Changed,
-    now_us: i64,
+    now: WallClock,
     mode: Mode,
 ) -> Result<Start, Failure> {
     let old = manifest.plan.clone();
     // What is planned anew has ends of its own.
     let in_place = changed.is_nothing && (manifest.t.is_some() || changed.is_in_place);
     let same_end = mode == Mode::UntilEnd && manifest.mode == mode && !manifest.finished && in_place;
-    let now_us = if same_end { old.now_us } else { now_us };
+    let now = if same_end { old.now } else { now };
     if changed.is_again(&manifest) {
-        return again(opened, manifest, now_us, same_end);
+        return again(opened, manifest, now, same_end);
     }
     let mut scans: IdVec<ScanId, Scan> = IdVec::new();
     let mut moved = IdVec::filled(None, old.scans.len());
@@ -47,7 +49,7 @@ pub fn go_on(
     for source in opened.sources.ids() {
         let is_new = |group: GroupId| !changed.groups[group].new.is_empty();
         if opened.graph.groups_of(source).any(is_new) || scans.iter().all(|scan| scan.source != source) {
-            fresh[source] = Some(scans.push(plan_source(opened, source, now_us, mode == Mode::Follow)?));
+            fresh[source] = Some(scans.push(plan_source(opened, source, now, mode == Mode::Follow)?));
         }
     }
     let scans = alike(scans);
@@ -58,17 +60,17 @@ pub fn go_on(
     let groups = changed.groups.pairs().map(group).collect();
     let floor = manifest.t.max(old.floor);
     let plan = Plan {
-        rows_from: IdVec::filled(floor.unwrap_or(i64::MIN), opened.groups.len()),
-        end_at_least: floor.unwrap_or(i64::MIN),
+        rows_from: IdVec::filled(floor.unwrap_or(Tick::BEFORE_ALL), opened.groups.len()),
+        end_at_least: floor.unwrap_or(Tick::BEFORE_ALL),
         changelog_reset: old.changelog_reset,
         floor,
-        ..Plan::of(now_us, scans, groups)
+        ..Plan::of(now, scans, groups)
     };
     Ok(Start { plan, from: Some(Resumption { manifest, moved }) })
 }
 
 /// Whether what is made of a scan was published: it has come as far as the rows.
-fn is_published(scan: &Scan, floor: Option<i64>) -> bool {
+fn is_published(scan: &Scan, floor: Option<Tick>) -> bool {
     scan.done.is_some() && scan.done >= scan.s.max(floor)
 }
 
@@ -92,16 +94,16 @@ fn alike(mut scans: IdVec<ScanId, Scan>) -> IdVec<ScanId, Scan> {
 }
 
 /// The same plan once more: it was killed before all of its history was read. What goes on meanwhile may have read its streams.
-fn again(opened: &Opened, manifest: Manifest, now_us: i64, same_end: bool) -> Result<Start, Failure> {
+fn again(opened: &Opened, manifest: Manifest, now: WallClock, same_end: bool) -> Result<Start, Failure> {
     let mut plan = manifest.plan.clone();
     for (id, scan) in plan.scans.pairs_mut() {
         scan.published = is_published(scan, plan.floor);
         resume(scan, id, opened, &manifest.positions, same_end)?;
     }
     plan.scans = alike(plan.scans);
-    let floor = plan.floor.unwrap_or(i64::MIN);
+    let floor = plan.floor.unwrap_or(Tick::BEFORE_ALL);
     let rows_from = IdVec::filled(floor, opened.groups.len());
-    let plan = Plan { now_us, rows_from, skip_refresh: false, end_at_least: floor, generations: IdVec::new(), ..plan };
+    let plan = Plan { now, rows_from, skip_refresh: false, end_at_least: floor, generations: IdVec::new(), ..plan };
     Ok(Start { plan, from: Some(Resumption::in_place(manifest)) })
 }
 
@@ -158,7 +160,7 @@ fn resume(
             (None, None) if same_end => {}
             // It is new; the run before may have seen it already, and read some of it.
             (None, at) => {
-                let mut new = PartitionPlan::unknown(bounds.partition, stream.first_offset());
+                let mut new = PartitionPlan::unknown(bounds.partition, Offset::at(stream.first_offset()));
                 resume_partition(&mut new, at, &bounds, same_end, &mut gaps);
                 scan.partitions.push(new);
             }
@@ -194,7 +196,7 @@ fn resume_partition(
     same_end: bool,
     gaps: &mut Vec<String>,
 ) {
-    let (number, wanted) = (partition.partition, at.map_or(partition.start, |at| at.offset));
+    let (number, wanted) = (partition.partition, at.map_or(partition.start, |at| at.offset).number());
     if wanted < bounds.earliest {
         let last = bounds.earliest - 1;
         gaps.push(format!(
@@ -205,19 +207,22 @@ fn resume_partition(
         let (read, held) = (wanted - 1, bounds.end - 1);
         gaps.push(format!("partition {number}: it was read to offset {read}, but ends at {held} (another topic?)"));
     }
-    partition.start = wanted.clamp(bounds.earliest, bounds.end.max(bounds.earliest));
+    partition.start = Offset::at(wanted.clamp(bounds.earliest, bounds.end.max(bounds.earliest)));
     if let Some(at) = at {
         (partition.history_eff, partition.admitted, partition.last) = (at.eff, at.admitted, at.last);
     }
     if !same_end {
-        partition.end = bounds.end;
+        partition.end = Offset::at(bounds.end);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use tempfile::TempDir;
+
     use super::*;
     use crate::base::id::Id;
+    use crate::base::time::Eff;
     use crate::ingest::testing::open;
     use crate::plan::progress::HistoryProgress;
     use crate::start::fresh::plan;
@@ -225,86 +230,84 @@ mod tests {
     const SOURCE: &str = "event_time = \"ts\"\ntime_unit = \"us\"\nschema = { ts = \"int64\", card = \"string\" }\n\
                           stream = { type = \"jsonl\", path = \"*.jsonl\" }";
 
-    fn first(opened: &Opened) -> Start {
-        Start { plan: plan(opened, 10, true).unwrap(), from: None }
+    /// A job that was started, in a directory of its own.
+    struct Started {
+        dir: TempDir,
+        first: Start,
+    }
+
+    impl Started {
+        /// With a partition of five records for each of these files.
+        fn with(files: &[&str]) -> Started {
+            let dir = tempfile::tempdir().unwrap();
+            files.iter().for_each(|name| write(&dir, name));
+            let plan = plan(&open(dir.path(), SOURCE), WallClock::from_us(10), true).unwrap();
+            Started { dir, first: Start { plan, from: None } }
+        }
+
+        /// Goes on from a checkpoint that has read these partitions up to these offsets. `and`: what else stands in the source.
+        fn go_on(&self, mode: Mode, read: &[(i32, i64)], and: &str) -> Result<Start, Failure> {
+            let opened = open(self.dir.path(), &format!("{SOURCE}\n{and}"));
+            let position = |&(partition, offset): &(i32, i64)| Position {
+                scan: ScanId::at(0),
+                partition,
+                offset: Offset::at(offset),
+                eff: Some(Eff::from_us(1)),
+                admitted: None,
+                last: None,
+            };
+            let t = Some(Tick::from_us(20));
+            let manifest = Manifest {
+                t,
+                positions: read.iter().map(position).collect(),
+                plan: self.first.plan.at(|_| t, HistoryProgress::new()),
+                ..self.first.first_manifest(mode)
+            };
+            let changed = Changed::between(&manifest.plan, &opened);
+            go_on(&opened, manifest, &changed, WallClock::from_us(30), mode)
+        }
+    }
+
+    fn write(dir: &TempDir, name: &str) {
+        std::fs::write(dir.path().join(name), "{\"ts\":1,\"card\":\"a\"}\n".repeat(5)).unwrap();
+    }
+
+    fn partitions(start: &Start) -> Vec<(i32, i64, i64)> {
+        let all = &start.plan.scans[ScanId::at(0)].partitions;
+        all.iter().map(|p| (p.partition, p.start.number(), p.end.number())).collect()
     }
 
     #[test]
     fn a_partition_that_the_plan_does_not_know() {
-        let dir = tempfile::tempdir().unwrap();
-        let write =
-            |name: &str| std::fs::write(dir.path().join(name), "{\"ts\":1,\"card\":\"a\"}\n".repeat(5)).unwrap();
-        write("a.jsonl");
-        let before = first(&open(dir.path(), SOURCE));
-        write("b.jsonl");
-        let opened = open(dir.path(), SOURCE);
-        let at = |partition, offset| Position {
-            scan: ScanId::at(0),
-            partition,
-            offset,
-            eff: Some(1),
-            admitted: None,
-            last: None,
-        };
-        for (mode, seen, expected) in [
-            (Mode::Follow, None, vec![(0, 4, 5), (1, 0, 5)]),
-            (Mode::Follow, Some(at(1, 3)), vec![(0, 4, 5), (1, 3, 5)]),
+        let started = Started::with(&["a.jsonl"]);
+        write(&started.dir, "b.jsonl");
+        for (mode, read, expected) in [
+            (Mode::Follow, vec![(0, 4)], vec![(0, 4, 5), (1, 0, 5)]),
+            (Mode::Follow, vec![(0, 4), (1, 3)], vec![(0, 4, 5), (1, 3, 5)]),
             // Run to its end once more, it has the partitions of its start.
-            (Mode::UntilEnd, None, vec![(0, 4, 5)]),
+            (Mode::UntilEnd, vec![(0, 4)], vec![(0, 4, 5)]),
         ] {
-            let (t, positions) = (Some(20), [at(0, 4)].into_iter().chain(seen).collect());
-            let manifest = Manifest {
-                t,
-                positions,
-                plan: before.plan.at(|_| t, HistoryProgress::new()),
-                ..before.first_manifest(mode)
-            };
-            let changed = Changed::between(&manifest.plan, &opened);
-            let now = go_on(&opened, manifest, &changed, 30, mode).unwrap();
-            let found = now.plan.scans[ScanId::at(0)].partitions.iter().map(|p| (p.partition, p.start, p.end));
-            assert_eq!(found.collect::<Vec<_>>(), expected, "{mode:?} {seen:?}");
+            let now = started.go_on(mode, &read, "").unwrap();
+            assert_eq!(partitions(&now), expected, "{mode:?} {read:?}");
         }
     }
 
     #[test]
     fn a_partition_that_is_gone_is_a_gap() {
-        let dir = tempfile::tempdir().unwrap();
-        for name in ["a.jsonl", "b.jsonl"] {
-            std::fs::write(dir.path().join(name), "{\"ts\":1,\"card\":\"a\"}\n".repeat(5)).unwrap();
-        }
-        let before = first(&open(dir.path(), SOURCE));
-        std::fs::remove_file(dir.path().join("b.jsonl")).unwrap();
-        let go_on = |source: &str| {
-            let opened = open(dir.path(), source);
-            let at = |partition, offset| Position {
-                scan: ScanId::at(0),
-                partition,
-                offset,
-                eff: Some(1),
-                admitted: None,
-                last: None,
-            };
-            let (t, positions) = (Some(20), vec![at(0, 4), at(1, 3)]);
-            let manifest = Manifest {
-                t,
-                positions,
-                plan: before.plan.at(|_| t, HistoryProgress::new()),
-                ..before.first_manifest(Mode::Follow)
-            };
-            let changed = Changed::between(&manifest.plan, &opened);
-            go_on(&opened, manifest, &changed, 30, Mode::Follow)
-        };
-        let Err(Failure::Refused(told)) = go_on(SOURCE) else { panic!("it goes on") };
+        let started = Started::with(&["a.jsonl", "b.jsonl"]);
+        std::fs::remove_file(started.dir.path().join("b.jsonl")).unwrap();
+        let go_on = |and| started.go_on(Mode::Follow, &[(0, 4), (1, 3)], and);
+        let Err(Failure::Refused(told)) = go_on("") else { panic!("it goes on") };
         assert!(told.contains("partition 1: it was read up to offset 3, and is not there any more"), "{told}");
-        let allowed = go_on(&format!("{SOURCE}\nseam = {{ allow_gap = true }}")).unwrap();
-        assert_eq!(allowed.plan.scans[ScanId::at(0)].partitions.iter().map(|p| p.partition).collect::<Vec<_>>(), [0]);
+        let allowed = go_on("seam = { allow_gap = true }").unwrap();
+        assert_eq!(partitions(&allowed), [(0, 4, 5)]);
         assert_eq!(allowed.plan.scans[ScanId::at(0)].warnings.len(), 1);
     }
 
     #[test]
     fn what_one_scan_has_seen_another_reads_too() {
         let of = |source, partitions: &[i32]| Scan {
-            partitions: partitions.iter().map(|p| PartitionPlan::unknown(*p, 0)).collect(),
+            partitions: partitions.iter().map(|p| PartitionPlan::unknown(*p, Offset::at(0))).collect(),
             ..Scan::of(SourceId::at(source), String::new())
         };
         let scans = alike(IdVec::from(vec![of(0, &[0]), of(1, &[0]), of(0, &[0, 1])]));

@@ -81,6 +81,7 @@ mod tests {
 
     use super::*;
     use crate::base::id::{Id, IdVec, ScanId};
+    use crate::base::time::WallClock;
     use crate::catalog::open::open_for_rows;
     use crate::plan::Plan;
     use crate::plan::group::PlannedGroup;
@@ -107,7 +108,7 @@ mod tests {
             line(format!("inputs of {}", group.name), planned.first().inputs.join(", "));
         }
         let groups = job.groups.ids().map(|group| PlannedGroup::whole(&opened, group, ScanId::at(0))).collect();
-        let plan = Plan::of(0, IdVec::new(), groups);
+        let plan = Plan::of(WallClock::from_us(0), IdVec::new(), groups);
         for sink in &job.sinks {
             line(format!("meaning of {}", sink.name), meaning(&plan, &opened, sink).to_string());
         }

@@ -8,13 +8,14 @@
 //!
 //! One manifest describes both at any time, each side as far as it was saved; a start goes on from it, on two sides or on one.
 
+use crate::base::time::Span;
 use crate::checkpoint::resumption::Start;
-use crate::coordinate::barrier::near_us;
+use crate::coordinate::barrier::near;
 use crate::plan::scan::Scan;
 use crate::plan::side::Side;
 
 /// Says which dataflow computes each scan. `live`: the run follows its streams; one that ends has no shadow.
-pub fn assign_sides(start: &mut Start, tick: i64, live: bool) {
+pub fn assign_sides(start: &mut Start, tick: Span, live: bool) {
     let t = start.manifest().and_then(|manifest| manifest.t);
     let plan = &mut start.plan;
     plan.scans.iter_mut().for_each(|scan| scan.side = Side::Live);
@@ -23,7 +24,7 @@ pub fn assign_sides(start: &mut Start, tick: i64, live: bool) {
     let is_live = |scan: &Scan| scan.restored && (scan.published || scan.s.is_none_or(|s| s > floor));
     let is_far = |scan: &Scan| {
         let done = scan.done.max(t).filter(|_| scan.restored);
-        done.is_none_or(|done| floor.saturating_sub(done) > near_us(tick))
+        done.is_none_or(|done| floor - done > near(tick))
     };
     let any_published = plan.scans.iter().any(|scan| scan.restored && scan.published);
     let any_far = plan.scans.iter().any(|scan| !is_live(scan) && is_far(scan));
@@ -36,31 +37,33 @@ pub fn assign_sides(start: &mut Start, tick: i64, live: bool) {
 mod tests {
     use super::*;
     use crate::base::id::{Id, IdVec, SourceId};
+    use crate::base::time::{Tick, WallClock};
     use crate::plan::Plan;
 
-    fn scan(restored: bool, done: Option<i64>, published: bool) -> Scan {
-        Scan { s: Some(100), restored, done, published, ..Scan::of(SourceId::at(0), String::new()) }
+    fn scan(restored: bool, done: Option<Tick>, published: bool) -> Scan {
+        Scan { s: Some(Tick::from_us(100)), restored, done, published, ..Scan::of(SourceId::at(0), String::new()) }
     }
 
     #[test]
     fn what_is_far_behind_is_in_the_shadow() {
-        let floor = 100_000_000;
-        let near = floor - near_us(1);
+        let (tick, one) = (Span::from_us(1), Span::from_us(1));
+        let floor = Tick::from_us(100_000_000);
+        let near = floor - near(tick);
         let published = || scan(true, Some(floor), true);
-        let later = Scan { s: Some(floor + 1), ..scan(true, None, false) };
+        let later = Scan { s: Some(floor + one), ..scan(true, None, false) };
         let rows = [
             (vec![published(), scan(false, None, false)], vec![Side::Live, Side::Shadow]),
-            (vec![published(), scan(true, Some(near - 1), false)], vec![Side::Live, Side::Shadow]),
+            (vec![published(), scan(true, Some(near - one), false)], vec![Side::Live, Side::Shadow]),
             (vec![published(), scan(true, Some(near), false)], vec![Side::Live; 2]),
             (vec![published(), later.clone()], vec![Side::Live; 2]),
             (vec![published(), later, scan(false, None, false)], vec![Side::Live, Side::Live, Side::Shadow]),
             // Nothing goes on meanwhile.
-            (vec![scan(true, Some(near - 1), false), scan(false, None, false)], vec![Side::Live; 2]),
+            (vec![scan(true, Some(near - one), false), scan(false, None, false)], vec![Side::Live; 2]),
         ];
         for (scans, expected) in rows {
-            let plan = Plan { floor: Some(floor), ..Plan::of(0, IdVec::from(scans), IdVec::new()) };
+            let plan = Plan { floor: Some(floor), ..Plan::of(WallClock::from_us(0), IdVec::from(scans), IdVec::new()) };
             let mut start = Start { plan, from: None };
-            assign_sides(&mut start, 1, true);
+            assign_sides(&mut start, tick, true);
             let sides: Vec<Side> = start.plan.scans.iter().map(|scan| scan.side).collect();
             assert_eq!(sides, expected);
         }

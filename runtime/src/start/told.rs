@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::changed::Changed;
+use crate::base::offset::Offset;
 use crate::catalog::opened::Opened;
 use crate::checkpoint::manifest::Manifest;
 use crate::plan::Plan;
@@ -51,9 +52,9 @@ pub fn say_plan(opened: &Opened, plan: &Plan) {
             tracing::info!(
                 source = conf.name,
                 partition = partition.partition,
-                history_offset = partition.history_offset,
-                first_read = partition.start,
-                end = partition.end,
+                history_offset = partition.history_offset.map(Offset::number),
+                first_read = partition.start.number(),
+                end = partition.end.number(),
                 "seam"
             );
         }

@@ -25,9 +25,10 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use super::link::{END, Link, Topic, cause, login_help};
+use crate::clock::wall_clock_us;
 use crate::guard::message;
 use crate::{Error, Result};
 
@@ -221,7 +222,7 @@ impl Asker {
         let reached: Vec<i64> = slots.iter().map(|&s| self.shared.positions[s].load(Ordering::Relaxed)).collect();
         // A group whose broker is away must not hold up the others.
         let timeout = if self.groups.len() > 1 && self.groups[group].failures > 0 { TIMEOUT / 5 } else { TIMEOUT };
-        let (asked_us, begun) = (now_us(), Instant::now());
+        let (asked_us, begun) = (wall_clock_us(), Instant::now());
         match self.shared.link.offsets(&partitions, END, timeout) {
             Ok(ends) => {
                 self.note(&slots, &reached, &ends, asked_us);
@@ -324,8 +325,4 @@ fn by_leader(partitions: &[i32], leaders: &[(i32, i32)]) -> Vec<Group> {
 /// Whether this suspicion, which holds now, has held for long enough.
 fn lasts(since: &mut Option<Instant>) -> bool {
     since.get_or_insert_with(Instant::now).elapsed() >= FINAL_AFTER
-}
-
-pub(super) fn now_us() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_micros() as i64)
 }

@@ -13,10 +13,12 @@ use tracing::{debug, warn};
 
 use super::KafkaConfig;
 use super::context::Context;
-use super::end::{Answer, EndPoller, now_us};
+use super::end::{Answer, EndPoller};
 use super::link::{EARLIEST, END, Link, cause, refused};
+use crate::clock::wall_clock_us;
 use crate::format::Decoder;
 use crate::format::records::RecordsBuilder;
+use crate::records::WITHOUT_STAMP;
 use crate::stream::{Reader, Start};
 use crate::{Error, Records, Result};
 
@@ -148,7 +150,8 @@ impl KafkaReader {
             }
         }
         self.end_poller.set_position(slot, reader.position);
-        let ahead = |answer: Answer| answer.end > reader.position && now_us() - answer.asked_us < ANSWER_FRESH_US;
+        let ahead =
+            |answer: Answer| answer.end > reader.position && wall_clock_us() - answer.asked_us < ANSWER_FRESH_US;
         if silent && self.end_poller.answer(slot).is_some_and(ahead) {
             reader.waiting.get_or_insert_with(Instant::now);
         } else {
@@ -246,7 +249,7 @@ struct Drained {
 impl Drained {
     fn push(&mut self, message: &BorrowedMessage<'_>, payload: &[u8]) {
         self.offsets.push(message.offset());
-        self.stamps.push(message.timestamp().to_millis().map_or(i64::MIN, |ms| ms.saturating_mul(1000)));
+        self.stamps.push(message.timestamp().to_millis().map_or(WITHOUT_STAMP, |ms| ms.saturating_mul(1000)));
         self.bytes += payload.len() + RECORD_BYTES;
     }
 }

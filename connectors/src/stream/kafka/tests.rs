@@ -14,6 +14,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, DefaultProducerContext, Produc
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 
 use super::{KafkaConfig, KafkaStream};
+use crate::clock::wall_clock_us;
 use crate::format::json::Json;
 use crate::stream::{Bounds, Reader, Start, Stream};
 use crate::{Error, Payload, Records, Wanted};
@@ -109,7 +110,7 @@ fn reads_from_its_start_passes_tombstones_and_confirms_the_end() {
         [Bounds { partition: 0, earliest: 0, end: 10 }, Bounds { partition: 1, earliest: 0, end: 2 }]
     );
 
-    let before_us = super::end::now_us();
+    let before_us = wall_clock_us();
     let mut reader = reader(&stream, &[(1, 0), (0, 2)]);
     assert_eq!((reader.position(0), reader.position(1)), (2, 0));
     let read = read_to(&mut *reader, 0, 10);
@@ -119,7 +120,7 @@ fn reads_from_its_start_passes_tombstones_and_confirms_the_end() {
     assert_eq!(reader.tombstones(), 3);
     for (partition, end) in [(0, 10), (1, 2)] {
         let confirmed_us = until("the end", || reader.end_confirmed(partition));
-        assert!(confirmed_us >= before_us && confirmed_us <= super::end::now_us());
+        assert!(confirmed_us >= before_us && confirmed_us <= wall_clock_us());
         assert_eq!(reader.end(partition), Some(end));
     }
 }
@@ -230,7 +231,7 @@ fn a_broker_that_is_away_silences_its_own_partitions_only() {
     produce(&cluster, 0, &some(3..6));
     read.extend(read_to(&mut *reader, 0, 6));
     assert_eq!(read, (0..6).map(|n| (n, n)).collect::<Vec<_>>());
-    let up = super::end::now_us();
+    let up = wall_clock_us();
     until("the end", || reader.end_confirmed(0).filter(|&at| at > up));
 }
 
