@@ -18,12 +18,14 @@ use std::io::{ErrorKind, Read};
 use std::ops::Range;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Weak};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::{Bounds, Reader, Start, Stream, StreamConfig, StreamKind};
 use crate::clock::wall_clock_us;
 use crate::format::records::RecordsBuilder;
 use crate::format::{BYTE_ORDER_MARK, Format, FormatKind};
+use crate::guard::message;
 use crate::history::find;
 use crate::settings::{Endpoint, Kind, Settings};
 use crate::{Error, Records, Result, Wanted};
@@ -178,7 +180,7 @@ impl Stream for FileStream {
         };
         let follows = starts.iter().map(follow).collect::<Result<_>>()?;
         let lines = RecordsBuilder::new(self.format.decoder(wanted)?);
-        Ok(Box::new(FileReader { follows, lines, watched: Arc::new(()) }))
+        Ok(Box::new(FileReader { follows, lines, watched: Arc::new(()), watch: None }))
     }
 }
 
@@ -227,6 +229,7 @@ struct FileReader {
     lines: RecordsBuilder,
     /// The watching thread ends with it.
     watched: Arc<()>,
+    watch: Option<JoinHandle<()>>,
 }
 
 impl FileReader {
@@ -234,10 +237,18 @@ impl FileReader {
         let index = self.follows.iter().position(|follow| follow.partition == partition);
         index.unwrap_or_else(|| panic!("partition {partition} is not this reader's"))
     }
+
+    /// An error if the watching thread has ended, which outlives this reader unless it panics.
+    fn check_watch(&mut self) -> Result<()> {
+        let Some(ended) = self.watch.take_if(|watch| watch.is_finished()) else { return Ok(()) };
+        let panic = ended.join().err().map_or_else(String::new, |panic| message(panic.as_ref()));
+        Err(Error::world("watching files for growth", panic))
+    }
 }
 
 impl Reader for FileReader {
     fn poll(&mut self, partition: i32, bytes_max: usize) -> Result<Option<Records>> {
+        self.check_watch()?;
         let index = self.index(partition);
         let follow = &mut self.follows[index];
         follow.skip()?;
@@ -278,9 +289,8 @@ impl Reader for FileReader {
         let files = files.filter_map(|(file, len)| file.ok().map(|file| (file, len))).collect();
         let reader = Arc::downgrade(&self.watched);
         let watch = std::thread::Builder::new().name("watch-files".into()).spawn(move || watch(files, &reader, &wake));
-        if let Err(e) = watch {
-            tracing::warn!("cannot watch files for growth, and will find it later: {e}");
-        }
+        self.watch =
+            watch.inspect_err(|e| tracing::warn!("cannot watch files for growth, and will find it later: {e}")).ok();
     }
 }
 
@@ -638,6 +648,26 @@ mod tests {
         assert_eq!(poll(&mut *reader, 100), "1=b");
         drop(reader);
         assert!(woken.into_iter().count() < 2, "the watching thread goes on");
+    }
+
+    #[test]
+    fn a_watch_that_ended_is_told() {
+        let log = Log::new("a\n");
+        let mut reader = reader(&log.stream(0), 0);
+        let (waking, woken) = mpsc::channel::<()>();
+        reader.on_ready(Box::new(move || {
+            let _gone = &waking;
+            panic!("of 7")
+        }));
+        log.append("b\n");
+        assert!(woken.recv().is_err(), "it has ended");
+        let error = loop {
+            match reader.poll(0, 100) {
+                Ok(_) => std::thread::yield_now(),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(error.to_string(), "watching files for growth: of 7");
     }
 
     #[test]

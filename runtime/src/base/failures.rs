@@ -2,7 +2,6 @@
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use super::failure::Failure;
 use super::threads::guarded;
@@ -48,10 +47,12 @@ impl Failures {
 }
 
 impl Outcome {
-    /// Waits for a while. `None`: nobody has said anything.
-    pub fn wait(&self, at_most: Duration) -> Option<Result<(), Failure>> {
-        let heard = self.0.recv_timeout(at_most).ok()?;
-        Some(heard.map_or(Ok(()), Err))
+    /// Waits for the next word: that all is done, or the first failure that was not heard yet.
+    pub fn next(&self) -> Result<(), Failure> {
+        match self.0.recv() {
+            Ok(told) => told.map_or(Ok(()), Err),
+            Err(_) => Err(Failure::Running("every thread of the run has ended without a word".to_owned())),
+        }
     }
 }
 
@@ -62,14 +63,14 @@ mod tests {
     #[test]
     fn the_first_failure_counts() {
         let (failures, outcome) = Failures::new();
-        assert!(outcome.wait(Duration::ZERO).is_none());
         let fails = || Err(Failure::Running("away".to_owned()));
         failures.spawn("one", || Ok::<(), Failure>(())).unwrap().join().unwrap();
         failures.spawn("other", fails).unwrap().join().unwrap();
         failures.done();
-        let Some(Err(failure)) = outcome.wait(Duration::from_secs(9)) else { panic!("no failure") };
-        assert_eq!(failure.message(), "away");
-        assert!(matches!(outcome.wait(Duration::from_secs(9)), Some(Ok(()))));
+        drop(failures);
+        assert_eq!(outcome.next().unwrap_err().message(), "away");
+        assert!(outcome.next().is_ok());
+        assert_eq!(outcome.next().unwrap_err().message(), "every thread of the run has ended without a word");
     }
 
     #[test]
@@ -77,7 +78,7 @@ mod tests {
         let (failures, outcome) = Failures::new();
         let panics = || -> Result<(), Failure> { panic!("of 7") };
         failures.spawn("helper", panics).unwrap().join().unwrap();
-        let Some(Err(failure)) = outcome.wait(Duration::from_secs(9)) else { panic!("no failure") };
-        assert_eq!(failure.message(), "Headwater has a bug: of 7 (thread helper)");
+        drop(failures);
+        assert_eq!(outcome.next().unwrap_err().message(), "Headwater has a bug: of 7 (thread helper)");
     }
 }

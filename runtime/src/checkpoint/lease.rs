@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use super::generations::host;
 use crate::base::failure::Failure;
+use crate::base::failures::Failures;
 use crate::base::threads::guarded;
 use crate::base::time::WallClock;
 
@@ -49,9 +50,24 @@ impl Holder {
     }
 }
 
+/// Whether another start has taken over, and who is told so.
+#[derive(Default)]
+struct Loss {
+    why: Option<String>,
+    listener: Option<Failures>,
+}
+
+impl Loss {
+    fn tell(&self) {
+        if let (Some(why), Some(listener)) = (&self.why, &self.listener) {
+            listener.tell(Failure::Running(why.clone()));
+        }
+    }
+}
+
 /// Held until it is dropped.
 pub struct Lease {
-    lost: Arc<Mutex<Option<String>>>,
+    loss: Arc<Mutex<Loss>>,
     end: Option<Sender<()>>,
     done: Receiver<()>,
 }
@@ -70,26 +86,29 @@ impl Lease {
         };
         let version = take(storage, &holder, kept.read().as_deref(), stop)?;
         kept.write(&holder.token)?;
-        let lost: Arc<Mutex<Option<String>>> = Arc::default();
+        let loss: Arc<Mutex<Loss>> = Arc::default();
         let (end, ended) = channel();
         let (is_done, done) = channel::<()>();
         let renewing = Renewing { storage: storage.clone(), holder, version };
-        let tell = lost.clone();
+        let known = loss.clone();
         let renew = move || {
             if let Err(why) = guarded(|| renewing.renew(&ended)).unwrap_or_else(Err) {
-                *tell.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
+                let mut loss = known.lock().unwrap_or_else(PoisonError::into_inner);
+                loss.why = Some(why);
+                loss.tell();
             }
             drop(is_done);
         };
         let spawned = std::thread::Builder::new().name("lease".to_owned()).spawn(renew);
         spawned.map_err(|e| Failure::Running(format!("starting a thread: {e}")))?;
-        Ok(Lease { lost, end: Some(end), done })
+        Ok(Lease { loss, end: Some(end), done })
     }
 
-    /// Fails if another start has taken over.
-    pub fn check(&self) -> Result<(), Failure> {
-        let lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
-        lost.clone().map_or(Ok(()), |why| Err(Failure::Running(why)))
+    /// From now on this is told when another start has taken over; at once, where one has already.
+    pub fn report_to(&self, failures: &Failures) {
+        let mut loss = self.loss.lock().unwrap_or_else(PoisonError::into_inner);
+        loss.listener = Some(failures.clone());
+        loss.tell();
     }
 }
 

@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use crate::base::failure::Failure;
-use crate::base::failures::{Failures, Outcome};
+use crate::base::failures::Failures;
 use crate::base::id::IdVec;
 use crate::catalog::open::open;
 use crate::catalog::opened::Opened;
@@ -137,6 +136,7 @@ impl Run<'_> {
         *watcher = Some(watch(view.clone(), watcher.take())?);
         let (interrupted, again) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
         let (failures, outcome) = Failures::new();
+        self.lease.iter().for_each(|lease| lease.report_to(&failures));
         let abandoned = Arc::new(AtomicBool::new(false));
         let on_status =
             move |worker, status| drop(statuses.lock().unwrap_or_else(|p| p.into_inner()).insert(worker, status));
@@ -178,7 +178,7 @@ impl Run<'_> {
             told.done();
             Ok::<(), Failure>(())
         })?;
-        let outcome = first_failure(&outcome, self.lease.as_ref());
+        let outcome = outcome.next();
         if outcome.is_err() {
             stop.store(true, Ordering::Relaxed);
             abandoned.store(true, Ordering::Relaxed);
@@ -222,16 +222,6 @@ impl Run<'_> {
         stores.grow_to(opened.job.sinks.len());
         self.stores = Some(stores.clone());
         Ok((Arc::new(opened), Arc::new(start), starts, stores))
-    }
-}
-
-/// Waits until all is done, or for the first failure of anybody, or of the lease.
-fn first_failure(outcome: &Outcome, lease: Option<&Lease>) -> Result<(), Failure> {
-    loop {
-        lease.map_or(Ok(()), Lease::check)?;
-        if let Some(outcome) = outcome.wait(Duration::from_millis(200)) {
-            return outcome;
-        }
     }
 }
 
