@@ -84,6 +84,15 @@ pub trait Settings {
     /// An integer in `least..=most`.
     fn integer(&mut self, key: &str, least: i64, most: i64) -> Option<i64>;
 
+    /// True or false; false where it is not given.
+    fn flag(&mut self, key: &str) -> bool;
+
+    /// A duration, as in `"1h30m"`, of at least `least_us` (0, or 1 where nothing is not enough); in microseconds.
+    fn duration(&mut self, key: &str, least_us: i64) -> Option<i64>;
+
+    /// A table of its own, which may have these keys and no others: `read` is given it, where it is there.
+    fn section(&mut self, key: &str, keys: &[&str], read: &mut dyn FnMut(&mut dyn Settings));
+
     /// An absolute local path.
     fn path(&mut self, key: &str) -> Option<PathBuf>;
 

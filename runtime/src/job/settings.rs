@@ -63,6 +63,22 @@ impl Settings for SectionSettings<'_, '_, '_, '_> {
         self.section.integer(self.cx, key, least, most)
     }
 
+    fn flag(&mut self, key: &str) -> bool {
+        self.section.flag(self.cx, key)
+    }
+
+    fn duration(&mut self, key: &str, least_us: i64) -> Option<i64> {
+        self.section.duration(self.cx, key, least_us)
+    }
+
+    fn section(&mut self, key: &str, keys: &[&str], read: &mut dyn FnMut(&mut dyn Settings)) {
+        let Some(entry) = self.section.get(key) else { return };
+        let what = format!("`{key}` of {}", self.section.what);
+        if let Some(section) = Section::open(self.cx, what, entry, keys) {
+            read(&mut SectionSettings { cx: self.cx, section: &section });
+        }
+    }
+
     fn path(&mut self, key: &str) -> Option<PathBuf> {
         paths::read(self.cx, self.section, key, paths::local)
     }
@@ -108,4 +124,58 @@ fn property(cx: &mut Context, prefix: &str, entry: &Entry, found: &mut Vec<Prope
         }
     };
     found.push(Property { name, at: entry.at, value });
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::base::fault::Faults;
+    use crate::job::raw;
+
+    /// What is read of a section that has a flag, a duration and a section of its own; and the faults that are told.
+    fn read(text: &str) -> (Vec<String>, Vec<String>) {
+        let mut faults = Faults::new("job.toml");
+        let raw = raw::read(text, &|_| None, &mut faults);
+        let mut cx = Context { dir: Path::new("/"), torn: raw.torn, faults, secrets: vec![] };
+        let section = Section::root(&mut cx, &raw.root, &["flag", "wait", "registry"]);
+        let mut settings = SectionSettings { cx: &mut cx, section: &section };
+        let mut found = vec![format!("{} {:?}", settings.flag("flag"), settings.duration("wait", 1))];
+        settings.section("registry", &["url", "flag"], &mut |registry| {
+            let url = registry.required("url", "like \"http://localhost\"").text;
+            found.push(format!("{}: {url} {}", registry.what(), registry.flag("flag")));
+        });
+        (found, cx.faults.faults.iter().map(|fault| fault.message.clone()).collect())
+    }
+
+    #[test]
+    fn flags_durations_and_sections_within_sections() {
+        let of_registry = "`registry` of the job:";
+        for (text, found, faults) in [
+            ("", vec!["false None"], vec![]),
+            ("flag = true\nwait = \"1h30m\"", vec!["true Some(5400000000)"], vec![]),
+            ("registry = { url = \"http://r\", flag = true }", vec!["false None", "REGISTRY http://r true"], vec![]),
+            (
+                "wait = \"0s\"\n[registry]\nurll = \"http://r\"",
+                vec!["false None", "REGISTRY  false"],
+                vec![
+                    "`wait` must be longer than 0: at least 1us",
+                    "unknown key `urll` in `registry` of the job: did you mean `url`?",
+                    "`registry` of the job has no `url`: like \"http://localhost\"",
+                ],
+            ),
+            (
+                "flag = 1\nregistry = \"http://r\"",
+                vec!["false None"],
+                vec![
+                    "`flag` must be true or false, not an integer",
+                    "`registry` of the job must be a table, not a string",
+                ],
+            ),
+        ] {
+            let found: Vec<String> = found.iter().map(|line| line.replace("REGISTRY", of_registry)).collect();
+            assert_eq!(read(text), (found, faults.into_iter().map(str::to_owned).collect()), "{text}");
+        }
+    }
 }
