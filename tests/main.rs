@@ -39,4 +39,5 @@ mod shadow;
 mod starts;
 mod support;
 mod topics;
+mod union;
 mod wrong_inputs;

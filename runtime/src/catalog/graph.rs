@@ -56,8 +56,8 @@ impl Graph {
             nodes.push(Node { kind, inputs })
         };
         let sources: IdVec<_, _> = job.sources.ids().map(|id| add(Kind::Source(id), vec![])).collect();
-        let groups: IdVec<_, _> =
-            job.groups.pairs().map(|(id, group)| add(Kind::Group(id), vec![sources[group.source]])).collect();
+        let of_group = |group: &crate::job::Group| group.sources.iter().map(|source| sources[*source]).collect();
+        let groups: IdVec<_, _> = job.groups.pairs().map(|(id, group)| add(Kind::Group(id), of_group(group))).collect();
         let of_sink = |sink: &crate::job::Sink| sink.groups.iter().map(|group| groups[*group]).collect();
         let sinks = job.sinks.pairs().map(|(id, sink)| add(Kind::Sink(id), of_sink(sink))).collect();
         add(Kind::DeadLetters, sources.iter().copied().collect());
@@ -66,11 +66,6 @@ impl Graph {
 
     pub fn nodes(&self) -> impl Iterator<Item = &Node> {
         self.nodes.iter()
-    }
-
-    /// The source that a group's expressions are over.
-    pub fn source_of(&self, group: GroupId) -> SourceId {
-        self.sources_of(group).next().expect("a group reads a source")
     }
 
     /// Whose events a group takes.

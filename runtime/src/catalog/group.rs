@@ -1,6 +1,6 @@
 //! A group, opened: its expressions compiled, the types of its columns known, and the shape of its rows.
 
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::{DataType, FieldRef, SchemaRef};
 use headwater_connectors::sink::{GroupShape, RowWindows};
 use headwater_expression::Expression;
 use headwater_operators::accumulators::ColumnPlan;
@@ -8,11 +8,15 @@ use headwater_operators::aggregate::Refused;
 use headwater_operators::changes;
 
 use super::opened::{OpenGroup, Source};
+use super::view::View;
 use crate::base::fault::Faults;
+use crate::base::id::SourceId;
 use crate::job::validate::types;
 use crate::job::{Group, Named, Window};
 
 pub struct Compiled {
+    /// The columns that its expressions are over.
+    schema: SchemaRef,
     pub filter: Option<Expression>,
     pub inputs: Vec<Expression>,
     pub columns: Vec<ColumnPlan>,
@@ -69,20 +73,42 @@ pub fn compile(group: &Group, schema: &SchemaRef, faults: &mut Faults) -> Option
         }
     }
     let inputs: Option<Vec<Expression>> = inputs.into_iter().collect();
-    if fine { Some(Compiled { filter, inputs: inputs?, columns, results }) } else { None }
+    if fine { Some(Compiled { schema: schema.clone(), filter, inputs: inputs?, columns, results }) } else { None }
 }
 
-pub fn open_group(group: &Group, compiled: Compiled, source: &Source) -> OpenGroup {
-    let keys: Vec<usize> =
-        group.key.iter().map(|k| source.wanted.schema.index_of(&k.text).expect("names were checked")).collect();
-    let key_types: Vec<DataType> = keys.iter().map(|k| source.wanted.schema.field(*k).data_type().clone()).collect();
+impl Compiled {
+    /// The columns that it names, its key's among them, as its sources have them together; each once.
+    pub fn named(&self, group: &Group) -> Vec<FieldRef> {
+        let expressions = self.filter.iter().chain(&self.inputs);
+        let names = group.key.iter().map(|key| &key.text).chain(expressions.flat_map(Expression::columns));
+        let mut named: Vec<FieldRef> = vec![];
+        for name in names {
+            if named.iter().all(|field| field.name() != name) {
+                let field = self.schema.field_with_name(name).expect("names were checked");
+                named.push(field.clone().into());
+            }
+        }
+        named
+    }
+}
+
+pub fn open_group<'a>(
+    group: &Group,
+    compiled: Compiled,
+    sources: impl Iterator<Item = (SourceId, &'a Source)>,
+) -> OpenGroup {
+    let named = compiled.named(group);
+    let views = sources.map(|(id, source)| (id, View::new(&source.wanted.schema, &named, &group.key))).collect();
+    let of_key =
+        |key: &Named| compiled.schema.field_with_name(&key.text).expect("names were checked").data_type().clone();
+    let key_types: Vec<DataType> = group.key.iter().map(of_key).collect();
     let key_fields: Vec<_> = group.key.iter().map(|k| k.text.clone()).zip(key_types.iter().cloned()).collect();
     let columns: Vec<_> = compiled.columns.iter().map(|c| c.name.clone()).zip(compiled.results).collect();
     let windows = windows(group);
     let schema = changes::schema(&key_fields, windows.is_some(), &columns);
-    let shape = GroupShape { name: group.name.clone(), keys: keys.len(), windows, schema };
-    let Compiled { filter, inputs, columns, .. } = compiled;
-    OpenGroup { filter, keys, key_types, inputs, columns, shape }
+    let shape = GroupShape { name: group.name.clone(), keys: key_types.len(), windows, schema };
+    let Compiled { schema, filter, inputs, columns, .. } = compiled;
+    OpenGroup { schema, views, filter, key_types, inputs, columns, shape }
 }
 
 /// What sinks are told of a group's windows.

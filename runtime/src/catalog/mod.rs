@@ -8,3 +8,4 @@ pub mod opened;
 pub mod parts;
 pub mod reach;
 pub mod source;
+pub mod view;

@@ -13,6 +13,7 @@ use crate::base::failure::Failure;
 use crate::base::fault::Faults;
 use crate::base::id::{GroupId, IdVec, SourceId};
 use crate::job::validate::names::check_names;
+use crate::job::validate::union;
 use crate::job::{Job, Named};
 
 /// Opens sources, and checks every name and type against them. `pinned`: the files of its history as they were pinned before.
@@ -61,9 +62,9 @@ fn open_with(job: Job, pinned: &IdVec<SourceId, Option<Pinned>>, streams: Stream
     faults.faults.extend(named.faults);
     let graph = Graph::of(&job);
     let mut compiled: IdVec<GroupId, Option<Compiled>> = IdVec::new();
-    for (id, group) in job.groups.pairs() {
-        let schema = schemas[graph.source_of(id)].as_ref();
-        compiled.push(schema.and_then(|schema| compile(group, schema, &mut faults)));
+    for group in &job.groups {
+        let schema = union::schema(group, &job.sources, &schemas);
+        compiled.push(schema.and_then(|schema| compile(group, &schema, &mut faults)));
     }
     if faults.has_errors() || !names_fit {
         return Err(Failure::Job(faults));
@@ -75,7 +76,8 @@ fn open_with(job: Job, pinned: &IdVec<SourceId, Option<Pinned>>, streams: Stream
         opened.sources.push(project(source, history, stream, schema, groups));
     }
     for ((id, group), compiled) in opened.job.groups.pairs().zip(compiled) {
-        let group = open_group(group, compiled, opened.source_of(id).1);
+        let sources = opened.graph.sources_of(id).map(|source| (source, &opened.sources[source]));
+        let group = open_group(group, compiled, sources);
         opened.groups.push(group);
     }
     Ok(opened)
@@ -86,9 +88,8 @@ pub fn more_faults(job: &Job) -> Faults {
     let mut faults = Faults::new(job.places.clone());
     let schemas: IdVec<_, _> = job.sources.iter().map(|source| look_at_schema(source, &mut faults)).collect();
     faults.faults.extend(check_names(job, &schemas).faults);
-    let graph = Graph::of(job);
-    for (id, group) in job.groups.pairs() {
-        if let Some(schema) = &schemas[graph.source_of(id)] {
+    for group in &job.groups {
+        if let Some(schema) = &union::schema(group, &job.sources, &schemas) {
             let mut whole = group.clone();
             let written = |text: &Named| !text.text.is_empty();
             whole.filter = whole.filter.filter(written);

@@ -1,5 +1,6 @@
 //! What opening a job gives: its sources, with the columns that are read of them, and its groups, compiled.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, SchemaRef};
@@ -11,9 +12,10 @@ use headwater_expression::Expression;
 use headwater_operators::accumulators::ColumnPlan;
 
 use super::graph::Graph;
+use super::view::View;
 use crate::base::id::{GroupId, IdVec, SourceId};
 use crate::base::time::Span;
-use crate::job::{self, Job};
+use crate::job::Job;
 
 pub struct Opened {
     pub job: Job,
@@ -28,10 +30,11 @@ impl Opened {
         self.job.sources.iter().any(|source| source.stream.is_some())
     }
 
-    /// The source that a group's expressions are over, as it is written and opened.
-    pub fn source_of(&self, group: GroupId) -> (&job::Source, &Source) {
-        let id = self.graph.source_of(group);
-        (&self.job.sources[id], &self.sources[id])
+    /// The names of the sources whose events a group has.
+    pub fn sources_of(&self, group: GroupId) -> String {
+        let names: Vec<&str> =
+            self.graph.sources_of(group).map(|source| self.job.sources[source].name.as_str()).collect();
+        names.join(" and ")
     }
 
     /// How late an event may be for a group's windows: the largest lateness of what it reads.
@@ -71,9 +74,11 @@ impl Source {
 }
 
 pub struct OpenGroup {
+    /// The columns that its expressions are over: those of all its sources.
+    pub schema: SchemaRef,
+    /// How it sees the records of each source.
+    pub views: BTreeMap<SourceId, View>,
     pub filter: Option<Expression>,
-    /// Places of the key columns in the source's `wanted`.
-    pub keys: Vec<usize>,
     pub key_types: Vec<DataType>,
     /// Each distinct `of`.
     pub inputs: Vec<Expression>,

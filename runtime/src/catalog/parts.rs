@@ -1,5 +1,6 @@
 //! The groups of a plan, opened: what the operators are made of.
 
+use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use arrow::datatypes::DataType;
@@ -8,7 +9,7 @@ use headwater_operators::group;
 use super::opened::Opened;
 use super::reach::Reach;
 use crate::base::failure::Failure;
-use crate::base::id::{GroupId, IdVec, PartId, ScanId};
+use crate::base::id::{GroupId, IdVec, PartId, ScanId, SourceId};
 use crate::base::time::{EventTime, Span, Tick, Time};
 use crate::job::Window;
 use crate::plan::Plan;
@@ -22,7 +23,10 @@ pub struct Parts {
 }
 
 pub struct Part {
-    pub scan: ScanId,
+    /// Whose events it takes: by source, of which scan.
+    pub scans: BTreeMap<SourceId, ScanId>,
+    /// Its `S`, whichever side it is on.
+    pub s: Option<Tick>,
     pub reach: Reach,
     /// Its input expressions, by their number in the group; `None`: nobody asks for it any more, so it is null.
     pub inputs: Vec<(Option<usize>, DataType)>,
@@ -41,12 +45,13 @@ impl Parts {
     /// The parts of a scan, with their groups.
     pub fn of_scan(&self, scan: ScanId) -> impl Iterator<Item = (GroupId, &Part)> {
         let all = self.groups.pairs().flat_map(|(group, parts)| parts.iter().map(move |part| (group, part)));
-        all.filter(move |(_, part)| part.scan == scan)
+        all.filter(move |(_, part)| part.scans.values().any(|of| *of == scan))
     }
 
-    /// Rows up to this event time are out of the reach of every part of a scan; `None`: one reaches everything.
+    /// Rows up to this event time are out of the reach of every part of a scan that has its seam at `s`; `None`: one reaches
+    /// everything.
     pub fn floor(&self, scan: ScanId, s: Tick) -> Option<EventTime> {
-        let floors: Option<Vec<EventTime>> = self.of_scan(scan).map(|(_, part)| part.reach.floor(s)).collect();
+        let floors: Option<Vec<EventTime>> = self.of_scan(scan).map(|(_, part)| part.floor(s)).collect();
         floors.map(|all| all.into_iter().min().unwrap_or(s.left(Span::ZERO)))
     }
 
@@ -75,6 +80,16 @@ impl Parts {
 }
 
 impl Part {
+    /// Rows up to this event time, of a history with its seam at `s`, are out of its reach; `None`: none is.
+    pub fn floor(&self, s: Tick) -> Option<EventTime> {
+        self.reach.floor(self.begins(s))
+    }
+
+    /// `S` of its group, where that of what it reads is known.
+    pub fn begins(&self, s: Tick) -> Tick {
+        self.s.map_or(s, |of_all| of_all.max(s))
+    }
+
     fn open(
         opened: &Opened,
         plan: &Plan,
@@ -91,15 +106,17 @@ impl Part {
             inputs.push((expression, data_type));
         }
         let kept = planned.columns.iter().filter(|column| column.index.is_some());
-        let s = plan.s_of(planned).filter(|_| plan.side_of_part(planned) == side);
+        let s = plan.s_of(planned);
+        let start = s.filter(|_| plan.side_of_part(planned) == side);
         Ok(Part {
-            scan: planned.scan,
+            scans: planned.scans.iter().map(|scan| (plan.scans[*scan].source, *scan)).collect(),
+            s,
             reach: Reach::of(&opened.job.groups[group], kept.map(|column| column.plan.length)),
             plan: group::Part {
                 columns: planned.columns.iter().map(|column| column.plan.clone()).collect(),
                 places: planned.columns.iter().map(|column| column.index).collect(),
                 inputs: inputs.iter().map(|(_, data_type)| data_type.clone()).collect(),
-                start: s.unwrap_or(Tick::AFTER_ALL).us(),
+                start: start.unwrap_or(Tick::AFTER_ALL).us(),
             },
             inputs,
         })

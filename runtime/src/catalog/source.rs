@@ -6,7 +6,6 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use headwater_connectors::Wanted;
 use headwater_connectors::history::{History, Pinned};
 use headwater_connectors::stream::Stream;
-use headwater_expression::Expression;
 
 use super::group::Compiled;
 use super::opened::Source;
@@ -121,9 +120,10 @@ pub fn project<'a>(
     let arrival_time = source.arrival_time.as_ref().map(|a| index_of(&a.text));
     let id_column = if let SeamBy::Id { id, .. } = &source.seam.by { Some(index_of(&id.text)) } else { None };
     for (group, compiled) in groups {
-        group.key.iter().for_each(|k| _ = index_of(&k.text));
-        let expressions = compiled.filter.iter().chain(&compiled.inputs);
-        expressions.flat_map(Expression::columns).for_each(|c| _ = index_of(c));
+        let named = compiled.named(group);
+        // What only another source of the group has is null here.
+        let own = named.iter().filter(|field| schema.field_with_name(field.name()).is_ok());
+        own.for_each(|field| _ = index_of(field.name()));
     }
     let of_stream = names.len();
     let mut index_of = |name: &str| {

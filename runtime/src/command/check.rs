@@ -192,7 +192,7 @@ fn notes(conf: &job::Source) -> Vec<&'static str> {
 
 fn tell_group(out: &mut Vec<u8>, opened: &Opened, id: GroupId, plan: Option<&Plan>) -> std::io::Result<()> {
     let (group, open) = (&opened.job.groups[id], &opened.groups[id]);
-    writeln!(out, "\nfeatures {}, of {}", group.name, opened.source_of(id).0.name)?;
+    writeln!(out, "\nfeatures {}, of {}", group.name, opened.sources_of(id))?;
     let seam = plan.and_then(|plan| plan.s(id));
     let near = seam.unwrap_or_else(|| Tick::down(WallClock::now(), opened.job.tick()));
     for line in meaning::of_rows(group, opened.lateness(id), near) {

@@ -80,14 +80,15 @@ impl Saved {
     fn before(start: &Start) -> Option<Saved> {
         let (plan, from) = (&start.plan, start.from.as_ref()?);
         let is_shadow = |scan: ScanId| plan.scans[scan].side == Side::Shadow;
+        let in_shadow = |part: &PlannedPart| plan.side_of_part(part) == Side::Shadow;
         let mut sides = BTreeSet::new();
         for (id, group) in plan.groups.pairs() {
-            let of_group = group.parts.pairs().filter(|(_, part)| is_shadow(part.scan));
+            let of_group = group.parts.pairs().filter(|(_, part)| in_shadow(part));
             for (of, saved) in of_group.filter_map(|(of, part)| Some((of, part.saved.map(|saved| (saved, part))?))) {
                 if (group.saved, saved.0) != (Some(id), of) {
                     return None;
                 }
-                sides.insert(plan.scans[saved.1.scan].saved);
+                sides.insert(plan.saved_side_of(saved.1));
             }
         }
         let side = sides.pop_first();
@@ -96,7 +97,7 @@ impl Saved {
         }
         let moved = |position: &Position| from.position(position).filter(|position| is_shadow(position.scan));
         // Another group may have had the number of one that is new.
-        let goes_on = |part: &PlannedPart| part.saved.is_some() && is_shadow(part.scan);
+        let goes_on = |part: &PlannedPart| part.saved.is_some() && in_shadow(part);
         let has_part = |group: GroupId| plan.groups.get(group).is_some_and(|g| g.parts.iter().any(goes_on));
         let files = from.manifest.files.iter().filter(|file| Some(file.side) == side && has_part(file.group));
         Some(Saved {

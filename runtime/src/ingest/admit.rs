@@ -14,7 +14,7 @@ use super::log_position::LogPositions;
 use super::partition::Partition;
 use super::seam::{Seam, Verdict};
 use super::stamp::Stamped;
-use crate::base::id::ScanId;
+use crate::base::id::{IdVec, ScanId};
 use crate::base::offset::Offset;
 use crate::base::time::{Eff, MatchTime, Span, Tick, WallClock};
 use crate::plan::last_record::LastRecord;
@@ -32,8 +32,8 @@ pub struct Admitted {
     /// By record: the tick from which on it counts, and its effective time.
     pub visible: Vec<Tick>,
     pub effs: Vec<Option<Eff>>,
-    /// Windows that closed before it are gone.
-    pub horizon: Eff,
+    /// By scan: windows that closed before it are gone. Empty: none is.
+    pub horizons: IdVec<ScanId, Eff>,
 }
 
 /// Where the records come from.
@@ -55,8 +55,8 @@ pub struct StreamAdmission<'a> {
     pub until_end: bool,
     /// The job's own time.
     pub t: Option<Tick>,
-    /// Windows that closed before it are gone.
-    pub horizon: Eff,
+    /// By scan: windows that closed before it are gone.
+    pub horizons: &'a IdVec<ScanId, Eff>,
 }
 
 /// What became of records that are no events.
@@ -88,7 +88,7 @@ impl StreamAdmission<'_> {
         let floor = self.scan.s.unwrap_or(Tick::AFTER_ALL);
         let verdicts = self.seam.judge(records, stamped, &partition.plan);
         let (mut admitted, mut counts) = (Admitted::none(partition.scan, records.len()), Counts::default());
-        admitted.horizon = self.horizon;
+        admitted.horizons = self.horizons.clone();
         let mut first_eff = None;
         for (i, stamp) in stamped.iter().enumerate() {
             // What lies before it is in the state. At the end of a run that ends, what came after the start is not there.
@@ -163,7 +163,7 @@ impl Admitted {
             events: vec![],
             visible: vec![Tick::BEFORE_ALL; records],
             effs: vec![None; records],
-            horizon: Eff::BEFORE_ALL,
+            horizons: IdVec::new(),
         }
     }
 

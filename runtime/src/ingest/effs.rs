@@ -74,7 +74,7 @@ fn asking<'a>(opened: &'a Opened, parts: &'a Parts, scan: ScanId) -> impl Iterat
 
 /// No part that judges lateness reaches a row up to this event time; `None`: one reaches everything.
 fn floor(opened: &Opened, parts: &Parts, scan: ScanId, s: Tick) -> Option<EventTime> {
-    let floors: Option<Vec<EventTime>> = asking(opened, parts, scan).map(|part| part.reach.floor(s)).collect();
+    let floors: Option<Vec<EventTime>> = asking(opened, parts, scan).map(|part| part.floor(s)).collect();
     floors?.into_iter().min()
 }
 

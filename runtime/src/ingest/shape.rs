@@ -24,16 +24,19 @@ use headwater_operators::key_codec::KeyCodec;
 use super::admit::{Admitted, Origin};
 use super::stamp::Stamped;
 use crate::base::id::{GroupId, Id, IdVec, PartId, ScanId, SourceId};
-use crate::base::time::{Eff, EventTime, Span, Time};
+use crate::base::time::{Eff, EventTime, Span, Tick, Time};
 use crate::catalog::opened::{OpenGroup, Opened};
 use crate::catalog::parts::{Part, Parts};
 use crate::catalog::reach::{Late, Reach, late};
+use crate::catalog::view::View;
 use crate::job::Window;
+use crate::plan;
 
-/// Shapes the events of a group. One a thread.
+/// Shapes the events that a group has of one source. One a thread.
 pub struct Shaper {
     opened: Arc<Opened>,
     pub group: GroupId,
+    source: SourceId,
     codec: KeyCodec,
     lateness: Span,
     parts: IdVec<PartId, PartShaper>,
@@ -41,7 +44,11 @@ pub struct Shaper {
 
 /// What one part of the group asks for.
 struct PartShaper {
+    /// What it takes of the source; and all that it takes events of.
     scan: ScanId,
+    scans: Vec<ScanId>,
+    /// `S` of the group.
+    s: Option<Tick>,
     reach: Reach,
     /// Its input expressions, by their number in the group; `None`: nobody asks for it any more, so it is null.
     inputs: Vec<(Option<usize>, DataType)>,
@@ -76,20 +83,22 @@ pub struct Batch<'a> {
 impl Shaper {
     /// Those of a source's groups.
     pub fn of_source(opened: &Arc<Opened>, parts: &Parts, source: SourceId) -> Vec<Shaper> {
-        opened.graph.groups_of(source).map(|group| Shaper::new(opened, group, &parts.groups[group])).collect()
+        opened.graph.groups_of(source).map(|group| Shaper::new(opened, (group, source), &parts.groups[group])).collect()
     }
 
-    fn new(opened: &Arc<Opened>, group: GroupId, parts: &IdVec<PartId, Part>) -> Shaper {
+    fn new(opened: &Arc<Opened>, (group, source): (GroupId, SourceId), parts: &IdVec<PartId, Part>) -> Shaper {
         let open = &opened.groups[group];
         let codec = KeyCodec::new(&open.key_types).expect("key types were checked");
         let part = |part: &Part| PartShaper {
-            scan: part.scan,
+            scan: part.scans[&source],
+            scans: part.scans.values().copied().collect(),
+            s: part.s,
             reach: part.reach,
             inputs: part.inputs.clone(),
             schema: events::schema(&part.plan.inputs, open.shape.windowed()),
         };
         let lateness = opened.lateness(group);
-        Shaper { opened: opened.clone(), group, codec, lateness, parts: parts.iter().map(part).collect() }
+        Shaper { opened: opened.clone(), group, source, codec, lateness, parts: parts.iter().map(part).collect() }
     }
 
     /// Whether a part of a scan may hold a record that the scan takes.
@@ -107,6 +116,8 @@ impl Shaper {
         if asked.iter().all(|(_, _, rows)| rows.is_empty()) {
             return vec![];
         }
+        let seen = self.view().of(batch.records);
+        let batch = Batch { records: &seen, ..batch };
         let rows = union(asked.iter().map(|(_, _, rows)| rows.as_ref()));
         let (selection, failed) = self.filter(batch.records, rows);
         let keyed = self.keyed(batch.records, &selection);
@@ -148,18 +159,18 @@ impl Shaper {
 
     /// Whose keys are there, and short enough.
     fn keyed(&self, records: &Records, selection: &Selection) -> Keyed {
-        let columns: Vec<&ArrayRef> = self.group().keys.iter().map(|k| selection.batch.column(*k)).collect();
-        let any_undecoded = self.group().keys.iter().any(|k| records.undecoded[*k].is_some());
+        let columns: Vec<&ArrayRef> = self.view().keys.iter().map(|k| selection.batch.column(*k)).collect();
+        let any_undecoded = self.view().keys.iter().any(|k| records.undecoded[*k].is_some());
         let mut keyed = Keyed::default();
         let some_long = may_be_long(&columns);
         if !any_undecoded && !some_long && columns.iter().all(|c| c.null_count() == 0) {
             return keyed;
         }
-        let text = |i: usize| key_text(&selection.batch, self.group().keys.iter().copied(), i);
+        let text = |i: usize| key_text(&selection.batch, self.view().keys.iter().copied(), i);
         let mut is_there = Vec::with_capacity(selection.rows.len());
         for (i, row) in selection.rows.iter().enumerate() {
             let broken = |k: &usize| records.undecoded[*k].as_ref().is_some_and(|u| u.value(*row as usize));
-            let (is_broken, is_null) = (self.group().keys.iter().any(broken), columns.iter().any(|c| c.is_null(i)));
+            let (is_broken, is_null) = (self.view().keys.iter().any(broken), columns.iter().any(|c| c.is_null(i)));
             let is_long = some_long && !is_broken && !is_null && text(i).len() > KEY_TEXT_BYTES_MAX;
             if is_broken {
                 keyed.broken.push(*row);
@@ -197,10 +208,11 @@ impl Shaper {
             refused.expression.extend(mine.rows_of(evaluated.failed.as_ref()));
             inputs.push(evaluated.values);
         }
+        let horizon = part.horizon(admitted);
         let index = |i: u32| own.as_ref().map_or(i, |own| own[i as usize]);
         let is_good = |i: &u32| {
             keyed.is_there.as_ref().is_none_or(|is_there| is_there[index(*i) as usize])
-                && self.is_in_time(mine.rows[*i as usize], batch.stamped, admitted, &mut refused.late)
+                && self.is_in_time(mine.rows[*i as usize], batch.stamped, (admitted, horizon), &mut refused.late)
         };
         let good: Vec<u32> = (0..mine.rows.len() as u32).filter(is_good).collect();
         if good.len() < mine.rows.len() {
@@ -215,7 +227,7 @@ impl Shaper {
         &self,
         row: u32,
         stamped: &[Stamped],
-        admitted: &Admitted,
+        (admitted, horizon): (&Admitted, Eff),
         refused: &mut Vec<(u32, Option<Span>)>,
     ) -> bool {
         if !self.group().shape.windowed() {
@@ -223,7 +235,7 @@ impl Shaper {
         }
         let ts = event_time(&stamped[row as usize]);
         let eff = admitted.effs[row as usize].unwrap_or(Eff::BEFORE_ALL);
-        match late(self.window(), self.lateness, ts, eff, admitted.horizon) {
+        match late(self.window(), self.lateness, ts, eff, horizon) {
             Late::Not => return true,
             Late::By(late) => refused.push((row, Some(late))),
             Late::Gone => refused.push((row, None)),
@@ -234,7 +246,7 @@ impl Shaper {
     /// The keys of some places of a selection.
     fn encode(&self, selection: &Selection, indexes: &[u32]) -> ArrayRef {
         let at = (indexes.len() < selection.rows.len()).then(|| UInt32Array::from(indexes.to_vec()));
-        let columns = self.group().keys.iter().map(|k| pick(selection.batch.column(*k), at.as_ref()));
+        let columns = self.view().keys.iter().map(|k| pick(selection.batch.column(*k), at.as_ref()));
         let columns: Vec<ArrayRef> = columns.collect();
         Arc::new(self.codec.encode(&columns).expect("key columns keep their types"))
     }
@@ -251,7 +263,8 @@ impl Shaper {
         }
         let each = |of: &dyn Fn(usize) -> i64| Int64Array::from_iter_values(rows.iter().map(|row| of(*row as usize)));
         let open = self.group().shape.windowed().then(|| {
-            let passed = |row: usize| admitted.effs[row].unwrap_or(Eff::BEFORE_ALL).max(admitted.horizon);
+            let horizon = part.horizon(admitted);
+            let passed = |row: usize| admitted.effs[row].unwrap_or(Eff::BEFORE_ALL).max(horizon);
             each(&|row| (passed(row) - self.lateness).us())
         });
         let (ts, visible) = (each(&|row| event_time(&stamped[row]).us()), each(&|row| admitted.visible[row].us()));
@@ -261,6 +274,10 @@ impl Shaper {
 
     fn group(&self) -> &OpenGroup {
         &self.opened.groups[self.group]
+    }
+
+    fn view(&self) -> &View {
+        &self.group().views[&self.source]
     }
 
     fn window(&self) -> Window {
@@ -280,9 +297,16 @@ impl PartShaper {
         }
     }
 
+    /// Windows that closed before it are gone.
+    fn horizon(&self, admitted: &Admitted) -> Eff {
+        plan::horizon(&self.scans, &admitted.horizons).unwrap_or(Eff::BEFORE_ALL)
+    }
+
     fn reaches(&self, origin: Origin, stamped: &Stamped) -> bool {
         match (origin, stamped.ts) {
-            (Origin::History { s: Some(s) }, Some(ts)) => self.reach.holds(ts, s),
+            (Origin::History { s: Some(s) }, Some(ts)) => {
+                self.reach.holds(ts, self.s.map_or(s, |of_all| of_all.max(s)))
+            }
             _ => true,
         }
     }
@@ -403,7 +427,7 @@ mod tests {
     use headwater_connectors::stream::Start;
 
     use super::*;
-    use crate::base::time::{Arrival, Tick, WallClock};
+    use crate::base::time::{Arrival, WallClock};
     use crate::ingest::testing::open_job;
     use crate::plan::Plan;
     use crate::plan::group::PlannedGroup;
@@ -428,9 +452,9 @@ columns = { s = { agg = "sum", of = "x" }, m = { agg = "max", of = "100 / (x - 3
     /// Two parts, each of a scan of its own.
     fn two_parts(opened: &Opened) -> Parts {
         let scan = Scan { s: Some(Tick::from_us(0)), ..Scan::of(SourceId::at(0), String::new()) };
-        let mut group = PlannedGroup::whole(opened, GroupId::at(0), ScanId::at(0));
+        let mut group = PlannedGroup::whole(opened, GroupId::at(0), &[ScanId::at(0)]);
         let mut second = group.first().clone();
-        (second.scan, second.columns) = (ScanId::at(1), second.columns.split_off(1));
+        (second.scans, second.columns) = (vec![ScanId::at(1)], second.columns.split_off(1));
         group.parts[PartId::at(0)].columns.truncate(2);
         group.parts.push(second);
         let plan = Plan::of(WallClock::from_us(0), IdVec::filled(scan, 2), IdVec::from(vec![group]));

@@ -139,8 +139,8 @@ impl Streams {
         let mut counts = None;
         for partition in &mut lane.scans {
             let id = partition.scan;
-            let (scan, horizon) = (&self.start.plan.scans[id], progress.horizons[id]);
-            let admission = StreamAdmission { seam: &self.seams[id], scan, tick, until_end, t: progress.t, horizon };
+            let (scan, t, horizons) = (&self.start.plan.scans[id], progress.t, progress.horizons);
+            let admission = StreamAdmission { seam: &self.seams[id], scan, tick, until_end, t, horizons };
             let (taken, counted) = admission.admit(partition, records, &stamped, now);
             admitted.push(taken);
             counts.get_or_insert(counted);

@@ -220,7 +220,7 @@ tables! {
 
     /// `[features.NAME]`: a group of columns by a key.
     Features {
-        /// The source whose events are aggregated.
+        /// The source whose events are aggregated, or a list of them.
         source => "source"
         /// The key: a column, or a list of them.
         key => "key"

@@ -120,7 +120,8 @@ pub(crate) enum SeamBy {
 #[derive(Clone, Debug)]
 pub(crate) struct Group {
     pub name: String,
-    pub source: SourceId,
+    /// Whose events it has: at least one, ascending.
+    pub sources: Vec<SourceId>,
     pub key: Vec<Named>,
     pub filter: Option<Named>,
     pub window: Window,

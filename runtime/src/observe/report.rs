@@ -140,7 +140,7 @@ pub struct PartitionReport {
 pub struct GroupReport {
     /// As in the job.
     pub name: String,
-    /// Whose events it has.
+    /// Whose events it has: the name of its source, or those of several, with `and` between them.
     pub source: String,
     /// What it has, and what it took.
     #[serde(flatten)]
@@ -362,7 +362,7 @@ fn group(
     let any_computing = !computing.is_empty();
     GroupReport {
         name: conf.name.clone(),
-        source: opened.source_of(group).0.name.clone(),
+        source: opened.sources_of(group),
         counts: status.counts,
         windowed: opened.groups[group].shape.windowed(),
         dead_letters: status.dead_letters.clone(),

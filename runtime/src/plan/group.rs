@@ -29,21 +29,15 @@ impl PlannedGroup {
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct PlannedPart {
-    /// What it takes events of.
-    #[serde(rename = "reading")]
-    pub scan: ScanId,
+    /// What it takes events of: a scan of each source that the group reads, in the order of the sources. They began together, and
+    /// one dataflow reads them all.
+    #[serde(rename = "reading", with = "one_or_several")]
+    pub scans: Vec<ScanId>,
     pub columns: Vec<PlannedColumn>,
     /// The types of its inputs, as text.
     pub inputs: Vec<String>,
     /// Its id there.
     pub saved: Option<PartId>,
-}
-
-impl PlannedPart {
-    /// All that it takes events of.
-    pub fn scans(&self) -> &[ScanId] {
-        std::slice::from_ref(&self.scan)
-    }
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -53,4 +47,49 @@ pub struct PlannedColumn {
     /// Its index in the job's group; `None`: the job has it no longer.
     #[serde(rename = "place")]
     pub index: Option<usize>,
+}
+
+/// As text one scan is its number, as it was before there could be several.
+mod one_or_several {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::ScanId;
+
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Read {
+        One(ScanId),
+        Several(Vec<ScanId>),
+    }
+
+    pub fn serialize<S: Serializer>(scans: &[ScanId], serializer: S) -> Result<S::Ok, S::Error> {
+        match scans {
+            [one] => one.serialize(serializer),
+            several => several.serialize(serializer),
+        }
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<ScanId>, D::Error> {
+        Ok(match Read::deserialize(deserializer)? {
+            Read::One(scan) => vec![scan],
+            Read::Several(scans) => scans,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::id::Id;
+
+    #[test]
+    fn one_scan_is_a_number_and_several_are_a_list() {
+        for (scans, expected) in [(vec![3], "3"), (vec![0, 2], "[0,2]")] {
+            let scans = scans.into_iter().map(ScanId::at).collect();
+            let part = PlannedPart { scans, columns: vec![], inputs: vec![], saved: None };
+            let text = serde_json::to_string(&part).unwrap();
+            assert_eq!(text, format!(r#"{{"reading":{expected},"columns":[],"inputs":[],"saved":null}}"#));
+            assert_eq!(serde_json::from_str::<PlannedPart>(&text).unwrap().scans, part.scans);
+        }
+    }
 }

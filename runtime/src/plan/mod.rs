@@ -24,6 +24,11 @@ use side::Side;
 use crate::base::id::{GroupId, Id, IdVec, ScanId, SinkId, SourceId};
 use crate::base::time::{Eff, Tick, Time, WallClock};
 
+/// The smallest horizon of some scans. `None`: one of them has none yet.
+pub fn horizon(scans: &[ScanId], horizons: &IdVec<ScanId, Eff>) -> Option<Eff> {
+    scans.iter().map(|scan| horizons.get(*scan).copied()).min().flatten()
+}
+
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Plan {
     /// The wall clock of the start that asked for the ends of the streams.
@@ -110,7 +115,7 @@ impl Plan {
 
     /// Windows of a group that closed before it are gone: the smallest of what it reads. `None`: one of these has none yet.
     pub fn horizon(&self, group: GroupId, horizons: &IdVec<ScanId, Eff>) -> Option<Eff> {
-        self.groups[group].first().scans().iter().map(|scan| horizons.get(*scan).copied()).min().flatten()
+        horizon(&self.groups[group].first().scans, horizons)
     }
 
     /// Every tick of a part up to it was finished, if it had begun.
@@ -130,11 +135,21 @@ impl Plan {
 
     /// Which dataflow computes a part: all that it reads is read there.
     pub fn side_of_part(&self, part: &PlannedPart) -> Side {
-        self.scans[part.scan].side
+        self.one_of(part).side
+    }
+
+    /// Which one had computed what a checkpoint has of it.
+    pub fn saved_side_of(&self, part: &PlannedPart) -> Side {
+        self.one_of(part).saved
+    }
+
+    /// Any scan of a part will do where it is asked for what is the same of all.
+    fn one_of(&self, part: &PlannedPart) -> &Scan {
+        &self.scans[*part.scans.first().expect("a part takes events of a scan")]
     }
 
     fn read_by(&self, part: &PlannedPart) -> impl Iterator<Item = &Scan> {
-        part.scans().iter().map(|scan| &self.scans[*scan])
+        part.scans.iter().map(|scan| &self.scans[*scan])
     }
 
     /// What a checkpoint writes down of it. `t`: by side, its tick, when all of its histories are in the state; `None`: they were
@@ -164,7 +179,7 @@ impl Plan {
         let planned = &self.groups[group];
         let part = |part: &PlannedPart| {
             let saved = part.saved.filter(|_| self.side_of_part(part) == side)?.index();
-            let shadow = self.scans[part.scan].saved == Side::Shadow;
+            let shadow = self.saved_side_of(part) == Side::Shadow;
             let done = self.done(part).map(Tick::us);
             Some(Resumed { saved, beside: shadow, done, shown: self.is_published(part) })
         };

@@ -11,7 +11,6 @@ use crate::base::time::Tick;
 use crate::catalog::graph::Kind;
 use crate::coordinate::channel::CoordinatorHandle;
 use crate::job::Sink;
-use crate::plan::group::PlannedPart;
 use crate::plan::mode::Mode;
 use crate::plan::side::Side;
 use crate::sink::stores::{Marked, Marking, StoreHandle, mark_as_of, store_rows};
@@ -60,7 +59,7 @@ fn marking(of: Rendering, groups: &[GroupId], coordinator: CoordinatorHandle) ->
     let from = groups.iter().filter_map(|group| Some(s(group)?.max(plan.rows_from[*group]))).max();
     let marked = |group: &GroupId| {
         let untouched = plan.rows_from[*group] == Tick::BEFORE_ALL;
-        let scans = plan.groups[*group].parts.iter().flat_map(PlannedPart::scans).copied().collect();
+        let scans = plan.groups[*group].parts.iter().flat_map(|part| &part.scans).copied().collect();
         Some(Marked { group: *group, scans, s: s(group)?, untouched })
     };
     Marking {

@@ -117,7 +117,8 @@ fn key_text(opened: &Opened, group: GroupId, values: &[String]) -> Result<String
     }
     // A value is read as the one of an event would be: so the two are equal where they mean the same.
     let schema = Schema::new(fields.to_vec());
-    let (source, _) = opened.source_of(group);
+    let first = opened.graph.sources_of(group).next().expect("a group reads a source");
+    let source = &opened.job.sources[first];
     let mut decoder = JsonDecoder::new(&Wanted { schema: schema.into(), time_unit_ns: unit_ns(source.time_unit) });
     let mut record = vec![];
     for (field, value) in fields.iter().zip(given.iter().flatten()) {

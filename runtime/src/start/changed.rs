@@ -57,7 +57,7 @@ impl Changed {
             changed.is_nothing &= whole.as_ref().is_some_and(|found| found.new.is_empty() && !found.dropped_columns);
             changed.is_in_place &= whole.is_some_and(|found| is_in_place(old, opened, group, &found));
             let found = partner.map(|partner| compare(old, opened, (group, partner), false));
-            let found = found.filter(|found| changed.keep_scans(old, found, opened.graph.source_of(group)));
+            let found = found.filter(|found| changed.keep_scans(old, found, (opened, group)));
             changed.groups.push(found.unwrap_or_else(new));
         }
         for (source, conf) in opened.job.sources.pairs() {
@@ -75,13 +75,15 @@ impl Changed {
     }
 
     /// Notes the scans of a group that goes on; `false`: another source has one of them already.
-    fn keep_scans(&mut self, old: &Plan, found: &ChangedGroup, source: SourceId) -> bool {
-        let Some(group) = found.old.map(|old_group| &old.groups[old_group]) else { return false };
-        let scans: Vec<ScanId> = found.kept.iter().map(|kept| group.parts[kept.part].scan).collect();
-        let is_free = |scan: &ScanId| self.kept[*scan].is_none_or(|other| other == source);
-        let free = scans.iter().all(is_free);
+    fn keep_scans(&mut self, old: &Plan, found: &ChangedGroup, (opened, group): (&Opened, GroupId)) -> bool {
+        let Some(before) = found.old.map(|old_group| &old.groups[old_group]) else { return false };
+        let parts = found.kept.iter().map(|kept| &before.parts[kept.part]);
+        let scans: Option<Vec<_>> = parts.map(|part| same_sources(old, part, (opened, group))).collect();
+        let scans = scans.unwrap_or_default().concat();
+        let is_free = |(scan, source): &(ScanId, SourceId)| self.kept[*scan].is_none_or(|other| other == *source);
+        let free = !scans.is_empty() && scans.iter().all(is_free);
         if free {
-            scans.iter().for_each(|scan| self.kept[*scan] = Some(source));
+            scans.iter().for_each(|(scan, source)| self.kept[*scan] = Some(*source));
         }
         free
     }
@@ -116,10 +118,26 @@ impl Changed {
     }
 }
 
+/// Which source goes on with each scan of a part: one of the same identity, in their order. `None`: they are others.
+fn same_sources(
+    old: &Plan,
+    part: &PlannedPart,
+    (opened, group): (&Opened, GroupId),
+) -> Option<Vec<(ScanId, SourceId)>> {
+    let identity = |source| identity::of_source(&opened.job.sources[source], &opened.sources[source]);
+    let mut left: Vec<(SourceId, String)> =
+        opened.graph.sources_of(group).map(|source| (source, identity(source))).collect();
+    let mut same = |scan: &ScanId| {
+        let at = left.iter().position(|(_, identity)| *identity == old.scans[*scan].identity)?;
+        Some((*scan, left.remove(at).0))
+    };
+    part.scans.iter().map(&mut same).collect::<Option<Vec<_>>>().filter(|_| left.is_empty())
+}
+
 fn is_in_place(old: &Plan, opened: &Opened, group: GroupId, found: &ChangedGroup) -> bool {
     let Some(before) = old.groups.get(group).filter(|_| found.old == Some(group)) else { return false };
     let sources = || opened.graph.sources_of(group);
-    let has_same = |part: &PlannedPart| sources().eq(part.scans().iter().map(|scan| old.scans[*scan].source));
+    let has_same = |part: &PlannedPart| sources().eq(part.scans.iter().map(|scan| old.scans[*scan].source));
     let same_source = before.parts.iter().all(has_same);
     let same_indexes = |kept: &KeptPart| {
         before.parts[kept.part].columns.iter().zip(&kept.indexes).all(|(column, index)| column.index == *index)

@@ -25,7 +25,10 @@ pub fn plan(opened: &Opened, now: WallClock, live: bool) -> Result<Plan, Failure
         .ids()
         .map(|source| Ok(scans.push(plan_source(opened, source, now, live)?)))
         .collect::<Result<_, Failure>>()?;
-    let whole = |group| PlannedGroup::whole(opened, group, by_source[opened.graph.source_of(group)]);
+    let whole = |group| {
+        let scans: Vec<ScanId> = opened.graph.sources_of(group).map(|source| by_source[source]).collect();
+        PlannedGroup::whole(opened, group, &scans)
+    };
     let groups = opened.groups.ids().map(whole).collect();
     Ok(Plan::of(now, scans, groups))
 }

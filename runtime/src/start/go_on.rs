@@ -54,10 +54,12 @@ pub fn go_on(
     }
     let scans = alike(scans);
     let group = |(id, changed): (GroupId, &ChangedGroup)| {
-        let added = fresh[opened.graph.source_of(id)];
+        let added = opened.graph.sources_of(id).map(|source| fresh[source]).collect();
         group(opened, &old, id, changed, &moved, added)
     };
-    let groups = changed.groups.pairs().map(group).collect();
+    let mut groups: IdVec<GroupId, PlannedGroup> = changed.groups.pairs().map(group).collect();
+    let parts = groups.iter_mut().flat_map(|group| &mut group.parts);
+    parts.for_each(|part| part.scans.sort_by_key(|scan| scans[*scan].source));
     let floor = manifest.t.max(old.floor);
     let plan = Plan {
         rows_from: IdVec::filled(floor.unwrap_or(Tick::BEFORE_ALL), opened.groups.len()),
@@ -113,13 +115,13 @@ fn group(
     id: GroupId,
     changed: &ChangedGroup,
     moved: &IdVec<ScanId, Option<ScanId>>,
-    added: Option<ScanId>,
+    added: Option<Vec<ScanId>>,
 ) -> PlannedGroup {
     let mut parts = IdVec::new();
     for kept in &changed.kept {
         let saved = &old.groups[changed.old.expect("what is kept was there")].parts[kept.part];
         let mut part = saved.clone();
-        part.scan = moved[part.scan].expect("the reading of a part that is kept");
+        part.scans.iter_mut().for_each(|scan| *scan = moved[*scan].expect("the scan of a part that is kept"));
         for (column, index) in part.columns.iter_mut().zip(&kept.indexes) {
             column.index = *index;
             if let Some(index) = index {
@@ -129,8 +131,8 @@ fn group(
         parts.push(part);
     }
     if !changed.new.is_empty() {
-        let scan = added.expect("a source with something new is read");
-        parts.push(PlannedPart::of(opened, id, scan, &changed.new));
+        let scans = added.expect("a source with something new is read");
+        parts.push(PlannedPart::of(opened, id, &scans, &changed.new));
     }
     let saved = changed.old.and_then(|group| old.groups[group].saved);
     // One that was killed before all rows were looked at looks at them again.

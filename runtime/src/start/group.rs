@@ -7,8 +7,8 @@ use crate::catalog::opened::Opened;
 use crate::plan::group::{PlannedColumn, PlannedGroup, PlannedPart};
 
 impl PlannedPart {
-    /// Some columns of a group of the job.
-    pub fn of(opened: &Opened, group: GroupId, scan: ScanId, columns: &[usize]) -> PlannedPart {
+    /// Some columns of a group of the job. `scans`: of each of its sources, in their order.
+    pub fn of(opened: &Opened, group: GroupId, scans: &[ScanId], columns: &[usize]) -> PlannedPart {
         let open = &opened.groups[group];
         let mut inputs: Vec<usize> = vec![];
         let planned = columns.iter().map(|column| {
@@ -23,15 +23,15 @@ impl PlannedPart {
         });
         let columns = planned.collect();
         let inputs = inputs.iter().map(|input| data_type(open.inputs[*input].data_type())).collect();
-        PlannedPart { scan, columns, inputs, saved: None }
+        PlannedPart { scans: scans.to_vec(), columns, inputs, saved: None }
     }
 }
 
 impl PlannedGroup {
     /// A group of the job, all of whose columns begin together.
-    pub fn whole(opened: &Opened, group: GroupId, scan: ScanId) -> PlannedGroup {
+    pub fn whole(opened: &Opened, group: GroupId, scans: &[ScanId]) -> PlannedGroup {
         let all: Vec<usize> = (0..opened.groups[group].columns.len()).collect();
-        let parts = IdVec::from(vec![PlannedPart::of(opened, group, scan, &all)]);
+        let parts = IdVec::from(vec![PlannedPart::of(opened, group, scans, &all)]);
         PlannedGroup::with(opened, group, parts)
     }
 

@@ -36,14 +36,19 @@ pub fn of_source(conf: &job::Source, open: &Source) -> String {
 /// Of a group, whatever its columns.
 pub fn of_group(opened: &Opened, id: GroupId) -> String {
     let group = &opened.job.groups[id];
-    let (conf, open) = opened.source_of(id);
+    let sources = opened.graph.sources_of(id);
+    let mut sources: Vec<String> =
+        sources.map(|source| of_source(&opened.job.sources[source], &opened.sources[source])).collect();
+    // Of a union it is all the same which comes first.
+    sources.sort_unstable();
+    let schema = &opened.groups[id].schema;
     let filter = written(&group.filter);
-    let mut text = format!("semantics {SEMANTICS} tick {} {}", opened.job.tick_us, of_source(conf, open));
+    let mut text = format!("semantics {SEMANTICS} tick {} {}", opened.job.tick_us, sources.join(" and "));
     // Writing to memory does not fail.
     let _ = write!(text, " window {} where {filter} key", window(group.window));
-    add_types(&mut text, &open.schema, group.key.iter().map(|key| key.text.as_str()));
+    add_types(&mut text, schema, group.key.iter().map(|key| key.text.as_str()));
     let compiled = &opened.groups[id].filter;
-    add_types(&mut text, &open.schema, compiled.iter().flat_map(|filter| filter.columns()).map(String::as_str));
+    add_types(&mut text, schema, compiled.iter().flat_map(|filter| filter.columns()).map(String::as_str));
     text
 }
 
@@ -56,7 +61,7 @@ pub fn of_column(opened: &Opened, group: GroupId, column: usize) -> String {
     let mut text = format!("{} of {} over {length}", column.agg.identity(), written(&column.of));
     if let Some(input) = plan.input.map(|input| &open.inputs[input]) {
         let _ = write!(text, " {}", data_type(input.data_type()));
-        add_types(&mut text, &opened.source_of(group).1.schema, input.columns().iter().map(String::as_str));
+        add_types(&mut text, &open.schema, input.columns().iter().map(String::as_str));
     }
     text
 }
@@ -104,10 +109,10 @@ mod tests {
             for (at, column) in group.columns.iter().enumerate() {
                 line(format!("column {}.{}", group.name, column.name), of_column(&opened, id, at));
             }
-            let planned = PlannedGroup::whole(&opened, id, ScanId::at(0));
+            let planned = PlannedGroup::whole(&opened, id, &[ScanId::at(0)]);
             line(format!("inputs of {}", group.name), planned.first().inputs.join(", "));
         }
-        let groups = job.groups.ids().map(|group| PlannedGroup::whole(&opened, group, ScanId::at(0))).collect();
+        let groups = job.groups.ids().map(|group| PlannedGroup::whole(&opened, group, &[ScanId::at(0)])).collect();
         let plan = Plan::of(WallClock::from_us(0), IdVec::new(), groups);
         for sink in &job.sinks {
             line(format!("meaning of {}", sink.name), meaning(&plan, &opened, sink).to_string());

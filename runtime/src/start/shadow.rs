@@ -8,9 +8,11 @@
 //!
 //! One manifest describes both at any time, each side as far as it was saved; a start goes on from it, on two sides or on one.
 
+use crate::base::id::ScanId;
 use crate::base::time::Span;
 use crate::checkpoint::resumption::Start;
 use crate::coordinate::barrier::near;
+use crate::plan::Plan;
 use crate::plan::scan::Scan;
 use crate::plan::side::Side;
 
@@ -31,6 +33,17 @@ pub fn assign_sides(start: &mut Start, tick: Span, live: bool) {
     for scan in plan.scans.iter_mut().filter(|scan| any_published && any_far && !is_live(scan)) {
         scan.side = Side::Shadow;
     }
+    while let Some(scan) = torn(plan) {
+        plan.scans[scan].side = Side::Shadow;
+    }
+}
+
+/// A live scan of which some part takes events, and of one that the shadow reads too: one dataflow has to read both.
+fn torn(plan: &Plan) -> Option<ScanId> {
+    let side = |scan: &ScanId| plan.scans[*scan].side;
+    let parts = plan.groups.iter().flat_map(|group| &group.parts);
+    let mut in_shadow = parts.filter(|part| part.scans.iter().any(|scan| side(scan) == Side::Shadow));
+    in_shadow.find_map(|part| part.scans.iter().copied().find(|scan| side(scan) == Side::Live))
 }
 
 #[cfg(test)]
@@ -38,7 +51,7 @@ mod tests {
     use super::*;
     use crate::base::id::{Id, IdVec, SourceId};
     use crate::base::time::{Tick, WallClock};
-    use crate::plan::Plan;
+    use crate::plan::group::{PlannedGroup, PlannedPart};
 
     fn scan(restored: bool, done: Option<Tick>, published: bool) -> Scan {
         Scan { s: Some(Tick::from_us(100)), restored, done, published, ..Scan::of(SourceId::at(0), String::new()) }
@@ -67,5 +80,30 @@ mod tests {
             let sides: Vec<Side> = start.plan.scans.iter().map(|scan| scan.side).collect();
             assert_eq!(sides, expected);
         }
+    }
+
+    /// Where one of them is far behind and the other has not begun.
+    #[test]
+    fn what_one_part_reads_is_on_one_side() {
+        let floor = Tick::from_us(100_000_000);
+        let of_part = |scans: &[usize]| PlannedPart {
+            scans: scans.iter().map(|scan| ScanId::at(*scan)).collect(),
+            columns: vec![],
+            inputs: vec![],
+            saved: None,
+        };
+        let parts: IdVec<_, _> = [vec![0], vec![1, 2], vec![2, 3]].iter().map(|scans| of_part(scans)).collect();
+        let group =
+            PlannedGroup { name: String::new(), identity: String::new(), parts, saved: None, dropped_columns: false };
+        let later = || Scan { s: Some(floor + Span::from_us(1)), ..scan(true, None, false) };
+        let scans = vec![scan(true, Some(floor), true), scan(false, None, false), later(), later()];
+        let plan = Plan {
+            floor: Some(floor),
+            ..Plan::of(WallClock::from_us(0), IdVec::from(scans), IdVec::from(vec![group]))
+        };
+        let mut start = Start { plan, from: None };
+        assign_sides(&mut start, Span::from_us(1), true);
+        let sides: Vec<Side> = start.plan.scans.iter().map(|scan| scan.side).collect();
+        assert_eq!(sides, [Side::Live, Side::Shadow, Side::Shadow, Side::Shadow]);
     }
 }

@@ -16,12 +16,12 @@ const HOPS_MAX: i64 = 100_000;
 /// From so many on it is worth a word.
 const HOPS_WARNED_MIN: i64 = 1_000;
 
-/// Reads a group; `None` where its source is not known.
+/// Reads a group; `None` where none of its sources is known.
 pub fn read(cx: &mut Context, entry: &Entry, sources: &IdVec<SourceId, Source>, tick_us: i64) -> Option<Group> {
     let name = entry.name.as_str();
     name_is_plain(cx, "feature group", name, entry.at, "");
     let section = Section::open(cx, format!("feature group `{name}`"), entry, &KEYS)?;
-    let source = source(cx, &section, sources);
+    let of_group = group_sources(cx, &section, sources);
     let key = key(cx, &section);
     let filter = section.named(cx, "where");
     let window = section.get("window");
@@ -33,11 +33,14 @@ pub fn read(cx: &mut Context, entry: &Entry, sources: &IdVec<SourceId, Source>, 
     for column in columns.iter().filter(|column| key.iter().any(|key| key.text == column.name)) {
         cx.error(column.at, format!("column `{}` has the name of a key column: give it another one", column.name));
     }
-    let lateness_us = source.map(|source| sources[source].lateness_us);
-    let retain_us = retain(cx, &section, windowed, lateness_us.unwrap_or(0));
+    let lateness_us = of_group.iter().map(|source| sources[*source].lateness_us).max().unwrap_or(0);
+    let retain_us = retain(cx, &section, windowed, lateness_us);
+    if of_group.is_empty() {
+        return None;
+    }
     Some(Group {
         name: name.into(),
-        source: source?,
+        sources: of_group,
         key,
         filter,
         window: if let Windowed::Window(window) = windowed { window } else { Window::Trailing },
@@ -46,37 +49,51 @@ pub fn read(cx: &mut Context, entry: &Entry, sources: &IdVec<SourceId, Source>, 
     })
 }
 
-fn source(cx: &mut Context, section: &Section, sources: &IdVec<SourceId, Source>) -> Option<SourceId> {
-    let named = section.required(cx, "source", "name one of [sources.NAME]");
-    let found = sources.find(|source| source.name == named.text);
-    if found.is_none() && !named.text.is_empty() && !cx.torn.names() {
-        let hint = expected(&named.text, sources.iter().map(|source| source.name.as_str()));
-        cx.error(named.at, format!("unknown source `{}`: {hint}", named.text));
+/// Whose events it has, ascending.
+fn group_sources(cx: &mut Context, section: &Section, sources: &IdVec<SourceId, Source>) -> Vec<SourceId> {
+    let named = one_or_several(cx, section, "source", ("a source's name", "name one of [sources.NAME]"));
+    let mut found = vec![];
+    for named in &named {
+        match sources.find(|source| source.name == named.text) {
+            Some(source) => found.push(source),
+            None if cx.torn.names() => {}
+            None => {
+                let hint = expected(&named.text, sources.iter().map(|source| source.name.as_str()));
+                cx.error(named.at, format!("unknown source `{}`: {hint}", named.text));
+            }
+        }
     }
+    found.sort_unstable();
+    found.dedup();
     found
 }
 
 fn key(cx: &mut Context, section: &Section) -> Vec<Named> {
-    let key = match section.get("key").map(|entry| &entry.value.kind) {
-        Some(Kind::Array(_)) => section.list(cx, "key").unwrap_or_default(),
-        Some(Kind::String(_)) => section.named(cx, "key").into_iter().collect(),
-        Some(Kind::Broken) => Vec::new(),
-        Some(other) => {
-            let message = format!("`key` must be a column's name or a list of them, not {}", other.describe());
-            cx.error(section.get("key").map_or(section.at, |entry| entry.value.at), message);
-            Vec::new()
-        }
-        None => {
-            section.missing(cx, "key", "name the column, or a list of columns, that each row is about");
-            Vec::new()
+    let hint = "name the column, or a list of columns, that each row is about";
+    one_or_several(cx, section, "key", ("a column's name", hint))
+}
+
+/// A name or a list of them, each once. `of`: how messages call one, and what to write where the key is missing.
+fn one_or_several(cx: &mut Context, section: &Section, key: &str, (of, hint): (&str, &str)) -> Vec<Named> {
+    let Some(entry) = section.get(key) else {
+        section.missing(cx, key, hint);
+        return vec![];
+    };
+    let named = match &entry.value.kind {
+        Kind::Array(_) => section.list(cx, key).unwrap_or_default(),
+        Kind::String(_) => section.named(cx, key).into_iter().collect(),
+        Kind::Broken => vec![],
+        other => {
+            cx.error(entry.value.at, format!("`{key}` must be {of} or a list of them, not {}", other.describe()));
+            vec![]
         }
     };
-    for (n, named) in key.iter().enumerate() {
-        if key[..n].iter().any(|earlier| earlier.text == named.text) {
-            cx.error(named.at, format!("the key names `{}` twice", named.text));
+    for (n, twice) in named.iter().enumerate() {
+        if named[..n].iter().any(|earlier| earlier.text == twice.text) {
+            cx.error(twice.at, format!("the {key} names `{}` twice", twice.text));
         }
     }
-    key
+    named
 }
 
 fn read_window(cx: &mut Context, group: &str, entry: &Entry) -> Windowed {

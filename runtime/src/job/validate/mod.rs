@@ -7,6 +7,7 @@ pub mod names;
 mod sink;
 mod source;
 pub(crate) mod types;
+pub(crate) mod union;
 mod windowed;
 
 use std::path::{Path, PathBuf};
@@ -100,7 +101,7 @@ fn across(cx: &mut Context, job: &Job, group_names: &[&str]) {
     cx.faults.faults.extend(names::check_names(job, &written).faults);
     for (n, source) in job.sources.pairs() {
         // A group that is too wrong to be read may be the one that uses it.
-        if group_names.len() == job.groups.len() && job.groups.iter().all(|group| group.source != n) {
+        if group_names.len() == job.groups.len() && job.groups.iter().all(|group| !group.sources.contains(&n)) {
             cx.warning(source.at, format!("no group uses source `{}`", source.name));
         }
     }

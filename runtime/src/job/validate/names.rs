@@ -4,7 +4,7 @@
 use arrow::datatypes::{DataType, SchemaRef};
 use headwater_expression::UNUSABLE;
 
-use super::types;
+use super::{types, union};
 use crate::base::fault::Faults;
 use crate::base::id::{IdVec, SourceId};
 use crate::job::nearest::expected;
@@ -15,14 +15,8 @@ pub fn check_names(job: &Job, schemas: &IdVec<SourceId, Option<SchemaRef>>) -> F
     let mut faults = Faults::new(job.places.clone());
     for (n, source) in job.sources.pairs() {
         let Some(schema) = schemas.get(n).cloned().flatten() else { continue };
-        let mut check = |named: &Named, role: &Role| {
-            // An empty name stands for one that was missing, and told.
-            if !named.text.is_empty()
-                && let Some(message) = wrong(&named.text, &source.name, &schema, role)
-            {
-                faults.error(named.at, message);
-            }
-        };
+        let of = format!("source `{}`", source.name);
+        let mut check = |named: &Named, role: &Role| check(named, &of, &schema, role, &mut faults);
         check(&source.event_time, &TIME);
         source.arrival_time.iter().for_each(|named| check(named, &TIME));
         match &source.seam.by {
@@ -33,9 +27,11 @@ pub fn check_names(job: &Job, schemas: &IdVec<SourceId, Option<SchemaRef>>) -> F
             SeamBy::Id { id, .. } => check(id, &ID),
             SeamBy::Offset { .. } | SeamBy::Time => {}
         }
-        for group in job.groups.iter().filter(|group| group.source == n) {
-            group.key.iter().for_each(|named| check(named, &KEY));
-        }
+    }
+    for group in &job.groups {
+        let Some(schema) = union::schema(group, &job.sources, schemas) else { continue };
+        let of = union::describe(group, &job.sources);
+        group.key.iter().for_each(|named| check(named, &of, &schema, &KEY, &mut faults));
     }
     faults.settle();
     faults
@@ -65,14 +61,24 @@ fn is_key(ty: &DataType) -> bool {
     }
 }
 
-fn wrong(name: &str, source: &str, schema: &SchemaRef, role: &Role) -> Option<String> {
+/// `of`: how messages name whose column it is.
+fn check(named: &Named, of: &str, schema: &SchemaRef, role: &Role, faults: &mut Faults) {
+    // An empty name stands for one that was missing, and told.
+    if !named.text.is_empty()
+        && let Some(message) = wrong(&named.text, of, schema, role)
+    {
+        faults.error(named.at, message);
+    }
+}
+
+fn wrong(name: &str, of: &str, schema: &SchemaRef, role: &Role) -> Option<String> {
     match schema.field_with_name(name) {
         Ok(field) if field.metadata().contains_key(UNUSABLE) => field.metadata().get(UNUSABLE).cloned(),
         Ok(field) if (role.takes)(field.data_type()) => None,
         Ok(field) => Some(format!("column `{name}` is of type {}: {}", types::display(field.data_type()), role.needs)),
         Err(_) => {
             let columns = schema.fields().iter().map(|field| field.name().as_str());
-            Some(format!("unknown column `{name}` of source `{source}`: {}", expected(name, columns)))
+            Some(format!("unknown column `{name}` of {of}: {}", expected(name, columns)))
         }
     }
 }
