@@ -6,49 +6,44 @@ use crate::exact::spread::{Spread, spread_of_floats, spread_of_ints};
 use crate::exact::squares::SquareSum;
 use crate::value::Datum;
 
-pub static VAR_POP: Definition = Definition {
-    name: "var_pop",
-    aliases: &["varp", "pop_var", "population_variance", "variance_pop", "variance_population"],
-    parameter: None,
-    result: types::float,
-    needs: Needs::Squares(|count, total, squares| of(Spread::VarPop, count, total, squares)),
-    meaning: |of, _| format!("variance of {of}"),
-    of_events: None,
-    identity: "VarPop",
-};
+pub static VAR_POP: Definition = spread(
+    ("var_pop", "VarPop"),
+    &["varp", "pop_var", "population_variance", "variance_pop", "variance_population"],
+    |count, total, squares| of(Spread::VarPop, count, total, squares),
+    |of, _| format!("variance of {of}"),
+);
 
-pub static VAR_SAMP: Definition = Definition {
-    name: "var_samp",
-    aliases: &["var", "variance", "sample_variance", "var_sample", "variance_samp", "variance_sample"],
-    parameter: None,
-    result: types::float,
-    needs: Needs::Squares(|count, total, squares| of(Spread::VarSamp, count, total, squares)),
-    meaning: |of, _| format!("sample variance of {of}"),
-    of_events: None,
-    identity: "VarSamp",
-};
+pub static VAR_SAMP: Definition = spread(
+    ("var_samp", "VarSamp"),
+    &["var", "variance", "sample_variance", "var_sample", "variance_samp", "variance_sample"],
+    |count, total, squares| of(Spread::VarSamp, count, total, squares),
+    |of, _| format!("sample variance of {of}"),
+);
 
-pub static STDDEV_POP: Definition = Definition {
-    name: "stddev_pop",
-    aliases: &["stdevp", "stddevp", "std_pop", "pop_stddev", "population_stddev", "stddev_population"],
-    parameter: None,
-    result: types::float,
-    needs: Needs::Squares(|count, total, squares| of(Spread::StddevPop, count, total, squares)),
-    meaning: |of, _| format!("standard deviation of {of}"),
-    of_events: None,
-    identity: "StddevPop",
-};
+pub static STDDEV_POP: Definition = spread(
+    ("stddev_pop", "StddevPop"),
+    &["stdevp", "stddevp", "std_pop", "pop_stddev", "population_stddev", "stddev_population"],
+    |count, total, squares| of(Spread::StddevPop, count, total, squares),
+    |of, _| format!("standard deviation of {of}"),
+);
 
-pub static STDDEV_SAMP: Definition = Definition {
-    name: "stddev_samp",
-    aliases: &["stddev", "std", "stdev", "sd", "standard_deviation", "std_samp", "stddev_sample"],
-    parameter: None,
-    result: types::float,
-    needs: Needs::Squares(|count, total, squares| of(Spread::StddevSamp, count, total, squares)),
-    meaning: |of, _| format!("sample standard deviation of {of}"),
-    of_events: None,
-    identity: "StddevSamp",
-};
+pub static STDDEV_SAMP: Definition = spread(
+    ("stddev_samp", "StddevSamp"),
+    &["stddev", "std", "stdev", "sd", "standard_deviation", "std_samp", "stddev_sample"],
+    |count, total, squares| of(Spread::StddevSamp, count, total, squares),
+    |of, _| format!("sample standard deviation of {of}"),
+);
+
+/// `identity`: see `Definition::identity`.
+const fn spread(
+    (name, identity): (&'static str, &'static str),
+    aliases: &'static [&'static str],
+    value: fn(i64, &Total, &SquareSum) -> Option<Datum>,
+    meaning: fn(&str, f64) -> String,
+) -> Definition {
+    let (parameter, result, of_events) = (None, types::float, None);
+    Definition { name, aliases, parameter, result, needs: Needs::Squares(value), meaning, of_events, identity }
+}
 
 /// Of a sample of one there is none.
 fn of(spread: Spread, count: i64, total: &Total, squares: &SquareSum) -> Option<Datum> {
