@@ -23,6 +23,7 @@ use headwater_connectors::{Records, Result as Connected};
 
 use super::narrow::{Narrow, visit};
 use super::stamp::{Stamper, integers};
+use super::steps::Steps;
 use crate::base::failure::Failure;
 use crate::base::id::{IdVec, ScanId};
 use crate::base::offset::Offset;
@@ -76,65 +77,6 @@ fn asking<'a>(opened: &'a Opened, parts: &'a Parts, scan: ScanId) -> impl Iterat
 fn floor(opened: &Opened, parts: &Parts, scan: ScanId, s: Tick) -> Option<EventTime> {
     let floors: Option<Vec<EventTime>> = asking(opened, parts, scan).map(|part| part.floor(s)).collect();
     floors?.into_iter().min()
-}
-
-/// Where the running maximum of a partition rises.
-#[derive(Debug, Default)]
-struct Steps {
-    /// The largest arrival before the first row that is asked for.
-    before: Option<Eff>,
-    /// (offset, running maximum) where it rises. While rows are added: (offset, arrival), in any order.
-    rises: Vec<(Offset, Eff)>,
-    condense_at: usize,
-}
-
-/// Rows that wait at least before they are condensed.
-const CONDENSE_AT_MIN: usize = 4096;
-
-impl Steps {
-    fn at(&self, offset: Offset) -> Option<Eff> {
-        match self.rises.partition_point(|(at, _)| *at <= offset) {
-            0 => self.before,
-            n => Some(self.rises[n - 1].1),
-        }
-    }
-
-    /// `from`: the first offset that is asked for.
-    fn add(&mut self, offset: Offset, a: Arrival, from: Offset) {
-        if offset < from {
-            self.before = self.before.max(Some(a.into()));
-            return;
-        }
-        self.rises.push((offset, a.into()));
-        if self.rises.len() >= self.condense_at.max(CONDENSE_AT_MIN) {
-            self.condense();
-            self.condense_at = self.rises.len() * 2;
-        }
-    }
-
-    /// Keeps strict rises. What is none among some rows is none among more.
-    fn condense(&mut self) {
-        self.rises.sort_unstable();
-        let mut top = self.before;
-        self.rises.retain(|(_, a)| {
-            let rises = top < Some(*a);
-            top = top.max(Some(*a));
-            rises
-        });
-        // Of equal offsets the last, which is the largest.
-        self.rises.dedup_by(|later, kept| {
-            let same = later.0 == kept.0;
-            if same {
-                *kept = *later;
-            }
-            same
-        });
-    }
-
-    fn merge(&mut self, other: Steps) {
-        self.before = self.before.max(other.before);
-        self.rises.extend(other.rises);
-    }
 }
 
 /// Which rows are asked for.

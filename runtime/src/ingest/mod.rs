@@ -14,9 +14,11 @@ pub mod newcomers;
 pub mod partition;
 pub mod pipeline;
 pub mod seam;
+pub mod selection;
 pub mod shape;
 pub mod slices;
 pub mod stamp;
+pub mod steps;
 pub mod streams;
 
 #[cfg(test)]
