@@ -202,6 +202,8 @@ pub fn job_text(job: &Job, way: &Way, first: usize) -> String {
         for (name, agg) in [("s", "sum"), ("m", "max"), ("d", "count_distinct"), ("l", "last")] {
             text += &format!("{name} = {{ agg = \"{agg}\", of = \"x\"{windows} }}\n");
         }
+        text += &format!("p = {{ agg = \"count\", where = \"x > 2\"{windows} }}\n");
+        text += &format!("q = {{ agg = \"sum\", of = \"x\", where = \"x % 2 = 0\"{windows} }}\n");
     }
     text += "[sinks.rows]\ntype = \"embedded\"\n[sinks.changes]\ntype = \"jsonl\"\npath = \"changes.jsonl\"\n";
     text + "[state]\npath = \"state\"\n"

@@ -266,17 +266,19 @@ pub fn length(us: Option<i64>) -> String {
     us.map_or_else(|| "all".to_owned(), |us| format!("{}s", us / 1_000_000))
 }
 
-/// The columns `n s m d l` over each of these sets of events, the names with a suffix.
+/// The columns `n s m d l p q` over each of these sets of events, the names with a suffix.
 fn row(windows: &[(String, Vec<&Seen>)]) -> String {
     let show = |x: Option<i64>| x.map_or_else(|| "null".to_owned(), |x| x.to_string());
     let xs = |inside: &[&Seen]| inside.iter().filter_map(|s| s.event.x).collect::<Vec<i64>>();
     type Column = (&'static str, fn(&[&Seen], &[i64]) -> Option<i64>);
-    let columns: [Column; 5] = [
+    let columns: [Column; 7] = [
         ("n", |inside, _| Some(inside.len() as i64)),
         ("s", |_, xs| (!xs.is_empty()).then(|| xs.iter().sum())),
         ("m", |_, xs| xs.iter().max().copied()),
         ("d", |_, xs| Some(xs.iter().collect::<BTreeSet<_>>().len() as i64)),
         ("l", |inside, _| inside.iter().filter_map(|s| Some((s.event.ts, s.event.x?))).max().map(|(_, x)| x)),
+        ("p", |_, xs| Some(xs.iter().filter(|x| **x > 2).count() as i64)),
+        ("q", |_, xs| xs.iter().filter(|x| **x % 2 == 0).copied().reduce(|a, b| a + b)),
     ];
     let cells = columns.iter().flat_map(|(name, of)| {
         windows.iter().map(move |(suffix, inside)| format!(r#""{name}{suffix}":{}"#, show(of(inside, &xs(inside)))))

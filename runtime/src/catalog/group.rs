@@ -7,6 +7,7 @@ use headwater_operators::accumulators::ColumnPlan;
 use headwater_operators::aggregate::Refused;
 use headwater_operators::changes;
 
+use super::input::{Input, condition};
 use super::opened::{OpenGroup, Source};
 use super::view::View;
 use crate::base::fault::Faults;
@@ -18,42 +19,28 @@ pub struct Compiled {
     /// The columns that its expressions are over.
     schema: SchemaRef,
     pub filter: Option<Expression>,
-    pub inputs: Vec<Expression>,
+    pub inputs: Vec<Input>,
     pub columns: Vec<ColumnPlan>,
     results: Vec<DataType>,
 }
 
 /// `None`: there are faults.
 pub fn compile(group: &Group, schema: &SchemaRef, faults: &mut Faults) -> Option<Compiled> {
-    let mut fine = true;
-    let mut compile = |text: &Named, faults: &mut Faults| match Expression::compile(&text.text, schema) {
-        Ok(expression) => Some(expression),
-        Err(e) => {
-            faults.error(text.at, e.message);
-            fine = false;
-            None
-        }
-    };
-    let filter = group.filter.as_ref().and_then(|f| compile(f, faults));
-    let mut texts: Vec<&str> = vec![];
-    let mut inputs: Vec<Option<Expression>> = vec![];
+    let filter = group.filter.as_ref().map(|text| condition(text, schema, faults));
+    let mut fine = !matches!(filter, Some(None));
+    let mut of_inputs: Vec<[Option<&str>; 2]> = vec![];
+    let mut inputs: Vec<Option<Input>> = vec![];
     let mut columns = vec![];
     for column in &group.columns {
-        let input = column.of.as_ref().map(|of| {
-            texts.iter().position(|t| *t == of.text).unwrap_or_else(|| {
-                inputs.push(compile(of, faults));
-                texts.push(&of.text);
-                texts.len() - 1
+        let text = [&column.of, &column.filter].map(|text| text.as_ref().map(|text| text.text.as_str()));
+        let input = (text != [None; 2]).then(|| {
+            of_inputs.iter().position(|known| *known == text).unwrap_or_else(|| {
+                inputs.push(Input::compile(column, schema, faults));
+                of_inputs.push(text);
+                of_inputs.len() - 1
             })
         });
         columns.push(ColumnPlan { name: column.name.clone(), aggregate: column.agg, input, length: column.length_us });
-    }
-    if let (Some(text), Some(filter)) = (&group.filter, &filter)
-        && *filter.data_type() != DataType::Boolean
-    {
-        faults
-            .error(text.at, format!("`where` must be true or false, this is a {}", types::display(filter.data_type())));
-        fine = false;
     }
     let mut results = vec![];
     for (column, plan) in group.columns.iter().zip(&columns) {
@@ -61,7 +48,7 @@ pub fn compile(group: &Group, schema: &SchemaRef, faults: &mut Faults) -> Option
         if let Some(None) = input {
             continue;
         }
-        let input = input.flatten().map(Expression::data_type);
+        let input = input.flatten().map(Input::data_type);
         match plan.aggregate.result(input) {
             Ok(result) => results.push(result),
             Err(Refused(taken)) => {
@@ -72,15 +59,17 @@ pub fn compile(group: &Group, schema: &SchemaRef, faults: &mut Faults) -> Option
             }
         }
     }
-    let inputs: Option<Vec<Expression>> = inputs.into_iter().collect();
-    if fine { Some(Compiled { schema: schema.clone(), filter, inputs: inputs?, columns, results }) } else { None }
+    let inputs: Option<Vec<Input>> = inputs.into_iter().collect();
+    let schema = schema.clone();
+    if fine { Some(Compiled { schema, filter: filter.flatten(), inputs: inputs?, columns, results }) } else { None }
 }
 
 impl Compiled {
     /// The columns that it names, its key's among them, as its sources have them together; each once.
     pub fn named(&self, group: &Group) -> Vec<FieldRef> {
-        let expressions = self.filter.iter().chain(&self.inputs);
-        let names = group.key.iter().map(|key| &key.text).chain(expressions.flat_map(Expression::columns));
+        let of_inputs = self.inputs.iter().flat_map(Input::columns);
+        let of_expressions = self.filter.iter().flat_map(Expression::columns).chain(of_inputs);
+        let names = group.key.iter().map(|key| &key.text).chain(of_expressions);
         let mut named: Vec<FieldRef> = vec![];
         for name in names {
             if named.iter().all(|field| field.name() != name) {

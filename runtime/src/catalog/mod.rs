@@ -2,6 +2,7 @@
 
 pub mod graph;
 pub mod group;
+pub mod input;
 pub mod load;
 pub mod open;
 pub mod opened;

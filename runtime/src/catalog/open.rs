@@ -94,6 +94,7 @@ pub fn more_faults(job: &Job) -> Faults {
             let written = |text: &Named| !text.text.is_empty();
             whole.filter = whole.filter.filter(written);
             // Others have been told as missing their input.
+            whole.columns.iter_mut().for_each(|column| column.filter = column.filter.take().filter(written));
             whole.columns.retain(|c| c.of.as_ref().map_or(c.agg.definition().of_events.is_some(), written));
             compile(&whole, schema, &mut faults);
         }

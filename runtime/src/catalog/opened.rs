@@ -12,6 +12,7 @@ use headwater_expression::Expression;
 use headwater_operators::accumulators::ColumnPlan;
 
 use super::graph::Graph;
+use super::input::Input;
 use super::view::View;
 use crate::base::id::{GroupId, IdVec, SourceId};
 use crate::base::time::Span;
@@ -80,8 +81,8 @@ pub struct OpenGroup {
     pub views: BTreeMap<SourceId, View>,
     pub filter: Option<Expression>,
     pub key_types: Vec<DataType>,
-    /// Each distinct `of`.
-    pub inputs: Vec<Expression>,
+    /// Each distinct `of` and `where` of a column.
+    pub inputs: Vec<Input>,
     pub columns: Vec<ColumnPlan>,
     pub shape: GroupShape,
 }

@@ -60,7 +60,11 @@ fn window_at(t: Tick, size_us: i64, every_us: i64) -> String {
 
 /// `events of the last 1h, by card_id, where status = 'approved'`
 pub fn of_column(group: &Group, column: &Column) -> String {
-    let filter = group.filter.as_ref().map_or_else(String::new, |f| format!(", where {}", f.text));
+    let filter = match (&group.filter, &column.filter) {
+        (Some(group), Some(column)) => format!(", where ({}) and ({})", group.text, column.text),
+        (Some(one), None) | (None, Some(one)) => format!(", where {}", one.text),
+        (None, None) => String::new(),
+    };
     let what = column.agg.meaning(column.of.as_ref().map(|of| of.text.as_str()));
     let over = if column.of.is_some() { "over" } else { "of" };
     format!("{what} {over} {}, by {}{filter}", window(group, column), keys(group))

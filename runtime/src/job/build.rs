@@ -236,6 +236,8 @@ tables! {
     Column {
         /// What is aggregated: SQL over an event's columns.
         of => "of"
+        /// SQL over an event's columns, beside the group's: the column leaves out those for which it is not true.
+        where_ => "where"
         /// How far back it looks, as in `"1h"`, or `"all"`.
         window => "window"
         /// Several of those: a column for each.

@@ -154,6 +154,8 @@ pub(crate) struct Column {
     pub at: At,
     pub agg: Aggregate,
     pub of: Option<Named>,
+    /// Its own `where`, beside the group's.
+    pub filter: Option<Named>,
     /// Trailing groups: the length; `None` is `all`. Unused in windowed groups.
     pub length_us: Option<i64>,
 }

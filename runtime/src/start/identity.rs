@@ -60,8 +60,11 @@ pub fn of_column(opened: &Opened, group: GroupId, column: usize) -> String {
     let length = optional(length.map(|us| us.to_string()));
     let mut text = format!("{} of {} over {length}", column.agg.identity(), written(&column.of));
     if let Some(input) = plan.input.map(|input| &open.inputs[input]) {
+        if column.filter.is_some() {
+            let _ = write!(text, " where {}", written(&column.filter));
+        }
         let _ = write!(text, " {}", data_type(input.data_type()));
-        add_types(&mut text, &open.schema, input.columns().iter().map(String::as_str));
+        add_types(&mut text, &open.schema, input.columns().map(String::as_str));
     }
     text
 }
