@@ -7,6 +7,7 @@ use headwater_operators::accumulators::ColumnPlan;
 use headwater_operators::aggregate::Refused;
 use headwater_operators::changes;
 
+use super::derived::DerivedColumns;
 use super::input::{Input, condition};
 use super::opened::{OpenGroup, Source};
 use super::view::View;
@@ -22,6 +23,7 @@ pub struct Compiled {
     pub inputs: Vec<Input>,
     pub columns: Vec<ColumnPlan>,
     results: Vec<DataType>,
+    derived: DerivedColumns,
 }
 
 /// `None`: there are faults.
@@ -60,8 +62,20 @@ pub fn compile(group: &Group, schema: &SchemaRef, faults: &mut Faults) -> Option
         }
     }
     let inputs: Option<Vec<Input>> = inputs.into_iter().collect();
+    if !fine {
+        return None;
+    }
+    let derived = DerivedColumns::compile(&group.derived, &row(group, schema, &columns, &results), faults)?;
     let schema = schema.clone();
-    if fine { Some(Compiled { schema, filter: filter.flatten(), inputs: inputs?, columns, results }) } else { None }
+    Some(Compiled { schema, filter: filter.flatten(), inputs: inputs?, columns, results, derived })
+}
+
+/// The key and the columns of a group's rows.
+fn row(group: &Group, schema: &SchemaRef, columns: &[ColumnPlan], results: &[DataType]) -> Vec<(String, DataType)> {
+    let of_key =
+        |key: &Named| schema.field_with_name(&key.text).ok().map(|field| (key.text.clone(), field.data_type().clone()));
+    let columns = columns.iter().map(|column| column.name.clone()).zip(results.iter().cloned());
+    group.key.iter().filter_map(of_key).chain(columns).collect()
 }
 
 impl Compiled {
@@ -94,10 +108,12 @@ pub fn open_group<'a>(
     let key_fields: Vec<_> = group.key.iter().map(|k| k.text.clone()).zip(key_types.iter().cloned()).collect();
     let columns: Vec<_> = compiled.columns.iter().map(|c| c.name.clone()).zip(compiled.results).collect();
     let windows = windows(group);
-    let schema = changes::schema(&key_fields, windows.is_some(), &columns);
-    let shape = GroupShape { name: group.name.clone(), keys: key_types.len(), windows, schema };
-    let Compiled { schema, filter, inputs, columns, .. } = compiled;
-    OpenGroup { schema, views, filter, key_types, inputs, columns, shape }
+    let own_schema = changes::schema(&key_fields, windows.is_some(), &columns);
+    let with_derived: Vec<_> = columns.into_iter().chain(compiled.derived.fields()).collect();
+    let shape_schema = changes::schema(&key_fields, windows.is_some(), &with_derived);
+    let shape = GroupShape { name: group.name.clone(), keys: key_types.len(), windows, schema: shape_schema };
+    let Compiled { schema, filter, inputs, columns, derived, .. } = compiled;
+    OpenGroup { schema, views, filter, key_types, inputs, columns, derived, own_schema, shape }
 }
 
 /// What sinks are told of a group's windows.

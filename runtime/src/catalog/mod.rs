@@ -1,5 +1,6 @@
 //! A job, opened: schemas known, expressions compiled, types checked. What is wrong is told with its place in the job file.
 
+pub mod derived;
 pub mod graph;
 pub mod group;
 pub mod input;

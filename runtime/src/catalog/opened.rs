@@ -11,6 +11,7 @@ use headwater_connectors::stream::Stream;
 use headwater_expression::Expression;
 use headwater_operators::accumulators::ColumnPlan;
 
+use super::derived::DerivedColumns;
 use super::graph::Graph;
 use super::input::Input;
 use super::view::View;
@@ -84,5 +85,9 @@ pub struct OpenGroup {
     /// Each distinct `of` and `where` of a column.
     pub inputs: Vec<Input>,
     pub columns: Vec<ColumnPlan>,
+    pub derived: DerivedColumns,
+    /// Of the changes as the group makes them: without derived columns.
+    pub own_schema: SchemaRef,
+    /// Of the rows as sinks have them.
     pub shape: GroupShape,
 }

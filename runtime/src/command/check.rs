@@ -211,6 +211,10 @@ fn tell_group(out: &mut Vec<u8>, opened: &Opened, id: GroupId, plan: Option<&Pla
         let kind = types::display(field.data_type());
         writeln!(out, "  {:width$}  {kind:kinds$}  {}", field.name(), meaning::of_column(group, column))?;
     }
+    for (field, derived) in fields.iter().skip(group.columns.len()).zip(&group.derived) {
+        let kind = types::display(field.data_type());
+        writeln!(out, "  {:width$}  {kind:kinds$}  {}, of the row", field.name(), derived.of.text)?;
+    }
     Ok(())
 }
 

@@ -77,7 +77,8 @@ pub fn take(opened: &Arc<Opened>, plan: &Plan, source: SourceId, n: usize) -> Re
     let Some(t) = t else { return Ok(sample) };
     for (group, mut state) in states {
         state.advance(t.us(), usize::MAX).map_err(|e| Failure::Running(e.to_string()))?;
-        let batch = state.take_rows(t.us());
+        let open = &opened.groups[group];
+        let batch = state.take_rows(t.us()).map(|rows| open.derived.add_to(&rows, &open.shape.schema).0);
         let lines = batch.iter().flat_map(|batch| (0..batch.num_rows()).map(|row| line(opened, group, batch, row, t)));
         sample.rows.push((group, lines.collect()));
     }
@@ -92,7 +93,7 @@ fn state(opened: &Opened, parts: &Parts, group: GroupId, t: Tick) -> Result<Stat
     Ok(State::new(
         &plan,
         codec,
-        open.shape.schema.clone(),
+        open.own_schema.clone(),
         outputs,
         Box::new(NoSegments),
         Limits::with_ledger_bytes(usize::MAX),

@@ -126,8 +126,11 @@ fn show_group(out: &mut String, group: &GroupReport) -> std::fmt::Result {
             (None, None) => writeln!(out, "  computing {names}: reading the history")?,
         }
     }
-    let odd =
-        [("events too old for every window", group.counts.too_old), ("sums that did not fit", group.counts.unfit_sums)];
+    let odd = [
+        ("events too old for every window", group.counts.too_old),
+        ("sums that did not fit", group.counts.unfit_sums),
+        ("rows on which a derived column failed", group.derived_failures),
+    ];
     for (name, n) in odd.iter().filter(|(_, n)| *n > 0) {
         writeln!(out, "  note      {} {name}", HumanCount(*n))?;
     }

@@ -272,6 +272,11 @@ impl Features {
         Features::default()
     }
 
+    /// Adds a column that is SQL over the row's key and columns. Such come behind the others.
+    pub fn derived(self, name: &str, sql: &str) -> Features {
+        Features(self.0.add("derived", name, sql.into()))
+    }
+
     /// Adds a column, or one for each of its windows. Their order is that of the row.
     pub fn column(self, name: &str, column: Column) -> Features {
         Features(self.0.add("columns", name, column.into()))

@@ -128,6 +128,8 @@ pub(crate) struct Group {
     /// Windowed groups: how long past its end a row stays in the store.
     pub retain_us: i64,
     pub columns: Vec<Column>,
+    /// They follow from the columns, in the row behind them.
+    pub derived: Vec<Derived>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,6 +160,14 @@ pub(crate) struct Column {
     pub filter: Option<Named>,
     /// Trailing groups: the length; `None` is `all`. Unused in windowed groups.
     pub length_us: Option<i64>,
+}
+
+/// A column that is SQL over the row's key and columns.
+#[derive(Clone, Debug)]
+pub(crate) struct Derived {
+    pub name: String,
+    pub at: At,
+    pub of: Named,
 }
 
 #[derive(Clone, Debug)]

@@ -165,7 +165,11 @@ fn group_meaning(job: &Job, group: &Group) -> String {
     for column in &group.columns {
         let of = column.of.as_ref().map_or("", |of| &of.text);
         let length = column.length_us.map_or("all".into(), duration::display);
-        writeln!(text, "  {} {} of `{of}` over {length}", column.name, column.agg).unwrap();
+        let filter = column.filter.as_ref().map_or(String::new(), |filter| format!(" where `{}`", filter.text));
+        writeln!(text, "  {} {} of `{of}`{filter} over {length}", column.name, column.agg).unwrap();
+    }
+    for column in &group.derived {
+        writeln!(text, "  {} = {}", column.name, column.of.text).unwrap();
     }
     text
 }

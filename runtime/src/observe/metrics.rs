@@ -179,6 +179,10 @@ fn of_groups(page: &mut Page, view: &RunView, status: &ProcessStatus) {
             all.iter().for_each(|(group, g)| family.sample(&[("group", group)], number(&g.counts) as f64));
         });
     }
+    let help = "Rows that came with a null since a derived column failed.";
+    page.family("headwater_derived_failures_total", "counter", help, |family| {
+        all.iter().for_each(|(group, g)| family.sample(&[("group", group)], g.derived_failures as f64));
+    });
     page.family("headwater_group_dead_letters_total", "counter", "Dead letters, by group and reason.", |family| {
         for (group, g) in &all {
             let reasons = g.dead_letters.iter();

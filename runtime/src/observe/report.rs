@@ -145,6 +145,8 @@ pub struct GroupReport {
     /// What it has, and what it took.
     #[serde(flatten)]
     pub counts: Counters,
+    /// Rows that came with a null since a derived column failed.
+    pub derived_failures: u64,
     /// Whether the group has windows of its own.
     pub windowed: bool,
     /// By reason.
@@ -364,6 +366,7 @@ fn group(
         name: conf.name.clone(),
         source: opened.sources_of(group),
         counts: status.counts,
+        derived_failures: status.derived_failures,
         windowed: opened.groups[group].shape.windowed(),
         dead_letters: status.dead_letters.clone(),
         as_of: shown(as_of),

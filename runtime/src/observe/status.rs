@@ -84,6 +84,8 @@ pub struct PartitionStatus {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct GroupStatus {
     pub counts: Counters,
+    /// Rows that came with a null since a derived column failed.
+    pub derived_failures: u64,
     pub dead_letters: BTreeMap<String, u64>,
 }
 
@@ -138,6 +140,7 @@ impl SourceStatus {
 impl GroupStatus {
     fn add(&mut self, other: &GroupStatus) {
         self.counts += other.counts;
+        self.derived_failures += other.derived_failures;
         add_counts(&mut self.dead_letters, &other.dead_letters);
     }
 }

@@ -76,7 +76,7 @@ fn state(of: Rendering, id: GroupId, journal: &GroupJournal) -> Result<State, Fa
         .map_err(|e| Failure::Running(format!("creating the ledger's directory {}: {e}", dir.display())))?;
     let codec = KeyCodec::new(&open.key_types).map_err(|e| Failure::Running(format!("keys of {}: {e}", group.name)))?;
     let limits = Limits::with_ledger_bytes(LEDGER_BYTES_MAX / job.groups.len());
-    let (planned, schema) = (of.parts().plan(&shared.opened, id), open.shape.schema.clone());
+    let (planned, schema) = (of.parts().plan(&shared.opened, id), open.own_schema.clone());
     let mut state = State::new(&planned, codec, schema, outputs(of, id), Box::new(segments), limits);
     if side == Side::Shadow {
         state.hide();
@@ -152,8 +152,11 @@ fn save(of: Rendering, journals: IdVec<GroupId, GroupJournal>, checkpoint: Rc<Re
 }
 
 /// Tells what groups count.
-pub fn note_counters(status: &mut ProcessStatus, watch: &Watch) {
+pub fn note_counters(status: &mut ProcessStatus, watch: &Watch, derived_failures: &IdVec<GroupId, u64>) {
     for (group, counters) in status.groups.iter_mut().zip(&watch.counters) {
         group.counts = *counters;
+    }
+    for (group, failures) in status.groups.iter_mut().zip(derived_failures) {
+        group.derived_failures = *failures;
     }
 }

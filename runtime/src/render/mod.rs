@@ -16,6 +16,7 @@
 mod checkpointing;
 mod dataflow;
 mod dead_letters;
+mod derived;
 mod group;
 mod lines;
 mod rendering;
@@ -173,7 +174,8 @@ impl Running {
             self.coordinator.contribute(contribution);
         }
         let mut status = board.worker(self.local);
-        group::note_counters(&mut status, &self.wiring.watch.borrow());
+        let Wiring { watch, derived_failures, .. } = &self.wiring;
+        group::note_counters(&mut status, &watch.borrow(), &derived_failures.borrow());
         note_waiting(&mut status, shared, self.side, &self.stores, self.local == 0);
         Ok(())
     }

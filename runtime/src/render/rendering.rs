@@ -8,6 +8,7 @@ use headwater_connectors::Error;
 use headwater_operators::operator::Watch;
 
 use super::shared::Shared;
+use crate::base::id::{GroupId, IdVec};
 use crate::catalog::graph::Kind;
 use crate::catalog::parts::Parts;
 use crate::checkpoint::in_progress::CheckpointInProgress;
@@ -45,5 +46,7 @@ pub struct Wiring {
     pub faults: Rc<RefCell<Option<Error>>>,
     pub watch: Rc<RefCell<Watch>>,
     pub checkpoint: Rc<RefCell<CheckpointInProgress>>,
+    /// Rows that came with a null since a derived column failed, by group.
+    pub derived_failures: Rc<RefCell<IdVec<GroupId, u64>>>,
     pub to_wake: ToWake,
 }

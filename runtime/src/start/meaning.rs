@@ -18,6 +18,9 @@ pub fn meaning(plan: &Plan, opened: &Opened, sink: &Sink) -> i64 {
         let columns: BTreeMap<_, _> = columns.filter_map(|c| Some((c.index?, c.identity.as_str()))).collect();
         let (schema, columns) = (canonical::row_schema(&shape.schema), canonical::columns(&columns));
         text += &format!("{} {schema} {} {columns}\n", planned.identity, shape.name);
+        for derived in &opened.job.groups[*group].derived {
+            text += &format!("derived {} {}\n", derived.name, canonical::quoted(&derived.of.text));
+        }
     }
     headwater_operators::keys::hash(text.as_bytes()) as i64
 }

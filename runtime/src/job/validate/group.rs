@@ -1,7 +1,7 @@
 //! `[features.NAME]`: a group of columns by one key.
 
-use super::column;
 use super::windowed::Windowed;
+use super::{column, derived};
 use crate::base::fault::At;
 use crate::base::id::{IdVec, SourceId};
 use crate::job::nearest::expected;
@@ -9,7 +9,7 @@ use crate::job::raw::{Entry, Kind};
 use crate::job::section::{Context, Section, name_is_plain};
 use crate::job::{Column, Group, Named, Source, Window, duration};
 
-const KEYS: [&str; 6] = ["source", "key", "where", "window", "columns", "retain"];
+const KEYS: [&str; 7] = ["source", "key", "where", "window", "columns", "derived", "retain"];
 
 /// An event may lie in this many hopping windows at most.
 const HOPS_MAX: i64 = 100_000;
@@ -33,6 +33,7 @@ pub fn read(cx: &mut Context, entry: &Entry, sources: &IdVec<SourceId, Source>, 
     for column in columns.iter().filter(|column| key.iter().any(|key| key.text == column.name)) {
         cx.error(column.at, format!("column `{}` has the name of a key column: give it another one", column.name));
     }
+    let derived = derived::read(cx, &section, &key, &columns);
     let lateness_us = of_group.iter().map(|source| sources[*source].lateness_us).max().unwrap_or(0);
     let retain_us = retain(cx, &section, windowed, lateness_us);
     if of_group.is_empty() {
@@ -46,6 +47,7 @@ pub fn read(cx: &mut Context, entry: &Entry, sources: &IdVec<SourceId, Source>, 
         window: if let Windowed::Window(window) = windowed { window } else { Window::Trailing },
         retain_us,
         columns,
+        derived,
     })
 }
 
@@ -231,12 +233,13 @@ fn retain(cx: &mut Context, section: &Section, windowed: Windowed, lateness_us: 
 pub fn check_backfill_names(cx: &mut Context, groups: &[Group]) {
     let mut seen: Vec<(String, &str)> = Vec::new();
     for group in groups.iter().filter(|group| group.window == Window::Trailing) {
-        for column in &group.columns {
-            let name = format!("{}__{}", group.name, column.name);
+        let derived = group.derived.iter().map(|column| (&column.name, column.at));
+        for (column, at) in group.columns.iter().map(|column| (&column.name, column.at)).chain(derived) {
+            let name = format!("{}__{column}", group.name);
             match seen.iter().find(|(earlier, of)| *earlier == name && *of != group.name) {
                 Some((_, of)) => {
                     let both = format!("group `{of}` has a column of the same name there");
-                    cx.error(column.at, format!("a backfill would call this column `{name}`, and {both}"));
+                    cx.error(at, format!("a backfill would call this column `{name}`, and {both}"));
                 }
                 None => seen.push((name, &group.name)),
             }

@@ -2,6 +2,7 @@
 //! rest can be looked at all the same.
 
 mod column;
+mod derived;
 mod group;
 pub mod names;
 mod sink;

@@ -1,0 +1,46 @@
+//! Derived columns, rendered: they come to each row on its way to the sinks.
+
+use std::sync::Arc;
+
+use headwater_operators::exchange::{Columns, Routed};
+use timely::dataflow::Stream;
+use timely::dataflow::operators::vec::Map;
+
+use super::group::Made;
+use super::rendering::{Rendering, Wiring};
+use crate::base::id::{GroupId, Id};
+
+/// What groups have put out, with their derived columns.
+pub fn render<'scope>(made: Made<'scope>, of: Rendering, wiring: &Wiring) -> Made<'scope> {
+    if of.shared.opened.groups.iter().all(|group| group.derived.is_empty()) {
+        return made;
+    }
+    let opened = of.shared.opened.clone();
+    let stored = move |group| opened.graph.sinks_of(group).any(|sink| opened.job.sinks[sink].to.store().is_some());
+    // What fails is counted once: where a store asks for rows, on their way there.
+    let changes = derive(made.changes, of, wiring, move |group| !stored(group));
+    Made { changes, rows: derive(made.rows, of, wiring, |_| true) }
+}
+
+fn derive<'scope>(
+    rows: Stream<'scope, i64, Vec<Routed>>,
+    of: Rendering,
+    wiring: &Wiring,
+    is_counted: impl Fn(GroupId) -> bool + 'static,
+) -> Stream<'scope, i64, Vec<Routed>> {
+    let (opened, failures) = (Arc::clone(&of.shared.opened), wiring.derived_failures.clone());
+    rows.map(move |routed| {
+        let id = GroupId::at(routed.group as usize);
+        let group = &opened.groups[id];
+        if group.derived.is_empty() {
+            return routed;
+        }
+        let (batch, failed) = group.derived.add_to(&routed.columns.0, &group.shape.schema);
+        if failed > 0 && is_counted(id) {
+            let mut failures = failures.borrow_mut();
+            failures.grow_to(opened.groups.len());
+            failures[id] += failed;
+        }
+        Routed { columns: Columns::from(batch), ..routed }
+    })
+}
