@@ -24,6 +24,8 @@ pub trait Kind: Debug + Sync {
 /// A place in what the user wrote: 1-based line and column (in characters). Line 0 is the whole of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct At {
+    /// 0: the job itself; else the number of a file that it names.
+    pub file: u16,
     /// From 1; 0 where no line is meant.
     pub line: usize,
     /// From 1, in characters.

@@ -30,6 +30,7 @@ mod syntax;
 #[cfg(test)]
 mod tests;
 mod times;
+mod tokens;
 
 use std::sync::Arc;
 
@@ -37,6 +38,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion_physical_expr::PhysicalExpr;
 
 pub use evaluate::{Evaluated, is_evaluating};
+pub use tokens::{Token, TokenKind, tokens};
 
 /// Key of a field's metadata in a source's schema: nobody can use the column, and the value says why. Whoever names it is told.
 pub const UNUSABLE: &str = "unusable";

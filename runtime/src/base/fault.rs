@@ -12,11 +12,16 @@ pub(crate) struct Places {
     pub file: String,
     /// Of a job that was built: its keys, as in `features.card_activity.columns.tx`.
     pub keys: Arc<[String]>,
+    /// Other files, as the job names them: `At::file` is their number, from 1.
+    pub others: Vec<String>,
 }
 
 impl Places {
     /// A place as it is told: `job.toml:3:1`, or `sources.tx.event_time`.
     pub fn show(&self, at: At) -> String {
+        if let Some(other) = at.file.checked_sub(1).and_then(|number| self.others.get(number as usize)) {
+            return format!("{other}:{}:{}", at.line, at.column);
+        }
         let key = at.line.checked_sub(1).and_then(|number| self.keys.get(number));
         match (key, at.line) {
             (Some(key), _) => key.clone(),
@@ -25,11 +30,17 @@ impl Places {
             (None, line) => format!("{}:{line}:{}", self.file, at.column),
         }
     }
+
+    /// Another file that places are in; its number.
+    pub fn add_file(&mut self, path: &str) -> u16 {
+        self.others.push(path.to_owned());
+        self.others.len() as u16
+    }
 }
 
 impl From<&str> for Places {
     fn from(file: &str) -> Places {
-        Places { file: file.to_owned(), keys: Arc::default() }
+        Places { file: file.to_owned(), ..Places::default() }
     }
 }
 

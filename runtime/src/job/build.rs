@@ -226,6 +226,8 @@ tables! {
         key => "key"
         /// SQL over an event's columns; those for which it is not true are left out.
         where_ => "where"
+        /// The group as SQL, in place of source, key, where, window and columns.
+        sql => "sql"
         /// A table with the group's windows: `tumbling`, `hopping` and `every`, or `session`. Without it, each column looks back from now.
         window => "window"
         /// How long past its end a window's row stays in the store.
@@ -367,7 +369,7 @@ impl JobBuilder {
         // What is missing altogether is a fault of the job itself.
         let mut tree = Tree { keys: vec!["the job".to_owned()], twice: vec![] };
         let root = tree.table("", self.root);
-        let mut faults = Faults::new(Places { file: String::new(), keys: Arc::from(tree.keys) });
+        let mut faults = Faults::new(Places { keys: Arc::from(tree.keys), ..Places::default() });
         for (at, name) in tree.twice {
             faults.error(at, format!("`{name}` is given twice: expected each name once in a table"));
         }
@@ -399,10 +401,10 @@ impl Tree {
 
     fn node(&mut self, path: String, value: Value) -> Node {
         self.keys.push(path.clone());
-        let at = At { line: self.keys.len(), column: 1 };
+        let at = At { line: self.keys.len(), column: 1, file: 0 };
         let kind = match value.0 {
             Kept::Text { text, secret } => {
-                Kind::String(Text { filled: if secret { vec![text.clone()] } else { vec![] }, text })
+                Kind::String(Text { filled: if secret { vec![text.clone()] } else { vec![] }, text, starts: None })
             }
             Kept::Integer(integer) => Kind::Integer(integer),
             Kept::Float(float) => Kind::Float(float),

@@ -14,6 +14,7 @@ pub(crate) mod parse;
 mod paths;
 mod section;
 mod settings;
+mod sql;
 mod syntax;
 #[cfg(test)]
 mod tests;

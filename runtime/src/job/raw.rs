@@ -116,7 +116,7 @@ impl TableParser<'_> {
 
     fn string(&mut self, text: &str, span: std::ops::Range<usize>) -> Kind {
         match variables::fill(text, self.env) {
-            Ok(text) => Kind::String(text),
+            Ok(text) => Kind::String(Text { starts: self.starts(&text.text, span), ..text }),
             Err(wrong) => {
                 let mut from = span.start;
                 for (starts, message) in wrong {
@@ -130,6 +130,16 @@ impl TableParser<'_> {
                 Kind::Broken
             }
         }
+    }
+
+    /// Where the text between the quotes begins, if it is typed as it is.
+    fn starts(&self, text: &str, span: std::ops::Range<usize>) -> Option<At> {
+        let typed = self.text.get(span.clone())?;
+        let quotes = if typed.starts_with("\"\"\"") || typed.starts_with("'''") { 3 } else { 1 };
+        let inside = typed.get(quotes..typed.len().checked_sub(quotes)?)?;
+        let newline = ["\r\n", "\n"].iter().find(|newline| quotes == 3 && inside.starts_with(**newline));
+        let skipped = newline.map_or(0, |newline| newline.len());
+        (inside[skipped..] == *text).then(|| self.at(span.start + quotes + skipped))
     }
 
     fn broken(&mut self, at: At, message: String) -> Kind {

@@ -84,7 +84,7 @@ impl<'a> Section<'a> {
     }
 
     pub fn root(cx: &mut Context, table: &'a Table, known: &[&str]) -> Section<'a> {
-        let section = Section { what: "the job".into(), at: At { line: 1, column: 1 }, table };
+        let section = Section { what: "the job".into(), at: At { line: 1, column: 1, file: 0 }, table };
         section.refuse_unknown(cx, known);
         section
     }

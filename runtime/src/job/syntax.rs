@@ -22,8 +22,8 @@ pub struct Torn {
 
 impl Torn {
     /// Whether a fault here may only be an echo of wrong syntax on the same line.
-    pub fn on(&self, line: usize) -> bool {
-        self.lines.contains(&line)
+    pub fn on(&self, at: At) -> bool {
+        at.file == 0 && self.lines.contains(&at.line)
     }
 
     /// Whether the table that starts here may have lost a key.
@@ -42,7 +42,7 @@ impl Torn {
 pub fn at(text: &str, offset: usize) -> At {
     let before = text.get(..offset).unwrap_or(text);
     let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-    At { line: before.matches('\n').count() + 1, column: before[line_start..].chars().count() + 1 }
+    At { line: before.matches('\n').count() + 1, column: before[line_start..].chars().count() + 1, file: 0 }
 }
 
 /// Tells what is wrong with the syntax of `text`; returns it with the wrong lines blanked, every byte at its place.

@@ -1,11 +1,15 @@
 //! `${VAR}` and `${VAR:-default}`, read from the environment.
 
+use crate::base::fault::At;
+
 /// A text with its variables filled in.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Text {
     pub text: String,
     /// What came out of `${...}`: secret, in some places.
     pub filled: Vec<String>,
+    /// Where its first character stands, if it was typed as it is: without an escape or a variable.
+    pub starts: Option<At>,
 }
 
 /// Fills in the variables of `text`. As in a shell, an empty variable takes its default too. Errors: a message for each

@@ -9,7 +9,7 @@ use crate::job::raw::{Entry, Kind};
 use crate::job::section::{Context, Section, name_is_plain};
 use crate::job::{Column, Group, Named, Source, Window, duration};
 
-const KEYS: [&str; 7] = ["source", "key", "where", "window", "columns", "derived", "retain"];
+const KEYS: [&str; 9] = ["source", "key", "where", "window", "columns", "derived", "retain", "sql", "sql_file"];
 
 /// An event may lie in this many hopping windows at most.
 const HOPS_MAX: i64 = 100_000;

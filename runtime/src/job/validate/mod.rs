@@ -18,13 +18,23 @@ use headwater_connectors::sink as sinks;
 use super::duration::{DAY_US, SECOND_US};
 use super::raw::{self, Entry, Raw, Table};
 use super::section::{Context, Section, name_is_plain};
-use super::{Job, Sink, State, paths};
+use super::{Job, Sink, State, paths, sql};
 use crate::base::fault::{At, Faults};
 use crate::base::id::IdVec;
 use crate::base::secrets::mask;
 
-const KEYS: [&str; 9] =
-    ["name", "tick", "stall_limit", "idle_limit", "sources", "features", "sinks", "dead_letters", "state"];
+const KEYS: [&str; 10] = [
+    "name",
+    "tick",
+    "stall_limit",
+    "idle_limit",
+    "sources",
+    "features",
+    "features_file",
+    "sinks",
+    "dead_letters",
+    "state",
+];
 
 /// Validates the text of a job file. The job is whole only if the faults have no error.
 pub fn job(file: &str, dir: &Path, text: &str, env: &dyn Fn(&str) -> Option<String>) -> (Job, Faults) {
@@ -34,10 +44,11 @@ pub fn job(file: &str, dir: &Path, text: &str, env: &dyn Fn(&str) -> Option<Stri
 }
 
 /// Validates a job as it was typed, or built; `faults`: what was wrong before.
-pub fn read(raw: Raw, dir: &Path, mut faults: Faults) -> (Job, Faults) {
+pub fn read(mut raw: Raw, dir: &Path, mut faults: Faults) -> (Job, Faults) {
+    sql::expand(&mut raw.root, dir, &mut faults);
     let mut cx = Context { dir, torn: raw.torn, faults: Faults::new(faults.places.clone()), secrets: Vec::new() };
     let job = whole(&mut cx, &raw.root);
-    faults.faults.extend(cx.faults.faults.into_iter().filter(|fault| !cx.torn.on(fault.at.line)));
+    faults.faults.extend(cx.faults.faults.into_iter().filter(|fault| !cx.torn.on(fault.at)));
     for fault in &mut faults.faults {
         fault.message = mask(&fault.message, &job.secrets);
     }
@@ -128,7 +139,7 @@ fn named_sinks(entry: &Entry) -> usize {
 }
 
 fn state(cx: &mut Context, section: &Section, name: &str) -> State {
-    let at_default = At { line: 1, column: 1 };
+    let at_default = At { line: 1, column: 1, file: 0 };
     let entry = section.get("state");
     let table = entry.and_then(|entry| Section::open(cx, "the state".into(), entry, &["path", "checkpoint_every"]));
     let default = cx.dir.join(".headwater").join(name);

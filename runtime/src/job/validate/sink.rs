@@ -55,7 +55,7 @@ pub fn dead_letters(cx: &mut Context, job: &Section, state: &State) -> (Arc<dyn 
         if let Some(message) = unsaid {
             cx.error(state.at, message);
         }
-        return (default, At { line: 1, column: 1 });
+        return (default, At { line: 1, column: 1, file: 0 });
     };
     let lines: Vec<_> = SINKS.iter().copied().filter(|kind| kind.takes() == Takes::Changes).collect();
     let kinds = choices(lines.iter().copied());

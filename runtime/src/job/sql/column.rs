@@ -1,0 +1,275 @@
+//! One item of SELECT: a key, an aggregate over a window, or what follows from columns before it.
+
+use headwater_expression::{Token, TokenKind};
+use headwater_operators::aggregate::{self, Definition};
+
+use super::interval;
+use super::text::{Sql, call, depths, is_sign, is_word, name, split};
+use super::window::unqualified;
+use crate::base::fault::{At, Faults};
+use crate::job::nearest::expected;
+
+/// What items are read against.
+pub struct Reading<'a> {
+    pub sql: &'a Sql,
+    /// The event time of what the group reads.
+    pub ts: &'a str,
+    /// How the statement calls what it reads.
+    pub qualifiers: &'a [&'a str],
+    /// Whether the group has a window of its own.
+    pub windowed: bool,
+    pub key: &'a [(String, At)],
+}
+
+/// An item, read.
+pub enum Item {
+    Key,
+    Aggregate(Box<Aggregate>),
+    Derived { name: String, at: At, text: String, text_at: At },
+}
+
+/// A column as a job file has it.
+pub struct Aggregate {
+    pub name: String,
+    pub at: At,
+    pub agg: &'static Definition,
+    pub agg_at: At,
+    pub argument: Option<(TokenKind, At)>,
+    pub of: Option<(String, At)>,
+    pub filter: Option<(String, At)>,
+    /// Of trailing groups; `None`: all.
+    pub length_us: Option<i64>,
+    pub length_at: At,
+}
+
+/// DuckDB's names of aggregates, beside ours.
+const ALSO: [(&str, &str); 6] = [
+    ("mean", "avg"),
+    ("stddev", "stddev_samp"),
+    ("variance", "var_samp"),
+    ("approx_quantile", "approx_percentile"),
+    ("any_value", "first"),
+    ("count_if", "count"),
+];
+
+impl Reading<'_> {
+    /// `None`: it is wrong, and told.
+    pub fn item(&self, item: &[Token], faults: &mut Faults) -> Option<Item> {
+        let Some(first) = item.first() else {
+            faults.error(self.sql.at(self.sql.text.len()), "expected a column between the commas of SELECT");
+            return None;
+        };
+        let (body, alias) = aliased(item);
+        let body = unqualified(body, self.qualifiers);
+        let at = self.sql.at(first.start);
+        if let ([one], None) = (body, alias)
+            && let Some(found) = name(one)
+        {
+            let is_bound = self.windowed && ["window_start", "window_end"].contains(&found);
+            if is_bound || self.key.iter().any(|(key, _)| key == found) {
+                return Some(Item::Key);
+            }
+        }
+        if body.is_empty() || body.iter().any(|token| is_sign(token, "*")) && body.len() == 1 {
+            faults.error(at, "a row has the columns that SELECT names: expected a key column, an aggregate, or SQL over columns");
+            return None;
+        }
+        if let Some(call) = call(body).filter(|(function, ..)| definition(function).is_some()) {
+            let is_whole = call.2.is_empty() || is_word(&call.2[0], "FILTER");
+            if is_whole {
+                return self.aggregate(call, (at, alias), faults).map(|column| Item::Aggregate(Box::new(column)));
+            }
+        }
+        self.derived(body, (at, alias), faults)
+    }
+
+    fn aggregate(
+        &self,
+        (function, arguments, behind): (&Token, &[Token], &[Token]),
+        (at, alias): (At, Option<&Token>),
+        faults: &mut Faults,
+    ) -> Option<Aggregate> {
+        let definition = definition(function)?;
+        let called = name(function).unwrap_or_default();
+        let (mut of, mut argument, mut filter, mut agg) = (None, None, None, definition);
+        let arguments = split(arguments, |token| is_sign(token, ","));
+        match (called.to_lowercase().as_str(), arguments.as_slice()) {
+            ("count", [[star]]) if is_sign(star, "*") => {}
+            ("count", [[]]) => {}
+            ("count", [[distinct, rest @ ..]]) if is_word(distinct, "DISTINCT") => {
+                agg = aggregate::find("count_distinct")?;
+                of = Some(self.text(rest));
+            }
+            ("count_if", [condition]) if !condition.is_empty() => filter = Some(self.text(condition)),
+            (_, [value]) if agg.parameter.is_none() && !value.is_empty() => of = Some(self.text(value)),
+            (_, [value, [number]]) if agg.parameter.is_some() && !value.is_empty() => {
+                of = Some(self.text(value));
+                argument = Some((number.kind.clone(), self.sql.at(number.start)));
+            }
+            _ => {
+                let with = agg.parameter.as_ref().map_or(String::new(), |parameter| format!(", {}", parameter.key));
+                faults.error(self.sql.at(function.start), format!("expected {called}(value{with})"));
+                return None;
+            }
+        }
+        let distinct = arguments.iter().find_map(|a| a.first().filter(|first| is_word(first, "DISTINCT")));
+        if let Some(distinct) = distinct.filter(|_| agg.name != "count_distinct") {
+            faults.error(self.sql.at(distinct.start), format!("{called} is over events, not over different values"));
+            return None;
+        }
+        let conjuncts = self.filter(behind, faults)?;
+        let mut lengths = vec![];
+        let mut rest = filter.map(|(text, at)| vec![(text, at)]).unwrap_or_default();
+        for conjunct in conjuncts {
+            match self.length(conjunct) {
+                None => rest.push(self.text(conjunct)),
+                Some(Ok(length)) => lengths.push((length, self.sql.at(conjunct[0].start))),
+                Some(Err(message)) => {
+                    faults.error(self.sql.at(conjunct[0].start), message);
+                    return None;
+                }
+            }
+        }
+        if let Some((_, at)) = lengths.get(1).or(lengths.first().filter(|_| self.windowed)) {
+            let message = if self.windowed { "the group has a window of its own" } else { "a column has one window" };
+            faults.error(*at, message);
+            return None;
+        }
+        let Some(alias) = alias else {
+            faults.error(at, format!("this column has no name: expected {called}(...) AS name"));
+            return None;
+        };
+        let length = lengths.pop();
+        Some(Aggregate {
+            name: name(alias)?.to_owned(),
+            at: self.sql.at(alias.start),
+            agg,
+            agg_at: self.sql.at(function.start),
+            argument,
+            of,
+            filter: joined(rest),
+            length_us: length.map(|(us, _)| us),
+            length_at: length.map_or(at, |(_, at)| at),
+        })
+    }
+
+    /// The conditions of `FILTER (WHERE a AND b)`.
+    fn filter<'b>(&self, behind: &'b [Token], faults: &mut Faults) -> Option<Vec<&'b [Token]>> {
+        let [filter, ..] = behind else { return Some(vec![]) };
+        let inside = call(behind).and_then(|(_, inside, rest)| rest.is_empty().then_some(inside));
+        match inside {
+            Some([word, condition @ ..]) if is_word(word, "WHERE") && !condition.is_empty() => {
+                let has_or = depths(condition).any(|(depth, _, token)| depth == 0 && is_word(token, "OR"));
+                let has_between = depths(condition).any(|(depth, _, token)| depth == 0 && is_word(token, "BETWEEN"));
+                let is_one = has_or || has_between;
+                let is_and = |token: &Token| is_word(token, "AND");
+                Some(if is_one { vec![condition] } else { split(condition, is_and) })
+            }
+            _ => {
+                faults.error(self.sql.at(filter.start), "expected FILTER (WHERE ...)");
+                None
+            }
+        }
+    }
+
+    /// Of `ts > NOW() - INTERVAL '1 hour'`: the length. `None`: it is no such condition.
+    fn length(&self, condition: &[Token]) -> Option<Result<i64, String>> {
+        let is_now = |tokens: &[Token], at: usize| {
+            tokens.get(at).is_some_and(|token| is_word(token, "NOW") || is_word(token, "CURRENT_TIMESTAMP"))
+        };
+        let now = (0..condition.len()).find(|at| is_now(condition, *at))?;
+        let ts = self.ts;
+        let expected = || format!("a trailing window is `{ts} > NOW() - INTERVAL '1 hour'`, beside other conditions with AND");
+        let sides = split(condition, |token| [">", "<", ">=", "<=", "=", "<>"].iter().any(|sign| is_sign(token, sign)));
+        let [left, right] = sides.as_slice() else { return Some(Err(expected())) };
+        let sign = &condition[left.len()];
+        let (time, bound, after) = if now > left.len() { (*left, *right, ">") } else { (*right, *left, "<") };
+        let [one] = unqualified(time, self.qualifiers) else { return Some(Err(expected())) };
+        if name(one) != Some(ts) {
+            return Some(Err(expected()));
+        }
+        if is_sign(sign, &format!("{after}=")) {
+            return Some(Err(format!("a trailing window excludes its start: write `{after}` in place of `{after}=`")));
+        }
+        let open = if is_word(&bound[0], "NOW") { 3 } else { 1 };
+        let is_difference = bound.get(open).is_some_and(|minus| is_sign(minus, "-"));
+        if !is_sign(sign, after) || !is_difference {
+            return Some(Err(expected()));
+        }
+        Some(interval::read(&bound[open + 1..]))
+    }
+
+    fn derived(&self, body: &[Token], (at, alias): (At, Option<&Token>), faults: &mut Faults) -> Option<Item> {
+        let inner = (0..body.len()).find_map(|at| call(&body[at..]).filter(|(function, ..)| definition(function).is_some()));
+        if let Some((function, ..)) = inner {
+            let message = "give the aggregate a column of its own, and say here what follows from that column's name";
+            faults.error(self.sql.at(function.start), message);
+            return None;
+        }
+        if let Some((function, ..)) = call(body)
+            && let Some((meant, _)) = aggregate::meant(name(function).unwrap_or_default())
+        {
+            let called = name(function).unwrap_or_default();
+            faults.error(self.sql.at(function.start), format!("unknown aggregate `{called}`: did you mean `{}`?", meant.name));
+            return None;
+        }
+        let Some(alias) = alias else {
+            let keys = self.key.iter().map(|(key, _)| key.as_str());
+            let message = match (body, name(&body[0])) {
+                ([_], Some(found)) => format!("`{found}` is neither in GROUP BY nor an aggregate: {}", expected(found, keys)),
+                _ => "this column has no name: expected ... AS name".to_owned(),
+            };
+            faults.error(at, message);
+            return None;
+        };
+        let (text, text_at) = self.text(body);
+        Some(Item::Derived { name: name(alias)?.to_owned(), at: self.sql.at(alias.start), text, text_at })
+    }
+
+    /// A piece as an expression over the source's columns: as it was typed, without the names of what is read.
+    pub fn text(&self, piece: &[Token]) -> (String, At) {
+        let at = self.sql.at(piece.first().map_or(0, |token| token.start));
+        let mut text = String::new();
+        let mut from = 0;
+        while from < piece.len() {
+            let is_qualified = |at: usize| {
+                (at == 0 || !is_sign(&piece[at - 1], ".")) && unqualified(&piece[at..], self.qualifiers).len() < piece.len() - at
+            };
+            let to = (from..piece.len()).find(|at| is_qualified(*at)).unwrap_or(piece.len());
+            text += self.sql.slice(&piece[from..to]);
+            if let Some(before) = to.checked_sub(1).filter(|_| to < piece.len() && to > from) {
+                text += &self.sql.text[piece[before].end..piece[to].start];
+            }
+            from = if to < piece.len() { to + 2 } else { to };
+        }
+        (text, at)
+    }
+}
+
+/// What an item is called, if anything, and the item without that.
+fn aliased(item: &[Token]) -> (&[Token], Option<&Token>) {
+    match item {
+        [body @ .., as_word, alias] if is_word(as_word, "AS") && name(alias).is_some() => (body, Some(alias)),
+        // `COUNT(*) n`
+        [body @ .., close, alias] if is_sign(close, ")") && name(alias).is_some() => {
+            (&item[..body.len() + 1], Some(alias))
+        }
+        _ => (item, None),
+    }
+}
+
+fn definition(function: &Token) -> Option<&'static Definition> {
+    let called = name(function)?.to_lowercase();
+    let ours = ALSO.iter().find(|(also, _)| *also == called).map_or(called.as_str(), |(_, ours)| ours);
+    aggregate::find(ours)
+}
+
+/// Conditions that hold together.
+fn joined(mut conditions: Vec<(String, At)>) -> Option<(String, At)> {
+    if conditions.len() < 2 {
+        return conditions.pop();
+    }
+    let at = conditions[0].1;
+    let all: Vec<String> = conditions.into_iter().map(|(text, _)| text).collect();
+    Some((all.join(" AND "), at))
+}

@@ -1,0 +1,183 @@
+//! A statement as the keys of a group in a job file.
+
+use headwater_expression::TokenKind;
+
+use super::EventTimes;
+use super::column::{Aggregate, Item, Reading};
+use super::statement::Statement;
+use super::text::{is_word, name, split};
+use super::window::{self, Window};
+use crate::base::fault::{At, Faults};
+use crate::job::duration;
+use crate::job::nearest::expected;
+use crate::job::raw::{Entry, Kind, Node, Table};
+use crate::job::variables::Text;
+
+/// `source`, `key`, `where`, `window`, `columns`, `derived`: those that the statement says. What is wrong is told; a key that could
+/// not be read is there, and broken.
+pub fn entries(statement: &Statement, times: &EventTimes, faults: &mut Faults) -> Vec<Entry> {
+    let (sql, start) = (statement.sql, statement.sql.at(statement.start()));
+    let Some(from) = from(statement, faults) else { return broken(&["source", "key", "columns"], start) };
+    let mut entries = vec![of_source(&from)];
+    let Some(ts) = event_time(&from, times, faults) else {
+        entries.extend(broken(&["key", "columns"], start));
+        return entries;
+    };
+    let qualifiers: Vec<&str> = from.iter().flat_map(|read| [read.source.as_str(), read.alias.as_str()]).collect();
+    let told = faults.faults.len();
+    let by = window::read(statement, &ts, &qualifiers, faults);
+    let reading = Reading { sql, ts: &ts, qualifiers: &qualifiers, windowed: by.window.is_some(), key: &by.key };
+    entries.push(match by.key.as_slice() {
+        [] => entry("key", start, Kind::Broken),
+        key => entry("key", key[0].1, Kind::Array(key.iter().map(|(name, at)| text(name, *at)).collect())),
+    });
+    if by.key.is_empty() && faults.faults.len() == told {
+        faults.error(sql.at(statement.by[0][0].start), "GROUP BY names no column: expected the key");
+    }
+    if let Some(filter) = statement.filter {
+        let (filter, at) = reading.text(filter);
+        let says_now = statement.filter.iter().flat_map(|tokens| tokens.iter()).find(|token| is_word(token, "NOW"));
+        if let Some(now) = says_now {
+            faults.error(sql.at(now.start), "a window belongs to a column: write it into COUNT(*) FILTER (WHERE ...)");
+        }
+        let kind = if says_now.is_some() { Kind::Broken } else { string(&filter) };
+        entries.push(entry("where", at, kind));
+    }
+    entries.extend(by.window.as_ref().map(of_window));
+    entries.extend(columns(statement, &reading, faults));
+    entries
+}
+
+fn columns(statement: &Statement, reading: &Reading, faults: &mut Faults) -> Vec<Entry> {
+    let at = statement.sql.at(statement.start());
+    let (mut columns, mut derived, mut is_broken) = (vec![], vec![], false);
+    for item in &statement.items {
+        match reading.item(item, faults) {
+            None => is_broken = true,
+            Some(Item::Key) => {}
+            Some(Item::Aggregate(column)) => columns.push(of_column(&column, reading.windowed)),
+            Some(Item::Derived { name, at, text: sql, text_at }) => {
+                derived.push(Entry { name, at, value: text(&sql, text_at) });
+            }
+        }
+    }
+    if is_broken && columns.is_empty() {
+        return broken(&["columns"], at);
+    }
+    let tables = [("columns", columns), ("derived", derived)];
+    let tables = tables.into_iter().filter(|(name, entries)| *name == "columns" || !entries.is_empty());
+    tables.map(|(name, entries)| entry(name, at, Kind::Table(Table { entries }))).collect()
+}
+
+/// Something that the statement reads.
+struct Read {
+    source: String,
+    alias: String,
+    at: At,
+}
+
+/// `source [AS name] [UNION ALL BY NAME source [AS name]]...`
+fn from(statement: &Statement, faults: &mut Faults) -> Option<Vec<Read>> {
+    let sql = statement.sql;
+    let join = ["JOIN", "LEFT", "INNER", "RIGHT", "FULL", "CROSS", "ASOF", "NATURAL"];
+    if let Some(token) = statement.from.iter().find(|token| join.iter().any(|word| is_word(token, word))) {
+        faults.error(sql.at(token.start), "a join is a lookup, and groups have none yet: expected one source");
+        return None;
+    }
+    let pieces = split(statement.from, |token| is_word(token, "UNION"));
+    let mut read = vec![];
+    for (n, piece) in pieces.into_iter().enumerate() {
+        let piece = match piece {
+            [all, by, name_word, rest @ ..] if n > 0 && is_word(all, "ALL") && is_word(by, "BY") && is_word(name_word, "NAME") => rest,
+            _ if n == 0 => piece,
+            _ => {
+                let at = piece.first().map_or(statement.from[0].start, |token| token.start);
+                faults.error(sql.at(at), "sources go together by the names of their columns: expected UNION ALL BY NAME");
+                return None;
+            }
+        };
+        let (source, alias) = match piece {
+            [source] => (source, source),
+            [source, alias] => (source, alias),
+            [source, as_word, alias] if is_word(as_word, "AS") => (source, alias),
+            _ => {
+                faults.error(sql.at(statement.from[0].start), "expected the name of a source behind FROM");
+                return None;
+            }
+        };
+        let names = name(source).zip(name(alias));
+        let Some((source_name, alias)) = names else {
+            faults.error(sql.at(source.start), "expected the name of a source behind FROM");
+            return None;
+        };
+        read.push(Read { source: source_name.to_owned(), alias: alias.to_owned(), at: sql.at(source.start) });
+    }
+    Some(read)
+}
+
+fn event_time(from: &[Read], times: &EventTimes, faults: &mut Faults) -> Option<String> {
+    let first = from.first()?;
+    let time = times.iter().find(|(source, _)| *source == first.source);
+    if time.is_none() {
+        let hint = expected(&first.source, times.iter().map(|(source, _)| source.as_str()));
+        faults.error(first.at, format!("unknown source `{}`: {hint}", first.source));
+    }
+    time.map(|(_, time)| time.clone())
+}
+
+fn of_source(from: &[Read]) -> Entry {
+    match from {
+        [one] => entry("source", one.at, string(&one.source)),
+        all => entry("source", all[0].at, Kind::Array(all.iter().map(|read| text(&read.source, read.at)).collect())),
+    }
+}
+
+fn of_window(window: &Window) -> Entry {
+    let length = |name: &str, us: i64| entry(name, window.at, string(&duration::display(us)));
+    let every = window.every_us.map(|us| length("every", us));
+    let entries = [length(window.kind, window.size_us)].into_iter().chain(every).collect();
+    entry("window", window.at, Kind::Table(Table { entries }))
+}
+
+fn of_column(column: &Aggregate, windowed: bool) -> Entry {
+    let mut entries = vec![entry("agg", column.agg_at, string(column.agg.name))];
+    if let Some((number, at)) = &column.argument {
+        let key = column.agg.parameter.as_ref().map_or("", |parameter| parameter.key);
+        entries.push(entry(key, *at, argument(number)));
+    }
+    for (key, said) in [("of", &column.of), ("where", &column.filter)] {
+        entries.extend(said.as_ref().map(|(sql, at)| entry(key, *at, string(sql))));
+    }
+    if !windowed {
+        let length = column.length_us.map_or("all".to_owned(), duration::display);
+        entries.push(entry("window", column.length_at, string(&length)));
+    }
+    Entry { name: column.name.clone(), at: column.at, value: Node { at: column.at, kind: Kind::Table(Table { entries }) } }
+}
+
+fn argument(token: &TokenKind) -> Kind {
+    match token {
+        TokenKind::Number(number) => match (number.parse::<i64>(), number.parse::<f64>()) {
+            (Ok(integer), _) => Kind::Integer(integer),
+            (_, Ok(float)) => Kind::Float(float),
+            _ => string(number),
+        },
+        TokenKind::Word(text) | TokenKind::Quoted(text) | TokenKind::Text(text) | TokenKind::Sign(text) => string(text),
+    }
+}
+
+fn broken(names: &[&str], at: At) -> Vec<Entry> {
+    names.iter().map(|name| entry(name, at, Kind::Broken)).collect()
+}
+
+fn entry(name: &str, at: At, kind: Kind) -> Entry {
+    Entry { name: name.to_owned(), at, value: Node { at, kind } }
+}
+
+fn text(text: &str, at: At) -> Node {
+    Node { at, kind: string(text) }
+}
+
+fn string(text: &str) -> Kind {
+    Kind::String(Text { text: text.to_owned(), ..Text::default() })
+}

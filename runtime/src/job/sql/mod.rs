@@ -1,0 +1,128 @@
+//! A group spelled as SQL: what its row is, read literally, with `NOW()` for `T`. It becomes the same tables and keys that TOML has,
+//! each with its place in the SQL, and everything after that is told and checked as if it had been written so.
+//!
+//! ```sql
+//! SELECT card_id,                                                                                 -- key
+//!        COUNT(*)    FILTER (WHERE ts > NOW() - INTERVAL '1 hour')                    AS tx_1h,   -- agg, window
+//!        SUM(amount) FILTER (WHERE ts > NOW() - INTERVAL '30 days' AND abroad)        AS abroad,  -- agg, of, window, where
+//!        COUNT(*)                                                                     AS tx_all,  -- window = "all"
+//!        tx_1h * 1.0 / NULLIF(tx_all, 0)                                              AS ratio    -- derived
+//! FROM transactions                                                                               -- source
+//! WHERE status = 'approved'                                                                       -- where
+//! GROUP BY card_id                                                                                -- key; TUMBLE, HOP, SESSION: window
+//! ```
+//!
+//! How: `statement` takes the text apart at its clauses, `column` says what each of its columns is, `interval` reads lengths of time,
+//! `window` what a group is by, `group` puts it together.
+
+mod column;
+mod group;
+mod interval;
+mod statement;
+mod text;
+mod window;
+
+use std::path::Path;
+
+use super::raw::{Entry, Kind, Node, Table};
+use crate::base::fault::{At, Faults};
+use statement::Statement;
+use text::Sql;
+
+/// What a statement says of a group, so that no key may say it again.
+const SAID: [&str; 6] = ["source", "key", "where", "window", "columns", "derived"];
+
+/// Replaces SQL by what it means, in all groups of a job.
+pub fn expand(root: &mut Table, dir: &Path, faults: &mut Faults) {
+    let times = event_times(root);
+    add_features_file(root, dir, &times, faults);
+    let Some(features) = table_mut(root, "features") else { return };
+    for group in &mut features.entries {
+        if let Kind::Table(table) = &mut group.value.kind {
+            expand_group(table, dir, &times, faults);
+        }
+    }
+}
+
+/// The event time of each source, by the source's name.
+type EventTimes = Vec<(String, String)>;
+
+fn event_times(root: &Table) -> EventTimes {
+    let table = |entry: &Entry| if let Kind::Table(table) = &entry.value.kind { Some(table.clone()) } else { None };
+    let sources = root.get("sources").and_then(table).unwrap_or_default();
+    let time = |source: &Entry| {
+        let Kind::String(text) = table(source)?.get("event_time")?.value.kind.clone() else { return None };
+        Some((source.name.clone(), text.text))
+    };
+    sources.entries.iter().filter_map(time).collect()
+}
+
+fn expand_group(group: &mut Table, dir: &Path, times: &EventTimes, faults: &mut Faults) {
+    let (inline, file) = (group.get("sql").cloned(), group.get("sql_file").cloned());
+    let given = match (inline, file) {
+        (Some(_), Some(file)) => return faults.error(file.at, "a group has `sql` or `sql_file`, not both"),
+        (Some(given), None) | (None, Some(given)) => given,
+        (None, None) => return,
+    };
+    group.entries.retain(|entry| !["sql", "sql_file"].contains(&entry.name.as_str()));
+    let Some(sql) = (if given.name == "sql" { Sql::inline(&given, faults) } else { Sql::file(&given, dir, faults) }) else {
+        return leave_broken(group, given.at);
+    };
+    let statements = Statement::all(&sql, faults);
+    let [statement] = statements.as_slice() else {
+        if statements.len() > 1 {
+            faults.error(sql.at(statements[1].start()), "a group is one statement: several go into a `features_file`");
+        }
+        return leave_broken(group, given.at);
+    };
+    put(group, statement, times, faults);
+}
+
+/// What the statement says, in place of what the keys say.
+fn put(group: &mut Table, statement: &Statement, times: &EventTimes, faults: &mut Faults) {
+    for entry in group.entries.iter().filter(|entry| SAID.contains(&entry.name.as_str())) {
+        faults.error(entry.at, format!("the SQL of this group says what `{}` is: leave it out here", entry.name));
+    }
+    group.entries.retain(|entry| !SAID.contains(&entry.name.as_str()));
+    group.entries.extend(group::entries(statement, times, faults));
+}
+
+/// What is told already is not told again as missing.
+fn leave_broken(group: &mut Table, at: At) {
+    let missing = ["source", "key", "columns"].into_iter().filter(|name| group.get(name).is_none()).collect::<Vec<_>>();
+    let broken = |name: &str| Entry { name: name.to_owned(), at, value: Node { at, kind: Kind::Broken } };
+    group.entries.extend(missing.into_iter().map(broken));
+}
+
+/// The groups of `features_file`, behind those of the job.
+fn add_features_file(root: &mut Table, dir: &Path, times: &EventTimes, faults: &mut Faults) {
+    let Some(given) = root.get("features_file").cloned() else { return };
+    root.entries.retain(|entry| entry.name != "features_file");
+    let Some(sql) = Sql::file(&given, dir, faults) else { return };
+    let mut groups = vec![];
+    for statement in Statement::all(&sql, faults) {
+        let Some((name, at)) = statement.name() else {
+            faults.error(sql.at(statement.start()), "expected CREATE FEATURES name AS SELECT ...");
+            continue;
+        };
+        let mut table = Table::default();
+        put(&mut table, &statement, times, faults);
+        groups.push(Entry { name, at, value: Node { at, kind: Kind::Table(table) } });
+    }
+    if root.get("features").is_none() {
+        let value = Node { at: given.at, kind: Kind::Table(Table::default()) };
+        root.entries.push(Entry { name: "features".to_owned(), at: given.at, value });
+    }
+    let Some(features) = table_mut(root, "features") else { return };
+    for group in groups {
+        match features.get(&group.name) {
+            Some(_) => faults.error(group.at, format!("there is a feature group `{}` already", group.name)),
+            None => features.entries.push(group),
+        }
+    }
+}
+
+fn table_mut<'a>(root: &'a mut Table, name: &str) -> Option<&'a mut Table> {
+    let entry = root.entries.iter_mut().find(|entry| entry.name == name)?;
+    if let Kind::Table(table) = &mut entry.value.kind { Some(table) } else { None }
+}

@@ -1,0 +1,136 @@
+//! A statement, taken apart at its clauses.
+
+use headwater_expression::Token;
+
+use super::text::{Sql, depths, is_sign, is_word, name, split};
+use crate::base::fault::{At, Faults};
+
+/// `[CREATE FEATURES name AS] SELECT items FROM source [WHERE filter] GROUP BY by`, in pieces.
+pub struct Statement<'a> {
+    pub sql: &'a Sql,
+    all: &'a [Token],
+    name: Option<&'a Token>,
+    pub items: Vec<&'a [Token]>,
+    pub from: &'a [Token],
+    pub filter: Option<&'a [Token]>,
+    pub by: Vec<&'a [Token]>,
+}
+
+/// Clauses, in their order.
+const CLAUSES: [&str; 4] = ["SELECT", "FROM", "WHERE", "GROUP"];
+
+/// What SQL has and a group has not, and what to do instead.
+const REFUSED: [(&str, &str); 12] = [
+    ("HAVING", "a row is there while an event is: readers filter"),
+    ("ORDER", "a group is a table by key, in no order"),
+    ("LIMIT", "a group has a row for each key: make the WHERE narrower"),
+    ("OFFSET", "a group has a row for each key: make the WHERE narrower"),
+    ("FETCH", "a group has a row for each key: make the WHERE narrower"),
+    ("QUALIFY", "window functions are not over events: use `last`, `last_n` or `top_k`"),
+    ("WINDOW", "a window is TUMBLE, HOP or SESSION in GROUP BY, or `ts > NOW() - INTERVAL '...'` in a FILTER"),
+    ("INTERSECT", "a group reads its sources whole: say it in WHERE"),
+    ("EXCEPT", "a group reads its sources whole: say it in WHERE"),
+    ("WITH", "a group reads a source by its name: expected SELECT"),
+    ("OVER", "window functions are not over events: use `last`, `last_n` or `top_k`"),
+    ("DISTINCT", "a group has one row for each key: for different values, COUNT(DISTINCT ...)"),
+];
+
+impl<'a> Statement<'a> {
+    /// The statements of a text, which `;` parts. What is wrong is told, and its statement left out.
+    pub fn all(sql: &'a Sql, faults: &mut Faults) -> Vec<Statement<'a>> {
+        let pieces = split(&sql.tokens, |token| is_sign(token, ";"));
+        let pieces: Vec<&[Token]> = pieces.into_iter().filter(|piece| !piece.is_empty()).collect();
+        if pieces.is_empty() {
+            faults.error(sql.at(0), "there is no statement here: expected SELECT ... FROM ... GROUP BY ...");
+        }
+        pieces.into_iter().filter_map(|piece| Statement::read(sql, piece, faults)).collect()
+    }
+
+    /// Its first byte.
+    pub fn start(&self) -> usize {
+        self.all.first().map_or(0, |token| token.start)
+    }
+
+    /// The name that CREATE FEATURES gives, with its place.
+    pub fn name(&self) -> Option<(String, At)> {
+        let token = self.name?;
+        Some((name(token)?.to_owned(), self.sql.at(token.start)))
+    }
+
+    fn read(sql: &'a Sql, all: &'a [Token], faults: &mut Faults) -> Option<Statement<'a>> {
+        let (created, body) = created(sql, all, faults)?;
+        let mut fine = true;
+        for (_, _, token) in depths(body).filter(|(depth, ..)| *depth == 0) {
+            if let Some((word, instead)) = REFUSED.iter().find(|(word, _)| is_word(token, word)) {
+                faults.error(sql.at(token.start), format!("{word} has no meaning in a group: {instead}"));
+                fine = false;
+            }
+        }
+        if !fine {
+            return None;
+        }
+        let [select, from, filter, by] = clauses(sql, body, faults)?;
+        let is_comma = |token: &Token| is_sign(token, ",");
+        Some(Statement {
+            sql,
+            all,
+            name: created,
+            items: split(select?, is_comma),
+            from: from?,
+            filter,
+            by: split(by?, is_comma),
+        })
+    }
+}
+
+/// The name of CREATE FEATURES, and the SELECT.
+fn created<'a>(sql: &Sql, all: &'a [Token], faults: &mut Faults) -> Option<(Option<&'a Token>, &'a [Token])> {
+    match all {
+        [create, features, name_token, as_word, body @ ..] if is_word(create, "CREATE") => {
+            let fits = is_word(features, "FEATURES") && name(name_token).is_some() && is_word(as_word, "AS");
+            if !fits {
+                faults.error(sql.at(create.start), "expected CREATE FEATURES name AS SELECT ...");
+            }
+            fits.then_some((Some(name_token), body))
+        }
+        _ => Some((None, all)),
+    }
+}
+
+/// What stands behind each of the clauses' keywords.
+fn clauses<'a>(sql: &Sql, body: &'a [Token], faults: &mut Faults) -> Option<[Option<&'a [Token]>; 4]> {
+    let mut found: [Option<&[Token]>; 4] = [None; 4];
+    let clause = |token: &Token| CLAUSES.iter().position(|word| is_word(token, word));
+    let starts: Vec<(usize, usize)> =
+        depths(body).filter(|(depth, ..)| *depth == 0).filter_map(|(_, at, token)| Some((clause(token)?, at))).collect();
+    if starts.first().is_none_or(|(clause, at)| (*clause, *at) != (0, 0)) {
+        let at = body.first().map_or(0, |token| token.start);
+        faults.error(sql.at(at), "expected SELECT ... FROM ... [WHERE ...] GROUP BY ...");
+        return None;
+    }
+    for (n, (clause, at)) in starts.iter().enumerate() {
+        let end = starts.get(n + 1).map_or(body.len(), |(_, at)| *at);
+        let keyword = if CLAUSES[*clause] == "GROUP" { 2 } else { 1 };
+        let is_whole = keyword == 1 || body.get(at + 1).is_some_and(|by| is_word(by, "BY"));
+        let piece = body.get(at + keyword..end).unwrap_or_default();
+        let out_of_order = n > 0 && starts[n - 1].0 >= *clause;
+        if out_of_order || !is_whole || piece.is_empty() {
+            let message = match (out_of_order, is_whole) {
+                (true, _) => format!("{} is out of place: expected SELECT, FROM, WHERE, GROUP BY", CLAUSES[*clause]),
+                (false, false) => "expected GROUP BY".to_owned(),
+                (false, true) => format!("nothing stands behind {}", CLAUSES[*clause]),
+            };
+            faults.error(sql.at(body[*at].start), message);
+            return None;
+        }
+        found[*clause] = Some(piece);
+    }
+    for (clause, hint) in [(1, "FROM and a source"), (3, "GROUP BY and the key")] {
+        if found[clause].is_none() {
+            let end = body.last().map_or(0, |token| token.end);
+            faults.error(sql.at(end), format!("expected {hint}"));
+            return None;
+        }
+    }
+    Some(found)
+}

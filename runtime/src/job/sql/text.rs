@@ -1,0 +1,148 @@
+//! SQL text and its pieces, with their places in what the user wrote.
+
+use std::path::Path;
+
+use headwater_expression::{Token, TokenKind, tokens};
+
+use crate::base::fault::{At, Faults};
+use crate::job::raw::{Entry, Kind};
+
+/// A text of SQL.
+pub struct Sql {
+    pub text: String,
+    pub tokens: Vec<Token>,
+    place: Place,
+}
+
+/// Where the text stands.
+enum Place {
+    /// It was typed as it is, and this is its first character.
+    From(At),
+    /// In a string with escapes or variables: the whole of it is the place.
+    At(At),
+}
+
+impl Sql {
+    /// The value of a key.
+    pub fn inline(entry: &Entry, faults: &mut Faults) -> Option<Sql> {
+        let text = string(entry, faults)?;
+        let place = text.starts.map_or(Place::At(entry.value.at), Place::From);
+        Sql::read(text.text.clone(), place, faults)
+    }
+
+    /// The file that a key names.
+    pub fn file(entry: &Entry, dir: &Path, faults: &mut Faults) -> Option<Sql> {
+        let path = &string(entry, faults)?.text;
+        let text = match std::fs::read_to_string(dir.join(path)) {
+            Ok(text) => text,
+            Err(error) => {
+                faults.error(entry.value.at, format!("{path} cannot be read: {error}"));
+                return None;
+            }
+        };
+        let file = faults.places.add_file(path);
+        Sql::read(text, Place::From(At { line: 1, column: 1, file }), faults)
+    }
+
+    fn read(text: String, place: Place, faults: &mut Faults) -> Option<Sql> {
+        let mut sql = Sql { text, tokens: vec![], place };
+        match tokens(&sql.text) {
+            Ok(tokens) => sql.tokens = tokens,
+            Err(error) => {
+                faults.error(sql.at(error.offset.unwrap_or(0)), error.message);
+                return None;
+            }
+        }
+        Some(sql)
+    }
+
+    /// The place of a byte.
+    pub fn at(&self, offset: usize) -> At {
+        let first = match self.place {
+            Place::At(at) => return at,
+            Place::From(first) => first,
+        };
+        let before = self.text.get(..offset).unwrap_or(&self.text);
+        match before.rsplit_once('\n') {
+            None => At { column: first.column + before.chars().count(), ..first },
+            Some((lines, last)) => {
+                let line = first.line + lines.matches('\n').count() + 1;
+                At { line, column: last.chars().count() + 1, ..first }
+            }
+        }
+    }
+
+    /// A piece as it was typed.
+    pub fn slice(&self, piece: &[Token]) -> &str {
+        match piece {
+            [] => "",
+            [first, .., last] => &self.text[first.start..last.end],
+            [one] => &self.text[one.start..one.end],
+        }
+    }
+}
+
+fn string<'a>(entry: &'a Entry, faults: &mut Faults) -> Option<&'a crate::job::variables::Text> {
+    match &entry.value.kind {
+        Kind::String(text) if !text.text.trim().is_empty() => return Some(text),
+        Kind::Broken => {}
+        Kind::String(_) => faults.error(entry.value.at, format!("`{}` is empty", entry.name)),
+        other => faults.error(entry.value.at, format!("`{}` must be a string, not {}", entry.name, other.describe())),
+    }
+    None
+}
+
+/// Whether it is this keyword.
+pub fn is_word(token: &Token, word: &str) -> bool {
+    matches!(&token.kind, TokenKind::Word(found) if found.eq_ignore_ascii_case(word))
+}
+
+pub fn is_sign(token: &Token, sign: &str) -> bool {
+    matches!(&token.kind, TokenKind::Sign(found) if found == sign)
+}
+
+/// A name: a word, or anything in double quotes.
+pub fn name(token: &Token) -> Option<&str> {
+    match &token.kind {
+        TokenKind::Word(name) | TokenKind::Quoted(name) => Some(name),
+        _ => None,
+    }
+}
+
+/// How deep a token lies in parentheses, those of its own included, with its place among them.
+pub fn depths(tokens: &[Token]) -> impl Iterator<Item = (usize, usize, &Token)> {
+    let mut depth = 0_usize;
+    tokens.iter().enumerate().map(move |(at, token)| {
+        let before = depth;
+        if ["(", "[", "{"].iter().any(|open| is_sign(token, open)) {
+            depth += 1;
+        } else if [")", "]", "}"].iter().any(|close| is_sign(token, close)) {
+            depth = depth.saturating_sub(1);
+        }
+        (before.max(depth), at, token)
+    })
+}
+
+/// The pieces between the signs or keywords that stand outside of all parentheses.
+pub fn split<'a>(tokens: &'a [Token], is_between: impl Fn(&Token) -> bool) -> Vec<&'a [Token]> {
+    let mut ends: Vec<usize> =
+        depths(tokens).filter(|(depth, _, token)| *depth == 0 && is_between(token)).map(|(_, at, _)| at).collect();
+    ends.push(tokens.len());
+    let mut from = 0;
+    let piece = |end: usize| {
+        let piece = &tokens[from..end];
+        from = end + 1;
+        piece
+    };
+    ends.into_iter().map(piece).collect()
+}
+
+/// `name(...)` and what stands behind it: the name, the arguments, the rest.
+pub fn call(tokens: &[Token]) -> Option<(&Token, &[Token], &[Token])> {
+    let [first, open, ..] = tokens else { return None };
+    if !matches!(first.kind, TokenKind::Word(_)) || !is_sign(open, "(") {
+        return None;
+    }
+    let (_, end, _) = depths(tokens).find(|(depth, at, token)| *at > 1 && *depth == 1 && is_sign(token, ")"))?;
+    Some((first, &tokens[2..end], &tokens[end + 1..]))
+}
