@@ -89,6 +89,14 @@ impl SinkConfig {
         }
     }
 
+    /// For people, without secrets.
+    pub fn describe(&self) -> String {
+        match self {
+            SinkConfig::Rows(store) => store.describe(),
+            SinkConfig::Changes(lines) => format!("changelog {}", lines.describe()),
+        }
+    }
+
     /// The store, if it is one.
     pub fn store(&self) -> Option<&Arc<dyn StoreConfig>> {
         match self {

@@ -40,6 +40,11 @@ impl DerivedColumns {
         self.columns.iter().map(|(name, expression)| (name.clone(), expression.data_type().clone()))
     }
 
+    /// The columns that one of them names.
+    pub fn named(&self, index: usize) -> &[String] {
+        self.columns[index].1.columns()
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.columns.is_empty()

@@ -81,6 +81,7 @@ fn not_utf8(file: &str, bytes: &[u8], valid: usize) -> Faults {
     let before = String::from_utf8_lossy(&bytes[..valid]);
     let (line, last) = (before.matches('\n').count() + 1, before.rsplit('\n').next().unwrap_or_default());
     let mut faults = Faults::new(file);
-    faults.error(At { line, column: last.chars().count() + 1, file: 0 }, "the job file must be UTF-8: this byte is not");
+    faults
+        .error(At { line, column: last.chars().count() + 1, file: 0 }, "the job file must be UTF-8: this byte is not");
     faults
 }

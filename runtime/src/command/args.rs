@@ -149,6 +149,34 @@ pub struct StatusArgs {
     pub json: bool,
 }
 
+/// List what features there are, what they mean, and where they come from
+///
+/// Of job files, or of all below a directory: sources with their schemas and seams, features with type, meaning, window, key,
+/// owner and lineage, and where they are served. No job has to run; of one that runs it says how fresh its rows are.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  headwater catalog fraud.toml
+  headwater catalog jobs/ --search 'card amount'      what has both words in a name, a meaning or a tag
+  headwater catalog jobs/ --markdown > FEATURES.md
+  headwater catalog jobs/ --json | jq '.jobs[].features[].columns[].column'
+
+`description`, `owner` and `tags` of sources, features and columns are written in the job.")]
+pub struct CatalogArgs {
+    /// Job files, or directories with some in them
+    #[arg(required = true)]
+    pub paths: Vec<PathBuf>,
+    /// Only what has all of these words
+    #[arg(long, value_name = "WORDS")]
+    pub search: Option<String>,
+    /// As one JSON object
+    #[arg(long, conflicts_with = "markdown")]
+    pub json: bool,
+    /// As a page of Markdown
+    #[arg(long)]
+    pub markdown: bool,
+}
+
 fn at_least_one(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|n| *n > 0).ok_or_else(|| "expected a number from 1 on".to_owned())
 }

@@ -4,7 +4,6 @@ use std::fmt::Display;
 use std::io::Write;
 use std::sync::Arc;
 
-use headwater_connectors::sink::SinkConfig;
 use indicatif::{HumanBytes, HumanCount};
 
 use super::args::CheckArgs;
@@ -222,11 +221,7 @@ fn tell_sinks(out: &mut Vec<u8>, job: &Job) -> std::io::Result<()> {
     writeln!(out, "\nsinks")?;
     for sink in &job.sinks {
         let groups: Vec<&str> = sink.groups.iter().map(|g| job.groups[*g].name.as_str()).collect();
-        let to = match &sink.to {
-            SinkConfig::Rows(store) => store.describe(),
-            SinkConfig::Changes(lines) => format!("changelog {}", lines.describe()),
-        };
-        writeln!(out, "  {}: {to}: {}", sink.name, groups.join(", "))?;
+        writeln!(out, "  {}: {}: {}", sink.name, sink.to.describe(), groups.join(", "))?;
     }
     writeln!(out, "  dead letters: {}", job.dead_letters.describe())
 }

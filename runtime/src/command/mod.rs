@@ -1,6 +1,7 @@
 //! The command line: one file a command. Results go to stdout, everything else to stderr.
 
 mod args;
+mod catalog;
 mod check;
 mod demo;
 mod export;
@@ -20,7 +21,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::base::failure::Failure;
-use args::{CheckArgs, ExportArgs, GetArgs, RunArgs, StatusArgs};
+use args::{CatalogArgs, CheckArgs, ExportArgs, GetArgs, RunArgs, StatusArgs};
 
 /// Keeps machine-learning features fresh: history from files, then the stream, one job for both.
 #[derive(Debug, Parser)]
@@ -49,6 +50,7 @@ enum Command {
     Get(GetArgs),
     Export(ExportArgs),
     Status(StatusArgs),
+    Catalog(CatalogArgs),
     /// Show the whole story in one process: a made-up history, an embedded Kafka, an embedded store
     Demo(demo::DemoArgs),
     /// Training rows (not supported yet)
@@ -82,6 +84,7 @@ pub fn main() -> ExitCode {
         Command::Get(args) => get::get(&args),
         Command::Export(args) => export::export(&args),
         Command::Status(args) => status::status(&args),
+        Command::Catalog(args) => catalog::catalog(&args),
         Command::Demo(args) => demo::demo(&args),
         Command::Backfill { .. } => Err(Failure::Usage("`backfill` is not supported yet".to_owned())),
     };

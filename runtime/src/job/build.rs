@@ -210,6 +210,12 @@ tables! {
         time_unit => "time_unit"
         /// A table of columns and their types, where no file says them.
         schema => "schema"
+        /// What it is, for people.
+        description => "description"
+        /// Who answers for it.
+        owner => "owner"
+        /// A list of words to find it by.
+        tags => "tags"
         /// A table with the `type` of the history's files and their `path`.
         history => "history"
         /// A table with the `type` of the stream, and what goes with that.
@@ -226,6 +232,12 @@ tables! {
         key => "key"
         /// SQL over an event's columns; those for which it is not true are left out.
         where_ => "where"
+        /// What it is, for people.
+        description => "description"
+        /// Who answers for it.
+        owner => "owner"
+        /// A list of words to find it by.
+        tags => "tags"
         /// The group as SQL, in place of source, key, where, window and columns.
         sql => "sql"
         /// A table with the group's windows: `tumbling`, `hopping` and `every`, or `session`. Without it, each column looks back from now.
@@ -244,6 +256,12 @@ tables! {
         window => "window"
         /// Several of those: a column for each.
         windows => "windows"
+        /// What it is, for people.
+        description => "description"
+        /// Who answers for it.
+        owner => "owner"
+        /// A list of words to find it by.
+        tags => "tags"
         /// How many values `top_k` gives.
         k => "k"
         /// How many values `last_n` gives.

@@ -73,6 +73,15 @@ pub(crate) struct Source {
     pub history: Option<History>,
     pub stream: Option<Stream>,
     pub seam: Seam,
+    pub about: About,
+}
+
+/// What people should know of something. It changes no meaning.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct About {
+    pub description: Option<String>,
+    pub owner: Option<String>,
+    pub tags: Vec<String>,
 }
 
 /// A name or expression as the user wrote it, with its place in the file.
@@ -131,6 +140,7 @@ pub(crate) struct Group {
     pub columns: Vec<Column>,
     /// They follow from the columns, in the row behind them.
     pub derived: Vec<Derived>,
+    pub about: About,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -161,6 +171,7 @@ pub(crate) struct Column {
     pub filter: Option<Named>,
     /// Trailing groups: the length; `None` is `all`. Unused in windowed groups.
     pub length_us: Option<i64>,
+    pub about: About,
 }
 
 /// A column that is SQL over the row's key and columns.

@@ -71,7 +71,10 @@ impl Reading<'_> {
             }
         }
         if body.is_empty() || body.iter().any(|token| is_sign(token, "*")) && body.len() == 1 {
-            faults.error(at, "a row has the columns that SELECT names: expected a key column, an aggregate, or SQL over columns");
+            faults.error(
+                at,
+                "a row has the columns that SELECT names: expected a key column, an aggregate, or SQL over columns",
+            );
             return None;
         }
         if let Some(call) = call(body).filter(|(function, ..)| definition(function).is_some()) {
@@ -179,7 +182,8 @@ impl Reading<'_> {
         };
         let now = (0..condition.len()).find(|at| is_now(condition, *at))?;
         let ts = self.ts;
-        let expected = || format!("a trailing window is `{ts} > NOW() - INTERVAL '1 hour'`, beside other conditions with AND");
+        let expected =
+            || format!("a trailing window is `{ts} > NOW() - INTERVAL '1 hour'`, beside other conditions with AND");
         let sides = split(condition, |token| [">", "<", ">=", "<=", "=", "<>"].iter().any(|sign| is_sign(token, sign)));
         let [left, right] = sides.as_slice() else { return Some(Err(expected())) };
         let sign = &condition[left.len()];
@@ -200,7 +204,8 @@ impl Reading<'_> {
     }
 
     fn derived(&self, body: &[Token], (at, alias): (At, Option<&Token>), faults: &mut Faults) -> Option<Item> {
-        let inner = (0..body.len()).find_map(|at| call(&body[at..]).filter(|(function, ..)| definition(function).is_some()));
+        let inner =
+            (0..body.len()).find_map(|at| call(&body[at..]).filter(|(function, ..)| definition(function).is_some()));
         if let Some((function, ..)) = inner {
             let message = "give the aggregate a column of its own, and say here what follows from that column's name";
             faults.error(self.sql.at(function.start), message);
@@ -210,13 +215,18 @@ impl Reading<'_> {
             && let Some((meant, _)) = aggregate::meant(name(function).unwrap_or_default())
         {
             let called = name(function).unwrap_or_default();
-            faults.error(self.sql.at(function.start), format!("unknown aggregate `{called}`: did you mean `{}`?", meant.name));
+            faults.error(
+                self.sql.at(function.start),
+                format!("unknown aggregate `{called}`: did you mean `{}`?", meant.name),
+            );
             return None;
         }
         let Some(alias) = alias else {
             let keys = self.key.iter().map(|(key, _)| key.as_str());
             let message = match (body, name(&body[0])) {
-                ([_], Some(found)) => format!("`{found}` is neither in GROUP BY nor an aggregate: {}", expected(found, keys)),
+                ([_], Some(found)) => {
+                    format!("`{found}` is neither in GROUP BY nor an aggregate: {}", expected(found, keys))
+                }
                 _ => "this column has no name: expected ... AS name".to_owned(),
             };
             faults.error(at, message);
@@ -233,7 +243,8 @@ impl Reading<'_> {
         let mut from = 0;
         while from < piece.len() {
             let is_qualified = |at: usize| {
-                (at == 0 || !is_sign(&piece[at - 1], ".")) && unqualified(&piece[at..], self.qualifiers).len() < piece.len() - at
+                (at == 0 || !is_sign(&piece[at - 1], "."))
+                    && unqualified(&piece[at..], self.qualifiers).len() < piece.len() - at
             };
             let to = (from..piece.len()).find(|at| is_qualified(*at)).unwrap_or(piece.len());
             text += self.sql.slice(&piece[from..to]);

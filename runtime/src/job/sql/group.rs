@@ -88,11 +88,16 @@ fn from(statement: &Statement, faults: &mut Faults) -> Option<Vec<Read>> {
     let mut read = vec![];
     for (n, piece) in pieces.into_iter().enumerate() {
         let piece = match piece {
-            [all, by, name_word, rest @ ..] if n > 0 && is_word(all, "ALL") && is_word(by, "BY") && is_word(name_word, "NAME") => rest,
+            [all, by, name_word, rest @ ..]
+                if n > 0 && is_word(all, "ALL") && is_word(by, "BY") && is_word(name_word, "NAME") =>
+            {
+                rest
+            }
             _ if n == 0 => piece,
             _ => {
                 let at = piece.first().map_or(statement.from[0].start, |token| token.start);
-                faults.error(sql.at(at), "sources go together by the names of their columns: expected UNION ALL BY NAME");
+                faults
+                    .error(sql.at(at), "sources go together by the names of their columns: expected UNION ALL BY NAME");
                 return None;
             }
         };
@@ -152,7 +157,11 @@ fn of_column(column: &Aggregate, windowed: bool) -> Entry {
         let length = column.length_us.map_or("all".to_owned(), duration::display);
         entries.push(entry("window", column.length_at, string(&length)));
     }
-    Entry { name: column.name.clone(), at: column.at, value: Node { at: column.at, kind: Kind::Table(Table { entries }) } }
+    Entry {
+        name: column.name.clone(),
+        at: column.at,
+        value: Node { at: column.at, kind: Kind::Table(Table { entries }) },
+    }
 }
 
 fn argument(token: &TokenKind) -> Kind {

@@ -54,7 +54,8 @@ fn sum(text: &str) -> Result<i64, String> {
 fn unit_us(unit: &str) -> Result<i64, String> {
     let lower = unit.to_lowercase();
     let singular = lower.strip_suffix('s').filter(|short| !short.is_empty()).unwrap_or(&lower);
-    let short = [("us", 1), ("ms", 1_000), ("s", 1_000_000), ("m", 60_000_000), ("min", 60_000_000), ("h", 3_600_000_000)];
+    let short =
+        [("us", 1), ("ms", 1_000), ("s", 1_000_000), ("m", 60_000_000), ("min", 60_000_000), ("h", 3_600_000_000)];
     let short = short.into_iter().chain([("d", 86_400_000_000)]).find(|(name, _)| *name == lower || *name == singular);
     if let Some((_, us)) = UNITS.iter().find(|(name, _)| *name == singular).copied().or(short) {
         return Ok(us);

@@ -65,7 +65,8 @@ fn expand_group(group: &mut Table, dir: &Path, times: &EventTimes, faults: &mut 
         (None, None) => return,
     };
     group.entries.retain(|entry| !["sql", "sql_file"].contains(&entry.name.as_str()));
-    let Some(sql) = (if given.name == "sql" { Sql::inline(&given, faults) } else { Sql::file(&given, dir, faults) }) else {
+    let Some(sql) = (if given.name == "sql" { Sql::inline(&given, faults) } else { Sql::file(&given, dir, faults) })
+    else {
         return leave_broken(group, given.at);
     };
     let statements = Statement::all(&sql, faults);

@@ -101,8 +101,10 @@ fn created<'a>(sql: &Sql, all: &'a [Token], faults: &mut Faults) -> Option<(Opti
 fn clauses<'a>(sql: &Sql, body: &'a [Token], faults: &mut Faults) -> Option<[Option<&'a [Token]>; 4]> {
     let mut found: [Option<&[Token]>; 4] = [None; 4];
     let clause = |token: &Token| CLAUSES.iter().position(|word| is_word(token, word));
-    let starts: Vec<(usize, usize)> =
-        depths(body).filter(|(depth, ..)| *depth == 0).filter_map(|(_, at, token)| Some((clause(token)?, at))).collect();
+    let starts: Vec<(usize, usize)> = depths(body)
+        .filter(|(depth, ..)| *depth == 0)
+        .filter_map(|(_, at, token)| Some((clause(token)?, at)))
+        .collect();
     if starts.first().is_none_or(|(clause, at)| (*clause, *at) != (0, 0)) {
         let at = body.first().map_or(0, |token| token.start);
         faults.error(sql.at(at), "expected SELECT ... FROM ... [WHERE ...] GROUP BY ...");

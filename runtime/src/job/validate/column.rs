@@ -2,6 +2,7 @@
 
 use headwater_operators::aggregate::{self, AGGREGATES, Aggregate, Definition, Parameter, Range};
 
+use super::about;
 use super::windowed::Windowed;
 use crate::base::fault::At;
 use crate::job::nearest::{expected, nearest};
@@ -10,7 +11,7 @@ use crate::job::section::{Context, Section, duration_of, name_is_plain};
 use crate::job::{Column, Window, duration};
 
 /// What a column may have besides the parameter of its aggregate.
-const KEYS: [&str; 5] = ["agg", "of", "where", "window", "windows"];
+const KEYS: [&str; 8] = ["agg", "of", "where", "window", "windows", "description", "owner", "tags"];
 
 /// A column, with the place where its very name comes from.
 pub struct Placed {
@@ -36,13 +37,21 @@ pub fn read(cx: &mut Context, entry: &Entry, windowed: Windowed, tick_us: i64) -
     let agg = aggregate(cx, &section);
     let of = section.named(cx, "of");
     let filter = section.named(cx, "where");
+    let about = about::read(cx, &section);
     if agg.is_some_and(|agg| agg.definition().of_events.is_none()) && section.get("of").is_none() {
         section.missing(cx, "of", "only `count` does without: give a column or an expression");
     }
     let lengths = windows(cx, &section, windowed, tick_us);
     let Some(agg) = agg else { return Vec::new() };
-    let column =
-        |name: String, length_us| Column { name, at: entry.at, agg, of: of.clone(), filter: filter.clone(), length_us };
+    let column = |name: String, length_us| Column {
+        name,
+        at: entry.at,
+        agg,
+        of: of.clone(),
+        filter: filter.clone(),
+        length_us,
+        about: about.clone(),
+    };
     let one = |length_us, at| {
         vec![Placed { column: column(name.into(), length_us), at, made_by: format!("line {}", entry.at.line) }]
     };

@@ -1,7 +1,7 @@
 //! `[features.NAME]`: a group of columns by one key.
 
 use super::windowed::Windowed;
-use super::{column, derived};
+use super::{about, column, derived};
 use crate::base::fault::At;
 use crate::base::id::{IdVec, SourceId};
 use crate::job::nearest::expected;
@@ -9,7 +9,20 @@ use crate::job::raw::{Entry, Kind};
 use crate::job::section::{Context, Section, name_is_plain};
 use crate::job::{Column, Group, Named, Source, Window, duration};
 
-const KEYS: [&str; 9] = ["source", "key", "where", "window", "columns", "derived", "retain", "sql", "sql_file"];
+const KEYS: [&str; 12] = [
+    "source",
+    "key",
+    "where",
+    "window",
+    "columns",
+    "derived",
+    "retain",
+    "sql",
+    "sql_file",
+    "description",
+    "owner",
+    "tags",
+];
 
 /// An event may lie in this many hopping windows at most.
 const HOPS_MAX: i64 = 100_000;
@@ -48,6 +61,7 @@ pub fn read(cx: &mut Context, entry: &Entry, sources: &IdVec<SourceId, Source>, 
         retain_us,
         columns,
         derived,
+        about: about::read(cx, &section),
     })
 }
 

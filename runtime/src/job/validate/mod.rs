@@ -1,6 +1,7 @@
 //! Raw -> validated: pure, and every fault at once. A part that is wrong is told, and left out or stood in for, so that the
 //! rest can be looked at all the same.
 
+mod about;
 mod column;
 mod derived;
 mod group;

@@ -7,7 +7,7 @@ use headwater_connectors::history::HISTORIES;
 use headwater_connectors::settings::{Choice, choices};
 use headwater_connectors::stream::STREAMS;
 
-use super::types;
+use super::{about, types};
 use crate::base::fault::At;
 use crate::job::duration::HOUR_US;
 use crate::job::raw::{Entry, Kind, Table};
@@ -15,8 +15,20 @@ use crate::job::section::{Choices, Context, Section, name_is_plain, string};
 use crate::job::settings::SectionSettings;
 use crate::job::{History, Named, Seam, SeamBy, Source, Stream, TimeUnit, instant};
 
-const KEYS: [&str; 9] =
-    ["event_time", "arrival_time", "lateness", "future_limit", "time_unit", "schema", "history", "stream", "seam"];
+const KEYS: [&str; 12] = [
+    "event_time",
+    "arrival_time",
+    "lateness",
+    "future_limit",
+    "time_unit",
+    "schema",
+    "history",
+    "stream",
+    "seam",
+    "description",
+    "owner",
+    "tags",
+];
 
 /// Reads a source. It is always returned, so that the groups find it, with empty names where something is missing.
 pub fn read(cx: &mut Context, entry: &Entry) -> Source {
@@ -40,6 +52,7 @@ pub fn read(cx: &mut Context, entry: &Entry) -> Source {
         history,
         stream,
         seam: Seam { at: section.at, by: SeamBy::Time, allow_gap: false },
+        about: about::read(cx, &section),
     };
     check_inputs(cx, &section);
     check_schema(cx, &section, &source);

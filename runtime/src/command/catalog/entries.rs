@@ -1,0 +1,237 @@
+//! What the catalogue says, as data: it is its JSON.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::super::meaning;
+use crate::base::id::{GroupId, SourceId};
+use crate::base::time::{Span, Tick, WallClock};
+use crate::catalog::open::open_for_rows;
+use crate::catalog::opened::Opened;
+use crate::job::validate::types;
+use crate::job::{About, Column, Derived, Group, Job, Source, Window, duration};
+use crate::observe::report::{self, Report};
+use crate::serve::endpoint;
+
+#[derive(Serialize)]
+pub struct Catalog {
+    pub jobs: Vec<JobEntry>,
+}
+
+#[derive(Serialize)]
+pub struct JobEntry {
+    pub job: String,
+    pub file: String,
+    /// Why there are no types and no lineage: a history cannot be looked at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+    pub sources: Vec<SourceEntry>,
+    pub features: Vec<GroupEntry>,
+}
+
+/// Who answers for something, and what it is.
+#[derive(Clone, Serialize)]
+pub struct AboutEntry {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+}
+
+#[derive(Serialize)]
+pub struct SourceEntry {
+    pub source: String,
+    #[serde(flatten)]
+    pub about: AboutEntry,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub history: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stream: Option<String>,
+    pub seam: String,
+    pub event_time: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub arrival_time: Option<String>,
+    pub lateness: String,
+    pub columns: Vec<FieldEntry>,
+}
+
+#[derive(Serialize)]
+pub struct FieldEntry {
+    pub name: String,
+    #[serde(rename = "type")]
+    pub of_type: String,
+}
+
+#[derive(Serialize)]
+pub struct GroupEntry {
+    pub features: String,
+    #[serde(flatten)]
+    pub about: AboutEntry,
+    pub source: String,
+    pub key: Vec<FieldEntry>,
+    pub window: String,
+    /// What there is a row for, and how long it is there.
+    pub rows: Vec<String>,
+    /// The sinks that have it, with what they are.
+    pub served: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub freshness: Option<Freshness>,
+    pub columns: Vec<ColumnEntry>,
+}
+
+/// Of a job that runs.
+#[derive(Serialize)]
+pub struct Freshness {
+    pub as_of: String,
+    pub staleness_seconds: f64,
+}
+
+#[derive(Serialize)]
+pub struct ColumnEntry {
+    pub column: String,
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    pub of_type: Option<String>,
+    pub meaning: String,
+    #[serde(flatten)]
+    pub about: AboutEntry,
+    /// Lineage: the columns of sources that it is made of, as `SOURCE.COLUMN`. The key is not among them.
+    pub from: Vec<String>,
+}
+
+impl From<&About> for AboutEntry {
+    fn from(about: &About) -> AboutEntry {
+        let About { description, owner, tags } = about.clone();
+        AboutEntry { description, owner, tags }
+    }
+}
+
+impl JobEntry {
+    pub fn of(file: &Path, job: Job) -> JobEntry {
+        let running = running(&job);
+        let (opened, problem) = match open_for_rows(job.clone()) {
+            Ok(opened) => (Some(opened), None),
+            Err(failure) => (None, Some(failure.to_string().trim_end().to_owned())),
+        };
+        let sources = job.sources.pairs().map(|(id, source)| of_source(source, opened.as_ref().map(|o| (o, id))));
+        let groups = job.groups.ids().map(|id| of_group(&job, id, opened.as_ref(), running.as_ref()));
+        JobEntry {
+            job: job.name.clone(),
+            file: file.display().to_string(),
+            problem,
+            sources: sources.collect(),
+            features: groups.collect(),
+        }
+    }
+}
+
+/// What a running job says of itself. One that does not answer does not run.
+fn running(job: &Job) -> Option<Report> {
+    let answer = endpoint::running(job).ok()??.ask("/status", &[]).ok()?;
+    serde_json::from_reader(answer).ok()
+}
+
+fn of_source(source: &Source, opened: Option<(&Opened, SourceId)>) -> SourceEntry {
+    let fields = opened.map(|(opened, id)| opened.sources[id].schema.fields().clone()).unwrap_or_default();
+    let columns = fields
+        .iter()
+        .map(|field| FieldEntry { name: field.name().clone(), of_type: types::display(field.data_type()) });
+    SourceEntry {
+        source: source.name.clone(),
+        about: AboutEntry::from(&source.about),
+        history: source.history.as_ref().map(|history| format!("{} {}", history.kind.name(), history.config.path())),
+        stream: source.stream.as_ref().map(|stream| stream.config.describe()),
+        seam: format!("by {}", report::by(&source.seam.by)),
+        event_time: source.event_time.text.clone(),
+        arrival_time: source.arrival_time.as_ref().map(|time| time.text.clone()),
+        lateness: duration::display(source.lateness_us),
+        columns: columns.collect(),
+    }
+}
+
+fn of_group(job: &Job, id: GroupId, opened: Option<&Opened>, running: Option<&Report>) -> GroupEntry {
+    let group = &job.groups[id];
+    let source = &job.sources[group.source];
+    let types = opened.map(|opened| of_types(opened, id)).unwrap_or_default();
+    let type_of = |name: &str| types.iter().find(|(known, _)| known == name).map(|(_, of_type)| of_type.clone());
+    let key = group.key.iter().map(|key| FieldEntry {
+        name: key.text.clone(),
+        of_type: type_of(&key.text).unwrap_or_else(|| "unknown".to_owned()),
+    });
+    let mut columns: Vec<ColumnEntry> = vec![];
+    for (index, column) in group.columns.iter().enumerate() {
+        columns.push(ColumnEntry {
+            column: column.name.clone(),
+            of_type: type_of(&column.name),
+            meaning: meaning::of_column(group, column),
+            about: AboutEntry::from(&column.about),
+            from: opened.map(|opened| lineage(opened, (id, index), (source, column))).unwrap_or_default(),
+        });
+    }
+    let derived: Vec<ColumnEntry> =
+        (0..group.derived.len()).map(|n| of_derived(group, n, opened.map(|o| (o, id)), &columns, &type_of)).collect();
+    columns.extend(derived);
+    let told = running.and_then(|report| report.groups.iter().find(|told| told.name == group.name));
+    let freshness = told
+        .and_then(|told| Some(Freshness { as_of: told.as_of.clone()?, staleness_seconds: told.staleness_seconds? }));
+    let sinks = job.sinks.iter().filter(|sink| sink.groups.contains(&id));
+    GroupEntry {
+        features: group.name.clone(),
+        about: AboutEntry::from(&group.about),
+        source: source.name.clone(),
+        key: key.collect(),
+        window: window(group),
+        rows: meaning::of_rows(group, Span::from_us(source.lateness_us), Tick::down(WallClock::now(), job.tick())),
+        served: sinks.map(|sink| format!("{}: {}", sink.name, sink.to.describe())).collect(),
+        freshness,
+        columns,
+    }
+}
+
+fn of_types(opened: &Opened, group: GroupId) -> Vec<(String, String)> {
+    let fields = opened.groups[group].shape.schema.fields().iter();
+    fields.map(|field| (field.name().clone(), types::display(field.data_type()))).collect()
+}
+
+/// The group's `where`, the column's own, its `of`; and the time, where that decides what is inside.
+fn lineage(opened: &Opened, (group, column): (GroupId, usize), (source, conf): (&Source, &Column)) -> Vec<String> {
+    let open = &opened.groups[group];
+    let input = open.columns[column].input.map(|input| &open.inputs[input]);
+    let mut names: BTreeSet<&str> =
+        open.filter.iter().flat_map(|filter| filter.columns()).map(String::as_str).collect();
+    names.extend(input.into_iter().flat_map(|input| input.columns()).map(String::as_str));
+    if opened.job.groups[group].window != Window::Trailing || conf.length_us.is_some() {
+        names.insert(&source.event_time.text);
+    }
+    names.into_iter().map(|name| format!("{}.{name}", source.name)).collect()
+}
+
+fn of_derived(
+    group: &Group,
+    index: usize,
+    opened: Option<(&Opened, GroupId)>,
+    columns: &[ColumnEntry],
+    type_of: &dyn Fn(&str) -> Option<String>,
+) -> ColumnEntry {
+    let Derived { name, of, .. } = &group.derived[index];
+    let named = opened.map(|(opened, id)| opened.groups[id].derived.named(index).to_vec()).unwrap_or_default();
+    let of_columns =
+        columns.iter().filter(|column| named.contains(&column.column)).flat_map(|column| column.from.clone());
+    let from: BTreeSet<String> = of_columns.collect();
+    let about = AboutEntry { description: None, owner: None, tags: vec![] };
+    let meaning = format!("{}, of the row", of.text);
+    ColumnEntry { column: name.clone(), of_type: type_of(name), meaning, about, from: from.into_iter().collect() }
+}
+
+fn window(group: &Group) -> String {
+    let show = duration::display;
+    match group.window {
+        Window::Trailing => "trailing".to_owned(),
+        Window::Tumbling { size_us } => format!("tumbling {}", show(size_us)),
+        Window::Hopping { size_us, every_us } => format!("hopping {} every {}", show(size_us), show(every_us)),
+        Window::Session { gap_us } => format!("session {}", show(gap_us)),
+    }
+}

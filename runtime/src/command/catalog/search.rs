@@ -1,0 +1,45 @@
+//! Narrowing a catalogue to what has all the words of a search, in names, meanings, descriptions, owners, tags or lineage.
+
+use super::entries::{AboutEntry, Catalog, ColumnEntry, GroupEntry, SourceEntry};
+
+/// A group or source that has all the words stays whole; of another group those columns stay that have them beside what the group
+/// has.
+pub fn narrow(catalog: &mut Catalog, search: &str) {
+    let words: Vec<String> = search.split_whitespace().map(str::to_lowercase).collect();
+    for job in &mut catalog.jobs {
+        job.sources.retain(|source| has_all(&of_source(source), &words));
+        for group in &mut job.features {
+            let of_group = of_group(group);
+            if !has_all(&of_group, &words) {
+                group.columns.retain(|column| has_all(&(of_group.clone() + " " + &of_column(column)), &words));
+            }
+        }
+        job.features.retain(|group| !group.columns.is_empty());
+    }
+    catalog.jobs.retain(|job| !job.sources.is_empty() || !job.features.is_empty());
+}
+
+fn has_all(text: &str, words: &[String]) -> bool {
+    let text = text.to_lowercase();
+    words.iter().all(|word| text.contains(word))
+}
+
+fn of_source(source: &SourceEntry) -> String {
+    let columns: Vec<&str> = source.columns.iter().map(|column| column.name.as_str()).collect();
+    [source.source.clone(), of_about(&source.about), columns.join(" ")].join(" ")
+}
+
+fn of_group(group: &GroupEntry) -> String {
+    let key: Vec<&str> = group.key.iter().map(|key| key.name.as_str()).collect();
+    [group.features.clone(), of_about(&group.about), group.source.clone(), key.join(" "), group.window.clone()]
+        .join(" ")
+}
+
+fn of_column(column: &ColumnEntry) -> String {
+    [column.column.clone(), column.meaning.clone(), of_about(&column.about), column.from.join(" ")].join(" ")
+}
+
+fn of_about(about: &AboutEntry) -> String {
+    let AboutEntry { description, owner, tags } = about;
+    description.iter().chain(owner).chain(tags).cloned().collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,70 @@
+//! The catalogue for a terminal.
+
+use std::fmt::{Result, Write};
+
+use super::entries::{AboutEntry, Catalog, ColumnEntry, Freshness, GroupEntry, JobEntry, SourceEntry};
+
+pub fn show(catalog: &Catalog) -> String {
+    let mut out = String::new();
+    for (n, job) in catalog.jobs.iter().enumerate() {
+        // Writing to memory does not fail.
+        let _ = show_job(&mut out, job, n == 0);
+    }
+    out
+}
+
+fn show_job(out: &mut String, job: &JobEntry, first: bool) -> Result {
+    writeln!(out, "{}job {} ({})", if first { "" } else { "\n" }, job.job, job.file)?;
+    for line in job.problem.iter().flat_map(|problem| problem.lines()) {
+        writeln!(out, "  without types and lineage: {line}")?;
+    }
+    job.sources.iter().try_for_each(|source| show_source(out, source))?;
+    job.features.iter().try_for_each(|group| show_group(out, group))
+}
+
+fn show_source(out: &mut String, source: &SourceEntry) -> Result {
+    writeln!(out, "\n  source {}{}", source.source, about(&source.about))?;
+    let arrival = source.arrival_time.as_ref().map_or_else(String::new, |time| format!(", arrival {time}"));
+    writeln!(out, "    time      {}{arrival}, lateness {}", source.event_time, source.lateness)?;
+    for (what, said) in [("history", &source.history), ("stream", &source.stream)] {
+        said.iter().try_for_each(|said| writeln!(out, "    {what:8}  {said}"))?;
+    }
+    if source.history.is_some() && source.stream.is_some() {
+        writeln!(out, "    seam      {}", source.seam)?;
+    }
+    let columns: Vec<String> = source.columns.iter().map(|c| format!("{} {}", c.name, c.of_type)).collect();
+    if columns.is_empty() { Ok(()) } else { writeln!(out, "    columns   {}", columns.join(", ")) }
+}
+
+fn show_group(out: &mut String, group: &GroupEntry) -> Result {
+    let key: Vec<String> = group.key.iter().map(|key| format!("{} {}", key.name, key.of_type)).collect();
+    writeln!(out, "\n  features {}{}", group.features, about(&group.about))?;
+    writeln!(out, "    of        {}, by {}, {}", group.source, key.join(", "), group.window)?;
+    group.rows.iter().try_for_each(|line| writeln!(out, "    rows      {line}"))?;
+    group.served.iter().try_for_each(|sink| writeln!(out, "    served    {sink}"))?;
+    if let Some(Freshness { as_of, staleness_seconds }) = &group.freshness {
+        writeln!(out, "    fresh     as of {as_of}, {staleness_seconds:.1}s ago")?;
+    }
+    let width = group.columns.iter().map(|column| column.column.chars().count()).max().unwrap_or(0);
+    let types = group.columns.iter().filter_map(|column| column.of_type.as_ref());
+    let types = types.map(|of_type| of_type.chars().count()).max().unwrap_or(0);
+    group.columns.iter().try_for_each(|column| show_column(out, column, (width, types)))
+}
+
+fn show_column(out: &mut String, column: &ColumnEntry, (width, types): (usize, usize)) -> Result {
+    let of_type = column.of_type.as_deref().unwrap_or_default();
+    writeln!(out, "    {:width$}  {of_type:types$}  {}{}", column.column, column.meaning, about(&column.about))?;
+    if column.from.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "    {:width$}  {:types$}  from {}", "", "", column.from.join(", "))
+}
+
+/// `: what it is  [owner; tag, tag]`
+fn about(about: &AboutEntry) -> String {
+    let AboutEntry { description, owner, tags } = about;
+    let described = description.as_ref().map_or_else(String::new, |description| format!(": {description}"));
+    let tags = (!tags.is_empty()).then(|| tags.join(", "));
+    let known: Vec<String> = owner.iter().cloned().chain(tags).collect();
+    if known.is_empty() { described } else { format!("{described}  [{}]", known.join("; ")) }
+}
