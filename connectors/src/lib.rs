@@ -18,6 +18,7 @@ pub mod settings;
 pub mod sink;
 pub mod storage;
 pub mod stream;
+pub mod table;
 
 pub use error::{Error, Result};
 pub use guard::is_guarded;

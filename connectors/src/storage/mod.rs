@@ -124,6 +124,23 @@ impl Storage {
         }
     }
 
+    /// How many bytes a file has, if it is there.
+    pub fn size(&self, name: &str) -> Result<Option<u64>> {
+        if let Place::Local(root) = &self.0 {
+            return match std::fs::metadata(root.join(name)) {
+                Ok(found) => Ok(Some(found.len())),
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+                Err(e) => Err(self.failed("looking at", name, e)),
+            };
+        }
+        let (store, key) = self.object(name)?;
+        match runtime()?.block_on(store.head(&key)) {
+            Ok(found) => Ok(Some(found.size)),
+            Err(StoreError::NotFound { .. }) => Ok(None),
+            Err(e) => Err(self.store_failed("looking at", name, e)),
+        }
+    }
+
     /// Takes in a local file, in pieces.
     pub fn upload(&self, name: &str, from: &Path) -> Result<()> {
         let (store, key) = self.object(name)?;

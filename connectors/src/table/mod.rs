@@ -1,0 +1,39 @@
+//! Tables: files that a user hands in and gets back whole, such as a spine and its training rows. Parquet or Arrow IPC, by the name's
+//! ending; local, or in an object store.
+//!
+//! ```text
+//! labels.parquet                 read in place
+//! s3://bucket/labels.arrow       brought to a local scratch file first, which has no name: nothing of it can be left behind
+//! ```
+//!
+//! Every column has the type and the values that the file says. What is written is there once it is whole: see [`write`].
+
+mod format;
+pub mod read;
+#[cfg(test)]
+mod tests;
+pub mod write;
+
+pub use format::TableFormat;
+pub use read::Table;
+pub use write::TableWriter;
+
+use crate::storage::Storage;
+use crate::{Error, Result};
+
+/// An object's storage and its name there; `None`: it is a local file.
+fn object(path: &str) -> Result<Option<(Storage, &str)>> {
+    if !path.contains("://") || path.starts_with("file://") {
+        return Ok(None);
+    }
+    let (dir, name) = path.rsplit_once('/').unwrap_or_default();
+    if name.is_empty() || dir.ends_with('/') {
+        return Err(Error::Config(format!("{path}: expected the URL of a file, like s3://bucket/labels.parquet")));
+    }
+    Ok(Some((Storage::open(dir)?, name)))
+}
+
+/// The local path that a path or a `file://` URL means.
+fn local(path: &str) -> &str {
+    path.strip_prefix("file://").unwrap_or(path)
+}

@@ -1,0 +1,150 @@
+//! Writing a table: under another name beside it, which it gets once it is whole. What fails or is stopped leaves nothing behind.
+//!
+//! ```text
+//! rows.parquet           written as rows.parquet.4711.partial, then renamed
+//! s3://bucket/rows.arrow written to a local scratch file, then uploaded: an object is there as a whole or not at all
+//! ```
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use arrow::ipc::writer::FileWriter;
+use parquet::arrow::{ArrowSchemaConverter, ArrowWriter};
+use parquet::basic::Compression;
+use parquet::file::metadata::KeyValue;
+use parquet::file::properties::WriterProperties;
+
+use super::{TableFormat, local, object};
+use crate::storage::Storage;
+use crate::{Error, Result};
+
+/// A row group of Parquet is closed when it has so many bytes, as written, or so many rows.
+const ROW_GROUP_BYTES: usize = 64 << 20;
+const ROW_GROUP_ROWS: usize = 1 << 20;
+
+/// A table on its way. `finish` makes it one; dropped before, it never was.
+pub struct TableWriter {
+    path: String,
+    partial: PathBuf,
+    to: To,
+    out: Option<Out>,
+}
+
+enum To {
+    Local(PathBuf),
+    Object(Storage, String),
+}
+
+enum Out {
+    Parquet(Box<ArrowWriter<File>>),
+    Ipc(Box<FileWriter<BufWriter<File>>>),
+}
+
+impl TableWriter {
+    /// Begins a table. `scratch`: a directory in which what goes to an object store waits for its end.
+    ///
+    /// # Errors
+    /// `Config`: no such format, a column that it cannot hold, or no such directory. `World`: nothing can be written there.
+    pub fn create(path: &str, schema: &SchemaRef, scratch: &Path) -> Result<TableWriter> {
+        let format = TableFormat::of(path)?;
+        if format == TableFormat::Parquet {
+            ArrowSchemaConverter::new().convert(schema).map_err(|e| Error::Config(format!("{path}: {e}")))?;
+        }
+        let (partial, to) = match object(path)? {
+            None => {
+                let path = PathBuf::from(local(path));
+                (beside(&path), To::Local(path))
+            }
+            Some((storage, name)) => {
+                // Whoever may not write there is told before the work, not after it.
+                storage.size(name)?;
+                (scratch.join(format!("table-{}.partial", std::process::id())), To::Object(storage, name.to_owned()))
+            }
+        };
+        let file = File::create(&partial).map_err(|e| Error::Config(format!("{path} cannot be written: {e}")))?;
+        let mut writer = TableWriter { path: path.to_owned(), partial, to, out: None };
+        writer.out = Some(out(file, format, schema).map_err(|e| writer.failed(e))?);
+        Ok(writer)
+    }
+
+    /// Writes rows.
+    ///
+    /// # Errors
+    /// `World`: they cannot be written.
+    pub fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        let Some(out) = &mut self.out else { return Ok(()) };
+        let written = match out {
+            Out::Parquet(writer) => writer.write(batch).map_err(|e| e.to_string()).and_then(|()| {
+                let is_full = writer.in_progress_size() >= ROW_GROUP_BYTES;
+                if is_full { writer.flush().map_err(|e| e.to_string()) } else { Ok(()) }
+            }),
+            Out::Ipc(writer) => writer.write(batch).map_err(|e| told(&e.to_string())),
+        };
+        written.map_err(|e| self.failed(e))
+    }
+
+    /// Makes it a table, in place of any that was there.
+    ///
+    /// # Errors
+    /// `World`: it cannot be written to its end, or not be put in its place.
+    pub fn finish(mut self) -> Result<()> {
+        let Some(out) = self.out.take() else { return Ok(()) };
+        match out {
+            Out::Parquet(writer) => drop(writer.close().map_err(|e| self.failed(e))?),
+            Out::Ipc(mut writer) => {
+                writer.finish().map_err(|e| self.failed(e))?;
+                writer.get_mut().flush().map_err(|e| self.failed(e))?;
+            }
+        }
+        match &self.to {
+            To::Local(path) => std::fs::rename(&self.partial, path).map_err(|e| self.failed(e)),
+            To::Object(storage, name) => storage.upload(name, &self.partial),
+        }
+    }
+
+    fn failed(&self, cause: impl std::fmt::Display) -> Error {
+        Error::world(format!("writing {}", self.path), cause)
+    }
+}
+
+impl Drop for TableWriter {
+    fn drop(&mut self) {
+        // Renamed, it is gone from here; that what is left of a failure cannot be removed is no news beside that.
+        let _ = std::fs::remove_file(&self.partial);
+    }
+}
+
+fn beside(path: &Path) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}.partial", std::process::id()));
+    path.with_file_name(name)
+}
+
+fn out(file: File, format: TableFormat, schema: &SchemaRef) -> Result<Out, String> {
+    if format == TableFormat::Ipc {
+        let writer = FileWriter::try_new(BufWriter::new(file), schema).map_err(|e| e.to_string())?;
+        return Ok(Out::Ipc(Box::new(writer)));
+    }
+    let metadata = schema.metadata().iter().map(|(key, value)| KeyValue::new(key.clone(), value.clone()));
+    let mut metadata: Vec<KeyValue> = metadata.collect();
+    metadata.sort_by(|a, b| a.key.cmp(&b.key));
+    let properties = WriterProperties::builder()
+        .set_compression(Compression::SNAPPY)
+        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
+        .set_key_value_metadata(Some(metadata).filter(|metadata| !metadata.is_empty()))
+        .build();
+    let writer = ArrowWriter::try_new(file, schema.clone(), Some(properties)).map_err(|e| e.to_string())?;
+    Ok(Out::Parquet(Box::new(writer)))
+}
+
+fn told(text: &str) -> String {
+    match text.contains("Dictionary replacement") {
+        true => "a column of categories has others in each part of the table, which an Arrow file cannot have: write Parquet \
+                 (.parquet)"
+            .to_owned(),
+        false => text.to_owned(),
+    }
+}
