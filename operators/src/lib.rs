@@ -20,6 +20,7 @@ pub mod keys;
 pub mod ledger;
 pub mod limits;
 pub mod operator;
+pub mod probe;
 pub mod saved;
 pub mod sketch;
 pub mod value;

@@ -1,0 +1,162 @@
+//! The sweep: one walk along a key's events and labels, which takes events in and out of the windows as its labels come to them.
+//!
+//! Events come in one batch, or in several, each of which goes on where the last one ended. A batch is taken as a whole: what no label has
+//! come to yet by its end enters before the next one, which changes nothing for labels that are later still.
+
+use std::sync::Arc;
+
+use arrow::array::types::{Int64Type, UInt32Type};
+use arrow::array::{ArrayRef, AsArray, RecordBatch, UInt64Array};
+
+use super::aging::Aging;
+use super::shard::{self, Labels};
+use crate::accumulators::{Accumulators, Inputs};
+use crate::value::{Column, Datum};
+
+/// The only unit: keys come one after the other.
+const UNIT: usize = 0;
+
+pub struct Sweep {
+    accumulators: Accumulators,
+    aging: Aging,
+    columns: Vec<Column>,
+    numbers: Vec<u64>,
+    row: Vec<u64>,
+    values: Vec<Datum>,
+    unfit_sums: u64,
+    /// How many of the shard's labels have their rows.
+    done: usize,
+    /// The key whose events are in the windows.
+    key: Option<u32>,
+}
+
+/// A batch of ordered events, opened.
+struct Ordered<'a> {
+    numbers: &'a [u32],
+    enter: &'a [i64],
+    ts: &'a [i64],
+    inputs: Inputs,
+    /// The first that was not taken.
+    next: usize,
+}
+
+impl Ordered<'_> {
+    /// Whether the next event is of this key and has entered by then.
+    fn has(&self, key: u32, now: i64) -> bool {
+        self.numbers.get(self.next) == Some(&key) && self.enter[self.next] <= now
+    }
+
+    /// Passes over the events of keys before this one: no label asks for them any more.
+    fn skip_to(&mut self, key: u32) {
+        while self.numbers.get(self.next).is_some_and(|number| *number < key) {
+            self.next += 1;
+        }
+    }
+}
+
+impl Sweep {
+    /// `columns`: of the rows.
+    pub fn new(mut accumulators: Accumulators, columns: Vec<Column>) -> Sweep {
+        accumulators.grow(UNIT + 1);
+        let aging = Aging::new(accumulators.windows(), accumulators.lanes());
+        Sweep {
+            accumulators,
+            aging,
+            columns,
+            numbers: vec![],
+            row: vec![],
+            values: vec![],
+            unfit_sums: 0,
+            done: 0,
+            key: None,
+        }
+    }
+
+    /// Takes events that follow those taken before. `next`: where those begin that follow them; `None`: none do.
+    pub fn take(&mut self, labels: &Labels, events: &RecordBatch, next: Option<(u32, i64)>) {
+        let mut events = Ordered {
+            numbers: events.column(shard::NUMBER).as_primitive::<UInt32Type>().values(),
+            enter: events.column(shard::ENTER).as_primitive::<Int64Type>().values(),
+            ts: events.column(shard::TS).as_primitive::<Int64Type>().values(),
+            inputs: Inputs::open(events, shard::FIRST_INPUT),
+            next: 0,
+        };
+        let all = labels.all();
+        while let Some(&(key, now, _)) =
+            all.get(self.done).filter(|(key, now, _)| next.is_none_or(|n| (*key, *now) < n))
+        {
+            self.begin(key);
+            self.enter_until(&mut events, key, now);
+            let same = all[self.done..].iter().take_while(|label| (label.0, label.1) == (key, now)).count();
+            self.answer(&all[self.done..][..same], now);
+            self.done += same;
+        }
+        if let Some((key, now)) = next {
+            self.begin(key);
+            self.enter_until(&mut events, key, now);
+        }
+    }
+
+    /// Empties the windows where a key follows another one.
+    fn begin(&mut self, key: u32) {
+        if self.key.is_some_and(|before| before != key) {
+            self.accumulators.clear(UNIT);
+            self.aging.clear();
+            self.key = None;
+        }
+    }
+
+    /// Takes away what is too old, then takes in what has entered.
+    fn enter_until(&mut self, events: &mut Ordered, key: u32, now: i64) {
+        let accumulators = &mut self.accumulators;
+        self.aging.leave(now, |window, row| accumulators.leave(window, row));
+        events.skip_to(key);
+        while events.has(key, now) {
+            let at = events.next;
+            events.next += 1;
+            let ts = events.ts[at];
+            let class = self.accumulators.class(ts, now);
+            if class == self.accumulators.windows().len() && !self.accumulators.all() {
+                continue;
+            }
+            self.accumulators.ledger_row(UNIT as u32, ts, &events.inputs, at, &mut self.row);
+            self.accumulators.arrive(class, now, &mut self.row, &events.inputs, at);
+            self.aging.enter(class, &self.row);
+            self.key = Some(key);
+        }
+        self.accumulators.forget(UNIT, now);
+    }
+
+    /// The row of now, for labels of now.
+    fn answer(&mut self, same: &[(u32, i64, u64)], now: i64) {
+        let unfit = self.accumulators.row(UNIT, now, &mut self.values);
+        same.iter().for_each(|(_, _, number)| self.push(*number));
+        self.unfit_sums += unfit * same.len() as u64;
+    }
+
+    /// The row of a key without events, with the number 0.
+    pub fn empty(&mut self) {
+        self.accumulators.row(UNIT, 0, &mut self.values);
+        self.push(0);
+    }
+
+    fn push(&mut self, number: u64) {
+        self.numbers.push(number);
+        self.columns.iter_mut().zip(&self.values).for_each(|(column, value)| column.push(value));
+    }
+
+    /// The rows since the last call: their numbers, and their columns. The next shard begins with nothing.
+    pub fn finish(&mut self) -> Vec<ArrayRef> {
+        if self.key.take().is_some() {
+            self.accumulators.clear(UNIT);
+            self.aging.clear();
+        }
+        self.done = 0;
+        let numbers: ArrayRef = Arc::new(UInt64Array::from(std::mem::take(&mut self.numbers)));
+        std::iter::once(numbers).chain(self.columns.iter_mut().map(Column::finish)).collect()
+    }
+
+    pub fn unfit_sums(&self) -> u64 {
+        self.unfit_sums
+    }
+}
