@@ -9,6 +9,7 @@
 //! cargo test --test e2e starts:: by hand; what needs a service says that it was skipped
 //! ```
 
+mod backfill;
 mod bad_records;
 mod changed;
 mod chaos;

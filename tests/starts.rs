@@ -80,10 +80,3 @@ fn a_stop_before_the_end_is_not_the_end() {
     assert_eq!(status.code(), Some(1), "{}", stopped.log());
     assert!(stopped.log().contains("stopped before the end"), "{}", stopped.log());
 }
-
-#[test]
-fn what_is_not_there_yet_is_told() {
-    let dir = tempfile::tempdir().unwrap();
-    let told = finish(start(dir.path(), &["backfill", "job.toml", "--spine", "f.parquet"]), 2).stderr;
-    assert!(told.contains("`backfill` is not supported yet"), "{told}");
-}

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// Lowest first: a folder, and the folders that it may know.
-const LAYERS: [(&str, &str); 17] = [
+const LAYERS: [(&str, &str); 18] = [
     ("base", ""),
     ("job", "base"),
     ("plan", "base"),
@@ -21,9 +21,10 @@ const LAYERS: [(&str, &str); 17] = [
     ("cluster", "base job"),
     ("run", "base job plan catalog checkpoint observe ingest start render cluster"),
     ("serve", "base job catalog observe start"),
+    ("backfill", "base job plan catalog ingest start"),
     ("embed", "base job catalog observe cluster run serve"),
     ("demo", "base job observe cluster run serve"),
-    ("command", "base job plan catalog checkpoint observe ingest start cluster run serve demo"),
+    ("command", "base job plan catalog checkpoint observe ingest start cluster run serve backfill demo"),
 ];
 
 #[test]

@@ -36,6 +36,11 @@ pub fn pin(opened: &mut Opened, pinned: &IdVec<SourceId, Option<Pinned>>) -> Res
     if faults.has_errors() { Err(Failure::Job(faults)) } else { Ok(()) }
 }
 
+/// Opens a job whose events are read, and that writes nothing: its sinks may be away.
+pub fn open_for_events(job: Job) -> Result<Opened, Failure> {
+    open_with(job, &IdVec::new(), Streams::Read)
+}
+
 /// Opens a job whose rows are read and whose events are not: its streams may be away.
 pub fn open_for_rows(job: Job) -> Result<Opened, Failure> {
     open_with(job, &IdVec::new(), Streams::Skip)

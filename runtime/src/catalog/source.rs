@@ -17,7 +17,10 @@ use crate::job::{self, Group, Job, Named, SeamBy};
 /// Whether streams are opened too, or only what says how rows look.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Streams {
+    /// For a run: what sinks write to is looked at, too.
     Open,
+    /// To be read, and nothing is written.
+    Read,
     Skip,
 }
 
@@ -56,7 +59,7 @@ pub fn open_source(
         None => None,
         Some(h) => told(h.config.open(pinned), h.at, faults, &mut ok)?,
     };
-    let stream = match source.stream.as_ref().filter(|_| streams == Streams::Open) {
+    let stream = match source.stream.as_ref().filter(|_| streams != Streams::Skip) {
         None => None,
         Some(stream) => told(stream.config.open(), stream.at, faults, &mut ok)?,
     };

@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
+use crate::backfill::memory;
+use crate::backfill::request::Known;
 use crate::cluster::options::Options;
 use crate::job::duration;
 
@@ -129,6 +131,73 @@ pub struct ExportArgs {
     /// The sink to read; otherwise the first Redis or embedded one that holds the group
     #[arg(long, value_name = "NAME")]
     pub sink: Option<String>,
+}
+
+/// Training rows: for each row of a spine, what the features were at its time
+///
+/// A spine is a table of labels: the key columns of the groups, a time, and anything else. It is written again, in its own order,
+/// with `GROUP__COLUMN` beside its columns, in the order of the job: to the bit what a run would have served then. Tables are Parquet
+/// (.parquet) or Arrow (.arrow, .feather, .ipc), local or in an object store.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  headwater backfill fraud.toml --spine labels.parquet --time label_time --out rows.parquet
+  headwater backfill fraud.toml --spine labels.parquet --time label_time --out rows.parquet --features card_activity
+  headwater backfill fraud.toml --spine s3://ml/labels.arrow --time at --out s3://ml/rows.arrow --memory 8GiB
+
+A key without events, a null key or a null time has counts 0 and the rest null. Each key column of a group is a column of the
+spine, of the same type or another width. Nothing of the job is written, and no store is touched. A gap between history and stream
+is exit 3.")]
+pub struct BackfillArgs {
+    /// The job file
+    pub job: PathBuf,
+    /// The rows that are asked for: a path or URL
+    #[arg(long, value_name = "FILE")]
+    pub spine: String,
+    /// The spine's column with the time of each row: a timestamp, UTC where it has no zone
+    #[arg(long, value_name = "COL")]
+    pub time: String,
+    /// Where the rows go: a path or URL; it is there once it is whole
+    #[arg(long, value_name = "FILE")]
+    pub out: String,
+    /// The groups, separated by commas; otherwise all trailing and lifetime groups
+    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    pub features: Option<Vec<String>>,
+    /// What is known at a row's time
+    #[arg(long, value_enum, default_value_t = KnownArg::Arrival)]
+    pub known: KnownArg,
+    /// Threads; otherwise as many as the machine has. The result is the same for any number
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub workers: Option<u16>,
+    /// About how much memory events, labels and rows may take, as in 512MiB or 8GB; otherwise a quarter of the machine's. The
+    /// rest goes to disk
+    #[arg(long, value_name = "SIZE", value_parser = memory::parse)]
+    pub memory: Option<u64>,
+    /// Where that lies; otherwise below the job's local state
+    #[arg(long, value_name = "DIR")]
+    pub spill: Option<PathBuf>,
+}
+
+/// What is known at a row's time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum KnownArg {
+    /// What a run would have served at that time: events that had arrived
+    Arrival,
+    /// In hindsight: all events that had happened, however late they came
+    Event,
+    /// What a live run did serve, with the records that it admitted late
+    Served,
+}
+
+impl KnownArg {
+    /// `None`: that cannot be told.
+    pub fn known(self) -> Option<Known> {
+        match self {
+            KnownArg::Arrival => Some(Known::Arrival),
+            KnownArg::Event => Some(Known::Event),
+            KnownArg::Served => None,
+        }
+    }
 }
 
 /// Tell how a running job is

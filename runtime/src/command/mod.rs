@@ -1,6 +1,7 @@
 //! The command line: one file a command. Results go to stdout, everything else to stderr.
 
 mod args;
+mod backfill;
 mod catalog;
 mod check;
 mod demo;
@@ -13,6 +14,7 @@ mod panics;
 mod progress;
 mod run;
 mod sample;
+mod signals;
 mod status;
 mod table;
 
@@ -21,7 +23,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::base::failure::Failure;
-use args::{CatalogArgs, CheckArgs, ExportArgs, GetArgs, RunArgs, StatusArgs};
+use args::{BackfillArgs, CatalogArgs, CheckArgs, ExportArgs, GetArgs, RunArgs, StatusArgs};
 
 /// Keeps machine-learning features fresh: history from files, then the stream, one job for both.
 #[derive(Debug, Parser)]
@@ -39,6 +41,7 @@ A job is one TOML file:
   headwater check fraud.toml                           is it right, and what would it do?
   headwater run fraud.toml                             history, switch, stream, until Ctrl-C
   headwater get fraud.toml card_activity card_id=c1    one row
+  headwater backfill fraud.toml --spine labels.parquet --time at --out rows.parquet    training rows
 
 Results go to stdout; logs and progress to stderr (HEADWATER_LOG=debug tells more).
 Exit: 0 done, 1 failed while running, 2 wrong usage or job, 3 refused at the seam.";
@@ -49,16 +52,11 @@ enum Command {
     Run(RunArgs),
     Get(GetArgs),
     Export(ExportArgs),
+    Backfill(BackfillArgs),
     Status(StatusArgs),
     Catalog(CatalogArgs),
     /// Show the whole story in one process: a made-up history, an embedded Kafka, an embedded store
     Demo(demo::DemoArgs),
-    /// Training rows (not supported yet)
-    #[command(hide = true, disable_help_flag = true)]
-    Backfill {
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-        _arguments: Vec<String>,
-    },
 }
 
 /// Runs the command that was typed.
@@ -86,7 +84,7 @@ pub fn main() -> ExitCode {
         Command::Status(args) => status::status(&args),
         Command::Catalog(args) => catalog::catalog(&args),
         Command::Demo(args) => demo::demo(&args),
-        Command::Backfill { .. } => Err(Failure::Usage("`backfill` is not supported yet".to_owned())),
+        Command::Backfill(args) => backfill::backfill(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -155,7 +155,8 @@ impl HistoryAdmission<'_> {
 }
 
 impl Admitted {
-    fn none(scan: ScanId, records: usize) -> Admitted {
+    /// Of so many records none.
+    pub fn none(scan: ScanId, records: usize) -> Admitted {
         Admitted {
             scan,
             origin: Origin::Stream,

@@ -38,6 +38,13 @@ impl Tally {
         other.groups.iter().for_each(|(key, n)| *self.groups.entry(*key).or_default() += n);
     }
 
+    /// How many dead letters there are of each reason, whatever their source.
+    pub fn by_reason(&self) -> BTreeMap<&'static str, u64> {
+        let mut reasons = BTreeMap::new();
+        self.sources.iter().for_each(|((_, reason), n)| *reasons.entry(*reason).or_default() += n);
+        reasons
+    }
+
     pub fn add_to(&self, status: &mut ProcessStatus) {
         for ((source, reason), n) in &self.sources {
             *status.sources[*source].dead_letters.entry((*reason).to_owned()).or_default() += n;

@@ -48,15 +48,18 @@ impl Effs {
 
     fn open(opened: &Opened, plan: &Plan, parts: &Parts, id: ScanId) -> Result<Effs, Failure> {
         let scan = &plan.scans[id];
-        let source = scan.source;
+        let asked = asking(opened, parts, id).next().is_some() && !scan.restored;
+        let floor = scan.s.and_then(|s| floor(opened, parts, id, s));
+        if asked { Effs::of_rows(opened, plan, id, floor) } else { Ok(Effs::default()) }
+    }
+
+    /// Those of every row of a scan's history whose event time is past `floor`; `None`: of all.
+    pub fn of_rows(opened: &Opened, plan: &Plan, id: ScanId, floor: Option<i64>) -> Result<Effs, Failure> {
+        let source = plan.scans[id].source;
         let (conf, open) = (&opened.job.sources[source], &opened.sources[source]);
         let by_offset = matches!(conf.seam.by, SeamBy::Offset { .. });
-        let asked = by_offset && asking(opened, parts, id).next().is_some() && !scan.restored;
-        let Some(history) = open.history.as_ref().filter(|_| asked) else {
-            return Ok(Effs::default());
-        };
+        let Some(history) = open.history.as_ref().filter(|_| by_offset) else { return Ok(Effs::default()) };
         let narrow = Narrow::new(conf, open, false);
-        let floor = scan.s.and_then(|s| floor(opened, parts, id, s));
         Ok(Effs { steps: read(history.as_ref(), &narrow, floor, plan.now)? })
     }
 

@@ -1,0 +1,102 @@
+//! Admission: which records of a history or a stream count for a backfill, and from which tick on.
+//!
+//! ```text
+//! V = up(max(eff, ts))     without the seam's floor: as a run from the beginning would have had it
+//! eff                      of a stream the running maximum of its partition, which goes on from the history where the seam is by
+//!                          offset; of a history with such a seam the same; of any other history the arrival
+//! ```
+//!
+//! What happened when no window of a label looks is not looked at, and is no dead letter.
+
+use headwater_connectors::Records;
+use headwater_operators::ledger::up;
+
+use crate::base::id::ScanId;
+use crate::ingest::admit::{Admitted, Origin};
+use crate::ingest::effs::Effs;
+use crate::ingest::log_position::LogPositions;
+use crate::ingest::partition::Partition;
+use crate::ingest::seam::{Seam, Verdict};
+use crate::ingest::stamp::Stamped;
+
+/// The event times that some label's windows may hold.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Reach {
+    /// `None`: there is a lifetime window.
+    pub after: Option<i64>,
+    /// The last moment that is asked for.
+    pub upto: i64,
+}
+
+impl Reach {
+    pub fn holds(&self, ts: i64) -> bool {
+        ts <= self.upto && self.after.is_none_or(|after| ts > after)
+    }
+
+    /// Whether it holds any time from `first` to `last`.
+    pub fn meets(&self, first: i64, last: i64) -> bool {
+        first <= self.upto && self.after.is_none_or(|after| last > after)
+    }
+}
+
+/// How a scan admits records.
+pub struct Admission {
+    pub scan: ScanId,
+    pub tick: i64,
+    pub reach: Reach,
+}
+
+impl Admission {
+    /// Rows of the history, up to where it is complete.
+    pub fn of_history(
+        &self,
+        stamped: &[Stamped],
+        log_positions: &LogPositions,
+        effs: &Effs,
+        complete_until: Option<i64>,
+    ) -> Admitted {
+        let mut admitted = Admitted::none(self.scan, stamped.len());
+        admitted.origin = Origin::History { s: None };
+        for (i, stamp) in stamped.iter().enumerate() {
+            if complete_until.is_some_and(|until| stamp.m.is_some_and(|m| m >= until)) {
+                continue;
+            }
+            let (partition, offset) = log_positions.get(i);
+            self.take(&mut admitted, i, stamp, effs.eff(partition, offset, stamp.a));
+        }
+        admitted
+    }
+
+    /// Records of a partition of the stream that the seam takes, between its start and the end that it had.
+    pub fn of_stream(
+        &self,
+        partition: &mut Partition,
+        seam: &Seam,
+        records: &Records,
+        stamped: &[Stamped],
+    ) -> Admitted {
+        let offsets = records.offsets.as_deref().unwrap_or_default();
+        let verdicts = seam.judge(records, stamped, &partition.plan);
+        let mut admitted = Admitted::none(self.scan, records.len());
+        for (i, stamp) in stamped.iter().enumerate() {
+            let is_held = (partition.plan.start..partition.plan.end).contains(&offsets[i]);
+            if is_held && verdicts[i] == Verdict::Taken {
+                let eff = partition.arrive(stamp.clock());
+                self.take(&mut admitted, i, stamp, eff);
+            }
+        }
+        admitted
+    }
+
+    fn take(&self, admitted: &mut Admitted, i: usize, stamp: &Stamped, eff: Option<i64>) {
+        if stamp.ts.is_some_and(|ts| !self.reach.holds(ts)) {
+            return;
+        }
+        admitted.taken[i] = true;
+        admitted.effs[i] = eff;
+        if let (None, Some(ts), Some(eff)) = (stamp.reason, stamp.ts, eff) {
+            admitted.visible[i] = up(eff.max(ts), self.tick);
+            admitted.events.push(i as u32);
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! Which groups a backfill is asked for.
+
+use crate::base::failure::Failure;
+use crate::base::id::GroupId;
+use crate::job::nearest::expected;
+use crate::job::{Job, Window};
+
+/// In the order of the job.
+pub fn groups(job: &Job, features: Option<&[String]>) -> Result<Vec<GroupId>, Failure> {
+    let trailing = |id: &GroupId| job.groups[*id].window == Window::Trailing;
+    let all: Vec<GroupId> = job.groups.ids().filter(trailing).collect();
+    let Some(features) = features else {
+        if all.is_empty() {
+            return Err(Failure::Usage(
+                "the job has no trailing or lifetime group: there is nothing to backfill".to_owned(),
+            ));
+        }
+        return Ok(all);
+    };
+    let names = || all.iter().map(|id| job.groups[*id].name.as_str());
+    let mut asked = vec![];
+    for name in features {
+        let Some(id) = job.groups.find(|group| group.name == *name) else {
+            return Err(Failure::Usage(format!(
+                "--features: the job has no group `{name}`: {}",
+                expected(name, names())
+            )));
+        };
+        let kind = match job.groups[id].window {
+            Window::Trailing => None,
+            Window::Tumbling { .. } => Some("tumbling"),
+            Window::Hopping { .. } => Some("hopping"),
+            Window::Session { .. } => Some("session"),
+        };
+        if let Some(kind) = kind {
+            return Err(Failure::Usage(format!(
+                "--features: `{name}` has {kind} windows, and its rows are of windows, not of moments: a backfill has trailing and \
+                 lifetime groups only"
+            )));
+        }
+        asked.push(id);
+    }
+    asked.sort_unstable();
+    asked.dedup();
+    Ok(asked)
+}

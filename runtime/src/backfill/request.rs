@@ -1,0 +1,65 @@
+//! What a backfill is asked for, and what came of it.
+
+use std::path::PathBuf;
+
+use headwater_operators::probe::Enter;
+
+/// What is asked for.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Paths or URLs of tables.
+    pub spine: String,
+    pub out: String,
+    /// The spine's column of times.
+    pub time: String,
+    /// Names of groups; `None`: every trailing and lifetime group.
+    pub features: Option<Vec<String>>,
+    pub known: Known,
+    pub workers: usize,
+    /// Bytes of events, labels and rows that may stay in memory.
+    pub memory: u64,
+    /// Where the rest lies; `None`: below the job's state.
+    pub spill: Option<PathBuf>,
+}
+
+/// As of when a row is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Known {
+    /// As a run would have served it: at the last tick up to the time.
+    Arrival,
+    /// In hindsight: all that had happened by the time, however late it came.
+    Event,
+}
+
+impl Known {
+    pub fn enter(self) -> Enter {
+        match self {
+            Known::Arrival => Enter::Visible,
+            Known::Event => Enter::Happened,
+        }
+    }
+
+    /// The moment at which a row is asked for.
+    pub fn moment(self, time: i64, tick: i64) -> i64 {
+        match self {
+            Known::Arrival => time.div_euclid(tick).saturating_mul(tick),
+            Known::Event => time,
+        }
+    }
+}
+
+/// What came of a backfill.
+#[derive(Debug, Default)]
+pub struct Done {
+    pub rows: u64,
+    /// Columns that were appended.
+    pub columns: usize,
+    /// Records that were read of histories and streams.
+    pub records: u64,
+    /// By reason.
+    pub dead_letters: Vec<(&'static str, u64)>,
+    /// Sums that did not fit their type, once for each row that could not show one.
+    pub unfit_sums: u64,
+    /// Bytes that did not stay in memory.
+    pub spilled: u64,
+}

@@ -1,0 +1,99 @@
+//! Rows worked out, shard by shard, and parted by the block of the spine that they are for.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use arrow::array::types::UInt64Type;
+use arrow::array::{AsArray, RecordBatch};
+use headwater_operators::probe::Probe;
+
+use super::labels::Labels;
+use super::runs;
+use super::shards::{Collector, Parted, Storage};
+use super::spine::Spine;
+use super::watch::{Phase, Watch};
+use super::workers::Workers;
+use crate::base::failure::Failure;
+use crate::catalog::opened::Opened;
+
+/// Rows of the spine that are put together at a time.
+pub const BLOCK_ROWS: u64 = 128 << 10;
+
+/// The rows of all groups.
+pub struct Rows<'a> {
+    pub groups: Vec<GroupRows<'a>>,
+    pub unfit_sums: u64,
+}
+
+/// Of one group.
+pub struct GroupRows<'a> {
+    /// By block.
+    pub parted: Parted<'a>,
+    /// Where nothing is asked for: a key or the time is null.
+    pub empty: RecordBatch,
+}
+
+/// `events`: by group of the spine.
+pub fn sweep<'a>(
+    opened: &Opened,
+    (spine, labels): (&Spine, &Labels),
+    events: Vec<Parted>,
+    storage: Storage<'a>,
+    (workers, watch): (&Workers, &Watch),
+) -> Result<Rows<'a>, Failure> {
+    watch.enter(Phase::Rows, Some(labels.rows() * spine.groups.len() as u64));
+    let mut rows = Rows { groups: vec![], unfit_sums: 0 };
+    for ((group, set), events) in spine.groups.iter().zip(events) {
+        let open = &opened.groups[*group];
+        let inputs: Vec<_> = open.inputs.iter().map(|input| input.data_type().clone()).collect();
+        let probe = || Probe::new(&open.columns, &inputs, spine.known.enter());
+        let mut first = probe();
+        let blocks = labels.rows().div_ceil(BLOCK_ROWS) as usize;
+        let parted = Parted::new(first.schema().clone(), blocks, storage);
+        let (labels, next) = (labels.parted(*set), AtomicUsize::new(0));
+        let work = |_| shards(probe(), (labels, &events), &parted, &next, (workers, watch));
+        rows.unfit_sums += workers.run(work)?.into_iter().sum::<u64>();
+        rows.groups.push(GroupRows { empty: first.empty().map_err(failed)?, parted });
+    }
+    Ok(rows)
+}
+
+fn failed(e: arrow::error::ArrowError) -> Failure {
+    Failure::Running(format!("computing rows: {e}"))
+}
+
+/// One thread's shards. Returns how many sums did not fit.
+fn shards(
+    mut probe: Probe,
+    (labels, events): (&Parted, &Parted),
+    rows: &Parted,
+    next: &AtomicUsize,
+    (workers, watch): (&Workers, &Watch),
+) -> Result<u64, Failure> {
+    let mut collector = rows.collector();
+    loop {
+        let shard = next.fetch_add(1, Ordering::Relaxed);
+        if shard >= labels.parts() {
+            break;
+        }
+        workers.check()?;
+        let labels = labels.part(shard)?;
+        let count: usize = labels.iter().map(RecordBatch::num_rows).sum();
+        if count > 0 {
+            let of_keys = probe.begin(&labels);
+            runs::take(&mut probe, &of_keys, (events, shard))?;
+            collect(&mut collector, probe.finish().map_err(failed)?)?;
+            watch.add(count);
+        }
+    }
+    collector.finish()?;
+    Ok(probe.unfit_sums())
+}
+
+fn collect(collector: &mut Collector, rows: RecordBatch) -> Result<(), Failure> {
+    let numbers = rows.column(NUMBER).as_primitive::<UInt64Type>().clone();
+    let picks = (0..).zip(numbers.values()).map(|(row, number)| (row, (number / BLOCK_ROWS) as u32));
+    collector.add(rows, picks)
+}
+
+/// The column of rows with their labels' numbers.
+pub const NUMBER: usize = 0;

@@ -1,0 +1,154 @@
+//! `headwater backfill JOB`: training rows.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use indicatif::{HumanBytes, HumanCount, HumanDuration, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::args::BackfillArgs;
+use super::{log, signals};
+use crate::backfill::request::{Done, Request};
+use crate::backfill::watch::{Phase, Progress, Watch};
+use crate::backfill::{backfill as work_out, memory};
+use crate::base::failure::Failure;
+
+const DRAW_EVERY: Duration = Duration::from_millis(100);
+const LOG_EVERY: Duration = Duration::from_secs(10);
+
+pub fn backfill(args: &BackfillArgs) -> Result<(), Failure> {
+    let job = log::load(&args.job)?;
+    let request = request(args)?;
+    let stop = Arc::new(AtomicBool::new(false));
+    signals::stop_on_signal(stop.clone(), "nothing is written")?;
+    let began = Instant::now();
+    let watch = Arc::new(Watch::new());
+    let teller = Teller::start(watch.clone());
+    let done = work_out(job, &request, &watch, &stop);
+    drop(teller);
+    tracing::info!("done: {}", summary(&done?, &request.out, began.elapsed()));
+    Ok(())
+}
+
+fn request(args: &BackfillArgs) -> Result<Request, Failure> {
+    let known = args.known.known().ok_or_else(|| {
+        Failure::Usage(
+            "--known served needs the ticks at which a live run admitted records late, and no run keeps them yet: `--known arrival` \
+             is the same but for those"
+                .to_owned(),
+        )
+    })?;
+    let workers = args.workers.map(usize::from);
+    Ok(Request {
+        spine: args.spine.clone(),
+        out: args.out.clone(),
+        time: args.time.clone(),
+        features: args.features.clone(),
+        known,
+        workers: workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)),
+        memory: args.memory.unwrap_or_else(memory::by_default),
+        spill: args.spill.clone(),
+    })
+}
+
+/// What came of it, in one line.
+fn summary(done: &Done, out: &str, took: Duration) -> String {
+    let dead_letters = match done.dead_letters.as_slice() {
+        [] => "none".to_owned(),
+        some => some.iter().map(|(reason, n)| format!("{} {reason}", HumanCount(*n))).collect::<Vec<_>>().join(", "),
+    };
+    let mut text = format!(
+        "{} rows with {} columns more in {out}; {} records read, dead letters: {dead_letters}; {:.1} seconds",
+        HumanCount(done.rows),
+        done.columns,
+        HumanCount(done.records),
+        took.as_secs_f64()
+    );
+    if done.unfit_sums > 0 {
+        text += &format!("; {} sums that do not fit their type are null", HumanCount(done.unfit_sums));
+    }
+    if done.spilled > 0 {
+        text += &format!("; {} went to disk", HumanBytes(done.spilled));
+    }
+    text
+}
+
+/// Tells how far it is as long as it lives: a bar on a terminal, log lines elsewhere.
+struct Teller {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Teller {
+    fn start(watch: Arc<Watch>) -> Teller {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = stop.clone();
+        let work = move || {
+            let bar = log::draws().then(bar);
+            let mut logged = Instant::now();
+            while !stopped.load(Ordering::Relaxed) {
+                let progress = watch.look();
+                match &bar {
+                    Some(bar) => draw(bar, progress),
+                    None if logged.elapsed() >= LOG_EVERY => {
+                        logged = Instant::now();
+                        tracing::info!("{}", line(progress));
+                    }
+                    None => {}
+                }
+                std::thread::park_timeout(DRAW_EVERY);
+            }
+            if let Some(bar) = bar {
+                bar.finish_and_clear();
+                log::write_above(None);
+            }
+        };
+        // Without the thread nobody is told how far it is, and it goes on all the same.
+        let thread = std::thread::Builder::new().name("progress".to_owned()).spawn(work).ok();
+        Teller { stop, thread }
+    }
+}
+
+impl Drop for Teller {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
+            // A panic has been told by its hook.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn bar() -> ProgressBar {
+    let all = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
+    log::write_above(Some(all.clone()));
+    let bar = all.add(ProgressBar::new(0));
+    let style = ProgressStyle::with_template("{bar:30} {msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
+    bar.set_style(style);
+    bar
+}
+
+fn draw(bar: &ProgressBar, progress: Progress) {
+    bar.set_length(progress.total.unwrap_or(progress.done).max(1));
+    bar.set_position(progress.done);
+    bar.set_message(line(progress));
+}
+
+/// `events: 1,000 of 20,000 records, 500 records/s, 38 seconds to go`
+fn line(progress: Progress) -> String {
+    let (doing, counted) = progress.phase.told();
+    if progress.phase == Phase::Plan {
+        return doing.to_owned();
+    }
+    let seconds = progress.began.elapsed().as_secs_f64().max(1e-3);
+    let per_second = progress.done as f64 / seconds;
+    let rate = format!("{} {counted}/s", HumanCount(per_second as u64));
+    let Some(total) = progress.total else {
+        return format!("{doing}: {} {counted}, {rate}", HumanCount(progress.done));
+    };
+    let left = total.saturating_sub(progress.done) as f64 / per_second.max(1.0);
+    let left = HumanDuration(Duration::from_secs_f64(left.min(1e9)));
+    format!("{doing}: {} of {} {counted}, {rate}, {left} to go", HumanCount(progress.done), HumanCount(total))
+}

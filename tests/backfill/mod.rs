@@ -1,0 +1,55 @@
+//! Backfills: rows of a spine, against what runs have published, against a model that looks at every event for each label, and
+//! against everything that a spine may be.
+//!
+//! | | |
+//! |---|---|
+//! | `as_served` | the changelog of runs, made a spine: no difference |
+//! | `random` | random spines, and the model |
+//! | `spines` | types, names, formats, what is carried through, what is refused |
+//! | `running` | the same bytes for any number of threads and any memory; gaps; what is stopped leaves nothing |
+
+mod as_served;
+mod data;
+mod random;
+mod running;
+mod spines;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow::compute::concat_batches;
+use headwater_connectors::table::{Table, TableWriter};
+
+use crate::support::*;
+
+/// Writes a table, by its name's ending.
+pub fn write_table(path: &Path, batch: &RecordBatch) {
+    let mut writer = TableWriter::create(path.to_str().unwrap(), &batch.schema(), Path::new("/nowhere")).unwrap();
+    writer.write(batch).unwrap();
+    writer.finish().unwrap();
+}
+
+pub fn read_table(path: &Path) -> RecordBatch {
+    let table = Table::open(path.to_str().unwrap(), Path::new("/nowhere")).unwrap();
+    let batches: Vec<RecordBatch> = table.read(None).unwrap().map(|batch| batch.unwrap()).collect();
+    concat_batches(table.schema(), &batches).unwrap()
+}
+
+/// Of `job.toml` in a directory; unless something else is said, of `spine.parquet` and its column `at`.
+pub fn backfill(dir: &Path, args: &[&str]) -> Running {
+    let unsaid = [["--spine", "spine.parquet"], ["--time", "at"]].into_iter().filter(|[flag, _]| !args.contains(flag));
+    spawn(headwater().current_dir(dir).args(["backfill", "job.toml"]).args(unsaid.flatten()).args(args))
+}
+
+pub fn times(values: impl IntoIterator<Item = Option<i64>>) -> ArrayRef {
+    Arc::new(TimestampMicrosecondArray::from_iter(values).with_timezone("UTC"))
+}
+
+pub fn texts<'a>(values: impl IntoIterator<Item = Option<&'a str>>) -> ArrayRef {
+    Arc::new(StringArray::from_iter(values))
+}
+
+pub fn ints(values: impl IntoIterator<Item = Option<i64>>) -> ArrayRef {
+    Arc::new(Int64Array::from_iter(values))
+}
