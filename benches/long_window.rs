@@ -8,9 +8,8 @@ mod support;
 use std::collections::HashSet;
 use std::fmt::Write;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
-use std::time::Duration;
 
 use arrow::array::{Float64Array, StringArray, TimestampMicrosecondArray};
 use rand::SeedableRng;
@@ -25,7 +24,8 @@ fn main() {
     let dir = tempfile::tempdir().unwrap();
     let pairs = write_events(dir.path(), rows);
     let job = support::write_job(dir.path(), &JOB.replace("SOURCE", support::SOURCE));
-    let (peak, took) = support::timed(|| run(&job));
+    let args = ["run", "--until-end", "--fresh", "--workers", "2"];
+    let (peak, took) = support::peak(Command::new(env!("CARGO_BIN_EXE_headwater")).args(args).arg(&job));
     let mib = |bytes: usize| bytes as f64 / f64::from(1 << 20);
     println!("long_window: {rows} events over 30 days, {CARDS} cards, {pairs} pairs of card and merchant");
     println!("floor: the pairs alone                       {:>8.0} MiB", mib(pairs * 16));
@@ -75,30 +75,4 @@ fn write_events(dir: &Path, rows: usize) -> usize {
     std::fs::create_dir_all(dir.join("stream")).unwrap();
     std::fs::write(dir.join("stream/0.jsonl"), lines).unwrap();
     pairs.len()
-}
-
-/// Returns the most bytes that were resident.
-fn run(job: &Path) -> usize {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_headwater"))
-        .args(["run", "--until-end", "--fresh", "--workers", "2"])
-        .arg(job)
-        .stdout(Stdio::null())
-        .stderr(Stdio::inherit())
-        .spawn()
-        .unwrap();
-    let mut peak = 0;
-    loop {
-        peak = resident_at_most(child.id()).unwrap_or(peak);
-        if let Some(status) = child.try_wait().unwrap() {
-            assert!(status.success());
-            return peak;
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
-fn resident_at_most(pid: u32) -> Option<usize> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    Some(line.trim().trim_end_matches(" kB").parse::<usize>().ok()? * 1024)
 }
