@@ -9,9 +9,10 @@
 //! What happened when no window of a label looks is not looked at, and is no dead letter.
 
 use headwater_connectors::Records;
-use headwater_operators::ledger::up;
 
 use crate::base::id::ScanId;
+use crate::base::offset::Offset;
+use crate::base::time::{Eff, MatchTime, Span, Tick, Time};
 use crate::ingest::admit::{Admitted, Origin};
 use crate::ingest::effs::Effs;
 use crate::ingest::log_position::LogPositions;
@@ -42,7 +43,7 @@ impl Reach {
 /// How a scan admits records.
 pub struct Admission {
     pub scan: ScanId,
-    pub tick: i64,
+    pub tick: Span,
     pub reach: Reach,
 }
 
@@ -53,7 +54,7 @@ impl Admission {
         stamped: &[Stamped],
         log_positions: &LogPositions,
         effs: &Effs,
-        complete_until: Option<i64>,
+        complete_until: Option<MatchTime>,
     ) -> Admitted {
         let mut admitted = Admitted::none(self.scan, stamped.len());
         admitted.origin = Origin::History { s: None };
@@ -79,7 +80,7 @@ impl Admission {
         let verdicts = seam.judge(records, stamped, &partition.plan);
         let mut admitted = Admitted::none(self.scan, records.len());
         for (i, stamp) in stamped.iter().enumerate() {
-            let is_held = (partition.plan.start..partition.plan.end).contains(&offsets[i]);
+            let is_held = (partition.plan.start..partition.plan.end).contains(&Offset::at(offsets[i]));
             if is_held && verdicts[i] == Verdict::Taken {
                 let eff = partition.arrive(stamp.clock());
                 self.take(&mut admitted, i, stamp, eff);
@@ -88,14 +89,14 @@ impl Admission {
         admitted
     }
 
-    fn take(&self, admitted: &mut Admitted, i: usize, stamp: &Stamped, eff: Option<i64>) {
-        if stamp.ts.is_some_and(|ts| !self.reach.holds(ts)) {
+    fn take(&self, admitted: &mut Admitted, i: usize, stamp: &Stamped, eff: Option<Eff>) {
+        if stamp.ts.is_some_and(|ts| !self.reach.holds(ts.us())) {
             return;
         }
         admitted.taken[i] = true;
         admitted.effs[i] = eff;
         if let (None, Some(ts), Some(eff)) = (stamp.reason, stamp.ts, eff) {
-            admitted.visible[i] = up(eff.max(ts), self.tick);
+            admitted.visible[i] = Tick::visible(eff, ts, self.tick);
             admitted.events.push(i as u32);
         }
     }

@@ -34,7 +34,7 @@ use std::sync::atomic::AtomicBool;
 use headwater_connectors::table::TableWriter;
 
 use crate::base::failure::Failure;
-use crate::base::time::wall_clock_us;
+use crate::base::time::WallClock;
 use crate::catalog::open::open_for_events;
 use crate::job::Job;
 use labels::Labels;
@@ -72,7 +72,7 @@ pub fn backfill(job: Job, request: &Request, watch: &Watch, stop: &AtomicBool) -
     let mut out = TableWriter::create(&request.out, spine.schema(), &scratch)?;
     let budget = Budget::new(request.memory / 2);
     let storage = storage(request, groups.len(), &budget, &spill);
-    let scan = Scan::plan(&opened, &groups, request.known, wall_clock_us())?;
+    let scan = Scan::plan(&opened, &groups, request.known, WallClock::now())?;
     watch.enter(Phase::Spine, spine.rows());
     let labels = Labels::read(&spine, scan.shards(), storage, (&workers, watch))?;
     let (events, read) = scan.read(&spine, &labels, storage, (&workers, watch))?;

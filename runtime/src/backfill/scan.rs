@@ -23,6 +23,7 @@ use super::watch::{Phase, Watch};
 use super::workers::Workers;
 use crate::base::failure::Failure;
 use crate::base::id::{GroupId, IdVec, PartId, ScanId, SourceId};
+use crate::base::time::{EventTime, MatchTime, WallClock};
 use crate::catalog::opened::Opened;
 use crate::catalog::parts::Parts;
 use crate::ingest::admit::Admitted;
@@ -71,7 +72,7 @@ impl Read {
 
 impl Scan {
     /// Finds where history and stream meet, for the sources of these groups.
-    pub fn plan(opened: &Arc<Opened>, groups: &[GroupId], known: Known, now: i64) -> Result<Scan, Failure> {
+    pub fn plan(opened: &Arc<Opened>, groups: &[GroupId], known: Known, now: WallClock) -> Result<Scan, Failure> {
         let mut scans = IdVec::new();
         let mut of_source: BTreeMap<SourceId, ScanId> = BTreeMap::new();
         for source in groups.iter().flat_map(|group| opened.graph.sources_of(*group)) {
@@ -80,7 +81,10 @@ impl Scan {
             }
         }
         let planned = |id: GroupId| match groups.contains(&id) {
-            true => PlannedGroup::whole(opened, id, of_source[&opened.graph.source_of(id)]),
+            true => {
+                let scans: Vec<ScanId> = opened.graph.sources_of(id).map(|source| of_source[&source]).collect();
+                PlannedGroup::whole(opened, id, &scans)
+            }
             false => PlannedGroup::with(opened, id, IdVec::new()),
         };
         let plan = Plan::of(now, scans, opened.groups.ids().map(planned).collect());
@@ -92,7 +96,7 @@ impl Scan {
         let seams = Seam::all(opened, &plan)?;
         let pieces = pieces(opened, &plan)?;
         let of_streams = plan.scans.iter().flat_map(|scan| &scan.partitions);
-        let of_streams: u64 = of_streams.map(|partition| (partition.end - partition.start).max(0) as u64).sum();
+        let of_streams: u64 = of_streams.map(|partition| partition.end.past(partition.start).max(0) as u64).sum();
         let records = of_streams + pieces.iter().map(|(_, piece)| piece.rows).sum::<u64>();
         Ok(Scan { opened: opened.clone(), plan, parts, seams, known, pieces, records })
     }
@@ -120,7 +124,9 @@ impl Scan {
         let groups =
             spine.groups.iter().map(|(id, set)| Asking { id: *id, set: *set, reach: self.reach(*id, span) }).collect();
         let reaches = self.plan.scans.pairs().map(|(scan, _)| self.reach_of_scan(scan, span)).collect::<IdVec<_, _>>();
-        let effs = reaches.pairs().map(|(scan, reach)| Effs::of_rows(&self.opened, &self.plan, scan, reach.after));
+        let effs = reaches
+            .pairs()
+            .map(|(scan, reach)| Effs::of_rows(&self.opened, &self.plan, scan, reach.after.map(EventTime::from_us)));
         let effs = effs.collect::<Result<IdVec<ScanId, Effs>, Failure>>()?;
         let pieces = self.pieces.iter().filter(|(scan, piece)| self.meets(*scan, piece, reaches[*scan])).collect();
         let shared =
@@ -205,12 +211,12 @@ impl Shared<'_> {
     /// How many records are to be read.
     fn records(&self) -> u64 {
         let streams = self.scan.plan.scans.iter().flat_map(|scan| &scan.partitions);
-        let streams: u64 = streams.map(|partition| (partition.end - partition.start).max(0) as u64).sum();
+        let streams: u64 = streams.map(|partition| partition.end.past(partition.start).max(0) as u64).sum();
         streams + self.pieces.iter().map(|(_, piece)| piece.rows).sum::<u64>()
     }
 
     fn admission(&self, scan: ScanId) -> Admission {
-        Admission { scan, tick: self.scan.opened.job.tick_us, reach: self.reaches[scan] }
+        Admission { scan, tick: self.scan.opened.job.tick(), reach: self.reaches[scan] }
     }
 }
 
@@ -252,13 +258,13 @@ impl<'s> Reading<'s> {
             return Ok(());
         }
         let starts: Vec<Start> =
-            mine.iter().map(|plan| Start { partition: plan.partition, offset: plan.start }).collect();
+            mine.iter().map(|plan| Start { partition: plan.partition, offset: plan.start.number() }).collect();
         let mut reader = stream.reader(&starts, &open.wanted)?;
         for plan in mine {
-            let mut partition = Partition::new(id, plan.clone(), shared.scan.plan.now_us);
-            let (number, end) = (plan.partition, plan.end);
+            let mut partition = Partition::new(id, plan.clone(), shared.scan.plan.now);
+            let (number, end) = (plan.partition, plan.end.number());
             while let Some(records) = stream::next(stream.as_ref(), reader.as_mut(), number, end, POLL_BYTES)? {
-                let stamped = self.pipeline(scan.source).stamp(&records, shared.scan.plan.now_us);
+                let stamped = self.pipeline(scan.source).stamp(&records, shared.scan.plan.now);
                 let admitted = shared.admission(id).of_stream(&mut partition, seam, &records, &stamped);
                 self.take(scan.source, &records, &stamped, admitted)?;
             }
@@ -270,12 +276,13 @@ impl<'s> Reading<'s> {
         let shared = self.shared;
         let source = shared.scan.plan.scans[id].source;
         let (conf, open) = (&shared.scan.opened.job.sources[source], &shared.scan.opened.sources[source]);
-        let complete_until = conf.history.as_ref().and_then(|history| history.complete_until_us);
+        let complete_until =
+            conf.history.as_ref().and_then(|history| history.complete_until_us).map(MatchTime::from_us);
         let history = open.history.as_ref().expect("only histories have pieces");
         for records in history.read(piece, &open.history_wanted)? {
             let records = records?;
             let pipeline = self.pipeline(source);
-            let stamped = pipeline.stamp(&records, shared.scan.plan.now_us);
+            let stamped = pipeline.stamp(&records, shared.scan.plan.now);
             let positions = pipeline.log_positions(&records);
             let admitted = shared.admission(id).of_history(&stamped, &positions, &shared.effs[id], complete_until);
             self.take(source, &records, &stamped, admitted)?;

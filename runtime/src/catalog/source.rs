@@ -8,7 +8,6 @@ use headwater_connectors::history::{History, Pinned};
 use headwater_connectors::stream::Stream;
 
 use super::group::Compiled;
-use super::input::Input;
 use super::opened::Source;
 use crate::base::failure::Failure;
 use crate::base::fault::{At, Faults};

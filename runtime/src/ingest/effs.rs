@@ -54,7 +54,7 @@ impl Effs {
     }
 
     /// Those of every row of a scan's history whose event time is past `floor`; `None`: of all.
-    pub fn of_rows(opened: &Opened, plan: &Plan, id: ScanId, floor: Option<i64>) -> Result<Effs, Failure> {
+    pub fn of_rows(opened: &Opened, plan: &Plan, id: ScanId, floor: Option<EventTime>) -> Result<Effs, Failure> {
         let source = plan.scans[id].source;
         let (conf, open) = (&opened.job.sources[source], &opened.sources[source]);
         let by_offset = matches!(conf.seam.by, SeamBy::Offset { .. });

@@ -71,7 +71,7 @@ pub struct GroupEntry {
     pub features: String,
     #[serde(flatten)]
     pub about: AboutEntry,
-    pub source: String,
+    pub sources: Vec<String>,
     pub key: Vec<FieldEntry>,
     pub window: String,
     /// What there is a row for, and how long it is there.
@@ -154,7 +154,8 @@ fn of_source(source: &Source, opened: Option<(&Opened, SourceId)>) -> SourceEntr
 
 fn of_group(job: &Job, id: GroupId, opened: Option<&Opened>, running: Option<&Report>) -> GroupEntry {
     let group = &job.groups[id];
-    let source = &job.sources[group.source];
+    let sources: Vec<&Source> = group.sources.iter().map(|source| &job.sources[*source]).collect();
+    let lateness_us = sources.iter().map(|source| source.lateness_us).max().unwrap_or(0);
     let types = opened.map(|opened| of_types(opened, id)).unwrap_or_default();
     let type_of = |name: &str| types.iter().find(|(known, _)| known == name).map(|(_, of_type)| of_type.clone());
     let key = group.key.iter().map(|key| FieldEntry {
@@ -168,7 +169,7 @@ fn of_group(job: &Job, id: GroupId, opened: Option<&Opened>, running: Option<&Re
             of_type: type_of(&column.name),
             meaning: meaning::of_column(group, column),
             about: AboutEntry::from(&column.about),
-            from: opened.map(|opened| lineage(opened, (id, index), (source, column))).unwrap_or_default(),
+            from: opened.map(|opened| lineage(opened, (id, index), (&sources, column))).unwrap_or_default(),
         });
     }
     let derived: Vec<ColumnEntry> =
@@ -181,10 +182,10 @@ fn of_group(job: &Job, id: GroupId, opened: Option<&Opened>, running: Option<&Re
     GroupEntry {
         features: group.name.clone(),
         about: AboutEntry::from(&group.about),
-        source: source.name.clone(),
+        sources: sources.iter().map(|source| source.name.clone()).collect(),
         key: key.collect(),
         window: window(group),
-        rows: meaning::of_rows(group, Span::from_us(source.lateness_us), Tick::down(WallClock::now(), job.tick())),
+        rows: meaning::of_rows(group, Span::from_us(lateness_us), Tick::down(WallClock::now(), job.tick())),
         served: sinks.map(|sink| format!("{}: {}", sink.name, sink.to.describe())).collect(),
         freshness,
         columns,
@@ -197,16 +198,26 @@ fn of_types(opened: &Opened, group: GroupId) -> Vec<(String, String)> {
 }
 
 /// The group's `where`, the column's own, its `of`; and the time, where that decides what is inside.
-fn lineage(opened: &Opened, (group, column): (GroupId, usize), (source, conf): (&Source, &Column)) -> Vec<String> {
+fn lineage(opened: &Opened, (group, column): (GroupId, usize), (sources, conf): (&[&Source], &Column)) -> Vec<String> {
     let open = &opened.groups[group];
     let input = open.columns[column].input.map(|input| &open.inputs[input]);
     let mut names: BTreeSet<&str> =
         open.filter.iter().flat_map(|filter| filter.columns()).map(String::as_str).collect();
     names.extend(input.into_iter().flat_map(|input| input.columns()).map(String::as_str));
-    if opened.job.groups[group].window != Window::Trailing || conf.length_us.is_some() {
-        names.insert(&source.event_time.text);
-    }
-    names.into_iter().map(|name| format!("{}.{name}", source.name)).collect()
+    let by_time = opened.job.groups[group].window != Window::Trailing || conf.length_us.is_some();
+    let of_source = |source: &&Source| {
+        let has = |name: &&str| {
+            opened
+                .sources
+                .iter()
+                .zip(&opened.job.sources)
+                .any(|(open, conf)| conf.name == source.name && open.schema.index_of(name).is_ok())
+        };
+        let mut own: BTreeSet<&str> = names.iter().copied().filter(has).collect();
+        own.extend(by_time.then_some(source.event_time.text.as_str()));
+        own.into_iter().map(|name| format!("{}.{name}", source.name)).collect::<Vec<_>>()
+    };
+    sources.iter().flat_map(of_source).collect()
 }
 
 fn of_derived(

@@ -44,7 +44,7 @@ fn show_group(out: &mut String, group: &GroupEntry) -> Result {
     writeln!(out, "\n### Features `{}`\n", group.features)?;
     show_about(out, &group.about)?;
     let key: Vec<String> = group.key.iter().map(|key| format!("`{}` ({})", key.name, key.of_type)).collect();
-    writeln!(out, "- of `{}`, by {}, {}", group.source, key.join(", "), group.window)?;
+    writeln!(out, "- of `{}`, by {}, {}", group.sources.join("` and `"), key.join(", "), group.window)?;
     group.rows.iter().try_for_each(|line| writeln!(out, "- {}", cell(line)))?;
     group.served.iter().try_for_each(|sink| writeln!(out, "- served in {}", cell(sink)))?;
     if let Some(fresh) = &group.freshness {

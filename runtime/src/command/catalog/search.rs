@@ -31,7 +31,7 @@ fn of_source(source: &SourceEntry) -> String {
 
 fn of_group(group: &GroupEntry) -> String {
     let key: Vec<&str> = group.key.iter().map(|key| key.name.as_str()).collect();
-    [group.features.clone(), of_about(&group.about), group.source.clone(), key.join(" "), group.window.clone()]
+    [group.features.clone(), of_about(&group.about), group.sources.join(" "), key.join(" "), group.window.clone()]
         .join(" ")
 }
 

@@ -39,7 +39,7 @@ fn show_source(out: &mut String, source: &SourceEntry) -> Result {
 fn show_group(out: &mut String, group: &GroupEntry) -> Result {
     let key: Vec<String> = group.key.iter().map(|key| format!("{} {}", key.name, key.of_type)).collect();
     writeln!(out, "\n  features {}{}", group.features, about(&group.about))?;
-    writeln!(out, "    of        {}, by {}, {}", group.source, key.join(", "), group.window)?;
+    writeln!(out, "    of        {}, by {}, {}", group.sources.join(" and "), key.join(", "), group.window)?;
     group.rows.iter().try_for_each(|line| writeln!(out, "    rows      {line}"))?;
     group.served.iter().try_for_each(|sink| writeln!(out, "    served    {sink}"))?;
     if let Some(Freshness { as_of, staleness_seconds }) = &group.freshness {

@@ -113,7 +113,7 @@ features.all = { source = ["a", "b", "c"], key = "ts", columns = { n = { agg = "
             let group = &job.groups[GroupId::at(0)];
             let found = super::schema(group, &job.sources, &schemas).unwrap();
             assert_eq!(found.as_ref(), &Schema::new(vec![expected]), "{columns:?}");
-            assert_eq!(super::schema(group, &job.sources, &IdVec::from(schemas[..2].to_vec())), None);
+            assert_eq!(super::schema(group, &job.sources, &schemas.iter().take(2).cloned().collect()), None);
         }
         assert_eq!(describe(&job.groups[GroupId::at(0)], &job.sources), "sources `a` and `b` and `c`");
     }
