@@ -15,6 +15,7 @@ use headwater_operators::group::{Outputs, Plan, State};
 use headwater_operators::key_codec::KeyCodec;
 use headwater_operators::ledger::InMemory;
 use headwater_operators::limits::Limits;
+use headwater_operators::standalone::Standalone;
 use headwater_operators::{changes, events};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -91,26 +92,27 @@ fn cost(aggregate: Aggregate, input: Option<usize>, size: &Size, measured: usize
     let results = result_types(&plan.columns, &plan.inputs);
     let schema = changes::schema(&[("k".into(), DataType::Int64)], false, &[("x".into(), results[0].clone())]);
     let outputs = Outputs { changes: false, rows_from: Some(0) };
-    let mut state =
-        State::new(&plan, codec, schema, outputs, Box::new(InMemory::default()), Limits::with_ledger_bytes(usize::MAX));
+    let limits = Limits::with_ledger_bytes(usize::MAX);
+    let state = State::new(&plan, codec, schema, outputs, Box::new(InMemory::default()), limits);
+    let mut group = Standalone::new(state);
     let mut rng = StdRng::seed_from_u64(11);
     let mut next = 0;
-    let mut feed = |state: &mut State, count: usize| {
+    let mut feed = |group: &mut Standalone, count: usize| {
         let mut total = Duration::ZERO;
         for first in (next..next + count).step_by(BATCH) {
             let batch = batch(first, BATCH.min(next + count - first), size.keys, &inputs, &mut rng);
             let took = support::timed(|| {
-                state.insert(&batch, i64::MIN).unwrap();
-                state.advance(first as i64 * PACE + BATCH as i64 * PACE - TICK, usize::MAX).unwrap();
-                state.take_rows(0)
+                group.state.insert(0, &batch, i64::MIN).unwrap();
+                group.advance(first as i64 * PACE + BATCH as i64 * PACE - TICK, usize::MAX).unwrap();
+                group.take_rows()
             });
             total += took.1;
         }
         next += count;
         total
     };
-    feed(&mut state, size.window);
-    feed(&mut state, measured)
+    feed(&mut group, size.window);
+    feed(&mut group, measured)
 }
 
 fn batch(first: usize, count: usize, keys: u32, inputs: &[DataType], rng: &mut StdRng) -> arrow::array::RecordBatch {

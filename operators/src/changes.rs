@@ -24,6 +24,15 @@ pub fn schema(keys: &[(String, DataType)], windowed: bool, columns: &[(String, D
     Arc::new(Schema::new(fields))
 }
 
+/// Names keys by their numbers.
+#[derive(Clone, Copy)]
+pub struct Keys<'a> {
+    /// Of the group.
+    pub codec: &'a KeyCodec,
+    /// Of this worker.
+    pub numbers: &'a Interner,
+}
+
 /// Collects changes; keys are named by their number.
 pub struct Changes {
     schema: SchemaRef,
@@ -41,40 +50,30 @@ impl Changes {
         Changes { schema, keys: vec![], columns, times: vec![], diffs: vec![] }
     }
 
-    /// `bounds`: of the window, where the schema has them; `row`: a datum for each column of the row; `time`: the tick.
-    pub fn push(&mut self, key: u32, bounds: Option<(i64, i64)>, row: &[Datum], time: i64, diff: i8) {
+    /// `row`: a datum for each column between the key's and `_time`; those that are left out are null. `time`: the tick.
+    pub fn push(&mut self, key: u32, row: &[Datum], time: i64, diff: i8) {
         self.keys.push(key);
-        let mut columns = self.columns.iter_mut();
-        if let Some((start, end)) = bounds {
-            [start, end].iter().zip(&mut columns).for_each(|(bound, column)| column.push(&Datum::int(*bound)));
+        for (at, column) in self.columns.iter_mut().enumerate() {
+            column.push(row.get(at).unwrap_or(&Datum::Null));
         }
-        columns.zip(row).for_each(|(column, datum)| column.push(datum));
         self.times.push(time);
         self.diffs.push(diff);
     }
 
-    /// How many changes there are to take.
-    pub fn len(&self) -> usize {
-        self.keys.len()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.keys.is_empty()
-    }
-
-    /// The changes since the last call, in the order they were pushed.
+    /// The changes since the last call, in the order they were pushed; `None`: there are none.
     ///
     /// # Panics
     /// On a key that is not of this interner and codec, and on a row that is not of the schema.
-    pub fn take(&mut self, codec: &KeyCodec, interner: &Interner) -> RecordBatch {
-        let keys = codec.decode(self.keys.iter().map(|n| interner.key(*n))).expect("keys that were encoded here");
-        let mut columns: Vec<ArrayRef> = keys;
+    pub fn take(&mut self, keys: &Keys) -> Option<RecordBatch> {
+        if self.keys.is_empty() {
+            return None;
+        }
+        let bytes = self.keys.drain(..).map(|n| keys.numbers.key(n));
+        let mut columns: Vec<ArrayRef> = keys.codec.decode(bytes).expect("keys that were encoded here");
         columns.extend(self.columns.iter_mut().map(Column::finish));
         columns.push(Arc::new(Int64Array::from(std::mem::take(&mut self.times))));
         columns.push(Arc::new(Int8Array::from(std::mem::take(&mut self.diffs))));
-        self.keys.clear();
         debug_assert!(columns.iter().all(|c| c.len() == columns[0].len()));
-        RecordBatch::try_new(self.schema.clone(), columns).expect("columns of the schema's types")
+        Some(RecordBatch::try_new(self.schema.clone(), columns).expect("columns of the schema's types"))
     }
 }

@@ -20,8 +20,8 @@ pub struct Routed {
     pub to: u64,
     /// The group's number in the job.
     pub group: u32,
-    /// Of events, the part of the group; else 0.
-    pub part: u32,
+    /// Of events, the column set of the group; else 0.
+    pub set: u32,
     /// The events, changes or rows: all messages of a group and kind have one schema.
     pub columns: Columns,
 }
@@ -94,7 +94,7 @@ mod tests {
             ("b", Arc::new(StringArray::from(vec![None, Some("x"), Some("")]))),
         ];
         let batch = RecordBatch::try_from_iter(columns).unwrap().slice(1, 2);
-        let sent = Routed { to: 3, group: 1, part: 0, columns: Columns::from(batch.clone()) };
+        let sent = Routed { to: 3, group: 1, set: 0, columns: Columns::from(batch.clone()) };
         let size = bincode::serialized_size(&sent).unwrap();
         let bytes = bincode::serialize(&sent).unwrap();
         assert_eq!(size, bytes.len() as u64);

@@ -79,6 +79,11 @@ impl Interner {
         self.spans.len()
     }
 
+    /// The numbers of all keys that are there.
+    pub fn numbers(&self) -> impl Iterator<Item = u32> {
+        (0..).zip(&self.spans).filter(|(_, span)| span.length != FREE).map(|(number, _)| number)
+    }
+
     /// The key of a number.
     ///
     /// # Panics

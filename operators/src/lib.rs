@@ -2,25 +2,30 @@
 //! wall clock, so that every window can be tested without any of them.
 //!
 //! ```text
-//! events (keys and values of expressions, as columns) -> exchange -> group (windows; ledger, accumulators) -> changes
+//! events (keys and values of expressions, as columns) -> exchange -> arrange (ledger) -> reduce (accumulators) -> rows -> changes
 //! ```
 
 #![deny(missing_docs)]
 
 pub mod accumulators;
 pub mod aggregate;
+pub mod arrange;
 pub mod changes;
+pub mod collection;
+pub mod control;
 pub mod events;
 pub mod exact;
 pub mod exchange;
 pub mod group;
-pub mod keepers;
 pub mod key_codec;
 pub mod keys;
 pub mod ledger;
 pub mod limits;
 pub mod operator;
 pub mod probe;
+pub mod reduce;
 pub mod saved;
 pub mod sketch;
+pub mod standalone;
+pub mod synopses;
 pub mod value;

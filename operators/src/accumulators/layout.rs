@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::aggregate::{Aggregate, Needs, Total};
 use crate::exact::squares::SquareSum;
-use crate::keepers::reading::Read;
-use crate::keepers::rings::Rings;
+use crate::synopses::reading::Read;
+use crate::synopses::rings::Rings;
 use crate::value::Datum;
 
 /// One column of the row.
@@ -38,8 +38,8 @@ pub struct Track {
     pub rings: Rings,
 }
 
-/// A keeper, shared by all columns that need it.
-pub struct KeeperPlan {
+/// A synopsis, shared by all columns that need it.
+pub struct SynopsisPlan {
     /// How the first of them reads it; any could build it.
     pub reading: &'static dyn Read,
     pub input: usize,
@@ -60,7 +60,7 @@ pub enum Source {
     Count(Inner),
     Sum { sum: Inner, not_null: Inner, read: fn(i64, &Total) -> Option<Datum> },
     Squares { sum: Inner, squares: Inner, not_null: Inner, read: fn(i64, &Total, &SquareSum) -> Option<Datum> },
-    Kept { keeper: usize, place: usize, length: Option<i64>, argument: f64, reading: &'static dyn Read },
+    Kept { synopsis: usize, place: usize, length: Option<i64>, argument: f64, reading: &'static dyn Read },
 }
 
 /// The plan worked out.
@@ -68,16 +68,16 @@ pub struct Layout {
     /// The finite lengths, ascending, each once.
     pub windows: Vec<i64>,
     pub tracks: Vec<Track>,
-    pub keepers: Vec<KeeperPlan>,
+    pub synopses: Vec<SynopsisPlan>,
     pub sources: Vec<Source>,
-    /// By window: the tracks and rings, and the keepers and places, that its leaving events move out of.
+    /// By window: the tracks and rings, and the synopses and places, that its leaving events move out of.
     pub leaving: Vec<Leaving>,
 }
 
 #[derive(Clone, Debug, Default)]
 pub struct Leaving {
     pub tracks: Vec<(usize, usize)>,
-    pub keepers: Vec<(usize, usize)>,
+    pub synopses: Vec<(usize, usize)>,
 }
 
 impl Layout {
@@ -86,7 +86,7 @@ impl Layout {
         let mut windows: Vec<i64> = columns.iter().filter_map(|c| c.length).collect();
         windows.sort_unstable();
         windows.dedup();
-        let mut layout = Layout { windows, tracks: vec![], keepers: vec![], sources: vec![], leaving: vec![] };
+        let mut layout = Layout { windows, tracks: vec![], synopses: vec![], sources: vec![], leaving: vec![] };
         let longest = if columns.iter().any(|c| c.length.is_none()) { None } else { layout.windows.last().copied() };
         // A ring for each window, so that it can be told whether any event is inside of those that are shown.
         (0..layout.windows.len()).for_each(|window| layout.need(Adds::Events, Some(layout.windows[window])));
@@ -119,38 +119,38 @@ impl Layout {
             Needs::Count => &[Adds::NotNull(input)],
             Needs::Sum(_) => &[Adds::NotNull(input), Adds::Value(input)],
             Needs::Squares(_) => &[Adds::NotNull(input), Adds::Value(input), Adds::Square(input)],
-            Needs::Keeper(reading) => return self.need_keeper(reading, input, column),
+            Needs::Synopsis(reading) => return self.need_synopsis(reading, input, column),
         };
         added.iter().for_each(|adds| self.need(*adds, column.length));
     }
 
-    fn need_keeper(&mut self, reading: &'static dyn Read, input: usize, column: &ColumnPlan) {
+    fn need_synopsis(&mut self, reading: &'static dyn Read, input: usize, column: &ColumnPlan) {
         let window = self.window(column.length);
-        let at = self.keeper(reading, input).unwrap_or_else(|| {
-            self.keepers.push(KeeperPlan { reading, input, rings: Rings::default(), arguments: vec![] });
-            self.keepers.len() - 1
+        let at = self.synopsis(reading, input).unwrap_or_else(|| {
+            self.synopses.push(SynopsisPlan { reading, input, rings: Rings::default(), arguments: vec![] });
+            self.synopses.len() - 1
         });
-        self.keepers[at].rings.need(window);
-        self.keepers[at].arguments.push(column.aggregate.argument_or_one());
+        self.synopses[at].rings.need(window);
+        self.synopses[at].arguments.push(column.aggregate.argument_or_one());
     }
 
-    fn keeper(&self, reading: &dyn Read, input: usize) -> Option<usize> {
-        self.keepers.iter().position(|k| k.input == input && k.reading.keeper() == reading.keeper())
+    fn synopsis(&self, reading: &dyn Read, input: usize) -> Option<usize> {
+        self.synopses.iter().position(|k| k.input == input && k.reading.synopsis() == reading.synopsis())
     }
 
     /// Where events fall into, and where they move on from.
     fn place(&mut self) {
         let windows = self.windows.len();
         self.tracks.iter_mut().for_each(|track| track.rings.place(windows));
-        self.keepers.iter_mut().for_each(|keeper| keeper.rings.place(windows));
+        self.synopses.iter_mut().for_each(|synopsis| synopsis.rings.place(windows));
         let leaving = |window| Leaving {
             tracks: (0..)
                 .zip(&self.tracks)
                 .filter_map(|(t, track)| Some((t, track.rings.ending_at(window)?)))
                 .collect(),
-            keepers: (0..)
-                .zip(&self.keepers)
-                .filter_map(|(k, keeper)| Some((k, keeper.rings.ending_at(window)?)))
+            synopses: (0..)
+                .zip(&self.synopses)
+                .filter_map(|(k, synopsis)| Some((k, synopsis.rings.ending_at(window)?)))
                 .collect(),
         };
         self.leaving = (0..windows).map(leaving).collect();
@@ -170,11 +170,11 @@ impl Layout {
             Needs::Squares(read) => {
                 Source::Squares { sum: find(sum), squares: find(squares), not_null: find(not_null), read }
             }
-            Needs::Keeper(reading) => {
-                let keeper = self.keeper(reading, input).expect("every column's keeper was asked for");
-                let place = self.keepers[keeper].rings.place_of(window);
+            Needs::Synopsis(reading) => {
+                let synopsis = self.synopsis(reading, input).expect("every column's synopsis was asked for");
+                let place = self.synopses[synopsis].rings.place_of(window);
                 let argument = column.aggregate.argument_or_one();
-                Source::Kept { keeper, place, length: column.length, argument, reading }
+                Source::Kept { synopsis, place, length: column.length, argument, reading }
             }
         }
     }

@@ -1,4 +1,4 @@
-//! What a group keeps of its units: sums by ring, keepers, and how the two become a row.
+//! What a group keeps of its units: sums by ring, synopses, and how the two become a row.
 //!
 //! A *unit* is what has a row: a key, or a key and a window. Units are told apart by number.
 
@@ -14,12 +14,12 @@ use arrow::datatypes::DataType;
 
 pub use layout::ColumnPlan;
 
-pub(crate) use crate::keepers::numbered::{ByNumber, NumberedValues};
+pub(crate) use crate::synopses::numbered::{ByNumber, NumberedValues};
 
 use crate::aggregate::Total;
 use crate::exact::squares::SquareSum;
-use crate::keepers::keeper::{Arrival, Asked, Departure, Keeper, Loading};
 use crate::saved::Damaged;
+use crate::synopses::synopsis::{Arrival, Asked, Departure, Loading, Synopsis};
 use crate::value::{Datum, Kind, Ordered, Values, halves};
 use cells::Cells;
 use layout::{Adds, Inner, Layout, Source};
@@ -34,11 +34,11 @@ pub struct Accumulators {
     layout: Layout,
     kinds: Vec<Kind>,
     cells: Vec<Cells>,
-    keepers: Vec<Box<dyn Keeper>>,
+    synopses: Vec<Box<dyn Synopsis>>,
     /// By input: its null flag's place, where nulls matter; and the lane of its value, where values do.
     flags: Vec<Option<usize>>,
     value_lanes: Vec<Option<usize>>,
-    /// By keeper: the lane of its word, if it gives one.
+    /// By synopsis: the lane of its word, if it gives one.
     word_lanes: Vec<Option<usize>>,
     lanes: usize,
     units: usize,
@@ -79,15 +79,15 @@ impl Accumulators {
         };
         let words = |i: usize| if matches!(kinds[i], Kind::Decimal { .. }) { 2 } else { 1 };
         let value_lanes = (0..kinds.len()).map(|i| asked(Adds::Value(i)).then(|| lane(words(i)))).collect();
-        let keepers: Vec<_> = layout
-            .keepers
+        let synopses: Vec<_> = layout
+            .synopses
             .iter()
             .map(|plan| plan.reading.build(kinds[plan.input], plan.rings.clone(), &plan.arguments))
             .collect();
-        let word_lanes = keepers.iter().map(|keeper| keeper.gives_words().then(|| lane(1))).collect();
+        let word_lanes = synopses.iter().map(|synopsis| synopsis.gives_words().then(|| lane(1))).collect();
         let cells = layout.tracks.iter().map(|t| Cells::new(t.adds, &kinds)).collect();
         let shown = layout.tracks[0].rings.len();
-        Accumulators { layout, kinds, cells, keepers, flags, value_lanes, word_lanes, lanes, units: 0, shown }
+        Accumulators { layout, kinds, cells, synopses, flags, value_lanes, word_lanes, lanes, units: 0, shown }
     }
 
     /// Only these columns are shown, given by their lengths.
@@ -107,11 +107,6 @@ impl Accumulators {
         self.layout.tracks[0].rings.all()
     }
 
-    /// For how many columns there is a value.
-    pub fn columns(&self) -> usize {
-        self.layout.sources.len()
-    }
-
     /// How many units there is room for.
     pub fn units(&self) -> usize {
         self.units
@@ -128,10 +123,10 @@ impl Accumulators {
         for (cells, track) in self.cells.iter_mut().zip(&self.layout.tracks) {
             cells.grow(units * track.rings.len());
         }
-        self.keepers.iter_mut().for_each(|keeper| keeper.grow(units));
+        self.synopses.iter_mut().for_each(|synopsis| synopsis.grow(units));
     }
 
-    /// The ledger's row of an event, but for the words that keepers give.
+    /// The ledger's row of an event, but for the words that synopses give.
     pub fn ledger_row(&self, unit: u32, ts: i64, inputs: &Inputs, at: usize, row: &mut Vec<u64>) {
         row.clear();
         row.resize(self.lanes, 0);
@@ -158,7 +153,7 @@ impl Accumulators {
         self.layout.windows.partition_point(|w| ts <= now.saturating_sub(*w))
     }
 
-    /// Takes an event in: its ledger row into the rings of its class, its values into the keepers, their words into the row.
+    /// Takes an event in: its ledger row into the rings of its class, its values into the synopses, their words into the row.
     pub fn arrive(&mut self, class: usize, now: i64, row: &mut [u64], inputs: &Inputs, at: usize) {
         let unit = row[1] as u32 as usize;
         for t in 0..self.cells.len() {
@@ -167,11 +162,11 @@ impl Accumulators {
             }
         }
         let (ts, windows) = (row[0] as i64, self.layout.windows.as_slice());
-        for (k, keeper) in self.keepers.iter_mut().enumerate() {
-            let input = self.layout.keepers[k].input;
+        for (k, synopsis) in self.synopses.iter_mut().enumerate() {
+            let input = self.layout.synopses[k].input;
             if !inputs.arrays[input].is_null(at) {
                 let values = &inputs.values[input];
-                let word = keeper.arrive(Arrival { unit, ts, now, windows, class, values, row: at });
+                let word = synopsis.arrive(Arrival { unit, ts, now, windows, class, values, row: at });
                 if let Some(lane) = self.word_lanes[k] {
                     row[lane] = word;
                 }
@@ -189,10 +184,10 @@ impl Accumulators {
                 self.add(t, unit, ring + 1, row, false);
             }
         }
-        for (k, place) in &self.layout.leaving[window].keepers {
+        for (k, place) in &self.layout.leaving[window].synopses {
             let word = self.word_lanes[*k].map_or(0, |lane| row[lane]);
             if word != 0 {
-                self.keepers[*k].leave(Departure { unit, ts, place: *place, word });
+                self.synopses[*k].leave(Departure { unit, ts, place: *place, word });
             }
         }
     }
@@ -217,11 +212,11 @@ impl Accumulators {
         }
     }
 
-    /// Forgets what no finite window reaches at tick `now`: each keeper by its own longest one.
+    /// Forgets what no finite window reaches at tick `now`: each synopsis by its own longest one.
     pub fn forget(&mut self, unit: usize, now: i64) {
-        for (keeper, plan) in self.keepers.iter_mut().zip(&self.layout.keepers) {
+        for (synopsis, plan) in self.synopses.iter_mut().zip(&self.layout.synopses) {
             if let Some(longest) = plan.rings.longest_finite() {
-                keeper.forget(unit, now.saturating_sub(self.layout.windows[longest]));
+                synopsis.forget(unit, now.saturating_sub(self.layout.windows[longest]));
             }
         }
     }
@@ -248,7 +243,7 @@ impl Accumulators {
             let rings = track.rings.len();
             (0..rings).for_each(|ring| cells.merge(into * rings + ring, from * rings + ring));
         }
-        self.keepers.iter_mut().for_each(|keeper| keeper.merge(into, from));
+        self.synopses.iter_mut().for_each(|synopsis| synopsis.merge(into, from));
     }
 
     /// Empties a unit.
@@ -257,7 +252,7 @@ impl Accumulators {
             let rings = track.rings.len();
             (0..rings).for_each(|ring| cells.clear(unit * rings + ring));
         }
-        self.keepers.iter_mut().for_each(|keeper| keeper.clear(unit));
+        self.synopses.iter_mut().for_each(|synopsis| synopsis.clear(unit));
     }
 
     /// Writes down what a unit holds.
@@ -266,10 +261,10 @@ impl Accumulators {
             let rings = track.rings.len();
             cells.save(unit * rings..(unit + 1) * rings, out);
         }
-        self.keepers.iter().for_each(|keeper| keeper.save(unit, out));
+        self.synopses.iter().for_each(|synopsis| synopsis.save(unit, out));
     }
 
-    /// Fills a unit that is empty with what one held at tick `now`. `values`: by keeper, those that it named by number.
+    /// Fills a unit that is empty with what one held at tick `now`. `values`: by synopsis, those that it named by number.
     ///
     /// # Errors
     /// What is read is no unit of this plan.
@@ -284,15 +279,15 @@ impl Accumulators {
             let rings = track.rings.len();
             cells.load(unit * rings..(unit + 1) * rings, input)?;
         }
-        for (keeper, values) in self.keepers.iter_mut().zip(values) {
-            keeper.load(unit, input, &Loading { now, windows: &self.layout.windows, values })?;
+        for (synopsis, values) in self.synopses.iter_mut().zip(values) {
+            synopsis.load(unit, input, &Loading { now, windows: &self.layout.windows, values })?;
         }
         Ok(())
     }
 
-    /// By keeper: the values that saved units name by number.
+    /// By synopsis: the values that saved units name by number.
     pub fn values(&self) -> Vec<Option<&NumberedValues>> {
-        self.keepers.iter().map(|keeper| keeper.values()).collect()
+        self.synopses.iter().map(|synopsis| synopsis.values()).collect()
     }
 
     /// The row's values at tick `now`. Returns how many sums do not fit their type.
@@ -320,8 +315,8 @@ impl Accumulators {
                 0 => Some(Datum::Null),
                 count => read(count, &self.total(sum, unit), &self.squares(squares, unit)),
             },
-            Source::Kept { keeper, place, length, argument, reading } => {
-                Some(reading.read(&mut *self.keepers[keeper], &Asked { unit, now, length, place, argument }))
+            Source::Kept { synopsis, place, length, argument, reading } => {
+                Some(reading.read(&mut *self.synopses[synopsis], &Asked { unit, now, length, place, argument }))
             }
         }
     }

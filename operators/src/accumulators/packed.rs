@@ -19,11 +19,11 @@ use crate::keys::Interner;
 use crate::saved::{Damaged, get, put};
 
 impl Accumulators {
-    /// The lanes that hold numbers of values, each with its keeper.
+    /// The lanes that hold numbers of values, each with its synopsis.
     fn named_lanes(&self) -> Vec<(usize, usize)> {
         let named = |(k, lane): (usize, &Option<usize>)| Some((lane.as_ref().copied()?, k));
         let lanes = self.word_lanes.iter().enumerate().filter_map(named);
-        lanes.filter(|(_, k)| self.keepers[*k].values().is_some()).collect()
+        lanes.filter(|(_, k)| self.synopses[*k].values().is_some()).collect()
     }
 
     /// Rows of the ledger for a segment.
@@ -42,8 +42,8 @@ impl Accumulators {
             vec![Arc::new(ts), Arc::new(key_column.finish()), lane(1, |w| w >> HEAD_FLAGS)];
         let plain = (2..self.lanes).filter(|at| named.iter().all(|(other, _)| other != at));
         columns.extend(plain.map(|at| lane(at, |w| w)));
-        for (at, keeper) in &named {
-            let values = self.keepers[*keeper].values().expect("a lane of a keeper that names values");
+        for (at, synopsis) in &named {
+            let values = self.synopses[*synopsis].values().expect("a lane of a synopsis that names values");
             let mut column = BinaryBuilder::new();
             let mut bytes = Vec::new();
             for row in rows.chunks_exact(self.lanes) {
@@ -96,12 +96,12 @@ impl Accumulators {
                 rows[first + lane] = column.value(at);
             }
             rows[first + 1] = rows[first + 1] << HEAD_FLAGS | u64::from(unit);
-            for ((lane, keeper), column) in named.iter().zip(&batch.columns()[2 + plain.len()..]) {
+            for ((lane, synopsis), column) in named.iter().zip(&batch.columns()[2 + plain.len()..]) {
                 let column = column.as_binary::<i32>();
                 if column.is_valid(at) {
                     let value = get(&mut column.value(at))?;
                     // Nobody holds it any more: there is nothing to take away.
-                    let number = self.keepers[*keeper].values().and_then(|values| values.find(&value));
+                    let number = self.synopses[*synopsis].values().and_then(|values| values.find(&value));
                     rows[first + lane] = number.map_or(0, |number| u64::from(number) + 1);
                 }
             }

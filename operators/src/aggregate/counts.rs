@@ -1,7 +1,7 @@
 //! Lists of as many values as a job asks for.
 
 use super::definition::{Parameter, Range};
-use crate::keepers::keeper::Asked;
+use crate::synopses::synopsis::Asked;
 use crate::value::Datum;
 
 /// How many values a list has at most.

@@ -7,7 +7,7 @@ use arrow::datatypes::{DataType, i256};
 
 use crate::exact::float_sum::FloatSum;
 use crate::exact::squares::SquareSum;
-use crate::keepers::reading::Read;
+use crate::synopses::reading::Read;
 use crate::value::{Datum, Kind, decimal_to_float};
 
 /// One aggregate of the [list](super::AGGREGATES): everything that Headwater knows of it.
@@ -64,7 +64,7 @@ pub enum Needs {
     /// Those and the exact sum of their squares.
     Squares(fn(i64, &Total, &SquareSum) -> Option<Datum>),
     /// More than sums.
-    Keeper(&'static dyn Read),
+    Synopsis(&'static dyn Read),
 }
 
 /// The exact sum of a window's values.

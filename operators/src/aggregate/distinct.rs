@@ -2,9 +2,9 @@
 
 use super::definition::{Definition, Needs};
 use super::types;
-use crate::keepers::distinct::Distinct;
-use crate::keepers::reading::Reading;
-use crate::keepers::registers::Registers;
+use crate::synopses::distinct::Distinct;
+use crate::synopses::reading::Reading;
+use crate::synopses::registers::Registers;
 
 pub static COUNT_DISTINCT: Definition = Definition {
     name: "count_distinct",
@@ -23,7 +23,7 @@ pub static COUNT_DISTINCT: Definition = Definition {
     ],
     parameter: None,
     result: types::count,
-    needs: Needs::Keeper(&Reading(Distinct::count)),
+    needs: Needs::Synopsis(&Reading(Distinct::count)),
     meaning: |of, _| format!("distinct values of {of}"),
     of_events: None,
     identity: "CountDistinct",
@@ -34,7 +34,7 @@ pub static APPROX_COUNT_DISTINCT: Definition = Definition {
     aliases: &["approx_distinct", "approx_unique", "approx_n_unique", "hll", "hyperloglog", "ndv"],
     parameter: None,
     result: types::count,
-    needs: Needs::Keeper(&Reading(Registers::estimate)),
+    needs: Needs::Synopsis(&Reading(Registers::estimate)),
     meaning: |of, _| format!("distinct values of {of}, estimated (standard error 1.6%),"),
     of_events: None,
     identity: "ApproxCountDistinct",

@@ -2,15 +2,15 @@
 
 use super::definition::{Definition, Needs};
 use super::types;
-use crate::keepers::extremes::Extremes;
-use crate::keepers::reading::Reading;
+use crate::synopses::extremes::Extremes;
+use crate::synopses::reading::Reading;
 
 pub static MIN: Definition = Definition {
     name: "min",
     aliases: &["minimum", "least", "smallest", "lowest"],
     parameter: None,
     result: types::same,
-    needs: Needs::Keeper(&Reading(Extremes::<true>::best)),
+    needs: Needs::Synopsis(&Reading(Extremes::<true>::best)),
     meaning: |of, _| format!("least {of}"),
     of_events: None,
     identity: "Min",
@@ -21,7 +21,7 @@ pub static MAX: Definition = Definition {
     aliases: &["maximum", "greatest", "largest", "highest"],
     parameter: None,
     result: types::same,
-    needs: Needs::Keeper(&Reading(Extremes::<false>::best)),
+    needs: Needs::Synopsis(&Reading(Extremes::<false>::best)),
     meaning: |of, _| format!("greatest {of}"),
     of_events: None,
     identity: "Max",

@@ -2,8 +2,8 @@
 
 use super::definition::{Definition, Needs, Parameter, Range};
 use super::types;
-use crate::keepers::buckets::Buckets;
-use crate::keepers::reading::Reading;
+use crate::synopses::buckets::Buckets;
+use crate::synopses::reading::Reading;
 
 pub static APPROX_PERCENTILE: Definition = Definition {
     name: "approx_percentile",
@@ -36,7 +36,7 @@ pub static APPROX_PERCENTILE: Definition = Definition {
         ],
     }),
     result: types::float,
-    needs: Needs::Keeper(&Reading(Buckets::percentile)),
+    needs: Needs::Synopsis(&Reading(Buckets::percentile)),
     meaning: |of, p| format!("percentile {p} of {of}, within 1% of it,"),
     of_events: None,
     identity: "ApproxPercentile",

@@ -18,12 +18,14 @@
 use std::collections::{BTreeMap, HashMap};
 use std::hash::BuildHasherDefault;
 
-use super::Shared;
-use super::checkpoint::SavedWindow;
-use super::pending::Events;
+use super::dense::Dense;
+use super::events::Events;
 use super::plan::{Leaving, Plan};
+use super::saved::SavedWindow;
 use super::units::Units;
+use super::windows::{Room, Saved, Windows};
 use crate::accumulators::ByNumber;
+use crate::ledger::SegmentError;
 
 pub struct Hopping {
     size: i64,
@@ -38,6 +40,8 @@ pub struct Hopping {
     leaving_from: i64,
     closing_from: i64,
     horizon: i64,
+    /// Units that are forgotten.
+    gone: Vec<u32>,
     row: Vec<u64>,
 }
 
@@ -61,6 +65,7 @@ impl Hopping {
             leaving_from: i64::MIN,
             closing_from: i64::MIN,
             horizon: i64::MIN,
+            gone: vec![],
             row: vec![],
         }
     }
@@ -70,69 +75,19 @@ impl Hopping {
         self.leaves.at(start.saturating_add(self.size))
     }
 
-    pub fn next_due(&self) -> Option<i64> {
-        self.windows.range(self.leaving_from..).next().map(|(start, _)| self.leaves_at(*start))
-    }
-
-    /// Rows leave the store by tick `now`. Returns how many.
-    pub fn expire(&mut self, shared: &mut Shared, now: i64) -> usize {
-        let mut moved = 0;
-        while let Some(start) = self.windows.range(self.leaving_from..).next().map(|(start, _)| *start) {
-            let tick = self.leaves_at(start);
-            if tick > now {
-                break;
-            }
-            self.leaving_from = start.saturating_add(1);
-            let window = self.windows.get_mut(&start).expect("a window that was just found");
-            window.has_left = true;
-            moved += window.units.len();
-            window.units.iter().for_each(|unit| shared.published.leave_store(*unit, tick));
-            if window.closed {
-                self.forget(shared, start);
-            }
-        }
-        moved
-    }
-
-    /// Returns how many windows took the event.
-    pub fn arrive(&mut self, shared: &mut Shared, events: &Events, at: usize, now: i64) -> usize {
-        let ts = events.ts.value(at);
-        let open = events.open.as_ref().map_or(i64::MIN, |open| open.value(at));
-        let newest = ts.div_euclid(self.every).saturating_mul(self.every);
-        // Times near the ends of i64 have no windows there.
-        let mut start = newest;
-        let (mut held, mut taken) = (false, 0);
-        while start > ts.saturating_sub(self.size) {
-            let end = start.saturating_add(self.size);
-            // It is closed to this event, and so is every older one.
-            if end < open || end.saturating_add(self.lateness) < self.horizon {
-                break;
-            }
-            held = true;
-            if self.leaves_at(start) > shared.start {
-                taken += 1;
-                self.take(shared, events, at, start, now);
-            }
-            let Some(older) = start.checked_sub(self.every) else { break };
-            start = older;
-        }
-        shared.too_old += u64::from(held && taken == 0);
-        taken
-    }
-
-    fn take(&mut self, shared: &mut Shared, events: &Events, at: usize, start: i64, now: i64) {
-        let key = shared.keys.intern(events.keys.value(at));
+    fn take(&mut self, dense: &mut Dense, events: &Events, at: usize, start: i64, now: i64) {
+        let key = dense.keys.intern(events.keys.value(at));
         let unit = match self.numbers.get(&(key, start)) {
             Some(unit) => *unit,
-            None => self.begin(shared, key, start, now),
+            None => self.begin(dense, key, start, now),
         };
-        shared.arrive_whole(unit, events, at, now, &mut self.row);
+        dense.arrive_whole(unit, events, at, now, &mut self.row);
     }
 
-    fn begin(&mut self, shared: &mut Shared, key: u32, start: i64, now: i64) -> u32 {
+    fn begin(&mut self, dense: &mut Dense, key: u32, start: i64, now: i64) -> u32 {
         let unit = self.units.begin((key, start));
-        shared.make_room(self.units.bound());
-        shared.hold_key(key);
+        dense.make_room(self.units.bound());
+        dense.hold_key(key);
         self.numbers.insert((key, start), unit);
         let has_left = self.leaves_at(start) <= now;
         let window = self.windows.entry(start).or_insert_with(|| Window { has_left, ..Window::default() });
@@ -144,16 +99,48 @@ impl Hopping {
         unit
     }
 
-    /// Publishes a unit's row.
-    pub fn finish(&mut self, shared: &mut Shared, unit: u32, tick: i64) {
+    /// A window has left the store, and no event comes to it any more.
+    fn forget(&mut self, dense: &mut Dense, start: i64, tick: i64) {
+        let window = self.windows.remove(&start).expect("a window that is there");
+        window.units.iter().for_each(|unit| dense.rows.close(*unit, tick));
+        self.gone.extend(window.units);
+    }
+}
+
+impl Windows for Hopping {
+    fn arrive(&mut self, to: &mut Room, events: &Events, at: usize, now: i64) -> Result<(), SegmentError> {
+        let ts = events.ts.value(at);
+        let open = events.open.as_ref().map_or(i64::MIN, |open| open.value(at));
+        let newest = ts.div_euclid(self.every).saturating_mul(self.every);
+        // Times near the ends of i64 have no windows there.
+        let mut start = newest;
+        let (mut held, mut taken) = (false, false);
+        while start > ts.saturating_sub(self.size) {
+            let end = start.saturating_add(self.size);
+            // It is closed to this event, and so is every older one.
+            if end < open || end.saturating_add(self.lateness) < self.horizon {
+                break;
+            }
+            held = true;
+            if self.leaves_at(start) > to.dense.start {
+                taken = true;
+                self.take(to.dense, events, at, start, now);
+            }
+            let Some(older) = start.checked_sub(self.every) else { break };
+            start = older;
+        }
+        to.dense.too_old += u64::from(held && !taken);
+        Ok(())
+    }
+
+    fn finish(&mut self, dense: &mut Dense, unit: u32, tick: i64) {
         let (key, start) = *self.units.get(unit);
         let bounds = (start, start.saturating_add(self.size));
         let stored = tick < self.leaves_at(start);
-        shared.publish(unit, key, Some(bounds), stored, tick);
+        dense.publish(unit, key, Some(bounds), stored, tick);
     }
 
-    /// No event with an `eff` before `horizon` comes any more.
-    pub fn close(&mut self, shared: &mut Shared, horizon: i64) {
+    fn close(&mut self, dense: &mut Dense, horizon: i64, tick: i64) {
         self.horizon = self.horizon.max(horizon);
         while let Some(start) = self.windows.range(self.closing_from..).next().map(|(start, _)| *start) {
             if start.saturating_add(self.size).saturating_add(self.lateness) >= self.horizon {
@@ -163,27 +150,66 @@ impl Hopping {
             let window = self.windows.get_mut(&start).expect("a window that was just found");
             window.closed = true;
             for unit in &window.units {
-                shared.parts.clear(*unit as usize);
+                dense.sets.clear(*unit as usize);
                 self.numbers.remove(self.units.get(*unit));
             }
-            shared.dropped += window.units.len() as u64;
+            dense.dropped += window.units.len() as u64;
             if window.has_left {
-                self.forget(shared, start);
+                self.forget(dense, start, tick);
             }
         }
     }
 
-    fn forget(&mut self, shared: &mut Shared, start: i64) {
-        let window = self.windows.remove(&start).expect("a window that is there");
-        for unit in window.units {
+    fn give_back(&mut self, dense: &mut Dense, tick: i64) {
+        for unit in self.gone.drain(..) {
+            dense.rows.remove(unit, tick);
             let (key, _) = self.units.end(unit);
-            shared.published.forget(unit);
-            shared.release_key(key);
+            dense.release_key(key);
+        }
+        dense.give_back_keys();
+    }
+
+    fn has_gone(&self) -> bool {
+        !self.gone.is_empty()
+    }
+
+    fn windows_of_event(&self) -> usize {
+        (self.size / self.every) as usize + 1
+    }
+
+    fn next_due(&self) -> Option<i64> {
+        self.windows.range(self.leaving_from..).next().map(|(start, _)| self.leaves_at(*start))
+    }
+
+    fn due_within(&self, budget: usize, to: i64) -> i64 {
+        let mut units = 0;
+        for (start, window) in self.windows.range(self.leaving_from..) {
+            let tick = self.leaves_at(*start);
+            units += window.units.len();
+            if tick >= to || units >= budget {
+                return tick.min(to);
+            }
+        }
+        to
+    }
+
+    fn expire(&mut self, dense: &mut Dense, now: i64) {
+        while let Some(start) = self.windows.range(self.leaving_from..).next().map(|(start, _)| *start) {
+            let tick = self.leaves_at(start);
+            if tick > now {
+                break;
+            }
+            self.leaving_from = start.saturating_add(1);
+            let window = self.windows.get_mut(&start).expect("a window that was just found");
+            window.has_left = true;
+            window.units.iter().for_each(|unit| dense.rows.leave_store(*unit, tick));
+            if window.closed {
+                self.forget(dense, start, tick);
+            }
         }
     }
 
-    /// Every unit, with its key and window.
-    pub fn saved(&self) -> Vec<(u32, u32, Option<SavedWindow>)> {
+    fn saved(&self, _: &Dense) -> Vec<Saved> {
         let one = |(start, window): (&i64, &Window)| {
             let saved = SavedWindow { first: *start, last: *start, has_left: window.has_left, closed: window.closed };
             window.units.iter().map(move |unit| (*unit, saved)).collect::<Vec<_>>()
@@ -191,11 +217,11 @@ impl Hopping {
         self.windows.iter().flat_map(one).map(|(unit, saved)| (unit, self.units.get(unit).0, Some(saved))).collect()
     }
 
-    /// A unit as it was saved.
-    pub fn load(&mut self, shared: &mut Shared, key: u32, saved: SavedWindow) -> u32 {
+    fn load(&mut self, dense: &mut Dense, key: u32, saved: Option<SavedWindow>) -> Option<u32> {
+        let saved = saved?;
         let unit = self.units.begin((key, saved.first));
-        shared.make_room(self.units.bound());
-        shared.hold_key(key);
+        dense.make_room(self.units.bound());
+        dense.hold_key(key);
         if !saved.closed {
             self.numbers.insert((key, saved.first), unit);
         }
@@ -209,11 +235,10 @@ impl Hopping {
         if closed {
             self.closing_from = self.closing_from.max(start.saturating_add(1));
         }
-        unit
+        Some(unit)
     }
 
-    /// Units that still take events.
-    pub fn open_units(&self) -> u64 {
+    fn open_units(&self) -> u64 {
         self.numbers.len() as u64
     }
 }

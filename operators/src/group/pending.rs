@@ -3,40 +3,9 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use arrow::array::types::Int64Type;
-use arrow::array::{AsArray, BinaryArray, PrimitiveArray, RecordBatch, UInt32Array};
-use arrow::compute::take_record_batch;
+use arrow::array::{RecordBatch, UInt32Array};
 
-use crate::accumulators::Inputs;
-use crate::events::{KEY, OPEN, TS, VISIBLE, first_input};
-
-/// A batch of events, opened.
-pub struct Events {
-    pub keys: BinaryArray,
-    pub ts: PrimitiveArray<Int64Type>,
-    pub visible: PrimitiveArray<Int64Type>,
-    /// In groups with windows of their own.
-    pub open: Option<PrimitiveArray<Int64Type>>,
-    pub inputs: Inputs,
-    batch: RecordBatch,
-}
-
-impl Events {
-    pub fn open(batch: &RecordBatch, windowed: bool) -> Events {
-        Events {
-            keys: batch.column(KEY).as_binary().clone(),
-            ts: batch.column(TS).as_primitive().clone(),
-            visible: batch.column(VISIBLE).as_primitive().clone(),
-            open: windowed.then(|| batch.column(OPEN).as_primitive().clone()),
-            inputs: Inputs::open(batch, first_input(windowed)),
-            batch: batch.clone(),
-        }
-    }
-
-    pub fn len(&self) -> usize {
-        self.ts.len()
-    }
-}
+use super::events::Events;
 
 #[derive(Default)]
 pub struct Pending {
@@ -48,7 +17,7 @@ pub struct Pending {
 }
 
 struct Waiting {
-    part: usize,
+    set: usize,
     events: Rc<Events>,
     /// How many of its rows still wait.
     left: usize,
@@ -57,17 +26,17 @@ struct Waiting {
 }
 
 impl Pending {
-    /// `part`: of the group; `sent`: the dataflow time at which the events were sent.
-    pub fn add(&mut self, part: usize, events: Events, rows: Vec<u32>, sent: i64) {
+    /// `set`: of the group's columns; `sent`: the dataflow time at which the events were sent.
+    pub fn add(&mut self, set: usize, events: Events, rows: Vec<u32>, sent: i64) {
         if rows.is_empty() {
             return;
         }
         let batch = self.first_batch + self.batches.len() as u64;
         self.order.extend(rows.iter().map(|row| (events.visible.value(*row as usize), batch, *row)));
-        self.batches.push_back(Some(Waiting { part, events: Rc::new(events), left: rows.len(), sent }));
+        self.batches.push_back(Some(Waiting { set, events: Rc::new(events), left: rows.len(), sent }));
     }
 
-    /// The events that wait and were sent before a dataflow time, with their part.
+    /// The events that wait and were sent before a dataflow time, with their column set.
     pub fn save(&self, sent_before: i64) -> Vec<(usize, RecordBatch)> {
         let mut waiting: Vec<(u64, u32)> =
             self.order[self.next..].iter().map(|(_, batch, row)| (*batch, *row)).collect();
@@ -75,13 +44,12 @@ impl Pending {
         let some = waiting.chunk_by(|(a, _), (b, _)| a == b).filter_map(|rows| {
             let waiting = self.batches[(rows[0].0 - self.first_batch) as usize].as_ref()?;
             let rows: UInt32Array = rows.iter().map(|(_, row)| *row).collect();
-            let taken = take_record_batch(&waiting.events.batch, &rows).expect("rows of its own");
-            (waiting.sent < sent_before).then_some((waiting.part, taken))
+            (waiting.sent < sent_before).then(|| (waiting.set, waiting.events.take(&rows)))
         });
         some.collect()
     }
 
-    /// Call it before `next` and `pop` when events came.
+    /// Call it before `next` and `take` when events came.
     pub fn sort(&mut self) {
         self.order.drain(..self.next);
         self.next = 0;
@@ -94,21 +62,21 @@ impl Pending {
         self.order.get(self.next).map(|(tick, _, _)| *tick)
     }
 
-    /// The next event that becomes visible at `tick`, with its part.
-    pub fn pop(&mut self, tick: i64) -> Option<(usize, Rc<Events>, usize)> {
-        let &(_, batch, row) = self.order.get(self.next).filter(|(visible, _, _)| *visible == tick)?;
-        self.next += 1;
-        let slot = &mut self.batches[(batch - self.first_batch) as usize];
-        let waiting = slot.as_mut().expect("a batch with rows that wait");
-        let (part, events) = (waiting.part, waiting.events.clone());
-        waiting.left -= 1;
-        if waiting.left == 0 {
-            *slot = None;
-            while let Some(None) = self.batches.front() {
-                self.batches.pop_front();
-                self.first_batch += 1;
+    /// Calls `each` with the events that become visible at `tick`, and their column set.
+    pub fn take(&mut self, tick: i64, mut each: impl FnMut(usize, &Rc<Events>, u32)) {
+        while let Some(&(_, batch, row)) = self.order.get(self.next).filter(|(visible, _, _)| *visible == tick) {
+            self.next += 1;
+            let slot = &mut self.batches[(batch - self.first_batch) as usize];
+            let waiting = slot.as_mut().expect("a batch with rows that wait");
+            each(waiting.set, &waiting.events, row);
+            waiting.left -= 1;
+            if waiting.left == 0 {
+                *slot = None;
+                while let Some(None) = self.batches.front() {
+                    self.batches.pop_front();
+                    self.first_batch += 1;
+                }
             }
         }
-        Some((part, events, row as usize))
     }
 }

@@ -45,12 +45,12 @@ pub struct Plan {
     /// The first tick: no row is there before it.
     pub start: i64,
     /// Of trailing groups only.
-    pub added: Vec<Part>,
+    pub added: Vec<ColumnSet>,
 }
 
 /// Columns that begin together, with events of their own: those that a group began with, or some that were added.
 #[derive(Clone, Debug)]
-pub struct Part {
+pub struct ColumnSet {
     /// As of the group: at least one.
     pub columns: Vec<ColumnPlan>,
     /// By column: its place in the row; `None`: it is shown no more.
@@ -69,9 +69,9 @@ impl Plan {
     }
 
     /// What it began with, then what was added.
-    pub fn parts(&self) -> Vec<Part> {
+    pub fn column_sets(&self) -> Vec<ColumnSet> {
         let Plan { columns, places, inputs, start, .. } = self.clone();
-        std::iter::once(Part { columns, places, inputs, start }).chain(self.added.iter().cloned()).collect()
+        std::iter::once(ColumnSet { columns, places, inputs, start }).chain(self.added.iter().cloned()).collect()
     }
 }
 

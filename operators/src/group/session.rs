@@ -14,14 +14,15 @@
 //!
 //! How: a unit is a session. Sessions that meet are merged, the smaller into the larger.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::Shared;
-use super::checkpoint::SavedWindow;
-use super::pending::Events;
+use super::dense::Dense;
+use super::events::Events;
 use super::plan::{Leaving, Plan};
+use super::saved::SavedWindow;
 use super::units::Units;
+use super::windows::{Room, Saved, Windows};
+use crate::ledger::SegmentError;
 
 pub struct Sessions {
     gap: i64,
@@ -36,6 +37,8 @@ pub struct Sessions {
     closing: Looks,
     /// How many sessions began: it tells those apart that had the same number.
     begun: u64,
+    /// Sessions that are forgotten, or were merged into others.
+    gone: Vec<u32>,
     row: Vec<u64>,
 }
 
@@ -52,24 +55,21 @@ struct Session {
 
 /// Sessions by the last event that they had when they were put here.
 #[derive(Default)]
-struct Looks(BinaryHeap<Reverse<(i64, u32, u64)>>);
+struct Looks(BTreeSet<(i64, u32, u64)>);
 
 impl Looks {
     fn put(&mut self, session: &Session, unit: u32) {
-        self.0.push(Reverse((session.last, unit, session.serial)));
+        self.0.insert((session.last, unit, session.serial));
     }
 
     fn next(&self) -> Option<i64> {
-        self.0.peek().map(|Reverse((last, ..))| *last)
+        self.0.first().map(|(last, ..)| *last)
     }
 
     /// The next one, if its last event was one that `due` accepts. `None`: none is due; `Some(None)`: it is gone.
     fn pop(&mut self, units: &Units<Session>, due: impl Fn(i64) -> bool) -> Option<Option<u32>> {
-        let Reverse((last, unit, serial)) = *self.0.peek()?;
-        if !due(last) {
-            return None;
-        }
-        self.0.pop();
+        self.0.first().filter(|(last, ..)| due(*last))?;
+        let (_, unit, serial) = self.0.pop_first()?;
         Some(units.try_get(unit).filter(|session| session.serial == serial && !session.merged).map(|_| unit))
     }
 }
@@ -85,6 +85,7 @@ impl Sessions {
             leaving: Looks::default(),
             closing: Looks::default(),
             begun: 0,
+            gone: vec![],
             row: vec![],
         }
     }
@@ -94,64 +95,13 @@ impl Sessions {
         self.leaves.at(last.saturating_add(self.gap))
     }
 
-    pub fn next_due(&self) -> Option<i64> {
-        self.leaving.next().map(|last| self.leaves_at(last))
-    }
-
-    /// Rows leave the store by tick `now`. Returns at how many sessions was looked.
-    pub fn expire(&mut self, shared: &mut Shared, now: i64) -> usize {
-        let mut moved = 0;
-        let (leaves, gap) = (self.leaves, self.gap);
-        while let Some(found) = self.leaving.pop(&self.units, |last| leaves.at(last.saturating_add(gap)) <= now) {
-            moved += 1;
-            let Some(unit) = found else { continue };
-            let session = self.units.get(unit);
-            let (tick, closed) = (self.leaves_at(session.last), session.closed);
-            if tick > now {
-                self.leaving.put(session, unit);
-                continue;
-            }
-            self.units.get_mut(unit).has_left = true;
-            shared.published.leave_store(unit, tick);
-            if closed {
-                self.forget(shared, unit);
-            }
-        }
-        moved
-    }
-
-    pub fn arrive(&mut self, shared: &mut Shared, events: &Events, at: usize, now: i64) {
-        let ts = events.ts.value(at);
-        let key = shared.keys.intern(events.keys.value(at));
-        let before = self.open.range((key, i64::MIN)..=(key, ts)).next_back().map(|(_, unit)| *unit);
-        let after = self.open.range((key, ts.saturating_add(1))..=(key, i64::MAX)).next().map(|(_, unit)| *unit);
-        let before = before.filter(|unit| ts.saturating_sub(self.units.get(*unit).last) < self.gap);
-        let after = after.filter(|unit| self.units.get(*unit).first.saturating_sub(ts) < self.gap);
-        let unit = match (before, after) {
-            (None, None) => self.begin(shared, key, ts),
-            (Some(unit), None) => unit,
-            (None, Some(unit)) => {
-                self.open.remove(&(key, self.units.get(unit).first));
-                self.open.insert((key, ts), unit);
-                unit
-            }
-            (Some(older), Some(younger)) => self.merge(shared, older, younger),
-        };
-        let session = self.units.get_mut(unit);
-        (session.first, session.last) = (session.first.min(ts), session.last.max(ts));
-        let last = session.last;
-        self.stay(unit, now);
-        shared.too_old += u64::from(self.leaves_at(last) <= shared.start);
-        shared.arrive_whole(unit, events, at, now, &mut self.row);
-    }
-
-    fn begin(&mut self, shared: &mut Shared, key: u32, ts: i64) -> u32 {
+    fn begin(&mut self, dense: &mut Dense, key: u32, ts: i64) -> u32 {
         self.begun += 1;
         let session =
             Session { key, first: ts, last: ts, serial: self.begun, has_left: true, closed: false, merged: false };
         let unit = self.units.begin(session);
-        shared.make_room(self.units.bound());
-        shared.hold_key(key);
+        dense.make_room(self.units.bound());
+        dense.hold_key(key);
         self.open.insert((key, ts), unit);
         self.closing.put(self.units.get(unit), unit);
         unit
@@ -167,44 +117,74 @@ impl Sessions {
     }
 
     /// Merges two sessions that meet: the one with fewer events into the other, which is returned.
-    fn merge(&mut self, shared: &mut Shared, older: u32, younger: u32) -> u32 {
+    fn merge(&mut self, dense: &mut Dense, older: u32, younger: u32) -> u32 {
         let (key, first, last) = {
             let (older, younger) = (self.units.get(older), self.units.get(younger));
             (older.key, older.first, older.last.max(younger.last))
         };
         self.open.remove(&(key, self.units.get(younger).first));
-        let accumulators = shared.parts.whole();
+        let accumulators = dense.sets.whole();
         let smaller_last = accumulators.events(older as usize) >= accumulators.events(younger as usize);
         let (kept, gone) = if smaller_last { (older, younger) } else { (younger, older) };
         self.open.insert((key, first), kept);
         let session = self.units.get_mut(kept);
         (session.first, session.last) = (first, last);
         self.units.get_mut(gone).merged = true;
-        shared.parts.whole().merge(kept as usize, gone as usize);
-        shared.touched.add(gone);
+        dense.sets.whole().merge(kept as usize, gone as usize);
+        dense.touched.add(gone);
         kept
     }
 
-    /// Publishes a unit's row.
-    pub fn finish(&mut self, shared: &mut Shared, unit: u32, tick: i64) {
+    /// A session has left the store, and changes no more.
+    fn forget(&mut self, dense: &mut Dense, unit: u32, tick: i64) {
+        dense.rows.close(unit, tick);
+        self.gone.push(unit);
+    }
+}
+
+impl Windows for Sessions {
+    fn arrive(&mut self, to: &mut Room, events: &Events, at: usize, now: i64) -> Result<(), SegmentError> {
+        let dense = &mut *to.dense;
+        let ts = events.ts.value(at);
+        let key = dense.keys.intern(events.keys.value(at));
+        let before = self.open.range((key, i64::MIN)..=(key, ts)).next_back().map(|(_, unit)| *unit);
+        let after = self.open.range((key, ts.saturating_add(1))..=(key, i64::MAX)).next().map(|(_, unit)| *unit);
+        let before = before.filter(|unit| ts.saturating_sub(self.units.get(*unit).last) < self.gap);
+        let after = after.filter(|unit| self.units.get(*unit).first.saturating_sub(ts) < self.gap);
+        let unit = match (before, after) {
+            (None, None) => self.begin(dense, key, ts),
+            (Some(unit), None) => unit,
+            (None, Some(unit)) => {
+                self.open.remove(&(key, self.units.get(unit).first));
+                self.open.insert((key, ts), unit);
+                unit
+            }
+            (Some(older), Some(younger)) => self.merge(dense, older, younger),
+        };
+        let session = self.units.get_mut(unit);
+        (session.first, session.last) = (session.first.min(ts), session.last.max(ts));
+        let last = session.last;
+        self.stay(unit, now);
+        dense.too_old += u64::from(self.leaves_at(last) <= dense.start);
+        dense.arrive_whole(unit, events, at, now, &mut self.row);
+        Ok(())
+    }
+
+    fn finish(&mut self, dense: &mut Dense, unit: u32, tick: i64) {
         let session = self.units.get(unit);
         let (key, first, last, merged) = (session.key, session.first, session.last, session.merged);
         let leaves_at = self.leaves_at(last);
-        if merged || leaves_at <= shared.start {
+        if merged || leaves_at <= dense.start {
             // What had left by the first tick is nowhere, until it grows.
-            shared.published.publish(unit, None, tick);
-            if merged {
-                self.units.end(unit);
-                shared.release_key(key);
-            }
+            dense.rows.publish(unit, None, tick);
+            self.gone.extend(merged.then_some(unit));
             return;
         }
         let bounds = Some((first, last.saturating_add(self.gap)));
-        shared.publish(unit, key, bounds, tick < leaves_at, tick);
+        dense.publish(unit, key, bounds, tick < leaves_at, tick);
     }
 
-    /// No event with an `eff` before `horizon` comes any more.
-    pub fn close(&mut self, shared: &mut Shared, horizon: i64) {
+    fn close(&mut self, dense: &mut Dense, horizon: i64, tick: i64) {
         let reach = self.gap.saturating_mul(2).saturating_add(self.lateness);
         let due = |last: i64| last.saturating_add(reach) <= horizon;
         while let Some(found) = self.closing.pop(&self.units, due) {
@@ -220,33 +200,67 @@ impl Sessions {
             session.closed = true;
             let (key, first, has_left) = (session.key, session.first, session.has_left);
             self.open.remove(&(key, first));
-            shared.parts.clear(unit as usize);
-            shared.dropped += 1;
+            dense.sets.clear(unit as usize);
+            dense.dropped += 1;
             if has_left {
-                self.forget(shared, unit);
+                self.forget(dense, unit, tick);
             }
         }
     }
 
-    fn forget(&mut self, shared: &mut Shared, unit: u32) {
-        let session = self.units.end(unit);
-        shared.published.forget(unit);
-        shared.release_key(session.key);
+    fn give_back(&mut self, dense: &mut Dense, tick: i64) {
+        for unit in self.gone.drain(..) {
+            dense.rows.remove(unit, tick);
+            let session = self.units.end(unit);
+            dense.release_key(session.key);
+        }
+        dense.give_back_keys();
     }
 
-    /// Every unit, with its key and window.
-    pub fn saved(&self) -> Vec<(u32, u32, Option<SavedWindow>)> {
+    fn has_gone(&self) -> bool {
+        !self.gone.is_empty()
+    }
+
+    fn next_due(&self) -> Option<i64> {
+        self.leaving.next().map(|last| self.leaves_at(last))
+    }
+
+    fn due_within(&self, budget: usize, to: i64) -> i64 {
+        let mut due = self.leaving.0.iter().map(|(last, ..)| self.leaves_at(*last)).take_while(|tick| *tick < to);
+        due.nth(budget).unwrap_or(to)
+    }
+
+    fn expire(&mut self, dense: &mut Dense, now: i64) {
+        let (leaves, gap) = (self.leaves, self.gap);
+        while let Some(found) = self.leaving.pop(&self.units, |last| leaves.at(last.saturating_add(gap)) <= now) {
+            let Some(unit) = found else { continue };
+            let session = self.units.get(unit);
+            let (tick, closed) = (self.leaves_at(session.last), session.closed);
+            if tick > now {
+                self.leaving.put(session, unit);
+                continue;
+            }
+            self.units.get_mut(unit).has_left = true;
+            dense.rows.leave_store(unit, tick);
+            if closed {
+                self.forget(dense, unit, tick);
+            }
+        }
+    }
+
+    fn saved(&self, _: &Dense) -> Vec<Saved> {
         let one = |(unit, session): (u32, &Session)| {
             let Session { first, last, has_left, closed, .. } = *session;
             (unit, session.key, Some(SavedWindow { first, last, has_left, closed }))
         };
-        // Before the first tick those that were merged are still there, without a row that would have to go.
-        self.units.iter().filter(|(_, session)| !session.merged).map(one).collect()
+        // What is gone may still be there: until its number is given back, and what was merged before the first tick.
+        let is_gone = |session: &Session| session.merged || session.closed && session.has_left;
+        self.units.iter().filter(|(_, session)| !is_gone(session)).map(one).collect()
     }
 
-    /// A unit as it was saved.
-    pub fn load(&mut self, shared: &mut Shared, key: u32, saved: SavedWindow) -> u32 {
-        let unit = self.begin(shared, key, saved.first);
+    fn load(&mut self, dense: &mut Dense, key: u32, saved: Option<SavedWindow>) -> Option<u32> {
+        let saved = saved?;
+        let unit = self.begin(dense, key, saved.first);
         let session = self.units.get_mut(unit);
         (session.last, session.has_left, session.closed) = (saved.last, saved.has_left, saved.closed);
         let session = self.units.get(unit);
@@ -256,11 +270,10 @@ impl Sessions {
         if saved.closed {
             self.open.remove(&(key, saved.first));
         }
-        unit
+        Some(unit)
     }
 
-    /// Units that still take events.
-    pub fn open_units(&self) -> u64 {
+    fn open_units(&self) -> u64 {
         self.open.len() as u64
     }
 }

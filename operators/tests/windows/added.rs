@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use headwater_operators::group::{NamedValues, Part, Plan, Resumed, State};
+use headwater_operators::group::{ColumnSet, NamedValues, Plan, Resumed, State};
 use headwater_operators::ledger::up;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -68,7 +68,7 @@ impl Changed<'_> {
         let came = all - before;
         let mut plan = self.of(0..before);
         plan.places = (0..before).map(|n| (n < self.stay).then_some(came + n)).collect();
-        plan.added.push(Part {
+        plan.added.push(ColumnSet {
             columns: self.plan().columns[before..].to_vec(),
             places: (0..came).map(Some).collect(),
             inputs: plan.inputs.clone(),
@@ -127,36 +127,41 @@ impl Changed<'_> {
         run.insert(&known);
         run.advance(self.stopped, usize::MAX);
         run.take(self.stopped);
-        let before = saved(&mut run.state, &run.journal);
+        let before = saved(&mut run.standalone.state, &run.journal);
 
         let group = Arc::new(self.group());
-        let stayed = Resumed { saved: 0, beside: false, done: Some(self.stopped), shown: true };
+        let stayed = Resumed { saved: 0, shadow: false, done: Some(self.stopped), shown: true };
         let mut run = Run::new(&group, if rng.random() { 0 } else { 1 << 20 }, self.enters(), self.case.to);
         let mut own = self.case.events.clone();
         own.iter_mut().for_each(|event| event.visible = event.visible.max(self.start));
-        let is_beside = self.start < self.stopped && rng.random();
-        if is_beside {
-            let way = self.beside(&own, rng);
+        let has_shadow = self.start < self.stopped && rng.random();
+        if has_shadow {
+            let way = self.shadow(&own, rng);
             let done = Some(way.0).filter(|done| *done >= self.start);
-            let built = Resumed { saved: 1, beside: true, done, shown: false };
-            self.resume(&mut run.state, &before, [Some(stayed), Some(built)]);
-            load(&mut run.state, &way.1, true);
+            let built = Resumed { saved: 1, shadow: true, done, shown: false };
+            let mut state = group.state(run.outputs(), 1 << 20, &run.journal);
+            self.resume(&mut state, &before, [Some(stayed), Some(built)]);
+            load(&mut state, &way.1, true);
+            run.go_on(state);
         } else {
-            self.resume(&mut run.state, &before, [Some(stayed), None]);
+            let mut state = group.state(run.outputs(), 1 << 20, &run.journal);
+            self.resume(&mut state, &before, [Some(stayed), None]);
+            run.go_on(state);
             // Its history, in the order in which its stream brings the rest.
             run.insert_into(1, &own);
         }
-        if !is_beside && self.start < self.stopped && rng.random() {
+        if !has_shadow && self.start < self.stopped && rng.random() {
             let on_the_way = up(rng.random_range(self.plan().start..self.stopped), self.plan().tick).min(self.stopped);
             run.advance(on_the_way, rng.random_range(1..1000));
             let done = run.advance(on_the_way, usize::MAX);
             run.take(done);
-            let way = saved(&mut run.state, &run.journal);
+            let way = saved(&mut run.standalone.state, &run.journal);
             let done_of = (done >= self.start).then_some(done);
-            let built = Resumed { saved: 1, beside: false, done: done_of, shown: done >= self.enters() };
+            let built = Resumed { saved: 1, shadow: false, done: done_of, shown: done >= self.enters() };
             run.journal = Chunks::default();
-            run.state = group.state(run.outputs(), 1 << 20, &run.journal);
-            self.resume(&mut run.state, &way, [Some(stayed), Some(built)]);
+            let mut state = group.state(run.outputs(), 1 << 20, &run.journal);
+            self.resume(&mut state, &way, [Some(stayed), Some(built)]);
+            run.go_on(state);
         }
         for event in &events {
             // The other events of the old part come in time.
@@ -176,18 +181,21 @@ impl Changed<'_> {
         !expected.is_empty()
     }
 
-    /// What the new columns have come to beside the others, in a state that is hidden and may be saved on its way.
-    fn beside(&self, own: &[Event], rng: &mut StdRng) -> (i64, Vec<Saved>) {
+    /// What the new columns have come to in a shadow, which may be saved on its way.
+    fn shadow(&self, own: &[Event], rng: &mut StdRng) -> (i64, Vec<Saved>) {
         let mut group = self.group();
         group.plan.start = i64::MAX;
         let group = Arc::new(group);
-        let begin = |parts: [Option<Resumed>; 2]| {
+        let begin = |sets: [Option<Resumed>; 2], way: &[Saved]| {
             let mut run = Run::new(&group, 1 << 20, i64::MAX, i64::MAX);
-            run.state.hide();
-            run.state.resume(None, &parts, false).unwrap();
+            let mut state = group.state(run.outputs(), 1 << 20, &run.journal);
+            state.set_shadow();
+            state.resume(None, &sets, false).unwrap();
+            load(&mut state, way, true);
+            run.go_on(state);
             run
         };
-        let mut run = begin([None, None]);
+        let mut run = begin([None, None], &[]);
         run.insert_into(1, own);
         let mut tick = || up(rng.random_range(self.start..self.stopped), self.plan().tick).min(self.stopped - 1);
         let (first, second) = (tick(), tick());
@@ -195,10 +203,9 @@ impl Changed<'_> {
             let done = run.advance(to.div_euclid(self.plan().tick) * self.plan().tick, usize::MAX);
             run.take(done);
             assert_eq!(run.sorted_changes(), [], "nothing is shown");
-            let way = saved(&mut run.state, &run.journal);
-            let built = Resumed { saved: 1, beside: true, done: Some(done).filter(|d| *d >= self.start), shown: false };
-            run = begin([None, Some(built)]);
-            load(&mut run.state, &way, true);
+            let way = saved(&mut run.standalone.state, &run.journal);
+            let built = Resumed { saved: 1, shadow: true, done: Some(done).filter(|d| *d >= self.start), shown: false };
+            run = begin([None, Some(built)], &way);
             if to == first.max(second) {
                 return (done, way);
             }
@@ -206,14 +213,14 @@ impl Changed<'_> {
         unreachable!("it has come to the second")
     }
 
-    fn resume(&self, state: &mut State, saved: &[Saved], parts: [Option<Resumed>; 2]) {
-        state.resume(Some(self.stopped), &parts, self.go > 0).unwrap();
+    fn resume(&self, state: &mut State, saved: &[Saved], sets: [Option<Resumed>; 2]) {
+        state.resume(Some(self.stopped), &sets, self.go > 0).unwrap();
         load(state, saved, false);
     }
 }
 
-fn load(state: &mut State, saved: &[Saved], beside: bool) {
-    let mut values = NamedValues::of(beside);
+fn load(state: &mut State, saved: &[Saved], shadow: bool) {
+    let mut values = NamedValues::of(shadow);
     for (piece, batch) in saved {
         state.load(*piece, batch, &mut values, |_| true).unwrap();
     }

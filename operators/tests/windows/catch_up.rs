@@ -8,12 +8,13 @@ use arrow::array::types::Int64Type;
 use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch};
 use arrow::datatypes::DataType;
 use headwater_operators::accumulators::ColumnPlan;
+use headwater_operators::control::{SharedControl, SharedState};
 use headwater_operators::exchange::{Columns, Routed};
 use headwater_operators::group::{Outputs, Plan, State};
 use headwater_operators::key_codec::KeyCodec;
 use headwater_operators::ledger::InMemory;
 use headwater_operators::limits::Limits;
-use headwater_operators::operator::{Watch, windows};
+use headwater_operators::operator::windows;
 use headwater_operators::{changes, events};
 use timely::dataflow::operators::{Input, Inspect, Probe};
 use timely::dataflow::{InputHandle, ProbeHandle};
@@ -31,13 +32,13 @@ type Ticks = (u32, Vec<i64>);
 fn a_day_is_caught_up_in_pieces_side_by_side() {
     // Every key has one event within the hour; the second group's window is longer.
     let (times, counts) = timely::execute_directly(|worker| {
-        let states = vec![state(HOUR), state(2 * HOUR)];
-        let watch = Rc::new(RefCell::new(Watch::default()));
+        let states = [HOUR, 2 * HOUR].map(|length| SharedState::new(RefCell::new(state(length))));
+        let control = SharedControl::default();
         let seen: Rc<RefCell<Vec<Ticks>>> = Rc::default();
         let mut input = InputHandle::<i64, _>::new();
         let probe = ProbeHandle::new();
         worker.dataflow(|scope| {
-            let out = windows(scope.input_from(&mut input).container::<Vec<Routed>>(), states, watch.clone());
+            let out = windows(scope.input_from(&mut input).container::<Vec<Routed>>(), &states, &control);
             let note = seen.clone();
             let changes = out.changes.inspect(move |routed: &Routed| {
                 let batch = &routed.columns.0;
@@ -45,10 +46,10 @@ fn a_day_is_caught_up_in_pieces_side_by_side() {
                 note.borrow_mut().push((routed.group, times));
             });
             changes.probe_with(&probe);
-            out.rows.probe_with(&probe);
+            out.finished.probe_with(&probe);
         });
         for group in 0..2 {
-            input.send(Routed { to: 0, group, part: 0, columns: Columns::from(batch()) });
+            input.send(Routed { to: 0, group, set: 0, columns: Columns::from(batch()) });
         }
         input.advance_to(HOUR + 1);
         worker.step_while(|| probe.less_than(input.time()));

@@ -1,4 +1,4 @@
-//! A `State` driven as the operator drives it, with all that comes out of it read back.
+//! A group driven as the operators drive it, with all that comes out of it read back.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -13,6 +13,7 @@ use headwater_operators::key_codec::KeyCodec;
 use headwater_operators::keys::hash;
 use headwater_operators::ledger::{InMemory, SegmentError};
 use headwater_operators::limits::Limits;
+use headwater_operators::standalone::Standalone;
 use headwater_operators::{changes, events};
 
 use crate::model::{Change, Event, Rows};
@@ -41,9 +42,9 @@ impl Group {
     pub fn schema(&self) -> SchemaRef {
         let keys: Vec<_> = self.keys.iter().enumerate().map(|(i, t)| (format!("key{i}"), t.clone())).collect();
         let mut columns = vec![];
-        for part in self.plan.parts() {
-            let types = result_types(&part.columns, &part.inputs);
-            let all = part.places.iter().zip(part.columns.iter().zip(types));
+        for set in self.plan.column_sets() {
+            let types = result_types(&set.columns, &set.inputs);
+            let all = set.places.iter().zip(set.columns.iter().zip(types));
             columns.extend(all.filter_map(|(place, (c, of_type))| Some((*place.as_ref()?, c.name.clone(), of_type))));
         }
         columns.sort_by_key(|(place, ..)| *place);
@@ -95,13 +96,13 @@ impl Group {
     }
 }
 
-/// A journal in memory: chunks of parts.
+/// A journal in memory: chunks of column sets.
 #[derive(Clone, Default)]
 pub struct Chunks(Rc<RefCell<Vec<(usize, RecordBatch)>>>);
 
 impl Journal for Chunks {
-    fn write(&mut self, part: usize, rows: &RecordBatch) -> Result<(), SegmentError> {
-        self.0.borrow_mut().push((part, rows.clone()));
+    fn write(&mut self, set: usize, rows: &RecordBatch) -> Result<(), SegmentError> {
+        self.0.borrow_mut().push((set, rows.clone()));
         Ok(())
     }
 
@@ -110,18 +111,19 @@ impl Journal for Chunks {
     }
 }
 
-/// A state, with what it has put out so far.
+/// A group that runs, with what it has put out so far.
 pub struct Run {
     pub group: Arc<Group>,
-    pub state: State,
+    pub standalone: Standalone,
     pub journal: Chunks,
     pub changes: Vec<Change>,
     pub rows: Rows,
     rows_from: i64,
     rows_by: i64,
     ledger_bytes: usize,
-    /// Whether what the next image lacks is to be removed.
+    /// Whether what the next full refresh lacks is to be removed.
     sweeps: bool,
+    refreshes: u64,
     horizons: Vec<(i64, i64)>,
 }
 
@@ -132,7 +134,7 @@ impl Run {
         let state = group.state(outputs, ledger_bytes, &journal);
         Run {
             group: group.clone(),
-            state,
+            standalone: standalone(state, rows_by),
             journal,
             changes: vec![],
             rows: Rows::new(),
@@ -140,6 +142,7 @@ impl Run {
             rows_by,
             ledger_bytes,
             sweeps: false,
+            refreshes: 0,
             horizons: vec![],
         }
     }
@@ -148,14 +151,19 @@ impl Run {
         self.insert_into(0, events);
     }
 
-    pub fn insert_into<'a>(&mut self, part: usize, events: impl IntoIterator<Item = &'a Event>) {
-        self.state.insert_into(part, &self.group.batch(events), i64::MIN).unwrap();
+    pub fn insert_into<'a>(&mut self, set: usize, events: impl IntoIterator<Item = &'a Event>) {
+        self.standalone.state.insert(set, &self.group.batch(events), i64::MIN).unwrap();
+    }
+
+    /// Another state takes the place of this one. Everything is loaded.
+    pub fn go_on(&mut self, state: State) {
+        self.standalone = standalone(state, self.rows_by);
     }
 
     /// See `State::close_after`.
     pub fn close_after(&mut self, horizons: impl IntoIterator<Item = (i64, i64)>) {
         for (t, horizon) in horizons {
-            self.state.close_after(t, horizon);
+            self.standalone.state.close_after(t, horizon);
             self.horizons.push((t, horizon));
         }
     }
@@ -163,8 +171,8 @@ impl Run {
     /// Another state takes its place, from what it has saved; `others`: by way of so many that have a part of the keys each. Where there
     /// are none, what is in the journal stays there, and what is in a store that is whole, too. Everything was taken.
     pub fn restart(&mut self, others: u64) {
-        let done = self.state.done();
-        let whole = saved(&mut self.state, &self.journal);
+        let done = self.standalone.state.done();
+        let whole = saved(&mut self.standalone.state, &self.journal);
         let stays = others == 0;
         let part = |n| {
             let journal = Chunks::default();
@@ -177,23 +185,24 @@ impl Run {
         if !stays {
             self.journal = Chunks::default();
         }
-        let mut spared = false;
-        self.state = self.group.state(self.outputs(), self.ledger_bytes, &self.journal);
-        self.state.begin_at(done).unwrap();
+        let mut skips_refresh = false;
+        let mut state = self.group.state(self.outputs(), self.ledger_bytes, &self.journal);
+        state.begin_at(done).unwrap();
         if stays {
             let (ledger, others): (Vec<Saved>, _) =
                 whole.into_iter().partition(|((piece, _), _)| *piece == Piece::Ledger);
-            load(&mut self.state, &others, |_| true);
-            freeze(&mut self.state, ledger.iter().map(|((_, part), batch)| (*part, batch)));
+            load(&mut state, &others, |_| true);
+            freeze(&mut state, ledger.iter().map(|((_, set), batch)| (*set, batch)));
             if !self.sweeps && done.is_some_and(|done| self.asks_for_rows(done)) {
-                self.state.spare_image();
-                spared = true;
+                state.skip_refresh();
+                skips_refresh = true;
             }
         } else {
-            parts.iter().for_each(|part| load(&mut self.state, part, |_| true));
+            parts.iter().for_each(|part| load(&mut state, part, |_| true));
         }
-        self.sweeps = !spared;
-        self.horizons.iter().for_each(|(t, horizon)| self.state.close_after(*t, *horizon));
+        self.sweeps = !skips_refresh;
+        self.horizons.iter().for_each(|(t, horizon)| state.close_after(*t, *horizon));
+        self.go_on(state);
     }
 
     pub fn outputs(&self) -> Outputs {
@@ -202,14 +211,14 @@ impl Run {
 
     /// One call. Returns the last tick up to which all is finished.
     pub fn advance(&mut self, to: i64, budget: usize) -> i64 {
-        let done = self.state.advance(to, budget).unwrap();
+        let done = self.standalone.advance(to, budget).unwrap();
         assert!(done <= to);
         done
     }
 
     /// Takes what there is, when ticks up to `done` are finished.
     pub fn take(&mut self, done: i64) {
-        let taken = self.state.take_changes().map_or(vec![], |batch| self.group.read(&batch));
+        let taken = self.standalone.take_changes().map_or(vec![], |batch| self.group.read(&batch));
         for change in taken {
             let last = self.changes.last().map_or(i64::MIN, |c| c.time);
             assert!((last..=done).contains(&change.time), "{change:?} after a change at {last}, up to {done}");
@@ -218,14 +227,15 @@ impl Run {
         if self.sweeps && self.asks_for_rows(done) {
             (self.sweeps, self.rows) = (false, Rows::new());
         }
-        if let Some(batch) = self.state.take_rows(self.rows_by) {
+        if let Some(batch) = self.standalone.take_rows() {
             put(&mut self.rows, self.group.read(&batch));
         }
     }
 
     /// Another store takes the place of this one.
-    pub fn begin_image(&mut self, from: i64) {
-        self.state.begin_image(from);
+    pub fn begin_full_refresh(&mut self, from: i64) {
+        self.refreshes += 1;
+        self.standalone.refresh(self.refreshes, from);
         self.rows.clear();
         self.rows_from = self.rows_from.max(from);
     }
@@ -243,26 +253,32 @@ impl Run {
     }
 }
 
-/// A batch of a checkpoint: of which piece and part.
+fn standalone(state: State, rows_by: i64) -> Standalone {
+    let mut standalone = Standalone::new(state);
+    standalone.ask_by(rows_by);
+    standalone
+}
+
+/// A batch of a checkpoint: of which piece and column set.
 pub type Saved = ((Piece, usize), RecordBatch);
 
 pub fn saved(state: &mut State, journal: &Chunks) -> Vec<Saved> {
     let mut all = vec![];
-    let mut each = |piece, part, batch: &RecordBatch| {
-        all.push(((piece, part), batch.clone()));
+    let mut each = |piece, set, batch: &RecordBatch| {
+        all.push(((piece, set), batch.clone()));
         Ok(())
     };
     state.save(i64::MAX, &mut each).unwrap();
-    all.extend(journal.0.borrow().iter().map(|(part, batch)| ((Piece::Ledger, *part), batch.clone())));
+    all.extend(journal.0.borrow().iter().map(|(set, batch)| ((Piece::Ledger, *set), batch.clone())));
     all.sort_by_key(|((piece, _), _)| *piece);
     all
 }
 
 /// Leaves the chunks of a journal, all of them in their order, where they are.
 fn freeze<'a>(state: &mut State, chunks: impl Iterator<Item = (usize, &'a RecordBatch)>) {
-    for (chunk, (part, batch)) in (0..).zip(chunks) {
+    for (chunk, (set, batch)) in (0..).zip(chunks) {
         let times = batch.column(0).as_primitive::<Int64Type>().values();
-        state.freeze(part, chunk, *times.iter().min().unwrap(), *times.iter().max().unwrap());
+        state.freeze(set, chunk, *times.iter().min().unwrap(), *times.iter().max().unwrap());
     }
     state.thaw().unwrap();
 }

@@ -133,7 +133,7 @@ impl Case {
             assert_eq!(run.rows, store, "the store at {done}, {}", context());
         });
         assert_same(&run.sorted_changes(), expected, context);
-        let counters = run.state.counters();
+        let counters = run.standalone.state.counters();
         if !way.restarts {
             // What was counted is not in a checkpoint.
             assert_eq!(counters.events, self.events.len() as u64, "{}", context());
@@ -160,7 +160,7 @@ impl Case {
             waiting = later;
             insert(run, now, way.batch);
             run.close_after(std::iter::from_fn(|| horizons.next_if(|(t, _)| *t <= target)));
-            if way.restarts && run.state.done().is_none() && rng.random_bool(0.3) {
+            if way.restarts && run.standalone.state.done().is_none() && rng.random_bool(0.3) {
                 run.restart(rng.random_range(0..3));
             }
             loop {
@@ -174,7 +174,7 @@ impl Case {
                         run.restart(rng.random_range(0..3));
                     }
                     if rng.random_bool(0.02) {
-                        run.begin_image(done + rng.random_range(0..10 * self.group.plan.tick));
+                        run.begin_full_refresh(done + rng.random_range(0..10 * self.group.plan.tick));
                     }
                 }
                 if done == target {
@@ -198,7 +198,7 @@ impl Case {
             run.advance(to, usize::MAX);
             run.take(to);
         }
-        let Counters { open_windows, keys, rows, .. } = run.state.counters();
+        let Counters { open_windows, keys, rows, .. } = run.standalone.state.counters();
         let lifetime = plan.columns.iter().any(|c| c.length.is_none());
         if run.group.windowed() {
             assert_eq!(run.changes.len(), known, "what is dropped is no change, {}", context());

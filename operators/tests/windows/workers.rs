@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use headwater_operators::control::{SharedControl, SharedState};
 use headwater_operators::events;
 use headwater_operators::exchange::{Columns, Routed};
-use headwater_operators::group::{Outputs, State};
-use headwater_operators::operator::{Watch, windows};
+use headwater_operators::group::Outputs;
+use headwater_operators::operator::windows;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use timely::Config;
@@ -80,14 +81,16 @@ fn one_worker(worker: &mut Worker, cases: &Arc<Vec<Case>>, asked: &[i64]) -> See
     let (here, workers) = (worker.index(), worker.peers());
     let to = *asked.last().expect("there is a last tick");
     let outputs = Outputs { changes: true, rows_from: Some(i64::MAX) };
-    let states: Vec<State> = cases.iter().map(|case| case.group.state(outputs, 1000, &Chunks::default())).collect();
-    let watch = Rc::new(RefCell::new(Watch { rows_by: Some(to), ..Watch::default() }));
+    let state = |case: &Case| SharedState::new(RefCell::new(case.group.state(outputs, 1000, &Chunks::default())));
+    let states: Vec<SharedState> = cases.iter().map(state).collect();
+    let control = SharedControl::default();
+    control.borrow_mut().last_tick = Some(to);
     let seen = Rc::new(RefCell::new(Seen { changes: vec![vec![]; cases.len()], rows: vec![Rows::new(); cases.len()] }));
     let mut input = InputHandle::<i64, _>::new();
     let probe = ProbeHandle::new();
     worker.dataflow(|scope| {
         let events = scope.input_from(&mut input).container::<Vec<Routed>>();
-        let out = windows(events, states, watch.clone());
+        let out = windows(events, &states, &control);
         let (note, all) = (seen.clone(), cases.clone());
         let changes = out.changes.inspect_core(move |event| {
             let Ok((stamp, batches)) = event else { return };
@@ -119,12 +122,12 @@ fn one_worker(worker: &mut Worker, cases: &Arc<Vec<Case>>, asked: &[i64]) -> See
             let due = |(n, e): &(usize, &Event)| n % workers == here && e.comes > after && e.comes <= until;
             let events = case.events.iter().enumerate().filter(due).map(|(_, e)| e);
             for (to, batch) in events::split(case.group.batch(events), workers).unwrap() {
-                input.send(Routed { to, group, part: 0, columns: Columns::from(batch) });
+                input.send(Routed { to, group, set: 0, columns: Columns::from(batch) });
             }
         }
         for (group, horizons) in horizons.iter().enumerate() {
             let due = horizons.iter().filter(|(t, _)| *t > after && *t <= until);
-            watch.borrow_mut().horizons.extend(due.map(|(t, horizon)| (group, *t, *horizon)));
+            control.borrow_mut().horizons.extend(due.map(|(t, horizon)| (group, *t, *horizon)));
         }
         input.advance_to(until + 1);
         while probe.less_than(input.time()) {
@@ -132,6 +135,6 @@ fn one_worker(worker: &mut Worker, cases: &Arc<Vec<Case>>, asked: &[i64]) -> See
         }
         after = until;
     }
-    assert!(watch.borrow().fault.is_none());
+    assert!(control.borrow().fault.is_none());
     seen.take()
 }

@@ -30,7 +30,7 @@ pub struct Part {
     pub reach: Reach,
     /// Its input expressions, by their number in the group; `None`: nobody asks for it any more, so it is null.
     pub inputs: Vec<(Option<usize>, DataType)>,
-    pub plan: group::Part,
+    pub plan: group::ColumnSet,
 }
 
 impl Parts {
@@ -112,7 +112,7 @@ impl Part {
             scans: planned.scans.iter().map(|scan| (plan.scans[*scan].source, *scan)).collect(),
             s,
             reach: Reach::of(&opened.job.groups[group], kept.map(|column| column.plan.length)),
-            plan: group::Part {
+            plan: group::ColumnSet {
                 columns: planned.columns.iter().map(|column| column.plan.clone()).collect(),
                 places: planned.columns.iter().map(|column| column.index).collect(),
                 inputs: inputs.iter().map(|(_, data_type)| data_type.clone()).collect(),

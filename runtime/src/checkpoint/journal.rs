@@ -118,7 +118,7 @@ impl GroupJournal {
 
     /// Goes on with a file of an earlier run. Its rows stay there until their time comes.
     pub fn carry(&self, state: &mut State, file: &StateFile, path: &Path) -> Result<(), Failure> {
-        let Some(of) = state.part_of(file.of.index(), file.side == Side::Shadow) else { return Ok(()) };
+        let Some(of) = state.set_of(file.of.index(), file.side == Side::Shadow) else { return Ok(()) };
         let mut files = self.0.borrow_mut();
         let chunks = Rc::new(state_file::Chunks::open(path).map_err(|e| failed("reading", path, e))?);
         let spans = chunks.spans().map_err(|e| failed("reading", path, e))?;

@@ -23,6 +23,7 @@ use headwater_operators::group::{Outputs, State};
 use headwater_operators::key_codec::KeyCodec;
 use headwater_operators::ledger::{SegmentError, Segments};
 use headwater_operators::limits::Limits;
+use headwater_operators::standalone::Standalone;
 
 use crate::base::failure::Failure;
 use crate::base::id::{GroupId, SourceId};
@@ -62,42 +63,37 @@ pub fn take(opened: &Arc<Opened>, plan: &Plan, source: SourceId, n: usize) -> Re
     let t = times.max().map(|ts| Tick::up(ts, tick));
     let mut sample = Sample { events: latest.events(), t, rows: vec![], dead_letters: vec![] };
     let of_source = opened.graph.groups_of(source);
-    let states = of_source.map(|group| Ok((group, state(opened, &parts, group, t.unwrap_or(Tick::BEFORE_ALL))?)));
-    let mut states: BTreeMap<GroupId, State> = states.collect::<Result<_, Failure>>()?;
+    let groups =
+        of_source.map(|group| Ok((group, standalone(opened, &parts, group, t.unwrap_or(Tick::BEFORE_ALL))?)));
+    let mut groups: BTreeMap<GroupId, Standalone> = groups.collect::<Result<_, Failure>>()?;
     for SampledBatch { records, stamped, chosen, .. } in &latest.batches {
         // What came before is not looked at.
         let admitted = Admitted::chosen(plan.first_scan(source), chosen, stamped, t.unwrap_or(Tick::BEFORE_ALL));
         let shaped = pipeline.shape(Batch { records, stamped }, &pipeline.log_positions(records), &[admitted]);
         for ((group, _), events) in shaped.events {
-            let Some(state) = states.get_mut(&group) else { continue };
-            state.insert(&events, Tick::BEFORE_ALL.us()).map_err(|e| Failure::Running(e.to_string()))?;
+            let Some(group) = groups.get_mut(&group) else { continue };
+            group.state.insert(0, &events, Tick::BEFORE_ALL.us()).map_err(|e| Failure::Running(e.to_string()))?;
         }
         sample.dead_letters.extend(shaped.dead_letters);
     }
     let Some(t) = t else { return Ok(sample) };
-    for (group, mut state) in states {
-        state.advance(t.us(), usize::MAX).map_err(|e| Failure::Running(e.to_string()))?;
+    for (group, mut of_group) in groups {
+        of_group.advance(t.us(), usize::MAX).map_err(|e| Failure::Running(e.to_string()))?;
         let open = &opened.groups[group];
-        let batch = state.take_rows(t.us()).map(|rows| open.derived.add_to(&rows, &open.shape.schema).0);
+        let batch = of_group.take_rows().map(|rows| open.derived.add_to(&rows, &open.shape.schema).0);
         let lines = batch.iter().flat_map(|batch| (0..batch.num_rows()).map(|row| line(opened, group, batch, row, t)));
         sample.rows.push((group, lines.collect()));
     }
     Ok(sample)
 }
 
-fn state(opened: &Opened, parts: &Parts, group: GroupId, t: Tick) -> Result<State, Failure> {
+fn standalone(opened: &Opened, parts: &Parts, group: GroupId, t: Tick) -> Result<Standalone, Failure> {
     let open = &opened.groups[group];
     let codec = KeyCodec::new(&open.key_types).map_err(|e| Failure::Running(e.to_string()))?;
     let outputs = Outputs { changes: false, rows_from: Some(t.us()) };
     let plan = headwater_operators::group::Plan { start: t.us(), ..parts.plan(opened, group) };
-    Ok(State::new(
-        &plan,
-        codec,
-        open.own_schema.clone(),
-        outputs,
-        Box::new(NoSegments),
-        Limits::with_ledger_bytes(usize::MAX),
-    ))
+    let (schema, limits) = (open.own_schema.clone(), Limits::with_ledger_bytes(usize::MAX));
+    Ok(Standalone::new(State::new(&plan, codec, schema, outputs, Box::new(NoSegments), limits)))
 }
 
 fn line(opened: &Opened, group: GroupId, batch: &RecordBatch, row: usize, t: Tick) -> String {

@@ -123,8 +123,8 @@ impl Out {
     ) -> Result<(), Error> {
         for ((group, part), batch) in events {
             let split = events::split(batch, self.peers).map_err(|e| Error::world("parting events by key", e))?;
-            let (group, part) = (group.number(), part.number());
-            let routed = |(to, batch)| Routed { to, group, part, columns: Columns::from(batch) };
+            let (group, set) = (group.number(), part.number());
+            let routed = |(to, batch)| Routed { to, group, set, columns: Columns::from(batch) };
             self.events.extend(split.into_iter().map(routed));
         }
         self.dead_letters.extend(dead_letters);

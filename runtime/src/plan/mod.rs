@@ -181,7 +181,7 @@ impl Plan {
             let saved = part.saved.filter(|_| self.side_of_part(part) == side)?.index();
             let shadow = self.saved_side_of(part) == Side::Shadow;
             let done = self.done(part).map(Tick::us);
-            Some(Resumed { saved, beside: shadow, done, shown: self.is_published(part) })
+            Some(Resumed { saved, shadow, done, shown: self.is_published(part) })
         };
         planned.saved.map(|_| planned.parts.iter().map(part).collect())
     }

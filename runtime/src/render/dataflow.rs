@@ -3,7 +3,7 @@
 //! All sources are one operator, which reads them in the order of their times; so are all groups, which share a budget.
 
 use headwater_connectors::sink::SinkConfig;
-use headwater_operators::group::State;
+use headwater_operators::control::SharedState;
 use timely::dataflow::operators::probe::Handle as ProbeHandle;
 use timely::dataflow::operators::{Concatenate, Probe};
 use timely::worker::Worker;
@@ -23,7 +23,7 @@ pub fn build(
     worker: &mut Worker,
     of: Rendering,
     (wiring, coordinator): (&Wiring, &CoordinatorHandle),
-    (stores, states): (&Stores, IdVec<GroupId, State>),
+    (stores, states): (&Stores, IdVec<GroupId, SharedState>),
     barrier: &CatchUpBarrier,
 ) -> Result<ProbeHandle<i64>, Failure> {
     let (finished, everything) = (ProbeHandle::new(), ProbeHandle::new());
@@ -54,9 +54,7 @@ pub fn build(
             };
             ends.push(end);
         }
-        if of.side == Side::Shadow {
-            ends.push(sink_rows::unread(made.rows));
-        }
+        ends.push(made.finished);
         scope.concatenate(ends).probe_with(&everything);
         Ok::<(), Failure>(())
     })?;

@@ -5,13 +5,14 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Instant;
 
+use headwater_operators::control::{Save, SharedState, WindowControl};
 use headwater_operators::exchange::Routed;
 use headwater_operators::group::{Outputs, State};
 use headwater_operators::key_codec::KeyCodec;
 use headwater_operators::keys;
 use headwater_operators::ledger::SegmentError;
 use headwater_operators::limits::Limits;
-use headwater_operators::operator::{Save, Watch, windows};
+use headwater_operators::operator::windows;
 use timely::dataflow::Stream;
 use timely::dataflow::operators::Probe;
 use timely::dataflow::operators::probe::Handle as ProbeHandle;
@@ -40,25 +41,29 @@ pub struct Made<'scope> {
     pub changes: Stream<'scope, i64, Vec<Routed>>,
     /// Newest rows, of the groups that a store asks for.
     pub rows: Stream<'scope, i64, Vec<Routed>>,
+    /// Nothing, of all groups.
+    pub finished: Stream<'scope, i64, Vec<()>>,
 }
 
 /// `states`: as `open` gives them; `finished`: follows how far all of them are.
 pub fn render<'scope>(
     events: Stream<'scope, i64, Vec<Routed>>,
-    states: IdVec<GroupId, State>,
+    states: IdVec<GroupId, SharedState>,
     wiring: &Wiring,
     finished: &ProbeHandle<i64>,
 ) -> Made<'scope> {
-    let out = windows(events, states.into_iter().collect(), wiring.watch.clone());
-    wiring.to_wake.borrow_mut().push(Rc::new(out.activator));
-    Made { changes: out.changes, rows: out.rows.probe_with(finished) }
+    let states: Vec<SharedState> = states.into_iter().collect();
+    let out = windows(events, &states, &wiring.windows);
+    wiring.to_wake.borrow_mut().extend(out.activators);
+    Made { changes: out.changes, rows: out.rows, finished: out.finished.probe_with(finished) }
 }
 
 /// Opens what this worker keeps for each group, and has it saved in checkpoints.
-pub fn open(of: Rendering, wiring: &Wiring) -> Result<IdVec<GroupId, State>, Failure> {
+pub fn open(of: Rendering, wiring: &Wiring) -> Result<IdVec<GroupId, SharedState>, Failure> {
     let journals: IdVec<GroupId, _> = of.parts().groups.pairs().map(|(id, parts)| journal(of, id, parts)).collect();
-    let states = journals.pairs().map(|(id, journal)| state(of, id, journal)).collect::<Result<_, _>>()?;
-    wiring.watch.borrow_mut().save = Some(save(of, journals, wiring.checkpoint.clone()));
+    let state = |(id, journal)| Ok(Rc::new(RefCell::new(state(of, id, journal)?)));
+    let states = journals.pairs().map(state).collect::<Result<_, Failure>>()?;
+    wiring.windows.borrow_mut().save = Some(save(of, journals, wiring.checkpoint.clone()));
     Ok(states)
 }
 
@@ -79,10 +84,10 @@ fn state(of: Rendering, id: GroupId, journal: &GroupJournal) -> Result<State, Fa
     let (planned, schema) = (of.parts().plan(&shared.opened, id), open.own_schema.clone());
     let mut state = State::new(&planned, codec, schema, outputs(of, id), Box::new(segments), limits);
     if side == Side::Shadow {
-        state.hide();
+        state.set_shadow();
     }
     if plan.changelog_reset {
-        state.tell_anew();
+        state.reset_changelog();
     }
     if shared.mode == Mode::Follow {
         state.enter_later(job.tick().us());
@@ -92,7 +97,7 @@ fn state(of: Rendering, id: GroupId, journal: &GroupJournal) -> Result<State, Fa
     }
     restore(of, id, (&mut state, journal))?;
     if plan.skip_refresh {
-        state.spare_image();
+        state.skip_refresh();
     }
     Ok(state)
 }
@@ -143,6 +148,7 @@ fn save(of: Rendering, journals: IdVec<GroupId, GroupJournal>, checkpoint: Rc<Re
         let (begun, t) = (Instant::now(), Tick::from_us(t));
         let mut files = vec![];
         for ((group, journal), state) in journals.pairs().zip(states) {
+            let state = &mut state.borrow_mut();
             let written = checkpoint::state::write(&store, number, (group, worker, workers), state, journal, t);
             files.extend(written.map_err(|e| SegmentError(e.message()))?);
         }
@@ -152,8 +158,8 @@ fn save(of: Rendering, journals: IdVec<GroupId, GroupJournal>, checkpoint: Rc<Re
 }
 
 /// Tells what groups count.
-pub fn note_counters(status: &mut ProcessStatus, watch: &Watch, derived_failures: &IdVec<GroupId, u64>) {
-    for (group, counters) in status.groups.iter_mut().zip(&watch.counters) {
+pub fn note_counters(status: &mut ProcessStatus, windows: &WindowControl, derived_failures: &IdVec<GroupId, u64>) {
+    for (group, counters) in status.groups.iter_mut().zip(&windows.counters) {
         group.counts = *counters;
     }
     for (group, failures) in status.groups.iter_mut().zip(derived_failures) {

@@ -1,7 +1,7 @@
 //! One worker of a run: its dataflows, put together from their operators, and stepped until the run ends.
 //!
 //! ```text
-//! feed -> windows -> store rows -> as_of        coordinator (a dataflow of its own): reports -> worker 0 -> T -> feed
+//! feed -> groups -> store rows -> as_of         coordinator (a dataflow of its own): reports -> worker 0 -> T -> feed
 //!   |        '-----> changelog
 //!   '--------------> dead letters
 //! ```
@@ -131,7 +131,7 @@ impl Running {
         let OfSide { side, barrier } = of_side.clone();
         let of = Rendering { shared, side, worker: worker.index(), workers: worker.peers() };
         let (stores, wiring) = (sink_rows::open(of)?, Wiring::default());
-        wiring.watch.borrow_mut().hold = hold(&stores, shared.backlogs.clone());
+        wiring.windows.borrow_mut().hold = hold(&stores, shared.backlogs.clone());
         if shared.state.storage.local().is_none() {
             let sending = Sending::start(shared.state.clone(), of.worker as u32, &shared.failures)?;
             wiring.checkpoint.borrow_mut().sending = Some(sending);
@@ -157,7 +157,7 @@ impl Running {
         if let Some(fault) = self.wiring.faults.borrow_mut().take() {
             return Err(fault.into());
         }
-        if let Some(fault) = self.wiring.watch.borrow_mut().fault.take() {
+        if let Some(fault) = self.wiring.windows.borrow_mut().fault.take() {
             return Err(Failure::Running(fault.to_string()));
         }
         let board = shared.board.of(self.side);
@@ -174,8 +174,8 @@ impl Running {
             self.coordinator.contribute(contribution);
         }
         let mut status = board.worker(self.local);
-        let Wiring { watch, derived_failures, .. } = &self.wiring;
-        group::note_counters(&mut status, &watch.borrow(), &derived_failures.borrow());
+        let Wiring { windows, derived_failures, .. } = &self.wiring;
+        group::note_counters(&mut status, &windows.borrow(), &derived_failures.borrow());
         note_waiting(&mut status, shared, self.side, &self.stores, self.local == 0);
         Ok(())
     }
@@ -235,7 +235,7 @@ type OnAnnouncement = Rc<dyn Fn(&Announcement)>;
 
 /// What a worker does when the coordinator has announced something.
 fn on_announcement(shared: &Shared, wiring: &Wiring, stores: Stores) -> OnAnnouncement {
-    let Wiring { watch, checkpoint, to_wake, .. } = wiring.clone();
+    let Wiring { windows, checkpoint, to_wake, .. } = wiring.clone();
     let (full_refresh, asked) = (Cell::new(0), Cell::new(shared.start.plan.checkpoints));
     let start = shared.start.clone();
     let t = Cell::new(None);
@@ -243,7 +243,8 @@ fn on_announcement(shared: &Shared, wiring: &Wiring, stores: Stores) -> OnAnnoun
     Rc::new(move |announcement: &Announcement| {
         if full_refresh.replace(announcement.full_refresh) < announcement.full_refresh {
             stores.iter().flatten().for_each(StoreHandle::begin_full_refresh);
-            watch.borrow_mut().image_from = announcement.full_refresh_from.map(Time::us);
+            let from = announcement.full_refresh_from.map_or(i64::MIN, Time::us);
+            windows.borrow_mut().full_refresh = (announcement.full_refresh, from);
         }
         if let Some(now) = announcement.t.filter(|_| t.replace(announcement.t) < announcement.t) {
             let plan = &start.plan;
@@ -251,10 +252,10 @@ fn on_announcement(shared: &Shared, wiring: &Wiring, stores: Stores) -> OnAnnoun
                 let horizon = plan.horizon(group, &announcement.horizons)?;
                 Some((group.index(), now.us(), horizon.us()))
             };
-            watch.borrow_mut().horizons.extend(plan.groups.ids().filter_map(horizon));
+            windows.borrow_mut().horizons.extend(plan.groups.ids().filter_map(horizon));
         }
         if let Some((number, t)) = announcement.checkpoint.filter(|(number, _)| asked.replace(*number) < *number) {
-            watch.borrow_mut().checkpoints.push_back((number, t.us()));
+            windows.borrow_mut().checkpoints.push_back((number, t.us()));
             checkpoint.borrow_mut().want(number, t);
         }
         if announcement.again {
@@ -266,7 +267,7 @@ fn on_announcement(shared: &Shared, wiring: &Wiring, stores: Stores) -> OnAnnoun
             // What an earlier start has published stays, until a later one has passed it.
             interrupted.store(true, Ordering::Relaxed);
         } else if announcement.last {
-            watch.borrow_mut().rows_by = announcement.t.map(Time::us);
+            windows.borrow_mut().last_tick = announcement.t.map(Time::us);
         }
         to_wake.borrow().iter().for_each(|activator| activator.activate());
     })

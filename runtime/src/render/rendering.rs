@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use headwater_connectors::Error;
-use headwater_operators::operator::Watch;
+use headwater_operators::control::SharedControl;
 
 use super::shared::Shared;
 use crate::base::id::{GroupId, IdVec};
@@ -44,7 +44,7 @@ impl<'a> Rendering<'a> {
 pub struct Wiring {
     /// What ended a source.
     pub faults: Rc<RefCell<Option<Error>>>,
-    pub watch: Rc<RefCell<Watch>>,
+    pub windows: SharedControl,
     pub checkpoint: Rc<RefCell<CheckpointInProgress>>,
     /// Rows that came with a null since a derived column failed, by group.
     pub derived_failures: Rc<RefCell<IdVec<GroupId, u64>>>,

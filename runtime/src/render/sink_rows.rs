@@ -48,11 +48,6 @@ pub fn render<'scope>(
     mark_as_of(acknowledged, marker, marking)
 }
 
-/// Drops a shadow's rows. The frontier of what it returns says how far they are, which decides when it is joined.
-pub fn unread<'scope>(rows: Stream<'scope, i64, Vec<Routed>>) -> Stream<'scope, i64, Vec<()>> {
-    store_rows(rows, None, vec![], |routed| routed.to)
-}
-
 fn marking(of: Rendering, groups: &[GroupId], coordinator: CoordinatorHandle) -> Marking {
     let plan = &of.shared.start.plan;
     let s = |group: &GroupId| plan.s(*group).filter(|_| plan.side_of(*group) == Side::Live);

@@ -1,8 +1,8 @@
 //! A HyperLogLog for each window of every unit, for `approx_count_distinct`. It gives back what it took.
 
 use super::distinct::{Moved, NewestTimes};
-use super::keeper::{Arrival, Asked, Departure, Keeper, Loading};
 use super::rings::Rings;
+use super::synopsis::{Arrival, Asked, Departure, Loading, Synopsis};
 use crate::keys;
 use crate::saved::{Damaged, get};
 use crate::sketch::hyperloglog::{self, HyperLogLog};
@@ -41,7 +41,7 @@ fn hash(values: &Values, row: usize) -> u64 {
     }
 }
 
-impl Keeper for Registers {
+impl Synopsis for Registers {
     fn new(_: Kind, rings: Rings, _: &[f64]) -> Registers {
         Registers { times: NewestTimes::new(rings), windows: vec![] }
     }

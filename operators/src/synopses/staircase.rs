@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 /// Events, of which only those are kept that can still be the greatest of some window.
 ///
 /// ```
-/// use headwater_operators::keepers::staircase::Staircase;
+/// use headwater_operators::synopses::staircase::Staircase;
 ///
 /// let mut stairs = Staircase::default();
 /// for (ts, value) in [(1, 9), (8, 2), (4, 7), (6, 3)] {

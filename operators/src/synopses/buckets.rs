@@ -1,7 +1,7 @@
 //! A DDSketch for each window of every unit, for `approx_percentile`. It gives back what it took.
 
-use super::keeper::{Arrival, Asked, Departure, Keeper, Loading};
 use super::rings::Rings;
+use super::synopsis::{Arrival, Asked, Departure, Loading, Synopsis};
 use crate::saved::{Damaged, get, put};
 use crate::sketch::ddsketch::{self, DdSketch};
 use crate::value::{Datum, Kind, Values, decimal_to_float};
@@ -32,7 +32,7 @@ impl Buckets {
     }
 }
 
-impl Keeper for Buckets {
+impl Synopsis for Buckets {
     fn new(kind: Kind, rings: Rings, _: &[f64]) -> Buckets {
         Buckets { kind, rings, windows: vec![] }
     }

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::keeper::{Arrival, Asked, Keeper, Loading};
 use super::rings::Rings;
+use super::synopsis::{Arrival, Asked, Loading, Synopsis};
 use crate::saved::{Damaged, get, put};
 use crate::value::{Datum, Kind, Ordered};
 
@@ -46,7 +46,7 @@ impl Earliest {
     }
 }
 
-impl Keeper for Earliest {
+impl Synopsis for Earliest {
     fn new(kind: Kind, rings: Rings, _: &[f64]) -> Earliest {
         Earliest { kind, rings, units: vec![] }
     }

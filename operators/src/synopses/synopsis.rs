@@ -1,6 +1,6 @@
-//! A keeper: what is kept of one input, for all units, where adding up is not enough.
+//! A synopsis: what is kept of one input, for all units, where adding up is not enough.
 //!
-//! An event leaves a window only by age, so a keeper holds only what can still matter, and is asked for a window's value by
+//! An event leaves a window only by age, so a synopsis holds only what can still matter, and is asked for a window's value by
 //! its length. What has to be taken away again is named by a word that the ledger keeps with the event.
 
 use std::any::Any;
@@ -11,7 +11,7 @@ use super::rings::Rings;
 use crate::saved::Damaged;
 use crate::value::{Kind, Ordered, Values};
 
-/// An event on its way into a keeper; its value is not null.
+/// An event on its way into a synopsis; its value is not null.
 #[derive(Clone, Copy)]
 pub struct Arrival<'a> {
     pub unit: usize,
@@ -24,7 +24,7 @@ pub struct Arrival<'a> {
     pub row: usize,
 }
 
-/// An event that leaves a window: its place is the window's among the keeper's.
+/// An event that leaves a window: its place is the window's among the synopsis's.
 #[derive(Clone, Copy)]
 pub struct Departure {
     pub unit: usize,
@@ -39,7 +39,7 @@ pub struct Departure {
 pub struct Asked {
     pub unit: usize,
     pub now: i64,
-    /// The window: its length in microseconds (`None`: all time), and its place among the keeper's.
+    /// The window: its length in microseconds (`None`: all time), and its place among the synopsis's.
     pub length: Option<i64>,
     pub place: usize,
     /// Of the column's aggregate; 1 where that has no parameter.
@@ -53,9 +53,9 @@ impl Asked {
     }
 }
 
-/// Units are told apart by number; a unit begins empty. How values are read is each keeper's own: see
+/// Units are told apart by number; a unit begins empty. How values are read is each synopsis's own: see
 /// [`Reading`](super::reading::Reading).
-pub trait Keeper: Any {
+pub trait Synopsis: Any {
     /// One for inputs of this kind and these windows. `arguments`: of the aggregates of all columns that read it.
     fn new(kind: Kind, rings: Rings, arguments: &[f64]) -> Self
     where
@@ -90,7 +90,7 @@ pub trait Keeper: Any {
     /// Fills a unit that is empty with what one held.
     ///
     /// # Errors
-    /// What is read is no unit of such a keeper.
+    /// What is read is no unit of such a synopsis.
     fn load(&mut self, unit: usize, input: &mut &[u8], loading: &Loading) -> Result<(), Damaged>;
 
     /// The values that words and saved units name by number.

@@ -5,9 +5,9 @@ use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
 use std::hash::BuildHasherDefault;
 
-use super::keeper::{Arrival, Asked, Departure, Keeper, Loading};
 use super::numbered::{ByNumber, NumberedValues};
 use super::rings::Rings;
+use super::synopsis::{Arrival, Asked, Departure, Loading, Synopsis};
 use crate::saved::{Damaged, get, put};
 use crate::value::{Datum, Kind, Ordered};
 
@@ -62,7 +62,7 @@ impl Frequencies {
     }
 }
 
-impl Keeper for Frequencies {
+impl Synopsis for Frequencies {
     fn new(kind: Kind, rings: Rings, _: &[f64]) -> Frequencies {
         Frequencies { kind, rings, values: NumberedValues::default(), windows: vec![] }
     }

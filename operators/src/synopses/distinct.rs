@@ -11,9 +11,9 @@
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
 
-use super::keeper::{Arrival, Asked, Departure, Keeper, Loading};
 use super::numbered::{ByNumber, NumberedValues};
 use super::rings::Rings;
+use super::synopsis::{Arrival, Asked, Departure, Loading, Synopsis};
 use crate::saved::{Damaged, get, put};
 use crate::value::{Datum, Kind, Ordered};
 
@@ -143,7 +143,7 @@ impl Distinct {
     }
 }
 
-impl Keeper for Distinct {
+impl Synopsis for Distinct {
     fn new(kind: Kind, rings: Rings, _: &[f64]) -> Distinct {
         Distinct { kind, values: NumberedValues::default(), times: NewestTimes::new(rings), counts: vec![] }
     }

@@ -4,8 +4,8 @@
 
 use std::collections::VecDeque;
 
-use super::keeper::{Arrival, Asked, Keeper, Loading};
 use super::rings::Rings;
+use super::synopsis::{Arrival, Asked, Loading, Synopsis};
 use crate::saved::{Damaged, get, put};
 use crate::value::{Datum, Kind, Ordered};
 
@@ -45,7 +45,7 @@ impl Latest {
     }
 }
 
-impl Keeper for Latest {
+impl Synopsis for Latest {
     /// The arguments are how many values columns list.
     fn new(kind: Kind, rings: Rings, arguments: &[f64]) -> Latest {
         let n = arguments.iter().fold(1, |n, argument| n.max(*argument as usize));

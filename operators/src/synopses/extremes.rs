@@ -5,9 +5,9 @@
 use std::cmp::Reverse;
 use std::sync::Arc;
 
-use super::keeper::{Arrival, Asked, Keeper, Loading};
 use super::rings::Rings;
 use super::staircase::Staircase;
+use super::synopsis::{Arrival, Asked, Loading, Synopsis};
 use crate::saved::{Damaged, get, put};
 use crate::value::{Datum, Kind, Ordered, Values, ordered, unordered};
 
@@ -90,7 +90,7 @@ macro_rules! of_any_type {
     };
 }
 
-impl<const LEAST: bool> Keeper for Extremes<LEAST> {
+impl<const LEAST: bool> Synopsis for Extremes<LEAST> {
     fn new(kind: Kind, rings: Rings, _: &[f64]) -> Extremes<LEAST> {
         let keep = match kind {
             Kind::Bool | Kind::Int | Kind::UInt | Kind::Float => Keep::Words(vec![]),

@@ -1,0 +1,220 @@
+//! Events of all groups, arranged: each group's moves, as differential's `arrange` gives the batches of its batcher, but with a budget.
+//!
+//! Dataflow time is the tick: a frontier of `f` says that every event with `_visible < f` is here, so ticks before `f` can
+//! be finished. A backlog is drained in tick order, so many moves at each activation, all groups side by side, and the output's frontier
+//! tells how far it is. After the last event values still fall, so it follows the frontier and not the events.
+//!
+//! Its batches' bounds lie where the budget ends, on each worker elsewhere. One is done and read before the next is made.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use differential_dataflow::operators::arrange::Arranged;
+use differential_dataflow::trace::{Description, Span, TraceReader};
+use timely::container::CapacityContainerBuilder;
+use timely::dataflow::Stream;
+use timely::dataflow::channels::pact::Exchange;
+use timely::dataflow::operators::Capability;
+use timely::dataflow::operators::generic::OutputBuilder;
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::progress::Antichain;
+use timely::progress::frontier::AntichainRef;
+use timely::scheduling::Activator;
+
+use crate::control::{SharedControl, SharedState};
+use crate::exchange::Routed;
+use crate::group::Moves;
+use crate::ledger::SegmentError;
+
+/// Events that may come and go in one activation.
+const BUDGET_EVENTS: usize = 20_000;
+
+/// When rows are held back, how soon to look again.
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
+
+type MovesSpan = Span<i64, Rc<Moves>>;
+type Output = OutputBuilder<i64, CapacityContainerBuilder<Vec<MovesSpan>>>;
+
+/// The arranged events of a group.
+pub type ArrangedMoves<'scope> = Arranged<'scope, Unkept>;
+
+/// By group its arranged events, and what wakes the operator. Events go to the worker that they are addressed to (see
+/// `events::split`); an event travels at a time no later than its `_visible`. Keep the input open until the outputs have passed the
+/// last tick: when its frontier is empty, what is not finished is left.
+pub fn arrange_events<'scope>(
+    events: Stream<'scope, i64, Vec<Routed>>,
+    states: &[SharedState],
+    control: &SharedControl,
+) -> (Vec<ArrangedMoves<'scope>>, Activator) {
+    let scope = events.scope();
+    let mut builder = OperatorBuilder::new("arrange".to_owned(), scope);
+    let activator = scope.activator_for(builder.operator_info().address);
+    let again = scope.activator_for(builder.operator_info().address);
+    let mut input = builder.new_input(events, Exchange::new(|routed: &Routed| routed.to));
+    let (outputs, streams): (Vec<Output>, Vec<_>) = states
+        .iter()
+        .map(|_| {
+            let (output, stream) = builder.new_output();
+            (OutputBuilder::from(output), stream)
+        })
+        .unzip();
+    let (states, control) = (states.to_vec(), control.clone());
+    builder.build(move |capabilities| {
+        let groups = outputs.into_iter().zip(capabilities).zip(states.iter().cloned());
+        let groups = groups.map(|((output, capability), state)| Group { state, output, lower: i64::MIN, capability });
+        let mut driver = Driver { groups: groups.collect(), states, control };
+        move |frontiers| {
+            if driver.control.borrow().fault.is_some() {
+                return;
+            }
+            let mut inserted = Ok(());
+            input.for_each_stamp(|sent, batches| {
+                let sent = sent.least().copied().unwrap_or(i64::MIN);
+                for routed in batches.flat_map(|batch| batch.drain(..)) {
+                    if inserted.is_ok() {
+                        let mut state = driver.groups[routed.group as usize].state.borrow_mut();
+                        inserted = state.insert(routed.set as usize, &routed.columns.0, sent);
+                    }
+                }
+            });
+            let frontier = frontiers[0].frontier().iter().next().copied();
+            let next = match (inserted, frontier) {
+                (Err(fault), _) => Err(fault),
+                (Ok(()), None) => return driver.groups.clear(),
+                (Ok(()), Some(frontier)) => driver.step(frontier),
+            };
+            match next {
+                Ok(Next::AtOnce) => again.activate(),
+                Ok(Next::Soon) => again.activate_after(LOOK_AGAIN),
+                Ok(Next::WhenTold) => {}
+                Err(fault) => driver.control.borrow_mut().fault = Some(fault),
+            }
+        }
+    });
+    let arranged = streams.into_iter().map(|stream| Arranged { stream, trace: Unkept::default() });
+    (arranged.collect(), activator)
+}
+
+struct Driver {
+    groups: Vec<Group>,
+    states: Vec<SharedState>,
+    control: SharedControl,
+}
+
+/// A group's side of it.
+struct Group {
+    state: SharedState,
+    output: Output,
+    /// Where the next batch begins.
+    lower: i64,
+    capability: Capability<i64>,
+}
+
+/// When there is something to do again.
+enum Next {
+    AtOnce,
+    Soon,
+    WhenTold,
+}
+
+impl Driver {
+    fn step(&mut self, frontier: i64) -> Result<Next, SegmentError> {
+        if self.states.iter().any(|state| state.borrow().is_busy()) {
+            return Ok(Next::AtOnce);
+        }
+        if self.control.borrow().hold.as_ref().is_some_and(|hold| hold()) {
+            return Ok(Next::Soon);
+        }
+        for (group, t, horizon) in self.control.borrow_mut().horizons.drain(..) {
+            self.states[group].borrow_mut().close_after(t, horizon);
+        }
+        self.save()?;
+        let checkpoint = self.control.borrow().checkpoints.front().map(|(_, t)| *t);
+        let target = checkpoint.unwrap_or(i64::MAX).min(frontier.saturating_sub(1));
+        let made = self.make(target)?;
+        self.control.borrow_mut().counters = self.states.iter().map(|state| state.borrow().counters()).collect();
+        let is_behind = self.groups.iter().any(|group| group.lower <= target);
+        Ok(if made || is_behind || checkpoint == Some(target) { Next::AtOnce } else { Next::WhenTold })
+    }
+
+    /// Makes the next batches up to `target`, as far as the budget goes. The group that is behind goes first and the others no further than
+    /// it, so that a backlog is drained side by side. Returns whether there is any.
+    fn make(&mut self, target: i64) -> Result<bool, SegmentError> {
+        let (mut made, mut reached) = (false, target);
+        let mut order: Vec<&mut Group> = self.groups.iter_mut().collect();
+        order.sort_by_key(|group| group.lower);
+        for group in order.into_iter().filter(|group| group.lower <= target) {
+            if group.lower <= reached {
+                let moves = group.state.borrow_mut().advance(reached, BUDGET_EVENTS)?;
+                made |= moves.is_some();
+                reached = moves.as_ref().map_or(reached, |moves| moves.upto);
+                group.send(moves, reached.saturating_add(1));
+            }
+        }
+        Ok(made)
+    }
+
+    /// Saves every group, once all ticks up to a checkpoint are finished and told.
+    fn save(&mut self) -> Result<(), SegmentError> {
+        let checkpoint = self.control.borrow().checkpoints.front().copied();
+        let Some((number, t)) = checkpoint.filter(|(_, t)| self.groups.iter().all(|group| group.lower > *t)) else {
+            return Ok(());
+        };
+        let save = self.control.borrow_mut().save.take();
+        if let Some(mut save) = save {
+            save(number, t, &self.states)?;
+            self.control.borrow_mut().save = Some(save);
+        }
+        self.control.borrow_mut().checkpoints.pop_front();
+        Ok(())
+    }
+}
+
+impl Group {
+    fn send(&mut self, moves: Option<Moves>, upper: i64) {
+        if let Some(moves) = moves {
+            let bounds = [self.lower, upper, i64::MIN].map(Antichain::from_elem);
+            let [lower, upper, since] = bounds;
+            let span = Span::new(Description::new(lower, upper, since), Some(Rc::new(moves)));
+            self.output.activate().session(&self.capability).give(span);
+        }
+        self.lower = upper;
+        self.capability.downgrade(&upper);
+    }
+}
+
+/// The trace of arranged events: their index is the ledger, and what reduces them has accumulators of its own, so it keeps nothing.
+pub struct Unkept([Antichain<i64>; 2]);
+
+impl Default for Unkept {
+    fn default() -> Unkept {
+        Unkept([i64::MIN, i64::MIN].map(Antichain::from_elem))
+    }
+}
+
+impl TraceReader for Unkept {
+    type Time = i64;
+    type Batch = Rc<Moves>;
+
+    fn spans_through(&mut self, _: AntichainRef<'_, i64>) -> Option<Vec<MovesSpan>> {
+        Some(vec![])
+    }
+
+    fn set_logical_compaction(&mut self, frontier: AntichainRef<'_, i64>) {
+        self.0[0] = frontier.to_owned();
+    }
+
+    fn get_logical_compaction(&mut self) -> AntichainRef<'_, i64> {
+        self.0[0].borrow()
+    }
+
+    fn set_physical_compaction(&mut self, frontier: AntichainRef<'_, i64>) {
+        self.0[1] = frontier.to_owned();
+    }
+
+    fn get_physical_compaction(&mut self) -> AntichainRef<'_, i64> {
+        self.0[1].borrow()
+    }
+
+    fn map_spans<F: FnMut(&MovesSpan)>(&self, _: F) {}
+}

@@ -1,0 +1,13 @@
+//! What reads a group's rows.
+
+use arrow::array::RecordBatch;
+
+use super::trace::{RowBatch, RowTrace};
+use crate::changes::Keys;
+
+/// What reads a group's rows and tells them as changes (see `changes`).
+pub trait RowReader {
+    /// Reads the differences of an interval of times, if there are any; `trace` has them, and `done` is the last time of which all are
+    /// known. Returns what is to be told now.
+    fn read(&mut self, batch: Option<&RowBatch>, trace: &RowTrace, done: i64, keys: &Keys) -> Vec<RecordBatch>;
+}

@@ -1,0 +1,85 @@
+//! What: moves go into the accumulators, and each unit that is touched has another row at the end of the tick.
+
+use super::moves::{Moves, TickMoves};
+use super::state::State;
+use super::windows::Room;
+use crate::collection::RowBatch;
+use crate::ledger::SegmentError;
+
+impl State {
+    /// Does what `advance` gave, and tells what becomes of the rows; `None`: nothing. All who read rows have read what it told before.
+    /// `lower`: the first time of the differences.
+    ///
+    /// # Errors
+    /// A segment of the ledger could not be written.
+    pub fn apply(&mut self, moves: &Moves, lower: i64) -> Result<Option<RowBatch>, SegmentError> {
+        // What was loaded comes before everything.
+        self.dense.rows.settle();
+        self.windows.give_back(&mut self.dense, lower);
+        if moves.look_at_all {
+            self.look_at_all();
+        }
+        for tick in moves.ticks() {
+            self.leave_store(tick.at);
+            self.take(&tick)?;
+            self.finish(tick.at);
+        }
+        if self.done.is_some() {
+            self.leave_store(moves.upto);
+        }
+        if let Some(horizon) = moves.horizon {
+            self.windows.close(&mut self.dense, horizon, moves.upto);
+        }
+        let rows = self.dense.rows.take();
+        self.is_done(rows.is_some());
+        Ok(rows)
+    }
+
+    /// Every key's row may have become another. Units of other groups are touched when they get something.
+    fn look_at_all(&mut self) {
+        if !self.windowed {
+            self.dense.keys.numbers().for_each(|key| self.dense.touched.add(key));
+        }
+    }
+
+    /// Rows of windows leave the store up to a tick.
+    fn leave_store(&mut self, upto: i64) {
+        while let Some(due) = self.windows.next_due().filter(|due| *due <= upto) {
+            self.windows.expire(&mut self.dense, due);
+            self.settle(due);
+        }
+    }
+
+    /// What grows old goes, and what becomes visible comes.
+    fn take(&mut self, tick: &TickMoves) -> Result<(), SegmentError> {
+        for (set, window, row) in tick.leaves() {
+            self.dense.sets.get_mut(set).accumulators.leave(window, row);
+            self.dense.touched.add(row[1] as u32);
+        }
+        for (set, events, at) in tick.arrivals() {
+            let mut room = Room { dense: &mut self.dense, ledgers: &mut self.ledgers, set };
+            self.windows.arrive(&mut room, events, at, tick.at)?;
+        }
+        Ok(())
+    }
+
+    /// Publishes the rows of all touched units.
+    fn finish(&mut self, tick: i64) {
+        let dense = &mut self.dense;
+        let unseen = !self.windowed && !self.fresh && self.floor.is_some_and(|floor| tick < floor);
+        for unit in dense.touched.take() {
+            if unseen {
+                dense.sets.forget(unit as usize, tick);
+            } else {
+                self.windows.finish(dense, unit, tick);
+            }
+        }
+        self.settle(tick);
+    }
+
+    fn settle(&mut self, tick: i64) {
+        if tick >= self.every_tick_from() {
+            self.dense.rows.settle();
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! A group's state on one worker. What drives it asks for the moves of some ticks (`advance`), and has them done (`apply`).
+
+use std::collections::VecDeque;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+
+use super::counters::Counters;
+use super::dense::Dense;
+use super::events::Events;
+use super::hopping::Hopping;
+use super::ledgers::{Journal, Ledgers};
+use super::pending::Pending;
+use super::plan::{Plan, Window};
+use super::saved::Resumed;
+use super::session::Sessions;
+use super::trailing::Trailing;
+use super::windows::{Room, Windows};
+use crate::changes::{Changes, Keys};
+use crate::collection::{Changelog, Newest, Reset};
+use crate::key_codec::KeyCodec;
+use crate::ledger::{SegmentError, Segments};
+use crate::limits::Limits;
+
+/// What a group's sinks ask for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Outputs {
+    /// A changelog: every change at every tick.
+    pub changes: bool,
+    /// A store: from this tick on the newest row of each unit that changed, beginning with every row there is.
+    pub rows_from: Option<i64>,
+}
+
+/// One group's part that lies on one worker.
+pub struct State {
+    pub(super) dense: Dense,
+    pub(super) windows: Box<dyn Windows>,
+    /// Of a trailing group.
+    pub(super) ledgers: Ledgers,
+    pub(super) pending: Pending,
+    pub(super) windowed: bool,
+    codec: KeyCodec,
+    schema: SchemaRef,
+    outputs: Outputs,
+    /// The moves of every tick up to here are made. Before the first tick: of none.
+    pub(super) done: Option<i64>,
+    /// Up to there everything was published before.
+    pub(super) floor: Option<i64>,
+    /// Whether no row was published before.
+    pub(super) fresh: bool,
+    /// Other columns are shown than before, or all: at `floor` every row is looked at.
+    pub(super) refreshed: bool,
+    /// Changelogs begin anew: at `floor` every row is told.
+    pub(super) changelog_reset: bool,
+    /// The store has every row that was loaded.
+    skip_refresh: bool,
+    /// Nobody is shown any row.
+    pub(super) shadow: bool,
+    /// How long after `floor` column sets enter.
+    enters_after: i64,
+    pub(super) resumed: Vec<Option<Resumed>>,
+    /// (t, horizon): once all ticks up to `t` are finished, no event with an `eff` before `horizon` comes any more.
+    pub(super) horizons: VecDeque<(i64, i64)>,
+    events: u64,
+    /// Who reads its rows, and who has still to do with what was made last: whoever does the moves, and the readers.
+    readers: usize,
+    pub(super) busy: usize,
+}
+
+impl State {
+    /// `schema`: of the changes, see `changes::schema`.
+    pub fn new(
+        plan: &Plan,
+        codec: KeyCodec,
+        schema: SchemaRef,
+        outputs: Outputs,
+        segments: Box<dyn Segments>,
+        limits: Limits,
+    ) -> State {
+        let dense = Dense::new(plan, limits);
+        let mut ledgers = Ledgers::default();
+        let windows: Box<dyn Windows> = match plan.window {
+            Window::Trailing => {
+                ledgers = Ledgers::new(plan.tick, &dense.sets, segments, limits);
+                Box::new(Trailing::default())
+            }
+            Window::Hopping { size, every } => Box::new(Hopping::new(plan, size, every)),
+            Window::Session { gap } => Box::new(Sessions::new(plan, gap)),
+        };
+        State {
+            dense,
+            windows,
+            ledgers,
+            pending: Pending::default(),
+            windowed: plan.window != Window::Trailing,
+            codec,
+            schema,
+            outputs,
+            done: None,
+            floor: None,
+            fresh: true,
+            refreshed: false,
+            changelog_reset: false,
+            skip_refresh: false,
+            shadow: false,
+            enters_after: 0,
+            resumed: vec![],
+            horizons: VecDeque::new(),
+            events: 0,
+            readers: 0,
+            busy: 0,
+        }
+    }
+
+    /// Nobody will be shown any row of it: its column sets are worked out, for a state that goes on from what it saves. Called before
+    /// anything else.
+    pub fn set_shadow(&mut self) {
+        self.shadow = true;
+    }
+
+    /// Tells every row as one that comes, at the tick up to which everything was published before. Called before `resume`.
+    pub fn reset_changelog(&mut self) {
+        self.changelog_reset = true;
+    }
+
+    /// What is new enters no earlier than a tick after everything that was published: at that tick a row may have changed already.
+    pub fn enter_later(&mut self, tick: i64) {
+        self.enters_after = tick;
+    }
+
+    /// The store has every row that was loaded, and needs to be given no others than those that change.
+    pub fn skip_refresh(&mut self) {
+        self.skip_refresh = true;
+    }
+
+    /// From now on what goes into the ledgers is written into a journal, which `save` leaves complete.
+    pub fn keep_journal(&mut self, journal: Box<dyn Journal>) {
+        self.ledgers.keep_journal(journal);
+    }
+
+    /// The moves of every tick up to here are made; `None`: of none.
+    pub fn done(&self) -> Option<i64> {
+        self.done
+    }
+
+    /// Takes events (see `events`) of a column set that become visible after every finished tick, in any order. `sent`: the dataflow time
+    /// at which they were sent. What is there before the set's first tick is loaded as a checkpoint is: there is nothing to publish yet.
+    ///
+    /// # Errors
+    /// A segment of the ledger could not be written.
+    pub fn insert(&mut self, set: usize, batch: &RecordBatch, sent: i64) -> Result<(), SegmentError> {
+        self.events += batch.num_rows() as u64;
+        let events = Events::open(batch, self.windowed);
+        let start = self.dense.sets.start(set);
+        let begun = self.dense.sets.has_begun(set);
+        let waits = |v: &i64| begun || *v > start;
+        let (later, now): (Vec<u32>, Vec<u32>) =
+            (0..events.len() as u32).partition(|at| waits(&events.visible.values()[*at as usize]));
+        let mut room = Room { dense: &mut self.dense, ledgers: &mut self.ledgers, set };
+        self.windows.arrive_at_start(&mut room, &events, &now, start)?;
+        self.pending.add(set, events, later, sent);
+        Ok(())
+    }
+
+    /// Takes in what was pending when a state was saved.
+    pub(super) fn insert_later(&mut self, set: usize, batch: &RecordBatch) {
+        let events = Events::open(batch, self.windowed);
+        let all = (0..events.len() as u32).collect();
+        self.pending.add(set, events, all, i64::MIN);
+    }
+
+    /// Once all ticks up to `t` are finished, no event with an `eff` before `horizon` comes any more. Both rise.
+    pub fn close_after(&mut self, t: i64, horizon: i64) {
+        if self.windowed {
+            self.horizons.push_back((t, horizon));
+        }
+    }
+
+    /// Up to where rows were published without the column sets that enter.
+    pub(super) fn enters_from(&self) -> Option<i64> {
+        let floor = self.floor.filter(|_| !self.fresh).map(|floor| floor.saturating_add(self.enters_after));
+        if self.shadow { Some(i64::MAX) } else { floor }
+    }
+
+    /// Where changelogs begin anew.
+    fn reset(&self) -> Option<Reset> {
+        let at = self.floor.filter(|_| self.fresh || self.changelog_reset)?;
+        Some(Reset { at, all: !self.fresh })
+    }
+
+    /// From this tick on every change of a row is told at its tick. `i64::MAX`: only the newest ones are.
+    pub(super) fn every_tick_from(&self) -> i64 {
+        if self.outputs.changes { self.reset().map_or(i64::MIN, |reset| reset.at) } else { i64::MAX }
+    }
+
+    /// A reader for changelogs, if there is one. Asked for once everything is loaded.
+    pub fn changelog(&self) -> Option<Changelog> {
+        self.outputs.changes.then(|| Changelog::new(self.no_changes(), self.reset()))
+    }
+
+    /// A reader for stores, if there is one. Asked for once everything is loaded.
+    pub fn newest(&self) -> Option<Newest> {
+        let from = self.outputs.rows_from?;
+        Some(Newest::new(self.no_changes(), self.windowed, from, self.skip_refresh))
+    }
+
+    fn no_changes(&self) -> Changes {
+        Changes::new(self.schema.clone(), self.codec.types().len())
+    }
+
+    /// One more reads what `apply` tells.
+    pub fn add_reader(&mut self) {
+        self.readers += 1;
+    }
+
+    /// One has read what `apply` told.
+    pub fn is_read(&mut self) {
+        self.busy -= 1;
+    }
+
+    /// What was made last is done; `told`: and is to be read.
+    pub(super) fn is_done(&mut self, told: bool) {
+        self.busy = if told { self.readers } else { 0 };
+    }
+
+    /// Whether what was made last is not done yet, or not read by all.
+    pub fn is_busy(&self) -> bool {
+        self.busy > 0
+    }
+
+    /// What names the keys of its rows.
+    pub fn keys(&self) -> Keys<'_> {
+        Keys { codec: &self.codec, numbers: &self.dense.keys }
+    }
+
+    /// What it has seen so far and holds now.
+    pub fn counters(&self) -> Counters {
+        let dense = &self.dense;
+        Counters {
+            events: self.events,
+            too_old: dense.too_old,
+            unfit_sums: dense.unfit_sums,
+            keys: dense.keys.len() as u64,
+            open_windows: self.windows.open_units(),
+            dropped: dense.dropped,
+            rows: dense.rows.stored,
+            changes: dense.rows.changes,
+            ledger_bytes: self.ledgers.bytes(),
+        }
+    }
+}
