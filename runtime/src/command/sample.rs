@@ -63,8 +63,7 @@ pub fn take(opened: &Arc<Opened>, plan: &Plan, source: SourceId, n: usize) -> Re
     let t = times.max().map(|ts| Tick::up(ts, tick));
     let mut sample = Sample { events: latest.events(), t, rows: vec![], dead_letters: vec![] };
     let of_source = opened.graph.groups_of(source);
-    let groups =
-        of_source.map(|group| Ok((group, standalone(opened, &parts, group, t.unwrap_or(Tick::BEFORE_ALL))?)));
+    let groups = of_source.map(|group| Ok((group, standalone(opened, &parts, group, t.unwrap_or(Tick::BEFORE_ALL))?)));
     let mut groups: BTreeMap<GroupId, Standalone> = groups.collect::<Result<_, Failure>>()?;
     for SampledBatch { records, stamped, chosen, .. } in &latest.batches {
         // What came before is not looked at.
