@@ -59,7 +59,8 @@ fn join<'a>(known: &mut (&'a str, FieldRef), (source, field): (&'a str, &FieldRe
     } else if known.1.data_type() != field.data_type() {
         let [one, other] = [&known.1, field].map(|field| types::display(field.data_type()));
         let name = field.name();
-        let why = format!("column `{name}` is a {one} in source `{}`, but a {other} in `{source}`", known.0);
+        let why =
+            format!("column `{name}` is of type {one} in source `{}`, but of type {other} in `{source}`", known.0);
         let why = HashMap::from([(UNUSABLE.to_owned(), why)]);
         known.1 = Field::new(name, DataType::Null, true).with_metadata(why).into();
     }
@@ -98,7 +99,7 @@ features.all = { source = ["a", "b", "c"], key = "ts", columns = { n = { agg = "
     fn columns_go_by_name() {
         let (job, _) = parse("job.toml", Path::new("/"), JOB, &|_| None).unwrap();
         let of = |data_type: DataType| Field::new("x", data_type, false);
-        let why = "column `x` is a float64 in source `a`, but a string in `b`";
+        let why = "column `x` is of type float64 in source `a`, but of type string in `b`";
         for (columns, expected) in [
             ([Some(of(DataType::Utf8)), Some(of(DataType::Utf8)), None], of(DataType::Utf8).with_nullable(true)),
             ([None, None, Some(of(DataType::Utf8))], of(DataType::Utf8).with_nullable(true)),
