@@ -130,8 +130,12 @@ impl Driver {
         }
         self.save()?;
         let checkpoint = self.control.borrow().checkpoints.front().map(|(_, t)| *t);
-        let target = checkpoint.unwrap_or(i64::MAX).min(frontier.saturating_sub(1));
+        // At the first time that there is nothing is finished.
+        let Some(finished) = frontier.checked_sub(1) else { return Ok(Next::WhenTold) };
+        let target = checkpoint.unwrap_or(i64::MAX).min(finished);
         let made = self.make(target)?;
+        // Until it is saved nobody is told that the tick of a checkpoint is finished.
+        self.groups.iter_mut().for_each(|group| group.pass(checkpoint.unwrap_or(i64::MAX)));
         self.control.borrow_mut().counters = self.states.iter().map(|state| state.borrow().counters()).collect();
         let is_behind = self.groups.iter().any(|group| group.lower <= target);
         Ok(if made || is_behind || checkpoint == Some(target) { Next::AtOnce } else { Next::WhenTold })
@@ -143,13 +147,14 @@ impl Driver {
         let (mut made, mut reached) = (false, target);
         let mut order: Vec<&mut Group> = self.groups.iter_mut().collect();
         order.sort_by_key(|group| group.lower);
-        for group in order.into_iter().filter(|group| group.lower <= target) {
-            if group.lower <= reached {
-                let moves = group.state.borrow_mut().advance(reached, BUDGET_EVENTS)?;
-                made |= moves.is_some();
-                reached = moves.as_ref().map_or(reached, |moves| moves.upto);
-                group.send(moves, reached.saturating_add(1));
+        for group in order {
+            if group.lower > reached {
+                continue;
             }
+            let moves = group.state.borrow_mut().advance(reached, BUDGET_EVENTS)?;
+            made |= moves.is_some();
+            reached = moves.as_ref().map_or(reached, |moves| moves.upto);
+            group.send(moves, reached.saturating_add(1));
         }
         Ok(made)
     }
@@ -176,10 +181,18 @@ impl Group {
             let bounds = [self.lower, upper, i64::MIN].map(Antichain::from_elem);
             let [lower, upper, since] = bounds;
             let span = Span::new(Description::new(lower, upper, since), Some(Rc::new(moves)));
-            self.output.activate().session(&self.capability).give(span);
+            // Each at a time of its own, so that whoever sorts by time keeps their order.
+            self.output.activate().session(&self.capability.delayed(&self.lower)).give(span);
         }
         self.lower = upper;
-        self.capability.downgrade(&upper);
+    }
+
+    /// Lets go of the ticks that are finished, up to one that is held.
+    fn pass(&mut self, held: i64) {
+        let next = self.lower.min(held);
+        if *self.capability.time() < next {
+            self.capability.downgrade(&next);
+        }
     }
 }
 

@@ -246,7 +246,7 @@ impl Ledger {
                 }
             }
         }
-        // Parts of a group may have been left at different ticks.
+        // Column sets of a group may have been left at different ticks.
         self.settled = self.settled.max(now);
         Ok(())
     }

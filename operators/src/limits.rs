@@ -4,7 +4,7 @@
 /// Each a bound that is looked at now and then: a moment may exceed it.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Bytes of the ledger that may stay in memory besides its open buckets; each part of a group has its share.
+    /// Bytes of the ledger that may stay in memory besides its open buckets; each column set of a group has its share.
     pub ledger_bytes: usize,
     /// Rows that left an open bucket of the ledger and are not worth compacting it.
     pub left_rows: usize,

@@ -12,9 +12,9 @@ use differential_dataflow::trace::TraceReader;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::Pipeline;
-use timely::dataflow::operators::Concatenate;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::operators::generic::{Operator, OutputBuilder};
+use timely::dataflow::operators::{Capability, Concatenate};
 use timely::progress::Antichain;
 use timely::scheduling::Activator;
 
@@ -106,7 +106,11 @@ fn read_rows<'scope>(
     builder.build(move |mut capabilities| {
         move |frontiers| {
             let mut batches = vec![];
-            input.for_each(|_, spans| batches.extend(spans.drain(..).filter_map(|span| span.inner)));
+            input.for_each(|sent, spans| {
+                // What is told of a batch goes at the batch's own time: those of one worker may lie beyond the frontier, one after the other.
+                let at = sent.retain_least(0);
+                batches.extend(spans.drain(..).filter_map(|span| Some((at.clone()?, span.inner?))));
+            });
             let Some(capability) = capabilities.first_mut() else { return };
             let mut upper = Antichain::new();
             trace.read_upper(&mut upper);
@@ -116,18 +120,16 @@ fn read_rows<'scope>(
             {
                 let mut state = state.borrow_mut();
                 let reader = told.reader();
-                let mut read = |batch| {
+                let mut read = |batch, at: &Capability<i64>| {
                     let changes = reader.read(batch, &trace, done, &state.keys());
                     for columns in changes.into_iter().map(Columns::from) {
-                        output.activate().session(&*capability).give(Routed { to, group, set: 0, columns });
+                        output.activate().session(at).give(Routed { to, group, set: 0, columns });
                     }
                 };
                 if batches.is_empty() {
-                    read(None);
+                    read(None, capability);
                 }
-                for batch in &batches {
-                    read(Some(batch));
-                }
+                batches.iter().for_each(|(at, batch)| read(Some(batch), at));
                 batches.iter().for_each(|_| state.is_read());
             }
             trace.set_logical_compaction(upper.borrow());

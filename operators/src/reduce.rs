@@ -36,7 +36,7 @@ impl ReduceTactic<i64, Rc<Moves>, RowBatch> for Accumulate {
         upper: &Antichain<i64>,
         held: &Antichain<i64>,
     ) -> (Option<Span<i64, RowBatch>>, Antichain<i64>) {
-        debug_assert!(moves.len() <= 1, "batches are done one by one");
+        assert!(moves.len() <= 1, "{} batches at once: they are done one by one", moves.len());
         let (Some(moves), Some(first)) = (moves.first(), lower.as_option()) else { return (None, Antichain::new()) };
         match self.state.borrow_mut().apply(moves, *first) {
             Ok(rows) => {

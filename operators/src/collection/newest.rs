@@ -88,7 +88,8 @@ impl RowReader for Newest {
         if self.emitted {
             self.tell_gone(&turns);
         }
-        if done < self.from.min(self.last) {
+        // Before that not even what was there before the run is known.
+        if done == BEFORE || done < self.from.min(self.last) {
             self.gone.extend(self.changes.take(keys));
             return vec![];
         }
@@ -118,4 +119,64 @@ fn turns(batch: &RowBatch) -> Vec<Turn<'_>> {
         }
     });
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+    use std::sync::Arc;
+
+    use arrow::array::types::{Int8Type, Int64Type};
+    use arrow::array::{ArrayRef, AsArray, StringArray};
+    use arrow::datatypes::DataType;
+    use differential_dataflow::operators::arrange::TraceAgent;
+    use differential_dataflow::trace::{Description, Span, Trace};
+    use timely::dataflow::operators::generic::OperatorInfo;
+    use timely::progress::{Antichain, Stamp};
+
+    use super::*;
+    use crate::collection::trace::{RowSpine, Update, batch};
+    use crate::collection::version::Phase;
+    use crate::key_codec::KeyCodec;
+    use crate::keys::Interner;
+    use crate::value::Datum;
+
+    /// Rows that were sent before a full refresh may reach a store of another worker within it.
+    #[test]
+    fn what_goes_while_a_full_refresh_is_due_is_told() {
+        let codec = KeyCodec::new(&[DataType::Utf8]).unwrap();
+        let card: ArrayRef = Arc::new(StringArray::from(vec!["a", "b"]));
+        let mut numbers = Interner::new(0);
+        codec.encode(&[card]).unwrap().iter().flatten().for_each(|key| _ = numbers.intern(key));
+        let keys = Keys { codec: &codec, numbers: &numbers };
+        let columns = [("n".to_owned(), DataType::Int64)];
+        let schema = crate::changes::schema(&[("card".to_owned(), DataType::Utf8)], true, &columns);
+        let mut newest = Newest::new(Changes::new(schema, 1), true, 0, false);
+        let info = OperatorInfo::new(0, 0, [].into());
+        let (trace, mut writer) = TraceAgent::new(RowSpine::new(info.clone(), None, None), info, None);
+
+        let row = |unit: u32, phase| {
+            let values = [0, 5, 7].map(Datum::int);
+            (unit, Version { at: 1, again: false, phase, key: unit, values: Rc::new(values) })
+        };
+        let mut lower = i64::MIN;
+        let mut told = |newest: &mut Newest, mut updates: Vec<Update>, done: i64| {
+            let bounds = [std::mem::replace(&mut lower, done + 1), done + 1, i64::MIN].map(Antichain::from_elem);
+            let [first, next, since] = bounds;
+            let rows = batch(&mut updates);
+            writer.insert(Span::new(Description::new(first, next, since), rows.clone()), Stamp::new());
+            let told = newest.read(rows.as_ref(), &trace, done, &keys);
+            let all = told.iter().flat_map(|rows| {
+                let times = rows["_time"].as_primitive::<Int64Type>().values().to_vec();
+                times.into_iter().zip(rows["_diff"].as_primitive::<Int8Type>().values().to_vec())
+            });
+            all.collect::<Vec<_>>()
+        };
+        let (stored, left) = (Phase::Stored, Phase::Left);
+        let come = vec![(row(0, stored), 1, 1), (row(1, left), 2, 1)];
+        assert_eq!(told(&mut newest, come, 2), [(1, 1)], "nothing was there to go");
+        newest.refresh((1, 6));
+        assert_eq!(told(&mut newest, vec![(row(0, stored), 5, -1), (row(0, left), 5, 1)], 5), []);
+        assert_eq!(told(&mut newest, vec![], 6), [(5, -1)]);
+    }
 }

@@ -1,8 +1,9 @@
 //! A clock that jumps: what has grown old meanwhile goes in the order of ticks, a piece at a time, all groups side by side.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arrow::array::types::Int64Type;
 use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch};
@@ -16,6 +17,7 @@ use headwater_operators::ledger::InMemory;
 use headwater_operators::limits::Limits;
 use headwater_operators::operator::windows;
 use headwater_operators::{changes, events};
+use timely::Config;
 use timely::dataflow::operators::{Input, Inspect, Probe};
 use timely::dataflow::{InputHandle, ProbeHandle};
 
@@ -78,6 +80,51 @@ fn a_day_is_caught_up_in_pieces_side_by_side() {
     let last_of_second = counts.iter().rposition(|(group, _)| *group == 1).expect("the second has changes");
     let first_of_second = counts.iter().position(|(group, _)| *group == 1).expect("the second has changes");
     assert!(first_of_second < last_of_second, "{counts:?}");
+}
+
+/// One worker stands, so the batches of the other lie beyond the frontier. Each is told at a time of its own: whoever sorts by time keeps
+/// their order.
+#[test]
+fn batches_beyond_the_frontier_are_told_one_after_the_other() {
+    let is_told = Arc::new(AtomicBool::new(false));
+    let guards = timely::execute(Config::process(2), move |worker| {
+        let control = SharedControl::default();
+        if worker.index() == 1 {
+            let is_told = is_told.clone();
+            control.borrow_mut().hold = Some(Box::new(move || !is_told.load(Ordering::Acquire)));
+        }
+        let times: Rc<RefCell<Vec<i64>>> = Rc::default();
+        let told = Rc::new(Cell::new(0));
+        let mut input = InputHandle::<i64, _>::new();
+        let probe = ProbeHandle::new();
+        worker.dataflow(|scope| {
+            let states = [SharedState::new(RefCell::new(state(HOUR)))];
+            let out = windows(scope.input_from(&mut input).container::<Vec<Routed>>(), &states, &control);
+            let (note, count) = (times.clone(), told.clone());
+            let changes = out.changes.inspect_core(move |event| {
+                let Ok((stamp, batches)) = event else { return };
+                note.borrow_mut().extend(stamp.least());
+                count.set(count.get() + batches.iter().map(|routed| routed.columns.0.num_rows()).sum::<usize>());
+            });
+            changes.probe_with(&probe);
+            out.finished.probe_with(&probe);
+        });
+        if worker.index() == 0 {
+            input.send(Routed { to: 0, group: 0, set: 0, columns: Columns::from(batch()) });
+        }
+        input.advance_to(25 * HOUR + 1);
+        while probe.less_than(input.time()) {
+            worker.step();
+            if told.get() == 2 * KEYS as usize {
+                is_told.store(true, Ordering::Release);
+            }
+        }
+        times.take()
+    });
+    let times: Vec<Vec<i64>> = guards.unwrap().join().into_iter().map(Result::unwrap).collect();
+    assert!(times[0].len() >= 2 * KEYS as usize / PIECE, "in {} batches", times[0].len());
+    assert!(times[0].is_sorted_by(|a, b| a < b), "{:?}", times[0]);
+    assert!(times[1].is_empty());
 }
 
 fn state(length: i64) -> State {
