@@ -15,7 +15,7 @@ use arrow::datatypes::{Field, Schema};
 use headwater_connectors::format::text::row_text;
 use serde_json::Value;
 
-use super::data::{EVERY_AGGREGATE, Log, Sides, job, log, write_history, write_stream};
+use super::data::{EVERY_AGGREGATE, Log, Order, Sides, job, log, write_history, write_stream};
 use super::{backfill, ints, read_table, texts, times, write_table};
 use crate::support::*;
 
@@ -134,7 +134,7 @@ fn at_every_seam() {
             records => (cuts(&log, records), Sides::Both),
         };
         std::fs::write(dir.join("job.toml"), job(sides, EVERY_AGGREGATE)).unwrap();
-        write_history(dir, &log, &cuts);
+        write_history(dir, &log, &cuts, if workers == 1 { Order::Log } else { Order::Mixed });
         write_stream(dir, &log, None);
         run_to_end(dir, &["--workers", &workers.to_string()]);
         compared += assert_same(dir, &published(dir, i64::MIN), 4 - workers, &format!("cut at {cuts:?}"));
@@ -151,7 +151,7 @@ fn over_restarts_and_a_changed_job() {
         let log = log(9, 260, 2, 3);
         let before = EVERY_AGGREGATE.replace("n    = {", "#").replace("top  = {", "#").replace("ln   = {", "#");
         std::fs::write(dir.join("job.toml"), job(Sides::Both, &before)).unwrap();
-        write_history(dir, &log, &cuts(&log, 70));
+        write_history(dir, &log, &cuts(&log, 70), Order::Log);
         let flags = ["--workers".to_owned(), workers.to_string()];
         let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
         write_stream(dir, &log, Some(&cuts(&log, 130)));

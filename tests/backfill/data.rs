@@ -85,16 +85,29 @@ pub fn write_stream(dir: &Path, log: &Log, until: Option<&[usize]>) {
     }
 }
 
-/// What of a log lies before some offsets, in two files of small row groups, in no order.
-pub fn write_history(dir: &Path, log: &Log, cuts: &[usize]) {
+/// How rows lie in a history.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Order {
+    /// A file for each partition, in the order of its log.
+    Log,
+    /// Two files, each with rows of any offset.
+    Mixed,
+}
+
+/// What of a log lies before some offsets, in files of small row groups.
+pub fn write_history(dir: &Path, log: &Log, cuts: &[usize], order: Order) {
     fs::create_dir_all(dir.join("history")).unwrap();
     let rows: Vec<(&Event, usize, usize)> = log
         .iter()
         .enumerate()
         .flat_map(|(p, records)| records[..cuts[p]].iter().enumerate().map(move |(o, event)| (event, p, o)))
         .collect();
-    for file in 0..2 {
-        let rows: Vec<_> = rows.iter().rev().skip(file).step_by(2).copied().collect();
+    let files = if order == Order::Log { log.len() } else { 2 };
+    for file in 0..files {
+        let rows: Vec<_> = match order {
+            Order::Log => rows.iter().filter(|(_, p, _)| *p == file).copied().collect(),
+            Order::Mixed => rows.iter().rev().skip(file).step_by(2).copied().collect(),
+        };
         let fees = Decimal128Array::from_iter_values(rows.iter().map(|(e, ..)| i128::from(e.fee)));
         let columns: [(&str, ArrayRef); 10] = [
             ("k", Arc::new(StringArray::from_iter_values(rows.iter().map(|(e, ..)| &e.k)))),

@@ -6,6 +6,7 @@
 //! | `as_served` | the changelog of runs, made a spine: no difference |
 //! | `random` | random spines, and the model |
 //! | `spines` | types, names, formats, what is carried through, what is refused |
+//! | `topic` | a history and a Kafka topic as one |
 //! | `running` | the same bytes for any number of threads and any memory; gaps; what is stopped leaves nothing |
 
 mod as_served;
@@ -13,6 +14,7 @@ mod data;
 mod random;
 mod running;
 mod spines;
+mod topic;
 
 use std::path::Path;
 use std::sync::Arc;

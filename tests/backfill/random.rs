@@ -9,7 +9,7 @@ use arrow::array::{Array, AsArray, RecordBatch};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use super::data::{Event, Log, Sides, job, log, write_history, write_stream};
+use super::data::{Event, Log, Order, Sides, job, log, write_history, write_stream};
 use super::{backfill, ints, read_table, texts, times, write_table};
 use crate::support::*;
 
@@ -117,7 +117,8 @@ fn check(dir: &Path, seed: u64) -> usize {
     let cuts: Vec<usize> = log.iter().map(cut).collect();
     std::fs::create_dir_all(dir).unwrap();
     std::fs::write(dir.join("job.toml"), job(sides, GROUPS)).unwrap();
-    write_history(dir, &log, &cuts);
+    let order = if rng.random() { Order::Log } else { Order::Mixed };
+    write_history(dir, &log, &cuts, order);
     write_stream(dir, &log, None);
     let labels: Vec<Label> = (0..rng.random_range(0..150)).map(|_| label(&mut rng, &log)).collect();
     // Some rows twice.
@@ -139,7 +140,7 @@ fn check(dir: &Path, seed: u64) -> usize {
         for (row, label) in labels.iter().enumerate() {
             let cells = found.columns()[4..].iter().map(|column| column.as_primitive::<Int64Type>());
             let cells: Vec<Option<i64>> = cells.map(|column| column.is_valid(row).then(|| column.value(row))).collect();
-            let about = format!("seed {seed}, {sides:?} {cuts:?}, {known}, row {row}: {label:?}");
+            let about = format!("seed {seed}, {sides:?} {cuts:?} {order:?}, {known}, row {row}: {label:?}");
             assert_eq!(cells, expected(&seen, label, known), "{about}");
         }
     }

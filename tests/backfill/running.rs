@@ -6,7 +6,7 @@ use arrow::array::RecordBatch;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use super::data::{EVERY_AGGREGATE, Sides, job, log, write_history, write_stream};
+use super::data::{EVERY_AGGREGATE, Order, Sides, job, log, write_history, write_stream};
 use super::{backfill, ints, texts, times, write_table};
 use crate::support::*;
 
@@ -29,7 +29,7 @@ fn the_same_bytes_on_any_threads_in_any_memory() {
     let log = log(5, 20_000, 3, 400);
     let cuts: Vec<usize> = log.iter().map(|records| records.len() * 3 / 4).collect();
     std::fs::write(dir.join("job.toml"), job(Sides::Both, EVERY_AGGREGATE)).unwrap();
-    write_history(dir, &log, &cuts);
+    write_history(dir, &log, &cuts, Order::Log);
     write_stream(dir, &log, None);
     write_spine(dir, 30_000, 400);
     let mut first: Option<Vec<u8>> = None;
@@ -80,7 +80,7 @@ fn a_gap_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
     let log = log(7, 100, 2, 5);
-    write_history(dir, &log, &[10, 10]);
+    write_history(dir, &log, &[10, 10], Order::Mixed);
     let lost: Vec<Vec<_>> = log.iter().map(|records| records[20..].to_vec()).collect();
     write_stream(dir, &lost, None);
     write_spine(dir, 10, 5);
@@ -116,7 +116,7 @@ fn a_history_that_has_lost_its_lateness_says_so() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
     let log = log(8, 50, 1, 5);
-    write_history(dir, &log, &[log[0].len()]);
+    write_history(dir, &log, &[log[0].len()], Order::Log);
     write_spine(dir, 10, 5);
     let text = job(Sides::History, EVERY_AGGREGATE);
     for (text, known, told) in [

@@ -10,8 +10,9 @@ use arrow::array::{
     TimestampNanosecondArray, TimestampSecondArray, UInt64Array, new_null_array,
 };
 use arrow::buffer::OffsetBuffer;
-use arrow::datatypes::{DataType, Field, Fields, Int32Type, Int64Type, Schema, SchemaRef, i256};
-use arrow::ipc::writer::StreamWriter;
+use arrow::datatypes::{DataType, Field, Fields, Int32Type, Int64Type, IntervalUnit, Schema, SchemaRef, i256};
+use arrow::ipc::CompressionType;
+use arrow::ipc::writer::{FileWriter, IpcWriteOptions, StreamWriter};
 
 use super::{Table, TableFormat, TableWriter};
 
@@ -120,6 +121,24 @@ fn a_stream_is_read_too() {
     assert_eq!(read(&path, None), [batch]);
 }
 
+/// As pandas and pyarrow write Feather, unless they are told otherwise.
+#[test]
+fn what_is_compressed_is_read_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let numbers: ArrayRef = Arc::new(Int64Array::from_iter_values((0..10_000).map(|i| i % 7)));
+    let batch = RecordBatch::try_from_iter([("x", numbers)]).unwrap();
+    for (name, by) in [("lz4.feather", CompressionType::LZ4_FRAME), ("zstd.arrow", CompressionType::ZSTD)] {
+        let path = dir.path().join(name);
+        let options = IpcWriteOptions::default().try_with_compression(Some(by)).unwrap();
+        let file = std::fs::File::create(&path).unwrap();
+        let mut writer = FileWriter::try_new_with_options(file, &batch.schema(), options).unwrap();
+        writer.write(&batch).unwrap();
+        writer.finish().unwrap();
+        assert!(path.metadata().unwrap().len() < 40_000, "it is compressed");
+        assert_eq!(read(&path, None).as_slice(), std::slice::from_ref(&batch), "{name}");
+    }
+}
+
 #[test]
 fn what_is_given_up_was_never_there() {
     let dir = tempfile::tempdir().unwrap();
@@ -162,4 +181,10 @@ fn what_is_no_table_is_told() {
         let error = TableWriter::create(&path(name), &schema, dir.path()).err().unwrap().to_string();
         assert!(error.contains(expected), "{name}: {error}");
     }
+    let interval = Field::new("i", DataType::Interval(IntervalUnit::MonthDayNano), true);
+    let inside = DataType::Struct(vec![interval].into());
+    let schema: SchemaRef = Arc::new(Schema::new(vec![Field::new("x", inside, true)]));
+    let error = TableWriter::create(&path("a.parquet"), &schema, dir.path()).err().unwrap().to_string();
+    assert!(error.contains("Parquet cannot hold the column `i`"), "{error}");
+    TableWriter::create(&path("a.arrow"), &schema, dir.path()).unwrap().finish().unwrap();
 }

@@ -10,7 +10,7 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, IntervalUnit, SchemaRef};
 use arrow::ipc::writer::FileWriter;
 use parquet::arrow::{ArrowSchemaConverter, ArrowWriter};
 use parquet::basic::Compression;
@@ -51,7 +51,7 @@ impl TableWriter {
     pub fn create(path: &str, schema: &SchemaRef, scratch: &Path) -> Result<TableWriter> {
         let format = TableFormat::of(path)?;
         if format == TableFormat::Parquet {
-            ArrowSchemaConverter::new().convert(schema).map_err(|e| Error::Config(format!("{path}: {e}")))?;
+            fits_parquet(schema).map_err(|e| Error::Config(format!("{path}: {e}")))?;
         }
         let (partial, to) = match object(path)? {
             None => {
@@ -115,6 +115,19 @@ impl Drop for TableWriter {
         // Renamed, it is gone from here; that what is left of a failure cannot be removed is no news beside that.
         let _ = std::fs::remove_file(&self.partial);
     }
+}
+
+/// Some types are found out only when the first rows are written: these are told beforehand.
+fn fits_parquet(schema: &SchemaRef) -> Result<(), String> {
+    for field in schema.flattened_fields() {
+        if let DataType::Interval(IntervalUnit::MonthDayNano) | DataType::Union(..) | DataType::RunEndEncoded(..) =
+            field.data_type()
+        {
+            let (name, data_type) = (field.name(), field.data_type());
+            return Err(format!("Parquet cannot hold the column `{name}`, which is {data_type}: write Arrow (.arrow)"));
+        }
+    }
+    ArrowSchemaConverter::new().convert(schema).map(drop).map_err(|e| e.to_string())
 }
 
 fn beside(path: &Path) -> PathBuf {

@@ -11,7 +11,7 @@ use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 
-use super::{Enter, Probe, labels};
+use super::{Enter, Probe, Shard, labels};
 use crate::accumulators::ColumnPlan;
 use crate::events;
 use crate::key_codec::KeyCodec;
@@ -64,12 +64,28 @@ fn rows(probe: &mut Probe, labels: &[Label], events: &[Event], batches: usize) -
     let size = |all: usize| all.div_ceil(batches).max(1);
     let labels: Vec<_> = numbered.chunks(size(numbered.len())).map(label_batch).collect();
     let events: Vec<_> = events.chunks(size(events.len())).map(event_batch).collect();
-    let rows = probe.rows(&labels, &events).unwrap();
+    let rows = if batches % 2 == 1 {
+        probe.rows(&labels, &events).unwrap()
+    } else {
+        piecewise(probe, &labels, &events, batches)
+    };
     let mut order: Vec<(u64, u64)> =
         rows["_row"].as_primitive::<UInt64Type>().values().iter().copied().zip(0..).collect();
     order.sort_unstable();
     assert!(order.iter().map(|(row, _)| *row).eq(0..numbered.len() as u64), "a row for each label");
     take_record_batch(&rows, &UInt64Array::from_iter_values(order.iter().map(|(_, at)| *at))).unwrap()
+}
+
+/// The same of events that come in ordered batches, one after the other.
+fn piecewise(probe: &mut Probe, labels: &[RecordBatch], events: &[RecordBatch], pieces: usize) -> RecordBatch {
+    let shard = probe.begin(labels);
+    let ordered = shard.order(events).unwrap();
+    let (all, size) = (ordered.num_rows(), ordered.num_rows().div_ceil(pieces * 4).max(1));
+    for start in (0..all.max(1)).step_by(size) {
+        let next = (start + size < all).then(|| Shard::begins(&ordered, start + size));
+        probe.take(&shard, &ordered.slice(start, size.min(all - start)), next);
+    }
+    probe.finish().unwrap()
 }
 
 #[test]

@@ -22,6 +22,8 @@ use arrow::datatypes::{
 };
 use arrow::error::ArrowError;
 
+use crate::job::validate::types;
+
 /// Whether a column of this type can be the key.
 pub fn fits(found: &DataType, key: &DataType) -> bool {
     use DataType::*;
@@ -38,6 +40,15 @@ pub fn fits(found: &DataType, key: &DataType) -> bool {
 fn is_decimal(data_type: &DataType) -> bool {
     use DataType::*;
     matches!(data_type, Decimal32(..) | Decimal64(..) | Decimal128(..) | Decimal256(..))
+}
+
+/// A column's type as messages name it, whatever its flavour.
+pub fn shown(data_type: &DataType) -> String {
+    match data_type {
+        DataType::LargeUtf8 | DataType::Utf8View => types::display(&DataType::Utf8),
+        DataType::Dictionary(_, values) => shown(values),
+        other => types::display(other),
+    }
 }
 
 /// What to do about a column that cannot.

@@ -9,13 +9,12 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use headwater_connectors::table::Table;
 use headwater_operators::key_codec::KeyCodec;
 
-use super::as_key::{fits, hint};
+use super::as_key::{fits, hint, shown};
 use super::request::{Known, Request};
 use crate::base::failure::Failure;
 use crate::base::id::GroupId;
 use crate::catalog::opened::Opened;
 use crate::job::nearest::expected;
-use crate::job::validate::types;
 
 pub struct Spine {
     pub table: Table,
@@ -118,7 +117,7 @@ fn time_column(schema: &Schema, name: &str) -> Result<usize, Failure> {
         DataType::Timestamp(..) => Ok(at),
         other => Err(Failure::Usage(format!(
             "--time: the spine's column `{name}` is {}, expected a timestamp (in pandas: pd.to_datetime(..., utc=True))",
-            types::display(other)
+            shown(other)
         ))),
     }
 }
@@ -136,9 +135,9 @@ fn key_columns(opened: &Opened, group: GroupId, spine: &Schema) -> Result<Vec<us
         if !fits(found, data_type) {
             return Err(Failure::Usage(format!(
                 "the spine's column `{name}` is {}, in the key of `{}` it is {}: {}",
-                types::display(found),
+                shown(found),
                 conf.name,
-                types::display(data_type),
+                shown(data_type),
                 hint(found, data_type)
             )));
         }
