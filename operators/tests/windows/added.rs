@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use arrow::datatypes::DataType;
+use headwater_operators::accumulators::ColumnPlan;
 use headwater_operators::group::{ColumnSet, NamedValues, Plan, Resumed, State};
 use headwater_operators::ledger::up;
 use rand::rngs::StdRng;
@@ -26,6 +28,33 @@ fn columns_that_come_and_go() {
         }
     }
     assert!(told > CASES / 4, "only {told} runs tell anything");
+}
+
+/// Its number is free by then.
+#[test]
+fn a_key_may_be_forgotten_before_columns_enter() {
+    let column = |name: &str| {
+        let (name, aggregate) = (name.to_owned(), "count".parse().unwrap());
+        ColumnPlan { name, aggregate, input: None, length: Some(10) }
+    };
+    let mut plan = Plan::trailing(vec![column("old")], vec![], 1, 0);
+    plan.added.push(ColumnSet { columns: vec![column("new")], places: vec![Some(1)], inputs: vec![], start: 30 });
+    let group = Arc::new(Group { plan, keys: vec![DataType::Utf8] });
+    let mut run = Run::new(&group, 1 << 20, 0, 40);
+    run.insert([&Event {
+        key: vec![Value::Text("k".to_owned())],
+        ts: 1,
+        eff: 1,
+        comes: 1,
+        visible: 1,
+        values: vec![],
+    }]);
+    for to in [20, 21, 40] {
+        run.advance(to, usize::MAX);
+        run.take(to);
+    }
+    assert_eq!(run.changes.len(), 2, "its row came and went");
+    assert_eq!(run.standalone.state.counters().keys, 0);
 }
 
 /// The columns of a case in three: some that stay, some that go, some that come.
