@@ -293,6 +293,11 @@ impl Accumulators {
     /// The row's values at tick `now`. Returns how many sums do not fit their type.
     pub fn row(&mut self, unit: usize, now: i64, row: &mut Vec<Datum>) -> u64 {
         row.clear();
+        self.append_row(unit, now, row)
+    }
+
+    /// Appends the row's values at tick `now`. Returns how many sums do not fit their type.
+    pub fn append_row(&mut self, unit: usize, now: i64, row: &mut Vec<Datum>) -> u64 {
         let mut unfit = 0;
         for source in 0..self.layout.sources.len() {
             row.push(self.value(source, unit, now).unwrap_or_else(|| {

@@ -128,9 +128,7 @@ impl ColumnSets {
     /// Appends the row's values at a tick; of sets that have not entered they are null. Returns how many sums do not fit their type.
     pub fn row(&mut self, unit: usize, tick: i64, row: &mut Vec<Datum>) -> u64 {
         if self.plain {
-            let unfit = self.sets[0].accumulators.row(unit, tick, &mut self.scratch);
-            row.append(&mut self.scratch);
-            return unfit;
+            return self.sets[0].accumulators.append_row(unit, tick, row);
         }
         let first = row.len();
         row.resize(first + self.columns, Datum::Null);
