@@ -53,7 +53,7 @@ pub struct PlannedColumn {
 mod one_or_several {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-    use super::ScanId;
+    use crate::base::id::ScanId;
 
     #[derive(Deserialize)]
     #[serde(untagged)]

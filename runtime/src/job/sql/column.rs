@@ -103,7 +103,7 @@ impl Reading<'_> {
                 agg = aggregate::find("count_distinct")?;
                 of = Some(self.text(rest));
             }
-            ("count_if", [condition]) if !condition.is_empty() => filter = Some(self.text(condition)),
+            ("count_if", [condition]) if !condition.is_empty() => filter = Some(self.condition(condition)),
             (_, [value]) if agg.parameter.is_none() && !value.is_empty() => of = Some(self.text(value)),
             (_, [value, [number]]) if agg.parameter.is_some() && !value.is_empty() => {
                 of = Some(self.text(value));
@@ -122,10 +122,10 @@ impl Reading<'_> {
         }
         let conjuncts = self.filter(behind, faults)?;
         let mut lengths = vec![];
-        let mut rest = filter.map(|(text, at)| vec![(text, at)]).unwrap_or_default();
+        let mut rest: Vec<Condition> = filter.into_iter().collect();
         for conjunct in conjuncts {
             match self.length(conjunct) {
-                None => rest.push(self.text(conjunct)),
+                None => rest.push(self.condition(conjunct)),
                 Some(Ok(length)) => lengths.push((length, self.sql.at(conjunct[0].start))),
                 Some(Err(message)) => {
                     faults.error(self.sql.at(conjunct[0].start), message);
@@ -162,11 +162,7 @@ impl Reading<'_> {
         let inside = call(behind).and_then(|(_, inside, rest)| rest.is_empty().then_some(inside));
         match inside {
             Some([word, condition @ ..]) if is_word(word, "WHERE") && !condition.is_empty() => {
-                let has_or = depths(condition).any(|(depth, _, token)| depth == 0 && is_word(token, "OR"));
-                let has_between = depths(condition).any(|(depth, _, token)| depth == 0 && is_word(token, "BETWEEN"));
-                let is_one = has_or || has_between;
-                let is_and = |token: &Token| is_word(token, "AND");
-                Some(if is_one { vec![condition] } else { split(condition, is_and) })
+                Some(conjuncts(condition))
             }
             _ => {
                 faults.error(self.sql.at(filter.start), "expected FILTER (WHERE ...)");
@@ -236,6 +232,11 @@ impl Reading<'_> {
         Some(Item::Derived { name: name(alias)?.to_owned(), at: self.sql.at(alias.start), text, text_at })
     }
 
+    fn condition(&self, piece: &[Token]) -> Condition {
+        let (text, at) = self.text(piece);
+        Condition { text, at, has_or: has_or(piece) }
+    }
+
     /// A piece as an expression over the source's columns: as it was typed, without the names of what is read.
     pub fn text(&self, piece: &[Token]) -> (String, At) {
         let at = self.sql.at(piece.first().map_or(0, |token| token.start));
@@ -275,12 +276,40 @@ fn definition(function: &Token) -> Option<&'static Definition> {
     aggregate::find(ours)
 }
 
-/// Conditions that hold together.
-fn joined(mut conditions: Vec<(String, At)>) -> Option<(String, At)> {
-    if conditions.len() < 2 {
-        return conditions.pop();
+/// A part of a FILTER.
+struct Condition {
+    text: String,
+    at: At,
+    has_or: bool,
+}
+
+/// What has to hold together, each by itself. The AND of a BETWEEN parts nothing, and an OR leaves the whole as it is.
+fn conjuncts(condition: &[Token]) -> Vec<&[Token]> {
+    if has_or(condition) {
+        return vec![condition];
     }
-    let at = conditions[0].1;
-    let all: Vec<String> = conditions.into_iter().map(|(text, _)| text).collect();
-    Some((all.join(" AND "), at))
+    let (mut conjuncts, mut from, mut between) = (vec![], 0, false);
+    for (_, at, token) in depths(condition).filter(|(depth, ..)| *depth == 0) {
+        if is_word(token, "BETWEEN") {
+            between = true;
+        } else if is_word(token, "AND") && !std::mem::take(&mut between) {
+            conjuncts.push(&condition[from..at]);
+            from = at + 1;
+        }
+    }
+    conjuncts.push(&condition[from..]);
+    conjuncts.retain(|conjunct| !conjunct.is_empty());
+    conjuncts
+}
+
+fn has_or(condition: &[Token]) -> bool {
+    depths(condition).any(|(depth, _, token)| depth == 0 && is_word(token, "OR"))
+}
+
+/// Conditions that hold together.
+fn joined(conditions: Vec<Condition>) -> Option<(String, At)> {
+    let at = conditions.first()?.at;
+    let is_alone = conditions.len() == 1;
+    let beside = |Condition { text, has_or, .. }| if has_or && !is_alone { format!("({text})") } else { text };
+    Some((conditions.into_iter().map(beside).collect::<Vec<_>>().join(" AND "), at))
 }

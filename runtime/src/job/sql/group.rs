@@ -2,10 +2,9 @@
 
 use headwater_expression::TokenKind;
 
-use super::EventTimes;
 use super::column::{Aggregate, Item, Reading};
 use super::statement::Statement;
-use super::text::{is_word, name, split};
+use super::text::{EventTimes, is_word, name, split};
 use super::window::{self, Window};
 use crate::base::fault::{At, Faults};
 use crate::job::duration;

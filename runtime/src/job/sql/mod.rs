@@ -27,7 +27,7 @@ use std::path::Path;
 use super::raw::{Entry, Kind, Node, Table};
 use crate::base::fault::{At, Faults};
 use statement::Statement;
-use text::Sql;
+use text::{EventTimes, Sql};
 
 /// What a statement says of a group, so that no key may say it again.
 const SAID: [&str; 6] = ["source", "key", "where", "window", "columns", "derived"];
@@ -44,9 +44,6 @@ pub fn expand(root: &mut Table, dir: &Path, faults: &mut Faults) {
     }
 }
 
-/// The event time of each source, by the source's name.
-type EventTimes = Vec<(String, String)>;
-
 fn event_times(root: &Table) -> EventTimes {
     let table = |entry: &Entry| if let Kind::Table(table) = &entry.value.kind { Some(table.clone()) } else { None };
     let sources = root.get("sources").and_then(table).unwrap_or_default();
@@ -60,7 +57,10 @@ fn event_times(root: &Table) -> EventTimes {
 fn expand_group(group: &mut Table, dir: &Path, times: &EventTimes, faults: &mut Faults) {
     let (inline, file) = (group.get("sql").cloned(), group.get("sql_file").cloned());
     let given = match (inline, file) {
-        (Some(_), Some(file)) => return faults.error(file.at, "a group has `sql` or `sql_file`, not both"),
+        (Some(given), Some(file)) => {
+            faults.error(file.at, "a group has `sql` or `sql_file`, not both");
+            return leave_broken(group, given.at);
+        }
         (Some(given), None) | (None, Some(given)) => given,
         (None, None) => return,
     };

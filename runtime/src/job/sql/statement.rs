@@ -20,7 +20,7 @@ pub struct Statement<'a> {
 const CLAUSES: [&str; 4] = ["SELECT", "FROM", "WHERE", "GROUP"];
 
 /// What SQL has and a group has not, and what to do instead.
-const REFUSED: [(&str, &str); 12] = [
+const REFUSED: [(&str, &str); 11] = [
     ("HAVING", "a row is there while an event is: readers filter"),
     ("ORDER", "a group is a table by key, in no order"),
     ("LIMIT", "a group has a row for each key: make the WHERE narrower"),
@@ -31,7 +31,6 @@ const REFUSED: [(&str, &str); 12] = [
     ("INTERSECT", "a group reads its sources whole: say it in WHERE"),
     ("EXCEPT", "a group reads its sources whole: say it in WHERE"),
     ("WITH", "a group reads a source by its name: expected SELECT"),
-    ("OVER", "window functions are not over events: use `last`, `last_n` or `top_k`"),
     ("DISTINCT", "a group has one row for each key: for different values, COUNT(DISTINCT ...)"),
 ];
 

@@ -7,6 +7,9 @@ use headwater_expression::{Token, TokenKind, tokens};
 use crate::base::fault::{At, Faults};
 use crate::job::raw::{Entry, Kind};
 
+/// The event time of each source, by the source's name.
+pub type EventTimes = Vec<(String, String)>;
+
 /// A text of SQL.
 pub struct Sql {
     pub text: String,
