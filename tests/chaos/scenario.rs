@@ -8,6 +8,7 @@ use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 use serde_json::Value;
 
+use crate::one_result::files::columns;
 use crate::one_result::model::{self, Event, Group, Window, length};
 use crate::support::{SECOND, now_us};
 
@@ -142,10 +143,7 @@ stream = {{ type = "kafka", brokers = "{brokers}", topic = "{name}", format = "j
         if !matches!(group.window, Window::Trailing(_)) {
             writeln!(text, "retain = \"{}ms\"", group.retain / 1000).unwrap();
         }
-        writeln!(text, "[features.{}.columns]\nn = {{ agg = \"count\"{windows} }}", group.name).unwrap();
-        for (name, agg) in [("s", "sum"), ("m", "max"), ("d", "count_distinct"), ("l", "last")] {
-            writeln!(text, "{name} = {{ agg = \"{agg}\", of = \"x\"{windows} }}").unwrap();
-        }
+        write!(text, "[features.{}.columns]\n{}", group.name, columns(&windows)).unwrap();
         self.more.iter().for_each(|column| *text += &(column.replace("{}", &windows) + "\n"));
     }
 }

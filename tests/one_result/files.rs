@@ -198,13 +198,18 @@ pub fn job_text(job: &Job, way: &Way, first: usize) -> String {
         if !matches!(group.window, Window::Trailing(_)) {
             text += &format!("retain = \"{}\"\n", length(Some(group.retain)));
         }
-        text += &format!("[features.{}.columns]\nn = {{ agg = \"count\"{windows} }}\n", group.name);
-        for (name, agg) in [("s", "sum"), ("m", "max"), ("d", "count_distinct"), ("l", "last")] {
-            text += &format!("{name} = {{ agg = \"{agg}\", of = \"x\"{windows} }}\n");
-        }
-        text += &format!("p = {{ agg = \"count\", where = \"x > 2\"{windows} }}\n");
-        text += &format!("q = {{ agg = \"sum\", of = \"x\", where = \"x % 2 = 0\"{windows} }}\n");
+        text += &format!("[features.{}.columns]\n{}", group.name, columns(&windows));
     }
     text += "[sinks.rows]\ntype = \"embedded\"\n[sinks.changes]\ntype = \"jsonl\"\npath = \"changes.jsonl\"\n";
     text + "[state]\npath = \"state\"\n"
+}
+
+/// The columns that the model has, over some windows: a part of each column's table.
+pub fn columns(windows: &str) -> String {
+    let of_x = [("s", "sum"), ("m", "max"), ("d", "count_distinct"), ("l", "last")];
+    let of_x = of_x.map(|(name, agg)| format!("{name} = {{ agg = \"{agg}\", of = \"x\"{windows} }}\n")).concat();
+    format!(
+        "n = {{ agg = \"count\"{windows} }}\n{of_x}p = {{ agg = \"count\", where = \"x > 2\"{windows} }}\n\
+         q = {{ agg = \"sum\", of = \"x\", where = \"x % 2 = 0\"{windows} }}\n"
+    )
 }

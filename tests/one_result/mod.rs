@@ -8,7 +8,7 @@
 //! ```
 
 mod case;
-mod files;
+pub mod files;
 pub mod model;
 
 use rand::rngs::StdRng;
