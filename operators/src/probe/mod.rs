@@ -31,17 +31,9 @@ use arrow::error::ArrowError;
 
 use crate::accumulators::{Accumulators, ColumnPlan, result_types};
 use crate::value::Column;
+pub use shard::Enter;
 use shard::Labels;
 use sweep::Sweep;
-
-/// When an event begins to count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Enter {
-    /// When a run could know of it.
-    Visible,
-    /// When it happened, however late it came.
-    Happened,
-}
 
 /// The rows of a group at given moments. One a thread.
 ///

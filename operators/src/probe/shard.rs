@@ -15,7 +15,7 @@ use arrow::compute::interleave_record_batch;
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::error::ArrowError;
 
-use super::{Enter, labels};
+use super::labels;
 use crate::events;
 use crate::keys::Interner;
 
@@ -24,6 +24,15 @@ pub const NUMBER: usize = 0;
 pub const ENTER: usize = 1;
 pub const TS: usize = 2;
 pub const FIRST_INPUT: usize = 3;
+
+/// When an event begins to count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Enter {
+    /// When a run could know of it.
+    Visible,
+    /// When it happened, however late it came.
+    Happened,
+}
 
 /// The labels of a shard, by key and moment.
 pub struct Labels {

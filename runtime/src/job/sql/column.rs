@@ -162,7 +162,9 @@ impl Reading<'_> {
         let inside = call(behind).and_then(|(_, inside, rest)| rest.is_empty().then_some(inside));
         match inside {
             Some([word, condition @ ..]) if is_word(word, "WHERE") && !condition.is_empty() => {
-                Some(conjuncts(condition))
+                let says_now =
+                    condition.iter().any(|token| is_word(token, "NOW") || is_word(token, "CURRENT_TIMESTAMP"));
+                Some(if says_now { conjuncts(condition) } else { vec![condition] })
             }
             _ => {
                 faults.error(self.sql.at(filter.start), "expected FILTER (WHERE ...)");
