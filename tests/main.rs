@@ -11,6 +11,7 @@
 
 mod backfill;
 mod bad_records;
+mod catalog;
 mod changed;
 mod chaos;
 mod cluster;
@@ -37,6 +38,7 @@ mod seam_by_offset;
 mod seam_by_time;
 mod several_sources;
 mod shadow;
+mod sql;
 mod starts;
 mod support;
 mod topics;

@@ -1,6 +1,7 @@
 //! What the catalogue says, as data: it is its JSON.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::path::Path;
 
 use serde::Serialize;
@@ -62,8 +63,18 @@ pub struct SourceEntry {
 #[derive(Serialize)]
 pub struct FieldEntry {
     pub name: String,
-    #[serde(rename = "type")]
-    pub of_type: String,
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    pub of_type: Option<String>,
+}
+
+impl fmt::Display for FieldEntry {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let FieldEntry { name, of_type } = self;
+        match of_type {
+            Some(of_type) => write!(f, "{name} {of_type}"),
+            None => f.write_str(name),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -138,7 +149,7 @@ fn of_source(source: &Source, opened: Option<(&Opened, SourceId)>) -> SourceEntr
     let fields = opened.map(|(opened, id)| opened.sources[id].schema.fields().clone()).unwrap_or_default();
     let columns = fields
         .iter()
-        .map(|field| FieldEntry { name: field.name().clone(), of_type: types::display(field.data_type()) });
+        .map(|field| FieldEntry { name: field.name().clone(), of_type: Some(types::display(field.data_type())) });
     SourceEntry {
         source: source.name.clone(),
         about: AboutEntry::from(&source.about),
@@ -158,10 +169,7 @@ fn of_group(job: &Job, id: GroupId, opened: Option<&Opened>, running: Option<&Re
     let lateness_us = sources.iter().map(|source| source.lateness_us).max().unwrap_or(0);
     let types = opened.map(|opened| of_types(opened, id)).unwrap_or_default();
     let type_of = |name: &str| types.iter().find(|(known, _)| known == name).map(|(_, of_type)| of_type.clone());
-    let key = group.key.iter().map(|key| FieldEntry {
-        name: key.text.clone(),
-        of_type: type_of(&key.text).unwrap_or_else(|| "unknown".to_owned()),
-    });
+    let key = group.key.iter().map(|key| FieldEntry { name: key.text.clone(), of_type: type_of(&key.text) });
     let mut columns: Vec<ColumnEntry> = vec![];
     for (index, column) in group.columns.iter().enumerate() {
         columns.push(ColumnEntry {

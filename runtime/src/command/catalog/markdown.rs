@@ -37,13 +37,16 @@ fn show_source(out: &mut String, source: &SourceEntry) -> Result {
         return Ok(());
     }
     writeln!(out, "\n| column | type |\n|---|---|")?;
-    source.columns.iter().try_for_each(|c| writeln!(out, "| `{}` | {} |", c.name, cell(&c.of_type)))
+    source
+        .columns
+        .iter()
+        .try_for_each(|c| writeln!(out, "| `{}` | {} |", c.name, cell(c.of_type.as_deref().unwrap_or_default())))
 }
 
 fn show_group(out: &mut String, group: &GroupEntry) -> Result {
     writeln!(out, "\n### Features `{}`\n", group.features)?;
     show_about(out, &group.about)?;
-    let key: Vec<String> = group.key.iter().map(|key| format!("`{}` ({})", key.name, key.of_type)).collect();
+    let key: Vec<String> = group.key.iter().map(|key| format!("`{key}`")).collect();
     writeln!(out, "- of `{}`, by {}, {}", group.sources.join("` and `"), key.join(", "), group.window)?;
     group.rows.iter().try_for_each(|line| writeln!(out, "- {}", cell(line)))?;
     group.served.iter().try_for_each(|sink| writeln!(out, "- served in {}", cell(sink)))?;

@@ -32,12 +32,12 @@ fn show_source(out: &mut String, source: &SourceEntry) -> Result {
     if source.history.is_some() && source.stream.is_some() {
         writeln!(out, "    seam      {}", source.seam)?;
     }
-    let columns: Vec<String> = source.columns.iter().map(|c| format!("{} {}", c.name, c.of_type)).collect();
+    let columns: Vec<String> = source.columns.iter().map(ToString::to_string).collect();
     if columns.is_empty() { Ok(()) } else { writeln!(out, "    columns   {}", columns.join(", ")) }
 }
 
 fn show_group(out: &mut String, group: &GroupEntry) -> Result {
-    let key: Vec<String> = group.key.iter().map(|key| format!("{} {}", key.name, key.of_type)).collect();
+    let key: Vec<String> = group.key.iter().map(ToString::to_string).collect();
     writeln!(out, "\n  features {}{}", group.features, about(&group.about))?;
     writeln!(out, "    of        {}, by {}, {}", group.sources.join(" and "), key.join(", "), group.window)?;
     group.rows.iter().try_for_each(|line| writeln!(out, "    rows      {line}"))?;

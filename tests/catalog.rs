@@ -1,0 +1,98 @@
+//! `headwater catalog`: as text, JSON and Markdown, of a directory, and searched.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+const JOB: &str = r#"
+name = "shop"
+[sources.orders]
+description = "What was bought | when"
+owner = "data@shop"
+event_time = "ts"
+schema = { ts = "timestamp", user = "string", price = "float64", paid = "bool" }
+stream = { type = "jsonl", path = "orders.jsonl" }
+[features.user_orders]
+description = "Orders of a user"
+tags = ["pii", "ranking"]
+source = "orders"
+key = "user"
+where = "paid"
+[features.user_orders.columns]
+n = { agg = "count", window = "1h" }
+spend = { agg = "sum", of = "price", windows = ["1d", "all"], description = "Money", owner = "ml@shop" }
+[features.user_orders.derived]
+each = "spend_all / nullif(n, 0)"
+[features.user_hourly]
+source = "orders"
+key = "user"
+window = { tumbling = "1h" }
+columns = { n = { agg = "count" } }
+"#;
+
+fn catalog(dir: &Path, args: &[&str]) -> (Option<i32>, String, String) {
+    let command = [&["catalog"], args].concat();
+    let output = Command::new(env!("CARGO_BIN_EXE_headwater")).current_dir(dir).args(command).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+fn shop() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir_all(dir.path().join("jobs/deep")).unwrap();
+    fs::write(dir.path().join("jobs/deep/shop.toml"), JOB).unwrap();
+    fs::write(dir.path().join("jobs/deep/orders.jsonl"), "").unwrap();
+    fs::write(dir.path().join("jobs/other.toml"), "[package]\nname = \"no job\"\n").unwrap();
+    dir
+}
+
+#[test]
+fn as_json_with_lineage() {
+    let dir = shop();
+    let (code, out, err) = catalog(dir.path(), &["jobs", "--json"]);
+    assert_eq!(code, Some(0), "{err}");
+    let found: Value = serde_json::from_str(&out).unwrap();
+    let [job] = found["jobs"].as_array().unwrap().as_slice() else { panic!("{found}") };
+    assert_eq!((&job["job"], &job["sources"][0]["owner"]), (&json!("shop"), &json!("data@shop")));
+    let group = &job["features"][0];
+    assert_eq!((&group["tags"], &group["window"]), (&json!(["pii", "ranking"]), &json!("trailing")));
+    let column = |name: &str| {
+        let columns = group["columns"].as_array().unwrap();
+        columns.iter().find(|column| column["column"] == name).unwrap_or_else(|| panic!("{name} in {group}"))
+    };
+    for (name, of_type, from) in [
+        ("n", "int64", json!(["orders.paid", "orders.ts"])),
+        ("spend_1d", "float64", json!(["orders.paid", "orders.price", "orders.ts"])),
+        ("spend_all", "float64", json!(["orders.paid", "orders.price"])),
+        ("each", "float64", json!(["orders.paid", "orders.price", "orders.ts"])),
+    ] {
+        assert_eq!((&column(name)["type"], &column(name)["from"]), (&json!(of_type), &from), "{name}");
+    }
+    assert_eq!(column("spend_1d")["description"], "Money");
+}
+
+#[test]
+fn searched_and_as_a_page() {
+    let dir = shop();
+    let (_, out, _) = catalog(dir.path(), &["jobs", "--search", "money ML@shop"]);
+    assert!(out.contains("spend_1d") && !out.contains("user_hourly") && !out.contains(" n "), "{out}");
+    let (code, out, err) = catalog(dir.path(), &["jobs/deep/shop.toml", "--search", "unheard"]);
+    assert_eq!((code, out.as_str()), (Some(1), ""));
+    assert!(err.contains("nothing here has `unheard`"), "{err}");
+    let (_, page, _) = catalog(dir.path(), &["jobs", "--markdown"]);
+    for part in [
+        "### Source `orders`",
+        "What was bought | when",
+        "- tags: pii, ranking",
+        "| `each` | float64 |",
+        "- owner: data@shop",
+    ] {
+        assert!(page.contains(part), "{part}: {page}");
+    }
+    let (code, _, err) = catalog(dir.path(), &["jobs/other.toml"]);
+    assert_eq!(code, Some(2), "{err}");
+    let (code, _, err) = catalog(dir.path(), &["."]);
+    assert_eq!(code, Some(0), "{err}");
+}

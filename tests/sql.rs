@@ -1,0 +1,101 @@
+//! A group as SQL: the rows are those of the same group in TOML, in the job, in a file and from a file of several; and what is wrong is
+//! told where it stands.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+const SOURCE: &str = r#"
+[sources.payments]
+event_time = "at"
+schema = { at = "timestamp", card = "string", country = "string", amount = "int64" }
+stream = { type = "jsonl", path = "payments.jsonl" }
+"#;
+
+const TOML: &str = r#"
+[features.spelled]
+source = "payments"
+key = "card"
+where = "amount < 900"
+[features.spelled.columns]
+n_1h = { agg = "count", window = "1h" }
+abroad = { agg = "sum", of = "amount * 2", where = "country <> 'DE'", window = "2h" }
+top = { agg = "max", of = "amount", window = "all" }
+[features.spelled.derived]
+double = "n_1h * 2"
+"#;
+
+const SELECT: &str = "SELECT card,
+       COUNT(*) FILTER (WHERE at > NOW() - INTERVAL '1 hour') AS n_1h,
+       SUM(p.amount * 2) FILTER (WHERE country <> 'DE' AND NOW() - INTERVAL '2 hours' < p.at) AS abroad,
+       MAX(amount) AS top,
+       n_1h * 2 AS double
+FROM payments AS p
+WHERE amount < 900
+GROUP BY card";
+
+const HOURLY: &str = "SELECT country, count(*) n FROM payments GROUP BY country, TUMBLE(at, INTERVAL '1 hour')";
+
+fn headwater(dir: &Path, args: &[&str]) -> (Option<i32>, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_headwater")).current_dir(dir).args(args).output().unwrap();
+    (output.status.code(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
+}
+
+fn write_payments(dir: &Path) {
+    let payment = |n: u32| {
+        let (minute, country) = (n % 60, ["DE", "FR", "US"][n as usize % 3]);
+        let at = format!("2026-01-01T{:02}:{minute:02}:00Z", 8 + n / 60);
+        format!("{{\"at\":\"{at}\",\"card\":\"c{}\",\"country\":\"{country}\",\"amount\":{}}}\n", n % 7, n * 37 % 1000)
+    };
+    fs::write(dir.join("payments.jsonl"), (0..300).map(payment).collect::<String>()).unwrap();
+}
+
+fn export(dir: &Path, group: &str) -> String {
+    let (code, told) = headwater(dir, &["export", "job.toml", group]);
+    assert_eq!(code, Some(0), "{told}");
+    told
+}
+
+#[test]
+fn gives_the_rows_of_the_same_group_in_toml() {
+    let dir = tempfile::tempdir().unwrap();
+    write_payments(dir.path());
+    fs::write(dir.path().join("group.sql"), SELECT).unwrap();
+    let several = format!("CREATE FEATURES one AS {SELECT};\n-- by country\nCREATE FEATURES hourly AS {HOURLY};\n");
+    fs::write(dir.path().join("features.sql"), several).unwrap();
+    let job = format!(
+        "name = \"sql\"\ntick = \"1s\"\nfeatures_file = \"features.sql\"\n{SOURCE}{TOML}\
+         [features.inline]\nsql = '''\n{SELECT}'''\n[features.filed]\nsql_file = \"group.sql\"\n\
+         [features.spelled_hourly]\nsource = \"payments\"\nkey = \"country\"\nwindow = {{ tumbling = \"1h\" }}\n\
+         columns = {{ n = {{ agg = \"count\" }} }}\n"
+    );
+    fs::write(dir.path().join("job.toml"), job).unwrap();
+    let (code, told) = headwater(dir.path(), &["run", "job.toml", "--until-end"]);
+    assert_eq!(code, Some(0), "{told}");
+    let spelled = export(dir.path(), "spelled");
+    assert_eq!(spelled.lines().count(), 7, "{spelled}");
+    for group in ["inline", "filed", "one"] {
+        assert_eq!(export(dir.path(), group), spelled, "{group}");
+    }
+    let hourly = export(dir.path(), "hourly");
+    assert!(hourly.lines().count() > 3, "{hourly}");
+    assert_eq!(hourly, export(dir.path(), "spelled_hourly"));
+}
+
+#[test]
+fn faults_are_told_where_they_stand() {
+    let dir = tempfile::tempdir().unwrap();
+    write_payments(dir.path());
+    fs::write(dir.path().join("group.sql"), "SELECT card,\n  SUM(amuont) AS s\nFROM payments GROUP BY card").unwrap();
+    let job = format!(
+        "name = \"sql\"\n{SOURCE}[features.a]\nsql = \"\"\"\nSELECT card, MAX(card) AS m,\n  SUM(country) AS s FROM payments\nGROUP BY card\"\"\"\n\
+         [features.b]\nsql_file = \"group.sql\"\n"
+    );
+    fs::write(dir.path().join("job.toml"), job).unwrap();
+    let (code, told) = headwater(dir.path(), &["check", "job.toml"]);
+    assert_eq!(code, Some(2), "{told}");
+    for line in ["job.toml:10:7: error: sum needs a number, this is a string", "group.sql:2:7: error: "] {
+        assert!(told.contains(line), "{told}");
+    }
+    assert!(told.contains("did you mean `amount`?"), "{told}");
+}
