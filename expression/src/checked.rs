@@ -1,8 +1,7 @@
 //! What DataFusion would let pass: integers that wrap, decimals of more digits than their type has, texts without an end.
 //!
 //! ```text
-//! u8 200 + 100      failed     the sum is no u8
-//! -(-128) of i8     failed
+//! i64 2^63 - 1 + 1  failed     the sum is no int64
 //! repeat('ab', n)   failed     where the text is longer than a mebibyte
 //! ```
 //!
@@ -17,25 +16,15 @@ use arrow::datatypes::{
     ArrowNativeType, ByteArrayType, DataType, Decimal128Type, Decimal256Type, DecimalType, FieldRef, Schema,
 };
 use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNode};
-use datafusion_common::{DFSchema, Result, ScalarValue, exec_err};
-use datafusion_expr::expr::BinaryExpr as LogicalBinary;
-use datafusion_expr::{ColumnarValue, Expr, ExprSchemable, Operator, lit};
+use datafusion_common::{Result, exec_err};
+use datafusion_expr::ColumnarValue;
 use datafusion_physical_expr::PhysicalExpr;
-use datafusion_physical_expr::expressions::{BinaryExpr, Column, Literal};
+use datafusion_physical_expr::expressions::{Column, Literal};
+
+use super::integers;
 
 /// The longest text that an expression may give.
 pub(super) const TEXT_BYTES_MAX: usize = 1 << 20;
-
-/// Of signed integers `-x` as `0 - x`: of the least one, DataFusion's own gives the same again.
-pub(super) fn negation(expr: Expr, known: &DFSchema) -> Result<Transformed<Expr>> {
-    let Expr::Negative(of) = expr else { return Ok(Transformed::no(expr)) };
-    let data_type = of.get_type(known)?;
-    if !data_type.is_signed_integer() {
-        return Ok(Transformed::no(Expr::Negative(of)));
-    }
-    let zero = Box::new(lit(ScalarValue::new_zero(&data_type)?));
-    Ok(Transformed::yes(Expr::BinaryExpr(LogicalBinary { left: zero, op: Operator::Minus, right: of })))
-}
 
 /// The same expression, in which what does not fit its type fails.
 pub(super) fn checked(physical: Arc<dyn PhysicalExpr>, inputs: &Schema) -> Result<Arc<dyn PhysicalExpr>> {
@@ -44,7 +33,7 @@ pub(super) fn checked(physical: Arc<dyn PhysicalExpr>, inputs: &Schema) -> Resul
             if node.downcast_ref::<Column>().is_some() || node.downcast_ref::<Literal>().is_some() {
                 return Ok(Transformed::no(node));
             }
-            let node = arithmetic(&node).unwrap_or(node);
+            let node = integers::checked(&node).unwrap_or(node);
             Ok(Transformed::yes(if is_bounded(&node.data_type(inputs)?) {
                 Arc::new(Fits { inner: node })
             } else {
@@ -52,15 +41,6 @@ pub(super) fn checked(physical: Arc<dyn PhysicalExpr>, inputs: &Schema) -> Resul
             }))
         })
         .data()
-}
-
-fn arithmetic(node: &Arc<dyn PhysicalExpr>) -> Option<Arc<dyn PhysicalExpr>> {
-    let binary = node.downcast_ref::<BinaryExpr>()?;
-    if !matches!(binary.op(), Operator::Plus | Operator::Minus | Operator::Multiply) {
-        return None;
-    }
-    let checked = BinaryExpr::new(Arc::clone(binary.left()), *binary.op(), Arc::clone(binary.right()));
-    Some(Arc::new(checked.with_fail_on_overflow(true)))
 }
 
 fn is_bounded(data_type: &DataType) -> bool {

@@ -9,13 +9,13 @@
 //!
 //! The dialect is DataFusion's, with few differences. Names keep their case (`userId` needs no quotes), and what would make a
 //! value depend on more than the event is refused: subqueries, aggregates, window functions, clocks, random numbers.
-//! No value wraps: an integer, a decimal or a time that does not fit its type fails, as do a division of integers by zero and a
-//! text of more than a mebibyte. Of the columns read and of every result, -0.0 is 0.0 and all NaNs are one. Times are
+//! Arithmetic of integers has 64 bits, whatever its operands have. No value wraps: an integer, a decimal or a time that does not
+//! fit its type fails, as do a division of integers by zero and a text of more than a mebibyte. Of the columns read and of every result, -0.0 is 0.0 and all NaNs are one. Times are
 //! microseconds, and in UTC where they name no zone.
 //!
 //! How: `dialect` knows the functions (`bounded` those that ask for memory), `parse` checks names and forms on the syntax tree
 //! (where places in the text are still known), `resolve` gives types and a physical expression, `checked` makes it fail where a
-//! value does not fit, `evaluate` runs it, `normal` makes one of equal values.
+//! value does not fit (`integers` knows where these wrap), `evaluate` runs it, `normal` makes one of equal values.
 
 #![deny(missing_docs)]
 
@@ -23,6 +23,7 @@ mod bounded;
 mod checked;
 mod dialect;
 mod evaluate;
+mod integers;
 mod normal;
 mod parse;
 mod resolve;
@@ -72,6 +73,7 @@ pub struct Expression {
     program: Program,
     data_type: DataType,
     nullable: bool,
+    is_widened: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -105,7 +107,8 @@ impl Expression {
         let inputs = inputs(&parsed.columns, schema);
         let resolved = resolve::resolve(sql, &parsed.syntax, schema, &inputs)?;
         let data_type = supported(&resolved.data_type)?;
-        Ok(Self { columns: parsed.columns, inputs, program: resolved.program, data_type, nullable: resolved.nullable })
+        let resolve::Resolved { program, nullable, is_widened, .. } = resolved;
+        Ok(Self { columns: parsed.columns, inputs, program, data_type, nullable, is_widened })
     }
 
     /// The column as it is, as a key needs it. No text is parsed: any name will do.
@@ -122,7 +125,7 @@ impl Expression {
         let data_type = supported(field.data_type())?;
         let columns = vec![name.to_owned()];
         let inputs = inputs(&columns, schema);
-        Ok(Self { columns, inputs, program: Program::Column, data_type, nullable: field.is_nullable() })
+        Ok(Self { columns, inputs, program: Program::Column, data_type, nullable: field.is_nullable(), is_widened: false })
     }
 
     /// The type of the values: a boolean, an integer, a float, `Utf8`, `Date32`, `Timestamp(Microsecond, "UTC")` or
@@ -134,6 +137,11 @@ impl Expression {
     /// Whether an event that does not fail may have a null value.
     pub fn nullable(&self) -> bool {
         self.nullable
+    }
+
+    /// Whether it has arithmetic of integers with less than 64 bits, which is done in 64.
+    pub fn is_widened(&self) -> bool {
+        self.is_widened
     }
 
     /// The columns that the text names, in order of first appearance, whatever is never looked at.

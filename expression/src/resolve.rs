@@ -21,9 +21,10 @@ use datafusion_sql::planner::{PlannerContext, SqlToRel};
 use datafusion_sql::sqlparser::ast::{Expr as Syntax, Spanned};
 use datafusion_sql::sqlparser::tokenizer::Location;
 
-use super::checked::{checked, negation};
+use super::checked::checked;
 use super::dialect::DIALECT;
 use super::evaluate::guarded;
+use super::integers::{negation, widened};
 use super::parse::offset;
 use super::syntax::parts;
 use super::times::texts_to_times;
@@ -37,6 +38,7 @@ pub(super) struct Resolved {
     pub(super) program: Program,
     pub(super) data_type: DataType,
     pub(super) nullable: bool,
+    pub(super) is_widened: bool,
 }
 
 /// `inputs` are the columns that the text names, in the order in which the program will be given them.
@@ -49,9 +51,11 @@ pub(super) fn resolve(
     let physical = probed(syntax, inputs).map_err(|error| innermost(sql, syntax, inputs, &error))?;
     let data_type = physical.data_type(inputs).map_err(|error| told(sql, &error))?;
     let declared = DFSchema::try_from(schema.clone()).map_err(|error| told(sql, &error))?;
-    let nullable = logical(syntax, &declared).and_then(|expr| expr.nullable(&declared)).unwrap_or(true);
+    let logical = logical(syntax, &declared).ok();
+    let nullable = logical.as_ref().and_then(|logical| logical.expr.nullable(&declared).ok()).unwrap_or(true);
+    let is_widened = logical.is_some_and(|logical| logical.is_widened);
     let program = if physical.downcast_ref::<Column>().is_some() { Program::Column } else { Program::Tree(physical) };
-    Ok(Resolved { program, data_type, nullable })
+    Ok(Resolved { program, data_type, nullable, is_widened })
 }
 
 /// An expression that fails without a row, on a row of nulls and on one of zeros is wrong whatever the events are. (One
@@ -60,7 +64,7 @@ fn probed(syntax: &Syntax, inputs: &SchemaRef) -> Result<Arc<dyn PhysicalExpr>> 
     let known = DFSchema::try_from(inputs.as_ref().clone())?;
     let properties = ExecutionProps { config_options: Some(DIALECT.shared_options()), ..ExecutionProps::new() };
     let planning = PhysicalPlanningContext::default();
-    let physical = create_physical_expr(&logical(syntax, &known)?, &known, &properties, &planning)?;
+    let physical = create_physical_expr(&logical(syntax, &known)?.expr, &known, &properties, &planning)?;
     let physical = checked(physical, inputs)?;
     let run = |rows: &RecordBatch| guarded(|| physical.evaluate(rows));
     let nulls = one_row(inputs, |data_type| ScalarValue::try_from(data_type))?;
@@ -79,16 +83,24 @@ fn one_row(inputs: &SchemaRef, value: impl Fn(&DataType) -> Result<ScalarValue>)
     Ok(RecordBatch::try_new_with_options(Arc::clone(inputs), columns, &options)?)
 }
 
-fn logical(syntax: &Syntax, known: &DFSchema) -> Result<Expr> {
+struct Logical {
+    expr: Expr,
+    /// It has arithmetic of integers with less than 64 bits.
+    is_widened: bool,
+}
+
+fn logical(syntax: &Syntax, known: &DFSchema) -> Result<Logical> {
     let planned = SqlToRel::new(&*DIALECT).sql_to_expr(syntax.clone(), known, &mut PlannerContext::new())?;
     let planned = planned.transform_up(|expr| texts_to_times(expr, known)).data()?;
+    let Transformed { data: planned, transformed: is_widened, .. } =
+        planned.transform_up(|expr| widened(expr, known))?;
     let coerced = planned.rewrite(&mut TypeCoercionRewriter::new(known)).data()?;
     let context = SimplifyContext::builder()
         .with_schema(Arc::new(known.clone()))
         .with_config_options(DIALECT.shared_options())
         .build();
     let coerced = coerced.transform_up(|expr| negation(expr, known)).data()?;
-    coerced.transform_up(|expr| rewrite(expr, &context)).data()
+    Ok(Logical { expr: coerced.transform_up(|expr| rewrite(expr, &context)).data()?, is_widened })
 }
 
 fn rewrite(expr: Expr, context: &SimplifyContext) -> Result<Transformed<Expr>> {

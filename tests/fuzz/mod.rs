@@ -13,10 +13,12 @@
 
 mod checkpoint;
 mod expression;
+mod http;
 mod job;
 mod json;
 mod mutate;
 mod parquet;
+mod redis;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -44,8 +46,15 @@ trait Target: Sync {
     fn read(&self, input: &[u8]);
 }
 
-const TARGETS: [&dyn Target; 5] =
-    [&parquet::Parquet, &json::Json, &job::JobFile, &expression::Expressions, &checkpoint::Checkpoint];
+const TARGETS: [&dyn Target; 7] = [
+    &parquet::Parquet,
+    &json::Json,
+    &job::JobFile,
+    &expression::Expressions,
+    &checkpoint::Checkpoint,
+    &redis::Redis,
+    &http::Http,
+];
 
 const SECONDS_SHORT: f64 = 50.0;
 /// How long one input may take, and how much memory the process may have by it.

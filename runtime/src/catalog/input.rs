@@ -39,9 +39,14 @@ impl Input {
         self.of.as_ref().map_or(&DataType::Boolean, Expression::data_type)
     }
 
+    /// What it is made of.
+    pub fn expressions(&self) -> impl Iterator<Item = &Expression> {
+        self.of.iter().chain(&self.filter)
+    }
+
     /// The columns that it names.
     pub fn columns(&self) -> impl Iterator<Item = &String> {
-        self.of.iter().chain(&self.filter).flat_map(Expression::columns)
+        self.expressions().flat_map(Expression::columns)
     }
 
     /// Its values over a batch: see `Expression::evaluate`.

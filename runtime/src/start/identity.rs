@@ -4,6 +4,7 @@
 use std::fmt::Write;
 
 use arrow::datatypes::Schema;
+use headwater_expression::Expression;
 
 use super::canonical::{data_type, optional, quoted, time_unit, window};
 use crate::base::id::GroupId;
@@ -49,6 +50,7 @@ pub fn of_group(opened: &Opened, id: GroupId) -> String {
     add_types(&mut text, schema, group.key.iter().map(|key| key.text.as_str()));
     let compiled = &opened.groups[id].filter;
     add_types(&mut text, schema, compiled.iter().flat_map(|filter| filter.columns()).map(String::as_str));
+    add_arithmetic(&mut text, compiled.iter());
     text
 }
 
@@ -65,8 +67,16 @@ pub fn of_column(opened: &Opened, group: GroupId, column: usize) -> String {
         }
         let _ = write!(text, " {}", data_type(input.data_type()));
         add_types(&mut text, &open.schema, input.columns().map(String::as_str));
+        add_arithmetic(&mut text, input.expressions());
     }
     text
+}
+
+/// Once, arithmetic of narrow integers failed where its result was no such integer.
+fn add_arithmetic<'a>(text: &mut String, mut expressions: impl Iterator<Item = &'a Expression>) {
+    if expressions.any(Expression::is_widened) {
+        text.push_str(" widened");
+    }
 }
 
 /// An expression as the user wrote it, if there is one.

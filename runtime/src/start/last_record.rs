@@ -48,7 +48,7 @@ mod tests {
     use crate::ingest::testing::wanted_of_nothing;
 
     fn last_of(path: &str, end: i64) -> (FileStream, LastRecord) {
-        let stream = FileStream::open(path, 0, std::sync::Arc::new(Json)).unwrap();
+        let stream = FileStream::open(path, 0, std::sync::Arc::new(Json::default())).unwrap();
         stream.bounds().unwrap();
         let mut reader = stream.reader(&[Start { partition: 0, offset: 0 }], &wanted_of_nothing()).unwrap();
         let records = reader.poll(0, 1 << 20).unwrap().unwrap();

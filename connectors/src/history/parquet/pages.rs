@@ -5,7 +5,8 @@
 //! 1000 values in 4096 bytes          dictionary: 90 values, then 600 + 400 values   = 1000, or the file is damaged
 //! ```
 //!
-//! So no footer can promise rows that are not there, and no header can ask for memory that its page does not fill.
+//! So no footer can promise rows that are not there, and no header can ask for memory that its page does not fill. A page that has a
+//! checksum is held against it.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -108,7 +109,11 @@ fn walk(column: &ColumnChunkMetaData, bytes: &Bytes) -> Walked<i64> {
         let Some(compressed) = holds else {
             return Err(format!("a page of {} bytes, where {} are left", page.compressed, left.0.len()));
         };
-        left.0 = &left.0[compressed..];
+        let (bytes, rest) = left.0.split_at(compressed);
+        left.0 = rest;
+        if page.checksum.is_some_and(|told| told != checksum(bytes)) {
+            return Err(format!("a page of {compressed} bytes that do not fit its checksum"));
+        }
         if !(0..=PAGE_BYTES_MAX).contains(&page.uncompressed) {
             return Err(format!("a page of {} bytes, and no more than {PAGE_BYTES_MAX} are taken", page.uncompressed));
         }
@@ -137,6 +142,12 @@ fn width(column: &ColumnChunkMetaData) -> i64 {
     }
 }
 
+fn checksum(bytes: &[u8]) -> u32 {
+    let mut crc = flate2::Crc::new();
+    crc.update(bytes);
+    crc.sum()
+}
+
 /// What a page's header says.
 #[derive(Default)]
 struct Header {
@@ -145,6 +156,8 @@ struct Header {
     values: i64,
     /// Of a dictionary.
     entries: i64,
+    /// CRC-32 of the bytes behind the header.
+    checksum: Option<u32>,
 }
 
 fn header(walk: &mut Walk) -> Walked<Header> {
@@ -153,6 +166,8 @@ fn header(walk: &mut Walk) -> Walked<Header> {
         match (id, kind) {
             (2, Kind::Int) => header.uncompressed = walk.int()?,
             (3, Kind::Int) => header.compressed = walk.int()?,
+            // Thrift knows signed integers alone.
+            (4, Kind::Int) => header.checksum = Some(walk.int()? as u32),
             (5 | 8, Kind::Struct) => header.values = first_int(walk)?,
             (7, Kind::Struct) => header.entries = first_int(walk)?,
             _ => return Ok(false),
@@ -240,7 +255,47 @@ impl PageIterator for Pages {}
 
 #[cfg(test)]
 mod tests {
+    use parquet::schema::types::{ColumnDescriptor, ColumnPath, Type};
+
     use super::*;
+
+    /// No writer that we have makes checksums: of a page with two booleans, header and all.
+    #[test]
+    fn a_page_is_held_against_its_checksum() {
+        let page = |checksum: Option<u32>, byte: u8| {
+            let mut bytes = vec![0x15, 0, 0x15, 2, 0x15, 2];
+            if let Some(checksum) = checksum {
+                let signed = i64::from(checksum as i32);
+                let mut zigzag = ((signed << 1) ^ (signed >> 63)) as u64;
+                bytes.push(0x15);
+                while zigzag > 0x7f {
+                    bytes.push(zigzag as u8 | 0x80);
+                    zigzag >>= 7;
+                }
+                bytes.push(zigzag as u8);
+            }
+            bytes.push(if checksum.is_some() { 0x1c } else { 0x2c });
+            bytes.extend([0x15, 4, 0x15, 0, 0x15, 6, 0x15, 6, 0, 0, byte]);
+            Bytes::from(bytes)
+        };
+        let parquet = Type::primitive_type_builder("b", Physical::BOOLEAN).build().unwrap();
+        let descriptor = ColumnDescriptor::new(Arc::new(parquet), 0, 0, ColumnPath::from("b"));
+        let column = ColumnChunkMetaData::builder(Arc::new(descriptor)).set_num_values(2).build().unwrap();
+        let right = checksum(&[0b01]);
+        assert!(right > i32::MAX as u32, "as a signed integer it is negative");
+        let rows = [
+            (page(None, 0b01), true),
+            (page(None, 0b11), true),
+            (page(Some(right), 0b01), true),
+            (page(Some(right), 0b11), false),
+            (page(Some(right ^ 1), 0b01), false),
+        ];
+        for (bytes, fits) in rows {
+            let outcome = walk(&column, &bytes);
+            let told = || Err("a page of 1 bytes that do not fit its checksum".to_owned());
+            assert_eq!(outcome, if fits { Ok(bytes.len() as i64) } else { told() });
+        }
+    }
 
     #[test]
     fn the_longest_text_of_a_dictionary() {
