@@ -12,6 +12,8 @@ pub mod format;
 mod guard;
 pub mod history;
 mod objects;
+mod packed;
+pub mod path;
 pub mod records;
 pub mod secrets;
 pub mod settings;
@@ -22,4 +24,5 @@ pub mod table;
 
 pub use error::{Error, Result};
 pub use guard::is_guarded;
+pub use path::Path;
 pub use records::{Payload, Records, Wanted};

@@ -6,14 +6,28 @@ use arrow::array::{BinaryArray, RecordBatch};
 use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::SchemaRef;
 
+use crate::Path;
+
 /// The columns that the job uses of a source, in this order, with their types. Timestamps are always
 /// `Timestamp(Microsecond, "UTC")`, floored; floats come without -0.0 and with one NaN.
 #[derive(Clone, Debug)]
 pub struct Wanted {
-    /// One field a column, each of them nullable.
+    /// One field a column, each of them nullable. Its name is the text of a [`Path`]: a column, or a field inside of one.
     pub schema: SchemaRef,
     /// The unit of integer times in records of text, in nanoseconds: 1_000_000 for `ms`.
     pub time_unit_ns: i64,
+}
+
+impl Wanted {
+    /// By column: where it lies in a record.
+    pub fn paths(&self) -> Vec<Path> {
+        self.schema.fields().iter().map(|field| path(field.name())).collect()
+    }
+}
+
+/// Where the column of this name lies.
+pub(crate) fn path(name: &str) -> Path {
+    Path::parse(name).unwrap_or_else(|| Path::of([name]))
 }
 
 /// A run of records of one partition (of a stream), or of one piece of a history. All parts have one entry a record.

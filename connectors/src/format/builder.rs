@@ -8,7 +8,7 @@ use arrow::datatypes::{Schema, SchemaRef};
 
 use super::Decoded;
 use super::column::Column;
-use super::value::Value;
+use super::value::{Leniency, Reading, Value};
 use crate::Wanted;
 
 /// What every decoder ends in. A record is a value for each column and an `end`, or it is `malformed`.
@@ -22,14 +22,15 @@ pub(super) struct Builder {
 }
 
 impl Builder {
-    pub fn new(wanted: &Wanted) -> Builder {
+    pub fn new(wanted: &Wanted, leniency: Leniency) -> Builder {
         let fields = wanted.schema.fields();
+        let reading = Reading { time_unit_ns: wanted.time_unit_ns, leniency };
         Builder {
             // A missing field is null, whatever the schema promises.
             schema: Arc::new(Schema::new(
                 fields.iter().map(|f| f.as_ref().clone().with_nullable(true)).collect::<Vec<_>>(),
             )),
-            columns: fields.iter().map(|f| Column::new(f.data_type(), wanted.time_unit_ns)).collect(),
+            columns: fields.iter().map(|f| Column::new(f.data_type(), &reading)).collect(),
             undecoded: vec![Vec::new(); fields.len()],
             malformed: Vec::new(),
             records: 0,
@@ -38,8 +39,15 @@ impl Builder {
 
     /// The value of a column in the record that is being read. `None`: no column takes it.
     pub fn push(&mut self, column: usize, value: Option<Value>) {
-        if !value.is_some_and(|value| self.columns[column].push(value)) {
-            self.columns[column].push_null();
+        let column_of = &mut self.columns[column];
+        let decoded = match value {
+            Some(value) => column_of.push(value),
+            None => {
+                column_of.push_null();
+                false
+            }
+        };
+        if !decoded {
             self.undecoded[column].push(self.records);
         }
     }

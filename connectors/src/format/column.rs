@@ -8,59 +8,75 @@ use arrow::datatypes::{
     TimeUnit, TimestampMicrosecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
 
-use super::time::{date_days, integer_us, rfc3339_us};
-use super::value::Value;
+use super::nested;
+use super::time::date_days;
+use super::value::{Reading, Value};
 
-pub(super) struct Column(Box<dyn Slot>);
+pub(super) struct Column {
+    slot: Box<dyn Slot>,
+    len: usize,
+}
 
 impl Column {
-    pub fn new(data_type: &DataType, time_unit_ns: i64) -> Column {
-        let t = data_type;
-        Column(match *data_type {
-            DataType::Boolean => Box::new(Booleans(BooleanBuilder::new())),
-            DataType::Utf8 => Box::new(Texts(StringBuilder::new())),
-            DataType::Int8 => numbers::<Int8Type>(t, |v| v.integer()?.try_into().ok()),
-            DataType::Int16 => numbers::<Int16Type>(t, |v| v.integer()?.try_into().ok()),
-            DataType::Int32 => numbers::<Int32Type>(t, |v| v.integer()?.try_into().ok()),
-            DataType::Int64 => numbers::<Int64Type>(t, |v| v.integer()?.try_into().ok()),
-            DataType::UInt8 => numbers::<UInt8Type>(t, |v| v.integer()?.try_into().ok()),
-            DataType::UInt16 => numbers::<UInt16Type>(t, |v| v.integer()?.try_into().ok()),
-            DataType::UInt32 => numbers::<UInt32Type>(t, |v| v.integer()?.try_into().ok()),
-            DataType::UInt64 => numbers::<UInt64Type>(t, |v| v.integer()?.try_into().ok()),
-            DataType::Float32 => numbers::<Float32Type>(t, |v| v.float32()),
-            DataType::Float64 => numbers::<Float64Type>(t, |v| v.float64()),
-            DataType::Date32 => numbers::<Date32Type>(t, |v| if let Value::Text(s) = v { date_days(s) } else { None }),
-            DataType::Decimal128(precision, scale) => {
-                numbers::<Decimal128Type>(t, move |v| v.decimal128(precision, scale))
-            }
-            DataType::Timestamp(TimeUnit::Microsecond, _) => numbers::<TimestampMicrosecondType>(t, move |v| match v {
-                Value::Text(s) => rfc3339_us(s),
-                _ => integer_us(v.integer()?, time_unit_ns),
-            }),
-            _ => Box::new(Untold { data_type: t.clone(), len: 0 }),
-        })
+    pub fn new(data_type: &DataType, reading: &Reading) -> Column {
+        Column { slot: slot(data_type, *reading), len: 0 }
     }
 
-    /// Adds a value; false (and nothing is added) where it does not decode.
+    /// Adds a value, or null where it does not decode: then false.
     pub fn push(&mut self, value: Value) -> bool {
+        self.len += 1;
         if value == Value::Null {
-            self.0.push_null();
+            self.slot.push_null();
             return true;
         }
-        self.0.push(value)
+        self.slot.push(value)
     }
 
     pub fn push_null(&mut self) {
-        self.0.push_null();
+        self.len += 1;
+        self.slot.push_null();
+    }
+
+    /// How many values there are since the last `finish`.
+    pub fn len(&self) -> usize {
+        self.len
     }
 
     pub fn finish(&mut self) -> ArrayRef {
-        self.0.finish()
+        self.len = 0;
+        self.slot.finish()
+    }
+}
+
+fn slot(t: &DataType, reading: Reading) -> Box<dyn Slot> {
+    let integer = move |value: Value| reading.integer(value);
+    match *t {
+        DataType::Boolean => Box::new(Booleans(BooleanBuilder::new())),
+        DataType::Utf8 => Box::new(Texts(StringBuilder::new())),
+        DataType::Int8 => numbers::<Int8Type>(t, move |v| integer(v)?.try_into().ok()),
+        DataType::Int16 => numbers::<Int16Type>(t, move |v| integer(v)?.try_into().ok()),
+        DataType::Int32 => numbers::<Int32Type>(t, move |v| integer(v)?.try_into().ok()),
+        DataType::Int64 => numbers::<Int64Type>(t, move |v| integer(v)?.try_into().ok()),
+        DataType::UInt8 => numbers::<UInt8Type>(t, move |v| integer(v)?.try_into().ok()),
+        DataType::UInt16 => numbers::<UInt16Type>(t, move |v| integer(v)?.try_into().ok()),
+        DataType::UInt32 => numbers::<UInt32Type>(t, move |v| integer(v)?.try_into().ok()),
+        DataType::UInt64 => numbers::<UInt64Type>(t, move |v| integer(v)?.try_into().ok()),
+        DataType::Float32 => numbers::<Float32Type>(t, move |v| reading.number(v).float32()),
+        DataType::Float64 => numbers::<Float64Type>(t, move |v| reading.number(v).float64()),
+        DataType::Date32 => numbers::<Date32Type>(t, |v| if let Value::Text(s) = v { date_days(s) } else { None }),
+        DataType::Decimal128(precision, scale) => {
+            numbers::<Decimal128Type>(t, move |v| reading.number(v).decimal128(precision, scale))
+        }
+        DataType::Timestamp(TimeUnit::Microsecond, _) => {
+            numbers::<TimestampMicrosecondType>(t, move |v| reading.time(v))
+        }
+        _ => nested::slot(t, &reading).unwrap_or_else(|| Box::new(Untold { data_type: t.clone(), len: 0 })),
     }
 }
 
 /// What differs by type. Values are never null.
-trait Slot: Send {
+pub(super) trait Slot: Send {
+    /// Adds a value, or null where it does not decode: then false.
     fn push(&mut self, value: Value) -> bool;
     fn push_null(&mut self);
     fn finish(&mut self) -> ArrayRef;
@@ -80,11 +96,9 @@ fn numbers<T: ArrowPrimitiveType>(
 
 impl<T: ArrowPrimitiveType, F: Fn(Value) -> Option<T::Native> + Send> Slot for Numbers<T, F> {
     fn push(&mut self, value: Value) -> bool {
-        match (self.decode)(value) {
-            Some(value) => self.builder.append_value(value),
-            None => return false,
-        }
-        true
+        let decoded = (self.decode)(value);
+        self.builder.append_option(decoded);
+        decoded.is_some()
     }
 
     fn push_null(&mut self) {
@@ -100,9 +114,9 @@ struct Booleans(BooleanBuilder);
 
 impl Slot for Booleans {
     fn push(&mut self, value: Value) -> bool {
-        let Value::Bool(value) = value else { return false };
-        self.0.append_value(value);
-        true
+        let decoded = if let Value::Bool(value) = value { Some(value) } else { None };
+        self.0.append_option(decoded);
+        decoded.is_some()
     }
 
     fn push_null(&mut self) {
@@ -118,9 +132,9 @@ struct Texts(StringBuilder);
 
 impl Slot for Texts {
     fn push(&mut self, value: Value) -> bool {
-        let Value::Text(value) = value else { return false };
-        self.0.append_value(value);
-        true
+        let decoded = if let Value::Text(value) = value { Some(value) } else { None };
+        self.0.append_option(decoded);
+        decoded.is_some()
     }
 
     fn push_null(&mut self) {
@@ -140,6 +154,7 @@ struct Untold {
 
 impl Slot for Untold {
     fn push(&mut self, _: Value) -> bool {
+        self.push_null();
         false
     }
 

@@ -11,12 +11,14 @@
 //! | a time | text in RFC 3339 with an offset, or an integer in the source's unit | the same |
 //! | null | `null`, or no field | the text that stands for null, or no column |
 //! | floats' specials | `"NaN"`, `"Infinity"`, `"-Infinity"` | the same |
+//! | a list, a struct, a map | an array, an object, an object by its keys; what is inside as any value of its type | nothing |
 //! | a field that nobody wants | well-formed, and no more | in its place, and no more |
 
 mod builder;
 mod column;
 pub mod csv;
 pub mod json;
+mod nested;
 pub(crate) mod records;
 pub mod text;
 pub mod time;
@@ -25,8 +27,9 @@ mod value;
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{ArrayRef, RecordBatch};
 use arrow::buffer::BooleanBuffer;
+use arrow::datatypes::DataType;
 
 use crate::settings::{Kind, Settings};
 use crate::{Result, Wanted};
@@ -97,6 +100,15 @@ pub(crate) fn read(settings: &mut dyn Settings) -> Arc<dyn Format> {
 /// The keys by which a stream's section says its format.
 pub(crate) fn keys() -> Vec<&'static str> {
     std::iter::once("format").chain(FORMATS.iter().flat_map(|kind| kind.keys())).collect()
+}
+
+/// A value as its text says it, as strictly as in CSV: one row. `text`: `None` is null. `None`: it is none of this type.
+pub(crate) fn value_of_text(text: Option<&str>, data_type: &DataType, time_unit_ns: i64) -> Option<ArrayRef> {
+    let reading = value::Reading { time_unit_ns, leniency: Default::default() };
+    let mut column = column::Column::new(data_type, &reading);
+    let spelling = csv::Spelling::of(data_type);
+    let decoded = column.push(text.map_or(value::Value::Null, |text| spelling.value(text)));
+    decoded.then(|| column.finish())
 }
 
 /// A UTF-8 byte order mark at the start of a file, which says nothing.

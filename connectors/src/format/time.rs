@@ -22,6 +22,38 @@ pub fn rfc3339_us(text: &str) -> Option<i64> {
     Some(((days * 24 * 60 - offset_minutes(zone)?) * 60 + seconds) * 1_000_000 + fraction_us)
 }
 
+/// The microseconds since 1970 of a time as SQL writes it, floored: in UTC where it names no offset.
+///
+/// ```
+/// use headwater_connectors::format::time::{rfc3339_us, sql_us};
+///
+/// for text in ["2026-01-31 10:00:00", "2026-01-31T10:00", "2026-01-31 12:00:00.000+02", "2026-01-31 10:00:00 UTC"] {
+///     assert_eq!(sql_us(text), rfc3339_us("2026-01-31T10:00:00Z"), "{text}");
+/// }
+/// assert_eq!(sql_us("1970-01-02"), Some(86_400_000_000));
+/// assert_eq!(sql_us("2026-01-31 10"), None);
+/// ```
+pub fn sql_us(text: &str) -> Option<i64> {
+    let bytes = text.as_bytes();
+    let days = i64::from(date_of(bytes.get(..10)?)?);
+    if bytes.len() == 10 {
+        return Some(days * 86_400_000_000);
+    }
+    let [b'T' | b't' | b' ', h1, h2, b':', m1, m2] = *bytes.get(10..16)? else { return None };
+    let minutes = two(h1, h2, 23)? * 60 + two(m1, m2, 59)?;
+    let (seconds, rest) = match bytes.get(16..)? {
+        [b':', s1, s2, rest @ ..] => (two(*s1, *s2, 59)?, rest),
+        rest => (0, rest),
+    };
+    let (fraction_us, zone) = fraction_us(rest)?;
+    let offset = match zone.strip_prefix(b" ").unwrap_or(zone) {
+        b"" | b"UTC" => 0,
+        [sign @ (b'+' | b'-'), h1, h2] => offset_minutes(&[*sign, *h1, *h2, b':', b'0', b'0'])?,
+        zone => offset_minutes(zone)?,
+    };
+    Some((((days * 24 * 60 + minutes) - offset) * 60 + seconds) * 1_000_000 + fraction_us)
+}
+
 /// The days since 1970 of a date `YYYY-MM-DD`, years 0001 to 9999.
 pub fn date_days(text: &str) -> Option<i32> {
     date_of(text.as_bytes())

@@ -2,6 +2,7 @@
 //! strictness for every format.
 
 use super::json::scan::{Kind, Scanner};
+use super::time::{integer_us, rfc3339_us, sql_us};
 
 /// A value that lies in a record.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -12,8 +13,54 @@ pub(super) enum Value<'a> {
     Integer(&'a str),
     Number(&'a str),
     Text(&'a str),
-    /// A list, an object: nothing that a column takes.
-    Nested,
+    /// A list or an object, as JSON.
+    Nested(&'a str),
+}
+
+/// How the values of a source's records are read.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Reading {
+    /// The unit of integer times, in nanoseconds.
+    pub time_unit_ns: i64,
+    pub leniency: Leniency,
+}
+
+/// What is taken for a value although it is spelled as another. By default nothing is.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Leniency {
+    /// A text that is a number.
+    pub numbers_as_text: bool,
+    /// `1.0` and `1e2`, for an integer.
+    pub integral_floats: bool,
+    /// Times as SQL writes them: with a space in place of the `T`, in UTC where they name no offset, or a date alone.
+    pub sql_times: bool,
+}
+
+impl Reading {
+    /// A value for a type that is a number.
+    pub fn number<'a>(&self, value: Value<'a>) -> Value<'a> {
+        match value {
+            Value::Text(text) if self.leniency.numbers_as_text => Value::number(text).unwrap_or(value),
+            _ => value,
+        }
+    }
+
+    /// An integer of whatever width.
+    pub fn integer(&self, value: Value) -> Option<i128> {
+        match self.number(value) {
+            number @ Value::Number(_) if self.leniency.integral_floats => number.decimal128(38, 0),
+            other => other.integer(),
+        }
+    }
+
+    /// A time in microseconds.
+    pub fn time(&self, value: Value) -> Option<i64> {
+        match self.number(value) {
+            Value::Text(text) if self.leniency.sql_times => sql_us(text),
+            Value::Text(text) => rfc3339_us(text),
+            other => integer_us(self.integer(other)?, self.time_unit_ns),
+        }
+    }
 }
 
 impl<'a> Value<'a> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::text::{self, Framing, Layout, LineFraming};
 use super::{History, HistoryConfig, HistoryKind, Pinned};
 use crate::format::Decoder;
-use crate::format::json::JsonDecoder;
+use crate::format::json::{JSON, Json};
 use crate::settings::{Kind, Settings};
 use crate::{Result, Wanted};
 
@@ -22,7 +22,7 @@ impl Kind for JsonlKind {
     }
 
     fn keys(&self) -> Vec<&'static str> {
-        vec!["path"]
+        [vec!["path"], JSON.keys()].concat()
     }
 }
 
@@ -36,13 +36,21 @@ impl HistoryKind for JsonlKind {
     }
 
     fn read(&self, settings: &mut dyn Settings) -> Arc<dyn HistoryConfig> {
-        Arc::new(Jsonl { path: super::path(settings) })
+        let path = super::path(settings);
+        Arc::new(Jsonl { path, layout: JsonlLayout { format: Json::read_options(settings) } })
     }
+}
+
+/// The files that a pattern names, with nothing else set.
+#[cfg(test)]
+pub(super) fn of_path(path: &str) -> Arc<dyn HistoryConfig> {
+    Arc::new(Jsonl { path: path.into(), layout: JsonlLayout::default() })
 }
 
 #[derive(Debug)]
 struct Jsonl {
     path: String,
+    layout: JsonlLayout,
 }
 
 impl HistoryConfig for Jsonl {
@@ -51,11 +59,14 @@ impl HistoryConfig for Jsonl {
     }
 
     fn open(&self, pinned: Option<&Pinned>) -> Result<Arc<dyn History>> {
-        Ok(Arc::new(text::open(&self.path, pinned, JsonlLayout)?))
+        Ok(Arc::new(text::open(&self.path, pinned, self.layout.clone())?))
     }
 }
 
-pub(super) struct JsonlLayout;
+#[derive(Clone, Debug, Default)]
+pub(super) struct JsonlLayout {
+    format: Json,
+}
 
 impl Layout for JsonlLayout {
     fn framing(&self) -> Box<dyn Framing> {
@@ -67,6 +78,6 @@ impl Layout for JsonlLayout {
     }
 
     fn decoder(&self, _: Option<&[u8]>, wanted: &Wanted) -> Result<Box<dyn Decoder>, String> {
-        Ok(Box::new(JsonDecoder::new(wanted)))
+        Ok(Box::new(self.format.json_decoder(wanted)))
     }
 }

@@ -9,16 +9,20 @@ pub(crate) mod files;
 pub(crate) mod find;
 pub mod jsonl;
 pub mod parquet;
+mod partitions;
 mod text;
 
 use std::fmt::Debug;
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use serde::{Deserialize, Serialize};
 
 use crate::settings::{Kind, Settings};
 use crate::{Records, Result, Wanted};
+pub use partitions::partitioned;
+pub(crate) use text::longest_record;
 
 /// Every kind of history. A new one is its file and a line here.
 pub static HISTORIES: &[&dyn HistoryKind] = &[parquet::PARQUET, jsonl::JSONL, csv::CSV];
@@ -115,6 +119,11 @@ pub trait History: Send + Sync {
 
     /// The pieces, in a fixed order, with what statistics say of these columns.
     fn pieces(&self, columns: &[&str]) -> Result<Vec<Piece>>;
+
+    /// What the directories of a file say of its columns, as one row, where they are columns.
+    fn partitions(&self, _file: usize) -> Option<RecordBatch> {
+        None
+    }
 
     /// Reads one piece. A column that the piece's file does not have is null.
     fn read(&self, piece: &Piece, wanted: &Wanted) -> Result<Box<dyn Iterator<Item = Result<Records>> + Send>>;

@@ -1,7 +1,8 @@
 //! A history in local files of records that follow one another, as JSON lines do: every file is one piece.
 //!
 //! What differs between such kinds is a [`Layout`]: where a record ends, whether the first one names the columns, and how the others are
-//! decoded. What follows the last record's end, if it is not empty, is a record too. A byte order mark at a file's start is passed over.
+//! decoded. What follows the last record's end, if it is not empty, is a record too. A byte order mark at a file's start is passed over. A
+//! file may be packed (`packed`).
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Chain, Cursor, Read};
@@ -12,14 +13,24 @@ use arrow::datatypes::{Schema, SchemaRef};
 use super::{History, Piece, Pinned, PinnedFile, files, find};
 use crate::format::records::RecordsBuilder;
 use crate::format::{BYTE_ORDER_MARK, Decoder};
+use crate::packed::{Packing, unpacked};
 use crate::{Error, Records, Result, Wanted};
 
 const BATCH_RECORDS_MAX: usize = 8192;
 const BATCH_BYTES_MAX: usize = 8 << 20;
 const READ_BYTES: usize = 1 << 20;
 /// A longer record is none, but a file of another kind.
-pub(crate) const RECORD_BYTES_MAX: usize = 1 << 30;
-pub(crate) const RECORD_TOO_LONG: &str = "a line is longer than 1 GiB";
+const RECORD_BYTES_MAX: usize = 1 << 30;
+/// A packed file of a few bytes may be as long as it likes.
+const PACKED_RECORD_BYTES_MAX: usize = 64 << 20;
+
+/// How long a record of a file may be, and what is told of a longer one.
+pub(crate) fn longest_record(path: &str) -> (usize, &'static str) {
+    match Packing::of(path) {
+        None => (RECORD_BYTES_MAX, "a line is longer than 1 GiB"),
+        Some(_) => (PACKED_RECORD_BYTES_MAX, "a line of this packed file is longer than 64 MiB"),
+    }
+}
 
 /// What the records of a kind look like.
 pub(super) trait Layout: Send + Sync {
@@ -66,7 +77,7 @@ pub(super) fn open<L: Layout>(pattern: &str, pinned: Option<&Pinned>, layout: L)
 
 impl<L: Layout> TextHistory<L> {
     /// Opens a file, if it is still what was pinned.
-    fn open(&self, file: usize) -> Result<RecordReader<File>> {
+    fn open(&self, file: usize) -> Result<RecordReader> {
         let pinned: &PinnedFile = &self.pinned.files[file];
         files::check_same(pinned, &files::look(&pinned.path)?)?;
         let opened = File::open(&pinned.path).map_err(|e| Error::world(format!("opening {}", pinned.path), e))?;
@@ -74,7 +85,7 @@ impl<L: Layout> TextHistory<L> {
     }
 
     /// A decoder of a file's records, of which the header is read here.
-    fn decoder(&self, reader: &mut RecordReader<File>, wanted: &Wanted) -> Result<Box<dyn Decoder>> {
+    fn decoder(&self, reader: &mut RecordReader, wanted: &Wanted) -> Result<Box<dyn Decoder>> {
         let mut header = None;
         if self.layout.has_header() {
             reader.next(&mut |record| header = Some(record.to_vec()))?;
@@ -113,21 +124,21 @@ impl<L: Layout> History for TextHistory<L> {
 }
 
 /// The records of one file, one by one.
-struct RecordReader<R> {
+struct RecordReader {
     path: String,
-    reader: BufReader<Chain<Cursor<Vec<u8>>, std::io::Take<R>>>,
+    reader: BufReader<Chain<Cursor<Vec<u8>>, Box<dyn Read + Send>>>,
     framing: Box<dyn Framing>,
     /// A record that does not lie in the reader's buffer as a whole.
     record: Vec<u8>,
 }
 
-impl<R: Read> RecordReader<R> {
-    /// Reads at most `size` bytes.
-    fn new(path: &str, file: R, size: u64, framing: Box<dyn Framing>) -> Result<RecordReader<R>> {
-        let mut file = file.take(size);
+impl RecordReader {
+    /// Reads at most `size` bytes of the file.
+    fn new(path: &str, file: File, size: u64, framing: Box<dyn Framing>) -> Result<RecordReader> {
+        let failed = |e: std::io::Error| Error::world(format!("reading {path}"), e);
+        let mut file = unpacked(path, file.take(size)).map_err(failed)?;
         let mut start = Vec::new();
-        let read = (&mut file).take(BYTE_ORDER_MARK.len() as u64).read_to_end(&mut start);
-        read.map_err(|e| Error::world(format!("reading {path}"), e))?;
+        (&mut file).take(BYTE_ORDER_MARK.len() as u64).read_to_end(&mut start).map_err(failed)?;
         if start == BYTE_ORDER_MARK {
             start.clear();
         }
@@ -151,8 +162,9 @@ impl<R: Read> RecordReader<R> {
                 self.record.extend_from_slice(buffer);
                 let used = buffer.len();
                 self.reader.consume(used);
-                if self.record.len() > RECORD_BYTES_MAX {
-                    return Err(Error::world(format!("reading {}", self.path), RECORD_TOO_LONG));
+                let (bytes_max, too_long) = longest_record(&self.path);
+                if self.record.len() > bytes_max {
+                    return Err(Error::world(format!("reading {}", self.path), too_long));
                 }
                 continue;
             };
@@ -170,13 +182,13 @@ impl<R: Read> RecordReader<R> {
     }
 }
 
-struct Batches<R> {
-    reader: RecordReader<R>,
+struct Batches {
+    reader: RecordReader,
     records: RecordsBuilder,
     done: bool,
 }
 
-impl<R: Read> Batches<R> {
+impl Batches {
     fn batch(&mut self) -> Result<Option<Records>> {
         let records = &mut self.records;
         while records.len() < BATCH_RECORDS_MAX && records.bytes() < BATCH_BYTES_MAX {
@@ -188,7 +200,7 @@ impl<R: Read> Batches<R> {
     }
 }
 
-impl<R: Read> Iterator for Batches<R> {
+impl Iterator for Batches {
     type Item = Result<Records>;
 
     fn next(&mut self) -> Option<Result<Records>> {
@@ -209,6 +221,7 @@ mod tests {
     use super::super::jsonl::JsonlLayout;
     use super::*;
     use crate::Payload;
+    use crate::packed::packed;
 
     fn wanted() -> Wanted {
         let schema = Arc::new(Schema::new(vec![Field::new("x", DataType::Int64, true)]));
@@ -216,8 +229,12 @@ mod tests {
     }
 
     fn write(bytes: &[u8]) -> (tempfile::TempDir, String) {
+        write_as("a.jsonl", bytes)
+    }
+
+    fn write_as(name: &str, bytes: &[u8]) -> (tempfile::TempDir, String) {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("a.jsonl");
+        let path = dir.path().join(name);
         std::fs::write(&path, bytes).unwrap();
         let path = path.to_str().unwrap().to_string();
         (dir, path)
@@ -265,9 +282,28 @@ mod tests {
         ];
         for (text, expected) in rows {
             let (_dir, path) = write(text.as_bytes());
-            let found = read(&open(&path, None, JsonlLayout).unwrap());
+            let found = read(&open(&path, None, JsonlLayout::default()).unwrap());
             let found: Vec<(&str, bool)> = found.iter().map(|(text, bad)| (text.as_str(), *bad)).collect();
             assert_eq!(found, *expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn packed_files_are_read_as_others_are() {
+        for name in ["a.jsonl.gz", "a.jsonl.zst"] {
+            let lines: String = (0..30_000).map(|n| format!("{{\"x\":{n}}}\n")).collect();
+            let parts = ["\u{feff}", &lines, "{}\n", "last"].map(|part| packed(name, part.as_bytes()));
+            let (_dir, path) = write_as(name, &parts.concat());
+            let found = read(&open(&path, None, JsonlLayout::default()).unwrap());
+            assert_eq!(found.len(), 30_002);
+            assert_eq!((&found[0], &found[30_001]), (&("{\"x\":0}".into(), false), &("last".into(), true)));
+            std::fs::write(&path, &parts[1][..parts[1].len() - 9]).unwrap();
+            let told = open(&path, None, JsonlLayout::default()).unwrap().pieces(&[]).unwrap_err().to_string();
+            assert!(told.starts_with(&format!("reading {path}: it is no whole ")), "{told}");
+            // A small file that is a large line.
+            std::fs::write(&path, packed(name, &vec![b'x'; PACKED_RECORD_BYTES_MAX + (4 << 20)])).unwrap();
+            let told = open(&path, None, JsonlLayout::default()).unwrap().pieces(&[]).unwrap_err().to_string();
+            assert_eq!(told, format!("reading {path}: a line of this packed file is longer than 64 MiB"));
         }
     }
 
@@ -277,7 +313,7 @@ mod tests {
         let lines: Vec<String> =
             (0..20_000).map(|n| if n % 9_999 == 5 { long.clone() } else { format!("{{\"x\":{n}}}") }).collect();
         let (_dir, path) = write(lines.join("\n").as_bytes());
-        let history = open(&path, None, JsonlLayout).unwrap();
+        let history = open(&path, None, JsonlLayout::default()).unwrap();
         let found = read(&history);
         assert!(found.iter().map(|(text, _)| text).eq(&lines));
         let piece = &history.pieces(&[]).unwrap()[0];
@@ -294,15 +330,15 @@ mod tests {
     #[test]
     fn a_file_that_changes_or_goes_after_the_pin_is_refused() {
         let (_dir, path) = write(b"{}\n");
-        let history = open(&path, None, JsonlLayout).unwrap();
+        let history = open(&path, None, JsonlLayout::default()).unwrap();
         let piece = history.pieces(&[]).unwrap().remove(0);
         let pinned: Pinned = serde_json::from_str(&serde_json::to_string(history.pinned()).unwrap()).unwrap();
-        assert!(open("nothing/here/*", Some(&pinned), JsonlLayout).unwrap().read(&piece, &wanted()).is_ok());
+        assert!(open("nothing/here/*", Some(&pinned), JsonlLayout::default()).unwrap().read(&piece, &wanted()).is_ok());
 
         std::fs::write(&path, b"{}\n{}\n").unwrap();
         assert!(matches!(history.read(&piece, &wanted()), Err(Error::Changed(_))));
         assert!(matches!(
-            open("nothing/here/*", Some(&pinned), JsonlLayout).unwrap().pieces(&[]),
+            open("nothing/here/*", Some(&pinned), JsonlLayout::default()).unwrap().pieces(&[]),
             Err(Error::Changed(_))
         ));
 
@@ -314,11 +350,11 @@ mod tests {
     fn files_come_in_the_order_of_their_paths() {
         let (dir, path) = write(b"{\"x\":2}");
         std::fs::write(dir.path().join("B.jsonl"), b"{\"x\":1}").unwrap();
-        let history = open(&path.replace("a.jsonl", "*.jsonl"), None, JsonlLayout).unwrap();
+        let history = open(&path.replace("a.jsonl", "*.jsonl"), None, JsonlLayout::default()).unwrap();
         assert_eq!(
             read(&history).iter().map(|(text, _)| text.as_str()).collect::<Vec<_>>(),
             ["{\"x\":1}", "{\"x\":2}"]
         );
-        assert!(matches!(open("/nowhere/*.jsonl", None, JsonlLayout), Err(Error::Config(_))));
+        assert!(matches!(open("/nowhere/*.jsonl", None, JsonlLayout::default()), Err(Error::Config(_))));
     }
 }

@@ -1,6 +1,6 @@
 //! A stream in local files of lines: every file is a partition, in the order of their paths from 0; a line is a record,
 //! and its number, counted from `first_offset`, the offset. Files may grow while they are read. The format says what a line is; a byte
-//! order mark at a file's start is passed over.
+//! order mark at a file's start is passed over. A file that is packed (`packed`) is finished: it does not grow.
 //!
 //! ```text
 //! first_offset 5      a.jsonl   {"x":1}\n  {"x":2}\n  {"x":3
@@ -26,14 +26,13 @@ use crate::clock::wall_clock_us;
 use crate::format::records::RecordsBuilder;
 use crate::format::{BYTE_ORDER_MARK, Format, FormatKind};
 use crate::guard::message;
-use crate::history::find;
+use crate::history::{find, longest_record};
+use crate::packed::{Packing, unpacked};
 use crate::settings::{Endpoint, Kind, Settings};
 use crate::{Error, Records, Result, Wanted};
 
 const BATCH_RECORDS_MAX: usize = 8192;
 const READ_BYTES: usize = 256 << 10;
-/// A longer line is no line, but a file of another kind.
-const LINE_BYTES_MAX: usize = 1 << 30;
 /// How often files are looked at for growth.
 const WATCH_EVERY: Duration = Duration::from_millis(5);
 
@@ -133,8 +132,8 @@ impl Stream for FileStream {
 
     fn bounds(&self) -> Result<Vec<Bounds>> {
         let bounds = |(partition, known): (usize, &Arc<Known>)| {
-            let lines = open(&known.path)?;
-            let lines = count_lines(lines).map_err(|e| Error::world(format!("reading {}", known.path), e))?;
+            let lines = unpacked(&known.path, open(&known.path)?).and_then(count_lines);
+            let lines = lines.map_err(|e| Error::world(format!("reading {}", known.path), e))?;
             let end = self.first_offset + lines.records() as i64;
             known.end.fetch_max(end, Ordering::Release);
             Ok(Bounds { partition: partition as i32, earliest: self.first_offset, end })
@@ -285,7 +284,8 @@ impl Reader for FileReader {
     }
 
     fn on_ready(&mut self, wake: Box<dyn Fn() + Send + Sync>) {
-        let files = self.follows.iter().map(|follow| (follow.file.try_clone(), follow.read_to));
+        let growing = self.follows.iter().filter(|follow| Packing::of(&follow.known.path).is_none());
+        let files = growing.map(|follow| (follow.file.try_clone(), follow.read_to));
         let files = files.filter_map(|(file, len)| file.ok().map(|file| (file, len))).collect();
         let reader = Arc::downgrade(&self.watched);
         let watch = std::thread::Builder::new().name("watch-files".into()).spawn(move || watch(files, &reader, &wake));
@@ -313,11 +313,19 @@ fn watch(mut files: Vec<(File, u64)>, reader: &Weak<()>, wake: &(dyn Fn() + Send
     }
 }
 
+/// A packed file, and whether it has been read to its end.
+struct Unpacked {
+    bytes: Box<dyn Read + Send>,
+    at_end: bool,
+}
+
 /// One file, read line by line as it grows.
 struct Follow {
     partition: i32,
     known: Arc<Known>,
     file: File,
+    /// What it holds, where it is packed.
+    unpacked: Option<Unpacked>,
     /// Lines before it are passed over.
     start: i64,
     /// The offset of the next line.
@@ -336,9 +344,16 @@ struct Follow {
 
 impl Follow {
     fn new(known: Arc<Known>, start: &Start, first_offset: i64) -> Result<Follow> {
+        let file = open(&known.path)?;
+        let unpacked = Packing::of(&known.path).map(|_| {
+            let failed = |e| Error::world(format!("reading {}", known.path), e);
+            let bytes = unpacked(&known.path, open(&known.path)?).map_err(failed)?;
+            Ok::<_, Error>(Unpacked { bytes, at_end: false })
+        });
         let mut follow = Follow {
             partition: start.partition,
-            file: open(&known.path)?,
+            file,
+            unpacked: unpacked.transpose()?,
             known,
             start: start.offset,
             offset: first_offset,
@@ -375,8 +390,9 @@ impl Follow {
                 continue;
             }
             self.searched = self.buffer.len() - self.taken;
-            if self.searched > LINE_BYTES_MAX {
-                return Err(Error::world(format!("reading {}", self.known.path), "a line is longer than 1 GiB"));
+            let (bytes_max, too_long) = longest_record(&self.known.path);
+            if self.searched > bytes_max {
+                return Err(Error::world(format!("reading {}", self.known.path), too_long));
             }
             if self.fill()? {
                 continue;
@@ -424,7 +440,11 @@ impl Follow {
         let len = self.buffer.len();
         self.buffer.resize(len + READ_BYTES, 0);
         let read = loop {
-            match self.file.read(&mut self.buffer[len..]) {
+            let read = match &mut self.unpacked {
+                Some(unpacked) => unpacked.bytes.read(&mut self.buffer[len..]),
+                None => self.file.read(&mut self.buffer[len..]),
+            };
+            match read {
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
                 read => break read,
             }
@@ -432,6 +452,10 @@ impl Follow {
         self.buffer.truncate(len + read.as_ref().copied().unwrap_or(0));
         let doing = || format!("reading {}", self.known.path);
         let read = read.map_err(|e| Error::world(doing(), e))?;
+        if let Some(unpacked) = &mut self.unpacked {
+            unpacked.at_end = read == 0;
+            return Ok(read > 0);
+        }
         self.read_to += read as u64;
         if read == 0 && self.file.metadata().map_err(|e| Error::world(doing(), e))?.len() < self.read_to {
             return Err(Error::world(doing(), "the file got shorter while it was read"));
@@ -442,7 +466,10 @@ impl Follow {
     /// Whether every line that is there now has been read.
     fn at_end(&self) -> bool {
         let searched_all = self.taken + self.searched == self.buffer.len();
-        let read_all = self.file.metadata().is_ok_and(|metadata| metadata.len() == self.read_to);
+        let read_all = match &self.unpacked {
+            Some(unpacked) => unpacked.at_end,
+            None => self.file.metadata().is_ok_and(|metadata| metadata.len() == self.read_to),
+        };
         searched_all && read_all && !self.has_tail()
     }
 
@@ -463,6 +490,7 @@ mod tests {
     use super::*;
     use crate::Payload;
     use crate::format::json::Json;
+    use crate::packed::packed;
 
     struct Log {
         _dir: tempfile::TempDir,
@@ -482,7 +510,7 @@ mod tests {
         }
 
         fn stream(&self, first_offset: i64) -> FileStream {
-            FileStream::open(self.path.to_str().unwrap(), first_offset, Arc::new(Json)).unwrap()
+            FileStream::open(self.path.to_str().unwrap(), first_offset, Arc::new(Json::default())).unwrap()
         }
     }
 
@@ -546,6 +574,26 @@ mod tests {
             std::fs::OpenOptions::new().append(true).open(&log.path).unwrap().write_all(&[*byte]).unwrap();
             assert_eq!(poll(&mut *reader, 100), expected);
             assert!(reader.end_confirmed(0).is_some());
+        }
+    }
+
+    #[test]
+    fn a_packed_file_is_read_to_its_end() {
+        for name in ["a.jsonl.gz", "a.jsonl.zst"] {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join(name).to_str().unwrap().to_owned();
+            let bytes = [packed(name, "\u{feff}a\nb".as_bytes()), packed(name, b"c\nd")].concat();
+            std::fs::write(&path, &bytes).unwrap();
+            let stream = FileStream::open(&path, 5, Arc::new(Json::default())).unwrap();
+            assert_eq!(stream.bounds().unwrap(), [Bounds { partition: 0, earliest: 5, end: 8 }]);
+            let mut reader = reader(&stream, 5);
+            assert!(reader.end_confirmed(0).is_none());
+            assert_eq!(poll(&mut *reader, 100), "5=a 6=bc 7=d");
+            assert_eq!(poll(&mut *reader, 100), "-");
+            assert!(reader.end_confirmed(0).is_some());
+            std::fs::write(&path, &bytes[..bytes.len() - 3]).unwrap();
+            let told = FileStream::open(&path, 5, Arc::new(Json::default())).unwrap().bounds().unwrap_err().to_string();
+            assert!(told.starts_with(&format!("reading {path}: it is no whole ")), "{told}");
         }
     }
 
@@ -629,7 +677,7 @@ mod tests {
         for (name, text) in [("p10", "b\n"), ("p2", "c\n"), ("p1", "a\n")] {
             std::fs::write(dir.path().join(name), text).unwrap();
         }
-        let stream = FileStream::open(&format!("{}/p*", dir.path().display()), 0, Arc::new(Json)).unwrap();
+        let stream = FileStream::open(&format!("{}/p*", dir.path().display()), 0, Arc::new(Json::default())).unwrap();
         assert!(stream.paths().map(|path| path.rsplit('/').next().unwrap()).eq(["p1", "p10", "p2"]));
         let mut reader = stream.reader(&[Start { partition: 2, offset: 0 }], &wanted()).unwrap();
         let Payload::Raw(payload) = reader.poll(2, 100).unwrap().unwrap().payload else { panic!("no payload") };

@@ -61,7 +61,7 @@ impl Topic {
 
     fn open(&self) -> KafkaStream {
         // The broker may take a moment until it knows a topic that was just made.
-        until("the topic", || KafkaStream::open(self.config(), Arc::new(Json)).ok())
+        until("the topic", || KafkaStream::open(self.config(), Arc::new(Json::default())).ok())
     }
 
     fn producer(&self, transactions: Option<&str>) -> BaseProducer {
@@ -241,7 +241,7 @@ fn a_mistyped_topic_gets_a_suggestion() {
     topic.open();
     let mut config = topic.config();
     config.topic = topic.name.replace("payments", "paymets");
-    let error = KafkaStream::open(config, Arc::new(Json)).err().unwrap();
+    let error = KafkaStream::open(config, Arc::new(Json::default())).err().unwrap();
     assert!(matches!(error, Error::Config(_)), "{error}");
     assert!(error.to_string().contains(&format!("did you mean \"{}\"", topic.name)), "{error}");
 }

@@ -35,7 +35,7 @@ pub fn local(dir: &Path, text: &str) -> Result<PathBuf, String> {
 }
 
 fn escape(c: char) -> Vec<char> {
-    if matches!(c, '*' | '?' | '[') { vec!['[', c, ']'] } else { vec![c] }
+    if matches!(c, '*' | '?' | '[' | '{') { vec!['[', c, ']'] } else { vec![c] }
 }
 
 /// Reads a key that is a path, made absolute by `join`. What a URL takes from the environment is a secret.

@@ -28,9 +28,10 @@ use std::sync::Arc;
 use arrow::datatypes::DataType;
 
 use super::builder::Builder;
-use super::value::Value;
+use super::value::{Leniency, Value};
 use super::{Decoded, Decoder, Format, FormatKind, Message};
 use crate::settings::{Kind, Settings};
+use crate::records::path;
 use crate::{Error, Result, Wanted};
 use scan::{Field, fields};
 
@@ -122,7 +123,7 @@ pub(crate) struct CsvDecoder {
 
 /// What a field's text has to be.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Spelling {
+pub(in crate::format) enum Spelling {
     Text,
     Word,
     Number,
@@ -132,7 +133,9 @@ impl CsvDecoder {
     /// The error is the name of a wanted column that is there twice. A column that is not there is null.
     pub fn new(dialect: &Dialect, names: &[String], wanted: &Wanted) -> Result<CsvDecoder, String> {
         let index = |field: &Arc<arrow::datatypes::Field>| {
-            let mut indexes = names.iter().enumerate().filter(|(_, name)| *name == field.name()).map(|(at, _)| at);
+            // Nothing is nested here: dots of a path are dots of a name.
+            let wanted = path(field.name()).names().join(".");
+            let mut indexes = names.iter().enumerate().filter(|(_, name)| **name == wanted).map(|(at, _)| at);
             match (indexes.next(), indexes.next()) {
                 (_, Some(_)) => Err(field.name().clone()),
                 (at, None) => Ok(at.map(|at| (at, Spelling::of(field.data_type())))),
@@ -142,7 +145,7 @@ impl CsvDecoder {
             dialect: dialect.clone(),
             width: names.len(),
             columns: wanted.schema.fields().iter().map(index).collect::<Result<_, _>>()?,
-            builder: Builder::new(wanted),
+            builder: Builder::new(wanted, Leniency::default()),
             fields: Vec::new(),
             plain: String::new(),
         })
@@ -176,7 +179,7 @@ impl Decoder for CsvDecoder {
 }
 
 impl Spelling {
-    fn of(data_type: &DataType) -> Spelling {
+    pub fn of(data_type: &DataType) -> Spelling {
         match data_type {
             DataType::Utf8 | DataType::Date32 => Spelling::Text,
             DataType::Boolean => Spelling::Word,
@@ -185,7 +188,7 @@ impl Spelling {
     }
 
     /// What is no number or word stays a text, as which floats have their specials and times their RFC 3339.
-    fn value(self, field: &str) -> Value<'_> {
+    pub fn value(self, field: &str) -> Value<'_> {
         match (self, field) {
             (Spelling::Word, "true") => Value::Bool(true),
             (Spelling::Word, "false") => Value::Bool(false),

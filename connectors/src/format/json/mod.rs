@@ -10,6 +10,8 @@
 //! {"amount":1.5,"other":[1,}                          (null)   (null)                (null)   malformed
 //! ```
 //!
+//! A wanted column may lie inside others (`payload.user.id`; see `object`), and may be a list, a struct or a map.
+//!
 //! A record is malformed if it is anything but one JSON object (RFC 8259) in UTF-8, whatever of it is used; white space
 //! around it is allowed, a byte order mark is not. Nesting has no limit. A field that nobody wants must be well-formed and
 //! no more: `1e999` and a lone surrogate harm nobody there.
@@ -17,25 +19,29 @@
 //! How: one pass checks the record and notes where the wanted values lie; then these go straight into Arrow builders.
 
 mod keys;
+pub(super) mod object;
 pub(super) mod scan;
-mod text;
+pub(super) mod text;
 
 use std::sync::Arc;
 
 use super::builder::Builder;
+use super::value::Leniency;
 use super::{Decoded, Decoder, Format, FormatKind, Message};
 use crate::settings::{Kind, Settings};
-use crate::{Result, Wanted};
-use keys::Keys;
+use crate::{Path, Result, Wanted};
+use object::Object;
 use scan::{Scanner, Span};
 use text::value_at;
 
 /// JSON as a kind of format.
-pub static JSON: &Json = &Json;
+pub static JSON: &Json = &Json { leniency: Leniency { numbers_as_text: false, integral_floats: false, sql_times: false } };
 
-/// See [`JSON`]. It has nothing to be set.
-#[derive(Debug)]
-pub struct Json;
+/// See [`JSON`]. As a format, with what it takes besides.
+#[derive(Clone, Debug, Default)]
+pub struct Json {
+    leniency: Leniency,
+}
 
 impl Kind for Json {
     fn name(&self) -> &'static str {
@@ -43,19 +49,47 @@ impl Kind for Json {
     }
 
     fn keys(&self) -> Vec<&'static str> {
-        vec![]
+        vec!["json"]
     }
 }
 
 impl FormatKind for Json {
-    fn read(&self, _: &mut dyn Settings) -> Arc<dyn Format> {
-        Arc::new(Json)
+    fn read(&self, settings: &mut dyn Settings) -> Arc<dyn Format> {
+        Arc::new(Json::read_options(settings))
     }
 }
 
+impl Json {
+    /// Reads what a section says of it: `json = { numbers_as_text = true }`.
+    pub(crate) fn read_options(settings: &mut dyn Settings) -> Json {
+        let mut leniency = Leniency::default();
+        for option in settings.properties("json") {
+            match (option.name.as_str(), option.value.text.as_str()) {
+                ("numbers_as_text", "true" | "false") => leniency.numbers_as_text = option.value.text == "true",
+                ("integral_floats", "true" | "false") => leniency.integral_floats = option.value.text == "true",
+                ("times", "sql" | "rfc3339") => leniency.sql_times = option.value.text == "sql",
+                ("numbers_as_text" | "integral_floats", other) => {
+                    settings.error(option.value.at, format!("`{}` must be true or false, not {other}", option.name));
+                }
+                ("times", other) => {
+                    settings.error(option.value.at, format!("unknown `times` `{other}`: expected `sql` or `rfc3339`"));
+                }
+                (name, _) => settings.error(option.at, format!("unknown key `{name}` in `json`: expected {OPTIONS}")),
+            }
+        }
+        Json { leniency }
+    }
+
+    pub(crate) fn json_decoder(&self, wanted: &Wanted) -> JsonDecoder {
+        JsonDecoder::with(wanted, self.leniency)
+    }
+}
+
+const OPTIONS: &str = "`numbers_as_text`, `integral_floats` or `times`";
+
 impl Format for Json {
     fn decoder(&self, wanted: &Wanted) -> Result<Box<dyn Decoder>> {
-        Ok(Box::new(JsonDecoder::new(wanted)))
+        Ok(Box::new(self.json_decoder(wanted)))
     }
 }
 
@@ -78,7 +112,7 @@ impl Format for Json {
 /// assert_eq!(decoded.malformed.unwrap().iter().collect::<Vec<_>>(), [false, false, true]);
 /// ```
 pub struct JsonDecoder {
-    keys: Keys,
+    object: Object,
     builder: Builder,
     /// By column: where this record's value lies.
     spans: Vec<Span>,
@@ -89,13 +123,17 @@ pub struct JsonDecoder {
 }
 
 impl JsonDecoder {
-    /// A column of a type that JSON has no spelling for (a list, a struct) decodes null alone.
+    /// A column of a type that JSON has no spelling for (bytes, a time of day) decodes null alone.
     pub fn new(wanted: &Wanted) -> JsonDecoder {
-        let fields = wanted.schema.fields();
+        JsonDecoder::with(wanted, Leniency::default())
+    }
+
+    fn with(wanted: &Wanted, leniency: Leniency) -> JsonDecoder {
+        let paths = wanted.paths();
         JsonDecoder {
-            keys: Keys::new(fields.iter().map(|f| f.name().as_str())),
-            builder: Builder::new(wanted),
-            spans: vec![Span::MISSING; fields.len()],
+            object: Object::new(paths.iter().map(Path::names)),
+            builder: Builder::new(wanted, leniency),
+            spans: vec![Span::MISSING; paths.len()],
             open: Vec::new(),
             plain: String::new(),
         }
@@ -106,25 +144,7 @@ impl JsonDecoder {
         self.spans.fill(Span::MISSING);
         let mut scanner = Scanner::new(text);
         scanner.space();
-        scanner.expect(b'{')?;
-        scanner.space();
-        if !scanner.eat(b'}') {
-            self.keys.restart();
-            loop {
-                let column = self.keys.read(&mut scanner)?;
-                scanner.colon()?;
-                let span = scanner.value(&mut self.open)?;
-                if let Some(column) = column {
-                    self.spans[column] = span;
-                }
-                scanner.space();
-                if !scanner.eat(b',') {
-                    break;
-                }
-                scanner.space();
-            }
-            scanner.expect(b'}')?;
-        }
+        self.object.scan(&mut scanner, &mut self.open, &mut self.spans)?;
         scanner.space();
         scanner.at_end().then_some(())
     }

@@ -4,7 +4,7 @@ use super::scan::{Kind, Span};
 use crate::format::value::Value;
 
 /// The value at a span. `None`: a string with a lone surrogate, which no type takes. `plain` is memory for a string with escapes.
-pub(super) fn value_at<'a>(text: &'a str, span: &Span, plain: &'a mut String) -> Option<Value<'a>> {
+pub(in crate::format) fn value_at<'a>(text: &'a str, span: &Span, plain: &'a mut String) -> Option<Value<'a>> {
     let raw = &text[span.start..span.end];
     Some(match span.kind {
         Kind::Null => Value::Null,
@@ -14,12 +14,12 @@ pub(super) fn value_at<'a>(text: &'a str, span: &Span, plain: &'a mut String) ->
         Kind::Number => Value::Number(raw),
         Kind::Text => Value::Text(raw),
         Kind::Escaped => Value::Text(unescape(raw, plain)?),
-        Kind::Nested => Value::Nested,
+        Kind::Nested => Value::Nested(raw),
     })
 }
 
 /// The text that a string with escapes stands for. `None`: it has a lone surrogate.
-pub(super) fn unescape<'a>(raw: &str, plain: &'a mut String) -> Option<&'a str> {
+pub(in crate::format) fn unescape<'a>(raw: &str, plain: &'a mut String) -> Option<&'a str> {
     plain.clear();
     let mut rest = raw;
     while let Some(at) = rest.find('\\') {

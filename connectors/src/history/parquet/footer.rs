@@ -3,18 +3,19 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, Fields, Schema};
+use arrow::datatypes::{DataType, Field, Schema};
 use arrow::ipc::convert::fb_to_schema;
 use arrow::ipc::root_as_message;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use parquet::arrow::{ARROW_SCHEMA_META_KEY, encode_arrow_schema, parquet_to_arrow_schema};
-use parquet::basic::{Repetition, Type as Physical};
 use parquet::file::metadata::{FooterTail, KeyValue, ParquetMetaData, ParquetMetaDataReader};
 use parquet::schema::types::{SchemaDescriptor, Type, TypePtr};
 
+use super::part::Part;
 use super::schema;
 use super::thrift::{Kind, Walk, Walked};
+use crate::Path;
 use crate::guard::guarded;
 
 /// The bytes at a file's end that say how long its footer is.
@@ -64,22 +65,19 @@ impl Footer {
         })?
     }
 
+    /// What lies at a path; `None`: there is none.
+    pub fn part(&self, path: &Path) -> Result<Option<Part>, String> {
+        let Some(name) = path.names().first() else { return Ok(None) };
+        self.column(name)?.map_or(Ok(None), |column| Part::of(column, path))
+    }
+
     /// The only column of this name; `None`: there is none.
-    pub fn column(&self, name: &str) -> Result<Option<&Column>, String> {
+    fn column(&self, name: &str) -> Result<Option<&Column>, String> {
         let mut named = self.columns.iter().filter(|column| column.name == name);
         match (named.next(), named.next()) {
             (first, None) => Ok(first),
             (_, Some(_)) => Err(format!("it has two columns {name:?}")),
         }
-    }
-}
-
-impl Column {
-    /// The place of its values, if it is no group and no list.
-    pub fn value(&self) -> Option<usize> {
-        let is_value =
-            self.parquet.is_primitive() && self.parquet.get_basic_info().repetition() != Repetition::REPEATED;
-        is_value.then_some(self.leaves.start)
     }
 }
 
@@ -178,7 +176,10 @@ fn written_by_arrow(metadata: &ParquetMetaData) -> Walked<Option<Schema>> {
 /// The type that a column is decoded to, or why it has none. What is wrong with one column harms no other.
 fn decoded(parquet: &TypePtr, hint: Option<&Field>) -> Result<Field, String> {
     let in_file = guarded(|| in_file(parquet, hint))??;
-    let decoded = schema::decoded_as(in_file.data_type(), is_int96(parquet));
+    if schema::repeats_int96(parquet) {
+        return Err("it has times of the type INT96 in a list".into());
+    }
+    let decoded = schema::decoded_as(in_file.data_type(), parquet);
     Ok(in_file.with_data_type(decoded).with_nullable(true))
 }
 
@@ -230,16 +231,6 @@ fn takes_bytes_for_text(plain: &DataType, hinted: &DataType) -> bool {
 pub(super) fn descriptor(columns: impl IntoIterator<Item = TypePtr>) -> Result<SchemaDescriptor, String> {
     let root = Type::group_type_builder("schema").with_fields(columns.into_iter().collect()).build();
     Ok(SchemaDescriptor::new(Arc::new(root.map_err(|e| e.to_string())?)))
-}
-
-/// Whether a column is a Parquet `INT96`, a time of old writers.
-fn is_int96(parquet: &Type) -> bool {
-    parquet.is_primitive() && parquet.get_physical_type() == Physical::INT96
-}
-
-/// What columns are decoded to, as a hint for the reader.
-pub(super) fn hints<'a>(columns: impl Iterator<Item = &'a Column>) -> Option<Fields> {
-    columns.map(|column| column.arrow.as_ref().ok().cloned()).collect()
 }
 
 #[cfg(test)]

@@ -15,7 +15,9 @@ mod claims;
 mod convert;
 mod fetch;
 mod footer;
+mod merge;
 mod pages;
+mod part;
 mod read;
 mod schema;
 mod statistics;
@@ -30,10 +32,12 @@ use parquet::file::metadata::RowGroupMetaData;
 
 use super::{History, HistoryConfig, HistoryKind, Piece, Pinned, Range};
 use crate::objects::runtime;
+use crate::records::path;
 use crate::settings::{Kind, Settings};
 use crate::{Error, Records, Result, Wanted};
 use fetch::{Fetch, damaged};
-use footer::{Column, Footer};
+use footer::Footer;
+use part::Part;
 use store::{REQUESTS_MAX, Stores};
 
 /// Parquet as a kind of history.
@@ -137,14 +141,14 @@ impl History for ParquetHistory {
     fn pieces(&self, columns: &[&str]) -> Result<Vec<Piece>> {
         let mut pieces = vec![];
         for (file, parquet) in self.files.iter().enumerate() {
-            let columns = columns.iter().map(|name| parquet.column(name)).collect::<Result<Vec<_>>>()?;
+            let columns = columns.iter().map(|name| parquet.part(name)).collect::<Result<Vec<_>>>()?;
             let groups = parquet.footer.metadata.row_groups().iter().enumerate();
             pieces.extend(groups.map(|(row_group, group)| Piece {
                 file,
                 row_group,
                 rows: group.num_rows().max(0) as u64,
                 bytes: bytes(group),
-                statistics: columns.iter().map(|column| parquet.range(row_group, *column)).collect(),
+                statistics: columns.iter().map(|part| parquet.range(row_group, part.as_ref())).collect(),
             }));
         }
         Ok(pieces)
@@ -168,29 +172,27 @@ impl ParquetFile {
         &self.fetch.pinned.path
     }
 
-    /// The only column of this name; `None`: there is none, and all is null.
-    fn column(&self, name: &str) -> Result<Option<&Column>> {
-        self.footer.column(name).map_err(|why| damaged(self.path(), why))
+    /// What lies at the path of a name; `None`: there is none, and all is null.
+    fn part(&self, name: &str) -> Result<Option<Part>> {
+        self.footer.part(&path(name)).map_err(|why| damaged(self.path(), why))
     }
 
-    fn wanted(&self, name: &str, wanted: &DataType) -> Result<Option<&Column>> {
-        let Some(column) = self.column(name)? else { return Ok(None) };
+    fn wanted(&self, name: &str, wanted: &DataType) -> Result<Option<Part>> {
         let told = |why: String| Error::Config(format!("column {name:?} {why}"));
-        let found = column.arrow.as_ref().map_err(|why| told(format!("of {} cannot be read: {why}", self.path())))?;
-        let found = schema::seen_as(found.data_type());
-        match schema::widest(&found, wanted) {
-            Some(widest) if widest == *wanted => Ok(Some(column)),
-            _ => Err(told(format!("is {found} in {}, and {wanted} is wanted", self.path()))),
+        let Some(column) = self.part(name)? else { return Ok(None) };
+        let found = schema::seen_as(column.data_type());
+        match found.is_nested() || merge::widest(&found, wanted).is_some_and(|widest| widest == *wanted) {
+            true => Ok(Some(column)),
+            false => Err(told(format!("is {found} in {}, and {wanted} is wanted", self.path()))),
         }
     }
 
-    fn range(&self, row_group: usize, column: Option<&Column>) -> Option<Range> {
+    fn range(&self, row_group: usize, part: Option<&Part>) -> Option<Range> {
         let group = self.footer.metadata.row_group(row_group);
-        let Some(column) = column else {
+        let Some(part) = part else {
             return Some(Range { bounds: None, nulls: group.num_rows().max(0) as u64 });
         };
-        let field = column.arrow.as_ref().ok()?;
-        statistics::range(group.column(column.value()?), group.num_rows(), field.data_type())
+        statistics::range(group.column(part.value()?), group.num_rows(), part.data_type())
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, new_null_array};
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
 use bytes::Bytes;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
 use parquet::arrow::{FieldLevels, ProjectionMask, parquet_to_arrow_field_levels};
@@ -16,8 +16,9 @@ use super::ParquetFile;
 use super::claims::Claims;
 use super::convert::convert;
 use super::fetch::damaged;
-use super::footer::{Column, descriptor, hints};
+use super::footer::descriptor;
 use super::pages::{self, RowGroup};
+use super::part::Part;
 use super::schema::seen_as;
 use super::thrift::Walked;
 use crate::guard::guarded;
@@ -32,6 +33,7 @@ pub(super) struct Batches {
     schema: SchemaRef,
     /// By wanted column: its place in what is decoded, and what its values are seen as.
     indexes: Vec<Option<(usize, DataType)>>,
+    parts: Vec<Part>,
     claims: Vec<Option<Claims>>,
     rows_left: u64,
     state: State,
@@ -56,26 +58,26 @@ pub(super) fn batches(
     file: &ParquetFile,
     row_group: usize,
     wanted: &Wanted,
-    columns: &[Option<&Column>],
+    columns: &[Option<Part>],
 ) -> Result<Batches> {
     let path = file.path().to_owned();
     let metadata = file.footer.metadata.clone();
     let group = metadata.row_group(row_group);
-    let mut read: Vec<&Column> = columns.iter().flatten().copied().collect();
-    read.sort_by_key(|column| column.leaves.start);
-    read.dedup_by_key(|column| column.leaves.start);
-    let indexes = columns.iter().map(|column| {
-        let column = (*column)?;
-        let index = read.binary_search_by_key(&column.leaves.start, |other| other.leaves.start).ok()?;
-        Some((index, seen_as(column.arrow.as_ref().ok()?.data_type())))
+    let mut parts: Vec<Part> = vec![];
+    let indexes = columns.iter().map(|part| {
+        let part = part.as_ref()?;
+        parts.push(part.clone());
+        Some((parts.len() - 1, seen_as(part.data_type())))
     });
-    let leaves: Vec<usize> = read.iter().flat_map(|column| column.leaves.clone()).collect();
+    let indexes: Vec<_> = indexes.collect();
+    let leaves: Vec<usize> = parts.iter().flat_map(|part| part.leaves.clone()).collect();
     let size = file.fetch.pinned.size;
     let ranges: Walked<Vec<_>> = leaves.iter().map(|leaf| pages::range(group.column(*leaf), size)).collect();
     let ranges = ranges.map_err(|why| damaged(&path, why))?;
-    let levels = levels(&read).map_err(|why| damaged(&path, why))?;
-    let claims = guarded(|| read.iter().map(|column| claims(&metadata, row_group, column)).collect());
-    let claims = claims.map_err(|why| damaged(&path, why))?;
+    let levels = levels(&parts).map_err(|why| damaged(&path, why))?;
+    let names = wanted.schema.fields().iter().zip(columns).filter(|(_, part)| part.is_some()).map(|(field, _)| field.name());
+    let claimed = || names.zip(&parts).map(|(name, part)| claims(&metadata, row_group, name, part)).collect();
+    let claims = guarded(claimed).map_err(|why| damaged(&path, why))?;
     let nullable = |field: &Arc<Field>| field.as_ref().clone().with_nullable(true);
     let schema = Arc::new(Schema::new(wanted.schema.fields().iter().map(nullable).collect::<Vec<_>>()));
     let rows_left = group.num_rows().max(0) as u64;
@@ -86,22 +88,23 @@ pub(super) fn batches(
         let fetching = runtime()?.spawn(async move { fetch.ranges(ranges).await });
         State::Fetching(fetching, Decoding { metadata: metadata.clone(), row_group, leaves, levels })
     };
-    Ok(Batches { indexes: indexes.collect(), path, schema, claims, rows_left, state })
+    Ok(Batches { indexes, parts, path, schema, claims, rows_left, state })
 }
 
 /// How these columns of the file become Arrow's.
-fn levels(columns: &[&Column]) -> Walked<FieldLevels> {
+fn levels(parts: &[Part]) -> Walked<FieldLevels> {
     guarded(|| {
-        let descriptor = descriptor(columns.iter().map(|column| column.parquet.clone()))?;
-        let hints = hints(columns.iter().copied());
-        parquet_to_arrow_field_levels(&descriptor, ProjectionMask::all(), hints.as_ref()).map_err(|e| e.to_string())
+        let descriptor = descriptor(parts.iter().map(|part| part.parquet.clone()))?;
+        // What they are decoded to, as a hint for the reader.
+        let hints: Fields = parts.iter().map(|part| part.arrow.clone()).collect();
+        parquet_to_arrow_field_levels(&descriptor, ProjectionMask::all(), Some(&hints)).map_err(|e| e.to_string())
     })?
 }
 
-fn claims(metadata: &ParquetMetaData, row_group: usize, column: &Column) -> Option<Claims> {
-    let value = column.value()?;
+fn claims(metadata: &ParquetMetaData, row_group: usize, name: &str, part: &Part) -> Option<Claims> {
+    let value = part.value()?;
     let (chunk, order) = (metadata.row_group(row_group).column(value), metadata.file_metadata().column_order(value));
-    Claims::new(&column.name, chunk, order, column.arrow.as_ref().ok()?.data_type())
+    Claims::new(name, chunk, order, part.data_type())
 }
 
 impl Decoding {
@@ -144,7 +147,7 @@ impl Batches {
         for (index, field) in self.indexes.iter().zip(self.schema.fields()) {
             let (column, failed) = match index {
                 Some((index, seen)) => {
-                    let decoded = batch.column(*index);
+                    let decoded = &self.parts[*index].inside(batch.column(*index))?;
                     if !seen.is_nested() && seen_as(decoded.data_type()) != *seen {
                         return Err(format!("column {:?} is decoded as {}", field.name(), decoded.data_type()));
                     }
@@ -152,7 +155,7 @@ impl Batches {
                     if let Some(claims) = &mut self.claims[*index] {
                         claims.look(&column, failed.as_ref().map_or(0, BooleanBuffer::count_set_bits))?;
                     }
-                    (widened(column, field.data_type())?, failed)
+                    widened(column, failed, field.data_type())?
                 }
                 None => (new_null_array(field.data_type(), rows), None),
             };
@@ -186,9 +189,13 @@ impl Batches {
     }
 }
 
-/// Nothing is lost: see `schema::widest`.
-fn widened(column: ArrayRef, wanted: &DataType) -> Walked<ArrayRef> {
-    if column.data_type() == wanted { Ok(column) } else { cast(&column, wanted).map_err(|e| e.to_string()) }
+/// Nothing is lost: see `merge::widest`.
+fn widened(column: ArrayRef, failed: Option<BooleanBuffer>, wanted: &DataType) -> Walked<(ArrayRef, Option<BooleanBuffer>)> {
+    match column.data_type() {
+        of if of == wanted => Ok((column, failed)),
+        of if of.is_nested() => convert(&column, wanted).map_err(|e| e.to_string()).map(|(column, _)| (column, failed)),
+        _ => Ok((cast(&column, wanted).map_err(|e| e.to_string())?, failed)),
+    }
 }
 
 impl Iterator for Batches {

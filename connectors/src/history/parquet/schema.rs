@@ -3,10 +3,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType, Field, Schema, SchemaRef, TimeUnit};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
+use parquet::basic::{Repetition, Type as Physical};
+use parquet::schema::types::Type;
 
 use super::footer::Column;
-use crate::history::UNUSABLE;
+use super::merge::{merged, of_file, settled, unusable};
 
 /// `Timestamp(us, UTC)`: how every time is handed on.
 pub(super) fn micros() -> DataType {
@@ -25,130 +27,106 @@ pub(super) fn seen_as(data_type: &DataType) -> DataType {
             DataType::Decimal128(*precision, *scale)
         }
         DataType::Float16 => DataType::Float32,
+        DataType::Struct(fields) => DataType::Struct(fields.iter().map(|field| field_seen_as(field)).collect()),
+        DataType::List(item)
+        | DataType::LargeList(item)
+        | DataType::ListView(item)
+        | DataType::LargeListView(item)
+        | DataType::FixedSizeList(item, _) => DataType::new_list(seen_as(item.data_type()), true),
+        DataType::Map(entries, sorted) => DataType::Map(entries_seen_as(entries), *sorted),
         other => other.clone(),
     }
+}
+
+/// In a struct, whatever a file promises: another may lack it.
+fn field_seen_as(field: &Field) -> FieldRef {
+    Arc::new(Field::new(field.name(), seen_as(field.data_type()), true))
+}
+
+/// The pairs of a map, by the names that Arrow gives them.
+fn entries_seen_as(entries: &FieldRef) -> FieldRef {
+    let DataType::Struct(pair) = entries.data_type() else { return entries.clone() };
+    let fields = ["key", "value"].iter().zip(pair).enumerate().map(|(at, (name, field))| {
+        Field::new(*name, seen_as(field.data_type()), at == 1)
+    });
+    Arc::new(Field::new("entries", DataType::Struct(fields.collect()), false))
 }
 
 /// The type that a column is best decoded to: strings at once to what they are seen as, and without a dictionary.
-pub(super) fn decoded_as(data_type: &DataType, int96: bool) -> DataType {
+pub(super) fn decoded_as(data_type: &DataType, parquet: &Type) -> DataType {
     match data_type {
-        DataType::Dictionary(_, values) => decoded_as(values, int96),
+        DataType::Dictionary(_, values) => decoded_as(values, parquet),
         DataType::LargeUtf8 | DataType::Utf8View => DataType::Utf8,
         DataType::LargeBinary | DataType::BinaryView => DataType::Binary,
         // In nanoseconds, the years after 2262 would overflow.
-        DataType::Timestamp(..) if int96 => micros(),
+        DataType::Timestamp(..) if is_int96(parquet) => micros(),
+        DataType::Struct(fields) => {
+            let inside = |field: &FieldRef| {
+                let parquet = parquet.is_group().then(|| parquet.get_fields()).unwrap_or_default();
+                let parquet = parquet.iter().find(|of| of.name() == field.name());
+                let of = parquet.map_or(field.data_type().clone(), |of| decoded_as(field.data_type(), of));
+                Arc::new(field.as_ref().clone().with_data_type(of))
+            };
+            DataType::Struct(fields.iter().map(inside).collect())
+        }
         other => other.clone(),
     }
 }
 
-/// The narrowest type that holds every value of both, exactly; `None`: there is none. A column that is null throughout a file
-/// (of type `Null`) goes with any.
-pub(super) fn widest(one: &DataType, two: &DataType) -> Option<DataType> {
-    use DataType::{Decimal128, Float32, Float64, Null};
-    match (one, two) {
-        (one, two) if one == two => Some(one.clone()),
-        (Null, other) | (other, Null) => Some(other.clone()),
-        (Float32, Float64) | (Float64, Float32) => Some(Float64),
-        (Decimal128(p1, s1), Decimal128(p2, s2)) => {
-            let scale = *s1.max(s2);
-            let digits = (i16::from(*p1) - i16::from(*s1)).max(i16::from(*p2) - i16::from(*s2)) + i16::from(scale);
-            let precision = u8::try_from(digits).ok().filter(|digits| *digits <= DECIMAL128_MAX_PRECISION)?;
-            Some(Decimal128(precision, scale))
-        }
-        (one, two) => {
-            let (one, two) = (integer(one)?, integer(two)?);
-            let signed = one.0 || two.0;
-            // An unsigned integer needs one bit more as a signed one.
-            let bits = |(is_signed, bits): (bool, u32)| if signed && !is_signed { bits + 1 } else { bits };
-            integer_of(signed, bits(one).max(bits(two)))
+/// Whether a column is a Parquet `INT96`, a time of old writers.
+fn is_int96(parquet: &Type) -> bool {
+    parquet.is_primitive() && parquet.get_physical_type() == Physical::INT96
+}
+
+/// Whether such times lie in a list, where they are read in nanoseconds.
+pub(super) fn repeats_int96(parquet: &Type) -> bool {
+    fn below(parquet: &Type, is_repeated: bool) -> bool {
+        let is_repeated = is_repeated
+            || parquet.get_basic_info().has_repetition()
+                && parquet.get_basic_info().repetition() == Repetition::REPEATED;
+        match parquet.is_primitive() {
+            true => is_repeated && is_int96(parquet),
+            false => parquet.get_fields().iter().any(|field| below(field, is_repeated)),
         }
     }
-}
-
-/// Whether an integer type is signed, and its bits.
-fn integer(data_type: &DataType) -> Option<(bool, u32)> {
-    let bits = data_type.primitive_width().filter(|_| data_type.is_integer())? as u32 * 8;
-    Some((data_type.is_signed_integer(), bits))
-}
-
-/// The integer type of at least so many bits.
-fn integer_of(signed: bool, bits: u32) -> Option<DataType> {
-    use DataType::*;
-    let types = if signed { [Int8, Int16, Int32, Int64] } else { [UInt8, UInt16, UInt32, UInt64] };
-    types.into_iter().find(|ty| integer(ty).is_some_and(|(_, held)| held >= bits))
+    below(parquet, false)
 }
 
 /// All columns of all files, in the order in which they are first met, each of the widest of its types. A column that no type
 /// fits, or that cannot be read, is `unusable`: whoever names it is told why, and it harms nobody else.
 pub(super) fn join<'a>(files: impl Iterator<Item = (&'a str, &'a [Column])>) -> SchemaRef {
+    /// A column, and the last file that has it.
+    struct Joined<'a> {
+        field: Field,
+        last: &'a str,
+    }
     let mut joined: Vec<Joined> = Vec::new();
     let mut indexes: HashMap<&str, usize> = HashMap::new();
     for (path, columns) in files {
         for column in columns {
+            let name = column.name.as_str();
             let seen = match &column.arrow {
-                Ok(field) => Ok(seen_as(field.data_type())),
-                Err(why) => Err(format!("column {:?} of {path} cannot be read: {why}", column.name)),
+                Ok(field) => of_file(&Field::new(name, seen_as(field.data_type()), true), path),
+                Err(why) => unusable(name, format!("column {name:?} of {path} cannot be read: {why}")),
             };
-            match indexes.get(column.name.as_str()) {
-                Some(index) => joined[*index].add(seen, path),
+            match indexes.get(name).map(|index| &mut joined[*index]) {
+                // Twice in one file: reading that one tells it.
+                Some(known) if known.last == path => {}
+                Some(known) => *known = Joined { field: merged(&known.field, &seen, name), last: path },
                 None => {
-                    indexes.insert(&column.name, joined.len());
-                    joined.push(Joined { name: &column.name, seen, path, last: path });
+                    indexes.insert(name, joined.len());
+                    joined.push(Joined { field: seen, last: path });
                 }
             }
         }
     }
-    Arc::new(Schema::new(joined.into_iter().map(Joined::field).collect::<Vec<_>>()))
-}
-
-/// What a column is in the files so far.
-struct Joined<'a> {
-    name: &'a str,
-    /// Or why nobody can use it.
-    seen: Result<DataType, String>,
-    /// The file that its type is from; and the last one that has it.
-    path: &'a str,
-    last: &'a str,
-}
-
-impl<'a> Joined<'a> {
-    fn add(&mut self, seen: Result<DataType, String>, path: &'a str) {
-        // Twice in one file: reading that one tells it.
-        let Ok(known) = &self.seen else { return };
-        if path == self.last {
-            return;
-        }
-        self.last = path;
-        self.seen = seen.and_then(|seen| match widest(known, &seen) {
-            Some(widest) => {
-                if widest != *known {
-                    self.path = path;
-                }
-                Ok(widest)
-            }
-            None => {
-                Err(format!("column {:?} has two types: {known} in {}, but {seen} in {path}", self.name, self.path))
-            }
-        });
-    }
-
-    fn field(self) -> Field {
-        match self.seen {
-            Ok(seen) => Field::new(self.name, seen, true),
-            Err(why) => {
-                let why = HashMap::from([(UNUSABLE.to_owned(), why)]);
-                Field::new(self.name, DataType::Null, true).with_metadata(why)
-            }
-        }
-    }
+    Arc::new(Schema::new(joined.iter().map(|joined| settled(&joined.field)).collect::<Vec<_>>()))
 }
 
 #[cfg(test)]
 mod tests {
-    use parquet::basic::Type as Physical;
-    use parquet::schema::types::Type;
-
     use super::*;
+    use crate::history::UNUSABLE;
 
     #[test]
     fn columns_are_joined_by_name() {
@@ -156,6 +134,7 @@ mod tests {
         let large = Dictionary(Box::new(Int8), Box::new(LargeUtf8));
         let nanos = Timestamp(TimeUnit::Nanosecond, None);
         let list = DataType::new_list(Int64, true);
+        let of = |fields: &[(&str, DataType)]| Struct(fields.iter().map(|(n, t)| Field::new(*n, t.clone(), true)).collect());
         /// Columns of two files, and the joined columns or why the last one cannot be used.
         type Row<'a> =
             (&'a [(&'a str, DataType)], &'a [(&'a str, DataType)], Result<&'a [(&'a str, DataType)], &'a str>);
@@ -179,6 +158,24 @@ mod tests {
             (&[("a", Binary)], &[("a", LargeBinary)], Ok(&[("a", Binary)])),
             (&[("a", BinaryView)], &[("a", FixedSizeBinary(4))], Ok(&[("a", Binary)])),
             (&[("a", list.clone())], &[("a", list.clone())], Ok(&[("a", list.clone())])),
+            (&[("a", Utf8)], &[("a", Binary)], Ok(&[("a", Binary)])),
+            (&[("a", DataType::new_large_list(Int32, true))], &[("a", list.clone())], Ok(&[("a", list.clone())])),
+            (&[("a", DataType::new_list(Null, true))], &[("a", list.clone())], Ok(&[("a", list.clone())])),
+            (
+                &[("a", of(&[("x", Int32), ("y", of(&[("z", Utf8)]))]))],
+                &[("a", of(&[("w", Int8), ("y", of(&[("v", Date64)])), ("x", Int64)]))],
+                Ok(&[("a", of(&[("x", Int64), ("y", of(&[("z", Utf8), ("v", Date32)])), ("w", Int8)]))]),
+            ),
+            (
+                &[("a", list.clone())],
+                &[("a", DataType::new_list(Utf8, true))],
+                Err("column \"a\" has two types: List(Int64) in one, but List(Utf8) in two"),
+            ),
+            (
+                &[("a", of(&[("x", Int32)]))],
+                &[("a", Utf8)],
+                Err("column \"a\" has two types: Struct(\"x\": Int32) in one, but Utf8 in two"),
+            ),
             (
                 &[("a", Decimal128(38, 0))],
                 &[("a", Decimal128(5, 2))],
@@ -206,6 +203,19 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_field_that_no_type_fits_harms_none_beside_it() {
+        use DataType::*;
+        let of = |fields: &[(&str, DataType)]| Struct(fields.iter().map(|(n, t)| Field::new(*n, t.clone(), true)).collect());
+        let one = [column("a", &of(&[("x", Int32), ("y", Int32)]))];
+        let two = [column("a", &of(&[("x", Int64), ("y", Int32)]))];
+        let three = [column("a", &of(&[("x", Utf8), ("y", Int64)]))];
+        let joined = join([("one", &one[..]), ("two", &two[..]), ("three", &three[..])].into_iter());
+        let Struct(fields) = joined.field(0).data_type() else { panic!("no struct") };
+        assert_eq!(fields[0].metadata()[UNUSABLE], "column \"a.x\" has two types: Int64 in two, but Utf8 in three");
+        assert_eq!((fields[1].data_type(), fields[1].metadata().len()), (&Int64, 0));
     }
 
     fn column(name: &str, data_type: &DataType) -> Column {

@@ -5,10 +5,10 @@ use std::path::{Component, PathBuf};
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt};
-use glob::Pattern;
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, RetryConfig};
 
+use crate::history::find::Alternative;
 use crate::history::{PinnedFile, files, find};
 use crate::objects::{connect, runtime, split};
 use crate::{Error, Result};
@@ -52,14 +52,15 @@ impl Stores {
             let locations = paths.iter().map(|path| self.location(path)).collect::<Result<Vec<_>>>()?;
             runtime()?.block_on(look_at(&paths, &locations))?
         } else {
-            let list = list(self.store(base)?, base, key);
-            runtime()?.block_on(list).map_err(|e| Error::world(format!("listing {pattern}"), e))?
+            let find = find_keys(self.store(base)?, base, find::alternatives(key)?);
+            runtime()?.block_on(find).map_err(|e| Error::world(format!("listing {pattern}"), e))?
         };
         if found.is_empty() {
             let prefix = find::fixed_part(key);
             return Err(Error::Config(format!("no file matches {pattern} (looked in {base}/{prefix})")));
         }
         found.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+        found.dedup_by(|a, b| a.path == b.path);
         Ok(found)
     }
 }
@@ -75,17 +76,31 @@ fn without_steps_up(path: &str) -> Result<PathBuf> {
     Ok(directory.join(name))
 }
 
-async fn list(store: Arc<dyn ObjectStore>, base: &str, key: &str) -> object_store::Result<Vec<PinnedFile>> {
-    let generic =
-        |e: Box<dyn std::error::Error + Send + Sync>| object_store::Error::Generic { store: "glob", source: e };
-    let pattern = Pattern::new(&find::every_file(key)).map_err(|e| generic(e.into()))?;
-    let prefix = Path::parse(find::fixed_part(key)).map_err(|e| generic(e.into()))?;
-    store
-        .list(Some(&prefix))
-        .try_filter(|meta| futures::future::ready(pattern.matches_with(meta.location.as_ref(), find::GLOB)))
-        .map_ok(|meta| pin(format!("{base}/{}", meta.location), &meta))
-        .try_collect()
-        .await
+async fn find_keys(
+    store: Arc<dyn ObjectStore>,
+    base: &str,
+    alternatives: Vec<Alternative>,
+) -> object_store::Result<Vec<PinnedFile>> {
+    let mut found = vec![];
+    for one in alternatives {
+        let pinned = |meta: ObjectMeta| pin(format!("{base}/{}", meta.location), &meta);
+        // A key without wildcards is a file, or a directory's name.
+        let file = match one.is_exact() {
+            true => match store.head(&Path::parse(one.text.trim_end_matches('/'))?).await {
+                Err(object_store::Error::NotFound { .. }) => None,
+                meta => Some(meta?),
+            },
+            false => None,
+        };
+        if let Some(meta) = file {
+            found.push(pinned(meta));
+            continue;
+        }
+        let prefix = Path::parse(if one.is_exact() { one.text.trim_end_matches('/') } else { one.fixed_part() })?;
+        let listed = store.list(Some(&prefix)).try_filter(|meta| futures::future::ready(one.means(meta.location.as_ref())));
+        found.extend(listed.map_ok(pinned).try_collect::<Vec<_>>().await?);
+    }
+    Ok(found)
 }
 
 async fn look_at(paths: &[String], locations: &[Location]) -> Result<Vec<PinnedFile>> {
@@ -131,8 +146,14 @@ mod tests {
         let rows = [
             ("d/*/*.parquet", "d/dt=1/a.parquet d/dt=2/b.parquet"),
             ("d/**/*.parquet", "d/dt=1/a.parquet d/dt=2/b.parquet d/x.parquet"),
-            ("d/dt=[1]/*", "d/dt=1/_SUCCESS d/dt=1/a.parquet"),
-            ("d/**", "d/dt=1/_SUCCESS d/dt=1/a.parquet d/dt=2/b.parquet d/x.parquet"),
+            ("d/dt=[1]/*", "d/dt=1/a.parquet"),
+            ("d/dt=[1]/_*", "d/dt=1/_SUCCESS"),
+            ("d/**", "d/dt=1/a.parquet d/dt=2/b.parquet d/x.parquet"),
+            ("d", "d/dt=1/a.parquet d/dt=2/b.parquet d/x.parquet"),
+            ("d/", "d/dt=1/a.parquet d/dt=2/b.parquet d/x.parquet"),
+            ("d/dt=*", "d/dt=1/a.parquet d/dt=2/b.parquet"),
+            ("{e,d/dt=2}", "d/dt=2/b.parquet e/y.parquet"),
+            ("{e/y,e/*}.parquet", "e/y.parquet"),
             ("d*/?.parquet", "d/x.parquet dd/z.parquet"),
             ("e/y.parquet", "e/y.parquet"),
             ("d/*.parquet", "d/x.parquet"),

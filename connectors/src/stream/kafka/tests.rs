@@ -39,7 +39,7 @@ fn config(cluster: &Cluster) -> KafkaConfig {
 }
 
 fn open(cluster: &Cluster) -> KafkaStream {
-    KafkaStream::open(config(cluster), Arc::new(Json)).unwrap()
+    KafkaStream::open(config(cluster), Arc::new(Json::default())).unwrap()
 }
 
 /// Appends `{"n": n}` for each number, stamped `n` ms, and a tombstone for `None`.
@@ -241,7 +241,7 @@ fn open_tells_what_is_wrong() {
     let case = |change: &dyn Fn(&mut KafkaConfig)| {
         let mut config = config(&cluster);
         change(&mut config);
-        KafkaStream::open(config, Arc::new(Json)).err().expect("an error").to_string()
+        KafkaStream::open(config, Arc::new(Json::default())).err().expect("an error").to_string()
     };
     let missing = case(&|config| config.topic = "transaction".into());
     assert!(missing.ends_with("has no topic \"transaction\" (did you mean \"transactions\"?)"), "{missing}");
