@@ -24,6 +24,7 @@ mod examples;
 mod formats;
 mod fuzz;
 mod gap;
+mod inputs;
 mod live;
 mod metrics;
 mod new_partitions;

@@ -70,7 +70,12 @@ pub(crate) fn packed(path: &str, bytes: &[u8]) -> Vec<u8> {
     use std::io::Write;
     match Packing::of(path) {
         None => bytes.to_vec(),
-        Some(Packing::Zstandard) => zstd::encode_all(bytes, 3).unwrap(),
+        Some(Packing::Zstandard) => {
+            let mut encoder = zstd::Encoder::new(vec![], 3).unwrap();
+            encoder.include_checksum(true).unwrap();
+            encoder.write_all(bytes).unwrap();
+            encoder.finish().unwrap()
+        }
         Some(Packing::Gzip) => {
             let mut encoder = flate2::write::GzEncoder::new(vec![], flate2::Compression::fast());
             encoder.write_all(bytes).unwrap();

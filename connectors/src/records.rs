@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::{BinaryArray, RecordBatch};
 use arrow::buffer::BooleanBuffer;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Field, SchemaRef};
 
 use crate::Path;
 
@@ -12,17 +12,26 @@ use crate::Path;
 /// `Timestamp(Microsecond, "UTC")`, floored; floats come without -0.0 and with one NaN.
 #[derive(Clone, Debug)]
 pub struct Wanted {
-    /// One field a column, each of them nullable. Its name is the text of a [`Path`]: a column, or a field inside of one.
+    /// One field a column, each of them nullable. Its name is the text of a [`Path`]: a column, or a field inside of one. A field with the
+    /// metadata [`PATH`] lies there instead, so that one list can be wanted more than once: of a struct, the type says which fields.
     pub schema: SchemaRef,
     /// The unit of integer times in records of text, in nanoseconds: 1_000_000 for `ms`.
     pub time_unit_ns: i64,
 }
 
+/// Key of a wanted field's metadata: the text of the path where it lies, if that is not its name.
+pub const PATH: &str = "path";
+
 impl Wanted {
     /// By column: where it lies in a record.
     pub fn paths(&self) -> Vec<Path> {
-        self.schema.fields().iter().map(|field| path(field.name())).collect()
+        self.schema.fields().iter().map(|field| path_of(field)).collect()
     }
+}
+
+/// Where a wanted column lies.
+pub(crate) fn path_of(field: &Field) -> Path {
+    path(field.metadata().get(PATH).unwrap_or(field.name()))
 }
 
 /// Where the column of this name lies.

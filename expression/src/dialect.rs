@@ -11,6 +11,10 @@ use datafusion_expr::{AggregateUDF, HigherOrderUDF, ScalarUDF, TableSource, Vola
 use datafusion_functions::core::planner::CoreFunctionPlanner;
 use datafusion_functions::datetime::planner::DatetimeFunctionPlanner;
 use datafusion_functions::unicode::planner::UnicodeFunctionPlanner;
+use datafusion_functions_nested::array_has::array_has_udf;
+use datafusion_functions_nested::extract::array_element_udf;
+use datafusion_functions_nested::length::array_length_udf;
+use datafusion_functions_nested::planner::FieldAccessPlanner;
 
 use super::bounded::bounded;
 use super::times::Microseconds;
@@ -49,7 +53,8 @@ pub(super) struct Dialect {
 impl Dialect {
     fn new() -> Self {
         let mut functions = HashMap::new();
-        for function in datafusion_functions::all_default_functions().into_iter().map(bounded) {
+        let lists = [array_length_udf(), array_element_udf(), array_has_udf()];
+        for function in datafusion_functions::all_default_functions().into_iter().chain(lists).map(bounded) {
             for name in function.aliases().iter().map(String::as_str).chain([function.name()]) {
                 functions.insert(name.to_owned(), Arc::clone(&function));
             }
@@ -63,6 +68,7 @@ impl Dialect {
             functions,
             planners: vec![
                 Arc::new(CoreFunctionPlanner::default()),
+                Arc::new(FieldAccessPlanner),
                 Arc::new(DatetimeFunctionPlanner),
                 Arc::new(UnicodeFunctionPlanner),
             ],

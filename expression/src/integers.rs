@@ -38,6 +38,16 @@ pub(super) fn widened(expr: Expr, known: &DFSchema) -> Result<Transformed<Expr>>
     }))
 }
 
+/// How many there are is an int64, as whatever else is counted.
+pub(super) fn counted(expr: Expr) -> Result<Transformed<Expr>> {
+    Ok(match &expr {
+        Expr::ScalarFunction(call) if call.func.name() == "array_length" => {
+            Transformed::yes(cast(expr, DataType::Int64))
+        }
+        _ => Transformed::no(expr),
+    })
+}
+
 fn is_arithmetic(expr: &Expr) -> bool {
     use Operator::*;
     match expr {

@@ -9,6 +9,8 @@
 //!
 //! The dialect is DataFusion's, with few differences. Names keep their case (`userId` needs no quotes), and what would make a
 //! value depend on more than the event is refused: subqueries, aggregates, window functions, clocks, random numbers.
+//! A column may lie inside others (`payload.user.id`), and what is in lists and maps is looked up: `items[1]`, `attributes['color']`,
+//! `array_length(items)`. Bytes are texts, where only texts will do.
 //! Arithmetic of integers has 64 bits, whatever its operands have. No value wraps: an integer, a decimal or a time that does not
 //! fit its type fails, as do a division of integers by zero and a text of more than a mebibyte. Of the columns read and of every result, -0.0 is 0.0 and all NaNs are one. Times are
 //! microseconds, and in UTC where they name no zone.
@@ -26,6 +28,7 @@ mod evaluate;
 mod integers;
 mod normal;
 mod parse;
+pub mod path;
 mod resolve;
 mod syntax;
 #[cfg(test)]
@@ -40,6 +43,8 @@ use datafusion_physical_expr::PhysicalExpr;
 
 pub use evaluate::{Evaluated, is_evaluating};
 pub use tokens::{Token, TokenKind, tokens};
+
+use resolve::Bytes;
 
 /// Key of a field's metadata in a source's schema: nobody can use the column, and the value says why. Whoever names it is told.
 pub const UNUSABLE: &str = "unusable";
@@ -104,28 +109,33 @@ impl Expression {
     /// mismatch of types, a result whose type no feature can have.
     pub fn compile(sql: &str, schema: &SchemaRef) -> Result<Self, ExpressionError> {
         let parsed = parse::parse(sql, schema)?;
-        let inputs = inputs(&parsed.columns, schema);
-        let resolved = resolve::resolve(sql, &parsed.syntax, schema, &inputs)?;
-        let data_type = supported(&resolved.data_type)?;
-        let resolve::Resolved { program, nullable, is_widened, .. } = resolved;
-        Ok(Self { columns: parsed.columns, inputs, program, data_type, nullable, is_widened })
+        let declared = inputs(&parsed.columns, schema);
+        let compile = |bytes| {
+            let resolved = resolve::resolve(sql, &parsed.syntax, schema, &declared, bytes)?;
+            let data_type = supported(&resolved.data_type)?;
+            let columns = parsed.columns.iter().map(|path| path::text(path)).collect();
+            let (inputs, resolve::Resolved { program, nullable, is_widened, .. }) =
+                (resolve::nullable(&declared), resolved);
+            Ok(Self { columns, inputs, program, data_type, nullable, is_widened })
+        };
+        // What gives no value from bytes may give one from texts.
+        let has_bytes = declared.fields().iter().any(|field| has_bytes(field.data_type()));
+        match compile(Bytes::AsTheyAre) {
+            Err(error) if has_bytes => compile(Bytes::Texts).map_err(|_| error),
+            compiled => compiled,
+        }
     }
 
-    /// The column as it is, as a key needs it. No text is parsed: any name will do.
+    /// What lies at a path, as a key needs it: the name of a column, and names of fields inside of it.
     ///
     /// # Errors
-    /// An unknown column, and one whose type no feature can have.
-    pub fn column(name: &str, schema: &SchemaRef) -> Result<Self, ExpressionError> {
-        let Ok(field) = schema.field_with_name(name) else {
-            return Err(ExpressionError { message: parse::unknown_column(name, schema), offset: None });
-        };
-        if let Some(why) = field.metadata().get(UNUSABLE) {
-            return Err(ExpressionError { message: why.clone(), offset: None });
+    /// An unknown name, and a column whose type no feature can have.
+    pub fn column<T: AsRef<str>>(path: &[T], schema: &SchemaRef) -> Result<Self, ExpressionError> {
+        if let Some(name) = path.first().filter(|name| schema.field_with_name(name.as_ref()).is_err()) {
+            return Err(ExpressionError { message: parse::unknown_column(name.as_ref(), schema), offset: None });
         }
-        let data_type = supported(field.data_type())?;
-        let columns = vec![name.to_owned()];
-        let inputs = inputs(&columns, schema);
-        Ok(Self { columns, inputs, program: Program::Column, data_type, nullable: field.is_nullable(), is_widened: false })
+        let quoted = path.iter().map(|name| format!("\"{}\"", name.as_ref().replace('"', "\"\"")));
+        Self::compile(&quoted.collect::<Vec<_>>().join("."), schema)
     }
 
     /// The type of the values: a boolean, an integer, a float, `Utf8`, `Date32`, `Timestamp(Microsecond, "UTC")` or
@@ -139,21 +149,38 @@ impl Expression {
         self.nullable
     }
 
+    /// Whether it is a column as it stands.
+    pub fn is_column(&self) -> bool {
+        matches!(self.program, Program::Column)
+    }
+
     /// Whether it has arithmetic of integers with less than 64 bits, which is done in 64.
     pub fn is_widened(&self) -> bool {
         self.is_widened
     }
 
-    /// The columns that the text names, in order of first appearance, whatever is never looked at.
+    /// The columns that the text names, in order of first appearance, whatever is never looked at. Each is the text of a path: a name
+    /// that has a dot is quoted.
     pub fn columns(&self) -> &[String] {
         &self.columns
     }
 }
 
-fn inputs(columns: &[String], schema: &Schema) -> SchemaRef {
-    let named = columns.iter().filter_map(|name| schema.field_with_name(name).ok());
-    let fields: Vec<Field> = named.map(|field| Field::new(field.name(), field.data_type().clone(), true)).collect();
-    Arc::new(Schema::new(fields))
+fn inputs(columns: &[Vec<String>], schema: &Schema) -> SchemaRef {
+    let named = columns.iter().filter_map(|path| path::find(schema, path));
+    let fields =
+        named.map(|found| Field::new(found.field.name(), found.field.data_type().clone(), found.field.is_nullable()));
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+}
+
+fn has_bytes(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Binary => true,
+        DataType::List(item) => has_bytes(item.data_type()),
+        DataType::Struct(fields) => fields.iter().any(|field| has_bytes(field.data_type())),
+        DataType::Map(entries, _) => has_bytes(entries.data_type()),
+        _ => false,
+    }
 }
 
 fn supported(data_type: &DataType) -> Result<DataType, ExpressionError> {

@@ -4,16 +4,18 @@
 
 use std::ops::ControlFlow::{self, Break, Continue};
 
-use arrow::datatypes::Schema;
+use arrow::datatypes::{DataType, Schema};
 use datafusion_sql::sqlparser::ast::{
     Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectNamePart, Query, Spanned, Value,
     ValueWithSpan,
 };
 use datafusion_sql::sqlparser::dialect::GenericDialect;
+use datafusion_sql::sqlparser::keywords::Keyword;
 use datafusion_sql::sqlparser::parser::{Parser, ParserError};
-use datafusion_sql::sqlparser::tokenizer::{Location, Token};
+use datafusion_sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
 
 use super::dialect::{DIALECT, FunctionKind};
+use super::path::{self, Found, Trail};
 use super::syntax::parts;
 use super::{ExpressionError, UNUSABLE};
 
@@ -28,8 +30,8 @@ const EVENT_ONLY: &str = "an expression may read the event and nothing else";
 
 pub(super) struct Parsed {
     pub(super) syntax: Expr,
-    /// In order of first appearance, each once.
-    pub(super) columns: Vec<String>,
+    /// Paths, in order of first appearance, each once.
+    pub(super) columns: Vec<Vec<String>>,
 }
 
 pub(super) fn parse(sql: &str, schema: &Schema) -> Result<Parsed, ExpressionError> {
@@ -42,11 +44,11 @@ pub(super) fn parse(sql: &str, schema: &Schema) -> Result<Parsed, ExpressionErro
     if let Break(error) = check.walk(&syntax) {
         return Err(error);
     }
-    let mut columns: Vec<String> = Vec::new();
+    let mut columns: Vec<Vec<String>> = Vec::new();
     check.columns.sort();
-    for (_, name) in check.columns {
-        if !columns.contains(&name) {
-            columns.push(name);
+    for (_, path) in check.columns {
+        if !columns.contains(&path) {
+            columns.push(path);
         }
     }
     Ok(Parsed { syntax, columns })
@@ -54,7 +56,10 @@ pub(super) fn parse(sql: &str, schema: &Schema) -> Result<Parsed, ExpressionErro
 
 fn parse_whole(sql: &str) -> Result<Expr, ExpressionError> {
     let dialect = GenericDialect {};
-    let mut parser = Parser::new(&dialect).try_with_sql(sql).map_err(|error| syntax_error(sql, &error))?;
+    let tokens = Tokenizer::new(&dialect, sql).tokenize_with_location();
+    let mut tokens = tokens.map_err(|error| syntax_error(sql, &error.into()))?;
+    plain_names(&mut tokens);
+    let mut parser = Parser::new(&dialect).with_tokens_with_locations(tokens);
     let syntax = parser.parse_expr().map_err(|error| syntax_error(sql, &error))?;
     let rest = parser.peek_token();
     if rest.token != Token::EOF {
@@ -62,6 +67,19 @@ fn parse_whole(sql: &str) -> Result<Expr, ExpressionError> {
         return Err(ExpressionError { message, offset: offset(sql, rest.span.start) });
     }
     Ok(syntax)
+}
+
+/// Beside a dot, a word is a name and nothing else: `payload.user.id`, where `user` alone would be a function of SQL's.
+fn plain_names(tokens: &mut [TokenWithSpan]) {
+    let is_dot = |token: Option<&TokenWithSpan>| token.is_some_and(|token| token.token == Token::Period);
+    for at in 0..tokens.len() {
+        let is_beside = is_dot(tokens.get(at + 1)) || at > 0 && is_dot(tokens.get(at - 1));
+        if let Token::Word(word) = &mut tokens[at].token
+            && is_beside
+        {
+            word.keyword = Keyword::NoKeyword;
+        }
+    }
 }
 
 /// The parser tells places as the end of its message: `... at Line: 1, Column: 5`.
@@ -97,8 +115,8 @@ struct Check<'a> {
     sql: &'a str,
     schema: &'a Schema,
     depth: usize,
-    /// Each mention of a column, with its place.
-    columns: Vec<(usize, String)>,
+    /// Each mention of a column, by its path, with its place.
+    columns: Vec<(usize, Vec<String>)>,
 }
 
 type Checked = ControlFlow<ExpressionError>;
@@ -109,13 +127,8 @@ impl Check<'_> {
     }
 
     fn column(&mut self, name: &Ident) -> Checked {
-        if let Ok(field) = self.schema.field_with_name(&name.value) {
-            if let Some(why) = field.metadata().get(UNUSABLE) {
-                return self.fault(name.span.start, why.clone());
-            }
-            let at = offset(self.sql, name.span.start).unwrap_or_default();
-            self.columns.push((at, name.value.clone()));
-            return Continue(());
+        if let Some(found) = path::find(self.schema, &[&name.value]) {
+            return self.found(&found, &[&name.value], name);
         }
         let mut message = unknown_column(&name.value, self.schema);
         if name.quote_style.is_some() {
@@ -124,15 +137,46 @@ impl Check<'_> {
         self.fault(name.span.start, message)
     }
 
-    fn compound(&self, names: &[Ident]) -> Checked {
-        let whole = names.iter().map(|name| name.value.as_str()).collect::<Vec<_>>().join(".");
-        let last = names[names.len() - 1].value.as_str();
-        let meant = match (self.schema.field_with_name(&whole), self.schema.field_with_name(last)) {
-            (Ok(_), _) => format!("; the column is written \"{whole}\""),
-            (_, Ok(_)) => suggestion(Some(last)),
-            _ => String::new(),
+    /// A column that is there, and can perhaps be used.
+    fn found(&mut self, found: &Found, names: &[&str], first: &Ident) -> Checked {
+        if let Some(why) = found.field.metadata().get(UNUSABLE) {
+            return self.fault(first.span.start, why.clone());
+        }
+        let at = offset(self.sql, first.span.start).unwrap_or_default();
+        self.columns.push((at, names[..found.taken].iter().map(|name| (*name).to_owned()).collect()));
+        Continue(())
+    }
+
+    /// Names that should lead into a column.
+    fn trail(&mut self, trail: &Trail) -> Checked {
+        if trail.names.len() == 1 && trail.is_whole {
+            return self.column(trail.first);
+        }
+        let (at, whole) = (trail.first.span.start, trail.names.join("."));
+        let Some(found) = path::find(self.schema, &trail.names) else {
+            let (first, last) = (trail.names[0], trail.names[trail.names.len() - 1]);
+            let message = match (self.schema.field_with_name(&whole), self.schema.field_with_name(last)) {
+                (Ok(_), _) => format!("the column is written \"{whole}\""),
+                (_, Ok(_)) => format!("unknown column `{first}`{}", suggestion(Some(last))),
+                _ => unknown_column(first, self.schema),
+            };
+            return self.fault(at, format!("`{whole}`: {message}"));
         };
-        self.fault(names[0].span.start, format!("`{whole}`: a column has no parts{meant}"))
+        let (path, data_type) = (trail.names[..found.taken].join("."), found.field.data_type());
+        if let Some(DataType::Struct(fields)) = found.lacking {
+            let names = fields.iter().map(|field| field.name().as_str());
+            let has = known_names(trail.names[found.taken], names, fields.len());
+            return self.fault(at, format!("`{whole}`: `{path}` has no field `{}`{has}", trail.names[found.taken]));
+        }
+        let is_looked_up = matches!(data_type, DataType::Map(..) | DataType::List(_));
+        let is_unusable = found.field.metadata().contains_key(UNUSABLE);
+        if found.taken < trail.names.len() && !is_looked_up && !is_unusable {
+            return self.fault(at, format!("`{whole}`: `{path}` is of type {data_type}, and has no fields"));
+        }
+        if !trail.is_whole && !is_looked_up && !is_unusable {
+            return self.fault(at, format!("`{path}` is of type {data_type}: only lists and maps have elements"));
+        }
+        self.found(&found, &trail.names, trail.first)
     }
 
     fn function(&mut self, function: &Function) -> Checked {
@@ -199,12 +243,21 @@ impl Check<'_> {
         if self.depth > DEPTH_MAX {
             return self.fault(syntax.span().start, format!("the expression is nested more than {DEPTH_MAX} deep"));
         }
-        self.look_at(syntax)?;
+        if path::has_dot_behind_brackets(syntax) {
+            let message = "behind brackets a field is written in brackets, as in items[1]['price']".to_owned();
+            return self.fault(syntax.span().start, message);
+        }
+        let trail = path::trail(syntax);
+        match &trail {
+            Some(trail) => self.trail(trail)?,
+            None => self.look_at(syntax)?,
+        }
         let Some(parts) = parts(syntax) else {
             let message = format!("`{}` is not supported in an expression", shortened(syntax));
             return self.fault(syntax.span().start, message);
         };
-        for part in parts {
+        // What a path begins with has been looked at.
+        for part in parts.into_iter().skip(usize::from(trail.is_some())) {
             self.walk(part)?;
         }
         if let Expr::InSubquery { subquery, .. } = syntax {
@@ -218,7 +271,6 @@ impl Check<'_> {
     fn look_at(&mut self, syntax: &Expr) -> Checked {
         match syntax {
             Expr::Identifier(name) => self.column(name),
-            Expr::CompoundIdentifier(names) => self.compound(names),
             Expr::Function(function) => {
                 self.function(function)?;
                 if let FunctionArguments::Subquery(query) = &function.args {
@@ -249,16 +301,19 @@ fn shortened(syntax: &Expr) -> String {
 
 pub(super) fn unknown_column(name: &str, schema: &Schema) -> String {
     let names = schema.fields().iter().map(|field| field.name().as_str());
-    let near = nearest(name, names.clone());
-    let has = match near {
-        Some(_) => suggestion(near),
+    format!("unknown column `{name}`{}", known_names(name, names, schema.fields().len()))
+}
+
+/// What an unknown name was meant to be, or what there is.
+fn known_names<'a>(name: &str, names: impl Iterator<Item = &'a str> + Clone, count: usize) -> String {
+    match nearest(name, names.clone()) {
+        Some(near) => suggestion(Some(near)),
         None => {
-            let more = if schema.fields().len() > COLUMNS_TOLD_MAX { ", …" } else { "" };
+            let more = if count > COLUMNS_TOLD_MAX { ", …" } else { "" };
             let told: Vec<String> = names.take(COLUMNS_TOLD_MAX).map(|known| format!("`{known}`")).collect();
             format!("; there are {}{more}", told.join(", "))
         }
-    };
-    format!("unknown column `{name}`{has}")
+    }
 }
 
 fn suggestion(near: Option<&str>) -> String {

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{RecordBatch, RecordBatchOptions};
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, new_null_array};
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion_common::{DFSchema, DataFusionError, Result, ScalarValue};
@@ -13,7 +13,7 @@ use datafusion_expr::execution_props::ExecutionProps;
 use datafusion_expr::expr::ScalarFunction;
 use datafusion_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion_expr::simplify::{ExprSimplifyResult, SimplifyContext};
-use datafusion_expr::{Expr, ExprSchemable};
+use datafusion_expr::{Expr, ExprSchemable, cast};
 use datafusion_optimizer::analyzer::type_coercion::TypeCoercionRewriter;
 use datafusion_physical_expr::expressions::Column;
 use datafusion_physical_expr::{PhysicalExpr, create_physical_expr};
@@ -24,8 +24,9 @@ use datafusion_sql::sqlparser::tokenizer::Location;
 use super::checked::checked;
 use super::dialect::DIALECT;
 use super::evaluate::guarded;
-use super::integers::{negation, widened};
+use super::integers::{counted, negation, widened};
 use super::parse::offset;
+use super::path::{flattened, trail};
 use super::syntax::parts;
 use super::times::texts_to_times;
 use super::{ExpressionError, Program};
@@ -41,18 +42,46 @@ pub(super) struct Resolved {
     pub(super) is_widened: bool,
 }
 
-/// `inputs` are the columns that the text names, in the order in which the program will be given them.
+/// What bytes without a type are to an expression.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Bytes {
+    AsTheyAre,
+    /// Old writers do not say of texts that they are.
+    Texts,
+}
+
+/// What is known of the columns.
+#[derive(Clone, Copy)]
+struct Known<'a> {
+    /// Of the source: all of them, as they are nested.
+    schema: &'a Schema,
+    /// Those that the text names, by their paths.
+    inputs: &'a SchemaRef,
+    bytes: Bytes,
+}
+
+/// A field that does not decode is null.
+pub(super) fn nullable(inputs: &SchemaRef) -> SchemaRef {
+    let fields = inputs.fields().iter().map(|field| field.as_ref().clone().with_nullable(true));
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+}
+
+/// `declared` are the columns that the text names, in the order in which the program will be given them.
 pub(super) fn resolve(
     sql: &str,
     syntax: &Syntax,
     schema: &Schema,
-    inputs: &SchemaRef,
+    declared: &SchemaRef,
+    bytes: Bytes,
 ) -> Result<Resolved, ExpressionError> {
-    let physical = probed(syntax, inputs).map_err(|error| innermost(sql, syntax, inputs, &error))?;
+    let known = Known { schema, inputs: declared, bytes };
+    let inputs = &nullable(declared);
+    let of_events = Known { inputs, ..known };
+    let physical = probed(syntax, of_events).map_err(|error| innermost(sql, syntax, of_events, &error))?;
     let data_type = physical.data_type(inputs).map_err(|error| told(sql, &error))?;
-    let declared = DFSchema::try_from(schema.clone()).map_err(|error| told(sql, &error))?;
-    let logical = logical(syntax, &declared).ok();
-    let nullable = logical.as_ref().and_then(|logical| logical.expr.nullable(&declared).ok()).unwrap_or(true);
+    let logical = logical(syntax, known).ok();
+    let known = DFSchema::try_from(declared.as_ref().clone()).map_err(|error| told(sql, &error))?;
+    let nullable = logical.as_ref().and_then(|logical| logical.expr.nullable(&known).ok()).unwrap_or(true);
     let is_widened = logical.is_some_and(|logical| logical.is_widened);
     let program = if physical.downcast_ref::<Column>().is_some() { Program::Column } else { Program::Tree(physical) };
     Ok(Resolved { program, data_type, nullable, is_widened })
@@ -60,25 +89,28 @@ pub(super) fn resolve(
 
 /// An expression that fails without a row, on a row of nulls and on one of zeros is wrong whatever the events are. (One
 /// such row would not do: `CASE WHEN x IS NULL THEN 1 / 0 ELSE x END` is right.)
-fn probed(syntax: &Syntax, inputs: &SchemaRef) -> Result<Arc<dyn PhysicalExpr>> {
+fn probed(syntax: &Syntax, columns: Known) -> Result<Arc<dyn PhysicalExpr>> {
+    let inputs = columns.inputs;
     let known = DFSchema::try_from(inputs.as_ref().clone())?;
     let properties = ExecutionProps { config_options: Some(DIALECT.shared_options()), ..ExecutionProps::new() };
     let planning = PhysicalPlanningContext::default();
-    let physical = create_physical_expr(&logical(syntax, &known)?.expr, &known, &properties, &planning)?;
+    let physical = create_physical_expr(&logical(syntax, columns)?.expr, &known, &properties, &planning)?;
     let physical = checked(physical, inputs)?;
     let run = |rows: &RecordBatch| guarded(|| physical.evaluate(rows));
-    let nulls = one_row(inputs, |data_type| ScalarValue::try_from(data_type))?;
+    let nulls = one_row(inputs, |data_type| Ok(new_null_array(data_type, 1)))?;
+    let zero = |data_type: &DataType| match ScalarValue::new_default(data_type) {
+        Ok(zero) => zero.to_array_of_size(1),
+        Err(_) => Ok(new_null_array(data_type, 1)),
+    };
     let outcome = run(&nulls);
-    if outcome.is_err() && run(&nulls.slice(0, 0)).is_err() && run(&one_row(inputs, ScalarValue::new_default)?).is_err()
-    {
+    if outcome.is_err() && run(&nulls.slice(0, 0)).is_err() && run(&one_row(inputs, zero)?).is_err() {
         outcome?;
     }
     Ok(physical)
 }
 
-fn one_row(inputs: &SchemaRef, value: impl Fn(&DataType) -> Result<ScalarValue>) -> Result<RecordBatch> {
-    let types = inputs.fields().iter().map(|field| field.data_type());
-    let columns = types.map(|data_type| value(data_type)?.to_array_of_size(1)).collect::<Result<_>>()?;
+fn one_row(inputs: &SchemaRef, value: impl Fn(&DataType) -> Result<ArrayRef>) -> Result<RecordBatch> {
+    let columns = inputs.fields().iter().map(|field| value(field.data_type())).collect::<Result<_>>()?;
     let options = RecordBatchOptions::new().with_row_count(Some(1));
     Ok(RecordBatch::try_new_with_options(Arc::clone(inputs), columns, &options)?)
 }
@@ -89,8 +121,13 @@ struct Logical {
     is_widened: bool,
 }
 
-fn logical(syntax: &Syntax, known: &DFSchema) -> Result<Logical> {
-    let planned = SqlToRel::new(&*DIALECT).sql_to_expr(syntax.clone(), known, &mut PlannerContext::new())?;
+fn logical(syntax: &Syntax, Known { schema, inputs, bytes }: Known) -> Result<Logical> {
+    let of_source = DFSchema::try_from(schema.clone())?;
+    let planned = SqlToRel::new(&*DIALECT).sql_to_expr(syntax.clone(), &of_source, &mut PlannerContext::new())?;
+    let planned = flattened(planned, schema)?;
+    let known = &DFSchema::try_from(inputs.as_ref().clone())?;
+    let planned = if bytes == Bytes::Texts { as_texts(planned, known)? } else { planned };
+    let planned = planned.transform_up(counted).data()?;
     let planned = planned.transform_up(|expr| texts_to_times(expr, known)).data()?;
     let Transformed { data: planned, transformed: is_widened, .. } =
         planned.transform_up(|expr| widened(expr, known))?;
@@ -101,6 +138,20 @@ fn logical(syntax: &Syntax, known: &DFSchema) -> Result<Logical> {
         .build();
     let coerced = coerced.transform_up(|expr| negation(expr, known)).data()?;
     Ok(Logical { expr: coerced.transform_up(|expr| rewrite(expr, &context)).data()?, is_widened })
+}
+
+/// The expression, in which each column of bytes is one of texts, and so is what is taken out of a column.
+fn as_texts(expr: Expr, known: &DFSchema) -> Result<Expr> {
+    let is_read = |expr: &Expr| match expr {
+        Expr::Column(_) => true,
+        Expr::ScalarFunction(call) => matches!(call.func.name(), "get_field" | "array_element"),
+        _ => false,
+    };
+    let text = |expr: Expr| {
+        let is_bytes = is_read(&expr) && expr.get_type(known)? == DataType::Binary;
+        Ok(if is_bytes { Transformed::yes(cast(expr, DataType::Utf8)) } else { Transformed::no(expr) })
+    };
+    expr.transform_up(text).data()
 }
 
 fn rewrite(expr: Expr, context: &SimplifyContext) -> Result<Transformed<Expr>> {
@@ -118,8 +169,8 @@ fn rewrite(expr: Expr, context: &SimplifyContext) -> Result<Transformed<Expr>> {
 }
 
 /// The smallest part of the text that is wrong by itself: its message is the plainest, and its place the nearest.
-fn innermost(sql: &str, syntax: &Syntax, inputs: &SchemaRef, whole: &DataFusionError) -> ExpressionError {
-    match search(syntax, inputs) {
+fn innermost(sql: &str, syntax: &Syntax, known: Known, whole: &DataFusionError) -> ExpressionError {
+    match search(syntax, known) {
         Some((start, error)) => {
             let error = told(sql, &error);
             ExpressionError { offset: error.offset.or_else(|| offset(sql, start)), ..error }
@@ -129,9 +180,11 @@ fn innermost(sql: &str, syntax: &Syntax, inputs: &SchemaRef, whole: &DataFusionE
 }
 
 /// The first part that is wrong while its own parts are right.
-fn search(syntax: &Syntax, inputs: &SchemaRef) -> Option<(Location, DataFusionError)> {
-    let inside = parts(syntax).into_iter().flatten().find_map(|part| search(part, inputs));
-    inside.or_else(|| Some((syntax.span().start, probed(syntax, inputs).err()?)))
+fn search(syntax: &Syntax, known: Known) -> Option<(Location, DataFusionError)> {
+    // What a path begins with may be nothing by itself.
+    let parts = parts(syntax).into_iter().flatten().skip(usize::from(trail(syntax).is_some()));
+    let inside = parts.into_iter().find_map(|part| search(part, known));
+    inside.or_else(|| Some((syntax.span().start, probed(syntax, known).err()?)))
 }
 
 /// One line of what DataFusion says, without its own headings.

@@ -2,7 +2,9 @@
 //!
 //! sqlparser's own visitor knows all of SQL, and all of it would be compiled for each use.
 
-use datafusion_sql::sqlparser::ast::{Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments};
+use datafusion_sql::sqlparser::ast::{
+    AccessExpr, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Subscript,
+};
 
 /// The expressions directly inside of one, in order; `None`: it has a form that no expression may have. Subqueries are none of
 /// them.
@@ -32,6 +34,17 @@ pub(super) fn parts(syntax: &Expr) -> Option<Vec<&Expr>> {
         }
         Overlay { expr, overlay_what, overlay_from, overlay_for } => {
             [expr, overlay_what, overlay_from].into_iter().chain(overlay_for).map(|part| &**part).collect()
+        }
+        CompoundFieldAccess { root, access_chain } => {
+            let mut parts = vec![&**root];
+            for access in access_chain {
+                match access {
+                    AccessExpr::Subscript(Subscript::Index { index }) => parts.push(index),
+                    AccessExpr::Dot(Identifier(_)) => {}
+                    _ => return None,
+                }
+            }
+            parts
         }
         Function(function) => arguments(function),
         _ => return None,

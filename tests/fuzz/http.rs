@@ -71,14 +71,30 @@ impl Target for Http {
             "/alive",
         ];
         let request = |path: &&str| {
-            format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer TOKEN\r\nConnection: close\r\n\r\n")
+            format!(
+                "GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer TOKEN\r\nConnection: close\r\n\r\n"
+            )
         };
-        let chunked = "POST /get?group=users HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
+        let chunked =
+            "POST /get?group=users HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
         paths.iter().map(request).chain([chunked.to_owned()]).map(String::into_bytes).collect()
     }
 
     fn words(&self) -> &'static [&'static str] {
-        &["\r\n", "%", "%00", "%ff", "&key=", "&window=", "key=user%3D", "Content-Length: 99\r\n", "TOKEN", "Expect: 100-continue\r\n", "9999999999999999999", " HTTP/1.0"]
+        &[
+            "\r\n",
+            "%",
+            "%00",
+            "%ff",
+            "&key=",
+            "&window=",
+            "key=user%3D",
+            "Content-Length: 99\r\n",
+            "TOKEN",
+            "Expect: 100-continue\r\n",
+            "9999999999999999999",
+            " HTTP/1.0",
+        ]
     }
 
     fn read(&self, input: &[u8]) {
@@ -87,7 +103,10 @@ impl Target for Http {
         let answer = ask(running, &request);
         let status = answer.get(9..12).unwrap_or_default();
         assert!(status != b"500", "{}", String::from_utf8_lossy(&answer));
-        let alive = format!("GET /alive HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {}\r\nConnection: close\r\n\r\n", running.token);
+        let alive = format!(
+            "GET /alive HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {}\r\nConnection: close\r\n\r\n",
+            running.token
+        );
         assert!(ask(running, alive.as_bytes()).starts_with(b"HTTP/1.1 200"));
         assert!(!running.handle.is_finished());
     }

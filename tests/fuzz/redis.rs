@@ -38,7 +38,18 @@ impl Target for Redis {
     }
 
     fn words(&self) -> &'static [&'static str] {
-        &["\r\n", "*2\r\n", "*-1\r\n", "$-1\r\n", "$2147483647\r\n", "*2147483647\r\n", "*1\r\n*1\r\n*1\r\n", ":-9223372036854775808\r\n", "_changed_at", "-ERR "]
+        &[
+            "\r\n",
+            "*2\r\n",
+            "*-1\r\n",
+            "$-1\r\n",
+            "$2147483647\r\n",
+            "*2147483647\r\n",
+            "*1\r\n*1\r\n*1\r\n",
+            ":-9223372036854775808\r\n",
+            "_changed_at",
+            "-ERR ",
+        ]
     }
 
     fn read(&self, input: &[u8]) {

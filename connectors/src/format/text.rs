@@ -9,18 +9,20 @@
 //! | timestamps | RFC 3339 in UTC, with no, 3 or 6 digits of a second's fraction | the same without quotes |
 //! | dates | `"2026-01-31"` | `2026-01-31` |
 //! | lists | arrays of these | the same array |
+//! | structs, maps | objects of these | the same object |
 //!
-//! Other types (binary, times of day, structs, ...) are strings as Arrow displays them.
+//! Other types (binary, times of day, ...) are strings as Arrow displays them.
 
 use std::fmt::Display;
 use std::io::Write;
+use std::sync::Arc;
 
 use arrow::array::types::{
     Date32Type, Date64Type, Decimal128Type, Decimal256Type, DecimalType, Float16Type, Float32Type, Float64Type,
     Int8Type, Int16Type, Int32Type, Int64Type, TimestampMicrosecondType, TimestampMillisecondType,
     TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
-use arrow::array::{Array, ArrowPrimitiveType, AsArray, PrimitiveArray, RecordBatch};
+use arrow::array::{Array, ArrowPrimitiveType, AsArray, MapArray, PrimitiveArray, RecordBatch};
 use arrow::datatypes::{DataType, TimeUnit};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 
@@ -63,26 +65,13 @@ pub struct Object<'a> {
 impl<'a> Object<'a> {
     /// Of these columns of a batch, by place, in this order.
     pub fn new(batch: &'a RecordBatch, columns: impl IntoIterator<Item = usize>) -> Object<'a> {
-        let field = |i: usize| {
-            let mut name = Vec::new();
-            write_string(&mut name, batch.schema_ref().field(i).name());
-            name.push(b':');
-            (name, Column::json(batch.column(i)))
-        };
+        let field = |i: usize| (key(batch.schema_ref().field(i).name()), Column::json(batch.column(i)));
         Object { fields: columns.into_iter().map(field).collect() }
     }
 
     /// Appends `{"name":value,...}`.
     pub fn write(&self, out: &mut Vec<u8>, row: usize) {
-        out.push(b'{');
-        for (i, (name, column)) in self.fields.iter().enumerate() {
-            if i > 0 {
-                out.push(b',');
-            }
-            out.extend_from_slice(name);
-            column.write(out, row);
-        }
-        out.push(b'}');
+        write_object(out, &self.fields, row);
     }
 }
 
@@ -247,6 +236,11 @@ fn writer(array: &dyn Array, style: Style) -> Writer<'_> {
             let (a, size) = (array.as_fixed_size_list(), *size as usize);
             list(a.values(), move |row| (row * size, (row + 1) * size))
         }
+        DataType::Struct(fields) => {
+            let names = fields.iter().map(|field| field.name().as_str());
+            object(names.zip(array.as_struct().columns()).collect())
+        }
+        DataType::Map(..) => map(array.as_map()),
         DataType::Null => Box::new(|out, _| out.extend_from_slice(b"null")),
         _ => displayed(array, style),
     }
@@ -308,6 +302,51 @@ fn list<'a>(values: &'a dyn Array, ends: impl Fn(usize) -> (usize, usize) + 'a) 
     })
 }
 
+fn object<'a>(fields: Vec<(&str, &'a Arc<dyn Array>)>) -> Writer<'a> {
+    let fields: Vec<(Vec<u8>, Column)> =
+        fields.into_iter().map(|(name, array)| (key(name), Column::json(array))).collect();
+    Box::new(move |out, row| write_object(out, &fields, row))
+}
+
+/// A name with its colon.
+fn key(name: &str) -> Vec<u8> {
+    let mut key = Vec::new();
+    write_string(&mut key, name);
+    key.push(b':');
+    key
+}
+
+/// `fields`: `"name":` and the column.
+fn write_object(out: &mut Vec<u8>, fields: &[(Vec<u8>, Column)], row: usize) {
+    out.push(b'{');
+    for (i, (key, column)) in fields.iter().enumerate() {
+        if i > 0 {
+            out.push(b',');
+        }
+        out.extend_from_slice(key);
+        column.write(out, row);
+    }
+    out.push(b'}');
+}
+
+/// A key that is no text is written as its plain text.
+fn map(maps: &MapArray) -> Writer<'_> {
+    let (keys, values) = (Column::plain(maps.keys()), Column::json(maps.values()));
+    Box::new(move |out, row| {
+        out.push(b'{');
+        for at in maps.value_offsets()[row]..maps.value_offsets()[row + 1] {
+            if at > maps.value_offsets()[row] {
+                out.push(b',');
+            }
+            let mut name = Vec::new();
+            keys.write(&mut name, at as usize);
+            out.extend_from_slice(&key(&String::from_utf8_lossy(&name)));
+            values.write(out, at as usize);
+        }
+        out.push(b'}');
+    })
+}
+
 fn displayed(array: &dyn Array, style: Style) -> Writer<'_> {
     match ArrayFormatter::try_new(array, &FormatOptions::default()) {
         Ok(formatter) => Box::new(move |out, row| style.string(out, &formatter.value(row).to_string())),
@@ -326,8 +365,6 @@ fn put(out: &mut Vec<u8>, text: impl Display) {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use arrow::array::*;
     use arrow::datatypes::{Field, Int64Type, Schema, i256};
 
@@ -410,6 +447,26 @@ mod tests {
         let mut strings = ListBuilder::new(StringBuilder::new());
         strings.append_value([Some("a\"b")]);
         check(strings.finish(), &[r#"["a\"b"]"#], &[r#"["a\"b"]"#]);
+    }
+
+    #[test]
+    fn structs_and_maps_are_objects() {
+        let numbers: ArrayRef = Arc::new(Int64Array::from(vec![Some(1), None, Some(3)]));
+        let fields = vec![Field::new("n", DataType::Int64, true), Field::new("a\"b", DataType::Int64, true)];
+        let valid = Some(vec![true, true, false].into());
+        let structs = StructArray::new(fields.into(), vec![numbers.clone(), numbers], valid);
+        let expected = [r#"{"n":1,"a\"b":1}"#, r#"{"n":null,"a\"b":null}"#, "null"];
+        check(structs, &expected, &expected);
+        let mut maps = MapBuilder::new(None, Int64Builder::new(), StringBuilder::new());
+        for (key, value) in [(7, Some("x")), (8, None)] {
+            maps.keys().append_value(key);
+            maps.values().append_option(value);
+        }
+        maps.append(true).unwrap();
+        maps.append(true).unwrap();
+        maps.append(false).unwrap();
+        let expected = [r#"{"7":"x","8":null}"#, "{}", "null"];
+        check(maps.finish(), &expected, &expected);
     }
 
     #[test]

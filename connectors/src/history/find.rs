@@ -297,7 +297,9 @@ fn nothing_matches(pattern: &str) -> Error {
         directory => Path::new(directory),
     };
     Error::Config(if Path::new(pattern).is_dir() {
-        format!("no file matches {pattern}: the directory holds none (names that begin with `.` or `_` are passed over)")
+        format!(
+            "no file matches {pattern}: the directory holds none (names that begin with `.` or `_` are passed over)"
+        )
     } else if directory.is_dir() {
         format!("no file matches {pattern} (looked in {})", directory.display())
     } else {
@@ -315,10 +317,25 @@ mod tests {
     fn globs_match_as_a_shell_would_and_are_sorted_as_text() {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().to_str().unwrap();
-        for name in ["b.json", "a.json", "B.json", "a/x.json", "a/b/y.json", "a/.hidden.json", ".z/w.json", "a/b/n.txt",
-            "{.json", "_tmp/t.json", "_tmp/_t.json", "h/dt=1/q.json", "h/dt=1/c=x/p.json", "h/dt=2/r.json", "h/_SUCCESS",
-            "h/dt=2/_temporary/s.json", "h/dt=2/.crc"]
-        {
+        for name in [
+            "b.json",
+            "a.json",
+            "B.json",
+            "a/x.json",
+            "a/b/y.json",
+            "a/.hidden.json",
+            ".z/w.json",
+            "a/b/n.txt",
+            "{.json",
+            "_tmp/t.json",
+            "_tmp/_t.json",
+            "h/dt=1/q.json",
+            "h/dt=1/c=x/p.json",
+            "h/dt=2/r.json",
+            "h/_SUCCESS",
+            "h/dt=2/_temporary/s.json",
+            "h/dt=2/.crc",
+        ] {
             let path = dir.path().join(name);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, "").unwrap();
@@ -330,7 +347,10 @@ mod tests {
             ("[!a].json", "B.json b.json {.json"),
             ("*", "B.json a.json b.json {.json"),
             ("*/*.json", "a/x.json to/x.json"),
-            ("**/*.json", "B.json a.json a/b/y.json a/x.json b.json h/dt=1/c=x/p.json h/dt=1/q.json h/dt=2/r.json to/b/y.json to/x.json {.json"),
+            (
+                "**/*.json",
+                "B.json a.json a/b/y.json a/x.json b.json h/dt=1/c=x/p.json h/dt=1/q.json h/dt=2/r.json to/b/y.json to/x.json {.json",
+            ),
             ("**/b/*", "a/b/n.txt a/b/y.json to/b/n.txt to/b/y.json"),
             ("a/**", "a/b/n.txt a/b/y.json a/x.json"),
             ("a/.*.json", "a/.hidden.json"),
@@ -366,7 +386,16 @@ mod tests {
 
     #[test]
     fn keys_of_an_object_store_are_matched_as_paths_are() {
-        let keys = ["a.json", "a/x.json", "a/b/y.json", "a/.hidden.json", "_tmp/t.json", "h/_SUCCESS", "h/dt=1/q.json", "h/dt=2/_t/s.json"];
+        let keys = [
+            "a.json",
+            "a/x.json",
+            "a/b/y.json",
+            "a/.hidden.json",
+            "_tmp/t.json",
+            "h/_SUCCESS",
+            "h/dt=1/q.json",
+            "h/dt=2/_t/s.json",
+        ];
         let rows = [
             ("*", "a.json"),
             ("a", "a/x.json a/b/y.json"),
@@ -416,8 +445,18 @@ mod tests {
             (format!("{root}/*.json"), format!("no file matches {root}/*.json (looked in {root}/)")),
             (format!("{root}/x/y/*"), format!("no file matches {root}/x/y/* ({root} has no directory x/y)")),
             ("s3://bucket/*.json".into(), "s3://bucket/*.json: expected a path of local files".into()),
-            (root.to_string(), format!("no file matches {root}: the directory holds none (names that begin with `.` or `_` are passed over)")),
-            (format!("{root}/{{a,b"), format!("{root}/{{a,b is not a path with wildcards: a `{{` is not closed; the character itself is written `[{{]`")),
+            (
+                root.to_string(),
+                format!(
+                    "no file matches {root}: the directory holds none (names that begin with `.` or `_` are passed over)"
+                ),
+            ),
+            (
+                format!("{root}/{{a,b"),
+                format!(
+                    "{root}/{{a,b is not a path with wildcards: a `{{` is not closed; the character itself is written `[{{]`"
+                ),
+            ),
         ];
         for (pattern, expected) in rows {
             let Err(Error::Config(message)) = local(&pattern) else { panic!("{pattern} is found") };

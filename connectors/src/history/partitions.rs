@@ -195,7 +195,6 @@ mod tests {
     use arrow::util::display::array_value_to_string;
 
     use super::*;
-    use crate::history::HistoryConfig;
 
     fn micros() -> DataType {
         DataType::Timestamp(arrow::datatypes::TimeUnit::Microsecond, Some("UTC".into()))

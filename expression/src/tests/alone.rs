@@ -170,7 +170,7 @@ fn every_function_and_operator_on_every_column() {
     }
 }
 
-const COLUMNS: &str = "i8 i16 i32 i64 u8 u16 u32 u64 f32 f64 text code bytes ts day price wide ok";
+const COLUMNS: &str = "i8 i16 i32 i64 u8 u16 u32 u64 f32 f64 text code bytes ts day price wide ok list words";
 
 fn argument<'a>(rng: &mut StdRng) -> &'a str {
     let literals = "1 'a' -2 0.5 'day' '%Y' '[a-z]+' 'g' NULL 300000 INTERVAL_'1_day' TRUE";
@@ -223,9 +223,33 @@ fn all_types(rng: &mut StdRng) -> RecordBatch {
         Arc::new(Decimal128Array::from(some(rng, &decimals[..4])).with_precision_and_scale(12, 2).unwrap()),
         Arc::new(Decimal128Array::from(some(rng, &decimals)).with_precision_and_scale(38, 1).unwrap()),
         Arc::new(BooleanArray::from(some(rng, &[true, false]))),
+        Arc::new(numbers(rng, ROWS)),
+        Arc::new(words(rng, ROWS)),
     ];
     RecordBatch::try_from_iter_with_nullable(COLUMNS.split(' ').zip(columns).map(|(name, column)| (name, column, true)))
         .unwrap()
+}
+
+fn numbers(rng: &mut StdRng, rows: usize) -> ListArray {
+    let mut lists = ListBuilder::new(Int64Builder::new());
+    for _ in 0..rows {
+        (0..rng.random_range(0..4)).for_each(|_| {
+            lists.values().append_option([Some(0), Some(7), Some(i64::MIN), None].choose(rng).copied().flatten());
+        });
+        lists.append(rng.random_bool(0.8));
+    }
+    lists.finish()
+}
+
+fn words(rng: &mut StdRng, rows: usize) -> ListArray {
+    let mut lists = ListBuilder::new(StringBuilder::new());
+    for _ in 0..rows {
+        (0..rng.random_range(0..4)).for_each(|_| {
+            lists.values().append_option([Some("a"), Some("é"), Some(""), None].choose(rng).copied().flatten());
+        });
+        lists.append(rng.random_bool(0.8));
+    }
+    lists.finish()
 }
 
 /// Against exact arithmetic: every integer type, at its ends.

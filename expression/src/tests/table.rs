@@ -117,7 +117,7 @@ fn columns_are_those_named_whatever_is_looked_at() {
         ("CASE WHEN ok THEN user ELSE status END", &["ok", "user", "status"]),
         ("n32 BETWEEN qty AND userId", &["n32", "qty", "userId"]),
         ("position(user IN status)", &["user", "status"]),
-        ("\"a.b\" IN (1, qty)", &["a.b", "qty"]),
+        ("\"a.b\" IN (1, qty)", &["\"a.b\"", "qty"]),
         ("TRUE", &[]),
     ] {
         assert_eq!(Expression::compile(sql, &schema).unwrap().columns(), columns, "{sql}");
@@ -128,14 +128,14 @@ fn columns_are_those_named_whatever_is_looked_at() {
 fn a_plain_column_is_shared() {
     let rows = rows();
     for expression in [
-        Expression::column("userId", &rows.schema()).unwrap(),
+        Expression::column(&["userId"], &rows.schema()).unwrap(),
         Expression::compile("\"userId\"", &rows.schema()).unwrap(),
         Expression::compile("(userId)", &rows.schema()).unwrap(),
     ] {
         let values = expression.evaluate(&rows, &|_| None).values;
         assert!(Arc::ptr_eq(&values, rows.column_by_name("userId").unwrap()));
     }
-    let error = Expression::column("user_id", &rows.schema()).unwrap_err();
+    let error = Expression::column(&["user_id"], &rows.schema()).unwrap_err();
     assert_eq!(error.to_string(), "unknown column `user_id`, did you mean `userId`?");
 }
 

@@ -126,7 +126,7 @@ fn key_columns(opened: &Opened, group: GroupId, spine: &Schema) -> Result<Vec<us
     let (conf, open) = (&opened.job.groups[group], &opened.groups[group]);
     let mut columns = vec![];
     for (key, data_type) in conf.key.iter().zip(&open.key_types) {
-        let name = key.text.as_str();
+        let name = key.name.as_str();
         let at = find(spine, name)?.ok_or_else(|| {
             let near = expected(name, names(spine));
             Failure::Usage(format!("the spine has no column `{name}`, which is in the key of `{}`: {near}", conf.name))

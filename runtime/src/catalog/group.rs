@@ -1,6 +1,9 @@
 //! A group, opened: its expressions compiled, the types of its columns known, and the shape of its rows.
 
-use arrow::datatypes::{DataType, FieldRef, SchemaRef};
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
+use headwater_connectors::Path;
 use headwater_connectors::sink::{GroupShape, RowWindows};
 use headwater_expression::Expression;
 use headwater_operators::accumulators::ColumnPlan;
@@ -8,17 +11,20 @@ use headwater_operators::aggregate::Refused;
 use headwater_operators::changes;
 
 use super::derived::DerivedColumns;
+use super::explode;
 use super::input::{Input, condition};
-use super::opened::{OpenGroup, Source};
+use super::opened::{ElementField, Explode, KeyColumn, OpenGroup, Source};
 use super::view::View;
 use crate::base::fault::Faults;
 use crate::base::id::SourceId;
+use crate::job::validate::names::{ELEMENT, is_key, is_of_element};
 use crate::job::validate::types;
-use crate::job::{Group, Named, Window};
+use crate::job::{Group, Key, Window, columns};
 
 pub struct Compiled {
-    /// The columns that its expressions are over.
+    /// The columns that its expressions are over; an element of the list that it explodes is one.
     schema: SchemaRef,
+    keys: Vec<Expression>,
     pub filter: Option<Expression>,
     pub inputs: Vec<Input>,
     pub columns: Vec<ColumnPlan>,
@@ -26,13 +32,15 @@ pub struct Compiled {
     derived: DerivedColumns,
 }
 
-/// `None`: there are faults.
+/// `None`: there are faults. (A name that is no column of the source is told by `check_names`.)
 pub fn compile(group: &Group, schema: &SchemaRef, faults: &mut Faults) -> Option<Compiled> {
+    let schema = &with_element(group, schema, faults)?;
+    let keys: Vec<Option<Expression>> = group.key.iter().map(|key| compile_key(group, key, schema, faults)).collect();
     let filter = group.filter.as_ref().map(|text| condition(text, schema, faults));
     let mut fine = !matches!(filter, Some(None));
     let mut of_inputs: Vec<[Option<&str>; 2]> = vec![];
     let mut inputs: Vec<Option<Input>> = vec![];
-    let mut columns = vec![];
+    let mut plans = vec![];
     for column in &group.columns {
         let text = [&column.of, &column.filter].map(|text| text.as_ref().map(|text| text.text.as_str()));
         let input = (text != [None; 2]).then(|| {
@@ -42,10 +50,10 @@ pub fn compile(group: &Group, schema: &SchemaRef, faults: &mut Faults) -> Option
                 of_inputs.len() - 1
             })
         });
-        columns.push(ColumnPlan { name: column.name.clone(), aggregate: column.agg, input, length: column.length_us });
+        plans.push(ColumnPlan { name: column.name.clone(), aggregate: column.agg, input, length: column.length_us });
     }
     let mut results = vec![];
-    for (column, plan) in group.columns.iter().zip(&columns) {
+    for (column, plan) in group.columns.iter().zip(&plans) {
         let input = plan.input.map(|i| inputs[i].as_ref());
         if let Some(None) = input {
             continue;
@@ -65,55 +73,125 @@ pub fn compile(group: &Group, schema: &SchemaRef, faults: &mut Faults) -> Option
     if !fine {
         return None;
     }
-    let derived = DerivedColumns::compile(&group.derived, &row(group, schema, &columns, &results), faults)?;
+    let derived = DerivedColumns::compile(&group.derived, &row(group, &keys, &plans, &results), faults)?;
+    let keys: Option<Vec<Expression>> = keys.into_iter().collect();
     let schema = schema.clone();
-    Some(Compiled { schema, filter: filter.flatten(), inputs: inputs?, columns, results, derived })
+    Some(Compiled { schema, keys: keys?, filter: filter.flatten(), inputs: inputs?, columns: plans, results, derived })
 }
 
 /// The key and the columns of a group's rows.
-fn row(group: &Group, schema: &SchemaRef, columns: &[ColumnPlan], results: &[DataType]) -> Vec<(String, DataType)> {
-    let of_key =
-        |key: &Named| schema.field_with_name(&key.text).ok().map(|field| (key.text.clone(), field.data_type().clone()));
+fn row(
+    group: &Group,
+    keys: &[Option<Expression>],
+    columns: &[ColumnPlan],
+    results: &[DataType],
+) -> Vec<(String, DataType)> {
+    let of_key = |(key, compiled): (&Key, &Option<Expression>)| {
+        compiled.as_ref().map(|compiled| (key.name.clone(), compiled.data_type().clone()))
+    };
     let columns = columns.iter().map(|column| column.name.clone()).zip(results.iter().cloned());
-    group.key.iter().filter_map(of_key).chain(columns).collect()
+    group.key.iter().zip(keys).filter_map(of_key).chain(columns).collect()
 }
 
 impl Compiled {
-    /// The columns that it names, its key's among them, as its sources have them together; each once.
-    pub fn named(&self, group: &Group) -> Vec<FieldRef> {
+    /// The columns that its expressions name, by their paths.
+    pub fn names(&self) -> impl Iterator<Item = &String> {
         let of_inputs = self.inputs.iter().flat_map(Input::columns);
-        let of_expressions = self.filter.iter().flat_map(Expression::columns).chain(of_inputs);
-        let names = group.key.iter().map(|key| &key.text).chain(of_expressions);
+        self.keys.iter().chain(&self.filter).flat_map(Expression::columns).chain(of_inputs)
+    }
+
+    /// Those of them that are read of its sources, as these have them together; each once.
+    pub fn named(&self, group: &Group) -> Vec<FieldRef> {
         let mut named: Vec<FieldRef> = vec![];
-        for name in names {
+        for name in self.names().filter(|name| !is_of_element(group, name)) {
             if named.iter().all(|field| field.name() != name) {
-                let field = self.schema.field_with_name(name).expect("names were checked");
-                named.push(field.clone().into());
+                let field = columns::field(&self.schema, name).expect("names were checked");
+                named.push(field.into());
             }
         }
         named
     }
 }
 
+/// The columns that a group's expressions are over: an element of the list that it explodes is one.
+fn with_element(group: &Group, schema: &SchemaRef, faults: &mut Faults) -> Option<SchemaRef> {
+    let Some(explode) = &group.explode else { return Some(schema.clone()) };
+    if schema.field_with_name(ELEMENT).is_ok() {
+        let message = format!("`explode` calls an element `{ELEMENT}`, and the source has a column of that name");
+        faults.error(explode.at, message);
+        return None;
+    }
+    let list = columns::find(schema, &explode.text, "").ok()?;
+    let DataType::List(element) = list.field.data_type() else { return None };
+    let element = element.as_ref().clone().with_name(ELEMENT).with_nullable(true);
+    let fields = schema.fields().iter().cloned().chain([Arc::new(element)]);
+    Some(Arc::new(Schema::new(fields.collect::<Vec<_>>())))
+}
+
+fn compile_key(group: &Group, key: &Key, schema: &SchemaRef, faults: &mut Faults) -> Option<Expression> {
+    let text = &key.of.text;
+    let compiled = match key.is_sql {
+        true => Expression::compile(text, schema).map_err(|e| e.message),
+        false => match columns::find(schema, text, "") {
+            Ok(found) => {
+                let path = Path::parse(&found.name).unwrap_or_else(|| Path::of([found.name]));
+                Expression::column(path.names(), schema).map_err(|e| e.message)
+            }
+            Err(message) if is_of_element(group, text) => Err(message),
+            Err(_) => return None,
+        },
+    };
+    let fault = match compiled {
+        Ok(expression) if is_key(expression.data_type()) => return Some(expression),
+        Ok(expression) => format!(
+            "a key must be an integer, bool, string, date, timestamp or decimal, and this is a {}",
+            types::display(expression.data_type())
+        ),
+        Err(message) => message,
+    };
+    // Of a column as it is, `check_names` tells it.
+    if key.is_sql || is_of_element(group, text) {
+        faults.error(key.of.at, fault);
+    }
+    None
+}
+
 pub fn open_group<'a>(
     group: &Group,
     compiled: Compiled,
-    sources: impl Iterator<Item = (SourceId, &'a Source)>,
+    sources: impl Iterator<Item = (SourceId, &'a Source)> + Clone,
 ) -> OpenGroup {
     let named = compiled.named(group);
-    let views = sources.map(|(id, source)| (id, View::new(&source.wanted.schema, &named, &group.key))).collect();
-    let of_key =
-        |key: &Named| compiled.schema.field_with_name(&key.text).expect("names were checked").data_type().clone();
-    let key_types: Vec<DataType> = group.key.iter().map(of_key).collect();
-    let key_fields: Vec<_> = group.key.iter().map(|k| k.text.clone()).zip(key_types.iter().cloned()).collect();
-    let columns: Vec<_> = compiled.columns.iter().map(|c| c.name.clone()).zip(compiled.results).collect();
+    let explode = sources.clone().find_map(|(_, source)| open_explode(group, &compiled, source));
+    let views = sources.map(|(id, source)| (id, View::new(&source.wanted.schema, &named))).collect();
+    let Compiled { schema, keys, filter, inputs, columns: plans, results, derived } = compiled;
+    let key_types: Vec<DataType> = keys.iter().map(|key| key.data_type().clone()).collect();
+    let keys = keys.into_iter().map(|key| match key.columns() {
+        [name] if key.is_column() && !is_of_element(group, name) => KeyColumn::Read(name.clone()),
+        _ => KeyColumn::Computed(key),
+    });
+    let keys: Vec<KeyColumn> = keys.collect();
+    let key_fields: Vec<_> = group.key.iter().map(|key| key.name.clone()).zip(key_types.iter().cloned()).collect();
+    let columns: Vec<_> = plans.iter().map(|c| c.name.clone()).zip(results).collect();
     let windows = windows(group);
     let own_schema = changes::schema(&key_fields, windows.is_some(), &columns);
-    let with_derived: Vec<_> = columns.into_iter().chain(compiled.derived.fields()).collect();
+    let with_derived: Vec<_> = columns.into_iter().chain(derived.fields()).collect();
     let shape_schema = changes::schema(&key_fields, windows.is_some(), &with_derived);
-    let shape = GroupShape { name: group.name.clone(), keys: key_types.len(), windows, schema: shape_schema };
-    let Compiled { schema, filter, inputs, columns, derived, .. } = compiled;
-    OpenGroup { schema, views, filter, key_types, inputs, columns, derived, own_schema, shape }
+    let shape = GroupShape { name: group.name.clone(), keys: keys.len(), windows, schema: shape_schema };
+    OpenGroup { schema, views, filter, keys, key_types, explode, inputs, columns: plans, derived, own_schema, shape }
+}
+
+/// What is read of the list that a group explodes; `None`: it explodes none.
+fn open_explode(group: &Group, compiled: &Compiled, source: &Source) -> Option<Explode> {
+    let read = explode::read(group, compiled.names(), &source.schema)?;
+    let place = |field: &Field| source.wanted.schema.index_of(field.name()).expect("what is exploded is read");
+    let fields = read.fields.iter();
+    let fields = fields.map(|(name, names, field)| ElementField {
+        name: name.clone(),
+        column: place(field),
+        names: names.clone(),
+    });
+    Some(Explode { column: place(&read.list), fields: fields.collect() })
 }
 
 /// What sinks are told of a group's windows.

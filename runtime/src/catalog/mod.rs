@@ -1,6 +1,8 @@
 //! A job, opened: schemas known, expressions compiled, types checked. What is wrong is told with its place in the job file.
 
+pub mod computed;
 pub mod derived;
+pub mod explode;
 pub mod graph;
 pub mod group;
 pub mod input;
@@ -10,4 +12,5 @@ pub mod opened;
 pub mod parts;
 pub mod reach;
 pub mod source;
+pub mod times;
 pub mod view;

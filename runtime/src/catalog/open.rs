@@ -8,7 +8,8 @@ use headwater_connectors::history::{History, Pinned};
 use super::graph::Graph;
 use super::group::{Compiled, compile, open_group};
 use super::opened::Opened;
-use super::source::{Streams, check_lines, look_at_schema, open_source, project, told};
+use super::source::{Streams, check_lines, look_at_schema, open_source, project, told, with_computed};
+use super::times::{self, Times};
 use crate::base::failure::Failure;
 use crate::base::fault::Faults;
 use crate::base::id::{GroupId, IdVec, SourceId};
@@ -25,12 +26,13 @@ pub fn open(job: Job, pinned: &IdVec<SourceId, Option<Pinned>>) -> Result<Opened
 pub fn pin(opened: &mut Opened, pinned: &IdVec<SourceId, Option<Pinned>>) -> Result<(), Failure> {
     let mut faults = Faults::new(opened.job.places.clone());
     for ((conf, source), pinned) in opened.job.sources.iter().zip(&mut opened.sources).zip(pinned) {
+        let (unit, computed) = (conf.time_unit, source.computed.clone());
         let is_other =
             |history: &&mut Arc<dyn History>| pinned.as_ref().is_some_and(|pinned| pinned != history.pinned());
         if let (Some(history), Some(conf)) = (source.history.as_mut().filter(is_other), &conf.history)
-            && let Some(reopened) = told(conf.config.open(pinned.as_ref()), conf.at, &mut faults, &mut true)?
+            && let Some(reopened) = told(conf.open(pinned.as_ref(), unit), conf.at, &mut faults, &mut true)?
         {
-            *history = reopened;
+            *history = with_computed(reopened, &computed);
         }
     }
     if faults.has_errors() { Err(Failure::Job(faults)) } else { Ok(()) }
@@ -66,6 +68,8 @@ fn open_with(job: Job, pinned: &IdVec<SourceId, Option<Pinned>>, streams: Stream
     let names_fit = !named.has_errors();
     faults.faults.extend(named.faults);
     let graph = Graph::of(&job);
+    let times = job.sources.pairs().map(|(id, source)| times::compile(source, schemas[id].as_ref()?, &mut faults));
+    let times: IdVec<SourceId, Option<Times>> = times.collect();
     let mut compiled: IdVec<GroupId, Option<Compiled>> = IdVec::new();
     for group in &job.groups {
         let schema = union::schema(group, &job.sources, &schemas);
@@ -76,9 +80,10 @@ fn open_with(job: Job, pinned: &IdVec<SourceId, Option<Pinned>>, streams: Stream
     }
     let compiled: IdVec<GroupId, Compiled> = compiled.into_iter().flatten().collect();
     let mut opened = Opened { job, graph, sources: IdVec::new(), groups: IdVec::new() };
-    for ((id, source), (history, stream, schema)) in opened.job.sources.pairs().zip(sources.into_iter().flatten()) {
+    let sources = sources.into_iter().flatten().zip(times.into_iter().flatten());
+    for ((id, source), (parts, times)) in opened.job.sources.pairs().zip(sources) {
         let groups = opened.graph.groups_of(id).map(|group| (&opened.job.groups[group], &compiled[group]));
-        opened.sources.push(project(source, history, stream, schema, groups));
+        opened.sources.push(project(source, parts, times, groups));
     }
     for ((id, group), compiled) in opened.job.groups.pairs().zip(compiled) {
         let sources = opened.graph.sources_of(id).map(|source| (source, &opened.sources[source]));
@@ -93,6 +98,11 @@ pub fn more_faults(job: &Job) -> Faults {
     let mut faults = Faults::new(job.places.clone());
     let schemas: IdVec<_, _> = job.sources.iter().map(|source| look_at_schema(source, &mut faults)).collect();
     faults.faults.extend(check_names(job, &schemas).faults);
+    for (id, source) in job.sources.pairs() {
+        if let Some(schema) = &schemas[id] {
+            times::compile(source, schema, &mut faults);
+        }
+    }
     for group in &job.groups {
         if let Some(schema) = &union::schema(group, &job.sources, &schemas) {
             let mut whole = group.clone();

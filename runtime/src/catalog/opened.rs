@@ -11,6 +11,7 @@ use headwater_connectors::stream::Stream;
 use headwater_expression::Expression;
 use headwater_operators::accumulators::ColumnPlan;
 
+use super::computed::Computed;
 use super::derived::DerivedColumns;
 use super::graph::Graph;
 use super::input::Input;
@@ -61,9 +62,19 @@ pub struct Source {
     pub seam_columns: Option<(usize, usize)>,
     /// A seam by id: its place in `wanted`.
     pub id_column: Option<usize>,
+    /// Columns of `wanted` that are worked out of others.
+    pub computed: Option<Arc<Computed>>,
 }
 
 impl Source {
+    /// The columns that say when an event was: one, or those that its SQL names.
+    pub fn event_time_columns(&self) -> impl Iterator<Item = &str> {
+        let name = self.wanted.schema.field(self.event_time).name();
+        let computed = self.computed.as_ref().and_then(|computed| computed.column(name));
+        let own = computed.is_none().then_some(name);
+        own.into_iter().chain(computed.into_iter().flat_map(Expression::columns)).map(String::as_str)
+    }
+
     /// Places of the columns, besides its times, without which a record of the stream is malformed.
     pub fn stream_own(&self) -> Vec<usize> {
         self.id_column.into_iter().collect()
@@ -75,13 +86,48 @@ impl Source {
     }
 }
 
+/// Where a column of a key comes from.
+pub enum KeyColumn {
+    /// A column as it is read, by its path.
+    Read(String),
+    /// SQL; or a column that is not as it is read.
+    Computed(Expression),
+}
+
+impl KeyColumn {
+    /// The SQL, if it is any.
+    pub fn computed(&self) -> Option<&Expression> {
+        if let KeyColumn::Computed(sql) = self { Some(sql) } else { None }
+    }
+}
+
+/// A list whose elements are events. It is read once for itself and once for each field, so that one that does not decode harms no other.
+pub struct Explode {
+    /// The place in the source's `wanted` that says how many elements there are.
+    pub column: usize,
+    pub fields: Vec<ElementField>,
+}
+
+/// A field of an element.
+pub struct ElementField {
+    /// Its path, as expressions have it.
+    pub name: String,
+    /// Its place in the source's `wanted`: a list of elements with this field alone.
+    pub column: usize,
+    /// Its names inside an element.
+    pub names: Vec<String>,
+}
+
 pub struct OpenGroup {
     /// The columns that its expressions are over: those of all its sources.
     pub schema: SchemaRef,
     /// How it sees the records of each source.
     pub views: BTreeMap<SourceId, View>,
     pub filter: Option<Expression>,
+    pub keys: Vec<KeyColumn>,
     pub key_types: Vec<DataType>,
+    /// The list of which each element is an event. Such a group has one source.
+    pub explode: Option<Explode>,
     /// Each distinct `of` and `where` of a column.
     pub inputs: Vec<Input>,
     pub columns: Vec<ColumnPlan>,

@@ -2,16 +2,20 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use headwater_connectors::Wanted;
 use headwater_connectors::history::{History, Pinned};
 use headwater_connectors::stream::Stream;
 
+use super::computed::{self, Computed, ComputedHistory, ComputedStream};
+use super::explode;
 use super::group::Compiled;
 use super::opened::Source;
+use super::times::{Time, Times};
 use crate::base::failure::Failure;
 use crate::base::fault::{At, Faults};
-use crate::job::{self, Group, Job, Named, SeamBy};
+use crate::job::validate::schema::written;
+use crate::job::{self, Group, Job, SeamBy, columns};
 
 /// Whether streams are opened too, or only what says how rows look.
 #[derive(Clone, Copy, PartialEq)]
@@ -25,7 +29,7 @@ pub enum Streams {
 
 pub fn look_at_schema(source: &job::Source, faults: &mut Faults) -> Option<SchemaRef> {
     match source.history.as_ref().filter(|h| h.kind.gives_columns() && !h.config.path().is_empty()) {
-        Some(h) => match h.config.open(None) {
+        Some(h) => match h.open(None, source.time_unit) {
             Ok(history) => history.schema(),
             Err(headwater_connectors::Error::Config(message)) => {
                 faults.error(h.at, message);
@@ -34,17 +38,12 @@ pub fn look_at_schema(source: &job::Source, faults: &mut Faults) -> Option<Schem
             // The world's fault, and not what is to be told now.
             Err(_) => None,
         },
-        None => source.schema.as_ref().map(|columns| written_schema(columns)),
+        None => written(source),
     }
 }
 
-fn written_schema(columns: &[(Named, DataType)]) -> SchemaRef {
-    let field = |(name, data_type): &(Named, DataType)| Field::new(&name.text, data_type.clone(), true);
-    Arc::new(Schema::new(columns.iter().map(field).collect::<Vec<_>>()))
-}
-
 /// A source's history, its stream, and its schema.
-type HistoryAndStream = (Option<Arc<dyn History>>, Option<Arc<dyn Stream>>, SchemaRef);
+pub type HistoryAndStream = (Option<Arc<dyn History>>, Option<Arc<dyn Stream>>, SchemaRef);
 
 /// `None`: it could not be opened, and a fault says why.
 pub fn open_source(
@@ -56,7 +55,7 @@ pub fn open_source(
     let mut ok = true;
     let history = match &source.history {
         None => None,
-        Some(h) => told(h.config.open(pinned), h.at, faults, &mut ok)?,
+        Some(h) => told(h.open(pinned, source.time_unit), h.at, faults, &mut ok)?,
     };
     let stream = match source.stream.as_ref().filter(|_| streams != Streams::Skip) {
         None => None,
@@ -66,16 +65,24 @@ pub fn open_source(
         return Ok(None);
     }
     let of_files = history.as_ref().and_then(|h| h.schema());
-    let schema = of_files.unwrap_or_else(|| written_schema(source.schema.as_deref().unwrap_or_default()));
+    let schema = of_files.or_else(|| written(source)).unwrap_or_else(|| Arc::new(Schema::empty()));
     Ok(Some((history, stream, schema)))
 }
 
-/// A source's history as it was pinned once.
-pub fn history(source: &job::Source, pinned: Option<&Pinned>) -> Result<Arc<dyn History>, Failure> {
-    let history = source.history.as_ref().ok_or_else(|| {
-        Failure::Running(format!("source {} has no history any more: its ids cannot be compared", source.name))
+/// A source's history as it was pinned once. `source`: as it is opened.
+pub fn history(conf: &job::Source, source: &Source, pinned: Option<&Pinned>) -> Result<Arc<dyn History>, Failure> {
+    let history = conf.history.as_ref().ok_or_else(|| {
+        Failure::Running(format!("source {} has no history any more: its ids cannot be compared", conf.name))
     })?;
-    Ok(history.config.open(pinned)?)
+    Ok(with_computed(history.open(pinned, conf.time_unit)?, &source.computed))
+}
+
+/// A history with the columns that are worked out, if there are any.
+pub fn with_computed(history: Arc<dyn History>, computed: &Option<Arc<Computed>>) -> Arc<dyn History> {
+    match computed.clone() {
+        Some(computed) => Arc::new(ComputedHistory { history, computed }),
+        None => history,
+    }
 }
 
 /// Looks whether changelogs and dead letters can go where they are to go.
@@ -108,63 +115,83 @@ pub fn told<T>(
 /// Which columns are read at all.
 pub fn project<'a>(
     source: &job::Source,
-    history: Option<Arc<dyn History>>,
-    stream: Option<Arc<dyn Stream>>,
-    schema: SchemaRef,
+    (history, stream, schema): HistoryAndStream,
+    times: Times,
     groups: impl Iterator<Item = (&'a Group, &'a Compiled)>,
 ) -> Source {
-    let mut names: Vec<String> = vec![source.event_time.text.clone()];
-    let mut index_of = |name: &str| {
-        names.iter().position(|n| n == name).unwrap_or_else(|| {
-            names.push(name.to_owned());
-            names.len() - 1
-        })
+    let mut names = Names::default();
+    let mut computed = vec![];
+    let mut time = |names: &mut Names, time: Time, role: &str| match time {
+        Time::Column(name) => names.index_of(&name),
+        Time::Computed(expression) => {
+            let place = names.index_of(&computed::name_of(role));
+            expression.columns().iter().for_each(|name| _ = names.index_of(name));
+            computed.push((computed::name_of(role), expression));
+            place
+        }
     };
-    let arrival_time = source.arrival_time.as_ref().map(|a| index_of(&a.text));
-    let id_column = if let SeamBy::Id { id, .. } = &source.seam.by { Some(index_of(&id.text)) } else { None };
+    let event_time = time(&mut names, times.event, "event_time");
+    let arrival_time = times.arrival.map(|arrival| time(&mut names, arrival, "arrival_time"));
+    let found = |text: &str| columns::find(&schema, text, &source.name).expect("names were checked").name;
+    let id_column =
+        if let SeamBy::Id { id, .. } = &source.seam.by { Some(names.index_of(&found(&id.text))) } else { None };
+    let mut of_elements: Vec<Field> = vec![];
     for (group, compiled) in groups {
+        for field in explode::read(group, compiled.names(), &schema).iter().flat_map(explode::Read::columns) {
+            names.index_of(field.name());
+            of_elements.push(field.clone());
+        }
         let named = compiled.named(group);
         // What only another source of the group has is null here.
-        let own = named.iter().filter(|field| schema.field_with_name(field.name()).is_ok());
-        own.for_each(|field| _ = index_of(field.name()));
+        let own = named.iter().filter(|field| columns::field(&schema, field.name()).is_some());
+        own.for_each(|field| _ = names.index_of(field.name()));
     }
-    let of_stream = names.len();
-    let mut index_of = |name: &str| {
-        names.iter().position(|n| n == name).unwrap_or_else(|| {
-            names.push(name.to_owned());
-            names.len() - 1
-        })
-    };
+    let of_stream = names.0.len();
     let seam_columns = match &source.seam.by {
         SeamBy::Offset { partition, offset } if history.is_some() => {
-            Some((index_of(&partition.text), index_of(&offset.text)))
+            Some((names.index_of(&found(&partition.text)), names.index_of(&found(&offset.text))))
         }
         _ => None,
     };
-    let time_unit_ns = unit_ns(source.time_unit);
     let wanted = |names: &[String]| {
-        let field = |n: &String| schema.field_with_name(n).expect("names were checked").clone().with_nullable(true);
-        Wanted { schema: Arc::new(Schema::new(names.iter().map(field).collect::<Vec<_>>())), time_unit_ns }
+        let of_element = |name: &String| of_elements.iter().find(|field| field.name() == name).cloned();
+        let field = |name: &String| match computed::is_computed(name) {
+            _ if explode::is_of_elements(name) => of_element(name).expect("it was named"),
+            true => Field::new(name, DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), true),
+            false => columns::field(&schema, name).expect("names were checked").with_nullable(true),
+        };
+        let schema = Arc::new(Schema::new(names.iter().map(field).collect::<Vec<_>>()));
+        Wanted { schema, time_unit_ns: source.time_unit.ns() }
     };
-    let (wanted, history_wanted) = (wanted(&names[..of_stream]), wanted(&names));
+    let (wanted, history_wanted) = (wanted(&names.0[..of_stream]), wanted(&names.0));
+    let computed = (!computed.is_empty()).then(|| Arc::new(Computed { columns: computed, schema: schema.clone() }));
+    let stream = match (stream, computed.clone()) {
+        (Some(stream), Some(computed)) => Some(Arc::new(ComputedStream { stream, computed }) as Arc<dyn Stream>),
+        (stream, _) => stream,
+    };
     Source {
-        history,
+        history: history.map(|history| with_computed(history, &computed)),
         stream,
-        schema: schema.clone(),
+        schema,
         wanted,
         history_wanted,
-        event_time: 0,
+        event_time,
         arrival_time,
         seam_columns,
         id_column,
+        computed,
     }
 }
 
-pub fn unit_ns(unit: job::TimeUnit) -> i64 {
-    match unit {
-        job::TimeUnit::Second => 1_000_000_000,
-        job::TimeUnit::Millisecond => 1_000_000,
-        job::TimeUnit::Microsecond => 1_000,
-        job::TimeUnit::Nanosecond => 1,
+/// Columns that are read, each once.
+#[derive(Default)]
+struct Names(Vec<String>);
+
+impl Names {
+    fn index_of(&mut self, name: &str) -> usize {
+        self.0.iter().position(|known| known == name).unwrap_or_else(|| {
+            self.0.push(name.to_owned());
+            self.0.len() - 1
+        })
     }
 }

@@ -1,4 +1,4 @@
-//! How a group sees the records of a source: by the names of its columns. One that the source does not have is null there.
+//! How a group sees the records of a source: by the paths of its columns. One that the source does not have is null there.
 
 use std::borrow::Cow;
 
@@ -6,29 +6,25 @@ use arrow::array::{RecordBatch, new_null_array};
 use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use headwater_connectors::Records;
 
-use crate::job::Named;
 use crate::job::validate::union::is_empty;
 
 /// Of one source.
 #[derive(Debug)]
 pub struct View {
-    /// Places of the key's columns in what the group sees.
-    pub keys: Vec<usize>,
     /// What the group sees; `None`: the records as they are.
     schema: Option<SchemaRef>,
 }
 
 impl View {
-    /// `wanted`: the columns of the source's records; `named`: those that the group names, with their types.
-    pub fn new(wanted: &Schema, named: &[FieldRef], key: &[Named]) -> View {
+    /// `wanted`: the columns of the source's records; `named`: those that the group names, with their types. Both by path.
+    pub fn new(wanted: &Schema, named: &[FieldRef]) -> View {
         let is_there = |field: &FieldRef| {
             wanted.field_with_name(field.name()).is_ok_and(|known| !is_empty(known) || is_empty(field))
         };
         let missing: Vec<FieldRef> = named.iter().filter(|field| !is_there(field)).cloned().collect();
         let known = wanted.fields().iter().filter(|known| missing.iter().all(|field| field.name() != known.name()));
         let seen = Schema::new(known.chain(&missing).cloned().collect::<Vec<_>>());
-        let index_of = |key: &Named| seen.index_of(&key.text).expect("names were checked");
-        View { keys: key.iter().map(index_of).collect(), schema: (!missing.is_empty()).then(|| seen.into()) }
+        View { schema: (!missing.is_empty()).then(|| seen.into()) }
     }
 
     /// Records of the source as the group sees them. Their history may have more columns, which no group names.
@@ -64,7 +60,6 @@ mod tests {
     use headwater_connectors::Payload;
 
     use super::*;
-    use crate::base::fault::At;
 
     fn named(names: &[&str]) -> Vec<FieldRef> {
         names.iter().map(|name| Field::new(*name, DataType::Int64, true).into()).collect()
@@ -91,16 +86,14 @@ mod tests {
     #[test]
     fn a_column_that_the_source_does_not_have_is_null() {
         let records = records();
-        let key = |name: &str| Named { text: name.to_owned(), at: At::default() };
-        // By name: what the group sees of it; and where the columns of its key are.
-        for (names, key_names, expected, keys) in [
-            (vec!["x", "z"], vec!["z"], vec![("x", Some([1, 2])), ("z", Some([5, 6]))], vec![2]),
-            (vec!["z", "w"], vec!["w", "x"], vec![("z", Some([5, 6])), ("w", None)], vec![3, 0]),
-            (vec!["y", "x"], vec!["y"], vec![("y", None), ("x", Some([1, 2]))], vec![2]),
+        // By path: what the group sees of it.
+        for (names, expected) in [
+            (vec!["x", "z"], vec![("x", Some([1, 2])), ("z", Some([5, 6]))]),
+            (vec!["z", "w"], vec![("z", Some([5, 6])), ("w", None)]),
+            (vec!["y", "x"], vec![("y", None), ("x", Some([1, 2]))]),
+            (vec!["x.a", "x"], vec![("x.a", None), ("x", Some([1, 2]))]),
         ] {
-            let keys_of: Vec<Named> = key_names.iter().map(|name| key(name)).collect();
-            let view = View::new(records.batch.schema_ref(), &named(&names), &keys_of);
-            assert_eq!(view.keys, keys, "{names:?}");
+            let view = View::new(records.batch.schema_ref(), &named(&names));
             let seen = view.of(&records);
             for (name, expected) in expected {
                 let index = seen.batch.schema_ref().index_of(name).unwrap();
@@ -109,8 +102,6 @@ mod tests {
                 assert_eq!(found, expected.map(|values| values.to_vec()), "{name} of {names:?}");
                 assert_eq!(seen.undecoded[index].is_some(), name == "z", "{name} of {names:?}");
             }
-            let key = |at: &usize| seen.batch.schema_ref().field(*at).name().clone();
-            assert_eq!(view.keys.iter().map(key).collect::<Vec<_>>(), key_names, "{names:?}");
         }
     }
 }

@@ -71,8 +71,15 @@ pub fn of_column(group: &Group, column: &Column) -> String {
 }
 
 fn keys(group: &Group) -> String {
-    let keys: Vec<&str> = group.key.iter().map(|key| key.text.as_str()).collect();
-    keys.join(" and ")
+    let keys = group.key.iter().map(|key| match key.is_sql {
+        true => format!("{} = {}", key.name, key.of.text),
+        false => key.name.clone(),
+    });
+    let keys = keys.collect::<Vec<_>>().join(" and ");
+    match &group.explode {
+        Some(list) => format!("{keys} of each element of {}", list.text),
+        None => keys,
+    }
 }
 
 fn window(group: &Group, column: &Column) -> String {

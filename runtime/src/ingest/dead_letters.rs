@@ -12,6 +12,7 @@ use super::stamp::Reason;
 use crate::base::id::{GroupId, SourceId};
 use crate::base::offset::Offset;
 use crate::base::time::{Span, Time};
+use crate::catalog::computed::is_computed;
 use crate::catalog::opened::Opened;
 use crate::observe::status::ProcessStatus;
 
@@ -98,13 +99,16 @@ impl<'a> DeadLetters<'a> {
         Batch { records, stamped }: Batch,
         log_positions: &LogPositions,
     ) -> (Vec<DeadLetter>, Tally) {
+        let fields = records.batch.schema_ref().fields().iter().enumerate();
+        // What was worked out is no part of the row.
+        let read: Vec<usize> = fields.filter(|(_, field)| !is_computed(field.name())).map(|(at, _)| at).collect();
         let mut dead_letters = Vec::with_capacity(self.refused.len());
         for (row, reason) in self.refused {
             let i = row as usize;
             let (partition, offset) = log_positions.get(i);
             let payload = match &records.payload {
                 Payload::Raw(raw) => raw.value(i).to_vec(),
-                Payload::Row => row_text(&records.batch, 0..records.batch.num_columns(), i).into_bytes(),
+                Payload::Row => row_text(&records.batch, read.iter().copied(), i).into_bytes(),
             };
             *self.tally.sources.entry((self.source, reason)).or_default() += 1;
             dead_letters.push(DeadLetter {

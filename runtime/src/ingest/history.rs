@@ -5,15 +5,17 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::Thread;
 
-use arrow::array::RecordBatch;
+use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::concat_batches;
-use headwater_connectors::history::Piece;
+use headwater_connectors::history::{History, Piece};
 use headwater_connectors::sink::dead_letters::DeadLetter;
 use headwater_connectors::{Error, Records};
+use headwater_expression::Expression;
 
 use super::admit::HistoryAdmission;
 use super::dead_letters::Tally;
 use super::effs::Effs;
+use super::narrow::Narrow;
 use super::pipeline::Pipeline;
 use super::shape::Batch;
 use crate::base::failure::Failure;
@@ -80,6 +82,8 @@ const SLICE_ROWS: u64 = 64 << 10;
 pub struct Assigned {
     pub scan: ScanId,
     pub piece: Piece,
+    /// What its directories say shows that no group takes an event of it, and its statistics that none is a dead letter.
+    pub is_nobodys: bool,
 }
 
 /// Every piece of a side's histories that some part reaches, in a fixed order; none where a state has the history in it.
@@ -92,25 +96,70 @@ pub fn pieces(opened: &Opened, plan: &Plan, parts: &Parts) -> Result<Vec<Assigne
         let floor = scan.s.and_then(|s| parts.floor(id, s));
         let event_time = open.wanted.schema.field(open.event_time).name();
         let timestamps = !open.wanted.schema.field(open.event_time).data_type().is_integer();
-        for piece in history.pieces(&[event_time])? {
+        let narrow = Narrow::new(&opened.job.sources[scan.source], open, false);
+        let pruning = Pruning { opened, narrow: &narrow, history: history.as_ref(), now: plan.now };
+        let known = history.partitions(0).map(|_| narrow.pieces(history.as_ref())).transpose()?.unwrap_or_default();
+        for (at, piece) in history.pieces(&[event_time])?.into_iter().enumerate() {
             let range = piece.statistics.first().copied().flatten().filter(|_| timestamps);
             let out_of_reach = |floor: EventTime| {
                 let is_below = |(_, newest)| EventTime::from_us(newest) <= floor;
                 range.is_some_and(|range| range.nulls == 0 && range.bounds.is_some_and(is_below))
             };
             if !floor.is_some_and(out_of_reach) {
-                all.push(Assigned { scan: id, piece });
+                let groups = || parts.of_scan(id).map(|(group, _)| group);
+                let is_nobodys = known.get(at).is_some_and(|known| pruning.is_nobodys(known, groups()));
+                all.push(Assigned { scan: id, piece, is_nobodys });
             }
         }
     }
     Ok(all)
 }
 
+/// What directories say of the events of a file, beside the `where` of groups.
+struct Pruning<'a> {
+    opened: &'a Opened,
+    narrow: &'a Narrow,
+    history: &'a dyn History,
+    now: WallClock,
+}
+
+impl Pruning<'_> {
+    /// `piece`: with statistics of the source's own columns.
+    fn is_nobodys(&self, piece: &Piece, groups: impl Iterator<Item = GroupId>) -> bool {
+        let Some(values) = self.history.partitions(piece.file) else { return false };
+        let refuses = |group: GroupId| {
+            let filter = self.opened.groups[group].filter.as_ref();
+            filter.is_some_and(|filter| is_false(filter, &values)) && self.opened.groups[group].explode.is_none()
+        };
+        groups.into_iter().all(refuses) && self.has_no_dead_letter(piece)
+    }
+
+    /// Whether the source itself takes every row: each has its times, and no clock is wrong.
+    fn has_no_dead_letter(&self, piece: &Piece) -> bool {
+        let (narrow, source) = (self.narrow, &self.narrow.source);
+        let times = [Some(source.event_time), source.arrival_time];
+        let all_there = |column: usize| narrow.times(piece, column).is_some_and(|range| range.nulls == 0);
+        times.into_iter().flatten().all(all_there) && narrow.newest_arrival(piece, self.now).is_some()
+    }
+}
+
+/// Whether a `where` that names directories alone is not true of them.
+fn is_false(filter: &Expression, values: &RecordBatch) -> bool {
+    let has = |name: &String| values.column_by_name(name).is_some();
+    if filter.columns().is_empty() || !filter.columns().iter().all(has) {
+        return false;
+    }
+    let evaluated = filter.evaluate(values, &|_| None);
+    let is_true = evaluated.values.as_boolean_opt().is_none_or(|values| values.is_valid(0) && values.value(0));
+    evaluated.failed.is_none() && !is_true
+}
+
 /// How many rows of the job's histories are left to be read.
 pub fn rows_left(opened: &Opened, plan: &Plan, parts: &Parts) -> Result<u64, Error> {
     let all = pieces(opened, plan, parts)?;
     let read = |number: u32| plan.read.get(&number).copied().unwrap_or(0);
-    Ok((0..).zip(&all).map(|(number, assigned)| assigned.piece.rows.saturating_sub(read(number))).sum())
+    let asked = (0..).zip(&all).filter(|(_, assigned)| !assigned.is_nobodys);
+    Ok(asked.map(|(number, assigned)| assigned.piece.rows.saturating_sub(read(number))).sum())
 }
 
 /// Starts the reading of one worker's pieces: every `peers`-th. `None` comes after the last slice.
@@ -147,6 +196,10 @@ fn read_pieces(
     for (number, assigned) in (0..).zip(pieces(opened, plan, parts)?).skip(worker).step_by(peers) {
         let read_before = plan.read.get(&number).copied().unwrap_or(0);
         if read_before == WHOLE {
+            continue;
+        }
+        if assigned.is_nobodys {
+            slice.note(number, WHOLE);
             continue;
         }
         let mut rows = 0;

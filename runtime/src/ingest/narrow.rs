@@ -38,6 +38,7 @@ impl Narrow {
             arrival_time,
             seam_columns,
             id_column,
+            computed: source.computed.clone(),
         };
         Narrow { source, future_limit: Span::from_us(conf.future_limit_us) }
     }

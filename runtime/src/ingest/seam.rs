@@ -84,7 +84,7 @@ impl Seam {
                 let held = if *history.pinned() == scan.pinned {
                     HeldIds::read(conf, source, history.as_ref(), from)?
                 } else {
-                    let pinned = source::history(conf, Some(&scan.pinned))?;
+                    let pinned = source::history(conf, source, Some(&scan.pinned))?;
                     HeldIds::read(conf, source, pinned.as_ref(), from)?
                 };
                 tracing::info!(source = conf.name, ids = held.len(), "ids of the overlap");

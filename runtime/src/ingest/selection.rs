@@ -1,17 +1,24 @@
 //! Some rows of a batch of records, and lists of rows: ascending, each row once.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, UInt32Array};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow::buffer::BooleanBuffer;
-use arrow::compute::{take, take_record_batch};
+use arrow::compute::{nullif, take, take_record_batch};
+use arrow::datatypes::{Field, Schema};
 use headwater_connectors::Records;
 
-/// Some rows of a batch of records.
+use crate::catalog::explode::is_of_elements;
+use crate::catalog::opened::Explode;
+
+/// Some rows of a batch of records; of a list that is exploded, each row as often as it has elements.
 pub struct Selection {
     pub batch: RecordBatch,
     /// Where they stand among the records.
     pub rows: Vec<u32>,
+    /// Fields of elements, and the places of the records' columns that they are from.
+    elements: Vec<(String, usize)>,
 }
 
 impl Selection {
@@ -20,7 +27,45 @@ impl Selection {
             true => records.batch.clone(),
             false => take_rows(&records.batch, &rows),
         };
-        Selection { batch, rows }
+        Selection { batch, rows, elements: vec![] }
+    }
+
+    /// A row for each element of a list, with the fields of the element; and the rows whose list did not decode.
+    pub fn exploded(self, records: &Records, explode: &Explode) -> (Selection, Vec<u32>) {
+        let list = self.batch.column(explode.column).as_list::<i32>();
+        let undecoded = records.undecoded[explode.column].as_ref();
+        let failed = |row: &u32| undecoded.is_some_and(|all| all.value(*row as usize));
+        let failed = self.rows.iter().copied().filter(failed).collect();
+        let (mut parents, mut numbers) = (vec![], vec![]);
+        for i in (0..list.len()).filter(|i| list.is_valid(*i)) {
+            let length = list.value_length(i) as usize;
+            parents.extend(std::iter::repeat_n(i as u32, length));
+            numbers.extend(0..length);
+        }
+        let own =
+            self.batch.schema_ref().fields().iter().enumerate().filter(|(_, field)| !is_of_elements(field.name()));
+        let own: Vec<usize> = own.map(|(at, _)| at).collect();
+        let batch = take_rows(&self.batch.project(&own).expect("places of its own"), &parents);
+        let mut fields = batch.schema_ref().fields().to_vec();
+        let mut columns = batch.columns().to_vec();
+        for field in &explode.fields {
+            let lists = self.batch.column(field.column).as_list::<i32>();
+            // A list that did not decode has none.
+            let at = |(i, number): (&u32, &usize)| {
+                let (i, number) = (*i as usize, *number);
+                let is_there = lists.is_valid(i) && number < lists.value_length(i) as usize;
+                is_there.then(|| lists.value_offsets()[i] as u32 + number as u32)
+            };
+            let at: UInt32Array = parents.iter().zip(&numbers).map(at).collect();
+            let values = take(&inside(lists.values(), &field.names), &at, None).expect("elements of its own");
+            fields.push(Arc::new(Field::new(&field.name, values.data_type().clone(), true)));
+            columns.push(values);
+        }
+        let options = RecordBatchOptions::new().with_row_count(Some(parents.len()));
+        let batch = RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options);
+        let rows = parents.iter().map(|i| self.rows[*i as usize]).collect();
+        let elements = explode.fields.iter().map(|field| (field.name.clone(), field.column)).collect();
+        (Selection { batch: batch.expect("as many values as elements"), rows, elements }, failed)
     }
 
     pub fn keep(self, indexes: &[u32]) -> Selection {
@@ -29,11 +74,12 @@ impl Selection {
 
     pub fn at(&self, indexes: &[u32]) -> Selection {
         let rows = indexes.iter().map(|i| self.rows[*i as usize]).collect();
-        Selection { batch: take_rows(&self.batch, indexes), rows }
+        Selection { batch: take_rows(&self.batch, indexes), rows, elements: self.elements.clone() }
     }
 
     pub fn undecoded(&self, records: &Records, column: &str) -> Option<BooleanBuffer> {
-        let index = records.batch.schema_ref().index_of(column).ok()?;
+        let of_element = self.elements.iter().find(|(name, _)| name == column).map(|(_, place)| *place);
+        let index = of_element.or_else(|| records.batch.schema_ref().index_of(column).ok())?;
         let all = records.undecoded[index].as_ref()?;
         Some(self.rows.iter().map(|r| all.value(*r as usize)).collect())
     }
@@ -41,6 +87,18 @@ impl Selection {
     pub fn rows_of<'a>(&'a self, indexes: Option<&'a BooleanBuffer>) -> impl Iterator<Item = u32> + 'a {
         indexes.into_iter().flat_map(|indexes| indexes.set_indices()).map(|i| self.rows[i])
     }
+}
+
+/// A field of structs, null where a struct is.
+fn inside(structs: &ArrayRef, names: &[String]) -> ArrayRef {
+    let Some((name, rest)) = names.split_first() else { return structs.clone() };
+    let around = structs.as_struct();
+    let field = around.column_by_name(name).expect("a field of the list's own type");
+    let field = match around.nulls().filter(|nulls| nulls.null_count() > 0) {
+        None => field.clone(),
+        Some(nulls) => nullif(field, &BooleanArray::new(!nulls.inner(), None)).expect("as many fields as structs"),
+    };
+    inside(&field, rest)
 }
 
 pub fn is_true(values: &BooleanArray, i: usize) -> bool {

@@ -1,4 +1,5 @@
-//! Shaping: a source's records become a group's events. `where`, then keys, then the inputs, whole columns at a time.
+//! Shaping: a source's records become a group's events. A list is exploded, where the group says so; then `where`, then keys,
+//! then the inputs, whole columns at a time.
 //!
 //! ```text
 //! once a group       the rows of any part -> where -> whose keys are there -> keys
@@ -13,10 +14,11 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, UInt32Array, new_null_array};
 use arrow::compute::take;
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use headwater_connectors::Records;
 use headwater_connectors::format::text::key_text;
 use headwater_connectors::sink::KEY_TEXT_BYTES_MAX;
+use headwater_expression::Evaluated;
 use headwater_operators::events;
 use headwater_operators::key_codec::KeyCodec;
 
@@ -25,7 +27,7 @@ use super::selection::{Selection, indexes_of, is_in, is_true, pick, union};
 use super::stamp::Stamped;
 use crate::base::id::{GroupId, Id, IdVec, PartId, ScanId, SourceId};
 use crate::base::time::{Eff, EventTime, Span, Tick, Time};
-use crate::catalog::opened::{OpenGroup, Opened};
+use crate::catalog::opened::{KeyColumn, OpenGroup, Opened};
 use crate::catalog::parts::{Part, Parts};
 use crate::catalog::reach::{Late, Reach, late};
 use crate::catalog::view::View;
@@ -70,6 +72,17 @@ pub struct Refused {
     pub long_key: Vec<u32>,
     /// With how late they were, where that is why.
     pub late: Vec<(u32, Option<Span>)>,
+}
+
+impl Refused {
+    /// Once a record, whatever comes of it.
+    fn settle(&mut self) {
+        self.expression.sort_unstable();
+        self.expression.dedup();
+        self.null_key.dedup();
+        self.long_key.dedup();
+        self.late.dedup();
+    }
 }
 
 /// A batch of records, as every stage after the first sees it.
@@ -120,7 +133,8 @@ impl Shaper {
         let batch = Batch { records: &seen, ..batch };
         let rows = union(asked.iter().map(|(_, _, rows)| rows.as_ref()));
         let (selection, failed) = self.filter(batch.records, rows);
-        let keyed = self.keyed(batch.records, &selection);
+        let keys = self.keys(batch.records, &selection);
+        let keyed = self.keyed(&selection, &keys);
         let draft = |(id, admitted, rows): &(PartId, &Admitted, Cow<[u32]>)| {
             let mut draft = self.draft(&self.parts[*id], batch, (&selection, rows), admitted, &keyed);
             if id.index() == 0 {
@@ -130,13 +144,12 @@ impl Shaper {
             } else {
                 draft.refused.late.clear();
             }
-            draft.refused.expression.sort_unstable();
-            draft.refused.expression.dedup();
+            draft.refused.settle();
             draft
         };
         let drafts: Vec<Draft> = asked.iter().map(draft).collect();
         let indexes = union(drafts.iter().map(|draft| draft.indexes.as_slice())).into_owned();
-        let keys = self.encode(&selection, &indexes);
+        let keys = self.encode(&keys, selection.rows.len(), &indexes);
         let finish = |(draft, (id, admitted, _)): (Draft, &(PartId, &Admitted, Cow<[u32]>))| {
             let keys = pick(&keys, indexes_of(&indexes, &draft.indexes).map(UInt32Array::from).as_ref());
             let rows: Vec<u32> = draft.indexes.iter().map(|index| selection.rows[*index as usize]).collect();
@@ -149,29 +162,47 @@ impl Shaper {
     /// What passes `where`, and the rows for which it failed.
     fn filter(&self, records: &Records, rows: Cow<[u32]>) -> (Selection, Vec<u32>) {
         let selection = Selection::of(records, rows.into_owned());
-        let Some(filter) = &self.group().filter else { return (selection, vec![]) };
+        let (selection, mut failed) = match &self.group().explode {
+            Some(explode) => selection.exploded(records, explode),
+            None => (selection, vec![]),
+        };
+        let Some(filter) = &self.group().filter else { return (selection, failed) };
         let evaluated = filter.evaluate(&selection.batch, &|c| selection.undecoded(records, c));
-        let failed = selection.rows_of(evaluated.failed.as_ref()).collect();
+        failed.extend(selection.rows_of(evaluated.failed.as_ref()));
         let passes = evaluated.values.as_boolean();
         let kept: Vec<u32> = (0..selection.rows.len() as u32).filter(|i| is_true(passes, *i as usize)).collect();
         (selection.keep(&kept), failed)
     }
 
+    /// The key columns.
+    fn keys(&self, records: &Records, selection: &Selection) -> Vec<Evaluated> {
+        let key = |key: &KeyColumn| match key {
+            KeyColumn::Read(name) => {
+                let values = selection.batch.column_by_name(name).expect("what the group names is seen");
+                Evaluated { values: values.clone(), failed: selection.undecoded(records, name) }
+            }
+            KeyColumn::Computed(sql) => sql.evaluate(&selection.batch, &|c| selection.undecoded(records, c)),
+        };
+        self.group().keys.iter().map(key).collect()
+    }
+
     /// Whose keys are there, and short enough.
-    fn keyed(&self, records: &Records, selection: &Selection) -> Keyed {
-        let columns: Vec<&ArrayRef> = self.view().keys.iter().map(|k| selection.batch.column(*k)).collect();
-        let any_undecoded = self.view().keys.iter().any(|k| records.undecoded[*k].is_some());
+    fn keyed(&self, selection: &Selection, keys: &[Evaluated]) -> Keyed {
+        let columns: Vec<&ArrayRef> = keys.iter().map(|key| &key.values).collect();
         let mut keyed = Keyed::default();
         let some_long = may_be_long(&columns);
-        if !any_undecoded && !some_long && columns.iter().all(|c| c.null_count() == 0) {
+        let all_decoded = keys.iter().all(|key| key.failed.is_none());
+        if all_decoded && !some_long && columns.iter().all(|c| c.null_count() == 0) {
             return keyed;
         }
-        let text = |i: usize| key_text(&selection.batch, self.view().keys.iter().copied(), i);
+        let texts = some_long.then(|| self.key_batch(keys));
+        let is_too_long =
+            |i: usize| texts.as_ref().is_some_and(|batch| key_text(batch, 0..keys.len(), i).len() > KEY_TEXT_BYTES_MAX);
         let mut is_there = Vec::with_capacity(selection.rows.len());
         for (i, row) in selection.rows.iter().enumerate() {
-            let broken = |k: &usize| records.undecoded[*k].as_ref().is_some_and(|u| u.value(*row as usize));
-            let (is_broken, is_null) = (self.view().keys.iter().any(broken), columns.iter().any(|c| c.is_null(i)));
-            let is_long = some_long && !is_broken && !is_null && text(i).len() > KEY_TEXT_BYTES_MAX;
+            let is_broken = keys.iter().any(|key| key.failed.as_ref().is_some_and(|failed| failed.value(i)));
+            let is_null = columns.iter().any(|c| c.is_null(i));
+            let is_long = !is_broken && !is_null && is_too_long(i);
             if is_broken {
                 keyed.broken.push(*row);
             } else if is_null {
@@ -183,6 +214,14 @@ impl Shaper {
         }
         keyed.is_there = Some(is_there);
         keyed
+    }
+
+    /// The key columns, as rows call them.
+    fn key_batch(&self, keys: &[Evaluated]) -> RecordBatch {
+        let fields = self.group().shape.schema.fields()[..keys.len()].iter();
+        let schema = Schema::new(fields.map(|field| field.as_ref().clone().with_nullable(true)).collect::<Vec<_>>());
+        let columns = keys.iter().map(|key| key.values.clone()).collect();
+        RecordBatch::try_new(Arc::new(schema), columns).expect("key columns keep their types")
     }
 
     /// The inputs of a part, for those of its rows whose keys are there and whose windows take them.
@@ -243,10 +282,10 @@ impl Shaper {
         false
     }
 
-    /// The keys of some places of a selection.
-    fn encode(&self, selection: &Selection, indexes: &[u32]) -> ArrayRef {
-        let at = (indexes.len() < selection.rows.len()).then(|| UInt32Array::from(indexes.to_vec()));
-        let columns = self.view().keys.iter().map(|k| pick(selection.batch.column(*k), at.as_ref()));
+    /// The keys of some places of a selection of so many rows.
+    fn encode(&self, keys: &[Evaluated], rows: usize, indexes: &[u32]) -> ArrayRef {
+        let at = (indexes.len() < rows).then(|| UInt32Array::from(indexes.to_vec()));
+        let columns = keys.iter().map(|key| pick(&key.values, at.as_ref()));
         let columns: Vec<ArrayRef> = columns.collect();
         Arc::new(self.codec.encode(&columns).expect("key columns keep their types"))
     }

@@ -198,9 +198,9 @@ macro_rules! tables {
 tables! {
     /// `[sources.NAME]`: where events are kept, where they arrive, and how the two meet.
     Source {
-        /// The column with the time at which an event happened.
+        /// The column with the time at which an event happened, or SQL that gives it.
         event_time => "event_time"
-        /// The column with the time at which the system could first know it.
+        /// The column with the time at which the system could first know it, or SQL that gives it.
         arrival_time => "arrival_time"
         /// How long past its end a window takes events, as in `"1h"`.
         lateness => "lateness"
@@ -228,8 +228,10 @@ tables! {
     Features {
         /// The source whose events are aggregated, or a list of them.
         source => "source"
-        /// The key: a column, or a list of them.
+        /// The key: a column, a list of them, or a table of names and SQL.
         key => "key"
+        /// A list in an event, which counts once for each of its elements.
+        explode => "explode"
         /// SQL over an event's columns; those for which it is not true are left out.
         where_ => "where"
         /// What it is, for people.

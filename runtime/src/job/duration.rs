@@ -1,4 +1,4 @@
-//! Durations as a job file writes them: `500us 10ms 30s 5m 1h 7d`, and sums of them (`1h30m`). In microseconds.
+//! Durations as a job file writes them: `500us 10ms 30s 5m 1h 7d 2w`, and sums of them (`1h30m`). In microseconds.
 
 pub const SECOND_US: i64 = 1_000_000;
 pub const HOUR_US: i64 = 3_600 * SECOND_US;
@@ -10,11 +10,14 @@ pub const MAX_US: i64 = 1_000_000 * 86_400_000_000;
 const UNITS: [(&str, i64); 6] =
     [("d", 86_400_000_000), ("h", 3_600_000_000), ("m", 60_000_000), ("s", 1_000_000), ("ms", 1_000), ("us", 1)];
 
+/// Written, and shown in days.
+const WEEK: (&str, i64) = ("w", 7 * DAY_US);
+
 /// The microseconds that `text` means, or what is wrong with it.
 pub fn parse(text: &str) -> Result<i64, String> {
     let wrong = || {
         format!(
-            "`{text}` is not a duration: expected numbers with a unit of us, ms, s, m, h or d, like \"30s\" or \"1h30m\""
+            "`{text}` is not a duration: expected numbers with a unit of us, ms, s, m, h, d or w, like \"30s\" or \"1h30m\""
         )
     };
     let too_long = || format!("`{text}` is too long: the longest duration is {}", display(MAX_US));
@@ -24,7 +27,7 @@ pub fn parse(text: &str) -> Result<i64, String> {
         let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
         let (number, after) = rest.split_at(digits);
         let (unit, after) = after.split_at(after.find(|c: char| c.is_ascii_digit()).unwrap_or(after.len()));
-        let (_, unit_us) = UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(wrong)?;
+        let (_, unit_us) = UNITS.iter().chain([&WEEK]).find(|(name, _)| *name == unit).ok_or_else(wrong)?;
         if number.is_empty() {
             return Err(wrong());
         }
@@ -58,7 +61,8 @@ mod tests {
         for (text, us) in table {
             assert_eq!((parse(text), display(us)), (Ok(us), text.to_owned()), "{text}");
         }
-        for wrong in ["", "90", "h", "1w", "-1s", "1000001d"] {
+        assert_eq!((parse("2w"), parse("1w1d")), (Ok(14 * DAY_US), Ok(8 * DAY_US)));
+        for wrong in ["", "90", "h", "1y", "w", "-1s", "1000001d", "200000w"] {
             assert!(parse(wrong).is_err(), "{wrong}");
         }
     }

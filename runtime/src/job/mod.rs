@@ -2,6 +2,7 @@
 //! opened (schemas and expressions known, `open`). Nothing downstream knows how a job was written.
 
 pub mod build;
+pub(crate) mod columns;
 pub(crate) mod duration;
 pub(crate) mod raw;
 pub(crate) mod secrets;
@@ -24,7 +25,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::datatypes::DataType;
-use headwater_connectors::history::{HistoryConfig, HistoryKind};
+use headwater_connectors::history::{self, HistoryConfig, HistoryKind, Pinned};
 use headwater_connectors::sink::lines::LinesConfig;
 use headwater_connectors::sink::{Home, SinkConfig};
 use headwater_connectors::stream::StreamConfig;
@@ -68,7 +69,7 @@ pub(crate) struct Source {
     pub lateness_us: i64,
     pub future_limit_us: i64,
     pub time_unit: TimeUnit,
-    /// `[sources.NAME.schema]`, for sources without Parquet.
+    /// `[sources.NAME.schema]`, for sources without Parquet: by name, or by path.
     pub schema: Option<Vec<(Named, DataType)>>,
     pub history: Option<History>,
     pub stream: Option<Stream>,
@@ -99,12 +100,49 @@ pub(crate) enum TimeUnit {
     Nanosecond,
 }
 
+impl TimeUnit {
+    /// In nanoseconds.
+    pub fn ns(self) -> i64 {
+        match self {
+            TimeUnit::Second => 1_000_000_000,
+            TimeUnit::Millisecond => 1_000_000,
+            TimeUnit::Microsecond => 1_000,
+            TimeUnit::Nanosecond => 1,
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub(crate) struct History {
     pub at: At,
     pub kind: &'static dyn HistoryKind,
     pub config: Arc<dyn HistoryConfig>,
     pub complete_until_us: Option<i64>,
+    /// Directories that are columns.
+    pub partitions: Vec<(Named, DataType)>,
+}
+
+impl History {
+    /// Finds its files, or takes those that were pinned.
+    pub fn open(
+        &self,
+        pinned: Option<&Pinned>,
+        time_unit: TimeUnit,
+    ) -> headwater_connectors::Result<Arc<dyn history::History>> {
+        let history = self.config.open(pinned)?;
+        if self.partitions.is_empty() {
+            return Ok(history);
+        }
+        let columns = self.partitions.iter().map(|(name, data_type)| (name.text.clone(), data_type.clone()));
+        history::partitioned(history, &columns.collect::<Vec<_>>(), time_unit.ns())
+    }
+}
+
+impl Source {
+    /// Directories of its history that are columns.
+    pub fn partitions(&self) -> Vec<(Named, DataType)> {
+        self.history.as_ref().map(|history| history.partitions.clone()).unwrap_or_default()
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -132,7 +170,9 @@ pub(crate) struct Group {
     pub name: String,
     /// Whose events it has: at least one, ascending.
     pub sources: Vec<SourceId>,
-    pub key: Vec<Named>,
+    pub key: Vec<Key>,
+    /// A list: an event counts once for each of its elements.
+    pub explode: Option<Named>,
     pub filter: Option<Named>,
     pub window: Window,
     /// Windowed groups: how long past its end a row stays in the store.
@@ -141,6 +181,16 @@ pub(crate) struct Group {
     /// They follow from the columns, in the row behind them.
     pub derived: Vec<Derived>,
     pub about: About,
+}
+
+/// A column of a group's key.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Key {
+    /// As rows have it.
+    pub name: String,
+    /// The column, or the SQL, that it is.
+    pub of: Named,
+    pub is_sql: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

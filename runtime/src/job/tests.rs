@@ -154,7 +154,7 @@ fn source_meaning(source: &Source) -> String {
 }
 
 fn group_meaning(job: &Job, group: &Group) -> String {
-    let keys: Vec<&str> = group.key.iter().map(|key| key.text.as_str()).collect();
+    let keys: Vec<&str> = group.key.iter().map(|key| key.of.text.as_str()).collect();
     let sources: Vec<&str> = group.sources.iter().map(|source| job.sources[*source].name.as_str()).collect();
     let source = sources.join(" and ");
     let mut text = format!("group {} of {source} by {} {:?}", group.name, keys.join(", "), group.window);

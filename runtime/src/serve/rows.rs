@@ -2,18 +2,17 @@
 
 use std::sync::Arc;
 
-use headwater_connectors::Wanted;
 use headwater_connectors::format::json::JsonDecoder;
 use headwater_connectors::format::text::{format_time, key_text as json_of_key, write_string};
 use headwater_connectors::format::{Decoder, Message};
 use headwater_connectors::sink::{HeldStore, JobRows, KEY_TEXT_BYTES_MAX, Lookup, RowText, SINKS, Takes};
+use headwater_connectors::{Path, Wanted};
 
-use arrow::datatypes::{DataType, Schema};
+use arrow::datatypes::{DataType, FieldRef, Schema};
 
 use crate::base::failure::Failure;
 use crate::base::id::{GroupId, Id, SinkId};
 use crate::catalog::opened::Opened;
-use crate::catalog::source::unit_ns;
 use crate::job::nearest::expected;
 use crate::job::validate::types;
 use crate::job::{Job, instant};
@@ -116,10 +115,11 @@ fn key_text(opened: &Opened, group: GroupId, values: &[String]) -> Result<String
         return Err(Failure::Usage(format!("the key of `{}` is not whole: add {}", shape.name, missing.join(" "))));
     }
     // A value is read as the one of an event would be: so the two are equal where they mean the same.
-    let schema = Schema::new(fields.to_vec());
+    let path = |field: &FieldRef| field.as_ref().clone().with_name(Path::of([field.name().as_str()]).to_string());
+    let schema = Schema::new(fields.iter().map(path).collect::<Vec<_>>());
     let first = opened.graph.sources_of(group).next().expect("a group reads a source");
-    let source = &opened.job.sources[first];
-    let mut decoder = JsonDecoder::new(&Wanted { schema: schema.into(), time_unit_ns: unit_ns(source.time_unit) });
+    let unit = opened.job.sources[first].time_unit;
+    let mut decoder = JsonDecoder::new(&Wanted { schema: schema.into(), time_unit_ns: unit.ns() });
     let mut record = vec![];
     for (field, value) in fields.iter().zip(given.iter().flatten()) {
         record.push(if record.is_empty() { b'{' } else { b',' });
@@ -140,7 +140,9 @@ fn key_text(opened: &Opened, group: GroupId, values: &[String]) -> Result<String
             )));
         }
     }
-    Ok(json_of_key(&decoded.batch, 0..shape.keys, 0))
+    let schema = Schema::new(fields.iter().map(|field| field.as_ref().clone().with_nullable(true)).collect::<Vec<_>>());
+    let named = decoded.batch.with_schema(schema.into()).map_err(|e| Failure::Running(format!("the key: {e}")))?;
+    Ok(json_of_key(&named, 0..shape.keys, 0))
 }
 
 /// A value as JSON, by its column's type; what is no value of it becomes null.

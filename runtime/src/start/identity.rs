@@ -4,12 +4,13 @@
 use std::fmt::Write;
 
 use arrow::datatypes::Schema;
+use headwater_connectors::Path;
 use headwater_expression::Expression;
 
 use super::canonical::{data_type, optional, quoted, time_unit, window};
 use crate::base::id::GroupId;
 use crate::catalog::opened::{Opened, Source};
-use crate::job::{self, Named, SeamBy, Window};
+use crate::job::{self, Named, SeamBy, Window, columns};
 
 /// What the engine makes of a job. Another number: old states mean something else.
 const SEMANTICS: u32 = 1;
@@ -30,7 +31,9 @@ pub fn of_source(conf: &job::Source, open: &Source) -> String {
         time_unit(conf.time_unit)
     );
     let arrival = conf.arrival_time.iter();
-    add_types(&mut text, &open.schema, std::iter::once(&conf.event_time).chain(arrival).map(|name| name.text.as_str()));
+    for time in std::iter::once(&conf.event_time).chain(arrival) {
+        add_column(&mut text, &open.schema, &time.text);
+    }
     text
 }
 
@@ -47,10 +50,24 @@ pub fn of_group(opened: &Opened, id: GroupId) -> String {
     let mut text = format!("semantics {SEMANTICS} tick {} {}", opened.job.tick_us, sources.join(" and "));
     // Writing to memory does not fail.
     let _ = write!(text, " window {} where {filter} key", window(group.window));
-    add_types(&mut text, schema, group.key.iter().map(|key| key.text.as_str()));
+    for key in &group.key {
+        match key.is_sql {
+            false => add_column(&mut text, schema, &key.of.text),
+            true => {
+                let _ = write!(text, " {} of {}", key.name, quoted(&key.of.text));
+            }
+        }
+    }
+    if let Some(list) = &group.explode {
+        text.push_str(" each of");
+        add_column(&mut text, schema, &list.text);
+    }
+    let keys = group.key.iter().zip(&opened.groups[id].keys).filter(|(key, _)| key.is_sql);
+    let sql = || keys.clone().filter_map(|(_, key)| key.computed());
+    add_types(&mut text, schema, sql().flat_map(|key| key.columns()).map(String::as_str));
     let compiled = &opened.groups[id].filter;
     add_types(&mut text, schema, compiled.iter().flat_map(|filter| filter.columns()).map(String::as_str));
-    add_arithmetic(&mut text, compiled.iter());
+    add_arithmetic(&mut text, compiled.iter().chain(sql()));
     text
 }
 
@@ -84,10 +101,24 @@ fn written(expression: &Option<Named>) -> String {
     optional(expression.as_ref().map(|expression| quoted(&expression.text)))
 }
 
+/// A column as a job names it, and its type. What is SQL is written as it stands.
+fn add_column(text: &mut String, schema: &Schema, name: &str) {
+    match columns::find(schema, name, "") {
+        Ok(found) => add_types(text, schema, std::iter::once(found.name.as_str())),
+        Err(_) => text.push_str(&format!(" {}", quoted(name))),
+    }
+}
+
+/// Columns by their paths, and their types. A field inside of a column stands in brackets.
 fn add_types<'a>(text: &mut String, schema: &Schema, names: impl Iterator<Item = &'a str>) {
     for name in names {
-        let data_type = schema.field_with_name(name).map(|field| data_type(field.data_type()));
-        let _ = write!(text, " {name} {}", data_type.unwrap_or_default());
+        let data_type = columns::field(schema, name).map(|field| data_type(field.data_type())).unwrap_or_default();
+        let shown = match Path::parse(name) {
+            Some(path) if path.is_nested() => format!("({name})"),
+            Some(path) => path.last().to_owned(),
+            None => name.to_owned(),
+        };
+        let _ = write!(text, " {shown} {data_type}");
     }
 }
 

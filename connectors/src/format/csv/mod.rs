@@ -30,8 +30,8 @@ use arrow::datatypes::DataType;
 use super::builder::Builder;
 use super::value::{Leniency, Value};
 use super::{Decoded, Decoder, Format, FormatKind, Message};
+use crate::records::path_of;
 use crate::settings::{Kind, Settings};
-use crate::records::path;
 use crate::{Error, Result, Wanted};
 use scan::{Field, fields};
 
@@ -134,7 +134,7 @@ impl CsvDecoder {
     pub fn new(dialect: &Dialect, names: &[String], wanted: &Wanted) -> Result<CsvDecoder, String> {
         let index = |field: &Arc<arrow::datatypes::Field>| {
             // Nothing is nested here: dots of a path are dots of a name.
-            let wanted = path(field.name()).names().join(".");
+            let wanted = path_of(field).names().join(".");
             let mut indexes = names.iter().enumerate().filter(|(_, name)| **name == wanted).map(|(at, _)| at);
             match (indexes.next(), indexes.next()) {
                 (_, Some(_)) => Err(field.name().clone()),

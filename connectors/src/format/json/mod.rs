@@ -35,7 +35,8 @@ use scan::{Scanner, Span};
 use text::value_at;
 
 /// JSON as a kind of format.
-pub static JSON: &Json = &Json { leniency: Leniency { numbers_as_text: false, integral_floats: false, sql_times: false } };
+pub static JSON: &Json =
+    &Json { leniency: Leniency { numbers_as_text: false, integral_floats: false, sql_times: false } };
 
 /// See [`JSON`]. As a format, with what it takes besides.
 #[derive(Clone, Debug, Default)]

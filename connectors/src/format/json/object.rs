@@ -23,8 +23,8 @@ pub(in crate::format) struct Object {
 
 #[derive(Default)]
 struct Field {
-    /// The place of the column that is this field as it stands.
-    column: Option<usize>,
+    /// The places of the columns that are this field as it stands.
+    columns: Vec<usize>,
     /// What is wanted of the object that it should be.
     inside: Option<Object>,
     /// The places of all columns inside.
@@ -56,7 +56,7 @@ impl Object {
             let mut inside = vec![];
             for (column, path) in paths.iter().filter(|(_, path)| path.first().is_some_and(|first| first == name)) {
                 match &path[1..] {
-                    [] => field.column = Some(*column),
+                    [] => field.columns.push(*column),
                     rest => inside.push((*column, rest)),
                 }
             }
@@ -112,9 +112,7 @@ impl Field {
                 span
             }
         };
-        if let Some(column) = self.column {
-            spans[column] = span;
-        }
+        self.columns.iter().for_each(|column| spans[*column] = span);
         Some(())
     }
 }

@@ -65,10 +65,10 @@ impl Footer {
         })?
     }
 
-    /// What lies at a path; `None`: there is none.
-    pub fn part(&self, path: &Path) -> Result<Option<Part>, String> {
+    /// What lies at a path, of which so much is wanted; `None`: there is none.
+    pub fn part(&self, path: &Path, wanted: Option<&DataType>) -> Result<Option<Part>, String> {
         let Some(name) = path.names().first() else { return Ok(None) };
-        self.column(name)?.map_or(Ok(None), |column| Part::of(column, path))
+        self.column(name)?.map_or(Ok(None), |column| Part::of(column, path, wanted))
     }
 
     /// The only column of this name; `None`: there is none.

@@ -6,9 +6,8 @@
 //! read     one row group's wanted columns, fetched ahead on threads of their own, decoded on the caller's
 //! ```
 //!
-//! Files are joined by column name: a file without a column has nulls there, and of two types the wider one is handed on. What
+//! Files are joined by column name, those of fields inside of columns too: a file without a column has nulls there, and of two types the wider one is handed on. What
 //! a file says of itself (rows, pages, statistics) is compared with what is read; a file that is damaged is named in an error.
-//! The names of directories are no columns.
 //! Every answer of a store is checked to be of the file that was pinned; bytes of another one are never decoded.
 
 mod claims;
@@ -26,13 +25,13 @@ mod thrift;
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::{DataType, Field, SchemaRef};
 use futures::{StreamExt, TryStreamExt};
 use parquet::file::metadata::RowGroupMetaData;
 
 use super::{History, HistoryConfig, HistoryKind, Piece, Pinned, Range};
 use crate::objects::runtime;
-use crate::records::path;
+use crate::records::{path, path_of};
 use crate::settings::{Kind, Settings};
 use crate::{Error, Records, Result, Wanted};
 use fetch::{Fetch, damaged};
@@ -141,7 +140,7 @@ impl History for ParquetHistory {
     fn pieces(&self, columns: &[&str]) -> Result<Vec<Piece>> {
         let mut pieces = vec![];
         for (file, parquet) in self.files.iter().enumerate() {
-            let columns = columns.iter().map(|name| parquet.part(name)).collect::<Result<Vec<_>>>()?;
+            let columns = columns.iter().map(|name| parquet.part(&path(name), None)).collect::<Result<Vec<_>>>()?;
             let groups = parquet.footer.metadata.row_groups().iter().enumerate();
             pieces.extend(groups.map(|(row_group, group)| Piece {
                 file,
@@ -157,7 +156,7 @@ impl History for ParquetHistory {
     /// Fetching starts now; decoding happens as the iterator is asked.
     fn read(&self, piece: &Piece, wanted: &Wanted) -> Result<Box<dyn Iterator<Item = Result<Records>> + Send>> {
         let file = &self.files[piece.file];
-        let columns = wanted.schema.fields().iter().map(|field| file.wanted(field.name(), field.data_type()));
+        let columns = wanted.schema.fields().iter().map(|field| file.wanted(field));
         let columns = columns.collect::<Result<Vec<_>>>()?;
         Ok(Box::new(read::batches(file, piece.row_group, wanted, &columns)?))
     }
@@ -172,14 +171,15 @@ impl ParquetFile {
         &self.fetch.pinned.path
     }
 
-    /// What lies at the path of a name; `None`: there is none, and all is null.
-    fn part(&self, name: &str) -> Result<Option<Part>> {
-        self.footer.part(&path(name)).map_err(|why| damaged(self.path(), why))
+    /// What lies at a path; `None`: there is none, and all is null.
+    fn part(&self, path: &crate::Path, wanted: Option<&DataType>) -> Result<Option<Part>> {
+        self.footer.part(path, wanted).map_err(|why| damaged(self.path(), why))
     }
 
-    fn wanted(&self, name: &str, wanted: &DataType) -> Result<Option<Part>> {
+    fn wanted(&self, field: &Field) -> Result<Option<Part>> {
+        let (name, wanted) = (field.name(), field.data_type());
         let told = |why: String| Error::Config(format!("column {name:?} {why}"));
-        let Some(column) = self.part(name)? else { return Ok(None) };
+        let Some(column) = self.part(&path_of(field), Some(wanted))? else { return Ok(None) };
         let found = schema::seen_as(column.data_type());
         match found.is_nested() || merge::widest(&found, wanted).is_some_and(|widest| widest == *wanted) {
             true => Ok(Some(column)),

@@ -75,7 +75,8 @@ pub(super) fn batches(
     let ranges: Walked<Vec<_>> = leaves.iter().map(|leaf| pages::range(group.column(*leaf), size)).collect();
     let ranges = ranges.map_err(|why| damaged(&path, why))?;
     let levels = levels(&parts).map_err(|why| damaged(&path, why))?;
-    let names = wanted.schema.fields().iter().zip(columns).filter(|(_, part)| part.is_some()).map(|(field, _)| field.name());
+    let names =
+        wanted.schema.fields().iter().zip(columns).filter(|(_, part)| part.is_some()).map(|(field, _)| field.name());
     let claimed = || names.zip(&parts).map(|(name, part)| claims(&metadata, row_group, name, part)).collect();
     let claims = guarded(claimed).map_err(|why| damaged(&path, why))?;
     let nullable = |field: &Arc<Field>| field.as_ref().clone().with_nullable(true);
@@ -190,7 +191,11 @@ impl Batches {
 }
 
 /// Nothing is lost: see `merge::widest`.
-fn widened(column: ArrayRef, failed: Option<BooleanBuffer>, wanted: &DataType) -> Walked<(ArrayRef, Option<BooleanBuffer>)> {
+fn widened(
+    column: ArrayRef,
+    failed: Option<BooleanBuffer>,
+    wanted: &DataType,
+) -> Walked<(ArrayRef, Option<BooleanBuffer>)> {
     match column.data_type() {
         of if of == wanted => Ok((column, failed)),
         of if of.is_nested() => convert(&column, wanted).map_err(|e| e.to_string()).map(|(column, _)| (column, failed)),

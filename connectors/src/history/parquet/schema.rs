@@ -46,9 +46,11 @@ fn field_seen_as(field: &Field) -> FieldRef {
 /// The pairs of a map, by the names that Arrow gives them.
 fn entries_seen_as(entries: &FieldRef) -> FieldRef {
     let DataType::Struct(pair) = entries.data_type() else { return entries.clone() };
-    let fields = ["key", "value"].iter().zip(pair).enumerate().map(|(at, (name, field))| {
-        Field::new(*name, seen_as(field.data_type()), at == 1)
-    });
+    let fields = ["key", "value"]
+        .iter()
+        .zip(pair)
+        .enumerate()
+        .map(|(at, (name, field))| Field::new(*name, seen_as(field.data_type()), at == 1));
     Arc::new(Field::new("entries", DataType::Struct(fields.collect()), false))
 }
 
@@ -134,7 +136,8 @@ mod tests {
         let large = Dictionary(Box::new(Int8), Box::new(LargeUtf8));
         let nanos = Timestamp(TimeUnit::Nanosecond, None);
         let list = DataType::new_list(Int64, true);
-        let of = |fields: &[(&str, DataType)]| Struct(fields.iter().map(|(n, t)| Field::new(*n, t.clone(), true)).collect());
+        let of =
+            |fields: &[(&str, DataType)]| Struct(fields.iter().map(|(n, t)| Field::new(*n, t.clone(), true)).collect());
         /// Columns of two files, and the joined columns or why the last one cannot be used.
         type Row<'a> =
             (&'a [(&'a str, DataType)], &'a [(&'a str, DataType)], Result<&'a [(&'a str, DataType)], &'a str>);
@@ -208,7 +211,8 @@ mod tests {
     #[test]
     fn a_field_that_no_type_fits_harms_none_beside_it() {
         use DataType::*;
-        let of = |fields: &[(&str, DataType)]| Struct(fields.iter().map(|(n, t)| Field::new(*n, t.clone(), true)).collect());
+        let of =
+            |fields: &[(&str, DataType)]| Struct(fields.iter().map(|(n, t)| Field::new(*n, t.clone(), true)).collect());
         let one = [column("a", &of(&[("x", Int32), ("y", Int32)]))];
         let two = [column("a", &of(&[("x", Int64), ("y", Int32)]))];
         let three = [column("a", &of(&[("x", Utf8), ("y", Int64)]))];

@@ -97,7 +97,8 @@ async fn find_keys(
             continue;
         }
         let prefix = Path::parse(if one.is_exact() { one.text.trim_end_matches('/') } else { one.fixed_part() })?;
-        let listed = store.list(Some(&prefix)).try_filter(|meta| futures::future::ready(one.means(meta.location.as_ref())));
+        let listed =
+            store.list(Some(&prefix)).try_filter(|meta| futures::future::ready(one.means(meta.location.as_ref())));
         found.extend(listed.map_ok(pinned).try_collect::<Vec<_>>().await?);
     }
     Ok(found)

@@ -18,6 +18,7 @@ use super::schema::micros;
 use super::*;
 use crate::Payload;
 
+mod nested;
 mod said;
 
 struct Dir(tempfile::TempDir);

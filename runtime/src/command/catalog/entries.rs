@@ -9,10 +9,12 @@ use serde::Serialize;
 use super::super::meaning;
 use crate::base::id::{GroupId, SourceId};
 use crate::base::time::{Span, Tick, WallClock};
+use crate::catalog;
 use crate::catalog::open::open_for_rows;
 use crate::catalog::opened::Opened;
+use crate::job::validate::names::is_of_element;
 use crate::job::validate::types;
-use crate::job::{About, Column, Derived, Group, Job, Source, Window, duration};
+use crate::job::{About, Column, Derived, Group, Job, Source, Window, columns, duration};
 use crate::observe::report::{self, Report};
 use crate::serve::endpoint;
 
@@ -169,7 +171,7 @@ fn of_group(job: &Job, id: GroupId, opened: Option<&Opened>, running: Option<&Re
     let lateness_us = sources.iter().map(|source| source.lateness_us).max().unwrap_or(0);
     let types = opened.map(|opened| of_types(opened, id)).unwrap_or_default();
     let type_of = |name: &str| types.iter().find(|(known, _)| known == name).map(|(_, of_type)| of_type.clone());
-    let key = group.key.iter().map(|key| FieldEntry { name: key.text.clone(), of_type: type_of(&key.text) });
+    let key = group.key.iter().map(|key| FieldEntry { name: key.name.clone(), of_type: type_of(&key.name) });
     let mut columns: Vec<ColumnEntry> = vec![];
     for (index, column) in group.columns.iter().enumerate() {
         columns.push(ColumnEntry {
@@ -212,17 +214,21 @@ fn lineage(opened: &Opened, (group, column): (GroupId, usize), (sources, conf): 
     let mut names: BTreeSet<&str> =
         open.filter.iter().flat_map(|filter| filter.columns()).map(String::as_str).collect();
     names.extend(input.into_iter().flat_map(|input| input.columns()).map(String::as_str));
-    let by_time = opened.job.groups[group].window != Window::Trailing || conf.length_us.is_some();
+    let group = &opened.job.groups[group];
+    // What is of an element is of the list.
+    if names.iter().any(|name| is_of_element(group, name)) {
+        names.retain(|name| !is_of_element(group, name));
+        names.extend(group.explode.iter().map(|list| list.text.as_str()));
+    }
+    let by_time = group.window != Window::Trailing || conf.length_us.is_some();
     let of_source = |source: &&Source| {
-        let has = |name: &&str| {
-            opened
-                .sources
-                .iter()
-                .zip(&opened.job.sources)
-                .any(|(open, conf)| conf.name == source.name && open.schema.index_of(name).is_ok())
-        };
+        let is_it = |(_, conf): &(&catalog::opened::Source, &Source)| conf.name == source.name;
+        let (open, _) = opened.sources.iter().zip(&opened.job.sources).find(is_it).expect("a source of the job");
+        let has = |name: &&str| columns::field(&open.schema, name).is_some();
         let mut own: BTreeSet<&str> = names.iter().copied().filter(has).collect();
-        own.extend(by_time.then_some(source.event_time.text.as_str()));
+        if by_time {
+            own.extend(open.event_time_columns());
+        }
         own.into_iter().map(|name| format!("{}.{name}", source.name)).collect::<Vec<_>>()
     };
     sources.iter().flat_map(of_source).collect()

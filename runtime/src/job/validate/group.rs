@@ -1,17 +1,20 @@
 //! `[features.NAME]`: a group of columns by one key.
 
+use headwater_connectors::Path;
+
 use super::windowed::Windowed;
 use super::{about, column, derived};
 use crate::base::fault::At;
 use crate::base::id::{IdVec, SourceId};
 use crate::job::nearest::expected;
 use crate::job::raw::{Entry, Kind};
-use crate::job::section::{Context, Section, name_is_plain};
-use crate::job::{Column, Group, Named, Source, Window, duration};
+use crate::job::section::{Context, Section, name_is_plain, string};
+use crate::job::{Column, Group, Key, Named, Source, Window, duration};
 
-const KEYS: [&str; 12] = [
+const KEYS: [&str; 13] = [
     "source",
     "key",
+    "explode",
     "where",
     "window",
     "columns",
@@ -36,6 +39,7 @@ pub fn read(cx: &mut Context, entry: &Entry, sources: &IdVec<SourceId, Source>, 
     let section = Section::open(cx, format!("feature group `{name}`"), entry, &KEYS)?;
     let of_group = group_sources(cx, &section, sources);
     let key = key(cx, &section);
+    let explode = explode(cx, &section, &of_group);
     let filter = section.named(cx, "where");
     let window = section.get("window");
     let windowed = window.map_or(Windowed::Trailing, |entry| read_window(cx, name, entry));
@@ -43,7 +47,7 @@ pub fn read(cx: &mut Context, entry: &Entry, sources: &IdVec<SourceId, Source>, 
         warn_of_window(cx, window, entry.at, tick_us);
     }
     let columns = columns(cx, &section, windowed, tick_us);
-    for column in columns.iter().filter(|column| key.iter().any(|key| key.text == column.name)) {
+    for column in columns.iter().filter(|column| key.iter().any(|key| key.name == column.name)) {
         cx.error(column.at, format!("column `{}` has the name of a key column: give it another one", column.name));
     }
     let derived = derived::read(cx, &section, &key, &columns);
@@ -56,6 +60,7 @@ pub fn read(cx: &mut Context, entry: &Entry, sources: &IdVec<SourceId, Source>, 
         name: name.into(),
         sources: of_group,
         key,
+        explode,
         filter,
         window: if let Windowed::Window(window) = windowed { window } else { Window::Trailing },
         retain_us,
@@ -67,7 +72,8 @@ pub fn read(cx: &mut Context, entry: &Entry, sources: &IdVec<SourceId, Source>, 
 
 /// Whose events it has, ascending.
 fn group_sources(cx: &mut Context, section: &Section, sources: &IdVec<SourceId, Source>) -> Vec<SourceId> {
-    let named = one_or_several(cx, section, "source", ("a source's name", "name one of [sources.NAME]"));
+    let named =
+        one_or_several(cx, section, "source", ("a source's name or a list of them", "name one of [sources.NAME]"));
     let mut found = vec![];
     for named in &named {
         match sources.find(|source| source.name == named.text) {
@@ -84,13 +90,29 @@ fn group_sources(cx: &mut Context, section: &Section, sources: &IdVec<SourceId, 
     found
 }
 
-fn key(cx: &mut Context, section: &Section) -> Vec<Named> {
-    let hint = "name the column, or a list of columns, that each row is about";
-    one_or_several(cx, section, "key", ("a column's name", hint))
+fn key(cx: &mut Context, section: &Section) -> Vec<Key> {
+    let key: Vec<Key> = match section.get("key") {
+        Some(entry) if matches!(entry.value.kind, Kind::Table(_)) => named_keys(cx, section, entry),
+        _ => {
+            let hint = "name the column, or a list of columns, that each row is about";
+            let expected = "a column's name, a list of them, or a table of names and SQL";
+            let named = one_or_several(cx, section, "key", (expected, hint));
+            named.into_iter().map(column_of_key).collect()
+        }
+    };
+    for (n, named) in key.iter().enumerate() {
+        // The same text is told as such.
+        let is_twin = |earlier: &Key| earlier.name == named.name && earlier.of.text != named.of.text;
+        if key[..n].iter().any(is_twin) {
+            let hint = "give each a name, like key = { user_id = \"user.id\" }";
+            cx.error(named.of.at, format!("the key names `{}` twice: {hint}", named.name));
+        }
+    }
+    key
 }
 
-/// A name or a list of them, each once. `of`: how messages call one, and what to write where the key is missing.
-fn one_or_several(cx: &mut Context, section: &Section, key: &str, (of, hint): (&str, &str)) -> Vec<Named> {
+/// A name or a list of them, each once. What messages say: what was expected, and what to write where the key is missing.
+fn one_or_several(cx: &mut Context, section: &Section, key: &str, (expected, hint): (&str, &str)) -> Vec<Named> {
     let Some(entry) = section.get(key) else {
         section.missing(cx, key, hint);
         return vec![];
@@ -100,7 +122,7 @@ fn one_or_several(cx: &mut Context, section: &Section, key: &str, (of, hint): (&
         Kind::String(_) => section.named(cx, key).into_iter().collect(),
         Kind::Broken => vec![],
         other => {
-            cx.error(entry.value.at, format!("`{key}` must be {of} or a list of them, not {}", other.describe()));
+            cx.error(entry.value.at, format!("`{key}` must be {expected}, not {}", other.describe()));
             vec![]
         }
     };
@@ -110,6 +132,35 @@ fn one_or_several(cx: &mut Context, section: &Section, key: &str, (of, hint): (&
         }
     }
     named
+}
+
+/// The list whose elements are events.
+fn explode(cx: &mut Context, section: &Section, sources: &[SourceId]) -> Option<Named> {
+    let list = section.named(cx, "explode")?;
+    if sources.len() > 1 {
+        cx.error(list.at, "a group over several sources explodes no list: make a group for each source");
+    }
+    Some(list)
+}
+
+/// A column is called by its own name, wherever it lies.
+fn column_of_key(of: Named) -> Key {
+    let name = Path::parse(&of.text).map_or_else(|| of.text.clone(), |path| path.last().to_owned());
+    Key { name, of, is_sql: false }
+}
+
+/// `key = { email = "lower(email)" }`
+fn named_keys(cx: &mut Context, section: &Section, entry: &Entry) -> Vec<Key> {
+    let Some(table) = Section::any(cx, format!("`key` of {}", section.what), entry) else { return Vec::new() };
+    if table.entries().next().is_none() {
+        cx.error(entry.at, "`key` is empty: expected at least one, like { email = \"lower(email)\" }");
+    }
+    let key = |entry: &Entry| {
+        name_is_plain(cx, "key column", &entry.name, entry.at, "");
+        let text = string(cx, &entry.name, &entry.value)?.text.clone();
+        Some(Key { name: entry.name.clone(), of: Named { text, at: entry.value.at }, is_sql: true })
+    };
+    table.entries().filter_map(key).collect()
 }
 
 fn read_window(cx: &mut Context, group: &str, entry: &Entry) -> Windowed {

@@ -6,6 +6,7 @@ mod column;
 mod derived;
 mod group;
 pub mod names;
+pub(crate) mod schema;
 mod sink;
 mod source;
 pub(crate) mod types;
@@ -110,7 +111,7 @@ fn whole(cx: &mut Context, root: &Table) -> Job {
 fn across(cx: &mut Context, job: &Job, group_names: &[&str]) {
     sink::check_apart(cx, job);
     group::check_backfill_names(cx, &job.groups);
-    let written: IdVec<_, _> = job.sources.iter().map(source::written_schema).collect();
+    let written: IdVec<_, _> = job.sources.iter().map(schema::written).collect();
     cx.faults.faults.extend(names::check_names(job, &written).faults);
     for (n, source) in job.sources.pairs() {
         // A group that is too wrong to be read may be the one that uses it.

@@ -2,13 +2,14 @@
 //! from Parquet files alike.
 
 use arrow::datatypes::{DataType, SchemaRef};
+use headwater_connectors::Path;
 use headwater_expression::UNUSABLE;
 
 use super::{types, union};
 use crate::base::fault::Faults;
 use crate::base::id::{IdVec, SourceId};
-use crate::job::nearest::expected;
-use crate::job::{Job, Named, SeamBy};
+use crate::job::columns;
+use crate::job::{Group, Job, Key, Named, SeamBy};
 
 /// Checks times, keys and the seam's columns of each source whose schema is known. Expressions are not looked at.
 pub fn check_names(job: &Job, schemas: &IdVec<SourceId, Option<SchemaRef>>) -> Faults {
@@ -17,8 +18,8 @@ pub fn check_names(job: &Job, schemas: &IdVec<SourceId, Option<SchemaRef>>) -> F
         let Some(schema) = schemas.get(n).cloned().flatten() else { continue };
         let of = format!("source `{}`", source.name);
         let mut check = |named: &Named, role: &Role| check(named, &of, &schema, role, &mut faults);
-        check(&source.event_time, &TIME);
-        source.arrival_time.iter().for_each(|named| check(named, &TIME));
+        let times = std::iter::once(&source.event_time).chain(&source.arrival_time);
+        times.filter(|named| !columns::is_sql(Some(&schema), &named.text)).for_each(|named| check(named, &TIME));
         match &source.seam.by {
             SeamBy::Offset { partition, offset } if source.history.is_some() => {
                 check(partition, &OFFSET);
@@ -31,11 +32,22 @@ pub fn check_names(job: &Job, schemas: &IdVec<SourceId, Option<SchemaRef>>) -> F
     for group in &job.groups {
         let Some(schema) = union::schema(group, &job.sources, schemas) else { continue };
         let of = union::describe(group, &job.sources);
-        group.key.iter().for_each(|named| check(named, &of, &schema, &KEY, &mut faults));
+        let mut check = |named: &Named, role: &Role| check(named, &of, &schema, role, &mut faults);
+        let is_of_source = |key: &&Key| !key.is_sql && !is_of_element(group, &key.of.text);
+        group.key.iter().filter(is_of_source).for_each(|key| check(&key.of, &KEY));
+        group.explode.iter().for_each(|named| check(named, &LIST));
     }
     faults.settle();
     faults
 }
+
+/// Whether a name is of an element of the list that a group explodes.
+pub fn is_of_element(group: &Group, text: &str) -> bool {
+    group.explode.is_some() && Path::parse(text).is_some_and(|path| path.names()[0] == ELEMENT)
+}
+
+/// How an element of a list that is exploded is called.
+pub const ELEMENT: &str = "item";
 
 /// What a column is named for, and which types will do.
 struct Role {
@@ -48,13 +60,20 @@ const TIME: Role = Role {
     takes: |ty| ty.is_integer() || matches!(ty, DataType::Timestamp(..)),
 };
 const OFFSET: Role = Role { needs: "a seam's partition and offset must be integers", takes: |ty| ty.is_integer() };
-const ID: Role = Role { needs: "an id must be an integer, bool, string, date, timestamp or decimal", takes: is_key };
+const ID: Role = Role {
+    needs: "an id must be an integer, bool, string, date, timestamp or decimal",
+    takes: |ty| is_key(ty) && *ty != DataType::Binary,
+};
 const KEY: Role = Role { needs: "a key must be an integer, bool, string, date, timestamp or decimal", takes: is_key };
 
-fn is_key(ty: &DataType) -> bool {
+const LIST: Role = Role { needs: "only a list can be exploded", takes: |ty| matches!(ty, DataType::List(_)) };
+
+pub fn is_key(ty: &DataType) -> bool {
     use DataType::*;
     match ty {
         Boolean | Utf8 | LargeUtf8 | Utf8View | Date32 | Date64 | Timestamp(..) => true,
+        // As texts.
+        Binary => true,
         Decimal32(..) | Decimal64(..) | Decimal128(..) => true,
         Dictionary(_, values) => is_key(values),
         other => other.is_integer(),
@@ -72,13 +91,12 @@ fn check(named: &Named, of: &str, schema: &SchemaRef, role: &Role, faults: &mut 
 }
 
 fn wrong(name: &str, of: &str, schema: &SchemaRef, role: &Role) -> Option<String> {
-    match schema.field_with_name(name) {
-        Ok(field) if field.metadata().contains_key(UNUSABLE) => field.metadata().get(UNUSABLE).cloned(),
-        Ok(field) if (role.takes)(field.data_type()) => None,
-        Ok(field) => Some(format!("column `{name}` is of type {}: {}", types::display(field.data_type()), role.needs)),
-        Err(_) => {
-            let columns = schema.fields().iter().map(|field| field.name().as_str());
-            Some(format!("unknown column `{name}` of {of}: {}", expected(name, columns)))
+    match columns::find(schema, name, of) {
+        Ok(found) if found.field.metadata().contains_key(UNUSABLE) => found.field.metadata().get(UNUSABLE).cloned(),
+        Ok(found) if (role.takes)(found.field.data_type()) => None,
+        Ok(found) => {
+            Some(format!("column `{name}` is of type {}: {}", types::display(found.field.data_type()), role.needs))
         }
+        Err(message) => Some(message),
     }
 }

@@ -1,8 +1,7 @@
 //! `[sources.NAME]`: where events are kept, where they arrive, and how the two meet.
 
-use std::sync::Arc;
-
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::DataType;
+use headwater_connectors::Path;
 use headwater_connectors::history::HISTORIES;
 use headwater_connectors::settings::{Choice, choices};
 use headwater_connectors::stream::STREAMS;
@@ -40,6 +39,7 @@ pub fn read(cx: &mut Context, entry: &Entry) -> Source {
     let hint = "name the column with the time at which an event happened";
     let history = section.get("history").and_then(|entry| history(cx, name, entry));
     let stream = section.get("stream").and_then(|entry| stream(cx, name, entry));
+    let partitions = history.as_ref().map(|history: &History| history.partitions.clone()).unwrap_or_default();
     let source = Source {
         name: name.into(),
         at: entry.at,
@@ -48,7 +48,7 @@ pub fn read(cx: &mut Context, entry: &Entry) -> Source {
         lateness_us: section.duration(cx, "lateness", 0).unwrap_or(0),
         future_limit_us: section.duration(cx, "future_limit", 0).unwrap_or(HOUR_US),
         time_unit: time_unit(cx, &section),
-        schema: section.get("schema").and_then(|entry| schema(cx, name, entry)),
+        schema: section.get("schema").and_then(|entry| schema(cx, name, entry, &partitions)),
         history,
         stream,
         seam: Seam { at: section.at, by: SeamBy::Time, allow_gap: false },
@@ -62,20 +62,28 @@ pub fn read(cx: &mut Context, entry: &Entry) -> Source {
     source
 }
 
-/// The schema that the job file gives.
-pub fn written_schema(source: &Source) -> Option<SchemaRef> {
-    let fields = source.schema.as_ref()?.iter().map(|(name, ty)| Field::new(&name.text, ty.clone(), true));
-    Some(Arc::new(Schema::new(fields.collect::<Vec<_>>())))
-}
-
 fn history(cx: &mut Context, source: &str, entry: &Entry) -> Option<History> {
     let kinds = choices(HISTORIES.iter().copied());
-    let choices = Choices { tag: "type", default: None, choices: &kinds, common: &["complete_until"] };
+    let choices = Choices { tag: "type", default: None, choices: &kinds, common: &["complete_until", "partitions"] };
     let (section, chosen) = Section::choose(cx, format!("the history of source `{source}`"), entry, &choices)?;
     let complete_until_us = complete_until(cx, &section);
     let kind = HISTORIES[chosen?];
     let config = kind.read(&mut SectionSettings { cx, section: &section });
-    Some(History { at: entry.at, kind, config, complete_until_us })
+    let partitions = section.get("partitions").map(|entry| partitions(cx, source, entry)).unwrap_or_default();
+    Some(History { at: entry.at, kind, config, complete_until_us, partitions })
+}
+
+/// `partitions = { dt = "date" }`: directories that are columns.
+fn partitions(cx: &mut Context, source: &str, entry: &Entry) -> Vec<(Named, DataType)> {
+    let what = format!("`partitions` of source `{source}`");
+    let columns = typed(cx, what, entry, "name its directories, like { dt = \"date\" }").0;
+    let is_nested = |(named, data_type): &&(Named, DataType)| {
+        data_type.is_nested() || matches!(Path::parse(&named.text), Some(path) if path.is_nested())
+    };
+    for (named, _) in columns.iter().filter(is_nested) {
+        cx.error(named.at, format!("a directory cannot be a nested column: `{}`", named.text));
+    }
+    columns
 }
 
 fn complete_until(cx: &mut Context, section: &Section) -> Option<i64> {
@@ -118,25 +126,52 @@ fn time_unit(cx: &mut Context, section: &Section) -> TimeUnit {
 }
 
 /// `[sources.NAME.schema]`; `None` too where a type is wrong, so that nothing is said of columns it may have meant.
-fn schema(cx: &mut Context, source: &str, entry: &Entry) -> Option<Vec<(Named, DataType)>> {
-    let section = Section::any(cx, format!("the schema of source `{source}`"), entry)?;
-    let mut columns = Vec::new();
-    let mut whole = true;
+fn schema(
+    cx: &mut Context,
+    source: &str,
+    entry: &Entry,
+    partitions: &[(Named, DataType)],
+) -> Option<Vec<(Named, DataType)>> {
+    let what = format!("the schema of source `{source}`");
+    let (columns, whole) = typed(cx, what, entry, "name its columns, like ts = \"timestamp\"");
+    let (_, faults) = super::schema::with_faults(&columns, partitions);
+    let fits = faults.is_empty();
+    faults.into_iter().for_each(|(at, message)| cx.error(at, message));
+    (whole && fits && !cx.torn.table(entry.at)).then_some(columns)
+}
+
+/// A table of names and types, and whether all of them could be read.
+fn typed(cx: &mut Context, what: String, entry: &Entry, hint: &str) -> (Vec<(Named, DataType)>, bool) {
+    let Some(section) = Section::any(cx, what, entry) else { return (vec![], false) };
+    let (mut columns, mut whole) = (vec![], true);
     for entry in section.entries() {
-        let text = string(cx, &entry.name, &entry.value);
-        let ty = text.map(|text| types::parse(&text.text));
-        match ty {
-            Some(Ok(ty)) => columns.push((Named { text: entry.name.clone(), at: entry.at }, ty)),
-            Some(Err(message)) => cx.error(entry.value.at, message),
-            None => {}
-        }
-        whole &= columns.last().is_some_and(|(name, _)| name.at == entry.at);
+        add_typed(cx, "", entry, &mut columns, &mut whole);
     }
     if section.entries().next().is_none() {
-        cx.error(entry.at, format!("{} is empty: name its columns, like ts = \"timestamp\"", section.what));
+        cx.error(entry.at, format!("{} is empty: {hint}", section.what));
         whole = false;
     }
-    (whole && !cx.torn.table(entry.at)).then_some(columns)
+    (columns, whole)
+}
+
+/// Without quotes around a path, TOML makes tables of it: `payload.user.id` is a table `payload`.
+fn add_typed(cx: &mut Context, around: &str, entry: &Entry, columns: &mut Vec<(Named, DataType)>, whole: &mut bool) {
+    if let Kind::Table(table) = &entry.value.kind {
+        let around = format!("{around}{}.", Path::of([entry.name.as_str()]));
+        return table.entries.iter().for_each(|entry| add_typed(cx, &around, entry, columns, whole));
+    }
+    let text = match around {
+        "" => entry.name.clone(),
+        around => format!("{around}{}", Path::of([entry.name.as_str()])),
+    };
+    match string(cx, &entry.name, &entry.value).map(|text| types::parse(&text.text)) {
+        Some(Ok(data_type)) => columns.push((Named { text, at: entry.at }, data_type)),
+        Some(Err(message)) => {
+            cx.error(entry.value.at, message);
+            *whole = false;
+        }
+        None => *whole = false,
+    }
 }
 
 /// A way to match the records of history and stream: its name, its keys, and how they are read.

@@ -1,6 +1,8 @@
 //! Arrow's type names, as `[sources.NAME.schema]` writes them.
 
-use arrow::datatypes::{DataType, TimeUnit};
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, TimeUnit};
 
 use crate::job::nearest::nearest;
 
@@ -52,8 +54,92 @@ const MEANT: [(&str, &str); 22] = [
     ("decimal256", "decimal128(18, 2)"),
 ];
 
+/// How deep a type may be nested.
+const DEPTH_MAX: usize = 32;
+
 /// The type that `text` names, or a message.
 pub fn parse(text: &str) -> Result<DataType, String> {
+    parse_at(text, 0)
+}
+
+fn parse_at(text: &str, depth: usize) -> Result<DataType, String> {
+    if depth > DEPTH_MAX {
+        return Err(format!("`{text}` is nested more than {DEPTH_MAX} deep"));
+    }
+    match nested(text) {
+        Some((kind, inside)) => nested_type(text, kind, inside, depth + 1),
+        None => plain(text),
+    }
+}
+
+/// `list<string>` as `list` and `string`.
+fn nested(text: &str) -> Option<(&'static str, &str)> {
+    let (kind, rest) = text.trim().split_once(['<', '('])?;
+    let inside = rest.strip_suffix(['>', ')'])?;
+    let kinds = [("list", "list"), ("array", "list"), ("large_list", "list"), ("struct", "struct"), ("map", "map")];
+    let known = kinds.iter().find(|(name, _)| kind.trim().eq_ignore_ascii_case(name))?;
+    Some((known.1, inside))
+}
+
+fn nested_type(text: &str, kind: &str, inside: &str, depth: usize) -> Result<DataType, String> {
+    let parts = at_commas(inside);
+    match (kind, &parts[..]) {
+        ("list", [item]) => {
+            // Arrow names the items of a list.
+            let item = named(item).filter(|(name, _)| matches!(*name, "item" | "element")).map_or(*item, |(_, of)| of);
+            Ok(DataType::new_list(parse_at(item, depth)?, true))
+        }
+        ("map", [key, value]) => {
+            let (key, value) = (parse_at(key, depth)?, parse_at(value, depth)?);
+            if key != DataType::Utf8 {
+                return Err(format!("`{text}`: the keys of a map are strings: expected map<string, ...>"));
+            }
+            let pair = vec![Field::new("key", key, false), Field::new("value", value, true)];
+            let entries = Field::new("entries", DataType::Struct(pair.into()), false);
+            Ok(DataType::Map(Arc::new(entries), false))
+        }
+        ("struct", fields) => {
+            let mut known: Vec<Field> = vec![];
+            for field in fields {
+                let expected = || format!("`{text}`: expected names and types, like struct<id: int64, name: string>");
+                let (name, of) = named(field).ok_or_else(expected)?;
+                if known.iter().any(|field| field.name() == name) {
+                    return Err(format!("`{text}` names `{name}` twice"));
+                }
+                known.push(Field::new(name, parse_at(of, depth)?, true));
+            }
+            Ok(DataType::Struct(known.into()))
+        }
+        _ => Err(format!("`{text}`: expected list<string>, map<string, int64> or struct<id: int64>")),
+    }
+}
+
+/// Parts between commas that stand in no brackets.
+fn at_commas(text: &str) -> Vec<&str> {
+    let (mut parts, mut depth, mut from) = (vec![], 0i32, 0);
+    for (at, c) in text.char_indices() {
+        match c {
+            '<' | '(' | '[' => depth += 1,
+            '>' | ')' | ']' => depth -= 1,
+            ',' if depth == 0 => {
+                parts.push(&text[from..at]);
+                from = at + 1;
+            }
+            _ => {}
+        }
+    }
+    parts.push(&text[from..]);
+    parts
+}
+
+/// `id: int64`; a name may be in quotes.
+fn named(text: &str) -> Option<(&str, &str)> {
+    let (name, of) = text.split_once(':')?;
+    let name = name.trim().trim_matches(['"', '\'']);
+    (!name.is_empty() && !name.contains(['<', '('])).then_some((name, of.trim()))
+}
+
+fn plain(text: &str) -> Result<DataType, String> {
     let name = text.trim().to_ascii_lowercase();
     let (base, arguments) = split(&name);
     let known = NAMES.iter().find(|(known, _)| *known == name).map(|(_, ty)| ty.clone());
@@ -102,9 +188,11 @@ fn hint(name: &str) -> String {
     let names = NAMES.iter().map(|(name, _)| *name).chain(["timestamp"]);
     match meant.or_else(|| nearest(name, names)) {
         Some(near) => format!("did you mean `{near}`?"),
-        None => "expected an Arrow type: bool, int8 to int64, uint8 to uint64, float32, float64, string, date, timestamp or \
-                 decimal128(p, s)"
-            .into(),
+        None => {
+            "expected an Arrow type: bool, int8 to int64, uint8 to uint64, float32, float64, string, date, timestamp, \
+                 decimal128(p, s), list<...>, struct<...> or map<string, ...>"
+                .into()
+        }
     }
 }
 
@@ -114,6 +202,16 @@ pub fn display(ty: &DataType) -> String {
         DataType::Timestamp(..) => "timestamp".into(),
         DataType::Decimal128(precision, scale) => format!("decimal128({precision}, {scale})"),
         DataType::List(of) => format!("list of {}", display(of.data_type())),
+        DataType::Struct(fields) => {
+            let fields = fields.iter().map(|field| format!("{}: {}", field.name(), display(field.data_type())));
+            format!("struct<{}>", fields.collect::<Vec<_>>().join(", "))
+        }
+        DataType::Map(entries, _) => match entries.data_type() {
+            DataType::Struct(pair) if pair.len() == 2 => {
+                format!("map<{}, {}>", display(pair[0].data_type()), display(pair[1].data_type()))
+            }
+            other => other.to_string(),
+        },
         other => {
             let name = NAMES.iter().find(|(_, ty)| ty == other).map(|(name, _)| *name);
             name.map_or_else(|| other.to_string(), String::from)

@@ -415,3 +415,82 @@ fn a_field_may_be_missing_whatever_the_schema_promises() {
     push(&mut decoder, b"{}");
     assert_eq!(decoder.finish().batch.column(0).null_count(), 1);
 }
+
+/// Paths into objects, lists, structs and maps. A record, then what each column is.
+#[test]
+fn nested_columns() {
+    let list = |of| DataType::new_list(of, true);
+    let pair = vec![Field::new("key", DataType::Utf8, false), Field::new("value", DataType::Int64, true)];
+    let map = DataType::Map(Arc::new(Field::new("entries", DataType::Struct(pair.into()), false)), false);
+    let of = vec![Field::new("x", DataType::Int64, true), Field::new("y", list(DataType::Utf8), true)];
+    let columns = [
+        ("a.b.c", DataType::Int64),
+        ("a.d", list(DataType::Int64)),
+        ("\"a.b\"", DataType::Int64),
+        ("s", DataType::Struct(of.into())),
+        ("s.x", DataType::Int64),
+        ("m", map),
+        ("l", list(list(DataType::Float64))),
+    ];
+    let rows: &[(&str, [&str; 7])] = &[
+        (r#"{"a":{"b":{"c":7},"d":[1,null,3]},"a.b":8}"#, ["7", "[1, , 3]", "8", "null", "null", "null", "null"]),
+        (
+            r#"{"a":{"b":null,"d":[]},"s":{"y":["p",null],"x":1}}"#,
+            ["null", "[]", "null", "{x: 1, y: [p, ]}", "1", "null", "null"],
+        ),
+        (r#"{"a":null,"s":{},"m":{}}"#, ["null", "null", "null", "{x: , y: }", "null", "{}", "null"]),
+        (r#"{"a":7,"s":[1],"m":[1],"l":[[1,2.5],[],null]}"#, ["?", "?", "null", "?", "?", "?", "[[1.0, 2.5], [], ]"]),
+        (r#"{"a":{"b":7,"d":{}},"s":{"x":"1"},"m":{"k":1.5},"l":[[1,"1"]]}"#, ["?", "?", "null", "?", "?", "?", "?"]),
+        (r#"{"a":{"b":{"c":1}},"a":{"d":[2]}}"#, ["null", "[2]", "null", "null", "null", "null", "null"]),
+        (r#"{"a":{"b":{"c":1}},"a":"x"}"#, ["?", "?", "null", "null", "null", "null", "null"]),
+        (r#"{"m":{"k":1,"\u006b":2,"l":null}}"#, ["null", "null", "null", "null", "null", "{k: 2, l: }", "null"]),
+        (r#"{"a":{"b":{"c":1,}}}"#, ["!"; 7]),
+        (r#"{"s":{"z":[{"x":1}],"x":4,"x":5}}"#, ["null", "null", "null", "{x: 5, y: }", "5", "null", "null"]),
+        (r#"{"m":{"\ud800":1}}"#, ["null", "null", "null", "null", "null", "?", "null"]),
+    ];
+    let mut together = JsonDecoder::new(&wanted(&columns, MILLIS));
+    rows.iter().for_each(|(record, _)| push(&mut together, record.as_bytes()));
+    let together = together.finish();
+    for (row, (record, expected)) in rows.iter().enumerate() {
+        let mut alone = JsonDecoder::new(&wanted(&columns, MILLIS));
+        push(&mut alone, record.as_bytes());
+        let alone = alone.finish();
+        for (column, expected) in expected.iter().enumerate() {
+            assert_eq!(show(&together, column, row), *expected, "{} of {record}", columns[column].0);
+            assert_eq!(show(&alone, column, 0), *expected, "{} of {record}, alone", columns[column].0);
+        }
+    }
+}
+
+/// What is taken besides, where a job asks for it.
+#[test]
+fn leniency() {
+    let all = Leniency { numbers_as_text: true, integral_floats: true, sql_times: true };
+    let decimal = DataType::Decimal128(9, 2);
+    let rows = [
+        (DataType::Int64, r#""12""#, "12"),
+        (DataType::Int64, r#""12.0""#, "12"),
+        (DataType::Int64, "1e2", "100"),
+        (DataType::Int64, "1.5", "?"),
+        (DataType::Int64, r#"" 12""#, "?"),
+        (DataType::Int64, r#""""#, "?"),
+        (DataType::Int64, "9223372036854775808.0", "?"),
+        (DataType::UInt8, "-0.0", "0"),
+        (DataType::Float64, r#""1.5""#, "1.5"),
+        (DataType::Float64, r#""NaN""#, "NaN"),
+        (decimal.clone(), r#""12.5""#, "12.50"),
+        (decimal, r#""12.505""#, "?"),
+        (DataType::Utf8, "12", "?"),
+        (DataType::Boolean, r#""true""#, "?"),
+        (micros(), r#""1000""#, "1970-01-01T00:00:01Z"),
+        (micros(), "1000.0", "1970-01-01T00:00:01Z"),
+        (micros(), r#""2026-01-31 10:00:00.5+02""#, "2026-01-31T08:00:00.500Z"),
+        (micros(), r#""2026-01-31T10:00:00Z""#, "2026-01-31T10:00:00Z"),
+        (micros(), r#""2026-02-30""#, "?"),
+    ];
+    for (t, value, expected) in rows {
+        let mut decoder = JsonDecoder::with(&wanted(&[("x", t.clone())], MILLIS), all);
+        push(&mut decoder, format!("{{\"x\":{value}}}").as_bytes());
+        assert_eq!(show(&decoder.finish(), 0, 0), expected, "{value} as {t}");
+    }
+}

@@ -1,0 +1,48 @@
+//! A source's times: columns as they are, or SQL that gives a timestamp.
+
+use arrow::datatypes::{DataType, SchemaRef};
+use headwater_expression::Expression;
+
+use crate::base::fault::Faults;
+use crate::job::validate::types;
+use crate::job::{self, Named, columns};
+
+/// Where an event's time is taken from.
+pub enum Time {
+    /// The column of this path.
+    Column(String),
+    Computed(Expression),
+}
+
+pub struct Times {
+    pub event: Time,
+    pub arrival: Option<Time>,
+}
+
+/// `None`: there are faults. (A name that is no column is told by `check_names`.)
+pub fn compile(source: &job::Source, schema: &SchemaRef, faults: &mut Faults) -> Option<Times> {
+    let mut one = |named: &Named| time(named, &source.name, schema, faults);
+    let event = one(&source.event_time);
+    let arrival = source.arrival_time.as_ref().map(one);
+    Some(Times { event: event?, arrival: arrival.map_or(Some(None), |arrival| arrival.map(Some))? })
+}
+
+fn time(named: &Named, source: &str, schema: &SchemaRef, faults: &mut Faults) -> Option<Time> {
+    if !columns::is_sql(Some(schema), &named.text) {
+        return columns::find(schema, &named.text, source).ok().map(|found| Time::Column(found.name));
+    }
+    let expression = match Expression::compile(&named.text, schema) {
+        Ok(expression) => expression,
+        Err(e) => {
+            faults.error(named.at, e.message);
+            return None;
+        }
+    };
+    if !matches!(expression.data_type(), DataType::Timestamp(..)) {
+        let found = types::display(expression.data_type());
+        let hint = "as to_timestamp(text, '%Y-%m-%d %H:%M:%S') or to_timestamp_millis(number) do";
+        faults.error(named.at, format!("a time must be a timestamp, and this SQL gives a {found}: {hint}"));
+        return None;
+    }
+    Some(Time::Computed(expression))
+}
