@@ -10,6 +10,7 @@
 //! DataFusion adds in the type of the operands, and takes of a shift's width its last six bits.
 
 use std::fmt::{Display, Formatter};
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, ArrowPrimitiveType, AsArray, PrimitiveArray, RecordBatch};
@@ -96,14 +97,14 @@ pub(super) fn checked(node: &Arc<dyn PhysicalExpr>) -> Option<Arc<dyn PhysicalEx
     }
 }
 
-#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum To {
     Left,
     Right,
 }
 
 /// A shift of a 64-bit integer by another one.
-#[derive(Debug, Eq, Hash)]
+#[derive(Debug, Eq)]
 struct Shift {
     /// As DataFusion has it: it knows the types.
     inner: Arc<dyn PhysicalExpr>,
@@ -115,6 +116,12 @@ struct Shift {
 impl PartialEq for Shift {
     fn eq(&self, other: &Self) -> bool {
         self.inner.eq(&other.inner)
+    }
+}
+
+impl Hash for Shift {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.inner.hash(state);
     }
 }
 

@@ -93,7 +93,10 @@ fn spell_out(pattern: &str, whole: &str, texts: &mut Vec<String>) -> Result<()> 
 }
 
 /// What stands before a pattern's first braces, the alternatives inside, and what comes after.
-fn braces(pattern: &str) -> Result<Option<(&str, Vec<&str>, &str)>, &'static str> {
+type Braces<'a> = (&'a str, Vec<&'a str>, &'a str);
+
+/// `None`: there are no braces.
+fn braces(pattern: &str) -> Result<Option<Braces<'_>>, &'static str> {
     let (mut open, mut depth, mut from, mut inside) = (None, 0usize, 0, vec![]);
     let mut at = 0;
     while let Some(c) = pattern[at..].chars().next() {

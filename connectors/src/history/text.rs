@@ -123,10 +123,13 @@ impl<L: Layout> History for TextHistory<L> {
     }
 }
 
+/// The bytes of a file: those that were read to look for a mark, and the others.
+type Bytes = Chain<Cursor<Vec<u8>>, Box<dyn Read + Send>>;
+
 /// The records of one file, one by one.
 struct RecordReader {
     path: String,
-    reader: BufReader<Chain<Cursor<Vec<u8>>, Box<dyn Read + Send>>>,
+    reader: BufReader<Bytes>,
     framing: Box<dyn Framing>,
     /// A record that does not lie in the reader's buffer as a whole.
     record: Vec<u8>,

@@ -64,8 +64,8 @@ pub(super) fn decoded_as(data_type: &DataType, parquet: &Type) -> DataType {
         DataType::Timestamp(..) if is_int96(parquet) => micros(),
         DataType::Struct(fields) => {
             let inside = |field: &FieldRef| {
-                let parquet = parquet.is_group().then(|| parquet.get_fields()).unwrap_or_default();
-                let parquet = parquet.iter().find(|of| of.name() == field.name());
+                let inside = if parquet.is_group() { parquet.get_fields() } else { &[] };
+                let parquet = inside.iter().find(|of| of.name() == field.name());
                 let of = parquet.map_or(field.data_type().clone(), |of| decoded_as(field.data_type(), of));
                 Arc::new(field.as_ref().clone().with_data_type(of))
             };
