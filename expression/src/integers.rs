@@ -129,18 +129,18 @@ impl Shift {
     fn shifted(&self, left: &ArrayRef, right: &ArrayRef) -> Result<ArrayRef> {
         match (left.data_type(), right.data_type(), self.to) {
             (DataType::Int64, DataType::Int64, To::Left) => each::<Int64Type>(left, right, |x, by| {
-                let shifted = x.checked_shl(u32::try_from(by).ok()?);
-                shifted.filter(|shifted| shifted >> by == x).or((x == 0 && by > 0).then_some(0))
+                let shifted = x.checked_shl(u32::try_from(by.min(64)).ok()?);
+                shifted.filter(|shifted| shifted >> by == x).or((x == 0).then_some(0))
             }),
             (DataType::Int64, DataType::Int64, To::Right) => {
                 each::<Int64Type>(left, right, |x, by| (by >= 0).then(|| x >> by.min(63)))
             }
             (DataType::UInt64, DataType::UInt64, To::Left) => each::<UInt64Type>(left, right, |x, by| {
-                let shifted = u32::try_from(by).ok().and_then(|by| x.checked_shl(by));
+                let shifted = x.checked_shl(u32::try_from(by.min(64)).ok()?);
                 shifted.filter(|shifted| shifted >> by == x).or((x == 0).then_some(0))
             }),
             (DataType::UInt64, DataType::UInt64, To::Right) => each::<UInt64Type>(left, right, |x, by| {
-                Some(u32::try_from(by).ok().and_then(|by| x.checked_shr(by)).unwrap_or(0))
+                Some(x.checked_shr(u32::try_from(by.min(64)).ok()?).unwrap_or(0))
             }),
             (left, right, _) => exec_err!("a shift of {left} by {right}"),
         }

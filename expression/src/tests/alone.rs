@@ -281,8 +281,8 @@ fn integers_never_wrap() {
             (format!("{a} * {b}"), |a, b| a.checked_mul(b)),
             (format!("{a} / {b}"), |a, b| a.checked_div(b)),
             (format!("{a} % {b}"), |a, b| a.checked_rem(b)),
-            (format!("{a} << {b}"), |a, b| a.checked_mul(2i128.pow(u32::try_from(b).ok()?.min(126)))),
-            (format!("{a} >> {b}"), |a, b| Some(a >> u32::try_from(b).ok()?.min(127))),
+            (format!("{a} << {b}"), |a, b| a.checked_mul(2i128.pow(u32::try_from(b.min(126)).ok()?))),
+            (format!("{a} >> {b}"), |a, b| Some(a >> u32::try_from(b.min(127)).ok()?)),
             (format!("-{a}"), |a, _| Some(-a)),
             (format!("abs({a})"), |a, _| Some(a.abs())),
         ];

@@ -115,7 +115,6 @@ fn paths_lists_and_maps() {
         ("x.y", &[], "error 0: `x.y`: the column is written \"x.y\""),
         ("paylod.user", &[], "error 0: `paylod.user`: unknown column `paylod`, did you mean `payload`?"),
         ("payload.tags", &[], "error -: an expression of type List(Int64) is not supported"),
-        ("payload.tags[1:2]", &[], "error 0: `payload.tags[1:2]` is not supported in an expression"),
         ("n['x']", &[], "error 0: `n.x`: `n` is of type Int64, and has no fields"),
     ];
     for (sql, columns, expected) in rows {
