@@ -325,6 +325,67 @@ fn nested_fields_that_do_not_decode() {
     assert_eq!(dead_letters(dir), ["expression"; 2]);
 }
 
+/// Two sources whose column `u` has other fields in each.
+const TWO: &str = r#"
+name = "inputs"
+tick = "1s"
+[sources.a]
+event_time = "ts"
+schema = { ts = "timestamp", "u.id" = "int64", "u.name" = "string", x = "int64" }
+history = { type = "jsonl", path = "a.jsonl" }
+[sources.b]
+event_time = "to_timestamp_millis(t.at)"
+schema = { "t.at" = "int64", "u.id" = "int64", "u.level" = "int64", "u.more.z" = "int64", l = "list<int64>" }
+history = { type = "jsonl", path = "b.jsonl" }
+[features.f]
+source = ["a", "b"]
+KEYS
+[features.f.columns]
+level = { agg = "max", of = "u.level", window = "all" }
+n = { agg = "count", window = "all" }
+nameless = { agg = "count", where = "u.name is null", window = "all" }
+x = { agg = "sum", of = "x + coalesce(u.more.z, 0)", where = "u.id > 0", window = "all" }
+"#;
+
+#[test]
+fn keys_over_several_sources() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let a = |name: &str, x: i64| {
+        format!("{{\"ts\":\"2026-01-01T10:00:00Z\",\"u\":{{\"id\":1,\"name\":{name}}},\"x\":{x}}}\n")
+    };
+    let b = |level: &str| {
+        let at = NOON / 1000;
+        format!("{{\"t\":{{\"at\":{at}}},\"u\":{{\"id\":1,\"level\":{level},\"more\":{{\"z\":8}}}},\"l\":[1]}}\n")
+    };
+    std::fs::write(dir.join("a.jsonl"), a("\"Ann\"", 1) + &a("\"ann\"", 2) + &a("null", 4) + &a("[]", 8)).unwrap();
+    std::fs::write(dir.join("b.jsonl"), b("3") + &b("5") + &b("\"high\"")).unwrap();
+    for (keys, expected) in [
+        ("key = \"u.id\"", r#"{"id":1} {"level":5,"n":7,"nameless":4,"x":15}"#),
+        (
+            "key = { who = \"coalesce(lower(u.name), 'nobody')\" }",
+            r#"{"who":"ann"} {"level":null,"n":2,"nameless":0,"x":3}; {"who":"nobody"} {"level":5,"n":4,"nameless":4,"x":4}"#,
+        ),
+        (
+            "key = [\"u.id\", \"u.name\"]\nwhere = \"u.level is null\"",
+            r#"{"id":1,"name":"Ann"} {"level":null,"n":1,"nameless":0,"x":1}; {"id":1,"name":"ann"} {"level":null,"n":1,"nameless":0,"x":2}"#,
+        ),
+    ] {
+        assert_eq!(rows_of(dir, &TWO.replace("KEYS", keys)), expected, "{keys}");
+    }
+    for (keys, expected) in [
+        ("key = \"u.id\"\nexplode = \"l\"", "15:11: error: a group over several sources explodes no list"),
+        ("key = \"u.i\"", "`u` of sources `a` and `b` has no field `i`: did you mean `id`?"),
+        ("key = { k = \"u.i\" }", "`u.i`: `u` has no field `i`"),
+        ("key = \"u.id\"\nwhere = \"u is null\"", "column `u` does not have the same fields in each source"),
+    ] {
+        std::fs::write(dir.join("job.toml"), TWO.replace("KEYS", keys)).unwrap();
+        let ran = headwater(dir, &["check", "job.toml"]);
+        assert_eq!(ran.code, Some(2), "{}", ran.told);
+        assert!(ran.told.contains(expected), "{}", ran.told);
+    }
+}
+
 #[test]
 fn times_that_are_sql() {
     let dir = tempfile::tempdir().unwrap();

@@ -359,7 +359,7 @@ mod tests {
             ("a/.*.json", "a/.hidden.json"),
             ("a.json", "a.json"),
             ("**/**/x.json", "a/x.json to/x.json"),
-            ("a/../*.json", "a/../B.json a/../a.json a/../b.json"),
+            ("a/../*.json", "a/../B.json a/../a.json a/../b.json a/../{.json"),
             ("{a,b}.json", "a.json b.json"),
             ("{a,[{],{B,b}}.json", "B.json a.json b.json {.json"),
             ("{a,none}/{b/y,x}.json", "a/b/y.json a/x.json"),

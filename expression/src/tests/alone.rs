@@ -287,9 +287,12 @@ fn integers_never_wrap() {
             (format!("abs({a})"), |a, _| Some(a.abs())),
         ];
         for (sql, exact) in operations {
-            let Ok(expression) = Expression::compile(&sql, &batch.schema()) else {
-                assert!(sql.starts_with('-') && data_type == "BIGINT UNSIGNED", "{sql}");
-                continue;
+            let expression = match Expression::compile(&sql, &batch.schema()) {
+                Ok(expression) => expression,
+                Err(error) => {
+                    assert!(sql.starts_with('-') && least == 0, "{sql}: {error}");
+                    continue;
+                }
             };
             // A function keeps the type of what it is given, arithmetic has 64 bits.
             let keeps = sql.starts_with("abs") || data_type == "BIGINT UNSIGNED";

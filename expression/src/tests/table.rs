@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, RecordBatch, StringArray};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, TimeUnit};
+use arrow::datatypes::{DataType, Schema, TimeUnit};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 
-use super::super::{Evaluated, Expression};
+use super::super::{Evaluated, Expression, path};
 
 const CASES: &str = include_str!("../cases.txt");
 
@@ -48,10 +48,18 @@ pub(super) fn shown(evaluated: &Evaluated) -> Vec<String> {
     (0..evaluated.values.len()).map(show).collect()
 }
 
+/// As records have their columns: by path.
+fn by_path(rows: &RecordBatch) -> RecordBatch {
+    let fields = rows.schema_ref().fields().iter();
+    let fields = fields.map(|field| field.as_ref().clone().with_name(path::text(&[field.name()])));
+    let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+    RecordBatch::try_new(schema, rows.columns().to_vec()).unwrap()
+}
+
 fn outcome(sql: &str, rows: &RecordBatch) -> String {
     match Expression::compile(sql, &rows.schema()) {
         Ok(expression) => {
-            let evaluated = expression.evaluate(rows, &|_| None);
+            let evaluated = expression.evaluate(&by_path(rows), &|_| None);
             assert_eq!(evaluated.values.data_type(), expression.data_type(), "{sql}");
             let nulls = evaluated.values.nulls().cloned();
             let failed = evaluated.failed.clone();

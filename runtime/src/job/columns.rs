@@ -31,7 +31,6 @@ pub fn find(schema: &Schema, text: &str, of: &str) -> Result<Found, String> {
             let columns = schema.fields().iter().map(|field| field.name().as_str());
             Err(format!("unknown column `{}` of {of}: {}", path.names()[0], expected(&path.names()[0], columns)))
         }
-        Some(found) if found.field.metadata().contains_key(UNUSABLE) => Err(found.field.metadata()[UNUSABLE].clone()),
         Some(found) => {
             let (around, name) = (Path::of(&path.names()[..found.taken]), &path.names()[found.taken]);
             Err(match found.field.data_type() {
@@ -39,6 +38,7 @@ pub fn find(schema: &Schema, text: &str, of: &str) -> Result<Found, String> {
                     let fields = fields.iter().map(|field| field.name().as_str());
                     format!("`{around}` of {of} has no field `{name}`: {}", expected(name, fields))
                 }
+                _ if found.field.metadata().contains_key(UNUSABLE) => found.field.metadata()[UNUSABLE].clone(),
                 other => format!("`{around}` of {of} is of type {}, and has no fields", display(other)),
             })
         }

@@ -127,7 +127,7 @@ pub fn depths(tokens: &[Token]) -> impl Iterator<Item = (usize, usize, &Token)> 
 }
 
 /// The pieces between the signs or keywords that stand outside of all parentheses.
-pub fn split<'a>(tokens: &'a [Token], is_between: impl Fn(&Token) -> bool) -> Vec<&'a [Token]> {
+pub fn split(tokens: &[Token], is_between: impl Fn(&Token) -> bool) -> Vec<&[Token]> {
     let mut ends: Vec<usize> =
         depths(tokens).filter(|(depth, _, token)| *depth == 0 && is_between(token)).map(|(_, at, _)| at).collect();
     ends.push(tokens.len());

@@ -203,7 +203,7 @@ fn texts_and_booleans() {
         ],
     );
     check(DataType::Boolean, &[("true", "true"), ("false", "false"), ("1", "?"), ("\"true\"", "?"), ("null", "null")]);
-    check(DataType::new_list(DataType::Int64, true), &[("[1]", "?"), ("null", "null")]);
+    check(DataType::new_list(DataType::Int64, true), &[("[1]", "[1]"), ("{}", "?"), ("null", "null")]);
 }
 
 #[test]
