@@ -61,6 +61,10 @@ pub fn backfill(job: Job, request: &Request, watch: &Watch, stop: &AtomicBool) -
     for warning in &job.warnings {
         tracing::warn!("{}: {}", job.places.show(warning.at), warning.message);
     }
+    for group in groups.iter().map(|group| &job.groups[*group]).filter(|group| !group.derived.is_empty()) {
+        let names: Vec<&str> = group.derived.iter().map(|column| column.name.as_str()).collect();
+        tracing::warn!("{}: derived columns are left out, a backfill has none yet: {}", group.name, names.join(", "));
+    }
     let scratch = request.spill.clone().unwrap_or_else(|| job.state.local.join("backfill"));
     let spill = Spill::new(&scratch);
     if [&request.spine, &request.out].iter().any(|path| path.contains("://")) {
