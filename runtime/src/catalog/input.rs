@@ -9,9 +9,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, BooleanBufferBuilder, RecordBatch, UInt32Array};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, UInt32Array};
 use arrow::buffer::BooleanBuffer;
-use arrow::compute::{take, take_record_batch};
+use arrow::compute::{filter_record_batch, prep_null_mask_filter, take};
 use arrow::datatypes::{DataType, SchemaRef};
 use headwater_expression::{Evaluated, Expression};
 
@@ -55,20 +55,23 @@ impl Input {
             return self.of.as_ref().expect("an input has an `of` or a `where`").evaluate(batch, undecoded);
         };
         let Evaluated { values, failed } = filter.evaluate(batch, undecoded);
-        let passing: Vec<u32> =
-            (0..values.len() as u32).filter(|row| is_true(values.as_boolean(), *row as usize)).collect();
-        let Some(of) = &self.of else { return Evaluated { values: trues(&passing, values.len()), failed } };
+        let passes = match values.as_boolean() {
+            values if values.null_count() > 0 => prep_null_mask_filter(values),
+            values => values.clone(),
+        };
+        let Some(of) = &self.of else { return Evaluated { values: trues(passes.values()), failed } };
         let columns: Vec<usize> =
             of.columns().iter().filter_map(|name| batch.schema_ref().index_of(name).ok()).collect();
         let narrow = batch.project(&columns).expect("columns of its own");
-        let narrow = take_record_batch(&narrow, &UInt32Array::from(passing.clone())).expect("rows of its own");
+        let narrow = filter_record_batch(&narrow, &passes).expect("as many of both");
         let undecoded = |name: &str| {
             let all = undecoded(name)?;
-            Some(passing.iter().map(|row| all.value(*row as usize)).collect())
+            Some(passes.values().set_indices().map(|row| all.value(row)).collect())
         };
-        spread(of.evaluate(&narrow, &undecoded), &passing, failed, values.len())
+        spread(of.evaluate(&narrow, &undecoded), passes.values(), failed)
     }
 }
+
 /// SQL over the source's columns. `None`: there are faults.
 pub fn expression(text: &Named, schema: &SchemaRef, faults: &mut Faults) -> Option<Expression> {
     Expression::compile(&text.text, schema).map_err(|e| faults.error(text.at, e.message)).ok()
@@ -85,27 +88,19 @@ pub fn condition(text: &Named, schema: &SchemaRef, faults: &mut Faults) -> Optio
     None
 }
 
-fn is_true(values: &BooleanArray, row: usize) -> bool {
-    values.is_valid(row) && values.value(row)
+/// True where it holds, null elsewhere.
+fn trues(holds: &BooleanBuffer) -> ArrayRef {
+    Arc::new(BooleanArray::new(holds.clone(), Some(holds.clone().into())))
 }
 
-/// True at some rows, null at the others.
-fn trues(at: &[u32], rows: usize) -> ArrayRef {
-    let mut values = BooleanBufferBuilder::new(rows);
-    values.append_n(rows, false);
-    at.iter().for_each(|row| values.set_bit(*row as usize, true));
-    let there = values.finish();
-    Arc::new(BooleanArray::new(there.clone(), Some(there.into())))
-}
-
-/// What came of some rows, in its place among all of them.
-fn spread(inner: Evaluated, at: &[u32], outer: Option<BooleanBuffer>, rows: usize) -> Evaluated {
-    let mut places = vec![None; rows];
-    (0..).zip(at).for_each(|(place, row)| places[*row as usize] = Some(place));
-    let values = take(&inner.values, &UInt32Array::from(places.clone()), None).expect("places of its own");
-    let inner =
+/// What came of the rows that pass, in their places among all.
+fn spread(inner: Evaluated, passes: &BooleanBuffer, outer: Option<BooleanBuffer>) -> Evaluated {
+    let mut places = vec![None; passes.len()];
+    (0..).zip(passes.set_indices()).for_each(|(place, row)| places[row] = Some(place));
+    let inner_failed =
         inner.failed.map(|failed| places.iter().map(|place| place.is_some_and(|p| failed.value(p as usize))).collect());
-    let failed = [outer, inner].into_iter().flatten().reduce(|a, b| &a | &b);
+    let failed = [outer, inner_failed].into_iter().flatten().reduce(|a, b| &a | &b);
+    let values = take(&inner.values, &UInt32Array::from(places), None).expect("places of its own");
     Evaluated { values, failed }
 }
 
@@ -151,6 +146,8 @@ mod tests {
         check("agg = \"sum\", of = \"x\"", [Some(1), Some(0), None, Some(4), Some(5)], &[]);
         check("agg = \"sum\", of = \"x\", where = \"x > 0\"", [Some(1), None, None, Some(4), Some(5)], &[]);
         check("agg = \"count\", where = \"x > 0\"", [Some(1), None, None, Some(1), Some(1)], &[]);
+        check("agg = \"sum\", of = \"1\", where = \"x > 0\"", [Some(1), None, None, Some(1), Some(1)], &[]);
+        check("agg = \"count\", where = \"x is not null\"", [Some(1), Some(1), None, Some(1), Some(1)], &[]);
         // Only those that pass are looked at,
         check("agg = \"sum\", of = \"1 / x\"", [Some(1), None, None, Some(0), Some(0)], &[1]);
         check("agg = \"sum\", of = \"1 / x\", where = \"x <> 0\"", [Some(1), None, None, Some(0), Some(0)], &[]);
