@@ -3,27 +3,16 @@
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
-use std::process::Command;
 use std::sync::Arc;
 
 use arrow::array::*;
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field, Fields, Int64Type};
-use parquet::arrow::ArrowWriter;
+
+use crate::support::{headwater_in as headwater, reasons_of_dead_letters, texts, times, write_columns as write};
 
 /// 2026-01-01T12:00:00Z
 const NOON: i64 = 1_767_268_800_000_000;
-
-struct Ran {
-    code: Option<i32>,
-    told: String,
-}
-
-fn headwater(dir: &Path, args: &[&str]) -> Ran {
-    let output = Command::new(env!("CARGO_BIN_EXE_headwater")).current_dir(dir).args(args).output().unwrap();
-    let told = [output.stdout, output.stderr].concat();
-    Ran { code: output.status.code(), told: String::from_utf8(told).unwrap() }
-}
 
 /// The rows of group `f`, once the job has run: `{key}: {row}`.
 fn rows_of(dir: &Path, job: &str) -> String {
@@ -44,26 +33,7 @@ fn rows(dir: &Path) -> String {
 }
 
 fn dead_letters(dir: &Path) -> Vec<String> {
-    let text = std::fs::read_to_string(dir.join(".headwater/inputs/dead_letters.jsonl")).unwrap_or_default();
-    let reason =
-        |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()["reason"].as_str().unwrap().to_owned();
-    text.lines().map(reason).collect()
-}
-
-fn write(path: &Path, columns: &[(&str, ArrayRef)]) {
-    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-    let batch = RecordBatch::try_from_iter_with_nullable(columns.iter().map(|(n, c)| (*n, c.clone(), true))).unwrap();
-    let mut writer = ArrowWriter::try_new(File::create(path).unwrap(), batch.schema(), None).unwrap();
-    writer.write(&batch).unwrap();
-    writer.close().unwrap();
-}
-
-fn times(times: &[i64]) -> ArrayRef {
-    Arc::new(TimestampMicrosecondArray::from(times.to_vec()).with_timezone("UTC"))
-}
-
-fn texts(values: &[&str]) -> ArrayRef {
-    Arc::new(StringArray::from(values.to_vec()))
+    reasons_of_dead_letters(dir, "inputs")
 }
 
 fn longs(values: &[i64]) -> ArrayRef {

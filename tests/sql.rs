@@ -3,7 +3,8 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
+
+use crate::support::{Ran, headwater_in};
 
 const SOURCE: &str = r#"
 [sources.payments]
@@ -36,11 +37,6 @@ GROUP BY card";
 
 const HOURLY: &str = "SELECT country, count(*) n FROM payments GROUP BY country, TUMBLE(at, INTERVAL '1 hour')";
 
-fn headwater(dir: &Path, args: &[&str]) -> (Option<i32>, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_headwater")).current_dir(dir).args(args).output().unwrap();
-    (output.status.code(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
-}
-
 fn write_payments(dir: &Path) {
     let payment = |n: u32| {
         let (minute, country) = (n % 60, ["DE", "FR", "US"][n as usize % 3]);
@@ -51,7 +47,7 @@ fn write_payments(dir: &Path) {
 }
 
 fn export(dir: &Path, group: &str) -> String {
-    let (code, told) = headwater(dir, &["export", "job.toml", group]);
+    let Ran { code, told } = headwater_in(dir, &["export", "job.toml", group]);
     assert_eq!(code, Some(0), "{told}");
     told
 }
@@ -70,7 +66,7 @@ fn gives_the_rows_of_the_same_group_in_toml() {
          columns = {{ n = {{ agg = \"count\" }} }}\n"
     );
     fs::write(dir.path().join("job.toml"), job).unwrap();
-    let (code, told) = headwater(dir.path(), &["run", "job.toml", "--until-end"]);
+    let Ran { code, told } = headwater_in(dir.path(), &["run", "job.toml", "--until-end"]);
     assert_eq!(code, Some(0), "{told}");
     let spelled = export(dir.path(), "spelled");
     assert_eq!(spelled.lines().count(), 7, "{spelled}");
@@ -92,7 +88,7 @@ fn faults_are_told_where_they_stand() {
          [features.b]\nsql_file = \"group.sql\"\n"
     );
     fs::write(dir.path().join("job.toml"), job).unwrap();
-    let (code, told) = headwater(dir.path(), &["check", "job.toml"]);
+    let Ran { code, told } = headwater_in(dir.path(), &["check", "job.toml"]);
     assert_eq!(code, Some(2), "{told}");
     for line in ["job.toml:10:7: error: sum needs a number, this is a string", "group.sql:2:7: error: "] {
         assert!(told.contains(line), "{told}");

@@ -1,45 +1,17 @@
 //! Inputs that lie, and inputs that would kill: an error that names the file, or a dead letter, and everybody else's values.
 
-use std::fs::File;
 use std::path::Path;
-use std::process::Command;
 use std::sync::Arc;
 
 use arrow::array::*;
-use parquet::arrow::ArrowWriter;
 use parquet::file::metadata::{FileMetaData, ParquetMetaData, ParquetMetaDataReader, ParquetMetaDataWriter};
 use parquet::file::statistics::Statistics;
+
+use crate::support::{headwater_in as headwater, reasons_of_dead_letters, texts, times, write_columns as write};
 
 const HOUR: i64 = 3_600_000_000;
 /// 2026-01-01T12:00:00Z
 const NOON: i64 = 1_767_268_800_000_000;
-
-struct Ran {
-    code: Option<i32>,
-    told: String,
-}
-
-fn headwater(dir: &Path, args: &[&str]) -> Ran {
-    let output = Command::new(env!("CARGO_BIN_EXE_headwater")).current_dir(dir).args(args).output().unwrap();
-    let told = [output.stdout, output.stderr].concat();
-    Ran { code: output.status.code(), told: String::from_utf8(told).unwrap() }
-}
-
-fn times(times: &[i64]) -> ArrayRef {
-    Arc::new(TimestampMicrosecondArray::from(times.to_vec()).with_timezone("UTC"))
-}
-
-fn texts(values: &[&str]) -> ArrayRef {
-    Arc::new(StringArray::from(values.to_vec()))
-}
-
-fn write(path: &Path, columns: &[(&str, ArrayRef)]) {
-    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-    let batch = RecordBatch::try_from_iter_with_nullable(columns.iter().map(|(n, c)| (*n, c.clone(), true))).unwrap();
-    let mut writer = ArrowWriter::try_new(File::create(path).unwrap(), batch.schema(), None).unwrap();
-    writer.write(&batch).unwrap();
-    writer.close().unwrap();
-}
 
 /// The job of these tests: a Parquet history `h/*.parquet` of `ts` and `k`, perhaps a stream of JSON lines `s.jsonl`.
 fn job(path: &str, stream: bool, columns: &str) -> String {
@@ -61,10 +33,7 @@ fn rows(dir: &Path, job: &str) -> String {
 }
 
 fn dead_letters(dir: &Path) -> Vec<String> {
-    let text = std::fs::read_to_string(dir.join(".headwater/wrong/dead_letters.jsonl")).unwrap_or_default();
-    let reason =
-        |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()["reason"].as_str().unwrap().to_owned();
-    text.lines().map(reason).collect()
+    reasons_of_dead_letters(dir, "wrong")
 }
 
 /// The statistics of the first column become these.

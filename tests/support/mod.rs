@@ -4,6 +4,7 @@
 //! Every test has its own topic and job name, so tests run side by side.
 
 mod events;
+mod input;
 mod job;
 mod kafka;
 mod model;
@@ -15,6 +16,7 @@ mod topic;
 mod yaml;
 
 pub use events::*;
+pub use input::*;
 pub use job::*;
 pub use kafka::*;
 pub use model::*;
