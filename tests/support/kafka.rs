@@ -39,7 +39,18 @@ impl Topic {
         made.into_iter().try_for_each(|result| result.map(drop).map_err(|(_, code)| code))?;
         // In order, once each, whatever happens to the broker meanwhile.
         config.set("enable.idempotence", "true").set("linger.ms", "1").set("message.timeout.ms", "60000");
-        Ok(Topic { name: name.to_owned(), admin, producer: config.create().unwrap() })
+        let topic = Topic { name: name.to_owned(), admin, producer: config.create().unwrap() };
+        topic.until_led(partitions);
+        Ok(topic)
+    }
+
+    /// A broker has made a topic before it tells of it.
+    fn until_led(&self, partitions: usize) {
+        until("the brokers tell of the topic's partitions", || {
+            let known = self.producer.client().fetch_metadata(Some(&self.name), WAIT).ok()?;
+            let led = known.topics()[0].partitions().iter().filter(|p| p.leader() >= 0).count();
+            (led == partitions).then_some(())
+        });
     }
 
     /// Gives it so many partitions in all.
@@ -47,11 +58,7 @@ impl Topic {
         let more = NewPartitions::new(&self.name, partitions);
         let made = block_on(self.admin.create_partitions([&more], &AdminOptions::new())).unwrap();
         made.into_iter().for_each(|result| drop(result.unwrap()));
-        until("the producer knows them", || {
-            let known = self.producer.client().fetch_metadata(Some(&self.name), WAIT).ok()?;
-            let led = known.topics()[0].partitions().iter().filter(|p| p.leader() >= 0).count();
-            (led == partitions).then_some(())
-        });
+        self.until_led(partitions);
     }
 
     /// Appends a record, stamped with a time in microseconds.

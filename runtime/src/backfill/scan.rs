@@ -22,10 +22,10 @@ use super::spine::Spine;
 use super::watch::{Phase, Watch};
 use super::workers::Workers;
 use crate::base::failure::Failure;
-use crate::base::id::{GroupId, IdVec, PartId, ScanId, SourceId};
+use crate::base::id::{ColumnSetId, GroupId, IdVec, ScanId, SourceId};
 use crate::base::time::{EventTime, MatchTime, WallClock};
+use crate::catalog::column_sets::ColumnSets;
 use crate::catalog::opened::Opened;
-use crate::catalog::parts::Parts;
 use crate::ingest::admit::Admitted;
 use crate::ingest::dead_letters::Tally;
 use crate::ingest::effs::Effs;
@@ -49,7 +49,7 @@ const SHARD_RECORDS: u64 = 32 << 10;
 pub struct Scan {
     opened: Arc<Opened>,
     plan: Plan,
-    parts: Parts,
+    sets: ColumnSets,
     seams: IdVec<ScanId, Seam>,
     known: Known,
     /// Every piece of the histories, and how many records there are in all.
@@ -92,13 +92,13 @@ impl Scan {
         if known == Known::Arrival {
             warn_of_lost_lateness(opened, &plan);
         }
-        let parts = Parts::open(opened, &plan, Side::Live)?;
+        let sets = ColumnSets::open(opened, &plan, Side::Live)?;
         let seams = Seam::all(opened, &plan)?;
         let pieces = pieces(opened, &plan)?;
         let of_streams = plan.scans.iter().flat_map(|scan| &scan.partitions);
         let of_streams: u64 = of_streams.map(|partition| partition.end.past(partition.start).max(0) as u64).sum();
         let records = of_streams + pieces.iter().map(|(_, piece)| piece.rows).sum::<u64>();
-        Ok(Scan { opened: opened.clone(), plan, parts, seams, known, pieces, records })
+        Ok(Scan { opened: opened.clone(), plan, sets, seams, known, pieces, records })
     }
 
     /// In how many shards keys are parted.
@@ -149,7 +149,7 @@ impl Scan {
     }
 
     fn reach_of_scan(&self, scan: ScanId, span: (i64, i64)) -> Reach {
-        let groups = self.parts.of_scan(scan).map(|(group, _)| self.reach(group, span).after);
+        let groups = self.sets.of_scan(scan).map(|(group, _)| self.reach(group, span).after);
         let after: Option<Vec<i64>> = groups.collect();
         Reach { after: after.and_then(|all| all.into_iter().min()), upto: span.1 }
     }
@@ -291,8 +291,8 @@ impl<'s> Reading<'s> {
     }
 
     fn pipeline(&mut self, source: SourceId) -> &Pipeline {
-        let Scan { opened, plan, parts, .. } = self.shared.scan;
-        self.pipelines.entry(source).or_insert_with(|| Pipeline::new(opened, plan, parts, source))
+        let Scan { opened, plan, sets, .. } = self.shared.scan;
+        self.pipelines.entry(source).or_insert_with(|| Pipeline::new(opened, plan, sets, source))
     }
 
     /// Makes events of what was admitted, and collects those that somebody asks for.
@@ -313,7 +313,7 @@ impl<'s> Reading<'s> {
         shaped.events.into_iter().try_for_each(|(of, batch)| self.collect(of, batch))
     }
 
-    fn collect(&mut self, (group, _): (GroupId, PartId), batch: RecordBatch) -> Result<(), Failure> {
+    fn collect(&mut self, (group, _): (GroupId, ColumnSetId), batch: RecordBatch) -> Result<(), Failure> {
         let shared = self.shared;
         let Some(at) = shared.groups.iter().position(|asking| asking.id == group) else { return Ok(()) };
         let Asking { set, reach, .. } = &shared.groups[at];

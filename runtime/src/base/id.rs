@@ -57,8 +57,8 @@ ids! {
     NodeId
     /// A scan of a plan: a source as it is read from one seam.
     ScanId
-    /// A part of a group: its columns that began with one scan.
-    PartId
+    /// A column set of a group: its columns that began with one scan.
+    ColumnSetId
 }
 
 /// A list of all things of a kind, by their ids.

@@ -1,5 +1,6 @@
 //! A job, opened: schemas known, expressions compiled, types checked. What is wrong is told with its place in the job file.
 
+pub mod column_sets;
 pub mod computed;
 pub mod derived;
 pub mod explode;
@@ -9,7 +10,6 @@ pub mod input;
 pub mod load;
 pub mod open;
 pub mod opened;
-pub mod parts;
 pub mod reach;
 pub mod source;
 pub mod times;

@@ -6,7 +6,7 @@ use headwater_connectors::sink::lines::SinkPosition;
 use headwater_operators::group::Piece;
 use serde::{Deserialize, Serialize};
 
-use crate::base::id::{GroupId, PartId};
+use crate::base::id::{ColumnSetId, GroupId};
 use crate::base::time::EventTime;
 use crate::plan::position::Position;
 use crate::plan::progress::HistoryProgress;
@@ -26,8 +26,8 @@ pub struct StateFile {
     #[serde(default)]
     pub workers: u32,
     pub piece: Piece,
-    /// Of which part of the group.
-    pub of: PartId,
+    /// Of which column set of the group.
+    pub of: ColumnSetId,
     /// Which dataflow had the state that it is of.
     #[serde(default)]
     pub side: Side,

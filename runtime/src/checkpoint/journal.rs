@@ -30,7 +30,7 @@ use super::files::failed;
 use super::state_file;
 use super::store::StateStore;
 use crate::base::failure::Failure;
-use crate::base::id::{GroupId, Id, PartId};
+use crate::base::id::{ColumnSetId, GroupId, Id};
 use crate::base::time::{EventTime, Span, Tick, Time};
 use crate::plan::side::Side;
 
@@ -47,13 +47,13 @@ struct Files {
     group: GroupId,
     worker: u32,
     workers: u32,
-    parts: Vec<OfPart>,
+    sets: Vec<OfSet>,
     /// Chunks of an earlier run, by number, until they are read.
     frozen: Vec<Option<(Rc<state_file::Chunks>, usize)>>,
 }
 
-/// The files of a part of the group.
-struct OfPart {
+/// The files of a column set of the group.
+struct OfSet {
     /// Its longest window.
     longest: Span,
     writing: Option<Writing>,
@@ -84,8 +84,8 @@ struct Merge {
 }
 
 impl Journal for GroupJournal {
-    fn write(&mut self, part: usize, rows: &RecordBatch) -> Result<(), SegmentError> {
-        self.0.borrow_mut().write(part, rows).map_err(|failure| SegmentError(failure.message()))
+    fn write(&mut self, set: usize, rows: &RecordBatch) -> Result<(), SegmentError> {
+        self.0.borrow_mut().write(set, rows).map_err(|failure| SegmentError(failure.message()))
     }
 
     fn read(&mut self, chunk: u64) -> Result<RecordBatch, SegmentError> {
@@ -96,7 +96,7 @@ impl Journal for GroupJournal {
 }
 
 impl GroupJournal {
-    /// `longest`: by part, its longest window.
+    /// `longest`: by column set, its longest window.
     pub fn new(
         store: Arc<StateStore>,
         generation: u64,
@@ -104,10 +104,10 @@ impl GroupJournal {
         (worker, workers): (usize, usize),
         longest: &[Span],
     ) -> GroupJournal {
-        let part = |longest: &Span| OfPart { longest: *longest, writing: None, files: vec![], merge: None };
+        let set = |longest: &Span| OfSet { longest: *longest, writing: None, files: vec![], merge: None };
         let (worker, workers) = (worker as u32, workers as u32);
-        let parts = longest.iter().map(part).collect();
-        GroupJournal(Rc::new(RefCell::new(Files { store, generation, group, worker, workers, parts, frozen: vec![] })))
+        let sets = longest.iter().map(set).collect();
+        GroupJournal(Rc::new(RefCell::new(Files { store, generation, group, worker, workers, sets, frozen: vec![] })))
     }
 
     /// Whether the keys in a file of a checkpoint are this worker's, and no other's. `None`: some may be.
@@ -127,25 +127,25 @@ impl GroupJournal {
             files.frozen.push(Some((chunks.clone(), at)));
         }
         let group = files.group;
-        files.parts[of].files.push(StateFile { group, of: PartId::at(of), ..file.clone() });
+        files.sets[of].files.push(StateFile { group, of: ColumnSetId::at(of), ..file.clone() });
         Ok(())
     }
 
     /// The files of a checkpoint at `t`, up to which all is written.
     pub fn cut(&self, number: u64, t: Tick) -> Result<Vec<StateFile>, Failure> {
         let mut files = self.0.borrow_mut();
-        (0..files.parts.len()).try_for_each(|of| files.cut(of, number, t))?;
-        Ok(files.parts.iter().flat_map(|part| &part.files).cloned().collect())
+        (0..files.sets.len()).try_for_each(|of| files.cut(of, number, t))?;
+        Ok(files.sets.iter().flat_map(|set| &set.files).cloned().collect())
     }
 }
 
 impl Files {
     fn write(&mut self, of: usize, rows: &RecordBatch) -> Result<(), Failure> {
-        if self.parts[of].writing.is_none() {
+        if self.sets[of].writing.is_none() {
             let path = self.unfinished(of, "new")?;
-            self.parts[of].writing = Some(Writing::create(path, rows)?);
+            self.sets[of].writing = Some(Writing::create(path, rows)?);
         }
-        self.parts[of].writing.iter_mut().try_for_each(|writing| writing.write(rows))
+        self.sets[of].writing.iter_mut().try_for_each(|writing| writing.write(rows))
     }
 
     fn unfinished(&self, of: usize, what: &str) -> Result<PathBuf, Failure> {
@@ -155,16 +155,16 @@ impl Files {
     }
 
     fn cut(&mut self, of: usize, number: u64, t: Tick) -> Result<(), Failure> {
-        let left = t.left(self.parts[of].longest);
-        if let Some(writing) = self.parts[of].writing.take() {
+        let left = t.left(self.sets[of].longest);
+        if let Some(writing) = self.sets[of].writing.take() {
             let written = writing.finish()?;
             self.place(of, (number, left), written, "")?;
         }
-        if let Some(merge) = self.parts[of].merge.take_if(|merge| merge.is_finished()) {
+        if let Some(merge) = self.sets[of].merge.take_if(|merge| merge.is_finished()) {
             let inputs = merge.inputs.clone();
             match merge.join() {
                 Ok(merged) => {
-                    self.parts[of].files.retain(|file| !inputs.contains(file));
+                    self.sets[of].files.retain(|file| !inputs.contains(file));
                     if let Some(written) = merged {
                         self.place(of, (number, left), written, "-merged")?;
                     }
@@ -173,12 +173,12 @@ impl Files {
                 Err(failure) => tracing::warn!("files of a journal were not merged: {}", failure.message()),
             }
         }
-        self.parts[of].files.retain(|file| file.span.is_none_or(|(_, last)| last > left));
-        if self.parts[of].merge.is_none()
-            && let Some(inputs) = worth_merging(&self.parts[of].files, number)
+        self.sets[of].files.retain(|file| file.span.is_none_or(|(_, last)| last > left));
+        if self.sets[of].merge.is_none()
+            && let Some(inputs) = worth_merging(&self.sets[of].files, number)
         {
             let path = self.unfinished(of, "merged")?;
-            self.parts[of].merge = Some(Merge::start(self.store.clone(), inputs, path, left)?);
+            self.sets[of].merge = Some(Merge::start(self.store.clone(), inputs, path, left)?);
         }
         Ok(())
     }
@@ -201,8 +201,8 @@ impl Files {
         let Written { bytes, xxh3, span, .. } = written;
         let (piece, side, span) = (Piece::Ledger, Side::Live, Some(span));
         let file =
-            StateFile { number, group, worker, workers, piece, of: PartId::at(of), side, name, bytes, xxh3, span };
-        self.parts[of].files.push(file);
+            StateFile { number, group, worker, workers, piece, of: ColumnSetId::at(of), side, name, bytes, xxh3, span };
+        self.sets[of].files.push(file);
         Ok(())
     }
 }
@@ -362,7 +362,7 @@ mod tests {
             let names: BTreeSet<_> = files.iter().map(StateFile::name).collect();
             assert_eq!(names.len(), files.len());
             last = files;
-            while journal.0.borrow().parts[0].merge.as_ref().is_some_and(|merge| !merge.is_finished()) {
+            while journal.0.borrow().sets[0].merge.as_ref().is_some_and(|merge| !merge.is_finished()) {
                 std::thread::yield_now();
             }
         }
@@ -381,7 +381,7 @@ mod tests {
             worker: 0,
             workers: 1,
             piece: Piece::Ledger,
-            of: PartId::at(0),
+            of: ColumnSetId::at(0),
             side: Side::Live,
             name: String::new(),
             bytes,

@@ -15,11 +15,11 @@ use super::manifest::Manifest;
 use super::state_file;
 use super::store::StateStore;
 use crate::base::failure::Failure;
-use crate::base::id::{GroupId, Id, PartId};
+use crate::base::id::{ColumnSetId, GroupId, Id};
 use crate::base::time::{Tick, Time};
 use crate::plan::side::Side;
 
-/// Writes a group's parts of one worker, where every tick up to `t` is finished.
+/// Writes the column sets of a group that one worker has, where every tick up to `t` is finished.
 pub fn write(
     store: &StateStore,
     number: u64,
@@ -32,12 +32,12 @@ pub fn write(
     let dir = store.written(number, worker);
     make_dir(&dir).map_err(|e| failed("creating", &dir, e))?;
     let mut writers: BTreeMap<(Piece, usize), (String, state_file::Writer)> = BTreeMap::new();
-    let mut each = |piece, part: usize, batch: &RecordBatch| {
+    let mut each = |piece, set: usize, batch: &RecordBatch| {
         let failed = |e: &dyn std::fmt::Display| SegmentError(format!("writing to {}: {e}", dir.display()));
-        let (_, writer) = match writers.entry((piece, part)) {
+        let (_, writer) = match writers.entry((piece, set)) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(new) => {
-                let name = format!("group-{}-worker-{worker}-{}-{part}.parquet", group.number(), word(piece));
+                let name = format!("group-{}-worker-{worker}-{}-{set}.parquet", group.number(), word(piece));
                 let writer = state_file::Writer::create(&dir.join(&name), batch.schema()).map_err(|e| failed(&e))?;
                 new.insert((name, writer))
             }
@@ -46,9 +46,9 @@ pub fn write(
     };
     state.save(t.just_after().us(), &mut each).map_err(|e| Failure::Running(e.to_string()))?;
     let mut files = vec![];
-    for ((piece, part), (name, writer)) in writers {
+    for ((piece, set), (name, writer)) in writers {
         let (bytes, xxh3) = writer.finish().map_err(|e| failed("writing to", &dir, e))?;
-        let (of, side, span) = (PartId::at(part), Side::Live, None);
+        let (of, side, span) = (ColumnSetId::at(set), Side::Live, None);
         files.push(StateFile { number, group, worker, workers, piece, of, side, name, bytes, xxh3, span });
     }
     files.extend(journal.cut(number, t)?);

@@ -28,8 +28,8 @@ use headwater_operators::standalone::Standalone;
 use crate::base::failure::Failure;
 use crate::base::id::{GroupId, SourceId};
 use crate::base::time::{Arrival, EventTime, MatchTime, Tick, Time, WallClock};
+use crate::catalog::column_sets::ColumnSets;
 use crate::catalog::opened::Opened;
-use crate::catalog::parts::Parts;
 use crate::ingest::admit::Admitted;
 use crate::ingest::pipeline::Pipeline;
 use crate::ingest::seam::{Seam, Verdict};
@@ -54,8 +54,8 @@ pub struct Sample {
 
 /// Takes the `n` latest events of a source.
 pub fn take(opened: &Arc<Opened>, plan: &Plan, source: SourceId, n: usize) -> Result<Sample, Failure> {
-    let parts = Parts::open(opened, plan, Side::Live)?;
-    let pipeline = Pipeline::new(opened, plan, &parts, source);
+    let sets = ColumnSets::open(opened, plan, Side::Live)?;
+    let pipeline = Pipeline::new(opened, plan, &sets, source);
     let latest = latest(opened, plan, (source, &pipeline), n)?;
     let tick = opened.job.tick();
     let times =
@@ -63,7 +63,7 @@ pub fn take(opened: &Arc<Opened>, plan: &Plan, source: SourceId, n: usize) -> Re
     let t = times.max().map(|ts| Tick::up(ts, tick));
     let mut sample = Sample { events: latest.events(), t, rows: vec![], dead_letters: vec![] };
     let of_source = opened.graph.groups_of(source);
-    let groups = of_source.map(|group| Ok((group, standalone(opened, &parts, group, t.unwrap_or(Tick::BEFORE_ALL))?)));
+    let groups = of_source.map(|group| Ok((group, standalone(opened, &sets, group, t.unwrap_or(Tick::BEFORE_ALL))?)));
     let mut groups: BTreeMap<GroupId, Standalone> = groups.collect::<Result<_, Failure>>()?;
     for SampledBatch { records, stamped, chosen, .. } in &latest.batches {
         // What came before is not looked at.
@@ -86,11 +86,11 @@ pub fn take(opened: &Arc<Opened>, plan: &Plan, source: SourceId, n: usize) -> Re
     Ok(sample)
 }
 
-fn standalone(opened: &Opened, parts: &Parts, group: GroupId, t: Tick) -> Result<Standalone, Failure> {
+fn standalone(opened: &Opened, sets: &ColumnSets, group: GroupId, t: Tick) -> Result<Standalone, Failure> {
     let open = &opened.groups[group];
     let codec = KeyCodec::new(&open.key_types).map_err(|e| Failure::Running(e.to_string()))?;
     let outputs = Outputs { changes: false, rows_from: Some(t.us()) };
-    let plan = headwater_operators::group::Plan { start: t.us(), ..parts.plan(opened, group) };
+    let plan = headwater_operators::group::Plan { start: t.us(), ..sets.plan(opened, group) };
     let (schema, limits) = (open.own_schema.clone(), Limits::with_ledger_bytes(usize::MAX));
     Ok(Standalone::new(State::new(&plan, codec, schema, outputs, Box::new(NoSegments), limits)))
 }

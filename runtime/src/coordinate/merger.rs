@@ -27,7 +27,7 @@ use crate::checkpoint::names::SHADOW_DEAD_LETTERS;
 use crate::checkpoint::resumption::Start;
 use crate::checkpoint::store::{StateStore, Used};
 use crate::checkpoint::threads::Committing;
-use crate::plan::group::PlannedPart;
+use crate::plan::group::PlannedColumnSet;
 use crate::plan::mode::Mode;
 use crate::plan::position::Position;
 use crate::plan::progress::HistoryProgress;
@@ -80,11 +80,11 @@ impl Saved {
     fn before(start: &Start) -> Option<Saved> {
         let (plan, from) = (&start.plan, start.from.as_ref()?);
         let is_shadow = |scan: ScanId| plan.scans[scan].side == Side::Shadow;
-        let in_shadow = |part: &PlannedPart| plan.side_of_part(part) == Side::Shadow;
+        let in_shadow = |set: &PlannedColumnSet| plan.side_of_set(set) == Side::Shadow;
         let mut sides = BTreeSet::new();
         for (id, group) in plan.groups.pairs() {
-            let of_group = group.parts.pairs().filter(|(_, part)| in_shadow(part));
-            for (of, saved) in of_group.filter_map(|(of, part)| Some((of, part.saved.map(|saved| (saved, part))?))) {
+            let of_group = group.sets.pairs().filter(|(_, set)| in_shadow(set));
+            for (of, saved) in of_group.filter_map(|(of, set)| Some((of, set.saved.map(|saved| (saved, set))?))) {
                 if (group.saved, saved.0) != (Some(id), of) {
                     return None;
                 }
@@ -97,9 +97,9 @@ impl Saved {
         }
         let moved = |position: &Position| from.position(position).filter(|position| is_shadow(position.scan));
         // Another group may have had the number of one that is new.
-        let goes_on = |part: &PlannedPart| part.saved.is_some() && in_shadow(part);
-        let has_part = |group: GroupId| plan.groups.get(group).is_some_and(|g| g.parts.iter().any(goes_on));
-        let files = from.manifest.files.iter().filter(|file| Some(file.side) == side && has_part(file.group));
+        let goes_on = |set: &PlannedColumnSet| set.saved.is_some() && in_shadow(set);
+        let has_set = |group: GroupId| plan.groups.get(group).is_some_and(|g| g.sets.iter().any(goes_on));
+        let files = from.manifest.files.iter().filter(|file| Some(file.side) == side && has_set(file.group));
         Some(Saved {
             number: 0,
             t: start.goes_on_at(Side::Shadow),
@@ -263,7 +263,7 @@ impl Saver for SideSaver {
 mod tests {
     use super::*;
     use crate::base::failures::Failures;
-    use crate::base::id::{Id, PartId};
+    use crate::base::id::{ColumnSetId, Id};
     use crate::base::time::Time;
     use crate::checkpoint::files;
     use crate::checkpoint::generations::{Starts, numbers_of};
@@ -316,7 +316,7 @@ mod tests {
                     worker: 0,
                     workers: 1,
                     piece,
-                    of: PartId::at(0),
+                    of: ColumnSetId::at(0),
                     side,
                     name,
                     bytes,

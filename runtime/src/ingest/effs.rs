@@ -28,8 +28,8 @@ use crate::base::failure::Failure;
 use crate::base::id::{IdVec, ScanId};
 use crate::base::offset::Offset;
 use crate::base::time::{Arrival, Eff, EventTime, Tick, WallClock};
+use crate::catalog::column_sets::{ColumnSet, ColumnSets};
 use crate::catalog::opened::Opened;
-use crate::catalog::parts::{Part, Parts};
 use crate::job::{SeamBy, Window};
 use crate::plan::Plan;
 
@@ -42,14 +42,14 @@ pub struct Effs {
 
 impl Effs {
     /// Those of a plan's scans.
-    pub fn all(opened: &Opened, plan: &Plan, parts: &Parts) -> Result<IdVec<ScanId, Effs>, Failure> {
-        plan.scans.ids().map(|scan| Effs::open(opened, plan, parts, scan)).collect()
+    pub fn all(opened: &Opened, plan: &Plan, sets: &ColumnSets) -> Result<IdVec<ScanId, Effs>, Failure> {
+        plan.scans.ids().map(|scan| Effs::open(opened, plan, sets, scan)).collect()
     }
 
-    fn open(opened: &Opened, plan: &Plan, parts: &Parts, id: ScanId) -> Result<Effs, Failure> {
+    fn open(opened: &Opened, plan: &Plan, sets: &ColumnSets, id: ScanId) -> Result<Effs, Failure> {
         let scan = &plan.scans[id];
-        let asked = asking(opened, parts, id).next().is_some() && !scan.restored;
-        let floor = scan.s.and_then(|s| floor(opened, parts, id, s));
+        let asked = asking(opened, sets, id).next().is_some() && !scan.restored;
+        let floor = scan.s.and_then(|s| floor(opened, sets, id, s));
         if asked { Effs::of_rows(opened, plan, id, floor) } else { Ok(Effs::default()) }
     }
 
@@ -70,15 +70,15 @@ impl Effs {
     }
 }
 
-/// The parts of a scan that judge lateness.
-fn asking<'a>(opened: &'a Opened, parts: &'a Parts, scan: ScanId) -> impl Iterator<Item = &'a Part> {
-    let of_scan = parts.of_scan(scan);
-    of_scan.filter(|(group, _)| opened.job.groups[*group].window != Window::Trailing).map(|(_, part)| part)
+/// The column sets of a scan that judge lateness.
+fn asking<'a>(opened: &'a Opened, sets: &'a ColumnSets, scan: ScanId) -> impl Iterator<Item = &'a ColumnSet> {
+    let of_scan = sets.of_scan(scan);
+    of_scan.filter(|(group, _)| opened.job.groups[*group].window != Window::Trailing).map(|(_, set)| set)
 }
 
-/// No part that judges lateness reaches a row up to this event time; `None`: one reaches everything.
-fn floor(opened: &Opened, parts: &Parts, scan: ScanId, s: Tick) -> Option<EventTime> {
-    let floors: Option<Vec<EventTime>> = asking(opened, parts, scan).map(|part| part.floor(s)).collect();
+/// No column set that judges lateness reaches a row up to this event time; `None`: one reaches everything.
+fn floor(opened: &Opened, sets: &ColumnSets, scan: ScanId, s: Tick) -> Option<EventTime> {
+    let floors: Option<Vec<EventTime>> = asking(opened, sets, scan).map(|set| set.floor(s)).collect();
     floors?.into_iter().min()
 }
 

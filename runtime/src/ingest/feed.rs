@@ -30,7 +30,7 @@ use timely::scheduling::Activator;
 use super::pipeline::Shaped;
 use super::slices::Slices;
 use super::streams::{Progress, Streams};
-use crate::base::id::{GroupId, Id, IdVec, PartId, ScanId};
+use crate::base::id::{ColumnSetId, GroupId, Id, IdVec, ScanId};
 use crate::base::time::{Eff, Tick, Time};
 use crate::checkpoint::in_progress::CheckpointInProgress;
 use crate::coordinate::channel::CoordinatorHandle;
@@ -118,12 +118,12 @@ struct Out {
 impl Out {
     fn send(
         &mut self,
-        events: Vec<((GroupId, PartId), RecordBatch)>,
+        events: Vec<((GroupId, ColumnSetId), RecordBatch)>,
         dead_letters: Vec<DeadLetter>,
     ) -> Result<(), Error> {
-        for ((group, part), batch) in events {
+        for ((group, set), batch) in events {
             let split = events::split(batch, self.peers).map_err(|e| Error::world("parting events by key", e))?;
-            let (group, set) = (group.number(), part.number());
+            let (group, set) = (group.number(), set.number());
             let routed = |(to, batch)| Routed { to, group, set, columns: Columns::from(batch) };
             self.events.extend(split.into_iter().map(routed));
         }

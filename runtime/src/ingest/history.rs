@@ -20,10 +20,10 @@ use super::pipeline::Pipeline;
 use super::shape::Batch;
 use crate::base::failure::Failure;
 use crate::base::failures::Failures;
-use crate::base::id::{GroupId, IdVec, PartId, ScanId};
+use crate::base::id::{ColumnSetId, GroupId, IdVec, ScanId};
 use crate::base::time::{EventTime, MatchTime, WallClock};
+use crate::catalog::column_sets::ColumnSets;
 use crate::catalog::opened::Opened;
-use crate::catalog::parts::Parts;
 use crate::checkpoint::resumption::Start;
 use crate::plan::Plan;
 use crate::plan::progress::WHOLE;
@@ -32,8 +32,8 @@ use crate::plan::scan::Scan;
 /// What some batches of history rows come to.
 #[derive(Default)]
 pub struct Slice {
-    /// Of a group and a part of it.
-    pub events: Vec<((GroupId, PartId), RecordBatch)>,
+    /// Of a group and a column set of it.
+    pub events: Vec<((GroupId, ColumnSetId), RecordBatch)>,
     pub dead_letters: Vec<DeadLetter>,
     pub tally: Tally,
     pub rows: u64,
@@ -86,14 +86,14 @@ pub struct Assigned {
     pub is_nobodys: bool,
 }
 
-/// Every piece of a side's histories that some part reaches, in a fixed order; none where a state has the history in it.
-pub fn pieces(opened: &Opened, plan: &Plan, parts: &Parts) -> Result<Vec<Assigned>, Error> {
+/// Every piece of a side's histories that some column set reaches, in a fixed order; none where a state has the history in it.
+pub fn pieces(opened: &Opened, plan: &Plan, sets: &ColumnSets) -> Result<Vec<Assigned>, Error> {
     let mut all = vec![];
-    let is_left = |scan: &Scan| !scan.restored && scan.side == parts.side;
+    let is_left = |scan: &Scan| !scan.restored && scan.side == sets.side;
     for (id, scan) in plan.scans.pairs().filter(|(_, scan)| is_left(scan)) {
         let open = &opened.sources[scan.source];
         let Some(history) = &open.history else { continue };
-        let floor = scan.s.and_then(|s| parts.floor(id, s));
+        let floor = scan.s.and_then(|s| sets.floor(id, s));
         let event_time = open.wanted.schema.field(open.event_time).name();
         let timestamps = !open.wanted.schema.field(open.event_time).data_type().is_integer();
         let narrow = Narrow::new(&opened.job.sources[scan.source], open, false);
@@ -106,7 +106,7 @@ pub fn pieces(opened: &Opened, plan: &Plan, parts: &Parts) -> Result<Vec<Assigne
                 range.is_some_and(|range| range.nulls == 0 && range.bounds.is_some_and(is_below))
             };
             if !floor.is_some_and(out_of_reach) {
-                let groups = || parts.of_scan(id).map(|(group, _)| group);
+                let groups = || sets.of_scan(id).map(|(group, _)| group);
                 let is_nobodys = known.get(at).is_some_and(|known| pruning.is_nobodys(known, groups()));
                 all.push(Assigned { scan: id, piece, is_nobodys });
             }
@@ -155,8 +155,8 @@ fn is_false(filter: &Expression, values: &RecordBatch) -> bool {
 }
 
 /// How many rows of the job's histories are left to be read.
-pub fn rows_left(opened: &Opened, plan: &Plan, parts: &Parts) -> Result<u64, Error> {
-    let all = pieces(opened, plan, parts)?;
+pub fn rows_left(opened: &Opened, plan: &Plan, sets: &ColumnSets) -> Result<u64, Error> {
+    let all = pieces(opened, plan, sets)?;
     let read = |number: u32| plan.read.get(&number).copied().unwrap_or(0);
     let asked = (0..).zip(&all).filter(|(_, assigned)| !assigned.is_nobodys);
     Ok(asked.map(|(number, assigned)| assigned.piece.rows.saturating_sub(read(number))).sum())
@@ -166,7 +166,7 @@ pub fn rows_left(opened: &Opened, plan: &Plan, parts: &Parts) -> Result<u64, Err
 pub fn read(
     opened: Arc<Opened>,
     start: Arc<Start>,
-    parts: Arc<Parts>,
+    sets: Arc<ColumnSets>,
     effs: Arc<IdVec<ScanId, Effs>>,
     worker: usize,
     peers: usize,
@@ -175,7 +175,7 @@ pub fn read(
     let (sender, receiver) = sync_channel(SLICES_AHEAD);
     let name = format!("history-{worker}");
     failures.spawn(&name, move || {
-        read_pieces(&opened, (&start.plan, &parts, &effs), worker, peers, &sender, &reader)?;
+        read_pieces(&opened, (&start.plan, &sets, &effs), worker, peers, &sender, &reader)?;
         // The worker that has gone needs no word of it.
         let _ = sender.send(None);
         reader.unpark();
@@ -186,14 +186,14 @@ pub fn read(
 
 fn read_pieces(
     opened: &Arc<Opened>,
-    (plan, parts, effs): (&Plan, &Parts, &IdVec<ScanId, Effs>),
+    (plan, sets, effs): (&Plan, &ColumnSets, &IdVec<ScanId, Effs>),
     worker: usize,
     peers: usize,
     sender: &SyncSender<Option<Slice>>,
     wake: &Thread,
 ) -> Result<(), Error> {
     let (mut slice, mut pipelines) = (Slice::default(), BTreeMap::new());
-    for (number, assigned) in (0..).zip(pieces(opened, plan, parts)?).skip(worker).step_by(peers) {
+    for (number, assigned) in (0..).zip(pieces(opened, plan, sets)?).skip(worker).step_by(peers) {
         let read_before = plan.read.get(&number).copied().unwrap_or(0);
         if read_before == WHOLE {
             continue;
@@ -205,7 +205,7 @@ fn read_pieces(
         let mut rows = 0;
         let source = plan.scans[assigned.scan].source;
         let open = &opened.sources[source];
-        let pipeline = pipelines.entry(source).or_insert_with(|| Pipeline::new(opened, plan, parts, source));
+        let pipeline = pipelines.entry(source).or_insert_with(|| Pipeline::new(opened, plan, sets, source));
         let admission = admission(opened, plan, assigned.scan, effs);
         let history = open.history.as_ref().expect("only histories have pieces");
         for records in history.read(&assigned.piece, &open.history_wanted)? {

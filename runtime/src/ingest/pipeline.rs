@@ -3,7 +3,7 @@
 //! ```text
 //! records   -> stamped    event time, arrival, match time; what the source itself refuses             `Pipeline::stamp`
 //!           -> admitted   by the rules of a scan: what it takes, and from which tick on it counts      `admit`
-//!           -> shaped     by group and part: events; and one dead letter for each record and reason    `Pipeline::shape`
+//!           -> shaped     by group and column set: events; and one dead letter for each record and reason    `Pipeline::shape`
 //! ```
 //!
 //! Only admission differs by who reads: a stream has a seam and a clock, a history ends at `S`, a sample takes what it likes.
@@ -19,10 +19,10 @@ use super::dead_letters::{DeadLetters, Tally};
 use super::log_position::LogPositions;
 use super::shape::{Batch, Shaper};
 use super::stamp::{Stamped, Stamper};
-use crate::base::id::{GroupId, PartId, ScanId, SourceId};
+use crate::base::id::{ColumnSetId, GroupId, ScanId, SourceId};
 use crate::base::time::{Span, WallClock};
+use crate::catalog::column_sets::ColumnSets;
 use crate::catalog::opened::Opened;
-use crate::catalog::parts::Parts;
 use crate::plan::Plan;
 
 /// Of one source. One a thread.
@@ -37,15 +37,15 @@ pub struct Pipeline {
 /// What a batch of records comes to.
 #[derive(Default)]
 pub struct Shaped {
-    /// Of a group and a part of it.
-    pub events: Vec<((GroupId, PartId), RecordBatch)>,
+    /// Of a group and a column set of it.
+    pub events: Vec<((GroupId, ColumnSetId), RecordBatch)>,
     pub dead_letters: Vec<DeadLetter>,
     pub tally: Tally,
 }
 
 impl Pipeline {
-    pub fn new(opened: &Arc<Opened>, plan: &Plan, parts: &Parts, source: SourceId) -> Pipeline {
-        let shapers = Shaper::of_source(opened, parts, source);
+    pub fn new(opened: &Arc<Opened>, plan: &Plan, sets: &ColumnSets, source: SourceId) -> Pipeline {
+        let shapers = Shaper::of_source(opened, sets, source);
         let first = plan.scans.find(|scan| scan.source == source);
         Pipeline { opened: opened.clone(), source, shapers, first }
     }
@@ -64,14 +64,14 @@ impl Pipeline {
         LogPositions::of(&self.opened.sources[self.source], records)
     }
 
-    /// Makes events of what the scans of the source have admitted of a batch, each for its own parts of the groups.
+    /// Makes events of what the scans of the source have admitted of a batch, each for its own column sets of the groups.
     pub fn shape(&self, batch: Batch, log_positions: &LogPositions, admitted: &[Admitted]) -> Shaped {
         let mut dead_letters = DeadLetters::new(&self.opened, self.source);
         let mut events = vec![];
         for shaper in &self.shapers {
-            for of_part in shaper.shape(batch, admitted) {
-                dead_letters.refused(shaper.group, of_part.refused);
-                events.extend(of_part.events.map(|batch| ((shaper.group, of_part.part), batch)));
+            for of_set in shaper.shape(batch, admitted) {
+                dead_letters.refused(shaper.group, of_set.refused);
+                events.extend(of_set.events.map(|batch| ((shaper.group, of_set.set), batch)));
             }
         }
         for admitted in admitted.iter().filter(|admitted| Some(admitted.scan) == self.first) {
@@ -81,7 +81,7 @@ impl Pipeline {
         Shaped { events, dead_letters, tally }
     }
 
-    /// What is wrong with records that the scan takes, and with rows that some part reaches.
+    /// What is wrong with records that the scan takes, and with rows that some column set reaches.
     fn refused_by_source(&self, batch: Batch, admitted: &Admitted, dead_letters: &mut DeadLetters) {
         for (row, stamped) in batch.stamped.iter().enumerate().filter(|(row, _)| admitted.taken[*row]) {
             if let Some(reason) = stamped.reason

@@ -2,12 +2,12 @@
 //! then the inputs, whole columns at a time.
 //!
 //! ```text
-//! once a group       the rows of any part -> where -> whose keys are there -> keys
-//! once a part        its rows of these -> its inputs -> whose windows take them -> events
+//! once a group        the rows of any column set -> where -> whose keys are there -> keys
+//! once a column set   its rows of these -> its inputs -> whose windows take them -> events
 //! ```
 //!
 //! A record that fails is the group's dead letter; where only an input fails, it is null there and the event counts, so
-//! that no column depends on another. What the group itself refuses, its first part tells.
+//! that no column depends on another. What the group itself refuses, its first column set tells.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -25,10 +25,10 @@ use headwater_operators::key_codec::KeyCodec;
 use super::admit::{Admitted, Origin};
 use super::selection::{Selection, indexes_of, is_in, is_true, pick, union};
 use super::stamp::Stamped;
-use crate::base::id::{GroupId, Id, IdVec, PartId, ScanId, SourceId};
+use crate::base::id::{ColumnSetId, GroupId, Id, IdVec, ScanId, SourceId};
 use crate::base::time::{Eff, EventTime, Span, Tick, Time};
+use crate::catalog::column_sets::{ColumnSet, ColumnSets};
 use crate::catalog::opened::{KeyColumn, OpenGroup, Opened};
-use crate::catalog::parts::{Part, Parts};
 use crate::catalog::reach::{Late, Reach, late};
 use crate::catalog::view::View;
 use crate::job::Window;
@@ -41,11 +41,11 @@ pub struct Shaper {
     source: SourceId,
     codec: KeyCodec,
     lateness: Span,
-    parts: IdVec<PartId, PartShaper>,
+    sets: IdVec<ColumnSetId, SetShaper>,
 }
 
-/// What one part of the group asks for.
-struct PartShaper {
+/// What one column set of the group asks for.
+struct SetShaper {
     /// What it takes of the source; and all that it takes events of.
     scan: ScanId,
     scans: Vec<ScanId>,
@@ -57,9 +57,9 @@ struct PartShaper {
     schema: SchemaRef,
 }
 
-/// What a batch of records gives to one part of the group.
-pub struct PartEvents {
-    pub part: PartId,
+/// What a batch of records gives to one column set of the group.
+pub struct SetEvents {
+    pub set: ColumnSetId,
     pub events: Option<RecordBatch>,
     pub refused: Refused,
 }
@@ -95,37 +95,37 @@ pub struct Batch<'a> {
 
 impl Shaper {
     /// Those of a source's groups.
-    pub fn of_source(opened: &Arc<Opened>, parts: &Parts, source: SourceId) -> Vec<Shaper> {
-        opened.graph.groups_of(source).map(|group| Shaper::new(opened, (group, source), &parts.groups[group])).collect()
+    pub fn of_source(opened: &Arc<Opened>, sets: &ColumnSets, source: SourceId) -> Vec<Shaper> {
+        opened.graph.groups_of(source).map(|group| Shaper::new(opened, (group, source), &sets.groups[group])).collect()
     }
 
-    fn new(opened: &Arc<Opened>, (group, source): (GroupId, SourceId), parts: &IdVec<PartId, Part>) -> Shaper {
+    fn new(opened: &Arc<Opened>, (group, source): (GroupId, SourceId), sets: &IdVec<ColumnSetId, ColumnSet>) -> Shaper {
         let open = &opened.groups[group];
         let codec = KeyCodec::new(&open.key_types).expect("key types were checked");
-        let part = |part: &Part| PartShaper {
-            scan: part.scans[&source],
-            scans: part.scans.values().copied().collect(),
-            s: part.s,
-            reach: part.reach,
-            inputs: part.inputs.clone(),
-            schema: events::schema(&part.plan.inputs, open.shape.windowed()),
+        let set = |set: &ColumnSet| SetShaper {
+            scan: set.scans[&source],
+            scans: set.scans.values().copied().collect(),
+            s: set.s,
+            reach: set.reach,
+            inputs: set.inputs.clone(),
+            schema: events::schema(&set.plan.inputs, open.shape.windowed()),
         };
         let lateness = opened.lateness(group);
-        Shaper { opened: opened.clone(), group, source, codec, lateness, parts: parts.iter().map(part).collect() }
+        Shaper { opened: opened.clone(), group, source, codec, lateness, sets: sets.iter().map(set).collect() }
     }
 
-    /// Whether a part of a scan may hold a record that the scan takes.
+    /// Whether a column set of a scan may hold a record that the scan takes.
     pub fn reaches(&self, admitted: &Admitted, stamped: &Stamped) -> bool {
-        self.parts.iter().any(|part| part.scan == admitted.scan && part.reaches(admitted.origin, stamped))
+        self.sets.iter().any(|set| set.scan == admitted.scan && set.reaches(admitted.origin, stamped))
     }
 
-    /// The events of a batch, by part, of the scans that have admitted records of it.
-    pub fn shape(&self, batch: Batch, admitted: &[Admitted]) -> Vec<PartEvents> {
-        let of_part = |(id, part): (PartId, &PartShaper)| {
-            let admitted = admitted.iter().find(|admitted| admitted.scan == part.scan)?;
-            Some((id, admitted, part.rows(admitted, batch.stamped)))
+    /// The events of a batch, by column set, of the scans that have admitted records of it.
+    pub fn shape(&self, batch: Batch, admitted: &[Admitted]) -> Vec<SetEvents> {
+        let of_set = |(id, set): (ColumnSetId, &SetShaper)| {
+            let admitted = admitted.iter().find(|admitted| admitted.scan == set.scan)?;
+            Some((id, admitted, set.rows(admitted, batch.stamped)))
         };
-        let asked: Vec<_> = self.parts.pairs().filter_map(of_part).collect();
+        let asked: Vec<_> = self.sets.pairs().filter_map(of_set).collect();
         if asked.iter().all(|(_, _, rows)| rows.is_empty()) {
             return vec![];
         }
@@ -135,8 +135,8 @@ impl Shaper {
         let (selection, failed) = self.filter(batch.records, rows);
         let keys = self.keys(batch.records, &selection);
         let keyed = self.keyed(&selection, &keys);
-        let draft = |(id, admitted, rows): &(PartId, &Admitted, Cow<[u32]>)| {
-            let mut draft = self.draft(&self.parts[*id], batch, (&selection, rows), admitted, &keyed);
+        let draft = |(id, admitted, rows): &(ColumnSetId, &Admitted, Cow<[u32]>)| {
+            let mut draft = self.draft(&self.sets[*id], batch, (&selection, rows), admitted, &keyed);
             if id.index() == 0 {
                 draft.refused.expression.extend(failed.iter().chain(&keyed.broken).filter(|row| is_in(rows, **row)));
                 draft.refused.null_key.extend(keyed.null.iter().filter(|row| is_in(rows, **row)));
@@ -150,11 +150,11 @@ impl Shaper {
         let drafts: Vec<Draft> = asked.iter().map(draft).collect();
         let indexes = union(drafts.iter().map(|draft| draft.indexes.as_slice())).into_owned();
         let keys = self.encode(&keys, selection.rows.len(), &indexes);
-        let finish = |(draft, (id, admitted, _)): (Draft, &(PartId, &Admitted, Cow<[u32]>))| {
+        let finish = |(draft, (id, admitted, _)): (Draft, &(ColumnSetId, &Admitted, Cow<[u32]>))| {
             let keys = pick(&keys, indexes_of(&indexes, &draft.indexes).map(UInt32Array::from).as_ref());
             let rows: Vec<u32> = draft.indexes.iter().map(|index| selection.rows[*index as usize]).collect();
-            let events = self.events(&self.parts[*id], (&rows, batch.stamped, admitted), keys, draft.inputs);
-            PartEvents { part: *id, events, refused: draft.refused }
+            let events = self.events(&self.sets[*id], (&rows, batch.stamped, admitted), keys, draft.inputs);
+            SetEvents { set: *id, events, refused: draft.refused }
         };
         drafts.into_iter().zip(&asked).map(finish).collect()
     }
@@ -224,10 +224,10 @@ impl Shaper {
         RecordBatch::try_new(Arc::new(schema), columns).expect("key columns keep their types")
     }
 
-    /// The inputs of a part, for those of its rows whose keys are there and whose windows take them.
+    /// The inputs of a column set, for those of its rows whose keys are there and whose windows take them.
     fn draft(
         &self,
-        part: &PartShaper,
+        set: &SetShaper,
         batch: Batch,
         (selection, rows): (&Selection, &[u32]),
         admitted: &Admitted,
@@ -237,8 +237,8 @@ impl Shaper {
         let own = indexes_of(&selection.rows, rows);
         let narrowed = own.as_ref().map(|own| selection.at(own));
         let mine = narrowed.as_ref().unwrap_or(selection);
-        let mut inputs = Vec::with_capacity(part.inputs.len());
-        for (input, data_type) in &part.inputs {
+        let mut inputs = Vec::with_capacity(set.inputs.len());
+        for (input, data_type) in &set.inputs {
             let Some(input) = input.map(|input| &self.group().inputs[input]) else {
                 inputs.push(new_null_array(data_type, mine.rows.len()));
                 continue;
@@ -247,7 +247,7 @@ impl Shaper {
             refused.expression.extend(mine.rows_of(evaluated.failed.as_ref()));
             inputs.push(evaluated.values);
         }
-        let horizon = part.horizon(admitted);
+        let horizon = set.horizon(admitted);
         let index = |i: u32| own.as_ref().map_or(i, |own| own[i as usize]);
         let is_good = |i: &u32| {
             keyed.is_there.as_ref().is_none_or(|is_there| is_there[index(*i) as usize])
@@ -292,7 +292,7 @@ impl Shaper {
 
     fn events(
         &self,
-        part: &PartShaper,
+        set: &SetShaper,
         (rows, stamped, admitted): (&[u32], &[Stamped], &Admitted),
         keys: ArrayRef,
         inputs: Vec<ArrayRef>,
@@ -302,12 +302,12 @@ impl Shaper {
         }
         let each = |of: &dyn Fn(usize) -> i64| Int64Array::from_iter_values(rows.iter().map(|row| of(*row as usize)));
         let open = self.group().shape.windowed().then(|| {
-            let horizon = part.horizon(admitted);
+            let horizon = set.horizon(admitted);
             let passed = |row: usize| admitted.effs[row].unwrap_or(Eff::BEFORE_ALL).max(horizon);
             each(&|row| (passed(row) - self.lateness).us())
         });
         let (ts, visible) = (each(&|row| event_time(&stamped[row]).us()), each(&|row| admitted.visible[row].us()));
-        let batch = events::batch(&part.schema, keys.as_binary().clone(), ts, visible, open, inputs);
+        let batch = events::batch(&set.schema, keys.as_binary().clone(), ts, visible, open, inputs);
         Some(batch.expect("columns of its own schema"))
     }
 
@@ -324,8 +324,8 @@ impl Shaper {
     }
 }
 
-impl PartShaper {
-    /// The events among the records that a scan has admitted which the part's windows may hold.
+impl SetShaper {
+    /// The events among the records that a scan has admitted which the column set's windows may hold.
     fn rows<'a>(&self, admitted: &'a Admitted, stamped: &[Stamped]) -> Cow<'a, [u32]> {
         match admitted.origin {
             Origin::Stream => Cow::Borrowed(&admitted.events),
@@ -371,7 +371,7 @@ fn may_be_long(columns: &[&ArrayRef]) -> bool {
     longest * 6 > KEY_TEXT_BYTES_MAX / 2
 }
 
-/// The events of a part, without their keys.
+/// The events of a column set, without their keys.
 struct Draft {
     /// In the group's selection, ascending.
     indexes: Vec<u32>,
@@ -411,16 +411,16 @@ window = { tumbling = "1s" }
 columns = { s = { agg = "sum", of = "x" }, m = { agg = "max", of = "100 / (x - 3)" }, l = { agg = "last", of = "y" } }
 "#;
 
-    /// Two parts, each of a scan of its own.
-    fn two_parts(opened: &Opened) -> Parts {
+    /// Two column sets, each of a scan of its own.
+    fn two_sets(opened: &Opened) -> ColumnSets {
         let scan = Scan { s: Some(Tick::from_us(0)), ..Scan::of(SourceId::at(0), String::new()) };
         let mut group = PlannedGroup::whole(opened, GroupId::at(0), &[ScanId::at(0)]);
         let mut second = group.first().clone();
         (second.scans, second.columns) = (vec![ScanId::at(1)], second.columns.split_off(1));
-        group.parts[PartId::at(0)].columns.truncate(2);
-        group.parts.push(second);
+        group.sets[ColumnSetId::at(0)].columns.truncate(2);
+        group.sets.push(second);
         let plan = Plan::of(WallClock::from_us(0), IdVec::filled(scan, 2), IdVec::from(vec![group]));
-        Parts::open(opened, &plan, Side::Live).unwrap()
+        ColumnSets::open(opened, &plan, Side::Live).unwrap()
     }
 
     #[test]
@@ -442,7 +442,7 @@ columns = { s = { agg = "sum", of = "x" }, m = { agg = "max", of = "100 / (x - 3
         };
         let stamped: Vec<Stamped> = (0..200).map(stamp).collect();
         let batch = Batch { records: &records, stamped: &stamped };
-        let shapers = Shaper::of_source(&opened, &two_parts(&opened), SourceId::at(0));
+        let shapers = Shaper::of_source(&opened, &two_sets(&opened), SourceId::at(0));
         let rows = |keep: fn(u32) -> bool| (0..200).filter(|row| keep(*row)).collect::<Vec<u32>>();
         for (first, second) in [
             (rows(|_| true), rows(|_| true)),
@@ -455,8 +455,8 @@ columns = { s = { agg = "sum", of = "x" }, m = { agg = "max", of = "100 / (x - 3
             let together = shapers[0].shape(batch, &[admitted(0, &first), admitted(1, &second)]);
             let mut alone = shapers[0].shape(batch, &[admitted(0, &first)]);
             alone.extend(shapers[0].shape(batch, &[admitted(1, &second)]));
-            let told = |all: &[PartEvents]| {
-                let one = |of: &PartEvents| format!("{:?} {:?} {:?}", of.part, of.events, of.refused);
+            let told = |all: &[SetEvents]| {
+                let one = |of: &SetEvents| format!("{:?} {:?} {:?}", of.set, of.events, of.refused);
                 all.iter().filter(|of| of.events.is_some()).map(one).collect::<Vec<_>>()
             };
             assert_eq!(told(&together), told(&alone));

@@ -16,8 +16,8 @@ use super::shape::Batch;
 use crate::base::id::{IdVec, ScanId, SourceId};
 use crate::base::offset::Offset;
 use crate::base::time::{Eff, Span, Tick, WallClock};
+use crate::catalog::column_sets::ColumnSets;
 use crate::catalog::opened::Opened;
-use crate::catalog::parts::Parts;
 use crate::checkpoint::resumption::Start;
 use crate::coordinate::messages::PartitionReport;
 use crate::observe::status::{Board, PartitionStatus, ProcessStatus};
@@ -58,21 +58,21 @@ pub struct Progress<'a> {
 impl Streams {
     /// `newcomers`: who looks for partitions that come later.
     pub fn new(
-        (opened, start, parts): (&Arc<Opened>, &Arc<Start>, &Parts),
+        (opened, start, sets): (&Arc<Opened>, &Arc<Start>, &ColumnSets),
         seams: Arc<IdVec<ScanId, Seam>>,
         mode: Mode,
         (readers, newcomers): (Vec<SourceReader>, Vec<Newcomers>),
         (board, local): (Board, usize),
     ) -> Streams {
         let sources = readers.iter().map(|reader| reader.source).chain(newcomers.iter().map(|n| n.source));
-        let pipeline = |source| (source, Pipeline::new(opened, &start.plan, parts, source));
+        let pipeline = |source| (source, Pipeline::new(opened, &start.plan, sets, source));
         Streams {
             pipelines: sources.map(pipeline).collect(),
             opened: opened.clone(),
             start: start.clone(),
             seams,
             mode,
-            first_tick: start.plan.first_tick(parts.side),
+            first_tick: start.plan.first_tick(sets.side),
             readers,
             newcomers,
             credits: Credits::default(),

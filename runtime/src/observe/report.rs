@@ -340,12 +340,12 @@ pub fn lag(partition: &PartitionStatus) -> Option<i64> {
 pub fn computing(start: &Start, group: GroupId, t: Option<Tick>) -> (Vec<String>, Option<Tick>) {
     let plan = &start.plan;
     let (mut names, mut enters_at) = (vec![], None);
-    for part in plan.groups[group].parts.iter().filter(|_| start.from.is_some()) {
-        let enters = plan.s_of(part).max(plan.floor);
-        let is_shadow = plan.side_of_part(part) == Side::Shadow;
-        if !plan.is_published(part) && (is_shadow || t < enters) {
+    for set in plan.groups[group].sets.iter().filter(|_| start.from.is_some()) {
+        let enters = plan.s_of(set).max(plan.floor);
+        let is_shadow = plan.side_of_set(set) == Side::Shadow;
+        if !plan.is_published(set) && (is_shadow || t < enters) {
             enters_at = enters_at.max(enters.filter(|_| !is_shadow));
-            names.extend(part.columns.iter().filter(|c| c.index.is_some()).map(|c| c.plan.name.clone()));
+            names.extend(set.columns.iter().filter(|c| c.index.is_some()).map(|c| c.plan.name.clone()));
         }
     }
     (names, enters_at)

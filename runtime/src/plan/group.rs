@@ -1,19 +1,20 @@
 //! The groups of a plan: which of their columns begin together, and of which scan of the source their events are.
 //!
-//! A group begins with one part. Columns that a changed job adds are a part of their own; columns that it takes away stay
-//! in their part, are published no more, and get nothing any more.
+//! A group begins with one column set. Columns that a changed job adds are a column set of their own; columns that it takes away stay
+//! in their column set, are published no more, and get nothing any more.
 
 use headwater_operators::accumulators::ColumnPlan;
 use serde::{Deserialize, Serialize};
 
-use crate::base::id::{GroupId, IdVec, PartId, ScanId};
+use crate::base::id::{ColumnSetId, GroupId, IdVec, ScanId};
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct PlannedGroup {
     pub name: String,
     /// What its state is of, whatever its columns: see `identity`.
     pub identity: String,
-    pub parts: IdVec<PartId, PlannedPart>,
+    #[serde(rename = "parts")]
+    pub sets: IdVec<ColumnSetId, PlannedColumnSet>,
     /// Its id in the files of the checkpoint that it goes on from; and whether columns that it had are no longer in the job.
     pub saved: Option<GroupId>,
     #[serde(rename = "renewed")]
@@ -21,14 +22,14 @@ pub struct PlannedGroup {
 }
 
 impl PlannedGroup {
-    /// The part that it began with.
-    pub fn first(&self) -> &PlannedPart {
-        self.parts.first().expect("a group has a part")
+    /// The column set that it began with.
+    pub fn first(&self) -> &PlannedColumnSet {
+        self.sets.first().expect("a group has a column set")
     }
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct PlannedPart {
+pub struct PlannedColumnSet {
     /// What it takes events of: a scan of each source that the group reads, in the order of the sources. They began together, and
     /// one dataflow reads them all.
     #[serde(rename = "reading", with = "one_or_several")]
@@ -37,7 +38,7 @@ pub struct PlannedPart {
     /// The types of its inputs, as text.
     pub inputs: Vec<String>,
     /// Its id there.
-    pub saved: Option<PartId>,
+    pub saved: Option<ColumnSetId>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -86,10 +87,10 @@ mod tests {
     fn one_scan_is_a_number_and_several_are_a_list() {
         for (scans, expected) in [(vec![3], "3"), (vec![0, 2], "[0,2]")] {
             let scans = scans.into_iter().map(ScanId::at).collect();
-            let part = PlannedPart { scans, columns: vec![], inputs: vec![], saved: None };
-            let text = serde_json::to_string(&part).unwrap();
+            let set = PlannedColumnSet { scans, columns: vec![], inputs: vec![], saved: None };
+            let text = serde_json::to_string(&set).unwrap();
             assert_eq!(text, format!(r#"{{"reading":{expected},"columns":[],"inputs":[],"saved":null}}"#));
-            assert_eq!(serde_json::from_str::<PlannedPart>(&text).unwrap().scans, part.scans);
+            assert_eq!(serde_json::from_str::<PlannedColumnSet>(&text).unwrap().scans, set.scans);
         }
     }
 }

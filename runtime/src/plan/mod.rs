@@ -16,7 +16,7 @@ use headwater_connectors::history::Pinned;
 use headwater_operators::group::Resumed;
 use serde::{Deserialize, Serialize};
 
-use group::{PlannedGroup, PlannedPart};
+use group::{PlannedColumnSet, PlannedGroup};
 use progress::HistoryProgress;
 use scan::Scan;
 use side::Side;
@@ -108,9 +108,9 @@ impl Plan {
         self.s_of(self.groups[group].first())
     }
 
-    /// The same of a part of it: the largest of what it reads.
-    pub fn s_of(&self, part: &PlannedPart) -> Option<Tick> {
-        self.read_by(part).filter_map(|scan| scan.s).max()
+    /// The same of a column set of it: the largest of what it reads.
+    pub fn s_of(&self, set: &PlannedColumnSet) -> Option<Tick> {
+        self.read_by(set).filter_map(|scan| scan.s).max()
     }
 
     /// Windows of a group that closed before it are gone: the smallest of what it reads. `None`: one of these has none yet.
@@ -118,38 +118,38 @@ impl Plan {
         horizon(&self.groups[group].first().scans, horizons)
     }
 
-    /// Every tick of a part up to it was finished, if it had begun.
-    pub fn done(&self, part: &PlannedPart) -> Option<Tick> {
-        self.read_by(part).map(|scan| scan.done).min().flatten()
+    /// Every tick of a column set up to it was finished, if it had begun.
+    pub fn done(&self, set: &PlannedColumnSet) -> Option<Tick> {
+        self.read_by(set).map(|scan| scan.done).min().flatten()
     }
 
-    /// Whether a checkpoint has all of the history of a part.
-    pub fn is_restored(&self, part: &PlannedPart) -> bool {
-        self.read_by(part).all(|scan| scan.restored)
+    /// Whether a checkpoint has all of the history of a column set.
+    pub fn is_restored(&self, set: &PlannedColumnSet) -> bool {
+        self.read_by(set).all(|scan| scan.restored)
     }
 
-    /// Whether the rows that readers have seen had the columns of a part.
-    pub fn is_published(&self, part: &PlannedPart) -> bool {
-        self.read_by(part).all(|scan| scan.published)
+    /// Whether the rows that readers have seen had the columns of a column set.
+    pub fn is_published(&self, set: &PlannedColumnSet) -> bool {
+        self.read_by(set).all(|scan| scan.published)
     }
 
-    /// Which dataflow computes a part: all that it reads is read there.
-    pub fn side_of_part(&self, part: &PlannedPart) -> Side {
-        self.one_of(part).side
+    /// Which dataflow computes a column set: all that it reads is read there.
+    pub fn side_of_set(&self, set: &PlannedColumnSet) -> Side {
+        self.one_of(set).side
     }
 
     /// Which one had computed what a checkpoint has of it.
-    pub fn saved_side_of(&self, part: &PlannedPart) -> Side {
-        self.one_of(part).saved
+    pub fn saved_side_of(&self, set: &PlannedColumnSet) -> Side {
+        self.one_of(set).saved
     }
 
-    /// Any scan of a part will do where it is asked for what is the same of all.
-    fn one_of(&self, part: &PlannedPart) -> &Scan {
-        &self.scans[*part.scans.first().expect("a part takes events of a scan")]
+    /// Any scan of a column set will do where it is asked for what is the same of all.
+    fn one_of(&self, set: &PlannedColumnSet) -> &Scan {
+        &self.scans[*set.scans.first().expect("a column set takes events of a scan")]
     }
 
-    fn read_by(&self, part: &PlannedPart) -> impl Iterator<Item = &Scan> {
-        part.scans.iter().map(|scan| &self.scans[*scan])
+    fn read_by(&self, set: &PlannedColumnSet) -> impl Iterator<Item = &Scan> {
+        set.scans.iter().map(|scan| &self.scans[*scan])
     }
 
     /// What a checkpoint writes down of it. `t`: by side, its tick, when all of its histories are in the state; `None`: they were
@@ -169,21 +169,21 @@ impl Plan {
         for (id, group) in plan.groups.pairs_mut() {
             group.saved = Some(id);
             group.dropped_columns &= t(Side::Live) <= self.floor;
-            group.parts.pairs_mut().for_each(|(id, part)| part.saved = Some(id));
+            group.sets.pairs_mut().for_each(|(id, set)| set.saved = Some(id));
         }
         plan
     }
 
-    /// Where the parts of a group go on from, `None` for those of the other side; `None`: it is new.
+    /// Where the column sets of a group go on from, `None` for those of the other side; `None`: it is new.
     pub fn resumed(&self, group: GroupId, side: Side) -> Option<Vec<Option<Resumed>>> {
         let planned = &self.groups[group];
-        let part = |part: &PlannedPart| {
-            let saved = part.saved.filter(|_| self.side_of_part(part) == side)?.index();
-            let shadow = self.saved_side_of(part) == Side::Shadow;
-            let done = self.done(part).map(Tick::us);
-            Some(Resumed { saved, shadow, done, shown: self.is_published(part) })
+        let set = |set: &PlannedColumnSet| {
+            let saved = set.saved.filter(|_| self.side_of_set(set) == side)?.index();
+            let shadow = self.saved_side_of(set) == Side::Shadow;
+            let done = self.done(set).map(Tick::us);
+            Some(Resumed { saved, shadow, done, shown: self.is_published(set) })
         };
-        planned.saved.map(|_| planned.parts.iter().map(part).collect())
+        planned.saved.map(|_| planned.sets.iter().map(set).collect())
     }
 
     pub fn has_shadow(&self) -> bool {
@@ -202,6 +202,6 @@ impl Plan {
 
     /// Where a group began.
     pub fn side_of(&self, group: GroupId) -> Side {
-        self.side_of_part(self.groups[group].first())
+        self.side_of_set(self.groups[group].first())
     }
 }

@@ -19,10 +19,10 @@ use timely::dataflow::operators::probe::Handle as ProbeHandle;
 
 use super::rendering::{Rendering, Wiring};
 use crate::base::failure::Failure;
-use crate::base::id::{GroupId, IdVec, PartId};
+use crate::base::id::{ColumnSetId, GroupId, IdVec};
 use crate::base::time::{Span, Tick, Time};
+use crate::catalog::column_sets::ColumnSet;
 use crate::catalog::graph::Kind;
-use crate::catalog::parts::Part;
 use crate::checkpoint::in_progress::CheckpointInProgress;
 use crate::checkpoint::journal::GroupJournal;
 use crate::checkpoint::store::LEDGER;
@@ -60,7 +60,7 @@ pub fn render<'scope>(
 
 /// Opens what this worker keeps for each group, and has it saved in checkpoints.
 pub fn open(of: Rendering, wiring: &Wiring) -> Result<IdVec<GroupId, SharedState>, Failure> {
-    let journals: IdVec<GroupId, _> = of.parts().groups.pairs().map(|(id, parts)| journal(of, id, parts)).collect();
+    let journals: IdVec<GroupId, _> = of.sets().groups.pairs().map(|(id, sets)| journal(of, id, sets)).collect();
     let state = |(id, journal)| Ok(Rc::new(RefCell::new(state(of, id, journal)?)));
     let states = journals.pairs().map(state).collect::<Result<_, Failure>>()?;
     wiring.windows.borrow_mut().save = Some(save(of, journals, wiring.checkpoint.clone()));
@@ -81,7 +81,7 @@ fn state(of: Rendering, id: GroupId, journal: &GroupJournal) -> Result<State, Fa
         .map_err(|e| Failure::Running(format!("creating the ledger's directory {}: {e}", dir.display())))?;
     let codec = KeyCodec::new(&open.key_types).map_err(|e| Failure::Running(format!("keys of {}: {e}", group.name)))?;
     let limits = Limits::with_ledger_bytes(LEDGER_BYTES_MAX / job.groups.len());
-    let (planned, schema) = (of.parts().plan(&shared.opened, id), open.own_schema.clone());
+    let (planned, schema) = (of.sets().plan(&shared.opened, id), open.own_schema.clone());
     let mut state = State::new(&planned, codec, schema, outputs(of, id), Box::new(segments), limits);
     if side == Side::Shadow {
         state.set_shadow();
@@ -118,7 +118,7 @@ fn restore(of: Rendering, group: GroupId, (state, journal): (&mut State, &GroupJ
     let Rendering { shared, side, worker, workers } = of;
     let plan = &shared.start.plan;
     let Some(manifest) = shared.start.manifest() else { return Ok(()) };
-    let resumed = plan.resumed(group, side).unwrap_or_else(|| vec![None; plan.groups[group].parts.len()]);
+    let resumed = plan.resumed(group, side).unwrap_or_else(|| vec![None; plan.groups[group].sets.len()]);
     let failed = |e: SegmentError| Failure::Running(e.to_string());
     // A shadow has published nothing.
     let floor = plan.floor.filter(|_| side == Side::Live).map(Time::us);
@@ -134,9 +134,9 @@ fn restore(of: Rendering, group: GroupId, (state, journal): (&mut State, &GroupJ
 }
 
 /// The journal of a group's ledgers.
-fn journal(of: Rendering, id: GroupId, parts: &IdVec<PartId, Part>) -> GroupJournal {
-    let longest = |part: &Part| part.plan.columns.iter().filter_map(|column| column.length).max().unwrap_or(0);
-    let longest: Vec<Span> = parts.iter().map(longest).map(Span::from_us).collect();
+fn journal(of: Rendering, id: GroupId, sets: &IdVec<ColumnSetId, ColumnSet>) -> GroupJournal {
+    let longest = |set: &ColumnSet| set.plan.columns.iter().filter_map(|column| column.length).max().unwrap_or(0);
+    let longest: Vec<Span> = sets.iter().map(longest).map(Span::from_us).collect();
     let generation = generations::of_number(of.shared.start.plan.checkpoints);
     GroupJournal::new(of.shared.state.clone(), generation, id, (of.worker, of.workers), &longest)
 }

@@ -9,8 +9,8 @@ use headwater_operators::control::SharedControl;
 
 use super::shared::Shared;
 use crate::base::id::{GroupId, IdVec};
+use crate::catalog::column_sets::ColumnSets;
 use crate::catalog::graph::Kind;
-use crate::catalog::parts::Parts;
 use crate::checkpoint::in_progress::CheckpointInProgress;
 use crate::plan::side::Side;
 use crate::sink::lines::ToWake;
@@ -30,8 +30,8 @@ impl<'a> Rendering<'a> {
         self.side == Side::Live || !matches!(node, Kind::Sink(_))
     }
 
-    pub fn parts(self) -> &'a Arc<Parts> {
-        &self.shared.parts[self.side as usize]
+    pub fn sets(self) -> &'a Arc<ColumnSets> {
+        &self.shared.sets[self.side as usize]
     }
 
     /// The worker's number within its process.

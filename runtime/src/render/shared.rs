@@ -8,8 +8,8 @@ use headwater_connectors::sink::Store;
 use crate::base::failure::Failure;
 use crate::base::failures::Failures;
 use crate::base::id::{IdVec, ScanId, SinkId};
+use crate::catalog::column_sets::ColumnSets;
 use crate::catalog::opened::Opened;
-use crate::catalog::parts::Parts;
 use crate::checkpoint::generations::Starts;
 use crate::checkpoint::resumption::Start;
 use crate::checkpoint::store::StateStore;
@@ -30,7 +30,7 @@ pub struct Shared {
     /// On process 0: all starts of the job, this one the last.
     pub starts: Arc<Starts>,
     /// By side.
-    pub parts: Vec<Arc<Parts>>,
+    pub sets: Vec<Arc<ColumnSets>>,
     pub seams: Arc<IdVec<ScanId, Seam>>,
     pub effs: Arc<IdVec<ScanId, Effs>>,
     pub mode: Mode,

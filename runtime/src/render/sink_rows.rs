@@ -54,7 +54,7 @@ fn marking(of: Rendering, groups: &[GroupId], coordinator: CoordinatorHandle) ->
     let from = groups.iter().filter_map(|group| Some(s(group)?.max(plan.rows_from[*group]))).max();
     let marked = |group: &GroupId| {
         let untouched = plan.rows_from[*group] == Tick::BEFORE_ALL;
-        let scans = plan.groups[*group].parts.iter().flat_map(|part| &part.scans).copied().collect();
+        let scans = plan.groups[*group].sets.iter().flat_map(|set| &set.scans).copied().collect();
         Some(Marked { group: *group, scans, s: s(group)?, untouched })
     };
     Marking {

@@ -30,12 +30,12 @@ pub fn render<'scope>(
     (finished, stored): (&ProbeHandle<i64>, &ProbeHandle<i64>),
 ) -> Result<Fed<'scope>, Failure> {
     let Rendering { shared, side, worker, workers } = of;
-    let (opened, start, parts) = (&shared.opened, &shared.start, of.parts());
+    let (opened, start, sets) = (&shared.opened, &shared.start, of.sets());
     let readers = readers(of)?;
     let slices = history::read(
         opened.clone(),
         start.clone(),
-        parts.clone(),
+        sets.clone(),
         shared.effs.clone(),
         worker,
         workers,
@@ -47,7 +47,7 @@ pub fn render<'scope>(
     };
     let board = shared.board.of(side);
     let streams = Streams::new(
-        (opened, start, parts),
+        (opened, start, sets),
         shared.seams.clone(),
         shared.mode,
         (readers, newcomers),

@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex};
 use crate::base::failure::Failure;
 use crate::base::failures::Failures;
 use crate::base::id::IdVec;
+use crate::catalog::column_sets::ColumnSets;
 use crate::catalog::open::open;
 use crate::catalog::opened::Opened;
-use crate::catalog::parts::Parts;
 use crate::checkpoint::generations::Starts;
 use crate::checkpoint::lease::Lease;
 use crate::checkpoint::resumption::Start;
@@ -117,10 +117,10 @@ impl Run<'_> {
         let (opened, start, starts, stores) = self.agree(&mut cluster)?;
         let plan = &start.plan;
         say_plan(&opened, plan);
-        let parts = plan.sides().into_iter().map(|side| Parts::open(&opened, plan, side).map(Arc::new));
-        let parts = parts.collect::<Result<Vec<_>, _>>()?;
-        let (seams, effs) = (Arc::new(Seam::all(&opened, plan)?), Arc::new(Effs::all(&opened, plan, &parts[0])?));
-        let empty = parts.iter().map(|parts| empty_status(&opened, plan, parts)).collect::<Result<Vec<_>, _>>()?;
+        let sets = plan.sides().into_iter().map(|side| ColumnSets::open(&opened, plan, side).map(Arc::new));
+        let sets = sets.collect::<Result<Vec<_>, _>>()?;
+        let (seams, effs) = (Arc::new(Seam::all(&opened, plan)?), Arc::new(Effs::all(&opened, plan, &sets[0])?));
+        let empty = sets.iter().map(|sets| empty_status(&opened, plan, sets)).collect::<Result<Vec<_>, _>>()?;
         let board = Board::new(options.cluster.workers, &empty);
         let statuses: Arc<Mutex<BTreeMap<usize, ProcessStatus>>> = Arc::default();
         let view = RunView {
@@ -148,7 +148,7 @@ impl Run<'_> {
             start: start.clone(),
             state,
             starts: Arc::new(starts),
-            parts,
+            sets,
             seams,
             effs,
             mode,
@@ -252,8 +252,8 @@ fn lock(job: &Job) -> Result<std::fs::File, Failure> {
     }
 }
 
-fn empty_status(opened: &Opened, plan: &Plan, parts: &Parts) -> Result<ProcessStatus, Failure> {
-    let rows = rows_left(opened, plan, parts)?;
+fn empty_status(opened: &Opened, plan: &Plan, sets: &ColumnSets) -> Result<ProcessStatus, Failure> {
+    let rows = rows_left(opened, plan, sets)?;
     Ok(ProcessStatus {
         history_rows_total: rows,
         sources: IdVec::filled(SourceStatus::default(), opened.sources.len()),

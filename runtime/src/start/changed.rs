@@ -4,12 +4,12 @@
 //! where its aggregate, its `of` and its window are. In a group with windows of its own, one new column makes all of them new.
 
 use super::identity;
-use crate::base::id::{GroupId, IdVec, PartId, ScanId, SourceId};
+use crate::base::id::{ColumnSetId, GroupId, IdVec, ScanId, SourceId};
 use crate::catalog::opened::Opened;
 use crate::checkpoint::manifest::Manifest;
 use crate::job::Window;
 use crate::plan::Plan;
-use crate::plan::group::PlannedPart;
+use crate::plan::group::PlannedColumnSet;
 
 #[derive(Debug, Default)]
 pub struct Changed {
@@ -29,7 +29,7 @@ pub struct Changed {
 pub struct ChangedGroup {
     /// Its id in the old plan; `None`: it is new.
     pub old: Option<GroupId>,
-    pub kept: Vec<KeptPart>,
+    pub kept: Vec<KeptSet>,
     /// Its columns that are new.
     pub new: Vec<usize>,
     /// Some columns that were published are no longer in the job.
@@ -37,10 +37,10 @@ pub struct ChangedGroup {
 }
 
 #[derive(Debug)]
-pub struct KeptPart {
+pub struct KeptSet {
     /// Its id in the old group.
-    pub part: PartId,
-    /// By column of the part: its number in the job's group now.
+    pub set: ColumnSetId,
+    /// By column of the column set: its number in the job's group now.
     pub indexes: Vec<Option<usize>>,
 }
 
@@ -77,8 +77,8 @@ impl Changed {
     /// Notes the scans of a group that goes on; `false`: another source has one of them already.
     fn keep_scans(&mut self, old: &Plan, found: &ChangedGroup, (opened, group): (&Opened, GroupId)) -> bool {
         let Some(before) = found.old.map(|old_group| &old.groups[old_group]) else { return false };
-        let parts = found.kept.iter().map(|kept| &before.parts[kept.part]);
-        let scans: Option<Vec<_>> = parts.map(|part| same_sources(old, part, (opened, group))).collect();
+        let sets = found.kept.iter().map(|kept| &before.sets[kept.set]);
+        let scans: Option<Vec<_>> = sets.map(|set| same_sources(old, set, (opened, group))).collect();
         let scans = scans.unwrap_or_default().concat();
         let is_free = |(scan, source): &(ScanId, SourceId)| self.kept[*scan].is_none_or(|other| other == *source);
         let free = !scans.is_empty() && scans.iter().all(is_free);
@@ -88,7 +88,7 @@ impl Changed {
         free
     }
 
-    /// Whether anything goes on from the manifest that it was compared with: some part, or all of it before its history was read.
+    /// Whether anything goes on from the manifest that it was compared with: some column set, or all of it before its history was read.
     pub fn goes_on(&self, manifest: &Manifest) -> bool {
         self.kept.iter().any(Option::is_some) || self.is_again(manifest)
     }
@@ -100,14 +100,14 @@ impl Changed {
 
     fn removed(&self, old: &Plan) -> Vec<String> {
         let mut removed = vec![];
-        let was_there = |part: &PlannedPart| old.is_restored(part);
-        for (id, group) in old.groups.pairs().filter(|(_, group)| group.parts.iter().any(was_there)) {
+        let was_there = |set: &PlannedColumnSet| old.is_restored(set);
+        for (id, group) in old.groups.pairs().filter(|(_, group)| group.sets.iter().any(was_there)) {
             let Some(now) = self.groups.iter().find(|now| now.old == Some(id)) else {
                 removed.push(group.name.clone());
                 continue;
             };
-            for (part, planned) in group.parts.pairs().filter(|(_, part)| was_there(part)) {
-                let kept = now.kept.iter().find(|kept| kept.part == part);
+            for (set, planned) in group.sets.pairs().filter(|(_, set)| was_there(set)) {
+                let kept = now.kept.iter().find(|kept| kept.set == set);
                 let stays = |column: usize| kept.is_some_and(|kept| kept.indexes[column].is_some());
                 let gone =
                     planned.columns.iter().enumerate().filter(|(n, column)| column.index.is_some() && !stays(*n));
@@ -118,10 +118,10 @@ impl Changed {
     }
 }
 
-/// Which source goes on with each scan of a part: one of the same identity, in their order. `None`: they are others.
+/// Which source goes on with each scan of a column set: one of the same identity, in their order. `None`: they are others.
 fn same_sources(
     old: &Plan,
-    part: &PlannedPart,
+    set: &PlannedColumnSet,
     (opened, group): (&Opened, GroupId),
 ) -> Option<Vec<(ScanId, SourceId)>> {
     let identity = |source| identity::of_source(&opened.job.sources[source], &opened.sources[source]);
@@ -131,16 +131,16 @@ fn same_sources(
         let at = left.iter().position(|(_, identity)| *identity == old.scans[*scan].identity)?;
         Some((*scan, left.remove(at).0))
     };
-    part.scans.iter().map(&mut same).collect::<Option<Vec<_>>>().filter(|_| left.is_empty())
+    set.scans.iter().map(&mut same).collect::<Option<Vec<_>>>().filter(|_| left.is_empty())
 }
 
 fn is_in_place(old: &Plan, opened: &Opened, group: GroupId, found: &ChangedGroup) -> bool {
     let Some(before) = old.groups.get(group).filter(|_| found.old == Some(group)) else { return false };
     let sources = || opened.graph.sources_of(group);
-    let has_same = |part: &PlannedPart| sources().eq(part.scans.iter().map(|scan| old.scans[*scan].source));
-    let same_source = before.parts.iter().all(has_same);
-    let same_indexes = |kept: &KeptPart| {
-        before.parts[kept.part].columns.iter().zip(&kept.indexes).all(|(column, index)| column.index == *index)
+    let has_same = |set: &PlannedColumnSet| sources().eq(set.scans.iter().map(|scan| old.scans[*scan].source));
+    let same_source = before.sets.iter().all(has_same);
+    let same_indexes = |kept: &KeptSet| {
+        before.sets[kept.set].columns.iter().zip(&kept.indexes).all(|(column, index)| column.index == *index)
     };
     same_source && found.kept.iter().all(same_indexes)
 }
@@ -166,16 +166,16 @@ fn partners(old: &Plan, opened: &Opened) -> IdVec<GroupId, Option<GroupId>> {
 
 /// `all`: also what has nothing to go on with yet, where the history was not read to its end.
 fn compare(old: &Plan, opened: &Opened, (group, partner): (GroupId, GroupId), all: bool) -> ChangedGroup {
-    let parts = &old.groups[partner].parts;
-    let mut indexes: IdVec<PartId, Vec<Option<usize>>> =
-        parts.iter().map(|part| vec![None; part.columns.len()]).collect();
+    let sets = &old.groups[partner].sets;
+    let mut indexes: IdVec<ColumnSetId, Vec<Option<usize>>> =
+        sets.iter().map(|set| vec![None; set.columns.len()]).collect();
     let mut new = vec![];
     for column in 0..opened.groups[group].columns.len() {
         let wanted = identity::of_column(opened, group, column);
-        let parts_too = parts.pairs().filter(|(_, part)| all || old.is_restored(part));
-        let columns = parts_too.flat_map(|(p, part)| (0..part.columns.len()).map(move |c| (p, c)));
-        let fits = |(p, c): &(PartId, usize)| {
-            let known = &parts[*p].columns[*c];
+        let sets_too = sets.pairs().filter(|(_, set)| all || old.is_restored(set));
+        let columns = sets_too.flat_map(|(p, set)| (0..set.columns.len()).map(move |c| (p, c)));
+        let fits = |(p, c): &(ColumnSetId, usize)| {
+            let known = &sets[*p].columns[*c];
             known.index.is_some() && known.identity == wanted && indexes[*p][*c].is_none()
         };
         match columns.into_iter().find(fits) {
@@ -184,13 +184,13 @@ fn compare(old: &Plan, opened: &Opened, (group, partner): (GroupId, GroupId), al
         }
     }
     let kept = indexes.pairs().filter(|(_, indexes)| indexes.iter().any(Option::is_some));
-    let kept: Vec<KeptPart> = kept.map(|(part, indexes)| KeptPart { part, indexes: indexes.clone() }).collect();
+    let kept: Vec<KeptSet> = kept.map(|(set, indexes)| KeptSet { set, indexes: indexes.clone() }).collect();
     let whole = opened.job.groups[group].window == Window::Trailing || new.is_empty();
     if kept.is_empty() || !whole {
         return ChangedGroup { new: (0..opened.groups[group].columns.len()).collect(), ..ChangedGroup::default() };
     }
-    let had = parts.iter().filter(|part| all || old.is_restored(part));
-    let published = had.flat_map(|part| &part.columns).filter(|column| column.index.is_some()).count();
+    let had = sets.iter().filter(|set| all || old.is_restored(set));
+    let published = had.flat_map(|set| &set.columns).filter(|column| column.index.is_some()).count();
     let stay = kept.iter().flat_map(|kept| &kept.indexes).flatten().count();
     ChangedGroup { old: Some(partner), kept, new, dropped_columns: stay < published }
 }

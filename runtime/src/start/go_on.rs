@@ -15,7 +15,7 @@ use crate::catalog::opened::Opened;
 use crate::checkpoint::manifest::Manifest;
 use crate::checkpoint::resumption::{Resumption, Start};
 use crate::plan::Plan;
-use crate::plan::group::{PlannedGroup, PlannedPart};
+use crate::plan::group::{PlannedColumnSet, PlannedGroup};
 use crate::plan::mode::Mode;
 use crate::plan::position::Position;
 use crate::plan::scan::{PartitionPlan, Scan};
@@ -58,8 +58,8 @@ pub fn go_on(
         group(opened, &old, id, changed, &moved, added)
     };
     let mut groups: IdVec<GroupId, PlannedGroup> = changed.groups.pairs().map(group).collect();
-    let parts = groups.iter_mut().flat_map(|group| &mut group.parts);
-    parts.for_each(|part| part.scans.sort_by_key(|scan| scans[*scan].source));
+    let sets = groups.iter_mut().flat_map(|group| &mut group.sets);
+    sets.for_each(|set| set.scans.sort_by_key(|scan| scans[*scan].source));
     let floor = manifest.t.max(old.floor);
     let plan = Plan {
         rows_from: IdVec::filled(floor.unwrap_or(Tick::BEFORE_ALL), opened.groups.len()),
@@ -117,27 +117,27 @@ fn group(
     moved: &IdVec<ScanId, Option<ScanId>>,
     added: Option<Vec<ScanId>>,
 ) -> PlannedGroup {
-    let mut parts = IdVec::new();
+    let mut sets = IdVec::new();
     for kept in &changed.kept {
-        let saved = &old.groups[changed.old.expect("what is kept was there")].parts[kept.part];
-        let mut part = saved.clone();
-        part.scans.iter_mut().for_each(|scan| *scan = moved[*scan].expect("the scan of a part that is kept"));
-        for (column, index) in part.columns.iter_mut().zip(&kept.indexes) {
+        let saved = &old.groups[changed.old.expect("what is kept was there")].sets[kept.set];
+        let mut set = saved.clone();
+        set.scans.iter_mut().for_each(|scan| *scan = moved[*scan].expect("the scan of a column set that is kept"));
+        for (column, index) in set.columns.iter_mut().zip(&kept.indexes) {
             column.index = *index;
             if let Some(index) = index {
                 column.plan.name.clone_from(&opened.groups[id].columns[*index].name);
             }
         }
-        parts.push(part);
+        sets.push(set);
     }
     if !changed.new.is_empty() {
         let scans = added.expect("a source with something new is read");
-        parts.push(PlannedPart::of(opened, id, &scans, &changed.new));
+        sets.push(PlannedColumnSet::of(opened, id, &scans, &changed.new));
     }
     let saved = changed.old.and_then(|group| old.groups[group].saved);
     // One that was killed before all rows were looked at looks at them again.
     let dropped_columns = changed.dropped_columns || changed.old.is_some_and(|group| old.groups[group].dropped_columns);
-    PlannedGroup { saved, dropped_columns, ..PlannedGroup::with(opened, id, parts) }
+    PlannedGroup { saved, dropped_columns, ..PlannedGroup::with(opened, id, sets) }
 }
 
 /// Lets a scan begin where the checkpoint left it. `before`: its id then.

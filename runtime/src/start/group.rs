@@ -2,13 +2,13 @@
 
 use super::canonical::data_type;
 use super::identity;
-use crate::base::id::{GroupId, IdVec, PartId, ScanId};
+use crate::base::id::{ColumnSetId, GroupId, IdVec, ScanId};
 use crate::catalog::opened::Opened;
-use crate::plan::group::{PlannedColumn, PlannedGroup, PlannedPart};
+use crate::plan::group::{PlannedColumn, PlannedColumnSet, PlannedGroup};
 
-impl PlannedPart {
+impl PlannedColumnSet {
     /// Some columns of a group of the job. `scans`: of each of its sources, in their order.
-    pub fn of(opened: &Opened, group: GroupId, scans: &[ScanId], columns: &[usize]) -> PlannedPart {
+    pub fn of(opened: &Opened, group: GroupId, scans: &[ScanId], columns: &[usize]) -> PlannedColumnSet {
         let open = &opened.groups[group];
         let mut inputs: Vec<usize> = vec![];
         let planned = columns.iter().map(|column| {
@@ -23,7 +23,7 @@ impl PlannedPart {
         });
         let columns = planned.collect();
         let inputs = inputs.iter().map(|input| data_type(open.inputs[*input].data_type())).collect();
-        PlannedPart { scans: scans.to_vec(), columns, inputs, saved: None }
+        PlannedColumnSet { scans: scans.to_vec(), columns, inputs, saved: None }
     }
 }
 
@@ -31,13 +31,13 @@ impl PlannedGroup {
     /// A group of the job, all of whose columns begin together.
     pub fn whole(opened: &Opened, group: GroupId, scans: &[ScanId]) -> PlannedGroup {
         let all: Vec<usize> = (0..opened.groups[group].columns.len()).collect();
-        let parts = IdVec::from(vec![PlannedPart::of(opened, group, scans, &all)]);
-        PlannedGroup::with(opened, group, parts)
+        let sets = IdVec::from(vec![PlannedColumnSet::of(opened, group, scans, &all)]);
+        PlannedGroup::with(opened, group, sets)
     }
 
-    pub fn with(opened: &Opened, group: GroupId, parts: IdVec<PartId, PlannedPart>) -> PlannedGroup {
+    pub fn with(opened: &Opened, group: GroupId, sets: IdVec<ColumnSetId, PlannedColumnSet>) -> PlannedGroup {
         let conf = &opened.job.groups[group];
         let identity = identity::of_group(opened, group);
-        PlannedGroup { name: conf.name.clone(), identity, parts, saved: None, dropped_columns: false }
+        PlannedGroup { name: conf.name.clone(), identity, sets, saved: None, dropped_columns: false }
     }
 }

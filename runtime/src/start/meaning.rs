@@ -14,7 +14,7 @@ pub fn meaning(plan: &Plan, opened: &Opened, sink: &Sink) -> i64 {
     let mut text = String::new();
     for group in &sink.groups {
         let (planned, shape) = (&plan.groups[*group], &opened.groups[*group].shape);
-        let columns = planned.parts.iter().flat_map(|part| &part.columns);
+        let columns = planned.sets.iter().flat_map(|set| &set.columns);
         let columns: BTreeMap<_, _> = columns.filter_map(|c| Some((c.index?, c.identity.as_str()))).collect();
         let (schema, columns) = (canonical::row_schema(&shape.schema), canonical::columns(&columns));
         text += &format!("{} {schema} {} {columns}\n", planned.identity, shape.name);

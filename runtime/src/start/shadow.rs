@@ -38,12 +38,12 @@ pub fn assign_sides(start: &mut Start, tick: Span, live: bool) {
     }
 }
 
-/// A live scan of which some part takes events, and of one that the shadow reads too: one dataflow has to read both.
+/// A live scan of which some column set takes events, and of one that the shadow reads too: one dataflow has to read both.
 fn torn(plan: &Plan) -> Option<ScanId> {
     let side = |scan: &ScanId| plan.scans[*scan].side;
-    let parts = plan.groups.iter().flat_map(|group| &group.parts);
-    let mut in_shadow = parts.filter(|part| part.scans.iter().any(|scan| side(scan) == Side::Shadow));
-    in_shadow.find_map(|part| part.scans.iter().copied().find(|scan| side(scan) == Side::Live))
+    let sets = plan.groups.iter().flat_map(|group| &group.sets);
+    let mut in_shadow = sets.filter(|set| set.scans.iter().any(|scan| side(scan) == Side::Shadow));
+    in_shadow.find_map(|set| set.scans.iter().copied().find(|scan| side(scan) == Side::Live))
 }
 
 #[cfg(test)]
@@ -51,7 +51,7 @@ mod tests {
     use super::*;
     use crate::base::id::{Id, IdVec, SourceId};
     use crate::base::time::{Tick, WallClock};
-    use crate::plan::group::{PlannedGroup, PlannedPart};
+    use crate::plan::group::{PlannedColumnSet, PlannedGroup};
 
     fn scan(restored: bool, done: Option<Tick>, published: bool) -> Scan {
         Scan { s: Some(Tick::from_us(100)), restored, done, published, ..Scan::of(SourceId::at(0), String::new()) }
@@ -86,15 +86,15 @@ mod tests {
     #[test]
     fn what_one_part_reads_is_on_one_side() {
         let floor = Tick::from_us(100_000_000);
-        let of_part = |scans: &[usize]| PlannedPart {
+        let of_set = |scans: &[usize]| PlannedColumnSet {
             scans: scans.iter().map(|scan| ScanId::at(*scan)).collect(),
             columns: vec![],
             inputs: vec![],
             saved: None,
         };
-        let parts: IdVec<_, _> = [vec![0], vec![1, 2], vec![2, 3]].iter().map(|scans| of_part(scans)).collect();
+        let sets: IdVec<_, _> = [vec![0], vec![1, 2], vec![2, 3]].iter().map(|scans| of_set(scans)).collect();
         let group =
-            PlannedGroup { name: String::new(), identity: String::new(), parts, saved: None, dropped_columns: false };
+            PlannedGroup { name: String::new(), identity: String::new(), sets, saved: None, dropped_columns: false };
         let later = || Scan { s: Some(floor + Span::from_us(1)), ..scan(true, None, false) };
         let scans = vec![scan(true, Some(floor), true), scan(false, None, false), later(), later()];
         let plan = Plan {

@@ -9,20 +9,20 @@ use headwater_operators::group;
 use super::opened::Opened;
 use super::reach::Reach;
 use crate::base::failure::Failure;
-use crate::base::id::{GroupId, IdVec, PartId, ScanId, SourceId};
+use crate::base::id::{ColumnSetId, GroupId, IdVec, ScanId, SourceId};
 use crate::base::time::{EventTime, Span, Tick, Time};
 use crate::job::Window;
 use crate::plan::Plan;
-use crate::plan::group::{PlannedGroup, PlannedPart};
+use crate::plan::group::{PlannedColumnSet, PlannedGroup};
 use crate::plan::side::Side;
 
-/// The parts of a run's groups, opened, as a side has them: those of the other never begin there.
-pub struct Parts {
-    pub groups: IdVec<GroupId, IdVec<PartId, Part>>,
+/// The column sets of a run's groups, opened, as a side has them: those of the other never begin there.
+pub struct ColumnSets {
+    pub groups: IdVec<GroupId, IdVec<ColumnSetId, ColumnSet>>,
     pub side: Side,
 }
 
-pub struct Part {
+pub struct ColumnSet {
     /// Whose events it takes: by source, of which scan.
     pub scans: BTreeMap<SourceId, ScanId>,
     /// Its `S`, whichever side it is on.
@@ -33,32 +33,32 @@ pub struct Part {
     pub plan: group::ColumnSet,
 }
 
-impl Parts {
-    pub fn open(opened: &Opened, plan: &Plan, side: Side) -> Result<Parts, Failure> {
+impl ColumnSets {
+    pub fn open(opened: &Opened, plan: &Plan, side: Side) -> Result<ColumnSets, Failure> {
         let group = |(id, planned): (GroupId, &PlannedGroup)| {
-            planned.parts.iter().map(|part| Part::open(opened, plan, (id, side), part)).collect()
+            planned.sets.iter().map(|set| ColumnSet::open(opened, plan, (id, side), set)).collect()
         };
         let groups = plan.groups.pairs().map(group).collect::<Result<_, _>>()?;
-        Ok(Parts { groups, side })
+        Ok(ColumnSets { groups, side })
     }
 
-    /// The parts of a scan, with their groups.
-    pub fn of_scan(&self, scan: ScanId) -> impl Iterator<Item = (GroupId, &Part)> {
-        let all = self.groups.pairs().flat_map(|(group, parts)| parts.iter().map(move |part| (group, part)));
-        all.filter(move |(_, part)| part.scans.values().any(|of| *of == scan))
+    /// The column sets of a scan, with their groups.
+    pub fn of_scan(&self, scan: ScanId) -> impl Iterator<Item = (GroupId, &ColumnSet)> {
+        let all = self.groups.pairs().flat_map(|(group, sets)| sets.iter().map(move |set| (group, set)));
+        all.filter(move |(_, set)| set.scans.values().any(|of| *of == scan))
     }
 
-    /// Rows up to this event time are out of the reach of every part of a scan that has its seam at `s`; `None`: one reaches
+    /// Rows up to this event time are out of the reach of every column set of a scan that has its seam at `s`; `None`: one reaches
     /// everything.
     pub fn floor(&self, scan: ScanId, s: Tick) -> Option<EventTime> {
-        let floors: Option<Vec<EventTime>> = self.of_scan(scan).map(|(_, part)| part.floor(s)).collect();
+        let floors: Option<Vec<EventTime>> = self.of_scan(scan).map(|(_, set)| set.floor(s)).collect();
         floors.map(|all| all.into_iter().min().unwrap_or(s.left(Span::ZERO)))
     }
 
     /// The plan of a group's state.
     pub fn plan(&self, opened: &Opened, group: GroupId) -> group::Plan {
-        let mut parts = self.groups[group].iter().map(|part| part.plan.clone());
-        let first = parts.next().expect("a group has a part");
+        let mut sets = self.groups[group].iter().map(|set| set.plan.clone());
+        let first = sets.next().expect("a group has a column set");
         let conf = &opened.job.groups[group];
         group::Plan {
             window: match conf.window {
@@ -74,12 +74,12 @@ impl Parts {
             inputs: first.inputs,
             tick: opened.job.tick_us,
             start: first.start,
-            added: parts.collect(),
+            added: sets.collect(),
         }
     }
 }
 
-impl Part {
+impl ColumnSet {
     /// Rows up to this event time, of a history with its seam at `s`, are out of its reach; `None`: none is.
     pub fn floor(&self, s: Tick) -> Option<EventTime> {
         self.reach.floor(self.begins(s))
@@ -94,8 +94,8 @@ impl Part {
         opened: &Opened,
         plan: &Plan,
         (group, side): (GroupId, Side),
-        planned: &PlannedPart,
-    ) -> Result<Part, Failure> {
+        planned: &PlannedColumnSet,
+    ) -> Result<ColumnSet, Failure> {
         let open = &opened.groups[group];
         let mut inputs = vec![];
         for (number, text) in planned.inputs.iter().enumerate() {
@@ -107,8 +107,8 @@ impl Part {
         }
         let kept = planned.columns.iter().filter(|column| column.index.is_some());
         let s = plan.s_of(planned);
-        let start = s.filter(|_| plan.side_of_part(planned) == side);
-        Ok(Part {
+        let start = s.filter(|_| plan.side_of_set(planned) == side);
+        Ok(ColumnSet {
             scans: planned.scans.iter().map(|scan| (plan.scans[*scan].source, *scan)).collect(),
             s,
             reach: Reach::of(&opened.job.groups[group], kept.map(|column| column.plan.length)),
