@@ -96,8 +96,10 @@ fn assert_folds(case: &Case, brokers: &str, job: &str) -> Vec<Vec<Record>> {
     for group in ["cards", "hourly"] {
         let (folded, exported) = (folded(&lines, group), exported(job, group));
         assert!(!exported.is_empty());
-        let differ = exported.iter().find(|(key, row)| folded.get(*key) != Some(*row));
-        assert!(folded == exported, "{group}: {} and {} rows, {differ:?}", folded.len(), exported.len());
+        let differ: Vec<_> = exported.iter().filter(|(key, row)| folded.get(*key) != Some(*row)).collect();
+        let first = differ.first().map(|(key, row)| (key, row, folded.get(*key)));
+        let counts = [folded.len(), exported.len(), differ.len()];
+        assert!(folded == exported, "{group}: rows, those of the store, and those that differ: {counts:?}: {first:?}");
     }
     records
 }

@@ -36,7 +36,7 @@ impl Changelog {
     }
 
     fn tell_all(&mut self, Reset { at, all }: Reset, trace: &RowTrace) {
-        each_row_at(trace, at, |row| {
+        each_row_at(trace, at, |_, row| {
             if row.is_stored() || all && row.phase == Phase::Left {
                 self.changes.push(row.key, &row.values, at, 1);
             }

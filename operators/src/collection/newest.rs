@@ -1,5 +1,7 @@
 //! Rows for a store: the newest of each unit that has changed, once a step; at first, and when a store asks for it, every row.
 
+use std::collections::BTreeSet;
+
 use arrow::array::RecordBatch;
 
 use super::reader::RowReader;
@@ -21,6 +23,8 @@ pub struct Newest {
     /// may have taken what was sent before for a part of it.
     refresh_due: bool,
     emitted: bool,
+    /// The units whose rows have changed since and are not told yet, where no full refresh is due.
+    untold: BTreeSet<u32>,
     /// What went meanwhile: its keys may be forgotten by the time that it is told.
     gone: Vec<RecordBatch>,
 }
@@ -28,6 +32,7 @@ pub struct Newest {
 /// The version of a unit before a batch and after it; each with the time at which that changed.
 #[derive(Clone, Copy, Default)]
 struct Turn<'b> {
+    unit: u32,
     old: Option<(&'b Version, i64)>,
     new: Option<&'b Version>,
 }
@@ -44,6 +49,7 @@ impl Newest {
             refresh,
             refresh_due: !skip_refresh,
             emitted: skip_refresh,
+            untold: BTreeSet::new(),
             gone: vec![],
         }
     }
@@ -67,7 +73,7 @@ impl Newest {
 
     fn tell_gone(&mut self, turns: &[Turn]) {
         let bounds = if self.windowed { 2 } else { 0 };
-        for Turn { old, new } in turns {
+        for Turn { old, new, .. } in turns {
             let Some((old, time)) = old.filter(|(old, _)| old.is_stored()) else { continue };
             if !new.is_some_and(|new| new.is_stored() && self.share_place(old, new)) {
                 self.changes.push(old.key, &old.values[..bounds], time, -1);
@@ -89,13 +95,27 @@ impl RowReader for Newest {
             self.tell_gone(&turns);
         }
         // Before that not even what was there before the run is known.
-        if done == BEFORE || done < self.from.min(self.last) {
+        if done == BEFORE {
+            return vec![];
+        }
+        if done < self.from.min(self.last) {
             self.gone.extend(self.changes.take(keys));
+            if !self.refresh_due {
+                self.untold.extend(turns.iter().map(|turn| turn.unit));
+            }
             return vec![];
         }
         self.emitted = true;
+        let untold = std::mem::take(&mut self.untold);
         if std::mem::take(&mut self.refresh_due) {
-            each_row_at(trace, i64::MAX, |row| self.tell_come(row));
+            each_row_at(trace, i64::MAX, |_, row| self.tell_come(row));
+        } else if !untold.is_empty() {
+            let is_due = |unit| untold.contains(&unit) || turns.binary_search_by_key(&unit, |turn| turn.unit).is_ok();
+            each_row_at(trace, i64::MAX, |unit, row| {
+                if is_due(unit) {
+                    self.tell_come(row)
+                }
+            });
         } else {
             turns.iter().filter_map(|turn| turn.new).for_each(|row| self.tell_come(row));
         }
@@ -105,11 +125,11 @@ impl RowReader for Newest {
 
 /// What becomes of each unit of a batch.
 fn turns(batch: &RowBatch) -> Vec<Turn<'_>> {
-    let (mut all, mut last): (Vec<Turn>, _) = (vec![], None);
+    let mut all: Vec<Turn> = vec![];
     each_version(batch, |unit, version, times| {
         let (count, time) = times.filter(|(time, _)| *time > BEFORE).fold((0, 0), |(n, _), (t, diff)| (n + diff, t));
-        if last.replace(unit) != Some(unit) {
-            all.push(Turn::default());
+        if all.last().is_none_or(|turn| turn.unit != unit) {
+            all.push(Turn { unit, ..Turn::default() });
         }
         let turn = all.last_mut().expect("one was just put there");
         match count {
@@ -129,7 +149,7 @@ mod tests {
     use arrow::array::types::{Int8Type, Int64Type};
     use arrow::array::{ArrayRef, AsArray, StringArray};
     use arrow::datatypes::DataType;
-    use differential_dataflow::operators::arrange::TraceAgent;
+    use differential_dataflow::operators::arrange::{TraceAgent, TraceWriter};
     use differential_dataflow::trace::{Description, Span, Trace};
     use timely::dataflow::operators::generic::OperatorInfo;
     use timely::progress::{Antichain, Stamp};
@@ -141,42 +161,73 @@ mod tests {
     use crate::keys::Interner;
     use crate::value::Datum;
 
-    /// Rows that were sent before a full refresh may reach a store of another worker within it.
-    #[test]
-    fn what_goes_while_a_full_refresh_is_due_is_told() {
-        let codec = KeyCodec::new(&[DataType::Utf8]).unwrap();
-        let card: ArrayRef = Arc::new(StringArray::from(vec!["a", "b"]));
-        let mut numbers = Interner::new(0);
-        codec.encode(&[card]).unwrap().iter().flatten().for_each(|key| _ = numbers.intern(key));
-        let keys = Keys { codec: &codec, numbers: &numbers };
-        let columns = [("n".to_owned(), DataType::Int64)];
-        let schema = crate::changes::schema(&[("card".to_owned(), DataType::Utf8)], true, &columns);
-        let mut newest = Newest::new(Changes::new(schema, 1), true, 0, false);
-        let info = OperatorInfo::new(0, 0, [].into());
-        let (trace, mut writer) = TraceAgent::new(RowSpine::new(info.clone(), None, None), info, None);
+    /// A group of two keys, with a reader of its rows.
+    struct Reading {
+        codec: KeyCodec,
+        numbers: Interner,
+        newest: Newest,
+        trace: RowTrace,
+        writer: TraceWriter<RowSpine>,
+        lower: i64,
+    }
 
-        let row = |unit: u32, phase| {
-            let values = [0, 5, 7].map(Datum::int);
-            (unit, Version { at: 1, again: false, phase, key: unit, values: Rc::new(values) })
-        };
-        let mut lower = i64::MIN;
-        let mut told = |newest: &mut Newest, mut updates: Vec<Update>, done: i64| {
-            let bounds = [std::mem::replace(&mut lower, done + 1), done + 1, i64::MIN].map(Antichain::from_elem);
+    impl Reading {
+        fn new(from: i64, skip_refresh: bool) -> Reading {
+            let codec = KeyCodec::new(&[DataType::Utf8]).unwrap();
+            let card: ArrayRef = Arc::new(StringArray::from(vec!["a", "b"]));
+            let mut numbers = Interner::new(0);
+            codec.encode(&[card]).unwrap().iter().flatten().for_each(|key| _ = numbers.intern(key));
+            let columns = [("n".to_owned(), DataType::Int64)];
+            let schema = crate::changes::schema(&[("card".to_owned(), DataType::Utf8)], true, &columns);
+            let newest = Newest::new(Changes::new(schema, 1), true, from, skip_refresh);
+            let info = OperatorInfo::new(0, 0, [].into());
+            let (trace, writer) = TraceAgent::new(RowSpine::new(info.clone(), None, None), info, None);
+            Reading { codec, numbers, newest, trace, writer, lower: i64::MIN }
+        }
+
+        /// Time and diff of what is told of these updates.
+        fn told(&mut self, mut updates: Vec<Update>, done: i64) -> Vec<(i64, i8)> {
+            let bounds = [std::mem::replace(&mut self.lower, done + 1), done + 1, i64::MIN].map(Antichain::from_elem);
             let [first, next, since] = bounds;
             let rows = batch(&mut updates);
-            writer.insert(Span::new(Description::new(first, next, since), rows.clone()), Stamp::new());
-            let told = newest.read(rows.as_ref(), &trace, done, &keys);
+            self.writer.insert(Span::new(Description::new(first, next, since), rows.clone()), Stamp::new());
+            let keys = Keys { codec: &self.codec, numbers: &self.numbers };
+            let told = self.newest.read(rows.as_ref(), &self.trace, done, &keys);
             let all = told.iter().flat_map(|rows| {
                 let times = rows["_time"].as_primitive::<Int64Type>().values().to_vec();
                 times.into_iter().zip(rows["_diff"].as_primitive::<Int8Type>().values().to_vec())
             });
-            all.collect::<Vec<_>>()
-        };
+            all.collect()
+        }
+    }
+
+    fn row(unit: u32, at: i64, phase: Phase) -> (u32, Version) {
+        let values = [0, 5, 7].map(Datum::int);
+        (unit, Version { at, again: false, phase, key: unit, values: Rc::new(values) })
+    }
+
+    /// Rows that were sent before a full refresh may reach a store of another worker within it.
+    #[test]
+    fn what_goes_while_a_full_refresh_is_due_is_told() {
         let (stored, left) = (Phase::Stored, Phase::Left);
-        let come = vec![(row(0, stored), 1, 1), (row(1, left), 2, 1)];
-        assert_eq!(told(&mut newest, come, 2), [(1, 1)], "nothing was there to go");
-        newest.refresh((1, 6));
-        assert_eq!(told(&mut newest, vec![(row(0, stored), 5, -1), (row(0, left), 5, 1)], 5), []);
-        assert_eq!(told(&mut newest, vec![], 6), [(5, -1)]);
+        let mut reading = Reading::new(0, false);
+        let come = vec![(row(0, 1, stored), 1, 1), (row(1, 1, left), 2, 1)];
+        assert_eq!(reading.told(come, 2), [(1, 1)], "nothing was there to go");
+        reading.newest.refresh((1, 6));
+        assert_eq!(reading.told(vec![(row(0, 1, stored), 5, -1), (row(0, 1, left), 5, 1)], 5), []);
+        assert_eq!(reading.told(vec![], 6), [(5, -1)]);
+    }
+
+    /// A store that has all rows as they were is told those that have changed until it asks, and no others.
+    #[test]
+    fn what_comes_before_rows_are_asked_for_is_told_then() {
+        let change =
+            |unit, from, to| vec![(row(unit, from, Phase::Stored), to, -1), (row(unit, to, Phase::Stored), to, 1)];
+        let mut reading = Reading::new(6, true);
+        let before = [0, 1, 2].map(|unit| (row(unit, -5, Phase::Stored), BEFORE, 1));
+        assert_eq!(reading.told(before.into(), BEFORE), []);
+        assert_eq!(reading.told(change(0, -5, 3), 4), []);
+        assert_eq!(reading.told(change(1, -5, 6), 6), [(3, 1), (6, 1)]);
+        assert_eq!(reading.told(change(0, 3, 7), 7), [(7, 1)]);
     }
 }

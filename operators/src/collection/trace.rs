@@ -28,19 +28,19 @@ pub fn batch(updates: &mut Vec<Update>) -> Option<RowBatch> {
     builder.done().map(Rc::new)
 }
 
-/// Calls `each` with every row that is there once the changes up to a time are made, in the order of units. The trace distinguishes times
-/// from there on.
-pub fn each_row_at(trace: &RowTrace, time: i64, mut each: impl FnMut(&Version)) {
+/// Calls `each` with every row that is there once the changes up to a time are made, and its unit, in the order of units. The trace
+/// distinguishes times from there on.
+pub fn each_row_at(trace: &RowTrace, time: i64, mut each: impl FnMut(u32, &Version)) {
     let mut batches = vec![];
     trace.map_spans(|span| batches.extend(span.inner.clone()));
     let (mut cursor, batches) = cursor_list(batches);
-    while cursor.key_valid(&batches) {
+    while let Some(unit) = cursor.get_key(&batches).copied() {
         while let Some(version) = cursor.get_val(&batches) {
             let mut count = 0;
             cursor.map_times(&batches, |t, diff| count += if *t <= time { *diff } else { 0 });
             debug_assert!((0..=1).contains(&count), "{count} of {version:?}");
             if count > 0 {
-                each(version);
+                each(unit, version);
             }
             cursor.step_val(&batches);
         }

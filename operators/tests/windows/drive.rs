@@ -169,9 +169,12 @@ impl Run {
     }
 
     /// Another state takes its place, from what it has saved; `others`: by way of so many that have a part of the keys each. Where there
-    /// are none, what is in the journal stays there, and what is in a store that is whole, too. Everything was taken.
-    pub fn restart(&mut self, others: u64) {
+    /// are none, what is in the journal stays there, and what is in a store that is whole, too. Everything was taken. From `ahead` after
+    /// what is done on rows are asked for: the store may have been told as much before.
+    pub fn restart(&mut self, others: u64, ahead: i64) {
         let done = self.standalone.state.done();
+        let is_whole = !self.sweeps && done.is_some_and(|done| self.asks_for_rows(done));
+        self.rows_from = self.rows_from.max(done.map_or(i64::MIN, |done| done + ahead));
         let whole = saved(&mut self.standalone.state, &self.journal);
         let stays = others == 0;
         let part = |n| {
@@ -193,7 +196,7 @@ impl Run {
                 whole.into_iter().partition(|((piece, _), _)| *piece == Piece::Ledger);
             load(&mut state, &others, |_| true);
             freeze(&mut state, ledger.iter().map(|((_, set), batch)| (*set, batch)));
-            if !self.sweeps && done.is_some_and(|done| self.asks_for_rows(done)) {
+            if is_whole {
                 state.skip_refresh();
                 skips_refresh = true;
             }

@@ -161,7 +161,10 @@ impl Case {
             insert(run, now, way.batch);
             run.close_after(std::iter::from_fn(|| horizons.next_if(|(t, _)| *t <= target)));
             if way.restarts && run.standalone.state.done().is_none() && rng.random_bool(0.3) {
-                run.restart(rng.random_range(0..3));
+                run.restart(
+                    rng.random_range(0..3),
+                    self.group.plan.tick * [0, 0, rng.random_range(0..10)][rng.random_range(0..3)],
+                );
             }
             loop {
                 let done = run.advance(target, way.budget);
@@ -171,7 +174,10 @@ impl Case {
                         stored(run, done);
                     }
                     if way.restarts && rng.random_bool(0.2) {
-                        run.restart(rng.random_range(0..3));
+                        run.restart(
+                            rng.random_range(0..3),
+                            self.group.plan.tick * [0, 0, rng.random_range(0..10)][rng.random_range(0..3)],
+                        );
                     }
                     if rng.random_bool(0.02) {
                         run.begin_full_refresh(done + rng.random_range(0..10 * self.group.plan.tick));
