@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import collections
 import datetime
+import http.client
 import json
 import os
 import signal
@@ -106,8 +107,10 @@ class Endpoint:
             message = refused.read().decode()
             kind: type[Error] = {400: UsageError, 404: NotFound}.get(refused.code, RunError)
             raise kind(message) from None
+        except (ConnectionError, http.client.HTTPException):
+            return None  # it has just ended
         except urllib.error.URLError as error:
-            if isinstance(error.reason, ConnectionRefusedError):
+            if isinstance(error.reason, ConnectionError):
                 return None
             raise RunError(f"asking the running job: {error.reason}") from error
 
