@@ -31,6 +31,7 @@ mod new_partitions;
 mod object_store;
 mod one_result;
 mod outages;
+mod python;
 mod redis_rows;
 mod restart;
 mod same_bytes;

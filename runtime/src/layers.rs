@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// Lowest first: a folder, and the folders that it may know.
-const LAYERS: [(&str, &str); 18] = [
+const LAYERS: [(&str, &str); 19] = [
     ("base", ""),
     ("job", "base"),
     ("plan", "base"),
@@ -26,6 +26,7 @@ const LAYERS: [(&str, &str); 18] = [
     ("embed", "base job catalog observe cluster run serve"),
     ("demo", "base job observe cluster run serve"),
     ("command", "base job plan catalog checkpoint observe ingest start cluster run serve backfill demo"),
+    ("bind", "base job catalog start serve backfill command"),
 ];
 
 #[test]

@@ -4,12 +4,14 @@
 //! another program.
 //!
 //! The folders are layers: `base`, `job`, `plan`, `catalog`, `checkpoint`, `observe`, `coordinate`, `ingest`, `start`, `sink`,
-//! `render`, `cluster`, `run`, `serve`, `backfill`, `embed`, `demo`, `command`. Each knows only some of those before it: see `layers`.
+//! `render`, `cluster`, `run`, `serve`, `backfill`, `embed`, `demo`, `command`, `bind`. Each knows only some of those before it: see `layers`.
 
 #![deny(missing_docs)]
 
 pub(crate) mod backfill;
 pub(crate) mod base;
+#[doc(hidden)]
+pub mod bind;
 pub(crate) mod catalog;
 pub(crate) mod checkpoint;
 pub(crate) mod cluster;

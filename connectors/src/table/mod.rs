@@ -1,9 +1,10 @@
-//! Tables: files that a user hands in and gets back whole, such as a spine and its training rows. Parquet or Arrow IPC, by the name's
-//! ending; local, or in an object store.
+//! Tables: what a user hands in and gets back whole, such as a spine and its training rows. Files of Parquet or Arrow IPC, by the name's
+//! ending, local or in an object store; or rows in memory.
 //!
 //! ```text
 //! labels.parquet                 read in place
 //! s3://bucket/labels.arrow       brought to a local scratch file first, which has no name: nothing of it can be left behind
+//! Rows                           as they are
 //! ```
 //!
 //! Every column has the type and the values that the file says. What is written is there once it is whole: see [`write`].
@@ -18,8 +19,48 @@ pub use format::TableFormat;
 pub use read::Table;
 pub use write::TableWriter;
 
+use std::sync::{Arc, Mutex};
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+
 use crate::storage::Storage;
 use crate::{Error, Result};
+
+/// A table in memory.
+pub type Rows = (SchemaRef, Vec<RecordBatch>);
+
+/// Where a table is that is handed in.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// A path or a URL.
+    Path(String),
+    /// Here.
+    Rows(Rows),
+}
+
+/// Where a table goes that is given back.
+#[derive(Clone, Debug)]
+pub enum Target {
+    /// A path or a URL.
+    Path(String),
+    /// Here, once the table is finished.
+    Rows(Arc<Mutex<Option<Rows>>>),
+}
+
+impl Source {
+    /// Whether it is in an object store.
+    pub fn is_remote(&self) -> bool {
+        matches!(self, Source::Path(path) if path.contains("://"))
+    }
+}
+
+impl Target {
+    /// Whether it is in an object store.
+    pub fn is_remote(&self) -> bool {
+        matches!(self, Target::Path(path) if path.contains("://"))
+    }
+}
 
 /// An object's storage and its name there; `None`: it is a local file.
 fn object(path: &str) -> Result<Option<(Storage, &str)>> {

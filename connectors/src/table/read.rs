@@ -12,7 +12,7 @@ use arrow::ipc::reader::{FileReader, StreamReader};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 
-use super::{TableFormat, local, object};
+use super::{Source, TableFormat, local, object};
 use crate::guard::guarded;
 use crate::{Error, Result};
 
@@ -25,10 +25,19 @@ pub type Batches = Box<dyn Iterator<Item = Result<RecordBatch>> + Send>;
 
 /// A table that is there to be read. One reading of it at a time.
 pub struct Table {
-    path: String,
-    file: File,
     schema: SchemaRef,
     rows: Option<u64>,
+    kept: Kept,
+}
+
+enum Kept {
+    File(Opened),
+    Rows(Vec<RecordBatch>),
+}
+
+struct Opened {
+    path: String,
+    file: File,
     layout: Layout,
     /// Its size and its time when it was opened.
     seen: (u64, Option<SystemTime>),
@@ -59,7 +68,21 @@ impl Table {
         let seen = stamp(&file).map_err(|e| Error::world(format!("reading {path}"), e))?;
         let damaged = |e: String| Error::world(format!("reading {path}"), e);
         let (schema, rows, layout) = guarded(|| layout(&mut file, format)).map_err(damaged)?.map_err(damaged)?;
-        Ok(Table { path: path.to_owned(), file, schema, rows, layout, seen })
+        Ok(Table { schema, rows, kept: Kept::File(Opened { path: path.to_owned(), file, layout, seen }) })
+    }
+
+    /// Opens a table wherever it is.
+    ///
+    /// # Errors
+    /// As `open`.
+    pub fn of(source: &Source, scratch: &Path) -> Result<Table> {
+        match source {
+            Source::Path(path) => Table::open(path, scratch),
+            Source::Rows((schema, batches)) => {
+                let rows = batches.iter().map(|batch| batch.num_rows() as u64).sum();
+                Ok(Table { schema: schema.clone(), rows: Some(rows), kept: Kept::Rows(batches.clone()) })
+            }
+        }
     }
 
     /// All columns, as the file types them.
@@ -77,6 +100,22 @@ impl Table {
     /// # Errors
     /// `World`: it is damaged, cannot be read, or is no longer what it was when it was opened.
     pub fn read(&self, columns: Option<&[usize]>) -> Result<Batches> {
+        match &self.kept {
+            Kept::File(opened) => opened.read(columns),
+            Kept::Rows(batches) => {
+                let columns = columns.map(<[usize]>::to_vec);
+                let picked = move |batch: RecordBatch| match &columns {
+                    None => Ok(batch),
+                    Some(columns) => batch.project(columns).map_err(|e| Error::world("reading rows", e)),
+                };
+                Ok(Box::new(batches.clone().into_iter().map(picked)))
+            }
+        }
+    }
+}
+
+impl Opened {
+    fn read(&self, columns: Option<&[usize]>) -> Result<Batches> {
         let doing = format!("reading {}", self.path);
         let failed = |e: String| Error::world(&doing, e);
         let now = stamp(&self.file).map_err(|e| failed(e.to_string()))?;
@@ -118,9 +157,7 @@ fn unnamed(scratch: &Path, fill: impl FnOnce(&Path) -> Result<bool>) -> Result<F
     }
 }
 
-type Opened = (SchemaRef, Option<u64>, Layout);
-
-fn layout(file: &mut File, format: TableFormat) -> Result<Opened, String> {
+fn layout(file: &mut File, format: TableFormat) -> Result<(SchemaRef, Option<u64>, Layout), String> {
     let text = |e: &dyn std::fmt::Display| e.to_string();
     if format == TableFormat::Parquet {
         let metadata = ArrowReaderMetadata::load(file, ArrowReaderOptions::new()).map_err(|e| text(&e))?;

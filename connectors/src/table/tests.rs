@@ -188,3 +188,21 @@ fn what_is_no_table_is_told() {
     assert!(error.contains("Parquet cannot hold the column `i`"), "{error}");
     TableWriter::create(&path("a.arrow"), &schema, dir.path()).unwrap().finish().unwrap();
 }
+
+#[test]
+fn rows_in_memory_are_a_table() {
+    let batch = of_every_type();
+    let source = super::Source::Rows((batch.schema(), vec![batch.slice(0, 1), batch.slice(1, 2)]));
+    let table = Table::of(&source, Path::new("/nowhere")).unwrap();
+    assert_eq!((table.rows(), table.schema()), (Some(3), &batch.schema()));
+    let read: Vec<RecordBatch> = table.read(Some(&[0, 2])).unwrap().map(|batch| batch.unwrap()).collect();
+    assert_eq!(read, [0, 1].map(|n| batch.slice(n, n + 1).project(&[0, 2]).unwrap()));
+
+    let to = Arc::default();
+    let target = super::Target::Rows(Arc::clone(&to));
+    let mut writer = TableWriter::to(&target, &batch.schema(), Path::new("/nowhere")).unwrap();
+    writer.write(&batch).unwrap();
+    assert!(to.lock().unwrap().is_none(), "it is no table yet");
+    writer.finish().unwrap();
+    assert_eq!(to.lock().unwrap().take(), Some((batch.schema(), vec![batch])));
+}

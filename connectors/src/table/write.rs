@@ -8,6 +8,7 @@
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, IntervalUnit, SchemaRef};
@@ -17,7 +18,7 @@ use parquet::basic::Compression;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 
-use super::{TableFormat, local, object};
+use super::{Rows, TableFormat, Target, local, object};
 use crate::storage::Storage;
 use crate::{Error, Result};
 
@@ -28,8 +29,8 @@ const ROW_GROUP_ROWS: usize = 1 << 20;
 /// A table on its way. `finish` makes it one; dropped before, it never was.
 pub struct TableWriter {
     path: String,
-    partial: PathBuf,
-    to: To,
+    /// Of a file: where it is until it is whole, and where it goes then.
+    file: Option<(PathBuf, To)>,
     out: Option<Out>,
 }
 
@@ -41,6 +42,7 @@ enum To {
 enum Out {
     Parquet(Box<ArrowWriter<File>>),
     Ipc(Box<FileWriter<BufWriter<File>>>),
+    Rows(Rows, Arc<Mutex<Option<Rows>>>),
 }
 
 impl TableWriter {
@@ -65,9 +67,23 @@ impl TableWriter {
             }
         };
         let file = File::create(&partial).map_err(|e| Error::Config(format!("{path} cannot be written: {e}")))?;
-        let mut writer = TableWriter { path: path.to_owned(), partial, to, out: None };
+        let mut writer = TableWriter { path: path.to_owned(), file: Some((partial, to)), out: None };
         writer.out = Some(out(file, format, schema).map_err(|e| writer.failed(e))?);
         Ok(writer)
+    }
+
+    /// Begins a table wherever it goes.
+    ///
+    /// # Errors
+    /// As `create`.
+    pub fn to(target: &Target, schema: &SchemaRef, scratch: &Path) -> Result<TableWriter> {
+        match target {
+            Target::Path(path) => TableWriter::create(path, schema, scratch),
+            Target::Rows(to) => {
+                let out = Out::Rows((schema.clone(), vec![]), to.clone());
+                Ok(TableWriter { path: "rows".to_owned(), file: None, out: Some(out) })
+            }
+        }
     }
 
     /// Writes rows.
@@ -82,6 +98,10 @@ impl TableWriter {
                 if is_full { writer.flush().map_err(|e| e.to_string()) } else { Ok(()) }
             }),
             Out::Ipc(writer) => writer.write(batch).map_err(|e| told(&e.to_string())),
+            Out::Rows((_, batches), _) => {
+                batches.push(batch.clone());
+                Ok(())
+            }
         };
         written.map_err(|e| self.failed(e))
     }
@@ -93,15 +113,17 @@ impl TableWriter {
     pub fn finish(mut self) -> Result<()> {
         let Some(out) = self.out.take() else { return Ok(()) };
         match out {
+            Out::Rows(rows, to) => *to.lock().unwrap_or_else(PoisonError::into_inner) = Some(rows),
             Out::Parquet(writer) => drop(writer.close().map_err(|e| self.failed(e))?),
             Out::Ipc(mut writer) => {
                 writer.finish().map_err(|e| self.failed(e))?;
                 writer.get_mut().flush().map_err(|e| self.failed(e))?;
             }
         }
-        match &self.to {
-            To::Local(path) => std::fs::rename(&self.partial, path).map_err(|e| self.failed(e)),
-            To::Object(storage, name) => storage.upload(name, &self.partial),
+        match &self.file {
+            Some((partial, To::Local(path))) => std::fs::rename(partial, path).map_err(|e| self.failed(e)),
+            Some((partial, To::Object(storage, name))) => storage.upload(name, partial),
+            None => Ok(()),
         }
     }
 
@@ -113,7 +135,7 @@ impl TableWriter {
 impl Drop for TableWriter {
     fn drop(&mut self) {
         // Renamed, it is gone from here; that what is left of a failure cannot be removed is no news beside that.
-        let _ = std::fs::remove_file(&self.partial);
+        let _ = self.file.as_ref().map(|(partial, _)| std::fs::remove_file(partial));
     }
 }
 

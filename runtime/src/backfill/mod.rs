@@ -67,13 +67,13 @@ pub fn backfill(job: Job, request: &Request, watch: &Watch, stop: &AtomicBool) -
     }
     let scratch = request.spill.clone().unwrap_or_else(|| job.state.local.join("backfill"));
     let spill = Spill::new(&scratch);
-    if [&request.spine, &request.out].iter().any(|path| path.contains("://")) {
+    if request.spine.is_remote() || request.out.is_remote() {
         spill.make_dir()?;
     }
     let opened = Arc::new(open_for_events(job)?);
     let workers = Workers::new(request.workers, stop);
     let spine = Spine::open(&opened, &groups, request, &scratch)?;
-    let mut out = TableWriter::create(&request.out, spine.schema(), &scratch)?;
+    let mut out = TableWriter::to(&request.out, spine.schema(), &scratch)?;
     let budget = Budget::new(request.memory / 2);
     let storage = storage(request, groups.len(), &budget, &spill);
     let scan = Scan::plan(&opened, &groups, request.known, WallClock::now())?;

@@ -2,14 +2,14 @@
 
 use std::path::PathBuf;
 
+use headwater_connectors::table::{Source, Target};
 use headwater_operators::probe::Enter;
 
 /// What is asked for.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// Paths or URLs of tables.
-    pub spine: String,
-    pub out: String,
+    pub spine: Source,
+    pub out: Target,
     /// The spine's column of times.
     pub time: String,
     /// Names of groups; `None`: every trailing and lifetime group.
@@ -51,6 +51,7 @@ impl Known {
 /// What came of a backfill.
 #[derive(Debug, Default)]
 pub struct Done {
+    /// Rows of the spine.
     pub rows: u64,
     /// Columns that were appended.
     pub columns: usize,

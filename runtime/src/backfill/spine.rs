@@ -39,7 +39,7 @@ pub struct KeyColumns {
 impl Spine {
     /// Opens it, and looks whether it has what the groups need.
     pub fn open(opened: &Opened, groups: &[GroupId], request: &Request, scratch: &Path) -> Result<Spine, Failure> {
-        let table = Table::open(&request.spine, scratch)?;
+        let table = Table::of(&request.spine, scratch)?;
         let own = table.schema().clone();
         let time = time_column(&own, &request.time)?;
         let mut keys: Vec<KeyColumns> = vec![];

@@ -89,7 +89,7 @@ impl Faults {
     }
 
     /// Puts the faults in the order of their places, each told once: a column over many windows is one mistake.
-    pub(crate) fn settle(&mut self) {
+    pub fn settle(&mut self) {
         self.faults.sort_by_key(|fault| fault.at);
         let mut told: Vec<Fault> = Vec::new();
         self.faults.retain(|fault| {

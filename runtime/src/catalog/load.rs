@@ -29,10 +29,14 @@ impl Job {
     /// # Errors
     /// Everything that is wrong with it, each with its line and column.
     pub fn from_toml(text: &str, dir: impl AsRef<Path>) -> Result<Job, Faults> {
-        const SHOWN: &str = "job.toml";
-        let dir = std::path::absolute(dir).map_err(|error| unreadable(SHOWN, &error))?;
-        utf8(&dir, SHOWN)?;
-        settled(validate::job(SHOWN, &dir, text, &variable))
+        Job::from_text("job.toml", text, dir.as_ref())
+    }
+
+    /// `shown`: what places call the text.
+    pub(crate) fn from_text(shown: &str, text: &str, dir: &Path) -> Result<Job, Faults> {
+        let dir = std::path::absolute(dir).map_err(|error| unreadable(shown, &error))?;
+        utf8(&dir, shown)?;
+        settled(validate::job(shown, &dir, text, &variable))
     }
 }
 

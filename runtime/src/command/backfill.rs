@@ -5,11 +5,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use headwater_connectors::table::{Source, Target};
 use indicatif::{HumanBytes, HumanCount, HumanDuration, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::args::BackfillArgs;
+use super::args::{BackfillArgs, KnownArg};
 use super::{log, signals};
-use crate::backfill::request::{Done, Request};
+use crate::backfill::request::{Done, Known, Request};
 use crate::backfill::watch::{Phase, Progress, Watch};
 use crate::backfill::{backfill as work_out, memory};
 use crate::base::failure::Failure;
@@ -27,28 +28,33 @@ pub fn backfill(args: &BackfillArgs) -> Result<(), Failure> {
     let teller = Teller::start(watch.clone());
     let done = work_out(job, &request, &watch, &stop);
     drop(teller);
-    tracing::info!("done: {}", summary(&done?, &request.out, began.elapsed()));
+    tracing::info!("done: {}", summary(&done?, &args.out, began.elapsed()));
     Ok(())
 }
 
 fn request(args: &BackfillArgs) -> Result<Request, Failure> {
-    let known = args.known.known().ok_or_else(|| {
-        Failure::Usage(
-            "--known served needs the ticks at which a live run admitted records late, and no run keeps them yet: `--known arrival` \
-             is the same but for those"
-                .to_owned(),
-        )
-    })?;
+    let known = known(args.known)?;
     let workers = args.workers.map(usize::from);
     Ok(Request {
-        spine: args.spine.clone(),
-        out: args.out.clone(),
+        spine: Source::Path(args.spine.clone()),
+        out: Target::Path(args.out.clone()),
         time: args.time.clone(),
         features: args.features.clone(),
         known,
         workers: workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)),
         memory: args.memory.unwrap_or_else(memory::by_default),
         spill: args.spill.clone(),
+    })
+}
+
+/// What is known at a row's time, if that can be told.
+pub fn known(asked: KnownArg) -> Result<Known, Failure> {
+    asked.known().ok_or_else(|| {
+        Failure::Usage(
+            "--known served needs the ticks at which a live run admitted records late, and no run keeps them yet: `--known arrival` \
+             is the same but for those"
+                .to_owned(),
+        )
     })
 }
 

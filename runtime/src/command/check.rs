@@ -31,10 +31,19 @@ use crate::start::go_on::go_on;
 use crate::start::meaning::resets_changelog;
 
 pub fn check(args: &CheckArgs) -> Result<(), Failure> {
-    let job = load(&args.job)?;
-    let live = job.sources.iter().any(|source| source.stream.is_some());
+    let (text, opened, planned) = look(load(&args.job)?)?;
+    print(&masked(&text))?;
+    let start = planned?;
+    match args.sample {
+        Some(n) if start.from.is_some() => tell_sample(&opened, &plan_anew(&opened)?, n),
+        Some(n) => tell_sample(&opened, &start.plan, n),
+        None => Ok(()),
+    }
+}
+
+/// What a run would do, told; and how it would start, if it would.
+pub fn look(job: Job) -> Result<(String, Arc<Opened>, Result<Start, Failure>), Failure> {
     let opened = Arc::new(open(job, &IdVec::new())?);
-    let anew = || fresh::plan(&opened, WallClock::now(), live);
     let found = match opened.has_stream() {
         true => manifest::look(&StateStore::open(&opened.job, 0, Arc::default())?)?,
         false => None,
@@ -44,7 +53,7 @@ pub fn check(args: &CheckArgs) -> Result<(), Failure> {
         (Some(manifest), Some(changed)) if changed.goes_on(&manifest) => {
             go_on(&opened, manifest, changed, WallClock::now(), Mode::Follow)
         }
-        _ => anew().map(|plan| Start { plan, from: None }),
+        _ => plan_anew(&opened).map(|plan| Start { plan, from: None }),
     };
     let mut text = vec![];
     // Writing to memory does not fail.
@@ -52,13 +61,12 @@ pub fn check(args: &CheckArgs) -> Result<(), Failure> {
     if let Some((manifest, changed)) = found.as_ref().zip(changed.as_ref()) {
         let _ = tell_state(&mut text, &opened, (manifest, changed), planned.as_ref().ok());
     }
-    print(&masked(&String::from_utf8_lossy(&text)))?;
-    let start = planned?;
-    match args.sample {
-        Some(n) if start.from.is_some() => tell_sample(&opened, &anew()?, n),
-        Some(n) => tell_sample(&opened, &start.plan, n),
-        None => Ok(()),
-    }
+    Ok((String::from_utf8_lossy(&text).into_owned(), opened, planned))
+}
+
+fn plan_anew(opened: &Arc<Opened>) -> Result<Plan, Failure> {
+    let live = opened.job.sources.iter().any(|source| source.stream.is_some());
+    fresh::plan(opened, WallClock::now(), live)
 }
 
 /// What a run would go on with, what it would compute anew, and what it would remove.

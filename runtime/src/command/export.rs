@@ -4,11 +4,14 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::path::Path;
 
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
 use headwater_connectors::Error;
+use headwater_connectors::sink::GroupShape;
 
 use super::args::ExportArgs;
 use super::log::load;
-use super::table::Table;
+use super::table::{Rows, Table};
 use crate::base::failure::Failure;
 use crate::base::id::{GroupId, SinkId};
 use crate::catalog::open::open_for_rows;
@@ -20,7 +23,7 @@ pub fn export(args: &ExportArgs) -> Result<(), Failure> {
     let job = load(&args.job)?;
     let group = rows::group(&job, &args.group)?;
     let sink = rows::sink(&job, group, args.sink.as_deref())?;
-    let lines = RowSource::open(job, group, sink, args)?;
+    let lines = RowSource::open(job, group, sink, (&args.group, args.sink.as_deref()))?;
     match &args.out {
         None => write_lines(lines, &mut BufWriter::new(std::io::stdout().lock()), "stdout"),
         Some(path) => into_file(path, |file| match path.extension().is_some_and(|end| end == "parquet") {
@@ -28,6 +31,21 @@ pub fn export(args: &ExportArgs) -> Result<(), Failure> {
             false => write_lines(lines, &mut BufWriter::new(file), &path.display().to_string()),
         }),
     }
+}
+
+/// Every row of a group of a job, running or not, as a table.
+pub fn table(job: Job, named: &str, sink_named: Option<&str>) -> Result<(SchemaRef, Vec<RecordBatch>), Failure> {
+    let group = rows::group(&job, named)?;
+    let sink = rows::sink(&job, group, sink_named)?;
+    let lines = RowSource::open(job, group, sink, (named, sink_named))?;
+    let mut table = Rows::new(&lines.shape(group)?);
+    let mut batches = vec![];
+    lines.each(&mut |line| {
+        batches.extend(table.push(line).map_err(|e| Error::world("exporting", e.message()))?);
+        Ok(())
+    })?;
+    batches.extend(table.rest()?);
+    Ok((table.schema().clone(), batches))
 }
 
 /// Where rows come from, as lines.
@@ -39,16 +57,28 @@ enum RowSource {
 }
 
 impl RowSource {
-    fn open(job: Job, group: GroupId, sink: SinkId, args: &ExportArgs) -> Result<RowSource, Failure> {
+    fn open(
+        job: Job,
+        group: GroupId,
+        sink: SinkId,
+        (group_named, sink_named): (&str, Option<&str>),
+    ) -> Result<RowSource, Failure> {
         if job.sinks[sink].to.store().is_some_and(|store| store.is_exclusive())
             && let Some(running) = endpoint::running(&job)?
         {
-            let mut query = vec![("group", args.group.as_str())];
-            query.extend(args.sink.as_deref().map(|sink| ("sink", sink)));
+            let mut query = vec![("group", group_named)];
+            query.extend(sink_named.map(|sink| ("sink", sink)));
             let answer = BufReader::new(running.ask("/export", &query)?);
             return Ok(RowSource::Running { job, answer });
         }
         Ok(RowSource::Store { opened: open_for_rows(job)?, group, sink })
+    }
+
+    fn shape(&self, group: GroupId) -> Result<GroupShape, Failure> {
+        match self {
+            RowSource::Store { opened, .. } => Ok(opened.groups[group].shape.clone()),
+            RowSource::Running { job, .. } => Ok(open_for_rows(job.clone())?.groups[group].shape.clone()),
+        }
     }
 
     fn each(self, each: &mut dyn FnMut(&str) -> Result<(), Error>) -> Result<(), Failure> {
@@ -75,11 +105,7 @@ fn write_lines(lines: RowSource, out: &mut dyn Write, to: &str) -> Result<(), Fa
 }
 
 fn write_parquet(lines: RowSource, group: GroupId, file: &mut File) -> Result<(), Failure> {
-    let shape = match &lines {
-        RowSource::Store { opened, .. } => opened.groups[group].shape.clone(),
-        RowSource::Running { job, .. } => open_for_rows(job.clone())?.groups[group].shape.clone(),
-    };
-    let mut table = Table::new(&shape, file)?;
+    let mut table = Table::new(&lines.shape(group)?, file)?;
     lines.each(&mut |line| table.push(line).map_err(|e| Error::world("exporting", e.message())))?;
     table.finish().map(drop)
 }

@@ -2,7 +2,7 @@
 //!
 //! Nothing that goes through here shows a secret of the job, and no line tears the progress bar.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal, Read, Write};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -33,14 +33,21 @@ pub fn start(json: bool) {
     };
 }
 
-/// Reads a job file. From here on no log line and no `masked` text shows a secret of it.
+/// Reads a job file, or what comes on stdin where the path is `-`. From here on no log line and no `masked` text shows a secret of it.
 pub fn load(path: &Path) -> Result<Job, Failure> {
-    let job = Job::from_file(path).map_err(Failure::Job)?;
+    let job = if path == Path::new("-") { from_stdin()? } else { Job::from_file(path).map_err(Failure::Job)? };
     let mut hidden = guard(&SECRETS);
     hidden.extend(with_escapes(&job.secrets));
     hidden.sort();
     hidden.dedup();
     Ok(job)
+}
+
+fn from_stdin() -> Result<Job, Failure> {
+    let mut text = String::new();
+    let read = io::stdin().read_to_string(&mut text);
+    read.map_err(|e| Failure::Usage(format!("the job on stdin cannot be read: {e}")))?;
+    Job::from_text("<stdin>", &text, Path::new(".")).map_err(Failure::Job)
 }
 
 /// The text without the secrets of the jobs that were loaded.

@@ -1,11 +1,11 @@
 //! The command line: one file a command. Results go to stdout, everything else to stderr.
 
-mod args;
-mod backfill;
-mod catalog;
-mod check;
+pub(crate) mod args;
+pub(crate) mod backfill;
+pub(crate) mod catalog;
+pub(crate) mod check;
 mod demo;
-mod export;
+pub(crate) mod export;
 mod get;
 mod log;
 mod meaning;
@@ -18,6 +18,7 @@ mod signals;
 mod status;
 mod table;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -43,7 +44,7 @@ A job is one TOML file:
   headwater get fraud.toml card_activity card_id=c1    one row
   headwater backfill fraud.toml --spine labels.parquet --time at --out rows.parquet    training rows
 
-Results go to stdout; logs and progress to stderr (HEADWATER_LOG=debug tells more).
+For JOB, - is a job on stdin. Results go to stdout; logs and progress to stderr (HEADWATER_LOG=debug tells more).
 Exit: 0 done, 1 failed while running, 2 wrong usage or job, 3 refused at the seam.";
 
 #[derive(Debug, Subcommand)]
@@ -61,14 +62,19 @@ enum Command {
 
 /// Runs the command that was typed.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    ExitCode::from(run_line(std::env::args_os()))
+}
+
+/// Runs a command line, the program's name first: what to end with.
+pub fn run_line(line: impl IntoIterator<Item = OsString>) -> u8 {
+    let cli = match Cli::try_parse_from(line) {
         Ok(cli) => cli,
         Err(e) => {
             // Help and version are results, and go to stdout.
             let code = if e.use_stderr() { 2 } else { 0 };
             // Nobody can be told that there is nobody to tell.
             let _ = e.print();
-            return ExitCode::from(code);
+            return code;
         }
     };
     // The demo tells its story itself.
@@ -87,13 +93,13 @@ pub fn main() -> ExitCode {
         Command::Backfill(args) => backfill::backfill(&args),
     };
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => 0,
         Err(failure) => tell(&failure),
     }
 }
 
-fn tell(failure: &Failure) -> ExitCode {
+fn tell(failure: &Failure) -> u8 {
     panics::take_last_word();
     eprintln!("{}", log::masked(failure.to_string().trim_end()));
-    ExitCode::from(failure.exit_code())
+    failure.exit_code()
 }

@@ -1,5 +1,5 @@
-//! Rows as a Parquet file: key columns, `window_start` and `window_end` of windowed groups, the row's columns, `changed_at`
-//! and `as_of`, each with its own type.
+//! Rows as a table, and that as a Parquet file: key columns, `window_start` and `window_end` of windowed groups, the row's columns,
+//! `changed_at` and `as_of`, each with its own type.
 //!
 //! Rows come as the lines that `export` prints, so that it is the same whoever reads them; each value's text is cast to
 //! its column's type, which gives back what was written.
@@ -26,10 +26,15 @@ const BATCH_ROWS: usize = 8192;
 
 /// Writes a group's rows; `finish` makes it a file.
 pub struct Table<W: Write + Send> {
+    rows: Rows,
+    writer: ArrowWriter<W>,
+}
+
+/// A group's rows, batch by batch.
+pub struct Rows {
     keys: usize,
     windowed: bool,
     schema: SchemaRef,
-    writer: ArrowWriter<W>,
     /// By column: the values' JSON.
     texts: Vec<Vec<Option<Box<RawValue>>>>,
 }
@@ -55,6 +60,32 @@ fn failed(cause: impl std::fmt::Display) -> Failure {
 
 impl<W: Write + Send> Table<W> {
     pub fn new(shape: &GroupShape, to: W) -> Result<Table<W>, Failure> {
+        let rows = Rows::new(shape);
+        let compression = Compression::ZSTD(ZstdLevel::default());
+        let properties = WriterProperties::builder().set_compression(compression).build();
+        let writer = ArrowWriter::try_new(to, rows.schema.clone(), Some(properties)).map_err(failed)?;
+        Ok(Table { rows, writer })
+    }
+
+    /// Adds a row, as `export` prints it.
+    pub fn push(&mut self, line: &str) -> Result<(), Failure> {
+        match self.rows.push(line)? {
+            Some(batch) => self.writer.write(&batch).map_err(failed),
+            None => Ok(()),
+        }
+    }
+
+    /// The file, whole.
+    pub fn finish(mut self) -> Result<W, Failure> {
+        if let Some(batch) = self.rows.rest()? {
+            self.writer.write(&batch).map_err(failed)?;
+        }
+        self.writer.into_inner().map_err(failed)
+    }
+}
+
+impl Rows {
+    pub fn new(shape: &GroupShape) -> Rows {
         let time = |name: &str| Field::new(name, DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), true);
         let fields = shape.schema.fields();
         let mut all: Vec<Field> = fields[..shape.keys].iter().map(|f| f.as_ref().clone()).collect();
@@ -64,15 +95,16 @@ impl<W: Write + Send> Table<W> {
         all.extend(fields[shape.columns()].iter().map(|f| f.as_ref().clone()));
         all.extend([time("changed_at"), time("as_of")]);
         let schema = Arc::new(Schema::new(all));
-        let compression = Compression::ZSTD(ZstdLevel::default());
-        let properties = WriterProperties::builder().set_compression(compression).build();
-        let writer = ArrowWriter::try_new(to, schema.clone(), Some(properties)).map_err(failed)?;
         let texts = schema.fields().iter().map(|_| vec![]).collect();
-        Ok(Table { keys: shape.keys, windowed: shape.windowed(), schema, writer, texts })
+        Rows { keys: shape.keys, windowed: shape.windowed(), schema, texts }
     }
 
-    /// Adds a row, as `export` prints it.
-    pub fn push(&mut self, line: &str) -> Result<(), Failure> {
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// Adds a row, as `export` prints it; a batch of them, if that is full.
+    pub fn push(&mut self, line: &str) -> Result<Option<RecordBatch>, Failure> {
         let mut line: Line = serde_json::from_str(line).map_err(failed)?;
         let (start, end) = line.window.map_or((None, None), |w| (Some(w.start), Some(w.end)));
         let first_column = self.keys + if self.windowed { 2 } else { 0 };
@@ -90,26 +122,21 @@ impl<W: Write + Send> Table<W> {
         }
         (values[last_column], values[last_column + 1]) = (Some(line.changed_at), Some(line.as_of));
         self.texts.iter_mut().zip(values).for_each(|(column, value)| column.push(value));
-        if self.texts[0].len() == BATCH_ROWS { self.write() } else { Ok(()) }
+        if self.texts[0].len() == BATCH_ROWS { self.rest() } else { Ok(None) }
     }
 
-    fn write(&mut self) -> Result<(), Failure> {
+    /// The rows since the last batch, if there are any.
+    pub fn rest(&mut self) -> Result<Option<RecordBatch>, Failure> {
+        if self.texts[0].is_empty() {
+            return Ok(None);
+        }
         let fields = self.schema.fields();
         let columns = fields.iter().zip(&mut self.texts).map(|(field, texts)| {
             let texts: Vec<Option<Box<RawValue>>> = std::mem::take(texts);
             column(&texts.iter().map(|text| text.as_deref().map(RawValue::get)).collect::<Vec<_>>(), field.data_type())
         });
         let columns: Vec<ArrayRef> = columns.collect::<Result<_, _>>().map_err(failed)?;
-        let batch = RecordBatch::try_new(self.schema.clone(), columns).map_err(failed)?;
-        self.writer.write(&batch).map_err(failed)
-    }
-
-    /// The file, whole.
-    pub fn finish(mut self) -> Result<W, Failure> {
-        if !self.texts[0].is_empty() {
-            self.write()?;
-        }
-        self.writer.into_inner().map_err(failed)
+        RecordBatch::try_new(self.schema.clone(), columns).map(Some).map_err(failed)
     }
 }
 

@@ -7,11 +7,20 @@ mod markdown;
 mod search;
 mod text;
 
+use std::path::Path;
+
 use super::args::CatalogArgs;
 use super::log::{load, masked};
 use super::output::print;
 use crate::base::failure::Failure;
+use crate::job::Job;
 use entries::{Catalog, JobEntry};
+
+/// What it says of one job, as JSON.
+pub fn json_of(job: Job) -> Result<String, Failure> {
+    let entry = JobEntry::of(Path::new(""), job);
+    serde_json::to_string(&entry).map_err(|e| Failure::Running(e.to_string()))
+}
 
 pub fn catalog(args: &CatalogArgs) -> Result<(), Failure> {
     let mut catalog = Catalog { jobs: vec![] };

@@ -1,0 +1,300 @@
+"""What a job is made of: plain objects, with the names that a job file has."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, Union
+
+from ._places import Place, here
+
+#: `"1h30m"`, or a `timedelta`.
+Duration = Union[str, datetime.timedelta]
+#: Names of something, or the things themselves.
+Names = Union[str, "Source", Sequence[Union[str, "Source"]]]
+
+
+def _place() -> Any:
+    return field(default=None, init=False, repr=False, compare=False)
+
+
+def _extra() -> Any:
+    return field(default_factory=dict)
+
+
+class Part:
+    """A section of a job. Keys that are `None` are left out."""
+
+    #: Fields that are no keys of the section.
+    _NOT_KEYS = frozenset({"_place", "name", "extra"})
+    _place: Place | None
+
+    def __post_init__(self) -> None:
+        self._place = here()
+
+    def _keys(self) -> dict[str, Any]:
+        """Key by key, as a job file has them."""
+        keys = {}
+        for known in fields(self):  # type: ignore[arg-type]
+            value = getattr(self, known.name)
+            if known.name not in self._NOT_KEYS and value is not None:
+                keys[known.name] = value
+        return keys | dict(getattr(self, "extra", {}))
+
+
+@dataclass
+class Kind(Part):
+    """Something of a `type`, with the keys that go with it: a history, a stream, what a sink writes to, dead letters.
+
+    >>> Kind("parquet", {"path": "data/*.parquet"}) == parquet("data/*.parquet")
+    True
+    """
+
+    type: str | None
+    keys: Mapping[str, Any] = field(default_factory=dict)
+    _place: Place | None = _place()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.keys = {name: value for name, value in self.keys.items() if value is not None}
+
+    def _keys(self) -> dict[str, Any]:
+        return {**({} if self.type is None else {"type": self.type}), **self.keys}
+
+
+def parquet(path: str, *, complete_until: datetime.datetime | str | None = None, partitions: Mapping[str, str] | None = None) -> Kind:
+    """A history of Parquet files."""
+    return Kind("parquet", {"path": path, "complete_until": complete_until, "partitions": partitions})
+
+
+def jsonl(path: str, **keys: Any) -> Kind:
+    """JSON lines: a history, a stream, a changelog or dead letters."""
+    return Kind("jsonl", {"path": path, **keys})
+
+
+def csv(path: str, **keys: Any) -> Kind:
+    """CSV: a history or a stream."""
+    return Kind("csv", {"path": path, **keys})
+
+
+def kafka(brokers: str, topic: str, *, format: str | None = None, properties: Mapping[str, str] | None = None, **keys: Any) -> Kind:
+    """A topic: a stream (of which `format` says what a record is), a changelog or dead letters."""
+    return Kind("kafka", {"brokers": brokers, "topic": topic, "format": format, **keys, "properties": properties})
+
+
+def redis(url: str) -> Kind:
+    """Rows in Redis."""
+    return Kind("redis", {"url": url})
+
+
+def embedded(path: str | None = None) -> Kind:
+    """Rows in a store in a local directory."""
+    return Kind("embedded", {"path": path})
+
+
+@dataclass
+class Seam(Part):
+    """How records of history and stream are told apart: see `by_offset`, `by_time` and `by_id`."""
+
+    by: str | None = None
+    partition: str | None = None
+    offset: str | None = None
+    id: str | None = None
+    overlap: Duration | None = None
+    allow_gap: bool | None = None
+    extra: Mapping[str, Any] = _extra()
+    _place: Place | None = _place()
+
+
+def by_offset(partition: str, offset: str, *, allow_gap: bool | None = None) -> Seam:
+    """The history has two columns that say where in the topic each row came from."""
+    return Seam("offset", partition=partition, offset=offset, allow_gap=allow_gap)
+
+
+def by_time(*, allow_gap: bool | None = None) -> Seam:
+    """A record of the stream is taken if it is later than the history's last."""
+    return Seam("time", allow_gap=allow_gap)
+
+
+def by_id(id: str, overlap: Duration, *, allow_gap: bool | None = None) -> Seam:
+    """A column identifies an event, on both sides of an overlap."""
+    return Seam("id", id=id, overlap=overlap, allow_gap=allow_gap)
+
+
+@dataclass
+class Source(Part):
+    """Where events are kept, where they arrive, and how the two meet.
+
+    >>> tx = Source("transactions", event_time="ts", lateness="1h", history=parquet("data/*.parquet"))
+    >>> tx.event_time
+    'ts'
+    """
+
+    name: str
+    event_time: str | None = None
+    arrival_time: str | None = None
+    lateness: Duration | None = None
+    future_limit: Duration | None = None
+    time_unit: str | None = None
+    schema: Mapping[str, str] | None = None
+    history: Kind | None = None
+    stream: Kind | None = None
+    seam: Seam | None = None
+    description: str | None = None
+    owner: str | None = None
+    tags: Sequence[str] | None = None
+    #: Keys that have no field of their own here.
+    extra: Mapping[str, Any] = _extra()
+    _place: Place | None = _place()
+
+
+@dataclass
+class Window(Part):
+    """Windows of a group: see `tumbling`, `hopping` and `session`."""
+
+    tumbling: Duration | None = None
+    hopping: Duration | None = None
+    every: Duration | None = None
+    session: Duration | None = None
+    extra: Mapping[str, Any] = _extra()
+    _place: Place | None = _place()
+
+
+def tumbling(size: Duration) -> Window:
+    """A row for each key and `size` by the clock."""
+    return Window(tumbling=size)
+
+
+def hopping(size: Duration, *, every: Duration) -> Window:
+    """A row for each key and `size` by the clock, of which one begins `every` so often."""
+    return Window(hopping=size, every=every)
+
+
+def session(gap: Duration) -> Window:
+    """A row for each key and chain of events, each less than `gap` after the one before."""
+    return Window(session=gap)
+
+
+@dataclass
+class Column(Part):
+    """An aggregate, of what, and over which windows. `window` makes one column, `windows` one for each.
+
+    >>> Column("sum", of="amount", windows=["1h", "all"]) == sum("amount", windows=["1h", "all"])
+    True
+    """
+
+    agg: str
+    of: str | None = None
+    where: str | None = None
+    window: Duration | None = None
+    windows: Sequence[Duration] | None = None
+    k: int | None = None
+    n: int | None = None
+    p: float | None = None
+    description: str | None = None
+    owner: str | None = None
+    tags: Sequence[str] | None = None
+    extra: Mapping[str, Any] = _extra()
+    _place: Place | None = _place()
+
+
+def _aggregate(name: str, doc: str) -> Any:
+    def of_values(of: str | None = None, **keys: Any) -> Column:
+        return Column(name, of=of, **keys)
+
+    of_values.__name__ = of_values.__qualname__ = name
+    of_values.__doc__ = doc
+    return of_values
+
+
+count = _aggregate("count", "How many events; with `of`, how many values that are not null.")
+sum = _aggregate("sum", "Their sum, exact.")
+avg = _aggregate("avg", "Their mean.")
+min = _aggregate("min", "The least.")
+max = _aggregate("max", "The greatest.")
+var_pop = _aggregate("var_pop", "Their variance.")
+var_samp = _aggregate("var_samp", "Their variance, as of a sample.")
+stddev_pop = _aggregate("stddev_pop", "Their standard deviation.")
+stddev_samp = _aggregate("stddev_samp", "Their standard deviation, as of a sample.")
+first = _aggregate("first", "The oldest, by event time.")
+last = _aggregate("last", "The newest, by event time.")
+count_distinct = _aggregate("count_distinct", "How many different ones, exactly.")
+top_k = _aggregate("top_k", "The `k` most frequent.")
+mode = _aggregate("mode", "The most frequent.")
+last_n = _aggregate("last_n", "The `n` newest, the newest first.")
+approx_count_distinct = _aggregate("approx_count_distinct", "About how many different ones, in little memory.")
+approx_percentile = _aggregate("approx_percentile", "About the value below which the share `p` of them lies.")
+
+
+@dataclass
+class Features(Part):
+    """A group: columns by a key.
+
+    >>> card = Features("card", source="tx", key="card_id", columns={"n": count(windows=["1h", "1d"])})
+    >>> card.columns["n"].windows
+    ['1h', '1d']
+    >>> by_sql = Features("card", sql="SELECT card_id, COUNT(*) AS n FROM tx GROUP BY card_id")
+    """
+
+    name: str
+    source: Names | None = None
+    key: str | Sequence[str] | Mapping[str, str] | None = None
+    where: str | None = None
+    explode: str | None = None
+    sql: str | None = None
+    sql_file: str | None = None
+    window: Window | None = None
+    retain: Duration | None = None
+    description: str | None = None
+    owner: str | None = None
+    tags: Sequence[str] | None = None
+    columns: Mapping[str, Column] | None = None
+    derived: Mapping[str, str] | None = None
+    extra: Mapping[str, Any] = _extra()
+    _place: Place | None = _place()
+
+    def _keys(self) -> dict[str, Any]:
+        keys = super()._keys()
+        if "source" in keys:
+            several = isinstance(self.source, (list, tuple))
+            keys["source"] = [*map(_name, self.source)] if several else _name(self.source)  # type: ignore[arg-type]
+        return keys
+
+    def _sources(self) -> Iterator[Source]:
+        """Those that were given as objects."""
+        given = self.source if isinstance(self.source, (list, tuple)) else [self.source]
+        return (source for source in given if isinstance(source, Source))
+
+
+def _name(of: Any) -> Any:
+    return getattr(of, "name", of)
+
+
+@dataclass
+class Sink(Part):
+    """Where rows go: to a store, or into a changelog.
+
+    >>> Sink("online", redis("redis://localhost:6379/0"), features=["card"]).to.type
+    'redis'
+    """
+
+    name: str
+    to: Kind
+    features: Sequence[str | Features] | None = None
+    extra: Mapping[str, Any] = _extra()
+    _place: Place | None = _place()
+
+    def _keys(self) -> dict[str, Any]:
+        only = {} if self.features is None else {"features": [*map(_name, self.features)]}
+        return {**self.to._keys(), **only, **self.extra}
+
+
+@dataclass
+class State(Part):
+    """Where checkpoints are, and how often one is taken."""
+
+    path: str | None = None
+    checkpoint_every: Duration | None = None
+    extra: Mapping[str, Any] = _extra()
+    _place: Place | None = _place()

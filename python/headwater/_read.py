@@ -1,0 +1,77 @@
+"""From the text of a job file to the objects that are the same job, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+from ._parts import Column, Features, Kind, Seam, Sink, Source, State, Window
+from ._places import Place
+from ._toml import Text, key
+
+#: Keys that are sections of their own, so that what they hold stands line by line.
+_SECTIONS = ("schema", "columns", "derived")
+
+
+def job(root: Mapping[str, Any]) -> dict[str, Any]:
+    """What a `Job` is made of."""
+    made = dict(root)
+    made["sources"] = [_source(name, of) for name, of in made.pop("sources", {}).items()]
+    made["features"] = [_features(name, of) for name, of in made.pop("features", {}).items()]
+    made["sinks"] = [_sink(name, of) for name, of in made.pop("sinks", {}).items()]
+    if "state" in made:
+        made["state"] = State(**_known(State, made["state"]))
+    if "dead_letters" in made:
+        made["dead_letters"] = _kind(made["dead_letters"])
+    known = ("name", "tick", "stall_limit", "idle_limit", "features_file", "sources", "features", "sinks", "state", "dead_letters")
+    extra = {name: made.pop(name) for name in list(made) if name not in known}
+    return made | {"extra": extra}
+
+
+def _known(part: type, keys: Mapping[str, Any]) -> dict[str, Any]:
+    """Keys that have fields; the others as `extra`."""
+    names = {known.name for known in fields(part) if known.init and known.name not in ("name", "extra")}
+    extra = {name: of for name, of in keys.items() if name not in names}
+    return {name: of for name, of in keys.items() if name in names} | ({"extra": extra} if extra else {})
+
+
+def _kind(keys: Mapping[str, Any]) -> Kind:
+    rest = dict(keys)
+    return Kind(rest.pop("type", None), rest)
+
+
+def _source(name: str, keys: Mapping[str, Any]) -> Source:
+    made = _known(Source, keys)
+    for side in ("history", "stream"):
+        if side in made:
+            made[side] = _kind(made[side])
+    if "seam" in made:
+        made["seam"] = Seam(**_known(Seam, made["seam"]))
+    return Source(name, **made)
+
+
+def _features(name: str, keys: Mapping[str, Any]) -> Features:
+    made = _known(Features, keys)
+    if "window" in made:
+        made["window"] = Window(**_known(Window, made["window"]))
+    if "columns" in made:
+        made["columns"] = {column: Column(**_known(Column, of)) for column, of in made["columns"].items()}
+    return Features(name, **made)
+
+
+def _sink(name: str, keys: Mapping[str, Any]) -> Sink:
+    rest = dict(keys)
+    features = rest.pop("features", None)
+    return Sink(name, _kind(rest), features)
+
+
+def write(text: Text, path: str, keys: Mapping[str, Any], place: Place | None) -> None:
+    """A section, and behind it those that stand on their own."""
+    text.table(path, place)
+    own = {name: of for name, of in keys.items() if name in _SECTIONS and isinstance(of, Mapping)}
+    for name, of in keys.items():
+        if name not in own:
+            text.key(path, name, of, place)
+    for name, of in own.items():
+        write(text, f"{path}.{key(name)}", of, place)
