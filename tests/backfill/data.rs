@@ -190,6 +190,7 @@ source = "s"
 key = ["q", "k"]
 where = "x > 0 or m = 'a'"
 columns = { n = { agg = "count", windows = ["10m"] }, best = { agg = "max", of = "x * 2", windows = ["1h"] } }
+derived = { share = "best_1h / n_10m", name = "k || ' ' || q", n = "n_10m + 1" }
 [features.hourly]
 source = "s"
 key = "k"

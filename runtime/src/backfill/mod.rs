@@ -6,7 +6,7 @@
 //! streams   --> events     planned, stamped and shaped as in a run; of keys that have a label,    `scan`, `admit`
 //!                          parted by key                                                          `shards`
 //! a shard    -> rows       labels and events side by side, in order of time                       `sweep`, operators' `probe`
-//! rows       -> out        put back into the order of the spine, beside its own columns           `write`
+//! rows       -> out        put back into the order of the spine, beside its own columns           `write`, `derive`
 //! ```
 //!
 //! Shards and rows beyond the budget lie in a file without a name (`spill`), so what is larger than memory works, and nothing is
@@ -15,6 +15,7 @@
 mod admit;
 mod as_key;
 mod asked;
+mod derive;
 mod labels;
 pub mod memory;
 pub mod request;
@@ -61,10 +62,6 @@ pub fn backfill(job: Job, request: &Request, watch: &Watch, stop: &AtomicBool) -
     for warning in &job.warnings {
         tracing::warn!("{}: {}", job.places.show(warning.at), warning.message);
     }
-    for group in groups.iter().map(|group| &job.groups[*group]).filter(|group| !group.derived.is_empty()) {
-        let names: Vec<&str> = group.derived.iter().map(|column| column.name.as_str()).collect();
-        tracing::warn!("{}: derived columns are left out, a backfill has none yet: {}", group.name, names.join(", "));
-    }
     let scratch = request.spill.clone().unwrap_or_else(|| job.state.local.join("backfill"));
     let spill = Spill::new(&scratch);
     if [&request.spine, &request.out].iter().any(|path| path.contains("://")) {
@@ -85,7 +82,7 @@ pub fn backfill(job: Job, request: &Request, watch: &Watch, stop: &AtomicBool) -
     let rows = sweep::sweep(&opened, (&spine, &labels), events, storage, (&workers, watch))?;
     done.unfit_sums = rows.unfit_sums;
     done.columns = spine.appended();
-    write::write(&spine, &rows, &mut out, (&workers, watch), labels.rows())?;
+    done.failed_rows = write::write(&opened, (&spine, &rows), &mut out, (&workers, watch), labels.rows())?;
     out.finish()?;
     done.spilled = spill.bytes();
     Ok(done)

@@ -60,6 +60,8 @@ pub struct Done {
     pub dead_letters: Vec<(&'static str, u64)>,
     /// Sums that did not fit their type, once for each row that could not show one.
     pub unfit_sums: u64,
+    /// Rows of a group with a null since a derived column failed.
+    pub failed_rows: u64,
     /// Bytes that did not stay in memory.
     pub spilled: u64,
 }

@@ -68,6 +68,9 @@ fn summary(done: &Done, out: &str, took: Duration) -> String {
     if done.unfit_sums > 0 {
         text += &format!("; {} sums that do not fit their type are null", HumanCount(done.unfit_sums));
     }
+    if done.failed_rows > 0 {
+        text += &format!("; {} rows with a null where a derived column failed", HumanCount(done.failed_rows));
+    }
     if done.spilled > 0 {
         text += &format!("; {} went to disk", HumanBytes(done.spilled));
     }
