@@ -21,6 +21,7 @@ pub mod memory;
 pub mod request;
 mod runs;
 mod scan;
+mod served;
 mod shards;
 mod spill;
 mod spine;
@@ -40,8 +41,9 @@ use crate::catalog::open::open_for_events;
 use crate::job::Job;
 use labels::Labels;
 use memory::Budget;
-use request::{Done, Request};
+use request::{Done, Known, Request};
 use scan::Scan;
+use served::KeptAdmissions;
 use shards::Storage;
 use spill::Spill;
 use spine::Spine;
@@ -62,6 +64,7 @@ pub fn backfill(job: Job, request: &Request, watch: &Watch, stop: &AtomicBool) -
     for warning in &job.warnings {
         tracing::warn!("{}: {}", job.places.show(warning.at), warning.message);
     }
+    let kept = (request.known == Known::Served).then(|| KeptAdmissions::find(&job)).transpose()?;
     let scratch = request.spill.clone().unwrap_or_else(|| job.state.local.join("backfill"));
     let spill = Spill::new(&scratch);
     if [&request.spine, &request.out].iter().any(|path| path.contains("://")) {
@@ -76,7 +79,7 @@ pub fn backfill(job: Job, request: &Request, watch: &Watch, stop: &AtomicBool) -
     let scan = Scan::plan(&opened, &groups, request.known, WallClock::now())?;
     watch.enter(Phase::Spine, spine.rows());
     let labels = Labels::read(&spine, scan.shards(), storage, (&workers, watch))?;
-    let (events, read) = scan.read(&spine, &labels, storage, (&workers, watch))?;
+    let (events, read) = scan.read(&spine, &labels, kept.as_ref(), storage, (&workers, watch))?;
     let mut done =
         Done { rows: labels.rows(), dead_letters: read.dead_letters(), records: read.records, ..Done::default() };
     let rows = sweep::sweep(&opened, (&spine, &labels), events, storage, (&workers, watch))?;

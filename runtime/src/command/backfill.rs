@@ -19,7 +19,7 @@ const LOG_EVERY: Duration = Duration::from_secs(10);
 
 pub fn backfill(args: &BackfillArgs) -> Result<(), Failure> {
     let job = log::load(&args.job)?;
-    let request = request(args)?;
+    let request = request(args);
     let stop = Arc::new(AtomicBool::new(false));
     signals::stop_on_signal(stop.clone(), "nothing is written")?;
     let began = Instant::now();
@@ -31,25 +31,18 @@ pub fn backfill(args: &BackfillArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-fn request(args: &BackfillArgs) -> Result<Request, Failure> {
-    let known = args.known.known().ok_or_else(|| {
-        Failure::Usage(
-            "--known served needs the ticks at which a live run admitted records late, and no run keeps them yet: `--known arrival` \
-             is the same but for those"
-                .to_owned(),
-        )
-    })?;
+fn request(args: &BackfillArgs) -> Request {
     let workers = args.workers.map(usize::from);
-    Ok(Request {
+    Request {
         spine: args.spine.clone(),
         out: args.out.clone(),
         time: args.time.clone(),
         features: args.features.clone(),
-        known,
+        known: args.known.into(),
         workers: workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)),
         memory: args.memory.unwrap_or_else(memory::by_default),
         spill: args.spill.clone(),
-    })
+    }
 }
 
 /// What came of it, in one line.
