@@ -134,7 +134,8 @@ class Job(Part):
         """Training rows: for each row of `spine` what the features were at its `time`, in its order, beside its own columns.
 
         `spine` is a table of pyarrow, Polars, pandas or DuckDB, or anything else that has `__arrow_c_stream__`; what comes back is of the
-        same kind. `known` is `"arrival"` (what a run would have served) or `"event"` (in hindsight).
+        same kind. `known` is `"arrival"` (what a run would have served), `"event"` (in hindsight) or `"served"` (as `"arrival"`, with what a run
+        admitted late, which `[state] admissions = true` keeps).
         """
         named = None if features is None else [getattr(group, "name", group) for group in features]
         table = handed_in(spine)

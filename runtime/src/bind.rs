@@ -17,7 +17,7 @@ use crate::base::failure::Failure;
 use crate::base::fault::Faults;
 use crate::catalog::open::open_for_rows;
 use crate::command::args::KnownArg;
-use crate::command::{self, backfill, catalog, check, export};
+use crate::command::{self, catalog, check, export};
 use crate::job::Job;
 use crate::serve::endpoint;
 use crate::start::identity;
@@ -121,7 +121,7 @@ pub fn backfill(job: &Job, spine: Rows, asked: &Asked, course: &Course) -> Resul
         out: Target::Rows(to.clone()),
         time: asked.time.clone(),
         features: asked.features.clone(),
-        known: backfill::known(known)?,
+        known: known.into(),
         workers: asked.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)),
         memory: memory.unwrap_or_else(memory::by_default),
         spill: None,

@@ -22,7 +22,7 @@ const LAYERS: [(&str, &str); 19] = [
     ("cluster", "base job"),
     ("run", "base job plan catalog checkpoint observe ingest start render cluster"),
     ("serve", "base job catalog observe start"),
-    ("backfill", "base job plan catalog ingest start"),
+    ("backfill", "base job plan catalog checkpoint ingest start"),
     ("embed", "base job catalog observe cluster run serve"),
     ("demo", "base job observe cluster run serve"),
     ("command", "base job plan catalog checkpoint observe ingest start cluster run serve backfill demo"),

@@ -59,7 +59,7 @@ pub fn log(seed: u64, events: usize, partitions: usize, keys: usize) -> Log {
 }
 
 impl Event {
-    fn json(&self) -> String {
+    pub fn json(&self) -> String {
         let x = self.x.map_or_else(|| "null".to_owned(), |x| x.to_string());
         let f = match self.f {
             f if f.is_nan() => "\"NaN\"".to_owned(),
@@ -190,6 +190,7 @@ source = "s"
 key = ["q", "k"]
 where = "x > 0 or m = 'a'"
 columns = { n = { agg = "count", windows = ["10m"] }, best = { agg = "max", of = "x * 2", windows = ["1h"] } }
+derived = { share = "best_1h / n_10m", name = "k || ' ' || q", more = "n_10m + 1" }
 [features.hourly]
 source = "s"
 key = "k"

@@ -4,6 +4,7 @@
 //! | | |
 //! |---|---|
 //! | `as_served` | the changelog of runs, made a spine: no difference |
+//! | `served` | the same of live runs, with what they admitted late |
 //! | `random` | random spines, and the model |
 //! | `spines` | types, names, formats, what is carried through, what is refused |
 //! | `topic` | a history and a Kafka topic as one |
@@ -13,6 +14,7 @@ mod as_served;
 mod data;
 mod random;
 mod running;
+mod served;
 mod spines;
 mod topic;
 

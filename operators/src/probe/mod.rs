@@ -6,7 +6,7 @@
 //! ```
 //!
 //! A *label* is a key and a moment. Its row is the one that a run has at tick `t`, to the bit: it is made by the same accumulators,
-//! of the same events.
+//! of the same events. A run has none where no event is inside any window; what is told then is that, and a row of counts of 0.
 //!
 //! ```text
 //! count over 10         events (ts, enter)    labels      rows
@@ -81,7 +81,7 @@ impl Probe {
         Probe { enter, schema: schema(columns, &types), sweep }
     }
 
-    /// `_row` (uint64), and the columns of the group.
+    /// `_row` (uint64), `_is_there` (bool), and the columns of the group.
     pub fn schema(&self) -> &SchemaRef {
         &self.schema
     }
@@ -117,7 +117,7 @@ impl Probe {
         RecordBatch::try_new(self.schema.clone(), self.sweep.finish())
     }
 
-    /// The row of a key without events: its counts are 0, the rest is null. With the number 0.
+    /// The row of a key without events: it is not there, its counts are 0, the rest is null. With the number 0.
     ///
     /// # Errors
     /// None.
@@ -135,8 +135,18 @@ impl Probe {
 fn schema(columns: &[ColumnPlan], types: &[DataType]) -> SchemaRef {
     let columns =
         columns.iter().zip(types).map(|(column, data_type)| Field::new(&column.name, data_type.clone(), true));
-    let number = Field::new("_row", DataType::UInt64, false);
-    std::sync::Arc::new(Schema::new(std::iter::once(number).chain(columns).collect::<Vec<_>>()))
+    let first = [Field::new("_row", DataType::UInt64, false), Field::new("_is_there", DataType::Boolean, false)];
+    std::sync::Arc::new(Schema::new(first.into_iter().chain(columns).collect::<Vec<_>>()))
+}
+
+/// The columns of rows: their labels' numbers, whether a run has them at all, and where the group's own begin.
+pub mod rows {
+    /// The column of numbers.
+    pub const NUMBER: usize = 0;
+    /// The column that says whether any event was inside any window.
+    pub const IS_THERE: usize = 1;
+    /// The first column of the group.
+    pub const FIRST_COLUMN: usize = 2;
 }
 
 /// The labels of some keys, which say in which order their events are taken: by key, in an order of their own, and by when they enter.

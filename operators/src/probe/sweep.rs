@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use arrow::array::types::{Int64Type, UInt32Type};
-use arrow::array::{ArrayRef, AsArray, RecordBatch, UInt64Array};
+use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch, UInt64Array};
 
 use super::aging::Aging;
 use super::shard::{self, Labels};
@@ -21,6 +21,7 @@ pub struct Sweep {
     aging: Aging,
     columns: Vec<Column>,
     numbers: Vec<u64>,
+    are_there: Vec<bool>,
     row: Vec<u64>,
     values: Vec<Datum>,
     unfit_sums: u64,
@@ -64,6 +65,7 @@ impl Sweep {
             aging,
             columns,
             numbers: vec![],
+            are_there: vec![],
             row: vec![],
             values: vec![],
             unfit_sums: 0,
@@ -130,22 +132,24 @@ impl Sweep {
     /// The row of now, for labels of now.
     fn answer(&mut self, same: &[(u32, i64, u64)], now: i64) {
         let unfit = self.accumulators.row(UNIT, now, &mut self.values);
-        same.iter().for_each(|(_, _, number)| self.push(*number));
+        let is_there = self.accumulators.is_there(UNIT);
+        same.iter().for_each(|(_, _, number)| self.push(*number, is_there));
         self.unfit_sums += unfit * same.len() as u64;
     }
 
     /// The row of a key without events, with the number 0.
     pub fn empty(&mut self) {
         self.accumulators.row(UNIT, 0, &mut self.values);
-        self.push(0);
+        self.push(0, false);
     }
 
-    fn push(&mut self, number: u64) {
+    fn push(&mut self, number: u64, is_there: bool) {
         self.numbers.push(number);
+        self.are_there.push(is_there);
         self.columns.iter_mut().zip(&self.values).for_each(|(column, value)| column.push(value));
     }
 
-    /// The rows since the last call: their numbers, and their columns. The next shard begins with nothing.
+    /// The rows since the last call: their numbers, whether they are there, and their columns. The next shard begins with nothing.
     pub fn finish(&mut self) -> Vec<ArrayRef> {
         if self.key.take().is_some() {
             self.accumulators.clear(UNIT);
@@ -153,7 +157,8 @@ impl Sweep {
         }
         self.done = 0;
         let numbers: ArrayRef = Arc::new(UInt64Array::from(std::mem::take(&mut self.numbers)));
-        std::iter::once(numbers).chain(self.columns.iter_mut().map(Column::finish)).collect()
+        let are_there: ArrayRef = Arc::new(BooleanArray::from(std::mem::take(&mut self.are_there)));
+        [numbers, are_there].into_iter().chain(self.columns.iter_mut().map(Column::finish)).collect()
     }
 
     pub fn unfit_sums(&self) -> u64 {

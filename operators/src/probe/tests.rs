@@ -11,6 +11,7 @@ use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 
+use super::rows::{FIRST_COLUMN, IS_THERE};
 use super::{Enter, Probe, Shard, labels};
 use crate::accumulators::ColumnPlan;
 use crate::events;
@@ -144,9 +145,12 @@ fn tables() {
             let labels: Vec<Label> = expected.iter().map(|(at, ..)| ("a", *at)).collect();
             let found = rows(&mut probe, &labels, &events, 1);
             let word = |column: usize, at: usize| {
-                let column = found.column(column + 1).as_primitive::<Int64Type>();
+                let column = found.column(FIRST_COLUMN + column).as_primitive::<Int64Type>();
                 column.is_valid(at).then(|| column.value(at))
             };
+            let are_there = found.column(IS_THERE).as_boolean();
+            (0..labels.len())
+                .for_each(|at| assert_eq!(are_there.value(at), word(0, at) > Some(0), "{about}, {enter:?}"));
             let found: Vec<Row> =
                 (0..labels.len()).map(|at| (labels[at].1, word(0, at).unwrap(), word(1, at), word(2, at))).collect();
             assert_eq!(found, expected, "{about}, {enter:?}");
@@ -242,7 +246,7 @@ fn as_a_look_at_every_event_says() {
                     let inside: Vec<&Event> =
                         events.iter().filter(|e| e.key == *key).filter(entered).filter(young).collect();
                     let expected = model(AGGREGATES[c / lengths.len()], &inside);
-                    let found = shown(found.column(c + 1), at);
+                    let found = shown(found.column(FIRST_COLUMN + c), at);
                     assert_eq!(found, expected, "seed {seed}, {enter:?}: {} of {key} at {now}", plan.name);
                 }
             }
@@ -270,8 +274,8 @@ fn a_row_depends_on_its_label_alone() {
     events.shuffle(&mut rng);
     let again = rows(&mut used, &labels, &events, 7);
     for (c, plan) in columns.iter().enumerate() {
-        assert_eq!(together.column(c + 1), alone.column(c + 1), "{}", plan.name);
-        assert_eq!(together.column(c + 1), again.column(c + 1), "{}", plan.name);
+        assert_eq!(together.column(FIRST_COLUMN + c), alone.column(FIRST_COLUMN + c), "{}", plan.name);
+        assert_eq!(together.column(FIRST_COLUMN + c), again.column(FIRST_COLUMN + c), "{}", plan.name);
     }
 }
 
@@ -286,10 +290,10 @@ fn a_key_without_events_has_counts_alone() {
     ];
     let mut probe = Probe::new(&columns, &[DataType::Int64, DataType::Float64], Enter::Visible);
     let empty = probe.empty().unwrap();
-    let row: Vec<String> = (0..columns.len()).map(|c| shown(empty.column(c + 1), 0)).collect();
+    let row: Vec<String> = (0..columns.len()).map(|c| shown(empty.column(FIRST_COLUMN + c), 0)).collect();
     assert_eq!(row, ["0", "0", "0", "null", "null"]);
     let asked = rows(&mut probe, &[("a", 7)], &[], 1);
-    assert_eq!(asked.columns()[1..], empty.columns()[1..]);
+    assert_eq!(asked.columns()[IS_THERE..], empty.columns()[IS_THERE..]);
 }
 
 #[test]
@@ -299,7 +303,7 @@ fn sums_that_do_not_fit_are_counted() {
     let event = |ts| Event { key: "a", ts, visible: ts, x: Some(i64::MAX) };
     let found = rows(&mut probe, &[("a", 1), ("a", 5), ("a", 5), ("a", 11)], &[event(1), event(5)], 1);
     assert_eq!(
-        (0..4).map(|at| shown(found.column(1), at)).collect::<Vec<_>>(),
+        (0..4).map(|at| shown(found.column(FIRST_COLUMN), at)).collect::<Vec<_>>(),
         [&i64::MAX.to_string(), "null", "null", &i64::MAX.to_string()]
     );
     assert_eq!(probe.unfit_sums(), 2);

@@ -6,10 +6,12 @@
 //!                          offset; of a history with such a seam the same; of any other history the arrival
 //! ```
 //!
+//! Where it is asked what was served, `V` is no earlier than the tick at which a run admitted the record.
 //! What happened when no window of a label looks is not looked at, and is no dead letter.
 
 use headwater_connectors::Records;
 
+use super::served::Served;
 use crate::base::id::ScanId;
 use crate::base::offset::Offset;
 use crate::base::time::{Eff, MatchTime, Span, Tick, Time};
@@ -41,13 +43,15 @@ impl Reach {
 }
 
 /// How a scan admits records.
-pub struct Admission {
+pub struct Admission<'a> {
     pub scan: ScanId,
     pub tick: Span,
     pub reach: Reach,
+    /// When a run admitted records, where that is asked for.
+    pub served: Option<&'a Served>,
 }
 
-impl Admission {
+impl Admission<'_> {
     /// Rows of the history, up to where it is complete.
     pub fn of_history(
         &self,
@@ -63,7 +67,8 @@ impl Admission {
                 continue;
             }
             let (partition, offset) = log_positions.get(i);
-            self.take(&mut admitted, i, stamp, effs.eff(partition, offset, stamp.a));
+            let at = partition.and_then(|partition| i32::try_from(partition).ok()).zip(offset);
+            self.take(&mut admitted, (i, at), stamp, effs.eff(partition, offset, stamp.a));
         }
         admitted
     }
@@ -80,23 +85,33 @@ impl Admission {
         let verdicts = seam.judge(records, stamped, &partition.plan);
         let mut admitted = Admitted::none(self.scan, records.len());
         for (i, stamp) in stamped.iter().enumerate() {
-            let is_held = (partition.plan.start..partition.plan.end).contains(&Offset::at(offsets[i]));
+            let offset = Offset::at(offsets[i]);
+            let is_held = (partition.plan.start..partition.plan.end).contains(&offset);
             if is_held && verdicts[i] == Verdict::Taken {
                 let eff = partition.arrive(stamp.clock());
-                self.take(&mut admitted, i, stamp, eff);
+                let at = Some((partition.plan.partition, offset));
+                self.take(&mut admitted, (i, at), stamp, eff);
             }
         }
         admitted
     }
 
-    fn take(&self, admitted: &mut Admitted, i: usize, stamp: &Stamped, eff: Option<Eff>) {
+    /// `at`: where the record stands in its log, if that is known.
+    fn take(
+        &self,
+        admitted: &mut Admitted,
+        (i, at): (usize, Option<(i32, Offset)>),
+        stamp: &Stamped,
+        eff: Option<Eff>,
+    ) {
         if stamp.ts.is_some_and(|ts| !self.reach.holds(ts.us())) {
             return;
         }
         admitted.taken[i] = true;
         admitted.effs[i] = eff;
         if let (None, Some(ts), Some(eff)) = (stamp.reason, stamp.ts, eff) {
-            admitted.visible[i] = Tick::visible(eff, ts, self.tick);
+            let tick = self.served.zip(at).and_then(|(served, at)| served.tick(self.scan, at));
+            admitted.visible[i] = Tick::visible(eff, ts, self.tick).max(tick.unwrap_or(Tick::BEFORE_ALL));
             admitted.events.push(i as u32);
         }
     }

@@ -6,7 +6,7 @@
 //! streams   --> events     planned, stamped and shaped as in a run; of keys that have a label,    `scan`, `admit`
 //!                          parted by key                                                          `shards`
 //! a shard    -> rows       labels and events side by side, in order of time                       `sweep`, operators' `probe`
-//! rows       -> out        put back into the order of the spine, beside its own columns           `write`
+//! rows       -> out        put back into the order of the spine, beside its own columns           `write`, `derive`
 //! ```
 //!
 //! Shards and rows beyond the budget lie in a file without a name (`spill`), so what is larger than memory works, and nothing is
@@ -15,11 +15,13 @@
 mod admit;
 mod as_key;
 mod asked;
+mod derive;
 mod labels;
 pub mod memory;
 pub mod request;
 mod runs;
 mod scan;
+mod served;
 mod shards;
 mod spill;
 mod spine;
@@ -39,8 +41,9 @@ use crate::catalog::open::open_for_events;
 use crate::job::Job;
 use labels::Labels;
 use memory::Budget;
-use request::{Done, Request};
+use request::{Done, Known, Request};
 use scan::Scan;
+use served::KeptAdmissions;
 use shards::Storage;
 use spill::Spill;
 use spine::Spine;
@@ -61,10 +64,7 @@ pub fn backfill(job: Job, request: &Request, watch: &Watch, stop: &AtomicBool) -
     for warning in &job.warnings {
         tracing::warn!("{}: {}", job.places.show(warning.at), warning.message);
     }
-    for group in groups.iter().map(|group| &job.groups[*group]).filter(|group| !group.derived.is_empty()) {
-        let names: Vec<&str> = group.derived.iter().map(|column| column.name.as_str()).collect();
-        tracing::warn!("{}: derived columns are left out, a backfill has none yet: {}", group.name, names.join(", "));
-    }
+    let kept = (request.known == Known::Served).then(|| KeptAdmissions::find(&job)).transpose()?;
     let scratch = request.spill.clone().unwrap_or_else(|| job.state.local.join("backfill"));
     let spill = Spill::new(&scratch);
     if request.spine.is_remote() || request.out.is_remote() {
@@ -79,13 +79,13 @@ pub fn backfill(job: Job, request: &Request, watch: &Watch, stop: &AtomicBool) -
     let scan = Scan::plan(&opened, &groups, request.known, WallClock::now())?;
     watch.enter(Phase::Spine, spine.rows());
     let labels = Labels::read(&spine, scan.shards(), storage, (&workers, watch))?;
-    let (events, read) = scan.read(&spine, &labels, storage, (&workers, watch))?;
+    let (events, read) = scan.read(&spine, &labels, kept.as_ref(), storage, (&workers, watch))?;
     let mut done =
         Done { rows: labels.rows(), dead_letters: read.dead_letters(), records: read.records, ..Done::default() };
     let rows = sweep::sweep(&opened, (&spine, &labels), events, storage, (&workers, watch))?;
     done.unfit_sums = rows.unfit_sums;
     done.columns = spine.appended();
-    write::write(&spine, &rows, &mut out, (&workers, watch), labels.rows())?;
+    done.failed_rows = write::write(&opened, (&spine, &rows), &mut out, (&workers, watch), labels.rows())?;
     out.finish()?;
     done.spilled = spill.bytes();
     Ok(done)

@@ -27,6 +27,8 @@ pub struct Request {
 pub enum Known {
     /// As a run would have served it: at the last tick up to the time.
     Arrival,
+    /// As a run did serve it: so, but for records that it had admitted late.
+    Served,
     /// In hindsight: all that had happened by the time, however late it came.
     Event,
 }
@@ -34,7 +36,7 @@ pub enum Known {
 impl Known {
     pub fn enter(self) -> Enter {
         match self {
-            Known::Arrival => Enter::Visible,
+            Known::Arrival | Known::Served => Enter::Visible,
             Known::Event => Enter::Happened,
         }
     }
@@ -42,7 +44,7 @@ impl Known {
     /// The moment at which a row is asked for.
     pub fn moment(self, time: i64, tick: i64) -> i64 {
         match self {
-            Known::Arrival => time.div_euclid(tick).saturating_mul(tick),
+            Known::Arrival | Known::Served => time.div_euclid(tick).saturating_mul(tick),
             Known::Event => time,
         }
     }
@@ -61,6 +63,8 @@ pub struct Done {
     pub dead_letters: Vec<(&'static str, u64)>,
     /// Sums that did not fit their type, once for each row that could not show one.
     pub unfit_sums: u64,
+    /// Rows of a group with a null since a derived column failed.
+    pub failed_rows: u64,
     /// Bytes that did not stay in memory.
     pub spilled: u64,
 }

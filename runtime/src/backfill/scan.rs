@@ -12,11 +12,13 @@ use arrow::array::{AsArray, RecordBatch};
 use headwater_connectors::Records;
 use headwater_connectors::history::Piece;
 use headwater_connectors::stream::{self, Start};
+use headwater_operators::probe::Enter;
 use headwater_operators::{events, keys};
 
 use super::admit::{Admission, Reach};
 use super::labels::Labels;
 use super::request::Known;
+use super::served::{KeptAdmissions, Served};
 use super::shards::{Collector, Parted, Storage};
 use super::spine::Spine;
 use super::watch::{Phase, Watch};
@@ -89,7 +91,7 @@ impl Scan {
         };
         let plan = Plan::of(now, scans, opened.groups.ids().map(planned).collect());
         say_plan(opened, &plan);
-        if known == Known::Arrival {
+        if known.enter() == Enter::Visible {
             warn_of_lost_lateness(opened, &plan);
         }
         let sets = ColumnSets::open(opened, &plan, Side::Live)?;
@@ -106,11 +108,12 @@ impl Scan {
         (self.records / SHARD_RECORDS).next_power_of_two().clamp(1, keys::SHARDS) as usize
     }
 
-    /// Reads all that some label asks for: by group of the spine its events.
+    /// Reads all that some label asks for: by group of the spine its events. `kept`: the admissions of a run, where they are asked for.
     pub fn read<'a>(
         &self,
         spine: &Spine,
         labels: &Labels,
+        kept: Option<&KeptAdmissions>,
         storage: Storage<'a>,
         (workers, watch): (&Workers, &Watch),
     ) -> Result<(Vec<Parted<'a>>, Read), Failure> {
@@ -129,8 +132,9 @@ impl Scan {
             .map(|(scan, reach)| Effs::of_rows(&self.opened, &self.plan, scan, reach.after.map(EventTime::from_us)));
         let effs = effs.collect::<Result<IdVec<ScanId, Effs>, Failure>>()?;
         let pieces = self.pieces.iter().filter(|(scan, piece)| self.meets(*scan, piece, reaches[*scan])).collect();
-        let shared =
-            Shared { scan: self, labels, groups, reaches, effs, pieces, next: AtomicUsize::new(0), workers, watch };
+        let served = kept.map(|kept| kept.read(&self.opened.job, &self.plan, span)).transpose()?;
+        let next = AtomicUsize::new(0);
+        let shared = Shared { scan: self, labels, groups, reaches, effs, served, pieces, next, workers, watch };
         watch.enter(Phase::Events, Some(shared.records()));
         let read = workers.run(|worker| Reading::new(&shared, &parted).all(worker))?;
         let mut all = Read::default();
@@ -201,6 +205,7 @@ struct Shared<'s> {
     groups: Vec<Asking>,
     reaches: IdVec<ScanId, Reach>,
     effs: IdVec<ScanId, Effs>,
+    served: Option<Served>,
     pieces: Vec<&'s (ScanId, Piece)>,
     next: AtomicUsize,
     workers: &'s Workers<'s>,
@@ -215,8 +220,9 @@ impl Shared<'_> {
         streams + self.pieces.iter().map(|(_, piece)| piece.rows).sum::<u64>()
     }
 
-    fn admission(&self, scan: ScanId) -> Admission {
-        Admission { scan, tick: self.scan.opened.job.tick(), reach: self.reaches[scan] }
+    fn admission(&self, scan: ScanId) -> Admission<'_> {
+        let served = self.served.as_ref();
+        Admission { scan, tick: self.scan.opened.job.tick(), reach: self.reaches[scan], served }
     }
 }
 
@@ -321,7 +327,7 @@ impl<'s> Reading<'s> {
         let keys = batch.column(events::KEY).as_binary::<i32>().clone();
         let times = |column: usize| batch.column(column).as_primitive::<Int64Type>().values().clone();
         let (ts, visible) = (times(events::TS), times(events::VISIBLE));
-        let late = |row: usize| shared.scan.known == Known::Arrival && visible[row] > reach.upto;
+        let late = |row: usize| shared.scan.known.enter() == Enter::Visible && visible[row] > reach.upto;
         let pick = |row: usize| {
             let hash = keys::hash(keys.value(row));
             let is_asked = reach.holds(ts[row]) && !late(row) && asked.may_have(hash);

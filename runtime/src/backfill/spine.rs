@@ -151,9 +151,7 @@ fn whole_schema(opened: &Opened, groups: &[GroupId], own: &SchemaRef) -> Result<
     let mut known: BTreeMap<String, ()> = names(own).map(|name| (name.to_owned(), ())).collect();
     for group in groups {
         let shape = &opened.groups[*group].shape;
-        let derived = opened.job.groups[*group].derived.len();
-        let columns = &shape.schema.fields()[shape.columns()];
-        for field in &columns[..columns.len() - derived] {
+        for field in &shape.schema.fields()[shape.columns()] {
             let name = format!("{}__{}", shape.name, field.name());
             if known.insert(name.clone(), ()).is_some() {
                 return Err(Failure::Usage(format!(

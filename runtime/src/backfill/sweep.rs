@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use arrow::array::types::UInt64Type;
 use arrow::array::{AsArray, RecordBatch};
 use headwater_operators::probe::Probe;
+use headwater_operators::probe::rows::NUMBER;
 
 use super::labels::Labels;
 use super::runs;
@@ -94,6 +95,3 @@ fn collect(collector: &mut Collector, rows: RecordBatch) -> Result<(), Failure> 
     let picks = (0..).zip(numbers.values()).map(|(row, number)| (row, (number / BLOCK_ROWS) as u32));
     collector.add(rows, picks)
 }
-
-/// The column of rows with their labels' numbers.
-pub const NUMBER: usize = 0;

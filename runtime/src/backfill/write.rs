@@ -1,27 +1,30 @@
 //! Rows put back into the order of the spine, beside its own columns, and written.
 
 use arrow::array::types::UInt64Type;
-use arrow::array::{ArrayRef, AsArray, RecordBatch};
+use arrow::array::{AsArray, RecordBatch};
 use arrow::compute::interleave_record_batch;
 use headwater_connectors::table::TableWriter;
+use headwater_operators::probe::rows::NUMBER;
 
+use super::derive::with_derived;
 use super::spine::Spine;
-use super::sweep::{BLOCK_ROWS, GroupRows, NUMBER, Rows};
+use super::sweep::{BLOCK_ROWS, GroupRows, Rows};
 use super::watch::{Phase, Watch};
 use super::workers::Workers;
 use crate::base::failure::Failure;
+use crate::catalog::opened::Opened;
 
-/// `total`: rows of the spine when it was first read.
+/// `total`: rows of the spine when it was first read. Returns how many rows have a null since a derived column failed.
 pub fn write(
-    spine: &Spine,
-    rows: &Rows,
+    opened: &Opened,
+    (spine, rows): (&Spine, &Rows),
     out: &mut TableWriter,
     (workers, watch): (&Workers, &Watch),
     total: u64,
-) -> Result<(), Failure> {
+) -> Result<u64, Failure> {
     watch.enter(Phase::Write, Some(total));
-    let mut at = 0;
-    let mut block: Vec<ArrayRef> = vec![];
+    let (mut at, mut failures) = (0, 0);
+    let mut block: Vec<RecordBatch> = vec![];
     for batch in spine.table.read(None)? {
         workers.check()?;
         let batch = batch?;
@@ -32,31 +35,36 @@ pub fn write(
                 return Err(changed());
             }
             if within == 0 {
-                block = columns(rows, at, total)?;
+                block = in_block(rows, at, total)?;
             }
             let count = (batch.num_rows() - from).min((BLOCK_ROWS - within) as usize);
-            let appended = block.iter().map(|column| column.slice(within as usize, count));
-            out.write(&spine.joined(&batch.slice(from, count), appended)?)?;
+            let own = batch.slice(from, count);
+            let mut appended = vec![];
+            for ((group, set), rows) in spine.groups.iter().zip(&block) {
+                let rows = rows.slice(within as usize, count);
+                let of_group = with_derived(&opened.groups[*group], &spine.keys[*set], &own, &rows);
+                let (columns, failed) =
+                    of_group.map_err(|e| Failure::Running(format!("computing derived columns: {e}")))?;
+                appended.extend(columns);
+                failures += failed;
+            }
+            out.write(&spine.joined(&own, appended.into_iter())?)?;
             from += count;
             at += count as u64;
             watch.add(count);
         }
     }
-    if at == total { Ok(()) } else { Err(changed()) }
+    if at == total { Ok(failures) } else { Err(changed()) }
 }
 
 fn changed() -> Failure {
     Failure::Running("the spine was changed while it was read: it has another number of rows now".to_owned())
 }
 
-/// All columns of the block that begins with the row `first`.
-fn columns(rows: &Rows, first: u64, total: u64) -> Result<Vec<ArrayRef>, Failure> {
+/// By group: the rows of the block that begins with the row `first`.
+fn in_block(rows: &Rows, first: u64, total: u64) -> Result<Vec<RecordBatch>, Failure> {
     let count = BLOCK_ROWS.min(total - first) as usize;
-    let mut columns = vec![];
-    for group in &rows.groups {
-        columns.extend(in_order(group, first, count)?.columns()[NUMBER + 1..].iter().cloned());
-    }
-    Ok(columns)
+    rows.groups.iter().map(|group| in_order(group, first, count)).collect()
 }
 
 /// The rows of a block of a group, as the spine has them.

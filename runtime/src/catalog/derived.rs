@@ -10,7 +10,8 @@
 
 use std::sync::Arc;
 
-use arrow::array::{AsArray, RecordBatch};
+use arrow::array::{ArrayRef, AsArray, RecordBatch};
+use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::{DataType, Field, Int8Type, Schema, SchemaRef};
 use headwater_expression::Expression;
 use headwater_operators::value::Kind;
@@ -50,17 +51,20 @@ impl DerivedColumns {
         self.columns.is_empty()
     }
 
+    /// Their values over rows with the key and the columns; and the rows that have a null since one of them failed, if any has.
+    pub fn of(&self, rows: &RecordBatch) -> (Vec<ArrayRef>, Option<BooleanBuffer>) {
+        let evaluated: Vec<_> = self.columns.iter().map(|(_, column)| column.evaluate(rows, &|_| None)).collect();
+        let failed = evaluated.iter().filter_map(|column| column.failed.clone()).reduce(|a, b| &a | &b);
+        (evaluated.into_iter().map(|column| column.values).collect(), failed)
+    }
+
     /// Changes (see `headwater_operators::changes`) with the derived columns behind the others, in `schema`; and how many rows came
     /// that have a null since one of them failed.
     pub fn add_to(&self, changes: &RecordBatch, schema: &SchemaRef) -> (RecordBatch, u64) {
         let mut columns = changes.columns().to_vec();
         let behind = columns.split_off(columns.len() - 2);
-        let mut failed = None;
-        for (_, expression) in &self.columns {
-            let evaluated = expression.evaluate(changes, &|_| None);
-            columns.push(evaluated.values);
-            failed = [failed, evaluated.failed].into_iter().flatten().reduce(|a, b| &a | &b);
-        }
+        let (values, failed) = self.of(changes);
+        columns.extend(values);
         let diffs = behind[1].as_primitive::<Int8Type>();
         let failures = failed.map_or(0, |failed| failed.set_indices().filter(|row| diffs.value(*row) > 0).count());
         columns.extend(behind);

@@ -6,7 +6,7 @@ use headwater_connectors::sink::lines::SinkPosition;
 use headwater_operators::group::Piece;
 use serde::{Deserialize, Serialize};
 
-use crate::base::id::{ColumnSetId, GroupId};
+use crate::base::id::{ColumnSetId, GroupId, Id};
 use crate::base::time::EventTime;
 use crate::plan::position::Position;
 use crate::plan::progress::HistoryProgress;
@@ -39,7 +39,30 @@ pub struct StateFile {
     pub span: Option<(EventTime, EventTime)>,
 }
 
+/// The group of files that belong to none.
+const NO_GROUP: u32 = u32::MAX;
+
 impl StateFile {
+    /// One of a worker that is still to be written; `name`: the first part of its name.
+    pub fn like(
+        name: String,
+        (group, of, piece): (GroupId, ColumnSetId, Piece),
+        (worker, workers): (u32, u32),
+    ) -> StateFile {
+        let (side, span) = (Side::Live, None);
+        StateFile { number: 0, group, worker, workers, piece, of, side, name, bytes: 0, xxh3: 0, span }
+    }
+
+    /// The same of what is kept for no group: rows that grow old, as those of a ledger.
+    pub fn of_no_group(name: String, worker: (u32, u32)) -> StateFile {
+        StateFile::like(name, (GroupId::from(NO_GROUP), ColumnSetId::at(0), Piece::Ledger), worker)
+    }
+
+    /// Whether it is of a group's state.
+    pub fn has_group(&self) -> bool {
+        self.group.number() != NO_GROUP
+    }
+
     pub fn name(&self) -> StateFileName {
         (self.number, self.name.clone())
     }

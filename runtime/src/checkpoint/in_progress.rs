@@ -15,6 +15,8 @@ pub struct CheckpointInProgress {
     /// Its number and its tick.
     pub wanted: Option<(u64, Tick)>,
     pub positions: Option<(u64, Vec<Position>, HistoryProgress)>,
+    /// By checkpoint, the files of this worker's log of admissions, until its other files are written.
+    pub admissions: BTreeMap<u64, Vec<StateFile>>,
     pub files: Vec<StateFile>,
     /// The number of the checkpoint whose files are all written, and where all processes see them.
     pub files_of: Option<u64>,
@@ -36,6 +38,8 @@ impl CheckpointInProgress {
     /// All of this worker's files of a checkpoint are written.
     pub fn wrote(&mut self, number: u64, files: Vec<StateFile>, took: Duration) {
         (self.files, self.took) = (files, took);
+        self.admissions = self.admissions.split_off(&number);
+        self.files.extend(self.admissions.remove(&number).unwrap_or_default());
         match &self.sending {
             Some(sending) => sending.send(number, self.files.clone()),
             None => self.files_of = Some(number),

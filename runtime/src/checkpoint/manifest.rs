@@ -9,6 +9,7 @@ use headwater_connectors::storage::Storage;
 use serde::{Deserialize, Serialize, Serializer};
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::admissions::Kept;
 use super::contribution::StateFile;
 use super::generations::{self, Starts};
 use super::stats::CheckpointInfo;
@@ -52,6 +53,9 @@ pub struct Manifest {
     pub positions: Vec<Position>,
     #[serde(rename = "parts")]
     pub files: Vec<StateFile>,
+    /// What of the log of admissions is known, where the job keeps one. Its files are among the others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub admissions: Option<Kept>,
     /// Where changelogs and dead letters were left: see `names`.
     pub lines: BTreeMap<String, SinkPosition>,
 }
@@ -219,6 +223,17 @@ pub fn look(store: &StateStore) -> Result<Option<Manifest>, Failure> {
         if let Ok(manifest) = read(store, number)?
             && (store.storage.local().is_none() || manifest.check(store)?.is_ok())
         {
+            return Ok(Some(manifest));
+        }
+    }
+    Ok(None)
+}
+
+/// The newest checkpoint, whatever became of its parts.
+pub fn newest(store: &StateStore) -> Result<Option<Manifest>, Failure> {
+    let starts = Starts::read(&store.storage)?;
+    for (number, _) in numbers(&store.storage)?.into_iter().rev().filter(|(n, found)| found.whole && starts.count(*n)) {
+        if let Ok(manifest) = read(store, number)? {
             return Ok(Some(manifest));
         }
     }

@@ -14,6 +14,7 @@
 //! The manifest is created last: without it there is no checkpoint. The last few are kept, so that one that is damaged can be
 //! passed over. Whose checkpoints count, where two runs meet, is told in `generations`.
 
+pub mod admissions;
 pub mod contribution;
 pub mod files;
 pub mod generations;
@@ -23,8 +24,9 @@ pub mod lease;
 pub mod manifest;
 pub mod names;
 pub mod resumption;
+mod row_log;
 pub mod state;
-mod state_file;
+pub mod state_file;
 pub mod stats;
 pub mod store;
 pub mod threads;

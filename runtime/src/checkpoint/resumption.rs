@@ -155,6 +155,7 @@ impl Start {
                 plan,
                 positions: vec![],
                 files: vec![],
+                admissions: None,
                 lines: BTreeMap::new(),
             },
         }

@@ -185,17 +185,16 @@ pub enum KnownArg {
     Arrival,
     /// In hindsight: all events that had happened, however late they came
     Event,
-    /// What a live run did serve, with the records that it admitted late
+    /// What a live run did serve, with the records that it admitted late: `[state] admissions = true`
     Served,
 }
 
-impl KnownArg {
-    /// `None`: that cannot be told.
-    pub fn known(self) -> Option<Known> {
-        match self {
-            KnownArg::Arrival => Some(Known::Arrival),
-            KnownArg::Event => Some(Known::Event),
-            KnownArg::Served => None,
+impl From<KnownArg> for Known {
+    fn from(known: KnownArg) -> Known {
+        match known {
+            KnownArg::Arrival => Known::Arrival,
+            KnownArg::Event => Known::Event,
+            KnownArg::Served => Known::Served,
         }
     }
 }

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use headwater_connectors::table::{Source, Target};
 use indicatif::{HumanBytes, HumanCount, HumanDuration, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::args::{BackfillArgs, KnownArg};
+use super::args::BackfillArgs;
 use super::{log, signals};
-use crate::backfill::request::{Done, Known, Request};
+use crate::backfill::request::{Done, Request};
 use crate::backfill::watch::{Phase, Progress, Watch};
 use crate::backfill::{backfill as work_out, memory};
 use crate::base::failure::Failure;
@@ -20,7 +20,7 @@ const LOG_EVERY: Duration = Duration::from_secs(10);
 
 pub fn backfill(args: &BackfillArgs) -> Result<(), Failure> {
     let job = log::load(&args.job)?;
-    let request = request(args)?;
+    let request = request(args);
     let stop = Arc::new(AtomicBool::new(false));
     signals::stop_on_signal(stop.clone(), "nothing is written")?;
     let began = Instant::now();
@@ -32,30 +32,18 @@ pub fn backfill(args: &BackfillArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-fn request(args: &BackfillArgs) -> Result<Request, Failure> {
-    let known = known(args.known)?;
+fn request(args: &BackfillArgs) -> Request {
     let workers = args.workers.map(usize::from);
-    Ok(Request {
+    Request {
         spine: Source::Path(args.spine.clone()),
         out: Target::Path(args.out.clone()),
         time: args.time.clone(),
         features: args.features.clone(),
-        known,
+        known: args.known.into(),
         workers: workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)),
         memory: args.memory.unwrap_or_else(memory::by_default),
         spill: args.spill.clone(),
-    })
-}
-
-/// What is known at a row's time, if that can be told.
-pub fn known(asked: KnownArg) -> Result<Known, Failure> {
-    asked.known().ok_or_else(|| {
-        Failure::Usage(
-            "--known served needs the ticks at which a live run admitted records late, and no run keeps them yet: `--known arrival` \
-             is the same but for those"
-                .to_owned(),
-        )
-    })
+    }
 }
 
 /// What came of it, in one line.
@@ -73,6 +61,9 @@ fn summary(done: &Done, out: &str, took: Duration) -> String {
     );
     if done.unfit_sums > 0 {
         text += &format!("; {} sums that do not fit their type are null", HumanCount(done.unfit_sums));
+    }
+    if done.failed_rows > 0 {
+        text += &format!("; {} rows with a null where a derived column failed", HumanCount(done.failed_rows));
     }
     if done.spilled > 0 {
         text += &format!("; {} went to disk", HumanBytes(done.spilled));

@@ -20,6 +20,7 @@ use super::checkpointing::Saver;
 use super::messages::Announcement;
 use crate::base::id::{GroupId, IdVec, ScanId};
 use crate::base::time::{Eff, Tick, WallClock};
+use crate::checkpoint::admissions::Kept;
 use crate::checkpoint::contribution::{Contribution, PositionAt, StateFile};
 use crate::checkpoint::in_progress::CheckpointInProgress;
 use crate::checkpoint::manifest::{FORMAT, Manifest};
@@ -120,6 +121,8 @@ pub struct CheckpointMerger {
     mode: Mode,
     state: Arc<StateStore>,
     committing: Committing,
+    /// What is known of admissions, where they are kept.
+    admissions: Option<Kept>,
     /// The last number that was given to a checkpoint, or to files of one.
     number: Cell<u64>,
     newest: RefCell<Newest>,
@@ -144,11 +147,17 @@ impl Newest {
 }
 
 impl CheckpointMerger {
-    pub fn new(start: Arc<Start>, mode: Mode, state: Arc<StateStore>, committing: Committing) -> CheckpointMerger {
+    pub fn new(
+        start: Arc<Start>,
+        mode: Mode,
+        state: Arc<StateStore>,
+        committing: Committing,
+        admissions: Option<Kept>,
+    ) -> CheckpointMerger {
         let shadow = if start.plan.has_shadow() { Saved::before(&start) } else { None };
         let number = Cell::new(start.plan.checkpoints);
         let newest = RefCell::new(Newest { shadow, ..Newest::default() });
-        CheckpointMerger { start, mode, state, committing, number, newest }
+        CheckpointMerger { start, mode, state, committing, admissions, number, newest }
     }
 
     /// A number for what a side is about to save.
@@ -195,6 +204,7 @@ impl CheckpointMerger {
             plan: self.start.plan.at(|_| live.t, self.read(&live.read)),
             positions: live.positions,
             files: live.files,
+            admissions: self.admissions.clone(),
             lines: live.lines,
         };
         if !self.start.plan.has_shadow() {
@@ -294,8 +304,10 @@ mod tests {
             plan.scans.iter_mut().for_each(|scan| scan.s = Some(Tick::from_us(0)));
             (plan.floor, plan.checkpoints) = (Some(Tick::from_us(100)), numbers_of(1));
             let committing = Committing::start(store.clone(), Arc::new(starts), &Failures::new().0).unwrap();
-            let merger =
-                CheckpointMerger::new(Arc::new(Start { plan, from: None }), Mode::Follow, store.clone(), committing);
+            let merger = {
+                let start = Arc::new(Start { plan, from: None });
+                CheckpointMerger::new(start, Mode::Follow, store.clone(), committing, None)
+            };
             Case { store, merger, _dir: dir }
         }
 

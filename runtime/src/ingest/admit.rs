@@ -29,8 +29,10 @@ pub struct Admitted {
     pub taken: Vec<bool>,
     /// The records that count as events, ascending.
     pub events: Vec<u32>,
-    /// By record: the tick from which on it counts, and its effective time.
+    /// By record: the tick from which on it counts; and, below, its effective time.
     pub visible: Vec<Tick>,
+    /// Of a stream: the events whose own tick was finished before they were read, and that tick.
+    pub late: Vec<(u32, Tick)>,
     pub effs: Vec<Option<Eff>>,
     /// By scan: windows that closed before it are gone. Empty: none is.
     pub horizons: IdVec<ScanId, Eff>,
@@ -109,6 +111,7 @@ impl StreamAdmission<'_> {
                 let v = Tick::visible(eff, ts, self.tick).max(floor);
                 if v < next {
                     counts.admitted += 1;
+                    admitted.late.push((i as u32, v));
                     partition.admitted = Some(next);
                 }
                 admitted.visible[i] = v.max(next);
@@ -163,6 +166,7 @@ impl Admitted {
             taken: vec![false; records],
             events: vec![],
             visible: vec![Tick::BEFORE_ALL; records],
+            late: vec![],
             effs: vec![None; records],
             horizons: IdVec::new(),
         }

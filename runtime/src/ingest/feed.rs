@@ -30,8 +30,10 @@ use timely::scheduling::Activator;
 use super::pipeline::Shaped;
 use super::slices::Slices;
 use super::streams::{Progress, Streams};
+use crate::base::failure::Failure;
 use crate::base::id::{ColumnSetId, GroupId, Id, IdVec, ScanId};
 use crate::base::time::{Eff, Tick, Time};
+use crate::checkpoint::admissions::AdmissionLog;
 use crate::checkpoint::in_progress::CheckpointInProgress;
 use crate::coordinate::channel::CoordinatorHandle;
 use crate::coordinate::messages::{Announcement, Report};
@@ -97,7 +99,11 @@ pub fn feed<'scope>(scope: Scope<'scope, i64>, parts: impl FnOnce(Rc<Activator>)
             if !out.dead_letters.is_empty() {
                 dead_letters.activate().session(&feed.capabilities[1]).give_iterator(out.dead_letters.into_iter());
             }
-            feed.advance();
+            if let Err(failure) = feed.advance() {
+                let fault = Error::world("writing down what was admitted", failure.message());
+                *feed.parts.fault.borrow_mut() = Some(fault);
+                return;
+            }
             match feed.capabilities.is_empty() {
                 true => {}
                 false if feed.busy => again.activate(),
@@ -258,7 +264,7 @@ impl Feed {
     }
 
     /// Moves the capabilities to what has been announced, and lets go when the last tick is stored.
-    fn advance(&mut self) {
+    fn advance(&mut self) -> Result<(), Failure> {
         if let Some(slice) = self.between_slices() {
             // The cut lies behind what everybody has sent.
             self.parts.slices.begin_after(slice);
@@ -272,12 +278,17 @@ impl Feed {
         if *self.capabilities[0].time() < to.us() {
             self.capabilities.iter_mut().for_each(|c| c.downgrade(&to.us()));
             self.cut = self.parts.streams.positions();
+            self.parts.streams.admissions.iter_mut().try_for_each(AdmissionLog::settle)?;
         }
         let checkpoint = self.announced.checkpoint.map(|(number, _)| number);
-        if let Some(number) = checkpoint.filter(|number| *number > self.cut_told) {
+        if let Some((number, t)) = self.announced.checkpoint.filter(|(number, _)| *number > self.cut_told) {
             self.cut_told = number;
             let read = self.parts.slices.read().clone();
-            self.parts.checkpoint.borrow_mut().positions = Some((number, self.cut.clone(), read));
+            let mut in_progress = self.parts.checkpoint.borrow_mut();
+            in_progress.positions = Some((number, self.cut.clone(), read));
+            if let Some(log) = &mut self.parts.streams.admissions {
+                in_progress.admissions.insert(number, log.cut(number, t)?);
+            }
         }
         let is_saved = checkpoint.is_none_or(|number| self.parts.coordinator.contributed() >= number);
         if self.announced.last && is_saved && t.is_none_or(|t| self.stored() >= t) {
@@ -285,5 +296,6 @@ impl Feed {
             self.parts.coordinator.close();
             self.capabilities.clear();
         }
+        Ok(())
     }
 }

@@ -1,11 +1,11 @@
 //! The streams of a worker: its partitions side by side, in the order of `eff`, as far as credits go.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use headwater_connectors::{Error, Records};
 
-use super::admit::StreamAdmission;
+use super::admit::{Admitted, StreamAdmission};
 use super::credits::Credits;
 use super::lanes::{Lane, SourceReader};
 use super::newcomers::Newcomers;
@@ -13,11 +13,13 @@ use super::partition::Partition;
 use super::pipeline::{Pipeline, Shaped};
 use super::seam::Seam;
 use super::shape::Batch;
+use super::stamp::Stamped;
 use crate::base::id::{IdVec, ScanId, SourceId};
 use crate::base::offset::Offset;
 use crate::base::time::{Eff, Span, Tick, WallClock};
 use crate::catalog::column_sets::ColumnSets;
 use crate::catalog::opened::Opened;
+use crate::checkpoint::admissions::AdmissionLog;
 use crate::checkpoint::resumption::Start;
 use crate::coordinate::messages::PartitionReport;
 use crate::observe::status::{Board, PartitionStatus, ProcessStatus};
@@ -40,6 +42,8 @@ pub struct Streams {
     first_tick: Tick,
     readers: Vec<SourceReader>,
     newcomers: Vec<Newcomers>,
+    /// Where admissions are written down, if they are.
+    pub admissions: Option<AdmissionLog>,
     credits: Credits,
     board: Board,
     /// The worker's number within its process.
@@ -61,7 +65,7 @@ impl Streams {
         (opened, start, sets): (&Arc<Opened>, &Arc<Start>, &ColumnSets),
         seams: Arc<IdVec<ScanId, Seam>>,
         mode: Mode,
-        (readers, newcomers): (Vec<SourceReader>, Vec<Newcomers>),
+        (readers, newcomers, admissions): (Vec<SourceReader>, Vec<Newcomers>, Option<AdmissionLog>),
         (board, local): (Board, usize),
     ) -> Streams {
         let sources = readers.iter().map(|reader| reader.source).chain(newcomers.iter().map(|n| n.source));
@@ -75,6 +79,7 @@ impl Streams {
             first_tick: start.plan.first_tick(sets.side),
             readers,
             newcomers,
+            admissions,
             credits: Credits::default(),
             board,
             local,
@@ -144,6 +149,9 @@ impl Streams {
             let (taken, counted) = admission.admit(partition, records, &stamped, now);
             admitted.push(taken);
             counts.get_or_insert(counted);
+        }
+        if let Some(log) = &mut self.admissions {
+            note_late(log, lane.partition, records, &stamped, &admitted);
         }
         let shaped = pipeline.shape(Batch { records, stamped: &stamped }, &pipeline.log_positions(records), &admitted);
         let eff = lane.scans.iter().map(|partition| partition.eff).max().flatten();
@@ -255,5 +263,20 @@ impl Streams {
 
     fn all(&self) -> impl Iterator<Item = &Partition> {
         self.readers.iter().flat_map(|reader| reader.lanes.iter().flat_map(|lane| &lane.scans))
+    }
+}
+
+/// Writes down what was admitted late: a record that several scans of its source take, once.
+fn note_late(log: &mut AdmissionLog, partition: i32, records: &Records, stamped: &[Stamped], admitted: &[Admitted]) {
+    let offsets = records.offsets.as_deref().unwrap_or_default();
+    let mut noted = BTreeSet::new();
+    for of_scan in admitted {
+        for (row, visible) in &of_scan.late {
+            let row = *row as usize;
+            if let Some(ts) = stamped[row].ts.filter(|_| noted.insert(row)) {
+                let ticks = (*visible, of_scan.visible[row]);
+                log.add(of_scan.scan, (partition, Offset::at(offsets[row])), ts, ticks);
+            }
+        }
     }
 }

@@ -278,6 +278,10 @@ tables! {
         path => "path"
         /// As in `"30s"`.
         checkpoint_every => "checkpoint_every"
+        /// Whether it is written down which records were admitted late, and when.
+        admissions => "admissions"
+        /// For how long that is kept, as in `"30d"`.
+        admissions_keep => "admissions_keep"
     }
 }
 

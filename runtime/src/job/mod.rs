@@ -266,6 +266,8 @@ pub(crate) struct State {
     /// Always local: the endpoint file and the ledger; and what sinks keep there unless the job says otherwise.
     pub local: PathBuf,
     pub checkpoint_every_us: i64,
+    /// For how long it is known which records were admitted late, and when; `None`: that is not written down.
+    pub admissions_keep: Option<Span>,
 }
 
 impl State {

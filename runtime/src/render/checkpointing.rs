@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use super::shared::Shared;
 use crate::base::failure::Failure;
+use crate::base::time::Tick;
+use crate::checkpoint::admissions::Kept;
 use crate::checkpoint::in_progress::CheckpointInProgress;
 use crate::checkpoint::threads::Committing;
 use crate::coordinate::checkpointing::Checkpointing;
@@ -18,7 +20,15 @@ pub fn saving(shared: &Shared, index: usize) -> Result<Option<Rc<CheckpointMerge
         return Ok(None);
     }
     let committing = Committing::start(shared.state.clone(), shared.starts.clone(), &shared.failures)?;
-    Ok(Some(Rc::new(CheckpointMerger::new(shared.start.clone(), shared.mode, shared.state.clone(), committing))))
+    let keep = shared.opened.job.state.admissions_keep;
+    let admissions = keep.map(|keep| {
+        let (plan, manifest) = (&shared.start.plan, shared.start.manifest());
+        let published = plan.rows_from.iter().max().copied().filter(|upto| *upto > Tick::BEFORE_ALL);
+        let t = manifest.and_then(|manifest| manifest.t_of_rows());
+        Kept::go_on(manifest.and_then(|manifest| manifest.admissions.as_ref()), t, published, keep)
+    });
+    let (start, state) = (shared.start.clone(), shared.state.clone());
+    Ok(Some(Rc::new(CheckpointMerger::new(start, shared.mode, state, committing, admissions))))
 }
 
 /// When a side's checkpoints are taken, and what becomes of them.

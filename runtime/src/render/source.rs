@@ -8,9 +8,12 @@ use timely::dataflow::operators::probe::Handle as ProbeHandle;
 
 use super::rendering::{Rendering, Wiring};
 use crate::base::failure::Failure;
-use crate::base::id::IdVec;
+use crate::base::id::{IdVec, SourceId};
 use crate::base::offset::Offset;
-use crate::base::time::{Eff, WallClock};
+use crate::base::time::{Eff, Span, WallClock};
+use crate::catalog::opened::Opened;
+use crate::checkpoint::admissions::{AdmissionLog, Held, source_hash};
+use crate::checkpoint::generations;
 use crate::coordinate::channel::CoordinatorHandle;
 use crate::ingest::feed::{self, Fed, FeedParts};
 use crate::ingest::history;
@@ -19,8 +22,10 @@ use crate::ingest::newcomers::Newcomers;
 use crate::ingest::partition::Partition;
 use crate::ingest::slices::Slices;
 use crate::ingest::streams::Streams;
+use crate::job::Window;
 use crate::plan::mode::Mode;
 use crate::plan::scan::Scan;
+use crate::plan::side::Side;
 
 /// `finished`: up to where the windows are; `stored`: up to where everything is in all sinks.
 pub fn render<'scope>(
@@ -45,12 +50,13 @@ pub fn render<'scope>(
         Mode::Follow => Newcomers::all(opened, start, side, (worker, workers), &shared.failures)?,
         Mode::UntilEnd => vec![],
     };
+    let admissions = admissions(of);
     let board = shared.board.of(side);
     let streams = Streams::new(
         (opened, start, sets),
         shared.seams.clone(),
         shared.mode,
-        (readers, newcomers),
+        (readers, newcomers, admissions),
         (board.clone(), of.local()),
     );
     let feed_parts = FeedParts {
@@ -72,6 +78,25 @@ pub fn render<'scope>(
     let fed = feed::feed(scope, |_| feed_parts);
     wiring.to_wake.borrow_mut().push(fed.activator.clone());
     Ok(fed)
+}
+
+/// Where this worker writes down what it admits late, if the job keeps that. What the shadow admits is in it before its rows are seen.
+fn admissions(of: Rendering) -> Option<AdmissionLog> {
+    let Rendering { shared, side, worker, workers } = of;
+    let (opened, start) = (&shared.opened, &shared.start);
+    let keep = opened.job.state.admissions_keep.filter(|_| side == Side::Live && opened.has_stream())?;
+    let sources = start.plan.scans.iter().map(|scan| (source_hash(scan), held(opened, scan.source))).collect();
+    let earlier = start.manifest().into_iter().flat_map(|manifest| &manifest.files);
+    let generation = generations::of_number(start.plan.checkpoints);
+    Some(AdmissionLog::open((&shared.state, generation), (worker, workers), keep, sources, earlier))
+}
+
+/// What trailing and lifetime windows hold of a source.
+fn held(opened: &Opened, source: SourceId) -> Held {
+    let groups = opened.graph.groups_of(source).filter(|group| opened.job.groups[*group].window == Window::Trailing);
+    let mut columns = groups.flat_map(|group| &opened.groups[group].columns);
+    let longest = columns.try_fold(0, |longest: i64, column| Some(column.length?.max(longest)));
+    longest.map_or(Held::All, |longest| Held::Younger(Span::from_us(longest)))
 }
 
 /// The partitions that this worker reads: every `workers`-th.

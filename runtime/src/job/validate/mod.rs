@@ -24,6 +24,7 @@ use super::{Job, Sink, State, paths, sql};
 use crate::base::fault::{At, Faults};
 use crate::base::id::IdVec;
 use crate::base::secrets::mask;
+use crate::base::time::Span;
 
 const KEYS: [&str; 10] = [
     "name",
@@ -143,16 +144,32 @@ fn named_sinks(entry: &Entry) -> usize {
 fn state(cx: &mut Context, section: &Section, name: &str) -> State {
     let at_default = At { line: 1, column: 1, file: 0 };
     let entry = section.get("state");
-    let table = entry.and_then(|entry| Section::open(cx, "the state".into(), entry, &["path", "checkpoint_every"]));
+    let known = ["path", "checkpoint_every", "admissions", "admissions_keep"];
+    let table = entry.and_then(|entry| Section::open(cx, "the state".into(), entry, &known));
     let default = cx.dir.join(".headwater").join(name);
     let given = table.as_ref().and_then(|table| paths::read(cx, table, "path", paths::local_or_url));
     let path = given.unwrap_or_else(|| default.to_string_lossy().into_owned());
     let every = table.as_ref().and_then(|table| table.duration(cx, "checkpoint_every", 1));
+    let admissions_keep = table.as_ref().and_then(|table| admissions(cx, table));
     let local = if paths::is_url(&path) { default } else { PathBuf::from(&path) };
     State {
         at: entry.map_or(at_default, |entry| entry.at),
         local,
         path,
         checkpoint_every_us: every.unwrap_or(30 * SECOND_US),
+        admissions_keep,
     }
+}
+
+/// For how long admissions are kept, where they are.
+fn admissions(cx: &mut Context, state: &Section) -> Option<Span> {
+    let are_kept = state.flag(cx, "admissions");
+    let keep = state.duration(cx, "admissions_keep", 1);
+    if !are_kept && let Some(entry) = state.get("admissions_keep") {
+        cx.error(
+            entry.at,
+            "`admissions_keep` says for how long admissions are kept: set `admissions = true` beside it",
+        );
+    }
+    are_kept.then(|| Span::from_us(keep.unwrap_or(30 * DAY_US)))
 }
