@@ -1,16 +1,21 @@
-"""What the documents show is run, from top to bottom."""
+"""What the documents show is run, from top to bottom: each block of text is what was printed since the one before."""
 
 import contextlib
 import io
 import os
 import re
+import shutil
 import stat
 import subprocess
 import sys
 
+import duckdb
 import pyarrow.parquet
 import pytest
 from payments import ROOT, payments
+from test_duckdb import assert_equal
+
+import headwater as hw
 
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -28,13 +33,14 @@ def run_python(text, shown, namespace):
 
 
 @pytest.fixture
-def command(tmp_path, monkeypatch):
-    """`headwater` is on the path, as where the package is installed."""
-    script = tmp_path / "bin/headwater"
-    script.parent.mkdir()
-    script.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m headwater "$@"\n')
-    script.chmod(script.stat().st_mode | stat.S_IEXEC)
-    monkeypatch.setenv("PATH", f"{script.parent}:{os.environ['PATH']}")
+def commands(tmp_path, monkeypatch):
+    """`python` and `headwater` are on the path, as where the package is installed."""
+    for name, line in {"python": "", "headwater": "-m headwater"}.items():
+        script = tmp_path / "bin" / name
+        script.parent.mkdir(exist_ok=True)
+        script.write_text(f'#!/bin/sh\nexec "{sys.executable}" {line} "$@"\n')
+        script.chmod(script.stat().st_mode | stat.S_IEXEC)
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
 
 
 def run_sh(text):
@@ -43,12 +49,73 @@ def run_sh(text):
     return done.stdout
 
 
-def test_python(tmp_path):
-    pyarrow.parquet.write_table(payments(1000), "payments.parquet")
-    namespace, printed = {}, ""
-    for kind, text in blocks("docs/python.md"):
+def follow(document, shown="page.py", skip=None):
+    """Does what it says: the names that its Python has in the end."""
+    namespace, printed = {"__name__": "page"}, ""
+    for kind, text in blocks(document):
+        if skip and text.startswith(skip):
+            continue
         if kind == "python":
-            printed = run_python(text, str(tmp_path / "features.py"), namespace)
+            printed += run_python(text, shown, namespace)
+        elif kind == "sh":
+            printed += run_sh(text)
         elif kind == "text":
             assert printed == text
+            printed = ""
+    return namespace
+
+
+def test_python(tmp_path):
+    pyarrow.parquet.write_table(payments(1000), "payments.parquet")
+    namespace = follow("docs/python.md", str(tmp_path / "features.py"), skip="pip install")
     assert namespace["training"].height == 2
+
+
+def test_the_tutorial(commands):
+    follow("docs/tutorial.md")
+
+
+@pytest.fixture
+def example(tmp_path, monkeypatch, commands):
+    """A copy of an example, in which one is."""
+
+    def of(name):
+        copy = tmp_path / name
+        shutil.copytree(ROOT / "examples" / name, copy, ignore=shutil.ignore_patterns("data", ".headwater", "__pycache__"))
+        monkeypatch.chdir(copy)
+        monkeypatch.syspath_prepend(str(copy))
+        return copy
+
+    yield of
+    sys.modules.pop("job", None)
+
+
+@pytest.mark.parametrize("name", ["takeover", "newcomers", "gas"])
+def test_an_example_is_what_its_page_shows(example, name):
+    example(name)
+    follow(f"examples/{name}/README.md")
+
+
+def test_sql_of_an_example_is_that_of_duckdb(example):
+    example("takeover")
+    run_sh("python generate.py && headwater run job.toml --until-end")
+    job = hw.Job.from_toml("job.toml")
+    # What both files hold counts once.
+    history = "CREATE VIEW logins AS SELECT DISTINCT * REPLACE (ts::TIMESTAMP AS ts) FROM read_json(['data/logins.jsonl', 'data/live.jsonl'])"
+    statements = re.findall(r"CREATE FEATURES (\w+) AS\n(SELECT.*?);", open("features.sql").read(), re.DOTALL)
+    compared = 0
+    for group, sql in statements:
+        if "SESSION(" in sql:
+            continue
+        rows = job.export(group).to_pyarrow().to_pylist()
+        now = rows[0]["as_of"].replace(tzinfo=None)
+        database = duckdb.connect()
+        database.execute(history)
+        found = database.execute(sql.replace("NOW()", f"TIMESTAMP '{now}'"))
+        names = [column[0] for column in found.description]
+        theirs = {row[0]: dict(zip(names, row)) for row in found.fetchall()}
+        ours = {row[names[0]]: {name: row[name] for name in names} for row in rows}
+        # Of keys without an event in a window there is no row.
+        assert_equal(ours, {key: row for key, row in theirs.items() if key in ours or any(of for name, of in row.items() if name != names[0])}, group)
+        compared += len(ours)
+    assert compared > 500
