@@ -10,15 +10,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from . import _native, _read
+from . import _native
 from ._errors import NotFound, NotRunning, UsageError, faults_of, raise_from
 from ._parts import Duration, Features, Kind, Part, Sink, Source, State
 from ._places import Place
 from ._progress import Bar
 from ._report import Report
-from ._running import Endpoint, Row, Running, Scalar, child, failure
+from ._running import Endpoint, Row, Running, Scalar, as_text, child, failure
+from ._sections import parts_of, write
 from ._tables import Rows, given_back, handed_in
-from ._toml import Text
+from ._toml import Text, key as written_key
 
 
 @dataclass
@@ -73,7 +74,7 @@ class Job(Part):
     extra: Mapping[str, Any] = field(default_factory=dict)
     _place: Place | None = field(default=None, init=False, repr=False, compare=False)
     #: The text that it was read from, what places call it, and what it looked like then.
-    _read: tuple[str, str, str] | None = field(default=None, init=False, repr=False, compare=False)
+    _origin: tuple[str, str, str] | None = field(default=None, init=False, repr=False, compare=False)
     _known: tuple[str, str, _native.Job] | None = field(default=None, init=False, repr=False, compare=False)
 
     @classmethod
@@ -97,8 +98,8 @@ class Job(Part):
             _native.Job(shown, text, start)
         except _native.NativeError as error:
             raise_from(error, None)
-        made = cls(**_read.job(_native.parse_toml(text)), dir=start)
-        made._read = (text, shown, str(made._rendered()))
+        made = cls(**parts_of(_native.parse_toml(text)), dir=start)
+        made._origin = (text, shown, str(made._rendered()))
         return made
 
     def to_toml(self, path: str | os.PathLike[str] | None = None) -> str:
@@ -113,7 +114,7 @@ class Job(Part):
 
     def fingerprint(self) -> str:
         """What its rows mean, as a number: jobs that have the same one, however they are written, go on from each other's state."""
-        return self._asked(lambda native: native.fingerprint())
+        return str(self._asked(lambda native: native.fingerprint()))
 
     def check(self) -> Report:
         """What a run would do, without doing it; or every fault at once, as a `JobError`."""
@@ -161,11 +162,11 @@ class Job(Part):
     ) -> Any:
         """A key's row, whether the job runs or not: ``job.get("card", card_id="c1")``. Of a group with windows of its own a list, one row for
         each window, or the one that starts at `window`. A key without a row is a `NotFound`."""
-        name, key = getattr(group, "name", group), {**(key or {}), **columns}
+        name, key = str(getattr(group, "name", group)), {**(key or {}), **columns}
         rows = Endpoint(self._native().endpoint).get(name, key, window, sink)
         if rows is None:
-            arguments = [f"{column}={_command_value(of)}" for column, of in key.items()]
-            arguments += ["--window", _command_value(window)] if window is not None else []
+            arguments = [f"{column}={as_text(of)}" for column, of in key.items()]
+            arguments += ["--window", as_text(window)] if window is not None else []
             arguments += ["--sink", sink] if sink is not None else []
             rows = [Row.of(line) for line in self._command(["get", "-", name, *arguments]).splitlines()]
         return self._one_or_all(group, rows, only_one=window is not None)
@@ -180,12 +181,13 @@ class Job(Part):
         answer = Endpoint(self._native().endpoint).ask("/status")
         if answer is None:
             raise NotRunning(f"{self.name} does not run")
-        return json.loads(answer)
+        status: dict[str, Any] = json.loads(answer)
+        return status
 
     def verify(self, **options: Any) -> str:
         """What `headwater verify` tells: how much of what was served is equal to what a backfill gives. `options` are those of the command,
         as in ``features="card"``. Anything that is not explained is a `RunError`."""
-        flags = [text for name, of in options.items() for text in (f"--{name.replace('_', '-')}", _command_value(of))]
+        flags = [text for name, of in options.items() for text in (f"--{name.replace('_', '-')}", as_text(of))]
         return self._command(["verify", "-", *flags])
 
     def _command(self, arguments: list[str]) -> str:
@@ -211,7 +213,7 @@ class Job(Part):
 
     def _native(self) -> _native.Job:
         """The job as the library knows it, validated."""
-        text, shown = self._text(), self._read[1] if self._is_as_read() and self._read else "the job"
+        text, shown = self._text(), self._origin[1] if self._is_as_read() and self._origin else "the job"
         if self._known is None or self._known[:2] != (text, self.dir):
             try:
                 self._known = (text, self.dir, _native.Job(shown, text, self.dir))
@@ -220,11 +222,11 @@ class Job(Part):
         return self._known[2]
 
     def _is_as_read(self) -> bool:
-        return self._read is not None and str(self._rendered()) == self._read[2]
+        return self._origin is not None and str(self._rendered()) == self._origin[2]
 
     def _text(self) -> str:
         """As it was read, if it is still that; else as it is written now."""
-        return self._read[0] if self._read and self._is_as_read() else str(self._rendered())
+        return self._origin[0] if self._origin and self._is_as_read() else str(self._rendered())
 
     def _place_of(self) -> Any:
         """Where something of the text was written in Python; `None`: in the file that it was read from."""
@@ -241,24 +243,22 @@ class Job(Part):
         text = Text()
         plain = {"name": self.name, "tick": self.tick, "stall_limit": self.stall_limit, "idle_limit": self.idle_limit}
         plain |= {"features_file": self.features_file}
-        tables = {name: of for name, of in self.extra.items() if isinstance(of, Mapping)}
-        plain |= {name: of for name, of in self.extra.items() if name not in tables}
-        for name, of in plain.items():
-            if of is not None:
-                text.key("", name, of, self._place)
+        plain |= {name: of for name, of in self.extra.items() if not isinstance(of, Mapping)}
+        for name, value in plain.items():
+            if value is not None:
+                text.key("", name, value, self._place)
         for name, part in (("state", self.state), ("dead_letters", self.dead_letters)):
             if part is not None:
-                _read.write(text, name, part._keys(), part._place)
-        sections = {"sources": self._all_sources(), "features": self.features, "sinks": self.sinks}
+                write(text, name, part._keys(), part._place)
+        sections: dict[str, Sequence[Source | Features | Sink]] = {
+            "sources": self._all_sources(),
+            "features": self.features,
+            "sinks": self.sinks,
+        }
         for section, parts in sections.items():
-            for part in parts:
-                _read.write(text, f"{section}.{_read.key(part.name)}", part._keys(), part._place)
-        for name, of in tables.items():
-            _read.write(text, _read.key(name), of, self._place)
+            for of in parts:
+                write(text, f"{section}.{written_key(of.name)}", of._keys(), of._place)
+        for name, table in self.extra.items():
+            if isinstance(table, Mapping):
+                write(text, written_key(name), table, self._place)
         return text
-
-
-def _command_value(of: Any) -> str:
-    from ._running import value
-
-    return value(of)

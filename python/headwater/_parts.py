@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Union
 
@@ -199,7 +199,7 @@ class Column(Part):
     _place: Place | None = _place()
 
 
-def _aggregate(name: str, doc: str) -> Any:
+def _aggregate(name: str, doc: str) -> Callable[..., Column]:
     def of_values(of: str | None = None, **keys: Any) -> Column:
         return Column(name, of=of, **keys)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import dataclass
+from types import FrameType
 
 _PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
@@ -22,7 +23,7 @@ class Place:
 
 def here() -> Place | None:
     """The line outside of this package that led here."""
-    frame = sys._getframe(1)
+    frame: FrameType | None = sys._getframe(1)
     # A dataclass's own `__init__` is in no file.
     while frame is not None and (frame.f_code.co_filename == "<string>" or os.path.abspath(frame.f_code.co_filename).startswith(_PACKAGE)):
         frame = frame.f_back

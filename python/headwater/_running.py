@@ -20,7 +20,7 @@ import weakref
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ._errors import Error, JobError, NotFound, NotRunning, RunError, SeamError, UsageError
+from ._errors import Error, NotFound, NotRunning, RunError, SeamError, UsageError
 from ._progress import Bar
 from ._toml import time as rfc3339
 
@@ -66,10 +66,10 @@ def _time(text: str) -> datetime.datetime:
     return at + datetime.timedelta(microseconds=int(fraction.ljust(6, "0") or 0))
 
 
-def value(scalar: Scalar) -> str:
+def as_text(scalar: Scalar) -> str:
     """A value as the command line has it.
 
-    >>> value(datetime.datetime(2026, 1, 31, 10)), value(True), value(7)
+    >>> as_text(datetime.datetime(2026, 1, 31, 10)), as_text(True), as_text(7)
     ('2026-01-31T10:00:00Z', 'true', '7')
     """
     if isinstance(scalar, bool):
@@ -100,7 +100,8 @@ class Endpoint:
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
             with opener.open(request, timeout=60) as answer:
-                return answer.read().decode() if answer.headers.get("headwater") else None
+                text: str = answer.read().decode()
+                return text if answer.headers.get("headwater") else None
         except urllib.error.HTTPError as refused:
             if refused.code == 401 or not refused.headers.get("headwater"):
                 return None
@@ -116,8 +117,8 @@ class Endpoint:
 
     def get(self, group: str, key: Mapping[str, Scalar], window: Scalar, sink: str | None) -> list[Row] | None:
         """A key's rows; `None`: nobody is there."""
-        query = [("group", group), *(("key", f"{name}={value(of)}") for name, of in key.items())]
-        query += [("window", value(window))] if window is not None else []
+        query = [("group", group), *(("key", f"{name}={as_text(of)}") for name, of in key.items())]
+        query += [("window", as_text(window))] if window is not None else []
         query += [("sink", sink)] if sink is not None else []
         answer = self.ask("/get", query)
         return None if answer is None else [Row.of(line) for line in answer.splitlines()]
@@ -128,8 +129,9 @@ def child(job: Job, arguments: Iterable[str], **options: Any) -> subprocess.Pope
     # `-I`: what lies in the job's directory is no module.
     line = [sys.executable, "-I", _COMMAND, *arguments]
     text = job._text()
-    options = {"stdin": subprocess.PIPE, "text": True, "encoding": "utf-8", "errors": "replace"} | options
-    process = subprocess.Popen(line, cwd=job.dir, **options)
+    process: subprocess.Popen[str] = subprocess.Popen(
+        line, cwd=job.dir, stdin=subprocess.PIPE, encoding="utf-8", errors="replace", **options
+    )
     assert process.stdin is not None
     try:
         process.stdin.write(text)
@@ -187,8 +189,8 @@ class Running:
 
     def status(self) -> dict[str, Any]:
         """How it is, as `headwater status --json` says it."""
-        answer = self._ours(self._endpoint.ask("/status"))
-        return json.loads(answer)
+        answer: dict[str, Any] = json.loads(self._ours(self._endpoint.ask("/status")))
+        return answer
 
     def get(self, group: Any, key: Mapping[str, Scalar] | None = None, *, window: Scalar = None, sink: str | None = None, **columns: Scalar) -> Any:
         """A key's row, as `Job.get`."""
@@ -220,15 +222,19 @@ class Running:
     def fresh(self, within: str | datetime.timedelta | float, timeout: float | None = None) -> dict[str, Any]:
         """Waits until every group's rows are behind the clock by less than so many seconds: the status then."""
         seconds = within.total_seconds() if isinstance(within, datetime.timedelta) else float(str(within).removesuffix("s"))
-        ages = lambda status: [group["staleness_seconds"] for group in status["groups"]]
-        return self._until(lambda status: all(age is not None and age < seconds for age in ages(status)), timeout, f"rows of {seconds} s")
+
+        def is_fresh(status: dict[str, Any]) -> bool:
+            ages = [group["staleness_seconds"] for group in status["groups"]]
+            return all(age is not None and age < seconds for age in ages)
+
+        return self._until(is_fresh, timeout, f"rows of {seconds} s")
 
     def _until(self, is_so: Any, timeout: float | None, what: str) -> dict[str, Any]:
         deadline = None if timeout is None else time.monotonic() + timeout
         with Bar() as bar:
             while True:
                 answer = self._endpoint.ask("/status")
-                status = json.loads(answer) if answer else None
+                status: dict[str, Any] | None = json.loads(answer) if answer else None
                 if status and status["pid"] == self.pid:
                     if is_so(status):
                         return status
@@ -297,7 +303,7 @@ class Running:
 
 
 def _group(group: Any) -> str:
-    return getattr(group, "name", group)
+    return str(getattr(group, "name", group))
 
 
 def _failure_begins(lines: list[str]) -> int:
@@ -315,5 +321,3 @@ def _stop_all() -> None:
     for running in list(Running._all):
         running._process.wait()
 
-
-__all__ = ["JobError", "Row", "Running"]

@@ -14,7 +14,7 @@ from ._toml import Text, key
 _SECTIONS = ("schema", "columns", "derived")
 
 
-def job(root: Mapping[str, Any]) -> dict[str, Any]:
+def parts_of(root: Mapping[str, Any]) -> dict[str, Any]:
     """What a `Job` is made of."""
     made = dict(root)
     made["sources"] = [_source(name, of) for name, of in made.pop("sources", {}).items()]
