@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from . import _native
-from ._errors import NotFound, NotRunning, UsageError, faults_of, raise_from
-from ._parts import Duration, Features, Kind, Part, Sink, Source, State
+from ._errors import NotRunning, UsageError, faults_of, raise_from
+from ._parts import Duration, Features, Kind, Part, Sink, Source, State, Table
 from ._places import Place
 from ._progress import Bar
 from ._report import Report
@@ -60,6 +60,8 @@ class Job(Part):
     features: Sequence[Features] = ()
     #: Those that the features name come by themselves.
     sources: Sequence[Source] = ()
+    #: Those that lookups name come by themselves.
+    tables: Sequence[Table] = ()
     #: Without any, rows go to an embedded store below the state.
     sinks: Sequence[Sink] = ()
     tick: Duration | None = None
@@ -68,6 +70,8 @@ class Job(Part):
     #: A file of `CREATE FEATURES` statements.
     features_file: str | None = None
     dead_letters: Kind | None = None
+    #: Where it is written down what was served, for `verify`: `{"path": "served"}`.
+    serve_log: Mapping[str, Any] | None = None
     state: State | None = None
     #: Where relative paths start.
     dir: str = field(default_factory=os.getcwd)
@@ -184,11 +188,12 @@ class Job(Part):
         status: dict[str, Any] = json.loads(answer)
         return status
 
-    def verify(self, **options: Any) -> str:
-        """What `headwater verify` tells: how much of what was served is equal to what a backfill gives. `options` are those of the command,
-        as in ``features="card"``. Anything that is not explained is a `RunError`."""
+    def verify(self, **options: Any) -> dict[str, Any]:
+        """What was served, by the job's `serve_log`, against what a backfill gives, as `headwater verify --json` tells it. `options` are those
+        of the command: ``since="1d"``. Where something was served that nothing explains, that is a `RunError`."""
         flags = [text for name, of in options.items() for text in (f"--{name.replace('_', '-')}", as_text(of))]
-        return self._command(["verify", "-", *flags])
+        report: dict[str, Any] = json.loads(self._command(["verify", "-", "--json", *flags]))
+        return report
 
     def _command(self, arguments: list[str]) -> str:
         process = child(self, arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -197,8 +202,7 @@ class Job(Part):
             return told
         if "unrecognized subcommand" in log:
             raise UsageError(f"this version of Headwater has no command `{arguments[0]}`")
-        message = failure(process.returncode, told + log)
-        raise NotFound(str(message)) if str(message).startswith("not found: ") else message
+        raise failure(process.returncode, log)
 
     def _one_or_all(self, group: str | Features, rows: list[Row], only_one: bool = False) -> Any:
         is_windowed = bool(rows) and rows[0].window is not None
@@ -233,11 +237,10 @@ class Job(Part):
         return None if self._is_as_read() else self._rendered().told
 
     def _all_sources(self) -> list[Source]:
-        found = list(self.sources)
-        for source in (source for group in self.features for source in group._sources()):
-            if not any(source is known for known in found):
-                found.append(source)
-        return found
+        return _with(self.sources, (source for group in self.features for source in group._sources()))
+
+    def _all_tables(self) -> list[Table]:
+        return _with(self.tables, (table for group in self.features for table in group._tables()))
 
     def _rendered(self) -> Text:
         text = Text()
@@ -250,8 +253,11 @@ class Job(Part):
         for name, part in (("state", self.state), ("dead_letters", self.dead_letters)):
             if part is not None:
                 write(text, name, part._keys(), part._place)
-        sections: dict[str, Sequence[Source | Features | Sink]] = {
+        if self.serve_log is not None:
+            write(text, "serve_log", self.serve_log, self._place)
+        sections: dict[str, Sequence[Source | Table | Features | Sink]] = {
             "sources": self._all_sources(),
+            "tables": self._all_tables(),
             "features": self.features,
             "sinks": self.sinks,
         }
@@ -262,3 +268,12 @@ class Job(Part):
             if isinstance(table, Mapping):
                 write(text, written_key(name), table, self._place)
         return text
+
+
+def _with(own: Sequence[Any], named: Iterable[Any]) -> list[Any]:
+    """Those that are named besides, each once."""
+    found = list(own)
+    for one in named:
+        if not any(one is known for known in found):
+            found.append(one)
+    return found

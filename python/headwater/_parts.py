@@ -150,6 +150,54 @@ class Source(Part):
 
 
 @dataclass
+class Table(Part):
+    """Rows that have versions, to be looked up in: what a source has, with a `key`.
+
+    >>> merchants = Table("merchants", key="merchant_id", event_time="valid_from", history=parquet("merchants.parquet"))
+    >>> lookup(merchants, on="merchant_id").on
+    'merchant_id'
+    """
+
+    name: str
+    key: str | Sequence[str] | None = None
+    event_time: str | None = None
+    arrival_time: str | None = None
+    lateness: Duration | None = None
+    changes: str | None = None
+    deleted: str | None = None
+    future_limit: Duration | None = None
+    time_unit: str | None = None
+    schema: Mapping[str, str] | None = None
+    history: Kind | None = None
+    stream: Kind | None = None
+    seam: Seam | None = None
+    description: str | None = None
+    owner: str | None = None
+    tags: Sequence[str] | None = None
+    extra: Mapping[str, Any] = _extra()
+    _place: Place | None = _place()
+
+
+@dataclass
+class Lookup(Part):
+    """What a group's events look up in a table: `NAME.COLUMN` in its SQL. See `lookup`."""
+
+    table: str | Table | None = None
+    on: str | Sequence[str] | None = None
+    extra: Mapping[str, Any] = _extra()
+    _place: Place | None = _place()
+
+    def _keys(self) -> dict[str, Any]:
+        keys = super()._keys()
+        return {**keys, "table": _name(self.table)} if "table" in keys else keys
+
+
+def lookup(table: str | Table, on: str | Sequence[str]) -> Lookup:
+    """A row of a table, by a column or SQL of the event, or a list as long as the table's key."""
+    return Lookup(table, on)
+
+
+@dataclass
 class Window(Part):
     """Windows of a group: see `tumbling`, `hopping` and `session`."""
 
@@ -242,6 +290,7 @@ class Features(Part):
     key: str | Sequence[str] | Mapping[str, str] | None = None
     where: str | None = None
     explode: str | None = None
+    lookup: Mapping[str, Lookup] | None = None
     sql: str | None = None
     sql_file: str | None = None
     window: Window | None = None
@@ -260,6 +309,11 @@ class Features(Part):
             several = isinstance(self.source, (list, tuple))
             keys["source"] = [*map(_name, self.source)] if several else _name(self.source)  # type: ignore[arg-type]
         return keys
+
+    def _tables(self) -> Iterator[Table]:
+        """Those that were given as objects."""
+        given = (of.table for of in (self.lookup or {}).values())
+        return (table for table in given if isinstance(table, Table))
 
     def _sources(self) -> Iterator[Source]:
         """Those that were given as objects."""
@@ -292,9 +346,10 @@ class Sink(Part):
 
 @dataclass
 class State(Part):
-    """Where checkpoints are, and how often one is taken."""
+    """Where checkpoints are, how often one is taken, and what is kept beside them."""
 
     path: str | None = None
     checkpoint_every: Duration | None = None
+    admissions: bool | None = None
     extra: Mapping[str, Any] = _extra()
     _place: Place | None = _place()

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 #: The command of this package, as a file.
 _COMMAND = os.path.join(os.path.dirname(os.path.abspath(__file__)), "__main__.py")
 _LINES_KEPT = 1_000
+_LINES_TOLD = 20
 _LOOK_EVERY_SECONDS = 0.1
 #: What a key, or a window's start, may be.
 Scalar = Any
@@ -143,9 +144,13 @@ def child(job: Job, arguments: Iterable[str], **options: Any) -> subprocess.Pope
 
 
 def failure(code: int, told: str) -> Error:
-    """Of a command that ended so."""
-    message = told.strip() or f"it ended with exit code {code}"
-    message = message.removeprefix("error: ").removeprefix("refused: ")
+    """Of a command that ended so. What failed is told last, behind the log."""
+    lines = told.splitlines()
+    begins = [n for n, line in enumerate(lines) if line.startswith(("error: ", "refused: "))]
+    message = "\n".join(lines[begins[-1] :] if begins else lines[-_LINES_TOLD:]).strip()
+    message = message.removeprefix("error: ").removeprefix("refused: ") or f"it ended with exit code {code}"
+    if message.startswith("not found: "):
+        return NotFound(message)
     kind: type[Error] = {2: UsageError, 3: SeamError}.get(code, RunError)
     return kind(message)
 
@@ -274,8 +279,7 @@ class Running:
         code = self._process.wait()
         self._reader.join()
         if code:
-            lines = self.log.splitlines()
-            raise failure(code, "\n".join(lines[_failure_begins(lines) :]))
+            raise failure(code, self.log)
 
     def stop(self, timeout: float | None = None) -> None:
         """Asks it to stop, and waits: what was read is written, a checkpoint is taken. A second Ctrl-C meanwhile ends it at once."""
@@ -304,12 +308,6 @@ class Running:
 
 def _group(group: Any) -> str:
     return str(getattr(group, "name", group))
-
-
-def _failure_begins(lines: list[str]) -> int:
-    """What failed is told last, behind the log."""
-    starts = [n for n, line in enumerate(lines) if line.startswith(("error: ", "refused: "))]
-    return starts[-1] if starts else max(len(lines) - 20, 0)
 
 
 @atexit.register

@@ -6,26 +6,31 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from ._parts import Column, Features, Kind, Seam, Sink, Source, State, Window
+from ._parts import Column, Features, Kind, Lookup, Seam, Sink, Source, State, Table, Window
 from ._places import Place
 from ._toml import Text, key
 
 #: Keys that are sections of their own, so that what they hold stands line by line.
-_SECTIONS = ("schema", "columns", "derived")
+_SECTIONS = ("schema", "lookup", "columns", "derived")
+#: Those of a job that have fields.
+_KEYS = (
+    *("name", "tick", "stall_limit", "idle_limit", "features_file"),
+    *("sources", "tables", "features", "sinks", "dead_letters", "serve_log", "state"),
+)
 
 
 def parts_of(root: Mapping[str, Any]) -> dict[str, Any]:
     """What a `Job` is made of."""
     made = dict(root)
-    made["sources"] = [_source(name, of) for name, of in made.pop("sources", {}).items()]
+    made["sources"] = [_source(name, of, Source) for name, of in made.pop("sources", {}).items()]
+    made["tables"] = [_source(name, of, Table) for name, of in made.pop("tables", {}).items()]
     made["features"] = [_features(name, of) for name, of in made.pop("features", {}).items()]
     made["sinks"] = [_sink(name, of) for name, of in made.pop("sinks", {}).items()]
     if "state" in made:
         made["state"] = State(**_known(State, made["state"]))
     if "dead_letters" in made:
         made["dead_letters"] = _kind(made["dead_letters"])
-    known = ("name", "tick", "stall_limit", "idle_limit", "features_file", "sources", "features", "sinks", "state", "dead_letters")
-    extra = {name: made.pop(name) for name in list(made) if name not in known}
+    extra = {name: made.pop(name) for name in list(made) if name not in _KEYS}
     return made | {"extra": extra}
 
 
@@ -41,20 +46,22 @@ def _kind(keys: Mapping[str, Any]) -> Kind:
     return Kind(rest.pop("type", None), rest)
 
 
-def _source(name: str, keys: Mapping[str, Any]) -> Source:
-    made = _known(Source, keys)
+def _source(name: str, keys: Mapping[str, Any], kind: type) -> Any:
+    made = _known(kind, keys)
     for side in ("history", "stream"):
         if side in made:
             made[side] = _kind(made[side])
     if "seam" in made:
         made["seam"] = Seam(**_known(Seam, made["seam"]))
-    return Source(name, **made)
+    return kind(name, **made)
 
 
 def _features(name: str, keys: Mapping[str, Any]) -> Features:
     made = _known(Features, keys)
     if "window" in made:
         made["window"] = Window(**_known(Window, made["window"]))
+    if "lookup" in made:
+        made["lookup"] = {name: Lookup(**_known(Lookup, of)) for name, of in made["lookup"].items()}
     if "columns" in made:
         made["columns"] = {column: Column(**_known(Column, of)) for column, of in made["columns"].items()}
     return Features(name, **made)
