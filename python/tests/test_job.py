@@ -12,7 +12,7 @@ import pytest
 from payments import ROOT, at
 
 import headwater as hw
-from headwater import _native
+from headwater import _native, _sections
 
 CASES = ROOT / "runtime/src/job/cases"
 
@@ -145,6 +145,23 @@ def test_python_and_toml_are_one_job(tmp_path):
     assert in_python.to_toml(tmp_path / "job.toml") == (tmp_path / "job.toml").read_text()
     with pytest.raises(hw.UsageError, match="relative paths of the job start at"):
         in_python.to_toml(tmp_path / "jobs" / "job.toml")
+
+
+def test_tables_and_lookups_are_written_too(source):
+    merchants = hw.Table("merchants", key="merchant_id", event_time="valid_from", lateness="1d", history=hw.parquet("merchants.parquet"))
+    by_owner = hw.Features(
+        "by_owner", source=source, key="m.owner", lookup={"m": hw.lookup(merchants, on="merchant_id")}, columns={"n": hw.count(window="1h")}
+    )
+    job = hw.Job("fraud", features=[by_owner], serve_log={"path": "served"}, state=hw.State(admissions=True))
+    text = job.to_toml()
+    for lines in [
+        '[state]\nadmissions = true\n',
+        '[serve_log]\npath = "served"\n',
+        '[tables.merchants]\nkey = "merchant_id"\nevent_time = "valid_from"\nlateness = "1d"\nhistory = { type = "parquet", path = "merchants.parquet" }\n',
+        '[features.by_owner.lookup]\nm = { table = "merchants", on = "merchant_id" }\n',
+    ]:
+        assert lines in text, text
+    assert _sections.parts_of(_native.parse_toml(text))["tables"] == [merchants]
 
 
 def test_faults_are_told_where_they_were_written(source):

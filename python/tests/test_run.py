@@ -8,11 +8,13 @@ import subprocess
 import sys
 import textwrap
 import time
+import types
 
 import polars
 import pytest
 
 import headwater as hw
+from headwater._progress import Bar
 
 WAIT = 60
 
@@ -165,10 +167,25 @@ def test_a_command_that_is_not_there_yet_is_told(live):
         live.verify()
 
 
-def test_progress_is_told(monkeypatch, live, capsys):
+def test_progress_is_a_bar_in_a_terminal(monkeypatch, capsys):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-    from headwater._progress import Bar
-
     with Bar() as bar:
         bar("events", "records", 500, 1000)
     assert capsys.readouterr().err == "\r\x1b[2K###############                 50%  events: 500 of 1,000 records\r\x1b[2K"
+
+
+def test_progress_is_a_line_in_a_notebook(monkeypatch, capsys):
+    shown = []
+
+    def display(data, raw, display_id):
+        shown.append(data["text/plain"])
+        return types.SimpleNamespace(update=lambda data, raw: shown.append(data["text/plain"]))
+
+    shell = types.SimpleNamespace(kernel=True)
+    notebook = types.SimpleNamespace(get_ipython=lambda: shell, display=types.SimpleNamespace(display=display))
+    monkeypatch.setitem(sys.modules, "IPython", notebook)
+    monkeypatch.setitem(sys.modules, "IPython.display", notebook.display)
+    with Bar() as bar:
+        bar("events", "records", 500, 1000)
+    assert shown == ["###############                 50%  events: 500 of 1,000 records", ""]
+    assert capsys.readouterr().err == ""
