@@ -24,12 +24,17 @@ class Place:
 def here() -> Place | None:
     """The line outside of this package that led here."""
     frame: FrameType | None = sys._getframe(1)
-    # A dataclass's own `__init__` is in no file.
-    while frame is not None and (frame.f_code.co_filename == "<string>" or os.path.abspath(frame.f_code.co_filename).startswith(_PACKAGE)):
+    while frame is not None and _is_ours(frame):
         frame = frame.f_back
     if frame is None:
         return None
     return Place(_shown(frame.f_code.co_filename), frame.f_lineno)
+
+
+def _is_ours(frame: FrameType) -> bool:
+    """A dataclass's own `__init__` is in no file."""
+    module, file = frame.f_globals.get("__name__", ""), frame.f_code.co_filename
+    return (file == "<string>" and module.startswith(__package__ or "")) or os.path.abspath(file).startswith(_PACKAGE)
 
 
 def _shown(file: str) -> str:

@@ -67,12 +67,14 @@ class Text:
         spot = max(holding, key=lambda spot: spot.start) if holding else None
         if spot is None:
             return None
-        key = spot.key
+        # What is missing altogether is told at the beginning, and is a fault of the job itself.
+        key = "the job" if (line, column) == (1, 1) else spot.key
+        shown = key
         if spot.text_line is not None and line >= spot.text_line:
-            key = f"{key}, line {line - spot.text_line + 1}, column {column}"
+            shown = f"{key}, line {line - spot.text_line + 1}, column {column}"
         if spot.place is None:
-            return key, None, None, None, spot.key
-        return f"{spot.place}: {key}", spot.place.file, spot.place.line, None, spot.key
+            return shown, None, None, None, key
+        return f"{spot.place}: {shown}", spot.place.file, spot.place.line, None, key
 
 
 def key(name: str) -> str:

@@ -197,6 +197,13 @@ def test_faults_are_told_where_they_were_written(source):
     assert not any(fault.warning for fault in faults)
 
 
+def test_a_fault_of_a_line_that_is_in_no_file_is_told():
+    line = "import headwater as hw; hw.Job('j', features=[hw.Features('g', source='s', key='k')]).check()"
+    told = subprocess.run([sys.executable, "-c", line], capture_output=True, text=True).stderr
+    assert "headwater.JobError: <string>:1: the job: error: the job has no `sources`" in told
+    assert "\n<string>:1: features.g.source: error: unknown source `s`" in told
+
+
 def test_a_job_that_was_read_and_changed_is_told_in_python(tmp_path):
     (tmp_path / "job.toml").write_text(TOML)
     (tmp_path / "payments.jsonl").write_text("")
