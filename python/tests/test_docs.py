@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import json
 import os
 import re
 import shutil
@@ -16,6 +17,7 @@ from payments import ROOT, payments
 from test_duckdb import assert_equal
 
 import headwater as hw
+from headwater import _native
 
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -121,3 +123,29 @@ def test_sql_of_an_example_is_that_of_duckdb(example):
         assert_equal(ours, {key: row for key, row in theirs.items() if key in ours or any(of for name, of in row.items() if name != names[0])}, group)
         compared += len(ours)
     assert compared > 500
+
+
+DOCUMENTS = sorted(path.relative_to(ROOT) for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("examples/*/README.md")])
+
+
+def shown(kind):
+    return [(document, text) for document in DOCUMENTS for of, text in blocks(document) if of == kind]
+
+
+@pytest.mark.parametrize(("document", "text"), shown("toml"), ids=lambda of: str(of)[:30])
+def test_toml_that_is_shown_is_right(document, text, tmp_path):
+    """A whole job is one, but for files that are not here; a piece of one is TOML."""
+    keys = _native.parse_toml(text)
+    if not {"name", "sources", "features"} <= keys.keys():
+        return
+    try:
+        hw.Job.from_toml(text, dir=tmp_path)
+    except hw.JobError as error:
+        wrong = [fault for fault in error.faults if not fault.message.startswith("no file matches")]
+        assert not wrong, f"{document}: {error}"
+
+
+@pytest.mark.parametrize(("document", "text"), shown("json"), ids=lambda of: str(of)[:30])
+def test_json_that_is_shown_is_json(document, text):
+    for line in text.splitlines():
+        json.loads(line)

@@ -273,8 +273,8 @@ def test_ctrl_c_stops_what_takes_long(tmp_path):
     script = """
         import os, signal, threading, time
         import pyarrow, pyarrow.parquet
+        import headwater._job
         import headwater as hw
-        from payments import at
         count = 400_000
         times = pyarrow.array(range(0, count * 1_000_000, 1_000_000), pyarrow.timestamp("us", "UTC"))
         table = pyarrow.table({"card_id": [f"c{n % 1000}" for n in range(count)], "ts": times, "amount": [1.0] * count})
@@ -290,20 +290,21 @@ def test_ctrl_c_stops_what_takes_long(tmp_path):
                 turns += 1
                 time.sleep(0.005)
         threading.Thread(target=count_turns, daemon=True).start()
-        def interrupt():
-            time.sleep(0.7)
-            global before
-            before = turns
-            os.kill(os.getpid(), signal.SIGINT)
-        threading.Thread(target=interrupt, daemon=True).start()
-        began = time.monotonic()
+        looked = []
+        class Interrupt(headwater._job.Bar):
+            def __call__(self, doing, *_):
+                looked.append(turns)
+                if len(looked) == 6:
+                    os.kill(os.getpid(), signal.SIGINT)
+        headwater._job.Bar = Interrupt
         try:
             job.backfill(spine, time="at", workers=1)
-            print("too soon", time.monotonic() - began)
+            print("not interrupted", looked)
         except KeyboardInterrupt:
-            print("interrupted", before > 20, time.monotonic() - began < 30)
+            # Other threads have run between each two looks.
+            print("interrupted", len(looked), all(a < b for a, b in zip(looked[1:], looked[2:])))
     """
     path = f"{ROOT}/python/tests"
     run = [sys.executable, "-c", f"import sys; sys.path.insert(0, {path!r})\n{textwrap.dedent(script)}"]
     told = subprocess.run(run, capture_output=True, text=True, timeout=120)
-    assert told.stdout == "interrupted True True\n", told.stdout + told.stderr
+    assert told.stdout == "interrupted 6 True\n", told.stdout + told.stderr
