@@ -17,13 +17,14 @@ mod sample;
 mod signals;
 mod status;
 mod table;
+mod verify;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
 use crate::base::failure::Failure;
-use args::{BackfillArgs, CatalogArgs, CheckArgs, ExportArgs, GetArgs, RunArgs, StatusArgs};
+use args::{BackfillArgs, CatalogArgs, CheckArgs, ExportArgs, GetArgs, RunArgs, StatusArgs, VerifyArgs};
 
 /// Keeps machine-learning features fresh: history from files, then the stream, one job for both.
 #[derive(Debug, Parser)]
@@ -53,6 +54,7 @@ enum Command {
     Get(GetArgs),
     Export(ExportArgs),
     Backfill(BackfillArgs),
+    Verify(VerifyArgs),
     Status(StatusArgs),
     Catalog(CatalogArgs),
     /// Show the whole story in one process: a made-up history, an embedded Kafka, an embedded store
@@ -85,6 +87,7 @@ pub fn main() -> ExitCode {
         Command::Catalog(args) => catalog::catalog(&args),
         Command::Demo(args) => demo::demo(&args),
         Command::Backfill(args) => backfill::backfill(&args),
+        Command::Verify(args) => verify::verify(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
