@@ -54,6 +54,17 @@ fn the_unit_is_one_for_systemd() {
 }
 
 #[test]
+fn the_job_is_verified_every_night() {
+    let unit = read("headwater-verify.service");
+    let start = unit.lines().find_map(|line| line.strip_prefix("ExecStart=")).unwrap();
+    let args: Vec<String> = start.split(' ').skip(1).map(str::to_owned).collect();
+    assert_eq!(args[0], "verify");
+    let dir = tempfile::tempdir().unwrap();
+    check_arguments(&args, dir.path());
+    assert!(read("headwater-verify.timer").contains("OnCalendar="));
+}
+
+#[test]
 fn the_stateful_set_fits_its_parts() {
     let documents = need!(yaml(&file("kubernetes.yaml")));
     let of_kind = |kind: &str| documents.iter().find(|document| document["kind"] == kind).unwrap();

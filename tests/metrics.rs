@@ -27,6 +27,8 @@ type = "jsonl"
 path = "changes.jsonl"
 [state]
 checkpoint_every = "50ms"
+[serve_log]
+path = "served"
 "#;
 
 /// A second one whose amount is no number, and a third that is no record.

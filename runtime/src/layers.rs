@@ -7,25 +7,30 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// Lowest first: a folder, and the folders that it may know.
-const LAYERS: [(&str, &str); 19] = [
+const LAYERS: [(&str, &str); 21] = [
     ("base", ""),
     ("job", "base"),
     ("plan", "base"),
     ("catalog", "base job plan"),
     ("checkpoint", "base job plan"),
-    ("observe", "base job plan catalog checkpoint"),
+    ("serve_log", "base job"),
+    ("observe", "base job plan catalog checkpoint serve_log"),
     ("coordinate", "base plan checkpoint observe"),
     ("ingest", "base job plan catalog checkpoint observe coordinate"),
     ("start", "base job plan catalog checkpoint coordinate ingest"),
     ("sink", "base checkpoint coordinate"),
     ("render", "base job plan catalog checkpoint observe coordinate ingest sink"),
     ("cluster", "base job"),
-    ("run", "base job plan catalog checkpoint observe ingest start render cluster"),
-    ("serve", "base job catalog observe start"),
+    ("run", "base job plan catalog checkpoint serve_log observe ingest start render cluster"),
+    ("serve", "base job catalog serve_log observe start"),
     ("backfill", "base job plan catalog checkpoint ingest start"),
-    ("embed", "base job catalog observe cluster run serve"),
+    ("verify", "base job catalog checkpoint serve_log start serve backfill"),
+    ("embed", "base job catalog serve_log observe cluster run serve"),
     ("demo", "base job observe cluster run serve"),
-    ("command", "base job plan catalog checkpoint observe ingest start cluster run serve backfill demo"),
+    (
+        "command",
+        "base job plan catalog checkpoint serve_log observe ingest start cluster run serve backfill verify demo",
+    ),
     ("bind", "base job catalog start serve backfill command"),
 ];
 

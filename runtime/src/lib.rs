@@ -3,8 +3,8 @@
 //! that the `headwater` command is made of: a job is read from TOML ([`Job::from_file`]) or built ([`job::build`]), and [`run`] runs it within
 //! another program.
 //!
-//! The folders are layers: `base`, `job`, `plan`, `catalog`, `checkpoint`, `observe`, `coordinate`, `ingest`, `start`, `sink`,
-//! `render`, `cluster`, `run`, `serve`, `backfill`, `embed`, `demo`, `command`, `bind`. Each knows only some of those before it: see `layers`.
+//! The folders are layers: `base`, `job`, `plan`, `catalog`, `checkpoint`, `serve_log`, `observe`, `coordinate`, `ingest`, `start`, `sink`,
+//! `render`, `cluster`, `run`, `serve`, `backfill`, `verify`, `embed`, `demo`, `command`, `bind`. Each knows only some of those before it: see `layers`.
 
 #![deny(missing_docs)]
 
@@ -27,8 +27,10 @@ pub(crate) mod plan;
 pub(crate) mod render;
 pub(crate) mod run;
 pub(crate) mod serve;
+pub(crate) mod serve_log;
 pub(crate) mod sink;
 pub(crate) mod start;
+pub(crate) mod verify;
 
 pub use base::failure::Failure;
 pub use base::fault::{At, Fault, Faults};

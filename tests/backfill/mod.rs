@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `as_served` | the changelog of runs, made a spine: no difference |
 //! | `served` | the same of live runs, with what they admitted late |
+//! | `verified` | what live runs served, by their serve logs, against backfills |
 //! | `random` | random spines, and the model |
 //! | `spines` | types, names, formats, what is carried through, what is refused |
 //! | `topic` | a history and a Kafka topic as one |
@@ -17,6 +18,7 @@ mod running;
 mod served;
 mod spines;
 mod topic;
+mod verified;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -8,10 +8,10 @@ use super::as_served::{Compared, compare, published};
 use super::data::{EVERY_AGGREGATE, Event, Sides, job};
 use crate::support::*;
 
-const PARTITIONS: usize = 4;
+pub const PARTITIONS: usize = 4;
 
 /// A job over the case's topic that keeps admissions.
-fn live_job(state: &str) -> String {
+pub fn live_job(state: &str) -> String {
     let text = job(Sides::Stream, EVERY_AGGREGATE)
         .replace("name = \"train\"\ntick = \"1s\"", "name = \"{NAME}\"\ntick = \"10ms\"");
     let kafka = "[sources.s.stream]\ntype = \"kafka\"\nbrokers = \"{BROKERS}\"\ntopic = \"{TOPIC}\"\n";
@@ -20,7 +20,7 @@ fn live_job(state: &str) -> String {
 
 /// Sends records of this moment, and after each some that the clock has not waited for: of a partition it knows by how much it was wrong
 /// before, so each is later than the ones before it. Within a minute such a step is new once.
-fn send(topic: &Topic, random: &mut Random, steps: std::ops::Range<i64>) {
+pub fn send(topic: &Topic, random: &mut Random, steps: std::ops::Range<i64>) {
     for step in steps {
         for partition in 0..PARTITIONS {
             for late in [0, 1] {
@@ -53,7 +53,7 @@ fn admitted(job: &Path) -> u64 {
 }
 
 /// Starts the job, and waits until it publishes.
-fn begin(case: &Case, job: &Path, workers: &str) -> Running {
+pub fn begin(case: &Case, job: &Path, workers: &str) -> Running {
     let mut running = run(&["run", job.to_str().unwrap(), "--workers", workers]);
     until("rows are published", || {
         assert!(running.is_running(), "{}", running.log());

@@ -21,7 +21,7 @@ pub mod memory;
 pub mod request;
 mod runs;
 mod scan;
-mod served;
+pub mod served;
 mod shards;
 mod spill;
 mod spine;

@@ -7,8 +7,9 @@ use clap::{Args, ValueEnum};
 
 use crate::backfill::memory;
 use crate::backfill::request::Known;
+use crate::base::time::{Time, WallClock};
 use crate::cluster::options::Options;
-use crate::job::duration;
+use crate::job::{duration, instant};
 
 /// Tell what a job would do, or everything that is wrong with it
 ///
@@ -197,6 +198,49 @@ impl From<KnownArg> for Known {
             KnownArg::Served => Known::Served,
         }
     }
+}
+
+/// Hold what was served against what a backfill gives
+///
+/// Reads the job's serve log ([serve_log]), backfills every row of it, and tells by group and column how many values are equal to what is
+/// known in hindsight, and why the others are not: they were stale, a record was admitted late, or events came late.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  headwater verify fraud.toml                             all that the log has
+  headwater verify fraud.toml --since 1d                  what was asked for within a day
+  headwater verify fraud.toml --since 2026-01-31T00:00:00Z --until 2026-02-01T00:00:00Z --json
+
+Exit 1 where a value differs from what a run publishes and nothing explains it, or where there is nothing to compare.")]
+pub struct VerifyArgs {
+    /// The job file
+    pub job: PathBuf,
+    /// Only what was asked for from then on: a time, or how long ago
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub since: Option<i64>,
+    /// Only what was asked for before then: a time, or how long ago
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub until: Option<i64>,
+    /// As one JSON object
+    #[arg(long)]
+    pub json: bool,
+    /// Threads; otherwise as many as the machine has
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub workers: Option<u16>,
+    /// About how much memory a backfill may take, as in 512MiB or 8GB; otherwise a quarter of the machine's. The rest goes to disk
+    #[arg(long, value_name = "SIZE", value_parser = memory::parse)]
+    pub memory: Option<u64>,
+    /// Where that lies; otherwise below the job's local state
+    #[arg(long, value_name = "DIR")]
+    pub spill: Option<PathBuf>,
+}
+
+/// A time, or how long ago it was.
+fn moment(text: &str) -> Result<i64, String> {
+    let ago = || duration::parse(text).ok().map(|us| WallClock::now().us().saturating_sub(us));
+    instant::parse(text)
+        .or_else(ago)
+        .ok_or_else(|| format!("`{text}` is no time: expected one like 2026-01-31T10:00:00Z, or how long ago, like 1d"))
 }
 
 /// Tell how a running job is

@@ -72,13 +72,13 @@ fn summary(done: &Done, out: &str, took: Duration) -> String {
 }
 
 /// Tells how far it is as long as it lives: a bar on a terminal, log lines elsewhere.
-struct Teller {
+pub(super) struct Teller {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Teller {
-    fn start(watch: Arc<Watch>) -> Teller {
+    pub(super) fn start(watch: Arc<Watch>) -> Teller {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = stop.clone();
         let work = move || {

@@ -9,6 +9,7 @@ use crate::base::failure::Failure;
 use crate::catalog::open::open_for_rows;
 use crate::serve::endpoint::{self, Client};
 use crate::serve::rows::{self, Asked};
+use crate::serve_log::ServeLog;
 
 pub fn get(args: &GetArgs) -> Result<(), Failure> {
     let job = load(&args.job)?;
@@ -21,11 +22,15 @@ pub fn get(args: &GetArgs) -> Result<(), Failure> {
     }
     let opened = open_for_rows(job)?;
     let asked = Asked::parse(&opened, group, &args.key, args.window.as_deref())?;
-    let lines = rows::get(rows::lookup(&opened, sink, None)?.as_mut(), &asked)?;
-    match lines.is_empty() {
+    let log = ServeLog::open(&opened.job)?;
+    let lines = rows::get(rows::lookup(&opened, sink, None)?.as_mut(), &opened, &asked, log.as_ref())?;
+    let told = match lines.is_empty() {
         true => Err(rows::not_found(&args.group, &asked)),
         false => lines.iter().try_for_each(|line| print(&format!("{line}\n"))),
-    }
+    };
+    // Only now: nobody waits for it.
+    log.iter().for_each(ServeLog::finish);
+    told
 }
 
 fn ask(job: &Client, args: &GetArgs) -> Result<String, Failure> {

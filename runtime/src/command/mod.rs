@@ -17,6 +17,7 @@ mod sample;
 mod signals;
 mod status;
 mod table;
+mod verify;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -24,7 +25,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::base::failure::Failure;
-use args::{BackfillArgs, CatalogArgs, CheckArgs, ExportArgs, GetArgs, RunArgs, StatusArgs};
+use args::{BackfillArgs, CatalogArgs, CheckArgs, ExportArgs, GetArgs, RunArgs, StatusArgs, VerifyArgs};
 
 /// Keeps machine-learning features fresh: history from files, then the stream, one job for both.
 #[derive(Debug, Parser)]
@@ -54,6 +55,7 @@ enum Command {
     Get(GetArgs),
     Export(ExportArgs),
     Backfill(BackfillArgs),
+    Verify(VerifyArgs),
     Status(StatusArgs),
     Catalog(CatalogArgs),
     /// Show the whole story in one process: a made-up history, an embedded Kafka, an embedded store
@@ -91,6 +93,7 @@ pub fn run_line(line: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Catalog(args) => catalog::catalog(&args),
         Command::Demo(args) => demo::demo(&args),
         Command::Backfill(args) => backfill::backfill(&args),
+        Command::Verify(args) => verify::verify(&args),
     };
     match done {
         Ok(()) => 0,

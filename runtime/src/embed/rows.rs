@@ -8,6 +8,7 @@ use crate::catalog::opened::Opened;
 use crate::job::Job;
 use crate::observe::view::RunView;
 use crate::serve::rows::{self, Asked};
+use crate::serve_log::ServeLog;
 
 /// The rows of a key in a group of a job that does not run (one that does is asked by its handle): JSON, as `headwater get` prints them,
 /// one for each window that the key has, and one where the group has none. `key`: a text for each key column. Reads the job's first Redis
@@ -45,7 +46,12 @@ pub fn get_from(
     let group = rows::group(&opened.job, group)?;
     let values: Vec<String> = key.iter().map(|(name, value)| format!("{name}={value}")).collect();
     let asked = Asked::parse(opened, group, &values, None)?;
-    rows::get(open_store(opened, running, group)?.as_mut(), &asked)
+    let mut store = open_store(opened, running, group)?;
+    match running {
+        Some(view) => rows::get(store.as_mut(), opened, &asked, view.serve_log.as_deref()),
+        // It is written when it is dropped.
+        None => rows::get(store.as_mut(), opened, &asked, ServeLog::open(&opened.job)?.as_ref()),
+    }
 }
 
 pub fn export_from(

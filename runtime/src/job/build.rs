@@ -283,6 +283,16 @@ tables! {
         /// For how long that is kept, as in `"30d"`.
         admissions_keep => "admissions_keep"
     }
+
+    /// `[serve_log]`: where it is written down what was served.
+    ServeLog {
+        /// A local directory, or a URL of an object store.
+        path => "path"
+        /// Of how many of the keys, as in 0.1.
+        sample => "sample"
+        /// How long what was served may wait to be written, as in `"1m"`.
+        roll_every => "roll_every"
+    }
 }
 
 impl Source {
@@ -320,6 +330,13 @@ impl State {
     /// Without any key.
     pub fn new() -> State {
         State::default()
+    }
+}
+
+impl ServeLog {
+    /// Without any key.
+    pub fn new() -> ServeLog {
+        ServeLog::default()
     }
 }
 

@@ -23,6 +23,7 @@ mod variables;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::datatypes::DataType;
 use headwater_connectors::history::{self, HistoryConfig, HistoryKind, Pinned};
@@ -56,6 +57,7 @@ pub struct Job {
     /// `[dead_letters]`, where there is one.
     pub(crate) dead_letters_at: At,
     pub(crate) state: State,
+    pub(crate) serve_log: Option<ServeLog>,
     /// What must never be shown: the text of every secret of the job (see SPEC section 5).
     pub(crate) secrets: Vec<String>,
 }
@@ -256,6 +258,17 @@ impl Job {
     pub fn warnings(&self) -> Faults {
         Faults { places: self.places.clone(), faults: self.warnings.clone() }
     }
+}
+
+/// Where it is written down what was served.
+#[derive(Clone, Debug)]
+pub(crate) struct ServeLog {
+    /// An absolute local path or an object-store URL.
+    pub path: String,
+    /// Of how many of the keys, up to 1.
+    pub sample: f64,
+    /// How long what was served may wait to be written.
+    pub roll_every: Duration,
 }
 
 #[derive(Clone, Debug)]

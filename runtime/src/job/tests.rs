@@ -125,6 +125,12 @@ fn meaning(job: &Job) -> String {
     let state = &job.state;
     let (path, local, every) = (&state.path, state.local.display(), state.checkpoint_every_us);
     writeln!(text, "state: {path} local {local} every {every}").unwrap();
+    if let Some(keep) = state.admissions_keep {
+        writeln!(text, "admissions for {}", keep.us()).unwrap();
+    }
+    if let Some(log) = &job.serve_log {
+        writeln!(text, "serve log: {} sample {} every {:?}", log.path, log.sample, log.roll_every).unwrap();
+    }
     mask(&text, &job.secrets)
 }
 

@@ -2,6 +2,7 @@
 //! each one means.
 
 use std::fmt::Write;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use headwater_operators::group::Counters;
 
@@ -10,6 +11,7 @@ use super::status::{GroupStatus, ProcessStatus, SourceCounts, SourceStatus};
 use super::view::RunView;
 use crate::base::id::{GroupId, IdVec};
 use crate::base::time::{Span, Tick, Time, WallClock};
+use crate::serve_log::Counts;
 
 pub fn text(reporter: &Reporter) -> String {
     let view = &reporter.view;
@@ -21,6 +23,7 @@ pub fn text(reporter: &Reporter) -> String {
     of_groups(&mut page, view, &status);
     of_freshness(&mut page, view, &reporter.as_of(&status), status.t);
     of_sinks(&mut page, view, &status);
+    of_serve_log(&mut page, view);
     page.text
 }
 
@@ -88,6 +91,22 @@ fn of_sinks(page: &mut Page, view: &RunView, status: &ProcessStatus) {
     page.family("headwater_store_losses_total", "counter", help, |family| {
         all().for_each(|(sink, s)| family.sample(&[("sink", sink)], s.losses as f64));
     });
+}
+
+fn of_serve_log(page: &mut Page, view: &RunView) {
+    let counts = view.serve_log.as_ref().map(|log| &log.counts);
+    type Number = fn(&Counts) -> &AtomicU64;
+    let counters: [(&str, &str, Number); 4] = [
+        ("rows", "Rows that were served and are in the serve log.", |c| &c.rows),
+        ("files", "Files of the serve log that were written.", |c| &c.files),
+        ("dropped", "Rows that were served and are not in it: more came than could be written.", |c| &c.dropped),
+        ("failures", "Attempts to write the serve log that failed, and were made again.", |c| &c.failures),
+    ];
+    for (name, help, number) in counters {
+        page.family(&format!("headwater_serve_log_{name}_total"), "counter", help, |family| {
+            counts.iter().for_each(|counts| family.sample(&[], number(counts).load(Ordering::Relaxed) as f64));
+        });
+    }
 }
 
 fn of_job(page: &mut Page, view: &RunView, status: &ProcessStatus) {

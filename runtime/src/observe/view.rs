@@ -11,6 +11,7 @@ use crate::catalog::opened::Opened;
 use crate::checkpoint::resumption::Start;
 use crate::checkpoint::store::StateStore;
 use crate::plan::mode::Mode;
+use crate::serve_log::ServeLog;
 
 /// The stores that this process has to itself.
 pub type HeldStores = IdVec<SinkId, Option<Arc<dyn HeldStore>>>;
@@ -29,6 +30,8 @@ pub struct RunView {
     /// On process 0: every process's status, by its first worker.
     pub statuses: Arc<Mutex<BTreeMap<usize, ProcessStatus>>>,
     pub stores: HeldStores,
+    /// Where it is written down what is served, if it is.
+    pub serve_log: Option<Arc<ServeLog>>,
 }
 
 impl RunView {

@@ -25,6 +25,7 @@ use crate::plan::Plan;
 use crate::plan::mode::Mode;
 use crate::render;
 use crate::render::shared::Shared;
+use crate::serve_log::ServeLog;
 use crate::start::decide::Planner;
 use crate::start::pinned::pinned;
 use crate::start::stores::{open_store, shapes};
@@ -68,24 +69,13 @@ pub fn run<W>(
     let _lock = if options.cluster.process == 0 { Some(lock(&job)?) } else { None };
     let state = Arc::new(StateStore::open(&job, options.cluster.process, stop.clone())?);
     let lease = lease(&job, &state, options, &stop)?;
-    let mut run = Run { options, job, mode, fresh: options.fresh, state, lease, stop, has_begun: false, stores: None };
-    let mut watcher = None;
-    let mut before = None;
-    loop {
-        run.has_begun = false;
-        let (status, again) = match (run.once(&mut watch, &mut watcher), before) {
-            // Asked to stop between two starts, it has stopped.
-            (Err(_), Some(status)) if !run.has_begun && run.stop.load(Ordering::Relaxed) => (status, false),
-            (outcome, _) => outcome?,
-        };
-        if !again || run.stop.load(Ordering::Relaxed) {
-            run.stop.store(true, Ordering::Relaxed);
-            return Ok(status);
-        }
-        tracing::info!("what is new has come as far as the rows: it goes in");
-        // What is there is what it goes on from.
-        (run.fresh, before) = (false, Some(status));
-    }
+    let serve_log = if options.cluster.process == 0 { ServeLog::open(&job)?.map(Arc::new) } else { None };
+    let (fresh, has_begun, stores) = (options.fresh, false, None);
+    let mut run =
+        Run { options, job, mode, fresh, state, lease, stop, has_begun, stores, serve_log: serve_log.clone() };
+    let outcome = run.all(&mut watch);
+    serve_log.iter().for_each(|log| log.finish());
+    outcome
 }
 
 /// What the starts of a run have in common.
@@ -101,9 +91,34 @@ struct Run<'a> {
     has_begun: bool,
     /// Once they are open.
     stores: Option<HeldStores>,
+    /// Process 0 serves, and it writes down what.
+    serve_log: Option<Arc<ServeLog>>,
 }
 
 impl Run<'_> {
+    /// Each start, until no other has to follow.
+    fn all<W>(
+        &mut self,
+        watch: &mut impl FnMut(RunView, Option<W>) -> Result<W, Failure>,
+    ) -> Result<ProcessStatus, Failure> {
+        let (mut watcher, mut before) = (None, None);
+        loop {
+            self.has_begun = false;
+            let (status, again) = match (self.once(watch, &mut watcher), before) {
+                // Asked to stop between two starts, it has stopped.
+                (Err(_), Some(status)) if !self.has_begun && self.stop.load(Ordering::Relaxed) => (status, false),
+                (outcome, _) => outcome?,
+            };
+            if !again || self.stop.load(Ordering::Relaxed) {
+                self.stop.store(true, Ordering::Relaxed);
+                return Ok(status);
+            }
+            tracing::info!("what is new has come as far as the rows: it goes in");
+            // What is there is what it goes on from.
+            (self.fresh, before) = (false, Some(status));
+        }
+    }
+
     /// One start, to its end. Returns whether another has to follow.
     fn once<W>(
         &mut self,
@@ -132,6 +147,7 @@ impl Run<'_> {
             board: board.clone(),
             statuses: statuses.clone(),
             stores: stores.clone(),
+            serve_log: self.serve_log.clone(),
         };
         *watcher = Some(watch(view.clone(), watcher.take())?);
         let (interrupted, again) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));

@@ -14,6 +14,7 @@ pub mod endpoint;
 mod routes;
 pub mod rows;
 mod served;
+pub mod texts;
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::sync::{Arc, PoisonError, RwLock};

@@ -12,10 +12,12 @@ use arrow::datatypes::{DataType, FieldRef, Schema};
 
 use crate::base::failure::Failure;
 use crate::base::id::{GroupId, Id, SinkId};
+use crate::base::time::{Time, WallClock};
 use crate::catalog::opened::Opened;
 use crate::job::nearest::expected;
 use crate::job::validate::types;
-use crate::job::{Job, instant};
+use crate::job::{Job, Window, instant};
+use crate::serve_log::{Noted, ServeLog};
 use crate::start::stores::shapes;
 
 /// The group of this name.
@@ -166,14 +168,37 @@ fn example(kind: &DataType) -> &'static str {
     }
 }
 
-/// The lines of what was asked for: none where there is no row.
-pub fn get(store: &mut dyn Lookup, asked: &Asked) -> Result<Vec<String>, Failure> {
+/// The lines of what was asked for: none where there is no row. `log`: where it is written down that this was served.
+pub fn get(
+    store: &mut dyn Lookup,
+    opened: &Opened,
+    asked: &Asked,
+    log: Option<&ServeLog>,
+) -> Result<Vec<String>, Failure> {
     if asked.key.len() > KEY_TEXT_BYTES_MAX {
         return Ok(vec![]); // no store has it, and some would not be asked for it
     }
+    let time = WallClock::now();
     let as_of = store.as_of(asked.group.index())?;
     let rows = store.get(asked.group.index(), &asked.key, asked.window_start_us)?;
+    if let Some(log) = log.filter(|log| log.has(&asked.key)) {
+        let group = &opened.job.groups[asked.group];
+        if group.window == Window::Trailing {
+            note(log, &group.name, asked, (time, as_of), rows.first());
+        }
+    }
     Ok(rows.iter().map(|row| line(row, as_of)).collect())
+}
+
+fn note(log: &ServeLog, group: &str, asked: &Asked, (time, as_of): (WallClock, Option<i64>), row: Option<&RowText>) {
+    log.note(Noted {
+        group: group.to_owned(),
+        key: asked.key.clone(),
+        time_us: time.us(),
+        row: row.map(|row| row.row.clone()),
+        changed_at_us: row.map(|row| row.changed_at_us),
+        as_of_us: as_of,
+    });
 }
 
 pub fn not_found(group: &str, asked: &Asked) -> Failure {

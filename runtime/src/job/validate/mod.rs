@@ -7,6 +7,7 @@ mod derived;
 mod group;
 pub mod names;
 pub(crate) mod schema;
+mod serve_log;
 mod sink;
 mod source;
 pub(crate) mod types;
@@ -26,7 +27,7 @@ use crate::base::id::IdVec;
 use crate::base::secrets::mask;
 use crate::base::time::Span;
 
-const KEYS: [&str; 10] = [
+const KEYS: [&str; 11] = [
     "name",
     "tick",
     "stall_limit",
@@ -37,6 +38,7 @@ const KEYS: [&str; 10] = [
     "sinks",
     "dead_letters",
     "state",
+    "serve_log",
 ];
 
 /// Validates the text of a job file. The job is whole only if the faults have no error.
@@ -75,6 +77,7 @@ fn whole(cx: &mut Context, root: &Table) -> Job {
     let tables = named_tables(cx, &section, "sinks", None);
     let read = |entry: &&Entry| sink::read(cx, entry, &groups, &group_names, &state.home());
     let sinks: IdVec<_, _> = tables.iter().filter_map(read).collect();
+    let serve_log = serve_log::read(cx, &section, &groups);
     let (dead_letters, dead_letters_at) = sink::dead_letters(cx, &section, &state);
 
     let mut job = Job {
@@ -91,6 +94,7 @@ fn whole(cx: &mut Context, root: &Table) -> Job {
         dead_letters,
         dead_letters_at,
         state,
+        serve_log,
         secrets: Vec::new(),
     };
     across(cx, &job, &group_names);
