@@ -7,10 +7,11 @@
 //! | `_visible` (int64) | the tick from which on the event counts |
 //! | `_open` (int64), in groups with windows of their own | windows that end before it take the event no more |
 //! | one for each distinct `of` | the inputs, null where null or where `of` failed |
+//! | `_diff` (int8), in groups whose events may be taken back | 1 for an event that comes, -1 for one that is taken back |
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BinaryArray, Int64Array, RecordBatch, UInt32Array};
+use arrow::array::{ArrayRef, BinaryArray, Int8Array, Int64Array, RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
@@ -60,6 +61,23 @@ pub fn batch(
     let mut columns: Vec<ArrayRef> = vec![Arc::new(keys), Arc::new(ts), Arc::new(visible)];
     columns.extend(open.map(|open| Arc::new(open) as ArrayRef));
     columns.extend(inputs);
+    RecordBatch::try_new(schema.clone(), columns)
+}
+
+/// The schema of events that may be taken back: with `_diff` behind the others.
+pub fn corrected_schema(inputs: &[DataType], windowed: bool) -> SchemaRef {
+    let plain = schema(inputs, windowed);
+    let diff = Arc::new(Field::new("_diff", DataType::Int8, false));
+    Arc::new(Schema::new(plain.fields().iter().cloned().chain([diff]).collect::<Vec<_>>()))
+}
+
+/// Says which of some events come (1), and which are taken back (-1). `schema`: see `corrected_schema`.
+///
+/// # Errors
+/// Not as many as there are events.
+pub fn with_diffs(schema: &SchemaRef, events: &RecordBatch, diffs: Int8Array) -> Result<RecordBatch, ArrowError> {
+    let mut columns = events.columns().to_vec();
+    columns.push(Arc::new(diffs));
     RecordBatch::try_new(schema.clone(), columns)
 }
 

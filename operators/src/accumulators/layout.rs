@@ -72,6 +72,8 @@ pub struct Layout {
     pub sources: Vec<Source>,
     /// By window: the tracks and rings, and the synopses and places, that its leaving events move out of.
     pub leaving: Vec<Leaving>,
+    /// Whether events may be taken back.
+    corrected: bool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -81,12 +83,14 @@ pub struct Leaving {
 }
 
 impl Layout {
-    /// Works a plan out: columns that need the same share it, with rings for what is asked of it alone.
-    pub fn of(columns: &[ColumnPlan]) -> Layout {
+    /// Works a plan out: columns that need the same share it, with rings for what is asked of it alone. `corrected`: events may be taken
+    /// back.
+    pub fn of(columns: &[ColumnPlan], corrected: bool) -> Layout {
         let mut windows: Vec<i64> = columns.iter().filter_map(|c| c.length).collect();
         windows.sort_unstable();
         windows.dedup();
-        let mut layout = Layout { windows, tracks: vec![], synopses: vec![], sources: vec![], leaving: vec![] };
+        let (tracks, synopses, sources, leaving) = (vec![], vec![], vec![], vec![]);
+        let mut layout = Layout { windows, tracks, synopses, sources, leaving, corrected };
         let longest = if columns.iter().any(|c| c.length.is_none()) { None } else { layout.windows.last().copied() };
         // A ring for each window, so that it can be told whether any event is inside of those that are shown.
         (0..layout.windows.len()).for_each(|window| layout.need(Adds::Events, Some(layout.windows[window])));
@@ -119,7 +123,10 @@ impl Layout {
             Needs::Count => &[Adds::NotNull(input)],
             Needs::Sum(_) => &[Adds::NotNull(input), Adds::Value(input)],
             Needs::Squares(_) => &[Adds::NotNull(input), Adds::Value(input), Adds::Square(input)],
-            Needs::Synopsis(reading) => return self.need_synopsis(reading, input, column),
+            Needs::Synopsis(aging, counted) => {
+                let reading = if self.corrected { counted } else { aging };
+                return self.need_synopsis(reading, input, column);
+            }
         };
         added.iter().for_each(|adds| self.need(*adds, column.length));
     }
@@ -170,7 +177,8 @@ impl Layout {
             Needs::Squares(read) => {
                 Source::Squares { sum: find(sum), squares: find(squares), not_null: find(not_null), read }
             }
-            Needs::Synopsis(reading) => {
+            Needs::Synopsis(aging, counted) => {
+                let reading = if self.corrected { counted } else { aging };
                 let synopsis = self.synopsis(reading, input).expect("every column's synopsis was asked for");
                 let place = self.synopses[synopsis].rings.place_of(window);
                 let argument = column.aggregate.argument_or_one();

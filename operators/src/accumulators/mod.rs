@@ -3,6 +3,7 @@
 //! A *unit* is what has a row: a key, or a key and a window. Units are told apart by number.
 
 mod cells;
+mod corrections;
 mod layout;
 mod packed;
 
@@ -22,6 +23,7 @@ use crate::saved::Damaged;
 use crate::synopses::synopsis::{Arrival, Asked, Departure, Loading, Synopsis};
 use crate::value::{Datum, Kind, Ordered, Values, halves};
 use cells::Cells;
+use corrections::{Corrections, Taken};
 use layout::{Adds, Inner, Layout, Source};
 
 /// Words of a ledger row before its values: the event time; the unit and the first null flags.
@@ -44,6 +46,8 @@ pub struct Accumulators {
     units: usize,
     /// Rings of the first track up to the longest window that is shown.
     shown: usize,
+    /// Where events may be taken back.
+    corrections: Option<Corrections>,
 }
 
 /// The inputs of a batch, opened.
@@ -55,8 +59,12 @@ pub struct Inputs {
 impl Inputs {
     /// `first_column`: where the inputs begin.
     pub fn open(batch: &RecordBatch, first_column: usize) -> Inputs {
-        let arrays = batch.columns()[first_column..].to_vec();
-        Inputs { values: arrays.iter().map(Values::open).collect(), arrays }
+        Inputs::of(&batch.columns()[first_column..])
+    }
+
+    /// Of these columns.
+    pub fn of(arrays: &[ArrayRef]) -> Inputs {
+        Inputs { values: arrays.iter().map(Values::open).collect(), arrays: arrays.to_vec() }
     }
 }
 
@@ -66,7 +74,19 @@ impl Accumulators {
     /// # Panics
     /// On an input of a type that no input can have: `check` has refused it.
     pub fn new(columns: &[ColumnPlan], inputs: &[DataType]) -> Accumulators {
-        let layout = Layout::of(columns);
+        Accumulators::build(columns, inputs, false)
+    }
+
+    /// Those of events that may be taken back.
+    ///
+    /// # Panics
+    /// As `new`.
+    pub fn corrected(columns: &[ColumnPlan], inputs: &[DataType]) -> Accumulators {
+        Accumulators::build(columns, inputs, true)
+    }
+
+    fn build(columns: &[ColumnPlan], inputs: &[DataType], corrected: bool) -> Accumulators {
+        let layout = Layout::of(columns, corrected);
         let kinds: Vec<Kind> = inputs.iter().map(|t| Kind::of(t).expect("the type of an input was checked")).collect();
         let asked = |adds| layout.tracks.iter().any(|t| t.adds == adds);
         let mut counted = 0usize..;
@@ -85,9 +105,22 @@ impl Accumulators {
             .map(|plan| plan.reading.build(kinds[plan.input], plan.rings.clone(), &plan.arguments))
             .collect();
         let word_lanes = synopses.iter().map(|synopsis| synopsis.gives_words().then(|| lane(1))).collect();
+        let corrections = corrected.then(|| Corrections::new(lane(1), layout.windows.len()));
         let cells = layout.tracks.iter().map(|t| Cells::new(t.adds, &kinds)).collect();
         let shown = layout.tracks[0].rings.len();
-        Accumulators { layout, kinds, cells, synopses, flags, value_lanes, word_lanes, lanes, units: 0, shown }
+        Accumulators {
+            layout,
+            kinds,
+            cells,
+            synopses,
+            flags,
+            value_lanes,
+            word_lanes,
+            lanes,
+            units: 0,
+            shown,
+            corrections,
+        }
     }
 
     /// Only these columns are shown, given by their lengths.
@@ -124,6 +157,7 @@ impl Accumulators {
             cells.grow(units * track.rings.len());
         }
         self.synopses.iter_mut().for_each(|synopsis| synopsis.grow(units));
+        self.corrections.iter_mut().for_each(|corrections| corrections.grow(units));
     }
 
     /// The ledger's row of an event, but for the words that synopses give.
@@ -145,6 +179,9 @@ impl Accumulators {
                     Values::Texts(_) => unreachable!("no text is added up"),
                 }
             }
+        }
+        if let Some(corrections) = &self.corrections {
+            row[corrections.mark_lane()] = corrections::mark(&inputs.values, &inputs.arrays, at);
         }
     }
 
@@ -172,11 +209,43 @@ impl Accumulators {
                 }
             }
         }
+        if let Some(corrections) = self.corrections.as_mut().filter(|_| class < self.layout.windows.len()) {
+            corrections.keep(unit);
+        }
+    }
+
+    /// Takes an event back that came before: its row is that which the ledger has of it. What it moved goes, and once the ledger hands it
+    /// back, it is passed over.
+    ///
+    /// # Panics
+    /// Where nothing can be taken back.
+    pub fn take_back(&mut self, class: usize, now: i64, row: &mut [u64], inputs: &Inputs, at: usize) {
+        let unit = row[1] as u32 as usize;
+        for t in 0..self.cells.len() {
+            if let Some(ring) = self.layout.tracks[t].rings.of_class(class) {
+                self.add(t, unit, ring, row, true);
+            }
+        }
+        let (ts, windows) = (row[0] as i64, self.layout.windows.as_slice());
+        let mut words = vec![0; self.synopses.len()];
+        for (k, synopsis) in self.synopses.iter_mut().enumerate() {
+            let input = self.layout.synopses[k].input;
+            if !inputs.arrays[input].is_null(at) {
+                let values = &inputs.values[input];
+                words[k] = synopsis.take_back(Arrival { unit, ts, now, windows, class, values, row: at });
+            }
+        }
+        if class < windows.len() {
+            self.corrections.as_mut().expect("events that may be taken back").cancel(row, &words);
+        }
     }
 
     /// Moves an event out of a window: into the next ring, or away.
     pub fn leave(&mut self, window: usize, row: &[u64]) {
         let (ts, unit) = (row[0] as i64, row[1] as u32 as usize);
+        if self.corrections.as_mut().is_some_and(|corrections| corrections.leave(window, row)) {
+            return self.leave_taken_back(window, row);
+        }
         for i in 0..self.layout.leaving[window].tracks.len() {
             let (t, ring) = self.layout.leaving[window].tracks[i];
             self.add(t, unit, ring, row, true);
@@ -188,6 +257,17 @@ impl Accumulators {
             let word = self.word_lanes[*k].map_or(0, |lane| row[lane]);
             if word != 0 {
                 self.synopses[*k].leave(Departure { unit, ts, place: *place, word });
+            }
+        }
+    }
+
+    /// An event that was taken back leaves a window: whoever kept something for its row lets it go.
+    fn leave_taken_back(&mut self, window: usize, row: &[u64]) {
+        let (ts, unit) = (row[0] as i64, row[1] as u32 as usize);
+        for (k, place) in &self.layout.leaving[window].synopses {
+            let word = self.word_lanes[*k].map_or(0, |lane| row[lane]);
+            if word != 0 {
+                self.synopses[*k].leave_taken_back(Departure { unit, ts, place: *place, word });
             }
         }
     }
@@ -227,9 +307,9 @@ impl Accumulators {
         self.count(Inner { track: 0, rings: self.layout.tracks[0].rings.len() }, unit)
     }
 
-    /// Whether any event is inside any of the windows.
+    /// Whether any event is inside any of the windows, or the ledger still has one that was taken back.
     pub fn is_there(&self, unit: usize) -> bool {
-        self.events(unit) > 0
+        self.events(unit) > 0 || self.corrections.as_ref().is_some_and(|corrections| corrections.has_rows(unit))
     }
 
     /// Whether any event is inside any of the windows that are shown.
@@ -253,6 +333,7 @@ impl Accumulators {
             (0..rings).for_each(|ring| cells.clear(unit * rings + ring));
         }
         self.synopses.iter_mut().for_each(|synopsis| synopsis.clear(unit));
+        self.corrections.iter_mut().for_each(|corrections| corrections.clear(unit));
     }
 
     /// Writes down what a unit holds.
@@ -262,6 +343,7 @@ impl Accumulators {
             cells.save(unit * rings..(unit + 1) * rings, out);
         }
         self.synopses.iter().for_each(|synopsis| synopsis.save(unit, out));
+        self.corrections.iter().for_each(|corrections| corrections.save(unit, out));
     }
 
     /// Fills a unit that is empty with what one held at tick `now`. `values`: by synopsis, those that it named by number.
@@ -282,7 +364,26 @@ impl Accumulators {
         for (synopsis, values) in self.synopses.iter_mut().zip(values) {
             synopsis.load(unit, input, &Loading { now, windows: &self.layout.windows, values })?;
         }
-        Ok(())
+        self.load_corrections(unit, input, now, values)
+    }
+
+    fn load_corrections(
+        &mut self,
+        unit: usize,
+        input: &mut &[u8],
+        now: i64,
+        values: &[HashMap<u32, Ordered>],
+    ) -> Result<(), Damaged> {
+        let (Some(corrections), layout) = (&mut self.corrections, &self.layout) else { return Ok(()) };
+        let synopses = &mut self.synopses;
+        corrections.load(unit, input, |synopsis, Taken { ts, count, word }| {
+            let (Some(plan), Some(values)) = (layout.synopses.get(synopsis), values.get(synopsis)) else {
+                return Err(Damaged("rows that were taken back from another plan".to_owned()));
+            };
+            let loading = Loading { now, windows: &layout.windows, values };
+            let inside = plan.rings.finite_holds(loading.class(ts));
+            synopses[synopsis].load_word(word, count, inside, &loading)
+        })
     }
 
     /// By synopsis: the values that saved units name by number.

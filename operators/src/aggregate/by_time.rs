@@ -2,6 +2,7 @@
 
 use super::definition::{Definition, Needs, Parameter};
 use super::{counts, types};
+use crate::synopses::dated::Dated;
 use crate::synopses::earliest::Earliest;
 use crate::synopses::latest::Latest;
 use crate::synopses::reading::Reading;
@@ -11,7 +12,7 @@ pub static FIRST: Definition = Definition {
     aliases: &["first_value", "earliest", "oldest"],
     parameter: None,
     result: types::same,
-    needs: Needs::Synopsis(&Reading(Earliest::first)),
+    needs: Needs::Synopsis(&Reading(Earliest::first), &Reading(Dated::first)),
     meaning: |of, _| format!("first {of} by event time"),
     of_events: None,
     identity: "First",
@@ -22,7 +23,10 @@ pub static LAST: Definition = Definition {
     aliases: &["last_value", "latest", "newest", "most_recent"],
     parameter: None,
     result: types::same,
-    needs: Needs::Synopsis(&Reading(|kept: &mut Latest, asked| kept.newest_first(asked).next().unwrap_or_default())),
+    needs: Needs::Synopsis(
+        &Reading(|kept: &mut Latest, asked| kept.newest_first(asked).next().unwrap_or_default()),
+        &Reading(|kept: &mut Dated, asked| kept.newest_first(asked).next().unwrap_or_default()),
+    ),
     meaning: |of, _| format!("last {of} by event time"),
     of_events: None,
     identity: "Last",
@@ -33,7 +37,10 @@ pub static LAST_N: Definition = Definition {
     aliases: &["last_k", "latest_n", "newest_n", "most_recent_n"],
     parameter: Some(Parameter { key: "n", hint: "say how many values, like n = 3", ..counts::OF_VALUES }),
     result: types::list,
-    needs: Needs::Synopsis(&Reading(|kept: &mut Latest, asked| counts::list(kept.newest_first(asked), asked))),
+    needs: Needs::Synopsis(
+        &Reading(|kept: &mut Latest, asked| counts::list(kept.newest_first(asked), asked)),
+        &Reading(|kept: &mut Dated, asked| counts::list(kept.newest_first(asked), asked)),
+    ),
     meaning: |of, n| format!("newest values of {of} by event time, up to {n},"),
     of_events: None,
     identity: "LastN",

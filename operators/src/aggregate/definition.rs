@@ -63,8 +63,8 @@ pub enum Needs {
     Sum(fn(i64, &Total) -> Option<Datum>),
     /// Those and the exact sum of their squares.
     Squares(fn(i64, &Total, &SquareSum) -> Option<Datum>),
-    /// More than sums.
-    Synopsis(&'static dyn Read),
+    /// More than sums: what is kept where events only come and grow old, and what where they may be taken back too.
+    Synopsis(&'static dyn Read, &'static dyn Read),
 }
 
 /// The exact sum of a window's values.

@@ -2,9 +2,11 @@
 
 use super::definition::{Definition, Needs};
 use super::types;
+use crate::synopses::counted_registers::CountedRegisters;
 use crate::synopses::distinct::Distinct;
 use crate::synopses::reading::Reading;
 use crate::synopses::registers::Registers;
+use crate::synopses::sorted::Sorted;
 
 pub static COUNT_DISTINCT: Definition = Definition {
     name: "count_distinct",
@@ -23,7 +25,7 @@ pub static COUNT_DISTINCT: Definition = Definition {
     ],
     parameter: None,
     result: types::count,
-    needs: Needs::Synopsis(&Reading(Distinct::count)),
+    needs: Needs::Synopsis(&Reading(Distinct::count), &Reading(Sorted::distinct)),
     meaning: |of, _| format!("distinct values of {of}"),
     of_events: None,
     identity: "CountDistinct",
@@ -34,7 +36,7 @@ pub static APPROX_COUNT_DISTINCT: Definition = Definition {
     aliases: &["approx_distinct", "approx_unique", "approx_n_unique", "hll", "hyperloglog", "ndv"],
     parameter: None,
     result: types::count,
-    needs: Needs::Synopsis(&Reading(Registers::estimate)),
+    needs: Needs::Synopsis(&Reading(Registers::estimate), &Reading(CountedRegisters::estimate)),
     meaning: |of, _| format!("distinct values of {of}, estimated (standard error 1.6%),"),
     of_events: None,
     identity: "ApproxCountDistinct",

@@ -4,13 +4,14 @@ use super::definition::{Definition, Needs};
 use super::types;
 use crate::synopses::extremes::Extremes;
 use crate::synopses::reading::Reading;
+use crate::synopses::sorted::Sorted;
 
 pub static MIN: Definition = Definition {
     name: "min",
     aliases: &["minimum", "least", "smallest", "lowest"],
     parameter: None,
     result: types::same,
-    needs: Needs::Synopsis(&Reading(Extremes::<true>::best)),
+    needs: Needs::Synopsis(&Reading(Extremes::<true>::best), &Reading(Sorted::least)),
     meaning: |of, _| format!("least {of}"),
     of_events: None,
     identity: "Min",
@@ -21,7 +22,7 @@ pub static MAX: Definition = Definition {
     aliases: &["maximum", "greatest", "largest", "highest"],
     parameter: None,
     result: types::same,
-    needs: Needs::Synopsis(&Reading(Extremes::<false>::best)),
+    needs: Needs::Synopsis(&Reading(Extremes::<false>::best), &Reading(Sorted::greatest)),
     meaning: |of, _| format!("greatest {of}"),
     of_events: None,
     identity: "Max",

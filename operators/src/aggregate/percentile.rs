@@ -36,7 +36,7 @@ pub static APPROX_PERCENTILE: Definition = Definition {
         ],
     }),
     result: types::float,
-    needs: Needs::Synopsis(&Reading(Buckets::percentile)),
+    needs: Needs::Synopsis(&Reading(Buckets::percentile), &Reading(Buckets::percentile)),
     meaning: |of, p| format!("percentile {p} of {of}, within 1% of it,"),
     of_events: None,
     identity: "ApproxPercentile",

@@ -20,7 +20,7 @@ impl Serialize for Aggregate {
                 Range::Share => serializer.collect_map([(identity, self.argument_or_one())]),
             },
             (None, Needs::Squares(_)) => serializer.collect_map([(DEEPER, identity)]),
-            (None, Needs::Count | Needs::Sum(_) | Needs::Synopsis(_)) => serializer.serialize_str(identity),
+            (None, Needs::Count | Needs::Sum(_) | Needs::Synopsis(..)) => serializer.serialize_str(identity),
         }
     }
 }

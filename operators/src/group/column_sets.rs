@@ -33,7 +33,8 @@ pub struct Set {
 impl ColumnSets {
     pub fn new(plan: &Plan) -> ColumnSets {
         let set = |set: ColumnSet| {
-            let mut accumulators = Accumulators::new(&set.columns, &set.inputs);
+            let build = if plan.corrected { Accumulators::corrected } else { Accumulators::new };
+            let mut accumulators = build(&set.columns, &set.inputs);
             let shown = set.columns.iter().zip(&set.places).filter(|(_, place)| place.is_some());
             accumulators.show(shown.map(|(column, _)| column.length));
             Set { accumulators, places: set.places, start: set.start, begun: false, entered: false }

@@ -13,6 +13,9 @@ pub struct Counters {
     pub keys: u64,
     /// Events taken in.
     pub events: u64,
+    /// Events that were taken back since they were corrected.
+    #[serde(default)]
+    pub corrections: u64,
     /// Rows that came, went or became another, ever.
     pub changes: u64,
     /// Events that were too old for every window when they became visible, or whose windows had left before the first tick.
@@ -29,10 +32,22 @@ pub struct Counters {
 
 impl AddAssign for Counters {
     fn add_assign(&mut self, other: Counters) {
-        let Counters { rows, keys, events, changes, too_old, unfit_sums, open_windows, dropped, ledger_bytes } = other;
+        let Counters {
+            rows,
+            keys,
+            events,
+            corrections,
+            changes,
+            too_old,
+            unfit_sums,
+            open_windows,
+            dropped,
+            ledger_bytes,
+        } = other;
         self.rows += rows;
         self.keys += keys;
         self.events += events;
+        self.corrections += corrections;
         self.changes += changes;
         self.too_old += too_old;
         self.unfit_sums += unfit_sums;

@@ -65,6 +65,14 @@ impl Dense {
         self.touched.add(unit);
     }
 
+    /// Takes an event back from a unit that keeps all it gets.
+    pub fn take_back_whole(&mut self, unit: u32, events: &Events, at: usize, now: i64, row: &mut Vec<u64>) {
+        let accumulators = self.sets.whole();
+        accumulators.ledger_row(unit, events.ts.value(at), &events.inputs, at, row);
+        accumulators.take_back(0, now, row, &events.inputs, at);
+        self.touched.add(unit);
+    }
+
     /// Publishes a unit's row as it is.
     pub fn publish(&mut self, unit: u32, key: u32, bounds: Option<Bounds>, stored: bool, tick: i64) {
         self.values.clear();

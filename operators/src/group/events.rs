@@ -1,6 +1,6 @@
 //! Events of a group as they come, opened.
 
-use arrow::array::types::Int64Type;
+use arrow::array::types::{Int8Type, Int64Type};
 use arrow::array::{AsArray, BinaryArray, PrimitiveArray, RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
 
@@ -15,19 +15,35 @@ pub struct Events {
     /// In groups with windows of their own.
     pub open: Option<PrimitiveArray<Int64Type>>,
     pub inputs: Inputs,
+    /// Where they may be taken back.
+    diffs: Option<PrimitiveArray<Int8Type>>,
     batch: RecordBatch,
 }
 
 impl Events {
-    pub fn open(batch: &RecordBatch, windowed: bool) -> Events {
+    /// `corrected`: they may be taken back.
+    pub fn open(batch: &RecordBatch, windowed: bool, corrected: bool) -> Events {
+        let inputs = first_input(windowed)..batch.num_columns() - usize::from(corrected);
         Events {
             keys: batch.column(KEY).as_binary().clone(),
             ts: batch.column(TS).as_primitive().clone(),
             visible: batch.column(VISIBLE).as_primitive().clone(),
             open: windowed.then(|| batch.column(OPEN).as_primitive().clone()),
-            inputs: Inputs::open(batch, first_input(windowed)),
+            diffs: corrected.then(|| batch.column(inputs.end).as_primitive().clone()),
+            inputs: Inputs::of(&batch.columns()[inputs]),
             batch: batch.clone(),
         }
+    }
+
+    /// Whether an event is taken back that came before.
+    #[inline]
+    pub fn takes_back(&self, at: usize) -> bool {
+        self.diffs.as_ref().is_some_and(|diffs| diffs.value(at) < 0)
+    }
+
+    /// How many come.
+    pub fn coming(&self) -> usize {
+        self.diffs.as_ref().map_or(self.len(), |diffs| diffs.values().iter().filter(|diff| **diff > 0).count())
     }
 
     pub fn len(&self) -> usize {

@@ -12,7 +12,7 @@
 //! Each window takes an event while `eff <= end + lateness`; which windows are closed to it, the event says itself (`_open`).
 //! A window whose row had left the store by the first tick is nowhere.
 //!
-//! How: a unit is a key and a start. It only ever adds. When no event can come any more its accumulators are emptied, and
+//! How: a unit is a key and a start. It only ever adds, but where events may be taken back: then a row goes with its last event. When no event can come any more its accumulators are emptied, and
 //! when its row has left the store too, it is forgotten.
 
 use std::collections::{BTreeMap, HashMap};
@@ -43,6 +43,8 @@ pub struct Hopping {
     /// Units that are forgotten.
     gone: Vec<u32>,
     row: Vec<u64>,
+    /// Whether a window may lose its events again.
+    corrected: bool,
 }
 
 #[derive(Default)]
@@ -67,6 +69,7 @@ impl Hopping {
             horizon: i64::MIN,
             gone: vec![],
             row: vec![],
+            corrected: plan.corrected,
         }
     }
 
@@ -82,6 +85,14 @@ impl Hopping {
             None => self.begin(dense, key, start, now),
         };
         dense.arrive_whole(unit, events, at, now, &mut self.row);
+    }
+
+    /// A window that is closed stays as it is.
+    fn take_back(&mut self, dense: &mut Dense, events: &Events, at: usize, start: i64, now: i64) {
+        let key = dense.keys.find(events.keys.value(at));
+        if let Some(unit) = key.and_then(|key| self.numbers.get(&(key, start))) {
+            dense.take_back_whole(*unit, events, at, now, &mut self.row);
+        }
     }
 
     fn begin(&mut self, dense: &mut Dense, key: u32, start: i64, now: i64) -> u32 {
@@ -115,6 +126,7 @@ impl Windows for Hopping {
         // Times near the ends of i64 have no windows there.
         let mut start = newest;
         let (mut held, mut taken) = (false, false);
+        let takes_back = events.takes_back(at);
         while start > ts.saturating_sub(self.size) {
             let end = start.saturating_add(self.size);
             // It is closed to this event, and so is every older one.
@@ -124,18 +136,24 @@ impl Windows for Hopping {
             held = true;
             if self.leaves_at(start) > to.dense.start {
                 taken = true;
-                self.take(to.dense, events, at, start, now);
+                match takes_back {
+                    true => self.take_back(to.dense, events, at, start, now),
+                    false => self.take(to.dense, events, at, start, now),
+                }
             }
             let Some(older) = start.checked_sub(self.every) else { break };
             start = older;
         }
-        to.dense.too_old += u64::from(held && !taken);
+        to.dense.too_old += u64::from(held && !taken && !takes_back);
         Ok(())
     }
 
     fn finish(&mut self, dense: &mut Dense, unit: u32, tick: i64) {
         let (key, start) = *self.units.get(unit);
         let bounds = (start, start.saturating_add(self.size));
+        if self.corrected && !dense.sets.is_there(unit as usize) {
+            return dense.rows.publish(unit, None, tick);
+        }
         let stored = tick < self.leaves_at(start);
         dense.publish(unit, key, Some(bounds), stored, tick);
     }

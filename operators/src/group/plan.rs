@@ -46,6 +46,8 @@ pub struct Plan {
     pub start: i64,
     /// Of trailing groups only.
     pub added: Vec<ColumnSet>,
+    /// Whether events may be taken back. Not of sessions, which that could split.
+    pub corrected: bool,
 }
 
 /// Columns that begin together, with events of their own: those that a group began with, or some that were added.
@@ -65,7 +67,8 @@ impl Plan {
     /// A trailing group.
     pub fn trailing(columns: Vec<ColumnPlan>, inputs: Vec<DataType>, tick: i64, start: i64) -> Plan {
         let places = (0..columns.len()).map(Some).collect();
-        Plan { window: Window::Trailing, retain: 0, lateness: 0, columns, places, inputs, tick, start, added: vec![] }
+        let (window, added) = (Window::Trailing, vec![]);
+        Plan { window, retain: 0, lateness: 0, columns, places, inputs, tick, start, added, corrected: false }
     }
 
     /// What it began with, then what was added.

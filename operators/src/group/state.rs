@@ -39,6 +39,7 @@ pub struct State {
     pub(super) ledgers: Ledgers,
     pub(super) pending: Pending,
     pub(super) windowed: bool,
+    pub(super) corrected: bool,
     codec: KeyCodec,
     schema: SchemaRef,
     outputs: Outputs,
@@ -62,6 +63,7 @@ pub struct State {
     /// (t, horizon): once all ticks up to `t` are finished, no event with an `eff` before `horizon` comes any more.
     pub(super) horizons: VecDeque<(i64, i64)>,
     events: u64,
+    corrections: u64,
     /// Who reads its rows, and who has still to do with what was made last: whoever does the moves, and the readers.
     readers: usize,
     pub(super) busy: usize,
@@ -93,6 +95,7 @@ impl State {
             ledgers,
             pending: Pending::default(),
             windowed: plan.window != Window::Trailing,
+            corrected: plan.corrected,
             codec,
             schema,
             outputs,
@@ -107,6 +110,7 @@ impl State {
             resumed: vec![],
             horizons: VecDeque::new(),
             events: 0,
+            corrections: 0,
             readers: 0,
             busy: 0,
         }
@@ -143,14 +147,17 @@ impl State {
         self.done
     }
 
-    /// Takes events (see `events`) of a column set that become visible after every finished tick, in any order. `sent`: the dataflow time
+    /// Takes events (see `events`) of a column set that become visible after every finished tick, in any order; but one that is taken back
+    /// behind the one that it was. `sent`: the dataflow time
     /// at which they were sent. What is there before the set's first tick is loaded as a checkpoint is: there is nothing to publish yet.
     ///
     /// # Errors
     /// A segment of the ledger could not be written.
     pub fn insert(&mut self, set: usize, batch: &RecordBatch, sent: i64) -> Result<(), SegmentError> {
-        self.events += batch.num_rows() as u64;
-        let events = Events::open(batch, self.windowed);
+        let events = Events::open(batch, self.windowed, self.corrected);
+        let coming = events.coming();
+        self.events += coming as u64;
+        self.corrections += (events.len() - coming) as u64;
         let start = self.dense.sets.start(set);
         let begun = self.dense.sets.has_begun(set);
         let waits = |v: &i64| begun || *v > start;
@@ -164,7 +171,7 @@ impl State {
 
     /// Takes in what was pending when a state was saved.
     pub(super) fn insert_later(&mut self, set: usize, batch: &RecordBatch) {
-        let events = Events::open(batch, self.windowed);
+        let events = Events::open(batch, self.windowed, self.corrected);
         let all = (0..events.len() as u32).collect();
         self.pending.add(set, events, all, i64::MIN);
     }
@@ -238,6 +245,7 @@ impl State {
         let dense = &self.dense;
         Counters {
             events: self.events,
+            corrections: self.corrections,
             too_old: dense.too_old,
             unfit_sums: dense.unfit_sums,
             keys: dense.keys.len() as u64,

@@ -28,6 +28,10 @@ pub struct Trailing {
 
 impl Windows for Trailing {
     fn arrive(&mut self, to: &mut Room, events: &Events, at: usize, now: i64) -> Result<(), SegmentError> {
+        if events.takes_back(at) {
+            take_back(to, events, at, now, &mut self.row);
+            return Ok(());
+        }
         let Some((key, class)) = place(to, events, at, now) else { return Ok(()) };
         let accumulators = &mut to.dense.sets.get_mut(to.set).accumulators;
         accumulators.ledger_row(key, events.ts.value(at), &events.inputs, at, &mut self.row);
@@ -50,7 +54,11 @@ impl Windows for Trailing {
         let mut ledger_rows: Vec<u64> = Vec::with_capacity(rows.len() * lanes);
         let mut order: Vec<(u32, u32, u32)> = Vec::with_capacity(rows.len());
         for at in rows {
-            let Some((key, _)) = place(to, events, *at as usize, start) else { continue };
+            let found = match events.takes_back(*at as usize) {
+                true => find(to, events, *at as usize, start),
+                false => place(to, events, *at as usize, start),
+            };
+            let Some((key, _)) = found else { continue };
             let ts = events.ts.value(*at as usize);
             to.dense.sets.get(to.set).accumulators.ledger_row(key, ts, &events.inputs, *at as usize, &mut self.row);
             order.push((key, (ledger_rows.len() / lanes) as u32, *at));
@@ -61,7 +69,13 @@ impl Windows for Trailing {
         for (_, number, at) in order {
             let row = &mut ledger_rows[number as usize * lanes..][..lanes];
             let class = accumulators.class(row[0] as i64, start);
-            accumulators.arrive(class, start, row, &events.inputs, at as usize);
+            if events.takes_back(at as usize) {
+                accumulators.take_back(class, start, row, &events.inputs, at as usize);
+                // The ledger has no row of it.
+                row[0] = i64::MIN as u64;
+            } else {
+                accumulators.arrive(class, start, row, &events.inputs, at as usize);
+            }
         }
         let accumulators = &to.dense.sets.get(to.set).accumulators;
         let is_inside = |row: &&[u64]| accumulators.class(row[0] as i64, start) < accumulators.windows().len();
@@ -105,6 +119,23 @@ impl Windows for Trailing {
         dense.make_room(dense.keys.bound());
         saved.is_none().then_some(key)
     }
+}
+
+/// Takes an event back from the windows that still hold it.
+fn take_back(to: &mut Room, events: &Events, at: usize, now: i64, row: &mut Vec<u64>) {
+    let Some((key, class)) = find(to, events, at, now) else { return };
+    let accumulators = &mut to.dense.sets.get_mut(to.set).accumulators;
+    accumulators.ledger_row(key, events.ts.value(at), &events.inputs, at, row);
+    accumulators.take_back(class, now, row, &events.inputs, at);
+    to.dense.touched.add(key);
+}
+
+/// The key and age class of an event that is taken back; `None`: no window holds it any more.
+fn find(to: &Room, events: &Events, at: usize, now: i64) -> Option<(u32, usize)> {
+    let accumulators = &to.dense.sets.get(to.set).accumulators;
+    let class = accumulators.class(events.ts.value(at), now);
+    let is_held = class < accumulators.windows().len() || accumulators.all();
+    to.dense.keys.find(events.keys.value(at)).filter(|_| is_held).map(|key| (key, class))
 }
 
 /// An event's key and age class; `None` where it is too old for every window.

@@ -50,6 +50,16 @@ impl Synopsis for Buckets {
         u64::from(bucket as u32) + 1
     }
 
+    fn take_back(&mut self, arrival: Arrival) -> u64 {
+        let bucket = ddsketch::bucket(self.number(arrival.values, arrival.row));
+        let places = self.rings.len();
+        if let Some(first) = self.rings.of_class(arrival.class) {
+            let windows = &mut self.windows[arrival.unit * places..][..places];
+            windows[first..].iter_mut().for_each(|window| window.remove(bucket));
+        }
+        u64::from(bucket as u32) + 1
+    }
+
     fn leave(&mut self, departure: Departure) {
         let bucket = (departure.word - 1) as u32 as i32;
         self.windows[departure.unit * self.rings.len() + departure.place].remove(bucket);

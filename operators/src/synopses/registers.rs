@@ -33,7 +33,8 @@ impl Registers {
     }
 }
 
-fn hash(values: &Values, row: usize) -> u64 {
+/// Of a value, as sketches know it.
+pub fn hash(values: &Values, row: usize) -> u64 {
     match values {
         Values::Words(words) => keys::hash(&words[row].to_le_bytes()),
         Values::Decimals(decimals) => keys::hash(&decimals.value(row).to_le_bytes()),

@@ -52,6 +52,11 @@ impl Rings {
         self.windows.last().copied()
     }
 
+    /// Whether a place is that of the longest finite window that is asked for.
+    pub fn is_longest_finite(&self, place: usize) -> bool {
+        place + 1 == self.windows.len()
+    }
+
     /// Whether a finite window that is asked for holds an event of this age class.
     pub fn finite_holds(&self, class: usize) -> bool {
         self.longest_finite().is_some_and(|longest| class <= longest)

@@ -1,7 +1,9 @@
 //! A synopsis: what is kept of one input, for all units, where adding up is not enough.
 //!
-//! An event leaves a window only by age, so a synopsis holds only what can still matter, and is asked for a window's value by
+//! Where an event leaves a window only by age, a synopsis holds only what can still matter, and is asked for a window's value by
 //! its length. What has to be taken away again is named by a word that the ledger keeps with the event.
+//!
+//! Where events may be taken back as well, another one stands in its place, which counts all that a window holds.
 
 use std::any::Any;
 use std::collections::HashMap;
@@ -69,6 +71,23 @@ pub trait Synopsis: Any {
 
     /// An event with a word leaves a window.
     fn leave(&mut self, _: Departure) {}
+
+    /// Takes an event back that came before. Returns the word that it had; it stays good as long as a finite window of the synopsis holds
+    /// the event: see `leave_taken_back`.
+    fn take_back(&mut self, _: Arrival) -> u64 {
+        unreachable!("nothing is taken back of what only grows old")
+    }
+
+    /// An event with a word that was taken back leaves a window.
+    fn leave_taken_back(&mut self, _: Departure) {}
+
+    /// The word of so many events that were taken back, as it is now. `inside`: whether a finite window of the synopsis holds them.
+    ///
+    /// # Errors
+    /// What was saved is no such word.
+    fn load_word(&mut self, word: u64, _count: u32, _inside: bool, _: &Loading) -> Result<u64, Damaged> {
+        Ok(word)
+    }
 
     /// Nothing at or before `until` is in any finite window any more.
     fn forget(&mut self, _unit: usize, _until: i64) {}

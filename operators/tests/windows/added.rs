@@ -48,6 +48,8 @@ fn a_key_may_be_forgotten_before_columns_enter() {
         comes: 1,
         visible: 1,
         values: vec![],
+        gone: None,
+        takes_back: false,
     }]);
     for to in [20, 21, 40] {
         run.advance(to, usize::MAX);

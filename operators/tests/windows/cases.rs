@@ -52,6 +52,36 @@ impl Case {
         case
     }
 
+    /// One in which some events are taken back, most of them because others stand in their place: the same once more, or with other values.
+    pub fn corrected(kind: Kind, rng: &mut StdRng) -> Case {
+        let mut case = Case::random(kind, rng);
+        let group = Group { plan: Plan { corrected: true, ..case.group.plan.clone() }, ..case.group.as_ref().clone() };
+        let Plan { tick, inputs, .. } = &group.plan;
+        let (span, wild) = (1 + reach(&group.plan) / 2, rng.random_bool(0.3));
+        let mut at = 0;
+        while at < case.events.len() && case.events.len() < 200 {
+            if rng.random_bool(0.4) {
+                let event = &mut case.events[at];
+                let gone = up(event.visible + 1 + rng.random_range(0..span), *tick);
+                event.gone = Some(gone);
+                let mut other = Event { visible: gone, comes: gone, gone: None, ..event.clone() };
+                let takes = rng.random_bool(0.8);
+                if rng.random_bool(0.7) {
+                    other.values = inputs.iter().map(|t| random_value(t, wild, rng)).collect();
+                }
+                if takes {
+                    case.events.push(other);
+                    case.partitions.push(case.partitions[at]);
+                }
+            }
+            at += 1;
+        }
+        let last = case.events.iter().map(|e| e.gone.unwrap_or(e.visible)).max().unwrap_or(case.to);
+        case.to = case.to.max(up(last + reach(&group.plan) / 2, *tick));
+        case.group = Arc::new(group);
+        case
+    }
+
     /// By then everything has been forgotten.
     pub fn end(&self) -> i64 {
         up(self.to + 3 * reach(&self.group.plan), self.group.plan.tick)
@@ -107,7 +137,7 @@ fn random_plan(kind: Kind, tick: i64, start: i64, rng: &mut StdRng) -> Plan {
     let lateness = if rng.random() { 0 } else { rng.random_range(0..2 * size + tick) };
     let retain = lateness + least_retain + if rng.random() { 0 } else { rng.random_range(0..2 * size + tick) };
     let places = (0..columns.len()).map(Some).collect();
-    Plan { window, retain, lateness, columns, places, inputs, tick, start, added: vec![] }
+    Plan { window, retain, lateness, columns, places, inputs, tick, start, added: vec![], corrected: false }
 }
 
 fn random_length(tick: i64, rng: &mut StdRng) -> i64 {
@@ -162,7 +192,8 @@ fn random_events(plan: &Plan, keys: &[DataType], rng: &mut StdRng) -> Vec<(Event
         let key = rng.random_range(0..key_count);
         let part = |t: &DataType| if *t == DataType::Utf8 { Value::Text(format!("k{key}")) } else { Value::Int(key) };
         let values = plan.inputs.iter().map(|t| random_value(t, wild, rng)).collect();
-        (Event { key: keys.iter().map(part).collect(), ts, eff, comes, visible, values }, partition)
+        let key = keys.iter().map(part).collect();
+        (Event { key, ts, eff, comes, visible, values, gone: None, takes_back: false }, partition)
     };
     let events = (0..history + stream).map(event);
     // Dead letters never come here; but of hopping windows each may judge by itself.

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use arrow::array::types::{Int8Type, Int64Type};
-use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch};
+use arrow::array::{ArrayRef, AsArray, Int8Array, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, SchemaRef};
 use headwater_operators::accumulators::result_types;
 use headwater_operators::group::{Journal, NamedValues, Outputs, Piece, Plan, State, Window};
@@ -63,7 +63,13 @@ impl Group {
         let keys = self.codec().encode(&keys).unwrap();
         let schema = events::schema(&self.plan.inputs, self.windowed());
         let open = self.windowed().then(|| times(&|e| e.eff.saturating_sub(self.plan.lateness)));
-        events::batch(&schema, keys, times(&|e| e.ts), times(&|e| e.visible), open, inputs).unwrap()
+        let batch = events::batch(&schema, keys, times(&|e| e.ts), times(&|e| e.visible), open, inputs).unwrap();
+        if !self.plan.corrected {
+            return batch;
+        }
+        let schema = events::corrected_schema(&self.plan.inputs, self.windowed());
+        let diffs = events.iter().map(|e| if e.takes_back { -1 } else { 1 }).collect::<Int8Array>();
+        events::with_diffs(&schema, &batch, diffs).unwrap()
     }
 
     pub fn read(&self, batch: &RecordBatch) -> Vec<Change> {

@@ -21,6 +21,26 @@ pub struct Event {
     pub visible: i64,
     /// By input of the plan.
     pub values: Vec<Value>,
+    /// The tick at which it is taken back, because another one stands in its place.
+    pub gone: Option<i64>,
+    /// It is that it is taken back.
+    pub takes_back: bool,
+}
+
+impl Event {
+    fn is_seen(&self, now: i64) -> bool {
+        self.visible <= now && self.gone.is_none_or(|gone| now < gone)
+    }
+}
+
+/// The events, and behind each of those that is taken back, that it is.
+pub fn with_retractions(events: &[Event]) -> Vec<Event> {
+    let back = |event: &Event| {
+        let gone = event.gone?;
+        Some(Event { visible: gone, comes: gone, takes_back: true, ..event.clone() })
+    };
+    let both = events.iter().flat_map(|event| std::iter::once(event.clone()).chain(back(event)));
+    both.collect()
 }
 
 /// Start and end, of groups with windows of their own.
@@ -49,6 +69,7 @@ pub fn eventful_ticks(plan: &Plan, events: &[Event], to: i64) -> BTreeSet<i64> {
     let mut ticks = BTreeSet::from([plan.start]);
     for event in events {
         ticks.insert(event.visible);
+        ticks.extend(event.gone);
         let tick = i128::from(plan.tick);
         for length in plan.columns.iter().filter_map(|c| c.length) {
             let leaves = (i128::from(event.ts) + i128::from(length) + tick - 1).div_euclid(tick) * tick;
@@ -172,7 +193,7 @@ pub fn is_late(plan: &Plan, event: &Event) -> bool {
 type Units = BTreeMap<Bounds, Vec<Vec<usize>>>;
 
 fn units_at(plan: &Plan, events: &[&Event], now: i64) -> Units {
-    let seen = |n: &usize| events[*n].visible <= now;
+    let seen = |n: &usize| events[*n].is_seen(now);
     let units: BTreeMap<(i64, i64), Vec<usize>> = match plan.window {
         Window::Trailing => {
             let inside = |c| (0..events.len()).filter(|n| holds(c, events[*n], now)).collect();
@@ -195,7 +216,7 @@ fn units_at(plan: &Plan, events: &[&Event], now: i64) -> Units {
 
 /// Sessions: chains of events, each less than `gap` after the one before.
 fn chains(gap: i64, events: &[&Event], now: i64) -> BTreeMap<(i64, i64), Vec<usize>> {
-    let mut in_time: Vec<usize> = (0..events.len()).filter(|n| events[*n].visible <= now).collect();
+    let mut in_time: Vec<usize> = (0..events.len()).filter(|n| events[*n].is_seen(now)).collect();
     in_time.sort_by_key(|n| events[*n].ts);
     let split = |a: &usize, b: &usize| events[*b].ts - events[*a].ts < gap;
     let chains = in_time.chunk_by(split).map(|chain| {
@@ -222,7 +243,7 @@ fn windows_taking(plan: &Plan, event: &Event) -> Vec<(i64, i64)> {
 
 fn holds(column: &ColumnPlan, event: &Event, now: i64) -> bool {
     let after = |length| i128::from(event.ts) > i128::from(now) - i128::from(length);
-    event.visible <= now && column.length.is_none_or(after)
+    event.is_seen(now) && column.length.is_none_or(after)
 }
 
 fn row(plan: &Plan, events: &[&Event], windows: &[Vec<usize>]) -> Vec<Value> {

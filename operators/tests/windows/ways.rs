@@ -48,12 +48,30 @@ fn sessions() {
     every_way_gives_the_same_changes(Kind::Session, |counters| counters.dropped > 0);
 }
 
+#[test]
+fn trailing_with_corrections() {
+    cases_give_the_same_changes(Case::corrected, Kind::Trailing, |counters| counters.corrections > 0);
+}
+
+#[test]
+fn hopping_with_corrections() {
+    cases_give_the_same_changes(Case::corrected, Kind::Hopping, |counters| counters.corrections > 0);
+}
+
 /// `telling`: whether a run has done what it was to show; many have to.
 fn every_way_gives_the_same_changes(kind: Kind, telling: impl Fn(&Counters) -> bool) {
+    cases_give_the_same_changes(Case::random, kind, telling);
+}
+
+fn cases_give_the_same_changes(
+    case: fn(Kind, &mut StdRng) -> Case,
+    kind: Kind,
+    telling: impl Fn(&Counters) -> bool,
+) {
     let mut told = 0;
     for seed in 0..CASES {
         let mut rng = StdRng::seed_from_u64(seed);
-        let case = Case::random(kind, &mut rng);
+        let case = case(kind, &mut rng);
         let Case { group, events, to, .. } = &case;
         let mut ticks = model::eventful_ticks(&group.plan, events, *to);
         if (to - group.plan.start) / group.plan.tick < 300 {
@@ -148,11 +166,13 @@ impl Case {
 
     /// `stored`: checks what is stored, when ticks up to one are finished.
     fn drive(&self, way: &Way, run: &mut Run, rng: &mut StdRng, stored: &dyn Fn(&Run, i64)) {
-        let mut waiting = self.events.clone();
+        let mut waiting = model::with_retractions(&self.events);
+        let mut horizons = model::horizons(&self.group.plan, &waiting, self.to);
         if way.shuffled {
             waiting.shuffle(rng);
+            // It comes behind what it takes back.
+            waiting.sort_by_key(|event| event.takes_back);
         }
-        let mut horizons = model::horizons(&self.group.plan, &self.events, self.to);
         horizons.retain(|_| way.closes && rng.random_bool(0.8));
         let mut horizons = horizons.into_iter().peekable();
         for &target in &way.targets {
@@ -188,7 +208,7 @@ impl Case {
                 }
                 if way.eager && rng.random_bool(0.3) {
                     let some = rng.random_range(0..=waiting.len());
-                    insert(run, waiting.split_off(some), way.batch);
+                    insert(run, waiting.drain(..some).collect(), way.batch);
                 }
             }
         }

@@ -75,6 +75,7 @@ impl ColumnSets {
             tick: opened.job.tick_us,
             start: first.start,
             added: sets.collect(),
+            corrected: false,
         }
     }
 }

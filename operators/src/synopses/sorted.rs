@@ -1,0 +1,51 @@
+//! The values of each window of every unit in their order, for `min`, `max` and `count_distinct` where events may be taken back.
+
+use std::collections::BTreeMap;
+
+use super::multisets::{Multiset, Multisets, counted};
+use super::synopsis::Asked;
+use crate::value::{Datum, Ordered};
+
+/// Of one input.
+pub type Sorted = Multisets<InOrder>;
+
+/// The values of a window, each with its number and its count.
+#[derive(Default)]
+pub struct InOrder(BTreeMap<Ordered, (u32, u64)>);
+
+impl Multiset for InOrder {
+    fn add(&mut self, number: u32, value: &Ordered, by: i64) -> (u64, u64) {
+        let (before, after) = counted(self.0.get(value).map_or(0, |(_, count)| *count), by);
+        if after > 0 {
+            self.0.insert(value.clone(), (number, after));
+        } else {
+            self.0.remove(value);
+        }
+        (before, after)
+    }
+
+    fn counts(&self) -> impl Iterator<Item = (u32, u64)> {
+        self.0.values().copied()
+    }
+}
+
+impl Sorted {
+    /// The least value of a window.
+    pub fn least(&mut self, asked: &Asked) -> Datum {
+        self.datum(self.window(asked).0.first_key_value())
+    }
+
+    /// The greatest value of a window.
+    pub fn greatest(&mut self, asked: &Asked) -> Datum {
+        self.datum(self.window(asked).0.last_key_value())
+    }
+
+    /// How many distinct values a window holds.
+    pub fn distinct(&mut self, asked: &Asked) -> Datum {
+        Datum::int(self.window(asked).0.len() as i64)
+    }
+
+    fn datum(&self, found: Option<(&Ordered, &(u32, u64))>) -> Datum {
+        found.map(|(value, _)| value.datum(self.kind())).unwrap_or_default()
+    }
+}
