@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import threading
 
 
 def main() -> None:
@@ -13,9 +14,18 @@ def main() -> None:
 
     # Signals are the command's: it ends cleanly, where Python would raise KeyboardInterrupt once it had ended.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    pipe = os.environ.pop("HEADWATER_PARENT_PIPE", None)
+    if pipe is not None:
+        threading.Thread(target=_end_with_parent, args=[int(pipe)], daemon=True).start()
     code = _native.command(["headwater", *sys.argv[1:]])
     # Threads of the command are not waited for, as at the end of any program.
     os._exit(code)
+
+
+def _end_with_parent(pipe: int) -> None:
+    """Whoever started this holds the other end: once it is gone, however it ended, so is this."""
+    os.read(pipe, 1)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 if __name__ == "__main__":

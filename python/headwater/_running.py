@@ -164,8 +164,16 @@ class Running:
         self.job = job
         self._echo = echo
         self._lines: collections.deque[str] = collections.deque(maxlen=_LINES_KEPT)
-        # Of a session of its own, so that Ctrl-C is ours: we stop it, once, and wait.
-        self._process = child(job, ["run", "-", *arguments], stderr=subprocess.PIPE, start_new_session=True)
+        # Of a session of its own, so that Ctrl-C is ours: we stop it, once, and wait. Where we are killed, the pipe ends, and so does it.
+        pipe, held = os.pipe()
+        environment = {**os.environ, "HEADWATER_PARENT_PIPE": str(pipe)}
+        try:
+            options = {"stderr": subprocess.PIPE, "start_new_session": True, "pass_fds": [pipe], "env": environment}
+            self._process = child(job, ["run", "-", *arguments], **options)
+        finally:
+            os.close(pipe)
+        # At the end of the program `_stop_all` has the word: a second signal would end it at once.
+        weakref.finalize(self, os.close, held).atexit = False
         self._reader = threading.Thread(target=self._read, name=f"headwater-{job.name}", daemon=True)
         self._reader.start()
         self._endpoint = Endpoint(job._native().endpoint)

@@ -1,5 +1,6 @@
 """A job runs in a process of its own, is asked, and stops."""
 
+import contextlib
 import datetime
 import json
 import os
@@ -132,12 +133,25 @@ def test_ctrl_c_stops_the_run_and_a_checkpoint_is_taken(live, tmp_path):
     assert list((tmp_path / ".headwater/live/checkpoints").glob("*/manifest.json"))
 
 
-def test_no_run_outlives_its_program(live):
+@pytest.mark.parametrize("end", ["pass", "import os; os.kill(os.getpid(), 9)"])
+def test_no_run_outlives_its_program(live, tmp_path, end):
     live.to_toml("job.toml")
-    script = "import headwater as hw; r = hw.Job.from_toml('job.toml').run(); r.ready(60); print(r.pid)"
-    told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=WAIT)
-    with pytest.raises(ProcessLookupError):
-        os.kill(int(told.stdout), 0)
+    script = f"import headwater as hw; r = hw.Job.from_toml('job.toml').run(); r.ready(60); print(r.pid, flush=True); {end}"
+    told = subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, timeout=WAIT)
+    until(lambda: not is_alive(int(told.stdout)))
+    # It has ended cleanly: the last thing that it does is to take a checkpoint of what it has read.
+    assert any('"t":null' not in path.read_text() for path in (tmp_path / ".headwater/live/checkpoints").glob("*/manifest.json"))
+
+
+def is_alive(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    # One that has ended, and whose new parent has not noticed, is not alive.
+    with contextlib.suppress(FileNotFoundError), open(f"/proc/{pid}/stat") as stat:
+        return stat.read().rsplit(")", 1)[1].split()[0] != "Z"
+    return True
 
 
 def test_the_command_is_in_the_package(live, tmp_path):
