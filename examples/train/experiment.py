@@ -5,6 +5,7 @@
 import argparse
 import datetime
 import json
+import os
 import pathlib
 import subprocess
 import time
@@ -100,7 +101,7 @@ def main():
     (data / "job.toml").write_text(job)
 
     def headwater(command, name, *more, **how):
-        env = {"TRAIN_DATA": str(data), "HEADWATER_LOG": "warn"}
+        env = os.environ | {"TRAIN_DATA": str(data), "HEADWATER_LOG": "warn"}
         return subprocess.run([args.headwater, command, data / name, *more], check=True, env=env, text=True, **how)
 
     def rows(name, age):
@@ -118,7 +119,7 @@ def main():
 
     # The same file is deployed, and asked as a model would.
     with open(data / "run.log", "w") as log:
-        env = {"TRAIN_DATA": str(data)}
+        env = os.environ | {"TRAIN_DATA": str(data)}
         running = subprocess.Popen([args.headwater, "run", data / "job.toml"], env=env, stderr=log)
     try:
         asked = 0
