@@ -1,7 +1,10 @@
 //! The examples that need nothing else do what their pages say.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::Output;
+use std::process::{Command, Output};
+
+use serde_json::Value;
 
 use crate::support::headwater;
 
@@ -92,4 +95,45 @@ fn embedded_tells_of_its_day() {
     let told = embedded::story(dir.path()).unwrap();
     let page = read(&example("../docs/embedding.md"));
     assert!(page.contains(&format!("```text\n{told}```\n")), "{told}");
+}
+
+/// A venv with what `examples/train` asks for. `None`: the index of Python's packages may not be asked, which is said.
+fn trainer() -> Option<PathBuf> {
+    let may_ask = ["CI", "HEADWATER_TEST_PIP"].iter().any(|name| std::env::var_os(name).is_some());
+    if !may_ask {
+        let why = "examples/train installs scikit-learn: set HEADWATER_TEST_PIP=1 to let it";
+        writeln!(std::io::stderr(), "skipped: train: {why}").expect("stderr is there");
+        return None;
+    }
+    let venv = Path::new(env!("CARGO_TARGET_TMPDIR")).join("train");
+    let python = venv.join("bin/python");
+    let run = |command: &mut Command| {
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    if !python.exists() {
+        run(Command::new("python3").args(["-m", "venv"]).arg(&venv));
+    }
+    run(Command::new(&python).args(["-m", "pip", "install", "--quiet", "scikit-learn", "pyarrow"]));
+    Some(python)
+}
+
+#[test]
+fn fresh_features_train_a_model_and_are_served() {
+    let Some(python) = trainer() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = Command::new(python);
+    command.arg(example("train/experiment.py")).args(["--headwater", env!("CARGO_BIN_EXE_headwater"), "--data"]);
+    let told = stdout(command.arg(dir.path()).output().unwrap());
+    let result: Value = serde_json::from_str(&read(&dir.path().join("result.json"))).unwrap();
+    let auc = |age: &str| result["auc"][age].as_f64().unwrap();
+    assert!(auc("fresh") > 0.97 && result["before"].as_f64().unwrap() < auc("fresh"), "{told}");
+    assert!(auc("a minute old") > auc("an hour old") + 0.2, "{told}");
+    assert!(auc("a day old") < 0.7 && auc("an hour old") < 0.7, "{told}");
+    assert!(result["importance"]["card__tx_10m"].as_f64() > Some(0.1), "{told}");
+    assert_eq!((&result["asked"], &result["verified"]["unexplained"]), (&40.into(), &0.into()), "{told}");
+    assert!(result["verified"]["rows"].as_u64() >= Some(40), "{told}");
+    for line in ["a minute old", "importance of fresh features", "are what a model is trained on"] {
+        assert!(told.contains(line), "{told}");
+    }
 }

@@ -16,7 +16,7 @@ use headwater_connectors::format::text::row_text;
 use serde_json::Value;
 
 use super::data::{EVERY_AGGREGATE, Log, Order, Sides, job, log, write_history, write_stream};
-use super::{backfill, ints, read_table, texts, times, write_table};
+use super::{ints, read_table, texts, times, write_table};
 use crate::support::*;
 
 /// What of a key was published: at each tick the row that came, or none.
@@ -86,13 +86,13 @@ pub struct Compared {
 
 /// Asks for everything that was published. Returns how many rows were compared.
 fn assert_same(dir: &Path, published: &Published, workers: usize, about: &str) -> usize {
-    let found = compare(dir, published, SECOND, &["--workers", &workers.to_string()]);
+    let found = compare(dir, published, SECOND, &["--workers", &workers.to_string()], &[]);
     assert!(found.different.is_empty(), "{about}: {}", found.different[0]);
     found.compared
 }
 
 /// Asks for everything that was published.
-pub fn compare(dir: &Path, published: &Published, tick: i64, more: &[&str]) -> Compared {
+pub fn compare(dir: &Path, published: &Published, tick: i64, more: &[&str], env: &[(&str, String)]) -> Compared {
     let mut all = Compared::default();
     for group in GROUPS {
         let mut labels = labels(published, group, tick);
@@ -107,7 +107,10 @@ pub fn compare(dir: &Path, published: &Published, tick: i64, more: &[&str]) -> C
             ("at", times(at), true),
         ]);
         write_table(&dir.join("spine.parquet"), &spine.unwrap());
-        finish(backfill(dir, &[&["--out", "out.parquet", "--features", group], more].concat()), 0);
+        let args = ["backfill", "job.toml", "--spine", "spine.parquet", "--time", "at", "--out", "out.parquet"];
+        let mut command = headwater();
+        command.current_dir(dir).args(args).args(["--features", group]).args(more).envs(env.iter().cloned());
+        finish(spawn(&mut command), 0);
         let rows = appended(&read_table(&dir.join("out.parquet")), group);
         let empty = rows.last().unwrap();
         for (label, found) in labels.iter().zip(&rows) {

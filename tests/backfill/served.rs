@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::as_served::{Compared, compare, published};
+use super::as_served::{compare, published};
 use super::data::{EVERY_AGGREGATE, Event, Sides, job};
 use crate::support::*;
 
@@ -18,13 +18,17 @@ pub fn live_job(state: &str) -> String {
     text.replace("[sources.s.stream]\ntype = \"jsonl\"\npath = \"stream/*.jsonl\"\n", kafka) + "[state]\n" + state
 }
 
-/// Sends records of this moment, and after each some that the clock has not waited for: of a partition it knows by how much it was wrong
-/// before, so each is later than the ones before it. Within a minute such a step is new once.
+/// By how much a record is later than those before it: longer than the time within which the broker confirms an end.
+const LATER: i64 = 250_000;
+
+/// Sends records of this moment to one partition, and to the others such as the clock has not waited for. It remembers for a minute by how
+/// much it was wrong, so each of these is later than the ones before it; within its partition it is not.
 pub fn send(topic: &Topic, random: &mut Random, steps: std::ops::Range<i64>) {
     for step in steps {
         for partition in 0..PARTITIONS {
-            for late in [0, 1] {
-                let arrived = now_us() / 1000 * 1000 - late * (250_000 + step * 350_000);
+            let lag = if partition == 0 { 0 } else { (step * 3 + partition as i64) * LATER };
+            for _ in 0..2 {
+                let arrived = (now_us() - lag) / 1000 * 1000;
                 let event = Event {
                     k: format!("k{}", random.below(4)),
                     q: random.below(3) as i64,
@@ -36,13 +40,11 @@ pub fn send(topic: &Topic, random: &mut Random, steps: std::ops::Range<i64>) {
                     ts: arrived - if random.below(2) == 0 { 0 } else { 57 * SECOND },
                     arrived,
                 };
-                // What was read together is not late.
-                topic.flush();
-                std::thread::sleep(Duration::from_millis(40));
                 topic.send(partition, Some(event.json().trim_end().as_bytes()), arrived);
             }
+            topic.flush();
+            std::thread::sleep(Duration::from_micros(LATER as u64 * 4 / 5));
         }
-        topic.flush();
     }
 }
 
@@ -54,7 +56,11 @@ fn admitted(job: &Path) -> u64 {
 
 /// Starts the job, and waits until it publishes.
 pub fn begin(case: &Case, job: &Path, workers: &str) -> Running {
-    let mut running = run(&["run", job.to_str().unwrap(), "--workers", workers]);
+    begin_with(case, job, workers, &[])
+}
+
+fn begin_with(case: &Case, job: &Path, workers: &str, env: &[(&str, String)]) -> Running {
+    let mut running = run_with(&["run", job.to_str().unwrap(), "--workers", workers], env);
     until("rows are published", || {
         assert!(running.is_running(), "{}", running.log());
         let status = headwater().args(["status", job.to_str().unwrap(), "--json"]).output().unwrap();
@@ -63,9 +69,9 @@ pub fn begin(case: &Case, job: &Path, workers: &str) -> Running {
     running
 }
 
-fn assert_served(case: &Case, about: &str) -> Compared {
+fn assert_served(case: &Case, about: &str, env: &[(&str, String)]) {
     let published = published(case.dir.path(), i64::MIN);
-    let served = compare(case.dir.path(), &published, TICK, &["--known", "served"]);
+    let served = compare(case.dir.path(), &published, TICK, &["--known", "served"], env);
     assert!(served.compared > 200, "{about}: there is something to compare: {}", served.compared);
     assert!(
         served.different.is_empty(),
@@ -74,9 +80,8 @@ fn assert_served(case: &Case, about: &str) -> Compared {
         served.compared,
         served.different[0]
     );
-    let arrival = compare(case.dir.path(), &published, TICK, &["--known", "arrival"]);
+    let arrival = compare(case.dir.path(), &published, TICK, &["--known", "arrival"], env);
     assert!(!arrival.different.is_empty(), "{about}: what was admitted late makes a difference");
-    served
 }
 
 #[test]
@@ -91,7 +96,7 @@ fn a_live_run_that_admits_records_late() {
     until("what was late is admitted", || (admitted(&job) > 3).then_some(()));
     std::thread::sleep(Duration::from_millis(300));
     running.terminate();
-    assert_served(&case, "stopped");
+    assert_served(&case, "stopped", &[]);
 }
 
 /// The log is the checkpoint's: what a run that was killed had admitted since is read again, and admitted anew, as the changelog has it.
@@ -116,7 +121,25 @@ fn over_kills_and_other_numbers_of_workers() {
     let running = begin(&case, &job, "1");
     send(&topic, &mut random, step..step + 1);
     running.terminate();
-    assert_served(&case, "killed");
+    assert_served(&case, "killed", &[]);
+}
+
+#[test]
+fn with_a_state_in_an_object_store() {
+    let (case, s3) = (need!(Case::new("served_far")), need!(S3::shared()));
+    let topic = Topic::new(&case.kafka, &case.name, PARTITIONS);
+    let mut random = Random(75);
+    send(&topic, &mut random, 0..1);
+    let state = format!("admissions = true\ncheckpoint_every = \"500ms\"\npath = \"s3://headwater/{}\"\n", case.name);
+    let text = live_job(&state).replace("type = \"embedded\"", "type = \"embedded\"\npath = \"rows\"");
+    let job = case.job("job.toml", &(text + "[dead_letters]\npath = \"dead_letters.jsonl\"\n"));
+    for workers in ["2", "1"] {
+        let running = begin_with(&case, &job, workers, &s3.env());
+        send(&topic, &mut random, 1..4);
+        running.terminate();
+    }
+    assert_served(&case, "far away", &s3.env());
+    assert!(s3.list(&case.name).iter().any(|name| name.contains("admissions-worker-")));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! the checkpoint's log   (source, partition, offset) -> tick      of a source whose records are what they were
+//! its positions          what lies past them was not read by its `T`: it counts from the tick after that at the earliest
 //! a record of the scan   V = the later of its own tick and that one
 //! ```
 //!
@@ -25,6 +26,7 @@ use crate::checkpoint::store::{StateStore, object_name};
 use crate::checkpoint::{manifest, state_file};
 use crate::job::{Job, SeamBy, Source};
 use crate::plan::Plan;
+use crate::plan::position::Position;
 use crate::plan::scan::Scan;
 
 /// How often the newest checkpoint is looked for, where a running job removes one while it is read.
@@ -37,6 +39,8 @@ pub struct KeptAdmissions {
     keep: Span,
     kept: Kept,
     files: Vec<StateFile>,
+    /// By source (see `source_hash`) and partition: how far it was read by then.
+    read_to: BTreeMap<u64, BTreeMap<i32, Offset>>,
 }
 
 impl KeptAdmissions {
@@ -55,8 +59,9 @@ impl KeptAdmissions {
             return Err(Failure::Usage(none() + ": run the job first"));
         };
         let Some(kept) = found.admissions else { return Err(Failure::Usage(none() + " yet: start it again")) };
+        let read_to = read_to(&found.plan, &found.positions);
         let files = found.files.into_iter().filter(|file| !file.has_group()).collect();
-        Ok(KeptAdmissions { t, keep, kept, files })
+        Ok(KeptAdmissions { t, keep, kept, files, read_to })
     }
 
     /// Reads those that matter to labels of a span of time, by the scans of a plan.
@@ -84,7 +89,8 @@ impl KeptAdmissions {
             by_scan[id].values_mut().for_each(|of_partition| of_partition.sort_unstable());
             warn_of_the_lost(&job.sources[scan.source], scan, &by_scan[id]);
         }
-        Ok(Served { by_scan })
+        let read_to = plan.scans.iter().map(|scan| self.read_to.get(&admissions::source_hash(scan)).cloned()).collect();
+        Ok(Served { by_scan, read_to, next: self.t + job.tick() })
     }
 
     /// What of a span of time cannot be told.
@@ -109,6 +115,16 @@ impl KeptAdmissions {
     pub fn replayed(&self) -> &[(Tick, Tick)] {
         &self.kept.replayed
     }
+}
+
+fn read_to(plan: &Plan, positions: &[Position]) -> BTreeMap<u64, BTreeMap<i32, Offset>> {
+    let mut all: BTreeMap<u64, BTreeMap<i32, Offset>> = BTreeMap::new();
+    for position in positions {
+        let of_source = all.entry(admissions::source_hash(&plan.scans[position.scan])).or_default();
+        let known = of_source.entry(position.partition).or_insert(position.offset);
+        *known = position.offset.max(*known);
+    }
+    all
 }
 
 /// What is late in the history of a source whose seam does not know its offsets.
@@ -188,13 +204,50 @@ fn bring(store: &StateStore, file: &StateFile, scratch: &Path) -> Result<Brought
 pub struct Served {
     /// By scan and partition, in the order of offsets.
     by_scan: IdVec<ScanId, BTreeMap<i32, Vec<(Offset, Tick)>>>,
+    /// How far each partition was read by the checkpoint, and the first tick that may have more. `None`: it did not have the source.
+    read_to: IdVec<ScanId, Option<BTreeMap<i32, Offset>>>,
+    next: Tick,
 }
 
 impl Served {
-    /// The tick at which a record was admitted; `None`: it was not late.
+    /// The tick from which on a record counted, if it was read too late for its own.
     pub fn tick(&self, scan: ScanId, (partition, offset): (i32, Offset)) -> Option<Tick> {
+        // A partition that it did not have has come since.
+        let is_unread = |read: &BTreeMap<i32, Offset>| read.get(&partition).is_none_or(|read| offset >= *read);
+        if self.read_to[scan].as_ref().is_some_and(is_unread) {
+            return Some(self.next);
+        }
         let of_partition = self.by_scan[scan].get(&partition)?;
         let at = of_partition.binary_search_by_key(&offset, |(offset, _)| *offset).ok()?;
         Some(of_partition[at].1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::id::Id;
+
+    #[test]
+    fn what_was_late_and_what_was_not_read_yet() {
+        let (at, tick) = (Offset::at, Tick::from_us);
+        let late = BTreeMap::from([(0, vec![(at(3), tick(70)), (at(8), tick(90))])]);
+        let served = Served {
+            by_scan: IdVec::from(vec![late, BTreeMap::new()]),
+            read_to: IdVec::from(vec![Some(BTreeMap::from([(0, at(10))])), None]),
+            next: tick(110),
+        };
+        for (scan, partition, offset, expected) in [
+            (0, 0, 3, Some(70)),
+            (0, 0, 4, None),
+            (0, 0, 8, Some(90)),
+            (0, 0, 9, None),
+            (0, 0, 10, Some(110)),
+            (0, 1, 0, Some(110)),
+            (1, 0, 10, None),
+        ] {
+            let found = served.tick(ScanId::at(scan), (partition, at(offset)));
+            assert_eq!(found, expected.map(tick), "{scan} {partition} {offset}");
+        }
     }
 }
