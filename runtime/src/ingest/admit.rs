@@ -32,6 +32,8 @@ pub struct Admitted {
     /// By record: the tick from which on it counts, and its effective time.
     pub visible: Vec<Tick>,
     pub effs: Vec<Option<Eff>>,
+    /// The first tick that is not published yet: nothing counts before it.
+    pub least: Tick,
     /// By scan: windows that closed before it are gone. Empty: none is.
     pub horizons: IdVec<ScanId, Eff>,
 }
@@ -89,6 +91,7 @@ impl StreamAdmission<'_> {
         let verdicts = self.seam.judge(records, stamped, &partition.plan);
         let (mut admitted, mut counts) = (Admitted::none(partition.scan, records.len()), Counts::default());
         admitted.horizons = self.horizons.clone();
+        admitted.least = next;
         let mut first_eff = None;
         for (i, stamp) in stamped.iter().enumerate() {
             // What lies before it is in the state. At the end of a run that ends, what came after the start is not there.
@@ -164,6 +167,7 @@ impl Admitted {
             events: vec![],
             visible: vec![Tick::BEFORE_ALL; records],
             effs: vec![None; records],
+            least: Tick::BEFORE_ALL,
             horizons: IdVec::new(),
         }
     }
