@@ -26,6 +26,7 @@ mod fuzz;
 mod gap;
 mod inputs;
 mod live;
+mod lookups;
 mod metrics;
 mod new_partitions;
 mod object_store;

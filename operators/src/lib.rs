@@ -28,4 +28,5 @@ pub mod saved;
 pub mod sketch;
 pub mod standalone;
 pub mod synopses;
+pub mod table;
 pub mod value;

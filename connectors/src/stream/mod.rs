@@ -32,6 +32,11 @@ pub trait StreamConfig: Debug + Send + Sync {
     /// What it reads, if no sink may write there; `None` too where the job does not say it.
     fn endpoint(&self) -> Option<Endpoint>;
 
+    /// Whether its records have keys beside what they hold, and are without a value where a key's last one is gone.
+    fn has_keys(&self) -> bool {
+        false
+    }
+
     /// Finds it. Blocks.
     ///
     /// # Errors

@@ -16,8 +16,8 @@ use arrow::array::{Array, ArrayRef};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::Xxh3;
 
-use super::ByNumber;
 use crate::saved::{Damaged, get, put};
+use crate::synopses::numbered::ByNumber;
 use crate::value::Values;
 
 /// Of one set of accumulators.
@@ -108,7 +108,9 @@ impl Corrections {
         }
         let Some(of_unit) = self.cancelled.get_mut(&unit) else { return false };
         let place = (row[0] as i64, row[self.mark_lane]);
-        let Some(entry) = of_unit.get_mut(&place).filter(|entry| entry.left[window] < entry.count) else { return false };
+        let Some(entry) = of_unit.get_mut(&place).filter(|entry| entry.left[window] < entry.count) else {
+            return false;
+        };
         entry.left[window] += 1;
         if is_last && entry.left[window] == entry.count {
             of_unit.remove(&place);

@@ -155,7 +155,16 @@ impl Table {
                 |types: &[DataType], words: &[&str]| types.iter().zip(words).map(|(t, w)| value(t, w)).collect();
             let (key, values) = event[1..].split_at(keys.len());
             let (key, values) = (parse(keys, key), parse(&plan.inputs, values));
-            self.events.push(Event { key, ts: time(event[0]), eff, comes: tick, visible: tick, values, gone: None, takes_back: false });
+            self.events.push(Event {
+                key,
+                ts: time(event[0]),
+                eff,
+                comes: tick,
+                visible: tick,
+                values,
+                gone: None,
+                takes_back: false,
+            });
         }
         self.events.retain(|event| !model::is_late(plan, event));
         let words = |words: Vec<&str>| words.into_iter().map(canonical).collect::<Vec<_>>().join(" ");

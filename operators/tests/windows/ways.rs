@@ -63,11 +63,7 @@ fn every_way_gives_the_same_changes(kind: Kind, telling: impl Fn(&Counters) -> b
     cases_give_the_same_changes(Case::random, kind, telling);
 }
 
-fn cases_give_the_same_changes(
-    case: fn(Kind, &mut StdRng) -> Case,
-    kind: Kind,
-    telling: impl Fn(&Counters) -> bool,
-) {
+fn cases_give_the_same_changes(case: fn(Kind, &mut StdRng) -> Case, kind: Kind, telling: impl Fn(&Counters) -> bool) {
     let mut told = 0;
     for seed in 0..CASES {
         let mut rng = StdRng::seed_from_u64(seed);

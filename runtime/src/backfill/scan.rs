@@ -161,7 +161,8 @@ impl Scan {
     /// Whether some row of a piece may be within reach.
     fn meets(&self, scan: ScanId, piece: &Piece, reach: Reach) -> bool {
         let open = &self.opened.sources[self.plan.scans[scan].source];
-        let integers = open.wanted.schema.field(open.event_time).data_type().is_integer();
+        let event_time = open.event_time.expect("events have a time");
+        let integers = open.wanted.schema.field(event_time).data_type().is_integer();
         let range = piece.statistics.first().copied().flatten().filter(|range| !integers && range.nulls == 0);
         range.and_then(|range| range.bounds).is_none_or(|(first, last)| reach.meets(first, last))
     }
@@ -173,7 +174,7 @@ fn pieces(opened: &Opened, plan: &Plan) -> Result<Vec<(ScanId, Piece)>, Failure>
     for (id, scan) in plan.scans.pairs() {
         let open = &opened.sources[scan.source];
         let Some(history) = &open.history else { continue };
-        let event_time = open.wanted.schema.field(open.event_time).name();
+        let event_time = open.wanted.schema.field(open.event_time.expect("events have a time")).name();
         all.extend(history.pieces(&[event_time])?.into_iter().map(|piece| (id, piece)));
     }
     Ok(all)

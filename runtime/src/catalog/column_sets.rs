@@ -50,7 +50,12 @@ impl ColumnSets {
 
     /// Rows up to this event time are out of the reach of every column set of a scan that has its seam at `s`; `None`: one reaches
     /// everything.
-    pub fn floor(&self, scan: ScanId, s: Tick) -> Option<EventTime> {
+    pub fn floor(&self, opened: &Opened, scan: (SourceId, ScanId), s: Tick) -> Option<EventTime> {
+        let (source, scan) = scan;
+        // A version of a table is in force until the next one.
+        if opened.job.sources[source].table.is_some() {
+            return None;
+        }
         let floors: Option<Vec<EventTime>> = self.of_scan(scan).map(|(_, set)| set.floor(s)).collect();
         floors.map(|all| all.into_iter().min().unwrap_or(s.left(Span::ZERO)))
     }
@@ -75,7 +80,7 @@ impl ColumnSets {
             tick: opened.job.tick_us,
             start: first.start,
             added: sets.collect(),
-            corrected: false,
+            corrected: opened.is_corrected(group),
         }
     }
 }

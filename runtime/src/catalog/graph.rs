@@ -27,6 +27,8 @@ pub struct Graph {
     sources: IdVec<SourceId, NodeId>,
     groups: IdVec<GroupId, NodeId>,
     sinks: IdVec<SinkId, NodeId>,
+    /// Sources whose records are versions of rows, and no events.
+    tables: Vec<SourceId>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,7 +40,7 @@ pub struct Node {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Events.
+    /// Events, or versions of a table's rows.
     Source(SourceId),
     /// A row for each key of the events, or for each of its windows.
     Group(GroupId),
@@ -53,15 +55,20 @@ impl Graph {
         let mut nodes = IdVec::new();
         let mut add = |kind, mut inputs: Vec<NodeId>| {
             inputs.sort_unstable();
+            inputs.dedup();
             nodes.push(Node { kind, inputs })
         };
         let sources: IdVec<_, _> = job.sources.ids().map(|id| add(Kind::Source(id), vec![])).collect();
-        let of_group = |group: &crate::job::Group| group.sources.iter().map(|source| sources[*source]).collect();
+        let of_group = |group: &crate::job::Group| {
+            let tables = group.lookups.iter().map(|lookup| sources[lookup.table]);
+            group.sources.iter().map(|source| sources[*source]).chain(tables).collect()
+        };
         let groups: IdVec<_, _> = job.groups.pairs().map(|(id, group)| add(Kind::Group(id), of_group(group))).collect();
         let of_sink = |sink: &crate::job::Sink| sink.groups.iter().map(|group| groups[*group]).collect();
         let sinks = job.sinks.pairs().map(|(id, sink)| add(Kind::Sink(id), of_sink(sink))).collect();
         add(Kind::DeadLetters, sources.iter().copied().collect());
-        Graph { nodes, sources, groups, sinks }
+        let tables = job.sources.pairs().filter(|(_, source)| source.table.is_some()).map(|(id, _)| id).collect();
+        Graph { nodes, sources, groups, sinks, tables }
     }
 
     pub fn nodes(&self) -> impl Iterator<Item = &Node> {
@@ -69,11 +76,16 @@ impl Graph {
     }
 
     /// Whose events a group takes.
+    pub fn events_of(&self, group: GroupId) -> impl Iterator<Item = SourceId> + Clone {
+        self.sources_of(group).filter(|source| !self.tables.contains(source))
+    }
+
+    /// What a group reads: whose events it takes, and the tables in which it looks them up.
     pub fn sources_of(&self, group: GroupId) -> impl Iterator<Item = SourceId> + Clone {
         self.inputs(self.groups[group]).filter_map(Kind::source)
     }
 
-    /// Who takes a source's events.
+    /// Who takes a source's events, or looks up in it.
     pub fn groups_of(&self, source: SourceId) -> impl Iterator<Item = GroupId> + Clone {
         self.readers(self.sources[source]).filter_map(Kind::group)
     }

@@ -13,10 +13,11 @@ use headwater_operators::changes;
 use super::derived::DerivedColumns;
 use super::explode;
 use super::input::{Input, condition};
+use super::lookup::{self, Tables};
 use super::opened::{ElementField, Explode, KeyColumn, OpenGroup, Source};
 use super::view::View;
 use crate::base::fault::Faults;
-use crate::base::id::SourceId;
+use crate::base::id::{IdVec, SourceId};
 use crate::job::validate::names::{ELEMENT, is_key, is_of_element};
 use crate::job::validate::types;
 use crate::job::{Group, Key, Window, columns};
@@ -26,17 +27,21 @@ pub struct Compiled {
     schema: SchemaRef,
     keys: Vec<Expression>,
     pub filter: Option<Expression>,
+    /// By lookup: its `on`.
+    lookups: Vec<Vec<Expression>>,
     pub inputs: Vec<Input>,
     pub columns: Vec<ColumnPlan>,
     results: Vec<DataType>,
     derived: DerivedColumns,
 }
 
-/// `None`: there are faults. (A name that is no column of the source is told by `check_names`.)
-pub fn compile(group: &Group, schema: &SchemaRef, faults: &mut Faults) -> Option<Compiled> {
-    let schema = &with_element(group, schema, faults)?;
+/// `None`: there are faults. (A name that is no column of the source is told by `check_names`.) `tables`: the columns of each.
+pub fn compile(group: &Group, schema: &SchemaRef, tables: &Tables, faults: &mut Faults) -> Option<Compiled> {
+    let schema = with_element(group, schema, faults)?;
+    let (schema, lookups) = lookup::compile(group, schema, tables, faults)?;
+    let schema = &schema;
     let keys: Vec<Option<Expression>> = group.key.iter().map(|key| compile_key(group, key, schema, faults)).collect();
-    let filter = group.filter.as_ref().map(|text| condition(text, schema, faults));
+    let filter = group.filter.as_ref().map(|text| condition(text, "where", schema, faults));
     let mut fine = !matches!(filter, Some(None));
     let mut of_inputs: Vec<[Option<&str>; 2]> = vec![];
     let mut inputs: Vec<Option<Input>> = vec![];
@@ -76,7 +81,8 @@ pub fn compile(group: &Group, schema: &SchemaRef, faults: &mut Faults) -> Option
     let derived = DerivedColumns::compile(&group.derived, &row(group, &keys, &plans, &results), faults)?;
     let keys: Option<Vec<Expression>> = keys.into_iter().collect();
     let schema = schema.clone();
-    Some(Compiled { schema, keys: keys?, filter: filter.flatten(), inputs: inputs?, columns: plans, results, derived })
+    let (keys, filter, inputs) = (keys?, filter.flatten(), inputs?);
+    Some(Compiled { schema, keys, filter, lookups, inputs, columns: plans, results, derived })
 }
 
 /// The key and the columns of a group's rows.
@@ -97,13 +103,15 @@ impl Compiled {
     /// The columns that its expressions name, by their paths.
     pub fn names(&self) -> impl Iterator<Item = &String> {
         let of_inputs = self.inputs.iter().flat_map(Input::columns);
-        self.keys.iter().chain(&self.filter).flat_map(Expression::columns).chain(of_inputs)
+        let on = self.lookups.iter().flatten();
+        self.keys.iter().chain(&self.filter).chain(on).flat_map(Expression::columns).chain(of_inputs)
     }
 
     /// Those of them that are read of its sources, as these have them together; each once.
     pub fn named(&self, group: &Group) -> Vec<FieldRef> {
         let mut named: Vec<FieldRef> = vec![];
-        for name in self.names().filter(|name| !is_of_element(group, name)) {
+        let is_read = |name: &&String| !is_of_element(group, name) && group.lookup_of(name).is_none();
+        for name in self.names().filter(is_read) {
             if named.iter().all(|field| field.name() != name) {
                 let field = columns::field(&self.schema, name).expect("names were checked");
                 named.push(field.into());
@@ -137,7 +145,7 @@ fn compile_key(group: &Group, key: &Key, schema: &SchemaRef, faults: &mut Faults
                 let path = Path::parse(&found.name).unwrap_or_else(|| Path::of([found.name]));
                 Expression::column(path.names(), schema).map_err(|e| e.message)
             }
-            Err(message) if is_of_element(group, text) => Err(message),
+            Err(message) if is_of_element(group, text) || group.lookup_of(text).is_some() => Err(message),
             Err(_) => return None,
         },
     };
@@ -150,7 +158,7 @@ fn compile_key(group: &Group, key: &Key, schema: &SchemaRef, faults: &mut Faults
         Err(message) => message,
     };
     // Of a column as it is, `check_names` tells it.
-    if key.is_sql || is_of_element(group, text) {
+    if key.is_sql || is_of_element(group, text) || group.lookup_of(text).is_some() {
         faults.error(key.of.at, fault);
     }
     None
@@ -160,11 +168,13 @@ pub fn open_group<'a>(
     group: &Group,
     compiled: Compiled,
     sources: impl Iterator<Item = (SourceId, &'a Source)> + Clone,
+    tables: &IdVec<SourceId, Source>,
 ) -> OpenGroup {
     let named = compiled.named(group);
+    let lookups = lookup::open(group, &compiled.lookups, compiled.names(), &compiled.schema, tables);
     let explode = sources.clone().find_map(|(_, source)| open_explode(group, &compiled, source));
     let views = sources.map(|(id, source)| (id, View::new(&source.wanted.schema, &named))).collect();
-    let Compiled { schema, keys, filter, inputs, columns: plans, results, derived } = compiled;
+    let Compiled { schema, keys, filter, inputs, columns: plans, results, derived, .. } = compiled;
     let key_types: Vec<DataType> = keys.iter().map(|key| key.data_type().clone()).collect();
     let keys = keys.into_iter().map(|key| match key.columns() {
         [name] if key.is_column() && !is_of_element(group, name) => KeyColumn::Read(name.clone()),
@@ -178,7 +188,20 @@ pub fn open_group<'a>(
     let with_derived: Vec<_> = columns.into_iter().chain(derived.fields()).collect();
     let shape_schema = changes::schema(&key_fields, windows.is_some(), &with_derived);
     let shape = GroupShape { name: group.name.clone(), keys: keys.len(), windows, schema: shape_schema };
-    OpenGroup { schema, views, filter, keys, key_types, explode, inputs, columns: plans, derived, own_schema, shape }
+    OpenGroup {
+        schema,
+        views,
+        filter,
+        keys,
+        key_types,
+        explode,
+        lookups,
+        inputs,
+        columns: plans,
+        derived,
+        own_schema,
+        shape,
+    }
 }
 
 /// What is read of the list that a group explodes; `None`: it explodes none.

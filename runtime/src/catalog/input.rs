@@ -28,7 +28,7 @@ pub struct Input {
 impl Input {
     /// Of a column that has an input: an `of`, a `where`, or both. `None`: there are faults.
     pub fn compile(column: &Column, schema: &SchemaRef, faults: &mut Faults) -> Option<Input> {
-        let filter = column.filter.as_ref().map(|text| condition(text, schema, faults));
+        let filter = column.filter.as_ref().map(|text| condition(text, "where", schema, faults));
         let of = column.of.as_ref().map(|text| expression(text, schema, faults));
         let is_broken = matches!(filter, Some(None)) || matches!(of, Some(None));
         (!is_broken).then(|| Input { filter: filter.flatten(), of: of.flatten() })
@@ -77,14 +77,14 @@ pub fn expression(text: &Named, schema: &SchemaRef, faults: &mut Faults) -> Opti
     Expression::compile(&text.text, schema).map_err(|e| faults.error(text.at, e.message)).ok()
 }
 
-/// A `where`. `None`: there are faults.
-pub fn condition(text: &Named, schema: &SchemaRef, faults: &mut Faults) -> Option<Expression> {
+/// A `where`, or another key that says which. `None`: there are faults.
+pub fn condition(text: &Named, key: &str, schema: &SchemaRef, faults: &mut Faults) -> Option<Expression> {
     let condition = expression(text, schema, faults)?;
     if *condition.data_type() == DataType::Boolean {
         return Some(condition);
     }
     let found = types::display(condition.data_type());
-    faults.error(text.at, format!("`where` must be true or false, this is a {found}"));
+    faults.error(text.at, format!("`{key}` must be true or false, this is a {found}"));
     None
 }
 

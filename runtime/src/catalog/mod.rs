@@ -8,6 +8,7 @@ pub mod graph;
 pub mod group;
 pub mod input;
 pub mod load;
+pub mod lookup;
 pub mod open;
 pub mod opened;
 pub mod reach;

@@ -4,9 +4,12 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use headwater_connectors::history::{History, Pinned};
+use headwater_expression::Expression;
 
 use super::graph::Graph;
 use super::group::{Compiled, compile, open_group};
+use super::input::condition;
+use super::lookup::Tables;
 use super::opened::Opened;
 use super::source::{Streams, check_lines, look_at_schema, open_source, project, told, with_computed};
 use super::times::{self, Times};
@@ -15,7 +18,7 @@ use crate::base::fault::Faults;
 use crate::base::id::{GroupId, IdVec, SourceId};
 use crate::job::validate::names::check_names;
 use crate::job::validate::union;
-use crate::job::{Job, Named};
+use crate::job::{self, Job, Named};
 
 /// Opens sources, and checks every name and type against them. `pinned`: the files of its history as they were pinned before.
 pub fn open(job: Job, pinned: &IdVec<SourceId, Option<Pinned>>) -> Result<Opened, Failure> {
@@ -70,27 +73,41 @@ fn open_with(job: Job, pinned: &IdVec<SourceId, Option<Pinned>>, streams: Stream
     let graph = Graph::of(&job);
     let times = job.sources.pairs().map(|(id, source)| times::compile(source, schemas[id].as_ref()?, &mut faults));
     let times: IdVec<SourceId, Option<Times>> = times.collect();
+    let deleted: IdVec<SourceId, Option<Option<Expression>>> =
+        job.sources.pairs().map(|(id, source)| compile_deleted(source, schemas[id].as_ref(), &mut faults)).collect();
+    let tables = Tables { sources: &job.sources, schemas: &schemas };
     let mut compiled: IdVec<GroupId, Option<Compiled>> = IdVec::new();
     for group in &job.groups {
         let schema = union::schema(group, &job.sources, &schemas);
-        compiled.push(schema.and_then(|schema| compile(group, &schema, &mut faults)));
+        compiled.push(schema.and_then(|schema| compile(group, &schema, &tables, &mut faults)));
     }
     if faults.has_errors() || !names_fit {
         return Err(Failure::Job(faults));
     }
     let compiled: IdVec<GroupId, Compiled> = compiled.into_iter().flatten().collect();
     let mut opened = Opened { job, graph, sources: IdVec::new(), groups: IdVec::new() };
-    let sources = sources.into_iter().flatten().zip(times.into_iter().flatten());
+    let made = times.into_iter().flatten().zip(deleted.into_iter().map(Option::flatten));
+    let sources = sources.into_iter().flatten().zip(made);
     for ((id, source), (parts, times)) in opened.job.sources.pairs().zip(sources) {
         let groups = opened.graph.groups_of(id).map(|group| (&opened.job.groups[group], &compiled[group]));
-        opened.sources.push(project(source, parts, times, groups));
+        opened.sources.push(project((id, source), parts, times, groups));
     }
     for ((id, group), compiled) in opened.job.groups.pairs().zip(compiled) {
-        let sources = opened.graph.sources_of(id).map(|source| (source, &opened.sources[source]));
-        let group = open_group(group, compiled, sources);
+        let sources = opened.graph.events_of(id).map(|source| (source, &opened.sources[source]));
+        let group = open_group(group, compiled, sources, &opened.sources);
         opened.groups.push(group);
     }
     Ok(opened)
+}
+
+/// The `deleted` of a table. `None`: there are faults.
+fn compile_deleted(
+    source: &job::Source,
+    schema: Option<&SchemaRef>,
+    faults: &mut Faults,
+) -> Option<Option<Expression>> {
+    let Some(deleted) = source.table.as_ref().and_then(|table| table.deleted.as_ref()) else { return Some(None) };
+    condition(deleted, "deleted", schema?, faults).map(Some)
 }
 
 /// What else is wrong with a job that is wrong already: names and expressions, where schemas can be had all the same.
@@ -101,8 +118,10 @@ pub fn more_faults(job: &Job) -> Faults {
     for (id, source) in job.sources.pairs() {
         if let Some(schema) = &schemas[id] {
             times::compile(source, schema, &mut faults);
+            compile_deleted(source, Some(schema), &mut faults);
         }
     }
+    let tables = Tables { sources: &job.sources, schemas: &schemas };
     for group in &job.groups {
         if let Some(schema) = &union::schema(group, &job.sources, &schemas) {
             let mut whole = group.clone();
@@ -111,7 +130,7 @@ pub fn more_faults(job: &Job) -> Faults {
             // Others have been told as missing their input.
             whole.columns.iter_mut().for_each(|column| column.filter = column.filter.take().filter(written));
             whole.columns.retain(|c| c.of.as_ref().map_or(c.agg.definition().of_events.is_some(), written));
-            compile(&whole, schema, &mut faults);
+            compile(&whole, schema, &tables, &mut faults);
         }
     }
     faults

@@ -18,7 +18,7 @@ use super::input::Input;
 use super::view::View;
 use crate::base::id::{GroupId, IdVec, SourceId};
 use crate::base::time::Span;
-use crate::job::Job;
+use crate::job::{Job, Window};
 
 pub struct Opened {
     pub job: Job,
@@ -33,16 +33,35 @@ impl Opened {
         self.job.sources.iter().any(|source| source.stream.is_some())
     }
 
+    /// Whether any group looks its events up.
+    pub fn looks_up(&self) -> bool {
+        self.job.groups.iter().any(|group| !group.lookups.is_empty())
+    }
+
+    /// Whether runs keep a state to go on from. One that looks up keeps none yet: each start computes all anew.
+    pub fn keeps_state(&self) -> bool {
+        self.has_stream() && !self.looks_up()
+    }
+
     /// The names of the sources whose events a group has.
     pub fn sources_of(&self, group: GroupId) -> String {
         let names: Vec<&str> =
-            self.graph.sources_of(group).map(|source| self.job.sources[source].name.as_str()).collect();
+            self.graph.events_of(group).map(|source| self.job.sources[source].name.as_str()).collect();
         names.join(" and ")
+    }
+
+    /// Whether a group's events may be taken back. Those of sessions are looked up where nothing comes late.
+    pub fn is_corrected(&self, group: GroupId) -> bool {
+        let group = &self.job.groups[group];
+        !group.lookups.is_empty() && !matches!(group.window, Window::Session { .. })
     }
 
     /// How late an event may be for a group's windows: the largest lateness of what it reads.
     pub fn lateness(&self, group: GroupId) -> Span {
-        let all = self.graph.sources_of(group).map(|source| self.job.sources[source].lateness_us);
+        let windowed = self.job.groups[group].window != Window::Trailing;
+        // No correction of what is looked up is refused.
+        let tables = self.job.groups[group].lookups.iter().map(|lookup| lookup.table).filter(|_| windowed);
+        let all = self.graph.events_of(group).chain(tables).map(|source| self.job.sources[source].lateness_us);
         Span::from_us(all.max().unwrap_or(0))
     }
 }
@@ -55,8 +74,8 @@ pub struct Source {
     /// The columns that the job uses: of stream records; and of history rows, which have the seam's columns at the end.
     pub wanted: Wanted,
     pub history_wanted: Wanted,
-    /// Places in `wanted`.
-    pub event_time: usize,
+    /// Places in `wanted`. Only a table may be without an event time.
+    pub event_time: Option<usize>,
     pub arrival_time: Option<usize>,
     /// A seam by offset: the places of partition and offset in `history_wanted`.
     pub seam_columns: Option<(usize, usize)>,
@@ -64,25 +83,41 @@ pub struct Source {
     pub id_column: Option<usize>,
     /// Columns of `wanted` that are worked out of others.
     pub computed: Option<Arc<Computed>>,
+    pub table: Option<OpenTable>,
+}
+
+/// What makes versions of a table's records. Places are in `wanted`.
+pub struct OpenTable {
+    pub key: Vec<usize>,
+    pub key_types: Vec<DataType>,
+    pub deleted: Option<Expression>,
+    /// The columns that are looked up.
+    pub values: Vec<usize>,
 }
 
 impl Source {
     /// The columns that say when an event was: one, or those that its SQL names.
     pub fn event_time_columns(&self) -> impl Iterator<Item = &str> {
-        let name = self.wanted.schema.field(self.event_time).name();
-        let computed = self.computed.as_ref().and_then(|computed| computed.column(name));
-        let own = computed.is_none().then_some(name);
+        let name = self.event_time.map(|place| self.wanted.schema.field(place).name());
+        let computed = name.and_then(|name| self.computed.as_ref()?.column(name));
+        let own = name.filter(|_| computed.is_none());
         own.into_iter().chain(computed.into_iter().flat_map(Expression::columns)).map(String::as_str)
     }
 
     /// Places of the columns, besides its times, without which a record of the stream is malformed.
     pub fn stream_own(&self) -> Vec<usize> {
-        self.id_column.into_iter().collect()
+        self.id_column.into_iter().chain(self.table_key()).collect()
     }
 
     /// The same of a row of the history.
     pub fn history_own(&self) -> Vec<usize> {
-        self.seam_columns.into_iter().flat_map(|(p, o)| [p, o]).chain(self.id_column).collect()
+        let seam = self.seam_columns.into_iter().flat_map(|(p, o)| [p, o]);
+        seam.chain(self.id_column).chain(self.table_key()).collect()
+    }
+
+    /// Places of a table's key.
+    pub fn table_key(&self) -> Vec<usize> {
+        self.table.as_ref().map(|table| table.key.clone()).unwrap_or_default()
     }
 }
 
@@ -118,6 +153,23 @@ pub struct ElementField {
     pub names: Vec<String>,
 }
 
+/// What the events of a group look up in a table.
+pub struct OpenLookup {
+    pub table: SourceId,
+    /// By column of the table's key.
+    pub on: Vec<Expression>,
+    pub columns: Vec<LookedUp>,
+}
+
+/// A column that is looked up.
+pub struct LookedUp {
+    /// As expressions call it, by its path.
+    pub name: String,
+    /// Its place among the values of the table.
+    pub value: usize,
+    pub data_type: DataType,
+}
+
 pub struct OpenGroup {
     /// The columns that its expressions are over: those of all its sources.
     pub schema: SchemaRef,
@@ -128,6 +180,7 @@ pub struct OpenGroup {
     pub key_types: Vec<DataType>,
     /// The list of which each element is an event. Such a group has one source.
     pub explode: Option<Explode>,
+    pub lookups: Vec<OpenLookup>,
     /// Each distinct `of` and `where` of a column.
     pub inputs: Vec<Input>,
     pub columns: Vec<ColumnPlan>,

@@ -6,14 +6,17 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use headwater_connectors::Wanted;
 use headwater_connectors::history::{History, Pinned};
 use headwater_connectors::stream::Stream;
+use headwater_expression::Expression;
 
 use super::computed::{self, Computed, ComputedHistory, ComputedStream};
 use super::explode;
 use super::group::Compiled;
-use super::opened::Source;
+use super::lookup;
+use super::opened::{OpenTable, Source};
 use super::times::{Time, Times};
 use crate::base::failure::Failure;
 use crate::base::fault::{At, Faults};
+use crate::base::id::SourceId;
 use crate::job::validate::schema::written;
 use crate::job::{self, Group, Job, SeamBy, columns};
 
@@ -114,9 +117,9 @@ pub fn told<T>(
 
 /// Which columns are read at all.
 pub fn project<'a>(
-    source: &job::Source,
+    (id, source): (SourceId, &job::Source),
     (history, stream, schema): HistoryAndStream,
-    times: Times,
+    (times, deleted): (Times, Option<Expression>),
     groups: impl Iterator<Item = (&'a Group, &'a Compiled)>,
 ) -> Source {
     let mut names = Names::default();
@@ -130,13 +133,24 @@ pub fn project<'a>(
             place
         }
     };
-    let event_time = time(&mut names, times.event, "event_time");
+    let event_time = times.event.map(|event| time(&mut names, event, "event_time"));
     let arrival_time = times.arrival.map(|arrival| time(&mut names, arrival, "arrival_time"));
     let found = |text: &str| columns::find(&schema, text, &source.name).expect("names were checked").name;
     let id_column =
         if let SeamBy::Id { id, .. } = &source.seam.by { Some(names.index_of(&found(&id.text))) } else { None };
+    let key: Vec<usize> =
+        source.table.iter().flat_map(|table| &table.key).map(|key| names.index_of(&found(&key.text))).collect();
+    deleted.iter().flat_map(Expression::columns).for_each(|name| _ = names.index_of(name));
+    let mut values: Vec<usize> = vec![];
     let mut of_elements: Vec<Field> = vec![];
     for (group, compiled) in groups {
+        if source.table.is_some() {
+            for name in lookup::named(group, compiled.names(), id) {
+                let place = names.index_of(&name);
+                values.extend((!values.contains(&place)).then_some(place));
+            }
+            continue;
+        }
         for field in explode::read(group, compiled.names(), &schema).iter().flat_map(explode::Read::columns) {
             names.index_of(field.name());
             of_elements.push(field.clone());
@@ -164,6 +178,9 @@ pub fn project<'a>(
         Wanted { schema, time_unit_ns: source.time_unit.ns() }
     };
     let (wanted, history_wanted) = (wanted(&names.0[..of_stream]), wanted(&names.0));
+    let type_of = |place: &usize| wanted.schema.field(*place).data_type().clone();
+    let key_types = key.iter().map(type_of).collect();
+    let table = source.table.is_some().then_some(OpenTable { key, key_types, deleted, values });
     let computed = (!computed.is_empty()).then(|| Arc::new(Computed { columns: computed, schema: schema.clone() }));
     let stream = match (stream, computed.clone()) {
         (Some(stream), Some(computed)) => Some(Arc::new(ComputedStream { stream, computed }) as Arc<dyn Stream>),
@@ -180,6 +197,7 @@ pub fn project<'a>(
         seam_columns,
         id_column,
         computed,
+        table,
     }
 }
 

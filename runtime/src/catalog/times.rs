@@ -15,16 +15,18 @@ pub enum Time {
 }
 
 pub struct Times {
-    pub event: Time,
+    /// Every source of events has one.
+    pub event: Option<Time>,
     pub arrival: Option<Time>,
 }
 
 /// `None`: there are faults. (A name that is no column is told by `check_names`.)
 pub fn compile(source: &job::Source, schema: &SchemaRef, faults: &mut Faults) -> Option<Times> {
     let mut one = |named: &Named| time(named, &source.name, schema, faults);
-    let event = one(&source.event_time);
-    let arrival = source.arrival_time.as_ref().map(one);
-    Some(Times { event: event?, arrival: arrival.map_or(Some(None), |arrival| arrival.map(Some))? })
+    // Of each that is named there is one, or a fault.
+    let mut one = |named: &Option<Named>| named.as_ref().map_or(Some(None), |named| one(named).map(Some));
+    let (event, arrival) = (one(&source.event_time), one(&source.arrival_time));
+    Some(Times { event: event?, arrival: arrival? })
 }
 
 fn time(named: &Named, source: &str, schema: &SchemaRef, faults: &mut Faults) -> Option<Time> {

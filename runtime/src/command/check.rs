@@ -44,7 +44,7 @@ pub fn check(args: &CheckArgs) -> Result<(), Failure> {
 /// What a run would do, told; and how it would start, if it would.
 pub fn look(job: Job) -> Result<(String, Arc<Opened>, Result<Start, Failure>), Failure> {
     let opened = Arc::new(open(job, &IdVec::new())?);
-    let found = match opened.has_stream() {
+    let found = match opened.keeps_state() {
         true => manifest::look(&StateStore::open(&opened.job, 0, Arc::default())?)?,
         false => None,
     };
@@ -127,9 +127,11 @@ fn tell(out: &mut Vec<u8>, opened: &Opened, plan: Option<&Plan>) -> std::io::Res
 
 fn tell_source(out: &mut Vec<u8>, opened: &Opened, id: SourceId, plan: Option<&Scan>) -> std::io::Result<()> {
     let (conf, open) = (&opened.job.sources[id], &opened.sources[id]);
-    writeln!(out, "\nsource {}", conf.name)?;
-    let arrival = conf.arrival_time.as_ref().map_or_else(String::new, |a| format!(", arrival {}", a.text));
-    writeln!(out, "  time      {}{arrival}", conf.event_time.text)?;
+    writeln!(out, "\n{} {}", if conf.table.is_some() { "table" } else { "source" }, conf.name)?;
+    let named = [("", &conf.event_time), ("arrival ", &conf.arrival_time)];
+    let times = named.iter().filter_map(|(role, time)| Some(format!("{role}{}", time.as_ref()?.text)));
+    let times = times.collect::<Vec<_>>().join(", ");
+    writeln!(out, "  time      {}", if times.is_empty() { "none: it has been there for ever" } else { &times })?;
     if let (Some(history), Some(conf)) = (&open.history, &conf.history) {
         let files = &history.pinned().files;
         let bytes = files.iter().map(|file| file.size).sum();
@@ -205,6 +207,9 @@ fn tell_group(out: &mut Vec<u8>, opened: &Opened, id: GroupId, plan: Option<&Pla
     for line in meaning::of_rows(group, opened.lateness(id), near) {
         writeln!(out, "  {line}")?;
     }
+    for line in meaning::of_lookups(&opened.job, group) {
+        writeln!(out, "  {line}")?;
+    }
     let shape = &open.shape;
     let fields = &shape.schema.fields()[shape.columns()];
     let keys = &shape.schema.fields()[..shape.keys];
@@ -235,7 +240,7 @@ fn tell_sinks(out: &mut Vec<u8>, job: &Job) -> std::io::Result<()> {
 }
 
 fn tell_sample(opened: &Arc<Opened>, plan: &Plan, n: usize) -> Result<(), Failure> {
-    for (id, source) in opened.job.sources.pairs() {
+    for (id, source) in opened.job.sources.pairs().filter(|(_, source)| source.table.is_none()) {
         let sample = sample::take(opened, plan, id, n)?;
         print(&format!("\n{}\n", sample::heading(&sample, &source.name)))?;
         for (group, lines) in &sample.rows {

@@ -1,7 +1,7 @@
 //! What a feature means, in plain words.
 
 use crate::base::time::{Span, Tick};
-use crate::job::{Column, Group, Window, duration};
+use crate::job::{Column, Group, Job, Lookup, Window, duration};
 
 /// What a row of the group is about, what it takes and how long it is there. `near`: a time to show a window at.
 /// `near`: a time of which examples are.
@@ -50,6 +50,34 @@ pub fn of_rows(group: &Group, lateness: Span, near: Tick) -> Vec<String> {
     };
     let stays = format!("a row is kept in the store until {} past its end (retain)", show(group.retain_us));
     vec![rows, format!("{takes}; later ones are dead letters"), stays]
+}
+
+/// What a group looks up, what may correct it, and how much of that is remembered.
+pub fn of_lookups(job: &Job, group: &Group) -> Vec<String> {
+    let one = |lookup: &Lookup| {
+        let table = &job.sources[lookup.table];
+        let on = lookup.on.iter().map(|on| on.text.as_str()).collect::<Vec<_>>().join(", ");
+        let late = duration::display(table.lateness_us);
+        let corrects = match (&table.stream, table.lateness_us) {
+            (None, _) => "no version comes later, so nothing is corrected".to_owned(),
+            (Some(_), 0) => "a version is in force from when it is known, so nothing is corrected".to_owned(),
+            (Some(_), _) => {
+                format!("a version that comes up to {late} late corrects its rows, and events are remembered so long")
+            }
+        };
+        format!("looked up in table {} by {on}, as {}: {corrects}", table.name, lookup.name)
+    };
+    let mut lines: Vec<String> = group.lookups.iter().map(one).collect();
+    if !lines.is_empty() {
+        let is_lifetime =
+            group.window == Window::Trailing && group.columns.iter().any(|column| column.length_us.is_none());
+        lines.push(match is_lifetime {
+            true => "versions are remembered for ever, since a column is over all time".to_owned(),
+            false => "versions are remembered as long as a window may hold an event of their time, and a day longer"
+                .to_owned(),
+        });
+    }
+    lines
 }
 
 /// `[2026-01-01T10:00:00Z, 2026-01-01T11:00:00Z)`: the newest window that has begun.

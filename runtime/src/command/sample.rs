@@ -62,7 +62,8 @@ pub fn take(opened: &Arc<Opened>, plan: &Plan, source: SourceId, n: usize) -> Re
         latest.batches.iter().flat_map(|part| part.chosen.iter().filter_map(|i| part.stamped[*i as usize].good()));
     let t = times.max().map(|ts| Tick::up(ts, tick));
     let mut sample = Sample { events: latest.events(), t, rows: vec![], dead_letters: vec![] };
-    let of_source = opened.graph.groups_of(source);
+    // What would be looked up is not read.
+    let of_source = opened.graph.groups_of(source).filter(|group| opened.groups[*group].lookups.is_empty());
     let groups = of_source.map(|group| Ok((group, standalone(opened, &sets, group, t.unwrap_or(Tick::BEFORE_ALL))?)));
     let mut groups: BTreeMap<GroupId, Standalone> = groups.collect::<Result<_, Failure>>()?;
     for SampledBatch { records, stamped, chosen, .. } in &latest.batches {
@@ -208,7 +209,7 @@ fn from_history(
 ) -> Result<(), Failure> {
     let (conf, open) = (&opened.job.sources[source], &opened.sources[source]);
     let until = conf.history.as_ref().and_then(|h| h.complete_until_us).map(MatchTime::from_us);
-    let event_time = open.wanted.schema.field(open.event_time);
+    let event_time = open.wanted.schema.field(open.event_time.expect("events have a time"));
     let timestamps = !event_time.data_type().is_integer();
     // Where statistics say nothing, anything may be there.
     let newest = |piece: &Piece| {

@@ -66,12 +66,14 @@ fn show_checkpoint(out: &mut String, checkpoint: &CheckpointReport) -> std::fmt:
 fn show_source(out: &mut String, source: &SourceReport) -> std::fmt::Result {
     let seam = &source.seam;
     let gap = if seam.allow_gap { ", a gap is allowed" } else { "" };
-    writeln!(out, "\nsource {}, seam by {} at {}{gap}", source.name, seam.by, seam.s.as_deref().unwrap_or("?"))?;
+    let kind = if source.is_table { "table" } else { "source" };
+    writeln!(out, "\n{kind} {}, seam by {} at {}{gap}", source.name, seam.by, seam.s.as_deref().unwrap_or("?"))?;
     let counts = [
         ("passed over", source.counts.passed_over),
         ("missed", source.counts.missed),
         ("tombstones", source.counts.tombstones),
         ("admitted", source.counts.admitted),
+        ("came too late", source.counts.late_versions),
     ];
     let counts: Vec<String> =
         counts.iter().filter(|(_, n)| *n > 0).map(|(name, n)| format!(", {} {name}", HumanCount(*n))).collect();
@@ -82,6 +84,9 @@ fn show_source(out: &mut String, source: &SourceReport) -> std::fmt::Result {
         HumanBytes(source.counts.bytes),
         counts.concat()
     )?;
+    if source.is_table {
+        writeln!(out, "  versions  {} held", HumanCount(source.versions_held))?;
+    }
     show_dead_letters(out, &source.dead_letters)?;
     if !source.partitions.is_empty() {
         let heads = ["partition", "last in history", "first read", "position", "end", "lag"];
@@ -107,6 +112,10 @@ fn show_group(out: &mut String, group: &GroupReport) -> std::fmt::Result {
     if group.counts.open_windows + group.counts.dropped > 0 && group.windowed {
         let (open, dropped) = (HumanCount(group.counts.open_windows), HumanCount(group.counts.dropped));
         writeln!(out, "  windows   {open} open, {dropped} closed")?;
+    }
+    if group.counts.corrections + group.events_held > 0 {
+        let (corrections, held) = (HumanCount(group.counts.corrections), HumanCount(group.events_held));
+        writeln!(out, "  corrected {corrections} events, {held} are held to be corrected")?;
     }
     match (&group.as_of, group.staleness_seconds) {
         (Some(as_of), Some(seconds)) => {

@@ -34,6 +34,8 @@ pub struct Admitted {
     /// Of a stream: the events whose own tick was finished before they were read, and that tick.
     pub late: Vec<(u32, Tick)>,
     pub effs: Vec<Option<Eff>>,
+    /// The first tick that is not published yet: nothing counts before it.
+    pub least: Tick,
     /// By scan: windows that closed before it are gone. Empty: none is.
     pub horizons: IdVec<ScanId, Eff>,
 }
@@ -91,6 +93,7 @@ impl StreamAdmission<'_> {
         let verdicts = self.seam.judge(records, stamped, &partition.plan);
         let (mut admitted, mut counts) = (Admitted::none(partition.scan, records.len()), Counts::default());
         admitted.horizons = self.horizons.clone();
+        admitted.least = next;
         let mut first_eff = None;
         for (i, stamp) in stamped.iter().enumerate() {
             // What lies before it is in the state. At the end of a run that ends, what came after the start is not there.
@@ -168,6 +171,7 @@ impl Admitted {
             visible: vec![Tick::BEFORE_ALL; records],
             late: vec![],
             effs: vec![None; records],
+            least: Tick::BEFORE_ALL,
             horizons: IdVec::new(),
         }
     }

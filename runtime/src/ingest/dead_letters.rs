@@ -39,6 +39,16 @@ impl Tally {
         other.groups.iter().for_each(|(key, n)| *self.groups.entry(*key).or_default() += n);
     }
 
+    /// One more of a group.
+    pub fn refused_by(&mut self, group: GroupId, reason: &'static str) {
+        *self.groups.entry((group, reason)).or_default() += 1;
+    }
+
+    /// One more of a source.
+    pub fn refused(&mut self, source: SourceId, reason: &'static str) {
+        *self.sources.entry((source, reason)).or_default() += 1;
+    }
+
     /// How many dead letters there are of each reason, whatever their source.
     pub fn by_reason(&self) -> BTreeMap<&'static str, u64> {
         let mut reasons = BTreeMap::new();
@@ -54,6 +64,14 @@ impl Tally {
             *status.groups[*group].dead_letters.entry((*reason).to_owned()).or_default() += n;
         }
     }
+}
+
+/// The reasons that groups have. A record is a dead letter at most once for each.
+pub const REASONS: [&str; 4] = ["expression", "null key", "long key", "late"];
+
+/// 0: none of a group.
+pub fn reason_bit(reason: &str) -> u8 {
+    REASONS.iter().position(|known| *known == reason).map_or(0, |at| 1 << at)
 }
 
 impl<'a> DeadLetters<'a> {
@@ -86,6 +104,11 @@ impl<'a> DeadLetters<'a> {
                 self.refused.extend(rows.into_iter().map(|row| (row, reason)));
             }
         }
+    }
+
+    /// The reasons for which a record is a dead letter already, as `reason_bit` has them.
+    pub fn told(&self, row: u32) -> u8 {
+        self.refused.range((row, "")..(row + 1, "")).map(|(_, reason)| reason_bit(reason)).sum()
     }
 
     /// What the source itself refuses.

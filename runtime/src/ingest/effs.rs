@@ -48,8 +48,10 @@ impl Effs {
 
     fn open(opened: &Opened, plan: &Plan, sets: &ColumnSets, id: ScanId) -> Result<Effs, Failure> {
         let scan = &plan.scans[id];
-        let asked = asking(opened, sets, id).next().is_some() && !scan.restored;
-        let floor = scan.s.and_then(|s| floor(opened, sets, id, s));
+        // Of a table every version is, whenever it came.
+        let is_table = opened.job.sources[scan.source].table.is_some();
+        let asked = (is_table || asking(opened, sets, id).next().is_some()) && !scan.restored;
+        let floor = scan.s.filter(|_| !is_table).and_then(|s| floor(opened, sets, id, s));
         if asked { Effs::of_rows(opened, plan, id, floor) } else { Ok(Effs::default()) }
     }
 
@@ -144,7 +146,7 @@ fn first_asked(
     now: WallClock,
 ) -> Connected<BTreeMap<i64, Offset>> {
     let below = |piece: &Piece| {
-        let range = narrow.times(piece, narrow.source.event_time);
+        let range = narrow.source.event_time.and_then(|column| narrow.times(piece, column));
         range.is_some_and(|range| range.bounds.is_none_or(|(_, newest)| EventTime::from_us(newest) <= floor))
     };
     let pieces: Vec<Piece> = pieces.iter().filter(|piece| !below(piece)).cloned().collect();

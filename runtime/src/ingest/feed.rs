@@ -27,9 +27,11 @@ use timely::dataflow::operators::probe::Handle as ProbeHandle;
 use timely::dataflow::{Scope, Stream};
 use timely::scheduling::Activator;
 
+use super::looked_up::Raw;
 use super::pipeline::Shaped;
 use super::slices::Slices;
 use super::streams::{Progress, Streams};
+use super::versions::{Versions, without_payload};
 use crate::base::failure::Failure;
 use crate::base::id::{ColumnSetId, GroupId, Id, IdVec, ScanId};
 use crate::base::time::{Eff, Tick, Time};
@@ -70,6 +72,10 @@ pub struct FeedParts {
 pub struct Fed<'scope> {
     pub events: Stream<'scope, i64, Vec<Routed>>,
     pub dead_letters: Stream<'scope, i64, Vec<DeadLetter>>,
+    /// Of tables, to every worker; `group` is the scan, and `set` is `OF_HISTORY` or `OF_STREAM`.
+    pub versions: Stream<'scope, i64, Vec<Routed>>,
+    /// Events that are looked up where they were read.
+    pub raw: Stream<'scope, i64, Vec<Rc<RefCell<Option<Raw>>>>>,
     /// To be activated when there may be something to do.
     pub activator: Rc<Activator>,
 }
@@ -79,7 +85,10 @@ pub fn feed<'scope>(scope: Scope<'scope, i64>, parts: impl FnOnce(Rc<Activator>)
     let activator = Rc::new(scope.activator_for(builder.operator_info().address));
     let (events, events_stream) = builder.new_output::<Vec<Routed>>();
     let (dead_letters, dead_letters_stream) = builder.new_output::<Vec<DeadLetter>>();
+    let (versions, versions_stream) = builder.new_output::<Vec<Routed>>();
+    let (raw, raw_stream) = builder.new_output::<Vec<Rc<RefCell<Option<Raw>>>>>();
     let (mut events, mut dead_letters) = (OutputBuilder::from(events), OutputBuilder::from(dead_letters));
+    let (mut versions, mut raw) = (OutputBuilder::from(versions), OutputBuilder::from(raw));
     let parts = parts(activator.clone());
     let again = activator.clone();
     builder.build(move |capabilities| {
@@ -88,7 +97,7 @@ pub fn feed<'scope>(scope: Scope<'scope, i64>, parts: impl FnOnce(Rc<Activator>)
             if feed.capabilities.is_empty() || feed.parts.fault.borrow().is_some() {
                 return;
             }
-            let mut out = Out { events: VecDeque::new(), dead_letters: vec![], peers: feed.parts.peers };
+            let mut out = Out::new(feed.parts.worker, feed.parts.peers);
             if let Err(e) = feed.step(&mut out) {
                 *feed.parts.fault.borrow_mut() = Some(e);
                 return;
@@ -98,6 +107,12 @@ pub fn feed<'scope>(scope: Scope<'scope, i64>, parts: impl FnOnce(Rc<Activator>)
             }
             if !out.dead_letters.is_empty() {
                 dead_letters.activate().session(&feed.capabilities[1]).give_iterator(out.dead_letters.into_iter());
+            }
+            if !out.versions.is_empty() {
+                versions.activate().session(&feed.capabilities[2]).give_iterator(out.versions.into_iter());
+            }
+            if !out.raw.is_empty() {
+                raw.activate().session(&feed.capabilities[3]).give_iterator(out.raw.into_iter());
             }
             if let Err(failure) = feed.advance() {
                 let fault = Error::world("writing down what was admitted", failure.message());
@@ -111,17 +126,34 @@ pub fn feed<'scope>(scope: Scope<'scope, i64>, parts: impl FnOnce(Rc<Activator>)
             }
         }
     });
-    Fed { events: events_stream, dead_letters: dead_letters_stream, activator }
+    Fed {
+        events: events_stream,
+        dead_letters: dead_letters_stream,
+        versions: versions_stream,
+        raw: raw_stream,
+        activator,
+    }
 }
+
+/// What the versions of a message were read from.
+pub const OF_STREAM: u32 = 0;
+pub const OF_HISTORY: u32 = 1;
 
 /// What is sent in one activation.
 struct Out {
     events: VecDeque<Routed>,
     dead_letters: Vec<DeadLetter>,
+    versions: Vec<Routed>,
+    raw: Vec<Rc<RefCell<Option<Raw>>>>,
+    worker: usize,
     peers: usize,
 }
 
 impl Out {
+    fn new(worker: usize, peers: usize) -> Out {
+        Out { events: VecDeque::new(), dead_letters: vec![], versions: vec![], raw: vec![], worker, peers }
+    }
+
     fn send(
         &mut self,
         events: Vec<((GroupId, ColumnSetId), RecordBatch)>,
@@ -135,6 +167,22 @@ impl Out {
         }
         self.dead_letters.extend(dead_letters);
         Ok(())
+    }
+
+    /// Events that are looked up here; and versions: those of a stream for every worker, those of a history, which each reads itself, for
+    /// this one.
+    fn send_lookups(&mut self, versions: Vec<Versions>, raw: Vec<Raw>, of: u32) {
+        for Versions { scan, batch, .. } in versions {
+            let to = |to: usize| {
+                let columns = if to == self.worker { batch.clone() } else { without_payload(&batch) };
+                Routed { to: to as u64, group: scan.number(), set: of, columns: Columns::from(columns) }
+            };
+            match of {
+                OF_HISTORY => self.versions.push(to(self.worker)),
+                _ => self.versions.extend((0..self.peers).map(to)),
+            }
+        }
+        self.raw.extend(raw.into_iter().map(|raw| Rc::new(RefCell::new(Some(raw)))));
     }
 }
 
@@ -207,6 +255,7 @@ impl Feed {
         self.busy = slice.is_some() || self.parts.slices.is_done();
         if let Some(slice) = slice {
             out.send(slice.events, slice.dead_letters)?;
+            out.send_lookups(slice.versions, slice.raw, OF_HISTORY);
             let mut status = self.parts.board.worker(self.parts.local);
             status.history_rows_read += slice.rows;
             slice.tally.add_to(&mut status);
@@ -217,7 +266,10 @@ impl Feed {
     fn read_streams(&mut self, out: &mut Out) -> Result<(), Error> {
         let (t, stored) = (self.announced.t, self.stored());
         let progress = Progress { t, horizons: &self.parts.horizons, stored };
-        let mut send = |Shaped { events, dead_letters, .. }| out.send(events, dead_letters);
+        let mut send = |Shaped { events, dead_letters, versions, raw, .. }| {
+            out.send_lookups(versions, raw, OF_STREAM);
+            out.send(events, dead_letters)
+        };
         self.busy = self.parts.streams.read(&progress, &mut send)?;
         Ok(())
     }

@@ -79,7 +79,7 @@ fn ends_before(narrow: &Narrow, piece: &Piece, from: MatchTime) -> bool {
         let range = narrow.times(piece, column);
         range.filter(|range| range.bounds.is_none_or(|(_, newest)| MatchTime::from_us(newest) < from))
     };
-    let ts = before(narrow.source.event_time);
+    let ts = narrow.source.event_time.and_then(before);
     match narrow.source.arrival_time {
         None => ts.is_some(),
         // A null arrival is the event time.

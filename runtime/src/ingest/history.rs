@@ -15,12 +15,14 @@ use headwater_expression::Expression;
 use super::admit::HistoryAdmission;
 use super::dead_letters::Tally;
 use super::effs::Effs;
+use super::looked_up::Raw;
 use super::narrow::Narrow;
 use super::pipeline::Pipeline;
 use super::shape::Batch;
+use super::versions::Versions;
 use crate::base::failure::Failure;
 use crate::base::failures::Failures;
-use crate::base::id::{ColumnSetId, GroupId, IdVec, ScanId};
+use crate::base::id::{ColumnSetId, GroupId, IdVec, ScanId, SourceId};
 use crate::base::time::{EventTime, MatchTime, WallClock};
 use crate::catalog::column_sets::ColumnSets;
 use crate::catalog::opened::Opened;
@@ -35,6 +37,9 @@ pub struct Slice {
     /// Of a group and a column set of it.
     pub events: Vec<((GroupId, ColumnSetId), RecordBatch)>,
     pub dead_letters: Vec<DeadLetter>,
+    /// Of tables, which every worker reads; and events that are looked up.
+    pub versions: Vec<Versions>,
+    pub raw: Vec<Raw>,
     pub tally: Tally,
     pub rows: u64,
     /// How far pieces were read by its end.
@@ -42,14 +47,28 @@ pub struct Slice {
 }
 
 impl Slice {
-    fn add(&mut self, records: &Records, pipeline: &Pipeline, admission: &HistoryAdmission, now: WallClock) {
+    /// `tells`: what is wrong with them is told here.
+    fn add(
+        &mut self,
+        records: &Records,
+        pipeline: &Pipeline,
+        admission: &HistoryAdmission,
+        now: WallClock,
+        tells: bool,
+    ) {
         let (stamped, log_positions) = (pipeline.stamp(records, now), pipeline.log_positions(records));
         let admitted = admission.admit(&stamped, &log_positions);
         let shaped = pipeline.shape(Batch { records, stamped: &stamped }, &log_positions, &[admitted]);
-        self.events.extend(shaped.events);
-        self.dead_letters.extend(shaped.dead_letters);
-        self.tally.add(&shaped.tally);
-        self.rows += records.len() as u64;
+        // Of a table only one worker tells.
+        self.versions
+            .extend(shaped.versions.into_iter().map(|versions| if tells { versions } else { versions.untold() }));
+        if tells {
+            self.events.extend(shaped.events);
+            self.raw.extend(shaped.raw);
+            self.dead_letters.extend(shaped.dead_letters);
+            self.tally.add(&shaped.tally);
+            self.rows += records.len() as u64;
+        }
     }
 
     fn note(&mut self, piece: u32, rows: u64) {
@@ -77,6 +96,8 @@ impl Slice {
 const SLICES_AHEAD: usize = 2;
 /// Rows of a slice, about: workers wait for each other once a slice.
 const SLICE_ROWS: u64 = 64 << 10;
+/// Batches of versions of a slice, about.
+const VERSIONS_AT_ONCE: usize = 8;
 
 /// A piece of the history of a scan that some window can reach.
 pub struct Assigned {
@@ -93,13 +114,14 @@ pub fn pieces(opened: &Opened, plan: &Plan, sets: &ColumnSets) -> Result<Vec<Ass
     for (id, scan) in plan.scans.pairs().filter(|(_, scan)| is_left(scan)) {
         let open = &opened.sources[scan.source];
         let Some(history) = &open.history else { continue };
-        let floor = scan.s.and_then(|s| sets.floor(id, s));
-        let event_time = open.wanted.schema.field(open.event_time).name();
-        let timestamps = !open.wanted.schema.field(open.event_time).data_type().is_integer();
+        let floor = scan.s.and_then(|s| sets.floor(opened, (scan.source, id), s));
+        let event_time = open.event_time.map(|column| open.wanted.schema.field(column));
+        let timestamps = event_time.is_some_and(|field| !field.data_type().is_integer());
+        let event_time: Vec<&str> = event_time.iter().map(|field| field.name().as_str()).collect();
         let narrow = Narrow::new(&opened.job.sources[scan.source], open, false);
         let pruning = Pruning { opened, narrow: &narrow, history: history.as_ref(), now: plan.now };
         let known = history.partitions(0).map(|_| narrow.pieces(history.as_ref())).transpose()?.unwrap_or_default();
-        for (at, piece) in history.pieces(&[event_time])?.into_iter().enumerate() {
+        for (at, piece) in history.pieces(&event_time)?.into_iter().enumerate() {
             let range = piece.statistics.first().copied().flatten().filter(|_| timestamps);
             let out_of_reach = |floor: EventTime| {
                 let is_below = |(_, newest)| EventTime::from_us(newest) <= floor;
@@ -107,7 +129,8 @@ pub fn pieces(opened: &Opened, plan: &Plan, sets: &ColumnSets) -> Result<Vec<Ass
             };
             if !floor.is_some_and(out_of_reach) {
                 let groups = || sets.of_scan(id).map(|(group, _)| group);
-                let is_nobodys = known.get(at).is_some_and(|known| pruning.is_nobodys(known, groups()));
+                let is_table = open.table.is_some();
+                let is_nobodys = !is_table && known.get(at).is_some_and(|known| pruning.is_nobodys(known, groups()));
                 all.push(Assigned { scan: id, piece, is_nobodys });
             }
         }
@@ -128,8 +151,9 @@ impl Pruning<'_> {
     fn is_nobodys(&self, piece: &Piece, groups: impl Iterator<Item = GroupId>) -> bool {
         let Some(values) = self.history.partitions(piece.file) else { return false };
         let refuses = |group: GroupId| {
-            let filter = self.opened.groups[group].filter.as_ref();
-            filter.is_some_and(|filter| is_false(filter, &values)) && self.opened.groups[group].explode.is_none()
+            let open = &self.opened.groups[group];
+            let is_plain = open.explode.is_none() && open.lookups.is_empty();
+            is_plain && open.filter.as_ref().is_some_and(|filter| is_false(filter, &values))
         };
         groups.into_iter().all(refuses) && self.has_no_dead_letter(piece)
     }
@@ -137,7 +161,7 @@ impl Pruning<'_> {
     /// Whether the source itself takes every row: each has its times, and no clock is wrong.
     fn has_no_dead_letter(&self, piece: &Piece) -> bool {
         let (narrow, source) = (self.narrow, &self.narrow.source);
-        let times = [Some(source.event_time), source.arrival_time];
+        let times = [source.event_time, source.arrival_time];
         let all_there = |column: usize| narrow.times(piece, column).is_some_and(|range| range.nulls == 0);
         times.into_iter().flatten().all(all_there) && narrow.newest_arrival(piece, self.now).is_some()
     }
@@ -192,46 +216,85 @@ fn read_pieces(
     sender: &SyncSender<Option<Slice>>,
     wake: &Thread,
 ) -> Result<(), Error> {
-    let (mut slice, mut pipelines) = (Slice::default(), BTreeMap::new());
-    for (number, assigned) in (0..).zip(pieces(opened, plan, sets)?).skip(worker).step_by(peers) {
-        let read_before = plan.read.get(&number).copied().unwrap_or(0);
-        if read_before == WHOLE {
-            continue;
+    let mut reading = Reading { slice: Slice::default(), pipelines: BTreeMap::new(), sender, wake };
+    let all: Vec<(u32, Assigned)> = (0..).zip(pieces(opened, plan, sets)?).collect();
+    let is_table = |assigned: &Assigned| opened.sources[plan.scans[assigned.scan].source].table.is_some();
+    let is_mine = |number: u32| number as usize % peers == worker;
+    // Of tables first, and all of them: what is looked up has to be there.
+    for (number, assigned) in all.iter().filter(|(_, assigned)| is_table(assigned)) {
+        if !reading.read(opened, (plan, sets, effs), (*number, assigned), is_mine(*number))? {
+            return Ok(());
         }
-        if assigned.is_nobodys {
-            slice.note(number, WHOLE);
-            continue;
+    }
+    for (number, assigned) in all.iter().filter(|(number, assigned)| !is_table(assigned) && is_mine(*number)) {
+        if !reading.read(opened, (plan, sets, effs), (*number, assigned), true)? {
+            return Ok(());
         }
-        let mut rows = 0;
+    }
+    // The worker that has gone needs no word of it.
+    let _ = sender.send(Some(reading.slice.joined()?));
+    Ok(())
+}
+
+/// What a worker's thread has in hand.
+struct Reading<'a> {
+    slice: Slice,
+    pipelines: BTreeMap<SourceId, Pipeline>,
+    sender: &'a SyncSender<Option<Slice>>,
+    wake: &'a Thread,
+}
+
+impl Reading<'_> {
+    /// Reads a piece. `tells`: it is this worker's to tell what is wrong with it, and how far it is. `false`: the worker has gone.
+    fn read(
+        &mut self,
+        opened: &Arc<Opened>,
+        (plan, sets, effs): (&Plan, &ColumnSets, &IdVec<ScanId, Effs>),
+        (number, assigned): (u32, &Assigned),
+        tells: bool,
+    ) -> Result<bool, Error> {
         let source = plan.scans[assigned.scan].source;
         let open = &opened.sources[source];
-        let pipeline = pipelines.entry(source).or_insert_with(|| Pipeline::new(opened, plan, sets, source));
+        let read_before = plan.read.get(&number).copied().unwrap_or(0);
+        // The versions of a table are not in a state that was saved between two slices.
+        if read_before == WHOLE && open.table.is_none() {
+            return Ok(true);
+        }
+        if assigned.is_nobodys {
+            self.slice.note(number, WHOLE);
+            return Ok(true);
+        }
+        let mut rows = 0;
+        let pipeline = self.pipelines.entry(source).or_insert_with(|| Pipeline::new(opened, plan, sets, source));
         let admission = admission(opened, plan, assigned.scan, effs);
         let history = open.history.as_ref().expect("only histories have pieces");
         for records in history.read(&assigned.piece, &open.history_wanted)? {
             let records = records?;
             let first = rows;
             rows += records.len() as u64;
-            if rows <= read_before {
+            let is_told = rows <= read_before;
+            if is_told && open.table.is_none() {
                 continue;
             }
-            if first < read_before {
+            if first < read_before && !is_told {
                 return Err(split_elsewhere());
             }
-            slice.add(&records, pipeline, &admission, plan.now);
-            slice.note(number, rows);
-            if slice.rows >= SLICE_ROWS {
-                if sender.send(Some(std::mem::take(&mut slice).joined()?)).is_err() {
-                    return Ok(());
+            self.slice.add(&records, pipeline, &admission, plan.now, tells && !is_told);
+            if tells && !is_told {
+                self.slice.note(number, rows);
+            }
+            if self.slice.rows >= SLICE_ROWS || self.slice.versions.len() >= VERSIONS_AT_ONCE {
+                if self.sender.send(Some(std::mem::take(&mut self.slice).joined()?)).is_err() {
+                    return Ok(false);
                 }
-                wake.unpark();
+                self.wake.unpark();
             }
         }
-        slice.note(number, WHOLE);
+        if tells {
+            self.slice.note(number, WHOLE);
+        }
+        Ok(true)
     }
-    // The worker that has gone needs no word of it.
-    let _ = sender.send(Some(slice.joined()?));
-    Ok(())
 }
 
 fn admission<'a>(opened: &Opened, plan: &Plan, scan: ScanId, effs: &'a IdVec<ScanId, Effs>) -> HistoryAdmission<'a> {

@@ -9,6 +9,8 @@ pub mod held_ids;
 pub mod history;
 pub mod lanes;
 pub mod log_position;
+pub mod looked_up;
+pub mod lookups;
 pub mod narrow;
 pub mod newcomers;
 pub mod partition;
@@ -20,6 +22,7 @@ pub mod slices;
 pub mod stamp;
 pub mod steps;
 pub mod streams;
+pub mod versions;
 
 #[cfg(test)]
 pub mod testing;

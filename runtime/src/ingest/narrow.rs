@@ -10,7 +10,7 @@ use headwater_connectors::{Result as Connected, Wanted};
 
 use super::stamp::Stamper;
 use crate::base::time::{Arrival, EventTime, Span, WallClock};
-use crate::catalog::opened::Source;
+use crate::catalog::opened::{OpenTable, Source};
 use crate::job;
 
 pub struct Narrow {
@@ -22,10 +22,18 @@ pub struct Narrow {
 impl Narrow {
     /// Times and the columns of a seam by offset; `id`: that of a seam by id too.
     pub fn new(conf: &job::Source, source: &Source, id: bool) -> Narrow {
-        let mut columns = vec![source.event_time];
+        let mut columns: Vec<usize> = source.event_time.into_iter().collect();
         let arrival_time = source.arrival_time.map(|a| index_of(&mut columns, a));
         let seam_columns = source.seam_columns.map(|(p, o)| (index_of(&mut columns, p), index_of(&mut columns, o)));
         let id_column = source.id_column.filter(|_| id).map(|c| index_of(&mut columns, c));
+        // A key that does not decode makes a record malformed, as a time does. In files with a schema all keys decode.
+        let may_fail = source.history.as_ref().is_some_and(|history| history.schema().is_none());
+        let table = source.table.as_ref().filter(|_| may_fail).map(|table| OpenTable {
+            key: table.key.iter().map(|c| index_of(&mut columns, *c)).collect(),
+            key_types: table.key_types.clone(),
+            deleted: None,
+            values: vec![],
+        });
         let schema = Arc::new(source.history_wanted.schema.project(&columns).expect("places of its own"));
         let wanted = Wanted { schema, time_unit_ns: source.history_wanted.time_unit_ns };
         let source = Source {
@@ -34,11 +42,12 @@ impl Narrow {
             schema: source.schema.clone(),
             wanted: wanted.clone(),
             history_wanted: wanted,
-            event_time: 0,
+            event_time: source.event_time.map(|_| 0),
             arrival_time,
             seam_columns,
             id_column,
             computed: source.computed.clone(),
+            table,
         };
         Narrow { source, future_limit: Span::from_us(conf.future_limit_us) }
     }
@@ -65,7 +74,7 @@ impl Narrow {
 
     /// The largest arrival of a piece, where statistics alone tell it: no clock is wrong.
     pub fn newest_arrival(&self, piece: &Piece, now: WallClock) -> Option<Arrival> {
-        let (_, newest_ts) = self.times(piece, self.source.event_time)?.bounds?;
+        let (_, newest_ts) = self.times(piece, self.source.event_time?)?.bounds?;
         let newest_ts = EventTime::from_us(newest_ts);
         let arrivals = match self.source.arrival_time {
             None => (newest_ts.into(), newest_ts.into()),

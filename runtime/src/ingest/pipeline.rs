@@ -17,8 +17,10 @@ use headwater_connectors::sink::dead_letters::DeadLetter;
 use super::admit::Admitted;
 use super::dead_letters::{DeadLetters, Tally};
 use super::log_position::LogPositions;
+use super::looked_up::Raw;
 use super::shape::{Batch, Shaper};
 use super::stamp::{Stamped, Stamper};
+use super::versions::{VersionMaker, Versions, removals};
 use crate::base::id::{ColumnSetId, GroupId, ScanId, SourceId};
 use crate::base::time::{Span, WallClock};
 use crate::catalog::column_sets::ColumnSets;
@@ -30,6 +32,10 @@ pub struct Pipeline {
     opened: Arc<Opened>,
     source: SourceId,
     shapers: Vec<Shaper>,
+    /// Of groups whose events are looked up first: only their reach is asked.
+    looking: Vec<Shaper>,
+    /// Of a table.
+    versions: Option<VersionMaker>,
     /// The first scan of the source: it tells what the source itself refuses.
     first: Option<ScanId>,
 }
@@ -41,13 +47,20 @@ pub struct Shaped {
     pub events: Vec<((GroupId, ColumnSetId), RecordBatch)>,
     pub dead_letters: Vec<DeadLetter>,
     pub tally: Tally,
+    /// Of a table's records.
+    pub versions: Vec<Versions>,
+    /// Events that are looked up before they are shaped.
+    pub raw: Vec<Raw>,
 }
 
 impl Pipeline {
     pub fn new(opened: &Arc<Opened>, plan: &Plan, sets: &ColumnSets, source: SourceId) -> Pipeline {
-        let shapers = Shaper::of_source(opened, sets, source);
         let first = plan.scans.find(|scan| scan.source == source);
-        Pipeline { opened: opened.clone(), source, shapers, first }
+        let is_table = opened.sources[source].table.is_some();
+        let shapers = if is_table { vec![] } else { Shaper::of_source(opened, sets, source) };
+        let (shapers, looking) = shapers.into_iter().partition(|shaper| opened.groups[shaper.group].lookups.is_empty());
+        let versions = is_table.then(|| VersionMaker::new(opened, source));
+        Pipeline { opened: opened.clone(), source, shapers, looking, versions, first }
     }
 
     /// Reads the times of records, and judges which of them can be. `now`: the wall clock when they were read.
@@ -56,7 +69,14 @@ impl Pipeline {
         // Records of a stream have offsets.
         let own = if records.offsets.is_some() { open.stream_own() } else { open.history_own() };
         let future_limit = Span::from_us(self.opened.job.sources[self.source].future_limit_us);
-        Stamper { source: open, future_limit, own }.stamp(records, now)
+        let stamped = Stamper { source: open, future_limit, own }.stamp(records, now);
+        let Some(table) = &open.table else { return stamped };
+        let undecoded = |name: &str| records.undecoded[records.batch.schema_ref().index_of(name).ok()?].clone();
+        let (removes, failed) = removals(table, &records.batch, &undecoded);
+        let flags = removes.into_iter().zip(failed);
+        let of_table =
+            |(stamped, (removes, failed)): (Stamped, _)| stamped.of_table(open.event_time.is_some(), removes, failed);
+        stamped.into_iter().zip(flags).map(of_table).collect()
     }
 
     /// Where records stand in their logs.
@@ -74,18 +94,38 @@ impl Pipeline {
                 events.extend(of_set.events.map(|batch| ((shaper.group, of_set.set), batch)));
             }
         }
-        for admitted in admitted.iter().filter(|admitted| Some(admitted.scan) == self.first) {
-            self.refused_by_source(batch, admitted, &mut dead_letters);
+        let mut versions = vec![];
+        for admitted in admitted {
+            let is_first = Some(admitted.scan) == self.first;
+            if let Some(maker) = &self.versions {
+                let (refused, made) = maker.make(batch, admitted, log_positions);
+                versions.extend(made);
+                refused.into_iter().filter(|_| is_first).for_each(|(row, why)| dead_letters.of_source(row, why));
+            } else if is_first {
+                self.refused_by_source(batch, admitted, &mut dead_letters);
+            }
         }
+        let raw = self.raw(batch, log_positions, admitted, &dead_letters);
         let (dead_letters, tally) = dead_letters.write(batch, log_positions);
-        Shaped { events, dead_letters, tally }
+        Shaped { events, dead_letters, tally, versions, raw }
+    }
+
+    /// The events that groups look up.
+    fn raw(&self, batch: Batch, positions: &LogPositions, admitted: &[Admitted], letters: &DeadLetters) -> Vec<Raw> {
+        let of_scan = |admitted: &Admitted| {
+            let asked = |shaper: &Shaper| Some((shaper.group, shaper.asked(batch, admitted)?));
+            let asked: Vec<_> = self.looking.iter().filter_map(asked).collect();
+            Raw::of((self.source, admitted), batch, positions, asked, &|row| letters.told(row))
+        };
+        if self.looking.is_empty() { vec![] } else { admitted.iter().filter_map(of_scan).collect() }
     }
 
     /// What is wrong with records that the scan takes, and with rows that some column set reaches.
     fn refused_by_source(&self, batch: Batch, admitted: &Admitted, dead_letters: &mut DeadLetters) {
         for (row, stamped) in batch.stamped.iter().enumerate().filter(|(row, _)| admitted.taken[*row]) {
             if let Some(reason) = stamped.reason
-                && (admitted.is_of_stream() || self.shapers.iter().any(|shaper| shaper.reaches(admitted, stamped)))
+                && (admitted.is_of_stream()
+                    || self.shapers.iter().chain(&self.looking).any(|shaper| shaper.reaches(admitted, stamped)))
             {
                 dead_letters.of_source(row, reason);
             }

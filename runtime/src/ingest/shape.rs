@@ -119,8 +119,20 @@ impl Shaper {
         self.sets.iter().any(|set| set.scan == admitted.scan && set.reaches(admitted.origin, stamped))
     }
 
+    /// The records of a scan that a group which looks them up may hold. `None`: there are none.
+    pub fn asked(&self, batch: Batch, admitted: &Admitted) -> Option<Vec<u32>> {
+        let set = self.sets.iter().find(|set| set.scan == admitted.scan)?;
+        Some(set.rows(admitted, batch.stamped).into_owned()).filter(|rows| !rows.is_empty())
+    }
+
     /// The events of a batch, by column set, of the scans that have admitted records of it.
     pub fn shape(&self, batch: Batch, admitted: &[Admitted]) -> Vec<SetEvents> {
+        let seen = self.view().of(batch.records);
+        self.shape_seen(Batch { records: &seen, ..batch }, admitted)
+    }
+
+    /// The same, of records as the group sees them.
+    pub fn shape_seen(&self, batch: Batch, admitted: &[Admitted]) -> Vec<SetEvents> {
         let of_set = |(id, set): (ColumnSetId, &SetShaper)| {
             let admitted = admitted.iter().find(|admitted| admitted.scan == set.scan)?;
             Some((id, admitted, set.rows(admitted, batch.stamped)))
@@ -129,8 +141,6 @@ impl Shaper {
         if asked.iter().all(|(_, _, rows)| rows.is_empty()) {
             return vec![];
         }
-        let seen = self.view().of(batch.records);
-        let batch = Batch { records: &seen, ..batch };
         let rows = union(asked.iter().map(|(_, _, rows)| rows.as_ref()));
         let (selection, failed) = self.filter(batch.records, rows);
         let keys = self.keys(batch.records, &selection);
@@ -315,7 +325,7 @@ impl Shaper {
         &self.opened.groups[self.group]
     }
 
-    fn view(&self) -> &View {
+    pub fn view(&self) -> &View {
         &self.group().views[&self.source]
     }
 

@@ -25,6 +25,10 @@ pub enum Reason {
     Malformed,
     NullEventTime,
     Future,
+    /// What says whether it removes a row failed.
+    Expression,
+    NullKey,
+    MovedKey,
 }
 
 impl Reason {
@@ -33,6 +37,9 @@ impl Reason {
             Reason::Malformed => "malformed",
             Reason::NullEventTime => "null event time",
             Reason::Future => "future",
+            Reason::Expression => "expression",
+            Reason::NullKey => "null key",
+            Reason::MovedKey => "moved key",
         }
     }
 }
@@ -44,6 +51,8 @@ pub struct Stamped {
     pub m: Option<MatchTime>,
     pub wrong_clock: bool,
     pub reason: Option<Reason>,
+    /// Of a table: it removes its key's row.
+    pub removes: bool,
 }
 
 impl Stamped {
@@ -70,9 +79,9 @@ impl Stamper<'_> {
     /// `now`: the wall clock when they were read.
     pub fn stamp(&self, records: &Records, now: WallClock) -> Vec<Stamped> {
         let unit = self.source.wanted.time_unit_ns;
-        let ts = Times::open(records.batch.column(self.source.event_time), unit);
+        let ts = self.source.event_time.map(|c| Times::open(records.batch.column(c), unit));
         let arrival = self.source.arrival_time.map(|c| Times::open(records.batch.column(c), unit));
-        let own = [Some(self.source.event_time), self.source.arrival_time].into_iter().flatten();
+        let own = self.source.event_time.into_iter().chain(self.source.arrival_time);
         let own: Vec<_> = own.chain(self.own.iter().copied()).filter_map(|c| records.undecoded[c].as_ref()).collect();
         let one = |i: usize| {
             let broken = records.malformed.as_ref().is_some_and(|m| m.value(i)) || own.iter().any(|u| u.value(i));
@@ -80,7 +89,7 @@ impl Stamper<'_> {
                 return Stamped { a: stamp_of(records, i), reason: Some(Reason::Malformed), ..Stamped::default() }
                     .without_clock();
             }
-            let ts = ts.get(i).map(EventTime::from_us);
+            let ts = ts.as_ref().and_then(|ts| ts.get(i)).map(EventTime::from_us);
             let (a, m) = match &arrival {
                 Some(arrival) => {
                     let a = arrival.get(i).map(Arrival::from_us).or(ts.map(Arrival::from));
@@ -103,7 +112,7 @@ impl Stamper<'_> {
             (Some(_), true) => Some(Reason::Future),
             (Some(_), false) => None,
         };
-        Stamped { ts, a, m, wrong_clock, reason }
+        Stamped { ts, a, m, wrong_clock, reason, removes: false }
     }
 
     /// Whether statistics show that no record of a piece has a wrong clock.
@@ -115,6 +124,18 @@ impl Stamper<'_> {
 }
 
 impl Stamped {
+    /// As a record of a table, which says whether it removes a row, or where that failed nothing. `is_timed`: versions have event times, but
+    /// those that remove.
+    pub fn of_table(self, is_timed: bool, removes: bool, failed: bool) -> Stamped {
+        let needs_none = !is_timed || removes;
+        let reason = match self.reason {
+            Some(Reason::NullEventTime) if needs_none && self.wrong_clock => Some(Reason::Future),
+            Some(Reason::NullEventTime) if needs_none => None,
+            other => other,
+        };
+        Stamped { reason: reason.or(failed.then_some(Reason::Expression)), removes, ..self }
+    }
+
     /// A malformed record moves no clock, whatever stamp its envelope has.
     fn without_clock(self) -> Stamped {
         Stamped { wrong_clock: true, ..self }

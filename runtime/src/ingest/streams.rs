@@ -171,6 +171,7 @@ impl Streams {
         status.bytes += records.bytes as u64;
         status.passed_over += counts.passed_over;
         status.admitted += counts.admitted;
+        status.late_versions += shaped.versions.iter().map(|versions| versions.too_late).sum::<u64>();
         status.missed += counts.missed;
         shaped
     }

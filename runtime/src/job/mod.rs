@@ -49,6 +49,7 @@ pub struct Job {
     pub(crate) tick_us: i64,
     pub(crate) stall_limit_us: i64,
     pub(crate) idle_limit_us: i64,
+    /// Those of events, then tables.
     pub(crate) sources: IdVec<SourceId, Source>,
     /// In the order of the file: it is the order of the changelog.
     pub(crate) groups: IdVec<GroupId, Group>,
@@ -66,7 +67,8 @@ pub struct Job {
 pub(crate) struct Source {
     pub name: String,
     pub at: At,
-    pub event_time: Named,
+    /// Every source of events has one; a table may do without.
+    pub event_time: Option<Named>,
     pub arrival_time: Option<Named>,
     pub lateness_us: i64,
     pub future_limit_us: i64,
@@ -76,7 +78,17 @@ pub(crate) struct Source {
     pub history: Option<History>,
     pub stream: Option<Stream>,
     pub seam: Seam,
+    /// Its records are versions of a table's rows, and no events.
+    pub table: Option<Table>,
     pub about: About,
+}
+
+/// What makes versions of records: they are of the rows of a table.
+#[derive(Clone, Debug)]
+pub(crate) struct Table {
+    pub key: Vec<Named>,
+    /// SQL: a record for which it is true removes its key's row.
+    pub deleted: Option<Named>,
 }
 
 /// What people should know of something. It changes no meaning.
@@ -141,6 +153,16 @@ impl History {
 }
 
 impl Source {
+    /// How messages name it.
+    pub fn describe(&self) -> String {
+        format!("{} `{}`", if self.table.is_some() { "table" } else { "source" }, self.name)
+    }
+
+    /// Whether nothing of it has any time: then it has been there for ever.
+    pub fn is_timeless(&self) -> bool {
+        self.event_time.is_none() && self.arrival_time.is_none() && self.stream.is_none()
+    }
+
     /// Directories of its history that are columns.
     pub fn partitions(&self) -> Vec<(Named, DataType)> {
         self.history.as_ref().map(|history| history.partitions.clone()).unwrap_or_default()
@@ -175,6 +197,8 @@ pub(crate) struct Group {
     pub key: Vec<Key>,
     /// A list: an event counts once for each of its elements.
     pub explode: Option<Named>,
+    /// What its events look up, in their order.
+    pub lookups: Vec<Lookup>,
     pub filter: Option<Named>,
     pub window: Window,
     /// Windowed groups: how long past its end a row stays in the store.
@@ -183,6 +207,25 @@ pub(crate) struct Group {
     /// They follow from the columns, in the row behind them.
     pub derived: Vec<Derived>,
     pub about: About,
+}
+
+impl Group {
+    /// The lookup of which a name of an expression is.
+    pub fn lookup_of(&self, text: &str) -> Option<&Lookup> {
+        let path = headwater_connectors::Path::parse(text)?;
+        self.lookups.iter().find(|lookup| path.names()[0] == lookup.name)
+    }
+}
+
+/// What the events of a group look up in a table.
+#[derive(Clone, Debug)]
+pub(crate) struct Lookup {
+    /// As expressions call it.
+    pub name: String,
+    pub at: At,
+    pub table: SourceId,
+    /// By column of the table's key: a column of the event, or SQL over it and what was looked up before.
+    pub on: Vec<Named>,
 }
 
 /// A column of a group's key.

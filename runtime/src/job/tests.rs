@@ -135,7 +135,9 @@ fn meaning(job: &Job) -> String {
 }
 
 fn source_meaning(source: &Source) -> String {
-    let mut text = format!("source {} event {}", source.name, source.event_time.text);
+    let kind = if source.table.is_some() { "table" } else { "source" };
+    let event = source.event_time.as_ref().map_or(String::new(), |event| format!(" event {}", event.text));
+    let mut text = format!("{kind} {}{event}", source.name);
     if let Some(arrival) = &source.arrival_time {
         write!(text, " arrival {}", arrival.text).unwrap();
     }
@@ -156,6 +158,11 @@ fn source_meaning(source: &Source) -> String {
         SeamBy::Id { id, overlap_us } => format!("id {} overlap {overlap_us}", id.text),
     };
     writeln!(text, "  seam by {by} allow_gap {}", source.seam.allow_gap).unwrap();
+    if let Some(table) = &source.table {
+        let key: Vec<&str> = table.key.iter().map(|key| key.text.as_str()).collect();
+        let deleted = table.deleted.as_ref().map_or("", |deleted| &deleted.text);
+        writeln!(text, "  key {} deleted `{deleted}`", key.join(", ")).unwrap();
+    }
     text
 }
 
@@ -165,6 +172,10 @@ fn group_meaning(job: &Job, group: &Group) -> String {
     let source = sources.join(" and ");
     let mut text = format!("group {} of {source} by {} {:?}", group.name, keys.join(", "), group.window);
     writeln!(text, " retain {}", group.retain_us).unwrap();
+    for lookup in &group.lookups {
+        let on: Vec<&str> = lookup.on.iter().map(|on| on.text.as_str()).collect();
+        writeln!(text, "  lookup {} in {} on {}", lookup.name, job.sources[lookup.table].name, on.join(", ")).unwrap();
+    }
     if let Some(filter) = &group.filter {
         writeln!(text, "  where {}", filter.text).unwrap();
     }

@@ -138,19 +138,27 @@ fn of_sources(page: &mut Page, view: &RunView, status: &ProcessStatus) {
     let of_sources: Vec<SourceStatus> = job.sources.ids().map(|source| of_source(status, source)).collect();
     let all: Vec<(&str, &SourceStatus)> = job.sources.iter().map(|s| s.name.as_str()).zip(&of_sources).collect();
     type Number = fn(&SourceCounts) -> u64;
-    let counters: [(&str, &str, Number); 6] = [
+    let counters: [(&str, &str, Number); 7] = [
         ("records", "Records read from the stream.", |s| s.records),
         ("bytes", "Bytes of the records read from the stream, in memory.", |s| s.bytes),
         ("passed_over", "Records of the stream that the seam passed over.", |s| s.passed_over),
         ("missed", "Of these, records that came after the history was looked at.", |s| s.missed),
         ("tombstones", "Records without a value.", |s| s.tombstones),
         ("admitted", "Records read after T had passed their tick.", |s| s.admitted),
+        ("late_versions", "Versions of a table that came too late to be in force from their own time on.", |s| {
+            s.late_versions
+        }),
     ];
     for (name, help, number) in counters {
         page.family(&format!("headwater_{name}_total"), "counter", help, |family| {
             all.iter().for_each(|(source, s)| family.sample(&[("source", source)], number(&s.counts) as f64));
         });
     }
+    let tables = || job.sources.iter().zip(&of_sources).filter(|(conf, _)| conf.table.is_some());
+    let help = "Versions of a table's rows that are held, over all workers.";
+    page.family("headwater_versions_held", "gauge", help, |family| {
+        tables().for_each(|(conf, s)| family.sample(&[("source", &conf.name)], s.versions_held as f64));
+    });
     page.family("headwater_dead_letters_total", "counter", "Dead letters, by source and reason.", |family| {
         for (source, s) in &all {
             let reasons = s.dead_letters.iter();
@@ -177,8 +185,9 @@ fn of_groups(page: &mut Page, view: &RunView, status: &ProcessStatus) {
     let of_groups: Vec<GroupStatus> = job.groups.ids().map(|group| of_group(status, group)).collect();
     let all: Vec<(&str, &GroupStatus)> = job.groups.iter().map(|g| g.name.as_str()).zip(&of_groups).collect();
     type Number = fn(&Counters) -> u64;
-    let families: [(&str, &str, &str, Number); 9] = [
+    let families: [(&str, &str, &str, Number); 10] = [
         ("events_total", "counter", "Events taken in.", |g| g.events),
+        ("corrections_total", "counter", "Events taken back since something about them changed.", |g| g.corrections),
         ("changes_total", "counter", "Changes of rows.", |g| g.changes),
         ("too_old_total", "counter", "Events that were too old for every window.", |g| g.too_old),
         ("unfit_sums_total", "counter", "Sums that were null because they did not fit their type.", |g| g.unfit_sums),
@@ -198,6 +207,9 @@ fn of_groups(page: &mut Page, view: &RunView, status: &ProcessStatus) {
             all.iter().for_each(|(group, g)| family.sample(&[("group", group)], number(&g.counts) as f64));
         });
     }
+    page.family("headwater_events_held", "gauge", "Events that a version of a table may still correct.", |family| {
+        all.iter().for_each(|(group, g)| family.sample(&[("group", group)], g.events_held as f64));
+    });
     let help = "Rows that came with a null since a derived column failed.";
     page.family("headwater_derived_failures_total", "counter", help, |family| {
         all.iter().for_each(|(group, g)| family.sample(&[("group", group)], g.derived_failures as f64));

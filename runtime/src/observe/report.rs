@@ -95,6 +95,12 @@ pub struct SourceReport {
     pub dead_letters: BTreeMap<String, u64>,
     /// By number.
     pub partitions: Vec<PartitionReport>,
+    /// Whether it is a table.
+    #[serde(default)]
+    pub is_table: bool,
+    /// Of a table: versions of its rows that are held, by each worker.
+    #[serde(default)]
+    pub versions_held: u64,
     /// What is odd about the seam.
     pub warnings: Vec<String>,
 }
@@ -151,6 +157,9 @@ pub struct GroupReport {
     pub windowed: bool,
     /// By reason.
     pub dead_letters: BTreeMap<String, u64>,
+    /// Events that a version of a table may still correct.
+    #[serde(default)]
+    pub events_held: u64,
     /// Every row up to it is in every store.
     pub as_of: Option<String>,
     /// How far the wall clock is ahead of `as_of`.
@@ -312,6 +321,8 @@ fn source(opened: &Opened, source: SourceId, plan: &Scan, status: &SourceStatus)
         counts: status.counts,
         dead_letters: status.dead_letters.clone(),
         partitions: partitions.collect(),
+        is_table: conf.table.is_some(),
+        versions_held: status.versions_held,
         warnings: plan.warnings.iter().map(|warning| opened.job.mask(warning)).collect(),
     }
 }
@@ -369,6 +380,7 @@ fn group(
         derived_failures: status.derived_failures,
         windowed: opened.groups[group].shape.windowed(),
         dead_letters: status.dead_letters.clone(),
+        events_held: status.events_held,
         as_of: shown(as_of),
         staleness_seconds: as_of.map(|as_of| now.past(as_of).seconds()),
         behind_seconds: as_of.zip(t).map(|(as_of, t)| (t - as_of).seconds()),

@@ -37,6 +37,9 @@ pub struct SourceStatus {
     pub counts: SourceCounts,
     pub dead_letters: BTreeMap<String, u64>,
     pub partitions: Vec<PartitionStatus>,
+    /// Of a table: versions of its rows that workers hold, each all of them.
+    #[serde(default)]
+    pub versions_held: u64,
 }
 
 /// What was read of a source. Whoever adds a number here adds it below; then it is summed, and told of a running job.
@@ -54,17 +57,21 @@ pub struct SourceCounts {
     pub tombstones: u64,
     /// Records read after `T` had passed their tick.
     pub admitted: u64,
+    /// Of a table: versions that came so late that they are in force later than they say.
+    #[serde(default)]
+    pub late_versions: u64,
 }
 
 impl AddAssign for SourceCounts {
     fn add_assign(&mut self, other: SourceCounts) {
-        let SourceCounts { records, bytes, passed_over, missed, tombstones, admitted } = other;
+        let SourceCounts { records, bytes, passed_over, missed, tombstones, admitted, late_versions } = other;
         self.records += records;
         self.bytes += bytes;
         self.passed_over += passed_over;
         self.missed += missed;
         self.tombstones += tombstones;
         self.admitted += admitted;
+        self.late_versions += late_versions;
     }
 }
 
@@ -87,6 +94,9 @@ pub struct GroupStatus {
     /// Rows that came with a null since a derived column failed.
     pub derived_failures: u64,
     pub dead_letters: BTreeMap<String, u64>,
+    /// Events that a version of a table may still correct.
+    #[serde(default)]
+    pub events_held: u64,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -134,6 +144,7 @@ impl SourceStatus {
         add_counts(&mut self.dead_letters, &other.dead_letters);
         self.partitions.extend(other.partitions.iter().cloned());
         self.partitions.sort_by_key(|p| p.partition);
+        self.versions_held += other.versions_held;
     }
 }
 
@@ -142,6 +153,7 @@ impl GroupStatus {
         self.counts += other.counts;
         self.derived_failures += other.derived_failures;
         add_counts(&mut self.dead_letters, &other.dead_letters);
+        self.events_held += other.events_held;
     }
 }
 

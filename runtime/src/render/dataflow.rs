@@ -10,7 +10,7 @@ use timely::worker::Worker;
 
 use super::rendering::{Rendering, Wiring};
 use super::sink_rows::Stores;
-use super::{dead_letters, derived, group, sink_changes, sink_rows, source};
+use super::{dead_letters, derived, group, lookup, sink_changes, sink_rows, source};
 use crate::base::failure::Failure;
 use crate::base::id::{GroupId, IdVec};
 use crate::catalog::graph::Kind;
@@ -37,6 +37,7 @@ pub fn build(
     let opened = &of.shared.opened;
     worker.dataflow_named::<i64, _, _>(name, |scope| {
         let fed = source::render(scope, of, (wiring, coordinator), (&finished, &everything))?;
+        let fed = lookup::render(fed, of, wiring);
         let made = derived::render(group::render(fed.events, states, wiring, &finished), of, wiring);
         let mut ends = vec![];
         for node in opened.graph.nodes().filter(|node| of.has(node.kind)) {

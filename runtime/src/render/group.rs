@@ -92,7 +92,7 @@ fn state(of: Rendering, id: GroupId, journal: &GroupJournal) -> Result<State, Fa
     if shared.mode == Mode::Follow {
         state.enter_later(job.tick().us());
     }
-    if shared.opened.has_stream() {
+    if shared.opened.keeps_state() {
         state.keep_journal(Box::new(journal.clone()));
     }
     restore(of, id, (&mut state, journal))?;

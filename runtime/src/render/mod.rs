@@ -10,7 +10,7 @@
 //! sinks. See `plan::side`.
 //!
 //! - `dataflow`: the nodes of the job's graph, each given what its inputs have put out
-//! - a file a kind of node: `source`, `group`, `sink_rows`, `sink_changes`, `dead_letters`
+//! - a file a kind of node: `source`, `lookup`, `group`, `sink_rows`, `sink_changes`, `dead_letters`
 //! - `checkpointing`: when checkpoints are taken
 
 mod checkpointing;
@@ -19,6 +19,7 @@ mod dead_letters;
 mod derived;
 mod group;
 mod lines;
+mod lookup;
 mod rendering;
 pub mod shared;
 mod sink_changes;
@@ -235,7 +236,8 @@ type OnAnnouncement = Rc<dyn Fn(&Announcement)>;
 
 /// What a worker does when the coordinator has announced something.
 fn on_announcement(shared: &Shared, wiring: &Wiring, stores: Stores) -> OnAnnouncement {
-    let Wiring { windows, checkpoint, to_wake, .. } = wiring.clone();
+    let Wiring { windows, checkpoint, to_wake, lookups, .. } = wiring.clone();
+    let looks_up = shared.opened.looks_up();
     let (full_refresh, asked) = (Cell::new(0), Cell::new(shared.start.plan.checkpoints));
     let start = shared.start.clone();
     let t = Cell::new(None);
@@ -253,6 +255,9 @@ fn on_announcement(shared: &Shared, wiring: &Wiring, stores: Stores) -> OnAnnoun
                 Some((group.index(), now.us(), horizon.us()))
             };
             windows.borrow_mut().horizons.extend(plan.groups.ids().filter_map(horizon));
+            if looks_up {
+                lookups.borrow_mut().push((now, announcement.horizons.clone()));
+            }
         }
         if let Some((number, t)) = announcement.checkpoint.filter(|(number, _)| asked.replace(*number) < *number) {
             windows.borrow_mut().checkpoints.push_back((number, t.us()));

@@ -8,7 +8,8 @@ use headwater_connectors::Error;
 use headwater_operators::control::SharedControl;
 
 use super::shared::Shared;
-use crate::base::id::{GroupId, IdVec};
+use crate::base::id::{GroupId, IdVec, ScanId};
+use crate::base::time::{Eff, Tick};
 use crate::catalog::column_sets::ColumnSets;
 use crate::catalog::graph::Kind;
 use crate::checkpoint::in_progress::CheckpointInProgress;
@@ -49,4 +50,6 @@ pub struct Wiring {
     /// Rows that came with a null since a derived column failed, by group.
     pub derived_failures: Rc<RefCell<IdVec<GroupId, u64>>>,
     pub to_wake: ToWake,
+    /// (t, horizons): once all ticks up to `t` are done, nothing with an `eff` before these comes any more. For lookups, where there are any.
+    pub lookups: Rc<RefCell<Vec<(Tick, IdVec<ScanId, Eff>)>>>,
 }

@@ -119,7 +119,7 @@ fn key_text(opened: &Opened, group: GroupId, values: &[String]) -> Result<String
     // A value is read as the one of an event would be: so the two are equal where they mean the same.
     let path = |field: &FieldRef| field.as_ref().clone().with_name(Path::of([field.name().as_str()]).to_string());
     let schema = Schema::new(fields.iter().map(path).collect::<Vec<_>>());
-    let first = opened.graph.sources_of(group).next().expect("a group reads a source");
+    let first = opened.graph.events_of(group).next().expect("a group reads a source");
     let unit = opened.job.sources[first].time_unit;
     let mut decoder = JsonDecoder::new(&Wanted { schema: schema.into(), time_unit_ns: unit.ns() });
     let mut record = vec![];

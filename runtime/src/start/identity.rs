@@ -31,8 +31,13 @@ pub fn of_source(conf: &job::Source, open: &Source) -> String {
         time_unit(conf.time_unit)
     );
     let arrival = conf.arrival_time.iter();
-    for time in std::iter::once(&conf.event_time).chain(arrival) {
+    for time in conf.event_time.iter().chain(arrival) {
         add_column(&mut text, &open.schema, &time.text);
+    }
+    if let Some(table) = &conf.table {
+        let event_time = if conf.event_time.is_some() { "event" } else { "no event" };
+        let _ = write!(text, " table by {event_time} time, deleted {} key", written(&table.deleted));
+        table.key.iter().for_each(|key| add_column(&mut text, &open.schema, &key.text));
     }
     text
 }
@@ -40,7 +45,7 @@ pub fn of_source(conf: &job::Source, open: &Source) -> String {
 /// Of a group, whatever its columns.
 pub fn of_group(opened: &Opened, id: GroupId) -> String {
     let group = &opened.job.groups[id];
-    let sources = opened.graph.sources_of(id);
+    let sources = opened.graph.events_of(id);
     let mut sources: Vec<String> =
         sources.map(|source| of_source(&opened.job.sources[source], &opened.sources[source])).collect();
     // Of a union it is all the same which comes first.
@@ -61,6 +66,13 @@ pub fn of_group(opened: &Opened, id: GroupId) -> String {
     if let Some(list) = &group.explode {
         text.push_str(" each of");
         add_column(&mut text, schema, &list.text);
+    }
+    for (lookup, open) in group.lookups.iter().zip(&opened.groups[id].lookups) {
+        let table = of_source(&opened.job.sources[lookup.table], &opened.sources[lookup.table]);
+        let _ = write!(text, " lookup {} in {} on", lookup.name, quoted(&table));
+        lookup.on.iter().for_each(|on| text.push_str(&format!(" {}", quoted(&on.text))));
+        add_types(&mut text, schema, open.on.iter().flat_map(Expression::columns).map(String::as_str));
+        add_arithmetic(&mut text, open.on.iter());
     }
     let keys = group.key.iter().zip(&opened.groups[id].keys).filter(|(key, _)| key.is_sql);
     let sql = || keys.clone().filter_map(|(_, key)| key.computed());

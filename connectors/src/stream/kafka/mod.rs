@@ -75,6 +75,10 @@ impl StreamConfig for Topic {
         &self.kafka.topic
     }
 
+    fn has_keys(&self) -> bool {
+        true
+    }
+
     fn describe(&self) -> String {
         self.kafka.describe()
     }

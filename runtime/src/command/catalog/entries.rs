@@ -158,7 +158,7 @@ fn of_source(source: &Source, opened: Option<(&Opened, SourceId)>) -> SourceEntr
         history: source.history.as_ref().map(|history| format!("{} {}", history.kind.name(), history.config.path())),
         stream: source.stream.as_ref().map(|stream| stream.config.describe()),
         seam: format!("by {}", report::by(&source.seam.by)),
-        event_time: source.event_time.text.clone(),
+        event_time: source.event_time.as_ref().map_or_else(String::new, |time| time.text.clone()),
         arrival_time: source.arrival_time.as_ref().map(|time| time.text.clone()),
         lateness: duration::display(source.lateness_us),
         columns: columns.collect(),

@@ -3,7 +3,7 @@
 use headwater_connectors::Path;
 
 use super::windowed::Windowed;
-use super::{about, column, derived};
+use super::{about, column, derived, lookup};
 use crate::base::fault::At;
 use crate::base::id::{IdVec, SourceId};
 use crate::job::nearest::expected;
@@ -11,10 +11,11 @@ use crate::job::raw::{Entry, Kind};
 use crate::job::section::{Context, Section, name_is_plain, string};
 use crate::job::{Column, Group, Key, Named, Source, Window, duration};
 
-const KEYS: [&str; 13] = [
+const KEYS: [&str; 14] = [
     "source",
     "key",
     "explode",
+    "lookup",
     "where",
     "window",
     "columns",
@@ -40,6 +41,10 @@ pub fn read(cx: &mut Context, entry: &Entry, sources: &IdVec<SourceId, Source>, 
     let of_group = group_sources(cx, &section, sources);
     let key = key(cx, &section);
     let explode = explode(cx, &section, &of_group);
+    let lookups = lookup::read(cx, &section, sources);
+    if let (Some(list), [_, ..]) = (&explode, lookups.as_slice()) {
+        cx.error(list.at, "a group that looks up in a table explodes no list yet");
+    }
     let filter = section.named(cx, "where");
     let window = section.get("window");
     let windowed = window.map_or(Windowed::Trailing, |entry| read_window(cx, name, entry));
@@ -51,7 +56,12 @@ pub fn read(cx: &mut Context, entry: &Entry, sources: &IdVec<SourceId, Source>, 
         cx.error(column.at, format!("column `{}` has the name of a key column: give it another one", column.name));
     }
     let derived = derived::read(cx, &section, &key, &columns);
-    let lateness_us = of_group.iter().map(|source| sources[*source].lateness_us).max().unwrap_or(0);
+    let tables = lookups.iter().map(|lookup| lookup.table);
+    let lateness_us =
+        of_group.iter().copied().chain(tables).map(|source| sources[source].lateness_us).max().unwrap_or(0);
+    if let Windowed::Window(Window::Session { .. }) = windowed {
+        lookup::refuse_sessions(cx, &lookups, sources);
+    }
     let retain_us = retain(cx, &section, windowed, lateness_us);
     if of_group.is_empty() {
         return None;
@@ -61,6 +71,7 @@ pub fn read(cx: &mut Context, entry: &Entry, sources: &IdVec<SourceId, Source>, 
         sources: of_group,
         key,
         explode,
+        lookups,
         filter,
         window: if let Windowed::Window(window) = windowed { window } else { Window::Trailing },
         retain_us,
@@ -76,11 +87,12 @@ fn group_sources(cx: &mut Context, section: &Section, sources: &IdVec<SourceId, 
         one_or_several(cx, section, "source", ("a source's name or a list of them", "name one of [sources.NAME]"));
     let mut found = vec![];
     for named in &named {
-        match sources.find(|source| source.name == named.text) {
+        match sources.find(|source| source.name == named.text && source.table.is_none()) {
             Some(source) => found.push(source),
             None if cx.torn.names() => {}
             None => {
-                let hint = expected(&named.text, sources.iter().map(|source| source.name.as_str()));
+                let events = sources.iter().filter(|source| source.table.is_none());
+                let hint = expected(&named.text, events.map(|source| source.name.as_str()));
                 cx.error(named.at, format!("unknown source `{}`: {hint}", named.text));
             }
         }

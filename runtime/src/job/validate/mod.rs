@@ -5,6 +5,7 @@ mod about;
 mod column;
 mod derived;
 mod group;
+mod lookup;
 pub mod names;
 pub(crate) mod schema;
 mod serve_log;
@@ -21,7 +22,7 @@ use headwater_connectors::sink as sinks;
 use super::duration::{DAY_US, SECOND_US};
 use super::raw::{self, Entry, Raw, Table};
 use super::section::{Context, Section, name_is_plain};
-use super::{Job, Sink, State, paths, sql};
+use super::{Group, Job, Sink, Source, State, paths, sql};
 use crate::base::fault::{At, Faults};
 use crate::base::id::IdVec;
 use crate::base::secrets::mask;
@@ -33,6 +34,7 @@ const KEYS: [&str; 11] = [
     "stall_limit",
     "idle_limit",
     "sources",
+    "tables",
     "features",
     "features_file",
     "sinks",
@@ -69,7 +71,13 @@ fn whole(cx: &mut Context, root: &Table) -> Job {
     let idle_limit_us = section.duration(cx, "idle_limit", 1).unwrap_or(DAY_US);
 
     let tables = named_tables(cx, &section, "sources", Some("name at least one under [sources.NAME]"));
-    let sources: IdVec<_, _> = tables.iter().map(|entry| source::read(cx, entry)).collect();
+    let mut sources: IdVec<_, _> = tables.iter().map(|entry| source::read(cx, entry)).collect();
+    for entry in named_tables(cx, &section, "tables", None) {
+        if sources.iter().any(|source: &Source| source.name == entry.name) {
+            cx.error(entry.at, format!("table `{}` has the name of a source: give it another one", entry.name));
+        }
+        sources.push(source::read_table(cx, entry));
+    }
     let tables = named_tables(cx, &section, "features", Some("name at least one group under [features.NAME]"));
     let groups: IdVec<_, _> = tables.iter().filter_map(|entry| group::read(cx, entry, &sources, tick_us)).collect();
     let group_names: Vec<&str> = tables.iter().map(|entry| entry.name.as_str()).collect();
@@ -120,8 +128,12 @@ fn across(cx: &mut Context, job: &Job, group_names: &[&str]) {
     cx.faults.faults.extend(names::check_names(job, &written).faults);
     for (n, source) in job.sources.pairs() {
         // A group that is too wrong to be read may be the one that uses it.
-        if group_names.len() == job.groups.len() && job.groups.iter().all(|group| !group.sources.contains(&n)) {
-            cx.warning(source.at, format!("no group uses source `{}`", source.name));
+        let is_used = |group: &Group| group.sources.contains(&n) || group.lookups.iter().any(|l| l.table == n);
+        if group_names.len() == job.groups.len() && !job.groups.iter().any(is_used) {
+            cx.warning(source.at, format!("no group uses {}", source.describe()));
+        }
+        if source.table.is_some() && group_names.contains(&source.name.as_str()) {
+            cx.error(source.at, format!("{} has the name of a feature group: give it another one", source.describe()));
         }
     }
 }

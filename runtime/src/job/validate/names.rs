@@ -16,9 +16,9 @@ pub fn check_names(job: &Job, schemas: &IdVec<SourceId, Option<SchemaRef>>) -> F
     let mut faults = Faults::new(job.places.clone());
     for (n, source) in job.sources.pairs() {
         let Some(schema) = schemas.get(n).cloned().flatten() else { continue };
-        let of = format!("source `{}`", source.name);
+        let of = source.describe();
         let mut check = |named: &Named, role: &Role| check(named, &of, &schema, role, &mut faults);
-        let times = std::iter::once(&source.event_time).chain(&source.arrival_time);
+        let times = source.event_time.iter().chain(&source.arrival_time);
         times.filter(|named| !columns::is_sql(Some(&schema), &named.text)).for_each(|named| check(named, &TIME));
         match &source.seam.by {
             SeamBy::Offset { partition, offset } if source.history.is_some() => {
@@ -28,12 +28,14 @@ pub fn check_names(job: &Job, schemas: &IdVec<SourceId, Option<SchemaRef>>) -> F
             SeamBy::Id { id, .. } => check(id, &ID),
             SeamBy::Offset { .. } | SeamBy::Time => {}
         }
+        source.table.iter().flat_map(|table| &table.key).for_each(|named| check(named, &KEY));
     }
     for group in &job.groups {
         let Some(schema) = union::schema(group, &job.sources, schemas) else { continue };
         let of = union::describe(group, &job.sources);
         let mut check = |named: &Named, role: &Role| check(named, &of, &schema, role, &mut faults);
-        let is_of_source = |key: &&Key| !key.is_sql && !is_of_element(group, &key.of.text);
+        let is_of_source =
+            |key: &&Key| !key.is_sql && !is_of_element(group, &key.of.text) && group.lookup_of(&key.of.text).is_none();
         group.key.iter().filter(is_of_source).for_each(|key| check(&key.of, &KEY));
         group.explode.iter().for_each(|named| check(named, &LIST));
     }

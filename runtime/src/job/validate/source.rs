@@ -8,11 +8,11 @@ use headwater_connectors::stream::STREAMS;
 
 use super::{about, types};
 use crate::base::fault::At;
-use crate::job::duration::HOUR_US;
+use crate::job::duration::{DAY_US, HOUR_US};
 use crate::job::raw::{Entry, Kind, Table};
 use crate::job::section::{Choices, Context, Section, name_is_plain, string};
 use crate::job::settings::SectionSettings;
-use crate::job::{History, Named, Seam, SeamBy, Source, Stream, TimeUnit, instant};
+use crate::job::{History, Named, Seam, SeamBy, Source, Stream, Table as RowsOf, TimeUnit, instant};
 
 const KEYS: [&str; 12] = [
     "event_time",
@@ -29,13 +29,27 @@ const KEYS: [&str; 12] = [
     "tags",
 ];
 
+/// What a table has besides.
+const TABLE_KEYS: [&str; 3] = ["key", "changes", "deleted"];
+
 /// Reads a source. It is always returned, so that the groups find it, with empty names where something is missing.
 pub fn read(cx: &mut Context, entry: &Entry) -> Source {
+    read_as(cx, entry, false)
+}
+
+/// Reads a table, which is read as a source is.
+pub fn read_table(cx: &mut Context, entry: &Entry) -> Source {
+    read_as(cx, entry, true)
+}
+
+fn read_as(cx: &mut Context, entry: &Entry, is_table: bool) -> Source {
     let name = entry.name.as_str();
-    name_is_plain(cx, "source", name, entry.at, "");
+    let kind = if is_table { "table" } else { "source" };
+    name_is_plain(cx, kind, name, entry.at, "");
     let none = Table::default();
-    let section =
-        Section::open(cx, format!("source `{name}`"), entry, &KEYS).unwrap_or(Section::stand_in(entry, &none));
+    let more: &[&str] = if is_table { &TABLE_KEYS } else { &[] };
+    let section = Section::open(cx, format!("{kind} `{name}`"), entry, &[&KEYS, more].concat())
+        .unwrap_or(Section::stand_in(entry, &none));
     let hint = "name the column with the time at which an event happened";
     let history = section.get("history").and_then(|entry| history(cx, name, entry));
     let stream = section.get("stream").and_then(|entry| stream(cx, name, entry));
@@ -43,23 +57,63 @@ pub fn read(cx: &mut Context, entry: &Entry) -> Source {
     let source = Source {
         name: name.into(),
         at: entry.at,
-        event_time: section.required(cx, "event_time", hint),
+        event_time: match is_table {
+            true => section.named(cx, "event_time"),
+            false => Some(section.required(cx, "event_time", hint)),
+        },
         arrival_time: section.named(cx, "arrival_time"),
-        lateness_us: section.duration(cx, "lateness", 0).unwrap_or(0),
+        lateness_us: section.duration(cx, "lateness", 0).unwrap_or(if is_table { DAY_US } else { 0 }),
         future_limit_us: section.duration(cx, "future_limit", 0).unwrap_or(HOUR_US),
         time_unit: time_unit(cx, &section),
         schema: section.get("schema").and_then(|entry| schema(cx, name, entry, &partitions)),
         history,
         stream,
         seam: Seam { at: section.at, by: SeamBy::Time, allow_gap: false },
+        table: is_table.then(|| table(cx, &section)),
         about: about::read(cx, &section),
     };
+    check_table(cx, &section, &source);
     check_inputs(cx, &section);
     check_schema(cx, &section, &source);
     let Some(seam) = seam(cx, &section) else { return source };
     let source = Source { seam, ..source };
     check_seam(cx, &section, &source);
     source
+}
+
+fn table(cx: &mut Context, section: &Section) -> RowsOf {
+    if let Some((text, at)) = section.text(cx, "changes") {
+        match text.text.as_str() {
+            "upsert" => {}
+            "debezium" => cx.error(at, "`changes = \"debezium\"` is not built yet: expected `upsert`"),
+            other => cx.error(at, format!("unknown `changes` `{other}` of {}: expected `upsert`", section.what)),
+        }
+    }
+    let key = match section.get("key").map(|entry| &entry.value.kind) {
+        None => {
+            section.missing(cx, "key", "name the column, or a list of columns, that tells its rows apart");
+            vec![]
+        }
+        Some(Kind::Array(_)) => section.list(cx, "key").unwrap_or_default(),
+        Some(_) => section.named(cx, "key").into_iter().collect(),
+    };
+    for (n, twice) in key.iter().enumerate() {
+        if key[..n].iter().any(|earlier| earlier.text == twice.text) {
+            cx.error(twice.at, format!("the key names `{}` twice", twice.text));
+        }
+    }
+    RowsOf { key, deleted: section.named(cx, "deleted") }
+}
+
+/// What a table may have of a source, and may not.
+fn check_table(cx: &mut Context, section: &Section, source: &Source) {
+    let Some(stream) = source.stream.as_ref().filter(|_| source.table.is_some()) else { return };
+    if stream.config.has_keys() {
+        cx.error(stream.at, "a table from a Kafka topic is not built yet: expected a stream of type `jsonl`");
+    } else if source.event_time.is_none() && source.arrival_time.is_none() {
+        let hint = "name its `event_time` or its `arrival_time`: records of files have no time of their own";
+        cx.error(stream.at, format!("{} has a stream and no time: {hint}", section.what));
+    }
 }
 
 fn history(cx: &mut Context, source: &str, entry: &Entry) -> Option<History> {
@@ -227,7 +281,8 @@ fn check_schema(cx: &mut Context, section: &Section, source: &Source) {
         (None, None) if known && (source.history.is_some() || section.get("stream").is_some()) => {
             let kinds = HISTORIES.iter().filter(|kind| kind.gives_columns()).map(|kind| kind.title());
             let kinds = kinds.collect::<Vec<_>>().join(" or ");
-            let how = "name the columns in [sources.NAME.schema], like ts = \"timestamp\"";
+            let of = if section.what.starts_with("table") { "tables" } else { "sources" };
+            let how = format!("name the columns in [{of}.NAME.schema], like ts = \"timestamp\"");
             section.missing(cx, "schema", &format!("without a {kinds} history, {how}"));
         }
         _ => {}

@@ -1,0 +1,188 @@
+//! Events on their way through lookups: records as they were read, and beside their columns what they look up.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, UInt32Array};
+use arrow::buffer::BooleanBuffer;
+use arrow::compute::{interleave_record_batch, take_record_batch};
+use arrow::datatypes::{Field, Schema};
+use headwater_connectors::format::text::row_text;
+use headwater_connectors::sink::dead_letters::DeadLetter;
+use headwater_connectors::{Payload, Records};
+
+use super::admit::Admitted;
+use super::log_position::LogPositions;
+use super::selection::pick;
+use super::shape::Batch;
+use super::stamp::Stamped;
+use crate::base::id::{GroupId, IdVec, ScanId, SourceId};
+use crate::base::offset::Offset;
+use crate::base::time::{Eff, Span, Tick, Time};
+use crate::catalog::computed::is_computed;
+
+/// Records of a scan of which some group looks something up.
+pub struct Raw {
+    pub source: SourceId,
+    pub scan: ScanId,
+    pub of_history: bool,
+    /// With the columns that were read of the source; of a history perhaps more than of a stream.
+    pub records: Records,
+    pub stamped: Vec<Stamped>,
+    pub effs: Vec<Option<Eff>>,
+    pub visible: Vec<Tick>,
+    pub positions: Vec<(Option<i64>, Option<Offset>)>,
+    /// By record: the reasons for which it is a dead letter already.
+    pub told: Vec<Cell<u8>>,
+    /// Windows that closed before them were gone when these were read.
+    pub horizons: IdVec<ScanId, Eff>,
+    /// The records that a group may hold.
+    pub asked: Vec<(GroupId, Vec<u32>)>,
+}
+
+impl Raw {
+    /// `asked`: the records that each group may hold; `told`: of each the reasons that are told. `None`: nobody asks for any.
+    pub fn of(
+        (source, admitted): (SourceId, &Admitted),
+        Batch { records, stamped }: Batch,
+        positions: &LogPositions,
+        mut asked: Vec<(GroupId, Vec<u32>)>,
+        told: &dyn Fn(u32) -> u8,
+    ) -> Option<Raw> {
+        let mut rows: Vec<u32> = asked.iter().flat_map(|(_, rows)| rows.iter().copied()).collect();
+        rows.sort_unstable();
+        rows.dedup();
+        if rows.is_empty() {
+            return None;
+        }
+        let place = |row: &u32| rows.binary_search(row).expect("one of those that are asked for") as u32;
+        asked.iter_mut().for_each(|(_, asked)| asked.iter_mut().for_each(|row| *row = place(row)));
+        let each = || rows.iter().map(|row| *row as usize);
+        Some(Raw {
+            source,
+            scan: admitted.scan,
+            of_history: !admitted.is_of_stream(),
+            records: take_records(records, &rows),
+            stamped: each().map(|row| stamped[row]).collect(),
+            effs: each().map(|row| admitted.effs[row]).collect(),
+            visible: each().map(|row| admitted.visible[row]).collect(),
+            positions: each().map(|row| positions.get(row)).collect(),
+            told: rows.iter().map(|row| Cell::new(told(*row))).collect(),
+            horizons: admitted.horizons.clone(),
+            asked,
+        })
+    }
+
+    /// The event time of a record.
+    pub fn ts(&self, row: u32) -> i64 {
+        self.stamped[row as usize].ts.map_or(i64::MIN, Time::us)
+    }
+
+    /// The dead letter that a record is for a reason.
+    pub fn dead_letter(&self, source: &str, row: u32, reason: &str, late_by: Option<Option<Span>>) -> DeadLetter {
+        let i = row as usize;
+        let (partition, offset) = self.positions[i];
+        let payload = match &self.records.payload {
+            Payload::Raw(raw) => raw.value(i).to_vec(),
+            Payload::Row => {
+                let fields = self.records.batch.schema_ref().fields().iter().enumerate();
+                let read = fields.filter(|(_, field)| !is_computed(field.name())).map(|(at, _)| at);
+                row_text(&self.records.batch, read, i).into_bytes()
+            }
+        };
+        DeadLetter {
+            source: source.to_owned(),
+            reason: reason.to_owned(),
+            partition: partition.and_then(|partition| i32::try_from(partition).ok()),
+            offset: offset.map(Offset::number),
+            arrival_us: self.stamped[i].a.map(Time::us),
+            payload,
+            late_by_us: late_by.map(|by| by.map(Span::us)),
+        }
+    }
+}
+
+fn take_records(records: &Records, rows: &[u32]) -> Records {
+    if rows.len() == records.len() {
+        return records.clone();
+    }
+    let at = UInt32Array::from(rows.to_vec());
+    let each = |all: &BooleanBuffer| rows.iter().map(|row| all.value(*row as usize)).collect::<BooleanBuffer>();
+    let payload = match &records.payload {
+        Payload::Raw(raw) => {
+            let taken = pick(&(Arc::new(raw.clone()) as ArrayRef), Some(&at));
+            Payload::Raw(arrow::array::AsArray::as_binary(&taken).clone())
+        }
+        Payload::Row => Payload::Row,
+    };
+    let of_log = |all: &Arc<[i64]>| rows.iter().map(|row| all[*row as usize]).collect();
+    Records {
+        batch: take_record_batch(&records.batch, &at).expect("rows of its own"),
+        undecoded: records.undecoded.iter().map(|all| all.as_ref().map(each)).collect(),
+        malformed: records.malformed.as_ref().map(each),
+        partition: records.partition,
+        offsets: records.offsets.as_ref().map(of_log),
+        stamps: records.stamps.as_ref().map(of_log),
+        payload,
+        bytes: records.bytes,
+    }
+}
+
+/// A record of some batch.
+pub type RawRow = (Rc<Raw>, u32);
+
+/// Some records of one source, side by side: their first so many columns, which streams and histories have alike.
+pub fn gather(rows: &[RawRow], columns: usize) -> Records {
+    let mut batches: Vec<&Rc<Raw>> = vec![];
+    let mut places = Vec::with_capacity(rows.len());
+    for (raw, row) in rows {
+        let known = batches.last().is_some_and(|last| Rc::ptr_eq(last, raw));
+        let at = match known {
+            true => batches.len() - 1,
+            false => batches.iter().position(|known| Rc::ptr_eq(known, raw)).unwrap_or_else(|| {
+                batches.push(raw);
+                batches.len() - 1
+            }),
+        };
+        places.push((at, *row as usize));
+    }
+    let own: Vec<usize> = (0..columns).collect();
+    let parts: Vec<RecordBatch> =
+        batches.iter().map(|raw| raw.records.batch.project(&own).expect("columns of its own")).collect();
+    let whole =
+        parts.len() == 1 && places.len() == parts[0].num_rows() && places.iter().map(|(_, row)| *row).is_sorted();
+    let batch = match whole {
+        true => parts[0].clone(),
+        false => interleave_record_batch(&parts.iter().collect::<Vec<_>>(), &places).expect("columns of one source"),
+    };
+    let undecoded = |column: usize| {
+        let of_batch = |at: usize| batches[at].records.undecoded[column].as_ref();
+        let any = (0..batches.len()).any(|at| of_batch(at).is_some());
+        let failed = |(at, row): &(usize, usize)| of_batch(*at).is_some_and(|all| all.value(*row));
+        any.then(|| places.iter().map(failed).collect::<BooleanBuffer>())
+    };
+    Records {
+        batch,
+        undecoded: (0..columns).map(undecoded).collect(),
+        malformed: None,
+        partition: None,
+        offsets: None,
+        stamps: None,
+        payload: Payload::Row,
+        bytes: 0,
+    }
+}
+
+/// Records with one more column. `failed`: where it did not decode.
+pub fn with_column(records: Records, name: &str, values: ArrayRef, failed: Option<BooleanArray>) -> Records {
+    let mut fields = records.batch.schema_ref().fields().to_vec();
+    fields.push(Arc::new(Field::new(name, values.data_type().clone(), true)));
+    let mut columns = records.batch.columns().to_vec();
+    columns.push(values);
+    let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).expect("as many values as records");
+    let mut undecoded = records.undecoded.clone();
+    undecoded.push(failed.filter(|failed| failed.true_count() > 0).map(|failed| failed.values().clone()));
+    debug_assert!(batch.columns().iter().all(|column| column.len() == batch.num_rows()));
+    Records { batch, undecoded, ..records }
+}

@@ -1,0 +1,197 @@
+//! The events that a group holds, and from when on it needs them no more.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use headwater_operators::events;
+use headwater_operators::key_codec::KeyCodec;
+use headwater_operators::table::Changed;
+
+use super::super::looked_up::RawRow;
+use super::super::shape::Shaper;
+use super::super::versions::value_types;
+use super::picked::{LookupCodecs, OnKey, Picked};
+use super::table::Tables;
+use crate::base::id::{GroupId, IdVec, ScanId, SourceId};
+use crate::base::time::{Eff, Span, Tick, Time};
+use crate::catalog::column_sets::ColumnSets;
+use crate::catalog::opened::{OpenLookup, Opened};
+use crate::job::Window;
+
+pub(super) struct GroupState {
+    /// By source.
+    pub(super) shapers: BTreeMap<SourceId, Shaper>,
+    pub(super) codecs: Vec<LookupCodecs>,
+    /// By lookup: of which scan of its table.
+    pub(super) scans: Vec<ScanId>,
+    /// Of its events and its tables.
+    pub(super) all_scans: Vec<ScanId>,
+    /// `S` of the group.
+    pub(super) s: Tick,
+    pub(super) begun: bool,
+    pub(super) corrected: Option<SchemaRef>,
+    pub(super) window: Window,
+    /// The longest window of a trailing group; `None`: it holds everything.
+    pub(super) longest: Option<Span>,
+    pub(super) lateness: Span,
+    pub(super) held: Vec<Option<HeldEvent>>,
+    pub(super) free: Vec<u32>,
+    /// By event time.
+    pub(super) by_ts: BTreeSet<(i64, u32)>,
+    /// By lookup: (key, event time, held event).
+    pub(super) by_key: Vec<BTreeSet<(u32, i64, u32)>>,
+    /// What is wrong before `S`: of events that are held, and of others.
+    pub(super) suspects: BTreeMap<u32, Suspicion>,
+    pub(super) settled: Vec<(RawRow, Suspicion)>,
+}
+
+/// The reasons for which an event is a dead letter, once it is told; of late ones by how much.
+pub(super) type Suspicion = (u8, Option<Span>);
+
+/// An event that a version may still correct.
+pub(super) struct HeldEvent {
+    pub(super) raw: RawRow,
+    /// By lookup; and the numbers of the keys.
+    pub(super) picked: Vec<Picked>,
+    pub(super) keys: Vec<Option<u32>>,
+}
+
+impl GroupState {
+    pub(super) fn new(opened: &Arc<Opened>, sets: &ColumnSets, id: GroupId, scans: Vec<ScanId>) -> GroupState {
+        let (conf, open) = (&opened.job.groups[id], &opened.groups[id]);
+        let set = sets.groups[id].iter().next().expect("a group has a column set");
+        let shaper = |source: SourceId| {
+            let mut of_source = Shaper::of_source(opened, sets, source).into_iter();
+            (source, of_source.find(|shaper| shaper.group == id).expect("a group of the source"))
+        };
+        let codecs = |lookup: &OpenLookup| {
+            let table = opened.sources[lookup.table].table.as_ref().expect("a table");
+            LookupCodecs {
+                key: KeyCodec::new(&table.key_types).expect("key types were checked"),
+                key_types: table.key_types.clone(),
+                values: KeyCodec::new(&value_types(opened, lookup.table)).expect("every type of a column has an order"),
+            }
+        };
+        let lengths = conf.columns.iter().map(|column| column.length_us).collect::<Option<Vec<i64>>>();
+        let windowed = open.shape.windowed();
+        GroupState {
+            shapers: opened.graph.events_of(id).map(shaper).collect(),
+            codecs: open.lookups.iter().map(codecs).collect(),
+            by_key: scans.iter().map(|_| BTreeSet::new()).collect(),
+            scans,
+            all_scans: set.scans.values().copied().collect(),
+            s: set.s.unwrap_or(Tick::AFTER_ALL),
+            begun: false,
+            corrected: opened.is_corrected(id).then(|| events::corrected_schema(&set.plan.inputs, windowed)),
+            window: conf.window,
+            longest: lengths.and_then(|all| all.into_iter().max()).map(Span::from_us),
+            lateness: opened.lateness(id),
+            held: vec![],
+            free: vec![],
+            by_ts: BTreeSet::new(),
+            suspects: BTreeMap::new(),
+            settled: vec![],
+        }
+    }
+
+    pub(super) fn event(&self, slot: u32) -> &HeldEvent {
+        self.held[slot as usize].as_ref().expect("an event that is held")
+    }
+
+    /// The held events that a change of a table concerns.
+    pub(super) fn concerned(&self, scan: ScanId, changed: Changed) -> Vec<u32> {
+        let mut all = vec![];
+        for (of_lookup, _) in self.by_key.iter().zip(&self.scans).filter(|(_, of)| **of == scan) {
+            let first = (changed.key, changed.from, 0);
+            let some = of_lookup
+                .range(first..)
+                .take_while(|(key, ts, _)| *key == changed.key && changed.until.is_none_or(|until| *ts < until));
+            all.extend(some.map(|(.., slot)| *slot));
+        }
+        all
+    }
+
+    /// No version that comes is in force at a time before it.
+    pub(super) fn corrected_from(&self, tables: &Tables, horizon: &IdVec<ScanId, Eff>) -> i64 {
+        let of_scan = |scan: &ScanId| tables[scan].corrects_from(horizon[*scan]);
+        self.scans.iter().map(of_scan).min().unwrap_or(i64::MAX)
+    }
+
+    /// Events before it are in no window any more, once every tick up to one is done.
+    pub(super) fn windows_from(&self, done: i64, horizon: &IdVec<ScanId, Eff>) -> i64 {
+        let closed = self.all_scans.iter().map(|scan| horizon[*scan]).min().unwrap_or(Eff::BEFORE_ALL);
+        let closes = |size: Span| ((closed - self.lateness) - size).us();
+        match self.window {
+            Window::Trailing => {
+                self.longest.map_or(i64::MIN, |longest| (Tick::from_us(done).left(longest)).us().saturating_add(1))
+            }
+            Window::Tumbling { size_us } | Window::Hopping { size_us, .. } => closes(Span::from_us(size_us)),
+            Window::Session { gap_us } => closes(Span::from_us(gap_us)),
+        }
+    }
+
+    /// Whether an event of a time is to be held.
+    pub(super) fn is_held(&self, tables: &Tables, horizon: &IdVec<ScanId, Eff>) -> impl Fn(i64) -> bool + use<> {
+        let from = self.corrected_from(tables, horizon);
+        let is_corrected = self.corrected.is_some();
+        move |ts| is_corrected && ts >= from
+    }
+
+    pub(super) fn hold(&mut self, tables: &mut Tables, raw: RawRow, picked: Vec<Picked>) -> u32 {
+        let ts = raw.0.ts(raw.1);
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.held.push(None);
+            (self.held.len() - 1) as u32
+        });
+        let keys = self.hold_keys(tables, &picked);
+        self.list(ts, slot, &keys);
+        self.held[slot as usize] = Some(HeldEvent { raw, picked, keys });
+        self.by_ts.insert((ts, slot));
+        slot
+    }
+
+    /// A held event looks up something else from now on.
+    pub(super) fn replace(&mut self, tables: &mut Tables, slot: u32, picked: Vec<Picked>) {
+        let event = self.held[slot as usize].take().expect("an event that is held");
+        let ts = event.raw.0.ts(event.raw.1);
+        let keys = self.hold_keys(tables, &picked);
+        self.let_go_of_keys(tables, (ts, slot), &event.keys);
+        self.list(ts, slot, &keys);
+        self.held[slot as usize] = Some(HeldEvent { raw: event.raw, picked, keys });
+    }
+
+    /// A held event that is no longer listed by its time is let go.
+    pub(super) fn let_go(&mut self, tables: &mut Tables, ts: i64, slot: u32) {
+        let Some(event) = self.held[slot as usize].take() else { return };
+        self.let_go_of_keys(tables, (ts, slot), &event.keys);
+        self.free.push(slot);
+        if let Some(what) = self.suspects.remove(&slot) {
+            self.settled.push((event.raw, what));
+        }
+    }
+
+    /// By lookup, the number of the key.
+    pub(super) fn hold_keys(&self, tables: &mut Tables, picked: &[Picked]) -> Vec<Option<u32>> {
+        let hold = |(scan, picked): (&ScanId, &Picked)| match &picked.key {
+            OnKey::Key(key) => Some(tables.get_mut(scan)?.table.hold(key)),
+            OnKey::Null | OnKey::Failed => None,
+        };
+        self.scans.iter().zip(picked).map(hold).collect()
+    }
+
+    pub(super) fn list(&mut self, ts: i64, slot: u32, keys: &[Option<u32>]) {
+        for (by_key, key) in self.by_key.iter_mut().zip(keys) {
+            by_key.extend(key.map(|key| (key, ts, slot)));
+        }
+    }
+
+    pub(super) fn let_go_of_keys(&mut self, tables: &mut Tables, (ts, slot): (i64, u32), keys: &[Option<u32>]) {
+        for ((by_key, scan), key) in self.by_key.iter_mut().zip(&self.scans).zip(keys) {
+            if let (Some(key), Some(state)) = (key, tables.get_mut(scan)) {
+                by_key.remove(&(*key, ts, slot));
+                state.table.release(*key);
+            }
+        }
+    }
+}

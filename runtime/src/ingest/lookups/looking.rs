@@ -1,0 +1,129 @@
+//! What the events of a group look up now, and the group's events that are made with it.
+
+use std::collections::BTreeMap;
+
+use arrow::array::{Array, ArrayRef, BinaryArray, Int8Array, new_null_array};
+use arrow::compute::cast;
+use headwater_connectors::Records;
+use headwater_operators::events;
+
+use super::super::admit::Admitted;
+use super::super::dead_letters::reason_bit;
+use super::super::looked_up::{RawRow, gather};
+use super::super::shape::{Batch, Refused};
+use super::Made;
+use super::group::{GroupState, Suspicion};
+use super::picked::{LookupCodecs, OnKey, Picked, extend};
+use super::table::Tables;
+use crate::base::id::GroupId;
+use crate::base::time::Tick;
+use crate::catalog::opened::{OpenLookup, Opened};
+
+impl GroupState {
+    /// What some events of one source look up now: the records with it, and by event.
+    pub(super) fn pick(
+        &self,
+        opened: &Opened,
+        (id, tables): (GroupId, &Tables),
+        rows: &[RawRow],
+    ) -> (Records, Vec<Vec<Picked>>) {
+        let mut records = self.seen(opened, id, rows);
+        let mut all: Vec<Vec<Picked>> = rows.iter().map(|_| Vec::with_capacity(self.scans.len())).collect();
+        for (at, lookup) in opened.groups[id].lookups.iter().enumerate() {
+            let keys = self.on(lookup, &self.codecs[at], &records);
+            let table = &tables[&self.scans[at]].table;
+            for ((key, (raw, row)), picked) in keys.into_iter().zip(rows).zip(&mut all) {
+                let found = if let OnKey::Key(key) = &key { table.pick(key, raw.ts(*row)) } else { None };
+                picked.push(Picked { key, row: found });
+            }
+            records = extend(records, lookup, &self.codecs[at], all.iter().map(|picked| &picked[at]));
+        }
+        (records, all)
+    }
+
+    /// The records of some events of one source, with what they looked up.
+    pub(super) fn extended(&self, opened: &Opened, id: GroupId, rows: &[RawRow], picked: &[Vec<Picked>]) -> Records {
+        let lookups = opened.groups[id].lookups.iter().zip(&self.codecs).enumerate();
+        lookups.fold(self.seen(opened, id, rows), |records, (at, (lookup, codecs))| {
+            extend(records, lookup, codecs, picked.iter().map(|picked| &picked[at]))
+        })
+    }
+
+    /// As the group sees them.
+    pub(super) fn seen(&self, opened: &Opened, id: GroupId, rows: &[RawRow]) -> Records {
+        let source = rows[0].0.source;
+        debug_assert!(self.shapers[&source].group == id);
+        let columns = opened.sources[source].wanted.schema.fields().len();
+        let records = gather(rows, columns);
+        self.shapers[&source].view().of(&records).into_owned()
+    }
+
+    /// The key by which each record looks up.
+    pub(super) fn on(&self, lookup: &OpenLookup, codecs: &LookupCodecs, records: &Records) -> Vec<OnKey> {
+        let undecoded = |name: &str| records.undecoded[records.batch.schema_ref().index_of(name).ok()?].clone();
+        let evaluated: Vec<_> = lookup.on.iter().map(|on| on.evaluate(&records.batch, &undecoded)).collect();
+        let of_type = |(on, wanted): (&headwater_expression::Evaluated, _)| match on.values.data_type() == wanted {
+            true => on.values.clone(),
+            // Past the type's ends there is no such key.
+            false => cast(&on.values, wanted).unwrap_or_else(|_| new_null_array(wanted, on.values.len())),
+        };
+        let columns: Vec<ArrayRef> = evaluated.iter().zip(&codecs.key_types).map(of_type).collect();
+        let keys: BinaryArray = codecs.key.encode(&columns).expect("columns of the key's types");
+        let one = |row: usize| {
+            if evaluated.iter().any(|on| on.failed.as_ref().is_some_and(|failed| failed.value(row))) {
+                OnKey::Failed
+            } else if columns.iter().any(|column| column.is_null(row)) {
+                OnKey::Null
+            } else {
+                OnKey::Key(keys.value(row).into())
+            }
+        };
+        (0..records.len()).map(one).collect()
+    }
+
+    /// Makes the group's events of some records with what they look up. Returns by record for which reasons it is a dead letter.
+    pub(super) fn shape(
+        &self,
+        rows: &[RawRow],
+        records: &Records,
+        visible: &[Tick],
+        diff: i8,
+        made: &mut Made,
+    ) -> BTreeMap<u32, Suspicion> {
+        let (first, _) = &rows[0];
+        let stamped: Vec<_> = rows.iter().map(|(raw, row)| raw.stamped[*row as usize]).collect();
+        let mut admitted = Admitted::none(first.scan, rows.len());
+        admitted.taken = vec![true; rows.len()];
+        admitted.events = (0..rows.len() as u32).collect();
+        admitted.visible = visible.to_vec();
+        admitted.effs = rows.iter().map(|(raw, row)| raw.effs[*row as usize]).collect();
+        admitted.horizons = first.horizons.clone();
+        let shaper = &self.shapers[&first.source];
+        let mut refused = BTreeMap::new();
+        for of_set in shaper.shape_seen(Batch { records, stamped: &stamped }, &[admitted]) {
+            if let Some(events) = of_set.events {
+                let events = match &self.corrected {
+                    None => events,
+                    Some(schema) => {
+                        let diffs = Int8Array::from(vec![diff; events.num_rows()]);
+                        events::with_diffs(schema, &events, diffs).expect("as many of both")
+                    }
+                };
+                made.events.push(((shaper.group, of_set.set), events));
+            }
+            note_refused(of_set.refused, &mut refused);
+        }
+        refused
+    }
+}
+
+fn note_refused(refused: Refused, all: &mut BTreeMap<u32, Suspicion>) {
+    let Refused { expression, null_key, long_key, late } = refused;
+    for (reason, rows) in [("expression", expression), ("null key", null_key), ("long key", long_key)] {
+        rows.into_iter().for_each(|row| all.entry(row).or_default().0 |= reason_bit(reason));
+    }
+    for (row, by) in late {
+        let what = all.entry(row).or_default();
+        *what = (what.0 | reason_bit("late"), by.max(what.1));
+    }
+}

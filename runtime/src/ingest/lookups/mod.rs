@@ -1,0 +1,322 @@
+//! Lookups in tables: what comes between the records of a source and the groups that look something up for them.
+//!
+//! ```text
+//! versions of tick 3   --> table                  events of tick 3 --> on -> what is in force -> where, key, of --> +1
+//! versions of tick 9   --> table --> the events that they concern, where these are held --> -1 as they were, +1 as they are
+//! ```
+//!
+//! An event is looked up at its tick, after the versions of that tick. It is held as long as a version may still come that is in force at its
+//! time, and some window of the group may hold it. What a group's rows are before its `S` nobody sees: dead letters of what is wrong
+//! then are told at `S`, if it is still so.
+//!
+//! Every worker has all tables, and looks up what it has read itself.
+
+mod group;
+mod looking;
+mod picked;
+mod table;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use headwater_connectors::sink::dead_letters::DeadLetter;
+
+use self::group::{GroupState, Suspicion};
+use self::picked::Picked;
+use self::table::{TableState, Tables};
+use super::dead_letters::{REASONS, Tally};
+use super::looked_up::{Raw, RawRow};
+use super::versions::Message;
+use crate::base::id::{ColumnSetId, GroupId, IdVec, ScanId};
+use crate::base::time::{Eff, EventTime, Span, Tick, Time};
+use crate::catalog::column_sets::ColumnSets;
+use crate::catalog::opened::Opened;
+use crate::observe::status::ProcessStatus;
+use crate::plan::Plan;
+
+/// Versions stay so long after no window reaches them any more: an event that is too old for every window is looked up as it was, so that
+/// what is wrong with it is told.
+const GRACE: Span = Span::from_us(86_400_000_000);
+
+/// What comes of some ticks.
+#[derive(Default)]
+pub struct Made {
+    /// Of groups, in the order in which they go.
+    pub events: Vec<((GroupId, ColumnSetId), RecordBatch)>,
+    pub dead_letters: Vec<DeadLetter>,
+    pub tally: Tally,
+}
+
+/// The lookups of a worker, on one side of a run.
+pub struct LookUps {
+    opened: Arc<Opened>,
+    tick: Span,
+    tables: Tables,
+    groups: BTreeMap<GroupId, GroupState>,
+    /// Events by the tick at which they are looked up, in the order in which they came.
+    waiting: BTreeMap<i64, Vec<(GroupId, RawRow)>>,
+    /// Every tick up to here is done.
+    done: i64,
+    /// (t, horizons): once all ticks up to `t` are done, nothing with an `eff` before them comes any more.
+    horizons: VecDeque<(Tick, IdVec<ScanId, Eff>)>,
+    horizon: IdVec<ScanId, Eff>,
+}
+
+impl LookUps {
+    /// `None`: no group of this side looks anything up.
+    pub fn open(opened: &Arc<Opened>, plan: &Plan, sets: &ColumnSets) -> Option<LookUps> {
+        let looking = |group: &GroupId| !opened.groups[*group].lookups.is_empty();
+        let mut groups = BTreeMap::new();
+        let mut tables = BTreeMap::new();
+        for group in opened.groups.ids().filter(looking) {
+            let set = sets.groups[group].iter().next()?;
+            let scans: Vec<ScanId> =
+                opened.groups[group].lookups.iter().map(|lookup| set.scans[&lookup.table]).collect();
+            if plan.scans[scans[0]].side != sets.side {
+                continue;
+            }
+            for scan in &scans {
+                tables.entry(*scan).or_insert_with(|| TableState::new(opened, plan, *scan));
+            }
+            groups.insert(group, GroupState::new(opened, sets, group, scans));
+        }
+        let horizon = IdVec::filled(Eff::BEFORE_ALL, plan.scans.len());
+        (!groups.is_empty()).then(|| LookUps {
+            opened: opened.clone(),
+            tick: opened.job.tick(),
+            tables,
+            groups,
+            waiting: BTreeMap::new(),
+            done: i64::MIN,
+            horizons: VecDeque::new(),
+            horizon,
+        })
+    }
+
+    /// Takes versions in. `of_history`: what it holds of a table is there before anything is looked up, since no row is shown before its `S`.
+    pub fn take_versions(&mut self, scan: ScanId, batch: &RecordBatch, of_history: bool) {
+        let Some(state) = self.tables.get_mut(&scan) else { return };
+        let message = Rc::new(Message::open(batch));
+        for row in 0..message.len() {
+            let visible = message.visible(row);
+            let at = if of_history && visible <= state.s.us() { i64::MIN } else { visible };
+            if let Some(eff) = message.eff(row).filter(|_| message.position(row).0.is_some()) {
+                let known = Tick::up(Eff::from_us(eff), self.tick).us();
+                let known = if of_history { i64::MIN } else { known.min(at) };
+                state.registering.entry((known, eff)).or_default().push((message.clone(), row));
+            }
+            state.waiting.entry(at).or_default().push((message.clone(), row));
+        }
+    }
+
+    /// Takes events in. What a history holds of them is looked up as soon as it is there.
+    pub fn take_events(&mut self, raw: Raw) {
+        let raw = Rc::new(raw);
+        for (group, rows) in &raw.asked {
+            let Some(state) = self.groups.get(group) else { continue };
+            for row in rows {
+                let visible = raw.visible[*row as usize];
+                let at = if raw.of_history && visible <= state.s { i64::MIN } else { visible.us() };
+                self.waiting.entry(at).or_default().push((*group, (raw.clone(), *row)));
+            }
+        }
+    }
+
+    /// Once all ticks up to `t` are done, nothing with an `eff` before these comes any more.
+    pub fn close_after(&mut self, t: Tick, horizons: &IdVec<ScanId, Eff>) {
+        self.horizons.push_back((t, horizons.clone()));
+    }
+
+    /// Does every tick up to one.
+    pub fn advance(&mut self, to: i64) -> Made {
+        let mut made = Made::default();
+        loop {
+            let next = self.next_tick().filter(|tick| *tick <= to);
+            let begins =
+                self.groups.values().filter(|group| !group.begun && group.s.us() <= to).map(|group| group.s.us()).min();
+            match (next, begins) {
+                (Some(tick), begins) if begins.is_none_or(|begins| tick <= begins) => self.do_tick(tick, &mut made),
+                (_, Some(begins)) => self.begin(begins, &mut made),
+                (_, None) => break,
+            }
+        }
+        self.done = self.done.max(to);
+        while let Some((_, horizons)) = self.horizons.pop_front_if(|(t, _)| t.us() <= to) {
+            self.horizon = horizons;
+            self.forget(to);
+        }
+        made
+    }
+
+    fn next_tick(&self) -> Option<i64> {
+        let of_tables = self.tables.values().filter_map(|table| table.waiting.keys().next().copied());
+        self.waiting.keys().next().copied().into_iter().chain(of_tables).min()
+    }
+
+    /// A group's rows are shown from now on: what is wrong is told.
+    fn begin(&mut self, tick: i64, made: &mut Made) {
+        let LookUps { groups, opened, .. } = self;
+        for (id, group) in groups.iter_mut().filter(|(_, group)| !group.begun && group.s.us() <= tick) {
+            group.begun = true;
+            let held = std::mem::take(&mut group.suspects);
+            let of_held = held
+                .into_iter()
+                .filter_map(|(slot, what)| Some((group.held[slot as usize].as_ref()?.raw.clone(), what)));
+            let all: Vec<_> = of_held.chain(std::mem::take(&mut group.settled)).collect();
+            all.iter().for_each(|(raw, what)| tell(opened, *id, raw, *what, made));
+        }
+    }
+
+    fn do_tick(&mut self, tick: i64, made: &mut Made) {
+        let mut dirty: BTreeMap<GroupId, BTreeSet<u32>> = BTreeMap::new();
+        let scans: Vec<ScanId> = self.tables.keys().copied().collect();
+        for scan in scans {
+            let Some(state) = self.tables.get_mut(&scan) else { continue };
+            for changed in state.do_tick(&self.opened, tick, made) {
+                for (id, group) in &self.groups {
+                    for slot in group.concerned(scan, changed) {
+                        dirty.entry(*id).or_default().insert(slot);
+                    }
+                }
+            }
+        }
+        for (group, slots) in dirty {
+            self.correct(group, slots, tick, made);
+        }
+        for (group, rows) in by_group(self.waiting.remove(&tick).unwrap_or_default()) {
+            self.look_up(group, rows, made);
+        }
+    }
+
+    /// Events come: they are looked up, and held where a version may still correct them.
+    fn look_up(&mut self, id: GroupId, rows: Vec<RawRow>, made: &mut Made) {
+        for rows in read_alike(rows, |row| &row.0) {
+            let LookUps { opened, tables, groups, horizon, .. } = self;
+            let group = groups.get_mut(&id).expect("a group that looks up");
+            let visible: Vec<Tick> = rows.iter().map(|(raw, row)| raw.visible[*row as usize]).collect();
+            let (records, picked) = group.pick(opened, (id, tables), &rows);
+            let refused = group.shape(&rows, &records, &visible, 1, made);
+            let held = group.is_held(tables, horizon);
+            for (row, (raw, picked)) in rows.into_iter().zip(picked).enumerate() {
+                let what = refused.get(&(row as u32)).copied();
+                let slot = held(raw.0.ts(raw.1)).then(|| group.hold(tables, raw.clone(), picked));
+                match (what, slot) {
+                    (None, _) => {}
+                    (Some(what), _) if group.begun => tell(opened, id, &raw, what, made),
+                    (Some(what), Some(slot)) => {
+                        group.suspects.insert(slot, what);
+                    }
+                    (Some(what), None) => group.settled.push((raw, what)),
+                }
+            }
+        }
+    }
+
+    /// Versions have come that concern events: what these look up may be other now.
+    fn correct(&mut self, id: GroupId, slots: BTreeSet<u32>, tick: i64, made: &mut Made) {
+        let LookUps { opened, tables, groups, .. } = self;
+        let group = groups.get_mut(&id).expect("a group that looks up");
+        let held: Vec<(u32, RawRow)> = slots.into_iter().map(|slot| (slot, group.event(slot).raw.clone())).collect();
+        for part in read_alike(held, |(_, row)| &row.0) {
+            let (slots, rows): (Vec<u32>, Vec<RawRow>) = part.into_iter().unzip();
+            let (_, picked) = group.pick(opened, (id, tables), &rows);
+            let is_other = |(slot, new): (&u32, &Vec<Picked>)| {
+                group.event(*slot).picked.iter().zip(new).any(|(old, new)| !old.is(new))
+            };
+            let others: Vec<usize> = (0..slots.len()).filter(|at| is_other((&slots[*at], &picked[*at]))).collect();
+            if others.is_empty() {
+                continue;
+            }
+            let slots: Vec<u32> = others.iter().map(|at| slots[*at]).collect();
+            let rows: Vec<RawRow> = others.iter().map(|at| rows[*at].clone()).collect();
+            let new: Vec<Vec<Picked>> = others.iter().map(|at| picked[*at].clone()).collect();
+            let old: Vec<Vec<Picked>> = slots.iter().map(|slot| group.event(*slot).picked.clone()).collect();
+            let visible = vec![Tick::from_us(tick); rows.len()];
+            let before = group.extended(opened, id, &rows, &old);
+            group.shape(&rows, &before, &visible, -1, made);
+            let after = group.extended(opened, id, &rows, &new);
+            let refused = group.shape(&rows, &after, &visible, 1, made);
+            for ((at, slot), picked) in slots.into_iter().enumerate().zip(new) {
+                let what = refused.get(&(at as u32)).copied();
+                if !group.begun {
+                    group.suspects.remove(&slot);
+                    group.suspects.extend(what.map(|what| (slot, what)));
+                } else if let Some(what) = what {
+                    tell(opened, id, &rows[at], what, made);
+                }
+                group.replace(tables, slot, picked);
+            }
+        }
+    }
+
+    /// Forgets what nothing can ask for any more, once all ticks up to one are done.
+    fn forget(&mut self, done: i64) {
+        let LookUps { groups, tables, horizon, waiting, .. } = self;
+        for group in groups.values_mut() {
+            let bound = group.corrected_from(tables, horizon).max(group.windows_from(done, horizon));
+            while let Some((ts, slot)) = group.by_ts.first().copied().filter(|(ts, _)| *ts < bound) {
+                group.by_ts.remove(&(ts, slot));
+                group.let_go(tables, ts, slot);
+            }
+        }
+        for (scan, state) in tables.iter_mut() {
+            let of_table = groups.values().filter(|group| group.scans.contains(scan));
+            let bound = of_table.map(|group| group.windows_from(done, horizon)).min().unwrap_or(i64::MIN);
+            let oldest = waiting.values().flatten().map(|(_, (raw, row))| raw.ts(*row)).min().unwrap_or(i64::MAX);
+            let held = groups.values().filter_map(|group| group.by_ts.first().map(|(ts, _)| *ts)).min();
+            let bound = (EventTime::from_us(bound) - GRACE).us().min(oldest).min(held.unwrap_or(i64::MAX));
+            if bound > i64::MIN {
+                state.table.forget(bound);
+            }
+        }
+    }
+
+    /// Tells how much is held.
+    pub fn tell(&self, status: &mut ProcessStatus) {
+        for (id, of_source) in status.sources.pairs_mut() {
+            let of_table = self.tables.values().filter(|table| table.source == id);
+            of_source.versions_held = of_table.map(|table| table.table.len() as u64).sum();
+        }
+        for (id, of_group) in status.groups.pairs_mut() {
+            of_group.events_held = self.groups.get(&id).map_or(0, |group| group.by_ts.len() as u64);
+        }
+    }
+}
+
+fn by_group(rows: Vec<(GroupId, RawRow)>) -> BTreeMap<GroupId, Vec<RawRow>> {
+    let mut all: BTreeMap<GroupId, Vec<RawRow>> = BTreeMap::new();
+    rows.into_iter().for_each(|(group, row)| all.entry(group).or_default().push(row));
+    all
+}
+
+/// Parts of those that were read of one source, when the same windows were closed.
+fn read_alike<T>(all: Vec<T>, raw: impl Fn(&T) -> &Raw) -> Vec<Vec<T>> {
+    let mut parts: Vec<Vec<T>> = vec![];
+    for one in all {
+        let is_alike = |part: &&mut Vec<T>| {
+            let (this, other) = (raw(&one), raw(&part[0]));
+            this.source == other.source && this.horizons == other.horizons
+        };
+        match parts.iter_mut().rev().find(is_alike) {
+            Some(part) => part.push(one),
+            None => parts.push(vec![one]),
+        }
+    }
+    parts
+}
+
+/// Tells for which reasons an event is a dead letter of a group, each once.
+fn tell(opened: &Opened, group: GroupId, (raw, row): &RawRow, (reasons, late_by): Suspicion, made: &mut Made) {
+    let told = &raw.told[*row as usize];
+    for (at, reason) in REASONS.iter().enumerate().filter(|(at, _)| reasons & 1 << at != 0) {
+        made.tally.refused_by(group, reason);
+        if told.get() & 1 << at == 0 {
+            told.set(told.get() | 1 << at);
+            let late_by = (*reason == "late").then_some(late_by);
+            made.tally.refused(raw.source, reason);
+            made.dead_letters.push(raw.dead_letter(&opened.job.sources[raw.source].name, *row, reason, late_by));
+        }
+    }
+}

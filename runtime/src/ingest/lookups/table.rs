@@ -1,0 +1,121 @@
+//! A table as one scan reads it, with the versions that are still to come.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use headwater_connectors::sink::dead_letters::DeadLetter;
+use headwater_operators::table::{Changed, Place, Row, Table, Version};
+
+use super::super::stamp::Reason;
+use super::super::versions::Message;
+use super::Made;
+use crate::base::id::{ScanId, SourceId};
+use crate::base::time::{Eff, Span, Tick, Time};
+use crate::catalog::opened::Opened;
+use crate::job::SeamBy;
+use crate::plan::Plan;
+
+/// A table as one scan reads it.
+pub(super) struct TableState {
+    pub(super) source: SourceId,
+    pub(super) table: Table,
+    /// By tick, then by effective time and partition: whose partition a key is, the first of these says.
+    pub(super) waiting: BTreeMap<i64, Vec<(Rc<Message>, usize)>>,
+    pub(super) registering: BTreeMap<(i64, i64), Vec<(Rc<Message>, usize)>>,
+    pub(super) homes: BTreeMap<Box<[u8]>, i64>,
+    /// Up to here what a history holds is there before anything is looked up.
+    pub(super) s: Tick,
+    /// No version comes with a smaller `eff`, whatever the horizon.
+    pub(super) least: Eff,
+    pub(super) has_stream: bool,
+    pub(super) lateness: Span,
+}
+
+/// By scan of a table.
+pub(super) type Tables = BTreeMap<ScanId, TableState>;
+
+impl TableState {
+    pub(super) fn new(opened: &Opened, plan: &Plan, id: ScanId) -> TableState {
+        let scan = &plan.scans[id];
+        let (conf, open) = (&opened.job.sources[scan.source], &opened.sources[scan.source]);
+        let ends = scan.c.filter(|_| conf.arrival_time.is_some() && open.history.is_some());
+        let least = match conf.seam.by {
+            SeamBy::Offset { .. } => {
+                let begin = scan.partitions.iter().map(|p| p.history_eff.unwrap_or(Eff::BEFORE_ALL));
+                begin.min().unwrap_or(Eff::BEFORE_ALL)
+            }
+            SeamBy::Time => ends.map_or(Eff::BEFORE_ALL, |c| Eff::from_us(c.us())),
+            SeamBy::Id { overlap_us, .. } => {
+                ends.map_or(Eff::BEFORE_ALL, |c| Eff::from_us((c - Span::from_us(overlap_us)).us()))
+            }
+        };
+        TableState {
+            source: scan.source,
+            table: Table::default(),
+            waiting: BTreeMap::new(),
+            registering: BTreeMap::new(),
+            homes: BTreeMap::new(),
+            s: scan.s.unwrap_or(Tick::BEFORE_ALL),
+            least,
+            has_stream: open.stream.is_some(),
+            lateness: Span::from_us(conf.lateness_us),
+        }
+    }
+
+    /// Versions of a tick come. Returns what they change.
+    pub(super) fn do_tick(&mut self, opened: &Opened, tick: i64, made: &mut Made) -> Vec<Changed> {
+        while let Some(entry) = self.registering.first_entry().filter(|entry| entry.key().0 <= tick) {
+            let mut same = entry.remove();
+            same.sort_by_key(|(message, row)| message.position(*row).0);
+            for (message, row) in same {
+                if let Some(partition) = message.position(row).0 {
+                    self.homes.entry(message.key(row).into()).or_insert(partition);
+                }
+            }
+        }
+        let mut changed = vec![];
+        for (message, row) in self.waiting.remove(&tick).unwrap_or_default() {
+            let (partition, offset) = message.position(row);
+            let home = partition.and_then(|_| self.homes.get(message.key(row)));
+            if home.is_some_and(|home| Some(*home) != partition) {
+                self.tell_moved(opened, &message, row, made);
+                continue;
+            }
+            let values: Box<[u8]> = message.values(row).into();
+            let eff = message.eff(row).unwrap_or(i64::MIN);
+            let place = match (partition, offset) {
+                (Some(_), Some(offset)) => Place::Log(offset),
+                _ => Place::History(eff, message.ts(row), values.clone()),
+            };
+            let undecoded = message.undecoded(row);
+            let row_of = (!message.removes(row)).then(|| Rc::new(Row { values, undecoded }));
+            let version = Version { from: message.from(row), place, row: row_of, eff };
+            changed.extend(self.table.insert(message.key(row), version));
+        }
+        changed
+    }
+
+    /// A key that comes in another partition than before.
+    pub(super) fn tell_moved(&self, opened: &Opened, message: &Message, row: usize, made: &mut Made) {
+        let Some(payload) = message.payload(row) else { return };
+        let (partition, offset) = message.position(row);
+        made.tally.refused(self.source, Reason::MovedKey.name());
+        made.dead_letters.push(DeadLetter {
+            source: opened.job.sources[self.source].name.clone(),
+            reason: Reason::MovedKey.name().to_owned(),
+            partition: partition.and_then(|partition| i32::try_from(partition).ok()),
+            offset,
+            arrival_us: message.arrival(row),
+            payload: payload.to_vec(),
+            late_by_us: None,
+        });
+    }
+
+    /// No version that comes is in force at a time before it.
+    pub(super) fn corrects_from(&self, horizon: Eff) -> i64 {
+        if !self.has_stream {
+            return i64::MAX;
+        }
+        (horizon.max(self.least) - self.lateness).us()
+    }
+}

@@ -1,0 +1,344 @@
+//! A table's records become versions of its rows: what is in force of which key from when on.
+//!
+//! ```text
+//! from = max(ts, eff - lateness)      by eff where the table has no event time, or a removal has none
+//!        the beginning of time        what a history holds of a table without event time
+//! V    = up(max(eff, ts))             from which tick on it is known; a table without any time was always there
+//! ```
+//!
+//! Versions go to every worker: each looks up what it reads itself.
+
+use std::sync::Arc;
+
+use arrow::array::types::{Int64Type, UInt8Type};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder, BooleanArray, Int64Array, RecordBatch, UInt8Array,
+    UInt32Array,
+};
+use arrow::compute::take;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use headwater_connectors::Payload;
+use headwater_connectors::format::text::row_text;
+use headwater_operators::key_codec::KeyCodec;
+
+use super::admit::Admitted;
+use super::log_position::LogPositions;
+use super::shape::Batch;
+use super::stamp::Reason;
+use crate::base::id::{ScanId, SourceId};
+use crate::base::offset::Offset;
+use crate::base::time::{Eff, Span, Tick, Time};
+use crate::catalog::computed::is_computed;
+use crate::catalog::opened::{OpenTable, Opened};
+
+/// Versions of a scan's rows, as they go to the workers. See `schema`.
+pub struct Versions {
+    pub scan: ScanId,
+    pub batch: RecordBatch,
+    /// Those that came so late that they are in force later than they say.
+    pub too_late: u64,
+}
+
+impl Versions {
+    /// Where somebody else tells what is wrong with them.
+    pub fn untold(self) -> Versions {
+        Versions { batch: without_payload(&self.batch), ..self }
+    }
+}
+
+/// The columns of a message.
+mod column {
+    pub const KEY: usize = 0;
+    pub const FROM: usize = 1;
+    pub const VISIBLE: usize = 2;
+    pub const EFF: usize = 3;
+    pub const TS: usize = 4;
+    pub const PARTITION: usize = 5;
+    pub const OFFSET: usize = 6;
+    pub const REMOVES: usize = 7;
+    pub const VALUES: usize = 8;
+    pub const UNDECODED: usize = 9;
+    pub const ARRIVAL: usize = 10;
+    pub const PAYLOAD: usize = 11;
+}
+
+fn schema() -> SchemaRef {
+    let field = |name: &str, of: DataType, nullable| Field::new(name, of, nullable);
+    Arc::new(Schema::new(vec![
+        field("_key", DataType::Binary, false),
+        field("_from", DataType::Int64, false),
+        field("_visible", DataType::Int64, false),
+        field("_eff", DataType::Int64, true),
+        field("_ts", DataType::Int64, true),
+        field("_partition", DataType::Int64, true),
+        field("_offset", DataType::Int64, true),
+        field("_removes", DataType::UInt8, false),
+        field("_values", DataType::Binary, false),
+        field("_undecoded", DataType::Binary, true),
+        field("_arrival", DataType::Int64, true),
+        field("_payload", DataType::Binary, true),
+    ]))
+}
+
+/// Makes versions of a table's records. One a thread.
+pub struct VersionMaker {
+    opened: Arc<Opened>,
+    source: SourceId,
+    keys: KeyCodec,
+    values: KeyCodec,
+}
+
+impl VersionMaker {
+    pub fn new(opened: &Arc<Opened>, source: SourceId) -> VersionMaker {
+        let open = &opened.sources[source];
+        let table = open.table.as_ref().expect("a table");
+        let types: Vec<DataType> = value_types(opened, source);
+        VersionMaker {
+            opened: opened.clone(),
+            source,
+            keys: KeyCodec::new(&table.key_types).expect("key types were checked"),
+            values: KeyCodec::new(&types).expect("every type of a column has an order"),
+        }
+    }
+
+    /// The versions that a scan takes of a batch, and what is wrong with records that are none.
+    pub fn make(
+        &self,
+        batch: Batch,
+        admitted: &Admitted,
+        positions: &LogPositions,
+    ) -> (Vec<(usize, Reason)>, Option<Versions>) {
+        let conf = &self.opened.job.sources[self.source];
+        let keys = self.key_columns(batch);
+        let (mut refused, mut rows) = (vec![], vec![]);
+        for (i, stamped) in batch.stamped.iter().enumerate().filter(|(i, _)| admitted.taken[*i]) {
+            let unknown = admitted.effs[i].is_none() && !stamped.wrong_clock && !conf.is_timeless();
+            let reason = match stamped.reason {
+                Some(Reason::Malformed) => Some(Reason::Malformed),
+                Some(Reason::NullEventTime) => Some(Reason::NullEventTime),
+                _ if unknown => Some(Reason::NullEventTime),
+                Some(other) => Some(other),
+                None if keys.iter().any(|key| key.is_null(i)) => Some(Reason::NullKey),
+                None => None,
+            };
+            match reason {
+                Some(reason) => refused.push((i, reason)),
+                None => rows.push(i as u32),
+            }
+        }
+        let versions = (!rows.is_empty()).then(|| self.versions(batch, admitted, positions, &keys, rows));
+        (refused, versions)
+    }
+
+    fn table(&self) -> &OpenTable {
+        self.opened.sources[self.source].table.as_ref().expect("a table")
+    }
+
+    fn key_columns(&self, batch: Batch) -> Vec<ArrayRef> {
+        self.table().key.iter().map(|place| batch.records.batch.column(*place).clone()).collect()
+    }
+
+    fn versions(
+        &self,
+        batch: Batch,
+        admitted: &Admitted,
+        positions: &LogPositions,
+        keys: &[ArrayRef],
+        rows: Vec<u32>,
+    ) -> Versions {
+        let (conf, open) = (&self.opened.job.sources[self.source], &self.opened.sources[self.source]);
+        let lateness = Span::from_us(conf.lateness_us);
+        let (tick, of_history) = (self.opened.job.tick(), !admitted.is_of_stream());
+        let at = UInt32Array::from(rows.clone());
+        let picked = |array: &ArrayRef| take(array, &at, None).expect("rows of its own");
+        let keys: Vec<ArrayRef> = keys.iter().map(picked).collect();
+        let table = self.table();
+        let values: Vec<ArrayRef> = table.values.iter().map(|c| picked(batch.records.batch.column(*c))).collect();
+        let mut too_late = 0;
+        let (mut from, mut visible) = (Vec::with_capacity(rows.len()), Vec::with_capacity(rows.len()));
+        for row in &rows {
+            let (stamped, eff) = (&batch.stamped[*row as usize], admitted.effs[*row as usize]);
+            let since = match (stamped.ts, eff) {
+                _ if of_history && open.event_time.is_none() => i64::MIN,
+                (Some(ts), Some(eff)) => {
+                    let least = (eff - lateness).us();
+                    too_late += u64::from(ts.us() < least);
+                    ts.us().max(least)
+                }
+                (None, Some(eff)) => eff.us(),
+                (_, None) => i64::MIN,
+            };
+            let known = eff.map_or(Tick::BEFORE_ALL, |eff| match stamped.ts {
+                Some(ts) => Tick::visible(eff, ts, tick),
+                None => Tick::up(eff, tick),
+            });
+            from.push(since);
+            visible.push(known.max(admitted.least).us());
+        }
+        let position = |row: &u32| positions.get(*row as usize);
+        let places: Vec<_> = rows.iter().map(position).collect();
+        let times = |of: &dyn Fn(usize) -> Option<i64>| -> ArrayRef {
+            Arc::new(rows.iter().map(|row| of(*row as usize)).collect::<Int64Array>())
+        };
+        let removes: UInt8Array = rows.iter().map(|row| Some(u8::from(batch.stamped[*row as usize].removes))).collect();
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(self.keys.encode(&keys).expect("key columns keep their types")),
+            Arc::new(Int64Array::from(from)),
+            Arc::new(Int64Array::from(visible)),
+            times(&|row| admitted.effs[row].map(Eff::us)),
+            times(&|row| batch.stamped[row].ts.map(Time::us)),
+            Arc::new(places.iter().map(|(partition, _)| *partition).collect::<Int64Array>()),
+            Arc::new(places.iter().map(|(_, offset)| offset.map(Offset::number)).collect::<Int64Array>()),
+            Arc::new(removes),
+            Arc::new(self.encode_values(&values, rows.len())),
+            Arc::new(undecoded(batch, &table.values, &rows)),
+            times(&|row| batch.stamped[row].a.map(Time::us)),
+            Arc::new(payloads(batch, &rows)),
+        ];
+        let batch = RecordBatch::try_new(schema(), columns).expect("columns of its own schema");
+        Versions { scan: admitted.scan, batch, too_late }
+    }
+
+    fn encode_values(&self, values: &[ArrayRef], rows: usize) -> BinaryArray {
+        match values {
+            [] => BinaryArray::from_iter_values((0..rows).map(|_| b"")),
+            _ => self.values.encode(values).expect("columns keep their types"),
+        }
+    }
+}
+
+/// The types of the columns of a table that are looked up.
+pub fn value_types(opened: &Opened, source: SourceId) -> Vec<DataType> {
+    let open = &opened.sources[source];
+    let values = open.table.as_ref().map_or(&[][..], |table| &table.values);
+    values.iter().map(|place| open.wanted.schema.field(*place).data_type().clone()).collect()
+}
+
+/// By row, where a column that is looked up did not decode: which did not.
+fn undecoded(batch: Batch, values: &[usize], rows: &[u32]) -> BinaryArray {
+    let all: Vec<_> = values.iter().map(|column| batch.records.undecoded[*column].as_ref()).collect();
+    let of_row = |row: &u32| {
+        let failed =
+            |column: &Option<&arrow::buffer::BooleanBuffer>| column.is_some_and(|all| all.value(*row as usize));
+        all.iter().any(failed).then(|| all.iter().map(|column| u8::from(failed(column))).collect::<Vec<u8>>())
+    };
+    let mut builder = BinaryBuilder::new();
+    rows.iter().for_each(|row| builder.append_option(of_row(row)));
+    builder.finish()
+}
+
+/// What dead letters would quote: of rows of files, only where one may be told yet.
+fn payloads(batch: Batch, rows: &[u32]) -> BinaryArray {
+    let mut builder = BinaryBuilder::new();
+    let fields = batch.records.batch.schema_ref().fields().iter().enumerate();
+    let read: Vec<usize> = fields.filter(|(_, field)| !is_computed(field.name())).map(|(at, _)| at).collect();
+    for row in rows {
+        match &batch.records.payload {
+            Payload::Raw(raw) => builder.append_value(raw.value(*row as usize)),
+            Payload::Row => builder.append_value(row_text(&batch.records.batch, read.iter().copied(), *row as usize)),
+        }
+    }
+    builder.finish()
+}
+
+/// A message without what only the worker that has read the records needs.
+pub fn without_payload(batch: &RecordBatch) -> RecordBatch {
+    let mut columns = batch.columns().to_vec();
+    columns[column::PAYLOAD] = arrow::array::new_null_array(&DataType::Binary, batch.num_rows());
+    RecordBatch::try_new(batch.schema(), columns).expect("columns of its own schema")
+}
+
+/// A message, opened.
+pub struct Message {
+    keys: BinaryArray,
+    numbers: Vec<Int64Array>,
+    removes: UInt8Array,
+    values: BinaryArray,
+    undecoded: BinaryArray,
+    payloads: BinaryArray,
+}
+
+impl Message {
+    pub fn open(batch: &RecordBatch) -> Message {
+        let number = |column: usize| batch.column(column).as_primitive::<Int64Type>().clone();
+        use column::*;
+        Message {
+            keys: batch.column(KEY).as_binary().clone(),
+            numbers: [FROM, VISIBLE, EFF, TS, PARTITION, OFFSET, ARRIVAL].map(number).to_vec(),
+            removes: batch.column(REMOVES).as_primitive::<UInt8Type>().clone(),
+            values: batch.column(VALUES).as_binary().clone(),
+            undecoded: batch.column(UNDECODED).as_binary().clone(),
+            payloads: batch.column(PAYLOAD).as_binary().clone(),
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    fn number(&self, column: usize, row: usize) -> Option<i64> {
+        self.numbers[column].is_valid(row).then(|| self.numbers[column].value(row))
+    }
+
+    pub fn key(&self, row: usize) -> &[u8] {
+        self.keys.value(row)
+    }
+
+    pub fn from(&self, row: usize) -> i64 {
+        self.numbers[0].value(row)
+    }
+
+    pub fn visible(&self, row: usize) -> i64 {
+        self.numbers[1].value(row)
+    }
+
+    pub fn eff(&self, row: usize) -> Option<i64> {
+        self.number(2, row)
+    }
+
+    pub fn ts(&self, row: usize) -> Option<i64> {
+        self.number(3, row)
+    }
+
+    /// The partition and the offset.
+    pub fn position(&self, row: usize) -> (Option<i64>, Option<i64>) {
+        (self.number(4, row), self.number(5, row))
+    }
+
+    pub fn arrival(&self, row: usize) -> Option<i64> {
+        self.number(6, row)
+    }
+
+    pub fn removes(&self, row: usize) -> bool {
+        self.removes.value(row) != 0
+    }
+
+    pub fn values(&self, row: usize) -> &[u8] {
+        self.values.value(row)
+    }
+
+    pub fn undecoded(&self, row: usize) -> Option<Box<[bool]>> {
+        let flags = self.undecoded.is_valid(row).then(|| self.undecoded.value(row))?;
+        Some(flags.iter().map(|flag| *flag != 0).collect())
+    }
+
+    /// Where this worker has read it.
+    pub fn payload(&self, row: usize) -> Option<&[u8]> {
+        self.payloads.is_valid(row).then(|| self.payloads.value(row))
+    }
+}
+
+/// Which records of a table remove their key's row, and for which that cannot be told.
+pub fn removals(
+    table: &OpenTable,
+    batch: &RecordBatch,
+    undecoded: &dyn Fn(&str) -> Option<arrow::buffer::BooleanBuffer>,
+) -> (Vec<bool>, Vec<bool>) {
+    let rows = batch.num_rows();
+    let Some(deleted) = &table.deleted else { return (vec![false; rows], vec![false; rows]) };
+    let evaluated = deleted.evaluate(batch, undecoded);
+    let values: &BooleanArray = evaluated.values.as_boolean();
+    let removes = (0..rows).map(|row| values.is_valid(row) && values.value(row)).collect();
+    let failed = (0..rows).map(|row| evaluated.failed.as_ref().is_some_and(|failed| failed.value(row))).collect();
+    (removes, failed)
+}

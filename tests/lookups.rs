@@ -1,0 +1,278 @@
+//! Lookups in tables: what an event meets is what was true at its time, and a fact that comes late corrects what it was a part of.
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use serde_json::{Value, json};
+
+use crate::support::*;
+
+/// The worked example of docs/collections.md.
+const EXAMPLE: &str = r#"
+name = "example"
+tick = "1s"
+[sources.payments]
+event_time = "ts"
+arrival_time = "a"
+schema = { ts = "timestamp", a = "timestamp", card = "string", merchant = "string", amount = "int64" }
+stream = { type = "jsonl", path = "payments.jsonl" }
+[tables.merchants]
+key = "merchant"
+event_time = "ts"
+arrival_time = "a"
+deleted = "gone"
+schema = { ts = "timestamp", a = "timestamp", merchant = "string", r = "int64", gone = "bool" }
+stream = { type = "jsonl", path = "merchants.jsonl" }
+[features.cards]
+source = "payments"
+lookup.m = { table = "merchants", on = "merchant" }
+key = "card"
+[features.cards.columns]
+spend = { agg = "sum", of = "amount * m.r", window = "1h" }
+n = { agg = "count", window = "1h" }
+[sinks.changes]
+type = "jsonl"
+path = "changes.jsonl"
+[dead_letters]
+type = "jsonl"
+path = "dead_letters.jsonl"
+"#;
+
+fn at(time: &str) -> String {
+    format!("2026-01-05T{time}:00Z")
+}
+
+fn run_to_end(path: &Path, workers: &str) {
+    finish(run(&["run", path.to_str().unwrap(), "--until-end", "--fresh", "--workers", workers]), 0);
+}
+
+fn changes(dir: &Path) -> String {
+    std::fs::read_to_string(dir.join("changes.jsonl")).unwrap()
+}
+
+#[test]
+fn a_version_that_comes_late_corrects_what_it_concerns() {
+    let dir = tempfile::tempdir().unwrap();
+    let payment = |ts, amount| {
+        json!({ "ts": at(ts), "a": at(ts), "card": "c", "merchant": "m1", "amount": amount }).to_string() + "\n"
+    };
+    let version = |ts, a, r: Value, gone| {
+        json!({ "ts": at(ts), "a": at(a), "merchant": "m1", "r": r, "gone": gone }).to_string() + "\n"
+    };
+    // The last one, of another card, only tells the time.
+    let later = payment("12:00", 0).replace("\"c\"", "\"other\"");
+    let payments = payment("10:10", 10) + &payment("10:20", 5) + &payment("10:55", 1) + &later;
+    let versions = version("09:00", "09:00", 2.into(), false)
+        + &version("10:15", "10:40", 3.into(), false)
+        + &version("10:30", "10:50", Value::Null, true);
+    std::fs::write(dir.path().join("payments.jsonl"), payments).unwrap();
+    std::fs::write(dir.path().join("merchants.jsonl"), versions).unwrap();
+    let path = dir.path().join("job.toml");
+    std::fs::write(&path, EXAMPLE).unwrap();
+    run_to_end(&path, "2");
+    let told = |line: &Value| {
+        let row = |name: &str| line["row"][name].as_i64();
+        (line["key"]["card"] == "c").then(|| {
+            let time = line["time"].as_str().unwrap()[11..16].to_owned();
+            (time, line["diff"].as_i64().unwrap(), row("spend"), row("n").unwrap())
+        })
+    };
+    let found: Vec<_> = json_lines(&changes(dir.path())).iter().filter_map(told).collect();
+    let expected = [
+        ("10:10", 1, Some(20), 1),
+        ("10:20", -1, Some(20), 1),
+        ("10:20", 1, Some(30), 2),
+        ("10:40", -1, Some(30), 2),
+        ("10:40", 1, Some(35), 2),
+        ("10:55", -1, Some(35), 2),
+        ("10:55", 1, Some(35), 3),
+        ("11:10", -1, Some(35), 3),
+        ("11:10", 1, Some(15), 2),
+        ("11:20", -1, Some(15), 2),
+        ("11:20", 1, None, 1),
+        ("11:55", -1, None, 1),
+    ];
+    let expected: Vec<_> = expected.iter().map(|(t, diff, spend, n)| ((*t).to_owned(), *diff, *spend, *n)).collect();
+    assert_eq!(found, expected);
+    let checked = finish(run(&["check", path.to_str().unwrap()]), 0).stdout;
+    assert!(checked.contains("looked up in table merchants"), "{checked}");
+}
+
+/// Payments of cards with shops whose rates and owners change, now and then late; by every kind of window.
+const JOB: &str = r#"
+name = "lookups"
+[sources.pay]
+event_time = "ts"
+arrival_time = "a"
+time_unit = "us"
+lateness = "20s"
+schema = { ts = "timestamp", a = "timestamp", card = "string", shop = "string", x = "int64", p = "int32", o = "int64" }
+history = { type = "jsonl", path = "pay/history.jsonl" }
+stream = { type = "jsonl", path = "pay/stream*.jsonl" }
+seam = { by = "offset", partition = "p", offset = "o" }
+[tables.shops]
+key = "shop"
+event_time = "ts"
+arrival_time = "a"
+time_unit = "us"
+lateness = "40s"
+deleted = "rate < 0"
+schema = { ts = "timestamp", a = "timestamp", shop = "string", rate = "int64", owner = "string", p = "int32", o = "int64" }
+history = { type = "jsonl", path = "shops/history.jsonl" }
+stream = { type = "jsonl", path = "shops/stream*.jsonl" }
+seam = { by = "offset", partition = "p", offset = "o" }
+[features.cards]
+source = "pay"
+lookup.s = { table = "shops", on = "shop" }
+key = "card"
+where = "s.rate IS NULL OR s.rate <> 2"
+[features.cards.columns]
+spent = { agg = "sum", of = "x * s.rate", windows = ["10s", "all"] }
+most = { agg = "max", of = "s.rate", windows = ["10s", "all"] }
+owners = { agg = "count_distinct", of = "s.owner", windows = ["30s", "all"] }
+rates = { agg = "last_n", n = 3, of = "s.rate", window = "30s" }
+odd = { agg = "sum", of = "100 / (s.rate - 3)", window = "1m" }
+[features.owners]
+source = "pay"
+lookup.s = { table = "shops", on = "shop" }
+key = "s.owner"
+columns = { n = { agg = "count", windows = ["10s", "all"] }, first = { agg = "first", of = "card", window = "all" } }
+[features.tens]
+source = "pay"
+lookup.s = { table = "shops", on = "shop" }
+key = "s.owner"
+window = { tumbling = "10s" }
+columns = { n = { agg = "count" }, mode = { agg = "mode", of = "s.rate" } }
+[features.plain]
+source = "pay"
+key = "card"
+columns = { n = { agg = "count", windows = ["10s"] }, odd = { agg = "sum", of = "100 / (x - 3)", window = "1m" } }
+[sinks.changes]
+type = "jsonl"
+path = "changes.jsonl"
+[dead_letters]
+type = "jsonl"
+path = "dead_letters.jsonl"
+[state]
+path = "state"
+checkpoint_every = "1ms"
+"#;
+
+/// A log in two partitions, whose first part is history too.
+fn write_log(dir: &Path, lines: &[(usize, Value)], in_history: usize) {
+    std::fs::create_dir_all(dir).unwrap();
+    let (mut history, mut streams, mut offsets) = (String::new(), [String::new(), String::new()], [0; 2]);
+    for (n, (p, line)) in lines.iter().enumerate() {
+        let mut line = line.clone();
+        (line["p"], line["o"]) = ((*p).into(), offsets[*p].into());
+        offsets[*p] += 1;
+        writeln!(streams[*p], "{line}").unwrap();
+        if n < in_history {
+            writeln!(history, "{line}").unwrap();
+        }
+    }
+    std::fs::write(dir.join("history.jsonl"), history).unwrap();
+    for (p, text) in streams.iter().enumerate() {
+        std::fs::write(dir.join(format!("stream{p}.jsonl")), text).unwrap();
+    }
+}
+
+fn write(dir: &Path, events: usize) -> PathBuf {
+    let mut random = StdRng::seed_from_u64(7);
+    let (mut now, mut pay, mut shops) = (START, vec![], vec![]);
+    let late = |random: &mut StdRng| if random.random_bool(0.3) { random.random_range(0..50 * SECOND) } else { 0 };
+    for _ in 0..events {
+        now += random.random_range(0..20_000);
+        let (card, shop) = (random.random_range(0..30), random.random_range(0..8));
+        let (ts, x) = (now - late(&mut random), random.random_range(0..9));
+        pay.push((
+            card % 2,
+            json!({ "ts": ts, "a": now, "card": format!("c{card}"), "shop": format!("s{shop}"), "x": x }),
+        ));
+        if random.random_bool(0.1) {
+            let (shop, rate) = (random.random_range(0..8usize), random.random_range(-1..5));
+            let (ts, owner) = (now - late(&mut random), format!("o{}", random.random_range(0..4)));
+            let line = json!({ "ts": ts, "a": now, "shop": format!("s{shop}"), "rate": rate, "owner": owner });
+            shops.push((shop % 2, line));
+        }
+    }
+    write_log(&dir.join("pay"), &pay, pay.len() / 3);
+    write_log(&dir.join("shops"), &shops, shops.len() / 2);
+    let path = dir.join("job.toml");
+    std::fs::write(&path, JOB).unwrap();
+    path
+}
+
+/// Dead letters come in no promised order.
+fn dead_letters(dir: &Path) -> Vec<String> {
+    let text = std::fs::read_to_string(dir.join("dead_letters.jsonl")).unwrap();
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    lines.sort_unstable();
+    lines
+}
+
+#[test]
+fn any_number_of_workers_makes_the_same_rows() {
+    let outputs = ["1", "3"].map(|workers| {
+        let dir = tempfile::tempdir().unwrap();
+        let path = write(dir.path(), 4_000);
+        run_to_end(&path, workers);
+        (changes(dir.path()), dead_letters(dir.path()))
+    });
+    assert!(outputs[0].0.lines().count() > 5_000, "there are changes");
+    assert!(outputs[0].0 == outputs[1].0, "changes by one worker and by three");
+    assert_eq!(outputs[0].1, outputs[1].1, "dead letters by one worker and by three");
+    let letters = &outputs[0].1;
+    let mut records: Vec<String> = letters
+        .iter()
+        .map(|line| {
+            let line: Value = serde_json::from_str(line).unwrap();
+            format!("{} {} {} {}", line["source"], line["reason"], line["partition"], line["offset"])
+        })
+        .collect();
+    records.sort_unstable();
+    records.dedup();
+    assert_eq!(records.len(), letters.len(), "a record is a dead letter once for each reason");
+    assert!(letters.iter().any(|line| line.contains("expression")) && letters.iter().any(|line| line.contains("late")));
+}
+
+/// One who starts later finds a history that ends later; from its seam on the rows are the same.
+#[test]
+fn wherever_the_histories_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = write(dir.path(), 2_000);
+    run_to_end(&path, "1");
+    let whole = changes(dir.path());
+    let other = tempfile::tempdir().unwrap();
+    let again = write(other.path(), 2_000);
+    let read = |dir: &Path, name: &str| std::fs::read_to_string(dir.join(name)).unwrap();
+    for table in ["pay", "shops"] {
+        let streams: String = ["0", "1"].map(|p| read(other.path(), &format!("{table}/stream{p}.jsonl"))).concat();
+        let some: Vec<&str> = streams
+            .lines()
+            .filter(|line| {
+                let line: Value = serde_json::from_str(line).unwrap();
+                line["a"].as_i64().unwrap() < START + 12 * SECOND
+            })
+            .collect();
+        std::fs::write(other.path().join(format!("{table}/history.jsonl")), some.join("\n") + "\n").unwrap();
+    }
+    run_to_end(&again, "2");
+    let cut = changes(other.path());
+    let last = |text: &str| {
+        let lines = json_lines(text);
+        let mut rows = std::collections::BTreeMap::new();
+        for line in lines {
+            let at = format!("{} {} {}", line["features"], line["key"], line["window"]);
+            match line["diff"].as_i64() {
+                Some(1) => drop(rows.insert(at, line["row"].clone())),
+                _ => drop(rows.remove(&at)),
+            }
+        }
+        rows.retain(|at, _| !at.contains("tens"));
+        rows
+    };
+    assert_eq!(last(&whole), last(&cut));
+}
