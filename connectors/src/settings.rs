@@ -139,6 +139,23 @@ pub enum Endpoint {
     Sole(&'static str),
 }
 
+impl Endpoint {
+    /// A local file, by its absolute path.
+    pub fn of_file(path: &std::path::Path) -> Endpoint {
+        Endpoint::At { what: FILE, place: path.display().to_string() }
+    }
+
+    /// Its path, where it is a local file.
+    pub fn file(&self) -> Option<&str> {
+        match self {
+            Endpoint::At { what: FILE, place } => Some(place),
+            Endpoint::At { .. } | Endpoint::Sole(_) => None,
+        }
+    }
+}
+
+const FILE: &str = "file";
+
 /// A list of kinds as choices.
 pub fn choices<'k, K: Kind + ?Sized + 'k>(kinds: impl IntoIterator<Item = &'k K>) -> Vec<Choice> {
     kinds.into_iter().map(|kind| Choice { name: kind.name(), keys: kind.keys() }).collect()

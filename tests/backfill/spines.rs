@@ -218,7 +218,7 @@ fn what_cannot_be_is_told() {
     write_table(&dir.join("texts.parquet"), &spine(vec![("k", ints([Some(1)])), ("at", times([Some(START)]))]));
     std::fs::write(dir.join("labels.csv"), "k,at\n").unwrap();
     let out = ["--out", "out.parquet"];
-    let rows: [(&[&str], &[&str]); 14] = [
+    let rows: [(&[&str], &[&str]); 16] = [
         (&["--features", "by_kk"], &["no group `by_kk`", "did you mean `by_k`?"]),
         (&["--features", "hourly"], &["`hourly` has tumbling windows"]),
         (&["--features", "by_k", "--time", "att"], &["no column `att`", "did you mean `at`?"]),
@@ -231,6 +231,8 @@ fn what_cannot_be_is_told() {
         (&["--features", "by_k", "--spine", "labels.csv"], &["labels.csv", "write it as Parquet"]),
         (&["--features", "by_k", "--out", "no/dir/out.parquet"], &["no/dir/out.parquet cannot be written"]),
         (&["--features", "by_k", "--out", "out.txt"], &["expected .parquet"]),
+        (&["--features", "by_k", "--out", "./spine.parquet"], &["is the spine"]),
+        (&["--features", "by_k", "--out", HISTORY], &["is a file that source `s` reads"]),
         (&["--features", "by_k", "--known", "served"], &["--known served needs the ticks"]),
         (&["--features", "by_k", "--memory", "lots"], &["512MiB"]),
     ];

@@ -177,6 +177,12 @@ pub(crate) fn fixed_part(pattern: &str) -> &str {
     &plain[..plain.rfind('/').map_or(0, |at| at + 1)]
 }
 
+/// Whether a pattern means a local file, by its absolute path, there or not. One that is no pattern means none.
+pub(crate) fn means_file(pattern: &str, path: &str) -> bool {
+    let pattern = pattern.strip_prefix("file://").unwrap_or(pattern);
+    alternatives(pattern).is_ok_and(|alternatives| alternatives.iter().any(|alternative| alternative.means(path)))
+}
+
 /// The local files that match. None is an error.
 pub(crate) fn local(pattern: &str) -> Result<Vec<String>> {
     let pattern = pattern.strip_prefix("file://").unwrap_or(pattern);

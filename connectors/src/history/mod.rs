@@ -19,7 +19,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use serde::{Deserialize, Serialize};
 
-use crate::settings::{Kind, Settings};
+use crate::settings::{Endpoint, Kind, Settings};
 use crate::{Records, Result, Wanted};
 pub use partitions::partitioned;
 pub(crate) use text::longest_record;
@@ -43,6 +43,11 @@ pub trait HistoryKind: Kind {
 pub trait HistoryConfig: Debug + Send + Sync {
     /// Where its files are: a pattern, empty where the job does not say it.
     fn path(&self) -> &str;
+
+    /// Whether it reads what lies at a place.
+    fn reads(&self, place: &Endpoint) -> bool {
+        place.file().is_some_and(|path| find::means_file(self.path(), path))
+    }
 
     /// Finds its files, or takes those that were pinned.
     ///
@@ -109,6 +114,10 @@ pub struct Range {
 }
 
 /// All methods block, and may be called from several threads.
+///
+/// # Errors
+/// Of all methods: `Changed`, a file is another one than was pinned; `World`, it cannot be read, or is not what it says of itself; both name
+/// the file.
 pub trait History: Send + Sync {
     /// Its files.
     fn pinned(&self) -> &Pinned;

@@ -33,6 +33,8 @@ use crate::{Error, Records, Result, Wanted};
 
 const BATCH_RECORDS_MAX: usize = 8192;
 const READ_BYTES: usize = 256 << 10;
+/// Lines are counted from there on.
+const FIRST_OFFSET_MAX: i64 = 1 << 62;
 /// How often files are looked at for growth.
 const WATCH_EVERY: Duration = Duration::from_millis(5);
 
@@ -66,7 +68,7 @@ impl StreamKind for FilesKind {
             settings.missing("path", &hint);
         }
         let path = settings.glob("path").unwrap_or_default();
-        let first_offset = settings.integer("first_offset", 0, i64::MAX).unwrap_or(0);
+        let first_offset = settings.integer("first_offset", 0, FIRST_OFFSET_MAX).unwrap_or(0);
         Arc::new(Files { kind: self.name, path, first_offset, format: self.format.read(settings) })
     }
 }
@@ -88,8 +90,8 @@ impl StreamConfig for Files {
         format!("files {}", self.path)
     }
 
-    fn endpoint(&self) -> Option<Endpoint> {
-        None
+    fn reads(&self, place: &Endpoint) -> bool {
+        place.file().is_some_and(|path| find::means_file(&self.path, path))
     }
 
     fn open(&self) -> Result<Arc<dyn Stream>> {
@@ -299,6 +301,7 @@ fn watch(mut files: Vec<(File, u64)>, reader: &Weak<()>, wake: &(dyn Fn() + Send
     while reader.strong_count() > 0 {
         let mut grown = false;
         for (file, seen) in &mut files {
+            // A file that cannot be looked at is told by whoever reads it.
             if let Ok(metadata) = file.metadata()
                 && metadata.len() != *seen
             {
@@ -377,8 +380,9 @@ impl Follow {
     /// Where the next line lies in the buffer, without its `\n`. `None`: it is not there yet.
     fn next_line(&mut self) -> Result<Option<Range<usize>>> {
         loop {
+            let counted = self.known_end();
             if self.at_start && !self.pass_mark()? {
-                return Ok(None);
+                return self.nothing_more(counted);
             }
             let from = self.taken + self.searched;
             if let Some(len) = memchr::memchr(b'\n', &self.buffer[from..]) {
@@ -398,12 +402,25 @@ impl Follow {
                 continue;
             }
             if !self.has_tail() {
-                return Ok(None);
+                return self.nothing_more(counted);
             }
             self.cut = true;
             self.offset += 1;
             return Ok(Some(self.take(self.buffer.len(), self.buffer.len())));
         }
+    }
+
+    /// There is no line now. `counted`: one past the last that was there before it was looked for.
+    fn nothing_more(&self, counted: i64) -> Result<Option<Range<usize>>> {
+        if self.offset >= counted {
+            return Ok(None);
+        }
+        let told = format!(
+            "the file got shorter: it ends at offset {}, and had records up to offset {}; does something else write to it?",
+            self.offset,
+            counted - 1
+        );
+        Err(Error::world(format!("reading {}", self.known.path), told))
     }
 
     /// Passes over a byte order mark at the file's start. False: what is there may still become one.
@@ -574,6 +591,23 @@ mod tests {
             std::fs::OpenOptions::new().append(true).open(&log.path).unwrap().write_all(&[*byte]).unwrap();
             assert_eq!(poll(&mut *reader, 100), expected);
             assert!(reader.end_confirmed(0).is_some());
+        }
+    }
+
+    #[test]
+    fn a_file_that_lost_lines_is_told() {
+        for (left, read, at) in [("", "", 5), ("a\n", "5=a", 6)] {
+            let log = Log::new("a\nb\nc\n");
+            let stream = log.stream(5);
+            stream.bounds().unwrap();
+            std::fs::write(&log.path, left).unwrap();
+            let mut reader = reader(&stream, 5);
+            if !read.is_empty() {
+                assert_eq!(poll(&mut *reader, 1), read);
+            }
+            let told = reader.poll(0, 100).unwrap_err().to_string();
+            let expected = format!("the file got shorter: it ends at offset {at}, and had records up to offset 7");
+            assert!(told.contains(&expected), "{told}");
         }
     }
 

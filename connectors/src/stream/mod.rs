@@ -29,8 +29,8 @@ pub trait StreamConfig: Debug + Send + Sync {
     /// What it is and where: `topic transactions at localhost:9092`.
     fn describe(&self) -> String;
 
-    /// What it reads, if no sink may write there; `None` too where the job does not say it.
-    fn endpoint(&self) -> Option<Endpoint>;
+    /// Whether it reads what lies at a place.
+    fn reads(&self, place: &Endpoint) -> bool;
 
     /// Whether its records have keys beside what they hold, and are without a value where a key's last one is gone.
     fn has_keys(&self) -> bool {
@@ -68,7 +68,10 @@ pub struct Start {
     pub offset: i64,
 }
 
-/// For planning. All methods block (with a deadline of their own) and say what they were doing when they fail.
+/// For planning. All methods block (with a deadline of their own).
+///
+/// # Errors
+/// Of all methods: `World`, nobody answers in time, or what answers makes no sense; it says what was being done.
 pub trait Stream: Send + Sync {
     /// How messages name it: `topic transactions`.
     fn name(&self) -> String;
@@ -103,6 +106,9 @@ pub trait Stream: Send + Sync {
     }
 
     /// A reader of these partitions from these offsets on. One a worker; partitions are disjoint between workers.
+    ///
+    /// # Errors
+    /// `Gap` too: a start is no longer held. `Config`: a wanted column cannot be decoded.
     fn reader(&self, starts: &[Start], wanted: &Wanted) -> Result<Box<dyn Reader>>;
 }
 
@@ -110,7 +116,10 @@ pub trait Stream: Send + Sync {
 /// (logged once, and again when it is back).
 pub trait Reader: Send {
     /// The next records of this partition, in order, of about `bytes_max` bytes at most (at least one record, if one is
-    /// there). `None`: nothing there now. A start that retention has removed before it was read is `Error::Gap`.
+    /// there). `None`: nothing there now.
+    ///
+    /// # Errors
+    /// `Gap`: retention has removed a start before it was read. `World`: the partition cannot be read any more.
     fn poll(&mut self, partition: i32, bytes_max: usize) -> Result<Option<Records>>;
 
     /// The next offset that `poll` would return: past every record returned and every offset known to hold none.

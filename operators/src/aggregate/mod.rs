@@ -1,4 +1,5 @@
-//! The aggregates: a file a family, a line each in the list. Nothing else in Headwater names one.
+//! The aggregates: a file a family, a line each in the list. Nothing else in Headwater names one, but for how SQL
+//! spells some of them.
 
 mod by_time;
 mod count;

@@ -33,12 +33,13 @@ mod write;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use headwater_connectors::table::TableWriter;
+use headwater_connectors::settings::Endpoint;
+use headwater_connectors::table::{Source, TableWriter, Target};
 
 use crate::base::failure::Failure;
 use crate::base::time::WallClock;
 use crate::catalog::open::open_for_events;
-use crate::job::Job;
+use crate::job::{self, Job};
 use labels::Labels;
 use memory::Budget;
 use request::{Done, Known, Request};
@@ -58,8 +59,28 @@ fn storage<'a>(request: &Request, groups: usize, budget: &'a Budget, spill: &'a 
     Storage { budget, spill, chunk_bytes, shard_bytes: (each / 2) as usize }
 }
 
+/// What is read stays as it is.
+fn check_apart(job: &Job, request: &Request) -> Result<(), Failure> {
+    let Target::Path(out) = &request.out else { return Ok(()) };
+    let file = |path: &str| std::fs::canonicalize(path).ok();
+    let is_spine = |spine: &String| spine == out || file(spine).is_some_and(|spine| file(out) == Some(spine));
+    if matches!(&request.spine, Source::Path(spine) if is_spine(spine)) {
+        return Err(Failure::Usage(format!("--out {out} is the spine: write training rows to another file")));
+    }
+    let to = Endpoint::of_file(&std::path::absolute(out).unwrap_or_default());
+    let reads = |source: &&job::Source| {
+        source.history.as_ref().is_some_and(|history| history.config.reads(&to))
+            || source.stream.as_ref().is_some_and(|stream| stream.config.reads(&to))
+    };
+    match job.sources.iter().find(reads) {
+        Some(source) => Err(Failure::Usage(format!("--out {out} is a file that source `{}` reads", source.name))),
+        None => Ok(()),
+    }
+}
+
 /// Works it out.
 pub fn backfill(job: Job, request: &Request, watch: &Watch, stop: &AtomicBool) -> Result<Done, Failure> {
+    check_apart(&job, request)?;
     let groups = asked::groups(&job, request.features.as_deref())?;
     for warning in &job.warnings {
         tracing::warn!("{}: {}", job.places.show(warning.at), warning.message);

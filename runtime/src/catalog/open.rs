@@ -11,7 +11,7 @@ use super::group::{Compiled, compile, open_group};
 use super::input::condition;
 use super::lookup::Tables;
 use super::opened::Opened;
-use super::source::{Streams, check_lines, look_at_schema, open_source, project, told, with_computed};
+use super::source::{Streams, look_at_schema, open_history, open_streams, project, told, with_computed};
 use super::times::{self, Times};
 use crate::base::failure::Failure;
 use crate::base::fault::Faults;
@@ -56,17 +56,14 @@ fn open_with(job: Job, pinned: &IdVec<SourceId, Option<Pinned>>, streams: Stream
     let mut sources = Vec::new();
     for (id, source) in job.sources.pairs() {
         let pinned = pinned.get(id).and_then(Option::as_ref);
-        sources.push(open_source(source, pinned, streams, &mut faults)?);
+        sources.push(open_history(source, pinned, &mut faults)?);
     }
     for sink in &job.sinks {
         if let Some(Err(e)) = sink.to.store().map(|store| store.check()) {
             faults.error(sink.at, e.to_string());
         }
     }
-    if streams == Streams::Open {
-        check_lines(&job, &mut faults)?;
-    }
-    let schemas: IdVec<SourceId, Option<SchemaRef>> = sources.iter().map(|s| s.as_ref().map(|s| s.2.clone())).collect();
+    let schemas: IdVec<SourceId, Option<SchemaRef>> = sources.iter().map(|s| s.as_ref().map(|s| s.1.clone())).collect();
     let named = check_names(&job, &schemas);
     let names_fit = !named.has_errors();
     faults.faults.extend(named.faults);
@@ -81,13 +78,15 @@ fn open_with(job: Job, pinned: &IdVec<SourceId, Option<Pinned>>, streams: Stream
         let schema = union::schema(group, &job.sources, &schemas);
         compiled.push(schema.and_then(|schema| compile(group, &schema, &tables, &mut faults)));
     }
+    // Last, and told last: who is away hides nothing that is wrong with the job itself.
+    let streams = open_streams(&job, streams, &mut faults);
     if faults.has_errors() || !names_fit {
         return Err(Failure::Job(faults));
     }
     let compiled: IdVec<GroupId, Compiled> = compiled.into_iter().flatten().collect();
     let mut opened = Opened { job, graph, sources: IdVec::new(), groups: IdVec::new() };
     let made = times.into_iter().flatten().zip(deleted.into_iter().map(Option::flatten));
-    let sources = sources.into_iter().flatten().zip(made);
+    let sources = sources.into_iter().flatten().zip(streams?).zip(made);
     for ((id, source), (parts, times)) in opened.job.sources.pairs().zip(sources) {
         let groups = opened.graph.groups_of(id).map(|group| (&opened.job.groups[group], &compiled[group]));
         opened.sources.push(project((id, source), parts, times, groups));

@@ -16,7 +16,7 @@ use super::opened::{OpenTable, Source};
 use super::times::{Time, Times};
 use crate::base::failure::Failure;
 use crate::base::fault::{At, Faults};
-use crate::base::id::SourceId;
+use crate::base::id::{IdVec, SourceId};
 use crate::job::validate::schema::written;
 use crate::job::{self, Group, Job, SeamBy, columns};
 
@@ -45,31 +45,43 @@ pub fn look_at_schema(source: &job::Source, faults: &mut Faults) -> Option<Schem
     }
 }
 
-/// A source's history, its stream, and its schema.
-pub type HistoryAndStream = (Option<Arc<dyn History>>, Option<Arc<dyn Stream>>, SchemaRef);
+/// A source's history, and its schema.
+pub type HistoryAndSchema = (Option<Arc<dyn History>>, SchemaRef);
 
 /// `None`: it could not be opened, and a fault says why.
-pub fn open_source(
+pub fn open_history(
     source: &job::Source,
     pinned: Option<&Pinned>,
-    streams: Streams,
     faults: &mut Faults,
-) -> Result<Option<HistoryAndStream>, Failure> {
+) -> Result<Option<HistoryAndSchema>, Failure> {
     let mut ok = true;
     let history = match &source.history {
         None => None,
         Some(h) => told(h.open(pinned, source.time_unit), h.at, faults, &mut ok)?,
-    };
-    let stream = match source.stream.as_ref().filter(|_| streams != Streams::Skip) {
-        None => None,
-        Some(stream) => told(stream.config.open(), stream.at, faults, &mut ok)?,
     };
     if !ok {
         return Ok(None);
     }
     let of_files = history.as_ref().and_then(|h| h.schema());
     let schema = of_files.or_else(|| written(source)).unwrap_or_else(|| Arc::new(Schema::empty()));
-    Ok(Some((history, stream, schema)))
+    Ok(Some((history, schema)))
+}
+
+/// By source its stream, and a look at where lines go. Where some are not what they should be, faults say why.
+pub fn open_streams(
+    job: &Job,
+    streams: Streams,
+    faults: &mut Faults,
+) -> Result<IdVec<SourceId, Option<Arc<dyn Stream>>>, Failure> {
+    let open = |source: &job::Source| match source.stream.as_ref().filter(|_| streams != Streams::Skip) {
+        None => Ok(None),
+        Some(stream) => told(stream.config.open(), stream.at, faults, &mut true),
+    };
+    let opened = job.sources.iter().map(open).collect::<Result<_, Failure>>()?;
+    if streams == Streams::Open {
+        check_lines(job, faults)?;
+    }
+    Ok(opened)
 }
 
 /// A source's history as it was pinned once. `source`: as it is opened.
@@ -89,7 +101,7 @@ pub fn with_computed(history: Arc<dyn History>, computed: &Option<Arc<Computed>>
 }
 
 /// Looks whether changelogs and dead letters can go where they are to go.
-pub fn check_lines(job: &Job, faults: &mut Faults) -> Result<(), Failure> {
+fn check_lines(job: &Job, faults: &mut Faults) -> Result<(), Failure> {
     let changelogs = job.sinks.iter().filter_map(|sink| Some((sink.to.lines()?, sink.at)));
     for (lines, at) in changelogs.chain([(&job.dead_letters, job.dead_letters_at)]) {
         told(lines.check(), at, faults, &mut true)?;
@@ -118,7 +130,7 @@ pub fn told<T>(
 /// Which columns are read at all.
 pub fn project<'a>(
     (id, source): (SourceId, &job::Source),
-    (history, stream, schema): HistoryAndStream,
+    ((history, schema), stream): (HistoryAndSchema, Option<Arc<dyn Stream>>),
     (times, deleted): (Times, Option<Expression>),
     groups: impl Iterator<Item = (&'a Group, &'a Compiled)>,
 ) -> Source {

@@ -99,7 +99,7 @@ fn tell_state(
     }
     let anew = |sink: &&job::Sink| start.is_some_and(|start| resets_changelog(start, opened, sink));
     for sink in opened.job.sinks.iter().filter(anew) {
-        writeln!(out, "  told anew {}: every row, and what it said before is void", sink.name)?;
+        writeln!(out, "  reset     {}: it begins anew with every row, and what it said before is void", sink.name)?;
     }
     Ok(())
 }

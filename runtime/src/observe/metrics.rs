@@ -126,7 +126,7 @@ fn of_job(page: &mut Page, view: &RunView, status: &ProcessStatus) {
     page.family("headwater_bootstrap_rows_expected", "gauge", "History rows that are to be read.", |family| {
         family.sample(&[], sides().map(|side| side.history_rows_total).sum::<u64>() as f64);
     });
-    let help = "How far what is new in a changed job is, which is worked out beside the rows; in seconds since 1970.";
+    let help = "How far what is new in a changed job is, which catches up while the rows go on; in seconds since 1970.";
     page.family("headwater_computed_to_seconds", "gauge", help, |family| {
         let t = status.shadow.as_ref().and_then(|shadow| shadow.t);
         t.iter().for_each(|t| family.sample(&[], since_1970(*t)));

@@ -54,7 +54,7 @@ impl Planner<'_> {
         whole(&mut start.plan.end_at_least);
         assign_sides(&mut start, tick, self.mode == Mode::Follow);
         if start.plan.has_shadow() {
-            tracing::info!("rows go on as they are, and what is new is computed beside them");
+            tracing::info!("rows go on as they are, and what is new catches up meanwhile");
         }
         write_down(&opened.job, &start.plan)?;
         // Written before it is done: a job that is changed back resets its changelog again, and a run to the end keeps its end.

@@ -65,7 +65,13 @@ impl FormatKind for CsvKind {
 
 /// The names of the fields, where the job gives them.
 pub(crate) fn columns(settings: &mut dyn Settings) -> Option<Vec<String>> {
-    settings.list("columns").map(|names| names.into_iter().map(|name| name.text).collect())
+    let names = settings.list("columns")?;
+    for (n, name) in names.iter().enumerate() {
+        if names[..n].iter().any(|earlier| earlier.text == name.text) {
+            settings.error(name.at, format!("`columns` names `{}` twice", name.text));
+        }
+    }
+    Some(names.into_iter().map(|name| name.text).collect())
 }
 
 /// How fields are told apart.

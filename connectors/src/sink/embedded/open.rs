@@ -1,6 +1,7 @@
 //! How the database is opened, and what is told where it cannot be.
 
 use std::fs::{File, TryLockError};
+use std::io::ErrorKind;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -45,6 +46,11 @@ fn remove_unfinished(path: &Path) -> std::io::Result<()> {
     std::fs::remove_file(journal)
 }
 
+/// What reading says of a file that is there and holds something else than was written.
+fn is_damage(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::InvalidInput | ErrorKind::InvalidData | ErrorKind::UnexpectedEof)
+}
+
 pub(super) fn opening(path: &Path, cause: fjall::Error) -> Error {
     match cause {
         fjall::Error::Locked => Error::Config(format!(
@@ -57,10 +63,13 @@ pub(super) fn opening(path: &Path, cause: fjall::Error) -> Error {
         }
         _ => {
             let first: &(dyn std::error::Error + 'static) = &cause;
-            let of_the_disk =
-                std::iter::successors(Some(first), |cause| cause.source()).any(|cause| cause.is::<std::io::Error>());
-            let cause = if of_the_disk { cause.to_string() } else { format!("{cause}; {REMEDY}") };
-            Error::world(format!("cannot open the embedded store {}", path.display()), cause)
+            let mut causes = std::iter::successors(Some(first), |cause| cause.source());
+            let told = match causes.find_map(|cause| cause.downcast_ref::<std::io::Error>()) {
+                Some(disk) if !is_damage(disk.kind()) => disk.to_string(),
+                Some(damage) => format!("it is damaged ({damage}); {REMEDY}"),
+                None => format!("{cause}; {REMEDY}"),
+            };
+            Error::world(format!("cannot open the embedded store {}", path.display()), told)
         }
     }
 }

@@ -161,3 +161,21 @@ fn one_process_holds_it_and_another_format_is_refused() {
     let Err(error) = Embedded::read_only(&path, &shapes()) else { panic!("it is another format") };
     assert!(error.to_string().contains("has format 99, this binary reads 1"), "{error}");
 }
+
+#[test]
+fn one_that_is_damaged_says_what_to_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("embedded");
+    drop(Embedded::open(&path, &shapes()).unwrap());
+    for entry in std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_file()) {
+        File::create(&entry).unwrap().set_len(3).unwrap();
+    }
+    let told = Embedded::open(&path, &shapes()).map(drop).unwrap_err().to_string();
+    assert!(told.contains("remove its directory: the next start writes every row anew"), "{told}");
+    assert!(!told.contains("FjallError"), "{told}");
+
+    let file = dir.path().join("file");
+    File::create(&file).unwrap();
+    let told = Embedded::open(&file, &shapes()).map(drop).unwrap_err().to_string();
+    assert!(told.contains("Not a directory") && !told.contains("FjallError"), "{told}");
+}

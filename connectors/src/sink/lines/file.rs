@@ -75,8 +75,7 @@ impl LinesConfig for Jsonl {
     }
 
     fn endpoint(&self) -> Option<Endpoint> {
-        let place = self.path.display().to_string();
-        (!place.is_empty()).then_some(Endpoint::At { what: "file", place })
+        (!self.path.as_os_str().is_empty()).then(|| Endpoint::of_file(&self.path))
     }
 
     fn check(&self) -> Result<()> {

@@ -377,7 +377,7 @@ impl Redis {
                 let keys: Vec<&[u8]> = full_refreshes.into_iter().chain(keys.iter().map(|k| k.as_slice())).collect();
                 match self.script(SWEEP, &keys, &[])? {
                     -2 => {
-                        self.lost_writes("the image is gone");
+                        self.lost_writes("the full refresh is gone");
                         return Ok(swept);
                     }
                     -3 => return Ok(swept),

@@ -83,8 +83,8 @@ impl StreamConfig for Topic {
         self.kafka.describe()
     }
 
-    fn endpoint(&self) -> Option<Endpoint> {
-        self.kafka.endpoint()
+    fn reads(&self, place: &Endpoint) -> bool {
+        self.kafka.endpoint().as_ref() == Some(place)
     }
 
     fn open(&self) -> Result<Arc<dyn Stream>> {

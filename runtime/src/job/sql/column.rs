@@ -210,13 +210,12 @@ impl Reading<'_> {
             return None;
         }
         if let Some((function, ..)) = call(body)
-            && let Some((meant, _)) = aggregate::meant(name(function).unwrap_or_default())
+            && let Some((meant, argument)) = aggregate::meant(name(function).unwrap_or_default())
         {
             let called = name(function).unwrap_or_default();
-            faults.error(
-                self.sql.at(function.start),
-                format!("unknown aggregate `{called}`: did you mean `{}`?", meant.name),
-            );
+            let spelled = argument.map_or(meant.name.to_owned(), |number| format!("{}(value, {number})", meant.name));
+            faults
+                .error(self.sql.at(function.start), format!("unknown aggregate `{called}`: did you mean `{spelled}`?"));
             return None;
         }
         let Some(alias) = alias else {

@@ -24,6 +24,8 @@ pub struct Window {
     pub every_us: Option<i64>,
 }
 
+const NO_COLUMN: &str = "a group is by columns, and by TUMBLE, HOP or SESSION: expected a column's name";
+
 /// `ts`: the event time of what the group reads.
 pub fn read(statement: &Statement, ts: &str, qualifiers: &[&str], faults: &mut Faults) -> By {
     let sql = statement.sql;
@@ -32,13 +34,14 @@ pub fn read(statement: &Statement, ts: &str, qualifiers: &[&str], faults: &mut F
         let at = sql.at(piece.first().map_or(statement.start(), |token| token.start));
         let piece = unqualified(piece, qualifiers);
         match (piece, call(piece)) {
+            ([one], _) if is_word(one, "ALL") => faults.error(at, NO_COLUMN),
             ([one], _) if name(one).is_some() => by.key.push((name(one).unwrap_or_default().to_owned(), at)),
             (_, Some((function, arguments, []))) => match window(statement, function, arguments, ts, qualifiers) {
                 Ok(_) if by.window.is_some() => faults.error(at, "a group has one window"),
                 Ok(window) => by.window = Some(Window { at, ..window }),
                 Err(message) => faults.error(at, message),
             },
-            _ => faults.error(at, "a group is by columns, and by TUMBLE, HOP or SESSION: expected a column's name"),
+            _ => faults.error(at, NO_COLUMN),
         }
     }
     by

@@ -12,7 +12,7 @@ use crate::job::nearest::expected;
 use crate::job::raw::Entry;
 use crate::job::section::{Choices, Context, Section};
 use crate::job::settings::SectionSettings;
-use crate::job::{Group, Job, Sink, State};
+use crate::job::{Group, Job, Sink, Source, State};
 
 /// Reads a sink. `names` are all groups', also of those that are too wrong to be in `groups`.
 pub fn read(
@@ -96,7 +96,9 @@ pub fn check_apart(cx: &mut Context, job: &Job) {
 /// What kind of place it is, and the source that reads it.
 fn reader<'a>(job: &'a Job, written: &Endpoint) -> Option<(&'static str, &'a str)> {
     let Endpoint::At { what, .. } = written else { return None };
-    let read = |stream: &crate::job::Stream| stream.config.endpoint().as_ref() == Some(written);
-    let source = job.sources.iter().find(|source| source.stream.as_ref().is_some_and(read))?;
-    Some((what, &source.name))
+    let reads = |source: &&Source| {
+        let history = source.history.as_ref().is_some_and(|history| history.config.reads(written));
+        history || source.stream.as_ref().is_some_and(|stream| stream.config.reads(written))
+    };
+    job.sources.iter().find(reads).map(|source| (*what, source.name.as_str()))
 }
