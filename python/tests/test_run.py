@@ -177,7 +177,7 @@ def test_what_lies_in_the_directory_is_no_module(live, tmp_path):
 def test_what_was_served_is_verified(live, tmp_path):
     live.serve_log = {"path": "served"}
     live.state = hw.State(admissions=True)
-    with pytest.raises(hw.RunError, match="nothing to compare"):
+    with pytest.raises(hw.UsageError, match="run the job first"):
         live.verify()
     with live.run() as running:
         running.ready(timeout=WAIT)
