@@ -145,7 +145,7 @@ class Job(Part):
         named = None if features is None else [getattr(group, "name", group) for group in features]
         table = handed_in(spine)
         with Bar() as bar:
-            rows, _ = self._asked(lambda native: native.backfill(table, time, known, named, workers, memory, bar))
+            rows = self._asked(lambda native: native.backfill(table, time, known, named, workers, memory, bar))
         return given_back(rows, spine)
 
     def run(self, *, until_end: bool = False, fresh: bool = False, workers: int = 1, log: bool = False) -> Running:

@@ -75,8 +75,7 @@ impl Job {
         wait_for((py, &self.0), move || bind::export(&job, &group, sink.as_deref()), unseen, None).map(Rows)
     }
 
-    /// `progress(doing, counted, done, total)` is called now and then. Gives rows, and what is told of them: records read, dead letters by
-    /// reason, sums that did not fit, bytes that went to disk.
+    /// `progress(doing, counted, done, total)` is called now and then.
     #[pyo3(signature = (spine, time, known, features = None, workers = None, memory = None, progress = None))]
     #[allow(clippy::too_many_arguments)]
     fn backfill<'py>(
@@ -89,7 +88,7 @@ impl Job {
         workers: Option<usize>,
         memory: Option<String>,
         progress: Option<Bound<'py, PyAny>>,
-    ) -> PyResult<(Rows, (u64, Vec<(&'static str, u64)>, u64, u64))> {
+    ) -> PyResult<Rows> {
         let spine = arrow_c::rows_of(py, &spine)?.map_err(of_table)?;
         let (job, course) = (self.0.clone(), Course::default());
         let asked = Asked { time, known, features, workers, memory };
@@ -99,8 +98,7 @@ impl Job {
             Some(progress) => progress.call1(course.look()).map(drop),
             None => Ok(()),
         };
-        let (rows, done) = wait_for((py, &self.0), work, look, Some(&|| course.stop()))?;
-        Ok((Rows(rows), (done.records, done.dead_letters, done.unfit_sums, done.spilled)))
+        wait_for((py, &self.0), work, look, Some(&|| course.stop())).map(Rows)
     }
 }
 

@@ -94,7 +94,7 @@ def example(tmp_path, monkeypatch, commands):
     sys.modules.pop("job", None)
 
 
-@pytest.mark.parametrize("name", ["takeover", "newcomers", "gas"])
+@pytest.mark.parametrize("name", ["takeover", "newcomers", "gas", "pricing"])
 def test_an_example_is_what_its_page_shows(example, name):
     example(name)
     follow(f"examples/{name}/README.md")

@@ -257,6 +257,12 @@ def test_warnings_of_the_library_are_logged(job, caplog):
     with caplog.at_level(logging.WARNING, "headwater"):
         job.backfill(spine(), time="at")
     assert any("does not say when records arrived" in record.message for record in caplog.records)
+    caplog.clear()
+    job.features[0].columns["n"].of = "1 / (length(card_id) - 2)"
+    with caplog.at_level(logging.WARNING, "headwater"):
+        job.backfill(spine(), time="at")
+    told = [record.message for record in caplog.records if record.message.startswith("done: 1 rows")]
+    assert len(told) == 1 and "dead letters: " in told[0], told
 
 
 def test_secrets_are_not_shown(tmp_path, monkeypatch):

@@ -13,6 +13,7 @@ import types
 
 import polars
 import pytest
+from payments import at
 
 import headwater as hw
 from headwater._progress import Bar
@@ -173,12 +174,37 @@ def test_what_lies_in_the_directory_is_no_module(live, tmp_path):
     live.run(until_end=True).wait(timeout=WAIT)
 
 
-def test_a_command_that_is_not_there_yet_is_told(live):
-    told = subprocess.run([sys.executable, "-m", "headwater", "--help"], capture_output=True, text=True).stdout
-    if "\n  verify" in told:
-        pytest.skip("it is there")
-    with pytest.raises(hw.UsageError, match="no command `verify`"):
+def test_what_was_served_is_verified(live, tmp_path):
+    live.serve_log = {"path": "served"}
+    live.state = hw.State(admissions=True)
+    with pytest.raises(hw.UsageError, match="run the job first"):
         live.verify()
+    with live.run() as running:
+        running.ready(timeout=WAIT)
+        for _ in range(3):
+            running.get("card", card_id="c1")
+    report = live.verify(since="1d")
+    assert report["unexplained"] == 0 and report["groups"][0]["rows"] == 3
+    with pytest.raises(hw.UsageError, match="soon"):
+        live.verify(since="soon")
+
+
+def test_lookups_are_of_the_job(tmp_path):
+    times = {"ts": at(0).isoformat(), "from": at(-60).isoformat()}
+    (tmp_path / "payments.jsonl").write_text(json.dumps({"ts": times["ts"], "shop": "s1", "amount": 2}) + "\n")
+    (tmp_path / "shops.jsonl").write_text(json.dumps({"shop": "s1", "valid_from": times["from"], "rate": 3}) + "\n")
+    schema = {"shop": "string", "valid_from": "timestamp", "rate": "int64"}
+    shops = hw.Table("shops", key="shop", event_time="valid_from", schema=schema, history=hw.jsonl("shops.jsonl"))
+    payments = hw.Source("payments", event_time="ts", schema={"ts": "timestamp", "shop": "string", "amount": "int64"}, history=hw.jsonl("payments.jsonl"))
+    spend = hw.Features(
+        "spend", source=payments, key="shop", lookup={"s": hw.lookup(shops, on="shop")}, columns={"x": hw.sum("amount * s.rate", window="all")}
+    )
+    job = hw.Job("rates", features=[spend])
+    job.run().wait(timeout=WAIT)
+    assert job.get(spend, shop="s1") == {"x": 6}
+    spend.lookup["s"].on = "shpo"
+    with pytest.raises(hw.JobError, match=r"test_run.py:\d+: features.spend.lookup.s.on: error: unknown column `shpo`"):
+        job.check()
 
 
 def test_progress_is_a_bar_in_a_terminal(monkeypatch, capsys):

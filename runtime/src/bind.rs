@@ -3,13 +3,13 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use clap::ValueEnum;
 use headwater_connectors::table::{Source, Target};
 
 pub use headwater_connectors::table::Rows;
 
-pub use crate::backfill::request::Done;
 use crate::backfill::request::Request;
 use crate::backfill::watch::Watch;
 use crate::backfill::{backfill as work_out, memory};
@@ -17,7 +17,7 @@ use crate::base::failure::Failure;
 use crate::base::fault::Faults;
 use crate::catalog::open::open_for_rows;
 use crate::command::args::KnownArg;
-use crate::command::{self, catalog, check, export};
+use crate::command::{self, backfill, catalog, check, export};
 use crate::job::Job;
 use crate::serve::endpoint;
 use crate::start::identity;
@@ -40,8 +40,8 @@ pub fn open(job: &Job) -> Result<(), Failure> {
 /// What `headwater check` tells.
 pub fn check(job: &Job) -> Result<String, Failure> {
     let told = || {
-        let (text, _, start) = check::look(job.clone())?;
-        start.map(|_| job.mask(&text))
+        let looked = check::look(job.clone())?;
+        looked.start.map(|_| job.mask(&looked.text))
     };
     told().map_err(|failure| masked(job, failure))
 }
@@ -111,7 +111,8 @@ impl Course {
 }
 
 /// Training rows for the rows of a spine, in its order.
-pub fn backfill(job: &Job, spine: Rows, asked: &Asked, course: &Course) -> Result<(Rows, Done), Failure> {
+pub fn backfill(job: &Job, spine: Rows, asked: &Asked, course: &Course) -> Result<Rows, Failure> {
+    let began = Instant::now();
     let known = KnownArg::from_str(&asked.known, false)
         .map_err(|_| Failure::Usage(format!("known: `{}` is none of: arrival, event, served", asked.known)))?;
     let memory = asked.memory.as_deref().map(memory::parse).transpose().map_err(Failure::Usage)?;
@@ -127,8 +128,13 @@ pub fn backfill(job: &Job, spine: Rows, asked: &Asked, course: &Course) -> Resul
         spill: None,
     };
     let done = work_out(job.clone(), &request, &course.0.0, &course.0.1).map_err(|failure| masked(job, failure))?;
+    let told = backfill::summary(&done, "memory", began.elapsed());
+    match done.dead_letters.is_empty() && done.unfit_sums == 0 {
+        true => tracing::info!("done: {told}"),
+        false => tracing::warn!("done: {told}"),
+    }
     let rows = to.lock().unwrap_or_else(PoisonError::into_inner).take();
-    Ok((rows.ok_or_else(|| Failure::Running("the backfill gave no rows".to_owned()))?, done))
+    rows.ok_or_else(|| Failure::Running("the backfill gave no rows".to_owned()))
 }
 
 /// Runs a command line, the program's name first: what to end with.

@@ -47,7 +47,7 @@ fn request(args: &BackfillArgs) -> Request {
 }
 
 /// What came of it, in one line.
-fn summary(done: &Done, out: &str, took: Duration) -> String {
+pub fn summary(done: &Done, out: &str, took: Duration) -> String {
     let dead_letters = match done.dead_letters.as_slice() {
         [] => "none".to_owned(),
         some => some.iter().map(|(reason, n)| format!("{} {reason}", HumanCount(*n))).collect::<Vec<_>>().join(", "),

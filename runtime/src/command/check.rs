@@ -31,9 +31,9 @@ use crate::start::go_on::go_on;
 use crate::start::meaning::resets_changelog;
 
 pub fn check(args: &CheckArgs) -> Result<(), Failure> {
-    let (text, opened, planned) = look(load(&args.job)?)?;
+    let Looked { text, opened, start } = look(load(&args.job)?)?;
     print(&masked(&text))?;
-    let start = planned?;
+    let start = start?;
     match args.sample {
         Some(n) if start.from.is_some() => tell_sample(&opened, &plan_anew(&opened)?, n),
         Some(n) => tell_sample(&opened, &start.plan, n),
@@ -41,8 +41,17 @@ pub fn check(args: &CheckArgs) -> Result<(), Failure> {
     }
 }
 
-/// What a run would do, told; and how it would start, if it would.
-pub fn look(job: Job) -> Result<(String, Arc<Opened>, Result<Start, Failure>), Failure> {
+/// A job that was looked at.
+pub struct Looked {
+    /// What a run would do, told.
+    pub text: String,
+    opened: Arc<Opened>,
+    /// How it would start, if it would.
+    pub start: Result<Start, Failure>,
+}
+
+/// Looks at a job.
+pub fn look(job: Job) -> Result<Looked, Failure> {
     let opened = Arc::new(open(job, &IdVec::new())?);
     let found = match opened.keeps_state() {
         true => manifest::look(&StateStore::open(&opened.job, 0, Arc::default())?)?,
@@ -61,7 +70,7 @@ pub fn look(job: Job) -> Result<(String, Arc<Opened>, Result<Start, Failure>), F
     if let Some((manifest, changed)) = found.as_ref().zip(changed.as_ref()) {
         let _ = tell_state(&mut text, &opened, (manifest, changed), planned.as_ref().ok());
     }
-    Ok((String::from_utf8_lossy(&text).into_owned(), opened, planned))
+    Ok(Looked { text: String::from_utf8_lossy(&text).into_owned(), opened, start: planned })
 }
 
 fn plan_anew(opened: &Arc<Opened>) -> Result<Plan, Failure> {

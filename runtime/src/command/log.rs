@@ -84,11 +84,15 @@ impl Write for LogWriter {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let text = masked(&String::from_utf8_lossy(line));
         let drawn = guard(&DRAWN).clone();
-        match drawn {
-            Some(drawn) => drawn.suspend(|| io::stderr().write_all(text.as_bytes()))?,
-            None => io::stderr().write_all(text.as_bytes())?,
+        let written = match drawn {
+            Some(drawn) => drawn.suspend(|| io::stderr().write_all(text.as_bytes())),
+            None => io::stderr().write_all(text.as_bytes()),
+        };
+        match written {
+            // Whoever read it has gone: the subscriber would tell that on stderr too, and panic. The job goes on.
+            Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(line.len()),
+            written => written.map(|()| line.len()),
         }
-        Ok(line.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {

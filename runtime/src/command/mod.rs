@@ -20,6 +20,7 @@ mod table;
 mod verify;
 
 use std::ffi::OsString;
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -103,6 +104,7 @@ pub fn run_line(line: impl IntoIterator<Item = OsString>) -> u8 {
 
 fn tell(failure: &Failure) -> u8 {
     panics::take_last_word();
-    eprintln!("{}", log::masked(failure.to_string().trim_end()));
+    // Nobody may be there to be told.
+    let _ = writeln!(std::io::stderr(), "{}", log::masked(failure.to_string().trim_end()));
     failure.exit_code()
 }
