@@ -26,6 +26,8 @@ mod spine;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
+use headwater_connectors::table::{Source, Target};
+
 use crate::backfill::backfill;
 use crate::backfill::request::{Known, Request as Backfill};
 use crate::backfill::served::KeptAdmissions;
@@ -90,8 +92,8 @@ impl Passes<'_> {
         let out = self.scratch.join(format!("{name}.parquet"));
         let Passes { job, request, spine, .. } = self;
         let backfill_of = Backfill {
-            spine: spine.path.to_string_lossy().into_owned(),
-            out: out.to_string_lossy().into_owned(),
+            spine: Source::Path(spine.path.to_string_lossy().into_owned()),
+            out: Target::Path(out.to_string_lossy().into_owned()),
             time: time.to_owned(),
             features: Some(vec![job.groups[spine.group].name.clone()]),
             known,

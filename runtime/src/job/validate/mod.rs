@@ -28,7 +28,7 @@ use crate::base::id::IdVec;
 use crate::base::secrets::mask;
 use crate::base::time::Span;
 
-const KEYS: [&str; 11] = [
+const KEYS: [&str; 12] = [
     "name",
     "tick",
     "stall_limit",
