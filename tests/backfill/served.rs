@@ -122,6 +122,18 @@ fn over_kills_and_other_numbers_of_workers() {
     send(&topic, &mut random, step..step + 1);
     running.terminate();
     assert_served(&case, "killed", &[]);
+
+    let checkpoints = std::fs::read_dir(case.local().join("checkpoints")).unwrap().map(|found| found.unwrap().path());
+    for file in checkpoints.flat_map(|dir| std::fs::read_dir(dir).unwrap().map(|file| file.unwrap().path())) {
+        if file.file_name().unwrap().to_string_lossy().starts_with("admissions-") {
+            let mut bytes = std::fs::read(&file).unwrap();
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 1;
+            std::fs::write(&file, bytes).unwrap();
+        }
+    }
+    let told = finish(super::backfill(case.dir.path(), &["--out", "out.parquet", "--known", "served"]), 1).stderr;
+    assert!(told.contains("it is not as it was written"), "{told}");
 }
 
 #[test]

@@ -21,7 +21,7 @@ use crate::base::offset::Offset;
 use crate::base::time::{Span, Tick, Time};
 use crate::checkpoint::admissions::{self, Admission, Kept};
 use crate::checkpoint::contribution::StateFile;
-use crate::checkpoint::files::failed;
+use crate::checkpoint::files::{failed, measure};
 use crate::checkpoint::store::{StateStore, object_name};
 use crate::checkpoint::{manifest, state_file};
 use crate::job::{Job, SeamBy, Source};
@@ -154,6 +154,9 @@ fn read_all(
     for file in files {
         let brought = bring(store, file, scratch)?;
         let path = brought.path();
+        if measure(path).map_err(|e| failed("reading", path, e))? != (file.bytes, file.xxh3) {
+            return Err(failed("reading", path, "it is not as it was written"));
+        }
         for batch in state_file::read(path).map_err(|e| failed("reading", path, e))? {
             let batch = batch.map_err(|e| failed("reading", path, e))?;
             let admissions = admissions::read(&batch);

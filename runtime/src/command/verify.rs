@@ -75,7 +75,7 @@ fn show(out: &mut String, report: &Report) -> std::fmt::Result {
     let all = [
         (left_out.after_the_checkpoint, "of ticks after the newest checkpoint"),
         (left_out.before_the_store_was_whole, "before the store was whole"),
-        (left_out.other_groups.values().sum(), "of groups that the job does not have"),
+        (left_out.other_groups.values().sum(), "of groups that the job does not have, or that no backfill gives"),
     ];
     for (rows, which) in all.iter().filter(|(rows, _)| *rows > 0) {
         writeln!(out, "left out    {} {which}", HumanCount(*rows))?;

@@ -91,8 +91,11 @@ fn admissions(of: Rendering) -> Option<AdmissionLog> {
     Some(AdmissionLog::open((&shared.state, generation), (worker, workers), keep, sources, earlier))
 }
 
-/// What trailing and lifetime windows hold of a source.
+/// What trailing and lifetime windows hold of a source. A table's version is in force for whatever comes after it.
 fn held(opened: &Opened, source: SourceId) -> Held {
+    if opened.job.sources[source].table.is_some() {
+        return Held::All;
+    }
     let groups = opened.graph.groups_of(source).filter(|group| opened.job.groups[*group].window == Window::Trailing);
     let mut columns = groups.flat_map(|group| &opened.groups[group].columns);
     let longest = columns.try_fold(0, |longest: i64, column| Some(column.length?.max(longest)));

@@ -11,7 +11,7 @@ mod file;
 mod noted;
 mod writer;
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -36,6 +36,7 @@ pub struct ServeLog {
     /// Of the rows in the queue.
     bytes: Arc<AtomicUsize>,
     pub counts: Arc<Counts>,
+    ending: Arc<AtomicBool>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -48,12 +49,12 @@ impl ServeLog {
     fn start(settings: &Settings) -> Result<ServeLog, Failure> {
         let storage = Storage::open(&settings.path)?;
         let (to, rows) = sync_channel(WAITING_ROWS_MAX);
-        let (bytes, counts): (Arc<AtomicUsize>, Arc<Counts>) = Default::default();
-        let writer = Writer::new(storage, settings.roll_every, counts.clone());
+        let (bytes, counts, ending): (Arc<AtomicUsize>, Arc<Counts>, Arc<AtomicBool>) = Default::default();
+        let writer = Writer::new(storage, settings.roll_every, counts.clone(), ending.clone());
         let left = bytes.clone();
         let thread = std::thread::Builder::new().name("serve-log".to_owned()).spawn(move || writer.run(&rows, &left));
         let thread = thread.map_err(|e| Failure::Running(format!("starting a thread: {e}")))?;
-        Ok(ServeLog { sample: settings.sample, to, bytes, counts, thread: Mutex::new(Some(thread)) })
+        Ok(ServeLog { sample: settings.sample, to, bytes, counts, ending, thread: Mutex::new(Some(thread)) })
     }
 
     /// Whether what is served of a key is written down.
@@ -75,8 +76,9 @@ impl ServeLog {
     /// Writes what is there, and ends. What is noted later is dropped.
     pub fn finish(&self) {
         let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
-        // Where the thread is gone it has said why.
-        let _ = self.to.send(Message::End);
+        self.ending.store(true, Ordering::Relaxed);
+        // Where the queue is full the thread is awake, and sees that by itself.
+        let _ = self.to.try_send(Message::End);
         let _ = thread.join();
     }
 }
@@ -169,7 +171,8 @@ mod tests {
         std::fs::write(dir.path().join("file"), "no directory").unwrap();
         let log = ServeLog::start(&settings(&dir.path().join("file/log"), 1.0, Duration::ZERO)).unwrap();
         let many = 3 * WAITING_ROWS_MAX as u64;
-        (0..many as i64).for_each(|i| log.note(noted(i)));
+        let row = "x".repeat(2 << 10);
+        (0..many as i64).for_each(|i| log.note(Noted { row: Some(row.clone()), ..noted(i) }));
         log.finish();
         assert_eq!(log.counts.dropped.load(Ordering::Relaxed), many, "none of it is there");
         assert!(log.counts.failures.load(Ordering::Relaxed) > 0);

@@ -2,7 +2,7 @@
 //! full, are dropped.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
@@ -15,11 +15,14 @@ use super::noted::{Counts, Message, Noted};
 const FILE_ROWS: usize = 256 << 10;
 const FILE_BYTES: usize = 32 << 20;
 const AGAIN_AFTER: Duration = Duration::from_secs(2);
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 pub struct Writer {
     storage: Storage,
     roll_every: Duration,
     counts: Arc<Counts>,
+    /// Nothing comes any more.
+    ending: Arc<AtomicBool>,
     /// Of this log, so that no two processes write one file.
     start: u64,
     number: u64,
@@ -32,9 +35,10 @@ pub struct Writer {
 }
 
 impl Writer {
-    pub fn new(storage: Storage, roll_every: Duration, counts: Arc<Counts>) -> Writer {
+    pub fn new(storage: Storage, roll_every: Duration, counts: Arc<Counts>, ending: Arc<AtomicBool>) -> Writer {
         let start = rand::random();
-        Writer { storage, roll_every, counts, start, number: 0, rows: vec![], bytes: 0, due: None, is_failing: false }
+        let (rows, due) = (vec![], None);
+        Writer { storage, roll_every, counts, ending, start, number: 0, rows, bytes: 0, due, is_failing: false }
     }
 
     /// Until the end. `waiting`: bytes of the rows in the queue.
@@ -53,11 +57,20 @@ impl Writer {
                 Ok(Message::End) | Err(RecvTimeoutError::Disconnected) => return self.end(queue),
             }
             // What cannot be written now keeps what follows in the queue.
-            while self.is_failing && self.is_full() {
-                std::thread::sleep(AGAIN_AFTER);
-                self.roll();
+            while self.is_failing && self.is_full() && !self.is_ending() {
+                match self.due.is_some_and(|due| due > Instant::now()) {
+                    true => std::thread::sleep(LOOK_EVERY),
+                    false => self.roll(),
+                }
+            }
+            if self.is_ending() {
+                return self.end(queue);
             }
         }
+    }
+
+    fn is_ending(&self) -> bool {
+        self.ending.load(Ordering::Relaxed)
     }
 
     fn is_full(&self) -> bool {

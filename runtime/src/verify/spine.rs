@@ -24,7 +24,7 @@ use crate::base::failure::Failure;
 use crate::base::id::GroupId;
 use crate::base::time::{Tick, Time};
 use crate::catalog::opened::Opened;
-use crate::job::Window;
+use crate::job::{Group, Window};
 use crate::serve::texts;
 use crate::serve_log::{parse_name, schema as log_schema};
 
@@ -56,7 +56,7 @@ pub struct LeftOut {
     pub after_the_checkpoint: u64,
     /// There was no row, and the store was not whole yet.
     pub before_the_store_was_whole: u64,
-    /// By name, rows of groups that the job does not have, or not with trailing windows.
+    /// By name, rows of groups that the job does not have any more, or that no backfill gives: such as look something up.
     pub other_groups: BTreeMap<String, u64>,
 }
 
@@ -68,9 +68,9 @@ pub fn read(
     upto: Option<Tick>,
     scratch: &Path,
 ) -> Result<Spines, Failure> {
-    let trailing = opened.job.groups.ids().filter(|group| opened.job.groups[*group].window == Window::Trailing);
+    let is_backfilled = |group: &Group| group.window == Window::Trailing && group.lookups.is_empty();
     let mut writing: BTreeMap<String, Writing> = BTreeMap::new();
-    for group in trailing {
+    for group in opened.job.groups.ids().filter(|group| is_backfilled(&opened.job.groups[*group])) {
         writing.insert(opened.job.groups[group].name.clone(), Writing::begin(opened, group, scratch)?);
     }
     let mut left_out = LeftOut::default();
