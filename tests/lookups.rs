@@ -276,3 +276,32 @@ fn wherever_the_histories_end() {
     };
     assert_eq!(last(&whole), last(&cut));
 }
+
+/// A run that goes on from its checkpoint, by another number of workers, makes what one run makes.
+#[test]
+fn a_run_in_parts_makes_what_one_run_makes() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = write(dir.path(), 4_000);
+    run_to_end(&path, "1");
+    let parts = tempfile::tempdir().unwrap();
+    let path = write(parts.path(), 4_000);
+    let logs = ["pay/stream0", "pay/stream1", "shops/stream0", "shops/stream1"]
+        .map(|log| parts.path().join(format!("{log}.jsonl")))
+        .map(|log| (std::fs::read_to_string(&log).unwrap(), log));
+    let mut went_on = 0;
+    for (until, workers) in [(22, "2"), (27, "1"), (31, "3"), (1_000, "2")] {
+        for (text, log) in &logs {
+            let is_there = |line: &&str| {
+                let line: Value = serde_json::from_str(line).unwrap();
+                line["a"].as_i64().unwrap() < START + until * SECOND
+            };
+            let some: Vec<&str> = text.lines().filter(is_there).collect();
+            std::fs::write(log, some.join("\n") + "\n").unwrap();
+        }
+        let ran = finish(run(&["run", path.to_str().unwrap(), "--until-end", "--workers", workers]), 0);
+        went_on += usize::from(ran.stderr.contains("going on from a checkpoint at T"));
+    }
+    assert_eq!(went_on, 3, "parts go on from checkpoints");
+    assert!(changes(dir.path()) == changes(parts.path()), "changes of one run and of four");
+    assert_eq!(dead_letters(dir.path()), dead_letters(parts.path()));
+}

@@ -44,7 +44,7 @@ pub fn check(args: &CheckArgs) -> Result<(), Failure> {
 /// What a run would do, told; and how it would start, if it would.
 pub fn look(job: Job) -> Result<(String, Arc<Opened>, Result<Start, Failure>), Failure> {
     let opened = Arc::new(open(job, &IdVec::new())?);
-    let found = match opened.keeps_state() {
+    let found = match opened.has_stream() {
         true => manifest::look(&StateStore::open(&opened.job, 0, Arc::default())?)?,
         false => None,
     };
