@@ -19,7 +19,7 @@ pub struct Scan {
     /// The seam in time; `None` where neither history nor stream held a record and the wall clock is not asked.
     pub s: Option<Tick>,
     /// A table that has been there for ever, and has no seam in time.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub timeless: bool,
     /// The largest match time of the history.
     pub c: Option<MatchTime>,

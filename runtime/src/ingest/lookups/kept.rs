@@ -205,6 +205,7 @@ pub fn read(
             partition: None,
             offsets: None,
             stamps: None,
+            tombstones: None,
             payload: Payload::Raw(rows.iter().map(|row| Some(payloads.value(*row))).collect()),
             bytes: 0,
         };

@@ -61,8 +61,7 @@ pub struct LookUps {
     tick: Span,
     tables: Tables,
     groups: BTreeMap<GroupId, GroupState>,
-    /// Events by the tick at which they are looked up, in the order in which they came.
-    waiting: BTreeMap<i64, Vec<(GroupId, RawRow)>>,
+    waiting: Waiting,
     /// Every tick up to here is done.
     done: i64,
     /// (t, horizons): once all ticks up to `t` are done, nothing with an `eff` before them comes any more.
@@ -117,14 +116,13 @@ impl LookUps {
         }
     }
 
-    /// Takes events in. What a history holds of them is looked up as soon as it is there.
+    /// Takes events in.
     pub fn take_events(&mut self, raw: Raw) {
         let raw = Rc::new(raw);
         for (group, rows) in &raw.asked {
             let Some(state) = self.groups.get(group) else { continue };
-            let s = state.s;
             for row in rows {
-                wait(&mut self.waiting, (*group, s), (raw.clone(), *row));
+                wait(&mut self.waiting, (*group, state), (raw.clone(), *row));
             }
         }
     }
@@ -295,11 +293,14 @@ impl LookUps {
     }
 }
 
-/// An event waits for its tick. What a history holds of a group is looked up as soon as it is there.
-fn wait(waiting: &mut BTreeMap<i64, Vec<(GroupId, RawRow)>>, (group, s): (GroupId, Tick), (raw, row): RawRow) {
+/// Events by the tick at which they are looked up, in the order in which they came.
+type Waiting = BTreeMap<i64, Vec<(GroupId, RawRow)>>;
+
+/// An event waits for its tick. What a history holds of a group is looked up as soon as it is there, where that may be corrected.
+fn wait(waiting: &mut Waiting, (id, group): (GroupId, &GroupState), (raw, row): RawRow) {
     let visible = raw.visible[row as usize];
-    let at = if raw.of_history && visible <= s { i64::MIN } else { visible.us() };
-    waiting.entry(at).or_default().push((group, (raw, row)));
+    let at_once = raw.of_history && visible <= group.s && group.corrected.is_some();
+    waiting.entry(if at_once { i64::MIN } else { visible.us() }).or_default().push((id, (raw, row)));
 }
 
 fn by_group(rows: Vec<(GroupId, RawRow)>) -> BTreeMap<GroupId, Vec<RawRow>> {

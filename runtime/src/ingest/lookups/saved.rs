@@ -124,8 +124,7 @@ impl LookUps {
                 let Some(group) = group else { continue };
                 match holding.state {
                     HeldState::Waiting => {
-                        let s = self.groups[&group].s;
-                        wait(&mut self.waiting, (group, s), row.clone());
+                        wait(&mut self.waiting, (group, &self.groups[&group]), row.clone());
                     }
                     HeldState::Held => held.entry(group).or_default().push((row.clone(), holding)),
                     HeldState::Settled => {
