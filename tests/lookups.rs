@@ -276,3 +276,95 @@ fn wherever_the_histories_end() {
     };
     assert_eq!(last(&whole), last(&cut));
 }
+
+/// A run that goes on from its checkpoint, by another number of workers, makes what one run makes.
+#[test]
+fn a_run_in_parts_makes_what_one_run_makes() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = write(dir.path(), 4_000);
+    run_to_end(&path, "1");
+    let parts = tempfile::tempdir().unwrap();
+    let path = write(parts.path(), 4_000);
+    let logs = ["pay/stream0", "pay/stream1", "shops/stream0", "shops/stream1"]
+        .map(|log| parts.path().join(format!("{log}.jsonl")))
+        .map(|log| (std::fs::read_to_string(&log).unwrap(), log));
+    let mut went_on = 0;
+    for (until, workers) in [(22, "2"), (27, "1"), (31, "3"), (1_000, "2")] {
+        for (text, log) in &logs {
+            let is_there = |line: &&str| {
+                let line: Value = serde_json::from_str(line).unwrap();
+                line["a"].as_i64().unwrap() <= START + until * SECOND
+            };
+            let some: Vec<&str> = text.lines().filter(is_there).collect();
+            std::fs::write(log, some.join("\n") + "\n").unwrap();
+        }
+        let ran = finish(run(&["run", path.to_str().unwrap(), "--until-end", "--workers", workers]), 0);
+        went_on += usize::from(ran.stderr.contains("going on from a checkpoint at T"));
+    }
+    assert_eq!(went_on, 3, "parts go on from checkpoints");
+    assert!(changes(dir.path()) == changes(parts.path()), "changes of one run and of four");
+    assert_eq!(dead_letters(dir.path()), dead_letters(parts.path()));
+}
+
+const OF_TOPIC: &str = r#"
+name = "{NAME}"
+tick = "1s"
+[sources.payments]
+event_time = "ts"
+lateness = "1h"
+schema = { ts = "timestamp", merchant = "string", amount = "int64" }
+stream = { type = "jsonl", path = "payments.jsonl" }
+[tables.merchants]
+key = "merchant"
+schema = { merchant = "string", r = "int64" }
+stream = { type = "kafka", brokers = "{BROKERS}", topic = "{TOPIC}" }
+[features.all]
+source = "payments"
+lookup.m = { table = "merchants", on = "merchant" }
+key = "merchant"
+columns = { rates = { agg = "last_n", n = 9, of = "m.r", window = "all" }, n = { agg = "count", window = "all" } }
+[sinks.changes]
+type = "jsonl"
+path = "changes.jsonl"
+[dead_letters]
+type = "jsonl"
+path = "dead_letters.jsonl"
+"#;
+
+/// A table from a topic: its versions are in force from when they were written on, and records without a value remove rows.
+#[test]
+fn a_table_from_a_topic() {
+    let case = need!(Case::new("table_topic"));
+    let topic = Topic::new(&case.kafka, &case.name, 1);
+    let minute = |minute: i64| START + minute * MINUTE;
+    let version = |key: &str, r: Option<i64>, at: i64| {
+        let value = r.map(|r| json!({ "merchant": key, "r": r }).to_string());
+        topic.send_with_key(0, (Some(key.as_bytes()), value.as_ref().map(String::as_bytes)), minute(at));
+    };
+    version("a", Some(1), 0);
+    version("17", Some(2), 0);
+    version("a", Some(3), 10);
+    version("a", None, 20);
+    topic.send_with_key(0, (None, None), minute(21));
+    version("17", None, 25);
+    version("a", Some(4), 30);
+    version("z", Some(0), 60);
+    topic.flush();
+    // The last ones tell how late it is.
+    let payments = [("a", 5), ("17", 6), ("a", 15), ("a", 25), ("17", 24), ("17", 26), ("a", 35), ("z", 61)];
+    let line = |(merchant, at): (&str, i64)| {
+        json!({ "ts": minute(at) / 1000, "merchant": merchant, "amount": 1 }).to_string() + "\n"
+    };
+    std::fs::write(case.path("payments.jsonl"), payments.map(line).concat()).unwrap();
+    let job = case.job("job.toml", OF_TOPIC);
+    run_to_end(&job, "2");
+    let mut rows = std::collections::BTreeMap::new();
+    for line in case.lines("changes.jsonl").iter().filter(|line| line["diff"] == 1) {
+        rows.insert(line["key"]["merchant"].as_str().unwrap().to_owned(), line["row"].clone());
+    }
+    assert_eq!(rows["a"], json!({ "rates": [4, 3, 1], "n": 4 }));
+    assert_eq!(rows["17"], json!({ "rates": [2, 2], "n": 3 }));
+    let letters = case.lines("dead_letters.jsonl");
+    assert_eq!(letters.len(), 1, "{letters:?}");
+    assert_eq!((&letters[0]["reason"], &letters[0]["offset"]), (&json!("malformed"), &json!(4)));
+}

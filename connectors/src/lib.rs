@@ -25,4 +25,4 @@ pub mod table;
 pub use error::{Error, Result};
 pub use guard::is_guarded;
 pub use path::Path;
-pub use records::{PATH, Payload, Records, Wanted};
+pub use records::{KEY, PATH, Payload, Records, Wanted};

@@ -22,6 +22,10 @@ pub struct Wanted {
 /// Key of a wanted field's metadata: the text of the path where it lies, if that is not its name.
 pub const PATH: &str = "path";
 
+/// Key of the metadata of a wanted field that is a part of the key which tells records apart. Where some field has it, records without a
+/// value are read too: all that they have is their key.
+pub const KEY: &str = "key";
+
 impl Wanted {
     /// By column: where it lies in a record.
     pub fn paths(&self) -> Vec<Path> {
@@ -48,6 +52,8 @@ pub struct Records {
     pub undecoded: Vec<Option<BooleanBuffer>>,
     /// The records of which nothing can be used (see the format). `None`: there is none.
     pub malformed: Option<BooleanBuffer>,
+    /// The records without a value, of which only the key is there. `None`: there is none.
+    pub tombstones: Option<BooleanBuffer>,
     /// Streams: the partition that all of them are of.
     pub partition: Option<i32>,
     /// Streams: each record's offset, ascending.

@@ -63,9 +63,14 @@ impl Topic {
 
     /// Appends a record, stamped with a time in microseconds.
     pub fn send(&self, partition: usize, payload: Option<&[u8]>, stamp_us: i64) {
+        self.send_with_key(partition, (None, payload), stamp_us);
+    }
+
+    /// The same with a key. Without a payload it removes what the key had.
+    pub fn send_with_key(&self, partition: usize, (key, payload): (Option<&[u8]>, Option<&[u8]>), stamp_us: i64) {
         let mut record =
             BaseRecord::<[u8], [u8]>::to(&self.name).partition(partition as i32).timestamp(stamp_us / 1000);
-        record.payload = payload;
+        (record.key, record.payload) = (key, payload);
         let mut next = Some(record);
         while let Some(record) = next.take() {
             if let Err((error, again)) = self.producer.send(record) {

@@ -54,6 +54,11 @@ pub trait Format: Debug + Send + Sync {
     ///
     /// `Config`: the format cannot give these columns.
     fn decoder(&self, wanted: &Wanted) -> Result<Box<dyn Decoder>>;
+
+    /// Whether a record is an object of JSON.
+    fn has_objects(&self) -> bool {
+        false
+    }
 }
 
 /// A record as its transport hands it over. What else a transport knows of it (a key, headers) would be beside `value`.

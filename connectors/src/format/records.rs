@@ -1,6 +1,6 @@
 //! Records that are decoded, with their bytes kept for dead letters.
 
-use arrow::array::{Array, BinaryBuilder};
+use arrow::array::{Array, BinaryBuilder, BooleanBufferBuilder};
 
 use super::{Decoded, Decoder, Message};
 use crate::{Payload, Records};
@@ -10,11 +10,13 @@ pub(crate) struct RecordsBuilder {
     decoder: Box<dyn Decoder>,
     payload: BinaryBuilder,
     bytes: usize,
+    /// Which of them are tombstones.
+    tombstones: Vec<usize>,
 }
 
 impl RecordsBuilder {
     pub fn new(decoder: Box<dyn Decoder>) -> RecordsBuilder {
-        RecordsBuilder { decoder, payload: BinaryBuilder::new(), bytes: 0 }
+        RecordsBuilder { decoder, payload: BinaryBuilder::new(), bytes: 0, tombstones: vec![] }
     }
 
     /// Adds one record. The records of one batch must stay below 2 GiB together.
@@ -22,6 +24,12 @@ impl RecordsBuilder {
         self.decoder.push(&Message { value: record });
         self.payload.append_value(record);
         self.bytes += record.len();
+    }
+
+    /// Adds one that had no value. `record`: its key, as a record that has nothing else.
+    pub fn push_tombstone(&mut self, record: &[u8]) {
+        self.tombstones.push(self.len());
+        self.push(record);
     }
 
     /// How many records there are since the last `finish`.
@@ -43,7 +51,15 @@ impl RecordsBuilder {
         let Decoded { batch, undecoded, malformed } = self.decoder.finish();
         let payload = self.payload.finish();
         self.bytes = 0;
+        let tombstones = std::mem::take(&mut self.tombstones);
+        let tombstones = (!tombstones.is_empty()).then(|| {
+            let mut flags = BooleanBufferBuilder::new(batch.num_rows());
+            flags.append_n(batch.num_rows(), false);
+            tombstones.iter().for_each(|at| flags.set_bit(*at, true));
+            flags.finish()
+        });
         Records {
+            tombstones,
             bytes: batch.get_array_memory_size() + payload.get_array_memory_size(),
             batch,
             undecoded,

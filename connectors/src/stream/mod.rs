@@ -32,9 +32,14 @@ pub trait StreamConfig: Debug + Send + Sync {
     /// Whether it reads what lies at a place.
     fn reads(&self, place: &Endpoint) -> bool;
 
-    /// Whether its records have keys beside what they hold, and are without a value where a key's last one is gone.
-    fn has_keys(&self) -> bool {
+    /// Whether its records have timestamps beside what they hold.
+    fn has_stamps(&self) -> bool {
         false
+    }
+
+    /// Whether the keys of its records without a value are understood, should there be any.
+    fn has_tombstones(&self) -> bool {
+        true
     }
 
     /// Finds it. Blocks.

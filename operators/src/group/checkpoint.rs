@@ -38,6 +38,10 @@ pub enum Piece {
     Ledger,
     /// Events that are not visible yet.
     Pending,
+    /// Beside groups: versions of a table's rows.
+    Versions,
+    /// Beside groups: events that versions may still correct.
+    Held,
 }
 
 /// Takes the batches of a state, piece after piece, each of a set.
@@ -244,7 +248,7 @@ impl State {
         let Some((set, now)) = self.of_saved(saved_set, values.shadow) else { return Ok(()) };
         match piece {
             Piece::Values => Ok(self.load_values(set, batch, values)?),
-            Piece::Units => Ok(()),
+            Piece::Units | Piece::Versions | Piece::Held => Ok(()),
             Piece::Ledger => {
                 let rows = self.dense.sets.get(set).accumulators.unpack(batch, &self.dense.keys)?;
                 if self.windowed {

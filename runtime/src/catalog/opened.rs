@@ -38,11 +38,6 @@ impl Opened {
         self.job.groups.iter().any(|group| !group.lookups.is_empty())
     }
 
-    /// Whether runs keep a state to go on from. One that looks up keeps none yet: each start computes all anew.
-    pub fn keeps_state(&self) -> bool {
-        self.has_stream() && !self.looks_up()
-    }
-
     /// The names of the sources whose events a group has.
     pub fn sources_of(&self, group: GroupId) -> String {
         let names: Vec<&str> =

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
-use headwater_connectors::Wanted;
 use headwater_connectors::history::{History, Pinned};
 use headwater_connectors::stream::Stream;
+use headwater_connectors::{KEY, Wanted};
 use headwater_expression::Expression;
 
 use super::computed::{self, Computed, ComputedHistory, ComputedStream};
@@ -179,17 +179,25 @@ pub fn project<'a>(
         }
         _ => None,
     };
-    let wanted = |names: &[String]| {
+    let wanted = |names: &[String], keys: &[usize]| {
+        // It tells a stream that records without a value are asked for.
+        let as_key = |(at, field): (usize, Field)| match keys.contains(&at) {
+            true => {
+                let metadata = field.metadata().clone().into_iter().chain([(KEY.to_owned(), String::new())]);
+                field.clone().with_metadata(metadata.collect())
+            }
+            false => field,
+        };
         let of_element = |name: &String| of_elements.iter().find(|field| field.name() == name).cloned();
         let field = |name: &String| match computed::is_computed(name) {
             _ if explode::is_of_elements(name) => of_element(name).expect("it was named"),
             true => Field::new(name, DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), true),
             false => columns::field(&schema, name).expect("names were checked").with_nullable(true),
         };
-        let schema = Arc::new(Schema::new(names.iter().map(field).collect::<Vec<_>>()));
+        let schema = Arc::new(Schema::new(names.iter().map(field).enumerate().map(as_key).collect::<Vec<_>>()));
         Wanted { schema, time_unit_ns: source.time_unit.ns() }
     };
-    let (wanted, history_wanted) = (wanted(&names.0[..of_stream]), wanted(&names.0));
+    let (wanted, history_wanted) = (wanted(&names.0[..of_stream], &key), wanted(&names.0, &[]));
     let type_of = |place: &usize| wanted.schema.field(*place).data_type().clone();
     let key_types = key.iter().map(type_of).collect();
     let table = source.table.is_some().then_some(OpenTable { key, key_types, deleted, values });

@@ -78,6 +78,7 @@ mod tests {
             partition: None,
             offsets: None,
             stamps: None,
+            tombstones: None,
             payload: Payload::Row,
             bytes: 0,
         }

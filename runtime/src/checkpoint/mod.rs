@@ -21,6 +21,7 @@ pub mod generations;
 pub mod in_progress;
 pub mod journal;
 pub mod lease;
+pub mod lookups;
 pub mod manifest;
 pub mod names;
 pub mod resumption;

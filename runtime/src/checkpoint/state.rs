@@ -56,12 +56,19 @@ pub fn write(
     Ok(files)
 }
 
-fn word(piece: Piece) -> &'static str {
+/// Whether a file is of a group's state.
+pub fn is_of_group(file: &StateFile) -> bool {
+    !matches!(file.piece, Piece::Versions | Piece::Held)
+}
+
+pub(super) fn word(piece: Piece) -> &'static str {
     match piece {
         Piece::Values => "values",
         Piece::Units => "units",
         Piece::Ledger => "ledger",
         Piece::Pending => "pending",
+        Piece::Versions => "versions",
+        Piece::Held => "held",
     }
 }
 
@@ -74,7 +81,8 @@ pub fn read(
     (state, journal): (&mut State, &GroupJournal),
     owns: impl Fn(&[u8]) -> bool,
 ) -> Result<(), Failure> {
-    let is_asked = |file: &&StateFile| file.group == group && state.resumes(file.side == Side::Shadow);
+    let is_asked =
+        |file: &&StateFile| file.group == group && is_of_group(file) && state.resumes(file.side == Side::Shadow);
     let mut of_group: Vec<&StateFile> = manifest.files.iter().filter(is_asked).collect();
     of_group.sort_by_key(|file| (file.side, file.worker, file.piece, file.of));
     for of_worker in of_group.chunk_by(|a, b| (a.side, a.worker) == (b.side, b.worker)) {

@@ -53,7 +53,7 @@ pub struct Looked {
 /// Looks at a job.
 pub fn look(job: Job) -> Result<Looked, Failure> {
     let opened = Arc::new(open(job, &IdVec::new())?);
-    let found = match opened.keeps_state() {
+    let found = match opened.has_stream() {
         true => manifest::look(&StateStore::open(&opened.job, 0, Arc::default())?)?,
         false => None,
     };

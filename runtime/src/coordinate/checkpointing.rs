@@ -34,6 +34,8 @@ pub trait Saver {
 pub struct Checkpointing {
     every: Duration,
     saver: Box<dyn Saver>,
+    /// Whether there may be one between two slices of the history.
+    within_history: bool,
     /// The newest number; how that one was announced; and the newest that was whole.
     number: u64,
     asked: Announcement,
@@ -46,10 +48,17 @@ pub struct Checkpointing {
 
 impl Checkpointing {
     /// `number`: the last one that was given.
-    pub fn new(every: Duration, number: u64, saver: Box<dyn Saver>, workers: usize) -> Checkpointing {
+    pub fn new(
+        every: Duration,
+        number: u64,
+        saver: Box<dyn Saver>,
+        workers: usize,
+        within_history: bool,
+    ) -> Checkpointing {
         Checkpointing {
             every,
             saver,
+            within_history,
             number,
             asked: Announcement::default(),
             saved: number,
@@ -102,7 +111,7 @@ impl Checkpointing {
                     self.ask(next, Tick::of_slice(slices));
                 }
             }
-            None if is_time => next.pause = self.number + 1,
+            None if is_time && self.within_history => next.pause = self.number + 1,
             None => {}
         }
     }
@@ -162,7 +171,7 @@ mod tests {
     impl Case {
         fn new() -> Case {
             let told = Told::default();
-            let checkpointing = Checkpointing::new(Duration::ZERO, 0, Box::new(told.clone()), 2);
+            let checkpointing = Checkpointing::new(Duration::ZERO, 0, Box::new(told.clone()), 2, true);
             Case { told, checkpointing, announced: Announcement::default() }
         }
 

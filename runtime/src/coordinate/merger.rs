@@ -26,6 +26,7 @@ use crate::checkpoint::in_progress::CheckpointInProgress;
 use crate::checkpoint::manifest::{FORMAT, Manifest};
 use crate::checkpoint::names::SHADOW_DEAD_LETTERS;
 use crate::checkpoint::resumption::Start;
+use crate::checkpoint::state::is_of_group;
 use crate::checkpoint::store::{StateStore, Used};
 use crate::checkpoint::threads::Committing;
 use crate::plan::group::PlannedColumnSet;
@@ -100,7 +101,11 @@ impl Saved {
         // Another group may have had the number of one that is new.
         let goes_on = |set: &PlannedColumnSet| set.saved.is_some() && in_shadow(set);
         let has_set = |group: GroupId| plan.groups.get(group).is_some_and(|g| g.sets.iter().any(goes_on));
-        let files = from.manifest.files.iter().filter(|file| Some(file.side) == side && has_set(file.group));
+        let files = from
+            .manifest
+            .files
+            .iter()
+            .filter(|file| Some(file.side) == side && is_of_group(file) && has_set(file.group));
         Some(Saved {
             number: 0,
             t: start.goes_on_at(Side::Shadow),

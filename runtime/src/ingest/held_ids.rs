@@ -139,6 +139,7 @@ mod tests {
             partition: Some(0),
             offsets: None,
             stamps: None,
+            tombstones: None,
             payload: Payload::Row,
             bytes: 0,
         };

@@ -121,6 +121,8 @@ fn take_records(records: &Records, rows: &[u32]) -> Records {
         batch: take_record_batch(&records.batch, &at).expect("rows of its own"),
         undecoded: records.undecoded.iter().map(|all| all.as_ref().map(each)).collect(),
         malformed: records.malformed.as_ref().map(each),
+        // No event is of one.
+        tombstones: None,
         partition: records.partition,
         offsets: records.offsets.as_ref().map(of_log),
         stamps: records.stamps.as_ref().map(of_log),
@@ -169,6 +171,7 @@ pub fn gather(rows: &[RawRow], columns: usize) -> Records {
         partition: None,
         offsets: None,
         stamps: None,
+        tombstones: None,
         payload: Payload::Row,
         bytes: 0,
     }

@@ -73,7 +73,11 @@ impl Pipeline {
         let Some(table) = &open.table else { return stamped };
         let undecoded = |name: &str| records.undecoded[records.batch.schema_ref().index_of(name).ok()?].clone();
         let (removes, failed) = removals(table, &records.batch, &undecoded);
-        let flags = removes.into_iter().zip(failed);
+        let is_tombstone = |at: usize| records.tombstones.as_ref().is_some_and(|all| all.value(at));
+        let flags = removes.into_iter().zip(failed).enumerate().map(|(at, (removes, failed))| match is_tombstone(at) {
+            true => (true, false),
+            false => (removes, failed),
+        });
         let of_table =
             |(stamped, (removes, failed)): (Stamped, _)| stamped.of_table(open.event_time.is_some(), removes, failed);
         stamped.into_iter().zip(flags).map(of_table).collect()

@@ -15,11 +15,12 @@ use arrow::array::{
     Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder, BooleanArray, Int64Array, RecordBatch, UInt8Array,
     UInt32Array,
 };
-use arrow::compute::take;
+use arrow::compute::{nullif, take, take_record_batch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use headwater_connectors::Payload;
 use headwater_connectors::format::text::row_text;
 use headwater_operators::key_codec::KeyCodec;
+use headwater_operators::saved::Damaged;
 
 use super::admit::Admitted;
 use super::log_position::LogPositions;
@@ -250,6 +251,7 @@ pub fn without_payload(batch: &RecordBatch) -> RecordBatch {
 
 /// A message, opened.
 pub struct Message {
+    batch: RecordBatch,
     keys: BinaryArray,
     numbers: Vec<Int64Array>,
     removes: UInt8Array,
@@ -263,6 +265,7 @@ impl Message {
         let number = |column: usize| batch.column(column).as_primitive::<Int64Type>().clone();
         use column::*;
         Message {
+            batch: batch.clone(),
             keys: batch.column(KEY).as_binary().clone(),
             numbers: [FROM, VISIBLE, EFF, TS, PARTITION, OFFSET, ARRIVAL].map(number).to_vec(),
             removes: batch.column(REMOVES).as_primitive::<UInt8Type>().clone(),
@@ -270,6 +273,11 @@ impl Message {
             undecoded: batch.column(UNDECODED).as_binary().clone(),
             payloads: batch.column(PAYLOAD).as_binary().clone(),
         }
+    }
+
+    /// Some of its rows, as a message.
+    pub fn rows(&self, rows: Vec<u32>) -> RecordBatch {
+        take_record_batch(&self.batch, &UInt32Array::from(rows)).expect("rows of its own")
     }
 
     pub fn len(&self) -> usize {
@@ -341,4 +349,54 @@ pub fn removals(
     let removes = (0..rows).map(|row| values.is_valid(row) && values.value(row)).collect();
     let failed = (0..rows).map(|row| evaluated.failed.as_ref().is_some_and(|failed| failed.value(row))).collect();
     (removes, failed)
+}
+
+/// One version that is in a table already.
+pub struct Applied<'a> {
+    pub key: &'a [u8],
+    pub from: i64,
+    pub eff: i64,
+    pub ts: Option<i64>,
+    pub position: Option<(i64, i64)>,
+    pub removes: bool,
+    pub values: &'a [u8],
+    pub undecoded: Option<Vec<u8>>,
+}
+
+/// Versions that are in a table, as a message: they are there before any tick.
+pub fn applied(all: &[Applied]) -> RecordBatch {
+    let times =
+        |of: &dyn Fn(&Applied) -> Option<i64>| -> ArrayRef { Arc::new(all.iter().map(of).collect::<Int64Array>()) };
+    let mut undecoded = BinaryBuilder::new();
+    all.iter().for_each(|one| undecoded.append_option(one.undecoded.as_ref()));
+    let removes: UInt8Array = all.iter().map(|one| Some(u8::from(one.removes))).collect();
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(BinaryArray::from_iter_values(all.iter().map(|one| one.key))),
+        times(&|one| Some(one.from)),
+        times(&|_| Some(i64::MIN)),
+        times(&|one| Some(one.eff)),
+        times(&|one| one.ts),
+        times(&|one| one.position.map(|(partition, _)| partition)),
+        times(&|one| one.position.map(|(_, offset)| offset)),
+        Arc::new(removes),
+        Arc::new(BinaryArray::from_iter_values(all.iter().map(|one| one.values))),
+        Arc::new(undecoded.finish()),
+        times(&|_| None),
+        arrow::array::new_null_array(&DataType::Binary, all.len()),
+    ];
+    RecordBatch::try_new(schema(), columns).expect("columns of its own schema")
+}
+
+/// A message that was read from a checkpoint. `tells`: the rows whose dead letters are this worker's to tell.
+///
+/// # Errors
+/// It is none.
+pub fn loaded(batch: &RecordBatch, tells: &BooleanArray) -> Result<RecordBatch, Damaged> {
+    let damaged = |e: arrow::error::ArrowError| Damaged(e.to_string());
+    let mut columns = batch.columns().to_vec();
+    if let Some(payload) = columns.get_mut(column::PAYLOAD) {
+        let others = arrow::compute::not(tells).map_err(damaged)?;
+        *payload = nullif(payload, &others).map_err(damaged)?;
+    }
+    RecordBatch::try_new(schema(), columns).map_err(damaged)
 }

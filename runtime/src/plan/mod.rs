@@ -159,7 +159,7 @@ impl Plan {
         for scan in &mut plan.scans {
             let t = t(scan.side);
             scan.restored |= t.is_some();
-            scan.done = scan.done.max(t.filter(|t| scan.s.is_some_and(|s| s <= *t)));
+            scan.done = scan.done.max(t.filter(|t| scan.timeless || scan.s.is_some_and(|s| s <= *t)));
             scan.saved = scan.side;
         }
         plan.changelog_reset &= t(Side::Live) < self.floor;

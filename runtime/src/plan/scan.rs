@@ -18,6 +18,9 @@ pub struct Scan {
     pub pinned: Pinned,
     /// The seam in time; `None` where neither history nor stream held a record and the wall clock is not asked.
     pub s: Option<Tick>,
+    /// A table that has been there for ever, and has no seam in time.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub timeless: bool,
     /// The largest match time of the history.
     pub c: Option<MatchTime>,
     pub history_rows: u64,
@@ -61,6 +64,7 @@ impl Scan {
             identity,
             pinned: Pinned::default(),
             s: None,
+            timeless: false,
             c: None,
             history_rows: 0,
             partitions: vec![],

@@ -16,7 +16,7 @@ use crate::plan::side::Side;
 
 /// Worker 0 takes checkpoints. A job without any stream has none: it reads all anew each time.
 pub fn saving(shared: &Shared, index: usize) -> Result<Option<Rc<CheckpointMerger>>, Failure> {
-    if index > 0 || !shared.opened.keeps_state() {
+    if index > 0 || !shared.opened.has_stream() {
         return Ok(None);
     }
     let committing = Committing::start(shared.state.clone(), shared.starts.clone(), &shared.failures)?;
@@ -41,5 +41,7 @@ pub fn checkpointing(
 ) -> Checkpointing {
     let every = Duration::from_micros(shared.opened.job.state.checkpoint_every_us.unsigned_abs());
     let saver = SideSaver::new(side, merger.clone(), in_progress);
-    Checkpointing::new(every, shared.start.plan.checkpoints, Box::new(saver), workers)
+    // What tables hold is read as a whole before any event is looked up.
+    let within_history = !shared.opened.looks_up();
+    Checkpointing::new(every, shared.start.plan.checkpoints, Box::new(saver), workers, within_history)
 }

@@ -37,7 +37,7 @@ pub fn build(
     let opened = &of.shared.opened;
     worker.dataflow_named::<i64, _, _>(name, |scope| {
         let fed = source::render(scope, of, (wiring, coordinator), (&finished, &everything))?;
-        let fed = lookup::render(fed, of, wiring);
+        let fed = lookup::render(fed, of, wiring)?;
         let made = derived::render(group::render(fed.events, states, wiring, &finished), of, wiring);
         let mut ends = vec![];
         for node in opened.graph.nodes().filter(|node| of.has(node.kind)) {

@@ -23,7 +23,6 @@ use crate::base::id::{ColumnSetId, GroupId, IdVec};
 use crate::base::time::{Span, Tick, Time};
 use crate::catalog::column_sets::ColumnSet;
 use crate::catalog::graph::Kind;
-use crate::checkpoint::in_progress::CheckpointInProgress;
 use crate::checkpoint::journal::GroupJournal;
 use crate::checkpoint::store::LEDGER;
 use crate::checkpoint::{self, generations};
@@ -63,7 +62,7 @@ pub fn open(of: Rendering, wiring: &Wiring) -> Result<IdVec<GroupId, SharedState
     let journals: IdVec<GroupId, _> = of.sets().groups.pairs().map(|(id, sets)| journal(of, id, sets)).collect();
     let state = |(id, journal)| Ok(Rc::new(RefCell::new(state(of, id, journal)?)));
     let states = journals.pairs().map(state).collect::<Result<_, Failure>>()?;
-    wiring.windows.borrow_mut().save = Some(save(of, journals, wiring.checkpoint.clone()));
+    wiring.windows.borrow_mut().save = Some(save(of, journals, wiring));
     Ok(states)
 }
 
@@ -92,7 +91,7 @@ fn state(of: Rendering, id: GroupId, journal: &GroupJournal) -> Result<State, Fa
     if shared.mode == Mode::Follow {
         state.enter_later(job.tick().us());
     }
-    if shared.opened.keeps_state() {
+    if shared.opened.has_stream() {
         state.keep_journal(Box::new(journal.clone()));
     }
     restore(of, id, (&mut state, journal))?;
@@ -142,7 +141,8 @@ fn journal(of: Rendering, id: GroupId, sets: &IdVec<ColumnSetId, ColumnSet>) -> 
 }
 
 /// Writes this worker's files of checkpoints.
-fn save(of: Rendering, journals: IdVec<GroupId, GroupJournal>, checkpoint: Rc<RefCell<CheckpointInProgress>>) -> Save {
+fn save(of: Rendering, journals: IdVec<GroupId, GroupJournal>, wiring: &Wiring) -> Save {
+    let (checkpoint, lookups) = (wiring.checkpoint.clone(), wiring.lookups_saved.clone());
     let (store, worker, workers) = (of.shared.state.clone(), of.worker as u32, of.workers as u32);
     Box::new(move |number, t, states| {
         let (begun, t) = (Instant::now(), Tick::from_us(t));
@@ -150,6 +150,10 @@ fn save(of: Rendering, journals: IdVec<GroupId, GroupJournal>, checkpoint: Rc<Re
         for ((group, journal), state) in journals.pairs().zip(states) {
             let state = &mut state.borrow_mut();
             let written = checkpoint::state::write(&store, number, (group, worker, workers), state, journal, t);
+            files.extend(written.map_err(|e| SegmentError(e.message()))?);
+        }
+        if let Some(saved) = lookups.borrow_mut().remove(&number) {
+            let written = super::lookup::write(&store, number, (worker, workers), saved);
             files.extend(written.map_err(|e| SegmentError(e.message()))?);
         }
         checkpoint.borrow_mut().wrote(number, files, begun.elapsed());

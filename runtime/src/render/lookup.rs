@@ -1,50 +1,68 @@
 //! Lookups, rendered: between the sources and the groups whose events are looked up in tables.
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use arrow::array::{BooleanArray, RecordBatch, UInt32Array};
 use headwater_connectors::sink::dead_letters::DeadLetter;
 use headwater_operators::events;
 use headwater_operators::exchange::{Columns, Routed};
+use headwater_operators::group::Piece;
+use headwater_operators::saved::Damaged;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
 use timely::dataflow::operators::Concatenate;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
 use super::rendering::{Rendering, Wiring};
+use crate::base::failure::Failure;
 use crate::base::id::{Id, ScanId};
+use crate::checkpoint;
+use crate::checkpoint::contribution::StateFile;
+use crate::checkpoint::store::StateStore;
 use crate::ingest::feed::{Fed, OF_HISTORY};
 use crate::ingest::looked_up::Raw;
-use crate::ingest::lookups::LookUps;
+use crate::ingest::lookups::{Kind, LookUps, Made, Saved};
+
+/// What has come and is not taken in yet.
+enum Arrived {
+    /// `true`: of a history.
+    Versions(ScanId, RecordBatch, bool),
+    Events(Rc<RefCell<Option<Raw>>>),
+}
 
 /// What the feed has put out, with the events that are looked up among the others.
-pub fn render<'scope>(fed: Fed<'scope>, of: Rendering, wiring: &Wiring) -> Fed<'scope> {
-    let Some(mut lookups) = LookUps::open(&of.shared.opened, &of.shared.start.plan, of.sets()) else { return fed };
+pub fn render<'scope>(fed: Fed<'scope>, of: Rendering, wiring: &Wiring) -> Result<Fed<'scope>, Failure> {
+    let Some(mut lookups) = LookUps::open(&of.shared.opened, &of.shared.start.plan, of.sets()) else {
+        return Ok(fed);
+    };
+    restore(of, &mut lookups)?;
     let scope = fed.events.scope();
     let mut builder = OperatorBuilder::new("lookups".to_owned(), scope.clone());
     let activator = Rc::new(scope.activator_for(builder.operator_info().address));
+    let again = activator.clone();
     let mut versions = builder.new_input(fed.versions.clone(), Exchange::new(|routed: &Routed| routed.to));
     let mut raw = builder.new_input(fed.raw.clone(), Pipeline);
     let (events, looked_up) = builder.new_output::<Vec<Routed>>();
     let (letters, told) = builder.new_output::<Vec<DeadLetter>>();
     let (mut events, mut letters) = (OutputBuilder::from(events), OutputBuilder::from(letters));
-    let (wiring, workers) = (wiring.clone(), of.workers);
+    let (worker, workers) = (of.worker, of.workers);
     let (board, local) = (of.shared.board.of(of.side), of.local());
     wiring.to_wake.borrow_mut().push(activator);
-    let told_to = wiring.clone();
+    let wiring = wiring.clone();
     builder.build(move |mut capabilities| {
-        let mut arrived: VecDeque<(i64, Rc<RefCell<Option<Raw>>>)> = VecDeque::new();
+        let mut arrived: BTreeMap<i64, Vec<Arrived>> = BTreeMap::new();
         move |frontiers| {
-            versions.for_each_stamp(|_, batches| {
-                for routed in batches.flat_map(|batch| batch.drain(..)) {
-                    let scan = ScanId::from(routed.group);
-                    lookups.take_versions(scan, &routed.columns.0, routed.set == OF_HISTORY);
-                }
+            versions.for_each_stamp(|sent, batches| {
+                let all = arrived.entry(sent.least().copied().unwrap_or(i64::MIN)).or_default();
+                all.extend(batches.flat_map(|batch| batch.drain(..)).map(|routed| {
+                    Arrived::Versions(ScanId::from(routed.group), routed.columns.0, routed.set == OF_HISTORY)
+                }));
             });
             raw.for_each_stamp(|sent, batches| {
-                let sent = sent.least().copied().unwrap_or(i64::MIN);
-                arrived.extend(batches.flat_map(|batch| batch.drain(..)).map(|raw| (sent, raw)));
+                let all = arrived.entry(sent.least().copied().unwrap_or(i64::MIN)).or_default();
+                all.extend(batches.flat_map(|batch| batch.drain(..)).map(Arrived::Events));
             });
             let frontier = frontiers.iter().map(|frontier| frontier.frontier().iter().next().copied());
             // When nothing comes any more, what is not done is left.
@@ -55,40 +73,94 @@ pub fn render<'scope>(fed: Fed<'scope>, of: Rendering, wiring: &Wiring) -> Fed<'
             if capabilities.is_empty() {
                 return;
             }
-            // What was sent before it, versions and events, is all here.
-            while let Some((_, raw)) = arrived.pop_front_if(|(sent, _)| *sent < frontier) {
-                raw.borrow_mut().take().into_iter().for_each(|raw| lookups.take_events(raw));
-            }
-            for (t, horizons) in told_to.lookups.borrow_mut().drain(..) {
+            for (t, horizons) in wiring.lookups.borrow_mut().drain(..) {
                 lookups.close_after(t, &horizons);
             }
             let Some(done) = frontier.checked_sub(1) else { return };
-            let made = lookups.advance(done);
-            let mut routed = vec![];
-            for ((group, set), batch) in made.events {
-                let split = events::split(batch, workers).expect("events of a schema of ours");
-                let (group, set) = (group.number(), set.number());
-                routed.extend(split.into_iter().map(|(to, batch)| Routed {
-                    to,
-                    group,
-                    set,
-                    columns: Columns::from(batch),
-                }));
+            loop {
+                // What is sent after the tick of a checkpoint must not get into it.
+                let checkpoint = wiring.lookups_to_save.borrow().front().copied().filter(|(_, t)| *t <= done);
+                let to = checkpoint.map_or(done, |(_, t)| t);
+                while let Some(some) = arrived.first_entry().filter(|some| *some.key() <= to) {
+                    some.remove().into_iter().for_each(|one| take(&mut lookups, one));
+                }
+                let (Made { events: made, dead_letters, tally }, reached) = lookups.advance(to);
+                let mut routed = vec![];
+                for ((group, set), batch) in made {
+                    let split = events::split(batch, workers).expect("events of a schema of ours");
+                    let (group, set) = (group.number(), set.number());
+                    let routed_to = |(to, batch)| Routed { to, group, set, columns: Columns::from(batch) };
+                    routed.extend(split.into_iter().map(routed_to));
+                }
+                if !routed.is_empty() {
+                    events.activate().session(&capabilities[0]).give_iterator(routed.into_iter());
+                }
+                if !dead_letters.is_empty() {
+                    letters.activate().session(&capabilities[1]).give_iterator(dead_letters.into_iter());
+                }
+                tally.add_to(&mut board.worker(local));
+                if let Some((number, _)) = checkpoint.filter(|_| reached == to) {
+                    wiring.lookups_saved.borrow_mut().insert(number, lookups.save((worker, workers)));
+                    wiring.lookups_to_save.borrow_mut().pop_front();
+                }
+                let next = reached.saturating_add(1);
+                capabilities.iter_mut().filter(|c| *c.time() < next).for_each(|c| c.downgrade(&next));
+                if reached < to {
+                    again.activate();
+                    break;
+                }
+                if checkpoint.is_none() {
+                    break;
+                }
             }
-            if !routed.is_empty() {
-                events.activate().session(&capabilities[0]).give_iterator(routed.into_iter());
-            }
-            if !made.dead_letters.is_empty() {
-                letters.activate().session(&capabilities[1]).give_iterator(made.dead_letters.into_iter());
-            }
-            let mut status = board.worker(local);
-            made.tally.add_to(&mut status);
-            lookups.tell(&mut status);
-            drop(status);
-            capabilities.iter_mut().filter(|c| *c.time() < frontier).for_each(|c| c.downgrade(&frontier));
+            lookups.tell(&mut board.worker(local));
         }
     });
     let events = scope.concatenate([fed.events.clone(), looked_up]);
     let dead_letters = scope.concatenate([fed.dead_letters.clone(), told]);
-    Fed { events, dead_letters, ..fed }
+    Ok(Fed { events, dead_letters, ..fed })
+}
+
+fn take(lookups: &mut LookUps, arrived: Arrived) {
+    match arrived {
+        Arrived::Versions(scan, batch, of_history) => lookups.take_versions(scan, &batch, of_history),
+        Arrived::Events(raw) => raw.borrow_mut().take().into_iter().for_each(|raw| lookups.take_events(raw)),
+    }
+}
+
+/// Writes what lookups of a worker have put into a checkpoint.
+pub fn write(store: &StateStore, number: u64, of: (u32, u32), saved: Saved) -> Result<Vec<StateFile>, Failure> {
+    let named = |(kind, batch)| match kind {
+        Kind::Versions(scan) => ((Piece::Versions, Id::number(scan)), batch),
+        Kind::Events(source) => ((Piece::Held, Id::number(source)), batch),
+    };
+    let saved: Vec<_> = saved.into_iter().map(named).collect();
+    checkpoint::lookups::write(store, number, of, &saved)
+}
+
+/// Goes on from the checkpoint that the run goes on from: every worker with all versions, and with its share of the events.
+fn restore(of: Rendering, lookups: &mut LookUps) -> Result<(), Failure> {
+    let Rendering { shared, worker, workers, .. } = of;
+    let start = &shared.start;
+    let Some((from, t)) = start.from.as_ref().and_then(|from| Some((from, from.manifest.t?))) else { return Ok(()) };
+    let (manifest, moved) = (&from.manifest, &from.moved);
+    lookups.begin_at(t, start.horizons());
+    let damaged = |e: Damaged| Failure::Running(format!("what a checkpoint has of lookups: {e}"));
+    let mut rows = 0..;
+    let mut mine = |batch: &RecordBatch| -> Vec<bool> {
+        (0..batch.num_rows()).map(|_| rows.next().is_some_and(|row: usize| row % workers == worker)).collect()
+    };
+    checkpoint::lookups::read(&shared.state, manifest, Piece::Versions, |scan, batch| {
+        let tells = BooleanArray::from(mine(batch));
+        let Some(scan) = moved.get(ScanId::from(scan)).copied().flatten() else { return Ok(()) };
+        lookups.load_versions(scan, batch, &tells).map_err(damaged)
+    })?;
+    lookups.settle();
+    checkpoint::lookups::read(&shared.state, manifest, Piece::Held, |source, batch| {
+        let mine: UInt32Array = (0..).zip(mine(batch)).filter(|(_, mine)| *mine).map(|(row, _)| row).collect();
+        let is_of = |scan: &ScanId| Id::number(manifest.plan.scans[*scan].source) == source;
+        let scan = manifest.plan.scans.ids().filter(is_of).find_map(|scan| moved[scan]);
+        let Some(source) = scan.map(|scan| start.plan.scans[scan].source) else { return Ok(()) };
+        lookups.load_events((&start.plan, source), batch, &mine, moved).map_err(damaged)
+    })
 }

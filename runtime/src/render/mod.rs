@@ -236,7 +236,7 @@ type OnAnnouncement = Rc<dyn Fn(&Announcement)>;
 
 /// What a worker does when the coordinator has announced something.
 fn on_announcement(shared: &Shared, wiring: &Wiring, stores: Stores) -> OnAnnouncement {
-    let Wiring { windows, checkpoint, to_wake, lookups, .. } = wiring.clone();
+    let Wiring { windows, checkpoint, to_wake, lookups, lookups_to_save, .. } = wiring.clone();
     let looks_up = shared.opened.looks_up();
     let (full_refresh, asked) = (Cell::new(0), Cell::new(shared.start.plan.checkpoints));
     let start = shared.start.clone();
@@ -261,6 +261,9 @@ fn on_announcement(shared: &Shared, wiring: &Wiring, stores: Stores) -> OnAnnoun
         }
         if let Some((number, t)) = announcement.checkpoint.filter(|(number, _)| asked.replace(*number) < *number) {
             windows.borrow_mut().checkpoints.push_back((number, t.us()));
+            if looks_up {
+                lookups_to_save.borrow_mut().push_back((number, t.us()));
+            }
             checkpoint.borrow_mut().want(number, t);
         }
         if announcement.again {

@@ -1,6 +1,7 @@
 //! One rendering of the job's graph, and what its operators share while it runs.
 
 use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -13,6 +14,7 @@ use crate::base::time::{Eff, Tick};
 use crate::catalog::column_sets::ColumnSets;
 use crate::catalog::graph::Kind;
 use crate::checkpoint::in_progress::CheckpointInProgress;
+use crate::ingest::lookups::Saved;
 use crate::plan::side::Side;
 use crate::sink::lines::ToWake;
 
@@ -52,4 +54,7 @@ pub struct Wiring {
     pub to_wake: ToWake,
     /// (t, horizons): once all ticks up to `t` are done, nothing with an `eff` before these comes any more. For lookups, where there are any.
     pub lookups: Rc<RefCell<Vec<(Tick, IdVec<ScanId, Eff>)>>>,
+    /// (number, t): checkpoints in which lookups are to be; and by number what they have put into them.
+    pub lookups_to_save: Rc<RefCell<VecDeque<(u64, i64)>>>,
+    pub lookups_saved: Rc<RefCell<BTreeMap<u64, Saved>>>,
 }

@@ -21,6 +21,8 @@ pub struct Changed {
     pub removed: Vec<String>,
     /// It is the same job, whatever things are called and in which order they stand.
     pub is_nothing: bool,
+    /// Some group looks something up: then either all of it goes on, or nothing.
+    pub is_whole: bool,
     /// Then also everything has the number that it had.
     pub is_in_place: bool,
 }
@@ -70,6 +72,7 @@ impl Changed {
                 }
             }
         }
+        changed.is_whole = opened.looks_up();
         changed.removed = changed.removed(old);
         changed
     }
@@ -90,6 +93,9 @@ impl Changed {
 
     /// Whether anything goes on from the manifest that it was compared with: some column set, or all of it before its history was read.
     pub fn goes_on(&self, manifest: &Manifest) -> bool {
+        if self.is_whole && !(self.is_nothing && manifest.t.is_some()) {
+            return false;
+        }
         self.kept.iter().any(Option::is_some) || self.is_again(manifest)
     }
 

@@ -59,7 +59,7 @@ impl Planner<'_> {
         write_down(&opened.job, &start.plan)?;
         // Written before it is done: a job that is changed back resets its changelog again, and a run to the end keeps its end.
         let is_first = start.has_new() || start.plan.changelog_reset || start.has_own_end(self.mode);
-        if opened.keeps_state() && is_first {
+        if opened.has_stream() && is_first {
             start.plan.checkpoints += 1;
             start.first_manifest(self.mode).commit(self.state, &self.starts)?;
         }
@@ -68,7 +68,7 @@ impl Planner<'_> {
 
     /// Goes on from what was found, if the job still means that.
     fn plan(&self, mut opened: Opened, found: Option<Manifest>) -> Result<(Opened, Start), Failure> {
-        let found = found.filter(|_| opened.keeps_state()).map(|manifest| {
+        let found = found.filter(|_| opened.has_stream()).map(|manifest| {
             let changed = Changed::between(&manifest.plan, &opened);
             tell_changes(&opened, &manifest, &changed);
             (manifest, changed)

@@ -67,6 +67,7 @@ pub fn plan_source(opened: &Opened, id: SourceId, now: WallClock, live: bool) ->
         }
         (None, None) => None,
     };
+    plan.timeless = conf.is_timeless();
     if plan.s.is_none() && live && !conf.is_timeless() {
         plan.s = Some(Tick::up(now, tick));
     }

@@ -92,6 +92,10 @@ impl Format for Json {
     fn decoder(&self, wanted: &Wanted) -> Result<Box<dyn Decoder>> {
         Ok(Box::new(self.json_decoder(wanted)))
     }
+
+    fn has_objects(&self) -> bool {
+        true
+    }
 }
 
 /// Decodes JSON records to the wanted columns.

@@ -174,6 +174,7 @@ impl Batches {
             partition: None,
             offsets: None,
             stamps: None,
+            tombstones: None,
             payload: Payload::Row,
         })
     }

@@ -22,6 +22,7 @@
 pub(crate) mod config;
 pub(crate) mod context;
 mod end;
+mod keys;
 pub(crate) mod link;
 mod reader;
 mod settings;
@@ -36,6 +37,7 @@ use crate::format::{self, Format};
 use crate::settings::{Endpoint, Kind, Settings};
 use crate::{Result, Wanted};
 pub use config::KafkaConfig;
+use keys::Keys;
 use link::{EARLIEST, Link, Use};
 use reader::KafkaReader;
 use settings::{TopicSettings, describe};
@@ -75,8 +77,12 @@ impl StreamConfig for Topic {
         &self.kafka.topic
     }
 
-    fn has_keys(&self) -> bool {
+    fn has_stamps(&self) -> bool {
         true
+    }
+
+    fn has_tombstones(&self) -> bool {
+        self.format.has_objects()
     }
 
     fn describe(&self) -> String {
@@ -160,6 +166,7 @@ impl Stream for KafkaStream {
 
     fn reader(&self, starts: &[Start], wanted: &Wanted) -> Result<Box<dyn Reader>> {
         let decoder = self.format.decoder(wanted)?;
-        Ok(Box::new(KafkaReader::new(&self.config, Arc::clone(&self.link), starts, decoder)?))
+        let keys = Keys::of(wanted);
+        Ok(Box::new(KafkaReader::new(&self.config, Arc::clone(&self.link), starts, decoder, keys)?))
     }
 }

@@ -14,6 +14,7 @@ use tracing::{debug, warn};
 use super::KafkaConfig;
 use super::context::Context;
 use super::end::{Answer, EndPoller};
+use super::keys::Keys;
 use super::link::{EARLIEST, END, Link, cause, refused};
 use crate::clock::wall_clock_us;
 use crate::format::Decoder;
@@ -45,6 +46,8 @@ pub(super) struct KafkaReader {
     patience: Duration,
     end_poller: EndPoller,
     records: RecordsBuilder,
+    /// Where records without a value are read too.
+    keys: Option<Keys>,
     tombstones: u64,
     wake: Option<Arc<dyn Fn() + Send + Sync>>,
 }
@@ -69,6 +72,7 @@ impl KafkaReader {
         link: Arc<Link>,
         starts: &[Start],
         decoder: Box<dyn Decoder>,
+        keys: Option<Keys>,
     ) -> Result<KafkaReader> {
         let mut starts: Vec<(i32, i64)> = starts.iter().map(|start| (start.partition, start.offset)).collect();
         starts.sort_unstable();
@@ -82,7 +86,8 @@ impl KafkaReader {
             .collect::<Result<_>>()?;
         let end_poller = EndPoller::start(Arc::clone(&link), &starts);
         let records = RecordsBuilder::new(decoder);
-        Ok(KafkaReader { link, partitions, consumer, config, patience, end_poller, records, tombstones: 0, wake: None })
+        let (tombstones, wake) = (0, None);
+        Ok(KafkaReader { link, partitions, consumer, config, patience, end_poller, records, keys, tombstones, wake })
     }
 
     /// Where a partition lies in `partitions`. Asking for one that this reader does not have is the caller's bug.
@@ -128,12 +133,17 @@ impl KafkaReader {
                     }
                     reader.position = message.offset() + 1;
                     (reader.restarts, reader.stalls) = (0, 0);
-                    match message.payload() {
-                        Some(payload) => {
+                    match (message.payload(), &self.keys) {
+                        (Some(payload), _) => {
                             self.records.push(payload);
                             drained.push(&message, payload);
                         }
-                        None => self.tombstones += 1,
+                        (None, Some(keys)) => {
+                            let record = keys.record(message.key());
+                            self.records.push_tombstone(&record);
+                            drained.push(&message, &record);
+                        }
+                        (None, None) => self.tombstones += 1,
                     }
                 }
                 Some(Err(KafkaError::PartitionEOF(_))) => {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use arrow::array::AsArray;
+use arrow::array::{Array, AsArray};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema};
 use rdkafka::ClientConfig;
 use rdkafka::mocking::MockCluster;
@@ -17,7 +17,7 @@ use super::{KafkaConfig, KafkaStream};
 use crate::clock::wall_clock_us;
 use crate::format::json::Json;
 use crate::stream::{Bounds, Reader, Start, Stream};
-use crate::{Error, Payload, Records, Wanted};
+use crate::{Error, KEY, Payload, Records, Wanted};
 
 type Cluster = MockCluster<'static, DefaultProducerContext>;
 
@@ -123,6 +123,41 @@ fn reads_from_its_start_passes_tombstones_and_confirms_the_end() {
         assert!(confirmed_us >= before_us && confirmed_us <= wall_clock_us());
         assert_eq!(reader.end(partition), Some(end));
     }
+}
+
+/// Where the wanted columns have a key, a record without a value is one that has its key alone.
+#[test]
+fn tombstones_are_records_where_there_are_keys() {
+    let cluster = cluster(1, 1);
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", cluster.bootstrap_servers()).set("linger.ms", "0");
+    let producer: BaseProducer = config.create().unwrap();
+    let records = [(Some("a"), Some(r#"{"id":"a","n":1}"#)), (Some("a"), None), (None, None)];
+    for (n, (key, payload)) in records.iter().enumerate() {
+        let mut record = BaseRecord::<str, str>::to(TOPIC).partition(0).timestamp(n as i64);
+        (record.key, record.payload) = (*key, *payload);
+        producer.send(record).map_err(|(error, _)| error).unwrap();
+    }
+    producer.flush(Duration::from_secs(30)).unwrap();
+    let key = Field::new("id", DataType::Utf8, true).with_metadata([(KEY.to_owned(), String::new())].into());
+    let schema = Arc::new(Schema::new(vec![key, Field::new("n", DataType::Int64, true)]));
+    let starts = [Start { partition: 0, offset: 0 }];
+    let mut reader = open(&cluster).reader(&starts, &Wanted { schema, time_unit_ns: 1_000_000 }).unwrap();
+    let (mut read, mut malformed) = (vec![], 0);
+    until("three records", || {
+        let records = reader.poll(0, 1 << 20).unwrap()?;
+        let (ids, numbers) = (records.batch.column(0).as_string::<i32>(), records.batch.column(1));
+        malformed += records.malformed.as_ref().map_or(0, |all| all.count_set_bits());
+        for i in 0..records.len() {
+            let is_tombstone = records.tombstones.as_ref().is_some_and(|all| all.value(i));
+            let id = ids.is_valid(i).then(|| ids.value(i).to_owned());
+            read.push((id, numbers.is_null(i), is_tombstone, records.stamp(i)));
+        }
+        (read.len() == 3).then_some(())
+    });
+    let a = || Some("a".to_owned());
+    assert_eq!(read, [(a(), false, false, Some(0)), (a(), true, true, Some(1_000)), (None, true, true, Some(2_000))]);
+    assert_eq!((malformed, reader.tombstones()), (1, 0));
 }
 
 #[test]

@@ -12,8 +12,10 @@
 //! Every worker has all tables, and looks up what it has read itself.
 
 mod group;
+mod kept;
 mod looking;
 mod picked;
+mod saved;
 mod table;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -25,6 +27,7 @@ use headwater_connectors::sink::dead_letters::DeadLetter;
 
 use self::group::{GroupState, Suspicion};
 use self::picked::Picked;
+pub use self::saved::{Kind, Saved};
 use self::table::{TableState, Tables};
 use super::dead_letters::{REASONS, Tally};
 use super::looked_up::{Raw, RawRow};
@@ -39,6 +42,9 @@ use crate::plan::Plan;
 /// Versions stay so long after no window reaches them any more: an event that is too old for every window is looked up as it was, so that
 /// what is wrong with it is told.
 const GRACE: Span = Span::from_us(86_400_000_000);
+
+/// Events that are made at once.
+const EVENTS_AT_ONCE: usize = 20_000;
 
 /// What comes of some ticks.
 #[derive(Default)]
@@ -55,8 +61,7 @@ pub struct LookUps {
     tick: Span,
     tables: Tables,
     groups: BTreeMap<GroupId, GroupState>,
-    /// Events by the tick at which they are looked up, in the order in which they came.
-    waiting: BTreeMap<i64, Vec<(GroupId, RawRow)>>,
+    waiting: Waiting,
     /// Every tick up to here is done.
     done: i64,
     /// (t, horizons): once all ticks up to `t` are done, nothing with an `eff` before them comes any more.
@@ -111,15 +116,13 @@ impl LookUps {
         }
     }
 
-    /// Takes events in. What a history holds of them is looked up as soon as it is there.
+    /// Takes events in.
     pub fn take_events(&mut self, raw: Raw) {
         let raw = Rc::new(raw);
         for (group, rows) in &raw.asked {
             let Some(state) = self.groups.get(group) else { continue };
             for row in rows {
-                let visible = raw.visible[*row as usize];
-                let at = if raw.of_history && visible <= state.s { i64::MIN } else { visible.us() };
-                self.waiting.entry(at).or_default().push((*group, (raw.clone(), *row)));
+                wait(&mut self.waiting, (*group, state), (raw.clone(), *row));
             }
         }
     }
@@ -129,10 +132,15 @@ impl LookUps {
         self.horizons.push_back((t, horizons.clone()));
     }
 
-    /// Does every tick up to one.
-    pub fn advance(&mut self, to: i64) -> Made {
-        let mut made = Made::default();
+    /// Does every tick up to one, or fewer where enough events are made. Returns up to which.
+    pub fn advance(&mut self, to: i64) -> (Made, i64) {
+        let (mut made, mut reached) = (Made::default(), to);
         loop {
+            let is_enough = made.events.iter().map(|(_, batch)| batch.num_rows()).sum::<usize>() >= EVENTS_AT_ONCE;
+            if let Some(next) = self.next_tick().filter(|tick| is_enough && *tick <= to && *tick > i64::MIN) {
+                reached = next - 1;
+                break;
+            }
             let next = self.next_tick().filter(|tick| *tick <= to);
             let begins =
                 self.groups.values().filter(|group| !group.begun && group.s.us() <= to).map(|group| group.s.us()).min();
@@ -142,12 +150,12 @@ impl LookUps {
                 (_, None) => break,
             }
         }
-        self.done = self.done.max(to);
-        while let Some((_, horizons)) = self.horizons.pop_front_if(|(t, _)| t.us() <= to) {
+        self.done = self.done.max(reached);
+        while let Some((_, horizons)) = self.horizons.pop_front_if(|(t, _)| t.us() <= reached) {
             self.horizon = horizons;
-            self.forget(to);
+            self.forget(reached);
         }
-        made
+        (made, reached)
     }
 
     fn next_tick(&self) -> Option<i64> {
@@ -283,6 +291,16 @@ impl LookUps {
             of_group.events_held = self.groups.get(&id).map_or(0, |group| group.by_ts.len() as u64);
         }
     }
+}
+
+/// Events by the tick at which they are looked up, in the order in which they came.
+type Waiting = BTreeMap<i64, Vec<(GroupId, RawRow)>>;
+
+/// An event waits for its tick. What a history holds of a group is looked up as soon as it is there, where that may be corrected.
+fn wait(waiting: &mut Waiting, (id, group): (GroupId, &GroupState), (raw, row): RawRow) {
+    let visible = raw.visible[row as usize];
+    let at_once = raw.of_history && visible <= group.s && group.corrected.is_some();
+    waiting.entry(if at_once { i64::MIN } else { visible.us() }).or_default().push((id, (raw, row)));
 }
 
 fn by_group(rows: Vec<(GroupId, RawRow)>) -> BTreeMap<GroupId, Vec<RawRow>> {

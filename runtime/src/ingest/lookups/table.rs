@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use arrow::array::RecordBatch;
 use headwater_connectors::sink::dead_letters::DeadLetter;
 use headwater_operators::table::{Changed, Place, Row, Table, Version};
 
 use super::super::stamp::Reason;
-use super::super::versions::Message;
+use super::super::versions::{self, Applied, Message};
 use super::Made;
 use crate::base::id::{ScanId, SourceId};
 use crate::base::time::{Eff, Span, Tick, Time};
@@ -30,6 +31,9 @@ pub(super) struct TableState {
     pub(super) has_stream: bool,
     pub(super) lateness: Span,
 }
+
+/// Rows of a message at most.
+const ROWS_AT_ONCE: usize = 16 << 10;
 
 /// By scan of a table.
 pub(super) type Tables = BTreeMap<ScanId, TableState>;
@@ -109,6 +113,35 @@ impl TableState {
             payload: payload.to_vec(),
             late_by_us: None,
         });
+    }
+
+    /// The versions that are in force, those of keys that are this worker's; and those still to come that it has read.
+    pub(super) fn messages(&self, is_mine: impl Fn(&[u8]) -> bool) -> Vec<RecordBatch> {
+        let mine = self.table.iter().filter(|(key, _)| is_mine(key));
+        let applied: Vec<Applied> = mine
+            .map(|(key, version)| {
+                let row = version.row.as_ref();
+                let (eff, ts, offset, values) = match &version.place {
+                    Place::History(eff, ts, values) => (*eff, *ts, None, &values[..]),
+                    Place::Log(offset) => (version.eff, None, Some(*offset), row.map_or(&[][..], |row| &row.values)),
+                };
+                let partition = offset.and_then(|_| self.homes.get(key).copied());
+                let undecoded = row.and_then(|row| row.undecoded.as_ref());
+                let undecoded = undecoded.map(|flags| flags.iter().map(|flag| u8::from(*flag)).collect());
+                let position = partition.zip(offset);
+                Applied { key, from: version.from, eff, ts, position, removes: row.is_none(), values, undecoded }
+            })
+            .collect();
+        let mut all: Vec<RecordBatch> = applied.chunks(ROWS_AT_ONCE).map(versions::applied).collect();
+        let mut rows: Vec<(&Rc<Message>, Vec<u32>)> = vec![];
+        for (message, row) in self.waiting.values().flatten().filter(|(message, row)| message.payload(*row).is_some()) {
+            match rows.iter_mut().rev().find(|(known, _)| Rc::ptr_eq(known, message)) {
+                Some((_, rows)) => rows.push(*row as u32),
+                None => rows.push((message, vec![*row as u32])),
+            }
+        }
+        all.extend(rows.into_iter().map(|(message, rows)| message.rows(rows)));
+        all
     }
 
     /// No version that comes is in force at a time before it.
