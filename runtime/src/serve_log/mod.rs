@@ -149,6 +149,8 @@ mod tests {
                 std::thread::yield_now();
             }
         }
+        // A file is there a moment before it is counted.
+        log.finish();
         assert_eq!(log.counts.files.load(Ordering::Relaxed), 3);
     }
 
