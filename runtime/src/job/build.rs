@@ -32,6 +32,22 @@
 //!             .window(Table::new().set("tumbling", "1h"))
 //!             .column("n", Column::new("count")),
 //!     )
+//!     .table(
+//!         "cards",
+//!         Source::new()
+//!             .key("card")
+//!             .event_time("since")
+//!             .schema(Table::new().set("since", "timestamp").set("card", "string").set("owner", "string"))
+//!             .stream(Table::of_type("jsonl").set("path", "cards/*.jsonl")),
+//!     )
+//!     .features(
+//!         "owners",
+//!         Features::new()
+//!             .source("transactions")
+//!             .lookup("c", "cards", "card")
+//!             .key("c.owner")
+//!             .column("n", Column::new("count").window("1h")),
+//!     )
 //!     .sink("changes", Table::of_type("jsonl").set("path", "changes.jsonl"))
 //!     .build()?;
 //! assert_eq!(job.name(), "fraud");
@@ -222,6 +238,12 @@ tables! {
         stream => "stream"
         /// A table that says `by` what records of history and stream are told apart.
         seam => "seam"
+        /// Of a table: the column that tells its rows apart, or a list of them.
+        key => "key"
+        /// Of a table: what a record says of its row.
+        changes => "changes"
+        /// Of a table: SQL over a record's columns; one for which it is true removes its row.
+        deleted => "deleted"
     }
 
     /// `[features.NAME]`: a group of columns by a key.
@@ -308,6 +330,12 @@ impl Features {
         Features::default()
     }
 
+    /// Looks the group's events up in a table: `on` is a column, SQL, or a list of these.
+    pub fn lookup(self, name: &str, table: &str, on: impl Into<Value>) -> Features {
+        let lookup = Table::new().set("table", table).set("on", on);
+        Features(self.0.add("lookup", name, lookup.into()))
+    }
+
     /// Adds a column that is SQL over the row's key and columns. Such come behind the others.
     pub fn derived(self, name: &str, sql: &str) -> Features {
         Features(self.0.add("derived", name, sql.into()))
@@ -383,6 +411,11 @@ impl JobBuilder {
     /// Adds a source.
     pub fn source(self, name: &str, source: Source) -> JobBuilder {
         JobBuilder { root: self.root.add("sources", name, source.into()), ..self }
+    }
+
+    /// Adds a table that groups look up in.
+    pub fn table(self, name: &str, table: Source) -> JobBuilder {
+        JobBuilder { root: self.root.add("tables", name, table.into()), ..self }
     }
 
     /// Adds a group of columns. Their order is that of the changelog.
