@@ -124,6 +124,11 @@ impl Format for Json {
         let decoder = self.json_decoder(wanted);
         Ok(if self.framing == Framing::Id { Box::new(Unframed(decoder)) } else { Box::new(decoder) })
     }
+
+    fn has_objects(&self) -> bool {
+        // What stands for a key has no id before it.
+        self.framing != Framing::Id
+    }
 }
 
 /// JSON behind the id of its schema. Which one that is, says nothing of the columns.
@@ -143,11 +148,6 @@ impl Decoder for Unframed {
 
     fn finish(&mut self) -> Decoded {
         self.0.finish()
-    }
-
-    fn has_objects(&self) -> bool {
-        // What stands for a key has no id before it.
-        self.framing != Framing::Id
     }
 }
 

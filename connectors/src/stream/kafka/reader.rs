@@ -502,7 +502,7 @@ mod tests {
         let wanted = Wanted { schema: Arc::new(Schema::empty()), time_unit_ns: 1_000_000 };
         let starts = [0, 1].map(|partition| Start { partition, offset: 0 });
         let decoder = Box::new(JsonDecoder::new(&wanted));
-        let mut reader = KafkaReader::new(&config, link, &starts, decoder).unwrap();
+        let mut reader = KafkaReader::new(&config, link, &starts, decoder, None).unwrap();
         let read_to = |reader: &mut KafkaReader, partition, end| {
             let (begun, mut offsets) = (Instant::now(), vec![]);
             while reader.position(partition) < end {
