@@ -33,6 +33,7 @@ mod object_store;
 mod one_result;
 mod outages;
 mod python;
+mod records;
 mod redis_rows;
 mod restart;
 mod same_bytes;

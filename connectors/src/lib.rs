@@ -15,6 +15,7 @@ mod objects;
 mod packed;
 pub mod path;
 pub mod records;
+mod registry;
 pub mod secrets;
 pub mod settings;
 pub mod sink;

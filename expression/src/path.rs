@@ -27,6 +27,9 @@ pub fn text<T: AsRef<str>>(names: &[T]) -> String {
     names.iter().map(quoted).collect::<Vec<_>>().join(".")
 }
 
+/// Key of a field's metadata: it is a struct whose fields are not listed, each a string.
+pub const ANY_FIELD: &str = "any field";
+
 /// How far some names lead into a schema.
 pub struct Found<'a> {
     /// So many of the names lead to a column, through structs.
@@ -45,6 +48,10 @@ pub fn find<'a, T: AsRef<str>>(schema: &'a Schema, names: &[T]) -> Option<Found<
     let (mut taken, mut lacking) = (1, None);
     for name in rest {
         let DataType::Struct(fields) = field.data_type() else { break };
+        if field.metadata().contains_key(ANY_FIELD) {
+            let found = Field::new(text(&names[..taken + 1]), DataType::Utf8, true);
+            return Some(Found { taken: taken + 1, field: found, lacking: None });
+        }
         match fields.iter().find(|inside| inside.name() == name.as_ref()) {
             Some(inside) => field = inside,
             None => {

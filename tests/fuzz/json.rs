@@ -71,8 +71,8 @@ impl Target for Json {
             columns.into_iter().map(|(name, data_type)| Field::new(name, data_type, true)).collect();
         let wanted = Wanted { schema: Arc::new(Schema::new(fields)), time_unit_ns: 1_000_000 };
         let mut decoder = JsonDecoder::new(&wanted);
-        decoder.push(&Message { value: input });
-        decoder.push(&Message { value: &self.samples()[0] });
+        decoder.push(&Message::of(input));
+        decoder.push(&Message::of(&self.samples()[0]));
         assert_eq!(decoder.finish().batch.num_rows(), 2);
     }
 }

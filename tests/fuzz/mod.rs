@@ -11,6 +11,7 @@
 //! `HEADWATER_FUZZ_MINUTES`: how long, all targets together (`./dev fuzz`; as a part of all tests: `SECONDS_SHORT`);
 //! `HEADWATER_FUZZ_TARGET`: one target alone; `HEADWATER_FUZZ_SEED`: this input alone.
 
+mod avro;
 mod checkpoint;
 mod expression;
 mod http;
@@ -18,6 +19,7 @@ mod job;
 mod json;
 mod mutate;
 mod parquet;
+mod protobuf;
 mod redis;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -46,9 +48,11 @@ trait Target: Sync {
     fn read(&self, input: &[u8]);
 }
 
-const TARGETS: [&dyn Target; 7] = [
+const TARGETS: [&dyn Target; 9] = [
     &parquet::Parquet,
     &json::Json,
+    &avro::Avro,
+    &protobuf::Protobuf,
     &job::JobFile,
     &expression::Expressions,
     &checkpoint::Checkpoint,

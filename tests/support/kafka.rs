@@ -6,6 +6,7 @@ use std::process::Command;
 use futures::executor::block_on;
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
+use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
@@ -63,14 +64,30 @@ impl Topic {
 
     /// Appends a record, stamped with a time in microseconds.
     pub fn send(&self, partition: usize, payload: Option<&[u8]>, stamp_us: i64) {
-        self.send_with_key(partition, (None, payload), stamp_us);
+        self.send_with(partition, (None, payload), stamp_us, &[]);
     }
 
     /// The same with a key. Without a payload it removes what the key had.
     pub fn send_with_key(&self, partition: usize, (key, payload): (Option<&[u8]>, Option<&[u8]>), stamp_us: i64) {
+        self.send_with(partition, (key, payload), stamp_us, &[]);
+    }
+
+    /// The same with headers.
+    pub fn send_with(
+        &self,
+        partition: usize,
+        (key, payload): (Option<&[u8]>, Option<&[u8]>),
+        stamp_us: i64,
+        headers: &[(&str, &[u8])],
+    ) {
         let mut record =
             BaseRecord::<[u8], [u8]>::to(&self.name).partition(partition as i32).timestamp(stamp_us / 1000);
-        (record.key, record.payload) = (key, payload);
+        (record.payload, record.key) = (payload, key);
+        if !headers.is_empty() {
+            let all = OwnedHeaders::new_with_capacity(headers.len());
+            let add = |all: OwnedHeaders, (key, value): &(&str, &[u8])| all.insert(Header { key, value: Some(*value) });
+            record.headers = Some(headers.iter().fold(all, add));
+        }
         let mut next = Some(record);
         while let Some(record) = next.take() {
             if let Err((error, again)) = self.producer.send(record) {

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, ArrowPrimitiveType, BooleanBuilder, PrimitiveBuilder, StringBuilder, new_null_array};
+use arrow::array::{
+    ArrayRef, ArrowPrimitiveType, BinaryBuilder, BooleanBuilder, PrimitiveBuilder, StringBuilder, new_null_array,
+};
 use arrow::datatypes::{
     DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
-    TimeUnit, TimestampMicrosecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+    Time64MicrosecondType, TimeUnit, TimestampMicrosecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
 
 use super::nested;
@@ -63,7 +65,15 @@ fn slot(t: &DataType, reading: Reading) -> Box<dyn Slot> {
         DataType::UInt64 => numbers::<UInt64Type>(t, move |v| integer(v)?.try_into().ok()),
         DataType::Float32 => numbers::<Float32Type>(t, move |v| reading.number(v).float32()),
         DataType::Float64 => numbers::<Float64Type>(t, move |v| reading.number(v).float64()),
-        DataType::Date32 => numbers::<Date32Type>(t, |v| if let Value::Text(s) = v { date_days(s) } else { None }),
+        DataType::Date32 => numbers::<Date32Type>(t, |v| match v {
+            Value::Text(text) => date_days(text),
+            Value::Date(days) => Some(days),
+            _ => None,
+        }),
+        DataType::Time64(TimeUnit::Microsecond) => {
+            numbers::<Time64MicrosecondType>(t, |v| if let Value::OfDay(us) = v { Some(us) } else { None })
+        }
+        DataType::Binary => Box::new(Bytes(BinaryBuilder::new())),
         DataType::Decimal128(precision, scale) => {
             numbers::<Decimal128Type>(t, move |v| reading.number(v).decimal128(precision, scale))
         }
@@ -132,7 +142,30 @@ struct Texts(StringBuilder);
 
 impl Slot for Texts {
     fn push(&mut self, value: Value) -> bool {
-        let decoded = if let Value::Text(value) = value { Some(value) } else { None };
+        let decoded = match value {
+            Value::Text(value) => Some(value),
+            Value::Bytes(bytes) => std::str::from_utf8(bytes).ok(),
+            _ => None,
+        };
+        self.0.append_option(decoded);
+        decoded.is_some()
+    }
+
+    fn push_null(&mut self) {
+        self.0.append_null();
+    }
+
+    fn finish(&mut self) -> ArrayRef {
+        Arc::new(self.0.finish())
+    }
+}
+
+/// No text is bytes.
+struct Bytes(BinaryBuilder);
+
+impl Slot for Bytes {
+    fn push(&mut self, value: Value) -> bool {
+        let decoded = if let Value::Bytes(value) = value { Some(value) } else { None };
         self.0.append_option(decoded);
         decoded.is_some()
     }

@@ -14,28 +14,34 @@
 //! | a list, a struct, a map | an array, an object, an object by its keys; what is inside as any value of its type | nothing |
 //! | a field that nobody wants | well-formed, and no more | in its place, and no more |
 
+mod as_json;
+pub mod avro;
+pub mod beside;
 mod builder;
 mod column;
 pub mod csv;
 pub mod json;
 mod nested;
+pub mod protobuf;
 pub(crate) mod records;
 pub mod text;
 pub mod time;
 mod value;
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::buffer::BooleanBuffer;
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, SchemaRef};
 
 use crate::settings::{Kind, Settings};
 use crate::{Result, Wanted};
+pub use beside::Envelope;
 
 /// Every format that a stream may have. A new one is its file and a line here.
-pub static FORMATS: &[&dyn FormatKind] = &[json::JSON, csv::CSV];
+pub static FORMATS: &[&dyn FormatKind] = &[json::FRAMED, csv::CSV, avro::AVRO, protobuf::PROTOBUF];
 
 /// The format of a stream that names none.
 pub const DEFAULT: &str = "json";
@@ -59,18 +65,69 @@ pub trait Format: Debug + Send + Sync {
     fn has_objects(&self) -> bool {
         false
     }
+
+    /// Whether it knows which columns there are, and of which type, once it is opened.
+    fn gives_columns(&self) -> bool {
+        false
+    }
+
+    /// Looks for what it needs to decode the records of a topic. `pinned`: by what it is kept, what was found once and stays.
+    /// `None`: it needs nothing, and is opened as it is. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// `Config`: it is not there, or is no such thing. `World`: nobody answers.
+    fn open(&self, _topic: &str, _pinned: &Pins) -> Result<Option<Arc<dyn Format>>> {
+        Ok(None)
+    }
+
+    /// Opened: the columns of its records, if it knows them.
+    fn schema(&self) -> Option<SchemaRef> {
+        None
+    }
+
+    /// Opened: what has to stay as it was found, and by what it is kept.
+    fn pin(&self) -> Option<(&str, &str)> {
+        None
+    }
 }
 
-/// A record as its transport hands it over. What else a transport knows of it (a key, headers) would be beside `value`.
-#[derive(Clone, Copy, Debug)]
+/// What streams have pinned, by what they keep it.
+pub type Pins = BTreeMap<String, String>;
+
+/// A record as its transport hands it over.
+#[derive(Clone, Copy)]
 pub struct Message<'a> {
     /// The record itself, and what a dead letter quotes.
     pub value: &'a [u8],
+    /// What else its transport knows of it.
+    pub around: Option<&'a dyn Envelope>,
 }
+
+impl<'a> Message<'a> {
+    /// A record of which nothing else is known.
+    pub fn of(value: &'a [u8]) -> Message<'a> {
+        Message { value, around: None }
+    }
+
+    /// The same with another value: what it holds, without what is around it.
+    pub(crate) fn with(&self, value: &'a [u8]) -> Message<'a> {
+        Message { value, ..*self }
+    }
+}
+
+/// Called when there may be something to do again.
+pub type Wake = Arc<dyn Fn() + Send + Sync>;
 
 /// Decodes records to the wanted columns: strictly, and only what is wanted. Never fails: what is wrong with a record is told with it.
 pub trait Decoder: Send {
-    /// Adds one record: a row. The strings of one batch must stay below 2 GiB a column.
+    /// Whether a record can be decoded now. If not, it waits for something from outside, and is asked for again when `wake` was called,
+    /// or later. Never blocks.
+    fn is_ready(&mut self, _message: &Message, _wake: Option<&Wake>) -> bool {
+        true
+    }
+
+    /// Adds one record, which is ready: a row. The strings of one batch must stay below 2 GiB a column.
     fn push(&mut self, message: &Message);
 
     /// The records since the last `finish`.
@@ -104,7 +161,11 @@ pub(crate) fn read(settings: &mut dyn Settings) -> Arc<dyn Format> {
 
 /// The keys by which a stream's section says its format.
 pub(crate) fn keys() -> Vec<&'static str> {
-    std::iter::once("format").chain(FORMATS.iter().flat_map(|kind| kind.keys())).collect()
+    let mut keys = vec!["format"];
+    for key in FORMATS.iter().flat_map(|kind| kind.keys()) {
+        keys.extend((!keys.contains(&key)).then_some(key));
+    }
+    keys
 }
 
 /// A value as its text says it, as strictly as in CSV: one row. `text`: `None` is null. `None`: it is none of this type.

@@ -2,7 +2,7 @@
 
 use arrow::array::{Array, BinaryBuilder, BooleanBufferBuilder};
 
-use super::{Decoded, Decoder, Message};
+use super::{Decoded, Decoder, Message, Wake};
 use crate::{Payload, Records};
 
 /// Decodes records and keeps them as they were read.
@@ -20,14 +20,19 @@ impl RecordsBuilder {
     }
 
     /// Adds one record. The records of one batch must stay below 2 GiB together.
-    pub fn push(&mut self, record: &[u8]) {
-        self.decoder.push(&Message { value: record });
-        self.payload.append_value(record);
-        self.bytes += record.len();
+    pub fn push(&mut self, message: &Message) {
+        self.decoder.push(message);
+        self.payload.append_value(message.value);
+        self.bytes += message.value.len();
+    }
+
+    /// Whether a record can be added now: see [`Decoder::is_ready`].
+    pub fn is_ready(&mut self, message: &Message, wake: Option<&Wake>) -> bool {
+        self.decoder.is_ready(message, wake)
     }
 
     /// Adds one that had no value. `record`: its key, as a record that has nothing else.
-    pub fn push_tombstone(&mut self, record: &[u8]) {
+    pub fn push_tombstone(&mut self, record: &Message) {
         self.tombstones.push(self.len());
         self.push(record);
     }

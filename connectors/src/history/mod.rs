@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::settings::{Endpoint, Kind, Settings};
 use crate::{Records, Result, Wanted};
+pub(crate) use parquet::merge::unusable;
 pub use partitions::partitioned;
 pub(crate) use text::longest_record;
 

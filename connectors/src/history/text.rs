@@ -12,7 +12,7 @@ use arrow::datatypes::{Schema, SchemaRef};
 
 use super::{History, Piece, Pinned, PinnedFile, files, find};
 use crate::format::records::RecordsBuilder;
-use crate::format::{BYTE_ORDER_MARK, Decoder};
+use crate::format::{BYTE_ORDER_MARK, Decoder, Message};
 use crate::packed::{Packing, unpacked};
 use crate::{Error, Records, Result, Wanted};
 
@@ -195,7 +195,7 @@ impl Batches {
     fn batch(&mut self) -> Result<Option<Records>> {
         let records = &mut self.records;
         while records.len() < BATCH_RECORDS_MAX && records.bytes() < BATCH_BYTES_MAX {
-            if !self.reader.next(&mut |record| records.push(record))? {
+            if !self.reader.next(&mut |record| records.push(&Message::of(record)))? {
                 break;
             }
         }

@@ -24,7 +24,7 @@ use std::time::Duration;
 use super::{Bounds, Reader, Start, Stream, StreamConfig, StreamKind};
 use crate::clock::wall_clock_us;
 use crate::format::records::RecordsBuilder;
-use crate::format::{BYTE_ORDER_MARK, Format, FormatKind};
+use crate::format::{BYTE_ORDER_MARK, Format, FormatKind, Message, Pins};
 use crate::guard::message;
 use crate::history::{find, longest_record};
 use crate::packed::{Packing, unpacked};
@@ -94,7 +94,7 @@ impl StreamConfig for Files {
         place.file().is_some_and(|path| find::means_file(&self.path, path))
     }
 
-    fn open(&self) -> Result<Arc<dyn Stream>> {
+    fn open(&self, _: &Pins) -> Result<Arc<dyn Stream>> {
         Ok(Arc::new(FileStream::open(&self.path, self.first_offset, self.format.clone())?))
     }
 }
@@ -256,7 +256,7 @@ impl Reader for FileReader {
         let first = follow.offset;
         while self.lines.len() < BATCH_RECORDS_MAX && (self.lines.is_empty() || self.lines.bytes() < bytes_max) {
             let Some(line) = follow.next_line()? else { break };
-            self.lines.push(&follow.buffer[line]);
+            self.lines.push(&Message::of(&follow.buffer[line]));
         }
         if self.lines.is_empty() {
             return Ok(None);

@@ -8,6 +8,9 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arrow::datatypes::{Field, SchemaRef};
+
+use crate::format::Pins;
 use crate::settings::{Endpoint, Kind, Settings};
 use crate::{Error, Records, Result, Wanted};
 
@@ -42,12 +45,31 @@ pub trait StreamConfig: Debug + Send + Sync {
         true
     }
 
-    /// Finds it. Blocks.
+    /// The column in which lies what is known of a record beside its value, if anything is.
+    fn beside(&self) -> Option<Field> {
+        None
+    }
+
+    /// Whether its records say which columns there are, and of which type, so that the job need not.
+    fn gives_columns(&self) -> bool {
+        false
+    }
+
+    /// Those columns, without looking for the stream itself; and what they follow from is pinned. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// As of `open`.
+    fn columns(&self, _pinned: &mut Pins) -> Result<Option<SchemaRef>> {
+        Ok(None)
+    }
+
+    /// Finds it. `pinned`: what was found once and stays (see [`Stream::pin`]). Blocks.
     ///
     /// # Errors
     ///
     /// `Config`: it is not there, or cannot be set so. `World`: nobody answers.
-    fn open(&self) -> Result<Arc<dyn Stream>>;
+    fn open(&self, pinned: &Pins) -> Result<Arc<dyn Stream>>;
 }
 
 /// How long records are waited for that a stream should have.
@@ -80,6 +102,16 @@ pub struct Start {
 pub trait Stream: Send + Sync {
     /// How messages name it: `topic transactions`.
     fn name(&self) -> String;
+
+    /// The columns of its records, if its format says them.
+    fn schema(&self) -> Option<SchemaRef> {
+        None
+    }
+
+    /// What a state that was read from it depends on, by what it is kept: the same again has to be given to `open`.
+    fn pin(&self) -> Option<(&str, &str)> {
+        None
+    }
 
     /// By partition, ascending.
     fn bounds(&self) -> Result<Vec<Bounds>>;

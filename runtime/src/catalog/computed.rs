@@ -123,6 +123,14 @@ impl Stream for ComputedStream {
         self.stream.name()
     }
 
+    fn schema(&self) -> Option<SchemaRef> {
+        self.stream.schema()
+    }
+
+    fn pin(&self) -> Option<(&str, &str)> {
+        self.stream.pin()
+    }
+
     fn bounds(&self) -> Result<Vec<Bounds>> {
         self.stream.bounds()
     }

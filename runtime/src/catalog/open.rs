@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
+use headwater_connectors::format::Pins;
 use headwater_connectors::history::{History, Pinned};
 use headwater_expression::Expression;
 
@@ -19,10 +20,12 @@ use crate::base::id::{GroupId, IdVec, SourceId};
 use crate::job::validate::names::check_names;
 use crate::job::validate::union;
 use crate::job::{self, Job, Named};
+use crate::plan::Plan;
 
-/// Opens sources, and checks every name and type against them. `pinned`: the files of its history as they were pinned before.
-pub fn open(job: Job, pinned: &IdVec<SourceId, Option<Pinned>>) -> Result<Opened, Failure> {
-    open_with(job, pinned, Streams::Open)
+/// Opens sources, and checks every name and type against them. `pinned`: the files of its history as they were pinned before;
+/// `pins`: what its streams have pinned.
+pub fn open(job: Job, pinned: &IdVec<SourceId, Option<Pinned>>, pins: &Pins) -> Result<Opened, Failure> {
+    open_with(job, pinned, (Streams::Open, pins))
 }
 
 /// Opens the histories anew whose files were others when they were pinned.
@@ -43,20 +46,40 @@ pub fn pin(opened: &mut Opened, pinned: &IdVec<SourceId, Option<Pinned>>) -> Res
 
 /// Opens a job whose events are read, and that writes nothing: its sinks may be away.
 pub fn open_for_events(job: Job) -> Result<Opened, Failure> {
-    open_with(job, &IdVec::new(), Streams::Read)
+    let pins = Plan::pins_at(&job.state.local);
+    open_with(job, &IdVec::new(), (Streams::Read, &pins))
 }
 
 /// Opens a job whose rows are read and whose events are not: its streams may be away.
 pub fn open_for_rows(job: Job) -> Result<Opened, Failure> {
-    open_with(job, &IdVec::new(), Streams::Skip)
+    let pins = Plan::pins_at(&job.state.local);
+    open_with(job, &IdVec::new(), (Streams::Skip, &pins))
 }
 
-fn open_with(job: Job, pinned: &IdVec<SourceId, Option<Pinned>>, streams: Streams) -> Result<Opened, Failure> {
-    let mut faults = Faults::new(job.places.clone());
+/// Where a job names what the schemas that its streams have pinned do not have, these are the newest: then what is used of them decides
+/// whether it is a changed job.
+fn open_with(
+    job: Job,
+    pinned: &IdVec<SourceId, Option<Pinned>>,
+    (streams, pins): (Streams, &Pins),
+) -> Result<Opened, Failure> {
+    let anew = (!pins.is_empty()).then(|| job.clone());
+    match (open_once(job, pinned, (streams, pins)), anew) {
+        (Err(Failure::Job(_)), Some(job)) => open_once(job, pinned, (streams, &Pins::new())),
+        (other, _) => other,
+    }
+}
+
+fn open_once(
+    job: Job,
+    pinned: &IdVec<SourceId, Option<Pinned>>,
+    (streams, pins): (Streams, &Pins),
+) -> Result<Opened, Failure> {
+    let (mut faults, mut pins) = (Faults::new(job.places.clone()), pins.clone());
     let mut sources = Vec::new();
     for (id, source) in job.sources.pairs() {
         let pinned = pinned.get(id).and_then(Option::as_ref);
-        sources.push(open_history(source, pinned, &mut faults)?);
+        sources.push(open_history(source, pinned, &mut pins, &mut faults)?);
     }
     for sink in &job.sinks {
         if let Some(Err(e)) = sink.to.store().map(|store| store.check()) {
@@ -79,7 +102,7 @@ fn open_with(job: Job, pinned: &IdVec<SourceId, Option<Pinned>>, streams: Stream
         compiled.push(schema.and_then(|schema| compile(group, &schema, &tables, &mut faults)));
     }
     // Last, and told last: who is away hides nothing that is wrong with the job itself.
-    let streams = open_streams(&job, streams, &mut faults);
+    let streams = open_streams(&job, (streams, &pins), &mut faults);
     if faults.has_errors() || !names_fit {
         return Err(Failure::Job(faults));
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, SchemaRef};
 use headwater_connectors::Wanted;
+use headwater_connectors::format::Pins;
 use headwater_connectors::history::History;
 use headwater_connectors::sink::GroupShape;
 use headwater_connectors::stream::Stream;
@@ -31,6 +32,12 @@ impl Opened {
     /// Whether anything is followed.
     pub fn has_stream(&self) -> bool {
         self.job.sources.iter().any(|source| source.stream.is_some())
+    }
+
+    /// What its streams have pinned.
+    pub fn pins(&self) -> Pins {
+        let pins = self.sources.iter().filter_map(|source| source.stream.as_ref()?.pin());
+        pins.map(|(of, text)| (of.to_owned(), text.to_owned())).collect()
     }
 
     /// Whether any group looks its events up.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use headwater_connectors::format::Pins;
 use headwater_connectors::history::{History, Pinned};
 use headwater_connectors::stream::Stream;
 use headwater_connectors::{KEY, Wanted};
@@ -18,7 +19,7 @@ use crate::base::failure::Failure;
 use crate::base::fault::{At, Faults};
 use crate::base::id::{IdVec, SourceId};
 use crate::job::validate::schema::written;
-use crate::job::{self, Group, Job, SeamBy, columns};
+use crate::job::{self, Group, Job, Named, SeamBy, columns};
 
 /// Whether streams are opened too, or only what says how rows look.
 #[derive(Clone, Copy, PartialEq)]
@@ -41,7 +42,7 @@ pub fn look_at_schema(source: &job::Source, faults: &mut Faults) -> Option<Schem
             // The world's fault, and not what is to be told now.
             Err(_) => None,
         },
-        None => written(source),
+        None => written(source).map(|schema| with_beside(source, schema)),
     }
 }
 
@@ -52,6 +53,7 @@ pub type HistoryAndSchema = (Option<Arc<dyn History>>, SchemaRef);
 pub fn open_history(
     source: &job::Source,
     pinned: Option<&Pinned>,
+    pins: &mut Pins,
     faults: &mut Faults,
 ) -> Result<Option<HistoryAndSchema>, Failure> {
     let mut ok = true;
@@ -63,19 +65,45 @@ pub fn open_history(
         return Ok(None);
     }
     let of_files = history.as_ref().and_then(|h| h.schema());
-    let schema = of_files.or_else(|| written(source)).unwrap_or_else(|| Arc::new(Schema::empty()));
-    Ok(Some((history, schema)))
+    let schema = match (of_files.or_else(|| written(source)), &source.stream) {
+        (Some(schema), _) => schema,
+        (None, Some(stream)) => match told(stream.config.columns(pins), stream.at, faults, &mut ok)? {
+            Some(columns) => of_stream(source, columns),
+            None => return Ok(None),
+        },
+        (None, None) => Arc::new(Schema::empty()),
+    };
+    Ok(Some((history, with_beside(source, schema))))
+}
+
+/// With what a stream knows of its records beside their values. A history has to have it as columns of its own.
+fn with_beside(source: &job::Source, schema: SchemaRef) -> SchemaRef {
+    let stream = source.stream.as_ref().filter(|_| source.history.is_none());
+    let beside = stream.and_then(|stream| stream.config.beside());
+    match beside.filter(|beside| schema.field_with_name(beside.name()).is_err()) {
+        Some(beside) => Arc::new(Schema::new([schema.fields().to_vec(), vec![Arc::new(beside)]].concat())),
+        None => schema,
+    }
+}
+
+/// The columns that a stream's records say, with those that directories say.
+fn of_stream(source: &job::Source, columns: Option<SchemaRef>) -> SchemaRef {
+    let columns = columns.unwrap_or_else(|| Arc::new(Schema::empty()));
+    let is_new = |(named, _): &(Named, DataType)| columns.field_with_name(&named.text).is_err();
+    let partitions = source.partitions().into_iter().filter(is_new);
+    let partitions = partitions.map(|(named, data_type)| Arc::new(Field::new(named.text, data_type, true)));
+    Arc::new(Schema::new(columns.fields().iter().cloned().chain(partitions).collect::<Vec<_>>()))
 }
 
 /// By source its stream, and a look at where lines go. Where some are not what they should be, faults say why.
 pub fn open_streams(
     job: &Job,
-    streams: Streams,
+    (streams, pins): (Streams, &Pins),
     faults: &mut Faults,
 ) -> Result<IdVec<SourceId, Option<Arc<dyn Stream>>>, Failure> {
     let open = |source: &job::Source| match source.stream.as_ref().filter(|_| streams != Streams::Skip) {
         None => Ok(None),
-        Some(stream) => told(stream.config.open(), stream.at, faults, &mut true),
+        Some(stream) => told(stream.config.open(pins), stream.at, faults, &mut true),
     };
     let opened = job.sources.iter().map(open).collect::<Result<_, Failure>>()?;
     if streams == Streams::Open {

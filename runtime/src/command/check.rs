@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::io::Write;
 use std::sync::Arc;
 
+use headwater_connectors::format::Pins;
 use indicatif::{HumanBytes, HumanCount};
 
 use super::args::CheckArgs;
@@ -29,6 +30,7 @@ use crate::start::changed::Changed;
 use crate::start::fresh;
 use crate::start::go_on::go_on;
 use crate::start::meaning::resets_changelog;
+use crate::start::pinned::{has_pins, pins};
 
 pub fn check(args: &CheckArgs) -> Result<(), Failure> {
     let Looked { text, opened, start } = look(load(&args.job)?)?;
@@ -52,7 +54,11 @@ pub struct Looked {
 
 /// Looks at a job.
 pub fn look(job: Job) -> Result<Looked, Failure> {
-    let opened = Arc::new(open(job, &IdVec::new())?);
+    let pins = match has_pins(&job) {
+        true => pins(&StateStore::open(&job, 0, Arc::default())?)?,
+        false => Pins::new(),
+    };
+    let opened = Arc::new(open(job, &IdVec::new(), &pins)?);
     let found = match opened.has_stream() {
         true => manifest::look(&StateStore::open(&opened.job, 0, Arc::default())?)?,
         false => None,

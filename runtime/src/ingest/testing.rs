@@ -26,7 +26,7 @@ pub fn open(dir: &Path, source: &str) -> Opened {
 
 pub fn open_job(dir: &Path, text: &str) -> Opened {
     let (job, _) = parse("job.toml", dir, text, &|_| None).unwrap_or_else(|e| panic!("{e}"));
-    catalog::open::open(job, &IdVec::new()).unwrap_or_else(|e| panic!("{e}"))
+    catalog::open::open(job, &IdVec::new(), &Default::default()).unwrap_or_else(|e| panic!("{e}"))
 }
 
 pub fn write_parquet(path: &Path, columns: &[(&str, ArrayRef)], rows_a_group: usize) {

@@ -11,7 +11,9 @@ pub mod scan;
 pub mod side;
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
+use headwater_connectors::format::Pins;
 use headwater_connectors::history::Pinned;
 use headwater_operators::group::Resumed;
 use serde::{Deserialize, Serialize};
@@ -59,6 +61,9 @@ pub struct Plan {
     #[serde(default)]
     #[serde(rename = "told_anew")]
     pub changelog_reset: bool,
+    /// What streams have pinned: the schemas that say what their columns are, by subject.
+    #[serde(default, skip_serializing_if = "Pins::is_empty")]
+    pub pins: Pins,
     /// Up to there everything was published by the run that this one goes on from.
     pub floor: Option<Tick>,
     /// How far the pieces of the history were read by then.
@@ -81,10 +86,27 @@ impl Plan {
             changelogs: BTreeMap::new(),
             destinations: BTreeMap::new(),
             changelog_reset: false,
+            pins: Pins::new(),
             floor: None,
             read: HistoryProgress::new(),
             checkpoints: 0,
         }
+    }
+
+    /// Where the plan of a job's last start on this machine lies; `local`: the directory of its state.
+    pub fn path(local: &Path) -> PathBuf {
+        local.join("plan.json")
+    }
+
+    /// What the streams of that start have pinned; nothing, where there is none.
+    pub fn pins_at(local: &Path) -> Pins {
+        #[derive(Default, Deserialize)]
+        struct Pinned {
+            #[serde(default)]
+            pins: Pins,
+        }
+        let plan = std::fs::read(Plan::path(local)).ok().and_then(|text| serde_json::from_slice::<Pinned>(&text).ok());
+        plan.unwrap_or_default().pins
     }
 
     /// The files of a source's history that have to be as they were.

@@ -231,7 +231,7 @@ impl Run<'_> {
         let follow = |job, start: &Start| {
             state.clear_own()?;
             let pinned = pinned(&job, &start.plan);
-            open(job, &pinned)
+            open(job, &pinned, &start.plan.pins)
         };
         let (opened, start) = cluster.agree(|job| planner.decide(job), follow, self.job.clone())?;
         let Planner { starts, taken: mut stores, .. } = planner;

@@ -130,7 +130,7 @@ fn key_text(opened: &Opened, group: GroupId, values: &[String]) -> Result<String
         write_token(&mut record, field.data_type(), value);
     }
     record.push(b'}');
-    decoder.push(&Message { value: &record });
+    decoder.push(&Message::of(&record));
     let decoded = decoder.finish();
     for (i, (field, value)) in fields.iter().zip(given.iter().flatten()).enumerate() {
         if decoded.batch.column(i).is_null(0) {

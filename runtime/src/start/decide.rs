@@ -1,15 +1,15 @@
 //! What process 0 decides before the first row is read, and writes down: where to go on from, and with which stores.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
+use headwater_connectors::format::Pins;
 use headwater_connectors::sink::{Claimed, HeldStore, SinkConfig};
 
 use super::changed::Changed;
 use super::fresh;
 use super::go_on::go_on;
 use super::meaning::{meaning, resets_changelog};
-use super::pinned::pinned;
+use super::pinned::{has_pins, pinned, pins};
 use super::shadow::assign_sides;
 use super::stores::{claim, shapes};
 use super::told::{tell_changes, tell_new_files};
@@ -42,7 +42,8 @@ pub struct Planner<'a> {
 
 impl Planner<'_> {
     pub fn decide(&mut self, job: Job) -> Result<(Opened, Start), Failure> {
-        let opened = open(job, &IdVec::new())?;
+        let pins = if has_pins(&job) && !self.fresh { pins(self.state)? } else { Pins::new() };
+        let opened = open(job, &IdVec::new(), &pins)?;
         self.state.clear()?;
         let found;
         (found, self.starts) = manifest::take_over(self.state, self.fresh)?;
@@ -87,6 +88,7 @@ impl Planner<'_> {
                 start
             }
         };
+        start.plan.pins = opened.pins();
         start.plan.checkpoints = generations::numbers_of(self.starts.newest());
         start.plan.skip_refresh = unchanged && start.is_as_published();
         if let Some(manifest) = start.manifest() {
@@ -145,12 +147,8 @@ impl Planner<'_> {
     }
 }
 
-fn plan_path(job: &Job) -> PathBuf {
-    job.state.local.join("plan.json")
-}
-
 fn write_down(job: &Job, plan: &Plan) -> Result<(), Failure> {
-    let path = plan_path(job);
+    let path = Plan::path(&job.state.local);
     let text = serde_json::to_vec_pretty(plan).expect("a plan is plain data");
     let failed = |e| Failure::Running(format!("writing {}: {e}", path.display()));
     std::fs::create_dir_all(&job.state.local).map_err(failed)?;

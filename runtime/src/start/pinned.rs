@@ -1,8 +1,12 @@
-//! The files of a job's histories, as a plan has pinned them.
+//! The files of a job's histories and the schemas of its streams, as a plan has pinned them.
 
+use headwater_connectors::format::Pins;
 use headwater_connectors::history::Pinned;
 
+use crate::base::failure::Failure;
 use crate::base::id::{IdVec, SourceId};
+use crate::checkpoint::manifest;
+use crate::checkpoint::store::StateStore;
 use crate::job::{Job, SeamBy, Source};
 use crate::plan::Plan;
 
@@ -10,4 +14,14 @@ use crate::plan::Plan;
 pub fn pinned(job: &Job, plan: &Plan) -> IdVec<SourceId, Option<Pinned>> {
     let by_id = |source: &Source| matches!(source.seam.by, SeamBy::Id { .. });
     job.sources.pairs().map(|(id, source)| plan.pinned(id, by_id(source)).cloned()).collect()
+}
+
+/// Whether a state may have pinned what the columns of a stream are.
+pub fn has_pins(job: &Job) -> bool {
+    job.sources.iter().any(|source| source.stream.as_ref().is_some_and(|stream| stream.config.gives_columns()))
+}
+
+/// What the newest state has pinned.
+pub fn pins(state: &StateStore) -> Result<Pins, Failure> {
+    Ok(manifest::look(state)?.map(|manifest| manifest.plan.pins).unwrap_or_default())
 }

@@ -41,7 +41,7 @@ fn show(decoded: &Decoded, column: usize, row: usize) -> String {
 fn check(t: DataType, null: &str, rows: &[(&str, &str)]) {
     let mut decoder = CsvDecoder::new(&dialect(b',', null), &names_of("a x b"), &wanted(&[("x", t.clone())])).unwrap();
     for (value, _) in rows {
-        decoder.push(&Message { value: format!("1,{value},c").as_bytes() });
+        decoder.push(&Message::of(format!("1,{value},c").as_bytes()));
     }
     let decoded = decoder.finish();
     assert!(decoder.is_empty());
@@ -167,14 +167,14 @@ fn records() {
         (b"a,x,1\na,x,1", "!", "!"),
     ];
     let mut together = CsvDecoder::new(&dialect(b',', ""), &names_of("s other n"), &wanted(&columns)).unwrap();
-    rows.iter().for_each(|(value, ..)| together.push(&Message { value }));
+    rows.iter().for_each(|(value, ..)| together.push(&Message::of(value)));
     let decoded = together.finish();
     for (row, (record, n, s)) in rows.iter().enumerate() {
         let found = [show(&decoded, 0, row), show(&decoded, 1, row)];
         assert_eq!(found, [*n, if *s == "null" { "null" } else { s }], "{}", String::from_utf8_lossy(record));
         assert!(["null", "!"].contains(&show(&decoded, 2, row).as_str()), "a column that is not there is null");
     }
-    together.push(&Message { value: format!("{long},,2").as_bytes() });
+    together.push(&Message::of(format!("{long},,2").as_bytes()));
     assert_eq!(show(&together.finish(), 1, 0), long);
 }
 
@@ -188,7 +188,7 @@ fn delimiters() {
             &wanted(&[("n", DataType::Int64), ("s", DataType::Utf8)]),
         )
         .unwrap();
-        decoder.push(&Message { value: record.as_bytes() });
+        decoder.push(&Message::of(record.as_bytes()));
         let decoded = decoder.finish();
         assert_eq!([show(&decoded, 0, 0), show(&decoded, 1, 0)], ["3", "a,b"], "{record}");
     }

@@ -28,6 +28,7 @@ use std::sync::Arc;
 use super::builder::Builder;
 use super::value::Leniency;
 use super::{Decoded, Decoder, Format, FormatKind, Message};
+use crate::registry::{RegistryConfig, unframed};
 use crate::settings::{Kind, Settings};
 use crate::{Path, Result, Wanted};
 use object::Object;
@@ -35,13 +36,41 @@ use scan::{Scanner, Span};
 use text::value_at;
 
 /// JSON as a kind of format.
-pub static JSON: &Json =
-    &Json { leniency: Leniency { numbers_as_text: false, integral_floats: false, sql_times: false } };
+pub static JSON: &Json = &Json {
+    leniency: Leniency { numbers_as_text: false, integral_floats: false, sql_times: false },
+    framing: Framing::Nothing,
+};
+
+/// The same with a registry: what a record says of its schema stands before it, and is passed over.
+pub static FRAMED: &Json = &Json { framing: Framing::Allowed, ..*JSON };
 
 /// See [`JSON`]. As a format, with what it takes besides.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Json {
     leniency: Leniency,
+    framing: Framing,
+}
+
+impl std::fmt::Debug for Json {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut shown = f.debug_struct("Json");
+        shown.field("leniency", &self.leniency);
+        if self.framing == Framing::Id {
+            shown.field("framing", &self.framing);
+        }
+        shown.finish()
+    }
+}
+
+/// What stands before a record.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+enum Framing {
+    #[default]
+    Nothing,
+    /// Nothing, unless a section says a registry.
+    Allowed,
+    /// The id of a schema.
+    Id,
 }
 
 impl Kind for Json {
@@ -50,13 +79,15 @@ impl Kind for Json {
     }
 
     fn keys(&self) -> Vec<&'static str> {
-        vec!["json"]
+        if self.framing == Framing::Nothing { vec!["json"] } else { vec!["json", "registry"] }
     }
 }
 
 impl FormatKind for Json {
     fn read(&self, settings: &mut dyn Settings) -> Arc<dyn Format> {
-        Arc::new(Json::read_options(settings))
+        let is_framed = self.framing == Framing::Allowed && RegistryConfig::read(settings).is_some();
+        let framing = if is_framed { Framing::Id } else { Framing::Nothing };
+        Arc::new(Json { framing, ..Json::read_options(settings) })
     }
 }
 
@@ -78,7 +109,7 @@ impl Json {
                 (name, _) => settings.error(option.at, format!("unknown key `{name}` in `json`: expected {OPTIONS}")),
             }
         }
-        Json { leniency }
+        Json { leniency, framing: Framing::Nothing }
     }
 
     pub(crate) fn json_decoder(&self, wanted: &Wanted) -> JsonDecoder {
@@ -90,11 +121,33 @@ const OPTIONS: &str = "`numbers_as_text`, `integral_floats` or `times`";
 
 impl Format for Json {
     fn decoder(&self, wanted: &Wanted) -> Result<Box<dyn Decoder>> {
-        Ok(Box::new(self.json_decoder(wanted)))
+        let decoder = self.json_decoder(wanted);
+        Ok(if self.framing == Framing::Id { Box::new(Unframed(decoder)) } else { Box::new(decoder) })
     }
 
     fn has_objects(&self) -> bool {
-        true
+        // What stands for a key has no id before it.
+        self.framing != Framing::Id
+    }
+}
+
+/// JSON behind the id of its schema. Which one that is, says nothing of the columns.
+struct Unframed(JsonDecoder);
+
+impl Decoder for Unframed {
+    fn push(&mut self, message: &Message) {
+        match unframed(message) {
+            Some((_, value)) => self.0.push(&message.with(value)),
+            None => self.0.builder.malformed(),
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn finish(&mut self) -> Decoded {
+        self.0.finish()
     }
 }
 
@@ -109,7 +162,7 @@ impl Format for Json {
 /// let schema = Arc::new(Schema::new(vec![Field::new("amount", DataType::Int64, true)]));
 /// let mut decoder = JsonDecoder::new(&Wanted { schema, time_unit_ns: 1_000_000 });
 /// for value in [r#"{"amount": 7, "other": [1, 2]}"#, r#"{"amount": "7"}"#, "nonsense"] {
-///     decoder.push(&Message { value: value.as_bytes() });
+///     decoder.push(&Message::of(value.as_bytes()));
 /// }
 /// let decoded = decoder.finish();
 /// assert_eq!(decoded.batch.column(0).as_primitive::<Int64Type>().value(0), 7);

@@ -25,7 +25,7 @@ pub(super) fn of_file(field: &Field, path: &str) -> Field {
 }
 
 /// Nobody can use a field; `why`: what whoever names it is told.
-pub(super) fn unusable(name: &str, why: String) -> Field {
+pub(crate) fn unusable(name: &str, why: String) -> Field {
     Field::new(name, DataType::Null, true).with_metadata(HashMap::from([(UNUSABLE.to_owned(), why)]))
 }
 

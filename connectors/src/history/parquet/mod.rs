@@ -14,7 +14,7 @@ mod claims;
 mod convert;
 mod fetch;
 mod footer;
-mod merge;
+pub(crate) mod merge;
 mod pages;
 mod part;
 mod read;

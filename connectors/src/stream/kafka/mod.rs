@@ -32,8 +32,10 @@ mod tests;
 use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 
+use arrow::datatypes::{Field, SchemaRef};
+
 use super::{Bounds, Reader, Start, Stream, StreamConfig, StreamKind};
-use crate::format::{self, Format};
+use crate::format::{self, Format, Pins, beside};
 use crate::settings::{Endpoint, Kind, Settings};
 use crate::{Result, Wanted};
 pub use config::KafkaConfig;
@@ -41,6 +43,9 @@ use keys::Keys;
 use link::{EARLIEST, Link, Use};
 use reader::KafkaReader;
 use settings::{TopicSettings, describe};
+
+/// The column in which lies what Kafka knows of a record beside its value.
+const AROUND: &str = "kafka";
 
 /// Kafka as a kind of stream.
 pub static KAFKA: &KafkaKind = &KafkaKind;
@@ -93,8 +98,25 @@ impl StreamConfig for Topic {
         self.kafka.endpoint().as_ref() == Some(place)
     }
 
-    fn open(&self) -> Result<Arc<dyn Stream>> {
-        Ok(Arc::new(KafkaStream::open(self.kafka.clone(), self.format.clone())?))
+    fn beside(&self) -> Option<Field> {
+        Some(beside::column(AROUND))
+    }
+
+    fn gives_columns(&self) -> bool {
+        self.format.gives_columns()
+    }
+
+    fn columns(&self, pinned: &mut Pins) -> Result<Option<SchemaRef>> {
+        let Some(format) = self.format.open(&self.kafka.topic, pinned)? else { return Ok(None) };
+        if let Some((of, text)) = format.pin() {
+            pinned.insert(of.to_owned(), text.to_owned());
+        }
+        Ok(format.schema())
+    }
+
+    fn open(&self, pinned: &Pins) -> Result<Arc<dyn Stream>> {
+        let format = self.format.open(&self.kafka.topic, pinned)?.unwrap_or_else(|| self.format.clone());
+        Ok(Arc::new(KafkaStream::open(self.kafka.clone(), format)?))
     }
 }
 
@@ -107,7 +129,7 @@ pub struct KafkaStream {
 }
 
 impl KafkaStream {
-    /// Checks the properties and finds the topic. A wrong property and a topic that does not exist are `Error::Config`;
+    /// Checks the properties and finds the topic. The format is opened already. A wrong property and a topic that does not exist are `Error::Config`;
     /// brokers that do not answer for 30 seconds are `Error::World`.
     pub fn open(config: KafkaConfig, format: Arc<dyn Format>) -> Result<KafkaStream> {
         config.validate()?;
@@ -134,6 +156,14 @@ impl KafkaStream {
 impl Stream for KafkaStream {
     fn name(&self) -> String {
         format!("topic {}", self.config.topic)
+    }
+
+    fn schema(&self) -> Option<SchemaRef> {
+        self.format.schema()
+    }
+
+    fn pin(&self) -> Option<(&str, &str)> {
+        self.format.pin()
     }
 
     fn bounds(&self) -> Result<Vec<Bounds>> {
@@ -165,7 +195,7 @@ impl Stream for KafkaStream {
     }
 
     fn reader(&self, starts: &[Start], wanted: &Wanted) -> Result<Box<dyn Reader>> {
-        let decoder = self.format.decoder(wanted)?;
+        let decoder = beside::decoder(self.format.as_ref(), AROUND, wanted)?;
         let keys = Keys::of(wanted);
         Ok(Box::new(KafkaReader::new(&self.config, Arc::clone(&self.link), starts, decoder, keys)?))
     }

@@ -7,7 +7,7 @@ use rdkafka::ClientConfig;
 use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedMessage, Message};
+use rdkafka::message::{Headers, Message, OwnedMessage};
 use rdkafka::{Offset, TopicPartitionList};
 use tracing::{debug, warn};
 
@@ -17,8 +17,8 @@ use super::end::{Answer, EndPoller};
 use super::keys::Keys;
 use super::link::{EARLIEST, END, Link, cause, refused};
 use crate::clock::wall_clock_us;
-use crate::format::Decoder;
 use crate::format::records::RecordsBuilder;
+use crate::format::{self, Decoder, Envelope, Wake};
 use crate::records::WITHOUT_STAMP;
 use crate::stream::{Reader, Start};
 use crate::{Error, Records, Result};
@@ -49,13 +49,15 @@ pub(super) struct KafkaReader {
     /// Where records without a value are read too.
     keys: Option<Keys>,
     tombstones: u64,
-    wake: Option<Arc<dyn Fn() + Send + Sync>>,
+    wake: Option<Wake>,
 }
 
 struct PartitionReader {
     partition: i32,
     queue: PartitionQueue<Context>,
     position: i64,
+    /// A record that was polled and cannot be decoded yet: it is at `position`, or behind offsets that hold nothing.
+    held: Option<OwnedMessage>,
     /// What came up behind the records that were returned first.
     failure: Option<Error>,
     restarts: u32,
@@ -120,6 +122,15 @@ impl KafkaReader {
         let mut drained = Drained::default();
         let reader = &mut self.partitions[slot];
         let mut silent = true;
+        if let Some(message) = reader.held.take() {
+            reader.waiting = None;
+            if !is_ready(&mut self.records, &message, self.wake.as_ref()) {
+                reader.held = Some(message);
+                return drained;
+            }
+            reader.position = message.offset() + 1;
+            self.tombstones += drained.take(&mut self.records, self.keys.as_ref(), &message);
+        }
         while drained.bytes < bytes_max {
             let polled = reader.queue.poll(Duration::ZERO);
             silent &= polled.is_none();
@@ -131,20 +142,13 @@ impl KafkaReader {
                     if reader.failure.is_some() {
                         break;
                     }
-                    reader.position = message.offset() + 1;
                     (reader.restarts, reader.stalls) = (0, 0);
-                    match (message.payload(), &self.keys) {
-                        (Some(payload), _) => {
-                            self.records.push(payload);
-                            drained.push(&message, payload);
-                        }
-                        (None, Some(keys)) => {
-                            let record = keys.record(message.key());
-                            self.records.push_tombstone(&record);
-                            drained.push(&message, &record);
-                        }
-                        (None, None) => self.tombstones += 1,
+                    if !is_ready(&mut self.records, &message, self.wake.as_ref()) {
+                        reader.held = Some(message.detach());
+                        break;
                     }
+                    reader.position = message.offset() + 1;
+                    self.tombstones += drained.take(&mut self.records, self.keys.as_ref(), &message);
                 }
                 Some(Err(KafkaError::PartitionEOF(_))) => {
                     let end = self.consumer.client().context().take_eof();
@@ -257,11 +261,64 @@ struct Drained {
 }
 
 impl Drained {
-    fn push(&mut self, message: &BorrowedMessage<'_>, payload: &[u8]) {
+    /// Adds a record that is ready; how many tombstones are passed over by it.
+    fn take(&mut self, records: &mut RecordsBuilder, keys: Option<&Keys>, message: &impl Message) -> u64 {
+        let around = Around(message);
+        let of = |value| format::Message { value, around: Some(&around) };
+        let bytes = match (message.payload(), keys) {
+            (Some(value), _) => {
+                records.push(&of(value));
+                value.len()
+            }
+            (None, Some(keys)) => {
+                let record = keys.record(message.key());
+                records.push_tombstone(&of(&record));
+                record.len()
+            }
+            (None, None) => return 1,
+        };
         self.offsets.push(message.offset());
-        self.stamps.push(message.timestamp().to_millis().map_or(WITHOUT_STAMP, |ms| ms.saturating_mul(1000)));
-        self.bytes += payload.len() + RECORD_BYTES;
+        self.stamps.push(stamp(message).unwrap_or(WITHOUT_STAMP));
+        self.bytes += bytes + RECORD_BYTES;
+        0
     }
+}
+
+/// In microseconds.
+fn stamp(message: &impl Message) -> Option<i64> {
+    message.timestamp().to_millis().map(|ms| ms.saturating_mul(1000))
+}
+
+/// What Kafka knows of a record beside its value.
+struct Around<'m, M>(&'m M);
+
+impl<M: Message> Envelope for Around<'_, M> {
+    fn key(&self) -> Option<&[u8]> {
+        self.0.key()
+    }
+
+    fn stamp_us(&self) -> Option<i64> {
+        stamp(self.0)
+    }
+
+    fn partition(&self) -> i32 {
+        self.0.partition()
+    }
+
+    fn offset(&self) -> i64 {
+        self.0.offset()
+    }
+
+    fn header(&self, name: &str) -> Option<&[u8]> {
+        let headers = self.0.headers()?;
+        headers.iter().filter(|header| header.key == name).last().and_then(|header| header.value)
+    }
+}
+
+/// Whether a record can be decoded now.
+fn is_ready(records: &mut RecordsBuilder, message: &impl Message, wake: Option<&Wake>) -> bool {
+    let Some(value) = message.payload() else { return true };
+    records.is_ready(&format::Message { value, around: Some(&Around(message)) }, wake)
 }
 
 /// Offsets only rise, whatever a broker does; there may be holes.
@@ -290,7 +347,7 @@ impl PartitionReader {
         let assigned = at.and_then(|()| consumer.incremental_assign(&start));
         assigned.map_err(|error| Error::world(doing(), error))?;
         let (failure, warned, waiting) = (None, None, None);
-        Ok(PartitionReader { partition, queue, position, failure, restarts: 0, warned, waiting, stalls: 0 })
+        Ok(PartitionReader { partition, queue, position, held: None, failure, restarts: 0, warned, waiting, stalls: 0 })
     }
 
     /// The same, assigned once more.
@@ -445,7 +502,7 @@ mod tests {
         let wanted = Wanted { schema: Arc::new(Schema::empty()), time_unit_ns: 1_000_000 };
         let starts = [0, 1].map(|partition| Start { partition, offset: 0 });
         let decoder = Box::new(JsonDecoder::new(&wanted));
-        let mut reader = KafkaReader::new(&config, link, &starts, decoder).unwrap();
+        let mut reader = KafkaReader::new(&config, link, &starts, decoder, None).unwrap();
         let read_to = |reader: &mut KafkaReader, partition, end| {
             let (begun, mut offsets) = (Instant::now(), vec![]);
             while reader.position(partition) < end {

@@ -279,6 +279,7 @@ fn check_schema(cx: &mut Context, section: &Section, source: &Source) {
             let message = format!("{what} has a {title} history, which gives its columns: leave out `schema`");
             cx.error(entry.at, message);
         }
+        (None, None) if source.stream.as_ref().is_some_and(|stream| stream.config.gives_columns()) => {}
         (None, None) if known && (source.history.is_some() || section.get("stream").is_some()) => {
             let kinds = HISTORIES.iter().filter(|kind| kind.gives_columns()).map(|kind| kind.title());
             let kinds = kinds.collect::<Vec<_>>().join(" or ");

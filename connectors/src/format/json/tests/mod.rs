@@ -22,7 +22,7 @@ fn micros() -> DataType {
 }
 
 fn push(decoder: &mut JsonDecoder, value: &[u8]) {
-    decoder.push(&Message { value });
+    decoder.push(&Message::of(value));
 }
 
 /// `null`, `?` for what does not decode, `!` for a malformed record, or the value's text.
@@ -493,4 +493,15 @@ fn leniency() {
         push(&mut decoder, format!("{{\"x\":{value}}}").as_bytes());
         assert_eq!(show(&decoder.finish(), 0, 0), expected, "{value} as {t}");
     }
+}
+
+#[test]
+fn what_stands_before_a_record_with_a_registry() {
+    let format = Json { framing: Framing::Id, ..Json::default() };
+    let mut decoder = format.decoder(&wanted(&[("n", DataType::Int64)], MILLIS)).unwrap();
+    for value in [&b"\0\0\0\0\x07{\"n\": 7}"[..], b"{\"n\": 7}", b"\0\0\0", b"\0\0\0\0\x07"] {
+        decoder.push(&Message::of(value));
+    }
+    let decoded = decoder.finish();
+    assert_eq!([0, 1, 2, 3].map(|row| show(&decoded, 0, row)), ["7", "!", "!", "!"]);
 }
