@@ -134,7 +134,7 @@ fn tombstones_are_records_where_there_are_keys() {
     let producer: BaseProducer = config.create().unwrap();
     let records = [(Some("a"), Some(r#"{"id":"a","n":1}"#)), (Some("a"), None), (None, None)];
     for (n, (key, payload)) in records.iter().enumerate() {
-        let mut record = BaseRecord::<str, str>::to(TOPIC).partition(0).timestamp(n as i64);
+        let mut record = BaseRecord::<str, str>::to(TOPIC).partition(0).timestamp(n as i64 + 1);
         (record.key, record.payload) = (*key, *payload);
         producer.send(record).map_err(|(error, _)| error).unwrap();
     }
@@ -156,7 +156,10 @@ fn tombstones_are_records_where_there_are_keys() {
         (read.len() == 3).then_some(())
     });
     let a = || Some("a".to_owned());
-    assert_eq!(read, [(a(), false, false, Some(0)), (a(), true, true, Some(1_000)), (None, true, true, Some(2_000))]);
+    assert_eq!(
+        read,
+        [(a(), false, false, Some(1_000)), (a(), true, true, Some(2_000)), (None, true, true, Some(3_000))]
+    );
     assert_eq!((malformed, reader.tombstones()), (1, 0));
 }
 
