@@ -32,6 +32,9 @@ pub struct Corrections {
     cancelled: HashMap<u32, BTreeMap<(i64, u64), Entry>, BuildHasherDefault<ByNumber>>,
 }
 
+/// An entry, by its event's time and what it is known by.
+type Cancelled = ((i64, u64), Entry);
+
 /// Equal rows that were taken back.
 #[derive(Serialize, Deserialize)]
 struct Entry {
@@ -137,7 +140,7 @@ impl Corrections {
         input: &mut &[u8],
         mut word: impl FnMut(usize, Taken) -> Result<u64, Damaged>,
     ) -> Result<(), Damaged> {
-        let (rows, mut cancelled): (u32, Vec<((i64, u64), Entry)>) = get(input)?;
+        let (rows, mut cancelled): (u32, Vec<Cancelled>) = get(input)?;
         self.rows[unit] = rows;
         for ((ts, _), entry) in &mut cancelled {
             if entry.left.len() != self.windows {

@@ -39,7 +39,7 @@ pub fn render<'scope>(fed: Fed<'scope>, of: Rendering, wiring: &Wiring) -> Resul
     };
     restore(of, &mut lookups)?;
     let scope = fed.events.scope();
-    let mut builder = OperatorBuilder::new("lookups".to_owned(), scope.clone());
+    let mut builder = OperatorBuilder::new("lookups".to_owned(), scope);
     let activator = Rc::new(scope.activator_for(builder.operator_info().address));
     let again = activator.clone();
     let mut versions = builder.new_input(fed.versions.clone(), Exchange::new(|routed: &Routed| routed.to));

@@ -43,6 +43,9 @@ impl<'a> Rendering<'a> {
     }
 }
 
+/// The horizons of scans once all ticks up to one are done.
+pub type HorizonsAt = (Tick, IdVec<ScanId, Eff>);
+
 #[derive(Clone, Default)]
 pub struct Wiring {
     /// What ended a source.
@@ -53,7 +56,7 @@ pub struct Wiring {
     pub derived_failures: Rc<RefCell<IdVec<GroupId, u64>>>,
     pub to_wake: ToWake,
     /// (t, horizons): once all ticks up to `t` are done, nothing with an `eff` before these comes any more. For lookups, where there are any.
-    pub lookups: Rc<RefCell<Vec<(Tick, IdVec<ScanId, Eff>)>>>,
+    pub lookups: Rc<RefCell<Vec<HorizonsAt>>>,
     /// (number, t): checkpoints in which lookups are to be; and by number what they have put into them.
     pub lookups_to_save: Rc<RefCell<VecDeque<(u64, i64)>>>,
     pub lookups_saved: Rc<RefCell<BTreeMap<u64, Saved>>>,

@@ -17,12 +17,15 @@ use crate::job::SeamBy;
 use crate::plan::Plan;
 
 /// A table as one scan reads it.
+/// Messages, each with its row there.
+pub(super) type Messages = Vec<(Rc<Message>, usize)>;
+
 pub(super) struct TableState {
     pub(super) source: SourceId,
     pub(super) table: Table,
     /// By tick, then by effective time and partition: whose partition a key is, the first of these says.
-    pub(super) waiting: BTreeMap<i64, Vec<(Rc<Message>, usize)>>,
-    pub(super) registering: BTreeMap<(i64, i64), Vec<(Rc<Message>, usize)>>,
+    pub(super) waiting: BTreeMap<i64, Messages>,
+    pub(super) registering: BTreeMap<(i64, i64), Messages>,
     pub(super) homes: BTreeMap<Box<[u8]>, i64>,
     /// Up to here what a history holds is there before anything is looked up.
     pub(super) s: Tick,
