@@ -135,8 +135,11 @@ impl LookUps {
     /// Does every tick up to one, or fewer where enough events are made. Returns up to which.
     pub fn advance(&mut self, to: i64) -> (Made, i64) {
         let (mut made, mut reached) = (Made::default(), to);
+        let (mut counted, mut events) = (0, 0);
         loop {
-            let is_enough = made.events.iter().map(|(_, batch)| batch.num_rows()).sum::<usize>() >= EVENTS_AT_ONCE;
+            events += made.events[counted..].iter().map(|(_, batch)| batch.num_rows()).sum::<usize>();
+            counted = made.events.len();
+            let is_enough = events >= EVENTS_AT_ONCE;
             if let Some(next) = self.next_tick().filter(|tick| is_enough && *tick <= to && *tick > i64::MIN) {
                 reached = next - 1;
                 break;

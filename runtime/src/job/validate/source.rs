@@ -109,7 +109,7 @@ fn table(cx: &mut Context, section: &Section) -> RowsOf {
 fn check_table(cx: &mut Context, section: &Section, source: &Source) {
     let Some(stream) = source.stream.as_ref().filter(|_| source.table.is_some()) else { return };
     if !stream.config.has_tombstones() {
-        let message = "a table from a topic of CSV is not built yet, since its records without a value are not understood: expected format = \"json\"";
+        let message = "a table from such a topic is not built yet, since its records without a value are not understood: expected format = \"json\", and no registry";
         cx.error(stream.at, message);
     } else if source.event_time.is_none() && source.arrival_time.is_none() && !stream.config.has_stamps() {
         let hint = "name its `event_time` or its `arrival_time`: records of files have no time of their own";
