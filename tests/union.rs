@@ -267,7 +267,7 @@ fn a_changed_job() {
     until("the new column", || (least() > 20).then_some(()));
     let log = running.log();
     running.terminate();
-    assert!(log.contains("what is new is computed beside them"), "{log}");
+    assert!(log.contains("what is new catches up meanwhile"), "{log}");
     check_same(dir.path(), "changed");
     // The other order means the same: nothing is computed anew.
     let turned = std::fs::read_to_string(&path).unwrap().replace(r#"["pay", "back"]"#, r#"["back", "pay"]"#);

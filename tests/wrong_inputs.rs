@@ -189,3 +189,15 @@ fn records_that_ask_for_too_much_are_dead_letters() {
     let ran = headwater(dir, &["get", "job.toml", "f", &format!("k={far_too_long}")]);
     assert!(ran.code == Some(1) && ran.told.contains("not found"), "{}", ran.told);
 }
+
+#[test]
+fn a_broker_that_is_away_hides_no_fault_of_the_job() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = job("nothing/*.parquet", true, "n = { agg = \"count\", window = \"all\" }");
+    let text = text
+        .replace("type = \"jsonl\"\npath = \"s.jsonl\"", "type = \"kafka\"\nbrokers = \"127.0.0.1:1\"\ntopic = \"t\"");
+    std::fs::write(dir.path().join("job.toml"), text).unwrap();
+    let ran = headwater(dir.path(), &["check", "job.toml"]);
+    assert_eq!(ran.code, Some(2), "{}", ran.told);
+    assert!(ran.told.contains("job.toml:5:") && ran.told.contains("nothing"), "{}", ran.told);
+}

@@ -232,7 +232,7 @@ fn what_cannot_be_is_told() {
         (&["--features", "by_k", "--out", "no/dir/out.parquet"], &["no/dir/out.parquet cannot be written"]),
         (&["--features", "by_k", "--out", "out.txt"], &["expected .parquet"]),
         (&["--features", "by_k", "--out", "./spine.parquet"], &["is the spine"]),
-        (&["--features", "by_k", "--out", HISTORY], &["is a file that source `s` reads"]),
+        (&["--features", "by_k", "--out", "events.jsonl"], &["is a file that source `s` reads"]),
         (&["--features", "by_k", "--known", "served"], &["--known served needs the ticks"]),
         (&["--features", "by_k", "--memory", "lots"], &["512MiB"]),
     ];

@@ -63,11 +63,14 @@ impl FormatKind for CsvKind {
     }
 }
 
+/// What fields are called that nobody needs.
+const UNNAMED: &str = "_";
+
 /// The names of the fields, where the job gives them.
 pub(crate) fn columns(settings: &mut dyn Settings) -> Option<Vec<String>> {
     let names = settings.list("columns")?;
     for (n, name) in names.iter().enumerate() {
-        if names[..n].iter().any(|earlier| earlier.text == name.text) {
+        if name.text != UNNAMED && names[..n].iter().any(|earlier| earlier.text == name.text) {
             settings.error(name.at, format!("`columns` names `{}` twice", name.text));
         }
     }

@@ -58,9 +58,14 @@ pub(super) fn opening(path: &Path, cause: fjall::Error) -> Error {
              export` ask that job through the endpoint.json in its local state directory",
             path.display()
         )),
-        fjall::Error::InvalidVersion(_) => {
-            Error::Config(format!("the embedded store {} was written by another version: {cause}", path.display()))
-        }
+        fjall::Error::InvalidVersion(Some(version)) => Error::Config(format!(
+            "the embedded store {} was written by another version of it, {version:?}; {REMEDY}",
+            path.display()
+        )),
+        fjall::Error::InvalidVersion(None) => Error::world(
+            format!("cannot open the embedded store {}", path.display()),
+            format!("it is damaged (its version cannot be read); {REMEDY}"),
+        ),
         _ => {
             let first: &(dyn std::error::Error + 'static) = &cause;
             let mut causes = std::iter::successors(Some(first), |cause| cause.source());
