@@ -95,3 +95,56 @@ fn faults_are_told_where_they_stand() {
     }
     assert!(told.contains("did you mean `amount`?"), "{told}");
 }
+
+#[test]
+fn joins_are_lookups() {
+    let dir = tempfile::tempdir().unwrap();
+    write_payments(dir.path());
+    let rates = [("DE", 8, 1), ("DE", 11, 5), ("FR", 9, 2)];
+    let rate = |(country, hour, rate): (&str, u32, i64)| {
+        format!(
+            "{{\"c\":\"{country}\",\"from\":\"2026-01-01T{hour:02}:30:00Z\",\"rate\":{rate},\"zone\":\"z{rate}\"}}\n"
+        )
+    };
+    fs::write(dir.path().join("rates.jsonl"), rates.map(rate).concat()).unwrap();
+    let job = format!(
+        r#"name = "sql"
+tick = "1s"
+{SOURCE}
+[tables.rates]
+key = "c"
+event_time = "from"
+schema = {{ c = "string", from = "timestamp", rate = "int64", zone = "string" }}
+history = {{ type = "jsonl", path = "rates.jsonl" }}
+[features.spelled]
+source = "payments"
+lookup.r = {{ table = "rates", on = "country" }}
+key = "r.zone"
+where = "amount < 900"
+columns = {{ n = {{ agg = "count", window = "all" }}, spend = {{ agg = "sum", of = "amount * r.rate", window = "3h" }} }}
+[features.left]
+sql = """
+SELECT r.zone, COUNT(*) AS n, SUM(p.amount * r.rate) FILTER (WHERE at > NOW() - INTERVAL '3 hours') AS spend
+FROM payments AS p LEFT JOIN rates FOR SYSTEM_TIME AS OF p.at AS r ON p.country = r.c
+WHERE amount < 900
+GROUP BY r.zone
+"""
+[features.only_found]
+source = "payments"
+lookup.rates = {{ table = "rates", on = "country" }}
+key = "card"
+where = "rates.c IS NOT NULL"
+columns = {{ n = {{ agg = "count", window = "all" }} }}
+[features.inner]
+sql = "SELECT card, COUNT(*) AS n FROM payments JOIN rates ON rates.c = country GROUP BY card"
+"#
+    );
+    fs::write(dir.path().join("job.toml"), job).unwrap();
+    let Ran { code, told } = headwater_in(dir.path(), &["run", "job.toml", "--until-end"]);
+    assert_eq!(code, Some(0), "{told}");
+    for (sql, toml, rows) in [("left", "spelled", 3), ("inner", "only_found", 7)] {
+        let spelled = export(dir.path(), toml);
+        assert_eq!(spelled.lines().count(), rows, "{spelled}");
+        assert_eq!(export(dir.path(), sql), spelled);
+    }
+}

@@ -5,7 +5,7 @@ use headwater_operators::aggregate::{self, Definition};
 
 use super::interval;
 use super::text::{Sql, call, depths, is_sign, is_word, name, split};
-use super::window::unqualified;
+use super::window::{column, unqualified};
 use crate::base::fault::{At, Faults};
 use crate::job::nearest::expected;
 
@@ -16,6 +16,8 @@ pub struct Reading<'a> {
     pub ts: &'a str,
     /// How the statement calls what it reads.
     pub qualifiers: &'a [&'a str],
+    /// How it calls what it looks up.
+    pub joined: &'a [&'a str],
     /// Whether the group has a window of its own.
     pub windowed: bool,
     pub key: &'a [(String, At)],
@@ -62,11 +64,9 @@ impl Reading<'_> {
         let (body, alias) = aliased(item);
         let body = unqualified(body, self.qualifiers);
         let at = self.sql.at(first.start);
-        if let ([one], None) = (body, alias)
-            && let Some(found) = name(one)
-        {
-            let is_bound = self.windowed && ["window_start", "window_end"].contains(&found);
-            if is_bound || self.key.iter().any(|(key, _)| key == found) {
+        if let (Some(found), None) = (column(body, self.joined), alias) {
+            let is_bound = self.windowed && ["window_start", "window_end"].contains(&found.as_str());
+            if is_bound || self.key.iter().any(|(key, _)| *key == found) {
                 return Some(Item::Key);
             }
         }
@@ -233,7 +233,8 @@ impl Reading<'_> {
         Some(Item::Derived { name: name(alias)?.to_owned(), at: self.sql.at(alias.start), text, text_at })
     }
 
-    fn condition(&self, piece: &[Token]) -> Condition {
+    /// A piece that has to hold.
+    pub fn condition(&self, piece: &[Token]) -> Condition {
         let (text, at) = self.text(piece);
         Condition { text, at, has_or: has_or(piece) }
     }
@@ -277,11 +278,11 @@ fn definition(function: &Token) -> Option<&'static Definition> {
     aggregate::find(ours)
 }
 
-/// A part of a FILTER.
-struct Condition {
-    text: String,
-    at: At,
-    has_or: bool,
+/// What has to hold, of events or of a column's.
+pub struct Condition {
+    pub text: String,
+    pub at: At,
+    pub has_or: bool,
 }
 
 /// What has to hold together, each by itself. The AND of a BETWEEN parts nothing, and an OR leaves the whole as it is.
@@ -308,7 +309,7 @@ fn has_or(condition: &[Token]) -> bool {
 }
 
 /// Conditions that hold together.
-fn joined(conditions: Vec<Condition>) -> Option<(String, At)> {
+pub fn joined(conditions: Vec<Condition>) -> Option<(String, At)> {
     let at = conditions.first()?.at;
     let is_alone = conditions.len() == 1;
     let beside = |Condition { text, has_or, .. }| if has_or && !is_alone { format!("({text})") } else { text };

@@ -1,10 +1,11 @@
 //! A statement as the keys of a group in a job file.
 
-use headwater_expression::TokenKind;
+use headwater_expression::{Token, TokenKind};
 
-use super::column::{Aggregate, Item, Reading};
+use super::column::{Aggregate, Condition, Item, Reading, joined as joined_by_and};
+use super::join::{self, Join};
 use super::statement::Statement;
-use super::text::{EventTimes, is_word, name, split};
+use super::text::{EventTimes, Readable, Sql, is_word, name, split};
 use super::window::{self, Window};
 use crate::base::fault::{At, Faults};
 use crate::job::duration;
@@ -12,20 +13,33 @@ use crate::job::nearest::expected;
 use crate::job::raw::{Entry, Kind, Node, Table};
 use crate::job::variables::Text;
 
-/// `source`, `key`, `where`, `window`, `columns`, `derived`: those that the statement says. What is wrong is told; a key that could
+/// `source`, `lookup`, `key`, `where`, `window`, `columns`, `derived`: those that the statement says. What is wrong is told; a key that could
 /// not be read is there, and broken.
-pub fn entries(statement: &Statement, times: &EventTimes, faults: &mut Faults) -> Vec<Entry> {
+pub fn entries(statement: &Statement, readable: &Readable, faults: &mut Faults) -> Vec<Entry> {
     let (sql, start) = (statement.sql, statement.sql.at(statement.start()));
-    let Some(from) = from(statement, faults) else { return broken(&["source", "key", "columns"], start) };
+    let clauses = join::clauses(sql, statement.from, faults);
+    let found = clauses.and_then(|(sources, clauses)| Some((from(sql, sources, faults)?, clauses)));
+    let Some((from, clauses)) = found else { return broken(&["source", "key", "columns"], start) };
     let mut entries = vec![of_source(&from)];
-    let Some(ts) = event_time(&from, times, faults) else {
+    let Some(ts) = event_time(&from, &readable.times, faults) else {
         entries.extend(broken(&["key", "columns"], start));
         return entries;
     };
     let qualifiers: Vec<&str> = from.iter().flat_map(|read| [read.source.as_str(), read.alias.as_str()]).collect();
     let told = faults.faults.len();
-    let by = window::read(statement, &ts, &qualifiers, faults);
-    let reading = Reading { sql, ts: &ts, qualifiers: &qualifiers, windowed: by.window.is_some(), key: &by.key };
+    let joined: Vec<&str> = clauses.iter().filter_map(|clause| name(clause.alias)).collect();
+    let by = window::read(statement, &ts, (&qualifiers, &joined), faults);
+    let windowed = by.window.is_some();
+    let reading = Reading { sql, ts: &ts, qualifiers: &qualifiers, joined: &joined, windowed, key: &by.key };
+    let joins: Option<Vec<Join>> =
+        clauses.iter().map(|clause| join::read(clause, &reading, &readable.tables, faults)).collect();
+    entries.extend(match joins.as_deref() {
+        Some([]) => None,
+        Some(joins) => Some(of_joins(joins)),
+        None => Some(entry("lookup", start, Kind::Broken)),
+    });
+    let is_there = joins.iter().flatten().filter_map(|join| Some((join.is_there.clone()?, join.at)));
+    let mut conditions: Vec<Condition> = is_there.map(|(text, at)| Condition { text, at, has_or: false }).collect();
     entries.push(match by.key.as_slice() {
         [] => entry("key", start, Kind::Broken),
         key => entry("key", key[0].1, Kind::Array(key.iter().map(|(name, at)| text(name, *at)).collect())),
@@ -34,13 +48,19 @@ pub fn entries(statement: &Statement, times: &EventTimes, faults: &mut Faults) -
         faults.error(sql.at(statement.by[0][0].start), "GROUP BY names no column: expected the key");
     }
     if let Some(filter) = statement.filter {
-        let (filter, at) = reading.text(filter);
+        let condition = reading.condition(filter);
         let says_now = statement.filter.iter().flat_map(|tokens| tokens.iter()).find(|token| is_word(token, "NOW"));
         if let Some(now) = says_now {
             faults.error(sql.at(now.start), "a window belongs to a column: write it into COUNT(*) FILTER (WHERE ...)");
         }
-        let kind = if says_now.is_some() { Kind::Broken } else { string(&filter) };
-        entries.push(entry("where", at, kind));
+        match says_now {
+            Some(_) => entries.push(entry("where", condition.at, Kind::Broken)),
+            None => conditions.insert(0, condition),
+        }
+    }
+    if let Some((filter, at)) = joined_by_and(conditions).filter(|_| entries.iter().all(|entry| entry.name != "where"))
+    {
+        entries.push(entry("where", at, string(&filter)));
     }
     entries.extend(by.window.as_ref().map(of_window));
     entries.extend(columns(statement, &reading, faults));
@@ -76,14 +96,12 @@ struct Read {
 }
 
 /// `source [AS name] [UNION ALL BY NAME source [AS name]]...`
-fn from(statement: &Statement, faults: &mut Faults) -> Option<Vec<Read>> {
-    let sql = statement.sql;
-    let join = ["JOIN", "LEFT", "INNER", "RIGHT", "FULL", "CROSS", "ASOF", "NATURAL"];
-    if let Some(token) = statement.from.iter().find(|token| join.iter().any(|word| is_word(token, word))) {
-        faults.error(sql.at(token.start), "a join is a lookup, and groups have none yet: expected one source");
+fn from(sql: &Sql, sources: &[Token], faults: &mut Faults) -> Option<Vec<Read>> {
+    let Some(first) = sources.first() else {
+        faults.error(sql.at(0), "expected the name of a source behind FROM");
         return None;
-    }
-    let pieces = split(statement.from, |token| is_word(token, "UNION"));
+    };
+    let pieces = split(sources, |token| is_word(token, "UNION"));
     let mut read = vec![];
     for (n, piece) in pieces.into_iter().enumerate() {
         let piece = match piece {
@@ -94,7 +112,7 @@ fn from(statement: &Statement, faults: &mut Faults) -> Option<Vec<Read>> {
             }
             _ if n == 0 => piece,
             _ => {
-                let at = piece.first().map_or(statement.from[0].start, |token| token.start);
+                let at = piece.first().map_or(first.start, |token| token.start);
                 faults
                     .error(sql.at(at), "sources go together by the names of their columns: expected UNION ALL BY NAME");
                 return None;
@@ -105,7 +123,7 @@ fn from(statement: &Statement, faults: &mut Faults) -> Option<Vec<Read>> {
             [source, alias] => (source, alias),
             [source, as_word, alias] if is_word(as_word, "AS") => (source, alias),
             _ => {
-                faults.error(sql.at(statement.from[0].start), "expected the name of a source behind FROM");
+                faults.error(sql.at(first.start), "expected the name of a source behind FROM");
                 return None;
             }
         };
@@ -134,6 +152,17 @@ fn of_source(from: &[Read]) -> Entry {
         [one] => entry("source", one.at, string(&one.source)),
         all => entry("source", all[0].at, Kind::Array(all.iter().map(|read| text(&read.source, read.at)).collect())),
     }
+}
+
+fn of_joins(joins: &[Join]) -> Entry {
+    let one = |join: &Join| {
+        let on = join.on.iter().map(|(on, at)| text(on, *at)).collect();
+        let on = entry("on", join.on.first().map_or(join.at, |(_, at)| *at), Kind::Array(on));
+        let entries = vec![entry("table", join.table_at, string(&join.table)), on];
+        entry(&join.alias, join.at, Kind::Table(Table { entries }))
+    };
+    let at = joins.first().map_or(At { line: 1, column: 1, file: 0 }, |join| join.at);
+    entry("lookup", at, Kind::Table(Table { entries: joins.iter().map(one).collect() }))
 }
 
 fn of_window(window: &Window) -> Entry {

@@ -8,16 +8,18 @@
 //!        COUNT(*)                                                                     AS tx_all,  -- window = "all"
 //!        tx_1h * 1.0 / NULLIF(tx_all, 0)                                              AS ratio    -- derived
 //! FROM transactions                                                                               -- source
+//! LEFT JOIN merchants AS m ON m.id = merchant_id                                                  -- lookup
 //! WHERE status = 'approved'                                                                       -- where
 //! GROUP BY card_id                                                                                -- key; TUMBLE, HOP, SESSION: window
 //! ```
 //!
 //! How: `statement` takes the text apart at its clauses, `column` says what each of its columns is, `interval` reads lengths of time,
-//! `window` what a group is by, `group` puts it together.
+//! `window` what a group is by, `join` what is looked up, `group` puts it together.
 
 mod column;
 mod group;
 mod interval;
+mod join;
 mod statement;
 mod text;
 mod window;
@@ -27,34 +29,53 @@ use std::path::Path;
 use super::raw::{Entry, Kind, Node, Table};
 use crate::base::fault::{At, Faults};
 use statement::Statement;
-use text::{EventTimes, Sql};
+use text::{EventTimes, Readable, Sql, TableKeys};
 
 /// What a statement says of a group, so that no key may say it again.
-const SAID: [&str; 6] = ["source", "key", "where", "window", "columns", "derived"];
+const SAID: [&str; 7] = ["source", "lookup", "key", "where", "window", "columns", "derived"];
 
 /// Replaces SQL by what it means, in all groups of a job.
 pub fn expand(root: &mut Table, dir: &Path, faults: &mut Faults) {
-    let times = event_times(root);
-    add_features_file(root, dir, &times, faults);
+    let readable = Readable { times: event_times(root), tables: table_keys(root) };
+    add_features_file(root, dir, &readable, faults);
     let Some(features) = table_mut(root, "features") else { return };
     for group in &mut features.entries {
         if let Kind::Table(table) = &mut group.value.kind {
-            expand_group(table, dir, &times, faults);
+            expand_group(table, dir, &readable, faults);
         }
     }
 }
 
-fn event_times(root: &Table) -> EventTimes {
-    let table = |entry: &Entry| if let Kind::Table(table) = &entry.value.kind { Some(table.clone()) } else { None };
-    let sources = root.get("sources").and_then(table).unwrap_or_default();
-    let time = |source: &Entry| {
-        let Kind::String(text) = table(source)?.get("event_time")?.value.kind.clone() else { return None };
-        Some((source.name.clone(), text.text))
-    };
-    sources.entries.iter().filter_map(time).collect()
+fn table_of(entry: &Entry) -> Option<&Table> {
+    if let Kind::Table(table) = &entry.value.kind { Some(table) } else { None }
 }
 
-fn expand_group(group: &mut Table, dir: &Path, times: &EventTimes, faults: &mut Faults) {
+fn entries_of<'a>(root: &'a Table, section: &str) -> impl Iterator<Item = &'a Entry> {
+    root.get(section).and_then(table_of).into_iter().flat_map(|table| &table.entries)
+}
+
+fn table_keys(root: &Table) -> TableKeys {
+    let text = |node: &Node| if let Kind::String(text) = &node.kind { Some(text.text.clone()) } else { None };
+    let key = |entry: &Entry| {
+        let key = &table_of(entry)?.get("key")?.value;
+        let names = match &key.kind {
+            Kind::Array(names) => names.iter().filter_map(text).collect(),
+            _ => vec![text(key)?],
+        };
+        Some((entry.name.clone(), names))
+    };
+    entries_of(root, "tables").filter_map(key).collect()
+}
+
+fn event_times(root: &Table) -> EventTimes {
+    let time = |source: &Entry| {
+        let Kind::String(text) = table_of(source)?.get("event_time")?.value.kind.clone() else { return None };
+        Some((source.name.clone(), text.text))
+    };
+    entries_of(root, "sources").filter_map(time).collect()
+}
+
+fn expand_group(group: &mut Table, dir: &Path, readable: &Readable, faults: &mut Faults) {
     let (inline, file) = (group.get("sql").cloned(), group.get("sql_file").cloned());
     let given = match (inline, file) {
         (Some(given), Some(file)) => {
@@ -76,16 +97,16 @@ fn expand_group(group: &mut Table, dir: &Path, times: &EventTimes, faults: &mut 
         }
         return leave_broken(group, given.at);
     };
-    put(group, statement, times, faults);
+    put(group, statement, readable, faults);
 }
 
 /// What the statement says, in place of what the keys say.
-fn put(group: &mut Table, statement: &Statement, times: &EventTimes, faults: &mut Faults) {
+fn put(group: &mut Table, statement: &Statement, readable: &Readable, faults: &mut Faults) {
     for entry in group.entries.iter().filter(|entry| SAID.contains(&entry.name.as_str())) {
         faults.error(entry.at, format!("the SQL of this group says what `{}` is: leave it out here", entry.name));
     }
     group.entries.retain(|entry| !SAID.contains(&entry.name.as_str()));
-    group.entries.extend(group::entries(statement, times, faults));
+    group.entries.extend(group::entries(statement, readable, faults));
 }
 
 /// What is told already is not told again as missing.
@@ -96,7 +117,7 @@ fn leave_broken(group: &mut Table, at: At) {
 }
 
 /// The groups of `features_file`, behind those of the job.
-fn add_features_file(root: &mut Table, dir: &Path, times: &EventTimes, faults: &mut Faults) {
+fn add_features_file(root: &mut Table, dir: &Path, readable: &Readable, faults: &mut Faults) {
     let Some(given) = root.get("features_file").cloned() else { return };
     root.entries.retain(|entry| entry.name != "features_file");
     let Some(sql) = Sql::file(&given, dir, faults) else { return };
@@ -107,7 +128,7 @@ fn add_features_file(root: &mut Table, dir: &Path, times: &EventTimes, faults: &
             continue;
         };
         let mut table = Table::default();
-        put(&mut table, &statement, times, faults);
+        put(&mut table, &statement, readable, faults);
         groups.push(Entry { name, at, value: Node { at, kind: Kind::Table(table) } });
     }
     if root.get("features").is_none() {

@@ -9,6 +9,14 @@ use crate::job::raw::{Entry, Kind};
 
 /// The event time of each source, by the source's name.
 pub type EventTimes = Vec<(String, String)>;
+/// The key of each table, by the table's name.
+pub type TableKeys = Vec<(String, Vec<String>)>;
+
+/// What a job says of what a statement may read.
+pub struct Readable {
+    pub times: EventTimes,
+    pub tables: TableKeys,
+}
 
 /// A text of SQL.
 pub struct Sql {

@@ -1,5 +1,6 @@
 //! What a group is by: its key, and perhaps a window of its own.
 
+use headwater_connectors::Path;
 use headwater_expression::Token;
 
 use super::interval;
@@ -27,13 +28,17 @@ pub struct Window {
 const NO_COLUMN: &str = "a group is by columns, and by TUMBLE, HOP or SESSION: expected a column's name";
 
 /// `ts`: the event time of what the group reads.
-pub fn read(statement: &Statement, ts: &str, qualifiers: &[&str], faults: &mut Faults) -> By {
+/// `qualifiers`: how the statement calls what it reads, and what it looks up.
+pub fn read(statement: &Statement, ts: &str, (qualifiers, joined): (&[&str], &[&str]), faults: &mut Faults) -> By {
     let sql = statement.sql;
     let mut by = By { key: vec![], window: None };
     for piece in &statement.by {
         let at = sql.at(piece.first().map_or(statement.start(), |token| token.start));
         let piece = unqualified(piece, qualifiers);
         match (piece, call(piece)) {
+            _ if piece.len() == 3 && column(piece, joined).is_some() => {
+                by.key.extend(column(piece, joined).map(|key| (key, at)));
+            }
             ([one], _) if is_word(one, "ALL") => faults.error(at, NO_COLUMN),
             ([one], _) if name(one).is_some() => by.key.push((name(one).unwrap_or_default().to_owned(), at)),
             (_, Some((function, arguments, []))) => match window(statement, function, arguments, ts, qualifiers) {
@@ -76,6 +81,17 @@ fn window(
     match lengths {
         1 => Ok(Window { at, kind, size_us: read(arguments[1])?, every_us: None }),
         _ => Ok(Window { at, kind, size_us: read(arguments[2])?, every_us: Some(read(arguments[1])?) }),
+    }
+}
+
+/// The column that a piece is: of what is read by its name, of what is looked up as a path.
+pub fn column(piece: &[Token], joined: &[&str]) -> Option<String> {
+    match piece {
+        [one] => name(one).map(str::to_owned),
+        [of, dot, column] if is_sign(dot, ".") && name(of).is_some_and(|of| joined.contains(&of)) => {
+            Some(Path::of([name(of)?, name(column)?]).to_string())
+        }
+        _ => None,
     }
 }
 

@@ -1,0 +1,163 @@
+//! Joins behind FROM: each is a lookup of the group.
+//!
+//! ```sql
+//! LEFT JOIN merchants FOR SYSTEM_TIME AS OF transactions.ts AS m ON transactions.merchant_id = m.merchant_id
+//! -- lookup.m = { table = "merchants", on = "merchant_id" }; without LEFT: and where = "m.merchant_id IS NOT NULL"
+//! ```
+
+use headwater_connectors::Path;
+use headwater_expression::Token;
+
+use super::column::Reading;
+use super::text::{Sql, TableKeys, depths, is_sign, is_word, name, split};
+use crate::base::fault::{At, Faults};
+use crate::job::nearest::expected;
+
+/// A lookup that a join says.
+pub struct Join {
+    /// How the statement calls the row that is found.
+    pub alias: String,
+    pub at: At,
+    pub table: String,
+    pub table_at: At,
+    /// What is looked up by, in the order of the table's key.
+    pub on: Vec<(String, At)>,
+    /// Of an inner join: what says that there is a row.
+    pub is_there: Option<String>,
+}
+
+/// A join, taken apart.
+pub struct Clause<'a> {
+    is_inner: bool,
+    table: &'a Token,
+    pub alias: &'a Token,
+    /// What FOR SYSTEM_TIME AS OF names.
+    as_of: Option<&'a [Token]>,
+    on: &'a [Token],
+}
+
+const EXPECTED: &str = "expected LEFT JOIN table AS t ON column = t.key";
+const NONE_OF_OURS: [&str; 7] = ["RIGHT", "FULL", "CROSS", "ASOF", "NATURAL", "SEMI", "ANTI"];
+
+/// What stands before the first join, and the joins. `None`: something is wrong, and told.
+pub fn clauses<'a>(sql: &Sql, from: &'a [Token], faults: &mut Faults) -> Option<(&'a [Token], Vec<Clause<'a>>)> {
+    if let Some(token) = from.iter().find(|token| NONE_OF_OURS.iter().any(|word| is_word(token, word))) {
+        faults.error(sql.at(token.start), "a join is a lookup of each event in a table: expected JOIN or LEFT JOIN");
+        return None;
+    }
+    let joins: Vec<usize> =
+        depths(from).filter(|(depth, _, token)| *depth == 0 && is_word(token, "JOIN")).map(|(_, at, _)| at).collect();
+    let begins = |join: usize| {
+        let is_kind = |token: &&Token| ["LEFT", "OUTER", "INNER"].iter().any(|word| is_word(token, word));
+        join - from[..join].iter().rev().take_while(is_kind).count()
+    };
+    let mut clauses = vec![];
+    for (n, join) in joins.iter().enumerate() {
+        let end = joins.get(n + 1).map_or(from.len(), |next| begins(*next));
+        let is_inner = !from[begins(*join)..*join].iter().any(|token| is_word(token, "LEFT"));
+        match clause(is_inner, &from[join + 1..end]) {
+            Some(clause) => clauses.push(clause),
+            None => {
+                faults.error(sql.at(from[*join].start), EXPECTED);
+                return None;
+            }
+        }
+    }
+    Some((&from[..joins.first().map_or(from.len(), |join| begins(*join))], clauses))
+}
+
+/// `table [FOR SYSTEM_TIME AS OF time] [AS alias] ON conditions`
+fn clause(is_inner: bool, body: &[Token]) -> Option<Clause<'_>> {
+    let on = depths(body).find(|(depth, _, token)| *depth == 0 && is_word(token, "ON")).map(|(_, at, _)| at)?;
+    let ([table, named @ ..], on) = (&body[..on], &body[on + 1..]) else { return None };
+    let (as_of, named) = match named {
+        [by, system_time, as_word, of, rest @ ..]
+            if is_word(by, "FOR")
+                && is_word(system_time, "SYSTEM_TIME")
+                && is_word(as_word, "AS")
+                && is_word(of, "OF") =>
+        {
+            let qualified = rest.get(1).is_some_and(|dot| is_sign(dot, "."));
+            let (time, rest) = rest.split_at_checked(if qualified { 3 } else { 1 })?;
+            (Some(time), rest)
+        }
+        rest => (None, rest),
+    };
+    let alias = match named {
+        [] => table,
+        [alias] => alias,
+        [as_word, alias] if is_word(as_word, "AS") => alias,
+        _ => return None,
+    };
+    (name(table).is_some() && name(alias).is_some() && !on.is_empty()).then_some(Clause {
+        is_inner,
+        table,
+        alias,
+        as_of,
+        on,
+    })
+}
+
+/// The lookup of a join. `None`: it is none, and told.
+pub fn read(clause: &Clause, reading: &Reading, tables: &TableKeys, faults: &mut Faults) -> Option<Join> {
+    let sql = reading.sql;
+    let (table, alias) = (name(clause.table)?, name(clause.alias)?);
+    if let Some(time) = clause.as_of.filter(|time| reading.text(time).0 != reading.ts) {
+        let message =
+            format!("an event is looked up as of its own time: expected FOR SYSTEM_TIME AS OF {}", reading.ts);
+        faults.error(sql.at(time[0].start), message);
+        return None;
+    }
+    let mut found: Vec<(String, (String, At))> = vec![];
+    for condition in split(clause.on, |token| is_word(token, "AND")) {
+        let sides = split(condition, |token| is_sign(token, "="));
+        let key_of = |side: &[Token]| match side {
+            [of, dot, key] if is_sign(dot, ".") && name(of) == Some(alias) => name(key).map(str::to_owned),
+            _ => None,
+        };
+        let pair = match sides.as_slice() {
+            [left, right] if !left.is_empty() && !right.is_empty() => match (key_of(left), key_of(right)) {
+                (Some(key), None) => Some((key, reading.text(right))),
+                (None, Some(key)) => Some((key, reading.text(left))),
+                _ => None,
+            },
+            _ => None,
+        };
+        let Some(pair) = pair else {
+            let at = condition.first().unwrap_or(clause.table).start;
+            faults.error(
+                sql.at(at),
+                format!("expected `{alias}.KEY = ` and what of the event it is, beside others with AND"),
+            );
+            return None;
+        };
+        found.push(pair);
+    }
+    let keys = tables.iter().find(|(known, _)| known == table).map(|(_, keys)| keys.as_slice());
+    // Of a table that is not there the order is no matter.
+    let keys = keys.map_or_else(|| found.iter().map(|(key, _)| key.clone()).collect(), <[String]>::to_vec);
+    let at = sql.at(clause.on[0].start);
+    let mut on = vec![];
+    for key in &keys {
+        let Some(said) = found.iter().position(|(found, _)| found == key) else {
+            let message = format!("a lookup is by the whole key of a table: `{alias}.{key}` is missing");
+            faults.error(at, message);
+            return None;
+        };
+        on.push(found.remove(said).1);
+    }
+    if let Some((other, _)) = found.first() {
+        let hint = expected(other, keys.iter().map(String::as_str));
+        faults.error(at, format!("a lookup is by the key of table `{table}`, and `{other}` is not in it: {hint}"));
+        return None;
+    }
+    let first = keys.first().filter(|_| clause.is_inner);
+    Some(Join {
+        alias: alias.to_owned(),
+        at: sql.at(clause.alias.start),
+        table: table.to_owned(),
+        table_at: sql.at(clause.table.start),
+        on,
+        is_there: first.map(|key| format!("{} IS NOT NULL", Path::of([alias, key.as_str()]))),
+    })
+}
