@@ -24,6 +24,8 @@ pub mod json;
 mod nested;
 pub mod protobuf;
 pub(crate) mod records;
+#[cfg(test)]
+mod testing;
 pub mod text;
 pub mod time;
 mod value;

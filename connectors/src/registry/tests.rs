@@ -1,3 +1,5 @@
+//! The client against a stub that speaks as a registry does: what it asks, keeps, tries again and gives up.
+
 use std::time::Duration;
 
 use super::config::Auth;

@@ -39,7 +39,7 @@ use headwater_connectors::table::{Source, TableWriter, Target};
 use crate::base::failure::Failure;
 use crate::base::time::WallClock;
 use crate::catalog::open::open_for_events;
-use crate::job::{self, Job};
+use crate::job::Job;
 use labels::Labels;
 use memory::Budget;
 use request::{Done, Known, Request};
@@ -68,12 +68,8 @@ fn check_apart(job: &Job, request: &Request) -> Result<(), Failure> {
         return Err(Failure::Usage(format!("--out {out} is the spine: write training rows to another file")));
     }
     let to = Endpoint::of_file(&std::path::absolute(out).unwrap_or_default());
-    let reads = |source: &&job::Source| {
-        source.history.as_ref().is_some_and(|history| history.config.reads(&to))
-            || source.stream.as_ref().is_some_and(|stream| stream.config.reads(&to))
-    };
-    match job.sources.iter().find(reads) {
-        Some(source) => Err(Failure::Usage(format!("--out {out} is a file that source `{}` reads", source.name))),
+    match job.sources.iter().find(|source| source.reads(&to)) {
+        Some(source) => Err(Failure::Usage(format!("--out {out} is a file that {} reads", source.describe()))),
         None => Ok(()),
     }
 }

@@ -27,6 +27,7 @@ use std::time::Duration;
 
 use arrow::datatypes::DataType;
 use headwater_connectors::history::{self, HistoryConfig, HistoryKind, Pinned};
+use headwater_connectors::settings::Endpoint;
 use headwater_connectors::sink::lines::LinesConfig;
 use headwater_connectors::sink::{Home, SinkConfig};
 use headwater_connectors::stream::StreamConfig;
@@ -156,6 +157,12 @@ impl Source {
     /// How messages name it.
     pub fn describe(&self) -> String {
         format!("{} `{}`", if self.table.is_some() { "table" } else { "source" }, self.name)
+    }
+
+    /// Whether it reads what lies at a place.
+    pub(crate) fn reads(&self, place: &Endpoint) -> bool {
+        self.history.as_ref().is_some_and(|history| history.config.reads(place))
+            || self.stream.as_ref().is_some_and(|stream| stream.config.reads(place))
     }
 
     /// Whether nothing of it has any time: then it has been there for ever.

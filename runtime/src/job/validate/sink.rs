@@ -12,7 +12,7 @@ use crate::job::nearest::expected;
 use crate::job::raw::Entry;
 use crate::job::section::{Choices, Context, Section};
 use crate::job::settings::SectionSettings;
-use crate::job::{Group, Job, Sink, Source, State};
+use crate::job::{Group, Job, Sink, State};
 
 /// Reads a sink. `names` are all groups', also of those that are too wrong to be in `groups`.
 pub fn read(
@@ -85,20 +85,16 @@ pub fn check_apart(cx: &mut Context, job: &Job) {
             cx.error(sink.at, format!("sink `{}` writes to the same place as the dead letters", sink.name));
         }
         if let Some((what, source)) = reader(job, &endpoint) {
-            cx.error(sink.at, format!("sink `{}` writes to the {what} that source `{source}` reads", sink.name));
+            cx.error(sink.at, format!("sink `{}` writes to the {what} that {source} reads", sink.name));
         }
     }
     if let Some((what, source)) = dead_letters.and_then(|dead_letters| reader(job, &dead_letters)) {
-        cx.error(job.dead_letters_at, format!("the dead letters go to the {what} that source `{source}` reads"));
+        cx.error(job.dead_letters_at, format!("the dead letters go to the {what} that {source} reads"));
     }
 }
 
-/// What kind of place it is, and the source that reads it.
-fn reader<'a>(job: &'a Job, written: &Endpoint) -> Option<(&'static str, &'a str)> {
+/// What kind of place it is, and what reads it.
+fn reader(job: &Job, written: &Endpoint) -> Option<(&'static str, String)> {
     let Endpoint::At { what, .. } = written else { return None };
-    let reads = |source: &&Source| {
-        let history = source.history.as_ref().is_some_and(|history| history.config.reads(written));
-        history || source.stream.as_ref().is_some_and(|stream| stream.config.reads(written))
-    };
-    job.sources.iter().find(reads).map(|source| (*what, source.name.as_str()))
+    job.sources.iter().find(|source| source.reads(written)).map(|source| (*what, source.describe()))
 }

@@ -4,20 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use arrow::datatypes::{DataType, Field, Schema as Columns};
+use arrow::datatypes::DataType;
 use serde_json::{Value as Json, json};
 
 use super::*;
-use crate::format::text;
+use crate::format::testing::{values, wanted};
 use crate::registry::stub::Stub;
 
 fn schema(json: &Json) -> Arc<Schema> {
     Arc::new(Schema::parse(&json.to_string(), &[]).unwrap_or_else(|e| panic!("{e}: {json}")))
-}
-
-fn wanted(columns: &[(&str, DataType)]) -> Wanted {
-    let fields: Vec<Field> = columns.iter().map(|(name, of)| Field::new(*name, of.clone(), true)).collect();
-    Wanted { schema: Arc::new(Columns::new(fields)), time_unit_ns: 1_000_000 }
 }
 
 /// A decoder of records that `writer` wrote, as `reader` has them.
@@ -25,24 +20,6 @@ fn decoder(writer: &Arc<Schema>, reader: &Arc<Schema>, wanted: &Wanted) -> AvroD
     let mut decoder = AvroDecoder::new(reader.clone(), None, wanted);
     decoder.writers = Writers::Reader(Arc::new(Plan::new(writer.clone(), reader.clone(), &decoder.paths)));
     decoder
-}
-
-/// The values of one record: `lost` where one does not decode. `None`: it is malformed.
-fn values(decoder: &mut AvroDecoder, bytes: &[u8]) -> Option<Vec<Json>> {
-    decoder.push(&Message::of(bytes));
-    let decoded = decoder.finish();
-    if decoded.malformed.is_some() {
-        return None;
-    }
-    let value = |column: usize| {
-        if decoded.undecoded[column].is_some() {
-            return json!("lost");
-        }
-        let mut out = vec![];
-        text::write_value(&mut out, decoded.batch.column(column), 0);
-        serde_json::from_slice(&out).unwrap()
-    };
-    Some((0..decoded.batch.num_columns()).map(value).collect())
 }
 
 /// The type that a schema gives a column; what it has no type for as a float64, bytes as text.

@@ -1,41 +1,17 @@
 //! Records that Google's library wrote (`write.py`), and bytes that are no record.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use arrow::datatypes::{DataType, Field, Schema as Columns};
+use arrow::datatypes::DataType;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value as Json, json};
 
 use super::*;
-use crate::format::text;
+use crate::format::testing::{values, wanted};
 use crate::registry::stub::Stub;
 
 const EVERY: &str = include_str!("every.proto");
-
-fn wanted(columns: &[(&str, DataType)]) -> Wanted {
-    let fields: Vec<Field> = columns.iter().map(|(name, of)| Field::new(*name, of.clone(), true)).collect();
-    Wanted { schema: Arc::new(Columns::new(fields)), time_unit_ns: 1_000_000 }
-}
-
-/// The values of one record: `lost` where one does not decode. `None`: it is malformed.
-fn values(decoder: &mut dyn Decoder, bytes: &[u8]) -> Option<Vec<Json>> {
-    decoder.push(&Message::of(bytes));
-    let decoded = decoder.finish();
-    if decoded.malformed.is_some() {
-        return None;
-    }
-    let value = |column: usize| {
-        if decoded.undecoded[column].is_some() {
-            return json!("lost");
-        }
-        let mut out = vec![];
-        text::write_value(&mut out, decoded.batch.column(column), 0);
-        serde_json::from_slice(&out).unwrap()
-    };
-    Some((0..decoded.batch.num_columns()).map(value).collect())
-}
 
 /// The type of a column by its path; bytes as text.
 fn type_of(path: &str) -> DataType {
