@@ -87,7 +87,9 @@ impl PerTick for Aggregate {
         let units: Vec<u32> = changes.iter().map(|((key, _), _)| self.unit(key)).collect();
         // What comes goes in first, so that nothing is taken back that is not there.
         for takes_back in [false, true] {
-            for (row, (unit, (_, diff))) in units.iter().zip(&changes).enumerate().filter(|(_, (_, (_, diff)))| (*diff < 0) == takes_back) {
+            for (row, (unit, (_, diff))) in
+                units.iter().zip(&changes).enumerate().filter(|(_, (_, (_, diff)))| (*diff < 0) == takes_back)
+            {
                 for _ in 0..diff.unsigned_abs() {
                     self.accumulators.ledger_row(*unit, 0, &inputs, row, &mut self.ledger_row);
                     match takes_back {

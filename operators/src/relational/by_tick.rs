@@ -35,7 +35,8 @@ pub fn by_tick<'scope, L: PerTick + 'static>(
     let scope = rows.inner.scope();
     let (worker, workers) = (scope.index(), scope.peers());
     let mut logic = logic(worker, workers);
-    let pact = Exchange::new(move |((key, _), ..): &((Bytes, Bytes), i64, isize)| keys::owner(keys::hash(key), workers));
+    let pact =
+        Exchange::new(move |((key, _), ..): &((Bytes, Bytes), i64, isize)| keys::owner(keys::hash(key), workers));
     type Builder = CapacityContainerBuilder<Vec<(Bytes, i64, isize)>>;
     let stream = rows.inner.unary_frontier::<Builder, _, _, _>(pact, name, move |first, _| {
         let mut first = Some(first);
@@ -65,6 +66,8 @@ pub fn by_tick<'scope, L: PerTick + 'static>(
 }
 
 /// The changes of each key.
-pub(super) fn by_key(changes: &[((Bytes, Bytes), isize)]) -> impl Iterator<Item = (&Bytes, &[((Bytes, Bytes), isize)])> {
+pub(super) fn by_key(
+    changes: &[((Bytes, Bytes), isize)],
+) -> impl Iterator<Item = (&Bytes, &[((Bytes, Bytes), isize)])> {
     changes.chunk_by(|a, b| a.0.0 == b.0.0).map(|of_key| (&of_key[0].0.0, of_key))
 }

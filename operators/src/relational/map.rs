@@ -1,8 +1,7 @@
 //! Rows opened as columns, a batch at a time, and what is made of each.
 
-use std::rc::Rc;
-
-use arrow::array::{Array, ArrayRef, RecordBatch};
+use arrow::array::types::{Int8Type, Int64Type};
+use arrow::array::{ArrayRef, AsArray, RecordBatch};
 use differential_dataflow::consolidation::consolidate_updates;
 use differential_dataflow::{AsCollection, VecCollection};
 use timely::container::CapacityContainerBuilder;
@@ -10,11 +9,9 @@ use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::Operator;
 
-use super::{Bytes, Keyed, Rows};
+use super::{Bytes, Rows};
 use crate::exchange::Routed;
 use crate::key_codec::KeyCodec;
-use arrow::array::AsArray;
-use arrow::array::types::{Int8Type, Int64Type};
 
 /// What is made of a batch of rows: one for each, but for those that are left out.
 pub struct Mapped<O> {
@@ -55,7 +52,7 @@ pub fn map<'scope, O: differential_dataflow::Data>(
 pub fn opened<'scope>(
     changes: Stream<'scope, i64, Vec<Routed>>,
     of: u32,
-    codec: Rc<KeyCodec>,
+    codec: KeyCodec,
     mut f: impl FnMut(&RecordBatch) -> RecordBatch + 'static,
 ) -> Rows<'scope> {
     type Builder = CapacityContainerBuilder<Vec<(Bytes, i64, isize)>>;
@@ -78,25 +75,36 @@ pub fn opened<'scope>(
     stream.as_collection()
 }
 
-/// Each row with some columns of its as its key. Where `nulls` is given, a key with a null is equal to none of another collection whose
-/// `nulls` is another number; else nulls are equal.
-pub fn keyed<'scope>(rows: Rows<'scope>, (types, by): (KeyCodec, Vec<usize>), key: KeyCodec, nulls: Option<u8>) -> Keyed<'scope> {
-    let whole = KeyCodec::new(types.types()).expect("types that have a codec");
-    map(rows, "keyed", types, move |columns, _| {
-        let of_key: Vec<ArrayRef> = by.iter().map(|column| columns[*column].clone()).collect();
-        let rows = columns.first().map_or(0, |column| column.len());
-        let encoded = whole.encode(columns).expect("columns of its types");
-        let keys: Vec<Bytes> = match of_key.is_empty() {
-            true => vec![vec![]; rows],
-            false => key.encode(&of_key).expect("columns of its types").iter().flatten().map(<[u8]>::to_vec).collect(),
-        };
-        let has_null = |row: usize| of_key.iter().any(|column| column.is_null(row));
-        let marked = |(row, key): (usize, Bytes)| match nulls {
-            Some(mark) if has_null(row) => [vec![mark], key].concat(),
-            Some(_) => [vec![0], key].concat(),
-            None => key,
-        };
-        let keys = keys.into_iter().enumerate().map(marked);
-        Mapped { made: keys.zip(encoded.iter().flatten().map(<[u8]>::to_vec)).collect(), of: None }
-    })
+/// A row that comes or goes at a tick: of what, its key and its values.
+pub type Held<S> = ((S, Bytes, Bytes), i64, isize);
+
+/// The rows of what is held, those of one of them. `f` is given the columns of their keys and values, and makes those of the rows.
+pub fn held<'scope, S: PartialEq + Clone + 'static>(
+    stream: Stream<'scope, i64, Vec<Held<S>>>,
+    of: S,
+    (keys, values): (KeyCodec, KeyCodec),
+    codec: KeyCodec,
+    mut f: impl FnMut(Vec<ArrayRef>, usize) -> Vec<ArrayRef> + 'static,
+) -> Rows<'scope> {
+    type Builder = CapacityContainerBuilder<Vec<(Bytes, i64, isize)>>;
+    let stream = stream.unary::<Builder, _, _, _>(Pipeline, "held", move |_, _| {
+        move |input, output| {
+            input.for_each(|time, held| {
+                let mine: Vec<Held<S>> = held.drain(..).filter(|((whose, ..), ..)| *whose == of).collect();
+                if mine.is_empty() {
+                    return;
+                }
+                let mut columns =
+                    keys.decode(mine.iter().map(|((_, key, _), ..)| key.as_slice())).expect("keys of this codec");
+                if !values.types().is_empty() {
+                    let values = values.decode(mine.iter().map(|((.., row), ..)| row.as_slice()));
+                    columns.extend(values.expect("values of this codec"));
+                }
+                let rows = codec.encode(&f(columns, mine.len())).expect("columns of its types");
+                let rows = rows.iter().flatten().zip(&mine).map(|(row, (_, time, diff))| (row.to_vec(), *time, *diff));
+                output.session(&time).give_iterator(rows);
+            });
+        }
+    });
+    stream.as_collection()
 }

@@ -22,6 +22,8 @@ pub mod distinct;
 pub mod join;
 pub mod map;
 pub mod published;
+#[cfg(test)]
+mod tests;
 pub mod top;
 
 pub use by_tick::{PerTick, by_tick};

@@ -224,7 +224,8 @@ pub fn publish<'scope>(
     let mut builder = OperatorBuilder::new("published".to_owned(), scope);
     let info = builder.operator_info();
     let activator = scope.activator_for(info.address.clone());
-    let pact = Exchange::new(move |((key, _), ..): &((Bytes, Bytes), i64, isize)| keys::owner(keys::hash(key), workers));
+    let pact =
+        Exchange::new(move |((key, _), ..): &((Bytes, Bytes), i64, isize)| keys::owner(keys::hash(key), workers));
     let mut input = builder.new_input(rows.inner, pact);
     let (output, stream) = builder.new_output();
     let mut output = OutputBuilder::<_, CapacityContainerBuilder<Vec<Span<i64, RowBatch>>>>::from(output);

@@ -13,7 +13,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, UInt64Array};
+use arrow::compute::SortOptions;
 use arrow::datatypes::DataType;
+use arrow::error::ArrowError;
+use arrow_row::{RowConverter, SortField};
 use differential_dataflow::consolidation::consolidate;
 
 use super::by_tick::{PerTick, by_key};
@@ -24,6 +27,33 @@ use crate::key_codec::KeyCodec;
 /// as an unsigned integer, behind its other columns.
 pub fn top<'scope>(rows: Keyed<'scope>, limit: usize, numbered: bool) -> Rows<'scope> {
     by_tick(rows, "top", move |_, _| Top::new(limit, numbered))
+}
+
+/// Columns -> bytes whose order is that of the rows.
+pub struct OrderCodec(RowConverter);
+
+impl OrderCodec {
+    /// By column: its type, whether the greatest comes first, and whether nulls do.
+    ///
+    /// # Errors
+    /// A type that has no order.
+    pub fn new(columns: &[(DataType, bool, bool)]) -> Result<OrderCodec, ArrowError> {
+        let field = |(data_type, descending, nulls_first): &(DataType, bool, bool)| {
+            SortField::new_with_options(
+                data_type.clone(),
+                SortOptions { descending: *descending, nulls_first: *nulls_first },
+            )
+        };
+        Ok(OrderCodec(RowConverter::new(columns.iter().map(field).collect())?))
+    }
+
+    /// Columns of those types -> the place of each row.
+    ///
+    /// # Errors
+    /// Columns of other types.
+    pub fn encode(&self, columns: &[ArrayRef]) -> Result<Vec<Bytes>, ArrowError> {
+        Ok(self.0.convert_columns(columns)?.iter().map(|row| row.as_ref().to_vec()).collect())
+    }
 }
 
 /// A row with its place in an order, of which the bytes are given.
@@ -70,7 +100,10 @@ impl PerTick for Top {
                     kept.all.remove(row);
                 }
             }
-            let many = kept.all.iter().flat_map(|(placed, n)| std::iter::repeat_n(row(placed), usize::try_from(*n).unwrap_or(0)));
+            let many = kept
+                .all
+                .iter()
+                .flat_map(|(placed, n)| std::iter::repeat_n(row(placed), usize::try_from(*n).unwrap_or(0)));
             let mut now: Vec<Bytes> = many.take(self.limit).map(<[u8]>::to_vec).collect();
             if let Some(numbers) = &self.numbers {
                 let all: ArrayRef = Arc::new(UInt64Array::from_iter_values(1..=now.len() as u64));
