@@ -28,21 +28,23 @@ pub struct Lowered {
 
 /// Lowers a plan. `collections`: what it reads.
 pub fn lower(plan: &LogicalPlan, collections: &[Collection]) -> Result<Lowered> {
+    lower_up_to(plan, None, collections)
+}
+
+/// The same; `most`: above, only rows with a `ROW_NUMBER()` up to it are kept.
+fn lower_up_to(plan: &LogicalPlan, most: Option<usize>, collections: &[Collection]) -> Result<Lowered> {
     let lower = |plan: &LogicalPlan| lower(plan, collections);
     match plan {
         LogicalPlan::TableScan(scan) => read(scan, collections),
-        LogicalPlan::SubqueryAlias(alias) => lower(&alias.input),
+        LogicalPlan::SubqueryAlias(alias) => lower_up_to(&alias.input, most, collections),
         LogicalPlan::Projection(projection) => {
-            let of = lower(&projection.input)?;
+            let of = lower_up_to(&projection.input, most, collections)?;
             project(of, projection.input.schema(), &projection.expr)
         }
-        LogicalPlan::Filter(filter) => match numbered::bound(filter)? {
-            Some((window, limit)) => {
-                let of = lower(&window.input)?;
-                keep(numbered::lower(of, window, limit)?, filter)
-            }
-            None => keep(lower(&filter.input)?, filter),
-        },
+        LogicalPlan::Filter(filter) => {
+            let most = most.into_iter().chain(numbered::bound(filter)).min();
+            keep(lower_up_to(&filter.input, most, collections)?, filter)
+        }
         LogicalPlan::Aggregate(aggregate) => aggregated(lower(&aggregate.input)?, aggregate),
         LogicalPlan::Distinct(Distinct::All(input)) => {
             let Lowered { node, types, unique } = lower(input)?;
@@ -64,11 +66,12 @@ pub fn lower(plan: &LogicalPlan, collections: &[Collection]) -> Result<Lowered> 
         LogicalPlan::Join(join) => joined(join, (lower(&join.left)?, lower(&join.right)?)),
         LogicalPlan::Limit(limit) => limited(limit, collections),
         LogicalPlan::Sort(_) => refused("ORDER without LIMIT has no meaning: rows of a view have no order"),
-        LogicalPlan::Window(window) => match numbered::call(window) {
-            Some(_) => {
+        LogicalPlan::Window(window) => match (numbered::call(window), most) {
+            (Some(_), Some(most)) => numbered::lower(lower(&window.input)?, window, most),
+            (Some(_), None) => {
                 refused("ROW_NUMBER() needs an upper bound: a query around it with a condition like `WHERE place <= 3`")
             }
-            None => refused("OVER is not supported but for one ROW_NUMBER() with an upper bound"),
+            (None, _) => refused("OVER is not supported but for one ROW_NUMBER() with an upper bound"),
         },
         LogicalPlan::EmptyRelation(_) | LogicalPlan::Values(_) => {
             refused("rows that are read from nothing are not supported: name a collection in FROM")

@@ -22,20 +22,28 @@ pub fn call(window: &Window) -> Option<&WindowFunction> {
     is_it.then_some(call)
 }
 
-/// The window below a condition, and how many rows that lets pass of each part.
-pub fn bound(filter: &Filter) -> Result<Option<(&Window, usize)>> {
-    let LogicalPlan::Window(window) = filter.input.as_ref() else { return Ok(None) };
-    if call(window).is_none() {
-        return Ok(None);
-    }
-    let number = window.schema.fields().len() - 1;
+/// How many rows of each part a condition lets pass, where it is over the number of a window below.
+pub fn bound(filter: &Filter) -> Option<usize> {
+    let schema = filter.input.schema();
+    let numbers: Vec<usize> = (0..schema.fields().len()).filter(|column| is_number(&filter.input, *column)).collect();
     let conditions = split_conjunction(&filter.predicate);
-    let bounds = conditions.into_iter().filter_map(|condition| most(condition, &window.schema, number));
-    match bounds.min() {
-        None => {
-            refused("ROW_NUMBER() needs an upper bound: a condition like `WHERE place <= 3`, by itself or behind AND")
+    let most =
+        conditions.iter().flat_map(|condition| numbers.iter().filter_map(|number| most(condition, schema, *number)));
+    most.min().map(|most| usize::try_from(most).unwrap_or(0))
+}
+
+/// Whether a column is the number of the window below, as it is.
+fn is_number(plan: &LogicalPlan, column: usize) -> bool {
+    match plan {
+        LogicalPlan::Window(window) => call(window).is_some() && column == window.schema.fields().len() - 1,
+        LogicalPlan::SubqueryAlias(alias) => is_number(&alias.input, column),
+        LogicalPlan::Filter(filter) => is_number(&filter.input, column),
+        LogicalPlan::Projection(projection) => {
+            let expr = projection.expr.get(column).map(|expr| expr.clone().unalias_nested().data);
+            let Some(Expr::Column(named)) = expr else { return false };
+            projection.input.schema().index_of_column(&named).is_ok_and(|column| is_number(&projection.input, column))
         }
-        Some(most) => Ok(Some((window, usize::try_from(most).unwrap_or(0)))),
+        _ => false,
     }
 }
 

@@ -4,8 +4,8 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, new_null_array};
-use arrow::compute::filter_record_batch;
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, UInt32Array, new_null_array};
+use arrow::compute::take_record_batch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use headwater_connectors::Path;
@@ -177,8 +177,7 @@ impl<'scope> Nodes<'_, 'scope> {
                 .map(|row| row as u32)
                 .collect();
             let diffs: Vec<isize> = of.iter().map(|row| diffs[*row as usize]).collect();
-            let passes = arrow::compute::prep_null_mask_filter(passes);
-            let some = filter_record_batch(&rows, &passes).expect("as many of both");
+            let some = take_record_batch(&rows, &UInt32Array::from(of.clone())).expect("rows of its own");
             Mapped { made: evaluate.rows(&some, &diffs), of: Some(of) }
         });
         Ok(Made { rows, types })
