@@ -157,7 +157,10 @@ fn plan(context: &Context, statement: Statement) -> Result<LogicalPlan> {
         Arc::new(PushDownFilter::new()),
         Arc::new(OptimizeProjections::new()),
     ];
-    let context = OptimizerContext::new_with_config_options(DIALECT.shared_options()).with_max_passes(8);
+    let mut options = DIALECT.shared_options().as_ref().clone();
+    // Else one that names nothing of the query around it would stay what it is.
+    options.optimizer.enable_physical_uncorrelated_scalar_subquery = false;
+    let context = OptimizerContext::new_with_config_options(Arc::new(options)).with_max_passes(8);
     Optimizer::with_rules(rules).optimize(plan, &context, |_, _| {})
 }
 
