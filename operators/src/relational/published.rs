@@ -159,6 +159,9 @@ impl Published {
             self.turn(key, row.map(|row| opened.row(row)), tick);
         }
         self.rows.settle();
+        if tick == BEFORE {
+            self.changed = Changed::default();
+        }
     }
 
     /// A key has this row from a tick on.
