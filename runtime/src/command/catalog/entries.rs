@@ -156,7 +156,11 @@ fn of_source(source: &Source, opened: Option<(&Opened, SourceId)>) -> SourceEntr
     SourceEntry {
         source: source.name.clone(),
         about: AboutEntry::from(&source.about),
-        history: source.history.as_ref().map(|history| format!("{} {}", history.kind.name(), history.config.path())),
+        history: source.history.as_ref().map(|history| {
+            let version = opened.and_then(|(opened, id)| opened.sources[id].history.as_ref()?.pinned().version.clone());
+            let version = version.map_or_else(String::new, |version| format!(", {version}"));
+            format!("{} {}{version}", history.kind.name(), history.config.path())
+        }),
         stream: source.stream.as_ref().map(|stream| stream.config.describe()),
         seam: format!("by {}", report::by(&source.seam.by)),
         event_time: source.event_time.as_ref().map_or_else(String::new, |time| time.text.clone()),
