@@ -17,14 +17,18 @@ use crate::objects::runtime;
 use crate::{Error, Result, Wanted};
 
 /// What a reader here can do that a table may ask for.
-const FEATURES: [&str; 7] = [
+const FEATURES: [&str; 10] = [
     "columnMapping",
     "deletionVectors",
     "inCommitTimestamp",
     "timestampNtz",
     "typeWidening",
+    "typeWidening-preview",
     "v2Checkpoint",
     "vacuumProtocolCheck",
+    // A column of this type cannot be used, and harms only who names it.
+    "variantType",
+    "variantType-preview",
 ];
 
 /// What lies in a table's log.
