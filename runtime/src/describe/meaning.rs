@@ -165,7 +165,7 @@ mod tests {
         // Clocks go back on the second of them.
         let days = Fixed::Calendar(Calendar::new(chrono_tz::Europe::Berlin, 1, 1, 0));
         assert_eq!(
-            two_windows(Tick::from_us(1_792_890_000_000_000), days),
+            two_windows(Tick::from_us(1_792_836_000_000_000), days),
             (
                 "[2026-10-23T22:00:00Z, 2026-10-24T22:00:00Z)".to_owned(),
                 "[2026-10-24T22:00:00Z, 2026-10-25T23:00:00Z)".to_owned()

@@ -264,7 +264,7 @@ tables! {
         tags => "tags"
         /// The group as SQL, in place of source, key, where, window and columns.
         sql => "sql"
-        /// A table with the group's windows: `tumbling`, `hopping` and `every`, or `session`. Without it, each column looks back from now.
+        /// A table with the group's windows: `tumbling`, `hopping` and `every`, or `session`; of days, `zone` and `starts`. Without it, each column looks back from now.
         window => "window"
         /// How long past its end a window's row stays in the store.
         retain => "retain"
