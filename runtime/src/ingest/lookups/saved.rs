@@ -103,6 +103,7 @@ impl LookUps {
             let opened = self.opened.clone();
             self.tables.get_mut(&scan).map(|state| state.do_tick(&opened, i64::MIN, &mut nothing));
         }
+        self.loaded.extend(nothing.contents);
     }
 
     /// Takes events that were saved, those of these rows. `moved`: by scan of then the one that goes on with it.

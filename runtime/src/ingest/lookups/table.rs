@@ -10,6 +10,7 @@ use headwater_operators::table::{Changed, Place, Row, Table, Version};
 use super::super::stamp::Reason;
 use super::super::versions::{self, Applied, Message};
 use super::Made;
+use super::contents::Contents;
 use crate::base::id::{ScanId, SourceId};
 use crate::base::time::{Eff, Span, Tick, Time};
 use crate::catalog::opened::Opened;
@@ -33,6 +34,8 @@ pub(super) struct TableState {
     pub(super) least: Eff,
     pub(super) has_stream: bool,
     pub(super) lateness: Span,
+    /// What it holds, where views read that.
+    pub(super) contents: Option<Contents>,
 }
 
 /// Rows of a message at most.
@@ -66,6 +69,7 @@ impl TableState {
             least,
             has_stream: open.stream.is_some(),
             lateness: Span::from_us(conf.lateness_us),
+            contents: None,
         }
     }
 
@@ -98,6 +102,9 @@ impl TableState {
             let row_of = (!message.removes(row)).then(|| Rc::new(Row { values, undecoded }));
             let version = Version { from: message.from(row), place, row: row_of, eff };
             changed.extend(self.table.insert(message.key(row), version));
+        }
+        if let Some(contents) = &mut self.contents {
+            contents.turn(&self.table, &changed, tick, &mut made.contents);
         }
         changed
     }
@@ -145,6 +152,16 @@ impl TableState {
         }
         all.extend(rows.into_iter().map(|(message, rows)| message.rows(rows)));
         all
+    }
+
+    /// Versions from before it may be forgotten: what the table holds will not be another one for it.
+    pub(super) fn contents_from(&self, horizon: Eff) -> i64 {
+        match self.contents {
+            None => i64::MAX,
+            // What its history holds may still become visible.
+            Some(_) if !self.has_stream => i64::MIN,
+            Some(_) => self.corrects_from(horizon),
+        }
     }
 
     /// No version that comes is in force at a time before it.
