@@ -7,12 +7,12 @@ use crate::job::{Job, Window};
 
 /// In the order of the job.
 pub fn groups(job: &Job, features: Option<&[String]>) -> Result<Vec<GroupId>, Failure> {
-    let trailing = |id: &GroupId| job.groups[*id].window == Window::Trailing && job.groups[*id].lookups.is_empty();
+    let trailing = |id: &GroupId| job.groups[*id].window == Window::Trailing;
     let all: Vec<GroupId> = job.groups.ids().filter(trailing).collect();
     let Some(features) = features else {
         if all.is_empty() {
             return Err(Failure::Usage(
-                "the job has no trailing or lifetime group without lookups: there is nothing to backfill".to_owned(),
+                "the job has no trailing or lifetime group: there is nothing to backfill".to_owned(),
             ));
         }
         return Ok(all);
@@ -26,11 +26,6 @@ pub fn groups(job: &Job, features: Option<&[String]>) -> Result<Vec<GroupId>, Fa
                 expected(name, names())
             )));
         };
-        if !job.groups[id].lookups.is_empty() {
-            return Err(Failure::Usage(format!(
-                "--features: `{name}` looks up in a table: a backfill of such a group is not built yet"
-            )));
-        }
         let kind = match job.groups[id].window {
             Window::Trailing => None,
             Window::Tumbling { .. } => Some("tumbling"),

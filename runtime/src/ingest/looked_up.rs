@@ -103,7 +103,8 @@ impl Raw {
     }
 }
 
-fn take_records(records: &Records, rows: &[u32]) -> Records {
+/// Some of them.
+pub fn take_records(records: &Records, rows: &[u32]) -> Records {
     if rows.len() == records.len() {
         return records.clone();
     }
