@@ -49,4 +49,5 @@ mod starts;
 mod support;
 mod topics;
 mod union;
+mod views;
 mod wrong_inputs;
