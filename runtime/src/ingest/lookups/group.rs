@@ -27,6 +27,9 @@ pub(super) struct GroupState {
     pub(super) scans: Vec<ScanId>,
     /// Of its events and its tables.
     pub(super) all_scans: Vec<ScanId>,
+    /// Whether some of its events replace one another; and how much longer its windows are kept for that.
+    pub(super) is_replaced: bool,
+    pub(super) grace: Span,
     /// `S` of the group.
     pub(super) s: Tick,
     pub(super) begun: bool,
@@ -81,6 +84,8 @@ impl GroupState {
             by_key: scans.iter().map(|_| BTreeSet::new()).collect(),
             scans,
             all_scans: set.scans.values().copied().collect(),
+            is_replaced: opened.is_replaced(id),
+            grace: opened.grace(id),
             s: set.s.unwrap_or(Tick::AFTER_ALL),
             begun: false,
             corrected: opened.is_corrected(id).then(|| events::corrected_schema(&set.plan.inputs, windowed)),
@@ -121,7 +126,7 @@ impl GroupState {
     /// Events before it are in no window any more, once every tick up to one is done.
     pub(super) fn windows_from(&self, done: i64, horizon: &IdVec<ScanId, Eff>) -> i64 {
         let closed = self.all_scans.iter().map(|scan| horizon[*scan]).min().unwrap_or(Eff::BEFORE_ALL);
-        let closes = |size: Span| ((closed - self.lateness) - size).us();
+        let closes = |size: Span| ((closed - self.lateness) - size - self.grace).us();
         match self.window {
             Window::Trailing => {
                 self.longest.map_or(i64::MIN, |longest| (Tick::from_us(done).left(longest)).us().saturating_add(1))
@@ -129,6 +134,13 @@ impl GroupState {
             Window::Tumbling { size_us } | Window::Hopping { size_us, .. } => closes(Span::from_us(size_us)),
             Window::Session { gap_us } => closes(Span::from_us(gap_us)),
         }
+    }
+
+    /// Events before it need not be held any more, once every tick up to one is done.
+    pub(super) fn held_from(&self, tables: &Tables, done: i64, horizon: &IdVec<ScanId, Eff>) -> i64 {
+        let windows = self.windows_from(done, horizon);
+        // What replaces an event takes it back as it was.
+        if self.is_replaced { windows } else { windows.max(self.corrected_from(tables, horizon)) }
     }
 
     /// Whether an event of a time is to be held.

@@ -33,6 +33,8 @@ pub(super) struct TableState {
     pub(super) least: Eff,
     pub(super) has_stream: bool,
     pub(super) lateness: Span,
+    /// Whether some group looks up in it. If none does, only partitions of keys are remembered.
+    pub(super) is_asked: bool,
 }
 
 /// Rows of a message at most.
@@ -65,6 +67,7 @@ impl TableState {
             s: scan.s.unwrap_or(Tick::BEFORE_ALL),
             least,
             has_stream: open.stream.is_some(),
+            is_asked: opened.graph.groups_of(scan.source).next().is_some(),
             lateness: Span::from_us(conf.lateness_us),
         }
     }
@@ -86,6 +89,9 @@ impl TableState {
             let home = partition.and_then(|_| self.homes.get(message.key(row)));
             if home.is_some_and(|home| Some(*home) != partition) {
                 self.tell_moved(opened, &message, row, made);
+                continue;
+            }
+            if !self.is_asked {
                 continue;
             }
             let values: Box<[u8]> = message.values(row).into();

@@ -5,6 +5,7 @@ mod about;
 mod column;
 mod derived;
 mod group;
+mod keyed;
 mod lookup;
 pub mod names;
 pub(crate) mod schema;
