@@ -196,5 +196,7 @@ fn restore(of: Rendering, held: &mut LookUps) -> Result<(), Failure> {
         let Some(source) = source_now(source) else { return Ok(()) };
         let mine = lookups::owned(batch, (worker, workers)).map_err(damaged)?;
         held.load_replaced(source, batch, &mine, moved).map_err(damaged)
-    })
+    })?;
+    held.settle_replaced();
+    Ok(())
 }

@@ -12,7 +12,7 @@ use super::super::looked_up::RawRow;
 use super::super::shape::Shaper;
 use super::super::versions::value_types;
 use super::picked::{LookupCodecs, OnKey, Picked};
-use super::table::Tables;
+use super::table::{Tables, is_timed};
 use crate::base::id::{GroupId, IdVec, ScanId, SourceId};
 use crate::base::time::{Eff, Span, Tick, Time};
 use crate::catalog::column_sets::ColumnSets;
@@ -30,6 +30,8 @@ pub(super) struct GroupState {
     /// Whether some of its events replace one another; and how much longer its windows are kept for that.
     pub(super) is_replaced: bool,
     pub(super) grace: Span,
+    /// Whether some of its tables are known tick by tick: see `TableState`.
+    pub(super) is_timed: bool,
     /// `S` of the group.
     pub(super) s: Tick,
     pub(super) begun: bool,
@@ -86,6 +88,7 @@ impl GroupState {
             all_scans: set.scans.values().copied().collect(),
             is_replaced: opened.is_replaced(id),
             grace: opened.grace(id),
+            is_timed: open.lookups.iter().any(|lookup| is_timed(opened, lookup.table)),
             s: set.s.unwrap_or(Tick::AFTER_ALL),
             begun: false,
             corrected: opened.is_corrected(id).then(|| events::corrected_schema(&set.plan.inputs, windowed)),

@@ -126,10 +126,11 @@ impl LookUps {
         let message = Rc::new(Message::open(batch));
         for row in 0..message.len() {
             let visible = message.visible(row);
-            let at = if of_history && visible <= state.s.us() { i64::MIN } else { visible };
+            let at_once = of_history && !state.is_timed;
+            let at = if at_once && visible <= state.s.us() { i64::MIN } else { visible };
             if let Some(eff) = message.eff(row).filter(|_| message.position(row).0.is_some()) {
                 let known = Tick::up(Eff::from_us(eff), self.tick).us();
-                let known = if of_history { i64::MIN } else { known.min(at) };
+                let known = if at_once { i64::MIN } else { known.min(at) };
                 state.registering.entry((known, eff)).or_default().push((message.clone(), row));
             }
             state.waiting.entry(at).or_default().push((message.clone(), row));
@@ -191,7 +192,7 @@ impl LookUps {
 
     /// The next tick at which something may come, where every tick up to one can be done.
     fn next_tick(&self, to: i64) -> Option<i64> {
-        let of_tables = self.tables.values().filter_map(|table| table.waiting.keys().next().copied());
+        let of_tables = self.tables.values().filter_map(|table| table.next_tick(to));
         let of_replaced = self.replaced.values().filter_map(|state| state.next_tick(to));
         self.waiting.keys().next().copied().into_iter().chain(of_tables).chain(of_replaced).min()
     }
@@ -353,7 +354,7 @@ type Waiting = BTreeMap<i64, Vec<(GroupId, RawRow)>>;
 /// An event waits for its tick. What a history holds of a group is looked up as soon as it is there, where that may be corrected.
 fn wait(waiting: &mut Waiting, (id, group): (GroupId, &GroupState), (raw, row): RawRow) {
     let visible = raw.visible[row as usize];
-    let at_once = raw.of_history && visible <= group.s && group.corrected.is_some();
+    let at_once = raw.of_history && visible <= group.s && group.corrected.is_some() && !group.is_timed;
     waiting.entry(if at_once { i64::MIN } else { visible.us() }).or_default().push((id, (raw, row)));
 }
 

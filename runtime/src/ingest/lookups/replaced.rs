@@ -32,7 +32,7 @@ pub(super) struct ReplacedState {
     /// By tick.
     waiting: BTreeMap<i64, Vec<(RawRow, Place)>>,
     /// By the tick at which all is read that came no later, then by effective time: whose partition a key is, the first of these says.
-    registering: BTreeMap<(i64, i64), Vec<(RowKey, i64)>>,
+    registering: BTreeMap<(i64, i64), Vec<(RawRow, i64)>>,
     /// By the event time up to which they are remembered.
     by_ts: BTreeSet<(i64, RowKey)>,
     /// What is wrong with events that are in force, before their group's `S`; of groups that look nothing up.
@@ -157,7 +157,7 @@ impl ReplacedState {
         let visible = raw.visible[at].us();
         if let ((Some(partition), Some(_)), Some(eff)) = (raw.positions[at], raw.effs[at]) {
             let known = Tick::up(eff, self.tick).us().min(visible);
-            self.registering.entry((known, eff.us())).or_default().push((key.clone(), partition));
+            self.registering.entry((known, eff.us())).or_default().push((row.clone(), partition));
         }
         self.entries.entry(key).or_default().waiting += 1;
         self.waiting.entry(visible).or_default().push((row, place));
@@ -165,17 +165,28 @@ impl ReplacedState {
 
     /// The next tick at which something may come, where every tick up to one can be done.
     pub(super) fn next_tick(&self, to: i64) -> Option<i64> {
-        self.waiting.keys().next().copied().filter(|_| to >= self.first)
+        let registering = self.registering.keys().next().map(|(known, _)| *known);
+        self.waiting.keys().next().copied().into_iter().chain(registering).min().filter(|_| to >= self.first)
+    }
+
+    /// All is known that came by a tick: whose partition each key is. Returns what came in another one.
+    pub(super) fn register(&mut self, tick: i64) -> Vec<RawRow> {
+        let mut moved = vec![];
+        while let Some(entry) = self.registering.first_entry().filter(|entry| entry.key().0 <= tick) {
+            let mut same = entry.remove();
+            same.sort_by_key(|(_, partition)| *partition);
+            for (row, partition) in same {
+                let home = *self.entries.entry(Self::key(&row)).or_default().home.get_or_insert(partition);
+                moved.extend((home != partition).then_some(row));
+            }
+        }
+        moved
     }
 
     /// Does a tick. Returns of which keys another record is in force from then on.
     pub(super) fn do_tick(&mut self, opened: &Opened, tick: i64, made: &mut Made) -> Vec<Step> {
-        while let Some(entry) = self.registering.first_entry().filter(|entry| entry.key().0 <= tick) {
-            let mut same = entry.remove();
-            same.sort_by_key(|(_, partition)| *partition);
-            for (key, partition) in same {
-                self.entries.entry(key).or_default().home.get_or_insert(partition);
-            }
+        for row in self.register(tick) {
+            self.tell_moved(opened, &row, made);
         }
         let mut newest: BTreeMap<RowKey, (RawRow, Place)> = BTreeMap::new();
         for (row, place) in self.waiting.remove(&tick).unwrap_or_default() {
@@ -185,7 +196,6 @@ impl ReplacedState {
             let (partition, offset) = row.0.positions[row.1 as usize];
             let is_moved = offset.is_some() && entry.home.zip(partition).is_some_and(|(home, of)| home != of);
             if is_moved {
-                self.tell_moved(opened, &row, made);
                 continue;
             }
             match newest.get(&key) {

@@ -146,6 +146,13 @@ impl LookUps {
             let opened = self.opened.clone();
             self.tables.get_mut(&scan).map(|state| state.do_tick(&opened, i64::MIN, &mut nothing));
         }
+        // What had come by then in another partition is told already.
+        self.tables.values_mut().for_each(|state| drop(state.register(self.done)));
+    }
+
+    /// All records that replace one another are there.
+    pub fn settle_replaced(&mut self) {
+        self.replaced.values_mut().for_each(|state| drop(state.register(self.done)));
     }
 
     /// Takes events that were saved, those of these rows. `moved`: by scan of then the one that goes on with it.

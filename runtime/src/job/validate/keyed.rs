@@ -68,7 +68,7 @@ pub fn check(cx: &mut Context, section: &Section, source: &Source) {
     let Some(stream) = &source.stream else {
         if let (Changes::Debezium, Some(entry)) = (rows.changes, section.get("changes")) {
             let why = "envelopes are of a stream, and a history has the rows themselves";
-            cx.error(entry.at, format!("{} has no stream: {why}: leave out `changes`", section.what));
+            cx.warning(entry.at, format!("`changes` has no effect: {} has no stream, and {why}", section.what));
         }
         return;
     };
