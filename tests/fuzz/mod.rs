@@ -13,6 +13,7 @@
 
 mod avro;
 mod checkpoint;
+mod debezium;
 mod expression;
 mod http;
 mod job;
@@ -48,9 +49,10 @@ trait Target: Sync {
     fn read(&self, input: &[u8]);
 }
 
-const TARGETS: [&dyn Target; 9] = [
+const TARGETS: [&dyn Target; 10] = [
     &parquet::Parquet,
     &json::Json,
+    &debezium::Debezium,
     &avro::Avro,
     &protobuf::Protobuf,
     &job::JobFile,

@@ -150,7 +150,9 @@ impl GroupState {
     pub(super) fn is_held(&self, tables: &Tables, horizon: &IdVec<ScanId, Eff>) -> impl Fn(i64) -> bool + use<> {
         let from = self.corrected_from(tables, horizon);
         let is_corrected = self.corrected.is_some();
-        move |ts| is_corrected && ts >= from
+        // What a history holds of its tables may still be to come.
+        let any = self.is_timed && !self.begun;
+        move |ts| is_corrected && (any || ts >= from)
     }
 
     pub(super) fn hold(&mut self, tables: &mut Tables, raw: RawRow, picked: Vec<Picked>) -> u32 {

@@ -130,7 +130,8 @@ fn horizons(raw: &Raw) -> Vec<u8> {
     out
 }
 
-fn payload((raw, row): &RawRow) -> Vec<u8> {
+/// What a dead letter of an event quotes.
+pub fn payload((raw, row): &RawRow) -> Vec<u8> {
     match &raw.records.payload {
         Payload::Raw(all) => all.value(*row as usize).to_vec(),
         Payload::Row => {

@@ -13,6 +13,7 @@
 //!
 //! Every worker has all tables, and looks up what it has read itself. Records that replace one another are where their key is.
 
+mod compact;
 mod group;
 mod kept;
 mod looking;
@@ -187,6 +188,7 @@ impl LookUps {
             self.horizon = horizons;
             self.forget(reached);
         }
+        self.compact();
         (made, reached)
     }
 
@@ -305,8 +307,9 @@ impl LookUps {
     /// Forgets what nothing can ask for any more, once all ticks up to one are done.
     fn forget(&mut self, done: i64) {
         let LookUps { groups, tables, replaced, horizon, waiting, .. } = self;
-        // What replaces an event before its group begins is still to be known.
-        for group in groups.values_mut().filter(|group| group.begun || !group.is_replaced) {
+        // What replaces or corrects an event before its group begins is still to be known.
+        let may_forget = |group: &&mut GroupState| group.begun || !(group.is_replaced || group.is_timed);
+        for group in groups.values_mut().filter(may_forget) {
             let bound = group.held_from(tables, done, horizon);
             while let Some((ts, slot)) = group.by_ts.first().copied().filter(|(ts, _)| *ts < bound) {
                 group.by_ts.remove(&(ts, slot));

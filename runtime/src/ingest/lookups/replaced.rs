@@ -45,6 +45,8 @@ pub(super) struct ReplacedState {
     first: i64,
     /// Removals of what was not there.
     pub(super) passed_over: u64,
+    /// Records that were taken in since what is in force was copied together.
+    pub(super) taken: usize,
 }
 
 /// What is known of a key.
@@ -111,12 +113,14 @@ impl ReplacedState {
             tick: opened.job.tick(),
             first: plan.first_tick(plan.scans[id].side).us(),
             passed_over: 0,
+            taken: 0,
         }
     }
 
     /// Takes records in.
     pub(super) fn take(&mut self, raw: &Rc<Raw>) {
         let rows = self.rows(raw);
+        self.taken += rows.len();
         for (row, place) in rows {
             self.wait(row, place);
         }
@@ -264,6 +268,11 @@ impl ReplacedState {
     pub(super) fn kept(&self) -> (impl Iterator<Item = &RawRow>, impl Iterator<Item = &RawRow>) {
         let last = self.entries.values().filter_map(|entry| entry.last.as_ref()).map(|last| &last.row);
         (last, self.waiting.values().flatten().map(|(row, _)| row))
+    }
+
+    /// The records that are in force.
+    pub(super) fn last_rows(&mut self) -> impl Iterator<Item = &mut RawRow> {
+        self.entries.values_mut().filter_map(|entry| entry.last.as_mut()).map(|last| &mut last.row)
     }
 
     /// Takes records that were in force when they were saved. Returns their keys.
