@@ -479,7 +479,7 @@ fn a_compacted_topic_with_tombstones() {
         let out = finish(run(&["export", job.to_str().unwrap(), "cards"]), 0).stdout;
         let row = |line: &Value| {
             let card = line["key"]["card"].as_str().unwrap().to_owned();
-            (card, (line["row"]["n_all"].as_i64().unwrap(), line["row"]["x_all"].as_i64().unwrap_or(0)))
+            (card, (line["row"]["n"].as_i64().unwrap(), line["row"]["x"].as_i64().unwrap_or(0)))
         };
         json_lines(&out).iter().map(row).collect::<BTreeMap<_, _>>()
     };

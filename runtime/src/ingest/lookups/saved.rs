@@ -106,7 +106,8 @@ impl LookUps {
         for (id, group) in &self.groups {
             let group_id = id.number();
             for (slot, event) in (0u32..).zip(&group.held) {
-                let Some(event) = event else { continue };
+                // What replaces one another is saved by its key.
+                let Some(event) = event.as_ref().filter(|event| event.raw.0.keys.is_none()) else { continue };
                 let what = group.suspects.get(&slot).copied().and_then(suspected);
                 add(&event.raw, Holding { group: group_id, state: HeldState::Held, suspected: what });
             }
