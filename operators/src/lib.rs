@@ -24,6 +24,7 @@ pub mod limits;
 pub mod operator;
 pub mod probe;
 pub mod reduce;
+pub mod relational;
 pub mod saved;
 pub mod sketch;
 pub mod standalone;

@@ -18,6 +18,7 @@ mod expression;
 mod http;
 mod job;
 mod json;
+mod lakes;
 mod mutate;
 mod parquet;
 mod protobuf;
@@ -49,11 +50,13 @@ trait Target: Sync {
     fn read(&self, input: &[u8]);
 }
 
-const TARGETS: [&dyn Target; 10] = [
+const TARGETS: [&dyn Target; 12] = [
     &parquet::Parquet,
     &json::Json,
     &debezium::Debezium,
     &avro::Avro,
+    &lakes::AvroFile,
+    &lakes::DeltaLog,
     &protobuf::Protobuf,
     &job::JobFile,
     &expression::Expressions,

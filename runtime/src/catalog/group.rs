@@ -100,6 +100,13 @@ fn row(
 }
 
 impl Compiled {
+    /// The columns of its rows: those of the key, and all others.
+    pub fn fields(&self, group: &Group) -> (Vec<(String, DataType)>, Vec<(String, DataType)>) {
+        let keys = group.key.iter().zip(&self.keys).map(|(key, of)| (key.name.clone(), of.data_type().clone()));
+        let columns = self.columns.iter().zip(&self.results).map(|(column, of)| (column.name.clone(), of.clone()));
+        (keys.collect(), columns.chain(self.derived.fields()).collect())
+    }
+
     /// The columns that its expressions name, by their paths.
     pub fn names(&self) -> impl Iterator<Item = &String> {
         let of_inputs = self.inputs.iter().flat_map(Input::columns);
@@ -222,7 +229,7 @@ fn windows(group: &Group) -> Option<RowWindows> {
     let size_us = match group.window {
         Window::Trailing => return None,
         Window::Tumbling { size_us } | Window::Hopping { size_us, .. } => Some(size_us),
-        Window::Session { .. } => None,
+        Window::Calendar(_) | Window::Session { .. } => None,
     };
     Some(RowWindows { retain_us: group.retain_us, size_us })
 }

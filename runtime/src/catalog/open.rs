@@ -12,6 +12,7 @@ use super::group::{Compiled, compile, open_group};
 use super::input::condition;
 use super::lookup::Tables;
 use super::opened::Opened;
+use super::relation::{self, Readable};
 use super::source::{Streams, look_at_schema, open_history, open_streams, project, told, with_computed};
 use super::times::{self, Times};
 use crate::base::failure::Failure;
@@ -90,7 +91,8 @@ fn open_once(
     let named = check_names(&job, &schemas);
     let names_fit = !named.has_errors();
     faults.faults.extend(named.faults);
-    let graph = Graph::of(&job);
+    let reads = relation::reads(&job);
+    let graph = Graph::of(&job, &reads);
     let times = job.sources.pairs().map(|(id, source)| times::compile(source, schemas[id].as_ref()?, &mut faults));
     let times: IdVec<SourceId, Option<Times>> = times.collect();
     let deleted: IdVec<SourceId, Option<Option<Expression>>> =
@@ -101,18 +103,27 @@ fn open_once(
         let schema = union::schema(group, &job.sources, &schemas);
         compiled.push(schema.and_then(|schema| compile(group, &schema, &tables, &mut faults)));
     }
+    let views = relation::compile(&Readable { job: &job, schemas: &schemas, groups: &compiled }, &reads, &mut faults);
+    let viewed = relation::of_tables(&job, &views, &schemas);
     // Last, and told last: who is away hides nothing that is wrong with the job itself.
     let streams = open_streams(&job, (streams, &pins), &mut faults);
     if faults.has_errors() || !names_fit {
         return Err(Failure::Job(faults));
     }
     let compiled: IdVec<GroupId, Compiled> = compiled.into_iter().flatten().collect();
-    let mut opened = Opened { job, graph, sources: IdVec::new(), groups: IdVec::new() };
+    let mut opened = Opened {
+        job,
+        graph,
+        sources: IdVec::new(),
+        groups: IdVec::new(),
+        views: views.into_iter().flatten().collect(),
+    };
     let made = times.into_iter().flatten().zip(deleted.into_iter().map(Option::flatten));
     let sources = sources.into_iter().flatten().zip(streams?).zip(made);
     for ((id, source), (parts, times)) in opened.job.sources.pairs().zip(sources) {
         let groups = opened.graph.groups_of(id).map(|group| (&opened.job.groups[group], &compiled[group]));
-        opened.sources.push(project((id, source), parts, times, groups));
+        let viewed = viewed.get(&id).map_or(&[][..], Vec::as_slice);
+        opened.sources.push(project((id, source), parts, times, (groups, viewed)));
     }
     for ((id, group), compiled) in opened.job.groups.pairs().zip(compiled) {
         let sources = opened.graph.events_of(id).map(|source| (source, &opened.sources[source]));
@@ -144,6 +155,7 @@ pub fn more_faults(job: &Job) -> Faults {
         }
     }
     let tables = Tables { sources: &job.sources, schemas: &schemas };
+    let mut groups: IdVec<GroupId, Option<Compiled>> = IdVec::new();
     for group in &job.groups {
         if let Some(schema) = &union::schema(group, &job.sources, &schemas) {
             let mut whole = group.clone();
@@ -152,8 +164,11 @@ pub fn more_faults(job: &Job) -> Faults {
             // Others have been told as missing their input.
             whole.columns.iter_mut().for_each(|column| column.filter = column.filter.take().filter(written));
             whole.columns.retain(|c| c.of.as_ref().map_or(c.agg.definition().of_events.is_some(), written));
-            compile(&whole, schema, &tables, &mut faults);
+            groups.push(compile(&whole, schema, &tables, &mut faults));
+        } else {
+            groups.push(None);
         }
     }
+    relation::compile(&Readable { job, schemas: &schemas, groups: &groups }, &relation::reads(job), &mut faults);
     faults
 }

@@ -7,6 +7,7 @@ pub(crate) mod duration;
 pub(crate) mod raw;
 pub(crate) mod secrets;
 pub(crate) mod validate;
+pub(crate) mod view;
 
 pub(crate) mod instant;
 pub(crate) mod nearest;
@@ -32,9 +33,10 @@ use headwater_connectors::sink::lines::LinesConfig;
 use headwater_connectors::sink::{Home, SinkConfig};
 use headwater_connectors::stream::StreamConfig;
 use headwater_operators::aggregate::Aggregate;
+use headwater_operators::group::{Calendar, Fixed};
 
 use crate::base::fault::{At, Fault, Faults, Places};
-use crate::base::id::{GroupId, IdVec, SinkId, SourceId};
+use crate::base::id::{GroupId, IdVec, SinkId, SourceId, ViewId};
 use crate::base::time::Span;
 
 /// A validated job. Durations and times are microseconds. Its debug output shows no secret.
@@ -54,6 +56,8 @@ pub struct Job {
     pub(crate) sources: IdVec<SourceId, Source>,
     /// In the order of the file: it is the order of the changelog.
     pub(crate) groups: IdVec<GroupId, Group>,
+    /// In the order of the file, behind the groups in the changelog.
+    pub(crate) views: IdVec<ViewId, view::View>,
     pub(crate) sinks: IdVec<SinkId, Sink>,
     pub(crate) dead_letters: Arc<dyn LinesConfig>,
     /// `[dead_letters]`, where there is one.
@@ -288,9 +292,23 @@ pub(crate) enum Window {
         size_us: i64,
         every_us: i64,
     },
+    /// Whole days of a zone: those that meet are tumbling, the others hopping.
+    Calendar(Calendar),
     Session {
         gap_us: i64,
     },
+}
+
+impl Window {
+    /// Where the windows lie, of those whose places are known beforehand.
+    pub fn fixed(self) -> Option<Fixed> {
+        match self {
+            Window::Trailing | Window::Session { .. } => None,
+            Window::Tumbling { size_us: size } => Some(Fixed::Even { size, every: size }),
+            Window::Hopping { size_us: size, every_us: every } => Some(Fixed::Even { size, every }),
+            Window::Calendar(calendar) => Some(Fixed::Calendar(calendar)),
+        }
+    }
 }
 
 /// One column of the row: a list of windows is already one column each.
@@ -321,7 +339,7 @@ pub(crate) struct Sink {
     pub name: String,
     pub at: At,
     pub to: SinkConfig,
-    /// Ascending.
+    /// Of groups and views, ascending.
     pub groups: Vec<GroupId>,
 }
 

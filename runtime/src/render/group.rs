@@ -40,6 +40,8 @@ pub struct Made<'scope> {
     pub changes: Stream<'scope, i64, Vec<Routed>>,
     /// Newest rows, of the groups that a store asks for.
     pub rows: Stream<'scope, i64, Vec<Routed>>,
+    /// What stores have at every tick, of the groups that views read; without derived columns.
+    pub contents: Stream<'scope, i64, Vec<Routed>>,
     /// Nothing, of all groups.
     pub finished: Stream<'scope, i64, Vec<()>>,
 }
@@ -54,7 +56,7 @@ pub fn render<'scope>(
     let states: Vec<SharedState> = states.into_iter().collect();
     let out = windows(events, &states, &wiring.windows);
     wiring.to_wake.borrow_mut().extend(out.activators);
-    Made { changes: out.changes, rows: out.rows, finished: out.finished.probe_with(finished) }
+    Made { changes: out.changes, rows: out.rows, contents: out.contents, finished: out.finished.probe_with(finished) }
 }
 
 /// Opens what this worker keeps for each group, and has it saved in checkpoints.
@@ -90,6 +92,9 @@ fn state(of: Rendering, id: GroupId, journal: &GroupJournal) -> Result<State, Fa
     }
     if shared.mode == Mode::Follow {
         state.enter_later(job.tick().us());
+    }
+    if side == Side::Live && shared.opened.graph.is_viewed(Kind::Group(id)) {
+        state.share_contents();
     }
     if shared.opened.has_stream() {
         state.keep_journal(Box::new(journal.clone()));

@@ -17,6 +17,7 @@ use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::operators::vec::Map;
 
+use super::nodes::Contents;
 use super::rendering::{Rendering, Wiring};
 use crate::base::failure::Failure;
 use crate::base::id::{Id, ScanId, SourceId};
@@ -25,7 +26,7 @@ use crate::checkpoint::contribution::StateFile;
 use crate::checkpoint::store::StateStore;
 use crate::ingest::feed::{Fed, OF_HISTORY};
 use crate::ingest::looked_up::Raw;
-use crate::ingest::lookups::{self, Kind, LookUps, Made, Saved};
+use crate::ingest::lookups::{self, Content, Kind, LookUps, Made, Saved};
 
 /// What has come and is not taken in yet.
 enum Arrived {
@@ -37,9 +38,14 @@ enum Arrived {
 }
 
 /// What the feed has put out, with the events that are looked up among the others.
-pub fn render<'scope>(fed: Fed<'scope>, of: Rendering, wiring: &Wiring) -> Result<Fed<'scope>, Failure> {
-    let Some(mut lookups) = LookUps::open(&of.shared.opened, &of.shared.start.plan, of.sets()) else {
-        return Ok(fed);
+pub fn render<'scope>(
+    fed: Fed<'scope>,
+    of: Rendering,
+    wiring: &Wiring,
+) -> Result<(Fed<'scope>, Option<Contents<'scope>>), Failure> {
+    let Some(mut lookups) = LookUps::open(&of.shared.opened, &of.shared.start.plan, of.sets(), (of.worker, of.workers))
+    else {
+        return Ok((fed, None));
     };
     restore(of, &mut lookups)?;
     let scope = fed.events.scope();
@@ -52,7 +58,9 @@ pub fn render<'scope>(fed: Fed<'scope>, of: Rendering, wiring: &Wiring) -> Resul
     let mut replaced = builder.new_input(replaced, Exchange::new(|routed: &Routed| routed.to));
     let (events, looked_up) = builder.new_output::<Vec<Routed>>();
     let (letters, told) = builder.new_output::<Vec<DeadLetter>>();
+    let (contents, held) = builder.new_output::<Vec<Content>>();
     let (mut events, mut letters) = (OutputBuilder::from(events), OutputBuilder::from(letters));
+    let mut contents = OutputBuilder::from(contents);
     let (worker, workers) = (of.worker, of.workers);
     let (board, local) = (of.shared.board.of(of.side), of.local());
     wiring.to_wake.borrow_mut().push(activator);
@@ -95,7 +103,7 @@ pub fn render<'scope>(fed: Fed<'scope>, of: Rendering, wiring: &Wiring) -> Resul
                 while let Some(some) = arrived.first_entry().filter(|some| *some.key() <= to) {
                     some.remove().into_iter().for_each(|one| take(&mut lookups, one));
                 }
-                let (Made { events: made, dead_letters, tally }, reached) = lookups.advance(to);
+                let (Made { events: made, dead_letters, tally, contents: turned }, reached) = lookups.advance(to);
                 let mut routed = vec![];
                 for ((group, set), batch) in made {
                     let split = events::split(batch, workers).expect("events of a schema of ours");
@@ -108,6 +116,12 @@ pub fn render<'scope>(fed: Fed<'scope>, of: Rendering, wiring: &Wiring) -> Resul
                 }
                 if !dead_letters.is_empty() {
                     letters.activate().session(&capabilities[1]).give_iterator(dead_letters.into_iter());
+                }
+                if !turned.is_empty() {
+                    // What a history holds may come at a time before the first tick that its slice has passed.
+                    let at = *capabilities[2].time();
+                    let turned = turned.into_iter().map(|(row, tick, diff)| (row, tick.max(at), diff));
+                    contents.activate().session(&capabilities[2]).give_iterator(turned);
                 }
                 tally.add_to(&mut board.worker(local));
                 if let Some((number, _)) = checkpoint.filter(|_| reached == to) {
@@ -129,7 +143,7 @@ pub fn render<'scope>(fed: Fed<'scope>, of: Rendering, wiring: &Wiring) -> Resul
     });
     let events = scope.concatenate([fed.events.clone(), looked_up]);
     let dead_letters = scope.concatenate([fed.dead_letters.clone(), told]);
-    Ok(Fed { events, dead_letters, ..fed })
+    Ok((Fed { events, dead_letters, ..fed }, Some(held)))
 }
 
 fn take(lookups: &mut LookUps, arrived: Arrived) {

@@ -14,6 +14,7 @@
 //! Every worker has all tables, and looks up what it has read itself. Records that replace one another are where their key is.
 
 mod compact;
+mod contents;
 mod group;
 mod kept;
 mod looking;
@@ -31,6 +32,8 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use headwater_connectors::sink::dead_letters::DeadLetter;
 
+pub use self::contents::Content;
+use self::contents::Contents;
 use self::group::{GroupState, Suspicion};
 use self::picked::Picked;
 use self::replaced::ReplacedState;
@@ -47,6 +50,7 @@ use crate::catalog::column_sets::ColumnSets;
 use crate::catalog::opened::Opened;
 use crate::observe::status::ProcessStatus;
 use crate::plan::Plan;
+use crate::plan::side::Side;
 
 /// Versions stay so long after no window reaches them any more: an event that is too old for every window is looked up as it was, so that
 /// what is wrong with it is told.
@@ -65,6 +69,8 @@ pub struct Made {
     pub events: Vec<((GroupId, ColumnSetId), RecordBatch)>,
     pub dead_letters: Vec<DeadLetter>,
     pub tally: Tally,
+    /// What changes of what tables hold, where views read that.
+    pub contents: Vec<Content>,
 }
 
 /// The lookups of a worker, on one side of a run.
@@ -77,6 +83,8 @@ pub struct LookUps {
     /// By group, how many events were past taking back when they were replaced.
     passed_over: BTreeMap<GroupId, u64>,
     waiting: Waiting,
+    /// What tables held at the checkpoint that the run goes on from, until it is told.
+    loaded: Vec<Content>,
     /// Every tick up to here is done.
     done: i64,
     /// (t, horizons): once all ticks up to `t` are done, nothing with an `eff` before them comes any more.
@@ -85,8 +93,9 @@ pub struct LookUps {
 }
 
 impl LookUps {
-    /// `None`: no events of this side are held on their way, and no table has a stream.
-    pub fn open(opened: &Arc<Opened>, plan: &Plan, sets: &ColumnSets) -> Option<LookUps> {
+    /// `None`: no events of this side are held on their way, no table has a stream, and no view has what a table holds. `of`: the worker's
+    /// number, of so many.
+    pub fn open(opened: &Arc<Opened>, plan: &Plan, sets: &ColumnSets, of: (usize, usize)) -> Option<LookUps> {
         let holds = |group: &GroupId| opened.graph.events_of(*group).any(|source| opened.is_held(*group, source));
         let of_side = |group: &GroupId| plan.side_of(*group) == sets.side;
         let mut groups = BTreeMap::new();
@@ -106,6 +115,13 @@ impl LookUps {
                 replaced.insert(id, ReplacedState::new(opened, plan, id));
             }
         }
+        for table in opened.graph.viewed_tables().filter(|_| sets.side == Side::Live) {
+            let scan = plan.first_scan(table);
+            if plan.scans[scan].side == sets.side {
+                let state = tables.entry(scan).or_insert_with(|| TableState::new(opened, plan, scan));
+                (state.contents, state.is_asked) = (Some(Contents::new(scan, of)), true);
+            }
+        }
         let horizon = IdVec::filled(Eff::BEFORE_ALL, plan.scans.len());
         (!groups.is_empty() || !tables.is_empty() || !replaced.is_empty()).then(|| LookUps {
             opened: opened.clone(),
@@ -115,6 +131,7 @@ impl LookUps {
             groups,
             passed_over: BTreeMap::new(),
             waiting: BTreeMap::new(),
+            loaded: vec![],
             done: i64::MIN,
             horizons: VecDeque::new(),
             horizon,
@@ -164,7 +181,7 @@ impl LookUps {
 
     /// Does every tick up to one, or fewer where enough events are made. Returns up to which.
     pub fn advance(&mut self, to: i64) -> (Made, i64) {
-        let (mut made, mut reached) = (Made::default(), to);
+        let (mut made, mut reached) = (Made { contents: std::mem::take(&mut self.loaded), ..Made::default() }, to);
         let (mut counted, mut events) = (0, 0);
         loop {
             events += made.events[counted..].iter().map(|(_, batch)| batch.num_rows()).sum::<usize>();
@@ -323,12 +340,14 @@ impl LookUps {
         }
         for (scan, state) in tables.iter_mut() {
             let of_table = groups.values().filter(|group| group.scans.contains(scan));
-            let bound = of_table.map(|group| group.windows_from(done, horizon)).min().unwrap_or(i64::MIN);
+            let unasked = if state.contents.is_some() { i64::MAX } else { i64::MIN };
+            let bound = of_table.map(|group| group.windows_from(done, horizon)).min().unwrap_or(unasked);
             let oldest = waiting.values().flatten().map(|(_, (raw, row))| raw.ts(*row)).min().unwrap_or(i64::MAX);
             let held = groups.values().filter_map(|group| group.by_ts.first().map(|(ts, _)| *ts)).min();
             let replaced = replaced.values().filter_map(ReplacedState::oldest_waiting).min().unwrap_or(i64::MAX);
             let bound =
                 (EventTime::from_us(bound) - GRACE).us().min(oldest).min(held.unwrap_or(i64::MAX)).min(replaced);
+            let bound = bound.min(state.contents_from(horizon[*scan]));
             if bound > i64::MIN {
                 state.table.forget(bound);
             }

@@ -147,6 +147,7 @@ impl LookUps {
             let opened = self.opened.clone();
             self.tables.get_mut(&scan).map(|state| state.do_tick(&opened, i64::MIN, &mut nothing));
         }
+        self.loaded.extend(nothing.contents);
         // What had come by then in another partition is told already.
         self.tables.values_mut().for_each(|state| drop(state.register(self.done)));
     }

@@ -10,6 +10,7 @@ use headwater_operators::table::{Changed, Place, Row, Table, Version};
 use super::super::stamp::Reason;
 use super::super::versions::{self, Applied, Message};
 use super::Made;
+use super::contents::Contents;
 use crate::base::id::{ScanId, SourceId};
 use crate::base::time::{Eff, Span, Tick, Time};
 use crate::catalog::opened::Opened;
@@ -40,12 +41,15 @@ pub(super) struct TableState {
     pub(super) is_timed: bool,
     /// Then nothing is known before all is read that may be by then.
     pub(super) first: i64,
+    /// What it holds, where views read that.
+    pub(super) contents: Option<Contents>,
 }
 
 /// See `TableState`.
 pub(super) fn is_timed(opened: &Opened, table: SourceId) -> bool {
     let mut groups = opened.graph.groups_of(table);
-    groups.clone().next().is_none() || groups.any(|group| opened.is_replaced(group))
+    let is_timed = groups.clone().next().is_none() || groups.any(|group| opened.is_replaced(group));
+    is_timed && opened.graph.viewed_tables().all(|viewed| viewed != table)
 }
 
 /// Rows of a message at most.
@@ -82,6 +86,7 @@ impl TableState {
             is_timed: is_timed(opened, scan.source),
             first: plan.first_tick(scan.side).us(),
             lateness: Span::from_us(conf.lateness_us),
+            contents: None,
         }
     }
 
@@ -133,6 +138,9 @@ impl TableState {
             let version = Version { from: message.from(row), place, row: row_of, eff };
             changed.extend(self.table.insert(message.key(row), version));
         }
+        if let Some(contents) = &mut self.contents {
+            contents.turn(&self.table, &changed, tick, &mut made.contents);
+        }
         changed
     }
 
@@ -179,6 +187,16 @@ impl TableState {
         }
         all.extend(rows.into_iter().map(|(message, rows)| message.rows(rows)));
         all
+    }
+
+    /// Versions from before it may be forgotten: what the table holds will not be another one for it.
+    pub(super) fn contents_from(&self, horizon: Eff) -> i64 {
+        match self.contents {
+            None => i64::MAX,
+            // What its history holds may still become visible.
+            Some(_) if !self.has_stream => i64::MIN,
+            Some(_) => self.corrects_from(horizon),
+        }
     }
 
     /// No version that comes is in force at a time before it.
