@@ -159,6 +159,9 @@ class Source(Part):
     event_time: str | None = None
     arrival_time: str | None = None
     lateness: Duration | None = None
+    primary_key: str | Sequence[str] | None = None
+    changes: str | None = None
+    deleted: str | None = None
     future_limit: Duration | None = None
     time_unit: str | None = None
     schema: Mapping[str, str] | None = None

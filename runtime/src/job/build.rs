@@ -240,9 +240,11 @@ tables! {
         seam => "seam"
         /// Of a table: the column that tells its rows apart, or a list of them.
         key => "key"
-        /// Of a table: what a record says of its row.
+        /// Of events that replace one another: the column that tells them apart, or a list of them.
+        primary_key => "primary_key"
+        /// Of either: what a record says of the row of its key: `"upsert"` or `"debezium"`.
         changes => "changes"
-        /// Of a table: SQL over a record's columns; one for which it is true removes its row.
+        /// Of either: SQL over a record's columns; one for which it is true removes the row of its key.
         deleted => "deleted"
     }
 

@@ -6,6 +6,7 @@ pub mod calendar;
 mod column;
 mod derived;
 mod group;
+mod keyed;
 mod lookup;
 pub mod names;
 pub(crate) mod schema;
