@@ -13,10 +13,12 @@
 
 mod avro;
 mod checkpoint;
+mod debezium;
 mod expression;
 mod http;
 mod job;
 mod json;
+mod lakes;
 mod mutate;
 mod parquet;
 mod protobuf;
@@ -48,10 +50,13 @@ trait Target: Sync {
     fn read(&self, input: &[u8]);
 }
 
-const TARGETS: [&dyn Target; 9] = [
+const TARGETS: [&dyn Target; 12] = [
     &parquet::Parquet,
     &json::Json,
+    &debezium::Debezium,
     &avro::Avro,
+    &lakes::AvroFile,
+    &lakes::DeltaLog,
     &protobuf::Protobuf,
     &job::JobFile,
     &expression::Expressions,

@@ -1,7 +1,11 @@
 //! What a feature means, in plain words.
 
-use crate::base::time::{Span, Tick};
-use crate::job::{Column, Group, Job, Lookup, Window, duration};
+use headwater_operators::group::Fixed;
+
+use crate::base::id::SourceId;
+use crate::base::time::{EventTime, Span, Tick, Time};
+use crate::job::validate::calendar;
+use crate::job::{Changes, Column, Group, Job, Lookup, Table, Window, duration};
 
 /// What a row of the group is about, what it takes and how long it is there. `near`: a time to show a window at.
 /// `near`: a time of which examples are.
@@ -21,17 +25,25 @@ pub fn of_rows(group: &Group, lateness: Span, near: Tick) -> Vec<String> {
                 "an event that comes late counts while it is young enough for a window".to_owned(),
             ];
         }
-        Window::Tumbling { size_us } => {
-            format!("a row for each {key} and {}, such as {}", show(size_us), window_at(near, size_us, size_us))
+        Window::Tumbling { size_us: size } => {
+            let one = window_at(near, Fixed::Even { size, every: size });
+            format!("a row for each {key} and {}, such as {one}", show(size))
         }
-        Window::Hopping { size_us, every_us } => {
-            let (one, next) =
-                (window_at(near, size_us, every_us), window_at(near + Span::from_us(every_us), size_us, every_us));
+        Window::Hopping { size_us: size, every_us: every } => {
+            let (one, next) = two_windows(near, Fixed::Even { size, every });
             format!(
                 "a row for each {key} and {} that begins every {}, such as {one} and {next}",
-                show(size_us),
-                show(every_us)
+                show(size),
+                show(every)
             )
+        }
+        Window::Calendar(calendar) => {
+            let (one, next) = two_windows(near, Fixed::Calendar(calendar));
+            let (size, every) = (days(calendar.size()), days(calendar.every()));
+            let zone = calendar::shown(calendar);
+            let meet = calendar.size() == calendar.every();
+            let every = if meet { String::new() } else { format!(" that begins every {every}") };
+            format!("a row for each {key} and {size}{every}{zone}, such as {one} and {next}")
         }
         Window::Session { gap_us } => {
             let gap = show(gap_us);
@@ -50,6 +62,24 @@ pub fn of_rows(group: &Group, lateness: Span, near: Tick) -> Vec<String> {
     };
     let stays = format!("a row is kept in the store until {} past its end (retain)", show(group.retain_us));
     vec![rows, format!("{takes}; later ones are dead letters"), stays]
+}
+
+/// What becomes of a source's events, and how long their keys are remembered.
+pub fn of_replaced(job: &Job, source: SourceId, replaced: &Table) -> String {
+    let key = replaced.key.iter().map(|key| key.text.as_str()).collect::<Vec<_>>().join(", ");
+    let what = match replaced.changes {
+        Changes::Upsert => "a record is all that is known of it from then on",
+        Changes::Debezium => "a record is an envelope of Debezium, which says what has become of it",
+    };
+    let mut readers = job.groups.iter().filter(|group| group.sources.contains(&source));
+    let is_lifetime = |group: &Group| {
+        group.window == Window::Trailing && group.columns.iter().any(|column| column.length_us.is_none())
+    };
+    let remembered = match readers.find(|group| is_lifetime(group)) {
+        Some(group) => format!("for ever, since a column of {} is over all time", group.name),
+        None => "as long as a window may hold their events".to_owned(),
+    };
+    format!("by {key}: {what}; keys are remembered {remembered}; a changed job is computed anew")
 }
 
 /// What a group looks up, what may correct it, and how much of that is remembered.
@@ -81,9 +111,24 @@ pub fn of_lookups(job: &Job, group: &Group) -> Vec<String> {
 }
 
 /// `[2026-01-01T10:00:00Z, 2026-01-01T11:00:00Z)`: the newest window that has begun.
-fn window_at(t: Tick, size_us: i64, every_us: i64) -> String {
-    let start = t.left(Span::ZERO).floor(Span::from_us(every_us));
-    format!("[{start}, {})", start + Span::from_us(size_us))
+fn window_at(t: Tick, windows: Fixed) -> String {
+    shown(windows, windows.newest(t.us()))
+}
+
+/// The newest window that has begun, and the one that begins after it.
+fn two_windows(t: Tick, windows: Fixed) -> (String, String) {
+    let start = windows.newest(t.us());
+    let next = windows.newest(start.saturating_add(windows.apart()));
+    (shown(windows, start), shown(windows, next))
+}
+
+fn shown(windows: Fixed, start: i64) -> String {
+    let [start, end] = [start, windows.end(start)].map(EventTime::from_us);
+    format!("[{start}, {end})")
+}
+
+fn days(days: i64) -> String {
+    if days == 1 { "day".to_owned() } else { format!("{days} days") }
 }
 
 /// `events of the last 1h, by card_id, where status = 'approved'`
@@ -117,20 +162,33 @@ fn window(group: &Group, column: &Column) -> String {
         (Window::Tumbling { size_us } | Window::Hopping { size_us, .. }, _) => {
             format!("each window of {}", duration::display(size_us))
         }
+        (Window::Calendar(calendar), _) => format!("each {}{}", days(calendar.size()), calendar::shown(calendar)),
         (Window::Session { .. }, _) => "each session".to_owned(),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use headwater_operators::group::Calendar;
+
     use super::*;
 
     #[test]
     fn a_window_near_a_time() {
         const DAY: i64 = 86_400_000_000;
         // Weeks since 1970 begin on Thursdays.
-        let week = window_at(Tick::from_us(1_767_571_200_000_000), 7 * DAY, 7 * DAY);
+        let week = window_at(Tick::from_us(1_767_571_200_000_000), Fixed::Even { size: 7 * DAY, every: 7 * DAY });
         assert_eq!(week, "[2026-01-01T00:00:00Z, 2026-01-08T00:00:00Z)");
-        assert_eq!(window_at(Tick::from_us(-1), 2 * DAY, DAY), "[1969-12-31T00:00:00Z, 1970-01-02T00:00:00Z)");
+        let two_days = Fixed::Even { size: 2 * DAY, every: DAY };
+        assert_eq!(window_at(Tick::from_us(-1), two_days), "[1969-12-31T00:00:00Z, 1970-01-02T00:00:00Z)");
+        // Clocks go back on the second of them.
+        let days = Fixed::Calendar(Calendar::new(chrono_tz::Europe::Berlin, 1, 1, 0));
+        assert_eq!(
+            two_windows(Tick::from_us(1_792_836_000_000_000), days),
+            (
+                "[2026-10-23T22:00:00Z, 2026-10-24T22:00:00Z)".to_owned(),
+                "[2026-10-24T22:00:00Z, 2026-10-25T23:00:00Z)".to_owned()
+            )
+        );
     }
 }

@@ -33,6 +33,7 @@ use headwater_connectors::sink::lines::LinesConfig;
 use headwater_connectors::sink::{Home, SinkConfig};
 use headwater_connectors::stream::StreamConfig;
 use headwater_operators::aggregate::Aggregate;
+use headwater_operators::group::{Calendar, Fixed};
 
 use crate::base::fault::{At, Fault, Faults, Places};
 use crate::base::id::{GroupId, Id, IdVec, SinkId, SourceId, ViewId};
@@ -85,15 +86,43 @@ pub(crate) struct Source {
     pub seam: Seam,
     /// Its records are versions of a table's rows, and no events.
     pub table: Option<Table>,
+    /// Its records are events that replace one another: each is all that is known of its key.
+    pub replaced: Option<Table>,
     pub about: About,
 }
 
-/// What makes versions of records: they are of the rows of a table.
+/// What records say of the row of their key: of a table, or of events that replace one another.
 #[derive(Clone, Debug)]
 pub(crate) struct Table {
     pub key: Vec<Named>,
+    pub changes: Changes,
     /// SQL: a record for which it is true removes its key's row.
     pub deleted: Option<Named>,
+}
+
+impl Job {
+    /// Why no backfill works out a group's rows yet. `None`: one does, if its windows are of moments.
+    pub(crate) fn refuses_backfill(&self, group: &Group) -> Option<String> {
+        let mut sources = group.sources.iter().map(|source| &self.sources[*source]);
+        let replaced = sources.find(|source| source.replaced.is_some())?;
+        Some(format!("has events of source `{}`, which replace one another", replaced.name))
+    }
+}
+
+/// What a record of a stream is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Changes {
+    /// The whole row.
+    Upsert,
+    /// An envelope of Debezium, which has it inside.
+    Debezium,
+}
+
+impl Source {
+    /// What its records say of the row of their key, where they have one.
+    pub fn rows(&self) -> Option<&Table> {
+        self.table.as_ref().or(self.replaced.as_ref())
+    }
 }
 
 /// What people should know of something. It changes no meaning.
@@ -271,9 +300,23 @@ pub(crate) enum Window {
         size_us: i64,
         every_us: i64,
     },
+    /// Whole days of a zone: those that meet are tumbling, the others hopping.
+    Calendar(Calendar),
     Session {
         gap_us: i64,
     },
+}
+
+impl Window {
+    /// Where the windows lie, of those whose places are known beforehand.
+    pub fn fixed(self) -> Option<Fixed> {
+        match self {
+            Window::Trailing | Window::Session { .. } => None,
+            Window::Tumbling { size_us: size } => Some(Fixed::Even { size, every: size }),
+            Window::Hopping { size_us: size, every_us: every } => Some(Fixed::Even { size, every }),
+            Window::Calendar(calendar) => Some(Fixed::Calendar(calendar)),
+        }
+    }
 }
 
 /// One column of the row: a list of windows is already one column each.

@@ -2,9 +2,11 @@
 //! rest can be looked at all the same.
 
 mod about;
+pub mod calendar;
 mod column;
 mod derived;
 mod group;
+mod keyed;
 mod lookup;
 pub mod names;
 pub(crate) mod schema;
