@@ -22,6 +22,9 @@ use crate::job::validate::names::{ELEMENT, is_key, is_of_element};
 use crate::job::validate::types;
 use crate::job::{Group, Key, Window, columns};
 
+/// Columns, by name and type.
+type Fields = Vec<(String, DataType)>;
+
 pub struct Compiled {
     /// The columns that its expressions are over; an element of the list that it explodes is one.
     schema: SchemaRef,
@@ -101,7 +104,7 @@ fn row(
 
 impl Compiled {
     /// The columns of its rows: those of the key, and all others.
-    pub fn fields(&self, group: &Group) -> (Vec<(String, DataType)>, Vec<(String, DataType)>) {
+    pub fn fields(&self, group: &Group) -> (Fields, Fields) {
         let keys = group.key.iter().zip(&self.keys).map(|(key, of)| (key.name.clone(), of.data_type().clone()));
         let columns = self.columns.iter().zip(&self.results).map(|(column, of)| (column.name.clone(), of.clone()));
         (keys.collect(), columns.chain(self.derived.fields()).collect())
