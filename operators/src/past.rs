@@ -136,6 +136,7 @@ mod tests {
         let mut rng = rand::rngs::StdRng::seed_from_u64(5);
         let keys: [&[u8]; 3] = [b"a", b"b", b"c"];
         for _ in 0..500 {
+            let many = rng.random_range(0..25);
             let version = |place| Version {
                 key: keys[rng.random_range(0..3)],
                 from: rng.random_range(0..15),
@@ -143,7 +144,7 @@ mod tests {
                 known: rng.random_range(0..20),
                 row: rng.random_bool(0.8).then(|| rng.random_range(0..4)),
             };
-            let mut all: Vec<Version<i64>> = (0..rng.random_range(0..25)).map(version).collect();
+            let mut all: Vec<Version<i64>> = (0..many).map(version).collect();
             let twice: Vec<_> = all.iter().filter(|_| rng.random_bool(0.2)).cloned().collect();
             all.extend(twice.into_iter().map(|version| Version { known: version.known + 3, ..version }));
             let past = Past::of(all.clone());

@@ -22,7 +22,7 @@ pub(super) struct Event {
     pub(super) key: &'static str,
     pub(super) ts: i64,
     pub(super) visible: i64,
-    x: Option<i64>,
+    pub(super) x: Option<i64>,
 }
 
 pub(super) type Label = (&'static str, i64);
