@@ -240,9 +240,11 @@ tables! {
         seam => "seam"
         /// Of a table: the column that tells its rows apart, or a list of them.
         key => "key"
-        /// Of a table: what a record says of its row.
+        /// Of events that replace one another: the column that tells them apart, or a list of them.
+        primary_key => "primary_key"
+        /// Of either: what a record says of the row of its key: `"upsert"` or `"debezium"`.
         changes => "changes"
-        /// Of a table: SQL over a record's columns; one for which it is true removes its row.
+        /// Of either: SQL over a record's columns; one for which it is true removes the row of its key.
         deleted => "deleted"
     }
 
@@ -264,7 +266,7 @@ tables! {
         tags => "tags"
         /// The group as SQL, in place of source, key, where, window and columns.
         sql => "sql"
-        /// A table with the group's windows: `tumbling`, `hopping` and `every`, or `session`. Without it, each column looks back from now.
+        /// A table with the group's windows: `tumbling`, `hopping` and `every`, or `session`; of days, `zone` and `starts`. Without it, each column looks back from now.
         window => "window"
         /// How long past its end a window's row stays in the store.
         retain => "retain"
@@ -294,6 +296,20 @@ tables! {
         p => "p"
     }
 
+    /// `[views.NAME]`: rows made of the rows of groups, tables and other views.
+    View {
+        /// The column of the result that tells its rows apart, or a list of them.
+        key => "key"
+        /// The query.
+        sql => "sql"
+        /// What it is, for people.
+        description => "description"
+        /// Who answers for it.
+        owner => "owner"
+        /// A list of words to find it by.
+        tags => "tags"
+    }
+
     /// `[state]`: where checkpoints are.
     State {
         /// A local path, or the URL of an object store.
@@ -321,6 +337,13 @@ impl Source {
     /// Without any key.
     pub fn new() -> Source {
         Source::default()
+    }
+}
+
+impl View {
+    /// Without any key.
+    pub fn new() -> View {
+        View::default()
     }
 }
 
@@ -421,6 +444,11 @@ impl JobBuilder {
     /// Adds a group of columns. Their order is that of the changelog.
     pub fn features(self, name: &str, features: Features) -> JobBuilder {
         JobBuilder { root: self.root.add("features", name, features.into()), ..self }
+    }
+
+    /// Adds a view over the rows of groups, tables and other views.
+    pub fn view(self, name: &str, view: View) -> JobBuilder {
+        JobBuilder { root: self.root.add("views", name, view.into()), ..self }
     }
 
     /// Adds a sink: a table with its `type`, and what goes with that. Without any, rows go to an embedded store.

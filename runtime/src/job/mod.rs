@@ -36,8 +36,9 @@ use headwater_operators::aggregate::Aggregate;
 use headwater_operators::group::{Calendar, Fixed};
 
 use crate::base::fault::{At, Fault, Faults, Places};
-use crate::base::id::{GroupId, IdVec, SinkId, SourceId, ViewId};
+use crate::base::id::{GroupId, Id, IdVec, SinkId, SourceId, ViewId};
 use crate::base::time::Span;
+use view::Of;
 
 /// A validated job. Durations and times are microseconds. Its debug output shows no secret.
 #[derive(Clone)]
@@ -57,7 +58,7 @@ pub struct Job {
     /// In the order of the file: it is the order of the changelog.
     pub(crate) groups: IdVec<GroupId, Group>,
     /// In the order of the file, behind the groups in the changelog.
-    pub(crate) views: IdVec<ViewId, view::View>,
+    pub(crate) views: IdVec<ViewId, View>,
     pub(crate) sinks: IdVec<SinkId, Sink>,
     pub(crate) dead_letters: Arc<dyn LinesConfig>,
     /// `[dead_letters]`, where there is one.
@@ -85,15 +86,43 @@ pub(crate) struct Source {
     pub seam: Seam,
     /// Its records are versions of a table's rows, and no events.
     pub table: Option<Table>,
+    /// Its records are events that replace one another: each is all that is known of its key.
+    pub replaced: Option<Table>,
     pub about: About,
 }
 
-/// What makes versions of records: they are of the rows of a table.
+/// What records say of the row of their key: of a table, or of events that replace one another.
 #[derive(Clone, Debug)]
 pub(crate) struct Table {
     pub key: Vec<Named>,
+    pub changes: Changes,
     /// SQL: a record for which it is true removes its key's row.
     pub deleted: Option<Named>,
+}
+
+impl Job {
+    /// Why no backfill works out a group's rows yet. `None`: one does, if its windows are of moments.
+    pub(crate) fn refuses_backfill(&self, group: &Group) -> Option<String> {
+        let mut sources = group.sources.iter().map(|source| &self.sources[*source]);
+        let replaced = sources.find(|source| source.replaced.is_some())?;
+        Some(format!("has events of source `{}`, which replace one another", replaced.name))
+    }
+}
+
+/// What a record of a stream is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Changes {
+    /// The whole row.
+    Upsert,
+    /// An envelope of Debezium, which has it inside.
+    Debezium,
+}
+
+impl Source {
+    /// What its records say of the row of their key, where they have one.
+    pub fn rows(&self) -> Option<&Table> {
+        self.table.as_ref().or(self.replaced.as_ref())
+    }
 }
 
 /// What people should know of something. It changes no meaning.
@@ -239,6 +268,17 @@ pub(crate) struct Lookup {
     pub on: Vec<Named>,
 }
 
+/// Rows that are a function of other rows, at every tick.
+#[derive(Clone, Debug)]
+pub(crate) struct View {
+    pub name: String,
+    pub at: At,
+    /// Its columns that tell its rows apart.
+    pub key: Vec<Named>,
+    pub of: Of,
+    pub about: About,
+}
+
 /// A column of a group's key.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Key {
@@ -320,6 +360,29 @@ impl Job {
     /// The distance of its ticks.
     pub(crate) fn tick(&self) -> Span {
         Span::from_us(self.tick_us)
+    }
+
+    /// The number that sinks know a view by.
+    pub(crate) fn rows_of(&self, view: ViewId) -> GroupId {
+        GroupId::at(self.groups.len() + view.index())
+    }
+
+    /// The view of a number that sinks know; `None`: it is a group's.
+    pub(crate) fn view_of(&self, rows: GroupId) -> Option<ViewId> {
+        rows.index().checked_sub(self.groups.len()).map(ViewId::at)
+    }
+
+    /// All numbers that sinks know: of groups, then of views.
+    pub(crate) fn all_rows(&self) -> impl Iterator<Item = GroupId> + Clone + use<> {
+        (0..self.groups.len() + self.views.len()).map(GroupId::at)
+    }
+
+    /// How the job calls it.
+    pub(crate) fn name_of(&self, rows: GroupId) -> &str {
+        match self.view_of(rows) {
+            None => &self.groups[rows].name,
+            Some(view) => &self.views[view].name,
+        }
     }
 
     /// What is odd about it, and no error.

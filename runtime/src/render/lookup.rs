@@ -1,4 +1,4 @@
-//! Lookups, rendered: between the sources and the groups whose events are looked up in tables.
+//! Lookups and replaced records, rendered: between the sources and the groups whose events are looked up in tables, or replace one another.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -10,27 +10,31 @@ use headwater_operators::events;
 use headwater_operators::exchange::{Columns, Routed};
 use headwater_operators::group::Piece;
 use headwater_operators::saved::Damaged;
+use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
 use timely::dataflow::operators::Concatenate;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::dataflow::operators::vec::Map;
 
 use super::nodes::Contents;
 use super::rendering::{Rendering, Wiring};
 use crate::base::failure::Failure;
-use crate::base::id::{Id, ScanId};
+use crate::base::id::{Id, ScanId, SourceId};
 use crate::checkpoint;
 use crate::checkpoint::contribution::StateFile;
 use crate::checkpoint::store::StateStore;
 use crate::ingest::feed::{Fed, OF_HISTORY};
 use crate::ingest::looked_up::Raw;
-use crate::ingest::lookups::{Content, Kind, LookUps, Made, Saved};
+use crate::ingest::lookups::{self, Content, Kind, LookUps, Made, Saved};
 
 /// What has come and is not taken in yet.
 enum Arrived {
     /// `true`: of a history.
     Versions(ScanId, RecordBatch, bool),
     Events(Rc<RefCell<Option<Raw>>>),
+    /// Of a source: records that replace one another, of another worker.
+    Replaced(SourceId, RecordBatch),
 }
 
 /// What the feed has put out, with the events that are looked up among the others.
@@ -50,6 +54,8 @@ pub fn render<'scope>(
     let again = activator.clone();
     let mut versions = builder.new_input(fed.versions.clone(), Exchange::new(|routed: &Routed| routed.to));
     let mut raw = builder.new_input(fed.raw.clone(), Pipeline);
+    let replaced = by_key(&fed, of);
+    let mut replaced = builder.new_input(replaced, Exchange::new(|routed: &Routed| routed.to));
     let (events, looked_up) = builder.new_output::<Vec<Routed>>();
     let (letters, told) = builder.new_output::<Vec<DeadLetter>>();
     let (contents, held) = builder.new_output::<Vec<Content>>();
@@ -71,6 +77,11 @@ pub fn render<'scope>(
             raw.for_each_stamp(|sent, batches| {
                 let all = arrived.entry(sent.least().copied().unwrap_or(i64::MIN)).or_default();
                 all.extend(batches.flat_map(|batch| batch.drain(..)).map(Arrived::Events));
+            });
+            replaced.for_each_stamp(|sent, batches| {
+                let all = arrived.entry(sent.least().copied().unwrap_or(i64::MIN)).or_default();
+                let replaced = |routed: Routed| Arrived::Replaced(SourceId::from(routed.group), routed.columns.0);
+                all.extend(batches.flat_map(|batch| batch.drain(..)).map(replaced));
             });
             let frontier = frontiers.iter().map(|frontier| frontier.frontier().iter().next().copied());
             // When nothing comes any more, what is not done is left.
@@ -139,7 +150,20 @@ fn take(lookups: &mut LookUps, arrived: Arrived) {
     match arrived {
         Arrived::Versions(scan, batch, of_history) => lookups.take_versions(scan, &batch, of_history),
         Arrived::Events(raw) => raw.borrow_mut().take().into_iter().for_each(|raw| lookups.take_events(raw)),
+        Arrived::Replaced(source, batch) => lookups.take_sent(source, &batch),
     }
+}
+
+/// Records that replace one another, on their way to the worker that has their key. Where there is one worker it takes them as they are.
+fn by_key<'scope>(fed: &Fed<'scope>, of: Rendering) -> Stream<'scope, i64, Vec<Routed>> {
+    let (opened, workers) = (of.shared.opened.clone(), of.workers);
+    fed.raw.clone().flat_map(move |raw| {
+        let is_sent = workers > 1 && raw.borrow().as_ref().is_some_and(|raw| raw.keys.is_some());
+        let Some(raw) = is_sent.then(|| raw.borrow_mut().take()).flatten() else { return vec![] };
+        let source = raw.source;
+        let routed = |(to, columns)| Routed { to, group: source.number(), set: 0, columns: Columns::from(columns) };
+        lookups::sent(&opened.sources[source], raw, workers).into_iter().map(routed).collect()
+    })
 }
 
 /// Writes what lookups of a worker have put into a checkpoint.
@@ -147,18 +171,19 @@ pub fn write(store: &StateStore, number: u64, of: (u32, u32), saved: Saved) -> R
     let named = |(kind, batch)| match kind {
         Kind::Versions(scan) => ((Piece::Versions, Id::number(scan)), batch),
         Kind::Events(source) => ((Piece::Held, Id::number(source)), batch),
+        Kind::Replaced(source) => ((Piece::Replaced, Id::number(source)), batch),
     };
     let saved: Vec<_> = saved.into_iter().map(named).collect();
     checkpoint::lookups::write(store, number, of, &saved)
 }
 
 /// Goes on from the checkpoint that the run goes on from: every worker with all versions, and with its share of the events.
-fn restore(of: Rendering, lookups: &mut LookUps) -> Result<(), Failure> {
+fn restore(of: Rendering, held: &mut LookUps) -> Result<(), Failure> {
     let Rendering { shared, worker, workers, .. } = of;
     let start = &shared.start;
     let Some((from, t)) = start.from.as_ref().and_then(|from| Some((from, from.manifest.t?))) else { return Ok(()) };
     let (manifest, moved) = (&from.manifest, &from.moved);
-    lookups.begin_at(t, start.horizons());
+    held.begin_at(t, start.horizons());
     let damaged = |e: Damaged| Failure::Running(format!("what a checkpoint has of lookups: {e}"));
     let mut rows = 0..;
     let mut mine = |batch: &RecordBatch| -> Vec<bool> {
@@ -167,14 +192,25 @@ fn restore(of: Rendering, lookups: &mut LookUps) -> Result<(), Failure> {
     checkpoint::lookups::read(&shared.state, manifest, Piece::Versions, |scan, batch| {
         let tells = BooleanArray::from(mine(batch));
         let Some(scan) = moved.get(ScanId::from(scan)).copied().flatten() else { return Ok(()) };
-        lookups.load_versions(scan, batch, &tells).map_err(damaged)
+        held.load_versions(scan, batch, &tells).map_err(damaged)
     })?;
-    lookups.settle();
-    checkpoint::lookups::read(&shared.state, manifest, Piece::Held, |source, batch| {
-        let mine: UInt32Array = (0..).zip(mine(batch)).filter(|(_, mine)| *mine).map(|(row, _)| row).collect();
+    held.settle();
+    // The source of now that goes on with one of then.
+    let source_now = |source: u32| {
         let is_of = |scan: &ScanId| Id::number(manifest.plan.scans[*scan].source) == source;
         let scan = manifest.plan.scans.ids().filter(is_of).find_map(|scan| moved[scan]);
-        let Some(source) = scan.map(|scan| start.plan.scans[scan].source) else { return Ok(()) };
-        lookups.load_events((&start.plan, source), batch, &mine, moved).map_err(damaged)
-    })
+        scan.map(|scan| start.plan.scans[scan].source)
+    };
+    checkpoint::lookups::read(&shared.state, manifest, Piece::Held, |source, batch| {
+        let mine: UInt32Array = (0..).zip(mine(batch)).filter(|(_, mine)| *mine).map(|(row, _)| row).collect();
+        let Some(source) = source_now(source) else { return Ok(()) };
+        held.load_events((&start.plan, source), batch, &mine, moved).map_err(damaged)
+    })?;
+    checkpoint::lookups::read(&shared.state, manifest, Piece::Replaced, |source, batch| {
+        let Some(source) = source_now(source) else { return Ok(()) };
+        let mine = lookups::owned(batch, (worker, workers)).map_err(damaged)?;
+        held.load_replaced(source, batch, &mine, moved).map_err(damaged)
+    })?;
+    held.settle_replaced();
+    Ok(())
 }

@@ -40,7 +40,7 @@ use timely::worker::Worker;
 use crate::base::failure::Failure;
 use crate::base::id::{GroupId, Id};
 use crate::base::threads::guarded;
-use crate::base::time::{Tick, Time};
+use crate::base::time::{Span, Tick, Time};
 use crate::checkpoint::threads::Sending;
 use crate::coordinate::barrier::{CatchUpBarrier, OfSide};
 use crate::coordinate::channel::{self, CoordinatorHandle};
@@ -240,9 +240,10 @@ type OnAnnouncement = Rc<dyn Fn(&Announcement)>;
 /// What a worker does when the coordinator has announced something.
 fn on_announcement(shared: &Shared, wiring: &Wiring, stores: Stores) -> OnAnnouncement {
     let Wiring { windows, checkpoint, to_wake, lookups, lookups_to_save, .. } = wiring.clone();
-    let looks_up = shared.opened.looks_up();
+    let holds_events = shared.opened.holds_events();
     let (full_refresh, asked) = (Cell::new(0), Cell::new(shared.start.plan.checkpoints));
     let start = shared.start.clone();
+    let grace: Vec<Span> = start.plan.groups.ids().map(|group| shared.opened.grace(group)).collect();
     let t = Cell::new(None);
     let (interrupted, again, state) = (shared.interrupted.clone(), shared.again.clone(), shared.state.clone());
     Rc::new(move |announcement: &Announcement| {
@@ -254,17 +255,17 @@ fn on_announcement(shared: &Shared, wiring: &Wiring, stores: Stores) -> OnAnnoun
         if let Some(now) = announcement.t.filter(|_| t.replace(announcement.t) < announcement.t) {
             let plan = &start.plan;
             let horizon = |group: GroupId| {
-                let horizon = plan.horizon(group, &announcement.horizons)?;
+                let horizon = plan.horizon(group, &announcement.horizons)? - grace[group.index()];
                 Some((group.index(), now.us(), horizon.us()))
             };
             windows.borrow_mut().horizons.extend(plan.groups.ids().filter_map(horizon));
-            if looks_up {
+            if holds_events {
                 lookups.borrow_mut().push((now, announcement.horizons.clone()));
             }
         }
         if let Some((number, t)) = announcement.checkpoint.filter(|(number, _)| asked.replace(*number) < *number) {
             windows.borrow_mut().checkpoints.push_back((number, t.us()));
-            if looks_up {
+            if holds_events {
                 lookups_to_save.borrow_mut().push_back((number, t.us()));
             }
             checkpoint.borrow_mut().want(number, t);

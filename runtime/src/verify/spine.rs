@@ -68,7 +68,8 @@ pub fn read(
     upto: Option<Tick>,
     scratch: &Path,
 ) -> Result<Spines, Failure> {
-    let is_backfilled = |group: &Group| group.window == Window::Trailing;
+    let is_backfilled =
+        |group: &Group| group.window == Window::Trailing && opened.job.refuses_backfill(group).is_none();
     let mut writing: BTreeMap<String, Writing> = BTreeMap::new();
     for group in opened.job.groups.ids().filter(|group| is_backfilled(&opened.job.groups[*group])) {
         writing.insert(opened.job.groups[group].name.clone(), Writing::begin(opened, group, scratch)?);

@@ -22,6 +22,8 @@ pub enum Kind {
     Versions(ScanId),
     /// Events, of a source.
     Events(SourceId),
+    /// Of events that replace one another, of a source.
+    Replaced(SourceId),
 }
 
 /// What a worker puts into a checkpoint.
@@ -44,7 +46,48 @@ impl LookUps {
                 all.push((Kind::Events(source), kept::write(&self.opened.sources[source], some)));
             }
         }
+        for state in self.replaced.values() {
+            let (last, waiting) = state.kept();
+            let holding = |state| vec![Holding { group: 0, state, suspected: None }];
+            let last = last.map(|row| (row.clone(), holding(HeldState::Held)));
+            let kept: Vec<Kept> = last.chain(waiting.map(|row| (row.clone(), holding(HeldState::Waiting)))).collect();
+            for some in kept.chunks(ROWS_AT_ONCE) {
+                all.push((Kind::Replaced(state.source), kept::write(&self.opened.sources[state.source], some)));
+            }
+        }
         all
+    }
+
+    /// Takes records that replace one another and were saved, those of these rows. `moved`: by scan of then the one that goes on with it.
+    ///
+    /// # Errors
+    /// What is read are no such records.
+    pub fn load_replaced(
+        &mut self,
+        source: SourceId,
+        batch: &RecordBatch,
+        rows: &UInt32Array,
+        moved: &IdVec<ScanId, Option<ScanId>>,
+    ) -> Result<(), Damaged> {
+        // Of each batch: those that were in force, and those that waited.
+        let mut all: Vec<(Rc<Raw>, Vec<u32>, Vec<u32>)> = vec![];
+        for ((raw, row), holdings) in kept::read((source, &self.opened.sources[source]), batch, rows, moved)? {
+            let at = all.iter().position(|(known, ..)| Rc::ptr_eq(known, &raw)).unwrap_or_else(|| {
+                all.push((raw.clone(), vec![], vec![]));
+                all.len() - 1
+            });
+            match holdings.first().map(|holding| holding.state) {
+                Some(HeldState::Held) => all[at].1.push(row),
+                _ => all[at].2.push(row),
+            }
+        }
+        for (raw, last, waiting) in all {
+            let Some(state) = self.replaced.get_mut(&raw.scan) else { continue };
+            let loaded = state.load(&raw, &last);
+            state.load_waiting(&raw, &waiting);
+            self.hold_replaced(raw.scan, loaded);
+        }
+        Ok(())
     }
 
     /// By source, the events that groups hold or wait for.
@@ -63,7 +106,8 @@ impl LookUps {
         for (id, group) in &self.groups {
             let group_id = id.number();
             for (slot, event) in (0u32..).zip(&group.held) {
-                let Some(event) = event else { continue };
+                // What replaces one another is saved by its key.
+                let Some(event) = event.as_ref().filter(|event| event.raw.0.keys.is_none()) else { continue };
                 let what = group.suspects.get(&slot).copied().and_then(suspected);
                 add(&event.raw, Holding { group: group_id, state: HeldState::Held, suspected: what });
             }
@@ -104,6 +148,13 @@ impl LookUps {
             self.tables.get_mut(&scan).map(|state| state.do_tick(&opened, i64::MIN, &mut nothing));
         }
         self.loaded.extend(nothing.contents);
+        // What had come by then in another partition is told already.
+        self.tables.values_mut().for_each(|state| drop(state.register(self.done)));
+    }
+
+    /// All records that replace one another are there.
+    pub fn settle_replaced(&mut self) {
+        self.replaced.values_mut().for_each(|state| drop(state.register(self.done)));
     }
 
     /// Takes events that were saved, those of these rows. `moved`: by scan of then the one that goes on with it.

@@ -2,9 +2,10 @@
 
 use super::about;
 use super::group::one_or_several;
+use crate::job::View;
 use crate::job::raw::Entry;
 use crate::job::section::{Context, Section, name_is_plain};
-use crate::job::view::{Of, Sql, View};
+use crate::job::view::{Of, Sql};
 
 const KEYS: [&str; 5] = ["key", "sql", "description", "owner", "tags"];
 
