@@ -183,9 +183,9 @@ schema = { card = "string", m = "string", amount = "int64", ts = "timestamp" }
 stream = { type = "jsonl", path = "events.jsonl" }
 [features.f]
 source = "s"
-lookup.m = { table = "merchants", on = "m" }
+lookup.facts = { table = "merchants", on = "m" }
 key = "card"
-columns = { spend = { agg = "sum", of = "amount * m.r", window = "1h" }, n = { agg = "count", window = "1h" } }
+columns = { spend = { agg = "sum", of = "amount * facts.r", window = "1h" }, n = { agg = "count", window = "1h" } }
 "#,
     )
     .unwrap_or_else(|e| panic!("{e}"));
@@ -209,8 +209,8 @@ columns = { spend = { agg = "sum", of = "amount * m.r", window = "1h" }, n = { a
     for (known, place) in [("arrival", 0), ("event", 1)] {
         finish(backfill(dir, &["--out", "out.parquet", "--known", known]), 0);
         let found = read_table(&dir.join("out.parquet"));
-        assert_eq!(&found["f__spend_1h"], &ints(table.iter().map(|(_, rows)| rows[place].0)), "{known}");
-        assert_eq!(&found["f__n_1h"], &ints(table.iter().map(|(_, rows)| Some(rows[place].1))), "{known}");
+        assert_eq!(&found["f__spend"], &ints(table.iter().map(|(_, rows)| rows[place].0)), "{known}");
+        assert_eq!(&found["f__n"], &ints(table.iter().map(|(_, rows)| Some(rows[place].1))), "{known}");
     }
 }
 
@@ -266,7 +266,7 @@ fn versions_that_a_live_run_admits_late() {
     send(&events, &rates, &mut random, 0..1);
     let text = live_job_of(LIVE, "admissions = true\ncheckpoint_every = \"500ms\"\n");
     let running = begin(&case, &case.job("job.toml", &text), "2");
-    send(&events, &rates, &mut random, 1..7);
+    send(&events, &rates, &mut random, 1..11);
     std::thread::sleep(std::time::Duration::from_millis(500));
     running.terminate();
     assert_served(&case, "versions", &[]);
