@@ -10,6 +10,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use headwater_expression::Expression;
+use headwater_expression::relation::column;
 use headwater_operators::collection::Reset;
 use headwater_operators::exchange::Routed;
 use headwater_operators::group::Piece;
@@ -113,7 +114,7 @@ fn keyed<'scope>(
     let scan = |table| shared.start.plan.first_scan(table);
     let nodes = Nodes { opened, reads: &open.reads, rows, tables, scan: &scan, failed, unfit: unfit.clone() };
     let made = nodes.render(&open.query.node)?;
-    let columns: Vec<Expression> = open.columns.iter().map(|at| nodes::column(*at, &made.types)).collect();
+    let columns: Vec<Expression> = open.columns.iter().map(|at| column(*at, &made.types)).collect();
     let (key, values) = columns.split_at(open.shape.keys);
     nodes.known(made, (key, values))
 }
