@@ -22,6 +22,8 @@ use crate::key_codec::KeyCodec;
 
 /// A key and a value, by side; and by how many there are more at a tick.
 type Change = (usize, (i64, Option<i64>), i64, isize);
+/// A row, its tick, and by how many it becomes more.
+type Update = (Vec<Option<i64>>, i64, isize);
 /// By tick, the rows that are there after it.
 type Told = BTreeMap<i64, Vec<Vec<Option<i64>>>>;
 

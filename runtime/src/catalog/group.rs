@@ -102,6 +102,9 @@ fn row(
     group.key.iter().zip(keys).filter_map(of_key).chain(columns).collect()
 }
 
+/// Columns of a row: names and types.
+type Fields = Vec<(String, DataType)>;
+
 impl Compiled {
     /// The columns of its rows: those of the key, and all others.
     pub fn fields(&self, group: &Group) -> (Fields, Fields) {

@@ -240,7 +240,7 @@ type OnAnnouncement = Rc<dyn Fn(&Announcement)>;
 /// What a worker does when the coordinator has announced something.
 fn on_announcement(shared: &Shared, wiring: &Wiring, stores: Stores) -> OnAnnouncement {
     let Wiring { windows, checkpoint, to_wake, lookups, lookups_to_save, .. } = wiring.clone();
-    let holds_events = shared.opened.holds_events();
+    let remembers = shared.opened.remembers_records();
     let (full_refresh, asked) = (Cell::new(0), Cell::new(shared.start.plan.checkpoints));
     let start = shared.start.clone();
     let grace: Vec<Span> = start.plan.groups.ids().map(|group| shared.opened.grace(group)).collect();
@@ -259,13 +259,13 @@ fn on_announcement(shared: &Shared, wiring: &Wiring, stores: Stores) -> OnAnnoun
                 Some((group.index(), now.us(), horizon.us()))
             };
             windows.borrow_mut().horizons.extend(plan.groups.ids().filter_map(horizon));
-            if holds_events {
+            if remembers {
                 lookups.borrow_mut().push((now, announcement.horizons.clone()));
             }
         }
         if let Some((number, t)) = announcement.checkpoint.filter(|(number, _)| asked.replace(*number) < *number) {
             windows.borrow_mut().checkpoints.push_back((number, t.us()));
-            if holds_events {
+            if remembers {
                 lookups_to_save.borrow_mut().push_back((number, t.us()));
             }
             checkpoint.borrow_mut().want(number, t);

@@ -177,6 +177,21 @@ impl TableState {
                 Applied { key, from: version.from, eff, ts, position, removes: row.is_none(), values, undecoded }
             })
             .collect();
+        let unasked = self.homes.iter().filter(|(key, _)| !self.is_asked && is_mine(key));
+        // Of a key whose row nobody asks for only the partition is written.
+        let applied: Vec<Applied> = applied
+            .into_iter()
+            .chain(unasked.map(|(key, partition)| Applied {
+                key,
+                from: i64::MIN,
+                eff: 0,
+                ts: None,
+                position: Some((*partition, 0)),
+                removes: true,
+                values: &[],
+                undecoded: None,
+            }))
+            .collect();
         let mut all: Vec<RecordBatch> = applied.chunks(ROWS_AT_ONCE).map(versions::applied).collect();
         let mut rows: Vec<(&Rc<Message>, Vec<u32>)> = vec![];
         for (message, row) in self.waiting.values().flatten().filter(|(message, row)| message.payload(*row).is_some()) {
