@@ -29,4 +29,4 @@ pub mod top;
 
 pub use by_tick::{PerTick, by_tick};
 pub use changed::Changed;
-pub use rows::{Bytes, Change, Keyed, Rows};
+pub use rows::{Bytes, Keyed, Rows};

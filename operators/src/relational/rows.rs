@@ -6,8 +6,6 @@ use differential_dataflow::VecCollection;
 pub type Bytes = Vec<u8>;
 /// Rows, as differences.
 pub type Rows<'scope> = VecCollection<'scope, i64, Bytes, isize>;
-/// A row with its key, and by how much there are more of it.
-pub type Change = ((Bytes, Bytes), isize);
 /// Rows, each with a key.
 pub type Keyed<'scope> = VecCollection<'scope, i64, (Bytes, Bytes), isize>;
 

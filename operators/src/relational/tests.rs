@@ -27,9 +27,6 @@ type Update = (Vec<Option<i64>>, i64, isize);
 /// By tick, the rows that are there after it.
 type Told = BTreeMap<i64, Vec<Vec<Option<i64>>>>;
 
-/// A row, and by how much there are more of it at a tick.
-type Update = (Vec<Option<i64>>, i64, isize);
-
 const TICKS: i64 = 12;
 
 fn codec(columns: usize) -> KeyCodec {

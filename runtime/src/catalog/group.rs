@@ -22,9 +22,6 @@ use crate::job::validate::names::{ELEMENT, is_key, is_of_element};
 use crate::job::validate::types;
 use crate::job::{Group, Key, Window, columns};
 
-/// Columns, by name and type.
-type Fields = Vec<(String, DataType)>;
-
 pub struct Compiled {
     /// The columns that its expressions are over; an element of the list that it explodes is one.
     schema: SchemaRef,
