@@ -13,12 +13,14 @@
 
 mod changelog;
 mod newest;
+mod past;
 mod reader;
 mod trace;
 mod version;
 
 pub use changelog::{Changelog, Reset};
 pub use newest::Newest;
+pub use past::{Past, Values};
 pub use reader::RowReader;
 pub use trace::{RowBatch, RowSpine, RowTrace, Update, batch, each_row_at};
 pub use version::{BEFORE, Phase, Version};

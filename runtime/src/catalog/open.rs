@@ -1,5 +1,6 @@
 //! Opening a job: every name and every type is checked against what its sources are.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
@@ -10,7 +11,7 @@ use headwater_expression::Expression;
 use super::graph::Graph;
 use super::group::{Compiled, compile, open_group};
 use super::input::condition;
-use super::lookup::Tables;
+use super::lookup::{self, RowFields, There};
 use super::opened::Opened;
 use super::source::{Streams, look_at_schema, open_history, open_streams, project, told, with_computed};
 use super::times::{self, Times};
@@ -19,7 +20,7 @@ use crate::base::fault::Faults;
 use crate::base::id::{GroupId, IdVec, SourceId};
 use crate::job::validate::names::check_names;
 use crate::job::validate::union;
-use crate::job::{self, Job, Named};
+use crate::job::{self, Job, LookIn, Named};
 use crate::plan::Plan;
 
 /// Opens sources, and checks every name and type against them. `pinned`: the files of its history as they were pinned before;
@@ -95,18 +96,22 @@ fn open_once(
     let times: IdVec<SourceId, Option<Times>> = times.collect();
     let deleted: IdVec<SourceId, Option<Option<Expression>>> =
         job.sources.pairs().map(|(id, source)| compile_deleted(source, schemas[id].as_ref(), &mut faults)).collect();
-    let tables = Tables { sources: &job.sources, schemas: &schemas };
-    let mut compiled: IdVec<GroupId, Option<Compiled>> = IdVec::new();
-    for group in &job.groups {
+    let mut by_group: BTreeMap<GroupId, Option<Compiled>> = BTreeMap::new();
+    let mut rows: IdVec<GroupId, Option<RowFields>> = IdVec::filled(None, job.groups.len());
+    for id in graph.groups_in_order() {
+        let group = &job.groups[id];
         let schema = union::schema(group, &job.sources, &schemas);
-        compiled.push(schema.and_then(|schema| compile(group, &schema, &tables, &mut faults)));
+        let there = There { sources: &job.sources, schemas: &schemas, rows: &rows, groups: &job.groups };
+        let compiled = schema.and_then(|schema| compile(group, &schema, &there, &mut faults));
+        rows[id] = compiled.as_ref().map(|compiled| compiled.row_fields(group));
+        by_group.insert(id, compiled);
     }
     // Last, and told last: who is away hides nothing that is wrong with the job itself.
     let streams = open_streams(&job, (streams, &pins), &mut faults);
     if faults.has_errors() || !names_fit {
         return Err(Failure::Job(faults));
     }
-    let compiled: IdVec<GroupId, Compiled> = compiled.into_iter().flatten().collect();
+    let compiled: IdVec<GroupId, Compiled> = by_group.into_values().flatten().collect();
     let mut opened = Opened { job, graph, sources: IdVec::new(), groups: IdVec::new() };
     let made = times.into_iter().flatten().zip(deleted.into_iter().map(Option::flatten));
     let sources = sources.into_iter().flatten().zip(streams?).zip(made);
@@ -114,12 +119,28 @@ fn open_once(
         let groups = opened.graph.groups_of(id).map(|group| (&opened.job.groups[group], &compiled[group]));
         opened.sources.push(project((id, source), parts, times, groups));
     }
+    let looked_up = looked_up(&opened, &compiled);
     for ((id, group), compiled) in opened.job.groups.pairs().zip(compiled) {
         let sources = opened.graph.events_of(id).map(|source| (source, &opened.sources[source]));
-        let group = open_group(group, compiled, sources, &opened.sources);
+        let group = open_group(group, compiled, sources, (&opened.sources, (&looked_up, id)));
         opened.groups.push(group);
     }
     Ok(opened)
+}
+
+/// By group, the columns of its rows that others look up; each once.
+fn looked_up(opened: &Opened, compiled: &IdVec<GroupId, Compiled>) -> IdVec<GroupId, Vec<String>> {
+    let one = |id| {
+        let mut all: Vec<String> = vec![];
+        for looking in opened.graph.looking_up(id) {
+            let (group, compiled) = (&opened.job.groups[looking], &compiled[looking]);
+            for name in lookup::named(group, compiled.names(), LookIn::Features(id)) {
+                all.extend((!all.contains(&name)).then_some(name));
+            }
+        }
+        all
+    };
+    opened.job.groups.ids().map(one).collect()
 }
 
 /// The `deleted` of a table. `None`: there are faults.
@@ -143,8 +164,9 @@ pub fn more_faults(job: &Job) -> Faults {
             compile_deleted(source, Some(schema), &mut faults);
         }
     }
-    let tables = Tables { sources: &job.sources, schemas: &schemas };
-    for group in &job.groups {
+    let mut rows: IdVec<GroupId, Option<RowFields>> = IdVec::filled(None, job.groups.len());
+    for id in Graph::of(job).groups_in_order() {
+        let group = &job.groups[id];
         if let Some(schema) = &union::schema(group, &job.sources, &schemas) {
             let mut whole = group.clone();
             let written = |text: &Named| !text.text.is_empty();
@@ -152,7 +174,9 @@ pub fn more_faults(job: &Job) -> Faults {
             // Others have been told as missing their input.
             whole.columns.iter_mut().for_each(|column| column.filter = column.filter.take().filter(written));
             whole.columns.retain(|c| c.of.as_ref().map_or(c.agg.definition().of_events.is_some(), written));
-            compile(&whole, schema, &tables, &mut faults);
+            let there = There { sources: &job.sources, schemas: &schemas, rows: &rows, groups: &job.groups };
+            let compiled = compile(&whole, schema, &there, &mut faults);
+            rows[id] = compiled.map(|compiled| compiled.row_fields(&whole));
         }
     }
     faults

@@ -225,6 +225,9 @@ fn tell_group(out: &mut Vec<u8>, opened: &Opened, id: GroupId, plan: Option<&Pla
     for line in meaning::of_lookups(&opened.job, group) {
         writeln!(out, "  {line}")?;
     }
+    if let Some(line) = meaning::of_lookers(&opened.job, id) {
+        writeln!(out, "  {line}")?;
+    }
     let shape = &open.shape;
     let fields = &shape.schema.fields()[shape.columns()];
     let keys = &shape.schema.fields()[..shape.keys];

@@ -224,15 +224,34 @@ impl Group {
     }
 }
 
-/// What the events of a group look up in a table.
+/// What the events of a group look up.
 #[derive(Clone, Debug)]
 pub(crate) struct Lookup {
     /// As expressions call it.
     pub name: String,
     pub at: At,
-    pub table: SourceId,
-    /// By column of the table's key: a column of the event, or SQL over it and what was looked up before.
+    pub of: LookIn,
+    /// By column of the key there: a column of the event, or SQL over it and what was looked up before.
     pub on: Vec<Named>,
+}
+
+/// Where a lookup finds something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LookIn {
+    /// The version of a row that is in force at the event's time.
+    Table(SourceId),
+    /// The row of a trailing group just before the event.
+    Features(GroupId),
+}
+
+impl Lookup {
+    pub fn table(&self) -> Option<SourceId> {
+        if let LookIn::Table(table) = self.of { Some(table) } else { None }
+    }
+
+    pub fn features(&self) -> Option<GroupId> {
+        if let LookIn::Features(group) = self.of { Some(group) } else { None }
+    }
 }
 
 /// A column of a group's key.

@@ -205,7 +205,7 @@ impl Reporter {
         let (opened, plan) = (&self.view.opened, &self.view.start.plan);
         let any_left_out = |source: &SourceStatus| source.partitions.iter().any(|partition| partition.left_out);
         for id in opened.groups.ids() {
-            let mut sources = opened.graph.sources_of(id);
+            let mut sources = opened.graph.all_sources_of(id).into_iter();
             let stalled = sources.any(|source| status.sources.get(source).is_some_and(any_left_out));
             if plan.side_of(id) == Side::Shadow {
                 continue;

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use headwater_connectors::Error;
+use headwater_operators::collection::Past;
 use headwater_operators::control::SharedControl;
 
 use super::shared::Shared;
@@ -55,9 +56,29 @@ pub struct Wiring {
     /// Rows that came with a null since a derived column failed, by group.
     pub derived_failures: Rc<RefCell<IdVec<GroupId, u64>>>,
     pub to_wake: ToWake,
-    /// (t, horizons): once all ticks up to `t` are done, nothing with an `eff` before these comes any more. For lookups, where there are any.
-    pub lookups: Rc<RefCell<Vec<HorizonsAt>>>,
-    /// (number, t): checkpoints in which lookups are to be; and by number what they have put into them.
-    pub lookups_to_save: Rc<RefCell<VecDeque<(u64, i64)>>>,
-    pub lookups_saved: Rc<RefCell<BTreeMap<u64, Saved>>>,
+    /// What is told to each operator that has to do with lookups; and by checkpoint what they have put into it.
+    pub lookups: Rc<RefCell<Vec<SharedOrders>>>,
+    pub lookups_saved: Rc<RefCell<BTreeMap<u64, Vec<Saved>>>>,
+    /// By group, its rows as they were: of those in which others look up.
+    pub past: Rc<RefCell<BTreeMap<GroupId, Past>>>,
+}
+
+/// What is told to lookups.
+#[derive(Default)]
+pub struct LookupOrders {
+    /// Once all ticks up to `t` are done, nothing with an `eff` before the horizons comes any more.
+    pub horizons: Vec<HorizonsAt>,
+    /// (number, t): checkpoints in which they are to be.
+    pub to_save: VecDeque<(u64, i64)>,
+}
+
+pub type SharedOrders = Rc<RefCell<LookupOrders>>;
+
+impl Wiring {
+    /// For one more that has to do with lookups.
+    pub fn lookup_orders(&self) -> SharedOrders {
+        let orders = SharedOrders::default();
+        self.lookups.borrow_mut().push(orders.clone());
+        orders
+    }
 }

@@ -1,4 +1,5 @@
-//! Lookups in tables: what comes between the records of a source and the groups that look something up for them.
+//! Lookups: what comes between the records of a source and the groups that look something up for them, in tables or in the rows of other
+//! groups.
 //!
 //! ```text
 //! versions of tick 3   --> table                  events of tick 3 --> on -> what is in force -> where, key, of --> +1
@@ -9,7 +10,9 @@
 //! time, and some window of the group may hold it. What a group's rows are before its `S` nobody sees: dead letters of what is wrong
 //! then are told at `S`, if it is still so.
 //!
-//! Every worker has all tables, and looks up what it has read itself.
+//! Every worker has all tables, and looks up what it has read itself. Rows of other groups lie with the workers of their keys, which are
+//! asked: a row just before an event never changes. As soon as the event is there, where what it looks up depends on it alone; else at its
+//! tick, which is not done before there is an answer. Groups of one *level*, which look up in rows of those below, have lookups of their own.
 
 mod group;
 mod kept;
@@ -23,11 +26,15 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
+use headwater_connectors::Records;
 use headwater_connectors::sink::dead_letters::DeadLetter;
+use headwater_operators::table::Pick;
 
 use self::group::{GroupState, Suspicion};
-use self::picked::Picked;
-pub use self::saved::{Kind, Saved};
+use self::picked::{Answers, Picked};
+pub use self::picked::Query;
+pub use self::saved::{Kind, Saved, batches, read_events};
+pub use self::table::Corrects;
 use self::table::{TableState, Tables};
 use super::dead_letters::{REASONS, Tally};
 use super::looked_up::{Raw, RawRow};
@@ -35,7 +42,8 @@ use super::versions::Message;
 use crate::base::id::{ColumnSetId, GroupId, IdVec, ScanId};
 use crate::base::time::{Eff, EventTime, Span, Tick, Time};
 use crate::catalog::column_sets::ColumnSets;
-use crate::catalog::opened::Opened;
+use crate::catalog::opened::{OpenLookup, Opened};
+use crate::job::LookIn;
 use crate::observe::status::ProcessStatus;
 use crate::plan::Plan;
 
@@ -62,6 +70,9 @@ pub struct LookUps {
     tables: Tables,
     groups: BTreeMap<GroupId, GroupState>,
     waiting: Waiting,
+    answers: Answers,
+    /// A tick whose versions are there, and that waits for answers.
+    doing: Option<Doing>,
     /// Every tick up to here is done.
     done: i64,
     /// (t, horizons): once all ticks up to `t` are done, nothing with an `eff` before them comes any more.
@@ -70,19 +81,23 @@ pub struct LookUps {
 }
 
 impl LookUps {
-    /// `None`: no group of this side looks anything up.
-    pub fn open(opened: &Arc<Opened>, plan: &Plan, sets: &ColumnSets) -> Option<LookUps> {
-        let looking = |group: &GroupId| !opened.groups[*group].lookups.is_empty();
+    /// Those of the groups of a level. `None`: none of this side looks anything up.
+    pub fn open(opened: &Arc<Opened>, plan: &Plan, sets: &ColumnSets, level: usize) -> Option<LookUps> {
+        let looking =
+            |group: &GroupId| opened.graph.level(*group) == level && !opened.groups[*group].lookups.is_empty();
         let mut groups = BTreeMap::new();
         let mut tables = BTreeMap::new();
         for group in opened.groups.ids().filter(looking) {
             let set = sets.groups[group].iter().next()?;
-            let scans: Vec<ScanId> =
-                opened.groups[group].lookups.iter().map(|lookup| set.scans[&lookup.table]).collect();
-            if plan.scans[scans[0]].side != sets.side {
+            let scan = |lookup: &OpenLookup| match lookup.of {
+                LookIn::Table(table) => Some(set.scans[&table]),
+                LookIn::Features(_) => None,
+            };
+            let scans: Vec<Option<ScanId>> = opened.groups[group].lookups.iter().map(scan).collect();
+            if set.scans.values().any(|scan| plan.scans[*scan].side != sets.side) {
                 continue;
             }
-            for scan in &scans {
+            for scan in scans.iter().flatten() {
                 tables.entry(*scan).or_insert_with(|| TableState::new(opened, plan, *scan));
             }
             groups.insert(group, GroupState::new(opened, sets, group, scans));
@@ -94,6 +109,8 @@ impl LookUps {
             tables,
             groups,
             waiting: BTreeMap::new(),
+            answers: Answers::default(),
+            doing: None,
             done: i64::MIN,
             horizons: VecDeque::new(),
             horizon,
@@ -106,7 +123,8 @@ impl LookUps {
         let message = Rc::new(Message::open(batch));
         for row in 0..message.len() {
             let visible = message.visible(row);
-            let at = if of_history && visible <= state.s.us() { i64::MIN } else { visible };
+            let at_once = of_history && visible <= state.s.us() && !self.opened.looks_back();
+            let at = if at_once { i64::MIN } else { visible };
             if let Some(eff) = message.eff(row).filter(|_| message.position(row).0.is_some()) {
                 let known = Tick::up(Eff::from_us(eff), self.tick).us();
                 let known = if of_history { i64::MIN } else { known.min(at) };
@@ -117,19 +135,44 @@ impl LookUps {
     }
 
     /// Takes events in.
-    pub fn take_events(&mut self, raw: Raw) {
-        let raw = Rc::new(raw);
+    pub fn take_events(&mut self, raw: &Rc<Raw>) {
         for (group, rows) in &raw.asked {
-            let Some(state) = self.groups.get(group) else { continue };
-            for row in rows {
-                wait(&mut self.waiting, (*group, state), (raw.clone(), *row));
-            }
+            self.wait(*group, rows.iter().map(|row| (raw.clone(), *row)).collect());
         }
+    }
+
+    /// Events of one source wait for their ticks. What a history holds of a group is looked up as soon as it is there, where that may be
+    /// corrected, and nobody asks for rows of before `S`.
+    fn wait(&mut self, id: GroupId, rows: Vec<RawRow>) {
+        let Some(group) = self.groups.get(&id) else { return };
+        group.ask_ahead(&self.opened, id, &mut self.answers, &rows);
+        let may_be_at_once = group.corrected.is_some() && !self.opened.looks_back();
+        for (raw, row) in rows {
+            let visible = raw.visible[row as usize];
+            let at_once = raw.of_history && visible <= group.s && may_be_at_once;
+            let at = if at_once { i64::MIN } else { visible.us() };
+            self.waiting.entry(at).or_default().push((id, (raw, row)));
+        }
+    }
+
+    /// The rows of a group that are asked for and not sent for yet.
+    pub fn take_queries(&mut self) -> Vec<Query> {
+        self.answers.take_asked()
+    }
+
+    /// The row that a key of a group has just before a tick.
+    pub fn take_answer(&mut self, features: GroupId, (key, before): (&[u8], Tick), row: Pick) {
+        self.answers.answer(features, key, before, row);
     }
 
     /// Once all ticks up to `t` are done, nothing with an `eff` before these comes any more.
     pub fn close_after(&mut self, t: Tick, horizons: &IdVec<ScanId, Eff>) {
         self.horizons.push_back((t, horizons.clone()));
+    }
+
+    /// Whether the next tick waits for answers.
+    pub fn waits(&self) -> bool {
+        self.doing.is_some()
     }
 
     /// Does every tick up to one, or fewer where enough events are made. Returns up to which.
@@ -148,7 +191,12 @@ impl LookUps {
             let begins =
                 self.groups.values().filter(|group| !group.begun && group.s.us() <= to).map(|group| group.s.us()).min();
             match (next, begins) {
-                (Some(tick), begins) if begins.is_none_or(|begins| tick <= begins) => self.do_tick(tick, &mut made),
+                (Some(tick), begins) if begins.is_none_or(|begins| tick <= begins) => {
+                    if !self.do_tick(tick, &mut made) {
+                        reached = tick.saturating_sub(1);
+                        break;
+                    }
+                }
                 (_, Some(begins)) => self.begin(begins, &mut made),
                 (_, None) => break,
             }
@@ -162,6 +210,9 @@ impl LookUps {
     }
 
     fn next_tick(&self) -> Option<i64> {
+        if let Some(doing) = &self.doing {
+            return Some(doing.tick);
+        }
         let of_tables = self.tables.values().filter_map(|table| table.waiting.keys().next().copied());
         self.waiting.keys().next().copied().into_iter().chain(of_tables).min()
     }
@@ -180,7 +231,47 @@ impl LookUps {
         }
     }
 
-    fn do_tick(&mut self, tick: i64, made: &mut Made) {
+    /// Does a tick. `false`: it waits for answers, and is to be done once more.
+    fn do_tick(&mut self, tick: i64, made: &mut Made) -> bool {
+        let doing = self.doing.take().unwrap_or_else(|| self.begin_tick(tick, made));
+        let Some((corrections, lookups)) = self.find(&doing) else {
+            self.doing = Some(doing);
+            return false;
+        };
+        corrections.into_iter().for_each(|(id, slots, found)| self.correct(id, slots, found, tick, made));
+        lookups.into_iter().for_each(|(id, found)| self.look_up(id, found, made));
+        self.answers.forget(Tick::from_us(tick));
+        true
+    }
+
+    /// What events look up at a tick, all of it or nothing: those that versions concern, and those that come.
+    fn find(&mut self, doing: &Doing) -> Option<(Vec<Correction>, Vec<(GroupId, Found)>)> {
+        let LookUps { opened, tables, groups, answers, .. } = self;
+        let (mut corrections, mut lookups, mut is_whole) = (vec![], vec![], true);
+        let mut pick = |id: GroupId, rows: Vec<RawRow>, held: &[u32]| {
+            let group = &groups[&id];
+            let before = |event: usize, lookup: usize| Some(&group.event(*held.get(event)?).picked[lookup]);
+            let found = group.pick(opened, (id, tables), answers, &rows, &before);
+            is_whole &= found.is_some();
+            found.map(|(records, picked)| Found { rows, records, picked })
+        };
+        for (id, slots) in &doing.dirty {
+            let held = slots.iter().map(|slot| (*slot, groups[id].event(*slot).raw.clone())).collect();
+            for part in read_alike(held, |(_, row): &(u32, RawRow)| &row.0) {
+                let (slots, rows): (Vec<u32>, Vec<RawRow>) = part.into_iter().unzip();
+                corrections.extend(pick(*id, rows, &slots).map(|found| (*id, slots, found)));
+            }
+        }
+        for (id, rows) in &doing.rows {
+            for rows in read_alike(rows.clone(), |row| &row.0) {
+                lookups.extend(pick(*id, rows, &[]).map(|found| (*id, found)));
+            }
+        }
+        is_whole.then_some((corrections, lookups))
+    }
+
+    /// The versions of a tick come.
+    fn begin_tick(&mut self, tick: i64, made: &mut Made) -> Doing {
         let mut dirty: BTreeMap<GroupId, BTreeSet<u32>> = BTreeMap::new();
         let scans: Vec<ScanId> = self.tables.keys().copied().collect();
         for scan in scans {
@@ -193,72 +284,60 @@ impl LookUps {
                 }
             }
         }
-        for (group, slots) in dirty {
-            self.correct(group, slots, tick, made);
-        }
-        for (group, rows) in by_group(self.waiting.remove(&tick).unwrap_or_default()) {
-            self.look_up(group, rows, made);
-        }
+        Doing { tick, dirty, rows: by_group(self.waiting.remove(&tick).unwrap_or_default()) }
     }
 
-    /// Events come: they are looked up, and held where a version may still correct them.
-    fn look_up(&mut self, id: GroupId, rows: Vec<RawRow>, made: &mut Made) {
-        for rows in read_alike(rows, |row| &row.0) {
-            let LookUps { opened, tables, groups, horizon, .. } = self;
-            let group = groups.get_mut(&id).expect("a group that looks up");
-            let visible: Vec<Tick> = rows.iter().map(|(raw, row)| raw.visible[*row as usize]).collect();
-            let (records, picked) = group.pick(opened, (id, tables), &rows);
-            let refused = group.shape(&rows, &records, &visible, 1, made);
-            let held = group.is_held(tables, horizon);
-            for (row, (raw, picked)) in rows.into_iter().zip(picked).enumerate() {
-                let what = refused.get(&(row as u32)).copied();
-                let slot = held(raw.0.ts(raw.1)).then(|| group.hold(tables, raw.clone(), picked));
-                match (what, slot) {
-                    (None, _) => {}
-                    (Some(what), _) if group.begun => tell(opened, id, &raw, what, made),
-                    (Some(what), Some(slot)) => {
-                        group.suspects.insert(slot, what);
-                    }
-                    (Some(what), None) => group.settled.push((raw, what)),
+    /// Events come, with what they look up, and are held where a version may still correct them.
+    fn look_up(&mut self, id: GroupId, Found { rows, records, picked }: Found, made: &mut Made) {
+        let LookUps { opened, tables, groups, horizon, .. } = self;
+        let group = groups.get_mut(&id).expect("a group that looks up");
+        let visible: Vec<Tick> = rows.iter().map(|(raw, row)| raw.visible[*row as usize]).collect();
+        let refused = group.shape(&rows, &records, &visible, 1, made);
+        let held = group.is_held(tables, horizon);
+        for (row, (raw, picked)) in rows.into_iter().zip(picked).enumerate() {
+            let what = refused.get(&(row as u32)).copied();
+            let slot = held(raw.0.ts(raw.1)).then(|| group.hold(tables, raw.clone(), picked));
+            match (what, slot) {
+                (None, _) => {}
+                (Some(what), _) if group.begun => tell(opened, id, &raw, what, made),
+                (Some(what), Some(slot)) => {
+                    group.suspects.insert(slot, what);
                 }
+                (Some(what), None) => group.settled.push((raw, what)),
             }
         }
     }
 
     /// Versions have come that concern events: what these look up may be other now.
-    fn correct(&mut self, id: GroupId, slots: BTreeSet<u32>, tick: i64, made: &mut Made) {
+    fn correct(&mut self, id: GroupId, slots: Vec<u32>, found: Found, tick: i64, made: &mut Made) {
         let LookUps { opened, tables, groups, .. } = self;
         let group = groups.get_mut(&id).expect("a group that looks up");
-        let held: Vec<(u32, RawRow)> = slots.into_iter().map(|slot| (slot, group.event(slot).raw.clone())).collect();
-        for part in read_alike(held, |(_, row)| &row.0) {
-            let (slots, rows): (Vec<u32>, Vec<RawRow>) = part.into_iter().unzip();
-            let (_, picked) = group.pick(opened, (id, tables), &rows);
-            let is_other = |(slot, new): (&u32, &Vec<Picked>)| {
-                group.event(*slot).picked.iter().zip(new).any(|(old, new)| !old.is(new))
-            };
-            let others: Vec<usize> = (0..slots.len()).filter(|at| is_other((&slots[*at], &picked[*at]))).collect();
-            if others.is_empty() {
-                continue;
+        let Found { rows, picked, .. } = found;
+        let is_other = |(slot, new): (&u32, &Vec<Picked>)| {
+            group.event(*slot).picked.iter().zip(new).any(|(old, new)| !old.is(new))
+        };
+        let others: Vec<usize> = (0..slots.len()).filter(|at| is_other((&slots[*at], &picked[*at]))).collect();
+        if others.is_empty() {
+            return;
+        }
+        let slots: Vec<u32> = others.iter().map(|at| slots[*at]).collect();
+        let rows: Vec<RawRow> = others.iter().map(|at| rows[*at].clone()).collect();
+        let new: Vec<Vec<Picked>> = others.iter().map(|at| picked[*at].clone()).collect();
+        let old: Vec<Vec<Picked>> = slots.iter().map(|slot| group.event(*slot).picked.clone()).collect();
+        let visible = vec![Tick::from_us(tick); rows.len()];
+        let before = group.extended(opened, id, &rows, &old);
+        group.shape(&rows, &before, &visible, -1, made);
+        let after = group.extended(opened, id, &rows, &new);
+        let refused = group.shape(&rows, &after, &visible, 1, made);
+        for ((at, slot), picked) in slots.into_iter().enumerate().zip(new) {
+            let what = refused.get(&(at as u32)).copied();
+            if !group.begun {
+                group.suspects.remove(&slot);
+                group.suspects.extend(what.map(|what| (slot, what)));
+            } else if let Some(what) = what {
+                tell(opened, id, &rows[at], what, made);
             }
-            let slots: Vec<u32> = others.iter().map(|at| slots[*at]).collect();
-            let rows: Vec<RawRow> = others.iter().map(|at| rows[*at].clone()).collect();
-            let new: Vec<Vec<Picked>> = others.iter().map(|at| picked[*at].clone()).collect();
-            let old: Vec<Vec<Picked>> = slots.iter().map(|slot| group.event(*slot).picked.clone()).collect();
-            let visible = vec![Tick::from_us(tick); rows.len()];
-            let before = group.extended(opened, id, &rows, &old);
-            group.shape(&rows, &before, &visible, -1, made);
-            let after = group.extended(opened, id, &rows, &new);
-            let refused = group.shape(&rows, &after, &visible, 1, made);
-            for ((at, slot), picked) in slots.into_iter().enumerate().zip(new) {
-                let what = refused.get(&(at as u32)).copied();
-                if !group.begun {
-                    group.suspects.remove(&slot);
-                    group.suspects.extend(what.map(|what| (slot, what)));
-                } else if let Some(what) = what {
-                    tell(opened, id, &rows[at], what, made);
-                }
-                group.replace(tables, slot, picked);
-            }
+            group.replace(tables, slot, picked);
         }
     }
 
@@ -273,7 +352,7 @@ impl LookUps {
             }
         }
         for (scan, state) in tables.iter_mut() {
-            let of_table = groups.values().filter(|group| group.scans.contains(scan));
+            let of_table = groups.values().filter(|group| group.scans.contains(&Some(*scan)));
             let bound = of_table.map(|group| group.windows_from(done, horizon)).min().unwrap_or(i64::MIN);
             let oldest = waiting.values().flatten().map(|(_, (raw, row))| raw.ts(*row)).min().unwrap_or(i64::MAX);
             let held = groups.values().filter_map(|group| group.by_ts.first().map(|(ts, _)| *ts)).min();
@@ -299,12 +378,24 @@ impl LookUps {
 /// Events by the tick at which they are looked up, in the order in which they came.
 type Waiting = BTreeMap<i64, Vec<(GroupId, RawRow)>>;
 
-/// An event waits for its tick. What a history holds of a group is looked up as soon as it is there, where that may be corrected.
-fn wait(waiting: &mut Waiting, (id, group): (GroupId, &GroupState), (raw, row): RawRow) {
-    let visible = raw.visible[row as usize];
-    let at_once = raw.of_history && visible <= group.s && group.corrected.is_some();
-    waiting.entry(if at_once { i64::MIN } else { visible.us() }).or_default().push((id, (raw, row)));
+/// A tick that is being done.
+struct Doing {
+    tick: i64,
+    /// The held events that its versions concern.
+    dirty: BTreeMap<GroupId, BTreeSet<u32>>,
+    /// The events that come.
+    rows: BTreeMap<GroupId, Vec<RawRow>>,
 }
+
+/// Events of one source, the records with what they look up, and that by event.
+struct Found {
+    rows: Vec<RawRow>,
+    records: Records,
+    picked: Vec<Vec<Picked>>,
+}
+
+/// Held events of a group, and what they look up now.
+type Correction = (GroupId, Vec<u32>, Found);
 
 fn by_group(rows: Vec<(GroupId, RawRow)>) -> BTreeMap<GroupId, Vec<RawRow>> {
     let mut all: BTreeMap<GroupId, Vec<RawRow>> = BTreeMap::new();

@@ -29,20 +29,21 @@ pub(super) struct TableState {
     pub(super) homes: BTreeMap<Box<[u8]>, i64>,
     /// Up to here what a history holds is there before anything is looked up.
     pub(super) s: Tick,
-    /// No version comes with a smaller `eff`, whatever the horizon.
-    pub(super) least: Eff,
-    pub(super) has_stream: bool,
-    pub(super) lateness: Span,
+    pub(super) corrects: Corrects,
 }
 
-/// Rows of a message at most.
-const ROWS_AT_ONCE: usize = 16 << 10;
+/// How far back versions of a table that still come may reach.
+#[derive(Clone, Copy, Debug)]
+pub struct Corrects {
+    /// No version comes with a smaller `eff`, whatever the horizon.
+    least: Eff,
+    has_stream: bool,
+    lateness: Span,
+}
 
-/// By scan of a table.
-pub(super) type Tables = BTreeMap<ScanId, TableState>;
-
-impl TableState {
-    pub(super) fn new(opened: &Opened, plan: &Plan, id: ScanId) -> TableState {
+impl Corrects {
+    /// Of a table as a scan reads it.
+    pub fn of(opened: &Opened, plan: &Plan, id: ScanId) -> Corrects {
         let scan = &plan.scans[id];
         let (conf, open) = (&opened.job.sources[scan.source], &opened.sources[scan.source]);
         let ends = scan.c.filter(|_| conf.arrival_time.is_some() && open.history.is_some());
@@ -56,6 +57,27 @@ impl TableState {
                 ends.map_or(Eff::BEFORE_ALL, |c| Eff::from_us((c - Span::from_us(overlap_us)).us()))
             }
         };
+        Corrects { least, has_stream: open.stream.is_some(), lateness: Span::from_us(conf.lateness_us) }
+    }
+
+    /// No version that comes is in force at a time before it.
+    pub fn from(self, horizon: Eff) -> i64 {
+        if !self.has_stream {
+            return i64::MAX;
+        }
+        (horizon.max(self.least) - self.lateness).us()
+    }
+}
+
+/// Rows of a message at most.
+const ROWS_AT_ONCE: usize = 16 << 10;
+
+/// By scan of a table.
+pub(super) type Tables = BTreeMap<ScanId, TableState>;
+
+impl TableState {
+    pub(super) fn new(opened: &Opened, plan: &Plan, id: ScanId) -> TableState {
+        let scan = &plan.scans[id];
         TableState {
             source: scan.source,
             table: Table::default(),
@@ -63,9 +85,7 @@ impl TableState {
             registering: BTreeMap::new(),
             homes: BTreeMap::new(),
             s: scan.s.unwrap_or(Tick::BEFORE_ALL),
-            least,
-            has_stream: open.stream.is_some(),
-            lateness: Span::from_us(conf.lateness_us),
+            corrects: Corrects::of(opened, plan, id),
         }
     }
 
@@ -147,11 +167,4 @@ impl TableState {
         all
     }
 
-    /// No version that comes is in force at a time before it.
-    pub(super) fn corrects_from(&self, horizon: Eff) -> i64 {
-        if !self.has_stream {
-            return i64::MAX;
-        }
-        (horizon.max(self.least) - self.lateness).us()
-    }
 }

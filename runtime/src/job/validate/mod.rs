@@ -79,8 +79,10 @@ fn whole(cx: &mut Context, root: &Table) -> Job {
         sources.push(source::read_table(cx, entry));
     }
     let tables = named_tables(cx, &section, "features", Some("name at least one group under [features.NAME]"));
-    let groups: IdVec<_, _> = tables.iter().filter_map(|entry| group::read(cx, entry, &sources, tick_us)).collect();
     let group_names: Vec<&str> = tables.iter().map(|entry| entry.name.as_str()).collect();
+    let read = |entry: &&Entry| group::read(cx, entry, (&sources, &group_names), tick_us);
+    let mut groups: IdVec<_, _> = tables.iter().filter_map(read).collect();
+    lookup::check_groups(cx, &mut groups, &group_names);
     let state = state(cx, &section, &name.text);
     let tables = named_tables(cx, &section, "sinks", None);
     let read = |entry: &&Entry| sink::read(cx, entry, &groups, &group_names, &state.home());
@@ -128,7 +130,7 @@ fn across(cx: &mut Context, job: &Job, group_names: &[&str]) {
     cx.faults.faults.extend(names::check_names(job, &written).faults);
     for (n, source) in job.sources.pairs() {
         // A group that is too wrong to be read may be the one that uses it.
-        let is_used = |group: &Group| group.sources.contains(&n) || group.lookups.iter().any(|l| l.table == n);
+        let is_used = |group: &Group| group.sources.contains(&n) || group.lookups.iter().any(|l| l.table() == Some(n));
         if group_names.len() == job.groups.len() && !job.groups.iter().any(is_used) {
             cx.warning(source.at, format!("no group uses {}", source.describe()));
         }
