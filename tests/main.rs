@@ -36,6 +36,7 @@ mod python;
 mod records;
 mod redis_rows;
 mod restart;
+mod rows_before;
 mod same_bytes;
 mod seam_by_id;
 mod seam_by_offset;

@@ -20,7 +20,7 @@ use super::opened::{LookedUp, OpenLookup, Source};
 use crate::base::fault::Faults;
 use crate::base::id::{GroupId, IdVec, SourceId};
 use crate::job::validate::types;
-use crate::job::{self, Group, LookIn, Lookup, columns};
+use crate::job::{self, Group, IS_THERE, LookIn, Lookup, columns};
 
 /// What can be looked up in.
 pub struct There<'a> {
@@ -38,9 +38,6 @@ pub struct RowFields {
     pub key: Vec<Field>,
     pub columns: Vec<Field>,
 }
-
-/// That there is a row: true, in a column of a name that no column of a group has.
-pub const IS_THERE: &str = "_there";
 
 /// What a lookup finds: its name, the key by which, and the columns.
 struct Found {

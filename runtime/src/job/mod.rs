@@ -235,6 +235,9 @@ pub(crate) struct Lookup {
     pub on: Vec<Named>,
 }
 
+/// In the row that a lookup in a group finds: that it is there, true, in a column of a name that no column has.
+pub(crate) const IS_THERE: &str = "_there";
+
 /// Where a lookup finds something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LookIn {

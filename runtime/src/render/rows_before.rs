@@ -30,9 +30,9 @@ use timely::dataflow::{Scope, Stream};
 use super::rendering::{Rendering, SharedOrders, Wiring};
 use crate::base::id::{GroupId, Id, IdVec, ScanId};
 use crate::base::time::{Eff, Span, Tick, Time};
-use crate::catalog::lookup::IS_THERE;
 use crate::catalog::opened::{OpenGroup, Opened};
 use crate::ingest::lookups::{Corrects, Query};
+use crate::job::IS_THERE;
 
 /// Questions of the lookups of a level.
 pub type Queries<'scope> = (usize, Stream<'scope, i64, Vec<Routed>>);
