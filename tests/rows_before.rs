@@ -181,11 +181,17 @@ fn write(dir: &Path, events: usize, of_history: usize) -> PathBuf {
         // Some happen only after they are known.
         let ts = if random.random_bool(0.05) { now + 3 * SECOND } else { now - late(&mut random) };
         let x = random.random_range(0..9);
-        pay.push((card % 2, json!({ "ts": ts, "a": now, "card": format!("c{card}"), "shop": format!("s{shop}"), "x": x })));
+        pay.push((
+            card % 2,
+            json!({ "ts": ts, "a": now, "card": format!("c{card}"), "shop": format!("s{shop}"), "x": x }),
+        ));
         if random.random_bool(0.05) {
             let (shop, rate) = (random.random_range(0..8usize), random.random_range(-1..5));
             let (ts, owner) = (now - late(&mut random), format!("o{}", random.random_range(0..4)));
-            shops.push((shop % 2, json!({ "ts": ts, "a": now, "shop": format!("s{shop}"), "rate": rate, "owner": owner })));
+            shops.push((
+                shop % 2,
+                json!({ "ts": ts, "a": now, "shop": format!("s{shop}"), "rate": rate, "owner": owner }),
+            ));
         }
     }
     write_log(&dir.join("pay"), &pay, pay.len() * of_history / 3);

@@ -299,7 +299,8 @@ mod tests {
                     }
                 }
                 // Whoever has an edge is an entity.
-                let now: Vec<Node> = edges.iter().flat_map(|(a, b)| [a, b]).filter(|node| node.is_entity()).cloned().collect();
+                let now: Vec<Node> =
+                    edges.iter().flat_map(|(a, b)| [a, b]).filter(|node| node.is_entity()).cloned().collect();
                 let now: Vec<Node> = now.into_iter().chain([card(200)]).collect();
                 step.entities.extend(now.iter().map(|node| (node.clone(), 1)));
                 step.entities.extend(there.drain(..).map(|node| (node, -1)));

@@ -10,11 +10,11 @@ use std::rc::Rc;
 use differential_dataflow::operators::arrange::Arranged;
 use differential_dataflow::trace::TraceReader;
 use timely::container::CapacityContainerBuilder;
-use timely::dataflow::{Scope, Stream};
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::operators::generic::{Operator, OutputBuilder};
 use timely::dataflow::operators::{Capability, Concatenate};
+use timely::dataflow::{Scope, Stream};
 use timely::progress::Antichain;
 use timely::scheduling::Activator;
 
@@ -61,9 +61,10 @@ pub fn rows<'scope>(
     control: &SharedControl,
 ) -> (Vec<RowsOf<'scope>>, Rc<Activator>) {
     let (arranged, activator) = arrange_events(events, numbers, states, control);
-    let reduced = numbers.iter().zip(arranged).map(|(number, events)| {
-        (*number, reduce_rows(events, states[*number as usize].clone(), control.clone()))
-    });
+    let reduced = numbers
+        .iter()
+        .zip(arranged)
+        .map(|(number, events)| (*number, reduce_rows(events, states[*number as usize].clone(), control.clone())));
     (reduced.collect(), Rc::new(activator))
 }
 

@@ -174,7 +174,7 @@ fn corrected(group: &Group, on: &[Vec<Expression>], tables: &IdVec<SourceId, Sou
             let of = group.lookup_of(name);
             let at = group.lookups.iter().position(|lookup| of.is_some_and(|of| of.name == lookup.name));
             at.is_some_and(|at| match group.lookups[at].of {
-                LookIn::Table(table) => tables[table].stream.is_some(),
+                LookIn::Table(table) => tables[table].stream.is_some() || tables[table].has_times(),
                 LookIn::Features(_) => found[at],
             })
         };

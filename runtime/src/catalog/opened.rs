@@ -129,6 +129,11 @@ impl Source {
         own.into_iter().chain(computed.into_iter().flat_map(Expression::columns)).map(String::as_str)
     }
 
+    /// Whether its records have times.
+    pub fn has_times(&self) -> bool {
+        self.event_time.is_some() || self.arrival_time.is_some()
+    }
+
     /// Places of the columns, besides its times, without which a record of the stream is malformed.
     pub fn stream_own(&self) -> Vec<usize> {
         self.id_column.into_iter().chain(self.table_key()).collect()

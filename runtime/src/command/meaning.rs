@@ -59,9 +59,10 @@ pub fn of_lookups(job: &Job, group: &Group) -> Vec<String> {
         let on = lookup.on.iter().map(|on| on.text.as_str()).collect::<Vec<_>>().join(", ");
         let (there, what) = match lookup.of {
             LookIn::Table(table) => (format!("table {}", job.sources[table].name), of_table(&job.sources[table])),
-            LookIn::Features(features) => {
-                (format!("features {}", job.groups[features].name), "the row just before, which never changes".to_owned())
-            }
+            LookIn::Features(features) => (
+                format!("features {}", job.groups[features].name),
+                "the row just before, which never changes".to_owned(),
+            ),
         };
         format!("looked up in {there} by {on}, as {}: {what}", lookup.name)
     };

@@ -16,8 +16,8 @@ use headwater_operators::limits::Limits;
 use headwater_operators::operator;
 use timely::dataflow::Stream;
 use timely::dataflow::operators::generic::operator::empty;
-use timely::dataflow::operators::{Concatenate, ConnectLoop, Feedback, Probe};
 use timely::dataflow::operators::probe::Handle as ProbeHandle;
+use timely::dataflow::operators::{Concatenate, ConnectLoop, Feedback, Probe};
 
 use super::rendering::{Rendering, Wiring};
 use super::{lookup, rows_before};

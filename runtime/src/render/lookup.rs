@@ -235,7 +235,8 @@ fn save_past(past: &Past) -> RecordBatch {
 
 /// The rows of keys that are this worker's.
 fn load_past(past: &mut Past, batch: &RecordBatch, owns: impl Fn(&[u8]) -> bool) -> Result<(), Damaged> {
-    let column = |at: usize| batch.columns().get(at).ok_or_else(|| Damaged("a column of past rows is missing".to_owned()));
+    let column =
+        |at: usize| batch.columns().get(at).ok_or_else(|| Damaged("a column of past rows is missing".to_owned()));
     let bytes = |at: usize| -> Result<&BinaryArray, Damaged> {
         let array = column(at)?.as_any().downcast_ref();
         array.ok_or_else(|| Damaged("past rows are no bytes".to_owned()))

@@ -171,13 +171,7 @@ impl Answering {
     }
 
     /// The answers that are known. `done`: ticks before it are.
-    fn answer(
-        &mut self,
-        past: &Past,
-        done: i64,
-        tick: Span,
-        opened: &Opened,
-    ) -> Vec<(Rc<Capability<i64>>, Routed)> {
+    fn answer(&mut self, past: &Past, done: i64, tick: Span, opened: &Opened) -> Vec<(Rc<Capability<i64>>, Routed)> {
         let is_known = |before: i64| Tick::from_us(before) - tick < Tick::from_us(done);
         let mut known: Vec<(i64, Waiting)> = vec![];
         while let Some(entry) = self.waiting.first_entry().filter(|entry| is_known(*entry.key())) {
@@ -212,7 +206,8 @@ impl Answering {
     /// Nobody asks for what was superseded up to it: questions that wait, those that come, and those of events that are corrected.
     fn asked_from(&self, coming: i64, horizons: &IdVec<ScanId, Eff>) -> i64 {
         let waiting = self.waiting.keys().next().copied().unwrap_or(i64::MAX);
-        let late = self.corrects.iter().map(|(scan, corrects)| corrects.from(horizons[*scan])).min();
+        let late =
+            self.corrects.iter().map(|(scan, corrects)| corrects.from(horizons[*scan], coming.saturating_sub(1))).min();
         coming.min(waiting).min(late.unwrap_or(i64::MAX)).saturating_sub(1)
     }
 }

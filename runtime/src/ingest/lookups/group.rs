@@ -122,9 +122,9 @@ impl GroupState {
         all
     }
 
-    /// No version that comes is in force at a time before it.
-    pub(super) fn corrected_from(&self, tables: &Tables, horizon: &IdVec<ScanId, Eff>) -> i64 {
-        let of_scan = |scan: &ScanId| tables[scan].corrects.from(horizon[*scan]);
+    /// No version that comes behind a tick is in force at a time before it.
+    pub(super) fn corrected_from(&self, tables: &Tables, horizon: &IdVec<ScanId, Eff>, tick: i64) -> i64 {
+        let of_scan = |scan: &ScanId| tables[scan].corrects.from(horizon[*scan], tick);
         self.scans.iter().flatten().map(of_scan).min().unwrap_or(i64::MAX)
     }
 
@@ -141,9 +141,14 @@ impl GroupState {
         }
     }
 
-    /// Whether an event of a time is to be held.
-    pub(super) fn is_held(&self, tables: &Tables, horizon: &IdVec<ScanId, Eff>) -> impl Fn(i64) -> bool + use<> {
-        let from = self.corrected_from(tables, horizon);
+    /// Whether an event of a time is to be held, that comes at a tick or behind it.
+    pub(super) fn is_held(
+        &self,
+        tables: &Tables,
+        horizon: &IdVec<ScanId, Eff>,
+        tick: i64,
+    ) -> impl Fn(i64) -> bool + use<> {
+        let from = self.corrected_from(tables, horizon, tick);
         let is_corrected = self.corrected.is_some();
         move |ts| is_corrected && ts >= from
     }

@@ -31,8 +31,8 @@ use headwater_connectors::sink::dead_letters::DeadLetter;
 use headwater_operators::table::Pick;
 
 use self::group::{GroupState, Suspicion};
-use self::picked::{Answers, Picked};
 pub use self::picked::Query;
+use self::picked::{Answers, Picked};
 pub use self::saved::{Kind, Saved, batches, read_events};
 pub use self::table::Corrects;
 use self::table::{TableState, Tables};
@@ -71,7 +71,7 @@ pub struct LookUps {
     groups: BTreeMap<GroupId, GroupState>,
     waiting: Waiting,
     answers: Answers,
-    /// A tick whose versions are there, and that waits for answers.
+    /// Ticks whose versions are there, and that wait for answers.
     doing: Option<Doing>,
     /// Every tick up to here is done.
     done: i64,
@@ -98,7 +98,7 @@ impl LookUps {
                 continue;
             }
             for scan in scans.iter().flatten() {
-                tables.entry(*scan).or_insert_with(|| TableState::new(opened, plan, *scan));
+                tables.entry(*scan).or_insert_with(|| TableState::new(opened, plan, *scan, level));
             }
             groups.insert(group, GroupState::new(opened, sets, group, scans));
         }
@@ -142,16 +142,21 @@ impl LookUps {
     }
 
     /// Events of one source wait for their ticks. What a history holds of a group is looked up as soon as it is there, where that may be
-    /// corrected, and nobody asks for rows of before `S`.
+    /// corrected, and nobody asks for rows of before `S`; where somebody does, what is before the `S` of a group whose own rows nobody asks for
+    /// is looked up at `S`.
     fn wait(&mut self, id: GroupId, rows: Vec<RawRow>) {
         let Some(group) = self.groups.get(&id) else { return };
         group.ask_ahead(&self.opened, id, &mut self.answers, &rows);
-        let may_be_at_once = group.corrected.is_some() && !self.opened.looks_back();
+        let looks_back = self.opened.looks_back();
+        let has_order = self.opened.is_looked_up(id) || group.scans.iter().any(Option::is_none);
         for (raw, row) in rows {
             let visible = raw.visible[row as usize];
-            let at_once = raw.of_history && visible <= group.s && may_be_at_once;
-            let at = if at_once { i64::MIN } else { visible.us() };
-            self.waiting.entry(at).or_default().push((id, (raw, row)));
+            let at = match (looks_back, raw.of_history && visible <= group.s && group.corrected.is_some()) {
+                (false, true) => Tick::BEFORE_ALL,
+                (true, _) if !has_order => visible.max(group.s),
+                _ => visible,
+            };
+            self.waiting.entry(at.us()).or_default().push((id, (raw, row)));
         }
     }
 
@@ -192,7 +197,7 @@ impl LookUps {
                 self.groups.values().filter(|group| !group.begun && group.s.us() <= to).map(|group| group.s.us()).min();
             match (next, begins) {
                 (Some(tick), begins) if begins.is_none_or(|begins| tick <= begins) => {
-                    if !self.do_tick(tick, &mut made) {
+                    if !self.do_ticks(tick, begins.map_or(to, |begins| begins.min(to)), &mut made) {
                         reached = tick.saturating_sub(1);
                         break;
                     }
@@ -211,7 +216,7 @@ impl LookUps {
 
     fn next_tick(&self) -> Option<i64> {
         if let Some(doing) = &self.doing {
-            return Some(doing.tick);
+            return Some(doing.from);
         }
         let of_tables = self.tables.values().filter_map(|table| table.waiting.keys().next().copied());
         self.waiting.keys().next().copied().into_iter().chain(of_tables).min()
@@ -231,16 +236,20 @@ impl LookUps {
         }
     }
 
-    /// Does a tick. `false`: it waits for answers, and is to be done once more.
-    fn do_tick(&mut self, tick: i64, made: &mut Made) -> bool {
-        let doing = self.doing.take().unwrap_or_else(|| self.begin_tick(tick, made));
+    /// Does a tick, and those behind it up to `to` in which no version comes, as far as enough events do. `false`: they wait for answers, and
+    /// are to be done once more.
+    fn do_ticks(&mut self, tick: i64, to: i64, made: &mut Made) -> bool {
+        let doing = match self.doing.take() {
+            Some(doing) => doing,
+            None => self.begin_ticks(tick, to, made),
+        };
         let Some((corrections, lookups)) = self.find(&doing) else {
             self.doing = Some(doing);
             return false;
         };
         corrections.into_iter().for_each(|(id, slots, found)| self.correct(id, slots, found, tick, made));
-        lookups.into_iter().for_each(|(id, found)| self.look_up(id, found, made));
-        self.answers.forget(Tick::from_us(tick));
+        lookups.into_iter().for_each(|(id, found)| self.look_up(id, found, tick, made));
+        self.answers.forget(Tick::from_us(doing.upto));
         true
     }
 
@@ -270,8 +279,8 @@ impl LookUps {
         is_whole.then_some((corrections, lookups))
     }
 
-    /// The versions of a tick come.
-    fn begin_tick(&mut self, tick: i64, made: &mut Made) -> Doing {
+    /// The versions of a tick come, and the events of those up to the next that has any.
+    fn begin_ticks(&mut self, tick: i64, to: i64, made: &mut Made) -> Doing {
         let mut dirty: BTreeMap<GroupId, BTreeSet<u32>> = BTreeMap::new();
         let scans: Vec<ScanId> = self.tables.keys().copied().collect();
         for scan in scans {
@@ -284,16 +293,29 @@ impl LookUps {
                 }
             }
         }
-        Doing { tick, dirty, rows: by_group(self.waiting.remove(&tick).unwrap_or_default()) }
+        let versions = self.tables.values().filter_map(|table| table.waiting.keys().next().copied()).min();
+        let last = versions.map_or(to, |next| to.min(next - 1));
+        // What is asked for already is answered in the order of ticks.
+        let last = self.answers.first_asked().map_or(last, |asked| last.min(asked.us() - 1)).max(tick);
+        let (mut upto, mut rows) = (tick, vec![]);
+        while let Some(entry) = self.waiting.first_entry().filter(|entry| *entry.key() <= last) {
+            if rows.len() >= EVENTS_AT_ONCE {
+                break;
+            }
+            upto = *entry.key();
+            rows.extend(entry.remove());
+        }
+        Doing { from: tick, upto, dirty, rows: by_group(rows) }
     }
 
     /// Events come, with what they look up, and are held where a version may still correct them.
-    fn look_up(&mut self, id: GroupId, Found { rows, records, picked }: Found, made: &mut Made) {
+    fn look_up(&mut self, id: GroupId, found: Found, tick: i64, made: &mut Made) {
+        let Found { rows, records, picked } = found;
         let LookUps { opened, tables, groups, horizon, .. } = self;
         let group = groups.get_mut(&id).expect("a group that looks up");
         let visible: Vec<Tick> = rows.iter().map(|(raw, row)| raw.visible[*row as usize]).collect();
         let refused = group.shape(&rows, &records, &visible, 1, made);
-        let held = group.is_held(tables, horizon);
+        let held = group.is_held(tables, horizon, tick);
         for (row, (raw, picked)) in rows.into_iter().zip(picked).enumerate() {
             let what = refused.get(&(row as u32)).copied();
             let slot = held(raw.0.ts(raw.1)).then(|| group.hold(tables, raw.clone(), picked));
@@ -345,7 +367,7 @@ impl LookUps {
     fn forget(&mut self, done: i64) {
         let LookUps { groups, tables, horizon, waiting, .. } = self;
         for group in groups.values_mut() {
-            let bound = group.corrected_from(tables, horizon).max(group.windows_from(done, horizon));
+            let bound = group.corrected_from(tables, horizon, done).max(group.windows_from(done, horizon));
             while let Some((ts, slot)) = group.by_ts.first().copied().filter(|(ts, _)| *ts < bound) {
                 group.by_ts.remove(&(ts, slot));
                 group.let_go(tables, ts, slot);
@@ -378,10 +400,11 @@ impl LookUps {
 /// Events by the tick at which they are looked up, in the order in which they came.
 type Waiting = BTreeMap<i64, Vec<(GroupId, RawRow)>>;
 
-/// A tick that is being done.
+/// Ticks that are being done.
 struct Doing {
-    tick: i64,
-    /// The held events that its versions concern.
+    from: i64,
+    upto: i64,
+    /// The held events that versions of the first concern.
     dirty: BTreeMap<GroupId, BTreeSet<u32>>,
     /// The events that come.
     rows: BTreeMap<GroupId, Vec<RawRow>>,

@@ -1,5 +1,6 @@
 //! What events look up, by which key; and what is known already of the rows just before them.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
@@ -71,6 +72,8 @@ pub struct Query {
 #[derive(Default)]
 pub(super) struct Answers {
     by_tick: BTreeMap<Tick, HashMap<(GroupId, Rc<[u8]>), Option<Pick>>>,
+    /// By tick, how many are not answered.
+    open: BTreeMap<Tick, usize>,
     /// Not sent yet.
     asked: Vec<Query>,
 }
@@ -79,15 +82,28 @@ impl Answers {
     /// The row that a key has just before a tick. `None`: it is asked for, and not known yet.
     pub(super) fn find(&mut self, features: GroupId, key: &Rc<[u8]>, before: Tick) -> Option<Pick> {
         let known = self.by_tick.entry(before).or_default();
-        known.entry((features, key.clone())).or_insert_with(|| {
+        let ask = || {
             self.asked.push(Query { features, key: key.clone(), before });
+            *self.open.entry(before).or_default() += 1;
             None
-        }).clone()
+        };
+        known.entry((features, key.clone())).or_insert_with(ask).clone()
+    }
+
+    /// The first tick for which something is not answered.
+    pub(super) fn first_asked(&self) -> Option<Tick> {
+        self.open.keys().next().copied()
     }
 
     pub(super) fn answer(&mut self, features: GroupId, key: &[u8], before: Tick, row: Pick) {
-        if let Some(asked) = self.by_tick.get_mut(&before).and_then(|of| of.get_mut(&(features, Rc::from(key)))) {
-            *asked = Some(row);
+        if let Some(asked) = self.by_tick.get_mut(&before).and_then(|of| of.get_mut(&(features, Rc::from(key))))
+            && asked.replace(row).is_none()
+            && let Entry::Occupied(mut open) = self.open.entry(before)
+        {
+            *open.get_mut() -= 1;
+            if *open.get() == 0 {
+                open.remove();
+            }
         }
     }
 

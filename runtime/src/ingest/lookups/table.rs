@@ -30,6 +30,8 @@ pub(super) struct TableState {
     /// Up to here what a history holds is there before anything is looked up.
     pub(super) s: Tick,
     pub(super) corrects: Corrects,
+    /// What is wrong with its versions is told here, and not by the lookups of another level.
+    pub(super) tells: bool,
 }
 
 /// How far back versions of a table that still come may reach.
@@ -39,6 +41,8 @@ pub struct Corrects {
     least: Eff,
     has_stream: bool,
     lateness: Span,
+    /// By then all versions of the history are there; before, each comes at its tick. `None`: they are there before anything else.
+    comes_until: Option<Tick>,
 }
 
 impl Corrects {
@@ -57,15 +61,17 @@ impl Corrects {
                 ends.map_or(Eff::BEFORE_ALL, |c| Eff::from_us((c - Span::from_us(overlap_us)).us()))
             }
         };
-        Corrects { least, has_stream: open.stream.is_some(), lateness: Span::from_us(conf.lateness_us) }
+        let comes_until = scan.s.filter(|_| opened.looks_back());
+        Corrects { least, has_stream: open.stream.is_some(), lateness: Span::from_us(conf.lateness_us), comes_until }
     }
 
-    /// No version that comes is in force at a time before it.
-    pub fn from(self, horizon: Eff) -> i64 {
-        if !self.has_stream {
-            return i64::MAX;
+    /// No version that comes behind a tick is in force at a time before it.
+    pub fn from(self, horizon: Eff, tick: i64) -> i64 {
+        match self.comes_until {
+            Some(until) if tick < until.us() => i64::MIN,
+            _ if !self.has_stream => i64::MAX,
+            _ => (horizon.max(self.least) - self.lateness).us(),
         }
-        (horizon.max(self.least) - self.lateness).us()
     }
 }
 
@@ -76,8 +82,9 @@ const ROWS_AT_ONCE: usize = 16 << 10;
 pub(super) type Tables = BTreeMap<ScanId, TableState>;
 
 impl TableState {
-    pub(super) fn new(opened: &Opened, plan: &Plan, id: ScanId) -> TableState {
+    pub(super) fn new(opened: &Opened, plan: &Plan, id: ScanId, level: usize) -> TableState {
         let scan = &plan.scans[id];
+        let lowest = opened.graph.groups_of(scan.source).map(|group| opened.graph.level(group)).min();
         TableState {
             source: scan.source,
             table: Table::default(),
@@ -86,6 +93,7 @@ impl TableState {
             homes: BTreeMap::new(),
             s: scan.s.unwrap_or(Tick::BEFORE_ALL),
             corrects: Corrects::of(opened, plan, id),
+            tells: level == lowest.unwrap_or(level),
         }
     }
 
@@ -124,7 +132,7 @@ impl TableState {
 
     /// A key that comes in another partition than before.
     pub(super) fn tell_moved(&self, opened: &Opened, message: &Message, row: usize, made: &mut Made) {
-        let Some(payload) = message.payload(row) else { return };
+        let Some(payload) = message.payload(row).filter(|_| self.tells) else { return };
         let (partition, offset) = message.position(row);
         made.tally.refused(self.source, Reason::MovedKey.name());
         made.dead_letters.push(DeadLetter {
@@ -166,5 +174,4 @@ impl TableState {
         all.extend(rows.into_iter().map(|(message, rows)| message.rows(rows)));
         all
     }
-
 }

@@ -47,7 +47,10 @@ const NONE_OF_OURS: [&str; 7] = ["RIGHT", "FULL", "CROSS", "ASOF", "NATURAL", "S
 /// What stands before the first join, and the joins. `None`: something is wrong, and told.
 pub fn clauses<'a>(sql: &Sql, from: &'a [Token], faults: &mut Faults) -> Option<(&'a [Token], Vec<Clause<'a>>)> {
     if let Some(token) = from.iter().find(|token| NONE_OF_OURS.iter().any(|word| is_word(token, word))) {
-        faults.error(sql.at(token.start), "a join is a lookup of each event in a table or a group: expected JOIN or LEFT JOIN");
+        faults.error(
+            sql.at(token.start),
+            "a join is a lookup of each event in a table or a group: expected JOIN or LEFT JOIN",
+        );
         return None;
     }
     let joins: Vec<usize> =

@@ -11,21 +11,13 @@ const KEYS: [&str; 3] = ["table", "features", "on"];
 
 /// Reads a group's lookups, in their order. Those that are too wrong are left out. `groups`: the names of all; whether such a one can be
 /// looked up, `check_groups` says once they are read.
-pub fn read(
-    cx: &mut Context,
-    group: &Section,
-    (sources, groups): (&IdVec<SourceId, Source>, &[&str]),
-) -> Vec<Lookup> {
+pub fn read(cx: &mut Context, group: &Section, (sources, groups): (&IdVec<SourceId, Source>, &[&str])) -> Vec<Lookup> {
     let Some(entry) = group.get("lookup") else { return vec![] };
     let Some(all) = Section::any(cx, format!("`lookup` of {}", group.what), entry) else { return vec![] };
     all.entries().filter_map(|entry| one(cx, entry, (sources, groups))).collect()
 }
 
-fn one(
-    cx: &mut Context,
-    entry: &Entry,
-    (sources, groups): (&IdVec<SourceId, Source>, &[&str]),
-) -> Option<Lookup> {
+fn one(cx: &mut Context, entry: &Entry, (sources, groups): (&IdVec<SourceId, Source>, &[&str])) -> Option<Lookup> {
     let name = entry.name.as_str();
     name_is_plain(cx, "lookup", name, entry.at, "");
     if name == ELEMENT {
@@ -62,12 +54,7 @@ fn group_of(cx: &mut Context, section: &Section, groups: &[&str]) -> Option<Look
     found.map(|group| LookIn::Features(GroupId::at(group)))
 }
 
-fn table_of(
-    cx: &mut Context,
-    section: &Section,
-    sources: &IdVec<SourceId, Source>,
-    on: &[Named],
-) -> Option<LookIn> {
+fn table_of(cx: &mut Context, section: &Section, sources: &IdVec<SourceId, Source>, on: &[Named]) -> Option<LookIn> {
     if section.get("table").is_none() {
         section.missing(cx, "table", "name one of [tables.NAME], or a group, like features = \"card_activity\"");
     }
@@ -109,7 +96,8 @@ pub fn check_groups(cx: &mut Context, groups: &mut IdVec<GroupId, Group>, names:
         let lookup = groups[id].lookups.remove(at);
         let of = lookup.features().map_or("", |group| groups[group].name.as_str());
         let why = if of == groups[id].name { "itself" } else { "what looks up in it" };
-        let message = format!("group `{}` looks up in {why}: lookups go from group to group, not in circles", groups[id].name);
+        let message =
+            format!("group `{}` looks up in {why}: lookups go from group to group, not in circles", groups[id].name);
         cx.error(lookup.at, message);
     }
 }
@@ -160,6 +148,13 @@ pub fn refuse_sessions(cx: &mut Context, lookups: &[Lookup], sources: &IdVec<Sou
             let late = duration::display(table.lateness_us);
             let why = format!("a version of table `{}` may come {late} late and correct events", table.name);
             let hint = "give the table lateness = \"0s\", or the group another window";
+            cx.error(lookup.at, format!("sessions cannot be of events that are corrected, and {why}: {hint}"));
+        }
+        let looks_back = lookups.iter().any(|lookup| lookup.features().is_some());
+        if looks_back && table.event_time.is_none() && !table.is_timeless() {
+            let why =
+                format!("what the history of table `{}` holds is in force from the beginning of time", table.name);
+            let hint = "give the table an `event_time`, or the group no lookup in a group";
             cx.error(lookup.at, format!("sessions cannot be of events that are corrected, and {why}: {hint}"));
         }
     }
