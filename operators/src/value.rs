@@ -134,20 +134,28 @@ impl Ordered {
 }
 
 /// Bits -> an i64 in the order of the values; NaN is greatest.
+///
+/// # Panics
+/// On a kind whose values are no words.
 pub fn ordered(kind: Kind, word: u64) -> i64 {
     match kind {
         Kind::UInt => (word ^ 1 << 63) as i64,
         Kind::Float => flip(word as i64),
-        _ => word as i64,
+        Kind::Bool | Kind::Int => word as i64,
+        Kind::Decimal { .. } | Kind::Text => unreachable!("no word"),
     }
 }
 
 /// The bits that `ordered` was given.
+///
+/// # Panics
+/// As it does.
 pub fn unordered(kind: Kind, v: i64) -> u64 {
     match kind {
         Kind::UInt => v as u64 ^ 1 << 63,
         Kind::Float => flip(v) as u64,
-        _ => v as u64,
+        Kind::Bool | Kind::Int => v as u64,
+        Kind::Decimal { .. } | Kind::Text => unreachable!("no word"),
     }
 }
 
@@ -262,26 +270,28 @@ impl Column {
         Column { data_type: data_type.clone(), build }
     }
 
-    /// A datum of another kind than the column's is null.
+    /// # Panics
+    /// On a datum that is not of the column's type: results know theirs.
     pub fn push(&mut self, datum: &Datum) {
         match (&mut self.build, datum) {
             (Build::Bool(b), Datum::Word(v)) => b.append_value(*v != 0),
-            (Build::Bool(b), _) => b.append_null(),
+            (Build::Bool(b), Datum::Null) => b.append_null(),
             (Build::Word(b), Datum::Word(v)) => b.push(Some(*v)),
-            (Build::Word(b), _) => b.push(None),
+            (Build::Word(b), Datum::Null) => b.push(None),
             (Build::Decimal(b), Datum::Wide(v)) => b.append_value(Datum::as_decimal(*v)),
-            (Build::Decimal(b), _) => b.append_null(),
+            (Build::Decimal(b), Datum::Null) => b.append_null(),
             (Build::Text(b), Datum::Text(v)) => b.append_value(v),
-            (Build::Text(b), _) => b.append_null(),
+            (Build::Text(b), Datum::Null) => b.append_null(),
             (Build::List(items, lengths, there), Datum::List(values)) => {
                 values.iter().for_each(|value| items.push(value));
                 lengths.push(values.len());
                 there.push(true);
             }
-            (Build::List(_, lengths, there), _) => {
+            (Build::List(_, lengths, there), Datum::Null) => {
                 lengths.push(0);
                 there.push(false);
             }
+            (_, other) => panic!("{other:?} in a column of {}", self.data_type),
         }
     }
 

@@ -106,7 +106,7 @@ impl Job {
 #[pyfunction]
 pub fn command(py: Python<'_>, line: Vec<OsString>) -> PyResult<u8> {
     py.detach(|| {
-        let code = bind::command(line);
+        let code = headwater::command::run_line(line);
         std::io::stdout().flush().map(|()| code)
     })
     .map_err(|e| of_failure(&headwater::Failure::Running(format!("writing to stdout: {e}"))))

@@ -5,21 +5,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use clap::ValueEnum;
 use headwater_connectors::table::{Source, Target};
 
 pub use headwater_connectors::table::Rows;
 
-use crate::backfill::request::Request;
+use crate::backfill::request::{Known, Request};
 use crate::backfill::watch::Watch;
 use crate::backfill::{backfill as work_out, memory};
 use crate::base::failure::Failure;
 use crate::base::fault::Faults;
 use crate::catalog::open::open_for_rows;
-use crate::command::args::KnownArg;
-use crate::command::{self, backfill, catalog, check, export};
+use crate::describe::{catalog, check};
 use crate::job::Job;
-use crate::serve::endpoint;
+use crate::serve::{endpoint, export};
 use crate::start::identity;
 
 /// A job as it was written; `shown` is what places call the text.
@@ -113,8 +111,8 @@ impl Course {
 /// Training rows for the rows of a spine, in its order.
 pub fn backfill(job: &Job, spine: Rows, asked: &Asked, course: &Course) -> Result<Rows, Failure> {
     let began = Instant::now();
-    let known = KnownArg::from_str(&asked.known, false)
-        .map_err(|_| Failure::Usage(format!("known: `{}` is none of: arrival, event, served", asked.known)))?;
+    let known = Known::named(&asked.known)
+        .ok_or_else(|| Failure::Usage(format!("known: `{}` is none of: arrival, event, served", asked.known)))?;
     let memory = asked.memory.as_deref().map(memory::parse).transpose().map_err(Failure::Usage)?;
     let to = Arc::new(Mutex::new(None));
     let request = Request {
@@ -122,24 +120,19 @@ pub fn backfill(job: &Job, spine: Rows, asked: &Asked, course: &Course) -> Resul
         out: Target::Rows(to.clone()),
         time: asked.time.clone(),
         features: asked.features.clone(),
-        known: known.into(),
+        known,
         workers: asked.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)),
         memory: memory.unwrap_or_else(memory::by_default),
         spill: None,
     };
     let done = work_out(job.clone(), &request, &course.0.0, &course.0.1).map_err(|failure| masked(job, failure))?;
-    let told = backfill::summary(&done, "memory", began.elapsed());
+    let told = done.summary("memory", began.elapsed());
     match done.dead_letters.is_empty() && done.unfit_sums == 0 {
         true => tracing::info!("done: {told}"),
         false => tracing::warn!("done: {told}"),
     }
     let rows = to.lock().unwrap_or_else(PoisonError::into_inner).take();
     rows.ok_or_else(|| Failure::Running("the backfill gave no rows".to_owned()))
-}
-
-/// Runs a command line, the program's name first: what to end with.
-pub fn command(line: Vec<std::ffi::OsString>) -> u8 {
-    command::run_line(line)
 }
 
 fn masked(job: &Job, failure: Failure) -> Failure {

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// Lowest first: a folder, and the folders that it may know.
-const LAYERS: [(&str, &str); 21] = [
+const LAYERS: [(&str, &str); 22] = [
     ("base", ""),
     ("job", "base"),
     ("plan", "base"),
@@ -25,13 +25,14 @@ const LAYERS: [(&str, &str); 21] = [
     ("serve", "base job catalog serve_log observe start"),
     ("backfill", "base job plan catalog checkpoint ingest start"),
     ("verify", "base job catalog checkpoint serve_log start serve backfill"),
+    ("describe", "base job plan catalog checkpoint observe ingest start serve"),
     ("embed", "base job catalog serve_log observe cluster run serve"),
     ("demo", "base job observe cluster run serve"),
     (
         "command",
-        "base job plan catalog checkpoint serve_log observe ingest start cluster run serve backfill verify demo",
+        "base job plan catalog checkpoint serve_log observe ingest start cluster run serve backfill verify describe demo",
     ),
-    ("bind", "base job catalog start serve backfill command"),
+    ("bind", "base job catalog start serve backfill describe"),
 ];
 
 #[test]

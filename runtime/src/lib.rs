@@ -4,7 +4,7 @@
 //! another program.
 //!
 //! The folders are layers: `base`, `job`, `plan`, `catalog`, `checkpoint`, `serve_log`, `observe`, `coordinate`, `ingest`, `start`, `sink`,
-//! `render`, `cluster`, `run`, `serve`, `backfill`, `verify`, `embed`, `demo`, `command`, `bind`. Each knows only some of those before it: see `layers`.
+//! `render`, `cluster`, `run`, `serve`, `backfill`, `verify`, `describe`, `embed`, `demo`, `command`, `bind`. Each knows only some of those before it: see `layers`.
 
 #![deny(missing_docs)]
 
@@ -19,6 +19,7 @@ pub(crate) mod cluster;
 pub mod command;
 pub(crate) mod coordinate;
 pub(crate) mod demo;
+pub(crate) mod describe;
 pub(crate) mod embed;
 pub(crate) mod ingest;
 pub mod job;

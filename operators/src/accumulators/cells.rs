@@ -106,7 +106,8 @@ impl Cells {
             Cells::Squares(all) => match kind {
                 Kind::Float => all[cell].add_float(f64::from_bits(words[0]), take_away),
                 Kind::Decimal { .. } => all[cell].add_int(Datum::as_decimal([words[0], words[1]]), take_away),
-                _ => all[cell].add_int(int(words[0], kind), take_away),
+                Kind::Int | Kind::UInt => all[cell].add_int(int(words[0], kind), take_away),
+                Kind::Bool | Kind::Text => unreachable!("a track of numbers"),
             },
             Cells::Ints(all) => {
                 let v = int(words[0], kind);

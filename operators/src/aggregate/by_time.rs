@@ -10,6 +10,7 @@ use crate::synopses::reading::Reading;
 pub static FIRST: Definition = Definition {
     name: "first",
     aliases: &["first_value", "earliest", "oldest"],
+    in_sql: &["any_value"],
     parameter: None,
     result: types::same,
     needs: Needs::Synopsis(&Reading(Earliest::first), &Reading(Dated::first)),
@@ -21,6 +22,7 @@ pub static FIRST: Definition = Definition {
 pub static LAST: Definition = Definition {
     name: "last",
     aliases: &["last_value", "latest", "newest", "most_recent"],
+    in_sql: &[],
     parameter: None,
     result: types::same,
     needs: Needs::Synopsis(
@@ -35,6 +37,7 @@ pub static LAST: Definition = Definition {
 pub static LAST_N: Definition = Definition {
     name: "last_n",
     aliases: &["last_k", "latest_n", "newest_n", "most_recent_n"],
+    in_sql: &[],
     parameter: Some(Parameter { key: "n", hint: "say how many values, like n = 3", ..counts::OF_VALUES }),
     result: types::list,
     needs: Needs::Synopsis(

@@ -6,6 +6,7 @@ use super::types;
 pub static COUNT: Definition = Definition {
     name: "count",
     aliases: &["cnt", "num", "size", "len", "length", "rows", "row_count", "count_rows", "count_star", "count_all"],
+    in_sql: &["count_if"],
     parameter: None,
     result: types::count,
     needs: Needs::Count,

@@ -16,6 +16,8 @@ pub struct Definition {
     pub name: &'static str,
     /// What it is called elsewhere, in lower case; `_` makes no difference. A job may not: it is told the right name.
     pub aliases: &'static [&'static str],
+    /// DuckDB's names of what means the same: SQL may use them beside the job's.
+    pub in_sql: &'static [&'static str],
     /// The number that a job gives with it.
     pub parameter: Option<Parameter>,
     /// The type of the result for an input of this type.

@@ -23,6 +23,7 @@ pub static COUNT_DISTINCT: Definition = Definition {
         "dcount",
         "cardinality",
     ],
+    in_sql: &[],
     parameter: None,
     result: types::count,
     needs: Needs::Synopsis(&Reading(Distinct::count), &Reading(Sorted::distinct)),
@@ -34,6 +35,7 @@ pub static COUNT_DISTINCT: Definition = Definition {
 pub static APPROX_COUNT_DISTINCT: Definition = Definition {
     name: "approx_count_distinct",
     aliases: &["approx_distinct", "approx_unique", "approx_n_unique", "hll", "hyperloglog", "ndv"],
+    in_sql: &[],
     parameter: None,
     result: types::count,
     needs: Needs::Synopsis(&Reading(Registers::estimate), &Reading(CountedRegisters::estimate)),

@@ -9,6 +9,7 @@ use crate::synopses::sorted::Sorted;
 pub static MIN: Definition = Definition {
     name: "min",
     aliases: &["minimum", "least", "smallest", "lowest"],
+    in_sql: &[],
     parameter: None,
     result: types::same,
     needs: Needs::Synopsis(&Reading(Extremes::<true>::best), &Reading(Sorted::least)),
@@ -20,6 +21,7 @@ pub static MIN: Definition = Definition {
 pub static MAX: Definition = Definition {
     name: "max",
     aliases: &["maximum", "greatest", "largest", "highest"],
+    in_sql: &[],
     parameter: None,
     result: types::same,
     needs: Needs::Synopsis(&Reading(Extremes::<false>::best), &Reading(Sorted::greatest)),

@@ -10,6 +10,7 @@ use crate::value::Datum;
 pub static TOP_K: Definition = Definition {
     name: "top_k",
     aliases: &["top_n", "top", "approx_top_k", "approx_top_count", "most_frequent_k"],
+    in_sql: &[],
     parameter: Some(counts::OF_VALUES),
     result: types::list,
     needs: Needs::Synopsis(&Reading(list), &Reading(list)),
@@ -21,6 +22,7 @@ pub static TOP_K: Definition = Definition {
 pub static MODE: Definition = Definition {
     name: "mode",
     aliases: &["most_frequent", "most_common"],
+    in_sql: &[],
     parameter: None,
     result: types::same,
     needs: Needs::Synopsis(&Reading(most_frequent), &Reading(most_frequent)),

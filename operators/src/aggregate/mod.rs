@@ -1,5 +1,4 @@
-//! The aggregates: a file a family, a line each in the list. Nothing else in Headwater names one, but for how SQL
-//! spells some of them.
+//! The aggregates: a file a family, a line each in the list. Nothing else in Headwater names one.
 
 mod by_time;
 mod count;
@@ -42,6 +41,11 @@ pub static AGGREGATES: &[&Definition] = &[
 /// The aggregate of a name, as jobs write it.
 pub fn find(name: &str) -> Option<&'static Definition> {
     AGGREGATES.iter().copied().find(|aggregate| aggregate.name == name)
+}
+
+/// The aggregate of a name, as SQL writes it, in lower case: `mean` is `avg`.
+pub fn find_in_sql(name: &str) -> Option<&'static Definition> {
+    find(name).or_else(|| AGGREGATES.iter().copied().find(|aggregate| aggregate.in_sql.contains(&name)))
 }
 
 /// What a name that no job may write is here, and with which argument if that is in the name: names from elsewhere, and

@@ -19,6 +19,7 @@ pub static APPROX_PERCENTILE: Definition = Definition {
         "quantile_disc",
         "tdigest",
     ],
+    in_sql: &["approx_quantile"],
     parameter: Some(Parameter {
         key: "p",
         range: Range::Share,

@@ -9,6 +9,7 @@ use crate::value::Datum;
 pub static VAR_POP: Definition = spread(
     ("var_pop", "VarPop"),
     &["varp", "pop_var", "population_variance", "variance_pop", "variance_population"],
+    &[],
     |count, total, squares| of(Spread::VarPop, count, total, squares),
     |of, _| format!("variance of {of}"),
 );
@@ -16,6 +17,7 @@ pub static VAR_POP: Definition = spread(
 pub static VAR_SAMP: Definition = spread(
     ("var_samp", "VarSamp"),
     &["var", "variance", "sample_variance", "var_sample", "variance_samp", "variance_sample"],
+    &["variance"],
     |count, total, squares| of(Spread::VarSamp, count, total, squares),
     |of, _| format!("sample variance of {of}"),
 );
@@ -23,6 +25,7 @@ pub static VAR_SAMP: Definition = spread(
 pub static STDDEV_POP: Definition = spread(
     ("stddev_pop", "StddevPop"),
     &["stdevp", "stddevp", "std_pop", "pop_stddev", "population_stddev", "stddev_population"],
+    &[],
     |count, total, squares| of(Spread::StddevPop, count, total, squares),
     |of, _| format!("standard deviation of {of}"),
 );
@@ -30,6 +33,7 @@ pub static STDDEV_POP: Definition = spread(
 pub static STDDEV_SAMP: Definition = spread(
     ("stddev_samp", "StddevSamp"),
     &["stddev", "std", "stdev", "sd", "standard_deviation", "std_samp", "stddev_sample"],
+    &["stddev"],
     |count, total, squares| of(Spread::StddevSamp, count, total, squares),
     |of, _| format!("sample standard deviation of {of}"),
 );
@@ -38,11 +42,12 @@ pub static STDDEV_SAMP: Definition = spread(
 const fn spread(
     (name, identity): (&'static str, &'static str),
     aliases: &'static [&'static str],
+    in_sql: &'static [&'static str],
     value: fn(i64, &Total, &SquareSum) -> Option<Datum>,
     meaning: fn(&str, f64) -> String,
 ) -> Definition {
     let (parameter, result, of_events) = (None, types::float, None);
-    Definition { name, aliases, parameter, result, needs: Needs::Squares(value), meaning, of_events, identity }
+    Definition { name, aliases, in_sql, parameter, result, needs: Needs::Squares(value), meaning, of_events, identity }
 }
 
 /// Of a sample of one there is none.

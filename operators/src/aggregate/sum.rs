@@ -14,6 +14,7 @@ use crate::value::{Datum, Kind};
 pub static SUM: Definition = Definition {
     name: "sum",
     aliases: &["total", "add"],
+    in_sql: &[],
     parameter: None,
     result: sum_type,
     needs: Needs::Sum(|_, total| total.datum()),
@@ -25,6 +26,7 @@ pub static SUM: Definition = Definition {
 pub static AVG: Definition = Definition {
     name: "avg",
     aliases: &["mean", "average", "arithmetic_mean"],
+    in_sql: &["mean"],
     parameter: None,
     result: types::float,
     needs: Needs::Sum(|count, total| Some(Datum::float(total.as_float() / count as f64))),

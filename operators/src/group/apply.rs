@@ -27,6 +27,8 @@ impl State {
         if self.done.is_some() {
             self.leave_store(moves.upto);
         }
+        // What closes below keeps nothing to make a row of.
+        self.dense.make_all();
         if let Some(horizon) = moves.horizon {
             self.windows.close(&mut self.dense, horizon, moves.upto);
         }
@@ -38,7 +40,7 @@ impl State {
     /// Every key's row may have become another. Units of other groups are touched when they get something.
     fn look_at_all(&mut self) {
         if !self.windowed {
-            self.dense.keys.numbers().for_each(|key| self.dense.touched.add(key));
+            self.dense.keys.numbers().for_each(|key| self.dense.touched.add(key, false));
         }
     }
 
@@ -52,10 +54,14 @@ impl State {
 
     /// What grows old goes, and what becomes visible comes.
     fn take(&mut self, tick: &TickMoves) -> Result<(), SegmentError> {
+        self.look_ahead(tick);
         for (set, window, row) in tick.leaves() {
+            let unit = row[1] as u32;
+            let sure = self.dense.sets.sure().of_leave(window) && !self.dense.arriving.has(unit);
+            self.dense.touch(unit, sure);
             self.dense.sets.get_mut(set).accumulators.leave(window, row);
-            self.dense.touched.add(row[1] as u32);
         }
+        self.dense.arriving.clear();
         for (set, events, at) in tick.arrivals() {
             let mut room = Room { dense: &mut self.dense, ledgers: &mut self.ledgers, set };
             self.windows.arrive(&mut room, events, at, tick.at)?;
@@ -63,15 +69,27 @@ impl State {
         Ok(())
     }
 
+    /// Where events come to a unit and others leave it, its counts may be what they were.
+    fn look_ahead(&mut self, tick: &TickMoves) {
+        if !self.windowed && self.dense.sets.sure().any() && tick.leaves().next().is_some() {
+            for (_, events, at) in tick.arrivals() {
+                if let Some(unit) = self.dense.keys.find(events.keys.value(at)) {
+                    self.dense.arriving.add(unit, false);
+                }
+            }
+        }
+    }
+
     /// Publishes the rows of all touched units.
     fn finish(&mut self, tick: i64) {
         let dense = &mut self.dense;
         let unseen = !self.windowed && !self.fresh && self.floor.is_some_and(|floor| tick < floor);
-        for unit in dense.touched.take() {
+        for (unit, sure) in dense.touched.take() {
             if unseen {
                 dense.sets.forget(unit as usize, tick);
+                dense.rows.is_unseen(unit);
             } else {
-                self.windows.finish(dense, unit, tick);
+                self.windows.finish(dense, unit, (tick, sure));
             }
         }
         self.settle(tick);
@@ -79,6 +97,7 @@ impl State {
 
     fn settle(&mut self, tick: i64) {
         if tick >= self.every_tick_from() {
+            self.dense.make_all();
             self.dense.rows.settle();
         }
     }

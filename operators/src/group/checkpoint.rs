@@ -335,7 +335,7 @@ impl State {
                 let bounds = published.bounds.into_iter().flat_map(|(start, end)| [start, end].map(Datum::int));
                 self.dense.rows.load(unit, key, published, bounds.chain(row).collect());
             }
-            None if self.done.is_none() => self.dense.touched.add(unit),
+            None if self.done.is_none() => self.dense.touched.add(unit, false),
             None => {}
         }
         Ok(())

@@ -8,7 +8,8 @@
 //! A set begins at its start, with what its history has come to. It enters, which is when its columns are shown, at its start
 //! too, but not before `floor`, up to which the group's rows were published without it.
 
-use super::plan::{ColumnSet, Plan};
+use super::plan::{ColumnSet, Plan, Window};
+use super::sure::Sure;
 use crate::accumulators::Accumulators;
 use crate::value::Datum;
 
@@ -18,6 +19,7 @@ pub struct ColumnSets {
     columns: usize,
     /// The row is that of the only set.
     plain: bool,
+    sure: Sure,
     scratch: Vec<Datum>,
 }
 
@@ -42,7 +44,18 @@ impl ColumnSets {
         let sets: Vec<Set> = plan.column_sets().into_iter().map(set).collect();
         let columns = sets.iter().flat_map(|set| &set.places).flatten().count();
         let plain = sets.len() == 1 && sets[0].places.iter().copied().eq((0..columns).map(Some));
-        ColumnSets { sets, columns, plain, scratch: vec![] }
+        // A session's window is another one with its events; and what may be taken back can leave a count as it was.
+        let can_be_sure = plain && !plan.corrected && !matches!(plan.window, Window::Session { .. });
+        let sure = match can_be_sure {
+            true => Sure::of(&plan.columns, sets[0].accumulators.windows()),
+            false => Sure::default(),
+        };
+        ColumnSets { sets, columns, plain, sure, scratch: vec![] }
+    }
+
+    /// Which moves make a row another one for sure.
+    pub fn sure(&self) -> &Sure {
+        &self.sure
     }
 
     /// The accumulators of a group that has one set.

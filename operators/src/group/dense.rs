@@ -23,6 +23,8 @@ pub struct Dense {
     unheld: Vec<u32>,
     pub sets: ColumnSets,
     pub touched: Touched,
+    /// Of the tick that is being worked on: units to which events come.
+    pub arriving: Touched,
     pub rows: Rows,
     values: Vec<Datum>,
     pub too_old: u64,
@@ -39,6 +41,7 @@ impl Dense {
             unheld: vec![],
             sets: ColumnSets::new(plan),
             touched: Touched::default(),
+            arriving: Touched::default(),
             rows: Rows::default(),
             values: vec![],
             too_old: 0,
@@ -54,27 +57,61 @@ impl Dense {
             self.sets.grow(units);
             self.rows.grow(units);
             self.touched.grow(units);
+            self.arriving.grow(units);
         }
     }
 
     /// Takes an event into a unit that keeps all it gets.
     pub fn arrive_whole(&mut self, unit: u32, events: &Events, at: usize, now: i64, row: &mut Vec<u64>) {
+        self.touch(unit, self.sets.sure().of_arrival(0));
         let accumulators = self.sets.whole();
         accumulators.ledger_row(unit, events.ts.value(at), &events.inputs, at, row);
         accumulators.arrive(0, now, row, &events.inputs, at);
-        self.touched.add(unit);
     }
 
     /// Takes an event back from a unit that keeps all it gets.
     pub fn take_back_whole(&mut self, unit: u32, events: &Events, at: usize, now: i64, row: &mut Vec<u64>) {
+        self.touch(unit, false);
         let accumulators = self.sets.whole();
         accumulators.ledger_row(unit, events.ts.value(at), &events.inputs, at, row);
         accumulators.take_back(0, now, row, &events.inputs, at);
-        self.touched.add(unit);
     }
 
-    /// Publishes a unit's row as it is.
-    pub fn publish(&mut self, unit: u32, key: u32, bounds: Option<Bounds>, stored: bool, tick: i64) {
+    /// Something of a unit is about to move. `sure`: that alone makes its row another one (see `Sure`); else the row is made that it had
+    /// so far, to compare.
+    #[inline]
+    pub fn touch(&mut self, unit: u32, sure: bool) {
+        if !self.touched.has(unit) {
+            let sure = sure && self.rows.is_exact(unit);
+            if !sure {
+                self.make(unit);
+            }
+            self.touched.add(unit, sure);
+        }
+    }
+
+    /// Makes all rows that are still to be made.
+    pub fn make_all(&mut self) {
+        for unit in self.rows.unmade() {
+            self.make(unit);
+        }
+    }
+
+    /// Makes a unit's row, if it is still to be made.
+    fn make(&mut self, unit: u32) {
+        let Some(row) = self.rows.to_make(unit) else { return };
+        self.values.clear();
+        // Its window is what it was.
+        self.values.extend_from_slice(&row.values[..row.values.len() - self.sets.columns()]);
+        self.unfit_sums += self.sets.row(unit as usize, row.at, &mut self.values);
+        self.rows.make(unit, &self.values);
+    }
+
+    /// Publishes a unit's row as it is. `sure`: it is another one than before.
+    pub fn publish(&mut self, unit: u32, key: u32, bounds: Option<Bounds>, stored: bool, (tick, sure): (i64, bool)) {
+        if sure {
+            return self.rows.change(unit, stored, tick);
+        }
         self.values.clear();
         self.values.extend(bounds.into_iter().flat_map(|(start, end)| [Datum::int(start), Datum::int(end)]));
         self.unfit_sums += self.sets.row(unit as usize, tick, &mut self.values);

@@ -148,14 +148,14 @@ impl Windows for Hopping {
         Ok(())
     }
 
-    fn finish(&mut self, dense: &mut Dense, unit: u32, tick: i64) {
+    fn finish(&mut self, dense: &mut Dense, unit: u32, (tick, sure): (i64, bool)) {
         let (key, start) = *self.units.get(unit);
         let bounds = (start, start.saturating_add(self.size));
         if self.corrected && !dense.sets.is_there(unit as usize) {
             return dense.rows.publish(unit, None, tick);
         }
         let stored = tick < self.leaves_at(start);
-        dense.publish(unit, key, Some(bounds), stored, tick);
+        dense.publish(unit, key, Some(bounds), stored, (tick, sure));
     }
 
     fn close(&mut self, dense: &mut Dense, horizon: i64, tick: i64) {

@@ -31,6 +31,7 @@ mod rows;
 mod saved;
 mod session;
 mod state;
+mod sure;
 mod touched;
 mod trailing;
 mod units;

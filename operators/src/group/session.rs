@@ -131,7 +131,7 @@ impl Sessions {
         (session.first, session.last) = (first, last);
         self.units.get_mut(gone).merged = true;
         dense.sets.whole().merge(kept as usize, gone as usize);
-        dense.touched.add(gone);
+        dense.touched.add(gone, false);
         kept
     }
 
@@ -170,7 +170,7 @@ impl Windows for Sessions {
         Ok(())
     }
 
-    fn finish(&mut self, dense: &mut Dense, unit: u32, tick: i64) {
+    fn finish(&mut self, dense: &mut Dense, unit: u32, (tick, sure): (i64, bool)) {
         let session = self.units.get(unit);
         let (key, first, last, merged) = (session.key, session.first, session.last, session.merged);
         let leaves_at = self.leaves_at(last);
@@ -181,7 +181,7 @@ impl Windows for Sessions {
             return;
         }
         let bounds = Some((first, last.saturating_add(self.gap)));
-        dense.publish(unit, key, bounds, tick < leaves_at, tick);
+        dense.publish(unit, key, bounds, tick < leaves_at, (tick, sure));
     }
 
     fn close(&mut self, dense: &mut Dense, horizon: i64, tick: i64) {

@@ -33,11 +33,11 @@ impl Windows for Trailing {
             return Ok(());
         }
         let Some((key, class)) = place(to, events, at, now) else { return Ok(()) };
+        to.dense.touch(key, to.dense.sets.sure().of_arrival(class));
         let accumulators = &mut to.dense.sets.get_mut(to.set).accumulators;
         accumulators.ledger_row(key, events.ts.value(at), &events.inputs, at, &mut self.row);
         accumulators.arrive(class, now, &mut self.row, &events.inputs, at);
         let is_inside = class < accumulators.windows().len();
-        to.dense.touched.add(key);
         // The ledger keeps an event as long as some finite window holds it.
         if is_inside { to.ledgers.keep(to.dense, to.set, &self.row, now) } else { Ok(()) }
     }
@@ -83,14 +83,14 @@ impl Windows for Trailing {
         inside.try_for_each(|row| to.ledgers.keep(to.dense, to.set, row, start))
     }
 
-    fn finish(&mut self, dense: &mut Dense, key: u32, tick: i64) {
+    fn finish(&mut self, dense: &mut Dense, key: u32, (tick, sure): (i64, bool)) {
         let there = dense.sets.is_shown(key as usize);
         dense.sets.forget(key as usize, tick);
         if !there {
             self.gone.push(key);
             return dense.rows.publish(key, None, tick);
         }
-        dense.publish(key, key, None, true, tick);
+        dense.publish(key, key, None, true, (tick, sure));
     }
 
     /// A key may have come again.
@@ -124,10 +124,10 @@ impl Windows for Trailing {
 /// Takes an event back from the windows that still hold it.
 fn take_back(to: &mut Room, events: &Events, at: usize, now: i64, row: &mut Vec<u64>) {
     let Some((key, class)) = find(to, events, at, now) else { return };
+    to.dense.touch(key, false);
     let accumulators = &mut to.dense.sets.get_mut(to.set).accumulators;
     accumulators.ledger_row(key, events.ts.value(at), &events.inputs, at, row);
     accumulators.take_back(class, now, row, &events.inputs, at);
-    to.dense.touched.add(key);
 }
 
 /// The key and age class of an event that is taken back; `None`: no window holds it any more.

@@ -25,8 +25,8 @@ pub trait Windows {
         rows.iter().try_for_each(|at| self.arrive(to, events, *at as usize, start))
     }
 
-    /// Publishes the row of a unit that was touched.
-    fn finish(&mut self, dense: &mut Dense, unit: u32, tick: i64);
+    /// Publishes the row of a unit that was touched at a tick; and whether it became another one for sure.
+    fn finish(&mut self, dense: &mut Dense, unit: u32, at: (i64, bool));
 
     /// Gives back the numbers of what is gone: all who read have read what names them. `tick`: of what that changes.
     fn give_back(&mut self, dense: &mut Dense, tick: i64);

@@ -25,7 +25,7 @@ impl Buckets {
         match (values, self.kind) {
             (Values::Words(words), Kind::UInt) => words[row] as f64,
             (Values::Words(words), Kind::Float) => f64::from_bits(words[row]),
-            (Values::Words(words), _) => words[row] as i64 as f64,
+            (Values::Words(words), Kind::Int) => words[row] as i64 as f64,
             (Values::Decimals(decimals), Kind::Decimal { scale }) => decimal_to_float(decimals.value(row), scale),
             _ => unreachable!("a number"),
         }

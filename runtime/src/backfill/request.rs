@@ -1,9 +1,11 @@
 //! What a backfill is asked for, and what came of it.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use headwater_connectors::table::{Source, Target};
 use headwater_operators::probe::Enter;
+use indicatif::{HumanBytes, HumanCount};
 
 /// What is asked for.
 #[derive(Clone, Debug)]
@@ -34,6 +36,12 @@ pub enum Known {
 }
 
 impl Known {
+    /// As it is called.
+    pub fn named(name: &str) -> Option<Known> {
+        let all = [("arrival", Known::Arrival), ("event", Known::Event), ("served", Known::Served)];
+        all.into_iter().find(|(called, _)| *called == name).map(|(_, known)| known)
+    }
+
     pub fn enter(self) -> Enter {
         match self {
             Known::Arrival | Known::Served => Enter::Visible,
@@ -67,4 +75,33 @@ pub struct Done {
     pub failed_rows: u64,
     /// Bytes that did not stay in memory.
     pub spilled: u64,
+}
+
+impl Done {
+    /// What came of it, in one line.
+    pub fn summary(&self, out: &str, took: Duration) -> String {
+        let dead_letters = match self.dead_letters.as_slice() {
+            [] => "none".to_owned(),
+            some => {
+                some.iter().map(|(reason, n)| format!("{} {reason}", HumanCount(*n))).collect::<Vec<_>>().join(", ")
+            }
+        };
+        let mut text = format!(
+            "{} rows with {} columns more in {out}; {} records read, dead letters: {dead_letters}; {:.1} seconds",
+            HumanCount(self.rows),
+            self.columns,
+            HumanCount(self.records),
+            took.as_secs_f64()
+        );
+        if self.unfit_sums > 0 {
+            text += &format!("; {} sums that do not fit their type are null", HumanCount(self.unfit_sums));
+        }
+        if self.failed_rows > 0 {
+            text += &format!("; {} rows with a null where a derived column failed", HumanCount(self.failed_rows));
+        }
+        if self.spilled > 0 {
+            text += &format!("; {} went to disk", HumanBytes(self.spilled));
+        }
+        text
+    }
 }

@@ -6,11 +6,11 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use headwater_connectors::table::{Source, Target};
-use indicatif::{HumanBytes, HumanCount, HumanDuration, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanCount, HumanDuration, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::args::BackfillArgs;
 use super::{log, signals};
-use crate::backfill::request::{Done, Request};
+use crate::backfill::request::Request;
 use crate::backfill::watch::{Phase, Progress, Watch};
 use crate::backfill::{backfill as work_out, memory};
 use crate::base::failure::Failure;
@@ -28,7 +28,7 @@ pub fn backfill(args: &BackfillArgs) -> Result<(), Failure> {
     let teller = Teller::start(watch.clone());
     let done = work_out(job, &request, &watch, &stop);
     drop(teller);
-    tracing::info!("done: {}", summary(&done?, &args.out, began.elapsed()));
+    tracing::info!("done: {}", done?.summary(&args.out, began.elapsed()));
     Ok(())
 }
 
@@ -44,31 +44,6 @@ fn request(args: &BackfillArgs) -> Request {
         memory: args.memory.unwrap_or_else(memory::by_default),
         spill: args.spill.clone(),
     }
-}
-
-/// What came of it, in one line.
-pub fn summary(done: &Done, out: &str, took: Duration) -> String {
-    let dead_letters = match done.dead_letters.as_slice() {
-        [] => "none".to_owned(),
-        some => some.iter().map(|(reason, n)| format!("{} {reason}", HumanCount(*n))).collect::<Vec<_>>().join(", "),
-    };
-    let mut text = format!(
-        "{} rows with {} columns more in {out}; {} records read, dead letters: {dead_letters}; {:.1} seconds",
-        HumanCount(done.rows),
-        done.columns,
-        HumanCount(done.records),
-        took.as_secs_f64()
-    );
-    if done.unfit_sums > 0 {
-        text += &format!("; {} sums that do not fit their type are null", HumanCount(done.unfit_sums));
-    }
-    if done.failed_rows > 0 {
-        text += &format!("; {} rows with a null where a derived column failed", HumanCount(done.failed_rows));
-    }
-    if done.spilled > 0 {
-        text += &format!("; {} went to disk", HumanBytes(done.spilled));
-    }
-    text
 }
 
 /// Tells how far it is as long as it lives: a bar on a terminal, log lines elsewhere.

@@ -1,22 +1,19 @@
 //! The command line: one file a command. Results go to stdout, everything else to stderr.
 
-pub(crate) mod args;
-pub(crate) mod backfill;
-pub(crate) mod catalog;
-pub(crate) mod check;
+mod args;
+mod backfill;
+mod catalog;
+mod check;
 mod demo;
-pub(crate) mod export;
+mod export;
 mod get;
 mod log;
-mod meaning;
 mod output;
 mod panics;
 mod progress;
 mod run;
-mod sample;
 mod signals;
 mod status;
-mod table;
 mod verify;
 
 use std::ffi::OsString;

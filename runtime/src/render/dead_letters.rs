@@ -68,7 +68,9 @@ fn open_dead_letters(shared: &Shared, side: Side) -> Result<(&'static str, Box<d
         }
         Some(SinkPosition::Bytes(bytes)) => dead_letters::add(lines.as_mut(), &shadow, *bytes)?,
         // They are among the others by now, or void.
-        _ if !shared.start.plan.has_shadow() && shadow.exists() => drop(std::fs::remove_file(&shadow)),
+        _ if !shared.start.plan.has_shadow() && shadow.exists() => {
+            std::fs::remove_file(&shadow).map_err(|e| Error::world(format!("removing {}", shadow.display()), e))?;
+        }
         _ => {}
     }
     Ok((DEAD_LETTERS, lines))

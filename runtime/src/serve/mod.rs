@@ -11,9 +11,11 @@
 //! All others need `Authorization: Bearer TOKEN`; the token is in `endpoint.json`.
 
 pub mod endpoint;
+pub mod export;
 mod routes;
 pub mod rows;
 mod served;
+pub mod table;
 pub mod texts;
 
 use std::net::{Ipv4Addr, TcpListener};

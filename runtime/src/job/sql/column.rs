@@ -44,16 +44,6 @@ pub struct Aggregate {
     pub length_at: At,
 }
 
-/// DuckDB's names of aggregates, beside ours.
-const ALSO: [(&str, &str); 6] = [
-    ("mean", "avg"),
-    ("stddev", "stddev_samp"),
-    ("variance", "var_samp"),
-    ("approx_quantile", "approx_percentile"),
-    ("any_value", "first"),
-    ("count_if", "count"),
-];
-
 impl Reading<'_> {
     /// `None`: it is wrong, and told.
     pub fn item(&self, item: &[Token], faults: &mut Faults) -> Option<Item> {
@@ -273,9 +263,7 @@ fn aliased(item: &[Token]) -> (&[Token], Option<&Token>) {
 }
 
 fn definition(function: &Token) -> Option<&'static Definition> {
-    let called = name(function)?.to_lowercase();
-    let ours = ALSO.iter().find(|(also, _)| *also == called).map_or(called.as_str(), |(_, ours)| ours);
-    aggregate::find(ours)
+    aggregate::find_in_sql(&name(function)?.to_lowercase())
 }
 
 /// What has to hold, of events or of a column's.

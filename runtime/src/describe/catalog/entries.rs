@@ -6,12 +6,12 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::super::meaning;
 use crate::base::id::{GroupId, SourceId};
 use crate::base::time::{Span, Tick, WallClock};
 use crate::catalog;
 use crate::catalog::open::open_for_rows;
 use crate::catalog::opened::Opened;
+use crate::describe::meaning;
 use crate::job::validate::names::is_of_element;
 use crate::job::validate::types;
 use crate::job::{About, Column, Derived, Group, Job, Source, Window, columns, duration};

@@ -1,26 +1,11 @@
-//! `headwater catalog PATH...`: what features there are, what they mean, where they come from and where they are served. No job has
-//! to run for it; of one that runs it says how fresh its rows are.
-
-mod entries;
-mod find;
-mod markdown;
-mod search;
-mod text;
-
-use std::path::Path;
+//! `headwater catalog PATH...`
 
 use super::args::CatalogArgs;
 use super::log::{load, masked};
 use super::output::print;
 use crate::base::failure::Failure;
-use crate::job::Job;
-use entries::{Catalog, JobEntry};
-
-/// What it says of one job, as JSON.
-pub fn json_of(job: Job) -> Result<String, Failure> {
-    let entry = JobEntry::of(Path::new(""), job);
-    serde_json::to_string(&entry).map_err(|e| Failure::Running(e.to_string()))
-}
+use crate::describe::catalog::entries::{Catalog, JobEntry};
+use crate::describe::catalog::{find, markdown, search, text};
 
 pub fn catalog(args: &CatalogArgs) -> Result<(), Failure> {
     let mut catalog = Catalog { jobs: vec![] };

@@ -17,8 +17,8 @@ use parquet::file::properties::WriterProperties;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::texts::column;
 use crate::base::failure::Failure;
-use crate::serve::texts::column;
 
 const BATCH_ROWS: usize = 8192;
 
