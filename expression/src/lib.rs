@@ -29,6 +29,7 @@ mod integers;
 mod normal;
 mod parse;
 pub mod path;
+pub mod relation;
 mod resolve;
 mod syntax;
 #[cfg(test)]

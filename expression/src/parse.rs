@@ -83,7 +83,7 @@ fn plain_names(tokens: &mut [TokenWithSpan]) {
 }
 
 /// The parser tells places as the end of its message: `... at Line: 1, Column: 5`.
-fn syntax_error(sql: &str, error: &ParserError) -> ExpressionError {
+pub(super) fn syntax_error(sql: &str, error: &ParserError) -> ExpressionError {
     let text = match error {
         ParserError::TokenizerError(text) | ParserError::ParserError(text) => text.as_str(),
         ParserError::RecursionLimitExceeded => "the expression is nested too deeply",
@@ -316,12 +316,12 @@ fn known_names<'a>(name: &str, names: impl Iterator<Item = &'a str> + Clone, cou
     }
 }
 
-fn suggestion(near: Option<&str>) -> String {
+pub(super) fn suggestion(near: Option<&str>) -> String {
     near.map_or_else(String::new, |near| format!(", did you mean `{near}`?"))
 }
 
 /// The known name with the fewest slips of the pen from `name`, if these are at most a third of its letters.
-fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub(super) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let slips = |other: &str| strsim::damerau_levenshtein(&name.to_lowercase(), &other.to_lowercase());
     let best = known.map(|other| (slips(other), other)).min()?;
     (best.0 <= name.chars().count() / 3).then_some(best.1)

@@ -154,7 +154,7 @@ fn as_texts(expr: Expr, known: &DFSchema) -> Result<Expr> {
     expr.transform_up(text).data()
 }
 
-fn rewrite(expr: Expr, context: &SimplifyContext) -> Result<Transformed<Expr>> {
+pub(super) fn rewrite(expr: Expr, context: &SimplifyContext) -> Result<Transformed<Expr>> {
     match expr {
         Expr::ScalarFunction(ScalarFunction { func, args }) if REWRITTEN.contains(&func.name()) => {
             match func.simplify(args, context)? {
@@ -188,7 +188,7 @@ fn search(syntax: &Syntax, known: Known) -> Option<(Location, DataFusionError)> 
 }
 
 /// One line of what DataFusion says, without its own headings.
-fn told(sql: &str, error: &DataFusionError) -> ExpressionError {
+pub(super) fn told(sql: &str, error: &DataFusionError) -> ExpressionError {
     let message = error.find_root().message().split_whitespace().collect::<Vec<_>>().join(" ");
     let span = error.diagnostic().and_then(|diagnostic| diagnostic.span);
     let offset = span.and_then(|span| offset(sql, Location { line: span.start.line, column: span.start.column }));

@@ -25,6 +25,7 @@ pub mod links;
 pub mod operator;
 pub mod probe;
 pub mod reduce;
+pub mod relational;
 pub mod saved;
 pub mod sketch;
 pub mod standalone;

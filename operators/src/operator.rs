@@ -1,10 +1,11 @@
 //! The operators of a worker's groups: events of all groups in, rows out, as far as the input's frontier allows.
 //!
 //! ```text
-//! events --> arrange --> group 0: reduce --> rows, arranged --> changelog, newest
-//!                  '---> group 1: reduce --> rows, arranged --> changelog, newest
+//! events --> arrange --> group 0: reduce --> rows, arranged --> changelog, newest, contents
+//!                  '---> group 1: reduce --> rows, arranged --> changelog, newest, contents
 //! ```
 
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use differential_dataflow::operators::arrange::Arranged;
@@ -19,7 +20,7 @@ use timely::progress::Antichain;
 use timely::scheduling::Activator;
 
 use crate::arrange::arrange_events;
-use crate::collection::{Changelog, Newest, RowReader, RowTrace};
+use crate::collection::{Changelog, Contents, Newest, Readable, RowReader, RowTrace};
 use crate::control::{SharedControl, SharedState};
 use crate::exchange::{Columns, Routed};
 use crate::reduce::reduce_rows;
@@ -30,6 +31,8 @@ pub struct Outputs<'scope> {
     pub changes: Stream<'scope, i64, Vec<Routed>>,
     /// Newest rows, of the groups that a store asks for, left where they are.
     pub rows: Stream<'scope, i64, Vec<Routed>>,
+    /// What stores have, at every tick, of the groups on which something is built, left where it is.
+    pub contents: Stream<'scope, i64, Vec<Routed>>,
     /// Nothing: it follows all groups.
     pub finished: Stream<'scope, i64, Vec<()>>,
     /// Wake the operators, for whoever tells them something.
@@ -76,17 +79,20 @@ pub fn outputs<'scope>(
     control: &SharedControl,
 ) -> Outputs<'scope> {
     let here = scope.index() as u64;
-    let (mut changes, mut newest, mut finished, mut activators) = (vec![], vec![], vec![], vec![]);
+    let (mut changes, mut newest, mut contents, mut finished) = (vec![], vec![], vec![], vec![]);
+    let mut activators = vec![];
     for (group, rows) in rows {
         let state = &states[*group as usize];
         let (changelog, store) = (state.borrow().changelog(), state.borrow().newest());
-        let mut read = |name, to, told: Told| {
-            let (stream, activator) = read_rows(rows.clone(), name, (to, *group), (state.clone(), told));
+        let shared = state.borrow().contents();
+        let mut read = |to, told: Told| {
+            let (stream, activator) = read_rows(rows.clone(), (to, *group), state.clone(), told);
             activators.push(activator);
             stream
         };
-        changes.extend(changelog.map(|changelog| read("changelog", 0, Told::Changes(changelog))));
-        newest.extend(store.map(|store| read("newest", here, Told::Newest(store, control.clone()))));
+        changes.extend(changelog.map(|changelog| read(0, Told::Changes(changelog))));
+        newest.extend(store.map(|store| read(here, Told::Newest(store, control.clone()))));
+        contents.extend(shared.map(|shared| read(here, Told::Contents(shared))));
         let rows = rows.stream.clone();
         finished.push(rows.unary::<CapacityContainerBuilder<Vec<()>>, _, _, _>(Pipeline, "finished", |_, _| {
             |input, _| input.for_each(|_, _| ())
@@ -95,22 +101,36 @@ pub fn outputs<'scope>(
     Outputs {
         changes: scope.concatenate(changes),
         rows: scope.concatenate(newest),
+        contents: scope.concatenate(contents),
         finished: scope.concatenate(finished),
         activators: activators.into_iter().map(Rc::new).collect(),
     }
 }
 
-/// What is told of a group's rows.
-enum Told {
+/// What is told of rows.
+pub enum Told {
+    /// To a changelog.
     Changes(Changelog),
+    /// To a store, which asks for them.
     Newest(Newest, SharedControl),
+    /// To what is built on them.
+    Contents(Contents),
 }
 
 impl Told {
+    fn name(&self) -> &'static str {
+        match self {
+            Told::Changes(_) => "changelog",
+            Told::Newest(..) => "newest",
+            Told::Contents(_) => "contents",
+        }
+    }
+
     /// Hears what stores have asked for.
     fn reader(&mut self) -> &mut dyn RowReader {
         match self {
             Told::Changes(changelog) => changelog,
+            Told::Contents(contents) => contents,
             Told::Newest(newest, control) => {
                 let control = control.borrow();
                 newest.refresh(control.full_refresh);
@@ -121,15 +141,15 @@ impl Told {
     }
 }
 
-/// Tells of rows as changes, addressed to a worker.
-fn read_rows<'scope>(
+/// Tells of rows as changes, addressed to a worker, as those of a number among what has rows. What it returns wakes it.
+pub fn read_rows<'scope, S: Readable + 'static>(
     rows: Arranged<'scope, RowTrace>,
-    name: &str,
     (to, group): (u64, u32),
-    (state, mut told): (SharedState, Told),
+    state: Rc<RefCell<S>>,
+    mut told: Told,
 ) -> (Stream<'scope, i64, Vec<Routed>>, Activator) {
     let (scope, mut trace) = (rows.stream.scope(), rows.trace);
-    let mut builder = OperatorBuilder::new(name.to_owned(), scope);
+    let mut builder = OperatorBuilder::new(told.name().to_owned(), scope);
     let activator = scope.activator_for(builder.operator_info().address);
     let mut input = builder.new_input(rows.stream, Pipeline);
     let (output, stream) = builder.new_output();

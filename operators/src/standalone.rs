@@ -7,7 +7,7 @@ use differential_dataflow::trace::{Description, Span, Trace, TraceReader};
 use timely::dataflow::operators::generic::OperatorInfo;
 use timely::progress::{Antichain, Stamp};
 
-use crate::collection::{Changelog, Newest, RowBatch, RowReader, RowSpine, RowTrace};
+use crate::collection::{Changelog, Newest, Readable, RowBatch, RowReader, RowSpine, RowTrace};
 use crate::group::State;
 use crate::ledger::SegmentError;
 

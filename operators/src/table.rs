@@ -148,6 +148,11 @@ impl Table {
         versions[last].row.clone()
     }
 
+    /// The key of a number that is named.
+    pub fn key(&self, number: u32) -> &[u8] {
+        self.keys.key(number)
+    }
+
     /// The number of a key, which stays as long as somebody holds it.
     pub fn hold(&mut self, key: &[u8]) -> u32 {
         let number = self.number(key);

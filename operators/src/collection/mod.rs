@@ -12,6 +12,7 @@
 //! Readers go by the bounds of the batches: those of one worker may lie across the frontier, which is that of all.
 
 mod changelog;
+mod contents;
 mod newest;
 mod past;
 mod reader;
@@ -19,8 +20,9 @@ mod trace;
 mod version;
 
 pub use changelog::{Changelog, Reset};
+pub use contents::Contents;
 pub use newest::Newest;
 pub use past::{Past, Values};
-pub use reader::RowReader;
+pub use reader::{Readable, RowReader};
 pub use trace::{RowBatch, RowSpine, RowTrace, Update, batch, each_row_at};
 pub use version::{BEFORE, Phase, Version};

@@ -11,3 +11,15 @@ pub trait RowReader {
     /// known. Returns what is to be told now.
     fn read(&mut self, batch: Option<&RowBatch>, trace: &RowTrace, done: i64, keys: &Keys) -> Vec<RecordBatch>;
 }
+
+/// What has rows that are read: who reads them, and how their keys are named.
+pub trait Readable {
+    /// What names the keys of its rows.
+    fn keys(&self) -> Keys<'_>;
+
+    /// One more reads what is told of its rows.
+    fn add_reader(&mut self);
+
+    /// One has read what was told last.
+    fn is_read(&mut self);
+}

@@ -17,7 +17,7 @@ use super::session::Sessions;
 use super::trailing::Trailing;
 use super::windows::{Room, Windows};
 use crate::changes::{Changes, Keys};
-use crate::collection::{Changelog, Newest, Reset};
+use crate::collection::{Changelog, Contents, Newest, Readable, Reset};
 use crate::key_codec::KeyCodec;
 use crate::ledger::{SegmentError, Segments};
 use crate::limits::Limits;
@@ -43,6 +43,8 @@ pub struct State {
     codec: KeyCodec,
     schema: SchemaRef,
     outputs: Outputs,
+    /// Something is built on its rows.
+    contents: bool,
     /// The moves of every tick up to here are made. Before the first tick: of none.
     pub(super) done: Option<i64>,
     /// Up to there everything was published before.
@@ -101,6 +103,7 @@ impl State {
             codec,
             schema,
             outputs,
+            contents: false,
             done: None,
             floor: None,
             fresh: true,
@@ -143,6 +146,11 @@ impl State {
     /// The store has every row that was loaded, and needs to be given no others than those that change.
     pub fn skip_refresh(&mut self) {
         self.skip_refresh = true;
+    }
+
+    /// Something is built on its rows, and reads what a store would have at every tick.
+    pub fn share_contents(&mut self) {
+        self.contents = true;
     }
 
     /// From now on what goes into the ledgers is written into a journal, which `save` leaves complete.
@@ -208,7 +216,7 @@ impl State {
 
     /// From this tick on every change of a row is told at its tick. `i64::MAX`: only the newest ones are.
     pub(super) fn every_tick_from(&self) -> i64 {
-        if self.shown_from.is_some() {
+        if self.contents || self.shown_from.is_some() {
             return i64::MIN;
         }
         if self.outputs.changes { self.reset().map_or(i64::MIN, |reset| reset.at) } else { i64::MAX }
@@ -227,18 +235,13 @@ impl State {
         Some(newest)
     }
 
+    /// A reader for what is built on its rows, if there is anything. Asked for once everything is loaded.
+    pub fn contents(&self) -> Option<Contents> {
+        self.contents.then(|| Contents::new(self.no_changes(), self.shown_from.unwrap_or(i64::MIN)))
+    }
+
     fn no_changes(&self) -> Changes {
         Changes::new(self.schema.clone(), self.codec.types().len())
-    }
-
-    /// One more reads what `apply` tells.
-    pub fn add_reader(&mut self) {
-        self.readers += 1;
-    }
-
-    /// One has read what `apply` told.
-    pub fn is_read(&mut self) {
-        self.busy -= 1;
     }
 
     /// What was made last is done; `told`: and is to be read.
@@ -249,11 +252,6 @@ impl State {
     /// Whether what was made last is not done yet, or not read by all.
     pub fn is_busy(&self) -> bool {
         self.busy > 0
-    }
-
-    /// What names the keys of its rows.
-    pub fn keys(&self) -> Keys<'_> {
-        Keys { codec: &self.codec, numbers: &self.dense.keys }
     }
 
     /// What it has seen so far and holds now.
@@ -271,5 +269,19 @@ impl State {
             changes: dense.rows.changes,
             ledger_bytes: self.ledgers.bytes(),
         }
+    }
+}
+
+impl Readable for State {
+    fn keys(&self) -> Keys<'_> {
+        Keys { codec: &self.codec, numbers: &self.dense.keys }
+    }
+
+    fn add_reader(&mut self) {
+        self.readers += 1;
+    }
+
+    fn is_read(&mut self) {
+        self.busy -= 1;
     }
 }

@@ -49,8 +49,11 @@ macro_rules! ids {
 ids! {
     /// A source of the job, in the order of the file.
     SourceId
-    /// A group of the job, in the order of the file; in a plan or a checkpoint, of the job as it was then.
+    /// A group of the job, in the order of the file; in a plan or a checkpoint, of the job as it was then. For sinks, what has rows: behind
+    /// the groups come the views.
     GroupId
+    /// A view of the job, in the order of the file.
+    ViewId
     /// A sink of the job, in the order of the file.
     SinkId
     /// A node of a job's graph: a source, a group, a sink, or the dead letters.

@@ -8,6 +8,8 @@
 //!
 //! Who reads what is asked here and nowhere else. What holds for a node follows from what it reads:
 //!
+//! Views read the rows of groups, tables and other views.
+//!
 //! | of a node | is, of what it reads |
 //! |---|---|
 //! | `S`, at which its rows begin | the largest (`Plan::s`) |
@@ -17,7 +19,9 @@
 //! A checkpoint has of a source how far it was read, of a group its state, of lines (a changelog, the dead letters) where they
 //! were left. A store has its marks itself.
 
-use crate::base::id::{GroupId, IdVec, NodeId, SinkId, SourceId};
+use std::collections::BTreeSet;
+
+use crate::base::id::{GroupId, Id, IdVec, NodeId, SinkId, SourceId, ViewId};
 use crate::job::{Group, Job, LookIn, Lookup};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +30,7 @@ pub struct Graph {
     nodes: IdVec<NodeId, Node>,
     sources: IdVec<SourceId, NodeId>,
     groups: IdVec<GroupId, NodeId>,
+    views: IdVec<ViewId, NodeId>,
     sinks: IdVec<SinkId, NodeId>,
     /// Sources whose records are versions of rows, and no events.
     tables: Vec<SourceId>,
@@ -40,20 +45,23 @@ pub struct Node {
     pub inputs: Vec<NodeId>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     /// Events, or versions of a table's rows.
     Source(SourceId),
     /// A row for each key of the events, or for each of its windows.
     Group(GroupId),
-    /// Rows of groups, or changes of them.
+    /// Rows made of the rows of others.
+    View(ViewId),
+    /// Rows of groups and views, or changes of them.
     Sink(SinkId),
     /// Records that are no events, or not for every group.
     DeadLetters,
 }
 
 impl Graph {
-    pub fn of(job: &Job) -> Graph {
+    /// `reads`: by view, what its rows are made of: groups, tables, and views, in no circles.
+    pub fn of(job: &Job, reads: &IdVec<ViewId, Vec<Kind>>) -> Graph {
         let mut nodes = IdVec::new();
         let mut add = |kind, mut inputs: Vec<NodeId>| {
             inputs.sort_unstable();
@@ -73,11 +81,22 @@ impl Graph {
             of_groups[id] = Some(add(Kind::Group(id), own.chain(group.lookups.iter().map(looked_up)).collect()));
         }
         let groups: IdVec<GroupId, NodeId> = of_groups.into_iter().flatten().collect();
-        let of_sink = |sink: &crate::job::Sink| sink.groups.iter().map(|group| groups[*group]).collect();
+        let mut known: IdVec<ViewId, Option<NodeId>> = IdVec::filled(None, job.views.len());
+        while let Some((view, inputs)) = next_view(reads, &known, (&sources, &groups)) {
+            known[view] = Some(add(Kind::View(view), inputs));
+        }
+        // What goes in a circle is told, and read by nobody.
+        let views: IdVec<ViewId, NodeId> =
+            known.pairs().map(|(view, node)| node.unwrap_or_else(|| add(Kind::View(view), vec![]))).collect();
+        let node = |rows: GroupId| match job.view_of(rows) {
+            None => groups[rows],
+            Some(view) => views[view],
+        };
+        let of_sink = |sink: &crate::job::Sink| sink.groups.iter().map(|rows| node(*rows)).collect();
         let sinks = job.sinks.pairs().map(|(id, sink)| add(Kind::Sink(id), of_sink(sink))).collect();
         add(Kind::DeadLetters, sources.iter().copied().collect());
         let tables = job.sources.pairs().filter(|(_, source)| source.table.is_some()).map(|(id, _)| id).collect();
-        Graph { nodes, sources, groups, sinks, tables, levels }
+        Graph { nodes, sources, groups, views, sinks, tables, levels }
     }
 
     pub fn nodes(&self) -> impl Iterator<Item = &Node> {
@@ -128,14 +147,54 @@ impl Graph {
         in_order_of_job(self.readers(self.sources[source]))
     }
 
-    /// Whose rows go to a sink, in the order of the job.
-    pub fn groups_in(&self, sink: SinkId) -> impl Iterator<Item = GroupId> + Clone {
-        in_order_of_job(self.inputs(self.sinks[sink]))
+    /// Whose rows go to a sink: groups, and behind them views.
+    pub fn rows_in(&self, sink: SinkId) -> impl Iterator<Item = GroupId> + Clone + use<> {
+        let groups = self.groups.len();
+        let number = move |kind| match kind {
+            Kind::Group(group) => Some(group),
+            Kind::View(view) => Some(GroupId::at(groups + view.index())),
+            _ => None,
+        };
+        let mut all: Vec<GroupId> = self.inputs(self.sinks[sink]).filter_map(number).collect();
+        all.sort_unstable();
+        all.into_iter()
     }
 
-    /// Where a group's rows go.
-    pub fn sinks_of(&self, group: GroupId) -> impl Iterator<Item = SinkId> + Clone {
-        self.readers(self.groups[group]).filter_map(Kind::sink)
+    /// Where the rows of a group or a view go.
+    pub fn sinks_of(&self, rows: GroupId) -> impl Iterator<Item = SinkId> + Clone {
+        let view = || self.views[ViewId::at(rows.index() - self.groups.len())];
+        let node = self.groups.get(rows).copied().unwrap_or_else(view);
+        self.readers(node).filter_map(Kind::sink)
+    }
+
+    /// What the rows of a view are made of.
+    pub fn read_by(&self, view: ViewId) -> impl Iterator<Item = Kind> + Clone {
+        self.inputs(self.views[view])
+    }
+
+    /// Whether a view is made of these rows.
+    pub fn is_viewed(&self, of: Kind) -> bool {
+        let node = match of {
+            Kind::Source(source) => self.sources[source],
+            Kind::Group(group) => self.groups[group],
+            Kind::View(view) => self.views[view],
+            Kind::Sink(_) | Kind::DeadLetters => return false,
+        };
+        self.readers(node).any(|kind| matches!(kind, Kind::View(_)))
+    }
+
+    /// Tables of which a view has the contents.
+    pub fn viewed_tables(&self) -> impl Iterator<Item = SourceId> + '_ {
+        self.tables.iter().copied().filter(|table| self.is_viewed(Kind::Source(*table)))
+    }
+
+    /// The groups and tables that a view is made of, over however many others.
+    pub fn behind(&self, view: ViewId) -> BTreeSet<Kind> {
+        let direct = self.read_by(view);
+        let over = direct
+            .clone()
+            .filter_map(|kind| if let Kind::View(other) = kind { Some(self.behind(other)) } else { None });
+        direct.filter(|kind| !matches!(kind, Kind::View(_))).chain(over.flatten()).collect()
     }
 
     fn inputs(&self, node: NodeId) -> impl Iterator<Item = Kind> + Clone {
@@ -169,6 +228,22 @@ fn in_order(levels: &IdVec<GroupId, usize>) -> Vec<GroupId> {
     let mut all: Vec<GroupId> = levels.ids().collect();
     all.sort_by_key(|group| levels[*group]);
     all
+}
+
+/// The first view that is not known yet and reads nothing that is not, with what it reads.
+fn next_view(
+    reads: &IdVec<ViewId, Vec<Kind>>,
+    known: &IdVec<ViewId, Option<NodeId>>,
+    (sources, groups): (&IdVec<SourceId, NodeId>, &IdVec<GroupId, NodeId>),
+) -> Option<(ViewId, Vec<NodeId>)> {
+    let node = |kind: &Kind| match kind {
+        Kind::Source(source) => Some(sources[*source]),
+        Kind::Group(group) => Some(groups[*group]),
+        Kind::View(view) => known[*view],
+        Kind::Sink(_) | Kind::DeadLetters => None,
+    };
+    let inputs = |view: ViewId| reads[view].iter().map(node).collect::<Option<Vec<NodeId>>>();
+    known.ids().filter(|view| known[*view].is_none()).find_map(|view| Some((view, inputs(view)?)))
 }
 
 impl Kind {
@@ -207,15 +282,14 @@ sinks.some = { type = "jsonl", path = "changes.jsonl", features = ["z", "x"] }
     #[test]
     fn each_stands_behind_what_it_reads() {
         let (job, _) = parse("job.toml", Path::new("/"), JOB, &|_| None).unwrap();
-        let graph = Graph::of(&job);
+        let graph = Graph::of(&job, &IdVec::new());
         for (id, node) in graph.nodes.pairs() {
             assert!(node.inputs.iter().all(|input| *input < id), "{node:?}");
         }
-        let groups =
-            |ids: &mut dyn Iterator<Item = GroupId>| ids.map(|id| job.groups[id].name.as_str()).collect::<String>();
+        let groups = |ids: &mut dyn Iterator<Item = GroupId>| ids.map(|id| job.name_of(id)).collect::<String>();
         let of_sources: Vec<String> = job.sources.ids().map(|id| groups(&mut graph.groups_of(id))).collect();
         assert_eq!(of_sources, ["y", "xz"]);
-        let of_sinks: Vec<String> = job.sinks.ids().map(|id| groups(&mut graph.groups_in(id))).collect();
+        let of_sinks: Vec<String> = job.sinks.ids().map(|id| groups(&mut graph.rows_in(id))).collect();
         assert_eq!(of_sinks, ["xyz", "xz"]);
         let (first, second) = (GroupId::at(0), GroupId::at(1));
         assert_eq!(graph.sources_of(first).collect::<Vec<_>>(), [SourceId::at(1)]);

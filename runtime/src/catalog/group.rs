@@ -13,7 +13,7 @@ use headwater_operators::changes;
 use super::derived::DerivedColumns;
 use super::explode;
 use super::input::{Input, condition};
-use super::lookup::{self, RowFields, There};
+use super::lookup::{self, There};
 use super::opened::{ElementField, Explode, KeyColumn, OpenGroup, Source};
 use super::view::View;
 use crate::base::fault::Faults;
@@ -100,13 +100,11 @@ fn row(
 }
 
 impl Compiled {
-    /// Of its rows.
-    pub fn row_fields(&self, group: &Group) -> RowFields {
-        let field = |(name, data_type): (String, DataType)| Field::new(name, data_type, true);
-        let names = group.key.iter().map(|key| key.name.clone());
-        let key = names.zip(self.keys.iter().map(|key| key.data_type().clone()));
-        let own = self.columns.iter().map(|column| column.name.clone()).zip(self.results.iter().cloned());
-        RowFields { key: key.map(field).collect(), columns: own.chain(self.derived.fields()).map(field).collect() }
+    /// The columns of its rows: those of the key, and all others.
+    pub fn fields(&self, group: &Group) -> (Vec<(String, DataType)>, Vec<(String, DataType)>) {
+        let keys = group.key.iter().zip(&self.keys).map(|(key, of)| (key.name.clone(), of.data_type().clone()));
+        let columns = self.columns.iter().zip(&self.results).map(|(column, of)| (column.name.clone(), of.clone()));
+        (keys.collect(), columns.chain(self.derived.fields()).collect())
     }
 
     /// The columns that its expressions name, by their paths.

@@ -27,17 +27,13 @@ pub struct There<'a> {
     /// By table: what it is, and its columns.
     pub sources: &'a IdVec<SourceId, job::Source>,
     pub schemas: &'a IdVec<SourceId, Option<SchemaRef>>,
-    /// By group, those that are compiled: the key of its rows and their columns.
+    /// By group, those that are compiled: the key of its rows, and their columns with those that are derived.
     pub rows: &'a IdVec<GroupId, Option<RowFields>>,
     pub groups: &'a IdVec<GroupId, Group>,
 }
 
-/// Of a group's rows: their key, and their columns with those that are derived.
-#[derive(Clone)]
-pub struct RowFields {
-    pub key: Vec<Field>,
-    pub columns: Vec<Field>,
-}
+/// See `Compiled::fields`.
+pub type RowFields = (Vec<(String, DataType)>, Vec<(String, DataType)>);
 
 /// What a lookup finds: its name, the key by which, and the columns.
 struct Found {
@@ -60,10 +56,9 @@ impl There<'_> {
                 Some(Found { what: "the table".to_owned(), key: key.collect::<Option<_>>()?, columns })
             }
             LookIn::Features(id) => {
-                let RowFields { key, columns } = self.rows.get(id)?.clone()?;
-                let key = key.iter().map(|field| (field.name().clone(), field.data_type().clone())).collect();
-                let is_there = Field::new(IS_THERE, DataType::Boolean, true);
-                let columns = columns.into_iter().chain([is_there]).collect();
+                let (key, columns) = self.rows.get(id)?.clone()?;
+                let columns = columns.into_iter().chain([(IS_THERE.to_owned(), DataType::Boolean)]);
+                let columns = columns.map(|(name, data_type)| Field::new(name, data_type, true)).collect();
                 Some(Found { what: format!("group `{}`", self.groups[id].name), key, columns })
             }
         }

@@ -12,6 +12,7 @@ pub mod lookup;
 pub mod open;
 pub mod opened;
 pub mod reach;
+pub mod relation;
 pub mod source;
 pub mod times;
 pub mod view;

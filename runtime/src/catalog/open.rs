@@ -13,6 +13,7 @@ use super::group::{Compiled, compile, open_group};
 use super::input::condition;
 use super::lookup::{self, RowFields, There};
 use super::opened::Opened;
+use super::relation::{self, Readable};
 use super::source::{Streams, look_at_schema, open_history, open_streams, project, told, with_computed};
 use super::times::{self, Times};
 use crate::base::failure::Failure;
@@ -91,7 +92,8 @@ fn open_once(
     let named = check_names(&job, &schemas);
     let names_fit = !named.has_errors();
     faults.faults.extend(named.faults);
-    let graph = Graph::of(&job);
+    let reads = relation::reads(&job);
+    let graph = Graph::of(&job, &reads);
     let times = job.sources.pairs().map(|(id, source)| times::compile(source, schemas[id].as_ref()?, &mut faults));
     let times: IdVec<SourceId, Option<Times>> = times.collect();
     let deleted: IdVec<SourceId, Option<Option<Expression>>> =
@@ -103,21 +105,31 @@ fn open_once(
         let schema = union::schema(group, &job.sources, &schemas);
         let there = There { sources: &job.sources, schemas: &schemas, rows: &rows, groups: &job.groups };
         let compiled = schema.and_then(|schema| compile(group, &schema, &there, &mut faults));
-        rows[id] = compiled.as_ref().map(|compiled| compiled.row_fields(group));
+        rows[id] = compiled.as_ref().map(|compiled| compiled.fields(group));
         by_group.insert(id, compiled);
     }
+    let compiled: IdVec<GroupId, Option<Compiled>> = by_group.into_values().collect();
+    let views = relation::compile(&Readable { job: &job, schemas: &schemas, groups: &compiled }, &reads, &mut faults);
+    let viewed = relation::of_tables(&job, &views, &schemas);
     // Last, and told last: who is away hides nothing that is wrong with the job itself.
     let streams = open_streams(&job, (streams, &pins), &mut faults);
     if faults.has_errors() || !names_fit {
         return Err(Failure::Job(faults));
     }
-    let compiled: IdVec<GroupId, Compiled> = by_group.into_values().flatten().collect();
-    let mut opened = Opened { job, graph, sources: IdVec::new(), groups: IdVec::new() };
+    let compiled: IdVec<GroupId, Compiled> = compiled.into_iter().flatten().collect();
+    let mut opened = Opened {
+        job,
+        graph,
+        sources: IdVec::new(),
+        groups: IdVec::new(),
+        views: views.into_iter().flatten().collect(),
+    };
     let made = times.into_iter().flatten().zip(deleted.into_iter().map(Option::flatten));
     let sources = sources.into_iter().flatten().zip(streams?).zip(made);
     for ((id, source), (parts, times)) in opened.job.sources.pairs().zip(sources) {
         let groups = opened.graph.groups_of(id).map(|group| (&opened.job.groups[group], &compiled[group]));
-        opened.sources.push(project((id, source), parts, times, groups));
+        let viewed = viewed.get(&id).map_or(&[][..], Vec::as_slice);
+        opened.sources.push(project((id, source), parts, times, (groups, viewed)));
     }
     let looked_up = looked_up(&opened, &compiled);
     for ((id, group), compiled) in opened.job.groups.pairs().zip(compiled) {
@@ -165,7 +177,9 @@ pub fn more_faults(job: &Job) -> Faults {
         }
     }
     let mut rows: IdVec<GroupId, Option<RowFields>> = IdVec::filled(None, job.groups.len());
-    for id in Graph::of(job).groups_in_order() {
+    let mut by_group: BTreeMap<GroupId, Option<Compiled>> = job.groups.ids().map(|id| (id, None)).collect();
+    let reads = relation::reads(job);
+    for id in Graph::of(job, &reads).groups_in_order() {
         let group = &job.groups[id];
         if let Some(schema) = &union::schema(group, &job.sources, &schemas) {
             let mut whole = group.clone();
@@ -176,8 +190,11 @@ pub fn more_faults(job: &Job) -> Faults {
             whole.columns.retain(|c| c.of.as_ref().map_or(c.agg.definition().of_events.is_some(), written));
             let there = There { sources: &job.sources, schemas: &schemas, rows: &rows, groups: &job.groups };
             let compiled = compile(&whole, schema, &there, &mut faults);
-            rows[id] = compiled.map(|compiled| compiled.row_fields(&whole));
+            rows[id] = compiled.as_ref().map(|compiled| compiled.fields(&whole));
+            by_group.insert(id, compiled);
         }
     }
+    let groups: IdVec<GroupId, Option<Compiled>> = by_group.into_values().collect();
+    relation::compile(&Readable { job, schemas: &schemas, groups: &groups }, &reads, &mut faults);
     faults
 }

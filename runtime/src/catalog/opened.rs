@@ -14,10 +14,11 @@ use headwater_operators::accumulators::ColumnPlan;
 
 use super::computed::Computed;
 use super::derived::DerivedColumns;
-use super::graph::Graph;
+use super::graph::{Graph, Kind};
 use super::input::Input;
+use super::relation::OpenView;
 use super::view::View;
-use crate::base::id::{GroupId, IdVec, SourceId};
+use crate::base::id::{GroupId, IdVec, SourceId, ViewId};
 use crate::base::time::Span;
 use crate::job::{Job, LookIn, Lookup, Window};
 
@@ -26,6 +27,7 @@ pub struct Opened {
     pub graph: Graph,
     pub sources: IdVec<SourceId, Source>,
     pub groups: IdVec<GroupId, OpenGroup>,
+    pub views: IdVec<ViewId, OpenView>,
 }
 
 impl Opened {
@@ -40,9 +42,17 @@ impl Opened {
         pins.map(|(of, text)| (of.to_owned(), text.to_owned())).collect()
     }
 
-    /// Whether any group looks its events up.
+    /// Whether any group looks its events up, or a view has what a table holds.
     pub fn looks_up(&self) -> bool {
-        self.job.groups.iter().any(|group| !group.lookups.is_empty())
+        self.job.groups.iter().any(|group| !group.lookups.is_empty()) || self.graph.viewed_tables().next().is_some()
+    }
+
+    /// Of the rows of a group or a view, as sinks have them.
+    pub fn shape(&self, rows: GroupId) -> &GroupShape {
+        match self.job.view_of(rows) {
+            None => &self.groups[rows].shape,
+            Some(view) => &self.views[view].shape,
+        }
     }
 
     /// Whether any group looks up in the rows of another. Then what a history holds is taken in tick by tick, as a run from its beginning would
@@ -71,6 +81,17 @@ impl Opened {
         let names: Vec<&str> =
             self.graph.events_of(group).map(|source| self.job.sources[source].name.as_str()).collect();
         names.join(" and ")
+    }
+
+    /// The names of what a view reads.
+    pub fn names_read_by(&self, view: ViewId) -> Vec<&str> {
+        let name = |kind: Kind| match kind {
+            Kind::Source(table) => Some(self.job.sources[table].name.as_str()),
+            Kind::Group(group) => Some(self.job.groups[group].name.as_str()),
+            Kind::View(other) => Some(self.job.views[other].name.as_str()),
+            Kind::Sink(_) | Kind::DeadLetters => None,
+        };
+        self.graph.read_by(view).filter_map(name).collect()
     }
 
     /// Whether a group's events may be taken back. Those of sessions are looked up where nothing comes late, and a row just before never

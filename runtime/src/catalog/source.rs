@@ -6,7 +6,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use headwater_connectors::format::Pins;
 use headwater_connectors::history::{History, Pinned};
 use headwater_connectors::stream::Stream;
-use headwater_connectors::{KEY, Wanted};
+use headwater_connectors::{KEY, Path, Wanted};
 use headwater_expression::Expression;
 
 use super::computed::{self, Computed, ComputedHistory, ComputedStream};
@@ -155,12 +155,12 @@ pub fn told<T>(
     }
 }
 
-/// Which columns are read at all.
+/// Which columns are read at all. `viewed`: of a table, those that views read.
 pub fn project<'a>(
     (id, source): (SourceId, &job::Source),
     ((history, schema), stream): (HistoryAndSchema, Option<Arc<dyn Stream>>),
     (times, deleted): (Times, Option<Expression>),
-    groups: impl Iterator<Item = (&'a Group, &'a Compiled)>,
+    (groups, viewed): (impl Iterator<Item = (&'a Group, &'a Compiled)>, &[String]),
 ) -> Source {
     let mut names = Names::default();
     let mut computed = vec![];
@@ -199,6 +199,10 @@ pub fn project<'a>(
         // What only another source of the group has is null here.
         let own = named.iter().filter(|field| columns::field(&schema, field.name()).is_some());
         own.for_each(|field| _ = names.index_of(field.name()));
+    }
+    for name in viewed {
+        let place = names.index_of(&Path::of([name.as_str()]).to_string());
+        values.extend((!values.contains(&place)).then_some(place));
     }
     let of_stream = names.0.len();
     let seam_columns = match &source.seam.by {

@@ -9,6 +9,15 @@ use crate::base::time::Tick;
 use crate::plan::position::Position;
 use crate::plan::progress::HistoryProgress;
 
+/// What is written of a checkpoint so far.
+#[derive(Default)]
+struct Parts {
+    /// By groups, and how long that took.
+    groups: Option<(Vec<StateFile>, Duration)>,
+    /// By each view.
+    views: Vec<Vec<StateFile>>,
+}
+
 /// The checkpoint that a worker is putting together.
 #[derive(Default)]
 pub struct CheckpointInProgress {
@@ -17,6 +26,9 @@ pub struct CheckpointInProgress {
     pub positions: Option<(u64, Vec<Position>, HistoryProgress)>,
     /// By checkpoint, the files of this worker's log of admissions, until its other files are written.
     pub admissions: BTreeMap<u64, Vec<StateFile>>,
+    /// How many views of this worker are in each checkpoint; and by checkpoint, what is written of it so far.
+    pub views: usize,
+    parts: BTreeMap<u64, Parts>,
     pub files: Vec<StateFile>,
     /// The number of the checkpoint whose files are all written, and where all processes see them.
     pub files_of: Option<u64>,
@@ -35,9 +47,28 @@ impl CheckpointInProgress {
         }
     }
 
-    /// All of this worker's files of a checkpoint are written.
+    /// All files of this worker's groups are written.
     pub fn wrote(&mut self, number: u64, files: Vec<StateFile>, took: Duration) {
-        (self.files, self.took) = (files, took);
+        self.parts.entry(number).or_default().groups = Some((files, took));
+        self.join(number);
+    }
+
+    /// All files of one of this worker's views are written.
+    pub fn wrote_view(&mut self, number: u64, files: Vec<StateFile>) {
+        self.parts.entry(number).or_default().views.push(files);
+        self.join(number);
+    }
+
+    /// Once all of this worker's files of a checkpoint are written, they are sent.
+    fn join(&mut self, number: u64) {
+        let views = self.views;
+        let is_whole = |parts: &Parts| parts.groups.is_some() && parts.views.len() == views;
+        if !self.parts.get(&number).is_some_and(is_whole) {
+            return;
+        }
+        let Some(Parts { groups: Some((files, took)), views }) = self.parts.remove(&number) else { return };
+        self.parts = self.parts.split_off(&number);
+        (self.files, self.took) = ([files, views.concat()].concat(), took);
         self.admissions = self.admissions.split_off(&number);
         self.files.extend(self.admissions.remove(&number).unwrap_or_default());
         match &self.sending {

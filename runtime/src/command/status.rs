@@ -11,7 +11,7 @@ use super::args::StatusArgs;
 use super::log::load;
 use super::output::print;
 use crate::base::failure::Failure;
-use crate::observe::report::{CheckpointReport, GroupReport, Phase, Report, SourceReport};
+use crate::observe::report::{CheckpointReport, GroupReport, Phase, Report, SourceReport, ViewReport};
 use crate::serve::endpoint;
 
 /// Rows are always a little behind `T`: less than this is not worth a word.
@@ -53,7 +53,8 @@ fn show(out: &mut String, report: &Report) -> std::fmt::Result {
     writeln!(out, "bootstrap   {} of {} rows ({share}%)", HumanCount(read), HumanCount(total))?;
     report.checkpoint.iter().try_for_each(|checkpoint| show_checkpoint(out, checkpoint))?;
     report.sources.iter().try_for_each(|source| show_source(out, source))?;
-    report.groups.iter().try_for_each(|group| show_group(out, group))
+    report.groups.iter().try_for_each(|group| show_group(out, group))?;
+    report.views.iter().try_for_each(|view| show_view(out, view))
 }
 
 fn show_checkpoint(out: &mut String, checkpoint: &CheckpointReport) -> std::fmt::Result {
@@ -144,6 +145,20 @@ fn show_group(out: &mut String, group: &GroupReport) -> std::fmt::Result {
         writeln!(out, "  note      {} {name}", HumanCount(*n))?;
     }
     show_dead_letters(out, &group.dead_letters)
+}
+
+fn show_view(out: &mut String, view: &ViewReport) -> std::fmt::Result {
+    writeln!(out, "\nview {}, of {}", view.name, view.reads.join(" and "))?;
+    writeln!(out, "  rows      {}, {} changes", HumanCount(view.rows), HumanCount(view.changes))?;
+    match (&view.as_of, view.staleness_seconds) {
+        (Some(as_of), Some(seconds)) => writeln!(out, "  as of     {as_of}, {seconds:.1}s ago")?,
+        _ => writeln!(out, "  as of     not yet: the stores are not whole")?,
+    }
+    let odd = [("rows on which an expression failed", view.failed_rows), ("sums that did not fit", view.unfit_sums)];
+    for (name, n) in odd.iter().filter(|(_, n)| *n > 0) {
+        writeln!(out, "  note      {} {name}", HumanCount(*n))?;
+    }
+    Ok(())
 }
 
 fn show_dead_letters(out: &mut String, dead_letters: &BTreeMap<String, u64>) -> std::fmt::Result {

@@ -9,7 +9,7 @@ use indicatif::{HumanBytes, HumanCount};
 
 use super::meaning;
 use crate::base::failure::Failure;
-use crate::base::id::{GroupId, IdVec, SourceId};
+use crate::base::id::{GroupId, IdVec, SourceId, ViewId};
 use crate::base::time::{Span, Tick, WallClock};
 use crate::catalog::open::open;
 use crate::catalog::opened::Opened;
@@ -114,6 +114,9 @@ fn tell(out: &mut Vec<u8>, opened: &Opened, plan: Option<&Plan>) -> std::io::Res
     }
     for id in opened.groups.ids() {
         tell_group(out, opened, id, plan)?;
+    }
+    for id in opened.views.ids() {
+        tell_view(out, opened, id, plan)?;
     }
     tell_sinks(out, job)?;
     for warning in &job.warnings {
@@ -232,10 +235,28 @@ fn tell_group(out: &mut Vec<u8>, opened: &Opened, id: GroupId, plan: Option<&Pla
     Ok(())
 }
 
+fn tell_view(out: &mut Vec<u8>, opened: &Opened, id: ViewId, plan: Option<&Plan>) -> std::io::Result<()> {
+    let rows = opened.job.rows_of(id);
+    writeln!(out, "\nview {}, of {}", opened.job.views[id].name, opened.names_read_by(id).join(" and "))?;
+    if let Some(plan) = plan {
+        writeln!(out, "  rows      from S = {} on, computed anew by each start", known(plan.s(rows)))?;
+    }
+    let shape = opened.shape(rows);
+    let fields = &shape.schema.fields()[..shape.schema.fields().len() - 2];
+    let width = fields.iter().map(|field| field.name().chars().count()).max().unwrap_or(0);
+    let kinds = fields.iter().map(|field| types::display(field.data_type()).chars().count()).max().unwrap_or(0).max(12);
+    for (at, field) in fields.iter().enumerate() {
+        let kind = types::display(field.data_type());
+        let role = if at < shape.keys { "key" } else { "" };
+        writeln!(out, "  {}", format!("{:width$}  {kind:kinds$}  {role}", field.name()).trim_end())?;
+    }
+    Ok(())
+}
+
 fn tell_sinks(out: &mut Vec<u8>, job: &Job) -> std::io::Result<()> {
     writeln!(out, "\nsinks")?;
     for sink in &job.sinks {
-        let groups: Vec<&str> = sink.groups.iter().map(|g| job.groups[*g].name.as_str()).collect();
+        let groups: Vec<&str> = sink.groups.iter().map(|rows| job.name_of(*rows)).collect();
         writeln!(out, "  {}: {}: {}", sink.name, sink.to.describe(), groups.join(", "))?;
     }
     writeln!(out, "  dead letters: {}", job.dead_letters.describe())

@@ -7,6 +7,7 @@ pub(crate) mod duration;
 pub(crate) mod raw;
 pub(crate) mod secrets;
 pub(crate) mod validate;
+pub(crate) mod view;
 
 pub(crate) mod instant;
 pub(crate) mod nearest;
@@ -34,7 +35,7 @@ use headwater_connectors::stream::StreamConfig;
 use headwater_operators::aggregate::Aggregate;
 
 use crate::base::fault::{At, Fault, Faults, Places};
-use crate::base::id::{GroupId, IdVec, SinkId, SourceId};
+use crate::base::id::{GroupId, IdVec, SinkId, SourceId, ViewId};
 use crate::base::time::Span;
 
 /// A validated job. Durations and times are microseconds. Its debug output shows no secret.
@@ -54,6 +55,8 @@ pub struct Job {
     pub(crate) sources: IdVec<SourceId, Source>,
     /// In the order of the file: it is the order of the changelog.
     pub(crate) groups: IdVec<GroupId, Group>,
+    /// In the order of the file, behind the groups in the changelog.
+    pub(crate) views: IdVec<ViewId, view::View>,
     pub(crate) sinks: IdVec<SinkId, Sink>,
     pub(crate) dead_letters: Arc<dyn LinesConfig>,
     /// `[dead_letters]`, where there is one.
@@ -311,7 +314,7 @@ pub(crate) struct Sink {
     pub name: String,
     pub at: At,
     pub to: SinkConfig,
-    /// Ascending.
+    /// Of groups and views, ascending.
     pub groups: Vec<GroupId>,
 }
 

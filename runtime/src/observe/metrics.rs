@@ -21,6 +21,7 @@ pub fn text(reporter: &Reporter) -> String {
     of_checkpoints(&mut page, view, &status);
     of_sources(&mut page, view, &status);
     of_groups(&mut page, view, &status);
+    of_views(&mut page, view, &status);
     of_freshness(&mut page, view, &reporter.as_of(&status), status.t);
     of_sinks(&mut page, view, &status);
     of_serve_log(&mut page, view);
@@ -28,8 +29,8 @@ pub fn text(reporter: &Reporter) -> String {
 }
 
 fn of_freshness(page: &mut Page, view: &RunView, as_of: &IdVec<GroupId, Option<Tick>>, t: Option<Tick>) {
-    let groups = &view.opened.job.groups;
-    let known = || groups.iter().zip(as_of).filter_map(|(group, as_of)| Some((group.name.as_str(), (*as_of)?)));
+    let (job, groups) = (&view.opened.job, &view.opened.job.groups);
+    let known = || job.all_rows().zip(as_of).filter_map(|(rows, as_of)| Some((job.name_of(rows), (*as_of)?)));
     let now = WallClock::now();
     page.family("headwater_as_of_seconds", "gauge", "Every row up to it is stored, in seconds since 1970.", |family| {
         known().for_each(|(group, as_of)| family.sample(&[("group", group)], since_1970(as_of)));
@@ -43,6 +44,32 @@ fn of_freshness(page: &mut Page, view: &RunView, as_of: &IdVec<GroupId, Option<T
             family.sample(&[("group", &group.name)], computing(&view.start, id, t).0.len() as f64);
         }
     });
+}
+
+fn of_views(page: &mut Page, view: &RunView, status: &ProcessStatus) {
+    let job = &view.opened.job;
+    if job.views.is_empty() {
+        return;
+    }
+    type Number = fn(&GroupStatus) -> u64;
+    let numbers: [(&str, &str, &str, Number); 4] = [
+        ("rows", "gauge", "Rows that stores have of a view.", |of| of.counts.rows),
+        ("changes_total", "counter", "Rows of a view that came, went or became another.", |of| of.counts.changes),
+        (
+            "failed_rows_total",
+            "counter",
+            "Rows that came with a null, or not, since an expression failed or their key has a null.",
+            |of| of.derived_failures,
+        ),
+        ("unfit_sums_total", "counter", "Sums of a view that did not fit their type.", |of| of.counts.unfit_sums),
+    ];
+    for (name, kind, help, number) in numbers {
+        page.family(&format!("headwater_view_{name}"), kind, help, |family| {
+            for (id, of) in job.views.pairs() {
+                family.sample(&[("view", &of.name)], number(&of_group(status, job.rows_of(id))) as f64);
+            }
+        });
+    }
 }
 
 fn of_checkpoints(page: &mut Page, view: &RunView, status: &ProcessStatus) {

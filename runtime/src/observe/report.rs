@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::status::{GroupStatus, PartitionStatus, ProcessStatus, SourceCounts, SourceStatus, add_counts};
 use super::view::RunView;
-use crate::base::id::{GroupId, IdVec, SourceId};
+use crate::base::id::{GroupId, IdVec, SourceId, ViewId};
 use crate::base::offset::Offset;
 use crate::base::time::{Span, Tick, Time, WallClock};
 use crate::catalog::opened::Opened;
@@ -43,6 +43,9 @@ pub struct Report {
     pub sources: Vec<SourceReport>,
     /// In the order of the job.
     pub groups: Vec<GroupReport>,
+    /// In the order of the job.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub views: Vec<ViewReport>,
 }
 
 /// How far a run has come.
@@ -175,6 +178,27 @@ pub struct GroupReport {
     pub computed_to: Option<String>,
 }
 
+/// A view: since the start of the run.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ViewReport {
+    /// As in the job.
+    pub name: String,
+    /// The groups, tables and views that it reads.
+    pub reads: Vec<String>,
+    /// What stores have of it.
+    pub rows: u64,
+    /// Rows that came, went or became another, ever.
+    pub changes: u64,
+    /// Rows that came with a null, or not at all, since an expression failed or their key has a null.
+    pub failed_rows: u64,
+    /// Sums that did not fit their type.
+    pub unfit_sums: u64,
+    /// Every row up to it is in every store.
+    pub as_of: Option<String>,
+    /// How far the wall clock is ahead of `as_of`.
+    pub staleness_seconds: Option<f64>,
+}
+
 /// Makes reports of a run.
 pub struct Reporter {
     pub view: RunView,
@@ -184,7 +208,7 @@ pub struct Reporter {
 
 impl Reporter {
     pub fn new(view: RunView) -> Reporter {
-        let as_of = Mutex::new(IdVec::filled(None, view.opened.groups.len()));
+        let as_of = Mutex::new(IdVec::filled(None, view.opened.job.all_rows().count()));
         Reporter { view, as_of }
     }
 
@@ -204,9 +228,9 @@ impl Reporter {
         let mut all = self.as_of.lock().unwrap_or_else(PoisonError::into_inner);
         let (opened, plan) = (&self.view.opened, &self.view.start.plan);
         let any_left_out = |source: &SourceStatus| source.partitions.iter().any(|partition| partition.left_out);
-        for id in opened.groups.ids() {
-            let mut sources = opened.graph.all_sources_of(id).into_iter();
-            let stalled = sources.any(|source| status.sources.get(source).is_some_and(any_left_out));
+        for id in opened.job.all_rows() {
+            let sources = plan.scans_behind(id).into_iter().map(|scan| plan.scans[scan].source);
+            let stalled = sources.into_iter().any(|source| status.sources.get(source).is_some_and(any_left_out));
             if plan.side_of(id) == Side::Shadow {
                 continue;
             }
@@ -229,6 +253,10 @@ impl Reporter {
             let now = (now, status.t, status.shadow.as_ref().and_then(|shadow| shadow.t));
             group(opened, start, id, &of_group(&status, id), as_of[id], now)
         });
+        let views = opened.views.ids().map(|id| {
+            let rows = opened.job.rows_of(id);
+            view(opened, id, &of_group(&status, rows), as_of[rows], now)
+        });
         let shadow = status.shadow.as_deref();
         let (more_read, more) = shadow.map_or((0, 0), |b| (b.history_rows_read, b.history_rows_total));
         Report {
@@ -245,6 +273,7 @@ impl Reporter {
             checkpoint: self.view.state.stats.newest().map(|info| checkpoint(&info, now)),
             sources: sources.collect(),
             groups: groups.collect(),
+            views: views.collect(),
         }
     }
 }
@@ -387,6 +416,19 @@ fn group(
         computing,
         enters_at: shown(enters_at),
         computed_to: shown(shadow.filter(|_| enters_at.is_none() && any_computing)),
+    }
+}
+
+fn view(opened: &Opened, id: ViewId, status: &GroupStatus, as_of: Option<Tick>, now: WallClock) -> ViewReport {
+    ViewReport {
+        name: opened.job.views[id].name.clone(),
+        reads: opened.names_read_by(id).into_iter().map(str::to_owned).collect(),
+        rows: status.counts.rows,
+        changes: status.counts.changes,
+        failed_rows: status.derived_failures,
+        unfit_sums: status.counts.unfit_sums,
+        as_of: shown(as_of),
+        staleness_seconds: as_of.map(|as_of| now.past(as_of).seconds()),
     }
 }
 

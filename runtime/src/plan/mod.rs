@@ -9,8 +9,9 @@ pub mod position;
 pub mod progress;
 pub mod scan;
 pub mod side;
+pub mod view;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use headwater_connectors::format::Pins;
@@ -22,13 +23,18 @@ use group::{PlannedColumnSet, PlannedGroup};
 use progress::HistoryProgress;
 use scan::Scan;
 use side::Side;
+use view::PlannedView;
 
-use crate::base::id::{GroupId, Id, IdVec, ScanId, SinkId, SourceId};
+use crate::base::id::{GroupId, Id, IdVec, ScanId, SinkId, SourceId, ViewId};
 use crate::base::time::{Eff, Tick, Time, WallClock};
 
 /// The smallest horizon of some scans. `None`: one of them has none yet.
 pub fn horizon(scans: &[ScanId], horizons: &IdVec<ScanId, Eff>) -> Option<Eff> {
     scans.iter().map(|scan| horizons.get(*scan).copied()).min().flatten()
+}
+
+fn has_none(views: &IdVec<ViewId, PlannedView>) -> bool {
+    views.is_empty()
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -40,7 +46,9 @@ pub struct Plan {
     #[serde(rename = "readings")]
     pub scans: IdVec<ScanId, Scan>,
     pub groups: IdVec<GroupId, PlannedGroup>,
-    /// From which tick on rows are written to stores: `Tick::BEFORE_ALL` where nothing was written yet.
+    #[serde(default, skip_serializing_if = "has_none")]
+    pub views: IdVec<ViewId, PlannedView>,
+    /// Of groups, then of views: from which tick on rows are written to stores: `Tick::BEFORE_ALL` where nothing was written yet.
     pub rows_from: IdVec<GroupId, Tick>,
     /// The stores have every row of the checkpoint that the run goes on from, and none else: there is no full refresh at the start.
     #[serde(default)]
@@ -80,6 +88,7 @@ impl Plan {
             scans,
             rows_from: IdVec::filled(Tick::BEFORE_ALL, groups.len()),
             groups,
+            views: IdVec::new(),
             skip_refresh: false,
             end_at_least: Tick::BEFORE_ALL,
             generations: IdVec::new(),
@@ -125,9 +134,45 @@ impl Plan {
         &self.scans[self.first_scan(source)]
     }
 
-    /// `S` of a group: the tick at which its rows begin. `None`: nobody knows it yet.
-    pub fn s(&self, group: GroupId) -> Option<Tick> {
-        self.s_of(self.groups[group].first())
+    /// Says what the views are, which have rows as groups have.
+    pub fn set_views(&mut self, views: IdVec<ViewId, PlannedView>) {
+        let from = self.floor.unwrap_or(Tick::BEFORE_ALL);
+        let of_groups = self.groups.ids().map(|group| self.rows_from[group]);
+        self.rows_from = of_groups.chain(views.iter().map(|_| from)).collect();
+        self.views = views;
+    }
+
+    /// The view of a number that sinks know; `None`: it is a group's.
+    pub fn view(&self, rows: GroupId) -> Option<&PlannedView> {
+        rows.index().checked_sub(self.groups.len()).map(|view| &self.views[ViewId::at(view)])
+    }
+
+    /// All numbers that sinks know.
+    pub fn all_rows(&self) -> impl Iterator<Item = GroupId> + use<> {
+        (0..self.groups.len() + self.views.len()).map(GroupId::at)
+    }
+
+    /// `S` of a group or a view: the tick at which its rows begin. `None`: nobody knows it yet.
+    pub fn s(&self, rows: GroupId) -> Option<Tick> {
+        match self.view(rows) {
+            None => self.s_of(self.groups[rows].first()),
+            Some(view) => self.s_of_view(view),
+        }
+    }
+
+    /// The largest of what it reads. What has been there for ever has none: what reads nothing else begins with the job.
+    pub fn s_of_view(&self, view: &PlannedView) -> Option<Tick> {
+        let scans = || view.scans.iter().map(|scan| &self.scans[*scan]);
+        let begins = || Some(self.first_tick(Side::Live)).filter(|first| *first < Tick::AFTER_ALL);
+        if scans().all(|scan| scan.timeless) { begins() } else { scans().filter_map(|scan| scan.s).max() }
+    }
+
+    /// What the rows of a group or a view are made of.
+    pub fn scans_behind(&self, rows: GroupId) -> BTreeSet<ScanId> {
+        match self.view(rows) {
+            None => self.groups[rows].sets.iter().flat_map(|set| &set.scans).copied().collect(),
+            Some(view) => view.scans.iter().copied().collect(),
+        }
     }
 
     /// The same of a column set of it: the largest of what it reads.
@@ -193,6 +238,7 @@ impl Plan {
             group.dropped_columns &= t(Side::Live) <= self.floor;
             group.sets.pairs_mut().for_each(|(id, set)| set.saved = Some(id));
         }
+        plan.views.iter_mut().for_each(|view| view.saved = true);
         plan
     }
 
@@ -222,8 +268,11 @@ impl Plan {
         self.scans.iter().filter(|scan| scan.side == side).filter_map(|scan| scan.s).min().unwrap_or(Tick::AFTER_ALL)
     }
 
-    /// Where a group began.
-    pub fn side_of(&self, group: GroupId) -> Side {
-        self.side_of_set(self.groups[group].first())
+    /// Where a group began. A view is made where all is that it reads: while some of that is in the shadow, it has no rows yet.
+    pub fn side_of(&self, rows: GroupId) -> Side {
+        match self.view(rows) {
+            None => self.side_of_set(self.groups[rows].first()),
+            Some(view) => view.scans.iter().map(|scan| self.scans[*scan].side).max().unwrap_or_default(),
+        }
     }
 }

@@ -10,7 +10,7 @@ use timely::worker::Worker;
 
 use super::rendering::{Rendering, Wiring};
 use super::sink_rows::Stores;
-use super::{dead_letters, derived, group, sink_changes, sink_rows, source};
+use super::{dead_letters, derived, group, sink_changes, sink_rows, source, view};
 use crate::base::failure::Failure;
 use crate::base::id::{GroupId, IdVec};
 use crate::catalog::graph::Kind;
@@ -37,12 +37,13 @@ pub fn build(
     let opened = &of.shared.opened;
     worker.dataflow_named::<i64, _, _>(name, |scope| {
         let fed = source::render(scope, of, (wiring, coordinator), (&finished, &everything))?;
-        let (made, letters) = group::render(&fed, &states, (of, wiring), &finished)?;
+        let (made, letters, contents) = group::render(&fed, &states, (of, wiring), &finished)?;
         let made = derived::render(made, of, wiring);
+        let made = view::render(made, contents, of, wiring)?;
         let mut ends = vec![];
         for node in opened.graph.nodes().filter(|node| of.has(node.kind)) {
             let end = match node.kind {
-                Kind::Source(_) | Kind::Group(_) => continue,
+                Kind::Source(_) | Kind::Group(_) | Kind::View(_) => continue,
                 Kind::Sink(id) => match &opened.job.sinks[id].to {
                     SinkConfig::Changes(to) => {
                         sink_changes::render(made.changes.clone(), of, (id, to.as_ref()), wiring)?

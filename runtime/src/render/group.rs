@@ -19,6 +19,7 @@ use timely::dataflow::operators::generic::operator::empty;
 use timely::dataflow::operators::probe::Handle as ProbeHandle;
 use timely::dataflow::operators::{Concatenate, ConnectLoop, Feedback, Probe};
 
+use super::nodes::Contents;
 use super::rendering::{Rendering, Wiring};
 use super::{lookup, rows_before};
 use crate::base::failure::Failure;
@@ -44,6 +45,8 @@ pub struct Made<'scope> {
     pub changes: Stream<'scope, i64, Vec<Routed>>,
     /// Newest rows, of the groups that a store asks for.
     pub rows: Stream<'scope, i64, Vec<Routed>>,
+    /// What stores have at every tick, of the groups that views read; without derived columns.
+    pub contents: Stream<'scope, i64, Vec<Routed>>,
     /// Nothing, of all groups.
     pub finished: Stream<'scope, i64, Vec<()>>,
 }
@@ -55,13 +58,13 @@ pub fn render<'scope>(
     states: &IdVec<GroupId, SharedState>,
     (of, wiring): (Rendering, &Wiring),
     finished: &ProbeHandle<i64>,
-) -> Result<(Made<'scope>, Stream<'scope, i64, Vec<DeadLetter>>), Failure> {
+) -> Result<(Made<'scope>, Stream<'scope, i64, Vec<DeadLetter>>, Option<Contents<'scope>>), Failure> {
     let (opened, scope) = (&of.shared.opened, fed.events.scope());
     let all: Vec<SharedState> = states.iter().cloned().collect();
     let looped = opened.looks_back().then(|| scope.feedback(1));
     let (asked, answers) = looped.map_or_else(|| (None, empty(scope)), |(asked, answers)| (Some(asked), answers));
     let (mut rows, mut queries) = (vec![], vec![]);
-    let mut dead_letters = vec![fed.dead_letters.clone()];
+    let (mut dead_letters, mut contents) = (vec![fed.dead_letters.clone()], None);
     for (level, lookups) in lookup::open(of, wiring)?.into_iter().enumerate() {
         let mut events = if level == 0 { vec![fed.events.clone()] } else { vec![] };
         if let Some(lookups) = lookups {
@@ -69,6 +72,7 @@ pub fn render<'scope>(
             events.push(found.events);
             dead_letters.push(found.dead_letters);
             queries.push((level, found.queries));
+            contents = contents.or(Some(found.contents));
         }
         let of_level = opened.groups.ids().filter(|group| opened.graph.level(*group) == level);
         let numbers: Vec<u32> = of_level.map(Id::number).collect();
@@ -83,8 +87,13 @@ pub fn render<'scope>(
     }
     let out = operator::outputs(scope, &rows, &all, &wiring.windows);
     wiring.to_wake.borrow_mut().extend(out.activators);
-    let made = Made { changes: out.changes, rows: out.rows, finished: out.finished.probe_with(finished) };
-    Ok((made, scope.concatenate(dead_letters)))
+    let made = Made {
+        changes: out.changes,
+        rows: out.rows,
+        contents: out.contents,
+        finished: out.finished.probe_with(finished),
+    };
+    Ok((made, scope.concatenate(dead_letters), contents))
 }
 
 /// Opens what this worker keeps for each group, and has it saved in checkpoints.
@@ -123,6 +132,9 @@ fn state(of: Rendering, id: GroupId, journal: &GroupJournal) -> Result<State, Fa
     }
     if shared.mode == Mode::Follow {
         state.enter_later(job.tick().us());
+    }
+    if side == Side::Live && shared.opened.graph.is_viewed(Kind::Group(id)) {
+        state.share_contents();
     }
     if shared.opened.has_stream() {
         state.keep_journal(Box::new(journal.clone()));

@@ -19,6 +19,7 @@ use timely::dataflow::channels::pact::{Exchange, Pipeline};
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
+use super::nodes::Contents;
 use super::rendering::{Rendering, Wiring};
 use super::rows_before;
 use crate::base::failure::Failure;
@@ -29,7 +30,7 @@ use crate::checkpoint::contribution::StateFile;
 use crate::checkpoint::store::StateStore;
 use crate::ingest::feed::{Fed, OF_HISTORY};
 use crate::ingest::looked_up::Raw;
-use crate::ingest::lookups::{Kind, LookUps, Made, Saved, batches, read_events};
+use crate::ingest::lookups::{Content, Kind, LookUps, Made, Saved, batches, read_events};
 use crate::job::LookIn;
 
 /// What has come and is not taken in yet.
@@ -45,13 +46,15 @@ pub struct LookedUp<'scope> {
     pub dead_letters: Stream<'scope, i64, Vec<DeadLetter>>,
     /// Questions for rows of other groups.
     pub queries: Stream<'scope, i64, Vec<Routed>>,
+    /// What tables hold, where views read that: of the first level.
+    pub contents: Contents<'scope>,
 }
 
 /// By level of the job's groups, the lookups that are of it; filled from the checkpoint that the run goes on from.
 pub fn open(of: Rendering, wiring: &Wiring) -> Result<Vec<Option<LookUps>>, Failure> {
     let opened = &of.shared.opened;
     let levels = opened.groups.ids().map(|group| opened.graph.level(group) + 1).max().unwrap_or(1);
-    let lookups = |level| LookUps::open(opened, &of.shared.start.plan, of.sets(), level);
+    let lookups = |level| LookUps::open(opened, &of.shared.start.plan, of.sets(), (level, (of.worker, of.workers)));
     let mut all: Vec<Option<LookUps>> = (0..levels).map(lookups).collect();
     if all.iter().any(Option::is_some) {
         restore(of, &mut all, wiring)?;
@@ -76,8 +79,9 @@ pub fn render<'scope>(
     let (events, looked_up) = builder.new_output::<Vec<Routed>>();
     let (letters, told) = builder.new_output::<Vec<DeadLetter>>();
     let (queries, asked) = builder.new_output::<Vec<Routed>>();
+    let (contents, held) = builder.new_output::<Vec<Content>>();
     let (mut events, mut letters) = (OutputBuilder::from(events), OutputBuilder::from(letters));
-    let mut queries = OutputBuilder::from(queries);
+    let (mut queries, mut contents) = (OutputBuilder::from(queries), OutputBuilder::from(contents));
     // What waits for an answer is held by a capability of its own: no answer makes anything that its question did not announce.
     let mut answers = builder.new_input_connection(answers, Exchange::new(|routed: &Routed| routed.to), []);
     let (worker, workers) = (of.worker, of.workers);
@@ -123,7 +127,7 @@ pub fn render<'scope>(
                 while let Some(some) = arrived.first_entry().filter(|some| *some.key() <= to) {
                     some.remove().into_iter().for_each(|one| take(&mut lookups, one));
                 }
-                let (Made { events: made, dead_letters, tally }, reached) = lookups.advance(to);
+                let (Made { events: made, dead_letters, tally, contents: turned }, reached) = lookups.advance(to);
                 let mut routed = vec![];
                 for ((group, set), batch) in made {
                     let split = events::split(batch, workers).expect("events of a schema of ours");
@@ -142,6 +146,12 @@ pub fn render<'scope>(
                 if !dead_letters.is_empty() {
                     letters.activate().session(&capabilities[1]).give_iterator(dead_letters.into_iter());
                 }
+                if !turned.is_empty() {
+                    // What a history holds may come at a time before the first tick that its slice has passed.
+                    let at = *capabilities[3].time();
+                    let turned = turned.into_iter().map(|(row, tick, diff)| (row, tick.max(at), diff));
+                    contents.activate().session(&capabilities[3]).give_iterator(turned);
+                }
                 tally.add_to(&mut board.worker(local));
                 if let Some((number, _)) = checkpoint.filter(|_| reached == to) {
                     saved.borrow_mut().entry(number).or_default().push(lookups.save((worker, workers)));
@@ -150,7 +160,7 @@ pub fn render<'scope>(
                 let next = reached.saturating_add(1);
                 // All questions of what has been read are asked, unless some are asked at the event's tick.
                 let asks_from = if asks_at_ticks { next } else { to.saturating_add(1).max(next) };
-                for (capability, next) in capabilities.iter_mut().zip([next, next, asks_from]) {
+                for (capability, next) in capabilities.iter_mut().zip([next, next, asks_from, next]) {
                     if *capability.time() < next {
                         capability.downgrade(&next);
                     }
@@ -168,7 +178,7 @@ pub fn render<'scope>(
             lookups.tell(&mut board.worker(local));
         }
     });
-    LookedUp { events: looked_up, dead_letters: told, queries: asked }
+    LookedUp { events: looked_up, dead_letters: told, queries: asked, contents: held }
 }
 
 /// Whether events of a level may ask for rows at their ticks, or after them.

@@ -10,7 +10,8 @@
 //! sinks. See `plan::side`.
 //!
 //! - `dataflow`: the nodes of the job's graph, each given what its inputs have put out
-//! - a file a kind of node: `source`, `lookup` with `rows_before`, `group`, `sink_rows`, `sink_changes`, `dead_letters`
+//! - a file a kind of node: `source`, `lookup` with `rows_before`, `group`, `view` (and `nodes`, of its query), `sink_rows`, `sink_changes`,
+//!   `dead_letters`
 //! - `checkpointing`: when checkpoints are taken
 
 mod checkpointing;
@@ -20,12 +21,14 @@ mod derived;
 mod group;
 mod lines;
 mod lookup;
+mod nodes;
 mod rendering;
 mod rows_before;
 pub mod shared;
 mod sink_changes;
 mod sink_rows;
 mod source;
+mod view;
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -178,6 +181,7 @@ impl Running {
         let mut status = board.worker(self.local);
         let Wiring { windows, derived_failures, .. } = &self.wiring;
         group::note_counters(&mut status, &windows.borrow(), &derived_failures.borrow());
+        view::note_counters(&mut status, &self.wiring);
         note_waiting(&mut status, shared, self.side, &self.stores, self.local == 0);
         Ok(())
     }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use headwater_connectors::Error;
 use headwater_operators::collection::Past;
 use headwater_operators::control::SharedControl;
+use headwater_operators::relational::published::Published;
 
 use super::shared::Shared;
 use crate::base::id::{GroupId, IdVec, ScanId};
@@ -47,14 +48,19 @@ impl<'a> Rendering<'a> {
 /// The horizons of scans once all ticks up to one are done.
 pub type HorizonsAt = (Tick, IdVec<ScanId, Eff>);
 
+/// What is counted of a view: its rows, and sums that do not fit their type.
+pub type ViewCounts = (Rc<RefCell<Published>>, Rc<RefCell<u64>>);
+
 #[derive(Clone, Default)]
 pub struct Wiring {
     /// What ended a source.
     pub faults: Rc<RefCell<Option<Error>>>,
     pub windows: SharedControl,
     pub checkpoint: Rc<RefCell<CheckpointInProgress>>,
-    /// Rows that came with a null since a derived column failed, by group.
+    /// Rows that came with a null since a derived column failed, by group; and those of views, since an expression did.
     pub derived_failures: Rc<RefCell<IdVec<GroupId, u64>>>,
+    /// The rows of views, by the number that sinks know.
+    pub views: Rc<RefCell<Vec<(GroupId, ViewCounts)>>>,
     pub to_wake: ToWake,
     /// What is told to each operator that has to do with lookups; and by checkpoint what they have put into it.
     pub lookups: Rc<RefCell<Vec<SharedOrders>>>,

@@ -22,7 +22,7 @@ pub fn render<'scope>(
     let shared = of.shared;
     let mut lines = NamedLines { name: changelog(&shared.opened.job.sinks[id].name), writer: None };
     if of.worker == 0 {
-        let shapes: Vec<_> = shared.opened.groups.iter().map(|group| group.shape.clone()).collect();
+        let shapes: Vec<_> = shared.opened.job.all_rows().map(|rows| shared.opened.shape(rows).clone()).collect();
         let changelog = Changelog::new(&shapes);
         let write = move |to: &mut dyn LineSink, step: Step| changelog.write(to, &step);
         let to = lines::open(shared, &lines.name, to, shared.start.plan.changelog_reset)?;
@@ -30,6 +30,6 @@ pub fn render<'scope>(
         lines.writer = Some(Writer::start(to, backlog, Box::new(write), &shared.failures)?);
     }
     lines::await_position(&lines, wiring);
-    let groups = shared.opened.graph.groups_in(id).collect();
+    let groups = shared.opened.graph.rows_in(id).collect();
     Ok(write_changelog(changes, lines, groups, wiring.checkpoint.clone(), wiring.to_wake.clone()))
 }

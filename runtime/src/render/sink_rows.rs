@@ -23,7 +23,7 @@ pub fn open(of: Rendering) -> Result<Stores, Failure> {
     let (shared, plan) = (of.shared, &of.shared.start.plan);
     let full_refresh = (!plan.skip_refresh).then_some(shared.fresh && shared.mode == Mode::UntilEnd);
     // Rows of groups that are still worked out stay as they were.
-    let spared: Vec<GroupId> = plan.groups.ids().filter(|group| plan.side_of(*group) == Side::Shadow).collect();
+    let spared: Vec<GroupId> = plan.all_rows().filter(|rows| plan.side_of(*rows) == Side::Shadow).collect();
     let start = |sink| StoreHandle::start((shared.open_store)(sink)?, full_refresh, &spared, &shared.failures);
     let open = |(id, sink): (SinkId, &Sink)| match sink.to.store().filter(|_| of.has(Kind::Sink(id))) {
         Some(store) if of.worker == 0 || !store.is_exclusive() => start(id).map(Some),
@@ -39,7 +39,7 @@ pub fn render<'scope>(
     stores: &Stores,
     coordinator: &CoordinatorHandle,
 ) -> Stream<'scope, i64, Vec<()>> {
-    let groups: Vec<GroupId> = of.shared.opened.graph.groups_in(id).collect();
+    let groups: Vec<GroupId> = of.shared.opened.graph.rows_in(id).collect();
     let by_first = to.is_exclusive();
     let owner = move |routed: &Routed| if by_first { 0 } else { routed.to };
     let marking = marking(of, &groups, coordinator.clone());
@@ -54,7 +54,7 @@ fn marking(of: Rendering, groups: &[GroupId], coordinator: CoordinatorHandle) ->
     let from = groups.iter().filter_map(|group| Some(s(group)?.max(plan.rows_from[*group]))).max();
     let marked = |group: &GroupId| {
         let untouched = plan.rows_from[*group] == Tick::BEFORE_ALL;
-        let scans = plan.groups[*group].sets.iter().flat_map(|set| &set.scans).copied().collect();
+        let scans = plan.scans_behind(*group).into_iter().collect();
         Some(Marked { group: *group, scans, s: s(group)?, untouched })
     };
     Marking {

@@ -273,7 +273,7 @@ fn empty_status(opened: &Opened, plan: &Plan, sets: &ColumnSets) -> Result<Proce
     Ok(ProcessStatus {
         history_rows_total: rows,
         sources: IdVec::filled(SourceStatus::default(), opened.sources.len()),
-        groups: IdVec::filled(GroupStatus::default(), opened.groups.len()),
+        groups: IdVec::filled(GroupStatus::default(), opened.job.all_rows().count()),
         sinks: IdVec::filled(SinkStatus::default(), opened.job.sinks.len()),
         ..ProcessStatus::default()
     })

@@ -59,8 +59,8 @@ impl RowSource {
     /// What its rows are.
     pub fn shape(&self, group: GroupId) -> Result<GroupShape, Failure> {
         match self {
-            RowSource::Store { opened, .. } => Ok(opened.groups[group].shape.clone()),
-            RowSource::Running { job, .. } => Ok(open_for_rows(job.clone())?.groups[group].shape.clone()),
+            RowSource::Store { opened, .. } => Ok(opened.shape(group).clone()),
+            RowSource::Running { job, .. } => Ok(open_for_rows(job.clone())?.shape(group).clone()),
         }
     }
 

@@ -73,7 +73,7 @@ async fn one(State(served): State<Arc<Served>>, Query(pairs): Pairs) -> Response
         let values: Vec<String> = pairs.iter().filter(|(name, _)| name == "key").map(|(_, v)| v.clone()).collect();
         let asked = Asked::parse(opened, group, &values, value(&pairs, "window"))?;
         let lines = rows::get(store.as_mut(), opened, &asked, view.serve_log.as_deref())?;
-        Ok((opened.job.groups[group].name.clone(), asked, lines))
+        Ok((opened.job.name_of(group).to_owned(), asked, lines))
     };
     match tokio::task::spawn_blocking(work).await {
         Ok(Ok((group, asked, lines))) if lines.is_empty() => {

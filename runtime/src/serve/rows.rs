@@ -16,21 +16,21 @@ use crate::base::time::{Time, WallClock};
 use crate::catalog::opened::Opened;
 use crate::job::nearest::expected;
 use crate::job::validate::types;
-use crate::job::{Job, Window, instant};
+use crate::job::{Job, TimeUnit, Window, instant};
 use crate::serve_log::{Noted, ServeLog};
 use crate::start::stores::shapes;
 
-/// The group of this name.
+/// The group or view of this name.
 pub fn group(job: &Job, name: &str) -> Result<GroupId, Failure> {
-    let names = || job.groups.iter().map(|g| g.name.as_str());
+    let names = || job.all_rows().map(|rows| job.name_of(rows));
     let unknown = || Failure::Usage(format!("unknown feature group `{name}`: {}", expected(name, names())));
-    job.groups.find(|group| group.name == name).ok_or_else(unknown)
+    job.all_rows().find(|rows| job.name_of(*rows) == name).ok_or_else(unknown)
 }
 
 /// The sink that a group's rows are read from: the one named, or the first store that holds them.
 pub fn sink(job: &Job, group: GroupId, named: Option<&str>) -> Result<SinkId, Failure> {
     let stores = || job.sinks.pairs().filter(|(_, sink)| sink.to.store().is_some());
-    let name = &job.groups[group].name;
+    let name = job.name_of(group);
     let Some(named) = named else {
         let hint = format!("add a sink of type {} that has it", kinds_of_stores("`"));
         let first = stores().find(|(_, sink)| sink.groups.contains(&group)).map(|(id, _)| id);
@@ -78,7 +78,7 @@ pub struct Asked {
 impl Asked {
     /// `values`: `COL=VALUE`, one for each key column; `window`: a start.
     pub fn parse(opened: &Opened, group: GroupId, values: &[String], window: Option<&str>) -> Result<Asked, Failure> {
-        let shape = &opened.groups[group].shape;
+        let shape = opened.shape(group);
         let window_start_us = match window {
             None => None,
             Some(_) if !shape.windowed() => {
@@ -94,7 +94,7 @@ impl Asked {
 
 /// The key's JSON text, as stores have it.
 fn key_text(opened: &Opened, group: GroupId, values: &[String]) -> Result<String, Failure> {
-    let shape = &opened.groups[group].shape;
+    let shape = opened.shape(group);
     let fields = &shape.schema.fields()[..shape.keys];
     let names = || fields.iter().map(|f| f.name().as_str());
     let mut given: Vec<Option<&str>> = vec![None; fields.len()];
@@ -119,8 +119,9 @@ fn key_text(opened: &Opened, group: GroupId, values: &[String]) -> Result<String
     // A value is read as the one of an event would be: so the two are equal where they mean the same.
     let path = |field: &FieldRef| field.as_ref().clone().with_name(Path::of([field.name().as_str()]).to_string());
     let schema = Schema::new(fields.iter().map(path).collect::<Vec<_>>());
-    let first = opened.graph.events_of(group).next().expect("a group reads a source");
-    let unit = opened.job.sources[first].time_unit;
+    // A view's times have no unit of their own.
+    let source = opened.job.view_of(group).is_none().then(|| opened.graph.events_of(group).next()).flatten();
+    let unit = source.map_or(TimeUnit::Millisecond, |source| opened.job.sources[source].time_unit);
     let mut decoder = JsonDecoder::new(&Wanted { schema: schema.into(), time_unit_ns: unit.ns() });
     let mut record = vec![];
     for (field, value) in fields.iter().zip(given.iter().flatten()) {
@@ -182,8 +183,8 @@ pub fn get(
     let as_of = store.as_of(asked.group.index())?;
     let rows = store.get(asked.group.index(), &asked.key, asked.window_start_us)?;
     if let Some(log) = log.filter(|log| log.has(&asked.key)) {
-        let group = &opened.job.groups[asked.group];
-        if group.window == Window::Trailing {
+        let group = opened.job.groups.get(asked.group).filter(|group| group.window == Window::Trailing);
+        if let Some(group) = group {
             note(log, &group.name, asked, (time, as_of), rows.first());
         }
     }

@@ -3,7 +3,7 @@
 //! A group goes on where its key, its `where`, its windows and its source are what they were, whatever its name; a column
 //! where its aggregate, its `of` and its window are. In a group with windows of its own, one new column makes all of them new.
 
-use super::identity;
+use super::{identity, views};
 use crate::base::id::{ColumnSetId, GroupId, IdVec, ScanId, SourceId};
 use crate::catalog::opened::Opened;
 use crate::checkpoint::manifest::Manifest;
@@ -72,6 +72,7 @@ impl Changed {
                 }
             }
         }
+        changed.is_nothing &= views::are_same(old, opened);
         changed.is_whole = opened.looks_up();
         changed.removed = changed.removed(old);
         changed

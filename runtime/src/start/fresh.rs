@@ -8,7 +8,7 @@
 
 use super::bounds::{first_eff, starts};
 use super::first_pass::{Seen, first_pass};
-use super::identity;
+use super::{identity, views};
 use crate::base::failure::Failure;
 use crate::base::id::{IdVec, ScanId, SourceId};
 use crate::base::time::{MatchTime, Tick, WallClock};
@@ -31,7 +31,9 @@ pub fn plan(opened: &Opened, now: WallClock, live: bool) -> Result<Plan, Failure
         PlannedGroup::whole(opened, group, &scans)
     };
     let groups = opened.groups.ids().map(whole).collect();
-    Ok(Plan::of(now, scans, groups))
+    let mut plan = Plan::of(now, scans, groups);
+    plan.set_views(views::planned(opened, &plan, None));
+    Ok(plan)
 }
 
 /// Plans the first scan of a source.

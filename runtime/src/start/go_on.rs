@@ -6,7 +6,7 @@ use headwater_connectors::stream::Bounds;
 
 use super::changed::{Changed, ChangedGroup};
 use super::fresh::plan_source;
-use super::last_record;
+use super::{last_record, views};
 use crate::base::failure::Failure;
 use crate::base::id::{GroupId, IdVec, ScanId, SourceId};
 use crate::base::offset::Offset;
@@ -61,13 +61,14 @@ pub fn go_on(
     let sets = groups.iter_mut().flat_map(|group| &mut group.sets);
     sets.for_each(|set| set.scans.sort_by_key(|scan| scans[*scan].source));
     let floor = manifest.t.max(old.floor);
-    let plan = Plan {
+    let mut plan = Plan {
         rows_from: IdVec::filled(floor.unwrap_or(Tick::BEFORE_ALL), opened.groups.len()),
         end_at_least: floor.unwrap_or(Tick::BEFORE_ALL),
         changelog_reset: old.changelog_reset,
         floor,
         ..Plan::of(now, scans, groups)
     };
+    plan.set_views(views::planned(opened, &plan, Some(&old)));
     Ok(Start { plan, from: Some(Resumption { manifest, moved }) })
 }
 
@@ -105,7 +106,8 @@ fn again(opened: &Opened, manifest: Manifest, now: WallClock, same_end: bool) ->
     plan.scans = alike(plan.scans);
     let floor = plan.floor.unwrap_or(Tick::BEFORE_ALL);
     let rows_from = IdVec::filled(floor, opened.groups.len());
-    let plan = Plan { now, rows_from, skip_refresh: false, end_at_least: floor, generations: IdVec::new(), ..plan };
+    let mut plan = Plan { now, rows_from, skip_refresh: false, end_at_least: floor, generations: IdVec::new(), ..plan };
+    plan.set_views(views::planned(opened, &plan, Some(&manifest.plan)));
     Ok(Start { plan, from: Some(Resumption::in_place(manifest)) })
 }
 

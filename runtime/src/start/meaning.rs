@@ -2,27 +2,53 @@
 
 use std::collections::BTreeMap;
 
-use super::canonical;
+use super::{canonical, identity};
+use crate::base::id::{GroupId, ViewId};
+use crate::catalog::graph::Kind;
 use crate::catalog::opened::Opened;
 use crate::checkpoint::names::changelog;
 use crate::checkpoint::resumption::Start;
 use crate::job::Sink;
+use crate::job::view::Of;
 use crate::plan::Plan;
 
 /// What a sink's rows are of, and how they and their fields are called, as a number.
 pub fn meaning(plan: &Plan, opened: &Opened, sink: &Sink) -> i64 {
-    let mut text = String::new();
-    for group in &sink.groups {
-        let (planned, shape) = (&plan.groups[*group], &opened.groups[*group].shape);
-        let columns = planned.sets.iter().flat_map(|set| &set.columns);
-        let columns: BTreeMap<_, _> = columns.filter_map(|c| Some((c.index?, c.identity.as_str()))).collect();
-        let (schema, columns) = (canonical::row_schema(&shape.schema), canonical::columns(&columns));
-        text += &format!("{} {schema} {} {columns}\n", planned.identity, shape.name);
-        for derived in &opened.job.groups[*group].derived {
-            text += &format!("derived {} {}\n", derived.name, canonical::quoted(&derived.of.text));
-        }
-    }
+    let text: String = sink.groups.iter().map(|rows| of_rows(plan, opened, *rows)).collect();
     headwater_operators::keys::hash(text.as_bytes()) as i64
+}
+
+/// What the rows of a group or a view are of, and how they and their fields are called.
+pub fn of_rows(plan: &Plan, opened: &Opened, rows: GroupId) -> String {
+    let Some(view) = opened.job.view_of(rows) else { return of_group(plan, opened, rows) };
+    let mut text = of_query(opened, view) + "\n";
+    for kind in opened.graph.read_by(view) {
+        text += &match kind {
+            Kind::Group(group) => of_group(plan, opened, group),
+            Kind::View(other) => of_rows(plan, opened, opened.job.rows_of(other)),
+            Kind::Source(table) => identity::of_source(&opened.job.sources[table], &opened.sources[table]) + "\n",
+            Kind::Sink(_) | Kind::DeadLetters => String::new(),
+        };
+    }
+    text
+}
+
+/// What a view asks, by itself.
+pub fn of_query(opened: &Opened, view: ViewId) -> String {
+    let (Of::Sql(sql), shape) = (&opened.job.views[view].of, &opened.views[view].shape);
+    format!("view {} {} of {}", shape.name, canonical::row_schema(&shape.schema), canonical::quoted(&sql.text))
+}
+
+fn of_group(plan: &Plan, opened: &Opened, group: GroupId) -> String {
+    let (planned, shape) = (&plan.groups[group], &opened.groups[group].shape);
+    let columns = planned.sets.iter().flat_map(|set| &set.columns);
+    let columns: BTreeMap<_, _> = columns.filter_map(|c| Some((c.index?, c.identity.as_str()))).collect();
+    let (schema, columns) = (canonical::row_schema(&shape.schema), canonical::columns(&columns));
+    let mut text = format!("{} {schema} {} {columns}\n", planned.identity, shape.name);
+    for derived in &opened.job.groups[group].derived {
+        text += &format!("derived {} {}\n", derived.name, canonical::quoted(&derived.of.text));
+    }
+    text
 }
 
 /// Whether what a changelog has said is of other rows than those of now, or lies elsewhere.

@@ -15,3 +15,4 @@ pub mod pinned;
 pub mod shadow;
 pub mod stores;
 pub mod told;
+pub mod views;

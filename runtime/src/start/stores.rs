@@ -11,9 +11,9 @@ use crate::catalog::opened::Opened;
 use crate::job::{Job, Sink};
 use crate::plan::Plan;
 
-/// The shapes of a job's groups.
+/// The shapes of a job's groups, and behind them those of its views.
 pub fn shapes(opened: &Opened) -> Vec<GroupShape> {
-    opened.groups.iter().map(|group| group.shape.clone()).collect()
+    opened.job.all_rows().map(|rows| opened.shape(rows).clone()).collect()
 }
 
 /// Takes a store over. `generation`: of this start of the job; `held`: the store, if this process has it open.

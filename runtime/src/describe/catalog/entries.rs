@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::path::Path;
 
+use arrow::datatypes::FieldRef;
 use serde::Serialize;
 
-use crate::base::id::{GroupId, SourceId};
+use crate::base::id::{GroupId, SourceId, ViewId};
 use crate::base::time::{Span, Tick, WallClock};
 use crate::catalog;
 use crate::catalog::open::open_for_rows;
@@ -14,6 +15,7 @@ use crate::catalog::opened::Opened;
 use crate::describe::meaning;
 use crate::job::validate::names::is_of_element;
 use crate::job::validate::types;
+use crate::job::view::Of;
 use crate::job::{About, Column, Derived, Group, Job, Source, Window, columns, duration};
 use crate::observe::report::{self, Report};
 use crate::serve::endpoint;
@@ -32,6 +34,8 @@ pub struct JobEntry {
     pub problem: Option<String>,
     pub sources: Vec<SourceEntry>,
     pub features: Vec<GroupEntry>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub views: Vec<ViewEntry>,
 }
 
 /// Who answers for something, and what it is.
@@ -96,6 +100,23 @@ pub struct GroupEntry {
     pub columns: Vec<ColumnEntry>,
 }
 
+/// Rows made of the rows of others.
+#[derive(Serialize)]
+pub struct ViewEntry {
+    pub view: String,
+    #[serde(flatten)]
+    pub about: AboutEntry,
+    /// The groups, tables and views that it reads.
+    pub reads: Vec<String>,
+    pub sql: String,
+    pub key: Vec<FieldEntry>,
+    pub served: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub freshness: Option<Freshness>,
+    /// But for those of the key.
+    pub columns: Vec<FieldEntry>,
+}
+
 /// Of a job that runs.
 #[derive(Serialize)]
 pub struct Freshness {
@@ -131,12 +152,14 @@ impl JobEntry {
         };
         let sources = job.sources.pairs().map(|(id, source)| of_source(source, opened.as_ref().map(|o| (o, id))));
         let groups = job.groups.ids().map(|id| of_group(&job, id, opened.as_ref(), running.as_ref()));
+        let views = job.views.ids().map(|id| of_view(&job, id, opened.as_ref(), running.as_ref()));
         JobEntry {
             job: job.name.clone(),
             file: file.display().to_string(),
             problem,
             sources: sources.collect(),
             features: groups.collect(),
+            views: views.collect(),
         }
     }
 }
@@ -196,6 +219,37 @@ fn of_group(job: &Job, id: GroupId, opened: Option<&Opened>, running: Option<&Re
         key: key.collect(),
         window: window(group),
         rows: meaning::of_rows(group, Span::from_us(lateness_us), Tick::down(WallClock::now(), job.tick())),
+        served: sinks.map(|sink| format!("{}: {}", sink.name, sink.to.describe())).collect(),
+        freshness,
+        columns,
+    }
+}
+
+fn of_view(job: &Job, id: ViewId, opened: Option<&Opened>, running: Option<&Report>) -> ViewEntry {
+    let (view, rows) = (&job.views[id], job.rows_of(id));
+    let Of::Sql(sql) = &view.of;
+    let fields = opened.map(|opened| {
+        let schema = &opened.shape(rows).schema;
+        let field = |field: &FieldRef| FieldEntry {
+            name: field.name().clone(),
+            of_type: Some(types::display(field.data_type())),
+        };
+        schema.fields()[..schema.fields().len() - 2].iter().map(field).collect::<Vec<_>>()
+    });
+    let key = || view.key.iter().map(|key| FieldEntry { name: key.text.clone(), of_type: None }).collect();
+    let mut fields = fields.unwrap_or_else(key);
+    let columns = fields.split_off(view.key.len());
+    let told = running.and_then(|report| report.views.iter().find(|told| told.name == view.name));
+    let freshness = told
+        .and_then(|told| Some(Freshness { as_of: told.as_of.clone()?, staleness_seconds: told.staleness_seconds? }));
+    let sinks = job.sinks.iter().filter(|sink| sink.groups.contains(&rows));
+    let reads = opened.map(|opened| opened.names_read_by(id).into_iter().map(str::to_owned).collect());
+    ViewEntry {
+        view: view.name.clone(),
+        about: AboutEntry::from(&view.about),
+        reads: reads.unwrap_or_default(),
+        sql: sql.text.split_whitespace().collect::<Vec<_>>().join(" "),
+        key: fields,
         served: sinks.map(|sink| format!("{}: {}", sink.name, sink.to.describe())).collect(),
         freshness,
         columns,

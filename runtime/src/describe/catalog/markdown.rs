@@ -2,7 +2,7 @@
 
 use std::fmt::{Result, Write};
 
-use super::entries::{AboutEntry, Catalog, GroupEntry, JobEntry, SourceEntry};
+use super::entries::{AboutEntry, Catalog, FieldEntry, GroupEntry, JobEntry, SourceEntry, ViewEntry};
 
 pub fn show(catalog: &Catalog) -> String {
     let mut out = "# Features\n".to_owned();
@@ -19,7 +19,8 @@ fn show_job(out: &mut String, job: &JobEntry) -> Result {
         writeln!(out, "\nWithout types and lineage: {}", cell(problem))?;
     }
     job.sources.iter().try_for_each(|source| show_source(out, source))?;
-    job.features.iter().try_for_each(|group| show_group(out, group))
+    job.features.iter().try_for_each(|group| show_group(out, group))?;
+    job.views.iter().try_for_each(|view| show_view(out, view))
 }
 
 fn show_source(out: &mut String, source: &SourceEntry) -> Result {
@@ -71,6 +72,26 @@ fn show_group(out: &mut String, group: &GroupEntry) -> Result {
         )?;
     }
     Ok(())
+}
+
+fn show_view(out: &mut String, view: &ViewEntry) -> Result {
+    writeln!(out, "\n### View `{}`\n", view.view)?;
+    show_about(out, &view.about)?;
+    let key: Vec<String> = view.key.iter().map(|key| format!("`{key}`")).collect();
+    writeln!(out, "- of `{}`, by {}", view.reads.join("` and `"), key.join(", "))?;
+    writeln!(out, "- SQL: `{}`", view.sql)?;
+    view.served.iter().try_for_each(|sink| writeln!(out, "- served in {}", cell(sink)))?;
+    if let Some(fresh) = &view.freshness {
+        writeln!(out, "- fresh as of {}, {:.1} s ago", fresh.as_of, fresh.staleness_seconds)?;
+    }
+    if view.columns.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "\n| column | type |\n|---|---|")?;
+    let show = |column: &FieldEntry| {
+        format!("| `{}` | {} |", column.name, cell(column.of_type.as_deref().unwrap_or_default()))
+    };
+    view.columns.iter().try_for_each(|column| writeln!(out, "{}", show(column)))
 }
 
 fn show_about(out: &mut String, AboutEntry { description, owner, tags }: &AboutEntry) -> Result {

@@ -1,6 +1,6 @@
 //! Narrowing a catalogue to what has all the words of a search, in names, meanings, descriptions, owners, tags or lineage.
 
-use super::entries::{AboutEntry, Catalog, ColumnEntry, GroupEntry, SourceEntry};
+use super::entries::{AboutEntry, Catalog, ColumnEntry, GroupEntry, SourceEntry, ViewEntry};
 
 /// A group or source that has all the words stays whole; of another group those columns stay that have them beside what the group
 /// has.
@@ -15,8 +15,9 @@ pub fn narrow(catalog: &mut Catalog, search: &str) {
             }
         }
         job.features.retain(|group| !group.columns.is_empty());
+        job.views.retain(|view| has_all(&of_view(view), &words));
     }
-    catalog.jobs.retain(|job| !job.sources.is_empty() || !job.features.is_empty());
+    catalog.jobs.retain(|job| !job.sources.is_empty() || !job.features.is_empty() || !job.views.is_empty());
 }
 
 fn has_all(text: &str, words: &[String]) -> bool {
@@ -33,6 +34,11 @@ fn of_group(group: &GroupEntry) -> String {
     let key: Vec<&str> = group.key.iter().map(|key| key.name.as_str()).collect();
     [group.features.clone(), of_about(&group.about), group.sources.join(" "), key.join(" "), group.window.clone()]
         .join(" ")
+}
+
+fn of_view(view: &ViewEntry) -> String {
+    let fields: Vec<&str> = view.key.iter().chain(&view.columns).map(|field| field.name.as_str()).collect();
+    [view.view.clone(), of_about(&view.about), view.reads.join(" "), view.sql.clone(), fields.join(" ")].join(" ")
 }
 
 fn of_column(column: &ColumnEntry) -> String {

@@ -2,7 +2,9 @@
 
 use std::fmt::{Result, Write};
 
-use super::entries::{AboutEntry, Catalog, ColumnEntry, Freshness, GroupEntry, JobEntry, SourceEntry};
+use super::entries::{
+    AboutEntry, Catalog, ColumnEntry, FieldEntry, Freshness, GroupEntry, JobEntry, SourceEntry, ViewEntry,
+};
 
 pub fn show(catalog: &Catalog) -> String {
     let mut out = String::new();
@@ -19,7 +21,8 @@ fn show_job(out: &mut String, job: &JobEntry, first: bool) -> Result {
         writeln!(out, "  without types and lineage: {line}")?;
     }
     job.sources.iter().try_for_each(|source| show_source(out, source))?;
-    job.features.iter().try_for_each(|group| show_group(out, group))
+    job.features.iter().try_for_each(|group| show_group(out, group))?;
+    job.views.iter().try_for_each(|view| show_view(out, view))
 }
 
 fn show_source(out: &mut String, source: &SourceEntry) -> Result {
@@ -49,6 +52,18 @@ fn show_group(out: &mut String, group: &GroupEntry) -> Result {
     let types = group.columns.iter().filter_map(|column| column.of_type.as_ref());
     let types = types.map(|of_type| of_type.chars().count()).max().unwrap_or(0);
     group.columns.iter().try_for_each(|column| show_column(out, column, (width, types)))
+}
+
+fn show_view(out: &mut String, view: &ViewEntry) -> Result {
+    let names = |fields: &[FieldEntry]| fields.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    writeln!(out, "\n  view {}{}", view.view, about(&view.about))?;
+    writeln!(out, "    of        {}, by {}", view.reads.join(" and "), names(&view.key))?;
+    writeln!(out, "    sql       {}", view.sql)?;
+    view.served.iter().try_for_each(|sink| writeln!(out, "    served    {sink}"))?;
+    if let Some(Freshness { as_of, staleness_seconds }) = &view.freshness {
+        writeln!(out, "    fresh     as of {as_of}, {staleness_seconds:.1}s ago")?;
+    }
+    if view.columns.is_empty() { Ok(()) } else { writeln!(out, "    columns   {}", names(&view.columns)) }
 }
 
 fn show_column(out: &mut String, column: &ColumnEntry, (width, types): (usize, usize)) -> Result {

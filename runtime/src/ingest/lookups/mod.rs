@@ -14,6 +14,7 @@
 //! asked: a row just before an event never changes. As soon as the event is there, where what it looks up depends on it alone; else at its
 //! tick, which is not done before there is an answer. Groups of one *level*, which look up in rows of those below, have lookups of their own.
 
+mod contents;
 mod group;
 mod kept;
 mod looking;
@@ -30,6 +31,8 @@ use headwater_connectors::Records;
 use headwater_connectors::sink::dead_letters::DeadLetter;
 use headwater_operators::table::Pick;
 
+pub use self::contents::Content;
+use self::contents::Contents;
 use self::group::{GroupState, Suspicion};
 pub use self::picked::Query;
 use self::picked::{Answers, Picked};
@@ -46,6 +49,7 @@ use crate::catalog::opened::{OpenLookup, Opened};
 use crate::job::LookIn;
 use crate::observe::status::ProcessStatus;
 use crate::plan::Plan;
+use crate::plan::side::Side;
 
 /// Versions stay so long after no window reaches them any more: an event that is too old for every window is looked up as it was, so that
 /// what is wrong with it is told.
@@ -61,6 +65,8 @@ pub struct Made {
     pub events: Vec<((GroupId, ColumnSetId), RecordBatch)>,
     pub dead_letters: Vec<DeadLetter>,
     pub tally: Tally,
+    /// What changes of what tables hold, where views read that.
+    pub contents: Vec<Content>,
 }
 
 /// The lookups of a worker, on one side of a run.
@@ -73,6 +79,8 @@ pub struct LookUps {
     answers: Answers,
     /// Ticks whose versions are there, and that wait for answers.
     doing: Option<Doing>,
+    /// What tables held at the checkpoint that the run goes on from, until it is told.
+    loaded: Vec<Content>,
     /// Every tick up to here is done.
     done: i64,
     /// (t, horizons): once all ticks up to `t` are done, nothing with an `eff` before them comes any more.
@@ -81,8 +89,14 @@ pub struct LookUps {
 }
 
 impl LookUps {
-    /// Those of the groups of a level. `None`: none of this side looks anything up.
-    pub fn open(opened: &Arc<Opened>, plan: &Plan, sets: &ColumnSets, level: usize) -> Option<LookUps> {
+    /// Those of the groups of a level; those of the first have what tables hold, where views read that. `None`: nobody of this side looks
+    /// anything up. `of`: the worker's number, of so many.
+    pub fn open(
+        opened: &Arc<Opened>,
+        plan: &Plan,
+        sets: &ColumnSets,
+        (level, of): (usize, (usize, usize)),
+    ) -> Option<LookUps> {
         let looking =
             |group: &GroupId| opened.graph.level(*group) == level && !opened.groups[*group].lookups.is_empty();
         let mut groups = BTreeMap::new();
@@ -102,8 +116,15 @@ impl LookUps {
             }
             groups.insert(group, GroupState::new(opened, sets, group, scans));
         }
+        for table in opened.graph.viewed_tables().filter(|_| sets.side == Side::Live && level == 0) {
+            let scan = plan.first_scan(table);
+            if plan.scans[scan].side == sets.side {
+                let state = tables.entry(scan).or_insert_with(|| TableState::new(opened, plan, scan, level));
+                state.contents = Some(Contents::new(scan, of));
+            }
+        }
         let horizon = IdVec::filled(Eff::BEFORE_ALL, plan.scans.len());
-        (!groups.is_empty()).then(|| LookUps {
+        (!tables.is_empty() || !groups.is_empty()).then(|| LookUps {
             opened: opened.clone(),
             tick: opened.job.tick(),
             tables,
@@ -111,6 +132,7 @@ impl LookUps {
             waiting: BTreeMap::new(),
             answers: Answers::default(),
             doing: None,
+            loaded: vec![],
             done: i64::MIN,
             horizons: VecDeque::new(),
             horizon,
@@ -182,7 +204,7 @@ impl LookUps {
 
     /// Does every tick up to one, or fewer where enough events are made. Returns up to which.
     pub fn advance(&mut self, to: i64) -> (Made, i64) {
-        let (mut made, mut reached) = (Made::default(), to);
+        let (mut made, mut reached) = (Made { contents: std::mem::take(&mut self.loaded), ..Made::default() }, to);
         let (mut counted, mut events) = (0, 0);
         loop {
             events += made.events[counted..].iter().map(|(_, batch)| batch.num_rows()).sum::<usize>();
@@ -375,10 +397,12 @@ impl LookUps {
         }
         for (scan, state) in tables.iter_mut() {
             let of_table = groups.values().filter(|group| group.scans.contains(&Some(*scan)));
-            let bound = of_table.map(|group| group.windows_from(done, horizon)).min().unwrap_or(i64::MIN);
+            let unasked = if state.contents.is_some() { i64::MAX } else { i64::MIN };
+            let bound = of_table.map(|group| group.windows_from(done, horizon)).min().unwrap_or(unasked);
             let oldest = waiting.values().flatten().map(|(_, (raw, row))| raw.ts(*row)).min().unwrap_or(i64::MAX);
             let held = groups.values().filter_map(|group| group.by_ts.first().map(|(ts, _)| *ts)).min();
             let bound = (EventTime::from_us(bound) - GRACE).us().min(oldest).min(held.unwrap_or(i64::MAX));
+            let bound = bound.min(state.contents_from(horizon[*scan], done));
             if bound > i64::MIN {
                 state.table.forget(bound);
             }

@@ -148,6 +148,7 @@ impl LookUps {
             let opened = self.opened.clone();
             self.tables.get_mut(&scan).map(|state| state.do_tick(&opened, i64::MIN, &mut nothing));
         }
+        self.loaded.extend(nothing.contents);
     }
 
     /// Takes events that were saved of one source, those that its groups have.

@@ -10,6 +10,7 @@ use headwater_operators::table::{Changed, Place, Row, Table, Version};
 use super::super::stamp::Reason;
 use super::super::versions::{self, Applied, Message};
 use super::Made;
+use super::contents::Contents;
 use crate::base::id::{ScanId, SourceId};
 use crate::base::time::{Eff, Span, Tick, Time};
 use crate::catalog::opened::Opened;
@@ -32,6 +33,8 @@ pub(super) struct TableState {
     pub(super) corrects: Corrects,
     /// What is wrong with its versions is told here, and not by the lookups of another level.
     pub(super) tells: bool,
+    /// What it holds, where views read that.
+    pub(super) contents: Option<Contents>,
 }
 
 /// How far back versions of a table that still come may reach.
@@ -84,7 +87,10 @@ pub(super) type Tables = BTreeMap<ScanId, TableState>;
 impl TableState {
     pub(super) fn new(opened: &Opened, plan: &Plan, id: ScanId, level: usize) -> TableState {
         let scan = &plan.scans[id];
-        let lowest = opened.graph.groups_of(scan.source).map(|group| opened.graph.level(group)).min();
+        let lowest = match opened.graph.is_viewed(crate::catalog::graph::Kind::Source(scan.source)) {
+            true => Some(0),
+            false => opened.graph.groups_of(scan.source).map(|group| opened.graph.level(group)).min(),
+        };
         TableState {
             source: scan.source,
             table: Table::default(),
@@ -94,6 +100,7 @@ impl TableState {
             s: scan.s.unwrap_or(Tick::BEFORE_ALL),
             corrects: Corrects::of(opened, plan, id),
             tells: level == lowest.unwrap_or(level),
+            contents: None,
         }
     }
 
@@ -126,6 +133,9 @@ impl TableState {
             let row_of = (!message.removes(row)).then(|| Rc::new(Row { values, undecoded }));
             let version = Version { from: message.from(row), place, row: row_of, eff };
             changed.extend(self.table.insert(message.key(row), version));
+        }
+        if let Some(contents) = &mut self.contents {
+            contents.turn(&self.table, &changed, tick, &mut made.contents);
         }
         changed
     }
@@ -173,5 +183,15 @@ impl TableState {
         }
         all.extend(rows.into_iter().map(|(message, rows)| message.rows(rows)));
         all
+    }
+
+    /// Versions from before it may be forgotten: what the table holds will not be another one for it.
+    pub(super) fn contents_from(&self, horizon: Eff, tick: i64) -> i64 {
+        match self.contents {
+            None => i64::MAX,
+            // What its history holds may still become visible.
+            Some(_) if !self.corrects.has_stream => i64::MIN,
+            Some(_) => self.corrects.from(horizon, tick),
+        }
     }
 }

@@ -130,7 +130,12 @@ fn key(cx: &mut Context, section: &Section) -> Vec<Key> {
 }
 
 /// A name or a list of them, each once. What messages say: what was expected, and what to write where the key is missing.
-fn one_or_several(cx: &mut Context, section: &Section, key: &str, (expected, hint): (&str, &str)) -> Vec<Named> {
+pub(super) fn one_or_several(
+    cx: &mut Context,
+    section: &Section,
+    key: &str,
+    (expected, hint): (&str, &str),
+) -> Vec<Named> {
     let Some(entry) = section.get(key) else {
         section.missing(cx, key, hint);
         return vec![];

@@ -13,6 +13,7 @@ mod sink;
 mod source;
 pub(crate) mod types;
 pub(crate) mod union;
+mod view;
 mod windowed;
 
 use std::path::{Path, PathBuf};
@@ -28,7 +29,7 @@ use crate::base::id::IdVec;
 use crate::base::secrets::mask;
 use crate::base::time::Span;
 
-const KEYS: [&str; 12] = [
+const KEYS: [&str; 13] = [
     "name",
     "tick",
     "stall_limit",
@@ -37,6 +38,7 @@ const KEYS: [&str; 12] = [
     "tables",
     "features",
     "features_file",
+    "views",
     "sinks",
     "dead_letters",
     "state",
@@ -79,13 +81,25 @@ fn whole(cx: &mut Context, root: &Table) -> Job {
         sources.push(source::read_table(cx, entry));
     }
     let tables = named_tables(cx, &section, "features", Some("name at least one group under [features.NAME]"));
-    let group_names: Vec<&str> = tables.iter().map(|entry| entry.name.as_str()).collect();
+    let mut names: Vec<&str> = tables.iter().map(|entry| entry.name.as_str()).collect();
+    let group_names = names.clone();
     let read = |entry: &&Entry| group::read(cx, entry, (&sources, &group_names), tick_us);
     let mut groups: IdVec<_, _> = tables.iter().filter_map(read).collect();
     lookup::check_groups(cx, &mut groups, &group_names);
+    let tables = named_tables(cx, &section, "views", None);
+    let of_kind = |table: bool| {
+        let some = sources.iter().filter(|source| source.table.is_some() == table);
+        some.map(|source| source.name.as_str()).collect::<Vec<&str>>()
+    };
+    let others = [("source", of_kind(false)), ("table", of_kind(true)), ("feature group", names.clone())];
+    view::check_names(cx, &tables, &others);
+    let views: IdVec<_, _> = tables.iter().filter_map(|entry| view::read(cx, entry)).collect();
+    names.extend(tables.iter().map(|entry| entry.name.as_str()));
     let state = state(cx, &section, &name.text);
     let tables = named_tables(cx, &section, "sinks", None);
-    let read = |entry: &&Entry| sink::read(cx, entry, &groups, &group_names, &state.home());
+    let rows: Vec<&str> =
+        groups.iter().map(|group| group.name.as_str()).chain(views.iter().map(|view| view.name.as_str())).collect();
+    let read = |entry: &&Entry| sink::read(cx, entry, &rows, &names, &state.home());
     let sinks: IdVec<_, _> = tables.iter().filter_map(read).collect();
     let serve_log = serve_log::read(cx, &section, &groups);
     let (dead_letters, dead_letters_at) = sink::dead_letters(cx, &section, &state);
@@ -100,6 +114,7 @@ fn whole(cx: &mut Context, root: &Table) -> Job {
         idle_limit_us,
         sources,
         groups,
+        views,
         sinks,
         dead_letters,
         dead_letters_at,
@@ -109,7 +124,7 @@ fn whole(cx: &mut Context, root: &Table) -> Job {
     };
     across(cx, &job, &group_names);
     if section.get("sinks").is_none_or(|entry| named_sinks(entry) == 0) {
-        let groups = job.groups.ids().collect();
+        let groups = job.all_rows().collect();
         let (to, unsaid) = sinks::default_sink(&job.state.home());
         if let Some(message) = unsaid {
             cx.error(job.state.at, message);
@@ -131,7 +146,8 @@ fn across(cx: &mut Context, job: &Job, group_names: &[&str]) {
     for (n, source) in job.sources.pairs() {
         // A group that is too wrong to be read may be the one that uses it.
         let is_used = |group: &Group| group.sources.contains(&n) || group.lookups.iter().any(|l| l.table() == Some(n));
-        if group_names.len() == job.groups.len() && !job.groups.iter().any(is_used) {
+        let is_viewed = source.table.is_some() && job.views.iter().any(|view| view.mentions(&source.name));
+        if group_names.len() == job.groups.len() && !job.groups.iter().any(is_used) && !is_viewed {
             cx.warning(source.at, format!("no group uses {}", source.describe()));
         }
         if source.table.is_some() && group_names.contains(&source.name.as_str()) {

@@ -7,33 +7,28 @@ use headwater_connectors::sink::lines::LinesConfig;
 use headwater_connectors::sink::{DEFAULT_LETTERS, Home, SINKS, Takes, default_letters};
 
 use crate::base::fault::At;
-use crate::base::id::{GroupId, IdVec};
+use crate::base::id::{GroupId, Id};
 use crate::job::nearest::expected;
 use crate::job::raw::Entry;
 use crate::job::section::{Choices, Context, Section};
 use crate::job::settings::SectionSettings;
-use crate::job::{Group, Job, Sink, State};
+use crate::job::{Job, Sink, State};
 
-/// Reads a sink. `names` are all groups', also of those that are too wrong to be in `groups`.
-pub fn read(
-    cx: &mut Context,
-    entry: &Entry,
-    groups: &IdVec<GroupId, Group>,
-    names: &[&str],
-    home: &Home,
-) -> Option<Sink> {
+/// Reads a sink. `rows`: what has rows, by its number; `names`: also those that are too wrong to be among them.
+pub fn read(cx: &mut Context, entry: &Entry, rows: &[&str], names: &[&str], home: &Home) -> Option<Sink> {
     let kinds = choices(SINKS.iter().copied());
     let choices = Choices { tag: "type", default: None, choices: &kinds, common: &["features"] };
     let (section, chosen) = Section::choose(cx, format!("sink `{}`", entry.name), entry, &choices)?;
-    let groups = features(cx, &section, groups, names);
+    let groups = features(cx, &section, rows, names);
     let to = SINKS[chosen?].read(&mut SectionSettings { cx, section: &section }, home);
     Some(Sink { name: entry.name.clone(), at: entry.at, to, groups })
 }
 
-/// The groups that a sink takes, in the order of the job.
-fn features(cx: &mut Context, section: &Section, groups: &IdVec<GroupId, Group>, names: &[&str]) -> Vec<GroupId> {
+/// What a sink takes, in the order of the job.
+fn features(cx: &mut Context, section: &Section, rows: &[&str], names: &[&str]) -> Vec<GroupId> {
+    let all = (0..rows.len()).map(GroupId::at);
     if section.get("features").is_none() {
-        return groups.ids().collect();
+        return all.collect();
     }
     let listed = section.list(cx, "features").unwrap_or_default();
     for (n, name) in listed.iter().enumerate() {
@@ -44,7 +39,7 @@ fn features(cx: &mut Context, section: &Section, groups: &IdVec<GroupId, Group>,
             cx.error(name.at, format!("feature group `{}` is listed twice", name.text));
         }
     }
-    groups.ids().filter(|id| listed.iter().any(|name| name.text == groups[*id].name)).collect()
+    all.filter(|id| listed.iter().any(|name| name.text == rows[id.index()])).collect()
 }
 
 /// Reads `[dead_letters]`.

@@ -1,0 +1,141 @@
+//! Queries: what is refused and where, and what tells rows apart.
+
+use std::sync::Arc;
+
+use arrow::datatypes::DataType;
+
+use super::{AggregateFunction, Collection, Query};
+
+fn collections() -> Vec<Collection> {
+    let collection = |name: &str, fields: &[(&str, DataType)], key: &[usize]| Collection {
+        name: name.to_owned(),
+        fields: fields.iter().map(|(name, of)| ((*name).to_owned(), of.clone())).collect(),
+        keys: vec![key.to_vec()],
+    };
+    use DataType::{Float64, Int64, Utf8};
+    vec![
+        collection("cards", &[("card", Utf8), ("n", Int64), ("spend", Float64), ("shop", Utf8)], &[0]),
+        collection("shops", &[("shop", Utf8), ("owner", Utf8), ("since", Int64)], &[0]),
+        collection("pairs", &[("a", Utf8), ("b", Utf8), ("x", Int64)], &[0, 1]),
+    ]
+}
+
+fn aggregates() -> Vec<AggregateFunction> {
+    let names = ["count", "sum", "min", "max", "count_distinct", "avg"];
+    let one = |name: &&'static str| AggregateFunction {
+        name,
+        spellings: vec![name],
+        has_number: false,
+        result: match *name {
+            "min" | "max" => Arc::new(|of| Ok(of.clone())),
+            "sum" => Arc::new(|of| if *of == DataType::Utf8 { Err("a number".to_owned()) } else { Ok(of.clone()) }),
+            "avg" => Arc::new(|_| Ok(DataType::Float64)),
+            _ => Arc::new(|_| Ok(DataType::Int64)),
+        },
+    };
+    names.iter().map(one).collect()
+}
+
+fn compiled(sql: &str) -> Result<Query, String> {
+    Query::compile(sql, &collections(), &aggregates()).map_err(|error| match error.offset {
+        None => error.message,
+        Some(at) => format!("{}: {}", &sql[at..].split_whitespace().next().unwrap_or_default(), error.message),
+    })
+}
+
+/// Whether the columns of that name tell rows apart: `true`, or why not.
+#[track_caller]
+fn check_key(sql: &str, key: &str, expected: Result<(), &str>) {
+    let query = compiled(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
+    let place = |name: &str| {
+        query.fields.iter().position(|(known, _)| known == name).unwrap_or_else(|| panic!("{sql}: {name}"))
+    };
+    let key: Vec<usize> = key.split(' ').map(place).collect();
+    assert_eq!(
+        query.check_key(&key).map_err(|why| why.chars().take(44).collect::<String>()),
+        expected.map_err(str::to_owned),
+        "{sql}"
+    );
+}
+
+#[test]
+fn what_tells_rows_apart() {
+    for (sql, key, expected) in [
+        ("SELECT card, n FROM cards WHERE n > 1", "card", Ok(())),
+        ("SELECT card, n FROM cards", "n", Err("what tells rows apart is `card`")),
+        ("SELECT n FROM cards", "n", Err("no columns of the result are known to: keep ")),
+        ("SELECT card AS k, n FROM cards", "k", Ok(())),
+        ("SELECT a.card, s.owner FROM cards a JOIN shops s ON a.shop = s.shop", "card", Ok(())),
+        ("SELECT a.card, s.owner FROM cards a LEFT JOIN shops s ON a.shop = s.shop", "card", Ok(())),
+        ("SELECT a.card, s.owner FROM shops s RIGHT JOIN cards a ON a.shop = s.shop", "card", Ok(())),
+        ("SELECT a.card, s.owner FROM cards a, shops s WHERE a.shop = s.shop", "card", Ok(())),
+        ("SELECT a.card, b.card AS other FROM cards a JOIN cards b ON a.shop = b.shop", "card other", Ok(())),
+        (
+            "SELECT a.card, b.card AS other FROM cards a JOIN cards b ON a.shop = b.shop",
+            "card",
+            Err("what tells rows apart is `card` with `other`"),
+        ),
+        ("SELECT s.shop, a.n FROM shops s JOIN pairs a ON a.a = s.shop AND a.b = s.owner", "shop", Ok(())),
+        ("SELECT coalesce(a.card, s.shop) AS k, a.n FROM cards a FULL JOIN shops s ON a.card = s.shop", "k", Ok(())),
+        ("SELECT a.b, a.x FROM pairs a WHERE a.a = 'one'", "b", Ok(())),
+        ("SELECT shop, count(*) AS n FROM cards GROUP BY shop", "shop", Ok(())),
+        ("SELECT 'all' AS k, count(*) AS n FROM cards", "k", Ok(())),
+        ("SELECT DISTINCT shop FROM cards", "shop", Ok(())),
+        ("SELECT shop FROM cards UNION SELECT shop FROM shops", "shop", Ok(())),
+        ("SELECT shop FROM cards INTERSECT SELECT shop FROM shops", "shop", Ok(())),
+        (
+            "SELECT shop FROM cards UNION ALL SELECT shop FROM shops",
+            "shop",
+            Err("UNION ALL may give a row twice: use UNION, o"),
+        ),
+        ("SELECT card FROM cards a WHERE EXISTS (SELECT 1 FROM shops s WHERE s.shop = a.shop)", "card", Ok(())),
+        ("SELECT card FROM cards WHERE shop IN (SELECT shop FROM shops WHERE since > 3)", "card", Ok(())),
+        (
+            "SELECT shop, card FROM (SELECT *, row_number() OVER (PARTITION BY shop ORDER BY n DESC) AS p FROM cards) q WHERE p = 1",
+            "shop",
+            Ok(()),
+        ),
+        (
+            "SELECT shop, p, card FROM (SELECT *, row_number() OVER (PARTITION BY shop ORDER BY n DESC) AS p FROM cards) q WHERE p <= 3",
+            "shop p",
+            Ok(()),
+        ),
+        ("SELECT card, n FROM cards ORDER BY n DESC LIMIT 3", "card", Ok(())),
+        (
+            "WITH many AS (SELECT shop, count(*) AS n FROM cards GROUP BY shop) SELECT shop FROM many WHERE n > 2",
+            "shop",
+            Ok(()),
+        ),
+    ] {
+        check_key(sql, key, expected);
+    }
+}
+
+/// Each is refused by its name, at its place.
+#[test]
+fn what_is_refused() {
+    for (sql, expected) in [
+        ("SELECT card FROM card", "card: nothing is called `card`: did you mean `cards`?"),
+        (
+            "SELECT card, rank() OVER (ORDER BY n) AS p FROM cards",
+            "rank(): the window function `rank` is not supported",
+        ),
+        ("SELECT card, median(n) AS m FROM cards GROUP BY card", "median(n): the aggregate `median` is not supported"),
+        ("SELECT card, now() AS t FROM cards", "now(): `now` is not allowed"),
+        ("SELECT card FROM cards ORDER BY n", "ORDER: ORDER without LIMIT has no meaning"),
+        ("SELECT card FROM cards LIMIT 3", "LIMIT: LIMIT without ORDER BY is not supported"),
+        ("SELECT card FROM cards ORDER BY n LIMIT 3 OFFSET 2", "OFFSET: OFFSET is not supported"),
+        ("SELECT a.card FROM cards a JOIN shops s ON a.n > s.since", "JOIN: JOIN without an equality is not supported"),
+        ("SELECT shop FROM cards EXCEPT ALL SELECT shop FROM shops", "EXCEPT: EXCEPT ALL is not supported"),
+        ("SELECT card, row_number() OVER (ORDER BY n) AS p FROM cards", "ROW_NUMBER() needs an upper bound"),
+        ("SELECT 1 AS x", "rows that are read from nothing"),
+        ("SELECT shop, sum(card) AS s FROM cards GROUP BY shop", "`sum` needs a number"),
+        ("SELECT shop, count(*) AS n FROM cards GROUP BY ROLLUP(shop)", "GROUPING"),
+        ("SELECT card, unknwon FROM cards", "unknwon"),
+        ("SELECT card FROM cards WHERE", "expected"),
+        ("DELETE FROM cards", "DELETE"),
+    ] {
+        let found = compiled(sql).map(|query| format!("{:?}", query.node)).expect_err(sql);
+        assert!(found.contains(expected), "{sql}\n  {found}");
+    }
+}
