@@ -21,7 +21,6 @@ pub mod key_codec;
 pub mod keys;
 pub mod ledger;
 pub mod limits;
-pub mod links;
 pub mod operator;
 pub mod probe;
 pub mod reduce;

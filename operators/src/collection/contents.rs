@@ -13,9 +13,14 @@ pub struct Contents {
 }
 
 impl Contents {
-    /// Tells them as such changes; what is before a tick as of then.
-    pub fn new(changes: Changes, shown_from: i64) -> Contents {
-        Contents { changes, shown_from }
+    /// Tells them as such changes.
+    pub fn new(changes: Changes) -> Contents {
+        Contents { changes, shown_from: i64::MIN }
+    }
+
+    /// What is before a tick is told as of then.
+    pub fn show_from(&mut self, tick: i64) {
+        self.shown_from = tick;
     }
 }
 

@@ -237,7 +237,9 @@ impl State {
 
     /// A reader for what is built on its rows, if there is anything. Asked for once everything is loaded.
     pub fn contents(&self) -> Option<Contents> {
-        self.contents.then(|| Contents::new(self.no_changes(), self.shown_from.unwrap_or(i64::MIN)))
+        let mut contents = self.contents.then(|| Contents::new(self.no_changes()))?;
+        self.shown_from.into_iter().for_each(|tick| contents.show_from(tick));
+        Some(contents)
     }
 
     fn no_changes(&self) -> Changes {

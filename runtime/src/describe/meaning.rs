@@ -2,7 +2,8 @@
 
 use crate::base::id::GroupId;
 use crate::base::time::{Span, Tick};
-use crate::job::{Column, Group, Job, LookIn, Lookup, Source, Window, duration};
+use crate::job::view::{LinkedBy, Links};
+use crate::job::{Column, Group, Job, LookIn, Lookup, Named, Source, Window, duration};
 
 /// What a row of the group is about, what it takes and how long it is there. `near`: a time to show a window at.
 /// `near`: a time of which examples are.
@@ -86,6 +87,27 @@ fn of_table(table: &Source) -> String {
         (Some(_), _) => {
             let late = duration::display(table.lateness_us);
             format!("a version that comes up to {late} late corrects its rows, and events are remembered so long")
+        }
+    }
+}
+
+/// Which entities hang together.
+pub fn of_links(links: &Links) -> String {
+    let shared = |names: &[Named]| names.iter().map(|named| named.text.as_str()).collect::<Vec<_>>().join(" or ");
+    let most = links.max_degree;
+    match &links.by {
+        LinkedBy::Things { entity, shared: of } => {
+            format!(
+                "{} that share {}, directly or through others; what more than {most} share links none",
+                entity.text,
+                shared(of)
+            )
+        }
+        LinkedBy::Entities { a, b } => {
+            format!(
+                "{} and {} of one row, directly or through others; one with more than {most} others links none",
+                a.text, b.text
+            )
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Views: rows made of the rows of others.
+//! Views and links: rows made of the rows of others.
 
 use headwater_expression::{Token, TokenKind, tokens};
 
@@ -22,6 +22,37 @@ pub(crate) struct View {
 pub(crate) enum Of {
     /// What a query gives over the rows of others.
     Sql(Sql),
+    /// Which entities hang together. Such a view is called links.
+    Links(Links),
+}
+
+/// Which entities of the rows of one collection hang together.
+#[derive(Clone, Debug)]
+pub(crate) struct Links {
+    /// Its name.
+    pub from: Named,
+    pub by: LinkedBy,
+    /// What more are linked to links none.
+    pub max_degree: u64,
+}
+
+/// Columns by which entities are linked.
+#[derive(Clone, Debug)]
+pub(crate) enum LinkedBy {
+    /// Each of `shared` is a kind of things of its own.
+    Things { entity: Named, shared: Vec<Named> },
+    /// Two entities.
+    Entities { a: Named, b: Named },
+}
+
+impl LinkedBy {
+    /// The columns, the entity's first.
+    pub fn columns(&self) -> Vec<&Named> {
+        match self {
+            LinkedBy::Things { entity, shared } => std::iter::once(entity).chain(shared).collect(),
+            LinkedBy::Entities { a, b } => vec![a, b],
+        }
+    }
 }
 
 /// A query.
@@ -35,9 +66,20 @@ pub(crate) struct Sql {
 }
 
 impl View {
+    /// How messages call such a one.
+    pub fn kind(&self) -> &'static str {
+        match self.of {
+            Of::Sql(_) => "view",
+            Of::Links(_) => "links",
+        }
+    }
+
     /// Whether its query may name something so called.
     pub fn mentions(&self, name: &str) -> bool {
-        let Of::Sql(sql) = &self.of;
+        let sql = match &self.of {
+            Of::Sql(sql) => sql,
+            Of::Links(links) => return links.from.text == name,
+        };
         let is_it =
             |token: &Token| matches!(&token.kind, TokenKind::Word(found) | TokenKind::Quoted(found) if found == name);
         tokens(&sql.text).is_ok_and(|tokens| tokens.iter().any(is_it))

@@ -97,6 +97,9 @@ pub struct GroupStatus {
     /// Events that a version of a table may still correct.
     #[serde(default)]
     pub events_held: u64,
+    /// Of links, what is linked to too many to link any.
+    #[serde(default)]
+    pub crowded: u64,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -154,6 +157,7 @@ impl GroupStatus {
         self.derived_failures += other.derived_failures;
         add_counts(&mut self.dead_letters, &other.dead_letters);
         self.events_held += other.events_held;
+        self.crowded += other.crowded;
     }
 }
 

@@ -10,7 +10,7 @@
 //! sinks. See `plan::side`.
 //!
 //! - `dataflow`: the nodes of the job's graph, each given what its inputs have put out
-//! - a file a kind of node: `source`, `lookup` with `rows_before`, `group`, `view` (and `nodes`, of its query), `sink_rows`, `sink_changes`,
+//! - a file a kind of node: `source`, `lookup` with `rows_before`, `group`, `view` (and `nodes`, of its query, and `links`), `sink_rows`, `sink_changes`,
 //!   `dead_letters`
 //! - `checkpointing`: when checkpoints are taken
 
@@ -20,6 +20,7 @@ mod dead_letters;
 mod derived;
 mod group;
 mod lines;
+mod links;
 mod lookup;
 mod nodes;
 mod rendering;

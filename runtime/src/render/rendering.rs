@@ -1,6 +1,6 @@
 //! One rendering of the job's graph, and what its operators share while it runs.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -48,8 +48,8 @@ impl<'a> Rendering<'a> {
 /// The horizons of scans once all ticks up to one are done.
 pub type HorizonsAt = (Tick, IdVec<ScanId, Eff>);
 
-/// What is counted of a view: its rows, and sums that do not fit their type.
-pub type ViewCounts = (Rc<RefCell<Published>>, Rc<RefCell<u64>>);
+/// What is counted of a view: its rows, sums that do not fit their type, and of links what is linked to too many.
+pub type ViewCounts = (Rc<RefCell<Published>>, Rc<RefCell<u64>>, Rc<Cell<i64>>);
 
 #[derive(Clone, Default)]
 pub struct Wiring {

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use arrow::array::types::Int64Type;
 use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Int64Array, RecordBatch};
 use arrow::datatypes::Schema;
-use headwater_operators::collection::{Past, RowBatch, Values};
+use headwater_operators::collection::{Past, Readable, RowBatch, Values};
 use headwater_operators::control::SharedState;
 use headwater_operators::exchange::{Columns, Routed};
 use headwater_operators::key_codec::KeyCodec;

@@ -5,6 +5,7 @@ mod about;
 mod column;
 mod derived;
 mod group;
+mod links;
 mod lookup;
 pub mod names;
 pub(crate) mod schema;
@@ -29,7 +30,7 @@ use crate::base::id::IdVec;
 use crate::base::secrets::mask;
 use crate::base::time::Span;
 
-const KEYS: [&str; 13] = [
+const KEYS: [&str; 14] = [
     "name",
     "tick",
     "stall_limit",
@@ -39,6 +40,7 @@ const KEYS: [&str; 13] = [
     "features",
     "features_file",
     "views",
+    "links",
     "sinks",
     "dead_letters",
     "state",
@@ -92,9 +94,15 @@ fn whole(cx: &mut Context, root: &Table) -> Job {
         some.map(|source| source.name.as_str()).collect::<Vec<&str>>()
     };
     let others = [("source", of_kind(false)), ("table", of_kind(true)), ("feature group", names.clone())];
-    view::check_names(cx, &tables, &others);
-    let views: IdVec<_, _> = tables.iter().filter_map(|entry| view::read(cx, entry)).collect();
+    view::check_names(cx, "view", &tables, &others);
+    let mut views: IdVec<_, _> = tables.iter().filter_map(|entry| view::read(cx, entry)).collect();
     names.extend(tables.iter().map(|entry| entry.name.as_str()));
+    let links = named_tables(cx, &section, "links", None);
+    let of_views = tables.iter().map(|entry| entry.name.as_str()).collect();
+    let others: Vec<_> = others.into_iter().chain([("view", of_views)]).collect();
+    view::check_names(cx, "links", &links, &others);
+    links.iter().filter_map(|entry| links::read(cx, entry)).for_each(|links| _ = views.push(links));
+    names.extend(links.iter().map(|entry| entry.name.as_str()));
     let state = state(cx, &section, &name.text);
     let tables = named_tables(cx, &section, "sinks", None);
     let rows: Vec<&str> =

@@ -24,10 +24,10 @@ pub fn read(cx: &mut Context, entry: &Entry) -> Option<View> {
 }
 
 /// Everything that has rows has a name of its own.
-pub fn check_names(cx: &mut Context, views: &[&Entry], others: &[(&str, Vec<&str>)]) {
+pub fn check_names(cx: &mut Context, kind: &str, views: &[&Entry], others: &[(&str, Vec<&str>)]) {
     for entry in views {
         for (what, _) in others.iter().filter(|(_, names)| names.contains(&entry.name.as_str())) {
-            cx.error(entry.at, format!("view `{}` has the name of a {what}: give it another one", entry.name));
+            cx.error(entry.at, format!("{kind} `{}` has the name of a {what}: give it another one", entry.name));
         }
     }
 }

@@ -17,7 +17,6 @@ use std::sync::Arc;
 use differential_dataflow::VecCollection;
 use differential_dataflow::algorithms::graphs::propagate::propagate_at;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use timely::progress::Timestamp;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// What is shared: which kind of thing, or that it is an entity.
@@ -95,22 +94,22 @@ pub enum By {
     Entities,
 }
 
+/// Entities, or things, as differences.
+pub type Nodes<'scope> = VecCollection<'scope, i64, Node, isize>;
+/// What links them, as differences.
+pub type Edges<'scope> = VecCollection<'scope, i64, (Node, Node), isize>;
+
 /// The rows of entities, and what is linked to too many to link any.
-pub struct Links<'scope, T: Timestamp> {
+pub struct Links<'scope> {
     /// By entity, its row.
-    pub rows: VecCollection<'scope, T, (Node, Row), isize>,
+    pub rows: VecCollection<'scope, i64, (Node, Row), isize>,
     /// Things, or entities, that more than so many share or are linked to.
-    pub crowded: VecCollection<'scope, T, Node, isize>,
+    pub crowded: Nodes<'scope>,
 }
 
 /// `entities`: all that have a row, as often as they like. `edges`: of an entity and a thing, or of two entities, as often as they like.
 /// `max_degree`: a thing that more entities share links none of them; an entity that is linked to more others neither.
-pub fn links<'scope>(
-    entities: VecCollection<'scope, i64, Node, isize>,
-    edges: VecCollection<'scope, i64, (Node, Node), isize>,
-    by: By,
-    max_degree: u64,
-) -> Links<'scope, i64> {
+pub fn links<'scope>(entities: Nodes<'scope>, edges: Edges<'scope>, by: By, max_degree: u64) -> Links<'scope> {
     let both_ways = edges.clone().map(|(a, b)| (b, a)).concat(edges);
     // Each edge once, by the end that it goes from; of a crowded one instead a mark.
     let limited = both_ways.reduce_named("degrees", move |node: &Node, others, out| {
