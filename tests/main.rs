@@ -11,6 +11,7 @@
 
 mod backfill;
 mod bad_records;
+mod calendar;
 mod catalog;
 mod changed;
 mod chaos;
@@ -25,6 +26,7 @@ mod formats;
 mod fuzz;
 mod gap;
 mod inputs;
+mod lakes;
 mod live;
 mod lookups;
 mod metrics;

@@ -212,18 +212,25 @@ class Window(Part):
     hopping: Duration | None = None
     every: Duration | None = None
     session: Duration | None = None
+    zone: str | None = None
+    starts: str | None = None
     extra: Mapping[str, Any] = _extra()
     _place: Place | None = _place()
 
 
-def tumbling(size: Duration) -> Window:
-    """A row for each key and `size` by the clock."""
-    return Window(tumbling=size)
+def tumbling(size: Duration, *, zone: str | None = None, starts: str | None = None) -> Window:
+    """A row for each key and `size` by the clock. With a `zone`, like ``"Europe/Berlin"``, by its calendar: whole days, from midnight to
+    midnight there. Weeks begin on the day that `starts` says.
+
+    >>> tumbling("1w", zone="Europe/Berlin", starts="monday").starts
+    'monday'
+    """
+    return Window(tumbling=size, zone=zone, starts=starts)
 
 
-def hopping(size: Duration, *, every: Duration) -> Window:
-    """A row for each key and `size` by the clock, of which one begins `every` so often."""
-    return Window(hopping=size, every=every)
+def hopping(size: Duration, *, every: Duration, zone: str | None = None, starts: str | None = None) -> Window:
+    """A row for each key and `size` by the clock, of which one begins `every` so often. `zone` and `starts`: see `tumbling`."""
+    return Window(hopping=size, every=every, zone=zone, starts=starts)
 
 
 def session(gap: Duration) -> Window:

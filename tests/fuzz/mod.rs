@@ -17,6 +17,7 @@ mod expression;
 mod http;
 mod job;
 mod json;
+mod lakes;
 mod mutate;
 mod parquet;
 mod protobuf;
@@ -48,10 +49,12 @@ trait Target: Sync {
     fn read(&self, input: &[u8]);
 }
 
-const TARGETS: [&dyn Target; 9] = [
+const TARGETS: [&dyn Target; 11] = [
     &parquet::Parquet,
     &json::Json,
     &avro::Avro,
+    &lakes::AvroFile,
+    &lakes::DeltaLog,
     &protobuf::Protobuf,
     &job::JobFile,
     &expression::Expressions,

@@ -48,7 +48,11 @@ impl Target for Parquet {
 }
 
 fn read(path: &str) -> headwater_connectors::Result<()> {
-    let history = parquet::open(path, None)?;
+    read_all(&parquet::open(path, None)?)
+}
+
+/// Every column that can be used, alone.
+pub(super) fn read_all(history: &dyn History) -> headwater_connectors::Result<()> {
     let Some(schema) = history.schema() else { return Ok(()) };
     for field in schema.fields().iter().filter(|field| !field.metadata().contains_key(UNUSABLE)) {
         if *field.data_type() == DataType::Null {

@@ -9,6 +9,7 @@ mod job;
 mod kafka;
 mod model;
 mod process;
+pub mod python;
 mod redis;
 mod registry;
 mod s3;

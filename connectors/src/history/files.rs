@@ -52,7 +52,7 @@ pub(crate) fn gone(path: &str) -> Error {
     Error::Changed(format!("{path} was pinned, and is gone. {WHAT_TO_DO}"))
 }
 
-const WHAT_TO_DO: &str = "What was read of the history may not fit what is there now: put the file back as it was, or start anew \
+pub(super) const WHAT_TO_DO: &str = "What was read of the history may not fit what is there now: put the file back as it was, or start anew \
                           with --fresh.";
 
 fn describe(file: &PinnedFile) -> String {

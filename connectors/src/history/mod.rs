@@ -1,13 +1,18 @@
 //! A history: files that are pinned before the first row is read, then read piece by piece.
 //!
 //! ```text
-//! open (glob) -> Pinned (path, size, ETag or modification time; written down) -> pieces (row groups) -> Records
+//! open (glob, or a table) -> Pinned (path, size, ETag or modification time, a table's version; written down) -> pieces (row groups) -> Records
 //! ```
 
+pub mod avro;
+pub(crate) mod bytes;
 pub mod csv;
+pub mod delta;
 pub(crate) mod files;
 pub(crate) mod find;
+mod iceberg;
 pub mod jsonl;
+mod lake;
 pub mod parquet;
 mod partitions;
 mod text;
@@ -26,7 +31,8 @@ pub use partitions::partitioned;
 pub(crate) use text::longest_record;
 
 /// Every kind of history. A new one is its file and a line here.
-pub static HISTORIES: &[&dyn HistoryKind] = &[parquet::PARQUET, jsonl::JSONL, csv::CSV];
+pub static HISTORIES: &[&dyn HistoryKind] =
+    &[parquet::PARQUET, jsonl::JSONL, csv::CSV, avro::AVRO, delta::DELTA, iceberg::ICEBERG];
 
 /// A kind of history.
 pub trait HistoryKind: Kind {
@@ -75,6 +81,16 @@ pub const UNUSABLE: &str = "unusable";
 pub struct Pinned {
     /// In the order of their paths as text.
     pub files: Vec<PinnedFile>,
+    /// Of a table that has versions: which one they are, as messages say it: `version 7`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+}
+
+impl Pinned {
+    /// Files that are of no table.
+    pub(crate) fn of(files: Vec<PinnedFile>) -> Pinned {
+        Pinned { files, version: None }
+    }
 }
 
 /// A file as it was found: the same as long as its size and its ETag are, or without an ETag its size and its time.

@@ -66,7 +66,7 @@ fn value_in(path: &str, name: &str) -> Option<String> {
 }
 
 /// `%3A` as `:`. What is no such escape stays.
-fn unescaped(text: &str) -> String {
+pub(super) fn unescaped(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((first, after)) = rest.split_first() {
@@ -180,7 +180,7 @@ fn with_partitions(
 }
 
 /// What is known of a column that is the same in all rows.
-fn range(value: &ArrayRef, rows: u64) -> Option<Range> {
+pub(super) fn range(value: &ArrayRef, rows: u64) -> Option<Range> {
     if value.is_null(0) {
         return Some(Range { bounds: None, nulls: rows });
     }

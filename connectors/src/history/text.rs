@@ -70,7 +70,7 @@ pub(super) struct TextHistory<L> {
 pub(super) fn open<L: Layout>(pattern: &str, pinned: Option<&Pinned>, layout: L) -> Result<TextHistory<L>> {
     let pinned = match pinned {
         Some(pinned) => pinned.clone(),
-        None => Pinned { files: find::local(pattern)?.iter().map(|path| files::look(path)).collect::<Result<_>>()? },
+        None => Pinned::of(find::local(pattern)?.iter().map(|path| files::look(path)).collect::<Result<_>>()?),
     };
     Ok(TextHistory { pinned, layout })
 }

@@ -79,7 +79,7 @@ impl RegistryConfig {
 }
 
 /// `auth = { username = "...", password = "..." }` or `auth = { token = "..." }`
-fn auth(section: &mut dyn Settings) -> Auth {
+pub(crate) fn auth(section: &mut dyn Settings) -> Auth {
     let mut found = Auth::Nobody;
     section.section("auth", &["username", "password", "token"], &mut |auth| {
         let mut secret = |key| {

@@ -30,7 +30,7 @@ use crate::objects::runtime;
 use crate::settings::Settings;
 use crate::{Error, Result};
 use ask::{Asker, Failure};
-pub(crate) use config::RegistryConfig;
+pub(crate) use config::{Auth, RegistryConfig, auth};
 pub(crate) use framing::{Framed, WriterId, framed, unframed};
 
 /// How long a start waits for an answer.

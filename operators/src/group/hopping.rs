@@ -1,5 +1,5 @@
-//! row(T)[key, start] = the aggregate of the key's events with V <= T and start <= ts < start + size, for each start that is a
-//! multiple of `every`. Tumbling windows are those that meet: `every` is the size.
+//! row(T)[key, start] = the aggregate of the key's events with V <= T and start <= ts < end, for each window that begins by the clock or
+//! by a calendar (`fixed`): with a size, those whose start is a multiple of `every`. Tumbling windows are those that meet.
 //!
 //! ```text
 //! tick 1, count, size 10, lateness 5, retain 20     arrives (ts, eff)   out (key, window, count, time, diff)
@@ -20,6 +20,7 @@ use std::hash::BuildHasherDefault;
 
 use super::dense::Dense;
 use super::events::Events;
+use super::fixed::Fixed;
 use super::plan::{Leaving, Plan};
 use super::saved::SavedWindow;
 use super::units::Units;
@@ -28,8 +29,7 @@ use crate::accumulators::ByNumber;
 use crate::ledger::SegmentError;
 
 pub struct Hopping {
-    size: i64,
-    every: i64,
+    places: Fixed,
     lateness: i64,
     leaves: Leaving,
     units: Units<(u32, i64)>,
@@ -55,10 +55,9 @@ struct Window {
 }
 
 impl Hopping {
-    pub fn new(plan: &Plan, size: i64, every: i64) -> Hopping {
+    pub fn new(plan: &Plan, places: Fixed) -> Hopping {
         Hopping {
-            size,
-            every,
+            places,
             lateness: plan.lateness,
             leaves: Leaving::new(plan),
             units: Units::default(),
@@ -75,7 +74,7 @@ impl Hopping {
 
     /// When a window that starts then leaves the store.
     fn leaves_at(&self, start: i64) -> i64 {
-        self.leaves.at(start.saturating_add(self.size))
+        self.leaves.at(self.places.end(start))
     }
 
     fn take(&mut self, dense: &mut Dense, events: &Events, at: usize, start: i64, now: i64) {
@@ -122,13 +121,12 @@ impl Windows for Hopping {
     fn arrive(&mut self, to: &mut Room, events: &Events, at: usize, now: i64) -> Result<(), SegmentError> {
         let ts = events.ts.value(at);
         let open = events.open.as_ref().map_or(i64::MIN, |open| open.value(at));
-        let newest = ts.div_euclid(self.every).saturating_mul(self.every);
         // Times near the ends of i64 have no windows there.
-        let mut start = newest;
+        let mut start = self.places.newest(ts);
         let (mut held, mut taken) = (false, false);
         let takes_back = events.takes_back(at);
-        while start > ts.saturating_sub(self.size) {
-            let end = start.saturating_add(self.size);
+        while self.places.holds(start, ts) {
+            let end = self.places.end(start);
             // It is closed to this event, and so is every older one.
             if end < open || end.saturating_add(self.lateness) < self.horizon {
                 break;
@@ -141,7 +139,7 @@ impl Windows for Hopping {
                     false => self.take(to.dense, events, at, start, now),
                 }
             }
-            let Some(older) = start.checked_sub(self.every) else { break };
+            let Some(older) = self.places.before(start) else { break };
             start = older;
         }
         to.dense.too_old += u64::from(held && !taken && !takes_back);
@@ -150,7 +148,7 @@ impl Windows for Hopping {
 
     fn finish(&mut self, dense: &mut Dense, unit: u32, (tick, sure): (i64, bool)) {
         let (key, start) = *self.units.get(unit);
-        let bounds = (start, start.saturating_add(self.size));
+        let bounds = (start, self.places.end(start));
         if self.corrected && !dense.sets.is_there(unit as usize) {
             return dense.rows.publish(unit, None, tick);
         }
@@ -161,7 +159,7 @@ impl Windows for Hopping {
     fn close(&mut self, dense: &mut Dense, horizon: i64, tick: i64) {
         self.horizon = self.horizon.max(horizon);
         while let Some(start) = self.windows.range(self.closing_from..).next().map(|(start, _)| *start) {
-            if start.saturating_add(self.size).saturating_add(self.lateness) >= self.horizon {
+            if self.places.end(start).saturating_add(self.lateness) >= self.horizon {
                 break;
             }
             self.closing_from = start.saturating_add(1);
@@ -192,7 +190,7 @@ impl Windows for Hopping {
     }
 
     fn windows_of_event(&self) -> usize {
-        (self.size / self.every) as usize + 1
+        self.places.of_event()
     }
 
     fn next_due(&self) -> Option<i64> {

@@ -12,16 +12,18 @@
 //! | | a unit is | it changes without an event when | it is forgotten when |
 //! |---|---|---|---|
 //! | `trailing` | a key | an event grows old | no event is inside |
-//! | `hopping` (and tumbling) | a key and a start | | no event can come, and its row has left the store |
+//! | `hopping` (and tumbling, by the clock or a calendar) | a key and a start | | no event can come, and its row has left the store |
 //! | `session` | a session | | the same |
 
 mod advance;
 mod apply;
+mod calendar;
 mod checkpoint;
 mod column_sets;
 mod counters;
 mod dense;
 mod events;
+mod fixed;
 mod hopping;
 mod ledgers;
 mod moves;
@@ -37,8 +39,10 @@ mod trailing;
 mod units;
 mod windows;
 
+pub use calendar::Calendar;
 pub use checkpoint::{CheckpointError, Each, NamedValues, Piece};
 pub use counters::Counters;
+pub use fixed::Fixed;
 pub use ledgers::Journal;
 pub use moves::Moves;
 pub use plan::{ColumnSet, Plan, Window};

@@ -2,6 +2,7 @@
 
 use arrow::datatypes::DataType;
 
+use super::calendar::Calendar;
 use crate::accumulators::ColumnPlan;
 use crate::ledger::up;
 
@@ -17,6 +18,8 @@ pub enum Window {
         /// From one start to the next.
         every: i64,
     },
+    /// The same in whole days of a zone.
+    Calendar(Calendar),
     /// A chain of events, each less than `gap` after the one before.
     Session {
         /// The least time between two sessions.

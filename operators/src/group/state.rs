@@ -8,6 +8,7 @@ use arrow::datatypes::SchemaRef;
 use super::counters::Counters;
 use super::dense::Dense;
 use super::events::Events;
+use super::fixed::Fixed;
 use super::hopping::Hopping;
 use super::ledgers::{Journal, Ledgers};
 use super::pending::Pending;
@@ -90,7 +91,8 @@ impl State {
                 ledgers = Ledgers::new(plan.tick, &dense.sets, segments, limits);
                 Box::new(Trailing::default())
             }
-            Window::Hopping { size, every } => Box::new(Hopping::new(plan, size, every)),
+            Window::Hopping { size, every } => Box::new(Hopping::new(plan, Fixed::Even { size, every })),
+            Window::Calendar(calendar) => Box::new(Hopping::new(plan, Fixed::Calendar(calendar))),
             Window::Session { gap } => Box::new(Sessions::new(plan, gap)),
         };
         State {

@@ -11,6 +11,7 @@ use rand::Rng;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 
+use crate::days;
 use crate::drive::Group;
 use crate::model::{self, Event};
 use crate::values::Value;
@@ -29,20 +30,27 @@ pub struct Case {
 pub enum Kind {
     Trailing,
     Hopping,
+    Calendar,
     Session,
 }
 
 impl Kind {
     pub fn any(rng: &mut StdRng) -> Kind {
-        *[Kind::Trailing, Kind::Hopping, Kind::Session].choose(rng).unwrap()
+        *[Kind::Trailing, Kind::Hopping, Kind::Calendar, Kind::Session].choose(rng).unwrap()
     }
 }
 
 impl Case {
     pub fn random(kind: Kind, rng: &mut StdRng) -> Case {
-        let tick = *[1, 7, 100, 10_000].choose(rng).unwrap();
-        let start = up(rng.random_range(-5_000..5_000), tick);
-        let plan = random_plan(kind, tick, start, rng);
+        let plan = match kind {
+            Kind::Calendar => random_days(rng),
+            _ => {
+                let tick = *[1, 7, 100, 10_000].choose(rng).unwrap();
+                let start = up(rng.random_range(-5_000..5_000), tick);
+                random_plan(kind, tick, start, rng)
+            }
+        };
+        let (tick, start) = (plan.tick, plan.start);
         let keys = if rng.random() { vec![DataType::Utf8] } else { vec![DataType::Int64, DataType::Utf8] };
         let (events, partitions) = random_events(&plan, &keys, rng).into_iter().unzip();
         let mut case = Case { group: Arc::new(Group { plan, keys }), events, partitions, to: start };
@@ -94,8 +102,20 @@ fn reach(plan: &Plan) -> i64 {
         + match plan.window {
             Window::Trailing => plan.columns.iter().filter_map(|c| c.length).max().unwrap_or(plan.tick),
             Window::Hopping { size, .. } => size,
+            Window::Calendar(calendar) => calendar.size() * days::DAY_US,
             Window::Session { gap } => 2 * gap,
         }
+}
+
+/// Days about a time at which clocks are set.
+fn random_days(rng: &mut StdRng) -> Plan {
+    let (calendar, moment) = days::random(rng);
+    let tick = *[1_000_000, 600_000_000, 3_600_000_000].choose(rng).unwrap();
+    let start = up(moment + rng.random_range(-2 * days::DAY_US..days::DAY_US), tick);
+    let plan = random_plan(Kind::Calendar, tick, start, rng);
+    let lateness = if rng.random() { 0 } else { rng.random_range(0..2 * days::DAY_US) };
+    let retain = lateness + if rng.random() { 0 } else { rng.random_range(0..2 * days::DAY_US) };
+    Plan { window: Window::Calendar(calendar), lateness, retain, ..plan }
 }
 
 fn random_plan(kind: Kind, tick: i64, start: i64, rng: &mut StdRng) -> Plan {
@@ -130,8 +150,10 @@ fn random_plan(kind: Kind, tick: i64, start: i64, rng: &mut StdRng) -> Plan {
     let size = lengths[0];
     let (window, least_retain) = match kind {
         Kind::Trailing => return Plan::trailing(columns, inputs, tick, start),
-        Kind::Hopping if rng.random() => (Window::Hopping { size, every: size }, 0),
-        Kind::Hopping => (Window::Hopping { size, every: rng.random_range(size / 6..=size + size / 2).max(1) }, 0),
+        Kind::Hopping | Kind::Calendar if rng.random() => (Window::Hopping { size, every: size }, 0),
+        Kind::Hopping | Kind::Calendar => {
+            (Window::Hopping { size, every: rng.random_range(size / 6..=size + size / 2).max(1) }, 0)
+        }
         Kind::Session => (Window::Session { gap: size }, size),
     };
     let lateness = if rng.random() { 0 } else { rng.random_range(0..2 * size + tick) };
@@ -197,7 +219,11 @@ fn random_events(plan: &Plan, keys: &[DataType], rng: &mut StdRng) -> Vec<(Event
     };
     let events = (0..history + stream).map(event);
     // Dead letters never come here; but of hopping windows each may judge by itself.
-    let judged = matches!(plan.window, Window::Hopping { size, every } if size != every);
+    let judged = match plan.window {
+        Window::Hopping { size, every } => size != every,
+        Window::Calendar(calendar) => calendar.size() != calendar.every(),
+        _ => false,
+    };
     events.filter(|(event, _)| judged || !model::is_late(plan, event)).collect()
 }
 

@@ -6,8 +6,8 @@ use headwater_operators::accumulators::ColumnPlan;
 use headwater_operators::group::{Plan, Window};
 use headwater_operators::ledger::up;
 
-use crate::aggregates;
 use crate::values::Value;
+use crate::{aggregates, days};
 
 #[derive(Clone, Debug)]
 pub struct Event {
@@ -158,7 +158,7 @@ pub fn too_old(plan: &Plan, events: &[Event]) -> std::ops::RangeInclusive<u64> {
             let sure = count(&|event| plan.columns.iter().all(|c| !holds(c, event, event.visible)));
             sure..=sure
         }
-        Window::Hopping { .. } => {
+        Window::Hopping { .. } | Window::Calendar(_) => {
             let sure = count(&|event| {
                 let windows = windows_taking(plan, event);
                 !windows.is_empty() && windows.into_iter().all(gone)
@@ -182,7 +182,9 @@ pub fn too_old(plan: &Plan, events: &[Event]) -> std::ops::RangeInclusive<u64> {
 pub fn is_late(plan: &Plan, event: &Event) -> bool {
     match plan.window {
         Window::Trailing => false,
-        Window::Hopping { .. } => !windows_holding(plan, event.ts).is_empty() && windows_taking(plan, event).is_empty(),
+        Window::Hopping { .. } | Window::Calendar(_) => {
+            !windows_holding(plan, event.ts).is_empty() && windows_taking(plan, event).is_empty()
+        }
         Window::Session { gap } => {
             i128::from(event.eff) > i128::from(event.ts) + i128::from(gap) + i128::from(plan.lateness)
         }
@@ -201,7 +203,7 @@ fn units_at(plan: &Plan, events: &[&Event], now: i64) -> Units {
             let there = windows.iter().any(|events| !events.is_empty());
             return there.then_some((None, windows)).into_iter().collect();
         }
-        Window::Hopping { .. } => {
+        Window::Hopping { .. } | Window::Calendar(_) => {
             let mut units = BTreeMap::<_, Vec<usize>>::new();
             for n in (0..events.len()).filter(seen) {
                 windows_taking(plan, events[n]).into_iter().for_each(|window| units.entry(window).or_default().push(n));
@@ -229,7 +231,11 @@ fn chains(gap: i64, events: &[&Event], now: i64) -> BTreeMap<(i64, i64), Vec<usi
 }
 
 fn windows_holding(plan: &Plan, ts: i64) -> Vec<(i64, i64)> {
-    let Window::Hopping { size, every } = plan.window else { panic!("no fixed windows: {plan:?}") };
+    let (size, every) = match plan.window {
+        Window::Hopping { size, every } => (size, every),
+        Window::Calendar(calendar) => return days::holding(calendar, ts),
+        _ => panic!("no fixed windows: {plan:?}"),
+    };
     let newest = i128::from(ts).div_euclid(every.into()) * i128::from(every);
     let starts =
         (0..).map(|n| newest - n * i128::from(every)).take_while(|start| i128::from(ts) < start + i128::from(size));

@@ -39,7 +39,7 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, TimeUnit};
 use arrow::util::display::array_value_to_string;
 use headwater_operators::accumulators::{ColumnPlan, result_types};
-use headwater_operators::group::{Plan, Window};
+use headwater_operators::group::{Calendar, Plan, Window};
 use headwater_operators::ledger::up;
 
 use crate::drive::{Group, Run, assert_same};
@@ -213,6 +213,10 @@ fn head(lines: &[&str]) -> (Vec<DataType>, Plan, Option<i64>) {
             ["window", "hopping", size, every] => {
                 plan.window = Window::Hopping { size: duration(size), every: duration(every) };
             }
+            ["window", "days", size, zone] => {
+                let size = size.parse().unwrap();
+                plan.window = Window::Calendar(Calendar::new(zone.parse().unwrap(), size, size, 0));
+            }
             ["window", "session", gap] => plan.window = Window::Session { gap: duration(gap) },
             ["lateness", length] => plan.lateness = duration(length),
             ["retain", length] => retain = Some(duration(length)),
@@ -233,6 +237,7 @@ fn head(lines: &[&str]) -> (Vec<DataType>, Plan, Option<i64>) {
     plan.retain = retain.unwrap_or(match plan.window {
         Window::Trailing => 0,
         Window::Hopping { size, .. } => plan.lateness + size,
+        Window::Calendar(calendar) => plan.lateness + calendar.size() * duration("1d"),
         Window::Session { gap } => plan.lateness + gap,
     });
     if keys.is_empty() {

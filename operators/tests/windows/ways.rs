@@ -44,6 +44,16 @@ fn hopping() {
 }
 
 #[test]
+fn days() {
+    every_way_gives_the_same_changes(Kind::Calendar, |counters| counters.dropped > 0);
+}
+
+#[test]
+fn days_with_corrections() {
+    cases_give_the_same_changes(Case::corrected, Kind::Calendar, |counters| counters.corrections > 0);
+}
+
+#[test]
 fn sessions() {
     every_way_gives_the_same_changes(Kind::Session, |counters| counters.dropped > 0);
 }

@@ -35,6 +35,7 @@ pub fn groups(job: &Job, features: Option<&[String]>) -> Result<Vec<GroupId>, Fa
             Window::Trailing => None,
             Window::Tumbling { .. } => Some("tumbling"),
             Window::Hopping { .. } => Some("hopping"),
+            Window::Calendar(_) => Some("calendar"),
             Window::Session { .. } => Some("session"),
         };
         if let Some(kind) = kind {

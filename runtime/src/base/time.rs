@@ -134,13 +134,6 @@ clocks! {
     WallClock
 }
 
-impl EventTime {
-    /// The last multiple of a span since 1970 that does not lie after it: where a window of that length starts.
-    pub fn floor(self, every: Span) -> EventTime {
-        EventTime(self.0.div_euclid(every.0).saturating_mul(every.0))
-    }
-}
-
 impl From<EventTime> for Arrival {
     /// What has no arrival was known as soon as it happened.
     fn from(ts: EventTime) -> Arrival {

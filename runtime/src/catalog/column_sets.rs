@@ -70,6 +70,7 @@ impl ColumnSets {
                 Window::Trailing => group::Window::Trailing,
                 Window::Tumbling { size_us: size } => group::Window::Hopping { size, every: size },
                 Window::Hopping { size_us: size, every_us: every } => group::Window::Hopping { size, every },
+                Window::Calendar(calendar) => group::Window::Calendar(calendar),
                 Window::Session { gap_us: gap } => group::Window::Session { gap },
             },
             retain: conf.retain_us,

@@ -231,7 +231,7 @@ fn windows(group: &Group) -> Option<RowWindows> {
     let size_us = match group.window {
         Window::Trailing => return None,
         Window::Tumbling { size_us } | Window::Hopping { size_us, .. } => Some(size_us),
-        Window::Session { .. } => None,
+        Window::Calendar(_) | Window::Session { .. } => None,
     };
     Some(RowWindows { retain_us: group.retain_us, size_us })
 }

@@ -1,6 +1,8 @@
 //! Which events a group's windows can still hold: rows of the history by the seam, events of any kind by their lateness.
 
-use crate::base::time::{Eff, EventTime, Span, Tick};
+use headwater_operators::group::Fixed;
+
+use crate::base::time::{Eff, EventTime, Span, Tick, Time};
 use crate::job::{Group, Window};
 
 /// Which rows of the history some window at `S` or later can hold.
@@ -10,8 +12,7 @@ pub enum Reach {
     /// Trailing windows, of which this is the longest.
     Back(Span),
     Windows {
-        size: Span,
-        every: Span,
+        places: Fixed,
         retain: Span,
     },
 }
@@ -19,15 +20,12 @@ pub enum Reach {
 impl Reach {
     /// `lengths`: of the columns of a trailing group that are asked for.
     pub fn of(group: &Group, lengths: impl Iterator<Item = Option<i64>>) -> Reach {
-        let windows = |size, every, retain| {
-            let [size, every, retain] = [size, every, retain].map(Span::from_us);
-            Reach::Windows { size, every, retain }
-        };
+        if let Some(places) = group.window.fixed() {
+            return Reach::Windows { places, retain: Span::from_us(group.retain_us) };
+        }
         match group.window {
             Window::Session { .. } => Reach::Everything,
-            Window::Tumbling { size_us } => windows(size_us, size_us, group.retain_us),
-            Window::Hopping { size_us, every_us } => windows(size_us, every_us, group.retain_us),
-            Window::Trailing => {
+            _ => {
                 let lengths: Option<Vec<i64>> = lengths.collect();
                 let longest = lengths.and_then(|all| all.into_iter().max()).map(Span::from_us);
                 longest.map_or(Reach::Everything, Reach::Back)
@@ -58,8 +56,8 @@ impl Reach {
         match self {
             Reach::Everything => true,
             Reach::Back(longest) => ts > s.left(longest),
-            Reach::Windows { size, every, retain } => {
-                last_end(ts, size, every).is_some_and(|end| end + retain >= s.left(Span::ZERO))
+            Reach::Windows { places, retain } => {
+                last_end(ts, places).is_some_and(|end| end + retain >= s.left(Span::ZERO))
             }
         }
     }
@@ -69,7 +67,9 @@ impl Reach {
         match self {
             Reach::Everything => None,
             Reach::Back(longest) => Some(s.left(longest)),
-            Reach::Windows { size, retain, .. } => Some(s.left(size) - retain - Span::from_us(1)),
+            Reach::Windows { places, retain } => {
+                Some(s.left(Span::from_us(places.longest())) - retain - Span::from_us(1))
+            }
         }
     }
 }
@@ -87,10 +87,8 @@ pub enum Late {
 /// `horizon`: windows that closed before it are gone.
 pub fn late(window: Window, lateness: Span, ts: EventTime, eff: Eff, horizon: Eff) -> Late {
     let end = match window {
-        Window::Trailing => None,
-        Window::Tumbling { size_us } => last_end(ts, Span::from_us(size_us), Span::from_us(size_us)),
-        Window::Hopping { size_us, every_us } => last_end(ts, Span::from_us(size_us), Span::from_us(every_us)),
         Window::Session { gap_us } => Some(ts + Span::from_us(gap_us)),
+        other => other.fixed().and_then(|places| last_end(ts, places)),
     };
     // Between hopping windows an event was refused by none.
     let Some(end) = end else { return Late::Not };
@@ -105,8 +103,8 @@ pub fn late(window: Window, lateness: Span, ts: EventTime, eff: Eff, horizon: Ef
 }
 
 /// The end of the last window that holds an event; hopping windows may leave room between them.
-fn last_end(ts: EventTime, size: Span, every: Span) -> Option<EventTime> {
-    let end = ts.floor(every) + size;
+fn last_end(ts: EventTime, places: Fixed) -> Option<EventTime> {
+    let end = EventTime::from_us(places.end(places.newest(ts.us())));
     (ts < end).then_some(end)
 }
 
@@ -140,7 +138,7 @@ mod tests {
     #[test]
     fn what_no_window_holds_is_out_of_reach() {
         let [five, ten] = [5, 10].map(Span::from_us);
-        let hourly = Reach::Windows { size: ten, every: ten, retain: five };
+        let hourly = Reach::Windows { places: Fixed::Even { size: 10, every: 10 }, retain: five };
         let holds = |reach: Reach, ts, s| reach.holds(EventTime::from_us(ts), Tick::from_us(s));
         assert_eq!([19, 20].map(|ts| holds(hourly, ts, 35)), [false, true], "[10, 20) is gone at 26, [20, 30) at 36");
         assert!(hourly.floor(Tick::from_us(35)).is_some_and(|floor| floor < EventTime::from_us(20)));

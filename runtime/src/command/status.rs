@@ -85,6 +85,9 @@ fn show_source(out: &mut String, source: &SourceReport) -> std::fmt::Result {
         HumanBytes(source.counts.bytes),
         counts.concat()
     )?;
+    if let Some(version) = &source.seam.history_version {
+        writeln!(out, "  history   {version}")?;
+    }
     if source.is_table {
         writeln!(out, "  versions  {} held", HumanCount(source.versions_held))?;
     }

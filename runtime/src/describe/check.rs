@@ -5,6 +5,7 @@ use std::io::Write;
 use std::sync::Arc;
 
 use headwater_connectors::format::Pins;
+use headwater_connectors::history::Pinned;
 use indicatif::{HumanBytes, HumanCount};
 
 use super::meaning;
@@ -139,14 +140,20 @@ fn tell_source(out: &mut Vec<u8>, opened: &Opened, id: SourceId, plan: Option<&S
     let times = times.collect::<Vec<_>>().join(", ");
     writeln!(out, "  time      {}", if times.is_empty() { "none: it has been there for ever" } else { &times })?;
     if let (Some(history), Some(conf)) = (&open.history, &conf.history) {
-        let files = &history.pinned().files;
+        let Pinned { files, version } = history.pinned();
+        let version = version.as_ref().map_or_else(String::new, |version| format!(", {version}"));
         let bytes = files.iter().map(|file| file.size).sum();
         let rows = match history.pieces(&[]) {
             Ok(pieces) => HumanCount(pieces.iter().map(|piece| piece.rows).sum()).to_string(),
             Err(e) => format!("({e})"),
         };
         let files = files.len();
-        writeln!(out, "  history   {files} files, {rows} rows, {}: {}", HumanBytes(bytes), conf.config.path())?;
+        writeln!(
+            out,
+            "  history   {files} files, {rows} rows, {}: {}{version}",
+            HumanBytes(bytes),
+            conf.config.path()
+        )?;
     }
     if let Some(stream) = &conf.stream {
         let partitions = plan.map_or_else(String::new, |plan| format!(", {} partitions", plan.partitions.len()));

@@ -1,7 +1,10 @@
 //! What a feature means, in plain words.
 
+use headwater_operators::group::Fixed;
+
 use crate::base::id::GroupId;
-use crate::base::time::{Span, Tick};
+use crate::base::time::{EventTime, Span, Tick, Time};
+use crate::job::validate::calendar;
 use crate::job::view::{LinkedBy, Links};
 use crate::job::{Column, Group, Job, LookIn, Lookup, Named, Source, Window, duration};
 
@@ -23,17 +26,25 @@ pub fn of_rows(group: &Group, lateness: Span, near: Tick) -> Vec<String> {
                 "an event that comes late counts while it is young enough for a window".to_owned(),
             ];
         }
-        Window::Tumbling { size_us } => {
-            format!("a row for each {key} and {}, such as {}", show(size_us), window_at(near, size_us, size_us))
+        Window::Tumbling { size_us: size } => {
+            let one = window_at(near, Fixed::Even { size, every: size });
+            format!("a row for each {key} and {}, such as {one}", show(size))
         }
-        Window::Hopping { size_us, every_us } => {
-            let (one, next) =
-                (window_at(near, size_us, every_us), window_at(near + Span::from_us(every_us), size_us, every_us));
+        Window::Hopping { size_us: size, every_us: every } => {
+            let (one, next) = two_windows(near, Fixed::Even { size, every });
             format!(
                 "a row for each {key} and {} that begins every {}, such as {one} and {next}",
-                show(size_us),
-                show(every_us)
+                show(size),
+                show(every)
             )
+        }
+        Window::Calendar(calendar) => {
+            let (one, next) = two_windows(near, Fixed::Calendar(calendar));
+            let (size, every) = (days(calendar.size()), days(calendar.every()));
+            let zone = calendar::shown(calendar);
+            let meet = calendar.size() == calendar.every();
+            let every = if meet { String::new() } else { format!(" that begins every {every}") };
+            format!("a row for each {key} and {size}{every}{zone}, such as {one} and {next}")
         }
         Window::Session { gap_us } => {
             let gap = show(gap_us);
@@ -121,9 +132,24 @@ pub fn of_lookers(job: &Job, id: GroupId) -> Option<String> {
 }
 
 /// `[2026-01-01T10:00:00Z, 2026-01-01T11:00:00Z)`: the newest window that has begun.
-fn window_at(t: Tick, size_us: i64, every_us: i64) -> String {
-    let start = t.left(Span::ZERO).floor(Span::from_us(every_us));
-    format!("[{start}, {})", start + Span::from_us(size_us))
+fn window_at(t: Tick, windows: Fixed) -> String {
+    shown(windows, windows.newest(t.us()))
+}
+
+/// The newest window that has begun, and the one that begins after it.
+fn two_windows(t: Tick, windows: Fixed) -> (String, String) {
+    let start = windows.newest(t.us());
+    let next = windows.newest(start.saturating_add(windows.apart()));
+    (shown(windows, start), shown(windows, next))
+}
+
+fn shown(windows: Fixed, start: i64) -> String {
+    let [start, end] = [start, windows.end(start)].map(EventTime::from_us);
+    format!("[{start}, {end})")
+}
+
+fn days(days: i64) -> String {
+    if days == 1 { "day".to_owned() } else { format!("{days} days") }
 }
 
 /// `events of the last 1h, by card_id, where status = 'approved'`
@@ -157,20 +183,33 @@ fn window(group: &Group, column: &Column) -> String {
         (Window::Tumbling { size_us } | Window::Hopping { size_us, .. }, _) => {
             format!("each window of {}", duration::display(size_us))
         }
+        (Window::Calendar(calendar), _) => format!("each {}{}", days(calendar.size()), calendar::shown(calendar)),
         (Window::Session { .. }, _) => "each session".to_owned(),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use headwater_operators::group::Calendar;
+
     use super::*;
 
     #[test]
     fn a_window_near_a_time() {
         const DAY: i64 = 86_400_000_000;
         // Weeks since 1970 begin on Thursdays.
-        let week = window_at(Tick::from_us(1_767_571_200_000_000), 7 * DAY, 7 * DAY);
+        let week = window_at(Tick::from_us(1_767_571_200_000_000), Fixed::Even { size: 7 * DAY, every: 7 * DAY });
         assert_eq!(week, "[2026-01-01T00:00:00Z, 2026-01-08T00:00:00Z)");
-        assert_eq!(window_at(Tick::from_us(-1), 2 * DAY, DAY), "[1969-12-31T00:00:00Z, 1970-01-02T00:00:00Z)");
+        let two_days = Fixed::Even { size: 2 * DAY, every: DAY };
+        assert_eq!(window_at(Tick::from_us(-1), two_days), "[1969-12-31T00:00:00Z, 1970-01-02T00:00:00Z)");
+        // Clocks go back on the second of them.
+        let days = Fixed::Calendar(Calendar::new(chrono_tz::Europe::Berlin, 1, 1, 0));
+        assert_eq!(
+            two_windows(Tick::from_us(1_792_890_000_000_000), days),
+            (
+                "[2026-10-23T22:00:00Z, 2026-10-24T22:00:00Z)".to_owned(),
+                "[2026-10-24T22:00:00Z, 2026-10-25T23:00:00Z)".to_owned()
+            )
+        );
     }
 }

@@ -33,6 +33,7 @@ use headwater_connectors::sink::lines::LinesConfig;
 use headwater_connectors::sink::{Home, SinkConfig};
 use headwater_connectors::stream::StreamConfig;
 use headwater_operators::aggregate::Aggregate;
+use headwater_operators::group::{Calendar, Fixed};
 
 use crate::base::fault::{At, Fault, Faults, Places};
 use crate::base::id::{GroupId, IdVec, SinkId, SourceId, ViewId};
@@ -281,9 +282,23 @@ pub(crate) enum Window {
         size_us: i64,
         every_us: i64,
     },
+    /// Whole days of a zone: those that meet are tumbling, the others hopping.
+    Calendar(Calendar),
     Session {
         gap_us: i64,
     },
+}
+
+impl Window {
+    /// Where the windows lie, of those whose places are known beforehand.
+    pub fn fixed(self) -> Option<Fixed> {
+        match self {
+            Window::Trailing | Window::Session { .. } => None,
+            Window::Tumbling { size_us: size } => Some(Fixed::Even { size, every: size }),
+            Window::Hopping { size_us: size, every_us: every } => Some(Fixed::Even { size, every }),
+            Window::Calendar(calendar) => Some(Fixed::Calendar(calendar)),
+        }
+    }
 }
 
 /// One column of the row: a list of windows is already one column each.

@@ -119,6 +119,9 @@ pub struct SeamReport {
     pub c: Option<String>,
     /// What the history has.
     pub history_rows: u64,
+    /// Of a table that has versions: which one was pinned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub history_version: Option<String>,
     /// Whether a gap is passed over.
     pub allow_gap: bool,
 }
@@ -339,6 +342,7 @@ fn source(opened: &Opened, source: SourceId, plan: &Scan, status: &SourceStatus)
         s: shown(plan.s),
         c: shown(plan.c),
         history_rows: plan.history_rows,
+        history_version: plan.pinned.version.clone(),
         allow_gap: conf.seam.allow_gap,
     };
     let unplanned = |p: &&PartitionStatus| plan.partitions.iter().all(|plan| plan.partition != p.partition);

@@ -39,6 +39,13 @@ pub fn window(window: Window) -> String {
         Window::Trailing => "Trailing".to_owned(),
         Window::Tumbling { size_us } => format!("Tumbling {{ size_us: {size_us} }}"),
         Window::Hopping { size_us, every_us } => format!("Hopping {{ size_us: {size_us}, every_us: {every_us} }}"),
+        Window::Calendar(calendar) => format!(
+            "Calendar {{ zone: {}, size_days: {}, every_days: {}, first_day: {} }}",
+            calendar.zone().name(),
+            calendar.size(),
+            calendar.every(),
+            calendar.first()
+        ),
         Window::Session { gap_us } => format!("Session {{ gap_us: {gap_us} }}"),
     }
 }

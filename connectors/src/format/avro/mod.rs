@@ -21,6 +21,7 @@
 //! schema. Values may lie at most 100 levels deep.
 
 mod columns;
+pub(crate) mod container;
 mod default;
 mod read;
 mod resolve;

@@ -21,6 +21,11 @@ impl<'a> Cursor<'a> {
         Cursor { bytes, empty: 0 }
     }
 
+    /// How many bytes are left.
+    pub fn left(&self) -> usize {
+        self.bytes.len()
+    }
+
     pub fn at_end(&self) -> bool {
         self.bytes.is_empty()
     }

@@ -117,7 +117,7 @@ impl Format for Csv {
 }
 
 /// Decodes CSV records to the wanted columns.
-pub(crate) struct CsvDecoder {
+pub struct CsvDecoder {
     dialect: Dialect,
     /// How many fields a record has.
     width: usize,
@@ -139,8 +139,14 @@ pub(in crate::format) enum Spelling {
 }
 
 impl CsvDecoder {
+    /// Of records whose fields are called so, with commas between them, and null where they are empty. The error is the name of a wanted
+    /// column that is there twice.
+    pub fn of_columns(names: &[String], wanted: &Wanted) -> Result<CsvDecoder, String> {
+        CsvDecoder::new(&Dialect { delimiter: b',', null: String::new() }, names, wanted)
+    }
+
     /// The error is the name of a wanted column that is there twice. A column that is not there is null.
-    pub fn new(dialect: &Dialect, names: &[String], wanted: &Wanted) -> Result<CsvDecoder, String> {
+    pub(crate) fn new(dialect: &Dialect, names: &[String], wanted: &Wanted) -> Result<CsvDecoder, String> {
         let index = |field: &Arc<arrow::datatypes::Field>| {
             // Nothing is nested here: dots of a path are dots of a name.
             let wanted = path_of(field).names().join(".");

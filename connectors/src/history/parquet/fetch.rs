@@ -15,13 +15,14 @@ use crate::{Error, Result};
 const FOOTER_BYTES: u64 = 64 << 10;
 
 #[derive(Clone)]
-pub(super) struct Fetch {
+pub(in crate::history) struct Fetch {
     pub location: Location,
     pub pinned: PinnedFile,
 }
 
 impl Fetch {
-    async fn get(&self, range: Range<u64>) -> Result<Bytes> {
+    /// The bytes of a range.
+    pub async fn get(&self, range: Range<u64>) -> Result<Bytes> {
         let failed = |e| failed("reading", &self.pinned.path, e);
         let wanted = range.end - range.start;
         let options = GetOptions::new().with_range(Some(range));
@@ -47,7 +48,7 @@ impl Fetch {
     }
 
     /// Reads the footer. What is wrong with it is the file's fault, and names it.
-    pub async fn footer(&self) -> Result<Footer> {
+    pub(in crate::history::parquet) async fn footer(&self) -> Result<Footer> {
         let (path, size) = (&self.pinned.path, self.pinned.size);
         if size < FILE_BYTES_MIN {
             return Err(damaged(path, "it is too short to be a Parquet file"));
@@ -64,7 +65,7 @@ impl Fetch {
     }
 
     /// The bytes of each range; what lies close together is asked for at once.
-    pub async fn ranges(&self, ranges: Vec<Range<u64>>) -> Result<Vec<Bytes>> {
+    pub(in crate::history::parquet) async fn ranges(&self, ranges: Vec<Range<u64>>) -> Result<Vec<Bytes>> {
         coalesce_ranges(&ranges, |range| self.get(range), OBJECT_STORE_COALESCE_DEFAULT).await
     }
 }

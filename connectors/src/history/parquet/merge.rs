@@ -13,7 +13,10 @@ use crate::history::UNUSABLE;
 const FROM: &str = "from";
 
 /// A field of a file, which remembers it.
-pub(super) fn of_file(field: &Field, path: &str) -> Field {
+pub(in crate::history) fn of_file(field: &Field, path: &str) -> Field {
+    if field.metadata().contains_key(UNUSABLE) {
+        return field.clone();
+    }
     let inside = |field: &FieldRef| Arc::new(of_file(field, path));
     let data_type = match field.data_type() {
         DataType::Struct(fields) => DataType::Struct(fields.iter().map(inside).collect()),
@@ -30,7 +33,7 @@ pub(crate) fn unusable(name: &str, why: String) -> Field {
 }
 
 /// A field without what it remembers.
-pub(super) fn settled(field: &Field) -> Field {
+pub(in crate::history) fn settled(field: &Field) -> Field {
     let inside = |field: &FieldRef| Arc::new(settled(field));
     let data_type = match field.data_type() {
         DataType::Struct(fields) => DataType::Struct(fields.iter().map(inside).collect()),
@@ -56,7 +59,7 @@ pub(super) fn settled(field: &Field) -> Field {
 }
 
 /// The same field of two files. `place`: how messages name it.
-pub(super) fn merged(known: &Field, seen: &Field, place: &str) -> Field {
+pub(in crate::history) fn merged(known: &Field, seen: &Field, place: &str) -> Field {
     if known.metadata().contains_key(UNUSABLE) || seen.metadata().contains_key(UNUSABLE) {
         return if known.metadata().contains_key(UNUSABLE) { known.clone() } else { seen.clone() };
     }

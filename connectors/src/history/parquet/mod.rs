@@ -12,15 +12,15 @@
 
 mod claims;
 mod convert;
-mod fetch;
+pub(super) mod fetch;
 mod footer;
 pub(crate) mod merge;
 mod pages;
 mod part;
 mod read;
-mod schema;
+pub(super) mod schema;
 mod statistics;
-mod store;
+pub(super) mod store;
 mod thrift;
 
 use std::sync::Arc;
@@ -28,6 +28,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, SchemaRef};
 use futures::{StreamExt, TryStreamExt};
 use parquet::file::metadata::RowGroupMetaData;
+use parquet::schema::types::TypePtr;
 
 use super::{History, HistoryConfig, HistoryKind, Piece, Pinned, Range};
 use crate::objects::runtime;
@@ -107,12 +108,13 @@ pub fn open(pattern: &str, pinned: Option<&Pinned>) -> Result<ParquetHistory> {
     let mut stores = Stores::default();
     let pinned = match pinned {
         Some(pinned) => pinned.clone(),
-        None => Pinned { files: stores.find(pattern)? },
+        None => Pinned::of(stores.find(pattern)?),
     };
     open_pinned(stores, pinned)
 }
 
-fn open_pinned(mut stores: Stores, pinned: Pinned) -> Result<ParquetHistory> {
+/// As `open`, of files that are known.
+pub(super) fn open_pinned(mut stores: Stores, pinned: Pinned) -> Result<ParquetHistory> {
     let fetches = pinned
         .files
         .iter()
@@ -138,19 +140,9 @@ impl History for ParquetHistory {
 
     /// `bytes` are the row group's on disk, of all columns.
     fn pieces(&self, columns: &[&str]) -> Result<Vec<Piece>> {
-        let mut pieces = vec![];
-        for (file, parquet) in self.files.iter().enumerate() {
-            let columns = columns.iter().map(|name| parquet.part(&path(name), None)).collect::<Result<Vec<_>>>()?;
-            let groups = parquet.footer.metadata.row_groups().iter().enumerate();
-            pieces.extend(groups.map(|(row_group, group)| Piece {
-                file,
-                row_group,
-                rows: group.num_rows().max(0) as u64,
-                bytes: bytes(group),
-                statistics: columns.iter().map(|part| parquet.range(row_group, part.as_ref())).collect(),
-            }));
-        }
-        Ok(pieces)
+        let paths: Vec<_> = columns.iter().map(|name| Some(path(name))).collect();
+        let of_file = (0..self.files.len()).map(|file| self.pieces_of(file, &paths));
+        Ok(of_file.collect::<Result<Vec<_>>>()?.concat())
     }
 
     /// Fetching starts now; decoding happens as the iterator is asked.
@@ -159,6 +151,38 @@ impl History for ParquetHistory {
         let columns = wanted.schema.fields().iter().map(|field| file.wanted(field));
         let columns = columns.collect::<Result<Vec<_>>>()?;
         Ok(Box::new(read::batches(file, piece.row_group, wanted, &columns)?))
+    }
+}
+
+/// What a table needs of its files, each of which may call a column otherwise.
+impl ParquetHistory {
+    /// The columns of a file.
+    pub(super) fn columns_of(&self, file: usize) -> &[TypePtr] {
+        self.files[file].footer.metadata.file_metadata().schema().get_fields()
+    }
+
+    /// The pieces of a file, with what statistics say of what lies at these paths; `None`: nothing does.
+    pub(super) fn pieces_of(&self, file: usize, paths: &[Option<crate::Path>]) -> Result<Vec<Piece>> {
+        let parquet = &self.files[file];
+        let part = |path: &Option<crate::Path>| path.as_ref().map_or(Ok(None), |path| parquet.part(path, None));
+        let parts = paths.iter().map(part).collect::<Result<Vec<_>>>()?;
+        let groups = parquet.footer.metadata.row_groups().iter().enumerate();
+        let piece = |(row_group, group): (usize, &RowGroupMetaData)| Piece {
+            file,
+            row_group,
+            rows: group.num_rows().max(0) as u64,
+            bytes: bytes(group),
+            statistics: parts.iter().map(|part| parquet.range(row_group, part.as_ref())).collect(),
+        };
+        Ok(groups.map(piece).collect())
+    }
+
+    /// The numbers of a piece's rows in its file.
+    pub(super) fn rows_of(&self, piece: &Piece) -> std::ops::Range<u64> {
+        let groups = self.files[piece.file].footer.metadata.row_groups();
+        let rows = |group: &RowGroupMetaData| group.num_rows().max(0) as u64;
+        let first = groups[..piece.row_group].iter().map(rows).sum();
+        first..first + rows(&groups[piece.row_group])
     }
 }
 

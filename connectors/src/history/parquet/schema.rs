@@ -11,7 +11,7 @@ use super::footer::Column;
 use super::merge::{merged, of_file, settled, unusable};
 
 /// `Timestamp(us, UTC)`: how every time is handed on.
-pub(super) fn micros() -> DataType {
+pub(in crate::history) fn micros() -> DataType {
     DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
 }
 

@@ -14,18 +14,18 @@ use crate::objects::{connect, runtime, split};
 use crate::{Error, Result};
 
 /// How many requests are under way at once.
-pub(super) const REQUESTS_MAX: usize = 16;
+pub(in crate::history) const REQUESTS_MAX: usize = 16;
 
 /// One file in its store.
 #[derive(Clone, Debug)]
-pub(super) struct Location {
+pub(in crate::history) struct Location {
     pub store: Arc<dyn ObjectStore>,
     pub path: Path,
 }
 
 /// The stores met so far, by the part of a URL that names them (empty: local files).
 #[derive(Default)]
-pub(super) struct Stores(HashMap<String, Arc<dyn ObjectStore>>);
+pub(in crate::history) struct Stores(HashMap<String, Arc<dyn ObjectStore>>);
 
 impl Stores {
     pub fn location(&mut self, path: &str) -> Result<Location> {
@@ -104,7 +104,8 @@ async fn find_keys(
     Ok(found)
 }
 
-async fn look_at(paths: &[String], locations: &[Location]) -> Result<Vec<PinnedFile>> {
+/// Files as they are now.
+pub(in crate::history) async fn look_at(paths: &[String], locations: &[Location]) -> Result<Vec<PinnedFile>> {
     let looks = paths.iter().zip(locations).map(|(path, location)| async move {
         location
             .store
@@ -116,7 +117,7 @@ async fn look_at(paths: &[String], locations: &[Location]) -> Result<Vec<PinnedF
     futures::stream::iter(looks).buffered(REQUESTS_MAX).try_collect().await
 }
 
-pub(super) fn pin(path: String, meta: &ObjectMeta) -> PinnedFile {
+pub(in crate::history) fn pin(path: String, meta: &ObjectMeta) -> PinnedFile {
     let modified_us = meta.last_modified.timestamp_micros();
     PinnedFile { path, size: meta.size, etag: meta.e_tag.clone(), modified_us }
 }

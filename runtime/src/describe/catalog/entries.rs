@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::path::Path;
 
+use headwater_operators::group::Calendar;
 use arrow::datatypes::FieldRef;
 use serde::Serialize;
 
@@ -14,7 +15,7 @@ use crate::catalog::open::open_for_rows;
 use crate::catalog::opened::Opened;
 use crate::describe::meaning;
 use crate::job::validate::names::is_of_element;
-use crate::job::validate::types;
+use crate::job::validate::{calendar, types};
 use crate::job::view::Of;
 use crate::job::{About, Column, Derived, Group, Job, Source, Window, columns, duration};
 use crate::observe::report::{self, Report};
@@ -178,7 +179,11 @@ fn of_source(source: &Source, opened: Option<(&Opened, SourceId)>) -> SourceEntr
     SourceEntry {
         source: source.name.clone(),
         about: AboutEntry::from(&source.about),
-        history: source.history.as_ref().map(|history| format!("{} {}", history.kind.name(), history.config.path())),
+        history: source.history.as_ref().map(|history| {
+            let version = opened.and_then(|(opened, id)| opened.sources[id].history.as_ref()?.pinned().version.clone());
+            let version = version.map_or_else(String::new, |version| format!(", {version}"));
+            format!("{} {}{version}", history.kind.name(), history.config.path())
+        }),
         stream: source.stream.as_ref().map(|stream| stream.config.describe()),
         seam: format!("by {}", report::by(&source.seam.by)),
         event_time: source.event_time.as_ref().map_or_else(String::new, |time| time.text.clone()),
@@ -314,6 +319,16 @@ fn window(group: &Group) -> String {
         Window::Trailing => "trailing".to_owned(),
         Window::Tumbling { size_us } => format!("tumbling {}", show(size_us)),
         Window::Hopping { size_us, every_us } => format!("hopping {} every {}", show(size_us), show(every_us)),
+        Window::Calendar(calendar) => of_days(calendar),
         Window::Session { gap_us } => format!("session {}", show(gap_us)),
     }
+}
+
+fn of_days(windows: Calendar) -> String {
+    let show = |days: i64| duration::display(days * duration::DAY_US);
+    let (size, every, of_zone) = (windows.size(), windows.every(), calendar::shown(windows));
+    if size == every {
+        return format!("tumbling {}{of_zone}", show(size));
+    }
+    format!("hopping {} every {}{of_zone}", show(size), show(every))
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use headwater_operators::events;
+use headwater_operators::group::Fixed;
 use headwater_operators::key_codec::KeyCodec;
 use headwater_operators::table::Changed;
 
@@ -137,6 +138,7 @@ impl GroupState {
                 self.longest.map_or(i64::MIN, |longest| (Tick::from_us(done).left(longest)).us().saturating_add(1))
             }
             Window::Tumbling { size_us } | Window::Hopping { size_us, .. } => closes(Span::from_us(size_us)),
+            Window::Calendar(calendar) => closes(Span::from_us(Fixed::Calendar(calendar).longest())),
             Window::Session { gap_us } => closes(Span::from_us(gap_us)),
         }
     }

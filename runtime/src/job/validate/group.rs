@@ -3,7 +3,7 @@
 use headwater_connectors::Path;
 
 use super::windowed::Windowed;
-use super::{about, column, derived, lookup};
+use super::{about, calendar, column, derived, lookup};
 use crate::base::fault::At;
 use crate::base::id::{IdVec, SourceId};
 use crate::job::nearest::expected;
@@ -202,13 +202,13 @@ fn window(cx: &mut Context, group: &str, entry: &Entry) -> Option<Window> {
         cx,
         format!("the window of feature group `{group}`"),
         entry,
-        &["tumbling", "hopping", "session", "every"],
+        &["tumbling", "hopping", "session", "every", "zone", "starts"],
     )?;
     let kinds: Vec<&Entry> = section.entries().filter(|entry| KINDS.contains(&entry.name.as_str())).collect();
     let [kind] = kinds.as_slice() else {
         match kinds.get(1) {
             Some(second) => cx.error(second.at, format!("a group has one window: expected {EXAMPLES}")),
-            None if section.entries().any(|entry| entry.name != "every") => {}
+            None if section.entries().any(|entry| !["every", "zone", "starts"].contains(&entry.name.as_str())) => {}
             None => cx.error(entry.at, format!("{} is of no kind: expected {EXAMPLES}", section.what)),
         }
         return None;
@@ -219,6 +219,12 @@ fn window(cx: &mut Context, group: &str, entry: &Entry) -> Option<Window> {
         ("hopping", None) => section.missing(cx, "every", "say how far apart the windows start, like every = \"15m\""),
         ("hopping", Some(_)) | (_, None) => {}
         (_, Some(every)) => cx.error(every.at, "`every` goes with `hopping` only"),
+    }
+    let asked = calendar::read(cx, &section, &kind.name);
+    if !matches!(asked, calendar::Asked::Nothing) {
+        let size_us = size_us?;
+        let every_us = if kind.name == "hopping" { every_us? } else { size_us };
+        return calendar::windows(cx, &asked, (size_us, every_us)).map(Window::Calendar);
     }
     match kind.name.as_str() {
         "tumbling" => Some(Window::Tumbling { size_us: size_us? }),
@@ -233,6 +239,7 @@ fn warn_of_window(cx: &mut Context, window: Window, at: At, tick_us: i64) {
         Window::Trailing => return,
         Window::Tumbling { size_us } => size_us,
         Window::Hopping { size_us, every_us } => size_us.min(every_us),
+        Window::Calendar(calendar) => calendar.size().min(calendar.every()) * duration::DAY_US,
         Window::Session { gap_us } => gap_us,
     };
     if shortest < tick_us {
@@ -292,6 +299,9 @@ fn retain(cx: &mut Context, section: &Section, windowed: Windowed, lateness_us: 
     let (least_us, default_us, least) = match windowed {
         Windowed::Window(Window::Tumbling { size_us } | Window::Hopping { size_us, .. }) => {
             (lateness_us, lateness_us + size_us, "the source's `lateness`")
+        }
+        Windowed::Window(Window::Calendar(calendar)) => {
+            (lateness_us, lateness_us + calendar.size() * duration::DAY_US, "the source's `lateness`")
         }
         Windowed::Window(Window::Session { gap_us }) => {
             (lateness_us + gap_us, lateness_us + gap_us, "the source's `lateness` plus the session's gap")

@@ -2,6 +2,7 @@
 //! rest can be looked at all the same.
 
 mod about;
+pub mod calendar;
 mod column;
 mod derived;
 mod group;

@@ -1,0 +1,263 @@
+//! Logs as writers of tables make them, written by hand; tables of real writers are read end to end.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Int64Array};
+use arrow::datatypes::{DataType, Field};
+use roaring::RoaringTreemap;
+use serde_json::json;
+
+use super::*;
+use crate::history::lake::tests::{numbered, rows, write};
+
+const ID: &str = r#"{"type":"struct","fields":[{"name":"id","type":"long","nullable":true,"metadata":{}},{"name":"dt","type":"date","nullable":true,"metadata":{}}]}"#;
+
+fn data(dir: &Path, name: &str, ids: std::ops::Range<i64>) {
+    let ids: ArrayRef = Arc::new(Int64Array::from_iter_values(ids));
+    write(&dir.join(name), vec![(Field::new("id", DataType::Int64, true), ids)]);
+}
+
+fn commit(dir: &Path, version: u64, actions: &[Value]) {
+    let log = dir.join("_delta_log");
+    std::fs::create_dir_all(&log).unwrap();
+    let text: String = actions.iter().map(|action| format!("{action}\n")).collect();
+    std::fs::write(log.join(format!("{version:020}.json")), text).unwrap();
+}
+
+fn first(schema: &str, protocol: Value, configuration: Value) -> Vec<Value> {
+    let meta = json!({"metaData": {"id": "x", "schemaString": schema, "partitionColumns": ["dt"], "configuration": configuration}});
+    vec![json!({"commitInfo": {"inCommitTimestamp": 1000}}), json!({ "protocol": protocol }), meta]
+}
+
+fn add(path: &str, dt: Option<&str>) -> Value {
+    json!({"add": {"path": path, "partitionValues": {"dt": dt}, "size": 1, "dataChange": true}})
+}
+
+fn open(dir: &Path, which: Which, pinned: Option<&Pinned>) -> Result<Arc<dyn History>> {
+    let place = dir.display().to_string();
+    Delta { path: place.clone(), place, which }.open(pinned)
+}
+
+fn ids(history: &dyn History) -> Vec<String> {
+    rows(history, &[("id", DataType::Int64), ("dt", DataType::Date32)])
+}
+
+/// Three versions: two files; one of them goes for another; a third one, whose name needs escapes.
+fn three_versions(dir: &Path) {
+    data(dir, "a.parquet", 0..2);
+    data(dir, "dt=2026-01-02/b.parquet", 2..4);
+    data(dir, "c%20.parquet", 4..5);
+    let mut actions = first(ID, json!({"minReaderVersion": 1, "minWriterVersion": 2}), json!({}));
+    actions.extend([add("a.parquet", Some("2026-01-01")), json!({"txn": {"appId": "x"}})]);
+    commit(dir, 0, &actions);
+    // Of one version the order says nothing.
+    let remove = json!({"remove": {"path": "a.parquet", "dataChange": true}});
+    commit(dir, 1, &[json!({"commitInfo": {"inCommitTimestamp": 2000}}), add("dt=2026-01-02/b.parquet", None), remove]);
+    commit(dir, 2, &[json!({"commitInfo": {"inCommitTimestamp": 3000}}), add("c%2520.parquet", Some(""))]);
+}
+
+#[test]
+fn a_version_is_what_its_commits_have_made_of_it() {
+    let dir = tempfile::tempdir().unwrap();
+    three_versions(dir.path());
+    let (first, second, third) =
+        (&["0 2026-01-01", "1 2026-01-01"][..], &["2 -", "3 -"][..], &["4 -", "2 -", "3 -"][..]);
+    for (which, version, expected) in [
+        (Which::Newest, 2, third),
+        (Which::Version(0), 0, first),
+        (Which::Version(1), 1, second),
+        (Which::AsOf(2_500_000), 1, second),
+        (Which::AsOf(2_000_000), 1, second),
+        (Which::AsOf(i64::MAX), 2, third),
+    ] {
+        let history = open(dir.path(), which, None).unwrap();
+        assert_eq!(ids(history.as_ref()), expected, "{which:?}");
+        let pinned = history.pinned().clone();
+        assert_eq!(pinned.version, Some(format!("version {version}")), "{which:?}");
+        // What is pinned stays, whatever is asked for.
+        let again = open(dir.path(), Which::Newest, Some(&pinned)).unwrap();
+        assert_eq!((again.pinned(), ids(again.as_ref())), (&pinned, ids(history.as_ref())), "{which:?}");
+    }
+    for (which, expected) in [
+        (Which::Version(3), "has no version 3: its newest is 2"),
+        (Which::AsOf(999_999), "does not reach back to 1970-01-01 00:00:00.999999 UTC"),
+    ] {
+        let Err(Error::Config(told)) = open(dir.path(), which, None).map(drop) else { panic!("{which:?}") };
+        assert!(told.ends_with(expected), "{told}");
+    }
+    let Err(Error::Config(told)) = open(&dir.path().join("none"), Which::Newest, None).map(drop) else { panic!() };
+    assert!(told.starts_with("there is no Delta table at "), "{told}");
+}
+
+/// A pinned version whose files or log are cleaned is gone, which is no fault of the job.
+#[test]
+fn a_pinned_version_may_go() {
+    let dir = tempfile::tempdir().unwrap();
+    three_versions(dir.path());
+    let pinned = open(dir.path(), Which::Version(1), None).unwrap().pinned().clone();
+    let gone = |expected: &str| {
+        let Err(Error::Changed(told)) = open(dir.path(), Which::Newest, Some(&pinned)).map(drop) else { panic!() };
+        assert!(told.contains(expected), "{told}");
+    };
+    let file = dir.path().join("dt=2026-01-02/b.parquet");
+    let bytes = std::fs::read(&file).unwrap();
+    std::fs::remove_file(&file).unwrap();
+    gone("b.parquet was pinned, and is gone");
+    std::fs::write(&file, bytes).unwrap();
+    std::fs::remove_file(dir.path().join("_delta_log/00000000000000000000.json")).unwrap();
+    gone("commit 0 is gone from its log");
+}
+
+/// What a reader here does not know is refused by its name.
+#[test]
+fn what_is_not_known_is_refused() {
+    let schema = |of: &str| {
+        format!(r#"{{"type":"struct","fields":[{{"name":"dt","type":{of},"nullable":true,"metadata":{{}}}}]}}"#)
+    };
+    let features = |names: &[&str]| json!({"minReaderVersion": 3, "minWriterVersion": 7, "readerFeatures": names});
+    for (schema, protocol, configuration, expected) in [
+        (
+            schema("\"date\""),
+            features(&["deletionVectors", "rowTracking2"]),
+            json!({}),
+            "it asks its readers for \"rowTracking2\"",
+        ),
+        (schema("\"date\""), json!({"minReaderVersion": 4}), json!({}), "readers of version 4: up to 3"),
+        (
+            schema("\"date\""),
+            features(&[]),
+            json!({"delta.columnMapping.mode": "magic"}),
+            "maps its columns by \"magic\"",
+        ),
+        ("{}".to_owned(), features(&[]), json!({}), "a struct without `fields`"),
+        (
+            schema("\"date\""),
+            features(&["columnMapping"]),
+            json!({"delta.columnMapping.mode": "id"}),
+            "does not say the number of \"dt\"",
+        ),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        commit(dir.path(), 0, &first(&schema, protocol, configuration));
+        let told = open(dir.path(), Which::Newest, None).map(drop).unwrap_err().to_string();
+        assert!(told.contains(expected), "{told}");
+    }
+    // A type that is not known harms only who names it.
+    let dir = tempfile::tempdir().unwrap();
+    commit(
+        dir.path(),
+        0,
+        &first(
+            &schema("\"variant\"").replace("]}", r#",{"name":"v","type":"variant","metadata":{}}]}"#).replacen(
+                "\"variant\"",
+                "\"date\"",
+                1,
+            ),
+            features(&[]),
+            json!({}),
+        ),
+    );
+    let history = open(dir.path(), Which::Newest, None).unwrap();
+    let why = history.schema().unwrap().field(1).metadata()[crate::history::UNUSABLE].clone();
+    assert_eq!(why, "column \"v\" is of the type variant, which is not known here");
+    assert!(history.pieces(&[]).unwrap().is_empty());
+}
+
+/// Rows that a bitmap names are not there, whether it lies in a file or in the log.
+#[test]
+fn deleted_rows_are_left_out() {
+    let dir = tempfile::tempdir().unwrap();
+    data(dir.path(), "a.parquet", 0..8);
+    let deleted: RoaringTreemap = [0, 4, 7].into_iter().collect();
+    let mut bytes = 1_681_511_377u32.to_le_bytes().to_vec();
+    deleted.serialize_into(&mut bytes).unwrap();
+    let mut crc = flate2::Crc::new();
+    crc.update(&bytes);
+    let file = [&[1][..], &(bytes.len() as u32).to_be_bytes(), &bytes, &crc.sum().to_be_bytes()].concat();
+    let name = "deletion_vector_d2c639aa-8816-431a-aaf6-d3fe2512ff61.bin";
+    for (prefix, directory) in [("", ""), ("ab", "ab/")] {
+        let path = dir.path().join(format!("{directory}{name}"));
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, &file).unwrap();
+        // The example of the protocol.
+        let text = format!("{prefix}^-aqEH.-t@S}}K{{vb[*k^");
+        let vector = json!({"storageType": "u", "pathOrInlineDv": text, "offset": 1, "sizeInBytes": bytes.len(), "cardinality": 3});
+        let mut actions = first(ID, json!({"minReaderVersion": 3, "readerFeatures": ["deletionVectors"]}), json!({}));
+        actions.push(json!({"add": {"path": "a.parquet", "partitionValues": {"dt": null}, "deletionVector": vector}}));
+        commit(dir.path(), 0, &actions);
+        let history = open(dir.path(), Which::Newest, None).unwrap();
+        assert_eq!(ids(history.as_ref()), ["1 -", "2 -", "3 -", "5 -", "6 -"]);
+        // The file with fewer of its rows is another one for the log: it takes the place of the first.
+        let removed = json!({"remove": {"path": "a.parquet", "deletionVector": vector}});
+        commit(dir.path(), 1, &[removed, add("a.parquet", None)]);
+        assert_eq!(ids(open(dir.path(), Which::Newest, None).unwrap().as_ref()).len(), 8);
+        std::fs::remove_file(dir.path().join("_delta_log/00000000000000000001.json")).unwrap();
+        std::fs::write(&path, &file[..file.len() - 2]).unwrap();
+        let told = open(dir.path(), Which::Newest, None).map(drop).unwrap_err().to_string();
+        assert!(told.contains(name) && told.ends_with("it ends too early"), "{told}");
+    }
+}
+
+/// Columns under names that they do not have in files, by these or by their numbers.
+#[test]
+fn mapped_columns_are_found() {
+    for mode in ["name", "id"] {
+        let dir = tempfile::tempdir().unwrap();
+        let ids: ArrayRef = Arc::new(Int64Array::from_iter_values(0..2));
+        let inside =
+            arrow::array::StructArray::new(vec![numbered("col-3", DataType::Int64, 3)].into(), vec![ids.clone()], None);
+        let user = numbered("col-2", DataType::Struct(inside.fields().clone()), 2);
+        write(
+            &dir.path().join("a.parquet"),
+            vec![(numbered("col-1", DataType::Int64, 1), ids), (user, Arc::new(inside))],
+        );
+        let field = |name: &str, of: Value, id: u32| {
+            let metadata =
+                json!({"delta.columnMapping.id": id, "delta.columnMapping.physicalName": format!("col-{id}")});
+            json!({"name": name, "type": of, "nullable": true, "metadata": metadata})
+        };
+        let user = json!({"type": "struct", "fields": [field("age in years", json!("long"), 3)]});
+        let fields = json!([field("id", json!("long"), 1), field("user", user, 2), field("dt", json!("date"), 4)]);
+        let schema = json!({"type": "struct", "fields": fields}).to_string();
+        let mut actions = first(&schema, json!({"minReaderVersion": 2}), json!({"delta.columnMapping.mode": mode}));
+        actions.push(json!({"add": {"path": "a.parquet", "partitionValues": {"col-4": "2026-01-31"}}}));
+        commit(dir.path(), 0, &actions);
+        let history = open(dir.path(), Which::Newest, None).unwrap();
+        let found = rows(
+            history.as_ref(),
+            &[
+                ("id", DataType::Int64),
+                ("user.age in years", DataType::Int64),
+                ("user", history.schema().unwrap().field(1).data_type().clone()),
+                ("dt", DataType::Date32),
+            ],
+        );
+        assert_eq!(found, ["0 0 {age in years: 0} 2026-01-31", "1 1 {age in years: 1} 2026-01-31"], "{mode}");
+    }
+}
+
+#[test]
+fn partitions_are_values_of_their_types() {
+    use DataType::*;
+    let micros = crate::history::parquet::schema::micros;
+    for (text, data_type, expected) in [
+        (Some("5"), Int32, Some("5")),
+        (Some("-5"), Int64, Some("-5")),
+        (Some("x y"), Utf8, Some("x y")),
+        (Some(""), Utf8, Some("")),
+        (None, Int64, Some("")),
+        (Some("true"), Boolean, Some("true")),
+        (Some("1.50"), Decimal128(5, 2), Some("1.50")),
+        (Some("2026-01-31"), Date32, Some("2026-01-31")),
+        (Some("2026-01-31 10:00:00"), micros(), Some("2026-01-31T10:00:00Z")),
+        (Some("2026-01-31 10:00:00.123456"), micros(), Some("2026-01-31T10:00:00.123456Z")),
+        (Some("2026-01-31T10:00:00.5Z"), micros(), Some("2026-01-31T10:00:00.500Z")),
+        (Some("x"), Int32, None),
+        (Some("300"), Int8, None),
+    ] {
+        let found = schema::constant(text, &data_type);
+        let shown = found.map(|value| arrow::util::display::array_value_to_string(&value, 0).unwrap());
+        assert_eq!(shown.as_deref(), expected, "{text:?} as {data_type}");
+    }
+}
