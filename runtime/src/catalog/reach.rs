@@ -39,7 +39,7 @@ impl Reach {
         let back = |reach: Reach| match reach {
             Reach::Everything => None,
             Reach::Back(longest) => Some(longest),
-            Reach::Windows { size, retain, .. } => Some(size + retain),
+            Reach::Windows { places, retain } => Some(Span::from_us(places.longest()) + retain),
         };
         let others: Option<Vec<Span>> = others.map(back).collect();
         match (self, others) {
