@@ -50,4 +50,5 @@ mod starts;
 mod support;
 mod topics;
 mod union;
+mod views;
 mod wrong_inputs;

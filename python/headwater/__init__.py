@@ -28,6 +28,7 @@ from ._parts import (
     Source,
     State,
     Table,
+    View,
     Window,
     approx_count_distinct,
     approx_percentile,

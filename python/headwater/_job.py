@@ -12,7 +12,7 @@ from typing import Any
 
 from . import _native
 from ._errors import NotRunning, UsageError, faults_of, raise_from
-from ._parts import Duration, Features, Kind, Part, Sink, Source, State, Table
+from ._parts import Duration, Features, Kind, Part, Sink, Source, State, Table, View
 from ._places import Place
 from ._progress import Bar
 from ._report import Report
@@ -62,6 +62,8 @@ class Job(Part):
     sources: Sequence[Source] = ()
     #: Those that lookups name come by themselves.
     tables: Sequence[Table] = ()
+    #: Rows made of rows.
+    views: Sequence[View] = ()
     #: Without any, rows go to an embedded store below the state.
     sinks: Sequence[Sink] = ()
     tick: Duration | None = None
@@ -255,10 +257,11 @@ class Job(Part):
                 write(text, name, part._keys(), part._place)
         if self.serve_log is not None:
             write(text, "serve_log", self.serve_log, self._place)
-        sections: dict[str, Sequence[Source | Table | Features | Sink]] = {
+        sections: dict[str, Sequence[Source | Table | Features | View | Sink]] = {
             "sources": self._all_sources(),
             "tables": self._all_tables(),
             "features": self.features,
+            "views": self.views,
             "sinks": self.sinks,
         }
         for section, parts in sections.items():

@@ -335,6 +335,25 @@ class Features(Part):
         return (source for source in given if isinstance(source, Source))
 
 
+@dataclass
+class View(Part):
+    """Rows made of the rows of groups, tables and other views, by SQL.
+
+    >>> owners = View("owners", key="owner", sql="SELECT owner, count(*) AS cards FROM cards GROUP BY owner")
+    >>> owners.key
+    'owner'
+    """
+
+    name: str
+    key: str | Sequence[str] | None = None
+    sql: str | None = None
+    description: str | None = None
+    owner: str | None = None
+    tags: Sequence[str] | None = None
+    extra: Mapping[str, Any] = _extra()
+    _place: Place | None = _place()
+
+
 def _name(of: Any) -> Any:
     return getattr(of, "name", of)
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from ._parts import Column, Features, Kind, Lookup, Seam, Sink, Source, State, Table, Window
+from ._parts import Column, Features, Kind, Lookup, Seam, Sink, Source, State, Table, View, Window
 from ._places import Place
 from ._toml import Text, key
 
@@ -15,7 +15,7 @@ _SECTIONS = ("schema", "lookup", "columns", "derived")
 #: Those of a job that have fields.
 _KEYS = (
     *("name", "tick", "stall_limit", "idle_limit", "features_file"),
-    *("sources", "tables", "features", "sinks", "dead_letters", "serve_log", "state"),
+    *("sources", "tables", "features", "views", "sinks", "dead_letters", "serve_log", "state"),
 )
 
 
@@ -25,6 +25,7 @@ def parts_of(root: Mapping[str, Any]) -> dict[str, Any]:
     made["sources"] = [_source(name, of, Source) for name, of in made.pop("sources", {}).items()]
     made["tables"] = [_source(name, of, Table) for name, of in made.pop("tables", {}).items()]
     made["features"] = [_features(name, of) for name, of in made.pop("features", {}).items()]
+    made["views"] = [View(name, **_known(View, of)) for name, of in made.pop("views", {}).items()]
     made["sinks"] = [_sink(name, of) for name, of in made.pop("sinks", {}).items()]
     if "state" in made:
         made["state"] = State(**_known(State, made["state"]))

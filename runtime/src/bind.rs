@@ -18,7 +18,7 @@ use crate::catalog::open::open_for_rows;
 use crate::describe::{catalog, check};
 use crate::job::Job;
 use crate::serve::{endpoint, export};
-use crate::start::identity;
+use crate::start::{identity, meaning};
 
 /// A job as it was written; `shown` is what places call the text.
 pub fn job(shown: &str, text: &str, dir: &Path) -> Result<Job, Faults> {
@@ -61,6 +61,9 @@ pub fn fingerprint(job: &Job) -> Result<String, Failure> {
         for derived in &group.derived {
             text += &format!("{} = {}\n", derived.name, derived.of.text);
         }
+    }
+    for view in opened.views.ids() {
+        text += &format!("{}\n", meaning::of_query(&opened, view));
     }
     Ok(format!("{:032x}", xxhash_rust::xxh3::xxh3_128(text.as_bytes())))
 }

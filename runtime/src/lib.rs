@@ -43,6 +43,7 @@ pub use status::Status;
 pub mod status {
     pub use crate::observe::report::{
         Bootstrap, CheckpointReport, GroupReport, PartitionReport, Phase, Report as Status, SeamReport, SourceReport,
+        ViewReport,
     };
     pub use crate::observe::status::SourceCounts;
     pub use headwater_operators::group::Counters;

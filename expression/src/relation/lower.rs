@@ -320,7 +320,7 @@ fn joined(join: &datafusion_expr::logical_plan::Join, (left, right): (Lowered, L
     let node = Node::Join(Box::new(Join { left: side.node, right: other.node, kind, on, nulls_are_equal }));
     let all = Lowered { node, types, unique };
     match &join.filter {
-        None => Ok(all),
+        None | Some(Expr::Literal(ScalarValue::Boolean(Some(true)), _)) => Ok(all),
         Some(condition) if kind == JoinKind::Inner => filtered(all, schema, condition),
         Some(condition) => refused(format!(
             "`{condition}`: beside its equalities an outer join, EXISTS or IN takes no condition over both sides"

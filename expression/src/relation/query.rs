@@ -80,6 +80,10 @@ fn parse(sql: &str) -> std::result::Result<Statement, ExpressionError> {
         let message = format!("expected the end of the query, found `{}`", rest.token);
         return Err(ExpressionError { message, offset: offset(sql, rest.span.start) });
     }
+    if !matches!(*query.body, SetExpr::Select(_) | SetExpr::SetOperation { .. } | SetExpr::Query(_) | SetExpr::Values(_)) {
+        let message = "a query begins with SELECT or WITH".to_owned();
+        return Err(ExpressionError { message, offset: Some(sql.len() - sql.trim_start().len()) });
+    }
     Ok(Statement::Query(query))
 }
 
@@ -157,7 +161,10 @@ fn plan(context: &Context, statement: Statement) -> Result<LogicalPlan> {
         Arc::new(PushDownFilter::new()),
         Arc::new(OptimizeProjections::new()),
     ];
-    let context = OptimizerContext::new_with_config_options(DIALECT.shared_options()).with_max_passes(8);
+    let mut options = DIALECT.shared_options().as_ref().clone();
+    // Else one that names nothing of the query around it would stay what it is.
+    options.optimizer.enable_physical_uncorrelated_scalar_subquery = false;
+    let context = OptimizerContext::new_with_config_options(Arc::new(options)).with_max_passes(8);
     Optimizer::with_rules(rules).optimize(plan, &context, |_, _| {})
 }
 

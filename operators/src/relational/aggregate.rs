@@ -7,8 +7,8 @@ use arrow::array::ArrayRef;
 use arrow::datatypes::DataType;
 use arrow::error::ArrowError;
 
-use super::by_tick::PerTick;
-use super::{Bytes, Keyed, Rows, by_tick};
+use super::by_tick::{PerTick, by_tick};
+use super::rows::{Bytes, Keyed, Rows};
 use crate::accumulators::{Accumulators, ColumnPlan, Inputs, result_types};
 use crate::key_codec::KeyCodec;
 use crate::keys::{self, Interner};

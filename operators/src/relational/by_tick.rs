@@ -9,7 +9,7 @@ use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::Operator;
 
-use super::{Bytes, Keyed, Rows};
+use super::rows::{Bytes, Keyed, Rows};
 use crate::keys;
 
 /// What is made of rows by key, on the worker that owns the key.

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::by_tick::{PerTick, by_key};
-use super::{Bytes, Keyed, Rows, by_tick};
+use super::by_tick::{PerTick, by_key, by_tick};
+use super::rows::{Bytes, Keyed, Rows};
 
 /// The keys of rows, each once, whatever rows have it.
 pub fn distinct<'scope>(rows: Keyed<'scope>) -> Rows<'scope> {

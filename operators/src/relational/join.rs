@@ -14,7 +14,7 @@ use differential_dataflow::operators::arrange::{Arranged, TraceAgent};
 use differential_dataflow::trace::implementations::ValSpine;
 
 use super::distinct::distinct;
-use super::{Bytes, Keyed, Rows};
+use super::rows::{Bytes, Keyed, Rows};
 
 /// Which rows come of a join.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::Operator;
 
-use super::{Bytes, Rows};
+use super::rows::{Bytes, Rows};
 use crate::exchange::Routed;
 use crate::key_codec::KeyCodec;
 

@@ -24,18 +24,11 @@ pub mod join;
 pub mod links;
 pub mod map;
 pub mod published;
+mod rows;
 #[cfg(test)]
 mod tests;
 pub mod top;
 
 pub use by_tick::{PerTick, by_tick};
 pub use changed::Changed;
-
-use differential_dataflow::VecCollection;
-
-/// A row, or the columns of one that are its key.
-pub type Bytes = Vec<u8>;
-/// Rows, as differences.
-pub type Rows<'scope> = VecCollection<'scope, i64, Bytes, isize>;
-/// Rows, each with a key.
-pub type Keyed<'scope> = VecCollection<'scope, i64, (Bytes, Bytes), isize>;
+pub use rows::{Bytes, Keyed, Rows};

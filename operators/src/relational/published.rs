@@ -28,7 +28,7 @@ use timely::progress::{Antichain, Stamp};
 use timely::scheduling::Activator;
 
 use super::changed::{self, Changed};
-use super::{Bytes, Keyed};
+use super::rows::{Bytes, Keyed};
 use crate::changes::{Changes, Keys};
 use crate::collection::{BEFORE, Changelog, Contents, Newest, Readable, Reset, RowBatch, RowSpine, RowTrace};
 use crate::group::rows::{Row, Rows};
@@ -159,6 +159,9 @@ impl Published {
             self.turn(key, row.map(|row| opened.row(row)), tick);
         }
         self.rows.settle();
+        if tick == BEFORE {
+            self.changed = Changed::default();
+        }
     }
 
     /// A key has this row from a tick on.

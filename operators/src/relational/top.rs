@@ -19,8 +19,8 @@ use arrow::error::ArrowError;
 use arrow_row::{RowConverter, SortField};
 use differential_dataflow::consolidation::consolidate;
 
-use super::by_tick::{PerTick, by_key};
-use super::{Bytes, Keyed, Rows, by_tick};
+use super::by_tick::{PerTick, by_key, by_tick};
+use super::rows::{Bytes, Keyed, Rows};
 use crate::key_codec::KeyCodec;
 
 /// The first `limit` rows of each key. A row stands behind its place in the order: see [`placed`]. `numbered`: with its number from 1 on,

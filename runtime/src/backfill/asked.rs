@@ -20,6 +20,11 @@ pub fn groups(job: &Job, features: Option<&[String]>) -> Result<Vec<GroupId>, Fa
     let names = || all.iter().map(|id| job.groups[*id].name.as_str());
     let mut asked = vec![];
     for name in features {
+        if job.views.find(|view| view.name == *name).is_some() {
+            return Err(Failure::Usage(format!(
+                "--features: `{name}` is a view: a backfill of views is not built yet"
+            )));
+        }
         let Some(id) = job.groups.find(|group| group.name == *name) else {
             return Err(Failure::Usage(format!(
                 "--features: the job has no group `{name}`: {}",

@@ -7,11 +7,11 @@ use headwater_operators::changes;
 use headwater_operators::relational::links::By;
 
 use crate::base::fault::Faults;
-use crate::job::Named;
 use crate::job::nearest::expected;
 use crate::job::validate::names::is_key;
 use crate::job::validate::types;
-use crate::job::view::{LinkedBy, Links, View};
+use crate::job::view::{LinkedBy, Links};
+use crate::job::{Named, View};
 
 /// What is made of the rows of the query: the first column is the entity.
 pub struct OpenLinks {

@@ -10,13 +10,14 @@ use headwater_connectors::history::History;
 use headwater_connectors::sink::GroupShape;
 use headwater_connectors::stream::Stream;
 use headwater_expression::Expression;
+use headwater_expression::relation::Query;
 use headwater_operators::accumulators::ColumnPlan;
 
 use super::computed::Computed;
 use super::derived::DerivedColumns;
 use super::graph::{Graph, Kind};
 use super::input::Input;
-use super::relation::OpenView;
+use super::links::OpenLinks;
 use super::view::View;
 use crate::base::id::{GroupId, IdVec, SourceId, ViewId};
 use crate::base::time::Span;
@@ -256,6 +257,19 @@ pub struct OpenGroup {
     pub looked_up: Vec<String>,
     /// Of the changes as the group makes them: without derived columns.
     pub own_schema: SchemaRef,
+    /// Of the rows as sinks have them.
+    pub shape: GroupShape,
+}
+
+/// A view, opened.
+pub struct OpenView {
+    pub query: Query,
+    /// What the collections of its query are.
+    pub reads: Vec<Kind>,
+    /// Places among the columns of the query: those of its key, in their order, and then all others.
+    pub columns: Vec<usize>,
+    /// Where its rows are links of those of the query.
+    pub links: Option<OpenLinks>,
     /// Of the rows as sinks have them.
     pub shape: GroupShape,
 }

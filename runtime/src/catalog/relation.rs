@@ -19,27 +19,15 @@ use headwater_operators::value::Kind as Values;
 
 use super::graph::Kind;
 use super::group::Compiled;
-use super::links::{self, OpenLinks};
+use super::links;
+use super::opened::OpenView;
 use crate::base::fault::Faults;
 use crate::base::id::{GroupId, IdVec, SourceId, ViewId};
 use crate::job::nearest::expected;
 use crate::job::validate::names::is_key;
 use crate::job::validate::types;
-use crate::job::view::{Of, Sql, View};
-use crate::job::{Job, Window};
-
-/// A view, opened.
-pub struct OpenView {
-    pub query: Query,
-    /// What the collections of its query are.
-    pub reads: Vec<Kind>,
-    /// Places among the columns of the query: those of its key, in their order, and then all others.
-    pub columns: Vec<usize>,
-    /// Where its rows are links of those of the query.
-    pub links: Option<OpenLinks>,
-    /// Of the rows as sinks have them.
-    pub shape: GroupShape,
-}
+use crate::job::view::{Of, Sql};
+use crate::job::{Job, View, Window};
 
 /// The columns of windowed rows.
 const WINDOW: [&str; 2] = ["window_start", "window_end"];

@@ -246,7 +246,7 @@ fn tell_group(out: &mut Vec<u8>, opened: &Opened, id: GroupId, plan: Option<&Pla
 fn tell_view(out: &mut Vec<u8>, opened: &Opened, id: ViewId, plan: Option<&Plan>) -> std::io::Result<()> {
     let rows = opened.job.rows_of(id);
     let view = &opened.job.views[id];
-    writeln!(out, "\n{} {}, of {}", view.kind(), view.name, opened.names_read_by(id).join(" and "))?;
+    writeln!(out, "\n{} {}, of {}", view.of.kind(), view.name, opened.names_read_by(id).join(" and "))?;
     if let Of::Links(links) = &view.of {
         writeln!(out, "  {}", meaning::of_links(links))?;
     }

@@ -294,6 +294,20 @@ tables! {
         p => "p"
     }
 
+    /// `[views.NAME]`: rows made of the rows of groups, tables and other views.
+    View {
+        /// The column of the result that tells its rows apart, or a list of them.
+        key => "key"
+        /// The query.
+        sql => "sql"
+        /// What it is, for people.
+        description => "description"
+        /// Who answers for it.
+        owner => "owner"
+        /// A list of words to find it by.
+        tags => "tags"
+    }
+
     /// `[state]`: where checkpoints are.
     State {
         /// A local path, or the URL of an object store.
@@ -321,6 +335,13 @@ impl Source {
     /// Without any key.
     pub fn new() -> Source {
         Source::default()
+    }
+}
+
+impl View {
+    /// Without any key.
+    pub fn new() -> View {
+        View::default()
     }
 }
 
@@ -427,6 +448,11 @@ impl JobBuilder {
     /// Adds a group of columns. Their order is that of the changelog.
     pub fn features(self, name: &str, features: Features) -> JobBuilder {
         JobBuilder { root: self.root.add("features", name, features.into()), ..self }
+    }
+
+    /// Adds a view over the rows of groups, tables and other views.
+    pub fn view(self, name: &str, view: View) -> JobBuilder {
+        JobBuilder { root: self.root.add("views", name, view.into()), ..self }
     }
 
     /// Adds a sink: a table with its `type`, and what goes with that. Without any, rows go to an embedded store.

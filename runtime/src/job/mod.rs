@@ -36,8 +36,9 @@ use headwater_operators::aggregate::Aggregate;
 use headwater_operators::group::{Calendar, Fixed};
 
 use crate::base::fault::{At, Fault, Faults, Places};
-use crate::base::id::{GroupId, IdVec, SinkId, SourceId, ViewId};
+use crate::base::id::{GroupId, Id, IdVec, SinkId, SourceId, ViewId};
 use crate::base::time::Span;
+use view::Of;
 
 /// A validated job. Durations and times are microseconds. Its debug output shows no secret.
 #[derive(Clone)]
@@ -57,7 +58,7 @@ pub struct Job {
     /// In the order of the file: it is the order of the changelog.
     pub(crate) groups: IdVec<GroupId, Group>,
     /// In the order of the file, behind the groups in the changelog.
-    pub(crate) views: IdVec<ViewId, view::View>,
+    pub(crate) views: IdVec<ViewId, View>,
     pub(crate) sinks: IdVec<SinkId, Sink>,
     pub(crate) dead_letters: Arc<dyn LinesConfig>,
     /// `[dead_letters]`, where there is one.
@@ -261,6 +262,17 @@ impl Lookup {
     }
 }
 
+/// Rows that are a function of other rows, at every tick.
+#[derive(Clone, Debug)]
+pub(crate) struct View {
+    pub name: String,
+    pub at: At,
+    /// Its columns that tell its rows apart.
+    pub key: Vec<Named>,
+    pub of: Of,
+    pub about: About,
+}
+
 /// A column of a group's key.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Key {
@@ -342,6 +354,29 @@ impl Job {
     /// The distance of its ticks.
     pub(crate) fn tick(&self) -> Span {
         Span::from_us(self.tick_us)
+    }
+
+    /// The number that sinks know a view by.
+    pub(crate) fn rows_of(&self, view: ViewId) -> GroupId {
+        GroupId::at(self.groups.len() + view.index())
+    }
+
+    /// The view of a number that sinks know; `None`: it is a group's.
+    pub(crate) fn view_of(&self, rows: GroupId) -> Option<ViewId> {
+        rows.index().checked_sub(self.groups.len()).map(ViewId::at)
+    }
+
+    /// All numbers that sinks know: of groups, then of views.
+    pub(crate) fn all_rows(&self) -> impl Iterator<Item = GroupId> + Clone + use<> {
+        (0..self.groups.len() + self.views.len()).map(GroupId::at)
+    }
+
+    /// How the job calls it.
+    pub(crate) fn name_of(&self, rows: GroupId) -> &str {
+        match self.view_of(rows) {
+            None => &self.groups[rows].name,
+            Some(view) => &self.views[view].name,
+        }
     }
 
     /// What is odd about it, and no error.

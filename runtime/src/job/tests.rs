@@ -117,6 +117,10 @@ fn meaning(job: &Job) -> String {
     let mut text = format!("job {} tick {tick} stall {stall} idle {idle}\n", job.name);
     job.sources.iter().for_each(|source| text += &source_meaning(source));
     job.groups.iter().for_each(|group| text += &group_meaning(job, group));
+    for view in &job.views {
+        let key: Vec<&str> = view.key.iter().map(|key| key.text.as_str()).collect();
+        writeln!(text, "view {} by {} {:?}", view.name, key.join(", "), view.of).unwrap();
+    }
     for sink in &job.sinks {
         let groups: Vec<u32> = sink.groups.iter().map(|group| group.number()).collect();
         writeln!(text, "sink {}: {:?} groups {groups:?}", sink.name, sink.to).unwrap();

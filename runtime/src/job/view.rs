@@ -1,21 +1,9 @@
-//! Views and links: rows made of the rows of others.
+//! What the rows of a view, or of links, are made of.
 
 use headwater_expression::{Token, TokenKind, tokens};
 
 use crate::base::fault::At;
-use crate::base::id::{GroupId, Id, ViewId};
-use crate::job::{About, Job, Named};
-
-/// Rows that are a function of other rows, at every tick.
-#[derive(Clone, Debug)]
-pub(crate) struct View {
-    pub name: String,
-    pub at: At,
-    /// Its columns that tell its rows apart.
-    pub key: Vec<Named>,
-    pub of: Of,
-    pub about: About,
-}
+use crate::job::Named;
 
 /// What the rows of a view are.
 #[derive(Clone, Debug)]
@@ -65,18 +53,18 @@ pub(crate) struct Sql {
     pub starts: Option<At>,
 }
 
-impl View {
-    /// How messages call such a one.
+impl Of {
+    /// How messages call what has such rows.
     pub fn kind(&self) -> &'static str {
-        match self.of {
+        match self {
             Of::Sql(_) => "view",
             Of::Links(_) => "links",
         }
     }
 
-    /// Whether its query may name something so called.
+    /// Whether it may name something so called.
     pub fn mentions(&self, name: &str) -> bool {
-        let sql = match &self.of {
+        let sql = match self {
             Of::Sql(sql) => sql,
             Of::Links(links) => return links.from.text == name,
         };
@@ -97,32 +85,6 @@ impl Sql {
                 let line = first.line + lines.matches('\n').count() + 1;
                 At { line, column: last.chars().count() + 1, ..first }
             }
-        }
-    }
-}
-
-/// What has rows: groups, and behind them views. A sink knows both by the same numbers.
-impl Job {
-    /// The number that sinks know a view by.
-    pub(crate) fn rows_of(&self, view: ViewId) -> GroupId {
-        GroupId::at(self.groups.len() + view.index())
-    }
-
-    /// The view of a number that sinks know; `None`: it is a group's.
-    pub(crate) fn view_of(&self, rows: GroupId) -> Option<ViewId> {
-        rows.index().checked_sub(self.groups.len()).map(ViewId::at)
-    }
-
-    /// All numbers that sinks know: of groups, then of views.
-    pub(crate) fn all_rows(&self) -> impl Iterator<Item = GroupId> + Clone + use<> {
-        (0..self.groups.len() + self.views.len()).map(GroupId::at)
-    }
-
-    /// How the job calls it.
-    pub(crate) fn name_of(&self, rows: GroupId) -> &str {
-        match self.view_of(rows) {
-            None => &self.groups[rows].name,
-            Some(view) => &self.views[view].name,
         }
     }
 }

@@ -48,9 +48,6 @@ fn of_freshness(page: &mut Page, view: &RunView, as_of: &IdVec<GroupId, Option<T
 
 fn of_views(page: &mut Page, view: &RunView, status: &ProcessStatus) {
     let job = &view.opened.job;
-    if job.views.is_empty() {
-        return;
-    }
     type Number = fn(&GroupStatus) -> u64;
     let numbers: [(&str, &str, &str, Number); 5] = [
         ("rows", "gauge", "Rows that stores have of a view.", |of| of.counts.rows),

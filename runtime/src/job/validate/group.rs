@@ -11,7 +11,7 @@ use crate::job::raw::{Entry, Kind};
 use crate::job::section::{Context, Section, name_is_plain, string};
 use crate::job::{Column, Group, Key, Lookup, Named, Source, Window, duration};
 
-const KEYS: [&str; 14] = [
+const KEYS: [&str; 15] = [
     "source",
     "key",
     "explode",
@@ -21,6 +21,7 @@ const KEYS: [&str; 14] = [
     "columns",
     "derived",
     "retain",
+    "history",
     "sql",
     "sql_file",
     "description",
@@ -44,6 +45,7 @@ pub fn read(
     let name = entry.name.as_str();
     name_is_plain(cx, "feature group", name, entry.at, "");
     let section = Section::open(cx, format!("feature group `{name}`"), entry, &KEYS)?;
+    refuse_history(cx, &section);
     let of_group = group_sources(cx, &section, sources);
     let key = key(cx, &section);
     let explode = explode(cx, &section, &of_group);
@@ -85,6 +87,13 @@ pub fn read(
         derived,
         about: about::read(cx, &section),
     })
+}
+
+/// Rows as they were are not kept yet.
+pub(super) fn refuse_history(cx: &mut Context, section: &Section) {
+    if let Some(history) = section.get("history") {
+        cx.error(history.at, "earlier values are not built yet: leave `history` out");
+    }
 }
 
 /// Whose events it has, ascending.

@@ -1,13 +1,13 @@
 //! `[links.NAME]`: which entities hang together because they share something.
 
 use super::about;
-use super::group::one_or_several;
-use crate::job::Named;
+use super::group::{one_or_several, refuse_history};
+use crate::job::{Named, View};
 use crate::job::raw::Entry;
 use crate::job::section::{Context, Section, name_is_plain};
-use crate::job::view::{LinkedBy, Links, Of, View};
+use crate::job::view::{LinkedBy, Links, Of};
 
-const KEYS: [&str; 9] = ["from", "entity", "shared", "a", "b", "max_degree", "description", "owner", "tags"];
+const KEYS: [&str; 10] = ["from", "entity", "shared", "a", "b", "max_degree", "history", "description", "owner", "tags"];
 
 /// What more are linked to links none, if nothing else is said.
 const MAX_DEGREE: u64 = 100;
@@ -17,6 +17,7 @@ pub fn read(cx: &mut Context, entry: &Entry) -> Option<View> {
     let name = entry.name.as_str();
     name_is_plain(cx, "links", name, entry.at, "");
     let section = Section::open(cx, format!("links `{name}`"), entry, &KEYS)?;
+    refuse_history(cx, &section);
     let from = section.required(cx, "from", "name a group, a table or a view");
     let by = by(cx, &section)?;
     let max_degree = match section.get("max_degree") {

@@ -155,7 +155,7 @@ fn across(cx: &mut Context, job: &Job, group_names: &[&str]) {
     for (n, source) in job.sources.pairs() {
         // A group that is too wrong to be read may be the one that uses it.
         let is_used = |group: &Group| group.sources.contains(&n) || group.lookups.iter().any(|l| l.table() == Some(n));
-        let is_viewed = source.table.is_some() && job.views.iter().any(|view| view.mentions(&source.name));
+        let is_viewed = source.table.is_some() && job.views.iter().any(|view| view.of.mentions(&source.name));
         if group_names.len() == job.groups.len() && !job.groups.iter().any(is_used) && !is_viewed {
             cx.warning(source.at, format!("no group uses {}", source.describe()));
         }

@@ -1,0 +1,10 @@
+//! Rows as they travel between the operators of a query.
+
+use differential_dataflow::VecCollection;
+
+/// A row, or the columns of one that are its key.
+pub type Bytes = Vec<u8>;
+/// Rows, as differences.
+pub type Rows<'scope> = VecCollection<'scope, i64, Bytes, isize>;
+/// Rows, each with a key.
+pub type Keyed<'scope> = VecCollection<'scope, i64, (Bytes, Bytes), isize>;
