@@ -27,6 +27,7 @@ mod fuzz;
 mod gap;
 mod inputs;
 mod lakes;
+mod links;
 mod live;
 mod lookups;
 mod metrics;

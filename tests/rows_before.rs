@@ -105,10 +105,10 @@ stream = { type = "jsonl", path = "shops/stream*.jsonl" }
 seam = { by = "offset", partition = "p", offset = "o" }
 [features.chain]
 source = "pay"
-lookup.o = { features = "odd", on = "card" }
-lookup.w = { features = "owners", on = "o.who" }
+lookup.d = { features = "odd", on = "card" }
+lookup.w = { features = "owners", on = "d.who" }
 key = "shop"
-columns = { far = { agg = "last_n", n = 5, of = "o.seen_10s", window = "20s" }, of_owner = { agg = "sum", of = "w.n_all", windows = ["10s", "all"] } }
+columns = { far = { agg = "last_n", n = 5, of = "d.seen_10s", window = "20s" }, of_owner = { agg = "sum", of = "w.n_all", windows = ["10s", "all"] } }
 [features.odd]
 source = "pay"
 lookup.h = { features = "cards", on = "card" }
