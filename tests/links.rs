@@ -54,7 +54,8 @@ checkpoint_every = "1ms"
 fn write(dir: &Path, events: usize) -> PathBuf {
     let mut random = StdRng::seed_from_u64(5);
     std::fs::create_dir_all(dir.join("pay")).unwrap();
-    let (mut now, mut history, mut streams, mut offsets) = (START, String::new(), [String::new(), String::new()], [0; 2]);
+    let (mut now, mut history, mut streams, mut offsets) =
+        (START, String::new(), [String::new(), String::new()], [0; 2]);
     for n in 0..events {
         now += random.random_range(0..60_000);
         let mut name = |kind: &str, most: i32| match random.random_bool(0.1) {
@@ -129,10 +130,15 @@ fn what_hangs_together_is_told_by_any_number_of_workers() {
     }
     assert!(of("ring").iter().all(|(_, row)| row["size"].as_u64() == Some(sizes[row["component"].as_str().unwrap()])));
     assert!(sizes.values().any(|size| *size > 2), "{sizes:?}");
-    let big: BTreeMap<&String, u64> = sizes.iter().filter(|(_, size)| **size > 2).map(|(name, size)| (name, *size)).collect();
+    let big: BTreeMap<&String, u64> =
+        sizes.iter().filter(|(_, size)| **size > 2).map(|(name, size)| (name, *size)).collect();
     let viewed = of("rings");
     assert_eq!(viewed.len(), big.len());
-    assert!(viewed.iter().all(|(key, row)| row["cards"].as_u64() == Some(big[&key["component"].as_str().unwrap().to_owned()])));
+    assert!(
+        viewed
+            .iter()
+            .all(|(key, row)| row["cards"].as_u64() == Some(big[&key["component"].as_str().unwrap().to_owned()]))
+    );
     assert!(of("money").iter().all(|(key, row)| key["entity"].is_string() && row.get("shared").is_none()));
 }
 

@@ -80,7 +80,10 @@ fn parse(sql: &str) -> std::result::Result<Statement, ExpressionError> {
         let message = format!("expected the end of the query, found `{}`", rest.token);
         return Err(ExpressionError { message, offset: offset(sql, rest.span.start) });
     }
-    if !matches!(*query.body, SetExpr::Select(_) | SetExpr::SetOperation { .. } | SetExpr::Query(_) | SetExpr::Values(_)) {
+    if !matches!(
+        *query.body,
+        SetExpr::Select(_) | SetExpr::SetOperation { .. } | SetExpr::Query(_) | SetExpr::Values(_)
+    ) {
         let message = "a query begins with SELECT or WITH".to_owned();
         return Err(ExpressionError { message, offset: Some(sql.len() - sql.trim_start().len()) });
     }

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::path::Path;
 
-use headwater_operators::group::Calendar;
 use arrow::datatypes::FieldRef;
+use headwater_operators::group::Calendar;
 use serde::Serialize;
 
 use crate::base::id::{GroupId, SourceId, ViewId};

@@ -2,12 +2,13 @@
 
 use super::about;
 use super::group::{one_or_several, refuse_history};
-use crate::job::{Named, View};
 use crate::job::raw::Entry;
 use crate::job::section::{Context, Section, name_is_plain};
 use crate::job::view::{LinkedBy, Links, Of};
+use crate::job::{Named, View};
 
-const KEYS: [&str; 10] = ["from", "entity", "shared", "a", "b", "max_degree", "history", "description", "owner", "tags"];
+const KEYS: [&str; 10] =
+    ["from", "entity", "shared", "a", "b", "max_degree", "history", "description", "owner", "tags"];
 
 /// What more are linked to links none, if nothing else is said.
 const MAX_DEGREE: u64 = 100;
