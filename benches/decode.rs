@@ -141,6 +141,9 @@ fn wanted(fee: DataType) -> Wanted {
     Wanted { schema: Arc::new(Schema::new(fields.to_vec())), time_unit_ns: 1_000_000 }
 }
 
+/// A format: its name, what decodes it, and what writes a record of it.
+type Case = (&'static str, Box<dyn Decoder>, fn(&Payment) -> Vec<u8>);
+
 fn main() {
     let count = support::scale(1_000_000);
     let payments: Vec<Payment> = (0..count).map(payment).collect();
@@ -151,7 +154,7 @@ fn main() {
     println!("decode: {count} records, one thread");
     support::line("floor: the columns alone", count, floor, None);
     let names = ["id", "card", "ts", "amount", "fee", "note"].map(str::to_owned);
-    let formats: [(&str, Box<dyn Decoder>, fn(&Payment) -> Vec<u8>); 4] = [
+    let formats: [Case; 4] = [
         ("json", Box::new(JsonDecoder::new(&decimals)), Payment::json),
         ("csv", Box::new(CsvDecoder::of_columns(&names, &decimals).expect("each name once")), Payment::csv),
         ("avro", Box::new(AvroDecoder::of_schema(AVRO, &decimals).expect("a schema")), Payment::avro),

@@ -137,3 +137,19 @@ fn fresh_features_train_a_model_and_are_served() {
         assert!(told.contains(line), "{told}");
     }
 }
+
+/// What the page of `cancelled` shows is what the job writes.
+#[test]
+fn cancelled_writes_what_its_page_explains() {
+    let dir = tempfile::tempdir().unwrap();
+    for file in ["job.toml", "payments.jsonl"] {
+        std::fs::copy(example("cancelled").join(file), dir.path().join(file)).unwrap();
+    }
+    let page = read(&example("cancelled/README.md"));
+    for workers in ["1", "3"] {
+        let args = ["run", "job.toml", "--until-end", "--fresh", "--workers", workers];
+        stdout(headwater().current_dir(dir.path()).args(args).output().unwrap());
+        let changes = read(&dir.path().join("changes.jsonl"));
+        assert!(page.contains(&format!("```text\n{changes}```")), "{changes}");
+    }
+}

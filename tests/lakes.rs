@@ -67,6 +67,7 @@ impl Place {
             return;
         }
         let version = case["version"].as_str().unwrap();
+        std::fs::remove_dir_all(self.dir.path().join(".headwater")).ok();
         for command in [["check", "job.toml"].as_slice(), &["catalog", "job.toml"]] {
             let (code, out, told) = self.headwater(command);
             assert!(code == Some(0) && out.contains(&format!(", {version}")), "{name}: {told}");

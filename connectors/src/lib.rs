@@ -26,4 +26,4 @@ pub mod table;
 pub use error::{Error, Result};
 pub use guard::is_guarded;
 pub use path::Path;
-pub use records::{KEY, PATH, Payload, Records, Wanted};
+pub use records::{DEBEZIUM, KEY, PATH, Payload, Records, Wanted};

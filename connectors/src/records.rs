@@ -26,7 +26,15 @@ pub const PATH: &str = "path";
 /// value are read too: all that they have is their key.
 pub const KEY: &str = "key";
 
+/// What [`KEY`] says where records are envelopes of Debezium, in which the columns lie.
+pub const DEBEZIUM: &str = "debezium";
+
 impl Wanted {
+    /// Whether records are envelopes, in which the columns lie.
+    pub(crate) fn is_enveloped(&self) -> bool {
+        self.schema.fields().iter().any(|field| field.metadata().get(KEY).is_some_and(|of| of == DEBEZIUM))
+    }
+
     /// By column: where it lies in a record.
     pub fn paths(&self) -> Vec<Path> {
         self.schema.fields().iter().map(|field| path_of(field)).collect()
@@ -52,8 +60,11 @@ pub struct Records {
     pub undecoded: Vec<Option<BooleanBuffer>>,
     /// The records of which nothing can be used (see the format). `None`: there is none.
     pub malformed: Option<BooleanBuffer>,
-    /// The records without a value, of which only the key is there. `None`: there is none.
+    /// The records that only say that their key's row is gone, of which only the key is there: those without a value, and others that say
+    /// so in some way of their own. `None`: there is none.
     pub tombstones: Option<BooleanBuffer>,
+    /// Of tombstones that have a value: when the row went, in microseconds (`i64::MIN` where that is not known: see [`Records::removed_at`]).
+    pub removed_at: Option<Arc<[i64]>>,
     /// Streams: the partition that all of them are of.
     pub partition: Option<i32>,
     /// Streams: each record's offset, ascending.
@@ -87,6 +98,16 @@ impl Records {
     /// The timestamp of a record, in microseconds. `None`: it has none, as all that is not from Kafka.
     pub fn stamp(&self, record: usize) -> Option<i64> {
         self.stamps.as_ref().map(|stamps| stamps[record]).filter(|stamp| *stamp != WITHOUT_STAMP)
+    }
+
+    /// Whether a record only says that its key's row is gone.
+    pub fn is_tombstone(&self, record: usize) -> bool {
+        self.tombstones.as_ref().is_some_and(|all| all.value(record))
+    }
+
+    /// When the row of a tombstone went, in microseconds, if it says so.
+    pub fn removed_at(&self, record: usize) -> Option<i64> {
+        self.removed_at.as_ref().map(|times| times[record]).filter(|time| *time != WITHOUT_STAMP)
     }
 
     /// Whether there is none.

@@ -22,6 +22,7 @@ pub mod keys;
 pub mod ledger;
 pub mod limits;
 pub mod operator;
+pub mod past;
 pub mod probe;
 pub mod reduce;
 pub mod relational;

@@ -78,6 +78,30 @@ def csv(path: str, **keys: Any) -> Kind:
     return Kind("csv", {"path": path, **keys})
 
 
+def avro(path: str, **keys: Any) -> Kind:
+    """A history of Avro's own files."""
+    return Kind("avro", {"path": path, **keys})
+
+
+def delta(path: str, *, version: int | None = None, as_of: datetime.datetime | str | None = None, **keys: Any) -> Kind:
+    """A history that is a Delta table at a version, or as of a time; else at its newest version.
+
+    >>> delta("s3://lake/payments", version=42).keys["version"]
+    42
+    """
+    return Kind("delta", {"path": path, "version": version, "as_of": as_of, **keys})
+
+
+def iceberg(metadata: str | None = None, *, catalog: Mapping[str, Any] | None = None, table: str | None = None, **keys: Any) -> Kind:
+    """A history that is an Iceberg table, by its metadata file or by a catalogue: at a `snapshot`, `tag`, `branch` or `as_of` a time; else
+    at its newest snapshot.
+
+    >>> iceberg(catalog={"url": "http://localhost:8181"}, table="shop.payments", tag="first").type
+    'iceberg'
+    """
+    return Kind("iceberg", {"metadata": metadata, "table": table, **keys, "catalog": catalog})
+
+
 def kafka(brokers: str, topic: str, *, format: str | None = None, properties: Mapping[str, str] | None = None, **keys: Any) -> Kind:
     """A topic: a stream (of which `format` says what a record is), a changelog or dead letters."""
     return Kind("kafka", {"brokers": brokers, "topic": topic, "format": format, **keys, "properties": properties})
@@ -135,6 +159,9 @@ class Source(Part):
     event_time: str | None = None
     arrival_time: str | None = None
     lateness: Duration | None = None
+    primary_key: str | Sequence[str] | None = None
+    changes: str | None = None
+    deleted: str | None = None
     future_limit: Duration | None = None
     time_unit: str | None = None
     schema: Mapping[str, str] | None = None

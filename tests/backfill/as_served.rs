@@ -85,7 +85,7 @@ pub struct Compared {
 }
 
 /// Asks for everything that was published. Returns how many rows were compared.
-fn assert_same(dir: &Path, published: &Published, workers: usize, about: &str) -> usize {
+pub fn assert_same(dir: &Path, published: &Published, workers: usize, about: &str) -> usize {
     let found = compare(dir, published, SECOND, &["--workers", &workers.to_string()], &[]);
     assert!(found.different.is_empty(), "{about}: {}", found.different[0]);
     found.compared
@@ -127,14 +127,14 @@ pub fn compare(dir: &Path, published: &Published, tick: i64, more: &[&str], env:
     all
 }
 
-fn run_to_end(dir: &Path, more: &[&str]) {
+pub fn run_to_end(dir: &Path, more: &[&str]) {
     let args = ["run", "job.toml", "--until-end"];
     finish(spawn(headwater().current_dir(dir).args(args).args(more)), 0);
 }
 
 /// How much of each partition had come when so many records had, or a few more: what comes later comes at a later tick, for a run that
 /// ends between them has published the tick of the last.
-fn cuts(log: &Log, records: usize) -> Vec<usize> {
+pub fn cuts(log: &Log, records: usize) -> Vec<usize> {
     let mut arrived: Vec<i64> = log.iter().flatten().map(|event| event.arrived).collect();
     arrived.sort_unstable();
     let next = (records.max(1)..arrived.len()).find(|i| up(arrived[*i], SECOND) > up(arrived[i - 1], SECOND));

@@ -4,6 +4,7 @@
 //! | | |
 //! |---|---|
 //! | `as_served` | the changelog of runs, made a spine: no difference |
+//! | `looked_up` | the same of groups that look up in tables |
 //! | `served` | the same of live runs, with what they admitted late |
 //! | `verified` | what live runs served, by their serve logs, against backfills |
 //! | `random` | random spines, and the model |
@@ -13,6 +14,7 @@
 
 mod as_served;
 mod data;
+mod looked_up;
 mod random;
 mod running;
 mod served;

@@ -13,6 +13,7 @@
 
 mod avro;
 mod checkpoint;
+mod debezium;
 mod expression;
 mod http;
 mod job;
@@ -49,9 +50,10 @@ trait Target: Sync {
     fn read(&self, input: &[u8]);
 }
 
-const TARGETS: [&dyn Target; 11] = [
+const TARGETS: [&dyn Target; 12] = [
     &parquet::Parquet,
     &json::Json,
+    &debezium::Debezium,
     &avro::Avro,
     &lakes::AvroFile,
     &lakes::DeltaLog,

@@ -112,8 +112,9 @@ def iceberg(version):
     what = f"iceberg {version}"
     empty = rows(0, 0)
 
-    def text(of=None):
-        return f'type = "iceberg"\nmetadata = "{(of or table).metadata_location}"'
+    def text(place=None):
+        place = (place or table.metadata_location).removeprefix("file://")
+        return f'type = "iceberg"\nmetadata = "{place}"'
 
     case(f"{what}, nothing yet", text(), "no snapshot", empty)
     table.append(rows(0, 30))
@@ -149,8 +150,8 @@ def iceberg(version):
         deleted = with_deletes(table, 1)
         told = StaticTable.from_metadata(deleted, properties=properties).scan().to_arrow()
         snapshot = json.loads(read_file(table, deleted))["current-snapshot-id"]
-        case(f"{what}, deleted by position", f'type = "iceberg"\nmetadata = "{deleted}"', f"snapshot {snapshot}", told, **of_today)
-        refused(f"{what}, deleted by value", f'type = "iceberg"\nmetadata = "{with_deletes(table, 2)}"', "equality deletes")
+        case(f"{what}, deleted by position", text(deleted), f"snapshot {snapshot}", told, **of_today)
+        refused(f"{what}, deleted by value", text(with_deletes(table, 2)), "equality deletes")
     CASES[-1]["metadata"] = table.metadata_location
 
 

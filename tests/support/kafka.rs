@@ -6,6 +6,8 @@ use std::process::Command;
 use futures::executor::block_on;
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::types::RDKafkaErrorCode;
@@ -21,21 +23,57 @@ pub struct Topic {
 
 impl Topic {
     pub fn new(brokers: &str, name: &str, partitions: usize) -> Topic {
-        Topic::made(brokers, name, partitions).unwrap_or_else(|code| panic!("making topic {name}: {code}"))
+        Topic::with(brokers, name, partitions, &[])
+    }
+
+    /// One with settings of its own, as in `cleanup.policy=compact`.
+    pub fn with(brokers: &str, name: &str, partitions: usize, settings: &[&str]) -> Topic {
+        Topic::made(brokers, name, partitions, settings).unwrap_or_else(|code| panic!("making topic {name}: {code}"))
+    }
+
+    /// One that somebody else has made.
+    pub fn known(brokers: &str, name: &str) -> Topic {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", brokers);
+        Topic { name: name.to_owned(), admin: config.create().unwrap(), producer: config.create().unwrap() }
+    }
+
+    /// How many records a partition holds.
+    pub fn records(&self, partition: i32) -> usize {
+        let brokers = self.producer.client().fetch_metadata(Some(&self.name), WAIT).unwrap();
+        let broker = &brokers.brokers()[0];
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", format!("{}:{}", broker.host(), broker.port()));
+        config.set("group.id", "count").set("enable.partition.eof", "true").set("auto.offset.reset", "earliest");
+        let consumer: BaseConsumer = config.create().unwrap();
+        let mut all = TopicPartitionList::new();
+        all.add_partition_offset(&self.name, partition, Offset::Beginning).unwrap();
+        consumer.assign(&all).unwrap();
+        let mut records = 0;
+        loop {
+            match consumer.poll(WAIT).expect("the topic's end") {
+                Ok(_) => records += 1,
+                Err(KafkaError::PartitionEOF(_)) => return records,
+                Err(error) => panic!("{error}"),
+            }
+        }
     }
 
     /// Deletes the topic, and makes one of the same name.
     pub fn anew(self, brokers: &str, partitions: usize) -> Topic {
         let deleted = block_on(self.admin.delete_topics(&[&self.name], &AdminOptions::new())).unwrap();
         deleted.into_iter().for_each(|result| drop(result.unwrap()));
-        until("the old topic is gone", || Topic::made(brokers, &self.name, partitions).ok())
+        until("the old topic is gone", || Topic::made(brokers, &self.name, partitions, &[]).ok())
     }
 
-    fn made(brokers: &str, name: &str, partitions: usize) -> Result<Topic, RDKafkaErrorCode> {
+    fn made(brokers: &str, name: &str, partitions: usize, settings: &[&str]) -> Result<Topic, RDKafkaErrorCode> {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", brokers);
         let admin: AdminClient<DefaultClientContext> = config.create().unwrap();
-        let topic = NewTopic::new(name, partitions as i32, TopicReplication::Fixed(1));
+        let mut topic = NewTopic::new(name, partitions as i32, TopicReplication::Fixed(1));
+        for (key, value) in settings.iter().filter_map(|setting| setting.split_once('=')) {
+            topic = topic.set(key, value);
+        }
         let made = block_on(admin.create_topics([&topic], &AdminOptions::new())).unwrap();
         made.into_iter().try_for_each(|result| result.map(drop).map_err(|(_, code)| code))?;
         // In order, once each, whatever happens to the broker meanwhile.

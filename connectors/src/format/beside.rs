@@ -113,6 +113,15 @@ struct Beside {
     is_beside: Vec<bool>,
 }
 
+impl Beside {
+    fn push_beside(&mut self, message: &Message) {
+        for (column, part) in self.parts.iter().enumerate() {
+            self.beside.push(column, Some(message.around.map_or(Value::Null, |around| part.value(around))));
+        }
+        self.beside.end();
+    }
+}
+
 impl Decoder for Beside {
     fn is_ready(&mut self, message: &Message, wake: Option<&Wake>) -> bool {
         self.value.is_ready(message, wake)
@@ -120,10 +129,12 @@ impl Decoder for Beside {
 
     fn push(&mut self, message: &Message) {
         self.value.push(message);
-        for (column, part) in self.parts.iter().enumerate() {
-            self.beside.push(column, Some(message.around.map_or(Value::Null, |around| part.value(around))));
-        }
-        self.beside.end();
+        self.push_beside(message);
+    }
+
+    fn push_key(&mut self, message: &Message) {
+        self.value.push_key(message);
+        self.push_beside(message);
     }
 
     fn len(&self) -> usize {
@@ -148,7 +159,7 @@ impl Decoder for Beside {
         }
         let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays);
         let batch = batch.unwrap_or_else(|e| panic!("columns of two lengths: {e}"));
-        Decoded { batch, undecoded, malformed: value.malformed }
+        Decoded { batch, undecoded, malformed: value.malformed, removals: value.removals }
     }
 }
 

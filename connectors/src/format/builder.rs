@@ -80,6 +80,7 @@ impl Builder {
             batch,
             undecoded: self.undecoded.iter_mut().map(|rows| bits(rows, records)).collect(),
             malformed: bits(&mut self.malformed, records),
+            removals: vec![],
         }
     }
 }

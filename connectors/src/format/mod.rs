@@ -20,7 +20,9 @@ pub mod beside;
 mod builder;
 mod column;
 pub mod csv;
+mod debezium;
 pub mod json;
+pub(crate) mod keys;
 mod nested;
 pub mod protobuf;
 pub(crate) mod records;
@@ -132,6 +134,11 @@ pub trait Decoder: Send {
     /// Adds one record, which is ready: a row. The strings of one batch must stay below 2 GiB a column.
     fn push(&mut self, message: &Message);
 
+    /// The same of a record that has a key's columns alone, whatever is around the columns of others.
+    fn push_key(&mut self, message: &Message) {
+        self.push(message);
+    }
+
     /// The records since the last `finish`.
     fn len(&self) -> usize;
 
@@ -153,6 +160,17 @@ pub struct Decoded {
     pub undecoded: Vec<Option<BooleanBuffer>>,
     /// The records of which nothing can be used. `None`: there is none.
     pub malformed: Option<BooleanBuffer>,
+    /// The records that only say that their key's row is gone, ascending.
+    pub removals: Vec<Removal>,
+}
+
+/// A record that only says that its key's row is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Removal {
+    /// Which one of those that were pushed.
+    pub record: usize,
+    /// When that was, in microseconds, if it says so.
+    pub at_us: Option<i64>,
 }
 
 /// Reads which format a stream's section names, among its other keys, and that format's keys.

@@ -3,6 +3,7 @@
 use arrow::array::{Array, BinaryBuilder, BooleanBufferBuilder};
 
 use super::{Decoded, Decoder, Message, Wake};
+use crate::records::WITHOUT_STAMP;
 use crate::{Payload, Records};
 
 /// Decodes records and keeps them as they were read.
@@ -22,6 +23,10 @@ impl RecordsBuilder {
     /// Adds one record. The records of one batch must stay below 2 GiB together.
     pub fn push(&mut self, message: &Message) {
         self.decoder.push(message);
+        self.keep(message);
+    }
+
+    fn keep(&mut self, message: &Message) {
         self.payload.append_value(message.value);
         self.bytes += message.value.len();
     }
@@ -34,7 +39,8 @@ impl RecordsBuilder {
     /// Adds one that had no value. `record`: its key, as a record that has nothing else.
     pub fn push_tombstone(&mut self, record: &Message) {
         self.tombstones.push(self.len());
-        self.push(record);
+        self.decoder.push_key(record);
+        self.keep(record);
     }
 
     /// How many records there are since the last `finish`.
@@ -53,10 +59,16 @@ impl RecordsBuilder {
 
     /// Hands over the records, of no partition, and starts anew.
     pub fn finish(&mut self) -> Records {
-        let Decoded { batch, undecoded, malformed } = self.decoder.finish();
+        let Decoded { batch, undecoded, malformed, removals } = self.decoder.finish();
         let payload = self.payload.finish();
         self.bytes = 0;
-        let tombstones = std::mem::take(&mut self.tombstones);
+        let mut tombstones = std::mem::take(&mut self.tombstones);
+        let removed_at = (!removals.is_empty()).then(|| {
+            let mut times = vec![WITHOUT_STAMP; batch.num_rows()];
+            removals.iter().for_each(|removal| times[removal.record] = removal.at_us.unwrap_or(WITHOUT_STAMP));
+            times.into()
+        });
+        tombstones.extend(removals.iter().map(|removal| removal.record));
         let tombstones = (!tombstones.is_empty()).then(|| {
             let mut flags = BooleanBufferBuilder::new(batch.num_rows());
             flags.append_n(batch.num_rows(), false);
@@ -65,6 +77,7 @@ impl RecordsBuilder {
         });
         Records {
             tombstones,
+            removed_at,
             bytes: batch.get_array_memory_size() + payload.get_array_memory_size(),
             batch,
             undecoded,

@@ -190,13 +190,14 @@ impl Batches {
 
 /// A dead letter quotes the record's columns: its bytes say nothing without the file.
 fn records(decoded: Decoded) -> Records {
-    let Decoded { batch, undecoded, malformed } = decoded;
+    let Decoded { batch, undecoded, malformed, removals: _ } = decoded;
     Records {
         bytes: batch.get_array_memory_size(),
         batch,
         undecoded,
         malformed,
         tombstones: None,
+        removed_at: None,
         partition: None,
         offsets: None,
         stamps: None,

@@ -90,6 +90,10 @@ impl StreamConfig for Files {
         format!("files {}", self.path)
     }
 
+    fn has_envelopes(&self) -> bool {
+        self.format.has_objects()
+    }
+
     fn reads(&self, place: &Endpoint) -> bool {
         place.file().is_some_and(|path| find::means_file(&self.path, path))
     }

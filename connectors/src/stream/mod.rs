@@ -45,6 +45,11 @@ pub trait StreamConfig: Debug + Send + Sync {
         true
     }
 
+    /// Whether its records may be envelopes of Debezium.
+    fn has_envelopes(&self) -> bool {
+        false
+    }
+
     /// The column in which lies what is known of a record beside its value, if anything is.
     fn beside(&self) -> Option<Field> {
         None

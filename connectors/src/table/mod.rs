@@ -9,6 +9,7 @@
 //!
 //! Every column has the type and the values that the file says. What is written is there once it is whole: see [`write`].
 
+mod columns;
 mod format;
 pub mod read;
 #[cfg(test)]

@@ -7,9 +7,10 @@ use arrow::array::{
     Array, ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Decimal256Array, DictionaryArray,
     DurationMicrosecondArray, FixedSizeBinaryArray, Float64Array, Int8Array, Int64Array, LargeStringArray, ListArray,
     MapArray, NullArray, RecordBatch, StringArray, StringViewArray, StructArray, Time64NanosecondArray,
-    TimestampNanosecondArray, TimestampSecondArray, UInt64Array, new_null_array,
+    TimestampNanosecondArray, TimestampSecondArray, UInt32Array, UInt64Array, new_null_array,
 };
 use arrow::buffer::OffsetBuffer;
+use arrow::compute::take_record_batch;
 use arrow::datatypes::{DataType, Field, Fields, Int32Type, Int64Type, IntervalUnit, Schema, SchemaRef, i256};
 use arrow::ipc::CompressionType;
 use arrow::ipc::writer::{FileWriter, IpcWriteOptions, StreamWriter};
@@ -205,4 +206,27 @@ fn rows_in_memory_are_a_table() {
     assert!(to.lock().unwrap().is_none(), "it is no table yet");
     writer.finish().unwrap();
     assert_eq!(to.lock().unwrap().take(), Some((batch.schema(), vec![batch])));
+}
+
+/// Columns of one table, and more than one row group of them.
+#[test]
+fn any_number_of_threads_writes_the_same_bytes() {
+    let dir = tempfile::tempdir().unwrap();
+    let rows = of_every_type();
+    let many = take_record_batch(&rows, &UInt32Array::from_iter_values((0..60_000).map(|row| row % 3))).unwrap();
+    let write = |name: &str, threads: usize| {
+        let path = dir.path().join(name);
+        let writer = TableWriter::create(path.to_str().unwrap(), &rows.schema(), Path::new("")).unwrap();
+        let mut writer = writer.on_threads(threads);
+        (0..19).for_each(|_| writer.write(&many).unwrap());
+        writer.write(&rows).unwrap();
+        writer.finish().unwrap();
+        std::fs::read(path).unwrap()
+    };
+    let one = write("1.parquet", 1);
+    assert!(one == write("3.parquet", 3) && one == write("64.parquet", 64));
+    let read = read(&dir.path().join("3.parquet"), None);
+    let read = arrow::compute::concat_batches(&rows.schema(), &read).unwrap();
+    assert_eq!(read.num_rows(), 19 * 60_000 + 3);
+    assert_eq!(read.slice(1_139_997, 6), arrow::compute::concat_batches(&rows.schema(), [&rows, &rows]).unwrap());
 }

@@ -13,18 +13,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, IntervalUnit, SchemaRef};
 use arrow::ipc::writer::FileWriter;
-use parquet::arrow::{ArrowSchemaConverter, ArrowWriter};
+use parquet::arrow::ArrowSchemaConverter;
 use parquet::basic::Compression;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 
+use super::columns::ColumnsWriter;
 use super::{Rows, TableFormat, Target, local, object};
 use crate::storage::Storage;
 use crate::{Error, Result};
-
-/// A row group of Parquet is closed when it has so many bytes, as written, or so many rows.
-const ROW_GROUP_BYTES: usize = 64 << 20;
-const ROW_GROUP_ROWS: usize = 1 << 20;
 
 /// A table on its way. `finish` makes it one; dropped before, it never was.
 pub struct TableWriter {
@@ -40,7 +37,7 @@ enum To {
 }
 
 enum Out {
-    Parquet(Box<ArrowWriter<File>>),
+    Parquet(Box<ColumnsWriter>),
     Ipc(Box<FileWriter<BufWriter<File>>>),
     Rows(Rows, Arc<Mutex<Option<Rows>>>),
 }
@@ -86,6 +83,14 @@ impl TableWriter {
         }
     }
 
+    /// Encodes columns on so many threads, where the format's are apart. What is written is the same.
+    pub fn on_threads(mut self, threads: usize) -> TableWriter {
+        if let Some(Out::Parquet(writer)) = &mut self.out {
+            writer.set_threads(threads);
+        }
+        self
+    }
+
     /// Writes rows.
     ///
     /// # Errors
@@ -93,10 +98,7 @@ impl TableWriter {
     pub fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         let Some(out) = &mut self.out else { return Ok(()) };
         let written = match out {
-            Out::Parquet(writer) => writer.write(batch).map_err(|e| e.to_string()).and_then(|()| {
-                let is_full = writer.in_progress_size() >= ROW_GROUP_BYTES;
-                if is_full { writer.flush().map_err(|e| e.to_string()) } else { Ok(()) }
-            }),
+            Out::Parquet(writer) => writer.write(batch).map_err(|e| e.to_string()),
             Out::Ipc(writer) => writer.write(batch).map_err(|e| told(&e.to_string())),
             Out::Rows((_, batches), _) => {
                 batches.push(batch.clone());
@@ -114,7 +116,7 @@ impl TableWriter {
         let Some(out) = self.out.take() else { return Ok(()) };
         match out {
             Out::Rows(rows, to) => *to.lock().unwrap_or_else(PoisonError::into_inner) = Some(rows),
-            Out::Parquet(writer) => drop(writer.close().map_err(|e| self.failed(e))?),
+            Out::Parquet(writer) => writer.close().map_err(|e| self.failed(e))?,
             Out::Ipc(mut writer) => {
                 writer.finish().map_err(|e| self.failed(e))?;
                 writer.get_mut().flush().map_err(|e| self.failed(e))?;
@@ -168,10 +170,9 @@ fn out(file: File, format: TableFormat, schema: &SchemaRef) -> Result<Out, Strin
     metadata.sort_by(|a, b| a.key.cmp(&b.key));
     let properties = WriterProperties::builder()
         .set_compression(Compression::SNAPPY)
-        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
         .set_key_value_metadata(Some(metadata).filter(|metadata| !metadata.is_empty()))
         .build();
-    let writer = ArrowWriter::try_new(file, schema.clone(), Some(properties)).map_err(|e| e.to_string())?;
+    let writer = ColumnsWriter::new(file, schema, properties).map_err(|e| e.to_string())?;
     Ok(Out::Parquet(Box::new(writer)))
 }
 

@@ -10,7 +10,8 @@ mod packed;
 use std::collections::HashMap;
 use std::ops::Range;
 
-use arrow::array::{Array, ArrayRef, RecordBatch};
+use arrow::array::{Array, ArrayRef};
+use arrow::buffer::NullBuffer;
 use arrow::datatypes::DataType;
 
 pub use layout::ColumnPlan;
@@ -53,18 +54,20 @@ pub struct Accumulators {
 /// The inputs of a batch, opened.
 pub struct Inputs {
     values: Vec<Values>,
+    nulls: Vec<Option<NullBuffer>>,
     arrays: Vec<ArrayRef>,
 }
 
 impl Inputs {
-    /// `first_column`: where the inputs begin.
-    pub fn open(batch: &RecordBatch, first_column: usize) -> Inputs {
-        Inputs::of(&batch.columns()[first_column..])
-    }
-
     /// Of these columns.
     pub fn of(arrays: &[ArrayRef]) -> Inputs {
-        Inputs { values: arrays.iter().map(Values::open).collect(), arrays: arrays.to_vec() }
+        let nulls = arrays.iter().map(|array| array.nulls().cloned()).collect();
+        Inputs { values: arrays.iter().map(Values::open).collect(), nulls, arrays: arrays.to_vec() }
+    }
+
+    #[inline]
+    fn is_null(&self, input: usize, at: usize) -> bool {
+        self.nulls[input].as_ref().is_some_and(|nulls| nulls.is_null(at))
     }
 }
 
@@ -166,14 +169,14 @@ impl Accumulators {
         row.resize(self.lanes, 0);
         row[0] = ts as u64;
         row[1] = u64::from(unit);
-        for (input, array) in inputs.arrays.iter().enumerate() {
-            if array.is_null(at) {
+        for (input, values) in inputs.values.iter().enumerate() {
+            if inputs.is_null(input, at) {
                 if let Some(flag) = self.flags[input] {
                     let (lane, bit) = flag_place(flag);
                     row[lane] |= 1 << bit;
                 }
             } else if let Some(lane) = self.value_lanes[input] {
-                match &inputs.values[input] {
+                match values {
                     Values::Words(words) => row[lane] = words[at],
                     Values::Decimals(d) => row[lane..lane + 2].copy_from_slice(&halves(d.value(at))),
                     Values::Texts(_) => unreachable!("no text is added up"),
@@ -201,7 +204,7 @@ impl Accumulators {
         let (ts, windows) = (row[0] as i64, self.layout.windows.as_slice());
         for (k, synopsis) in self.synopses.iter_mut().enumerate() {
             let input = self.layout.synopses[k].input;
-            if !inputs.arrays[input].is_null(at) {
+            if !inputs.is_null(input, at) {
                 let values = &inputs.values[input];
                 let word = synopsis.arrive(Arrival { unit, ts, now, windows, class, values, row: at });
                 if let Some(lane) = self.word_lanes[k] {
@@ -230,7 +233,7 @@ impl Accumulators {
         let mut words = vec![0; self.synopses.len()];
         for (k, synopsis) in self.synopses.iter_mut().enumerate() {
             let input = self.layout.synopses[k].input;
-            if !inputs.arrays[input].is_null(at) {
+            if !inputs.is_null(input, at) {
                 let values = &inputs.values[input];
                 words[k] = synopsis.take_back(Arrival { unit, ts, now, windows, class, values, row: at });
             }
@@ -248,10 +251,7 @@ impl Accumulators {
         }
         for i in 0..self.layout.leaving[window].tracks.len() {
             let (t, ring) = self.layout.leaving[window].tracks[i];
-            self.add(t, unit, ring, row, true);
-            if ring + 1 < self.layout.tracks[t].rings.len() {
-                self.add(t, unit, ring + 1, row, false);
-            }
+            self.move_on(t, unit, ring, row);
         }
         for (k, place) in &self.layout.leaving[window].synopses {
             let word = self.word_lanes[*k].map_or(0, |lane| row[lane]);
@@ -274,21 +274,52 @@ impl Accumulators {
 
     #[inline]
     fn add(&mut self, t: usize, unit: usize, ring: usize, row: &[u64], take_away: bool) {
-        let track = &self.layout.tracks[t];
-        let cell = unit * track.rings.len() + ring;
-        let input = match track.adds {
-            Adds::Events => return self.cells[t].count(cell, take_away),
+        let cell = unit * self.layout.tracks[t].rings.len() + ring;
+        match self.added(t, row) {
+            Added::Nothing => {}
+            Added::One => self.cells[t].count(cell, take_away),
+            Added::Value(words, kind) => self.cells[t].add(cell, words, kind, take_away),
+        }
+    }
+
+    /// Out of a ring, and into the next one if there is one.
+    #[inline]
+    fn move_on(&mut self, t: usize, unit: usize, ring: usize, row: &[u64]) {
+        let rings = self.layout.tracks[t].rings.len();
+        let cell = unit * rings + ring;
+        let has_next = ring + 1 < rings;
+        match self.added(t, row) {
+            Added::Nothing => {}
+            Added::One => {
+                self.cells[t].count(cell, true);
+                if has_next {
+                    self.cells[t].count(cell + 1, false);
+                }
+            }
+            Added::Value(words, kind) => {
+                self.cells[t].add(cell, words, kind, true);
+                if has_next {
+                    self.cells[t].add(cell + 1, words, kind, false);
+                }
+            }
+        }
+    }
+
+    /// What a track adds up of a row.
+    #[inline]
+    fn added<'r>(&self, t: usize, row: &'r [u64]) -> Added<'r> {
+        let adds = self.layout.tracks[t].adds;
+        let input = match adds {
+            Adds::Events => return Added::One,
             Adds::NotNull(input) | Adds::Value(input) | Adds::Square(input) => input,
         };
         let (lane, bit) = flag_place(self.flags[input].unwrap_or(0));
         if row[lane] >> bit & 1 == 1 {
-            return;
+            return Added::Nothing;
         }
-        match (track.adds, self.value_lanes[input]) {
-            (Adds::Value(_) | Adds::Square(_), Some(lane)) => {
-                self.cells[t].add(cell, &row[lane..], self.kinds[input], take_away)
-            }
-            _ => self.cells[t].count(cell, take_away),
+        match (adds, self.value_lanes[input]) {
+            (Adds::Value(_) | Adds::Square(_), Some(lane)) => Added::Value(&row[lane..], self.kinds[input]),
+            _ => Added::One,
         }
     }
 
@@ -445,6 +476,14 @@ impl Accumulators {
     }
 }
 
+/// What an event adds to a sum.
+enum Added<'r> {
+    Nothing,
+    One,
+    Value(&'r [u64], Kind),
+}
+
+#[inline]
 fn flag_place(flag: usize) -> (usize, usize) {
     match flag.checked_sub(HEAD_FLAGS) {
         None => (1, HEAD_FLAGS + flag),

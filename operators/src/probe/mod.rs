@@ -19,6 +19,7 @@
 //! side (`sweep`). Events that are inside a window wait there until they are too old for it (`aging`). So an event costs the same however
 //! long the windows are and however many events its key has, and none is looked at twice for two labels. Where the events of a
 //! shard are more than fit into memory, they may come in any number of ordered batches, one after the other.
+//! An event that is taken back is one that comes once more, with the moment from which on it does not count any more.
 
 mod aging;
 pub mod labels;
@@ -76,8 +77,26 @@ impl Probe {
     /// # Panics
     /// On an input of a type that no input can have: `check` has refused it.
     pub fn new(columns: &[ColumnPlan], inputs: &[DataType], enter: Enter) -> Probe {
+        Probe::build((columns, inputs), enter, Accumulators::new(columns, inputs), false)
+    }
+
+    /// One of events that may be taken back, whose last column `_diff` says so (see [`events`]): each at a later moment than
+    /// that at which it enters.
+    ///
+    /// # Panics
+    /// As `new`.
+    pub fn corrected(columns: &[ColumnPlan], inputs: &[DataType], enter: Enter) -> Probe {
+        Probe::build((columns, inputs), enter, Accumulators::corrected(columns, inputs), true)
+    }
+
+    fn build(
+        (columns, inputs): (&[ColumnPlan], &[DataType]),
+        enter: Enter,
+        accumulators: Accumulators,
+        corrected: bool,
+    ) -> Probe {
         let types = result_types(columns, inputs);
-        let sweep = Sweep::new(Accumulators::new(columns, inputs), types.iter().map(Column::new).collect());
+        let sweep = Sweep::new(accumulators, types.iter().map(Column::new).collect(), corrected);
         Probe { enter, schema: schema(columns, &types), sweep }
     }
 
@@ -122,7 +141,7 @@ impl Probe {
     /// # Errors
     /// None.
     pub fn empty(&mut self) -> Result<RecordBatch, ArrowError> {
-        self.sweep.empty();
+        self.sweep.push_empty();
         self.finish()
     }
 
@@ -171,5 +190,7 @@ impl Shard {
     }
 }
 
+#[cfg(test)]
+mod taken_back;
 #[cfg(test)]
 mod tests;

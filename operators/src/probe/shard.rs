@@ -91,7 +91,7 @@ struct Place {
     row: u32,
 }
 
-/// By key with a count of each, then each key's by when they enter: mostly they lie so already.
+/// By key with a count of each, then each key's by when they enter: mostly they are a few runs that lie so already.
 fn sort(places: &mut Vec<Place>, keys: usize) {
     let mut ends = vec![0u32; keys + 1];
     places.iter().for_each(|place| ends[place.number as usize + 1] += 1);
@@ -103,7 +103,7 @@ fn sort(places: &mut Vec<Place>, keys: usize) {
         sorted[*at as usize] = *place;
         *at += 1;
     }
-    ends.windows(2).for_each(|span| sorted[span[0] as usize..span[1] as usize].sort_unstable());
+    ends.windows(2).for_each(|span| sorted[span[0] as usize..span[1] as usize].sort());
     *places = sorted;
 }
 

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::types::{Int64Type, UInt32Type};
+use arrow::array::types::{Int8Type, Int64Type, UInt32Type};
 use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch, UInt64Array};
 
 use super::aging::Aging;
@@ -18,6 +18,8 @@ const UNIT: usize = 0;
 
 pub struct Sweep {
     accumulators: Accumulators,
+    /// Whether events may be taken back.
+    corrected: bool,
     aging: Aging,
     columns: Vec<Column>,
     numbers: Vec<u64>,
@@ -37,11 +39,31 @@ struct Ordered<'a> {
     enter: &'a [i64],
     ts: &'a [i64],
     inputs: Inputs,
+    /// Of events that may be taken back: which of them are.
+    diffs: Option<&'a [i8]>,
     /// The first that was not taken.
     next: usize,
 }
 
-impl Ordered<'_> {
+impl<'a> Ordered<'a> {
+    fn open(events: &'a RecordBatch, corrected: bool) -> Ordered<'a> {
+        let (first, columns) = (shard::FIRST_INPUT, events.columns());
+        // Without events there are no columns of theirs either.
+        let last = columns.len() - usize::from(corrected && columns.len() > first);
+        Ordered {
+            numbers: columns[shard::NUMBER].as_primitive::<UInt32Type>().values(),
+            enter: columns[shard::ENTER].as_primitive::<Int64Type>().values(),
+            ts: columns[shard::TS].as_primitive::<Int64Type>().values(),
+            inputs: Inputs::of(&columns[first..last]),
+            diffs: columns.get(last).map(|diffs| &**diffs.as_primitive::<Int8Type>().values()),
+            next: 0,
+        }
+    }
+
+    fn takes_back(&self, at: usize) -> bool {
+        self.diffs.is_some_and(|diffs| diffs[at] < 0)
+    }
+
     /// Whether the next event is of this key and has entered by then.
     fn has(&self, key: u32, now: i64) -> bool {
         self.numbers.get(self.next) == Some(&key) && self.enter[self.next] <= now
@@ -56,12 +78,13 @@ impl Ordered<'_> {
 }
 
 impl Sweep {
-    /// `columns`: of the rows.
-    pub fn new(mut accumulators: Accumulators, columns: Vec<Column>) -> Sweep {
+    /// `columns`: of the rows; `corrected`: whether events may be taken back.
+    pub fn new(mut accumulators: Accumulators, columns: Vec<Column>, corrected: bool) -> Sweep {
         accumulators.grow(UNIT + 1);
         let aging = Aging::new(accumulators.windows(), accumulators.lanes());
         Sweep {
             accumulators,
+            corrected,
             aging,
             columns,
             numbers: vec![],
@@ -76,13 +99,7 @@ impl Sweep {
 
     /// Takes events that follow those taken before. `next`: where those begin that follow them; `None`: none do.
     pub fn take(&mut self, labels: &Labels, events: &RecordBatch, next: Option<(u32, i64)>) {
-        let mut events = Ordered {
-            numbers: events.column(shard::NUMBER).as_primitive::<UInt32Type>().values(),
-            enter: events.column(shard::ENTER).as_primitive::<Int64Type>().values(),
-            ts: events.column(shard::TS).as_primitive::<Int64Type>().values(),
-            inputs: Inputs::open(events, shard::FIRST_INPUT),
-            next: 0,
-        };
+        let mut events = Ordered::open(events, self.corrected);
         let all = labels.all();
         while let Some(&(key, now, _)) =
             all.get(self.done).filter(|(key, now, _)| next.is_none_or(|n| (*key, *now) < n))
@@ -102,10 +119,19 @@ impl Sweep {
     /// Empties the windows where a key follows another one.
     fn begin(&mut self, key: u32) {
         if self.key.is_some_and(|before| before != key) {
-            self.accumulators.clear(UNIT);
-            self.aging.clear();
-            self.key = None;
+            self.empty();
         }
+    }
+
+    fn empty(&mut self) {
+        if self.corrected {
+            // What was taken back waits for its event to leave.
+            let accumulators = &mut self.accumulators;
+            self.aging.leave(i64::MAX, |window, row| accumulators.leave(window, row));
+        }
+        self.accumulators.clear(UNIT);
+        self.aging.clear();
+        self.key = None;
     }
 
     /// Takes away what is too old, then takes in what has entered.
@@ -122,6 +148,10 @@ impl Sweep {
                 continue;
             }
             self.accumulators.ledger_row(UNIT as u32, ts, &events.inputs, at, &mut self.row);
+            if events.takes_back(at) {
+                self.accumulators.take_back(class, now, &mut self.row, &events.inputs, at);
+                continue;
+            }
             self.accumulators.arrive(class, now, &mut self.row, &events.inputs, at);
             self.aging.enter(class, &self.row);
             self.key = Some(key);
@@ -132,13 +162,13 @@ impl Sweep {
     /// The row of now, for labels of now.
     fn answer(&mut self, same: &[(u32, i64, u64)], now: i64) {
         let unfit = self.accumulators.row(UNIT, now, &mut self.values);
-        let is_there = self.accumulators.is_there(UNIT);
+        let is_there = self.accumulators.events(UNIT) > 0;
         same.iter().for_each(|(_, _, number)| self.push(*number, is_there));
         self.unfit_sums += unfit * same.len() as u64;
     }
 
     /// The row of a key without events, with the number 0.
-    pub fn empty(&mut self) {
+    pub fn push_empty(&mut self) {
         self.accumulators.row(UNIT, 0, &mut self.values);
         self.push(0, false);
     }
@@ -151,9 +181,8 @@ impl Sweep {
 
     /// The rows since the last call: their numbers, whether they are there, and their columns. The next shard begins with nothing.
     pub fn finish(&mut self) -> Vec<ArrayRef> {
-        if self.key.take().is_some() {
-            self.accumulators.clear(UNIT);
-            self.aging.clear();
+        if self.key.is_some() {
+            self.empty();
         }
         self.done = 0;
         let numbers: ArrayRef = Arc::new(UInt64Array::from(std::mem::take(&mut self.numbers)));

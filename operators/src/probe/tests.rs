@@ -18,16 +18,16 @@ use crate::events;
 use crate::key_codec::KeyCodec;
 
 #[derive(Clone, Debug)]
-struct Event {
-    key: &'static str,
-    ts: i64,
-    visible: i64,
-    x: Option<i64>,
+pub(super) struct Event {
+    pub(super) key: &'static str,
+    pub(super) ts: i64,
+    pub(super) visible: i64,
+    pub(super) x: Option<i64>,
 }
 
-type Label = (&'static str, i64);
+pub(super) type Label = (&'static str, i64);
 
-fn column(aggregate: &str, input: Option<usize>, length: Option<i64>) -> ColumnPlan {
+pub(super) fn column(aggregate: &str, input: Option<usize>, length: Option<i64>) -> ColumnPlan {
     let name = format!("{aggregate} {length:?}");
     ColumnPlan { name, aggregate: aggregate.parse().unwrap(), input, length }
 }
@@ -38,7 +38,7 @@ fn encode(keys: impl Iterator<Item = &'static str>) -> arrow::array::BinaryArray
 }
 
 /// Inputs: `x`, and `x` as a float.
-fn event_batch(events: &[Event]) -> RecordBatch {
+pub(super) fn event_batch(events: &[Event]) -> RecordBatch {
     let x = Int64Array::from_iter(events.iter().map(|e| e.x));
     let float = Float64Array::from_iter(events.iter().map(|e| e.x.map(|x| x as f64 / 3.0)));
     let times = |of: fn(&Event) -> i64| Int64Array::from_iter_values(events.iter().map(of));
@@ -53,7 +53,7 @@ fn event_batch(events: &[Event]) -> RecordBatch {
     .unwrap()
 }
 
-fn label_batch(labels: &[(u64, Label)]) -> RecordBatch {
+pub(super) fn label_batch(labels: &[(u64, Label)]) -> RecordBatch {
     let at = Int64Array::from_iter_values(labels.iter().map(|(_, (_, at))| *at));
     let row = UInt64Array::from_iter_values(labels.iter().map(|(row, _)| *row));
     labels::batch(encode(labels.iter().map(|(_, (key, _))| *key)), at, row).unwrap()
@@ -159,7 +159,7 @@ fn tables() {
 }
 
 /// Every aggregate, by a look at all events.
-fn model(aggregate: &str, inside: &[&Event]) -> String {
+pub(super) fn model(aggregate: &str, inside: &[&Event]) -> String {
     let values: Vec<(i64, i64)> = inside.iter().filter_map(|e| Some((e.ts, e.x?))).collect();
     let xs: Vec<i64> = values.iter().map(|(_, x)| *x).collect();
     let mut counts = BTreeMap::<i64, usize>::new();
@@ -189,10 +189,10 @@ fn model(aggregate: &str, inside: &[&Event]) -> String {
     }
 }
 
-const AGGREGATES: [&str; 11] =
+pub(super) const AGGREGATES: [&str; 11] =
     ["count", "sum", "avg", "min", "max", "first", "last", "count_distinct", "mode", "top_k(3)", "last_n(3)"];
 
-fn shown(column: &ArrayRef, at: usize) -> String {
+pub(super) fn shown(column: &ArrayRef, at: usize) -> String {
     if column.is_null(at) {
         return "null".to_owned();
     }
@@ -207,9 +207,9 @@ fn shown(column: &ArrayRef, at: usize) -> String {
     }
 }
 
-const KEYS: [&str; 5] = ["a", "b", "c", "never seen", "never asked for"];
+pub(super) const KEYS: [&str; 5] = ["a", "b", "c", "never seen", "never asked for"];
 
-fn random_events(rng: &mut StdRng, number: usize) -> Vec<Event> {
+pub(super) fn random_events(rng: &mut StdRng, number: usize) -> Vec<Event> {
     let one = |rng: &mut StdRng| {
         let ts = rng.random_range(-100..400);
         let late = if rng.random_bool(0.3) { rng.random_range(0..200) } else { 0 };

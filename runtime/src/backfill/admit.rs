@@ -32,6 +32,9 @@ pub struct Reach {
 }
 
 impl Reach {
+    /// Of a table: a version is in force for whatever comes after it.
+    pub const ALL: Reach = Reach { after: None, upto: i64::MAX };
+
     pub fn holds(&self, ts: i64) -> bool {
         ts <= self.upto && self.after.is_none_or(|after| ts > after)
     }

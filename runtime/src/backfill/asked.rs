@@ -7,12 +7,16 @@ use crate::job::{Job, Window};
 
 /// In the order of the job.
 pub fn groups(job: &Job, features: Option<&[String]>) -> Result<Vec<GroupId>, Failure> {
-    let trailing = |id: &GroupId| job.groups[*id].window == Window::Trailing && job.groups[*id].lookups.is_empty();
+    let trailing = |id: &GroupId| {
+        let group = &job.groups[*id];
+        group.window == Window::Trailing && job.refuses_backfill(group).is_none()
+    };
     let all: Vec<GroupId> = job.groups.ids().filter(trailing).collect();
     let Some(features) = features else {
         if all.is_empty() {
             return Err(Failure::Usage(
-                "the job has no trailing or lifetime group without lookups: there is nothing to backfill".to_owned(),
+                "the job has no trailing or lifetime group of events that stay: there is nothing to backfill"
+                    .to_owned(),
             ));
         }
         return Ok(all);
@@ -31,9 +35,9 @@ pub fn groups(job: &Job, features: Option<&[String]>) -> Result<Vec<GroupId>, Fa
                 expected(name, names())
             )));
         };
-        if !job.groups[id].lookups.is_empty() {
+        if let Some(why) = job.refuses_backfill(&job.groups[id]) {
             return Err(Failure::Usage(format!(
-                "--features: `{name}` looks up in a table: a backfill of such a group is not built yet"
+                "--features: `{name}` {why}: a backfill of such a group is not built yet"
             )));
         }
         let kind = match job.groups[id].window {

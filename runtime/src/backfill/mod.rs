@@ -5,6 +5,8 @@
 //! histories \
 //! streams   --> events     planned, stamped and shaped as in a run; of keys that have a label,    `scan`, `admit`
 //!                          parted by key                                                          `shards`
+//! tables    -> lookups     before them, with all of their versions: events as they are seen at    `tables`, `lookups`
+//!                          each tick
 //! a shard    -> rows       labels and events side by side, in order of time                       `sweep`, operators' `probe`
 //! rows       -> out        put back into the order of the spine, beside its own columns           `write`, `derive`
 //! ```
@@ -17,6 +19,7 @@ mod as_key;
 mod asked;
 mod derive;
 mod labels;
+mod lookups;
 pub mod memory;
 pub mod request;
 mod runs;
@@ -26,6 +29,7 @@ mod shards;
 mod spill;
 mod spine;
 mod sweep;
+mod tables;
 pub mod watch;
 mod workers;
 mod write;
@@ -90,7 +94,7 @@ pub fn backfill(job: Job, request: &Request, watch: &Watch, stop: &AtomicBool) -
     let opened = Arc::new(open_for_events(job)?);
     let workers = Workers::new(request.workers, stop);
     let spine = Spine::open(&opened, &groups, request, &scratch)?;
-    let mut out = TableWriter::to(&request.out, spine.schema(), &scratch)?;
+    let mut out = TableWriter::to(&request.out, spine.schema(), &scratch)?.on_threads(request.workers);
     let budget = Budget::new(request.memory / 2);
     let storage = storage(request, groups.len(), &budget, &spill);
     let scan = Scan::plan(&opened, &groups, request.known, WallClock::now())?;

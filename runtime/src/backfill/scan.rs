@@ -1,7 +1,8 @@
 //! The scan: histories, and what streams hold up to their ends, as events of the groups, parted by key.
 //!
 //! Planned as a run from nothing is: files are pinned, the seam is found, and a gap refuses it. Threads share the work: each reads every so
-//! many-th partition of a stream, from its start to its end, and takes pieces of the histories as long as there are any.
+//! many-th partition of a stream, from its start to its end, and takes pieces of the histories as long as there are any. Tables are read
+//! first, since events look up in them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,14 +18,16 @@ use headwater_operators::{events, keys};
 
 use super::admit::{Admission, Reach};
 use super::labels::Labels;
+use super::lookups::{self, LookUps};
 use super::request::Known;
 use super::served::{KeptAdmissions, Served};
 use super::shards::{Collector, Parted, Storage};
 use super::spine::Spine;
+use super::tables::Tables;
 use super::watch::{Phase, Watch};
 use super::workers::Workers;
 use crate::base::failure::Failure;
-use crate::base::id::{ColumnSetId, GroupId, IdVec, ScanId, SourceId};
+use crate::base::id::{GroupId, IdVec, ScanId, SourceId};
 use crate::base::time::{EventTime, MatchTime, WallClock};
 use crate::catalog::column_sets::ColumnSets;
 use crate::catalog::opened::Opened;
@@ -36,6 +39,8 @@ use crate::ingest::pipeline::Pipeline;
 use crate::ingest::seam::Seam;
 use crate::ingest::shape::Batch;
 use crate::ingest::stamp::Stamped;
+use crate::ingest::versions::Versions;
+use crate::job;
 use crate::plan::Plan;
 use crate::plan::group::PlannedGroup;
 use crate::plan::side::Side;
@@ -64,9 +69,18 @@ pub struct Scan {
 pub struct Read {
     tally: Tally,
     pub records: u64,
+    /// Of tables.
+    versions: Vec<Versions>,
 }
 
 impl Read {
+    fn and(mut self, other: Read) -> Read {
+        self.tally.add(&other.tally);
+        self.records += other.records;
+        self.versions.extend(other.versions);
+        self
+    }
+
     pub fn dead_letters(&self) -> Vec<(&'static str, u64)> {
         self.tally.by_reason().into_iter().collect()
     }
@@ -118,31 +132,52 @@ impl Scan {
         (workers, watch): (&Workers, &Watch),
     ) -> Result<(Vec<Parted<'a>>, Read), Failure> {
         let of_group = |(group, _): &(GroupId, usize)| {
-            let inputs: Vec<_> =
-                self.opened.groups[*group].inputs.iter().map(|input| input.data_type().clone()).collect();
-            Parted::new(events::schema(&inputs, false), self.shards(), storage)
+            Parted::new(lookups::schema(&self.opened, *group, self.known.enter()), self.shards(), storage)
         };
         let parted: Vec<Parted> = spine.groups.iter().map(of_group).collect();
         let Some(span) = labels.span() else { return Ok((parted, Read::default())) };
-        let groups =
-            spine.groups.iter().map(|(id, set)| Asking { id: *id, set: *set, reach: self.reach(*id, span) }).collect();
+        let asking = |(id, set): &(GroupId, usize)| Asking { id: *id, set: *set, reach: self.reach(*id, span) };
+        let groups: Vec<Asking> = spine.groups.iter().map(asking).collect();
         let reaches = self.plan.scans.pairs().map(|(scan, _)| self.reach_of_scan(scan, span)).collect::<IdVec<_, _>>();
         let effs = reaches
             .pairs()
             .map(|(scan, reach)| Effs::of_rows(&self.opened, &self.plan, scan, reach.after.map(EventTime::from_us)));
         let effs = effs.collect::<Result<IdVec<ScanId, Effs>, Failure>>()?;
-        let pieces = self.pieces.iter().filter(|(scan, piece)| self.meets(*scan, piece, reaches[*scan])).collect();
+        let (groups, reaches, effs) = (&groups, &reaches, &effs);
         let served = kept.map(|kept| kept.read(&self.opened.job, &self.plan, span)).transpose()?;
-        let next = AtomicUsize::new(0);
-        let shared = Shared { scan: self, labels, groups, reaches, effs, served, pieces, next, workers, watch };
-        watch.enter(Phase::Events, Some(shared.records()));
-        let read = workers.run(|worker| Reading::new(&shared, &parted).all(worker))?;
-        let mut all = Read::default();
-        for one in read {
-            all.tally.add(&one.tally);
-            all.records += one.records;
-        }
+        let pass = |tables: Option<&Tables>| -> Result<Read, Failure> {
+            let is_read = |scan: ScanId| self.is_of_table(scan) == tables.is_none();
+            let meets = |(scan, piece): &&(ScanId, Piece)| is_read(*scan) && self.meets(*scan, piece, reaches[*scan]);
+            let shared = Shared {
+                scan: self,
+                tables,
+                labels,
+                groups,
+                reaches,
+                effs,
+                served: served.as_ref(),
+                scans: self.plan.scans.ids().filter(|scan| is_read(*scan)).collect(),
+                pieces: self.pieces.iter().filter(meets).collect(),
+                next: AtomicUsize::new(0),
+                workers,
+                watch,
+            };
+            watch.enter(if tables.is_none() { Phase::Tables } else { Phase::Events }, Some(shared.records()));
+            let read = workers.run(|worker| Reading::new(&shared, &parted).all(worker))?;
+            Ok(read.into_iter().fold(Read::default(), Read::and))
+        };
+        let mut of_tables = match self.plan.scans.ids().any(|scan| self.is_of_table(scan)) {
+            true => pass(None)?,
+            false => Read::default(),
+        };
+        let versions = std::mem::take(&mut of_tables.versions);
+        let tables = Tables::of((&self.opened, &self.plan), versions, served.as_ref(), &mut of_tables.tally)?;
+        let all = pass(Some(&tables))?.and(of_tables);
         Ok((parted, all))
+    }
+
+    fn is_of_table(&self, scan: ScanId) -> bool {
+        self.opened.sources[self.plan.scans[scan].source].table.is_some()
     }
 
     /// The event times that labels from the first to the last moment ask for.
@@ -153,6 +188,9 @@ impl Scan {
     }
 
     fn reach_of_scan(&self, scan: ScanId, span: (i64, i64)) -> Reach {
+        if self.is_of_table(scan) {
+            return Reach::ALL;
+        }
         let groups = self.sets.of_scan(scan).map(|(group, _)| self.reach(group, span).after);
         let after: Option<Vec<i64>> = groups.collect();
         Reach { after: after.and_then(|all| all.into_iter().min()), upto: span.1 }
@@ -161,7 +199,7 @@ impl Scan {
     /// Whether some row of a piece may be within reach.
     fn meets(&self, scan: ScanId, piece: &Piece, reach: Reach) -> bool {
         let open = &self.opened.sources[self.plan.scans[scan].source];
-        let event_time = open.event_time.expect("events have a time");
+        let Some(event_time) = open.event_time.filter(|_| reach != Reach::ALL) else { return true };
         let integers = open.wanted.schema.field(event_time).data_type().is_integer();
         let range = piece.statistics.first().copied().flatten().filter(|range| !integers && range.nulls == 0);
         range.and_then(|range| range.bounds).is_none_or(|(first, last)| reach.meets(first, last))
@@ -174,15 +212,18 @@ fn pieces(opened: &Opened, plan: &Plan) -> Result<Vec<(ScanId, Piece)>, Failure>
     for (id, scan) in plan.scans.pairs() {
         let open = &opened.sources[scan.source];
         let Some(history) = &open.history else { continue };
-        let event_time = open.wanted.schema.field(open.event_time.expect("events have a time")).name();
-        all.extend(history.pieces(&[event_time])?.into_iter().map(|piece| (id, piece)));
+        let event_time = open.event_time.map(|place| open.wanted.schema.field(place).name().as_str());
+        all.extend(history.pieces(event_time.as_slice())?.into_iter().map(|piece| (id, piece)));
     }
     Ok(all)
 }
 
 fn warn_of_lost_lateness(opened: &Opened, plan: &Plan) {
     let sources = plan.scans.iter().map(|scan| &opened.job.sources[scan.source]);
-    for source in sources.filter(|source| source.history.is_some() && source.arrival_time.is_none()) {
+    let has_lost = |source: &&job::Source| {
+        source.history.is_some() && source.arrival_time.is_none() && source.event_time.is_some()
+    };
+    for source in sources.filter(has_lost) {
         tracing::warn!(
             source = source.name,
             "its history does not say when records arrived (`arrival_time`), and so not which came late: each counts from its event \
@@ -202,11 +243,15 @@ struct Asking {
 /// What all threads share.
 struct Shared<'s> {
     scan: &'s Scan,
+    /// What events look up in; `None`: these are read now.
+    tables: Option<&'s Tables>,
     labels: &'s Labels<'s>,
-    groups: Vec<Asking>,
-    reaches: IdVec<ScanId, Reach>,
-    effs: IdVec<ScanId, Effs>,
-    served: Option<Served>,
+    groups: &'s [Asking],
+    reaches: &'s IdVec<ScanId, Reach>,
+    effs: &'s IdVec<ScanId, Effs>,
+    served: Option<&'s Served>,
+    /// What is read now.
+    scans: Vec<ScanId>,
     pieces: Vec<&'s (ScanId, Piece)>,
     next: AtomicUsize,
     workers: &'s Workers<'s>,
@@ -216,14 +261,13 @@ struct Shared<'s> {
 impl Shared<'_> {
     /// How many records are to be read.
     fn records(&self) -> u64 {
-        let streams = self.scan.plan.scans.iter().flat_map(|scan| &scan.partitions);
+        let streams = self.scans.iter().flat_map(|scan| &self.scan.plan.scans[*scan].partitions);
         let streams: u64 = streams.map(|partition| partition.end.past(partition.start).max(0) as u64).sum();
         streams + self.pieces.iter().map(|(_, piece)| piece.rows).sum::<u64>()
     }
 
     fn admission(&self, scan: ScanId) -> Admission<'_> {
-        let served = self.served.as_ref();
-        Admission { scan, tick: self.scan.opened.job.tick(), reach: self.reaches[scan], served }
+        Admission { scan, tick: self.scan.opened.job.tick(), reach: self.reaches[scan], served: self.served }
     }
 }
 
@@ -231,21 +275,29 @@ impl Shared<'_> {
 struct Reading<'s> {
     shared: &'s Shared<'s>,
     pipelines: BTreeMap<SourceId, Pipeline>,
-    /// By group.
+    lookups: Option<LookUps<'s>>,
+    /// By group; and of how many batches keys are not looked at any more, since nearly all were asked for.
     collectors: Vec<Collector<'s, 's>>,
+    unsifted: Vec<u32>,
     read: Read,
 }
+
+/// Of so many batches one is looked at, while at most one of so many of its keys is asked for by no label.
+const SIFTED_EVERY: u32 = 16;
+const UNASKED_MOST: usize = 8;
 
 impl<'s> Reading<'s> {
     fn new(shared: &'s Shared<'s>, parted: &'s [Parted<'s>]) -> Reading<'s> {
         let collectors = parted.iter().map(|parted| parted.collector()).collect();
-        Reading { shared, pipelines: BTreeMap::new(), collectors, read: Read::default() }
+        let Scan { opened, sets, known, .. } = shared.scan;
+        let lookups = shared.tables.map(|tables| LookUps::new(opened, sets, tables, known.enter()));
+        let unsifted = vec![0; parted.len()];
+        Reading { shared, pipelines: BTreeMap::new(), lookups, collectors, unsifted, read: Read::default() }
     }
 
     fn all(mut self, worker: usize) -> Result<Read, Failure> {
-        for scan in self.shared.scan.plan.scans.ids() {
-            self.stream(scan, worker)?;
-        }
+        let shared = self.shared;
+        shared.scans.iter().try_for_each(|scan| self.stream(*scan, worker))?;
         while let Some((scan, piece)) = self.shared.pieces.get(self.shared.next.fetch_add(1, Ordering::Relaxed)) {
             self.piece(*scan, piece)?;
         }
@@ -317,10 +369,16 @@ impl<'s> Reading<'s> {
         self.read.tally.add(&shaped.tally);
         self.read.records += records.len() as u64;
         self.shared.watch.add(records.len());
-        shaped.events.into_iter().try_for_each(|(of, batch)| self.collect(of, batch))
+        self.read.versions.extend(shaped.versions);
+        for raw in shaped.raw {
+            let lookups = self.lookups.as_ref().expect("tables are read before events");
+            let events = lookups.events(raw, &mut self.read.tally);
+            events.into_iter().try_for_each(|(group, batch)| self.collect(group, batch))?;
+        }
+        shaped.events.into_iter().try_for_each(|((group, _), batch)| self.collect(group, batch))
     }
 
-    fn collect(&mut self, (group, _): (GroupId, ColumnSetId), batch: RecordBatch) -> Result<(), Failure> {
+    fn collect(&mut self, group: GroupId, batch: RecordBatch) -> Result<(), Failure> {
         let shared = self.shared;
         let Some(at) = shared.groups.iter().position(|asking| asking.id == group) else { return Ok(()) };
         let Asking { set, reach, .. } = &shared.groups[at];
@@ -329,11 +387,28 @@ impl<'s> Reading<'s> {
         let times = |column: usize| batch.column(column).as_primitive::<Int64Type>().values().clone();
         let (ts, visible) = (times(events::TS), times(events::VISIBLE));
         let late = |row: usize| shared.scan.known.enter() == Enter::Visible && visible[row] > reach.upto;
+        let sifts = self.unsifted[at] == 0;
+        let (mut looked, mut unasked) = (0, 0);
         let pick = |row: usize| {
+            if !reach.holds(ts[row]) || late(row) {
+                return None;
+            }
             let hash = keys::hash(keys.value(row));
-            let is_asked = reach.holds(ts[row]) && !late(row) && asked.may_have(hash);
-            is_asked.then(|| (row as u32, keys::owner(hash, shards) as u32))
+            if sifts {
+                looked += 1;
+                if !asked.may_have(hash) {
+                    unasked += 1;
+                    return None;
+                }
+            }
+            Some((row as u32, keys::owner(hash, shards) as u32))
         };
-        self.collectors[at].add(batch.clone(), (0..ts.len()).filter_map(pick))
+        self.collectors[at].add(batch.clone(), (0..ts.len()).filter_map(pick))?;
+        self.unsifted[at] = match sifts {
+            true if unasked * UNASKED_MOST <= looked => SIFTED_EVERY - 1,
+            true => 0,
+            false => self.unsifted[at] - 1,
+        };
+        Ok(())
     }
 }

@@ -26,14 +26,16 @@ pub struct Storage<'a> {
     pub shard_bytes: usize,
 }
 
-/// And so many rows.
-const CHUNK_ROWS: usize = 256 << 10;
+/// And so many rows, or more where there are many parts: what was collected is in the cache yet, and each part has some.
+const CHUNK_ROWS: usize = 64 << 10;
+const PART_ROWS: usize = 128;
 
 pub struct Parted<'a> {
     schema: SchemaRef,
     parts: usize,
     storage: Storage<'a>,
-    chunks: Mutex<Vec<Chunk>>,
+    /// By collector, in their order: what was read one after the other lies one after the other.
+    chunks: Mutex<Vec<Vec<Chunk>>>,
 }
 
 enum Chunk {
@@ -54,7 +56,11 @@ impl<'a> Parted<'a> {
 
     /// For one thread.
     pub fn collector(&self) -> Collector<'_, 'a> {
-        Collector { to: self, batches: vec![], picks: vec![], bytes: 0 }
+        let mut chunks = self.chunks.lock().unwrap_or_else(PoisonError::into_inner);
+        chunks.push(vec![]);
+        let rows_max = CHUNK_ROWS.max(self.parts * PART_ROWS);
+        let (number, batches, picks, sorted) = (chunks.len() - 1, vec![], vec![], vec![]);
+        Collector { to: self, number, rows_max, batches, picks, sorted, bytes: 0 }
     }
 
     pub fn storage(&self) -> Storage<'a> {
@@ -74,7 +80,7 @@ impl<'a> Parted<'a> {
     /// The same, batch by batch.
     pub fn each(&self, part: usize, mut each: impl FnMut(RecordBatch) -> Result<(), Failure>) -> Result<(), Failure> {
         let (mut held, mut places) = (vec![], vec![]);
-        for chunk in self.chunks.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+        for chunk in self.chunks.lock().unwrap_or_else(PoisonError::into_inner).iter().flatten() {
             match chunk {
                 Chunk::Held { rows, ends, .. } => {
                     let (start, end) = span(ends, part);
@@ -97,10 +103,10 @@ impl<'a> Parted<'a> {
             Chunk::Spilled(parts) => parts[part].map_or((0, 0), |place| (place.rows(), place.bytes())),
         };
         let chunks = self.chunks.lock().unwrap_or_else(PoisonError::into_inner);
-        chunks.iter().map(of_chunk).fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
+        chunks.iter().flatten().map(of_chunk).fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
     }
 
-    fn add(&self, rows: RecordBatch, ends: Vec<u32>) -> Result<(), Failure> {
+    fn add(&self, collector: usize, rows: RecordBatch, ends: Vec<u32>) -> Result<(), Failure> {
         let Storage { budget, spill, .. } = self.storage;
         let bytes = rows.get_array_memory_size();
         let chunk = if budget.take(bytes) {
@@ -110,7 +116,7 @@ impl<'a> Parted<'a> {
             let parts = starts.zip(&ends).map(|(start, end)| rows.slice(start as usize, (end - start) as usize));
             Chunk::Spilled(spill.write(parts)?)
         };
-        self.chunks.lock().unwrap_or_else(PoisonError::into_inner).push(chunk);
+        self.chunks.lock().unwrap_or_else(PoisonError::into_inner)[collector].push(chunk);
         Ok(())
     }
 }
@@ -122,7 +128,7 @@ fn span(ends: &[u32], part: usize) -> (usize, usize) {
 
 impl Drop for Parted<'_> {
     fn drop(&mut self) {
-        for chunk in self.chunks.get_mut().unwrap_or_else(PoisonError::into_inner) {
+        for chunk in self.chunks.get_mut().unwrap_or_else(PoisonError::into_inner).iter().flatten() {
             if let Chunk::Held { bytes, .. } = chunk {
                 self.storage.budget.give_back(*bytes);
             }
@@ -133,9 +139,13 @@ impl Drop for Parted<'_> {
 /// Collects rows of a thread.
 pub struct Collector<'p, 'a> {
     to: &'p Parted<'a>,
+    number: usize,
+    rows_max: usize,
     batches: Vec<RecordBatch>,
     /// (part, batch, row)
     picks: Vec<(u32, u32, u32)>,
+    /// The room for them by part.
+    sorted: Vec<(usize, usize)>,
     bytes: usize,
 }
 
@@ -149,7 +159,11 @@ impl Collector<'_, '_> {
         }
         self.bytes += batch.get_array_memory_size();
         self.batches.push(batch);
-        if self.picks.len() >= CHUNK_ROWS || self.bytes >= self.to.storage.chunk_bytes { self.part() } else { Ok(()) }
+        if self.picks.len() >= self.rows_max || self.bytes >= self.to.storage.chunk_bytes {
+            self.part()
+        } else {
+            Ok(())
+        }
     }
 
     pub fn finish(mut self) -> Result<(), Failure> {
@@ -158,31 +172,31 @@ impl Collector<'_, '_> {
 
     /// Makes a chunk of what is there.
     fn part(&mut self) -> Result<(), Failure> {
-        let (batches, picks) = (std::mem::take(&mut self.batches), std::mem::take(&mut self.picks));
+        let Collector { to, number, picks, sorted, .. } = self;
+        let batches = std::mem::take(&mut self.batches);
         self.bytes = 0;
         if picks.is_empty() {
             return Ok(());
         }
-        let mut ends = vec![0u32; self.to.parts];
+        let mut ends = vec![0u32; to.parts];
         picks.iter().for_each(|(part, ..)| ends[*part as usize] += 1);
-        let mut next = vec![0u32; self.to.parts];
+        let mut next = vec![0u32; to.parts];
         let mut sum = 0;
         for (end, next) in ends.iter_mut().zip(&mut next) {
             *next = sum;
             sum += *end;
             *end = sum;
         }
-        let mut sorted = vec![(0, 0); picks.len()];
-        for (part, batch, row) in picks {
+        sorted.resize(picks.len(), (0, 0));
+        for (part, batch, row) in picks.drain(..) {
             let at = &mut next[part as usize];
             sorted[*at as usize] = (batch as usize, row as usize);
             *at += 1;
         }
         let all: Vec<&RecordBatch> = batches.iter().collect();
-        let rows =
-            interleave_record_batch(&all, &sorted).map_err(|e| Failure::Running(format!("parting rows: {e}")))?;
-        debug_assert_eq!(rows.schema(), self.to.schema);
-        self.to.add(rows, ends)
+        let rows = interleave_record_batch(&all, sorted).map_err(|e| Failure::Running(format!("parting rows: {e}")))?;
+        debug_assert_eq!(rows.schema(), to.schema);
+        to.add(*number, rows, ends)
     }
 }
 

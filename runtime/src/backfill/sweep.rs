@@ -8,6 +8,7 @@ use headwater_operators::probe::Probe;
 use headwater_operators::probe::rows::NUMBER;
 
 use super::labels::Labels;
+use super::lookups::takes_back;
 use super::runs;
 use super::shards::{Collector, Parted, Storage};
 use super::spine::Spine;
@@ -46,7 +47,11 @@ pub fn sweep<'a>(
     for ((group, set), events) in spine.groups.iter().zip(events) {
         let open = &opened.groups[*group];
         let inputs: Vec<_> = open.inputs.iter().map(|input| input.data_type().clone()).collect();
-        let probe = || Probe::new(&open.columns, &inputs, spine.known.enter());
+        let enter = spine.known.enter();
+        let probe = || match takes_back(opened, *group, enter) {
+            true => Probe::corrected(&open.columns, &inputs, enter),
+            false => Probe::new(&open.columns, &inputs, enter),
+        };
         let mut first = probe();
         let blocks = labels.rows().div_ceil(BLOCK_ROWS) as usize;
         let parted = Parted::new(first.schema().clone(), blocks, storage);

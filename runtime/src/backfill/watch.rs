@@ -11,6 +11,8 @@ pub enum Phase {
     Plan,
     /// The spine's keys and times are read.
     Spine,
+    /// Tables are read.
+    Tables,
     /// Histories and streams are read.
     Events,
     /// Rows are worked out.
@@ -24,6 +26,7 @@ impl Phase {
         match self {
             Phase::Plan => ("planning", ""),
             Phase::Spine => ("spine", "rows"),
+            Phase::Tables => ("tables", "records"),
             Phase::Events => ("events", "records"),
             Phase::Rows => ("computing", "labels"),
             Phase::Write => ("writing", "rows"),

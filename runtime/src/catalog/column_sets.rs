@@ -52,8 +52,8 @@ impl ColumnSets {
     /// everything.
     pub fn floor(&self, opened: &Opened, scan: (SourceId, ScanId), s: Tick) -> Option<EventTime> {
         let (source, scan) = scan;
-        // A version of a table is in force until the next one.
-        if opened.job.sources[source].table.is_some() {
+        // A record of a key is in force until the next one.
+        if opened.job.sources[source].rows().is_some() {
             return None;
         }
         let floors: Option<Vec<EventTime>> = self.of_scan(scan).map(|(_, set)| set.floor(s)).collect();

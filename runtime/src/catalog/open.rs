@@ -155,13 +155,13 @@ fn looked_up(opened: &Opened, compiled: &IdVec<GroupId, Compiled>) -> IdVec<Grou
     opened.job.groups.ids().map(one).collect()
 }
 
-/// The `deleted` of a table. `None`: there are faults.
+/// The `deleted` of a source. `None`: there are faults.
 fn compile_deleted(
     source: &job::Source,
     schema: Option<&SchemaRef>,
     faults: &mut Faults,
 ) -> Option<Option<Expression>> {
-    let Some(deleted) = source.table.as_ref().and_then(|table| table.deleted.as_ref()) else { return Some(None) };
+    let Some(deleted) = source.rows().and_then(|rows| rows.deleted.as_ref()) else { return Some(None) };
     condition(deleted, "deleted", schema?, faults).map(Some)
 }
 

@@ -43,9 +43,15 @@ impl Opened {
         pins.map(|(of, text)| (of.to_owned(), text.to_owned())).collect()
     }
 
-    /// Whether any group looks its events up, or a view has what a table holds.
-    pub fn looks_up(&self) -> bool {
-        self.job.groups.iter().any(|group| !group.lookups.is_empty()) || self.graph.viewed_tables().next().is_some()
+    /// Whether the events of some group are held on their way to it, since they are looked up, or replaced; or a view has what a table holds.
+    pub fn holds_events(&self) -> bool {
+        let of_group = |group| self.graph.events_of(group).any(|source| self.is_held(group, source));
+        self.groups.ids().any(of_group) || self.graph.viewed_tables().next().is_some()
+    }
+
+    /// The same of the events that a group has of a source.
+    pub fn is_held(&self, group: GroupId, source: SourceId) -> bool {
+        !self.job.groups[group].lookups.is_empty() || self.job.sources[source].replaced.is_some()
     }
 
     /// Of the rows of a group or a view, as sinks have them.
@@ -98,9 +104,22 @@ impl Opened {
     /// Whether a group's events may be taken back. Those of sessions are looked up where nothing comes late, and a row just before never
     /// changes.
     pub fn is_corrected(&self, group: GroupId) -> bool {
-        let group = &self.job.groups[group];
-        let has_table = group.lookups.iter().any(|lookup| lookup.table().is_some());
-        has_table && !matches!(group.window, Window::Session { .. })
+        let has_table = self.job.groups[group].lookups.iter().any(|lookup| lookup.table().is_some());
+        let is_session = matches!(self.job.groups[group].window, Window::Session { .. });
+        (has_table || self.is_replaced(group)) && !is_session
+    }
+
+    /// Whether a group has events that are replaced.
+    pub fn is_replaced(&self, group: GroupId) -> bool {
+        self.graph.events_of(group).any(|source| self.job.sources[source].replaced.is_some())
+    }
+
+    /// How much longer than others a group's windows are kept: what replaces an event may have come before they close, and become visible
+    /// after that.
+    pub fn grace(&self, group: GroupId) -> Span {
+        let sources = self.graph.events_of(group).map(|source| &self.job.sources[source]);
+        let limit = sources.filter(|source| source.replaced.is_some()).map(|source| source.future_limit_us).max();
+        limit.map_or(Span::ZERO, |limit| Span::from_us(limit) + self.job.tick() + Span::from_us(1))
     }
 
     /// How late an event may be for a group's windows: the largest lateness of what it reads.
@@ -131,9 +150,11 @@ pub struct Source {
     /// Columns of `wanted` that are worked out of others.
     pub computed: Option<Arc<Computed>>,
     pub table: Option<OpenTable>,
+    /// Of a source whose events replace one another; nothing is looked up there.
+    pub replaced: Option<OpenTable>,
 }
 
-/// What makes versions of a table's records. Places are in `wanted`.
+/// What records say of the row of their key. Places are in `wanted`.
 pub struct OpenTable {
     pub key: Vec<usize>,
     pub key_types: Vec<DataType>,
@@ -158,18 +179,23 @@ impl Source {
 
     /// Places of the columns, besides its times, without which a record of the stream is malformed.
     pub fn stream_own(&self) -> Vec<usize> {
-        self.id_column.into_iter().chain(self.table_key()).collect()
+        self.id_column.into_iter().chain(self.row_key()).collect()
     }
 
     /// The same of a row of the history.
     pub fn history_own(&self) -> Vec<usize> {
         let seam = self.seam_columns.into_iter().flat_map(|(p, o)| [p, o]);
-        seam.chain(self.id_column).chain(self.table_key()).collect()
+        seam.chain(self.id_column).chain(self.row_key()).collect()
     }
 
-    /// Places of a table's key.
-    pub fn table_key(&self) -> Vec<usize> {
-        self.table.as_ref().map(|table| table.key.clone()).unwrap_or_default()
+    /// What its records say of the row of their key, where they have one.
+    pub fn rows(&self) -> Option<&OpenTable> {
+        self.table.as_ref().or(self.replaced.as_ref())
+    }
+
+    /// Places of that key.
+    pub fn row_key(&self) -> Vec<usize> {
+        self.rows().map(|rows| rows.key.clone()).unwrap_or_default()
     }
 }
 

@@ -6,7 +6,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use headwater_connectors::format::Pins;
 use headwater_connectors::history::{History, Pinned};
 use headwater_connectors::stream::Stream;
-use headwater_connectors::{KEY, Path, Wanted};
+use headwater_connectors::{DEBEZIUM, KEY, Path, Wanted};
 use headwater_expression::Expression;
 
 use super::computed::{self, Computed, ComputedHistory, ComputedStream};
@@ -19,7 +19,7 @@ use crate::base::failure::Failure;
 use crate::base::fault::{At, Faults};
 use crate::base::id::{IdVec, SourceId};
 use crate::job::validate::schema::written;
-use crate::job::{self, Group, Job, LookIn, Named, SeamBy, columns};
+use crate::job::{self, Changes, Group, Job, LookIn, Named, SeamBy, columns};
 
 /// Whether streams are opened too, or only what says how rows look.
 #[derive(Clone, Copy, PartialEq)]
@@ -179,7 +179,7 @@ pub fn project<'a>(
     let id_column =
         if let SeamBy::Id { id, .. } = &source.seam.by { Some(names.index_of(&found(&id.text))) } else { None };
     let key: Vec<usize> =
-        source.table.iter().flat_map(|table| &table.key).map(|key| names.index_of(&found(&key.text))).collect();
+        source.rows().iter().flat_map(|rows| &rows.key).map(|key| names.index_of(&found(&key.text))).collect();
     deleted.iter().flat_map(Expression::columns).for_each(|name| _ = names.index_of(name));
     let mut values: Vec<usize> = vec![];
     let mut of_elements: Vec<Field> = vec![];
@@ -212,10 +212,12 @@ pub fn project<'a>(
         _ => None,
     };
     let wanted = |names: &[String], keys: &[usize]| {
-        // It tells a stream that records without a value are asked for.
+        // It tells a stream that records without a value are asked for, and what its records are.
+        let changes = source.rows().map_or(Changes::Upsert, |rows| rows.changes);
+        let changes = if changes == Changes::Debezium { DEBEZIUM } else { "" };
         let as_key = |(at, field): (usize, Field)| match keys.contains(&at) {
             true => {
-                let metadata = field.metadata().clone().into_iter().chain([(KEY.to_owned(), String::new())]);
+                let metadata = field.metadata().clone().into_iter().chain([(KEY.to_owned(), changes.to_owned())]);
                 field.clone().with_metadata(metadata.collect())
             }
             false => field,
@@ -232,7 +234,8 @@ pub fn project<'a>(
     let (wanted, history_wanted) = (wanted(&names.0[..of_stream], &key), wanted(&names.0, &[]));
     let type_of = |place: &usize| wanted.schema.field(*place).data_type().clone();
     let key_types = key.iter().map(type_of).collect();
-    let table = source.table.is_some().then_some(OpenTable { key, key_types, deleted, values });
+    let rows = source.rows().map(|_| OpenTable { key, key_types, deleted, values });
+    let (table, replaced) = if source.table.is_some() { (rows, None) } else { (None, rows) };
     let computed = (!computed.is_empty()).then(|| Arc::new(Computed { columns: computed, schema: schema.clone() }));
     let stream = match (stream, computed.clone()) {
         (Some(stream), Some(computed)) => Some(Arc::new(ComputedStream { stream, computed }) as Arc<dyn Stream>),
@@ -250,6 +253,7 @@ pub fn project<'a>(
         id_column,
         computed,
         table,
+        replaced,
     }
 }
 

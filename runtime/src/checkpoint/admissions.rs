@@ -61,10 +61,10 @@ pub enum Held {
 }
 
 impl Held {
-    fn holds(self, ts: EventTime, t: Tick) -> bool {
+    fn holds(self, ts: Option<EventTime>, t: Tick) -> bool {
         match self {
             Held::All => true,
-            Held::Younger(longest) => ts > t.left(longest),
+            Held::Younger(longest) => ts.is_none_or(|ts| ts > t.left(longest)),
         }
     }
 }
@@ -98,12 +98,12 @@ impl AdmissionLog {
         AdmissionLog { store: store.clone(), worker: worker as u32, log, sources, pending, settled }
     }
 
-    /// A record of a scan was admitted at `tick`, after `visible`.
+    /// A record of a scan was admitted at `tick`, after `visible`. `ts`: a table's version may have none.
     pub fn add(
         &mut self,
         scan: ScanId,
         (partition, offset): (i32, Offset),
-        ts: EventTime,
+        ts: Option<EventTime>,
         (visible, tick): (Tick, Tick),
     ) {
         let (source, held) = self.sources[scan];
@@ -240,7 +240,7 @@ mod tests {
 
     #[test]
     fn what_no_window_holds_is_not_written_down() {
-        let (ts, t) = (EventTime::from_us(100), Tick::from_us(160));
+        let (ts, t) = (Some(EventTime::from_us(100)), Tick::from_us(160));
         assert!(Held::All.holds(ts, t));
         assert!(Held::Younger(Span::from_us(61)).holds(ts, t) && !Held::Younger(Span::from_us(60)).holds(ts, t));
     }

@@ -91,6 +91,10 @@ fn show_source(out: &mut String, source: &SourceReport) -> std::fmt::Result {
     if source.is_table {
         writeln!(out, "  versions  {} held", HumanCount(source.versions_held))?;
     }
+    if source.is_replaced {
+        let (keys, nothing) = (HumanCount(source.keys_remembered), HumanCount(source.removed_nothing));
+        writeln!(out, "  keys      {keys} remembered, {nothing} removals of what was not there")?;
+    }
     show_dead_letters(out, &source.dead_letters)?;
     if !source.partitions.is_empty() {
         let heads = ["partition", "last in history", "first read", "position", "end", "lag"];
@@ -120,6 +124,13 @@ fn show_group(out: &mut String, group: &GroupReport) -> std::fmt::Result {
     if group.counts.corrections + group.events_held > 0 {
         let (corrections, held) = (HumanCount(group.counts.corrections), HumanCount(group.events_held));
         writeln!(out, "  corrected {corrections} events, {held} are held to be corrected")?;
+    }
+    if group.past_taking_back > 0 {
+        writeln!(
+            out,
+            "  past      {} events stay: what replaced them came too late",
+            HumanCount(group.past_taking_back)
+        )?;
     }
     match (&group.as_of, group.staleness_seconds) {
         (Some(as_of), Some(seconds)) => {

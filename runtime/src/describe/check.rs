@@ -139,6 +139,9 @@ fn tell_source(out: &mut Vec<u8>, opened: &Opened, id: SourceId, plan: Option<&S
     let times = named.iter().filter_map(|(role, time)| Some(format!("{role}{}", time.as_ref()?.text)));
     let times = times.collect::<Vec<_>>().join(", ");
     writeln!(out, "  time      {}", if times.is_empty() { "none: it has been there for ever" } else { &times })?;
+    if let Some(replaced) = &conf.replaced {
+        writeln!(out, "  replaced  {}", meaning::of_replaced(&opened.job, id, replaced))?;
+    }
     if let (Some(history), Some(conf)) = (&open.history, &conf.history) {
         let Pinned { files, version } = history.pinned();
         let version = version.as_ref().map_or_else(String::new, |version| format!(", {version}"));

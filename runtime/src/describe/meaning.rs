@@ -2,11 +2,11 @@
 
 use headwater_operators::group::Fixed;
 
-use crate::base::id::GroupId;
+use crate::base::id::{GroupId, SourceId};
 use crate::base::time::{EventTime, Span, Tick, Time};
 use crate::job::validate::calendar;
 use crate::job::view::{LinkedBy, Links};
-use crate::job::{Column, Group, Job, LookIn, Lookup, Named, Source, Window, duration};
+use crate::job::{Changes, Column, Group, Job, LookIn, Lookup, Named, Source, Table, Window, duration};
 
 /// What a row of the group is about, what it takes and how long it is there. `near`: a time to show a window at.
 /// `near`: a time of which examples are.
@@ -63,6 +63,24 @@ pub fn of_rows(group: &Group, lateness: Span, near: Tick) -> Vec<String> {
     };
     let stays = format!("a row is kept in the store until {} past its end (retain)", show(group.retain_us));
     vec![rows, format!("{takes}; later ones are dead letters"), stays]
+}
+
+/// What becomes of a source's events, and how long their keys are remembered.
+pub fn of_replaced(job: &Job, source: SourceId, replaced: &Table) -> String {
+    let key = replaced.key.iter().map(|key| key.text.as_str()).collect::<Vec<_>>().join(", ");
+    let what = match replaced.changes {
+        Changes::Upsert => "a record is all that is known of it from then on",
+        Changes::Debezium => "a record is an envelope of Debezium, which says what has become of it",
+    };
+    let mut readers = job.groups.iter().filter(|group| group.sources.contains(&source));
+    let is_lifetime = |group: &Group| {
+        group.window == Window::Trailing && group.columns.iter().any(|column| column.length_us.is_none())
+    };
+    let remembered = match readers.find(|group| is_lifetime(group)) {
+        Some(group) => format!("for ever, since a column of {} is over all time", group.name),
+        None => "as long as a window may hold their events".to_owned(),
+    };
+    format!("by {key}: {what}; keys are remembered {remembered}; a changed job is computed anew")
 }
 
 /// What a group looks up, what may correct it, and how much of that is remembered.
@@ -205,7 +223,7 @@ mod tests {
         // Clocks go back on the second of them.
         let days = Fixed::Calendar(Calendar::new(chrono_tz::Europe::Berlin, 1, 1, 0));
         assert_eq!(
-            two_windows(Tick::from_us(1_792_890_000_000_000), days),
+            two_windows(Tick::from_us(1_792_836_000_000_000), days),
             (
                 "[2026-10-23T22:00:00Z, 2026-10-24T22:00:00Z)".to_owned(),
                 "[2026-10-24T22:00:00Z, 2026-10-25T23:00:00Z)".to_owned()

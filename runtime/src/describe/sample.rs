@@ -62,8 +62,8 @@ pub fn take(opened: &Arc<Opened>, plan: &Plan, source: SourceId, n: usize) -> Re
         latest.batches.iter().flat_map(|part| part.chosen.iter().filter_map(|i| part.stamped[*i as usize].good()));
     let t = times.max().map(|ts| Tick::up(ts, tick));
     let mut sample = Sample { events: latest.events(), t, rows: vec![], dead_letters: vec![] };
-    // What would be looked up is not read.
-    let of_source = opened.graph.groups_of(source).filter(|group| opened.groups[*group].lookups.is_empty());
+    // What would be looked up is not read, nor what would replace an event.
+    let of_source = opened.graph.groups_of(source).filter(|group| !opened.is_held(*group, source));
     let groups = of_source.map(|group| Ok((group, standalone(opened, &sets, group, t.unwrap_or(Tick::BEFORE_ALL))?)));
     let mut groups: BTreeMap<GroupId, Standalone> = groups.collect::<Result<_, Failure>>()?;
     for SampledBatch { records, stamped, chosen, .. } in &latest.batches {

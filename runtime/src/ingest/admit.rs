@@ -115,15 +115,16 @@ impl StreamAdmission<'_> {
             let eff = partition.arrive(stamp.clock());
             admitted.effs[i] = eff;
             first_eff = first_eff.or(eff.filter(|_| stamp.clock().is_some()));
-            if let (None, Some(ts), Some(eff)) = (stamp.reason, stamp.ts, eff) {
-                let v = Tick::visible(eff, ts, self.tick).max(floor);
+            if let (None, Some(eff)) = (stamp.reason, eff) {
+                // Only a version of a table may have no time of its own.
+                let v = stamp.ts.map_or(Tick::up(eff, self.tick), |ts| Tick::visible(eff, ts, self.tick)).max(floor);
                 if v < next {
                     counts.admitted += 1;
                     admitted.late.push((i as u32, v));
                     partition.admitted = Some(next);
                 }
                 admitted.visible[i] = v.max(next);
-                admitted.events.push(i as u32);
+                admitted.events.extend(stamp.ts.map(|_| i as u32));
             }
         }
         partition.came(first_eff, now);

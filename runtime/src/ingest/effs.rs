@@ -48,10 +48,10 @@ impl Effs {
 
     fn open(opened: &Opened, plan: &Plan, sets: &ColumnSets, id: ScanId) -> Result<Effs, Failure> {
         let scan = &plan.scans[id];
-        // Of a table every version is, whenever it came.
-        let is_table = opened.job.sources[scan.source].table.is_some();
-        let asked = (is_table || asking(opened, sets, id).next().is_some()) && !scan.restored;
-        let floor = scan.s.filter(|_| !is_table).and_then(|s| floor(opened, sets, id, s));
+        // Of a table every version is, whenever it came, and so is every record that may replace another.
+        let is_keyed = opened.job.sources[scan.source].rows().is_some();
+        let asked = (is_keyed || asking(opened, sets, id).next().is_some()) && !scan.restored;
+        let floor = scan.s.filter(|_| !is_keyed).and_then(|s| floor(opened, sets, id, s));
         if asked { Effs::of_rows(opened, plan, id, floor) } else { Ok(Effs::default()) }
     }
 

@@ -140,6 +140,7 @@ mod tests {
             offsets: None,
             stamps: None,
             tombstones: None,
+            removed_at: None,
             payload: Payload::Row,
             bytes: 0,
         };

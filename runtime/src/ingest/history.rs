@@ -129,8 +129,8 @@ pub fn pieces(opened: &Opened, plan: &Plan, sets: &ColumnSets) -> Result<Vec<Ass
             };
             if !floor.is_some_and(out_of_reach) {
                 let groups = || sets.of_scan(id).map(|(group, _)| group);
-                let is_table = open.table.is_some();
-                let is_nobodys = !is_table && known.get(at).is_some_and(|known| pruning.is_nobodys(known, groups()));
+                let is_keyed = open.rows().is_some();
+                let is_nobodys = !is_keyed && known.get(at).is_some_and(|known| pruning.is_nobodys(known, groups()));
                 all.push(Assigned { scan: id, piece, is_nobodys });
             }
         }

@@ -18,8 +18,13 @@ impl LogPositions<'_> {
         match (&records.offsets, source.seam_columns) {
             (Some(offsets), _) => LogPositions::Log { partition: records.partition, offsets },
             (None, Some((p, o))) => {
-                let column = |column: usize| integers(records.batch.column(column));
-                LogPositions::Columns { partitions: column(p), offsets: column(o) }
+                let is_broken = |row: usize| {
+                    [p, o].iter().any(|column| records.undecoded[*column].as_ref().is_some_and(|all| all.value(row)))
+                };
+                // Where one of the two says nothing, the other one alone does not say where a row stood.
+                let known = |(row, value)| if is_broken(row) { None } else { value };
+                let column = |column: usize| integers(records.batch.column(column)).into_iter().enumerate().map(known);
+                LogPositions::Columns { partitions: column(p).collect(), offsets: column(o).collect() }
             }
             (None, None) => LogPositions::Unknown,
         }

@@ -1,10 +1,10 @@
-//! Events on their way through lookups: records as they were read, and beside their columns what they look up.
+//! Events that are held on their way to groups: records as they were read, and beside their columns what they look up.
 
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, UInt32Array};
+use arrow::array::{Array, ArrayRef, BinaryArray, BooleanArray, RecordBatch, UInt32Array};
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::{interleave_record_batch, take_record_batch};
 use arrow::datatypes::{Field, Schema};
@@ -22,7 +22,7 @@ use crate::base::offset::Offset;
 use crate::base::time::{Eff, Span, Tick, Time};
 use crate::catalog::computed::is_computed;
 
-/// Records of a scan of which some group looks something up.
+/// Records of a scan of which some group looks something up, or that replace one another.
 pub struct Raw {
     pub source: SourceId,
     pub scan: ScanId,
@@ -39,6 +39,8 @@ pub struct Raw {
     pub horizons: IdVec<ScanId, Eff>,
     /// The records that a group may hold.
     pub asked: Vec<(GroupId, Vec<u32>)>,
+    /// Of records that replace one another, whoever asks for them: the key of each.
+    pub keys: Option<BinaryArray>,
 }
 
 impl Raw {
@@ -58,20 +60,32 @@ impl Raw {
         }
         let place = |row: &u32| rows.binary_search(row).expect("one of those that are asked for") as u32;
         asked.iter_mut().for_each(|(_, asked)| asked.iter_mut().for_each(|row| *row = place(row)));
+        let told = rows.iter().map(|row| Cell::new(told(*row))).collect();
+        Some(Raw { asked, told, ..Raw::some((source, admitted), Batch { records, stamped }, positions, &rows) })
+    }
+
+    /// Some records of a batch, for nobody yet.
+    pub fn some(
+        (source, admitted): (SourceId, &Admitted),
+        Batch { records, stamped }: Batch,
+        positions: &LogPositions,
+        rows: &[u32],
+    ) -> Raw {
         let each = || rows.iter().map(|row| *row as usize);
-        Some(Raw {
+        Raw {
             source,
             scan: admitted.scan,
             of_history: !admitted.is_of_stream(),
-            records: take_records(records, &rows),
+            records: take_records(records, rows),
             stamped: each().map(|row| stamped[row]).collect(),
             effs: each().map(|row| admitted.effs[row]).collect(),
             visible: each().map(|row| admitted.visible[row]).collect(),
             positions: each().map(|row| positions.get(row)).collect(),
-            told: rows.iter().map(|row| Cell::new(told(*row))).collect(),
+            told: each().map(|_| Cell::new(0)).collect(),
             horizons: admitted.horizons.clone(),
-            asked,
-        })
+            asked: vec![],
+            keys: None,
+        }
     }
 
     /// The event time of a record.
@@ -103,7 +117,8 @@ impl Raw {
     }
 }
 
-fn take_records(records: &Records, rows: &[u32]) -> Records {
+/// Some of them.
+pub fn take_records(records: &Records, rows: &[u32]) -> Records {
     if rows.len() == records.len() {
         return records.clone();
     }
@@ -123,6 +138,7 @@ fn take_records(records: &Records, rows: &[u32]) -> Records {
         malformed: records.malformed.as_ref().map(each),
         // No event is of one.
         tombstones: None,
+        removed_at: None,
         partition: records.partition,
         offsets: records.offsets.as_ref().map(of_log),
         stamps: records.stamps.as_ref().map(of_log),
@@ -172,6 +188,7 @@ pub fn gather(rows: &[RawRow], columns: usize) -> Records {
         offsets: None,
         stamps: None,
         tombstones: None,
+        removed_at: None,
         payload: Payload::Row,
         bytes: 0,
     }

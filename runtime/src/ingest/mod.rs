@@ -15,6 +15,7 @@ pub mod narrow;
 pub mod newcomers;
 pub mod partition;
 pub mod pipeline;
+pub mod replaced;
 pub mod seam;
 pub mod selection;
 pub mod shape;

@@ -28,9 +28,9 @@ impl Narrow {
         let id_column = source.id_column.filter(|_| id).map(|c| index_of(&mut columns, c));
         // A key that does not decode makes a record malformed, as a time does. In files with a schema all keys decode.
         let may_fail = source.history.as_ref().is_some_and(|history| history.schema().is_none());
-        let table = source.table.as_ref().filter(|_| may_fail).map(|table| OpenTable {
-            key: table.key.iter().map(|c| index_of(&mut columns, *c)).collect(),
-            key_types: table.key_types.clone(),
+        let rows = source.rows().filter(|_| may_fail).map(|rows| OpenTable {
+            key: rows.key.iter().map(|c| index_of(&mut columns, *c)).collect(),
+            key_types: rows.key_types.clone(),
             deleted: None,
             values: vec![],
         });
@@ -47,7 +47,8 @@ impl Narrow {
             seam_columns,
             id_column,
             computed: source.computed.clone(),
-            table,
+            table: rows,
+            replaced: None,
         };
         Narrow { source, future_limit: Span::from_us(conf.future_limit_us) }
     }

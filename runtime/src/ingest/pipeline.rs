@@ -8,22 +8,26 @@
 //!
 //! Only admission differs by who reads: a stream has a seam and a clock, a history ends at `S`, a sample takes what it likes.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{Int8Array, RecordBatch};
+use arrow::datatypes::SchemaRef;
 use headwater_connectors::Records;
 use headwater_connectors::sink::dead_letters::DeadLetter;
+use headwater_operators::events;
 
 use super::admit::Admitted;
 use super::dead_letters::{DeadLetters, Tally};
 use super::log_position::LogPositions;
 use super::looked_up::Raw;
+use super::replaced::ReplacedMaker;
 use super::shape::{Batch, Shaper};
 use super::stamp::{Stamped, Stamper};
 use super::versions::{VersionMaker, Versions, removals};
 use crate::base::id::{ColumnSetId, GroupId, ScanId, SourceId};
 use crate::base::time::{Span, WallClock};
-use crate::catalog::column_sets::ColumnSets;
+use crate::catalog::column_sets::{ColumnSet, ColumnSets};
 use crate::catalog::opened::Opened;
 use crate::plan::Plan;
 
@@ -36,6 +40,10 @@ pub struct Pipeline {
     looking: Vec<Shaper>,
     /// Of a table.
     versions: Option<VersionMaker>,
+    /// Of events that replace one another.
+    replaced: Option<ReplacedMaker>,
+    /// By group whose other events may be taken back.
+    corrected: BTreeMap<(GroupId, ColumnSetId), SchemaRef>,
     /// The first scan of the source: it tells what the source itself refuses.
     first: Option<ScanId>,
 }
@@ -49,18 +57,28 @@ pub struct Shaped {
     pub tally: Tally,
     /// Of a table's records.
     pub versions: Vec<Versions>,
-    /// Events that are looked up before they are shaped.
+    /// Events that are looked up, or replaced, before they are shaped.
     pub raw: Vec<Raw>,
 }
 
 impl Pipeline {
     pub fn new(opened: &Arc<Opened>, plan: &Plan, sets: &ColumnSets, source: SourceId) -> Pipeline {
         let first = plan.scans.find(|scan| scan.source == source);
-        let is_table = opened.sources[source].table.is_some();
-        let shapers = if is_table { vec![] } else { Shaper::of_source(opened, sets, source) };
-        let (shapers, looking) = shapers.into_iter().partition(|shaper| opened.groups[shaper.group].lookups.is_empty());
+        let (is_table, is_replaced) =
+            (opened.sources[source].table.is_some(), opened.sources[source].replaced.is_some());
+        let shapers = if is_table || is_replaced { vec![] } else { Shaper::of_source(opened, sets, source) };
+        let (looking, shapers): (Vec<_>, Vec<Shaper>) =
+            shapers.into_iter().partition(|shaper| opened.is_held(shaper.group, source));
         let versions = is_table.then(|| VersionMaker::new(opened, source));
-        Pipeline { opened: opened.clone(), source, shapers, looking, versions, first }
+        let replaced = is_replaced.then(|| ReplacedMaker::new(opened, source));
+        let groups = shapers.iter().map(|shaper| shaper.group).filter(|group| opened.is_corrected(*group));
+        let schema = |group: GroupId, set: &ColumnSet| {
+            events::corrected_schema(&set.plan.inputs, opened.groups[group].shape.windowed())
+        };
+        let of_group =
+            |group: GroupId| sets.groups[group].pairs().map(move |(id, set)| ((group, id), schema(group, set)));
+        let corrected = groups.flat_map(of_group).collect();
+        Pipeline { opened: opened.clone(), source, shapers, looking, versions, replaced, corrected, first }
     }
 
     /// Reads the times of records, and judges which of them can be. `now`: the wall clock when they were read.
@@ -70,17 +88,17 @@ impl Pipeline {
         let own = if records.offsets.is_some() { open.stream_own() } else { open.history_own() };
         let future_limit = Span::from_us(self.opened.job.sources[self.source].future_limit_us);
         let stamped = Stamper { source: open, future_limit, own }.stamp(records, now);
-        let Some(table) = &open.table else { return stamped };
+        let Some(rows) = open.rows() else { return stamped };
         let undecoded = |name: &str| records.undecoded[records.batch.schema_ref().index_of(name).ok()?].clone();
-        let (removes, failed) = removals(table, &records.batch, &undecoded);
-        let is_tombstone = |at: usize| records.tombstones.as_ref().is_some_and(|all| all.value(at));
-        let flags = removes.into_iter().zip(failed).enumerate().map(|(at, (removes, failed))| match is_tombstone(at) {
-            true => (true, false),
-            false => (removes, failed),
-        });
-        let of_table =
-            |(stamped, (removes, failed)): (Stamped, _)| stamped.of_table(open.event_time.is_some(), removes, failed);
-        stamped.into_iter().zip(flags).map(of_table).collect()
+        let (removes, failed) = removals(rows, &records.batch, &undecoded);
+        let flags =
+            removes.into_iter().zip(failed).enumerate().map(|(at, (removes, failed))| match records.is_tombstone(at) {
+                true => (true, false),
+                false => (removes, failed),
+            });
+        let of_row =
+            |(stamped, (removes, failed)): (Stamped, _)| stamped.of_row(open.event_time.is_some(), removes, failed);
+        stamped.into_iter().zip(flags).map(of_row).collect()
     }
 
     /// Where records stand in their logs.
@@ -95,23 +113,35 @@ impl Pipeline {
         for shaper in &self.shapers {
             for of_set in shaper.shape(batch, admitted) {
                 dead_letters.refused(shaper.group, of_set.refused);
-                events.extend(of_set.events.map(|batch| ((shaper.group, of_set.set), batch)));
+                let of = (shaper.group, of_set.set);
+                events.extend(of_set.events.map(|batch| (of, self.coming(of, batch))));
             }
         }
-        let mut versions = vec![];
+        let (mut versions, mut raw) = (vec![], vec![]);
         for admitted in admitted {
             let is_first = Some(admitted.scan) == self.first;
             if let Some(maker) = &self.versions {
                 let (refused, made) = maker.make(batch, admitted, log_positions);
                 versions.extend(made);
                 refused.into_iter().filter(|_| is_first).for_each(|(row, why)| dead_letters.of_source(row, why));
+            } else if let Some(maker) = &self.replaced {
+                let (refused, made) = maker.make(batch, admitted, log_positions);
+                raw.extend(made);
+                refused.into_iter().filter(|_| is_first).for_each(|(row, why)| dead_letters.of_source(row, why));
             } else if is_first {
                 self.refused_by_source(batch, admitted, &mut dead_letters);
             }
         }
-        let raw = self.raw(batch, log_positions, admitted, &dead_letters);
+        raw.extend(self.raw(batch, log_positions, admitted, &dead_letters));
         let (dead_letters, tally) = dead_letters.write(batch, log_positions);
         Shaped { events, dead_letters, tally, versions, raw }
+    }
+
+    /// Events as a group takes them that also has others, which may be taken back.
+    fn coming(&self, of: (GroupId, ColumnSetId), batch: RecordBatch) -> RecordBatch {
+        let Some(schema) = self.corrected.get(&of) else { return batch };
+        let diffs = Int8Array::from(vec![1; batch.num_rows()]);
+        events::with_diffs(schema, &batch, diffs).expect("as many of both")
     }
 
     /// The events that groups look up.

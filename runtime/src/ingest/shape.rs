@@ -119,6 +119,11 @@ impl Shaper {
         self.sets.iter().any(|set| set.scan == admitted.scan && set.reaches(admitted.origin, stamped))
     }
 
+    /// The same of one record.
+    pub fn reaches_row(&self, scan: ScanId, origin: Origin, stamped: &Stamped) -> bool {
+        self.sets.iter().any(|set| set.scan == scan && set.reaches(origin, stamped))
+    }
+
     /// The records of a scan that a group which looks them up may hold. `None`: there are none.
     pub fn asked(&self, batch: Batch, admitted: &Admitted) -> Option<Vec<u32>> {
         let set = self.sets.iter().find(|set| set.scan == admitted.scan)?;

@@ -51,7 +51,7 @@ pub struct Stamped {
     pub m: Option<MatchTime>,
     pub wrong_clock: bool,
     pub reason: Option<Reason>,
-    /// Of a table: it removes its key's row.
+    /// Of a table, or of events that replace one another: it removes its key's row.
     pub removes: bool,
 }
 
@@ -91,6 +91,12 @@ impl Stamper<'_> {
             }
             let ts = ts.as_ref().and_then(|ts| ts.get(i)).map(EventTime::from_us);
             let (a, m) = match &arrival {
+                _ if records.removed_at.is_some() && records.is_tombstone(i) => {
+                    // Where none is named, what the broker knows is when it came.
+                    let of_broker = stamp_of(records, i).filter(|_| arrival.is_none());
+                    let a = of_broker.or(records.removed_at(i).map(Arrival::from_us));
+                    (a, a.map(MatchTime::from))
+                }
                 Some(arrival) => {
                     let a = arrival.get(i).map(Arrival::from_us).or(ts.map(Arrival::from));
                     (a, a.map(MatchTime::from))
@@ -124,9 +130,9 @@ impl Stamper<'_> {
 }
 
 impl Stamped {
-    /// As a record of a table, which says whether it removes a row, or where that failed nothing. `is_timed`: versions have event times, but
+    /// As a record of a key's row, which says whether it removes a row, or where that failed nothing. `is_timed`: versions have event times, but
     /// those that remove.
-    pub fn of_table(self, is_timed: bool, removes: bool, failed: bool) -> Stamped {
+    pub fn of_row(self, is_timed: bool, removes: bool, failed: bool) -> Stamped {
         let needs_none = !is_timed || removes;
         let reason = match self.reason {
             Some(Reason::NullEventTime) if needs_none && self.wrong_clock => Some(Reason::Future),

@@ -275,7 +275,8 @@ fn note_late(log: &mut AdmissionLog, partition: i32, records: &Records, stamped:
     for of_scan in admitted {
         for (row, visible) in &of_scan.late {
             let row = *row as usize;
-            if let Some(ts) = stamped[row].ts.filter(|_| noted.insert(row)) {
+            if noted.insert(row) {
+                let ts = stamped[row].ts;
                 let ticks = (*visible, of_scan.visible[row]);
                 log.add(of_scan.scan, (partition, Offset::at(offsets[row])), ts, ticks);
             }

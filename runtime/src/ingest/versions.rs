@@ -31,6 +31,7 @@ use crate::base::offset::Offset;
 use crate::base::time::{Eff, Span, Tick, Time};
 use crate::catalog::computed::is_computed;
 use crate::catalog::opened::{OpenTable, Opened};
+use crate::job;
 
 /// Versions of a scan's rows, as they go to the workers. See `schema`.
 pub struct Versions {
@@ -109,24 +110,8 @@ impl VersionMaker {
         admitted: &Admitted,
         positions: &LogPositions,
     ) -> (Vec<(usize, Reason)>, Option<Versions>) {
-        let conf = &self.opened.job.sources[self.source];
         let keys = self.key_columns(batch);
-        let (mut refused, mut rows) = (vec![], vec![]);
-        for (i, stamped) in batch.stamped.iter().enumerate().filter(|(i, _)| admitted.taken[*i]) {
-            let unknown = admitted.effs[i].is_none() && !stamped.wrong_clock && !conf.is_timeless();
-            let reason = match stamped.reason {
-                Some(Reason::Malformed) => Some(Reason::Malformed),
-                Some(Reason::NullEventTime) => Some(Reason::NullEventTime),
-                _ if unknown => Some(Reason::NullEventTime),
-                Some(other) => Some(other),
-                None if keys.iter().any(|key| key.is_null(i)) => Some(Reason::NullKey),
-                None => None,
-            };
-            match reason {
-                Some(reason) => refused.push((i, reason)),
-                None => rows.push(i as u32),
-            }
-        }
+        let (refused, rows) = judged(&self.opened.job.sources[self.source], batch, admitted, &keys);
         let versions = (!rows.is_empty()).then(|| self.versions(batch, admitted, positions, &keys, rows));
         (refused, versions)
     }
@@ -206,6 +191,32 @@ impl VersionMaker {
             _ => self.values.encode(values).expect("columns keep their types"),
         }
     }
+}
+
+/// Of the records that a scan takes of a batch, those that are dead letters of the source, and the others. `keys`: of their rows.
+pub fn judged(
+    conf: &job::Source,
+    batch: Batch,
+    admitted: &Admitted,
+    keys: &[ArrayRef],
+) -> (Vec<(usize, Reason)>, Vec<u32>) {
+    let (mut refused, mut rows) = (vec![], vec![]);
+    for (i, stamped) in batch.stamped.iter().enumerate().filter(|(i, _)| admitted.taken[*i]) {
+        let unknown = admitted.effs[i].is_none() && !stamped.wrong_clock && !conf.is_timeless();
+        let reason = match stamped.reason {
+            Some(Reason::Malformed) => Some(Reason::Malformed),
+            Some(Reason::NullEventTime) => Some(Reason::NullEventTime),
+            _ if unknown => Some(Reason::NullEventTime),
+            Some(other) => Some(other),
+            None if keys.iter().any(|key| key.is_null(i)) => Some(Reason::NullKey),
+            None => None,
+        };
+        match reason {
+            Some(reason) => refused.push((i, reason)),
+            None => rows.push(i as u32),
+        }
+    }
+    (refused, rows)
 }
 
 /// The types of the columns of a table that are looked up.

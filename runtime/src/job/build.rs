@@ -240,9 +240,11 @@ tables! {
         seam => "seam"
         /// Of a table: the column that tells its rows apart, or a list of them.
         key => "key"
-        /// Of a table: what a record says of its row.
+        /// Of events that replace one another: the column that tells them apart, or a list of them.
+        primary_key => "primary_key"
+        /// Of either: what a record says of the row of its key: `"upsert"` or `"debezium"`.
         changes => "changes"
-        /// Of a table: SQL over a record's columns; one for which it is true removes its row.
+        /// Of either: SQL over a record's columns; one for which it is true removes the row of its key.
         deleted => "deleted"
     }
 
@@ -264,7 +266,7 @@ tables! {
         tags => "tags"
         /// The group as SQL, in place of source, key, where, window and columns.
         sql => "sql"
-        /// A table with the group's windows: `tumbling`, `hopping` and `every`, or `session`. Without it, each column looks back from now.
+        /// A table with the group's windows: `tumbling`, `hopping` and `every`, or `session`; of days, `zone` and `starts`. Without it, each column looks back from now.
         window => "window"
         /// How long past its end a window's row stays in the store.
         retain => "retain"

@@ -86,15 +86,46 @@ pub(crate) struct Source {
     pub seam: Seam,
     /// Its records are versions of a table's rows, and no events.
     pub table: Option<Table>,
+    /// Its records are events that replace one another: each is all that is known of its key.
+    pub replaced: Option<Table>,
     pub about: About,
 }
 
-/// What makes versions of records: they are of the rows of a table.
+/// What records say of the row of their key: of a table, or of events that replace one another.
 #[derive(Clone, Debug)]
 pub(crate) struct Table {
     pub key: Vec<Named>,
+    pub changes: Changes,
     /// SQL: a record for which it is true removes its key's row.
     pub deleted: Option<Named>,
+}
+
+impl Job {
+    /// Why no backfill works out a group's rows yet. `None`: one does, if its windows are of moments.
+    pub(crate) fn refuses_backfill(&self, group: &Group) -> Option<String> {
+        if let Some(features) = group.lookups.iter().find_map(Lookup::features) {
+            return Some(format!("looks up in group `{}`", self.groups[features].name));
+        }
+        let mut sources = group.sources.iter().map(|source| &self.sources[*source]);
+        let replaced = sources.find(|source| source.replaced.is_some())?;
+        Some(format!("has events of source `{}`, which replace one another", replaced.name))
+    }
+}
+
+/// What a record of a stream is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Changes {
+    /// The whole row.
+    Upsert,
+    /// An envelope of Debezium, which has it inside.
+    Debezium,
+}
+
+impl Source {
+    /// What its records say of the row of their key, where they have one.
+    pub fn rows(&self) -> Option<&Table> {
+        self.table.as_ref().or(self.replaced.as_ref())
+    }
 }
 
 /// What people should know of something. It changes no meaning.

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 use super::parse::parse;
-use super::{Group, Job, LookIn, SeamBy, Source, duration, validate};
+use super::{Changes, Group, Job, LookIn, SeamBy, Source, Table, duration, validate};
 use crate::base::fault::Fault;
 use crate::base::id::{Id, SourceId};
 use crate::base::secrets::mask;
@@ -165,9 +165,18 @@ fn source_meaning(source: &Source) -> String {
     if let Some(table) = &source.table {
         let key: Vec<&str> = table.key.iter().map(|key| key.text.as_str()).collect();
         let deleted = table.deleted.as_ref().map_or("", |deleted| &deleted.text);
-        writeln!(text, "  key {} deleted `{deleted}`", key.join(", ")).unwrap();
+        writeln!(text, "  key {} deleted `{deleted}`{}", key.join(", "), changes(table)).unwrap();
+    }
+    if let Some(replaced) = &source.replaced {
+        let key: Vec<&str> = replaced.key.iter().map(|key| key.text.as_str()).collect();
+        let deleted = replaced.deleted.as_ref().map_or("", |deleted| &deleted.text);
+        writeln!(text, "  primary key {} deleted `{deleted}`{}", key.join(", "), changes(replaced)).unwrap();
     }
     text
+}
+
+fn changes(rows: &Table) -> &'static str {
+    if rows.changes == Changes::Debezium { " of envelopes" } else { "" }
 }
 
 fn group_meaning(job: &Job, group: &Group) -> String {

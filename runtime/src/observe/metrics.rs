@@ -184,6 +184,14 @@ fn of_sources(page: &mut Page, view: &RunView, status: &ProcessStatus) {
     page.family("headwater_versions_held", "gauge", help, |family| {
         tables().for_each(|(conf, s)| family.sample(&[("source", &conf.name)], s.versions_held as f64));
     });
+    let replaced = || job.sources.iter().zip(&of_sources).filter(|(conf, _)| conf.replaced.is_some());
+    let help = "Keys of events that replace one another of which some window may hold an event.";
+    page.family("headwater_keys_remembered", "gauge", help, |family| {
+        replaced().for_each(|(conf, s)| family.sample(&[("source", &conf.name)], s.keys_remembered as f64));
+    });
+    page.family("headwater_removed_nothing_total", "counter", "Removals of what was not there.", |family| {
+        replaced().for_each(|(conf, s)| family.sample(&[("source", &conf.name)], s.removed_nothing as f64));
+    });
     page.family("headwater_dead_letters_total", "counter", "Dead letters, by source and reason.", |family| {
         for (source, s) in &all {
             let reasons = s.dead_letters.iter();
@@ -234,6 +242,10 @@ fn of_groups(page: &mut Page, view: &RunView, status: &ProcessStatus) {
     }
     page.family("headwater_events_held", "gauge", "Events that a version of a table may still correct.", |family| {
         all.iter().for_each(|(group, g)| family.sample(&[("group", group)], g.events_held as f64));
+    });
+    let help = "Events that stay in a window since what replaced them came too late for it.";
+    page.family("headwater_past_taking_back_total", "counter", help, |family| {
+        all.iter().for_each(|(group, g)| family.sample(&[("group", group)], g.past_taking_back as f64));
     });
     let help = "Rows that came with a null since a derived column failed.";
     page.family("headwater_derived_failures_total", "counter", help, |family| {

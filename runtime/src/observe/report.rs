@@ -104,6 +104,15 @@ pub struct SourceReport {
     /// Of a table: versions of its rows that are held, by each worker.
     #[serde(default)]
     pub versions_held: u64,
+    /// Whether its events replace one another.
+    #[serde(default)]
+    pub is_replaced: bool,
+    /// Then: keys of which some window may hold an event.
+    #[serde(default)]
+    pub keys_remembered: u64,
+    /// Then: removals of what was not there.
+    #[serde(default)]
+    pub removed_nothing: u64,
     /// What is odd about the seam.
     pub warnings: Vec<String>,
 }
@@ -166,6 +175,9 @@ pub struct GroupReport {
     /// Events that a version of a table may still correct.
     #[serde(default)]
     pub events_held: u64,
+    /// Events that stay in a window since what replaced them came too late for it.
+    #[serde(default)]
+    pub past_taking_back: u64,
     /// Every row up to it is in every store.
     pub as_of: Option<String>,
     /// How far the wall clock is ahead of `as_of`.
@@ -359,6 +371,9 @@ fn source(opened: &Opened, source: SourceId, plan: &Scan, status: &SourceStatus)
         partitions: partitions.collect(),
         is_table: conf.table.is_some(),
         versions_held: status.versions_held,
+        is_replaced: conf.replaced.is_some(),
+        keys_remembered: status.keys_remembered,
+        removed_nothing: status.removed_nothing,
         warnings: plan.warnings.iter().map(|warning| opened.job.mask(warning)).collect(),
     }
 }
@@ -417,6 +432,7 @@ fn group(
         windowed: opened.groups[group].shape.windowed(),
         dead_letters: status.dead_letters.clone(),
         events_held: status.events_held,
+        past_taking_back: status.past_taking_back,
         as_of: shown(as_of),
         staleness_seconds: as_of.map(|as_of| now.past(as_of).seconds()),
         behind_seconds: as_of.zip(t).map(|(as_of, t)| (t - as_of).seconds()),

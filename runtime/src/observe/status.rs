@@ -40,6 +40,12 @@ pub struct SourceStatus {
     /// Of a table: versions of its rows that workers hold, each all of them.
     #[serde(default)]
     pub versions_held: u64,
+    /// Of events that replace one another: keys of which some window may hold an event.
+    #[serde(default)]
+    pub keys_remembered: u64,
+    /// Removals of what was not there.
+    #[serde(default)]
+    pub removed_nothing: u64,
 }
 
 /// What was read of a source. Whoever adds a number here adds it below; then it is summed, and told of a running job.
@@ -100,6 +106,9 @@ pub struct GroupStatus {
     /// Of links, what is linked to too many to link any.
     #[serde(default)]
     pub crowded: u64,
+    /// Events that stay in a window since what replaced them came too late for it.
+    #[serde(default)]
+    pub past_taking_back: u64,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -148,6 +157,8 @@ impl SourceStatus {
         self.partitions.extend(other.partitions.iter().cloned());
         self.partitions.sort_by_key(|p| p.partition);
         self.versions_held += other.versions_held;
+        self.keys_remembered += other.keys_remembered;
+        self.removed_nothing += other.removed_nothing;
     }
 }
 
@@ -158,6 +169,7 @@ impl GroupStatus {
         add_counts(&mut self.dead_letters, &other.dead_letters);
         self.events_held += other.events_held;
         self.crowded += other.crowded;
+        self.past_taking_back += other.past_taking_back;
     }
 }
 

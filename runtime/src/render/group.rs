@@ -177,7 +177,7 @@ fn restore(of: Rendering, group: GroupId, (state, journal): (&mut State, &GroupJ
     checkpoint::state::read(&shared.state, manifest, saved, (state, journal), owns)?;
     let saved_at = plan.done(plan.groups[group].first()).or(manifest.t).filter(|_| plan.side_of(group) == side);
     if let Some((t, horizon)) = saved_at.zip(plan.horizon(group, &shared.start.horizons())) {
-        state.close_after(t.us(), horizon.us());
+        state.close_after(t.us(), (horizon - shared.opened.grace(group)).us());
     }
     Ok(())
 }

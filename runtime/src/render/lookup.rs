@@ -1,4 +1,5 @@
-//! Lookups, rendered: between the sources and the groups whose events are looked up, in tables or in the rows of other groups.
+//! Lookups and replaced records, rendered: between the sources and the groups whose events are looked up, in tables or in the rows of other
+//! groups, or replace one another.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -18,19 +19,20 @@ use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::dataflow::operators::vec::Map;
 
 use super::nodes::Contents;
 use super::rendering::{Rendering, Wiring};
 use super::rows_before;
 use crate::base::failure::Failure;
-use crate::base::id::{GroupId, Id, ScanId};
+use crate::base::id::{GroupId, Id, ScanId, SourceId};
 use crate::catalog::opened::Opened;
 use crate::checkpoint;
 use crate::checkpoint::contribution::StateFile;
 use crate::checkpoint::store::StateStore;
 use crate::ingest::feed::{Fed, OF_HISTORY};
 use crate::ingest::looked_up::Raw;
-use crate::ingest::lookups::{Content, Kind, LookUps, Made, Saved, batches, read_events};
+use crate::ingest::lookups::{self, Content, Kind, LookUps, Made, Saved, batches, read_events};
 use crate::job::LookIn;
 
 /// What has come and is not taken in yet.
@@ -38,6 +40,8 @@ enum Arrived {
     /// `true`: of a history.
     Versions(ScanId, RecordBatch, bool),
     Events(Rc<Raw>),
+    /// Of a source: records that replace one another, of another worker.
+    Replaced(SourceId, RecordBatch),
 }
 
 /// What the lookups of a level put out.
@@ -76,6 +80,8 @@ pub fn render<'scope>(
     let again = activator.clone();
     let mut versions = builder.new_input(fed.versions.clone(), Exchange::new(|routed: &Routed| routed.to));
     let mut raw = builder.new_input(fed.raw.clone(), Pipeline);
+    let replaced = by_key(fed, (level, of));
+    let mut replaced = builder.new_input(replaced, Exchange::new(|routed: &Routed| routed.to));
     let (events, looked_up) = builder.new_output::<Vec<Routed>>();
     let (letters, told) = builder.new_output::<Vec<DeadLetter>>();
     let (queries, asked) = builder.new_output::<Vec<Routed>>();
@@ -100,7 +106,13 @@ pub fn render<'scope>(
             });
             raw.for_each_stamp(|sent, batches| {
                 let all = arrived.entry(sent.least().copied().unwrap_or(i64::MIN)).or_default();
-                all.extend(batches.flat_map(|batch| batch.drain(..)).map(Arrived::Events));
+                let is_mine = |raw: &Rc<Raw>| workers == 1 || raw.keys.is_none();
+                all.extend(batches.flat_map(|batch| batch.drain(..)).filter(is_mine).map(Arrived::Events));
+            });
+            replaced.for_each_stamp(|sent, batches| {
+                let all = arrived.entry(sent.least().copied().unwrap_or(i64::MIN)).or_default();
+                let replaced = |routed: Routed| Arrived::Replaced(SourceId::from(routed.group), routed.columns.0);
+                all.extend(batches.flat_map(|batch| batch.drain(..)).map(replaced));
             });
             answers.for_each(|_, batches| {
                 batches.drain(..).filter(|routed| routed.set as usize == level).for_each(|routed| {
@@ -108,7 +120,7 @@ pub fn render<'scope>(
                 });
             });
             // When nothing comes any more, what is not done is left.
-            let frontier = frontiers[..2].iter().map(|frontier| frontier.frontier().iter().next().copied());
+            let frontier = frontiers[..3].iter().map(|frontier| frontier.frontier().iter().next().copied());
             let Some(frontier) = frontier.collect::<Option<Vec<i64>>>().and_then(|all| all.into_iter().min()) else {
                 capabilities.clear();
                 return;
@@ -192,6 +204,7 @@ fn take(lookups: &mut LookUps, arrived: Arrived) {
     match arrived {
         Arrived::Versions(scan, batch, of_history) => lookups.take_versions(scan, &batch, of_history),
         Arrived::Events(raw) => lookups.take_events(&raw),
+        Arrived::Replaced(source, batch) => lookups.take_sent(source, &batch),
     }
 }
 
@@ -201,6 +214,19 @@ fn take_answers(lookups: &mut LookUps, routed: &Routed) {
         let row = row.map(|values| Rc::new(Row { values: values.into(), undecoded: None }));
         lookups.take_answer(features, (key, before), row);
     }
+}
+
+/// Records that replace one another, on their way to the worker that has their key. Where there is one worker it takes them as they are.
+fn by_key<'scope>(fed: &Fed<'scope>, (level, of): (usize, Rendering)) -> Stream<'scope, i64, Vec<Routed>> {
+    let (opened, workers) = (of.shared.opened.clone(), of.workers);
+    fed.raw.clone().flat_map(move |raw| {
+        if level > 0 || workers == 1 || raw.keys.is_none() {
+            return vec![];
+        }
+        let source = raw.source;
+        let routed = |(to, columns)| Routed { to, group: source.number(), set: 0, columns: Columns::from(columns) };
+        lookups::sent(&opened.sources[source], &raw, workers).into_iter().map(routed).collect()
+    })
 }
 
 /// Writes what lookups of a worker have put into a checkpoint, and the past rows that events may still come to ask for.
@@ -214,6 +240,7 @@ pub fn write(
     let named = |(kind, batch)| match kind {
         Kind::Versions(scan) => ((Piece::Versions, Id::number(scan)), batch),
         Kind::Events(source) => ((Piece::Held, Id::number(source)), batch),
+        Kind::Replaced(source) => ((Piece::Replaced, Id::number(source)), batch),
     };
     let mut saved: Vec<_> = batches(opened, saved).into_iter().map(named).collect();
     let past = past.borrow();
@@ -283,15 +310,26 @@ fn restore(of: Rendering, all: &mut [Option<LookUps>], wiring: &Wiring) -> Resul
         all.iter_mut().flatten().try_for_each(|lookups| lookups.load_versions(scan, batch, &tells)).map_err(damaged)
     })?;
     all.iter_mut().flatten().for_each(LookUps::settle);
-    checkpoint::lookups::read(&shared.state, manifest, Piece::Held, |source, batch| {
-        let mine: UInt32Array = (0..).zip(mine(batch)).filter(|(_, mine)| *mine).map(|(row, _)| row).collect();
+    // The source of now that goes on with one of then.
+    let source_now = |source: u32| {
         let is_of = |scan: &ScanId| Id::number(manifest.plan.scans[*scan].source) == source;
         let scan = manifest.plan.scans.ids().filter(is_of).find_map(|scan| moved[scan]);
-        let Some(source) = scan.map(|scan| start.plan.scans[scan].source) else { return Ok(()) };
+        scan.map(|scan| start.plan.scans[scan].source)
+    };
+    checkpoint::lookups::read(&shared.state, manifest, Piece::Held, |source, batch| {
+        let mine: UInt32Array = (0..).zip(mine(batch)).filter(|(_, mine)| *mine).map(|(row, _)| row).collect();
+        let Some(source) = source_now(source) else { return Ok(()) };
         let kept = read_events(opened, source, batch, &mine, moved).map_err(damaged)?;
         all.iter_mut().flatten().for_each(|lookups| lookups.load_events(&start.plan, &kept));
         Ok(())
     })?;
+    checkpoint::lookups::read(&shared.state, manifest, Piece::Replaced, |source, batch| {
+        let Some(source) = source_now(source) else { return Ok(()) };
+        let mine = lookups::owned(batch, (worker, workers)).map_err(damaged)?;
+        let mut lookups = all.iter_mut().flatten();
+        lookups.try_for_each(|lookups| lookups.load_replaced(source, batch, &mine, moved)).map_err(damaged)
+    })?;
+    all.iter_mut().flatten().for_each(LookUps::settle_replaced);
     let owns = |key: &[u8]| keys::owner(keys::hash(key), workers) == worker as u64;
     let mut past = wiring.past.borrow_mut();
     checkpoint::lookups::read(&shared.state, manifest, Piece::Past, |group, batch| {

@@ -43,7 +43,7 @@ use timely::worker::Worker;
 use crate::base::failure::Failure;
 use crate::base::id::{GroupId, Id};
 use crate::base::threads::guarded;
-use crate::base::time::{Tick, Time};
+use crate::base::time::{Span, Tick, Time};
 use crate::checkpoint::threads::Sending;
 use crate::coordinate::barrier::{CatchUpBarrier, OfSide};
 use crate::coordinate::channel::{self, CoordinatorHandle};
@@ -245,6 +245,7 @@ fn on_announcement(shared: &Shared, wiring: &Wiring, stores: Stores) -> OnAnnoun
     let Wiring { windows, checkpoint, to_wake, lookups, .. } = wiring.clone();
     let (full_refresh, asked) = (Cell::new(0), Cell::new(shared.start.plan.checkpoints));
     let start = shared.start.clone();
+    let grace: Vec<Span> = start.plan.groups.ids().map(|group| shared.opened.grace(group)).collect();
     let t = Cell::new(None);
     let (interrupted, again, state) = (shared.interrupted.clone(), shared.again.clone(), shared.state.clone());
     Rc::new(move |announcement: &Announcement| {
@@ -256,7 +257,7 @@ fn on_announcement(shared: &Shared, wiring: &Wiring, stores: Stores) -> OnAnnoun
         if let Some(now) = announcement.t.filter(|_| t.replace(announcement.t) < announcement.t) {
             let plan = &start.plan;
             let horizon = |group: GroupId| {
-                let horizon = plan.horizon(group, &announcement.horizons)?;
+                let horizon = plan.horizon(group, &announcement.horizons)? - grace[group.index()];
                 Some((group.index(), now.us(), horizon.us()))
             };
             windows.borrow_mut().horizons.extend(plan.groups.ids().filter_map(horizon));

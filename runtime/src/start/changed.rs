@@ -21,7 +21,7 @@ pub struct Changed {
     pub removed: Vec<String>,
     /// It is the same job, whatever things are called and in which order they stand.
     pub is_nothing: bool,
-    /// Some group looks something up: then either all of it goes on, or nothing.
+    /// Events of some group are held on their way to it: then either all of it goes on, or nothing.
     pub is_whole: bool,
     /// Then also everything has the number that it had.
     pub is_in_place: bool,
@@ -73,7 +73,7 @@ impl Changed {
             }
         }
         changed.is_nothing &= views::are_same(old, opened);
-        changed.is_whole = opened.looks_up();
+        changed.is_whole = opened.holds_events();
         changed.removed = changed.removed(old);
         changed
     }

@@ -10,7 +10,7 @@ use headwater_expression::Expression;
 use super::canonical::{data_type, optional, quoted, time_unit, window};
 use crate::base::id::GroupId;
 use crate::catalog::opened::{Opened, Source};
-use crate::job::{self, LookIn, Named, SeamBy, Window, columns};
+use crate::job::{self, Changes, LookIn, Named, SeamBy, Window, columns};
 
 /// What the engine makes of a job. Another number: old states mean something else.
 const SEMANTICS: u32 = 1;
@@ -38,6 +38,13 @@ pub fn of_source(conf: &job::Source, open: &Source) -> String {
         let event_time = if conf.event_time.is_some() { "event" } else { "no event" };
         let _ = write!(text, " table by {event_time} time, deleted {} key", written(&table.deleted));
         table.key.iter().for_each(|key| add_column(&mut text, &open.schema, &key.text));
+    }
+    if let Some(replaced) = &conf.replaced {
+        let _ = write!(text, " replaced, deleted {} key", written(&replaced.deleted));
+        replaced.key.iter().for_each(|key| add_column(&mut text, &open.schema, &key.text));
+    }
+    if conf.rows().is_some_and(|rows| rows.changes == Changes::Debezium) {
+        text.push_str(" in envelopes");
     }
     text
 }

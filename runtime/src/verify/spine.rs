@@ -56,7 +56,7 @@ pub struct LeftOut {
     pub after_the_checkpoint: u64,
     /// There was no row, and the store was not whole yet.
     pub before_the_store_was_whole: u64,
-    /// By name, rows of groups that the job does not have any more, or that no backfill gives: such as look something up.
+    /// By name, rows of groups that the job does not have any more, or that no backfill gives.
     pub other_groups: BTreeMap<String, u64>,
 }
 
@@ -68,7 +68,8 @@ pub fn read(
     upto: Option<Tick>,
     scratch: &Path,
 ) -> Result<Spines, Failure> {
-    let is_backfilled = |group: &Group| group.window == Window::Trailing && group.lookups.is_empty();
+    let is_backfilled =
+        |group: &Group| group.window == Window::Trailing && opened.job.refuses_backfill(group).is_none();
     let mut writing: BTreeMap<String, Writing> = BTreeMap::new();
     for group in opened.job.groups.ids().filter(|group| is_backfilled(&opened.job.groups[*group])) {
         writing.insert(opened.job.groups[group].name.clone(), Writing::begin(opened, group, scratch)?);

@@ -26,6 +26,7 @@ pub(super) mod text;
 use std::sync::Arc;
 
 use super::builder::Builder;
+use super::debezium::Debezium;
 use super::value::Leniency;
 use super::{Decoded, Decoder, Format, FormatKind, Message};
 use crate::registry::{RegistryConfig, unframed};
@@ -121,6 +122,9 @@ const OPTIONS: &str = "`numbers_as_text`, `integral_floats` or `times`";
 
 impl Format for Json {
     fn decoder(&self, wanted: &Wanted) -> Result<Box<dyn Decoder>> {
+        if wanted.is_enveloped() {
+            return Ok(Box::new(Debezium::new(wanted, self.leniency)));
+        }
         let decoder = self.json_decoder(wanted);
         Ok(if self.framing == Framing::Id { Box::new(Unframed(decoder)) } else { Box::new(decoder) })
     }

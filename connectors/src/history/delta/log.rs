@@ -5,12 +5,11 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{DataType, Field, Int32Type, Int64Type, Schema};
-use futures::TryStreamExt;
 use object_store::ObjectStore;
 use serde_json::{Map, Value};
 
 use super::Which;
-use crate::history::lake::{self, bytes_of};
+use crate::history::lake::{self, bytes_of, found};
 use crate::history::parquet::open_pinned;
 use crate::history::parquet::store::{Location, Stores, pin};
 use crate::history::{History, Pinned, PinnedFile};
@@ -18,8 +17,19 @@ use crate::objects::runtime;
 use crate::{Error, Result, Wanted};
 
 /// What a reader here can do that a table may ask for.
-const FEATURES: [&str; 5] =
-    ["columnMapping", "deletionVectors", "timestampNtz", "vacuumProtocolCheck", "inCommitTimestamp"];
+const FEATURES: [&str; 10] = [
+    "columnMapping",
+    "deletionVectors",
+    "inCommitTimestamp",
+    "timestampNtz",
+    "typeWidening",
+    "typeWidening-preview",
+    "v2Checkpoint",
+    "vacuumProtocolCheck",
+    // A column of this type cannot be used, and harms only who names it.
+    "variantType",
+    "variantType-preview",
+];
 
 /// What lies in a table's log.
 pub(super) struct Log {
@@ -28,11 +38,10 @@ pub(super) struct Log {
     commits: BTreeMap<i64, PinnedFile>,
     /// Checkpoints by version: their parts, and how many there have to be.
     checkpoints: BTreeMap<i64, Vec<Part>>,
-    /// A checkpoint of a kind that is not read.
-    newer: Option<i64>,
 }
 
 struct Part {
+    /// How many there are of its checkpoint. 0: it has a name of its own, and is the whole of it.
     of: usize,
     file: PinnedFile,
 }
@@ -87,18 +96,19 @@ struct State {
     configuration: Map<String, Value>,
     partitions: Vec<String>,
     protocol: Option<(i64, Vec<String>)>,
+    /// Files that a checkpoint has beside it.
+    sidecars: Vec<String>,
 }
 
 impl Log {
     pub fn open(table: &str) -> Result<Log> {
-        let mut log =
-            Log { table: table.to_owned(), commits: BTreeMap::new(), checkpoints: BTreeMap::new(), newer: None };
+        let mut log = Log { table: table.to_owned(), commits: BTreeMap::new(), checkpoints: BTreeMap::new() };
         let directory = format!("{table}/_delta_log");
         let location = Stores::default().location(&directory)?;
-        let list =
-            |Location { store, path }: Location| async move { store.list(Some(&path)).try_collect::<Vec<_>>().await };
-        let found = runtime()?.block_on(list(location)).map_err(|e| Error::world(format!("listing {directory}"), e))?;
-        for meta in found {
+        let Location { store, path } = location;
+        let list = async { store.list_with_delimiter(Some(&path)).await };
+        let listed = runtime()?.block_on(list).map_err(|e| Error::world(format!("listing {directory}"), e))?;
+        for meta in listed.objects {
             let name = meta.location.filename().unwrap_or_default().to_owned();
             let file = pin(format!("{directory}/{name}"), &meta);
             log.add(&name, file);
@@ -121,7 +131,9 @@ impl Log {
                     self.checkpoints.entry(version).or_default().push(Part { of, file });
                 }
             }
-            ["checkpoint", _, "parquet" | "json"] => self.newer = self.newer.max(Some(version)),
+            ["checkpoint", _, "parquet" | "json"] => {
+                self.checkpoints.entry(version).or_default().push(Part { of: 0, file });
+            }
             _ => {}
         }
     }
@@ -147,16 +159,17 @@ impl Log {
         if let Some((at, files)) = &checkpoint {
             let told = |e: Error| Error::world(self.reading(version), format!("its checkpoint {at}: {e}"));
             state.restore(files.clone()).map_err(told)?;
+            for name in std::mem::take(&mut state.sidecars) {
+                let path = lake::unescaped(&name);
+                let is_whole = path.starts_with('/') || path.contains("://");
+                let path = if is_whole { path } else { self.beside(&format!("_delta_log/_sidecars/{path}")) };
+                state.restore(vec![found(&path).map_err(told)?]).map_err(told)?;
+            }
         }
         let first = checkpoint.map_or(0, |(at, _)| at + 1);
         for at in first..=version {
             let Some(commit) = self.commits.get(&at) else { return Err(self.lacks(version, at)) };
-            let text = bytes_of(commit)?;
-            let told = |why: String| Error::world(format!("reading {}", commit.path), why);
-            for line in text.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty()) {
-                let action = serde_json::from_slice(line).map_err(|e| told(format!("a line is no JSON: {e}")))?;
-                state.apply(action).map_err(told)?;
-            }
+            state.lines(commit)?;
         }
         state.snapshot(version).map_err(|why| Error::world(self.reading(version), why))
     }
@@ -164,20 +177,18 @@ impl Log {
     /// The newest whole checkpoint up to a version.
     fn checkpoint(&self, version: i64) -> Option<(i64, Vec<PinnedFile>)> {
         self.checkpoints.range(..=version).rev().find_map(|(at, parts)| {
-            // A table may have a checkpoint twice, in parts and in one.
-            let whole =
-                parts.iter().find(|part| parts.iter().filter(|other| other.of == part.of).count() == part.of)?;
-            let files = parts.iter().filter(|part| part.of == whole.of).map(|part| part.file.clone());
+            // A table may have a checkpoint more than once, in parts and in one.
+            let is_whole =
+                |part: &&Part| part.of < 2 || parts.iter().filter(|other| other.of == part.of).count() == part.of;
+            let whole = parts.iter().find(is_whole)?;
+            let of_it = |part: &&Part| part.of == whole.of && (whole.of > 1 || part.file.path == whole.file.path);
+            let files = parts.iter().filter(of_it).map(|part| part.file.clone());
             Some((*at, files.collect()))
         })
     }
 
     fn lacks(&self, version: i64, commit: i64) -> Error {
         let of = format!("version {version} of the Delta table {}", self.table);
-        if self.newer.is_some_and(|newer| newer <= version) && self.commits.keys().next() > Some(&0) {
-            let hint = "its checkpoints are of the kind V2, which is not read yet";
-            return Error::Config(format!("{of} cannot be read: {hint}"));
-        }
         Error::Config(format!(
             "{of} cannot be read any more: commit {commit} is gone from its log, which is cleaned in time"
         ))
@@ -218,6 +229,17 @@ impl Log {
 }
 
 impl State {
+    /// Actions, one a line.
+    fn lines(&mut self, file: &PinnedFile) -> Result<()> {
+        let text = bytes_of(file)?;
+        let told = |why: String| Error::world(format!("reading {}", file.path), why);
+        for line in text.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty()) {
+            let action = serde_json::from_slice(line).map_err(|e| told(format!("a line is no JSON: {e}")))?;
+            self.apply(action).map_err(told)?;
+        }
+        Ok(())
+    }
+
     /// A line of a commit.
     fn apply(&mut self, action: Value) -> Result<(), String> {
         let Value::Object(action) = action else { return Err("a line is no object".into()) };
@@ -236,6 +258,7 @@ impl State {
                     let features = features.filter_map(Value::as_str).map(str::to_owned).collect();
                     self.protocol = Some((of["minReaderVersion"].as_i64().unwrap_or(1), features));
                 }
+                "sidecar" => self.sidecars.push(text(&of, "path")?),
                 _ => {}
             }
         }
@@ -252,11 +275,17 @@ impl State {
 
     /// What a checkpoint says, each row of which is an action.
     fn restore(&mut self, mut files: Vec<PinnedFile>) -> Result<()> {
+        if let [one] = &files[..]
+            && one.path.ends_with(".json")
+        {
+            return self.lines(one);
+        }
         files.sort_by(|a, b| a.path.cmp(&b.path));
         let history = open_pinned(Stores::default(), Pinned::of(files))?;
         let schema = history.schema().unwrap_or_else(|| Arc::new(Schema::empty()));
-        let columns = ["add", "metaData", "protocol"].iter().filter_map(|name| schema.field_with_name(name).ok());
-        let columns: Vec<Field> = columns.map(|field| narrowed(field)).collect();
+        let columns =
+            ["add", "metaData", "protocol", "sidecar"].iter().filter_map(|name| schema.field_with_name(name).ok());
+        let columns: Vec<Field> = columns.map(narrowed).collect();
         let wanted = Wanted { schema: Arc::new(Schema::new(columns)), time_unit_ns: 1_000_000 };
         for piece in history.pieces(&[])? {
             for records in history.read(&piece, &wanted)? {

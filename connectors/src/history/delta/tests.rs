@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Int64Array};
+use arrow::array::{Array, ArrayRef, Int64Array, MapBuilder, StringArray, StringBuilder, StructArray};
 use arrow::datatypes::{DataType, Field};
 use roaring::RoaringTreemap;
 use serde_json::json;
@@ -162,6 +162,82 @@ fn what_is_not_known_is_refused() {
     let why = history.schema().unwrap().field(1).metadata()[crate::history::UNUSABLE].clone();
     assert_eq!(why, "column \"v\" is of the type variant, which is not known here");
     assert!(history.pieces(&[]).unwrap().is_empty());
+}
+
+/// What a checkpoint of Parquet says of files.
+fn adds(path: &Path, names: &[&str]) {
+    let mut partitions = MapBuilder::new(None, StringBuilder::new(), StringBuilder::new());
+    for _ in names {
+        partitions.keys().append_value("dt");
+        partitions.values().append_value("2026-01-31");
+        partitions.append(true).unwrap();
+    }
+    let partitions = partitions.finish();
+    let fields = vec![
+        Field::new("path", DataType::Utf8, true),
+        Field::new("partitionValues", partitions.data_type().clone(), true),
+        Field::new("size", DataType::Int64, true),
+    ];
+    let sizes: ArrayRef = Arc::new(Int64Array::from_iter_values(names.iter().map(|_| 1)));
+    let columns: Vec<ArrayRef> = vec![Arc::new(StringArray::from(names.to_vec())), Arc::new(partitions), sizes];
+    let add = StructArray::new(fields.into(), columns, None);
+    write(path, vec![(Field::new("add", add.data_type().clone(), true), Arc::new(add))]);
+}
+
+/// Checkpoints in parts, and those with files beside them; a part that is missing makes none.
+#[test]
+fn checkpoints_of_every_kind() {
+    let actions = |more: &[Value]| {
+        let all =
+            first(ID, json!({"minReaderVersion": 3, "readerFeatures": ["v2Checkpoint", "typeWidening"]}), json!({}));
+        all.iter().chain(more).map(|action| format!("{action}\n")).collect::<String>()
+    };
+    let id = "80a083e8-7026-4e79-81be-64bd76c43a11";
+    for kind in ["parts", "v2"] {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("_delta_log");
+        for (at, name) in ["a.parquet", "b.parquet", "c.parquet"].into_iter().enumerate() {
+            data(dir.path(), name, at as i64..at as i64 + 1);
+        }
+        std::fs::create_dir_all(&log).unwrap();
+        match kind {
+            "parts" => {
+                std::fs::write(log.join(format!("{:020}.json", 3)), actions(&[add("a.parquet", None)])).unwrap();
+                adds(&log.join(format!("{:020}.checkpoint.{:010}.{:010}.parquet", 4, 1, 2)), &["a.parquet"]);
+            }
+            _ => {
+                let sidecar = json!({"sidecar": {"path": "files.parquet", "sizeInBytes": 1, "modificationTime": 1}});
+                let text = actions(&[sidecar, add("a.parquet", None), json!({"checkpointMetadata": {"version": 4}})]);
+                std::fs::write(log.join(format!("{:020}.checkpoint.{id}.json", 4)), text).unwrap();
+                adds(&log.join("_sidecars/files.parquet"), &["b.parquet"]);
+            }
+        }
+        commit(dir.path(), 5, &[add("c.parquet", None)]);
+        let opened = open(dir.path(), Which::Newest, None);
+        if kind == "parts" {
+            // The other part is not there, and neither are the commits before it.
+            let Err(Error::Config(told)) = opened.map(drop) else { panic!() };
+            assert!(told.contains("commit 0 is gone"), "{told}");
+            // The two parts say all files, but no schema: that is in the commit between.
+            adds(&log.join(format!("{:020}.checkpoint.{:010}.{:010}.parquet", 4, 2, 2)), &["b.parquet"]);
+            commit(
+                dir.path(),
+                5,
+                &[&first(ID, json!({"minReaderVersion": 1}), json!({}))[1..], &[add("c.parquet", None)]].concat(),
+            );
+            assert_eq!(
+                ids(open(dir.path(), Which::Newest, None).unwrap().as_ref()),
+                ["0 2026-01-31", "1 2026-01-31", "2 -"]
+            );
+            continue;
+        }
+        assert_eq!(ids(opened.unwrap().as_ref()), ["0 -", "1 2026-01-31", "2 -"]);
+        let before = open(dir.path(), Which::Version(4), None).unwrap();
+        assert_eq!(ids(before.as_ref()), ["0 -", "1 2026-01-31"]);
+        std::fs::remove_file(log.join("_sidecars/files.parquet")).unwrap();
+        let told = open(dir.path(), Which::Newest, None).map(drop).unwrap_err().to_string();
+        assert!(told.contains("_sidecars/files.parquet"), "{told}");
+    }
 }
 
 /// Rows that a bitmap names are not there, whether it lies in a file or in the log.

@@ -45,13 +45,17 @@ impl Catalog {
             let written = section.required("url", "say where it is, like url = \"http://localhost:8181\"");
             let url = Url::parse(&written.text).ok();
             let url = url.filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
-            if url.as_ref().is_some_and(|url| !url.username().is_empty() || url.password().is_some()) {
-                section.error(written.at, "`url` has a name or a password: they go into `auth`".into());
+            let is_open = |url: &Url| url.username().is_empty() && url.password().is_none();
+            match &url {
+                Some(url) if is_open(url) => {}
+                Some(_) => section.error(written.at, "`url` has a name or a password: they go into `auth`".into()),
+                None if written.text.is_empty() => {}
+                None => {
+                    let expected = "expected http://HOST:PORT or https://HOST";
+                    section.error(written.at, format!("`url`: this is no place of a catalogue: {expected}"));
+                }
             }
-            if url.is_none() && !written.text.is_empty() {
-                let expected = "expected http://HOST:PORT or https://HOST";
-                section.error(written.at, format!("`url`: `{}` is no place of a catalogue: {expected}", written.text));
-            }
+            let url = url.filter(is_open);
             let warehouse = section.text("warehouse").map(|text| text.text);
             let auth = auth(section);
             found = url.map(|url| Catalog { url, warehouse, auth, table: parts.clone() });

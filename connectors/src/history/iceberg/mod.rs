@@ -125,7 +125,7 @@ impl HistoryConfig for Iceberg {
             Some(text) => Which::pinned(text, &self.shown)?,
             None => self.which.clone(),
         };
-        let opened = self.metadata().and_then(|metadata| Ok(lake::open(self.table(&metadata, &which)?, pinned)?));
+        let opened = self.metadata().and_then(|metadata| lake::open(self.table(&metadata, &which)?, pinned));
         match (opened, pinned) {
             // It was there.
             (Err(Error::Config(what)), Some(_)) => Err(Error::Changed(what)),

@@ -97,9 +97,14 @@ pub(super) fn open(mut table: Table, pinned: Option<&Pinned>) -> Result<LakeHist
 fn look(stores: &mut Stores, table: &Table, paths: &[String]) -> Result<Vec<PinnedFile>> {
     let locations = paths.iter().map(|path| stores.location(path)).collect::<Result<Vec<_>>>()?;
     runtime()?.block_on(look_at(paths, &locations)).map_err(|e| match e {
+        // It was not pinned yet.
         Error::Changed(what) => {
+            let path = what.split(" was pinned").next().unwrap_or_default();
             let of = format!("{} of {}", table.version, table.name);
-            Error::Changed(format!("{what} It is a file of {of}, which may have been vacuumed or expired."))
+            let hint = "name a version whose files are there, or none for the newest";
+            Error::Changed(format!(
+                "{path} is gone: it is a file of {of}, which may have been vacuumed or expired; {hint}"
+            ))
         }
         other => other,
     })

@@ -175,6 +175,7 @@ impl Batches {
             offsets: None,
             stamps: None,
             tombstones: None,
+            removed_at: None,
             payload: Payload::Row,
         })
     }

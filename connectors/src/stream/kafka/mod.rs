@@ -22,7 +22,6 @@
 pub(crate) mod config;
 pub(crate) mod context;
 mod end;
-mod keys;
 pub(crate) mod link;
 mod reader;
 mod settings;
@@ -35,11 +34,11 @@ use std::sync::{Arc, OnceLock};
 use arrow::datatypes::{Field, SchemaRef};
 
 use super::{Bounds, Reader, Start, Stream, StreamConfig, StreamKind};
+use crate::format::keys::Keys;
 use crate::format::{self, Format, Pins, beside};
 use crate::settings::{Endpoint, Kind, Settings};
 use crate::{Result, Wanted};
 pub use config::KafkaConfig;
-use keys::Keys;
 use link::{EARLIEST, Link, Use};
 use reader::KafkaReader;
 use settings::{TopicSettings, describe};
@@ -87,6 +86,10 @@ impl StreamConfig for Topic {
     }
 
     fn has_tombstones(&self) -> bool {
+        self.format.has_objects()
+    }
+
+    fn has_envelopes(&self) -> bool {
         self.format.has_objects()
     }
 

@@ -14,7 +14,7 @@ use super::super::shape::Shaper;
 use super::super::versions::value_types;
 use super::kept::FoundRows;
 use super::picked::{LookupCodecs, OnKey, Picked};
-use super::table::Tables;
+use super::table::{Tables, is_timed};
 use crate::base::id::{GroupId, IdVec, ScanId, SourceId};
 use crate::base::time::{Eff, Span, Tick, Time};
 use crate::catalog::column_sets::ColumnSets;
@@ -31,6 +31,11 @@ pub(super) struct GroupState {
     pub(super) all_scans: Vec<ScanId>,
     /// Some rows of other groups can be asked for before the event's tick.
     pub(super) asks_ahead: bool,
+    /// Whether some of its events replace one another; and how much longer its windows are kept for that.
+    pub(super) is_replaced: bool,
+    pub(super) grace: Span,
+    /// Whether some of its tables are known tick by tick: see `TableState`.
+    pub(super) is_timed: bool,
     /// `S` of the group.
     pub(super) s: Tick,
     pub(super) begun: bool,
@@ -92,6 +97,9 @@ impl GroupState {
             scans,
             all_scans: set.scans.values().copied().collect(),
             asks_ahead: open.lookups.iter().any(|of| of.is_ahead && matches!(of.of, LookIn::Features(_))),
+            is_replaced: opened.is_replaced(id),
+            grace: opened.grace(id),
+            is_timed: open.lookups.iter().any(|of| matches!(of.of, LookIn::Table(table) if is_timed(opened, table))),
             s: set.s.unwrap_or(Tick::AFTER_ALL),
             begun: false,
             corrected: opened.is_corrected(id).then(|| events::corrected_schema(&set.plan.inputs, windowed)),
@@ -132,7 +140,7 @@ impl GroupState {
     /// Events before it are in no window any more, once every tick up to one is done.
     pub(super) fn windows_from(&self, done: i64, horizon: &IdVec<ScanId, Eff>) -> i64 {
         let closed = self.all_scans.iter().map(|scan| horizon[*scan]).min().unwrap_or(Eff::BEFORE_ALL);
-        let closes = |size: Span| ((closed - self.lateness) - size).us();
+        let closes = |size: Span| ((closed - self.lateness) - size - self.grace).us();
         match self.window {
             Window::Trailing => {
                 self.longest.map_or(i64::MIN, |longest| (Tick::from_us(done).left(longest)).us().saturating_add(1))
@@ -141,6 +149,13 @@ impl GroupState {
             Window::Calendar(calendar) => closes(Span::from_us(Fixed::Calendar(calendar).longest())),
             Window::Session { gap_us } => closes(Span::from_us(gap_us)),
         }
+    }
+
+    /// Events before it need not be held any more, once every tick up to one is done.
+    pub(super) fn held_from(&self, tables: &Tables, done: i64, horizon: &IdVec<ScanId, Eff>) -> i64 {
+        let windows = self.windows_from(done, horizon);
+        // What replaces an event takes it back as it was.
+        if self.is_replaced { windows } else { windows.max(self.corrected_from(tables, horizon, done)) }
     }
 
     /// Whether an event of a time is to be held, that comes at a tick or behind it.
@@ -152,7 +167,9 @@ impl GroupState {
     ) -> impl Fn(i64) -> bool + use<> {
         let from = self.corrected_from(tables, horizon, tick);
         let is_corrected = self.corrected.is_some();
-        move |ts| is_corrected && ts >= from
+        // What a history holds of its tables may still be to come.
+        let any = self.is_timed && !self.begun;
+        move |ts| is_corrected && (any || ts >= from)
     }
 
     pub(super) fn hold(&mut self, tables: &mut Tables, raw: RawRow, picked: Vec<Picked>) -> u32 {

@@ -6,6 +6,7 @@
 //! | `versions`, of a scan | a version that is in force | the worker that its key's hash says |
 //! | | one that is still to come | the worker that has read it |
 //! | `held`, of a source | an event, and the groups that hold it or wait for it | the worker that has it |
+//! | `replaced`, of a source | of events that replace one another, a record that is in force, or is still to come | the worker that its key's hash says |
 //!
 //! What an event looks up in a table is not written: it follows from the versions. What it looks up in the rows of a group is: these rows are
 //! others by now.
@@ -112,6 +113,14 @@ pub fn write(source: &Source, kept: &[Kept]) -> RecordBatch {
         ("_undecoded", bytes(&undecoded)),
         ("_payload", bytes(&|at| Some(payload(&rows[at])))),
     ];
+    let keys: Option<BinaryArray> =
+        rows.iter().map(|(raw, row)| Some(raw.keys.as_ref()?.value(*row as usize))).map(|key| key.map(Some)).collect();
+    // Only where records replace one another.
+    let of_keys = keys.filter(|_| !rows.is_empty()).map(|keys| -> [(&str, ArrayRef); 2] {
+        let removes = flags(&|raw, row| u8::from(raw.stamped[row].removes));
+        [("_key", Arc::new(keys)), ("_removes", removes)]
+    });
+    let head: Vec<(&str, ArrayRef)> = head.into_iter().chain(of_keys.into_iter().flatten()).collect();
     let mut fields: Vec<Field> =
         head.iter().map(|(name, array)| Field::new(*name, array.data_type().clone(), true)).collect();
     let mut arrays: Vec<ArrayRef> = head.into_iter().map(|(_, array)| array).collect();
@@ -142,7 +151,8 @@ fn horizons(raw: &Raw) -> Vec<u8> {
     out
 }
 
-fn payload((raw, row): &RawRow) -> Vec<u8> {
+/// What a dead letter of an event quotes.
+pub fn payload((raw, row): &RawRow) -> Vec<u8> {
     match &raw.records.payload {
         Payload::Raw(all) => all.value(*row as usize).to_vec(),
         Payload::Row => {
@@ -181,7 +191,10 @@ pub fn read(
     let (told, of_history, horizons) = (flags("_told")?, flags("_of_history")?, bytes("_horizons")?);
     let scans = column("_scan")?;
     let scans = scans.as_primitive_opt::<UInt32Type>().ok_or_else(|| Damaged("_scan is no number".to_owned()))?.clone();
-    let saved_names: Vec<&String> = batch.schema_ref().fields().iter().skip(HEAD).map(|field| field.name()).collect();
+    let keys = batch.column_by_name("_key").map(|_| bytes("_key")).transpose()?;
+    let removes = batch.column_by_name("_removes").map(|_| flags("_removes")).transpose()?;
+    let head = HEAD + 2 * usize::from(keys.is_some());
+    let saved_names: Vec<&String> = batch.schema_ref().fields().iter().skip(head).map(|field| field.name()).collect();
     let mut columns: Vec<ArrayRef> = vec![];
     let mut places = vec![];
     for field in source.wanted.schema.fields() {
@@ -189,7 +202,7 @@ pub fn read(
         places.push(place);
         // What only a new group names no event of an old one asks for.
         columns.push(match place {
-            Some(place) => cast(batch.column(HEAD + place), field.data_type()).map_err(|e| Damaged(e.to_string()))?,
+            Some(place) => cast(batch.column(head + place), field.data_type()).map_err(|e| Damaged(e.to_string()))?,
             None => new_null_array(field.data_type(), batch.num_rows()),
         });
     }
@@ -228,12 +241,14 @@ pub fn read(
             offsets: None,
             stamps: None,
             tombstones: None,
+            removed_at: None,
             payload: Payload::Raw(rows.iter().map(|row| Some(payloads.value(*row))).collect()),
             bytes: 0,
         };
         let stamped = |row: &usize| Stamped {
             ts: ts[*row].map(EventTime::from_us),
             a: arrivals[*row].map(Arrival::from_us),
+            removes: removes.as_ref().is_some_and(|removes| removes.value(*row) == 1),
             ..Stamped::default()
         };
         let raw = Rc::new(Raw {
@@ -248,6 +263,7 @@ pub fn read(
             told: rows.iter().map(|row| Cell::new(told.value(*row))).collect(),
             horizons,
             asked: vec![],
+            keys: keys.as_ref().map(|keys| rows.iter().map(|row| Some(keys.value(*row))).collect()),
         });
         for (at, row) in (0..).zip(&rows) {
             let holdings: Vec<Holding> = get(&mut holdings.value(*row))?;

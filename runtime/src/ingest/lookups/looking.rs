@@ -15,8 +15,8 @@ use super::Made;
 use super::group::{GroupState, Suspicion};
 use super::picked::{Answers, LookupCodecs, OnKey, Picked, extend};
 use super::table::Tables;
-use crate::base::id::GroupId;
-use crate::base::time::Tick;
+use crate::base::id::{GroupId, IdVec, ScanId};
+use crate::base::time::{Eff, Tick};
 use crate::catalog::opened::{OpenLookup, Opened};
 use crate::job::LookIn;
 
@@ -124,14 +124,27 @@ impl GroupState {
         diff: i8,
         made: &mut Made,
     ) -> BTreeMap<u32, Suspicion> {
+        let effs = rows.iter().map(|(raw, row)| raw.effs[*row as usize]).collect();
+        self.shape_as(rows, records, Judged { visible, effs, horizons: &rows[0].0.horizons }, diff, made)
+    }
+
+    /// The same, judged by other records than these.
+    pub(super) fn shape_as(
+        &self,
+        rows: &[RawRow],
+        records: &Records,
+        judged: Judged,
+        diff: i8,
+        made: &mut Made,
+    ) -> BTreeMap<u32, Suspicion> {
         let (first, _) = &rows[0];
         let stamped: Vec<_> = rows.iter().map(|(raw, row)| raw.stamped[*row as usize]).collect();
         let mut admitted = Admitted::none(first.scan, rows.len());
         admitted.taken = vec![true; rows.len()];
         admitted.events = (0..rows.len() as u32).collect();
-        admitted.visible = visible.to_vec();
-        admitted.effs = rows.iter().map(|(raw, row)| raw.effs[*row as usize]).collect();
-        admitted.horizons = first.horizons.clone();
+        admitted.visible = judged.visible.to_vec();
+        admitted.effs = judged.effs;
+        admitted.horizons = judged.horizons.clone();
         let shaper = &self.shapers[&first.source];
         let mut refused = BTreeMap::new();
         for of_set in shaper.shape_seen(Batch { records, stamped: &stamped }, &[admitted]) {
@@ -149,6 +162,15 @@ impl GroupState {
         }
         refused
     }
+}
+
+/// By what events are judged.
+pub(super) struct Judged<'a> {
+    /// By event: the tick from which on it counts; and by which effective time windows take it.
+    pub(super) visible: &'a [Tick],
+    pub(super) effs: Vec<Option<Eff>>,
+    /// Windows that closed before them are gone.
+    pub(super) horizons: &'a IdVec<ScanId, Eff>,
 }
 
 fn note_refused(refused: Refused, all: &mut BTreeMap<u32, Suspicion>) {

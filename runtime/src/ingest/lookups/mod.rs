@@ -1,7 +1,8 @@
-//! Lookups: what comes between the records of a source and the groups that look something up for them, in tables or in the rows of other
-//! groups.
+//! What comes between the records of a source and the groups that hold them on their way: lookups in tables or in the rows of other groups, and
+//! events that replace one another.
 //!
 //! ```text
+//! orders of tick 3     --> the last of each key, where it is kept --> -1 of the one before, +1 of the new one
 //! versions of tick 3   --> table                  events of tick 3 --> on -> what is in force -> where, key, of --> +1
 //! versions of tick 9   --> table --> the events that they concern, where these are held --> -1 as they were, +1 as they are
 //! ```
@@ -10,16 +11,21 @@
 //! time, and some window of the group may hold it. What a group's rows are before its `S` nobody sees: dead letters of what is wrong
 //! then are told at `S`, if it is still so.
 //!
-//! Every worker has all tables, and looks up what it has read itself. Rows of other groups lie with the workers of their keys, which are
-//! asked: a row just before an event never changes. As soon as the event is there, where what it looks up depends on it alone; else at its
-//! tick, which is not done before there is an answer. Groups of one *level*, which look up in rows of those below, have lookups of their own.
+//! Every worker has all tables, and looks up what it has read itself. Records that replace one another are where their key is. Rows of other
+//! groups lie with the workers of their keys, which are asked: a row just before an event never changes. As soon as the event is there, where
+//! what it looks up depends on it alone; else at its tick, which is not done before there is an answer. Groups of one *level*, which look up
+//! in rows of those below, have lookups of their own.
 
+mod compact;
 mod contents;
 mod group;
 mod kept;
 mod looking;
 mod picked;
+mod replaced;
+mod replacing;
 mod saved;
+mod sent;
 mod table;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -36,7 +42,10 @@ use self::contents::Contents;
 use self::group::{GroupState, Suspicion};
 pub use self::picked::Query;
 use self::picked::{Answers, Picked};
+use self::replaced::ReplacedState;
+use self::replacing::{Replaced, Steps};
 pub use self::saved::{Kind, Saved, batches, read_events};
+pub use self::sent::{owned, sent};
 pub use self::table::Corrects;
 use self::table::{TableState, Tables};
 use super::dead_letters::{REASONS, Tally};
@@ -54,6 +63,9 @@ use crate::plan::side::Side;
 /// Versions stay so long after no window reaches them any more: an event that is too old for every window is looked up as it was, so that
 /// what is wrong with it is told.
 const GRACE: Span = Span::from_us(86_400_000_000);
+
+/// The bytes of a primary key.
+type RowKey = Rc<[u8]>;
 
 /// Events that are made at once.
 const EVENTS_AT_ONCE: usize = 20_000;
@@ -74,7 +86,10 @@ pub struct LookUps {
     opened: Arc<Opened>,
     tick: Span,
     tables: Tables,
+    replaced: Replaced,
     groups: BTreeMap<GroupId, GroupState>,
+    /// By group, how many events were past taking back when they were replaced.
+    passed_over: BTreeMap<GroupId, u64>,
     waiting: Waiting,
     answers: Answers,
     /// Ticks whose versions are there, and that wait for answers.
@@ -89,46 +104,55 @@ pub struct LookUps {
 }
 
 impl LookUps {
-    /// Those of the groups of a level; those of the first have what tables hold, where views read that. `None`: nobody of this side looks
-    /// anything up. `of`: the worker's number, of so many.
+    /// Those of the groups of a level; the first also has tables with streams, what tables hold, where views read that, and what is replaced.
+    /// `None`: there is nothing to do. `of`: the worker's number, of so many.
     pub fn open(
         opened: &Arc<Opened>,
         plan: &Plan,
         sets: &ColumnSets,
         (level, of): (usize, (usize, usize)),
     ) -> Option<LookUps> {
-        let looking =
-            |group: &GroupId| opened.graph.level(*group) == level && !opened.groups[*group].lookups.is_empty();
+        let holds = |group: &GroupId| {
+            let mut events = opened.graph.events_of(*group);
+            opened.graph.level(*group) == level && events.any(|source| opened.is_held(*group, source))
+        };
+        let of_side = |group: &GroupId| plan.side_of(*group) == sets.side;
         let mut groups = BTreeMap::new();
-        let mut tables = BTreeMap::new();
-        for group in opened.groups.ids().filter(looking) {
+        for group in opened.groups.ids().filter(holds).filter(of_side) {
             let set = sets.groups[group].iter().next()?;
             let scan = |lookup: &OpenLookup| match lookup.of {
                 LookIn::Table(table) => Some(set.scans[&table]),
                 LookIn::Features(_) => None,
             };
-            let scans: Vec<Option<ScanId>> = opened.groups[group].lookups.iter().map(scan).collect();
-            if set.scans.values().any(|scan| plan.scans[*scan].side != sets.side) {
-                continue;
-            }
-            for scan in scans.iter().flatten() {
-                tables.entry(*scan).or_insert_with(|| TableState::new(opened, plan, *scan, level));
-            }
+            let scans = opened.groups[group].lookups.iter().map(scan).collect();
             groups.insert(group, GroupState::new(opened, sets, group, scans));
+        }
+        let (mut tables, mut replaced) = (BTreeMap::new(), BTreeMap::new());
+        for (id, scan) in plan.scans.pairs().filter(|(_, scan)| scan.side == sets.side) {
+            let open = &opened.sources[scan.source];
+            let is_asked = groups.values().any(|group: &GroupState| group.scans.contains(&Some(id)));
+            if is_asked || level == 0 && open.table.is_some() && open.stream.is_some() {
+                tables.insert(id, TableState::new(opened, plan, id, level));
+            }
+            if level == 0 && open.replaced.is_some() {
+                replaced.insert(id, ReplacedState::new(opened, plan, id));
+            }
         }
         for table in opened.graph.viewed_tables().filter(|_| sets.side == Side::Live && level == 0) {
             let scan = plan.first_scan(table);
             if plan.scans[scan].side == sets.side {
                 let state = tables.entry(scan).or_insert_with(|| TableState::new(opened, plan, scan, level));
-                state.contents = Some(Contents::new(scan, of));
+                (state.contents, state.is_asked) = (Some(Contents::new(scan, of)), true);
             }
         }
         let horizon = IdVec::filled(Eff::BEFORE_ALL, plan.scans.len());
-        (!tables.is_empty() || !groups.is_empty()).then(|| LookUps {
+        (!groups.is_empty() || !tables.is_empty() || !replaced.is_empty()).then(|| LookUps {
             opened: opened.clone(),
             tick: opened.job.tick(),
             tables,
+            replaced,
             groups,
+            passed_over: BTreeMap::new(),
             waiting: BTreeMap::new(),
             answers: Answers::default(),
             doing: None,
@@ -145,11 +169,11 @@ impl LookUps {
         let message = Rc::new(Message::open(batch));
         for row in 0..message.len() {
             let visible = message.visible(row);
-            let at_once = of_history && visible <= state.s.us() && !self.opened.looks_back();
+            let at_once = of_history && visible <= state.s.us() && !state.is_timed && !self.opened.looks_back();
             let at = if at_once { i64::MIN } else { visible };
             if let Some(eff) = message.eff(row).filter(|_| message.position(row).0.is_some()) {
                 let known = Tick::up(Eff::from_us(eff), self.tick).us();
-                let known = if of_history { i64::MIN } else { known.min(at) };
+                let known = if at_once { i64::MIN } else { known.min(at) };
                 state.registering.entry((known, eff)).or_default().push((message.clone(), row));
             }
             state.waiting.entry(at).or_default().push((message.clone(), row));
@@ -158,6 +182,9 @@ impl LookUps {
 
     /// Takes events in.
     pub fn take_events(&mut self, raw: &Rc<Raw>) {
+        if raw.keys.is_some() {
+            return self.take_replaced(raw);
+        }
         for (group, rows) in &raw.asked {
             self.wait(*group, rows.iter().map(|row| (raw.clone(), *row)).collect());
         }
@@ -171,9 +198,10 @@ impl LookUps {
         group.ask_ahead(&self.opened, id, &mut self.answers, &rows);
         let looks_back = self.opened.looks_back();
         let has_order = self.opened.is_looked_up(id) || group.scans.iter().any(Option::is_none);
+        let is_corrected = group.corrected.is_some() && !group.is_timed;
         for (raw, row) in rows {
             let visible = raw.visible[row as usize];
-            let at = match (looks_back, raw.of_history && visible <= group.s && group.corrected.is_some()) {
+            let at = match (looks_back, raw.of_history && visible <= group.s && is_corrected) {
                 (false, true) => Tick::BEFORE_ALL,
                 (true, _) if !has_order => visible.max(group.s),
                 _ => visible,
@@ -190,6 +218,11 @@ impl LookUps {
     /// The row that a key of a group has just before a tick.
     pub fn take_answer(&mut self, features: GroupId, (key, before): (&[u8], Tick), row: Pick) {
         self.answers.answer(features, key, before, row);
+    }
+
+    /// Takes in records that replace one another, all whose key is this worker's.
+    pub fn take_replaced(&mut self, raw: &Rc<Raw>) {
+        self.replaced.get_mut(&raw.scan).into_iter().for_each(|state| state.take(raw));
     }
 
     /// Once all ticks up to `t` are done, nothing with an `eff` before these comes any more.
@@ -210,11 +243,11 @@ impl LookUps {
             events += made.events[counted..].iter().map(|(_, batch)| batch.num_rows()).sum::<usize>();
             counted = made.events.len();
             let is_enough = events >= EVENTS_AT_ONCE;
-            if let Some(next) = self.next_tick().filter(|tick| is_enough && *tick <= to && *tick > i64::MIN) {
+            if let Some(next) = self.next_tick(to).filter(|tick| is_enough && *tick <= to && *tick > i64::MIN) {
                 reached = next - 1;
                 break;
             }
-            let next = self.next_tick().filter(|tick| *tick <= to);
+            let next = self.next_tick(to).filter(|tick| *tick <= to);
             let begins =
                 self.groups.values().filter(|group| !group.begun && group.s.us() <= to).map(|group| group.s.us()).min();
             match (next, begins) {
@@ -233,27 +266,36 @@ impl LookUps {
             self.horizon = horizons;
             self.forget(reached);
         }
+        self.compact();
         (made, reached)
     }
 
-    fn next_tick(&self) -> Option<i64> {
+    /// The next tick at which something may come, where every tick up to one can be done.
+    fn next_tick(&self, to: i64) -> Option<i64> {
         if let Some(doing) = &self.doing {
             return Some(doing.from);
         }
-        let of_tables = self.tables.values().filter_map(|table| table.waiting.keys().next().copied());
-        self.waiting.keys().next().copied().into_iter().chain(of_tables).min()
+        let of_tables = self.tables.values().filter_map(|table| table.next_tick(to));
+        let of_replaced = self.replaced.values().filter_map(|state| state.next_tick(to));
+        self.waiting.keys().next().copied().into_iter().chain(of_tables).chain(of_replaced).min()
     }
 
     /// A group's rows are shown from now on: what is wrong is told.
     fn begin(&mut self, tick: i64, made: &mut Made) {
-        let LookUps { groups, opened, .. } = self;
+        let LookUps { groups, opened, replaced, .. } = self;
         for (id, group) in groups.iter_mut().filter(|(_, group)| !group.begun && group.s.us() <= tick) {
             group.begun = true;
             let held = std::mem::take(&mut group.suspects);
             let of_held = held
                 .into_iter()
                 .filter_map(|(slot, what)| Some((group.held[slot as usize].as_ref()?.raw.clone(), what)));
-            let all: Vec<_> = of_held.chain(std::mem::take(&mut group.settled)).collect();
+            let mut all: Vec<_> = of_held.chain(std::mem::take(&mut group.settled)).collect();
+            for state in replaced.values_mut() {
+                let (of_group, others) =
+                    std::mem::take(&mut state.suspects).into_iter().partition(|((of, _), _)| of == id);
+                state.suspects = others;
+                all.extend(of_group.into_values());
+            }
             all.iter().for_each(|(raw, what)| tell(opened, *id, raw, *what, made));
         }
     }
@@ -271,6 +313,7 @@ impl LookUps {
         };
         corrections.into_iter().for_each(|(id, slots, found)| self.correct(id, slots, found, tick, made));
         lookups.into_iter().for_each(|(id, found)| self.look_up(id, found, tick, made));
+        self.put_in(&doing.steps, tick, made);
         self.answers.forget(Tick::from_us(doing.upto));
         true
     }
@@ -303,6 +346,8 @@ impl LookUps {
 
     /// The versions of a tick come, and the events of those up to the next that has any.
     fn begin_ticks(&mut self, tick: i64, to: i64, made: &mut Made) -> Doing {
+        let steps = self.steps(tick, made);
+        self.take_back(&steps, tick, made);
         let mut dirty: BTreeMap<GroupId, BTreeSet<u32>> = BTreeMap::new();
         let scans: Vec<ScanId> = self.tables.keys().copied().collect();
         for scan in scans {
@@ -317,6 +362,8 @@ impl LookUps {
         }
         let versions = self.tables.values().filter_map(|table| table.waiting.keys().next().copied()).min();
         let last = versions.map_or(to, |next| to.min(next - 1));
+        // What is replaced is so tick by tick.
+        let last = if self.replaced.is_empty() { last } else { tick };
         // What is asked for already is answered in the order of ticks.
         let last = self.answers.first_asked().map_or(last, |asked| last.min(asked.us() - 1)).max(tick);
         let (mut upto, mut rows) = (tick, vec![]);
@@ -327,7 +374,7 @@ impl LookUps {
             upto = *entry.key();
             rows.extend(entry.remove());
         }
-        Doing { from: tick, upto, dirty, rows: by_group(rows) }
+        Doing { from: tick, upto, steps, dirty, rows: by_group(rows) }
     }
 
     /// Events come, with what they look up, and are held where a version may still correct them.
@@ -387,13 +434,20 @@ impl LookUps {
 
     /// Forgets what nothing can ask for any more, once all ticks up to one are done.
     fn forget(&mut self, done: i64) {
-        let LookUps { groups, tables, horizon, waiting, .. } = self;
-        for group in groups.values_mut() {
-            let bound = group.corrected_from(tables, horizon, done).max(group.windows_from(done, horizon));
+        let LookUps { groups, tables, replaced, horizon, waiting, .. } = self;
+        // What replaces or corrects an event before its group begins is still to be known.
+        let may_forget = |group: &&mut GroupState| group.begun || !(group.is_replaced || group.is_timed);
+        for group in groups.values_mut().filter(may_forget) {
+            let bound = group.held_from(tables, done, horizon);
             while let Some((ts, slot)) = group.by_ts.first().copied().filter(|(ts, _)| *ts < bound) {
                 group.by_ts.remove(&(ts, slot));
                 group.let_go(tables, ts, slot);
             }
+        }
+        for (scan, state) in replaced.iter_mut() {
+            let of_source = groups.values().filter(|group| group.all_scans.contains(scan));
+            let from = |group: &GroupState| if group.begun { group.windows_from(done, horizon) } else { i64::MIN };
+            state.forget(of_source.map(from).min().unwrap_or(i64::MAX));
         }
         for (scan, state) in tables.iter_mut() {
             let of_table = groups.values().filter(|group| group.scans.contains(&Some(*scan)));
@@ -401,7 +455,9 @@ impl LookUps {
             let bound = of_table.map(|group| group.windows_from(done, horizon)).min().unwrap_or(unasked);
             let oldest = waiting.values().flatten().map(|(_, (raw, row))| raw.ts(*row)).min().unwrap_or(i64::MAX);
             let held = groups.values().filter_map(|group| group.by_ts.first().map(|(ts, _)| *ts)).min();
-            let bound = (EventTime::from_us(bound) - GRACE).us().min(oldest).min(held.unwrap_or(i64::MAX));
+            let replaced = replaced.values().filter_map(ReplacedState::oldest_waiting).min().unwrap_or(i64::MAX);
+            let bound =
+                (EventTime::from_us(bound) - GRACE).us().min(oldest).min(held.unwrap_or(i64::MAX)).min(replaced);
             let bound = bound.min(state.contents_from(horizon[*scan], done));
             if bound > i64::MIN {
                 state.table.forget(bound);
@@ -414,8 +470,12 @@ impl LookUps {
         for (id, of_source) in status.sources.pairs_mut() {
             let of_table = self.tables.values().filter(|table| table.source == id);
             of_source.versions_held = of_table.map(|table| table.table.len() as u64).sum();
+            let of_keys = || self.replaced.values().filter(|state| state.source == id);
+            of_source.keys_remembered = of_keys().map(|state| state.len() as u64).sum();
+            of_source.removed_nothing = of_keys().map(|state| state.passed_over).sum();
         }
         for (id, of_group) in status.groups.pairs_mut() {
+            of_group.past_taking_back = self.passed_over.get(&id).copied().unwrap_or(0);
             of_group.events_held = self.groups.get(&id).map_or(0, |group| group.by_ts.len() as u64);
         }
     }
@@ -428,6 +488,8 @@ type Waiting = BTreeMap<i64, Vec<(GroupId, RawRow)>>;
 struct Doing {
     from: i64,
     upto: i64,
+    /// Of which keys another record is in force from the first on.
+    steps: Steps,
     /// The held events that versions of the first concern.
     dirty: BTreeMap<GroupId, BTreeSet<u32>>,
     /// The events that come.

@@ -11,6 +11,7 @@ use super::super::looked_up::{Raw, RawRow};
 use super::super::versions;
 use super::kept::{self, FoundRows, HeldState, Holding, Kept};
 use super::picked::Picked;
+use super::replaced::ReplacedState;
 use super::{LookUps, Made};
 use crate::base::id::{GroupId, Id, IdVec, ScanId, SourceId};
 use crate::base::time::{Eff, Span, Tick, Time};
@@ -24,12 +25,16 @@ pub enum Kind {
     Versions(ScanId),
     /// Events, of a source.
     Events(SourceId),
+    /// Of events that replace one another, of a source.
+    Replaced(SourceId),
 }
 
 /// What the lookups of a level put into a checkpoint.
 pub struct Saved {
     versions: Vec<(ScanId, RecordBatch)>,
     events: BTreeMap<SourceId, Vec<Kept>>,
+    /// Records that replace one another.
+    replaced: Vec<(SourceId, Vec<Kept>)>,
 }
 
 /// Rows of a batch at most.
@@ -39,7 +44,11 @@ const ROWS_AT_ONCE: usize = 16 << 10;
 pub fn batches(opened: &Opened, saved: Vec<Saved>) -> Vec<(Kind, RecordBatch)> {
     let (mut all, mut events) = (vec![], BTreeMap::<SourceId, Vec<Kept>>::new());
     let mut known: HashMap<(*const Raw, u32), usize> = HashMap::new();
-    for Saved { versions, events: of_level } in saved {
+    for Saved { versions, events: of_level, replaced } in saved {
+        for (source, kept) in replaced {
+            let some = kept.chunks(ROWS_AT_ONCE);
+            all.extend(some.map(|some| (Kind::Replaced(source), kept::write(&opened.sources[source], some))));
+        }
         all.extend(versions.into_iter().map(|(scan, batch)| (Kind::Versions(scan), batch)));
         for (source, kept) in of_level {
             let of_source = events.entry(source).or_default();
@@ -87,7 +96,50 @@ impl LookUps {
             let is_mine = |key: &[u8]| keys::owner(keys::hash(key), workers) == worker as u64;
             versions.extend(state.messages(is_mine).into_iter().map(|batch| (*scan, batch)));
         }
-        Saved { versions, events: self.kept() }
+        let of_source = |state: &ReplacedState| {
+            let (last, waiting) = state.kept();
+            let kept = |row: &RawRow, state| {
+                let holdings = vec![Holding { group: 0, state, suspected: None }];
+                Kept { row: row.clone(), holdings, found: vec![vec![]] }
+            };
+            let last = last.map(|row| kept(row, HeldState::Held));
+            (state.source, last.chain(waiting.map(|row| kept(row, HeldState::Waiting))).collect())
+        };
+        let replaced = self.replaced.values().map(of_source).collect();
+        Saved { versions, events: self.kept(), replaced }
+    }
+
+    /// Takes records that replace one another and were saved, those of these rows. `moved`: by scan of then the one that goes on with it.
+    ///
+    /// # Errors
+    /// What is read are no such records.
+    pub fn load_replaced(
+        &mut self,
+        source: SourceId,
+        batch: &RecordBatch,
+        rows: &UInt32Array,
+        moved: &IdVec<ScanId, Option<ScanId>>,
+    ) -> Result<(), Damaged> {
+        // Of each batch: those that were in force, and those that waited.
+        let mut all: Vec<(Rc<Raw>, Vec<u32>, Vec<u32>)> = vec![];
+        for kept in kept::read((source, &self.opened.sources[source]), batch, rows, moved)? {
+            let Kept { row: (raw, row), holdings, .. } = kept;
+            let at = all.iter().position(|(known, ..)| Rc::ptr_eq(known, &raw)).unwrap_or_else(|| {
+                all.push((raw.clone(), vec![], vec![]));
+                all.len() - 1
+            });
+            match holdings.first().map(|holding| holding.state) {
+                Some(HeldState::Held) => all[at].1.push(row),
+                _ => all[at].2.push(row),
+            }
+        }
+        for (raw, last, waiting) in all {
+            let Some(state) = self.replaced.get_mut(&raw.scan) else { continue };
+            let loaded = state.load(&raw, &last);
+            state.load_waiting(&raw, &waiting);
+            self.hold_replaced(raw.scan, loaded);
+        }
+        Ok(())
     }
 
     /// By source, the events that groups hold or wait for.
@@ -107,7 +159,8 @@ impl LookUps {
         for (id, group) in &self.groups {
             let group_id = id.number();
             for (slot, event) in (0u32..).zip(&group.held) {
-                let Some(event) = event else { continue };
+                // What replaces one another is saved by its key.
+                let Some(event) = event.as_ref().filter(|event| event.raw.0.keys.is_none()) else { continue };
                 let what = group.suspects.get(&slot).copied().and_then(suspected);
                 let holding = Holding { group: group_id, state: HeldState::Held, suspected: what };
                 add(&event.raw, holding, group.found_rows(event));
@@ -149,6 +202,13 @@ impl LookUps {
             self.tables.get_mut(&scan).map(|state| state.do_tick(&opened, i64::MIN, &mut nothing));
         }
         self.loaded.extend(nothing.contents);
+        // What had come by then in another partition is told already.
+        self.tables.values_mut().for_each(|state| drop(state.register(self.done)));
+    }
+
+    /// All records that replace one another are there.
+    pub fn settle_replaced(&mut self) {
+        self.replaced.values_mut().for_each(|state| drop(state.register(self.done)));
     }
 
     /// Takes events that were saved of one source, those that its groups have.

@@ -33,6 +33,13 @@ pub(super) struct TableState {
     pub(super) corrects: Corrects,
     /// What is wrong with its versions is told here, and not by the lookups of another level.
     pub(super) tells: bool,
+    /// Whether some group looks up in it. If none does, only partitions of keys are remembered.
+    pub(super) is_asked: bool,
+    /// Whether what a history holds is known from its own ticks on, and not as soon as it is there: where events that look up replace one
+    /// another, or nobody looks up.
+    pub(super) is_timed: bool,
+    /// Then nothing is known before all is read that may be by then.
+    pub(super) first: i64,
     /// What it holds, where views read that.
     pub(super) contents: Option<Contents>,
 }
@@ -46,6 +53,12 @@ pub struct Corrects {
     lateness: Span,
     /// By then all versions of the history are there; before, each comes at its tick. `None`: they are there before anything else.
     comes_until: Option<Tick>,
+}
+/// See `TableState`.
+pub(super) fn is_timed(opened: &Opened, table: SourceId) -> bool {
+    let mut groups = opened.graph.groups_of(table);
+    let is_timed = groups.clone().next().is_none() || groups.any(|group| opened.is_replaced(group));
+    is_timed && opened.graph.viewed_tables().all(|viewed| viewed != table)
 }
 
 impl Corrects {
@@ -87,10 +100,6 @@ pub(super) type Tables = BTreeMap<ScanId, TableState>;
 impl TableState {
     pub(super) fn new(opened: &Opened, plan: &Plan, id: ScanId, level: usize) -> TableState {
         let scan = &plan.scans[id];
-        let lowest = match opened.graph.is_viewed(crate::catalog::graph::Kind::Source(scan.source)) {
-            true => Some(0),
-            false => opened.graph.groups_of(scan.source).map(|group| opened.graph.level(group)).min(),
-        };
         TableState {
             source: scan.source,
             table: Table::default(),
@@ -99,28 +108,49 @@ impl TableState {
             homes: BTreeMap::new(),
             s: scan.s.unwrap_or(Tick::BEFORE_ALL),
             corrects: Corrects::of(opened, plan, id),
-            tells: level == lowest.unwrap_or(level),
+            tells: level == 0,
+            is_asked: opened.graph.groups_of(scan.source).any(|group| opened.graph.level(group) == level),
+            is_timed: is_timed(opened, scan.source),
+            first: plan.first_tick(scan.side).us(),
             contents: None,
         }
     }
 
-    /// Versions of a tick come. Returns what they change.
-    pub(super) fn do_tick(&mut self, opened: &Opened, tick: i64, made: &mut Made) -> Vec<Changed> {
+    /// The next tick at which something may come, where every tick up to one can be done.
+    pub(super) fn next_tick(&self, to: i64) -> Option<i64> {
+        let registering = self.registering.keys().next().map(|(known, _)| *known);
+        let next = self.waiting.keys().next().copied().into_iter().chain(registering).min();
+        next.filter(|_| !self.is_timed || to >= self.first)
+    }
+
+    /// All is known that came by a tick: whose partition each key is. Returns what came in another one.
+    pub(super) fn register(&mut self, tick: i64) -> Messages {
+        let mut moved = vec![];
         while let Some(entry) = self.registering.first_entry().filter(|entry| entry.key().0 <= tick) {
             let mut same = entry.remove();
             same.sort_by_key(|(message, row)| message.position(*row).0);
             for (message, row) in same {
-                if let Some(partition) = message.position(row).0 {
-                    self.homes.entry(message.key(row).into()).or_insert(partition);
-                }
+                let Some(partition) = message.position(row).0 else { continue };
+                let home = *self.homes.entry(message.key(row).into()).or_insert(partition);
+                moved.extend((home != partition).then_some((message, row)));
             }
+        }
+        moved
+    }
+
+    /// Versions of a tick come. Returns what they change.
+    pub(super) fn do_tick(&mut self, opened: &Opened, tick: i64, made: &mut Made) -> Vec<Changed> {
+        for (message, row) in self.register(tick) {
+            self.tell_moved(opened, &message, row, made);
         }
         let mut changed = vec![];
         for (message, row) in self.waiting.remove(&tick).unwrap_or_default() {
             let (partition, offset) = message.position(row);
             let home = partition.and_then(|_| self.homes.get(message.key(row)));
             if home.is_some_and(|home| Some(*home) != partition) {
-                self.tell_moved(opened, &message, row, made);
+                continue;
+            }
+            if !self.is_asked {
                 continue;
             }
             let values: Box<[u8]> = message.values(row).into();

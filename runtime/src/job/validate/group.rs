@@ -3,7 +3,7 @@
 use headwater_connectors::Path;
 
 use super::windowed::Windowed;
-use super::{about, calendar, column, derived, lookup};
+use super::{about, calendar, column, derived, keyed, lookup};
 use crate::base::fault::At;
 use crate::base::id::{IdVec, SourceId};
 use crate::job::nearest::expected;
@@ -69,6 +69,8 @@ pub fn read(
         of_group.iter().copied().chain(tables).map(|source| sources[source].lateness_us).max().unwrap_or(0);
     if let Windowed::Window(Window::Session { .. }) = windowed {
         lookup::refuse_sessions(cx, &lookups, sources);
+        let of_group: Vec<&Source> = of_group.iter().map(|source| &sources[*source]).collect();
+        keyed::refuse_sessions(cx, &section, &of_group);
     }
     let retain_us = retain(cx, &section, windowed, lateness_us);
     if of_group.is_empty() {

@@ -28,7 +28,7 @@ pub fn check_names(job: &Job, schemas: &IdVec<SourceId, Option<SchemaRef>>) -> F
             SeamBy::Id { id, .. } => check(id, &ID),
             SeamBy::Offset { .. } | SeamBy::Time => {}
         }
-        source.table.iter().flat_map(|table| &table.key).for_each(|named| check(named, &KEY));
+        source.rows().iter().flat_map(|table| &table.key).for_each(|named| check(named, &KEY));
     }
     for group in &job.groups {
         let Some(schema) = union::schema(group, &job.sources, schemas) else { continue };

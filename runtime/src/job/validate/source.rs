@@ -6,13 +6,13 @@ use headwater_connectors::history::HISTORIES;
 use headwater_connectors::settings::{Choice, choices};
 use headwater_connectors::stream::STREAMS;
 
-use super::{about, types};
+use super::{about, keyed, types};
 use crate::base::fault::At;
 use crate::job::duration::{DAY_US, HOUR_US};
 use crate::job::raw::{Entry, Kind, Table};
 use crate::job::section::{Choices, Context, Section, name_is_plain, string};
 use crate::job::settings::SectionSettings;
-use crate::job::{History, Named, Seam, SeamBy, Source, Stream, Table as RowsOf, TimeUnit, instant};
+use crate::job::{History, Named, Seam, SeamBy, Source, Stream, TimeUnit, instant};
 
 const KEYS: [&str; 12] = [
     "event_time",
@@ -29,9 +29,6 @@ const KEYS: [&str; 12] = [
     "tags",
 ];
 
-/// What a table has besides.
-const TABLE_KEYS: [&str; 3] = ["key", "changes", "deleted"];
-
 /// Reads a source. It is always returned, so that the groups find it, with empty names where something is missing.
 pub fn read(cx: &mut Context, entry: &Entry) -> Source {
     read_as(cx, entry, false)
@@ -47,7 +44,7 @@ fn read_as(cx: &mut Context, entry: &Entry, is_table: bool) -> Source {
     let kind = if is_table { "table" } else { "source" };
     name_is_plain(cx, kind, name, entry.at, "");
     let none = Table::default();
-    let more: &[&str] = if is_table { &TABLE_KEYS } else { &[] };
+    let more: &[&str] = if is_table { &keyed::TABLE_KEYS } else { &keyed::SOURCE_KEYS };
     let section = Section::open(cx, format!("{kind} `{name}`"), entry, &[&KEYS, more].concat())
         .unwrap_or(Section::stand_in(entry, &none));
     let hint = "name the column with the time at which an event happened";
@@ -69,52 +66,18 @@ fn read_as(cx: &mut Context, entry: &Entry, is_table: bool) -> Source {
         history,
         stream,
         seam: Seam { at: section.at, by: SeamBy::Time, allow_gap: false },
-        table: is_table.then(|| table(cx, &section)),
+        table: is_table.then(|| keyed::table(cx, &section)),
+        replaced: if is_table { None } else { keyed::replaced(cx, &section) },
         about: about::read(cx, &section),
     };
-    check_table(cx, &section, &source);
+    keyed::check(cx, &section, &source);
     check_inputs(cx, &section);
     check_schema(cx, &section, &source);
     let Some(seam) = seam(cx, &section) else { return source };
     let source = Source { seam, ..source };
     check_seam(cx, &section, &source);
+    keyed::check_seam(cx, &source);
     source
-}
-
-fn table(cx: &mut Context, section: &Section) -> RowsOf {
-    if let Some((text, at)) = section.text(cx, "changes") {
-        match text.text.as_str() {
-            "upsert" => {}
-            "debezium" => cx.error(at, "`changes = \"debezium\"` is not built yet: expected `upsert`"),
-            other => cx.error(at, format!("unknown `changes` `{other}` of {}: expected `upsert`", section.what)),
-        }
-    }
-    let key = match section.get("key").map(|entry| &entry.value.kind) {
-        None => {
-            section.missing(cx, "key", "name the column, or a list of columns, that tells its rows apart");
-            vec![]
-        }
-        Some(Kind::Array(_)) => section.list(cx, "key").unwrap_or_default(),
-        Some(_) => section.named(cx, "key").into_iter().collect(),
-    };
-    for (n, twice) in key.iter().enumerate() {
-        if key[..n].iter().any(|earlier| earlier.text == twice.text) {
-            cx.error(twice.at, format!("the key names `{}` twice", twice.text));
-        }
-    }
-    RowsOf { key, deleted: section.named(cx, "deleted") }
-}
-
-/// What a table may have of a source, and may not.
-fn check_table(cx: &mut Context, section: &Section, source: &Source) {
-    let Some(stream) = source.stream.as_ref().filter(|_| source.table.is_some()) else { return };
-    if !stream.config.has_tombstones() {
-        let message = "a table from such a topic is not built yet, since its records without a value are not understood: expected format = \"json\", and no registry";
-        cx.error(stream.at, message);
-    } else if source.event_time.is_none() && source.arrival_time.is_none() && !stream.config.has_stamps() {
-        let hint = "name its `event_time` or its `arrival_time`: records of files have no time of their own";
-        cx.error(stream.at, format!("{} has a stream and no time: {hint}", section.what));
-    }
 }
 
 fn history(cx: &mut Context, source: &str, entry: &Entry) -> Option<History> {

@@ -1,4 +1,4 @@
-//! The keys of records without a value: all that is known of these.
+//! Keys as records: all that is known of a record without a value, and of one that only says that its row is gone.
 
 use arrow::datatypes::DataType;
 use serde_json::Value;
@@ -7,7 +7,7 @@ use crate::Wanted;
 use crate::records::KEY;
 
 /// Makes records of JSON of keys.
-pub(super) struct Keys {
+pub(crate) struct Keys {
     /// The columns of the key by name, and whether they are of text.
     columns: Vec<(String, bool)>,
 }

@@ -1,0 +1,185 @@
+//! What comes of it for groups that another record of a key is in force: the event that goes is taken back, and the one that comes is put
+//! in its place, both at that tick.
+//!
+//! In windows of their own both are judged by the effective time of the record that comes: what it cannot reach any more stays as it is.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use headwater_connectors::Records;
+
+use super::super::admit::Origin;
+use super::super::dead_letters::reason_bit;
+use super::super::looked_up::RawRow;
+use super::group::GroupState;
+use super::looking::Judged;
+use super::picked::{Answers, Picked};
+use super::replaced::{ReplacedState, Step};
+use super::table::Tables;
+use super::{LookUps, Made, RowKey, read_alike, tell};
+use crate::base::id::{GroupId, ScanId};
+use crate::base::time::{Eff, Span, Tick};
+use crate::catalog::opened::Opened;
+
+/// By scan of a source whose events replace one another.
+pub(super) type Replaced = BTreeMap<ScanId, ReplacedState>;
+
+/// The steps of a tick, by scan.
+pub(super) type Steps = Vec<(ScanId, Vec<Step>)>;
+
+/// An event that is taken back, as it was looked up; and the record that comes in its place.
+struct Going {
+    row: RawRow,
+    picked: Vec<Picked>,
+    cause: RawRow,
+}
+
+impl LookUps {
+    /// What is in force from a tick on.
+    pub(super) fn steps(&mut self, tick: i64, made: &mut Made) -> Steps {
+        let LookUps { replaced, opened, .. } = self;
+        let of_scan = |(scan, state): (&ScanId, &mut ReplacedState)| (*scan, state.do_tick(opened, tick, made));
+        replaced.iter_mut().map(of_scan).filter(|(_, steps)| !steps.is_empty()).collect()
+    }
+
+    /// Takes back what is no longer in force.
+    pub(super) fn take_back(&mut self, steps: &Steps, tick: i64, made: &mut Made) {
+        let LookUps { opened, tables, groups, replaced, passed_over, .. } = self;
+        for (scan, steps) in steps {
+            let state = replaced.get_mut(scan).expect("a scan with steps");
+            for (id, group) in groups.iter_mut().filter(|(_, group)| group.reads(*scan)) {
+                let going = group.going((*id, tables), state, steps);
+                for part in read_alike(going, |going| &going.cause.0) {
+                    *passed_over.entry(*id).or_default() += group.take_back(opened, *id, &part, tick, made);
+                }
+            }
+        }
+    }
+
+    /// Puts in what is in force now.
+    pub(super) fn put_in(&mut self, steps: &Steps, tick: i64, made: &mut Made) {
+        let LookUps { opened, tables, groups, replaced, .. } = self;
+        for (scan, steps) in steps {
+            let state = replaced.get_mut(scan).expect("a scan with steps");
+            for (id, group) in groups.iter_mut().filter(|(_, group)| group.reads(*scan)) {
+                let coming = |step: &Step| Some((step.key.clone(), step.coming()?.clone()));
+                let coming = steps.iter().filter_map(coming).filter(|(_, row)| group.reaches(row)).collect();
+                for part in read_alike(coming, |(_, row): &(RowKey, RawRow)| &row.0) {
+                    group.put_in((opened, *id), (tables, state), part, tick, made);
+                }
+            }
+        }
+    }
+
+    /// Events that were in force when they were saved are held again.
+    pub(super) fn hold_replaced(&mut self, scan: ScanId, loaded: Vec<(RowKey, RawRow)>) {
+        let LookUps { opened, tables, groups, replaced, done, horizon, .. } = self;
+        let state = replaced.get_mut(&scan).expect("a scan whose events are replaced");
+        for (id, group) in groups.iter_mut().filter(|(_, group)| group.reads(scan)) {
+            let from = group.windows_from(*done, horizon);
+            let is_in = |(_, row): &&(RowKey, RawRow)| {
+                !super::replaced::removes(row) && group.reaches(row) && row.0.ts(row.1) >= from
+            };
+            let some: Vec<_> = loaded.iter().filter(is_in).cloned().collect();
+            let asks = !group.scans.is_empty() || !group.begun;
+            for part in if asks { read_alike(some, |(_, row)| &row.0) } else { vec![] } {
+                // They are in the group's state already: what comes of it is not told again.
+                group.put_in((opened, *id), (tables, state), part, *done, &mut Made::default());
+            }
+        }
+    }
+}
+
+impl GroupState {
+    /// Whether it takes the events of a scan.
+    fn reads(&self, scan: ScanId) -> bool {
+        self.all_scans.contains(&scan) && !self.scans.contains(&Some(scan))
+    }
+
+    /// Whether some window may hold an event.
+    fn reaches(&self, (raw, row): &RawRow) -> bool {
+        let origin = if raw.of_history { Origin::History { s: Some(self.s) } } else { Origin::Stream };
+        self.shapers[&raw.source].reaches_row(raw.scan, origin, &raw.stamped[*row as usize])
+    }
+
+    /// The events that go of those that it has, and are held no more.
+    fn going(&mut self, (id, tables): (GroupId, &mut Tables), state: &mut ReplacedState, steps: &[Step]) -> Vec<Going> {
+        let mut going = vec![];
+        for step in steps {
+            let Some((row, held)) = step.old.as_ref().filter(|(row, _)| self.reaches(row)) else { continue };
+            let mut picked = vec![];
+            if self.scans.is_empty() {
+                state.suspects.remove(&(id, step.key.clone()));
+            } else {
+                let slot = held.iter().find(|(group, _)| *group == id).map(|(_, slot)| *slot);
+                // If it is not held any more it is in no window.
+                let Some(slot) = slot.filter(|slot| self.holds(*slot, row)) else { continue };
+                picked = self.event(slot).picked.clone();
+                let ts = row.0.ts(row.1);
+                self.by_ts.remove(&(ts, slot));
+                self.suspects.remove(&slot);
+                self.let_go(tables, ts, slot);
+            }
+            going.push(Going { row: row.clone(), picked, cause: step.new.clone() });
+        }
+        going
+    }
+
+    fn holds(&self, slot: u32, (raw, row): &RawRow) -> bool {
+        let held = self.held.get(slot as usize).and_then(Option::as_ref);
+        held.is_some_and(|held| Rc::ptr_eq(&held.raw.0, raw) && held.raw.1 == *row)
+    }
+
+    /// Returns how many are past taking back.
+    fn take_back(&self, opened: &Opened, id: GroupId, going: &[Going], tick: i64, made: &mut Made) -> u64 {
+        let rows: Vec<RawRow> = going.iter().map(|going| going.row.clone()).collect();
+        let picked: Vec<Vec<Picked>> = going.iter().map(|going| going.picked.clone()).collect();
+        let records: Records = if self.scans.is_empty() {
+            self.seen(opened, id, &rows)
+        } else {
+            self.extended(opened, id, &rows, &picked)
+        };
+        let eff = |(raw, row): &RawRow| raw.effs[*row as usize].unwrap_or(Eff::BEFORE_ALL);
+        // What had not taken the event has nothing to give back.
+        let effs: Vec<Option<Eff>> = going.iter().map(|going| Some(eff(&going.row).max(eff(&going.cause)))).collect();
+        let visible = vec![Tick::from_us(tick).max(self.s); rows.len()];
+        let judged = Judged { visible: &visible, effs: effs.clone(), horizons: &going[0].cause.0.horizons };
+        let refused = self.shape_as(&rows, &records, judged, -1, made);
+        let was_taken = |(row, (reasons, by)): (&u32, &(u8, Option<Span>))| {
+            let later = effs[*row as usize].map_or(Span::ZERO, |eff_of| eff_of - eff(&rows[*row as usize]));
+            reasons & reason_bit("late") != 0 && by.is_none_or(|by| by <= later)
+        };
+        refused.iter().filter(|one| was_taken(*one)).count() as u64
+    }
+
+    fn put_in(
+        &mut self,
+        (opened, id): (&Opened, GroupId),
+        (tables, state): (&mut Tables, &mut ReplacedState),
+        coming: Vec<(RowKey, RawRow)>,
+        tick: i64,
+        made: &mut Made,
+    ) {
+        let (keys, rows): (Vec<RowKey>, Vec<RawRow>) = coming.into_iter().unzip();
+        let looks_up = !self.scans.is_empty();
+        let (records, picked) = match looks_up {
+            true => {
+                let found = self.pick(opened, (id, tables), &mut Answers::default(), &rows, &|_, _| None);
+                found.expect("nothing is replaced where rows of groups are looked up")
+            }
+            false => (self.seen(opened, id, &rows), vec![vec![]; rows.len()]),
+        };
+        let visible = vec![Tick::from_us(tick).max(self.s); rows.len()];
+        let refused = self.shape(&rows, &records, &visible, 1, made);
+        for (at, ((key, row), picked)) in keys.into_iter().zip(rows).zip(picked).enumerate() {
+            let slot = looks_up.then(|| self.hold(tables, row.clone(), picked));
+            slot.iter().for_each(|slot| state.note_held(&key, id, *slot));
+            let Some(what) = refused.get(&(at as u32)).copied() else { continue };
+            match slot {
+                _ if self.begun => tell(opened, id, &row, what, made),
+                Some(slot) => drop(self.suspects.insert(slot, what)),
+                None => drop(state.suspects.insert((id, key), (row, what))),
+            }
+        }
+    }
+}
