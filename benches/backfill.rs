@@ -1,7 +1,8 @@
 //! Training rows: count, sum and max over 1h, 1d and 7d for 1M labels over 10M events of 100k skewed cards, of which one in a hundred comes
 //! up to an hour late; beside DuckDB and Polars, installed here, in one run, with results compared. Then how time and memory grow with
 //! events and with labels, and whether an event costs more where a card has many of them or windows are long.
-//! Floor: the parquet crate alone reads the columns.
+//! On a busy machine CPU time tells more than the clock. `HEADWATER_BENCH_MEMORY` is `--memory`. Floor: the parquet crate alone reads the
+//! columns.
 
 mod support;
 
@@ -16,7 +17,7 @@ use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use support::{DAY_US, END_US};
+use support::{DAY_US, END_US, Run};
 
 const CARDS: u32 = 100_000;
 const SPAN_US: i64 = 30 * DAY_US;
@@ -46,6 +47,12 @@ fn main() {
         write_spine(dir, labels, CARDS);
         tell(&format!("{events} events, {labels} labels"), events, &[backfill(dir, &job, "arrival")], None);
     }
+    println!("what is larger than its memory");
+    let (many_events, many_labels) = (support::scale(50_000_000), support::scale(10_000_000));
+    write_history(dir, many_events, CARDS);
+    write_spine(dir, many_labels, CARDS);
+    let about = format!("{many_events} events, {many_labels} labels, --memory 1GiB");
+    tell(&about, many_events, &[backfill_in(dir, &job, "arrival", Some("1GiB"))], None);
     println!("what an event costs");
     for (cards, windows) in [
         (1_000_000, ["1h", "1d", "7d"]),
@@ -62,21 +69,24 @@ fn main() {
     }
 }
 
-/// The median time and the most memory of some runs.
-fn tell(name: &str, events: usize, runs: &[(usize, Duration)], floor: Option<Duration>) {
-    let took = support::median(runs.iter().map(|run| run.1).collect());
-    let peak = runs.iter().map(|run| run.0).max().unwrap_or(0);
-    support::line(&format!("{name}, {} MiB", peak >> 20), events, took, floor);
+/// The median time, of cores too, and the most memory of some runs.
+fn tell(name: &str, events: usize, runs: &[Run], floor: Option<Duration>) {
+    let median = |of: fn(&Run) -> Duration| support::median(runs.iter().map(of).collect());
+    let peak = runs.iter().map(|run| run.peak).max().unwrap_or(0);
+    let cpu = median(|run| run.cpu).as_secs_f64();
+    support::line(&format!("{name}, {} MiB, {cpu:.1} s of CPU", peak >> 20), events, median(|run| run.took), floor);
 }
 
-fn backfill(dir: &Path, job: &Path, known: &str) -> (usize, Duration) {
+fn backfill(dir: &Path, job: &Path, known: &str) -> Run {
+    backfill_in(dir, job, known, std::env::var("HEADWATER_BENCH_MEMORY").ok().as_deref())
+}
+
+fn backfill_in(dir: &Path, job: &Path, known: &str, memory: Option<&str>) -> Run {
     let mut command = Command::new(env!("CARGO_BIN_EXE_headwater"));
     command.env("HEADWATER_LOG", "warn").arg("backfill").arg(job).args(["--time", "at", "--known", known]);
     command.arg("--spine").arg(dir.join("spine.parquet")).arg("--out").arg(dir.join("headwater.parquet"));
-    if let Ok(memory) = std::env::var("HEADWATER_BENCH_MEMORY") {
-        command.args(["--memory", &memory]);
-    }
-    support::peak(&mut command)
+    command.args(memory.into_iter().flat_map(|memory| ["--memory", memory]));
+    support::watched(&mut command)
 }
 
 /// DuckDB and Polars on the same files, from a venv that is made once.
@@ -93,7 +103,7 @@ fn peers(dir: &Path, events: usize, floor: Duration) {
     compare.arg(&script).arg("compare").arg(dir.join("headwater.parquet"));
     for engine in ["duckdb", "polars"] {
         let out = dir.join(format!("{engine}.parquet"));
-        let one = || support::peak(Command::new(&python).arg(&script).arg(engine).arg(dir).arg(&out));
+        let one = || support::watched(Command::new(&python).arg(&script).arg(engine).arg(dir).arg(&out));
         let runs: Vec<_> = (0..support::rounds()).map(|_| one()).collect();
         tell(&format!("{engine}, in hindsight"), events, &runs, Some(floor));
         compare.arg(out);

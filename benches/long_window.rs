@@ -25,7 +25,8 @@ fn main() {
     let pairs = write_events(dir.path(), rows);
     let job = support::write_job(dir.path(), &JOB.replace("SOURCE", support::SOURCE));
     let args = ["run", "--until-end", "--fresh", "--workers", "2"];
-    let (peak, took) = support::peak(Command::new(env!("CARGO_BIN_EXE_headwater")).args(args).arg(&job));
+    let support::Run { peak, took, .. } =
+        support::watched(Command::new(env!("CARGO_BIN_EXE_headwater")).args(args).arg(&job));
     let mib = |bytes: usize| bytes as f64 / f64::from(1 << 20);
     println!("long_window: {rows} events over 30 days, {CARDS} cards, {pairs} pairs of card and merchant");
     println!("floor: the pairs alone                       {:>8.0} MiB", mib(pairs * 16));

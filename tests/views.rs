@@ -197,6 +197,10 @@ fn at_every_tick_views_are_of_what_they_read() {
 fn check_views(rows: &Rows, time: &Value) -> usize {
     let of = |name: &str| rows.get(name).cloned().unwrap_or_default();
     let (cards, by_shop, at_shops) = (of("cards"), of("by_shop"), of("at_shops"));
+    // A view begins with the table that it reads.
+    if at_shops.is_empty() {
+        return 0;
+    }
     let shop_of = |row: &Value| by_shop.get(&format!("{}null", json!({ "shop": row["shop"] }))).cloned();
     let joined: BTreeMap<String, Value> = cards
         .iter()
@@ -213,9 +217,7 @@ fn check_views(rows: &Rows, time: &Value) -> usize {
     let total: Vec<&Value> = cards.values().map(|(_, row)| &row["spent_all"]).collect();
     let sum: i64 = total.iter().filter_map(|spent| spent.as_i64()).sum();
     let found: Vec<Value> = of("total").into_values().map(|(_, row)| row).collect();
-    if !found.is_empty() {
-        assert_eq!(found, [json!({ "cards": total.len(), "spent": sum })], "total at {time}");
-    }
+    assert_eq!(found, [json!({ "cards": total.len(), "spent": sum })], "total at {time}");
     let mut owners: BTreeMap<String, (i64, i64, bool)> = BTreeMap::new();
     for (_, row) in at_shops.values().filter(|(_, row)| !row["owner"].is_null()) {
         let entry = owners.entry(row["owner"].to_string()).or_default();
@@ -353,7 +355,7 @@ fn views_are_told_and_read() {
     let job = path.to_str().unwrap();
     let checked = finish(run(&["check", job]), 0).stdout;
     assert!(checked.contains("view owners, of at_shops"), "{checked}");
-    assert!(checked.contains("spent         int64"), "{checked}");
+    assert!(checked.contains("spent   int64"), "{checked}");
     run_to_end(&path, "2");
     let row: Value = serde_json::from_str(&finish(run(&["get", job, "total", "k=all"]), 0).stdout).unwrap();
     assert_eq!((&row["key"], &row["row"]["cards"]), (&json!({ "k": "all" }), &json!(20)));
@@ -377,7 +379,7 @@ fn what_is_wrong_is_told_at_its_place() {
         (
             "HAVING count(*) > 1\n",
             "HAVING median(n) > 1\n",
-            "job.toml:57:65: error: the aggregate `median` is not supported",
+            "job.toml:52:61: error: the aggregate `median` is not supported",
         ),
         (
             "FROM tens GROUP BY card",

@@ -8,7 +8,8 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use super::as_served::{assert_same, cuts, published, run_to_end};
-use super::data::{Log, Order, Sides, job, log, write_history, write_stream};
+use super::data::{Event, Log, Order, Sides, job, log, write_history, write_stream};
+use super::served::{assert_served, begin, live_job_of};
 use super::{backfill, ints, read_table, texts, times, write_table};
 use crate::support::*;
 
@@ -182,9 +183,9 @@ schema = { card = "string", m = "string", amount = "int64", ts = "timestamp" }
 stream = { type = "jsonl", path = "events.jsonl" }
 [features.f]
 source = "s"
-lookup.m = { table = "merchants", on = "m" }
+lookup.facts = { table = "merchants", on = "m" }
 key = "card"
-columns = { spend = { agg = "sum", of = "amount * m.r", window = "1h" }, n = { agg = "count", window = "1h" } }
+columns = { spend = { agg = "sum", of = "amount * facts.r", window = "1h" }, n = { agg = "count", window = "1h" } }
 "#,
     )
     .unwrap_or_else(|e| panic!("{e}"));
@@ -208,7 +209,65 @@ columns = { spend = { agg = "sum", of = "amount * m.r", window = "1h" }, n = { a
     for (known, place) in [("arrival", 0), ("event", 1)] {
         finish(backfill(dir, &["--out", "out.parquet", "--known", known]), 0);
         let found = read_table(&dir.join("out.parquet"));
-        assert_eq!(&found["f__spend_1h"], &ints(table.iter().map(|(_, rows)| rows[place].0)), "{known}");
-        assert_eq!(&found["f__n_1h"], &ints(table.iter().map(|(_, rows)| Some(rows[place].1))), "{known}");
+        assert_eq!(&found["f__spend"], &ints(table.iter().map(|(_, rows)| rows[place].0)), "{known}");
+        assert_eq!(&found["f__n"], &ints(table.iter().map(|(_, rows)| Some(rows[place].1))), "{known}");
     }
+}
+
+/// What a live run looks up, of a topic whose versions say no time: some come too late for their ticks.
+const LIVE: &str = r#"
+[tables.rates]
+key    = "word"
+schema = { word = "string", rate = "int64" }
+[tables.rates.stream]
+type    = "kafka"
+brokers = "{BROKERS}"
+topic   = "{NAME}_rates"
+[features.every]
+source = "s"
+lookup.r = { table = "rates", on = "m" }
+key = "k"
+columns = { n = { agg = "count", windows = ["1m", "all"] }, s = { agg = "sum", of = "x * r.rate", windows = ["1m", "all"] } }
+[features.pairs]
+source = "s"
+lookup.r = { table = "rates", on = "m" }
+key = ["q", "k"]
+where = "r.rate > 3"
+columns = { n = { agg = "count", windows = ["10m"] }, l = { agg = "last_n", of = "r.rate", n = 3, windows = ["1h"] } }
+"#;
+
+/// Sends events of this moment, and versions that are later with every step (see `served::send`).
+fn send(events: &Topic, rates: &Topic, random: &mut Random, steps: std::ops::Range<i64>) {
+    for step in steps {
+        for _ in 0..4 {
+            let now = now_us() / 1000 * 1000;
+            for m in ["a", "b"] {
+                let (k, q) = (format!("k{}", random.below(3)), random.below(3) as i64);
+                let (x, f, fee) = (Some(random.below(9) as i64), 0.5, 1);
+                let event = Event { k, q, x, f, fee, m, ts: now, arrived: now };
+                events.send(0, Some(event.json().trim_end().as_bytes()), now);
+            }
+            let version =
+                format!("{{\"word\":\"{}\",\"rate\":{}}}", ["a", "b"][random.below(2) as usize], random.below(9));
+            rates.send(0, Some(version.as_bytes()), now - (step * 3 + 1) * 250_000);
+            events.flush();
+            rates.flush();
+            std::thread::sleep(std::time::Duration::from_millis(200));
+        }
+    }
+}
+
+#[test]
+fn versions_that_a_live_run_admits_late() {
+    let case = need!(Case::new("served_versions"));
+    let events = Topic::new(&case.kafka, &case.name, 1);
+    let rates = Topic::new(&case.kafka, &format!("{}_rates", case.name), 1);
+    let mut random = Random(76);
+    send(&events, &rates, &mut random, 0..1);
+    let text = live_job_of(LIVE, "admissions = true\ncheckpoint_every = \"500ms\"\n");
+    let running = begin(&case, &case.job("job.toml", &text), "2");
+    send(&events, &rates, &mut random, 1..11);
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    running.terminate();
+    assert_served(&case, "versions", &[]);
 }

@@ -12,8 +12,13 @@ pub const PARTITIONS: usize = 4;
 
 /// A job over the case's topic that keeps admissions.
 pub fn live_job(state: &str) -> String {
-    let text = job(Sides::Stream, EVERY_AGGREGATE)
-        .replace("name = \"train\"\ntick = \"1s\"", "name = \"{NAME}\"\ntick = \"10ms\"");
+    live_job_of(EVERY_AGGREGATE, state)
+}
+
+/// The same of other features.
+pub fn live_job_of(features: &str, state: &str) -> String {
+    let text =
+        job(Sides::Stream, features).replace("name = \"train\"\ntick = \"1s\"", "name = \"{NAME}\"\ntick = \"10ms\"");
     let kafka = "[sources.s.stream]\ntype = \"kafka\"\nbrokers = \"{BROKERS}\"\ntopic = \"{TOPIC}\"\n";
     text.replace("[sources.s.stream]\ntype = \"jsonl\"\npath = \"stream/*.jsonl\"\n", kafka) + "[state]\n" + state
 }
@@ -69,7 +74,7 @@ fn begin_with(case: &Case, job: &Path, workers: &str, env: &[(&str, String)]) ->
     running
 }
 
-fn assert_served(case: &Case, about: &str, env: &[(&str, String)]) {
+pub fn assert_served(case: &Case, about: &str, env: &[(&str, String)]) {
     let published = published(case.dir.path(), i64::MIN);
     let served = compare(case.dir.path(), &published, TICK, &["--known", "served"], env);
     assert!(served.compared > 200, "{about}: there is something to compare: {}", served.compared);

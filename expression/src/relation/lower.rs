@@ -17,6 +17,7 @@ use super::query::refused;
 use super::unique::{Part, Unique};
 use super::{Call, Collection, Join, JoinKind, Node, Order, Top};
 use crate::Expression;
+use crate::normal::normal_type;
 
 /// A node, the types of its columns, and which of them tell its rows apart.
 #[derive(Debug)]
@@ -197,7 +198,11 @@ fn aggregated(of: Lowered, aggregate: &Aggregate) -> Result<Lowered> {
                 Some(match known {
                     Some(known) => known,
                     None => {
-                        inputs.push(compile(&input, schema, &of.types)?);
+                        let compiled = compile(&input, schema, &of.types)?;
+                        if normal_type(compiled.data_type()).is_none() {
+                            return refused(format!("`{expr}`: lists are not aggregated"));
+                        }
+                        inputs.push(compiled);
                         texts.push(input);
                         inputs.len() - 1
                     }
@@ -300,8 +305,7 @@ fn joined(join: &datafusion_expr::logical_plan::Join, (left, right): (Lowered, L
         }
     }
     // One row of all can stand beside every other.
-    let is_one = |side: &Lowered| side.unique.check(&[], &[]).is_ok();
-    if join.on.is_empty() && !is_one(&left) && !is_one(&right) {
+    if join.on.is_empty() && !left.unique.is_one() && !right.unique.is_one() {
         return refused("JOIN without an equality is not supported: add one, like ON a.card_id = b.card_id");
     }
     let pairs = on_left.iter().zip(&on_right).filter_map(|(left, right)| Some((place(left)?, place(right)?)));

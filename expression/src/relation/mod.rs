@@ -225,6 +225,11 @@ pub fn column_type(data_type: &DataType) -> Option<DataType> {
     super::normal::normal_type(data_type)
 }
 
+/// A column of rows as it is, by its place.
+pub fn column(at: usize, types: &[DataType]) -> Expression {
+    compile::column(at, types)
+}
+
 /// The names of what a query reads, in no order. A query that cannot be read names nothing.
 pub fn named(sql: &str) -> Vec<String> {
     query::named(sql).unwrap_or_default()

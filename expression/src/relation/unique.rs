@@ -68,6 +68,11 @@ impl Unique {
         self.with([key.into_iter().map(Part::Column).collect()].into_iter().chain(self.keys.iter().cloned()))
     }
 
+    /// Whether there is one row at most.
+    pub fn is_one(&self) -> bool {
+        self.is_told_by(&[])
+    }
+
     /// Whether these columns tell rows apart.
     fn is_told_by(&self, columns: &[usize]) -> bool {
         let has = |part: &Part| matches!(part, Part::Column(at) if columns.contains(at));

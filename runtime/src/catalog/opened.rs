@@ -49,7 +49,16 @@ impl Opened {
         self.groups.ids().any(of_group) || self.graph.viewed_tables().next().is_some()
     }
 
-    /// The same of the events that a group has of a source.
+    /// The same, or something is remembered of a table that nobody asks: whose partition its keys are.
+    pub fn remembers_records(&self) -> bool {
+        let is_unasked = |source: SourceId| {
+            let conf = &self.job.sources[source];
+            conf.table.is_some() && conf.stream.is_some() && self.graph.groups_of(source).next().is_none()
+        };
+        self.holds_events() || self.job.sources.ids().any(is_unasked)
+    }
+
+    /// Whether the events that a group has of a source are held.
     pub fn is_held(&self, group: GroupId, source: SourceId) -> bool {
         !self.job.groups[group].lookups.is_empty() || self.job.sources[source].replaced.is_some()
     }

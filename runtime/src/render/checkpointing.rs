@@ -42,6 +42,6 @@ pub fn checkpointing(
     let every = Duration::from_micros(shared.opened.job.state.checkpoint_every_us.unsigned_abs());
     let saver = SideSaver::new(side, merger.clone(), in_progress);
     // What tables hold is read as a whole before any event is looked up, and which events are in force is known at the end.
-    let within_history = !shared.opened.holds_events();
+    let within_history = !shared.opened.remembers_records();
     Checkpointing::new(every, shared.start.plan.checkpoints, Box::new(saver), workers, within_history)
 }

@@ -320,11 +320,6 @@ fn schema(types: &[DataType]) -> SchemaRef {
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
-/// A column as it is.
-pub fn column(at: usize, types: &[DataType]) -> Expression {
-    Expression::column(&[at.to_string()], &schema(types)).expect("a type that features have")
-}
-
 /// By row, the bytes of some columns.
 fn encoded(codec: &KeyCodec, columns: &[ArrayRef], rows: usize) -> Vec<Bytes> {
     if columns.is_empty() {

@@ -10,6 +10,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use headwater_expression::Expression;
+use headwater_expression::relation::column;
 use headwater_operators::collection::Reset;
 use headwater_operators::exchange::Routed;
 use headwater_operators::group::Piece;
@@ -117,7 +118,7 @@ fn keyed<'scope>(
     if let Some(open) = &open.links {
         return links::render(made, open, crowded);
     }
-    let columns: Vec<Expression> = open.columns.iter().map(|at| nodes::column(*at, &made.types)).collect();
+    let columns: Vec<Expression> = open.columns.iter().map(|at| column(*at, &made.types)).collect();
     let (key, values) = columns.split_at(open.shape.keys);
     nodes.known(made, (key, values))
 }

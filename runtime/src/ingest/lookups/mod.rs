@@ -104,7 +104,8 @@ pub struct LookUps {
 }
 
 impl LookUps {
-    /// Those of the groups of a level; the first also has tables with streams, what tables hold, where views read that, and what is replaced.
+    /// Those of the groups of a level; the first also has what tables hold, where views read that, tables of which nobody asks
+    /// for anything, and what is replaced.
     /// `None`: there is nothing to do. `of`: the worker's number, of so many.
     pub fn open(
         opened: &Arc<Opened>,
@@ -131,7 +132,8 @@ impl LookUps {
         for (id, scan) in plan.scans.pairs().filter(|(_, scan)| scan.side == sets.side) {
             let open = &opened.sources[scan.source];
             let is_asked = groups.values().any(|group: &GroupState| group.scans.contains(&Some(id)));
-            if is_asked || level == 0 && open.table.is_some() && open.stream.is_some() {
+            let is_unasked = level == 0 && opened.graph.groups_of(scan.source).next().is_none();
+            if is_asked || is_unasked && open.table.is_some() && open.stream.is_some() {
                 tables.insert(id, TableState::new(opened, plan, id, level));
             }
             if level == 0 && open.replaced.is_some() {

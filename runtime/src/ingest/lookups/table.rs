@@ -100,6 +100,10 @@ pub(super) type Tables = BTreeMap<ScanId, TableState>;
 impl TableState {
     pub(super) fn new(opened: &Opened, plan: &Plan, id: ScanId, level: usize) -> TableState {
         let scan = &plan.scans[id];
+        let lowest = match opened.graph.is_viewed(crate::catalog::graph::Kind::Source(scan.source)) {
+            true => Some(0),
+            false => opened.graph.groups_of(scan.source).map(|group| opened.graph.level(group)).min(),
+        };
         TableState {
             source: scan.source,
             table: Table::default(),
@@ -108,8 +112,8 @@ impl TableState {
             homes: BTreeMap::new(),
             s: scan.s.unwrap_or(Tick::BEFORE_ALL),
             corrects: Corrects::of(opened, plan, id),
-            tells: level == 0,
-            is_asked: opened.graph.groups_of(scan.source).any(|group| opened.graph.level(group) == level),
+            tells: level == lowest.unwrap_or(level),
+            is_asked: opened.graph.groups_of(scan.source).next().is_some(),
             is_timed: is_timed(opened, scan.source),
             first: plan.first_tick(scan.side).us(),
             contents: None,
@@ -202,6 +206,21 @@ impl TableState {
                 let position = partition.zip(offset);
                 Applied { key, from: version.from, eff, ts, position, removes: row.is_none(), values, undecoded }
             })
+            .collect();
+        let unasked = self.homes.iter().filter(|(key, _)| !self.is_asked && is_mine(key));
+        // Of a key whose row nobody asks for only the partition is written.
+        let applied: Vec<Applied> = applied
+            .into_iter()
+            .chain(unasked.map(|(key, partition)| Applied {
+                key,
+                from: i64::MIN,
+                eff: 0,
+                ts: None,
+                position: Some((*partition, 0)),
+                removes: true,
+                values: &[],
+                undecoded: None,
+            }))
             .collect();
         let mut all: Vec<RecordBatch> = applied.chunks(ROWS_AT_ONCE).map(versions::applied).collect();
         let mut rows: Vec<(&Rc<Message>, Vec<u32>)> = vec![];
