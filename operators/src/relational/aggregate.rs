@@ -8,7 +8,7 @@ use arrow::datatypes::DataType;
 use arrow::error::ArrowError;
 
 use super::by_tick::{PerTick, by_tick};
-use super::rows::{Bytes, Keyed, Rows};
+use super::rows::{Bytes, Change, Keyed, Rows};
 use crate::accumulators::{Accumulators, ColumnPlan, Inputs, result_types};
 use crate::key_codec::KeyCodec;
 use crate::keys::{self, Interner};
@@ -81,7 +81,7 @@ impl PerTick for Aggregate {
         rows
     }
 
-    fn tick(&mut self, changes: Vec<((Bytes, Bytes), isize)>, out: &mut Vec<(Bytes, isize)>) {
+    fn tick(&mut self, changes: Vec<Change>, out: &mut Vec<(Bytes, isize)>) {
         let columns = self.open(&changes);
         let inputs = Inputs::of(&columns);
         let units: Vec<u32> = changes.iter().map(|((key, _), _)| self.unit(key)).collect();
@@ -107,7 +107,7 @@ impl PerTick for Aggregate {
 }
 
 impl Aggregate {
-    fn open(&self, changes: &[((Bytes, Bytes), isize)]) -> Vec<ArrayRef> {
+    fn open(&self, changes: &[Change]) -> Vec<ArrayRef> {
         if self.plan.inputs.is_empty() {
             return vec![];
         }

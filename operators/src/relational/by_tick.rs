@@ -9,7 +9,7 @@ use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::Operator;
 
-use super::rows::{Bytes, Keyed, Rows};
+use super::rows::{Bytes, Change, Keyed, Rows};
 use crate::keys;
 
 /// What is made of rows by key, on the worker that owns the key.
@@ -20,11 +20,11 @@ pub trait PerTick {
     }
 
     /// Takes in what changes at a tick, in the order of keys and rows, each once. Adds to `out` what becomes of it.
-    fn tick(&mut self, changes: Vec<((Bytes, Bytes), isize)>, out: &mut Vec<(Bytes, isize)>);
+    fn tick(&mut self, changes: Vec<Change>, out: &mut Vec<(Bytes, isize)>);
 }
 
 /// A change that waits for its tick.
-type Waiting = Vec<((Bytes, Bytes), isize)>;
+type Waiting = Vec<Change>;
 
 /// Makes rows of rows by key. `logic` is given the number of its worker, and of how many.
 pub fn by_tick<'scope, L: PerTick + 'static>(
@@ -66,8 +66,6 @@ pub fn by_tick<'scope, L: PerTick + 'static>(
 }
 
 /// The changes of each key.
-pub(super) fn by_key(
-    changes: &[((Bytes, Bytes), isize)],
-) -> impl Iterator<Item = (&Bytes, &[((Bytes, Bytes), isize)])> {
+pub(super) fn by_key(changes: &[Change]) -> impl Iterator<Item = (&Bytes, &[Change])> {
     changes.chunk_by(|a, b| a.0.0 == b.0.0).map(|of_key| (&of_key[0].0.0, of_key))
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::by_tick::{PerTick, by_key, by_tick};
-use super::rows::{Bytes, Keyed, Rows};
+use super::rows::{Bytes, Change, Keyed, Rows};
 
 /// The keys of rows, each once, whatever rows have it.
 pub fn distinct<'scope>(rows: Keyed<'scope>) -> Rows<'scope> {
@@ -15,7 +15,7 @@ pub fn distinct<'scope>(rows: Keyed<'scope>) -> Rows<'scope> {
 struct Distinct(HashMap<Bytes, isize>);
 
 impl PerTick for Distinct {
-    fn tick(&mut self, changes: Vec<((Bytes, Bytes), isize)>, out: &mut Vec<(Bytes, isize)>) {
+    fn tick(&mut self, changes: Vec<Change>, out: &mut Vec<(Bytes, isize)>) {
         for (key, changes) in by_key(&changes) {
             let diff: isize = changes.iter().map(|(_, diff)| diff).sum();
             let before = self.0.get(key).copied().unwrap_or(0);

@@ -28,7 +28,7 @@ use timely::progress::{Antichain, Stamp};
 use timely::scheduling::Activator;
 
 use super::changed::{self, Changed};
-use super::rows::{Bytes, Keyed};
+use super::rows::{Bytes, Change, Keyed};
 use crate::changes::{Changes, Keys};
 use crate::collection::{BEFORE, Changelog, Contents, Newest, Readable, Reset, RowBatch, RowSpine, RowTrace};
 use crate::group::rows::{Row, Rows};
@@ -143,7 +143,7 @@ impl Published {
     }
 
     /// Does what changes at a tick.
-    fn tick(&mut self, tick: i64, mut changes: Vec<((Bytes, Bytes), isize)>) {
+    fn tick(&mut self, tick: i64, mut changes: Vec<Change>) {
         consolidate(&mut changes);
         let opened = self.values.open(&changes);
         let mut first = 0;
@@ -235,7 +235,7 @@ pub fn publish<'scope>(
     let empty = RowSpine::new(info.clone(), None, Some(scope.activator_for(info.address.clone())));
     let (trace, mut writer): (_, TraceWriter<RowSpine>) = TraceAgent::new(empty, info, None);
     builder.build(move |mut capabilities| {
-        let mut waiting: BTreeMap<i64, Vec<((Bytes, Bytes), isize)>> = BTreeMap::new();
+        let mut waiting: BTreeMap<i64, Vec<Change>> = BTreeMap::new();
         let (mut lower, mut saved) = (i64::MIN, 0);
         move |frontiers| {
             let mut state = state.borrow_mut();
@@ -297,7 +297,7 @@ impl Opener {
         Ok(Opener { codec: if types.is_empty() { None } else { Some(KeyCodec::new(types)?) } })
     }
 
-    fn open(&self, changes: &[((Bytes, Bytes), isize)]) -> Opened {
+    fn open(&self, changes: &[Change]) -> Opened {
         let Some(codec) = self.codec.as_ref().filter(|_| !changes.is_empty()) else { return Opened(vec![]) };
         let columns = codec.decode(changes.iter().map(|((_, row), _)| row.as_slice())).expect("rows of this codec");
         Opened(columns.into_iter().map(|column| (column.clone(), values(&column))).collect())

@@ -8,3 +8,6 @@ pub type Bytes = Vec<u8>;
 pub type Rows<'scope> = VecCollection<'scope, i64, Bytes, isize>;
 /// Rows, each with a key.
 pub type Keyed<'scope> = VecCollection<'scope, i64, (Bytes, Bytes), isize>;
+
+/// A row under its key, and by how many it becomes more.
+pub type Change = ((Bytes, Bytes), isize);

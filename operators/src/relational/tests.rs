@@ -22,6 +22,8 @@ use crate::key_codec::KeyCodec;
 
 /// A key and a value, by side; and by how many there are more at a tick.
 type Change = (usize, (i64, Option<i64>), i64, isize);
+/// A row, its tick, and by how many it becomes more.
+type Update = (Vec<Option<i64>>, i64, isize);
 /// By tick, the rows that are there after it.
 type Told = BTreeMap<i64, Vec<Vec<Option<i64>>>>;
 
@@ -72,7 +74,7 @@ type Build = dyn for<'s> Fn(Keyed<'s>, Keyed<'s>) -> Rows<'s> + Send + Sync;
 
 /// What a dataflow over the two sides has after each tick; its rows have so many columns.
 fn run(workers: usize, changes: Vec<Change>, decode: fn(&[u8]) -> Vec<Option<i64>>, build: Arc<Build>) -> Told {
-    let told: Arc<Mutex<Vec<(Vec<Option<i64>>, i64, isize)>>> = Arc::default();
+    let told: Arc<Mutex<Vec<Update>>> = Arc::default();
     let out = told.clone();
     let config = if workers == 1 { timely::Config::thread() } else { timely::Config::process(workers) };
     let guards = timely::execute(config, move |worker| {

@@ -20,7 +20,7 @@ use arrow_row::{RowConverter, SortField};
 use differential_dataflow::consolidation::consolidate;
 
 use super::by_tick::{PerTick, by_key, by_tick};
-use super::rows::{Bytes, Keyed, Rows};
+use super::rows::{Bytes, Change, Keyed, Rows};
 use crate::key_codec::KeyCodec;
 
 /// The first `limit` rows of each key. A row stands behind its place in the order: see [`placed`]. `numbered`: with its number from 1 on,
@@ -90,7 +90,7 @@ impl Top {
 }
 
 impl PerTick for Top {
-    fn tick(&mut self, changes: Vec<((Bytes, Bytes), isize)>, out: &mut Vec<(Bytes, isize)>) {
+    fn tick(&mut self, changes: Vec<Change>, out: &mut Vec<(Bytes, isize)>) {
         for (key, changes) in by_key(&changes) {
             let kept = self.kept.entry(key.clone()).or_default();
             for ((_, row), diff) in changes {

@@ -99,9 +99,12 @@ fn row(
     group.key.iter().zip(keys).filter_map(of_key).chain(columns).collect()
 }
 
+/// Columns of a row: names and types.
+type Fields = Vec<(String, DataType)>;
+
 impl Compiled {
     /// The columns of its rows: those of the key, and all others.
-    pub fn fields(&self, group: &Group) -> (Vec<(String, DataType)>, Vec<(String, DataType)>) {
+    pub fn fields(&self, group: &Group) -> (Fields, Fields) {
         let keys = group.key.iter().zip(&self.keys).map(|(key, of)| (key.name.clone(), of.data_type().clone()));
         let columns = self.columns.iter().zip(&self.results).map(|(column, of)| (column.name.clone(), of.clone()));
         (keys.collect(), columns.chain(self.derived.fields()).collect())

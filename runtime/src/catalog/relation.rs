@@ -290,7 +290,7 @@ fn aggregates() -> Vec<AggregateFunction> {
             result: Arc::new(move |input| result(input).map_err(|refused| refused.0.to_owned())),
         }
     };
-    known.map(|known| one(&known)).collect()
+    known.map(one).collect()
 }
 
 /// By table, the columns that views read of it, but for its key.
