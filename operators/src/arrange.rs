@@ -38,11 +38,12 @@ type Output = OutputBuilder<i64, CapacityContainerBuilder<Vec<MovesSpan>>>;
 /// The arranged events of a group.
 pub type ArrangedMoves<'scope> = Arranged<'scope, Unkept>;
 
-/// By group its arranged events, and what wakes the operator. Events go to the worker that they are addressed to (see
+/// By group of some, their arranged events, and what wakes the operator. `states`: of all groups. Events go to the worker that they are addressed to (see
 /// `events::split`); an event travels at a time no later than its `_visible`. Keep the input open until the outputs have passed the
 /// last tick: when its frontier is empty, what is not finished is left.
 pub fn arrange_events<'scope>(
     events: Stream<'scope, i64, Vec<Routed>>,
+    numbers: &[u32],
     states: &[SharedState],
     control: &SharedControl,
 ) -> (Vec<ArrangedMoves<'scope>>, Activator) {
@@ -51,17 +52,24 @@ pub fn arrange_events<'scope>(
     let activator = scope.activator_for(builder.operator_info().address);
     let again = scope.activator_for(builder.operator_info().address);
     let mut input = builder.new_input(events, Exchange::new(|routed: &Routed| routed.to));
-    let (outputs, streams): (Vec<Output>, Vec<_>) = states
+    let (outputs, streams): (Vec<Output>, Vec<_>) = numbers
         .iter()
         .map(|_| {
             let (output, stream) = builder.new_output();
             (OutputBuilder::from(output), stream)
         })
         .unzip();
-    let (states, control) = (states.to_vec(), control.clone());
+    let (numbers, states, control) = (numbers.to_vec(), states.to_vec(), control.clone());
+    control.borrow_mut().lowers.resize(states.len(), i64::MIN);
     builder.build(move |capabilities| {
-        let groups = outputs.into_iter().zip(capabilities).zip(states.iter().cloned());
-        let groups = groups.map(|((output, capability), state)| Group { state, output, lower: i64::MIN, capability });
+        let groups = outputs.into_iter().zip(capabilities).zip(numbers);
+        let groups = groups.map(|((output, capability), number)| Group {
+            number: number as usize,
+            state: states[number as usize].clone(),
+            output,
+            lower: i64::MIN,
+            capability,
+        });
         let mut driver = Driver { groups: groups.collect(), states, control };
         move |frontiers| {
             if driver.control.borrow().fault.is_some() {
@@ -72,7 +80,7 @@ pub fn arrange_events<'scope>(
                 let sent = sent.least().copied().unwrap_or(i64::MIN);
                 for routed in batches.flat_map(|batch| batch.drain(..)) {
                     if inserted.is_ok() {
-                        let mut state = driver.groups[routed.group as usize].state.borrow_mut();
+                        let mut state = driver.states[routed.group as usize].borrow_mut();
                         inserted = state.insert(routed.set as usize, &routed.columns.0, sent);
                     }
                 }
@@ -97,12 +105,14 @@ pub fn arrange_events<'scope>(
 
 struct Driver {
     groups: Vec<Group>,
+    /// Of all groups, those that others arrange among them.
     states: Vec<SharedState>,
     control: SharedControl,
 }
 
 /// A group's side of it.
 struct Group {
+    number: usize,
     state: SharedState,
     output: Output,
     /// Where the next batch begins.
@@ -119,7 +129,7 @@ enum Next {
 
 impl Driver {
     fn step(&mut self, frontier: i64) -> Result<Next, SegmentError> {
-        if self.states.iter().any(|state| state.borrow().is_busy()) {
+        if self.groups.iter().any(|group| group.state.borrow().is_busy()) {
             return Ok(Next::AtOnce);
         }
         if self.control.borrow().hold.as_ref().is_some_and(|hold| hold()) {
@@ -155,16 +165,20 @@ impl Driver {
             made |= moves.is_some();
             reached = moves.as_ref().map_or(reached, |moves| moves.upto);
             group.send(moves, reached.saturating_add(1));
+            self.control.borrow_mut().lowers[group.number] = group.lower;
         }
         Ok(made)
     }
 
     /// Saves every group, once all ticks up to a checkpoint are finished and told.
     fn save(&mut self) -> Result<(), SegmentError> {
-        let checkpoint = self.control.borrow().checkpoints.front().copied();
-        let Some((number, t)) = checkpoint.filter(|(_, t)| self.groups.iter().all(|group| group.lower > *t)) else {
-            return Ok(());
+        let is_told = |state: &SharedState| !state.borrow().is_busy();
+        let checkpoint = {
+            let control = self.control.borrow();
+            let checkpoint = control.checkpoints.front().copied();
+            checkpoint.filter(|(_, t)| control.lowers.iter().all(|lower| lower > t))
         };
+        let Some((number, t)) = checkpoint.filter(|_| self.states.iter().all(is_told)) else { return Ok(()) };
         let save = self.control.borrow_mut().save.take();
         if let Some(mut save) = save {
             save(number, t, &self.states)?;

@@ -30,6 +30,8 @@ pub struct WindowControl {
     pub horizons: Vec<(usize, i64, i64)>,
     /// Checkpoints to be taken: (number, t). Put here before the frontier passes `t`, where the operators stand until it is saved.
     pub checkpoints: VecDeque<(u64, i64)>,
+    /// By group: all of its ticks before it are made. A checkpoint is taken once those of all groups are behind it.
+    pub lowers: Vec<i64>,
     /// Takes a checkpoint of all groups.
     pub save: Option<Save>,
 }

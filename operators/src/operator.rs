@@ -11,11 +11,11 @@ use std::rc::Rc;
 use differential_dataflow::operators::arrange::Arranged;
 use differential_dataflow::trace::TraceReader;
 use timely::container::CapacityContainerBuilder;
-use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::operators::generic::{Operator, OutputBuilder};
 use timely::dataflow::operators::{Capability, Concatenate};
+use timely::dataflow::{Scope, Stream};
 use timely::progress::Antichain;
 use timely::scheduling::Activator;
 
@@ -39,30 +39,62 @@ pub struct Outputs<'scope> {
     pub activators: Vec<Rc<Activator>>,
 }
 
+/// The rows of a group, arranged by unit, with its number.
+pub type RowsOf<'scope> = (u32, Arranged<'scope, RowTrace>);
+
 /// See `arrange::arrange_events`. `states`: of this worker, by group; everything is loaded.
 pub fn windows<'scope>(
     events: Stream<'scope, i64, Vec<Routed>>,
     states: &[SharedState],
     control: &SharedControl,
 ) -> Outputs<'scope> {
-    let scope = events.scope();
+    let numbers: Vec<u32> = (0..states.len() as u32).collect();
+    let (scope, (rows, activator)) = (events.scope(), rows(events, &numbers, states, control));
+    let mut out = outputs(scope, &rows, states, control);
+    out.activators.push(activator);
+    out
+}
+
+/// The rows of some groups, of all that there are, and what wakes their operator. A group's rows may be read while others are still to be
+/// made of them.
+pub fn rows<'scope>(
+    events: Stream<'scope, i64, Vec<Routed>>,
+    numbers: &[u32],
+    states: &[SharedState],
+    control: &SharedControl,
+) -> (Vec<RowsOf<'scope>>, Rc<Activator>) {
+    let (arranged, activator) = arrange_events(events, numbers, states, control);
+    let reduced = numbers
+        .iter()
+        .zip(arranged)
+        .map(|(number, events)| (*number, reduce_rows(events, states[*number as usize].clone(), control.clone())));
+    (reduced.collect(), Rc::new(activator))
+}
+
+/// What sinks are told of the rows of all groups.
+pub fn outputs<'scope>(
+    scope: Scope<'scope, i64>,
+    rows: &[RowsOf<'scope>],
+    states: &[SharedState],
+    control: &SharedControl,
+) -> Outputs<'scope> {
     let here = scope.index() as u64;
-    let (arranged, activator) = arrange_events(events, states, control);
     let (mut changes, mut newest, mut contents, mut finished) = (vec![], vec![], vec![], vec![]);
-    let mut activators = vec![activator];
-    for ((group, state), events) in (0..).zip(states).zip(arranged) {
-        let rows = reduce_rows(events, state.clone(), control.clone());
+    let mut activators = vec![];
+    for (group, rows) in rows {
+        let state = &states[*group as usize];
         let (changelog, store) = (state.borrow().changelog(), state.borrow().newest());
         let shared = state.borrow().contents();
         let mut read = |to, told: Told| {
-            let (stream, activator) = read_rows(rows.clone(), (to, group), state.clone(), told);
+            let (stream, activator) = read_rows(rows.clone(), (to, *group), state.clone(), told);
             activators.push(activator);
             stream
         };
         changes.extend(changelog.map(|changelog| read(0, Told::Changes(changelog))));
         newest.extend(store.map(|store| read(here, Told::Newest(store, control.clone()))));
         contents.extend(shared.map(|shared| read(here, Told::Contents(shared))));
-        finished.push(rows.stream.unary::<CapacityContainerBuilder<Vec<()>>, _, _, _>(Pipeline, "finished", |_, _| {
+        let rows = rows.stream.clone();
+        finished.push(rows.unary::<CapacityContainerBuilder<Vec<()>>, _, _, _>(Pipeline, "finished", |_, _| {
             |input, _| input.for_each(|_, _| ())
         }));
     }

@@ -207,21 +207,28 @@ class Table(Part):
 
 @dataclass
 class Lookup(Part):
-    """What a group's events look up in a table: `NAME.COLUMN` in its SQL. See `lookup`."""
+    """What a group's events look up, in a table or in the row that another group had just before: `NAME.COLUMN` in its SQL. See `lookup`."""
 
     table: str | Table | None = None
     on: str | Sequence[str] | None = None
+    features: str | Features | None = None
     extra: Mapping[str, Any] = _extra()
     _place: Place | None = _place()
 
     def _keys(self) -> dict[str, Any]:
         keys = super()._keys()
-        return {**keys, "table": _name(self.table)} if "table" in keys else keys
+        return keys | {name: _name(getattr(self, name)) for name in ("table", "features") if name in keys}
 
 
-def lookup(table: str | Table, on: str | Sequence[str]) -> Lookup:
-    """A row of a table, by a column or SQL of the event, or a list as long as the table's key."""
-    return Lookup(table, on)
+def lookup(
+    table: str | Table | None = None, on: str | Sequence[str] | None = None, *, features: str | Features | None = None
+) -> Lookup:
+    """A row of a table, or the one that a group had just before, by a column or SQL of the event, or a list as long as the key there.
+
+    >>> lookup(features="card_activity", on="card_id").features
+    'card_activity'
+    """
+    return Lookup(table, on, features)
 
 
 @dataclass

@@ -9,12 +9,18 @@ use crate::changes::{Changes, Keys};
 /// Reads what a store has of a collection, tick by tick, beginning with what was there before the run.
 pub struct Contents {
     changes: Changes,
+    shown_from: i64,
 }
 
 impl Contents {
     /// Tells them as such changes.
     pub fn new(changes: Changes) -> Contents {
-        Contents { changes }
+        Contents { changes, shown_from: i64::MIN }
+    }
+
+    /// What is before a tick is told as of then.
+    pub fn show_from(&mut self, tick: i64) {
+        self.shown_from = tick;
     }
 }
 
@@ -23,7 +29,7 @@ impl RowReader for Contents {
         if let Some(batch) = batch {
             each_version(batch, |_, version, times| {
                 for (time, diff) in times.filter(|_| version.is_stored()) {
-                    self.changes.push(version.key, &version.values, time, diff as i8);
+                    self.changes.push(version.key, &version.values, time.max(self.shown_from), diff as i8);
                 }
             });
         }

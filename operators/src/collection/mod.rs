@@ -14,6 +14,7 @@
 mod changelog;
 mod contents;
 mod newest;
+mod past;
 mod reader;
 mod trace;
 mod version;
@@ -21,6 +22,7 @@ mod version;
 pub use changelog::{Changelog, Reset};
 pub use contents::Contents;
 pub use newest::Newest;
+pub use past::{Past, Values};
 pub use reader::{Readable, RowReader};
 pub use trace::{RowBatch, RowSpine, RowTrace, Update, batch, each_row_at};
 pub use version::{BEFORE, Phase, Version};

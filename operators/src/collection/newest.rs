@@ -17,6 +17,8 @@ pub struct Newest {
     /// From then on rows are asked for: by the last tick at the latest.
     from: i64,
     last: i64,
+    /// What changed before that is told as of then: nobody saw it before.
+    shown_from: i64,
     /// The number of the newest full refresh that was asked for.
     refresh: u64,
     /// Whether every row is due; and whether any was ever told. While a full refresh is due rows that go are told too: another worker's store
@@ -46,12 +48,18 @@ impl Newest {
             windowed,
             from,
             last,
+            shown_from: i64::MIN,
             refresh,
             refresh_due: !skip_refresh,
             emitted: skip_refresh,
             untold: BTreeSet::new(),
             gone: vec![],
         }
+    }
+
+    /// Rows are shown from a tick on, though they were there before.
+    pub fn show_from(&mut self, tick: i64) {
+        (self.from, self.shown_from) = (self.from.max(tick), tick);
     }
 
     /// Hears of the newest full refresh that was asked for: its number, and the tick from which on every row is told once more.
@@ -83,7 +91,7 @@ impl Newest {
 
     fn tell_come(&mut self, row: &Version) {
         if row.is_stored() {
-            self.changes.push(row.key, &row.values, row.at, 1);
+            self.changes.push(row.key, &row.values, row.at.max(self.shown_from), 1);
         }
     }
 }

@@ -42,6 +42,8 @@ pub enum Piece {
     Versions,
     /// Beside groups: events that versions may still correct.
     Held,
+    /// Beside groups: rows as they were, which such events may come to ask for.
+    Past,
     /// Beside groups: records that replace one another.
     Replaced,
     /// Beside groups: when the rows of views changed last.
@@ -252,7 +254,7 @@ impl State {
         let Some((set, now)) = self.of_saved(saved_set, values.shadow) else { return Ok(()) };
         match piece {
             Piece::Values => Ok(self.load_values(set, batch, values)?),
-            Piece::Units | Piece::Versions | Piece::Held | Piece::Replaced | Piece::Changed => Ok(()),
+            Piece::Units | Piece::Versions | Piece::Held | Piece::Past | Piece::Replaced | Piece::Changed => Ok(()),
             Piece::Ledger => {
                 let rows = self.dense.sets.get(set).accumulators.unpack(batch, &self.dense.keys)?;
                 if self.windowed {

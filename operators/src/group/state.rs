@@ -60,6 +60,8 @@ pub struct State {
     skip_refresh: bool,
     /// Nobody is shown any row.
     pub(super) shadow: bool,
+    /// Its rows are there from the beginning, and shown from this tick on.
+    shown_from: Option<i64>,
     /// How long after `floor` column sets enter.
     enters_after: i64,
     pub(super) resumed: Vec<Option<Resumed>>,
@@ -111,6 +113,7 @@ impl State {
             changelog_reset: false,
             skip_refresh: false,
             shadow: false,
+            shown_from: None,
             enters_after: 0,
             resumed: vec![],
             horizons: VecDeque::new(),
@@ -125,6 +128,11 @@ impl State {
     /// anything else.
     pub fn set_shadow(&mut self) {
         self.shadow = true;
+    }
+
+    /// Somebody looks at the rows of every tick, those before the one from which on they are shown among them. Called before anything else.
+    pub fn show_from(&mut self, tick: i64) {
+        self.shown_from = Some(tick);
     }
 
     /// Tells every row as one that comes, at the tick up to which everything was published before. Called before `resume`.
@@ -201,13 +209,16 @@ impl State {
 
     /// Where changelogs begin anew.
     fn reset(&self) -> Option<Reset> {
+        if let Some(at) = self.shown_from.filter(|from| self.floor.is_none_or(|floor| floor < *from)) {
+            return Some(Reset { at, all: false });
+        }
         let at = self.floor.filter(|_| self.fresh || self.changelog_reset)?;
         Some(Reset { at, all: !self.fresh })
     }
 
     /// From this tick on every change of a row is told at its tick. `i64::MAX`: only the newest ones are.
     pub(super) fn every_tick_from(&self) -> i64 {
-        if self.contents {
+        if self.contents || self.shown_from.is_some() {
             return i64::MIN;
         }
         if self.outputs.changes { self.reset().map_or(i64::MIN, |reset| reset.at) } else { i64::MAX }
@@ -221,12 +232,16 @@ impl State {
     /// A reader for stores, if there is one. Asked for once everything is loaded.
     pub fn newest(&self) -> Option<Newest> {
         let from = self.outputs.rows_from?;
-        Some(Newest::new(self.no_changes(), self.windowed, from, self.skip_refresh))
+        let mut newest = Newest::new(self.no_changes(), self.windowed, from, self.skip_refresh);
+        self.shown_from.into_iter().for_each(|tick| newest.show_from(tick));
+        Some(newest)
     }
 
     /// A reader for what is built on its rows, if there is anything. Asked for once everything is loaded.
     pub fn contents(&self) -> Option<Contents> {
-        self.contents.then(|| Contents::new(self.no_changes()))
+        let mut contents = self.contents.then(|| Contents::new(self.no_changes()))?;
+        self.shown_from.into_iter().for_each(|tick| contents.show_from(tick));
+        Some(contents)
     }
 
     fn no_changes(&self) -> Changes {

@@ -10,6 +10,7 @@
 //! - `map`: rows opened as columns, a batch at a time, for whoever evaluates expressions over them
 //! - `join`: differential's join, of rows by a key
 //! - `by_tick`: what keeps something of each key, and is given what changes tick by tick: `aggregate`, `distinct`, `top`
+//! - `links`: what hangs together, by differential's iteration
 //! - `published`: the rows of a key become what sinks read
 //!
 //! Ticks are a total order, so what is kept of a key need not remember how it was: an aggregate takes what changes into its accumulators, and a
@@ -20,6 +21,7 @@ mod by_tick;
 mod changed;
 pub mod distinct;
 pub mod join;
+pub mod links;
 pub mod map;
 pub mod published;
 mod rows;

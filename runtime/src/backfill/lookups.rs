@@ -36,6 +36,7 @@ use crate::ingest::admit::Admitted;
 use crate::ingest::dead_letters::{REASONS, Tally, reason_bit};
 use crate::ingest::looked_up::{Raw, RawRow, gather, take_records, with_column};
 use crate::ingest::shape::{Batch, Refused, Shaper};
+use crate::job::LookIn;
 
 /// Whether events of a group may be taken back.
 pub fn takes_back(opened: &Opened, group: GroupId, enter: Enter) -> bool {
@@ -48,6 +49,15 @@ pub fn schema(opened: &Opened, group: GroupId, enter: Enter) -> SchemaRef {
     match takes_back(opened, group, enter) {
         true => events::corrected_schema(&inputs, false),
         false => events::schema(&inputs, false),
+    }
+}
+
+/// # Panics
+/// On a lookup in a group: a backfill of such a group is refused.
+fn table_of(lookup: &OpenLookup) -> SourceId {
+    match lookup.of {
+        LookIn::Table(table) => table,
+        LookIn::Features(_) => unreachable!("a backfill of a group that looks up in a group is refused"),
     }
 }
 
@@ -78,7 +88,7 @@ impl<'t> LookUps<'t> {
                 let shapers = Shaper::of_source(opened, sets, source);
                 let shaper = shapers.into_iter().find(|shaper| shaper.group == group);
                 let keys = opened.groups[group].lookups.iter().map(|lookup| {
-                    let table = opened.sources[lookup.table].table.as_ref().expect("a table");
+                    let table = opened.sources[table_of(lookup)].table.as_ref().expect("a table");
                     KeyCodec::new(&table.key_types).expect("key types were checked")
                 });
                 let schema = schema(opened, group, enter);
@@ -107,7 +117,7 @@ impl<'t> LookUps<'t> {
         let mut seen: Vec<Seen> = rows.iter().map(|row| Seen::of(raw, *row)).collect();
         for (lookup, codec) in self.opened.groups[group].lookups.iter().zip(&looking.keys) {
             let keys = Keys::of(lookup, codec, &records);
-            let table = self.tables.of_source(lookup.table);
+            let table = self.tables.of_source(table_of(lookup));
             let parts = self.look_up(&keys, table, (raw, seen));
             if parts.of.len() > records.len() {
                 records = take_records(&records, &parts.of);

@@ -112,13 +112,16 @@ impl ColumnSet {
                 .map_err(|e| Failure::Running(format!("the state names a type that is none, {text}: {e}")))?;
             inputs.push((expression, data_type));
         }
+        let lookers = opened.graph.looking_up(group).map(|group| reach_of(opened, group));
         let kept = planned.columns.iter().filter(|column| column.index.is_some());
         let s = plan.s_of(planned);
         let start = s.filter(|_| plan.side_of_set(planned) == side);
+        // Its rows are looked up as of ticks before `S` as well.
+        let start = start.map(|s| if opened.is_looked_up(group) { Tick::BEFORE_ALL } else { s });
         Ok(ColumnSet {
             scans: planned.scans.iter().map(|scan| (plan.scans[*scan].source, *scan)).collect(),
             s,
-            reach: Reach::of(&opened.job.groups[group], kept.map(|column| column.plan.length)),
+            reach: Reach::of(&opened.job.groups[group], kept.map(|column| column.plan.length)).looked_up_by(lookers),
             plan: group::ColumnSet {
                 columns: planned.columns.iter().map(|column| column.plan.clone()).collect(),
                 places: planned.columns.iter().map(|column| column.index).collect(),
@@ -128,4 +131,11 @@ impl ColumnSet {
             inputs,
         })
     }
+}
+
+/// The reach of a group, with that of the groups that look up in it.
+fn reach_of(opened: &Opened, group: GroupId) -> Reach {
+    let lengths = opened.groups[group].columns.iter().map(|column| column.length);
+    let lookers = opened.graph.looking_up(group).map(|group| reach_of(opened, group));
+    Reach::of(&opened.job.groups[group], lengths).looked_up_by(lookers)
 }

@@ -22,7 +22,7 @@
 use std::collections::BTreeSet;
 
 use crate::base::id::{GroupId, Id, IdVec, NodeId, SinkId, SourceId, ViewId};
-use crate::job::Job;
+use crate::job::{Group, Job, LookIn, Lookup};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Graph {
@@ -34,6 +34,8 @@ pub struct Graph {
     sinks: IdVec<SinkId, NodeId>,
     /// Sources whose records are versions of rows, and no events.
     tables: Vec<SourceId>,
+    /// By group: how many it looks up through, one behind the other.
+    levels: IdVec<GroupId, usize>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,11 +69,18 @@ impl Graph {
             nodes.push(Node { kind, inputs })
         };
         let sources: IdVec<_, _> = job.sources.ids().map(|id| add(Kind::Source(id), vec![])).collect();
-        let of_group = |group: &crate::job::Group| {
-            let tables = group.lookups.iter().map(|lookup| sources[lookup.table]);
-            group.sources.iter().map(|source| sources[*source]).chain(tables).collect()
-        };
-        let groups: IdVec<_, _> = job.groups.pairs().map(|(id, group)| add(Kind::Group(id), of_group(group))).collect();
+        let levels = levels(&job.groups);
+        let mut of_groups: IdVec<GroupId, Option<NodeId>> = IdVec::filled(None, job.groups.len());
+        for id in in_order(&levels) {
+            let group = &job.groups[id];
+            let looked_up = |lookup: &Lookup| match lookup.of {
+                LookIn::Table(table) => sources[table],
+                LookIn::Features(group) => of_groups[group].expect("a group stands behind those that it looks up in"),
+            };
+            let own = group.sources.iter().map(|source| sources[*source]);
+            of_groups[id] = Some(add(Kind::Group(id), own.chain(group.lookups.iter().map(looked_up)).collect()));
+        }
+        let groups: IdVec<GroupId, NodeId> = of_groups.into_iter().flatten().collect();
         let mut known: IdVec<ViewId, Option<NodeId>> = IdVec::filled(None, job.views.len());
         while let Some((view, inputs)) = next_view(reads, &known, (&sources, &groups)) {
             known[view] = Some(add(Kind::View(view), inputs));
@@ -87,7 +96,7 @@ impl Graph {
         let sinks = job.sinks.pairs().map(|(id, sink)| add(Kind::Sink(id), of_sink(sink))).collect();
         add(Kind::DeadLetters, sources.iter().copied().collect());
         let tables = job.sources.pairs().filter(|(_, source)| source.table.is_some()).map(|(id, _)| id).collect();
-        Graph { nodes, sources, groups, views, sinks, tables }
+        Graph { nodes, sources, groups, views, sinks, tables, levels }
     }
 
     pub fn nodes(&self) -> impl Iterator<Item = &Node> {
@@ -99,14 +108,43 @@ impl Graph {
         self.sources_of(group).filter(|source| !self.tables.contains(source))
     }
 
-    /// What a group reads: whose events it takes, and the tables in which it looks them up.
+    /// What a group reads itself: whose events it takes, and the tables in which it looks them up.
     pub fn sources_of(&self, group: GroupId) -> impl Iterator<Item = SourceId> + Clone {
         self.inputs(self.groups[group]).filter_map(Kind::source)
     }
 
+    /// The groups in whose rows a group looks something up.
+    pub fn looked_up_by(&self, group: GroupId) -> impl Iterator<Item = GroupId> + Clone {
+        self.inputs(self.groups[group]).filter_map(Kind::group)
+    }
+
+    /// The groups that look something up in the rows of one.
+    pub fn looking_up(&self, group: GroupId) -> impl Iterator<Item = GroupId> + Clone {
+        self.readers(self.groups[group]).filter_map(Kind::group)
+    }
+
+    /// What a group reads, itself or through the groups that it looks up in; ascending.
+    pub fn all_sources_of(&self, group: GroupId) -> Vec<SourceId> {
+        let through = self.looked_up_by(group).flat_map(|group| self.all_sources_of(group));
+        let mut all: Vec<SourceId> = self.sources_of(group).chain(through).collect();
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+
+    /// How many groups a group looks up through, one behind the other.
+    pub fn level(&self, group: GroupId) -> usize {
+        self.levels[group]
+    }
+
+    /// The groups in an order in which each stands behind those that it looks up in.
+    pub fn groups_in_order(&self) -> Vec<GroupId> {
+        in_order(&self.levels)
+    }
+
     /// Who takes a source's events, or looks up in it.
     pub fn groups_of(&self, source: SourceId) -> impl Iterator<Item = GroupId> + Clone {
-        self.readers(self.sources[source]).filter_map(Kind::group)
+        in_order_of_job(self.readers(self.sources[source]))
     }
 
     /// Whose rows go to a sink: groups, and behind them views.
@@ -166,6 +204,30 @@ impl Graph {
     fn readers(&self, node: NodeId) -> impl Iterator<Item = Kind> + Clone {
         self.nodes.iter().filter(move |reader| reader.inputs.contains(&node)).map(|reader| reader.kind)
     }
+}
+
+/// By group its level: 0 where it looks up in none, else past those in which it does. There are no circles.
+fn levels(groups: &IdVec<GroupId, Group>) -> IdVec<GroupId, usize> {
+    let mut levels = IdVec::filled(0, groups.len());
+    for _ in groups.ids() {
+        for (id, group) in groups.pairs() {
+            let below = group.lookups.iter().filter_map(Lookup::features).map(|group| levels[group] + 1);
+            levels[id] = below.max().unwrap_or(0);
+        }
+    }
+    levels
+}
+
+fn in_order_of_job(nodes: impl Iterator<Item = Kind>) -> std::vec::IntoIter<GroupId> {
+    let mut groups: Vec<GroupId> = nodes.filter_map(Kind::group).collect();
+    groups.sort_unstable();
+    groups.into_iter()
+}
+
+fn in_order(levels: &IdVec<GroupId, usize>) -> Vec<GroupId> {
+    let mut all: Vec<GroupId> = levels.ids().collect();
+    all.sort_by_key(|group| levels[*group]);
+    all
 }
 
 /// The first view that is not known yet and reads nothing that is not, with what it reads.

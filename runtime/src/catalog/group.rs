@@ -13,11 +13,11 @@ use headwater_operators::changes;
 use super::derived::DerivedColumns;
 use super::explode;
 use super::input::{Input, condition};
-use super::lookup::{self, Tables};
+use super::lookup::{self, There};
 use super::opened::{ElementField, Explode, KeyColumn, OpenGroup, Source};
 use super::view::View;
 use crate::base::fault::Faults;
-use crate::base::id::{IdVec, SourceId};
+use crate::base::id::{GroupId, IdVec, SourceId};
 use crate::job::validate::names::{ELEMENT, is_key, is_of_element};
 use crate::job::validate::types;
 use crate::job::{Group, Key, Window, columns};
@@ -35,10 +35,10 @@ pub struct Compiled {
     derived: DerivedColumns,
 }
 
-/// `None`: there are faults. (A name that is no column of the source is told by `check_names`.) `tables`: the columns of each.
-pub fn compile(group: &Group, schema: &SchemaRef, tables: &Tables, faults: &mut Faults) -> Option<Compiled> {
+/// `None`: there are faults. (A name that is no column of the source is told by `check_names`.) `there`: what it can look up in.
+pub fn compile(group: &Group, schema: &SchemaRef, there: &There, faults: &mut Faults) -> Option<Compiled> {
     let schema = with_element(group, schema, faults)?;
-    let (schema, lookups) = lookup::compile(group, schema, tables, faults)?;
+    let (schema, lookups) = lookup::compile(group, schema, there, faults)?;
     let schema = &schema;
     let keys: Vec<Option<Expression>> = group.key.iter().map(|key| compile_key(group, key, schema, faults)).collect();
     let filter = group.filter.as_ref().map(|text| condition(text, "where", schema, faults));
@@ -178,10 +178,11 @@ pub fn open_group<'a>(
     group: &Group,
     compiled: Compiled,
     sources: impl Iterator<Item = (SourceId, &'a Source)> + Clone,
-    tables: &IdVec<SourceId, Source>,
+    (tables, looked_up): (&IdVec<SourceId, Source>, (&IdVec<GroupId, Vec<String>>, GroupId)),
 ) -> OpenGroup {
     let named = compiled.named(group);
-    let lookups = lookup::open(group, &compiled.lookups, compiled.names(), &compiled.schema, tables);
+    let (values, id) = looked_up;
+    let lookups = lookup::open(group, &compiled.lookups, compiled.names(), &compiled.schema, (tables, values));
     let explode = sources.clone().find_map(|(_, source)| open_explode(group, &compiled, source));
     let views = sources.map(|(id, source)| (id, View::new(&source.wanted.schema, &named))).collect();
     let Compiled { schema, keys, filter, inputs, columns: plans, results, derived, .. } = compiled;
@@ -209,6 +210,7 @@ pub fn open_group<'a>(
         inputs,
         columns: plans,
         derived,
+        looked_up: values[id].clone(),
         own_schema,
         shape,
     }

@@ -7,6 +7,7 @@ pub mod explode;
 pub mod graph;
 pub mod group;
 pub mod input;
+pub mod links;
 pub mod load;
 pub mod lookup;
 pub mod open;

@@ -1,5 +1,6 @@
 //! Opening a job: every name and every type is checked against what its sources are.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
@@ -10,7 +11,7 @@ use headwater_expression::Expression;
 use super::graph::Graph;
 use super::group::{Compiled, compile, open_group};
 use super::input::condition;
-use super::lookup::Tables;
+use super::lookup::{self, RowFields, There};
 use super::opened::Opened;
 use super::relation::{self, Readable};
 use super::source::{Streams, look_at_schema, open_history, open_streams, project, told, with_computed};
@@ -20,7 +21,7 @@ use crate::base::fault::Faults;
 use crate::base::id::{GroupId, IdVec, SourceId};
 use crate::job::validate::names::check_names;
 use crate::job::validate::union;
-use crate::job::{self, Job, Named};
+use crate::job::{self, Job, LookIn, Named};
 use crate::plan::Plan;
 
 /// Opens sources, and checks every name and type against them. `pinned`: the files of its history as they were pinned before;
@@ -97,12 +98,17 @@ fn open_once(
     let times: IdVec<SourceId, Option<Times>> = times.collect();
     let deleted: IdVec<SourceId, Option<Option<Expression>>> =
         job.sources.pairs().map(|(id, source)| compile_deleted(source, schemas[id].as_ref(), &mut faults)).collect();
-    let tables = Tables { sources: &job.sources, schemas: &schemas };
-    let mut compiled: IdVec<GroupId, Option<Compiled>> = IdVec::new();
-    for group in &job.groups {
+    let mut by_group: BTreeMap<GroupId, Option<Compiled>> = BTreeMap::new();
+    let mut rows: IdVec<GroupId, Option<RowFields>> = IdVec::filled(None, job.groups.len());
+    for id in graph.groups_in_order() {
+        let group = &job.groups[id];
         let schema = union::schema(group, &job.sources, &schemas);
-        compiled.push(schema.and_then(|schema| compile(group, &schema, &tables, &mut faults)));
+        let there = There { sources: &job.sources, schemas: &schemas, rows: &rows, groups: &job.groups };
+        let compiled = schema.and_then(|schema| compile(group, &schema, &there, &mut faults));
+        rows[id] = compiled.as_ref().map(|compiled| compiled.fields(group));
+        by_group.insert(id, compiled);
     }
+    let compiled: IdVec<GroupId, Option<Compiled>> = by_group.into_values().collect();
     let views = relation::compile(&Readable { job: &job, schemas: &schemas, groups: &compiled }, &reads, &mut faults);
     let viewed = relation::of_tables(&job, &views, &schemas);
     // Last, and told last: who is away hides nothing that is wrong with the job itself.
@@ -125,12 +131,28 @@ fn open_once(
         let viewed = viewed.get(&id).map_or(&[][..], Vec::as_slice);
         opened.sources.push(project((id, source), parts, times, (groups, viewed)));
     }
+    let looked_up = looked_up(&opened, &compiled);
     for ((id, group), compiled) in opened.job.groups.pairs().zip(compiled) {
         let sources = opened.graph.events_of(id).map(|source| (source, &opened.sources[source]));
-        let group = open_group(group, compiled, sources, &opened.sources);
+        let group = open_group(group, compiled, sources, (&opened.sources, (&looked_up, id)));
         opened.groups.push(group);
     }
     Ok(opened)
+}
+
+/// By group, the columns of its rows that others look up; each once.
+fn looked_up(opened: &Opened, compiled: &IdVec<GroupId, Compiled>) -> IdVec<GroupId, Vec<String>> {
+    let one = |id| {
+        let mut all: Vec<String> = vec![];
+        for looking in opened.graph.looking_up(id) {
+            let (group, compiled) = (&opened.job.groups[looking], &compiled[looking]);
+            for name in lookup::named(group, compiled.names(), LookIn::Features(id)) {
+                all.extend((!all.contains(&name)).then_some(name));
+            }
+        }
+        all
+    };
+    opened.job.groups.ids().map(one).collect()
 }
 
 /// The `deleted` of a source. `None`: there are faults.
@@ -154,9 +176,11 @@ pub fn more_faults(job: &Job) -> Faults {
             compile_deleted(source, Some(schema), &mut faults);
         }
     }
-    let tables = Tables { sources: &job.sources, schemas: &schemas };
-    let mut groups: IdVec<GroupId, Option<Compiled>> = IdVec::new();
-    for group in &job.groups {
+    let mut rows: IdVec<GroupId, Option<RowFields>> = IdVec::filled(None, job.groups.len());
+    let mut by_group: BTreeMap<GroupId, Option<Compiled>> = job.groups.ids().map(|id| (id, None)).collect();
+    let reads = relation::reads(job);
+    for id in Graph::of(job, &reads).groups_in_order() {
+        let group = &job.groups[id];
         if let Some(schema) = &union::schema(group, &job.sources, &schemas) {
             let mut whole = group.clone();
             let written = |text: &Named| !text.text.is_empty();
@@ -164,11 +188,13 @@ pub fn more_faults(job: &Job) -> Faults {
             // Others have been told as missing their input.
             whole.columns.iter_mut().for_each(|column| column.filter = column.filter.take().filter(written));
             whole.columns.retain(|c| c.of.as_ref().map_or(c.agg.definition().of_events.is_some(), written));
-            groups.push(compile(&whole, schema, &tables, &mut faults));
-        } else {
-            groups.push(None);
+            let there = There { sources: &job.sources, schemas: &schemas, rows: &rows, groups: &job.groups };
+            let compiled = compile(&whole, schema, &there, &mut faults);
+            rows[id] = compiled.as_ref().map(|compiled| compiled.fields(&whole));
+            by_group.insert(id, compiled);
         }
     }
-    relation::compile(&Readable { job, schemas: &schemas, groups: &groups }, &relation::reads(job), &mut faults);
+    let groups: IdVec<GroupId, Option<Compiled>> = by_group.into_values().collect();
+    relation::compile(&Readable { job, schemas: &schemas, groups: &groups }, &reads, &mut faults);
     faults
 }

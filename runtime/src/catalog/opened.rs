@@ -17,10 +17,11 @@ use super::computed::Computed;
 use super::derived::DerivedColumns;
 use super::graph::{Graph, Kind};
 use super::input::Input;
+use super::links::OpenLinks;
 use super::view::View;
 use crate::base::id::{GroupId, IdVec, SourceId, ViewId};
 use crate::base::time::Span;
-use crate::job::{Job, Window};
+use crate::job::{Job, LookIn, Lookup, Window};
 
 pub struct Opened {
     pub job: Job,
@@ -70,6 +71,27 @@ impl Opened {
         }
     }
 
+    /// Whether any group looks up in the rows of another. Then what a history holds is taken in tick by tick, as a run from its beginning would
+    /// have seen it.
+    pub fn looks_back(&self) -> bool {
+        self.job.groups.iter().flat_map(|group| &group.lookups).any(|lookup| lookup.features().is_some())
+    }
+
+    /// By which tables events may come to ask for other rows of a group than they had, long after their ticks.
+    pub fn asked_late(&self, group: GroupId) -> Vec<SourceId> {
+        let late = |id: &GroupId| {
+            let asks = |lookup: &OpenLookup| lookup.of == LookIn::Features(group) && lookup.is_corrected;
+            self.groups[*id].lookups.iter().any(asks)
+        };
+        let lookers = self.graph.looking_up(group).filter(late);
+        lookers.flat_map(|id| self.job.groups[id].lookups.iter().filter_map(Lookup::table)).collect()
+    }
+
+    /// Whether others look up in a group's rows.
+    pub fn is_looked_up(&self, group: GroupId) -> bool {
+        self.graph.looking_up(group).next().is_some()
+    }
+
     /// The names of the sources whose events a group has.
     pub fn sources_of(&self, group: GroupId) -> String {
         let names: Vec<&str> =
@@ -88,10 +110,12 @@ impl Opened {
         self.graph.read_by(view).filter_map(name).collect()
     }
 
-    /// Whether a group's events may be taken back. Those of sessions are looked up where nothing comes late.
+    /// Whether a group's events may be taken back. Those of sessions are looked up where nothing comes late, and a row just before never
+    /// changes.
     pub fn is_corrected(&self, group: GroupId) -> bool {
-        let is_held = self.graph.events_of(group).any(|source| self.is_held(group, source));
-        is_held && !matches!(self.job.groups[group].window, Window::Session { .. })
+        let has_table = self.job.groups[group].lookups.iter().any(|lookup| lookup.table().is_some());
+        let is_session = matches!(self.job.groups[group].window, Window::Session { .. });
+        (has_table || self.is_replaced(group)) && !is_session
     }
 
     /// Whether a group has events that are replaced.
@@ -111,7 +135,7 @@ impl Opened {
     pub fn lateness(&self, group: GroupId) -> Span {
         let windowed = self.job.groups[group].window != Window::Trailing;
         // No correction of what is looked up is refused.
-        let tables = self.job.groups[group].lookups.iter().map(|lookup| lookup.table).filter(|_| windowed);
+        let tables = self.job.groups[group].lookups.iter().filter_map(Lookup::table).filter(|_| windowed);
         let all = self.graph.events_of(group).chain(tables).map(|source| self.job.sources[source].lateness_us);
         Span::from_us(all.max().unwrap_or(0))
     }
@@ -155,6 +179,11 @@ impl Source {
         let computed = name.and_then(|name| self.computed.as_ref()?.column(name));
         let own = name.filter(|_| computed.is_none());
         own.into_iter().chain(computed.into_iter().flat_map(Expression::columns)).map(String::as_str)
+    }
+
+    /// Whether its records have times.
+    pub fn has_times(&self) -> bool {
+        self.event_time.is_some() || self.arrival_time.is_some()
     }
 
     /// Places of the columns, besides its times, without which a record of the stream is malformed.
@@ -211,21 +240,37 @@ pub struct ElementField {
     pub names: Vec<String>,
 }
 
-/// What the events of a group look up in a table.
+/// What the events of a group look up.
 pub struct OpenLookup {
-    pub table: SourceId,
-    /// By column of the table's key.
+    pub of: LookIn,
+    /// By column of the key there.
     pub on: Vec<Expression>,
     pub columns: Vec<LookedUp>,
+    /// `on` names nothing that is looked up.
+    pub is_ahead: bool,
+    /// What `on` names may be another than it was, since a version of a table came late.
+    pub is_corrected: bool,
 }
 
 /// A column that is looked up.
 pub struct LookedUp {
     /// As expressions call it, by its path.
     pub name: String,
-    /// Its place among the values of the table.
+    /// Its place among the values that are looked up there.
     pub value: usize,
     pub data_type: DataType,
+}
+
+impl OpenGroup {
+    /// The types of the columns of its rows that other groups look up.
+    pub fn looked_up_types(&self) -> Vec<DataType> {
+        let of = |name: &String| match self.shape.schema.field_with_name(name) {
+            Ok(field) => field.data_type().clone(),
+            // That there is a row.
+            Err(_) => DataType::Boolean,
+        };
+        self.looked_up.iter().map(of).collect()
+    }
 }
 
 pub struct OpenGroup {
@@ -243,6 +288,8 @@ pub struct OpenGroup {
     pub inputs: Vec<Input>,
     pub columns: Vec<ColumnPlan>,
     pub derived: DerivedColumns,
+    /// The columns of its rows that other groups look up, by name.
+    pub looked_up: Vec<String>,
     /// Of the changes as the group makes them: without derived columns.
     pub own_schema: SchemaRef,
     /// Of the rows as sinks have them.
@@ -256,6 +303,8 @@ pub struct OpenView {
     pub reads: Vec<Kind>,
     /// Places among the columns of the query: those of its key, in their order, and then all others.
     pub columns: Vec<usize>,
+    /// Where its rows are links of those of the query.
+    pub links: Option<OpenLinks>,
     /// Of the rows as sinks have them.
     pub shape: GroupShape,
 }

@@ -33,6 +33,24 @@ impl Reach {
         }
     }
 
+    /// Of a group whose rows are looked up by others, of which each has this reach: a row just before one of their events is made of what lies
+    /// further back.
+    pub fn looked_up_by(self, others: impl Iterator<Item = Reach>) -> Reach {
+        let back = |reach: Reach| match reach {
+            Reach::Everything => None,
+            Reach::Back(longest) => Some(longest),
+            Reach::Windows { places, retain } => Some(Span::from_us(places.longest()) + retain),
+        };
+        let others: Option<Vec<Span>> = others.map(back).collect();
+        match (self, others) {
+            (Reach::Back(longest), Some(others)) => {
+                Reach::Back(longest + others.into_iter().max().unwrap_or(Span::ZERO))
+            }
+            (own, Some(_)) => own,
+            (_, None) => Reach::Everything,
+        }
+    }
+
     /// Whether a row of the history is in reach.
     pub fn holds(self, ts: EventTime, s: Tick) -> bool {
         match self {
@@ -125,6 +143,10 @@ mod tests {
         assert_eq!([19, 20].map(|ts| holds(hourly, ts, 35)), [false, true], "[10, 20) is gone at 26, [20, 30) at 36");
         assert!(hourly.floor(Tick::from_us(35)).is_some_and(|floor| floor < EventTime::from_us(20)));
         assert_eq!([5, 6].map(|ts| holds(Reach::Back(ten), ts, 15)), [false, true]);
+        let back = |us| Reach::Back(Span::from_us(us));
+        assert_eq!(back(10).looked_up_by([hourly, back(7)].into_iter()), back(25));
+        assert_eq!(back(10).looked_up_by([back(7), Reach::Everything].into_iter()), Reach::Everything);
+        assert_eq!(back(10).looked_up_by([].into_iter()), back(10));
         assert!(holds(Reach::Everything, i64::MIN, 0) && Reach::Everything.floor(Tick::from_us(0)).is_none());
     }
 }

@@ -19,6 +19,7 @@ use headwater_operators::value::Kind as Values;
 
 use super::graph::Kind;
 use super::group::Compiled;
+use super::links;
 use super::opened::OpenView;
 use crate::base::fault::Faults;
 use crate::base::id::{GroupId, IdVec, SourceId, ViewId};
@@ -36,9 +37,9 @@ const BY_TIME: [&str; 3] = ["first", "last", "last_n"];
 
 /// By view, what its query names. Names that nothing has are told when it is compiled.
 pub fn reads(job: &Job) -> IdVec<ViewId, Vec<Kind>> {
-    let of = |view: &View| {
-        let Of::Sql(sql) = &view.of;
-        named(&sql.text).iter().filter_map(|name| kind(job, name)).collect()
+    let of = |view: &View| match &view.of {
+        Of::Sql(sql) => named(&sql.text).iter().filter_map(|name| kind(job, name)).collect(),
+        Of::Links(links) => kind(job, &links.from.text).into_iter().collect(),
     };
     job.views.iter().map(of).collect()
 }
@@ -66,7 +67,8 @@ pub fn in_order(job: &Job, reads: &IdVec<ViewId, Vec<Kind>>, faults: &mut Faults
     for view in job.views.ids().filter(|view| !order.contains(view)) {
         if let Some(circle) = circle(view, reads) {
             let names: Vec<&str> = circle.iter().map(|view| job.views[*view].name.as_str()).collect();
-            faults.error(job.views[view].at, format!("views must not go in circles: {}", names.join(" reads ")));
+            let message = format!("views and links must not go in circles: {}", names.join(" reads "));
+            faults.error(job.views[view].at, message);
         }
     }
     order
@@ -169,7 +171,20 @@ fn collection(
 }
 
 fn one(view: &View, reads: Vec<Kind>, collections: &[Collection], job: &Job, faults: &mut Faults) -> Option<OpenView> {
-    let Of::Sql(sql) = &view.of;
+    let sql = match &view.of {
+        Of::Sql(sql) => sql,
+        Of::Links(links) => {
+            let Some(from) = collections.first() else {
+                if !links.from.text.is_empty() {
+                    faults.error(links.from.at, unknown_collection(job, &links.from.text));
+                }
+                return None;
+            };
+            let (query, links, shape) = links::compile(view, links, from, &aggregates(), faults)?;
+            let columns = (0..query.fields.len()).collect();
+            return Some(OpenView { query, reads, columns, links: Some(links), shape });
+        }
+    };
     let query = match Query::compile(&sql.text, collections, &aggregates()) {
         Ok(query) => query,
         Err(error) => {
@@ -220,7 +235,7 @@ fn one(view: &View, reads: Vec<Kind>, collections: &[Collection], job: &Job, fau
     let rest: Vec<_> = columns[key.len()..].iter().map(field).collect();
     let schema = changes::schema(&keys, false, &rest);
     let shape = GroupShape { name: view.name.clone(), keys: keys.len(), windows: None, schema };
-    Some(OpenView { query, reads, columns, shape })
+    Some(OpenView { query, reads, columns, links: None, shape })
 }
 
 fn unknown_collection(job: &Job, name: &str) -> String {

@@ -19,7 +19,7 @@ use crate::base::failure::Failure;
 use crate::base::fault::{At, Faults};
 use crate::base::id::{IdVec, SourceId};
 use crate::job::validate::schema::written;
-use crate::job::{self, Changes, Group, Job, Named, SeamBy, columns};
+use crate::job::{self, Changes, Group, Job, LookIn, Named, SeamBy, columns};
 
 /// Whether streams are opened too, or only what says how rows look.
 #[derive(Clone, Copy, PartialEq)]
@@ -185,7 +185,7 @@ pub fn project<'a>(
     let mut of_elements: Vec<Field> = vec![];
     for (group, compiled) in groups {
         if source.table.is_some() {
-            for name in lookup::named(group, compiled.names(), id) {
+            for name in lookup::named(group, compiled.names(), LookIn::Table(id)) {
                 let place = names.index_of(&name);
                 values.extend((!values.contains(&place)).then_some(place));
             }

@@ -58,7 +58,7 @@ pub fn write(
 
 /// Whether a file is of a group's state.
 pub fn is_of_group(file: &StateFile) -> bool {
-    !matches!(file.piece, Piece::Versions | Piece::Held | Piece::Replaced | Piece::Changed)
+    !matches!(file.piece, Piece::Versions | Piece::Held | Piece::Past | Piece::Replaced | Piece::Changed)
 }
 
 pub(super) fn word(piece: Piece) -> &'static str {
@@ -69,6 +69,7 @@ pub(super) fn word(piece: Piece) -> &'static str {
         Piece::Pending => "pending",
         Piece::Versions => "versions",
         Piece::Held => "held",
+        Piece::Past => "past",
         Piece::Replaced => "replaced",
         Piece::Changed => "changed",
     }

@@ -19,6 +19,7 @@ use crate::checkpoint::resumption::Start;
 use crate::checkpoint::store::StateStore;
 use crate::ingest::seam::compared_from;
 use crate::job::validate::types;
+use crate::job::view::Of;
 use crate::job::{self, Job, SeamBy};
 use crate::observe::report;
 use crate::plan::Plan;
@@ -222,7 +223,7 @@ fn tell_group(out: &mut Vec<u8>, opened: &Opened, id: GroupId, plan: Option<&Pla
     for line in meaning::of_rows(group, opened.lateness(id), near) {
         writeln!(out, "  {line}")?;
     }
-    for line in meaning::of_lookups(&opened.job, group) {
+    for line in meaning::of_lookups(&opened.job, group).into_iter().chain(meaning::of_lookers(&opened.job, id)) {
         writeln!(out, "  {line}")?;
     }
     let shape = &open.shape;
@@ -247,7 +248,11 @@ fn tell_group(out: &mut Vec<u8>, opened: &Opened, id: GroupId, plan: Option<&Pla
 
 fn tell_view(out: &mut Vec<u8>, opened: &Opened, id: ViewId, plan: Option<&Plan>) -> std::io::Result<()> {
     let rows = opened.job.rows_of(id);
-    writeln!(out, "\nview {}, of {}", opened.job.views[id].name, opened.names_read_by(id).join(" and "))?;
+    let view = &opened.job.views[id];
+    writeln!(out, "\n{} {}, of {}", view.of.kind(), view.name, opened.names_read_by(id).join(" and "))?;
+    if let Of::Links(links) = &view.of {
+        writeln!(out, "  {}", meaning::of_links(links))?;
+    }
     if let Some(plan) = plan {
         writeln!(out, "  rows      from S = {} on, computed anew by each start", known(plan.s(rows)))?;
     }

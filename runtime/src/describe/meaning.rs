@@ -2,10 +2,11 @@
 
 use headwater_operators::group::Fixed;
 
-use crate::base::id::SourceId;
+use crate::base::id::{GroupId, SourceId};
 use crate::base::time::{EventTime, Span, Tick, Time};
 use crate::job::validate::calendar;
-use crate::job::{Changes, Column, Group, Job, Lookup, Table, Window, duration};
+use crate::job::view::{LinkedBy, Links};
+use crate::job::{Changes, Column, Group, Job, LookIn, Lookup, Named, Source, Table, Window, duration};
 
 /// What a row of the group is about, what it takes and how long it is there. `near`: a time to show a window at.
 /// `near`: a time of which examples are.
@@ -85,20 +86,18 @@ pub fn of_replaced(job: &Job, source: SourceId, replaced: &Table) -> String {
 /// What a group looks up, what may correct it, and how much of that is remembered.
 pub fn of_lookups(job: &Job, group: &Group) -> Vec<String> {
     let one = |lookup: &Lookup| {
-        let table = &job.sources[lookup.table];
         let on = lookup.on.iter().map(|on| on.text.as_str()).collect::<Vec<_>>().join(", ");
-        let late = duration::display(table.lateness_us);
-        let corrects = match (&table.stream, table.lateness_us) {
-            (None, _) => "no version comes later, so nothing is corrected".to_owned(),
-            (Some(_), 0) => "a version is in force from when it is known, so nothing is corrected".to_owned(),
-            (Some(_), _) => {
-                format!("a version that comes up to {late} late corrects its rows, and events are remembered so long")
-            }
+        let (there, what) = match lookup.of {
+            LookIn::Table(table) => (format!("table {}", job.sources[table].name), of_table(&job.sources[table])),
+            LookIn::Features(features) => (
+                format!("features {}", job.groups[features].name),
+                "the row just before, which never changes".to_owned(),
+            ),
         };
-        format!("looked up in table {} by {on}, as {}: {corrects}", table.name, lookup.name)
+        format!("looked up in {there} by {on}, as {}: {what}", lookup.name)
     };
     let mut lines: Vec<String> = group.lookups.iter().map(one).collect();
-    if !lines.is_empty() {
+    if group.lookups.iter().any(|lookup| lookup.table().is_some()) {
         let is_lifetime =
             group.window == Window::Trailing && group.columns.iter().any(|column| column.length_us.is_none());
         lines.push(match is_lifetime {
@@ -108,6 +107,46 @@ pub fn of_lookups(job: &Job, group: &Group) -> Vec<String> {
         });
     }
     lines
+}
+
+fn of_table(table: &Source) -> String {
+    match (&table.stream, table.lateness_us) {
+        (None, _) => "no version comes later, so nothing is corrected".to_owned(),
+        (Some(_), 0) => "a version is in force from when it is known, so nothing is corrected".to_owned(),
+        (Some(_), _) => {
+            let late = duration::display(table.lateness_us);
+            format!("a version that comes up to {late} late corrects its rows, and events are remembered so long")
+        }
+    }
+}
+
+/// Which entities hang together.
+pub fn of_links(links: &Links) -> String {
+    let shared = |names: &[Named]| names.iter().map(|named| named.text.as_str()).collect::<Vec<_>>().join(" or ");
+    let most = links.max_degree;
+    match &links.by {
+        LinkedBy::Things { entity, shared: of } => {
+            format!(
+                "{} that share {}, directly or through others; what more than {most} share links none",
+                entity.text,
+                shared(of)
+            )
+        }
+        LinkedBy::Entities { a, b } => {
+            format!(
+                "{} and {} of one row, directly or through others; one with more than {most} others links none",
+                a.text, b.text
+            )
+        }
+    }
+}
+
+/// Who looks up in a group's rows, and what that means for it.
+pub fn of_lookers(job: &Job, id: GroupId) -> Option<String> {
+    let looks = |group: &&Group| group.lookups.iter().any(|lookup| lookup.features() == Some(id));
+    let names: Vec<&str> = job.groups.iter().filter(looks).map(|group| group.name.as_str()).collect();
+    let why = "its history is taken in tick by tick, from as far back as they reach";
+    (!names.is_empty()).then(|| format!("its rows are looked up by {}: {why}", names.join(", ")))
 }
 
 /// `[2026-01-01T10:00:00Z, 2026-01-01T11:00:00Z)`: the newest window that has begun.

@@ -5,6 +5,9 @@
 //! history   taken: m < complete_until                                 V = up(max(ts, S)): no arrival lies past the seam
 //! ```
 //!
+//! Where groups look up in the rows of others it is `up(max(eff, ts))`, whatever `S`: rows just before an event are those of a run from the
+//! beginning.
+//!
 //! What is taken and has a reason against it is a dead letter; the rest of it are events.
 
 use headwater_connectors::Records;
@@ -57,6 +60,8 @@ pub struct StreamAdmission<'a> {
     pub tick: Span,
     /// Whether the partition's end of the start is the end.
     pub until_end: bool,
+    /// Whether ticks before `S` are told apart.
+    pub looks_back: bool,
     /// The job's own time.
     pub t: Option<Tick>,
     /// By scan: windows that closed before it are gone.
@@ -89,7 +94,7 @@ impl StreamAdmission<'_> {
         partition.last = LastRecord::before(records, until).or(partition.last);
         // What is finished takes nothing any more.
         let next = self.t.max(self.scan.done).map_or(Tick::BEFORE_ALL, |t| t + self.tick);
-        let floor = self.scan.s.unwrap_or(Tick::AFTER_ALL);
+        let floor = if self.looks_back { Tick::BEFORE_ALL } else { self.scan.s.unwrap_or(Tick::AFTER_ALL) };
         let verdicts = self.seam.judge(records, stamped, &partition.plan);
         let (mut admitted, mut counts) = (Admitted::none(partition.scan, records.len()), Counts::default());
         admitted.horizons = self.horizons.clone();
@@ -135,6 +140,8 @@ pub struct HistoryAdmission<'a> {
     pub scan: ScanId,
     pub s: Option<Tick>,
     pub tick: Span,
+    /// Whether ticks before `S` are told apart.
+    pub looks_back: bool,
     pub effs: &'a Effs,
     /// The history is complete up to there, and not looked at from there on.
     pub complete_until: Option<MatchTime>,
@@ -151,8 +158,14 @@ impl HistoryAdmission<'_> {
             }
             let (partition, offset) = log_positions.get(i);
             admitted.taken[i] = true;
-            admitted.visible[i] = stamp.ts.map_or(start, |ts| Tick::up(ts, self.tick).max(start));
-            admitted.effs[i] = self.effs.eff(partition, offset, stamp.a);
+            let eff = self.effs.eff(partition, offset, stamp.a);
+            admitted.visible[i] = match (stamp.ts, eff.filter(|_| self.looks_back)) {
+                (Some(ts), Some(eff)) => Tick::visible(eff, ts, self.tick),
+                (Some(ts), None) if self.looks_back => Tick::up(ts, self.tick),
+                (Some(ts), None) => Tick::up(ts, self.tick).max(start),
+                (None, _) => start,
+            };
+            admitted.effs[i] = eff;
             if stamp.reason.is_none() {
                 admitted.events.push(i as u32);
             }

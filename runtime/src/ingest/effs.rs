@@ -25,7 +25,7 @@ use super::narrow::{Narrow, visit};
 use super::stamp::{Stamper, integers};
 use super::steps::Steps;
 use crate::base::failure::Failure;
-use crate::base::id::{IdVec, ScanId};
+use crate::base::id::{GroupId, IdVec, ScanId};
 use crate::base::offset::Offset;
 use crate::base::time::{Arrival, Eff, EventTime, Tick, WallClock};
 use crate::catalog::column_sets::{ColumnSet, ColumnSets};
@@ -72,10 +72,11 @@ impl Effs {
     }
 }
 
-/// The column sets of a scan that judge lateness.
+/// The column sets of a scan that judge lateness; all of them, where somebody asks for rows before `S`.
 fn asking<'a>(opened: &'a Opened, sets: &'a ColumnSets, scan: ScanId) -> impl Iterator<Item = &'a ColumnSet> {
     let of_scan = sets.of_scan(scan);
-    of_scan.filter(|(group, _)| opened.job.groups[*group].window != Window::Trailing).map(|(_, set)| set)
+    let asks = |group: GroupId| opened.looks_back() || opened.job.groups[group].window != Window::Trailing;
+    of_scan.filter(move |(group, _)| asks(*group)).map(|(_, set)| set)
 }
 
 /// No column set that judges lateness reaches a row up to this event time; `None`: one reaches everything.

@@ -54,7 +54,7 @@ pub struct FeedParts {
     pub peers: usize,
     /// The worker's number within its process.
     pub local: usize,
-    /// The tick at which `T` begins.
+    /// The tick at which `T` begins; `Tick::BEFORE_ALL` where what is read may count before it.
     pub first_tick: Tick,
     /// Windows that closed before it are gone.
     pub horizons: IdVec<ScanId, Eff>,
@@ -75,7 +75,7 @@ pub struct Fed<'scope> {
     /// Of tables, to every worker; `group` is the scan, and `set` is `OF_HISTORY` or `OF_STREAM`.
     pub versions: Stream<'scope, i64, Vec<Routed>>,
     /// Events that are looked up where they were read.
-    pub raw: Stream<'scope, i64, Vec<Rc<RefCell<Option<Raw>>>>>,
+    pub raw: Stream<'scope, i64, Vec<Rc<Raw>>>,
     /// To be activated when there may be something to do.
     pub activator: Rc<Activator>,
 }
@@ -86,7 +86,7 @@ pub fn feed<'scope>(scope: Scope<'scope, i64>, parts: impl FnOnce(Rc<Activator>)
     let (events, events_stream) = builder.new_output::<Vec<Routed>>();
     let (dead_letters, dead_letters_stream) = builder.new_output::<Vec<DeadLetter>>();
     let (versions, versions_stream) = builder.new_output::<Vec<Routed>>();
-    let (raw, raw_stream) = builder.new_output::<Vec<Rc<RefCell<Option<Raw>>>>>();
+    let (raw, raw_stream) = builder.new_output::<Vec<Rc<Raw>>>();
     let (mut events, mut dead_letters) = (OutputBuilder::from(events), OutputBuilder::from(dead_letters));
     let (mut versions, mut raw) = (OutputBuilder::from(versions), OutputBuilder::from(raw));
     let parts = parts(activator.clone());
@@ -144,7 +144,7 @@ struct Out {
     events: VecDeque<Routed>,
     dead_letters: Vec<DeadLetter>,
     versions: Vec<Routed>,
-    raw: Vec<Rc<RefCell<Option<Raw>>>>,
+    raw: Vec<Rc<Raw>>,
     worker: usize,
     peers: usize,
 }
@@ -182,7 +182,7 @@ impl Out {
                 _ => self.versions.extend((0..self.peers).map(to)),
             }
         }
-        self.raw.extend(raw.into_iter().map(|raw| Rc::new(RefCell::new(Some(raw)))));
+        self.raw.extend(raw.into_iter().map(Rc::new));
     }
 }
 
@@ -321,7 +321,7 @@ impl Feed {
             // The cut lies behind what everybody has sent.
             self.parts.slices.begin_after(slice);
         }
-        let (t, first) = (self.announced.t, self.parts.first_tick);
+        let (t, first) = (self.announced.t, self.parts.first_tick.max(self.parts.slices.time()));
         let to = match t {
             Some(t) => t.just_after(),
             None if self.parts.slices.is_done() => first,

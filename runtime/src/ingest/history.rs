@@ -303,6 +303,7 @@ fn admission<'a>(opened: &Opened, plan: &Plan, scan: ScanId, effs: &'a IdVec<Sca
         scan,
         s: plan.scans[scan].s,
         tick: opened.job.tick(),
+        looks_back: opened.looks_back(),
         effs: &effs[scan],
         complete_until: conf.history.as_ref().and_then(|history| history.complete_until_us).map(MatchTime::from_us),
     }

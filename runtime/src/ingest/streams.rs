@@ -145,7 +145,8 @@ impl Streams {
         for partition in &mut lane.scans {
             let id = partition.scan;
             let (scan, t, horizons) = (&self.start.plan.scans[id], progress.t, progress.horizons);
-            let admission = StreamAdmission { seam: &self.seams[id], scan, tick, until_end, t, horizons };
+            let (seam, looks_back) = (&self.seams[id], self.opened.looks_back());
+            let admission = StreamAdmission { seam, scan, tick, until_end, looks_back, t, horizons };
             let (taken, counted) = admission.admit(partition, records, &stamped, now);
             admitted.push(taken);
             counts.get_or_insert(counted);

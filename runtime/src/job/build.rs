@@ -359,6 +359,12 @@ impl Features {
         Features(self.0.add("lookup", name, lookup.into()))
     }
 
+    /// What its events look up in the row that another group had just before. `on`: as of `lookup`.
+    pub fn lookup_before(self, name: &str, features: &str, on: impl Into<Value>) -> Features {
+        let lookup = Table::new().set("features", features).set("on", on);
+        Features(self.0.add("lookup", name, lookup.into()))
+    }
+
     /// Adds a column that is SQL over the row's key and columns. Such come behind the others.
     pub fn derived(self, name: &str, sql: &str) -> Features {
         Features(self.0.add("derived", name, sql.into()))

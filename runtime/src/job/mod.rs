@@ -103,6 +103,9 @@ pub(crate) struct Table {
 impl Job {
     /// Why no backfill works out a group's rows yet. `None`: one does, if its windows are of moments.
     pub(crate) fn refuses_backfill(&self, group: &Group) -> Option<String> {
+        if let Some(features) = group.lookups.iter().find_map(Lookup::features) {
+            return Some(format!("looks up in group `{}`", self.groups[features].name));
+        }
         let mut sources = group.sources.iter().map(|source| &self.sources[*source]);
         let replaced = sources.find(|source| source.replaced.is_some())?;
         Some(format!("has events of source `{}`, which replace one another", replaced.name))
@@ -257,15 +260,37 @@ impl Group {
     }
 }
 
-/// What the events of a group look up in a table.
+/// What the events of a group look up.
 #[derive(Clone, Debug)]
 pub(crate) struct Lookup {
     /// As expressions call it.
     pub name: String,
     pub at: At,
-    pub table: SourceId,
-    /// By column of the table's key: a column of the event, or SQL over it and what was looked up before.
+    pub of: LookIn,
+    /// By column of the key there: a column of the event, or SQL over it and what was looked up before.
     pub on: Vec<Named>,
+}
+
+/// In the row that a lookup in a group finds: that it is there, true, in a column of a name that no column has.
+pub(crate) const IS_THERE: &str = "_there";
+
+/// Where a lookup finds something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LookIn {
+    /// The version of a row that is in force at the event's time.
+    Table(SourceId),
+    /// The row of a trailing group just before the event.
+    Features(GroupId),
+}
+
+impl Lookup {
+    pub fn table(&self) -> Option<SourceId> {
+        if let LookIn::Table(table) = self.of { Some(table) } else { None }
+    }
+
+    pub fn features(&self) -> Option<GroupId> {
+        if let LookIn::Features(group) = self.of { Some(group) } else { None }
+    }
 }
 
 /// Rows that are a function of other rows, at every tick.

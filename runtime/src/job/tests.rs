@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 use super::parse::parse;
-use super::{Changes, Group, Job, SeamBy, Source, Table, duration, validate};
+use super::{Changes, Group, Job, LookIn, SeamBy, Source, Table, duration, validate};
 use crate::base::fault::Fault;
 use crate::base::id::{Id, SourceId};
 use crate::base::secrets::mask;
@@ -187,7 +187,11 @@ fn group_meaning(job: &Job, group: &Group) -> String {
     writeln!(text, " retain {}", group.retain_us).unwrap();
     for lookup in &group.lookups {
         let on: Vec<&str> = lookup.on.iter().map(|on| on.text.as_str()).collect();
-        writeln!(text, "  lookup {} in {} on {}", lookup.name, job.sources[lookup.table].name, on.join(", ")).unwrap();
+        let of = match lookup.of {
+            LookIn::Table(table) => &job.sources[table].name,
+            LookIn::Features(group) => &job.groups[group].name,
+        };
+        writeln!(text, "  lookup {} in {of} on {}", lookup.name, on.join(", ")).unwrap();
     }
     if let Some(filter) = &group.filter {
         writeln!(text, "  where {}", filter.text).unwrap();

@@ -1,14 +1,46 @@
-//! What the rows of a view are made of.
+//! What the rows of a view, or of links, are made of.
 
 use headwater_expression::{Token, TokenKind, tokens};
 
 use crate::base::fault::At;
+use crate::job::Named;
 
 /// What the rows of a view are.
 #[derive(Clone, Debug)]
 pub(crate) enum Of {
     /// What a query gives over the rows of others.
     Sql(Sql),
+    /// Which entities hang together. Such a view is called links.
+    Links(Links),
+}
+
+/// Which entities of the rows of one collection hang together.
+#[derive(Clone, Debug)]
+pub(crate) struct Links {
+    /// Its name.
+    pub from: Named,
+    pub by: LinkedBy,
+    /// What more are linked to links none.
+    pub max_degree: u64,
+}
+
+/// Columns by which entities are linked.
+#[derive(Clone, Debug)]
+pub(crate) enum LinkedBy {
+    /// Each of `shared` is a kind of things of its own.
+    Things { entity: Named, shared: Vec<Named> },
+    /// Two entities.
+    Entities { a: Named, b: Named },
+}
+
+impl LinkedBy {
+    /// The columns, the entity's first.
+    pub fn columns(&self) -> Vec<&Named> {
+        match self {
+            LinkedBy::Things { entity, shared } => std::iter::once(entity).chain(shared).collect(),
+            LinkedBy::Entities { a, b } => vec![a, b],
+        }
+    }
 }
 
 /// A query.
@@ -22,9 +54,20 @@ pub(crate) struct Sql {
 }
 
 impl Of {
-    /// Whether its query may name something so called.
+    /// How messages call what has such rows.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Of::Sql(_) => "view",
+            Of::Links(_) => "links",
+        }
+    }
+
+    /// Whether it may name something so called.
     pub fn mentions(&self, name: &str) -> bool {
-        let Of::Sql(sql) = self;
+        let sql = match self {
+            Of::Sql(sql) => sql,
+            Of::Links(links) => return links.from.text == name,
+        };
         let is_it =
             |token: &Token| matches!(&token.kind, TokenKind::Word(found) | TokenKind::Quoted(found) if found == name);
         tokens(&sql.text).is_ok_and(|tokens| tokens.iter().any(is_it))

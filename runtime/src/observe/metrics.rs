@@ -49,8 +49,9 @@ fn of_freshness(page: &mut Page, view: &RunView, as_of: &IdVec<GroupId, Option<T
 fn of_views(page: &mut Page, view: &RunView, status: &ProcessStatus) {
     let job = &view.opened.job;
     type Number = fn(&GroupStatus) -> u64;
-    let numbers: [(&str, &str, &str, Number); 4] = [
+    let numbers: [(&str, &str, &str, Number); 5] = [
         ("rows", "gauge", "Rows that stores have of a view.", |of| of.counts.rows),
+        ("crowded", "gauge", "Of links, what is linked to too many to link any.", |of| of.crowded),
         ("changes_total", "counter", "Rows of a view that came, went or became another.", |of| of.counts.changes),
         (
             "failed_rows_total",

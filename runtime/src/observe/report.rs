@@ -208,6 +208,9 @@ pub struct ViewReport {
     pub failed_rows: u64,
     /// Sums that did not fit their type.
     pub unfit_sums: u64,
+    /// Of links, the things, or entities, that are linked to more than `max_degree`, and link none.
+    #[serde(default)]
+    pub crowded: u64,
     /// Every row up to it is in every store.
     pub as_of: Option<String>,
     /// How far the wall clock is ahead of `as_of`.
@@ -447,6 +450,7 @@ fn view(opened: &Opened, id: ViewId, status: &GroupStatus, as_of: Option<Tick>, 
         changes: status.counts.changes,
         failed_rows: status.derived_failures,
         unfit_sums: status.counts.unfit_sums,
+        crowded: status.crowded,
         as_of: shown(as_of),
         staleness_seconds: as_of.map(|as_of| now.past(as_of).seconds()),
     }

@@ -103,6 +103,9 @@ pub struct GroupStatus {
     /// Events that a version of a table may still correct.
     #[serde(default)]
     pub events_held: u64,
+    /// Of links, what is linked to too many to link any.
+    #[serde(default)]
+    pub crowded: u64,
     /// Events that stay in a window since what replaced them came too late for it.
     #[serde(default)]
     pub past_taking_back: u64,
@@ -165,6 +168,7 @@ impl GroupStatus {
         self.derived_failures += other.derived_failures;
         add_counts(&mut self.dead_letters, &other.dead_letters);
         self.events_held += other.events_held;
+        self.crowded += other.crowded;
         self.past_taking_back += other.past_taking_back;
     }
 }

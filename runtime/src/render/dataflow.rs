@@ -10,7 +10,7 @@ use timely::worker::Worker;
 
 use super::rendering::{Rendering, Wiring};
 use super::sink_rows::Stores;
-use super::{dead_letters, derived, group, lookup, sink_changes, sink_rows, source, view};
+use super::{dead_letters, derived, group, sink_changes, sink_rows, source, view};
 use crate::base::failure::Failure;
 use crate::base::id::{GroupId, IdVec};
 use crate::catalog::graph::Kind;
@@ -37,8 +37,8 @@ pub fn build(
     let opened = &of.shared.opened;
     worker.dataflow_named::<i64, _, _>(name, |scope| {
         let fed = source::render(scope, of, (wiring, coordinator), (&finished, &everything))?;
-        let (fed, contents) = lookup::render(fed, of, wiring)?;
-        let made = derived::render(group::render(fed.events, states, wiring, &finished), of, wiring);
+        let (made, letters, contents) = group::render(&fed, &states, (of, wiring), &finished)?;
+        let made = derived::render(made, of, wiring);
         let made = view::render(made, contents, of, wiring)?;
         let mut ends = vec![];
         for node in opened.graph.nodes().filter(|node| of.has(node.kind)) {
@@ -52,7 +52,7 @@ pub fn build(
                         sink_rows::render(made.rows.clone(), of, (id, to.as_ref()), stores, coordinator)
                     }
                 },
-                Kind::DeadLetters => dead_letters::render(fed.dead_letters.clone(), of, wiring)?,
+                Kind::DeadLetters => dead_letters::render(letters.clone(), of, wiring)?,
             };
             ends.push(end);
         }

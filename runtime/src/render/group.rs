@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Instant;
 
+use headwater_connectors::sink::dead_letters::DeadLetter;
 use headwater_operators::control::{Save, SharedState, WindowControl};
 use headwater_operators::exchange::Routed;
 use headwater_operators::group::{Outputs, State};
@@ -12,20 +13,24 @@ use headwater_operators::key_codec::KeyCodec;
 use headwater_operators::keys;
 use headwater_operators::ledger::SegmentError;
 use headwater_operators::limits::Limits;
-use headwater_operators::operator::windows;
+use headwater_operators::operator;
 use timely::dataflow::Stream;
-use timely::dataflow::operators::Probe;
+use timely::dataflow::operators::generic::operator::empty;
 use timely::dataflow::operators::probe::Handle as ProbeHandle;
+use timely::dataflow::operators::{Concatenate, ConnectLoop, Feedback, Probe};
 
+use super::nodes::Contents;
 use super::rendering::{Rendering, Wiring};
+use super::{lookup, rows_before};
 use crate::base::failure::Failure;
-use crate::base::id::{ColumnSetId, GroupId, IdVec};
+use crate::base::id::{ColumnSetId, GroupId, Id, IdVec};
 use crate::base::time::{Span, Tick, Time};
 use crate::catalog::column_sets::ColumnSet;
 use crate::catalog::graph::Kind;
 use crate::checkpoint::journal::GroupJournal;
 use crate::checkpoint::store::LEDGER;
 use crate::checkpoint::{self, generations};
+use crate::ingest::feed::Fed;
 use crate::observe::status::ProcessStatus;
 use crate::plan::mode::Mode;
 use crate::plan::side::Side;
@@ -46,17 +51,49 @@ pub struct Made<'scope> {
     pub finished: Stream<'scope, i64, Vec<()>>,
 }
 
-/// `states`: as `open` gives them; `finished`: follows how far all of them are.
+/// What is made of what the feed has put out, and its dead letters with those of lookups. Groups of one level look up in the rows of those
+/// below. `states`: as `open` gives them; `finished`: follows how far all of them are.
 pub fn render<'scope>(
-    events: Stream<'scope, i64, Vec<Routed>>,
-    states: IdVec<GroupId, SharedState>,
-    wiring: &Wiring,
+    fed: &Fed<'scope>,
+    states: &IdVec<GroupId, SharedState>,
+    (of, wiring): (Rendering, &Wiring),
     finished: &ProbeHandle<i64>,
-) -> Made<'scope> {
-    let states: Vec<SharedState> = states.into_iter().collect();
-    let out = windows(events, &states, &wiring.windows);
+) -> Result<(Made<'scope>, Stream<'scope, i64, Vec<DeadLetter>>, Option<Contents<'scope>>), Failure> {
+    let (opened, scope) = (&of.shared.opened, fed.events.scope());
+    let all: Vec<SharedState> = states.iter().cloned().collect();
+    let looped = opened.looks_back().then(|| scope.feedback(1));
+    let (asked, answers) = looped.map_or_else(|| (None, empty(scope)), |(asked, answers)| (Some(asked), answers));
+    let (mut rows, mut queries) = (vec![], vec![]);
+    let (mut dead_letters, mut contents) = (vec![fed.dead_letters.clone()], None);
+    for (level, lookups) in lookup::open(of, wiring)?.into_iter().enumerate() {
+        let mut events = if level == 0 { vec![fed.events.clone()] } else { vec![] };
+        if let Some(lookups) = lookups {
+            let found = lookup::render((level, lookups), fed, answers.clone(), of, wiring);
+            events.push(found.events);
+            dead_letters.push(found.dead_letters);
+            queries.push((level, found.queries));
+            contents = contents.or(Some(found.contents));
+        }
+        let of_level = opened.groups.ids().filter(|group| opened.graph.level(*group) == level);
+        let numbers: Vec<u32> = of_level.map(Id::number).collect();
+        let events = if events.len() == 1 { events.pop() } else { None }.unwrap_or_else(|| scope.concatenate(events));
+        let (of_level, activator) = operator::rows(events, &numbers, &all, &wiring.windows);
+        rows.extend(of_level);
+        wiring.to_wake.borrow_mut().push(activator);
+    }
+    rows.sort_by_key(|(group, _)| *group);
+    if let Some(asked) = asked {
+        rows_before::render(scope, of, wiring, (&rows, states), queries).connect_loop(asked);
+    }
+    let out = operator::outputs(scope, &rows, &all, &wiring.windows);
     wiring.to_wake.borrow_mut().extend(out.activators);
-    Made { changes: out.changes, rows: out.rows, contents: out.contents, finished: out.finished.probe_with(finished) }
+    let made = Made {
+        changes: out.changes,
+        rows: out.rows,
+        contents: out.contents,
+        finished: out.finished.probe_with(finished),
+    };
+    Ok((made, scope.concatenate(dead_letters), contents))
 }
 
 /// Opens what this worker keeps for each group, and has it saved in checkpoints.
@@ -86,6 +123,9 @@ fn state(of: Rendering, id: GroupId, journal: &GroupJournal) -> Result<State, Fa
     let mut state = State::new(&planned, codec, schema, outputs(of, id), Box::new(segments), limits);
     if side == Side::Shadow {
         state.set_shadow();
+    }
+    if shared.opened.is_looked_up(id) {
+        state.show_from(plan.s(id).unwrap_or(Tick::AFTER_ALL).us());
     }
     if plan.changelog_reset {
         state.reset_changelog();
@@ -122,7 +162,12 @@ fn restore(of: Rendering, group: GroupId, (state, journal): (&mut State, &GroupJ
     let Rendering { shared, side, worker, workers } = of;
     let plan = &shared.start.plan;
     let Some(manifest) = shared.start.manifest() else { return Ok(()) };
-    let resumed = plan.resumed(group, side).unwrap_or_else(|| vec![None; plan.groups[group].sets.len()]);
+    let mut resumed = plan.resumed(group, side).unwrap_or_else(|| vec![None; plan.groups[group].sets.len()]);
+    if shared.opened.is_looked_up(group) {
+        // It had begun before its rows are shown.
+        let done = manifest.t.map(Time::us);
+        resumed.iter_mut().flatten().for_each(|set| set.done = set.done.or(done));
+    }
     let failed = |e: SegmentError| Failure::Running(e.to_string());
     // A shadow has published nothing.
     let floor = plan.floor.filter(|_| side == Side::Live).map(Time::us);
@@ -148,6 +193,7 @@ fn journal(of: Rendering, id: GroupId, sets: &IdVec<ColumnSetId, ColumnSet>) -> 
 /// Writes this worker's files of checkpoints.
 fn save(of: Rendering, journals: IdVec<GroupId, GroupJournal>, wiring: &Wiring) -> Save {
     let (checkpoint, lookups) = (wiring.checkpoint.clone(), wiring.lookups_saved.clone());
+    let (opened, past) = (of.shared.opened.clone(), wiring.past.clone());
     let (store, worker, workers) = (of.shared.state.clone(), of.worker as u32, of.workers as u32);
     Box::new(move |number, t, states| {
         let (begun, t) = (Instant::now(), Tick::from_us(t));
@@ -158,7 +204,7 @@ fn save(of: Rendering, journals: IdVec<GroupId, GroupJournal>, wiring: &Wiring) 
             files.extend(written.map_err(|e| SegmentError(e.message()))?);
         }
         if let Some(saved) = lookups.borrow_mut().remove(&number) {
-            let written = super::lookup::write(&store, number, (worker, workers), saved);
+            let written = lookup::write((&opened, &store), number, (worker, workers), saved, &past);
             files.extend(written.map_err(|e| SegmentError(e.message()))?);
         }
         checkpoint.borrow_mut().wrote(number, files, begun.elapsed());

@@ -1,70 +1,100 @@
-//! Lookups and replaced records, rendered: between the sources and the groups whose events are looked up in tables, or replace one another.
+//! Lookups and replaced records, rendered: between the sources and the groups whose events are looked up, in tables or in the rows of other
+//! groups, or replace one another.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::sync::Arc;
 
-use arrow::array::{BooleanArray, RecordBatch, UInt32Array};
+use arrow::array::{BinaryArray, BinaryBuilder, BooleanArray, Int64Array, RecordBatch, UInt32Array};
 use headwater_connectors::sink::dead_letters::DeadLetter;
+use headwater_operators::collection::Past;
 use headwater_operators::events;
 use headwater_operators::exchange::{Columns, Routed};
 use headwater_operators::group::Piece;
-use headwater_operators::saved::Damaged;
+use headwater_operators::keys;
+use headwater_operators::saved::{Damaged, get, put};
+use headwater_operators::table::Row;
 use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
-use timely::dataflow::operators::Concatenate;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::operators::vec::Map;
 
 use super::nodes::Contents;
 use super::rendering::{Rendering, Wiring};
+use super::rows_before;
 use crate::base::failure::Failure;
-use crate::base::id::{Id, ScanId, SourceId};
+use crate::base::id::{GroupId, Id, ScanId, SourceId};
+use crate::catalog::opened::Opened;
 use crate::checkpoint;
 use crate::checkpoint::contribution::StateFile;
 use crate::checkpoint::store::StateStore;
 use crate::ingest::feed::{Fed, OF_HISTORY};
 use crate::ingest::looked_up::Raw;
-use crate::ingest::lookups::{self, Content, Kind, LookUps, Made, Saved};
+use crate::ingest::lookups::{self, Content, Kind, LookUps, Made, Saved, batches, read_events};
+use crate::job::LookIn;
 
 /// What has come and is not taken in yet.
 enum Arrived {
     /// `true`: of a history.
     Versions(ScanId, RecordBatch, bool),
-    Events(Rc<RefCell<Option<Raw>>>),
+    Events(Rc<Raw>),
     /// Of a source: records that replace one another, of another worker.
     Replaced(SourceId, RecordBatch),
 }
 
-/// What the feed has put out, with the events that are looked up among the others.
+/// What the lookups of a level put out.
+pub struct LookedUp<'scope> {
+    pub events: Stream<'scope, i64, Vec<Routed>>,
+    pub dead_letters: Stream<'scope, i64, Vec<DeadLetter>>,
+    /// Questions for rows of other groups.
+    pub queries: Stream<'scope, i64, Vec<Routed>>,
+    /// What tables hold, where views read that: of the first level.
+    pub contents: Contents<'scope>,
+}
+
+/// By level of the job's groups, the lookups that are of it; filled from the checkpoint that the run goes on from.
+pub fn open(of: Rendering, wiring: &Wiring) -> Result<Vec<Option<LookUps>>, Failure> {
+    let opened = &of.shared.opened;
+    let levels = opened.groups.ids().map(|group| opened.graph.level(group) + 1).max().unwrap_or(1);
+    let lookups = |level| LookUps::open(opened, &of.shared.start.plan, of.sets(), (level, (of.worker, of.workers)));
+    let mut all: Vec<Option<LookUps>> = (0..levels).map(lookups).collect();
+    if all.iter().any(Option::is_some) {
+        restore(of, &mut all, wiring)?;
+    }
+    Ok(all)
+}
+
+/// The lookups of a level, with `answers` to the questions of all levels.
 pub fn render<'scope>(
-    fed: Fed<'scope>,
+    (level, mut lookups): (usize, LookUps),
+    fed: &Fed<'scope>,
+    answers: Stream<'scope, i64, Vec<Routed>>,
     of: Rendering,
     wiring: &Wiring,
-) -> Result<(Fed<'scope>, Option<Contents<'scope>>), Failure> {
-    let Some(mut lookups) = LookUps::open(&of.shared.opened, &of.shared.start.plan, of.sets(), (of.worker, of.workers))
-    else {
-        return Ok((fed, None));
-    };
-    restore(of, &mut lookups)?;
+) -> LookedUp<'scope> {
     let scope = fed.events.scope();
     let mut builder = OperatorBuilder::new("lookups".to_owned(), scope);
     let activator = Rc::new(scope.activator_for(builder.operator_info().address));
     let again = activator.clone();
     let mut versions = builder.new_input(fed.versions.clone(), Exchange::new(|routed: &Routed| routed.to));
     let mut raw = builder.new_input(fed.raw.clone(), Pipeline);
-    let replaced = by_key(&fed, of);
+    let replaced = by_key(fed, (level, of));
     let mut replaced = builder.new_input(replaced, Exchange::new(|routed: &Routed| routed.to));
     let (events, looked_up) = builder.new_output::<Vec<Routed>>();
     let (letters, told) = builder.new_output::<Vec<DeadLetter>>();
+    let (queries, asked) = builder.new_output::<Vec<Routed>>();
     let (contents, held) = builder.new_output::<Vec<Content>>();
     let (mut events, mut letters) = (OutputBuilder::from(events), OutputBuilder::from(letters));
-    let mut contents = OutputBuilder::from(contents);
+    let (mut queries, mut contents) = (OutputBuilder::from(queries), OutputBuilder::from(contents));
+    // What waits for an answer is held by a capability of its own: no answer makes anything that its question did not announce.
+    let mut answers = builder.new_input_connection(answers, Exchange::new(|routed: &Routed| routed.to), []);
     let (worker, workers) = (of.worker, of.workers);
     let (board, local) = (of.shared.board.of(of.side), of.local());
     wiring.to_wake.borrow_mut().push(activator);
-    let wiring = wiring.clone();
+    let (orders, saved) = (wiring.lookup_orders(), wiring.lookups_saved.clone());
+    let asks_at_ticks = asks_at_ticks(&of.shared.opened, level);
     builder.build(move |mut capabilities| {
         let mut arrived: BTreeMap<i64, Vec<Arrived>> = BTreeMap::new();
         move |frontiers| {
@@ -76,15 +106,21 @@ pub fn render<'scope>(
             });
             raw.for_each_stamp(|sent, batches| {
                 let all = arrived.entry(sent.least().copied().unwrap_or(i64::MIN)).or_default();
-                all.extend(batches.flat_map(|batch| batch.drain(..)).map(Arrived::Events));
+                let is_mine = |raw: &Rc<Raw>| workers == 1 || raw.keys.is_none();
+                all.extend(batches.flat_map(|batch| batch.drain(..)).filter(is_mine).map(Arrived::Events));
             });
             replaced.for_each_stamp(|sent, batches| {
                 let all = arrived.entry(sent.least().copied().unwrap_or(i64::MIN)).or_default();
                 let replaced = |routed: Routed| Arrived::Replaced(SourceId::from(routed.group), routed.columns.0);
                 all.extend(batches.flat_map(|batch| batch.drain(..)).map(replaced));
             });
-            let frontier = frontiers.iter().map(|frontier| frontier.frontier().iter().next().copied());
+            answers.for_each(|_, batches| {
+                batches.drain(..).filter(|routed| routed.set as usize == level).for_each(|routed| {
+                    take_answers(&mut lookups, &routed);
+                });
+            });
             // When nothing comes any more, what is not done is left.
+            let frontier = frontiers[..3].iter().map(|frontier| frontier.frontier().iter().next().copied());
             let Some(frontier) = frontier.collect::<Option<Vec<i64>>>().and_then(|all| all.into_iter().min()) else {
                 capabilities.clear();
                 return;
@@ -92,13 +128,13 @@ pub fn render<'scope>(
             if capabilities.is_empty() {
                 return;
             }
-            for (t, horizons) in wiring.lookups.borrow_mut().drain(..) {
+            for (t, horizons) in orders.borrow_mut().horizons.drain(..) {
                 lookups.close_after(t, &horizons);
             }
             let Some(done) = frontier.checked_sub(1) else { return };
             loop {
                 // What is sent after the tick of a checkpoint must not get into it.
-                let checkpoint = wiring.lookups_to_save.borrow().front().copied().filter(|(_, t)| *t <= done);
+                let checkpoint = orders.borrow().to_save.front().copied().filter(|(_, t)| *t <= done);
                 let to = checkpoint.map_or(done, |(_, t)| t);
                 while let Some(some) = arrived.first_entry().filter(|some| *some.key() <= to) {
                     some.remove().into_iter().for_each(|one| take(&mut lookups, one));
@@ -111,27 +147,40 @@ pub fn render<'scope>(
                     let routed_to = |(to, batch)| Routed { to, group, set, columns: Columns::from(batch) };
                     routed.extend(split.into_iter().map(routed_to));
                 }
-                if !routed.is_empty() {
-                    events.activate().session(&capabilities[0]).give_iterator(routed.into_iter());
+                let asked = rows_before::routed(lookups.take_queries(), (worker, workers));
+                for (output, routed, capability) in
+                    [(&mut events, routed, &capabilities[0]), (&mut queries, asked, &capabilities[2])]
+                {
+                    if !routed.is_empty() {
+                        output.activate().session(capability).give_iterator(routed.into_iter());
+                    }
                 }
                 if !dead_letters.is_empty() {
                     letters.activate().session(&capabilities[1]).give_iterator(dead_letters.into_iter());
                 }
                 if !turned.is_empty() {
                     // What a history holds may come at a time before the first tick that its slice has passed.
-                    let at = *capabilities[2].time();
+                    let at = *capabilities[3].time();
                     let turned = turned.into_iter().map(|(row, tick, diff)| (row, tick.max(at), diff));
-                    contents.activate().session(&capabilities[2]).give_iterator(turned);
+                    contents.activate().session(&capabilities[3]).give_iterator(turned);
                 }
                 tally.add_to(&mut board.worker(local));
                 if let Some((number, _)) = checkpoint.filter(|_| reached == to) {
-                    wiring.lookups_saved.borrow_mut().insert(number, lookups.save((worker, workers)));
-                    wiring.lookups_to_save.borrow_mut().pop_front();
+                    saved.borrow_mut().entry(number).or_default().push(lookups.save((worker, workers)));
+                    orders.borrow_mut().to_save.pop_front();
                 }
                 let next = reached.saturating_add(1);
-                capabilities.iter_mut().filter(|c| *c.time() < next).for_each(|c| c.downgrade(&next));
+                // All questions of what has been read are asked, unless some are asked at the event's tick.
+                let asks_from = if asks_at_ticks { next } else { to.saturating_add(1).max(next) };
+                for (capability, next) in capabilities.iter_mut().zip([next, next, asks_from, next]) {
+                    if *capability.time() < next {
+                        capability.downgrade(&next);
+                    }
+                }
                 if reached < to {
-                    again.activate();
+                    if !lookups.waits() {
+                        again.activate();
+                    }
                     break;
                 }
                 if checkpoint.is_none() {
@@ -141,49 +190,115 @@ pub fn render<'scope>(
             lookups.tell(&mut board.worker(local));
         }
     });
-    let events = scope.concatenate([fed.events.clone(), looked_up]);
-    let dead_letters = scope.concatenate([fed.dead_letters.clone(), told]);
-    Ok((Fed { events, dead_letters, ..fed }, Some(held)))
+    LookedUp { events: looked_up, dead_letters: told, queries: asked, contents: held }
+}
+
+/// Whether events of a level may ask for rows at their ticks, or after them.
+fn asks_at_ticks(opened: &Opened, level: usize) -> bool {
+    let of_level = opened.groups.ids().filter(|group| opened.graph.level(*group) == level);
+    let mut lookups = of_level.flat_map(|group| &opened.groups[group].lookups);
+    lookups.any(|lookup| matches!(lookup.of, LookIn::Features(_)) && !lookup.is_ahead)
 }
 
 fn take(lookups: &mut LookUps, arrived: Arrived) {
     match arrived {
         Arrived::Versions(scan, batch, of_history) => lookups.take_versions(scan, &batch, of_history),
-        Arrived::Events(raw) => raw.borrow_mut().take().into_iter().for_each(|raw| lookups.take_events(raw)),
+        Arrived::Events(raw) => lookups.take_events(&raw),
         Arrived::Replaced(source, batch) => lookups.take_sent(source, &batch),
     }
 }
 
+fn take_answers(lookups: &mut LookUps, routed: &Routed) {
+    let features = GroupId::from(routed.group);
+    for (key, before, row) in rows_before::answers(routed) {
+        let row = row.map(|values| Rc::new(Row { values: values.into(), undecoded: None }));
+        lookups.take_answer(features, (key, before), row);
+    }
+}
+
 /// Records that replace one another, on their way to the worker that has their key. Where there is one worker it takes them as they are.
-fn by_key<'scope>(fed: &Fed<'scope>, of: Rendering) -> Stream<'scope, i64, Vec<Routed>> {
+fn by_key<'scope>(fed: &Fed<'scope>, (level, of): (usize, Rendering)) -> Stream<'scope, i64, Vec<Routed>> {
     let (opened, workers) = (of.shared.opened.clone(), of.workers);
     fed.raw.clone().flat_map(move |raw| {
-        let is_sent = workers > 1 && raw.borrow().as_ref().is_some_and(|raw| raw.keys.is_some());
-        let Some(raw) = is_sent.then(|| raw.borrow_mut().take()).flatten() else { return vec![] };
+        if level > 0 || workers == 1 || raw.keys.is_none() {
+            return vec![];
+        }
         let source = raw.source;
         let routed = |(to, columns)| Routed { to, group: source.number(), set: 0, columns: Columns::from(columns) };
-        lookups::sent(&opened.sources[source], raw, workers).into_iter().map(routed).collect()
+        lookups::sent(&opened.sources[source], &raw, workers).into_iter().map(routed).collect()
     })
 }
 
-/// Writes what lookups of a worker have put into a checkpoint.
-pub fn write(store: &StateStore, number: u64, of: (u32, u32), saved: Saved) -> Result<Vec<StateFile>, Failure> {
+/// Writes what lookups of a worker have put into a checkpoint, and the past rows that events may still come to ask for.
+pub fn write(
+    (opened, store): (&Opened, &StateStore),
+    number: u64,
+    of: (u32, u32),
+    saved: Vec<Saved>,
+    past: &RefCell<BTreeMap<GroupId, Past>>,
+) -> Result<Vec<StateFile>, Failure> {
     let named = |(kind, batch)| match kind {
         Kind::Versions(scan) => ((Piece::Versions, Id::number(scan)), batch),
         Kind::Events(source) => ((Piece::Held, Id::number(source)), batch),
         Kind::Replaced(source) => ((Piece::Replaced, Id::number(source)), batch),
     };
-    let saved: Vec<_> = saved.into_iter().map(named).collect();
+    let mut saved: Vec<_> = batches(opened, saved).into_iter().map(named).collect();
+    let past = past.borrow();
+    let is_asked_late = |(group, _): &(&GroupId, &Past)| !opened.asked_late(**group).is_empty();
+    for (group, past) in past.iter().filter(is_asked_late) {
+        saved.push(((Piece::Past, group.number()), save_past(past)));
+    }
     checkpoint::lookups::write(store, number, of, &saved)
 }
 
+fn save_past(past: &Past) -> RecordBatch {
+    let (mut keys, mut from, mut rows) = (BinaryBuilder::new(), vec![], BinaryBuilder::new());
+    for (key, since, row) in past.iter() {
+        keys.append_value(key);
+        from.push(since);
+        rows.append_option(row.map(|values| {
+            let mut bytes = vec![];
+            put(&mut bytes, &values.to_vec());
+            bytes
+        }));
+    }
+    let columns: [(&str, arrow::array::ArrayRef, bool); 3] = [
+        ("_key", Arc::new(keys.finish()), false),
+        ("_from", Arc::new(Int64Array::from(from)), false),
+        ("_row", Arc::new(rows.finish()), true),
+    ];
+    RecordBatch::try_from_iter_with_nullable(columns).expect("columns of one length")
+}
+
+/// The rows of keys that are this worker's.
+fn load_past(past: &mut Past, batch: &RecordBatch, owns: impl Fn(&[u8]) -> bool) -> Result<(), Damaged> {
+    let column =
+        |at: usize| batch.columns().get(at).ok_or_else(|| Damaged("a column of past rows is missing".to_owned()));
+    let bytes = |at: usize| -> Result<&BinaryArray, Damaged> {
+        let array = column(at)?.as_any().downcast_ref();
+        array.ok_or_else(|| Damaged("past rows are no bytes".to_owned()))
+    };
+    let from: &Int64Array =
+        column(1)?.as_any().downcast_ref().ok_or_else(|| Damaged("past rows have no times".to_owned()))?;
+    let mut all = vec![];
+    for ((key, from), row) in bytes(0)?.iter().zip(from.values()).zip(bytes(2)?.iter()) {
+        let row = row.map(|mut row| get::<Vec<_>>(&mut row)).transpose()?.map(Into::into);
+        all.extend(key.filter(|key| owns(key)).map(|key| (*from, key, row)));
+    }
+    // Each key has them in their order.
+    all.sort_by_key(|(from, ..)| *from);
+    all.into_iter().for_each(|(from, key, row)| past.push(key, from, row));
+    past.go_on();
+    Ok(())
+}
+
 /// Goes on from the checkpoint that the run goes on from: every worker with all versions, and with its share of the events.
-fn restore(of: Rendering, held: &mut LookUps) -> Result<(), Failure> {
+fn restore(of: Rendering, all: &mut [Option<LookUps>], wiring: &Wiring) -> Result<(), Failure> {
     let Rendering { shared, worker, workers, .. } = of;
-    let start = &shared.start;
+    let (start, opened) = (&shared.start, &shared.opened);
     let Some((from, t)) = start.from.as_ref().and_then(|from| Some((from, from.manifest.t?))) else { return Ok(()) };
     let (manifest, moved) = (&from.manifest, &from.moved);
-    held.begin_at(t, start.horizons());
+    all.iter_mut().flatten().for_each(|lookups| lookups.begin_at(t, start.horizons()));
     let damaged = |e: Damaged| Failure::Running(format!("what a checkpoint has of lookups: {e}"));
     let mut rows = 0..;
     let mut mine = |batch: &RecordBatch| -> Vec<bool> {
@@ -192,9 +307,9 @@ fn restore(of: Rendering, held: &mut LookUps) -> Result<(), Failure> {
     checkpoint::lookups::read(&shared.state, manifest, Piece::Versions, |scan, batch| {
         let tells = BooleanArray::from(mine(batch));
         let Some(scan) = moved.get(ScanId::from(scan)).copied().flatten() else { return Ok(()) };
-        held.load_versions(scan, batch, &tells).map_err(damaged)
+        all.iter_mut().flatten().try_for_each(|lookups| lookups.load_versions(scan, batch, &tells)).map_err(damaged)
     })?;
-    held.settle();
+    all.iter_mut().flatten().for_each(LookUps::settle);
     // The source of now that goes on with one of then.
     let source_now = |source: u32| {
         let is_of = |scan: &ScanId| Id::number(manifest.plan.scans[*scan].source) == source;
@@ -204,13 +319,22 @@ fn restore(of: Rendering, held: &mut LookUps) -> Result<(), Failure> {
     checkpoint::lookups::read(&shared.state, manifest, Piece::Held, |source, batch| {
         let mine: UInt32Array = (0..).zip(mine(batch)).filter(|(_, mine)| *mine).map(|(row, _)| row).collect();
         let Some(source) = source_now(source) else { return Ok(()) };
-        held.load_events((&start.plan, source), batch, &mine, moved).map_err(damaged)
+        let kept = read_events(opened, source, batch, &mine, moved).map_err(damaged)?;
+        all.iter_mut().flatten().for_each(|lookups| lookups.load_events(&start.plan, &kept));
+        Ok(())
     })?;
     checkpoint::lookups::read(&shared.state, manifest, Piece::Replaced, |source, batch| {
         let Some(source) = source_now(source) else { return Ok(()) };
         let mine = lookups::owned(batch, (worker, workers)).map_err(damaged)?;
-        held.load_replaced(source, batch, &mine, moved).map_err(damaged)
+        let mut lookups = all.iter_mut().flatten();
+        lookups.try_for_each(|lookups| lookups.load_replaced(source, batch, &mine, moved)).map_err(damaged)
     })?;
-    held.settle_replaced();
-    Ok(())
+    all.iter_mut().flatten().for_each(LookUps::settle_replaced);
+    let owns = |key: &[u8]| keys::owner(keys::hash(key), workers) == worker as u64;
+    let mut past = wiring.past.borrow_mut();
+    checkpoint::lookups::read(&shared.state, manifest, Piece::Past, |group, batch| {
+        let group = start.plan.groups.find(|planned| planned.saved == Some(GroupId::from(group)));
+        let Some(group) = group.filter(|group| opened.is_looked_up(*group)) else { return Ok(()) };
+        load_past(past.entry(group).or_default(), batch, owns).map_err(damaged)
+    })
 }

@@ -10,7 +10,8 @@
 //! sinks. See `plan::side`.
 //!
 //! - `dataflow`: the nodes of the job's graph, each given what its inputs have put out
-//! - a file a kind of node: `source`, `lookup`, `group`, `view` (and `nodes`, of its query), `sink_rows`, `sink_changes`, `dead_letters`
+//! - a file a kind of node: `source`, `lookup` with `rows_before`, `group`, `view` (and `nodes`, of its query, and `links`), `sink_rows`, `sink_changes`,
+//!   `dead_letters`
 //! - `checkpointing`: when checkpoints are taken
 
 mod checkpointing;
@@ -19,9 +20,11 @@ mod dead_letters;
 mod derived;
 mod group;
 mod lines;
+mod links;
 mod lookup;
 mod nodes;
 mod rendering;
+mod rows_before;
 pub mod shared;
 mod sink_changes;
 mod sink_rows;
@@ -239,8 +242,7 @@ type OnAnnouncement = Rc<dyn Fn(&Announcement)>;
 
 /// What a worker does when the coordinator has announced something.
 fn on_announcement(shared: &Shared, wiring: &Wiring, stores: Stores) -> OnAnnouncement {
-    let Wiring { windows, checkpoint, to_wake, lookups, lookups_to_save, .. } = wiring.clone();
-    let remembers = shared.opened.remembers_records();
+    let Wiring { windows, checkpoint, to_wake, lookups, .. } = wiring.clone();
     let (full_refresh, asked) = (Cell::new(0), Cell::new(shared.start.plan.checkpoints));
     let start = shared.start.clone();
     let grace: Vec<Span> = start.plan.groups.ids().map(|group| shared.opened.grace(group)).collect();
@@ -259,14 +261,14 @@ fn on_announcement(shared: &Shared, wiring: &Wiring, stores: Stores) -> OnAnnoun
                 Some((group.index(), now.us(), horizon.us()))
             };
             windows.borrow_mut().horizons.extend(plan.groups.ids().filter_map(horizon));
-            if remembers {
-                lookups.borrow_mut().push((now, announcement.horizons.clone()));
+            for orders in lookups.borrow().iter() {
+                orders.borrow_mut().horizons.push((now, announcement.horizons.clone()));
             }
         }
         if let Some((number, t)) = announcement.checkpoint.filter(|(number, _)| asked.replace(*number) < *number) {
             windows.borrow_mut().checkpoints.push_back((number, t.us()));
-            if remembers {
-                lookups_to_save.borrow_mut().push_back((number, t.us()));
+            for orders in lookups.borrow().iter() {
+                orders.borrow_mut().to_save.push_back((number, t.us()));
             }
             checkpoint.borrow_mut().want(number, t);
         }

@@ -1,11 +1,12 @@
 //! One rendering of the job's graph, and what its operators share while it runs.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 
 use headwater_connectors::Error;
+use headwater_operators::collection::Past;
 use headwater_operators::control::SharedControl;
 use headwater_operators::relational::published::Published;
 
@@ -47,8 +48,8 @@ impl<'a> Rendering<'a> {
 /// The horizons of scans once all ticks up to one are done.
 pub type HorizonsAt = (Tick, IdVec<ScanId, Eff>);
 
-/// What is counted of a view: its rows, and sums that do not fit their type.
-pub type ViewCounts = (Rc<RefCell<Published>>, Rc<RefCell<u64>>);
+/// What is counted of a view: its rows, sums that do not fit their type, and of links what is linked to too many.
+pub type ViewCounts = (Rc<RefCell<Published>>, Rc<RefCell<u64>>, Rc<Cell<i64>>);
 
 #[derive(Clone, Default)]
 pub struct Wiring {
@@ -61,9 +62,29 @@ pub struct Wiring {
     /// The rows of views, by the number that sinks know.
     pub views: Rc<RefCell<Vec<(GroupId, ViewCounts)>>>,
     pub to_wake: ToWake,
-    /// (t, horizons): once all ticks up to `t` are done, nothing with an `eff` before these comes any more. For lookups, where there are any.
-    pub lookups: Rc<RefCell<Vec<HorizonsAt>>>,
-    /// (number, t): checkpoints in which lookups are to be; and by number what they have put into them.
-    pub lookups_to_save: Rc<RefCell<VecDeque<(u64, i64)>>>,
-    pub lookups_saved: Rc<RefCell<BTreeMap<u64, Saved>>>,
+    /// What is told to each operator that has to do with lookups; and by checkpoint what they have put into it.
+    pub lookups: Rc<RefCell<Vec<SharedOrders>>>,
+    pub lookups_saved: Rc<RefCell<BTreeMap<u64, Vec<Saved>>>>,
+    /// By group, its rows as they were: of those in which others look up.
+    pub past: Rc<RefCell<BTreeMap<GroupId, Past>>>,
+}
+
+/// What is told to lookups.
+#[derive(Default)]
+pub struct LookupOrders {
+    /// Once all ticks up to `t` are done, nothing with an `eff` before the horizons comes any more.
+    pub horizons: Vec<HorizonsAt>,
+    /// (number, t): checkpoints in which they are to be.
+    pub to_save: VecDeque<(u64, i64)>,
+}
+
+pub type SharedOrders = Rc<RefCell<LookupOrders>>;
+
+impl Wiring {
+    /// For one more that has to do with lookups.
+    pub fn lookup_orders(&self) -> SharedOrders {
+        let orders = SharedOrders::default();
+        self.lookups.borrow_mut().push(orders.clone());
+        orders
+    }
 }

@@ -10,7 +10,7 @@ use super::rendering::{Rendering, Wiring};
 use crate::base::failure::Failure;
 use crate::base::id::{IdVec, SourceId};
 use crate::base::offset::Offset;
-use crate::base::time::{Eff, Span, WallClock};
+use crate::base::time::{Eff, Span, Tick, WallClock};
 use crate::catalog::opened::Opened;
 use crate::checkpoint::admissions::{AdmissionLog, Held, source_hash};
 use crate::checkpoint::generations;
@@ -65,7 +65,7 @@ pub fn render<'scope>(
         worker,
         peers: workers,
         local: of.local(),
-        first_tick: start.plan.first_tick(side),
+        first_tick: if opened.looks_back() { Tick::BEFORE_ALL } else { start.plan.first_tick(side) },
         horizons: IdVec::filled(Eff::BEFORE_ALL, start.plan.scans.len()),
         coordinator: coordinator.clone(),
         finished: finished.clone(),

@@ -26,8 +26,9 @@ use timely::dataflow::operators::Concatenate;
 use timely::dataflow::operators::generic::Operator;
 
 use super::group::Made;
+use super::links;
 use super::nodes::{self, Contents, Nodes};
-use super::rendering::{Rendering, Wiring};
+use super::rendering::{Rendering, ViewCounts, Wiring};
 use crate::base::failure::Failure;
 use crate::base::id::{Id, ViewId};
 use crate::base::time::{Tick, Time};
@@ -59,8 +60,8 @@ pub fn render<'scope>(
     let here = scope.index() as u64;
     for view in views {
         let id = opened.job.rows_of(view);
-        let counts = (Rc::new(RefCell::new(published(of, view)?)), Rc::default());
-        let keyed = keyed(of, wiring, view, (&contents, tables.as_ref()), &counts.1)?;
+        let counts: ViewCounts = (Rc::new(RefCell::new(published(of, view)?)), Rc::default(), Rc::default());
+        let keyed = keyed(of, wiring, view, (&contents, tables.as_ref()), &counts)?;
         let state = counts.0.clone();
         let (arranged, activator) = publish(keyed, state.clone(), (wanted(wiring), save(of, wiring, view)));
         wiring.to_wake.borrow_mut().push(Rc::new(activator));
@@ -98,7 +99,7 @@ fn keyed<'scope>(
     wiring: &Wiring,
     view: ViewId,
     (rows, tables): (&Stream<'scope, i64, Vec<Routed>>, Option<&Contents<'scope>>),
-    unfit: &Rc<RefCell<u64>>,
+    (_, unfit, crowded): &ViewCounts,
 ) -> Result<Keyed<'scope>, Failure> {
     let (shared, opened) = (of.shared, &of.shared.opened);
     let (open, id) = (&opened.views[view], opened.job.rows_of(view));
@@ -114,6 +115,9 @@ fn keyed<'scope>(
     let scan = |table| shared.start.plan.first_scan(table);
     let nodes = Nodes { opened, reads: &open.reads, rows, tables, scan: &scan, failed, unfit: unfit.clone() };
     let made = nodes.render(&open.query.node)?;
+    if let Some(open) = &open.links {
+        return links::render(made, open, crowded);
+    }
     let columns: Vec<Expression> = open.columns.iter().map(|at| column(*at, &made.types)).collect();
     let (key, values) = columns.split_at(open.shape.keys);
     nodes.known(made, (key, values))
@@ -185,11 +189,12 @@ fn save(of: Rendering, wiring: &Wiring, view: ViewId) -> Save {
 
 /// Tells what views count.
 pub fn note_counters(status: &mut ProcessStatus, wiring: &Wiring) {
-    for (id, (rows, unfit)) in wiring.views.borrow().iter() {
+    for (id, (rows, unfit, crowded)) in wiring.views.borrow().iter() {
         if let Some(group) = status.groups.get_mut(Id::index(*id)) {
             (group.counts.rows, group.counts.changes) = rows.borrow().counts();
             group.counts.keys = group.counts.rows;
             group.counts.unfit_sums = *unfit.borrow();
+            group.crowded = crowded.get().unsigned_abs();
         }
     }
 }

@@ -133,7 +133,7 @@ fn same_sources(
 ) -> Option<Vec<(ScanId, SourceId)>> {
     let identity = |source| identity::of_source(&opened.job.sources[source], &opened.sources[source]);
     let mut left: Vec<(SourceId, String)> =
-        opened.graph.sources_of(group).map(|source| (source, identity(source))).collect();
+        opened.graph.all_sources_of(group).into_iter().map(|source| (source, identity(source))).collect();
     let mut same = |scan: &ScanId| {
         let at = left.iter().position(|(_, identity)| *identity == old.scans[*scan].identity)?;
         Some((*scan, left.remove(at).0))
@@ -143,7 +143,7 @@ fn same_sources(
 
 fn is_in_place(old: &Plan, opened: &Opened, group: GroupId, found: &ChangedGroup) -> bool {
     let Some(before) = old.groups.get(group).filter(|_| found.old == Some(group)) else { return false };
-    let sources = || opened.graph.sources_of(group);
+    let sources = || opened.graph.all_sources_of(group).into_iter();
     let has_same = |set: &PlannedColumnSet| sources().eq(set.scans.iter().map(|scan| old.scans[*scan].source));
     let same_source = before.sets.iter().all(has_same);
     let same_indexes = |kept: &KeptSet| {

@@ -26,7 +26,8 @@ pub fn plan(opened: &Opened, now: WallClock, live: bool) -> Result<Plan, Failure
         .map(|source| Ok(scans.push(plan_source(opened, source, now, live)?)))
         .collect::<Result<_, Failure>>()?;
     let whole = |group| {
-        let scans: Vec<ScanId> = opened.graph.sources_of(group).map(|source| by_source[source]).collect();
+        let scans: Vec<ScanId> =
+            opened.graph.all_sources_of(group).into_iter().map(|source| by_source[source]).collect();
         PlannedGroup::whole(opened, group, &scans)
     };
     let groups = opened.groups.ids().map(whole).collect();

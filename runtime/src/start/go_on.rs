@@ -54,7 +54,7 @@ pub fn go_on(
     }
     let scans = alike(scans);
     let group = |(id, changed): (GroupId, &ChangedGroup)| {
-        let added = opened.graph.sources_of(id).map(|source| fresh[source]).collect();
+        let added = opened.graph.all_sources_of(id).into_iter().map(|source| fresh[source]).collect();
         group(opened, &old, id, changed, &moved, added)
     };
     let mut groups: IdVec<GroupId, PlannedGroup> = changed.groups.pairs().map(group).collect();

@@ -10,7 +10,7 @@ use headwater_expression::Expression;
 use super::canonical::{data_type, optional, quoted, time_unit, window};
 use crate::base::id::GroupId;
 use crate::catalog::opened::{Opened, Source};
-use crate::job::{self, Changes, Named, SeamBy, Window, columns};
+use crate::job::{self, Changes, LookIn, Named, SeamBy, Window, columns};
 
 /// What the engine makes of a job. Another number: old states mean something else.
 const SEMANTICS: u32 = 1;
@@ -75,8 +75,11 @@ pub fn of_group(opened: &Opened, id: GroupId) -> String {
         add_column(&mut text, schema, &list.text);
     }
     for (lookup, open) in group.lookups.iter().zip(&opened.groups[id].lookups) {
-        let table = of_source(&opened.job.sources[lookup.table], &opened.sources[lookup.table]);
-        let _ = write!(text, " lookup {} in {} on", lookup.name, quoted(&table));
+        let there = match lookup.of {
+            LookIn::Table(table) => of_source(&opened.job.sources[table], &opened.sources[table]),
+            LookIn::Features(group) => of_rows(opened, group),
+        };
+        let _ = write!(text, " lookup {} in {} on", lookup.name, quoted(&there));
         lookup.on.iter().for_each(|on| text.push_str(&format!(" {}", quoted(&on.text))));
         add_types(&mut text, schema, open.on.iter().flat_map(Expression::columns).map(String::as_str));
         add_arithmetic(&mut text, open.on.iter());
@@ -87,6 +90,22 @@ pub fn of_group(opened: &Opened, id: GroupId) -> String {
     let compiled = &opened.groups[id].filter;
     add_types(&mut text, schema, compiled.iter().flat_map(|filter| filter.columns()).map(String::as_str));
     add_arithmetic(&mut text, compiled.iter().chain(sql()));
+    text
+}
+
+/// Of the rows of a group, as others look them up.
+fn of_rows(opened: &Opened, id: GroupId) -> String {
+    let (group, open) = (&opened.job.groups[id], &opened.groups[id]);
+    let column = |name: &str| Some(of_column(opened, id, group.columns.iter().position(|column| column.name == name)?));
+    let mut text = of_group(opened, id);
+    for name in &open.looked_up {
+        if let Some(own) = column(name) {
+            let _ = write!(text, " column {name} {own}");
+        } else if let Some(at) = group.derived.iter().position(|derived| derived.name == *name) {
+            let of: Vec<String> = open.derived.named(at).iter().filter_map(|name| column(name)).collect();
+            let _ = write!(text, " derived {name} {} of {}", quoted(&group.derived[at].of.text), of.join(" and "));
+        }
+    }
     text
 }
 

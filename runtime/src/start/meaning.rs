@@ -9,7 +9,7 @@ use crate::catalog::opened::Opened;
 use crate::checkpoint::names::changelog;
 use crate::checkpoint::resumption::Start;
 use crate::job::Sink;
-use crate::job::view::Of;
+use crate::job::view::{LinkedBy, Of};
 use crate::plan::Plan;
 
 /// What a sink's rows are of, and how they and their fields are called, as a number.
@@ -35,8 +35,17 @@ pub fn of_rows(plan: &Plan, opened: &Opened, rows: GroupId) -> String {
 
 /// What a view asks, by itself.
 pub fn of_query(opened: &Opened, view: ViewId) -> String {
-    let (Of::Sql(sql), shape) = (&opened.job.views[view].of, &opened.views[view].shape);
-    format!("view {} {} of {}", shape.name, canonical::row_schema(&shape.schema), canonical::quoted(&sql.text))
+    let shape = &opened.views[view].shape;
+    let of = match &opened.job.views[view].of {
+        Of::Sql(sql) => canonical::quoted(&sql.text),
+        Of::Links(links) => {
+            let names = links.by.columns().into_iter().map(|named| canonical::quoted(&named.text));
+            let names = names.collect::<Vec<_>>().join(" ");
+            let by = if matches!(links.by, LinkedBy::Things { .. }) { "things" } else { "entities" };
+            format!("links by {by} {names} up to {} of {}", links.max_degree, canonical::quoted(&links.from.text))
+        }
+    };
+    format!("view {} {} of {of}", shape.name, canonical::row_schema(&shape.schema))
 }
 
 fn of_group(plan: &Plan, opened: &Opened, group: GroupId) -> String {

@@ -232,7 +232,10 @@ fn of_group(job: &Job, id: GroupId, opened: Option<&Opened>, running: Option<&Re
 
 fn of_view(job: &Job, id: ViewId, opened: Option<&Opened>, running: Option<&Report>) -> ViewEntry {
     let (view, rows) = (&job.views[id], job.rows_of(id));
-    let Of::Sql(sql) = &view.of;
+    let sql = match &view.of {
+        Of::Sql(sql) => sql.text.split_whitespace().collect::<Vec<_>>().join(" "),
+        Of::Links(links) => meaning::of_links(links),
+    };
     let fields = opened.map(|opened| {
         let schema = &opened.shape(rows).schema;
         let field = |field: &FieldRef| FieldEntry {
@@ -253,7 +256,7 @@ fn of_view(job: &Job, id: ViewId, opened: Option<&Opened>, running: Option<&Repo
         view: view.name.clone(),
         about: AboutEntry::from(&view.about),
         reads: reads.unwrap_or_default(),
-        sql: sql.text.split_whitespace().collect::<Vec<_>>().join(" "),
+        sql,
         key: fields,
         served: sinks.map(|sink| format!("{}: {}", sink.name, sink.to.describe())).collect(),
         freshness,

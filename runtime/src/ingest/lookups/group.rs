@@ -12,22 +12,25 @@ use headwater_operators::table::Changed;
 use super::super::looked_up::RawRow;
 use super::super::shape::Shaper;
 use super::super::versions::value_types;
+use super::kept::FoundRows;
 use super::picked::{LookupCodecs, OnKey, Picked};
 use super::table::{Tables, is_timed};
 use crate::base::id::{GroupId, IdVec, ScanId, SourceId};
 use crate::base::time::{Eff, Span, Tick, Time};
 use crate::catalog::column_sets::ColumnSets;
 use crate::catalog::opened::{OpenLookup, Opened};
-use crate::job::Window;
+use crate::job::{LookIn, Window};
 
 pub(super) struct GroupState {
     /// By source.
     pub(super) shapers: BTreeMap<SourceId, Shaper>,
     pub(super) codecs: Vec<LookupCodecs>,
-    /// By lookup: of which scan of its table.
-    pub(super) scans: Vec<ScanId>,
-    /// Of its events and its tables.
+    /// By lookup in a table: of which scan of it.
+    pub(super) scans: Vec<Option<ScanId>>,
+    /// Of all that it reads.
     pub(super) all_scans: Vec<ScanId>,
+    /// Some rows of other groups can be asked for before the event's tick.
+    pub(super) asks_ahead: bool,
     /// Whether some of its events replace one another; and how much longer its windows are kept for that.
     pub(super) is_replaced: bool,
     pub(super) grace: Span,
@@ -64,7 +67,7 @@ pub(super) struct HeldEvent {
 }
 
 impl GroupState {
-    pub(super) fn new(opened: &Arc<Opened>, sets: &ColumnSets, id: GroupId, scans: Vec<ScanId>) -> GroupState {
+    pub(super) fn new(opened: &Arc<Opened>, sets: &ColumnSets, id: GroupId, scans: Vec<Option<ScanId>>) -> GroupState {
         let (conf, open) = (&opened.job.groups[id], &opened.groups[id]);
         let set = sets.groups[id].iter().next().expect("a group has a column set");
         let shaper = |source: SourceId| {
@@ -72,11 +75,17 @@ impl GroupState {
             (source, of_source.find(|shaper| shaper.group == id).expect("a group of the source"))
         };
         let codecs = |lookup: &OpenLookup| {
-            let table = opened.sources[lookup.table].table.as_ref().expect("a table");
+            let (key_types, values) = match lookup.of {
+                LookIn::Table(id) => {
+                    let table = opened.sources[id].table.as_ref().expect("a table");
+                    (table.key_types.clone(), value_types(opened, id))
+                }
+                LookIn::Features(id) => (opened.groups[id].key_types.clone(), opened.groups[id].looked_up_types()),
+            };
             LookupCodecs {
-                key: KeyCodec::new(&table.key_types).expect("key types were checked"),
-                key_types: table.key_types.clone(),
-                values: KeyCodec::new(&value_types(opened, lookup.table)).expect("every type of a column has an order"),
+                key: KeyCodec::new(&key_types).expect("key types were checked"),
+                key_types,
+                values: KeyCodec::new(&values).expect("every type of a column has an order"),
             }
         };
         let lengths = conf.columns.iter().map(|column| column.length_us).collect::<Option<Vec<i64>>>();
@@ -87,9 +96,10 @@ impl GroupState {
             by_key: scans.iter().map(|_| BTreeSet::new()).collect(),
             scans,
             all_scans: set.scans.values().copied().collect(),
+            asks_ahead: open.lookups.iter().any(|of| of.is_ahead && matches!(of.of, LookIn::Features(_))),
             is_replaced: opened.is_replaced(id),
             grace: opened.grace(id),
-            is_timed: open.lookups.iter().any(|lookup| is_timed(opened, lookup.table)),
+            is_timed: open.lookups.iter().any(|of| matches!(of.of, LookIn::Table(table) if is_timed(opened, table))),
             s: set.s.unwrap_or(Tick::AFTER_ALL),
             begun: false,
             corrected: opened.is_corrected(id).then(|| events::corrected_schema(&set.plan.inputs, windowed)),
@@ -111,7 +121,7 @@ impl GroupState {
     /// The held events that a change of a table concerns.
     pub(super) fn concerned(&self, scan: ScanId, changed: Changed) -> Vec<u32> {
         let mut all = vec![];
-        for (of_lookup, _) in self.by_key.iter().zip(&self.scans).filter(|(_, of)| **of == scan) {
+        for (of_lookup, _) in self.by_key.iter().zip(&self.scans).filter(|(_, of)| **of == Some(scan)) {
             let first = (changed.key, changed.from, 0);
             let some = of_lookup
                 .range(first..)
@@ -121,10 +131,10 @@ impl GroupState {
         all
     }
 
-    /// No version that comes is in force at a time before it.
-    pub(super) fn corrected_from(&self, tables: &Tables, horizon: &IdVec<ScanId, Eff>) -> i64 {
-        let of_scan = |scan: &ScanId| tables[scan].corrects_from(horizon[*scan]);
-        self.scans.iter().map(of_scan).min().unwrap_or(i64::MAX)
+    /// No version that comes behind a tick is in force at a time before it.
+    pub(super) fn corrected_from(&self, tables: &Tables, horizon: &IdVec<ScanId, Eff>, tick: i64) -> i64 {
+        let of_scan = |scan: &ScanId| tables[scan].corrects.from(horizon[*scan], tick);
+        self.scans.iter().flatten().map(of_scan).min().unwrap_or(i64::MAX)
     }
 
     /// Events before it are in no window any more, once every tick up to one is done.
@@ -145,12 +155,17 @@ impl GroupState {
     pub(super) fn held_from(&self, tables: &Tables, done: i64, horizon: &IdVec<ScanId, Eff>) -> i64 {
         let windows = self.windows_from(done, horizon);
         // What replaces an event takes it back as it was.
-        if self.is_replaced { windows } else { windows.max(self.corrected_from(tables, horizon)) }
+        if self.is_replaced { windows } else { windows.max(self.corrected_from(tables, horizon, done)) }
     }
 
-    /// Whether an event of a time is to be held.
-    pub(super) fn is_held(&self, tables: &Tables, horizon: &IdVec<ScanId, Eff>) -> impl Fn(i64) -> bool + use<> {
-        let from = self.corrected_from(tables, horizon);
+    /// Whether an event of a time is to be held, that comes at a tick or behind it.
+    pub(super) fn is_held(
+        &self,
+        tables: &Tables,
+        horizon: &IdVec<ScanId, Eff>,
+        tick: i64,
+    ) -> impl Fn(i64) -> bool + use<> {
+        let from = self.corrected_from(tables, horizon, tick);
         let is_corrected = self.corrected.is_some();
         // What a history holds of its tables may still be to come.
         let any = self.is_timed && !self.begun;
@@ -168,6 +183,15 @@ impl GroupState {
         self.held[slot as usize] = Some(HeldEvent { raw, picked, keys });
         self.by_ts.insert((ts, slot));
         slot
+    }
+
+    /// What a held event looks up in the rows of groups.
+    pub(super) fn found_rows(&self, event: &HeldEvent) -> FoundRows {
+        if self.scans.iter().all(Option::is_some) {
+            return vec![];
+        }
+        let one = |(scan, picked): (&Option<ScanId>, &Picked)| if scan.is_none() { picked.to_save() } else { None };
+        self.scans.iter().zip(&event.picked).map(one).collect()
     }
 
     /// A held event looks up something else from now on.
@@ -192,8 +216,8 @@ impl GroupState {
 
     /// By lookup, the number of the key.
     pub(super) fn hold_keys(&self, tables: &mut Tables, picked: &[Picked]) -> Vec<Option<u32>> {
-        let hold = |(scan, picked): (&ScanId, &Picked)| match &picked.key {
-            OnKey::Key(key) => Some(tables.get_mut(scan)?.table.hold(key)),
+        let hold = |(scan, picked): (&Option<ScanId>, &Picked)| match &picked.key {
+            OnKey::Key(key) => Some(tables.get_mut(scan.as_ref()?)?.table.hold(key)),
             OnKey::Null | OnKey::Failed => None,
         };
         self.scans.iter().zip(picked).map(hold).collect()
@@ -207,7 +231,7 @@ impl GroupState {
 
     pub(super) fn let_go_of_keys(&mut self, tables: &mut Tables, (ts, slot): (i64, u32), keys: &[Option<u32>]) {
         for ((by_key, scan), key) in self.by_key.iter_mut().zip(&self.scans).zip(keys) {
-            if let (Some(key), Some(state)) = (key, tables.get_mut(scan)) {
+            if let (Some(key), Some(state)) = (key, scan.as_ref().and_then(|scan| tables.get_mut(scan))) {
                 by_key.remove(&(*key, ts, slot));
                 state.table.release(*key);
             }

@@ -8,7 +8,8 @@
 //! | `held`, of a source | an event, and the groups that hold it or wait for it | the worker that has it |
 //! | `replaced`, of a source | of events that replace one another, a record that is in force, or is still to come | the worker that its key's hash says |
 //!
-//! What an event looks up is not written: it follows from the versions.
+//! What an event looks up in a table is not written: it follows from the versions. What it looks up in the rows of a group is: these rows are
+//! others by now.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -55,13 +56,24 @@ pub enum HeldState {
 }
 
 /// An event with what groups have of it.
-pub type Kept = (RawRow, Vec<Holding>);
+pub struct Kept {
+    pub row: RawRow,
+    pub holdings: Vec<Holding>,
+    /// By holding.
+    pub found: Vec<FoundRows>,
+}
+
+/// By lookup, of those in groups: the key, and the values of its row if there was one. Empty where there is no such lookup.
+pub type FoundRows = Vec<Option<(Vec<u8>, Option<Vec<u8>>)>>;
+
+/// What events look up in rows of groups.
+const FOUND: &str = "_rows";
 
 const HEAD: usize = 13;
 
 /// Events of one source.
 pub fn write(source: &Source, kept: &[Kept]) -> RecordBatch {
-    let rows: Vec<RawRow> = kept.iter().map(|(row, _)| row.clone()).collect();
+    let rows: Vec<RawRow> = kept.iter().map(|kept| kept.row.clone()).collect();
     let columns = source.wanted.schema.fields().len();
     let records = gather(&rows, columns);
     let times = |of: &dyn Fn(&Raw, usize) -> Option<i64>| -> ArrayRef {
@@ -74,7 +86,7 @@ pub fn write(source: &Source, kept: &[Kept]) -> RecordBatch {
     };
     let holdings = |at: usize| {
         let mut out = vec![];
-        put(&mut out, &kept[at].1);
+        put(&mut out, &kept[at].holdings);
         Some(out)
     };
     let undecoded = |at: usize| {
@@ -115,6 +127,15 @@ pub fn write(source: &Source, kept: &[Kept]) -> RecordBatch {
     for (field, array) in source.wanted.schema.fields().iter().zip(records.batch.columns()) {
         fields.push(Field::new(named(field.name()), array.data_type().clone(), true));
         arrays.push(array.clone());
+    }
+    if kept.iter().flat_map(|kept| &kept.found).any(|found| !found.is_empty()) {
+        let found = bytes(&|at| {
+            let mut out = vec![];
+            put(&mut out, &kept[at].found);
+            Some(out)
+        });
+        fields.push(Field::new(FOUND, found.data_type().clone(), true));
+        arrays.push(found);
     }
     RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).expect("columns of one length")
 }
@@ -162,6 +183,7 @@ pub fn read(
     let (ts, arrivals, effs, visible) = (times("_ts")?, times("_arrival")?, times("_eff")?, times("_visible")?);
     let (partitions, offsets) = (times("_partition")?, times("_offset")?);
     let (holdings, undecoded, payloads) = (bytes("_groups")?, bytes("_undecoded")?, bytes("_payload")?);
+    let found = batch.column_by_name(FOUND).map(|_| bytes(FOUND)).transpose()?;
     let flags = |name: &str| -> Result<UInt8Array, Damaged> {
         let all = column(name)?;
         all.as_primitive_opt::<UInt8Type>().cloned().ok_or_else(|| Damaged(format!("{name} are no flags")))
@@ -244,7 +266,12 @@ pub fn read(
             keys: keys.as_ref().map(|keys| rows.iter().map(|row| Some(keys.value(*row))).collect()),
         });
         for (at, row) in (0..).zip(&rows) {
-            kept.push(((raw.clone(), at), get::<Vec<Holding>>(&mut holdings.value(*row))?));
+            let holdings: Vec<Holding> = get(&mut holdings.value(*row))?;
+            let found = match &found {
+                Some(found) => get(&mut found.value(*row))?,
+                None => holdings.iter().map(|_| vec![]).collect(),
+            };
+            kept.push(Kept { row: (raw.clone(), at), holdings, found });
         }
     }
     Ok(kept)

@@ -13,32 +13,66 @@ use super::super::looked_up::{RawRow, gather};
 use super::super::shape::{Batch, Refused};
 use super::Made;
 use super::group::{GroupState, Suspicion};
-use super::picked::{LookupCodecs, OnKey, Picked, extend};
+use super::picked::{Answers, LookupCodecs, OnKey, Picked, extend};
 use super::table::Tables;
 use crate::base::id::{GroupId, IdVec, ScanId};
 use crate::base::time::{Eff, Tick};
 use crate::catalog::opened::{OpenLookup, Opened};
+use crate::job::LookIn;
 
 impl GroupState {
-    /// What some events of one source look up now: the records with it, and by event.
-    pub(super) fn pick(
+    /// What some events of one source look up now: the records with it, and by event. `None`: rows of other groups are asked for first. `before`:
+    /// by event and lookup, what it had looked up before.
+    pub(super) fn pick<'a>(
         &self,
         opened: &Opened,
         (id, tables): (GroupId, &Tables),
+        answers: &mut Answers,
         rows: &[RawRow],
-    ) -> (Records, Vec<Vec<Picked>>) {
+        before: &dyn Fn(usize, usize) -> Option<&'a Picked>,
+    ) -> Option<(Records, Vec<Vec<Picked>>)> {
         let mut records = self.seen(opened, id, rows);
         let mut all: Vec<Vec<Picked>> = rows.iter().map(|_| Vec::with_capacity(self.scans.len())).collect();
         for (at, lookup) in opened.groups[id].lookups.iter().enumerate() {
             let keys = self.on(lookup, &self.codecs[at], &records);
-            let table = &tables[&self.scans[at]].table;
-            for ((key, (raw, row)), picked) in keys.into_iter().zip(rows).zip(&mut all) {
-                let found = if let OnKey::Key(key) = &key { table.pick(key, raw.ts(*row)) } else { None };
-                picked.push(Picked { key, row: found });
+            let mut is_asked = false;
+            for (event, ((key, (raw, row)), picked)) in keys.into_iter().zip(rows).zip(&mut all).enumerate() {
+                let found = match (&key, lookup.of) {
+                    (OnKey::Null | OnKey::Failed, _) => Some(None),
+                    (OnKey::Key(key), LookIn::Table(_)) => {
+                        let scan = self.scans[at].expect("a table is read by a scan");
+                        Some(tables[&scan].table.pick(key, raw.ts(*row)))
+                    }
+                    (OnKey::Key(by), LookIn::Features(group)) => match before(event, at).filter(|old| old.key == key) {
+                        Some(old) => Some(old.row.clone()),
+                        None => answers.find(group, by, raw.visible[*row as usize]),
+                    },
+                };
+                is_asked |= found.is_none();
+                picked.push(Picked { key, row: found.flatten() });
+            }
+            if is_asked {
+                return None;
             }
             records = extend(records, lookup, &self.codecs[at], all.iter().map(|picked| &picked[at]));
         }
-        (records, all)
+        Some((records, all))
+    }
+
+    /// Asks for the rows that events will look up at their ticks, where that depends on them alone.
+    pub(super) fn ask_ahead(&self, opened: &Opened, id: GroupId, answers: &mut Answers, rows: &[RawRow]) {
+        if rows.is_empty() || !self.asks_ahead {
+            return;
+        }
+        let records = self.seen(opened, id, rows);
+        for (lookup, codecs) in opened.groups[id].lookups.iter().zip(&self.codecs).filter(|(of, _)| of.is_ahead) {
+            let LookIn::Features(group) = lookup.of else { continue };
+            for (key, (raw, row)) in self.on(lookup, codecs, &records).into_iter().zip(rows) {
+                if let OnKey::Key(key) = &key {
+                    answers.find(group, key, raw.visible[*row as usize]);
+                }
+            }
+        }
     }
 
     /// The records of some events of one source, with what they looked up.

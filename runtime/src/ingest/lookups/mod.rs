@@ -1,5 +1,5 @@
-//! What comes between the records of a source and the groups that hold them on their way: lookups in tables, and events that replace one
-//! another.
+//! What comes between the records of a source and the groups that hold them on their way: lookups in tables or in the rows of other groups, and
+//! events that replace one another.
 //!
 //! ```text
 //! orders of tick 3     --> the last of each key, where it is kept --> -1 of the one before, +1 of the new one
@@ -11,7 +11,10 @@
 //! time, and some window of the group may hold it. What a group's rows are before its `S` nobody sees: dead letters of what is wrong
 //! then are told at `S`, if it is still so.
 //!
-//! Every worker has all tables, and looks up what it has read itself. Records that replace one another are where their key is.
+//! Every worker has all tables, and looks up what it has read itself. Records that replace one another are where their key is. Rows of other
+//! groups lie with the workers of their keys, which are asked: a row just before an event never changes. As soon as the event is there, where
+//! what it looks up depends on it alone; else at its tick, which is not done before there is an answer. Groups of one *level*, which look up
+//! in rows of those below, have lookups of their own.
 
 mod compact;
 mod contents;
@@ -30,16 +33,20 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
+use headwater_connectors::Records;
 use headwater_connectors::sink::dead_letters::DeadLetter;
+use headwater_operators::table::Pick;
 
 pub use self::contents::Content;
 use self::contents::Contents;
 use self::group::{GroupState, Suspicion};
-use self::picked::Picked;
+pub use self::picked::Query;
+use self::picked::{Answers, Picked};
 use self::replaced::ReplacedState;
-use self::replacing::Replaced;
-pub use self::saved::{Kind, Saved};
+use self::replacing::{Replaced, Steps};
+pub use self::saved::{Kind, Saved, batches, read_events};
 pub use self::sent::{owned, sent};
+pub use self::table::Corrects;
 use self::table::{TableState, Tables};
 use super::dead_letters::{REASONS, Tally};
 use super::looked_up::{Raw, RawRow};
@@ -47,7 +54,8 @@ use super::versions::Message;
 use crate::base::id::{ColumnSetId, GroupId, IdVec, ScanId};
 use crate::base::time::{Eff, EventTime, Span, Tick, Time};
 use crate::catalog::column_sets::ColumnSets;
-use crate::catalog::opened::Opened;
+use crate::catalog::opened::{OpenLookup, Opened};
+use crate::job::LookIn;
 use crate::observe::status::ProcessStatus;
 use crate::plan::Plan;
 use crate::plan::side::Side;
@@ -83,6 +91,9 @@ pub struct LookUps {
     /// By group, how many events were past taking back when they were replaced.
     passed_over: BTreeMap<GroupId, u64>,
     waiting: Waiting,
+    answers: Answers,
+    /// Ticks whose versions are there, and that wait for answers.
+    doing: Option<Doing>,
     /// What tables held at the checkpoint that the run goes on from, until it is told.
     loaded: Vec<Content>,
     /// Every tick up to here is done.
@@ -93,32 +104,46 @@ pub struct LookUps {
 }
 
 impl LookUps {
-    /// `None`: no events of this side are held on their way, no table has a stream, and no view has what a table holds. `of`: the worker's
-    /// number, of so many.
-    pub fn open(opened: &Arc<Opened>, plan: &Plan, sets: &ColumnSets, of: (usize, usize)) -> Option<LookUps> {
-        let holds = |group: &GroupId| opened.graph.events_of(*group).any(|source| opened.is_held(*group, source));
+    /// Those of the groups of a level; the first also has what tables hold, where views read that, tables of which nobody asks
+    /// for anything, and what is replaced.
+    /// `None`: there is nothing to do. `of`: the worker's number, of so many.
+    pub fn open(
+        opened: &Arc<Opened>,
+        plan: &Plan,
+        sets: &ColumnSets,
+        (level, of): (usize, (usize, usize)),
+    ) -> Option<LookUps> {
+        let holds = |group: &GroupId| {
+            let mut events = opened.graph.events_of(*group);
+            opened.graph.level(*group) == level && events.any(|source| opened.is_held(*group, source))
+        };
         let of_side = |group: &GroupId| plan.side_of(*group) == sets.side;
         let mut groups = BTreeMap::new();
         for group in opened.groups.ids().filter(holds).filter(of_side) {
             let set = sets.groups[group].iter().next()?;
-            let scans = opened.groups[group].lookups.iter().map(|lookup| set.scans[&lookup.table]).collect();
+            let scan = |lookup: &OpenLookup| match lookup.of {
+                LookIn::Table(table) => Some(set.scans[&table]),
+                LookIn::Features(_) => None,
+            };
+            let scans = opened.groups[group].lookups.iter().map(scan).collect();
             groups.insert(group, GroupState::new(opened, sets, group, scans));
         }
         let (mut tables, mut replaced) = (BTreeMap::new(), BTreeMap::new());
         for (id, scan) in plan.scans.pairs().filter(|(_, scan)| scan.side == sets.side) {
             let open = &opened.sources[scan.source];
-            let is_asked = groups.values().any(|group: &GroupState| group.scans.contains(&id));
-            if is_asked || open.table.is_some() && open.stream.is_some() {
-                tables.insert(id, TableState::new(opened, plan, id));
+            let is_asked = groups.values().any(|group: &GroupState| group.scans.contains(&Some(id)));
+            let is_unasked = level == 0 && opened.graph.groups_of(scan.source).next().is_none();
+            if is_asked || is_unasked && open.table.is_some() && open.stream.is_some() {
+                tables.insert(id, TableState::new(opened, plan, id, level));
             }
-            if open.replaced.is_some() {
+            if level == 0 && open.replaced.is_some() {
                 replaced.insert(id, ReplacedState::new(opened, plan, id));
             }
         }
-        for table in opened.graph.viewed_tables().filter(|_| sets.side == Side::Live) {
+        for table in opened.graph.viewed_tables().filter(|_| sets.side == Side::Live && level == 0) {
             let scan = plan.first_scan(table);
             if plan.scans[scan].side == sets.side {
-                let state = tables.entry(scan).or_insert_with(|| TableState::new(opened, plan, scan));
+                let state = tables.entry(scan).or_insert_with(|| TableState::new(opened, plan, scan, level));
                 (state.contents, state.is_asked) = (Some(Contents::new(scan, of)), true);
             }
         }
@@ -131,6 +156,8 @@ impl LookUps {
             groups,
             passed_over: BTreeMap::new(),
             waiting: BTreeMap::new(),
+            answers: Answers::default(),
+            doing: None,
             loaded: vec![],
             done: i64::MIN,
             horizons: VecDeque::new(),
@@ -144,8 +171,8 @@ impl LookUps {
         let message = Rc::new(Message::open(batch));
         for row in 0..message.len() {
             let visible = message.visible(row);
-            let at_once = of_history && !state.is_timed;
-            let at = if at_once && visible <= state.s.us() { i64::MIN } else { visible };
+            let at_once = of_history && visible <= state.s.us() && !state.is_timed && !self.opened.looks_back();
+            let at = if at_once { i64::MIN } else { visible };
             if let Some(eff) = message.eff(row).filter(|_| message.position(row).0.is_some()) {
                 let known = Tick::up(Eff::from_us(eff), self.tick).us();
                 let known = if at_once { i64::MIN } else { known.min(at) };
@@ -156,17 +183,43 @@ impl LookUps {
     }
 
     /// Takes events in.
-    pub fn take_events(&mut self, raw: Raw) {
-        let raw = Rc::new(raw);
+    pub fn take_events(&mut self, raw: &Rc<Raw>) {
         if raw.keys.is_some() {
-            return self.take_replaced(&raw);
+            return self.take_replaced(raw);
         }
         for (group, rows) in &raw.asked {
-            let Some(state) = self.groups.get(group) else { continue };
-            for row in rows {
-                wait(&mut self.waiting, (*group, state), (raw.clone(), *row));
-            }
+            self.wait(*group, rows.iter().map(|row| (raw.clone(), *row)).collect());
         }
+    }
+
+    /// Events of one source wait for their ticks. What a history holds of a group is looked up as soon as it is there, where that may be
+    /// corrected, and nobody asks for rows of before `S`; where somebody does, what is before the `S` of a group whose own rows nobody asks for
+    /// is looked up at `S`.
+    fn wait(&mut self, id: GroupId, rows: Vec<RawRow>) {
+        let Some(group) = self.groups.get(&id) else { return };
+        group.ask_ahead(&self.opened, id, &mut self.answers, &rows);
+        let looks_back = self.opened.looks_back();
+        let has_order = self.opened.is_looked_up(id) || group.scans.iter().any(Option::is_none);
+        let is_corrected = group.corrected.is_some() && !group.is_timed;
+        for (raw, row) in rows {
+            let visible = raw.visible[row as usize];
+            let at = match (looks_back, raw.of_history && visible <= group.s && is_corrected) {
+                (false, true) => Tick::BEFORE_ALL,
+                (true, _) if !has_order => visible.max(group.s),
+                _ => visible,
+            };
+            self.waiting.entry(at.us()).or_default().push((id, (raw, row)));
+        }
+    }
+
+    /// The rows of a group that are asked for and not sent for yet.
+    pub fn take_queries(&mut self) -> Vec<Query> {
+        self.answers.take_asked()
+    }
+
+    /// The row that a key of a group has just before a tick.
+    pub fn take_answer(&mut self, features: GroupId, (key, before): (&[u8], Tick), row: Pick) {
+        self.answers.answer(features, key, before, row);
     }
 
     /// Takes in records that replace one another, all whose key is this worker's.
@@ -177,6 +230,11 @@ impl LookUps {
     /// Once all ticks up to `t` are done, nothing with an `eff` before these comes any more.
     pub fn close_after(&mut self, t: Tick, horizons: &IdVec<ScanId, Eff>) {
         self.horizons.push_back((t, horizons.clone()));
+    }
+
+    /// Whether the next tick waits for answers.
+    pub fn waits(&self) -> bool {
+        self.doing.is_some()
     }
 
     /// Does every tick up to one, or fewer where enough events are made. Returns up to which.
@@ -195,7 +253,12 @@ impl LookUps {
             let begins =
                 self.groups.values().filter(|group| !group.begun && group.s.us() <= to).map(|group| group.s.us()).min();
             match (next, begins) {
-                (Some(tick), begins) if begins.is_none_or(|begins| tick <= begins) => self.do_tick(tick, &mut made),
+                (Some(tick), begins) if begins.is_none_or(|begins| tick <= begins) => {
+                    if !self.do_ticks(tick, begins.map_or(to, |begins| begins.min(to)), &mut made) {
+                        reached = tick.saturating_sub(1);
+                        break;
+                    }
+                }
                 (_, Some(begins)) => self.begin(begins, &mut made),
                 (_, None) => break,
             }
@@ -211,6 +274,9 @@ impl LookUps {
 
     /// The next tick at which something may come, where every tick up to one can be done.
     fn next_tick(&self, to: i64) -> Option<i64> {
+        if let Some(doing) = &self.doing {
+            return Some(doing.from);
+        }
         let of_tables = self.tables.values().filter_map(|table| table.next_tick(to));
         let of_replaced = self.replaced.values().filter_map(|state| state.next_tick(to));
         self.waiting.keys().next().copied().into_iter().chain(of_tables).chain(of_replaced).min()
@@ -236,7 +302,52 @@ impl LookUps {
         }
     }
 
-    fn do_tick(&mut self, tick: i64, made: &mut Made) {
+    /// Does a tick, and those behind it up to `to` in which no version comes, as far as enough events do. `false`: they wait for answers, and
+    /// are to be done once more.
+    fn do_ticks(&mut self, tick: i64, to: i64, made: &mut Made) -> bool {
+        let doing = match self.doing.take() {
+            Some(doing) => doing,
+            None => self.begin_ticks(tick, to, made),
+        };
+        let Some((corrections, lookups)) = self.find(&doing) else {
+            self.doing = Some(doing);
+            return false;
+        };
+        corrections.into_iter().for_each(|(id, slots, found)| self.correct(id, slots, found, tick, made));
+        lookups.into_iter().for_each(|(id, found)| self.look_up(id, found, tick, made));
+        self.put_in(&doing.steps, tick, made);
+        self.answers.forget(Tick::from_us(doing.upto));
+        true
+    }
+
+    /// What events look up at a tick, all of it or nothing: those that versions concern, and those that come.
+    fn find(&mut self, doing: &Doing) -> Option<(Vec<Correction>, Vec<(GroupId, Found)>)> {
+        let LookUps { opened, tables, groups, answers, .. } = self;
+        let (mut corrections, mut lookups, mut is_whole) = (vec![], vec![], true);
+        let mut pick = |id: GroupId, rows: Vec<RawRow>, held: &[u32]| {
+            let group = &groups[&id];
+            let before = |event: usize, lookup: usize| Some(&group.event(*held.get(event)?).picked[lookup]);
+            let found = group.pick(opened, (id, tables), answers, &rows, &before);
+            is_whole &= found.is_some();
+            found.map(|(records, picked)| Found { rows, records, picked })
+        };
+        for (id, slots) in &doing.dirty {
+            let held = slots.iter().map(|slot| (*slot, groups[id].event(*slot).raw.clone())).collect();
+            for part in read_alike(held, |(_, row): &(u32, RawRow)| &row.0) {
+                let (slots, rows): (Vec<u32>, Vec<RawRow>) = part.into_iter().unzip();
+                corrections.extend(pick(*id, rows, &slots).map(|found| (*id, slots, found)));
+            }
+        }
+        for (id, rows) in &doing.rows {
+            for rows in read_alike(rows.clone(), |row| &row.0) {
+                lookups.extend(pick(*id, rows, &[]).map(|found| (*id, found)));
+            }
+        }
+        is_whole.then_some((corrections, lookups))
+    }
+
+    /// The versions of a tick come, and the events of those up to the next that has any.
+    fn begin_ticks(&mut self, tick: i64, to: i64, made: &mut Made) -> Doing {
         let steps = self.steps(tick, made);
         self.take_back(&steps, tick, made);
         let mut dirty: BTreeMap<GroupId, BTreeSet<u32>> = BTreeMap::new();
@@ -251,73 +362,75 @@ impl LookUps {
                 }
             }
         }
-        for (group, slots) in dirty {
-            self.correct(group, slots, tick, made);
+        let versions = self.tables.values().filter_map(|table| table.waiting.keys().next().copied()).min();
+        let last = versions.map_or(to, |next| to.min(next - 1));
+        // What is replaced is so tick by tick.
+        let last = if self.replaced.is_empty() { last } else { tick };
+        // What is asked for already is answered in the order of ticks.
+        let last = self.answers.first_asked().map_or(last, |asked| last.min(asked.us() - 1)).max(tick);
+        let (mut upto, mut rows) = (tick, vec![]);
+        while let Some(entry) = self.waiting.first_entry().filter(|entry| *entry.key() <= last) {
+            if rows.len() >= EVENTS_AT_ONCE {
+                break;
+            }
+            upto = *entry.key();
+            rows.extend(entry.remove());
         }
-        for (group, rows) in by_group(self.waiting.remove(&tick).unwrap_or_default()) {
-            self.look_up(group, rows, made);
-        }
-        self.put_in(&steps, tick, made);
+        Doing { from: tick, upto, steps, dirty, rows: by_group(rows) }
     }
 
-    /// Events come: they are looked up, and held where a version may still correct them.
-    fn look_up(&mut self, id: GroupId, rows: Vec<RawRow>, made: &mut Made) {
-        for rows in read_alike(rows, |row| &row.0) {
-            let LookUps { opened, tables, groups, horizon, .. } = self;
-            let group = groups.get_mut(&id).expect("a group that looks up");
-            let visible: Vec<Tick> = rows.iter().map(|(raw, row)| raw.visible[*row as usize]).collect();
-            let (records, picked) = group.pick(opened, (id, tables), &rows);
-            let refused = group.shape(&rows, &records, &visible, 1, made);
-            let held = group.is_held(tables, horizon);
-            for (row, (raw, picked)) in rows.into_iter().zip(picked).enumerate() {
-                let what = refused.get(&(row as u32)).copied();
-                let slot = held(raw.0.ts(raw.1)).then(|| group.hold(tables, raw.clone(), picked));
-                match (what, slot) {
-                    (None, _) => {}
-                    (Some(what), _) if group.begun => tell(opened, id, &raw, what, made),
-                    (Some(what), Some(slot)) => {
-                        group.suspects.insert(slot, what);
-                    }
-                    (Some(what), None) => group.settled.push((raw, what)),
+    /// Events come, with what they look up, and are held where a version may still correct them.
+    fn look_up(&mut self, id: GroupId, found: Found, tick: i64, made: &mut Made) {
+        let Found { rows, records, picked } = found;
+        let LookUps { opened, tables, groups, horizon, .. } = self;
+        let group = groups.get_mut(&id).expect("a group that looks up");
+        let visible: Vec<Tick> = rows.iter().map(|(raw, row)| raw.visible[*row as usize]).collect();
+        let refused = group.shape(&rows, &records, &visible, 1, made);
+        let held = group.is_held(tables, horizon, tick);
+        for (row, (raw, picked)) in rows.into_iter().zip(picked).enumerate() {
+            let what = refused.get(&(row as u32)).copied();
+            let slot = held(raw.0.ts(raw.1)).then(|| group.hold(tables, raw.clone(), picked));
+            match (what, slot) {
+                (None, _) => {}
+                (Some(what), _) if group.begun => tell(opened, id, &raw, what, made),
+                (Some(what), Some(slot)) => {
+                    group.suspects.insert(slot, what);
                 }
+                (Some(what), None) => group.settled.push((raw, what)),
             }
         }
     }
 
     /// Versions have come that concern events: what these look up may be other now.
-    fn correct(&mut self, id: GroupId, slots: BTreeSet<u32>, tick: i64, made: &mut Made) {
+    fn correct(&mut self, id: GroupId, slots: Vec<u32>, found: Found, tick: i64, made: &mut Made) {
         let LookUps { opened, tables, groups, .. } = self;
         let group = groups.get_mut(&id).expect("a group that looks up");
-        let held: Vec<(u32, RawRow)> = slots.into_iter().map(|slot| (slot, group.event(slot).raw.clone())).collect();
-        for part in read_alike(held, |(_, row)| &row.0) {
-            let (slots, rows): (Vec<u32>, Vec<RawRow>) = part.into_iter().unzip();
-            let (_, picked) = group.pick(opened, (id, tables), &rows);
-            let is_other = |(slot, new): (&u32, &Vec<Picked>)| {
-                group.event(*slot).picked.iter().zip(new).any(|(old, new)| !old.is(new))
-            };
-            let others: Vec<usize> = (0..slots.len()).filter(|at| is_other((&slots[*at], &picked[*at]))).collect();
-            if others.is_empty() {
-                continue;
+        let Found { rows, picked, .. } = found;
+        let is_other = |(slot, new): (&u32, &Vec<Picked>)| {
+            group.event(*slot).picked.iter().zip(new).any(|(old, new)| !old.is(new))
+        };
+        let others: Vec<usize> = (0..slots.len()).filter(|at| is_other((&slots[*at], &picked[*at]))).collect();
+        if others.is_empty() {
+            return;
+        }
+        let slots: Vec<u32> = others.iter().map(|at| slots[*at]).collect();
+        let rows: Vec<RawRow> = others.iter().map(|at| rows[*at].clone()).collect();
+        let new: Vec<Vec<Picked>> = others.iter().map(|at| picked[*at].clone()).collect();
+        let old: Vec<Vec<Picked>> = slots.iter().map(|slot| group.event(*slot).picked.clone()).collect();
+        let visible = vec![Tick::from_us(tick); rows.len()];
+        let before = group.extended(opened, id, &rows, &old);
+        group.shape(&rows, &before, &visible, -1, made);
+        let after = group.extended(opened, id, &rows, &new);
+        let refused = group.shape(&rows, &after, &visible, 1, made);
+        for ((at, slot), picked) in slots.into_iter().enumerate().zip(new) {
+            let what = refused.get(&(at as u32)).copied();
+            if !group.begun {
+                group.suspects.remove(&slot);
+                group.suspects.extend(what.map(|what| (slot, what)));
+            } else if let Some(what) = what {
+                tell(opened, id, &rows[at], what, made);
             }
-            let slots: Vec<u32> = others.iter().map(|at| slots[*at]).collect();
-            let rows: Vec<RawRow> = others.iter().map(|at| rows[*at].clone()).collect();
-            let new: Vec<Vec<Picked>> = others.iter().map(|at| picked[*at].clone()).collect();
-            let old: Vec<Vec<Picked>> = slots.iter().map(|slot| group.event(*slot).picked.clone()).collect();
-            let visible = vec![Tick::from_us(tick); rows.len()];
-            let before = group.extended(opened, id, &rows, &old);
-            group.shape(&rows, &before, &visible, -1, made);
-            let after = group.extended(opened, id, &rows, &new);
-            let refused = group.shape(&rows, &after, &visible, 1, made);
-            for ((at, slot), picked) in slots.into_iter().enumerate().zip(new) {
-                let what = refused.get(&(at as u32)).copied();
-                if !group.begun {
-                    group.suspects.remove(&slot);
-                    group.suspects.extend(what.map(|what| (slot, what)));
-                } else if let Some(what) = what {
-                    tell(opened, id, &rows[at], what, made);
-                }
-                group.replace(tables, slot, picked);
-            }
+            group.replace(tables, slot, picked);
         }
     }
 
@@ -339,7 +452,7 @@ impl LookUps {
             state.forget(of_source.map(from).min().unwrap_or(i64::MAX));
         }
         for (scan, state) in tables.iter_mut() {
-            let of_table = groups.values().filter(|group| group.scans.contains(scan));
+            let of_table = groups.values().filter(|group| group.scans.contains(&Some(*scan)));
             let unasked = if state.contents.is_some() { i64::MAX } else { i64::MIN };
             let bound = of_table.map(|group| group.windows_from(done, horizon)).min().unwrap_or(unasked);
             let oldest = waiting.values().flatten().map(|(_, (raw, row))| raw.ts(*row)).min().unwrap_or(i64::MAX);
@@ -347,7 +460,7 @@ impl LookUps {
             let replaced = replaced.values().filter_map(ReplacedState::oldest_waiting).min().unwrap_or(i64::MAX);
             let bound =
                 (EventTime::from_us(bound) - GRACE).us().min(oldest).min(held.unwrap_or(i64::MAX)).min(replaced);
-            let bound = bound.min(state.contents_from(horizon[*scan]));
+            let bound = bound.min(state.contents_from(horizon[*scan], done));
             if bound > i64::MIN {
                 state.table.forget(bound);
             }
@@ -373,12 +486,27 @@ impl LookUps {
 /// Events by the tick at which they are looked up, in the order in which they came.
 type Waiting = BTreeMap<i64, Vec<(GroupId, RawRow)>>;
 
-/// An event waits for its tick. What a history holds of a group is looked up as soon as it is there, where that may be corrected.
-fn wait(waiting: &mut Waiting, (id, group): (GroupId, &GroupState), (raw, row): RawRow) {
-    let visible = raw.visible[row as usize];
-    let at_once = raw.of_history && visible <= group.s && group.corrected.is_some() && !group.is_timed;
-    waiting.entry(if at_once { i64::MIN } else { visible.us() }).or_default().push((id, (raw, row)));
+/// Ticks that are being done.
+struct Doing {
+    from: i64,
+    upto: i64,
+    /// Of which keys another record is in force from the first on.
+    steps: Steps,
+    /// The held events that versions of the first concern.
+    dirty: BTreeMap<GroupId, BTreeSet<u32>>,
+    /// The events that come.
+    rows: BTreeMap<GroupId, Vec<RawRow>>,
 }
+
+/// Events of one source, the records with what they look up, and that by event.
+struct Found {
+    rows: Vec<RawRow>,
+    records: Records,
+    picked: Vec<Vec<Picked>>,
+}
+
+/// Held events of a group, and what they look up now.
+type Correction = (GroupId, Vec<u32>, Found);
 
 fn by_group(rows: Vec<(GroupId, RawRow)>) -> BTreeMap<GroupId, Vec<RawRow>> {
     let mut all: BTreeMap<GroupId, Vec<RawRow>> = BTreeMap::new();

@@ -1,5 +1,7 @@
-//! What events look up, by which key.
+//! What events look up, by which key; and what is known already of the rows just before them.
 
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
 use arrow::array::{BooleanArray, UInt32Array, new_null_array};
@@ -11,6 +13,8 @@ use headwater_operators::key_codec::KeyCodec;
 use headwater_operators::table::{Pick, Row};
 
 use super::super::looked_up::with_column;
+use crate::base::id::GroupId;
+use crate::base::time::Tick;
 use crate::catalog::opened::{LookedUp, OpenLookup};
 
 pub(super) struct LookupCodecs {
@@ -35,6 +39,17 @@ pub(super) enum OnKey {
 }
 
 impl Picked {
+    /// Its key and the values that it has found, where there is a key.
+    pub(super) fn to_save(&self) -> Option<(Vec<u8>, Option<Vec<u8>>)> {
+        let OnKey::Key(key) = &self.key else { return None };
+        Some((key.to_vec(), self.row.as_ref().map(|row| row.values.to_vec())))
+    }
+
+    pub(super) fn saved((key, values): &(Vec<u8>, Option<Vec<u8>>)) -> Picked {
+        let row = values.as_ref().map(|values| Rc::new(Row { values: values[..].into(), undecoded: None }));
+        Picked { key: OnKey::Key(key[..].into()), row }
+    }
+
     pub(super) fn is(&self, other: &Picked) -> bool {
         let same = match (&self.row, &other.row) {
             (None, None) => true,
@@ -42,6 +57,63 @@ impl Picked {
             _ => false,
         };
         same && self.key == other.key
+    }
+}
+
+/// Asks for the row that a key of another group has just before a tick.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Query {
+    pub features: GroupId,
+    pub key: Rc<[u8]>,
+    pub before: Tick,
+}
+
+/// What was asked, and what was answered, by the tick before which. A row just before is what it is: no answer ever changes.
+#[derive(Default)]
+pub(super) struct Answers {
+    by_tick: BTreeMap<Tick, HashMap<(GroupId, Rc<[u8]>), Option<Pick>>>,
+    /// By tick, how many are not answered.
+    open: BTreeMap<Tick, usize>,
+    /// Not sent yet.
+    asked: Vec<Query>,
+}
+
+impl Answers {
+    /// The row that a key has just before a tick. `None`: it is asked for, and not known yet.
+    pub(super) fn find(&mut self, features: GroupId, key: &Rc<[u8]>, before: Tick) -> Option<Pick> {
+        let known = self.by_tick.entry(before).or_default();
+        let ask = || {
+            self.asked.push(Query { features, key: key.clone(), before });
+            *self.open.entry(before).or_default() += 1;
+            None
+        };
+        known.entry((features, key.clone())).or_insert_with(ask).clone()
+    }
+
+    /// The first tick for which something is not answered.
+    pub(super) fn first_asked(&self) -> Option<Tick> {
+        self.open.keys().next().copied()
+    }
+
+    pub(super) fn answer(&mut self, features: GroupId, key: &[u8], before: Tick, row: Pick) {
+        if let Some(asked) = self.by_tick.get_mut(&before).and_then(|of| of.get_mut(&(features, Rc::from(key))))
+            && asked.replace(row).is_none()
+            && let Entry::Occupied(mut open) = self.open.entry(before)
+        {
+            *open.get_mut() -= 1;
+            if *open.get() == 0 {
+                open.remove();
+            }
+        }
+    }
+
+    /// Every tick up to one is done.
+    pub(super) fn forget(&mut self, done: Tick) {
+        self.by_tick = self.by_tick.split_off(&done.just_after());
+    }
+
+    pub(super) fn take_asked(&mut self) -> Vec<Query> {
+        std::mem::take(&mut self.asked)
     }
 }
 

@@ -13,7 +13,7 @@ use super::super::dead_letters::reason_bit;
 use super::super::looked_up::RawRow;
 use super::group::GroupState;
 use super::looking::Judged;
-use super::picked::Picked;
+use super::picked::{Answers, Picked};
 use super::replaced::{ReplacedState, Step};
 use super::table::Tables;
 use super::{LookUps, Made, RowKey, read_alike, tell};
@@ -93,7 +93,7 @@ impl LookUps {
 impl GroupState {
     /// Whether it takes the events of a scan.
     fn reads(&self, scan: ScanId) -> bool {
-        self.all_scans.contains(&scan) && !self.scans.contains(&scan)
+        self.all_scans.contains(&scan) && !self.scans.contains(&Some(scan))
     }
 
     /// Whether some window may hold an event.
@@ -163,7 +163,10 @@ impl GroupState {
         let (keys, rows): (Vec<RowKey>, Vec<RawRow>) = coming.into_iter().unzip();
         let looks_up = !self.scans.is_empty();
         let (records, picked) = match looks_up {
-            true => self.pick(opened, (id, tables), &rows),
+            true => {
+                let found = self.pick(opened, (id, tables), &mut Answers::default(), &rows, &|_, _| None);
+                found.expect("nothing is replaced where rows of groups are looked up")
+            }
             false => (self.seen(opened, id, &rows), vec![vec![]; rows.len()]),
         };
         let visible = vec![Tick::from_us(tick).max(self.s); rows.len()];

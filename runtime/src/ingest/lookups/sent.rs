@@ -13,12 +13,11 @@ use crate::base::id::{Id, IdVec, ScanId, SourceId};
 use crate::catalog::opened::Source;
 
 /// By worker that has some of them, of so many.
-pub fn sent(source: &Source, raw: Raw, workers: usize) -> Vec<(u64, RecordBatch)> {
-    let raw = Rc::new(raw);
-    let mut by_worker: Vec<Vec<Kept>> = vec![vec![]; workers];
+pub fn sent(source: &Source, raw: &Rc<Raw>, workers: usize) -> Vec<(u64, RecordBatch)> {
+    let mut by_worker: Vec<Vec<Kept>> = (0..workers).map(|_| vec![]).collect();
     for (row, key) in (0..).zip(raw.keys.iter().flatten()) {
         let owner = keys::owner(keys::hash(key.unwrap_or_default()), workers);
-        by_worker[owner as usize].push(((raw.clone(), row), vec![]));
+        by_worker[owner as usize].push(Kept { row: (raw.clone(), row), holdings: vec![], found: vec![] });
     }
     let some = (0..).zip(by_worker).filter(|(_, kept)| !kept.is_empty());
     some.map(|(to, kept)| (to, kept::write(source, &kept))).collect()
@@ -42,7 +41,7 @@ impl LookUps {
         let same: IdVec<ScanId, Option<ScanId>> = (0..self.horizon.len()).map(|scan| Some(ScanId::at(scan))).collect();
         let kept = kept::read((source, &self.opened.sources[source]), batch, &all, &same);
         let mut last: Option<Rc<Raw>> = None;
-        for ((raw, _), _) in kept.expect("records as they were sent") {
+        for Kept { row: (raw, _), .. } in kept.expect("records as they were sent") {
             if !last.replace(raw.clone()).is_some_and(|last| Rc::ptr_eq(&last, &raw)) {
                 self.take_replaced(&raw);
             }

@@ -30,10 +30,9 @@ pub(super) struct TableState {
     pub(super) homes: BTreeMap<Box<[u8]>, i64>,
     /// Up to here what a history holds is there before anything is looked up.
     pub(super) s: Tick,
-    /// No version comes with a smaller `eff`, whatever the horizon.
-    pub(super) least: Eff,
-    pub(super) has_stream: bool,
-    pub(super) lateness: Span,
+    pub(super) corrects: Corrects,
+    /// What is wrong with its versions is told here, and not by the lookups of another level.
+    pub(super) tells: bool,
     /// Whether some group looks up in it. If none does, only partitions of keys are remembered.
     pub(super) is_asked: bool,
     /// Whether what a history holds is known from its own ticks on, and not as soon as it is there: where events that look up replace one
@@ -45,6 +44,16 @@ pub(super) struct TableState {
     pub(super) contents: Option<Contents>,
 }
 
+/// How far back versions of a table that still come may reach.
+#[derive(Clone, Copy, Debug)]
+pub struct Corrects {
+    /// No version comes with a smaller `eff`, whatever the horizon.
+    least: Eff,
+    has_stream: bool,
+    lateness: Span,
+    /// By then all versions of the history are there; before, each comes at its tick. `None`: they are there before anything else.
+    comes_until: Option<Tick>,
+}
 /// See `TableState`.
 pub(super) fn is_timed(opened: &Opened, table: SourceId) -> bool {
     let mut groups = opened.graph.groups_of(table);
@@ -52,14 +61,9 @@ pub(super) fn is_timed(opened: &Opened, table: SourceId) -> bool {
     is_timed && opened.graph.viewed_tables().all(|viewed| viewed != table)
 }
 
-/// Rows of a message at most.
-const ROWS_AT_ONCE: usize = 16 << 10;
-
-/// By scan of a table.
-pub(super) type Tables = BTreeMap<ScanId, TableState>;
-
-impl TableState {
-    pub(super) fn new(opened: &Opened, plan: &Plan, id: ScanId) -> TableState {
+impl Corrects {
+    /// Of a table as a scan reads it.
+    pub fn of(opened: &Opened, plan: &Plan, id: ScanId) -> Corrects {
         let scan = &plan.scans[id];
         let (conf, open) = (&opened.job.sources[scan.source], &opened.sources[scan.source]);
         let ends = scan.c.filter(|_| conf.arrival_time.is_some() && open.history.is_some());
@@ -73,6 +77,33 @@ impl TableState {
                 ends.map_or(Eff::BEFORE_ALL, |c| Eff::from_us((c - Span::from_us(overlap_us)).us()))
             }
         };
+        let comes_until = scan.s.filter(|_| opened.looks_back());
+        Corrects { least, has_stream: open.stream.is_some(), lateness: Span::from_us(conf.lateness_us), comes_until }
+    }
+
+    /// No version that comes behind a tick is in force at a time before it.
+    pub fn from(self, horizon: Eff, tick: i64) -> i64 {
+        match self.comes_until {
+            Some(until) if tick < until.us() => i64::MIN,
+            _ if !self.has_stream => i64::MAX,
+            _ => (horizon.max(self.least) - self.lateness).us(),
+        }
+    }
+}
+
+/// Rows of a message at most.
+const ROWS_AT_ONCE: usize = 16 << 10;
+
+/// By scan of a table.
+pub(super) type Tables = BTreeMap<ScanId, TableState>;
+
+impl TableState {
+    pub(super) fn new(opened: &Opened, plan: &Plan, id: ScanId, level: usize) -> TableState {
+        let scan = &plan.scans[id];
+        let lowest = match opened.graph.is_viewed(crate::catalog::graph::Kind::Source(scan.source)) {
+            true => Some(0),
+            false => opened.graph.groups_of(scan.source).map(|group| opened.graph.level(group)).min(),
+        };
         TableState {
             source: scan.source,
             table: Table::default(),
@@ -80,12 +111,11 @@ impl TableState {
             registering: BTreeMap::new(),
             homes: BTreeMap::new(),
             s: scan.s.unwrap_or(Tick::BEFORE_ALL),
-            least,
-            has_stream: open.stream.is_some(),
+            corrects: Corrects::of(opened, plan, id),
+            tells: level == lowest.unwrap_or(level),
             is_asked: opened.graph.groups_of(scan.source).next().is_some(),
             is_timed: is_timed(opened, scan.source),
             first: plan.first_tick(scan.side).us(),
-            lateness: Span::from_us(conf.lateness_us),
             contents: None,
         }
     }
@@ -146,7 +176,7 @@ impl TableState {
 
     /// A key that comes in another partition than before.
     pub(super) fn tell_moved(&self, opened: &Opened, message: &Message, row: usize, made: &mut Made) {
-        let Some(payload) = message.payload(row) else { return };
+        let Some(payload) = message.payload(row).filter(|_| self.tells) else { return };
         let (partition, offset) = message.position(row);
         made.tally.refused(self.source, Reason::MovedKey.name());
         made.dead_letters.push(DeadLetter {
@@ -205,20 +235,12 @@ impl TableState {
     }
 
     /// Versions from before it may be forgotten: what the table holds will not be another one for it.
-    pub(super) fn contents_from(&self, horizon: Eff) -> i64 {
+    pub(super) fn contents_from(&self, horizon: Eff, tick: i64) -> i64 {
         match self.contents {
             None => i64::MAX,
             // What its history holds may still become visible.
-            Some(_) if !self.has_stream => i64::MIN,
-            Some(_) => self.corrects_from(horizon),
+            Some(_) if !self.corrects.has_stream => i64::MIN,
+            Some(_) => self.corrects.from(horizon, tick),
         }
-    }
-
-    /// No version that comes is in force at a time before it.
-    pub(super) fn corrects_from(&self, horizon: Eff) -> i64 {
-        if !self.has_stream {
-            return i64::MAX;
-        }
-        (horizon.max(self.least) - self.lateness).us()
     }
 }

@@ -32,7 +32,7 @@ pub fn entries(statement: &Statement, readable: &Readable, faults: &mut Faults) 
     let windowed = by.window.is_some();
     let reading = Reading { sql, ts: &ts, qualifiers: &qualifiers, joined: &joined, windowed, key: &by.key };
     let joins: Option<Vec<Join>> =
-        clauses.iter().map(|clause| join::read(clause, &reading, &readable.tables, faults)).collect();
+        clauses.iter().map(|clause| join::read(clause, &reading, readable, faults)).collect();
     entries.extend(match joins.as_deref() {
         Some([]) => None,
         Some(joins) => Some(of_joins(joins)),
@@ -158,7 +158,7 @@ fn of_joins(joins: &[Join]) -> Entry {
     let one = |join: &Join| {
         let on = join.on.iter().map(|(on, at)| text(on, *at)).collect();
         let on = entry("on", join.on.first().map_or(join.at, |(_, at)| *at), Kind::Array(on));
-        let entries = vec![entry("table", join.table_at, string(&join.table)), on];
+        let entries = vec![entry(join.kind, join.table_at, string(&join.table)), on];
         entry(&join.alias, join.at, Kind::Table(Table { entries }))
     };
     let at = joins.first().map_or(At { line: 1, column: 1, file: 0 }, |join| join.at);

@@ -3,14 +3,17 @@
 //! ```sql
 //! LEFT JOIN merchants FOR SYSTEM_TIME AS OF transactions.ts AS m ON transactions.merchant_id = m.merchant_id
 //! -- lookup.m = { table = "merchants", on = "merchant_id" }; without LEFT: and where = "m.merchant_id IS NOT NULL"
+//! LEFT JOIN card_activity AS h ON h.card_id = transactions.card_id
+//! -- lookup.h = { features = "card_activity", on = "card_id" }; without LEFT: and where = "h._there IS NOT NULL"
 //! ```
 
 use headwater_connectors::Path;
 use headwater_expression::Token;
 
 use super::column::Reading;
-use super::text::{Sql, TableKeys, depths, is_sign, is_word, name, split};
+use super::text::{Readable, Sql, TableKeys, depths, is_sign, is_word, name, split};
 use crate::base::fault::{At, Faults};
+use crate::job::IS_THERE;
 use crate::job::nearest::expected;
 
 /// A lookup that a join says.
@@ -18,9 +21,11 @@ pub struct Join {
     /// How the statement calls the row that is found.
     pub alias: String,
     pub at: At,
+    /// `table` or `features`, and its name.
+    pub kind: &'static str,
     pub table: String,
     pub table_at: At,
-    /// What is looked up by, in the order of the table's key.
+    /// What is looked up by, in the order of the key there.
     pub on: Vec<(String, At)>,
     /// Of an inner join: what says that there is a row.
     pub is_there: Option<String>,
@@ -42,7 +47,10 @@ const NONE_OF_OURS: [&str; 7] = ["RIGHT", "FULL", "CROSS", "ASOF", "NATURAL", "S
 /// What stands before the first join, and the joins. `None`: something is wrong, and told.
 pub fn clauses<'a>(sql: &Sql, from: &'a [Token], faults: &mut Faults) -> Option<(&'a [Token], Vec<Clause<'a>>)> {
     if let Some(token) = from.iter().find(|token| NONE_OF_OURS.iter().any(|word| is_word(token, word))) {
-        faults.error(sql.at(token.start), "a join is a lookup of each event in a table: expected JOIN or LEFT JOIN");
+        faults.error(
+            sql.at(token.start),
+            "a join is a lookup of each event in a table or a group: expected JOIN or LEFT JOIN",
+        );
         return None;
     }
     let joins: Vec<usize> =
@@ -99,9 +107,17 @@ fn clause(is_inner: bool, body: &[Token]) -> Option<Clause<'_>> {
 }
 
 /// The lookup of a join. `None`: it is none, and told.
-pub fn read(clause: &Clause, reading: &Reading, tables: &TableKeys, faults: &mut Faults) -> Option<Join> {
+pub fn read(clause: &Clause, reading: &Reading, readable: &Readable, faults: &mut Faults) -> Option<Join> {
     let sql = reading.sql;
     let (table, alias) = (name(clause.table)?, name(clause.alias)?);
+    let keys_among = |all: &TableKeys| all.iter().find(|(known, _)| known == table).map(|(_, keys)| keys.clone());
+    let (of_table, of_group) = (keys_among(&readable.tables), keys_among(&readable.groups));
+    let is_group = of_table.is_none() && of_group.is_some();
+    if let Some(time) = clause.as_of.filter(|_| is_group) {
+        let message = format!("the row of group `{table}` is that just before the event: leave FOR SYSTEM_TIME out");
+        faults.error(sql.at(time[0].start), message);
+        return None;
+    }
     if let Some(time) = clause.as_of.filter(|time| reading.text(time).0 != reading.ts) {
         let message =
             format!("an event is looked up as of its own time: expected FOR SYSTEM_TIME AS OF {}", reading.ts);
@@ -133,14 +149,14 @@ pub fn read(clause: &Clause, reading: &Reading, tables: &TableKeys, faults: &mut
         };
         found.push(pair);
     }
-    let keys = tables.iter().find(|(known, _)| known == table).map(|(_, keys)| keys.as_slice());
+    let what = if is_group { "group" } else { "table" };
     // Of a table that is not there the order is no matter.
-    let keys = keys.map_or_else(|| found.iter().map(|(key, _)| key.clone()).collect(), <[String]>::to_vec);
+    let keys = of_table.or(of_group).unwrap_or_else(|| found.iter().map(|(key, _)| key.clone()).collect());
     let at = sql.at(clause.on[0].start);
     let mut on = vec![];
     for key in &keys {
         let Some(said) = found.iter().position(|(found, _)| found == key) else {
-            let message = format!("a lookup is by the whole key of a table: `{alias}.{key}` is missing");
+            let message = format!("a lookup is by the whole key of a {what}: `{alias}.{key}` is missing");
             faults.error(at, message);
             return None;
         };
@@ -148,16 +164,20 @@ pub fn read(clause: &Clause, reading: &Reading, tables: &TableKeys, faults: &mut
     }
     if let Some((other, _)) = found.first() {
         let hint = expected(other, keys.iter().map(String::as_str));
-        faults.error(at, format!("a lookup is by the key of table `{table}`, and `{other}` is not in it: {hint}"));
+        faults.error(at, format!("a lookup is by the key of {what} `{table}`, and `{other}` is not in it: {hint}"));
         return None;
     }
     let first = keys.first().filter(|_| clause.is_inner);
     Some(Join {
         alias: alias.to_owned(),
         at: sql.at(clause.alias.start),
+        kind: if is_group { "features" } else { "table" },
         table: table.to_owned(),
         table_at: sql.at(clause.table.start),
         on,
-        is_there: first.map(|key| format!("{} IS NOT NULL", Path::of([alias, key.as_str()]))),
+        is_there: first.map(|key| {
+            let column = if is_group { IS_THERE } else { key.as_str() };
+            format!("{} IS NOT NULL", Path::of([alias, column]))
+        }),
     })
 }

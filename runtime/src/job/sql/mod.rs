@@ -8,7 +8,7 @@
 //!        COUNT(*)                                                                     AS tx_all,  -- window = "all"
 //!        tx_1h * 1.0 / NULLIF(tx_all, 0)                                              AS ratio    -- derived
 //! FROM transactions                                                                               -- source
-//! LEFT JOIN merchants AS m ON m.id = merchant_id                                                  -- lookup
+//! LEFT JOIN merchants AS m ON m.id = merchant_id                                                  -- lookup, of a group too
 //! WHERE status = 'approved'                                                                       -- where
 //! GROUP BY card_id                                                                                -- key; TUMBLE, HOP, SESSION: window
 //! ```
@@ -26,6 +26,8 @@ mod window;
 
 use std::path::Path;
 
+use headwater_connectors::Path as ColumnPath;
+
 use super::raw::{Entry, Kind, Node, Table};
 use crate::base::fault::{At, Faults};
 use statement::Statement;
@@ -36,7 +38,8 @@ const SAID: [&str; 7] = ["source", "lookup", "key", "where", "window", "columns"
 
 /// Replaces SQL by what it means, in all groups of a job.
 pub fn expand(root: &mut Table, dir: &Path, faults: &mut Faults) {
-    let readable = Readable { times: event_times(root), tables: table_keys(root) };
+    let groups = group_keys(root, dir, faults);
+    let readable = Readable { times: event_times(root), tables: table_keys(root), groups };
     add_features_file(root, dir, &readable, faults);
     let Some(features) = table_mut(root, "features") else { return };
     for group in &mut features.entries {
@@ -65,6 +68,43 @@ fn table_keys(root: &Table) -> TableKeys {
         Some((entry.name.clone(), names))
     };
     entries_of(root, "tables").filter_map(key).collect()
+}
+
+/// Of groups as keys have them, and of those that are SQL. What is wrong with these is told when they are read.
+fn group_keys(root: &Table, dir: &Path, faults: &Faults) -> TableKeys {
+    let mut untold = Faults::new(faults.places.clone());
+    let mut all = vec![];
+    let of_statement = |statement: &Statement| statement.key_names();
+    for entry in entries_of(root, "features") {
+        let Some(table) = table_of(entry) else { continue };
+        let sql = match (table.get("sql"), table.get("sql_file")) {
+            (Some(sql), _) => Sql::inline(sql, &mut untold),
+            (None, Some(file)) => Sql::file(file, dir, &mut untold),
+            (None, None) => None,
+        };
+        let names = match (&sql, table.get("key")) {
+            (Some(sql), _) => Statement::all(sql, &mut untold).first().map(of_statement),
+            (None, Some(key)) => Some(key_names(&key.value)),
+            (None, None) => None,
+        };
+        all.extend(names.map(|names| (entry.name.clone(), names)));
+    }
+    if let Some(sql) = root.get("features_file").and_then(|file| Sql::file(file, dir, &mut untold)) {
+        let statements = Statement::all(&sql, &mut untold);
+        all.extend(statements.iter().filter_map(|statement| Some((statement.name()?.0, statement.key_names()))));
+    }
+    all
+}
+
+/// What rows call the columns of a key.
+fn key_names(key: &Node) -> Vec<String> {
+    let last = |text: &str| ColumnPath::parse(text).map_or_else(|| text.to_owned(), |path| path.last().to_owned());
+    let text = |node: &Node| if let Kind::String(text) = &node.kind { Some(last(&text.text)) } else { None };
+    match &key.kind {
+        Kind::Array(names) => names.iter().filter_map(text).collect(),
+        Kind::Table(names) => names.entries.iter().map(|entry| entry.name.clone()).collect(),
+        _ => text(key).into_iter().collect(),
+    }
 }
 
 fn event_times(root: &Table) -> EventTimes {

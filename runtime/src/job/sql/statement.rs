@@ -35,6 +35,15 @@ const REFUSED: [(&str, &str); 11] = [
 ];
 
 impl<'a> Statement<'a> {
+    /// What its rows call the columns of their key.
+    pub fn key_names(&self) -> Vec<String> {
+        let last = |piece: &&[Token]| match piece {
+            [one] | [_, _, one] => name(one).map(str::to_owned),
+            _ => None,
+        };
+        self.by.iter().filter_map(last).collect()
+    }
+
     /// The statements of a text, which `;` parts. What is wrong is told, and its statement left out.
     pub fn all(sql: &'a Sql, faults: &mut Faults) -> Vec<Statement<'a>> {
         let pieces = split(&sql.tokens, |token| is_sign(token, ";"));

@@ -16,6 +16,8 @@ pub type TableKeys = Vec<(String, Vec<String>)>;
 pub struct Readable {
     pub times: EventTimes,
     pub tables: TableKeys,
+    /// The key of each group, as its rows call it.
+    pub groups: TableKeys,
 }
 
 /// A text of SQL.

@@ -9,9 +9,9 @@ use crate::base::id::{IdVec, SourceId};
 use crate::job::nearest::expected;
 use crate::job::raw::{Entry, Kind};
 use crate::job::section::{Context, Section, name_is_plain, string};
-use crate::job::{Column, Group, Key, Named, Source, Window, duration};
+use crate::job::{Column, Group, Key, Lookup, Named, Source, Window, duration};
 
-const KEYS: [&str; 14] = [
+const KEYS: [&str; 15] = [
     "source",
     "key",
     "explode",
@@ -21,6 +21,7 @@ const KEYS: [&str; 14] = [
     "columns",
     "derived",
     "retain",
+    "history",
     "sql",
     "sql_file",
     "description",
@@ -34,16 +35,23 @@ const HOPS_MAX: i64 = 100_000;
 const HOPS_WARNED_MIN: i64 = 1_000;
 
 /// Reads a group; `None` where none of its sources is known.
-pub fn read(cx: &mut Context, entry: &Entry, sources: &IdVec<SourceId, Source>, tick_us: i64) -> Option<Group> {
+/// `groups`: the names of all, in their order.
+pub fn read(
+    cx: &mut Context,
+    entry: &Entry,
+    (sources, groups): (&IdVec<SourceId, Source>, &[&str]),
+    tick_us: i64,
+) -> Option<Group> {
     let name = entry.name.as_str();
     name_is_plain(cx, "feature group", name, entry.at, "");
     let section = Section::open(cx, format!("feature group `{name}`"), entry, &KEYS)?;
+    refuse_history(cx, &section);
     let of_group = group_sources(cx, &section, sources);
     let key = key(cx, &section);
     let explode = explode(cx, &section, &of_group);
-    let lookups = lookup::read(cx, &section, sources);
+    let lookups = lookup::read(cx, &section, (sources, groups));
     if let (Some(list), [_, ..]) = (&explode, lookups.as_slice()) {
-        cx.error(list.at, "a group that looks up in a table explodes no list yet");
+        cx.error(list.at, "a group that looks something up explodes no list yet");
     }
     let filter = section.named(cx, "where");
     let window = section.get("window");
@@ -56,7 +64,7 @@ pub fn read(cx: &mut Context, entry: &Entry, sources: &IdVec<SourceId, Source>, 
         cx.error(column.at, format!("column `{}` has the name of a key column: give it another one", column.name));
     }
     let derived = derived::read(cx, &section, &key, &columns);
-    let tables = lookups.iter().map(|lookup| lookup.table);
+    let tables = lookups.iter().filter_map(Lookup::table);
     let lateness_us =
         of_group.iter().copied().chain(tables).map(|source| sources[source].lateness_us).max().unwrap_or(0);
     if let Windowed::Window(Window::Session { .. }) = windowed {
@@ -81,6 +89,13 @@ pub fn read(cx: &mut Context, entry: &Entry, sources: &IdVec<SourceId, Source>, 
         derived,
         about: about::read(cx, &section),
     })
+}
+
+/// Rows as they were are not kept yet.
+pub(super) fn refuse_history(cx: &mut Context, section: &Section) {
+    if let Some(history) = section.get("history") {
+        cx.error(history.at, "earlier values are not built yet: leave `history` out");
+    }
 }
 
 /// Whose events it has, ascending.

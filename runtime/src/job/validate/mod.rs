@@ -7,6 +7,7 @@ mod column;
 mod derived;
 mod group;
 mod keyed;
+mod links;
 mod lookup;
 pub mod names;
 pub(crate) mod schema;
@@ -31,7 +32,7 @@ use crate::base::id::IdVec;
 use crate::base::secrets::mask;
 use crate::base::time::Span;
 
-const KEYS: [&str; 13] = [
+const KEYS: [&str; 14] = [
     "name",
     "tick",
     "stall_limit",
@@ -41,6 +42,7 @@ const KEYS: [&str; 13] = [
     "features",
     "features_file",
     "views",
+    "links",
     "sinks",
     "dead_letters",
     "state",
@@ -83,18 +85,27 @@ fn whole(cx: &mut Context, root: &Table) -> Job {
         sources.push(source::read_table(cx, entry));
     }
     let tables = named_tables(cx, &section, "features", Some("name at least one group under [features.NAME]"));
-    let groups: IdVec<_, _> = tables.iter().filter_map(|entry| group::read(cx, entry, &sources, tick_us)).collect();
     let mut names: Vec<&str> = tables.iter().map(|entry| entry.name.as_str()).collect();
     let group_names = names.clone();
+    let read = |entry: &&Entry| group::read(cx, entry, (&sources, &group_names), tick_us);
+    let mut groups: IdVec<_, _> = tables.iter().filter_map(read).collect();
+    lookup::check_groups(cx, &mut groups, &group_names);
+    lookup::refuse_replaced(cx, &groups, &sources);
     let tables = named_tables(cx, &section, "views", None);
     let of_kind = |table: bool| {
         let some = sources.iter().filter(|source| source.table.is_some() == table);
         some.map(|source| source.name.as_str()).collect::<Vec<&str>>()
     };
     let others = [("source", of_kind(false)), ("table", of_kind(true)), ("feature group", names.clone())];
-    view::check_names(cx, &tables, &others);
-    let views: IdVec<_, _> = tables.iter().filter_map(|entry| view::read(cx, entry)).collect();
+    view::check_names(cx, "view", &tables, &others);
+    let mut views: IdVec<_, _> = tables.iter().filter_map(|entry| view::read(cx, entry)).collect();
     names.extend(tables.iter().map(|entry| entry.name.as_str()));
+    let links = named_tables(cx, &section, "links", None);
+    let of_views = tables.iter().map(|entry| entry.name.as_str()).collect();
+    let others: Vec<_> = others.into_iter().chain([("view", of_views)]).collect();
+    view::check_names(cx, "links", &links, &others);
+    links.iter().filter_map(|entry| links::read(cx, entry)).for_each(|links| _ = views.push(links));
+    names.extend(links.iter().map(|entry| entry.name.as_str()));
     let state = state(cx, &section, &name.text);
     let tables = named_tables(cx, &section, "sinks", None);
     let rows: Vec<&str> =
@@ -145,7 +156,7 @@ fn across(cx: &mut Context, job: &Job, group_names: &[&str]) {
     cx.faults.faults.extend(names::check_names(job, &written).faults);
     for (n, source) in job.sources.pairs() {
         // A group that is too wrong to be read may be the one that uses it.
-        let is_used = |group: &Group| group.sources.contains(&n) || group.lookups.iter().any(|l| l.table == n);
+        let is_used = |group: &Group| group.sources.contains(&n) || group.lookups.iter().any(|l| l.table() == Some(n));
         let is_viewed = source.table.is_some() && job.views.iter().any(|view| view.of.mentions(&source.name));
         if group_names.len() == job.groups.len() && !job.groups.iter().any(is_used) && !is_viewed {
             cx.warning(source.at, format!("no group uses {}", source.describe()));

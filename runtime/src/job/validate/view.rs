@@ -1,19 +1,20 @@
 //! `[views.NAME]`: rows made of the rows of groups, tables and other views.
 
 use super::about;
-use super::group::one_or_several;
+use super::group::{one_or_several, refuse_history};
 use crate::job::View;
 use crate::job::raw::Entry;
 use crate::job::section::{Context, Section, name_is_plain};
 use crate::job::view::{Of, Sql};
 
-const KEYS: [&str; 5] = ["key", "sql", "description", "owner", "tags"];
+const KEYS: [&str; 6] = ["key", "sql", "history", "description", "owner", "tags"];
 
 /// Reads a view; `None` where it has no query.
 pub fn read(cx: &mut Context, entry: &Entry) -> Option<View> {
     let name = entry.name.as_str();
     name_is_plain(cx, "view", name, entry.at, "");
     let section = Section::open(cx, format!("view `{name}`"), entry, &KEYS)?;
+    refuse_history(cx, &section);
     let hint = "name the column, or a list of columns, that tells its rows apart";
     let key = one_or_several(cx, &section, "key", ("a column's name or a list of them", hint));
     if section.get("sql").is_none() {
@@ -25,10 +26,10 @@ pub fn read(cx: &mut Context, entry: &Entry) -> Option<View> {
 }
 
 /// Everything that has rows has a name of its own.
-pub fn check_names(cx: &mut Context, views: &[&Entry], others: &[(&str, Vec<&str>)]) {
+pub fn check_names(cx: &mut Context, kind: &str, views: &[&Entry], others: &[(&str, Vec<&str>)]) {
     for entry in views {
         for (what, _) in others.iter().filter(|(_, names)| names.contains(&entry.name.as_str())) {
-            cx.error(entry.at, format!("view `{}` has the name of a {what}: give it another one", entry.name));
+            cx.error(entry.at, format!("{kind} `{}` has the name of a {what}: give it another one", entry.name));
         }
     }
 }
