@@ -396,7 +396,7 @@ fn what_is_wrong_is_told_at_its_place() {
         (
             "FROM cards AS c\n",
             "FROM best AS c\n",
-            "error: views must not go in circles: at_shops reads best reads at_shops",
+            "error: views and links must not go in circles: at_shops reads best reads at_shops",
         ),
         ("[views.quiet]", "[views.cards]", "error: view `cards` has the name of a feature group"),
     ] {
