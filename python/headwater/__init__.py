@@ -22,6 +22,7 @@ from ._parts import (
     Column,
     Features,
     Kind,
+    Links,
     Lookup,
     Seam,
     Sink,

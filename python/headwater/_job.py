@@ -12,7 +12,7 @@ from typing import Any
 
 from . import _native
 from ._errors import NotRunning, UsageError, faults_of, raise_from
-from ._parts import Duration, Features, Kind, Part, Sink, Source, State, Table, View
+from ._parts import Duration, Features, Kind, Links, Part, Sink, Source, State, Table, View
 from ._places import Place
 from ._progress import Bar
 from ._report import Report
@@ -64,6 +64,7 @@ class Job(Part):
     tables: Sequence[Table] = ()
     #: Rows made of rows.
     views: Sequence[View] = ()
+    links: Sequence[Links] = ()
     #: Without any, rows go to an embedded store below the state.
     sinks: Sequence[Sink] = ()
     tick: Duration | None = None
@@ -122,9 +123,12 @@ class Job(Part):
         """What its rows mean, as a number: jobs that have the same one, however they are written, go on from each other's state."""
         return str(self._asked(lambda native: native.fingerprint()))
 
-    def check(self) -> Report:
-        """What a run would do, without doing it; or every fault at once, as a `JobError`."""
+    def check(self, *, sample: int | None = None) -> Report:
+        """What a run would do, without doing it; or every fault at once, as a `JobError`. With `sample`, what so many of the newest records of
+        each source come to as well."""
         text = self._asked(lambda native: native.check())
+        if sample is not None:
+            text = self._command(["check", "-", "--sample", str(sample)])
         catalog = json.loads(self._asked(lambda native: native.catalog()))
         return Report(text, faults_of(self._native().warnings, self._place_of()), catalog)
 
@@ -257,11 +261,12 @@ class Job(Part):
                 write(text, name, part._keys(), part._place)
         if self.serve_log is not None:
             write(text, "serve_log", self.serve_log, self._place)
-        sections: dict[str, Sequence[Source | Table | Features | View | Sink]] = {
+        sections: dict[str, Sequence[Source | Table | Features | View | Links | Sink]] = {
             "sources": self._all_sources(),
             "tables": self._all_tables(),
             "features": self.features,
             "views": self.views,
+            "links": self.links,
             "sinks": self.sinks,
         }
         for section, parts in sections.items():

@@ -381,6 +381,33 @@ class View(Part):
     _place: Place | None = _place()
 
 
+@dataclass
+class Links(Part):
+    """Which entities hang together since they share something, directly or through others.
+
+    >>> Links("rings", from_="card_devices", entity="card_id", shared="device_id").shared
+    'device_id'
+    """
+
+    name: str
+    #: A group, table or view: `from` is a word of Python's own.
+    from_: str | Features | Table | View | None = None
+    entity: str | None = None
+    shared: str | Sequence[str] | None = None
+    #: In place of `entity` and `shared`: two columns of one kind.
+    a: str | None = None
+    b: str | None = None
+    max_degree: int | None = None
+    description: str | None = None
+    owner: str | None = None
+    tags: Sequence[str] | None = None
+    extra: Mapping[str, Any] = _extra()
+    _place: Place | None = _place()
+
+    def _keys(self) -> dict[str, Any]:
+        return {name.removesuffix("_"): _name(of) for name, of in super()._keys().items()}
+
+
 def _name(of: Any) -> Any:
     return getattr(of, "name", of)
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from ._parts import Column, Features, Kind, Lookup, Seam, Sink, Source, State, Table, View, Window
+from ._parts import Column, Features, Kind, Links, Lookup, Seam, Sink, Source, State, Table, View, Window
 from ._places import Place
 from ._toml import Text, key
 
@@ -15,7 +15,7 @@ _SECTIONS = ("schema", "lookup", "columns", "derived")
 #: Those of a job that have fields.
 _KEYS = (
     *("name", "tick", "stall_limit", "idle_limit", "features_file"),
-    *("sources", "tables", "features", "views", "sinks", "dead_letters", "serve_log", "state"),
+    *("sources", "tables", "features", "views", "links", "sinks", "dead_letters", "serve_log", "state"),
 )
 
 
@@ -26,6 +26,7 @@ def parts_of(root: Mapping[str, Any]) -> dict[str, Any]:
     made["tables"] = [_source(name, of, Table) for name, of in made.pop("tables", {}).items()]
     made["features"] = [_features(name, of) for name, of in made.pop("features", {}).items()]
     made["views"] = [View(name, **_known(View, of)) for name, of in made.pop("views", {}).items()]
+    made["links"] = [_links(name, of) for name, of in made.pop("links", {}).items()]
     made["sinks"] = [_sink(name, of) for name, of in made.pop("sinks", {}).items()]
     if "state" in made:
         made["state"] = State(**_known(State, made["state"]))
@@ -66,6 +67,11 @@ def _features(name: str, keys: Mapping[str, Any]) -> Features:
     if "columns" in made:
         made["columns"] = {column: Column(**_known(Column, of)) for column, of in made["columns"].items()}
     return Features(name, **made)
+
+
+def _links(name: str, keys: Mapping[str, Any]) -> Links:
+    made = _known(Links, {"from_" if key == "from" else key: of for key, of in keys.items()})
+    return Links(name, **made)
 
 
 def _sink(name: str, keys: Mapping[str, Any]) -> Sink:

@@ -147,6 +147,15 @@ def test_python_and_toml_are_one_job(tmp_path):
         in_python.to_toml(tmp_path / "jobs" / "job.toml")
 
 
+def test_views_and_links_are_written_too(source):
+    card = hw.Features("card", source=source, key=["card_id", "device"], columns={"n": hw.count(window="30d")})
+    devices = hw.View("devices", key="device", sql="SELECT device, count(*) AS cards FROM card GROUP BY device")
+    rings = hw.Links("rings", from_=card, entity="card_id", shared="device", max_degree=50)
+    text = hw.Job("j", features=[card], views=[devices], links=[rings]).to_toml()
+    assert '[views.devices]\nkey = "device"\nsql = "SELECT' in text
+    assert text.endswith('[links.rings]\nfrom = "card"\nentity = "card_id"\nshared = "device"\nmax_degree = 50\n')
+
+
 def test_tables_and_lookups_are_written_too(source):
     merchants = hw.Table("merchants", key="merchant_id", event_time="valid_from", lateness="1d", history=hw.parquet("merchants.parquet"))
     by_owner = hw.Features(

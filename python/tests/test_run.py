@@ -48,6 +48,11 @@ def until(is_so):
         time.sleep(0.02)
 
 
+def test_a_sample_is_a_part_of_the_report(live):
+    text = live.check(sample=1).text
+    assert text.startswith(live.check().text) and "card: 1 rows\n" in text and "dead letters: 0\n" in text
+
+
 def test_a_live_job_is_asked_and_stopped(live, tmp_path):
     with live.run() as running:
         status = running.ready(timeout=WAIT)
