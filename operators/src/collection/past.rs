@@ -156,8 +156,10 @@ mod tests {
             for tick in 0..60 {
                 for key in 0..4u8 {
                     if rng.random_bool(0.2) {
-                        let there =
-                            all.get(&key).and_then(|rows| rows.last()).is_some_and(|(_, row)| *row != None::<i64>);
+                        let there = all
+                            .get(&key)
+                            .and_then(|rows| rows.last())
+                            .is_some_and(|(_, row): &(i64, Option<i64>)| row.is_some());
                         let new = (!there || rng.random_bool(0.5)).then_some(tick);
                         past.push(&[key], tick, new.map(row));
                         all.entry(key).or_default().push((tick, new));

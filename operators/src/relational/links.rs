@@ -224,7 +224,7 @@ mod tests {
         let (told, steps) = (Shared::new(Mutex::new(vec![])), Shared::new(steps.to_vec()));
         let (out, given) = (told.clone(), steps.clone());
         let guards = timely::execute(timely::Config::process(workers), move |worker| {
-            let mut probe = Handle::new();
+            let probe = Handle::new();
             let (out, crowded) = (out.clone(), out.clone());
             let (mut entities, mut edges) = worker.dataflow(|scope| {
                 let (entities_in, entities) = scope.new_collection();
@@ -237,8 +237,8 @@ mod tests {
                 let nodes = links.crowded.inspect(move |(_, time, diff)| {
                     crowded.lock().unwrap().push((*time, Err(()), *diff));
                 });
-                rows.probe_with(&mut probe);
-                nodes.probe_with(&mut probe);
+                rows.probe_with(&probe);
+                nodes.probe_with(&probe);
                 (entities_in, edges_in)
             });
             let (index, peers) = (worker.index(), worker.peers());

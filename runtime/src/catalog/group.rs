@@ -178,10 +178,10 @@ pub fn open_group<'a>(
     group: &Group,
     compiled: Compiled,
     sources: impl Iterator<Item = (SourceId, &'a Source)> + Clone,
-    (tables, looked_up): (&IdVec<SourceId, Source>, (&IdVec<GroupId, Vec<String>>, GroupId)),
+    tables: &IdVec<SourceId, Source>,
+    (values, id): (&IdVec<GroupId, Vec<String>>, GroupId),
 ) -> OpenGroup {
     let named = compiled.named(group);
-    let (values, id) = looked_up;
     let lookups = lookup::open(group, &compiled.lookups, compiled.names(), &compiled.schema, (tables, values));
     let explode = sources.clone().find_map(|(_, source)| open_explode(group, &compiled, source));
     let views = sources.map(|(id, source)| (id, View::new(&source.wanted.schema, &named))).collect();

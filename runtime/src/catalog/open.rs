@@ -134,7 +134,7 @@ fn open_once(
     let looked_up = looked_up(&opened, &compiled);
     for ((id, group), compiled) in opened.job.groups.pairs().zip(compiled) {
         let sources = opened.graph.events_of(id).map(|source| (source, &opened.sources[source]));
-        let group = open_group(group, compiled, sources, (&opened.sources, (&looked_up, id)));
+        let group = open_group(group, compiled, sources, &opened.sources, (&looked_up, id));
         opened.groups.push(group);
     }
     Ok(opened)

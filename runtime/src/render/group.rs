@@ -51,6 +51,9 @@ pub struct Made<'scope> {
     pub finished: Stream<'scope, i64, Vec<()>>,
 }
 
+/// What groups have put out, dead letters, and what tables hold, where views read that.
+type Rendered<'scope> = (Made<'scope>, Stream<'scope, i64, Vec<DeadLetter>>, Option<Contents<'scope>>);
+
 /// What is made of what the feed has put out, and its dead letters with those of lookups. Groups of one level look up in the rows of those
 /// below. `states`: as `open` gives them; `finished`: follows how far all of them are.
 pub fn render<'scope>(
@@ -58,7 +61,7 @@ pub fn render<'scope>(
     states: &IdVec<GroupId, SharedState>,
     (of, wiring): (Rendering, &Wiring),
     finished: &ProbeHandle<i64>,
-) -> Result<(Made<'scope>, Stream<'scope, i64, Vec<DeadLetter>>, Option<Contents<'scope>>), Failure> {
+) -> Result<Rendered<'scope>, Failure> {
     let (opened, scope) = (&of.shared.opened, fed.events.scope());
     let all: Vec<SharedState> = states.iter().cloned().collect();
     let looped = opened.looks_back().then(|| scope.feedback(1));

@@ -321,7 +321,7 @@ impl LookUps {
     }
 
     /// What events look up at a tick, all of it or nothing: those that versions concern, and those that come.
-    fn find(&mut self, doing: &Doing) -> Option<(Vec<Correction>, Vec<(GroupId, Found)>)> {
+    fn find(&mut self, doing: &Doing) -> Option<(Vec<Correction>, Vec<LookedUp>)> {
         let LookUps { opened, tables, groups, answers, .. } = self;
         let (mut corrections, mut lookups, mut is_whole) = (vec![], vec![], true);
         let mut pick = |id: GroupId, rows: Vec<RawRow>, held: &[u32]| {
@@ -507,6 +507,9 @@ struct Found {
 
 /// Held events of a group, and what they look up now.
 type Correction = (GroupId, Vec<u32>, Found);
+
+/// Events of a group that come, with what they look up.
+type LookedUp = (GroupId, Found);
 
 fn by_group(rows: Vec<(GroupId, RawRow)>) -> BTreeMap<GroupId, Vec<RawRow>> {
     let mut all: BTreeMap<GroupId, Vec<RawRow>> = BTreeMap::new();

@@ -68,10 +68,13 @@ pub struct Query {
     pub before: Tick,
 }
 
+/// A key of a group, of which a row is wanted.
+type Wanted = (GroupId, Rc<[u8]>);
+
 /// What was asked, and what was answered, by the tick before which. A row just before is what it is: no answer ever changes.
 #[derive(Default)]
 pub(super) struct Answers {
-    by_tick: BTreeMap<Tick, HashMap<(GroupId, Rc<[u8]>), Option<Pick>>>,
+    by_tick: BTreeMap<Tick, HashMap<Wanted, Option<Pick>>>,
     /// By tick, how many are not answered.
     open: BTreeMap<Tick, usize>,
     /// Not sent yet.
