@@ -213,6 +213,29 @@ fn dead_letters(dir: &Path) -> Vec<String> {
     lines
 }
 
+/// A price announced for a time that lies behind the table's history, and before the end of the events'.
+#[test]
+fn a_version_that_was_announced_is_there_from_its_time_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let of = |ts, a, of: Value| {
+        let mut record = json!({ "ts": at(ts), "a": at(a), "merchant": "m1" });
+        record.as_object_mut().unwrap().extend(of.as_object().unwrap().clone());
+        record.to_string() + "\n"
+    };
+    let payment = |ts, amount: i64| of(ts, ts, json!({ "card": "c", "amount": amount }));
+    let version = |ts, a, r: i64| of(ts, a, json!({ "r": r, "gone": false }));
+    std::fs::write(dir.path().join("payments.jsonl"), payment("10:10", 10) + &payment("10:55", 1)).unwrap();
+    std::fs::write(dir.path().join("merchants.jsonl"), version("09:00", "09:00", 2) + &version("10:50", "10:40", 3))
+        .unwrap();
+    let path = dir.path().join("job.toml");
+    std::fs::write(&path, EXAMPLE.replace("stream = {", "history = {")).unwrap();
+    run_to_end(&path, "2");
+    let told = changes(dir.path());
+    let rows: Vec<Value> =
+        told.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["row"].clone()).collect();
+    assert_eq!(rows, [json!({ "spend": 23, "n": 2 })], "{told}");
+}
+
 #[test]
 fn any_number_of_workers_makes_the_same_rows() {
     let outputs = ["1", "3"].map(|workers| {

@@ -53,7 +53,10 @@ pub struct Corrects {
     lateness: Span,
     /// By then all versions of the history are there; before, each comes at its tick. `None`: they are there before anything else.
     comes_until: Option<Tick>,
+    /// `S`, and by when the versions of the history are there that lay ahead of it: announced before their own time, they come at that.
+    ahead: Option<(Tick, Tick)>,
 }
+
 /// See `TableState`.
 pub(super) fn is_timed(opened: &Opened, table: SourceId) -> bool {
     let mut groups = opened.graph.groups_of(table);
@@ -78,15 +81,22 @@ impl Corrects {
             }
         };
         let comes_until = scan.s.filter(|_| opened.looks_back());
-        Corrects { least, has_stream: open.stream.is_some(), lateness: Span::from_us(conf.lateness_us), comes_until }
+        let limit = Span::from_us(conf.future_limit_us);
+        let ahead = scan.s.map(|s| (s, Tick::up(s + limit, opened.job.tick())));
+        let lateness = Span::from_us(conf.lateness_us);
+        Corrects { least, has_stream: open.stream.is_some(), lateness, comes_until, ahead }
     }
 
     /// No version that comes behind a tick is in force at a time before it.
     pub fn from(self, horizon: Eff, tick: i64) -> i64 {
-        match self.comes_until {
+        let from = match self.comes_until {
             Some(until) if tick < until.us() => i64::MIN,
             _ if !self.has_stream => i64::MAX,
             _ => (horizon.max(self.least) - self.lateness).us(),
+        };
+        match self.ahead {
+            Some((s, until)) if tick < until.us() => from.min(s.us()),
+            _ => from,
         }
     }
 }
