@@ -82,14 +82,6 @@ fn write(dir: &Path, events: usize) -> PathBuf {
     path
 }
 
-fn run_to_end(path: &Path, workers: &str) {
-    finish(run(&["run", path.to_str().unwrap(), "--until-end", "--fresh", "--workers", workers]), 0);
-}
-
-fn changes(dir: &Path) -> String {
-    std::fs::read_to_string(dir.join("changes.jsonl")).unwrap()
-}
-
 /// By collection and key, its row at the end.
 fn rows(text: &str) -> BTreeMap<(String, String), Value> {
     let mut rows = BTreeMap::new();

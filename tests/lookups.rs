@@ -1,6 +1,5 @@
 //! Lookups in tables: what an event meets is what was true at its time, and a fact that comes late corrects what it was a part of.
 
-use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use rand::rngs::StdRng;
@@ -42,14 +41,6 @@ path = "dead_letters.jsonl"
 
 fn at(time: &str) -> String {
     format!("2026-01-05T{time}:00Z")
-}
-
-fn run_to_end(path: &Path, workers: &str) {
-    finish(run(&["run", path.to_str().unwrap(), "--until-end", "--fresh", "--workers", workers]), 0);
-}
-
-fn changes(dir: &Path) -> String {
-    std::fs::read_to_string(dir.join("changes.jsonl")).unwrap()
 }
 
 #[test]
@@ -160,25 +151,6 @@ path = "state"
 checkpoint_every = "1ms"
 "#;
 
-/// A log in two partitions, whose first part is history too.
-fn write_log(dir: &Path, lines: &[(usize, Value)], in_history: usize) {
-    std::fs::create_dir_all(dir).unwrap();
-    let (mut history, mut streams, mut offsets) = (String::new(), [String::new(), String::new()], [0; 2]);
-    for (n, (p, line)) in lines.iter().enumerate() {
-        let mut line = line.clone();
-        (line["p"], line["o"]) = ((*p).into(), offsets[*p].into());
-        offsets[*p] += 1;
-        writeln!(streams[*p], "{line}").unwrap();
-        if n < in_history {
-            writeln!(history, "{line}").unwrap();
-        }
-    }
-    std::fs::write(dir.join("history.jsonl"), history).unwrap();
-    for (p, text) in streams.iter().enumerate() {
-        std::fs::write(dir.join(format!("stream{p}.jsonl")), text).unwrap();
-    }
-}
-
 fn write(dir: &Path, events: usize) -> PathBuf {
     let mut random = StdRng::seed_from_u64(7);
     let (mut now, mut pay, mut shops) = (START, vec![], vec![]);
@@ -203,14 +175,6 @@ fn write(dir: &Path, events: usize) -> PathBuf {
     let path = dir.join("job.toml");
     std::fs::write(&path, JOB).unwrap();
     path
-}
-
-/// Dead letters come in no promised order.
-fn dead_letters(dir: &Path) -> Vec<String> {
-    let text = std::fs::read_to_string(dir.join("dead_letters.jsonl")).unwrap();
-    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
-    lines.sort_unstable();
-    lines
 }
 
 /// A price announced for a time that lies behind the table's history, and before the end of the events'.

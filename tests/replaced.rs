@@ -1,7 +1,6 @@
 //! Events that replace one another: of each key the last record counts, and what it replaces is taken back.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use rand::rngs::StdRng;
@@ -9,22 +8,6 @@ use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
 
 use crate::support::*;
-
-fn run_to_end(path: &Path, workers: &str) {
-    finish(run(&["run", path.to_str().unwrap(), "--until-end", "--fresh", "--workers", workers]), 0);
-}
-
-fn changes(dir: &Path) -> String {
-    std::fs::read_to_string(dir.join("changes.jsonl")).unwrap()
-}
-
-/// Dead letters come in no promised order.
-fn dead_letters(dir: &Path) -> Vec<String> {
-    let text = std::fs::read_to_string(dir.join("dead_letters.jsonl")).unwrap();
-    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
-    lines.sort_unstable();
-    lines
-}
 
 /// The worked example of docs/collections.md.
 const EXAMPLE: &str = r#"
@@ -193,25 +176,6 @@ path = "dead_letters.jsonl"
 path = "state"
 checkpoint_every = "1ms"
 "#;
-
-/// A log in two partitions, whose first part is history too.
-fn write_log(dir: &Path, lines: &[(usize, Value)], in_history: usize) {
-    std::fs::create_dir_all(dir).unwrap();
-    let (mut history, mut streams, mut offsets) = (String::new(), [String::new(), String::new()], [0; 2]);
-    for (n, (p, line)) in lines.iter().enumerate() {
-        let mut line = line.clone();
-        (line["p"], line["o"]) = ((*p).into(), offsets[*p].into());
-        offsets[*p] += 1;
-        writeln!(streams[*p], "{line}").unwrap();
-        if n < in_history {
-            writeln!(history, "{line}").unwrap();
-        }
-    }
-    std::fs::write(dir.join("history.jsonl"), history).unwrap();
-    for (p, text) in streams.iter().enumerate() {
-        std::fs::write(dir.join(format!("stream{p}.jsonl")), text).unwrap();
-    }
-}
 
 fn write(dir: &Path, events: usize) -> PathBuf {
     let mut random = StdRng::seed_from_u64(11);

@@ -32,14 +32,6 @@ type = "jsonl"
 path = "changes.jsonl"
 "#;
 
-fn run_to_end(path: &Path, workers: &str) {
-    finish(run(&["run", path.to_str().unwrap(), "--until-end", "--fresh", "--workers", workers]), 0);
-}
-
-fn changes(dir: &Path) -> String {
-    std::fs::read_to_string(dir.join("changes.jsonl")).unwrap()
-}
-
 #[test]
 fn an_event_meets_the_row_just_before() {
     let dir = tempfile::tempdir().unwrap();
@@ -150,26 +142,6 @@ path = "state"
 checkpoint_every = "1ms"
 "#;
 
-/// A log in two partitions, whose first part is history too.
-fn write_log(dir: &Path, lines: &[(usize, Value)], in_history: usize) {
-    std::fs::create_dir_all(dir).unwrap();
-    let (mut history, mut streams, mut offsets) = (String::new(), [String::new(), String::new()], [0; 2]);
-    for (n, (p, line)) in lines.iter().enumerate() {
-        let mut line = line.clone();
-        (line["p"], line["o"]) = ((*p).into(), offsets[*p].into());
-        offsets[*p] += 1;
-        let line = line.to_string() + "\n";
-        streams[*p] += &line;
-        if n < in_history {
-            history += &line;
-        }
-    }
-    std::fs::write(dir.join("history.jsonl"), history).unwrap();
-    for (p, text) in streams.iter().enumerate() {
-        std::fs::write(dir.join(format!("stream{p}.jsonl")), text).unwrap();
-    }
-}
-
 /// `of_history`: how many of three parts of the events are history too.
 fn write(dir: &Path, events: usize, of_history: usize) -> PathBuf {
     let mut random = StdRng::seed_from_u64(11);
@@ -199,14 +171,6 @@ fn write(dir: &Path, events: usize, of_history: usize) -> PathBuf {
     let path = dir.join("job.toml");
     std::fs::write(&path, JOB).unwrap();
     path
-}
-
-/// Dead letters come in no promised order.
-fn dead_letters(dir: &Path) -> Vec<String> {
-    let text = std::fs::read_to_string(dir.join("dead_letters.jsonl")).unwrap();
-    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
-    lines.sort_unstable();
-    lines
 }
 
 #[test]

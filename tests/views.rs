@@ -94,26 +94,6 @@ checkpoint_every = "1ms"
 
 const VIEWS: [&str; 6] = ["at_shops", "owners", "best", "windows", "total", "quiet"];
 
-/// A log in two partitions, whose first part is history too.
-fn write_log(dir: &Path, lines: &[(usize, Value)], in_history: usize) {
-    std::fs::create_dir_all(dir).unwrap();
-    let (mut history, mut streams, mut offsets) = (String::new(), [String::new(), String::new()], [0; 2]);
-    for (n, (p, line)) in lines.iter().enumerate() {
-        let mut line = line.clone();
-        (line["p"], line["o"]) = ((*p).into(), offsets[*p].into());
-        offsets[*p] += 1;
-        let text = format!("{line}\n");
-        streams[*p].push_str(&text);
-        if n < in_history {
-            history.push_str(&text);
-        }
-    }
-    std::fs::write(dir.join("history.jsonl"), history).unwrap();
-    for (p, text) in streams.iter().enumerate() {
-        std::fs::write(dir.join(format!("stream{p}.jsonl")), text).unwrap();
-    }
-}
-
 fn write(dir: &Path, events: usize) -> PathBuf {
     let mut random = StdRng::seed_from_u64(11);
     let (mut now, mut pay, mut shops) = (START, vec![], vec![]);
@@ -140,10 +120,6 @@ fn write(dir: &Path, events: usize) -> PathBuf {
 
 fn run_to_end(path: &Path, workers: &str) {
     finish(run(&["run", path.to_str().unwrap(), "--until-end", "--workers", workers]), 0);
-}
-
-fn changes(dir: &Path) -> String {
-    std::fs::read_to_string(dir.join("changes.jsonl")).unwrap()
 }
 
 /// The rows of every view as stores have them, with when they changed last.

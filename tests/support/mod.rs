@@ -3,6 +3,7 @@
 //!
 //! Every test has its own topic and job name, so tests run side by side.
 
+mod collections;
 mod events;
 mod input;
 mod job;
@@ -17,6 +18,7 @@ mod services;
 mod topic;
 mod yaml;
 
+pub use collections::*;
 pub use events::*;
 pub use input::*;
 pub use job::*;

@@ -1,3 +1,5 @@
+//! Envelopes, with and without their schema part, and what their values decode to.
+
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
