@@ -16,7 +16,7 @@ use super::round::{Round, wait_for};
 /// Its name; its weight among the others; what does it, and says whether it happened.
 type Fault = (&'static str, u32, fn(&mut Inflicting) -> bool);
 
-const FAULTS: [Fault; 17] = [
+const FAULTS: [Fault; 18] = [
     ("kill one", 8, |faults| faults.kill_one()),
     ("kill all", 5, |faults| faults.kill_all()),
     ("rescale", 3, |faults| faults.rescale()),
@@ -34,6 +34,7 @@ const FAULTS: [Fault; 17] = [
     ("cut connections", 6, |faults| faults.cut()),
     ("fill the disk", 2, |faults| faults.fill_disk()),
     ("limit the size of files", 1, |faults| faults.limit_files()),
+    ("change the job", 2, |faults| faults.change_job()),
 ];
 
 /// In so many rounds each kind has been the one that a round begins with twice.

@@ -81,6 +81,17 @@ impl<'a, 'r> Inflicting<'a, 'r> {
         true
     }
 
+    /// Some columns and views come or go. To the end a changed job says at another tick what is new.
+    pub fn change_job(&mut self) -> bool {
+        if self.round.scenario.to_end {
+            return false;
+        }
+        self.round.cluster.end("KILL");
+        self.round.change_job();
+        self.start();
+        true
+    }
+
     /// Nothing is away that it may have to wait for.
     pub fn stop_cleanly(&mut self) -> bool {
         let away =

@@ -2,12 +2,15 @@
 //! put out is what a model and an undisturbed run say.
 //!
 //! ```text
-//! producer -> topic -> [proxy] -> job: 1..3 processes, started again by a supervisor -> [proxy] -> Redis <- poller: nothing goes back
-//!                        ^ cut        ^ killed, frozen, rescaled; disk full, files torn  |   ^ cut      ^ killed, frozen, loses writes
-//!                                                                                        '-> changelog, dead letters, embedded store
-//! then                   no more faults; `run --until-end`
-//! compared               every store, the changelog played, the dead letters
+//! producer -> topics -> [proxy] -> job: 1..3 processes, started again by a supervisor -> [proxy] -> Redis <- poller: nothing goes back
+//!                         ^ cut        ^ killed, frozen, rescaled, changed; disk full, files torn  |   ^ cut      ^ killed, frozen, loses writes
+//!                                                                                         '-> changelogs, dead letters, embedded store
+//! then                    no more faults; `run --until-end`
+//! compared                every store, the changelogs played, the dead letters; views and links with what they read, at many ticks
 //! ```
+//!
+//! Every job has groups with each kind of window, which a model knows; which tables, lookups, replaced records, derived columns, views and
+//! links it has beside them is drawn (`collections`), and these are compared with the undisturbed run.
 //!
 //! A round is made from its seed, so one that failed can be tried again. What comes again: the job, the history, what the records
 //! say and in which order, the faults in theirs, each with its pause, its length and its numbers. What does not, because time and
@@ -20,7 +23,10 @@
 //! `HEADWATER_CHAOS_ONLY`: parts of the names of faults; `HEADWATER_CHAOS_TELL`: faults are told as they happen.
 
 mod cluster;
+mod collections;
+mod consistent;
 mod faults;
+mod feed;
 mod history;
 mod inflict;
 mod outcome;
@@ -30,6 +36,7 @@ mod rest;
 mod round;
 mod scenario;
 mod topic;
+mod verdict;
 mod world;
 
 use std::panic::AssertUnwindSafe;

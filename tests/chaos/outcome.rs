@@ -62,8 +62,11 @@ pub struct Expected {
 }
 
 impl Expected {
-    pub fn new(scenario: &Scenario, read: &Read, cuts: &[usize]) -> Expected {
+    /// `t`: where it ends, where other sources go on longer than this one.
+    pub fn new(scenario: &Scenario, read: &Read, cuts: &[usize], t: Option<i64>) -> Expected {
         let end = model::at_end(&scenario.job, &read.log, cuts, None);
+        let t = t.filter(|t| *t > end.t && scenario.collections.has_feeds());
+        let end = t.map_or(end, |t| model::at_end(&scenario.job, &read.log, cuts, Some(t)));
         let mut dead_letters: Vec<Letter> = read.refused.iter().map(|(r, p, o)| (r.clone(), *p, *o, None)).collect();
         dead_letters.extend(end.dead_letters.into_iter().map(|(reason, p, o, _, by)| {
             let offset = read.offsets[p as usize][o as usize] as i64;
@@ -103,7 +106,7 @@ pub struct Found {
 
 impl Found {
     pub fn read(dir: &Path, scenario: &Scenario, sinks: &[&str]) -> Result<Found, String> {
-        let groups: Vec<&str> = scenario.job.groups.iter().map(|group| group.name).collect();
+        let groups: Vec<&str> = scenario.names().into_iter().map(|(name, _)| name).collect();
         let mut t = None;
         let (mut stores, mut lines) = (vec![], vec![]);
         for sink in sinks {
@@ -123,14 +126,20 @@ impl Found {
         Ok(Found { t, tables, stores, lines, changes, dead_letters })
     }
 
-    pub fn dead_letters(&self) -> Result<Vec<Letter>, String> {
+    /// Those of the source that the model knows, with these reasons.
+    pub fn dead_letters(&self, reasons: impl Fn(&str) -> bool) -> Result<Vec<Letter>, String> {
+        let is_known = |line: &&String| {
+            serde_json::from_str::<Value>(line)
+                .is_ok_and(|value| value["source"] == "s" && value["reason"].as_str().is_some_and(&reasons))
+        };
         let letter = |line: &String| {
             let value: Value = serde_json::from_str(line).map_err(|e| format!("dead letters: {e}: {line}"))?;
             let number = |name: &str| value[name].as_i64();
             let place = number("partition").zip(number("offset")).ok_or_else(|| format!("no place: {line}"))?;
             Ok((value["reason"].as_str().unwrap_or_default().to_owned(), place.0, place.1, number("late_by_us")))
         };
-        let mut dead_letters = self.dead_letters.iter().map(letter).collect::<Result<Vec<_>, String>>()?;
+        let mut dead_letters =
+            self.dead_letters.iter().filter(is_known).map(letter).collect::<Result<Vec<_>, String>>()?;
         dead_letters.sort();
         Ok(dead_letters)
     }
@@ -173,6 +182,12 @@ fn fold(lines: &[String], groups: &[&str]) -> Result<Vec<Table>, String> {
     for (number, line) in lines.iter().enumerate() {
         let wrong = |what: &str| format!("the changelog, line {}: {what}: {line}", number + 1);
         let value: Value = serde_json::from_str(line).map_err(|e| wrong(&e.to_string()))?;
+        if value.get("resume").is_some_and(Value::is_null) {
+            // Rows have become others: all is told anew.
+            tables.iter_mut().for_each(Table::clear);
+            (before, retracted) = (i64::MIN, BTreeMap::new());
+            continue;
+        }
         let time = value["time"].as_str().map(micros).ok_or_else(|| wrong("no time"))?;
         if time < before {
             return Err(wrong("an earlier time than the line before"));

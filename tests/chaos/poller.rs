@@ -1,12 +1,14 @@
 //! A reader of Redis that looks all the time: no mark falls, no row is newer than `_upto`, and no row goes back.
+//!
+//! What a row was before may come again where events grow old or are taken back, and live its tick may be another one after a restart. So a
+//! row goes back, where something in it only grows, when what it was is there again; to the end, when it names an earlier tick than
+//! before; else, in the groups that the model knows, when both.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::round::Failures;
-use super::scenario::Scenario;
-use super::world::World;
+use super::round::Round;
 use crate::one_result::model::Window;
 use crate::support::{Snapshot, connect_to, try_snapshot};
 
@@ -28,19 +30,32 @@ struct SeenRow {
 
 type Fields = BTreeMap<String, String>;
 
+/// By what it is seen that a row goes back.
+#[derive(Clone, Copy)]
+struct Back {
+    /// It is as it was before.
+    again: bool,
+    /// It names an earlier tick.
+    earlier: bool,
+    /// Both.
+    earlier_again: bool,
+}
+
 /// Looks until `stop`. Returns how often it has seen a group.
-pub fn watch(world: &World, scenario: &Scenario, failures: &Failures, stop: &dyn Fn() -> bool) -> usize {
-    let mut seen: Vec<Seen> = scenario.job.groups.iter().map(|_| Seen::default()).collect();
+pub fn watch(round: &Round, stop: &dyn Fn() -> bool) -> usize {
+    let (world, scenario) = (round.world, &round.scenario);
+    let names = scenario.names();
+    let mut seen: Vec<Seen> = names.iter().map(|_| Seen::default()).collect();
     let mut losses = world.redis_losses.load(Ordering::SeqCst);
     let (mut looks, mut connection) = (0, None);
     while !stop() {
         std::thread::sleep(Duration::from_millis(15));
-        for (group, seen) in scenario.job.groups.iter().zip(&mut seen) {
+        for (i, ((name, _), seen)) in names.iter().zip(&mut seen).enumerate() {
             if connection.is_none() {
                 connection = connect_to(&world.redis_url(), Duration::from_secs(2)).ok();
             }
             let Some(open) = &mut connection else { break };
-            let Ok(now) = try_snapshot(open, &scenario.name, group.name) else {
+            let Ok(now) = try_snapshot(open, &scenario.name, name) else {
                 connection = None;
                 break;
             };
@@ -49,13 +64,17 @@ pub fn watch(world: &World, scenario: &Scenario, failures: &Failures, stop: &dyn
                 break;
             }
             looks += 1;
-            // Here no state of a row ever comes again: something in it only grows.
-            let grows = match &group.window {
+            let group = scenario.job.groups.get(i);
+            let grows = group.is_some_and(|group| match &group.window {
                 Window::Trailing(windows) => windows.contains(&None),
                 Window::Hopping { .. } | Window::Session { .. } => true,
-            };
-            if let Err(why) = seen.look(&now, grows) {
-                failures.add(format!("the reader of {} sees: {why}", group.name));
+            });
+            // With other columns a row is another one.
+            let same = round.changes() == 0;
+            let back =
+                Back { again: same && grows, earlier: same && scenario.to_end, earlier_again: same && group.is_some() };
+            if let Err(why) = seen.look(&now, back) {
+                round.failures.add(format!("the reader of {name} sees: {why}"));
                 return looks;
             }
         }
@@ -69,7 +88,7 @@ pub fn watch(world: &World, scenario: &Scenario, failures: &Failures, stop: &dyn
 }
 
 impl Seen {
-    fn look(&mut self, now: &Snapshot, grows: bool) -> Result<(), String> {
+    fn look(&mut self, now: &Snapshot, back: Back) -> Result<(), String> {
         if now.as_of < self.as_of || now.upto < self.upto {
             return Err(format!("marks fall: {:?} {:?} -> {:?} {:?}", self.as_of, self.upto, now.as_of, now.upto));
         }
@@ -84,18 +103,18 @@ impl Seen {
             self.rows
                 .entry(key.clone())
                 .or_default()
-                .is(Some((changed_at, fields)), grows)
+                .is(Some((changed_at, fields)), back)
                 .map_err(|why| format!("{key}: {why}"))?;
         }
         for (key, row) in self.rows.iter_mut().filter(|(key, _)| !now.hashes.contains_key(*key)) {
-            row.is(None, grows).map_err(|why| format!("{key}: {why}"))?;
+            row.is(None, back).map_err(|why| format!("{key}: {why}"))?;
         }
         Ok(())
     }
 }
 
 impl SeenRow {
-    fn is(&mut self, now: Option<(i64, Fields)>, grows: bool) -> Result<(), String> {
+    fn is(&mut self, now: Option<(i64, Fields)>, back: Back) -> Result<(), String> {
         let fields = |row: &Option<(i64, Fields)>| row.as_ref().map(|(_, fields)| fields.clone());
         if fields(&now) == fields(&self.now) {
             // After a restart the same row may name an earlier tick.
@@ -103,7 +122,9 @@ impl SeenRow {
             return Ok(());
         }
         if let Some((changed_at, fields)) = &now {
-            if self.before.contains(fields) && (grows || *changed_at < self.changed_at) {
+            let (again, earlier) = (self.before.contains(fields), *changed_at < self.changed_at);
+            let is_back = back.again && again || back.earlier && earlier || back.earlier_again && again && earlier;
+            if is_back {
                 return Err(format!("an older state is back: {:?} -> {now:?}", self.now));
             }
             self.changed_at = self.changed_at.max(*changed_at);

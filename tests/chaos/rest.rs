@@ -22,18 +22,72 @@ pub fn embedded(dir: &Path, group: &str) -> Result<Snapshot, String> {
     for line in text.lines() {
         let line: Value = serde_json::from_str(line).map_err(|e| format!("export {group}: {e}"))?;
         let time = |value: &Value| value.as_str().map(micros);
-        let key = line["key"]["k"].as_str().unwrap_or_default();
-        let key = time(&line["window"]["start"]).map_or(key.to_owned(), |start| format!("{key}:{start}"));
-        let fields = line["row"].as_object().into_iter().flatten().filter(|(_, value)| !value.is_null());
-        let mut hash: BTreeMap<String, String> =
-            fields.map(|(name, value)| (name.clone(), value.to_string())).collect();
+        let mut hash = fields(&line["row"]);
         hash.insert("_changed_at".to_owned(), time(&line["changed_at"]).unwrap_or_default().to_string());
-        snapshot.hashes.insert(key, hash);
+        snapshot.hashes.insert(key(&line), hash);
         snapshot.as_of = time(&line["as_of"]);
     }
     // Without a row there is no mark either.
     snapshot.as_of = snapshot.as_of.or(snapshot.upto);
     Ok(snapshot)
+}
+
+/// The end of a row's key in Redis.
+fn key(line: &Value) -> String {
+    let values = line["key"].as_object().into_iter().flatten().map(|(_, value)| text(value));
+    let start = line["window"]["start"].as_str().map(|start| micros(start).to_string());
+    values.chain(start).collect::<Vec<_>>().join(":")
+}
+
+/// A row's fields in Redis.
+fn fields(row: &Value) -> BTreeMap<String, String> {
+    let there = row.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null());
+    there.map(|(name, value)| (name.clone(), text(value))).collect()
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// The same of what no model knows: the rows are those that the changelog tells, in every column.
+pub fn check_by_changes(what: &str, scenario: &Scenario, changes: &[String], found: &[Snapshot]) -> Result<(), String> {
+    let known = scenario.job.groups.len();
+    for ((name, retain), found) in scenario.names().into_iter().zip(found).skip(known) {
+        let Some(as_of) = found.as_of.filter(|_| retain == 0) else { continue };
+        let lines = changes.iter().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let lines: Vec<Value> = lines.filter(|line| line["features"] == name).collect();
+        let upto = found.upto.unwrap_or(as_of);
+        let at = |t: i64| {
+            let mut rows = BTreeMap::new();
+            let until = lines.iter().filter(|line| line["time"].as_str().is_some_and(|time| micros(time) <= t));
+            until.for_each(|line| match line["diff"].as_i64() {
+                Some(1) => drop(rows.insert(key(line), fields(&line["row"]))),
+                _ => drop(rows.remove(&key(line))),
+            });
+            rows
+        };
+        let newer = found.hashes.values().filter_map(|hash| hash.get("_changed_at")?.parse::<i64>().ok());
+        let times: BTreeSet<i64> = newer.chain([as_of, upto]).filter(|t| *t >= as_of).collect();
+        let expected: Vec<_> = times.into_iter().map(at).collect();
+        let rows = found.hashes.iter().map(|(key, hash)| {
+            let fields = hash.iter().filter(|(name, _)| *name != "_changed_at");
+            // Numbers and lists as they are read.
+            let read =
+                |value: &String| serde_json::from_str::<Value>(value).map_or(value.clone(), |value| text(&value));
+            (key.clone(), fields.map(|(name, value)| (name.clone(), read(value))).collect())
+        });
+        let rows: BTreeMap<String, BTreeMap<String, String>> = rows.collect();
+        let keys: BTreeSet<&String> = expected.iter().flat_map(BTreeMap::keys).chain(rows.keys()).collect();
+        let wrong = keys.into_iter().find(|key| !expected.iter().any(|now| now.get(*key) == rows.get(*key)));
+        if let Some(key) = wrong {
+            return Err(format!(
+                "{name} in {what} at rest, as of {as_of} and up to {upto}: {key}\n    found    {:?}\n    by the changelog {:?}",
+                found.hashes.get(key),
+                expected[0].get(key)
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// By the end of the Redis key: the columns that the model knows, `None` where there is no row.

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -12,13 +12,12 @@ use rand::{Rng, SeedableRng};
 
 use super::cluster::{Cluster, Size};
 use super::faults::Tally;
+use super::feed::{self, Feed};
 use super::history::write_history;
-use super::outcome::{Expected, Found, Read, compare, compare_lists, stored_at};
-use super::poller;
 use super::scenario::{Maker, Record, Scenario};
 use super::world::{Disk, World};
-use super::{faults, rest, topic};
-use crate::support::{SECOND, Snapshot, Topic, connect_to, headwater, now_us, try_snapshot};
+use super::{faults, poller, rest};
+use crate::support::{SECOND, Snapshot, Topic, connect_to, now_us, try_snapshot};
 
 /// What went wrong in a round, told at once.
 #[derive(Clone, Default)]
@@ -74,8 +73,12 @@ pub struct Round<'a> {
     pub diary: Diary,
     pub disk: Disk,
     topic: Topic,
+    /// Of a table and of replaced records, each with its topic.
+    feeds: Mutex<Vec<(Feed, Topic)>>,
+    /// How often the job was changed.
+    changes: AtomicUsize,
     /// What the stores held before the last start, by group.
-    at_rest: Mutex<Vec<(&'static str, Vec<Snapshot>)>>,
+    pub at_rest: Mutex<Vec<(&'static str, Vec<Snapshot>)>>,
     producing: AtomicBool,
     over: AtomicBool,
 }
@@ -108,7 +111,8 @@ pub fn run(world: &World, seed: u64, length: Duration, dir: &Path, tally: &mut T
     let outcome = if wrong.is_empty() { round.outcome(&cuts) } else { Ok(String::new()) };
     wrong.extend(outcome.as_ref().err().cloned());
     if wrong.is_empty() {
-        return Ok(format!("{}, {looks} looks", outcome.unwrap_or_default()));
+        let (told, changes) = (round.scenario.collections.told(), round.changes());
+        return Ok(format!("{}, {looks} looks, {changes} changes of the job [{told}]", outcome.unwrap_or_default()));
     }
     round.disk.keep();
     Err(wrong.join("\n"))
@@ -117,6 +121,15 @@ pub fn run(world: &World, seed: u64, length: Duration, dir: &Path, tally: &mut T
 impl Round<'_> {
     fn new<'a>(world: &'a World, seed: u64, dir: &Path, rng: &mut StdRng) -> Round<'a> {
         let scenario = Scenario::random(seed, rng);
+        let (brokers, name) = (&world.kafka.address, &scenario.name);
+        let feeds = scenario.collections.feeds().into_iter().map(|feed| {
+            let topic = Topic::new(brokers, &format!("{name}_{}", feed.name), feed::PARTITIONS);
+            (feed, topic)
+        });
+        let feeds = Mutex::new(feeds.collect());
+        if scenario.collections.topic {
+            Topic::new(brokers, &format!("{name}_changes"), 3);
+        }
         let failures = Failures::default();
         let diary = Diary { began: Instant::now(), file: Mutex::new(File::create(dir.join("diary")).unwrap()) };
         Round {
@@ -126,8 +139,10 @@ impl Round<'_> {
             failures,
             diary,
             disk: Disk::at(&dir.join("state")),
-            topic: Topic::new(&world.kafka.address, &scenario.name, scenario.partitions),
+            topic: Topic::new(brokers, name, scenario.partitions),
             scenario,
+            feeds,
+            changes: AtomicUsize::new(0),
             at_rest: Mutex::default(),
             producing: AtomicBool::new(true),
             over: AtomicBool::new(false),
@@ -141,23 +156,50 @@ impl Round<'_> {
         let mut maker = Maker::new(seed);
         let (n, time) = if self.scenario.to_end { (20_000, 600 * SECOND) } else { (1500, 60 * SECOND) };
         let (old, now) = ((n * maker.partition(5) as i64 / 4).max(1), now_us());
+        let mut rng = StdRng::seed_from_u64(seed ^ 0xfeed);
+        let mut feeds = self.feeds.lock().unwrap();
         let mut history: Vec<Vec<Record>> = (0..self.scenario.partitions).map(|_| vec![]).collect();
         for i in 0..n {
             maker.only_events = i < old;
-            let record = maker.record(now - (n - i) * time / n);
+            let arrives = now - (n - i) * time / n;
+            let record = maker.record(arrives);
             let partition = maker.partition(history.len());
             self.send(partition, &record, now);
+            feeds.iter_mut().for_each(|(feed, topic)| feed.step(topic, arrives, arrives, i < old, &mut rng));
             if i < old {
                 history[partition].push(record);
             }
         }
         self.topic.flush();
+        feeds.iter().for_each(|(feed, topic)| {
+            topic.flush();
+            feed.write_history(&self.dir);
+        });
         let kind = if self.scenario.parquet { "parquet" } else { "jsonl" };
         write_history(&self.dir.join(format!("history.{kind}")), &history, self.scenario.parquet);
+        self.write_job();
+        history.iter().map(Vec::len).collect()
+    }
+
+    fn write_job(&self) {
         let local = |port: u16| format!("127.0.0.1:{port}");
         let redis = format!("redis://{}/0", local(self.world.redis_proxy.port));
-        self.scenario.write_job(&self.dir, &local(self.world.kafka_proxy.port), Some(&redis));
-        history.iter().map(Vec::len).collect()
+        self.scenario.write_job(&self.dir, &local(self.world.kafka_proxy.port), Some(&redis), self.is_changed());
+    }
+
+    /// Whether the job is now another than at first.
+    pub fn is_changed(&self) -> bool {
+        self.changes.load(Ordering::SeqCst) % 2 == 1
+    }
+
+    /// How often it has become another.
+    pub fn changes(&self) -> usize {
+        self.changes.load(Ordering::SeqCst)
+    }
+
+    pub fn change_job(&self) {
+        self.changes.fetch_add(1, Ordering::SeqCst);
+        self.write_job();
     }
 
     fn send(&self, partition: usize, record: &Record, now: i64) {
@@ -166,14 +208,18 @@ impl Round<'_> {
 
     fn produce(&self, seed: u64) {
         let mut maker = Maker::new(seed ^ 0x5eed);
+        let mut rng = StdRng::seed_from_u64(seed ^ 0x5eed_feed);
+        let mut feeds = self.feeds.lock().unwrap();
         while self.producing.load(Ordering::SeqCst) {
             let (n, pause_ms) = maker.burst();
             for _ in 0..n {
                 let now = now_us();
                 let record = maker.record(now);
                 self.send(maker.partition(self.scenario.partitions), &record, now);
+                feeds.iter_mut().for_each(|(feed, topic)| feed.step(topic, now, now, false, &mut rng));
             }
             self.topic.poll();
+            feeds.iter().for_each(|(_, topic)| topic.poll());
             std::thread::sleep(Duration::from_millis(pause_ms));
         }
     }
@@ -188,7 +234,7 @@ impl Round<'_> {
                     self.produce(seed)
                 }
             });
-            let watcher = scope.spawn(move || poller::watch(self.world, &self.scenario, &self.failures, &over));
+            let watcher = scope.spawn(move || poller::watch(self, &over));
             scope.spawn(move || {
                 while !over() {
                     self.cluster.supervise();
@@ -202,6 +248,7 @@ impl Round<'_> {
             self.producing.store(false, Ordering::SeqCst);
             producer.join().unwrap();
             self.topic.flush();
+            self.feeds.lock().unwrap().iter().for_each(|(_, topic)| topic.flush());
             if !self.scenario.to_end {
                 self.comes_to_rest(rng);
             }
@@ -264,8 +311,8 @@ impl Round<'_> {
             Err(why) => return self.failures.add(format!("Redis cannot be looked at: {why}")),
         }
         if self.scenario.embedded {
-            let groups = self.scenario.job.groups.iter();
-            match groups.map(|group| rest::embedded(&self.dir, group.name)).collect() {
+            let names = self.scenario.names();
+            match names.iter().map(|(name, _)| rest::embedded(&self.dir, name)).collect() {
                 Ok(groups) => at_rest.push(("the embedded store", groups)),
                 Err(why) => self.failures.add(why),
             }
@@ -287,87 +334,7 @@ impl Round<'_> {
 
     fn snapshots(&self) -> redis::RedisResult<Vec<Snapshot>> {
         let connection = &mut connect_to(&self.world.redis_url(), Duration::from_secs(10))?;
-        self.scenario.job.groups.iter().map(|group| try_snapshot(connection, &self.scenario.name, group.name)).collect()
-    }
-
-    fn outcome(&self, cuts: &[usize]) -> Result<String, String> {
-        let records = topic::read(&self.world.kafka.address, &self.scenario.name, self.scenario.partitions);
-        topic::dump(&self.dir.join("topic.jsonl"), &records);
-        let read = Read::new(&records);
-        let expected = Expected::new(&self.scenario, &read, &read.cuts(cuts));
-        let sinks: &[&str] = if self.scenario.embedded { &["online", "local"] } else { &["online"] };
-        if !self.scenario.to_end {
-            // Before the last start the last record of each partition was not there.
-            let before: topic::Records = records.iter().map(|of| of[..of.len() - 1].to_vec()).collect();
-            let before = Read::new(&before);
-            for (what, groups) in self.at_rest.lock().unwrap().iter() {
-                rest::check(what, &self.scenario, &before, &read.cuts(cuts), groups)?;
-            }
-        }
-        let found = Found::read(&self.dir, &self.scenario, sinks)?;
-        let reference = self.reference()?;
-        let mut wrong = vec![];
-        let mut check = |done: Result<(), String>| wrong.extend(done.err());
-        for (what, found) in [("found", &found), ("the reference", &reference)] {
-            if found.t != Some(expected.t) {
-                check(Err(format!("{what}: it ends at {:?}, not at {}", found.t, expected.t)));
-            }
-            check(found.dead_letters().and_then(|dead_letters| {
-                compare_lists(&format!("{what}: dead letters"), &dead_letters, &expected.dead_letters)
-            }));
-        }
-        check(compare_lists("dead letters and the reference's", &found.dead_letters, &reference.dead_letters));
-        if self.scenario.to_end {
-            check(compare_lists("lines of the changelog and the reference's", &found.changes, &reference.changes));
-            for (sink, lines) in &found.lines {
-                check(compare_lists(&format!("lines of {sink} and the reference's"), lines, &reference.lines[0].1));
-            }
-        }
-        for (i, group) in self.scenario.job.groups.iter().enumerate() {
-            let name = group.name;
-            check(compare(&format!("{name} of the reference"), &reference.stores[0].1[i], &expected.stored[i], true));
-            check(compare(&format!("{name} by the changelog"), &found.tables[i], &expected.tables[i], true));
-            check(compare(
-                &format!("{name} by the changelog and the reference's"),
-                &found.tables[i],
-                &reference.tables[i],
-                false,
-            ));
-            for (sink, tables) in &found.stores {
-                check(compare(&format!("{name} in {sink}"), &tables[i], &expected.stored[i], true));
-                check(compare(
-                    &format!("{name} in {sink} and the reference"),
-                    &tables[i],
-                    &reference.stores[0].1[i],
-                    false,
-                ));
-                let logged = stored_at(&found.tables[i], group.retain, expected.t);
-                check(compare(&format!("{name} in {sink} and by the changelog"), &tables[i], &logged, false));
-            }
-        }
-        let (rows, dead_letters) =
-            (expected.tables.iter().map(|t| t.len()).sum::<usize>(), expected.dead_letters.len());
-        let kind = if self.scenario.to_end { "to the end" } else { "live" };
-        let (starts, records) = (self.cluster.exits().len(), records.iter().map(Vec::len).sum::<usize>());
-        if wrong.is_empty() {
-            Ok(format!("{kind}, {records} records, {rows} rows, {dead_letters} dead letters, {starts} starts"))
-        } else {
-            Err(wrong.join("\n"))
-        }
-    }
-
-    /// A run of the same job on the same topic to which nothing happens.
-    fn reference(&self) -> Result<Found, String> {
-        let dir = self.dir.join("reference");
-        self.scenario.write_job(&dir, &self.world.kafka.address, None);
-        let history = if self.scenario.parquet { "history.parquet" } else { "history.jsonl" };
-        std::fs::copy(self.dir.join(history), dir.join(history)).unwrap();
-        let mut command = headwater();
-        command.args(["run", "job.toml", "--until-end", "--fresh", "--workers", "2"]).current_dir(&dir);
-        let done = command.output().unwrap();
-        if !done.status.success() {
-            return Err(format!("the reference: {}", String::from_utf8_lossy(&done.stderr)));
-        }
-        Found::read(&dir, &self.scenario, &["local"])
+        let names = self.scenario.names();
+        names.iter().map(|(name, _)| try_snapshot(connection, &self.scenario.name, name)).collect()
     }
 }

@@ -8,6 +8,7 @@ use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 use serde_json::Value;
 
+use super::collections::Collections;
 use crate::one_result::files::columns;
 use crate::one_result::model::{self, Event, Group, Window, length};
 use crate::support::{SECOND, now_us};
@@ -23,6 +24,9 @@ pub struct Scenario {
     pub embedded: bool,
     pub checkpoint_every_ms: i64,
     pub stall_limit_ms: i64,
+    pub collections: Collections,
+    /// The shorter window of the group `recent`.
+    pub short: i64,
     /// Columns that only a run of the binary can tell.
     more: Vec<&'static str>,
 }
@@ -51,7 +55,8 @@ impl Scenario {
         let size = SECOND * [1, 2, 5].choose(rng).unwrap();
         let every = SECOND * [1, 2].choose(rng).unwrap();
         let gap = 1000 * [50, 300, 2000].choose(rng).unwrap();
-        let [short, long] = [[1, 3], [2, 8], [3, 5]].choose(rng).unwrap().map(|s| Some(s * SECOND));
+        let lengths = [[1, 3], [2, 8], [3, 5]].choose(rng).unwrap().map(|s| s * SECOND);
+        let [short, long] = lengths.map(Some);
         let windows = [
             ("lifetime", Window::Trailing(vec![short, None])),
             ("recent", Window::Trailing(vec![short, long])),
@@ -81,16 +86,27 @@ impl Scenario {
             checkpoint_every_ms: *every.choose(rng).unwrap(),
             stall_limit_ms: *[500, 1500, 5000].choose(rng).unwrap(),
             more: MORE.choose_multiple(rng, 5).copied().collect(),
+            short: lengths[0],
+            collections: Collections::random(to_end, lateness, lengths, rng),
         }
     }
 
-    /// The job in a directory; `redis`: `None` for the run that it is compared with, which has an embedded store.
-    pub fn write_job(&self, dir: &Path, brokers: &str, redis: Option<&str>) {
-        std::fs::create_dir_all(dir.join("state")).unwrap();
-        std::fs::write(dir.join("job.toml"), self.text(brokers, redis)).unwrap();
+    /// Groups, views and links, each with how long a store keeps a row after its window's end. The first are the model's.
+    pub fn names(&self) -> Vec<(&'static str, i64)> {
+        let groups = self.job.groups.iter().map(|group| (group.name, group.retain));
+        groups.chain(self.collections.names()).collect()
     }
 
-    fn text(&self, brokers: &str, redis: Option<&str>) -> String {
+    /// The job in a directory; `redis`: `None` for the run that it is compared with, which has an embedded store; `changed`: with some
+    /// columns and views that are others.
+    pub fn write_job(&self, dir: &Path, brokers: &str, redis: Option<&str>, changed: bool) {
+        std::fs::create_dir_all(dir.join("state")).unwrap();
+        // As a whole: a process may be starting.
+        std::fs::write(dir.join("job.new"), self.text(brokers, redis, changed)).unwrap();
+        std::fs::rename(dir.join("job.new"), dir.join("job.toml")).unwrap();
+    }
+
+    fn text(&self, brokers: &str, redis: Option<&str>, changed: bool) -> String {
         let (name, tick, stall) = (&self.name, self.job.tick / 1000, self.stall_limit_ms);
         let lateness = self.job.lateness / 1000;
         let kind = if self.parquet { "parquet" } else { "jsonl" };
@@ -114,7 +130,8 @@ history = {{ type = "{kind}", path = "history.{kind}" }}
 stream = {{ type = "kafka", brokers = "{brokers}", topic = "{name}", format = "json" }}
 "#
         );
-        self.job.groups.iter().for_each(|group| self.group(&mut text, group));
+        self.job.groups.iter().for_each(|group| self.group(&mut text, group, changed));
+        self.collections.write(&mut text, name, brokers, changed);
         if let Some(url) = redis {
             write!(text, "[sinks.online]\ntype = \"redis\"\nurl = \"{url}\"\n").unwrap();
         }
@@ -122,11 +139,15 @@ stream = {{ type = "kafka", brokers = "{brokers}", topic = "{name}", format = "j
             text += "[sinks.local]\ntype = \"embedded\"\n";
         }
         text += "[sinks.changes]\ntype = \"jsonl\"\npath = \"state/changes.jsonl\"\n";
+        if redis.is_some() && self.collections.topic {
+            writeln!(text, "[sinks.topic]\ntype = \"kafka\"\nbrokers = \"{brokers}\"\ntopic = \"{name}_changes\"")
+                .unwrap();
+        }
         let every = self.checkpoint_every_ms;
         text + &format!("[state]\npath = \"state\"\ncheckpoint_every = \"{every}ms\"\n")
     }
 
-    fn group(&self, text: &mut String, group: &Group) {
+    fn group(&self, text: &mut String, group: &Group, changed: bool) {
         write!(text, "[features.{}]\nsource = \"s\"\nkey = \"k\"\n", group.name).unwrap();
         let mut windows = String::new();
         match &group.window {
@@ -144,7 +165,8 @@ stream = {{ type = "kafka", brokers = "{brokers}", topic = "{name}", format = "j
             writeln!(text, "retain = \"{}ms\"", group.retain / 1000).unwrap();
         }
         write!(text, "[features.{}.columns]\n{}", group.name, columns(&windows)).unwrap();
-        self.more.iter().for_each(|column| *text += &(column.replace("{}", &windows) + "\n"));
+        let more = self.more.iter().skip(usize::from(changed));
+        more.for_each(|column| *text += &(column.replace("{}", &windows) + "\n"));
     }
 }
 

@@ -1,6 +1,6 @@
 //! A table as one scan reads it, with the versions that are still to come.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::rc::Rc;
 
 use arrow::array::RecordBatch;
@@ -17,10 +17,10 @@ use crate::catalog::opened::Opened;
 use crate::job::SeamBy;
 use crate::plan::Plan;
 
-/// A table as one scan reads it.
 /// Messages, each with its row there.
 pub(super) type Messages = Vec<(Rc<Message>, usize)>;
 
+/// A table as one scan reads it.
 pub(super) struct TableState {
     pub(super) source: SourceId,
     pub(super) table: Table,
@@ -217,21 +217,21 @@ impl TableState {
                 Applied { key, from: version.from, eff, ts, position, removes: row.is_none(), values, undecoded }
             })
             .collect();
-        let unasked = self.homes.iter().filter(|(key, _)| !self.is_asked && is_mine(key));
-        // Of a key whose row nobody asks for only the partition is written.
-        let applied: Vec<Applied> = applied
-            .into_iter()
-            .chain(unasked.map(|(key, partition)| Applied {
-                key,
-                from: i64::MIN,
-                eff: 0,
-                ts: None,
-                position: Some((*partition, 0)),
-                removes: true,
-                values: &[],
-                undecoded: None,
-            }))
-            .collect();
+        // Of a key without a version that says its partition, because nobody asks for its row or all of them are forgotten, only that is written.
+        let placed: HashSet<&[u8]> = applied.iter().filter(|one| one.position.is_some()).map(|one| one.key).collect();
+        let homes = self.homes.iter().filter(|(key, _)| is_mine(key) && !placed.contains(&key[..]));
+        let homes = homes.map(|(key, partition)| Applied {
+            key,
+            from: i64::MIN,
+            eff: 0,
+            ts: None,
+            position: Some((*partition, 0)),
+            removes: true,
+            values: &[],
+            undecoded: None,
+        });
+        let homes: Vec<Applied> = homes.collect();
+        let applied: Vec<Applied> = applied.into_iter().chain(homes).collect();
         let mut all: Vec<RecordBatch> = applied.chunks(ROWS_AT_ONCE).map(versions::applied).collect();
         let mut rows: Vec<(&Rc<Message>, Vec<u32>)> = vec![];
         for (message, row) in self.waiting.values().flatten().filter(|(message, row)| message.payload(*row).is_some()) {
