@@ -293,58 +293,6 @@ fn a_run_in_parts_makes_what_one_run_makes() {
     assert_eq!(dead_letters(dir.path()), dead_letters(parts.path()));
 }
 
-const OF_VIEW: &str = r#"
-name = "gone"
-tick = "1s"
-[tables.shops]
-key = "shop"
-event_time = "ts"
-time_unit = "us"
-lateness = "0s"
-deleted = "gone"
-schema = { shop = "string", ts = "timestamp", gone = "bool" }
-stream = { type = "jsonl", path = "stream*.jsonl" }
-[views.open]
-key = "shop"
-sql = "SELECT shop FROM shops"
-[sinks.changes]
-type = "jsonl"
-path = "changes.jsonl"
-[dead_letters]
-type = "jsonl"
-path = "dead_letters.jsonl"
-[state]
-path = "state"
-checkpoint_every = "1ms"
-"#;
-
-/// A key that is gone, and of which no version is left, keeps its partition over a restart.
-#[test]
-fn a_key_that_is_gone_keeps_its_partition() {
-    let line = |shop: &str, at: i64, gone: bool| {
-        json!({ "shop": shop, "ts": START + at * SECOND, "gone": gone }).to_string() + "\n"
-    };
-    let first = [line("a", 0, false) + &line("a", 10, true) + &line("b", 60, false), line("c", 60, false)];
-    let then = [line("b", 90, true), line("a", 80, false) + &line("c", 90, true)];
-    let told = |parts: &[[&str; 2]], workers: [&str; 2]| {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("job.toml");
-        std::fs::write(&path, OF_VIEW).unwrap();
-        for (part, workers) in parts.iter().zip(workers) {
-            for (p, text) in part.iter().enumerate() {
-                std::fs::write(dir.path().join(format!("stream{p}.jsonl")), text).unwrap();
-            }
-            finish(run(&["run", path.to_str().unwrap(), "--until-end", "--workers", workers]), 0);
-        }
-        (changes(dir.path()), dead_letters(dir.path()))
-    };
-    let whole = [first[0].clone() + &then[0], first[1].clone() + &then[1]];
-    let [first, whole] = [&first, &whole].map(|parts| [parts[0].as_str(), parts[1].as_str()]);
-    let at_once = told(&[whole], ["2", "2"]);
-    assert!(at_once.1.len() == 1 && at_once.1[0].contains("moved key"), "{:?}", at_once.1);
-    assert_eq!(told(&[first, whole], ["1", "3"]), at_once, "in two parts");
-}
-
 const OF_TOPIC: &str = r#"
 name = "{NAME}"
 tick = "1s"

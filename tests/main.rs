@@ -27,6 +27,7 @@ mod formats;
 mod fuzz;
 mod gap;
 mod inputs;
+mod key_partitions;
 mod lakes;
 mod links;
 mod live;

@@ -238,8 +238,9 @@ impl Collections {
     fn table(&self, text: &mut String, table: &Table, windows: &str, stream: &str, changed: bool) {
         writeln!(text, "[tables.shops]\nkey = \"m\"\ndeleted = \"rate < 0\"\n{stream}").unwrap();
         *text += "schema = { m = \"string\", ts = \"timestamp\", a = \"timestamp\", rate = \"int64\", owner = \"string\", p = \"int32\", o = \"int64\" }\n";
+        writeln!(text, "lateness = \"{}ms\"", table.lateness / 1000).unwrap();
         if table.event_time {
-            writeln!(text, "event_time = \"ts\"\nlateness = \"{}ms\"", table.lateness / 1000).unwrap();
+            *text += "event_time = \"ts\"\n";
         }
         let source = if self.looks_up_orders() { "orders" } else { "s" };
         let looks = format!("source = \"{source}\"\nlookup.t = {{ table = \"shops\", on = \"m\" }}\n");

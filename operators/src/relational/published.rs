@@ -142,21 +142,31 @@ impl Published {
         Changes::new(self.schema.clone(), self.codec.types().len())
     }
 
-    /// Does what changes at a tick.
-    fn tick(&mut self, tick: i64, mut changes: Vec<Change>) {
-        consolidate(&mut changes);
-        let opened = self.values.open(&changes);
-        let mut first = 0;
+    /// Does what changes at some ticks, in their order. The rows that come are opened together: there are many ticks, and few rows in each.
+    fn ticks(&mut self, mut ticks: Vec<(i64, Vec<Change>)>) {
+        ticks.iter_mut().for_each(|(_, changes)| consolidate(changes));
+        let coming = ticks.iter().flat_map(|(_, changes)| changes).filter(|(_, diff)| *diff > 0);
+        let opened = self.values.open(coming.map(|((_, row), _)| row.as_slice()).collect());
+        let mut next = 0;
+        for (tick, changes) in &ticks {
+            self.tick(*tick, changes, || {
+                next += 1;
+                opened.row(next - 1)
+            });
+        }
+    }
+
+    /// Does what changes at a tick. `next`: the next row that comes.
+    fn tick(&mut self, tick: i64, changes: &[Change], mut next: impl FnMut() -> Vec<Datum>) {
         for of_key in changes.chunk_by(|a, b| a.0.0 == b.0.0) {
             let key = &of_key[0].0.0;
-            let mut come = (first..).zip(of_key).filter(|(_, (_, diff))| *diff > 0);
-            let row = come.next().map(|(row, (_, diff))| {
+            let mut come = of_key.iter().filter(|(_, diff)| *diff > 0);
+            let row = come.next().map(|(_, diff)| {
                 assert!(*diff == 1, "{diff} equal rows of a key, which has one: {:?}", self.schema);
-                row
+                next()
             });
             assert!(come.next().is_none(), "two rows of a key, which has one: {:?}", self.schema);
-            first += of_key.len();
-            self.turn(key, row.map(|row| opened.row(row)), tick);
+            self.turn(key, row, tick);
         }
         self.rows.settle();
         if tick == BEFORE {
@@ -256,9 +266,9 @@ pub fn publish<'scope>(
                 return;
             }
             let mut advance = |state: &mut Published, upper: i64| {
-                while let Some(entry) = waiting.first_entry().filter(|entry| begun && *entry.key() < upper) {
-                    let (tick, changes) = entry.remove_entry();
-                    state.tick(tick, changes);
+                if begun {
+                    let later = waiting.split_off(&upper);
+                    state.ticks(std::mem::replace(&mut waiting, later).into_iter().collect());
                 }
             };
             if let Some((number, t)) = wanted().filter(|(number, t)| *number > saved && *t < frontier) {
@@ -297,9 +307,9 @@ impl Opener {
         Ok(Opener { codec: if types.is_empty() { None } else { Some(KeyCodec::new(types)?) } })
     }
 
-    fn open(&self, changes: &[Change]) -> Opened {
-        let Some(codec) = self.codec.as_ref().filter(|_| !changes.is_empty()) else { return Opened(vec![]) };
-        let columns = codec.decode(changes.iter().map(|((_, row), _)| row.as_slice())).expect("rows of this codec");
+    fn open(&self, rows: Vec<&[u8]>) -> Opened {
+        let Some(codec) = self.codec.as_ref().filter(|_| !rows.is_empty()) else { return Opened(vec![]) };
+        let columns = codec.decode(rows.into_iter()).expect("rows of this codec");
         Opened(columns.into_iter().map(|column| (column.clone(), values(&column))).collect())
     }
 }

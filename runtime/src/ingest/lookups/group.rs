@@ -140,6 +140,15 @@ impl GroupState {
     /// Events before it are in no window any more, once every tick up to one is done.
     pub(super) fn windows_from(&self, done: i64, horizon: &IdVec<ScanId, Eff>) -> i64 {
         let closed = self.all_scans.iter().map(|scan| horizon[*scan]).min().unwrap_or(Eff::BEFORE_ALL);
+        self.windows_behind(done, closed)
+    }
+
+    /// The same for what came by a tick and in its order, from the log alone: how far a horizon has come by then is no matter of it.
+    pub(super) fn remembered_from(&self, tick: i64) -> i64 {
+        if self.s.us() <= tick { self.windows_behind(tick, Eff::from_us(tick)) } else { i64::MIN }
+    }
+
+    fn windows_behind(&self, done: i64, closed: Eff) -> i64 {
         let closes = |size: Span| ((closed - self.lateness) - size - self.grace).us();
         match self.window {
             Window::Trailing => {

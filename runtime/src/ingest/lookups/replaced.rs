@@ -56,7 +56,16 @@ struct Entry {
     home: Option<i64>,
     /// How many of its records wait for their tick.
     waiting: u32,
+    /// How many of these had come by the last tick: how many are read before that is no matter of the log.
+    ahead: u32,
     last: Option<Last>,
+}
+
+impl Entry {
+    /// Whether the key is remembered at a tick, from which on windows hold what is not before `bound`.
+    fn is_remembered(&self, bound: i64) -> bool {
+        self.ahead > 0 || self.last.as_ref().is_some_and(|last| remembered_until(&last.row) >= bound)
+    }
 }
 
 /// The record that is in force.
@@ -159,7 +168,7 @@ impl ReplacedState {
         let key = Self::key(&row);
         let (raw, at) = (&row.0, row.1 as usize);
         let visible = raw.visible[at].us();
-        if let ((Some(partition), Some(_)), Some(eff)) = (raw.positions[at], raw.effs[at]) {
+        if let (Some(partition), Some(eff)) = (raw.positions[at].0.filter(|_| is_registered(&row)), raw.effs[at]) {
             let known = Tick::up(eff, self.tick).us().min(visible);
             self.registering.entry((known, eff.us())).or_default().push((row.clone(), partition));
         }
@@ -173,23 +182,32 @@ impl ReplacedState {
         self.waiting.keys().next().copied().into_iter().chain(registering).min().filter(|_| to >= self.first)
     }
 
-    /// All is known that came by a tick: whose partition each key is. Returns what came in another one.
-    pub(super) fn register(&mut self, tick: i64) -> Vec<RawRow> {
+    /// All is known that came by a tick: whose partition each key is. Returns what came in another one. `bound`: no window holds an event
+    /// from before it; a key that is remembered no more may come in any partition, whether or not it was forgotten already.
+    pub(super) fn register(&mut self, tick: i64, bound: i64) -> Vec<RawRow> {
         let mut moved = vec![];
         while let Some(entry) = self.registering.first_entry().filter(|entry| entry.key().0 <= tick) {
             let mut same = entry.remove();
             same.sort_by_key(|(_, partition)| *partition);
             for (row, partition) in same {
-                let home = *self.entries.entry(Self::key(&row)).or_default().home.get_or_insert(partition);
+                let key = Self::key(&row);
+                let entry = self.entries.entry(key.clone()).or_default();
+                if entry.home.is_some_and(|home| home != partition) && !entry.is_remembered(bound) {
+                    let last = entry.last.take();
+                    last.iter().for_each(|last| _ = self.by_ts.remove(&(remembered_until(&last.row), key.clone())));
+                    entry.home = None;
+                }
+                entry.ahead += 1;
+                let home = *entry.home.get_or_insert(partition);
                 moved.extend((home != partition).then_some(row));
             }
         }
         moved
     }
 
-    /// Does a tick. Returns of which keys another record is in force from then on.
-    pub(super) fn do_tick(&mut self, opened: &Opened, tick: i64, made: &mut Made) -> Vec<Step> {
-        for row in self.register(tick) {
+    /// Does a tick. Returns of which keys another record is in force from then on. `bound`: see `register`.
+    pub(super) fn do_tick(&mut self, opened: &Opened, (tick, bound): (i64, i64), made: &mut Made) -> Vec<Step> {
+        for row in self.register(tick, bound) {
             self.tell_moved(opened, &row, made);
         }
         let mut newest: BTreeMap<RowKey, (RawRow, Place)> = BTreeMap::new();
@@ -198,6 +216,9 @@ impl ReplacedState {
             let entry = self.entries.entry(key.clone()).or_default();
             entry.waiting -= 1;
             let (partition, offset) = row.0.positions[row.1 as usize];
+            if is_registered(&row) {
+                entry.ahead -= 1;
+            }
             let is_moved = offset.is_some() && entry.home.zip(partition).is_some_and(|(home, of)| home != of);
             if is_moved {
                 continue;
@@ -300,6 +321,12 @@ impl ReplacedState {
             self.wait((raw.clone(), *row), place);
         }
     }
+}
+
+/// Whether a record says whose partition its key is.
+fn is_registered((raw, row): &RawRow) -> bool {
+    let row = *row as usize;
+    matches!(raw.positions[row], (Some(_), Some(_))) && raw.effs[row].is_some()
 }
 
 /// The event time up to which a record's key is remembered. One that removes and has none: by when it came, which is no earlier.

@@ -37,9 +37,18 @@ struct Going {
 impl LookUps {
     /// What is in force from a tick on.
     pub(super) fn steps(&mut self, tick: i64, made: &mut Made) -> Steps {
+        let bounds: Vec<i64> = self.replaced.keys().map(|scan| self.remembered_from(*scan, tick)).collect();
         let LookUps { replaced, opened, .. } = self;
-        let of_scan = |(scan, state): (&ScanId, &mut ReplacedState)| (*scan, state.do_tick(opened, tick, made));
-        replaced.iter_mut().map(of_scan).filter(|(_, steps)| !steps.is_empty()).collect()
+        let of_scan = |((scan, state), bound): ((&ScanId, &mut ReplacedState), i64)| {
+            (*scan, state.do_tick(opened, (tick, bound), made))
+        };
+        replaced.iter_mut().zip(bounds).map(of_scan).filter(|(_, steps)| !steps.is_empty()).collect()
+    }
+
+    /// At a tick, events from before it keep no key of a scan remembered: they are in no window of those that read it.
+    pub(super) fn remembered_from(&self, scan: ScanId, tick: i64) -> i64 {
+        let of_source = self.groups.values().filter(|group| group.all_scans.contains(&scan));
+        of_source.map(|group| group.remembered_from(tick)).min().unwrap_or(i64::MAX)
     }
 
     /// Takes back what is no longer in force.

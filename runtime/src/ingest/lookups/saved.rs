@@ -208,7 +208,11 @@ impl LookUps {
 
     /// All records that replace one another are there.
     pub fn settle_replaced(&mut self) {
-        self.replaced.values_mut().for_each(|state| drop(state.register(self.done)));
+        let bounds: Vec<i64> = self.replaced.keys().map(|scan| self.remembered_from(*scan, self.done)).collect();
+        for (state, bound) in self.replaced.values_mut().zip(bounds) {
+            // What had come by then in another partition is told already.
+            state.register(self.done, bound);
+        }
     }
 
     /// Takes events that were saved of one source, those that its groups have.
