@@ -20,6 +20,15 @@ checkpoint_every = "1ms"
 const TABLE: &str = r#"
 name = "gone"
 tick = "1s"
+[sources.lines]
+event_time = "ts"
+time_unit = "us"
+schema = { shop = "string", ts = "timestamp" }
+stream = { type = "jsonl", path = "stream*.jsonl" }
+[features.all]
+source = "lines"
+key = "shop"
+columns = { n = { agg = "count", window = "all" } }
 [tables.shops]
 key = "shop"
 event_time = "ts"
