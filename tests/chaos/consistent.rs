@@ -80,9 +80,9 @@ fn total(rows: &Rows) -> Table {
     let all = || of(rows, "lifetime").map(|(_, row)| row);
     let sum: i64 = all().filter_map(|row| row["n_all"].as_i64()).sum();
     let most = all().filter_map(|row| row["s_all"].as_i64()).max();
-    // Over no row there is nothing to add up.
-    let events = (all().count() > 0).then_some(sum);
-    [(json!({ "one": "all" }).to_string(), json!({ "keys": all().count(), "events": events, "most": most }))].into()
+    // It begins with the group, which always has a row from then on.
+    let row = (all().count() > 0).then(|| json!({ "keys": all().count(), "events": sum, "most": most }));
+    row.map(|row| (json!({ "one": "all" }).to_string(), row)).into_iter().collect()
 }
 
 /// The two of each `m` with the greatest `n`, ties by the smaller row.
