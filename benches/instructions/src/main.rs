@@ -8,7 +8,6 @@
 //!
 //! Each path is walked twice, with N events and with twice as many: what a start costs is in both, and so in no figure.
 
-mod collections;
 mod paths;
 
 use std::collections::BTreeMap;

@@ -18,8 +18,6 @@ use headwater_operators::{changes, events};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use crate::collections;
-
 /// A path: what it is called, what an event of it goes through, and how it is walked with so many events.
 pub struct Path {
     pub name: &'static str,
@@ -51,21 +49,14 @@ pub const PATHS: &[Path] = &[
     Path { name: "hopping", what: "the same, each event in four windows", walk: hopping },
     Path { name: "session", what: "three columns over sessions", walk: session },
     Path { name: "distinct", what: "count_distinct and top_k of texts", walk: distinct },
-    Path {
-        name: "lookup",
-        what: "a table asked as of a time, and a version of it for ten events",
-        walk: collections::lookup,
-    },
-    Path { name: "view", what: "a join of two sides, of which a row becomes another", walk: collections::view },
-    Path { name: "links", what: "a link that comes or goes between cards and devices", walk: collections::links },
 ];
 
 /// Events of a step.
 const STEP: usize = 2_000;
 /// Microseconds between two events, and between two ticks.
-pub const PACE: i64 = 1_000;
+const PACE: i64 = 1_000;
 const TICK: i64 = 10_000;
-pub const KEYS: u32 = 1_000;
+const KEYS: u32 = 1_000;
 
 fn decode(count: usize) {
     let field = |name: &str, data_type| Field::new(name, data_type, true);
@@ -201,7 +192,7 @@ fn batch(schema: &arrow::datatypes::SchemaRef, first: usize, count: usize, rng: 
     events::batch(schema, keys, ts, visible, open, columns).expect("events")
 }
 
-pub fn rng() -> StdRng {
+fn rng() -> StdRng {
     StdRng::seed_from_u64(11)
 }
 
