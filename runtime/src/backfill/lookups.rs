@@ -8,7 +8,6 @@
 //!
 //! In hindsight an event looks up what is known in the end, and nothing is ever taken back.
 
-use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::rc::Rc;
@@ -270,11 +269,10 @@ fn note_refused(refused: Refused, (group, raw): (GroupId, &Raw), seen: &[Seen], 
         }
     }
     for (row, reasons) in by_row {
-        let told: &Cell<u8> = &raw.told[row as usize];
+        let told = &raw.told[row as usize];
         for (at, reason) in REASONS.iter().enumerate().filter(|(at, _)| reasons & 1 << at != 0) {
             tally.refused_by(group, reason);
-            if told.get() & 1 << at == 0 {
-                told.set(told.get() | 1 << at);
+            if told.add(1 << at) {
                 tally.refused(raw.source, reason);
             }
         }
