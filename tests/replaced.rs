@@ -198,7 +198,7 @@ window = { tumbling = "10s" }
 columns = { n = { agg = "count", of = "d.seen_10s" }, most = { agg = "max", of = "d.seen_all" } }
 "#;
 
-fn write(dir: &Path, events: usize, more: &str) -> PathBuf {
+fn write(dir: &Path, events: usize, groups: &str) -> PathBuf {
     let mut random = StdRng::seed_from_u64(11);
     let (mut now, mut orders, mut more, mut shops) = (START, vec![], vec![], vec![]);
     let late = |random: &mut StdRng| if random.random_bool(0.3) { random.random_range(0..20 * SECOND) } else { 0 };
@@ -232,7 +232,7 @@ fn write(dir: &Path, events: usize, more: &str) -> PathBuf {
     write_log(&dir.join("more"), &more, more.len() / 2);
     write_log(&dir.join("shops"), &shops, shops.len() / 2);
     let path = dir.join("job.toml");
-    std::fs::write(&path, JOB.replace("{MORE}", more)).unwrap();
+    std::fs::write(&path, JOB.replace("{MORE}", groups)).unwrap();
     path
 }
 

@@ -34,6 +34,7 @@ use crate::catalog::opened::{OpenLookup, Opened};
 use crate::ingest::admit::Admitted;
 use crate::ingest::dead_letters::{REASONS, Tally, reason_bit};
 use crate::ingest::looked_up::{Raw, RawRow, gather, take_records, with_column};
+use crate::ingest::selection::Elements;
 use crate::ingest::shape::{Batch, Refused, Shaper};
 use crate::job::LookIn;
 
@@ -114,6 +115,14 @@ impl<'t> LookUps<'t> {
         let all: Vec<RawRow> = rows.iter().map(|row| (raw.clone(), *row)).collect();
         let mut records = looking.shaper.view().of(&gather(&all, columns)).into_owned();
         let mut seen: Vec<Seen> = rows.iter().map(|row| Seen::of(raw, *row)).collect();
+        let mut undecoded = vec![];
+        // Each element of a list looks up for itself.
+        if let Some(explode) = &self.opened.groups[group].explode {
+            let Elements { records: elements, of, failed } = Elements::of(&records, explode);
+            seen = of.iter().map(|at| Seen::of(raw, rows[*at as usize])).collect();
+            undecoded = failed.iter().map(|at| rows[*at as usize]).collect();
+            records = elements;
+        }
         for (lookup, codec) in self.opened.groups[group].lookups.iter().zip(&looking.keys) {
             let keys = Keys::of(lookup, codec, &records);
             let table = self.tables.of_source(table_of(lookup));
@@ -125,7 +134,7 @@ impl<'t> LookUps<'t> {
             seen = parts.seen;
         }
         let (places, refused) = looking.shape(raw, &records, &seen);
-        note_refused(refused, (group, raw), &seen, tally);
+        note_refused((refused, undecoded), (group, raw), &seen, tally);
         places.map(|events| looking.dated(&events, &seen))
     }
 
@@ -259,10 +268,16 @@ impl Looking {
     }
 }
 
-/// Counts what is refused: a record once for each reason, of however many parts it is true.
-fn note_refused(refused: Refused, (group, raw): (GroupId, &Raw), seen: &[Seen], tally: &mut Tally) {
+/// Counts what is refused: a record once for each reason, of however many parts it is true. `undecoded`: records whose list did not decode.
+fn note_refused(
+    (refused, undecoded): (Refused, Vec<u32>),
+    (group, raw): (GroupId, &Raw),
+    seen: &[Seen],
+    tally: &mut Tally,
+) {
     let Refused { expression, null_key, long_key, late: _ } = refused;
     let mut by_row: BTreeMap<u32, u8> = BTreeMap::new();
+    undecoded.into_iter().for_each(|row| *by_row.entry(row).or_default() |= reason_bit("expression"));
     for (reason, parts) in [("expression", expression), ("null key", null_key), ("long key", long_key)] {
         for part in parts {
             *by_row.entry(seen[part as usize].row).or_default() |= reason_bit(reason);

@@ -222,7 +222,9 @@ fn unread(opened: &Opened, id: SourceId) -> Option<&'static str> {
     match (is_read, opened.sources[id].rows().is_some()) {
         (true, _) => None,
         (false, true) => Some("nobody reads it: it moves T, and its dead letters are told"),
-        (false, false) => Some("no group reads it: it moves T, and of its records only those without an event time are looked at"),
+        (false, false) => {
+            Some("no group reads it: it moves T, and of its records only those without an event time are looked at")
+        }
     }
 }
 

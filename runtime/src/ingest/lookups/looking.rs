@@ -68,8 +68,7 @@ impl GroupState {
     ) -> Option<(Seen, Vec<Vec<Picked>>)> {
         let mut seen = self.seen(opened, id, rows);
         let lookups = &opened.groups[id].lookups;
-        let mut all: Vec<Vec<Picked>> =
-            (0..seen.records.len()).map(|_| Vec::with_capacity(self.scans.len())).collect();
+        let mut all: Vec<Vec<Picked>> = (0..seen.records.len()).map(|_| Vec::with_capacity(self.scans.len())).collect();
         for (at, lookup) in lookups.iter().enumerate() {
             let keys = self.on(lookup, &self.codecs[at], &seen.records);
             let mut is_asked = false;

@@ -40,8 +40,8 @@ use headwater_operators::table::Pick;
 pub use self::contents::Content;
 use self::contents::Contents;
 use self::group::{GroupState, Suspicion, Windows};
-pub use self::picked::Query;
 use self::picked::Answers;
+pub use self::picked::Query;
 use self::replaced::ReplacedState;
 use self::replacing::Replaced;
 pub use self::saved::{Kind, Saved, batches, read_events};
@@ -178,7 +178,9 @@ impl LookUps {
         let message = Rc::new(Message::open(batch));
         for row in 0..message.len() {
             let visible = message.visible(row);
-            let at_once = of_history && visible <= state.s.us() && !state.is_timed && !self.opened.looks_back();
+            let is_first = state.is_first(&self.opened, &message, row);
+            let at_once =
+                of_history && visible <= state.s.us() && !state.is_timed && !self.opened.looks_back() && is_first;
             let at = if at_once { i64::MIN } else { visible };
             if let Some(eff) = message.eff(row).filter(|_| message.position(row).0.is_some()) {
                 let known = Tick::up(Eff::from_us(eff), self.tick).us();

@@ -111,9 +111,8 @@ impl LookUps {
                 continue;
             }
             let from = group.windows.from(*done, horizon);
-            let is_in = |(_, row, _): &&Loaded| {
-                !super::replaced::removes(row) && group.reaches(row) && row.0.ts(row.1) >= from
-            };
+            let is_in =
+                |(_, row, _): &&Loaded| !super::replaced::removes(row) && group.reaches(row) && row.0.ts(row.1) >= from;
             let some: Vec<&Loaded> = loaded.iter().filter(is_in).collect();
             for part in read_alike(some, |(_, row, _): &&Loaded| &row.0) {
                 let rows: Vec<RawRow> = part.iter().map(|(_, row, _)| row.clone()).collect();

@@ -112,6 +112,13 @@ pub fn read_events(
     kept::read((source, &opened.sources[source]), batch, rows, moved)
 }
 
+/// Records of one batch that replace one another: those that were in force, and those that waited.
+struct OfBatch<'a> {
+    raw: &'a Rc<Raw>,
+    last: Vec<(u32, &'a Kept)>,
+    waiting: Vec<u32>,
+}
+
 /// The group that goes on with one of then.
 fn group_now(plan: &Plan, of_then: u32) -> Option<GroupId> {
     plan.groups.find(|group| group.saved == Some(GroupId::from(of_then)))
@@ -152,40 +159,39 @@ impl LookUps {
             Kept { row: last.row.clone(), holdings, found }
         };
         let last = last.map(in_force).filter(|kept| state.tells || kept.holdings.len() > 1);
-        let waits = |row: &RawRow| {
-            Kept { row: row.clone(), holdings: vec![of_record(HeldState::Waiting)], found: vec![vec![]] }
+        let waits = |row: &RawRow| Kept {
+            row: row.clone(),
+            holdings: vec![of_record(HeldState::Waiting)],
+            found: vec![vec![]],
         };
         last.chain(waiting.filter(|_| state.tells).map(waits)).collect()
     }
 
     /// Takes records of a source that replace one another and were saved.
     pub fn load_replaced(&mut self, plan: &Plan, all: &[Kept]) {
-        // Of each batch: those that were in force, and those that waited.
-        let mut batches: Vec<(&Rc<Raw>, Vec<(u32, &Kept)>, Vec<u32>)> = vec![];
+        let mut batches: Vec<OfBatch> = vec![];
         for kept in all {
             let (raw, row) = &kept.row;
-            let at = batches.iter().position(|(known, ..)| Rc::ptr_eq(known, raw)).unwrap_or_else(|| {
-                batches.push((raw, vec![], vec![]));
+            let at = batches.iter().position(|of| Rc::ptr_eq(of.raw, raw)).unwrap_or_else(|| {
+                batches.push(OfBatch { raw, last: vec![], waiting: vec![] });
                 batches.len() - 1
             });
             match kept.holdings.first().map(|holding| holding.state) {
-                Some(HeldState::Held) => batches[at].1.push((*row, kept)),
-                _ => batches[at].2.push(*row),
+                Some(HeldState::Held) => batches[at].last.push((*row, kept)),
+                _ => batches[at].waiting.push(*row),
             }
         }
-        for (raw, last, waiting) in batches {
+        for OfBatch { raw, last, waiting } in batches {
             let Some(state) = self.replaced.get_mut(&raw.scan) else { continue };
-            let rows: Vec<u32> = last.iter().map(|(row, _)| *row).collect();
+            let (rows, last): (Vec<u32>, Vec<&Kept>) = last.into_iter().unzip();
             let loaded = state.load(raw, &rows);
             state.load_waiting(raw, &waiting);
-            let found = |kept: &'_ Kept| -> Vec<(GroupId, FoundRows)> {
+            let loaded = loaded.into_iter().zip(last).map(|((key, row), kept)| {
                 let of_groups = kept.holdings.iter().zip(&kept.found).skip(1);
-                of_groups.filter_map(|(holding, found)| Some((group_now(plan, holding.group)?, found.clone()))).collect()
-            };
-            let found: Vec<Vec<(GroupId, FoundRows)>> = last.iter().map(|(_, kept)| found(kept)).collect();
-            let loaded: Vec<Loaded> = loaded.into_iter().zip(&found).map(|((key, row), found)| {
-                (key, row, found.iter().map(|(group, found)| (*group, found)).collect())
-            }).collect();
+                let found = of_groups.filter_map(|(holding, found)| Some((group_now(plan, holding.group)?, found)));
+                (key, row, found.collect())
+            });
+            let loaded: Vec<Loaded> = loaded.collect();
             self.hold_replaced(raw.scan, &loaded);
             self.ask_for_replaced(raw, waiting.into_iter());
         }
