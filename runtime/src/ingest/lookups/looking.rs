@@ -9,7 +9,7 @@ use headwater_operators::events;
 
 use super::super::admit::Admitted;
 use super::super::dead_letters::reason_bit;
-use super::super::looked_up::{RawRow, gather};
+use super::super::looked_up::{Raw, RawRow, gather};
 use super::super::selection::Elements;
 use super::super::shape::{Batch, Refused};
 use super::Made;
@@ -28,6 +28,13 @@ pub(super) struct Seen {
     elements: Option<Vec<(u32, u32)>>,
     /// The events whose list did not decode.
     failed: Vec<u32>,
+}
+
+/// Events of one source, as the group sees them with what they look up, and that by event.
+pub(super) struct Found {
+    pub(super) rows: Vec<RawRow>,
+    pub(super) seen: Seen,
+    pub(super) picked: Vec<Vec<Picked>>,
 }
 
 impl Seen {
@@ -215,6 +222,22 @@ impl GroupState {
         }
         refused
     }
+}
+
+/// Parts of those that were read of one source, when the same windows were closed.
+pub(super) fn read_alike<T>(all: Vec<T>, raw: impl Fn(&T) -> &Raw) -> Vec<Vec<T>> {
+    let mut parts: Vec<Vec<T>> = vec![];
+    for one in all {
+        let is_alike = |part: &&mut Vec<T>| {
+            let (this, other) = (raw(&one), raw(&part[0]));
+            this.source == other.source && this.horizons == other.horizons
+        };
+        match parts.iter_mut().rev().find(is_alike) {
+            Some(part) => part.push(one),
+            None => parts.push(vec![one]),
+        }
+    }
+    parts
 }
 
 /// By what events are judged.

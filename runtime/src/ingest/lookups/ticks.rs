@@ -3,8 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::looked_up::{Raw, RawRow};
-use super::looking::Seen;
+use super::super::looked_up::RawRow;
+use super::looking::{Found, read_alike};
 use super::picked::Picked;
 use super::replacing::Coming;
 use super::{EVENTS_AT_ONCE, LookUps, Made, tell};
@@ -21,13 +21,6 @@ pub(super) struct Doing {
     dirty: BTreeMap<GroupId, BTreeSet<u32>>,
     /// The events that come.
     rows: BTreeMap<GroupId, Vec<RawRow>>,
-}
-
-/// Events of one source, as the group sees them with what they look up, and that by event.
-pub(super) struct Found {
-    pub(super) rows: Vec<RawRow>,
-    pub(super) seen: Seen,
-    pub(super) picked: Vec<Vec<Picked>>,
 }
 
 /// Held events of a group, and what they look up now.
@@ -251,20 +244,4 @@ fn by_group(rows: Vec<(GroupId, RawRow)>) -> BTreeMap<GroupId, Vec<RawRow>> {
     let mut all: BTreeMap<GroupId, Vec<RawRow>> = BTreeMap::new();
     rows.into_iter().for_each(|(group, row)| all.entry(group).or_default().push(row));
     all
-}
-
-/// Parts of those that were read of one source, when the same windows were closed.
-pub(super) fn read_alike<T>(all: Vec<T>, raw: impl Fn(&T) -> &Raw) -> Vec<Vec<T>> {
-    let mut parts: Vec<Vec<T>> = vec![];
-    for one in all {
-        let is_alike = |part: &&mut Vec<T>| {
-            let (this, other) = (raw(&one), raw(&part[0]));
-            this.source == other.source && this.horizons == other.horizons
-        };
-        match parts.iter_mut().rev().find(is_alike) {
-            Some(part) => part.push(one),
-            None => parts.push(vec![one]),
-        }
-    }
-    parts
 }
