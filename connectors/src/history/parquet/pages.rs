@@ -29,7 +29,7 @@ const PAGE_BYTES_MAX: i64 = 256 << 20;
 const COLUMN_BYTES_MAX: usize = 64 << 20;
 
 /// No row may have more in the lists of one column, as far as can be told before it is decoded.
-const ROW_BYTES_MAX: usize = 1 << 30;
+const ROW_BYTES_MAX: usize = 512 << 20;
 
 /// A column of a row group, with its bytes from the first page on.
 struct Chunk {
