@@ -74,6 +74,42 @@ fn as_json_with_lineage() {
 }
 
 #[test]
+fn lineage_of_what_is_looked_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let job = r#"
+name = "lookups"
+[sources.orders]
+event_time = "ts"
+schema = { ts = "timestamp", user = "string", shop = "string", price = "float64" }
+stream = { type = "jsonl", path = "orders.jsonl" }
+[tables.shops]
+key = "id"
+event_time = "since"
+schema = { id = "string", since = "timestamp", city = "string", rate = "float64" }
+stream = { type = "jsonl", path = "orders.jsonl" }
+[features.cities]
+source = "orders"
+lookup.s = { table = "shops", on = "shop" }
+key = "s.city"
+columns = { spend = { agg = "sum", of = "price * s.rate", window = "1h" } }
+[features.odd]
+source = "orders"
+lookup.s = { table = "shops", on = "lower(shop)" }
+lookup.c = { features = "cities", on = "s.city" }
+key = "user"
+columns = { n = { agg = "count", where = "c.spend > 2", window = "all" } }
+"#;
+    fs::write(dir.path().join("job.toml"), job).unwrap();
+    fs::write(dir.path().join("orders.jsonl"), "").unwrap();
+    let (code, out, err) = catalog(dir.path(), &["job.toml", "--json"]);
+    assert_eq!(code, Some(0), "{err}");
+    let found: Value = serde_json::from_str(&out).unwrap();
+    let from = |group: usize| found["jobs"][0]["features"][group]["columns"][0]["from"].clone();
+    assert_eq!(from(0), json!(["orders.price", "orders.shop", "orders.ts", "shops.rate"]));
+    assert_eq!(from(1), json!(["cities.spend", "orders.shop", "shops.city"]));
+}
+
+#[test]
 fn searched_and_as_a_page() {
     let dir = shop();
     let (_, out, _) = catalog(dir.path(), &["jobs", "--search", "money ML@shop"]);

@@ -153,3 +153,43 @@ fn cancelled_writes_what_its_page_explains() {
         assert!(page.contains(&format!("```text\n{changes}```")), "{changes}");
     }
 }
+
+/// What `docs/embedding.md` shows of Rust, so that it compiles: it names a broker.
+#[allow(dead_code, unused_variables)]
+#[rustfmt::skip]
+fn shown_of_rust() -> Result<(), Box<dyn std::error::Error>> {
+    use headwater::job::build::{Column, Features, Source, Table};
+    use headwater::{Job, Options};
+
+    let job = Job::builder("fraud")
+        .source(
+            "transactions",
+            Source::new()
+                .event_time("ts")
+                .schema(Table::new().set("ts", "timestamp").set("card", "string").set("amount", "float64"))
+                .stream(Table::of_type("kafka").set("brokers", "localhost:9092").set("topic", "transactions")),
+        )
+        .features(
+            "card_activity",
+            Features::new()
+                .source("transactions")
+                .key("card")
+                .column("spend", Column::new("sum").of("amount").windows(["1h", "30d"])),
+        )
+        .build()?;
+
+    let run = headwater::run(job, Options { workers: 4, ..Options::default() })?;
+    // ... meanwhile
+    let rows = run.get("card_activity", &[("card", "c1")])?;
+    run.stop();
+    let status = run.wait()?;
+    Ok(())
+}
+
+#[test]
+fn rust_that_is_shown_compiles() {
+    let page = read(&example("../docs/embedding.md"));
+    let shown = page.split("```rust\n").nth(1).unwrap().split("```").next().unwrap();
+    let lines = |text: &str| text.lines().map(|line| line.trim().to_owned()).collect::<Vec<_>>().join("\n");
+    assert!(lines(include_str!("examples.rs")).contains(lines(shown).trim()), "it shows what is not compiled here");
+}

@@ -40,6 +40,7 @@ mod outages;
 mod python;
 mod records;
 mod redis_rows;
+mod registry;
 mod replaced;
 mod restart;
 mod rows_before;

@@ -1,4 +1,4 @@
-"""Logins of three days, the same every time: most of them people's own, and one account that is taken over four minutes before the end.
+"""Logins of three days, the same every time: most of them people's own, and three accounts that are taken over in the last minutes.
 
     data/logins.jsonl    what is kept: up to the last evening, ragged by a few minutes
     data/live.jsonl      what arrives: from an hour before that on
@@ -45,13 +45,16 @@ def at_home(dice, homes):
 
 
 def taken_over(dice, home):
-    """From one address the passwords of many are tried; one fits, and whoever it is looks around from elsewhere."""
+    """From one address the passwords of many are tried; three fit, and whoever it is looks around from several devices."""
     ts = END - datetime.timedelta(minutes=9)
     for n in range(120):
         ts += datetime.timedelta(seconds=dice.randrange(1, 4))
         account = "a17" if n % 10 == 9 else f"a{dice.randrange(ACCOUNTS)}"
         yield event(ts, account, f"bot{n % 3}", "RO", "203.0.113.9", False)
     yield event(END - datetime.timedelta(minutes=4), "a17", "bot0", "RO", "203.0.113.9", True)
+    yield event(END - datetime.timedelta(minutes=3), "a52", "bot1", "RO", "203.0.113.9", True)
+    yield event(END - datetime.timedelta(seconds=150), "a201", "bot2", "RO", "203.0.113.9", True)
+    yield event(END - datetime.timedelta(minutes=2), "a52", "bot2", "RO", "203.0.113.9", True)
     yield event(END - datetime.timedelta(minutes=1), "a17", "bot1", "RO", "203.0.113.9", True)
 
 

@@ -438,5 +438,7 @@ class State(Part):
     path: str | None = None
     checkpoint_every: Duration | None = None
     admissions: bool | None = None
+    #: For how long.
+    admissions_keep: Duration | None = None
     extra: Mapping[str, Any] = _extra()
     _place: Place | None = _place()

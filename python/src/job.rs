@@ -102,6 +102,12 @@ impl Job {
     }
 }
 
+/// The keys that each kind of table in a job file may have, but for those that a `type` brings.
+#[pyfunction]
+pub fn keys() -> Vec<(&'static str, Vec<&'static str>)> {
+    bind::keys()
+}
+
 /// Runs a command line of `headwater`, the program's name first: what to end with. Signals are its own meanwhile.
 #[pyfunction]
 pub fn command(py: Python<'_>, line: Vec<OsString>) -> PyResult<u8> {

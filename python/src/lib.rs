@@ -16,7 +16,7 @@ mod _native {
     #[pymodule_export]
     use super::failure::NativeError;
     #[pymodule_export]
-    use super::job::{Job, command};
+    use super::job::{Job, command, keys};
     #[pymodule_export]
     use super::rows::Rows;
     #[pymodule_export]

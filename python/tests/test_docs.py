@@ -134,18 +134,54 @@ def shown(kind):
 
 @pytest.mark.parametrize(("document", "text"), shown("toml"), ids=lambda of: str(of)[:30])
 def test_toml_that_is_shown_is_right(document, text, tmp_path):
-    """A whole job is one, but for files that are not here; a piece of one is TOML."""
-    keys = _native.parse_toml(text)
-    if not {"name", "sources", "features"} <= keys.keys():
-        return
+    """A whole job is one, and of a piece of one nothing is wrong but that the rest is not here."""
     try:
-        hw.Job.from_toml(text, dir=tmp_path)
+        hw.Job.from_toml(whole(text), dir=tmp_path)
     except hw.JobError as error:
-        wrong = [fault for fault in error.faults if not fault.message.startswith("no file matches")]
+        wrong = [fault for fault in error.faults if not fault.message.startswith(LACKS)]
         assert not wrong, f"{document}: {error}"
+
+
+#: What a fault says of what a page does not show.
+LACKS = ("no file matches", "the job has no `sources`", "the job has no `features`")
+
+
+def whole(text):
+    """With what a piece stands in, and what it speaks of."""
+    keys = _native.parse_toml(text)
+    if not keys.keys() & dict(_native.keys())["job"]:
+        text = f"[features.page]\nsource = 'page'\nkey = 'page'\n[features.page.columns]\n{text}"
+    return text if "name" in keys else f"name = 'page'\n{text}"
 
 
 @pytest.mark.parametrize(("document", "text"), shown("json"), ids=lambda of: str(of)[:30])
 def test_json_that_is_shown_is_json(document, text):
     for line in text.splitlines():
         json.loads(line)
+
+
+def commands_shown():
+    """Each line of the shell that calls the command: its name, and the options that it is given."""
+    found = []
+    for document, text in shown("sh"):
+        for line in text.replace("\\\n", " ").splitlines():
+            called = re.search(r"(?:^|[|;&] *)headwater +(\w+)([^|;&#>]*)", line)
+            if called:
+                found.append((document, called[1], re.findall(r"(?<= )--[\w-]+", called[2])))
+    return found
+
+
+def test_commands_that_are_shown_take_what_they_are_given(commands):
+    helps = {}
+    found = commands_shown()
+    assert len(found) > 30
+    for document, command, options in found:
+        if command not in helps:
+            helps[command] = run_sh(f"headwater {command} --help")
+        for option in options:
+            assert re.search(rf"{option}\b", helps[command]), f"{document}: headwater {command} {option}"
+
+
+@pytest.mark.parametrize(("document", "text"), shown("python"), ids=lambda of: str(of)[:30])
+def test_python_that_is_shown_is_python(document, text):
+    compile(text, str(document), "exec")

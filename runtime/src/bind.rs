@@ -16,13 +16,18 @@ use crate::base::failure::Failure;
 use crate::base::fault::Faults;
 use crate::catalog::open::open_for_rows;
 use crate::describe::{catalog, check};
-use crate::job::Job;
+use crate::job::{Job, validate};
 use crate::serve::{endpoint, export};
 use crate::start::{identity, meaning};
 
 /// A job as it was written; `shown` is what places call the text.
 pub fn job(shown: &str, text: &str, dir: &Path) -> Result<Job, Faults> {
     Job::from_text(shown, text, dir)
+}
+
+/// The keys that each kind of table in a job file may have, but for those that a `type` brings.
+pub fn keys() -> Vec<(&'static str, Vec<&'static str>)> {
+    validate::keys()
 }
 
 /// Where the running job is found.

@@ -2,6 +2,7 @@
 
 write.py BASE [ENDPOINT]    BASE: a directory, or s3://BUCKET/PREFIX at an endpoint. Prints cases as JSON: how a job names the table, the
                             version that is to be told, and its rows; or what the refusal has to say.
+write.py --catalog URL      The same of Iceberg tables in a catalogue that speaks REST, which says where files lie, and by whose leave.
 """
 
 import copy
@@ -17,6 +18,7 @@ import deltalake
 import fastavro
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pyiceberg.catalog.rest import RestCatalog
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.partitioning import PartitionField, PartitionSpec
 from pyiceberg.schema import Schema
@@ -24,8 +26,9 @@ from pyiceberg.table import StaticTable
 from pyiceberg.transforms import DayTransform, IdentityTransform
 from pyiceberg.types import LongType, NestedField, StringType, StructType, TimestamptzType
 
+CATALOG = sys.argv[2] if sys.argv[1] == "--catalog" else None
 BASE = sys.argv[1]
-ENDPOINT = sys.argv[2] if len(sys.argv) > 2 else None
+ENDPOINT = sys.argv[2] if len(sys.argv) > 2 and not CATALOG else None
 UTC = datetime.timezone.utc
 START = datetime.datetime(2026, 1, 1, tzinfo=UTC)
 #: One needs escapes in a path, one is null.
@@ -105,7 +108,10 @@ def iceberg(version):
     properties = {"warehouse": BASE if "://" in BASE else f"file://{BASE}"}
     if ENDPOINT:
         properties |= {"s3.endpoint": ENDPOINT, "s3.access-key-id": "test", "s3.secret-access-key": "test", "s3.region": "us-east-1"}
-    catalog = SqlCatalog("test", uri=f"sqlite:///{tempfile.mkdtemp()}/catalog.db", **properties)
+    if CATALOG:
+        catalog = RestCatalog("test", uri=CATALOG)
+    else:
+        catalog = SqlCatalog("test", uri=f"sqlite:///{tempfile.mkdtemp()}/catalog.db", **properties)
     catalog.create_namespace(f"v{version}")
     spec = PartitionSpec(PartitionField(4, 1000, IdentityTransform(), "country"), PartitionField(3, 1001, DayTransform(), "ts_day"))
     table = catalog.create_table(f"v{version}.payments", SCHEMA, partition_spec=spec, properties={"format-version": str(version)})
@@ -113,10 +119,13 @@ def iceberg(version):
     empty = rows(0, 0)
 
     def text(place=None):
+        if CATALOG:
+            return f'type = "iceberg"\ntable = "v{version}.payments"\ncatalog = {{ url = "{CATALOG}" }}'
         place = (place or table.metadata_location).removeprefix("file://")
         return f'type = "iceberg"\nmetadata = "{place}"'
 
-    case(f"{what}, nothing yet", text(), "no snapshot", empty)
+    if not CATALOG:
+        case(f"{what}, nothing yet", text(), "no snapshot", empty)
     table.append(rows(0, 30))
     first = table.current_snapshot()
     table.manage_snapshots().create_tag(first.snapshot_id, "first").commit()
@@ -146,7 +155,7 @@ def iceberg(version):
     refused(f"{what}, no tag", f'{text()}\ntag = "last"', "has no tag `last`: there is `first`")
     refused(f"{what}, no snapshot", f"{text()}\nsnapshot = 7", "has no snapshot 7: it may have expired")
     refused(f"{what}, too early", f'{text()}\nas_of = "2020-01-01T00:00:00Z"', "has no snapshot as old as 2020-01-01 00:00:00 UTC")
-    if version == 2:
+    if version == 2 and not CATALOG:
         deleted = with_deletes(table, 1)
         told = StaticTable.from_metadata(deleted, properties=properties).scan().to_arrow()
         snapshot = json.loads(read_file(table, deleted))["current-snapshot-id"]
@@ -205,7 +214,8 @@ def with_deletes(table, content):
     return f"{directory}.metadata.json"
 
 
-delta()
+if not CATALOG:
+    delta()
 iceberg(1)
 iceberg(2)
 print(json.dumps(CASES))

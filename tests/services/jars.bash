@@ -1,4 +1,4 @@
-# Java programs from Maven's central repository: their jars are fetched once, and kept under ~/.cache/headwater/jars.
+# Java programs from Maven's central repository: their jars (or archives of them) are fetched once, and kept under ~/.cache/headwater/jars.
 cache=${XDG_CACHE_HOME:-~/.cache}/headwater/jars
 
 # version POM: of the program that the pom is for.
@@ -7,7 +7,7 @@ version() { sed -n 's:.*<\([a-z0-9]*\)\.version>\(.*\)</\1\.version>.*:\2:p' "$1
 # fetch_jars POM JARS WHAT: several services may be started at once on a new machine. One of them fetches, and what it fetched
 # appears whole.
 fetch_jars() {
-    local pom=$1 jars=$2 what=$3
+    local pom=$1 jars=$2 what=$3 archive
     [[ -d $jars ]] && return
     mkdir -p "$cache"
     (
@@ -17,6 +17,9 @@ fetch_jars() {
         echo "fetching $what (once)" >&2
         mvn --batch-mode --strict-checksums --file "$pom" dependency:copy-dependencies \
             -DincludeScope=runtime -DoutputDirectory="$jars.part" >"$jars.log" 2>&1 || { cat "$jars.log" >&2; exit 1; }
+        for archive in "$jars.part"/*.tar.gz; do
+            [[ ! -e $archive ]] || { tar -xzf "$archive" -C "$jars.part" && rm "$archive"; } || exit 1
+        done
         mv "$jars.part" "$jars"
     ) 9>"$jars.lock"
 }

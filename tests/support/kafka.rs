@@ -1,6 +1,6 @@
 //! Topics: made, filled, cut.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use futures::executor::block_on;
@@ -184,7 +184,12 @@ impl Service {
 
     /// `settings`: what the script takes behind the directory.
     pub fn start_with(case: &super::Case, which: &str, settings: &[&str]) -> Service {
-        let mut service = Service { script: case.scripts.join(which), dir: case.path(which), address: String::new() };
+        Service::start_in(&case.scripts.join(which), &case.path(which), settings)
+    }
+
+    /// With its files in a directory.
+    pub fn start_in(script: &Path, dir: &Path, settings: &[&str]) -> Service {
+        let mut service = Service { script: script.into(), dir: dir.into(), address: String::new() };
         service.address = service.launch(settings);
         service
     }

@@ -190,6 +190,9 @@ macro_rules! tables {
         pub struct $name(Table);
 
         impl $name {
+            #[cfg(test)]
+            const KEYS: &[&str] = &[$($key),*];
+
             /// Sets any key by its name.
             pub fn set(self, key: &str, value: impl Into<Value>) -> $name {
                 $name(self.0.set(key, value))
@@ -266,6 +269,8 @@ tables! {
         tags => "tags"
         /// The group as SQL, in place of source, key, where, window and columns.
         sql => "sql"
+        /// The same in a file.
+        sql_file => "sql_file"
         /// A table with the group's windows: `tumbling`, `hopping` and `every`, or `session`; of days, `zone` and `starts`. Without it, each column looks back from now.
         window => "window"
         /// How long past its end a window's row stays in the store.
@@ -310,6 +315,28 @@ tables! {
         tags => "tags"
     }
 
+    /// `[links.NAME]`: which entities hang together because they share something.
+    Links {
+        /// The group, table or view whose rows say who shares what.
+        from => "from"
+        /// The column with an entity.
+        entity => "entity"
+        /// The column with what entities share, or a list of them.
+        shared => "shared"
+        /// In place of `entity` and `shared`: a column with an entity that each row links to another.
+        a => "a"
+        /// The column with that other one.
+        b => "b"
+        /// What more entities share links none of them.
+        max_degree => "max_degree"
+        /// What it is, for people.
+        description => "description"
+        /// Who answers for it.
+        owner => "owner"
+        /// A list of words to find it by.
+        tags => "tags"
+    }
+
     /// `[state]`: where checkpoints are.
     State {
         /// A local path, or the URL of an object store.
@@ -344,6 +371,13 @@ impl View {
     /// Without any key.
     pub fn new() -> View {
         View::default()
+    }
+}
+
+impl Links {
+    /// Without any key.
+    pub fn new() -> Links {
+        Links::default()
     }
 }
 
@@ -457,6 +491,16 @@ impl JobBuilder {
         JobBuilder { root: self.root.add("views", name, view.into()), ..self }
     }
 
+    /// Adds links between what shares something.
+    pub fn links(self, name: &str, links: Links) -> JobBuilder {
+        JobBuilder { root: self.root.add("links", name, links.into()), ..self }
+    }
+
+    /// A file of `CREATE FEATURES` statements.
+    pub fn features_file(self, path: &str) -> JobBuilder {
+        self.set("features_file", path)
+    }
+
     /// Adds a sink: a table with its `type`, and what goes with that. Without any, rows go to an embedded store.
     pub fn sink(self, name: &str, sink: Table) -> JobBuilder {
         JobBuilder { root: self.root.add("sinks", name, sink.into()), ..self }
@@ -470,6 +514,11 @@ impl JobBuilder {
     /// Where checkpoints are, and how often one is taken.
     pub fn state(self, state: State) -> JobBuilder {
         self.set("state", state)
+    }
+
+    /// Where it is written down what was served.
+    pub fn serve_log(self, log: ServeLog) -> JobBuilder {
+        self.set("serve_log", log)
     }
 
     /// The tree that the reader reads, with the places of its keys.
@@ -524,5 +573,86 @@ impl Tree {
             Kept::Table(table) => Kind::Table(self.table(&path, table)),
         };
         Node { at, kind }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::validate::keys;
+    use super::*;
+
+    /// What has a method of another kind, or goes with a table as a whole.
+    const ELSEWHERE: [&str; 4] = ["agg", "columns", "derived", "lookup"];
+
+    #[test]
+    fn every_key_of_a_job_file_has_a_method() {
+        for (section, known) in keys() {
+            let methods: &[&str] = match section {
+                "source" | "table" => Source::KEYS,
+                "features" => Features::KEYS,
+                "column" => Column::KEYS,
+                "view" => View::KEYS,
+                "links" => Links::KEYS,
+                "state" => State::KEYS,
+                "serve_log" => ServeLog::KEYS,
+                // Each is called as in `JobBuilder` below; the others are tables that are set as a whole.
+                _ => continue,
+            };
+            // Refused as yet.
+            let lacks =
+                known.iter().filter(|key| !methods.contains(key) && !ELSEWHERE.contains(key) && **key != "history");
+            assert_eq!(lacks.collect::<Vec<_>>(), Vec::<&&str>::new(), "{section}");
+        }
+        let all = Job::builder("all").tick("1s").stall_limit("1s").idle_limit("1s").source("s", Source::new());
+        let all = all.table("t", Source::new()).features("f", Features::new()).features_file("f.sql");
+        let all = all.view("v", View::new()).links("l", Links::new()).sink("x", Table::new());
+        let all = all.dead_letters(Table::new()).state(State::new()).serve_log(ServeLog::new());
+        let mut set: Vec<&str> = all.root.0.iter().map(|(name, _)| name.as_str()).collect();
+        let mut known = keys().into_iter().find(|(section, _)| *section == "job").unwrap().1;
+        (set.sort_unstable(), known.sort_unstable());
+        assert_eq!(set, known);
+    }
+
+    /// `docs/jobs.md` has all, and nothing else.
+    #[test]
+    fn every_key_is_in_the_docs() {
+        let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/jobs.md")).unwrap();
+        let sections = [
+            ("job", "Top"),
+            ("source", "`[sources.NAME]`"),
+            ("seam", "`[sources.NAME.seam]`"),
+            ("table", "`[tables.NAME]`"),
+            ("features", "`[features.NAME]`"),
+            ("view", "`[views.NAME]`"),
+            ("links", "`[links.NAME]`"),
+            ("state", "`[state]`"),
+            ("serve_log", "`[serve_log]`"),
+        ];
+        let of = |title: &str| {
+            let from = page.split(&format!("\n## {title}\n")).nth(1).unwrap_or_else(|| panic!("no section {title}"));
+            from.split("\n## ").next().unwrap()
+        };
+        let known = keys();
+        let keys_of = |section: &str| &known.iter().find(|(name, _)| *name == section).unwrap().1;
+        for (section, title) in sections {
+            let text = of(title);
+            let is_told = |key: &&&str| {
+                // A table of the job is a source with more, and has what sources have; sections have titles.
+                let told = [format!("`{key}`"), format!("`{key}."), format!(".{key}]"), format!("## `[{key}")];
+                told.iter().any(|told| text.contains(told) || told.starts_with("##") && page.contains(told))
+            };
+            let of_source = keys_of("source");
+            let lacks = keys_of(section).iter().filter(|key| section != "table" || !of_source.contains(key));
+            let lacks: Vec<_> = lacks.filter(|key| **key != "history" && !is_told(key)).collect();
+            assert_eq!(lacks, Vec::<&&str>::new(), "{title} lacks what may stand there");
+        }
+        for (section, title) in sections.iter().filter(|(section, _)| !["seam", "source"].contains(section)) {
+            let table = of(title).split("| key |").nth(1).into_iter().flat_map(|table| table.lines().skip(2));
+            let first = table.take_while(|line| line.starts_with('|')).filter_map(|line| line.split('|').nth(1));
+            for key in first.flat_map(|cell| cell.split('`').skip(1).step_by(2)) {
+                let key = key.split('.').next().unwrap();
+                assert!(keys_of(section).contains(&key), "{title} tells of `{key}`, which is not known");
+            }
+        }
     }
 }

@@ -10,6 +10,7 @@ use roaring::RoaringTreemap;
 
 use super::log::{Deletion, Log};
 use crate::history::lake::{bytes_of, found};
+use crate::history::parquet::store::Stores;
 use crate::{Error, Result};
 
 const MAGIC: [u8; 4] = 1_681_511_377u32.to_le_bytes();
@@ -26,8 +27,9 @@ pub(super) fn read(log: &Log, of: &Deletion) -> Result<RoaringTreemap> {
         }
         "u" | "p" => {
             let path = path(log, of)?;
-            let file = found(&path)?;
-            let all = bytes_of(&file)?;
+            let mut stores = Stores::default();
+            let file = found(&mut stores, &path)?;
+            let all = bytes_of(&mut stores, &file)?;
             let bytes = stored(&all, of).map_err(|why| wrong(&path, why))?;
             (path, bytes.to_vec())
         }

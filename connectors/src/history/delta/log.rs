@@ -163,7 +163,7 @@ impl Log {
                 let path = lake::unescaped(&name);
                 let is_whole = path.starts_with('/') || path.contains("://");
                 let path = if is_whole { path } else { self.beside(&format!("_delta_log/_sidecars/{path}")) };
-                state.restore(vec![found(&path).map_err(told)?]).map_err(told)?;
+                state.restore(vec![found(&mut Stores::default(), &path).map_err(told)?]).map_err(told)?;
             }
         }
         let first = checkpoint.map_or(0, |(at, _)| at + 1);
@@ -208,7 +208,7 @@ impl Log {
 
     /// When a version came to be: as its commit says, else when that was written.
     fn committed(&self, commit: &PinnedFile) -> Result<i64> {
-        let text = bytes_of(commit)?;
+        let text = bytes_of(&mut Stores::default(), commit)?;
         let first = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
         let first: Value = serde_json::from_slice(first).unwrap_or_default();
         let said = first["commitInfo"]["inCommitTimestamp"].as_i64();
@@ -231,7 +231,7 @@ impl Log {
 impl State {
     /// Actions, one a line.
     fn lines(&mut self, file: &PinnedFile) -> Result<()> {
-        let text = bytes_of(file)?;
+        let text = bytes_of(&mut Stores::default(), file)?;
         let told = |why: String| Error::world(format!("reading {}", file.path), why);
         for line in text.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty()) {
             let action = serde_json::from_slice(line).map_err(|e| told(format!("a line is no JSON: {e}")))?;

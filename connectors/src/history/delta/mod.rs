@@ -16,6 +16,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::lake::{self, DataFile, Table};
+use super::parquet::store::Stores;
 use super::{History, HistoryConfig, HistoryKind, Pinned};
 use crate::settings::{Kind, Settings};
 use crate::{Error, Result};
@@ -97,7 +98,7 @@ impl HistoryConfig for Delta {
             (Some(_), Error::Config(what)) => Error::Changed(what),
             (_, e) => e,
         })?;
-        Ok(Arc::new(lake::open(table(&self.place, &log, snapshot)?, pinned)?))
+        Ok(Arc::new(lake::open(table(&self.place, &log, snapshot)?, Stores::default(), pinned)?))
     }
 }
 

@@ -7,6 +7,7 @@ use reqwest::{Client, StatusCode};
 use serde_json::Value;
 use url::Url;
 
+use super::vended::Vended;
 use crate::objects::runtime;
 use crate::registry::{Auth, auth};
 use crate::settings::Settings;
@@ -24,6 +25,12 @@ pub(super) struct Catalog {
     auth: Auth,
     /// The namespace's parts, then the table's name.
     table: Vec<String>,
+}
+
+/// What a catalogue says of a table.
+pub(super) struct Answer {
+    pub metadata: Vec<u8>,
+    pub vended: Vended,
 }
 
 impl fmt::Debug for Catalog {
@@ -68,12 +75,13 @@ impl Catalog {
         format!("{} of {}", self.table.join("."), self.url.as_str().trim_end_matches('/'))
     }
 
-    /// The table's metadata, as it is now.
-    pub fn metadata(&self) -> Result<Vec<u8>> {
+    /// The table as it is now, from a thread that may wait.
+    pub fn asked(&self) -> Result<Answer> {
         runtime()?.block_on(self.ask())
     }
 
-    async fn ask(&self) -> Result<Vec<u8>> {
+    /// The table as it is now.
+    pub async fn ask(&self) -> Result<Answer> {
         let client = Client::builder().timeout(TIMEOUT).user_agent("headwater").build();
         let client = client.map_err(|e| Error::world("setting up the catalogue's client", e))?;
         let config = self.get(&client, &["config"], self.warehouse.as_deref()).await?;
@@ -88,7 +96,10 @@ impl Catalog {
             return Err(Error::Config(format!("there is no Iceberg table {}", self.shown())));
         };
         match answer.get("metadata") {
-            Some(metadata) => Ok(metadata.to_string().into_bytes()),
+            Some(metadata) => {
+                let vended = Vended::read(config.as_ref().unwrap_or(&Value::Null), &answer);
+                Ok(Answer { metadata: metadata.to_string().into_bytes(), vended })
+            }
             None => Err(self.failed("its answer has no `metadata`: does it speak Iceberg's REST?")),
         }
     }
@@ -102,10 +113,11 @@ impl Catalog {
         if let Some(warehouse) = warehouse {
             url.query_pairs_mut().append_pair("warehouse", warehouse);
         }
+        let get = |url| client.get(url).header("X-Iceberg-Access-Delegation", "vended-credentials");
         let request = match &self.auth {
-            Auth::Nobody => client.get(url),
-            Auth::Basic { username, password } => client.get(url).basic_auth(username, Some(password)),
-            Auth::Bearer(token) => client.get(url).bearer_auth(token),
+            Auth::Nobody => get(url),
+            Auth::Basic { username, password } => get(url).basic_auth(username, Some(password)),
+            Auth::Bearer(token) => get(url).bearer_auth(token),
         };
         let away = |e: reqwest::Error| Error::transient(self.asking(), e.without_url());
         let mut response = request.send().await.map_err(away)?;

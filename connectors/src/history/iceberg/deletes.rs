@@ -19,16 +19,17 @@ use crate::{Error, Result, Wanted};
 pub(super) struct Deletes(HashMap<String, Vec<(i64, RoaringTreemap)>>);
 
 impl Deletes {
-    pub fn read(files: &[DeleteFile]) -> Result<Deletes> {
+    pub fn read(stores: &mut Stores, files: &[DeleteFile]) -> Result<Deletes> {
         let mut deletes = Deletes::default();
         for file in files {
-            deletes.add(file)?;
+            deletes.add(stores, file)?;
         }
         Ok(deletes)
     }
 
-    fn add(&mut self, file: &DeleteFile) -> Result<()> {
-        let history = open_pinned(Stores::default(), Pinned::of(vec![found(&file.path)?]))?;
+    fn add(&mut self, stores: &mut Stores, file: &DeleteFile) -> Result<()> {
+        let pinned = Pinned::of(vec![found(stores, &file.path)?]);
+        let history = open_pinned(stores.clone(), pinned)?;
         let fields = [("file_path", DataType::Utf8), ("pos", DataType::Int64)];
         let fields = fields.map(|(name, data_type)| Field::new(name, data_type, true)).to_vec();
         let wanted = Wanted { schema: Arc::new(Schema::new(fields)), time_unit_ns: 1 };

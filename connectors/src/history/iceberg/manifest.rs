@@ -9,6 +9,7 @@ use super::metadata::{Metadata, Snapshot};
 use crate::format::avro::container::{Container, Wrong};
 use crate::format::{Decoder, Message};
 use crate::history::lake::{Column, bytes_of, found};
+use crate::history::parquet::store::Stores;
 use crate::{Error, Path, Result, Wanted};
 
 /// A file of a snapshot.
@@ -42,15 +43,20 @@ struct Listed {
 const DELETED: i32 = 2;
 
 /// The files of a snapshot. `constant`: the columns that partitions say.
-pub(super) fn read(snapshot: Snapshot, metadata: &Metadata, constant: &[&Column]) -> Result<Manifests> {
+pub(super) fn read(
+    stores: &mut Stores,
+    snapshot: Snapshot,
+    metadata: &Metadata,
+    constant: &[&Column],
+) -> Result<Manifests> {
     let mut all = Manifests::default();
-    for listed in listed(&snapshot)? {
-        files(&listed, metadata, constant, &mut all)?;
+    for listed in listed(stores, &snapshot)? {
+        files(stores, &listed, metadata, constant, &mut all)?;
     }
     Ok(all)
 }
 
-fn listed(snapshot: &Snapshot) -> Result<Vec<Listed>> {
+fn listed(stores: &mut Stores, snapshot: &Snapshot) -> Result<Vec<Listed>> {
     let Some(list) = snapshot.of["manifest-list"].as_str() else {
         // As the first format could: each by its name.
         let paths = snapshot.of["manifests"].as_array().into_iter().flatten().filter_map(|path| path.as_str());
@@ -63,7 +69,7 @@ fn listed(snapshot: &Snapshot) -> Result<Vec<Listed>> {
     ];
     let path = local(list);
     let mut all = vec![];
-    for batch in records(&path, &wanted)? {
+    for batch in records(stores, &path, &wanted)? {
         for row in 0..batch.num_rows() {
             let manifest = text(&batch, 0, row).ok_or_else(|| damaged(&path, "a manifest has no path"))?;
             let spec = i64::from(int(&batch, 1, row).unwrap_or_default());
@@ -73,7 +79,13 @@ fn listed(snapshot: &Snapshot) -> Result<Vec<Listed>> {
     Ok(all)
 }
 
-fn files(listed: &Listed, metadata: &Metadata, constant: &[&Column], all: &mut Manifests) -> Result<()> {
+fn files(
+    stores: &mut Stores,
+    listed: &Listed,
+    metadata: &Metadata,
+    constant: &[&Column],
+    all: &mut Manifests,
+) -> Result<()> {
     let path = &listed.path;
     let field = |column: &&Column| metadata.partition_field(listed.spec, column).map(avro_name);
     let partitions: Vec<Option<String>> = constant.iter().map(field).collect();
@@ -92,7 +104,7 @@ fn files(listed: &Listed, metadata: &Metadata, constant: &[&Column], all: &mut M
     for (column, name) in constant.iter().zip(&partitions) {
         wanted.extend(name.as_deref().map(|name| (name, column.field.data_type().clone())));
     }
-    for batch in records(path, &wanted)? {
+    for batch in records(stores, path, &wanted)? {
         for row in 0..batch.num_rows() {
             let status = int(&batch, 0, row).ok_or_else(|| damaged(path, "an entry has no status"))?;
             if status == DELETED {
@@ -132,8 +144,9 @@ fn files(listed: &Listed, metadata: &Metadata, constant: &[&Column], all: &mut M
 }
 
 /// All records of a file in Avro, and of those what is wanted.
-fn records(path: &str, wanted: &[(&str, DataType)]) -> Result<Vec<RecordBatch>> {
-    let bytes = bytes_of(&found(path)?)?;
+fn records(stores: &mut Stores, path: &str, wanted: &[(&str, DataType)]) -> Result<Vec<RecordBatch>> {
+    let file = found(stores, path)?;
+    let bytes = bytes_of(stores, &file)?;
     let fields = wanted.iter().map(|(name, data_type)| Field::new(*name, data_type.clone(), true));
     let wanted = Wanted { schema: Arc::new(Schema::new(fields.collect::<Vec<_>>())), time_unit_ns: 1_000_000 };
     decoded(&bytes, &wanted).map_err(|wrong| damaged(path, &wrong.to_string()))

@@ -12,16 +12,19 @@ mod deletes;
 mod manifest;
 mod metadata;
 mod schema;
+mod vended;
 
 use std::sync::Arc;
 
 use super::lake::{self, DataFile, Table};
+use super::parquet::store::Stores;
 use super::{History, HistoryConfig, HistoryKind, Pinned};
 use crate::settings::{Kind, Settings};
 use crate::{Error, Result};
 use catalog::Catalog;
 use deletes::Deletes;
 use metadata::{Metadata, Which};
+use vended::OfCatalog;
 
 /// Iceberg tables as a kind of history.
 pub static ICEBERG: &IcebergKind = &IcebergKind;
@@ -67,7 +70,7 @@ impl HistoryKind for IcebergKind {
 #[derive(Debug)]
 enum Place {
     Metadata(String),
-    Catalog(Catalog),
+    Catalog(Arc<Catalog>),
     /// The job does not say it.
     Nowhere,
 }
@@ -79,7 +82,7 @@ fn place(settings: &mut dyn Settings) -> Place {
             settings.error(at, "`metadata` and `catalog` both say where the table is: leave one of them out".into());
             Place::Nowhere
         }
-        (false, true) => Catalog::read(settings).map_or(Place::Nowhere, Place::Catalog),
+        (false, true) => Catalog::read(settings).map_or(Place::Nowhere, |catalog| Place::Catalog(Arc::new(catalog))),
         (is_there, false) => {
             if !is_there {
                 let hint = "say where the table's metadata is, like metadata = \"lake/payments/metadata/v3.metadata.json\", \
@@ -125,7 +128,10 @@ impl HistoryConfig for Iceberg {
             Some(text) => Which::pinned(text, &self.shown)?,
             None => self.which.clone(),
         };
-        let opened = self.metadata().and_then(|metadata| lake::open(self.table(&metadata, &which)?, pinned));
+        let opened = self.metadata().and_then(|(metadata, mut stores)| {
+            let table = self.table(&mut stores, &metadata, &which)?;
+            lake::open(table, stores, pinned)
+        });
         match (opened, pinned) {
             // It was there.
             (Err(Error::Config(what)), Some(_)) => Err(Error::Changed(what)),
@@ -135,27 +141,34 @@ impl HistoryConfig for Iceberg {
 }
 
 impl Iceberg {
-    fn metadata(&self) -> Result<Metadata> {
+    /// The table's metadata, and the stores in which its files are.
+    fn metadata(&self) -> Result<(Metadata, Stores)> {
+        let mut stores = Stores::default();
         let text = match &self.place {
             Place::Metadata(path) => {
                 let path = manifest::local(path);
-                let file = lake::found(&path).map_err(|e| match e {
+                let file = lake::found(&mut stores, &path).map_err(|e| match e {
                     Error::Changed(_) => Error::Config(format!("there is no metadata of an Iceberg table at {path}")),
                     other => other,
                 })?;
-                lake::bytes_of(&file)?.to_vec()
+                lake::bytes_of(&mut stores, &file)?.to_vec()
             }
-            Place::Catalog(catalog) => catalog.metadata()?,
+            Place::Catalog(catalog) => {
+                let answer = catalog.asked()?;
+                stores = Stores::of(Arc::new(OfCatalog { catalog: catalog.clone(), vended: answer.vended }));
+                answer.metadata
+            }
             Place::Nowhere => return Err(Error::Config("it is not said where the Iceberg table is".into())),
         };
-        Metadata::parse(&text).map_err(|why| self.wrong(&why))
+        let metadata = Metadata::parse(&text).map_err(|why| self.wrong(&why))?;
+        Ok((metadata, stores))
     }
 
     fn wrong(&self, why: &str) -> Error {
         Error::world(format!("reading the Iceberg table {}", self.shown), why)
     }
 
-    fn table(&self, metadata: &Metadata, which: &Which) -> Result<Table> {
+    fn table(&self, stores: &mut Stores, metadata: &Metadata, which: &Which) -> Result<Table> {
         let found =
             metadata.snapshot(which).map_err(|why| Error::Config(format!("the Iceberg table {} {why}", self.shown)))?;
         let columns = schema::read(found.schema, metadata.names()).map_err(|why| self.wrong(&why))?;
@@ -171,8 +184,8 @@ impl Iceberg {
         let version = format!("snapshot {}", snapshot.id);
         let constant = metadata.constant(&columns);
         let wanted = constant.iter().map(|at| &columns[*at]).collect::<Vec<_>>();
-        let manifests = manifest::read(snapshot, metadata, &wanted)?;
-        let deletes = Deletes::read(&manifests.deletes)?;
+        let manifests = manifest::read(stores, snapshot, metadata, &wanted)?;
+        let deletes = Deletes::read(stores, &manifests.deletes)?;
         let file = |file: manifest::DataFile| {
             let deleted = deletes.of(&file);
             DataFile { path: file.path, constants: file.constants, deleted }

@@ -64,8 +64,7 @@ pub(super) struct LakeHistory {
 }
 
 /// Opens a table's files; `pinned`: as they have to be.
-pub(super) fn open(mut table: Table, pinned: Option<&Pinned>) -> Result<LakeHistory> {
-    let mut stores = Stores::default();
+pub(super) fn open(mut table: Table, mut stores: Stores, pinned: Option<&Pinned>) -> Result<LakeHistory> {
     table.files.sort_by(|a, b| a.path.cmp(&b.path));
     let paths: Vec<String> = table.files.iter().map(|file| file.path.clone()).collect();
     if let Some(twice) = paths.windows(2).find(|pair| pair[0] == pair[1]) {

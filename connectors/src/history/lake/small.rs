@@ -9,8 +9,8 @@ use crate::objects::runtime;
 use crate::{Error, Result};
 
 /// All that a file holds, if it is still the one that was found.
-pub(in crate::history) fn bytes_of(file: &PinnedFile) -> Result<bytes::Bytes> {
-    let fetch = Fetch { location: Stores::default().location(&file.path)?, pinned: file.clone() };
+pub(in crate::history) fn bytes_of(stores: &mut Stores, file: &PinnedFile) -> Result<bytes::Bytes> {
+    let fetch = Fetch { location: stores.location(&file.path)?, pinned: file.clone() };
     if file.size == 0 {
         return Ok(bytes::Bytes::new());
     }
@@ -18,8 +18,8 @@ pub(in crate::history) fn bytes_of(file: &PinnedFile) -> Result<bytes::Bytes> {
 }
 
 /// A file that is there now. `Changed`: it is not.
-pub(in crate::history) fn found(path: &str) -> Result<PinnedFile> {
-    let location = Stores::default().location(path)?;
+pub(in crate::history) fn found(stores: &mut Stores, path: &str) -> Result<PinnedFile> {
+    let location = stores.location(path)?;
     let look = async { location.store.head(&location.path).await };
     let meta = runtime()?.block_on(look).map_err(|e| match e {
         object_store::Error::NotFound { .. } => files::gone(path),

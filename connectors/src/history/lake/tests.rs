@@ -138,7 +138,7 @@ fn columns_go_by_their_numbers() {
         column("country", DataType::Utf8, 3, vec![]),
         column("file", DataType::Utf8, 2, vec![]),
     ];
-    let history = open(table(dir.path(), columns, &[1, 3]), None).unwrap();
+    let history = open(table(dir.path(), columns, &[1, 3]), Stores::default(), None).unwrap();
     let found = rows(
         &history,
         &[
@@ -178,21 +178,26 @@ fn a_file_that_is_gone_or_another_is_told() {
         write(&dir.path().join(name), vec![(numbered("id", DataType::Int64, 1), ints(0..2))]);
     }
     let columns = || vec![column("id", DataType::Int64, 1, vec![]), column("file", DataType::Utf8, 2, vec![])];
-    let pinned = open(table(dir.path(), columns(), &[]), None).unwrap().pinned().clone();
+    let pinned = open(table(dir.path(), columns(), &[]), Stores::default(), None).unwrap().pinned().clone();
     assert_eq!(
-        rows(&open(table(dir.path(), columns(), &[0]), Some(&pinned)).unwrap(), &[("id", DataType::Int64)]),
+        rows(
+            &open(table(dir.path(), columns(), &[0]), Stores::default(), Some(&pinned)).unwrap(),
+            &[("id", DataType::Int64)]
+        ),
         ["1", "0", "1"]
     );
     let other = Table { files: vec![], ..table(dir.path(), columns(), &[]) };
     assert!(
-        matches!(open(other, Some(&pinned)), Err(Error::Changed(what)) if what.contains("other files than were pinned"))
+        matches!(open(other, Stores::default(), Some(&pinned)), Err(Error::Changed(what)) if what.contains("other files than were pinned"))
     );
     std::fs::remove_file(dir.path().join("b.parquet")).unwrap();
     for (pinned, expected) in [
         (Some(&pinned), "b.parquet was pinned, and is gone"),
         (None, "b.parquet is gone: it is a file of version 3 of t,"),
     ] {
-        let Err(Error::Changed(what)) = open(table(dir.path(), columns(), &[]), pinned) else { panic!() };
+        let Err(Error::Changed(what)) = open(table(dir.path(), columns(), &[]), Stores::default(), pinned) else {
+            panic!()
+        };
         assert!(what.contains(expected), "{what}");
     }
 }
@@ -211,9 +216,11 @@ fn columns_without_numbers_need_names() {
         file.place = Place::Named("file".into());
         vec![id, file]
     };
-    let Err(Error::World { cause, .. }) = open(table(dir.path(), columns(&[]), &[]), None) else { panic!() };
+    let Err(Error::World { cause, .. }) = open(table(dir.path(), columns(&[]), &[]), Stores::default(), None) else {
+        panic!()
+    };
     assert!(cause.contains("no numbers"), "{cause}");
-    let history = open(table(dir.path(), columns(&["id", "was"]), &[]), None).unwrap();
+    let history = open(table(dir.path(), columns(&["id", "was"]), &[]), Stores::default(), None).unwrap();
     assert_eq!(rows(&history, &[("id", DataType::Int64)]), ["5", "5"]);
     assert_eq!(history.pieces(&["id"]).unwrap()[0].statistics[0].unwrap().bounds, Some((5, 5)));
     let first = history.pieces(&[]).unwrap().remove(0);

@@ -14,6 +14,7 @@ mod claims;
 mod convert;
 pub(super) mod fetch;
 mod footer;
+mod levels;
 pub(crate) mod merge;
 mod pages;
 mod part;

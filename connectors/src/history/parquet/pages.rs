@@ -19,6 +19,7 @@ use parquet::errors::{ParquetError, Result};
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, RowGroupMetaData};
 use parquet::file::reader::SerializedPageReader;
 
+use super::levels::LongestRow;
 use super::thrift::{Kind, Walk, Walked};
 
 /// A page is held in memory as a whole. Writers make them of a megabyte; those that know no pages, as large as a row group.
@@ -27,10 +28,15 @@ const PAGE_BYTES_MAX: i64 = 256 << 20;
 /// A batch's values of one column should not be larger, however often a dictionary is pointed into.
 const COLUMN_BYTES_MAX: usize = 64 << 20;
 
+/// No row may have more in the lists of one column, as far as can be told before it is decoded.
+const ROW_BYTES_MAX: usize = 512 << 20;
+
 /// A column of a row group, with its bytes from the first page on.
 struct Chunk {
     metadata: ColumnChunkMetaData,
     bytes: Bytes,
+    /// The most bytes that a value takes, on average over a page.
+    heaviest: usize,
 }
 
 /// One row group, and of its columns those that are wanted.
@@ -64,17 +70,11 @@ impl RowGroup {
         Ok(RowGroup { number, rows, chunks, metadata: metadata.clone() })
     }
 
-    /// How many rows a batch may have, up to `max`, so that its texts stay small.
+    /// How many rows a batch may have, up to `max`, so that its texts and lists stay small.
     pub fn batch_rows(&self, max: usize) -> Result<usize> {
         let mut rows = max;
         for chunk in &self.chunks {
-            let bytes = match chunk.metadata.column_type() {
-                Physical::BYTE_ARRAY => chunk.longest_shared(max)?,
-                // Nulls take as much.
-                Physical::FIXED_LEN_BYTE_ARRAY => usize::try_from(width(&chunk.metadata))?,
-                _ => continue,
-            };
-            rows = rows.min(COLUMN_BYTES_MAX / bytes.max(1));
+            rows = rows.min(COLUMN_BYTES_MAX / chunk.row_bytes(max)?.max(1));
         }
         Ok(rows.max(1))
     }
@@ -86,20 +86,20 @@ fn chunk(group: &RowGroupMetaData, leaf: usize, bytes: Bytes) -> Walked<Chunk> {
     if column.column_descr().max_rep_level() == 0 && column.num_values() != group.num_rows() {
         return Err(told(format!("{} values in a row group of {} rows", column.num_values(), group.num_rows())));
     }
-    let length = walk(column, &bytes).map_err(told)?;
+    let (length, heaviest) = walk(column, &bytes).map_err(told)?;
     // The bytes begin with the first page.
     let metadata = column.clone().into_builder().set_dictionary_page_offset(None).set_data_page_offset(0);
     let metadata = metadata.set_total_compressed_size(length).build().map_err(|e| e.to_string())?;
-    Ok(Chunk { metadata, bytes })
+    Ok(Chunk { metadata, bytes, heaviest })
 }
 
-/// Walks the headers of a column's pages; how many bytes the pages take.
-fn walk(column: &ColumnChunkMetaData, bytes: &Bytes) -> Walked<i64> {
+/// Walks the headers of a column's pages; how many bytes the pages take, and the most that a value takes, on average over a page.
+fn walk(column: &ColumnChunkMetaData, bytes: &Bytes) -> Walked<(i64, usize)> {
     if width(column) > PAGE_BYTES_MAX {
         return Err(format!("values of {} bytes, and no more than {PAGE_BYTES_MAX} are taken", width(column)));
     }
     let mut left = Walk(bytes);
-    let mut values = 0i64;
+    let (mut values, mut heaviest) = (0i64, 0);
     while values < column.num_values() {
         let mut page = header(&mut left)?;
         if column.compression() == Compression::UNCOMPRESSED {
@@ -123,12 +123,15 @@ fn walk(column: &ColumnChunkMetaData, bytes: &Bytes) -> Walked<i64> {
         if page.entries > page.uncompressed / width(column) {
             return Err(format!("a dictionary of {} values in {} bytes", page.entries, page.uncompressed));
         }
+        if page.values > 0 {
+            heaviest = heaviest.max((page.uncompressed / page.values) as usize);
+        }
         values += page.values;
     }
     if values != column.num_values() {
         return Err(format!("its footer says {} values, and its pages hold {values}", column.num_values()));
     }
-    Ok((bytes.len() - left.0.len()) as i64)
+    Ok(((bytes.len() - left.0.len()) as i64, heaviest))
 }
 
 /// The fewest bytes that a value takes in a dictionary.
@@ -193,6 +196,53 @@ fn first_int(walk: &mut Walk) -> Walked<i64> {
 impl Chunk {
     fn pages(&self) -> Result<SerializedPageReader<Bytes>> {
         SerializedPageReader::new(Arc::new(self.bytes.clone()), &self.metadata, 0, None)
+    }
+
+    /// A bound on the bytes of a row, but for what its pages hold anyway: no more than the values that it may have, each as long as the longest.
+    fn row_bytes(&self, rows: usize) -> Result<usize> {
+        let width = usize::try_from(width(&self.metadata))?;
+        let bytes = match self.metadata.column_type() {
+            Physical::BYTE_ARRAY => self.longest_shared(rows)?.max(self.heaviest),
+            // Nulls take as much.
+            _ => width,
+        };
+        let values = usize::try_from(self.metadata.num_values())?;
+        if self.metadata.column_descr().max_rep_level() == 0 || bytes.saturating_mul(values) <= COLUMN_BYTES_MAX {
+            return Ok(bytes);
+        }
+        let longest = self.longest_row()?;
+        let row = bytes.saturating_mul(longest);
+        if row > ROW_BYTES_MAX {
+            let name = self.metadata.column_path();
+            let why = format!(
+                "column {name}: a row of {longest} values of up to {bytes} bytes, and no more than {ROW_BYTES_MAX} are taken"
+            );
+            return Err(ParquetError::General(why));
+        }
+        Ok(row)
+    }
+
+    /// The most values that a row has in lists.
+    fn longest_row(&self) -> Result<usize> {
+        let mut longest = LongestRow::new(self.metadata.column_descr().max_rep_level());
+        let mut pages = self.pages()?;
+        while let Some(page) = pages.get_next_page()? {
+            let walked = match &page {
+                Page::DictionaryPage { .. } => continue,
+                Page::DataPage { buf, num_values, rep_level_encoding: Encoding::RLE, .. } => {
+                    let levels = buf.split_first_chunk::<4>();
+                    let levels = levels.and_then(|(length, rest)| rest.get(..u32::from_le_bytes(*length) as usize));
+                    levels.and_then(|levels| longest.runs(levels, *num_values as usize))
+                }
+                Page::DataPage { buf, num_values, .. } => longest.bits(buf, *num_values as usize),
+                Page::DataPageV2 { buf, num_values, rep_levels_byte_len, .. } => {
+                    let levels = buf.get(..*rep_levels_byte_len as usize);
+                    levels.and_then(|levels| longest.runs(levels, *num_values as usize))
+                }
+            };
+            walked.ok_or_else(|| ParquetError::General("a page whose levels end too early".into()))?;
+        }
+        Ok(longest.longest)
     }
 
     /// A bound on the bytes of a text that many rows may share, if it matters for a batch of `rows`: the longest in the
@@ -293,7 +343,7 @@ mod tests {
         for (bytes, fits) in rows {
             let outcome = walk(&column, &bytes);
             let told = || Err("a page of 1 bytes that do not fit its checksum".to_owned());
-            assert_eq!(outcome, if fits { Ok(bytes.len() as i64) } else { told() });
+            assert_eq!(outcome.map(|(length, _)| length), if fits { Ok(bytes.len() as i64) } else { told() });
         }
     }
 

@@ -1,6 +1,7 @@
 //! Where Parquet files lie: local paths and object-store URLs, as one kind of store.
 
 use std::collections::HashMap;
+use std::fmt::Debug;
 use std::path::{Component, PathBuf};
 use std::sync::Arc;
 
@@ -23,24 +24,48 @@ pub(in crate::history) struct Location {
     pub path: Path,
 }
 
-/// The stores met so far, by the part of a URL that names them (empty: local files).
-#[derive(Default)]
-pub(in crate::history) struct Stores(HashMap<String, Arc<dyn ObjectStore>>);
+/// Who knows more of stores than the environment says.
+pub(in crate::history) trait Vendor: Debug + Send + Sync {
+    /// Under which prefix it knows a path; empty: as any.
+    fn prefix(&self, path: &str) -> &str;
+
+    /// A store for what lies below a prefix, by the part of a URL that names it. `None`: what the environment says holds.
+    fn connect(&self, base: &str, prefix: &str, retry: RetryConfig) -> Result<Option<Arc<dyn ObjectStore>>>;
+}
+
+/// The stores met so far.
+#[derive(Clone, Default)]
+pub(in crate::history) struct Stores {
+    /// By the part of a URL that names them (empty: local files), and a prefix of the vendor's.
+    known: HashMap<(String, String), Arc<dyn ObjectStore>>,
+    vendor: Option<Arc<dyn Vendor>>,
+}
 
 impl Stores {
-    pub fn location(&mut self, path: &str) -> Result<Location> {
-        let (base, key) = split(path)?;
-        let path = if base.is_empty() { Path::from_absolute_path(without_steps_up(key)?) } else { Path::parse(key) }
-            .map_err(|e| Error::Config(format!("{path} cannot be the path of a file: {e}")))?;
-        Ok(Location { store: self.store(base)?, path })
+    pub fn of(vendor: Arc<dyn Vendor>) -> Stores {
+        Stores { known: HashMap::new(), vendor: Some(vendor) }
     }
 
-    fn store(&mut self, base: &str) -> Result<Arc<dyn ObjectStore>> {
-        if let Some(store) = self.0.get(base) {
+    pub fn location(&mut self, path: &str) -> Result<Location> {
+        let (base, key) = split(path)?;
+        let store = self.store(base, path)?;
+        let path = if base.is_empty() { Path::from_absolute_path(without_steps_up(key)?) } else { Path::parse(key) }
+            .map_err(|e| Error::Config(format!("{path} cannot be the path of a file: {e}")))?;
+        Ok(Location { store, path })
+    }
+
+    fn store(&mut self, base: &str, path: &str) -> Result<Arc<dyn ObjectStore>> {
+        let prefix = self.vendor.as_ref().map_or("", |vendor| vendor.prefix(path));
+        let key = (base.to_owned(), prefix.to_owned());
+        if let Some(store) = self.known.get(&key) {
             return Ok(store.clone());
         }
-        let store = connect(base, RetryConfig::default())?;
-        self.0.insert(base.into(), store.clone());
+        let vended = self.vendor.as_ref().map(|vendor| vendor.connect(base, prefix, RetryConfig::default()));
+        let store = match vended.transpose()?.flatten() {
+            Some(store) => store,
+            None => connect(base, RetryConfig::default())?,
+        };
+        self.known.insert(key, store.clone());
         Ok(store)
     }
 
@@ -52,7 +77,7 @@ impl Stores {
             let locations = paths.iter().map(|path| self.location(path)).collect::<Result<Vec<_>>>()?;
             runtime()?.block_on(look_at(&paths, &locations))?
         } else {
-            let find = find_keys(self.store(base)?, base, find::alternatives(key)?);
+            let find = find_keys(self.store(base, pattern)?, base, find::alternatives(key)?);
             runtime()?.block_on(find).map_err(|e| Error::world(format!("listing {pattern}"), e))?
         };
         if found.is_empty() {
@@ -161,7 +186,8 @@ mod tests {
             ("d/*.parquet", "d/x.parquet"),
             ("none/*", ""),
         ];
-        let mut stores = Stores(HashMap::from([("mem://m".to_string(), store)]));
+        let known = HashMap::from([(("mem://m".to_string(), String::new()), store)]);
+        let mut stores = Stores { known, vendor: None };
         for (pattern, expected) in rows {
             let found = stores.find(&format!("mem://m/{pattern}"));
             match found {

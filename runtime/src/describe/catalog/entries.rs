@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::Path;
 
 use arrow::datatypes::FieldRef;
+use headwater_connectors as connectors;
 use headwater_operators::group::Calendar;
 use serde::Serialize;
 
@@ -17,7 +18,7 @@ use crate::describe::meaning;
 use crate::job::validate::names::is_of_element;
 use crate::job::validate::{calendar, types};
 use crate::job::view::Of;
-use crate::job::{About, Column, Derived, Group, Job, Source, Window, columns, duration};
+use crate::job::{About, Column, Derived, Group, IS_THERE, Job, LookIn, Source, Window, columns, duration};
 use crate::observe::report::{self, Report};
 use crate::serve::endpoint;
 
@@ -133,7 +134,7 @@ pub struct ColumnEntry {
     pub meaning: String,
     #[serde(flatten)]
     pub about: AboutEntry,
-    /// Lineage: the columns of sources that it is made of, as `SOURCE.COLUMN`. The key is not among them.
+    /// Lineage: the columns of sources, and of what it looks up, that it is made of, as `SOURCE.COLUMN`. The key is not among them.
     pub from: Vec<String>,
 }
 
@@ -282,6 +283,26 @@ fn lineage(opened: &Opened, (group, column): (GroupId, usize), (sources, conf): 
         names.retain(|name| !is_of_element(group, name));
         names.extend(group.explode.iter().map(|list| list.text.as_str()));
     }
+    // What is looked up is of a table or a group, found by columns of the event, or by what was looked up before.
+    let mut from: Vec<String> = vec![];
+    for (lookup, open) in group.lookups.iter().zip(&open.lookups).rev() {
+        let found = |name: &str| {
+            let path = connectors::Path::parse(name)?;
+            let (first, rest) = path.names().split_first()?;
+            (*first == lookup.name).then(|| connectors::Path::of(rest.iter().cloned()).to_string())
+        };
+        let here: BTreeSet<String> = names.iter().filter_map(|name| found(name)).collect();
+        if here.is_empty() {
+            continue;
+        }
+        names.retain(|name| found(name).is_none());
+        names.extend(open.on.iter().flat_map(|on| on.columns()).map(String::as_str));
+        let owner = match lookup.of {
+            LookIn::Table(table) => &opened.job.sources[table].name,
+            LookIn::Features(group) => &opened.job.groups[group].name,
+        };
+        from.extend(here.iter().filter(|name| *name != IS_THERE).map(|name| format!("{owner}.{name}")));
+    }
     let by_time = group.window != Window::Trailing || conf.length_us.is_some();
     let of_source = |source: &&Source| {
         let is_it = |(_, conf): &(&catalog::opened::Source, &Source)| conf.name == source.name;
@@ -293,7 +314,10 @@ fn lineage(opened: &Opened, (group, column): (GroupId, usize), (sources, conf): 
         }
         own.into_iter().map(|name| format!("{}.{name}", source.name)).collect::<Vec<_>>()
     };
-    sources.iter().flat_map(of_source).collect()
+    from.extend(sources.iter().flat_map(of_source));
+    from.sort_unstable();
+    from.dedup();
+    from
 }
 
 fn of_derived(

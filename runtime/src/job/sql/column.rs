@@ -85,6 +85,13 @@ impl Reading<'_> {
         let definition = definition(function)?;
         let called = name(function).unwrap_or_default();
         let (mut of, mut argument, mut filter, mut agg) = (None, None, None, definition);
+        if let Some((_, _, order)) = depths(arguments).find(|(depth, _, token)| *depth == 0 && is_word(token, "ORDER"))
+        {
+            let message =
+                format!("{called} is of all events; FIRST, LAST and LAST_N go by event time: leave ORDER BY out");
+            faults.error(self.sql.at(order.start), message);
+            return None;
+        }
         let arguments = split(arguments, |token| is_sign(token, ","));
         match (called.to_lowercase().as_str(), arguments.as_slice()) {
             ("count", [[star]]) if is_sign(star, "*") => {}
@@ -107,7 +114,10 @@ impl Reading<'_> {
         }
         let distinct = arguments.iter().find_map(|a| a.first().filter(|first| is_word(first, "DISTINCT")));
         if let Some(distinct) = distinct.filter(|_| agg.name != "count_distinct") {
-            faults.error(self.sql.at(distinct.start), format!("{called} is over events, not over different values"));
+            let message = format!(
+                "{called} is over events, not over different values: expected {called}(value), or COUNT(DISTINCT value)"
+            );
+            faults.error(self.sql.at(distinct.start), message);
             return None;
         }
         let conjuncts = self.filter(behind, faults)?;
@@ -124,7 +134,10 @@ impl Reading<'_> {
             }
         }
         if let Some((_, at)) = lengths.get(1).or(lengths.first().filter(|_| self.windowed)) {
-            let message = if self.windowed { "the group has a window of its own" } else { "a column has one window" };
+            let message = match self.windowed {
+                true => format!("the group has a window of its own: leave the condition on `{}` out", self.ts),
+                false => "a column has one window".to_owned(),
+            };
             faults.error(*at, message);
             return None;
         }
@@ -192,6 +205,12 @@ impl Reading<'_> {
     }
 
     fn derived(&self, body: &[Token], (at, alias): (At, Option<&Token>), faults: &mut Faults) -> Option<Item> {
+        if let Some(over) = body.iter().find(|token| is_word(token, "OVER")) {
+            let window = format!("FILTER (WHERE {} > NOW() - INTERVAL '1 hour')", self.ts);
+            let message = format!("OVER has no meaning in a group: a row is of a key: a window in time is {window}");
+            faults.error(self.sql.at(over.start), message);
+            return None;
+        }
         let inner =
             (0..body.len()).find_map(|at| call(&body[at..]).filter(|(function, ..)| definition(function).is_some()));
         if let Some((function, ..)) = inner {

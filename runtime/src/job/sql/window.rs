@@ -63,14 +63,21 @@ fn window(
     let kinds = [("TUMBLE", "tumbling", 1), ("HOP", "hopping", 2), ("SESSION", "session", 1)];
     let Some((called, kind, lengths)) = kinds.into_iter().find(|(called, ..)| is_word(function, called)) else {
         let name = name(function).unwrap_or_default();
-        return Err(format!("a group is by columns, and by TUMBLE, HOP or SESSION: `{name}` is none of these"));
+        let told = format!("a group is by columns, and by TUMBLE, HOP or SESSION: `{name}` is none of these");
+        let is_grouping = ["ROLLUP", "CUBE", "CUMULATE"].iter().any(|word| is_word(function, word));
+        let hint = "; a key that is SQL is the job file's: key = { email = \"lower(email)\" }";
+        return Err(if is_grouping { told } else { told + hint });
     };
     let arguments = split(arguments, |token| is_sign(token, ","));
     let example = match called {
         "HOP" => format!("HOP({ts}, INTERVAL '15 minutes', INTERVAL '1 hour'): slide, size"),
         called => format!("{called}({ts}, INTERVAL '1 hour')"),
     };
-    if arguments.len() != lengths + 1 {
+    if arguments.len() > lengths + 1 {
+        let zone = "window = { tumbling = \"1d\", zone = \"Europe/Berlin\" }";
+        return Err(format!("expected {example}; days and weeks by a calendar are the job file's: {zone}"));
+    }
+    if arguments.len() <= lengths {
         return Err(format!("expected {example}"));
     }
     match unqualified(arguments[0], qualifiers) {

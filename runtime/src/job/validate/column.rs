@@ -70,7 +70,7 @@ pub fn read(cx: &mut Context, entry: &Entry, windowed: Windowed, tick_us: i64) -
 }
 
 /// All that some column may have, each once.
-fn keys() -> Vec<&'static str> {
+pub fn keys() -> Vec<&'static str> {
     let mut keys = KEYS.to_vec();
     for parameter in AGGREGATES.iter().filter_map(|aggregate| aggregate.parameter.as_ref()) {
         if !keys.contains(&parameter.key) {

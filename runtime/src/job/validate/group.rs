@@ -11,7 +11,7 @@ use crate::job::raw::{Entry, Kind};
 use crate::job::section::{Context, Section, name_is_plain, string};
 use crate::job::{Column, Group, Key, Lookup, Named, Source, Window, duration};
 
-const KEYS: [&str; 15] = [
+pub const KEYS: [&str; 15] = [
     "source",
     "key",
     "explode",
@@ -28,6 +28,8 @@ const KEYS: [&str; 15] = [
     "owner",
     "tags",
 ];
+
+pub const WINDOW_KEYS: [&str; 6] = ["tumbling", "hopping", "session", "every", "zone", "starts"];
 
 /// An event may lie in this many hopping windows at most.
 const HOPS_MAX: i64 = 100_000;
@@ -206,12 +208,7 @@ fn window(cx: &mut Context, group: &str, entry: &Entry) -> Option<Window> {
         cx.error(entry.value.at, format!("a group's `window` is a table, {EXAMPLES}; {hint}"));
         return None;
     }
-    let section = Section::open(
-        cx,
-        format!("the window of feature group `{group}`"),
-        entry,
-        &["tumbling", "hopping", "session", "every", "zone", "starts"],
-    )?;
+    let section = Section::open(cx, format!("the window of feature group `{group}`"), entry, &WINDOW_KEYS)?;
     let kinds: Vec<&Entry> = section.entries().filter(|entry| KINDS.contains(&entry.name.as_str())).collect();
     let [kind] = kinds.as_slice() else {
         match kinds.get(1) {

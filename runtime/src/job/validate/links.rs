@@ -7,7 +7,7 @@ use crate::job::section::{Context, Section, name_is_plain};
 use crate::job::view::{LinkedBy, Links, Of};
 use crate::job::{Named, View};
 
-const KEYS: [&str; 10] =
+pub const KEYS: [&str; 10] =
     ["from", "entity", "shared", "a", "b", "max_degree", "history", "description", "owner", "tags"];
 
 /// What more are linked to links none, if nothing else is said.

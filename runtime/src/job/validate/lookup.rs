@@ -7,7 +7,7 @@ use crate::job::section::{Context, Section, name_is_plain};
 use crate::job::validate::names::ELEMENT;
 use crate::job::{Group, LookIn, Lookup, Named, Source, Window, duration};
 
-const KEYS: [&str; 3] = ["table", "features", "on"];
+pub const KEYS: [&str; 3] = ["table", "features", "on"];
 
 /// Reads a group's lookups, in their order. Those that are too wrong are left out. `groups`: the names of all; whether such a one can be
 /// looked up, `check_groups` says once they are read.

@@ -49,6 +49,26 @@ const KEYS: [&str; 14] = [
     "serve_log",
 ];
 
+const STATE_KEYS: [&str; 4] = ["path", "checkpoint_every", "admissions", "admissions_keep"];
+
+/// The keys that each kind of table in a job file may have, but for those that a `type` brings.
+pub fn keys() -> Vec<(&'static str, Vec<&'static str>)> {
+    vec![
+        ("job", KEYS.to_vec()),
+        ("source", [&source::KEYS[..], &keyed::SOURCE_KEYS].concat()),
+        ("table", [&source::KEYS[..], &keyed::TABLE_KEYS].concat()),
+        ("seam", source::seam_keys()),
+        ("features", group::KEYS.to_vec()),
+        ("lookup", lookup::KEYS.to_vec()),
+        ("window", group::WINDOW_KEYS.to_vec()),
+        ("column", column::keys()),
+        ("view", view::KEYS.to_vec()),
+        ("links", links::KEYS.to_vec()),
+        ("state", STATE_KEYS.to_vec()),
+        ("serve_log", serve_log::KEYS.to_vec()),
+    ]
+}
+
 /// Validates the text of a job file. The job is whole only if the faults have no error.
 pub fn job(file: &str, dir: &Path, text: &str, env: &dyn Fn(&str) -> Option<String>) -> (Job, Faults) {
     let mut faults = Faults::new(file);
@@ -188,8 +208,7 @@ fn named_sinks(entry: &Entry) -> usize {
 fn state(cx: &mut Context, section: &Section, name: &str) -> State {
     let at_default = At { line: 1, column: 1, file: 0 };
     let entry = section.get("state");
-    let known = ["path", "checkpoint_every", "admissions", "admissions_keep"];
-    let table = entry.and_then(|entry| Section::open(cx, "the state".into(), entry, &known));
+    let table = entry.and_then(|entry| Section::open(cx, "the state".into(), entry, &STATE_KEYS));
     let default = cx.dir.join(".headwater").join(name);
     let given = table.as_ref().and_then(|table| paths::read(cx, table, "path", paths::local_or_url));
     let path = given.unwrap_or_else(|| default.to_string_lossy().into_owned());

@@ -9,10 +9,12 @@ use crate::job::raw::Kind;
 use crate::job::section::{Context, Section};
 use crate::job::{Group, ServeLog, Window, paths};
 
+pub const KEYS: [&str; 3] = ["path", "sample", "roll_every"];
+
 /// Reads it; `None` where there is no such table, or it says nothing.
 pub fn read(cx: &mut Context, section: &Section, groups: &IdVec<GroupId, Group>) -> Option<ServeLog> {
     let entry = section.get("serve_log")?;
-    let table = Section::open(cx, "the serve log".into(), entry, &["path", "sample", "roll_every"])?;
+    let table = Section::open(cx, "the serve log".into(), entry, &KEYS)?;
     if table.get("path").is_none() {
         table.missing(cx, "path", "a directory or a URL, like path = \"serve_log\"");
     }

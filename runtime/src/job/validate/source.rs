@@ -14,7 +14,7 @@ use crate::job::section::{Choices, Context, Section, name_is_plain, string};
 use crate::job::settings::SectionSettings;
 use crate::job::{History, Named, Seam, SeamBy, Source, Stream, TimeUnit, instant};
 
-const KEYS: [&str; 12] = [
+pub const KEYS: [&str; 12] = [
     "event_time",
     "arrival_time",
     "lateness",
@@ -209,6 +209,11 @@ const SEAMS: [SeamKind; 3] = [
         SeamBy::Id { id, overlap_us: section.duration(cx, "overlap", 0).unwrap_or(0) }
     }),
 ];
+
+/// All that some seam may have.
+pub fn seam_keys() -> Vec<&'static str> {
+    ["by", "allow_gap"].into_iter().chain(SEAMS.iter().flat_map(|(_, keys, _)| keys.iter().copied())).collect()
+}
 
 /// `None`: too wrong to say what it means.
 fn seam(cx: &mut Context, source: &Section) -> Option<Seam> {

@@ -7,7 +7,7 @@ use crate::job::raw::Entry;
 use crate::job::section::{Context, Section, name_is_plain};
 use crate::job::view::{Of, Sql};
 
-const KEYS: [&str; 6] = ["key", "sql", "history", "description", "owner", "tags"];
+pub const KEYS: [&str; 6] = ["key", "sql", "history", "description", "owner", "tags"];
 
 /// Reads a view; `None` where it has no query.
 pub fn read(cx: &mut Context, entry: &Entry) -> Option<View> {
