@@ -21,6 +21,7 @@ mod csv;
 mod debezium;
 mod demo;
 mod deploy;
+mod earlier;
 mod embed;
 mod examples;
 mod formats;

@@ -168,16 +168,21 @@ class Job(Part):
         *,
         window: Scalar = None,
         sink: str | None = None,
+        at: Scalar = None,
         **columns: Scalar,
     ) -> Any:
         """A key's row, whether the job runs or not: ``job.get("card", card_id="c1")``. Of a group with windows of its own a list, one row for
-        each window, or the one that starts at `window`. A key without a row is a `NotFound`."""
+        each window, or the one that starts at `window`. A key without a row is a `NotFound`.
+
+        `at`: the row as it was at an earlier time, at the last tick until then. The job has to run, and the group, view or links to have
+        `history`; what is read at one time is of one tick. A time that is not kept, or still to come, is a `UsageError`."""
         name, key = str(getattr(group, "name", group)), {**(key or {}), **columns}
-        rows = Endpoint(self._native().endpoint).get(name, key, window, sink)
+        rows = Endpoint(self._native().endpoint).get(name, key, window, sink, at)
         if rows is None:
             arguments = [f"{column}={as_text(of)}" for column, of in key.items()]
             arguments += ["--window", as_text(window)] if window is not None else []
             arguments += ["--sink", sink] if sink is not None else []
+            arguments += ["--at", as_text(at)] if at is not None else []
             rows = [Row.of(line) for line in self._command(["get", "-", name, *arguments]).splitlines()]
         return self._one_or_all(group, rows, only_one=window is not None)
 

@@ -336,6 +336,8 @@ class Features(Part):
     sql_file: str | None = None
     window: Window | None = None
     retain: Duration | None = None
+    #: How far back its rows can be read: ``job.get("card", at=...)``.
+    history: Duration | None = None
     description: str | None = None
     owner: str | None = None
     tags: Sequence[str] | None = None
@@ -374,6 +376,8 @@ class View(Part):
     name: str
     key: str | Sequence[str] | None = None
     sql: str | None = None
+    #: How far back its rows can be read, as of `Features`.
+    history: Duration | None = None
     description: str | None = None
     owner: str | None = None
     tags: Sequence[str] | None = None
@@ -398,6 +402,8 @@ class Links(Part):
     a: str | None = None
     b: str | None = None
     max_degree: int | None = None
+    #: How far back its rows can be read, as of `Features`.
+    history: Duration | None = None
     description: str | None = None
     owner: str | None = None
     tags: Sequence[str] | None = None

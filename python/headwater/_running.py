@@ -116,11 +116,12 @@ class Endpoint:
                 return None
             raise RunError(f"asking the running job: {error.reason}") from error
 
-    def get(self, group: str, key: Mapping[str, Scalar], window: Scalar, sink: str | None) -> list[Row] | None:
+    def get(self, group: str, key: Mapping[str, Scalar], window: Scalar, sink: str | None, at: Scalar) -> list[Row] | None:
         """A key's rows; `None`: nobody is there."""
         query = [("group", group), *(("key", f"{name}={as_text(of)}") for name, of in key.items())]
         query += [("window", as_text(window))] if window is not None else []
         query += [("sink", sink)] if sink is not None else []
+        query += [("at", as_text(at))] if at is not None else []
         answer = self.ask("/get", query)
         return None if answer is None else [Row.of(line) for line in answer.splitlines()]
 
@@ -205,18 +206,29 @@ class Running:
         answer: dict[str, Any] = json.loads(self._ours(self._endpoint.ask("/status")))
         return answer
 
-    def get(self, group: Any, key: Mapping[str, Scalar] | None = None, *, window: Scalar = None, sink: str | None = None, **columns: Scalar) -> Any:
+    def get(
+        self,
+        group: Any,
+        key: Mapping[str, Scalar] | None = None,
+        *,
+        window: Scalar = None,
+        sink: str | None = None,
+        at: Scalar = None,
+        **columns: Scalar,
+    ) -> Any:
         """A key's row, as `Job.get`."""
-        rows = self._ours(self._endpoint.get(_group(group), {**(key or {}), **columns}, window, sink))
-        return self.job._one_or_all(group, rows)
+        rows = self._ours(self._endpoint.get(_group(group), {**(key or {}), **columns}, window, sink, at))
+        return self.job._one_or_all(group, rows, only_one=window is not None)
 
-    def get_many(self, group: Any, keys: Iterable[Mapping[str, Scalar]], *, sink: str | None = None) -> list[Any]:
-        """The rows of many keys, in their order; `None` for one that has none."""
-        return [self._get_or_none(group, key, sink) for key in keys]
+    def get_many(
+        self, group: Any, keys: Iterable[Mapping[str, Scalar]], *, sink: str | None = None, at: Scalar = None
+    ) -> list[Any]:
+        """The rows of many keys, in their order; `None` for one that has none. `at`: as of `Job.get`, so that all are of one tick."""
+        return [self._get_or_none(group, key, sink, at) for key in keys]
 
-    def _get_or_none(self, group: Any, key: Mapping[str, Scalar], sink: str | None) -> Any:
+    def _get_or_none(self, group: Any, key: Mapping[str, Scalar], sink: str | None, at: Scalar) -> Any:
         try:
-            return self.get(group, key, sink=sink)
+            return self.get(group, key, sink=sink, at=at)
         except NotFound:
             return None
 

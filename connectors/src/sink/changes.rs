@@ -5,8 +5,14 @@ use std::collections::HashMap;
 use arrow::array::types::{Int8Type, Int64Type, TimestampMicrosecondType};
 use arrow::array::{AsArray, RecordBatch};
 
-use super::GroupShape;
+use super::{GroupShape, RowText};
 use crate::format::text::Object;
+
+/// The rows that come in a batch of changes, as a reader of a store would see them.
+pub fn texts(shape: &GroupShape, batch: &RecordBatch) -> Vec<RowText> {
+    let changes = Changes::new(shape, batch);
+    (0..batch.num_rows()).filter(|row| changes.diffs[*row] > 0).map(|row| changes.text(row)).collect()
+}
 
 pub(super) struct Changes<'a> {
     pub key: Object<'a>,
@@ -53,6 +59,16 @@ impl<'a> Changes<'a> {
         let mut newest: Vec<_> = newest.into_iter().collect();
         newest.sort_unstable_by_key(|(_, row)| *row);
         newest
+    }
+
+    /// A row as a reader of a store would see it.
+    fn text(&self, row: usize) -> RowText {
+        let text = |object: &Object| {
+            let mut out = vec![];
+            object.write(&mut out, row);
+            String::from_utf8(out).expect("JSON is text")
+        };
+        RowText { key: text(&self.key), window: self.window(row), row: text(&self.row), changed_at_us: self.times[row] }
     }
 
     fn order(&self, row: usize) -> (i64, i8) {

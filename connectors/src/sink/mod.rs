@@ -26,6 +26,7 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 
 use crate::settings::{Endpoint, Kind, Settings};
+pub use changes::texts;
 use lines::LinesConfig;
 pub use store::{Claim, Claimed, HeldStore, JobRows, Lookup, Marks, RowText, Store, StoreConfig};
 

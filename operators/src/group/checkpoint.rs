@@ -48,6 +48,8 @@ pub enum Piece {
     Replaced,
     /// Beside groups: when the rows of views changed last.
     Changed,
+    /// Beside groups: rows of groups and views as they were, for whoever asks for earlier values.
+    Earlier,
 }
 
 /// Takes the batches of a state, piece after piece, each of a set.
@@ -254,7 +256,9 @@ impl State {
         let Some((set, now)) = self.of_saved(saved_set, values.shadow) else { return Ok(()) };
         match piece {
             Piece::Values => Ok(self.load_values(set, batch, values)?),
-            Piece::Units | Piece::Versions | Piece::Held | Piece::Past | Piece::Replaced | Piece::Changed => Ok(()),
+            // Those of units are taken in already, and all others are beside groups.
+            Piece::Units | Piece::Versions | Piece::Held | Piece::Past => Ok(()),
+            Piece::Replaced | Piece::Changed | Piece::Earlier => Ok(()),
             Piece::Ledger => {
                 let rows = self.dense.sets.get(set).accumulators.unpack(batch, &self.dense.keys)?;
                 if self.windowed {

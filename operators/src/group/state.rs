@@ -46,6 +46,8 @@ pub struct State {
     outputs: Outputs,
     /// Something is built on its rows.
     contents: bool,
+    /// Somebody keeps its rows as they were at every tick.
+    kept: bool,
     /// The moves of every tick up to here are made. Before the first tick: of none.
     pub(super) done: Option<i64>,
     /// Up to there everything was published before.
@@ -106,6 +108,7 @@ impl State {
             schema,
             outputs,
             contents: false,
+            kept: false,
             done: None,
             floor: None,
             fresh: true,
@@ -153,6 +156,11 @@ impl State {
     /// Something is built on its rows, and reads what a store would have at every tick.
     pub fn share_contents(&mut self) {
         self.contents = true;
+    }
+
+    /// Somebody keeps its rows as they were at every tick.
+    pub fn keep_every_tick(&mut self) {
+        self.kept = true;
     }
 
     /// From now on what goes into the ledgers is written into a journal, which `save` leaves complete.
@@ -218,7 +226,7 @@ impl State {
 
     /// From this tick on every change of a row is told at its tick. `i64::MAX`: only the newest ones are.
     pub(super) fn every_tick_from(&self) -> i64 {
-        if self.contents || self.shown_from.is_some() {
+        if self.contents || self.kept || self.shown_from.is_some() {
             return i64::MIN;
         }
         if self.outputs.changes { self.reset().map_or(i64::MIN, |reset| reset.at) } else { i64::MAX }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, SchemaRef};
 use headwater_connectors::Wanted;
 use headwater_connectors::format::Pins;
@@ -68,6 +69,14 @@ impl Opened {
         match self.job.view_of(rows) {
             None => &self.groups[rows].shape,
             Some(view) => &self.views[view].shape,
+        }
+    }
+
+    /// Changes of a group with its derived columns; a view's as they are. What fails is counted on the way to sinks.
+    pub fn with_derived(&self, rows: GroupId, batch: &RecordBatch) -> RecordBatch {
+        match self.groups.get(rows).filter(|group| !group.derived.is_empty()) {
+            Some(group) => group.derived.add_to(batch, &group.shape.schema).0,
+            None => batch.clone(),
         }
     }
 

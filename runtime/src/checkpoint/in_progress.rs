@@ -14,8 +14,8 @@ use crate::plan::progress::HistoryProgress;
 struct Parts {
     /// By groups, and how long that took.
     groups: Option<(Vec<StateFile>, Duration)>,
-    /// By each view.
-    views: Vec<Vec<StateFile>>,
+    /// By each that writes files of its own.
+    others: Vec<Vec<StateFile>>,
 }
 
 /// The checkpoint that a worker is putting together.
@@ -26,8 +26,8 @@ pub struct CheckpointInProgress {
     pub positions: Option<(u64, Vec<Position>, HistoryProgress)>,
     /// By checkpoint, the files of this worker's log of admissions, until its other files are written.
     pub admissions: BTreeMap<u64, Vec<StateFile>>,
-    /// How many views of this worker are in each checkpoint; and by checkpoint, what is written of it so far.
-    pub views: usize,
+    /// How many of this worker write files of their own into each checkpoint, as views do; and by checkpoint, what is written of it so far.
+    pub others: usize,
     parts: BTreeMap<u64, Parts>,
     pub files: Vec<StateFile>,
     /// The number of the checkpoint whose files are all written, and where all processes see them.
@@ -53,22 +53,22 @@ impl CheckpointInProgress {
         self.join(number);
     }
 
-    /// All files of one of this worker's views are written.
-    pub fn wrote_view(&mut self, number: u64, files: Vec<StateFile>) {
-        self.parts.entry(number).or_default().views.push(files);
+    /// All files of one of the others are written.
+    pub fn wrote_other(&mut self, number: u64, files: Vec<StateFile>) {
+        self.parts.entry(number).or_default().others.push(files);
         self.join(number);
     }
 
     /// Once all of this worker's files of a checkpoint are written, they are sent.
     fn join(&mut self, number: u64) {
-        let views = self.views;
-        let is_whole = |parts: &Parts| parts.groups.is_some() && parts.views.len() == views;
+        let others = self.others;
+        let is_whole = |parts: &Parts| parts.groups.is_some() && parts.others.len() == others;
         if !self.parts.get(&number).is_some_and(is_whole) {
             return;
         }
-        let Some(Parts { groups: Some((files, took)), views }) = self.parts.remove(&number) else { return };
+        let Some(Parts { groups: Some((files, took)), others }) = self.parts.remove(&number) else { return };
         self.parts = self.parts.split_off(&number);
-        (self.files, self.took) = ([files, views.concat()].concat(), took);
+        (self.files, self.took) = ([files, others.concat()].concat(), took);
         self.admissions = self.admissions.split_off(&number);
         self.files.extend(self.admissions.remove(&number).unwrap_or_default());
         match &self.sending {

@@ -1,5 +1,5 @@
-//! What is held beside groups, in a checkpoint: by lookups (see `ingest::lookups`), and of views, when their rows changed last. Written by each
-//! worker, read by all of a later run.
+//! What is held beside groups, in a checkpoint: by lookups (see `ingest::lookups`), of views, when their rows changed last, and rows as they
+//! were. Written by each worker, read by all of a later run.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -18,7 +18,7 @@ use crate::base::failure::Failure;
 use crate::base::id::{ColumnSetId, GroupId, Id};
 use crate::plan::side::Side;
 
-/// Of which table's scan, source or view, by number.
+/// Of which table's scan, source, group or view, by number.
 pub type Of = (Piece, u32);
 
 /// Writes what one worker has.
@@ -35,7 +35,11 @@ pub fn write(
         let (_, writer) = match writers.entry((*piece, *of)) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(new) => {
-                let what = if *piece == Piece::Changed { "view" } else { "lookups" };
+                let what = match piece {
+                    Piece::Changed => "view",
+                    Piece::Earlier => "rows",
+                    _ => "lookups",
+                };
                 let name = format!("{what}-{of}-worker-{worker}-{}.parquet", word(*piece));
                 let writer = state_file::Writer::create(&dir.join(&name), batch.schema());
                 new.insert((name, writer.map_err(|e| failed("writing to", &dir, e))?))

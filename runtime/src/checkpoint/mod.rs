@@ -24,6 +24,7 @@ pub mod lease;
 pub mod lookups;
 pub mod manifest;
 pub mod names;
+pub mod past;
 pub mod resumption;
 mod row_log;
 pub mod state;

@@ -58,7 +58,7 @@ pub fn write(
 
 /// Whether a file is of a group's state.
 pub fn is_of_group(file: &StateFile) -> bool {
-    !matches!(file.piece, Piece::Versions | Piece::Held | Piece::Past | Piece::Replaced | Piece::Changed)
+    matches!(file.piece, Piece::Values | Piece::Units | Piece::Ledger | Piece::Pending)
 }
 
 pub(super) fn word(piece: Piece) -> &'static str {
@@ -72,6 +72,7 @@ pub(super) fn word(piece: Piece) -> &'static str {
         Piece::Past => "past",
         Piece::Replaced => "replaced",
         Piece::Changed => "changed",
+        Piece::Earlier => "earlier",
     }
 }
 

@@ -87,13 +87,15 @@ impl RunArgs {
 /// Print one row as JSON
 ///
 /// Prints a key's row as a JSON line; of a group with windows, each window of the key. Reads Redis by itself, and the embedded
-/// store through the job if it runs.
+/// store through the job if it runs. With --at the row is the one of an earlier time, which a running job keeps of groups, views
+/// and links with `history`: all that are read at one TIME are of one tick, the last one until then.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   headwater get fraud.toml card_activity card_id=c1
   headwater get fraud.toml user_activity user_id=7 country=DE
   headwater get fraud.toml card_hourly card_id=c1 --window 2026-01-31T10:00:00Z
+  headwater get fraud.toml card_activity card_id=c1 --at 2026-01-31T10:42:07.5Z
 
 No such row is exit 1.")]
 pub struct GetArgs {
@@ -107,6 +109,9 @@ pub struct GetArgs {
     /// Only the window that starts then
     #[arg(long, value_name = "START")]
     pub window: Option<String>,
+    /// The row as it was then: a time like 2026-01-31T10:00:00Z, or microseconds since 1970
+    #[arg(long, value_name = "TIME", conflicts_with = "sink")]
+    pub at: Option<String>,
     /// The sink to read; otherwise the first Redis or embedded one that holds the group
     #[arg(long, value_name = "NAME")]
     pub sink: Option<String>,

@@ -14,6 +14,13 @@ use crate::serve_log::ServeLog;
 pub fn get(args: &GetArgs) -> Result<(), Failure> {
     let job = load(&args.job)?;
     let group = rows::group(&job, &args.group)?;
+    if args.at.is_some() {
+        rows::has_history(&job, group)?;
+        return match endpoint::running(&job)? {
+            Some(running) => print(&ask(&running, args)?),
+            None => Err(rows::not_running(&job)),
+        };
+    }
     let sink = rows::sink(&job, group, args.sink.as_deref())?;
     if job.sinks[sink].to.store().is_some_and(|store| store.is_exclusive())
         && let Some(job) = endpoint::running(&job)?
@@ -21,7 +28,7 @@ pub fn get(args: &GetArgs) -> Result<(), Failure> {
         return print(&ask(&job, args)?);
     }
     let opened = open_for_rows(job)?;
-    let asked = Asked::parse(&opened, group, &args.key, args.window.as_deref())?;
+    let asked = Asked::parse(&opened, group, &args.key, (args.window.as_deref(), None))?;
     let log = ServeLog::open(&opened.job)?;
     let lines = rows::get(rows::lookup(&opened, sink, None)?.as_mut(), &opened, &asked, log.as_ref())?;
     let told = match lines.is_empty() {
@@ -37,6 +44,7 @@ fn ask(job: &Client, args: &GetArgs) -> Result<String, Failure> {
     let mut query = vec![("group", args.group.as_str())];
     query.extend(args.key.iter().map(|key| ("key", key.as_str())));
     query.extend(args.window.as_deref().map(|window| ("window", window)));
+    query.extend(args.at.as_deref().map(|at| ("at", at)));
     query.extend(args.sink.as_deref().map(|sink| ("sink", sink)));
     let mut text = String::new();
     let read = job.ask("/get", &query)?.read_to_string(&mut text);

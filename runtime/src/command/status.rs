@@ -11,7 +11,7 @@ use super::args::StatusArgs;
 use super::log::load;
 use super::output::print;
 use crate::base::failure::Failure;
-use crate::observe::report::{CheckpointReport, GroupReport, Phase, Report, SourceReport, ViewReport};
+use crate::observe::report::{CheckpointReport, EarlierReport, GroupReport, Phase, Report, SourceReport, ViewReport};
 use crate::serve::endpoint;
 
 /// Rows are always a little behind `T`: less than this is not worth a word.
@@ -142,6 +142,7 @@ fn show_group(out: &mut String, group: &GroupReport) -> std::fmt::Result {
         }
         _ => writeln!(out, "  as of     not yet: the stores are not whole")?,
     }
+    show_earlier(out, group.earlier.as_ref())?;
     if !group.computing.is_empty() {
         let names = group.computing.join(" ");
         match (&group.enters_at, &group.computed_to) {
@@ -168,11 +169,17 @@ fn show_view(out: &mut String, view: &ViewReport) -> std::fmt::Result {
         (Some(as_of), Some(seconds)) => writeln!(out, "  as of     {as_of}, {seconds:.1}s ago")?,
         _ => writeln!(out, "  as of     not yet: the stores are not whole")?,
     }
+    show_earlier(out, view.earlier.as_ref())?;
     let odd = [("rows on which an expression failed", view.failed_rows), ("sums that did not fit", view.unfit_sums)];
     for (name, n) in odd.iter().filter(|(_, n)| *n > 0) {
         writeln!(out, "  note      {} {name}", HumanCount(*n))?;
     }
     Ok(())
+}
+
+fn show_earlier(out: &mut String, earlier: Option<&EarlierReport>) -> std::fmt::Result {
+    let Some(EarlierReport { from, to, rows }) = earlier else { return Ok(()) };
+    writeln!(out, "  earlier   from {from} to {to}, {} rows kept", HumanCount(*rows))
 }
 
 fn show_dead_letters(out: &mut String, dead_letters: &BTreeMap<String, u64>) -> std::fmt::Result {

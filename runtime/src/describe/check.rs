@@ -239,6 +239,7 @@ fn tell_group(out: &mut Vec<u8>, opened: &Opened, id: GroupId, plan: Option<&Pla
     for line in meaning::of_lookups(&opened.job, group).into_iter().chain(meaning::of_lookers(&opened.job, id)) {
         writeln!(out, "  {line}")?;
     }
+    tell_history(out, opened, id)?;
     let shape = &open.shape;
     let fields = &shape.schema.fields()[shape.columns()];
     let keys = &shape.schema.fields()[..shape.keys];
@@ -259,6 +260,11 @@ fn tell_group(out: &mut Vec<u8>, opened: &Opened, id: GroupId, plan: Option<&Pla
     Ok(())
 }
 
+fn tell_history(out: &mut Vec<u8>, opened: &Opened, rows: GroupId) -> std::io::Result<()> {
+    let history = opened.job.history_of(rows).map(meaning::of_history);
+    history.iter().try_for_each(|line| writeln!(out, "  {line}"))
+}
+
 fn tell_view(out: &mut Vec<u8>, opened: &Opened, id: ViewId, plan: Option<&Plan>) -> std::io::Result<()> {
     let rows = opened.job.rows_of(id);
     let view = &opened.job.views[id];
@@ -269,6 +275,7 @@ fn tell_view(out: &mut Vec<u8>, opened: &Opened, id: ViewId, plan: Option<&Plan>
     if let Some(plan) = plan {
         writeln!(out, "  rows      from S = {} on, computed anew by each start", known(plan.s(rows)))?;
     }
+    tell_history(out, opened, rows)?;
     let shape = opened.shape(rows);
     let fields = &shape.schema.fields()[..shape.schema.fields().len() - 2];
     let width = fields.iter().map(|field| field.name().chars().count()).max().unwrap_or(0);

@@ -65,6 +65,14 @@ pub fn of_rows(group: &Group, lateness: Span, near: Tick) -> Vec<String> {
     vec![rows, format!("{takes}; later ones are dead letters"), stays]
 }
 
+/// How far back rows can be read, and what is kept for it.
+pub fn of_history(history: Span) -> String {
+    let length = duration::display(history.us());
+    format!(
+        "readable at any time of the last {length} (history): in memory, each row and what it was at every change of the last {length}"
+    )
+}
+
 /// What becomes of a source's events, and how long their keys are remembered.
 pub fn of_replaced(job: &Job, source: SourceId, replaced: &Table) -> String {
     let key = replaced.key.iter().map(|key| key.text.as_str()).collect::<Vec<_>>().join(", ");

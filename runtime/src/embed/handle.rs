@@ -112,6 +112,16 @@ impl Handle {
             .map_err(|failure| failure.masked(|text| self.job.mask(text)))
     }
 
+    /// The rows of a key as they were at an earlier time, like `"2026-01-31T10:00:00Z"`: at the last tick until then. The group, view or links
+    /// need `history`. What is read at one time is of one tick.
+    ///
+    /// # Errors
+    /// As `get`; nothing earlier is kept of it, or nothing of that time; or the run has ended.
+    pub fn get_at(&self, group: &str, key: &[(&str, &str)], at: &str) -> Result<Vec<String>, Failure> {
+        rows::of_run(&self.seen, |view| rows::get_at(view, group, key, at))
+            .map_err(|failure| failure.masked(|text| self.job.mask(text)))
+    }
+
     /// All rows of a group as the run has them now: see `headwater::export`.
     ///
     /// # Errors

@@ -45,12 +45,22 @@ pub fn get_from(
 ) -> Result<Vec<String>, Failure> {
     let group = rows::group(&opened.job, group)?;
     let values: Vec<String> = key.iter().map(|(name, value)| format!("{name}={value}")).collect();
-    let asked = Asked::parse(opened, group, &values, None)?;
+    let asked = Asked::parse(opened, group, &values, (None, None))?;
     let mut store = open_store(opened, running, group)?;
     match running {
         Some(view) => rows::get(store.as_mut(), opened, &asked, view.serve_log.as_deref()),
         // It is written when it is dropped.
         None => rows::get(store.as_mut(), opened, &asked, ServeLog::open(&opened.job)?.as_ref()),
+    }
+}
+
+pub fn get_at(view: &RunView, group: &str, key: &[(&str, &str)], at: &str) -> Result<Vec<String>, Failure> {
+    let group = rows::group(&view.opened.job, group)?;
+    let values: Vec<String> = key.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let asked = Asked::parse(&view.opened, group, &values, (None, Some(at)))?;
+    match asked.at {
+        Some(tick) => rows::get_at(&view.earlier, &view.opened, &asked, tick),
+        None => Ok(vec![]),
     }
 }
 

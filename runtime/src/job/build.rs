@@ -275,6 +275,8 @@ tables! {
         window => "window"
         /// How long past its end a window's row stays in the store.
         retain => "retain"
+        /// How far back its rows can be read, as in `"10m"`.
+        history => "history"
     }
 
     /// `columns.NAME` of a group: an aggregate, of what, and over which windows.
@@ -307,6 +309,8 @@ tables! {
         key => "key"
         /// The query.
         sql => "sql"
+        /// How far back its rows can be read, as in `"10m"`.
+        history => "history"
         /// What it is, for people.
         description => "description"
         /// Who answers for it.

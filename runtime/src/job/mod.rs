@@ -246,6 +246,8 @@ pub(crate) struct Group {
     pub window: Window,
     /// Windowed groups: how long past its end a row stays in the store.
     pub retain_us: i64,
+    /// How far back its rows can be read.
+    pub history_us: Option<i64>,
     pub columns: Vec<Column>,
     /// They follow from the columns, in the row behind them.
     pub derived: Vec<Derived>,
@@ -301,6 +303,8 @@ pub(crate) struct View {
     /// Its columns that tell its rows apart.
     pub key: Vec<Named>,
     pub of: Of,
+    /// How far back its rows can be read.
+    pub history_us: Option<i64>,
     pub about: About,
 }
 
@@ -400,6 +404,15 @@ impl Job {
     /// All numbers that sinks know: of groups, then of views.
     pub(crate) fn all_rows(&self) -> impl Iterator<Item = GroupId> + Clone + use<> {
         (0..self.groups.len() + self.views.len()).map(GroupId::at)
+    }
+
+    /// How far back the rows of a group or a view can be read; `None`: only those of now can.
+    pub(crate) fn history_of(&self, rows: GroupId) -> Option<Span> {
+        let history_us = match self.view_of(rows) {
+            None => self.groups[rows].history_us,
+            Some(view) => self.views[view].history_us,
+        };
+        history_us.map(Span::from_us)
     }
 
     /// How the job calls it.

@@ -62,6 +62,14 @@ impl Of {
         }
     }
 
+    /// The section of a job in which it stands.
+    pub fn section(&self) -> &'static str {
+        match self {
+            Of::Sql(_) => "views",
+            Of::Links(_) => "links",
+        }
+    }
+
     /// Whether it may name something so called.
     pub fn mentions(&self, name: &str) -> bool {
         let sql = match self {

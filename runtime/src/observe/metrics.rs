@@ -22,6 +22,7 @@ pub fn text(reporter: &Reporter) -> String {
     of_sources(&mut page, view, &status);
     of_groups(&mut page, view, &status);
     of_views(&mut page, view, &status);
+    of_earlier(&mut page, view, &status);
     of_freshness(&mut page, view, &reporter.as_of(&status), status.t);
     of_sinks(&mut page, view, &status);
     of_serve_log(&mut page, view);
@@ -42,6 +43,25 @@ fn of_freshness(page: &mut Page, view: &RunView, as_of: &IdVec<GroupId, Option<T
     page.family("headwater_computing_columns", "gauge", help, |family| {
         for (id, group) in groups.pairs() {
             family.sample(&[("group", &group.name)], computing(&view.start, id, t).0.len() as f64);
+        }
+    });
+}
+
+fn of_earlier(page: &mut Page, view: &RunView, status: &ProcessStatus) {
+    let job = &view.opened.job;
+    let kept = || job.all_rows().filter(|rows| job.history_of(*rows).is_some());
+    let help = "Rows in memory of which earlier ones can be read, those of now among them.";
+    page.family("headwater_earlier_rows", "gauge", help, |family| {
+        for rows in kept() {
+            let kept = status.groups.get(rows).map_or(0, |group| group.earlier_rows);
+            family.sample(&[("group", job.name_of(rows))], kept as f64);
+        }
+    });
+    let help = "The first tick at which earlier rows can be read, in seconds since 1970.";
+    page.family("headwater_earlier_from_seconds", "gauge", help, |family| {
+        for rows in kept() {
+            let range = view.earlier.range(rows);
+            range.iter().for_each(|(from, _)| family.sample(&[("group", job.name_of(rows))], since_1970(*from)));
         }
     });
 }

@@ -1,5 +1,6 @@
 //! What is told of a running job: to `status`, to `/metrics`, and to whoever looks on.
 
+pub mod earlier;
 pub mod metrics;
 pub mod report;
 pub mod status;

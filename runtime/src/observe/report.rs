@@ -182,6 +182,9 @@ pub struct GroupReport {
     pub as_of: Option<String>,
     /// How far the wall clock is ahead of `as_of`.
     pub staleness_seconds: Option<f64>,
+    /// What can be read of before; `None`: the job keeps nothing, or cannot say it yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub earlier: Option<EarlierReport>,
     /// How far `T` is ahead of it: what is left of a backlog.
     pub behind_seconds: Option<f64>,
     /// Columns that are new and on their way: they enter once `T` has come as far.
@@ -215,6 +218,20 @@ pub struct ViewReport {
     pub as_of: Option<String>,
     /// How far the wall clock is ahead of `as_of`.
     pub staleness_seconds: Option<f64>,
+    /// What can be read of before; `None`: the job keeps nothing, or cannot say it yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub earlier: Option<EarlierReport>,
+}
+
+/// Earlier rows that are kept of a group, view or links, and can be read at any time of the last while.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct EarlierReport {
+    /// The first tick at which they can be read.
+    pub from: String,
+    /// The last one.
+    pub to: String,
+    /// Rows that are kept in memory for it, by all workers; those of now are among them.
+    pub rows: u64,
 }
 
 /// Makes reports of a run.
@@ -260,6 +277,12 @@ impl Reporter {
         all.clone()
     }
 
+    fn earlier(&self, rows: GroupId, status: &ProcessStatus) -> Option<EarlierReport> {
+        let (from, to) = self.view.earlier.range(rows)?;
+        let kept = status.groups.get(rows).map_or(0, |group| group.earlier_rows);
+        Some(EarlierReport { from: from.to_string(), to: to.to_string(), rows: kept })
+    }
+
     pub fn report(&self) -> Report {
         let RunView { opened, start, mode, .. } = &self.view;
         let plan = &start.plan;
@@ -269,11 +292,17 @@ impl Reporter {
         let as_of = self.as_of(&status);
         let groups = opened.groups.ids().map(|id| {
             let now = (now, status.t, status.shadow.as_ref().and_then(|shadow| shadow.t));
-            group(opened, start, id, &of_group(&status, id), as_of[id], now)
+            GroupReport {
+                earlier: self.earlier(id, &status),
+                ..group(opened, start, id, &of_group(&status, id), as_of[id], now)
+            }
         });
         let views = opened.views.ids().map(|id| {
             let rows = opened.job.rows_of(id);
-            view(opened, id, &of_group(&status, rows), as_of[rows], now)
+            ViewReport {
+                earlier: self.earlier(rows, &status),
+                ..view(opened, id, &of_group(&status, rows), as_of[rows], now)
+            }
         });
         let shadow = status.shadow.as_deref();
         let (more_read, more) = shadow.map_or((0, 0), |b| (b.history_rows_read, b.history_rows_total));
@@ -435,6 +464,7 @@ fn group(
         past_taking_back: status.past_taking_back,
         as_of: shown(as_of),
         staleness_seconds: as_of.map(|as_of| now.past(as_of).seconds()),
+        earlier: None,
         behind_seconds: as_of.zip(t).map(|(as_of, t)| (t - as_of).seconds()),
         computing,
         enters_at: shown(enters_at),
@@ -453,6 +483,7 @@ fn view(opened: &Opened, id: ViewId, status: &GroupStatus, as_of: Option<Tick>, 
         crowded: status.crowded,
         as_of: shown(as_of),
         staleness_seconds: as_of.map(|as_of| now.past(as_of).seconds()),
+        earlier: None,
     }
 }
 

@@ -109,6 +109,9 @@ pub struct GroupStatus {
     /// Events that stay in a window since what replaced them came too late for it.
     #[serde(default)]
     pub past_taking_back: u64,
+    /// Rows that are kept so that earlier ones can be read, those of now among them.
+    #[serde(default)]
+    pub earlier_rows: u64,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -170,6 +173,7 @@ impl GroupStatus {
         self.events_held += other.events_held;
         self.crowded += other.crowded;
         self.past_taking_back += other.past_taking_back;
+        self.earlier_rows += other.earlier_rows;
     }
 }
 

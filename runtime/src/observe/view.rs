@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use headwater_connectors::sink::HeldStore;
 
+use super::earlier::Earlier;
 use super::status::{Board, ProcessStatus};
 use crate::base::id::{IdVec, SinkId};
 use crate::catalog::opened::Opened;
@@ -30,6 +31,8 @@ pub struct RunView {
     /// On process 0: every process's status, by its first worker.
     pub statuses: Arc<Mutex<BTreeMap<usize, ProcessStatus>>>,
     pub stores: HeldStores,
+    /// On process 0: who answers for earlier values.
+    pub earlier: Arc<Earlier>,
     /// Where it is written down what is served, if it is.
     pub serve_log: Option<Arc<ServeLog>>,
 }

@@ -10,7 +10,7 @@ use timely::worker::Worker;
 
 use super::rendering::{Rendering, Wiring};
 use super::sink_rows::Stores;
-use super::{dead_letters, derived, group, sink_changes, sink_rows, source, view};
+use super::{dead_letters, derived, earlier, group, sink_changes, sink_rows, source, view};
 use crate::base::failure::Failure;
 use crate::base::id::{GroupId, IdVec};
 use crate::catalog::graph::Kind;
@@ -56,6 +56,7 @@ pub fn build(
             };
             ends.push(end);
         }
+        earlier::render(made.kept, made.finished.clone(), of, wiring)?;
         ends.push(made.finished);
         scope.concatenate(ends).probe_with(&everything);
         Ok::<(), Failure>(())

@@ -19,7 +19,7 @@ pub fn render<'scope>(made: Made<'scope>, of: Rendering, wiring: &Wiring) -> Mad
     let stored = move |group| opened.graph.sinks_of(group).any(|sink| opened.job.sinks[sink].to.store().is_some());
     // What fails is counted once: where a store asks for rows, on their way there.
     let changes = derive(made.changes, of, wiring, move |group| !stored(group));
-    Made { changes, rows: derive(made.rows, of, wiring, |_| true), contents: made.contents, finished: made.finished }
+    Made { changes, rows: derive(made.rows, of, wiring, |_| true), ..made }
 }
 
 fn derive<'scope>(

@@ -19,6 +19,7 @@ use timely::dataflow::operators::generic::operator::empty;
 use timely::dataflow::operators::probe::Handle as ProbeHandle;
 use timely::dataflow::operators::{Concatenate, ConnectLoop, Feedback, Probe};
 
+use super::earlier::Kept;
 use super::nodes::Contents;
 use super::rendering::{Rendering, Wiring};
 use super::{lookup, rows_before};
@@ -49,6 +50,8 @@ pub struct Made<'scope> {
     pub contents: Stream<'scope, i64, Vec<Routed>>,
     /// Nothing, of all groups.
     pub finished: Stream<'scope, i64, Vec<()>>,
+    /// The rows of which earlier ones are kept.
+    pub kept: Vec<Kept<'scope>>,
 }
 
 /// What groups have put out, dead letters, and what tables hold, where views read that.
@@ -89,6 +92,12 @@ pub fn render<'scope>(
     if let Some(asked) = asked {
         rows_before::render(scope, of, wiring, (&rows, states), queries).connect_loop(asked);
     }
+    let is_kept = |id: &GroupId| opened.job.history_of(*id).is_some();
+    let kept = rows
+        .iter()
+        .filter(|(group, _)| is_kept(&GroupId::from(*group)))
+        .map(|(group, rows)| Kept { rows: (*group, rows.clone()), state: states[GroupId::from(*group)].clone() });
+    let kept = kept.collect();
     let out = operator::outputs(scope, &rows, &all, &wiring.windows);
     wiring.to_wake.borrow_mut().extend(out.activators);
     let made = Made {
@@ -96,6 +105,7 @@ pub fn render<'scope>(
         rows: out.rows,
         contents: out.contents,
         finished: out.finished.probe_with(finished),
+        kept,
     };
     Ok((made, scope.concatenate(dead_letters), contents))
 }
@@ -139,6 +149,9 @@ fn state(of: Rendering, id: GroupId, journal: &GroupJournal) -> Result<State, Fa
     }
     if side == Side::Live && shared.opened.graph.is_viewed(Kind::Group(id)) {
         state.share_contents();
+    }
+    if side == Side::Live && job.history_of(id).is_some() {
+        state.keep_every_tick();
     }
     if shared.opened.has_stream() {
         state.keep_journal(Box::new(journal.clone()));

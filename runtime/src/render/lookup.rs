@@ -4,16 +4,15 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
-use std::sync::Arc;
 
-use arrow::array::{BinaryArray, BinaryBuilder, BooleanArray, Int64Array, RecordBatch, UInt32Array};
+use arrow::array::{BooleanArray, RecordBatch, UInt32Array};
 use headwater_connectors::sink::dead_letters::DeadLetter;
 use headwater_operators::collection::Past;
 use headwater_operators::events;
 use headwater_operators::exchange::{Columns, Routed};
 use headwater_operators::group::Piece;
 use headwater_operators::keys;
-use headwater_operators::saved::{Damaged, get, put};
+use headwater_operators::saved::Damaged;
 use headwater_operators::table::Row;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::Stream;
@@ -30,6 +29,7 @@ use crate::base::id::{GroupId, Id, ScanId, SourceId};
 use crate::catalog::opened::Opened;
 use crate::checkpoint;
 use crate::checkpoint::contribution::StateFile;
+use crate::checkpoint::past::PastRow;
 use crate::checkpoint::store::StateStore;
 use crate::ingest::feed::{Fed, OF_HISTORY};
 use crate::ingest::looked_up::Raw;
@@ -258,50 +258,9 @@ pub fn write(
     let past = past.borrow();
     let is_asked_late = |(group, _): &(&GroupId, &Past)| !opened.asked_late(**group).is_empty();
     for (group, past) in past.iter().filter(is_asked_late) {
-        saved.push(((Piece::Past, group.number()), save_past(past)));
+        saved.push(((Piece::Past, group.number()), checkpoint::past::batch(None, past.iter())));
     }
     checkpoint::lookups::write(store, number, of, &saved)
-}
-
-fn save_past(past: &Past) -> RecordBatch {
-    let (mut keys, mut from, mut rows) = (BinaryBuilder::new(), vec![], BinaryBuilder::new());
-    for (key, since, row) in past.iter() {
-        keys.append_value(key);
-        from.push(since);
-        rows.append_option(row.map(|values| {
-            let mut bytes = vec![];
-            put(&mut bytes, &values.to_vec());
-            bytes
-        }));
-    }
-    let columns: [(&str, arrow::array::ArrayRef, bool); 3] = [
-        ("_key", Arc::new(keys.finish()), false),
-        ("_from", Arc::new(Int64Array::from(from)), false),
-        ("_row", Arc::new(rows.finish()), true),
-    ];
-    RecordBatch::try_from_iter_with_nullable(columns).expect("columns of one length")
-}
-
-/// The rows of keys that are this worker's.
-fn load_past(past: &mut Past, batch: &RecordBatch, owns: impl Fn(&[u8]) -> bool) -> Result<(), Damaged> {
-    let column =
-        |at: usize| batch.columns().get(at).ok_or_else(|| Damaged("a column of past rows is missing".to_owned()));
-    let bytes = |at: usize| -> Result<&BinaryArray, Damaged> {
-        let array = column(at)?.as_any().downcast_ref();
-        array.ok_or_else(|| Damaged("past rows are no bytes".to_owned()))
-    };
-    let from: &Int64Array =
-        column(1)?.as_any().downcast_ref().ok_or_else(|| Damaged("past rows have no times".to_owned()))?;
-    let mut all = vec![];
-    for ((key, from), row) in bytes(0)?.iter().zip(from.values()).zip(bytes(2)?.iter()) {
-        let row = row.map(|mut row| get::<Vec<_>>(&mut row)).transpose()?.map(Into::into);
-        all.extend(key.filter(|key| owns(key)).map(|key| (*from, key, row)));
-    }
-    // Each key has them in their order.
-    all.sort_by_key(|(from, ..)| *from);
-    all.into_iter().for_each(|(from, key, row)| past.push(key, from, row));
-    past.go_on();
-    Ok(())
 }
 
 /// Goes on from the checkpoint that the run goes on from: every worker with all versions, and with its share of the events.
@@ -348,6 +307,11 @@ fn restore(of: Rendering, all: &mut [Option<LookUps>], wiring: &Wiring) -> Resul
     checkpoint::lookups::read(&shared.state, manifest, Piece::Past, |group, batch| {
         let group = start.plan.groups.find(|planned| planned.saved == Some(GroupId::from(group)));
         let Some(group) = group.filter(|group| opened.is_looked_up(*group)) else { return Ok(()) };
-        load_past(past.entry(group).or_default(), batch, owns).map_err(damaged)
+        let past = past.entry(group).or_default();
+        for PastRow { key, place, from, row } in checkpoint::past::rows(batch, owns).map_err(damaged)? {
+            past.push(key, place, (from, row));
+        }
+        past.go_on();
+        Ok(())
     })
 }

@@ -11,13 +11,14 @@
 //!
 //! - `dataflow`: the nodes of the job's graph, each given what its inputs have put out
 //! - a file a kind of node: `source`, `lookup` with `rows_before`, `group`, `view` (and `nodes`, of its query, and `links`), `sink_rows`, `sink_changes`,
-//!   `dead_letters`
+//!   `dead_letters`; and beside groups and views, `earlier`
 //! - `checkpointing`: when checkpoints are taken
 
 mod checkpointing;
 mod dataflow;
 mod dead_letters;
 mod derived;
+mod earlier;
 mod group;
 mod lines;
 mod links;
@@ -148,8 +149,7 @@ impl Running {
         // What the live side says of a process has both sides in it.
         let on_status = if side == Side::Live { shared.on_status.clone() } else { Arc::new(|_, _| ()) };
         let coordinator = coordinator(shared, of_side, checkpointing, of.workers);
-        let coordinator =
-            channel::build(worker, coordinator, on_announcement(shared, &wiring, stores.clone()), on_status);
+        let coordinator = channel::build(worker, coordinator, on_announcement(of, &wiring, stores.clone()), on_status);
         let done = dataflow::build(worker, of, (&wiring, &coordinator), (&stores, states), &barrier)?;
         Ok(Running { side, local: of.local(), stores, wiring, coordinator, done })
     }
@@ -183,6 +183,7 @@ impl Running {
         let Wiring { windows, derived_failures, .. } = &self.wiring;
         group::note_counters(&mut status, &windows.borrow(), &derived_failures.borrow());
         view::note_counters(&mut status, &self.wiring);
+        earlier::note_counters(&mut status, &self.wiring);
         note_waiting(&mut status, shared, self.side, &self.stores, self.local == 0);
         Ok(())
     }
@@ -241,7 +242,10 @@ fn coordinator(shared: &Shared, of_side: OfSide, checkpointing: Option<Checkpoin
 type OnAnnouncement = Rc<dyn Fn(&Announcement)>;
 
 /// What a worker does when the coordinator has announced something.
-fn on_announcement(shared: &Shared, wiring: &Wiring, stores: Stores) -> OnAnnouncement {
+fn on_announcement(of: Rendering, wiring: &Wiring, stores: Stores) -> OnAnnouncement {
+    let shared = of.shared;
+    // Process 0 is asked.
+    let earlier = (of.side == Side::Live && of.worker == 0).then(|| shared.earlier.clone());
     let Wiring { windows, checkpoint, to_wake, lookups, .. } = wiring.clone();
     let (full_refresh, asked) = (Cell::new(0), Cell::new(shared.start.plan.checkpoints));
     let start = shared.start.clone();
@@ -261,6 +265,8 @@ fn on_announcement(shared: &Shared, wiring: &Wiring, stores: Stores) -> OnAnnoun
                 Some((group.index(), now.us(), horizon.us()))
             };
             windows.borrow_mut().horizons.extend(plan.groups.ids().filter_map(horizon));
+            let stands = |rows| plan.scans_behind(rows).iter().any(|scan| announcement.stalled.contains(scan));
+            earlier.iter().for_each(|earlier| earlier.reached(now, stands));
             for orders in lookups.borrow().iter() {
                 orders.borrow_mut().horizons.push((now, announcement.horizons.clone()));
             }

@@ -24,7 +24,7 @@ use headwater_operators::relational::{Bytes, Keyed, Rows};
 use timely::dataflow::Stream;
 
 use crate::base::failure::Failure;
-use crate::base::id::{GroupId, Id, ScanId, SourceId};
+use crate::base::id::{Id, ScanId, SourceId};
 use crate::catalog::graph::Kind;
 use crate::catalog::opened::Opened;
 use crate::catalog::relation::names_of;
@@ -97,7 +97,7 @@ impl<'scope> Nodes<'_, 'scope> {
         let columns: Vec<usize> = columns.iter().copied().chain([behind, behind + 1]).collect();
         let (opened, codec) = (opened.clone(), codec(&types)?);
         let rows = map::opened(self.rows.clone(), rows.number(), codec, move |batch| {
-            let batch = with_derived(&opened, rows, batch);
+            let batch = opened.with_derived(rows, batch);
             batch.project(&columns).expect("columns of its shape")
         });
         Ok(Made { rows, types })
@@ -340,12 +340,4 @@ fn codec(types: &[DataType]) -> Result<KeyCodec, Failure> {
 
 fn failed(error: ArrowError) -> Failure {
     Failure::Running(format!("rows of a view: {error}"))
-}
-
-/// Changes of a group with its derived columns; a view's as they are. What fails is counted on the way to sinks.
-fn with_derived(opened: &Opened, rows: GroupId, batch: &RecordBatch) -> RecordBatch {
-    match opened.groups.get(rows).filter(|group| !group.derived.is_empty()) {
-        Some(group) => group.derived.add_to(batch, &group.shape.schema).0,
-        None => batch.clone(),
-    }
 }

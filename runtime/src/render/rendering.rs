@@ -67,6 +67,8 @@ pub struct Wiring {
     pub lookups_saved: Rc<RefCell<BTreeMap<u64, Vec<Saved>>>>,
     /// By group, its rows as they were: of those in which others look up.
     pub past: Rc<RefCell<BTreeMap<GroupId, Past>>>,
+    /// How many rows are kept of each group and view of which earlier ones can be read, those of now among them.
+    pub earlier: Rc<RefCell<BTreeMap<GroupId, u64>>>,
 }
 
 /// What is told to lookups.

@@ -7,7 +7,7 @@ use headwater_connectors::sink::Store;
 
 use crate::base::failure::Failure;
 use crate::base::failures::Failures;
-use crate::base::id::{IdVec, ScanId, SinkId};
+use crate::base::id::{GroupId, IdVec, ScanId, SinkId};
 use crate::catalog::column_sets::ColumnSets;
 use crate::catalog::opened::Opened;
 use crate::checkpoint::generations::Starts;
@@ -15,6 +15,7 @@ use crate::checkpoint::resumption::Start;
 use crate::checkpoint::store::StateStore;
 use crate::ingest::effs::Effs;
 use crate::ingest::seam::Seam;
+use crate::observe::earlier::Earlier;
 use crate::observe::status::{Board, ProcessStatus};
 use crate::plan::mode::Mode;
 use crate::sink::thread::Backlog;
@@ -43,6 +44,9 @@ pub struct Shared {
     /// Worker 0 leaves here what the processes say of themselves.
     pub on_status: Arc<dyn Fn(usize, ProcessStatus) + Send + Sync>,
     pub open_store: OpenStore,
+    /// Who asks for earlier values; and by group and view, what its rows mean.
+    pub earlier: Arc<Earlier>,
+    pub meanings: IdVec<GroupId, String>,
     /// By sink, and of each side's dead letters: what waits to become lines.
     pub backlogs: Arc<Vec<Backlog>>,
     pub failures: Failures,

@@ -25,6 +25,7 @@ use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::Concatenate;
 use timely::dataflow::operators::generic::Operator;
 
+use super::earlier::Kept;
 use super::group::Made;
 use super::links;
 use super::nodes::{self, Contents, Nodes};
@@ -54,8 +55,8 @@ pub fn render<'scope>(
     if views.is_empty() {
         return Ok(made);
     }
-    wiring.checkpoint.borrow_mut().views = views.len();
-    let Made { mut changes, mut rows, mut contents, mut finished } = made;
+    wiring.checkpoint.borrow_mut().others += views.len();
+    let Made { mut changes, mut rows, mut contents, mut finished, mut kept } = made;
     let scope = changes.scope();
     let here = scope.index() as u64;
     for view in views {
@@ -66,6 +67,9 @@ pub fn render<'scope>(
         let (arranged, activator) = publish(keyed, state.clone(), (wanted(wiring), save(of, wiring, view)));
         wiring.to_wake.borrow_mut().push(Rc::new(activator));
         wiring.views.borrow_mut().push((id, counts));
+        if opened.job.history_of(id).is_some() {
+            kept.push(Kept { rows: (id.number(), arranged.clone()), state: state.clone() });
+        }
         let read = |to, told: Told| {
             let (stream, activator) = read_rows(arranged.clone(), (to, id.number()), state.clone(), told);
             wiring.to_wake.borrow_mut().push(Rc::new(activator));
@@ -90,7 +94,7 @@ pub fn render<'scope>(
             .unary::<Nothing, _, _, _>(Pipeline, "finished", |_, _| |input, _| input.for_each(|_, _| ()));
         finished = scope.concatenate([finished, done]);
     }
-    Ok(Made { changes, rows, contents, finished })
+    Ok(Made { changes, rows, contents, finished, kept })
 }
 
 /// The rows of a view's query, each with its key. One whose key has a null is not the view's.
@@ -181,7 +185,7 @@ fn save(of: Rendering, wiring: &Wiring, view: ViewId) -> Save {
     Box::new(move |number, batch| {
         let all = [((Piece::Changed, view.number()), batch.clone())];
         match checkpoint::lookups::write(&store, number, of, &all) {
-            Ok(files) => checkpoint.borrow_mut().wrote_view(number, files),
+            Ok(files) => checkpoint.borrow_mut().wrote_other(number, files),
             Err(failure) => windows.borrow_mut().fault = Some(SegmentError(failure.message())),
         }
     })

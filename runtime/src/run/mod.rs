@@ -19,6 +19,7 @@ use crate::ingest::effs::Effs;
 use crate::ingest::history::rows_left;
 use crate::ingest::seam::Seam;
 use crate::job::Job;
+use crate::observe::earlier::Earlier;
 use crate::observe::status::{Board, GroupStatus, ProcessStatus, SinkStatus, SourceStatus};
 use crate::observe::view::{HeldStores, RunView};
 use crate::plan::Plan;
@@ -27,6 +28,7 @@ use crate::render;
 use crate::render::shared::Shared;
 use crate::serve_log::ServeLog;
 use crate::start::decide::Planner;
+use crate::start::meaning;
 use crate::start::pinned::pinned;
 use crate::start::stores::{open_store, shapes};
 use crate::start::told::say_plan;
@@ -138,6 +140,7 @@ impl Run<'_> {
         let empty = sets.iter().map(|sets| empty_status(&opened, plan, sets)).collect::<Result<Vec<_>, _>>()?;
         let board = Board::new(options.cluster.workers, &empty);
         let statuses: Arc<Mutex<BTreeMap<usize, ProcessStatus>>> = Arc::default();
+        let earlier = Arc::new(Earlier::new(&opened.job));
         let view = RunView {
             opened: opened.clone(),
             start: start.clone(),
@@ -147,6 +150,7 @@ impl Run<'_> {
             board: board.clone(),
             statuses: statuses.clone(),
             stores: stores.clone(),
+            earlier: earlier.clone(),
             serve_log: self.serve_log.clone(),
         };
         *watcher = Some(watch(view.clone(), watcher.take())?);
@@ -178,6 +182,8 @@ impl Run<'_> {
                 let of_job = (&opened_stores.job, shapes.as_slice());
                 open_store(of_job, &start_stores.plan, stores[sink].as_ref(), sink, &stop_stores)
             }),
+            earlier,
+            meanings: opened.job.all_rows().map(|rows| meaning::of_rows(plan, &opened, rows)).collect(),
             backlogs: Arc::new((0..opened.job.sinks.len() + 2).map(|_| Arc::default()).collect()),
             failures: failures.clone(),
             local_workers: options.cluster.workers,

@@ -2,7 +2,7 @@
 //!
 //! | path | query | answer |
 //! |---|---|---|
-//! | `/get` | `group`, `key=COL=VALUE` for each key column, `window`, `sink` | rows, a JSON line each; 404 where there is none |
+//! | `/get` | `group`, `key=COL=VALUE` for each key column, `window`, `sink`, `at` | rows, a JSON line each; 404 where there is none |
 //! | `/export` | `group`, `sink` | every row, a JSON line each |
 //! | `/status` | | the job's report as JSON |
 //! | `/metrics` | | Prometheus text; the only path that needs no token |

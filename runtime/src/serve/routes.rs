@@ -69,10 +69,15 @@ async fn one(State(served): State<Arc<Served>>, Query(pairs): Pairs) -> Response
         let reporter = served.reporter();
         let view = &reporter.view;
         let opened = &view.opened;
-        let (group, mut store) = open(view, &pairs)?;
+        let group = group(view, &pairs)?;
         let values: Vec<String> = pairs.iter().filter(|(name, _)| name == "key").map(|(_, v)| v.clone()).collect();
-        let asked = Asked::parse(opened, group, &values, value(&pairs, "window"))?;
-        let lines = rows::get(store.as_mut(), opened, &asked, view.serve_log.as_deref())?;
+        let (window, at, sink) = (value(&pairs, "window"), value(&pairs, "at"), value(&pairs, "sink"));
+        let asked = Asked::parse(opened, group, &values, (window, at))?;
+        let lines = match asked.at {
+            Some(_) if sink.is_some() => return Err(rows::sink_at()),
+            Some(tick) => rows::get_at(&view.earlier, opened, &asked, tick)?,
+            None => rows::get(store(view, group, sink)?.as_mut(), opened, &asked, view.serve_log.as_deref())?,
+        };
         Ok((opened.job.name_of(group).to_owned(), asked, lines))
     };
     match tokio::task::spawn_blocking(work).await {
@@ -122,13 +127,21 @@ fn send_rows(store: &mut dyn Lookup, group: GroupId, to: &Sender<std::io::Result
     Ok(send(&mut chunk)?)
 }
 
-/// The group that is asked for, and the store to read it from.
-fn open(view: &RunView, pairs: &[(String, String)]) -> Result<(GroupId, Box<dyn Lookup>), Failure> {
-    let opened = &view.opened;
+/// The group that is asked for.
+fn group(view: &RunView, pairs: &[(String, String)]) -> Result<GroupId, Failure> {
     let name = value(pairs, "group").ok_or_else(|| Failure::Usage("name a `group`".to_owned()))?;
-    let group = rows::group(&opened.job, name)?;
-    let sink = rows::sink(&opened.job, group, value(pairs, "sink"))?;
-    Ok((group, rows::lookup(opened, sink, view.stores[sink].as_ref())?))
+    rows::group(&view.opened.job, name)
+}
+
+/// The store to read it from.
+fn store(view: &RunView, group: GroupId, named: Option<&str>) -> Result<Box<dyn Lookup>, Failure> {
+    let sink = rows::sink(&view.opened.job, group, named)?;
+    rows::lookup(&view.opened, sink, view.stores[sink].as_ref())
+}
+
+fn open(view: &RunView, pairs: &[(String, String)]) -> Result<(GroupId, Box<dyn Lookup>), Failure> {
+    let group = group(view, pairs)?;
+    Ok((group, store(view, group, value(pairs, "sink"))?))
 }
 
 fn value<'a>(pairs: &'a [(String, String)], name: &str) -> Option<&'a str> {

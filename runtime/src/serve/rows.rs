@@ -5,18 +5,21 @@ use std::sync::Arc;
 use headwater_connectors::format::json::JsonDecoder;
 use headwater_connectors::format::text::{format_time, key_text as json_of_key, write_string};
 use headwater_connectors::format::{Decoder, Message};
-use headwater_connectors::sink::{HeldStore, JobRows, KEY_TEXT_BYTES_MAX, Lookup, RowText, SINKS, Takes};
+use headwater_connectors::sink::{HeldStore, JobRows, KEY_TEXT_BYTES_MAX, Lookup, RowText, SINKS, Takes, texts};
 use headwater_connectors::{Path, Wanted};
+use headwater_operators::key_codec::KeyCodec;
 
+use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::{DataType, FieldRef, Schema};
 
 use crate::base::failure::Failure;
 use crate::base::id::{GroupId, Id, SinkId};
-use crate::base::time::{Time, WallClock};
+use crate::base::time::{Tick, Time, WallClock};
 use crate::catalog::opened::Opened;
 use crate::job::nearest::expected;
 use crate::job::validate::types;
 use crate::job::{Job, TimeUnit, Window, instant};
+use crate::observe::earlier::Earlier;
 use crate::serve_log::{Noted, ServeLog};
 use crate::start::stores::shapes;
 
@@ -72,28 +75,73 @@ pub struct Asked {
     pub group: GroupId,
     /// The key's JSON text.
     pub key: String,
+    /// Its columns.
+    pub columns: Vec<ArrayRef>,
     pub window_start_us: Option<i64>,
+    /// The tick at which the rows were so; `None`: the newest.
+    pub at: Option<Tick>,
 }
 
 impl Asked {
-    /// `values`: `COL=VALUE`, one for each key column; `window`: a start.
-    pub fn parse(opened: &Opened, group: GroupId, values: &[String], window: Option<&str>) -> Result<Asked, Failure> {
+    /// `values`: `COL=VALUE`, one for each key column; `window`: a start; `at`: a time, of which the last tick counts.
+    pub fn parse(
+        opened: &Opened,
+        group: GroupId,
+        values: &[String],
+        (window, at): (Option<&str>, Option<&str>),
+    ) -> Result<Asked, Failure> {
         let shape = opened.shape(group);
-        let window_start_us = match window {
-            None => None,
-            Some(_) if !shape.windowed() => {
-                return Err(Failure::Usage(format!("`{}` has no windows: leave out --window", shape.name)));
-            }
-            Some(text) => Some(instant::parse(text).or_else(|| text.parse().ok()).ok_or_else(|| {
-                Failure::Usage(format!("`{text}` is no time: expected one like 2026-01-31T10:00:00Z, or microseconds"))
-            })?),
-        };
-        Ok(Asked { group, key: key_text(opened, group, values)?, window_start_us })
+        if window.is_some() && !shape.windowed() {
+            return Err(Failure::Usage(format!("`{}` has no windows: leave out --window", shape.name)));
+        }
+        if at.is_some() {
+            has_history(&opened.job, group)?;
+        }
+        let window_start_us = window.map(time).transpose()?;
+        let at = at.map(time).transpose()?.map(|us| Tick::down(Tick::from_us(us), opened.job.tick()));
+        let named = key(opened, group, values)?;
+        Ok(Asked {
+            group,
+            key: json_of_key(&named, 0..shape.keys, 0),
+            columns: named.columns()[..shape.keys].to_vec(),
+            window_start_us,
+            at,
+        })
     }
 }
 
-/// The key's JSON text, as stores have it.
-fn key_text(opened: &Opened, group: GroupId, values: &[String]) -> Result<String, Failure> {
+/// In microseconds.
+fn time(text: &str) -> Result<i64, Failure> {
+    instant::parse(text).or_else(|| text.parse().ok()).ok_or_else(|| {
+        Failure::Usage(format!("`{text}` is no time: expected one like 2026-01-31T10:00:00Z, or microseconds"))
+    })
+}
+
+/// Whether earlier rows of a group or a view are kept.
+pub fn has_history(job: &Job, group: GroupId) -> Result<(), Failure> {
+    if job.history_of(group).is_some() {
+        return Ok(());
+    }
+    let (kind, name) = (job.view_of(group).map_or("features", |view| job.views[view].of.section()), job.name_of(group));
+    Err(Failure::Usage(format!(
+        "earlier values of `{name}` are not kept: write history = \"10m\" under [{kind}.{name}] to read it at any time of the last ten minutes"
+    )))
+}
+
+/// Nobody can be asked for them.
+pub fn not_running(job: &Job) -> Failure {
+    let file = &*job.places.file;
+    let hint = if file.is_empty() { String::new() } else { format!(": start it with `headwater run {file}`") };
+    Failure::Running(format!("{} is not running, and only a run keeps earlier values{hint}", job.name))
+}
+
+/// Earlier values are not a store's.
+pub fn sink_at() -> Failure {
+    Failure::Usage("--sink and --at do not go together: the run itself keeps earlier values".to_owned())
+}
+
+/// The key's columns, as events have them.
+fn key(opened: &Opened, group: GroupId, values: &[String]) -> Result<RecordBatch, Failure> {
     let shape = opened.shape(group);
     let fields = &shape.schema.fields()[..shape.keys];
     let names = || fields.iter().map(|f| f.name().as_str());
@@ -144,8 +192,7 @@ fn key_text(opened: &Opened, group: GroupId, values: &[String]) -> Result<String
         }
     }
     let schema = Schema::new(fields.iter().map(|field| field.as_ref().clone().with_nullable(true)).collect::<Vec<_>>());
-    let named = decoded.batch.with_schema(schema.into()).map_err(|e| Failure::Running(format!("the key: {e}")))?;
-    Ok(json_of_key(&named, 0..shape.keys, 0))
+    decoded.batch.with_schema(schema.into()).map_err(|e| Failure::Running(format!("the key: {e}")))
 }
 
 /// A value as JSON, by its column's type; what is no value of it becomes null.
@@ -191,6 +238,19 @@ pub fn get(
     Ok(rows.iter().map(|row| line(row, as_of)).collect())
 }
 
+/// The same of the rows at an earlier tick. They were served then, if they were: that is not written down once more.
+pub fn get_at(earlier: &Earlier, opened: &Opened, asked: &Asked, tick: Tick) -> Result<Vec<String>, Failure> {
+    let shape = opened.shape(asked.group);
+    let types: Vec<DataType> = asked.columns.iter().map(|column| column.data_type().clone()).collect();
+    let encoded = KeyCodec::new(&types).and_then(|codec| codec.encode(&asked.columns));
+    let key = encoded.map_err(|e| Failure::Running(format!("the key: {e}")))?.value(0).to_vec();
+    let Some(rows) = earlier.ask((asked.group, &shape.name), key, tick)? else { return Ok(vec![]) };
+    let texts = texts(shape, &opened.with_derived(asked.group, &rows));
+    let is_asked =
+        |row: &&RowText| asked.window_start_us.is_none_or(|asked| row.window.is_some_and(|(start, _)| start == asked));
+    Ok(texts.iter().filter(is_asked).map(|row| line(row, Some(tick.us()))).collect())
+}
+
 fn note(log: &ServeLog, group: &str, asked: &Asked, (time, as_of): (WallClock, Option<i64>), row: Option<&RowText>) {
     log.note(Noted {
         group: group.to_owned(),
@@ -207,7 +267,8 @@ pub fn not_found(group: &str, asked: &Asked) -> Failure {
     let window = asked.window_start_us.map_or_else(String::new, |start| {
         format!(" and the window that starts at {} (without --window: every window of the key)", format_time(start))
     });
-    Failure::Running(format!("not found: `{group}` has no row of {key}{window}"))
+    let at = asked.at.map_or_else(String::new, |tick| format!(" at {tick}"));
+    Failure::Running(format!("not found: `{group}` has no row of {key}{window}{at}"))
 }
 
 /// Every row of a group, a line each.

@@ -97,6 +97,9 @@ pub struct GroupEntry {
     pub rows: Vec<String>,
     /// The sinks that have it, with what they are.
     pub served: Vec<String>,
+    /// How far back it can be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub history: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub freshness: Option<Freshness>,
     pub columns: Vec<ColumnEntry>,
@@ -113,6 +116,8 @@ pub struct ViewEntry {
     pub sql: String,
     pub key: Vec<FieldEntry>,
     pub served: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub history: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub freshness: Option<Freshness>,
     /// But for those of the key.
@@ -226,9 +231,14 @@ fn of_group(job: &Job, id: GroupId, opened: Option<&Opened>, running: Option<&Re
         window: window(group),
         rows: meaning::of_rows(group, Span::from_us(lateness_us), Tick::down(WallClock::now(), job.tick())),
         served: sinks.map(|sink| format!("{}: {}", sink.name, sink.to.describe())).collect(),
+        history: history(job, id),
         freshness,
         columns,
     }
+}
+
+fn history(job: &Job, rows: GroupId) -> Option<String> {
+    job.history_of(rows).map(|history| duration::display(history.us()))
 }
 
 fn of_view(job: &Job, id: ViewId, opened: Option<&Opened>, running: Option<&Report>) -> ViewEntry {
@@ -260,6 +270,7 @@ fn of_view(job: &Job, id: ViewId, opened: Option<&Opened>, running: Option<&Repo
         sql,
         key: fields,
         served: sinks.map(|sink| format!("{}: {}", sink.name, sink.to.describe())).collect(),
+        history: history(job, rows),
         freshness,
         columns,
     }

@@ -51,6 +51,9 @@ fn show_group(out: &mut String, group: &GroupEntry) -> Result {
     writeln!(out, "- of `{}`, by {}, {}", group.sources.join("` and `"), key.join(", "), group.window)?;
     group.rows.iter().try_for_each(|line| writeln!(out, "- {}", cell(line)))?;
     group.served.iter().try_for_each(|sink| writeln!(out, "- served in {}", cell(sink)))?;
+    if let Some(history) = &group.history {
+        writeln!(out, "- readable at any time of the last {history}")?;
+    }
     if let Some(fresh) = &group.freshness {
         writeln!(out, "- fresh as of {}, {:.1} s ago", fresh.as_of, fresh.staleness_seconds)?;
     }
@@ -81,6 +84,9 @@ fn show_view(out: &mut String, view: &ViewEntry) -> Result {
     writeln!(out, "- of `{}`, by {}", view.reads.join("` and `"), key.join(", "))?;
     writeln!(out, "- SQL: `{}`", view.sql)?;
     view.served.iter().try_for_each(|sink| writeln!(out, "- served in {}", cell(sink)))?;
+    if let Some(history) = &view.history {
+        writeln!(out, "- readable at any time of the last {history}")?;
+    }
     if let Some(fresh) = &view.freshness {
         writeln!(out, "- fresh as of {}, {:.1} s ago", fresh.as_of, fresh.staleness_seconds)?;
     }

@@ -45,6 +45,7 @@ fn show_group(out: &mut String, group: &GroupEntry) -> Result {
     writeln!(out, "    of        {}, by {}, {}", group.sources.join(" and "), key.join(", "), group.window)?;
     group.rows.iter().try_for_each(|line| writeln!(out, "    rows      {line}"))?;
     group.served.iter().try_for_each(|sink| writeln!(out, "    served    {sink}"))?;
+    group.history.iter().try_for_each(|length| writeln!(out, "    earlier   of the last {length}"))?;
     if let Some(Freshness { as_of, staleness_seconds }) = &group.freshness {
         writeln!(out, "    fresh     as of {as_of}, {staleness_seconds:.1}s ago")?;
     }
@@ -60,6 +61,7 @@ fn show_view(out: &mut String, view: &ViewEntry) -> Result {
     writeln!(out, "    of        {}, by {}", view.reads.join(" and "), names(&view.key))?;
     writeln!(out, "    sql       {}", view.sql)?;
     view.served.iter().try_for_each(|sink| writeln!(out, "    served    {sink}"))?;
+    view.history.iter().try_for_each(|length| writeln!(out, "    earlier   of the last {length}"))?;
     if let Some(Freshness { as_of, staleness_seconds }) = &view.freshness {
         writeln!(out, "    fresh     as of {as_of}, {staleness_seconds:.1}s ago")?;
     }

@@ -35,6 +35,7 @@ pub const WINDOW_KEYS: [&str; 6] = ["tumbling", "hopping", "session", "every", "
 const HOPS_MAX: i64 = 100_000;
 /// From so many on it is worth a word.
 const HOPS_WARNED_MIN: i64 = 1_000;
+const HISTORY_WARNED_US_MIN: i64 = duration::DAY_US;
 
 /// Reads a group; `None` where none of its sources is known.
 /// `groups`: the names of all, in their order.
@@ -47,7 +48,7 @@ pub fn read(
     let name = entry.name.as_str();
     name_is_plain(cx, "feature group", name, entry.at, "");
     let section = Section::open(cx, format!("feature group `{name}`"), entry, &KEYS)?;
-    refuse_history(cx, &section);
+    let history_us = history(cx, &section, tick_us);
     let of_group = group_sources(cx, &section, sources);
     let key = key(cx, &section);
     let explode = explode(cx, &section, &of_group);
@@ -84,17 +85,29 @@ pub fn read(
         filter,
         window: if let Windowed::Window(window) = windowed { window } else { Window::Trailing },
         retain_us,
+        history_us,
         columns,
         derived,
         about: about::read(cx, &section),
     })
 }
 
-/// Rows as they were are not kept yet.
-pub(super) fn refuse_history(cx: &mut Context, section: &Section) {
-    if let Some(history) = section.get("history") {
-        cx.error(history.at, "earlier values are not built yet: leave `history` out");
+/// How far back rows can be read. Every change of that time is in memory.
+pub(super) fn history(cx: &mut Context, section: &Section, tick_us: i64) -> Option<i64> {
+    let history_us = section.duration(cx, "history", 1)?;
+    let at = section.get("history").map_or(section.at, |entry| entry.value.at);
+    if history_us < tick_us {
+        let tick = duration::display(tick_us);
+        cx.warning(at, format!("`history` is shorter than the tick of {tick}: only the newest rows can be read"));
     }
+    if history_us >= HISTORY_WARNED_US_MIN {
+        let length = duration::display(history_us);
+        cx.warning(
+            at,
+            format!("every row that changed within the last {length} is kept in memory, as often as it changed"),
+        );
+    }
+    Some(history_us)
 }
 
 /// Whose events it has, ascending.

@@ -117,13 +117,13 @@ fn whole(cx: &mut Context, root: &Table) -> Job {
     };
     let others = [("source", of_kind(false)), ("table", of_kind(true)), ("feature group", names.clone())];
     view::check_names(cx, "view", &tables, &others);
-    let mut views: IdVec<_, _> = tables.iter().filter_map(|entry| view::read(cx, entry)).collect();
+    let mut views: IdVec<_, _> = tables.iter().filter_map(|entry| view::read(cx, entry, tick_us)).collect();
     names.extend(tables.iter().map(|entry| entry.name.as_str()));
     let links = named_tables(cx, &section, "links", None);
     let of_views = tables.iter().map(|entry| entry.name.as_str()).collect();
     let others: Vec<_> = others.into_iter().chain([("view", of_views)]).collect();
     view::check_names(cx, "links", &links, &others);
-    links.iter().filter_map(|entry| links::read(cx, entry)).for_each(|links| _ = views.push(links));
+    links.iter().filter_map(|entry| links::read(cx, entry, tick_us)).for_each(|links| _ = views.push(links));
     names.extend(links.iter().map(|entry| entry.name.as_str()));
     let state = state(cx, &section, &name.text);
     let tables = named_tables(cx, &section, "sinks", None);
