@@ -175,8 +175,8 @@ pub struct BackfillArgs {
     /// Threads; otherwise as many as the machine has. The result is the same for any number
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub workers: Option<u16>,
-    /// About how much memory events, labels and rows may take, as in 512MiB or 8GB; otherwise a quarter of the machine's. The
-    /// rest goes to disk
+    /// About how much memory events, labels and rows may take, as in 512MiB or 8GB; otherwise a quarter of the machine's, at most
+    /// 2GiB. The rest goes to disk
     #[arg(long, value_name = "SIZE", value_parser = memory::parse)]
     pub memory: Option<u64>,
     /// Where that lies; otherwise below the job's local state
@@ -232,7 +232,8 @@ pub struct VerifyArgs {
     /// Threads; otherwise as many as the machine has
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub workers: Option<u16>,
-    /// About how much memory a backfill may take, as in 512MiB or 8GB; otherwise a quarter of the machine's. The rest goes to disk
+    /// About how much memory a backfill may take, as in 512MiB or 8GB; otherwise a quarter of the machine's, at most 2GiB. The rest
+    /// goes to disk
     #[arg(long, value_name = "SIZE", value_parser = memory::parse)]
     pub memory: Option<u64>,
     /// Where that lies; otherwise below the job's local state
