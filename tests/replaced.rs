@@ -91,26 +91,6 @@ fn what_is_replaced_is_taken_back() {
     assert_eq!(reasons, [("late", Some(5))]);
     let checked = finish(run(&["check", path.to_str().unwrap()]), 0).stdout;
     assert!(checked.contains("keys are remembered as long as a window may hold their events"), "{checked}");
-    let spine = finish(
-        run(&[
-            "backfill",
-            path.to_str().unwrap(),
-            "--spine",
-            "s.parquet",
-            "--time",
-            "t",
-            "--out",
-            "o.parquet",
-            "--features",
-            "cards",
-        ]),
-        2,
-    );
-    assert!(
-        spine.stderr.contains("replace one another: a backfill of such a group is not built yet"),
-        "{}",
-        spine.stderr
-    );
 }
 
 /// Orders that are changed and cancelled, of which some come in another partition; by every kind of window.

@@ -138,7 +138,7 @@ class Job(Part):
         *,
         time: str,
         known: str = "arrival",
-        features: Iterable[str | Features] | None = None,
+        features: Iterable[str | Features | View | Links] | None = None,
         workers: int | None = None,
         memory: str | None = None,
     ) -> Any:
@@ -146,7 +146,8 @@ class Job(Part):
 
         `spine` is a table of pyarrow, Polars, pandas or DuckDB, or anything else that has `__arrow_c_stream__`; what comes back is of the
         same kind. `known` is `"arrival"` (what a run would have served), `"event"` (in hindsight) or `"served"` (as `"arrival"`, with what a run
-        admitted late, which `[state] admissions = true` keeps).
+        admitted late, which `[state] admissions = true` keeps). `features` are trailing and lifetime groups, otherwise all of them; views and
+        links are among them where they are named.
         """
         named = None if features is None else [getattr(group, "name", group) for group in features]
         table = handed_in(spine)

@@ -23,7 +23,7 @@ const LAYERS: [(&str, &str); 22] = [
     ("cluster", "base job"),
     ("run", "base job plan catalog checkpoint serve_log observe ingest start render cluster"),
     ("serve", "base job catalog serve_log observe start"),
-    ("backfill", "base job plan catalog checkpoint ingest start"),
+    ("backfill", "base job plan catalog checkpoint observe ingest start render cluster"),
     ("verify", "base job catalog checkpoint serve_log start serve backfill"),
     ("describe", "base job plan catalog checkpoint observe ingest start serve"),
     ("embed", "base job catalog serve_log observe cluster run serve"),

@@ -6,7 +6,7 @@
 //! backfill         -> rows             as the changelog has them; where a row went, that of a key without events
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -29,12 +29,17 @@ const GROUPS: [&str; 2] = ["every", "pairs"];
 
 /// Of the lines from a tick on.
 pub fn published(dir: &Path, from: i64) -> Published {
+    published_of(dir, from, &GROUPS)
+}
+
+/// The same of groups and views that somebody names.
+pub fn published_of(dir: &Path, from: i64, names: &[&str]) -> Published {
     let mut all = Published::new();
     for line in std::fs::read_to_string(dir.join("changes.jsonl")).unwrap().lines() {
         let value: Value = serde_json::from_str(line).unwrap();
         let Some(group) = value["features"].as_str() else { continue };
         let time = micros(value["time"].as_str().unwrap());
-        if time < from || !GROUPS.contains(&group) {
+        if time < from || !names.contains(&group) {
             continue;
         }
         let key = (value["key"]["k"].as_str().unwrap().to_owned(), value["key"]["q"].as_i64());
@@ -94,7 +99,8 @@ pub fn assert_same(dir: &Path, published: &Published, workers: usize, about: &st
 /// Asks for everything that was published.
 pub fn compare(dir: &Path, published: &Published, tick: i64, more: &[&str], env: &[(&str, String)]) -> Compared {
     let mut all = Compared::default();
-    for group in GROUPS {
+    let groups: BTreeSet<&str> = published.keys().map(|(group, _)| group.as_str()).collect();
+    for group in groups {
         let mut labels = labels(published, group, tick);
         // In another order than time's.
         labels.reverse();

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `as_served` | the changelog of runs, made a spine: no difference |
 //! | `looked_up` | the same of groups that look up in tables |
+//! | `replayed` | the same of views, of links, of groups that look up in groups, and of events that replace one another |
 //! | `served` | the same of live runs, with what they admitted late |
 //! | `verified` | what live runs served, by their serve logs, against backfills |
 //! | `random` | random spines, and the model |
@@ -16,6 +17,7 @@ mod as_served;
 mod data;
 mod looked_up;
 mod random;
+mod replayed;
 mod running;
 mod served;
 mod spines;

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::as_served::{compare, published};
+use super::as_served::{Published, compare, published};
 use super::data::{EVERY_AGGREGATE, Event, Sides, job};
 use crate::support::*;
 
@@ -75,8 +75,11 @@ fn begin_with(case: &Case, job: &Path, workers: &str, env: &[(&str, String)]) ->
 }
 
 pub fn assert_served(case: &Case, about: &str, env: &[(&str, String)]) {
-    let published = published(case.dir.path(), i64::MIN);
-    let served = compare(case.dir.path(), &published, TICK, &["--known", "served"], env);
+    assert_served_of(case, about, env, &published(case.dir.path(), i64::MIN));
+}
+
+pub fn assert_served_of(case: &Case, about: &str, env: &[(&str, String)], published: &Published) {
+    let served = compare(case.dir.path(), published, TICK, &["--known", "served"], env);
     assert!(served.compared > 200, "{about}: there is something to compare: {}", served.compared);
     assert!(
         served.different.is_empty(),
@@ -85,7 +88,7 @@ pub fn assert_served(case: &Case, about: &str, env: &[(&str, String)]) {
         served.compared,
         served.different[0]
     );
-    let arrival = compare(case.dir.path(), &published, TICK, &["--known", "arrival"], env);
+    let arrival = compare(case.dir.path(), published, TICK, &["--known", "arrival"], env);
     assert!(!arrival.different.is_empty(), "{about}: what was admitted late makes a difference");
 }
 

@@ -219,7 +219,7 @@ fn what_cannot_be_is_told() {
     std::fs::write(dir.join("labels.csv"), "k,at\n").unwrap();
     let out = ["--out", "out.parquet"];
     let rows: [(&[&str], &[&str]); 16] = [
-        (&["--features", "by_kk"], &["no group `by_kk`", "did you mean `by_k`?"]),
+        (&["--features", "by_kk"], &["no group or view `by_kk`", "did you mean `by_k`?"]),
         (&["--features", "hourly"], &["`hourly` has tumbling windows"]),
         (&["--features", "by_k", "--time", "att"], &["no column `att`", "did you mean `at`?"]),
         (&["--features", "by_k", "--time", "seconds"], &["`seconds` is int64, expected a timestamp"]),

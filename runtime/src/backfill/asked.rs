@@ -1,59 +1,96 @@
-//! Which groups a backfill is asked for.
+//! Which groups and views a backfill is asked for, and how the rows of each are worked out.
+//!
+//! | rows of | as known at arrival, as served | in hindsight |
+//! |---|---|---|
+//! | a group of events that stay, with lookups in tables or without | swept | swept |
+//! | a group of events that replace one another | replayed | the events are replayed, and swept as they are in the end |
+//! | a group that looks up in groups; a view, links | replayed | an error: what they had been made of was known at arrival |
 
 use crate::base::failure::Failure;
 use crate::base::id::GroupId;
 use crate::job::nearest::expected;
-use crate::job::{Job, Window};
+use crate::job::{Group, Job, Lookup, Window};
 
-/// In the order of the job.
-pub fn groups(job: &Job, features: Option<&[String]>) -> Result<Vec<GroupId>, Failure> {
-    let trailing = |id: &GroupId| {
-        let group = &job.groups[*id];
-        group.window == Window::Trailing && job.refuses_backfill(group).is_none()
+use super::request::Known;
+
+/// All that has rows of moments, and not of windows: by the numbers that sinks know.
+pub fn of_moments(job: &Job) -> impl Iterator<Item = GroupId> {
+    job.all_rows().filter(|rows| job.groups.get(*rows).is_none_or(is_trailing))
+}
+
+fn is_trailing(group: &Group) -> bool {
+    group.window == Window::Trailing
+}
+
+/// Whether rows are worked out by a replay of the job.
+pub fn is_replayed(job: &Job, rows: GroupId) -> bool {
+    let is_plain = |group: &Group| {
+        let mut sources = group.sources.iter();
+        !has_rows_before(group) && sources.all(|source| job.sources[*source].replaced.is_none())
     };
-    let all: Vec<GroupId> = job.groups.ids().filter(trailing).collect();
-    let Some(features) = features else {
-        if all.is_empty() {
-            return Err(Failure::Usage(
-                "the job has no trailing or lifetime group of events that stay: there is nothing to backfill"
-                    .to_owned(),
-            ));
-        }
-        return Ok(all);
+    !job.groups.get(rows).is_some_and(is_plain)
+}
+
+/// Whether rows have a meaning in hindsight.
+pub fn has_hindsight(job: &Job, rows: GroupId) -> bool {
+    job.groups.get(rows).is_some_and(|group| !has_rows_before(group))
+}
+
+fn has_rows_before(group: &Group) -> bool {
+    group.lookups.iter().any(|lookup| lookup.features().is_some())
+}
+
+/// In the order of the job. `features`: by name; otherwise every trailing and lifetime group.
+pub fn rows(job: &Job, features: Option<&[String]>, known: Known) -> Result<Vec<GroupId>, Failure> {
+    let asked = match features {
+        Some(features) => named(job, features)?,
+        None => job.groups.ids().filter(|group| is_trailing(&job.groups[*group])).collect(),
     };
-    let names = || all.iter().map(|id| job.groups[*id].name.as_str());
+    if asked.is_empty() {
+        let none = "the job has no trailing or lifetime group: there is nothing to backfill".to_owned();
+        let hint = if job.views.is_empty() { "" } else { " (views and links only where --features names them)" };
+        return Err(Failure::Usage(none + hint));
+    }
+    match asked.iter().find(|rows| known == Known::Event && !has_hindsight(job, **rows)) {
+        Some(rows) => Err(Failure::Usage(no_hindsight(job, *rows))),
+        None => Ok(asked),
+    }
+}
+
+fn no_hindsight(job: &Job, rows: GroupId) -> String {
+    let looked_up = || job.groups[rows].lookups.iter().find_map(Lookup::features);
+    let what = match job.view_of(rows) {
+        Some(view) => format!("is {}", job.views[view].of.kind().replace("view", "a view")),
+        None => format!("looks up in group `{}`", looked_up().map_or("", |group| job.groups[group].name.as_str())),
+    };
+    format!(
+        "--known event: `{}` {what}: it is made of rows as they were known at arrival, and has no hindsight (ask for `--known arrival`, or \
+         leave it out with --features)",
+        job.name_of(rows)
+    )
+}
+
+fn named(job: &Job, features: &[String]) -> Result<Vec<GroupId>, Failure> {
     let mut asked = vec![];
     for name in features {
-        if job.views.find(|view| view.name == *name).is_some() {
-            return Err(Failure::Usage(format!(
-                "--features: `{name}` is a view: a backfill of views is not built yet"
-            )));
-        }
-        let Some(id) = job.groups.find(|group| group.name == *name) else {
-            return Err(Failure::Usage(format!(
-                "--features: the job has no group `{name}`: {}",
-                expected(name, names())
-            )));
+        let Some(rows) = job.all_rows().find(|rows| job.name_of(*rows) == name) else {
+            let near = expected(name, of_moments(job).map(|rows| job.name_of(rows)));
+            return Err(Failure::Usage(format!("--features: the job has no group or view `{name}`: {near}")));
         };
-        if let Some(why) = job.refuses_backfill(&job.groups[id]) {
-            return Err(Failure::Usage(format!(
-                "--features: `{name}` {why}: a backfill of such a group is not built yet"
-            )));
-        }
-        let kind = match job.groups[id].window {
+        let kind = job.groups.get(rows).and_then(|group| match group.window {
             Window::Trailing => None,
             Window::Tumbling { .. } => Some("tumbling"),
             Window::Hopping { .. } => Some("hopping"),
             Window::Calendar(_) => Some("calendar"),
             Window::Session { .. } => Some("session"),
-        };
+        });
         if let Some(kind) = kind {
             return Err(Failure::Usage(format!(
                 "--features: `{name}` has {kind} windows, and its rows are of windows, not of moments: a backfill has trailing and \
-                 lifetime groups only"
+                 lifetime groups, views and links only"
             )));
         }
-        asked.push(id);
+        asked.push(rows);
     }
     asked.sort_unstable();
     asked.dedup();

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, Int64Array, RecordBatch, UInt32Array, UInt64Array};
 use arrow::compute::take;
@@ -18,7 +19,8 @@ use crate::base::failure::Failure;
 
 pub struct Labels<'a> {
     /// By the spine's key columns.
-    sets: Vec<(Parted<'a>, AskedKeys)>,
+    sets: Vec<(Parted<'a>, Arc<AskedKeys>)>,
+    shards: usize,
     rows: u64,
     /// The first and the last moment; `None`: nothing is asked for.
     span: Option<(i64, i64)>,
@@ -59,7 +61,8 @@ impl<'a> Labels<'a> {
             watch.add(batch.num_rows());
         }
         collectors.into_iter().try_for_each(Collector::finish)?;
-        Ok(Labels { sets, rows, span })
+        let sets = sets.into_iter().map(|(parted, asked)| (parted, Arc::new(asked))).collect();
+        Ok(Labels { sets, shards, rows, span })
     }
 
     /// How many rows the spine has.
@@ -75,7 +78,12 @@ impl<'a> Labels<'a> {
         &self.sets[set].0
     }
 
-    pub fn asked(&self, set: usize) -> &AskedKeys {
+    /// In how many shards keys are parted.
+    pub fn shards(&self) -> usize {
+        self.shards
+    }
+
+    pub fn asked(&self, set: usize) -> &Arc<AskedKeys> {
         &self.sets[set].1
     }
 }

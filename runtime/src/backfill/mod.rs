@@ -1,4 +1,4 @@
-//! A backfill: for each row of a spine, what the groups' rows were at its time.
+//! A backfill: for each row of a spine, what the rows of groups and views were at its time.
 //!
 //! ```text
 //! spine      -> labels     keys and moments, parted by key                                        `spine`, `labels`
@@ -8,6 +8,7 @@
 //! tables    -> lookups     before them, with all of their versions: events as they are seen at    `tables`, `lookups`
 //!                          each tick
 //! a shard    -> rows       labels and events side by side, in order of time                       `sweep`, operators' `probe`
+//! what is made of rows     replayed: the job's own dataflow, and of its changes those that labels ask for  `replay`
 //! rows       -> out        put back into the order of the spine, beside its own columns           `write`, `derive`
 //! ```
 //!
@@ -16,14 +17,17 @@
 
 mod admit;
 mod as_key;
-mod asked;
+pub mod asked;
 mod derive;
 mod labels;
 mod lookups;
 pub mod memory;
+mod planned;
+pub mod replay;
 pub mod request;
 mod runs;
 mod scan;
+pub mod scratch;
 pub mod served;
 mod shards;
 mod spill;
@@ -34,26 +38,36 @@ pub mod watch;
 mod workers;
 mod write;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use headwater_connectors::settings::Endpoint;
 use headwater_connectors::table::{Source, TableWriter, Target};
+use headwater_operators::keys;
+use headwater_operators::probe::Enter;
 
 use crate::base::failure::Failure;
-use crate::base::time::WallClock;
+use crate::base::id::{GroupId, IdVec, SourceId};
 use crate::catalog::open::open_for_events;
 use crate::job::Job;
 use labels::Labels;
 use memory::Budget;
+use planned::Planned;
+use replay::Replay;
+use replay::rows::{row_of_nothing, rows as rows_at};
 use request::{Done, Known, Request};
 use scan::Scan;
 use served::KeptAdmissions;
 use shards::Storage;
 use spill::Spill;
 use spine::Spine;
+use sweep::{GroupRows, Swept, sweep};
 use watch::{Phase, Watch};
 use workers::Workers;
+
+/// Records of a shard, about: its keys, its order and its inputs lie near each other while it is worked out.
+const SHARD_RECORDS: u64 = 32 << 10;
 
 /// Half of the memory is for what is kept. A quarter is for what threads collect, each for each group, and hold twice for a moment; the
 /// rest for a shard on each, whose events are there three times while they are put in order.
@@ -78,36 +92,88 @@ fn check_apart(job: &Job, request: &Request) -> Result<(), Failure> {
     }
 }
 
+/// In so many shards keys are parted: of each there are about as many events as one puts in order at once.
+fn shards(records: u64) -> usize {
+    (records / SHARD_RECORDS).next_power_of_two().clamp(1, keys::SHARDS) as usize
+}
+
 /// Works it out.
 pub fn backfill(job: Job, request: &Request, watch: &Watch, stop: &AtomicBool) -> Result<Done, Failure> {
     check_apart(&job, request)?;
-    let groups = asked::groups(&job, request.features.as_deref())?;
+    let (asked, known) = (asked::rows(&job, request.features.as_deref(), request.known)?, request.known);
     for warning in &job.warnings {
         tracing::warn!("{}: {}", job.places.show(warning.at), warning.message);
     }
-    let kept = (request.known == Known::Served).then(|| KeptAdmissions::find(&job)).transpose()?;
+    let kept = (known == Known::Served).then(|| KeptAdmissions::find(&job)).transpose()?;
     let scratch = request.spill.clone().unwrap_or_else(|| job.state.local.join("backfill"));
     let spill = Spill::new(&scratch);
     if request.spine.is_remote() || request.out.is_remote() {
         spill.make_dir()?;
     }
-    let opened = Arc::new(open_for_events(job)?);
+    let opened = Arc::new(open_for_events(job, &IdVec::new())?);
     let workers = Workers::new(request.workers, stop);
-    let spine = Spine::open(&opened, &groups, request, &scratch)?;
+    let spine = Spine::open(&opened, &asked, request, &scratch)?;
     let mut out = TableWriter::to(&request.out, spine.schema(), &scratch)?.on_threads(request.workers);
     let budget = Budget::new(request.memory / 2);
-    let storage = storage(request, groups.len(), &budget, &spill);
-    let scan = Scan::plan(&opened, &groups, request.known, WallClock::now())?;
+    let storage = storage(request, asked.len(), &budget, &spill);
+    let planned = Planned::of(&opened, &asked)?;
+    if known.enter() == Enter::Visible {
+        planned.warn_of_lost_lateness(&opened);
+    }
+    let (replayed, swept): (Vec<GroupId>, Vec<GroupId>) =
+        asked.iter().partition(|rows| asked::is_replayed(&opened.job, **rows));
+    let scan = Scan::plan(&opened, &swept, known, &planned)?;
+    let replay = (!replayed.is_empty()).then(|| Replay::open(&opened, &replayed, &planned, &scratch)).transpose()?;
+    let records = scan.records() + replay.as_ref().map_or(0, Replay::records);
     watch.enter(Phase::Spine, spine.rows());
-    let labels = Labels::read(&spine, scan.shards(), storage, (&workers, watch))?;
-    let (events, read) = scan.read(&spine, &labels, kept.as_ref(), storage, (&workers, watch))?;
-    let mut done =
-        Done { rows: labels.rows(), dead_letters: read.dead_letters(), records: read.records, ..Done::default() };
-    let rows = sweep::sweep(&opened, (&spine, &labels), events, storage, (&workers, watch))?;
-    done.unfit_sums = rows.unfit_sums;
-    done.columns = spine.appended();
+    let labels = Labels::read(&spine, shards(records), storage, (&workers, watch))?;
+    if let (Some(kept), Some(span)) = (&kept, labels.span()) {
+        kept.warn_of_the_unknown(span);
+    }
+    let (mut events, read) = scan.read(&spine, &labels, kept.as_ref(), storage, (&workers, watch))?;
+    let mut done = Done { rows: labels.rows(), columns: spine.appended(), records: read.records, ..Done::default() };
+    let (mut dead_letters, mut changes) = (read.dead_letters(), vec![]);
+    let of_replay: Vec<(GroupId, usize)> =
+        spine.groups.iter().filter(|(rows, _)| replayed.contains(rows)).copied().collect();
+    if let Some(replay) = &replay {
+        let (caught, told) = match known {
+            Known::Event => replay.events(&of_replay, &labels, storage, (&workers, watch))?,
+            _ => replay.changes((known, &of_replay), &labels, kept.as_ref(), storage, (&workers, watch))?,
+        };
+        match known {
+            Known::Event => {
+                let swept = |((group, set), events): (&(GroupId, usize), _)| Swept { group: *group, set: *set, events };
+                events.extend(of_replay.iter().zip(caught).map(swept));
+            }
+            _ => changes = caught,
+        }
+        done.records += told.records;
+        done.unfit_sums += told.unfit_sums;
+        for (of, n) in told.dead_letters {
+            // What both have read is a dead letter once.
+            let known = dead_letters.entry(of).or_default();
+            *known = n.max(*known);
+        }
+    }
+    watch.enter(Phase::Rows, Some(labels.rows() * spine.groups.len() as u64));
+    let (mut rows, unfit_sums) = sweep(&opened, (known.enter(), &labels), events, storage, (&workers, watch))?;
+    for ((id, set), changes) in of_replay.iter().zip(changes) {
+        let of_labels = (labels.parted(*set), changes);
+        let nothing = row_of_nothing(&opened, *id)?;
+        rows.insert(*id, rows_at(of_labels, nothing, labels.rows(), (&workers, watch))?);
+    }
+    let rows: Vec<GroupRows> = spine.groups.iter().filter_map(|(id, _)| rows.remove(id)).collect();
+    done.unfit_sums += unfit_sums;
+    done.dead_letters = by_reason(&dead_letters);
     done.failed_rows = write::write(&opened, (&spine, &rows), &mut out, (&workers, watch), labels.rows())?;
     out.finish()?;
     done.spilled = spill.bytes();
     Ok(done)
+}
+
+/// Whatever their source.
+fn by_reason(dead_letters: &BTreeMap<(SourceId, String), u64>) -> Vec<(String, u64)> {
+    let mut reasons: BTreeMap<String, u64> = BTreeMap::new();
+    dead_letters.iter().for_each(|((_, reason), n)| *reasons.entry(reason.clone()).or_default() += n);
+    reasons.into_iter().collect()
 }

@@ -14,7 +14,7 @@ pub struct Request {
     pub out: Target,
     /// The spine's column of times.
     pub time: String,
-    /// Names of groups; `None`: every trailing and lifetime group.
+    /// Names of groups and views; `None`: every trailing and lifetime group.
     pub features: Option<Vec<String>>,
     pub known: Known,
     pub workers: usize,
@@ -68,7 +68,7 @@ pub struct Done {
     /// Records that were read of histories and streams.
     pub records: u64,
     /// By reason.
-    pub dead_letters: Vec<(&'static str, u64)>,
+    pub dead_letters: Vec<(String, u64)>,
     /// Sums that did not fit their type, once for each row that could not show one.
     pub unfit_sums: u64,
     /// Rows of a group with a null since a derived column failed.

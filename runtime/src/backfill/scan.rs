@@ -22,13 +22,15 @@ use super::lookups::{self, LookUps};
 use super::request::Known;
 use super::served::{KeptAdmissions, Served};
 use super::shards::{Collector, Parted, Storage};
+use super::planned::Planned;
 use super::spine::Spine;
+use super::sweep::Swept;
 use super::tables::Tables;
 use super::watch::{Phase, Watch};
 use super::workers::Workers;
 use crate::base::failure::Failure;
 use crate::base::id::{GroupId, IdVec, ScanId, SourceId};
-use crate::base::time::{EventTime, MatchTime, WallClock};
+use crate::base::time::{EventTime, MatchTime};
 use crate::catalog::column_sets::ColumnSets;
 use crate::catalog::opened::Opened;
 use crate::ingest::admit::Admitted;
@@ -40,21 +42,16 @@ use crate::ingest::seam::Seam;
 use crate::ingest::shape::Batch;
 use crate::ingest::stamp::Stamped;
 use crate::ingest::versions::Versions;
-use crate::job;
 use crate::plan::Plan;
 use crate::plan::group::PlannedGroup;
 use crate::plan::side::Side;
-use crate::start::fresh;
-use crate::start::told::say_plan;
 
 /// Bytes of records read from a partition at a time.
 const POLL_BYTES: usize = 1 << 20;
-/// Events of a shard, about: its keys, its order and its inputs lie near each other while it is worked out.
-const SHARD_RECORDS: u64 = 32 << 10;
-
 /// What is read.
 pub struct Scan {
     opened: Arc<Opened>,
+    groups: Vec<GroupId>,
     plan: Plan,
     sets: ColumnSets,
     seams: IdVec<ScanId, Seam>,
@@ -81,48 +78,45 @@ impl Read {
         self
     }
 
-    pub fn dead_letters(&self) -> Vec<(&'static str, u64)> {
-        self.tally.by_reason().into_iter().collect()
+    /// By source and reason.
+    pub fn dead_letters(&self) -> BTreeMap<(SourceId, String), u64> {
+        self.tally.by_source()
     }
 }
 
 impl Scan {
-    /// Finds where history and stream meet, for the sources of these groups.
-    pub fn plan(opened: &Arc<Opened>, groups: &[GroupId], known: Known, now: WallClock) -> Result<Scan, Failure> {
+    /// Finds what is to be read for these groups. `planned`: all that they read.
+    pub fn plan(opened: &Arc<Opened>, groups: &[GroupId], known: Known, planned: &Planned) -> Result<Scan, Failure> {
         let mut scans = IdVec::new();
         let mut of_source: BTreeMap<SourceId, ScanId> = BTreeMap::new();
         for source in groups.iter().flat_map(|group| opened.graph.sources_of(*group)) {
             if let std::collections::btree_map::Entry::Vacant(new) = of_source.entry(source) {
-                new.insert(scans.push(fresh::plan_source(opened, source, now, false)?));
+                new.insert(scans.push(planned.scan(source)));
             }
         }
-        let planned = |id: GroupId| match groups.contains(&id) {
+        let group = |id: GroupId| match groups.contains(&id) {
             true => {
                 let scans: Vec<ScanId> = opened.graph.sources_of(id).map(|source| of_source[&source]).collect();
                 PlannedGroup::whole(opened, id, &scans)
             }
             false => PlannedGroup::with(opened, id, IdVec::new()),
         };
-        let plan = Plan::of(now, scans, opened.groups.ids().map(planned).collect());
-        say_plan(opened, &plan);
-        if known.enter() == Enter::Visible {
-            warn_of_lost_lateness(opened, &plan);
-        }
+        let plan = Plan::of(planned.now, scans, opened.groups.ids().map(group).collect());
         let sets = ColumnSets::open(opened, &plan, Side::Live)?;
         let seams = Seam::all(opened, &plan)?;
         let pieces = pieces(opened, &plan)?;
         let of_streams = plan.scans.iter().flat_map(|scan| &scan.partitions);
         let of_streams: u64 = of_streams.map(|partition| partition.end.past(partition.start).max(0) as u64).sum();
         let records = of_streams + pieces.iter().map(|(_, piece)| piece.rows).sum::<u64>();
-        Ok(Scan { opened: opened.clone(), plan, sets, seams, known, pieces, records })
+        Ok(Scan { opened: opened.clone(), groups: groups.to_vec(), plan, sets, seams, known, pieces, records })
     }
 
-    /// In how many shards keys are parted.
-    pub fn shards(&self) -> usize {
-        (self.records / SHARD_RECORDS).next_power_of_two().clamp(1, keys::SHARDS) as usize
+    /// How many records are read, if all are.
+    pub fn records(&self) -> u64 {
+        self.records
     }
 
-    /// Reads all that some label asks for: by group of the spine its events. `kept`: the admissions of a run, where they are asked for.
+    /// Reads all that some label asks for: events by group. `kept`: the admissions of a run, where they are asked for.
     pub fn read<'a>(
         &self,
         spine: &Spine,
@@ -130,14 +124,22 @@ impl Scan {
         kept: Option<&KeptAdmissions>,
         storage: Storage<'a>,
         (workers, watch): (&Workers, &Watch),
-    ) -> Result<(Vec<Parted<'a>>, Read), Failure> {
+    ) -> Result<(Vec<Swept<'a>>, Read), Failure> {
+        let of_spine: Vec<(GroupId, usize)> =
+            spine.groups.iter().filter(|(group, _)| self.groups.contains(group)).copied().collect();
         let of_group = |(group, _): &(GroupId, usize)| {
-            Parted::new(lookups::schema(&self.opened, *group, self.known.enter()), self.shards(), storage)
+            Parted::new(lookups::schema(&self.opened, *group, self.known.enter()), labels.shards(), storage)
         };
-        let parted: Vec<Parted> = spine.groups.iter().map(of_group).collect();
-        let Some(span) = labels.span() else { return Ok((parted, Read::default())) };
+        let parted: Vec<Parted> = of_spine.iter().map(of_group).collect();
+        let swept = |parted: Vec<Parted<'a>>| {
+            let one = |((group, set), events): (&(GroupId, usize), _)| Swept { group: *group, set: *set, events };
+            of_spine.iter().zip(parted).map(one).collect()
+        };
+        let Some(span) = labels.span().filter(|_| !of_spine.is_empty()) else {
+            return Ok((swept(parted), Read::default()));
+        };
         let asking = |(id, set): &(GroupId, usize)| Asking { id: *id, set: *set, reach: self.reach(*id, span) };
-        let groups: Vec<Asking> = spine.groups.iter().map(asking).collect();
+        let groups: Vec<Asking> = of_spine.iter().map(asking).collect();
         let reaches = self.plan.scans.pairs().map(|(scan, _)| self.reach_of_scan(scan, span)).collect::<IdVec<_, _>>();
         let effs = reaches
             .pairs()
@@ -173,7 +175,7 @@ impl Scan {
         let versions = std::mem::take(&mut of_tables.versions);
         let tables = Tables::of((&self.opened, &self.plan), versions, served.as_ref(), &mut of_tables.tally)?;
         let all = pass(Some(&tables))?.and(of_tables);
-        Ok((parted, all))
+        Ok((swept(parted), all))
     }
 
     fn is_of_table(&self, scan: ScanId) -> bool {
@@ -216,20 +218,6 @@ fn pieces(opened: &Opened, plan: &Plan) -> Result<Vec<(ScanId, Piece)>, Failure>
         all.extend(history.pieces(event_time.as_slice())?.into_iter().map(|piece| (id, piece)));
     }
     Ok(all)
-}
-
-fn warn_of_lost_lateness(opened: &Opened, plan: &Plan) {
-    let sources = plan.scans.iter().map(|scan| &opened.job.sources[scan.source]);
-    let has_lost = |source: &&job::Source| {
-        source.history.is_some() && source.arrival_time.is_none() && source.event_time.is_some()
-    };
-    for source in sources.filter(has_lost) {
-        tracing::warn!(
-            source = source.name,
-            "its history does not say when records arrived (`arrival_time`), and so not which came late: each counts from its event \
-             time on, which may be sooner than a run could know it"
-        );
-    }
 }
 
 /// A group that labels ask for.
@@ -382,7 +370,7 @@ impl<'s> Reading<'s> {
         let shared = self.shared;
         let Some(at) = shared.groups.iter().position(|asking| asking.id == group) else { return Ok(()) };
         let Asking { set, reach, .. } = &shared.groups[at];
-        let (asked, shards) = (shared.labels.asked(*set), shared.scan.shards());
+        let (asked, shards) = (shared.labels.asked(*set), shared.labels.shards());
         let keys = batch.column(events::KEY).as_binary::<i32>().clone();
         let times = |column: usize| batch.column(column).as_primitive::<Int64Type>().values().clone();
         let (ts, visible) = (times(events::TS), times(events::VISIBLE));

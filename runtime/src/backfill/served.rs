@@ -27,6 +27,7 @@ use crate::checkpoint::{manifest, state_file};
 use crate::job::{Job, SeamBy, Source};
 use crate::plan::Plan;
 use crate::plan::position::Position;
+use crate::plan::replay::LateRecords;
 use crate::plan::scan::Scan;
 
 /// How often the newest checkpoint is looked for, where a running job removes one while it is read.
@@ -66,7 +67,6 @@ impl KeptAdmissions {
 
     /// Reads those that matter to labels of a span of time, by the scans of a plan.
     pub fn read(&self, job: &Job, plan: &Plan, (first, last): (i64, i64)) -> Result<Served, Failure> {
-        self.warn_of_the_unknown((first, last));
         let sources: BTreeSet<u64> = plan.scans.iter().map(admissions::source_hash).collect();
         let matters = |a: &Admission| sources.contains(&a.source) && a.tick.us() > first && a.visible.us() <= last;
         let store = StateStore::open(job, 0, Arc::default())?;
@@ -79,22 +79,22 @@ impl KeptAdmissions {
             all = read_all(&store, &KeptAdmissions::find(job)?.files, &job.state.local, &matters);
         }
         let all = all?;
-        let mut by_scan: IdVec<ScanId, BTreeMap<i32, Vec<(Offset, Tick)>>> =
-            IdVec::filled(BTreeMap::new(), plan.scans.len());
-        for (id, scan) in plan.scans.pairs() {
+        let next = self.t + job.tick();
+        let of_scan = |scan: &Scan| {
             let source = admissions::source_hash(scan);
+            let mut by_partition: BTreeMap<i32, Vec<(Offset, Tick)>> = BTreeMap::new();
             for admission in all.iter().filter(|admission| admission.source == source) {
-                by_scan[id].entry(admission.partition).or_default().push((admission.offset, admission.tick));
+                by_partition.entry(admission.partition).or_default().push((admission.offset, admission.tick));
             }
-            by_scan[id].values_mut().for_each(|of_partition| of_partition.sort_unstable());
-            warn_of_the_lost(&job.sources[scan.source], scan, &by_scan[id]);
-        }
-        let read_to = plan.scans.iter().map(|scan| self.read_to.get(&admissions::source_hash(scan)).cloned()).collect();
-        Ok(Served { by_scan, read_to, next: self.t + job.tick() })
+            by_partition.values_mut().for_each(|of_partition| of_partition.sort_unstable());
+            warn_of_the_lost(&job.sources[scan.source], scan, &by_partition);
+            Arc::new(LateRecords { by_partition, unread: self.read_to.get(&source).cloned().map(|read| (read, next)) })
+        };
+        Ok(Served(plan.scans.iter().map(of_scan).collect()))
     }
 
-    /// What of a span of time cannot be told.
-    fn warn_of_the_unknown(&self, (first, last): (i64, i64)) {
+    /// Says what of a span of time cannot be told.
+    pub fn warn_of_the_unknown(&self, (first, last): (i64, i64)) {
         if let Some(upto) = self.unknown_upto().filter(|upto| first <= upto.us()) {
             tracing::warn!(
                 "up to {upto} it is not known which records were admitted late: rows there are as known at arrival"
@@ -204,53 +204,11 @@ fn bring(store: &StateStore, file: &StateFile, scratch: &Path) -> Result<Brought
 }
 
 /// At which ticks records of some scans were admitted late.
-pub struct Served {
-    /// By scan and partition, in the order of offsets.
-    by_scan: IdVec<ScanId, BTreeMap<i32, Vec<(Offset, Tick)>>>,
-    /// How far each partition was read by the checkpoint, and the first tick that may have more. `None`: it did not have the source.
-    read_to: IdVec<ScanId, Option<BTreeMap<i32, Offset>>>,
-    next: Tick,
-}
+pub struct Served(pub IdVec<ScanId, Arc<LateRecords>>);
 
 impl Served {
     /// The tick from which on a record counted, if it was read too late for its own.
-    pub fn tick(&self, scan: ScanId, (partition, offset): (i32, Offset)) -> Option<Tick> {
-        // A partition that it did not have has come since.
-        let is_unread = |read: &BTreeMap<i32, Offset>| read.get(&partition).is_none_or(|read| offset >= *read);
-        if self.read_to[scan].as_ref().is_some_and(is_unread) {
-            return Some(self.next);
-        }
-        let of_partition = self.by_scan[scan].get(&partition)?;
-        let at = of_partition.binary_search_by_key(&offset, |(offset, _)| *offset).ok()?;
-        Some(of_partition[at].1)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::base::id::Id;
-
-    #[test]
-    fn what_was_late_and_what_was_not_read_yet() {
-        let (at, tick) = (Offset::at, Tick::from_us);
-        let late = BTreeMap::from([(0, vec![(at(3), tick(70)), (at(8), tick(90))])]);
-        let served = Served {
-            by_scan: IdVec::from(vec![late, BTreeMap::new()]),
-            read_to: IdVec::from(vec![Some(BTreeMap::from([(0, at(10))])), None]),
-            next: tick(110),
-        };
-        for (scan, partition, offset, expected) in [
-            (0, 0, 3, Some(70)),
-            (0, 0, 4, None),
-            (0, 0, 8, Some(90)),
-            (0, 0, 9, None),
-            (0, 0, 10, Some(110)),
-            (0, 1, 0, Some(110)),
-            (1, 0, 10, None),
-        ] {
-            let found = served.tick(ScanId::at(scan), (partition, at(offset)));
-            assert_eq!(found, expected.map(tick), "{scan} {partition} {offset}");
-        }
+    pub fn tick(&self, scan: ScanId, at: (i32, Offset)) -> Option<Tick> {
+        self.0[scan].tick(at)
     }
 }

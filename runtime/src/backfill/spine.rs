@@ -24,13 +24,13 @@ pub struct Spine {
     pub time: usize,
     /// Each distinct list of key columns.
     pub keys: Vec<KeyColumns>,
-    /// The groups, in the order of the job, each with its place in `keys`.
+    /// The groups and views, in the order of the job, each with its place in `keys`.
     pub groups: Vec<(GroupId, usize)>,
     /// Its own columns, and those that are appended.
     schema: SchemaRef,
 }
 
-/// The columns of a spine that are the key of some group.
+/// The columns of a spine that are the key of some group or view.
 pub struct KeyColumns {
     pub columns: Vec<usize>,
     pub codec: KeyCodec,
@@ -46,14 +46,14 @@ impl Spine {
         let mut of_groups = vec![];
         for group in groups {
             let columns = key_columns(opened, *group, &own)?;
-            let types = &opened.groups[*group].key_types;
+            let types: Vec<DataType> = key_of(opened, *group).map(|(_, of)| of.clone()).collect();
             let known =
-                keys.iter().position(|known| known.columns == columns && known.codec.types() == types.as_slice());
+                keys.iter().position(|known| known.columns == columns && known.codec.types() == types);
             let at = match known {
                 Some(at) => at,
                 None => {
-                    let failed = |e| Failure::Running(format!("keys of {}: {e}", opened.job.groups[*group].name));
-                    keys.push(KeyColumns { columns, codec: KeyCodec::new(types).map_err(failed)? });
+                    let failed = |e| Failure::Running(format!("keys of {}: {e}", opened.job.name_of(*group)));
+                    keys.push(KeyColumns { columns, codec: KeyCodec::new(&types).map_err(failed)? });
                     keys.len() - 1
                 }
             };
@@ -122,21 +122,25 @@ fn time_column(schema: &Schema, name: &str) -> Result<usize, Failure> {
     }
 }
 
+/// The columns of the key of a group or a view, with their types.
+fn key_of(opened: &Opened, rows: GroupId) -> impl Iterator<Item = (&str, &DataType)> {
+    let shape = opened.shape(rows);
+    shape.schema.fields()[..shape.keys].iter().map(|field| (field.name().as_str(), field.data_type()))
+}
+
 fn key_columns(opened: &Opened, group: GroupId, spine: &Schema) -> Result<Vec<usize>, Failure> {
-    let (conf, open) = (&opened.job.groups[group], &opened.groups[group]);
+    let rows = opened.job.name_of(group);
     let mut columns = vec![];
-    for (key, data_type) in conf.key.iter().zip(&open.key_types) {
-        let name = key.name.as_str();
+    for (name, data_type) in key_of(opened, group) {
         let at = find(spine, name)?.ok_or_else(|| {
             let near = expected(name, names(spine));
-            Failure::Usage(format!("the spine has no column `{name}`, which is in the key of `{}`: {near}", conf.name))
+            Failure::Usage(format!("the spine has no column `{name}`, which is in the key of `{rows}`: {near}"))
         })?;
         let found = spine.field(at).data_type();
         if !fits(found, data_type) {
             return Err(Failure::Usage(format!(
-                "the spine's column `{name}` is {}, in the key of `{}` it is {}: {}",
+                "the spine's column `{name}` is {}, in the key of `{rows}` it is {}: {}",
                 shown(found),
-                conf.name,
                 shown(data_type),
                 hint(found, data_type)
             )));
@@ -150,7 +154,7 @@ fn whole_schema(opened: &Opened, groups: &[GroupId], own: &SchemaRef) -> Result<
     let mut fields: Vec<Arc<Field>> = own.fields().iter().cloned().collect();
     let mut known: BTreeMap<String, ()> = names(own).map(|name| (name.to_owned(), ())).collect();
     for group in groups {
-        let shape = &opened.groups[*group].shape;
+        let shape = opened.shape(*group);
         for field in &shape.schema.fields()[shape.columns()] {
             let name = format!("{}__{}", shape.name, field.name());
             if known.insert(name.clone(), ()).is_some() {

@@ -1,32 +1,35 @@
 //! Rows worked out, shard by shard, and parted by the block of the spine that they are for.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arrow::array::types::UInt64Type;
 use arrow::array::{AsArray, RecordBatch};
-use headwater_operators::probe::Probe;
+use headwater_operators::probe::{Enter, Probe};
 use headwater_operators::probe::rows::NUMBER;
 
 use super::labels::Labels;
 use super::lookups::takes_back;
 use super::runs;
 use super::shards::{Collector, Parted, Storage};
-use super::spine::Spine;
-use super::watch::{Phase, Watch};
+use super::watch::Watch;
 use super::workers::Workers;
 use crate::base::failure::Failure;
+use crate::base::id::GroupId;
 use crate::catalog::opened::Opened;
 
 /// Rows of the spine that are put together at a time.
 pub const BLOCK_ROWS: u64 = 128 << 10;
 
-/// The rows of all groups.
-pub struct Rows<'a> {
-    pub groups: Vec<GroupRows<'a>>,
-    pub unfit_sums: u64,
+/// What is swept.
+pub struct Swept<'e> {
+    pub group: GroupId,
+    /// Its labels.
+    pub set: usize,
+    pub events: Parted<'e>,
 }
 
-/// Of one group.
+/// Rows of a group or a view.
 pub struct GroupRows<'a> {
     /// By block.
     pub parted: Parted<'a>,
@@ -34,33 +37,31 @@ pub struct GroupRows<'a> {
     pub empty: RecordBatch,
 }
 
-/// `events`: by group of the spine.
+/// The rows of some groups; and how many sums did not fit.
 pub fn sweep<'a>(
     opened: &Opened,
-    (spine, labels): (&Spine, &Labels),
-    events: Vec<Parted>,
+    (enter, labels): (Enter, &Labels),
+    all: Vec<Swept>,
     storage: Storage<'a>,
     (workers, watch): (&Workers, &Watch),
-) -> Result<Rows<'a>, Failure> {
-    watch.enter(Phase::Rows, Some(labels.rows() * spine.groups.len() as u64));
-    let mut rows = Rows { groups: vec![], unfit_sums: 0 };
-    for ((group, set), events) in spine.groups.iter().zip(events) {
-        let open = &opened.groups[*group];
+) -> Result<(BTreeMap<GroupId, GroupRows<'a>>, u64), Failure> {
+    let (mut rows, mut unfit_sums) = (BTreeMap::new(), 0);
+    for Swept { group, set, events } in all {
+        let open = &opened.groups[group];
         let inputs: Vec<_> = open.inputs.iter().map(|input| input.data_type().clone()).collect();
-        let enter = spine.known.enter();
-        let probe = || match takes_back(opened, *group, enter) {
+        let probe = || match takes_back(opened, group, enter) {
             true => Probe::corrected(&open.columns, &inputs, enter),
             false => Probe::new(&open.columns, &inputs, enter),
         };
         let mut first = probe();
         let blocks = labels.rows().div_ceil(BLOCK_ROWS) as usize;
         let parted = Parted::new(first.schema().clone(), blocks, storage);
-        let (labels, next) = (labels.parted(*set), AtomicUsize::new(0));
+        let (labels, next) = (labels.parted(set), AtomicUsize::new(0));
         let work = |_| shards(probe(), (labels, &events), &parted, &next, (workers, watch));
-        rows.unfit_sums += workers.run(work)?.into_iter().sum::<u64>();
-        rows.groups.push(GroupRows { empty: first.empty().map_err(failed)?, parted });
+        unfit_sums += workers.run(work)?.into_iter().sum::<u64>();
+        rows.insert(group, GroupRows { empty: first.empty().map_err(failed)?, parted });
     }
-    Ok(rows)
+    Ok((rows, unfit_sums))
 }
 
 fn failed(e: arrow::error::ArrowError) -> Failure {
@@ -95,7 +96,8 @@ fn shards(
     Ok(probe.unfit_sums())
 }
 
-fn collect(collector: &mut Collector, rows: RecordBatch) -> Result<(), Failure> {
+/// Parts rows by block.
+pub fn collect(collector: &mut Collector, rows: RecordBatch) -> Result<(), Failure> {
     let numbers = rows.column(NUMBER).as_primitive::<UInt64Type>().clone();
     let picks = (0..).zip(numbers.values()).map(|(row, number)| (row, (number / BLOCK_ROWS) as u32));
     collector.add(rows, picks)

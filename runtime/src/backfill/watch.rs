@@ -15,6 +15,8 @@ pub enum Phase {
     Tables,
     /// Histories and streams are read.
     Events,
+    /// They are replayed.
+    Replay,
     /// Rows are worked out.
     Rows,
     Write,
@@ -28,6 +30,7 @@ impl Phase {
             Phase::Spine => ("spine", "rows"),
             Phase::Tables => ("tables", "records"),
             Phase::Events => ("events", "records"),
+            Phase::Replay => ("replaying", "records"),
             Phase::Rows => ("computing", "labels"),
             Phase::Write => ("writing", "rows"),
         }

@@ -4,11 +4,11 @@ use arrow::array::types::UInt64Type;
 use arrow::array::{AsArray, RecordBatch};
 use arrow::compute::interleave_record_batch;
 use headwater_connectors::table::TableWriter;
-use headwater_operators::probe::rows::NUMBER;
+use headwater_operators::probe::rows::{FIRST_COLUMN, NUMBER};
 
 use super::derive::with_derived;
 use super::spine::Spine;
-use super::sweep::{BLOCK_ROWS, GroupRows, Rows};
+use super::sweep::{BLOCK_ROWS, GroupRows};
 use super::watch::{Phase, Watch};
 use super::workers::Workers;
 use crate::base::failure::Failure;
@@ -17,7 +17,7 @@ use crate::catalog::opened::Opened;
 /// `total`: rows of the spine when it was first read. Returns how many rows have a null since a derived column failed.
 pub fn write(
     opened: &Opened,
-    (spine, rows): (&Spine, &Rows),
+    (spine, rows): (&Spine, &[GroupRows]),
     out: &mut TableWriter,
     (workers, watch): (&Workers, &Watch),
     total: u64,
@@ -42,7 +42,11 @@ pub fn write(
             let mut appended = vec![];
             for ((group, set), rows) in spine.groups.iter().zip(&block) {
                 let rows = rows.slice(within as usize, count);
-                let of_group = with_derived(&opened.groups[*group], &spine.keys[*set], &own, &rows);
+                let Some(open) = opened.groups.get(*group) else {
+                    appended.extend_from_slice(&rows.columns()[FIRST_COLUMN..]);
+                    continue;
+                };
+                let of_group = with_derived(open, &spine.keys[*set], &own, &rows);
                 let (columns, failed) =
                     of_group.map_err(|e| Failure::Running(format!("computing derived columns: {e}")))?;
                 appended.extend(columns);
@@ -62,9 +66,9 @@ fn changed() -> Failure {
 }
 
 /// By group: the rows of the block that begins with the row `first`.
-fn in_block(rows: &Rows, first: u64, total: u64) -> Result<Vec<RecordBatch>, Failure> {
+fn in_block(rows: &[GroupRows], first: u64, total: u64) -> Result<Vec<RecordBatch>, Failure> {
     let count = BLOCK_ROWS.min(total - first) as usize;
-    rows.groups.iter().map(|group| in_order(group, first, count)).collect()
+    rows.iter().map(|group| in_order(group, first, count)).collect()
 }
 
 /// The rows of a block of a group, as the spine has them.

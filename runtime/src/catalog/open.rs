@@ -46,10 +46,11 @@ pub fn pin(opened: &mut Opened, pinned: &IdVec<SourceId, Option<Pinned>>) -> Res
     if faults.has_errors() { Err(Failure::Job(faults)) } else { Ok(()) }
 }
 
-/// Opens a job whose events are read, and that writes nothing: its sinks may be away.
-pub fn open_for_events(job: Job) -> Result<Opened, Failure> {
+/// Opens a job whose events are read, and that writes nothing: its sinks may be away. `pinned`: files of histories, where they are
+/// to be those that somebody else reads.
+pub fn open_for_events(job: Job, pinned: &IdVec<SourceId, Option<Pinned>>) -> Result<Opened, Failure> {
     let pins = Plan::pins_at(&job.state.local);
-    open_with(job, &IdVec::new(), (Streams::Read, &pins))
+    open_with(job, pinned, (Streams::Read, &pins))
 }
 
 /// Opens a job whose rows are read and whose events are not: its streams may be away.

@@ -151,9 +151,9 @@ Examples:
   headwater backfill fraud.toml --spine labels.parquet --time label_time --out rows.parquet --features card_activity
   headwater backfill fraud.toml --spine s3://ml/labels.arrow --time at --out s3://ml/rows.arrow --memory 8GiB
 
-A key without events, a null key or a null time has counts 0 and the rest null. Each key column of a group is a column of the
-spine, of the same type or another width. Nothing of the job is written, and no store is touched. A gap between history and stream
-is exit 3.")]
+A key without events, a null key or a null time has counts 0 and the rest null; of views and links, which are in it where --features
+names them, all is null. Each key column of a group is a column of the spine, of the same type or another width. Nothing of the
+job is written, and no store is touched. A gap between history and stream is exit 3.")]
 pub struct BackfillArgs {
     /// The job file
     pub job: PathBuf,
@@ -166,7 +166,7 @@ pub struct BackfillArgs {
     /// Where the rows go: a path or URL; it is there once it is whole
     #[arg(long, value_name = "FILE")]
     pub out: String,
-    /// The groups, separated by commas; otherwise all trailing and lifetime groups
+    /// The groups, views and links, separated by commas; otherwise all trailing and lifetime groups
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
     pub features: Option<Vec<String>>,
     /// What is known at a row's time

@@ -18,6 +18,8 @@ pub struct Rules {
     /// Stop where every partition has ended (there may be none at all).
     pub until_end: bool,
     pub end_at_least: Tick,
+    /// And no later, wherever the partitions end.
+    pub end_at_most: Tick,
 }
 
 /// What else bounds `T`, or ends the run.
@@ -63,7 +65,8 @@ impl Clock {
         }
         let all = self.reports();
         // An end that has been reached is reached, whoever asked to stop meanwhile.
-        let ended = self.rules.until_end && all.as_deref().is_some_and(have_ended);
+        let ended = self.rules.until_end
+            && (all.as_deref().is_some_and(have_ended) || before.t >= Some(self.rules.end_at_most));
         if !ended && self.known().any(|report| report.stop) {
             return Announcement { last: true, stopped: true, ..before.clone() };
         }
@@ -84,7 +87,7 @@ impl Clock {
         let waited_for = self.partitions().filter(|p| !p.left_out);
         let read = waited_for.map(|p| p.clock).min().filter(|clock| *clock != Eff::AFTER_ALL);
         let t = read.map(|clock| Tick::down(clock, self.rules.tick));
-        let t = t.zip(t_max).map(|(t, max)| t.min(max));
+        let t = t.zip(t_max).map(|(t, max)| t.min(max).min(self.rules.end_at_most));
         let first = self.rules.s.iter().flatten().min();
         t.filter(|t| first.is_some_and(|first| t >= first)).max(before)
     }
@@ -93,7 +96,8 @@ impl Clock {
     fn end(&self, before: Option<Tick>, all: &[&Report]) -> Option<Tick> {
         let s = self.rules.s.iter().flatten().max().copied()?;
         let reached = all.iter().filter_map(|report| report.reaches).max().unwrap_or(s);
-        Some(s.max(reached).max(self.rules.end_at_least).max(before.unwrap_or(s)))
+        let end = s.max(reached).max(self.rules.end_at_least).min(self.rules.end_at_most);
+        Some(end.max(before.unwrap_or(end)))
     }
 
     fn stalled(&self) -> Vec<ScanId> {

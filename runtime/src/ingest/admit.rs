@@ -6,9 +6,11 @@
 //! ```
 //!
 //! Where groups look up in the rows of others it is `up(max(eff, ts))`, whatever `S`: rows just before an event are those of a run from the
-//! beginning.
+//! beginning. So it is where a source is replayed: its history has records past `S`, and what a run admitted late may count from then on.
 //!
 //! What is taken and has a reason against it is a dead letter; the rest of it are events.
+
+use std::collections::BTreeMap;
 
 use headwater_connectors::Records;
 
@@ -21,6 +23,7 @@ use crate::base::id::{IdVec, ScanId};
 use crate::base::offset::Offset;
 use crate::base::time::{Eff, MatchTime, Span, Tick, WallClock};
 use crate::plan::last_record::LastRecord;
+use crate::plan::replay::Replay;
 use crate::plan::scan::Scan;
 
 /// What a scan makes of a batch of records.
@@ -39,6 +42,8 @@ pub struct Admitted {
     pub effs: Vec<Option<Eff>>,
     /// The first tick that is not published yet: nothing counts before it.
     pub least: Tick,
+    /// By record that a run admitted late, where it is asked what that run had: from which tick on.
+    pub late_from: BTreeMap<u32, Tick>,
     /// By scan: windows that closed before it are gone. Empty: none is.
     pub horizons: IdVec<ScanId, Eff>,
 }
@@ -111,10 +116,16 @@ impl StreamAdmission<'_> {
                 counts.missed += u64::from(verdicts[i] == Verdict::Before && offset >= end);
                 continue;
             }
-            admitted.taken[i] = true;
             let eff = partition.arrive(stamp.clock());
-            admitted.effs[i] = eff;
             first_eff = first_eff.or(eff.filter(|_| stamp.clock().is_some()));
+            let replay = self.scan.replay.as_ref();
+            if replay.is_some_and(|replay| replay.is_past(eff, self.tick)) {
+                continue;
+            }
+            admitted.taken[i] = true;
+            admitted.effs[i] = eff;
+            let late = replay.and_then(|replay| replay.late(Some((partition.plan.partition, offset))));
+            admitted.late_from.extend(late.map(|late| (i as u32, late)));
             if let (None, Some(eff)) = (stamp.reason, eff) {
                 // Only a version of a table may have no time of its own.
                 let v = stamp.ts.map_or(Tick::up(eff, self.tick), |ts| Tick::visible(eff, ts, self.tick)).max(floor);
@@ -123,7 +134,7 @@ impl StreamAdmission<'_> {
                     admitted.late.push((i as u32, v));
                     partition.admitted = Some(next);
                 }
-                admitted.visible[i] = v.max(next);
+                admitted.visible[i] = v.max(admitted.least_of(i));
                 admitted.events.extend(stamp.ts.map(|_| i as u32));
             }
         }
@@ -140,8 +151,9 @@ pub struct HistoryAdmission<'a> {
     pub scan: ScanId,
     pub s: Option<Tick>,
     pub tick: Span,
-    /// Whether ticks before `S` are told apart.
-    pub looks_back: bool,
+    /// Whether ticks before `S` are told apart, or there are records past it.
+    pub by_arrival: bool,
+    pub replay: Option<&'a Replay>,
     pub effs: &'a Effs,
     /// The history is complete up to there, and not looked at from there on.
     pub complete_until: Option<MatchTime>,
@@ -157,14 +169,21 @@ impl HistoryAdmission<'_> {
                 continue;
             }
             let (partition, offset) = log_positions.get(i);
-            admitted.taken[i] = true;
             let eff = self.effs.eff(partition, offset, stamp.a);
-            admitted.visible[i] = match (stamp.ts, eff.filter(|_| self.looks_back)) {
+            if self.replay.is_some_and(|replay| replay.is_past(eff, self.tick)) {
+                continue;
+            }
+            admitted.taken[i] = true;
+            let at = partition.and_then(|partition| i32::try_from(partition).ok()).zip(offset);
+            let late = self.replay.and_then(|replay| replay.late(at));
+            admitted.late_from.extend(late.map(|late| (i as u32, late)));
+            let visible = match (stamp.ts, eff.filter(|_| self.by_arrival)) {
                 (Some(ts), Some(eff)) => Tick::visible(eff, ts, self.tick),
-                (Some(ts), None) if self.looks_back => Tick::up(ts, self.tick),
+                (Some(ts), None) if self.by_arrival => Tick::up(ts, self.tick),
                 (Some(ts), None) => Tick::up(ts, self.tick).max(start),
                 (None, _) => start,
             };
+            admitted.visible[i] = visible.max(admitted.least_of(i));
             admitted.effs[i] = eff;
             if stamp.reason.is_none() {
                 admitted.events.push(i as u32);
@@ -186,8 +205,14 @@ impl Admitted {
             late: vec![],
             effs: vec![None; records],
             least: Tick::BEFORE_ALL,
+            late_from: BTreeMap::new(),
             horizons: IdVec::new(),
         }
+    }
+
+    /// The tick before which a record does not count, whatever its own.
+    pub fn least_of(&self, row: usize) -> Tick {
+        self.late_from.get(&(row as u32)).map_or(self.least, |late| self.least.max(*late))
     }
 
     pub fn is_of_stream(&self) -> bool {

@@ -49,11 +49,9 @@ impl Tally {
         *self.sources.entry((source, reason)).or_default() += 1;
     }
 
-    /// How many dead letters there are of each reason, whatever their source.
-    pub fn by_reason(&self) -> BTreeMap<&'static str, u64> {
-        let mut reasons = BTreeMap::new();
-        self.sources.iter().for_each(|((_, reason), n)| *reasons.entry(*reason).or_default() += n);
-        reasons
+    /// How many dead letters there are of each source and reason.
+    pub fn by_source(&self) -> BTreeMap<(SourceId, String), u64> {
+        self.sources.iter().map(|((source, reason), n)| ((*source, (*reason).to_owned()), *n)).collect()
     }
 
     pub fn add_to(&self, status: &mut ProcessStatus) {

@@ -50,8 +50,9 @@ impl Effs {
         let scan = &plan.scans[id];
         // Of a table every version is, whenever it came, and so is every record that may replace another.
         let is_keyed = opened.job.sources[scan.source].rows().is_some();
-        let asked = (is_keyed || asking(opened, sets, id).next().is_some()) && !scan.restored;
-        let floor = scan.s.filter(|_| !is_keyed).and_then(|s| floor(opened, sets, id, s));
+        let is_replayed = scan.replay.is_some();
+        let asked = (is_keyed || asking(opened, sets, (id, is_replayed)).next().is_some()) && !scan.restored;
+        let floor = scan.s.filter(|_| !is_keyed).and_then(|s| floor(opened, sets, (id, is_replayed), s));
         if asked { Effs::of_rows(opened, plan, id, floor) } else { Ok(Effs::default()) }
     }
 
@@ -72,15 +73,20 @@ impl Effs {
     }
 }
 
-/// The column sets of a scan that judge lateness; all of them, where somebody asks for rows before `S`.
-fn asking<'a>(opened: &'a Opened, sets: &'a ColumnSets, scan: ScanId) -> impl Iterator<Item = &'a ColumnSet> {
+/// The column sets of a scan that judge lateness; all of them, where somebody asks for rows before `S`, or the scan is replayed.
+fn asking<'a>(
+    opened: &'a Opened,
+    sets: &'a ColumnSets,
+    (scan, is_replayed): (ScanId, bool),
+) -> impl Iterator<Item = &'a ColumnSet> {
     let of_scan = sets.of_scan(scan);
-    let asks = |group: GroupId| opened.looks_back() || opened.job.groups[group].window != Window::Trailing;
+    let all = is_replayed || opened.looks_back();
+    let asks = move |group: GroupId| all || opened.job.groups[group].window != Window::Trailing;
     of_scan.filter(move |(group, _)| asks(*group)).map(|(_, set)| set)
 }
 
 /// No column set that judges lateness reaches a row up to this event time; `None`: one reaches everything.
-fn floor(opened: &Opened, sets: &ColumnSets, scan: ScanId, s: Tick) -> Option<EventTime> {
+fn floor(opened: &Opened, sets: &ColumnSets, scan: (ScanId, bool), s: Tick) -> Option<EventTime> {
     let floors: Option<Vec<EventTime>> = asking(opened, sets, scan).map(|set| set.floor(s)).collect();
     floors?.into_iter().min()
 }

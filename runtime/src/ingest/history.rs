@@ -297,13 +297,19 @@ impl Reading<'_> {
     }
 }
 
-fn admission<'a>(opened: &Opened, plan: &Plan, scan: ScanId, effs: &'a IdVec<ScanId, Effs>) -> HistoryAdmission<'a> {
-    let conf = &opened.job.sources[plan.scans[scan].source];
+fn admission<'a>(
+    opened: &Opened,
+    plan: &'a Plan,
+    scan: ScanId,
+    effs: &'a IdVec<ScanId, Effs>,
+) -> HistoryAdmission<'a> {
+    let (conf, replay) = (&opened.job.sources[plan.scans[scan].source], plan.scans[scan].replay.as_ref());
     HistoryAdmission {
         scan,
         s: plan.scans[scan].s,
         tick: opened.job.tick(),
-        looks_back: opened.looks_back(),
+        by_arrival: opened.looks_back() || replay.is_some(),
+        replay,
         effs: &effs[scan],
         complete_until: conf.history.as_ref().and_then(|history| history.complete_until_us).map(MatchTime::from_us),
     }

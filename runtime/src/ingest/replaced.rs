@@ -56,7 +56,7 @@ impl ReplacedMaker {
                 Some(ts) => Tick::visible(eff, ts, tick),
                 None => Tick::up(eff, tick),
             });
-            own.max(admitted.least)
+            own.max(admitted.least_of(*row as usize))
         };
         let made = Raw {
             visible: rows.iter().map(visible).collect(),

@@ -159,7 +159,7 @@ impl VersionMaker {
                 None => Tick::up(eff, tick),
             });
             from.push(since);
-            visible.push(known.max(admitted.least).us());
+            visible.push(known.max(admitted.least_of(*row as usize)).us());
         }
         let position = |row: &u32| positions.get(*row as usize);
         let places: Vec<_> = rows.iter().map(position).collect();

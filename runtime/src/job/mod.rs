@@ -11,6 +11,7 @@ pub(crate) mod view;
 
 pub(crate) mod instant;
 pub(crate) mod nearest;
+pub(crate) mod only;
 #[cfg(test)]
 pub(crate) mod parse;
 mod paths;
@@ -98,18 +99,6 @@ pub(crate) struct Table {
     pub changes: Changes,
     /// SQL: a record for which it is true removes its key's row.
     pub deleted: Option<Named>,
-}
-
-impl Job {
-    /// Why no backfill works out a group's rows yet. `None`: one does, if its windows are of moments.
-    pub(crate) fn refuses_backfill(&self, group: &Group) -> Option<String> {
-        if let Some(features) = group.lookups.iter().find_map(Lookup::features) {
-            return Some(format!("looks up in group `{}`", self.groups[features].name));
-        }
-        let mut sources = group.sources.iter().map(|source| &self.sources[*source]);
-        let replaced = sources.find(|source| source.replaced.is_some())?;
-        Some(format!("has events of source `{}`, which replace one another", replaced.name))
-    }
 }
 
 /// What a record of a stream is.

@@ -7,6 +7,7 @@ pub mod last_record;
 pub mod mode;
 pub mod position;
 pub mod progress;
+pub mod replay;
 pub mod scan;
 pub mod side;
 pub mod view;
@@ -217,6 +218,11 @@ impl Plan {
 
     fn read_by(&self, set: &PlannedColumnSet) -> impl Iterator<Item = &Scan> {
         set.scans.iter().map(|scan| &self.scans[*scan])
+    }
+
+    /// The last tick that is asked for, where it is replayed, if there is one.
+    pub fn until(&self) -> Option<Tick> {
+        self.scans.iter().filter_map(|scan| scan.replay.as_ref()?.until).max()
     }
 
     /// What a checkpoint writes down of it. `t`: by side, its tick, when all of its histories are in the state; `None`: they were

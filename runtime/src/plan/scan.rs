@@ -4,6 +4,7 @@ use headwater_connectors::history::Pinned;
 use serde::{Deserialize, Serialize};
 
 use super::last_record::LastRecord;
+use super::replay::Replay;
 use super::side::Side;
 use crate::base::id::SourceId;
 use crate::base::offset::Offset;
@@ -38,6 +39,9 @@ pub struct Scan {
     pub side: Side,
     #[serde(default)]
     pub saved: Side,
+    /// Where it is read once more for rows of the past. Nobody writes such a plan down.
+    #[serde(skip)]
+    pub replay: Option<Replay>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -74,7 +78,13 @@ impl Scan {
             published: false,
             side: Side::default(),
             saved: Side::default(),
+            replay: None,
         }
+    }
+
+    /// Where its history ends, in ticks: also of one that is replayed.
+    pub fn seam(&self) -> Option<Tick> {
+        self.replay.as_ref().map_or(self.s, |replay| replay.s)
     }
 }
 

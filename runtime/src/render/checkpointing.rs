@@ -14,9 +14,9 @@ use crate::coordinate::checkpointing::Checkpointing;
 use crate::coordinate::merger::{CheckpointMerger, SideSaver};
 use crate::plan::side::Side;
 
-/// Worker 0 takes checkpoints. A job without any stream has none: it reads all anew each time.
+/// Worker 0 takes checkpoints. A job without any stream has none, nor has a replay: it reads all anew each time.
 pub fn saving(shared: &Shared, index: usize) -> Result<Option<Rc<CheckpointMerger>>, Failure> {
-    if index > 0 || !shared.opened.has_stream() {
+    if index > 0 || !shared.opened.has_stream() || shared.catch.is_some() {
         return Ok(None);
     }
     let committing = Committing::start(shared.state.clone(), shared.starts.clone(), &shared.failures)?;

@@ -8,9 +8,10 @@ use timely::dataflow::operators::probe::Handle as ProbeHandle;
 use timely::dataflow::operators::{Concatenate, Probe};
 use timely::worker::Worker;
 
+use super::caught::Caught;
 use super::rendering::{Rendering, Wiring};
 use super::sink_rows::Stores;
-use super::{dead_letters, derived, earlier, group, sink_changes, sink_rows, source, view};
+use super::{caught, dead_letters, derived, earlier, group, sink_changes, sink_rows, source, view};
 use crate::base::failure::Failure;
 use crate::base::id::{GroupId, IdVec};
 use crate::catalog::graph::Kind;
@@ -38,9 +39,11 @@ pub fn build(
     worker.dataflow_named::<i64, _, _>(name, |scope| {
         let fed = source::render(scope, of, (wiring, coordinator), (&finished, &everything))?;
         let (made, letters, contents) = group::render(&fed, &states, (of, wiring), &finished)?;
-        let made = derived::render(made, of, wiring);
+        // Whoever catches rows works out the derived columns of those that it wants.
+        let made = if of.shared.catch.is_none() { derived::render(made, of, wiring) } else { made };
         let made = view::render(made, contents, of, wiring)?;
-        let mut ends = vec![];
+        let catch = of.shared.catch.iter().filter(|catch| catch.what == Caught::Changes);
+        let mut ends: Vec<_> = catch.map(|catch| caught::render(made.changes.clone(), catch.clone())).collect();
         for node in opened.graph.nodes().filter(|node| of.has(node.kind)) {
             let end = match node.kind {
                 Kind::Source(_) | Kind::Group(_) | Kind::View(_) => continue,

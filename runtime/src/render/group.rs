@@ -19,6 +19,7 @@ use timely::dataflow::operators::generic::operator::empty;
 use timely::dataflow::operators::probe::Handle as ProbeHandle;
 use timely::dataflow::operators::{Concatenate, ConnectLoop, Feedback, Probe};
 
+use super::caught::{self, Caught};
 use super::earlier::Kept;
 use super::nodes::Contents;
 use super::rendering::{Rendering, Wiring};
@@ -70,7 +71,7 @@ pub fn render<'scope>(
     let looped = opened.looks_back().then(|| scope.feedback(1));
     let (asked, answers) = looped.map_or_else(|| (None, empty(scope)), |(asked, answers)| (Some(asked), answers));
     let (mut rows, mut queries) = (vec![], vec![]);
-    let (mut dead_letters, mut contents) = (vec![fed.dead_letters.clone()], None);
+    let (mut dead_letters, mut contents, mut caught_events) = (vec![fed.dead_letters.clone()], None, vec![]);
     let replaced = lookup::replaced(fed, of);
     for (level, lookups) in lookup::open(of, wiring)?.into_iter().enumerate() {
         let mut events = if level == 0 { vec![fed.events.clone()] } else { vec![] };
@@ -84,6 +85,9 @@ pub fn render<'scope>(
         let of_level = opened.groups.ids().filter(|group| opened.graph.level(*group) == level);
         let numbers: Vec<u32> = of_level.map(Id::number).collect();
         let events = if events.len() == 1 { events.pop() } else { None }.unwrap_or_else(|| scope.concatenate(events));
+        if let Some(catch) = of.shared.catch.as_ref().filter(|catch| catch.what == Caught::Events) {
+            caught_events.push(caught::render(events.clone(), catch.clone()));
+        }
         let (of_level, activator) = operator::rows(events, &numbers, &all, &wiring.windows);
         rows.extend(of_level);
         wiring.to_wake.borrow_mut().push(activator);
@@ -100,13 +104,11 @@ pub fn render<'scope>(
     let kept = kept.collect();
     let out = operator::outputs(scope, &rows, &all, &wiring.windows);
     wiring.to_wake.borrow_mut().extend(out.activators);
-    let made = Made {
-        changes: out.changes,
-        rows: out.rows,
-        contents: out.contents,
-        finished: out.finished.probe_with(finished),
-        kept,
-    };
+    let mut done = out.finished.probe_with(finished);
+    if !caught_events.is_empty() {
+        done = scope.concatenate(caught_events.into_iter().chain([done]));
+    }
+    let made = Made { changes: out.changes, rows: out.rows, contents: out.contents, finished: done, kept };
     Ok((made, scope.concatenate(dead_letters), contents))
 }
 
@@ -153,7 +155,7 @@ fn state(of: Rendering, id: GroupId, journal: &GroupJournal) -> Result<State, Fa
     if side == Side::Live && job.history_of(id).is_some() {
         state.keep_every_tick();
     }
-    if shared.opened.has_stream() {
+    if shared.opened.has_stream() && shared.catch.is_none() {
         state.keep_journal(Box::new(journal.clone()));
     }
     restore(of, id, (&mut state, journal))?;
@@ -166,11 +168,11 @@ fn state(of: Rendering, id: GroupId, journal: &GroupJournal) -> Result<State, Fa
 /// What the sinks of a group ask for.
 fn outputs(of: Rendering, id: GroupId) -> Outputs {
     let opened = &of.shared.opened;
-    let sinks =
-        || opened.graph.sinks_of(id).filter(|sink| of.has(Kind::Sink(*sink))).map(|sink| &opened.job.sinks[sink]);
+    let mut sinks =
+        opened.graph.sinks_of(id).filter(|sink| of.has(Kind::Sink(*sink))).map(|sink| &opened.job.sinks[sink]);
     Outputs {
-        changes: sinks().any(|sink| sink.to.lines().is_some()),
-        rows_from: sinks().any(|sink| sink.to.store().is_some()).then_some(of.shared.start.plan.rows_from[id].us()),
+        changes: of.tells_changes(id),
+        rows_from: sinks.any(|sink| sink.to.store().is_some()).then_some(of.shared.start.plan.rows_from[id].us()),
     }
 }
 

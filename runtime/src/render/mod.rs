@@ -11,9 +11,10 @@
 //!
 //! - `dataflow`: the nodes of the job's graph, each given what its inputs have put out
 //! - a file a kind of node: `source`, `lookup` with `rows_before`, `group`, `view` (and `nodes`, of its query, and `links`), `sink_rows`, `sink_changes`,
-//!   `dead_letters`; and beside groups and views, `earlier`
+//!   `dead_letters`; and beside groups and views, `earlier`; or, where rows of the past are replayed, `caught` in the place of the last three
 //! - `checkpointing`: when checkpoints are taken
 
+pub mod caught;
 mod checkpointing;
 mod dataflow;
 mod dead_letters;
@@ -58,6 +59,7 @@ use crate::plan::mode::Mode;
 use crate::plan::side::Side;
 use crate::sink::stores::StoreHandle;
 use crate::sink::thread::Backlog;
+use caught::Caught;
 use checkpointing::{checkpointing, saving};
 use dead_letters::dead_letters_backlog;
 use rendering::{Rendering, Wiring};
@@ -229,6 +231,7 @@ fn coordinator(shared: &Shared, of_side: OfSide, checkpointing: Option<Checkpoin
         s: plan.scans.iter().map(|scan| scan.s.filter(|_| scan.side == side)).collect(),
         until_end: shared.mode == Mode::UntilEnd,
         end_at_least: plan.end_at_least,
+        end_at_most: plan.until().unwrap_or(Tick::AFTER_ALL),
     };
     // Where the run goes on from a checkpoint, it is at its tick, unless something new has to come as far first.
     let announced = match start.from {
@@ -252,6 +255,8 @@ fn on_announcement(of: Rendering, wiring: &Wiring, stores: Stores) -> OnAnnounce
     let grace: Vec<Span> = start.plan.groups.ids().map(|group| shared.opened.grace(group)).collect();
     let t = Cell::new(None);
     let (interrupted, again, state) = (shared.interrupted.clone(), shared.again.clone(), shared.state.clone());
+    // In hindsight an event may be corrected that no window holds any more.
+    let keeps_all = shared.catch.as_ref().is_some_and(|catch| catch.what == Caught::Events);
     Rc::new(move |announcement: &Announcement| {
         if full_refresh.replace(announcement.full_refresh) < announcement.full_refresh {
             stores.iter().flatten().for_each(StoreHandle::begin_full_refresh);
@@ -267,8 +272,10 @@ fn on_announcement(of: Rendering, wiring: &Wiring, stores: Stores) -> OnAnnounce
             windows.borrow_mut().horizons.extend(plan.groups.ids().filter_map(horizon));
             let stands = |rows| plan.scans_behind(rows).iter().any(|scan| announcement.stalled.contains(scan));
             earlier.iter().for_each(|earlier| earlier.reached(now, stands));
-            for orders in lookups.borrow().iter() {
-                orders.borrow_mut().horizons.push((now, announcement.horizons.clone()));
+            if !keeps_all {
+                for orders in lookups.borrow().iter() {
+                    orders.borrow_mut().horizons.push((now, announcement.horizons.clone()));
+                }
             }
         }
         if let Some((number, t)) = announcement.checkpoint.filter(|(number, _)| asked.replace(*number) < *number) {

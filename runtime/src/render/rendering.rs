@@ -10,6 +10,7 @@ use headwater_operators::collection::Past;
 use headwater_operators::control::SharedControl;
 use headwater_operators::relational::published::Published;
 
+use super::caught::{Catch, Caught};
 use super::shared::Shared;
 use crate::base::id::{GroupId, IdVec, ScanId};
 use crate::base::time::{Eff, Tick};
@@ -32,7 +33,19 @@ pub struct Rendering<'a> {
 
 impl<'a> Rendering<'a> {
     pub fn has(self, node: Kind) -> bool {
-        self.side == Side::Live || !matches!(node, Kind::Sink(_))
+        match node {
+            Kind::Sink(_) => self.side == Side::Live,
+            Kind::DeadLetters => self.shared.catch.is_none(),
+            _ => true,
+        }
+    }
+
+    /// Whether every change of the rows of a group or a view is asked for.
+    pub fn tells_changes(self, rows: GroupId) -> bool {
+        let (opened, catch) = (&self.shared.opened, &self.shared.catch);
+        let caught = |catch: &Catch| catch.what == Caught::Changes && catch.of.contains(&rows);
+        let mut sinks = opened.graph.sinks_of(rows).filter(|sink| self.has(Kind::Sink(*sink)));
+        catch.as_ref().is_some_and(caught) || sinks.any(|sink| opened.job.sinks[sink].to.lines().is_some())
     }
 
     pub fn sets(self) -> &'a Arc<ColumnSets> {

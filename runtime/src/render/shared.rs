@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use headwater_connectors::sink::Store;
 
+use super::caught::Catch;
 use crate::base::failure::Failure;
 use crate::base::failures::Failures;
 use crate::base::id::{GroupId, IdVec, ScanId, SinkId};
@@ -15,8 +16,10 @@ use crate::checkpoint::resumption::Start;
 use crate::checkpoint::store::StateStore;
 use crate::ingest::effs::Effs;
 use crate::ingest::seam::Seam;
+use crate::ingest::history::rows_left;
 use crate::observe::earlier::Earlier;
-use crate::observe::status::{Board, ProcessStatus};
+use crate::observe::status::{Board, GroupStatus, ProcessStatus, SinkStatus, SourceStatus};
+use crate::plan::Plan;
 use crate::plan::mode::Mode;
 use crate::sink::thread::Backlog;
 
@@ -55,4 +58,18 @@ pub struct Shared {
     pub abandoned: Arc<AtomicBool>,
     /// Whether the process ends with the run.
     pub ends_process: bool,
+    /// Of a replay: it has no sinks, writes no dead letters and saves nothing.
+    pub catch: Option<Catch>,
+}
+
+/// What is known of a run of which nothing is known yet.
+pub fn empty_status(opened: &Opened, plan: &Plan, sets: &ColumnSets) -> Result<ProcessStatus, Failure> {
+    let rows = rows_left(opened, plan, sets)?;
+    Ok(ProcessStatus {
+        history_rows_total: rows,
+        sources: IdVec::filled(SourceStatus::default(), opened.sources.len()),
+        groups: IdVec::filled(GroupStatus::default(), opened.job.all_rows().count()),
+        sinks: IdVec::filled(SinkStatus::default(), opened.job.sinks.len()),
+        ..ProcessStatus::default()
+    })
 }

@@ -75,12 +75,11 @@ pub fn render<'scope>(
             wiring.to_wake.borrow_mut().push(Rc::new(activator));
             stream
         };
-        let sinks = || opened.graph.sinks_of(id).map(|sink| &opened.job.sinks[sink]);
-        if sinks().any(|sink| sink.to.lines().is_some()) {
+        if of.tells_changes(id) {
             let changelog = state.borrow().changelog();
             changes = scope.concatenate([changes, read(0, Told::Changes(changelog))]);
         }
-        if sinks().any(|sink| sink.to.store().is_some()) {
+        if opened.graph.sinks_of(id).any(|sink| opened.job.sinks[sink].to.store().is_some()) {
             let newest = state.borrow().newest(plan.rows_from[id].us(), plan.skip_refresh);
             rows = scope.concatenate([rows, read(here, Told::Newest(newest, wiring.windows.clone()))]);
         }

@@ -16,16 +16,14 @@ use crate::checkpoint::resumption::Start;
 use crate::checkpoint::store::StateStore;
 use crate::cluster::{self, Cluster};
 use crate::ingest::effs::Effs;
-use crate::ingest::history::rows_left;
 use crate::ingest::seam::Seam;
 use crate::job::Job;
 use crate::observe::earlier::Earlier;
-use crate::observe::status::{Board, GroupStatus, ProcessStatus, SinkStatus, SourceStatus};
+use crate::observe::status::{Board, ProcessStatus};
 use crate::observe::view::{HeldStores, RunView};
-use crate::plan::Plan;
 use crate::plan::mode::Mode;
 use crate::render;
-use crate::render::shared::Shared;
+use crate::render::shared::{Shared, empty_status};
 use crate::serve_log::ServeLog;
 use crate::start::decide::Planner;
 use crate::start::meaning;
@@ -189,6 +187,7 @@ impl Run<'_> {
             local_workers: options.cluster.workers,
             abandoned: abandoned.clone(),
             ends_process: options.ends_process,
+            catch: None,
         };
         self.has_begun = true;
         let guards = cluster.execute(move |worker| render::work(worker, &shared))?;
@@ -272,15 +271,4 @@ fn lock(job: &Job) -> Result<std::fs::File, Failure> {
         ))),
         Err(std::fs::TryLockError::Error(e)) => Err(failed(e)),
     }
-}
-
-fn empty_status(opened: &Opened, plan: &Plan, sets: &ColumnSets) -> Result<ProcessStatus, Failure> {
-    let rows = rows_left(opened, plan, sets)?;
-    Ok(ProcessStatus {
-        history_rows_total: rows,
-        sources: IdVec::filled(SourceStatus::default(), opened.sources.len()),
-        groups: IdVec::filled(GroupStatus::default(), opened.job.all_rows().count()),
-        sinks: IdVec::filled(SinkStatus::default(), opened.job.sinks.len()),
-        ..ProcessStatus::default()
-    })
 }

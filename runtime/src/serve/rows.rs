@@ -18,7 +18,7 @@ use crate::base::time::{Tick, Time, WallClock};
 use crate::catalog::opened::Opened;
 use crate::job::nearest::expected;
 use crate::job::validate::types;
-use crate::job::{Job, TimeUnit, Window, instant};
+use crate::job::{Job, TimeUnit, instant};
 use crate::observe::earlier::Earlier;
 use crate::serve_log::{Noted, ServeLog};
 use crate::start::stores::shapes;
@@ -230,9 +230,9 @@ pub fn get(
     let as_of = store.as_of(asked.group.index())?;
     let rows = store.get(asked.group.index(), &asked.key, asked.window_start_us)?;
     if let Some(log) = log.filter(|log| log.has(&asked.key)) {
-        let group = opened.job.groups.get(asked.group).filter(|group| group.window == Window::Trailing);
-        if let Some(group) = group {
-            note(log, &group.name, asked, (time, as_of), rows.first());
+        // What a backfill can say of it.
+        if !opened.shape(asked.group).windowed() {
+            note(log, opened.job.name_of(asked.group), asked, (time, as_of), rows.first());
         }
     }
     Ok(rows.iter().map(|row| line(row, as_of)).collect())

@@ -10,7 +10,7 @@ use super::bounds::{first_eff, starts};
 use super::first_pass::{Seen, first_pass};
 use super::{identity, views};
 use crate::base::failure::Failure;
-use crate::base::id::{IdVec, ScanId, SourceId};
+use crate::base::id::{Id, IdVec, ScanId, SourceId};
 use crate::base::time::{MatchTime, Tick, WallClock};
 use crate::catalog::opened::Opened;
 use crate::plan::Plan;
@@ -19,21 +19,20 @@ use crate::plan::scan::Scan;
 
 /// Plans a start. `live`: the run follows its streams, so an empty start may ask the wall clock.
 pub fn plan(opened: &Opened, now: WallClock, live: bool) -> Result<Plan, Failure> {
-    let mut scans = IdVec::new();
-    let by_source: IdVec<SourceId, ScanId> = opened
-        .sources
-        .ids()
-        .map(|source| Ok(scans.push(plan_source(opened, source, now, live)?)))
-        .collect::<Result<_, Failure>>()?;
+    let scans = opened.sources.ids().map(|source| plan_source(opened, source, now, live));
+    Ok(plan_of(opened, now, scans.collect::<Result<_, Failure>>()?))
+}
+
+/// The plan of such a start. `scans`: one of each source, in their order.
+pub fn plan_of(opened: &Opened, now: WallClock, scans: IdVec<ScanId, Scan>) -> Plan {
     let whole = |group| {
-        let scans: Vec<ScanId> =
-            opened.graph.all_sources_of(group).into_iter().map(|source| by_source[source]).collect();
-        PlannedGroup::whole(opened, group, &scans)
+        let sources = opened.graph.all_sources_of(group).into_iter();
+        PlannedGroup::whole(opened, group, &sources.map(|source| ScanId::at(source.index())).collect::<Vec<_>>())
     };
     let groups = opened.groups.ids().map(whole).collect();
     let mut plan = Plan::of(now, scans, groups);
     plan.set_views(views::planned(opened, &plan, None));
-    Ok(plan)
+    plan
 }
 
 /// Plans the first scan of a source.

@@ -6,16 +6,16 @@ use std::path::{Path, PathBuf};
 use arrow::array::types::TimestampMicrosecondType;
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute::concat_batches;
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::SchemaRef;
 use headwater_connectors::format::text::{Column, format_time, key_text};
 use headwater_connectors::table::Table;
 use headwater_connectors::table::read::Batches;
 use headwater_operators::probe::rows::FIRST_COLUMN;
-use headwater_operators::probe::{Enter, Probe};
 use serde_json::value::RawValue;
 
 use super::report::{ColumnReport, Example, GroupReport};
 use super::spine::{MOMENT, ROW, Spine, TIME};
+use crate::backfill::replay::rows::row_of_nothing;
 use crate::base::failure::Failure;
 use crate::base::id::GroupId;
 use crate::base::time::{Tick, Time};
@@ -54,10 +54,7 @@ struct OfColumn {
 
 impl<'a> Compare<'a> {
     pub fn new(opened: &Opened, group: GroupId, replayed: &'a [(Tick, Tick)]) -> Result<Compare<'a>, Failure> {
-        let (open, failed) = (&opened.groups[group], |e| Failure::Running(format!("computing rows: {e}")));
-        let inputs: Vec<DataType> = open.inputs.iter().map(|input| input.data_type().clone()).collect();
-        let empty = Probe::new(&open.columns, &inputs, Enter::Visible).empty().map_err(failed)?;
-        let shape = &open.shape;
+        let (empty, shape) = (row_of_nothing(opened, group)?, opened.shape(group));
         let of_column = |(at, field): (usize, &std::sync::Arc<arrow::datatypes::Field>)| {
             // Derived columns follow the others, and are null.
             let empty = empty.columns().get(FIRST_COLUMN + at).map_or("null".to_owned(), |column| text(column, 0));

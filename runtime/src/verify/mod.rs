@@ -20,7 +20,6 @@
 mod compare;
 pub mod report;
 pub mod request;
-mod scratch;
 mod spine;
 
 use std::path::{Path, PathBuf};
@@ -30,6 +29,8 @@ use headwater_connectors::table::{Source, Target};
 
 use crate::backfill::backfill;
 use crate::backfill::request::{Known, Request as Backfill};
+use crate::backfill::asked;
+use crate::backfill::scratch::Scratch;
 use crate::backfill::served::KeptAdmissions;
 use crate::backfill::watch::Watch;
 use crate::base::failure::Failure;
@@ -39,7 +40,6 @@ use crate::job::Job;
 use compare::{Compare, Tables};
 use report::Report;
 use request::Request;
-use scratch::Scratch;
 use spine::{MOMENT, Spine, TIME};
 
 /// Works it out. `watch`: told of each backfill anew.
@@ -50,7 +50,7 @@ pub fn verify(job: Job, request: &Request, watch: &Watch, stop: &AtomicBool) -> 
         ));
     };
     let kept = job.state.admissions_keep.map(|_| KeptAdmissions::find(&job)).transpose()?;
-    let scratch = Scratch::new(request.spill.as_deref().unwrap_or(&job.state.local))?;
+    let scratch = Scratch::new(request.spill.as_deref().unwrap_or(&job.state.local), "verify")?;
     let opened = open_for_rows(job.clone())?;
     let upto = kept.as_ref().map(|kept| kept.t);
     let spines = spine::read(&opened, &log.path, request, upto, scratch.dir())?;
@@ -83,7 +83,9 @@ impl Passes<'_> {
         tracing::subscriber::with_default(quiet, || {
             let served = if keeps_admissions { Some(self.pass(Known::Served, MOMENT, "served")?) } else { None };
             let at_time = self.pass(Known::Arrival, TIME, "time")?;
-            let event = self.pass(Known::Event, TIME, "event")?;
+            // What has no hindsight is never known better than when it was asked for.
+            let has_hindsight = asked::has_hindsight(self.job, self.spine.group);
+            let event = if has_hindsight { self.pass(Known::Event, TIME, "event")? } else { at_time.clone() };
             Ok(Tables { arrival, served, at_time, event })
         })
     }
@@ -95,7 +97,7 @@ impl Passes<'_> {
             spine: Source::Path(spine.path.to_string_lossy().into_owned()),
             out: Target::Path(out.to_string_lossy().into_owned()),
             time: time.to_owned(),
-            features: Some(vec![job.groups[spine.group].name.clone()]),
+            features: Some(vec![job.name_of(spine.group).to_owned()]),
             known,
             workers: request.workers,
             memory: request.memory,

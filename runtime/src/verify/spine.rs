@@ -1,4 +1,4 @@
-//! The serve log as spines: for each group the keys that were served, when, and what.
+//! The serve log as spines: for each group or view the keys that were served, when, and what.
 //!
 //! | column | what |
 //! |---|---|
@@ -20,11 +20,11 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::request::Request;
+use crate::backfill::asked::of_moments;
 use crate::base::failure::Failure;
 use crate::base::id::GroupId;
 use crate::base::time::{Tick, Time};
 use crate::catalog::opened::Opened;
-use crate::job::{Group, Window};
 use crate::serve::texts;
 use crate::serve_log::{parse_name, schema as log_schema};
 
@@ -35,13 +35,14 @@ pub const ROW: &str = "served: row";
 
 const BATCH_ROWS: usize = 8192;
 
-/// The spines of a job's trailing and lifetime groups.
+/// The spines of all of a job that has rows of moments: trailing and lifetime groups, views and links.
 pub struct Spines {
     pub groups: Vec<Spine>,
     pub left_out: LeftOut,
 }
 
 pub struct Spine {
+    /// A group, or behind them a view.
     pub group: GroupId,
     pub path: PathBuf,
     pub rows: u64,
@@ -68,11 +69,9 @@ pub fn read(
     upto: Option<Tick>,
     scratch: &Path,
 ) -> Result<Spines, Failure> {
-    let is_backfilled =
-        |group: &Group| group.window == Window::Trailing && opened.job.refuses_backfill(group).is_none();
     let mut writing: BTreeMap<String, Writing> = BTreeMap::new();
-    for group in opened.job.groups.ids().filter(|group| is_backfilled(&opened.job.groups[*group])) {
-        writing.insert(opened.job.groups[group].name.clone(), Writing::begin(opened, group, scratch)?);
+    for group in of_moments(&opened.job) {
+        writing.insert(opened.job.name_of(group).to_owned(), Writing::begin(opened, group, scratch)?);
     }
     let mut left_out = LeftOut::default();
     let storage = Storage::open(path)?;
@@ -170,7 +169,7 @@ struct Writing {
 
 impl Writing {
     fn begin(opened: &Opened, group: GroupId, scratch: &Path) -> Result<Writing, Failure> {
-        let shape = &opened.groups[group].shape;
+        let shape = opened.shape(group);
         let of_key = shape.schema.fields()[..shape.keys].iter();
         let keys: Vec<_> = of_key.map(|field| (field.name().clone(), field.data_type().clone())).collect();
         let mut fields: Vec<Field> = keys.iter().map(|(name, of)| Field::new(name, of.clone(), true)).collect();

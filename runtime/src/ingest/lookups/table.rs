@@ -80,9 +80,9 @@ impl Corrects {
                 ends.map_or(Eff::BEFORE_ALL, |c| Eff::from_us((c - Span::from_us(overlap_us)).us()))
             }
         };
-        let comes_until = scan.s.filter(|_| opened.looks_back());
+        let comes_until = scan.seam().filter(|_| opened.looks_back() || scan.replay.is_some());
         let limit = Span::from_us(conf.future_limit_us);
-        let ahead = scan.s.map(|s| (s, Tick::up(s + limit, opened.job.tick())));
+        let ahead = scan.seam().map(|s| (s, Tick::up(s + limit, opened.job.tick())));
         let lateness = Span::from_us(conf.lateness_us);
         Corrects { least, has_stream: open.stream.is_some(), lateness, comes_until, ahead }
     }

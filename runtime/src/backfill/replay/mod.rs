@@ -1,0 +1,213 @@
+//! A replay: the job's own dataflow over the history and what streams hold, from the first label to the last, as a run from the beginning
+//! would have had it; and of what it tells, what labels ask for.
+//!
+//! ```text
+//! job     -> part      what the rows are made of, without sinks, and with a state of its own that is thrown away        `part`
+//! plan    -> plan      `S` at the first label, nothing from behind the last one, each record at its own tick             `Replay::plan_for`
+//! run     -> changes   of keys that have a label, parted by key                                                          `running`, `caught`
+//! changes -> rows      at each label the row after the last change up to it                                              `rows`
+//! ```
+//!
+//! In hindsight what replaces one another is replayed too, up to its end: then events are caught, and what was taken back is left out
+//! (`settled`).
+
+mod caught;
+mod part;
+pub mod rows;
+mod running;
+mod settled;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+
+use arrow::array::RecordBatch;
+use headwater_operators::events;
+
+use self::caught::{Sent, Wanted};
+use super::labels::Labels;
+use super::planned::Planned;
+use super::request::Known;
+use super::scratch::Scratch;
+use super::served::KeptAdmissions;
+use super::shards::{Collector, Parted, Storage};
+use super::watch::{Phase, Watch};
+use super::workers::Workers;
+use crate::base::failure::Failure;
+use crate::base::id::{GroupId, IdVec, ScanId, SourceId};
+use crate::base::time::{Span, Tick};
+use crate::catalog::opened::Opened;
+use crate::job::{Job, State};
+use crate::observe::status::{ProcessStatus, SourceStatus};
+use crate::plan::Plan;
+use crate::plan::replay::{LateRecords, Replay as Replayed};
+use crate::render::caught::{Catch, Caught};
+use crate::start::fresh;
+
+/// What is replayed.
+pub struct Replay {
+    /// Of the part, whose ids are its own.
+    opened: Arc<Opened>,
+    /// By group or view that is asked for: its number there.
+    in_part: BTreeMap<GroupId, GroupId>,
+    /// By source of the part: which one it is.
+    sources: Vec<SourceId>,
+    /// As a start from nothing has it.
+    plan: Plan,
+    /// Of the job.
+    state: State,
+    /// Where it keeps that.
+    _dir: Scratch,
+}
+
+/// What came of it.
+#[derive(Default)]
+pub struct Told {
+    pub records: u64,
+    /// By source and reason.
+    pub dead_letters: BTreeMap<(SourceId, String), u64>,
+    /// Sums that did not fit their type, at any tick.
+    pub unfit_sums: u64,
+}
+
+/// No tick lies before it: slices of the history do.
+const FIRST: Tick = Tick::from_us(-(1 << 62));
+/// So far past the wall clock an arrival may lie and be none of a wrong clock's; no event time lies further past that than `future_limit`.
+const CLOCKS_APART: Span = Span::from_us(60_000_000);
+
+impl Replay {
+    /// Opens what some groups and views are made of. `planned`: all that they read.
+    pub fn open(whole: &Opened, asked: &[GroupId], planned: &Planned, scratch: &Path) -> Result<Replay, Failure> {
+        let kept = part::behind(whole, asked);
+        let dir = Scratch::new(scratch, "replay")?;
+        let (opened, state) = part::open(whole, &kept, dir.dir())?;
+        let scans = opened.sources.ids().map(|source| {
+            let mut scan = planned.scan(kept.source(source));
+            scan.source = source;
+            scan
+        });
+        let plan = fresh::plan_of(&opened, planned.now, scans.collect());
+        let in_part = asked.iter().map(|rows| (*rows, kept.rows(&whole.job, *rows))).collect();
+        let sources = kept.sources.into_iter().collect();
+        Ok(Replay { opened: Arc::new(opened), in_part, sources, plan, state, _dir: dir })
+    }
+
+    /// How many records it reads, about.
+    pub fn records(&self) -> u64 {
+        let of_scan = |scan: &crate::plan::scan::Scan| {
+            let streams = scan.partitions.iter().map(|of| of.end.past(of.start).max(0) as u64);
+            scan.history_rows + streams.sum::<u64>()
+        };
+        self.plan.scans.iter().map(of_scan).sum()
+    }
+
+    /// The plan that it runs by: see `plan::replay`.
+    fn plan_for(&self, (first, last): (i64, i64), known: Known, late: Option<IdVec<ScanId, Arc<LateRecords>>>) -> Plan {
+        let mut plan = self.plan.clone();
+        let tick = self.opened.job.tick();
+        let own = plan.scans.iter().filter_map(|scan| scan.s).min();
+        let first = Tick::down(Tick::from_us(first).max(Tick::up(FIRST, tick)), tick);
+        let s = own.map_or(first, |own| own.min(first));
+        let until = (known != Known::Event).then(|| Tick::from_us(last).max(s));
+        for (id, scan) in plan.scans.pairs_mut() {
+            let late = late.as_ref().map(|late| late[id].clone());
+            scan.replay = Some(Replayed { s: scan.s, until, late });
+            if !scan.timeless {
+                scan.s = Some(s);
+            }
+        }
+        let limit = self.opened.job.sources.iter().map(|source| source.future_limit_us).max().unwrap_or(0);
+        plan.end_at_least = until.unwrap_or_else(|| {
+            Tick::up(plan.now + CLOCKS_APART + Span::from_us(limit), tick).max(Tick::up(Tick::from_us(last), tick))
+        });
+        plan
+    }
+
+    /// Changes of rows (see `caught`) of keys that some label has. `of`: groups and views of the spine, each with its labels.
+    pub fn changes<'a>(
+        &self,
+        (known, of): (Known, &[(GroupId, usize)]),
+        labels: &Labels,
+        kept: Option<&KeptAdmissions>,
+        storage: Storage<'a>,
+        (workers, watch): (&Workers, &Watch),
+    ) -> Result<(Vec<Parted<'a>>, Told), Failure> {
+        let schema = |rows: &GroupId| caught::schema(&self.opened, self.in_part[rows]);
+        let parted = of.iter().map(|(rows, _)| Parted::new(schema(rows), labels.shards(), storage)).collect();
+        self.run((known, of), (Caught::Changes, labels), kept, parted, (workers, watch))
+    }
+
+    /// The events of groups as they are in the end, of keys that some label has.
+    pub fn events<'a>(
+        &self,
+        of: &[(GroupId, usize)],
+        labels: &Labels,
+        storage: Storage<'a>,
+        (workers, watch): (&Workers, &Watch),
+    ) -> Result<(Vec<Parted<'a>>, Told), Failure> {
+        let inputs = |rows: &GroupId| {
+            let inputs = self.opened.groups[self.in_part[rows]].inputs.iter();
+            inputs.map(|input| input.data_type().clone()).collect::<Vec<_>>()
+        };
+        let schema = |rows: &GroupId| events::corrected_schema(&inputs(rows), false);
+        let parted = of.iter().map(|(rows, _)| Parted::new(schema(rows), labels.shards(), storage)).collect();
+        let (parted, status) = self.run((Known::Event, of), (Caught::Events, labels), None, parted, (workers, watch))?;
+        let settle = |((rows, _), all): (&(GroupId, usize), &Parted<'a>)| {
+            let settled = Parted::new(events::schema(&inputs(rows), false), labels.shards(), storage);
+            settled::settle(all, &settled, workers).map(|()| settled)
+        };
+        Ok((of.iter().zip(&parted).map(settle).collect::<Result<_, Failure>>()?, status))
+    }
+
+    fn run<'a>(
+        &self,
+        (known, of): (Known, &[(GroupId, usize)]),
+        (what, labels): (Caught, &Labels),
+        kept: Option<&KeptAdmissions>,
+        parted: Vec<Parted<'a>>,
+        (workers, watch): (&Workers, &Watch),
+    ) -> Result<(Vec<Parted<'a>>, Told), Failure> {
+        let Some(span) = labels.span() else { return Ok((parted, Told::default())) };
+        watch.enter(Phase::Replay, Some(self.records()));
+        let late = kept.map(|kept| kept.read(&self.of_state(), &self.plan, span)).transpose()?.map(|served| served.0);
+        let plan = self.plan_for(span, known, late);
+        let wanted = of.iter().enumerate().map(|(at, (rows, set))| {
+            let in_part = self.in_part[rows];
+            Ok((in_part, Wanted::new(&self.opened, (at, in_part), (labels.asked(*set).clone(), labels.shards()), span)?))
+        });
+        let wanted = wanted.collect::<Result<BTreeMap<GroupId, Wanted>, Failure>>()?;
+        let status = {
+            let mut collectors: Vec<Collector> = parted.iter().map(|parted| parted.collector()).collect();
+            let take = |Sent { at, batch, picks }: Sent| collectors[at].add(batch, picks.into_iter());
+            let of = wanted.keys().copied().collect();
+            let catch = |sender: SyncSender<Option<Sent>>| {
+                let to = move |rows: GroupId, batch: &RecordBatch| caught::send(&wanted[&rows], what, batch, &sender);
+                Catch { what, of, to: Arc::new(to) }
+            };
+            let status = running::run(&self.opened, plan, catch, take, (workers, watch))?;
+            collectors.into_iter().try_for_each(Collector::finish)?;
+            status
+        };
+        Ok((parted, self.told(&status)))
+    }
+
+    fn told(&self, status: &ProcessStatus) -> Told {
+        let of_source = |(at, source): (usize, &SourceStatus)| {
+            let id = self.sources[at];
+            source.dead_letters.iter().map(move |(reason, n)| ((id, reason.clone()), *n)).collect::<Vec<_>>()
+        };
+        Told {
+            records: running::records(status),
+            dead_letters: status.sources.iter().enumerate().flat_map(of_source).collect(),
+            unfit_sums: self.in_part.values().map(|rows| status.groups[*rows].counts.unfit_sums).sum(),
+        }
+    }
+
+    /// The part, with the state that a run of the job has.
+    fn of_state(&self) -> Job {
+        let mut job = self.opened.job.clone();
+        job.state = self.state.clone();
+        job
+    }
+}

@@ -1,0 +1,170 @@
+//! The workers of a replay: those of a run that ends, without anything that it would write.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::time::{Duration, Instant};
+
+use super::super::watch::Watch;
+use super::super::workers::Workers;
+use super::caught::Sent;
+use crate::base::failure::Failure;
+use crate::base::failures::{Failures, Outcome};
+use crate::base::threads::guarded;
+use crate::base::id::IdVec;
+use crate::catalog::column_sets::ColumnSets;
+use crate::catalog::opened::Opened;
+use crate::checkpoint::generations::Starts;
+use crate::checkpoint::resumption::Start;
+use crate::checkpoint::store::StateStore;
+use crate::cluster::Cluster;
+use crate::cluster::options::Options;
+use crate::ingest::effs::Effs;
+use crate::ingest::seam::Seam;
+use crate::observe::earlier::Earlier;
+use crate::observe::status::{Board, ProcessStatus};
+use crate::plan::Plan;
+use crate::plan::mode::Mode;
+use crate::plan::side::Side;
+use crate::render;
+use crate::render::caught::Catch;
+use crate::render::shared::{Shared, empty_status};
+
+/// Batches that may wait to be collected, before workers do.
+const WAITING: usize = 64;
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// Runs it to its end. `catch`: what is caught, given where it goes, whence `take` has it. Returns what was read, and what was wrong.
+pub fn run(
+    opened: &Arc<Opened>,
+    plan: Plan,
+    catch: impl FnOnce(SyncSender<Option<Sent>>) -> Catch,
+    take: impl FnMut(Sent) -> Result<(), Failure> + Send,
+    (workers, watch): (&Workers, &Watch),
+) -> Result<ProcessStatus, Failure> {
+    let (sender, receiver) = sync_channel(WAITING);
+    let (stop, abandoned) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let (failures, outcome) = Failures::new();
+    let flags = (&stop, &abandoned);
+    let shared = shared(opened, plan, catch(sender.clone()), (workers.number(), flags), &failures)?;
+    let board = shared.board.clone();
+    let abandon = || abandoned.store(true, Ordering::Relaxed);
+    let collecting = Collecting { receiver, board: &board, abandon: &abandon, workers, watch };
+    let (executed, collected) = std::thread::scope(|scope| {
+        let collecting = scope.spawn(move || guarded(|| collecting.all(take)));
+        let executed = execute(shared, workers.number(), (failures, outcome), flags);
+        // Nobody sends any more.
+        let _ = sender.send(None);
+        let collected = collecting.join().unwrap_or_else(|_| Err("collecting what a replay tells".to_owned()));
+        (executed, collected)
+    });
+    collected.map_err(Failure::Running)??;
+    executed?;
+    workers.check()?;
+    Ok(board.sum())
+}
+
+fn shared(
+    opened: &Arc<Opened>,
+    plan: Plan,
+    catch: Catch,
+    (workers, (stop, abandoned)): (usize, (&Arc<AtomicBool>, &Arc<AtomicBool>)),
+    failures: &Failures,
+) -> Result<Shared, Failure> {
+    let sets = Arc::new(ColumnSets::open(opened, &plan, Side::Live)?);
+    let (seams, effs) = (Seam::all(opened, &plan)?, Effs::all(opened, &plan, &sets)?);
+    let board = Board::new(workers, &[empty_status(opened, &plan, &sets)?]);
+    Ok(Shared {
+        opened: opened.clone(),
+        state: Arc::new(StateStore::open(&opened.job, 0, stop.clone())?),
+        starts: Arc::new(Starts::default()),
+        start: Arc::new(Start { plan, from: None }),
+        sets: vec![sets],
+        seams: Arc::new(seams),
+        effs: Arc::new(effs),
+        mode: Mode::UntilEnd,
+        fresh: true,
+        board,
+        stop: stop.clone(),
+        interrupted: Arc::default(),
+        again: Arc::default(),
+        on_status: Arc::new(|_, _| ()),
+        open_store: Box::new(|_| Err(Failure::Running("a replay has no stores".to_owned()))),
+        earlier: Arc::new(Earlier::new(&opened.job)),
+        meanings: IdVec::new(),
+        backlogs: Arc::new((0..2).map(|_| Arc::default()).collect()),
+        failures: failures.clone(),
+        local_workers: workers,
+        abandoned: abandoned.clone(),
+        ends_process: false,
+        catch: Some(catch),
+    })
+}
+
+fn execute(
+    shared: Shared,
+    workers: usize,
+    (failures, outcome): (Failures, Outcome),
+    (stop, abandoned): (&Arc<AtomicBool>, &Arc<AtomicBool>),
+) -> Result<(), Failure> {
+    let cluster = Cluster::connect(&Options::alone(workers), &shared.opened.job, "", stop)?;
+    let guards = cluster.execute(move |worker| render::work(worker, &shared))?;
+    let told = failures.clone();
+    let joining = failures.spawn("workers", move || {
+        guards.join().into_iter().try_for_each(|worker| {
+            worker.map_err(|_| Failure::Running("a worker panicked, see above".to_owned()))
+        })?;
+        told.done();
+        Ok::<(), Failure>(())
+    })?;
+    let outcome = outcome.next();
+    if outcome.is_err() {
+        abandoned.store(true, Ordering::Relaxed);
+    }
+    // Why it failed is known.
+    let _ = joining.join();
+    outcome
+}
+
+/// Takes what workers send, and looks how far they are.
+struct Collecting<'a> {
+    receiver: Receiver<Option<Sent>>,
+    board: &'a Board,
+    abandon: &'a (dyn Fn() + Sync),
+    workers: &'a Workers<'a>,
+    watch: &'a Watch,
+}
+
+impl Collecting<'_> {
+    fn all(&self, mut take: impl FnMut(Sent) -> Result<(), Failure>) -> Result<(), Failure> {
+        let (mut failed, mut looked, mut seen) = (Ok(()), Instant::now(), 0);
+        loop {
+            match self.receiver.recv_timeout(LOOK_EVERY) {
+                Ok(Some(sent)) if failed.is_ok() => {
+                    failed = take(sent);
+                    if failed.is_err() {
+                        (self.abandon)();
+                    }
+                }
+                // What comes yet is of no use, but nobody may wait for it to be taken.
+                Ok(Some(_)) | Err(RecvTimeoutError::Timeout) => {}
+                Ok(None) | Err(RecvTimeoutError::Disconnected) => break,
+            }
+            if looked.elapsed() >= LOOK_EVERY {
+                looked = Instant::now();
+                let read = records(&self.board.sum());
+                self.watch.add(read.saturating_sub(seen) as usize);
+                seen = read.max(seen);
+                if self.workers.check().is_err() {
+                    (self.abandon)();
+                }
+            }
+        }
+        failed
+    }
+}
+
+/// How many were read.
+pub fn records(status: &ProcessStatus) -> u64 {
+    status.history_rows_read + status.sources.iter().map(|source| source.counts.records).sum::<u64>()
+}

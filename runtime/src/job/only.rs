@@ -1,0 +1,107 @@
+//! A part of a job: some of its groups and views with all that they are made of, and nothing that is written.
+
+use std::collections::BTreeSet;
+
+use super::{Group, Job, LookIn, Lookup, View};
+use crate::base::id::{GroupId, Id, IdVec, SourceId, ViewId};
+
+/// What of a job is kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Kept {
+    pub sources: BTreeSet<SourceId>,
+    pub groups: BTreeSet<GroupId>,
+    pub views: BTreeSet<ViewId>,
+}
+
+impl Kept {
+    /// The number that sinks would know a group or a view by, in the part. `job`: the whole.
+    pub fn rows(&self, job: &Job, rows: GroupId) -> GroupId {
+        match job.view_of(rows) {
+            None => GroupId::at(place(&self.groups, rows)),
+            Some(view) => GroupId::at(self.groups.len() + place(&self.views, view)),
+        }
+    }
+
+    /// The source of the whole that is one of the part.
+    pub fn source(&self, in_part: SourceId) -> SourceId {
+        *self.sources.iter().nth(in_part.index()).expect("a source of the part")
+    }
+}
+
+/// Ids of a part count what is kept.
+fn place<I: Id + Ord>(kept: &BTreeSet<I>, id: I) -> usize {
+    kept.range(..id).count()
+}
+
+impl Job {
+    /// What is kept, under ids of its own. What that names has to be kept, too.
+    pub(crate) fn only(&self, kept: &Kept) -> Job {
+        let source = |id: &SourceId| SourceId::at(place(&kept.sources, *id));
+        let lookup = |lookup: &Lookup| Lookup {
+            of: match lookup.of {
+                LookIn::Table(table) => LookIn::Table(source(&table)),
+                LookIn::Features(group) => LookIn::Features(GroupId::at(place(&kept.groups, group))),
+            },
+            ..lookup.clone()
+        };
+        let group = |id: &GroupId| {
+            let group = &self.groups[*id];
+            Group {
+                sources: group.sources.iter().map(source).collect(),
+                lookups: group.lookups.iter().map(lookup).collect(),
+                history_us: None,
+                ..group.clone()
+            }
+        };
+        let mut job = Job {
+            sources: kept.sources.iter().map(|id| self.sources[*id].clone()).collect(),
+            groups: kept.groups.iter().map(group).collect(),
+            views: kept.views.iter().map(|id| View { history_us: None, ..self.views[*id].clone() }).collect(),
+            sinks: IdVec::new(),
+            serve_log: None,
+            warnings: vec![],
+            ..self.clone()
+        };
+        job.state.admissions_keep = None;
+        job
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::job::parse::parse;
+
+    const JOB: &str = r#"
+name = "t"
+sources.a = { event_time = "ts", schema = { ts = "int64", card = "string" }, stream = { type = "jsonl", path = "a.jsonl" } }
+sources.b = { event_time = "ts", schema = { ts = "int64", card = "string" }, stream = { type = "jsonl", path = "b.jsonl" } }
+features.x = { source = "a", key = "card", columns = { n = { agg = "count", window = "1h" } } }
+features.y = { source = "b", key = "card", columns = { n = { agg = "count", window = "1h" } } }
+features.z = { source = "b", key = "card", lookup.h = { features = "y", on = "card" }, columns = { n = { agg = "count", of = "h.n", window = "1h" } } }
+views.v = { key = "card", sql = "SELECT card, n FROM x" }
+views.w = { key = "card", sql = "SELECT card, n FROM z" }
+"#;
+
+    #[test]
+    fn ids_are_those_of_the_part() {
+        let (job, _) = parse("job.toml", Path::new("/"), JOB, &|_| None).unwrap();
+        let ids = |all: &[usize]| all.iter().map(|at| GroupId::at(*at)).collect();
+        let kept = Kept {
+            sources: [SourceId::at(1)].into(),
+            groups: ids(&[1, 2]),
+            views: [ViewId::at(1)].into(),
+        };
+        let part = job.only(&kept);
+        assert_eq!(part.all_rows().map(|rows| part.name_of(rows)).collect::<Vec<_>>(), ["y", "z", "w"]);
+        let z = &part.groups[GroupId::at(1)];
+        assert_eq!(z.sources, [SourceId::at(0)]);
+        assert_eq!(z.lookups[0].features(), Some(GroupId::at(0)));
+        let of_part: Vec<GroupId> = [1, 2, 4].map(|rows| kept.rows(&job, GroupId::at(rows))).into();
+        assert_eq!(of_part, ids(&[0, 1, 2]));
+        assert_eq!(kept.source(SourceId::at(0)), SourceId::at(1));
+        assert!(part.sinks.is_empty() && part.sources.len() == 1);
+    }
+}

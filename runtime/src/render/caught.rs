@@ -1,0 +1,48 @@
+//! What a replay is made for, rendered: changes of rows, or the events that they are made of, are handed to whoever wants them, on the
+//! worker that has them. No result depends on the order in which workers do so.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use headwater_operators::exchange::Routed;
+use timely::container::CapacityContainerBuilder;
+use timely::dataflow::Stream;
+use timely::dataflow::channels::pact::Pipeline;
+use timely::dataflow::operators::generic::Operator;
+
+use crate::base::id::GroupId;
+
+/// What is caught, in the place of sinks and dead letters.
+#[derive(Clone)]
+pub struct Catch {
+    pub what: Caught,
+    /// Of groups, and behind them views.
+    pub of: BTreeSet<GroupId>,
+    /// Is given it, on any worker; it may hold that up.
+    pub to: Arc<dyn Fn(GroupId, &RecordBatch) + Send + Sync>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Caught {
+    /// Every change of their rows at every tick, without derived columns (see `changes` of `operators`); those of a key in the order of ticks.
+    Changes,
+    /// Events as they come and are taken back (see `events` of `operators`).
+    Events,
+}
+
+/// What comes by, where somebody wants it. Nothing is left of it but how far it is.
+pub fn render<'scope>(stream: Stream<'scope, i64, Vec<Routed>>, catch: Catch) -> Stream<'scope, i64, Vec<()>> {
+    stream.unary::<CapacityContainerBuilder<Vec<()>>, _, _, _>(Pipeline, "caught", move |_, _| {
+        move |input, _| {
+            input.for_each(|_, batches| {
+                for routed in batches.drain(..) {
+                    let id = GroupId::from(routed.group);
+                    if catch.of.contains(&id) {
+                        (catch.to)(id, &routed.columns.0);
+                    }
+                }
+            });
+        }
+    })
+}
