@@ -85,6 +85,31 @@ def test_a_live_job_is_asked_and_stopped(live, tmp_path):
         running.status()
 
 
+def test_rows_are_read_as_they_were(live, tmp_path):
+    card, hourly = live.features
+    card.history, hourly.history = "10m", datetime.timedelta(minutes=10)
+    total = hw.View("total", key="k", sql="SELECT 'all' AS k, sum(n) AS n FROM card", history="10m")
+    live.views = [total]
+    assert 'history = "10m"' in live.to_toml()
+    with live.run() as running:
+        running.ready(timeout=WAIT)
+        then = running.get("card", card_id="c1").as_of
+        write(tmp_path, "c1")
+        until(lambda: running.get("card", card_id="c1")["n"] == 2)
+        row = running.get(card, card_id="c1", at=then)
+        assert row == {"n": 1, "spend": 2.5} and row.as_of == then and row.changed_at <= then
+        assert live.get("card", {"card_id": "c1"}, at=then.isoformat()) == row
+        keys = [{"card_id": "c1"}, {"card_id": "c9"}]
+        assert running.get_many("card", keys, at=then) == [row, None]
+        assert running.get(total, k="all", at=then) == {"n": 1}
+        [window] = running.get(hourly, card_id="c1", day="2026-01-05", at=then)
+        assert window == {"n": 1} and running.get(hourly, card_id="c1", day="2026-01-05", window=window.window[0], at=then) == window
+        with pytest.raises(hw.UsageError, match="too long ago"):
+            running.get("card", card_id="c1", at="2020-01-01T00:00:00Z")
+    with pytest.raises(hw.RunError, match="not running"):
+        live.get("card", card_id="c1", at=then)
+
+
 def test_a_run_to_the_end_ends_by_itself(live):
     running = live.run(until_end=True, workers=2)
     running.wait(timeout=WAIT)

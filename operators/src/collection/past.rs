@@ -318,8 +318,8 @@ mod tests {
                 let asked = rng.random_range(bound..=tick);
                 let found: Vec<_> =
                     past.at(b"a", asked).into_iter().map(|(_, from, row)| (from, row.clone())).collect();
-                let known = all.values().filter_map(|rows| *rows.iter().rfind(|(from, _)| *from <= asked)?);
-                let expected: Vec<_> = known.filter_map(|(from, n)| Some((from, row(n?)))).collect();
+                let known = all.values().filter_map(|rows| rows.iter().rfind(|(from, _)| *from <= asked));
+                let expected: Vec<_> = known.filter_map(|(from, n)| Some((*from, row((*n)?)))).collect();
                 assert_eq!(found, expected, "seed {seed}, at {asked} of {tick}, nothing before {bound}");
             }
             past.forget(i64::MAX);
@@ -344,7 +344,7 @@ mod tests {
         let rows_at = |past: &Past, tick: i64| -> Vec<(i64, Datum)> {
             past.at(bytes.value(0), tick).into_iter().map(|(_, from, row)| (from, row[2].clone())).collect()
         };
-        let mut read = |past: &mut Past, mut updates: Vec<Update>| past.read(&batch(&mut updates).unwrap(), &keys);
+        let read = |past: &mut Past, mut updates: Vec<Update>| past.read(&batch(&mut updates).unwrap(), &keys);
         let (old, new) = (version(3, Phase::Stored, 1), version(9, Phase::Stored, 2));
         read(&mut past, vec![((0, old.clone()), BEFORE, 1)]);
         read(&mut past, vec![((1, new.clone()), 9, 1), ((0, old), 9, -1)]);

@@ -184,9 +184,7 @@ fn group_meaning(job: &Job, group: &Group) -> String {
     let sources: Vec<&str> = group.sources.iter().map(|source| job.sources[*source].name.as_str()).collect();
     let source = sources.join(" and ");
     let mut text = format!("group {} of {source} by {} {:?}", group.name, keys.join(", "), group.window);
-    write!(text, " retain {}", group.retain_us).unwrap();
-    let history = group.history_us.map_or_else(String::new, |us| format!(" history {}", duration::display(us)));
-    writeln!(text, "{history}").unwrap();
+    writeln!(text, " retain {}", group.retain_us).unwrap();
     for lookup in &group.lookups {
         let on: Vec<&str> = lookup.on.iter().map(|on| on.text.as_str()).collect();
         let of = match lookup.of {
