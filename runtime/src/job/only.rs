@@ -100,7 +100,7 @@ views.w = { key = "card", sql = "SELECT card, n FROM z" }
         assert_eq!(z.sources, [SourceId::at(0)]);
         assert_eq!(z.lookups[0].features(), Some(GroupId::at(0)));
         let of_part: Vec<GroupId> = [1, 2, 4].map(|rows| kept.rows(&job, GroupId::at(rows))).into();
-        assert_eq!(of_part, ids(&[0, 1, 2]));
+        assert_eq!(of_part, [0, 1, 2].map(GroupId::at));
         assert_eq!(kept.source(SourceId::at(0)), SourceId::at(1));
         assert!(part.sinks.is_empty() && part.sources.len() == 1);
     }
