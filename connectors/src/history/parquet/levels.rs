@@ -40,7 +40,7 @@ impl LongestRow {
             if head & 1 == 0 {
                 let (level, rest) = levels.split_at_checked(self.width.div_ceil(8))?;
                 levels = rest;
-                let level = level.iter().rev().fold(0, |level, byte| level << 8 | usize::from(*byte));
+                let level = level.iter().rev().fold(0, |level, byte| (level << 8) | usize::from(*byte));
                 self.add(level, count.min(left));
                 left -= count.min(left);
             } else {
@@ -49,7 +49,7 @@ impl LongestRow {
                 let (bits, rest) = levels.split_at(count.saturating_mul(self.width).min(levels.len()));
                 levels = rest;
                 for at in 0..values {
-                    self.add(bit(bits, at * self.width, self.width, |byte, at| byte >> at & 1)?, 1);
+                    self.add(bit(bits, at * self.width, self.width, |byte, at| (byte >> at) & 1)?, 1);
                 }
                 left -= values;
             }
@@ -61,7 +61,7 @@ impl LongestRow {
     pub fn bits(&mut self, levels: &[u8], values: usize) -> Option<()> {
         for at in 0..values {
             // What the level is does not matter, but whether it is 0.
-            self.add(bit(levels, at * self.width, self.width, |byte, at| byte >> (7 - at) & 1)?, 1);
+            self.add(bit(levels, at * self.width, self.width, |byte, at| (byte >> (7 - at)) & 1)?, 1);
         }
         Some(())
     }
