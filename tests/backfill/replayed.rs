@@ -80,7 +80,8 @@ fn at_every_seam() {
         run_to_end(dir, &["--workers", &workers.to_string()]);
         for name in NAMES {
             let published = published_of(dir, i64::MIN, &[name]);
-            *compared.entry(name).or_insert(0) += assert_same(dir, &published, 4 - workers, &format!("cut at {cuts:?}"));
+            *compared.entry(name).or_insert(0) +=
+                assert_same(dir, &published, 4 - workers, &format!("cut at {cuts:?}"));
         }
         same_bytes(dir, &log);
     }
@@ -211,7 +212,8 @@ fn what_has_no_hindsight_is_an_error() {
     ] {
         let features = features.map(|names| ["--features", names]);
         let args = ["--out", "o.parquet", "--known", "event"];
-        let told = finish(backfill(dir, &[&args[..], features.as_ref().map_or(&[], |all| &all[..])].concat()), 2).stderr;
+        let told =
+            finish(backfill(dir, &[&args[..], features.as_ref().map_or(&[], |all| &all[..])].concat()), 2).stderr;
         assert!(told.contains(expected) && told.contains("no hindsight"), "{told}");
     }
 }

@@ -47,8 +47,7 @@ impl Spine {
         for group in groups {
             let columns = key_columns(opened, *group, &own)?;
             let types: Vec<DataType> = key_of(opened, *group).map(|(_, of)| of.clone()).collect();
-            let known =
-                keys.iter().position(|known| known.columns == columns && known.codec.types() == types);
+            let known = keys.iter().position(|known| known.columns == columns && known.codec.types() == types);
             let at = match known {
                 Some(at) => at,
                 None => {

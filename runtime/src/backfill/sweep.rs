@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arrow::array::types::UInt64Type;
 use arrow::array::{AsArray, RecordBatch};
-use headwater_operators::probe::{Enter, Probe};
 use headwater_operators::probe::rows::NUMBER;
+use headwater_operators::probe::{Enter, Probe};
 
 use super::labels::Labels;
 use super::lookups::takes_back;

@@ -297,12 +297,7 @@ impl Reading<'_> {
     }
 }
 
-fn admission<'a>(
-    opened: &Opened,
-    plan: &'a Plan,
-    scan: ScanId,
-    effs: &'a IdVec<ScanId, Effs>,
-) -> HistoryAdmission<'a> {
+fn admission<'a>(opened: &Opened, plan: &'a Plan, scan: ScanId, effs: &'a IdVec<ScanId, Effs>) -> HistoryAdmission<'a> {
     let (conf, replay) = (&opened.job.sources[plan.scans[scan].source], plan.scans[scan].replay.as_ref());
     HistoryAdmission {
         scan,

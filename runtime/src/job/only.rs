@@ -89,11 +89,7 @@ views.w = { key = "card", sql = "SELECT card, n FROM z" }
     fn ids_are_those_of_the_part() {
         let (job, _) = parse("job.toml", Path::new("/"), JOB, &|_| None).unwrap();
         let ids = |all: &[usize]| all.iter().map(|at| GroupId::at(*at)).collect();
-        let kept = Kept {
-            sources: [SourceId::at(1)].into(),
-            groups: ids(&[1, 2]),
-            views: [ViewId::at(1)].into(),
-        };
+        let kept = Kept { sources: [SourceId::at(1)].into(), groups: ids(&[1, 2]), views: [ViewId::at(1)].into() };
         let part = job.only(&kept);
         assert_eq!(part.all_rows().map(|rows| part.name_of(rows)).collect::<Vec<_>>(), ["y", "z", "w"]);
         let z = &part.groups[GroupId::at(1)];

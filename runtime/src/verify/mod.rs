@@ -27,9 +27,9 @@ use std::sync::atomic::AtomicBool;
 
 use headwater_connectors::table::{Source, Target};
 
+use crate::backfill::asked;
 use crate::backfill::backfill;
 use crate::backfill::request::{Known, Request as Backfill};
-use crate::backfill::asked;
 use crate::backfill::scratch::Scratch;
 use crate::backfill::served::KeptAdmissions;
 use crate::backfill::watch::Watch;

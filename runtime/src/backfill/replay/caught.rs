@@ -72,7 +72,8 @@ impl Wanted {
             shape.schema.fields()[..shape.keys].iter().map(|field| field.data_type().clone()).collect();
         let failed = |e| Failure::Running(format!("keys of {}: {e}", shape.name));
         let group = opened.groups.get(rows);
-        let lengths = group.and_then(|group| group.columns.iter().map(|column| column.length).collect::<Option<Vec<_>>>());
+        let lengths =
+            group.and_then(|group| group.columns.iter().map(|column| column.length).collect::<Option<Vec<_>>>());
         let longest = lengths.map(|all| all.into_iter().max().unwrap_or(0));
         Ok(Wanted {
             at,

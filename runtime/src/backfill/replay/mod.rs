@@ -152,7 +152,8 @@ impl Replay {
         };
         let schema = |rows: &GroupId| events::corrected_schema(&inputs(rows), false);
         let parted = of.iter().map(|(rows, _)| Parted::new(schema(rows), labels.shards(), storage)).collect();
-        let (parted, status) = self.run((Known::Event, of), (Caught::Events, labels), None, parted, (workers, watch))?;
+        let (parted, status) =
+            self.run((Known::Event, of), (Caught::Events, labels), None, parted, (workers, watch))?;
         let settle = |((rows, _), all): (&(GroupId, usize), &Parted<'a>)| {
             let settled = Parted::new(events::schema(&inputs(rows), false), labels.shards(), storage);
             settled::settle(all, &settled, workers).map(|()| settled)
@@ -174,7 +175,10 @@ impl Replay {
         let plan = self.plan_for(span, known, late);
         let wanted = of.iter().enumerate().map(|(at, (rows, set))| {
             let in_part = self.in_part[rows];
-            Ok((in_part, Wanted::new(&self.opened, (at, in_part), (labels.asked(*set).clone(), labels.shards()), span)?))
+            Ok((
+                in_part,
+                Wanted::new(&self.opened, (at, in_part), (labels.asked(*set).clone(), labels.shards()), span)?,
+            ))
         });
         let wanted = wanted.collect::<Result<BTreeMap<GroupId, Wanted>, Failure>>()?;
         let status = {

@@ -14,9 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arrow::array::types::{Int8Type, Int64Type, UInt64Type};
-use arrow::array::{
-    ArrayRef, AsArray, BooleanArray, RecordBatch, UInt32Array, UInt64Array, new_null_array,
-};
+use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch, UInt32Array, UInt64Array, new_null_array};
 use arrow::compute::{interleave_record_batch, take_record_batch};
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::error::ArrowError;
@@ -45,7 +43,8 @@ pub fn row_of_nothing(opened: &Opened, rows: GroupId) -> Result<RecordBatch, Fai
     let nulls = own.iter().map(|field| new_null_array(field.data_type(), 1));
     let there: [ArrayRef; 2] = [Arc::new(UInt64Array::from(vec![0])), Arc::new(BooleanArray::from(vec![false]))];
     let columns = there.into_iter().chain(nulls).collect();
-    RecordBatch::try_new(Arc::new(Schema::new(first.into_iter().chain(own).collect::<Vec<_>>())), columns).map_err(failed)
+    RecordBatch::try_new(Arc::new(Schema::new(first.into_iter().chain(own).collect::<Vec<_>>())), columns)
+        .map_err(failed)
 }
 
 /// The rows of all labels. `total`: rows of the spine.
@@ -199,7 +198,8 @@ impl<'l> AtLabels<'l> {
         }
         let numbers: UInt64Array = self.labels.iter().map(|label| Some(label.number)).collect();
         let are_there: BooleanArray = places.iter().map(|place| Some(place.is_some())).collect();
-        let places: Vec<(usize, usize)> = places.into_iter().map(|place| place.unwrap_or((self.kept.len(), 0))).collect();
+        let places: Vec<(usize, usize)> =
+            places.into_iter().map(|place| place.unwrap_or((self.kept.len(), 0))).collect();
         let mut columns: Vec<ArrayRef> = vec![Arc::new(numbers), Arc::new(are_there)];
         if !own.is_empty() {
             let all: Vec<&RecordBatch> = self.kept.iter().chain([&of_nothing]).collect();
@@ -259,8 +259,7 @@ mod tests {
                 }
             }
             changes.shuffle(&mut rng);
-            let labels: Vec<(u8, i64)> =
-                (0..50).map(|_| (rng.random_range(0..5), rng.random_range(-3..50))).collect();
+            let labels: Vec<(u8, i64)> = (0..50).map(|_| (rng.random_range(0..5), rng.random_range(-3..50))).collect();
             let keys = BinaryArray::from_iter_values(labels.iter().map(|(key, _)| [*key]));
             let moments = Int64Array::from_iter_values(labels.iter().map(|(_, at)| *at));
             let labels_of = labels::batch(keys, moments, UInt64Array::from_iter_values(0..50)).unwrap();

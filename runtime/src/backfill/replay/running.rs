@@ -10,8 +10,8 @@ use super::super::workers::Workers;
 use super::caught::Sent;
 use crate::base::failure::Failure;
 use crate::base::failures::{Failures, Outcome};
-use crate::base::threads::guarded;
 use crate::base::id::IdVec;
+use crate::base::threads::guarded;
 use crate::catalog::column_sets::ColumnSets;
 use crate::catalog::opened::Opened;
 use crate::checkpoint::generations::Starts;
@@ -111,9 +111,10 @@ fn execute(
     let guards = cluster.execute(move |worker| render::work(worker, &shared))?;
     let told = failures.clone();
     let joining = failures.spawn("workers", move || {
-        guards.join().into_iter().try_for_each(|worker| {
-            worker.map_err(|_| Failure::Running("a worker panicked, see above".to_owned()))
-        })?;
+        guards
+            .join()
+            .into_iter()
+            .try_for_each(|worker| worker.map_err(|_| Failure::Running("a worker panicked, see above".to_owned())))?;
         told.done();
         Ok::<(), Failure>(())
     })?;

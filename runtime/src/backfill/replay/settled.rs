@@ -52,8 +52,10 @@ fn there(events: &RecordBatch) -> Result<Vec<u32>, ArrowError> {
     for (at, (row, diff)) in (0..).zip(all.iter().zip(diffs)) {
         net.entry(row.data()).or_insert((at, 0)).1 += i64::from(*diff);
     }
-    let mut there: Vec<u32> =
-        net.into_values().flat_map(|(at, times)| std::iter::repeat_n(at, usize::try_from(times).unwrap_or(0))).collect();
+    let mut there: Vec<u32> = net
+        .into_values()
+        .flat_map(|(at, times)| std::iter::repeat_n(at, usize::try_from(times).unwrap_or(0)))
+        .collect();
     there.sort_unstable();
     Ok(there)
 }
