@@ -94,7 +94,7 @@ impl Drop for Ends<'_> {
 }
 
 /// After an outage `T` lies as far behind as records came late, for a minute.
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_secs(100);
 
 pub fn random_size(rng: &mut StdRng) -> Size {
     Size { processes: rng.random_range(1..=3), workers: rng.random_range(1..=2) }
@@ -154,7 +154,7 @@ impl Round<'_> {
         let connection = &mut connect_to(&self.world.redis_url(), Duration::from_secs(10)).unwrap();
         let _: () = redis::cmd("FLUSHALL").query(connection).unwrap();
         let mut maker = Maker::new(seed);
-        let (n, time) = if self.scenario.to_end { (6_000, 180 * SECOND) } else { (1500, 60 * SECOND) };
+        let (n, time) = if self.scenario.to_end { (20_000, 600 * SECOND) } else { (1500, 60 * SECOND) };
         let (old, now) = ((n * maker.partition(5) as i64 / 4).max(1), now_us());
         let mut rng = StdRng::seed_from_u64(seed ^ 0xfeed);
         let mut feeds = self.feeds.lock().unwrap();

@@ -232,7 +232,7 @@ impl Maker {
     /// How many come at once, and how long nothing does then.
     pub fn burst(&mut self) -> (usize, u64) {
         match self.rng.random_range(0..100) {
-            0 => (500, 50),
+            0 => (2000, 50),
             1 => (1, 1500),
             _ => (self.rng.random_range(1..8), self.rng.random_range(1..20)),
         }
