@@ -49,9 +49,13 @@ derived = { ratio = "worth_5s * 1.0 / nullif(worth_all, 0)" }
 [features.used]
 source = "pay"
 key = ["card", "shop"]
-where = "x > 5"
 history = "9999d"
-columns = { n = { agg = "count", window = "1s" } }
+columns = { n = { agg = "count", window = "20s" } }
+[features.lent]
+source = "pay"
+key = ["card", "shop"]
+where = "x > 7"
+columns = { n = { agg = "count", window = "2s" } }
 [features.tens]
 source = "pay"
 key = "card"
@@ -76,7 +80,7 @@ key = "card"
 history = "9999d"
 sql = "SELECT card, count(*) AS n, sum(n) AS events FROM tens GROUP BY card"
 [links.ring]
-from = "used"
+from = "lent"
 entity = "card"
 shared = "shop"
 history = "9999d"

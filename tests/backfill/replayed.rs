@@ -108,7 +108,7 @@ fn same_bytes(dir: &Path, log: &Log) {
         assert!(*first.get_or_insert_with(|| bytes.clone()) == bytes, "{workers} workers, {memory}");
     }
     let rows = read_table(&dir.join("out.parquet"));
-    assert_eq!(rows.num_columns(), 3 + 3 + 6 + 2 + 3 + 3 + 2 + 3);
+    assert_eq!(rows.num_columns(), 3 + 3 + 7 + 2 + 3 + 3 + 2 + 3);
     // Without a row, a group counts 0 and a view says nothing.
     for (name, nulls) in [("cards__n_all", false), ("busy__n", true), ("rings__size", true)] {
         let column = &rows[name];
