@@ -67,8 +67,7 @@ def test_every_key_of_a_job_file_has_a_field():
     assert known.keys() - parts.keys() == {"serve_log"}  # a mapping
     for section, part in parts.items():
         names = {known.name.removesuffix("_") for known in dataclasses.fields(part) if known.init}
-        # Refused as yet.
-        assert set(known[section]) - names - {"history"} == set(), section
+        assert set(known[section]) - names == set(), section
         of_python = {"dir", "extra"} if section == "job" else {"name", "extra"}
         assert names - set(known[section]) == of_python & names, section
 
