@@ -17,7 +17,6 @@ from payments import ROOT, payments
 from test_duckdb import assert_equal
 
 import headwater as hw
-from headwater import _native
 
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -130,28 +129,6 @@ DOCUMENTS = sorted(path.relative_to(ROOT) for path in [*ROOT.glob("*.md"), *ROOT
 
 def shown(kind):
     return [(document, text) for document in DOCUMENTS for of, text in blocks(document) if of == kind]
-
-
-@pytest.mark.parametrize(("document", "text"), shown("toml"), ids=lambda of: str(of)[:30])
-def test_toml_that_is_shown_is_right(document, text, tmp_path):
-    """A whole job is one, and of a piece of one nothing is wrong but that the rest is not here."""
-    try:
-        hw.Job.from_toml(whole(text), dir=tmp_path)
-    except hw.JobError as error:
-        wrong = [fault for fault in error.faults if not fault.message.startswith(LACKS)]
-        assert not wrong, f"{document}: {error}"
-
-
-#: What a fault says of what a page does not show.
-LACKS = ("no file matches", "the job has no `sources`", "the job has no `features`")
-
-
-def whole(text):
-    """With what a piece stands in, and what it speaks of."""
-    keys = _native.parse_toml(text)
-    if not keys.keys() & dict(_native.keys())["job"]:
-        text = f"[features.page]\nsource = 'page'\nkey = 'page'\n[features.page.columns]\n{text}"
-    return text if "name" in keys else f"name = 'page'\n{text}"
 
 
 @pytest.mark.parametrize(("document", "text"), shown("json"), ids=lambda of: str(of)[:30])
