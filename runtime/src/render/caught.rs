@@ -13,14 +13,16 @@ use timely::dataflow::operators::generic::Operator;
 
 use crate::base::id::GroupId;
 
+/// Is given what is caught, on any worker; it may hold that up.
+pub type Catcher = Arc<dyn Fn(GroupId, &RecordBatch) + Send + Sync>;
+
 /// What is caught, in the place of sinks and dead letters.
 #[derive(Clone)]
 pub struct Catch {
     pub what: Caught,
     /// Of groups, and behind them views.
     pub of: BTreeSet<GroupId>,
-    /// Is given it, on any worker; it may hold that up.
-    pub to: Arc<dyn Fn(GroupId, &RecordBatch) + Send + Sync>,
+    pub to: Catcher,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -70,9 +70,11 @@ mod tests {
 
     use super::*;
 
+    type Event = (&'static str, i64, i64, Option<f64>, i8);
+
     #[test]
     fn what_was_taken_back_is_not_there() {
-        let rows: [(&str, i64, i64, Option<f64>, i8); 8] = [
+        let rows: [Event; 8] = [
             ("a", 1, 1, Some(2.0), 1),
             ("a", 1, 9, Some(2.0), -1),
             ("a", 1, 9, Some(3.0), 1),
@@ -82,9 +84,7 @@ mod tests {
             ("b", 2, 7, Some(f64::NAN), -1),
             ("c", 2, 7, Some(3.0), 1),
         ];
-        let each = |of: fn(&(&str, i64, i64, Option<f64>, i8)) -> i64| -> Int64Array {
-            Int64Array::from_iter_values(rows.iter().map(of))
-        };
+        let each = |of: fn(&Event) -> i64| Int64Array::from_iter_values(rows.iter().map(of));
         let inputs: Vec<ArrayRef> = vec![Arc::new(Float64Array::from_iter(rows.iter().map(|row| row.3)))];
         let keys = BinaryArray::from_iter_values(rows.iter().map(|row| row.0));
         let plain = events::schema(&[DataType::Float64], false);
