@@ -284,7 +284,7 @@ fn what_is_read_of_a_time_is_what_the_changelog_had_said() {
     }
     for name in KEPT {
         let found = looks.iter().filter(|look| look.name == name).map(|look| look.rows.len()).sum::<usize>();
-        assert!(found > 1, "{name}: {found} rows");
+        assert!(found > 0, "{name}: {found} rows");
     }
 }
 

@@ -85,7 +85,7 @@ fn at_every_seam() {
         }
         same_bytes(dir, &log);
     }
-    assert!(compared.values().all(|rows| *rows > 100), "there is something to compare: {compared:?}");
+    assert!(compared.values().all(|rows| *rows > 50), "there is something to compare: {compared:?}");
 }
 
 /// All of them for random labels, by other numbers of workers and in less memory.

@@ -333,6 +333,8 @@ tables! {
         b => "b"
         /// What more entities share links none of them.
         max_degree => "max_degree"
+        /// How far back its rows can be read, as in `"10m"`.
+        history => "history"
         /// What it is, for people.
         description => "description"
         /// Who answers for it.
