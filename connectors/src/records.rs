@@ -90,6 +90,22 @@ pub enum Payload {
 }
 
 impl Records {
+    /// Rows that are of no stream and are not counted in anybody's credits.
+    pub fn of_rows(batch: RecordBatch, undecoded: Vec<Option<BooleanBuffer>>) -> Records {
+        Records {
+            batch,
+            undecoded,
+            malformed: None,
+            tombstones: None,
+            removed_at: None,
+            partition: None,
+            offsets: None,
+            stamps: None,
+            payload: Payload::Row,
+            bytes: 0,
+        }
+    }
+
     /// How many records there are.
     pub fn len(&self) -> usize {
         self.batch.num_rows()

@@ -18,7 +18,7 @@ use crate::format::avro::AvroDecoder;
 use crate::format::avro::container::{Container, Wrong};
 use crate::format::{Decoded, Decoder, Message};
 use crate::settings::{Kind, Settings};
-use crate::{Error, Payload, Records, Result, Wanted};
+use crate::{Error, Records, Result, Wanted};
 
 const BATCH_RECORDS_MAX: usize = 8192;
 const BATCH_BYTES_MAX: usize = 8 << 20;
@@ -191,18 +191,7 @@ impl Batches {
 /// A dead letter quotes the record's columns: its bytes say nothing without the file.
 fn records(decoded: Decoded) -> Records {
     let Decoded { batch, undecoded, malformed, removals: _ } = decoded;
-    Records {
-        bytes: batch.get_array_memory_size(),
-        batch,
-        undecoded,
-        malformed,
-        tombstones: None,
-        removed_at: None,
-        partition: None,
-        offsets: None,
-        stamps: None,
-        payload: Payload::Row,
-    }
+    Records { bytes: batch.get_array_memory_size(), malformed, ..Records::of_rows(batch, undecoded) }
 }
 
 impl Iterator for Batches {

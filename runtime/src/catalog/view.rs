@@ -57,7 +57,6 @@ mod tests {
     use arrow::array::{Array, ArrayRef, AsArray, Int64Array, NullArray};
     use arrow::buffer::BooleanBuffer;
     use arrow::datatypes::{DataType, Field, Int64Type};
-    use headwater_connectors::Payload;
 
     use super::*;
 
@@ -70,19 +69,9 @@ mod tests {
         let numbers = |numbers: [i64; 2]| -> ArrayRef { Arc::new(Int64Array::from(numbers.to_vec())) };
         let columns: [(&str, ArrayRef); 3] =
             [("x", numbers([1, 2])), ("y", Arc::new(NullArray::new(2))), ("z", numbers([5, 6]))];
-        Records {
-            batch: RecordBatch::try_from_iter_with_nullable(columns.map(|(name, column)| (name, column, true)))
-                .unwrap(),
-            undecoded: vec![None, None, Some(BooleanBuffer::from(vec![false, true]))],
-            malformed: None,
-            partition: None,
-            offsets: None,
-            stamps: None,
-            tombstones: None,
-            removed_at: None,
-            payload: Payload::Row,
-            bytes: 0,
-        }
+        let columns = columns.map(|(name, column)| (name, column, true));
+        let batch = RecordBatch::try_from_iter_with_nullable(columns).unwrap();
+        Records::of_rows(batch, vec![None, None, Some(BooleanBuffer::from(vec![false, true]))])
     }
 
     #[test]

@@ -117,7 +117,6 @@ mod tests {
     use std::sync::Arc;
 
     use arrow::array::{Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
-    use headwater_connectors::Payload;
 
     use super::*;
     use crate::base::id::{Id, SourceId};
@@ -132,19 +131,8 @@ mod tests {
 
     /// Records with these ids alone, as the source decodes them.
     fn holds(held: &HeldIds, ids: ArrayRef) -> Vec<bool> {
-        let records = Records {
-            batch: RecordBatch::try_from_iter_with_nullable([("id", ids, true)]).unwrap(),
-            undecoded: vec![None],
-            malformed: None,
-            partition: Some(0),
-            offsets: None,
-            stamps: None,
-            tombstones: None,
-            removed_at: None,
-            payload: Payload::Row,
-            bytes: 0,
-        };
-        held.holds(&records, 0)
+        let batch = RecordBatch::try_from_iter_with_nullable([("id", ids, true)]).unwrap();
+        held.holds(&Records { partition: Some(0), ..Records::of_rows(batch, vec![None]) }, 0)
     }
 
     #[test]

@@ -199,18 +199,7 @@ pub fn gather(rows: &[RawRow], columns: usize) -> Records {
         let failed = |(at, row): &(usize, usize)| of_batch(*at).is_some_and(|all| all.value(*row));
         any.then(|| places.iter().map(failed).collect::<BooleanBuffer>())
     };
-    Records {
-        batch,
-        undecoded: (0..columns).map(undecoded).collect(),
-        malformed: None,
-        partition: None,
-        offsets: None,
-        stamps: None,
-        tombstones: None,
-        removed_at: None,
-        payload: Payload::Row,
-        bytes: 0,
-    }
+    Records::of_rows(batch, (0..columns).map(undecoded).collect())
 }
 
 /// Records with one more column. `failed`: where it did not decode.

@@ -7,7 +7,7 @@ use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBa
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::{nullif, take, take_record_batch};
 use arrow::datatypes::{Field, Schema};
-use headwater_connectors::{Payload, Records};
+use headwater_connectors::Records;
 
 use crate::catalog::explode::is_of_elements;
 use crate::catalog::opened::Explode;
@@ -104,19 +104,7 @@ impl Elements {
         let (elements, failed) = all.exploded(records, explode);
         let fields = elements.batch.schema();
         let undecoded = fields.fields().iter().map(|field| elements.undecoded(records, field.name())).collect();
-        let records = Records {
-            batch: elements.batch,
-            undecoded,
-            malformed: None,
-            partition: None,
-            offsets: None,
-            stamps: None,
-            tombstones: None,
-            removed_at: None,
-            payload: Payload::Row,
-            bytes: 0,
-        };
-        Elements { records, of: elements.rows, failed }
+        Elements { records: Records::of_rows(elements.batch, undecoded), of: elements.rows, failed }
     }
 }
 

@@ -23,7 +23,7 @@ use super::schema::seen_as;
 use super::thrift::Walked;
 use crate::guard::guarded;
 use crate::objects::runtime;
-use crate::{Error, Payload, Records, Result, Wanted};
+use crate::{Error, Records, Result, Wanted};
 
 const BATCH_RECORDS_MAX: usize = 8192;
 
@@ -166,18 +166,7 @@ impl Batches {
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
         let batch = RecordBatch::try_new_with_options(self.schema.clone(), columns, &options);
         let batch = batch.map_err(|e| e.to_string())?;
-        Ok(Records {
-            bytes: batch.get_array_memory_size(),
-            batch,
-            undecoded,
-            malformed: None,
-            partition: None,
-            offsets: None,
-            stamps: None,
-            tombstones: None,
-            removed_at: None,
-            payload: Payload::Row,
-        })
+        Ok(Records { bytes: batch.get_array_memory_size(), ..Records::of_rows(batch, undecoded) })
     }
 
     /// The end: whether all that was claimed was there.

@@ -259,18 +259,10 @@ pub fn read(
         known.into_iter().for_each(|(scan, horizon)| horizons[scan] = Eff::from_us(horizon));
         let at: UInt32Array = rows.iter().map(|row| Some(*row as u32)).collect();
         let of_rows = |all: Option<BooleanBuffer>| all.map(|all| rows.iter().map(|row| all.value(*row)).collect());
-        let records = Records {
-            batch: take_record_batch(&all, &at).map_err(|e| Damaged(e.to_string()))?,
-            undecoded: places.iter().map(|place| of_rows(failed(place))).collect(),
-            malformed: None,
-            partition: None,
-            offsets: None,
-            stamps: None,
-            tombstones: None,
-            removed_at: None,
-            payload: Payload::Raw(rows.iter().map(|row| Some(payloads.value(*row))).collect()),
-            bytes: 0,
-        };
+        let batch = take_record_batch(&all, &at).map_err(|e| Damaged(e.to_string()))?;
+        let undecoded = places.iter().map(|place| of_rows(failed(place))).collect();
+        let payload = Payload::Raw(rows.iter().map(|row| Some(payloads.value(*row))).collect());
+        let records = Records { payload, ..Records::of_rows(batch, undecoded) };
         let stamped = |row: &usize| Stamped {
             ts: ts[*row].map(EventTime::from_us),
             a: arrivals[*row].map(Arrival::from_us),
