@@ -199,27 +199,31 @@ impl Chunk {
     }
 
     /// A bound on the bytes of a row, but for what its pages hold anyway: no more than the values that it may have, each as long as the longest.
+    /// In a batch of lists texts of the pages count as well, since a row may have many.
     fn row_bytes(&self, rows: usize) -> Result<usize> {
-        let width = usize::try_from(width(&self.metadata))?;
-        let bytes = match self.metadata.column_type() {
-            Physical::BYTE_ARRAY => self.longest_shared(rows)?.max(self.heaviest),
+        let is_list = self.metadata.column_descr().max_rep_level() > 0;
+        let is_text = self.metadata.column_type() == Physical::BYTE_ARRAY;
+        let shared = match is_text {
+            true => self.longest_shared(if is_list { 0 } else { COLUMN_BYTES_MAX / rows })?,
             // Nulls take as much.
-            _ => width,
+            false => usize::try_from(width(&self.metadata))?,
         };
-        let values = usize::try_from(self.metadata.num_values())?;
-        if self.metadata.column_descr().max_rep_level() == 0 || bytes.saturating_mul(values) <= COLUMN_BYTES_MAX {
+        if !is_list {
+            return Ok(shared);
+        }
+        let bytes = if is_text { shared.max(self.heaviest) } else { shared };
+        if bytes.saturating_mul(usize::try_from(self.metadata.num_values())?) <= COLUMN_BYTES_MAX {
             return Ok(bytes);
         }
         let longest = self.longest_row()?;
-        let row = bytes.saturating_mul(longest);
-        if row > ROW_BYTES_MAX {
+        if shared.saturating_mul(longest) > ROW_BYTES_MAX {
             let name = self.metadata.column_path();
             let why = format!(
-                "column {name}: a row of {longest} values of up to {bytes} bytes, and no more than {ROW_BYTES_MAX} are taken"
+                "column {name}: a row of {longest} values of up to {shared} bytes, and no more than {ROW_BYTES_MAX} are taken"
             );
             return Err(ParquetError::General(why));
         }
-        Ok(row)
+        Ok(bytes.saturating_mul(longest))
     }
 
     /// The most values that a row has in lists.
@@ -245,15 +249,15 @@ impl Chunk {
         Ok(longest.longest)
     }
 
-    /// A bound on the bytes of a text that many rows may share, if it matters for a batch of `rows`: the longest in the
+    /// A bound on the bytes of a text that many values may share, where one of up to `enough` bytes does not matter: the longest in the
     /// dictionary.
-    fn longest_shared(&self, rows: usize) -> Result<usize> {
+    fn longest_shared(&self, enough: usize) -> Result<usize> {
         let mut pages = self.pages()?;
         if pages.peek_next_page()?.is_none_or(|page| !page.is_dict) {
             return Ok(0);
         }
         let Some(Page::DictionaryPage { buf, encoding, .. }) = pages.get_next_page()? else { return Ok(0) };
-        if buf.len() <= COLUMN_BYTES_MAX / rows {
+        if buf.len() <= enough {
             return Ok(buf.len());
         }
         Ok(if matches!(encoding, Encoding::PLAIN | Encoding::PLAIN_DICTIONARY) { longest(&buf) } else { buf.len() })

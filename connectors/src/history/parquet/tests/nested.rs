@@ -165,11 +165,11 @@ fn what_lies_beside_is_not_read() {
     assert!(outcome.unwrap_err().to_string().starts_with(&format!("reading {path} as Parquet: ")));
 }
 
-/// Lists of texts that are all one, which takes few bytes in a file: `rows` rows of `values` each.
-fn lists_of_one_text(dir: &Dir, name: &str, bytes: usize, (rows, values): (usize, usize)) {
-    let text = StringArray::from(vec!["x".repeat(bytes)]);
-    let keys = Int32Array::from(vec![0; rows * values]);
-    let texts: ArrayRef = Arc::new(DictionaryArray::new(keys, Arc::new(text)));
+/// Lists of a few texts of some bytes each, which take few bytes in a file: `rows` rows of `values` each.
+fn lists_of_texts(dir: &Dir, name: &str, (few, bytes): (usize, usize), (rows, values): (usize, usize)) {
+    let few_texts = StringArray::from_iter_values((0..few).map(|n| format!("{n:0bytes$}")));
+    let keys = Int32Array::from_iter_values((0..rows * values).map(|n| (n % few) as i32));
+    let texts: ArrayRef = Arc::new(DictionaryArray::new(keys, Arc::new(few_texts)));
     let item = Arc::new(Field::new("item", texts.data_type().clone(), true));
     let offsets = OffsetBuffer::from_lengths(vec![values; rows]);
     dir.write(name, &[("l", Arc::new(ListArray::new(item, offsets, texts, None)) as ArrayRef)]);
@@ -178,8 +178,9 @@ fn lists_of_one_text(dir: &Dir, name: &str, bytes: usize, (rows, values): (usize
 #[test]
 fn lists_ask_for_no_more_memory_than_their_pages() {
     let dir = Dir::new();
-    lists_of_one_text(&dir, "many.parquet", 100_000, (20, 100));
-    lists_of_one_text(&dir, "one.parquet", 700_000, (1, 2000));
+    lists_of_texts(&dir, "many.parquet", (1, 100_000), (20, 100));
+    lists_of_texts(&dir, "one.parquet", (1, 700_000), (1, 2000));
+    lists_of_texts(&dir, "tags.parquet", (400, 16), (2, 70_000));
     assert!(std::fs::metadata(dir.path("one.parquet")).unwrap().len() < 1 << 20);
     let list = DataType::List(Arc::new(Field::new("item", DataType::Utf8, true)));
     let wanted = wanted(&[("l", list)]);
@@ -194,6 +195,8 @@ fn lists_ask_for_no_more_memory_than_their_pages() {
     };
     // Each row has 10 MB.
     assert_eq!(batches("many.parquet").unwrap(), [6, 6, 6, 2]);
+    // However long a list is, short texts are short.
+    assert_eq!(batches("tags.parquet").unwrap(), [2]);
     let told = batches("one.parquet").unwrap_err().to_string();
     assert!(told.contains("one.parquet") && told.contains("a row of 2000 values of up to 700"), "{told}");
 }
