@@ -98,6 +98,8 @@ struct State {
     protocol: Option<(i64, Vec<String>)>,
     /// Files that a checkpoint has beside it.
     sidecars: Vec<String>,
+    /// Where these and all others of the log lie.
+    stores: Stores,
 }
 
 impl Log {
@@ -163,7 +165,8 @@ impl Log {
                 let path = lake::unescaped(&name);
                 let is_whole = path.starts_with('/') || path.contains("://");
                 let path = if is_whole { path } else { self.beside(&format!("_delta_log/_sidecars/{path}")) };
-                state.restore(vec![found(&mut Stores::default(), &path).map_err(told)?]).map_err(told)?;
+                let file = found(&mut state.stores, &path).map_err(told)?;
+                state.restore(vec![file]).map_err(told)?;
             }
         }
         let first = checkpoint.map_or(0, |(at, _)| at + 1);
@@ -231,7 +234,7 @@ impl Log {
 impl State {
     /// Actions, one a line.
     fn lines(&mut self, file: &PinnedFile) -> Result<()> {
-        let text = bytes_of(&mut Stores::default(), file)?;
+        let text = bytes_of(&mut self.stores, file)?;
         let told = |why: String| Error::world(format!("reading {}", file.path), why);
         for line in text.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty()) {
             let action = serde_json::from_slice(line).map_err(|e| told(format!("a line is no JSON: {e}")))?;
@@ -281,7 +284,7 @@ impl State {
             return self.lines(one);
         }
         files.sort_by(|a, b| a.path.cmp(&b.path));
-        let history = open_pinned(Stores::default(), Pinned::of(files))?;
+        let history = open_pinned(self.stores.clone(), Pinned::of(files))?;
         let schema = history.schema().unwrap_or_else(|| Arc::new(Schema::empty()));
         let columns =
             ["add", "metaData", "protocol", "sidecar"].iter().filter_map(|name| schema.field_with_name(name).ok());

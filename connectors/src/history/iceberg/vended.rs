@@ -23,6 +23,9 @@ use crate::{Error, Result};
 /// So long before their end credentials are asked for again.
 const MARGIN_MS: i64 = 5 * 60 * 1000;
 
+/// How long after it was asked the catalogue is left alone, while what it gave still holds.
+const AGAIN_MS: i64 = 10_000;
+
 /// By the names that Iceberg has for them: `s3.access-key-id`.
 type Properties = HashMap<String, String>;
 
@@ -66,7 +69,7 @@ impl Vended {
         let (key_id, secret_key) = (text("s3.access-key-id")?, text("s3.secret-access-key")?);
         let credential = Arc::new(AwsCredential { key_id, secret_key, token: text("s3.session-token") });
         let ends_ms = of.get("s3.session-token-expires-at-ms").and_then(|ms| ms.parse().ok());
-        Some(Held { credential, ends_ms })
+        Some(Held { credential, ends_ms, again_ms: 0 })
     }
 
     /// A store as the environment and the catalogue have it. `None`: the catalogue says nothing of it.
@@ -149,6 +152,8 @@ impl Vendor for OfCatalog {
 struct Held {
     credential: Arc<AwsCredential>,
     ends_ms: Option<i64>,
+    /// While it holds the catalogue is not asked before then.
+    again_ms: i64,
 }
 
 impl Held {
@@ -174,7 +179,8 @@ impl fmt::Debug for Kept {
 impl Kept {
     async fn credential(&self) -> Result<Arc<AwsCredential>> {
         let mut held = self.held.lock().await;
-        if held.holds(now_ms(), MARGIN_MS) {
+        let now = now_ms();
+        if held.holds(now, MARGIN_MS) || now < held.again_ms && held.holds(now, 0) {
             return Ok(held.credential.clone());
         }
         let next = self.catalog.ask().await.map(|answer| answer.vended.credential(&self.prefix));
@@ -188,6 +194,7 @@ impl Kept {
             }
             Err(error) => return Err(error),
         }
+        held.again_ms = now_ms() + AGAIN_MS;
         Ok(held.credential.clone())
     }
 }
