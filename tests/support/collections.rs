@@ -1,5 +1,5 @@
-//! What tests of tables, lookups, replaced records, views and links share: a log that lies in a history and a stream, and what a run to its
-//! end leaves in the job's directory.
+//! What tests of tables, lookups, replaced records, views and links share: what their jobs end with, a log that lies in a history and a
+//! stream, and what a run to its end leaves in the job's directory.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -7,6 +7,28 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::{finish, run};
+
+/// Of a job: where its changes go, and what could not be used.
+pub const OUTPUTS: &str = r#"
+[sinks.changes]
+type = "jsonl"
+path = "changes.jsonl"
+[dead_letters]
+type = "jsonl"
+path = "dead_letters.jsonl"
+"#;
+
+/// Of a job: a checkpoint whenever there can be one.
+pub const CHECKPOINTS: &str = r#"
+[state]
+path = "state"
+checkpoint_every = "1ms"
+"#;
+
+/// Each on a line of its own.
+pub fn write_lines(path: &Path, lines: &[Value]) {
+    std::fs::write(path, lines.iter().map(|line| format!("{line}\n")).collect::<String>()).unwrap();
+}
 
 /// A log in two partitions, whose first part is history too.
 pub fn write_log(dir: &Path, lines: &[(usize, Value)], in_history: usize) {

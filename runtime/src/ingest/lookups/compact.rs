@@ -1,7 +1,7 @@
 //! Of a batch of records that replace one another few are in force after a while, and those would hold all of it: now and then what is in force
 //! is copied together.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use headwater_connectors::{Payload, Records};
@@ -24,13 +24,18 @@ type Moved = HashMap<(*const Raw, u32), RawRow>;
 impl LookUps {
     /// Copies what is in force, of sources of which much has come since the last time.
     pub(super) fn compact(&mut self) {
-        let LookUps { replaced, groups, opened, .. } = self;
+        let LookUps { replaced, groups, opened, doing, .. } = self;
+        // What comes at a tick that waits for answers will be held as it was read.
+        let coming = doing.iter().flat_map(|doing| &doing.coming).flat_map(|coming| &coming.rows);
+        let coming: HashSet<(*const Raw, u32)> = coming.map(|(raw, row)| (Rc::as_ptr(raw), *row)).collect();
         for state in replaced.values_mut().filter(|state| state.taken > ROWS_MIN + 4 * state.len()) {
             state.taken = 0;
             let mut moved = Moved::new();
             for of_history in [false, true] {
                 let rows = state.kept().0.map(|last| &last.row);
-                let some: Vec<RawRow> = rows.filter(|(raw, _)| raw.of_history == of_history).cloned().collect();
+                let stays = |(raw, row): &&RawRow| coming.contains(&(Rc::as_ptr(raw), *row));
+                let rows = rows.filter(|row| row.0.of_history == of_history && !stays(row));
+                let some: Vec<RawRow> = rows.cloned().collect();
                 some.chunks(ROWS_AT_ONCE).for_each(|some| copy(&opened.sources[state.source], some, &mut moved));
             }
             let move_row = |row: &mut RawRow| {

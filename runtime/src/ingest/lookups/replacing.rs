@@ -27,7 +27,6 @@ pub(super) type Replaced = BTreeMap<ScanId, ReplacedState>;
 pub(super) type Steps = Vec<(ScanId, Vec<Step>)>;
 
 /// Events of one scan that come to a group in the place of others, and the keys of their records.
-#[derive(Clone)]
 pub(super) struct Coming {
     pub(super) scan: ScanId,
     pub(super) group: GroupId,

@@ -16,7 +16,7 @@ pub(super) struct Doing {
     pub(super) from: i64,
     upto: i64,
     /// The events that come in the place of others.
-    coming: Vec<Coming>,
+    pub(super) coming: Vec<Coming>,
     /// The held events that versions of the first concern.
     dirty: BTreeMap<GroupId, BTreeSet<u32>>,
     /// The events that come.
@@ -33,7 +33,8 @@ type LookedUp = (GroupId, Found);
 struct Looked {
     corrections: Vec<Correction>,
     lookups: Vec<LookedUp>,
-    replacements: Vec<(Coming, Found)>,
+    /// As what comes in the place of others.
+    replacements: Vec<Found>,
 }
 
 impl LookUps {
@@ -115,7 +116,8 @@ impl LookUps {
         };
         corrections.into_iter().for_each(|(id, slots, found)| self.correct(id, slots, found, tick, made));
         lookups.into_iter().for_each(|(id, found)| self.look_up(id, found, tick, made));
-        replacements.into_iter().for_each(|(coming, found)| self.put_in(coming, found, tick, made));
+        let coming = doing.coming.into_iter().zip(replacements);
+        coming.for_each(|(coming, found)| self.put_in(coming, found, tick, made));
         self.answers.forget(Tick::from_us(doing.upto));
         true
     }
@@ -133,7 +135,9 @@ impl LookUps {
             found.map(|(seen, picked)| Found { rows, seen, picked })
         };
         for (id, slots) in &doing.dirty {
-            let held = slots.iter().map(|slot| (*slot, groups[id].event(*slot).raw.clone())).collect();
+            // One that was forgotten since is in no window any more.
+            let raw = |slot: &u32| Some((*slot, groups[id].held[*slot as usize].as_ref()?.raw.clone()));
+            let held = slots.iter().filter_map(raw).collect();
             for part in read_alike(held, |(_, row): &(u32, RawRow)| &row.0) {
                 let (slots, rows): (Vec<u32>, Vec<RawRow>) = part.into_iter().unzip();
                 corrections.extend(pick(*id, rows, &slots).map(|found| (*id, slots, found)));
@@ -145,8 +149,7 @@ impl LookUps {
             }
         }
         for coming in &doing.coming {
-            let found = pick(coming.group, coming.rows.clone(), &[]);
-            replacements.extend(found.map(|found| (coming.clone(), found)));
+            replacements.extend(pick(coming.group, coming.rows.clone(), &[]));
         }
         is_whole.then_some(Looked { corrections, lookups, replacements })
     }
