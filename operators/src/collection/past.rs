@@ -119,10 +119,13 @@ impl Past {
         let entries = &mut self.entries[number as usize];
         let at = entries.partition_point(|entry| (entry.place, entry.from) < (place, from));
         let is_first = at.checked_sub(1).is_none_or(|before| entries[before].place != place);
-        if !is_first || row.is_none() {
+        let known = entries.get_mut(at).filter(|entry| (entry.place, entry.from) == (place, from));
+        // What is there already has been noted, but where it is a first row that goes at its own tick.
+        let is_noted = known.as_ref().is_some_and(|known| !is_first || known.row.is_none());
+        if !is_noted && (!is_first || row.is_none()) {
             self.superseded.push_back((from, number, place));
         }
-        match entries.get_mut(at).filter(|entry| (entry.place, entry.from) == (place, from)) {
+        match known {
             Some(known) => known.row = row,
             None => {
                 entries.insert(at, Entry { place, from, row });

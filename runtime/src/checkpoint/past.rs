@@ -3,7 +3,8 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, BinaryArray, BinaryBuilder, Int64Array, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder, Int64Array, RecordBatch};
+use arrow::datatypes::Int64Type;
 use headwater_operators::collection::Values;
 use headwater_operators::saved::{Damaged, get, put};
 use headwater_operators::value::Datum;
@@ -82,10 +83,11 @@ impl Columns<'_> {
             batch.column_by_name(name).ok_or_else(|| Damaged(format!("past rows have no column `{name}`")))
         };
         let bytes = |name: &str| {
-            column(name)?.as_any().downcast_ref().ok_or_else(|| Damaged(format!("`{name}` of past rows is no bytes")))
+            column(name)?.as_binary_opt::<i32>().ok_or_else(|| Damaged(format!("`{name}` of past rows is no bytes")))
         };
         let times = |name: &str| {
-            column(name)?.as_any().downcast_ref().ok_or_else(|| Damaged(format!("`{name}` of past rows is no number")))
+            let times = column(name)?.as_primitive_opt::<Int64Type>();
+            times.ok_or_else(|| Damaged(format!("`{name}` of past rows is no number")))
         };
         let places = batch.column_by_name("_place").map(|_| times("_place")).transpose()?;
         Ok(Columns { keys: bytes("_key")?, from: times("_from")?, rows: bytes("_row")?, places })

@@ -31,7 +31,7 @@ pub struct RunView {
     /// On process 0: every process's status, by its first worker.
     pub statuses: Arc<Mutex<BTreeMap<usize, ProcessStatus>>>,
     pub stores: HeldStores,
-    /// On process 0: who answers for earlier values.
+    /// On process 0: the asker's end of earlier values.
     pub earlier: Arc<Earlier>,
     /// Where it is written down what is served, if it is.
     pub serve_log: Option<Arc<ServeLog>>,

@@ -139,6 +139,7 @@ fn store(view: &RunView, group: GroupId, named: Option<&str>) -> Result<Box<dyn 
     rows::lookup(&view.opened, sink, view.stores[sink].as_ref())
 }
 
+/// The group that is asked for, and the store to read it from.
 fn open(view: &RunView, pairs: &[(String, String)]) -> Result<(GroupId, Box<dyn Lookup>), Failure> {
     let group = group(view, pairs)?;
     Ok((group, store(view, group, value(pairs, "sink"))?))

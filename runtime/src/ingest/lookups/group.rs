@@ -124,7 +124,8 @@ impl GroupState {
     pub(super) fn new(opened: &Arc<Opened>, sets: &ColumnSets, id: GroupId, scans: Vec<Option<ScanId>>) -> GroupState {
         let open = &opened.groups[id];
         let set = sets.groups[id].iter().next().expect("a group has a column set");
-        let s = set.s.unwrap_or(Tick::AFTER_ALL);
+        let windows = Windows::of(opened, sets, id);
+        let s = windows.s;
         let shaper = |source: SourceId| {
             let mut of_source = Shaper::of_source(opened, sets, source).into_iter();
             (source, of_source.find(|shaper| shaper.group == id).expect("a group of the source"))
@@ -157,7 +158,7 @@ impl GroupState {
             told_from: if opened.is_looked_up(id) { Tick::BEFORE_ALL } else { s },
             begun: false,
             corrected: opened.is_corrected(id).then(|| events::corrected_schema(&set.plan.inputs, windowed)),
-            windows: Windows::of(opened, sets, id),
+            windows,
             held: vec![],
             free: vec![],
             by_ts: BTreeSet::new(),

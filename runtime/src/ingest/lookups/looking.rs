@@ -47,8 +47,9 @@ impl Seen {
     }
 
     /// What there is by event, by record.
-    fn each<T: Clone>(&self, by_event: &[T]) -> Vec<T> {
-        (0..self.records.len()).map(|record| by_event[self.place(record).0].clone()).collect()
+    fn each<T: Clone>(&self, by_event: Vec<T>) -> Vec<T> {
+        let Some(elements) = &self.elements else { return by_event };
+        elements.iter().map(|(event, _)| by_event[*event as usize].clone()).collect()
     }
 
     /// What there is by record, by event.
@@ -197,12 +198,12 @@ impl GroupState {
     ) -> BTreeMap<u32, Suspicion> {
         let (first, _) = &rows[0];
         let stamped: Vec<_> = rows.iter().map(|(raw, row)| raw.stamped[*row as usize]).collect();
-        let (records, stamped) = (&seen.records, seen.each(&stamped));
+        let (records, stamped) = (&seen.records, seen.each(stamped));
         let mut admitted = Admitted::none(first.scan, records.len());
         admitted.taken = vec![true; records.len()];
         admitted.events = (0..records.len() as u32).collect();
-        admitted.visible = seen.each(judged.visible);
-        admitted.effs = seen.each(&judged.effs);
+        admitted.visible = seen.each(judged.visible.to_vec());
+        admitted.effs = seen.each(judged.effs);
         admitted.horizons = judged.horizons.clone();
         let shaper = &self.shapers[&first.source];
         let mut refused = BTreeMap::<u32, Suspicion>::new();

@@ -52,7 +52,7 @@ use self::ticks::Doing;
 use super::dead_letters::{REASONS, Tally};
 use super::looked_up::{Raw, RawRow};
 use super::versions::Message;
-use crate::base::id::{ColumnSetId, GroupId, Id, IdVec, ScanId};
+use crate::base::id::{ColumnSetId, GroupId, IdVec, ScanId};
 use crate::base::time::{Eff, EventTime, Span, Tick, Time};
 use crate::catalog::column_sets::ColumnSets;
 use crate::catalog::opened::{OpenLookup, Opened};
@@ -88,7 +88,7 @@ pub struct LookUps {
     tick: Span,
     tables: Tables,
     replaced: Replaced,
-    /// By scan of a source whose events replace one another, of all groups that read it, whatever their level.
+    /// By scan of a source whose events replace one another: the windows of all groups that read it, whatever their level.
     readers: BTreeMap<ScanId, Vec<Windows>>,
     groups: BTreeMap<GroupId, GroupState>,
     /// By group, how many events were past taking back when they were replaced.
@@ -178,9 +178,8 @@ impl LookUps {
         let message = Rc::new(Message::open(batch));
         for row in 0..message.len() {
             let visible = message.visible(row);
-            let is_first = state.is_first(&self.opened, &message, row);
-            let at_once =
-                of_history && visible <= state.s.us() && !state.is_timed && !self.opened.looks_back() && is_first;
+            let is_there = of_history && visible <= state.s.us() && !state.is_timed && !self.opened.looks_back();
+            let at_once = is_there && state.is_first(&self.opened, &message, row);
             let at = if at_once { i64::MIN } else { visible };
             if let Some(eff) = message.eff(row).filter(|_| message.position(row).0.is_some()) {
                 let known = Tick::up(Eff::from_us(eff), self.tick).us();
@@ -232,7 +231,7 @@ impl LookUps {
     }
 
     /// Takes in records that replace one another, all whose key is this worker's.
-    pub fn take_replaced(&mut self, raw: &Rc<Raw>) {
+    fn take_replaced(&mut self, raw: &Rc<Raw>) {
         let Some(state) = self.replaced.get_mut(&raw.scan) else { return };
         state.take(raw);
         self.ask_for_replaced(raw, 0..raw.stamped.len() as u32);
@@ -294,10 +293,9 @@ impl LookUps {
             }
         }
         for (id, group) in &self.groups {
-            if let Some(of_group) = status.groups.get_mut(Id::index(*id)) {
-                of_group.past_taking_back = self.passed_over.get(id).copied().unwrap_or(0);
-                of_group.events_held = group.by_ts.len() as u64;
-            }
+            let of_group = &mut status.groups[*id];
+            of_group.past_taking_back = self.passed_over.get(id).copied().unwrap_or(0);
+            of_group.events_held = group.by_ts.len() as u64;
         }
     }
 }

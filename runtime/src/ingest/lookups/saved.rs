@@ -84,6 +84,9 @@ fn add_replaced(all: &mut Vec<Kept>, rows: Vec<Kept>) {
         *all = rows;
         return;
     }
+    if rows.is_empty() {
+        return;
+    }
     let is_last = |kept: &Kept| kept.holdings.first().is_some_and(|holding| holding.state == HeldState::Held);
     let last = all.iter().enumerate().filter(|(_, kept)| is_last(kept));
     let known: HashMap<RowKey, usize> = last.map(|(at, kept)| (ReplacedState::key(&kept.row), at)).collect();
