@@ -55,7 +55,7 @@ columns = { n = { agg = "count", window = "20s" } }
 source = "pay"
 key = ["card", "shop"]
 where = "x > 7"
-columns = { n = { agg = "count", window = "2s" } }
+columns = { n = { agg = "count", window = "20s" } }
 [features.tens]
 source = "pay"
 key = "card"
@@ -267,7 +267,7 @@ fn what_is_read_of_a_time_is_what_the_changelog_had_said() {
         reaches(dir.path(), &KEPT, last + 60 * SECOND);
         let from = KEPT.map(|name| range(dir.path(), name).unwrap().0);
         assert_eq!(*begins.get_or_insert(from), from, "what can be read stays so over a restart");
-        looks.extend(look(dir.path(), &mut random, last, 80));
+        looks.extend(look(dir.path(), &mut random, last, 200));
         if workers == "3" {
             let state = dir.path().join("state");
             let before = newest_checkpoint(&state);
@@ -284,7 +284,7 @@ fn what_is_read_of_a_time_is_what_the_changelog_had_said() {
     }
     for name in KEPT {
         let found = looks.iter().filter(|look| look.name == name).map(|look| look.rows.len()).sum::<usize>();
-        assert!(found > 0, "{name}: {found} rows");
+        assert!(found > 3, "{name}: {found} rows");
     }
 }
 
@@ -313,8 +313,7 @@ fn all_that_is_read_of_a_time_is_of_one_tick() {
             assert_eq!(both, joined, "at {t}");
             compared += usize::from(both.is_some());
         }
-        std::thread::sleep(std::time::Duration::from_millis(5));
-        std::thread::sleep(std::time::Duration::from_millis(5));
+        std::thread::sleep(std::time::Duration::from_millis(10));
     }
     running.terminate();
 }

@@ -4,18 +4,6 @@ use serde_json::json;
 
 use crate::support::*;
 
-const OUTPUTS: &str = r#"
-[sinks.changes]
-type = "jsonl"
-path = "changes.jsonl"
-[dead_letters]
-type = "jsonl"
-path = "dead_letters.jsonl"
-[state]
-path = "state"
-checkpoint_every = "1ms"
-"#;
-
 /// A table that a view reads.
 const TABLE: &str = r#"
 name = "gone"
@@ -77,7 +65,7 @@ fn early(shop: &str, arrives: i64, at: i64, gone: bool) -> String {
 fn told(job: &str, parts: &[&Part], workers: [&str; 2]) -> (String, Vec<String>) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("job.toml");
-    std::fs::write(&path, format!("{job}{OUTPUTS}")).unwrap();
+    std::fs::write(&path, [job, OUTPUTS, CHECKPOINTS].concat()).unwrap();
     let mut there = Part::default();
     for (part, workers) in parts.iter().zip(workers) {
         for (p, (there, more)) in there.iter_mut().zip(*part).enumerate() {

@@ -34,12 +34,6 @@ key = "card"
 [features.cards.columns]
 spend = { agg = "sum", of = "amount * m.r", window = "1h" }
 n = { agg = "count", window = "1h" }
-[sinks.changes]
-type = "jsonl"
-path = "changes.jsonl"
-[dead_letters]
-type = "jsonl"
-path = "dead_letters.jsonl"
 "#;
 
 fn at(time: &str) -> String {
@@ -64,7 +58,7 @@ fn a_version_that_comes_late_corrects_what_it_concerns() {
     std::fs::write(dir.path().join("payments.jsonl"), payments).unwrap();
     std::fs::write(dir.path().join("merchants.jsonl"), versions).unwrap();
     let path = dir.path().join("job.toml");
-    std::fs::write(&path, EXAMPLE).unwrap();
+    std::fs::write(&path, EXAMPLE.to_owned() + OUTPUTS).unwrap();
     run_to_end(&path, "2");
     let told = |line: &Value| {
         let row = |name: &str| line["row"][name].as_i64();
@@ -143,15 +137,6 @@ columns = { n = { agg = "count" }, mode = { agg = "mode", of = "s.rate" } }
 source = "pay"
 key = "card"
 columns = { n = { agg = "count", windows = ["10s"] }, odd = { agg = "sum", of = "100 / (x - 3)", window = "1m" } }
-[sinks.changes]
-type = "jsonl"
-path = "changes.jsonl"
-[dead_letters]
-type = "jsonl"
-path = "dead_letters.jsonl"
-[state]
-path = "state"
-checkpoint_every = "1ms"
 "#;
 
 fn write(dir: &Path, events: usize) -> PathBuf {
@@ -176,7 +161,7 @@ fn write(dir: &Path, events: usize) -> PathBuf {
     write_log(&dir.join("pay"), &pay, pay.len() / 3);
     write_log(&dir.join("shops"), &shops, shops.len() / 2);
     let path = dir.join("job.toml");
-    std::fs::write(&path, JOB).unwrap();
+    std::fs::write(&path, [JOB, OUTPUTS, CHECKPOINTS].concat()).unwrap();
     path
 }
 
@@ -195,7 +180,7 @@ fn a_version_that_was_announced_is_there_from_its_time_on() {
     std::fs::write(dir.path().join("merchants.jsonl"), version("09:00", "09:00", 2) + &version("10:50", "10:40", 3))
         .unwrap();
     let path = dir.path().join("job.toml");
-    std::fs::write(&path, EXAMPLE.replace("stream = {", "history = {")).unwrap();
+    std::fs::write(&path, EXAMPLE.replace("stream = {", "history = {") + OUTPUTS).unwrap();
     run_to_end(&path, "2");
     let told = changes(dir.path());
     let rows: Vec<Value> =
@@ -313,12 +298,6 @@ source = "payments"
 lookup.m = { table = "merchants", on = "merchant" }
 key = "merchant"
 columns = { rates = { agg = "last_n", n = 9, of = "m.r", window = "all" }, n = { agg = "count", window = "all" } }
-[sinks.changes]
-type = "jsonl"
-path = "changes.jsonl"
-[dead_letters]
-type = "jsonl"
-path = "dead_letters.jsonl"
 "#;
 
 /// A table from a topic: its versions are in force from when they were written on, and records without a value remove rows.
@@ -346,7 +325,7 @@ fn a_table_from_a_topic() {
         json!({ "ts": minute(at) / 1000, "merchant": merchant, "amount": 1 }).to_string() + "\n"
     };
     std::fs::write(case.path("payments.jsonl"), payments.map(line).concat()).unwrap();
-    let job = case.job("job.toml", OF_TOPIC);
+    let job = case.job("job.toml", &(OF_TOPIC.to_owned() + OUTPUTS));
     run_to_end(&job, "2");
     let mut rows = std::collections::BTreeMap::new();
     for line in case.lines("changes.jsonl").iter().filter(|line| line["diff"] == 1) {
@@ -392,15 +371,6 @@ explode = "items"
 lookup.p = { table = "prices", on = "item.sku" }
 key = "id"
 columns = { spend = { agg = "sum", of = "item.n * p.price", window = "all" } }
-[sinks.changes]
-type = "jsonl"
-path = "changes.jsonl"
-[dead_letters]
-type = "jsonl"
-path = "dead_letters.jsonl"
-[state]
-path = "state"
-checkpoint_every = "1ms"
 "#;
 
 #[test]
@@ -421,7 +391,7 @@ fn each_element_of_a_list_looks_up_for_itself() {
     // It comes late, and concerns two of the first order's items.
     let prices = [prices, price("10:05", "10:40", "x", 4)];
     let path = dir.path().join("job.toml");
-    std::fs::write(&path, OF_ITEMS).unwrap();
+    std::fs::write(&path, [OF_ITEMS, OUTPUTS, CHECKPOINTS].concat()).unwrap();
     let write = |orders: &[String], prices: &[String]| {
         std::fs::write(dir.path().join("orders.jsonl"), orders.concat()).unwrap();
         std::fs::write(dir.path().join("prices.jsonl"), prices.concat()).unwrap();
@@ -501,17 +471,8 @@ stream = { type = "jsonl", path = "shops.jsonl" }
 source = "payments"
 key = "card"
 columns = { n = { agg = "count", window = "all" } }
-[sinks.changes]
-type = "jsonl"
-path = "changes.jsonl"
-[dead_letters]
-type = "jsonl"
-path = "dead_letters.jsonl"
 "#;
-    let write = |file: &str, lines: &[Value]| {
-        let lines: String = lines.iter().map(|line| format!("{line}\n")).collect();
-        std::fs::write(dir.path().join(file), lines).unwrap();
-    };
+    let write = |file: &str, lines: &[Value]| write_lines(&dir.path().join(file), lines);
     write("payments.jsonl", &[json!({ "ts": at("10:00"), "card": "c" })]);
     write("others.history.jsonl", &[json!({ "ts": at("10:00"), "a": at("10:00") }), json!({ "ts": "?" })]);
     // From the future, without a time, malformed.
@@ -519,7 +480,7 @@ path = "dead_letters.jsonl"
     write("others.jsonl", &[future.clone(), json!({ "a": at("10:20") }), json!([])]);
     write("shops.jsonl", &[json!({ "ts": at("10:30"), "shop": null }), json!({ "shop": "s" }), json!("")]);
     let path = dir.path().join("job.toml");
-    std::fs::write(&path, job).unwrap();
+    std::fs::write(&path, job.to_owned() + OUTPUTS).unwrap();
     run_to_end(&path, "2");
     let letters = json_lines(&dead_letters(dir.path()).join("\n"));
     let told = |of: &Value| format!("{} {} {}", of["source"], of["reason"], of["offset"]).replace('"', "");
@@ -561,27 +522,18 @@ source = "payments"
 lookup.s = { table = "shops", on = "shop" }
 key = "shop"
 columns = { rates = { agg = "last_n", n = 9, of = "s.rate", window = "all" } }
-[sinks.changes]
-type = "jsonl"
-path = "changes.jsonl"
-[dead_letters]
-type = "jsonl"
-path = "dead_letters.jsonl"
 "#;
     let version = |ts: &str, rate: i64| json!({ "ts": at(ts), "shop": "s", "rate": rate });
     let mut in_history = version("10:20", 1);
     (in_history["p"], in_history["o"]) = (0.into(), 0.into());
     std::fs::create_dir(dir.path().join("shops")).unwrap();
-    let write = |file: &str, lines: &[Value]| {
-        let lines: String = lines.iter().map(|line| format!("{line}\n")).collect();
-        std::fs::write(dir.path().join(file), lines).unwrap();
-    };
+    let write = |file: &str, lines: &[Value]| write_lines(&dir.path().join(file), lines);
     write("shops/history.jsonl", &[in_history]);
     write("shops/stream0.jsonl", &[version("10:20", 1)]);
     write("shops/stream1.jsonl", &[version("10:10", 2)]);
     write("payments.jsonl", &[json!({ "ts": at("10:15"), "shop": "s" }), json!({ "ts": at("10:30"), "shop": "s" })]);
     let path = dir.path().join("job.toml");
-    std::fs::write(&path, job).unwrap();
+    std::fs::write(&path, job.to_owned() + OUTPUTS).unwrap();
     for workers in ["1", "3"] {
         run_to_end(&path, workers);
         let rows: Vec<Value> = json_lines(&changes(dir.path())).into_iter().map(|line| line["row"].clone()).collect();

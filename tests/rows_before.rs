@@ -131,15 +131,6 @@ lookup.h = { features = "cards", on = "card" }
 key = "shop"
 window = { tumbling = "10s" }
 columns = { n = { agg = "count", of = "h.n" }, most = { agg = "max", of = "h.spent_10s" } }
-[sinks.changes]
-type = "jsonl"
-path = "changes.jsonl"
-[dead_letters]
-type = "jsonl"
-path = "dead_letters.jsonl"
-[state]
-path = "state"
-checkpoint_every = "1ms"
 "#;
 
 /// `of_history`: how many of three parts of the events are history too.
@@ -169,7 +160,7 @@ fn write(dir: &Path, events: usize, of_history: usize) -> PathBuf {
     write_log(&dir.join("pay"), &pay, pay.len() * of_history / 3);
     write_log(&dir.join("shops"), &shops, shops.len() * of_history / 3);
     let path = dir.join("job.toml");
-    std::fs::write(&path, JOB).unwrap();
+    std::fs::write(&path, [JOB, OUTPUTS, CHECKPOINTS].concat()).unwrap();
     path
 }
 

@@ -81,15 +81,6 @@ key = "shop"
 sql = "SELECT shop FROM shops EXCEPT SELECT shop FROM by_shop"
 [sinks.online]
 type = "embedded"
-[sinks.changes]
-type = "jsonl"
-path = "changes.jsonl"
-[dead_letters]
-type = "jsonl"
-path = "dead_letters.jsonl"
-[state]
-path = "state"
-checkpoint_every = "1ms"
 "#;
 
 const VIEWS: [&str; 6] = ["at_shops", "owners", "best", "windows", "total", "quiet"];
@@ -114,7 +105,7 @@ fn write(dir: &Path, events: usize) -> PathBuf {
     write_log(&dir.join("pay"), &pay, pay.len() / 3);
     write_log(&dir.join("shops"), &shops, shops.len() / 2);
     let path = dir.join("job.toml");
-    std::fs::write(&path, JOB).unwrap();
+    std::fs::write(&path, [JOB, OUTPUTS, CHECKPOINTS].concat()).unwrap();
     path
 }
 
