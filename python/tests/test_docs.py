@@ -17,6 +17,7 @@ from payments import ROOT, payments
 from test_duckdb import assert_equal
 
 import headwater as hw
+from headwater import _native
 
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -129,6 +130,19 @@ DOCUMENTS = sorted(path.relative_to(ROOT) for path in [*ROOT.glob("*.md"), *ROOT
 
 def shown(kind):
     return [(document, text) for document in DOCUMENTS for of, text in blocks(document) if of == kind]
+
+
+@pytest.mark.parametrize(("document", "text"), shown("toml"), ids=lambda of: str(of)[:30])
+def test_toml_that_is_shown_is_right(document, text, tmp_path):
+    """A whole job is one, but for files that are not here; a piece of one is TOML."""
+    keys = _native.parse_toml(text)
+    if not {"name", "sources", "features"} <= keys.keys():
+        return
+    try:
+        hw.Job.from_toml(text, dir=tmp_path)
+    except hw.JobError as error:
+        wrong = [fault for fault in error.faults if not fault.message.startswith("no file matches")]
+        assert not wrong, f"{document}: {error}"
 
 
 @pytest.mark.parametrize(("document", "text"), shown("json"), ids=lambda of: str(of)[:30])

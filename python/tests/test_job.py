@@ -66,7 +66,7 @@ def test_every_key_of_a_job_file_has_a_field():
     known = dict(_native.keys())
     assert known.keys() - parts.keys() == {"serve_log"}  # a mapping
     for section, part in parts.items():
-        names = {known.name.removesuffix("_") for known in dataclasses.fields(part) if known.init}
+        names = {field.name.removesuffix("_") for field in dataclasses.fields(part) if field.init}
         assert set(known[section]) - names == set(), section
         of_python = {"dir", "extra"} if section == "job" else {"name", "extra"}
         assert names - set(known[section]) == of_python & names, section

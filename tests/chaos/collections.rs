@@ -181,8 +181,9 @@ impl Collections {
 
     /// Reasons of dead letters of the source `s` that are not these groups' too.
     pub fn leaves_to_others(&self, reason: &str) -> bool {
-        let tumbling = self.table.as_ref().is_some_and(|table| table.tumbling && !self.looks_up_orders());
-        !(reason == "late" && tumbling || reason == "expression")
+        let of_s = self.table.as_ref().filter(|_| !self.looks_up_orders());
+        let late = reason == "late" && of_s.is_some_and(|table| table.tumbling);
+        !(late || reason == "expression" && self.to_end && of_s.is_some())
     }
 
     fn looks_up_orders(&self) -> bool {

@@ -52,10 +52,10 @@ fn text(value: &Value) -> String {
 /// The same of what no model knows: the rows are those that the changelog tells, in every column.
 pub fn check_by_changes(what: &str, scenario: &Scenario, changes: &[String], found: &[Snapshot]) -> Result<(), String> {
     let known = scenario.job.groups.len();
+    let changes: Vec<Value> = changes.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
     for ((name, retain), found) in scenario.names().into_iter().zip(found).skip(known) {
         let Some(as_of) = found.as_of.filter(|_| retain == 0) else { continue };
-        let lines = changes.iter().map(|line| serde_json::from_str::<Value>(line).unwrap());
-        let lines: Vec<Value> = lines.filter(|line| line["features"] == name).collect();
+        let lines: Vec<&Value> = changes.iter().filter(|line| line["features"] == name).collect();
         let upto = found.upto.unwrap_or(as_of);
         let at = |t: i64| {
             let mut rows = BTreeMap::new();

@@ -101,9 +101,7 @@ impl Scenario {
     /// columns and views that are others.
     pub fn write_job(&self, dir: &Path, brokers: &str, redis: Option<&str>, changed: bool) {
         std::fs::create_dir_all(dir.join("state")).unwrap();
-        // As a whole: a process may be starting.
-        std::fs::write(dir.join("job.new"), self.text(brokers, redis, changed)).unwrap();
-        std::fs::rename(dir.join("job.new"), dir.join("job.toml")).unwrap();
+        std::fs::write(dir.join("job.toml"), self.text(brokers, redis, changed)).unwrap();
     }
 
     fn text(&self, brokers: &str, redis: Option<&str>, changed: bool) -> String {

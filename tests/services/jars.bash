@@ -4,8 +4,8 @@ cache=${XDG_CACHE_HOME:-~/.cache}/headwater/jars
 # version POM: of the program that the pom is for.
 version() { sed -n 's:.*<\([a-z0-9]*\)\.version>\(.*\)</\1\.version>.*:\2:p' "$1"; }
 
-# fetch_jars POM JARS WHAT: several services may be started at once on a new machine. One of them fetches, and what it fetched
-# appears whole.
+# fetch_jars POM JARS WHAT: several services may be started at once on a new machine. One of them fetches at a time, since they
+# share Maven's repository, and what it fetched appears whole.
 fetch_jars() {
     local pom=$1 jars=$2 what=$3 archive
     [[ -d $jars ]] && return
@@ -21,5 +21,5 @@ fetch_jars() {
             [[ ! -e $archive ]] || { tar -xzf "$archive" -C "$jars.part" && rm "$archive"; } || exit 1
         done
         mv "$jars.part" "$jars"
-    ) 9>"$jars.lock"
+    ) 9>"$cache/lock"
 }

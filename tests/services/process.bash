@@ -59,7 +59,7 @@ start_on() {
             return
         fi
         stop "$dir" KILL
-        [[ -z $port ]] && (( ++tries < 5 )) && logged "$dir" 'Address already in use' || break
+        [[ -z $port ]] && (( ++tries < 5 )) && logged "$dir" 'Address already in use\|already bound\|in use by another process' || break
     done
     echo "${0##*/} did not start in $dir:" >&2
     latest_log "$dir" | tail -n 20 >&2

@@ -170,7 +170,7 @@ impl Topic {
     }
 }
 
-/// A service of a test's own, in its directory: `kafka` or `redis`.
+/// A service of a test's own, in its directory: a script of `tests/services`.
 pub struct Service {
     script: PathBuf,
     dir: PathBuf,
