@@ -167,7 +167,7 @@ fn what_lies_beside_is_not_read() {
 
 /// Lists of a few texts of some bytes each, which take few bytes in a file: `rows` rows of `values` each.
 fn lists_of_texts(dir: &Dir, name: &str, (few, bytes): (usize, usize), (rows, values): (usize, usize)) {
-    let few_texts = StringArray::from_iter_values((0..few).map(|n| format!("{n:0bytes$}")));
+    let few_texts = StringArray::from_iter_values((0..few).map(|n| format!("{n:04}{}", "x".repeat(bytes - 4))));
     let keys = Int32Array::from_iter_values((0..rows * values).map(|n| (n % few) as i32));
     let texts: ArrayRef = Arc::new(DictionaryArray::new(keys, Arc::new(few_texts)));
     let item = Arc::new(Field::new("item", texts.data_type().clone(), true));
