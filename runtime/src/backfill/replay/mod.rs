@@ -55,9 +55,9 @@ pub struct Replay {
     sources: Vec<SourceId>,
     /// As a start from nothing has it.
     plan: Plan,
-    /// Of the job.
+    /// Of the job, whose checkpoints say what was admitted late.
     state: State,
-    /// Where it keeps that.
+    /// Where the part keeps its own.
     _dir: Scratch,
 }
 
@@ -81,7 +81,7 @@ impl Replay {
     pub fn open(whole: &Opened, asked: &[GroupId], planned: &Planned, scratch: &Path) -> Result<Replay, Failure> {
         let kept = part::behind(whole, asked);
         let dir = Scratch::new(scratch, "replay")?;
-        let (opened, state) = part::open(whole, &kept, dir.dir())?;
+        let opened = part::open(whole, &kept, dir.dir())?;
         let scans = opened.sources.ids().map(|source| {
             let mut scan = planned.scan(kept.source(source));
             scan.source = source;
@@ -90,7 +90,7 @@ impl Replay {
         let plan = fresh::plan_of(&opened, planned.now, scans.collect());
         let in_part = asked.iter().map(|rows| (*rows, kept.rows(&whole.job, *rows))).collect();
         let sources = kept.sources.into_iter().collect();
-        Ok(Replay { opened: Arc::new(opened), in_part, sources, plan, state, _dir: dir })
+        Ok(Replay { opened: Arc::new(opened), in_part, sources, plan, state: whole.job.state.clone(), _dir: dir })
     }
 
     /// How many records it reads, about.

@@ -10,7 +10,6 @@ use crate::base::id::GroupId;
 use crate::catalog::graph::Kind;
 use crate::catalog::open::open_for_events;
 use crate::catalog::opened::Opened;
-use crate::job::State;
 use crate::job::only::Kept;
 
 /// All that the rows of some groups and views are made of, over however many others.
@@ -43,8 +42,8 @@ fn keep(opened: &Opened, kind: Kind, kept: &mut Kept) {
     }
 }
 
-/// Opens it, over the same files. What it keeps lies in `dir`. Returns the state of the whole beside it.
-pub fn open(whole: &Opened, kept: &Kept, dir: &Path) -> Result<(Opened, State), Failure> {
+/// Opens it, over the same files. What it keeps lies in `dir`.
+pub fn open(whole: &Opened, kept: &Kept, dir: &Path) -> Result<Opened, Failure> {
     let pinned = |history: &Arc<dyn History>| history.pinned().clone();
     let pinned = kept.sources.iter().map(|id| whole.sources[*id].history.as_ref().map(pinned)).collect();
     let mut opened = open_for_events(whole.job.only(kept), &pinned)?;
@@ -52,8 +51,7 @@ pub fn open(whole: &Opened, kept: &Kept, dir: &Path) -> Result<(Opened, State), 
         // What a stream has by now is known to it once it is asked.
         stream.bounds()?;
     }
-    let state = opened.job.state.clone();
     opened.job.state.path = dir.join("state").display().to_string();
     opened.job.state.local = dir.to_owned();
-    Ok((opened, state))
+    Ok(opened)
 }
