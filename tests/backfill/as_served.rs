@@ -106,7 +106,7 @@ pub fn compare(dir: &Path, published: &Published, tick: i64, more: &[&str], env:
         labels.reverse();
         let keys = labels.iter().map(|((k, _), ..)| Some(k.as_str())).chain([Some("nobody")]);
         let qs = labels.iter().map(|((_, q), ..)| *q).chain([None]);
-        let at = labels.iter().map(|(_, at, _)| Some(*at)).chain([Some(START)]);
+        let at = labels.iter().map(|(_, at, _)| Some(*at)).chain([labels.iter().map(|(_, at, _)| *at).min()]);
         let spine = RecordBatch::try_from_iter_with_nullable([
             ("k", texts(keys), true),
             ("q", ints(qs), true),

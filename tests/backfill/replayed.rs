@@ -1,7 +1,7 @@
 //! What is replayed: every row that runs have published of views, of links, of groups that look up in groups and of events that replace one
 //! another, asked for at its tick, comes back to the bit.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use arrow::array::{AsArray, RecordBatch};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use super::as_served::{assert_same, cuts, published_of, run_to_end};
+use super::as_served::{assert_same, compare, cuts, published_of, run_to_end};
 use super::data::{Event, Log, Order, Sides, job, log, write_history, write_stream};
 use super::served::{assert_served_of, begin, live_job_of, send};
 use super::{backfill, ints, read_table, texts, times, write_table};
@@ -278,6 +278,13 @@ fn as_a_live_run_had_them() {
     send(&topic, &mut random, 0..6);
     std::thread::sleep(std::time::Duration::from_millis(600));
     running.terminate();
-    let published = published_of(case.dir.path(), i64::MIN, &["every", "busy", "both", "rings"]);
+    let names = ["every", "busy", "both", "rings"];
+    let published = published_of(case.dir.path(), i64::MIN, &names);
     assert_served_of(&case, "replayed", &[], &published);
+    // What was late before the first label is in what events have met.
+    let ticks: BTreeSet<i64> = published.values().flat_map(BTreeMap::keys).copied().collect();
+    let last = published_of(case.dir.path(), *ticks.iter().rev().nth(ticks.len() / 5).unwrap(), &names);
+    let served = compare(case.dir.path(), &last, TICK, &["--known", "served"], &[]);
+    assert!(served.compared > 50, "there is something to compare: {}", served.compared);
+    assert!(served.different.is_empty(), "{} of {}:\n{}", served.different.len(), served.compared, served.different[0]);
 }

@@ -128,7 +128,7 @@ pub fn backfill(job: Job, request: &Request, watch: &Watch, stop: &AtomicBool) -
     watch.enter(Phase::Spine, spine.rows());
     let labels = Labels::read(&spine, shards(records), storage, (&workers, watch))?;
     if let (Some(kept), Some(span)) = (&kept, labels.span()) {
-        kept.warn_of_the_unknown(span);
+        kept.warn_of_the_unknown(span, replay.as_ref().is_some_and(Replay::looks_back));
     }
     let (mut events, read) = scan.read(&spine, &labels, kept.as_ref(), storage, (&workers, watch))?;
     let mut done = Done { rows: labels.rows(), columns: spine.appended(), records: read.records, ..Done::default() };

@@ -93,11 +93,16 @@ impl KeptAdmissions {
         Ok(Served(plan.scans.iter().map(of_scan).collect()))
     }
 
-    /// Says what of a span of time cannot be told.
-    pub fn warn_of_the_unknown(&self, (first, last): (i64, i64)) {
-        if let Some(upto) = self.unknown_upto().filter(|upto| first <= upto.us()) {
+    /// Says what of a span of time cannot be told. `looks_back`: whether some rows keep what their events met before it.
+    pub fn warn_of_the_unknown(&self, (first, last): (i64, i64), looks_back: bool) {
+        let is_asked = |upto: &Tick| first <= upto.us() || looks_back && self.kept.unknown_upto.is_some();
+        if let Some(upto) = self.unknown_upto().filter(is_asked) {
+            let carried = match looks_back {
+                true => ", and so is what events met by then in the rows of other groups, which later rows keep",
+                false => "",
+            };
             tracing::warn!(
-                "up to {upto} it is not known which records were admitted late: rows there are as known at arrival"
+                "up to {upto} it is not known which records were admitted late: rows there are as known at arrival{carried}"
             );
         }
         if last > self.t.us() {

@@ -93,6 +93,11 @@ impl Replay {
         Ok(Replay { opened: Arc::new(opened), in_part, sources, plan, state: whole.job.state.clone(), _dir: dir })
     }
 
+    /// Whether events meet rows of other groups, which they keep.
+    pub fn looks_back(&self) -> bool {
+        self.opened.looks_back()
+    }
+
     /// How many records it reads, about.
     pub fn records(&self) -> u64 {
         let of_scan = |scan: &crate::plan::scan::Scan| {
@@ -171,7 +176,10 @@ impl Replay {
     ) -> Result<(Vec<Parted<'a>>, Told), Failure> {
         let Some(span) = labels.span() else { return Ok((parted, Told::default())) };
         watch.enter(Phase::Replay, Some(self.records()));
-        let late = kept.map(|kept| kept.read(&self.of_state(), &self.plan, span)).transpose()?.map(|served| served.0);
+        // What an event met stays: what was late before the first label may be in it.
+        let from = if self.looks_back() { i64::MIN } else { span.0 };
+        let read = |kept: &KeptAdmissions| kept.read(&self.of_state(), &self.plan, (from, span.1));
+        let late = kept.map(read).transpose()?.map(|served| served.0);
         let plan = self.plan_for(span, known, late);
         let wanted = of.iter().enumerate().map(|(at, (rows, set))| {
             let in_part = self.in_part[rows];
