@@ -136,23 +136,27 @@ pub fn backfill(job: Job, request: &Request, watch: &Watch, stop: &AtomicBool) -
     let of_replay: Vec<(GroupId, usize)> =
         spine.groups.iter().filter(|(rows, _)| replayed.contains(rows)).copied().collect();
     if let Some(replay) = &replay {
-        let (caught, told) = match known {
-            Known::Event => replay.events(&of_replay, &labels, storage, (&workers, watch))?,
-            _ => replay.changes((known, &of_replay), &labels, kept.as_ref(), storage, (&workers, watch))?,
-        };
-        match known {
+        let told = match known {
             Known::Event => {
+                let (caught, told) = replay.events(&of_replay, &labels, storage, (&workers, watch))?;
                 let swept = |((group, set), events): (&(GroupId, usize), _)| Swept { group: *group, set: *set, events };
                 events.extend(of_replay.iter().zip(caught).map(swept));
+                told
             }
-            _ => changes = caught,
-        }
+            Known::Arrival | Known::Served => {
+                let of = (known, of_replay.as_slice());
+                let (caught, told) = replay.changes(of, &labels, kept.as_ref(), storage, (&workers, watch))?;
+                changes = caught;
+                // In hindsight no row of the replay is asked for.
+                (done.unfit_sums, done.failed_rows) = (told.unfit_sums, told.failed_rows);
+                told
+            }
+        };
         done.records += told.records;
-        done.unfit_sums += told.unfit_sums;
         for (of, n) in told.dead_letters {
             // What both have read is a dead letter once.
-            let known = dead_letters.entry(of).or_default();
-            *known = n.max(*known);
+            let of_both = dead_letters.entry(of).or_default();
+            *of_both = n.max(*of_both);
         }
     }
     watch.enter(Phase::Rows, Some(labels.rows() * spine.groups.len() as u64));
@@ -165,7 +169,7 @@ pub fn backfill(job: Job, request: &Request, watch: &Watch, stop: &AtomicBool) -
     let rows: Vec<GroupRows> = spine.groups.iter().filter_map(|(id, _)| rows.remove(id)).collect();
     done.unfit_sums += unfit_sums;
     done.dead_letters = by_reason(&dead_letters);
-    done.failed_rows = write::write(&opened, (&spine, &rows), &mut out, (&workers, watch), labels.rows())?;
+    done.failed_rows += write::write(&opened, (&spine, &rows), &mut out, (&workers, watch), labels.rows())?;
     out.finish()?;
     done.spilled = spill.bytes();
     Ok(done)

@@ -69,9 +69,9 @@ pub struct Done {
     pub records: u64,
     /// By reason.
     pub dead_letters: Vec<(String, u64)>,
-    /// Sums that did not fit their type, once for each row that could not show one.
+    /// Sums that did not fit their type, once for each row that could not show one; of what is replayed, at any tick and of any key.
     pub unfit_sums: u64,
-    /// Rows of a group with a null since a derived column failed.
+    /// Rows of a group with a null since a derived column failed; and of views, at any tick and of any key, on which an expression did.
     pub failed_rows: u64,
     /// Bytes that did not stay in memory.
     pub spilled: u64,
@@ -97,7 +97,10 @@ impl Done {
             text += &format!("; {} sums that do not fit their type are null", HumanCount(self.unfit_sums));
         }
         if self.failed_rows > 0 {
-            text += &format!("; {} rows with a null where a derived column failed", HumanCount(self.failed_rows));
+            text += &format!(
+                "; {} rows on which a derived column or a view's expression failed",
+                HumanCount(self.failed_rows)
+            );
         }
         if self.spilled > 0 {
             text += &format!("; {} went to disk", HumanBytes(self.spilled));

@@ -67,8 +67,9 @@ pub struct Told {
     pub records: u64,
     /// By source and reason.
     pub dead_letters: BTreeMap<(SourceId, String), u64>,
-    /// Sums that did not fit their type, at any tick.
+    /// Sums that did not fit their type, and rows of views on which an expression failed: at any tick and of any key.
     pub unfit_sums: u64,
+    pub failed_rows: u64,
 }
 
 /// No tick lies before it: slices of the history do.
@@ -205,6 +206,7 @@ impl Replay {
     }
 
     fn told(&self, status: &ProcessStatus) -> Told {
+        let asked = || self.in_part.values().map(|rows| &status.groups[*rows]);
         let of_source = |(at, source): (usize, &SourceStatus)| {
             let id = self.sources[at];
             source.dead_letters.iter().map(move |(reason, n)| ((id, reason.clone()), *n)).collect::<Vec<_>>()
@@ -212,7 +214,8 @@ impl Replay {
         Told {
             records: running::records(status),
             dead_letters: status.sources.iter().enumerate().flat_map(of_source).collect(),
-            unfit_sums: self.in_part.values().map(|rows| status.groups[*rows].counts.unfit_sums).sum(),
+            unfit_sums: asked().map(|of| of.counts.unfit_sums).sum(),
+            failed_rows: asked().map(|of| of.derived_failures).sum(),
         }
     }
 
