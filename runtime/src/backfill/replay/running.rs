@@ -51,7 +51,8 @@ pub fn run(
     let abandon = || abandoned.store(true, Ordering::Relaxed);
     let collecting = Collecting { receiver, board: &board, abandon: &abandon, workers, watch };
     let (executed, collected) = std::thread::scope(|scope| {
-        let collecting = scope.spawn(move || guarded(|| collecting.all(take)));
+        // Nobody takes any more what the workers of one that panics send.
+        let collecting = scope.spawn(move || guarded(|| collecting.all(take)).inspect_err(|_| abandon()));
         let executed = execute(shared, workers.number(), (failures, outcome), flags);
         // Nobody sends any more.
         let _ = sender.send(None);
