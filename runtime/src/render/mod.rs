@@ -11,7 +11,8 @@
 //!
 //! - `dataflow`: the nodes of the job's graph, each given what its inputs have put out
 //! - a file a kind of node: `source`, `lookup` with `rows_before`, `group`, `view` (and `nodes`, of its query, and `links`), `sink_rows`, `sink_changes`,
-//!   `dead_letters`; and beside groups and views, `earlier`; or, where rows of the past are replayed, `caught` in the place of the last three
+//!   `dead_letters`; and beside groups and views, `earlier`; or, where rows of the past are replayed, `caught` in the place of `sink_rows`,
+//!   `sink_changes` and `dead_letters`
 //! - `checkpointing`: when checkpoints are taken
 
 pub mod caught;
@@ -37,12 +38,15 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
+use timely::communication::WorkerGuards;
 use timely::dataflow::operators::probe::Handle as ProbeHandle;
 use timely::worker::Worker;
 
 use crate::base::failure::Failure;
+use crate::base::failures::Failures;
 use crate::base::id::{GroupId, Id};
 use crate::base::threads::guarded;
 use crate::base::time::{Span, Tick, Time};
@@ -85,6 +89,17 @@ pub fn work(worker: &mut Worker, shared: &Shared) {
         }
     }
     worker.installed_dataflows().into_iter().for_each(|dataflow| worker.drop_dataflow(dataflow));
+}
+
+/// Waits for workers, on a thread of its own, and tells that all is done.
+pub fn joined(guards: WorkerGuards<()>, failures: &Failures) -> Result<JoinHandle<()>, Failure> {
+    let told = failures.clone();
+    failures.spawn("workers", move || {
+        let panicked = |_| Failure::Running("a worker panicked, see above".to_owned());
+        guards.join().into_iter().try_for_each(|worker| worker.map_err(panicked))?;
+        told.done();
+        Ok::<(), Failure>(())
+    })
 }
 
 enum Ended {

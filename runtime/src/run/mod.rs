@@ -191,14 +191,7 @@ impl Run<'_> {
         };
         self.has_begun = true;
         let guards = cluster.execute(move |worker| render::work(worker, &shared))?;
-        let told = failures.clone();
-        let workers = failures.spawn("workers", move || {
-            guards.join().into_iter().try_for_each(|worker| {
-                worker.map_err(|_| Failure::Running("a worker panicked, see above".to_owned()))
-            })?;
-            told.done();
-            Ok::<(), Failure>(())
-        })?;
+        let workers = render::joined(guards, &failures)?;
         let outcome = outcome.next();
         if outcome.is_err() {
             stop.store(true, Ordering::Relaxed);

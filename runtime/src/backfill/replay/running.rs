@@ -43,17 +43,16 @@ pub fn run(
     (workers, watch): (&Workers, &Watch),
 ) -> Result<ProcessStatus, Failure> {
     let (sender, receiver) = sync_channel(WAITING);
-    let (stop, abandoned) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let abandoned = Arc::new(AtomicBool::new(false));
     let (failures, outcome) = Failures::new();
-    let flags = (&stop, &abandoned);
-    let shared = shared(opened, plan, catch(sender.clone()), (workers.number(), flags), &failures)?;
+    let shared = shared(opened, plan, catch(sender.clone()), (workers.number(), &abandoned), &failures)?;
     let board = shared.board.clone();
     let abandon = || abandoned.store(true, Ordering::Relaxed);
     let collecting = Collecting { receiver, board: &board, abandon: &abandon, workers, watch };
     let (executed, collected) = std::thread::scope(|scope| {
-        // Nobody takes any more what the workers of one that panics send.
+        // Where it panics, nobody takes any more what workers send.
         let collecting = scope.spawn(move || guarded(|| collecting.all(take)).inspect_err(|_| abandon()));
-        let executed = execute(shared, workers.number(), (failures, outcome), flags);
+        let executed = execute(shared, workers.number(), (&failures, &outcome), &abandoned);
         // Nobody sends any more.
         let _ = sender.send(None);
         let collected = collecting.join().unwrap_or_else(|_| Err("collecting what a replay tells".to_owned()));
@@ -69,7 +68,7 @@ fn shared(
     opened: &Arc<Opened>,
     plan: Plan,
     catch: Catch,
-    (workers, (stop, abandoned)): (usize, (&Arc<AtomicBool>, &Arc<AtomicBool>)),
+    (workers, abandoned): (usize, &Arc<AtomicBool>),
     failures: &Failures,
 ) -> Result<Shared, Failure> {
     let sets = Arc::new(ColumnSets::open(opened, &plan, Side::Live)?);
@@ -77,7 +76,7 @@ fn shared(
     let board = Board::new(workers, &[empty_status(opened, &plan, &sets)?]);
     Ok(Shared {
         opened: opened.clone(),
-        state: Arc::new(StateStore::open(&opened.job, 0, stop.clone())?),
+        state: Arc::new(StateStore::open(&opened.job, 0, Arc::default())?),
         starts: Arc::new(Starts::default()),
         start: Arc::new(Start { plan, from: None }),
         sets: vec![sets],
@@ -86,7 +85,7 @@ fn shared(
         mode: Mode::UntilEnd,
         fresh: true,
         board,
-        stop: stop.clone(),
+        stop: Arc::default(),
         interrupted: Arc::default(),
         again: Arc::default(),
         on_status: Arc::new(|_, _| ()),
@@ -105,20 +104,12 @@ fn shared(
 fn execute(
     shared: Shared,
     workers: usize,
-    (failures, outcome): (Failures, Outcome),
-    (stop, abandoned): (&Arc<AtomicBool>, &Arc<AtomicBool>),
+    (failures, outcome): (&Failures, &Outcome),
+    abandoned: &AtomicBool,
 ) -> Result<(), Failure> {
-    let cluster = Cluster::connect(&Options::alone(workers), &shared.opened.job, "", stop)?;
+    let cluster = Cluster::connect(&Options::alone(workers), &shared.opened.job, "", &Arc::default())?;
     let guards = cluster.execute(move |worker| render::work(worker, &shared))?;
-    let told = failures.clone();
-    let joining = failures.spawn("workers", move || {
-        guards
-            .join()
-            .into_iter()
-            .try_for_each(|worker| worker.map_err(|_| Failure::Running("a worker panicked, see above".to_owned())))?;
-        told.done();
-        Ok::<(), Failure>(())
-    })?;
+    let joining = render::joined(guards, failures)?;
     let outcome = outcome.next();
     if outcome.is_err() {
         abandoned.store(true, Ordering::Relaxed);
