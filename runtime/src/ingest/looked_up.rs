@@ -44,21 +44,38 @@ pub struct Raw {
 }
 
 /// The reasons for which a record is a dead letter already, a bit each. Whoever copies the record shares it.
-#[derive(Clone, Debug, Default)]
-pub struct Told(Arc<AtomicU8>);
+#[derive(Clone, Debug)]
+pub struct Told {
+    some: Arc<[AtomicU8; TOLD_TOGETHER]>,
+    at: u8,
+}
+
+/// Of so many records the reasons lie together. Of a batch few records are kept for long, and each keeps no more than these.
+const TOLD_TOGETHER: usize = 32;
 
 impl Told {
-    pub fn of(reasons: u8) -> Told {
-        Told(Arc::new(AtomicU8::new(reasons)))
+    /// By record, of what is told of each.
+    pub fn each(reasons: impl Iterator<Item = u8>) -> Vec<Told> {
+        let reasons: Vec<u8> = reasons.collect();
+        let together = |of: &[u8]| {
+            let some = std::array::from_fn(|at| AtomicU8::new(of.get(at).copied().unwrap_or(0)));
+            let some = Arc::new(some);
+            (0..of.len() as u8).map(move |at| Told { some: some.clone(), at })
+        };
+        reasons.chunks(TOLD_TOGETHER).flat_map(together).collect()
     }
 
     pub fn reasons(&self) -> u8 {
-        self.0.load(Ordering::Relaxed)
+        self.own().load(Ordering::Relaxed)
     }
 
     /// Whether these are new.
     pub fn add(&self, reasons: u8) -> bool {
-        self.0.fetch_or(reasons, Ordering::Relaxed) & reasons == 0
+        self.own().fetch_or(reasons, Ordering::Relaxed) & reasons == 0
+    }
+
+    fn own(&self) -> &AtomicU8 {
+        &self.some[usize::from(self.at)]
     }
 }
 
@@ -79,16 +96,16 @@ impl Raw {
         }
         let place = |row: &u32| rows.binary_search(row).expect("one of those that are asked for") as u32;
         asked.iter_mut().for_each(|(_, asked)| asked.iter_mut().for_each(|row| *row = place(row)));
-        let told = rows.iter().map(|row| Told::of(told(*row))).collect();
-        Some(Raw { asked, told, ..Raw::some((source, admitted), Batch { records, stamped }, positions, &rows) })
+        Some(Raw { asked, ..Raw::some((source, admitted), Batch { records, stamped }, positions, &rows, told) })
     }
 
-    /// Some records of a batch, for nobody yet.
+    /// Some records of a batch, for nobody yet. `told`: of each the reasons that are told.
     pub fn some(
         (source, admitted): (SourceId, &Admitted),
         Batch { records, stamped }: Batch,
         positions: &LogPositions,
         rows: &[u32],
+        told: &dyn Fn(u32) -> u8,
     ) -> Raw {
         let each = || rows.iter().map(|row| *row as usize);
         Raw {
@@ -100,7 +117,7 @@ impl Raw {
             effs: each().map(|row| admitted.effs[row]).collect(),
             visible: each().map(|row| admitted.visible[row]).collect(),
             positions: each().map(|row| positions.get(row)).collect(),
-            told: each().map(|_| Told::default()).collect(),
+            told: Told::each(rows.iter().map(|row| told(*row))),
             horizons: admitted.horizons.clone(),
             asked: vec![],
             keys: None,
@@ -213,4 +230,20 @@ pub fn with_column(records: Records, name: &str, values: ArrayRef, failed: Optio
     undecoded.push(failed.filter(|failed| failed.true_count() > 0).map(|failed| failed.values().clone()));
     debug_assert!(batch.columns().iter().all(|column| column.len() == batch.num_rows()));
     Records { batch, undecoded, ..records }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_told_of_a_record_is_told_of_its_copies() {
+        let all = Told::each((0..100).map(|row| row % 2));
+        let copies = all.clone();
+        assert!(all[33].add(2) && !copies[33].add(3), "both bits are told");
+        for (row, (told, copy)) in (0..).zip(all.iter().zip(&copies)) {
+            let expected = if row == 33 { 3 } else { row % 2 };
+            assert_eq!((told.reasons(), copy.reasons()), (expected, expected), "{row}");
+        }
+    }
 }

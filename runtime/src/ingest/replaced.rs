@@ -61,7 +61,7 @@ impl ReplacedMaker {
         let made = Raw {
             visible: rows.iter().map(visible).collect(),
             keys: Some(self.codec.encode(&keys).expect("key columns keep their types")),
-            ..Raw::some((self.source, admitted), batch, positions, &rows)
+            ..Raw::some((self.source, admitted), batch, positions, &rows, &|_| 0)
         };
         (refused, Some(made))
     }

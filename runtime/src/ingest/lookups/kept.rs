@@ -278,7 +278,7 @@ pub fn read(
             effs: rows.iter().map(|row| effs[*row].map(Eff::from_us)).collect(),
             visible: rows.iter().map(|row| Tick::from_us(visible[*row].unwrap_or(i64::MIN))).collect(),
             positions: rows.iter().map(|row| (partitions[*row], offsets[*row].map(Offset::at))).collect(),
-            told: rows.iter().map(|row| Told::of(told.value(*row))).collect(),
+            told: Told::each(rows.iter().map(|row| told.value(*row))),
             horizons,
             asked: vec![],
             keys: keys.as_ref().map(|keys| rows.iter().map(|row| Some(keys.value(*row))).collect()),
