@@ -48,7 +48,7 @@ use headwater_operators::keys;
 use headwater_operators::probe::Enter;
 
 use crate::base::failure::Failure;
-use crate::base::id::{GroupId, IdVec, SourceId};
+use crate::base::id::{IdVec, SourceId};
 use crate::catalog::open::open_for_events;
 use crate::job::Job;
 use labels::Labels;
@@ -120,32 +120,29 @@ pub fn backfill(job: Job, request: &Request, watch: &Watch, stop: &AtomicBool) -
     if known.enter() == Enter::Visible {
         planned.warn_of_lost_lateness(&opened);
     }
-    let (replayed, swept): (Vec<GroupId>, Vec<GroupId>) =
-        asked.iter().partition(|rows| asked::is_replayed(&opened.job, **rows));
-    let scan = Scan::plan(&opened, &swept, known, &planned)?;
-    let replay = (!replayed.is_empty()).then(|| Replay::open(&opened, &replayed, &planned, &scratch)).transpose()?;
+    let (of_replay, of_scan): (Vec<_>, Vec<_>) =
+        spine.groups.iter().copied().partition(|(rows, _)| asked::is_replayed(&opened.job, *rows));
+    let scan = Scan::plan(&opened, &of_scan, known, &planned)?;
+    let replay = || Replay::open(&opened, &of_replay, known, &planned, &scratch);
+    let replay = (!of_replay.is_empty()).then(replay).transpose()?;
     let records = scan.records() + replay.as_ref().map_or(0, Replay::records);
     watch.enter(Phase::Spine, spine.rows());
     let labels = Labels::read(&spine, shards(records), storage, (&workers, watch))?;
     if let (Some(kept), Some(span)) = (&kept, labels.span()) {
         kept.warn_of_the_unknown(span, replay.as_ref().is_some_and(Replay::looks_back));
     }
-    let (mut events, read) = scan.read(&spine, &labels, kept.as_ref(), storage, (&workers, watch))?;
+    let (mut events, read) = scan.read(&labels, kept.as_ref(), storage, (&workers, watch))?;
     let mut done = Done { rows: labels.rows(), columns: spine.appended(), records: read.records, ..Done::default() };
     let (mut dead_letters, mut changes) = (read.dead_letters(), vec![]);
-    let of_replay: Vec<(GroupId, usize)> =
-        spine.groups.iter().filter(|(rows, _)| replayed.contains(rows)).copied().collect();
     if let Some(replay) = &replay {
         let told = match known {
             Known::Event => {
-                let (caught, told) = replay.events(&of_replay, &labels, storage, (&workers, watch))?;
-                let swept = |((group, set), events): (&(GroupId, usize), _)| Swept { group: *group, set: *set, events };
-                events.extend(of_replay.iter().zip(caught).map(swept));
+                let (caught, told) = replay.events(&labels, storage, (&workers, watch))?;
+                events.extend(Swept::all(&of_replay, caught));
                 told
             }
             Known::Arrival | Known::Served => {
-                let of = (known, of_replay.as_slice());
-                let (caught, told) = replay.changes(of, &labels, kept.as_ref(), storage, (&workers, watch))?;
+                let (caught, told) = replay.changes(&labels, kept.as_ref(), storage, (&workers, watch))?;
                 changes = caught;
                 // In hindsight no row of the replay is asked for.
                 (done.unfit_sums, done.failed_rows) = (told.unfit_sums, told.failed_rows);

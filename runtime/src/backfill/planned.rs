@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use super::replay::part;
 use crate::base::failure::Failure;
 use crate::base::id::{GroupId, IdVec, SourceId};
 use crate::base::time::WallClock;
-use crate::catalog::graph::Kind;
 use crate::catalog::opened::Opened;
 use crate::job;
 use crate::plan::Plan;
@@ -22,10 +22,8 @@ impl Planned {
     /// Finds where history and stream meet, for all that some groups and views are made of.
     pub fn of(opened: &Opened, rows: &[GroupId]) -> Result<Planned, Failure> {
         let mut planned = Planned { now: WallClock::now(), scans: BTreeMap::new() };
-        for source in rows.iter().flat_map(|rows| sources_behind(opened, *rows)) {
-            if let std::collections::btree_map::Entry::Vacant(new) = planned.scans.entry(source) {
-                new.insert(fresh::plan_source(opened, source, planned.now, false)?);
-            }
+        for source in part::behind(opened, rows.iter().copied()).sources {
+            planned.scans.insert(source, fresh::plan_source(opened, source, planned.now, false)?);
         }
         let scans: IdVec<_, Scan> = planned.scans.values().cloned().collect();
         say_plan(opened, &Plan::of(planned.now, scans, IdVec::new()));
@@ -49,15 +47,4 @@ impl Planned {
             );
         }
     }
-}
-
-/// All that the rows of a group or a view are made of, over however many others.
-fn sources_behind(opened: &Opened, rows: GroupId) -> Vec<SourceId> {
-    let Some(view) = opened.job.view_of(rows) else { return opened.graph.all_sources_of(rows) };
-    let of_kind = |kind| match kind {
-        Kind::Group(group) => opened.graph.all_sources_of(group),
-        Kind::Source(table) => vec![table],
-        Kind::View(_) | Kind::Sink(_) | Kind::DeadLetters => vec![],
-    };
-    opened.graph.behind(view).into_iter().flat_map(of_kind).collect()
 }

@@ -23,7 +23,6 @@ use super::planned::Planned;
 use super::request::Known;
 use super::served::{KeptAdmissions, Served};
 use super::shards::{Collector, Parted, Storage};
-use super::spine::Spine;
 use super::sweep::Swept;
 use super::tables::Tables;
 use super::watch::{Phase, Watch};
@@ -48,10 +47,12 @@ use crate::plan::side::Side;
 
 /// Bytes of records read from a partition at a time.
 const POLL_BYTES: usize = 1 << 20;
+
 /// What is read.
 pub struct Scan {
     opened: Arc<Opened>,
-    groups: Vec<GroupId>,
+    /// Each with its labels.
+    groups: Vec<(GroupId, usize)>,
     plan: Plan,
     sets: ColumnSets,
     seams: IdVec<ScanId, Seam>,
@@ -85,16 +86,21 @@ impl Read {
 }
 
 impl Scan {
-    /// Finds what is to be read for these groups. `planned`: all that they read.
-    pub fn plan(opened: &Arc<Opened>, groups: &[GroupId], known: Known, planned: &Planned) -> Result<Scan, Failure> {
+    /// Finds what is to be read for these groups, each with its labels. `planned`: all that they read.
+    pub fn plan(
+        opened: &Arc<Opened>,
+        groups: &[(GroupId, usize)],
+        known: Known,
+        planned: &Planned,
+    ) -> Result<Scan, Failure> {
         let mut scans = IdVec::new();
         let mut of_source: BTreeMap<SourceId, ScanId> = BTreeMap::new();
-        for source in groups.iter().flat_map(|group| opened.graph.sources_of(*group)) {
+        for source in groups.iter().flat_map(|(group, _)| opened.graph.sources_of(*group)) {
             if let std::collections::btree_map::Entry::Vacant(new) = of_source.entry(source) {
                 new.insert(scans.push(planned.scan(source)));
             }
         }
-        let group = |id: GroupId| match groups.contains(&id) {
+        let group = |id: GroupId| match groups.iter().any(|(group, _)| *group == id) {
             true => {
                 let scans: Vec<ScanId> = opened.graph.sources_of(id).map(|source| of_source[&source]).collect();
                 PlannedGroup::whole(opened, id, &scans)
@@ -119,27 +125,20 @@ impl Scan {
     /// Reads all that some label asks for: events by group. `kept`: the admissions of a run, where they are asked for.
     pub fn read<'a>(
         &self,
-        spine: &Spine,
         labels: &Labels,
         kept: Option<&KeptAdmissions>,
         storage: Storage<'a>,
         (workers, watch): (&Workers, &Watch),
     ) -> Result<(Vec<Swept<'a>>, Read), Failure> {
-        let of_spine: Vec<(GroupId, usize)> =
-            spine.groups.iter().filter(|(group, _)| self.groups.contains(group)).copied().collect();
         let of_group = |(group, _): &(GroupId, usize)| {
             Parted::new(lookups::schema(&self.opened, *group, self.known.enter()), labels.shards(), storage)
         };
-        let parted: Vec<Parted> = of_spine.iter().map(of_group).collect();
-        let swept = |parted: Vec<Parted<'a>>| {
-            let one = |((group, set), events): (&(GroupId, usize), _)| Swept { group: *group, set: *set, events };
-            of_spine.iter().zip(parted).map(one).collect()
-        };
-        let Some(span) = labels.span().filter(|_| !of_spine.is_empty()) else {
-            return Ok((swept(parted), Read::default()));
+        let parted: Vec<Parted> = self.groups.iter().map(of_group).collect();
+        let Some(span) = labels.span().filter(|_| !self.groups.is_empty()) else {
+            return Ok((Swept::all(&self.groups, parted), Read::default()));
         };
         let asking = |(id, set): &(GroupId, usize)| Asking { id: *id, set: *set, reach: self.reach(*id, span) };
-        let groups: Vec<Asking> = of_spine.iter().map(asking).collect();
+        let groups: Vec<Asking> = self.groups.iter().map(asking).collect();
         let reaches = self.plan.scans.pairs().map(|(scan, _)| self.reach_of_scan(scan, span)).collect::<IdVec<_, _>>();
         let effs = reaches
             .pairs()
@@ -175,7 +174,7 @@ impl Scan {
         let versions = std::mem::take(&mut of_tables.versions);
         let tables = Tables::of((&self.opened, &self.plan), versions, served.as_ref(), &mut of_tables.tally)?;
         let all = pass(Some(&tables))?.and(of_tables);
-        Ok((swept(parted), all))
+        Ok((Swept::all(&self.groups, parted), all))
     }
 
     fn is_of_table(&self, scan: ScanId) -> bool {

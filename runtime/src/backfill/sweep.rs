@@ -29,6 +29,13 @@ pub struct Swept<'e> {
     pub events: Parted<'e>,
 }
 
+impl<'e> Swept<'e> {
+    /// The groups of some labels, each with its events.
+    pub fn all(of: &[(GroupId, usize)], events: Vec<Parted<'e>>) -> Vec<Swept<'e>> {
+        of.iter().zip(events).map(|((group, set), events)| Swept { group: *group, set: *set, events }).collect()
+    }
+}
+
 /// Rows of a group or a view.
 pub struct GroupRows<'a> {
     /// By block.

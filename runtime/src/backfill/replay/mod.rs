@@ -12,7 +12,7 @@
 //! (`settled`).
 
 mod caught;
-mod part;
+pub mod part;
 pub mod rows;
 mod running;
 mod settled;
@@ -38,6 +38,7 @@ use crate::base::failure::Failure;
 use crate::base::id::{GroupId, IdVec, ScanId, SourceId};
 use crate::base::time::{Span, Tick};
 use crate::catalog::opened::Opened;
+use crate::job::only::Kept;
 use crate::job::{Job, State};
 use crate::observe::status::{ProcessStatus, SourceStatus};
 use crate::plan::Plan;
@@ -49,10 +50,11 @@ use crate::start::fresh;
 pub struct Replay {
     /// Of the part, whose ids are its own.
     opened: Arc<Opened>,
-    /// By group or view that is asked for: its number there.
-    in_part: BTreeMap<GroupId, GroupId>,
-    /// By source of the part: which one it is.
-    sources: Vec<SourceId>,
+    /// The groups and views that are asked for, each with its labels.
+    of: Vec<(GroupId, usize)>,
+    known: Known,
+    /// What of the whole is in the part.
+    kept: Kept,
     /// As a start from nothing has it.
     plan: Plan,
     /// Of the job, whose checkpoints say what was admitted late.
@@ -78,9 +80,15 @@ const FIRST: Tick = Tick::from_us(-(1 << 62));
 const CLOCKS_APART: Span = Span::from_us(60_000_000);
 
 impl Replay {
-    /// Opens what some groups and views are made of. `planned`: all that they read.
-    pub fn open(whole: &Opened, asked: &[GroupId], planned: &Planned, scratch: &Path) -> Result<Replay, Failure> {
-        let kept = part::behind(whole, asked);
+    /// Opens what some groups and views are made of, each with its labels. `planned`: all that they read.
+    pub fn open(
+        whole: &Opened,
+        asked: &[(GroupId, usize)],
+        known: Known,
+        planned: &Planned,
+        scratch: &Path,
+    ) -> Result<Replay, Failure> {
+        let kept = part::behind(whole, asked.iter().map(|(rows, _)| *rows));
         let dir = Scratch::new(scratch, "replay")?;
         let opened = part::open(whole, &kept, dir.dir())?;
         let scans = opened.sources.ids().map(|source| {
@@ -89,9 +97,9 @@ impl Replay {
             scan
         });
         let plan = fresh::plan_of(&opened, planned.now, scans.collect());
-        let in_part = asked.iter().map(|rows| (*rows, kept.rows(&whole.job, *rows))).collect();
-        let sources = kept.sources.into_iter().collect();
-        Ok(Replay { opened: Arc::new(opened), in_part, sources, plan, state: whole.job.state.clone(), _dir: dir })
+        let of = asked.iter().map(|(rows, set)| (kept.rows(&whole.job, *rows), *set)).collect();
+        let state = whole.job.state.clone();
+        Ok(Replay { opened: Arc::new(opened), of, known, kept, plan, state, _dir: dir })
     }
 
     /// Whether events meet rows of other groups, which they keep.
@@ -109,13 +117,13 @@ impl Replay {
     }
 
     /// The plan that it runs by: see `plan::replay`.
-    fn plan_for(&self, (first, last): (i64, i64), known: Known, late: Option<IdVec<ScanId, Arc<LateRecords>>>) -> Plan {
+    fn plan_for(&self, (first, last): (i64, i64), late: Option<IdVec<ScanId, Arc<LateRecords>>>) -> Plan {
         let mut plan = self.plan.clone();
         let tick = self.opened.job.tick();
         let own = plan.scans.iter().filter_map(|scan| scan.s).min();
         let first = Tick::down(Tick::from_us(first).max(Tick::up(FIRST, tick)), tick);
         let s = own.map_or(first, |own| own.min(first));
-        let until = (known != Known::Event).then(|| Tick::from_us(last).max(s));
+        let until = (self.known != Known::Event).then(|| Tick::from_us(last).max(s));
         for (id, scan) in plan.scans.pairs_mut() {
             let late = late.as_ref().map(|late| late[id].clone());
             scan.replay = Some(Replayed { s: scan.s, until, late });
@@ -130,46 +138,42 @@ impl Replay {
         plan
     }
 
-    /// Changes of rows (see `caught`) of keys that some label has. `of`: groups and views of the spine, each with its labels.
+    /// Changes of rows (see `caught`) of keys that some label has: of each group and view that is asked for.
     pub fn changes<'a>(
         &self,
-        (known, of): (Known, &[(GroupId, usize)]),
         labels: &Labels,
         kept: Option<&KeptAdmissions>,
         storage: Storage<'a>,
         (workers, watch): (&Workers, &Watch),
     ) -> Result<(Vec<Parted<'a>>, Told), Failure> {
-        let schema = |rows: &GroupId| caught::schema(&self.opened, self.in_part[rows]);
-        let parted = of.iter().map(|(rows, _)| Parted::new(schema(rows), labels.shards(), storage)).collect();
-        self.run((known, of), (Caught::Changes, labels), kept, parted, (workers, watch))
+        let schema = |rows: &GroupId| caught::schema(&self.opened, *rows);
+        let parted = self.of.iter().map(|(rows, _)| Parted::new(schema(rows), labels.shards(), storage)).collect();
+        self.run((Caught::Changes, labels), kept, parted, (workers, watch))
     }
 
     /// The events of groups as they are in the end, of keys that some label has.
     pub fn events<'a>(
         &self,
-        of: &[(GroupId, usize)],
         labels: &Labels,
         storage: Storage<'a>,
         (workers, watch): (&Workers, &Watch),
     ) -> Result<(Vec<Parted<'a>>, Told), Failure> {
         let inputs = |rows: &GroupId| {
-            let inputs = self.opened.groups[self.in_part[rows]].inputs.iter();
+            let inputs = self.opened.groups[*rows].inputs.iter();
             inputs.map(|input| input.data_type().clone()).collect::<Vec<_>>()
         };
         let schema = |rows: &GroupId| events::corrected_schema(&inputs(rows), false);
-        let parted = of.iter().map(|(rows, _)| Parted::new(schema(rows), labels.shards(), storage)).collect();
-        let (parted, status) =
-            self.run((Known::Event, of), (Caught::Events, labels), None, parted, (workers, watch))?;
+        let parted = self.of.iter().map(|(rows, _)| Parted::new(schema(rows), labels.shards(), storage)).collect();
+        let (parted, told) = self.run((Caught::Events, labels), None, parted, (workers, watch))?;
         let settle = |((rows, _), all): (&(GroupId, usize), &Parted<'a>)| {
             let settled = Parted::new(events::schema(&inputs(rows), false), labels.shards(), storage);
             settled::settle(all, &settled, workers).map(|()| settled)
         };
-        Ok((of.iter().zip(&parted).map(settle).collect::<Result<_, Failure>>()?, status))
+        Ok((self.of.iter().zip(&parted).map(settle).collect::<Result<_, Failure>>()?, told))
     }
 
     fn run<'a>(
         &self,
-        (known, of): (Known, &[(GroupId, usize)]),
         (what, labels): (Caught, &Labels),
         kept: Option<&KeptAdmissions>,
         parted: Vec<Parted<'a>>,
@@ -181,13 +185,10 @@ impl Replay {
         let from = if self.looks_back() { i64::MIN } else { span.0 };
         let read = |kept: &KeptAdmissions| kept.read(&self.of_state(), &self.plan, (from, span.1));
         let late = kept.map(read).transpose()?.map(|served| served.0);
-        let plan = self.plan_for(span, known, late);
-        let wanted = of.iter().enumerate().map(|(at, (rows, set))| {
-            let in_part = self.in_part[rows];
-            Ok((
-                in_part,
-                Wanted::new(&self.opened, (at, in_part), (labels.asked(*set).clone(), labels.shards()), span)?,
-            ))
+        let plan = self.plan_for(span, late);
+        let wanted = self.of.iter().enumerate().map(|(at, (rows, set))| {
+            let asked = (labels.asked(*set).clone(), labels.shards());
+            Ok((*rows, Wanted::new(&self.opened, (at, *rows), asked, span)?))
         });
         let wanted = wanted.collect::<Result<BTreeMap<GroupId, Wanted>, Failure>>()?;
         let status = {
@@ -206,14 +207,14 @@ impl Replay {
     }
 
     fn told(&self, status: &ProcessStatus) -> Told {
-        let asked = || self.in_part.values().map(|rows| &status.groups[*rows]);
-        let of_source = |(at, source): (usize, &SourceStatus)| {
-            let id = self.sources[at];
+        let asked = || self.of.iter().map(|(rows, _)| &status.groups[*rows]);
+        let of_source = |(id, source): (SourceId, &SourceStatus)| {
+            let id = self.kept.source(id);
             source.dead_letters.iter().map(move |(reason, n)| ((id, reason.clone()), *n)).collect::<Vec<_>>()
         };
         Told {
             records: running::records(status),
-            dead_letters: status.sources.iter().enumerate().flat_map(of_source).collect(),
+            dead_letters: status.sources.pairs().flat_map(of_source).collect(),
             unfit_sums: asked().map(|of| of.counts.unfit_sums).sum(),
             failed_rows: asked().map(|of| of.derived_failures).sum(),
         }

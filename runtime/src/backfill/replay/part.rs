@@ -13,11 +13,11 @@ use crate::catalog::opened::Opened;
 use crate::job::only::Kept;
 
 /// All that the rows of some groups and views are made of, over however many others.
-pub fn behind(opened: &Opened, rows: &[GroupId]) -> Kept {
+pub fn behind(opened: &Opened, rows: impl Iterator<Item = GroupId>) -> Kept {
     let mut kept = Kept::default();
     for rows in rows {
-        match opened.job.view_of(*rows) {
-            None => keep(opened, Kind::Group(*rows), &mut kept),
+        match opened.job.view_of(rows) {
+            None => keep(opened, Kind::Group(rows), &mut kept),
             Some(view) => keep(opened, Kind::View(view), &mut kept),
         }
     }
