@@ -6,7 +6,6 @@
 
 #![deny(missing_docs)]
 
-pub mod clock;
 pub mod error;
 pub mod format;
 mod guard;

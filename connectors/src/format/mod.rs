@@ -14,6 +14,8 @@
 //! | a list, a struct, a map | an array, an object, an object by its keys; what is inside as any value of its type | nothing |
 //! | a field that nobody wants | well-formed, and no more | in its place, and no more |
 
+use headwater_clocks::Arrival;
+
 mod as_json;
 pub mod avro;
 pub mod beside;
@@ -169,8 +171,8 @@ pub struct Decoded {
 pub struct Removal {
     /// Which one of those that were pushed.
     pub record: usize,
-    /// When that was, in microseconds, if it says so.
-    pub at_us: Option<i64>,
+    /// When that was, if it says so.
+    pub at: Option<Arrival>,
 }
 
 /// Reads which format a stream's section names, among its other keys, and that format's keys.

@@ -22,6 +22,7 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
+use headwater_clocks::WallClock;
 use serde::{Deserialize, Serialize};
 
 use crate::settings::{Endpoint, Kind, Settings};
@@ -102,8 +103,9 @@ pub struct PinnedFile {
     pub size: u64,
     /// As its object store names this version of it.
     pub etag: Option<String>,
-    /// When it was modified last, in microseconds since 1970.
-    pub modified_us: i64,
+    /// When it was modified last.
+    #[serde(rename = "modified_us")]
+    pub modified: WallClock,
 }
 
 /// A unit of reading, given to one worker: a row group, or a whole file.

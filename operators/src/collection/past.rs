@@ -9,6 +9,8 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 
+use headwater_clocks::Tick;
+
 use super::trace::{RowBatch, each_version};
 use super::version::BEFORE;
 use crate::changes::Keys;
@@ -25,9 +27,9 @@ const FREED_KEY_BYTES: usize = 64 << 10;
 pub struct Past {
     keys: Interner,
     /// By key: from which tick on it has had which row, in their order.
-    entries: Vec<VecDeque<(i64, Option<Values>)>>,
+    entries: Vec<VecDeque<(Tick, Option<Values>)>>,
     /// (tick, key): what the key has from there on supersedes what it had before, or is nothing.
-    superseded: VecDeque<(i64, u32)>,
+    superseded: VecDeque<(Tick, u32)>,
     rows: usize,
     /// It has the rows of before the run already.
     goes_on: bool,
@@ -62,7 +64,7 @@ impl Past {
     }
 
     /// From a tick on a key has a row, or none. Ticks never fall.
-    pub fn push(&mut self, key: &[u8], tick: i64, values: Option<Values>) {
+    pub fn push(&mut self, key: &[u8], tick: Tick, values: Option<Values>) {
         let number = self.keys.intern(key);
         if self.entries.len() <= number as usize {
             self.entries.resize_with(number as usize + 1, VecDeque::new);
@@ -76,14 +78,14 @@ impl Past {
     }
 
     /// The row that a key had just before a tick.
-    pub fn before(&self, key: &[u8], tick: i64) -> Option<&Values> {
+    pub fn before(&self, key: &[u8], tick: Tick) -> Option<&Values> {
         let entry = &self.entries[self.keys.find(key)? as usize];
         let last = entry.partition_point(|(from, _)| *from < tick).checked_sub(1)?;
         entry[last].1.as_ref()
     }
 
     /// Nobody asks any more for what a key had before a tick, but for what it still had then.
-    pub fn forget(&mut self, tick: i64) {
+    pub fn forget(&mut self, tick: Tick) {
         while let Some((_, number)) = self.superseded.pop_front_if(|(from, _)| *from <= tick) {
             let entry = &mut self.entries[number as usize];
             let last = entry.partition_point(|(from, _)| *from <= tick).saturating_sub(1);
@@ -100,7 +102,7 @@ impl Past {
     }
 
     /// Of each key the rows that it has had: the tick from which on, and the row, or that there was none.
-    pub fn iter(&self) -> impl Iterator<Item = (&[u8], i64, Option<&Values>)> {
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], Tick, Option<&Values>)> {
         self.keys.numbers().flat_map(move |number| {
             let entry = self.entries[number as usize].iter();
             entry.map(move |(from, values)| (self.keys.key(number), *from, values.as_ref()))
@@ -133,17 +135,18 @@ mod tests {
 
     #[test]
     fn a_key_has_what_it_had_just_before() {
+        let at = Tick::from_us;
         let mut past = Past::default();
-        past.push(b"a", i64::MIN, Some(row(1)));
-        past.push(b"a", 5, None);
-        past.push(b"a", 9, Some(row(2)));
-        let before = |past: &Past, tick| past.before(b"a", tick).cloned();
+        past.push(b"a", Tick::BEFORE_ALL, Some(row(1)));
+        past.push(b"a", at(5), None);
+        past.push(b"a", at(9), Some(row(2)));
+        let before = |past: &Past, tick| past.before(b"a", at(tick)).cloned();
         assert_eq!([5, 6, 9, 10].map(|tick| before(&past, tick)), [Some(row(1)), None, None, Some(row(2))]);
-        assert_eq!(past.before(b"b", 10), None);
-        past.forget(8);
+        assert_eq!(past.before(b"b", at(10)), None);
+        past.forget(at(8));
         assert_eq!((before(&past, 9), before(&past, 10), past.len()), (None, Some(row(2)), 1));
-        past.push(b"a", 11, None);
-        past.forget(11);
+        past.push(b"a", at(11), None);
+        past.forget(at(11));
         assert_eq!((before(&past, 12), past.len(), past.keys.len()), (None, 0, 0));
     }
 
@@ -161,18 +164,22 @@ mod tests {
                             .and_then(|rows| rows.last())
                             .is_some_and(|(_, row): &(i64, Option<i64>)| row.is_some());
                         let new = (!there || rng.random_bool(0.5)).then_some(tick);
-                        past.push(&[key], tick, new.map(row));
+                        past.push(&[key], Tick::from_us(tick), new.map(row));
                         all.entry(key).or_default().push((tick, new));
                     }
                 }
                 if rng.random_bool(0.3) {
                     bound = rng.random_range(bound.max(0)..=tick);
-                    past.forget(bound);
+                    past.forget(Tick::from_us(bound));
                 }
                 let (key, asked) = (rng.random_range(0..4), rng.random_range(bound.saturating_add(1)..=tick + 1));
                 let known = all.get(&key).into_iter().flatten().rev().find(|(from, _)| *from < asked);
                 let expected = known.and_then(|(_, row)| *row).map(row);
-                assert_eq!(past.before(&[key], asked).cloned(), expected, "seed {seed}, key {key} before {asked}");
+                assert_eq!(
+                    past.before(&[key], Tick::from_us(asked)).cloned(),
+                    expected,
+                    "seed {seed}, key {key} before {asked}"
+                );
             }
             assert_eq!(past.iter().count(), past.len());
         }

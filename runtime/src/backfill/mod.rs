@@ -37,11 +37,11 @@ mod write;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use headwater_clocks::WallClock;
 use headwater_connectors::settings::Endpoint;
 use headwater_connectors::table::{Source, TableWriter, Target};
 
 use crate::base::failure::Failure;
-use crate::base::time::WallClock;
 use crate::catalog::open::open_for_events;
 use crate::job::Job;
 use labels::Labels;

@@ -13,12 +13,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use headwater_clocks::{Offset, Span, Tick};
 use headwater_connectors::storage::make_dir;
 
 use crate::base::failure::Failure;
 use crate::base::id::{IdVec, ScanId};
-use crate::base::offset::Offset;
-use crate::base::time::{Span, Tick, Time};
 use crate::checkpoint::admissions::{self, Admission, Kept};
 use crate::checkpoint::contribution::StateFile;
 use crate::checkpoint::files::{failed, measure};
@@ -65,10 +64,10 @@ impl KeptAdmissions {
     }
 
     /// Reads those that matter to labels of a span of time, by the scans of a plan.
-    pub fn read(&self, job: &Job, plan: &Plan, (first, last): (i64, i64)) -> Result<Served, Failure> {
+    pub fn read(&self, job: &Job, plan: &Plan, (first, last): (Tick, Tick)) -> Result<Served, Failure> {
         self.warn_of_the_unknown((first, last));
         let sources: BTreeSet<u64> = plan.scans.iter().map(admissions::source_hash).collect();
-        let matters = |a: &Admission| sources.contains(&a.source) && a.tick.us() > first && a.visible.us() <= last;
+        let matters = |a: &Admission| sources.contains(&a.source) && a.tick > first && a.visible <= last;
         let store = StateStore::open(job, 0, Arc::default())?;
         let mut all = read_all(&store, &self.files, &job.state.local, &matters);
         for _ in 1..ATTEMPTS {
@@ -94,13 +93,13 @@ impl KeptAdmissions {
     }
 
     /// What of a span of time cannot be told.
-    fn warn_of_the_unknown(&self, (first, last): (i64, i64)) {
-        if let Some(upto) = self.unknown_upto().filter(|upto| first <= upto.us()) {
+    fn warn_of_the_unknown(&self, (first, last): (Tick, Tick)) {
+        if let Some(upto) = self.unknown_upto().filter(|upto| first <= *upto) {
             tracing::warn!(
                 "up to {upto} it is not known which records were admitted late: rows there are as known at arrival"
             );
         }
-        if last > self.t.us() {
+        if last > self.t {
             let t = self.t;
             tracing::warn!("the newest checkpoint is of {t}: rows after it are as known at arrival");
         }

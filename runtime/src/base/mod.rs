@@ -4,7 +4,5 @@ pub mod failure;
 pub mod failures;
 pub mod fault;
 pub mod id;
-pub mod offset;
 pub mod secrets;
 pub mod threads;
-pub mod time;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, SchemaRef};
+use headwater_clocks::Span;
 use headwater_connectors::Wanted;
 use headwater_connectors::format::Pins;
 use headwater_connectors::history::History;
@@ -20,7 +21,6 @@ use super::input::Input;
 use super::links::OpenLinks;
 use super::view::View;
 use crate::base::id::{GroupId, IdVec, SourceId, ViewId};
-use crate::base::time::Span;
 use crate::job::{Job, LookIn, Lookup, Window};
 
 pub struct Opened {

@@ -14,6 +14,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use headwater_clocks::WallClock;
 use headwater_connectors::storage::{Storage, Version};
 use rand::Rng;
 use serde::{Deserialize, Serialize};
@@ -22,7 +23,6 @@ use super::generations::host;
 use crate::base::failure::Failure;
 use crate::base::failures::Failures;
 use crate::base::threads::guarded;
-use crate::base::time::WallClock;
 
 const NAME: &str = "lease.json";
 const RENEW_EVERY: Duration = Duration::from_secs(10);

@@ -20,6 +20,7 @@ use std::thread::JoinHandle;
 use arrow::array::types::Int64Type;
 use arrow::array::{AsArray, BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
+use headwater_clocks::{EventTime, Span, Tick};
 use headwater_connectors::storage::make_dir;
 
 use super::contribution::StateFile;
@@ -27,7 +28,6 @@ use super::files::failed;
 use super::state_file;
 use super::store::StateStore;
 use crate::base::failure::Failure;
-use crate::base::time::{EventTime, Span, Tick};
 
 /// Files of a tier that are merged into one of the next.
 pub const MERGED_AT_ONCE: usize = 8;
@@ -246,9 +246,9 @@ mod tests {
 
     use super::*;
     use crate::base::id::{ColumnSetId, GroupId, Id};
-    use crate::base::time::Time;
     use crate::ingest::testing;
     use crate::plan::side::Side;
+    use headwater_clocks::Time;
 
     const SOURCE: &str = "event_time = \"ts\"\ntime_unit = \"us\"\nschema = { ts = \"int64\", card = \"string\" }\n\
                           stream = { type = \"jsonl\", path = \"*.jsonl\" }";

@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use headwater_clocks::{Time, WallClock};
 use indicatif::{
     HumanCount, HumanDuration, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle,
 };
 
 use super::log;
-use crate::base::time::{Time, WallClock};
 use crate::observe::report::lag;
 use crate::observe::status::ProcessStatus;
 use crate::observe::view::RunView;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use headwater_connectors::clock::wall_clock_us;
+use headwater_clocks::{Time, WallClock};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
@@ -29,7 +29,7 @@ impl Crowd {
         while self.apart.contains(&card) {
             card = rng.random_range(0..self.cards);
         }
-        let now = wall_clock_us();
+        let now = WallClock::now().us();
         let made = Payment::random(rng, card, now, i64::MAX);
         Payment { ts_us: now - (made.ingested_us - made.ts_us), ingested_us: now, ..made }
     }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use headwater_connectors::clock::wall_clock_us;
+use headwater_clocks::{Time, WallClock};
 use headwater_connectors::sink::Lookup;
 
 use super::payments::{PARTITIONS, Payment};
@@ -36,7 +36,7 @@ struct Card {
 
 impl Card {
     fn pay(&mut self, topic: &Topic) -> Result<(), Failure> {
-        let now = wall_clock_us();
+        let now = WallClock::now().us();
         self.under_way.push_back(Instant::now());
         topic.send(&probe(self.number, now))
     }
@@ -109,15 +109,15 @@ pub fn settle(topic: &Topic, store: &mut dyn Lookup, first: u32) -> Result<(), F
     };
     let cards = first..first + PARTITIONS as u32;
     for card in cards.clone() {
-        topic.send(&probe(card, wall_clock_us()))?;
+        topic.send(&probe(card, WallClock::now().us()))?;
     }
     for card in cards {
         while row(store, card)?.tx_all == 0 {
             wait()?;
         }
         // A row may be there before others of its tick.
-        let tick = row(store, card)?.changed_at_us;
-        while store.as_of(GROUP_AT)?.is_none_or(|as_of| as_of < tick) {
+        let tick = row(store, card)?.changed_at;
+        while store.as_of(GROUP_AT)?.is_none_or(|as_of| Some(as_of) < tick) {
             wait()?;
         }
     }

@@ -24,13 +24,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use headwater_connectors::clock::wall_clock_us;
+use headwater_clocks::{Offset, Span, Tick, Time, WallClock};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use crate::base::failure::Failure;
 use crate::base::id::{Id, SourceId};
-use crate::base::offset::Offset;
 use crate::job::Job;
 use feeder::{Crowd, Feeder};
 use freshness::{Prober, percentile, settle};
@@ -141,7 +140,7 @@ fn write_history(options: &Options, topic: &Topic, screen: &Screen) -> Result<u6
     let history = History {
         events: options.events,
         cards: options.cards,
-        ended_us: wall_clock_us(),
+        ended_us: WallClock::now().us(),
         overlap: OVERLAP.min(options.events / (2 * DAYS as u64)) as usize,
         free: topic.ends()?,
     };
@@ -202,7 +201,7 @@ fn bootstrap(running: &mut Running, job_began: Instant, screen: &Screen) -> Resu
     let (rows, rate) = (grouped(total), per_second(total, took));
     screen.say(&format!("  bootstrap  {rows} rows in {}, {rate} rows/s", seconds(took)));
     let began = Instant::now();
-    while wall_clock_us() - running.rows.as_of(GROUP_AT)?.unwrap_or_default() > 1_000_000 {
+    while WallClock::now().past(running.rows.as_of(GROUP_AT)?.unwrap_or(Tick::BEFORE_ALL)) > Span::from_us(1_000_000) {
         if running.has_ended() || began.elapsed() > CATCH_UP {
             return Ok(None);
         }

@@ -1,13 +1,12 @@
 //! A source as a start reads it: up to where its history goes, and where its partitions begin.
 
+use headwater_clocks::{Eff, MatchTime, Offset, Tick};
 use headwater_connectors::history::Pinned;
 use serde::{Deserialize, Serialize};
 
 use super::last_record::LastRecord;
 use super::side::Side;
 use crate::base::id::SourceId;
-use crate::base::offset::Offset;
-use crate::base::time::{Eff, MatchTime, Tick};
 
 /// A source as it is read from one seam. A job that was changed reads a source anew for what is new.
 #[derive(Clone, Debug, Serialize, Deserialize)]

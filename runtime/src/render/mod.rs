@@ -37,13 +37,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use headwater_clocks::{Span, Tick};
 use timely::dataflow::operators::probe::Handle as ProbeHandle;
 use timely::worker::Worker;
 
 use crate::base::failure::Failure;
 use crate::base::id::{GroupId, Id};
 use crate::base::threads::guarded;
-use crate::base::time::{Span, Tick, Time};
 use crate::checkpoint::threads::Sending;
 use crate::coordinate::barrier::{CatchUpBarrier, OfSide};
 use crate::coordinate::channel::{self, CoordinatorHandle};
@@ -124,7 +124,7 @@ struct Running {
     wiring: Wiring,
     coordinator: CoordinatorHandle,
     /// Where everything ends.
-    done: ProbeHandle<i64>,
+    done: ProbeHandle<Tick>,
 }
 
 impl Running {
@@ -251,14 +251,14 @@ fn on_announcement(shared: &Shared, wiring: &Wiring, stores: Stores) -> OnAnnoun
     Rc::new(move |announcement: &Announcement| {
         if full_refresh.replace(announcement.full_refresh) < announcement.full_refresh {
             stores.iter().flatten().for_each(StoreHandle::begin_full_refresh);
-            let from = announcement.full_refresh_from.map_or(i64::MIN, Time::us);
-            windows.borrow_mut().full_refresh = (announcement.full_refresh, from);
+            let from = announcement.full_refresh_from.unwrap_or(Tick::BEFORE_ALL);
+            windows.borrow_mut().full_refresh = Some((announcement.full_refresh, from));
         }
         if let Some(now) = announcement.t.filter(|_| t.replace(announcement.t) < announcement.t) {
             let plan = &start.plan;
             let horizon = |group: GroupId| {
                 let horizon = plan.horizon(group, &announcement.horizons)? - grace[group.index()];
-                Some((group.index(), now.us(), horizon.us()))
+                Some((group.index(), now, horizon))
             };
             windows.borrow_mut().horizons.extend(plan.groups.ids().filter_map(horizon));
             for orders in lookups.borrow().iter() {
@@ -266,9 +266,9 @@ fn on_announcement(shared: &Shared, wiring: &Wiring, stores: Stores) -> OnAnnoun
             }
         }
         if let Some((number, t)) = announcement.checkpoint.filter(|(number, _)| asked.replace(*number) < *number) {
-            windows.borrow_mut().checkpoints.push_back((number, t.us()));
+            windows.borrow_mut().checkpoints.push_back((number, t));
             for orders in lookups.borrow().iter() {
-                orders.borrow_mut().to_save.push_back((number, t.us()));
+                orders.borrow_mut().to_save.push_back((number, t));
             }
             checkpoint.borrow_mut().want(number, t);
         }
@@ -281,7 +281,7 @@ fn on_announcement(shared: &Shared, wiring: &Wiring, stores: Stores) -> OnAnnoun
             // What an earlier start has published stays, until a later one has passed it.
             interrupted.store(true, Ordering::Relaxed);
         } else if announcement.last {
-            windows.borrow_mut().last_tick = announcement.t.map(Time::us);
+            windows.borrow_mut().last_tick = announcement.t;
         }
         to_wake.borrow().iter().for_each(|activator| activator.activate());
     })

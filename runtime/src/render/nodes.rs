@@ -8,6 +8,7 @@ use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, UI
 use arrow::compute::take_record_batch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
+use headwater_clocks::Tick;
 use headwater_connectors::Path;
 use headwater_expression::Expression;
 use headwater_expression::relation::{self, Call, Join, Node, Order, Top};
@@ -37,7 +38,7 @@ pub struct Nodes<'a, 'scope> {
     /// What the collections of the query are.
     pub reads: &'a [Kind],
     /// What groups and other views have.
-    pub rows: &'a Stream<'scope, i64, Vec<Routed>>,
+    pub rows: &'a Stream<'scope, Tick, Vec<Routed>>,
     /// What tables hold, where any is read.
     pub tables: Option<&'a Contents<'scope>>,
     /// Of a table, which scan of it counts.
@@ -51,7 +52,7 @@ pub struct Nodes<'a, 'scope> {
 /// Hears how many rows failed.
 pub type Failed = Rc<dyn Fn(u64)>;
 /// What tables hold.
-pub type Contents<'scope> = Stream<'scope, i64, Vec<Content>>;
+pub type Contents<'scope> = Stream<'scope, Tick, Vec<Content>>;
 
 /// Rows, and the types of their columns.
 pub struct Made<'scope> {

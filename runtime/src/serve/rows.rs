@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use headwater_clocks::{EventTime, Tick, Time, WallClock};
 use headwater_connectors::format::json::JsonDecoder;
-use headwater_connectors::format::text::{format_time, key_text as json_of_key, write_string};
+use headwater_connectors::format::text::{key_text as json_of_key, write_string};
 use headwater_connectors::format::{Decoder, Message};
 use headwater_connectors::sink::{HeldStore, JobRows, KEY_TEXT_BYTES_MAX, Lookup, RowText, SINKS, Takes};
 use headwater_connectors::{Path, Wanted};
@@ -12,7 +13,6 @@ use arrow::datatypes::{DataType, FieldRef, Schema};
 
 use crate::base::failure::Failure;
 use crate::base::id::{GroupId, Id, SinkId};
-use crate::base::time::{Time, WallClock};
 use crate::catalog::opened::Opened;
 use crate::job::nearest::expected;
 use crate::job::validate::types;
@@ -72,23 +72,27 @@ pub struct Asked {
     pub group: GroupId,
     /// The key's JSON text.
     pub key: String,
-    pub window_start_us: Option<i64>,
+    pub window_start: Option<EventTime>,
 }
 
 impl Asked {
     /// `values`: `COL=VALUE`, one for each key column; `window`: a start.
     pub fn parse(opened: &Opened, group: GroupId, values: &[String], window: Option<&str>) -> Result<Asked, Failure> {
         let shape = opened.shape(group);
-        let window_start_us = match window {
+        let window_start = match window {
             None => None,
             Some(_) if !shape.windowed() => {
                 return Err(Failure::Usage(format!("`{}` has no windows: leave out --window", shape.name)));
             }
-            Some(text) => Some(instant::parse(text).or_else(|| text.parse().ok()).ok_or_else(|| {
-                Failure::Usage(format!("`{text}` is no time: expected one like 2026-01-31T10:00:00Z, or microseconds"))
-            })?),
+            Some(text) => {
+                Some(instant::parse(text).or_else(|| text.parse().ok()).map(EventTime::from_us).ok_or_else(|| {
+                    Failure::Usage(format!(
+                        "`{text}` is no time: expected one like 2026-01-31T10:00:00Z, or microseconds"
+                    ))
+                })?)
+            }
         };
-        Ok(Asked { group, key: key_text(opened, group, values)?, window_start_us })
+        Ok(Asked { group, key: key_text(opened, group, values)?, window_start })
     }
 }
 
@@ -181,7 +185,7 @@ pub fn get(
     }
     let time = WallClock::now();
     let as_of = store.as_of(asked.group.index())?;
-    let rows = store.get(asked.group.index(), &asked.key, asked.window_start_us)?;
+    let rows = store.get(asked.group.index(), &asked.key, asked.window_start)?;
     if let Some(log) = log.filter(|log| log.has(&asked.key)) {
         let group = opened.job.groups.get(asked.group).filter(|group| group.window == Window::Trailing);
         if let Some(group) = group {
@@ -191,21 +195,21 @@ pub fn get(
     Ok(rows.iter().map(|row| line(row, as_of)).collect())
 }
 
-fn note(log: &ServeLog, group: &str, asked: &Asked, (time, as_of): (WallClock, Option<i64>), row: Option<&RowText>) {
+fn note(log: &ServeLog, group: &str, asked: &Asked, (time, as_of): (WallClock, Option<Tick>), row: Option<&RowText>) {
     log.note(Noted {
         group: group.to_owned(),
         key: asked.key.clone(),
         time_us: time.us(),
         row: row.map(|row| row.row.clone()),
-        changed_at_us: row.map(|row| row.changed_at_us),
-        as_of_us: as_of,
+        changed_at_us: row.map(|row| row.changed_at.us()),
+        as_of_us: as_of.map(Time::us),
     });
 }
 
 pub fn not_found(group: &str, asked: &Asked) -> Failure {
     let key = &asked.key;
-    let window = asked.window_start_us.map_or_else(String::new, |start| {
-        format!(" and the window that starts at {} (without --window: every window of the key)", format_time(start))
+    let window = asked.window_start.map_or_else(String::new, |start| {
+        format!(" and the window that starts at {start} (without --window: every window of the key)")
     });
     Failure::Running(format!("not found: `{group}` has no row of {key}{window}"))
 }
@@ -221,11 +225,10 @@ pub fn export(
 }
 
 /// A row as `get` and `export` print it. `as_of` is null before the store is whole for the first time.
-pub fn line(row: &RowText, as_of: Option<i64>) -> String {
-    let window = row.window.map_or_else(String::new, |(start, end)| {
-        format!(r#""window":{{"start":"{}","end":"{}"}},"#, format_time(start), format_time(end))
-    });
-    let (key, values, changed_at) = (&row.key, &row.row, format_time(row.changed_at_us));
-    let as_of = as_of.map_or_else(|| "null".to_owned(), |as_of| format!(r#""{}""#, format_time(as_of)));
+pub fn line(row: &RowText, as_of: Option<Tick>) -> String {
+    let window =
+        row.window.map_or_else(String::new, |(start, end)| format!(r#""window":{{"start":"{start}","end":"{end}"}},"#));
+    let (key, values, changed_at) = (&row.key, &row.row, row.changed_at);
+    let as_of = as_of.map_or_else(|| "null".to_owned(), |as_of| format!(r#""{as_of}""#));
     format!(r#"{{"key":{key},{window}"row":{values},"changed_at":"{changed_at}","as_of":{as_of}}}"#)
 }

@@ -12,12 +12,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use headwater_clocks::{Tick, Time};
 use headwater_connectors::Error;
 use timely::scheduling::SyncActivator;
 
 use crate::base::failure::Failure;
 use crate::base::failures::Failures;
-use crate::base::time::{Tick, Time};
 
 /// What a thread does for an operator.
 pub trait BlockingSink: Send + 'static {

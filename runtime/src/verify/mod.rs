@@ -26,6 +26,7 @@ mod spine;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
+use headwater_clocks::Tick;
 use headwater_connectors::table::{Source, Target};
 
 use crate::backfill::backfill;
@@ -33,7 +34,6 @@ use crate::backfill::request::{Known, Request as Backfill};
 use crate::backfill::served::KeptAdmissions;
 use crate::backfill::watch::Watch;
 use crate::base::failure::Failure;
-use crate::base::time::Tick;
 use crate::catalog::open::open_for_rows;
 use crate::job::Job;
 use compare::{Compare, Tables};

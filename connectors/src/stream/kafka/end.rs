@@ -27,8 +27,9 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use headwater_clocks::{Offset, WallClock};
+
 use super::link::{END, Link, Topic, cause, login_help};
-use crate::clock::wall_clock_us;
 use crate::guard::message;
 use crate::{Error, Result};
 
@@ -67,9 +68,9 @@ struct Found {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Answer {
     /// One past the last offset.
-    pub end: i64,
+    pub end: Offset,
     /// The wall clock when the question was sent.
-    pub asked_us: i64,
+    pub asked: WallClock,
 }
 
 /// What only the user can mend.
@@ -79,19 +80,25 @@ enum Failure {
     Login(String),
     Shrunk {
         partition: i32,
-        position: i64,
-        end: i64,
+        position: Offset,
+        end: Offset,
     },
     /// What the asking thread's panic said.
     Panicked(String),
 }
 
+impl Shared {
+    fn position(&self, slot: usize) -> Offset {
+        Offset::at(self.positions[slot].load(Ordering::Relaxed))
+    }
+}
+
 impl EndPoller {
-    pub fn start(link: Arc<Link>, starts: &[(i32, i64)]) -> EndPoller {
+    pub fn start(link: Arc<Link>, starts: &[(i32, Offset)]) -> EndPoller {
         let shared = Arc::new(Shared {
             link,
             partitions: starts.iter().map(|(partition, _)| *partition).collect(),
-            positions: starts.iter().map(|(_, offset)| AtomicI64::new(*offset)).collect(),
+            positions: starts.iter().map(|(_, offset)| AtomicI64::new(offset.number())).collect(),
             found: Mutex::new(Found { answers: vec![None; starts.len()], failure: None, stopped: false }),
             stop: Condvar::new(),
             wake: Mutex::new(None),
@@ -113,8 +120,8 @@ impl EndPoller {
         self.shared.found().answers[slot]
     }
 
-    pub fn set_position(&self, slot: usize, position: i64) {
-        self.shared.positions[slot].store(position, Ordering::Relaxed);
+    pub fn set_position(&self, slot: usize, position: Offset) {
+        self.shared.positions[slot].store(position.number(), Ordering::Relaxed);
     }
 
     /// Called after every answer.
@@ -219,13 +226,13 @@ impl Asker {
     fn ask(&mut self, group: usize) {
         let slots = self.groups[group].slots.clone();
         let partitions: Vec<i32> = slots.iter().map(|&slot| self.shared.partitions[slot]).collect();
-        let reached: Vec<i64> = slots.iter().map(|&s| self.shared.positions[s].load(Ordering::Relaxed)).collect();
+        let reached: Vec<Offset> = slots.iter().map(|&slot| self.shared.position(slot)).collect();
         // A group whose broker is away must not hold up the others.
         let timeout = if self.groups.len() > 1 && self.groups[group].failures > 0 { TIMEOUT / 5 } else { TIMEOUT };
-        let (asked_us, begun) = (wall_clock_us(), Instant::now());
+        let (asked, begun) = (WallClock::now(), Instant::now());
         match self.shared.link.offsets(&partitions, END, timeout) {
             Ok(ends) => {
-                self.note(&slots, &reached, &ends, asked_us);
+                self.note(&slots, &reached, &ends, asked);
                 self.shared.link.answered(&partitions);
                 (self.trial.missing, self.trial.denied, self.trial.login) = (None, None, None);
                 self.groups[group].failures = 0;
@@ -248,15 +255,15 @@ impl Asker {
     fn cadence(&self, slots: &[usize]) -> Duration {
         let found = self.shared.found();
         let near = slots.iter().any(|&slot| {
-            let position = self.shared.positions[slot].load(Ordering::Relaxed);
-            found.answers[slot].is_none_or(|answer| answer.end - position < FAR_BEHIND)
+            let position = self.shared.position(slot);
+            found.answers[slot].is_none_or(|answer| answer.end.past(position) < FAR_BEHIND)
         });
         if near { CADENCE } else { CADENCE_BEHIND }
     }
 
     /// `reached` are the positions from before the question: an end below one of them is not the end of the log that was
     /// read, and confirms nothing.
-    fn note(&mut self, slots: &[usize], reached: &[i64], ends: &[Option<i64>], asked_us: i64) {
+    fn note(&mut self, slots: &[usize], reached: &[Offset], ends: &[Option<Offset>], asked: WallClock) {
         let mut shrunk = None;
         let mut found = self.shared.found();
         for ((&slot, &position), &end) in slots.iter().zip(reached).zip(ends) {
@@ -264,7 +271,7 @@ impl Asker {
                 Some(end) if end < position => {
                     shrunk = Some(Failure::Shrunk { partition: self.shared.partitions[slot], position, end });
                 }
-                Some(end) => found.answers[slot] = Some(Answer { end, asked_us }),
+                Some(end) => found.answers[slot] = Some(Answer { end, asked }),
                 None => {}
             }
         }

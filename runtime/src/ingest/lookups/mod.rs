@@ -33,6 +33,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
+use headwater_clocks::{Eff, EventTime, Span, Tick};
 use headwater_connectors::Records;
 use headwater_connectors::sink::dead_letters::DeadLetter;
 use headwater_operators::table::Pick;
@@ -52,7 +53,6 @@ use super::dead_letters::{REASONS, Tally};
 use super::looked_up::{Raw, RawRow};
 use super::versions::Message;
 use crate::base::id::{ColumnSetId, GroupId, IdVec, ScanId};
-use crate::base::time::{Eff, EventTime, Span, Tick, Time};
 use crate::catalog::column_sets::ColumnSets;
 use crate::catalog::opened::{OpenLookup, Opened};
 use crate::job::LookIn;
@@ -97,7 +97,7 @@ pub struct LookUps {
     /// What tables held at the checkpoint that the run goes on from, until it is told.
     loaded: Vec<Content>,
     /// Every tick up to here is done.
-    done: i64,
+    done: Tick,
     /// (t, horizons): once all ticks up to `t` are done, nothing with an `eff` before them comes any more.
     horizons: VecDeque<(Tick, IdVec<ScanId, Eff>)>,
     horizon: IdVec<ScanId, Eff>,
@@ -159,7 +159,7 @@ impl LookUps {
             answers: Answers::default(),
             doing: None,
             loaded: vec![],
-            done: i64::MIN,
+            done: Tick::BEFORE_ALL,
             horizons: VecDeque::new(),
             horizon,
         })
@@ -171,11 +171,11 @@ impl LookUps {
         let message = Rc::new(Message::open(batch));
         for row in 0..message.len() {
             let visible = message.visible(row);
-            let at_once = of_history && visible <= state.s.us() && !state.is_timed && !self.opened.looks_back();
-            let at = if at_once { i64::MIN } else { visible };
+            let at_once = of_history && visible <= state.s && !state.is_timed && !self.opened.looks_back();
+            let at = if at_once { Tick::BEFORE_ALL } else { visible };
             if let Some(eff) = message.eff(row).filter(|_| message.position(row).0.is_some()) {
-                let known = Tick::up(Eff::from_us(eff), self.tick).us();
-                let known = if at_once { i64::MIN } else { known.min(at) };
+                let known = Tick::up(eff, self.tick);
+                let known = if at_once { Tick::BEFORE_ALL } else { known.min(at) };
                 state.registering.entry((known, eff)).or_default().push((message.clone(), row));
             }
             state.waiting.entry(at).or_default().push((message.clone(), row));
@@ -208,7 +208,7 @@ impl LookUps {
                 (true, _) if !has_order => visible.max(group.s),
                 _ => visible,
             };
-            self.waiting.entry(at.us()).or_default().push((id, (raw, row)));
+            self.waiting.entry(at).or_default().push((id, (raw, row)));
         }
     }
 
@@ -238,24 +238,23 @@ impl LookUps {
     }
 
     /// Does every tick up to one, or fewer where enough events are made. Returns up to which.
-    pub fn advance(&mut self, to: i64) -> (Made, i64) {
+    pub fn advance(&mut self, to: Tick) -> (Made, Tick) {
         let (mut made, mut reached) = (Made { contents: std::mem::take(&mut self.loaded), ..Made::default() }, to);
         let (mut counted, mut events) = (0, 0);
         loop {
             events += made.events[counted..].iter().map(|(_, batch)| batch.num_rows()).sum::<usize>();
             counted = made.events.len();
             let is_enough = events >= EVENTS_AT_ONCE;
-            if let Some(next) = self.next_tick(to).filter(|tick| is_enough && *tick <= to && *tick > i64::MIN) {
-                reached = next - 1;
+            if let Some(next) = self.next_tick(to).filter(|tick| is_enough && *tick <= to && *tick > Tick::BEFORE_ALL) {
+                reached = next.just_before();
                 break;
             }
             let next = self.next_tick(to).filter(|tick| *tick <= to);
-            let begins =
-                self.groups.values().filter(|group| !group.begun && group.s.us() <= to).map(|group| group.s.us()).min();
+            let begins = self.groups.values().filter(|group| !group.begun && group.s <= to).map(|group| group.s).min();
             match (next, begins) {
                 (Some(tick), begins) if begins.is_none_or(|begins| tick <= begins) => {
                     if !self.do_ticks(tick, begins.map_or(to, |begins| begins.min(to)), &mut made) {
-                        reached = tick.saturating_sub(1);
+                        reached = tick.just_before();
                         break;
                     }
                 }
@@ -264,7 +263,7 @@ impl LookUps {
             }
         }
         self.done = self.done.max(reached);
-        while let Some((_, horizons)) = self.horizons.pop_front_if(|(t, _)| t.us() <= reached) {
+        while let Some((_, horizons)) = self.horizons.pop_front_if(|(t, _)| *t <= reached) {
             self.horizon = horizons;
             self.forget(reached);
         }
@@ -273,7 +272,7 @@ impl LookUps {
     }
 
     /// The next tick at which something may come, where every tick up to one can be done.
-    fn next_tick(&self, to: i64) -> Option<i64> {
+    fn next_tick(&self, to: Tick) -> Option<Tick> {
         if let Some(doing) = &self.doing {
             return Some(doing.from);
         }
@@ -283,9 +282,9 @@ impl LookUps {
     }
 
     /// A group's rows are shown from now on: what is wrong is told.
-    fn begin(&mut self, tick: i64, made: &mut Made) {
+    fn begin(&mut self, tick: Tick, made: &mut Made) {
         let LookUps { groups, opened, replaced, .. } = self;
-        for (id, group) in groups.iter_mut().filter(|(_, group)| !group.begun && group.s.us() <= tick) {
+        for (id, group) in groups.iter_mut().filter(|(_, group)| !group.begun && group.s <= tick) {
             group.begun = true;
             let held = std::mem::take(&mut group.suspects);
             let of_held = held
@@ -304,7 +303,7 @@ impl LookUps {
 
     /// Does a tick, and those behind it up to `to` in which no version comes, as far as enough events do. `false`: they wait for answers, and
     /// are to be done once more.
-    fn do_ticks(&mut self, tick: i64, to: i64, made: &mut Made) -> bool {
+    fn do_ticks(&mut self, tick: Tick, to: Tick, made: &mut Made) -> bool {
         let doing = match self.doing.take() {
             Some(doing) => doing,
             None => self.begin_ticks(tick, to, made),
@@ -316,7 +315,7 @@ impl LookUps {
         corrections.into_iter().for_each(|(id, slots, found)| self.correct(id, slots, found, tick, made));
         lookups.into_iter().for_each(|(id, found)| self.look_up(id, found, tick, made));
         self.put_in(&doing.steps, tick, made);
-        self.answers.forget(Tick::from_us(doing.upto));
+        self.answers.forget(doing.upto);
         true
     }
 
@@ -347,7 +346,7 @@ impl LookUps {
     }
 
     /// The versions of a tick come, and the events of those up to the next that has any.
-    fn begin_ticks(&mut self, tick: i64, to: i64, made: &mut Made) -> Doing {
+    fn begin_ticks(&mut self, tick: Tick, to: Tick, made: &mut Made) -> Doing {
         let steps = self.steps(tick, made);
         self.take_back(&steps, tick, made);
         let mut dirty: BTreeMap<GroupId, BTreeSet<u32>> = BTreeMap::new();
@@ -363,11 +362,11 @@ impl LookUps {
             }
         }
         let versions = self.tables.values().filter_map(|table| table.waiting.keys().next().copied()).min();
-        let last = versions.map_or(to, |next| to.min(next - 1));
+        let last = versions.map_or(to, |next| to.min(next.just_before()));
         // What is replaced is so tick by tick.
         let last = if self.replaced.is_empty() { last } else { tick };
         // What is asked for already is answered in the order of ticks.
-        let last = self.answers.first_asked().map_or(last, |asked| last.min(asked.us() - 1)).max(tick);
+        let last = self.answers.first_asked().map_or(last, |asked| last.min(asked.just_before())).max(tick);
         let (mut upto, mut rows) = (tick, vec![]);
         while let Some(entry) = self.waiting.first_entry().filter(|entry| *entry.key() <= last) {
             if rows.len() >= EVENTS_AT_ONCE {
@@ -380,7 +379,7 @@ impl LookUps {
     }
 
     /// Events come, with what they look up, and are held where a version may still correct them.
-    fn look_up(&mut self, id: GroupId, found: Found, tick: i64, made: &mut Made) {
+    fn look_up(&mut self, id: GroupId, found: Found, tick: Tick, made: &mut Made) {
         let Found { rows, records, picked } = found;
         let LookUps { opened, tables, groups, horizon, .. } = self;
         let group = groups.get_mut(&id).expect("a group that looks up");
@@ -402,7 +401,7 @@ impl LookUps {
     }
 
     /// Versions have come that concern events: what these look up may be other now.
-    fn correct(&mut self, id: GroupId, slots: Vec<u32>, found: Found, tick: i64, made: &mut Made) {
+    fn correct(&mut self, id: GroupId, slots: Vec<u32>, found: Found, tick: Tick, made: &mut Made) {
         let LookUps { opened, tables, groups, .. } = self;
         let group = groups.get_mut(&id).expect("a group that looks up");
         let Found { rows, picked, .. } = found;
@@ -417,7 +416,7 @@ impl LookUps {
         let rows: Vec<RawRow> = others.iter().map(|at| rows[*at].clone()).collect();
         let new: Vec<Vec<Picked>> = others.iter().map(|at| picked[*at].clone()).collect();
         let old: Vec<Vec<Picked>> = slots.iter().map(|slot| group.event(*slot).picked.clone()).collect();
-        let visible = vec![Tick::from_us(tick); rows.len()];
+        let visible = vec![tick; rows.len()];
         let before = group.extended(opened, id, &rows, &old);
         group.shape(&rows, &before, &visible, -1, made);
         let after = group.extended(opened, id, &rows, &new);
@@ -435,7 +434,7 @@ impl LookUps {
     }
 
     /// Forgets what nothing can ask for any more, once all ticks up to one are done.
-    fn forget(&mut self, done: i64) {
+    fn forget(&mut self, done: Tick) {
         let LookUps { groups, tables, replaced, horizon, waiting, .. } = self;
         // What replaces or corrects an event before its group begins is still to be known.
         let may_forget = |group: &&mut GroupState| group.begun || !(group.is_replaced || group.is_timed);
@@ -448,20 +447,21 @@ impl LookUps {
         }
         for (scan, state) in replaced.iter_mut() {
             let of_source = groups.values().filter(|group| group.all_scans.contains(scan));
-            let from = |group: &GroupState| if group.begun { group.windows_from(done, horizon) } else { i64::MIN };
-            state.forget(of_source.map(from).min().unwrap_or(i64::MAX));
+            let from = |group: &GroupState| {
+                if group.begun { group.windows_from(done, horizon) } else { EventTime::BEFORE_ALL }
+            };
+            state.forget(of_source.map(from).min().unwrap_or(EventTime::AFTER_ALL));
         }
         for (scan, state) in tables.iter_mut() {
             let of_table = groups.values().filter(|group| group.scans.contains(&Some(*scan)));
-            let unasked = if state.contents.is_some() { i64::MAX } else { i64::MIN };
+            let unasked = if state.contents.is_some() { EventTime::AFTER_ALL } else { EventTime::BEFORE_ALL };
             let bound = of_table.map(|group| group.windows_from(done, horizon)).min().unwrap_or(unasked);
-            let oldest = waiting.values().flatten().map(|(_, (raw, row))| raw.ts(*row)).min().unwrap_or(i64::MAX);
+            let oldest = waiting.values().flatten().map(|(_, (raw, row))| raw.ts(*row)).min();
             let held = groups.values().filter_map(|group| group.by_ts.first().map(|(ts, _)| *ts)).min();
-            let replaced = replaced.values().filter_map(ReplacedState::oldest_waiting).min().unwrap_or(i64::MAX);
-            let bound =
-                (EventTime::from_us(bound) - GRACE).us().min(oldest).min(held.unwrap_or(i64::MAX)).min(replaced);
-            let bound = bound.min(state.contents_from(horizon[*scan], done));
-            if bound > i64::MIN {
+            let replaced = replaced.values().filter_map(ReplacedState::oldest_waiting).min();
+            let needed = oldest.into_iter().chain(held).chain(replaced);
+            let bound = needed.fold(bound - GRACE, EventTime::min).min(state.contents_from(horizon[*scan], done));
+            if bound > EventTime::BEFORE_ALL {
                 state.table.forget(bound);
             }
         }
@@ -484,12 +484,12 @@ impl LookUps {
 }
 
 /// Events by the tick at which they are looked up, in the order in which they came.
-type Waiting = BTreeMap<i64, Vec<(GroupId, RawRow)>>;
+type Waiting = BTreeMap<Tick, Vec<(GroupId, RawRow)>>;
 
 /// Ticks that are being done.
 struct Doing {
-    from: i64,
-    upto: i64,
+    from: Tick,
+    upto: Tick,
     /// Of which keys another record is in force from the first on.
     steps: Steps,
     /// The held events that versions of the first concern.

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use headwater_clocks::{Eff, Span, Tick};
 use headwater_connectors::Records;
 
 use super::super::admit::Origin;
@@ -18,7 +19,6 @@ use super::replaced::{ReplacedState, Step};
 use super::table::Tables;
 use super::{LookUps, Made, RowKey, read_alike, tell};
 use crate::base::id::{GroupId, ScanId};
-use crate::base::time::{Eff, Span, Tick};
 use crate::catalog::opened::Opened;
 
 /// By scan of a source whose events replace one another.
@@ -36,14 +36,14 @@ struct Going {
 
 impl LookUps {
     /// What is in force from a tick on.
-    pub(super) fn steps(&mut self, tick: i64, made: &mut Made) -> Steps {
+    pub(super) fn steps(&mut self, tick: Tick, made: &mut Made) -> Steps {
         let LookUps { replaced, opened, .. } = self;
         let of_scan = |(scan, state): (&ScanId, &mut ReplacedState)| (*scan, state.do_tick(opened, tick, made));
         replaced.iter_mut().map(of_scan).filter(|(_, steps)| !steps.is_empty()).collect()
     }
 
     /// Takes back what is no longer in force.
-    pub(super) fn take_back(&mut self, steps: &Steps, tick: i64, made: &mut Made) {
+    pub(super) fn take_back(&mut self, steps: &Steps, tick: Tick, made: &mut Made) {
         let LookUps { opened, tables, groups, replaced, passed_over, .. } = self;
         for (scan, steps) in steps {
             let state = replaced.get_mut(scan).expect("a scan with steps");
@@ -57,7 +57,7 @@ impl LookUps {
     }
 
     /// Puts in what is in force now.
-    pub(super) fn put_in(&mut self, steps: &Steps, tick: i64, made: &mut Made) {
+    pub(super) fn put_in(&mut self, steps: &Steps, tick: Tick, made: &mut Made) {
         let LookUps { opened, tables, groups, replaced, .. } = self;
         for (scan, steps) in steps {
             let state = replaced.get_mut(scan).expect("a scan with steps");
@@ -131,7 +131,7 @@ impl GroupState {
     }
 
     /// Returns how many are past taking back.
-    fn take_back(&self, opened: &Opened, id: GroupId, going: &[Going], tick: i64, made: &mut Made) -> u64 {
+    fn take_back(&self, opened: &Opened, id: GroupId, going: &[Going], tick: Tick, made: &mut Made) -> u64 {
         let rows: Vec<RawRow> = going.iter().map(|going| going.row.clone()).collect();
         let picked: Vec<Vec<Picked>> = going.iter().map(|going| going.picked.clone()).collect();
         let records: Records = if self.scans.is_empty() {
@@ -142,7 +142,7 @@ impl GroupState {
         let eff = |(raw, row): &RawRow| raw.effs[*row as usize].unwrap_or(Eff::BEFORE_ALL);
         // What had not taken the event has nothing to give back.
         let effs: Vec<Option<Eff>> = going.iter().map(|going| Some(eff(&going.row).max(eff(&going.cause)))).collect();
-        let visible = vec![Tick::from_us(tick).max(self.s); rows.len()];
+        let visible = vec![tick.max(self.s); rows.len()];
         let judged = Judged { visible: &visible, effs: effs.clone(), horizons: &going[0].cause.0.horizons };
         let refused = self.shape_as(&rows, &records, judged, -1, made);
         let was_taken = |(row, (reasons, by)): (&u32, &(u8, Option<Span>))| {
@@ -157,7 +157,7 @@ impl GroupState {
         (opened, id): (&Opened, GroupId),
         (tables, state): (&mut Tables, &mut ReplacedState),
         coming: Vec<(RowKey, RawRow)>,
-        tick: i64,
+        tick: Tick,
         made: &mut Made,
     ) {
         let (keys, rows): (Vec<RowKey>, Vec<RawRow>) = coming.into_iter().unzip();
@@ -169,7 +169,7 @@ impl GroupState {
             }
             false => (self.seen(opened, id, &rows), vec![vec![]; rows.len()]),
         };
-        let visible = vec![Tick::from_us(tick).max(self.s); rows.len()];
+        let visible = vec![tick.max(self.s); rows.len()];
         let refused = self.shape(&rows, &records, &visible, 1, made);
         for (at, ((key, row), picked)) in keys.into_iter().zip(rows).zip(picked).enumerate() {
             let slot = looks_up.then(|| self.hold(tables, row.clone(), picked));

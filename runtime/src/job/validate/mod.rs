@@ -21,6 +21,7 @@ mod windowed;
 
 use std::path::{Path, PathBuf};
 
+use headwater_clocks::Span;
 use headwater_connectors::sink as sinks;
 
 use super::duration::{DAY_US, SECOND_US};
@@ -30,7 +31,6 @@ use super::{Group, Job, Sink, Source, State, paths, sql};
 use crate::base::fault::{At, Faults};
 use crate::base::id::IdVec;
 use crate::base::secrets::mask;
-use crate::base::time::Span;
 
 const KEYS: [&str; 14] = [
     "name",
