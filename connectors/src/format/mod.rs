@@ -72,6 +72,11 @@ pub trait Format: Debug + Send + Sync {
         false
     }
 
+    /// The columns of a record, where the job lists all of them: no record has another.
+    fn listed(&self) -> Option<&[String]> {
+        None
+    }
+
     /// Whether it knows which columns there are, and of which type, once it is opened.
     fn gives_columns(&self) -> bool {
         false

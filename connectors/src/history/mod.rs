@@ -57,6 +57,11 @@ pub trait HistoryConfig: Debug + Send + Sync {
         place.file().is_some_and(|path| find::means_file(self.path(), path))
     }
 
+    /// The columns of its rows, where the job lists all of them: no file has another.
+    fn listed(&self) -> Option<&[String]> {
+        None
+    }
+
     /// Finds its files, or takes those that were pinned.
     ///
     /// # Errors

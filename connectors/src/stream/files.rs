@@ -95,6 +95,10 @@ impl StreamConfig for Files {
         self.format.has_objects()
     }
 
+    fn listed(&self) -> Option<&[String]> {
+        self.format.listed()
+    }
+
     fn reads(&self, place: &Endpoint) -> bool {
         place.file().is_some_and(|path| find::means_file(&self.path, path))
     }

@@ -56,6 +56,11 @@ pub trait StreamConfig: Debug + Send + Sync {
         None
     }
 
+    /// The columns of its records, where the job lists all of them: no record has another, but for what lies beside its value.
+    fn listed(&self) -> Option<&[String]> {
+        None
+    }
+
     /// Whether its records say which columns there are, and of which type, so that the job need not.
     fn gives_columns(&self) -> bool {
         false

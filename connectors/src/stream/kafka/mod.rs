@@ -107,6 +107,10 @@ impl StreamConfig for Topic {
         Some(beside::column(AROUND))
     }
 
+    fn listed(&self) -> Option<&[String]> {
+        self.format.listed()
+    }
+
     fn gives_columns(&self) -> bool {
         self.format.gives_columns()
     }

@@ -8,6 +8,7 @@ mod derived;
 mod group;
 mod keyed;
 mod links;
+mod listed;
 mod lookup;
 pub mod names;
 pub(crate) mod schema;
