@@ -18,7 +18,6 @@ use std::io::{ErrorKind, Read};
 use std::ops::Range;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Weak};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use headwater_clocks::{Arrival, Offset, Span, WallClock};
@@ -26,10 +25,10 @@ use headwater_clocks::{Arrival, Offset, Span, WallClock};
 use super::{Bounds, Reader, Start, Stream, StreamConfig, StreamKind};
 use crate::format::records::RecordsBuilder;
 use crate::format::{BYTE_ORDER_MARK, Format, FormatKind, Message, Pins};
-use crate::guard::message;
 use crate::history::{find, longest_record};
 use crate::packed::{Packing, unpacked};
 use crate::settings::{Endpoint, Kind, Settings};
+use crate::threads::{Helper, ThreadError};
 use crate::{Error, Records, Result, Wanted};
 
 const BATCH_RECORDS_MAX: usize = 8192;
@@ -239,7 +238,7 @@ struct FileReader {
     lines: RecordsBuilder,
     /// The watching thread ends with it.
     watched: Arc<()>,
-    watch: Option<JoinHandle<()>>,
+    watch: Option<Helper<(), ThreadError>>,
 }
 
 impl FileReader {
@@ -251,8 +250,7 @@ impl FileReader {
     /// An error if the watching thread has ended, which outlives this reader unless it panics.
     fn check_watch(&mut self) -> Result<()> {
         let Some(ended) = self.watch.take_if(|watch| watch.is_finished()) else { return Ok(()) };
-        let panic = ended.join().err().map_or_else(String::new, |panic| message(panic.as_ref()));
-        Err(Error::world("watching files for growth", panic))
+        ended.join().map_err(|e| Error::world("watching files for growth", e))
     }
 }
 
@@ -299,7 +297,10 @@ impl Reader for FileReader {
         let files = growing.map(|follow| (follow.file.try_clone(), follow.read_to));
         let files = files.filter_map(|(file, len)| file.ok().map(|file| (file, len))).collect();
         let reader = Arc::downgrade(&self.watched);
-        let watch = std::thread::Builder::new().name("watch-files".into()).spawn(move || watch(files, &reader, &wake));
+        let watch = Helper::start("watch-files", move || {
+            watch(files, &reader, &wake);
+            Ok(())
+        });
         self.watch =
             watch.inspect_err(|e| tracing::warn!("cannot watch files for growth, and will find it later: {e}")).ok();
     }
@@ -769,7 +770,7 @@ mod tests {
                 Err(error) => break error,
             }
         };
-        assert_eq!(error.to_string(), "watching files for growth: of 7");
+        assert_eq!(error.to_string(), "watching files for growth: Headwater has a bug: of 7 (thread watch-files)");
     }
 
     #[test]

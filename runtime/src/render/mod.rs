@@ -38,12 +38,12 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use headwater_clocks::{Span, Tick};
+use headwater_connectors::threads::guarded;
 use timely::dataflow::operators::probe::Handle as ProbeHandle;
 use timely::worker::Worker;
 
 use crate::base::failure::Failure;
 use crate::base::id::{GroupId, Id};
-use crate::base::threads::guarded;
 use crate::checkpoint::threads::Sending;
 use crate::coordinate::barrier::{CatchUpBarrier, OfSide};
 use crate::coordinate::channel::{self, CoordinatorHandle};
@@ -69,13 +69,11 @@ const WAITING_ROWS_MAX: usize = 200_000;
 /// Runs one worker to the end. One that fails takes its dataflows down, and the others theirs once they hear of it: nobody else learns
 /// that it does not go on. Where the process ends with the run it holds still, so that nothing is told any more.
 pub fn work(worker: &mut Worker, shared: &Shared) {
-    let failure = match guarded(|| try_work(worker, shared)) {
-        Ok(Ok(Ended::Done)) => return,
-        Ok(Ok(Ended::Abandoned)) => None,
-        Ok(Err(failure)) => Some(failure),
-        Err(panic) => Some(Failure::Running(panic)),
-    };
-    failure.into_iter().for_each(|failure| shared.failures.tell(failure));
+    match guarded(|| try_work(worker, shared)) {
+        Ok(Ended::Done) => return,
+        Ok(Ended::Abandoned) => {}
+        Err(failure) => shared.failures.tell(failure),
+    }
     if shared.ends_process {
         loop {
             std::thread::park();

@@ -9,11 +9,11 @@
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use headwater_clocks::{Tick, Time};
 use headwater_connectors::Error;
+use headwater_connectors::threads::Helper;
 use timely::scheduling::SyncActivator;
 
 use crate::base::failure::Failure;
@@ -70,7 +70,7 @@ pub struct SinkThread<T>(Arc<Inner<T>>);
 struct Inner<T> {
     /// Gone at the end.
     tasks: Option<Sender<Entry<T>>>,
-    thread: Option<JoinHandle<()>>,
+    thread: Option<Helper<(), Failure>>,
     acknowledged: Arc<Acknowledged>,
     backlog: Backlog,
 }

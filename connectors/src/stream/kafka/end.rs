@@ -22,7 +22,6 @@
 //!
 //! Not promised: a broker that was deposed and does not know it yet confirms its own, older end.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -30,7 +29,7 @@ use std::time::{Duration, Instant};
 use headwater_clocks::{Offset, WallClock};
 
 use super::link::{END, Link, Topic, cause, login_help};
-use crate::guard::message;
+use crate::threads::{Helper, ThreadError, guarded};
 use crate::{Error, Result};
 
 /// From one question to the next, near the ends.
@@ -83,8 +82,8 @@ enum Failure {
         position: Offset,
         end: Offset,
     },
-    /// What the asking thread's panic said.
-    Panicked(String),
+    /// The asking thread panicked.
+    Bug(ThreadError),
 }
 
 impl Shared {
@@ -94,7 +93,7 @@ impl Shared {
 }
 
 impl EndPoller {
-    pub fn start(link: Arc<Link>, starts: &[(i32, Offset)]) -> EndPoller {
+    pub fn start(link: Arc<Link>, starts: &[(i32, Offset)]) -> Result<EndPoller> {
         let shared = Arc::new(Shared {
             link,
             partitions: starts.iter().map(|(partition, _)| *partition).collect(),
@@ -106,14 +105,17 @@ impl EndPoller {
         if !starts.is_empty() {
             let mut asker = Asker::new(Arc::clone(&shared));
             let told = Arc::clone(&shared);
-            std::thread::spawn(move || {
-                if let Err(payload) = catch_unwind(AssertUnwindSafe(|| asker.run())) {
-                    told.found().failure = Some(Failure::Panicked(message(payload.as_ref())));
+            let asking = move || {
+                if let Err(bug) = guarded(|| Ok(asker.run())) {
+                    told.found().failure = Some(Failure::Bug(bug));
                     told.wake().iter().for_each(|wake| wake());
                 }
-            });
+                Ok::<(), ThreadError>(())
+            };
+            Helper::start("kafka-ends", asking)
+                .map_err(|e| Error::world(format!("reading topic {}", shared.link.topic), e))?;
         }
-        EndPoller { shared }
+        Ok(EndPoller { shared })
     }
 
     pub fn answer(&self, slot: usize) -> Option<Answer> {
@@ -137,7 +139,8 @@ impl EndPoller {
             None => Ok(()),
             Some(Failure::Missing) => Err(Error::world(doing(), "the topic is not there any more: was it deleted?")),
             Some(Failure::Denied) => Err(link.denied()),
-            Some(Failure::Login(cause) | Failure::Panicked(cause)) => Err(Error::world(doing(), cause)),
+            Some(Failure::Login(cause)) => Err(Error::world(doing(), cause)),
+            Some(Failure::Bug(bug)) => Err(Error::world(doing(), bug)),
             Some(Failure::Shrunk { partition, position, end }) => Err(Error::Gap(format!(
                 "topic {}, partition {partition}: it ends at offset {end}, before offset {position} that was reached \
                  already; was the topic made anew?",

@@ -86,7 +86,7 @@ impl KafkaReader {
             .iter()
             .map(|&(p, offset)| PartitionReader::new(&consumer, &link, p, offset))
             .collect::<Result<_>>()?;
-        let end_poller = EndPoller::start(Arc::clone(&link), &starts);
+        let end_poller = EndPoller::start(Arc::clone(&link), &starts)?;
         let records = RecordsBuilder::new(decoder);
         let (tombstones, wake) = (0, None);
         Ok(KafkaReader { link, partitions, consumer, config, patience, end_poller, records, keys, tombstones, wake })
