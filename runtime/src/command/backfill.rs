@@ -1,7 +1,7 @@
 //! `headwater backfill JOB`: training rows.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use headwater_connectors::table::{Source, Target};
@@ -24,7 +24,7 @@ pub fn backfill(args: &BackfillArgs) -> Result<(), Failure> {
     signals::stop_on_signal(stop.clone(), "nothing is written")?;
     let began = Instant::now();
     let watch = Arc::new(Watch::new());
-    let showing = show(watch.clone())?;
+    let showing = show_progress(watch.clone())?;
     let done = work_out(job, &request, &watch, &stop);
     drop(showing);
     tracing::info!("done: {}", done?.summary(&args.out, began.elapsed()));
@@ -46,7 +46,7 @@ fn request(args: &BackfillArgs) -> Request {
 }
 
 /// Shows how far it is as long as that is held: a bar on a terminal, log lines elsewhere.
-pub(super) fn show(watch: Arc<Watch>) -> Result<Showing, Failure> {
+pub(super) fn show_progress(watch: Arc<Watch>) -> Result<Showing, Failure> {
     let bar = log::draws().then(bar);
     let mut logged = Instant::now();
     Showing::start(move |last| match &bar {
