@@ -321,7 +321,7 @@ impl Accumulators {
         }
         match (adds, self.value_lanes[input]) {
             (Adds::Value(_) | Adds::Square(_), Some(lane)) => Added::Value(&row[lane..], self.kinds[input]),
-            _ => Added::One,
+            (Adds::Value(_) | Adds::Square(_), None) | (Adds::Events | Adds::NotNull(_), _) => Added::One,
         }
     }
 

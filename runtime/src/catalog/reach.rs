@@ -25,7 +25,7 @@ impl Reach {
         }
         match group.window {
             Window::Session { .. } => Reach::Everything,
-            _ => {
+            Window::Trailing | Window::Tumbling { .. } | Window::Hopping { .. } | Window::Calendar(_) => {
                 let lengths: Option<Vec<Span>> = lengths.collect();
                 let longest = lengths.and_then(|all| all.into_iter().max());
                 longest.map_or(Reach::Everything, Reach::Back)

@@ -209,7 +209,7 @@ pub fn project<'a>(
         SeamBy::Offset { partition, offset } if history.is_some() => {
             Some((names.index_of(&found(&partition.text)), names.index_of(&found(&offset.text))))
         }
-        _ => None,
+        SeamBy::Offset { .. } | SeamBy::Time | SeamBy::Id { .. } => None,
     };
     let wanted = |names: &[String], keys: &[usize]| {
         // It tells a stream that records without a value are asked for, and what its records are.

@@ -58,8 +58,12 @@ pub fn of_rows(group: &Group, lateness: Span, near: Tick) -> Vec<String> {
                 show(gap_us.saturating_add(lateness_us))
             )
         }
-        _ if lateness_us == 0 => "an event is taken until the window's end (lateness 0s)".to_owned(),
-        _ => format!("an event is taken until {} past the window's end (lateness)", show(lateness_us)),
+        Window::Trailing | Window::Tumbling { .. } | Window::Hopping { .. } | Window::Calendar(_) => {
+            match lateness_us {
+                0 => "an event is taken until the window's end (lateness 0s)".to_owned(),
+                _ => format!("an event is taken until {} past the window's end (lateness)", show(lateness_us)),
+            }
+        }
     };
     let stays = format!("a row is kept in the store until {} past its end (retain)", show(group.retain_us));
     vec![rows, format!("{takes}; later ones are dead letters"), stays]

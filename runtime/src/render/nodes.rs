@@ -218,7 +218,9 @@ impl<'scope> Nodes<'_, 'scope> {
         };
         let types = match kind {
             JoinKind::Semi | JoinKind::Anti => left.types.clone(),
-            _ => [left.types.clone(), right.types.clone()].concat(),
+            JoinKind::Inner | JoinKind::Left | JoinKind::Right | JoinKind::Full => {
+                [left.types.clone(), right.types.clone()].concat()
+            }
         };
         let mark = |number: u8| (!of.nulls_are_equal).then_some(number);
         let left = self.keyed(left, (&of.on.0, None), mark(1))?;
