@@ -47,15 +47,15 @@ impl Failures {
 
 /// What may fail before a run listens, and outlasts it: each run that listens is told.
 #[derive(Clone, Default)]
-pub struct Standing(Arc<Mutex<Known>>);
+pub struct Standing(Arc<Mutex<Outage>>);
 
 #[derive(Default)]
-struct Known {
+struct Outage {
     why: Option<String>,
     listener: Option<Failures>,
 }
 
-impl Known {
+impl Outage {
     fn tell(&self) {
         if let (Some(why), Some(listener)) = (&self.why, &self.listener) {
             listener.tell(Failure::Running(why.clone()));
@@ -66,19 +66,19 @@ impl Known {
 impl Standing {
     /// It has failed.
     pub fn tell(&self, failure: &Failure) {
-        let mut known = self.known();
-        known.why = Some(failure.message());
-        known.tell();
+        let mut outage = self.outage();
+        outage.why = Some(failure.message());
+        outage.tell();
     }
 
     /// From now on this is told of it; at once, where it has failed already.
     pub fn report_to(&self, failures: &Failures) {
-        let mut known = self.known();
-        known.listener = Some(failures.clone());
-        known.tell();
+        let mut outage = self.outage();
+        outage.listener = Some(failures.clone());
+        outage.tell();
     }
 
-    fn known(&self) -> MutexGuard<'_, Known> {
+    fn outage(&self) -> MutexGuard<'_, Outage> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

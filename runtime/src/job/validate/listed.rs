@@ -11,13 +11,13 @@ pub fn check_source(source: &Source, schema: &SchemaRef, faults: &mut Faults) {
     let is_column = |named: &&Named| !columns::is_sql(Some(schema), &named.text);
     let times = source.event_time.iter().chain(&source.arrival_time).filter(is_column);
     let keys = source.rows().into_iter().flat_map(|rows| &rows.key);
-    for side in sides(source) {
-        times.clone().chain(keys.clone()).for_each(|named| side.check(named, faults));
+    for listing in listings(source) {
+        times.clone().chain(keys.clone()).for_each(|named| listing.check(named, faults));
         match &source.seam.by {
-            SeamBy::Id { id, .. } => side.check(id, faults),
-            SeamBy::Offset { partition, offset } if side.is_history => {
-                side.check(partition, faults);
-                side.check(offset, faults);
+            SeamBy::Id { id, .. } => listing.check(id, faults),
+            SeamBy::Offset { partition, offset } if listing.is_history => {
+                listing.check(partition, faults);
+                listing.check(offset, faults);
             }
             SeamBy::Offset { .. } | SeamBy::Time => {}
         }
@@ -27,12 +27,12 @@ pub fn check_source(source: &Source, schema: &SchemaRef, faults: &mut Faults) {
 /// Tells of a group's key that the records of a source never have, though its schema does.
 pub fn check_key(key: &Named, source: &Source, schema: &SchemaRef, faults: &mut Faults) {
     if columns::find(schema, &key.text, "").is_ok() {
-        sides(source).iter().for_each(|side| side.check(key, faults));
+        listings(source).iter().for_each(|listing| listing.check(key, faults));
     }
 }
 
 /// A history or a stream whose columns are listed.
-struct Side<'a> {
+struct Listing<'a> {
     is_history: bool,
     of: String,
     listed: &'a [String],
@@ -41,22 +41,22 @@ struct Side<'a> {
     beside: Option<String>,
 }
 
-fn sides(source: &Source) -> Vec<Side<'_>> {
+fn listings(source: &Source) -> Vec<Listing<'_>> {
     let of = source.describe();
     let history = source.history.as_ref().and_then(|history| {
         let others = history.partitions.iter().map(|(name, _)| name.text.as_str()).collect();
         let listed = history.config.listed()?;
-        Some(Side { is_history: true, of: format!("the history of {of}"), listed, others, beside: None })
+        Some(Listing { is_history: true, of: format!("the history of {of}"), listed, others, beside: None })
     });
     let stream = source.stream.as_ref().and_then(|Stream { config, .. }| {
         let beside = config.beside().map(|field| field.name().clone());
         let listed = config.listed()?;
-        Some(Side { is_history: false, of: format!("the stream of {of}"), listed, others: vec![], beside })
+        Some(Listing { is_history: false, of: format!("the stream of {of}"), listed, others: vec![], beside })
     });
     history.into_iter().chain(stream).collect()
 }
 
-impl Side<'_> {
+impl Listing<'_> {
     fn check(&self, named: &Named, faults: &mut Faults) {
         let path = Path::parse(&named.text).unwrap_or_else(|| Path::of([&named.text]));
         // Records are flat: dots of a path are dots of a name.
