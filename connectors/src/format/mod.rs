@@ -25,7 +25,6 @@ pub mod csv;
 mod debezium;
 pub mod json;
 pub(crate) mod keys;
-mod nested;
 pub mod protobuf;
 pub(crate) mod records;
 #[cfg(test)]

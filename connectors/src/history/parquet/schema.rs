@@ -7,7 +7,7 @@ use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
 use parquet::basic::{Repetition, Type as Physical};
 use parquet::schema::types::Type;
 
-use super::footer::Column;
+use super::part::Column;
 use super::merge::{merged, of_file, settled, unusable};
 
 /// `Timestamp(us, UTC)`: how every time is handed on.
