@@ -102,7 +102,7 @@ fn row(card: &str, window: Option<i64>, row: &str, changed_at_us: i64) -> RowTex
     let card = serde_json::to_string(card).unwrap();
     let key = format!(r#"{{"card":{card},"shop":7}}"#);
     let window = window.map(|start| (EventTime::from_us(start), EventTime::from_us(start + HOUR)));
-    RowText { key, window: window, row: row.into(), changed_at: Tick::from_us(changed_at_us) }
+    RowText { key, window, row: row.into(), changed_at: Tick::from_us(changed_at_us) }
 }
 
 fn scan(lookup: &mut impl Lookup, group: usize) -> Vec<RowText> {
