@@ -106,7 +106,11 @@ impl EndPoller {
             let mut asker = Asker::new(Arc::clone(&shared));
             let told = Arc::clone(&shared);
             let asking = move || {
-                if let Err(bug) = guarded(|| Ok(asker.run())) {
+                let asked = guarded(|| {
+                    asker.run();
+                    Ok(())
+                });
+                if let Err(bug) = asked {
                     told.found().failure = Some(Failure::Bug(bug));
                     told.wake().iter().for_each(|wake| wake());
                 }
