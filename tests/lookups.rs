@@ -2,10 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use arrow::array::AsArray;
+use arrow::datatypes::Int64Type;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
 
+use crate::backfill::read_table;
 use crate::support::*;
 
 /// The worked example of docs/collections.md.
@@ -354,4 +357,237 @@ fn a_table_from_a_topic() {
     let letters = case.lines("dead_letters.jsonl");
     assert_eq!(letters.len(), 1, "{letters:?}");
     assert_eq!((&letters[0]["reason"], &letters[0]["offset"]), (&json!("malformed"), &json!(4)));
+}
+
+/// Orders of several items, of which each looks up for itself: in a table, and in the rows of another group.
+const OF_ITEMS: &str = r#"
+name = "items"
+tick = "1s"
+[sources.orders]
+event_time = "ts"
+arrival_time = "a"
+schema = { ts = "timestamp", a = "timestamp", id = "int64", items = "list<struct<sku: string, n: int64>>" }
+stream = { type = "jsonl", path = "orders.jsonl" }
+[tables.prices]
+key = "sku"
+event_time = "ts"
+arrival_time = "a"
+schema = { ts = "timestamp", a = "timestamp", sku = "string", price = "int64" }
+stream = { type = "jsonl", path = "prices.jsonl" }
+[features.met]
+source = "orders"
+explode = "items"
+lookup.h = { features = "skus", on = "item.sku" }
+key = "item.sku"
+columns = { n = { agg = "count", window = "all" }, seen = { agg = "sum", of = "h.n", window = "all" } }
+[features.skus]
+source = "orders"
+explode = "items"
+lookup.p = { table = "prices", on = "item.sku" }
+key = "item.sku"
+columns = { n = { agg = "count", window = "all" }, spend = { agg = "sum", of = "item.n * p.price", window = "all" } }
+[features.totals]
+source = "orders"
+explode = "items"
+lookup.p = { table = "prices", on = "item.sku" }
+key = "id"
+columns = { spend = { agg = "sum", of = "item.n * p.price", window = "all" } }
+[sinks.changes]
+type = "jsonl"
+path = "changes.jsonl"
+[dead_letters]
+type = "jsonl"
+path = "dead_letters.jsonl"
+[state]
+path = "state"
+checkpoint_every = "1ms"
+"#;
+
+#[test]
+fn each_element_of_a_list_looks_up_for_itself() {
+    let dir = tempfile::tempdir().unwrap();
+    let order = |id: i64, time: &str, items: Value| {
+        json!({ "ts": at(time), "a": at(time), "id": id, "items": items }).to_string() + "\n"
+    };
+    let price = |ts, a, sku, price| json!({ "ts": at(ts), "a": at(a), "sku": sku, "price": price }).to_string() + "\n";
+    let item = |sku: &str, n: i64| json!({ "sku": sku, "n": n });
+    let orders = [
+        order(1, "10:10", json!([item("x", 2), item("y", 1), item("x", 1)])),
+        order(2, "10:20", json!([])),
+        order(3, "10:30", json!("none")),
+        order(4, "10:50", json!([item("x", 1), item("y", 1)])),
+    ];
+    let prices = price("09:00", "09:00", "x", 3) + &price("09:00", "09:00", "y", 5);
+    // It comes late, and concerns two of the first order's items.
+    let prices = [prices, price("10:05", "10:40", "x", 4)];
+    let path = dir.path().join("job.toml");
+    std::fs::write(&path, OF_ITEMS).unwrap();
+    let write = |orders: &[String], prices: &[String]| {
+        std::fs::write(dir.path().join("orders.jsonl"), orders.concat()).unwrap();
+        std::fs::write(dir.path().join("prices.jsonl"), prices.concat()).unwrap();
+    };
+    let told = |line: &Value| {
+        let (time, of) = (&line["time"].as_str().unwrap()[11..16], line["features"].as_str().unwrap());
+        (line["diff"] == 1).then(|| format!("{time} {of} {} {}", line["key"], line["row"]))
+    };
+    let expected = [
+        r#"10:10 met {"sku":"x"} {"n":2,"seen":null}"#,
+        r#"10:10 met {"sku":"y"} {"n":1,"seen":null}"#,
+        r#"10:10 skus {"sku":"x"} {"n":2,"spend":9}"#,
+        r#"10:10 skus {"sku":"y"} {"n":1,"spend":5}"#,
+        r#"10:10 totals {"id":1} {"spend":14}"#,
+        r#"10:40 skus {"sku":"x"} {"n":2,"spend":12}"#,
+        r#"10:40 totals {"id":1} {"spend":17}"#,
+        r#"10:50 met {"sku":"x"} {"n":3,"seen":2}"#,
+        r#"10:50 met {"sku":"y"} {"n":2,"seen":1}"#,
+        r#"10:50 skus {"sku":"x"} {"n":3,"spend":16}"#,
+        r#"10:50 skus {"sku":"y"} {"n":2,"spend":10}"#,
+        r#"10:50 totals {"id":4} {"spend":9}"#,
+    ];
+    let check = || {
+        let found: Vec<String> = json_lines(&changes(dir.path())).iter().filter_map(told).collect();
+        assert_eq!(found, expected);
+        let letters = json_lines(&dead_letters(dir.path()).join("\n"));
+        let letters: Vec<_> =
+            letters.iter().map(|of| (of["reason"].as_str().unwrap(), of["offset"].as_i64())).collect();
+        assert_eq!(letters, [("expression", Some(2))]);
+    };
+    write(&orders, &prices);
+    for workers in ["1", "3"] {
+        run_to_end(&path, workers);
+        check();
+    }
+    // What a run goes on from holds the elements and what they have looked up.
+    write(&orders[..2], &prices[..1]);
+    run_to_end(&path, "2");
+    write(&orders, &prices);
+    let ran = finish(run(&["run", path.to_str().unwrap(), "--until-end", "--workers", "3"]), 0);
+    assert!(ran.stderr.contains("going on from a checkpoint at T"), "{}", ran.stderr);
+    check();
+    // So do training rows.
+    let [spine, out] = ["spine.parquet", "out.parquet"].map(|file| dir.path().join(file));
+    let labels = ["10:30", "10:45", "10:55"].map(|time| micros(&at(time)));
+    write_columns(&spine, &[("sku", texts(&["x", "x", "y"])), ("t", times(&labels))]);
+    let [job, spine, to] = [&path, &spine, &out].map(|path| path.to_str().unwrap());
+    let ask = ["backfill", job, "--spine", spine, "--time", "t", "--features", "skus", "--out", to];
+    finish(run(&ask), 0);
+    let rows = read_table(&out);
+    let column = |name: &str| rows[name].as_primitive::<Int64Type>().values().to_vec();
+    assert_eq!((column("skus__n"), column("skus__spend")), (vec![2, 2, 2], vec![9, 12, 10]));
+}
+
+/// Of a source that no group reads only what has no event time is a dead letter; of a table that nobody reads whatever is wrong.
+#[test]
+fn what_nobody_reads() {
+    let dir = tempfile::tempdir().unwrap();
+    let job = r#"
+name = "unread"
+[sources.payments]
+event_time = "ts"
+schema = { ts = "timestamp", card = "string" }
+stream = { type = "jsonl", path = "payments.jsonl" }
+[sources.others]
+event_time = "ts"
+arrival_time = "a"
+schema = { ts = "timestamp", a = "timestamp" }
+history = { type = "jsonl", path = "others.history.jsonl" }
+stream = { type = "jsonl", path = "others.jsonl" }
+[tables.shops]
+key = "shop"
+event_time = "ts"
+schema = { ts = "timestamp", shop = "string" }
+stream = { type = "jsonl", path = "shops.jsonl" }
+[features.cards]
+source = "payments"
+key = "card"
+columns = { n = { agg = "count", window = "all" } }
+[sinks.changes]
+type = "jsonl"
+path = "changes.jsonl"
+[dead_letters]
+type = "jsonl"
+path = "dead_letters.jsonl"
+"#;
+    let write = |file: &str, lines: &[Value]| {
+        let lines: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        std::fs::write(dir.path().join(file), lines).unwrap();
+    };
+    write("payments.jsonl", &[json!({ "ts": at("10:00"), "card": "c" })]);
+    write("others.history.jsonl", &[json!({ "ts": at("10:00"), "a": at("10:00") }), json!({ "ts": "?" })]);
+    // From the future, without a time, malformed.
+    let future = json!({ "ts": at("23:00"), "a": at("10:10"), "shop": "s" });
+    write("others.jsonl", &[future.clone(), json!({ "a": at("10:20") }), json!([])]);
+    write("shops.jsonl", &[json!({ "ts": at("10:30"), "shop": null }), json!({ "shop": "s" }), json!("")]);
+    let path = dir.path().join("job.toml");
+    std::fs::write(&path, job).unwrap();
+    run_to_end(&path, "2");
+    let letters = json_lines(&dead_letters(dir.path()).join("\n"));
+    let told = |of: &Value| format!("{} {} {}", of["source"], of["reason"], of["offset"]).replace('"', "");
+    let mut letters: Vec<String> = letters.iter().map(told).collect();
+    letters.sort();
+    let expected = [
+        "others malformed 2",
+        "others malformed null",
+        "others null event time 1",
+        "shops malformed 2",
+        "shops null event time 1",
+        "shops null key 0",
+    ];
+    assert_eq!(letters, expected);
+    let checked = finish(run(&["check", path.to_str().unwrap()]), 0).stdout;
+    assert!(checked.contains("no group reads it: it moves T, and of its records only those"), "{checked}");
+    assert!(checked.contains("nobody reads it: it moves T, and its dead letters are told"), "{checked}");
+}
+
+/// A key's own partition is that in which it came first, also where the history of another one already has it.
+#[test]
+fn a_key_that_came_first_in_what_the_history_does_not_have() {
+    let dir = tempfile::tempdir().unwrap();
+    let job = r#"
+name = "moved"
+[sources.payments]
+event_time = "ts"
+schema = { ts = "timestamp", shop = "string" }
+history = { type = "jsonl", path = "payments.jsonl" }
+[tables.shops]
+key = "shop"
+event_time = "ts"
+schema = { ts = "timestamp", shop = "string", rate = "int64", p = "int32", o = "int64" }
+history = { type = "jsonl", path = "shops/history.jsonl" }
+stream = { type = "jsonl", path = "shops/stream*.jsonl" }
+seam = { by = "offset", partition = "p", offset = "o" }
+[features.met]
+source = "payments"
+lookup.s = { table = "shops", on = "shop" }
+key = "shop"
+columns = { rates = { agg = "last_n", n = 9, of = "s.rate", window = "all" } }
+[sinks.changes]
+type = "jsonl"
+path = "changes.jsonl"
+[dead_letters]
+type = "jsonl"
+path = "dead_letters.jsonl"
+"#;
+    let version = |ts: &str, rate: i64| json!({ "ts": at(ts), "shop": "s", "rate": rate });
+    let mut in_history = version("10:20", 1);
+    (in_history["p"], in_history["o"]) = (0.into(), 0.into());
+    std::fs::create_dir(dir.path().join("shops")).unwrap();
+    let write = |file: &str, lines: &[Value]| {
+        let lines: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        std::fs::write(dir.path().join(file), lines).unwrap();
+    };
+    write("shops/history.jsonl", &[in_history]);
+    write("shops/stream0.jsonl", &[version("10:20", 1)]);
+    write("shops/stream1.jsonl", &[version("10:10", 2)]);
+    write("payments.jsonl", &[json!({ "ts": at("10:15"), "shop": "s" }), json!({ "ts": at("10:30"), "shop": "s" })]);
+    let path = dir.path().join("job.toml");
+    std::fs::write(&path, job).unwrap();
+    for workers in ["1", "3"] {
+        run_to_end(&path, workers);
+        let rows: Vec<Value> = json_lines(&changes(dir.path())).into_iter().map(|line| line["row"].clone()).collect();
+        assert_eq!(rows, [json!({ "rates": [2, 2] })]);
+        let letters = json_lines(&dead_letters(dir.path()).join("\n"));
+        let letters: Vec<_> = letters.iter().map(|of| (of["reason"].as_str(), of["partition"].as_i64())).collect();
+        assert_eq!(letters, [(Some("moved key"), Some(0))]);
+    }
 }

@@ -166,7 +166,7 @@ source = "orders"
 key = "shop"
 window = { hopping = "4s", every = "1s" }
 columns = { n = { agg = "count" }, x = { agg = "sum", of = "x" } }
-[sinks.changes]
+{MORE}[sinks.changes]
 type = "jsonl"
 path = "changes.jsonl"
 [dead_letters]
@@ -177,7 +177,28 @@ path = "state"
 checkpoint_every = "1ms"
 "#;
 
-fn write(dir: &Path, events: usize) -> PathBuf {
+/// Groups that look up in the rows of those: by a column, by what is looked up in a table, and in one another.
+const LOOKING: &str = r#"
+[features.met]
+source = "orders"
+lookup.h = { features = "cards", on = "card" }
+lookup.s = { table = "shops", on = "shop" }
+lookup.w = { features = "owners", on = "s.owner" }
+key = "card"
+[features.met.columns]
+seen = { agg = "sum", of = "h.n_10s", windows = ["10s", "all"] }
+high = { agg = "count", where = "x > h.most_10s", windows = ["10s"] }
+spent = { agg = "last_n", n = 4, of = "w.spent_10s", window = "20s" }
+fails = { agg = "sum", of = "100 / (h.n_10s - 3)", window = "20s" }
+[features.chain]
+source = ["more", "orders"]
+lookup.d = { features = "met", on = "card" }
+key = "card"
+window = { tumbling = "10s" }
+columns = { n = { agg = "count", of = "d.seen_10s" }, most = { agg = "max", of = "d.seen_all" } }
+"#;
+
+fn write(dir: &Path, events: usize, groups: &str) -> PathBuf {
     let mut random = StdRng::seed_from_u64(11);
     let (mut now, mut orders, mut more, mut shops) = (START, vec![], vec![], vec![]);
     let late = |random: &mut StdRng| if random.random_bool(0.3) { random.random_range(0..20 * SECOND) } else { 0 };
@@ -211,19 +232,32 @@ fn write(dir: &Path, events: usize) -> PathBuf {
     write_log(&dir.join("more"), &more, more.len() / 2);
     write_log(&dir.join("shops"), &shops, shops.len() / 2);
     let path = dir.join("job.toml");
-    std::fs::write(&path, JOB).unwrap();
+    std::fs::write(&path, JOB.replace("{MORE}", groups)).unwrap();
     path
 }
 
 #[test]
 fn any_number_of_workers_makes_the_same_rows() {
+    any_number_of_workers("");
+}
+
+#[test]
+fn any_number_of_workers_makes_the_same_rows_just_before() {
+    any_number_of_workers(LOOKING);
+}
+
+fn any_number_of_workers(more: &str) {
     let outputs = ["1", "3"].map(|workers| {
         let dir = tempfile::tempdir().unwrap();
-        let path = write(dir.path(), 4_000);
+        let path = write(dir.path(), 4_000, more);
         run_to_end(&path, workers);
         (changes(dir.path()), dead_letters(dir.path()))
     });
     assert!(outputs[0].0.lines().count() > 5_000, "there are changes");
+    for group in ["met", "chain"].iter().filter(|_| !more.is_empty()) {
+        let of_group = format!("\"features\":\"{group}\"");
+        assert!(outputs[0].0.lines().filter(|line| line.contains(&of_group)).count() > 500, "of {group}");
+    }
     assert!(outputs[0].0 == outputs[1].0, "changes by one worker and by three");
     assert_eq!(outputs[0].1, outputs[1].1, "dead letters by one worker and by three");
     for reason in ["moved key", "late", "expression"] {
@@ -234,11 +268,20 @@ fn any_number_of_workers_makes_the_same_rows() {
 /// A run that goes on from its checkpoint, by another number of workers, makes what one run makes.
 #[test]
 fn a_run_in_parts_makes_what_one_run_makes() {
+    a_run_in_parts("");
+}
+
+#[test]
+fn a_run_in_parts_meets_the_rows_just_before() {
+    a_run_in_parts(LOOKING);
+}
+
+fn a_run_in_parts(more: &str) {
     let dir = tempfile::tempdir().unwrap();
-    let path = write(dir.path(), 4_000);
+    let path = write(dir.path(), 4_000, more);
     run_to_end(&path, "1");
     let parts = tempfile::tempdir().unwrap();
-    let path = write(parts.path(), 4_000);
+    let path = write(parts.path(), 4_000, more);
     let logs =
         ["orders", "more", "shops"].map(|log| [0, 1].map(|p| parts.path().join(format!("{log}/stream{p}.jsonl"))));
     let logs = logs.into_iter().flatten().map(|log| (std::fs::read_to_string(&log).unwrap(), log)).collect::<Vec<_>>();
@@ -264,10 +307,10 @@ fn a_run_in_parts_makes_what_one_run_makes() {
 #[test]
 fn killed_and_started_again() {
     let dir = tempfile::tempdir().unwrap();
-    let path = write(dir.path(), 3_000);
+    let path = write(dir.path(), 3_000, LOOKING);
     run_to_end(&path, "1");
     let killed = tempfile::tempdir().unwrap();
-    let path = write(killed.path(), 3_000);
+    let path = write(killed.path(), 3_000, LOOKING);
     let arguments = ["run", path.to_str().unwrap(), "--until-end", "--workers", "2"];
     for after in [150, 300, 450, 600] {
         let running = run(&arguments);
@@ -321,6 +364,16 @@ fn rows(log: &[Record], t: i64) -> BTreeMap<u8, [(i64, i64); 2]> {
     rows
 }
 
+/// How many events of its card each had in the 2 s just before it, summed by card: what it has met never changes, whatever replaces the others.
+fn met(log: &[Record], t: i64) -> BTreeMap<u8, i64> {
+    let mut met: BTreeMap<u8, i64> = BTreeMap::new();
+    for record in in_force(log, t).into_values() {
+        let before = rows(log, record.visible() - TICK);
+        *met.entry(record.card).or_default() += before.get(&record.card).map_or(0, |row| row[0].0);
+    }
+    met
+}
+
 /// At every tick the rows are those of the definition.
 #[test]
 fn agrees_with_the_definition() {
@@ -357,6 +410,11 @@ stream = { type = "jsonl", path = "stream*.jsonl" }
 source = "orders"
 key = "card"
 columns = { n = { agg = "count", windows = ["2s", "all"] }, x = { agg = "sum", of = "x", windows = ["2s", "all"] } }
+[features.met]
+source = "orders"
+lookup.h = { features = "cards", on = "card" }
+key = "card"
+columns = { n = { agg = "sum", of = "h.n_2s", window = "all" } }
 [sinks.changes]
 type = "jsonl"
 path = "changes.jsonl"
@@ -373,9 +431,17 @@ path = "changes.jsonl"
         let lines = json_lines(&changes(dir.path()));
         let mut told = lines.iter().peekable();
         let mut found: BTreeMap<u8, [(i64, i64); 2]> = BTreeMap::new();
+        let mut found_met: BTreeMap<u8, i64> = BTreeMap::new();
         for t in ticks {
             while let Some(line) = told.next_if(|line| micros(line["time"].as_str().unwrap()) <= t) {
                 let (card, row) = (line["key"]["card"].as_u64().unwrap() as u8, &line["row"]);
+                if line["features"] == "met" {
+                    match line["diff"].as_i64() {
+                        Some(1) => drop(found_met.insert(card, row["n"].as_i64().unwrap_or(0))),
+                        _ => drop(found_met.remove(&card)),
+                    }
+                    continue;
+                }
                 let of = |window: &str| {
                     (row[format!("n_{window}")].as_i64().unwrap(), row[format!("x_{window}")].as_i64().unwrap_or(0))
                 };
@@ -385,6 +451,7 @@ path = "changes.jsonl"
                 }
             }
             assert_eq!(found, rows(&log, t), "seed {seed} at {t}");
+            assert_eq!(found_met, met(&log, t), "seed {seed} at {t}");
         }
         assert!(lines.len() > 100, "there are changes");
     }

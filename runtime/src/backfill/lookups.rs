@@ -8,7 +8,6 @@
 //!
 //! In hindsight an event looks up what is known in the end, and nothing is ever taken back.
 
-use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::rc::Rc;
@@ -35,6 +34,7 @@ use crate::catalog::opened::{OpenLookup, Opened};
 use crate::ingest::admit::Admitted;
 use crate::ingest::dead_letters::{REASONS, Tally, reason_bit};
 use crate::ingest::looked_up::{Raw, RawRow, gather, take_records, with_column};
+use crate::ingest::selection::Elements;
 use crate::ingest::shape::{Batch, Refused, Shaper};
 use crate::job::LookIn;
 
@@ -115,6 +115,14 @@ impl<'t> LookUps<'t> {
         let all: Vec<RawRow> = rows.iter().map(|row| (raw.clone(), *row)).collect();
         let mut records = looking.shaper.view().of(&gather(&all, columns)).into_owned();
         let mut seen: Vec<Seen> = rows.iter().map(|row| Seen::of(raw, *row)).collect();
+        let mut undecoded = vec![];
+        // Each element of a list looks up for itself.
+        if let Some(explode) = &self.opened.groups[group].explode {
+            let Elements { records: elements, of, failed } = Elements::of(&records, explode);
+            seen = of.iter().map(|at| Seen::of(raw, rows[*at as usize])).collect();
+            undecoded = failed.iter().map(|at| rows[*at as usize]).collect();
+            records = elements;
+        }
         for (lookup, codec) in self.opened.groups[group].lookups.iter().zip(&looking.keys) {
             let keys = Keys::of(lookup, codec, &records);
             let table = self.tables.of_source(table_of(lookup));
@@ -126,7 +134,7 @@ impl<'t> LookUps<'t> {
             seen = parts.seen;
         }
         let (places, refused) = looking.shape(raw, &records, &seen);
-        note_refused(refused, (group, raw), &seen, tally);
+        note_refused((refused, undecoded), (group, raw), &seen, tally);
         places.map(|events| looking.dated(&events, &seen))
     }
 
@@ -260,21 +268,26 @@ impl Looking {
     }
 }
 
-/// Counts what is refused: a record once for each reason, of however many parts it is true.
-fn note_refused(refused: Refused, (group, raw): (GroupId, &Raw), seen: &[Seen], tally: &mut Tally) {
+/// Counts what is refused: a record once for each reason, of however many parts it is true. `undecoded`: records whose list did not decode.
+fn note_refused(
+    (refused, undecoded): (Refused, Vec<u32>),
+    (group, raw): (GroupId, &Raw),
+    seen: &[Seen],
+    tally: &mut Tally,
+) {
     let Refused { expression, null_key, long_key, late: _ } = refused;
     let mut by_row: BTreeMap<u32, u8> = BTreeMap::new();
+    undecoded.into_iter().for_each(|row| *by_row.entry(row).or_default() |= reason_bit("expression"));
     for (reason, parts) in [("expression", expression), ("null key", null_key), ("long key", long_key)] {
         for part in parts {
             *by_row.entry(seen[part as usize].row).or_default() |= reason_bit(reason);
         }
     }
     for (row, reasons) in by_row {
-        let told: &Cell<u8> = &raw.told[row as usize];
+        let told = &raw.told[row as usize];
         for (at, reason) in REASONS.iter().enumerate().filter(|(at, _)| reasons & 1 << at != 0) {
             tally.refused_by(group, reason);
-            if told.get() & 1 << at == 0 {
-                told.set(told.get() | 1 << at);
+            if told.add(1 << at) {
                 tally.refused(raw.source, reason);
             }
         }

@@ -12,6 +12,7 @@ use indicatif::{HumanBytes, HumanCount};
 use super::meaning;
 use crate::base::failure::Failure;
 use crate::base::id::{GroupId, IdVec, SourceId, ViewId};
+use crate::catalog::graph::Kind;
 use crate::catalog::open::open;
 use crate::catalog::opened::Opened;
 use crate::checkpoint::manifest::{self, Manifest};
@@ -165,7 +166,7 @@ fn tell_source(out: &mut Vec<u8>, opened: &Opened, id: SourceId, plan: Option<&S
     if let Some(plan) = plan {
         tell_seam(out, conf, plan)?;
     }
-    for note in notes(conf) {
+    for note in notes(conf).into_iter().chain(unread(opened, id)) {
         writeln!(out, "  note      {note}")?;
     }
     Ok(())
@@ -213,6 +214,18 @@ fn notes(conf: &job::Source) -> Vec<&'static str> {
         notes.push("the seam takes for granted that the history holds every record of before the overlap");
     }
     notes
+}
+
+/// Of what nobody reads.
+fn unread(opened: &Opened, id: SourceId) -> Option<&'static str> {
+    let is_read = opened.graph.groups_of(id).next().is_some() || opened.graph.is_viewed(Kind::Source(id));
+    match (is_read, opened.sources[id].rows().is_some()) {
+        (true, _) => None,
+        (false, true) => Some("nobody reads it: it moves T, and its dead letters are told"),
+        (false, false) => {
+            Some("no group reads it: it moves T, and of its records only those without an event time are looked at")
+        }
+    }
 }
 
 fn tell_group(out: &mut Vec<u8>, opened: &Opened, id: GroupId, plan: Option<&Plan>) -> std::io::Result<()> {

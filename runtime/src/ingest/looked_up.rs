@@ -1,8 +1,8 @@
 //! Events that are held on their way to groups: records as they were read, and beside their columns what they look up.
 
-use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use arrow::array::{Array, ArrayRef, BinaryArray, BooleanArray, RecordBatch, UInt32Array};
 use arrow::buffer::BooleanBuffer;
@@ -33,13 +33,32 @@ pub struct Raw {
     pub visible: Vec<Tick>,
     pub positions: Vec<(Option<i64>, Option<Offset>)>,
     /// By record: the reasons for which it is a dead letter already.
-    pub told: Vec<Cell<u8>>,
+    pub told: Vec<Told>,
     /// Windows that closed before them were gone when these were read.
     pub horizons: IdVec<ScanId, Eff>,
     /// The records that a group may hold.
     pub asked: Vec<(GroupId, Vec<u32>)>,
     /// Of records that replace one another, whoever asks for them: the key of each.
     pub keys: Option<BinaryArray>,
+}
+
+/// The reasons for which a record is a dead letter already, a bit each. Whoever copies the record shares it.
+#[derive(Clone, Debug, Default)]
+pub struct Told(Arc<AtomicU8>);
+
+impl Told {
+    pub fn of(reasons: u8) -> Told {
+        Told(Arc::new(AtomicU8::new(reasons)))
+    }
+
+    pub fn reasons(&self) -> u8 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Whether these are new.
+    pub fn add(&self, reasons: u8) -> bool {
+        self.0.fetch_or(reasons, Ordering::Relaxed) & reasons == 0
+    }
 }
 
 impl Raw {
@@ -59,7 +78,7 @@ impl Raw {
         }
         let place = |row: &u32| rows.binary_search(row).expect("one of those that are asked for") as u32;
         asked.iter_mut().for_each(|(_, asked)| asked.iter_mut().for_each(|row| *row = place(row)));
-        let told = rows.iter().map(|row| Cell::new(told(*row))).collect();
+        let told = rows.iter().map(|row| Told::of(told(*row))).collect();
         Some(Raw { asked, told, ..Raw::some((source, admitted), Batch { records, stamped }, positions, &rows) })
     }
 
@@ -80,7 +99,7 @@ impl Raw {
             effs: each().map(|row| admitted.effs[row]).collect(),
             visible: each().map(|row| admitted.visible[row]).collect(),
             positions: each().map(|row| positions.get(row)).collect(),
-            told: each().map(|_| Cell::new(0)).collect(),
+            told: each().map(|_| Told::default()).collect(),
             horizons: admitted.horizons.clone(),
             asked: vec![],
             keys: None,

@@ -154,13 +154,17 @@ impl Pipeline {
         if self.looking.is_empty() { vec![] } else { admitted.iter().filter_map(of_scan).collect() }
     }
 
-    /// What is wrong with records that the scan takes, and with rows that some column set reaches.
+    /// What is wrong with records that the scan takes, and with rows that some column set reaches. Where no group reads the source, none
+    /// reaches a record that has an event time.
     fn refused_by_source(&self, batch: Batch, admitted: &Admitted, dead_letters: &mut DeadLetters) {
+        let shapers = || self.shapers.iter().chain(&self.looking);
+        let is_read = shapers().next().is_some();
+        let is_looked_at = |stamped: &Stamped| match is_read {
+            true => admitted.is_of_stream() || shapers().any(|shaper| shaper.reaches(admitted, stamped)),
+            false => stamped.ts.is_none(),
+        };
         for (row, stamped) in batch.stamped.iter().enumerate().filter(|(row, _)| admitted.taken[*row]) {
-            if let Some(reason) = stamped.reason
-                && (admitted.is_of_stream()
-                    || self.shapers.iter().chain(&self.looking).any(|shaper| shaper.reaches(admitted, stamped)))
-            {
+            if let Some(reason) = stamped.reason.filter(|_| is_looked_at(stamped)) {
                 dead_letters.of_source(row, reason);
             }
         }

@@ -7,7 +7,7 @@ use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBa
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::{nullif, take, take_record_batch};
 use arrow::datatypes::{Field, Schema};
-use headwater_connectors::Records;
+use headwater_connectors::{Payload, Records};
 
 use crate::catalog::explode::is_of_elements;
 use crate::catalog::opened::Explode;
@@ -86,6 +86,37 @@ impl Selection {
 
     pub fn rows_of<'a>(&'a self, indexes: Option<&'a BooleanBuffer>) -> impl Iterator<Item = u32> + 'a {
         indexes.into_iter().flat_map(|indexes| indexes.set_indices()).map(|i| self.rows[i])
+    }
+}
+
+/// A record for each element of a list.
+pub struct Elements {
+    pub records: Records,
+    /// By element, of which record it is.
+    pub of: Vec<u32>,
+    /// The records whose list did not decode.
+    pub failed: Vec<u32>,
+}
+
+impl Elements {
+    pub fn of(records: &Records, explode: &Explode) -> Elements {
+        let all = Selection::of(records, (0..records.len() as u32).collect());
+        let (elements, failed) = all.exploded(records, explode);
+        let fields = elements.batch.schema();
+        let undecoded = fields.fields().iter().map(|field| elements.undecoded(records, field.name())).collect();
+        let records = Records {
+            batch: elements.batch,
+            undecoded,
+            malformed: None,
+            partition: None,
+            offsets: None,
+            stamps: None,
+            tombstones: None,
+            removed_at: None,
+            payload: Payload::Row,
+            bytes: 0,
+        };
+        Elements { records, of: elements.rows, failed }
     }
 }
 

@@ -177,7 +177,9 @@ impl Shaper {
     /// What passes `where`, and the rows for which it failed.
     fn filter(&self, records: &Records, rows: Cow<[u32]>) -> (Selection, Vec<u32>) {
         let selection = Selection::of(records, rows.into_owned());
-        let (selection, mut failed) = match &self.group().explode {
+        // Where elements look something up, each is a record already.
+        let explode = self.group().explode.as_ref().filter(|_| self.group().lookups.is_empty());
+        let (selection, mut failed) = match explode {
             Some(explode) => selection.exploded(records, explode),
             None => (selection, vec![]),
         };

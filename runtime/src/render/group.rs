@@ -68,10 +68,11 @@ pub fn render<'scope>(
     let (asked, answers) = looped.map_or_else(|| (None, empty(scope)), |(asked, answers)| (Some(asked), answers));
     let (mut rows, mut queries) = (vec![], vec![]);
     let (mut dead_letters, mut contents) = (vec![fed.dead_letters.clone()], None);
+    let replaced = lookup::replaced(fed, of);
     for (level, lookups) in lookup::open(of, wiring)?.into_iter().enumerate() {
         let mut events = if level == 0 { vec![fed.events.clone()] } else { vec![] };
         if let Some(lookups) = lookups {
-            let found = lookup::render((level, lookups), fed, answers.clone(), of, wiring);
+            let found = lookup::render((level, lookups), (fed, replaced.clone()), answers.clone(), of, wiring);
             events.push(found.events);
             dead_letters.push(found.dead_letters);
             queries.push((level, found.queries));

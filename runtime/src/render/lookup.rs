@@ -16,10 +16,11 @@ use headwater_operators::group::Piece;
 use headwater_operators::keys;
 use headwater_operators::saved::{Damaged, get, put};
 use headwater_operators::table::Row;
+use timely::container::CapacityContainerBuilder;
 use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
-use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::dataflow::operators::generic::{Operator, OutputBuilder};
 use timely::dataflow::operators::vec::Map;
 
 use super::nodes::Contents;
@@ -41,8 +42,6 @@ enum Arrived {
     /// `true`: of a history.
     Versions(ScanId, RecordBatch, bool),
     Events(Rc<Raw>),
-    /// Of a source: records that replace one another, of another worker.
-    Replaced(SourceId, RecordBatch),
 }
 
 /// What the lookups of a level put out.
@@ -67,10 +66,10 @@ pub fn open(of: Rendering, wiring: &Wiring) -> Result<Vec<Option<LookUps>>, Fail
     Ok(all)
 }
 
-/// The lookups of a level, with `answers` to the questions of all levels.
+/// The lookups of a level, with `answers` to the questions of all levels. `replaced`: records that replace one another, where their keys are.
 pub fn render<'scope>(
     (level, mut lookups): (usize, LookUps),
-    fed: &Fed<'scope>,
+    (fed, replaced): (&Fed<'scope>, Stream<'scope, Tick, Vec<Rc<Raw>>>),
     answers: Stream<'scope, Tick, Vec<Routed>>,
     of: Rendering,
     wiring: &Wiring,
@@ -81,8 +80,7 @@ pub fn render<'scope>(
     let again = activator.clone();
     let mut versions = builder.new_input(fed.versions.clone(), Exchange::new(|routed: &Routed| routed.to));
     let mut raw = builder.new_input(fed.raw.clone(), Pipeline);
-    let replaced = by_key(fed, (level, of));
-    let mut replaced = builder.new_input(replaced, Exchange::new(|routed: &Routed| routed.to));
+    let mut replaced = builder.new_input(replaced, Pipeline);
     let (events, looked_up) = builder.new_output::<Vec<Routed>>();
     let (letters, told) = builder.new_output::<Vec<DeadLetter>>();
     let (queries, asked) = builder.new_output::<Vec<Routed>>();
@@ -107,13 +105,12 @@ pub fn render<'scope>(
             });
             raw.for_each_stamp(|sent, batches| {
                 let all = arrived.entry(sent.least().copied().unwrap_or(Tick::BEFORE_ALL)).or_default();
-                let is_mine = |raw: &Rc<Raw>| workers == 1 || raw.keys.is_none();
-                all.extend(batches.flat_map(|batch| batch.drain(..)).filter(is_mine).map(Arrived::Events));
+                let is_by_itself = |raw: &Rc<Raw>| raw.keys.is_none();
+                all.extend(batches.flat_map(|batch| batch.drain(..)).filter(is_by_itself).map(Arrived::Events));
             });
             replaced.for_each_stamp(|sent, batches| {
                 let all = arrived.entry(sent.least().copied().unwrap_or(Tick::BEFORE_ALL)).or_default();
-                let replaced = |routed: Routed| Arrived::Replaced(SourceId::from(routed.group), routed.columns.0);
-                all.extend(batches.flat_map(|batch| batch.drain(..)).map(replaced));
+                all.extend(batches.flat_map(|batch| batch.drain(..)).map(Arrived::Events));
             });
             answers.for_each(|_, batches| {
                 batches.drain(..).filter(|routed| routed.set as usize == level).for_each(|routed| {
@@ -208,7 +205,6 @@ fn take(lookups: &mut LookUps, arrived: Arrived) {
     match arrived {
         Arrived::Versions(scan, batch, of_history) => lookups.take_versions(scan, &batch, of_history),
         Arrived::Events(raw) => lookups.take_events(&raw),
-        Arrived::Replaced(source, batch) => lookups.take_sent(source, &batch),
     }
 }
 
@@ -220,16 +216,32 @@ fn take_answers(lookups: &mut LookUps, routed: &Routed) {
     }
 }
 
-/// Records that replace one another, on their way to the worker that has their key. Where there is one worker it takes them as they are.
-fn by_key<'scope>(fed: &Fed<'scope>, (level, of): (usize, Rendering)) -> Stream<'scope, Tick, Vec<Routed>> {
+/// Records that replace one another, where their keys are. Where there is one worker it takes them as they are.
+pub fn replaced<'scope>(fed: &Fed<'scope>, of: Rendering) -> Stream<'scope, Tick, Vec<Rc<Raw>>> {
     let (opened, workers) = (of.shared.opened.clone(), of.workers);
-    fed.raw.clone().flat_map(move |raw| {
-        if level > 0 || workers == 1 || raw.keys.is_none() {
-            return vec![];
-        }
+    if workers == 1 {
+        return fed.raw.clone().flat_map(|raw| Some(raw).filter(|raw| raw.keys.is_some()));
+    }
+    let at_home = opened.clone();
+    let sent = fed.raw.clone().flat_map(move |raw| {
         let source = raw.source;
         let routed = |(to, columns)| Routed { to, group: source.number(), set: 0, columns: Columns::from(columns) };
-        lookups::sent(&opened.sources[source], &raw, workers).into_iter().map(routed).collect()
+        let sent = if raw.keys.is_none() { vec![] } else { lookups::sent(&opened.sources[source], &raw, workers) };
+        sent.into_iter().map(routed).collect::<Vec<Routed>>()
+    });
+    let scans = of.shared.start.plan.scans.len();
+    // What several levels take is one record, so that what is wrong with it is told once.
+    let received = move |routed: Routed| {
+        let source = SourceId::from(routed.group);
+        lookups::received((source, &at_home.sources[source]), &routed.columns.0, scans)
+    };
+    let by_key = Exchange::new(|routed: &Routed| routed.to);
+    sent.unary::<CapacityContainerBuilder<Vec<Rc<Raw>>>, _, _, _>(by_key, "replaced", move |_, _| {
+        move |input, output| {
+            input.for_each(|sent, batch| {
+                output.session(&sent).give_iterator(batch.drain(..).flat_map(&received));
+            });
+        }
     })
 }
 
@@ -330,8 +342,9 @@ fn restore(of: Rendering, all: &mut [Option<LookUps>], wiring: &Wiring) -> Resul
     checkpoint::lookups::read(&shared.state, manifest, Piece::Replaced, |source, batch| {
         let Some(source) = source_now(source) else { return Ok(()) };
         let mine = lookups::owned(batch, (worker, workers)).map_err(damaged)?;
-        let mut lookups = all.iter_mut().flatten();
-        lookups.try_for_each(|lookups| lookups.load_replaced(source, batch, &mine, moved)).map_err(damaged)
+        let kept = read_events(opened, source, batch, &mine, moved).map_err(damaged)?;
+        all.iter_mut().flatten().for_each(|lookups| lookups.load_replaced(&start.plan, &kept));
+        Ok(())
     })?;
     all.iter_mut().flatten().for_each(LookUps::settle_replaced);
     let owns = |key: &[u8]| keys::owner(keys::hash(key), workers) == worker as u64;

@@ -1,7 +1,6 @@
 //! Of a batch of records that replace one another few are in force after a while, and those would hold all of it: now and then what is in force
 //! is copied together.
 
-use std::cell::Cell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
@@ -30,8 +29,8 @@ impl LookUps {
             state.taken = 0;
             let mut moved = Moved::new();
             for of_history in [false, true] {
-                let some: Vec<RawRow> =
-                    state.kept().0.filter(|(raw, _)| raw.of_history == of_history).cloned().collect();
+                let rows = state.kept().0.map(|last| &last.row);
+                let some: Vec<RawRow> = rows.filter(|(raw, _)| raw.of_history == of_history).cloned().collect();
                 some.chunks(ROWS_AT_ONCE).for_each(|some| copy(&opened.sources[state.source], some, &mut moved));
             }
             let move_row = |row: &mut RawRow| {
@@ -62,7 +61,7 @@ fn copy(source: &Source, rows: &[RawRow], moved: &mut Moved) {
         effs: each().map(|(raw, row)| raw.effs[row]).collect(),
         visible: each().map(|(raw, row)| raw.visible[row]).collect(),
         positions: each().map(|(raw, row)| raw.positions[row]).collect(),
-        told: each().map(|(raw, row)| Cell::new(raw.told[row].get())).collect(),
+        told: each().map(|(raw, row)| raw.told[row].clone()).collect(),
         // Windows that had closed by then are closed.
         horizons: IdVec::new(),
         asked: vec![],

@@ -27,23 +27,20 @@ pub(super) struct GroupState {
     pub(super) codecs: Vec<LookupCodecs>,
     /// By lookup in a table: of which scan of it.
     pub(super) scans: Vec<Option<ScanId>>,
-    /// Of all that it reads.
-    pub(super) all_scans: Vec<ScanId>,
+    /// Whose events it takes.
+    pub(super) event_scans: Vec<ScanId>,
     /// Some rows of other groups can be asked for before the event's tick.
     pub(super) asks_ahead: bool,
-    /// Whether some of its events replace one another; and how much longer its windows are kept for that.
+    /// Whether some of its events replace one another.
     pub(super) is_replaced: bool,
-    pub(super) grace: Span,
     /// Whether some of its tables are known tick by tick: see `TableState`.
     pub(super) is_timed: bool,
-    /// `S` of the group.
+    /// `S` of the group; and the tick before which nobody tells its rows apart.
     pub(super) s: Tick,
+    pub(super) told_from: Tick,
     pub(super) begun: bool,
     pub(super) corrected: Option<SchemaRef>,
-    pub(super) window: Window,
-    /// The longest window of a trailing group; `None`: it holds everything.
-    pub(super) longest: Option<Span>,
-    pub(super) lateness: Span,
+    pub(super) windows: Windows,
     pub(super) held: Vec<Option<HeldEvent>>,
     pub(super) free: Vec<u32>,
     /// By event time.
@@ -55,21 +52,69 @@ pub(super) struct GroupState {
     pub(super) settled: Vec<(RawRow, Suspicion)>,
 }
 
+/// What the windows of a group may hold.
+pub(super) struct Windows {
+    /// `S` of the group.
+    s: Tick,
+    /// Of all that it reads.
+    pub(super) scans: Vec<ScanId>,
+    window: Window,
+    /// The longest window of a trailing group; `None`: it holds everything.
+    longest: Option<Span>,
+    lateness: Span,
+    /// How much longer its windows are kept where events replace one another.
+    grace: Span,
+}
+
+impl Windows {
+    pub(super) fn of(opened: &Opened, sets: &ColumnSets, id: GroupId) -> Windows {
+        let conf = &opened.job.groups[id];
+        let set = sets.groups[id].iter().next().expect("a group has a column set");
+        let lengths = conf.columns.iter().map(|column| column.length_us).collect::<Option<Vec<i64>>>();
+        Windows {
+            s: set.s.unwrap_or(Tick::AFTER_ALL),
+            scans: set.scans.values().copied().collect(),
+            window: conf.window,
+            longest: lengths.and_then(|all| all.into_iter().max()).map(Span::from_us),
+            lateness: opened.lateness(id),
+            grace: opened.grace(id),
+        }
+    }
+
+    /// Events before it are in no window any more, once every tick up to one is done.
+    pub(super) fn from(&self, done: Tick, horizon: &IdVec<ScanId, Eff>) -> EventTime {
+        let closed = self.scans.iter().map(|scan| horizon[*scan]).min().unwrap_or(Eff::BEFORE_ALL);
+        let closes = |size: Span| closed.reaches_back(self.lateness) - size - self.grace;
+        match self.window {
+            Window::Trailing => self.longest.map_or(EventTime::BEFORE_ALL, |longest| done.left(longest).just_after()),
+            Window::Tumbling { size_us } | Window::Hopping { size_us, .. } => closes(Span::from_us(size_us)),
+            Window::Calendar(calendar) => closes(Fixed::Calendar(calendar).longest()),
+            Window::Session { gap_us } => closes(Span::from_us(gap_us)),
+        }
+    }
+
+    /// The same, where what is wrong before `S` is still to be known until then.
+    pub(super) fn remembered_from(&self, done: Tick, horizon: &IdVec<ScanId, Eff>) -> EventTime {
+        if self.s <= done { self.from(done, horizon) } else { EventTime::BEFORE_ALL }
+    }
+}
+
 /// The reasons for which an event is a dead letter, once it is told; of late ones by how much.
 pub(super) type Suspicion = (u8, Option<Span>);
 
 /// An event that a version may still correct.
 pub(super) struct HeldEvent {
     pub(super) raw: RawRow,
-    /// By lookup; and the numbers of the keys.
+    /// By lookup, of an event that is a list by element before that; and the numbers of the keys.
     pub(super) picked: Vec<Picked>,
     pub(super) keys: Vec<Option<u32>>,
 }
 
 impl GroupState {
     pub(super) fn new(opened: &Arc<Opened>, sets: &ColumnSets, id: GroupId, scans: Vec<Option<ScanId>>) -> GroupState {
-        let (conf, open) = (&opened.job.groups[id], &opened.groups[id]);
+        let open = &opened.groups[id];
         let set = sets.groups[id].iter().next().expect("a group has a column set");
+        let s = set.s.unwrap_or(Tick::AFTER_ALL);
         let shaper = |source: SourceId| {
             let mut of_source = Shaper::of_source(opened, sets, source).into_iter();
             (source, of_source.find(|shaper| shaper.group == id).expect("a group of the source"))
@@ -88,25 +133,21 @@ impl GroupState {
                 values: KeyCodec::new(&values).expect("every type of a column has an order"),
             }
         };
-        let lengths =
-            conf.columns.iter().map(|column| column.length_us.map(Span::from_us)).collect::<Option<Vec<Span>>>();
         let windowed = open.shape.windowed();
         GroupState {
             shapers: opened.graph.events_of(id).map(shaper).collect(),
             codecs: open.lookups.iter().map(codecs).collect(),
             by_key: scans.iter().map(|_| BTreeSet::new()).collect(),
             scans,
-            all_scans: set.scans.values().copied().collect(),
+            event_scans: opened.graph.events_of(id).map(|source| set.scans[&source]).collect(),
             asks_ahead: open.lookups.iter().any(|of| of.is_ahead && matches!(of.of, LookIn::Features(_))),
             is_replaced: opened.is_replaced(id),
-            grace: opened.grace(id),
             is_timed: open.lookups.iter().any(|of| matches!(of.of, LookIn::Table(table) if is_timed(opened, table))),
-            s: set.s.unwrap_or(Tick::AFTER_ALL),
+            s,
+            told_from: if opened.is_looked_up(id) { Tick::BEFORE_ALL } else { s },
             begun: false,
             corrected: opened.is_corrected(id).then(|| events::corrected_schema(&set.plan.inputs, windowed)),
-            window: conf.window,
-            longest: lengths.and_then(|all| all.into_iter().max()),
-            lateness: opened.lateness(id),
+            windows: Windows::of(opened, sets, id),
             held: vec![],
             free: vec![],
             by_ts: BTreeSet::new(),
@@ -138,21 +179,9 @@ impl GroupState {
         self.scans.iter().flatten().map(of_scan).min().unwrap_or(EventTime::AFTER_ALL)
     }
 
-    /// Events before it are in no window any more, once every tick up to one is done.
-    pub(super) fn windows_from(&self, done: Tick, horizon: &IdVec<ScanId, Eff>) -> EventTime {
-        let closed = self.all_scans.iter().map(|scan| horizon[*scan]).min().unwrap_or(Eff::BEFORE_ALL);
-        let closes = |size: Span| closed.reaches_back(self.lateness) - size - self.grace;
-        match self.window {
-            Window::Trailing => self.longest.map_or(EventTime::BEFORE_ALL, |longest| done.left(longest).just_after()),
-            Window::Tumbling { size_us } | Window::Hopping { size_us, .. } => closes(Span::from_us(size_us)),
-            Window::Calendar(calendar) => closes(Fixed::Calendar(calendar).longest()),
-            Window::Session { gap_us } => closes(Span::from_us(gap_us)),
-        }
-    }
-
     /// Events before it need not be held any more, once every tick up to one is done.
     pub(super) fn held_from(&self, tables: &Tables, done: Tick, horizon: &IdVec<ScanId, Eff>) -> EventTime {
-        let windows = self.windows_from(done, horizon);
+        let windows = self.windows.from(done, horizon);
         // What replaces an event takes it back as it was.
         if self.is_replaced { windows } else { windows.max(self.corrected_from(tables, horizon, done)) }
     }
@@ -190,7 +219,7 @@ impl GroupState {
             return vec![];
         }
         let one = |(scan, picked): (&Option<ScanId>, &Picked)| if scan.is_none() { picked.to_save() } else { None };
-        self.scans.iter().zip(&event.picked).map(one).collect()
+        self.scans.iter().cycle().zip(&event.picked).map(one).collect()
     }
 
     /// A held event looks up something else from now on.
@@ -219,19 +248,21 @@ impl GroupState {
             OnKey::Key(key) => Some(tables.get_mut(scan.as_ref()?)?.table.hold(key)),
             OnKey::Null | OnKey::Failed => None,
         };
-        self.scans.iter().zip(picked).map(hold).collect()
+        self.scans.iter().cycle().zip(picked).map(hold).collect()
     }
 
     pub(super) fn list(&mut self, ts: EventTime, slot: u32, keys: &[Option<u32>]) {
-        for (by_key, key) in self.by_key.iter_mut().zip(keys) {
-            by_key.extend(key.map(|key| (key, ts, slot)));
+        for (at, key) in keys.iter().enumerate() {
+            let lookup = at % self.scans.len();
+            self.by_key[lookup].extend(key.map(|key| (key, ts, slot)));
         }
     }
 
     pub(super) fn let_go_of_keys(&mut self, tables: &mut Tables, (ts, slot): (EventTime, u32), keys: &[Option<u32>]) {
-        for ((by_key, scan), key) in self.by_key.iter_mut().zip(&self.scans).zip(keys) {
-            if let (Some(key), Some(state)) = (key, scan.as_ref().and_then(|scan| tables.get_mut(scan))) {
-                by_key.remove(&(*key, ts, slot));
+        for (at, key) in keys.iter().enumerate() {
+            let lookup = at % self.scans.len();
+            if let (Some(key), Some(state)) = (key, self.scans[lookup].and_then(|scan| tables.get_mut(&scan))) {
+                self.by_key[lookup].remove(&(*key, ts, slot));
                 state.table.release(*key);
             }
         }

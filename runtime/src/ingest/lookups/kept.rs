@@ -11,26 +11,25 @@
 //! What an event looks up in a table is not written: it follows from the versions. What it looks up in the rows of a group is: these rows are
 //! others by now.
 
-use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use arrow::array::types::{Int64Type, UInt8Type, UInt32Type};
+use arrow::array::types::{Int32Type, Int64Type, UInt8Type, UInt32Type};
 use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder, Int64Array, RecordBatch, UInt8Array, UInt32Array,
-    new_null_array,
+    Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder, Int32Array, Int64Array, ListArray, RecordBatch, StructArray,
+    UInt8Array, UInt32Array, new_null_array,
 };
-use arrow::buffer::BooleanBuffer;
+use arrow::buffer::{BooleanBuffer, OffsetBuffer};
 use arrow::compute::{cast, take_record_batch};
-use arrow::datatypes::{Field, Schema};
+use arrow::datatypes::{DataType, Field, Schema};
 use headwater_clocks::{Arrival, Eff, EventTime, Offset, Span, Tick, Time};
 use headwater_connectors::format::text::row_text;
 use headwater_connectors::{Payload, Records};
 use headwater_operators::saved::{Damaged, get, put};
 use serde::{Deserialize, Serialize};
 
-use super::super::looked_up::{Raw, RawRow, gather};
+use super::super::looked_up::{Raw, RawRow, Told, gather};
 use super::super::stamp::Stamped;
 use crate::base::id::{Id, IdVec, ScanId, SourceId};
 use crate::catalog::computed::is_computed;
@@ -106,7 +105,7 @@ pub fn write(source: &Source, kept: &[Kept]) -> RecordBatch {
         ("_visible", times(&|raw, row| Some(raw.visible[row].us()))),
         ("_partition", times(&|raw, row| raw.positions[row].0)),
         ("_offset", times(&|raw, row| raw.positions[row].1.map(Offset::number))),
-        ("_told", flags(&|raw, row| raw.told[row].get())),
+        ("_told", flags(&|raw, row| raw.told[row].reasons())),
         ("_of_history", flags(&|raw, _| u8::from(raw.of_history))),
         ("_horizons", bytes(&|at| Some(horizons(&rows[at].0)))),
         ("_undecoded", bytes(&undecoded)),
@@ -124,8 +123,9 @@ pub fn write(source: &Source, kept: &[Kept]) -> RecordBatch {
         head.iter().map(|(name, array)| Field::new(*name, array.data_type().clone(), true)).collect();
     let mut arrays: Vec<ArrayRef> = head.into_iter().map(|(_, array)| array).collect();
     for (field, array) in source.wanted.schema.fields().iter().zip(records.batch.columns()) {
+        let array = numbers_of_elements(array).unwrap_or_else(|| array.clone());
         fields.push(Field::new(named(field.name()), array.data_type().clone(), true));
-        arrays.push(array.clone());
+        arrays.push(array);
     }
     if kept.iter().flat_map(|kept| &kept.found).any(|found| !found.is_empty()) {
         let found = bytes(&|at| {
@@ -142,6 +142,32 @@ pub fn write(source: &Source, kept: &[Kept]) -> RecordBatch {
 /// A column of a source, in a file.
 fn named(path: &str) -> String {
     format!("of {path}")
+}
+
+/// Whether lists have elements of which nothing is read but that they are there. No file can hold such.
+fn is_of_nothing(data_type: &DataType) -> bool {
+    let DataType::List(element) = data_type else { return false };
+    matches!(element.data_type(), DataType::Struct(fields) if fields.is_empty())
+}
+
+/// How many elements such lists have.
+fn numbers_of_elements(array: &ArrayRef) -> Option<ArrayRef> {
+    let lists = array.as_list_opt::<i32>().filter(|lists| is_of_nothing(lists.data_type()))?;
+    let number = |at: usize| lists.is_valid(at).then(|| lists.value_length(at));
+    Some(Arc::new((0..lists.len()).map(number).collect::<Int32Array>()))
+}
+
+/// A column as it was, of that type.
+fn loaded(saved: &ArrayRef, wanted: &DataType) -> Result<ArrayRef, Damaged> {
+    let (DataType::List(element), true) = (wanted, is_of_nothing(wanted)) else {
+        return cast(saved, wanted).map_err(|e| Damaged(e.to_string()));
+    };
+    let numbers = saved.as_primitive_opt::<Int32Type>().ok_or_else(|| Damaged("no numbers of elements".to_owned()))?;
+    let lengths: Vec<usize> = numbers.iter().map(|number| number.unwrap_or(0).max(0) as usize).collect();
+    let elements = StructArray::new_empty_fields(lengths.iter().sum(), None);
+    let offsets = OffsetBuffer::from_lengths(lengths);
+    let lists = ListArray::try_new(element.clone(), offsets, Arc::new(elements), numbers.nulls().cloned());
+    Ok(Arc::new(lists.map_err(|e| Damaged(e.to_string()))?))
 }
 
 fn horizons(raw: &Raw) -> Vec<u8> {
@@ -201,7 +227,7 @@ pub fn read(
         places.push(place);
         // What only a new group names no event of an old one asks for.
         columns.push(match place {
-            Some(place) => cast(batch.column(head + place), field.data_type()).map_err(|e| Damaged(e.to_string()))?,
+            Some(place) => loaded(batch.column(head + place), field.data_type())?,
             None => new_null_array(field.data_type(), batch.num_rows()),
         });
     }
@@ -259,7 +285,7 @@ pub fn read(
             effs: rows.iter().map(|row| effs[*row].map(Eff::from_us)).collect(),
             visible: rows.iter().map(|row| visible[*row].map_or(Tick::BEFORE_ALL, Tick::from_us)).collect(),
             positions: rows.iter().map(|row| (partitions[*row], offsets[*row].map(Offset::at))).collect(),
-            told: rows.iter().map(|row| Cell::new(told.value(*row))).collect(),
+            told: rows.iter().map(|row| Told::of(told.value(*row))).collect(),
             horizons,
             asked: vec![],
             keys: keys.as_ref().map(|keys| rows.iter().map(|row| Some(keys.value(*row))).collect()),

@@ -10,7 +10,8 @@ use headwater_operators::events;
 
 use super::super::admit::Admitted;
 use super::super::dead_letters::reason_bit;
-use super::super::looked_up::{RawRow, gather};
+use super::super::looked_up::{Raw, RawRow, gather};
+use super::super::selection::Elements;
 use super::super::shape::{Batch, Refused};
 use super::Made;
 use super::group::{GroupState, Suspicion};
@@ -20,9 +21,50 @@ use crate::base::id::{GroupId, IdVec, ScanId};
 use crate::catalog::opened::{OpenLookup, Opened};
 use crate::job::LookIn;
 
+/// Events of one source as a group sees them.
+pub(super) struct Seen {
+    pub(super) records: Records,
+    /// By record, where each element of a list is one: of which event, and the how manyth.
+    elements: Option<Vec<(u32, u32)>>,
+    /// The events whose list did not decode.
+    failed: Vec<u32>,
+}
+
+/// Events of one source, as the group sees them with what they look up, and that by event.
+pub(super) struct Found {
+    pub(super) rows: Vec<RawRow>,
+    pub(super) seen: Seen,
+    pub(super) picked: Vec<Vec<Picked>>,
+}
+
+impl Seen {
+    /// Of which event a record is, and the how manyth.
+    fn place(&self, record: usize) -> (usize, usize) {
+        match &self.elements {
+            None => (record, 0),
+            Some(elements) => (elements[record].0 as usize, elements[record].1 as usize),
+        }
+    }
+
+    /// What there is by event, by record.
+    fn each<T: Clone>(&self, by_event: &[T]) -> Vec<T> {
+        (0..self.records.len()).map(|record| by_event[self.place(record).0].clone()).collect()
+    }
+
+    /// What there is by record, by event.
+    fn by_event<T>(&self, each: Vec<Vec<T>>, events: usize) -> Vec<Vec<T>> {
+        if self.elements.is_none() {
+            return each;
+        }
+        let mut all: Vec<Vec<T>> = (0..events).map(|_| vec![]).collect();
+        each.into_iter().enumerate().for_each(|(record, some)| all[self.place(record).0].extend(some));
+        all
+    }
+}
+
 impl GroupState {
     /// What some events of one source look up now: the records with it, and by event. `None`: rows of other groups are asked for first. `before`:
-    /// by event and lookup, what it had looked up before.
+    /// by event and lookup, what it had looked up before. Of an event that is a list what its elements look up comes one behind the other.
     pub(super) fn pick<'a>(
         &self,
         opened: &Opened,
@@ -30,23 +72,28 @@ impl GroupState {
         answers: &mut Answers,
         rows: &[RawRow],
         before: &dyn Fn(usize, usize) -> Option<&'a Picked>,
-    ) -> Option<(Records, Vec<Vec<Picked>>)> {
-        let mut records = self.seen(opened, id, rows);
-        let mut all: Vec<Vec<Picked>> = rows.iter().map(|_| Vec::with_capacity(self.scans.len())).collect();
-        for (at, lookup) in opened.groups[id].lookups.iter().enumerate() {
-            let keys = self.on(lookup, &self.codecs[at], &records);
+    ) -> Option<(Seen, Vec<Vec<Picked>>)> {
+        let mut seen = self.seen(opened, id, rows);
+        let lookups = &opened.groups[id].lookups;
+        let mut all: Vec<Vec<Picked>> = (0..seen.records.len()).map(|_| Vec::with_capacity(self.scans.len())).collect();
+        for (at, lookup) in lookups.iter().enumerate() {
+            let keys = self.on(lookup, &self.codecs[at], &seen.records);
             let mut is_asked = false;
-            for (event, ((key, (raw, row)), picked)) in keys.into_iter().zip(rows).zip(&mut all).enumerate() {
+            for (record, (key, picked)) in keys.into_iter().zip(&mut all).enumerate() {
+                let (event, number) = seen.place(record);
+                let (raw, row) = &rows[event];
                 let found = match (&key, lookup.of) {
                     (OnKey::Null | OnKey::Failed, _) => Some(None),
                     (OnKey::Key(key), LookIn::Table(_)) => {
                         let scan = self.scans[at].expect("a table is read by a scan");
                         Some(tables[&scan].table.pick(key, raw.ts(*row)))
                     }
-                    (OnKey::Key(by), LookIn::Features(group)) => match before(event, at).filter(|old| old.key == key) {
-                        Some(old) => Some(old.row.clone()),
-                        None => answers.find(group, by, raw.visible[*row as usize]),
-                    },
+                    (OnKey::Key(by), LookIn::Features(group)) => {
+                        match before(event, number * lookups.len() + at).filter(|old| old.key == key) {
+                            Some(old) => Some(old.row.clone()),
+                            None => answers.find(group, by, raw.visible[*row as usize]),
+                        }
+                    }
                 };
                 is_asked |= found.is_none();
                 picked.push(Picked { key, row: found.flatten() });
@@ -54,9 +101,11 @@ impl GroupState {
             if is_asked {
                 return None;
             }
-            records = extend(records, lookup, &self.codecs[at], all.iter().map(|picked| &picked[at]));
+            let picked = all.iter().map(|picked| &picked[at]);
+            seen.records = extend(seen.records, lookup, &self.codecs[at], picked);
         }
-        Some((records, all))
+        let all = seen.by_event(all, rows.len());
+        Some((seen, all))
     }
 
     /// Asks for the rows that events will look up at their ticks, where that depends on them alone.
@@ -64,10 +113,11 @@ impl GroupState {
         if rows.is_empty() || !self.asks_ahead {
             return;
         }
-        let records = self.seen(opened, id, rows);
+        let seen = self.seen(opened, id, rows);
         for (lookup, codecs) in opened.groups[id].lookups.iter().zip(&self.codecs).filter(|(of, _)| of.is_ahead) {
             let LookIn::Features(group) = lookup.of else { continue };
-            for (key, (raw, row)) in self.on(lookup, codecs, &records).into_iter().zip(rows) {
+            for (record, key) in self.on(lookup, codecs, &seen.records).into_iter().enumerate() {
+                let (raw, row) = &rows[seen.place(record).0];
                 if let OnKey::Key(key) = &key {
                     answers.find(group, key, raw.visible[*row as usize]);
                 }
@@ -75,21 +125,29 @@ impl GroupState {
         }
     }
 
-    /// The records of some events of one source, with what they looked up.
-    pub(super) fn extended(&self, opened: &Opened, id: GroupId, rows: &[RawRow], picked: &[Vec<Picked>]) -> Records {
-        let lookups = opened.groups[id].lookups.iter().zip(&self.codecs).enumerate();
-        lookups.fold(self.seen(opened, id, rows), |records, (at, (lookup, codecs))| {
-            extend(records, lookup, codecs, picked.iter().map(|picked| &picked[at]))
-        })
+    /// Some events of one source, with what they looked up.
+    pub(super) fn extended(&self, opened: &Opened, id: GroupId, rows: &[RawRow], picked: &[Vec<Picked>]) -> Seen {
+        let mut seen = self.seen(opened, id, rows);
+        let lookups = &opened.groups[id].lookups;
+        for (at, (lookup, codecs)) in lookups.iter().zip(&self.codecs).enumerate() {
+            let of_lookup = picked.iter().flat_map(|picked| picked.iter().skip(at).step_by(lookups.len()));
+            seen.records = extend(seen.records, lookup, codecs, of_lookup);
+        }
+        seen
     }
 
-    /// As the group sees them.
-    pub(super) fn seen(&self, opened: &Opened, id: GroupId, rows: &[RawRow]) -> Records {
+    /// As the group sees them. A list that is exploded is so here if its elements look something up.
+    pub(super) fn seen(&self, opened: &Opened, id: GroupId, rows: &[RawRow]) -> Seen {
         let source = rows[0].0.source;
         debug_assert!(self.shapers[&source].group == id);
         let columns = opened.sources[source].wanted.schema.fields().len();
         let records = gather(rows, columns);
-        self.shapers[&source].view().of(&records).into_owned()
+        let records = self.shapers[&source].view().of(&records).into_owned();
+        let explode = opened.groups[id].explode.as_ref().filter(|_| !self.scans.is_empty());
+        let Some(explode) = explode else { return Seen { records, elements: None, failed: vec![] } };
+        let Elements { records, of, failed } = Elements::of(&records, explode);
+        let numbered = of.chunk_by(|a, b| a == b).flat_map(|same| same.iter().copied().zip(0..));
+        Seen { records, elements: Some(numbered.collect()), failed }
     }
 
     /// The key by which each record looks up.
@@ -115,38 +173,40 @@ impl GroupState {
         (0..records.len()).map(one).collect()
     }
 
-    /// Makes the group's events of some records with what they look up. Returns by record for which reasons it is a dead letter.
+    /// Makes the group's events of some events with what they look up. Returns by event for which reasons it is a dead letter.
     pub(super) fn shape(
         &self,
         rows: &[RawRow],
-        records: &Records,
+        seen: &Seen,
         visible: &[Tick],
         diff: i8,
         made: &mut Made,
     ) -> BTreeMap<u32, Suspicion> {
         let effs = rows.iter().map(|(raw, row)| raw.effs[*row as usize]).collect();
-        self.shape_as(rows, records, Judged { visible, effs, horizons: &rows[0].0.horizons }, diff, made)
+        self.shape_as(rows, seen, Judged { visible, effs, horizons: &rows[0].0.horizons }, diff, made)
     }
 
     /// The same, judged by other records than these.
     pub(super) fn shape_as(
         &self,
         rows: &[RawRow],
-        records: &Records,
+        seen: &Seen,
         judged: Judged,
         diff: i8,
         made: &mut Made,
     ) -> BTreeMap<u32, Suspicion> {
         let (first, _) = &rows[0];
         let stamped: Vec<_> = rows.iter().map(|(raw, row)| raw.stamped[*row as usize]).collect();
-        let mut admitted = Admitted::none(first.scan, rows.len());
-        admitted.taken = vec![true; rows.len()];
-        admitted.events = (0..rows.len() as u32).collect();
-        admitted.visible = judged.visible.to_vec();
-        admitted.effs = judged.effs;
+        let (records, stamped) = (&seen.records, seen.each(&stamped));
+        let mut admitted = Admitted::none(first.scan, records.len());
+        admitted.taken = vec![true; records.len()];
+        admitted.events = (0..records.len() as u32).collect();
+        admitted.visible = seen.each(judged.visible);
+        admitted.effs = seen.each(&judged.effs);
         admitted.horizons = judged.horizons.clone();
         let shaper = &self.shapers[&first.source];
-        let mut refused = BTreeMap::new();
+        let mut refused = BTreeMap::<u32, Suspicion>::new();
+        seen.failed.iter().for_each(|event| refused.entry(*event).or_default().0 |= reason_bit("expression"));
         for of_set in shaper.shape_seen(Batch { records, stamped: &stamped }, &[admitted]) {
             if let Some(events) = of_set.events {
                 let events = match &self.corrected {
@@ -158,10 +218,26 @@ impl GroupState {
                 };
                 made.events.push(((shaper.group, of_set.set), events));
             }
-            note_refused(of_set.refused, &mut refused);
+            note_refused(of_set.refused, seen, &mut refused);
         }
         refused
     }
+}
+
+/// Parts of those that were read of one source, when the same windows were closed.
+pub(super) fn read_alike<T>(all: Vec<T>, raw: impl Fn(&T) -> &Raw) -> Vec<Vec<T>> {
+    let mut parts: Vec<Vec<T>> = vec![];
+    for one in all {
+        let is_alike = |part: &&mut Vec<T>| {
+            let (this, other) = (raw(&one), raw(&part[0]));
+            this.source == other.source && this.horizons == other.horizons
+        };
+        match parts.iter_mut().rev().find(is_alike) {
+            Some(part) => part.push(one),
+            None => parts.push(vec![one]),
+        }
+    }
+    parts
 }
 
 /// By what events are judged.
@@ -173,13 +249,14 @@ pub(super) struct Judged<'a> {
     pub(super) horizons: &'a IdVec<ScanId, Eff>,
 }
 
-fn note_refused(refused: Refused, all: &mut BTreeMap<u32, Suspicion>) {
+fn note_refused(refused: Refused, seen: &Seen, all: &mut BTreeMap<u32, Suspicion>) {
+    let event = |record: u32| seen.place(record as usize).0 as u32;
     let Refused { expression, null_key, long_key, late } = refused;
-    for (reason, rows) in [("expression", expression), ("null key", null_key), ("long key", long_key)] {
-        rows.into_iter().for_each(|row| all.entry(row).or_default().0 |= reason_bit(reason));
+    for (reason, records) in [("expression", expression), ("null key", null_key), ("long key", long_key)] {
+        records.into_iter().for_each(|record| all.entry(event(record)).or_default().0 |= reason_bit(reason));
     }
-    for (row, by) in late {
-        let what = all.entry(row).or_default();
+    for (record, by) in late {
+        let what = all.entry(event(record)).or_default();
         *what = (what.0 | reason_bit("late"), by.max(what.1));
     }
 }

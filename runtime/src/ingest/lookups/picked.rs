@@ -113,6 +113,8 @@ impl Answers {
     /// Every tick up to one is done.
     pub(super) fn forget(&mut self, done: Tick) {
         self.by_tick = self.by_tick.split_off(&done.just_after());
+        // What was replaced before its tick has asked for nothing.
+        self.open = self.open.split_off(&done.just_after());
     }
 
     pub(super) fn take_asked(&mut self) -> Vec<Query> {

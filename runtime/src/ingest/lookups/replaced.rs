@@ -43,6 +43,8 @@ pub(super) struct ReplacedState {
     tick: Span,
     /// Nothing is in force before all is read that may be by then.
     first: Tick,
+    /// What is wrong with its records is told here, and not by the lookups of another level.
+    pub(super) tells: bool,
     /// Removals of what was not there.
     pub(super) passed_over: u64,
     /// Records that were taken in since what is in force was copied together.
@@ -60,11 +62,11 @@ struct Entry {
 }
 
 /// The record that is in force.
-struct Last {
-    row: RawRow,
+pub(super) struct Last {
+    pub(super) row: RawRow,
     place: Place,
     /// By group that looks its events up: under which number it holds this one.
-    held: Vec<(GroupId, u32)>,
+    pub(super) held: Vec<(GroupId, u32)>,
 }
 
 /// A key gets another record.
@@ -87,7 +89,7 @@ pub(super) fn removes((raw, row): &RawRow) -> bool {
 }
 
 impl ReplacedState {
-    pub(super) fn new(opened: &Opened, plan: &Plan, id: ScanId) -> ReplacedState {
+    pub(super) fn new(opened: &Opened, plan: &Plan, id: ScanId, tells: bool) -> ReplacedState {
         let source = plan.scans[id].source;
         let open = &opened.sources[source];
         let fields = open.wanted.schema.fields();
@@ -112,6 +114,7 @@ impl ReplacedState {
             codec: KeyCodec::new(&types).expect("types that have an order"),
             tick: opened.job.tick(),
             first: plan.first_tick(plan.scans[id].side),
+            tells,
             passed_over: 0,
             taken: 0,
         }
@@ -151,7 +154,7 @@ impl ReplacedState {
         }
     }
 
-    fn key((raw, row): &RawRow) -> RowKey {
+    pub(super) fn key((raw, row): &RawRow) -> RowKey {
         raw.keys.as_ref().expect("records that replace one another").value(*row as usize).into()
     }
 
@@ -189,8 +192,8 @@ impl ReplacedState {
 
     /// Does a tick. Returns of which keys another record is in force from then on.
     pub(super) fn do_tick(&mut self, opened: &Opened, tick: Tick, made: &mut Made) -> Vec<Step> {
-        for row in self.register(tick) {
-            self.tell_moved(opened, &row, made);
+        for row in self.register(tick).iter().filter(|_| self.tells) {
+            self.tell_moved(opened, row, made);
         }
         let mut newest: BTreeMap<RowKey, (RawRow, Place)> = BTreeMap::new();
         for (row, place) in self.waiting.remove(&tick).unwrap_or_default() {
@@ -270,8 +273,8 @@ impl ReplacedState {
     }
 
     /// The records that are in force, and those that wait.
-    pub(super) fn kept(&self) -> (impl Iterator<Item = &RawRow>, impl Iterator<Item = &RawRow>) {
-        let last = self.entries.values().filter_map(|entry| entry.last.as_ref()).map(|last| &last.row);
+    pub(super) fn kept(&self) -> (impl Iterator<Item = &Last>, impl Iterator<Item = &RawRow>) {
+        let last = self.entries.values().filter_map(|entry| entry.last.as_ref());
         (last, self.waiting.values().flatten().map(|(row, _)| row))
     }
 

@@ -7,17 +7,17 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use headwater_clocks::{Eff, Span, Tick};
-use headwater_connectors::Records;
 
 use super::super::admit::Origin;
 use super::super::dead_letters::reason_bit;
-use super::super::looked_up::RawRow;
+use super::super::looked_up::{Raw, RawRow};
 use super::group::GroupState;
-use super::looking::Judged;
-use super::picked::{Answers, Picked};
+use super::kept::FoundRows;
+use super::looking::{Found, Judged, read_alike};
+use super::picked::Picked;
 use super::replaced::{ReplacedState, Step};
 use super::table::Tables;
-use super::{LookUps, Made, RowKey, read_alike, tell};
+use super::{LookUps, Made, RowKey, tell};
 use crate::base::id::{GroupId, ScanId};
 use crate::catalog::opened::Opened;
 
@@ -26,6 +26,18 @@ pub(super) type Replaced = BTreeMap<ScanId, ReplacedState>;
 
 /// The steps of a tick, by scan.
 pub(super) type Steps = Vec<(ScanId, Vec<Step>)>;
+
+/// Events of one scan that come to a group in the place of others, and the keys of their records.
+#[derive(Clone)]
+pub(super) struct Coming {
+    pub(super) scan: ScanId,
+    pub(super) group: GroupId,
+    pub(super) keys: Vec<RowKey>,
+    pub(super) rows: Vec<RawRow>,
+}
+
+/// An event that was in force when it was saved; and by group what it had looked up in rows of others.
+pub(super) type Loaded<'a> = (RowKey, RawRow, Vec<(GroupId, &'a FoundRows)>);
 
 /// An event that is taken back, as it was looked up; and the record that comes in its place.
 struct Going {
@@ -56,35 +68,66 @@ impl LookUps {
         }
     }
 
-    /// Puts in what is in force now.
-    pub(super) fn put_in(&mut self, steps: &Steps, tick: Tick, made: &mut Made) {
-        let LookUps { opened, tables, groups, replaced, .. } = self;
+    /// What is in force now, as groups get it.
+    pub(super) fn coming(&self, steps: &Steps) -> Vec<Coming> {
+        let mut all = vec![];
         for (scan, steps) in steps {
-            let state = replaced.get_mut(scan).expect("a scan with steps");
-            for (id, group) in groups.iter_mut().filter(|(_, group)| group.reads(*scan)) {
+            for (id, group) in self.groups.iter().filter(|(_, group)| group.reads(*scan)) {
                 let coming = |step: &Step| Some((step.key.clone(), step.coming()?.clone()));
                 let coming = steps.iter().filter_map(coming).filter(|(_, row)| group.reaches(row)).collect();
                 for part in read_alike(coming, |(_, row): &(RowKey, RawRow)| &row.0) {
-                    group.put_in((opened, *id), (tables, state), part, tick, made);
+                    let (keys, rows) = part.into_iter().unzip();
+                    all.push(Coming { scan: *scan, group: *id, keys, rows });
                 }
             }
         }
+        all
     }
 
-    /// Events that were in force when they were saved are held again.
-    pub(super) fn hold_replaced(&mut self, scan: ScanId, loaded: Vec<(RowKey, RawRow)>) {
-        let LookUps { opened, tables, groups, replaced, done, horizon, .. } = self;
+    /// Puts it in, with what it looks up.
+    pub(super) fn put_in(&mut self, coming: Coming, found: Found, tick: Tick, made: &mut Made) {
+        let LookUps { opened, tables, groups, replaced, .. } = self;
+        let state = replaced.get_mut(&coming.scan).expect("a scan with steps");
+        let group = groups.get_mut(&coming.group).expect("a group that reads the scan");
+        group.put_in((opened, coming.group), (tables, state), (coming.keys, found), tick, made);
+    }
+
+    /// Records that came ask for the rows that their events will look up, where that depends on them alone.
+    pub(super) fn ask_for_replaced(&mut self, raw: &Rc<Raw>, rows: impl Iterator<Item = u32> + Clone) {
+        let LookUps { opened, groups, answers, .. } = self;
+        for (id, group) in groups.iter().filter(|(_, group)| group.asks_ahead && group.reads(raw.scan)) {
+            let some = rows.clone().map(|row| (raw.clone(), row));
+            let some = some.filter(|row| !super::replaced::removes(row) && group.reaches(row));
+            group.ask_ahead(opened, *id, answers, &some.collect::<Vec<RawRow>>());
+        }
+    }
+
+    /// Events that were in force when they were saved are held again, with what they had looked up in rows of groups.
+    pub(super) fn hold_replaced(&mut self, scan: ScanId, loaded: &[Loaded]) {
+        let LookUps { opened, tables, groups, replaced, answers, done, horizon, .. } = self;
         let state = replaced.get_mut(&scan).expect("a scan whose events are replaced");
         for (id, group) in groups.iter_mut().filter(|(_, group)| group.reads(scan)) {
-            let from = group.windows_from(*done, horizon);
-            let is_in = |(_, row): &&(RowKey, RawRow)| {
-                !super::replaced::removes(row) && group.reaches(row) && row.0.ts(row.1) >= from
-            };
-            let some: Vec<_> = loaded.iter().filter(is_in).cloned().collect();
-            let asks = !group.scans.is_empty() || !group.begun;
-            for part in if asks { read_alike(some, |(_, row)| &row.0) } else { vec![] } {
+            if group.scans.is_empty() && group.begun {
+                continue;
+            }
+            let from = group.windows.from(*done, horizon);
+            let is_in =
+                |(_, row, _): &&Loaded| !super::replaced::removes(row) && group.reaches(row) && row.0.ts(row.1) >= from;
+            let some: Vec<&Loaded> = loaded.iter().filter(is_in).collect();
+            for part in read_alike(some, |(_, row, _): &&Loaded| &row.0) {
+                let rows: Vec<RawRow> = part.iter().map(|(_, row, _)| row.clone()).collect();
+                let of_group = |of: &[(GroupId, &FoundRows)]| -> Vec<Option<Picked>> {
+                    let found = of.iter().filter(|(of, _)| of == id).flat_map(|(_, found)| found.iter());
+                    found.map(|found| found.as_ref().map(Picked::saved)).collect()
+                };
+                let before: Vec<_> = part.iter().map(|(.., found)| of_group(found)).collect();
+                let before = |event: usize, lookup: usize| before[event].get(lookup)?.as_ref();
+                let found = group.pick(opened, (*id, tables), answers, &rows, &before);
+                let (seen, picked) = found.expect("what was found in rows is saved");
+                let keys = part.iter().map(|(key, ..)| key.clone()).collect();
+                let found = Found { rows, seen, picked };
                 // They are in the group's state already: what comes of it is not told again.
-                group.put_in((opened, *id), (tables, state), part, *done, &mut Made::default());
+                group.put_in((opened, *id), (tables, state), (keys, found), *done, &mut Made::default());
             }
         }
     }
@@ -92,8 +135,8 @@ impl LookUps {
 
 impl GroupState {
     /// Whether it takes the events of a scan.
-    fn reads(&self, scan: ScanId) -> bool {
-        self.all_scans.contains(&scan) && !self.scans.contains(&Some(scan))
+    pub(super) fn reads(&self, scan: ScanId) -> bool {
+        self.event_scans.contains(&scan)
     }
 
     /// Whether some window may hold an event.
@@ -125,7 +168,7 @@ impl GroupState {
         going
     }
 
-    fn holds(&self, slot: u32, (raw, row): &RawRow) -> bool {
+    pub(super) fn holds(&self, slot: u32, (raw, row): &RawRow) -> bool {
         let held = self.held.get(slot as usize).and_then(Option::as_ref);
         held.is_some_and(|held| Rc::ptr_eq(&held.raw.0, raw) && held.raw.1 == *row)
     }
@@ -134,17 +177,13 @@ impl GroupState {
     fn take_back(&self, opened: &Opened, id: GroupId, going: &[Going], tick: Tick, made: &mut Made) -> u64 {
         let rows: Vec<RawRow> = going.iter().map(|going| going.row.clone()).collect();
         let picked: Vec<Vec<Picked>> = going.iter().map(|going| going.picked.clone()).collect();
-        let records: Records = if self.scans.is_empty() {
-            self.seen(opened, id, &rows)
-        } else {
-            self.extended(opened, id, &rows, &picked)
-        };
+        let seen = self.extended(opened, id, &rows, &picked);
         let eff = |(raw, row): &RawRow| raw.effs[*row as usize].unwrap_or(Eff::BEFORE_ALL);
         // What had not taken the event has nothing to give back.
         let effs: Vec<Option<Eff>> = going.iter().map(|going| Some(eff(&going.row).max(eff(&going.cause)))).collect();
-        let visible = vec![tick.max(self.s); rows.len()];
+        let visible = vec![tick.max(self.told_from); rows.len()];
         let judged = Judged { visible: &visible, effs: effs.clone(), horizons: &going[0].cause.0.horizons };
-        let refused = self.shape_as(&rows, &records, judged, -1, made);
+        let refused = self.shape_as(&rows, &seen, judged, -1, made);
         let was_taken = |(row, (reasons, by)): (&u32, &(u8, Option<Span>))| {
             let later = effs[*row as usize].map_or(Span::ZERO, |eff_of| eff_of - eff(&rows[*row as usize]));
             reasons & reason_bit("late") != 0 && by.is_none_or(|by| by <= later)
@@ -156,21 +195,13 @@ impl GroupState {
         &mut self,
         (opened, id): (&Opened, GroupId),
         (tables, state): (&mut Tables, &mut ReplacedState),
-        coming: Vec<(RowKey, RawRow)>,
+        (keys, found): (Vec<RowKey>, Found),
         tick: Tick,
         made: &mut Made,
     ) {
-        let (keys, rows): (Vec<RowKey>, Vec<RawRow>) = coming.into_iter().unzip();
-        let looks_up = !self.scans.is_empty();
-        let (records, picked) = match looks_up {
-            true => {
-                let found = self.pick(opened, (id, tables), &mut Answers::default(), &rows, &|_, _| None);
-                found.expect("nothing is replaced where rows of groups are looked up")
-            }
-            false => (self.seen(opened, id, &rows), vec![vec![]; rows.len()]),
-        };
-        let visible = vec![tick.max(self.s); rows.len()];
-        let refused = self.shape(&rows, &records, &visible, 1, made);
+        let (looks_up, Found { rows, seen, picked }) = (!self.scans.is_empty(), found);
+        let visible = vec![tick.max(self.told_from); rows.len()];
+        let refused = self.shape(&rows, &seen, &visible, 1, made);
         for (at, ((key, row), picked)) in keys.into_iter().zip(rows).zip(picked).enumerate() {
             let slot = looks_up.then(|| self.hold(tables, row.clone(), picked));
             slot.iter().for_each(|slot| state.note_held(&key, id, *slot));

@@ -12,8 +12,9 @@ use super::super::looked_up::{Raw, RawRow};
 use super::super::versions;
 use super::kept::{self, FoundRows, HeldState, Holding, Kept};
 use super::picked::Picked;
-use super::replaced::ReplacedState;
-use super::{LookUps, Made};
+use super::replaced::{Last, ReplacedState};
+use super::replacing::Loaded;
+use super::{LookUps, Made, RowKey};
 use crate::base::id::{GroupId, Id, IdVec, ScanId, SourceId};
 use crate::catalog::opened::Opened;
 use crate::plan::Plan;
@@ -33,7 +34,7 @@ pub enum Kind {
 pub struct Saved {
     versions: Vec<(ScanId, RecordBatch)>,
     events: BTreeMap<SourceId, Vec<Kept>>,
-    /// Records that replace one another.
+    /// Records that replace one another. Of those of another level only what groups have found is new.
     replaced: Vec<(SourceId, Vec<Kept>)>,
 }
 
@@ -44,10 +45,10 @@ const ROWS_AT_ONCE: usize = 16 << 10;
 pub fn batches(opened: &Opened, saved: Vec<Saved>) -> Vec<(Kind, RecordBatch)> {
     let (mut all, mut events) = (vec![], BTreeMap::<SourceId, Vec<Kept>>::new());
     let mut known: HashMap<(*const Raw, u32), usize> = HashMap::new();
-    for Saved { versions, events: of_level, replaced } in saved {
-        for (source, kept) in replaced {
-            let some = kept.chunks(ROWS_AT_ONCE);
-            all.extend(some.map(|some| (Kind::Replaced(source), kept::write(&opened.sources[source], some))));
+    let mut replaced = BTreeMap::<SourceId, Vec<Kept>>::new();
+    for Saved { versions, events: of_level, replaced: rows } in saved {
+        for (source, rows) in rows {
+            add_replaced(replaced.entry(source).or_default(), rows);
         }
         all.extend(versions.into_iter().map(|(scan, batch)| (Kind::Versions(scan), batch)));
         for (source, kept) in of_level {
@@ -70,10 +71,34 @@ pub fn batches(opened: &Opened, saved: Vec<Saved>) -> Vec<(Kind, RecordBatch)> {
         let some = kept.chunks(ROWS_AT_ONCE);
         all.extend(some.map(|some| (Kind::Events(source), kept::write(&opened.sources[source], some))));
     }
+    for (source, kept) in replaced {
+        let some = kept.chunks(ROWS_AT_ONCE);
+        all.extend(some.map(|some| (Kind::Replaced(source), kept::write(&opened.sources[source], some))));
+    }
     all
 }
 
-/// Events of a source that were saved, those of these rows. `moved`: by scan of then the one that goes on with it.
+/// To what a level has of a source that of the next: of a key one record is in force, whoever has copied it.
+fn add_replaced(all: &mut Vec<Kept>, rows: Vec<Kept>) {
+    if all.is_empty() {
+        *all = rows;
+        return;
+    }
+    let is_last = |kept: &Kept| kept.holdings.first().is_some_and(|holding| holding.state == HeldState::Held);
+    let last = all.iter().enumerate().filter(|(_, kept)| is_last(kept));
+    let known: HashMap<RowKey, usize> = last.map(|(at, kept)| (ReplacedState::key(&kept.row), at)).collect();
+    for kept in rows {
+        match known.get(&ReplacedState::key(&kept.row)) {
+            Some(at) => {
+                all[*at].holdings.extend(kept.holdings.into_iter().skip(1));
+                all[*at].found.extend(kept.found.into_iter().skip(1));
+            }
+            None => all.push(kept),
+        }
+    }
+}
+
+/// Events, or records that replace one another, of a source that were saved, those of these rows. `moved`: by scan of then the one that goes on with it.
 ///
 /// # Errors
 /// What is read are no events.
@@ -87,6 +112,18 @@ pub fn read_events(
     kept::read((source, &opened.sources[source]), batch, rows, moved)
 }
 
+/// Records of one batch that replace one another: those that were in force, and those that waited.
+struct OfBatch<'a> {
+    raw: &'a Rc<Raw>,
+    last: Vec<(u32, &'a Kept)>,
+    waiting: Vec<u32>,
+}
+
+/// The group that goes on with one of then.
+fn group_now(plan: &Plan, of_then: u32) -> Option<GroupId> {
+    plan.groups.find(|group| group.saved == Some(GroupId::from(of_then)))
+}
+
 impl LookUps {
     /// What is held, where every tick up to some one is done and nothing was taken in that was sent later. Of versions that are in force those
     /// whose key is this worker's, of so many.
@@ -96,50 +133,68 @@ impl LookUps {
             let is_mine = |key: &[u8]| keys::owner(keys::hash(key), workers) == worker as u64;
             versions.extend(state.messages(is_mine).into_iter().map(|batch| (*scan, batch)));
         }
-        let of_source = |state: &ReplacedState| {
-            let (last, waiting) = state.kept();
-            let kept = |row: &RawRow, state| {
-                let holdings = vec![Holding { group: 0, state, suspected: None }];
-                Kept { row: row.clone(), holdings, found: vec![vec![]] }
-            };
-            let last = last.map(|row| kept(row, HeldState::Held));
-            (state.source, last.chain(waiting.map(|row| kept(row, HeldState::Waiting))).collect())
-        };
-        let replaced = self.replaced.values().map(of_source).collect();
+        let replaced = self.replaced.values().map(|state| (state.source, self.kept_replaced(state))).collect();
         Saved { versions, events: self.kept(), replaced }
     }
 
-    /// Takes records that replace one another and were saved, those of these rows. `moved`: by scan of then the one that goes on with it.
-    ///
-    /// # Errors
-    /// What is read are no such records.
-    pub fn load_replaced(
-        &mut self,
-        source: SourceId,
-        batch: &RecordBatch,
-        rows: &UInt32Array,
-        moved: &IdVec<ScanId, Option<ScanId>>,
-    ) -> Result<(), Damaged> {
-        // Of each batch: those that were in force, and those that waited.
-        let mut all: Vec<(Rc<Raw>, Vec<u32>, Vec<u32>)> = vec![];
-        for kept in kept::read((source, &self.opened.sources[source]), batch, rows, moved)? {
-            let Kept { row: (raw, row), holdings, .. } = kept;
-            let at = all.iter().position(|(known, ..)| Rc::ptr_eq(known, &raw)).unwrap_or_else(|| {
-                all.push((raw.clone(), vec![], vec![]));
-                all.len() - 1
+    /// The records of a source that are in force, or wait. The first holding of each says which; those behind it are of groups that have found
+    /// rows of others for it.
+    fn kept_replaced(&self, state: &ReplacedState) -> Vec<Kept> {
+        let (last, waiting) = state.kept();
+        let of_record = |state| Holding { group: 0, state, suspected: None };
+        let in_force = |last: &Last| {
+            let (mut holdings, mut found) = (vec![of_record(HeldState::Held)], vec![vec![]]);
+            for (id, slot) in &last.held {
+                let group = &self.groups[id];
+                // What is in no window any more is held no more.
+                let Some(event) = group.held[*slot as usize].as_ref().filter(|_| group.holds(*slot, &last.row)) else {
+                    continue;
+                };
+                let rows = group.found_rows(event);
+                if !rows.is_empty() {
+                    holdings.push(Holding { group: id.number(), state: HeldState::Held, suspected: None });
+                    found.push(rows);
+                }
+            }
+            Kept { row: last.row.clone(), holdings, found }
+        };
+        let last = last.map(in_force).filter(|kept| state.tells || kept.holdings.len() > 1);
+        let waits = |row: &RawRow| Kept {
+            row: row.clone(),
+            holdings: vec![of_record(HeldState::Waiting)],
+            found: vec![vec![]],
+        };
+        last.chain(waiting.filter(|_| state.tells).map(waits)).collect()
+    }
+
+    /// Takes records of a source that replace one another and were saved.
+    pub fn load_replaced(&mut self, plan: &Plan, all: &[Kept]) {
+        let mut batches: Vec<OfBatch> = vec![];
+        for kept in all {
+            let (raw, row) = &kept.row;
+            let at = batches.iter().position(|of| Rc::ptr_eq(of.raw, raw)).unwrap_or_else(|| {
+                batches.push(OfBatch { raw, last: vec![], waiting: vec![] });
+                batches.len() - 1
             });
-            match holdings.first().map(|holding| holding.state) {
-                Some(HeldState::Held) => all[at].1.push(row),
-                _ => all[at].2.push(row),
+            match kept.holdings.first().map(|holding| holding.state) {
+                Some(HeldState::Held) => batches[at].last.push((*row, kept)),
+                _ => batches[at].waiting.push(*row),
             }
         }
-        for (raw, last, waiting) in all {
+        for OfBatch { raw, last, waiting } in batches {
             let Some(state) = self.replaced.get_mut(&raw.scan) else { continue };
-            let loaded = state.load(&raw, &last);
-            state.load_waiting(&raw, &waiting);
-            self.hold_replaced(raw.scan, loaded);
+            let (rows, last): (Vec<u32>, Vec<&Kept>) = last.into_iter().unzip();
+            let loaded = state.load(raw, &rows);
+            state.load_waiting(raw, &waiting);
+            let loaded = loaded.into_iter().zip(last).map(|((key, row), kept)| {
+                let of_groups = kept.holdings.iter().zip(&kept.found).skip(1);
+                let found = of_groups.filter_map(|(holding, found)| Some((group_now(plan, holding.group)?, found)));
+                (key, row, found.collect())
+            });
+            let loaded: Vec<Loaded> = loaded.collect();
+            self.hold_replaced(raw.scan, &loaded);
+            self.ask_for_replaced(raw, waiting.into_iter());
         }
-        Ok(())
     }
 
     /// By source, the events that groups hold or wait for.
@@ -217,8 +272,7 @@ impl LookUps {
         let mut waiting: BTreeMap<GroupId, Vec<RawRow>> = BTreeMap::new();
         for Kept { row, holdings, found } in all {
             for (holding, found) in holdings.iter().zip(found) {
-                let group = plan.groups.find(|group| group.saved == Some(GroupId::from(holding.group)));
-                let group = group.filter(|group| self.groups.contains_key(group));
+                let group = group_now(plan, holding.group).filter(|group| self.groups.contains_key(group));
                 let Some(group) = group else { continue };
                 match holding.state {
                     HeldState::Waiting => waiting.entry(group).or_default().push(row.clone()),

@@ -7,7 +7,6 @@ use headwater_operators::keys;
 use headwater_operators::saved::Damaged;
 
 use super::super::looked_up::Raw;
-use super::LookUps;
 use super::kept::{self, Kept};
 use crate::base::id::{Id, IdVec, ScanId, SourceId};
 use crate::catalog::opened::Source;
@@ -34,17 +33,12 @@ pub fn owned(batch: &RecordBatch, (worker, workers): (usize, usize)) -> Result<U
     Ok((0..).zip(keys).filter(|(_, key)| is_mine(*key)).map(|(row, _)| row).collect())
 }
 
-impl LookUps {
-    /// Takes in records that another worker has read.
-    pub fn take_sent(&mut self, source: SourceId, batch: &RecordBatch) {
-        let all: UInt32Array = (0..batch.num_rows() as u32).map(Some).collect();
-        let same: IdVec<ScanId, Option<ScanId>> = (0..self.horizon.len()).map(|scan| Some(ScanId::at(scan))).collect();
-        let kept = kept::read((source, &self.opened.sources[source]), batch, &all, &same);
-        let mut last: Option<Rc<Raw>> = None;
-        for Kept { row: (raw, _), .. } in kept.expect("records as they were sent") {
-            if !last.replace(raw.clone()).is_some_and(|last| Rc::ptr_eq(&last, &raw)) {
-                self.take_replaced(&raw);
-            }
-        }
-    }
+/// Records that a worker has sent, of a plan with so many scans.
+pub fn received((id, source): (SourceId, &Source), batch: &RecordBatch, scans: usize) -> Vec<Rc<Raw>> {
+    let all: UInt32Array = (0..batch.num_rows() as u32).map(Some).collect();
+    let same: IdVec<ScanId, Option<ScanId>> = (0..scans).map(|scan| Some(ScanId::at(scan))).collect();
+    let kept = kept::read((id, source), batch, &all, &same).expect("records as they were sent");
+    let mut received: Vec<Rc<Raw>> = kept.into_iter().map(|kept| kept.row.0).collect();
+    received.dedup_by(|a, b| Rc::ptr_eq(a, b));
+    received
 }

@@ -130,6 +130,14 @@ impl TableState {
         }
     }
 
+    /// Whether what a history holds is known before anything that the stream brings. By offset a partition may lie behind another one, and be the
+    /// one in which a key came first. (What is in force from the beginning of time has to be there before anything is looked up.)
+    pub(super) fn is_first(&self, opened: &Opened, message: &Message, row: usize) -> bool {
+        let is_dated = opened.sources[self.source].event_time.is_some();
+        let eff = message.position(row).0.and(message.eff(row)).filter(|_| is_dated && self.corrects.has_stream);
+        eff.is_none_or(|eff| eff < self.corrects.least)
+    }
+
     /// The next tick at which something may come, where every tick up to one can be done.
     pub(super) fn next_tick(&self, to: Tick) -> Option<Tick> {
         let registering = self.registering.keys().next().map(|(known, _)| *known);

@@ -50,9 +50,6 @@ pub fn read(
     let key = key(cx, &section);
     let explode = explode(cx, &section, &of_group);
     let lookups = lookup::read(cx, &section, (sources, groups));
-    if let (Some(list), [_, ..]) = (&explode, lookups.as_slice()) {
-        cx.error(list.at, "a group that looks something up explodes no list yet");
-    }
     let filter = section.named(cx, "where");
     let window = section.get("window");
     let windowed = window.map_or(Windowed::Trailing, |entry| read_window(cx, name, entry));

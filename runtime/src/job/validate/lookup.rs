@@ -140,16 +140,6 @@ fn circle(groups: &IdVec<GroupId, Group>) -> Option<(GroupId, usize)> {
     })
 }
 
-/// A row just before never changes, and a record that replaces another one takes an event back from every row.
-pub fn refuse_replaced(cx: &mut Context, groups: &IdVec<GroupId, Group>, sources: &IdVec<SourceId, Source>) {
-    let Some(source) = sources.iter().find(|source| source.replaced.is_some()) else { return };
-    let lookups = groups.iter().flat_map(|group| &group.lookups);
-    for lookup in lookups.filter(|lookup| lookup.features().is_some()) {
-        let why = format!("events of source `{}` are replaced, since it has a `primary_key`", source.name);
-        cx.error(lookup.at, format!("lookups in groups are not built yet in such a job: {why}"));
-    }
-}
-
 /// An event that is taken out of a session could split it.
 pub fn refuse_sessions(cx: &mut Context, lookups: &[Lookup], sources: &IdVec<SourceId, Source>) {
     for lookup in lookups {

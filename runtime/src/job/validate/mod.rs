@@ -91,7 +91,6 @@ fn whole(cx: &mut Context, root: &Table) -> Job {
     let read = |entry: &&Entry| group::read(cx, entry, (&sources, &group_names), tick_us);
     let mut groups: IdVec<_, _> = tables.iter().filter_map(read).collect();
     lookup::check_groups(cx, &mut groups, &group_names);
-    lookup::refuse_replaced(cx, &groups, &sources);
     let tables = named_tables(cx, &section, "views", None);
     let of_kind = |table: bool| {
         let some = sources.iter().filter(|source| source.table.is_some() == table);
