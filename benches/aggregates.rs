@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use arrow::array::{ArrayRef, Float64Array, Int64Array, StringArray};
 use arrow::datatypes::DataType;
+use headwater_clocks::{Span, Tick};
 use headwater_operators::accumulators::{ColumnPlan, result_types};
 use headwater_operators::aggregate::Aggregate;
 use headwater_operators::group::{Outputs, Plan, State};
@@ -86,12 +87,13 @@ fn main() {
 /// How long the measured events take.
 fn cost(aggregate: Aggregate, input: Option<usize>, size: &Size, measured: usize) -> Duration {
     let inputs = vec![DataType::Float64, DataType::Utf8];
-    let column = ColumnPlan { name: "x".to_owned(), aggregate, input, length: Some(size.window as i64 * PACE) };
-    let plan = Plan::trailing(vec![column], inputs.clone(), TICK, 0);
+    let length = Some(Span::from_us(size.window as i64 * PACE));
+    let column = ColumnPlan { name: "x".to_owned(), aggregate, input, length };
+    let plan = Plan::trailing(vec![column], inputs.clone(), Span::from_us(TICK), Tick::from_us(0));
     let codec = KeyCodec::new(&[DataType::Int64]).unwrap();
     let results = result_types(&plan.columns, &plan.inputs);
     let schema = changes::schema(&[("k".into(), DataType::Int64)], false, &[("x".into(), results[0].clone())]);
-    let outputs = Outputs { changes: false, rows_from: Some(0) };
+    let outputs = Outputs { changes: false, rows_from: Some(Tick::from_us(0)) };
     let limits = Limits::with_ledger_bytes(usize::MAX);
     let state = State::new(&plan, codec, schema, outputs, Box::new(InMemory::default()), limits);
     let mut group = Standalone::new(state);
@@ -102,8 +104,8 @@ fn cost(aggregate: Aggregate, input: Option<usize>, size: &Size, measured: usize
         for first in (next..next + count).step_by(BATCH) {
             let batch = batch(first, BATCH.min(next + count - first), size.keys, &inputs, &mut rng);
             let took = support::timed(|| {
-                group.state.insert(0, &batch, i64::MIN).unwrap();
-                group.advance(first as i64 * PACE + BATCH as i64 * PACE - TICK, usize::MAX).unwrap();
+                group.state.insert(0, &batch, Tick::BEFORE_ALL).unwrap();
+                group.advance(Tick::from_us((first + BATCH) as i64 * PACE - TICK), usize::MAX).unwrap();
                 group.take_rows()
             });
             total += took.1;

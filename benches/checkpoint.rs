@@ -12,8 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arrow::array::{Float64Array, StringArray, TimestampMicrosecondArray};
-use headwater_connectors::clock::wall_clock_us;
-use headwater_connectors::format::text::format_time;
+use headwater_clocks::{Time, WallClock, format_time};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use support::{DAY_US, PARTITIONS};
@@ -22,7 +21,7 @@ const CARDS: u32 = 1_000_000;
 
 fn main() {
     let (history, stream) = (support::scale(10_000_000), support::scale(10_000_000));
-    let end = wall_clock_us() - DAY_US;
+    let end = WallClock::now().us() - DAY_US;
     let dir = tempfile::tempdir().unwrap();
     write_history(dir.path(), history, end);
     write_stream(dir.path(), stream, end);
@@ -109,7 +108,7 @@ fn finish(mut child: Child) {
 
 /// How long a run that goes on takes until its rows are in the store, as of a moment after its start.
 fn restart(job: &Path) -> Duration {
-    let (begun, now) = (Instant::now(), format_time(wall_clock_us()));
+    let (begun, now) = (Instant::now(), format_time(WallClock::now().us()));
     let mut child = start(job, &[]);
     let published = loop {
         let status =

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use headwater_connectors::format::text::format_time;
+use headwater_clocks::format_time;
 
 use crate::support::*;
 

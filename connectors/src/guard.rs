@@ -3,9 +3,10 @@
 //! A library that trusts a damaged file panics. That is no fault of ours, and no reason to end the process: the caller gets
 //! the panic's message as an error, to which it adds what was being read.
 
-use std::any::Any;
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::threads::said;
 
 thread_local! {
     static GUARDED: Cell<bool> = const { Cell::new(false) };
@@ -22,13 +23,7 @@ pub(crate) fn guarded<T>(read: impl FnOnce() -> T) -> Result<T, String> {
     let outer = GUARDED.replace(true);
     let outcome = catch_unwind(AssertUnwindSafe(read));
     GUARDED.set(outer);
-    outcome.map_err(|payload| message(payload.as_ref()))
-}
-
-/// What a panic said.
-pub(crate) fn message(payload: &(dyn Any + Send)) -> String {
-    let text = payload.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("it cannot be read").to_owned()
+    outcome.map_err(|panic| said(&*panic).unwrap_or("it cannot be read").to_owned())
 }
 
 #[cfg(test)]

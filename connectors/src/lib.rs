@@ -6,7 +6,6 @@
 
 #![deny(missing_docs)]
 
-pub mod clock;
 pub mod error;
 pub mod format;
 mod guard;
@@ -22,6 +21,7 @@ pub mod sink;
 pub mod storage;
 pub mod stream;
 pub mod table;
+pub mod threads;
 
 pub use error::{Error, Result};
 pub use guard::is_guarded;

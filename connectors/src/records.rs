@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow::array::{BinaryArray, RecordBatch};
 use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::{Field, SchemaRef};
+use headwater_clocks::{Arrival, Offset};
 
 use crate::Path;
 
@@ -63,14 +64,14 @@ pub struct Records {
     /// The records that only say that their key's row is gone, of which only the key is there: those without a value, and others that say
     /// so in some way of their own. `None`: there is none.
     pub tombstones: Option<BooleanBuffer>,
-    /// Of tombstones that have a value: when the row went, in microseconds (`i64::MIN` where that is not known: see [`Records::removed_at`]).
-    pub removed_at: Option<Arc<[i64]>>,
+    /// Of tombstones that have a value: when the row went (`BEFORE_ALL` where that is not known: see [`Records::removed_at`]).
+    pub removed_at: Option<Arc<[Arrival]>>,
     /// Streams: the partition that all of them are of.
     pub partition: Option<i32>,
     /// Streams: each record's offset, ascending.
-    pub offsets: Option<Arc<[i64]>>,
-    /// Kafka: each record's timestamp in microseconds (`i64::MIN` where a record has none: see [`Records::stamp`]).
-    pub stamps: Option<Arc<[i64]>>,
+    pub offsets: Option<Arc<[Offset]>>,
+    /// Kafka: each record's timestamp (`BEFORE_ALL` where a record has none: see [`Records::stamp`]).
+    pub stamps: Option<Arc<[Arrival]>>,
     /// What a dead letter of each record quotes.
     pub payload: Payload,
     /// About how many bytes these records hold in memory: what a reader's credits are counted in.
@@ -78,7 +79,7 @@ pub struct Records {
 }
 
 /// What stands for the timestamp of a record that has none.
-pub(crate) const WITHOUT_STAMP: i64 = i64::MIN;
+pub(crate) const WITHOUT_STAMP: Arrival = Arrival::BEFORE_ALL;
 
 /// What a dead letter quotes.
 #[derive(Clone, Debug)]
@@ -111,8 +112,8 @@ impl Records {
         self.batch.num_rows()
     }
 
-    /// The timestamp of a record, in microseconds. `None`: it has none, as all that is not from Kafka.
-    pub fn stamp(&self, record: usize) -> Option<i64> {
+    /// The timestamp of a record. `None`: it has none, as all that is not from Kafka.
+    pub fn stamp(&self, record: usize) -> Option<Arrival> {
         self.stamps.as_ref().map(|stamps| stamps[record]).filter(|stamp| *stamp != WITHOUT_STAMP)
     }
 
@@ -121,8 +122,8 @@ impl Records {
         self.tombstones.as_ref().is_some_and(|all| all.value(record))
     }
 
-    /// When the row of a tombstone went, in microseconds, if it says so.
-    pub fn removed_at(&self, record: usize) -> Option<i64> {
+    /// When the row of a tombstone went, if it says so.
+    pub fn removed_at(&self, record: usize) -> Option<Arrival> {
         self.removed_at.as_ref().map(|times| times[record]).filter(|time| *time != WITHOUT_STAMP)
     }
 

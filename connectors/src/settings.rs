@@ -12,6 +12,8 @@
 use std::fmt::Debug;
 use std::path::PathBuf;
 
+use headwater_clocks::Span;
+
 /// A kind of history, stream, format or sink, by the name that a job gives it.
 pub trait Kind: Debug + Sync {
     /// As `type` (of a format: `format`) says it: `kafka`.
@@ -89,8 +91,8 @@ pub trait Settings {
     /// True or false; false where it is not given.
     fn flag(&mut self, key: &str) -> bool;
 
-    /// A duration, as in `"1h30m"`, of at least `least_us` (0, or 1 where nothing is not enough); in microseconds.
-    fn duration(&mut self, key: &str, least_us: i64) -> Option<i64>;
+    /// A duration, as in `"1h30m"`, of at least `least` (none, or a microsecond where nothing is not enough).
+    fn duration(&mut self, key: &str, least: Span) -> Option<Span>;
 
     /// A table of its own, which may have these keys and no others: `read` is given it, where it is there.
     fn section(&mut self, key: &str, keys: &[&str], read: &mut dyn FnMut(&mut dyn Settings));

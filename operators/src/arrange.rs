@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use differential_dataflow::operators::arrange::Arranged;
 use differential_dataflow::trace::{Description, Span, TraceReader};
+use headwater_clocks::Tick;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::Exchange;
@@ -32,8 +33,8 @@ const BUDGET_EVENTS: usize = 20_000;
 /// When rows are held back, how soon to look again.
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
-type MovesSpan = Span<i64, Rc<Moves>>;
-type Output = OutputBuilder<i64, CapacityContainerBuilder<Vec<MovesSpan>>>;
+type MovesSpan = Span<Tick, Rc<Moves>>;
+type Output = OutputBuilder<Tick, CapacityContainerBuilder<Vec<MovesSpan>>>;
 
 /// The arranged events of a group.
 pub type ArrangedMoves<'scope> = Arranged<'scope, Unkept>;
@@ -42,7 +43,7 @@ pub type ArrangedMoves<'scope> = Arranged<'scope, Unkept>;
 /// `events::split`); an event travels at a time no later than its `_visible`. Keep the input open until the outputs have passed the
 /// last tick: when its frontier is empty, what is not finished is left.
 pub fn arrange_events<'scope>(
-    events: Stream<'scope, i64, Vec<Routed>>,
+    events: Stream<'scope, Tick, Vec<Routed>>,
     numbers: &[u32],
     states: &[SharedState],
     control: &SharedControl,
@@ -60,14 +61,14 @@ pub fn arrange_events<'scope>(
         })
         .unzip();
     let (numbers, states, control) = (numbers.to_vec(), states.to_vec(), control.clone());
-    control.borrow_mut().lowers.resize(states.len(), i64::MIN);
+    control.borrow_mut().lowers.resize(states.len(), Tick::BEFORE_ALL);
     builder.build(move |capabilities| {
         let groups = outputs.into_iter().zip(capabilities).zip(numbers);
         let groups = groups.map(|((output, capability), number)| Group {
             number: number as usize,
             state: states[number as usize].clone(),
             output,
-            lower: i64::MIN,
+            lower: Tick::BEFORE_ALL,
             capability,
         });
         let mut driver = Driver { groups: groups.collect(), states, control };
@@ -77,7 +78,7 @@ pub fn arrange_events<'scope>(
             }
             let mut inserted = Ok(());
             input.for_each_stamp(|sent, batches| {
-                let sent = sent.least().copied().unwrap_or(i64::MIN);
+                let sent = sent.least().copied().unwrap_or(Tick::BEFORE_ALL);
                 for routed in batches.flat_map(|batch| batch.drain(..)) {
                     if inserted.is_ok() {
                         let mut state = driver.states[routed.group as usize].borrow_mut();
@@ -116,8 +117,8 @@ struct Group {
     state: SharedState,
     output: Output,
     /// Where the next batch begins.
-    lower: i64,
-    capability: Capability<i64>,
+    lower: Tick,
+    capability: Capability<Tick>,
 }
 
 /// When there is something to do again.
@@ -128,7 +129,7 @@ enum Next {
 }
 
 impl Driver {
-    fn step(&mut self, frontier: i64) -> Result<Next, SegmentError> {
+    fn step(&mut self, frontier: Tick) -> Result<Next, SegmentError> {
         if self.groups.iter().any(|group| group.state.borrow().is_busy()) {
             return Ok(Next::AtOnce);
         }
@@ -141,11 +142,13 @@ impl Driver {
         self.save()?;
         let checkpoint = self.control.borrow().checkpoints.front().map(|(_, t)| *t);
         // At the first time that there is nothing is finished.
-        let Some(finished) = frontier.checked_sub(1) else { return Ok(Next::WhenTold) };
-        let target = checkpoint.unwrap_or(i64::MAX).min(finished);
+        if frontier == Tick::BEFORE_ALL {
+            return Ok(Next::WhenTold);
+        }
+        let target = checkpoint.unwrap_or(Tick::AFTER_ALL).min(frontier.just_before());
         let made = self.make(target)?;
         // Until it is saved nobody is told that the tick of a checkpoint is finished.
-        self.groups.iter_mut().for_each(|group| group.pass(checkpoint.unwrap_or(i64::MAX)));
+        self.groups.iter_mut().for_each(|group| group.pass(checkpoint.unwrap_or(Tick::AFTER_ALL)));
         self.control.borrow_mut().counters = self.states.iter().map(|state| state.borrow().counters()).collect();
         let is_behind = self.groups.iter().any(|group| group.lower <= target);
         Ok(if made || is_behind || checkpoint == Some(target) { Next::AtOnce } else { Next::WhenTold })
@@ -153,7 +156,7 @@ impl Driver {
 
     /// Makes the next batches up to `target`, as far as the budget goes. The group that is behind goes first and the others no further than
     /// it, so that a backlog is drained side by side. Returns whether there is any.
-    fn make(&mut self, target: i64) -> Result<bool, SegmentError> {
+    fn make(&mut self, target: Tick) -> Result<bool, SegmentError> {
         let (mut made, mut reached) = (false, target);
         let mut order: Vec<&mut Group> = self.groups.iter_mut().collect();
         order.sort_by_key(|group| group.lower);
@@ -164,7 +167,7 @@ impl Driver {
             let moves = group.state.borrow_mut().advance(reached, BUDGET_EVENTS)?;
             made |= moves.is_some();
             reached = moves.as_ref().map_or(reached, |moves| moves.upto);
-            group.send(moves, reached.saturating_add(1));
+            group.send(moves, reached.just_after());
             self.control.borrow_mut().lowers[group.number] = group.lower;
         }
         Ok(made)
@@ -190,9 +193,9 @@ impl Driver {
 }
 
 impl Group {
-    fn send(&mut self, moves: Option<Moves>, upper: i64) {
+    fn send(&mut self, moves: Option<Moves>, upper: Tick) {
         if let Some(moves) = moves {
-            let bounds = [self.lower, upper, i64::MIN].map(Antichain::from_elem);
+            let bounds = [self.lower, upper, Tick::BEFORE_ALL].map(Antichain::from_elem);
             let [lower, upper, since] = bounds;
             let span = Span::new(Description::new(lower, upper, since), Some(Rc::new(moves)));
             // Each at a time of its own, so that whoever sorts by time keeps their order.
@@ -202,7 +205,7 @@ impl Group {
     }
 
     /// Lets go of the ticks that are finished, up to one that is held.
-    fn pass(&mut self, held: i64) {
+    fn pass(&mut self, held: Tick) {
         let next = self.lower.min(held);
         if *self.capability.time() < next {
             self.capability.downgrade(&next);
@@ -211,35 +214,35 @@ impl Group {
 }
 
 /// The trace of arranged events: their index is the ledger, and what reduces them has accumulators of its own, so it keeps nothing.
-pub struct Unkept([Antichain<i64>; 2]);
+pub struct Unkept([Antichain<Tick>; 2]);
 
 impl Default for Unkept {
     fn default() -> Unkept {
-        Unkept([i64::MIN, i64::MIN].map(Antichain::from_elem))
+        Unkept([Tick::BEFORE_ALL, Tick::BEFORE_ALL].map(Antichain::from_elem))
     }
 }
 
 impl TraceReader for Unkept {
-    type Time = i64;
+    type Time = Tick;
     type Batch = Rc<Moves>;
 
-    fn spans_through(&mut self, _: AntichainRef<'_, i64>) -> Option<Vec<MovesSpan>> {
+    fn spans_through(&mut self, _: AntichainRef<'_, Tick>) -> Option<Vec<MovesSpan>> {
         Some(vec![])
     }
 
-    fn set_logical_compaction(&mut self, frontier: AntichainRef<'_, i64>) {
+    fn set_logical_compaction(&mut self, frontier: AntichainRef<'_, Tick>) {
         self.0[0] = frontier.to_owned();
     }
 
-    fn get_logical_compaction(&mut self) -> AntichainRef<'_, i64> {
+    fn get_logical_compaction(&mut self) -> AntichainRef<'_, Tick> {
         self.0[0].borrow()
     }
 
-    fn set_physical_compaction(&mut self, frontier: AntichainRef<'_, i64>) {
+    fn set_physical_compaction(&mut self, frontier: AntichainRef<'_, Tick>) {
         self.0[1] = frontier.to_owned();
     }
 
-    fn get_physical_compaction(&mut self) -> AntichainRef<'_, i64> {
+    fn get_physical_compaction(&mut self) -> AntichainRef<'_, Tick> {
         self.0[1].borrow()
     }
 

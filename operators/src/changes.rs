@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, Int8Array, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use headwater_clocks::{Tick, Time};
 
 use crate::key_codec::KeyCodec;
 use crate::keys::Interner;
@@ -51,12 +52,12 @@ impl Changes {
     }
 
     /// `row`: a datum for each column between the key's and `_time`; those that are left out are null. `time`: the tick.
-    pub fn push(&mut self, key: u32, row: &[Datum], time: i64, diff: i8) {
+    pub fn push(&mut self, key: u32, row: &[Datum], time: Tick, diff: i8) {
         self.keys.push(key);
         for (at, column) in self.columns.iter_mut().enumerate() {
             column.push(row.get(at).unwrap_or(&Datum::Null));
         }
-        self.times.push(time);
+        self.times.push(time.us());
         self.diffs.push(diff);
     }
 

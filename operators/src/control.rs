@@ -4,6 +4,8 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
+use headwater_clocks::{Eff, Tick};
+
 use crate::group::{Counters, State};
 use crate::ledger::SegmentError;
 
@@ -11,7 +13,7 @@ use crate::ledger::SegmentError;
 pub type SharedState = Rc<RefCell<State>>;
 
 /// Is given (number, t, states by group): all ticks up to `t` are finished and told.
-pub type Save = Box<dyn FnMut(u64, i64, &[SharedState]) -> Result<(), SegmentError>>;
+pub type Save = Box<dyn FnMut(u64, Tick, &[SharedState]) -> Result<(), SegmentError>>;
 
 /// Shared with the operators.
 #[derive(Default)]
@@ -23,15 +25,15 @@ pub struct WindowControl {
     /// Whether whatever takes the rows has enough of them for now: then ticks wait.
     pub hold: Option<Box<dyn Fn() -> bool>>,
     /// The last tick of the run, once it is known: by then every group's rows have been asked for.
-    pub last_tick: Option<i64>,
+    pub last_tick: Option<Tick>,
     /// The newest full refresh that stores have asked for: its number, and the tick from which on every row is given once more.
-    pub full_refresh: (u64, i64),
+    pub full_refresh: Option<(u64, Tick)>,
     /// (group, t, horizon): see `State::close_after`. Put here before the frontier passes `t`.
-    pub horizons: Vec<(usize, i64, i64)>,
+    pub horizons: Vec<(usize, Tick, Eff)>,
     /// Checkpoints to be taken: (number, t). Put here before the frontier passes `t`, where the operators stand until it is saved.
-    pub checkpoints: VecDeque<(u64, i64)>,
+    pub checkpoints: VecDeque<(u64, Tick)>,
     /// By group: all of its ticks before it are made. A checkpoint is taken once those of all groups are behind it.
-    pub lowers: Vec<i64>,
+    pub lowers: Vec<Tick>,
     /// Takes a checkpoint of all groups.
     pub save: Option<Save>,
 }

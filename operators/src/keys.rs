@@ -35,7 +35,7 @@ pub struct Interner {
     numbers: HashMap<u64, Numbers, Prehashed>,
     /// The keys' bytes, one after the other, those of keys that are gone among them.
     bytes: Vec<u8>,
-    spans: Vec<Span>,
+    spans: Vec<Stretch>,
     free: Vec<u32>,
     freed_bytes: usize,
     freed_bytes_max: usize,
@@ -43,7 +43,7 @@ pub struct Interner {
 
 /// Where a key's bytes are.
 #[derive(Clone, Copy)]
-struct Span {
+struct Stretch {
     start: u64,
     /// `u32::MAX`: the number is free.
     length: u32,
@@ -116,7 +116,7 @@ impl Interner {
     }
 
     fn add(&mut self, hash: u64, key: &[u8]) -> u32 {
-        let span = Span { start: self.bytes.len() as u64, length: key.len() as u32 };
+        let span = Stretch { start: self.bytes.len() as u64, length: key.len() as u32 };
         self.bytes.extend_from_slice(key);
         let number = match self.free.pop() {
             Some(number) => {

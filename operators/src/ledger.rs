@@ -16,6 +16,8 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 use std::rc::Rc;
 
+use headwater_clocks::{EventTime, Span, Tick, Time};
+
 use crate::limits::Limits;
 
 /// Where the rows of a bucket go that memory has no room for. Segments are never changed once written.
@@ -56,77 +58,78 @@ const BUCKETS_PER_WINDOW: i64 = 256;
 /// At each tick in turn: `expire`, then `settle`, then `insert` what becomes visible.
 ///
 /// ```
+/// use headwater_clocks::{Span, Tick};
 /// use headwater_operators::ledger::{InMemory, Ledger};
 /// use headwater_operators::limits::Limits;
 ///
-/// let (windows, lanes, tick, start) = ([10, 30], 2, 1, 0);
+/// let at = Tick::from_us;
+/// let (windows, lanes, tick, start) = ([10, 30].map(Span::from_us), 2, Span::from_us(1), at(0));
 /// let mut ledger = Ledger::new(&windows, lanes, tick, start, Box::new(InMemory::default()), Limits::with_ledger_bytes(1 << 20));
-/// ledger.insert(&[5, 77], 6)?; // event time 5, visible at tick 6
-/// assert_eq!(ledger.next_due(), Some(15));
+/// ledger.insert(&[5, 77], at(6))?; // event time 5, visible at tick 6
+/// assert_eq!(ledger.next_due(), Some(at(15)));
 ///
 /// let mut left = vec![];
-/// ledger.expire(15, |window, row| left.push((window, row.to_vec())))?;
+/// ledger.expire(at(15), |window, row| left.push((window, row.to_vec())))?;
 /// assert_eq!(left, [(0, vec![5, 77])]);
 ///
-/// ledger.settle(17)?;
-/// ledger.insert(&[5, 88], 17)?; // late: already outside of the shorter window
-/// assert_eq!(ledger.next_due(), Some(35));
-/// ledger.expire(35, |window, row| left.push((window, row.to_vec())))?;
+/// ledger.settle(at(17))?;
+/// ledger.insert(&[5, 88], at(17))?; // late: already outside of the shorter window
+/// assert_eq!(ledger.next_due(), Some(at(35)));
+/// ledger.expire(at(35), |window, row| left.push((window, row.to_vec())))?;
 /// assert_eq!(left[1..], [(1, vec![5, 77]), (1, vec![5, 88])]);
 /// assert_eq!(ledger.next_due(), None);
 /// # Ok::<(), headwater_operators::ledger::SegmentError>(())
 /// ```
 pub struct Ledger {
     lanes: usize,
-    tick: i64,
-    span: i64,
+    tick: Span,
+    span: Span,
     buckets: BTreeMap<i64, Bucket>,
     cursors: Vec<Cursor>,
     /// The last tick that was settled.
-    settled: i64,
+    settled: Tick,
     /// Chunks of rows that are elsewhere, by the tick at which a window comes to their first bucket.
-    frozen: BTreeSet<(i64, u64)>,
+    frozen: BTreeSet<(Tick, u64)>,
     segments: Box<dyn Segments>,
     resident: usize,
     limits: Limits,
 }
 
-#[derive(Default)]
 struct Bucket {
     rows: Vec<u64>,
     segments: Vec<u64>,
-    oldest: i64,
+    oldest: EventTime,
 }
 
 /// How far one window has come.
 struct Cursor {
-    window: i64,
+    window: Span,
     /// Rows at or before it were out of the window when the ledger began.
-    floor: i64,
+    floor: EventTime,
     /// Buckets from here on have not been opened.
     next_bucket: i64,
     rows: Vec<u64>,
     /// Rows of the open bucket by event time, as (event time, row number).
-    order: VecDeque<(i64, u32)>,
+    order: VecDeque<(EventTime, u32)>,
     /// Rows that came into the open bucket out of order.
-    late: BinaryHeap<Reverse<(i64, u32)>>,
+    late: BinaryHeap<Reverse<(EventTime, u32)>>,
 }
 
 impl Ledger {
-    /// `windows`: finite lengths in microseconds, ascending. `tick`: how far ticks are apart, in microseconds. `start`: the
+    /// `windows`: finite lengths, ascending. `tick`: how far ticks are apart. `start`: the
     /// first tick; what is out of a window by then never is handed back.
     pub fn new(
-        windows: &[i64],
+        windows: &[Span],
         lanes: usize,
-        tick: i64,
-        start: i64,
+        tick: Span,
+        start: Tick,
         segments: Box<dyn Segments>,
         limits: Limits,
     ) -> Ledger {
-        let span = (windows.last().copied().unwrap_or(1) / BUCKETS_PER_WINDOW).max(1);
-        let cursor = |&window: &i64| {
-            let floor = start.saturating_sub(window);
-            let next_bucket = floor.div_euclid(span);
+        let span = Span::from_us((windows.last().map_or(1, |longest| longest.us()) / BUCKETS_PER_WINDOW).max(1));
+        let cursor = |&window: &Span| {
+            let floor = start.left(window);
+            let next_bucket = bucket_of(floor, span);
             Cursor { window, floor, next_bucket, rows: vec![], order: VecDeque::new(), late: BinaryHeap::new() }
         };
         let cursors = windows.iter().map(cursor).collect();
@@ -149,22 +152,22 @@ impl Ledger {
     ///
     /// # Errors
     /// A segment could not be written.
-    pub fn insert(&mut self, row: &[u64], now: i64) -> Result<(), SegmentError> {
+    pub fn insert(&mut self, row: &[u64], now: Tick) -> Result<(), SegmentError> {
         debug_assert_eq!(row.len(), self.lanes);
-        let ts = row[0] as i64;
-        let at = ts.div_euclid(self.span);
+        let ts = time_of(row);
+        let at = bucket_of(ts, self.span);
         let mut wanted = false;
         for cursor in &mut self.cursors {
             if at >= cursor.next_bucket {
                 wanted = true;
-            } else if ts > now.saturating_sub(cursor.window) {
+            } else if ts > now.left(cursor.window) {
                 cursor.insert(row, ts, self.limits.left_rows);
             }
         }
         if !wanted {
             return Ok(());
         }
-        let bucket = self.buckets.entry(at).or_insert_with(|| Bucket { oldest: ts, ..Bucket::default() });
+        let bucket = self.buckets.entry(at).or_insert_with(|| Bucket { rows: vec![], segments: vec![], oldest: ts });
         bucket.oldest = bucket.oldest.min(ts);
         bucket.rows.extend_from_slice(row);
         self.resident += row.len() * 8;
@@ -172,23 +175,23 @@ impl Ledger {
     }
 
     /// The next tick at which an event leaves a window, or a chunk has to be thawed.
-    pub fn next_due(&self) -> Option<i64> {
-        let due = |c: &Cursor| c.oldest(&self.buckets).map(|ts| ts.saturating_add(c.window));
+    pub fn next_due(&self) -> Option<Tick> {
+        let due = |c: &Cursor| c.oldest(&self.buckets).map(|ts| Tick::leaving(ts, c.window));
         let frozen = self.frozen.first().map(|(due, _)| *due);
-        self.cursors.iter().filter_map(due).chain(frozen).min().map(|due| up(due, self.tick))
+        self.cursors.iter().filter_map(due).chain(frozen).min().map(|due| Tick::up(due, self.tick))
     }
 
     /// Rows with event times from `first` to `last`, inserted by an earlier run, stay elsewhere until some window comes to them.
-    pub fn freeze(&mut self, chunk: u64, first: i64, last: i64) {
-        let begins = first.div_euclid(self.span).saturating_mul(self.span);
-        let holding = self.cursors.iter().filter(|cursor| last > self.settled.saturating_sub(cursor.window));
-        if let Some(due) = holding.map(|cursor| begins.saturating_add(cursor.window)).min() {
+    pub fn freeze(&mut self, chunk: u64, first: EventTime, last: EventTime) {
+        let begins = EventTime::from_us(bucket_of(first, self.span).saturating_mul(self.span.us()));
+        let holding = self.cursors.iter().filter(|cursor| last > self.settled.left(cursor.window));
+        if let Some(due) = holding.map(|cursor| Tick::leaving(begins, cursor.window)).min() {
             self.frozen.insert((due, chunk));
         }
     }
 
     /// A chunk that has to be thawed before `expire(now)`, once each.
-    pub fn due_chunk(&mut self, now: i64) -> Option<u64> {
+    pub fn due_chunk(&mut self, now: Tick) -> Option<u64> {
         let first = *self.frozen.first().filter(|(due, _)| *due <= now)?;
         self.frozen.remove(&first);
         Some(first.1)
@@ -203,8 +206,8 @@ impl Ledger {
     }
 
     /// The last tick that was settled; rows whose event time lies before the second have left every window by then.
-    pub fn settled(&self) -> (i64, i64) {
-        (self.settled, self.settled.saturating_sub(self.cursors.last().map_or(0, |longest| longest.window)))
+    pub fn settled(&self) -> (Tick, EventTime) {
+        (self.settled, self.settled.left(self.cursors.last().map_or(Span::ZERO, |longest| longest.window)))
     }
 
     /// Hands back, for each window, the events that leave it at or before tick `now`: shorter windows first,
@@ -212,9 +215,9 @@ impl Ledger {
     ///
     /// # Errors
     /// A segment could not be read.
-    pub fn expire(&mut self, now: i64, mut each: impl FnMut(usize, &[u64])) -> Result<(), SegmentError> {
+    pub fn expire(&mut self, now: Tick, mut each: impl FnMut(usize, &[u64])) -> Result<(), SegmentError> {
         for window in 0..self.cursors.len() {
-            let until = now.saturating_sub(self.cursors[window].window);
+            let until = now.left(self.cursors[window].window);
             loop {
                 let cursor = &mut self.cursors[window];
                 while let Some(row) = cursor.pop(until) {
@@ -234,10 +237,10 @@ impl Ledger {
     ///
     /// # Errors
     /// A segment could not be read.
-    pub fn settle(&mut self, now: i64) -> Result<(), SegmentError> {
+    pub fn settle(&mut self, now: Tick) -> Result<(), SegmentError> {
         for window in 0..self.cursors.len() {
             let cursor = &self.cursors[window];
-            let reached = now.saturating_sub(cursor.window).div_euclid(self.span);
+            let reached = bucket_of(now.left(cursor.window), self.span);
             while self.cursors[window].next_bucket <= reached {
                 let next = self.buckets.range(self.cursors[window].next_bucket..=reached).next();
                 match next.map(|(at, _)| *at) {
@@ -286,14 +289,14 @@ impl Ledger {
 }
 
 impl Cursor {
-    fn oldest(&self, buckets: &BTreeMap<i64, Bucket>) -> Option<i64> {
+    fn oldest(&self, buckets: &BTreeMap<i64, Bucket>) -> Option<EventTime> {
         let open = self.order.front().map(|(ts, _)| *ts);
         let late = self.late.peek().map(|Reverse((ts, _))| *ts);
-        let unopened = || buckets.range(self.next_bucket..).next().map(|(_, b)| b.oldest.max(self.floor + 1));
+        let unopened = || buckets.range(self.next_bucket..).next().map(|(_, b)| b.oldest.max(self.floor.just_after()));
         open.into_iter().chain(late).min().or_else(unopened)
     }
 
-    fn insert(&mut self, row: &[u64], ts: i64, left_rows: usize) {
+    fn insert(&mut self, row: &[u64], ts: EventTime, left_rows: usize) {
         if self.rows.len() / row.len() > 2 * (self.order.len() + self.late.len()) + left_rows {
             self.compact(row.len());
         }
@@ -319,9 +322,9 @@ impl Cursor {
     }
 
     /// The next row with an event time of at most `until`.
-    fn pop(&mut self, until: i64) -> Option<u32> {
-        let open = self.order.front().map_or(i64::MAX, |(ts, _)| *ts);
-        let late = self.late.peek().map_or(i64::MAX, |Reverse((ts, _))| *ts);
+    fn pop(&mut self, until: EventTime) -> Option<u32> {
+        let open = self.order.front().map_or(EventTime::AFTER_ALL, |(ts, _)| *ts);
+        let late = self.late.peek().map_or(EventTime::AFTER_ALL, |Reverse((ts, _))| *ts);
         if open.min(late) > until {
             None
         } else if open <= late {
@@ -335,7 +338,7 @@ impl Cursor {
     fn open(&mut self, at: i64, rows: Vec<u64>, lanes: usize) {
         self.next_bucket = at + 1;
         let first = (self.rows.len() / lanes) as u32;
-        let times = rows.chunks_exact(lanes).map(|row| row[0] as i64);
+        let times = rows.chunks_exact(lanes).map(time_of);
         let mut order: Vec<_> =
             (first..).zip(times).map(|(n, ts)| (ts, n)).filter(|(ts, _)| *ts > self.floor).collect();
         order.sort_unstable();
@@ -350,14 +353,16 @@ impl Cursor {
     }
 }
 
-/// The first multiple of `tick` at or after `t`, both in microseconds.
-///
-/// ```
-/// use headwater_operators::ledger::up;
-/// assert_eq!([up(-3, 10), up(0, 10), up(1, 10), up(10, 10)], [0, 0, 10, 10]);
-/// ```
-pub fn up(t: i64, tick: i64) -> i64 {
-    t.div_euclid(tick).saturating_add(i64::from(t.rem_euclid(tick) != 0)).saturating_mul(tick)
+/// The event time of a row.
+#[inline]
+pub fn time_of(row: &[u64]) -> EventTime {
+    EventTime::from_us(row[0] as i64)
+}
+
+/// The number of the bucket of a time.
+#[inline]
+fn bucket_of(ts: EventTime, span: Span) -> i64 {
+    ts.us().div_euclid(span.us())
 }
 
 /// Segments in memory, for tests and for groups whose events are few.
@@ -395,53 +400,56 @@ mod tests {
         let mut rng = rand::rngs::StdRng::seed_from_u64(3);
         for case in 0..300 {
             let tick = [1, 7, 100][case % 3];
+            let (every, at) = (Span::from_us(tick), Tick::from_us);
+            let up = |us| Tick::up(at(us), every).us();
             let windows: Vec<i64> = [vec![50], vec![10, 300], vec![1000, 5000, 5001]][rng.random_range(0..3)].clone();
-            let start = up(rng.random_range(-500..500), tick);
+            let spans: Vec<Span> = windows.iter().copied().map(Span::from_us).collect();
+            let start = up(rng.random_range(-500..500));
             let ledger_bytes = if rng.random() { 0 } else { 1 << 20 };
             let limits = Limits { left_rows: 4, ..Limits::with_ledger_bytes(ledger_bytes) };
-            let mut ledger = Ledger::new(&windows, 2, tick, start, Box::new(InMemory::default()), limits);
+            let mut ledger = Ledger::new(&spans, 2, every, at(start), Box::new(InMemory::default()), limits);
             let (mut expected, mut seen) = (Vec::new(), Vec::new());
             let (mut now, mut all, mut chunks) = (start, vec![], vec![]);
             let mut expire = |ledger: &mut Ledger, chunks: &[Vec<u64>], due: i64| {
-                while let Some(chunk) = ledger.due_chunk(due) {
+                while let Some(chunk) = ledger.due_chunk(at(due)) {
                     ledger.thaw(&chunks[chunk as usize]).unwrap();
                 }
-                ledger.expire(due, |w, row| seen.push((due, w, row[1]))).unwrap();
+                ledger.expire(at(due), |w, row| seen.push((due, w, row[1]))).unwrap();
             };
             let restarts_at = rng.random_range(0..100);
             for n in 0..60u64 {
                 if n > 20 {
                     now += tick * rng.random_range(0..4) * rng.random_range(1..20);
-                    while let Some(due) = ledger.next_due().filter(|due| *due <= now) {
+                    while let Some(due) = ledger.next_due().map(Time::us).filter(|due| *due <= now) {
                         expire(&mut ledger, &chunks, due);
-                        ledger.settle(due).unwrap();
+                        ledger.settle(at(due)).unwrap();
                     }
-                    ledger.settle(now).unwrap();
+                    ledger.settle(at(now)).unwrap();
                 }
                 if n == restarts_at {
                     // Another ledger takes its place, and all rows are frozen.
-                    ledger = Ledger::new(&windows, 2, tick, start, Box::new(InMemory::default()), limits);
-                    ledger.settle(now).unwrap();
+                    ledger = Ledger::new(&spans, 2, every, at(start), Box::new(InMemory::default()), limits);
+                    ledger.settle(at(now)).unwrap();
                     chunks = all.chunks(2 * rng.random_range(1..30)).map(<[u64]>::to_vec).collect();
                     for (chunk, rows) in (0..).zip(&chunks) {
-                        let times = || rows.iter().step_by(2).map(|ts| *ts as i64);
+                        let times = || rows.chunks_exact(2).map(time_of);
                         ledger.freeze(chunk, times().min().unwrap(), times().max().unwrap());
                     }
-                    while let Some(chunk) = ledger.due_chunk(now) {
+                    while let Some(chunk) = ledger.due_chunk(at(now)) {
                         ledger.thaw(&chunks[chunk as usize]).unwrap();
                     }
                 }
                 let ts = now - rng.random_range(0..windows[windows.len() - 1] + 100) / rng.random_range(1..50);
                 for (w, length) in windows.iter().enumerate() {
-                    let due = up(ts + length, tick);
+                    let due = up(ts + length);
                     if due > now {
                         expected.push((due, w, n));
                     }
                 }
-                ledger.insert(&[ts as u64, n], now).unwrap();
+                ledger.insert(&[ts as u64, n], at(now)).unwrap();
                 all.extend([ts as u64, n]);
             }
-            while let Some(due) = ledger.next_due() {
+            while let Some(due) = ledger.next_due().map(Time::us) {
                 expire(&mut ledger, &chunks, due);
             }
             seen.sort();

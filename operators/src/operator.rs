@@ -10,6 +10,7 @@ use std::rc::Rc;
 
 use differential_dataflow::operators::arrange::Arranged;
 use differential_dataflow::trace::TraceReader;
+use headwater_clocks::Tick;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
@@ -28,13 +29,13 @@ use crate::reduce::reduce_rows;
 /// The operators' outputs. A frontier of `f` says that the ticks before `f` are finished.
 pub struct Outputs<'scope> {
     /// Every change at every tick, of the groups that a changelog asks for, addressed to worker 0.
-    pub changes: Stream<'scope, i64, Vec<Routed>>,
+    pub changes: Stream<'scope, Tick, Vec<Routed>>,
     /// Newest rows, of the groups that a store asks for, left where they are.
-    pub rows: Stream<'scope, i64, Vec<Routed>>,
+    pub rows: Stream<'scope, Tick, Vec<Routed>>,
     /// What stores have, at every tick, of the groups on which something is built, left where it is.
-    pub contents: Stream<'scope, i64, Vec<Routed>>,
+    pub contents: Stream<'scope, Tick, Vec<Routed>>,
     /// Nothing: it follows all groups.
-    pub finished: Stream<'scope, i64, Vec<()>>,
+    pub finished: Stream<'scope, Tick, Vec<()>>,
     /// Wake the operators, for whoever tells them something.
     pub activators: Vec<Rc<Activator>>,
 }
@@ -44,7 +45,7 @@ pub type RowsOf<'scope> = (u32, Arranged<'scope, RowTrace>);
 
 /// See `arrange::arrange_events`. `states`: of this worker, by group; everything is loaded.
 pub fn windows<'scope>(
-    events: Stream<'scope, i64, Vec<Routed>>,
+    events: Stream<'scope, Tick, Vec<Routed>>,
     states: &[SharedState],
     control: &SharedControl,
 ) -> Outputs<'scope> {
@@ -58,7 +59,7 @@ pub fn windows<'scope>(
 /// The rows of some groups, of all that there are, and what wakes their operator. A group's rows may be read while others are still to be
 /// made of them.
 pub fn rows<'scope>(
-    events: Stream<'scope, i64, Vec<Routed>>,
+    events: Stream<'scope, Tick, Vec<Routed>>,
     numbers: &[u32],
     states: &[SharedState],
     control: &SharedControl,
@@ -73,7 +74,7 @@ pub fn rows<'scope>(
 
 /// What sinks are told of the rows of all groups.
 pub fn outputs<'scope>(
-    scope: Scope<'scope, i64>,
+    scope: Scope<'scope, Tick>,
     rows: &[RowsOf<'scope>],
     states: &[SharedState],
     control: &SharedControl,
@@ -133,8 +134,8 @@ impl Told {
             Told::Contents(contents) => contents,
             Told::Newest(newest, control) => {
                 let control = control.borrow();
-                newest.refresh(control.full_refresh);
-                newest.ask_by(control.last_tick.unwrap_or(i64::MAX));
+                control.full_refresh.into_iter().for_each(|asked| newest.refresh(asked));
+                newest.ask_by(control.last_tick.unwrap_or(Tick::AFTER_ALL));
                 newest
             }
         }
@@ -147,7 +148,7 @@ pub fn read_rows<'scope, S: Readable + 'static>(
     (to, group): (u64, u32),
     state: Rc<RefCell<S>>,
     mut told: Told,
-) -> (Stream<'scope, i64, Vec<Routed>>, Activator) {
+) -> (Stream<'scope, Tick, Vec<Routed>>, Activator) {
     let (scope, mut trace) = (rows.stream.scope(), rows.trace);
     let mut builder = OperatorBuilder::new(told.name().to_owned(), scope);
     let activator = scope.activator_for(builder.operator_info().address);
@@ -168,11 +169,11 @@ pub fn read_rows<'scope, S: Readable + 'static>(
             trace.read_upper(&mut upper);
             let frontier = frontiers[0].frontier().first().copied();
             // What lies before the frontier is here, and what is in the trace may lie beyond it.
-            let done = upper.as_option().copied().max(frontier).unwrap_or(i64::MAX).saturating_sub(1);
+            let done = upper.as_option().copied().max(frontier).unwrap_or(Tick::AFTER_ALL).just_before();
             {
                 let mut state = state.borrow_mut();
                 let reader = told.reader();
-                let mut read = |batch, at: &Capability<i64>| {
+                let mut read = |batch, at: &Capability<Tick>| {
                     let changes = reader.read(batch, &trace, done, &state.keys());
                     for columns in changes.into_iter().map(Columns::from) {
                         output.activate().session(at).give(Routed { to, group, set: 0, columns });

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use differential_dataflow::operators::arrange::Arranged;
 use differential_dataflow::operators::reduce::{ReduceTactic, reduce_with_tactic};
 use differential_dataflow::trace::{Description, Span};
+use headwater_clocks::Tick;
 use timely::progress::Antichain;
 
 use crate::arrange::ArrangedMoves;
@@ -26,21 +27,21 @@ struct Accumulate {
     control: SharedControl,
 }
 
-impl ReduceTactic<i64, Rc<Moves>, RowBatch> for Accumulate {
+impl ReduceTactic<Tick, Rc<Moves>, RowBatch> for Accumulate {
     fn retire(
         &mut self,
         _events: Vec<Rc<Moves>>,
         _rows: Vec<RowBatch>,
         moves: Vec<Rc<Moves>>,
-        lower: &Antichain<i64>,
-        upper: &Antichain<i64>,
-        held: &Antichain<i64>,
-    ) -> (Option<Span<i64, RowBatch>>, Antichain<i64>) {
+        lower: &Antichain<Tick>,
+        upper: &Antichain<Tick>,
+        held: &Antichain<Tick>,
+    ) -> (Option<Span<Tick, RowBatch>>, Antichain<Tick>) {
         assert!(moves.len() <= 1, "{} batches at once: they are done one by one", moves.len());
         let (Some(moves), Some(first)) = (moves.first(), lower.as_option()) else { return (None, Antichain::new()) };
         match self.state.borrow_mut().apply(moves, *first) {
             Ok(rows) => {
-                let bounds = Description::new(lower.clone(), upper.clone(), Antichain::from_elem(i64::MIN));
+                let bounds = Description::new(lower.clone(), upper.clone(), Antichain::from_elem(Tick::BEFORE_ALL));
                 (rows.map(|rows| Span::new(bounds, Some(rows))), Antichain::new())
             }
             Err(fault) => {

@@ -4,6 +4,7 @@ use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use differential_dataflow::operators::arrange::{TraceAgent, TraceWriter};
 use differential_dataflow::trace::{Description, Span, Trace, TraceReader};
+use headwater_clocks::Tick;
 use timely::dataflow::operators::generic::OperatorInfo;
 use timely::progress::{Antichain, Stamp};
 
@@ -14,6 +15,7 @@ use crate::ledger::SegmentError;
 /// A group's state, its rows, and what reads them.
 ///
 /// ```
+/// use headwater_clocks::{Span, Tick};
 /// use headwater_operators::key_codec::KeyCodec;
 /// use headwater_operators::ledger::InMemory;
 /// use headwater_operators::limits::Limits;
@@ -26,8 +28,8 @@ use crate::ledger::SegmentError;
 /// use std::sync::Arc;
 ///
 /// // tx = count over 10us, by a text
-/// let tx = ColumnPlan { name: "tx".into(), aggregate: "count".parse()?, input: None, length: Some(10) };
-/// let plan = Plan::trailing(vec![tx], vec![], 1, 0);
+/// let tx = ColumnPlan { name: "tx".into(), aggregate: "count".parse()?, input: None, length: Some(Span::from_us(10)) };
+/// let plan = Plan::trailing(vec![tx], vec![], Span::from_us(1), Tick::from_us(0));
 /// let columns = [("tx".to_owned(), result_types(&plan.columns, &plan.inputs)[0].clone())];
 /// let schema = changes::schema(&[("card".to_owned(), DataType::Utf8)], false, &columns);
 /// let codec = KeyCodec::new(&[DataType::Utf8])?;
@@ -40,8 +42,9 @@ use crate::ledger::SegmentError;
 ///
 /// let time = Int64Array::from(vec![3]); // it happens at 3, and is visible at once
 /// let batch = events::batch(&events::schema(&[], false), key, time.clone(), time, None, vec![])?;
-/// group.state.insert(0, &batch, i64::MIN)?;
-/// assert_eq!(group.advance(20, 1000)?, 20);
+/// group.state.insert(0, &batch, Tick::BEFORE_ALL)?;
+/// let end = Tick::from_us(20);
+/// assert_eq!(group.advance(end, 1000)?, end);
 /// let changes = group.take_changes().expect("a row that came at tick 3 and went at 13");
 /// assert_eq!(changes["_time"].as_primitive::<Int64Type>().values(), &[3, 13]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -52,7 +55,7 @@ pub struct Standalone {
     trace: RowTrace,
     writer: TraceWriter<RowSpine>,
     /// Where the next batch begins.
-    lower: i64,
+    lower: Tick,
     changelog: Option<Changelog>,
     newest: Option<Newest>,
     changes: Vec<RecordBatch>,
@@ -65,7 +68,7 @@ impl Standalone {
         let info = OperatorInfo::new(0, 0, [].into());
         let (trace, writer) = TraceAgent::new(RowSpine::new(info.clone(), None, None), info, None);
         let (changelog, newest) = (state.changelog(), state.newest());
-        Standalone { state, trace, writer, lower: i64::MIN, changelog, newest, changes: vec![], rows: vec![] }
+        Standalone { state, trace, writer, lower: Tick::BEFORE_ALL, changelog, newest, changes: vec![], rows: vec![] }
     }
 
     /// Finishes ticks up to `to`, in order, until about `budget` events have come or gone, or rows have. Returns the last tick up to
@@ -73,7 +76,7 @@ impl Standalone {
     ///
     /// # Errors
     /// A segment of the ledger could not be read or written.
-    pub fn advance(&mut self, to: i64, mut budget: usize) -> Result<i64, SegmentError> {
+    pub fn advance(&mut self, to: Tick, mut budget: usize) -> Result<Tick, SegmentError> {
         while self.lower <= to && budget > 0 {
             match self.state.advance(to, budget)? {
                 None => self.read(None, to),
@@ -87,16 +90,16 @@ impl Standalone {
         Ok(self.done().min(to))
     }
 
-    fn done(&self) -> i64 {
-        self.lower.saturating_sub(1)
+    fn done(&self) -> Tick {
+        self.lower.just_before()
     }
 
     /// Puts differences into the trace, and has them read.
-    fn read(&mut self, rows: Option<RowBatch>, done: i64) {
-        let [lower, upper, since] = [self.lower, done.saturating_add(1), i64::MIN].map(Antichain::from_elem);
-        let stamp = rows.iter().map(|_| self.lower).collect::<Stamp<i64>>();
+    fn read(&mut self, rows: Option<RowBatch>, done: Tick) {
+        let [lower, upper, since] = [self.lower, done.just_after(), Tick::BEFORE_ALL].map(Antichain::from_elem);
+        let stamp = rows.iter().map(|_| self.lower).collect::<Stamp<Tick>>();
         self.writer.insert(Span::new(Description::new(lower, upper.clone(), since), rows.clone()), stamp);
-        self.lower = done.saturating_add(1);
+        self.lower = done.just_after();
         let keys = self.state.keys();
         if let Some(changelog) = &mut self.changelog {
             self.changes.extend(changelog.read(rows.as_ref(), &self.trace, done, &keys));
@@ -109,12 +112,12 @@ impl Standalone {
     }
 
     /// No tick follows this one: by then rows are asked for.
-    pub fn ask_by(&mut self, last: i64) {
+    pub fn ask_by(&mut self, last: Tick) {
         self.newest.iter_mut().for_each(|newest| newest.ask_by(last));
     }
 
     /// From this tick on every row is given once more. `number`: greater than that of the last time.
-    pub fn refresh(&mut self, number: u64, from: i64) {
+    pub fn refresh(&mut self, number: u64, from: Tick) {
         self.newest.iter_mut().for_each(|newest| newest.refresh((number, from)));
     }
 

@@ -12,6 +12,8 @@
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
+use headwater_clocks::{Eff, EventTime, Offset};
+
 use crate::keys::Interner;
 
 /// The columns of a version that are looked up.
@@ -30,22 +32,22 @@ pub type Pick = Option<Rc<Row>>;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Place {
     /// In a history that says no offsets, which lies before the stream: by effective time, then event time, then the greater row.
-    History(i64, Option<i64>, Box<[u8]>),
+    History(Eff, Option<EventTime>, Box<[u8]>),
     /// By offset.
-    Log(i64),
+    Log(Offset),
 }
 
 /// A version of a key's row, or of its absence.
 #[derive(Clone, Debug)]
 pub struct Version {
     /// From when on it is in force.
-    pub from: i64,
+    pub from: EventTime,
     /// Which of those that are in force from one time on.
     pub place: Place,
     /// `None`: it removes the row.
     pub row: Pick,
     /// By which it came: none that comes later has a smaller one.
-    pub eff: i64,
+    pub eff: Eff,
 }
 
 /// A span of time in which another version of a key's row is in force than before.
@@ -54,25 +56,30 @@ pub struct Changed {
     /// The number of the key.
     pub key: u32,
     /// The first time.
-    pub from: i64,
+    pub from: EventTime,
     /// Past the last time; `None`: there is no end.
-    pub until: Option<i64>,
+    pub until: Option<EventTime>,
 }
 
 /// The versions of a table that can still be asked for.
 ///
 /// ```
 /// use std::rc::Rc;
+/// use headwater_clocks::{Eff, EventTime, Offset};
 /// use headwater_operators::table::{Changed, Place, Row, Table, Version};
 ///
+/// let ts = EventTime::from_us;
 /// let rate = |rate: u8| Some(Rc::new(Row { values: [rate].into(), undecoded: None }));
+/// let version = |from, offset, row, eff| {
+///     Version { from: ts(from), place: Place::Log(Offset::at(offset)), row, eff: Eff::from_us(eff) }
+/// };
 /// let mut table = Table::default();
-/// table.insert(b"m1", Version { from: 900, place: Place::Log(0), row: rate(2), eff: 900 });
-/// let changed = table.insert(b"m1", Version { from: 1015, place: Place::Log(1), row: rate(3), eff: 1040 });
-/// assert_eq!(changed, Some(Changed { key: 0, from: 1015, until: None }));
-/// assert_eq!([1010, 1020].map(|at| table.pick(b"m1", at)), [rate(2), rate(3)]);
-/// assert_eq!(table.pick(b"m2", 1020), None);
-/// table.forget(1015); // nobody asks for what was before
+/// table.insert(b"m1", version(900, 0, rate(2), 900));
+/// let changed = table.insert(b"m1", version(1015, 1, rate(3), 1040));
+/// assert_eq!(changed, Some(Changed { key: 0, from: ts(1015), until: None }));
+/// assert_eq!([1010, 1020].map(|at| table.pick(b"m1", ts(at))), [rate(2), rate(3)]);
+/// assert_eq!(table.pick(b"m2", ts(1020)), None);
+/// table.forget(ts(1015)); // nobody asks for what was before
 /// assert_eq!(table.len(), 1);
 /// ```
 pub struct Table {
@@ -80,7 +87,7 @@ pub struct Table {
     entries: Vec<Entry>,
     versions: usize,
     /// By when a version is superseded by the next one of its key. It may have been forgotten by then.
-    superseded: BTreeSet<(i64, u32)>,
+    superseded: BTreeSet<(EventTime, u32)>,
 }
 
 /// What is known of a key.
@@ -137,12 +144,12 @@ impl Table {
     }
 
     /// What is in force of a key at a time.
-    pub fn pick(&self, key: &[u8], at: i64) -> Pick {
+    pub fn pick(&self, key: &[u8], at: EventTime) -> Pick {
         self.keys.find(key).and_then(|number| self.pick_of(number, at))
     }
 
     /// The same of the key of a number.
-    pub fn pick_of(&self, number: u32, at: i64) -> Pick {
+    pub fn pick_of(&self, number: u32, at: EventTime) -> Pick {
         let versions = &self.entries[number as usize].versions;
         let last = versions.partition_point(|version| version.from <= at).checked_sub(1)?;
         versions[last].row.clone()
@@ -167,7 +174,7 @@ impl Table {
     }
 
     /// Nobody asks any more for what was in force before `bound` alone, but for the last version before it.
-    pub fn forget(&mut self, bound: i64) {
+    pub fn forget(&mut self, bound: EventTime) {
         while let Some((_, number)) = self.superseded.pop_first_if(|(from, _)| *from <= bound) {
             let versions = &mut self.entries[number as usize].versions;
             let last = versions.partition_point(|version| version.from <= bound).saturating_sub(1);
@@ -230,17 +237,19 @@ mod tests {
     fn agrees_with_a_search() {
         let mut rng = rand::rngs::StdRng::seed_from_u64(11);
         for _ in 0..300 {
+            let ts = EventTime::from_us;
             let (mut table, mut all) = (Table::default(), Vec::<(u8, Version)>::new());
             let mut bound = 0;
             for offset in 0..60 {
                 let key = rng.random_range(0..3u8);
                 let row = rng.random_bool(0.8).then(|| Rc::new(Row { values: [offset as u8].into(), undecoded: None }));
                 let from = bound + rng.random_range(0..20);
-                let version = Version { from, place: Place::Log(offset), row, eff: offset };
-                let before: Vec<Pick> = (bound..bound + 25).map(|at| table.pick(&[key], at)).collect();
+                let version =
+                    Version { from: ts(from), place: Place::Log(Offset::at(offset)), row, eff: Eff::from_us(offset) };
+                let before: Vec<Pick> = (bound..bound + 25).map(|at| table.pick(&[key], ts(at))).collect();
                 let changed = table.insert(&[key], version.clone());
                 all.push((key, version));
-                for (at, before) in (bound..).zip(before) {
+                for (at, before) in (bound..).map(ts).zip(before) {
                     let versions = all.iter().filter(|(of, v)| *of == key && v.from <= at);
                     let expected = versions.max_by_key(|(_, v)| (v.from, &v.place)).and_then(|(_, v)| v.row.clone());
                     let found = table.pick(&[key], at);
@@ -250,10 +259,10 @@ mod tests {
                 }
                 if rng.random_bool(0.2) {
                     bound += rng.random_range(0..10);
-                    table.forget(bound);
+                    table.forget(ts(bound));
                 }
             }
-            table.forget(i64::MAX);
+            table.forget(EventTime::AFTER_ALL);
             assert!(table.len() <= 3 && table.iter().all(|(_, version)| version.row.is_some()));
         }
     }
@@ -262,9 +271,11 @@ mod tests {
     fn a_key_stays_while_it_is_held() {
         let mut table = Table::default();
         let held = table.hold(b"a");
-        table.insert(b"a", Version { from: 1, place: Place::Log(0), row: None, eff: 1 });
-        table.insert(b"a", Version { from: 2, place: Place::Log(1), row: None, eff: 1 });
-        table.forget(10);
+        for at in [1, 2] {
+            let (from, place) = (EventTime::from_us(at), Place::Log(Offset::at(at)));
+            table.insert(b"a", Version { from, place, row: None, eff: Eff::from_us(1) });
+        }
+        table.forget(EventTime::from_us(10));
         assert_eq!((table.len(), table.hold(b"b")), (0, 1), "the number of a is not free");
         table.release(held);
         assert_eq!(table.hold(b"c"), held);

@@ -258,14 +258,20 @@ enum Build {
 }
 
 impl Column {
-    /// An empty one, of a type that a result can have.
+    /// An empty one.
+    ///
+    /// # Panics
+    /// On a type that no result can have.
     pub fn new(data_type: &DataType) -> Column {
-        let build = match data_type {
-            DataType::Boolean => Build::Bool(BooleanBuilder::new()),
-            DataType::Decimal128(_, _) => Build::Decimal(Decimal128Builder::new().with_data_type(data_type.clone())),
-            DataType::Utf8 => Build::Text(StringBuilder::new()),
-            DataType::List(item) => Build::List(Box::new(Column::new(item.data_type())), vec![], vec![]),
-            _ => Build::Word(Vec::new()),
+        let build = match (Kind::of(data_type), data_type) {
+            (Some(Kind::Bool), _) => Build::Bool(BooleanBuilder::new()),
+            (Some(Kind::Int | Kind::UInt | Kind::Float), _) => Build::Word(Vec::new()),
+            (Some(Kind::Decimal { .. }), _) => {
+                Build::Decimal(Decimal128Builder::new().with_data_type(data_type.clone()))
+            }
+            (Some(Kind::Text), _) => Build::Text(StringBuilder::new()),
+            (None, DataType::List(item)) => Build::List(Box::new(Column::new(item.data_type())), vec![], vec![]),
+            (None, other) => panic!("a column of type {other}"),
         };
         Column { data_type: data_type.clone(), build }
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use headwater_connectors::format::text::format_time;
+use headwater_clocks::format_time;
 use serde_json::Value;
 
 use super::scenario::{Record, Scenario};

@@ -5,6 +5,7 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::time::Duration;
 
 use arrow::datatypes::DataType;
+use headwater_clocks::Span;
 use headwater_connectors::sink::redis::{RedisLookup, claim, marks};
 use headwater_connectors::sink::{GroupShape, Lookup, RowWindows};
 use headwater_operators::changes;
@@ -59,7 +60,7 @@ impl Target for Redis {
             let schema = changes::schema(&[column("card", DataType::Utf8)], windows.is_some(), &columns);
             GroupShape { name: name.into(), keys: 1, windows, schema }
         };
-        let groups = [group("f", None), group("w", Some(RowWindows { retain_us: 1, size_us: None }))];
+        let groups = [group("f", None), group("w", Some(RowWindows { retain: Span::from_us(1), size: None }))];
         asked(input, |url| drop(claim(url, "fuzz", Some(1))));
         asked(input, |url| drop(marks(url, "fuzz", "f")));
         let lookup = |url: &str| RedisLookup::open(url, "fuzz", &groups).unwrap();

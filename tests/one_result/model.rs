@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use headwater_connectors::format::text::format_time;
+use headwater_clocks::format_time;
 
 #[derive(Clone, Debug)]
 pub struct Event {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
+use headwater_clocks::{Span, Tick};
 use headwater_connectors::Wanted;
 use headwater_connectors::format::json::JsonDecoder;
 use headwater_connectors::format::text::Object;
@@ -56,6 +57,10 @@ const STEP: usize = 2_000;
 /// Microseconds between two events, and between two ticks.
 const PACE: i64 = 1_000;
 const TICK: i64 = 10_000;
+
+fn span(us: i64) -> Span {
+    Span::from_us(us)
+}
 const KEYS: u32 = 1_000;
 
 fn decode(count: usize) {
@@ -114,7 +119,7 @@ const INPUTS: [DataType; 2] = [DataType::Float64, DataType::Utf8];
 
 /// Steps of so many events. `shortest`: how many are in the shortest window.
 fn trailing(count: usize, step: usize, shortest: usize) {
-    group(twelve(shortest), count, step, Outputs { changes: false, rows_from: Some(0) });
+    group(twelve(shortest), count, step, Outputs { changes: false, rows_from: Some(Tick::from_us(0)) });
 }
 
 fn changelog(count: usize) {
@@ -124,38 +129,40 @@ fn changelog(count: usize) {
 /// `count`, `sum` and `max` over four windows.
 fn twelve(shortest: usize) -> Plan {
     let columns = ["count", "sum", "max"].into_iter().flat_map(|aggregate| {
-        let length = |n: i64| Some(shortest as i64 * PACE * n);
+        let length = |n: i64| Some(span(shortest as i64 * PACE * n));
         [1, 2, 3, 4].map(|n| column(aggregate, (aggregate != "count").then_some(0), length(n)))
     });
-    Plan::trailing(columns.collect(), INPUTS.to_vec(), TICK, 0)
+    Plan::trailing(columns.collect(), INPUTS.to_vec(), span(TICK), Tick::from_us(0))
 }
 
 fn tumbling(count: usize) {
-    windowed(count, Window::Hopping { size: 100 * PACE, every: 100 * PACE });
+    windowed(count, Window::Hopping { size: span(100 * PACE), every: span(100 * PACE) });
 }
 
 fn hopping(count: usize) {
-    windowed(count, Window::Hopping { size: 400 * PACE, every: 100 * PACE });
+    windowed(count, Window::Hopping { size: span(400 * PACE), every: span(100 * PACE) });
 }
 
 fn session(count: usize) {
-    windowed(count, Window::Session { gap: 500 * PACE });
+    windowed(count, Window::Session { gap: span(500 * PACE) });
 }
 
 fn windowed(count: usize, window: Window) {
     let columns = ["count", "sum", "max"].map(|aggregate| column(aggregate, (aggregate != "count").then_some(0), None));
-    let plan = Plan { window, retain: 1_000 * PACE, ..Plan::trailing(columns.to_vec(), INPUTS.to_vec(), TICK, 0) };
-    group(plan, count, STEP, Outputs { changes: false, rows_from: Some(0) });
+    let retain = span(1_000 * PACE);
+    let plan =
+        Plan { window, retain, ..Plan::trailing(columns.to_vec(), INPUTS.to_vec(), span(TICK), Tick::from_us(0)) };
+    group(plan, count, STEP, Outputs { changes: false, rows_from: Some(Tick::from_us(0)) });
 }
 
 fn distinct(count: usize) {
     let columns =
-        ["count_distinct", "top_k(3)"].map(|aggregate| column(aggregate, Some(1), Some(4 * STEP as i64 * PACE)));
-    let plan = Plan::trailing(columns.to_vec(), INPUTS.to_vec(), TICK, 0);
-    group(plan, count, STEP, Outputs { changes: false, rows_from: Some(0) });
+        ["count_distinct", "top_k(3)"].map(|aggregate| column(aggregate, Some(1), Some(span(4 * STEP as i64 * PACE))));
+    let plan = Plan::trailing(columns.to_vec(), INPUTS.to_vec(), span(TICK), Tick::from_us(0));
+    group(plan, count, STEP, Outputs { changes: false, rows_from: Some(Tick::from_us(0)) });
 }
 
-fn column(aggregate: &str, input: Option<usize>, length: Option<i64>) -> ColumnPlan {
+fn column(aggregate: &str, input: Option<usize>, length: Option<Span>) -> ColumnPlan {
     let aggregate = aggregate.parse().expect("an aggregate");
     ColumnPlan { name: format!("{aggregate}_{length:?}"), aggregate, input, length }
 }
@@ -172,8 +179,8 @@ fn group(plan: Plan, count: usize, step: usize, outputs: Outputs) {
     let (mut rng, schema) = (rng(), events::schema(&INPUTS, windowed));
     for first in (0..count).step_by(step) {
         let batch = batch(&schema, first, step.min(count - first), &mut rng);
-        group.state.insert(0, &batch, i64::MIN).expect("events");
-        group.advance((first + step) as i64 * PACE - TICK, usize::MAX).expect("a ledger in memory");
+        group.state.insert(0, &batch, Tick::BEFORE_ALL).expect("events");
+        group.advance(Tick::from_us((first + step) as i64 * PACE - TICK), usize::MAX).expect("a ledger in memory");
         group.take_rows();
         group.take_changes();
     }

@@ -2,7 +2,9 @@
 
 use std::fmt::Write;
 
-use super::text::{format_time, write_string};
+use headwater_clocks::format_time;
+
+use super::text::write_string;
 use super::value::Value;
 
 /// A value of no type: what it stands in does not decode.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, Fields, Schema, TimeUnit};
+use headwater_clocks::{Arrival, Offset, Time};
 
 use super::builder::Builder;
 use super::value::{Leniency, Value};
@@ -22,14 +23,14 @@ pub trait Envelope {
     /// The record's key.
     fn key(&self) -> Option<&[u8]>;
 
-    /// Its timestamp, in microseconds.
-    fn stamp_us(&self) -> Option<i64>;
+    /// Its timestamp.
+    fn stamp(&self) -> Option<Arrival>;
 
     /// Where it lies.
     fn partition(&self) -> i32;
 
     /// Where it lies in its partition.
-    fn offset(&self) -> i64;
+    fn offset(&self) -> Offset;
 
     /// The last header of this name.
     fn header(&self, name: &str) -> Option<&[u8]>;
@@ -80,9 +81,9 @@ impl Part {
         let bytes = |bytes: Option<&'a [u8]>| bytes.map_or(Value::Null, Value::Bytes);
         match self {
             Part::Key => bytes(around.key()),
-            Part::Stamp => around.stamp_us().map_or(Value::Null, Value::Time),
+            Part::Stamp => around.stamp().map_or(Value::Null, |stamp| Value::Time(stamp.us())),
             Part::Partition => Value::Int(i128::from(around.partition())),
-            Part::Offset => Value::Int(i128::from(around.offset())),
+            Part::Offset => Value::Int(i128::from(around.offset().number())),
             Part::Header(name) => bytes(around.header(name)),
         }
     }
@@ -176,16 +177,16 @@ mod tests {
             Some(b"\xff")
         }
 
-        fn stamp_us(&self) -> Option<i64> {
-            Some(1_500_000)
+        fn stamp(&self) -> Option<Arrival> {
+            Some(Arrival::from_us(1_500_000))
         }
 
         fn partition(&self) -> i32 {
             3
         }
 
-        fn offset(&self) -> i64 {
-            1 << 40
+        fn offset(&self) -> Offset {
+            Offset::at(1 << 40)
         }
 
         fn header(&self, name: &str) -> Option<&[u8]> {

@@ -14,6 +14,8 @@
 //! | a list, a struct, a map | an array, an object, an object by its keys; what is inside as any value of its type | nothing |
 //! | a field that nobody wants | well-formed, and no more | in its place, and no more |
 
+use headwater_clocks::Arrival;
+
 mod as_json;
 pub mod avro;
 pub mod beside;
@@ -23,7 +25,6 @@ pub mod csv;
 mod debezium;
 pub mod json;
 pub(crate) mod keys;
-mod nested;
 pub mod protobuf;
 pub(crate) mod records;
 #[cfg(test)]
@@ -68,6 +69,11 @@ pub trait Format: Debug + Send + Sync {
     /// Whether a record is an object of JSON.
     fn has_objects(&self) -> bool {
         false
+    }
+
+    /// The columns of a record, where the job lists all of them: no record has another.
+    fn listed(&self) -> Option<&[String]> {
+        None
     }
 
     /// Whether it knows which columns there are, and of which type, once it is opened.
@@ -169,8 +175,8 @@ pub struct Decoded {
 pub struct Removal {
     /// Which one of those that were pushed.
     pub record: usize,
-    /// When that was, in microseconds, if it says so.
-    pub at_us: Option<i64>,
+    /// When that was, if it says so.
+    pub at: Option<Arrival>,
 }
 
 /// Reads which format a stream's section names, among its other keys, and that format's keys.

@@ -65,7 +65,7 @@ impl RecordsBuilder {
         let mut tombstones = std::mem::take(&mut self.tombstones);
         let removed_at = (!removals.is_empty()).then(|| {
             let mut times = vec![WITHOUT_STAMP; batch.num_rows()];
-            removals.iter().for_each(|removal| times[removal.record] = removal.at_us.unwrap_or(WITHOUT_STAMP));
+            removals.iter().for_each(|removal| times[removal.record] = removal.at.unwrap_or(WITHOUT_STAMP));
             times.into()
         });
         tombstones.extend(removals.iter().map(|removal| removal.record));

@@ -57,6 +57,10 @@ impl HistoryConfig for Csv {
         &self.path
     }
 
+    fn listed(&self) -> Option<&[String]> {
+        self.layout.columns.as_deref()
+    }
+
     fn open(&self, pinned: Option<&Pinned>) -> Result<Arc<dyn History>> {
         Ok(Arc::new(text::open(&self.path, pinned, self.layout.clone())?))
     }

@@ -3,6 +3,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use arrow::temporal_conversions::timestamp_us_to_datetime;
+use headwater_clocks::{Time, WallClock};
 
 use super::PinnedFile;
 use crate::{Error, Result};
@@ -11,7 +12,7 @@ use crate::{Error, Result};
 pub(crate) fn look(path: &str) -> Result<PinnedFile> {
     let metadata = std::fs::metadata(path).map_err(|e| unavailable(path, &e))?;
     let modified = metadata.modified().map_err(|e| Error::world(format!("reading when {path} was modified"), e))?;
-    Ok(PinnedFile { path: path.into(), size: metadata.len(), etag: None, modified_us: micros(modified) })
+    Ok(PinnedFile { path: path.into(), size: metadata.len(), etag: None, modified: wall_clock(modified) })
 }
 
 /// A file that goes away while it is needed has changed; anything else is the world's fault.
@@ -22,10 +23,12 @@ pub(crate) fn unavailable(path: &str, error: &std::io::Error) -> Error {
     }
 }
 
-fn micros(time: SystemTime) -> i64 {
+/// Floored.
+fn wall_clock(time: SystemTime) -> WallClock {
     match time.duration_since(UNIX_EPOCH) {
-        Ok(after) => i64::try_from(after.as_micros()).unwrap_or(i64::MAX),
-        Err(before) => i64::try_from(before.duration().as_nanos().div_ceil(1000)).map_or(i64::MIN, |us| -us),
+        Ok(after) => i64::try_from(after.as_micros()).map_or(WallClock::AFTER_ALL, WallClock::from_us),
+        Err(before) => i64::try_from(before.duration().as_nanos().div_ceil(1000))
+            .map_or(WallClock::BEFORE_ALL, |us| WallClock::from_us(-us)),
     }
 }
 
@@ -35,7 +38,7 @@ pub(crate) fn check_same(pinned: &PinnedFile, now: &PinnedFile) -> Result<()> {
         && match (&pinned.etag, &now.etag) {
             // Some stores quote an ETag in one answer and not in another.
             (Some(then), Some(now)) => then.trim_matches('"') == now.trim_matches('"'),
-            _ => pinned.modified_us == now.modified_us,
+            _ => pinned.modified == now.modified,
         };
     if same {
         return Ok(());
@@ -57,7 +60,7 @@ pub(super) const WHAT_TO_DO: &str = "What was read of the history may not fit wh
 
 fn describe(file: &PinnedFile) -> String {
     let modified =
-        timestamp_us_to_datetime(file.modified_us).map(|t| format!(", modified {t} UTC")).unwrap_or_default();
+        timestamp_us_to_datetime(file.modified.us()).map(|t| format!(", modified {t} UTC")).unwrap_or_default();
     let etag = file.etag.as_ref().map(|etag| format!(", ETag {etag}")).unwrap_or_default();
     format!("{} bytes{modified}{etag}", file.size)
 }
@@ -67,7 +70,8 @@ mod tests {
     use super::*;
 
     fn file(size: u64, etag: Option<&str>, modified_us: i64) -> PinnedFile {
-        PinnedFile { path: "f".into(), size, etag: etag.map(String::from), modified_us }
+        let modified = WallClock::from_us(modified_us);
+        PinnedFile { path: "f".into(), size, etag: etag.map(String::from), modified }
     }
 
     #[test]

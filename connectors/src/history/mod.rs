@@ -22,6 +22,7 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
+use headwater_clocks::WallClock;
 use serde::{Deserialize, Serialize};
 
 use crate::settings::{Endpoint, Kind, Settings};
@@ -54,6 +55,11 @@ pub trait HistoryConfig: Debug + Send + Sync {
     /// Whether it reads what lies at a place.
     fn reads(&self, place: &Endpoint) -> bool {
         place.file().is_some_and(|path| find::means_file(self.path(), path))
+    }
+
+    /// The columns of its rows, where the job lists all of them: no file has another.
+    fn listed(&self) -> Option<&[String]> {
+        None
     }
 
     /// Finds its files, or takes those that were pinned.
@@ -102,8 +108,9 @@ pub struct PinnedFile {
     pub size: u64,
     /// As its object store names this version of it.
     pub etag: Option<String>,
-    /// When it was modified last, in microseconds since 1970.
-    pub modified_us: i64,
+    /// When it was modified last.
+    #[serde(rename = "modified_us")]
+    pub modified: WallClock,
 }
 
 /// A unit of reading, given to one worker: a row group, or a whole file.

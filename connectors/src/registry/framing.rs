@@ -74,6 +74,8 @@ impl fmt::Display for WriterId {
 
 #[cfg(test)]
 mod tests {
+    use headwater_clocks::{Arrival, Offset};
+
     use super::*;
     use crate::format::Envelope;
 
@@ -84,7 +86,7 @@ mod tests {
             None
         }
 
-        fn stamp_us(&self) -> Option<i64> {
+        fn stamp(&self) -> Option<Arrival> {
             None
         }
 
@@ -92,8 +94,8 @@ mod tests {
             0
         }
 
-        fn offset(&self) -> i64 {
-            0
+        fn offset(&self) -> Offset {
+            Offset::at(0)
         }
 
         fn header(&self, name: &str) -> Option<&[u8]> {

@@ -5,12 +5,13 @@
 //! ```
 
 use arrow::array::RecordBatch;
+use headwater_clocks::{EventTime, Tick, Time, write_time};
 
 use super::GroupShape;
 use super::changes::Changes;
 use super::lines::{LineMeta, LineSink};
 use crate::Result;
-use crate::format::text::{write_string, write_time};
+use crate::format::text::write_string;
 
 /// How the changes of a job's groups are written.
 pub struct Changelog {
@@ -41,7 +42,7 @@ impl Changelog {
             let (head, row) = (&self.heads[*group], line.row as usize);
             text.clear();
             write_line(&mut text, head, changes, row);
-            to.write(&text, &LineMeta { key: &|out| write_key(out, head, changes, row), time_us: None })?;
+            to.write(&text, &LineMeta { key: &|out| write_key(out, head, changes, row), time: None })?;
         }
         Ok(())
     }
@@ -53,10 +54,10 @@ struct Sorted {
 }
 
 struct Line {
-    time: i64,
+    time: Tick,
     group: u32,
     diff: i8,
-    start: i64,
+    start: Option<EventTime>,
     /// The key's JSON text, in the arena.
     key: (usize, usize),
     view: u32,
@@ -66,16 +67,16 @@ struct Line {
 impl Sorted {
     fn new(views: &[(usize, Changes)]) -> Sorted {
         let mut keys = Vec::new();
-        let mut lines = Vec::with_capacity(views.iter().map(|(_, c)| c.times.len()).sum());
+        let mut lines = Vec::with_capacity(views.iter().map(|(_, c)| c.len()).sum());
         for (view, (group, changes)) in views.iter().enumerate() {
-            for row in 0..changes.times.len() {
+            for row in 0..changes.len() {
                 let from = keys.len();
                 changes.key.write(&mut keys, row);
                 lines.push(Line {
-                    time: changes.times[row],
+                    time: changes.time(row),
                     group: *group as u32,
                     diff: changes.diffs[row],
-                    start: changes.window(row).map_or(0, |(start, _)| start),
+                    start: changes.window(row).map(|(start, _)| start),
                     key: (from, keys.len()),
                     view: view as u32,
                     row: row as u32,
@@ -95,13 +96,13 @@ fn write_line(out: &mut Vec<u8>, head: &[u8], changes: &Changes, row: usize) {
     changes.key.write(out, row);
     if let Some((start, end)) = changes.window(row) {
         out.extend_from_slice(b",\"window\":{\"start\":\"");
-        write_time(out, start);
+        write_time(out, start.us());
         out.extend_from_slice(b"\",\"end\":\"");
-        write_time(out, end);
+        write_time(out, end.us());
         out.extend_from_slice(b"\"}");
     }
     out.extend_from_slice(b",\"time\":\"");
-    write_time(out, changes.times[row]);
+    write_time(out, changes.time(row).us());
     out.extend_from_slice(if changes.diffs[row] < 0 { b"\",\"diff\":-1,\"row\":" } else { b"\",\"diff\":1,\"row\":" });
     changes.row.write(out, row);
     out.push(b'}');
@@ -114,7 +115,7 @@ fn write_key(out: &mut Vec<u8>, head: &[u8], changes: &Changes, row: usize) {
     changes.key.write(out, row);
     if let Some((start, _)) = changes.window(row) {
         out.extend_from_slice(b",\"window\":\"");
-        write_time(out, start);
+        write_time(out, start.us());
         out.push(b'"');
     }
     out.push(b'}');

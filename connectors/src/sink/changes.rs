@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use arrow::array::types::{Int8Type, Int64Type, TimestampMicrosecondType};
 use arrow::array::{AsArray, RecordBatch};
+use headwater_clocks::{EventTime, Tick};
 
 use super::{GroupShape, RowText};
 use crate::format::text::Object;
@@ -17,7 +18,7 @@ pub fn texts(shape: &GroupShape, batch: &RecordBatch) -> Vec<RowText> {
 pub(super) struct Changes<'a> {
     pub key: Object<'a>,
     pub row: Object<'a>,
-    pub times: &'a [i64],
+    times: &'a [i64],
     pub diffs: &'a [i8],
     windows: Option<(&'a [i64], &'a [i64])>,
 }
@@ -35,17 +36,26 @@ impl<'a> Changes<'a> {
         }
     }
 
-    /// Start and end of a row's window, in microseconds.
-    pub fn window(&self, row: usize) -> Option<(i64, i64)> {
-        self.windows.map(|(starts, ends)| (starts[row], ends[row]))
+    pub fn len(&self) -> usize {
+        self.times.len()
+    }
+
+    /// The tick of a change.
+    pub fn time(&self, row: usize) -> Tick {
+        Tick::from_us(self.times[row])
+    }
+
+    /// Start and end of a row's window.
+    pub fn window(&self, row: usize) -> Option<(EventTime, EventTime)> {
+        self.windows.map(|(starts, ends)| (EventTime::from_us(starts[row]), EventTime::from_us(ends[row])))
     }
 
     /// The last change of each key and window, in the batch's order, with what `write_key` calls it. Of two changes at
     /// one tick the row that now is comes last, whatever their order.
     pub fn newest(&self, write_key: impl Fn(&mut Vec<u8>, usize)) -> Vec<(Vec<u8>, usize)> {
-        let mut newest: HashMap<Vec<u8>, usize> = HashMap::with_capacity(self.times.len());
+        let mut newest: HashMap<Vec<u8>, usize> = HashMap::with_capacity(self.len());
         let mut key = Vec::new();
-        for row in 0..self.times.len() {
+        for row in 0..self.len() {
             key.clear();
             write_key(&mut key, row);
             match newest.get_mut(&key) {
@@ -68,10 +78,10 @@ impl<'a> Changes<'a> {
             object.write(&mut out, row);
             String::from_utf8(out).expect("JSON is text")
         };
-        RowText { key: text(&self.key), window: self.window(row), row: text(&self.row), changed_at_us: self.times[row] }
+        RowText { key: text(&self.key), window: self.window(row), row: text(&self.row), changed_at: self.time(row) }
     }
 
-    fn order(&self, row: usize) -> (i64, i8) {
-        (self.times[row], self.diffs[row])
+    fn order(&self, row: usize) -> (Tick, i8) {
+        (self.time(row), self.diffs[row])
     }
 }

@@ -10,10 +10,11 @@ use std::path::Path;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use headwater_clocks::{Arrival, Offset, Span, Tick, Time, write_time};
 use serde::{Deserialize, Serialize};
 
 use super::lines::{LineMeta, LineSink};
-use crate::format::text::{write_string, write_time};
+use crate::format::text::write_string;
 use crate::{Error, Result};
 
 /// A record that could not be used, and why. It travels to the process that writes it.
@@ -26,13 +27,13 @@ pub struct DeadLetter {
     /// Where it lies: of a stream's record, and of a history's row where the seam is by offset.
     pub partition: Option<i32>,
     /// See `partition`.
-    pub offset: Option<i64>,
-    /// In microseconds since 1970.
-    pub arrival_us: Option<i64>,
+    pub offset: Option<Offset>,
+    /// Where it has one.
+    pub arrival: Option<Arrival>,
     /// The record as it was read; of a Parquet row, its JSON.
     pub payload: Vec<u8>,
     /// Of reason `late` only; within it `None` where it is not known.
-    pub late_by_us: Option<Option<i64>>,
+    pub late_by: Option<Option<Span>>,
 }
 
 impl DeadLetter {
@@ -63,7 +64,7 @@ impl DeadLetter {
         out.extend_from_slice(b"{\"source\":");
         write_string(out, &self.source);
         number(out, "partition", self.partition.map(i64::from));
-        number(out, "offset", self.offset);
+        number(out, "offset", self.offset.map(Offset::number));
         out.push(b'}');
     }
 
@@ -73,19 +74,19 @@ impl DeadLetter {
         out.extend_from_slice(b",\"reason\":");
         write_string(out, &self.reason);
         number(out, "partition", self.partition.map(i64::from));
-        number(out, "offset", self.offset);
+        number(out, "offset", self.offset.map(Offset::number));
         out.extend_from_slice(b",\"arrival\":");
-        match self.arrival_us {
-            Some(us) => {
+        match self.arrival {
+            Some(a) => {
                 out.push(b'"');
-                write_time(out, us);
+                write_time(out, a.us());
                 out.push(b'"');
             }
             None => out.extend_from_slice(b"null"),
         }
         payload(out);
-        if let Some(late_by_us) = self.late_by_us {
-            number(out, "late_by_us", late_by_us);
+        if let Some(late_by) = self.late_by {
+            number(out, "late_by_us", late_by.map(Span::us));
         }
         out.push(b'}');
     }
@@ -97,16 +98,16 @@ fn number(out: &mut Vec<u8>, name: &str, value: Option<i64>) {
 }
 
 /// Writes dead letters, each with the tick at which it was told (`None`: before the first one, of the history).
-pub fn write(to: &mut dyn LineSink, dead_letters: &[(Option<i64>, DeadLetter)]) -> Result<()> {
+pub fn write(to: &mut dyn LineSink, dead_letters: &[(Option<Tick>, DeadLetter)]) -> Result<()> {
     let mut line = Vec::new();
-    for (time_us, letter) in dead_letters {
+    for (time, letter) in dead_letters {
         line.clear();
         letter.write(&mut line);
         if line.len() > to.line_bytes_max() {
             line.clear();
             letter.write_without_payload(&mut line);
         }
-        to.write(&line, &LineMeta { key: &|out| letter.write_key(out), time_us: *time_us })?;
+        to.write(&line, &LineMeta { key: &|out| letter.write_key(out), time: *time })?;
     }
     Ok(())
 }
@@ -122,7 +123,7 @@ pub fn add(to: &mut dyn LineSink, path: &Path, bytes: u64) -> Result<()> {
         ))));
     }
     for line in BufReader::new(file.take(bytes)).split(b'\n') {
-        to.write(&line.map_err(failed)?, &LineMeta { key: &|_| (), time_us: None })?;
+        to.write(&line.map_err(failed)?, &LineMeta { key: &|_| (), time: None })?;
     }
     Ok(())
 }
@@ -138,9 +139,9 @@ mod tests {
             reason: reason.into(),
             partition: None,
             offset: None,
-            arrival_us: None,
+            arrival: None,
             payload: b"{\"a\":\"\xc3\xbc\"}\n".to_vec(),
-            late_by_us: None,
+            late_by: None,
         }
     }
 
@@ -153,7 +154,7 @@ mod tests {
                 format!(r#"{{"source":"tx","reason":"null key","partition":null,"offset":null,"arrival":null,{payload}}}"#),
             ),
             (
-                DeadLetter { partition: Some(3), offset: Some(17), arrival_us: Some(1_500_000), ..letter("future") },
+                DeadLetter { partition: Some(3), offset: Some(Offset::at(17)), arrival: Some(Arrival::from_us(1_500_000)), ..letter("future") },
                 format!(r#"{{"source":"tx","reason":"future","partition":3,"offset":17,"arrival":"1970-01-01T00:00:01.500Z",{payload}}}"#),
             ),
             (
@@ -161,11 +162,11 @@ mod tests {
                 r#"{"source":"tx","reason":"malformed","partition":null,"offset":null,"arrival":null,"payload_base64":"/wA="}"#.into(),
             ),
             (
-                DeadLetter { late_by_us: Some(Some(5)), ..letter("late") },
+                DeadLetter { late_by: Some(Some(Span::from_us(5))), ..letter("late") },
                 format!(r#"{{"source":"tx","reason":"late","partition":null,"offset":null,"arrival":null,{payload},"late_by_us":5}}"#),
             ),
             (
-                DeadLetter { late_by_us: Some(None), ..letter("late") },
+                DeadLetter { late_by: Some(None), ..letter("late") },
                 format!(r#"{{"source":"tx","reason":"late","partition":null,"offset":null,"arrival":null,{payload},"late_by_us":null}}"#),
             ),
         ] {
@@ -177,9 +178,14 @@ mod tests {
 
     #[test]
     fn a_record_that_makes_too_long_a_line_is_left_out_of_it() {
-        let long = DeadLetter { payload: vec![b'"'; 250], offset: Some(4), partition: Some(0), ..letter("malformed") };
+        let long = DeadLetter {
+            payload: vec![b'"'; 250],
+            offset: Some(Offset::at(4)),
+            partition: Some(0),
+            ..letter("malformed")
+        };
         let mut kept = Kept::default();
-        write(&mut kept, &[(None, letter("late")), (Some(7), long)]).unwrap();
+        write(&mut kept, &[(None, letter("late")), (Some(Tick::from_us(7)), long)]).unwrap();
         assert!(kept.lines[0].contains(r#""payload":"{\"a\""#), "{}", kept.lines[0]);
         let head = r#"{"source":"tx","reason":"malformed","partition":0,"offset":4,"arrival":null"#;
         assert_eq!(kept.lines[1], format!(r#"{head},"payload":null,"payload_bytes":250}}"#));

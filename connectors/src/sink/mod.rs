@@ -10,6 +10,8 @@
 //! | `_time` (int64) | the tick of the change, in microseconds |
 //! | `_diff` (int8) | `1` a row that now is, `-1` a row that was |
 
+use headwater_clocks::Span;
+
 pub mod changelog;
 mod changes;
 pub mod dead_letters;
@@ -143,10 +145,10 @@ pub struct GroupShape {
 /// How long rows of windows are kept: by a store, beside the changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RowWindows {
-    /// How long past its window's end a row stays, in microseconds.
-    pub retain_us: i64,
-    /// The length of all windows, in microseconds; `None` where each row has an end of its own.
-    pub size_us: Option<i64>,
+    /// How long past its window's end a row stays.
+    pub retain: Span,
+    /// The length of all windows; `None` where each row has an end of its own.
+    pub size: Option<Span>,
 }
 
 impl GroupShape {

@@ -7,6 +7,7 @@ use arrow::array::{
     ArrayRef, Float64Array, Int8Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
 };
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
+use headwater_clocks::Span;
 
 use super::lines::{LineMeta, LineSink, SinkPosition};
 use super::{GroupShape, RowWindows};
@@ -36,7 +37,7 @@ fn sample(name: &str, windowed: bool) -> Sample {
     }
     fields.push(Field::new("x", DataType::Float64, true));
     fields.extend([Field::new("_time", DataType::Int64, false), Field::new("_diff", DataType::Int8, false)]);
-    let windows = windowed.then_some(RowWindows { retain_us: HOUR, size_us: Some(HOUR) });
+    let windows = windowed.then_some(RowWindows { retain: Span::from_us(HOUR), size: Some(Span::from_us(HOUR)) });
     Sample { shape: GroupShape { name: name.into(), keys: 1, windows, schema: Arc::new(Schema::new(fields)) } }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use arrow::array::RecordBatch;
+use headwater_clocks::{EventTime, Tick};
 use serde::{Deserialize, Serialize};
 
 use super::GroupShape;
@@ -85,18 +86,20 @@ pub trait HeldStore: Send + Sync {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Marks {
     /// No row in the store is newer.
-    pub upto_us: Option<i64>,
+    #[serde(rename = "upto_us")]
+    pub upto: Option<Tick>,
     /// Every row up to it is there.
-    pub as_of_us: Option<i64>,
+    #[serde(rename = "as_of_us")]
+    pub as_of: Option<Tick>,
 }
 
 /// A key-value store of rows, written by one start of a job. Lives on a thread of its own, so it may block: a store that is
 /// away is waited for with backoff (logged once, and again when it is back) until `stop` is set.
 pub trait Store: Send {
-    /// Writes changes of a group, acknowledged when it returns: raises the group's `_upto` to `upto_us` first (it never
+    /// Writes changes of a group, acknowledged when it returns: raises the group's `_upto` to `upto` first (it never
     /// falls, but for `replace`), then upserts and deletes, last change a key and window. A process of an older generation
     /// gets an error.
-    fn write(&mut self, group: usize, changes: &RecordBatch, upto_us: i64) -> Result<()>;
+    fn write(&mut self, group: usize, changes: &RecordBatch, upto: Tick) -> Result<()>;
 
     /// The first write of a start is a full refresh of the store: between `begin_full_refresh` and `sweep`, `write` also notes which
     /// rows are there. `replace`: the full refresh may be older than what the store holds (`_upto` may fall).
@@ -107,7 +110,7 @@ pub trait Store: Send {
     fn sweep(&mut self, spared: &[usize]) -> Result<u64>;
 
     /// Every row up to this tick is there, from all workers. Called by one process.
-    fn set_as_of(&mut self, group: usize, as_of_us: i64) -> Result<()>;
+    fn set_as_of(&mut self, group: usize, as_of: Tick) -> Result<()>;
 
     /// The store may have lost what it acknowledged: it needs a full refresh from every worker. Until `begin_full_refresh`, `set_as_of`
     /// does nothing.
@@ -121,21 +124,21 @@ pub trait Store: Send {
 pub struct RowText {
     /// `{"card_id":"c1"}`
     pub key: String,
-    /// Start and end, in microseconds.
-    pub window: Option<(i64, i64)>,
+    /// Start and end.
+    pub window: Option<(EventTime, EventTime)>,
     /// `{"tx_1h":3}`
     pub row: String,
-    /// The tick at which it last changed, in microseconds.
-    pub changed_at_us: i64,
+    /// The tick at which it last changed.
+    pub changed_at: Tick,
 }
 
 /// Reading rows back, for `get` and `export`.
 pub trait Lookup: Send {
-    /// The group's `_as_of` in microseconds; `None` before the store is whole for the first time.
-    fn as_of(&mut self, group: usize) -> Result<Option<i64>>;
+    /// The group's `_as_of`; `None` before the store is whole for the first time.
+    fn as_of(&mut self, group: usize) -> Result<Option<Tick>>;
 
     /// The rows of one key (its JSON text), by window start; of one window only, where one is named.
-    fn get(&mut self, group: usize, key: &str, window_start_us: Option<i64>) -> Result<Vec<RowText>>;
+    fn get(&mut self, group: usize, key: &str, window_start: Option<EventTime>) -> Result<Vec<RowText>>;
 
     /// Every row of the group, in order of key (its JSON text) and window start.
     fn scan(&mut self, group: usize, each: &mut dyn FnMut(RowText) -> Result<()>) -> Result<()>;

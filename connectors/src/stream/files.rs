@@ -18,17 +18,17 @@ use std::io::{ErrorKind, Read};
 use std::ops::Range;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Weak};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
+use headwater_clocks::{Arrival, Offset, Span, WallClock};
+
 use super::{Bounds, Reader, Start, Stream, StreamConfig, StreamKind};
-use crate::clock::wall_clock_us;
 use crate::format::records::RecordsBuilder;
 use crate::format::{BYTE_ORDER_MARK, Format, FormatKind, Message, Pins};
-use crate::guard::message;
 use crate::history::{find, longest_record};
 use crate::packed::{Packing, unpacked};
 use crate::settings::{Endpoint, Kind, Settings};
+use crate::threads::{Helper, ThreadError};
 use crate::{Error, Records, Result, Wanted};
 
 const BATCH_RECORDS_MAX: usize = 8192;
@@ -68,7 +68,7 @@ impl StreamKind for FilesKind {
             settings.missing("path", &hint);
         }
         let path = settings.glob("path").unwrap_or_default();
-        let first_offset = settings.integer("first_offset", 0, FIRST_OFFSET_MAX).unwrap_or(0);
+        let first_offset = Offset::at(settings.integer("first_offset", 0, FIRST_OFFSET_MAX).unwrap_or(0));
         Arc::new(Files { kind: self.name, path, first_offset, format: self.format.read(settings) })
     }
 }
@@ -77,7 +77,7 @@ impl StreamKind for FilesKind {
 struct Files {
     kind: &'static str,
     path: String,
-    first_offset: i64,
+    first_offset: Offset,
     format: Arc<dyn Format>,
 }
 
@@ -94,6 +94,10 @@ impl StreamConfig for Files {
         self.format.has_objects()
     }
 
+    fn listed(&self) -> Option<&[String]> {
+        self.format.listed()
+    }
+
     fn reads(&self, place: &Endpoint) -> bool {
         place.file().is_some_and(|path| find::means_file(&self.path, path))
     }
@@ -106,7 +110,7 @@ impl StreamConfig for Files {
 /// The files that a glob has found.
 pub struct FileStream {
     pattern: String,
-    first_offset: i64,
+    first_offset: Offset,
     format: Arc<dyn Format>,
     files: Vec<Arc<Known>>,
 }
@@ -119,8 +123,8 @@ struct Known {
 
 impl FileStream {
     /// Finds the files that a glob names.
-    pub fn open(pattern: &str, first_offset: i64, format: Arc<dyn Format>) -> Result<FileStream> {
-        let known = |path| Arc::new(Known { path, end: AtomicI64::new(first_offset) });
+    pub fn open(pattern: &str, first_offset: Offset, format: Arc<dyn Format>) -> Result<FileStream> {
+        let known = |path| Arc::new(Known { path, end: AtomicI64::new(first_offset.number()) });
         let files = find::local(pattern)?.into_iter().map(known).collect();
         Ok(FileStream { pattern: pattern.into(), first_offset, format, files })
     }
@@ -140,15 +144,15 @@ impl Stream for FileStream {
         let bounds = |(partition, known): (usize, &Arc<Known>)| {
             let lines = unpacked(&known.path, open(&known.path)?).and_then(count_lines);
             let lines = lines.map_err(|e| Error::world(format!("reading {}", known.path), e))?;
-            let end = self.first_offset + lines.records() as i64;
-            known.end.fetch_max(end, Ordering::Release);
+            let end = Offset::at(self.first_offset.number() + lines.records() as i64);
+            known.end.fetch_max(end.number(), Ordering::Release);
             Ok(Bounds { partition: partition as i32, earliest: self.first_offset, end })
         };
         self.files.iter().enumerate().map(bounds).collect()
     }
 
     /// Lines have no stamps.
-    fn offsets_at(&self, _from_us: i64) -> Result<Vec<Option<i64>>> {
+    fn offsets_at(&self, _from: Arrival) -> Result<Vec<Option<Offset>>> {
         Ok(vec![None; self.files.len()])
     }
 
@@ -156,11 +160,11 @@ impl Stream for FileStream {
         Ok(false)
     }
 
-    fn retention_us(&self) -> Result<Option<i64>> {
+    fn retention(&self) -> Result<Option<Span>> {
         Ok(None)
     }
 
-    fn first_offset(&self) -> i64 {
+    fn first_offset(&self) -> Offset {
         self.first_offset
     }
 
@@ -234,7 +238,7 @@ struct FileReader {
     lines: RecordsBuilder,
     /// The watching thread ends with it.
     watched: Arc<()>,
-    watch: Option<JoinHandle<()>>,
+    watch: Option<Helper<(), ThreadError>>,
 }
 
 impl FileReader {
@@ -246,8 +250,7 @@ impl FileReader {
     /// An error if the watching thread has ended, which outlives this reader unless it panics.
     fn check_watch(&mut self) -> Result<()> {
         let Some(ended) = self.watch.take_if(|watch| watch.is_finished()) else { return Ok(()) };
-        let panic = ended.join().err().map_or_else(String::new, |panic| message(panic.as_ref()));
-        Err(Error::world("watching files for growth", panic))
+        ended.join().map_err(|e| Error::world("watching files for growth", e))
     }
 }
 
@@ -265,22 +268,22 @@ impl Reader for FileReader {
         if self.lines.is_empty() {
             return Ok(None);
         }
-        let offsets = (first..follow.offset).collect();
+        let offsets = (first.number()..follow.offset.number()).map(Offset::at).collect();
         Ok(Some(Records { partition: Some(partition), offsets: Some(offsets), ..self.lines.finish() }))
     }
 
-    fn position(&self, partition: i32) -> i64 {
+    fn position(&self, partition: i32) -> Offset {
         let follow = &self.follows[self.index(partition)];
         follow.offset.max(follow.start)
     }
 
-    fn end_confirmed(&mut self, partition: i32) -> Option<i64> {
-        let now_us = wall_clock_us();
+    fn end_confirmed(&mut self, partition: i32) -> Option<WallClock> {
+        let now = WallClock::now();
         let follow = &self.follows[self.index(partition)];
-        follow.at_end().then_some(now_us)
+        follow.at_end().then_some(now)
     }
 
-    fn end(&self, partition: i32) -> Option<i64> {
+    fn end(&self, partition: i32) -> Option<Offset> {
         let follow = &self.follows[self.index(partition)];
         Some(follow.known_end().max(follow.offset))
     }
@@ -294,7 +297,10 @@ impl Reader for FileReader {
         let files = growing.map(|follow| (follow.file.try_clone(), follow.read_to));
         let files = files.filter_map(|(file, len)| file.ok().map(|file| (file, len))).collect();
         let reader = Arc::downgrade(&self.watched);
-        let watch = std::thread::Builder::new().name("watch-files".into()).spawn(move || watch(files, &reader, &wake));
+        let watch = Helper::start("watch-files", move || {
+            watch(files, &reader, &wake);
+            Ok(())
+        });
         self.watch =
             watch.inspect_err(|e| tracing::warn!("cannot watch files for growth, and will find it later: {e}")).ok();
     }
@@ -334,9 +340,9 @@ struct Follow {
     /// What it holds, where it is packed.
     unpacked: Option<Unpacked>,
     /// Lines before it are passed over.
-    start: i64,
+    start: Offset,
     /// The offset of the next line.
-    offset: i64,
+    offset: Offset,
     /// What was read of the file; bytes before `taken` are done with.
     buffer: Vec<u8>,
     taken: usize,
@@ -350,7 +356,7 @@ struct Follow {
 }
 
 impl Follow {
-    fn new(known: Arc<Known>, start: &Start, first_offset: i64) -> Result<Follow> {
+    fn new(known: Arc<Known>, start: &Start, first_offset: Offset) -> Result<Follow> {
         let file = open(&known.path)?;
         let unpacked = Packing::of(&known.path).map(|_| {
             let failed = |e| Error::world(format!("reading {}", known.path), e);
@@ -392,7 +398,7 @@ impl Follow {
             if let Some(len) = memchr::memchr(b'\n', &self.buffer[from..]) {
                 let line = self.take(from + len, from + len + 1);
                 if !std::mem::take(&mut self.cut) {
-                    self.offset += 1;
+                    self.offset = self.offset.next();
                     return Ok(Some(line));
                 }
                 continue;
@@ -409,20 +415,20 @@ impl Follow {
                 return self.nothing_more(counted);
             }
             self.cut = true;
-            self.offset += 1;
+            self.offset = self.offset.next();
             return Ok(Some(self.take(self.buffer.len(), self.buffer.len())));
         }
     }
 
     /// There is no line now. `counted`: one past the last that was there before it was looked for.
-    fn nothing_more(&self, counted: i64) -> Result<Option<Range<usize>>> {
+    fn nothing_more(&self, counted: Offset) -> Result<Option<Range<usize>>> {
         if self.offset >= counted {
             return Ok(None);
         }
         let told = format!(
             "the file got shorter: it ends at offset {}, and had records up to offset {}; does something else write to it?",
             self.offset,
-            counted - 1
+            counted.number() - 1
         );
         Err(Error::world(format!("reading {}", self.known.path), told))
     }
@@ -494,8 +500,8 @@ impl Follow {
         searched_all && read_all && !self.has_tail()
     }
 
-    fn known_end(&self) -> i64 {
-        self.known.end.load(Ordering::Acquire)
+    fn known_end(&self) -> Offset {
+        Offset::at(self.known.end.load(Ordering::Acquire))
     }
 }
 
@@ -531,7 +537,7 @@ mod tests {
         }
 
         fn stream(&self, first_offset: i64) -> FileStream {
-            FileStream::open(self.path.to_str().unwrap(), first_offset, Arc::new(Json::default())).unwrap()
+            FileStream::open(self.path.to_str().unwrap(), Offset::at(first_offset), Arc::new(Json::default())).unwrap()
         }
     }
 
@@ -541,7 +547,7 @@ mod tests {
     }
 
     fn reader(stream: &FileStream, offset: i64) -> Box<dyn Reader> {
-        stream.reader(&[Start { partition: 0, offset }], &wanted()).unwrap()
+        stream.reader(&[Start { partition: 0, offset: Offset::at(offset) }], &wanted()).unwrap()
     }
 
     /// The next records as `offset=payload`.
@@ -550,7 +556,7 @@ mod tests {
         let Payload::Raw(payload) = &records.payload else { panic!("no payload") };
         let offsets = records.offsets.as_ref().unwrap();
         assert_eq!((records.partition, payload.iter().count(), offsets.len()), (Some(0), records.len(), records.len()));
-        assert_eq!(reader.position(0), offsets.last().unwrap() + 1);
+        assert_eq!(reader.position(0), offsets.last().unwrap().next());
         let texts = offsets.iter().zip(payload.iter().flatten());
         texts.map(|(o, text)| format!("{o}={}", String::from_utf8_lossy(text))).collect::<Vec<_>>().join(" ")
     }
@@ -559,18 +565,20 @@ mod tests {
     fn a_line_is_a_record_and_its_number_the_offset() {
         let log = Log::new("a\n\nb\nc");
         let stream = log.stream(5);
-        assert_eq!(stream.bounds().unwrap(), [Bounds { partition: 0, earliest: 5, end: 9 }]);
-        assert_eq!(stream.offsets_at(0).unwrap(), [None]);
+        assert_eq!(stream.bounds().unwrap(), [Bounds { partition: 0, earliest: Offset::at(5), end: Offset::at(9) }]);
+        assert_eq!(stream.offsets_at(Arrival::from_us(0)).unwrap(), [None]);
         for (start, expected) in [(5, "5=a 6= 7=b 8=c"), (6, "6= 7=b 8=c"), (8, "8=c"), (9, "-"), (12, "-")] {
             let mut reader = reader(&stream, start);
-            assert_eq!(reader.position(0), start);
+            assert_eq!(reader.position(0), Offset::at(start));
             assert_eq!(poll(&mut *reader, 1 << 20), expected, "from {start}");
             assert_eq!(poll(&mut *reader, 1 << 20), "-");
-            assert_eq!((reader.position(0), reader.end(0)), (start.max(9), Some(9)));
+            let ends = (Offset::at(start.max(9)), Some(Offset::at(9)));
+            assert_eq!((reader.position(0), reader.end(0)), ends);
             assert!(reader.end_confirmed(0).is_some());
         }
-        assert!(matches!(stream.reader(&[Start { partition: 0, offset: 4 }], &wanted()), Err(Error::Gap(_))));
-        assert!(matches!(stream.reader(&[Start { partition: 1, offset: 5 }], &wanted()), Err(Error::Config(_))));
+        let opened = |partition, at| stream.reader(&[Start { partition, offset: Offset::at(at) }], &wanted());
+        assert!(matches!(opened(0, 4), Err(Error::Gap(_))));
+        assert!(matches!(opened(1, 5), Err(Error::Config(_))));
     }
 
     #[test]
@@ -584,7 +592,7 @@ mod tests {
         ] {
             let log = Log::new(text);
             let stream = log.stream(0);
-            assert_eq!(stream.bounds().unwrap()[0].end, end, "{text:?}");
+            assert_eq!(stream.bounds().unwrap()[0].end, Offset::at(end), "{text:?}");
             let mut reader = reader(&stream, 0);
             assert_eq!(poll(&mut *reader, 1 << 20), expected, "{text:?}");
             assert!(reader.end_confirmed(0).is_some());
@@ -622,15 +630,22 @@ mod tests {
             let path = dir.path().join(name).to_str().unwrap().to_owned();
             let bytes = [packed(name, "\u{feff}a\nb".as_bytes()), packed(name, b"c\nd")].concat();
             std::fs::write(&path, &bytes).unwrap();
-            let stream = FileStream::open(&path, 5, Arc::new(Json::default())).unwrap();
-            assert_eq!(stream.bounds().unwrap(), [Bounds { partition: 0, earliest: 5, end: 8 }]);
+            let stream = FileStream::open(&path, Offset::at(5), Arc::new(Json::default())).unwrap();
+            assert_eq!(
+                stream.bounds().unwrap(),
+                [Bounds { partition: 0, earliest: Offset::at(5), end: Offset::at(8) }]
+            );
             let mut reader = reader(&stream, 5);
             assert!(reader.end_confirmed(0).is_none());
             assert_eq!(poll(&mut *reader, 100), "5=a 6=bc 7=d");
             assert_eq!(poll(&mut *reader, 100), "-");
             assert!(reader.end_confirmed(0).is_some());
             std::fs::write(&path, &bytes[..bytes.len() - 3]).unwrap();
-            let told = FileStream::open(&path, 5, Arc::new(Json::default())).unwrap().bounds().unwrap_err().to_string();
+            let told = FileStream::open(&path, Offset::at(5), Arc::new(Json::default()))
+                .unwrap()
+                .bounds()
+                .unwrap_err()
+                .to_string();
             assert!(told.starts_with(&format!("reading {path}: it is no whole ")), "{told}");
         }
     }
@@ -661,14 +676,14 @@ mod tests {
         let mut reader = reader(&stream, 0);
         assert_eq!(poll(&mut *reader, 100), "0=a");
         assert_eq!(poll(&mut *reader, 100), "-");
-        assert_eq!(stream.bounds().unwrap()[0].end, 2);
+        assert_eq!(stream.bounds().unwrap()[0].end, Offset::at(2));
         assert!(reader.end_confirmed(0).is_none());
         assert_eq!(poll(&mut *reader, 100), "1=b");
         log.append("c");
         assert_eq!(poll(&mut *reader, 100), "-");
         log.append("\nd\n");
         assert_eq!(poll(&mut *reader, 100), "2=d");
-        assert_eq!(stream.bounds().unwrap()[0].end, 3);
+        assert_eq!(stream.bounds().unwrap()[0].end, Offset::at(3));
     }
 
     #[test]
@@ -715,9 +730,11 @@ mod tests {
         for (name, text) in [("p10", "b\n"), ("p2", "c\n"), ("p1", "a\n")] {
             std::fs::write(dir.path().join(name), text).unwrap();
         }
-        let stream = FileStream::open(&format!("{}/p*", dir.path().display()), 0, Arc::new(Json::default())).unwrap();
+        let stream =
+            FileStream::open(&format!("{}/p*", dir.path().display()), Offset::at(0), Arc::new(Json::default()))
+                .unwrap();
         assert!(stream.paths().map(|path| path.rsplit('/').next().unwrap()).eq(["p1", "p10", "p2"]));
-        let mut reader = stream.reader(&[Start { partition: 2, offset: 0 }], &wanted()).unwrap();
+        let mut reader = stream.reader(&[Start { partition: 2, offset: Offset::at(0) }], &wanted()).unwrap();
         let Payload::Raw(payload) = reader.poll(2, 100).unwrap().unwrap().payload else { panic!("no payload") };
         assert_eq!(payload.value(0), b"c");
     }
@@ -753,7 +770,7 @@ mod tests {
                 Err(error) => break error,
             }
         };
-        assert_eq!(error.to_string(), "watching files for growth: of 7");
+        assert_eq!(error.to_string(), "watching files for growth: Headwater has a bug: of 7 (thread watch-files)");
     }
 
     #[test]

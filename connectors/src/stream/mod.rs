@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arrow::datatypes::{Field, SchemaRef};
+use headwater_clocks::{Arrival, Offset, Span, WallClock};
 
 use crate::format::Pins;
 use crate::settings::{Endpoint, Kind, Settings};
@@ -55,6 +56,11 @@ pub trait StreamConfig: Debug + Send + Sync {
         None
     }
 
+    /// The columns of its records, where the job lists all of them: no record has another, but for what lies beside its value.
+    fn listed(&self) -> Option<&[String]> {
+        None
+    }
+
     /// Whether its records say which columns there are, and of which type, so that the job need not.
     fn gives_columns(&self) -> bool {
         false
@@ -86,9 +92,9 @@ pub struct Bounds {
     /// Its number.
     pub partition: i32,
     /// The first offset still held.
-    pub earliest: i64,
+    pub earliest: Offset,
     /// One past the last offset.
-    pub end: i64,
+    pub end: Offset,
 }
 
 /// Where reading starts (inclusive).
@@ -97,7 +103,7 @@ pub struct Start {
     /// The partition's number.
     pub partition: i32,
     /// The first offset that is read.
-    pub offset: i64,
+    pub offset: Offset,
 }
 
 /// For planning. All methods block (with a deadline of their own).
@@ -121,19 +127,19 @@ pub trait Stream: Send + Sync {
     /// By partition, ascending.
     fn bounds(&self) -> Result<Vec<Bounds>>;
 
-    /// By partition, ascending: the first offset whose record's timestamp is at or after `from_us`, `None` where the broker
+    /// By partition, ascending: the first offset whose record's timestamp is at or after `from`, `None` where the broker
     /// knows no later stamp (then every record held must be looked at).
-    fn offsets_at(&self, from_us: i64) -> Result<Vec<Option<i64>>>;
+    fn offsets_at(&self, from: Arrival) -> Result<Vec<Option<Offset>>>;
 
     /// Whether record timestamps are the broker's own (`message.timestamp.type=LogAppendTime`).
     fn stamped_by_broker(&self) -> Result<bool>;
 
-    /// How long the stream keeps records by time alone, if it does (`retention.ms`), in microseconds.
-    fn retention_us(&self) -> Result<Option<i64>>;
+    /// How long the stream keeps records by time alone, if it does (`retention.ms`).
+    fn retention(&self) -> Result<Option<Span>>;
 
     /// The offset of a partition's first record, as long as it is held.
-    fn first_offset(&self) -> i64 {
-        0
+    fn first_offset(&self) -> Offset {
+        Offset::at(0)
     }
 
     /// Whether it may get partitions while it is read.
@@ -165,14 +171,14 @@ pub trait Reader: Send {
     fn poll(&mut self, partition: i32, bytes_max: usize) -> Result<Option<Records>>;
 
     /// The next offset that `poll` would return: past every record returned and every offset known to hold none.
-    fn position(&self, partition: i32) -> i64;
+    fn position(&self, partition: i32) -> Offset;
 
-    /// The wall-clock time (us) at which the broker last confirmed that nothing lies at or past `position`: a request sent
+    /// The wall-clock time at which the broker last confirmed that nothing lies at or past `position`: a request sent
     /// at that time was answered so. `None`: not at the end, or not known.
-    fn end_confirmed(&mut self, partition: i32) -> Option<i64>;
+    fn end_confirmed(&mut self, partition: i32) -> Option<WallClock>;
 
     /// The end last seen (one past the last offset), for lag. `None`: not known yet.
-    fn end(&self, partition: i32) -> Option<i64>;
+    fn end(&self, partition: i32) -> Option<Offset>;
 
     /// Records without a value (tombstones) passed over so far.
     fn tombstones(&self) -> u64;
@@ -187,7 +193,7 @@ pub fn next(
     stream: &dyn Stream,
     reader: &mut dyn Reader,
     partition: i32,
-    end: i64,
+    end: Offset,
     bytes_max: usize,
 ) -> Result<Option<Records>> {
     let (mut at, mut since) = (reader.position(partition), Instant::now());

@@ -8,6 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use arrow::array::AsArray;
 use arrow::datatypes::{DataType, Field, Int64Type, Schema};
 use futures::executor::block_on;
+use headwater_clocks::{Arrival, Offset, Span, WallClock};
 use headwater_connectors::format::json::Json;
 use headwater_connectors::stream::kafka::{KafkaConfig, KafkaStream};
 use headwater_connectors::stream::{Bounds, Reader, Start, Stream};
@@ -15,7 +16,7 @@ use headwater_connectors::{Error, Wanted};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
-use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use rdkafka::{ClientConfig, TopicPartitionList};
 
 use crate::needs::{need, service};
 use crate::{WAIT, until};
@@ -90,7 +91,9 @@ impl Topic {
 
 fn reader(stream: &KafkaStream, offset: i64) -> Box<dyn Reader> {
     let schema = Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, true)]));
-    stream.reader(&[Start { partition: 0, offset }], &Wanted { schema, time_unit_ns: 1_000_000 }).unwrap()
+    stream
+        .reader(&[Start { partition: 0, offset: Offset::at(offset) }], &Wanted { schema, time_unit_ns: 1_000_000 })
+        .unwrap()
 }
 
 const NONE: [i64; 0] = [];
@@ -98,14 +101,14 @@ const NONE: [i64; 0] = [];
 /// Reads until the end is confirmed at this offset, from now on; returns the numbers read.
 fn read_to_end(reader: &mut dyn Reader, end: i64) -> Vec<i64> {
     let mut numbers = Vec::new();
-    let from_us = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros() as i64;
+    let from = WallClock::now();
     until("the end", || {
         while let Some(records) = reader.poll(0, 1 << 20).unwrap() {
             numbers.extend(records.batch.column(0).as_primitive::<Int64Type>().values());
         }
-        reader.end_confirmed(0).filter(|&at_us| at_us >= from_us && reader.end(0) == Some(end))
+        reader.end_confirmed(0).filter(|&at| at >= from && reader.end(0) == Some(Offset::at(end)))
     });
-    assert_eq!(reader.position(0), end);
+    assert_eq!(reader.position(0), Offset::at(end));
     numbers
 }
 
@@ -114,7 +117,7 @@ fn tells_bounds_and_offsets_by_time() {
     let topic = need!(Topic::new("times", 2, &[]));
     topic.append(&topic.producer(None), 0, 100..110);
     let stream = topic.open();
-    let bounds = |partition, end| Bounds { partition, earliest: 0, end };
+    let bounds = |partition, end| Bounds { partition, earliest: Offset::at(0), end: Offset::at(end) };
     assert_eq!(stream.bounds().unwrap(), [bounds(0, 10), bounds(1, 0)]);
     let cases = [
         (i64::MIN, Some(0), Some(0)),
@@ -125,7 +128,8 @@ fn tells_bounds_and_offsets_by_time() {
         (109_000_001, None, None),
     ];
     for (from_us, first, second) in cases {
-        assert_eq!(stream.offsets_at(from_us).unwrap(), [first, second], "from {from_us}");
+        let expected = [first, second].map(|offset| offset.map(Offset::at));
+        assert_eq!(stream.offsets_at(Arrival::from_us(from_us)).unwrap(), expected, "from {from_us}");
     }
 }
 
@@ -143,7 +147,7 @@ fn tells_the_settings() {
         let topic = need!(Topic::new("settings", 1, settings));
         let stream = topic.open();
         assert_eq!(stream.stamped_by_broker().unwrap(), by_broker, "{settings:?}");
-        assert_eq!(stream.retention_us().unwrap(), retention_us, "{settings:?}");
+        assert_eq!(stream.retention().unwrap(), retention_us.map(Span::from_us), "{settings:?}");
     }
 }
 
@@ -180,7 +184,7 @@ fn confirms_ends_that_have_no_record_before_them() {
 
     topic.append(&topic.producer(None), 0, 9..10);
     assert_eq!(read_to_end(&mut *reader, 14), [9]);
-    assert_eq!(stream.bounds().unwrap(), [Bounds { partition: 0, earliest: 0, end: 14 }]);
+    assert_eq!(stream.bounds().unwrap(), [Bounds { partition: 0, earliest: Offset::at(0), end: Offset::at(14) }]);
 }
 
 #[test]
@@ -189,9 +193,9 @@ fn a_start_that_is_gone_is_a_gap() {
     topic.append(&topic.producer(None), 0, 0..10);
     let stream = topic.open();
     let mut before = TopicPartitionList::new();
-    before.add_partition_offset(&topic.name, 0, Offset::Offset(6)).unwrap();
+    before.add_partition_offset(&topic.name, 0, rdkafka::Offset::Offset(6)).unwrap();
     block_on(topic.admin.delete_records(&before, &AdminOptions::new())).unwrap();
-    assert_eq!(stream.bounds().unwrap(), [Bounds { partition: 0, earliest: 6, end: 10 }]);
+    assert_eq!(stream.bounds().unwrap(), [Bounds { partition: 0, earliest: Offset::at(6), end: Offset::at(10) }]);
 
     let error = {
         let mut reader = reader(&stream, 2);

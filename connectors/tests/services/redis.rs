@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use arrow::array::*;
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, TimeUnit};
+use headwater_clocks::{EventTime, Span, Tick, Time};
 use headwater_connectors::sink::redis::{Redis, RedisLookup, claim, marks};
 use headwater_connectors::sink::{GroupShape, Lookup, Marks, RowText, RowWindows, Store};
 use redis::Commands;
@@ -56,7 +57,8 @@ fn group(name: &str, windowed: bool, size_us: Option<i64>) -> GroupShape {
         Field::new("_time", DataType::Int64, false),
         Field::new("_diff", DataType::Int8, false),
     ]);
-    let windows = windowed.then_some(RowWindows { retain_us: HOUR, size_us });
+    let span = Span::from_us;
+    let windows = windowed.then_some(RowWindows { retain: span(HOUR), size: size_us.map(span) });
     GroupShape { name: name.into(), keys: 2, windows, schema: Arc::new(Schema::new(fields)) }
 }
 
@@ -99,7 +101,8 @@ const MINUS: &str =
 fn row(card: &str, window: Option<i64>, row: &str, changed_at_us: i64) -> RowText {
     let card = serde_json::to_string(card).unwrap();
     let key = format!(r#"{{"card":{card},"shop":7}}"#);
-    RowText { key, window: window.map(|start| (start, start + HOUR)), row: row.into(), changed_at_us }
+    let window = window.map(|start| (EventTime::from_us(start), EventTime::from_us(start + HOUR)));
+    RowText { key, window, row: row.into(), changed_at: Tick::from_us(changed_at_us) }
 }
 
 fn scan(lookup: &mut impl Lookup, group: usize) -> Vec<RowText> {
@@ -132,13 +135,13 @@ fn rows_there_and_back() {
         ("ü*?[x]\"\\", 0, None, 10, 1),
         ("gone", 0, Some(1), 10, 1),
     ];
-    store.write(0, &batch(&groups[0], &cards), 20).unwrap();
+    store.write(0, &batch(&groups[0], &cards), Tick::from_us(20)).unwrap();
     let cards = [("c1", 0, Some(1), 15, -1), ("c1", 0, None, 15, 1), ("gone", 0, Some(1), 15, -1)];
-    store.write(0, &batch(&groups[0], &cards), 30).unwrap();
+    store.write(0, &batch(&groups[0], &cards), Tick::from_us(30)).unwrap();
     let hours = [("c1", 0, Some(1), 20, 1), ("c1", -HOUR, None, 20, 1), ("c", HOUR, Some(1), 20, 1)];
-    store.write(1, &batch(&groups[1], &hours), 20).unwrap();
-    store.write(2, &batch(&groups[2], &hours[..1]), 20).unwrap();
-    store.set_as_of(0, 30).unwrap();
+    store.write(1, &batch(&groups[1], &hours), Tick::from_us(20)).unwrap();
+    store.write(2, &batch(&groups[2], &hours[..1]), Tick::from_us(20)).unwrap();
+    store.set_as_of(0, Tick::from_us(30)).unwrap();
 
     assert_eq!(
         keys(&url, job),
@@ -189,10 +192,10 @@ fn rows_there_and_back() {
     let hours = [row("c", Some(HOUR), ONE, 20), row("c1", Some(-HOUR), NULLS, 20), row("c1", Some(0), ONE, 20)];
     assert_eq!(scan(&mut lookup, 1), hours);
     assert_eq!(lookup.get(1, &hours[1].key, None).unwrap(), hours[1..]);
-    assert_eq!(lookup.get(1, &hours[1].key, Some(0)).unwrap(), hours[2..]);
-    assert_eq!(lookup.get(1, &hours[1].key, Some(5)).unwrap(), []);
+    assert_eq!(lookup.get(1, &hours[1].key, Some(EventTime::from_us(0))).unwrap(), hours[2..]);
+    assert_eq!(lookup.get(1, &hours[1].key, Some(EventTime::from_us(5))).unwrap(), []);
     assert_eq!(scan(&mut lookup, 2), hours[2..]);
-    assert_eq!((lookup.as_of(0).unwrap(), lookup.as_of(1).unwrap()), (Some(30), None));
+    assert_eq!((lookup.as_of(0).unwrap(), lookup.as_of(1).unwrap()), (Some(Tick::from_us(30)), None));
 }
 
 #[test]
@@ -205,7 +208,7 @@ fn many_rows_in_many_transactions() {
     let names: Vec<String> = (0..2000).map(|i| format!("card{i:05}")).collect();
     let changes: Vec<Change> = names.iter().map(|name| (name.as_str(), 0, Some(1), 10, 1)).collect();
     store.begin_full_refresh(false).unwrap();
-    store.write(0, &batch(&groups[0], &changes), 10).unwrap();
+    store.write(0, &batch(&groups[0], &changes), Tick::from_us(10)).unwrap();
     assert_eq!(store.sweep(&[]).unwrap(), 0);
     let rows = scan(&mut RedisLookup::open(&url, job, &groups).unwrap(), 0);
     assert_eq!(rows, names.iter().map(|name| row(name, None, ONE, 10)).collect::<Vec<_>>());
@@ -218,14 +221,14 @@ fn an_older_start_can_write_no_more() {
     clean(&url, job);
     let groups = [group("cards", false, None)];
     let mut old = open(&url, job, &groups);
-    old.write(0, &batch(&groups[0], &[("a", 0, Some(1), 10, 1)]), 10).unwrap();
+    old.write(0, &batch(&groups[0], &[("a", 0, Some(1), 10, 1)]), Tick::from_us(10)).unwrap();
     assert_eq!(claim(&url, job, Some(41)).unwrap(), 42);
     assert_eq!(claim(&url, job, Some(7)).unwrap(), 43);
     let change = batch(&groups[0], &[("b", 0, Some(1), 10, 1)]);
     for (what, answer) in [
-        ("with _upto as it is", old.write(0, &change, 10)),
-        ("with _upto raised", old.write(0, &change, 20)),
-        ("as_of", old.set_as_of(0, 10)),
+        ("with _upto as it is", old.write(0, &change, Tick::from_us(10))),
+        ("with _upto raised", old.write(0, &change, Tick::from_us(20))),
+        ("as_of", old.set_as_of(0, Tick::from_us(10))),
         ("image", old.begin_full_refresh(false)),
         ("sweep", old.sweep(&[]).map(drop)),
     ] {
@@ -235,7 +238,7 @@ fn an_older_start_can_write_no_more() {
             "{error}"
         );
     }
-    assert_eq!(marks(&url, job, "cards").unwrap(), Marks { upto_us: Some(10), as_of_us: None });
+    assert_eq!(marks(&url, job, "cards").unwrap(), Marks { upto: Some(Tick::from_us(10)), as_of: None });
     assert_eq!(scan(&mut RedisLookup::open(&url, job, &groups).unwrap(), 0), [row("a", None, ONE, 10)]);
 }
 
@@ -246,22 +249,25 @@ fn upto_never_falls_but_for_an_image_that_replaces() {
     clean(&url, job);
     let groups = [group("cards", false, None)];
     let none = batch(&groups[0], &[]);
-    let held = || marks(&url, job, "cards").unwrap().upto_us;
+    let held = || marks(&url, job, "cards").unwrap().upto.map(Time::us);
     let (mut a, mut b) = (open(&url, job, &groups), None);
-    a.write(0, &none, 100).unwrap();
-    a.write(0, &none, 50).unwrap();
+    a.write(0, &none, Tick::from_us(100)).unwrap();
+    a.write(0, &none, Tick::from_us(50)).unwrap();
     assert_eq!(held(), Some(100));
     let b = b.insert(open(&url, job, &groups));
     b.begin_full_refresh(false).unwrap();
-    b.write(0, &none, 60).unwrap();
+    b.write(0, &none, Tick::from_us(60)).unwrap();
     assert_eq!(held(), Some(100));
     b.begin_full_refresh(true).unwrap();
-    b.write(0, &none, 60).unwrap();
-    b.write(0, &none, 55).unwrap();
+    b.write(0, &none, Tick::from_us(60)).unwrap();
+    b.write(0, &none, Tick::from_us(55)).unwrap();
     assert_eq!(held(), Some(60));
     b.sweep(&[]).unwrap();
-    b.set_as_of(0, 60).unwrap();
-    assert_eq!(marks(&url, job, "cards").unwrap(), Marks { upto_us: Some(60), as_of_us: Some(60) });
+    b.set_as_of(0, Tick::from_us(60)).unwrap();
+    assert_eq!(
+        marks(&url, job, "cards").unwrap(),
+        Marks { upto: Some(Tick::from_us(60)), as_of: Some(Tick::from_us(60)) }
+    );
 }
 
 #[test]
@@ -273,8 +279,10 @@ fn a_sweep_leaves_the_image_of_all_workers_and_nothing_else() {
     let mut before = open(&url, job, &groups);
     before.begin_full_refresh(false).unwrap();
     for (group, of) in groups.iter().enumerate() {
-        before.write(group, &batch(of, &[("a", 0, Some(1), 10, 1), ("b", 0, Some(1), 10, 1)]), 10).unwrap();
-        before.set_as_of(group, 10).unwrap();
+        before
+            .write(group, &batch(of, &[("a", 0, Some(1), 10, 1), ("b", 0, Some(1), 10, 1)]), Tick::from_us(10))
+            .unwrap();
+        before.set_as_of(group, Tick::from_us(10)).unwrap();
     }
     let _: () = admin(&url).hset(format!("{job}:cards:a:7"), "old_column", 1).unwrap();
     let _: () = admin(&url).set(format!("{other}:cards:a:7"), "another job's").unwrap();
@@ -285,13 +293,13 @@ fn a_sweep_leaves_the_image_of_all_workers_and_nothing_else() {
     let (mut one, mut two) = (worker(), worker());
     one.begin_full_refresh(false).unwrap();
     two.begin_full_refresh(false).unwrap();
-    one.write(0, &batch(&groups[0], &[("a", 0, None, 20, 1)]), 20).unwrap();
-    two.write(0, &batch(&groups[0], &[("c", 0, Some(1), 20, 1)]), 20).unwrap();
-    two.write(0, &batch(&groups[0], &[("d", 0, Some(1), 20, 1)]), 20).unwrap();
-    two.write(0, &batch(&groups[0], &[("d", 0, Some(1), 21, -1)]), 21).unwrap();
+    one.write(0, &batch(&groups[0], &[("a", 0, None, 20, 1)]), Tick::from_us(20)).unwrap();
+    two.write(0, &batch(&groups[0], &[("c", 0, Some(1), 20, 1)]), Tick::from_us(20)).unwrap();
+    two.write(0, &batch(&groups[0], &[("d", 0, Some(1), 20, 1)]), Tick::from_us(20)).unwrap();
+    two.write(0, &batch(&groups[0], &[("d", 0, Some(1), 21, -1)]), Tick::from_us(21)).unwrap();
     assert_eq!(one.sweep(&[]).unwrap(), 3, "b, and both of the group that is gone");
     // The other worker learns of the sweep when it writes again.
-    two.write(0, &batch(&groups[0], &[("e", 0, Some(1), 30, 1)]), 30).unwrap();
+    two.write(0, &batch(&groups[0], &[("e", 0, Some(1), 30, 1)]), Tick::from_us(30)).unwrap();
     assert_eq!(
         keys(&url, job),
         [
@@ -318,9 +326,9 @@ fn a_connection_that_is_cut_is_made_again() {
     let mut store = open(&url, job, &groups);
     let mut lookup = RedisLookup::open(&url, job, &groups).unwrap();
     for i in 1..4 {
-        store.write(0, &batch(&groups[0], &[("a", 0, Some(1), i, 1)]), i).unwrap();
-        store.set_as_of(0, i).unwrap();
-        assert_eq!(lookup.as_of(0).unwrap(), Some(i));
+        store.write(0, &batch(&groups[0], &[("a", 0, Some(1), i, 1)]), Tick::from_us(i)).unwrap();
+        store.set_as_of(0, Tick::from_us(i)).unwrap();
+        assert_eq!(lookup.as_of(0).unwrap(), Some(Tick::from_us(i)));
         cut(&url, job);
     }
     assert!(!store.needs_full_refresh());
@@ -347,13 +355,13 @@ fn an_image_has_nothing_of_the_one_before() {
     let (mut one, mut two) = (worker(), worker());
     one.begin_full_refresh(false).unwrap();
     two.begin_full_refresh(false).unwrap();
-    one.write(0, &batch(&groups[0], &[("a", 0, Some(1), 10, 1), ("b", 0, Some(1), 10, 1)]), 10).unwrap();
+    one.write(0, &batch(&groups[0], &[("a", 0, Some(1), 10, 1), ("b", 0, Some(1), 10, 1)]), Tick::from_us(10)).unwrap();
     // The other worker is ahead, and has a row that the first full refresh does not know.
     two.begin_full_refresh(false).unwrap();
-    two.write(0, &batch(&groups[0], &[("c", 0, Some(1), 20, 1)]), 20).unwrap();
+    two.write(0, &batch(&groups[0], &[("c", 0, Some(1), 20, 1)]), Tick::from_us(20)).unwrap();
     assert_eq!(one.sweep(&[]).unwrap(), 0);
     one.begin_full_refresh(false).unwrap();
-    one.write(0, &batch(&groups[0], &[("a", 0, Some(1), 10, 1)]), 20).unwrap();
+    one.write(0, &batch(&groups[0], &[("a", 0, Some(1), 10, 1)]), Tick::from_us(20)).unwrap();
     assert_eq!(one.sweep(&[]).unwrap(), 1, "b has gone meanwhile");
     let left = ["_generation", "cards:_upto", "cards:a:7", "cards:c:7"];
     assert_eq!(keys(&url, job), left.map(|key| format!("{job}:{key}")));
@@ -368,7 +376,9 @@ fn an_image_of_which_some_is_lost_sweeps_nothing() {
     let groups = [group("cards", false, None)];
     let mut store = open(&url, job, &groups);
     store.begin_full_refresh(false).unwrap();
-    store.write(0, &batch(&groups[0], &[("a", 0, Some(1), 10, 1), ("b", 0, Some(1), 10, 1)]), 10).unwrap();
+    store
+        .write(0, &batch(&groups[0], &[("a", 0, Some(1), 10, 1), ("b", 0, Some(1), 10, 1)]), Tick::from_us(10))
+        .unwrap();
     let _: () = admin(&url).srem(format!("{job}:_image:1:1"), format!("{job}:cards:b:7")).unwrap();
     let _: () = admin(&url).set(format!("{job}:cards:_upto"), 5).unwrap();
     cut(&url, job);
@@ -376,7 +386,7 @@ fn an_image_of_which_some_is_lost_sweeps_nothing() {
     assert!(store.needs_full_refresh());
     assert_eq!(scan(&mut RedisLookup::open(&url, job, &groups).unwrap(), 0).len(), 2, "no row went");
     store.begin_full_refresh(false).unwrap();
-    store.write(0, &batch(&groups[0], &[("a", 0, Some(1), 10, 1)]), 10).unwrap();
+    store.write(0, &batch(&groups[0], &[("a", 0, Some(1), 10, 1)]), Tick::from_us(10)).unwrap();
     assert_eq!(store.sweep(&[]).unwrap(), 1, "b is not in the new one");
 }
 
@@ -389,19 +399,22 @@ fn a_redis_that_lost_its_marks_needs_an_image() {
     for lost in ["cards:_as_of", "_generation", "*"] {
         clean(&url, job);
         let mut store = open(&url, job, &groups);
-        store.write(0, &change, 10).unwrap();
-        store.set_as_of(0, 10).unwrap();
+        store.write(0, &change, Tick::from_us(10)).unwrap();
+        store.set_as_of(0, Tick::from_us(10)).unwrap();
         clean_some(&url, &format!("{job}:{lost}"));
-        store.write(0, &change, 20).unwrap();
-        store.set_as_of(0, 20).unwrap();
+        store.write(0, &change, Tick::from_us(20)).unwrap();
+        store.set_as_of(0, Tick::from_us(20)).unwrap();
         assert!(store.needs_full_refresh(), "{lost}");
-        assert_ne!(marks(&url, job, "cards").unwrap().as_of_us, Some(20), "{lost}");
+        assert_ne!(marks(&url, job, "cards").unwrap().as_of, Some(Tick::from_us(20)), "{lost}");
         store.begin_full_refresh(false).unwrap();
-        store.write(0, &change, 20).unwrap();
+        store.write(0, &change, Tick::from_us(20)).unwrap();
         store.sweep(&[]).unwrap();
-        store.set_as_of(0, 20).unwrap();
+        store.set_as_of(0, Tick::from_us(20)).unwrap();
         assert!(!store.needs_full_refresh(), "{lost}");
-        assert_eq!(marks(&url, job, "cards").unwrap(), Marks { upto_us: Some(20), as_of_us: Some(20) });
+        assert_eq!(
+            marks(&url, job, "cards").unwrap(),
+            Marks { upto: Some(Tick::from_us(20)), as_of: Some(Tick::from_us(20)) }
+        );
     }
 }
 
@@ -430,9 +443,9 @@ fn users_and_passwords() {
 
     let mut store = open(&with("hw-user:s3cret"), job, &groups);
     store.begin_full_refresh(false).unwrap();
-    store.write(0, &batch(&groups[0], &[("a", 0, Some(1), 10, 1)]), 10).unwrap();
+    store.write(0, &batch(&groups[0], &[("a", 0, Some(1), 10, 1)]), Tick::from_us(10)).unwrap();
     store.sweep(&[]).unwrap();
-    store.set_as_of(0, 10).unwrap();
+    store.set_as_of(0, Tick::from_us(10)).unwrap();
     assert_eq!(scan(&mut RedisLookup::open(&with("hw-user:s3cret"), job, &groups).unwrap(), 0).len(), 1);
     assert_eq!(scan(&mut RedisLookup::open(&with("hw-reader:s3cret"), job, &groups).unwrap(), 0).len(), 1);
 
@@ -466,28 +479,29 @@ fn a_server_that_is_started_anew_is_waited_for_and_gets_everything_again() {
     let stop = Arc::new(AtomicBool::new(false));
     let mut store = Redis::open(&url, job, &groups, generation, stop.clone()).unwrap();
     let changes = [("a", 0, Some(1), 10, 1), ("b", 0, Some(1), 10, 1)];
-    store.write(0, &batch(&groups[0], &changes), 10).unwrap();
-    store.set_as_of(0, 10).unwrap();
+    store.write(0, &batch(&groups[0], &changes), Tick::from_us(10)).unwrap();
+    store.set_as_of(0, Tick::from_us(10)).unwrap();
 
     child.kill().unwrap();
     child.wait().unwrap();
     std::thread::scope(|scope| {
-        let waiting = scope.spawn(|| store.write(0, &batch(&groups[0], &changes[..1]), 20).map(|()| store));
+        let waiting =
+            scope.spawn(|| store.write(0, &batch(&groups[0], &changes[..1]), Tick::from_us(20)).map(|()| store));
         child = start(port).unwrap();
         let mut store = waiting.join().unwrap().unwrap();
-        store.set_as_of(0, 20).unwrap();
+        store.set_as_of(0, Tick::from_us(20)).unwrap();
         assert!(store.needs_full_refresh());
-        assert_eq!(marks(&url, job, "cards").unwrap(), Marks { upto_us: Some(20), as_of_us: None });
+        assert_eq!(marks(&url, job, "cards").unwrap(), Marks { upto: Some(Tick::from_us(20)), as_of: None });
         store.begin_full_refresh(false).unwrap();
-        store.write(0, &batch(&groups[0], &changes), 20).unwrap();
+        store.write(0, &batch(&groups[0], &changes), Tick::from_us(20)).unwrap();
         store.sweep(&[]).unwrap();
-        store.set_as_of(0, 20).unwrap();
+        store.set_as_of(0, Tick::from_us(20)).unwrap();
         assert_eq!(scan(&mut RedisLookup::open(&url, job, &groups).unwrap(), 0).len(), 2);
 
         child.kill().unwrap();
         child.wait().unwrap();
         stop.store(true, Ordering::Relaxed);
-        let error = store.write(0, &batch(&groups[0], &changes), 30).unwrap_err().to_string();
+        let error = store.write(0, &batch(&groups[0], &changes), Tick::from_us(30)).unwrap_err().to_string();
         assert!(error.contains("stopped while waiting for redis://127.0.0.1"), "{error}");
         let error = claim(&url, job, None).unwrap_err();
         assert!(matches!(error, headwater_connectors::Error::World { transient: true, .. }), "{error:?}");

@@ -318,7 +318,9 @@ fn joined(join: &datafusion_expr::logical_plan::Join, (left, right): (Lowered, L
     let unique = side.unique.joined(&other.unique, width, kind, &pairs);
     let types = match kind {
         JoinKind::Semi | JoinKind::Anti => side.types.clone(),
-        _ => [side.types.clone(), other.types.clone()].concat(),
+        JoinKind::Inner | JoinKind::Left | JoinKind::Right | JoinKind::Full => {
+            [side.types.clone(), other.types.clone()].concat()
+        }
     };
     let nulls_are_equal = join.null_equality == NullEquality::NullEqualsNull;
     let node = Node::Join(Box::new(Join { left: side.node, right: other.node, kind, on, nulls_are_equal }));

@@ -13,9 +13,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::hash::BuildHasherDefault;
 
 use arrow::array::{Array, ArrayRef};
+use headwater_clocks::EventTime;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::Xxh3;
 
+use crate::ledger::time_of;
 use crate::saved::{Damaged, get, put};
 use crate::synopses::numbered::ByNumber;
 use crate::value::Values;
@@ -29,11 +31,11 @@ pub struct Corrections {
     /// By unit: rows that the ledger has of it, those that were taken back among them.
     rows: Vec<u32>,
     /// By unit, what was taken back, by event time and mark.
-    cancelled: HashMap<u32, BTreeMap<(i64, u64), Entry>, BuildHasherDefault<ByNumber>>,
+    cancelled: HashMap<u32, BTreeMap<(EventTime, u64), Entry>, BuildHasherDefault<ByNumber>>,
 }
 
 /// An entry, by its event's time and what it is known by.
-type Cancelled = ((i64, u64), Entry);
+type Cancelled = ((EventTime, u64), Entry);
 
 /// Equal rows that were taken back.
 #[derive(Serialize, Deserialize)]
@@ -47,7 +49,7 @@ struct Entry {
 
 /// Equal events that were taken back, as they were saved.
 pub struct Taken {
-    pub ts: i64,
+    pub ts: EventTime,
     pub count: u32,
     /// What a synopsis knows them by.
     pub word: u64,
@@ -99,7 +101,7 @@ impl Corrections {
     pub fn cancel(&mut self, row: &[u64], words: &[u64]) {
         let of_unit = self.cancelled.entry(row[1] as u32).or_default();
         let new = || Entry { count: 0, left: vec![0; self.windows], words: words.to_vec() };
-        of_unit.entry((row[0] as i64, row[self.mark_lane])).or_insert_with(new).count += 1;
+        of_unit.entry((time_of(row), row[self.mark_lane])).or_insert_with(new).count += 1;
     }
 
     /// The ledger hands a row back that leaves a window. Whether it is to be passed over.
@@ -110,7 +112,7 @@ impl Corrections {
             self.rows[unit as usize] -= 1;
         }
         let Some(of_unit) = self.cancelled.get_mut(&unit) else { return false };
-        let place = (row[0] as i64, row[self.mark_lane]);
+        let place = (time_of(row), row[self.mark_lane]);
         let Some(entry) = of_unit.get_mut(&place).filter(|entry| entry.left[window] < entry.count) else {
             return false;
         };

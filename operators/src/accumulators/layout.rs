@@ -1,5 +1,6 @@
 //! The plan of a group's values, and the plan worked out: which columns share which accumulators.
 
+use headwater_clocks::Span;
 use serde::{Deserialize, Serialize};
 
 use crate::aggregate::{Aggregate, Needs, Total};
@@ -17,9 +18,9 @@ pub struct ColumnPlan {
     pub aggregate: Aggregate,
     /// Index into `Plan::inputs`; `count` may have none.
     pub input: Option<usize>,
-    /// In microseconds; `None`: everything that its unit ever held (`all`, and every column of a group with windows of
+    /// `None`: everything that its unit ever held (`all`, and every column of a group with windows of
     /// its own).
-    pub length: Option<i64>,
+    pub length: Option<Span>,
 }
 
 /// What a track adds up.
@@ -60,13 +61,13 @@ pub enum Source {
     Count(Inner),
     Sum { sum: Inner, not_null: Inner, read: fn(i64, &Total) -> Option<Datum> },
     Squares { sum: Inner, squares: Inner, not_null: Inner, read: fn(i64, &Total, &SquareSum) -> Option<Datum> },
-    Kept { synopsis: usize, place: usize, length: Option<i64>, argument: f64, reading: &'static dyn Read },
+    Kept { synopsis: usize, place: usize, length: Option<Span>, argument: f64, reading: &'static dyn Read },
 }
 
 /// The plan worked out.
 pub struct Layout {
     /// The finite lengths, ascending, each once.
-    pub windows: Vec<i64>,
+    pub windows: Vec<Span>,
     pub tracks: Vec<Track>,
     pub synopses: Vec<SynopsisPlan>,
     pub sources: Vec<Source>,
@@ -86,7 +87,7 @@ impl Layout {
     /// Works a plan out: columns that need the same share it, with rings for what is asked of it alone. `corrected`: events may be taken
     /// back.
     pub fn of(columns: &[ColumnPlan], corrected: bool) -> Layout {
-        let mut windows: Vec<i64> = columns.iter().filter_map(|c| c.length).collect();
+        let mut windows: Vec<Span> = columns.iter().filter_map(|c| c.length).collect();
         windows.sort_unstable();
         windows.dedup();
         let (tracks, synopses, sources, leaving) = (vec![], vec![], vec![], vec![]);
@@ -103,12 +104,12 @@ impl Layout {
         layout
     }
 
-    fn window(&self, length: Option<i64>) -> Option<usize> {
+    fn window(&self, length: Option<Span>) -> Option<usize> {
         length.map(|length| self.windows.partition_point(|w| *w < length))
     }
 
     /// The track that adds up `adds`, with a ring that ends at `length`.
-    fn need(&mut self, adds: Adds, length: Option<i64>) {
+    fn need(&mut self, adds: Adds, length: Option<Span>) {
         let window = self.window(length);
         let at = self.tracks.iter().position(|t| t.adds == adds).unwrap_or_else(|| {
             self.tracks.push(Track { adds, rings: Rings::default() });

@@ -13,6 +13,7 @@ use std::ops::Range;
 use arrow::array::{Array, ArrayRef};
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::DataType;
+use headwater_clocks::{EventTime, Span, Tick, Time};
 
 pub use layout::ColumnPlan;
 
@@ -20,6 +21,7 @@ pub(crate) use crate::synopses::numbered::{ByNumber, NumberedValues};
 
 use crate::aggregate::Total;
 use crate::exact::squares::SquareSum;
+use crate::ledger::time_of;
 use crate::saved::Damaged;
 use crate::synopses::synopsis::{Arrival, Asked, Departure, Loading, Synopsis};
 use crate::value::{Datum, Kind, Ordered, Values, halves};
@@ -127,14 +129,14 @@ impl Accumulators {
     }
 
     /// Only these columns are shown, given by their lengths.
-    pub fn show(&mut self, lengths: impl Iterator<Item = Option<i64>>) {
+    pub fn show(&mut self, lengths: impl Iterator<Item = Option<Span>>) {
         let rings = &self.layout.tracks[0].rings;
-        let window = |length: i64| self.layout.windows.partition_point(|w| *w < length);
+        let window = |length: Span| self.layout.windows.partition_point(|w| *w < length);
         self.shown = lengths.map(|length| rings.place_of(length.map(window)) + 1).max().unwrap_or(0);
     }
 
     /// The finite lengths, ascending, each once.
-    pub fn windows(&self) -> &[i64] {
+    pub fn windows(&self) -> &[Span] {
         &self.layout.windows
     }
 
@@ -164,10 +166,10 @@ impl Accumulators {
     }
 
     /// The ledger's row of an event, but for the words that synopses give.
-    pub fn ledger_row(&self, unit: u32, ts: i64, inputs: &Inputs, at: usize, row: &mut Vec<u64>) {
+    pub fn ledger_row(&self, unit: u32, ts: EventTime, inputs: &Inputs, at: usize, row: &mut Vec<u64>) {
         row.clear();
         row.resize(self.lanes, 0);
-        row[0] = ts as u64;
+        row[0] = ts.us() as u64;
         row[1] = u64::from(unit);
         for (input, values) in inputs.values.iter().enumerate() {
             if inputs.is_null(input, at) {
@@ -189,19 +191,19 @@ impl Accumulators {
     }
 
     /// How many of the finite windows an event has left at tick `now`.
-    pub fn class(&self, ts: i64, now: i64) -> usize {
-        self.layout.windows.partition_point(|w| ts <= now.saturating_sub(*w))
+    pub fn class(&self, ts: EventTime, now: Tick) -> usize {
+        self.layout.windows.partition_point(|w| ts <= now.left(*w))
     }
 
     /// Takes an event in: its ledger row into the rings of its class, its values into the synopses, their words into the row.
-    pub fn arrive(&mut self, class: usize, now: i64, row: &mut [u64], inputs: &Inputs, at: usize) {
+    pub fn arrive(&mut self, class: usize, now: Tick, row: &mut [u64], inputs: &Inputs, at: usize) {
         let unit = row[1] as u32 as usize;
         for t in 0..self.cells.len() {
             if let Some(ring) = self.layout.tracks[t].rings.of_class(class) {
                 self.add(t, unit, ring, row, false);
             }
         }
-        let (ts, windows) = (row[0] as i64, self.layout.windows.as_slice());
+        let (ts, windows) = (time_of(row), self.layout.windows.as_slice());
         for (k, synopsis) in self.synopses.iter_mut().enumerate() {
             let input = self.layout.synopses[k].input;
             if !inputs.is_null(input, at) {
@@ -222,14 +224,14 @@ impl Accumulators {
     ///
     /// # Panics
     /// Where nothing can be taken back.
-    pub fn take_back(&mut self, class: usize, now: i64, row: &mut [u64], inputs: &Inputs, at: usize) {
+    pub fn take_back(&mut self, class: usize, now: Tick, row: &mut [u64], inputs: &Inputs, at: usize) {
         let unit = row[1] as u32 as usize;
         for t in 0..self.cells.len() {
             if let Some(ring) = self.layout.tracks[t].rings.of_class(class) {
                 self.add(t, unit, ring, row, true);
             }
         }
-        let (ts, windows) = (row[0] as i64, self.layout.windows.as_slice());
+        let (ts, windows) = (time_of(row), self.layout.windows.as_slice());
         let mut words = vec![0; self.synopses.len()];
         for (k, synopsis) in self.synopses.iter_mut().enumerate() {
             let input = self.layout.synopses[k].input;
@@ -245,7 +247,7 @@ impl Accumulators {
 
     /// Moves an event out of a window: into the next ring, or away.
     pub fn leave(&mut self, window: usize, row: &[u64]) {
-        let (ts, unit) = (row[0] as i64, row[1] as u32 as usize);
+        let (ts, unit) = (time_of(row), row[1] as u32 as usize);
         if self.corrections.as_mut().is_some_and(|corrections| corrections.leave(window, row)) {
             return self.leave_taken_back(window, row);
         }
@@ -263,7 +265,7 @@ impl Accumulators {
 
     /// An event that was taken back leaves a window: whoever kept something for its row lets it go.
     fn leave_taken_back(&mut self, window: usize, row: &[u64]) {
-        let (ts, unit) = (row[0] as i64, row[1] as u32 as usize);
+        let (ts, unit) = (time_of(row), row[1] as u32 as usize);
         for (k, place) in &self.layout.leaving[window].synopses {
             let word = self.word_lanes[*k].map_or(0, |lane| row[lane]);
             if word != 0 {
@@ -319,15 +321,15 @@ impl Accumulators {
         }
         match (adds, self.value_lanes[input]) {
             (Adds::Value(_) | Adds::Square(_), Some(lane)) => Added::Value(&row[lane..], self.kinds[input]),
-            _ => Added::One,
+            (Adds::Value(_) | Adds::Square(_), None) | (Adds::Events | Adds::NotNull(_), _) => Added::One,
         }
     }
 
     /// Forgets what no finite window reaches at tick `now`: each synopsis by its own longest one.
-    pub fn forget(&mut self, unit: usize, now: i64) {
+    pub fn forget(&mut self, unit: usize, now: Tick) {
         for (synopsis, plan) in self.synopses.iter_mut().zip(&self.layout.synopses) {
             if let Some(longest) = plan.rings.longest_finite() {
-                synopsis.forget(unit, now.saturating_sub(self.layout.windows[longest]));
+                synopsis.forget(unit, now.left(self.layout.windows[longest]));
             }
         }
     }
@@ -385,7 +387,7 @@ impl Accumulators {
         &mut self,
         unit: usize,
         input: &mut &[u8],
-        now: i64,
+        now: Tick,
         values: &[HashMap<u32, Ordered>],
     ) -> Result<(), Damaged> {
         for (cells, track) in self.cells.iter_mut().zip(&self.layout.tracks) {
@@ -402,7 +404,7 @@ impl Accumulators {
         &mut self,
         unit: usize,
         input: &mut &[u8],
-        now: i64,
+        now: Tick,
         values: &[HashMap<u32, Ordered>],
     ) -> Result<(), Damaged> {
         let (Some(corrections), layout) = (&mut self.corrections, &self.layout) else { return Ok(()) };
@@ -423,13 +425,13 @@ impl Accumulators {
     }
 
     /// The row's values at tick `now`. Returns how many sums do not fit their type.
-    pub fn row(&mut self, unit: usize, now: i64, row: &mut Vec<Datum>) -> u64 {
+    pub fn row(&mut self, unit: usize, now: Tick, row: &mut Vec<Datum>) -> u64 {
         row.clear();
         self.append_row(unit, now, row)
     }
 
     /// Appends the row's values at tick `now`. Returns how many sums do not fit their type.
-    pub fn append_row(&mut self, unit: usize, now: i64, row: &mut Vec<Datum>) -> u64 {
+    pub fn append_row(&mut self, unit: usize, now: Tick, row: &mut Vec<Datum>) -> u64 {
         let mut unfit = 0;
         for source in 0..self.layout.sources.len() {
             row.push(self.value(source, unit, now).unwrap_or_else(|| {
@@ -441,7 +443,7 @@ impl Accumulators {
     }
 
     /// The value of a column; `None`: it does not fit its type.
-    fn value(&mut self, source: usize, unit: usize, now: i64) -> Option<Datum> {
+    fn value(&mut self, source: usize, unit: usize, now: Tick) -> Option<Datum> {
         match self.layout.sources[source] {
             Source::Count(inner) => Some(Datum::int(self.count(inner, unit))),
             Source::Sum { sum, not_null, read } => match self.count(not_null, unit) {

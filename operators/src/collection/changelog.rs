@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use arrow::array::RecordBatch;
+use headwater_clocks::Tick;
 
 use super::reader::RowReader;
 use super::trace::{RowBatch, RowTrace, each_row_at, each_version};
@@ -13,7 +14,7 @@ use crate::changes::{Changes, Keys};
 #[derive(Clone, Copy, Debug)]
 pub struct Reset {
     /// The tick.
-    pub at: i64,
+    pub at: Tick,
     /// Whether rows whose windows have left the store are told too, because they may still change.
     pub all: bool,
 }
@@ -23,11 +24,11 @@ pub struct Changelog {
     changes: Changes,
     reset: Option<Reset>,
     /// Changes up to there are not told.
-    muted_until: i64,
+    muted_until: Tick,
 }
 
 /// A difference: time, unit, -1 or +1, and the version.
-type Change<'b> = (i64, u32, i8, &'b Version);
+type Change<'b> = (Tick, u32, i8, &'b Version);
 
 impl Changelog {
     /// `reset`: it begins anew.
@@ -66,7 +67,7 @@ fn is_same_row(change: &[Change]) -> bool {
 }
 
 impl RowReader for Changelog {
-    fn read(&mut self, batch: Option<&RowBatch>, trace: &RowTrace, done: i64, keys: &Keys) -> Vec<RecordBatch> {
+    fn read(&mut self, batch: Option<&RowBatch>, trace: &RowTrace, done: Tick, keys: &Keys) -> Vec<RecordBatch> {
         if let Some(reset) = self.reset.take_if(|reset| reset.at <= done) {
             self.tell_all(reset, trace);
         }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use arrow::array::RecordBatch;
+use headwater_clocks::Tick;
 
 use super::reader::RowReader;
 use super::trace::{RowBatch, RowTrace, each_row_at, each_version};
@@ -15,10 +16,10 @@ pub struct Newest {
     changes: Changes,
     windowed: bool,
     /// From then on rows are asked for: by the last tick at the latest.
-    from: i64,
-    last: i64,
+    from: Tick,
+    last: Tick,
     /// What changed before that is told as of then: nobody saw it before.
-    shown_from: i64,
+    shown_from: Tick,
     /// The number of the newest full refresh that was asked for.
     refresh: u64,
     /// Whether every row is due; and whether any was ever told. While a full refresh is due rows that go are told too: another worker's store
@@ -35,20 +36,20 @@ pub struct Newest {
 #[derive(Clone, Copy, Default)]
 struct Turn<'b> {
     unit: u32,
-    old: Option<(&'b Version, i64)>,
+    old: Option<(&'b Version, Tick)>,
     new: Option<&'b Version>,
 }
 
 impl Newest {
     /// `from`: the tick from which on rows are asked for; `skip_refresh`: the store has every row that was there before the run.
-    pub fn new(changes: Changes, windowed: bool, from: i64, skip_refresh: bool) -> Newest {
-        let (last, refresh) = (i64::MAX, 0);
+    pub fn new(changes: Changes, windowed: bool, from: Tick, skip_refresh: bool) -> Newest {
+        let (last, refresh) = (Tick::AFTER_ALL, 0);
         Newest {
             changes,
             windowed,
             from,
             last,
-            shown_from: i64::MIN,
+            shown_from: Tick::BEFORE_ALL,
             refresh,
             refresh_due: !skip_refresh,
             emitted: skip_refresh,
@@ -58,19 +59,19 @@ impl Newest {
     }
 
     /// Rows are shown from a tick on, though they were there before.
-    pub fn show_from(&mut self, tick: i64) {
+    pub fn show_from(&mut self, tick: Tick) {
         (self.from, self.shown_from) = (self.from.max(tick), tick);
     }
 
     /// Hears of the newest full refresh that was asked for: its number, and the tick from which on every row is told once more.
-    pub fn refresh(&mut self, (number, from): (u64, i64)) {
+    pub fn refresh(&mut self, (number, from): (u64, Tick)) {
         if number > std::mem::replace(&mut self.refresh, number) {
             (self.from, self.refresh_due) = (self.from.max(from), true);
         }
     }
 
     /// No tick follows this one: by then rows are asked for.
-    pub fn ask_by(&mut self, last: i64) {
+    pub fn ask_by(&mut self, last: Tick) {
         self.last = last;
     }
 
@@ -97,7 +98,7 @@ impl Newest {
 }
 
 impl RowReader for Newest {
-    fn read(&mut self, batch: Option<&RowBatch>, trace: &RowTrace, done: i64, keys: &Keys) -> Vec<RecordBatch> {
+    fn read(&mut self, batch: Option<&RowBatch>, trace: &RowTrace, done: Tick, keys: &Keys) -> Vec<RecordBatch> {
         let turns = batch.map_or(vec![], turns);
         if self.emitted {
             self.tell_gone(&turns);
@@ -116,10 +117,10 @@ impl RowReader for Newest {
         self.emitted = true;
         let untold = std::mem::take(&mut self.untold);
         if std::mem::take(&mut self.refresh_due) {
-            each_row_at(trace, i64::MAX, |_, row| self.tell_come(row));
+            each_row_at(trace, Tick::AFTER_ALL, |_, row| self.tell_come(row));
         } else if !untold.is_empty() {
             let is_due = |unit| untold.contains(&unit) || turns.binary_search_by_key(&unit, |turn| turn.unit).is_ok();
-            each_row_at(trace, i64::MAX, |unit, row| {
+            each_row_at(trace, Tick::AFTER_ALL, |unit, row| {
                 if is_due(unit) {
                     self.tell_come(row)
                 }
@@ -135,7 +136,8 @@ impl RowReader for Newest {
 fn turns(batch: &RowBatch) -> Vec<Turn<'_>> {
     let mut all: Vec<Turn> = vec![];
     each_version(batch, |unit, version, times| {
-        let (count, time) = times.filter(|(time, _)| *time > BEFORE).fold((0, 0), |(n, _), (t, diff)| (n + diff, t));
+        let (count, time) =
+            times.filter(|(time, _)| *time > BEFORE).fold((0, BEFORE), |(n, _), (t, diff)| (n + diff, t));
         if all.last().is_none_or(|turn| turn.unit != unit) {
             all.push(Turn { unit, ..Turn::default() });
         }
@@ -176,7 +178,7 @@ mod tests {
         newest: Newest,
         trace: RowTrace,
         writer: TraceWriter<RowSpine>,
-        lower: i64,
+        lower: Tick,
     }
 
     impl Reading {
@@ -187,15 +189,16 @@ mod tests {
             codec.encode(&[card]).unwrap().iter().flatten().for_each(|key| _ = numbers.intern(key));
             let columns = [("n".to_owned(), DataType::Int64)];
             let schema = crate::changes::schema(&[("card".to_owned(), DataType::Utf8)], true, &columns);
-            let newest = Newest::new(Changes::new(schema, 1), true, from, skip_refresh);
+            let newest = Newest::new(Changes::new(schema, 1), true, Tick::from_us(from), skip_refresh);
             let info = OperatorInfo::new(0, 0, [].into());
             let (trace, writer) = TraceAgent::new(RowSpine::new(info.clone(), None, None), info, None);
-            Reading { codec, numbers, newest, trace, writer, lower: i64::MIN }
+            Reading { codec, numbers, newest, trace, writer, lower: Tick::BEFORE_ALL }
         }
 
         /// Time and diff of what is told of these updates.
-        fn told(&mut self, mut updates: Vec<Update>, done: i64) -> Vec<(i64, i8)> {
-            let bounds = [std::mem::replace(&mut self.lower, done + 1), done + 1, i64::MIN].map(Antichain::from_elem);
+        fn told(&mut self, mut updates: Vec<Update>, done: Tick) -> Vec<(i64, i8)> {
+            let bounds = [std::mem::replace(&mut self.lower, done.just_after()), done.just_after(), BEFORE]
+                .map(Antichain::from_elem);
             let [first, next, since] = bounds;
             let rows = batch(&mut updates);
             self.writer.insert(Span::new(Description::new(first, next, since), rows.clone()), Stamp::new());
@@ -211,7 +214,7 @@ mod tests {
 
     fn row(unit: u32, at: i64, phase: Phase) -> (u32, Version) {
         let values = [0, 5, 7].map(Datum::int);
-        (unit, Version { at, again: false, phase, key: unit, values: Rc::new(values) })
+        (unit, Version { at: Tick::from_us(at), again: false, phase, key: unit, values: Rc::new(values) })
     }
 
     /// Rows that were sent before a full refresh may reach a store of another worker within it.
@@ -219,23 +222,26 @@ mod tests {
     fn what_goes_while_a_full_refresh_is_due_is_told() {
         let (stored, left) = (Phase::Stored, Phase::Left);
         let mut reading = Reading::new(0, false);
-        let come = vec![(row(0, 1, stored), 1, 1), (row(1, 1, left), 2, 1)];
-        assert_eq!(reading.told(come, 2), [(1, 1)], "nothing was there to go");
-        reading.newest.refresh((1, 6));
-        assert_eq!(reading.told(vec![(row(0, 1, stored), 5, -1), (row(0, 1, left), 5, 1)], 5), []);
-        assert_eq!(reading.told(vec![], 6), [(5, -1)]);
+        let at = Tick::from_us;
+        let come = vec![(row(0, 1, stored), at(1), 1), (row(1, 1, left), at(2), 1)];
+        assert_eq!(reading.told(come, at(2)), [(1, 1)], "nothing was there to go");
+        reading.newest.refresh((1, at(6)));
+        assert_eq!(reading.told(vec![(row(0, 1, stored), at(5), -1), (row(0, 1, left), at(5), 1)], at(5)), []);
+        assert_eq!(reading.told(vec![], at(6)), [(5, -1)]);
     }
 
     /// A store that has all rows as they were is told those that have changed until it asks, and no others.
     #[test]
     fn what_comes_before_rows_are_asked_for_is_told_then() {
-        let change =
-            |unit, from, to| vec![(row(unit, from, Phase::Stored), to, -1), (row(unit, to, Phase::Stored), to, 1)];
+        let at = Tick::from_us;
+        let change = |unit, from, to| {
+            vec![(row(unit, from, Phase::Stored), at(to), -1), (row(unit, to, Phase::Stored), at(to), 1)]
+        };
         let mut reading = Reading::new(6, true);
         let before = [0, 1, 2].map(|unit| (row(unit, -5, Phase::Stored), BEFORE, 1));
         assert_eq!(reading.told(before.into(), BEFORE), []);
-        assert_eq!(reading.told(change(0, -5, 3), 4), []);
-        assert_eq!(reading.told(change(1, -5, 6), 6), [(3, 1), (6, 1)]);
-        assert_eq!(reading.told(change(0, 3, 7), 7), [(7, 1)]);
+        assert_eq!(reading.told(change(0, -5, 3), at(4)), []);
+        assert_eq!(reading.told(change(1, -5, 6), at(6)), [(3, 1), (6, 1)]);
+        assert_eq!(reading.told(change(0, 3, 7), at(7)), [(7, 1)]);
     }
 }

@@ -10,6 +10,8 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 
+use headwater_clocks::Tick;
+
 use super::trace::{RowBatch, each_version};
 use super::version::{BEFORE, Version};
 use crate::changes::Keys;
@@ -28,7 +30,7 @@ pub struct Past {
     /// By key, in the order of place and tick.
     entries: Vec<VecDeque<Entry>>,
     /// (tick, key, place): what is there from that tick on supersedes what was there before, or is nothing.
-    superseded: VecDeque<(i64, u32, i64)>,
+    superseded: VecDeque<(Tick, u32, i64)>,
     rows: usize,
     windowed: bool,
     of_before: OfBefore,
@@ -38,7 +40,7 @@ pub struct Past {
 struct Entry {
     /// The window's start; 0 where there are no windows.
     place: i64,
-    from: i64,
+    from: Tick,
     row: Option<Values>,
 }
 
@@ -50,7 +52,7 @@ enum OfBefore {
     /// They are known already.
     Known,
     /// They are there since they changed last; and nothing was there before this tick.
-    Since(i64),
+    Since(Tick),
 }
 
 impl Default for Past {
@@ -62,7 +64,7 @@ impl Default for Past {
 impl Past {
     /// What stores have of a collection whose rows are shown from a tick on. `windowed`: start and end of a window are the first values of a
     /// row.
-    pub fn shown_from(tick: i64, windowed: bool) -> Past {
+    pub fn shown_from(tick: Tick, windowed: bool) -> Past {
         Past::new(windowed, OfBefore::Since(tick))
     }
 
@@ -97,7 +99,7 @@ impl Past {
         }
     }
 
-    fn from(&self, time: i64, version: &Version) -> i64 {
+    fn from(&self, time: Tick, version: &Version) -> Tick {
         match self.of_before {
             OfBefore::Since(tick) if time == BEFORE => version.at.max(tick),
             OfBefore::Since(tick) => time.max(tick),
@@ -111,7 +113,7 @@ impl Past {
     }
 
     /// From a tick on a key has a row in a place, or none. In a place ticks never fall, and of one tick the last word counts.
-    pub fn push(&mut self, key: &[u8], place: i64, (from, row): (i64, Option<Values>)) {
+    pub fn push(&mut self, key: &[u8], place: i64, (from, row): (Tick, Option<Values>)) {
         let number = self.keys.intern(key);
         if self.entries.len() <= number as usize {
             self.entries.resize_with(number as usize + 1, VecDeque::new);
@@ -135,17 +137,17 @@ impl Past {
     }
 
     /// The row that a key had just before a tick, where there are no windows.
-    pub fn before(&self, key: &[u8], tick: i64) -> Option<&Values> {
+    pub fn before(&self, key: &[u8], tick: Tick) -> Option<&Values> {
         let entries = &self.entries[self.keys.find(key)? as usize];
         let last = entries.partition_point(|entry| entry.from < tick).checked_sub(1)?;
         entries[last].row.as_ref()
     }
 
     /// The rows that a key had at a tick, by place: the number of the key here, the tick from which on it was so, and the row.
-    pub fn at(&self, key: &[u8], tick: i64) -> Vec<(u32, i64, &Values)> {
+    pub fn at(&self, key: &[u8], tick: Tick) -> Vec<(u32, Tick, &Values)> {
         let Some(number) = self.keys.find(key) else { return vec![] };
         let entries = &self.entries[number as usize];
-        let mut found: Vec<(u32, i64, &Values)> = vec![];
+        let mut found: Vec<(u32, Tick, &Values)> = vec![];
         let mut begin = 0;
         while let Some(place) = entries.get(begin).map(|entry| entry.place) {
             let after = entries.partition_point(|entry| (entry.place, entry.from) <= (place, tick));
@@ -163,7 +165,7 @@ impl Past {
     }
 
     /// Nobody asks any more for what a key had before a tick, but for what it still had then.
-    pub fn forget(&mut self, tick: i64) {
+    pub fn forget(&mut self, tick: Tick) {
         while let Some((_, number, place)) = self.superseded.pop_front_if(|(from, ..)| *from <= tick) {
             let entries = &mut self.entries[number as usize];
             let first = entries.partition_point(|entry| entry.place < place);
@@ -180,7 +182,7 @@ impl Past {
     }
 
     /// Of each key the rows that it has had: its place, the tick from which on, and the row, or that there was none.
-    pub fn iter(&self) -> impl Iterator<Item = (&[u8], i64, i64, Option<&Values>)> {
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], i64, Tick, Option<&Values>)> {
         self.keys.numbers().flat_map(move |number| {
             let entries = self.entries[number as usize].iter();
             entries.map(move |entry| (self.keys.key(number), entry.place, entry.from, entry.row.as_ref()))
@@ -188,7 +190,7 @@ impl Past {
     }
 
     /// Of these, what was superseded by a tick, and absences until then: all but the rows that are in force at it.
-    pub fn superseded_by(&self, tick: i64) -> impl Iterator<Item = (&[u8], i64, i64, Option<&Values>)> {
+    pub fn superseded_by(&self, tick: Tick) -> impl Iterator<Item = (&[u8], i64, Tick, Option<&Values>)> {
         self.keys.numbers().flat_map(move |number| {
             let entries = &self.entries[number as usize];
             let is_superseded = move |at: &usize| {
@@ -221,6 +223,7 @@ mod tests {
 
     use arrow::array::{ArrayRef, StringArray};
     use arrow::datatypes::DataType;
+    use headwater_clocks::Time;
     use rand::rngs::StdRng;
     use rand::{Rng, SeedableRng};
 
@@ -235,17 +238,18 @@ mod tests {
 
     #[test]
     fn a_key_has_what_it_had_just_before() {
+        let at = Tick::from_us;
         let mut past = Past::default();
-        past.push(b"a", 0, (i64::MIN, Some(row(1))));
-        past.push(b"a", 0, (5, None));
-        past.push(b"a", 0, (9, Some(row(2))));
-        let before = |past: &Past, tick| past.before(b"a", tick).cloned();
+        past.push(b"a", 0, (Tick::BEFORE_ALL, Some(row(1))));
+        past.push(b"a", 0, (at(5), None));
+        past.push(b"a", 0, (at(9), Some(row(2))));
+        let before = |past: &Past, tick| past.before(b"a", at(tick)).cloned();
         assert_eq!([5, 6, 9, 10].map(|tick| before(&past, tick)), [Some(row(1)), None, None, Some(row(2))]);
-        assert_eq!(past.before(b"b", 10), None);
-        past.forget(8);
+        assert_eq!(past.before(b"b", at(10)), None);
+        past.forget(at(8));
         assert_eq!((before(&past, 9), before(&past, 10), past.len()), (None, Some(row(2)), 1));
-        past.push(b"a", 0, (11, None));
-        past.forget(11);
+        past.push(b"a", 0, (at(11), None));
+        past.forget(at(11));
         assert_eq!((before(&past, 12), past.len(), past.keys.len()), (None, 0, 0));
     }
 
@@ -263,18 +267,22 @@ mod tests {
                             .and_then(|rows| rows.last())
                             .is_some_and(|(_, row): &(i64, Option<i64>)| row.is_some());
                         let new = (!there || rng.random_bool(0.5)).then_some(tick);
-                        past.push(&[key], 0, (tick, new.map(row)));
+                        past.push(&[key], 0, (Tick::from_us(tick), new.map(row)));
                         all.entry(key).or_default().push((tick, new));
                     }
                 }
                 if rng.random_bool(0.3) {
                     bound = rng.random_range(bound.max(0)..=tick);
-                    past.forget(bound);
+                    past.forget(Tick::from_us(bound));
                 }
                 let (key, asked) = (rng.random_range(0..4), rng.random_range(bound.saturating_add(1)..=tick + 1));
                 let known = all.get(&key).into_iter().flatten().rev().find(|(from, _)| *from < asked);
                 let expected = known.and_then(|(_, row)| *row).map(row);
-                assert_eq!(past.before(&[key], asked).cloned(), expected, "seed {seed}, key {key} before {asked}");
+                assert_eq!(
+                    past.before(&[key], Tick::from_us(asked)).cloned(),
+                    expected,
+                    "seed {seed}, key {key} before {asked}"
+                );
             }
             assert_eq!(past.iter().count(), past.len());
         }
@@ -292,40 +300,40 @@ mod tests {
                         let rows = all.entry(place).or_default();
                         let there = rows.last().is_some_and(|(_, row): &(i64, Option<i64>)| row.is_some());
                         let new = (!there || rng.random_bool(0.6)).then_some(tick);
-                        past.push(b"a", place, (tick, new.map(row)));
+                        past.push(b"a", place, (Tick::from_us(tick), new.map(row)));
                         rows.push((tick, new));
                     }
                 }
                 if rng.random_bool(0.2) {
                     bound = rng.random_range(bound..=tick);
-                    past.forget(bound);
+                    past.forget(Tick::from_us(bound));
                 }
                 if rng.random_bool(0.1) {
                     let at = rng.random_range(bound..=tick);
                     let mut again = Past::default();
-                    let mut saved: Vec<_> = past.superseded_by(at).collect();
+                    let mut saved: Vec<_> = past.superseded_by(Tick::from_us(at)).collect();
                     saved.sort_by_key(|(_, _, from, _)| *from);
                     saved.into_iter().for_each(|(key, place, from, row)| again.push(key, place, (from, row.cloned())));
                     for (place, rows) in &all {
                         let of_then = rows.iter().rfind(|(from, _)| *from <= at);
                         if let Some((from, Some(n))) = of_then {
-                            again.push(b"a", *place, (*from, Some(row(*n))));
+                            again.push(b"a", *place, (Tick::from_us(*from), Some(row(*n))));
                         }
                         for (from, n) in rows.iter().filter(|(from, _)| *from > at) {
-                            again.push(b"a", *place, (*from, n.map(row)));
+                            again.push(b"a", *place, (Tick::from_us(*from), n.map(row)));
                         }
                     }
-                    again.forget(bound);
+                    again.forget(Tick::from_us(bound));
                     past = again;
                 }
                 let asked = rng.random_range(bound..=tick);
                 let found: Vec<_> =
-                    past.at(b"a", asked).into_iter().map(|(_, from, row)| (from, row.clone())).collect();
+                    past.at(b"a", Tick::from_us(asked)).into_iter().map(|(_, from, row)| (from, row.clone())).collect();
                 let known = all.values().filter_map(|rows| rows.iter().rfind(|(from, _)| *from <= asked));
-                let expected: Vec<_> = known.filter_map(|(from, n)| Some((*from, row((*n)?)))).collect();
+                let expected: Vec<_> = known.filter_map(|(from, n)| Some((Tick::from_us(*from), row((*n)?)))).collect();
                 assert_eq!(found, expected, "seed {seed}, at {asked} of {tick}, nothing before {bound}");
             }
-            past.forget(i64::MAX);
+            past.forget(Tick::AFTER_ALL);
             let left = all.values().filter(|rows| rows.last().is_some_and(|(_, row)| row.is_some())).count();
             assert_eq!(past.len(), left, "seed {seed}: the rows of now alone");
         }
@@ -333,6 +341,7 @@ mod tests {
 
     #[test]
     fn a_row_takes_the_place_of_another_and_leaves_it() {
+        let at = Tick::from_us;
         let key: ArrayRef = Arc::new(StringArray::from(vec!["a"]));
         let codec = KeyCodec::new(&[DataType::Utf8]).unwrap();
         let mut numbers = Interner::new(0);
@@ -341,23 +350,26 @@ mod tests {
         let keys = Keys { codec: &codec, numbers: &numbers };
         let version = |at: i64, phase: Phase, n: i64| {
             let values = [10, 20, n].map(Datum::int);
-            Version { at, again: false, phase, key: 0, values: Rc::new(values) }
+            Version { at: Tick::from_us(at), again: false, phase, key: 0, values: Rc::new(values) }
         };
-        let mut past = Past::shown_from(6, true);
+        let mut past = Past::shown_from(Tick::from_us(6), true);
         let rows_at = |past: &Past, tick: i64| -> Vec<(i64, Datum)> {
-            past.at(bytes.value(0), tick).into_iter().map(|(_, from, row)| (from, row[2].clone())).collect()
+            past.at(bytes.value(0), Tick::from_us(tick))
+                .into_iter()
+                .map(|(_, from, row)| (from.us(), row[2].clone()))
+                .collect()
         };
         let read = |past: &mut Past, mut updates: Vec<Update>| past.read(&batch(&mut updates).unwrap(), &keys);
         let (old, new) = (version(3, Phase::Stored, 1), version(9, Phase::Stored, 2));
         read(&mut past, vec![((0, old.clone()), BEFORE, 1)]);
-        read(&mut past, vec![((1, new.clone()), 9, 1), ((0, old), 9, -1)]);
-        read(&mut past, vec![((1, new), 12, -1), ((1, version(9, Phase::Left, 2)), 12, 1)]);
+        read(&mut past, vec![((1, new.clone()), at(9), 1), ((0, old), at(9), -1)]);
+        read(&mut past, vec![((1, new), at(12), -1), ((1, version(9, Phase::Left, 2)), at(12), 1)]);
         assert_eq!(rows_at(&past, 5), []);
         assert_eq!(rows_at(&past, 6), [(6, Datum::int(1))]);
         assert_eq!(rows_at(&past, 8), [(6, Datum::int(1))]);
         assert_eq!([9, 11].map(|tick| rows_at(&past, tick)), [[(9, Datum::int(2))], [(9, Datum::int(2))]]);
         assert_eq!(rows_at(&past, 12), []);
-        past.forget(12);
+        past.forget(at(12));
         assert!(past.is_empty() && past.keys.is_empty());
     }
 }

@@ -1,6 +1,7 @@
 //! What reads a group's rows.
 
 use arrow::array::RecordBatch;
+use headwater_clocks::Tick;
 
 use super::trace::{RowBatch, RowTrace};
 use crate::changes::Keys;
@@ -9,7 +10,7 @@ use crate::changes::Keys;
 pub trait RowReader {
     /// Reads the differences of an interval of times, if there are any; `trace` has them, and `done` is the last time of which all are
     /// known. Returns what is to be told now.
-    fn read(&mut self, batch: Option<&RowBatch>, trace: &RowTrace, done: i64, keys: &Keys) -> Vec<RecordBatch>;
+    fn read(&mut self, batch: Option<&RowBatch>, trace: &RowTrace, done: Tick, keys: &Keys) -> Vec<RecordBatch>;
 }
 
 /// What has rows that are read: who reads them, and how their keys are named.

@@ -7,13 +7,14 @@ use differential_dataflow::operators::arrange::TraceAgent;
 use differential_dataflow::trace::cursor::cursor_list;
 use differential_dataflow::trace::implementations::{ValBuilder, ValSpine};
 use differential_dataflow::trace::{Builder, Cursor, Navigable, TraceReader};
+use headwater_clocks::Tick;
 
 use super::version::Version;
 
 /// A difference of the collection.
-pub type Update = ((u32, Version), i64, isize);
+pub type Update = ((u32, Version), Tick, isize);
 /// How rows are stored: sorted by unit, then version.
-pub type RowSpine = ValSpine<u32, Version, i64, isize>;
+pub type RowSpine = ValSpine<u32, Version, Tick, isize>;
 /// Differences of an interval of times.
 pub type RowBatch = <RowSpine as TraceReader>::Batch;
 /// All rows, shared by those that read them.
@@ -23,14 +24,14 @@ pub type RowTrace = TraceAgent<RowSpine>;
 pub fn batch(updates: &mut Vec<Update>) -> Option<RowBatch> {
     consolidate_updates(updates);
     let count = updates.len();
-    let mut builder = ValBuilder::<u32, Version, i64, isize>::with_capacity(count, count, count);
+    let mut builder = ValBuilder::<u32, Version, Tick, isize>::with_capacity(count, count, count);
     builder.push(updates);
     builder.done().map(Rc::new)
 }
 
 /// Calls `each` with every row that is there once the changes up to a time are made, and its unit, in the order of units. The trace
 /// distinguishes times from there on.
-pub fn each_row_at(trace: &RowTrace, time: i64, mut each: impl FnMut(u32, &Version)) {
+pub fn each_row_at(trace: &RowTrace, time: Tick, mut each: impl FnMut(u32, &Version)) {
     let mut batches = vec![];
     trace.map_spans(|span| batches.extend(span.inner.clone()));
     let (mut cursor, batches) = cursor_list(batches);
@@ -51,7 +52,7 @@ pub fn each_row_at(trace: &RowTrace, time: i64, mut each: impl FnMut(u32, &Versi
 /// Calls `each` with every version of a batch: its unit, and its differences at each time.
 pub fn each_version<'b>(
     batch: &'b RowBatch,
-    mut each: impl FnMut(u32, &'b Version, &mut dyn Iterator<Item = (i64, isize)>),
+    mut each: impl FnMut(u32, &'b Version, &mut dyn Iterator<Item = (Tick, isize)>),
 ) {
     let batch = &**batch;
     let (mut cursor, mut times) = (batch.cursor(), vec![]);

@@ -3,16 +3,18 @@
 use std::cmp::Ordering;
 use std::rc::Rc;
 
+use headwater_clocks::Tick;
+
 use crate::value::Datum;
 
 /// The time of rows that were there before the run.
-pub const BEFORE: i64 = i64::MIN;
+pub const BEFORE: Tick = Tick::BEFORE_ALL;
 
 /// A row as it was from a tick on.
 #[derive(Clone, Debug)]
 pub struct Version {
     /// The tick at which it changed last.
-    pub at: i64,
+    pub at: Tick,
     /// Tells it from another one of the same tick: what is published once more at the tick at which a run goes on.
     pub again: bool,
     /// Who is to see it.
@@ -35,7 +37,7 @@ pub enum Phase {
 }
 
 impl Version {
-    fn place(&self) -> (i64, bool, Phase) {
+    fn place(&self) -> (Tick, bool, Phase) {
         (self.at, self.again, self.phase)
     }
 

@@ -1,6 +1,8 @@
 //! When: the moves of the next ticks of a group, in their order. It stands in the place of an arrangement's batcher, with what that
 //! lacks: a budget, and errors.
 
+use headwater_clocks::{Eff, Tick};
+
 use super::moves::Moves;
 use super::state::State;
 use crate::ledger::SegmentError;
@@ -11,7 +13,7 @@ impl State {
     ///
     /// # Errors
     /// A segment of the ledger could not be read.
-    pub fn advance(&mut self, to: i64, budget: usize) -> Result<Option<Moves>, SegmentError> {
+    pub fn advance(&mut self, to: Tick, budget: usize) -> Result<Option<Moves>, SegmentError> {
         let mut moves = Moves::new(to);
         if !self.is_finished(to) {
             self.gather(budget, &mut moves)?;
@@ -24,12 +26,12 @@ impl State {
         Ok(any.then_some(moves))
     }
 
-    fn is_finished(&self, to: i64) -> bool {
+    fn is_finished(&self, to: Tick) -> bool {
         let refreshes = self.refreshed && self.floor.is_some_and(|floor| floor <= to);
         to < self.dense.sets.first_start() || self.done.is_some_and(|done| done >= to) && !refreshes
     }
 
-    fn has_due(&self, upto: i64) -> bool {
+    fn has_due(&self, upto: Tick) -> bool {
         self.done.is_some() && self.windows.next_due().is_some_and(|due| due <= upto)
     }
 
@@ -54,7 +56,7 @@ impl State {
     }
 
     /// The next tick at which a column set begins or enters, or every row is looked at.
-    fn next_special(&self) -> Option<i64> {
+    fn next_special(&self) -> Option<Tick> {
         let sets = &self.dense.sets;
         let refresh = self.floor.filter(|_| self.refreshed);
         let entering = sets.next_to_enter(self.enters_from());
@@ -62,7 +64,7 @@ impl State {
     }
 
     /// Whether every row may become another one at a tick.
-    fn begin(&mut self, tick: i64) -> bool {
+    fn begin(&mut self, tick: Tick) -> bool {
         let enters_from = self.enters_from();
         let refreshes = self.refreshed && self.floor == Some(tick);
         self.refreshed &= !refreshes;
@@ -71,17 +73,17 @@ impl State {
     }
 
     /// What grows old at a tick, and what becomes visible.
-    fn gather_tick(&mut self, tick: i64, moves: &mut Moves) -> Result<(), SegmentError> {
+    fn gather_tick(&mut self, tick: Tick, moves: &mut Moves) -> Result<(), SegmentError> {
         self.ledgers.expire(&self.dense, tick, moves)?;
         let (sets, of_event) = (&self.dense.sets, self.windows.windows_of_event());
         self.pending.take(tick, |set, events, at| {
             moves.moved += of_event;
             moves.arrive(set, events, at);
-            let (ts, accumulators) = (events.ts.value(at as usize), &sets.get(set).accumulators);
+            let (ts, accumulators) = (events.ts(at as usize), &sets.get(set).accumulators);
             let class = accumulators.class(ts, tick);
             if let Some(window) = accumulators.windows().get(class) {
                 // By the tick at which it is due it must be in the ledger.
-                moves.upto = moves.upto.min(ts.saturating_add(*window) - 1);
+                moves.upto = moves.upto.min(Tick::leaving(ts, *window).just_before());
             }
         });
         moves.end_tick(tick);
@@ -89,7 +91,7 @@ impl State {
     }
 
     /// The newest horizon that is reached once all ticks up to `done` are finished.
-    fn horizon(&mut self, done: i64) -> Option<i64> {
+    fn horizon(&mut self, done: Tick) -> Option<Eff> {
         let mut reached = None;
         while let Some((_, horizon)) = self.horizons.pop_front_if(|(t, _)| *t <= done) {
             reached = Some(horizon);

@@ -1,5 +1,7 @@
 //! What: moves go into the accumulators, and each unit that is touched has another row at the end of the tick.
 
+use headwater_clocks::Tick;
+
 use super::moves::{Moves, TickMoves};
 use super::state::State;
 use super::windows::Room;
@@ -12,7 +14,7 @@ impl State {
     ///
     /// # Errors
     /// A segment of the ledger could not be written.
-    pub fn apply(&mut self, moves: &Moves, lower: i64) -> Result<Option<RowBatch>, SegmentError> {
+    pub fn apply(&mut self, moves: &Moves, lower: Tick) -> Result<Option<RowBatch>, SegmentError> {
         // What was loaded comes before everything.
         self.dense.rows.settle();
         self.windows.give_back(&mut self.dense, lower);
@@ -45,7 +47,7 @@ impl State {
     }
 
     /// Rows of windows leave the store up to a tick.
-    fn leave_store(&mut self, upto: i64) {
+    fn leave_store(&mut self, upto: Tick) {
         while let Some(due) = self.windows.next_due().filter(|due| *due <= upto) {
             self.windows.expire(&mut self.dense, due);
             self.settle(due);
@@ -81,7 +83,7 @@ impl State {
     }
 
     /// Publishes the rows of all touched units.
-    fn finish(&mut self, tick: i64) {
+    fn finish(&mut self, tick: Tick) {
         let dense = &mut self.dense;
         let unseen = !self.windowed && !self.fresh && self.floor.is_some_and(|floor| tick < floor);
         for (unit, sure) in dense.touched.take() {
@@ -95,7 +97,7 @@ impl State {
         self.settle(tick);
     }
 
-    fn settle(&mut self, tick: i64) {
+    fn settle(&mut self, tick: Tick) {
         if tick >= self.every_tick_from() {
             self.dense.make_all();
             self.dense.rows.settle();

@@ -11,6 +11,7 @@
 
 use chrono::{DateTime, LocalResult, NaiveDateTime, Offset, TimeZone};
 use chrono_tz::Tz;
+use headwater_clocks::{EventTime, Span, Time};
 
 const SECOND_US: i64 = 1_000_000;
 pub(super) const DAY_US: i64 = 86_400 * SECOND_US;
@@ -56,16 +57,16 @@ impl Calendar {
     }
 
     /// The start of the newest window that has begun by `ts`.
-    pub(super) fn newest(self, ts: i64) -> i64 {
+    pub(super) fn newest(self, ts: EventTime) -> EventTime {
         self.begins(self.newest_day(ts))
     }
 
     /// The start of the newest window that began before the one that begins at `start`.
-    pub(super) fn before(self, start: i64) -> Option<i64> {
+    pub(super) fn before(self, start: EventTime) -> Option<EventTime> {
         let mut day = self.newest_day(start);
         // Where a zone left out days, several begin at once.
         while self.begins(day) >= start {
-            if self.begins(day) == i64::MIN {
+            if self.begins(day) == EventTime::BEFORE_ALL {
                 return None;
             }
             day -= self.every;
@@ -74,43 +75,44 @@ impl Calendar {
     }
 
     /// When the window ends that begins at `start`.
-    pub(super) fn end(self, start: i64) -> i64 {
+    pub(super) fn end(self, start: EventTime) -> EventTime {
         self.begins(self.newest_day(start) + self.size)
     }
 
-    /// No window is longer, in microseconds.
-    pub(super) fn longest(self) -> i64 {
-        self.size.saturating_mul(DAY_US).saturating_add(OFFSETS_US)
+    /// No window is longer.
+    pub(super) fn longest(self) -> Span {
+        Span::from_us(self.size.saturating_mul(DAY_US).saturating_add(OFFSETS_US))
     }
 
     /// The last day, of those on which a window begins, that has begun by `ts`.
-    fn newest_day(self, ts: i64) -> i64 {
-        let day = (ts + self.offset(ts)).div_euclid(DAY_US);
+    fn newest_day(self, ts: EventTime) -> i64 {
+        let day = (ts.us() + self.offset(ts)).div_euclid(DAY_US);
         let mut newest = day - (day - self.first).rem_euclid(self.every);
         while self.begins(newest) > ts {
             newest -= self.every;
         }
         // A clock that was set back shows a day before the one that had begun.
-        while self.begins(newest + self.every) <= ts && self.begins(newest) < i64::MAX {
+        while self.begins(newest + self.every) <= ts && self.begins(newest) < EventTime::AFTER_ALL {
             newest += self.every;
         }
         newest
     }
 
-    /// What the zone's clocks are ahead of UTC.
-    fn offset(self, ts: i64) -> i64 {
-        utc(ts).map_or(0, |utc| i64::from(self.zone.offset_from_utc_datetime(&utc).fix().local_minus_utc()) * SECOND_US)
+    /// What the zone's clocks are ahead of UTC, in microseconds.
+    fn offset(self, ts: EventTime) -> i64 {
+        utc(ts.us())
+            .map_or(0, |utc| i64::from(self.zone.offset_from_utc_datetime(&utc).fix().local_minus_utc()) * SECOND_US)
     }
 
     /// The first moment at which the zone's clocks have come to a day.
-    fn begins(self, day: i64) -> i64 {
+    fn begins(self, day: i64) -> EventTime {
         let midnight = day.saturating_mul(DAY_US);
-        let Some(local) = utc(midnight) else { return midnight };
-        match self.zone.from_local_datetime(&local) {
+        let Some(local) = utc(midnight) else { return EventTime::from_us(midnight) };
+        EventTime::from_us(match self.zone.from_local_datetime(&local) {
             LocalResult::Single(one) => one.timestamp_micros(),
             LocalResult::Ambiguous(one, other) => one.min(other).timestamp_micros(),
             LocalResult::None => self.after_gap(midnight),
-        }
+        })
     }
 
     /// The moment at which the zone's clocks jumped over a time: they do so at whole seconds.
@@ -119,7 +121,7 @@ impl Calendar {
         while after - before > 1 {
             let middle = before + (after - before) / 2;
             let moment = midnight + middle * SECOND_US;
-            if moment + self.offset(moment) < midnight { before = middle } else { after = middle }
+            if moment + self.offset(EventTime::from_us(moment)) < midnight { before = middle } else { after = middle }
         }
         midnight + after * SECOND_US
     }
@@ -147,8 +149,8 @@ mod tests {
         Calendar::new(zone.parse().unwrap(), size, every, first)
     }
 
-    fn at(text: &str) -> i64 {
-        DateTime::parse_from_rfc3339(text).unwrap().timestamp_micros()
+    fn at(text: &str) -> EventTime {
+        EventTime::from_us(DateTime::parse_from_rfc3339(text).unwrap().timestamp_micros())
     }
 
     #[test]
@@ -192,13 +194,13 @@ mod tests {
         ] {
             let found = (calendar.newest(at(ts)), calendar.end(calendar.newest(at(ts))));
             assert_eq!(found, (at(start), at(end)), "{calendar:?} {ts}");
-            assert_eq!((found.1 - found.0) / HOUR_US, hours, "{calendar:?} {ts}");
+            assert_eq!((found.1 - found.0).us() / HOUR_US, hours, "{calendar:?} {ts}");
             assert!(found.1 - found.0 <= calendar.longest());
         }
     }
 
     /// What a day is, by a walk over its seconds: the first at which the zone's clocks show that day or a later one.
-    fn walked(zone: Tz, from: i64, to: i64) -> Vec<(i64, i64)> {
+    fn walked(zone: Tz, from: i64, to: i64) -> Vec<(EventTime, i64)> {
         let local_day = |ts: i64| {
             let local = zone.from_utc_datetime(&DateTime::from_timestamp_micros(ts).unwrap().naive_utc()).naive_local();
             local.and_utc().timestamp_micros().div_euclid(DAY_US)
@@ -208,7 +210,7 @@ mod tests {
         for ts in (from..to).step_by(SECOND_US as usize * 30) {
             let day = local_day(ts);
             if day > latest {
-                days.push((ts, day));
+                days.push((EventTime::from_us(ts), day));
                 latest = day;
             }
         }
@@ -220,18 +222,18 @@ mod tests {
         let mut rng = StdRng::seed_from_u64(1506);
         for _ in 0..300 {
             let zone = *TZ_VARIANTS.choose(&mut rng).unwrap();
-            let from = rng.random_range(at("1972-06-30T00:00:00Z")..at("2037-01-01T00:00:00Z"));
+            let from = rng.random_range(at("1972-06-30T00:00:00Z").us()..at("2037-01-01T00:00:00Z").us());
             let from = from - from.rem_euclid(30 * SECOND_US);
             // Most days are dull: look where the offset changes.
             let calendar = Calendar::new(zone, 1, 1, 0);
-            let change =
-                (0..400).map(|day| from + day * DAY_US).find(|ts| calendar.offset(*ts) != calendar.offset(ts + DAY_US));
+            let offset = |us| calendar.offset(EventTime::from_us(us));
+            let change = (0..400).map(|day| from + day * DAY_US).find(|ts| offset(*ts) != offset(ts + DAY_US));
             let from = change.unwrap_or(from) - 2 * DAY_US;
             for (start, day) in walked(zone, from, from + 5 * DAY_US) {
                 let what = (zone, start, day);
                 assert_eq!((calendar.newest(start), calendar.begins(day)), (start, start), "{what:?}");
-                assert_eq!(calendar.end(calendar.newest(start - 1)), start, "{what:?}");
-                assert_eq!(calendar.before(start), Some(calendar.newest(start - 1)), "{what:?}");
+                assert_eq!(calendar.end(calendar.newest(start.just_before())), start, "{what:?}");
+                assert_eq!(calendar.before(start), Some(calendar.newest(start.just_before())), "{what:?}");
             }
         }
     }
@@ -246,16 +248,21 @@ mod tests {
             let ts = match n % 10 {
                 0 => *[i64::MIN, i64::MIN + 1, i64::MAX, i64::MAX - 1, 0, -1].choose(&mut rng).unwrap(),
                 1 => rng.random::<i64>(),
-                _ => rng.random_range(at("1800-01-01T00:00:00Z")..at("2200-01-01T00:00:00Z")),
+                _ => rng.random_range(at("1800-01-01T00:00:00Z").us()..at("2200-01-01T00:00:00Z").us()),
             };
+            let ts = EventTime::from_us(ts);
             let start = calendar.newest(ts);
             let what = (calendar, ts, start);
             assert!(start <= ts && calendar.newest(start) == start, "{what:?}");
             let end = calendar.end(start);
-            assert!(end >= start && end.saturating_sub(start) <= calendar.longest(), "{what:?} {end}");
-            assert_eq!(Fixed::Calendar(calendar).holds(start, ts), ts < end && start > i64::MIN, "{what:?} {end}");
+            assert!(end >= start && end - start <= calendar.longest(), "{what:?} {end}");
+            assert_eq!(
+                Fixed::Calendar(calendar).holds(start, ts),
+                ts < end && start > EventTime::BEFORE_ALL,
+                "{what:?} {end}"
+            );
             if let Some(before) = calendar.before(start) {
-                assert!(before < start && calendar.newest(start - 1) == before, "{what:?} {before}");
+                assert!(before < start && calendar.newest(start.just_before()) == before, "{what:?} {before}");
             }
         }
     }

@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use arrow::array::types::UInt32Type;
 use arrow::array::{ArrayRef, AsArray, BinaryArray, BinaryBuilder, RecordBatch, UInt32Array};
+use headwater_clocks::{EventTime, Tick, Time};
 use serde::{Deserialize, Serialize};
 
 use super::saved::{Resumed, SavedRow, SavedWindow};
@@ -92,7 +93,7 @@ impl State {
     ///
     /// # Errors
     /// The journal could not be written, or `each` failed.
-    pub fn save(&mut self, sent_before: i64, each: &mut Each) -> Result<(), SegmentError> {
+    pub fn save(&mut self, sent_before: Tick, each: &mut Each) -> Result<(), SegmentError> {
         self.save_values(each)?;
         self.save_units(each)?;
         self.ledgers.write_journal(&self.dense)?;
@@ -141,7 +142,9 @@ impl State {
     fn saved_row(&self, unit: u32) -> Option<SavedRow> {
         let row = self.dense.rows.get(unit)?;
         let bounds = match row.values[..self.bounds()] {
-            [Datum::Word(start), Datum::Word(end)] => Some((start as i64, end as i64)),
+            [Datum::Word(start), Datum::Word(end)] => {
+                Some((EventTime::from_us(start as i64), EventTime::from_us(end as i64)))
+            }
             _ => None,
         };
         Some(SavedRow { bounds, stored: row.is_stored(), changed_at: row.at })
@@ -176,7 +179,7 @@ impl State {
     ///
     /// # Errors
     /// The ledger cannot begin there.
-    pub fn begin_at(&mut self, done: Option<i64>) -> Result<(), SegmentError> {
+    pub fn begin_at(&mut self, done: Option<Tick>) -> Result<(), SegmentError> {
         self.resume(done, &[Some(Resumed { saved: 0, shadow: false, done, shown: done.is_some() })], false)
     }
 
@@ -187,7 +190,7 @@ impl State {
     /// The ledger cannot begin there.
     pub fn resume(
         &mut self,
-        floor: Option<i64>,
+        floor: Option<Tick>,
         sets: &[Option<Resumed>],
         refreshed: bool,
     ) -> Result<(), SegmentError> {
@@ -201,7 +204,7 @@ impl State {
             self.ledgers.begin_at(number, done)?;
         }
         self.refreshed = self.floor.is_some() && (refreshed || self.fresh || self.changelog_reset);
-        let ever = |number: &usize| self.dense.sets.start(*number) != i64::MAX;
+        let ever = |number: &usize| self.dense.sets.start(*number) != Tick::AFTER_ALL;
         self.done = (0..sets.len()).filter(ever).map(|number| sets[number]?.done).min().flatten();
         self.resumed = sets.to_vec();
         Ok(())
@@ -214,7 +217,7 @@ impl State {
 
     /// Instead of `load`ing it, leaves a chunk of the journal where it is: rows of a set, with event times from `first` to `last`, of keys
     /// that are all this state's. Its units are loaded; `thaw` follows.
-    pub fn freeze(&mut self, set: usize, chunk: u64, first: i64, last: i64) {
+    pub fn freeze(&mut self, set: usize, chunk: u64, first: EventTime, last: EventTime) {
         self.ledgers.freeze(set, chunk, first, last);
     }
 
@@ -232,7 +235,7 @@ impl State {
     }
 
     /// The column set that has taken a saved set's place, and the tick at which it was saved.
-    fn of_saved(&self, saved: usize, shadow: bool) -> Option<(usize, i64)> {
+    fn of_saved(&self, saved: usize, shadow: bool) -> Option<(usize, Tick)> {
         let is = |set: &Resumed| (set.saved, set.shadow) == (saved, shadow);
         let found = self.resumed.iter().enumerate().find_map(|(n, set)| Some((n, set.filter(is)?)));
         found.map(|(set, resumed)| (set, resumed.done.unwrap_or_else(|| self.dense.sets.start(set))))
@@ -340,7 +343,10 @@ impl State {
                     row.clear();
                     self.dense.sets.row(unit as usize, now, &mut row);
                 }
-                let bounds = published.bounds.into_iter().flat_map(|(start, end)| [start, end].map(Datum::int));
+                let bounds = published
+                    .bounds
+                    .into_iter()
+                    .flat_map(|(start, end)| [start, end].map(|time| Datum::int(time.us())));
                 self.dense.rows.load(unit, key, published, bounds.chain(row).collect());
             }
             None if self.done.is_none() => self.dense.touched.add(unit, false),

@@ -8,6 +8,8 @@
 //! A set begins at its start, with what its history has come to. It enters, which is when its columns are shown, at its start
 //! too, but not before `floor`, up to which the group's rows were published without it.
 
+use headwater_clocks::Tick;
+
 use super::plan::{ColumnSet, Plan, Window};
 use super::sure::Sure;
 use crate::accumulators::Accumulators;
@@ -27,7 +29,7 @@ pub struct Set {
     pub accumulators: Accumulators,
     /// By column: its place in the row.
     pub places: Vec<Option<usize>>,
-    pub start: i64,
+    pub start: Tick,
     pub begun: bool,
     pub entered: bool,
 }
@@ -79,7 +81,7 @@ impl ColumnSets {
         self.columns
     }
 
-    pub fn start(&self, set: usize) -> i64 {
+    pub fn start(&self, set: usize) -> Tick {
         self.sets[set].start
     }
 
@@ -87,24 +89,24 @@ impl ColumnSets {
         self.sets[set].begun
     }
 
-    pub fn first_start(&self) -> i64 {
-        self.sets.iter().map(|set| set.start).min().unwrap_or(i64::MAX)
+    pub fn first_start(&self) -> Tick {
+        self.sets.iter().map(|set| set.start).min().unwrap_or(Tick::AFTER_ALL)
     }
 
-    pub fn next_to_begin(&self) -> Option<i64> {
+    pub fn next_to_begin(&self) -> Option<Tick> {
         self.sets.iter().filter(|set| !set.begun).map(|set| set.start).min()
     }
 
-    pub fn next_to_enter(&self, floor: Option<i64>) -> Option<i64> {
+    pub fn next_to_enter(&self, floor: Option<Tick>) -> Option<Tick> {
         self.sets.iter().filter(|set| !set.entered).map(|set| set.enters_at(floor)).min()
     }
 
-    pub fn begin(&mut self, tick: i64) {
+    pub fn begin(&mut self, tick: Tick) {
         self.sets.iter_mut().for_each(|set| set.begun |= set.start <= tick);
     }
 
     /// Whether some set enters at the tick.
-    pub fn enter(&mut self, tick: i64, floor: Option<i64>) -> bool {
+    pub fn enter(&mut self, tick: Tick, floor: Option<Tick>) -> bool {
         let mut any = false;
         for set in self.sets.iter_mut().filter(|set| !set.entered) {
             set.entered = set.enters_at(floor) <= tick;
@@ -125,7 +127,7 @@ impl ColumnSets {
         self.sets.iter_mut().for_each(|set| set.accumulators.clear(unit));
     }
 
-    pub fn forget(&mut self, unit: usize, tick: i64) {
+    pub fn forget(&mut self, unit: usize, tick: Tick) {
         self.sets.iter_mut().for_each(|set| set.accumulators.forget(unit, tick));
     }
 
@@ -140,7 +142,7 @@ impl ColumnSets {
     }
 
     /// Appends the row's values at a tick; of sets that have not entered they are null. Returns how many sums do not fit their type.
-    pub fn row(&mut self, unit: usize, tick: i64, row: &mut Vec<Datum>) -> u64 {
+    pub fn row(&mut self, unit: usize, tick: Tick, row: &mut Vec<Datum>) -> u64 {
         if self.plain {
             return self.sets[0].accumulators.append_row(unit, tick, row);
         }
@@ -160,7 +162,7 @@ impl ColumnSets {
 }
 
 impl Set {
-    fn enters_at(&self, floor: Option<i64>) -> i64 {
+    fn enters_at(&self, floor: Option<Tick>) -> Tick {
         floor.map_or(self.start, |floor| floor.max(self.start))
     }
 }

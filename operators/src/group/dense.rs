@@ -3,6 +3,8 @@
 //!
 //! Numbers are given back behind all who read: a batch that was not read yet may name them.
 
+use headwater_clocks::{EventTime, Tick, Time};
+
 use super::column_sets::ColumnSets;
 use super::events::Events;
 use super::plan::Plan;
@@ -13,10 +15,10 @@ use crate::limits::Limits;
 use crate::value::Datum;
 
 /// Start and end of a window.
-pub type Bounds = (i64, i64);
+pub type Bounds = (EventTime, EventTime);
 
 pub struct Dense {
-    pub start: i64,
+    pub start: Tick,
     pub keys: Interner,
     /// By key, how many units name it, and keys that none names any more. Not of trailing groups.
     holders: Vec<u32>,
@@ -62,18 +64,18 @@ impl Dense {
     }
 
     /// Takes an event into a unit that keeps all it gets.
-    pub fn arrive_whole(&mut self, unit: u32, events: &Events, at: usize, now: i64, row: &mut Vec<u64>) {
+    pub fn arrive_whole(&mut self, unit: u32, events: &Events, at: usize, now: Tick, row: &mut Vec<u64>) {
         self.touch(unit, self.sets.sure().of_arrival(0));
         let accumulators = self.sets.whole();
-        accumulators.ledger_row(unit, events.ts.value(at), &events.inputs, at, row);
+        accumulators.ledger_row(unit, events.ts(at), &events.inputs, at, row);
         accumulators.arrive(0, now, row, &events.inputs, at);
     }
 
     /// Takes an event back from a unit that keeps all it gets.
-    pub fn take_back_whole(&mut self, unit: u32, events: &Events, at: usize, now: i64, row: &mut Vec<u64>) {
+    pub fn take_back_whole(&mut self, unit: u32, events: &Events, at: usize, now: Tick, row: &mut Vec<u64>) {
         self.touch(unit, false);
         let accumulators = self.sets.whole();
-        accumulators.ledger_row(unit, events.ts.value(at), &events.inputs, at, row);
+        accumulators.ledger_row(unit, events.ts(at), &events.inputs, at, row);
         accumulators.take_back(0, now, row, &events.inputs, at);
     }
 
@@ -108,12 +110,12 @@ impl Dense {
     }
 
     /// Publishes a unit's row as it is. `sure`: it is another one than before.
-    pub fn publish(&mut self, unit: u32, key: u32, bounds: Option<Bounds>, stored: bool, (tick, sure): (i64, bool)) {
+    pub fn publish(&mut self, unit: u32, key: u32, bounds: Option<Bounds>, stored: bool, (tick, sure): (Tick, bool)) {
         if sure {
             return self.rows.change(unit, stored, tick);
         }
         self.values.clear();
-        self.values.extend(bounds.into_iter().flat_map(|(start, end)| [Datum::int(start), Datum::int(end)]));
+        self.values.extend(bounds.into_iter().flat_map(|(start, end)| [Datum::int(start.us()), Datum::int(end.us())]));
         self.unfit_sums += self.sets.row(unit as usize, tick, &mut self.values);
         self.rows.publish(unit, Some(Row { key, values: &self.values, stored }), tick);
     }

@@ -3,6 +3,7 @@
 use arrow::array::types::{Int8Type, Int64Type};
 use arrow::array::{AsArray, BinaryArray, PrimitiveArray, RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
+use headwater_clocks::{EventTime, Tick};
 
 use crate::accumulators::Inputs;
 use crate::events::{KEY, OPEN, TS, VISIBLE, first_input};
@@ -10,10 +11,10 @@ use crate::events::{KEY, OPEN, TS, VISIBLE, first_input};
 /// A batch of events, opened.
 pub struct Events {
     pub keys: BinaryArray,
-    pub ts: PrimitiveArray<Int64Type>,
-    pub visible: PrimitiveArray<Int64Type>,
+    ts: PrimitiveArray<Int64Type>,
+    visible: PrimitiveArray<Int64Type>,
     /// In groups with windows of their own.
-    pub open: Option<PrimitiveArray<Int64Type>>,
+    open: Option<PrimitiveArray<Int64Type>>,
     pub inputs: Inputs,
     /// Where they may be taken back.
     diffs: Option<PrimitiveArray<Int8Type>>,
@@ -22,7 +23,7 @@ pub struct Events {
 
 impl Events {
     /// `corrected`: they may be taken back.
-    pub fn open(batch: &RecordBatch, windowed: bool, corrected: bool) -> Events {
+    pub fn of(batch: &RecordBatch, windowed: bool, corrected: bool) -> Events {
         let inputs = first_input(windowed)..batch.num_columns() - usize::from(corrected);
         Events {
             keys: batch.column(KEY).as_binary().clone(),
@@ -33,6 +34,23 @@ impl Events {
             inputs: Inputs::of(&batch.columns()[inputs]),
             batch: batch.clone(),
         }
+    }
+
+    #[inline]
+    pub fn ts(&self, at: usize) -> EventTime {
+        EventTime::from_us(self.ts.value(at))
+    }
+
+    /// The tick from which on it counts.
+    #[inline]
+    pub fn visible(&self, at: usize) -> Tick {
+        Tick::from_us(self.visible.value(at))
+    }
+
+    /// Windows that end before it take the event no more.
+    #[inline]
+    pub fn open(&self, at: usize) -> EventTime {
+        self.open.as_ref().map_or(EventTime::BEFORE_ALL, |open| EventTime::from_us(open.value(at)))
     }
 
     /// Whether an event is taken back that came before.

@@ -18,6 +18,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::hash::BuildHasherDefault;
 
+use headwater_clocks::{Eff, EventTime, Span, Tick};
+
 use super::dense::Dense;
 use super::events::Events;
 use super::fixed::Fixed;
@@ -30,16 +32,16 @@ use crate::ledger::SegmentError;
 
 pub struct Hopping {
     places: Fixed,
-    lateness: i64,
+    lateness: Span,
     leaves: Leaving,
-    units: Units<(u32, i64)>,
-    numbers: HashMap<(u32, i64), u32, BuildHasherDefault<ByNumber>>,
+    units: Units<(u32, EventTime)>,
+    numbers: HashMap<(u32, EventTime), u32, BuildHasherDefault<ByNumber>>,
     /// By start.
-    windows: BTreeMap<i64, Window>,
+    windows: BTreeMap<EventTime, Window>,
     /// Windows before it have left the store, and are closed.
-    leaving_from: i64,
-    closing_from: i64,
-    horizon: i64,
+    leaving_from: EventTime,
+    closing_from: EventTime,
+    horizon: Eff,
     /// Units that are forgotten.
     gone: Vec<u32>,
     row: Vec<u64>,
@@ -63,9 +65,9 @@ impl Hopping {
             units: Units::default(),
             numbers: HashMap::default(),
             windows: BTreeMap::new(),
-            leaving_from: i64::MIN,
-            closing_from: i64::MIN,
-            horizon: i64::MIN,
+            leaving_from: EventTime::BEFORE_ALL,
+            closing_from: EventTime::BEFORE_ALL,
+            horizon: Eff::BEFORE_ALL,
             gone: vec![],
             row: vec![],
             corrected: plan.corrected,
@@ -73,11 +75,11 @@ impl Hopping {
     }
 
     /// When a window that starts then leaves the store.
-    fn leaves_at(&self, start: i64) -> i64 {
+    fn leaves_at(&self, start: EventTime) -> Tick {
         self.leaves.at(self.places.end(start))
     }
 
-    fn take(&mut self, dense: &mut Dense, events: &Events, at: usize, start: i64, now: i64) {
+    fn take(&mut self, dense: &mut Dense, events: &Events, at: usize, start: EventTime, now: Tick) {
         let key = dense.keys.intern(events.keys.value(at));
         let unit = match self.numbers.get(&(key, start)) {
             Some(unit) => *unit,
@@ -87,14 +89,14 @@ impl Hopping {
     }
 
     /// A window that is closed stays as it is.
-    fn take_back(&mut self, dense: &mut Dense, events: &Events, at: usize, start: i64, now: i64) {
+    fn take_back(&mut self, dense: &mut Dense, events: &Events, at: usize, start: EventTime, now: Tick) {
         let key = dense.keys.find(events.keys.value(at));
         if let Some(unit) = key.and_then(|key| self.numbers.get(&(key, start))) {
             dense.take_back_whole(*unit, events, at, now, &mut self.row);
         }
     }
 
-    fn begin(&mut self, dense: &mut Dense, key: u32, start: i64, now: i64) -> u32 {
+    fn begin(&mut self, dense: &mut Dense, key: u32, start: EventTime, now: Tick) -> u32 {
         let unit = self.units.begin((key, start));
         dense.make_room(self.units.bound());
         dense.hold_key(key);
@@ -104,13 +106,13 @@ impl Hopping {
         window.units.push(unit);
         if has_left {
             // So has every older one.
-            self.leaving_from = self.leaving_from.max(start.saturating_add(1));
+            self.leaving_from = self.leaving_from.max(start.just_after());
         }
         unit
     }
 
     /// A window has left the store, and no event comes to it any more.
-    fn forget(&mut self, dense: &mut Dense, start: i64, tick: i64) {
+    fn forget(&mut self, dense: &mut Dense, start: EventTime, tick: Tick) {
         let window = self.windows.remove(&start).expect("a window that is there");
         window.units.iter().for_each(|unit| dense.rows.close(*unit, tick));
         self.gone.extend(window.units);
@@ -118,9 +120,8 @@ impl Hopping {
 }
 
 impl Windows for Hopping {
-    fn arrive(&mut self, to: &mut Room, events: &Events, at: usize, now: i64) -> Result<(), SegmentError> {
-        let ts = events.ts.value(at);
-        let open = events.open.as_ref().map_or(i64::MIN, |open| open.value(at));
+    fn arrive(&mut self, to: &mut Room, events: &Events, at: usize, now: Tick) -> Result<(), SegmentError> {
+        let (ts, open) = (events.ts(at), events.open(at));
         // Times near the ends of i64 have no windows there.
         let mut start = self.places.newest(ts);
         let (mut held, mut taken) = (false, false);
@@ -128,7 +129,7 @@ impl Windows for Hopping {
         while self.places.holds(start, ts) {
             let end = self.places.end(start);
             // It is closed to this event, and so is every older one.
-            if end < open || end.saturating_add(self.lateness) < self.horizon {
+            if end < open || Eff::bound(end, self.lateness) < self.horizon {
                 break;
             }
             held = true;
@@ -146,7 +147,7 @@ impl Windows for Hopping {
         Ok(())
     }
 
-    fn finish(&mut self, dense: &mut Dense, unit: u32, (tick, sure): (i64, bool)) {
+    fn finish(&mut self, dense: &mut Dense, unit: u32, (tick, sure): (Tick, bool)) {
         let (key, start) = *self.units.get(unit);
         let bounds = (start, self.places.end(start));
         if self.corrected && !dense.sets.is_there(unit as usize) {
@@ -156,13 +157,13 @@ impl Windows for Hopping {
         dense.publish(unit, key, Some(bounds), stored, (tick, sure));
     }
 
-    fn close(&mut self, dense: &mut Dense, horizon: i64, tick: i64) {
+    fn close(&mut self, dense: &mut Dense, horizon: Eff, tick: Tick) {
         self.horizon = self.horizon.max(horizon);
         while let Some(start) = self.windows.range(self.closing_from..).next().map(|(start, _)| *start) {
-            if self.places.end(start).saturating_add(self.lateness) >= self.horizon {
+            if Eff::bound(self.places.end(start), self.lateness) >= self.horizon {
                 break;
             }
-            self.closing_from = start.saturating_add(1);
+            self.closing_from = start.just_after();
             let window = self.windows.get_mut(&start).expect("a window that was just found");
             window.closed = true;
             for unit in &window.units {
@@ -176,7 +177,7 @@ impl Windows for Hopping {
         }
     }
 
-    fn give_back(&mut self, dense: &mut Dense, tick: i64) {
+    fn give_back(&mut self, dense: &mut Dense, tick: Tick) {
         for unit in self.gone.drain(..) {
             dense.rows.remove(unit, tick);
             let (key, _) = self.units.end(unit);
@@ -193,11 +194,11 @@ impl Windows for Hopping {
         self.places.of_event()
     }
 
-    fn next_due(&self) -> Option<i64> {
+    fn next_due(&self) -> Option<Tick> {
         self.windows.range(self.leaving_from..).next().map(|(start, _)| self.leaves_at(*start))
     }
 
-    fn due_within(&self, budget: usize, to: i64) -> i64 {
+    fn due_within(&self, budget: usize, to: Tick) -> Tick {
         let mut units = 0;
         for (start, window) in self.windows.range(self.leaving_from..) {
             let tick = self.leaves_at(*start);
@@ -209,13 +210,13 @@ impl Windows for Hopping {
         to
     }
 
-    fn expire(&mut self, dense: &mut Dense, now: i64) {
+    fn expire(&mut self, dense: &mut Dense, now: Tick) {
         while let Some(start) = self.windows.range(self.leaving_from..).next().map(|(start, _)| *start) {
             let tick = self.leaves_at(start);
             if tick > now {
                 break;
             }
-            self.leaving_from = start.saturating_add(1);
+            self.leaving_from = start.just_after();
             let window = self.windows.get_mut(&start).expect("a window that was just found");
             window.has_left = true;
             window.units.iter().for_each(|unit| dense.rows.leave_store(*unit, tick));
@@ -226,7 +227,7 @@ impl Windows for Hopping {
     }
 
     fn saved(&self, _: &Dense) -> Vec<Saved> {
-        let one = |(start, window): (&i64, &Window)| {
+        let one = |(start, window): (&EventTime, &Window)| {
             let saved = SavedWindow { first: *start, last: *start, has_left: window.has_left, closed: window.closed };
             window.units.iter().map(move |unit| (*unit, saved)).collect::<Vec<_>>()
         };
@@ -246,10 +247,10 @@ impl Windows for Hopping {
         window.units.push(unit);
         // So has every older one.
         if has_left {
-            self.leaving_from = self.leaving_from.max(start.saturating_add(1));
+            self.leaving_from = self.leaving_from.max(start.just_after());
         }
         if closed {
-            self.closing_from = self.closing_from.max(start.saturating_add(1));
+            self.closing_from = self.closing_from.max(start.just_after());
         }
         Some(unit)
     }

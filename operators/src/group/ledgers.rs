@@ -5,11 +5,12 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use arrow::array::RecordBatch;
+use headwater_clocks::{EventTime, Span, Tick};
 
 use super::column_sets::ColumnSets;
 use super::dense::Dense;
 use super::moves::Moves;
-use crate::ledger::{Ledger, SegmentError, Segments};
+use crate::ledger::{Ledger, SegmentError, Segments, time_of};
 use crate::limits::Limits;
 use crate::saved::Damaged;
 
@@ -33,7 +34,7 @@ pub struct Ledgers {
 }
 
 impl Ledgers {
-    pub fn new(tick: i64, sets: &ColumnSets, segments: Box<dyn Segments>, limits: Limits) -> Ledgers {
+    pub fn new(tick: Span, sets: &ColumnSets, segments: Box<dyn Segments>, limits: Limits) -> Ledgers {
         let segments = Rc::new(RefCell::new(segments));
         let shared = Limits { ledger_bytes: limits.ledger_bytes / sets.iter().len(), ..limits };
         let ledger = |set: &super::column_sets::Set| {
@@ -44,7 +45,7 @@ impl Ledgers {
         Ledgers { unwritten: vec![vec![]; all.len()], all, journal: None, rows_at_once: limits.journal_rows }
     }
 
-    pub fn next_due(&self) -> Option<i64> {
+    pub fn next_due(&self) -> Option<Tick> {
         self.all.iter().filter_map(Ledger::next_due).min()
     }
 
@@ -53,12 +54,12 @@ impl Ledgers {
     }
 
     /// Nothing has left a window of a column set later than at tick `done`.
-    pub fn begin_at(&mut self, set: usize, done: i64) -> Result<(), SegmentError> {
+    pub fn begin_at(&mut self, set: usize, done: Tick) -> Result<(), SegmentError> {
         self.all.get_mut(set).map_or(Ok(()), |ledger| ledger.settle(done))
     }
 
     /// What grows old by tick `now` moves out.
-    pub fn expire(&mut self, dense: &Dense, now: i64, moves: &mut Moves) -> Result<(), SegmentError> {
+    pub fn expire(&mut self, dense: &Dense, now: Tick, moves: &mut Moves) -> Result<(), SegmentError> {
         self.thaw(dense, Some(now))?;
         for (set, ledger) in self.all.iter_mut().enumerate() {
             ledger.expire(now, |window, row| moves.leave(set, window, row))?;
@@ -68,7 +69,7 @@ impl Ledgers {
     }
 
     /// Puts the row of an event that has come by tick `now` into the ledger of a column set.
-    pub fn keep(&mut self, dense: &Dense, set: usize, row: &[u64], now: i64) -> Result<(), SegmentError> {
+    pub fn keep(&mut self, dense: &Dense, set: usize, row: &[u64], now: Tick) -> Result<(), SegmentError> {
         self.all[set].insert(row, now)?;
         if self.journal.is_none() {
             return Ok(());
@@ -78,7 +79,7 @@ impl Ledgers {
     }
 
     /// Takes in rows of a saved ledger. They are in their units already.
-    pub fn load(&mut self, dense: &Dense, set: usize, rows: &[u64], now: i64) -> Result<(), SegmentError> {
+    pub fn load(&mut self, dense: &Dense, set: usize, rows: &[u64], now: Tick) -> Result<(), SegmentError> {
         let lanes = dense.sets.get(set).accumulators.lanes();
         rows.chunks_exact(lanes).try_for_each(|row| self.keep(dense, set, row, now))
     }
@@ -100,7 +101,7 @@ impl Ledgers {
         let (rows, lanes, (_, left)) = (&mut self.unwritten[set], accumulators.lanes(), self.all[set].settled());
         let mut kept = 0;
         for from in (0..rows.len()).step_by(lanes) {
-            if rows[from] as i64 > left {
+            if time_of(&rows[from..]) > left {
                 rows.copy_within(from..from + lanes, kept);
                 kept += lanes;
             }
@@ -113,12 +114,12 @@ impl Ledgers {
     }
 
     /// A chunk of the journal of an earlier run, whose units are loaded, stays there until a window comes to it.
-    pub fn freeze(&mut self, set: usize, chunk: u64, first: i64, last: i64) {
+    pub fn freeze(&mut self, set: usize, chunk: u64, first: EventTime, last: EventTime) {
         self.all.iter_mut().skip(set).take(1).for_each(|ledger| ledger.freeze(chunk, first, last));
     }
 
     /// Takes in the chunks that a tick needs; `None`: the one that the ledgers begin at.
-    pub fn thaw(&mut self, dense: &Dense, now: Option<i64>) -> Result<(), SegmentError> {
+    pub fn thaw(&mut self, dense: &Dense, now: Option<Tick>) -> Result<(), SegmentError> {
         for (set, ledger) in self.all.iter_mut().enumerate() {
             let now = now.unwrap_or(ledger.settled().0);
             while let Some(chunk) = ledger.due_chunk(now) {

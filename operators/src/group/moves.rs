@@ -5,18 +5,19 @@
 
 use std::rc::Rc;
 
+use headwater_clocks::{Eff, Tick};
+
 use super::events::Events;
 
 /// The moves of the ticks up to one, in the order of ticks: of each, first what leaves and then what comes.
-#[derive(Default)]
 pub struct Moves {
     /// All ticks up to here are in it.
-    pub upto: i64,
+    pub upto: Tick,
     /// At its first tick every row may become another one.
     pub(super) look_at_all: bool,
     /// Once its ticks are finished, no event with an `eff` before it comes any more.
-    pub(super) horizon: Option<i64>,
-    ticks: Vec<Tick>,
+    pub(super) horizon: Option<Eff>,
+    ticks: Vec<End>,
     leaves: Vec<Leave>,
     /// The ledger's rows of the events that leave.
     words: Vec<u64>,
@@ -26,8 +27,8 @@ pub struct Moves {
     pub moved: usize,
 }
 
-struct Tick {
-    at: i64,
+struct End {
+    at: Tick,
     /// Where its moves end.
     leaves: usize,
     arrivals: usize,
@@ -41,15 +42,25 @@ struct Leave {
 
 /// The moves of one tick.
 pub(super) struct TickMoves<'a> {
-    pub at: i64,
+    pub at: Tick,
     moves: &'a Moves,
     leaves: &'a [Leave],
     arrivals: &'a [(u32, u32)],
 }
 
 impl Moves {
-    pub(super) fn new(upto: i64) -> Moves {
-        Moves { upto, ..Moves::default() }
+    pub(super) fn new(upto: Tick) -> Moves {
+        Moves {
+            upto,
+            look_at_all: false,
+            horizon: None,
+            ticks: vec![],
+            leaves: vec![],
+            words: vec![],
+            batches: vec![],
+            arrivals: vec![],
+            moved: 0,
+        }
     }
 
     pub(super) fn has_ticks(&self) -> bool {
@@ -74,12 +85,12 @@ impl Moves {
     }
 
     /// All moves of a tick are told.
-    pub(super) fn end_tick(&mut self, at: i64) {
-        self.ticks.push(Tick { at, leaves: self.leaves.len(), arrivals: self.arrivals.len() });
+    pub(super) fn end_tick(&mut self, at: Tick) {
+        self.ticks.push(End { at, leaves: self.leaves.len(), arrivals: self.arrivals.len() });
     }
 
     /// The last tick in it.
-    pub(super) fn last_tick(&self) -> Option<i64> {
+    pub(super) fn last_tick(&self) -> Option<Tick> {
         self.ticks.last().map(|tick| tick.at)
     }
 

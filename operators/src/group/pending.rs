@@ -4,13 +4,14 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use arrow::array::{RecordBatch, UInt32Array};
+use headwater_clocks::Tick;
 
 use super::events::Events;
 
 #[derive(Default)]
 pub struct Pending {
     /// (tick, batch, row), sorted from `next` on but for what came since `sort`.
-    order: Vec<(i64, u64, u32)>,
+    order: Vec<(Tick, u64, u32)>,
     next: usize,
     batches: VecDeque<Option<Waiting>>,
     first_batch: u64,
@@ -22,22 +23,22 @@ struct Waiting {
     /// How many of its rows still wait.
     left: usize,
     /// The dataflow time at which it was sent.
-    sent: i64,
+    sent: Tick,
 }
 
 impl Pending {
     /// `set`: of the group's columns; `sent`: the dataflow time at which the events were sent.
-    pub fn add(&mut self, set: usize, events: Events, rows: Vec<u32>, sent: i64) {
+    pub fn add(&mut self, set: usize, events: Events, rows: Vec<u32>, sent: Tick) {
         if rows.is_empty() {
             return;
         }
         let batch = self.first_batch + self.batches.len() as u64;
-        self.order.extend(rows.iter().map(|row| (events.visible.value(*row as usize), batch, *row)));
+        self.order.extend(rows.iter().map(|row| (events.visible(*row as usize), batch, *row)));
         self.batches.push_back(Some(Waiting { set, events: Rc::new(events), left: rows.len(), sent }));
     }
 
     /// The events that wait and were sent before a dataflow time, with their column set.
-    pub fn save(&self, sent_before: i64) -> Vec<(usize, RecordBatch)> {
+    pub fn save(&self, sent_before: Tick) -> Vec<(usize, RecordBatch)> {
         let mut waiting: Vec<(u64, u32)> =
             self.order[self.next..].iter().map(|(_, batch, row)| (*batch, *row)).collect();
         waiting.sort_unstable();
@@ -58,12 +59,12 @@ impl Pending {
     }
 
     /// The first tick at which an event becomes visible.
-    pub fn next(&self) -> Option<i64> {
+    pub fn next(&self) -> Option<Tick> {
         self.order.get(self.next).map(|(tick, _, _)| *tick)
     }
 
     /// Calls `each` with the events that become visible at `tick`, and their column set.
-    pub fn take(&mut self, tick: i64, mut each: impl FnMut(usize, &Rc<Events>, u32)) {
+    pub fn take(&mut self, tick: Tick, mut each: impl FnMut(usize, &Rc<Events>, u32)) {
         while let Some(&(_, batch, row)) = self.order.get(self.next).filter(|(visible, _, _)| *visible == tick) {
             self.next += 1;
             let slot = &mut self.batches[(batch - self.first_batch) as usize];

@@ -1,10 +1,10 @@
 //! The plan of a group: what makes its rows, which columns they have, and when its ticks are.
 
 use arrow::datatypes::DataType;
+use headwater_clocks::{EventTime, Span, Tick};
 
 use super::calendar::Calendar;
 use crate::accumulators::ColumnPlan;
-use crate::ledger::up;
 
 /// What a row is about besides its key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,29 +14,29 @@ pub enum Window {
     /// A window `[start, start + size)`, where `start` is a multiple of `every` since 1970. Tumbling: `every` is `size`.
     Hopping {
         /// Its length.
-        size: i64,
+        size: Span,
         /// From one start to the next.
-        every: i64,
+        every: Span,
     },
     /// The same in whole days of a zone.
     Calendar(Calendar),
     /// A chain of events, each less than `gap` after the one before.
     Session {
         /// The least time between two sessions.
-        gap: i64,
+        gap: Span,
     },
 }
 
-/// A group: its windows, its columns, and the inputs that they share. Times are microseconds. What was added to it since it
+/// A group: its windows, its columns, and the inputs that they share. What was added to it since it
 /// began is worked out from events of its own.
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// What a row is about besides its key.
     pub window: Window,
     /// How long past its end a window's row stays in the store.
-    pub retain: i64,
+    pub retain: Span,
     /// How long past its end a window takes events.
-    pub lateness: i64,
+    pub lateness: Span,
     /// At least one.
     pub columns: Vec<ColumnPlan>,
     /// By column: its place in the row; `None`: it is shown no more.
@@ -44,9 +44,9 @@ pub struct Plan {
     /// The types of the inputs: of each distinct `of`.
     pub inputs: Vec<DataType>,
     /// Between two ticks.
-    pub tick: i64,
+    pub tick: Span,
     /// The first tick: no row is there before it.
-    pub start: i64,
+    pub start: Tick,
     /// Of trailing groups only.
     pub added: Vec<ColumnSet>,
     /// Whether events may be taken back. Not of sessions, which that could split.
@@ -63,15 +63,26 @@ pub struct ColumnSet {
     /// The types of its own inputs.
     pub inputs: Vec<DataType>,
     /// The tick from which on its values are right.
-    pub start: i64,
+    pub start: Tick,
 }
 
 impl Plan {
     /// A trailing group.
-    pub fn trailing(columns: Vec<ColumnPlan>, inputs: Vec<DataType>, tick: i64, start: i64) -> Plan {
+    pub fn trailing(columns: Vec<ColumnPlan>, inputs: Vec<DataType>, tick: Span, start: Tick) -> Plan {
         let places = (0..columns.len()).map(Some).collect();
         let (window, added) = (Window::Trailing, vec![]);
-        Plan { window, retain: 0, lateness: 0, columns, places, inputs, tick, start, added, corrected: false }
+        Plan {
+            window,
+            retain: Span::ZERO,
+            lateness: Span::ZERO,
+            columns,
+            places,
+            inputs,
+            tick,
+            start,
+            added,
+            corrected: false,
+        }
     }
 
     /// What it began with, then what was added.
@@ -84,8 +95,8 @@ impl Plan {
 /// When rows of windows leave the store.
 #[derive(Clone, Copy)]
 pub(super) struct Leaving {
-    retain: i64,
-    tick: i64,
+    retain: Span,
+    tick: Span,
 }
 
 impl Leaving {
@@ -94,7 +105,7 @@ impl Leaving {
     }
 
     /// The first tick `T > end + retain`.
-    pub fn at(self, end: i64) -> i64 {
-        up(end.saturating_add(self.retain).saturating_add(1), self.tick)
+    pub fn at(self, end: EventTime) -> Tick {
+        Tick::up((end + self.retain).just_after(), self.tick)
     }
 }

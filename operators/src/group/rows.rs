@@ -6,6 +6,8 @@
 
 use std::rc::Rc;
 
+use headwater_clocks::Tick;
+
 use super::saved::SavedRow;
 use crate::collection::{BEFORE, Phase, RowBatch, Update, Version, batch};
 use crate::value::Datum;
@@ -41,7 +43,7 @@ struct Changed {
     /// Its row at the last difference.
     old: Option<Version>,
     /// When it changed last.
-    at: i64,
+    at: Tick,
     /// Whether the values of its newest row are still those of one before.
     unmade: bool,
 }
@@ -54,7 +56,7 @@ impl Rows {
     }
 
     /// The row of a unit at a tick, or that it has none. Notes what that changes.
-    pub fn publish(&mut self, unit: u32, row: Option<Row>, tick: i64) {
+    pub fn publish(&mut self, unit: u32, row: Option<Row>, tick: Tick) {
         self.exact[unit as usize] = true;
         let newest = &self.newest[unit as usize];
         let same = match (newest, &row) {
@@ -79,7 +81,7 @@ impl Rows {
     }
 
     /// A unit's row has become another one at a tick, and is made later: by `make`, before anything of the unit changes unseen.
-    pub fn change(&mut self, unit: u32, stored: bool, tick: i64) {
+    pub fn change(&mut self, unit: u32, stored: bool, tick: Tick) {
         let Some(old) = self.newest[unit as usize].clone() else { unreachable!("an exact row is there") };
         self.changes += 1;
         self.stored = self.stored + u64::from(stored) - u64::from(old.is_stored());
@@ -124,7 +126,7 @@ impl Rows {
     }
 
     /// A unit's row leaves the store at a tick, which is no change.
-    pub fn leave_store(&mut self, unit: u32, tick: i64) {
+    pub fn leave_store(&mut self, unit: u32, tick: Tick) {
         if self.newest[unit as usize].as_ref().is_some_and(Version::is_stored) {
             self.stored -= 1;
             self.turn(unit, Phase::Left, tick);
@@ -132,13 +134,13 @@ impl Rows {
     }
 
     /// A unit is to be forgotten, which is no change either: its row has left the store. `remove` follows, behind all who read.
-    pub fn close(&mut self, unit: u32, tick: i64) {
+    pub fn close(&mut self, unit: u32, tick: Tick) {
         debug_assert!(!self.newest[unit as usize].as_ref().is_some_and(Version::is_stored));
         self.turn(unit, Phase::Closed, tick);
     }
 
     /// The row of a unit that is given back goes.
-    pub fn remove(&mut self, unit: u32, tick: i64) {
+    pub fn remove(&mut self, unit: u32, tick: Tick) {
         if self.newest[unit as usize].is_some() {
             self.note(unit, tick);
             self.newest[unit as usize] = None;
@@ -187,7 +189,7 @@ impl Rows {
         self.changed[place].unmade = unmade;
     }
 
-    fn turn(&mut self, unit: u32, phase: Phase, tick: i64) {
+    fn turn(&mut self, unit: u32, phase: Phase, tick: Tick) {
         if let Some(row) = self.newest[unit as usize].clone() {
             self.note(unit, tick);
             self.newest[unit as usize] = Some(Version { phase, ..row });
@@ -195,7 +197,7 @@ impl Rows {
     }
 
     /// Notes that a unit changes. Takes its row, which is returned if nobody has seen it.
-    fn note(&mut self, unit: u32, at: i64) -> Option<Version> {
+    fn note(&mut self, unit: u32, at: Tick) -> Option<Version> {
         let newest = self.newest[unit as usize].take();
         match self.places[unit as usize].checked_sub(1) {
             Some(place) => {

@@ -16,6 +16,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use headwater_clocks::{Eff, EventTime, Span, Tick};
+
 use super::dense::Dense;
 use super::events::Events;
 use super::plan::{Leaving, Plan};
@@ -25,12 +27,12 @@ use super::windows::{Room, Saved, Windows};
 use crate::ledger::SegmentError;
 
 pub struct Sessions {
-    gap: i64,
-    lateness: i64,
+    gap: Span,
+    lateness: Span,
     leaves: Leaving,
     units: Units<Session>,
     /// The sessions that can still change: by key and first event.
-    open: BTreeMap<(u32, i64), u32>,
+    open: BTreeMap<(u32, EventTime), u32>,
     /// When to look at a session again: whether its row leaves the store, and whether it can change no more. It may have
     /// grown by then.
     leaving: Looks,
@@ -44,8 +46,8 @@ pub struct Sessions {
 
 struct Session {
     key: u32,
-    first: i64,
-    last: i64,
+    first: EventTime,
+    last: EventTime,
     serial: u64,
     has_left: bool,
     closed: bool,
@@ -55,19 +57,19 @@ struct Session {
 
 /// Sessions by the last event that they had when they were put here.
 #[derive(Default)]
-struct Looks(BTreeSet<(i64, u32, u64)>);
+struct Looks(BTreeSet<(EventTime, u32, u64)>);
 
 impl Looks {
     fn put(&mut self, session: &Session, unit: u32) {
         self.0.insert((session.last, unit, session.serial));
     }
 
-    fn next(&self) -> Option<i64> {
+    fn next(&self) -> Option<EventTime> {
         self.0.first().map(|(last, ..)| *last)
     }
 
     /// The next one, if its last event was one that `due` accepts. `None`: none is due; `Some(None)`: it is gone.
-    fn pop(&mut self, units: &Units<Session>, due: impl Fn(i64) -> bool) -> Option<Option<u32>> {
+    fn pop(&mut self, units: &Units<Session>, due: impl Fn(EventTime) -> bool) -> Option<Option<u32>> {
         self.0.first().filter(|(last, ..)| due(*last))?;
         let (_, unit, serial) = self.0.pop_first()?;
         Some(units.try_get(unit).filter(|session| session.serial == serial && !session.merged).map(|_| unit))
@@ -75,7 +77,7 @@ impl Looks {
 }
 
 impl Sessions {
-    pub fn new(plan: &Plan, gap: i64) -> Sessions {
+    pub fn new(plan: &Plan, gap: Span) -> Sessions {
         Sessions {
             gap,
             lateness: plan.lateness,
@@ -91,11 +93,11 @@ impl Sessions {
     }
 
     /// When a session with this last event leaves the store.
-    fn leaves_at(&self, last: i64) -> i64 {
-        self.leaves.at(last.saturating_add(self.gap))
+    fn leaves_at(&self, last: EventTime) -> Tick {
+        self.leaves.at(last + self.gap)
     }
 
-    fn begin(&mut self, dense: &mut Dense, key: u32, ts: i64) -> u32 {
+    fn begin(&mut self, dense: &mut Dense, key: u32, ts: EventTime) -> u32 {
         self.begun += 1;
         let session =
             Session { key, first: ts, last: ts, serial: self.begun, has_left: true, closed: false, merged: false };
@@ -108,7 +110,7 @@ impl Sessions {
     }
 
     /// A session whose row had left the store, or was never there, may be late enough to be there again.
-    fn stay(&mut self, unit: u32, now: i64) {
+    fn stay(&mut self, unit: u32, now: Tick) {
         let session = self.units.get(unit);
         if session.has_left && self.leaves_at(session.last) > now {
             self.leaving.put(session, unit);
@@ -136,21 +138,21 @@ impl Sessions {
     }
 
     /// A session has left the store, and changes no more.
-    fn forget(&mut self, dense: &mut Dense, unit: u32, tick: i64) {
+    fn forget(&mut self, dense: &mut Dense, unit: u32, tick: Tick) {
         dense.rows.close(unit, tick);
         self.gone.push(unit);
     }
 }
 
 impl Windows for Sessions {
-    fn arrive(&mut self, to: &mut Room, events: &Events, at: usize, now: i64) -> Result<(), SegmentError> {
+    fn arrive(&mut self, to: &mut Room, events: &Events, at: usize, now: Tick) -> Result<(), SegmentError> {
         let dense = &mut *to.dense;
-        let ts = events.ts.value(at);
+        let ts = events.ts(at);
         let key = dense.keys.intern(events.keys.value(at));
-        let before = self.open.range((key, i64::MIN)..=(key, ts)).next_back().map(|(_, unit)| *unit);
-        let after = self.open.range((key, ts.saturating_add(1))..=(key, i64::MAX)).next().map(|(_, unit)| *unit);
-        let before = before.filter(|unit| ts.saturating_sub(self.units.get(*unit).last) < self.gap);
-        let after = after.filter(|unit| self.units.get(*unit).first.saturating_sub(ts) < self.gap);
+        let before = self.open.range((key, EventTime::BEFORE_ALL)..=(key, ts)).next_back().map(|(_, unit)| *unit);
+        let after = self.open.range((key, ts.just_after())..=(key, EventTime::AFTER_ALL)).next().map(|(_, unit)| *unit);
+        let before = before.filter(|unit| ts - self.units.get(*unit).last < self.gap);
+        let after = after.filter(|unit| self.units.get(*unit).first - ts < self.gap);
         let unit = match (before, after) {
             (None, None) => self.begin(dense, key, ts),
             (Some(unit), None) => unit,
@@ -170,7 +172,7 @@ impl Windows for Sessions {
         Ok(())
     }
 
-    fn finish(&mut self, dense: &mut Dense, unit: u32, (tick, sure): (i64, bool)) {
+    fn finish(&mut self, dense: &mut Dense, unit: u32, (tick, sure): (Tick, bool)) {
         let session = self.units.get(unit);
         let (key, first, last, merged) = (session.key, session.first, session.last, session.merged);
         let leaves_at = self.leaves_at(last);
@@ -180,13 +182,13 @@ impl Windows for Sessions {
             self.gone.extend(merged.then_some(unit));
             return;
         }
-        let bounds = Some((first, last.saturating_add(self.gap)));
+        let bounds = Some((first, last + self.gap));
         dense.publish(unit, key, bounds, tick < leaves_at, (tick, sure));
     }
 
-    fn close(&mut self, dense: &mut Dense, horizon: i64, tick: i64) {
-        let reach = self.gap.saturating_mul(2).saturating_add(self.lateness);
-        let due = |last: i64| last.saturating_add(reach) <= horizon;
+    fn close(&mut self, dense: &mut Dense, horizon: Eff, tick: Tick) {
+        let reach = self.gap + self.gap + self.lateness;
+        let due = |last: EventTime| Eff::bound(last, reach) <= horizon;
         while let Some(found) = self.closing.pop(&self.units, due) {
             let Some(unit) = found else { continue };
             let session = self.units.get_mut(unit);
@@ -208,7 +210,7 @@ impl Windows for Sessions {
         }
     }
 
-    fn give_back(&mut self, dense: &mut Dense, tick: i64) {
+    fn give_back(&mut self, dense: &mut Dense, tick: Tick) {
         for unit in self.gone.drain(..) {
             dense.rows.remove(unit, tick);
             let session = self.units.end(unit);
@@ -221,18 +223,18 @@ impl Windows for Sessions {
         !self.gone.is_empty()
     }
 
-    fn next_due(&self) -> Option<i64> {
+    fn next_due(&self) -> Option<Tick> {
         self.leaving.next().map(|last| self.leaves_at(last))
     }
 
-    fn due_within(&self, budget: usize, to: i64) -> i64 {
+    fn due_within(&self, budget: usize, to: Tick) -> Tick {
         let mut due = self.leaving.0.iter().map(|(last, ..)| self.leaves_at(*last)).take_while(|tick| *tick < to);
         due.nth(budget).unwrap_or(to)
     }
 
-    fn expire(&mut self, dense: &mut Dense, now: i64) {
+    fn expire(&mut self, dense: &mut Dense, now: Tick) {
         let (leaves, gap) = (self.leaves, self.gap);
-        while let Some(found) = self.leaving.pop(&self.units, |last| leaves.at(last.saturating_add(gap)) <= now) {
+        while let Some(found) = self.leaving.pop(&self.units, |last| leaves.at(last + gap) <= now) {
             let Some(unit) = found else { continue };
             let session = self.units.get(unit);
             let (tick, closed) = (self.leaves_at(session.last), session.closed);

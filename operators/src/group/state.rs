@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
+use headwater_clocks::{Eff, Span, Tick};
 
 use super::counters::Counters;
 use super::dense::Dense;
@@ -29,7 +30,7 @@ pub struct Outputs {
     /// A changelog: every change at every tick.
     pub changes: bool,
     /// A store: from this tick on the newest row of each unit that changed, beginning with every row there is.
-    pub rows_from: Option<i64>,
+    pub rows_from: Option<Tick>,
 }
 
 /// One group's part that lies on one worker.
@@ -49,9 +50,9 @@ pub struct State {
     /// Somebody keeps its rows as they were at every tick.
     kept: bool,
     /// The moves of every tick up to here are made. Before the first tick: of none.
-    pub(super) done: Option<i64>,
+    pub(super) done: Option<Tick>,
     /// Up to there everything was published before.
-    pub(super) floor: Option<i64>,
+    pub(super) floor: Option<Tick>,
     /// Whether no row was published before.
     pub(super) fresh: bool,
     /// Other columns are shown than before, or all: at `floor` every row is looked at.
@@ -63,12 +64,12 @@ pub struct State {
     /// Nobody is shown any row.
     pub(super) shadow: bool,
     /// Its rows are there from the beginning, and shown from this tick on.
-    shown_from: Option<i64>,
+    shown_from: Option<Tick>,
     /// How long after `floor` column sets enter.
-    enters_after: i64,
+    enters_after: Span,
     pub(super) resumed: Vec<Option<Resumed>>,
     /// (t, horizon): once all ticks up to `t` are finished, no event with an `eff` before `horizon` comes any more.
-    pub(super) horizons: VecDeque<(i64, i64)>,
+    pub(super) horizons: VecDeque<(Tick, Eff)>,
     events: u64,
     corrections: u64,
     /// Who reads its rows, and who has still to do with what was made last: whoever does the moves, and the readers.
@@ -117,7 +118,7 @@ impl State {
             skip_refresh: false,
             shadow: false,
             shown_from: None,
-            enters_after: 0,
+            enters_after: Span::ZERO,
             resumed: vec![],
             horizons: VecDeque::new(),
             events: 0,
@@ -134,7 +135,7 @@ impl State {
     }
 
     /// Somebody looks at the rows of every tick, those before the one from which on they are shown among them. Called before anything else.
-    pub fn show_from(&mut self, tick: i64) {
+    pub fn show_from(&mut self, tick: Tick) {
         self.shown_from = Some(tick);
     }
 
@@ -144,7 +145,7 @@ impl State {
     }
 
     /// What is new enters no earlier than a tick after everything that was published: at that tick a row may have changed already.
-    pub fn enter_later(&mut self, tick: i64) {
+    pub fn enter_later(&mut self, tick: Span) {
         self.enters_after = tick;
     }
 
@@ -169,7 +170,7 @@ impl State {
     }
 
     /// The moves of every tick up to here are made; `None`: of none.
-    pub fn done(&self) -> Option<i64> {
+    pub fn done(&self) -> Option<Tick> {
         self.done
     }
 
@@ -179,16 +180,15 @@ impl State {
     ///
     /// # Errors
     /// A segment of the ledger could not be written.
-    pub fn insert(&mut self, set: usize, batch: &RecordBatch, sent: i64) -> Result<(), SegmentError> {
-        let events = Events::open(batch, self.windowed, self.corrected);
+    pub fn insert(&mut self, set: usize, batch: &RecordBatch, sent: Tick) -> Result<(), SegmentError> {
+        let events = Events::of(batch, self.windowed, self.corrected);
         let coming = events.coming();
         self.events += coming as u64;
         self.corrections += (events.len() - coming) as u64;
         let start = self.dense.sets.start(set);
         let begun = self.dense.sets.has_begun(set);
-        let waits = |v: &i64| begun || *v > start;
-        let (later, now): (Vec<u32>, Vec<u32>) =
-            (0..events.len() as u32).partition(|at| waits(&events.visible.values()[*at as usize]));
+        let waits = |at: u32| begun || events.visible(at as usize) > start;
+        let (later, now): (Vec<u32>, Vec<u32>) = (0..events.len() as u32).partition(|at| waits(*at));
         let mut room = Room { dense: &mut self.dense, ledgers: &mut self.ledgers, set };
         self.windows.arrive_at_start(&mut room, &events, &now, start)?;
         self.pending.add(set, events, later, sent);
@@ -197,22 +197,22 @@ impl State {
 
     /// Takes in what was pending when a state was saved.
     pub(super) fn insert_later(&mut self, set: usize, batch: &RecordBatch) {
-        let events = Events::open(batch, self.windowed, self.corrected);
+        let events = Events::of(batch, self.windowed, self.corrected);
         let all = (0..events.len() as u32).collect();
-        self.pending.add(set, events, all, i64::MIN);
+        self.pending.add(set, events, all, Tick::BEFORE_ALL);
     }
 
     /// Once all ticks up to `t` are finished, no event with an `eff` before `horizon` comes any more. Both rise.
-    pub fn close_after(&mut self, t: i64, horizon: i64) {
+    pub fn close_after(&mut self, t: Tick, horizon: Eff) {
         if self.windowed {
             self.horizons.push_back((t, horizon));
         }
     }
 
     /// Up to where rows were published without the column sets that enter.
-    pub(super) fn enters_from(&self) -> Option<i64> {
-        let floor = self.floor.filter(|_| !self.fresh).map(|floor| floor.saturating_add(self.enters_after));
-        if self.shadow { Some(i64::MAX) } else { floor }
+    pub(super) fn enters_from(&self) -> Option<Tick> {
+        let floor = self.floor.filter(|_| !self.fresh).map(|floor| floor + self.enters_after);
+        if self.shadow { Some(Tick::AFTER_ALL) } else { floor }
     }
 
     /// Where changelogs begin anew.
@@ -224,12 +224,12 @@ impl State {
         Some(Reset { at, all: !self.fresh })
     }
 
-    /// From this tick on every change of a row is told at its tick. `i64::MAX`: only the newest ones are.
-    pub(super) fn every_tick_from(&self) -> i64 {
+    /// From this tick on every change of a row is told at its tick. `AFTER_ALL`: only the newest ones are.
+    pub(super) fn every_tick_from(&self) -> Tick {
         if self.contents || self.kept || self.shown_from.is_some() {
-            return i64::MIN;
+            return Tick::BEFORE_ALL;
         }
-        if self.outputs.changes { self.reset().map_or(i64::MIN, |reset| reset.at) } else { i64::MAX }
+        if self.outputs.changes { self.reset().map_or(Tick::BEFORE_ALL, |reset| reset.at) } else { Tick::AFTER_ALL }
     }
 
     /// A reader for changelogs, if there is one. Asked for once everything is loaded.

@@ -8,6 +8,8 @@
 //!   it leaves the day        the sum may be what it was: the row is made, and looked at
 //! ```
 
+use headwater_clocks::Span;
+
 use crate::accumulators::ColumnPlan;
 
 /// By moves of one unit at one tick that all come, or all leave.
@@ -21,8 +23,8 @@ pub struct Sure {
 
 impl Sure {
     /// `columns`: all of a row; `windows`: their finite lengths, ascending.
-    pub fn of(columns: &[ColumnPlan], windows: &[i64]) -> Sure {
-        let counts = |length: Option<i64>| columns.iter().any(|c| c.input.is_none() && c.length == length);
+    pub fn of(columns: &[ColumnPlan], windows: &[Span]) -> Sure {
+        let counts = |length: Option<Span>| columns.iter().any(|c| c.input.is_none() && c.length == length);
         let leaves: Vec<bool> = windows.iter().map(|window| counts(Some(*window))).collect();
         let reaches = |class: usize| leaves[class..].contains(&true) || counts(None);
         Sure { arrivals: (0..=windows.len()).map(reaches).collect(), leaves }
@@ -51,6 +53,7 @@ mod tests {
     use super::*;
 
     fn column(aggregate: &str, input: Option<usize>, length: Option<i64>) -> ColumnPlan {
+        let length = length.map(Span::from_us);
         ColumnPlan { name: "x".to_owned(), aggregate: aggregate.parse().unwrap(), input, length }
     }
 
@@ -58,10 +61,10 @@ mod tests {
     fn only_what_is_counted_is_sure() {
         let columns =
             [column("count", None, Some(5)), column("sum", Some(0), Some(9)), column("count", Some(0), Some(9))];
-        let sure = Sure::of(&columns, &[5, 9]);
+        let sure = Sure::of(&columns, &[5, 9].map(Span::from_us));
         assert_eq!([0, 1, 2].map(|window| sure.of_leave(window)), [true, false, false]);
         assert_eq!([0, 1, 2].map(|class| sure.of_arrival(class)), [true, false, false]);
-        let sure = Sure::of(&[column("count", None, None), column("max", Some(0), Some(9))], &[9]);
+        let sure = Sure::of(&[column("count", None, None), column("max", Some(0), Some(9))], &[Span::from_us(9)]);
         assert!(!sure.of_leave(0) && sure.of_arrival(0) && sure.of_arrival(1));
         assert!(!Sure::default().any());
     }

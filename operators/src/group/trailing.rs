@@ -13,11 +13,13 @@
 //!
 //! How: a unit is a key. The ledger says when an event leaves a window.
 
+use headwater_clocks::{EventTime, Tick, Time};
+
 use super::dense::Dense;
 use super::events::Events;
 use super::saved::SavedWindow;
 use super::windows::{Room, Saved, Windows};
-use crate::ledger::SegmentError;
+use crate::ledger::{SegmentError, time_of};
 
 #[derive(Default)]
 pub struct Trailing {
@@ -27,7 +29,7 @@ pub struct Trailing {
 }
 
 impl Windows for Trailing {
-    fn arrive(&mut self, to: &mut Room, events: &Events, at: usize, now: i64) -> Result<(), SegmentError> {
+    fn arrive(&mut self, to: &mut Room, events: &Events, at: usize, now: Tick) -> Result<(), SegmentError> {
         if events.takes_back(at) {
             take_back(to, events, at, now, &mut self.row);
             return Ok(());
@@ -35,7 +37,7 @@ impl Windows for Trailing {
         let Some((key, class)) = place(to, events, at, now) else { return Ok(()) };
         to.dense.touch(key, to.dense.sets.sure().of_arrival(class));
         let accumulators = &mut to.dense.sets.get_mut(to.set).accumulators;
-        accumulators.ledger_row(key, events.ts.value(at), &events.inputs, at, &mut self.row);
+        accumulators.ledger_row(key, events.ts(at), &events.inputs, at, &mut self.row);
         accumulators.arrive(class, now, &mut self.row, &events.inputs, at);
         let is_inside = class < accumulators.windows().len();
         // The ledger keeps an event as long as some finite window holds it.
@@ -48,7 +50,7 @@ impl Windows for Trailing {
         to: &mut Room,
         events: &Events,
         rows: &[u32],
-        start: i64,
+        start: Tick,
     ) -> Result<(), SegmentError> {
         let lanes = to.dense.sets.get(to.set).accumulators.lanes();
         let mut ledger_rows: Vec<u64> = Vec::with_capacity(rows.len() * lanes);
@@ -59,7 +61,7 @@ impl Windows for Trailing {
                 false => place(to, events, *at as usize, start),
             };
             let Some((key, _)) = found else { continue };
-            let ts = events.ts.value(*at as usize);
+            let ts = events.ts(*at as usize);
             to.dense.sets.get(to.set).accumulators.ledger_row(key, ts, &events.inputs, *at as usize, &mut self.row);
             order.push((key, (ledger_rows.len() / lanes) as u32, *at));
             ledger_rows.extend_from_slice(&self.row);
@@ -68,22 +70,22 @@ impl Windows for Trailing {
         let accumulators = &mut to.dense.sets.get_mut(to.set).accumulators;
         for (_, number, at) in order {
             let row = &mut ledger_rows[number as usize * lanes..][..lanes];
-            let class = accumulators.class(row[0] as i64, start);
+            let class = accumulators.class(time_of(row), start);
             if events.takes_back(at as usize) {
                 accumulators.take_back(class, start, row, &events.inputs, at as usize);
                 // The ledger has no row of it.
-                row[0] = i64::MIN as u64;
+                row[0] = EventTime::BEFORE_ALL.us() as u64;
             } else {
                 accumulators.arrive(class, start, row, &events.inputs, at as usize);
             }
         }
         let accumulators = &to.dense.sets.get(to.set).accumulators;
-        let is_inside = |row: &&[u64]| accumulators.class(row[0] as i64, start) < accumulators.windows().len();
+        let is_inside = |row: &&[u64]| accumulators.class(time_of(row), start) < accumulators.windows().len();
         let mut inside = ledger_rows.chunks_exact(lanes).filter(is_inside);
         inside.try_for_each(|row| to.ledgers.keep(to.dense, to.set, row, start))
     }
 
-    fn finish(&mut self, dense: &mut Dense, key: u32, (tick, sure): (i64, bool)) {
+    fn finish(&mut self, dense: &mut Dense, key: u32, (tick, sure): (Tick, bool)) {
         let there = dense.sets.is_shown(key as usize);
         dense.sets.forget(key as usize, tick);
         if !there {
@@ -94,7 +96,7 @@ impl Windows for Trailing {
     }
 
     /// A key may have come again.
-    fn give_back(&mut self, dense: &mut Dense, _tick: i64) {
+    fn give_back(&mut self, dense: &mut Dense, _tick: Tick) {
         self.gone.sort_unstable();
         self.gone.dedup();
         for key in self.gone.drain(..) {
@@ -122,26 +124,26 @@ impl Windows for Trailing {
 }
 
 /// Takes an event back from the windows that still hold it.
-fn take_back(to: &mut Room, events: &Events, at: usize, now: i64, row: &mut Vec<u64>) {
+fn take_back(to: &mut Room, events: &Events, at: usize, now: Tick, row: &mut Vec<u64>) {
     let Some((key, class)) = find(to, events, at, now) else { return };
     to.dense.touch(key, false);
     let accumulators = &mut to.dense.sets.get_mut(to.set).accumulators;
-    accumulators.ledger_row(key, events.ts.value(at), &events.inputs, at, row);
+    accumulators.ledger_row(key, events.ts(at), &events.inputs, at, row);
     accumulators.take_back(class, now, row, &events.inputs, at);
 }
 
 /// The key and age class of an event that is taken back; `None`: no window holds it any more.
-fn find(to: &Room, events: &Events, at: usize, now: i64) -> Option<(u32, usize)> {
+fn find(to: &Room, events: &Events, at: usize, now: Tick) -> Option<(u32, usize)> {
     let accumulators = &to.dense.sets.get(to.set).accumulators;
-    let class = accumulators.class(events.ts.value(at), now);
+    let class = accumulators.class(events.ts(at), now);
     let is_held = class < accumulators.windows().len() || accumulators.all();
     to.dense.keys.find(events.keys.value(at)).filter(|_| is_held).map(|key| (key, class))
 }
 
 /// An event's key and age class; `None` where it is too old for every window.
-fn place(to: &mut Room, events: &Events, at: usize, now: i64) -> Option<(u32, usize)> {
+fn place(to: &mut Room, events: &Events, at: usize, now: Tick) -> Option<(u32, usize)> {
     let accumulators = &to.dense.sets.get(to.set).accumulators;
-    let class = accumulators.class(events.ts.value(at), now);
+    let class = accumulators.class(events.ts(at), now);
     if class == accumulators.windows().len() && !accumulators.all() {
         to.dense.too_old += 1;
         return None;

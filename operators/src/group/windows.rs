@@ -1,5 +1,7 @@
 //! What a kind of windows decides: which units an event counts in, when a unit changes without one, and when it is forgotten.
 
+use headwater_clocks::{Eff, Tick};
+
 use super::dense::Dense;
 use super::events::Events;
 use super::ledgers::Ledgers;
@@ -12,7 +14,7 @@ pub type Saved = (u32, u32, Option<SavedWindow>);
 /// Where a unit is put, and what an event does there.
 pub trait Windows {
     /// An event becomes visible at tick `now`.
-    fn arrive(&mut self, to: &mut Room, events: &Events, at: usize, now: i64) -> Result<(), SegmentError>;
+    fn arrive(&mut self, to: &mut Room, events: &Events, at: usize, now: Tick) -> Result<(), SegmentError>;
 
     /// Events of the history come. No tick comes between them.
     fn arrive_at_start(
@@ -20,16 +22,16 @@ pub trait Windows {
         to: &mut Room,
         events: &Events,
         rows: &[u32],
-        start: i64,
+        start: Tick,
     ) -> Result<(), SegmentError> {
         rows.iter().try_for_each(|at| self.arrive(to, events, *at as usize, start))
     }
 
     /// Publishes the row of a unit that was touched at a tick; and whether it became another one for sure.
-    fn finish(&mut self, dense: &mut Dense, unit: u32, at: (i64, bool));
+    fn finish(&mut self, dense: &mut Dense, unit: u32, at: (Tick, bool));
 
     /// Gives back the numbers of what is gone: all who read have read what names them. `tick`: of what that changes.
-    fn give_back(&mut self, dense: &mut Dense, tick: i64);
+    fn give_back(&mut self, dense: &mut Dense, tick: Tick);
 
     /// Whether there are numbers to give back.
     fn has_gone(&self) -> bool;
@@ -46,20 +48,20 @@ pub trait Windows {
     }
 
     /// The next tick at which a row leaves the store.
-    fn next_due(&self) -> Option<i64> {
+    fn next_due(&self) -> Option<Tick> {
         None
     }
 
     /// The tick up to `to` by which about so many rows leave the store.
-    fn due_within(&self, _budget: usize, to: i64) -> i64 {
+    fn due_within(&self, _budget: usize, to: Tick) -> Tick {
         to
     }
 
     /// Rows leave the store by tick `now`.
-    fn expire(&mut self, _: &mut Dense, _now: i64) {}
+    fn expire(&mut self, _: &mut Dense, _now: Tick) {}
 
     /// No event with an `eff` before `horizon` comes any more. `tick`: the last one that is finished.
-    fn close(&mut self, _: &mut Dense, _horizon: i64, _tick: i64) {}
+    fn close(&mut self, _: &mut Dense, _horizon: Eff, _tick: Tick) {}
 
     /// Units that still take events.
     fn open_units(&self) -> u64 {

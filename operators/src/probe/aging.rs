@@ -11,9 +11,13 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 
+use headwater_clocks::{EventTime, Span, Tick};
+
+use crate::ledger::time_of;
+
 pub struct Aging {
     /// Finite lengths, ascending.
-    windows: Vec<i64>,
+    windows: Vec<Span>,
     lanes: usize,
     /// By window: the events that it is the next one to lose.
     queues: Vec<Queue>,
@@ -25,13 +29,13 @@ pub struct Aging {
 #[derive(Default)]
 struct Queue {
     /// (event time, slot), by event time.
-    order: VecDeque<(i64, u32)>,
-    late: BinaryHeap<Reverse<(i64, u32)>>,
+    order: VecDeque<(EventTime, u32)>,
+    late: BinaryHeap<Reverse<(EventTime, u32)>>,
 }
 
 impl Aging {
     /// `lanes`: words of a ledger row.
-    pub fn new(windows: &[i64], lanes: usize) -> Aging {
+    pub fn new(windows: &[Span], lanes: usize) -> Aging {
         let queues = windows.iter().map(|_| Queue::default()).collect();
         Aging { windows: windows.to_vec(), lanes, queues, rows: vec![], free: vec![] }
     }
@@ -49,13 +53,13 @@ impl Aging {
                 (self.rows.len() / self.lanes - 1) as u32
             }
         };
-        queue.push(row[0] as i64, slot);
+        queue.push(time_of(row), slot);
     }
 
     /// Hands back, for each window, the events that have left it by `now`: shorter windows first, and of a window the oldest first.
-    pub fn leave(&mut self, now: i64, mut each: impl FnMut(usize, &[u64])) {
+    pub fn leave(&mut self, now: Tick, mut each: impl FnMut(usize, &[u64])) {
         for window in 0..self.windows.len() {
-            let until = now.saturating_sub(self.windows[window]);
+            let until = now.left(self.windows[window]);
             while let Some((ts, slot)) = self.queues[window].pop(until) {
                 each(window, &self.rows[slot as usize * self.lanes..][..self.lanes]);
                 match self.queues.get_mut(window + 1) {
@@ -78,7 +82,7 @@ impl Aging {
 }
 
 impl Queue {
-    fn push(&mut self, ts: i64, slot: u32) {
+    fn push(&mut self, ts: EventTime, slot: u32) {
         if self.order.back().is_none_or(|(last, _)| *last <= ts) {
             self.order.push_back((ts, slot));
         } else {
@@ -87,9 +91,9 @@ impl Queue {
     }
 
     /// The oldest event, if it happened by `until`.
-    fn pop(&mut self, until: i64) -> Option<(i64, u32)> {
-        let in_order = self.order.front().map_or(i64::MAX, |(ts, _)| *ts);
-        let late = self.late.peek().map_or(i64::MAX, |Reverse((ts, _))| *ts);
+    fn pop(&mut self, until: EventTime) -> Option<(EventTime, u32)> {
+        let in_order = self.order.front().map_or(EventTime::AFTER_ALL, |(ts, _)| *ts);
+        let late = self.late.peek().map_or(EventTime::AFTER_ALL, |Reverse((ts, _))| *ts);
         if in_order.min(late) > until {
             None
         } else if in_order <= late {
@@ -111,17 +115,18 @@ mod tests {
         let mut rng = rand::rngs::StdRng::seed_from_u64(11);
         for _ in 0..200 {
             let windows: &[i64] = [&[10][..], &[5, 20], &[1, 10, 100]][rng.random_range(0..3)];
-            let mut aging = Aging::new(windows, 2);
+            let spans: Vec<Span> = windows.iter().copied().map(Span::from_us).collect();
+            let mut aging = Aging::new(&spans, 2);
             let (mut now, mut expected, mut seen) = (0, vec![], vec![]);
             for number in 0..60u64 {
                 now += rng.random_range(0..4);
-                aging.leave(now, |window, row| seen.push((window, row[1])));
+                aging.leave(Tick::from_us(now), |window, row| seen.push((window, row[1])));
                 let ts = now - rng.random_range(0..120) / rng.random_range(1..20);
                 let class = windows.partition_point(|w| ts <= now - w);
                 expected.extend((class..windows.len()).map(|window| (window, number)));
                 aging.enter(class, &[ts as u64, number]);
             }
-            aging.leave(now + 1000, |window, row| seen.push((window, row[1])));
+            aging.leave(Tick::from_us(now + 1000), |window, row| seen.push((window, row[1])));
             seen.sort_unstable();
             expected.sort_unstable();
             assert_eq!(seen, expected, "{windows:?}");

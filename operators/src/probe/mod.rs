@@ -29,6 +29,7 @@ mod sweep;
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
+use headwater_clocks::Tick;
 
 use crate::accumulators::{Accumulators, ColumnPlan, result_types};
 use crate::value::Column;
@@ -42,13 +43,14 @@ use sweep::Sweep;
 /// use std::sync::Arc;
 /// use arrow::array::{ArrayRef, AsArray, Int64Array, StringArray, UInt64Array};
 /// use arrow::datatypes::{DataType, Int64Type};
+/// use headwater_clocks::Span;
 /// use headwater_operators::accumulators::ColumnPlan;
 /// use headwater_operators::key_codec::KeyCodec;
 /// use headwater_operators::probe::{Enter, Probe, labels};
 /// use headwater_operators::events;
 ///
 /// // tx = count over 10us, by a text
-/// let tx = ColumnPlan { name: "tx".into(), aggregate: "count".parse()?, input: None, length: Some(10) };
+/// let tx = ColumnPlan { name: "tx".into(), aggregate: "count".parse()?, input: None, length: Some(Span::from_us(10)) };
 /// let mut probe = Probe::new(&[tx], &[], Enter::Visible);
 /// let codec = KeyCodec::new(&[DataType::Utf8])?;
 /// let keys = |names: Vec<&str>| codec.encode(&[Arc::new(StringArray::from(names)) as ArrayRef]);
@@ -124,7 +126,7 @@ impl Probe {
 
     /// Takes ordered events, which follow those taken before. `next`: where those begin that follow them (see
     /// [`Shard::begins`]); `None`: none do, and all rows of the shard are worked out.
-    pub fn take(&mut self, shard: &Shard, ordered: &RecordBatch, next: Option<(u32, i64)>) {
+    pub fn take(&mut self, shard: &Shard, ordered: &RecordBatch, next: Option<(u32, Tick)>) {
         self.sweep.take(&shard.labels, ordered, next);
     }
 
@@ -185,7 +187,7 @@ impl Shard {
     }
 
     /// What a row of ordered events is ordered by: the number of its key, and when it enters.
-    pub fn begins(ordered: &RecordBatch, row: usize) -> (u32, i64) {
+    pub fn begins(ordered: &RecordBatch, row: usize) -> (u32, Tick) {
         shard::begins(ordered, row)
     }
 }

@@ -14,6 +14,7 @@ use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, UInt32Arra
 use arrow::compute::interleave_record_batch;
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::error::ArrowError;
+use headwater_clocks::{Tick, Time};
 
 use super::labels;
 use crate::events;
@@ -38,7 +39,7 @@ pub enum Enter {
 pub struct Labels {
     keys: Interner,
     /// (number of the key, moment, number of the label)
-    all: Vec<(u32, i64, u64)>,
+    all: Vec<(u32, Tick, u64)>,
 }
 
 impl Labels {
@@ -49,13 +50,13 @@ impl Labels {
             let column = batch.column(labels::KEY).as_binary::<i32>();
             let at = batch.column(labels::AT).as_primitive::<Int64Type>().values();
             let rows = batch.column(labels::ROW).as_primitive::<UInt64Type>().values();
-            all.extend((0..column.len()).map(|i| (keys.intern(column.value(i)), at[i], rows[i])));
+            all.extend((0..column.len()).map(|i| (keys.intern(column.value(i)), Tick::from_us(at[i]), rows[i])));
         }
         all.sort_unstable();
         Labels { keys, all }
     }
 
-    pub fn all(&self) -> &[(u32, i64, u64)] {
+    pub fn all(&self) -> &[(u32, Tick, u64)] {
         &self.all
     }
 
@@ -67,7 +68,7 @@ impl Labels {
             let entered = rows.column(entering(enter)).as_primitive::<Int64Type>().values();
             let place = |row: usize| {
                 let number = self.keys.find(keys.value(row))?;
-                Some(Place { number, enter: entered[row], batch, row: row as u32 })
+                Some(Place { number, enter: Tick::from_us(entered[row]), batch, row: row as u32 })
             };
             found.extend((0..keys.len()).filter_map(place));
         }
@@ -83,10 +84,10 @@ fn entering(enter: Enter) -> usize {
     }
 }
 
-#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Place {
     number: u32,
-    enter: i64,
+    enter: Tick,
     batch: u32,
     row: u32,
 }
@@ -97,7 +98,7 @@ fn sort(places: &mut Vec<Place>, keys: usize) {
     places.iter().for_each(|place| ends[place.number as usize + 1] += 1);
     (0..keys).for_each(|key| ends[key + 1] += ends[key]);
     let mut next = ends.clone();
-    let mut sorted = vec![Place::default(); places.len()];
+    let mut sorted = places.clone();
     for place in places.iter() {
         let at = &mut next[place.number as usize];
         sorted[*at as usize] = *place;
@@ -109,7 +110,7 @@ fn sort(places: &mut Vec<Place>, keys: usize) {
 
 fn ordered(batches: &[RecordBatch], places: &[Place]) -> Result<RecordBatch, ArrowError> {
     let numbers: ArrayRef = Arc::new(UInt32Array::from_iter_values(places.iter().map(|place| place.number)));
-    let entered: ArrayRef = Arc::new(Int64Array::from_iter_values(places.iter().map(|place| place.enter)));
+    let entered: ArrayRef = Arc::new(Int64Array::from_iter_values(places.iter().map(|place| place.enter.us())));
     let field = |name, data_type| Arc::new(Field::new(name, data_type, false));
     let mut fields = vec![field("_number", DataType::UInt32), field("_enter", DataType::Int64)];
     let mut columns = vec![numbers, entered];
@@ -131,7 +132,7 @@ fn ordered(batches: &[RecordBatch], places: &[Place]) -> Result<RecordBatch, Arr
 }
 
 /// Where a batch of ordered events begins: a key's number, and when its first event enters.
-pub fn begins(ordered: &RecordBatch, row: usize) -> (u32, i64) {
+pub fn begins(ordered: &RecordBatch, row: usize) -> (u32, Tick) {
     let number = ordered.column(NUMBER).as_primitive::<UInt32Type>().value(row);
-    (number, ordered.column(ENTER).as_primitive::<Int64Type>().value(row))
+    (number, Tick::from_us(ordered.column(ENTER).as_primitive::<Int64Type>().value(row)))
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use arrow::array::types::{Int8Type, Int64Type, UInt32Type};
 use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch, UInt64Array};
+use headwater_clocks::{EventTime, Tick};
 
 use super::aging::Aging;
 use super::shard::{self, Labels};
@@ -65,8 +66,8 @@ impl<'a> Ordered<'a> {
     }
 
     /// Whether the next event is of this key and has entered by then.
-    fn has(&self, key: u32, now: i64) -> bool {
-        self.numbers.get(self.next) == Some(&key) && self.enter[self.next] <= now
+    fn has(&self, key: u32, now: Tick) -> bool {
+        self.numbers.get(self.next) == Some(&key) && Tick::from_us(self.enter[self.next]) <= now
     }
 
     /// Passes over the events of keys before this one: no label asks for them any more.
@@ -98,7 +99,7 @@ impl Sweep {
     }
 
     /// Takes events that follow those taken before. `next`: where those begin that follow them; `None`: none do.
-    pub fn take(&mut self, labels: &Labels, events: &RecordBatch, next: Option<(u32, i64)>) {
+    pub fn take(&mut self, labels: &Labels, events: &RecordBatch, next: Option<(u32, Tick)>) {
         let mut events = Ordered::open(events, self.corrected);
         let all = labels.all();
         while let Some(&(key, now, _)) =
@@ -127,7 +128,7 @@ impl Sweep {
         if self.corrected {
             // What was taken back waits for its event to leave.
             let accumulators = &mut self.accumulators;
-            self.aging.leave(i64::MAX, |window, row| accumulators.leave(window, row));
+            self.aging.leave(Tick::AFTER_ALL, |window, row| accumulators.leave(window, row));
         }
         self.accumulators.clear(UNIT);
         self.aging.clear();
@@ -135,14 +136,14 @@ impl Sweep {
     }
 
     /// Takes away what is too old, then takes in what has entered.
-    fn enter_until(&mut self, events: &mut Ordered, key: u32, now: i64) {
+    fn enter_until(&mut self, events: &mut Ordered, key: u32, now: Tick) {
         let accumulators = &mut self.accumulators;
         self.aging.leave(now, |window, row| accumulators.leave(window, row));
         events.skip_to(key);
         while events.has(key, now) {
             let at = events.next;
             events.next += 1;
-            let ts = events.ts[at];
+            let ts = EventTime::from_us(events.ts[at]);
             let class = self.accumulators.class(ts, now);
             if class == self.accumulators.windows().len() && !self.accumulators.all() {
                 continue;
@@ -160,7 +161,7 @@ impl Sweep {
     }
 
     /// The row of now, for labels of now.
-    fn answer(&mut self, same: &[(u32, i64, u64)], now: i64) {
+    fn answer(&mut self, same: &[(u32, Tick, u64)], now: Tick) {
         let unfit = self.accumulators.row(UNIT, now, &mut self.values);
         let is_there = self.accumulators.events(UNIT) > 0;
         same.iter().for_each(|(_, _, number)| self.push(*number, is_there));
@@ -169,7 +170,7 @@ impl Sweep {
 
     /// The row of a key without events, with the number 0.
     pub fn push_empty(&mut self) {
-        self.accumulators.row(UNIT, 0, &mut self.values);
+        self.accumulators.row(UNIT, Tick::from_us(0), &mut self.values);
         self.push(0, false);
     }
 

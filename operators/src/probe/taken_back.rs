@@ -83,7 +83,7 @@ fn as_a_look_at_what_is_there() {
             };
             let mut some = false;
             for (c, plan) in columns.iter().enumerate() {
-                let young = |one: &&Passing| plan.length.is_none_or(|length| one.event.ts > now - length);
+                let young = |one: &&Passing| plan.length.is_none_or(|length| one.event.ts > now - length.us());
                 let inside: Vec<&Event> = all.iter().filter(there).filter(young).map(|one| &one.event).collect();
                 some |= !inside.is_empty();
                 let expected = model(AGGREGATES[c % AGGREGATES.len()], &inside);

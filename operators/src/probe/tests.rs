@@ -7,6 +7,7 @@ use arrow::array::types::{Float64Type, Int64Type, UInt64Type};
 use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, RecordBatch, StringArray, UInt64Array};
 use arrow::compute::{concat_batches, take_record_batch};
 use arrow::datatypes::DataType;
+use headwater_clocks::Span;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
@@ -28,7 +29,7 @@ pub(super) struct Event {
 pub(super) type Label = (&'static str, i64);
 
 pub(super) fn column(aggregate: &str, input: Option<usize>, length: Option<i64>) -> ColumnPlan {
-    let name = format!("{aggregate} {length:?}");
+    let (name, length) = (format!("{aggregate} {length:?}"), length.map(Span::from_us));
     ColumnPlan { name, aggregate: aggregate.parse().unwrap(), input, length }
 }
 
@@ -242,7 +243,7 @@ fn as_a_look_at_every_event_says() {
                         Enter::Visible => e.visible <= *now,
                         Enter::Happened => e.ts <= *now,
                     };
-                    let young = |e: &&Event| plan.length.is_none_or(|length| e.ts > now - length);
+                    let young = |e: &&Event| plan.length.is_none_or(|length| e.ts > now - length.us());
                     let inside: Vec<&Event> =
                         events.iter().filter(|e| e.key == *key).filter(entered).filter(young).collect();
                     let expected = model(AGGREGATES[c / lengths.len()], &inside);

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use arrow::array::ArrayRef;
 use arrow::datatypes::DataType;
 use arrow::error::ArrowError;
+use headwater_clocks::{EventTime, Tick};
 
 use super::by_tick::{PerTick, by_tick};
 use super::rows::{Bytes, Change, Keyed, Rows};
@@ -53,6 +54,9 @@ pub fn aggregate<'scope>(
 
 /// Bytes of keys that are gone and are not worth moving the others.
 const FREED_KEY_BYTES: usize = 64 << 10;
+/// No row grows old, so all have one time, and every tick is the same.
+const NEVER: EventTime = EventTime::from_us(0);
+const NOW: Tick = Tick::from_us(0);
 
 struct Aggregate {
     plan: AggregatePlan,
@@ -91,10 +95,10 @@ impl PerTick for Aggregate {
                 units.iter().zip(&changes).enumerate().filter(|(_, (_, (_, diff)))| (*diff < 0) == takes_back)
             {
                 for _ in 0..diff.unsigned_abs() {
-                    self.accumulators.ledger_row(*unit, 0, &inputs, row, &mut self.ledger_row);
+                    self.accumulators.ledger_row(*unit, NEVER, &inputs, row, &mut self.ledger_row);
                     match takes_back {
-                        false => self.accumulators.arrive(0, 0, &mut self.ledger_row, &inputs, row),
-                        true => self.accumulators.take_back(0, 0, &mut self.ledger_row, &inputs, row),
+                        false => self.accumulators.arrive(0, NOW, &mut self.ledger_row, &inputs, row),
+                        true => self.accumulators.take_back(0, NOW, &mut self.ledger_row, &inputs, row),
                     }
                 }
                 self.counts[*unit as usize] += diff;
@@ -152,7 +156,7 @@ impl Aggregate {
         let mut columns: Vec<Column> = self.results.iter().map(Column::new).collect();
         let mut row: Vec<Datum> = vec![];
         for unit in units {
-            *self.unfit.borrow_mut() += self.accumulators.row(*unit as usize, 0, &mut row);
+            *self.unfit.borrow_mut() += self.accumulators.row(*unit as usize, NOW, &mut row);
             columns.iter_mut().zip(&row).for_each(|(column, value)| column.push(value));
         }
         let columns: Vec<ArrayRef> = columns.iter_mut().map(Column::finish).collect();

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use differential_dataflow::AsCollection;
 use differential_dataflow::consolidation::consolidate;
+use headwater_clocks::Tick;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::Capability;
@@ -36,11 +37,11 @@ pub fn by_tick<'scope, L: PerTick + 'static>(
     let (worker, workers) = (scope.index(), scope.peers());
     let mut logic = logic(worker, workers);
     let pact =
-        Exchange::new(move |((key, _), ..): &((Bytes, Bytes), i64, isize)| keys::owner(keys::hash(key), workers));
-    type Builder = CapacityContainerBuilder<Vec<(Bytes, i64, isize)>>;
+        Exchange::new(move |((key, _), ..): &((Bytes, Bytes), Tick, isize)| keys::owner(keys::hash(key), workers));
+    type Builder = CapacityContainerBuilder<Vec<(Bytes, Tick, isize)>>;
     let stream = rows.inner.unary_frontier::<Builder, _, _, _>(pact, name, move |first, _| {
         let mut first = Some(first);
-        let mut waiting: BTreeMap<i64, (Capability<i64>, Waiting)> = BTreeMap::new();
+        let mut waiting: BTreeMap<Tick, (Capability<Tick>, Waiting)> = BTreeMap::new();
         move |(input, frontier), output| {
             if let Some(first) = first.take() {
                 let begun = logic.begin().into_iter().map(|row| (row, *first.time(), 1));

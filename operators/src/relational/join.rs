@@ -12,6 +12,7 @@ use std::rc::Rc;
 
 use differential_dataflow::operators::arrange::{Arranged, TraceAgent};
 use differential_dataflow::trace::implementations::ValSpine;
+use headwater_clocks::Tick;
 
 use super::distinct::distinct;
 use super::rows::{Bytes, Keyed, Rows};
@@ -41,7 +42,7 @@ pub struct Nulls {
     pub right: Bytes,
 }
 
-type ArrangedRows<'scope> = Arranged<'scope, TraceAgent<ValSpine<Bytes, Bytes, i64, isize>>>;
+type ArrangedRows<'scope> = Arranged<'scope, TraceAgent<ValSpine<Bytes, Bytes, Tick, isize>>>;
 
 /// The rows of both sides, beside each other; of a semi- or an anti-join those of the left side.
 pub fn join<'scope>(left: Keyed<'scope>, right: Keyed<'scope>, kind: JoinKind, nulls: Nulls) -> Rows<'scope> {

@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use differential_dataflow::VecCollection;
 use differential_dataflow::algorithms::graphs::propagate::propagate_at;
+use headwater_clocks::Tick;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -95,14 +96,14 @@ pub enum By {
 }
 
 /// Entities, or things, as differences.
-pub type Nodes<'scope> = VecCollection<'scope, i64, Node, isize>;
+pub type Nodes<'scope> = VecCollection<'scope, Tick, Node, isize>;
 /// What links them, as differences.
-pub type Edges<'scope> = VecCollection<'scope, i64, (Node, Node), isize>;
+pub type Edges<'scope> = VecCollection<'scope, Tick, (Node, Node), isize>;
 
 /// The rows of entities, and what is linked to too many to link any.
 pub struct Links<'scope> {
     /// By entity, its row.
-    pub rows: VecCollection<'scope, i64, (Node, Row), isize>,
+    pub rows: VecCollection<'scope, Tick, (Node, Row), isize>,
     /// Things, or entities, that more than so many share or are linked to.
     pub crowded: Nodes<'scope>,
 }
@@ -248,18 +249,19 @@ mod tests {
                 own.for_each(|(_, (node, diff))| entities.update(node.clone(), *diff));
                 let own = step.edges.iter().enumerate().filter(|(n, _)| mine(*n));
                 own.for_each(|(_, (edge, diff))| edges.update(edge.clone(), *diff));
-                entities.advance_to(at as i64 + 1);
-                edges.advance_to(at as i64 + 1);
+                let next = Tick::from_us(at as i64 + 1);
+                entities.advance_to(next);
+                edges.advance_to(next);
                 entities.flush();
                 edges.flush();
-                worker.step_while(|| probe.less_than(&(at as i64 + 1)));
+                worker.step_while(|| probe.less_than(&next));
             }
         });
         drop(guards.expect("workers start"));
         let told = told.lock().unwrap();
         let after = |at: usize| {
             let mut counts: BTreeMap<_, isize> = BTreeMap::new();
-            let known = told.iter().filter(|(time, ..)| *time <= at as i64);
+            let known = told.iter().filter(|(time, ..)| *time <= Tick::from_us(at as i64));
             known.for_each(|(_, what, diff)| *counts.entry(what.clone()).or_default() += diff);
             let crowded = counts.remove(&Err(())).unwrap_or(0) as usize;
             let mut rows = Rows::new();

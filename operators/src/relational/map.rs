@@ -4,6 +4,7 @@ use arrow::array::types::{Int8Type, Int64Type};
 use arrow::array::{ArrayRef, AsArray, RecordBatch};
 use differential_dataflow::consolidation::consolidate_updates;
 use differential_dataflow::{AsCollection, VecCollection};
+use headwater_clocks::Tick;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::Pipeline;
@@ -27,8 +28,8 @@ pub fn map<'scope, O: differential_dataflow::Data>(
     name: &str,
     codec: KeyCodec,
     mut f: impl FnMut(&[ArrayRef], &[isize]) -> Mapped<O> + 'static,
-) -> VecCollection<'scope, i64, O, isize> {
-    type Builder<O> = CapacityContainerBuilder<Vec<(O, i64, isize)>>;
+) -> VecCollection<'scope, Tick, O, isize> {
+    type Builder<O> = CapacityContainerBuilder<Vec<(O, Tick, isize)>>;
     let stream = rows.inner.unary::<Builder<O>, _, _, _>(Pipeline, name, move |_, _| {
         move |input, output| {
             input.for_each(|time, updates| {
@@ -50,12 +51,12 @@ pub fn map<'scope, O: differential_dataflow::Data>(
 
 /// The rows of changes (see `changes`): those of a number among what has rows. `f` may add columns to what comes.
 pub fn opened<'scope>(
-    changes: Stream<'scope, i64, Vec<Routed>>,
+    changes: Stream<'scope, Tick, Vec<Routed>>,
     of: u32,
     codec: KeyCodec,
     mut f: impl FnMut(&RecordBatch) -> RecordBatch + 'static,
 ) -> Rows<'scope> {
-    type Builder = CapacityContainerBuilder<Vec<(Bytes, i64, isize)>>;
+    type Builder = CapacityContainerBuilder<Vec<(Bytes, Tick, isize)>>;
     let stream = changes.unary::<Builder, _, _, _>(Pipeline, "opened", move |_, _| {
         move |input, output| {
             input.for_each(|time, batches| {
@@ -66,7 +67,7 @@ pub fn opened<'scope>(
                     let (times, diffs) = (behind[0].as_primitive::<Int64Type>(), behind[1].as_primitive::<Int8Type>());
                     let changes = times.values().iter().zip(diffs.values());
                     let rows = rows.iter().flatten().zip(changes);
-                    let rows = rows.map(|(row, (time, diff))| (row.to_vec(), *time, isize::from(*diff)));
+                    let rows = rows.map(|(row, (time, diff))| (row.to_vec(), Tick::from_us(*time), isize::from(*diff)));
                     output.session(&time).give_iterator(rows);
                 }
             });
@@ -76,17 +77,17 @@ pub fn opened<'scope>(
 }
 
 /// A row that comes or goes at a tick: of what, its key and its values.
-pub type Held<S> = ((S, Bytes, Bytes), i64, isize);
+pub type Held<S> = ((S, Bytes, Bytes), Tick, isize);
 
 /// The rows of what is held, those of one of them. `f` is given the columns of their keys and values, and makes those of the rows.
 pub fn held<'scope, S: PartialEq + Clone + 'static>(
-    stream: Stream<'scope, i64, Vec<Held<S>>>,
+    stream: Stream<'scope, Tick, Vec<Held<S>>>,
     of: S,
     (keys, values): (KeyCodec, KeyCodec),
     codec: KeyCodec,
     mut f: impl FnMut(Vec<ArrayRef>, usize) -> Vec<ArrayRef> + 'static,
 ) -> Rows<'scope> {
-    type Builder = CapacityContainerBuilder<Vec<(Bytes, i64, isize)>>;
+    type Builder = CapacityContainerBuilder<Vec<(Bytes, Tick, isize)>>;
     let stream = stream.unary::<Builder, _, _, _>(Pipeline, "held", move |_, _| {
         move |input, output| {
             input.for_each(|time, held| {

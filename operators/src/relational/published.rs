@@ -20,6 +20,7 @@ use arrow::error::ArrowError;
 use differential_dataflow::consolidation::consolidate;
 use differential_dataflow::operators::arrange::{Arranged, TraceAgent, TraceWriter};
 use differential_dataflow::trace::{Description, Span, Trace};
+use headwater_clocks::Tick;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::generic::OutputBuilder;
@@ -41,14 +42,14 @@ use crate::value::{Datum, Kind, Values};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Begins {
     /// All that there is by this tick is told at it, as rows that come.
-    At(i64),
+    At(Tick),
     /// What there is once every tick up to this one is done was told before the run.
-    After(i64),
+    After(Tick),
 }
 
 impl Begins {
     /// When what changes at a time is told.
-    fn told_at(self, time: i64) -> i64 {
+    fn told_at(self, time: Tick) -> Tick {
         match self {
             Begins::At(tick) => time.max(tick),
             Begins::After(floor) if time <= floor => BEFORE,
@@ -57,14 +58,14 @@ impl Begins {
     }
 
     /// The time by which the first rows are known.
-    fn tick(self) -> i64 {
+    fn tick(self) -> Tick {
         let (Begins::At(tick) | Begins::After(tick)) = self;
         tick
     }
 }
 
 /// When rows changed last is wanted for a checkpoint: its number, and its tick.
-pub type Wanted = Box<dyn Fn() -> Option<(u64, i64)>>;
+pub type Wanted = Box<dyn Fn() -> Option<(u64, Tick)>>;
 /// Is given it.
 pub type Save = Box<dyn FnMut(u64, &RecordBatch)>;
 
@@ -124,7 +125,7 @@ impl Published {
     }
 
     /// A reader for stores: see [`Newest`].
-    pub fn newest(&self, from: i64, skip_refresh: bool) -> Newest {
+    pub fn newest(&self, from: Tick, skip_refresh: bool) -> Newest {
         Newest::new(self.no_changes(), false, from, skip_refresh)
     }
 
@@ -143,7 +144,7 @@ impl Published {
     }
 
     /// Does what changes at some ticks, in their order. The rows that come are opened together: there are many ticks, and few rows in each.
-    fn ticks(&mut self, mut ticks: Vec<(i64, Vec<Change>)>) {
+    fn ticks(&mut self, mut ticks: Vec<(Tick, Vec<Change>)>) {
         ticks.iter_mut().for_each(|(_, changes)| consolidate(changes));
         let coming = ticks.iter().flat_map(|(_, changes)| changes).filter(|(_, diff)| *diff > 0);
         let opened = self.values.open(coming.map(|((_, row), _)| row.as_slice()).collect());
@@ -157,7 +158,7 @@ impl Published {
     }
 
     /// Does what changes at a tick. `next`: the next row that comes.
-    fn tick(&mut self, tick: i64, changes: &[Change], mut next: impl FnMut() -> Vec<Datum>) {
+    fn tick(&mut self, tick: Tick, changes: &[Change], mut next: impl FnMut() -> Vec<Datum>) {
         for of_key in changes.chunk_by(|a, b| a.0.0 == b.0.0) {
             let key = &of_key[0].0.0;
             let mut come = of_key.iter().filter(|(_, diff)| *diff > 0);
@@ -175,7 +176,7 @@ impl Published {
     }
 
     /// A key has this row from a tick on.
-    fn turn(&mut self, key: &[u8], row: Option<Vec<Datum>>, tick: i64) {
+    fn turn(&mut self, key: &[u8], row: Option<Vec<Datum>>, tick: Tick) {
         let unit = self.keys.intern(key);
         if unit as usize >= self.room {
             self.room = (unit as usize + 1).next_power_of_two().max(1024);
@@ -238,15 +239,15 @@ pub fn publish<'scope>(
     let info = builder.operator_info();
     let activator = scope.activator_for(info.address.clone());
     let pact =
-        Exchange::new(move |((key, _), ..): &((Bytes, Bytes), i64, isize)| keys::owner(keys::hash(key), workers));
+        Exchange::new(move |((key, _), ..): &((Bytes, Bytes), Tick, isize)| keys::owner(keys::hash(key), workers));
     let mut input = builder.new_input(rows.inner, pact);
     let (output, stream) = builder.new_output();
-    let mut output = OutputBuilder::<_, CapacityContainerBuilder<Vec<Span<i64, RowBatch>>>>::from(output);
+    let mut output = OutputBuilder::<_, CapacityContainerBuilder<Vec<Span<Tick, RowBatch>>>>::from(output);
     let empty = RowSpine::new(info.clone(), None, Some(scope.activator_for(info.address.clone())));
     let (trace, mut writer): (_, TraceWriter<RowSpine>) = TraceAgent::new(empty, info, None);
     builder.build(move |mut capabilities| {
-        let mut waiting: BTreeMap<i64, Vec<Change>> = BTreeMap::new();
-        let (mut lower, mut saved) = (i64::MIN, 0);
+        let mut waiting: BTreeMap<Tick, Vec<Change>> = BTreeMap::new();
+        let (mut lower, mut saved) = (BEFORE, 0);
         move |frontiers| {
             let mut state = state.borrow_mut();
             input.for_each(|_, updates| {
@@ -265,24 +266,24 @@ pub fn publish<'scope>(
             if !begun && matches!(state.begins, Begins::After(_)) {
                 return;
             }
-            let mut advance = |state: &mut Published, upper: i64| {
+            let mut advance = |state: &mut Published, upper: Tick| {
                 if begun {
                     let later = waiting.split_off(&upper);
                     state.ticks(std::mem::replace(&mut waiting, later).into_iter().collect());
                 }
             };
             if let Some((number, t)) = wanted().filter(|(number, t)| *number > saved && *t < frontier) {
-                advance(&mut state, t.saturating_add(1));
+                advance(&mut state, t.just_after());
                 save(number, &state.save());
                 saved = number;
             }
             advance(&mut state, frontier);
             if frontier > lower {
                 let rows = state.rows.take();
-                let bounds = [lower, frontier, i64::MIN].map(Antichain::from_elem);
+                let bounds = [lower, frontier, BEFORE].map(Antichain::from_elem);
                 let [first, next, since] = bounds;
                 state.busy += if rows.is_some() { state.readers } else { 0 };
-                let stamp = rows.iter().map(|_| lower).collect::<Stamp<i64>>();
+                let stamp = rows.iter().map(|_| lower).collect::<Stamp<Tick>>();
                 let span = Span::new(Description::new(first, next, since), rows);
                 writer.insert(span.clone(), stamp);
                 output.activate().session(capability).give(span);

@@ -9,6 +9,7 @@ use arrow::array::types::{Int64Type, UInt64Type};
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array};
 use arrow::datatypes::DataType;
 use differential_dataflow::input::InputSession;
+use headwater_clocks::Tick;
 use rand::{Rng, SeedableRng};
 use timely::dataflow::operators::probe::Handle as ProbeHandle;
 
@@ -23,7 +24,7 @@ use crate::key_codec::KeyCodec;
 /// A key and a value, by side; and by how many there are more at a tick.
 type Change = (usize, (i64, Option<i64>), i64, isize);
 /// A row, its tick, and by how many it becomes more.
-type Update = (Vec<Option<i64>>, i64, isize);
+type Update = (Vec<Option<i64>>, Tick, isize);
 /// By tick, the rows that are there after it.
 type Told = BTreeMap<i64, Vec<Vec<Option<i64>>>>;
 
@@ -81,7 +82,7 @@ fn run(workers: usize, changes: Vec<Change>, decode: fn(&[u8]) -> Vec<Option<i64
         let (mut left, mut right) = (InputSession::new(), InputSession::new());
         let probe = ProbeHandle::new();
         let (index, peers, out) = (worker.index(), worker.peers(), out.clone());
-        worker.dataflow::<i64, _, _>(|scope| {
+        worker.dataflow::<Tick, _, _>(|scope| {
             let (left, right) = (left.to_collection(scope), right.to_collection(scope));
             build(left, right)
                 .inspect(move |(row, time, diff)| out.lock().unwrap().push((decode(row), *time, *diff)))
@@ -94,12 +95,13 @@ fn run(workers: usize, changes: Vec<Change>, decode: fn(&[u8]) -> Vec<Option<i64
                 [&mut left, &mut right][*side].update(row, *diff);
             }
             // Several ticks at once are done one by one.
-            left.advance_to(tick + 1);
-            right.advance_to(tick + 1);
+            let next = Tick::from_us(tick + 1);
+            left.advance_to(next);
+            right.advance_to(next);
             if tick % 3 == 0 {
                 left.flush();
                 right.flush();
-                worker.step_while(|| probe.less_than(&(tick + 1)));
+                worker.step_while(|| probe.less_than(&next));
             }
         }
     });
@@ -108,7 +110,7 @@ fn run(workers: usize, changes: Vec<Change>, decode: fn(&[u8]) -> Vec<Option<i64
     let after = |tick| {
         let mut counts: BTreeMap<Vec<Option<i64>>, isize> = BTreeMap::new();
         told.iter()
-            .filter(|(_, when, _)| *when <= tick)
+            .filter(|(_, when, _)| *when <= Tick::from_us(tick))
             .for_each(|(row, _, diff)| *counts.entry(row.clone()).or_default() += diff);
         assert!(counts.values().all(|n| *n >= 0), "{counts:?} at {tick}");
         counts.into_iter().flat_map(|(row, n)| std::iter::repeat_n(row, n as usize)).collect()

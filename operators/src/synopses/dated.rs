@@ -6,6 +6,8 @@
 use std::collections::BTreeMap;
 use std::ops::Bound::{Excluded, Unbounded};
 
+use headwater_clocks::EventTime;
+
 use super::multisets::counted;
 use super::rings::Rings;
 use super::synopsis::{Arrival, Asked, Loading, Synopsis};
@@ -21,7 +23,7 @@ pub struct Dated {
 }
 
 /// By event time the values, with how often each occurs.
-type ByTime = BTreeMap<i64, BTreeMap<Ordered, u64>>;
+type ByTime = BTreeMap<EventTime, BTreeMap<Ordered, u64>>;
 
 impl Dated {
     /// The first value of a window by event time.
@@ -37,7 +39,7 @@ impl Dated {
         newest.flat_map(move |(value, count)| (0..*count).map(move |_| value.datum(kind)))
     }
 
-    fn inside(&self, asked: &Asked) -> impl DoubleEndedIterator<Item = (&i64, &BTreeMap<Ordered, u64>)> {
+    fn inside(&self, asked: &Asked) -> impl DoubleEndedIterator<Item = (&EventTime, &BTreeMap<Ordered, u64>)> {
         let after = asked.after().map_or(Unbounded, Excluded);
         self.units[asked.unit].range((after, Unbounded))
     }
@@ -78,7 +80,7 @@ impl Synopsis for Dated {
         0
     }
 
-    fn forget(&mut self, unit: usize, until: i64) {
+    fn forget(&mut self, unit: usize, until: EventTime) {
         let kept = &mut self.units[unit];
         while let Some(first) = kept.first_entry().filter(|first| !self.rings.all() && *first.key() <= until) {
             first.remove();

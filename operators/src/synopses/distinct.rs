@@ -11,6 +11,8 @@
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
 
+use headwater_clocks::{EventTime, Time};
+
 use super::numbered::{ByNumber, NumberedValues};
 use super::rings::Rings;
 use super::synopsis::{Arrival, Asked, Departure, Loading, Synopsis};
@@ -54,7 +56,7 @@ impl NewestTimes {
             return (false, Moved::Not);
         }
         self.newest[arrival.unit].insert(number, halves(arrival.ts));
-        let class = |ts: i64| arrival.windows.partition_point(|w| ts <= arrival.now.saturating_sub(*w));
+        let class = |ts: EventTime| arrival.windows.partition_point(|w| ts <= arrival.now.left(*w));
         let from = newest.map(|newest| self.rings.of_class(class(newest)).expect("it is kept while a window holds it"));
         if from == Some(ring) { (true, Moved::Not) } else { (true, Moved::Between(from, Some(ring))) }
     }
@@ -87,13 +89,13 @@ impl NewestTimes {
 
     /// Writes down a unit's numbers, each with its newest time.
     pub fn save(&self, unit: usize, out: &mut Vec<u8>) {
-        let mut all: Vec<(u32, i64)> = self.newest[unit].iter().map(|(n, halves)| (*n, whole(*halves))).collect();
+        let mut all: Vec<(u32, EventTime)> = self.newest[unit].iter().map(|(n, halves)| (*n, whole(*halves))).collect();
         all.sort_unstable();
         put(out, &all);
     }
 
     /// Puts a number into a unit that does not have it. Returns the ring that it falls into.
-    pub fn load(&mut self, unit: usize, number: u32, ts: i64, loading: &Loading) -> Result<usize, Damaged> {
+    pub fn load(&mut self, unit: usize, number: u32, ts: EventTime, loading: &Loading) -> Result<usize, Damaged> {
         self.newest[unit].insert(number, halves(ts));
         let ring = self.rings.of_class(loading.class(ts));
         ring.ok_or_else(|| Damaged("a value that is in no window".to_owned()))
@@ -105,12 +107,13 @@ impl NewestTimes {
     }
 }
 
-fn halves(ts: i64) -> [u32; 2] {
-    [(ts as u64 >> 32) as u32, ts as u32]
+fn halves(ts: EventTime) -> [u32; 2] {
+    let word = ts.us() as u64;
+    [(word >> 32) as u32, word as u32]
 }
 
-fn whole([high, low]: [u32; 2]) -> i64 {
-    (u64::from(high) << 32 | u64::from(low)) as i64
+fn whole([high, low]: [u32; 2]) -> EventTime {
+    EventTime::from_us((u64::from(high) << 32 | u64::from(low)) as i64)
 }
 
 /// Of one input, the distinct values of each unit, with how many of them lie in each ring.
@@ -192,7 +195,7 @@ impl Synopsis for Distinct {
     }
 
     fn load(&mut self, unit: usize, input: &mut &[u8], loading: &Loading) -> Result<(), Damaged> {
-        for (saved, ts) in get::<Vec<(u32, i64)>>(input)? {
+        for (saved, ts) in get::<Vec<(u32, EventTime)>>(input)? {
             let number = self.values.number(loading.value(saved)?);
             self.values.hold(number);
             let ring = self.times.load(unit, number, ts, loading)?;

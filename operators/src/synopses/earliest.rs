@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use headwater_clocks::EventTime;
 use serde::{Deserialize, Serialize};
 
 use super::rings::Rings;
@@ -22,12 +23,12 @@ pub struct Earliest {
 #[derive(Clone, Default, Serialize, Deserialize)]
 struct PerUnit {
     /// By event time, the smallest value.
-    recent: BTreeMap<i64, Ordered>,
-    ever: Option<(i64, Ordered)>,
+    recent: BTreeMap<EventTime, Ordered>,
+    ever: Option<(EventTime, Ordered)>,
 }
 
 impl PerUnit {
-    fn insert_ever(&mut self, event: (i64, Ordered)) {
+    fn insert_ever(&mut self, event: (EventTime, Ordered)) {
         if self.ever.as_ref().is_none_or(|first| *first > event) {
             self.ever = Some(event);
         }
@@ -40,7 +41,7 @@ impl Earliest {
         let unit = &self.units[asked.unit];
         let first = match asked.after() {
             None => unit.ever.as_ref().map(|(_, value)| value),
-            Some(after) => unit.recent.range(after.saturating_add(1)..).next().map(|(_, value)| value),
+            Some(after) => unit.recent.range(after.just_after()..).next().map(|(_, value)| value),
         };
         first.map(|value| value.datum(self.kind)).unwrap_or_default()
     }
@@ -70,7 +71,7 @@ impl Synopsis for Earliest {
         0
     }
 
-    fn forget(&mut self, unit: usize, until: i64) {
+    fn forget(&mut self, unit: usize, until: EventTime) {
         let recent = &mut self.units[unit].recent;
         while let Some(first) = recent.first_entry().filter(|first| *first.key() <= until) {
             first.remove();

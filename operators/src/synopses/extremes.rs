@@ -5,6 +5,8 @@
 use std::cmp::Reverse;
 use std::sync::Arc;
 
+use headwater_clocks::EventTime;
+
 use super::rings::Rings;
 use super::staircase::Staircase;
 use super::synopsis::{Arrival, Asked, Loading, Synopsis};
@@ -38,7 +40,7 @@ impl<V> Default for PerUnit<V> {
 }
 
 impl<V: Ord + Clone> PerUnit<V> {
-    fn insert(&mut self, ts: i64, value: V, recent: bool) {
+    fn insert(&mut self, ts: EventTime, value: V, recent: bool) {
         if self.ever.as_ref().is_none_or(|ever| *ever < value) {
             self.ever = Some(value.clone());
         }
@@ -54,7 +56,7 @@ impl<V: Ord + Clone> PerUnit<V> {
         }
     }
 
-    fn best(&self, after: Option<i64>) -> Option<&V> {
+    fn best(&self, after: Option<EventTime>) -> Option<&V> {
         match after {
             Some(after) => self.recent.greatest(after),
             None => self.ever.as_ref(),
@@ -124,7 +126,7 @@ impl<const LEAST: bool> Synopsis for Extremes<LEAST> {
         0
     }
 
-    fn forget(&mut self, unit: usize, until: i64) {
+    fn forget(&mut self, unit: usize, until: EventTime) {
         of_any_type!(&mut self.keep, all => all[unit].recent.forget(until));
     }
 
@@ -141,13 +143,13 @@ impl<const LEAST: bool> Synopsis for Extremes<LEAST> {
 
     fn save(&self, unit: usize, out: &mut Vec<u8>) {
         of_any_type!(&self.keep, all => {
-            let steps: Vec<(i64, Ordered)> = all[unit].recent.iter().map(|(ts, v)| (ts, v.kept())).collect();
+            let steps: Vec<(EventTime, Ordered)> = all[unit].recent.iter().map(|(ts, v)| (ts, v.kept())).collect();
             put(out, &(steps, all[unit].ever.as_ref().map(Kept::kept)));
         });
     }
 
     fn load(&mut self, unit: usize, input: &mut &[u8], _: &Loading) -> Result<(), Damaged> {
-        let (steps, ever): (Vec<(i64, Ordered)>, Option<Ordered>) = get(input)?;
+        let (steps, ever): (Vec<(EventTime, Ordered)>, Option<Ordered>) = get(input)?;
         of_any_type!(&mut self.keep, all => {
             for (ts, value) in steps {
                 all[unit].recent.insert(ts, Kept::from_kept(value)?);

@@ -4,6 +4,8 @@
 
 use std::collections::VecDeque;
 
+use headwater_clocks::EventTime;
+
 use super::rings::Rings;
 use super::synopsis::{Arrival, Asked, Loading, Synopsis};
 use crate::saved::{Damaged, get, put};
@@ -14,7 +16,7 @@ pub struct Latest {
     kind: Kind,
     n: usize,
     all: bool,
-    units: Vec<VecDeque<(i64, Ordered)>>,
+    units: Vec<VecDeque<(EventTime, Ordered)>>,
 }
 
 impl Latest {
@@ -26,7 +28,7 @@ impl Latest {
         inside.map(|(_, value)| value.datum(self.kind))
     }
 
-    fn insert(&mut self, unit: usize, event: (i64, Ordered)) {
+    fn insert(&mut self, unit: usize, event: (EventTime, Ordered)) {
         let kept = &mut self.units[unit];
         let full = kept.len() == self.n;
         if full && kept.front().is_some_and(|oldest| *oldest >= event) {
@@ -61,7 +63,7 @@ impl Synopsis for Latest {
         0
     }
 
-    fn forget(&mut self, unit: usize, until: i64) {
+    fn forget(&mut self, unit: usize, until: EventTime) {
         let kept = &mut self.units[unit];
         while !self.all && kept.front().is_some_and(|(ts, _)| *ts <= until) {
             kept.pop_front();

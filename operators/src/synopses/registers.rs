@@ -1,5 +1,7 @@
 //! A HyperLogLog for each window of every unit, for `approx_count_distinct`. It gives back what it took.
 
+use headwater_clocks::EventTime;
+
 use super::distinct::{Moved, NewestTimes};
 use super::rings::Rings;
 use super::synopsis::{Arrival, Asked, Departure, Loading, Synopsis};
@@ -89,7 +91,7 @@ impl Synopsis for Registers {
     }
 
     fn load(&mut self, unit: usize, input: &mut &[u8], loading: &Loading) -> Result<(), Damaged> {
-        for (pair, ts) in get::<Vec<(u32, i64)>>(input)? {
+        for (pair, ts) in get::<Vec<(u32, EventTime)>>(input)? {
             let ring = self.times.load(unit, pair, ts, loading)?;
             self.moved(unit, pair, Moved::Between(None, Some(ring)));
         }

@@ -12,28 +12,32 @@
 
 use std::collections::BTreeMap;
 
+use headwater_clocks::EventTime;
+
 /// Events, of which only those are kept that can still be the greatest of some window.
 ///
 /// ```
+/// use headwater_clocks::EventTime;
 /// use headwater_operators::synopses::staircase::Staircase;
 ///
+/// let ts = EventTime::from_us;
 /// let mut stairs = Staircase::default();
-/// for (ts, value) in [(1, 9), (8, 2), (4, 7), (6, 3)] {
-///     stairs.insert(ts, value); // in any order
+/// for (us, value) in [(1, 9), (8, 2), (4, 7), (6, 3)] {
+///     stairs.insert(ts(us), value); // in any order
 /// }
-/// assert_eq!(stairs.greatest(0), Some(&9));
-/// assert_eq!(stairs.greatest(1), Some(&7));
-/// assert_eq!(stairs.greatest(6), Some(&2));
+/// assert_eq!(stairs.greatest(ts(0)), Some(&9));
+/// assert_eq!(stairs.greatest(ts(1)), Some(&7));
+/// assert_eq!(stairs.greatest(ts(6)), Some(&2));
 ///
-/// stairs.insert(7, 7); // no younger than 7 and no less than 7: the events of 4 and 6 never matter again
+/// stairs.insert(ts(7), 7); // no younger than 7 and no less than 7: the events of 4 and 6 never matter again
 /// assert_eq!(stairs.greatest(4), Some(&7));
 /// stairs.forget(7);
-/// assert_eq!(stairs.greatest(i64::MIN), Some(&2));
+/// assert_eq!(stairs.greatest(EventTime::BEFORE_ALL), Some(&2));
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Staircase<V> {
     /// From old to young, by event time: the values fall.
-    steps: BTreeMap<i64, V>,
+    steps: BTreeMap<EventTime, V>,
 }
 
 impl<V> Default for Staircase<V> {
@@ -44,7 +48,7 @@ impl<V> Default for Staircase<V> {
 
 impl<V: Ord> Staircase<V> {
     /// Takes an event in, late or not. Of equal event times the greatest value counts.
-    pub fn insert(&mut self, ts: i64, value: V) {
+    pub fn insert(&mut self, ts: EventTime, value: V) {
         if self.steps.last_key_value().is_none_or(|(youngest, _)| *youngest <= ts) {
             return self.insert_youngest(ts, value);
         }
@@ -61,7 +65,7 @@ impl<V: Ord> Staircase<V> {
     }
 
     /// Most events come in order of time: then the steps that fall are the last ones.
-    fn insert_youngest(&mut self, ts: i64, value: V) {
+    fn insert_youngest(&mut self, ts: EventTime, value: V) {
         while let Some(last) = self.steps.last_entry() {
             if *last.get() > value || *last.key() == ts && *last.get() == value {
                 break;
@@ -74,12 +78,12 @@ impl<V: Ord> Staircase<V> {
     }
 
     /// The greatest value with an event time after `after`.
-    pub fn greatest(&self, after: i64) -> Option<&V> {
-        self.steps.range(after.saturating_add(1)..).next().map(|(_, value)| value)
+    pub fn greatest(&self, after: EventTime) -> Option<&V> {
+        self.steps.range(after.just_after()..).next().map(|(_, value)| value)
     }
 
     /// Forgets what lies at or before `until`: no window reaches it any more.
-    pub fn forget(&mut self, until: i64) {
+    pub fn forget(&mut self, until: EventTime) {
         while let Some(first) = self.steps.first_entry() {
             if *first.key() > until {
                 break;
@@ -89,7 +93,7 @@ impl<V: Ord> Staircase<V> {
     }
 
     /// The events that are kept, from old to young.
-    pub fn iter(&self) -> impl Iterator<Item = (i64, &V)> {
+    pub fn iter(&self) -> impl Iterator<Item = (EventTime, &V)> {
         self.steps.iter().map(|(ts, value)| (*ts, value))
     }
 
@@ -113,14 +117,14 @@ mod tests {
             let mut now = 0;
             for _ in 0..100 {
                 now += rng.random_range(0..3);
-                let event = (now - rng.random_range(0..20), rng.random_range(0..10));
+                let event = (EventTime::from_us(now - rng.random_range(0..20)), rng.random_range(0..10));
                 stairs.insert(event.0, event.1);
                 all.push(event);
-                let after = now - rng.random_range(0..25);
+                let after = EventTime::from_us(now - rng.random_range(0..25));
                 let expected = all.iter().filter(|(ts, _)| *ts > after).map(|(_, v)| v).max();
                 assert_eq!(stairs.greatest(after), expected);
                 if rng.random_bool(0.1) {
-                    stairs.forget(now - 25);
+                    stairs.forget(EventTime::from_us(now - 25));
                 }
             }
         }

@@ -8,6 +8,8 @@
 use std::any::Any;
 use std::collections::HashMap;
 
+use headwater_clocks::{EventTime, Span, Tick};
+
 use super::numbered::NumberedValues;
 use super::rings::Rings;
 use crate::saved::Damaged;
@@ -17,10 +19,10 @@ use crate::value::{Kind, Ordered, Values};
 #[derive(Clone, Copy)]
 pub struct Arrival<'a> {
     pub unit: usize,
-    pub ts: i64,
-    pub now: i64,
+    pub ts: EventTime,
+    pub now: Tick,
     /// The finite lengths of the group, ascending, and how many of them it has left by now.
-    pub windows: &'a [i64],
+    pub windows: &'a [Span],
     pub class: usize,
     pub values: &'a Values,
     pub row: usize,
@@ -30,7 +32,7 @@ pub struct Arrival<'a> {
 #[derive(Clone, Copy)]
 pub struct Departure {
     pub unit: usize,
-    pub ts: i64,
+    pub ts: EventTime,
     pub place: usize,
     /// What `arrive` returned.
     pub word: u64,
@@ -40,9 +42,9 @@ pub struct Departure {
 #[derive(Clone, Copy)]
 pub struct Asked {
     pub unit: usize,
-    pub now: i64,
-    /// The window: its length in microseconds (`None`: all time), and its place among the synopsis's.
-    pub length: Option<i64>,
+    pub now: Tick,
+    /// The window: its length (`None`: all time), and its place among the synopsis's.
+    pub length: Option<Span>,
     pub place: usize,
     /// Of the column's aggregate; 1 where that has no parameter.
     pub argument: f64,
@@ -50,8 +52,8 @@ pub struct Asked {
 
 impl Asked {
     /// The time after which an event is inside the window; `None`: any time.
-    pub fn after(&self) -> Option<i64> {
-        self.length.map(|length| self.now.saturating_sub(length))
+    pub fn after(&self) -> Option<EventTime> {
+        self.length.map(|length| self.now.left(length))
     }
 }
 
@@ -90,7 +92,7 @@ pub trait Synopsis: Any {
     }
 
     /// Nothing at or before `until` is in any finite window any more.
-    fn forget(&mut self, _unit: usize, _until: i64) {}
+    fn forget(&mut self, _unit: usize, _until: EventTime) {}
 
     /// Moves everything that a unit holds to another one. Units whose windows are finite are never merged.
     fn merge(&mut self, into: usize, from: usize);
@@ -121,16 +123,16 @@ pub trait Synopsis: Any {
 /// What the units of a checkpoint are read by.
 pub struct Loading<'a> {
     /// The tick of the checkpoint, and the finite lengths of the group.
-    pub now: i64,
-    pub windows: &'a [i64],
+    pub now: Tick,
+    pub windows: &'a [Span],
     /// By number, the values that were named by it.
     pub values: &'a HashMap<u32, Ordered>,
 }
 
 impl Loading<'_> {
     /// How many of the group's windows an event of that time had left.
-    pub fn class(&self, ts: i64) -> usize {
-        self.windows.partition_point(|w| ts <= self.now.saturating_sub(*w))
+    pub fn class(&self, ts: EventTime) -> usize {
+        self.windows.partition_point(|w| ts <= self.now.left(*w))
     }
 
     /// The value that was named by a number.

@@ -4,15 +4,15 @@
 use std::sync::Arc;
 
 use arrow::datatypes::DataType;
+use headwater_clocks::{Span, Tick, Time};
 use headwater_operators::accumulators::ColumnPlan;
 use headwater_operators::group::{ColumnSet, NamedValues, Plan, Resumed, State};
-use headwater_operators::ledger::up;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use crate::cases::{Case, Kind};
 use crate::drive::{Chunks, Group, Run, Saved, assert_same, saved};
-use crate::model::{self, Change, Event, Rows};
+use crate::model::{self, Change, Event, Rows, up};
 use crate::values::Value;
 
 const CASES: u64 = 1000;
@@ -35,10 +35,15 @@ fn columns_that_come_and_go() {
 fn a_key_may_be_forgotten_before_columns_enter() {
     let column = |name: &str| {
         let (name, aggregate) = (name.to_owned(), "count".parse().unwrap());
-        ColumnPlan { name, aggregate, input: None, length: Some(10) }
+        ColumnPlan { name, aggregate, input: None, length: Some(Span::from_us(10)) }
     };
-    let mut plan = Plan::trailing(vec![column("old")], vec![], 1, 0);
-    plan.added.push(ColumnSet { columns: vec![column("new")], places: vec![Some(1)], inputs: vec![], start: 30 });
+    let mut plan = Plan::trailing(vec![column("old")], vec![], Span::from_us(1), Tick::from_us(0));
+    plan.added.push(ColumnSet {
+        columns: vec![column("new")],
+        places: vec![Some(1)],
+        inputs: vec![],
+        start: Tick::from_us(30),
+    });
     let group = Arc::new(Group { plan, keys: vec![DataType::Utf8] });
     let mut run = Run::new(&group, 1 << 20, 0, 40);
     run.insert([&Event {
@@ -74,7 +79,7 @@ impl Changed<'_> {
         let Plan { columns, tick, start, .. } = &case.group.plan;
         let stay = rng.random_range(1..columns.len());
         let go = rng.random_range(0..columns.len() - stay);
-        let mut some_tick = || up(rng.random_range(*start..=case.to), *tick).min(case.to);
+        let mut some_tick = || up(rng.random_range(start.us()..=case.to), *tick).min(case.to);
         let (stopped, start) = (some_tick(), some_tick());
         Changed { case, stay, go, stopped, start }
     }
@@ -103,7 +108,7 @@ impl Changed<'_> {
             columns: self.plan().columns[before..].to_vec(),
             places: (0..came).map(Some).collect(),
             inputs: plan.inputs.clone(),
-            start: self.start,
+            start: Tick::from_us(self.start),
         });
         Group { plan, keys: self.case.group.keys.clone() }
     }
@@ -161,14 +166,14 @@ impl Changed<'_> {
         let before = saved(&mut run.standalone.state, &run.journal);
 
         let group = Arc::new(self.group());
-        let stayed = Resumed { saved: 0, shadow: false, done: Some(self.stopped), shown: true };
+        let stayed = Resumed { saved: 0, shadow: false, done: Some(Tick::from_us(self.stopped)), shown: true };
         let mut run = Run::new(&group, if rng.random() { 0 } else { 1 << 20 }, self.enters(), self.case.to);
         let mut own = self.case.events.clone();
         own.iter_mut().for_each(|event| event.visible = event.visible.max(self.start));
         let has_shadow = self.start < self.stopped && rng.random();
         if has_shadow {
             let way = self.shadow(&own, rng);
-            let done = Some(way.0).filter(|done| *done >= self.start);
+            let done = Some(way.0).filter(|done| *done >= self.start).map(Tick::from_us);
             let built = Resumed { saved: 1, shadow: true, done, shown: false };
             let mut state = group.state(run.outputs(), 1 << 20, &run.journal);
             self.resume(&mut state, &before, [Some(stayed), Some(built)]);
@@ -182,12 +187,13 @@ impl Changed<'_> {
             run.insert_into(1, &own);
         }
         if !has_shadow && self.start < self.stopped && rng.random() {
-            let on_the_way = up(rng.random_range(self.plan().start..self.stopped), self.plan().tick).min(self.stopped);
+            let on_the_way =
+                up(rng.random_range(self.plan().start.us()..self.stopped), self.plan().tick).min(self.stopped);
             run.advance(on_the_way, rng.random_range(1..1000));
             let done = run.advance(on_the_way, usize::MAX);
             run.take(done);
             let way = saved(&mut run.standalone.state, &run.journal);
-            let done_of = (done >= self.start).then_some(done);
+            let done_of = (done >= self.start).then(|| Tick::from_us(done));
             let built = Resumed { saved: 1, shadow: false, done: done_of, shown: done >= self.enters() };
             run.journal = Chunks::default();
             let mut state = group.state(run.outputs(), 1 << 20, &run.journal);
@@ -215,7 +221,7 @@ impl Changed<'_> {
     /// What the new columns have come to in a shadow, which may be saved on its way.
     fn shadow(&self, own: &[Event], rng: &mut StdRng) -> (i64, Vec<Saved>) {
         let mut group = self.group();
-        group.plan.start = i64::MAX;
+        group.plan.start = Tick::AFTER_ALL;
         let group = Arc::new(group);
         let begin = |sets: [Option<Resumed>; 2], way: &[Saved]| {
             let mut run = Run::new(&group, 1 << 20, i64::MAX, i64::MAX);
@@ -231,11 +237,12 @@ impl Changed<'_> {
         let mut tick = || up(rng.random_range(self.start..self.stopped), self.plan().tick).min(self.stopped - 1);
         let (first, second) = (tick(), tick());
         for to in [first.min(second), first.max(second)] {
-            let done = run.advance(to.div_euclid(self.plan().tick) * self.plan().tick, usize::MAX);
+            let done = run.advance(Tick::down(Tick::from_us(to), self.plan().tick).us(), usize::MAX);
             run.take(done);
             assert_eq!(run.sorted_changes(), [], "nothing is shown");
             let way = saved(&mut run.standalone.state, &run.journal);
-            let built = Resumed { saved: 1, shadow: true, done: Some(done).filter(|d| *d >= self.start), shown: false };
+            let done_of = Some(done).filter(|done| *done >= self.start).map(Tick::from_us);
+            let built = Resumed { saved: 1, shadow: true, done: done_of, shown: false };
             run = begin([None, Some(built)], &way);
             if to == first.max(second) {
                 return (done, way);
@@ -245,7 +252,7 @@ impl Changed<'_> {
     }
 
     fn resume(&self, state: &mut State, saved: &[Saved], sets: [Option<Resumed>; 2]) {
-        state.resume(Some(self.stopped), &sets, self.go > 0).unwrap();
+        state.resume(Some(Tick::from_us(self.stopped)), &sets, self.go > 0).unwrap();
         load(state, saved, false);
     }
 }

@@ -3,17 +3,17 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, TimeUnit};
+use headwater_clocks::{Span, Tick, Time};
 use headwater_operators::accumulators::ColumnPlan;
 use headwater_operators::aggregate::{AGGREGATES, Aggregate, Range};
 use headwater_operators::group::{Plan, Window};
-use headwater_operators::ledger::up;
 use rand::Rng;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 
 use crate::days;
 use crate::drive::Group;
-use crate::model::{self, Event};
+use crate::model::{self, Event, up};
 use crate::values::Value;
 
 #[derive(Debug)]
@@ -46,17 +46,17 @@ impl Case {
             Kind::Calendar => random_days(rng),
             _ => {
                 let tick = *[1, 7, 100, 10_000].choose(rng).unwrap();
-                let start = up(rng.random_range(-5_000..5_000), tick);
+                let start = up(rng.random_range(-5_000..5_000), Span::from_us(tick));
                 random_plan(kind, tick, start, rng)
             }
         };
-        let (tick, start) = (plan.tick, plan.start);
+        let (tick, start) = (plan.tick.us(), plan.start.us());
         let keys = if rng.random() { vec![DataType::Utf8] } else { vec![DataType::Int64, DataType::Utf8] };
         let (events, partitions) = random_events(&plan, &keys, rng).into_iter().unzip();
         let mut case = Case { group: Arc::new(Group { plan, keys }), events, partitions, to: start };
         let last = case.events.iter().map(|e| e.visible).max().unwrap_or(start);
         let past = reach(&case.group.plan) + 3 * tick;
-        case.to = up(last + rng.random_range(0..past + past / 3), tick);
+        case.to = up(last + rng.random_range(0..past + past / 3), Span::from_us(tick));
         case
     }
 
@@ -98,12 +98,12 @@ impl Case {
 
 /// How far back an event may lie that matters; roughly.
 fn reach(plan: &Plan) -> i64 {
-    plan.lateness.max(plan.retain)
+    plan.lateness.max(plan.retain).us()
         + match plan.window {
-            Window::Trailing => plan.columns.iter().filter_map(|c| c.length).max().unwrap_or(plan.tick),
-            Window::Hopping { size, .. } => size,
+            Window::Trailing => plan.columns.iter().filter_map(|c| c.length).max().unwrap_or(plan.tick).us(),
+            Window::Hopping { size, .. } => size.us(),
             Window::Calendar(calendar) => calendar.size() * days::DAY_US,
-            Window::Session { gap } => 2 * gap,
+            Window::Session { gap } => 2 * gap.us(),
         }
 }
 
@@ -111,10 +111,11 @@ fn reach(plan: &Plan) -> i64 {
 fn random_days(rng: &mut StdRng) -> Plan {
     let (calendar, moment) = days::random(rng);
     let tick = *[1_000_000, 600_000_000, 3_600_000_000].choose(rng).unwrap();
-    let start = up(moment + rng.random_range(-2 * days::DAY_US..days::DAY_US), tick);
+    let start = up(moment + rng.random_range(-2 * days::DAY_US..days::DAY_US), Span::from_us(tick));
     let plan = random_plan(Kind::Calendar, tick, start, rng);
     let lateness = if rng.random() { 0 } else { rng.random_range(0..2 * days::DAY_US) };
     let retain = lateness + if rng.random() { 0 } else { rng.random_range(0..2 * days::DAY_US) };
+    let (lateness, retain) = (Span::from_us(lateness), Span::from_us(retain));
     Plan { window: Window::Calendar(calendar), lateness, retain, ..plan }
 }
 
@@ -144,21 +145,25 @@ fn random_plan(kind: Kind, tick: i64, start: i64, rng: &mut StdRng) -> Plan {
         let forever = kind != Kind::Trailing || lifetime && rng.random_bool(0.3);
         let length = if forever { None } else { lengths.choose(rng).copied() };
         if aggregate.result(input.map(|i| &inputs[i])).is_ok() {
+            let length = length.map(Span::from_us);
             columns.push(ColumnPlan { name: format!("c{}", columns.len()), aggregate, input, length });
         }
     }
     let size = lengths[0];
+    let span = Span::from_us;
     let (window, least_retain) = match kind {
-        Kind::Trailing => return Plan::trailing(columns, inputs, tick, start),
-        Kind::Hopping | Kind::Calendar if rng.random() => (Window::Hopping { size, every: size }, 0),
+        Kind::Trailing => return Plan::trailing(columns, inputs, span(tick), Tick::from_us(start)),
+        Kind::Hopping | Kind::Calendar if rng.random() => (Window::Hopping { size: span(size), every: span(size) }, 0),
         Kind::Hopping | Kind::Calendar => {
-            (Window::Hopping { size, every: rng.random_range(size / 6..=size + size / 2).max(1) }, 0)
+            let every = rng.random_range(size / 6..=size + size / 2).max(1);
+            (Window::Hopping { size: span(size), every: span(every) }, 0)
         }
-        Kind::Session => (Window::Session { gap: size }, size),
+        Kind::Session => (Window::Session { gap: span(size) }, size),
     };
     let lateness = if rng.random() { 0 } else { rng.random_range(0..2 * size + tick) };
     let retain = lateness + least_retain + if rng.random() { 0 } else { rng.random_range(0..2 * size + tick) };
     let places = (0..columns.len()).map(Some).collect();
+    let (retain, lateness, tick, start) = (span(retain), span(lateness), span(tick), Tick::from_us(start));
     Plan { window, retain, lateness, columns, places, inputs, tick, start, added: vec![], corrected: false }
 }
 
@@ -188,12 +193,12 @@ fn random_events(plan: &Plan, keys: &[DataType], rng: &mut StdRng) -> Vec<(Event
     let crowd = rng.random_bool(0.005);
     let (key_count, stream) = if crowd { (2000, 1500) } else { (rng.random_range(1..4), 50) };
     let history = rng.random_range(0..if crowd { 1500 } else { 30 });
-    let longest = reach(plan);
-    let slow = if rng.random() { 3 * plan.tick } else { 1 + longest / 4 };
+    let (longest, tick, start) = (reach(plan), plan.tick.us(), plan.start.us());
+    let slow = if rng.random() { 3 * tick } else { 1 + longest / 4 };
     let pace = rng.random_range(1..=slow);
     let lag = if rng.random() { 0 } else { rng.random_range(0..=longest) };
-    let mut now = plan.start;
-    let mut read = vec![plan.start - lag; rng.random_range(1..4)];
+    let mut now = start;
+    let mut read = vec![start - lag; rng.random_range(1..4)];
     let event = |n: i32| {
         if n >= history && rng.random_bool(0.7) {
             now += rng.random_range(0..pace);
@@ -207,9 +212,9 @@ fn random_events(plan: &Plan, keys: &[DataType], rng: &mut StdRng) -> Vec<(Event
             4..9 => eff - rng.random_range(0..=longest + longest / 4) / rng.random_range(1..50),
             _ if n < history => eff - longest,
             _ if wild && rng.random_bool(0.2) => i64::MIN + rng.random_range(0..10),
-            _ => eff + rng.random_range(0..2 * plan.tick + longest / 4),
+            _ => eff + rng.random_range(0..2 * tick + longest / 4),
         };
-        let comes = up(now, plan.tick).max(plan.start);
+        let comes = up(now, plan.tick).max(start);
         let visible = comes.max(model::visible(plan, eff, ts));
         let key = rng.random_range(0..key_count);
         let part = |t: &DataType| if *t == DataType::Utf8 { Value::Text(format!("k{key}")) } else { Value::Int(key) };

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use arrow::array::types::Int64Type;
 use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch};
 use arrow::datatypes::DataType;
+use headwater_clocks::{Span, Tick};
 use headwater_operators::accumulators::ColumnPlan;
 use headwater_operators::control::{SharedControl, SharedState};
 use headwater_operators::exchange::{Columns, Routed};
@@ -37,7 +38,7 @@ fn a_day_is_caught_up_in_pieces_side_by_side() {
         let states = [HOUR, 2 * HOUR].map(|length| SharedState::new(RefCell::new(state(length))));
         let control = SharedControl::default();
         let seen: Rc<RefCell<Vec<Ticks>>> = Rc::default();
-        let mut input = InputHandle::<i64, _>::new();
+        let mut input = InputHandle::<Tick, _>::new();
         let probe = ProbeHandle::new();
         worker.dataflow(|scope| {
             let out = windows(scope.input_from(&mut input).container::<Vec<Routed>>(), &states, &control);
@@ -53,15 +54,15 @@ fn a_day_is_caught_up_in_pieces_side_by_side() {
         for group in 0..2 {
             input.send(Routed { to: 0, group, set: 0, columns: Columns::from(batch()) });
         }
-        input.advance_to(HOUR + 1);
+        input.advance_to(Tick::from_us(HOUR + 1));
         worker.step_while(|| probe.less_than(input.time()));
         seen.borrow_mut().clear();
         // A day later.
-        input.advance_to(25 * HOUR + 1);
+        input.advance_to(Tick::from_us(25 * HOUR + 1));
         let mut times = vec![];
         while probe.less_than(input.time()) {
             worker.step();
-            times.push(probe.with_frontier(|f| f.first().copied().unwrap_or(i64::MAX)));
+            times.push(probe.with_frontier(|f| f.first().copied().unwrap_or(Tick::AFTER_ALL)));
         }
         (times, seen.take())
     });
@@ -93,9 +94,9 @@ fn batches_beyond_the_frontier_are_told_one_after_the_other() {
             let is_told = is_told.clone();
             control.borrow_mut().hold = Some(Box::new(move || !is_told.load(Ordering::Acquire)));
         }
-        let times: Rc<RefCell<Vec<i64>>> = Rc::default();
+        let times: Rc<RefCell<Vec<Tick>>> = Rc::default();
         let told = Rc::new(Cell::new(0));
-        let mut input = InputHandle::<i64, _>::new();
+        let mut input = InputHandle::<Tick, _>::new();
         let probe = ProbeHandle::new();
         worker.dataflow(|scope| {
             let states = [SharedState::new(RefCell::new(state(HOUR)))];
@@ -112,7 +113,7 @@ fn batches_beyond_the_frontier_are_told_one_after_the_other() {
         if worker.index() == 0 {
             input.send(Routed { to: 0, group: 0, set: 0, columns: Columns::from(batch()) });
         }
-        input.advance_to(25 * HOUR + 1);
+        input.advance_to(Tick::from_us(25 * HOUR + 1));
         while probe.less_than(input.time()) {
             worker.step();
             if told.get() == 2 * KEYS as usize {
@@ -121,15 +122,16 @@ fn batches_beyond_the_frontier_are_told_one_after_the_other() {
         }
         times.take()
     });
-    let times: Vec<Vec<i64>> = guards.unwrap().join().into_iter().map(Result::unwrap).collect();
+    let times: Vec<Vec<Tick>> = guards.unwrap().join().into_iter().map(Result::unwrap).collect();
     assert!(times[0].len() >= 2 * KEYS as usize / PIECE, "in {} batches", times[0].len());
     assert!(times[0].is_sorted_by(|a, b| a < b), "{:?}", times[0]);
     assert!(times[1].is_empty());
 }
 
 fn state(length: i64) -> State {
-    let n = ColumnPlan { name: "n".to_owned(), aggregate: "count".parse().unwrap(), input: None, length: Some(length) };
-    let plan = Plan::trailing(vec![n], vec![], TICK, 0);
+    let length = Some(Span::from_us(length));
+    let n = ColumnPlan { name: "n".to_owned(), aggregate: "count".parse().unwrap(), input: None, length };
+    let plan = Plan::trailing(vec![n], vec![], Span::from_us(TICK), Tick::from_us(0));
     let key = [("k".to_owned(), DataType::Int64)];
     let schema = changes::schema(&key, false, &[("n".to_owned(), DataType::Int64)]);
     let outputs = Outputs { changes: true, rows_from: None };

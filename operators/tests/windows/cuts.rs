@@ -5,14 +5,14 @@
 
 use std::sync::Arc;
 
+use headwater_clocks::{Tick, Time};
 use headwater_operators::group::Plan;
-use headwater_operators::ledger::up;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use crate::cases::{Case, Kind};
 use crate::drive::{Group, Run, assert_same};
-use crate::model::{self, Change, Event};
+use crate::model::{self, Change, Event, up};
 
 const CASES: u64 = 600;
 const CUTS: usize = 6;
@@ -37,7 +37,7 @@ impl Case {
     fn read_in_time(&mut self) {
         for event in &mut self.events {
             event.visible = model::visible(&self.group.plan, event.eff, event.ts);
-            event.comes = up(event.eff, self.group.plan.tick).max(self.group.plan.start);
+            event.comes = up(event.eff, self.group.plan.tick).max(self.group.plan.start.us());
         }
     }
 
@@ -46,8 +46,8 @@ impl Case {
         let in_history = |n: usize| n < parts[self.partitions[n]];
         let history = (0..self.events.len()).filter(|n| in_history(*n)).map(|n| self.events[n].eff);
         let Some(last) = history.max() else { return };
-        let start = up(last, self.group.plan.tick).max(self.group.plan.start);
-        let plan = Plan { start, ..self.group.plan.clone() };
+        let start = up(last, self.group.plan.tick).max(self.group.plan.start.us());
+        let plan = Plan { start: Tick::from_us(start), ..self.group.plan.clone() };
         let events = self.events.iter().enumerate().map(|(n, e)| Event {
             comes: if in_history(n) { start } else { e.comes.max(start) },
             visible: model::visible(&plan, e.eff, e.ts),
@@ -67,7 +67,7 @@ impl Case {
 
     /// Now and then a tick is asked for, and what comes no more is told.
     fn run(&self, rng: &mut StdRng) -> Run {
-        let mut run = Run::new(&self.group, 1 << 20, self.group.plan.start, self.to);
+        let mut run = Run::new(&self.group, 1 << 20, self.group.plan.start.us(), self.to);
         let mut horizons = model::horizons(&self.group.plan, &self.events, self.to).into_iter().peekable();
         let mut waiting: Vec<&Event> = self.events.iter().collect();
         let mut targets: Vec<i64> = waiting.iter().map(|e| e.comes).filter(|_| rng.random_bool(0.3)).collect();

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use arrow::array::types::{Int8Type, Int64Type};
 use arrow::array::{ArrayRef, AsArray, Int8Array, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, SchemaRef};
+use headwater_clocks::{Eff, EventTime, Tick, Time};
 use headwater_operators::accumulators::result_types;
 use headwater_operators::group::{Journal, NamedValues, Outputs, Piece, Plan, State, Window};
 use headwater_operators::key_codec::KeyCodec;
@@ -62,7 +63,7 @@ impl Group {
         let times = |time: &dyn Fn(&Event) -> i64| events.iter().map(|e| time(e)).collect::<Int64Array>();
         let keys = self.codec().encode(&keys).unwrap();
         let schema = events::schema(&self.plan.inputs, self.windowed());
-        let open = self.windowed().then(|| times(&|e| e.eff.saturating_sub(self.plan.lateness)));
+        let open = self.windowed().then(|| times(&|e| e.eff.saturating_sub(self.plan.lateness.us())));
         let batch = events::batch(&schema, keys, times(&|e| e.ts), times(&|e| e.visible), open, inputs).unwrap();
         if !self.plan.corrected {
             return batch;
@@ -135,7 +136,7 @@ pub struct Run {
 
 impl Run {
     pub fn new(group: &Arc<Group>, ledger_bytes: usize, rows_from: i64, rows_by: i64) -> Run {
-        let outputs = Outputs { changes: true, rows_from: Some(rows_from) };
+        let outputs = Outputs { changes: true, rows_from: Some(Tick::from_us(rows_from)) };
         let journal = Chunks::default();
         let state = group.state(outputs, ledger_bytes, &journal);
         Run {
@@ -158,7 +159,7 @@ impl Run {
     }
 
     pub fn insert_into<'a>(&mut self, set: usize, events: impl IntoIterator<Item = &'a Event>) {
-        self.standalone.state.insert(set, &self.group.batch(events), i64::MIN).unwrap();
+        self.standalone.state.insert(set, &self.group.batch(events), Tick::BEFORE_ALL).unwrap();
     }
 
     /// Another state takes the place of this one. Everything is loaded.
@@ -169,7 +170,7 @@ impl Run {
     /// See `State::close_after`.
     pub fn close_after(&mut self, horizons: impl IntoIterator<Item = (i64, i64)>) {
         for (t, horizon) in horizons {
-            self.standalone.state.close_after(t, horizon);
+            self.standalone.state.close_after(Tick::from_us(t), Eff::from_us(horizon));
             self.horizons.push((t, horizon));
         }
     }
@@ -178,7 +179,7 @@ impl Run {
     /// are none, what is in the journal stays there, and what is in a store that is whole, too. Everything was taken. From `ahead` after
     /// what is done on rows are asked for: the store may have been told as much before.
     pub fn restart(&mut self, others: u64, ahead: i64) {
-        let done = self.standalone.state.done();
+        let done = self.done();
         let is_whole = !self.sweeps && done.is_some_and(|done| self.asks_for_rows(done));
         self.rows_from = self.rows_from.max(done.map_or(i64::MIN, |done| done + ahead));
         let whole = saved(&mut self.standalone.state, &self.journal);
@@ -186,7 +187,7 @@ impl Run {
         let part = |n| {
             let journal = Chunks::default();
             let mut state = self.group.state(self.outputs(), self.ledger_bytes, &journal);
-            state.begin_at(done).unwrap();
+            state.begin_at(done.map(Tick::from_us)).unwrap();
             load(&mut state, &whole, |key| hash(key) % others == n);
             saved(&mut state, &journal)
         };
@@ -196,7 +197,7 @@ impl Run {
         }
         let mut skips_refresh = false;
         let mut state = self.group.state(self.outputs(), self.ledger_bytes, &self.journal);
-        state.begin_at(done).unwrap();
+        state.begin_at(done.map(Tick::from_us)).unwrap();
         if stays {
             let (ledger, others): (Vec<Saved>, _) =
                 whole.into_iter().partition(|((piece, _), _)| *piece == Piece::Ledger);
@@ -210,17 +211,22 @@ impl Run {
             parts.iter().for_each(|part| load(&mut state, part, |_| true));
         }
         self.sweeps = !skips_refresh;
-        self.horizons.iter().for_each(|(t, horizon)| state.close_after(*t, *horizon));
+        self.horizons.iter().for_each(|(t, horizon)| state.close_after(Tick::from_us(*t), Eff::from_us(*horizon)));
         self.go_on(state);
     }
 
     pub fn outputs(&self) -> Outputs {
-        Outputs { changes: true, rows_from: Some(self.rows_from) }
+        Outputs { changes: true, rows_from: Some(Tick::from_us(self.rows_from)) }
+    }
+
+    /// Every tick up to here is finished.
+    pub fn done(&self) -> Option<i64> {
+        self.standalone.state.done().map(Time::us)
     }
 
     /// One call. Returns the last tick up to which all is finished.
     pub fn advance(&mut self, to: i64, budget: usize) -> i64 {
-        let done = self.standalone.advance(to, budget).unwrap();
+        let done = self.standalone.advance(Tick::from_us(to), budget).unwrap().us();
         assert!(done <= to);
         done
     }
@@ -244,7 +250,7 @@ impl Run {
     /// Another store takes the place of this one.
     pub fn begin_full_refresh(&mut self, from: i64) {
         self.refreshes += 1;
-        self.standalone.refresh(self.refreshes, from);
+        self.standalone.refresh(self.refreshes, Tick::from_us(from));
         self.rows.clear();
         self.rows_from = self.rows_from.max(from);
     }
@@ -264,7 +270,7 @@ impl Run {
 
 fn standalone(state: State, rows_by: i64) -> Standalone {
     let mut standalone = Standalone::new(state);
-    standalone.ask_by(rows_by);
+    standalone.ask_by(Tick::from_us(rows_by));
     standalone
 }
 
@@ -277,7 +283,7 @@ pub fn saved(state: &mut State, journal: &Chunks) -> Vec<Saved> {
         all.push(((piece, set), batch.clone()));
         Ok(())
     };
-    state.save(i64::MAX, &mut each).unwrap();
+    state.save(Tick::AFTER_ALL, &mut each).unwrap();
     all.extend(journal.0.borrow().iter().map(|(set, batch)| ((Piece::Ledger, *set), batch.clone())));
     all.sort_by_key(|((piece, _), _)| *piece);
     all
@@ -286,8 +292,8 @@ pub fn saved(state: &mut State, journal: &Chunks) -> Vec<Saved> {
 /// Leaves the chunks of a journal, all of them in their order, where they are.
 fn freeze<'a>(state: &mut State, chunks: impl Iterator<Item = (usize, &'a RecordBatch)>) {
     for (chunk, (set, batch)) in (0..).zip(chunks) {
-        let times = batch.column(0).as_primitive::<Int64Type>().values();
-        state.freeze(set, chunk, *times.iter().min().unwrap(), *times.iter().max().unwrap());
+        let times = || batch.column(0).as_primitive::<Int64Type>().values().iter().copied().map(EventTime::from_us);
+        state.freeze(set, chunk, times().min().unwrap(), times().max().unwrap());
     }
     state.thaw().unwrap();
 }

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use headwater_clocks::{Span, Tick, Time};
 use headwater_operators::accumulators::ColumnPlan;
 use headwater_operators::group::{Plan, Window};
-use headwater_operators::ledger::up;
 
 use crate::values::Value;
 use crate::{aggregates, days};
@@ -61,22 +61,22 @@ pub type Rows = BTreeMap<(Vec<Value>, Option<i64>), (Bounds, Vec<Value>, i64)>;
 
 /// Every tick from the first to `to`.
 pub fn every_tick(plan: &Plan, to: i64) -> BTreeSet<i64> {
-    (plan.start..=to).step_by(plan.tick as usize).collect()
+    (plan.start.us()..=to).step_by(plan.tick.us() as usize).collect()
 }
 
 /// The ticks up to `to` at which an event comes or leaves some trailing window.
 pub fn eventful_ticks(plan: &Plan, events: &[Event], to: i64) -> BTreeSet<i64> {
-    let mut ticks = BTreeSet::from([plan.start]);
+    let mut ticks = BTreeSet::from([plan.start.us()]);
     for event in events {
         ticks.insert(event.visible);
         ticks.extend(event.gone);
-        let tick = i128::from(plan.tick);
+        let tick = i128::from(plan.tick.us());
         for length in plan.columns.iter().filter_map(|c| c.length) {
-            let leaves = (i128::from(event.ts) + i128::from(length) + tick - 1).div_euclid(tick) * tick;
+            let leaves = (i128::from(event.ts) + i128::from(length.us()) + tick - 1).div_euclid(tick) * tick;
             ticks.extend(i64::try_from(leaves));
         }
     }
-    ticks.into_iter().filter(|tick| (plan.start..=to).contains(tick)).collect()
+    ticks.into_iter().filter(|tick| (plan.start.us()..=to).contains(tick)).collect()
 }
 
 pub fn changes(plan: &Plan, events: &[Event], ticks: &BTreeSet<i64>) -> Vec<Change> {
@@ -145,14 +145,14 @@ pub fn from(plan: &Plan, changes: &[Change], start: i64) -> Vec<Change> {
 
 /// Whether a window's row has left the store at `time`.
 fn is_gone(plan: &Plan, window: Bounds, time: i64) -> bool {
-    window.is_some_and(|(_, end)| i128::from(end) + i128::from(plan.retain) < i128::from(time))
+    window.is_some_and(|(_, end)| i128::from(end) + i128::from(plan.retain.us()) < i128::from(time))
 }
 
 /// How many events no window holds: those that are too old for every one when they become visible; those of windows gone
 /// at the start. Of a session it depends on what it has grown to when the event comes.
 pub fn too_old(plan: &Plan, events: &[Event]) -> std::ops::RangeInclusive<u64> {
     let count = |is: &dyn Fn(&Event) -> bool| events.iter().filter(|event| is(event)).count() as u64;
-    let gone = |window: (i64, i64)| is_gone(plan, Some(window), plan.start);
+    let gone = |window: (i64, i64)| is_gone(plan, Some(window), plan.start.us());
     match plan.window {
         Window::Trailing => {
             let sure = count(&|event| plan.columns.iter().all(|c| !holds(c, event, event.visible)));
@@ -166,10 +166,10 @@ pub fn too_old(plan: &Plan, events: &[Event]) -> std::ops::RangeInclusive<u64> {
             sure..=sure
         }
         Window::Session { gap } => {
-            let own = |event: &Event| gone((event.ts, event.ts.saturating_add(gap)));
+            let own = |event: &Event| gone((event.ts, event.ts.saturating_add(gap.us())));
             let in_the_end = |event: &Event| {
                 let of_key: Vec<&Event> = events.iter().filter(|other| other.key == event.key).collect();
-                let chains = chains(gap, &of_key, i64::MAX);
+                let chains = chains(gap.us(), &of_key, i64::MAX);
                 let at = |(start, end): &(i64, i64)| (*start..*end).contains(&event.ts);
                 chains.into_keys().find(at).is_some_and(gone)
             };
@@ -186,7 +186,7 @@ pub fn is_late(plan: &Plan, event: &Event) -> bool {
             !windows_holding(plan, event.ts).is_empty() && windows_taking(plan, event).is_empty()
         }
         Window::Session { gap } => {
-            i128::from(event.eff) > i128::from(event.ts) + i128::from(gap) + i128::from(plan.lateness)
+            i128::from(event.eff) > i128::from(event.ts) + i128::from(gap.us()) + i128::from(plan.lateness.us())
         }
     }
 }
@@ -210,9 +210,9 @@ fn units_at(plan: &Plan, events: &[&Event], now: i64) -> Units {
             }
             units
         }
-        Window::Session { gap } => chains(gap, events, now),
+        Window::Session { gap } => chains(gap.us(), events, now),
     };
-    let there = units.into_iter().filter(|(window, _)| !is_gone(plan, Some(*window), plan.start));
+    let there = units.into_iter().filter(|(window, _)| !is_gone(plan, Some(*window), plan.start.us()));
     there.map(|(window, inside)| (Some(window), vec![inside; plan.columns.len()])).collect()
 }
 
@@ -232,7 +232,7 @@ fn chains(gap: i64, events: &[&Event], now: i64) -> BTreeMap<(i64, i64), Vec<usi
 
 fn windows_holding(plan: &Plan, ts: i64) -> Vec<(i64, i64)> {
     let (size, every) = match plan.window {
-        Window::Hopping { size, every } => (size, every),
+        Window::Hopping { size, every } => (size.us(), every.us()),
         Window::Calendar(calendar) => return days::holding(calendar, ts),
         _ => panic!("no fixed windows: {plan:?}"),
     };
@@ -243,12 +243,12 @@ fn windows_holding(plan: &Plan, ts: i64) -> Vec<(i64, i64)> {
 }
 
 fn windows_taking(plan: &Plan, event: &Event) -> Vec<(i64, i64)> {
-    let takes = |(_, end): &(i64, i64)| i128::from(event.eff) <= i128::from(*end) + i128::from(plan.lateness);
+    let takes = |(_, end): &(i64, i64)| i128::from(event.eff) <= i128::from(*end) + i128::from(plan.lateness.us());
     windows_holding(plan, event.ts).into_iter().filter(takes).collect()
 }
 
 fn holds(column: &ColumnPlan, event: &Event, now: i64) -> bool {
-    let after = |length| i128::from(event.ts) > i128::from(now) - i128::from(length);
+    let after = |length: Span| i128::from(event.ts) > i128::from(now) - i128::from(length.us());
     event.is_seen(now) && column.length.is_none_or(after)
 }
 
@@ -265,16 +265,21 @@ pub fn horizons(plan: &Plan, events: &[Event], to: i64) -> Vec<(i64, i64)> {
     let (mut horizons, mut least) = (vec![(to, to)], i64::MAX);
     for event in in_time {
         least = least.min(event.eff);
-        let t = event.comes - plan.tick;
+        let t = event.comes - plan.tick.us();
         horizons.push((t, least.min(t)));
     }
     horizons.sort_unstable();
     horizons.dedup_by_key(|(t, _)| *t);
-    horizons.retain(|(t, _)| (plan.start..=to).contains(t));
+    horizons.retain(|(t, _)| (plan.start.us()..=to).contains(t));
     horizons
 }
 
 /// When an event becomes visible, where every record is read in time.
 pub fn visible(plan: &Plan, eff: i64, ts: i64) -> i64 {
-    up(eff.max(ts), plan.tick).max(plan.start)
+    up(eff.max(ts), plan.tick).max(plan.start.us())
+}
+
+/// The first tick at or after a time.
+pub fn up(t: i64, tick: Span) -> i64 {
+    Tick::up(Tick::from_us(t), tick).us()
 }

@@ -38,12 +38,12 @@ use arrow::array::{Array, ArrayRef, StringArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, TimeUnit};
 use arrow::util::display::array_value_to_string;
+use headwater_clocks::{Span, Tick, Time};
 use headwater_operators::accumulators::{ColumnPlan, result_types};
 use headwater_operators::group::{Calendar, Plan, Window};
-use headwater_operators::ledger::up;
 
 use crate::drive::{Group, Run, assert_same};
-use crate::model::{self, Bounds, Change, Event, Rows};
+use crate::model::{self, Bounds, Change, Event, Rows, up};
 use crate::values::{Value, array, values};
 
 struct Table {
@@ -95,7 +95,7 @@ impl Table {
     /// What happened by `cut` becomes the history: from then on the same rows at every tick.
     fn check_cut(&self, cut: i64, changes: &[Change], name: &str) {
         let expected = model::from(&self.group.plan, changes, cut);
-        let plan = Plan { start: cut, ..self.group.plan.clone() };
+        let plan = Plan { start: Tick::from_us(cut), ..self.group.plan.clone() };
         let shift = |e: &Event| Event { comes: e.comes.max(cut), visible: e.visible.max(cut), ..e.clone() };
         let table = Table {
             group: Arc::new(Group { plan, ..(*self.group).clone() }),
@@ -111,7 +111,7 @@ impl Table {
     /// Events come one by one. `stored`: is shown the store after each of `targets`.
     fn run(&self, targets: BTreeSet<i64>, ledger_bytes: usize, stored: impl Fn(&Rows, i64)) -> Run {
         let Table { group, events, to, .. } = self;
-        let mut run = Run::new(group, ledger_bytes, group.plan.start, *to);
+        let mut run = Run::new(group, ledger_bytes, group.plan.start.us(), *to);
         let mut horizons = model::horizons(&group.plan, events, *to).into_iter().peekable();
         let mut from = i64::MIN;
         for target in targets {
@@ -137,7 +137,7 @@ impl Table {
             stores: BTreeMap::new(),
         };
         let start = rows.get(1).map(|line| time(line.split('|').next().unwrap_or_default().trim()));
-        Arc::make_mut(&mut table.group).plan.start = start.expect("a table has lines");
+        Arc::make_mut(&mut table.group).plan.start = Tick::from_us(start.expect("a table has lines"));
         rows.into_iter().skip(1).for_each(|line| table.parse_line(line));
         table.to = until.unwrap_or(table.to);
         table
@@ -200,7 +200,7 @@ impl Table {
 /// Key types, plan, and how long nothing else may change.
 fn head(lines: &[&str]) -> (Vec<DataType>, Plan, Option<i64>) {
     let (mut keys, mut inputs, mut until, mut retain) = (Vec::new(), Vec::<(&str, DataType)>::new(), None, None);
-    let mut plan = Plan::trailing(vec![], vec![], 1, i64::MIN);
+    let mut plan = Plan::trailing(vec![], vec![], Span::from_us(1), Tick::BEFORE_ALL);
     for line in lines {
         match line.split_whitespace().collect::<Vec<_>>()[..] {
             ["tick", length] => plan.tick = duration(length),
@@ -235,9 +235,9 @@ fn head(lines: &[&str]) -> (Vec<DataType>, Plan, Option<i64>) {
     }
     plan.inputs = inputs.into_iter().map(|(_, t)| t).collect();
     plan.retain = retain.unwrap_or(match plan.window {
-        Window::Trailing => 0,
+        Window::Trailing => Span::ZERO,
         Window::Hopping { size, .. } => plan.lateness + size,
-        Window::Calendar(calendar) => plan.lateness + calendar.size() * duration("1d"),
+        Window::Calendar(calendar) => plan.lateness + Span::from_us(calendar.size() * Span::DAY.us()),
         Window::Session { gap } => plan.lateness + gap,
     });
     if keys.is_empty() {
@@ -269,7 +269,7 @@ fn canonical(word: &str) -> String {
     }
 }
 
-fn duration(text: &str) -> i64 {
+fn duration(text: &str) -> Span {
     let digits = text.trim_end_matches(char::is_alphabetic);
     let unit = match &text[digits.len()..] {
         "us" => 1,
@@ -280,7 +280,7 @@ fn duration(text: &str) -> i64 {
         "d" => 86_400_000_000,
         other => panic!("no unit: {other}"),
     };
-    digits.parse::<i64>().unwrap() * unit
+    Span::from_us(digits.parse::<i64>().unwrap() * unit)
 }
 
 fn data_type(name: &str) -> DataType {

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use headwater_operators::group::{Counters, Plan};
+use headwater_clocks::Time;
+use headwater_operators::group::Counters;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
@@ -80,7 +81,7 @@ fn cases_give_the_same_changes(case: fn(Kind, &mut StdRng) -> Case, kind: Kind, 
         let case = case(kind, &mut rng);
         let Case { group, events, to, .. } = &case;
         let mut ticks = model::eventful_ticks(&group.plan, events, *to);
-        if (to - group.plan.start) / group.plan.tick < 300 {
+        if (to - group.plan.start.us()) / group.plan.tick.us() < 300 {
             ticks = every_tick(&group.plan, *to);
         }
         let expected = model::changes(&group.plan, events, &ticks);
@@ -94,7 +95,7 @@ fn cases_give_the_same_changes(case: fn(Kind, &mut StdRng) -> Case, kind: Kind, 
 
 impl Case {
     fn ways(&self, ticks: &BTreeSet<i64>, rng: &mut StdRng) -> Vec<Way> {
-        let Plan { start, tick, .. } = self.group.plan;
+        let (start, tick) = (self.group.plan.start.us(), self.group.plan.tick.us());
         let spill = |rng: &mut StdRng| if rng.random() { 0 } else { 1 << 20 };
         let at_once = Way {
             name: "everything at once",
@@ -145,7 +146,7 @@ impl Case {
     }
 
     fn check(&self, way: &Way, expected: &[Change], rng: &mut StdRng, context: &dyn Fn() -> String) -> Counters {
-        let Plan { start, tick, .. } = self.group.plan;
+        let (start, tick) = (self.group.plan.start.us(), self.group.plan.tick.us());
         let rows_from =
             if rng.random() { start } else { start + tick * rng.random_range(0..=(self.to - start) / tick) };
         // At the end rows are asked for, whatever `rows_from` says.
@@ -186,10 +187,10 @@ impl Case {
             waiting = later;
             insert(run, now, way.batch);
             run.close_after(std::iter::from_fn(|| horizons.next_if(|(t, _)| *t <= target)));
-            if way.restarts && run.standalone.state.done().is_none() && rng.random_bool(0.3) {
+            if way.restarts && run.done().is_none() && rng.random_bool(0.3) {
                 run.restart(
                     rng.random_range(0..3),
-                    self.group.plan.tick * [0, 0, rng.random_range(0..10)][rng.random_range(0..3)],
+                    self.group.plan.tick.us() * [0, 0, rng.random_range(0..10)][rng.random_range(0..3)],
                 );
             }
             loop {
@@ -202,11 +203,11 @@ impl Case {
                     if way.restarts && rng.random_bool(0.2) {
                         run.restart(
                             rng.random_range(0..3),
-                            self.group.plan.tick * [0, 0, rng.random_range(0..10)][rng.random_range(0..3)],
+                            self.group.plan.tick.us() * [0, 0, rng.random_range(0..10)][rng.random_range(0..3)],
                         );
                     }
                     if rng.random_bool(0.02) {
-                        run.begin_full_refresh(done + rng.random_range(0..10 * self.group.plan.tick));
+                        run.begin_full_refresh(done + rng.random_range(0..10 * self.group.plan.tick.us()));
                     }
                 }
                 if done == target {
@@ -226,7 +227,7 @@ impl Case {
         let (plan, end) = (&self.group.plan, self.end());
         let known = run.changes.len();
         run.close_after([(end, end)]);
-        for to in [end, end + plan.tick] {
+        for to in [end, end + plan.tick.us()] {
             run.advance(to, usize::MAX);
             run.take(to);
         }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use headwater_clocks::{Eff, Tick, Time};
 use headwater_operators::control::{SharedControl, SharedState};
 use headwater_operators::events;
 use headwater_operators::exchange::{Columns, Routed};
@@ -80,13 +81,13 @@ fn through_the_operator(workers: usize, cases: &Arc<Vec<Case>>, asked: &[i64]) -
 fn one_worker(worker: &mut Worker, cases: &Arc<Vec<Case>>, asked: &[i64]) -> Seen {
     let (here, workers) = (worker.index(), worker.peers());
     let to = *asked.last().expect("there is a last tick");
-    let outputs = Outputs { changes: true, rows_from: Some(i64::MAX) };
+    let outputs = Outputs { changes: true, rows_from: Some(Tick::AFTER_ALL) };
     let state = |case: &Case| SharedState::new(RefCell::new(case.group.state(outputs, 1000, &Chunks::default())));
     let states: Vec<SharedState> = cases.iter().map(state).collect();
     let control = SharedControl::default();
-    control.borrow_mut().last_tick = Some(to);
+    control.borrow_mut().last_tick = Some(Tick::from_us(to));
     let seen = Rc::new(RefCell::new(Seen { changes: vec![vec![]; cases.len()], rows: vec![Rows::new(); cases.len()] }));
-    let mut input = InputHandle::<i64, _>::new();
+    let mut input = InputHandle::<Tick, _>::new();
     let probe = ProbeHandle::new();
     worker.dataflow(|scope| {
         let events = scope.input_from(&mut input).container::<Vec<Routed>>();
@@ -98,7 +99,7 @@ fn one_worker(worker: &mut Worker, cases: &Arc<Vec<Case>>, asked: &[i64]) -> See
                 let changes = all[routed.group as usize].group.read(&routed.columns.0);
                 // What has passed the frontier never changes any more.
                 assert!(
-                    changes.iter().all(|c| stamp.least().is_some_and(|t| c.time >= *t)),
+                    changes.iter().all(|c| stamp.least().is_some_and(|t| c.time >= t.us())),
                     "{changes:?} at {stamp:?}"
                 );
                 note.borrow_mut().changes[routed.group as usize].extend(changes);
@@ -127,9 +128,12 @@ fn one_worker(worker: &mut Worker, cases: &Arc<Vec<Case>>, asked: &[i64]) -> See
         }
         for (group, horizons) in horizons.iter().enumerate() {
             let due = horizons.iter().filter(|(t, _)| *t > after && *t <= until);
-            control.borrow_mut().horizons.extend(due.map(|(t, horizon)| (group, *t, *horizon)));
+            control
+                .borrow_mut()
+                .horizons
+                .extend(due.map(|(t, horizon)| (group, Tick::from_us(*t), Eff::from_us(*horizon))));
         }
-        input.advance_to(until + 1);
+        input.advance_to(Tick::from_us(until + 1));
         while probe.less_than(input.time()) {
             worker.step_or_park(None);
         }

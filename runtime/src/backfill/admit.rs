@@ -9,12 +9,11 @@
 //! Where it is asked what was served, `V` is no earlier than the tick at which a run admitted the record.
 //! What happened when no window of a label looks is not looked at, and is no dead letter.
 
+use headwater_clocks::{Eff, EventTime, MatchTime, Offset, Span, Tick};
 use headwater_connectors::Records;
 
 use super::served::Served;
 use crate::base::id::ScanId;
-use crate::base::offset::Offset;
-use crate::base::time::{Eff, MatchTime, Span, Tick, Time};
 use crate::ingest::admit::{Admitted, Origin};
 use crate::ingest::effs::Effs;
 use crate::ingest::log_position::LogPositions;
@@ -26,22 +25,22 @@ use crate::ingest::stamp::Stamped;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Reach {
     /// `None`: there is a lifetime window.
-    pub after: Option<i64>,
+    pub after: Option<EventTime>,
     /// The last moment that is asked for.
-    pub upto: i64,
+    pub upto: Tick,
 }
 
 impl Reach {
     /// Of a table: a version is in force for whatever comes after it.
-    pub const ALL: Reach = Reach { after: None, upto: i64::MAX };
+    pub const ALL: Reach = Reach { after: None, upto: Tick::AFTER_ALL };
 
-    pub fn holds(&self, ts: i64) -> bool {
-        ts <= self.upto && self.after.is_none_or(|after| ts > after)
+    pub fn holds(&self, ts: EventTime) -> bool {
+        ts <= self.upto.left(Span::ZERO) && self.after.is_none_or(|after| ts > after)
     }
 
     /// Whether it holds any time from `first` to `last`.
-    pub fn meets(&self, first: i64, last: i64) -> bool {
-        first <= self.upto && self.after.is_none_or(|after| last > after)
+    pub fn meets(&self, first: EventTime, last: EventTime) -> bool {
+        first <= self.upto.left(Span::ZERO) && self.after.is_none_or(|after| last > after)
     }
 }
 
@@ -88,7 +87,7 @@ impl Admission<'_> {
         let verdicts = seam.judge(records, stamped, &partition.plan);
         let mut admitted = Admitted::none(self.scan, records.len());
         for (i, stamp) in stamped.iter().enumerate() {
-            let offset = Offset::at(offsets[i]);
+            let offset = offsets[i];
             let is_held = (partition.plan.start..partition.plan.end).contains(&offset);
             if is_held && verdicts[i] == Verdict::Taken {
                 let eff = partition.arrive(stamp.clock());
@@ -107,7 +106,7 @@ impl Admission<'_> {
         stamp: &Stamped,
         eff: Option<Eff>,
     ) {
-        if stamp.ts.is_some_and(|ts| !self.reach.holds(ts.us())) {
+        if stamp.ts.is_some_and(|ts| !self.reach.holds(ts)) {
             return;
         }
         admitted.taken[i] = true;

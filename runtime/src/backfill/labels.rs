@@ -7,6 +7,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, Int64Array, RecordBatch, UInt32Array, UInt64Array};
 use arrow::compute::take;
 use arrow::error::ArrowError;
+use headwater_clocks::{EventTime, Tick, Time};
 use headwater_operators::keys;
 use headwater_operators::probe::labels;
 
@@ -23,7 +24,7 @@ pub struct Labels<'a> {
     shards: usize,
     rows: u64,
     /// The first and the last moment; `None`: nothing is asked for.
-    span: Option<(i64, i64)>,
+    span: Option<(Tick, Tick)>,
 }
 
 impl<'a> Labels<'a> {
@@ -45,9 +46,9 @@ impl<'a> Labels<'a> {
             workers.check()?;
             let batch = batch?;
             let moments = moments(spine, batch.column(place(spine.time)));
-            let there = moments.iter().flatten();
+            let there = moments.iter().flatten().map(Tick::from_us);
             span =
-                there.fold(span, |span, at| Some(span.map_or((at, at), |(a, b): (i64, i64)| (a.min(at), b.max(at)))));
+                there.fold(span, |span, at| Some(span.map_or((at, at), |(a, b): (Tick, Tick)| (a.min(at), b.max(at)))));
             for ((keys, collector), asked) in spine.keys.iter().zip(&mut collectors).zip(&mut asked) {
                 let columns = keys.columns.iter().map(|column| batch.column(place(*column)));
                 let columns: Vec<&ArrayRef> = columns.collect();
@@ -70,7 +71,7 @@ impl<'a> Labels<'a> {
         self.rows
     }
 
-    pub fn span(&self) -> Option<(i64, i64)> {
+    pub fn span(&self) -> Option<(Tick, Tick)> {
         self.span
     }
 
@@ -96,7 +97,7 @@ fn failed(e: ArrowError) -> Failure {
 fn moments(spine: &Spine, times: &ArrayRef) -> Int64Array {
     // What lies past all times is as if it were the last.
     let times = micros(times, |t, by| Some(t.saturating_mul(by)));
-    times.unary(|time| spine.known.moment(time, spine.tick))
+    times.unary(|time| spine.known.moment(EventTime::from_us(time), spine.tick).us())
 }
 
 /// The labels of a batch whose first row has the number `first`: of the rows that have a time and all keys.

@@ -21,6 +21,7 @@ use arrow::array::{
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::{cast, take, take_record_batch};
 use arrow::datatypes::{DataType, SchemaRef};
+use headwater_clocks::{Tick, Time};
 use headwater_connectors::Records;
 use headwater_operators::events;
 use headwater_operators::key_codec::KeyCodec;
@@ -28,7 +29,6 @@ use headwater_operators::probe::Enter;
 
 use super::tables::{PastTable, Tables};
 use crate::base::id::{GroupId, SourceId};
-use crate::base::time::{Tick, Time};
 use crate::catalog::column_sets::ColumnSets;
 use crate::catalog::opened::{OpenLookup, Opened};
 use crate::ingest::admit::Admitted;
@@ -142,7 +142,7 @@ impl<'t> LookUps<'t> {
     fn look_up(&self, keys: &Keys, table: &PastTable, (raw, seen): (&Raw, Vec<Seen>)) -> Parts {
         let mut parts = Parts::default();
         for (at, Seen { row, ticks }) in seen.into_iter().enumerate() {
-            let mut part = |ticks: Range<i64>, pick: Option<u32>| {
+            let mut part = |ticks: Range<Tick>, pick: Option<u32>| {
                 parts.of.push(at as u32);
                 parts.seen.push(Seen { row, ticks });
                 parts.picks.push(pick);
@@ -160,12 +160,12 @@ impl<'t> LookUps<'t> {
 /// A record, as it is seen at some ticks.
 struct Seen {
     row: u32,
-    ticks: Range<i64>,
+    ticks: Range<Tick>,
 }
 
 impl Seen {
     fn of(raw: &Raw, row: u32) -> Seen {
-        Seen { row, ticks: raw.visible[row as usize].us()..i64::MAX }
+        Seen { row, ticks: raw.visible[row as usize]..Tick::AFTER_ALL }
     }
 }
 
@@ -248,9 +248,9 @@ impl Looking {
         let numbers = events.column(events::VISIBLE).as_primitive::<Int64Type>().values();
         let ticks = |at: u32| &seen[numbers[at as usize] as usize].ticks;
         let all = 0..events.num_rows() as u32;
-        let going: Vec<u32> = all.clone().filter(|at| ticks(*at).end < i64::MAX).collect();
+        let going: Vec<u32> = all.clone().filter(|at| ticks(*at).end < Tick::AFTER_ALL).collect();
         let visible = all.clone().map(|at| ticks(at).start).chain(going.iter().map(|at| ticks(*at).end));
-        let visible = Arc::new(Int64Array::from_iter_values(visible));
+        let visible = Arc::new(Int64Array::from_iter_values(visible.map(Time::us)));
         let diffs: Int8Array = all.clone().map(|_| 1).chain(going.iter().map(|_| -1)).map(Some).collect();
         let whole = match going.is_empty() {
             true => events.clone(),

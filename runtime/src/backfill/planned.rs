@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use headwater_clocks::WallClock;
+
 use super::replay::part;
 use crate::base::failure::Failure;
 use crate::base::id::{GroupId, IdVec, SourceId};
-use crate::base::time::WallClock;
 use crate::catalog::opened::Opened;
 use crate::job;
 use crate::plan::Plan;

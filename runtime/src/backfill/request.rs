@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use headwater_clocks::{EventTime, Span, Tick};
 use headwater_connectors::table::{Source, Target};
 use headwater_operators::probe::Enter;
 use indicatif::{HumanBytes, HumanCount};
@@ -50,10 +51,10 @@ impl Known {
     }
 
     /// The moment at which a row is asked for.
-    pub fn moment(self, time: i64, tick: i64) -> i64 {
+    pub fn moment(self, time: EventTime, tick: Span) -> Tick {
         match self {
-            Known::Arrival | Known::Served => time.div_euclid(tick).saturating_mul(tick),
-            Known::Event => time,
+            Known::Arrival | Known::Served => Tick::down(time, tick),
+            Known::Event => Tick::leaving(time, Span::ZERO),
         }
     }
 }

@@ -12,6 +12,7 @@ use std::collections::BinaryHeap;
 use arrow::array::RecordBatch;
 use arrow::compute::interleave_record_batch;
 use arrow::error::ArrowError;
+use headwater_clocks::Tick;
 use headwater_operators::probe::{Probe, Shard};
 
 use super::shards::{Parted, Storage};
@@ -67,7 +68,7 @@ struct Merge<'a> {
     storage: Storage<'a>,
     cursors: Vec<Cursor>,
     /// What each cursor is at, the first in order at the top.
-    heads: BinaryHeap<Reverse<((u32, i64), usize)>>,
+    heads: BinaryHeap<Reverse<((u32, Tick), usize)>>,
     /// Slices that rows were picked of, and these rows as (slice, row).
     slices: Vec<RecordBatch>,
     picks: Vec<(usize, usize)>,

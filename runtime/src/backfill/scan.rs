@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arrow::array::types::Int64Type;
 use arrow::array::{AsArray, RecordBatch};
+use headwater_clocks::{EventTime, MatchTime, Span, Tick};
 use headwater_connectors::Records;
 use headwater_connectors::history::Piece;
 use headwater_connectors::stream::{self, Start};
@@ -29,7 +30,6 @@ use super::watch::{Phase, Watch};
 use super::workers::Workers;
 use crate::base::failure::Failure;
 use crate::base::id::{GroupId, IdVec, ScanId, SourceId};
-use crate::base::time::{EventTime, MatchTime};
 use crate::catalog::column_sets::ColumnSets;
 use crate::catalog::opened::Opened;
 use crate::ingest::admit::Admitted;
@@ -140,9 +140,7 @@ impl Scan {
         let asking = |(id, set): &(GroupId, usize)| Asking { id: *id, set: *set, reach: self.reach(*id, span) };
         let groups: Vec<Asking> = self.groups.iter().map(asking).collect();
         let reaches = self.plan.scans.pairs().map(|(scan, _)| self.reach_of_scan(scan, span)).collect::<IdVec<_, _>>();
-        let effs = reaches
-            .pairs()
-            .map(|(scan, reach)| Effs::of_rows(&self.opened, &self.plan, scan, reach.after.map(EventTime::from_us)));
+        let effs = reaches.pairs().map(|(scan, reach)| Effs::of_rows(&self.opened, &self.plan, scan, reach.after));
         let effs = effs.collect::<Result<IdVec<ScanId, Effs>, Failure>>()?;
         let (groups, reaches, effs) = (&groups, &reaches, &effs);
         let served = kept.map(|kept| kept.read(&self.opened.job, &self.plan, span)).transpose()?;
@@ -182,18 +180,18 @@ impl Scan {
     }
 
     /// The event times that labels from the first to the last moment ask for.
-    fn reach(&self, group: GroupId, (first, last): (i64, i64)) -> Reach {
-        let lengths: Option<Vec<i64>> = self.opened.groups[group].columns.iter().map(|column| column.length).collect();
-        let longest = lengths.map(|all| all.into_iter().max().unwrap_or(0));
-        Reach { after: longest.map(|longest| first.saturating_sub(longest)), upto: last }
+    fn reach(&self, group: GroupId, (first, last): (Tick, Tick)) -> Reach {
+        let lengths: Option<Vec<Span>> = self.opened.groups[group].columns.iter().map(|column| column.length).collect();
+        let longest = lengths.map(|all| all.into_iter().max().unwrap_or(Span::ZERO));
+        Reach { after: longest.map(|longest| first.left(longest)), upto: last }
     }
 
-    fn reach_of_scan(&self, scan: ScanId, span: (i64, i64)) -> Reach {
+    fn reach_of_scan(&self, scan: ScanId, span: (Tick, Tick)) -> Reach {
         if self.is_of_table(scan) {
             return Reach::ALL;
         }
         let groups = self.sets.of_scan(scan).map(|(group, _)| self.reach(group, span).after);
-        let after: Option<Vec<i64>> = groups.collect();
+        let after: Option<Vec<EventTime>> = groups.collect();
         Reach { after: after.and_then(|all| all.into_iter().min()), upto: span.1 }
     }
 
@@ -203,7 +201,9 @@ impl Scan {
         let Some(event_time) = open.event_time.filter(|_| reach != Reach::ALL) else { return true };
         let integers = open.wanted.schema.field(event_time).data_type().is_integer();
         let range = piece.statistics.first().copied().flatten().filter(|range| !integers && range.nulls == 0);
-        range.and_then(|range| range.bounds).is_none_or(|(first, last)| reach.meets(first, last))
+        range
+            .and_then(|range| range.bounds)
+            .is_none_or(|(first, last)| reach.meets(EventTime::from_us(first), EventTime::from_us(last)))
     }
 }
 
@@ -304,11 +304,11 @@ impl<'s> Reading<'s> {
             return Ok(());
         }
         let starts: Vec<Start> =
-            mine.iter().map(|plan| Start { partition: plan.partition, offset: plan.start.number() }).collect();
+            mine.iter().map(|plan| Start { partition: plan.partition, offset: plan.start }).collect();
         let mut reader = stream.reader(&starts, &open.wanted)?;
         for plan in mine {
             let mut partition = Partition::new(id, plan.clone(), shared.scan.plan.now);
-            let (number, end) = (plan.partition, plan.end.number());
+            let (number, end) = (plan.partition, plan.end);
             while let Some(records) = stream::next(stream.as_ref(), reader.as_mut(), number, end, POLL_BYTES)? {
                 let stamped = self.pipeline(scan.source).stamp(&records, shared.scan.plan.now);
                 let admitted = shared.admission(id).of_stream(&mut partition, seam, &records, &stamped);
@@ -373,11 +373,11 @@ impl<'s> Reading<'s> {
         let keys = batch.column(events::KEY).as_binary::<i32>().clone();
         let times = |column: usize| batch.column(column).as_primitive::<Int64Type>().values().clone();
         let (ts, visible) = (times(events::TS), times(events::VISIBLE));
-        let late = |row: usize| shared.scan.known.enter() == Enter::Visible && visible[row] > reach.upto;
+        let late = |row: usize| shared.scan.known.enter() == Enter::Visible && Tick::from_us(visible[row]) > reach.upto;
         let sifts = self.unsifted[at] == 0;
         let (mut looked, mut unasked) = (0, 0);
         let pick = |row: usize| {
-            if !reach.holds(ts[row]) || late(row) {
+            if !reach.holds(EventTime::from_us(ts[row])) || late(row) {
                 return None;
             }
             let hash = keys::hash(keys.value(row));

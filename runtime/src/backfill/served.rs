@@ -13,12 +13,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use headwater_clocks::{Offset, Span, Tick};
 use headwater_connectors::storage::make_dir;
 
 use crate::base::failure::Failure;
 use crate::base::id::{IdVec, ScanId};
-use crate::base::offset::Offset;
-use crate::base::time::{Span, Tick, Time};
 use crate::checkpoint::admissions::{self, Admission, Kept};
 use crate::checkpoint::contribution::StateFile;
 use crate::checkpoint::files::{failed, measure};
@@ -66,9 +65,9 @@ impl KeptAdmissions {
     }
 
     /// Reads those that matter to labels of a span of time, by the scans of a plan.
-    pub fn read(&self, job: &Job, plan: &Plan, (first, last): (i64, i64)) -> Result<Served, Failure> {
+    pub fn read(&self, job: &Job, plan: &Plan, (first, last): (Tick, Tick)) -> Result<Served, Failure> {
         let sources: BTreeSet<u64> = plan.scans.iter().map(admissions::source_hash).collect();
-        let matters = |a: &Admission| sources.contains(&a.source) && a.tick.us() > first && a.visible.us() <= last;
+        let matters = |a: &Admission| sources.contains(&a.source) && a.tick > first && a.visible <= last;
         let store = StateStore::open(job, 0, Arc::default())?;
         let mut all = read_all(&store, &self.files, &job.state.local, &matters);
         for _ in 1..ATTEMPTS {
@@ -94,8 +93,8 @@ impl KeptAdmissions {
     }
 
     /// Says what of a span of time cannot be told. `looks_back`: whether some rows keep what their events met before it.
-    pub fn warn_of_the_unknown(&self, (first, last): (i64, i64), looks_back: bool) {
-        let is_asked = |upto: &Tick| first <= upto.us() || looks_back && self.kept.unknown_upto.is_some();
+    pub fn warn_of_the_unknown(&self, (first, last): (Tick, Tick), looks_back: bool) {
+        let is_asked = |upto: &Tick| first <= *upto || looks_back && self.kept.unknown_upto.is_some();
         if let Some(upto) = self.unknown_upto().filter(is_asked) {
             let carried = match looks_back {
                 true => ", and so is what events met by then in the rows of other groups, which later rows keep",
@@ -105,7 +104,7 @@ impl KeptAdmissions {
                 "up to {upto} it is not known which records were admitted late: rows there are as known at arrival{carried}"
             );
         }
-        if last > self.t.us() {
+        if last > self.t {
             let t = self.t;
             tracing::warn!("the newest checkpoint is of {t}: rows after it are as known at arrival");
         }

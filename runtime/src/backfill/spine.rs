@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use headwater_clocks::Span;
 use headwater_connectors::table::Table;
 use headwater_operators::key_codec::KeyCodec;
 
@@ -19,7 +20,7 @@ use crate::job::nearest::expected;
 pub struct Spine {
     pub table: Table,
     pub known: Known,
-    pub tick: i64,
+    pub tick: Span,
     /// Its column of times.
     pub time: usize,
     /// Each distinct list of key columns.
@@ -59,7 +60,7 @@ impl Spine {
             of_groups.push((*group, at));
         }
         let schema = whole_schema(opened, groups, &own)?;
-        Ok(Spine { table, known: request.known, tick: opened.job.tick_us, time, keys, groups: of_groups, schema })
+        Ok(Spine { table, known: request.known, tick: opened.job.tick(), time, keys, groups: of_groups, schema })
     }
 
     /// Of what is written.

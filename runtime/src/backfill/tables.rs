@@ -6,14 +6,13 @@ use std::collections::{BTreeMap, HashMap};
 
 use arrow::array::{ArrayRef, new_empty_array};
 use arrow::buffer::BooleanBuffer;
+use headwater_clocks::{Eff, EventTime, Offset, Tick};
 use headwater_operators::key_codec::KeyCodec;
 use headwater_operators::past::{Past, Version};
 
 use super::served::Served;
 use crate::base::failure::Failure;
 use crate::base::id::{ScanId, SourceId};
-use crate::base::offset::Offset;
-use crate::base::time::Time;
 use crate::catalog::opened::Opened;
 use crate::ingest::dead_letters::Tally;
 use crate::ingest::stamp::Reason;
@@ -66,14 +65,14 @@ pub struct PastTable {
 
 /// The order of the log: another history lies before the stream, by effective time; then by offset. Of what is the same in all of it the
 /// greater row is last.
-type Place<'a> = (bool, i64, Option<i64>, &'a [u8]);
+type Place<'a> = (Option<Offset>, Eff, Option<EventTime>, &'a [u8]);
 
 impl PastTable {
     /// `admitted`: the tick at which a run took in what it had read too late.
     fn of(
         (opened, source): (&Opened, SourceId),
         messages: &[Message],
-        admitted: impl Fn((i32, Offset)) -> Option<crate::base::time::Tick>,
+        admitted: impl Fn((i32, Offset)) -> Option<Tick>,
         tally: &mut Tally,
     ) -> Result<PastTable, arrow::error::ArrowError> {
         let homes = homes(messages);
@@ -85,13 +84,13 @@ impl PastTable {
                 tally.refused(source, Reason::MovedKey.name());
                 continue;
             }
-            let eff = message.eff(row).unwrap_or(i64::MIN);
+            let eff = message.eff(row).unwrap_or(Eff::BEFORE_ALL);
             let place = match (partition, offset) {
-                (Some(_), Some(offset)) => (true, offset, None, values),
-                _ => (false, eff, message.ts(row), values),
+                (Some(_), Some(offset)) => (Some(offset), Eff::BEFORE_ALL, None, values),
+                _ => (None, eff, message.ts(row), values),
             };
-            let at = partition.and_then(|partition| i32::try_from(partition).ok()).zip(offset.map(Offset::at));
-            let known = at.and_then(&admitted).map_or(message.visible(row), |tick| tick.us().max(message.visible(row)));
+            let at = partition.and_then(|partition| i32::try_from(partition).ok()).zip(offset);
+            let known = at.and_then(&admitted).map_or(message.visible(row), |tick| tick.max(message.visible(row)));
             let number = (!message.removes(row)).then(|| {
                 rows.push((message, row));
                 u32::try_from(rows.len() - 1).expect("more than 2^32 versions of a table")
@@ -117,11 +116,11 @@ fn each(messages: &[Message]) -> impl Iterator<Item = (&Message, usize)> {
 }
 
 /// In which partition each key comes first: its own.
-fn homes(messages: &[Message]) -> HashMap<&[u8], (i64, i64)> {
-    let mut homes: HashMap<&[u8], (i64, i64)> = HashMap::new();
+fn homes(messages: &[Message]) -> HashMap<&[u8], (Eff, i64)> {
+    let mut homes: HashMap<&[u8], (Eff, i64)> = HashMap::new();
     for (message, row) in each(messages) {
         if let (Some(partition), Some(_)) = message.position(row) {
-            let first = (message.eff(row).unwrap_or(i64::MIN), partition);
+            let first = (message.eff(row).unwrap_or(Eff::BEFORE_ALL), partition);
             homes.entry(message.key(row)).and_modify(|known| *known = first.min(*known)).or_insert(first);
         }
     }

@@ -3,8 +3,9 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use headwater_connectors::threads::guarded;
+
 use crate::base::failure::Failure;
-use crate::base::threads::guarded;
 
 pub struct Workers<'a> {
     number: usize,
@@ -35,9 +36,8 @@ impl<'a> Workers<'a> {
         let first: Mutex<Option<Failure>> = Mutex::new(None);
         let one = |worker: usize| {
             let failure = match guarded(|| work(worker)) {
-                Ok(Ok(done)) => return Some(done),
-                Ok(Err(failure)) => failure,
-                Err(panic) => Failure::Running(panic),
+                Ok(done) => return Some(done),
+                Err(failure) => failure,
             };
             // Those that are stopped by it say only that.
             if !self.failed.swap(true, Ordering::Relaxed) {

@@ -1,6 +1,7 @@
 //! How a run or a command fails, and what it tells.
 
 use headwater_connectors::Error;
+use headwater_connectors::threads::ThreadError;
 
 use super::fault::Faults;
 
@@ -62,6 +63,12 @@ impl Failure {
                 Failure::Elsewhere { process, host, code, text: mask(&text) }
             }
         }
+    }
+}
+
+impl From<ThreadError> for Failure {
+    fn from(error: ThreadError) -> Failure {
+        Failure::Running(error.to_string())
     }
 }
 

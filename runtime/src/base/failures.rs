@@ -1,10 +1,11 @@
 //! How whoever works on a thread of its own tells why it could not go on: the first failure ends the run.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::thread::JoinHandle;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use headwater_connectors::threads::{Helper, guarded};
 
 use super::failure::Failure;
-use super::threads::guarded;
 
 /// Where failures are told. Every thread of a run has one.
 #[derive(Clone)]
@@ -34,15 +35,51 @@ impl Failures {
         &self,
         name: &str,
         work: impl FnOnce() -> Result<(), E> + Send + 'static,
-    ) -> Result<JoinHandle<()>, Failure> {
+    ) -> Result<Helper<(), Failure>, Failure> {
         let failures = self.clone();
-        let told = move || match guarded(work) {
-            Ok(Ok(())) => {}
-            Ok(Err(failure)) => failures.tell(failure.into()),
-            Err(panic) => failures.tell(Failure::Running(panic)),
+        let told = move || {
+            guarded(|| work().map_err(Into::into)).unwrap_or_else(|failure| failures.tell(failure));
+            Ok(())
         };
-        let spawned = std::thread::Builder::new().name(name.to_owned()).spawn(told);
-        spawned.map_err(|e| Failure::Running(format!("starting a thread: {e}")))
+        Ok(Helper::start(name, told)?)
+    }
+}
+
+/// What may fail before a run listens, and outlasts it: each run that listens is told.
+#[derive(Clone, Default)]
+pub struct Standing(Arc<Mutex<Outage>>);
+
+#[derive(Default)]
+struct Outage {
+    why: Option<String>,
+    listener: Option<Failures>,
+}
+
+impl Outage {
+    fn tell(&self) {
+        if let (Some(why), Some(listener)) = (&self.why, &self.listener) {
+            listener.tell(Failure::Running(why.clone()));
+        }
+    }
+}
+
+impl Standing {
+    /// It has failed.
+    pub fn tell(&self, failure: &Failure) {
+        let mut outage = self.outage();
+        outage.why = Some(failure.message());
+        outage.tell();
+    }
+
+    /// From now on this is told of it; at once, where it has failed already.
+    pub fn report_to(&self, failures: &Failures) {
+        let mut outage = self.outage();
+        outage.listener = Some(failures.clone());
+        outage.tell();
+    }
+
+    fn outage(&self) -> MutexGuard<'_, Outage> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -71,6 +108,21 @@ mod tests {
         assert_eq!(outcome.next().unwrap_err().message(), "away");
         assert!(outcome.next().is_ok());
         assert_eq!(outcome.next().unwrap_err().message(), "every thread of the run has ended without a word");
+    }
+
+    #[test]
+    fn what_failed_before_is_told_to_each() {
+        let standing = Standing::default();
+        standing.tell(&Failure::Running("away".to_owned()));
+        for _ in 0..2 {
+            let (failures, outcome) = Failures::new();
+            standing.report_to(&failures);
+            assert_eq!(outcome.next().unwrap_err().message(), "away");
+        }
+        let (later, (failures, outcome)) = (Standing::default(), Failures::new());
+        later.report_to(&failures);
+        later.tell(&Failure::Running("gone".to_owned()));
+        assert_eq!(outcome.next().unwrap_err().message(), "gone");
     }
 
     #[test]

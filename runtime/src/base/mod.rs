@@ -1,10 +1,7 @@
-//! What every other layer stands on: ids, offsets, clocks, failures and faults, threads, and what must not be seen.
+//! What every other layer stands on: ids, failures and faults, and what must not be seen.
 
 pub mod failure;
 pub mod failures;
 pub mod fault;
 pub mod id;
-pub mod offset;
 pub mod secrets;
-pub mod threads;
-pub mod time;

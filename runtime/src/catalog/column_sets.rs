@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use arrow::datatypes::DataType;
+use headwater_clocks::{EventTime, Span, Tick};
 use headwater_operators::group;
 
 use super::opened::Opened;
 use super::reach::Reach;
 use crate::base::failure::Failure;
 use crate::base::id::{ColumnSetId, GroupId, IdVec, ScanId, SourceId};
-use crate::base::time::{EventTime, Span, Tick, Time};
 use crate::job::Window;
 use crate::plan::Plan;
 use crate::plan::group::{PlannedColumnSet, PlannedGroup};
@@ -68,17 +68,21 @@ impl ColumnSets {
         group::Plan {
             window: match conf.window {
                 Window::Trailing => group::Window::Trailing,
-                Window::Tumbling { size_us: size } => group::Window::Hopping { size, every: size },
-                Window::Hopping { size_us: size, every_us: every } => group::Window::Hopping { size, every },
+                Window::Tumbling { size_us } => {
+                    group::Window::Hopping { size: Span::from_us(size_us), every: Span::from_us(size_us) }
+                }
+                Window::Hopping { size_us, every_us } => {
+                    group::Window::Hopping { size: Span::from_us(size_us), every: Span::from_us(every_us) }
+                }
                 Window::Calendar(calendar) => group::Window::Calendar(calendar),
-                Window::Session { gap_us: gap } => group::Window::Session { gap },
+                Window::Session { gap_us } => group::Window::Session { gap: Span::from_us(gap_us) },
             },
-            retain: conf.retain_us,
-            lateness: opened.lateness(group).us(),
+            retain: Span::from_us(conf.retain_us),
+            lateness: opened.lateness(group),
             columns: first.columns,
             places: first.places,
             inputs: first.inputs,
-            tick: opened.job.tick_us,
+            tick: opened.job.tick(),
             start: first.start,
             added: sets.collect(),
             corrected: opened.is_corrected(group),
@@ -126,7 +130,7 @@ impl ColumnSet {
                 columns: planned.columns.iter().map(|column| column.plan.clone()).collect(),
                 places: planned.columns.iter().map(|column| column.index).collect(),
                 inputs: inputs.iter().map(|(_, data_type)| data_type.clone()).collect(),
-                start: start.unwrap_or(Tick::AFTER_ALL).us(),
+                start: start.unwrap_or(Tick::AFTER_ALL),
             },
             inputs,
         })

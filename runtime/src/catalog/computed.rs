@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::{Field, Schema, SchemaRef};
+use headwater_clocks::{Arrival, Offset, Span, WallClock};
 use headwater_connectors::history::{History, Piece, Pinned};
 use headwater_connectors::stream::{Bounds, Reader, Start, Stream};
 use headwater_connectors::{Error, Records, Result, Wanted};
@@ -135,19 +136,19 @@ impl Stream for ComputedStream {
         self.stream.bounds()
     }
 
-    fn offsets_at(&self, from_us: i64) -> Result<Vec<Option<i64>>> {
-        self.stream.offsets_at(from_us)
+    fn offsets_at(&self, from: Arrival) -> Result<Vec<Option<Offset>>> {
+        self.stream.offsets_at(from)
     }
 
     fn stamped_by_broker(&self) -> Result<bool> {
         self.stream.stamped_by_broker()
     }
 
-    fn retention_us(&self) -> Result<Option<i64>> {
-        self.stream.retention_us()
+    fn retention(&self) -> Result<Option<Span>> {
+        self.stream.retention()
     }
 
-    fn first_offset(&self) -> i64 {
+    fn first_offset(&self) -> Offset {
         self.stream.first_offset()
     }
 
@@ -177,15 +178,15 @@ impl Reader for ComputedReader {
         records.map(|records| self.computed.complete(records, &self.wanted)).transpose()
     }
 
-    fn position(&self, partition: i32) -> i64 {
+    fn position(&self, partition: i32) -> Offset {
         self.reader.position(partition)
     }
 
-    fn end_confirmed(&mut self, partition: i32) -> Option<i64> {
+    fn end_confirmed(&mut self, partition: i32) -> Option<WallClock> {
         self.reader.end_confirmed(partition)
     }
 
-    fn end(&self, partition: i32) -> Option<i64> {
+    fn end(&self, partition: i32) -> Option<Offset> {
         self.reader.end(partition)
     }
 

@@ -153,7 +153,7 @@ impl Graph {
         let number = move |kind| match kind {
             Kind::Group(group) => Some(group),
             Kind::View(view) => Some(GroupId::at(groups + view.index())),
-            _ => None,
+            Kind::Source(_) | Kind::Sink(_) | Kind::DeadLetters => None,
         };
         let mut all: Vec<GroupId> = self.inputs(self.sinks[sink]).filter_map(number).collect();
         all.sort_unstable();

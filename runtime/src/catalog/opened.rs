@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, SchemaRef};
+use headwater_clocks::Span;
 use headwater_connectors::Wanted;
 use headwater_connectors::format::Pins;
 use headwater_connectors::history::History;
@@ -21,7 +22,6 @@ use super::input::Input;
 use super::links::OpenLinks;
 use super::view::View;
 use crate::base::id::{GroupId, IdVec, SourceId, ViewId};
-use crate::base::time::Span;
 use crate::job::{Job, LookIn, Lookup, Window};
 
 pub struct Opened {

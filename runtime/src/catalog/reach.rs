@@ -1,8 +1,8 @@
 //! Which events a group's windows can still hold: rows of the history by the seam, events of any kind by their lateness.
 
+use headwater_clocks::{Eff, EventTime, Span, Tick};
 use headwater_operators::group::Fixed;
 
-use crate::base::time::{Eff, EventTime, Span, Tick, Time};
 use crate::job::{Group, Window};
 
 /// Which rows of the history some window at `S` or later can hold.
@@ -19,15 +19,15 @@ pub enum Reach {
 
 impl Reach {
     /// `lengths`: of the columns of a trailing group that are asked for.
-    pub fn of(group: &Group, lengths: impl Iterator<Item = Option<i64>>) -> Reach {
+    pub fn of(group: &Group, lengths: impl Iterator<Item = Option<Span>>) -> Reach {
         if let Some(places) = group.window.fixed() {
             return Reach::Windows { places, retain: Span::from_us(group.retain_us) };
         }
         match group.window {
             Window::Session { .. } => Reach::Everything,
-            _ => {
-                let lengths: Option<Vec<i64>> = lengths.collect();
-                let longest = lengths.and_then(|all| all.into_iter().max()).map(Span::from_us);
+            Window::Trailing | Window::Tumbling { .. } | Window::Hopping { .. } | Window::Calendar(_) => {
+                let lengths: Option<Vec<Span>> = lengths.collect();
+                let longest = lengths.and_then(|all| all.into_iter().max());
                 longest.map_or(Reach::Everything, Reach::Back)
             }
         }
@@ -39,7 +39,7 @@ impl Reach {
         let back = |reach: Reach| match reach {
             Reach::Everything => None,
             Reach::Back(longest) => Some(longest),
-            Reach::Windows { places, retain } => Some(Span::from_us(places.longest()) + retain),
+            Reach::Windows { places, retain } => Some(places.longest() + retain),
         };
         let others: Option<Vec<Span>> = others.map(back).collect();
         match (self, others) {
@@ -67,9 +67,7 @@ impl Reach {
         match self {
             Reach::Everything => None,
             Reach::Back(longest) => Some(s.left(longest)),
-            Reach::Windows { places, retain } => {
-                Some(s.left(Span::from_us(places.longest())) - retain - Span::from_us(1))
-            }
+            Reach::Windows { places, retain } => Some(s.left(places.longest()) - retain - Span::from_us(1)),
         }
     }
 }
@@ -104,7 +102,7 @@ pub fn late(window: Window, lateness: Span, ts: EventTime, eff: Eff, horizon: Ef
 
 /// The end of the last window that holds an event; hopping windows may leave room between them.
 fn last_end(ts: EventTime, places: Fixed) -> Option<EventTime> {
-    let end = EventTime::from_us(places.end(places.newest(ts.us())));
+    let end = places.end(places.newest(ts));
     (ts < end).then_some(end)
 }
 
@@ -138,7 +136,7 @@ mod tests {
     #[test]
     fn what_no_window_holds_is_out_of_reach() {
         let [five, ten] = [5, 10].map(Span::from_us);
-        let hourly = Reach::Windows { places: Fixed::Even { size: 10, every: 10 }, retain: five };
+        let hourly = Reach::Windows { places: Fixed::Even { size: ten, every: ten }, retain: five };
         let holds = |reach: Reach, ts, s| reach.holds(EventTime::from_us(ts), Tick::from_us(s));
         assert_eq!([19, 20].map(|ts| holds(hourly, ts, 35)), [false, true], "[10, 20) is gone at 26, [20, 30) at 36");
         assert!(hourly.floor(Tick::from_us(35)).is_some_and(|floor| floor < EventTime::from_us(20)));

@@ -14,7 +14,7 @@ use super::explode;
 use super::group::Compiled;
 use super::lookup;
 use super::opened::{OpenTable, Source};
-use super::times::{Time, Times};
+use super::times::{TimeOf, Times};
 use crate::base::failure::Failure;
 use crate::base::fault::{At, Faults};
 use crate::base::id::{IdVec, SourceId};
@@ -164,9 +164,9 @@ pub fn project<'a>(
 ) -> Source {
     let mut names = Names::default();
     let mut computed = vec![];
-    let mut time = |names: &mut Names, time: Time, role: &str| match time {
-        Time::Column(name) => names.index_of(&name),
-        Time::Computed(expression) => {
+    let mut time = |names: &mut Names, time: TimeOf, role: &str| match time {
+        TimeOf::Column(name) => names.index_of(&name),
+        TimeOf::Computed(expression) => {
             let place = names.index_of(&computed::name_of(role));
             expression.columns().iter().for_each(|name| _ = names.index_of(name));
             computed.push((computed::name_of(role), expression));
@@ -209,7 +209,7 @@ pub fn project<'a>(
         SeamBy::Offset { partition, offset } if history.is_some() => {
             Some((names.index_of(&found(&partition.text)), names.index_of(&found(&offset.text))))
         }
-        _ => None,
+        SeamBy::Offset { .. } | SeamBy::Time | SeamBy::Id { .. } => None,
     };
     let wanted = |names: &[String], keys: &[usize]| {
         // It tells a stream that records without a value are asked for, and what its records are.

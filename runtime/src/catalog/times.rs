@@ -8,7 +8,7 @@ use crate::job::validate::types;
 use crate::job::{self, Named, columns};
 
 /// Where an event's time is taken from.
-pub enum Time {
+pub enum TimeOf {
     /// The column of this path.
     Column(String),
     Computed(Expression),
@@ -16,8 +16,8 @@ pub enum Time {
 
 pub struct Times {
     /// Every source of events has one.
-    pub event: Option<Time>,
-    pub arrival: Option<Time>,
+    pub event: Option<TimeOf>,
+    pub arrival: Option<TimeOf>,
 }
 
 /// `None`: there are faults. (A name that is no column is told by `check_names`.)
@@ -29,9 +29,9 @@ pub fn compile(source: &job::Source, schema: &SchemaRef, faults: &mut Faults) ->
     Some(Times { event: event?, arrival: arrival? })
 }
 
-fn time(named: &Named, source: &str, schema: &SchemaRef, faults: &mut Faults) -> Option<Time> {
+fn time(named: &Named, source: &str, schema: &SchemaRef, faults: &mut Faults) -> Option<TimeOf> {
     if !columns::is_sql(Some(schema), &named.text) {
-        return columns::find(schema, &named.text, source).ok().map(|found| Time::Column(found.name));
+        return columns::find(schema, &named.text, source).ok().map(|found| TimeOf::Column(found.name));
     }
     let expression = match Expression::compile(&named.text, schema) {
         Ok(expression) => expression,
@@ -46,5 +46,5 @@ fn time(named: &Named, source: &str, schema: &SchemaRef, faults: &mut Faults) ->
         faults.error(named.at, format!("a time must be a timestamp, and this SQL gives a {found}: {hint}"));
         return None;
     }
-    Some(Time::Computed(expression))
+    Some(TimeOf::Computed(expression))
 }

@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use arrow::array::types::{Int32Type, Int64Type, UInt64Type};
 use arrow::array::{ArrayRef, AsArray, Int32Array, Int64Array, RecordBatch, UInt64Array};
+use headwater_clocks::{EventTime, Offset, Span, Tick, Time};
 use headwater_connectors::storage::{make_dir, sync_dir};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
@@ -28,8 +29,6 @@ use super::row_log::RowLog;
 use super::store::StateStore;
 use crate::base::failure::Failure;
 use crate::base::id::{IdVec, ScanId};
-use crate::base::offset::Offset;
-use crate::base::time::{EventTime, Span, Tick, Time};
 use crate::plan::scan::Scan;
 
 /// So many settled ones are written at once.

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
+use headwater_clocks::EventTime;
 use headwater_connectors::sink::lines::SinkPosition;
 use headwater_operators::group::Piece;
 use serde::{Deserialize, Serialize};
 
 use crate::base::id::{ColumnSetId, GroupId, Id};
-use crate::base::time::EventTime;
 use crate::plan::position::Position;
 use crate::plan::progress::HistoryProgress;
 use crate::plan::side::Side;

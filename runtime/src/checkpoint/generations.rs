@@ -11,11 +11,11 @@
 //! counts         4..1  4..2  5..1  5..2, and not 4..3: a later generation began without it
 //! ```
 
+use headwater_clocks::WallClock;
 use headwater_connectors::storage::Storage;
 use serde::{Deserialize, Serialize};
 
 use crate::base::failure::Failure;
-use crate::base::time::WallClock;
 
 /// Checkpoints that a generation has numbers for: one a second for 30 years.
 const NUMBERS: u64 = 1_000_000_000;

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use headwater_clocks::Tick;
+
 use super::contribution::{Contribution, PositionAt, StateFile};
 use super::threads::Sending;
-use crate::base::time::Tick;
 use crate::plan::position::Position;
 use crate::plan::progress::HistoryProgress;
 

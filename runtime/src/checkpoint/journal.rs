@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
+use headwater_clocks::{Span, Tick};
 use headwater_operators::group::{Journal, Piece, State};
 use headwater_operators::ledger::SegmentError;
 
@@ -17,7 +18,6 @@ use super::state_file;
 use super::store::StateStore;
 use crate::base::failure::Failure;
 use crate::base::id::{ColumnSetId, GroupId, Id};
-use crate::base::time::{Span, Tick, Time};
 use crate::plan::side::Side;
 
 #[derive(Clone)]
@@ -76,7 +76,7 @@ impl GroupJournal {
         let chunks = Rc::new(state_file::Chunks::open(path).map_err(|e| failed("reading", path, e))?);
         let spans = chunks.spans().map_err(|e| failed("reading", path, e))?;
         for (at, (first, last)) in spans.into_iter().enumerate() {
-            state.freeze(of, files.frozen.len() as u64, first.us(), last.us());
+            state.freeze(of, files.frozen.len() as u64, first, last);
             files.frozen.push(Some((chunks.clone(), at)));
         }
         files.sets[of].carry(file);

@@ -11,18 +11,17 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use headwater_clocks::WallClock;
 use headwater_connectors::storage::{Storage, Version};
+use headwater_connectors::threads::{Helper, guarded};
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
 use super::generations::host;
 use crate::base::failure::Failure;
-use crate::base::failures::Failures;
-use crate::base::threads::guarded;
-use crate::base::time::WallClock;
+use crate::base::failures::{Failures, Standing};
 
 const NAME: &str = "lease.json";
 const RENEW_EVERY: Duration = Duration::from_secs(10);
@@ -50,24 +49,10 @@ impl Holder {
     }
 }
 
-/// Whether another start has taken over, and who is told so.
-#[derive(Default)]
-struct Loss {
-    why: Option<String>,
-    listener: Option<Failures>,
-}
-
-impl Loss {
-    fn tell(&self) {
-        if let (Some(why), Some(listener)) = (&self.why, &self.listener) {
-            listener.tell(Failure::Running(why.clone()));
-        }
-    }
-}
-
 /// Held until it is dropped.
 pub struct Lease {
-    loss: Arc<Mutex<Loss>>,
+    /// Another start has taken over.
+    lost: Standing,
     end: Option<Sender<()>>,
     done: Receiver<()>,
 }
@@ -86,29 +71,23 @@ impl Lease {
         };
         let version = take(storage, &holder, kept.read().as_deref(), stop)?;
         kept.write(&holder.token)?;
-        let loss: Arc<Mutex<Loss>> = Arc::default();
+        let lost = Standing::default();
         let (end, ended) = channel();
         let (is_done, done) = channel::<()>();
         let renewing = Renewing { storage: storage.clone(), holder, version };
-        let known = loss.clone();
+        let known = lost.clone();
         let renew = move || {
-            if let Err(why) = guarded(|| renewing.renew(&ended)).unwrap_or_else(Err) {
-                let mut loss = known.lock().unwrap_or_else(PoisonError::into_inner);
-                loss.why = Some(why);
-                loss.tell();
-            }
+            guarded(|| renewing.renew(&ended)).unwrap_or_else(|failure| known.tell(&failure));
             drop(is_done);
+            Ok::<(), Failure>(())
         };
-        let spawned = std::thread::Builder::new().name("lease".to_owned()).spawn(renew);
-        spawned.map_err(|e| Failure::Running(format!("starting a thread: {e}")))?;
-        Ok(Lease { loss, end: Some(end), done })
+        Helper::start("lease", renew)?;
+        Ok(Lease { lost, end: Some(end), done })
     }
 
     /// From now on this is told when another start has taken over; at once, where one has already.
     pub fn report_to(&self, failures: &Failures) {
-        let mut loss = self.loss.lock().unwrap_or_else(PoisonError::into_inner);
-        loss.listener = Some(failures.clone());
-        loss.tell();
+        self.lost.report_to(failures);
     }
 }
 
@@ -207,13 +186,13 @@ struct Renewing {
 
 impl Renewing {
     /// Until the run ends. An error: another one has taken over.
-    fn renew(mut self, ended: &Receiver<()>) -> Result<(), String> {
+    fn renew(mut self, ended: &Receiver<()>) -> Result<(), Failure> {
         let mut every = RENEW_EVERY;
         while ended.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
             self.holder.renewed += 1;
             every = match self.say() {
                 Ok(()) => RENEW_EVERY,
-                Err(Say::Lost(why)) => return Err(why),
+                Err(Say::Lost(why)) => return Err(Failure::Running(why)),
                 Err(Say::Silent(why)) => {
                     tracing::warn!("cannot say that this run lives, and tries again: {why}");
                     LOOK_EVERY

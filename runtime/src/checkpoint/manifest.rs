@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use headwater_clocks::{Eff, Tick, WallClock};
 use headwater_connectors::sink::lines::SinkPosition;
 use headwater_connectors::storage::Storage;
 use serde::{Deserialize, Serialize, Serializer};
@@ -16,7 +17,6 @@ use super::stats::CheckpointInfo;
 use super::store::{CHECKPOINTS, StateStore, object_name};
 use crate::base::failure::Failure;
 use crate::base::id::{IdVec, ScanId};
-use crate::base::time::{Eff, Tick, WallClock};
 use crate::plan::Plan;
 use crate::plan::mode::Mode;
 use crate::plan::position::Position;

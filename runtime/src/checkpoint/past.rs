@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder, Int64Array, RecordBatch};
 use arrow::datatypes::Int64Type;
+use headwater_clocks::{Tick, Time};
 use headwater_operators::collection::Values;
 use headwater_operators::saved::{Damaged, get, put};
 use headwater_operators::value::Datum;
@@ -13,26 +14,26 @@ use headwater_operators::value::Datum;
 pub struct PastRow<'a> {
     pub key: &'a [u8],
     pub place: i64,
-    pub from: i64,
+    pub from: Tick,
     pub row: Option<Values>,
 }
 
 /// Rows as they were. `about`: a tick and a text that go before them.
 pub fn batch<'a>(
-    about: Option<(i64, &str)>,
-    rows: impl Iterator<Item = (&'a [u8], i64, i64, Option<&'a Values>)>,
+    about: Option<(Tick, &str)>,
+    rows: impl Iterator<Item = (&'a [u8], i64, Tick, Option<&'a Values>)>,
 ) -> RecordBatch {
     let (mut keys, mut from, mut all, mut places) = (BinaryBuilder::new(), vec![], BinaryBuilder::new(), vec![]);
     if let Some((tick, text)) = about {
         keys.append_null();
         all.append_value(text);
-        (from, places) = (vec![tick], vec![0]);
+        (from, places) = (vec![tick.us()], vec![0]);
     }
     let mut bytes = vec![];
     for (key, place, since, row) in rows {
         keys.append_value(key);
         places.push(place);
-        from.push(since);
+        from.push(since.us());
         bytes.clear();
         row.iter().for_each(|values| put(&mut bytes, &values[..]));
         all.append_option(row.map(|_| &bytes));
@@ -47,12 +48,12 @@ pub fn batch<'a>(
 }
 
 /// What was said before the rows.
-pub fn about(batch: &RecordBatch) -> Result<Option<(i64, String)>, Damaged> {
+pub fn about(batch: &RecordBatch) -> Result<Option<(Tick, String)>, Damaged> {
     let columns = Columns::of(batch)?;
     if batch.num_rows() == 0 || columns.keys.is_valid(0) {
         return Ok(None);
     }
-    Ok(Some((columns.from.value(0), String::from_utf8_lossy(columns.rows.value(0)).into_owned())))
+    Ok(Some((Tick::from_us(columns.from.value(0)), String::from_utf8_lossy(columns.rows.value(0)).into_owned())))
 }
 
 /// The rows of keys that `owns` accepts, so that they can be pushed one after the other.
@@ -63,7 +64,7 @@ pub fn rows(batch: &RecordBatch, owns: impl Fn(&[u8]) -> bool) -> Result<Vec<Pas
         let mut bytes = rows.value(at);
         let row = rows.is_valid(at).then(|| get::<Vec<Datum>>(&mut bytes)).transpose()?.map(Into::into);
         let place = places.map_or(0, |places| places.value(at));
-        all.push(PastRow { key: keys.value(at), place, from: from.value(at), row });
+        all.push(PastRow { key: keys.value(at), place, from: Tick::from_us(from.value(at)), row });
     }
     // Each key has them in their order.
     all.sort_by_key(|row| row.from);

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use headwater_clocks::{Eff, Tick, WallClock};
 use headwater_connectors::sink::lines::{LinesConfig, SinkPosition};
 use serde::{Deserialize, Serialize};
 
 use super::manifest::{FORMAT, Manifest};
 use super::names::SHADOW_DEAD_LETTERS;
 use crate::base::id::{IdVec, ScanId};
-use crate::base::time::{Eff, Tick, WallClock};
 use crate::job::Job;
 use crate::plan::Plan;
 use crate::plan::mode::Mode;

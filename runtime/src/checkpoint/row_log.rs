@@ -15,19 +15,19 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
 
 use arrow::array::types::Int64Type;
 use arrow::array::{AsArray, BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
+use headwater_clocks::{EventTime, Span, Tick};
 use headwater_connectors::storage::make_dir;
+use headwater_connectors::threads::Helper;
 
 use super::contribution::StateFile;
 use super::files::failed;
 use super::state_file;
 use super::store::StateStore;
 use crate::base::failure::Failure;
-use crate::base::time::{EventTime, Span, Tick};
 
 /// Files of a tier that are merged into one of the next.
 pub const MERGED_AT_ONCE: usize = 8;
@@ -64,7 +64,7 @@ struct Written {
 struct Merge {
     inputs: Vec<StateFile>,
     stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<Result<Option<Written>, Failure>>>,
+    thread: Option<Helper<Option<Written>, Failure>>,
 }
 
 impl RowLog {
@@ -177,20 +177,15 @@ impl Merge {
         let stop: Arc<AtomicBool> = Arc::default();
         let (files, stopped) = (inputs.clone(), stop.clone());
         let work = move || merge(&store, &files, path, left, &stopped);
-        let thread = std::thread::Builder::new().name("state-merge".to_owned()).spawn(work);
-        let thread = thread.map_err(|e| Failure::Running(format!("starting a thread: {e}")))?;
-        Ok(Merge { inputs, stop, thread: Some(thread) })
+        Ok(Merge { inputs, stop, thread: Some(Helper::start("state-merge", work)?) })
     }
 
     fn is_finished(&self) -> bool {
-        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+        self.thread.as_ref().is_none_or(Helper::is_finished)
     }
 
     fn join(mut self) -> Result<Option<Written>, Failure> {
-        let Some(thread) = self.thread.take() else { return Ok(None) };
-        thread
-            .join()
-            .unwrap_or_else(|_| Err(Failure::Running("merging files of a state panicked, see above".to_owned())))
+        self.thread.take().map_or(Ok(None), Helper::join)
     }
 }
 
@@ -246,9 +241,9 @@ mod tests {
 
     use super::*;
     use crate::base::id::{ColumnSetId, GroupId, Id};
-    use crate::base::time::Time;
     use crate::ingest::testing;
     use crate::plan::side::Side;
+    use headwater_clocks::Time;
 
     const SOURCE: &str = "event_time = \"ts\"\ntime_unit = \"us\"\nschema = { ts = \"int64\", card = \"string\" }\n\
                           stream = { type = \"jsonl\", path = \"*.jsonl\" }";

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use arrow::array::RecordBatch;
+use headwater_clocks::Tick;
 use headwater_connectors::storage::{make_dir, sync_dir};
 use headwater_operators::group::{NamedValues, Piece, State};
 use headwater_operators::ledger::SegmentError;
@@ -16,7 +17,6 @@ use super::state_file;
 use super::store::StateStore;
 use crate::base::failure::Failure;
 use crate::base::id::{ColumnSetId, GroupId, Id};
-use crate::base::time::{Tick, Time};
 use crate::plan::side::Side;
 
 /// Writes the column sets of a group that one worker has, where every tick up to `t` is finished.
@@ -44,7 +44,7 @@ pub fn write(
         };
         writer.write(batch).map_err(|e| failed(&e))
     };
-    state.save(t.just_after().us(), &mut each).map_err(|e| Failure::Running(e.to_string()))?;
+    state.save(t.just_after(), &mut each).map_err(|e| Failure::Running(e.to_string()))?;
     let mut files = vec![];
     for ((piece, set), (name, writer)) in writers {
         let (bytes, xxh3) = writer.finish().map_err(|e| failed("writing to", &dir, e))?;

@@ -8,6 +8,7 @@ use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
+use headwater_clocks::EventTime;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use parquet::errors::{ParquetError, Result};
@@ -17,7 +18,6 @@ use parquet::file::statistics::Statistics;
 use parquet::schema::types::ColumnPath;
 
 use super::files::Hashing;
-use crate::base::time::EventTime;
 
 /// Rows that are held in memory until they are written, or read at once; and bytes, since units may be large.
 const ROWS_AT_ONCE: usize = 64 << 10;

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::base::time::{Span, Tick, WallClock};
+use headwater_clocks::{Span, Tick, WallClock};
 
 /// The newest checkpoint that is whole: what another start would go on from.
 #[derive(Clone, Debug, PartialEq, Eq)]

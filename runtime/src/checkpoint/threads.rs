@@ -4,8 +4,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+
+use headwater_connectors::threads::Helper;
 
 use super::contribution::StateFile;
 use super::generations::Starts;
@@ -51,7 +52,7 @@ pub struct Committing {
     store: Arc<StateStore>,
     to: Option<Sender<Manifest>>,
     waiting: Arc<AtomicUsize>,
-    thread: Option<JoinHandle<()>>,
+    thread: Option<Helper<(), Failure>>,
 }
 
 impl Committing {

@@ -4,10 +4,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use headwater_clocks::{Time, WallClock};
 
 use crate::backfill::memory;
 use crate::backfill::request::Known;
-use crate::base::time::{Time, WallClock};
 use crate::cluster::options::Options;
 use crate::job::{duration, instant};
 

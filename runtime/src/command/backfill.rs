@@ -1,21 +1,20 @@
 //! `headwater backfill JOB`: training rows.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use headwater_connectors::table::{Source, Target};
 use indicatif::{HumanCount, HumanDuration, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::args::BackfillArgs;
+use super::showing::Showing;
 use super::{log, signals};
 use crate::backfill::request::Request;
 use crate::backfill::watch::{Phase, Progress, Watch};
 use crate::backfill::{backfill as work_out, memory};
 use crate::base::failure::Failure;
 
-const DRAW_EVERY: Duration = Duration::from_millis(100);
 const LOG_EVERY: Duration = Duration::from_secs(10);
 
 pub fn backfill(args: &BackfillArgs) -> Result<(), Failure> {
@@ -25,9 +24,9 @@ pub fn backfill(args: &BackfillArgs) -> Result<(), Failure> {
     signals::stop_on_signal(stop.clone(), "nothing is written")?;
     let began = Instant::now();
     let watch = Arc::new(Watch::new());
-    let teller = Teller::start(watch.clone());
+    let showing = show_progress(watch.clone())?;
     let done = work_out(job, &request, &watch, &stop);
-    drop(teller);
+    drop(showing);
     tracing::info!("done: {}", done?.summary(&args.out, began.elapsed()));
     Ok(())
 }
@@ -46,51 +45,22 @@ fn request(args: &BackfillArgs) -> Request {
     }
 }
 
-/// Tells how far it is as long as it lives: a bar on a terminal, log lines elsewhere.
-pub(super) struct Teller {
-    stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Teller {
-    pub(super) fn start(watch: Arc<Watch>) -> Teller {
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = stop.clone();
-        let work = move || {
-            let bar = log::draws().then(bar);
-            let mut logged = Instant::now();
-            while !stopped.load(Ordering::Relaxed) {
-                let progress = watch.look();
-                match &bar {
-                    Some(bar) => draw(bar, progress),
-                    None if logged.elapsed() >= LOG_EVERY => {
-                        logged = Instant::now();
-                        tracing::info!("{}", line(progress));
-                    }
-                    None => {}
-                }
-                std::thread::park_timeout(DRAW_EVERY);
-            }
-            if let Some(bar) = bar {
-                bar.finish_and_clear();
-                log::write_above(None);
-            }
-        };
-        // Without the thread nobody is told how far it is, and it goes on all the same.
-        let thread = std::thread::Builder::new().name("progress".to_owned()).spawn(work).ok();
-        Teller { stop, thread }
-    }
-}
-
-impl Drop for Teller {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            thread.thread().unpark();
-            // A panic has been told by its hook.
-            let _ = thread.join();
+/// Shows how far it is as long as that is held: a bar on a terminal, log lines elsewhere.
+pub(super) fn show_progress(watch: Arc<Watch>) -> Result<Showing, Failure> {
+    let bar = log::draws().then(bar);
+    let mut logged = Instant::now();
+    Showing::start(move |last| match &bar {
+        Some(bar) if last => {
+            bar.finish_and_clear();
+            log::write_above(None);
         }
-    }
+        Some(bar) => draw(bar, watch.look()),
+        None if !last && logged.elapsed() >= LOG_EVERY => {
+            logged = Instant::now();
+            tracing::info!("{}", line(watch.look()));
+        }
+        None => {}
+    })
 }
 
 fn bar() -> ProgressBar {

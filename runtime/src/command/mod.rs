@@ -12,6 +12,7 @@ mod output;
 mod panics;
 mod progress;
 mod run;
+mod showing;
 mod signals;
 mod status;
 mod verify;

@@ -1,56 +1,26 @@
 //! How far a run is, for the people who started it: a bar and then a live line on a terminal, log lines elsewhere.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use headwater_clocks::{Time, WallClock};
 use indicatif::{
     HumanCount, HumanDuration, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle,
 };
 
 use super::log;
-use crate::base::time::{Time, WallClock};
+use super::showing::Showing;
+use crate::base::failure::Failure;
 use crate::observe::report::lag;
 use crate::observe::status::ProcessStatus;
 use crate::observe::view::RunView;
 use crate::plan::mode::Mode;
 
-const DRAW_EVERY: Duration = Duration::from_millis(100);
 const LOG_EVERY: Duration = Duration::from_secs(10);
 
-/// Tells as long as it lives.
-pub struct Progress {
-    stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Progress {
-    pub fn start(view: RunView) -> std::io::Result<Progress> {
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = stop.clone();
-        let work = move || {
-            let mut teller = Teller::new(view);
-            while !stopped.load(Ordering::Relaxed) {
-                teller.look();
-                std::thread::park_timeout(DRAW_EVERY);
-            }
-            teller.end();
-        };
-        let thread = std::thread::Builder::new().name("progress".to_owned()).spawn(work)?;
-        Ok(Progress { stop, thread: Some(thread) })
-    }
-}
-
-impl Drop for Progress {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            thread.thread().unpark();
-            // A panic has been told by its hook.
-            let _ = thread.join();
-        }
-    }
+/// Shows a run as long as it is held.
+pub fn show(view: RunView) -> Result<Showing, Failure> {
+    let mut teller = Teller::new(view);
+    Showing::start(move |last| if last { teller.end() } else { teller.look() })
 }
 
 struct Teller {

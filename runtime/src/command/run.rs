@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use super::args::RunArgs;
-use super::progress::{self, Progress};
+use super::progress;
+use super::showing::Showing;
 use super::{log, panics, signals};
 use crate::base::failure::Failure;
 use crate::cluster::hosts;
@@ -19,15 +20,14 @@ pub fn run(args: &RunArgs) -> Result<(), Failure> {
     signals::stop_on_signal(stop.clone(), "writing what has been read")?;
     let mut board = None;
     let first = args.process == 0;
-    let status = run::run(job, &options, stop, |view, before: Option<(Option<Serving>, Option<Progress>)>| {
+    let status = run::run(job, &options, stop, |view, before: Option<(Option<Serving>, Option<Showing>)>| {
         board = Some(view.board.clone());
-        let failed = |e| Failure::Running(format!("starting a thread: {e}"));
         // The whole job is process 0's to tell.
         let serving = match before.and_then(|(serving, _)| serving) {
             Some(serving) => Some(serving.follow(view.clone())),
             None => first.then(|| serve::start(view.clone())).transpose()?,
         };
-        let progress = first.then(|| Progress::start(view).map_err(failed)).transpose()?;
+        let progress = first.then(|| progress::show(view)).transpose()?;
         Ok((serving, progress))
     })?;
     // A process alone knows itself to the last event; what others said may be a moment old.

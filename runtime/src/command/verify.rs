@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 use indicatif::HumanCount;
 
 use super::args::VerifyArgs;
-use super::backfill::Teller;
+use super::backfill::show_progress;
 use super::output::print;
 use super::{log, signals};
 use crate::backfill::memory;
@@ -30,9 +30,9 @@ pub fn verify(args: &VerifyArgs) -> Result<(), Failure> {
     let stop = Arc::new(AtomicBool::new(false));
     signals::stop_on_signal(stop.clone(), "nothing is told")?;
     let watch = Arc::new(Watch::new());
-    let teller = Teller::start(watch.clone());
+    let showing = show_progress(watch.clone())?;
     let report = work_out(job, &request, &watch, &stop);
-    drop(teller);
+    drop(showing);
     let report = report?;
     if args.json {
         let text = serde_json::to_string(&report).map_err(|e| Failure::Running(format!("writing the report: {e}")))?;

@@ -3,9 +3,9 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
+use headwater_clocks::{Span, Tick};
 use timely::dataflow::operators::probe::Handle as ProbeHandle;
 
-use crate::base::time::{Span, Tick};
 use crate::plan::side::Side;
 
 /// A shadow that is no further behind is joined: rows stand still until it has caught up.
@@ -23,7 +23,7 @@ pub struct CatchUpBarrier {
     /// `T` of both, and up to where the shadow is finished.
     live: Cell<Option<Tick>>,
     shadow: Cell<Option<Tick>>,
-    finished: RefCell<Option<ProbeHandle<i64>>>,
+    finished: RefCell<Option<ProbeHandle<Tick>>>,
     is_met: Cell<bool>,
 }
 
@@ -34,7 +34,7 @@ impl CatchUpBarrier {
     }
 
     /// `finished`: up to where the shadow is finished.
-    pub fn watch(&self, finished: ProbeHandle<i64>) {
+    pub fn watch(&self, finished: ProbeHandle<Tick>) {
         *self.finished.borrow_mut() = Some(finished);
     }
 

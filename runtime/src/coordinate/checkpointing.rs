@@ -9,8 +9,9 @@
 
 use std::time::{Duration, Instant};
 
+use headwater_clocks::Tick;
+
 use super::messages::{Announcement, Report};
-use crate::base::time::Tick;
 use crate::checkpoint::contribution::Contribution;
 
 /// A checkpoint takes no more than this share of the time.
@@ -131,7 +132,7 @@ mod tests {
     use std::rc::Rc;
 
     use super::*;
-    use crate::base::time::Time;
+    use headwater_clocks::Time;
 
     /// What is asked of it, as words.
     #[derive(Clone, Default)]

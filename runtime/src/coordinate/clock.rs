@@ -3,9 +3,10 @@
 //! `T` reaches `t` when no partition can still bring a record with `eff <= t`. A partition whose end is not confirmed and
 //! that brings nothing for `stall_limit` is left out until it answers.
 
+use headwater_clocks::{Eff, Span, Tick};
+
 use super::messages::{Announcement, PartitionReport, Report};
 use crate::base::id::{IdVec, ScanId};
-use crate::base::time::{Eff, Span, Tick};
 
 /// How far an event of a partition that nobody has seen yet may lie before the look that did not show it.
 const UNSEEN_MARGIN: Span = Span::from_us(10_000_000);

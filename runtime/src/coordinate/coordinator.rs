@@ -3,11 +3,12 @@
 //! It knows how far the job's own time is (`clock`), asks for checkpoints (`checkpointing`), and has all stores written anew where one
 //! lost writes. Where a run has two sides, each has a coordinator, and they meet (`barrier`).
 
+use headwater_clocks::Tick;
+
 use super::barrier::OfSide;
 use super::checkpointing::Checkpointing;
 use super::clock::{Bounds, Clock};
 use super::messages::{Announcement, Report};
-use crate::base::time::Tick;
 use crate::checkpoint::contribution::Contribution;
 
 pub struct Coordinator {

@@ -14,12 +14,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use headwater_clocks::{Eff, Tick, WallClock};
 use headwater_connectors::sink::lines::SinkPosition;
 
 use super::checkpointing::Saver;
 use super::messages::Announcement;
 use crate::base::id::{GroupId, IdVec, ScanId};
-use crate::base::time::{Eff, Tick, WallClock};
 use crate::checkpoint::admissions::Kept;
 use crate::checkpoint::contribution::{Contribution, PositionAt, StateFile};
 use crate::checkpoint::in_progress::CheckpointInProgress;
@@ -279,12 +279,12 @@ mod tests {
     use super::*;
     use crate::base::failures::Failures;
     use crate::base::id::{ColumnSetId, Id};
-    use crate::base::time::Time;
     use crate::checkpoint::files;
     use crate::checkpoint::generations::{Starts, numbers_of};
     use crate::checkpoint::manifest::look;
     use crate::ingest::testing::open;
     use crate::start::fresh::plan;
+    use headwater_clocks::Time;
 
     const SOURCE: &str = "event_time = \"ts\"\ntime_unit = \"us\"\nschema = { ts = \"int64\", card = \"string\" }\n\
                           stream = { type = \"jsonl\", path = \"*.jsonl\" }";

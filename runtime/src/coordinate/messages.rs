@@ -1,9 +1,9 @@
 //! What workers and the coordinator tell each other.
 
+use headwater_clocks::{Eff, Tick, WallClock};
 use serde::{Deserialize, Serialize};
 
 use crate::base::id::{IdVec, ScanId};
-use crate::base::time::{Eff, Tick, WallClock};
 use crate::checkpoint::contribution::Contribution;
 use crate::observe::status::ProcessStatus;
 

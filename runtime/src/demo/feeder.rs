@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use headwater_connectors::clock::wall_clock_us;
+use headwater_clocks::{Time, WallClock};
+use headwater_connectors::threads::Helper;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
@@ -29,7 +29,7 @@ impl Crowd {
         while self.apart.contains(&card) {
             card = rng.random_range(0..self.cards);
         }
-        let now = wall_clock_us();
+        let now = WallClock::now().us();
         let made = Payment::random(rng, card, now, i64::MAX);
         Payment { ts_us: now - (made.ingested_us - made.ts_us), ingested_us: now, ..made }
     }
@@ -37,12 +37,12 @@ impl Crowd {
 
 pub struct Feeder {
     stop: Arc<AtomicBool>,
-    thread: JoinHandle<Result<(), Failure>>,
+    thread: Helper<(), Failure>,
 }
 
 impl Feeder {
     /// `rate`: payments a second.
-    pub fn start(topic: Arc<Topic>, crowd: Crowd, rate: u64) -> Feeder {
+    pub fn start(topic: Arc<Topic>, crowd: Crowd, rate: u64) -> Result<Feeder, Failure> {
         let stop = Arc::new(AtomicBool::new(false));
         let asked = stop.clone();
         let work = move || {
@@ -57,7 +57,7 @@ impl Feeder {
             }
             Ok(())
         };
-        Feeder { stop, thread: std::thread::spawn(work) }
+        Ok(Feeder { stop, thread: Helper::start("feeder", work)? })
     }
 
     /// By itself it ends only where it cannot go on.
@@ -67,6 +67,6 @@ impl Feeder {
 
     pub fn stop(self) -> Result<(), Failure> {
         self.stop.store(true, Ordering::Relaxed);
-        self.thread.join().unwrap_or_else(|_| Err(Failure::Running("the feeder panicked, see above".to_owned())))
+        self.thread.join()
     }
 }

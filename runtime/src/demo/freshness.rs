@@ -5,11 +5,11 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use headwater_connectors::clock::wall_clock_us;
+use headwater_clocks::{Time, WallClock};
 use headwater_connectors::sink::Lookup;
+use headwater_connectors::threads::Helper;
 
 use super::payments::{PARTITIONS, Payment};
 use super::rows::{GROUP_AT, row};
@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 pub struct Prober {
     stop: Arc<AtomicBool>,
-    thread: JoinHandle<Result<Vec<Duration>, Failure>>,
+    thread: Helper<Vec<Duration>, Failure>,
 }
 
 struct Card {
@@ -36,7 +36,7 @@ struct Card {
 
 impl Card {
     fn pay(&mut self, topic: &Topic) -> Result<(), Failure> {
-        let now = wall_clock_us();
+        let now = WallClock::now().us();
         self.under_way.push_back(Instant::now());
         topic.send(&probe(self.number, now))
     }
@@ -56,7 +56,7 @@ impl Card {
 
 impl Prober {
     /// `first`: the first of its cards.
-    pub fn start(topic: Arc<Topic>, mut store: Box<dyn Lookup>, first: u32) -> Prober {
+    pub fn start(topic: Arc<Topic>, mut store: Box<dyn Lookup>, first: u32) -> Result<Prober, Failure> {
         let stop = Arc::new(AtomicBool::new(false));
         let asked = stop.clone();
         let work = move || {
@@ -79,16 +79,13 @@ impl Prober {
                 std::thread::sleep(LOOK);
             }
         };
-        Prober { stop, thread: std::thread::spawn(work) }
+        Ok(Prober { stop, thread: Helper::start("prober", work)? })
     }
 
     /// Every measurement, ascending.
     pub fn stop(self) -> Result<Vec<Duration>, Failure> {
         self.stop.store(true, Ordering::Relaxed);
-        let mut took = self
-            .thread
-            .join()
-            .unwrap_or_else(|_| Err(Failure::Running("the prober panicked, see above".to_owned())))?;
+        let mut took = self.thread.join()?;
         took.sort_unstable();
         Ok(took)
     }
@@ -109,15 +106,15 @@ pub fn settle(topic: &Topic, store: &mut dyn Lookup, first: u32) -> Result<(), F
     };
     let cards = first..first + PARTITIONS as u32;
     for card in cards.clone() {
-        topic.send(&probe(card, wall_clock_us()))?;
+        topic.send(&probe(card, WallClock::now().us()))?;
     }
     for card in cards {
         while row(store, card)?.tx_all == 0 {
             wait()?;
         }
         // A row may be there before others of its tick.
-        let tick = row(store, card)?.changed_at_us;
-        while store.as_of(GROUP_AT)?.is_none_or(|as_of| as_of < tick) {
+        let tick = row(store, card)?.changed_at;
+        while store.as_of(GROUP_AT)?.is_none_or(|as_of| Some(as_of) < tick) {
             wait()?;
         }
     }

@@ -7,6 +7,7 @@
 //! ```
 
 use std::fs::File;
+use std::panic::resume_unwind;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -15,6 +16,7 @@ use arrow::array::{
     ArrayRef, Decimal128Array, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
 };
 use arrow::error::ArrowError;
+use headwater_connectors::threads::guarded;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
@@ -69,12 +71,13 @@ impl History {
         };
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let all: Vec<_> = std::thread::scope(|scope| {
-            let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-            threads.into_iter().map(|thread| thread.join()).collect()
+            let threads: Vec<_> =
+                (0..threads).map(|_| scope.spawn(|| guarded(|| work().map_err(|e| failed(&e))))).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
         });
         let mut sum = Written { approved: 0, in_topic: vec![] };
         for one in all {
-            let one = one.map_err(|_| failed(&"a thread panicked, see above"))?.map_err(|e| failed(&e))?;
+            let one: Written = one?;
             sum.approved += one.approved;
             sum.in_topic.extend(one.in_topic);
         }

@@ -8,7 +8,7 @@
 
 use std::time::{Duration, Instant};
 
-use headwater_connectors::clock::wall_clock_us;
+use headwater_clocks::{Tick, Time, WallClock};
 
 use super::freshness::probe;
 use super::payments::{Payment, card_name, euros};
@@ -116,7 +116,7 @@ impl<'a> Live<'a> {
     }
 
     fn act(&mut self, act: &Act) -> Result<(), Failure> {
-        let now = wall_clock_us();
+        let now = WallClock::now().us();
         let payment = Payment { cents: act.cents, ts_us: now - act.age_us, ..probe(act.card, now) };
         match act.card {
             STOLEN if self.burst == Told::Nothing => {
@@ -138,8 +138,8 @@ impl<'a> Live<'a> {
         for (row_of, (card, _)) in self.rows.iter_mut().zip(CAST) {
             *row_of = row(self.running.rows.as_mut(), card)?;
         }
-        let as_of = self.running.rows.as_of(GROUP_AT)?.unwrap_or_default();
-        self.stale.push(Duration::from_micros((wall_clock_us() - as_of).max(0) as u64));
+        let as_of = self.running.rows.as_of(GROUP_AT)?.unwrap_or(Tick::from_us(0));
+        self.stale.push(Duration::from_micros(WallClock::now().past(as_of).us().max(0) as u64));
         Ok(())
     }
 

@@ -24,13 +24,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use headwater_connectors::clock::wall_clock_us;
+use headwater_clocks::{Offset, Span, Tick, Time, WallClock};
+use headwater_connectors::threads::guarded;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use crate::base::failure::Failure;
 use crate::base::id::{Id, SourceId};
-use crate::base::offset::Offset;
 use crate::job::Job;
 use feeder::{Crowd, Feeder};
 use freshness::{Prober, percentile, settle};
@@ -89,7 +89,7 @@ fn feed(options: &Options, brokers: &str) -> Result<(), Failure> {
     let topic = Arc::new(Topic::open(brokers, job::TOPIC)?);
     job::write(&options.dir, brokers)?;
     write_history(options, &topic, &screen)?;
-    let feeder = Feeder::start(topic.clone(), Crowd { cards: options.cards, apart: vec![] }, options.rate);
+    let feeder = Feeder::start(topic.clone(), Crowd { cards: options.cards, apart: vec![] }, options.rate)?;
     screen.say(&format!("  live       {} payments a second into topic {} until Ctrl-C", options.rate, job::TOPIC));
     while !feeder.has_ended() {
         std::thread::sleep(FRAME);
@@ -108,7 +108,7 @@ fn story(options: &Options) -> Result<(), Failure> {
     let (already, already_approved) = topic.sent();
 
     let crowd = Crowd { cards: options.cards, apart: vec![live::STOLEN, live::LATE, live::ORDINARY] };
-    let feeder = Feeder::start(topic.clone(), crowd.clone(), options.rate);
+    let feeder = Feeder::start(topic.clone(), crowd.clone(), options.rate)?;
     screen.say(&format!("  topic      librdkafka's mock cluster, {PARTITIONS} partitions; live payments arrive"));
     let began = Instant::now();
     let mut running = Running::start(Job::from_file(options.dir.join(job::FILE)).map_err(Failure::Job)?)?;
@@ -116,7 +116,7 @@ fn story(options: &Options) -> Result<(), Failure> {
     let Some(bootstrap) = bootstrap(&mut running, began, &screen)? else { return Err(running.failure()) };
 
     tell_live(options, &screen);
-    let prober = Prober::start(topic.clone(), running.store.lookup(), options.cards);
+    let prober = Prober::start(topic.clone(), running.store.lookup(), options.cards)?;
     let stale = Live::play(&mut running, &topic, &mut screen)?;
     if running.has_ended() {
         return Err(running.failure());
@@ -141,19 +141,19 @@ fn write_history(options: &Options, topic: &Topic, screen: &Screen) -> Result<u6
     let history = History {
         events: options.events,
         cards: options.cards,
-        ended_us: wall_clock_us(),
+        ended_us: WallClock::now().us(),
         overlap: OVERLAP.min(options.events / (2 * DAYS as u64)) as usize,
         free: topic.ends()?,
     };
     let (dir, rows) = (options.dir.join(job::HISTORY), AtomicU64::new(0));
     let mut bar = screen.bar("writing", options.events);
     let written = std::thread::scope(|scope| {
-        let writing = scope.spawn(|| history.write(&dir, &rows));
+        let writing = scope.spawn(|| guarded(|| history.write(&dir, &rows)));
         while !writing.is_finished() {
             bar.at(rows.load(Ordering::Relaxed));
             std::thread::sleep(FRAME);
         }
-        writing.join().unwrap_or_else(|_| Err(Failure::Running("writing the history panicked, see above".to_owned())))
+        writing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })?;
     let (events, cards, took) = (grouped(options.events), grouped(u64::from(options.cards)), seconds(bar.done()));
     screen.say(&format!("  history    {events} payments of {cards} cards in {DAYS} days, made up in {took}"));
@@ -202,7 +202,7 @@ fn bootstrap(running: &mut Running, job_began: Instant, screen: &Screen) -> Resu
     let (rows, rate) = (grouped(total), per_second(total, took));
     screen.say(&format!("  bootstrap  {rows} rows in {}, {rate} rows/s", seconds(took)));
     let began = Instant::now();
-    while wall_clock_us() - running.rows.as_of(GROUP_AT)?.unwrap_or_default() > 1_000_000 {
+    while WallClock::now().past(running.rows.as_of(GROUP_AT)?.unwrap_or(Tick::BEFORE_ALL)) > Span::from_us(1_000_000) {
         if running.has_ended() || began.elapsed() > CATCH_UP {
             return Ok(None);
         }

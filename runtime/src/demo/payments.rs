@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use headwater_connectors::format::text::format_time;
+use headwater_clocks::format_time;
 use rand::Rng;
 use rand::rngs::StdRng;
 

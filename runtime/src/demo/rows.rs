@@ -1,5 +1,6 @@
 //! A card's row, as anybody would read it from the store.
 
+use headwater_clocks::Tick;
 use headwater_connectors::sink::Lookup;
 use serde::Deserialize;
 
@@ -21,15 +22,15 @@ pub struct Row {
     pub tx_all: u64,
     pub spend_1h: Option<String>,
     pub max_1h: Option<String>,
-    /// The tick of its last change.
+    /// The tick of its last change; none without a row.
     #[serde(skip)]
-    pub changed_at_us: i64,
+    pub changed_at: Option<Tick>,
 }
 
 pub fn row(store: &mut dyn Lookup, card: u32) -> Result<Row, Failure> {
     let key = format!(r#"{{"card_id":"{}"}}"#, card_name(card));
     match store.get(GROUP_AT, &key, None)?.first() {
-        Some(found) => Ok(Row { changed_at_us: found.changed_at_us, ..parse(&found.row)? }),
+        Some(found) => Ok(Row { changed_at: Some(found.changed_at), ..parse(&found.row)? }),
         None => Ok(Row::default()),
     }
 }

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
-use std::thread::JoinHandle;
 
 use headwater_connectors::sink::{HeldStore, Lookup};
+use headwater_connectors::threads::Helper;
 
 use crate::base::failure::Failure;
 use crate::job::Job;
@@ -20,7 +20,7 @@ pub struct Running {
     pub store: Arc<dyn HeldStore>,
     pub rows: Box<dyn Lookup>,
     stop: Arc<AtomicBool>,
-    thread: JoinHandle<Result<ProcessStatus, Failure>>,
+    thread: Helper<ProcessStatus, Failure>,
 }
 
 impl Running {
@@ -30,14 +30,14 @@ impl Running {
             Options { until_end: false, fresh: true, cluster: cluster::options::Options::alone(1), ends_process: true };
         let stop = Arc::new(AtomicBool::new(false));
         let (asked, (to_us, from_it)) = (stop.clone(), channel());
-        let thread = std::thread::spawn(move || {
+        let thread = Helper::start("job", move || {
             run::run(job, &options, asked, move |view, _| {
                 let serving = serve::start(view.clone())?;
                 // We wait for it.
                 let _ = to_us.send(view);
                 Ok(serving)
             })
-        });
+        })?;
         let Ok(view) = from_it.recv() else { return Err(failure(thread)) };
         match view.stores.iter().flatten().next().cloned() {
             Some(store) => Ok(Running { view, rows: store.lookup(), store, stop, thread }),
@@ -56,7 +56,7 @@ impl Running {
     /// Lets the job finish what it has read.
     pub fn stop(self) -> Result<(), Failure> {
         self.stop.store(true, Ordering::Relaxed);
-        self.thread.join().unwrap_or_else(|_| Err(panicked())).map(drop)
+        self.thread.join().map(drop)
     }
 
     /// Why it has ended before it was asked to.
@@ -65,14 +65,7 @@ impl Running {
     }
 }
 
-fn failure(thread: JoinHandle<Result<ProcessStatus, Failure>>) -> Failure {
-    match thread.join() {
-        Ok(Err(failure)) => failure,
-        Ok(Ok(_)) => Failure::Running("the job ended by itself".to_owned()),
-        Err(_) => panicked(),
-    }
-}
-
-fn panicked() -> Failure {
-    Failure::Running("the job panicked, see above".to_owned())
+fn failure(thread: Helper<ProcessStatus, Failure>) -> Failure {
+    let ended = |_| Failure::Running("the job ended by itself".to_owned());
+    thread.join().map_or_else(|failure| failure, ended)
 }

@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::io::Write;
 use std::sync::Arc;
 
+use headwater_clocks::{Span, Tick, WallClock};
 use headwater_connectors::format::Pins;
 use headwater_connectors::history::Pinned;
 use indicatif::{HumanBytes, HumanCount};
@@ -11,7 +12,6 @@ use indicatif::{HumanBytes, HumanCount};
 use super::meaning;
 use crate::base::failure::Failure;
 use crate::base::id::{GroupId, IdVec, SourceId, ViewId};
-use crate::base::time::{Span, Tick, WallClock};
 use crate::catalog::graph::Kind;
 use crate::catalog::open::open;
 use crate::catalog::opened::Opened;

@@ -1,9 +1,9 @@
 //! What a feature means, in plain words.
 
+use headwater_clocks::{EventTime, Span, Tick};
 use headwater_operators::group::Fixed;
 
 use crate::base::id::{GroupId, SourceId};
-use crate::base::time::{EventTime, Span, Tick, Time};
 use crate::job::validate::calendar;
 use crate::job::view::{LinkedBy, Links};
 use crate::job::{Changes, Column, Group, Job, LookIn, Lookup, Named, Source, Table, Window, duration};
@@ -27,11 +27,11 @@ pub fn of_rows(group: &Group, lateness: Span, near: Tick) -> Vec<String> {
             ];
         }
         Window::Tumbling { size_us: size } => {
-            let one = window_at(near, Fixed::Even { size, every: size });
+            let one = window_at(near, Fixed::Even { size: Span::from_us(size), every: Span::from_us(size) });
             format!("a row for each {key} and {}, such as {one}", show(size))
         }
         Window::Hopping { size_us: size, every_us: every } => {
-            let (one, next) = two_windows(near, Fixed::Even { size, every });
+            let (one, next) = two_windows(near, Fixed::Even { size: Span::from_us(size), every: Span::from_us(every) });
             format!(
                 "a row for each {key} and {} that begins every {}, such as {one} and {next}",
                 show(size),
@@ -58,8 +58,12 @@ pub fn of_rows(group: &Group, lateness: Span, near: Tick) -> Vec<String> {
                 show(gap_us.saturating_add(lateness_us))
             )
         }
-        _ if lateness_us == 0 => "an event is taken until the window's end (lateness 0s)".to_owned(),
-        _ => format!("an event is taken until {} past the window's end (lateness)", show(lateness_us)),
+        Window::Trailing | Window::Tumbling { .. } | Window::Hopping { .. } | Window::Calendar(_) => {
+            match lateness_us {
+                0 => "an event is taken until the window's end (lateness 0s)".to_owned(),
+                _ => format!("an event is taken until {} past the window's end (lateness)", show(lateness_us)),
+            }
+        }
     };
     let stays = format!("a row is kept in the store until {} past its end (retain)", show(group.retain_us));
     vec![rows, format!("{takes}; later ones are dead letters"), stays]
@@ -159,19 +163,18 @@ pub fn of_lookers(job: &Job, id: GroupId) -> Option<String> {
 
 /// `[2026-01-01T10:00:00Z, 2026-01-01T11:00:00Z)`: the newest window that has begun.
 fn window_at(t: Tick, windows: Fixed) -> String {
-    shown(windows, windows.newest(t.us()))
+    shown(windows, windows.newest(t.left(Span::ZERO)))
 }
 
 /// The newest window that has begun, and the one that begins after it.
 fn two_windows(t: Tick, windows: Fixed) -> (String, String) {
-    let start = windows.newest(t.us());
-    let next = windows.newest(start.saturating_add(windows.apart()));
+    let start = windows.newest(t.left(Span::ZERO));
+    let next = windows.newest(start + windows.apart());
     (shown(windows, start), shown(windows, next))
 }
 
-fn shown(windows: Fixed, start: i64) -> String {
-    let [start, end] = [start, windows.end(start)].map(EventTime::from_us);
-    format!("[{start}, {end})")
+fn shown(windows: Fixed, start: EventTime) -> String {
+    format!("[{start}, {})", windows.end(start))
 }
 
 fn days(days: i64) -> String {
@@ -222,11 +225,11 @@ mod tests {
 
     #[test]
     fn a_window_near_a_time() {
-        const DAY: i64 = 86_400_000_000;
+        let days = |days: i64| Span::from_us(days * Span::DAY.us());
         // Weeks since 1970 begin on Thursdays.
-        let week = window_at(Tick::from_us(1_767_571_200_000_000), Fixed::Even { size: 7 * DAY, every: 7 * DAY });
+        let week = window_at(Tick::from_us(1_767_571_200_000_000), Fixed::Even { size: days(7), every: days(7) });
         assert_eq!(week, "[2026-01-01T00:00:00Z, 2026-01-08T00:00:00Z)");
-        let two_days = Fixed::Even { size: 2 * DAY, every: DAY };
+        let two_days = Fixed::Even { size: days(2), every: days(1) };
         assert_eq!(window_at(Tick::from_us(-1), two_days), "[1969-12-31T00:00:00Z, 1970-01-02T00:00:00Z)");
         // Clocks go back on the second of them.
         let days = Fixed::Calendar(Calendar::new(chrono_tz::Europe::Berlin, 1, 1, 0));

@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use arrow::array::types::TimestampMicrosecondType;
 use arrow::array::{AsArray, RecordBatch};
+use headwater_clocks::{Arrival, EventTime, MatchTime, Offset, Tick, Time, WallClock};
 use headwater_connectors::Records;
 use headwater_connectors::format::text::row_text;
 use headwater_connectors::history::{History, Piece};
@@ -27,7 +28,6 @@ use headwater_operators::standalone::Standalone;
 
 use crate::base::failure::Failure;
 use crate::base::id::{GroupId, SourceId};
-use crate::base::time::{Arrival, EventTime, MatchTime, Tick, Time, WallClock};
 use crate::catalog::column_sets::ColumnSets;
 use crate::catalog::opened::Opened;
 use crate::ingest::admit::Admitted;
@@ -72,13 +72,13 @@ pub fn take(opened: &Arc<Opened>, plan: &Plan, source: SourceId, n: usize) -> Re
         let shaped = pipeline.shape(Batch { records, stamped }, &pipeline.log_positions(records), &[admitted]);
         for ((group, _), events) in shaped.events {
             let Some(group) = groups.get_mut(&group) else { continue };
-            group.state.insert(0, &events, Tick::BEFORE_ALL.us()).map_err(|e| Failure::Running(e.to_string()))?;
+            group.state.insert(0, &events, Tick::BEFORE_ALL).map_err(|e| Failure::Running(e.to_string()))?;
         }
         sample.dead_letters.extend(shaped.dead_letters);
     }
     let Some(t) = t else { return Ok(sample) };
     for (group, mut of_group) in groups {
-        of_group.advance(t.us(), usize::MAX).map_err(|e| Failure::Running(e.to_string()))?;
+        of_group.advance(t, usize::MAX).map_err(|e| Failure::Running(e.to_string()))?;
         let open = &opened.groups[group];
         let batch = of_group.take_rows().map(|rows| open.derived.add_to(&rows, &open.shape.schema).0);
         let lines = batch.iter().flat_map(|batch| (0..batch.num_rows()).map(|row| line(opened, group, batch, row, t)));
@@ -90,22 +90,23 @@ pub fn take(opened: &Arc<Opened>, plan: &Plan, source: SourceId, n: usize) -> Re
 fn standalone(opened: &Opened, sets: &ColumnSets, group: GroupId, t: Tick) -> Result<Standalone, Failure> {
     let open = &opened.groups[group];
     let codec = KeyCodec::new(&open.key_types).map_err(|e| Failure::Running(e.to_string()))?;
-    let outputs = Outputs { changes: false, rows_from: Some(t.us()) };
-    let plan = headwater_operators::group::Plan { start: t.us(), ..sets.plan(opened, group) };
+    let outputs = Outputs { changes: false, rows_from: Some(t) };
+    let plan = headwater_operators::group::Plan { start: t, ..sets.plan(opened, group) };
     let (schema, limits) = (open.own_schema.clone(), Limits::with_ledger_bytes(usize::MAX));
     Ok(Standalone::new(State::new(&plan, codec, schema, outputs, Box::new(NoSegments), limits)))
 }
 
 fn line(opened: &Opened, group: GroupId, batch: &RecordBatch, row: usize, t: Tick) -> String {
     let shape = &opened.groups[group].shape;
-    let us = |column: usize| batch.column(column).as_primitive::<TimestampMicrosecondType>().value(row);
+    let time =
+        |column: usize| EventTime::from_us(batch.column(column).as_primitive::<TimestampMicrosecondType>().value(row));
     let text = RowText {
         key: row_text(batch, 0..shape.keys, row),
-        window: shape.windowed().then(|| (us(shape.keys), us(shape.keys + 1))),
+        window: shape.windowed().then(|| (time(shape.keys), time(shape.keys + 1))),
         row: row_text(batch, shape.columns(), row),
-        changed_at_us: t.us(),
+        changed_at: t,
     };
-    rows::line(&text, Some(t.us()))
+    rows::line(&text, Some(t))
 }
 
 /// A few events fit into memory.
@@ -242,8 +243,8 @@ fn from_stream(
     let seam = Seam::open(conf, open, plan)?;
     let n = i64::try_from(latest.n).unwrap_or(i64::MAX);
     for partition in &plan.partitions {
-        let end = partition.end.number();
-        let start = end.saturating_sub(n).max(partition.start.number());
+        let end = partition.end;
+        let start = Offset::at(end.number().saturating_sub(n)).max(partition.start);
         let number = partition.partition;
         let mut reader = stream.reader(&[Start { partition: number, offset: start }], &open.wanted)?;
         while let Some(records) = stream::next(stream, reader.as_mut(), number, end, POLL_BYTES)? {

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
+
+use headwater_connectors::threads::Helper;
 
 use super::options::Options;
 use super::rows;
 use super::serve::Seen;
 use crate::base::failure::Failure;
-use crate::base::threads::guarded;
 use crate::cluster;
 use crate::job::Job;
 use crate::observe::report::Report;
@@ -18,7 +18,7 @@ pub struct Handle {
     job: Job,
     stop: Arc<AtomicBool>,
     seen: Seen,
-    thread: Option<JoinHandle<Result<(), Failure>>>,
+    thread: Option<Helper<(), Failure>>,
 }
 
 /// Starts a job on threads of its own, and returns at once: what is wrong with its sources, its seam or its stores comes out of
@@ -67,13 +67,9 @@ pub fn run(job: Job, options: Options) -> Result<Handle, Failure> {
     let (stop, seen) = (Arc::new(AtomicBool::new(false)), Seen::default());
     let (asked, begun, ours) = (stop.clone(), seen.clone(), job.clone());
     let work = move || {
-        let ran = guarded(|| {
-            crate::run::run(job, &inner, asked, |view, before| begun.begin(view, options.endpoint, before)).map(drop)
-        });
-        ran.unwrap_or_else(|panic| Err(Failure::Running(panic)))
+        crate::run::run(job, &inner, asked, |view, before| begun.begin(view, options.endpoint, before)).map(drop)
     };
-    let thread = std::thread::Builder::new().name(format!("headwater-{}", ours.name)).spawn(work);
-    let thread = thread.map_err(|e| Failure::Running(format!("starting a thread: {e}")))?;
+    let thread = Helper::start(&format!("headwater-{}", ours.name), work)?;
     Ok(Handle { job: ours, stop, seen, thread: Some(thread) })
 }
 
@@ -90,7 +86,7 @@ impl Handle {
 
     /// Whether the run has ended, so that `wait` returns at once.
     pub fn is_finished(&self) -> bool {
-        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+        self.thread.as_ref().is_none_or(Helper::is_finished)
     }
 
     /// Waits for the end: how the run was then.
@@ -98,7 +94,7 @@ impl Handle {
     /// # Errors
     /// The run failed; or it was to read its streams to their ends, and was stopped before.
     pub fn wait(mut self) -> Result<Report, Failure> {
-        let ended = self.thread.take().map_or(Ok(()), join);
+        let ended = self.thread.take().map_or(Ok(()), Helper::join);
         ended.map_err(|failure| failure.masked(|text| self.job.mask(text)))?;
         self.status().ok_or_else(|| Failure::Running("the run ended before it began".to_owned()))
     }
@@ -136,10 +132,6 @@ impl Drop for Handle {
     fn drop(&mut self) {
         self.stop();
         // Whoever wants to know how it ended has waited for it.
-        self.thread.take().into_iter().for_each(|thread| drop(join(thread)));
+        self.thread.take().into_iter().for_each(|thread| drop(thread.join()));
     }
-}
-
-fn join(thread: JoinHandle<Result<(), Failure>>) -> Result<(), Failure> {
-    thread.join().unwrap_or_else(|_| Err(Failure::Running("the run panicked".to_owned())))
 }

@@ -12,6 +12,7 @@
 
 use std::collections::BTreeMap;
 
+use headwater_clocks::{Eff, MatchTime, Offset, Span, Tick, WallClock};
 use headwater_connectors::Records;
 
 use super::effs::Effs;
@@ -20,8 +21,6 @@ use super::partition::Partition;
 use super::seam::{Seam, Verdict};
 use super::stamp::Stamped;
 use crate::base::id::{IdVec, ScanId};
-use crate::base::offset::Offset;
-use crate::base::time::{Eff, MatchTime, Span, Tick, WallClock};
 use crate::plan::last_record::LastRecord;
 use crate::plan::replay::Replay;
 use crate::plan::scan::Scan;
@@ -107,7 +106,7 @@ impl StreamAdmission<'_> {
         let mut first_eff = None;
         for (i, stamp) in stamped.iter().enumerate() {
             // What lies before it is in the state. At the end of a run that ends, what came after the start is not there.
-            let offset = Offset::at(offsets[i]);
+            let offset = offsets[i];
             if offset < start || offset >= until {
                 continue;
             }
@@ -139,7 +138,7 @@ impl StreamAdmission<'_> {
             }
         }
         partition.came(first_eff, now);
-        if self.until_end && offsets.last().is_some_and(|offset| Offset::at(*offset).next() >= end) {
+        if self.until_end && offsets.last().is_some_and(|offset| offset.next() >= end) {
             partition.end();
         }
         (admitted, counts)

@@ -8,7 +8,7 @@
 
 use std::collections::VecDeque;
 
-use crate::base::time::Tick;
+use headwater_clocks::Tick;
 
 const AHEAD_BYTES_MAX: usize = 32 << 20;
 const UNSTORED_BYTES_MAX: usize = 32 << 20;

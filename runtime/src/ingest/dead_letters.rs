@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use headwater_clocks::Span;
 use headwater_connectors::Payload;
 use headwater_connectors::format::text::row_text;
 use headwater_connectors::sink::dead_letters::DeadLetter;
@@ -10,8 +11,6 @@ use super::log_position::LogPositions;
 use super::shape::{Batch, Refused};
 use super::stamp::Reason;
 use crate::base::id::{GroupId, SourceId};
-use crate::base::offset::Offset;
-use crate::base::time::{Span, Time};
 use crate::catalog::computed::is_computed;
 use crate::catalog::opened::Opened;
 use crate::observe::status::ProcessStatus;
@@ -136,10 +135,10 @@ impl<'a> DeadLetters<'a> {
                 source: self.name.to_owned(),
                 reason: reason.to_owned(),
                 partition: partition.and_then(|partition| i32::try_from(partition).ok()),
-                offset: offset.map(Offset::number),
-                arrival_us: stamped[i].a.map(Time::us),
+                offset,
+                arrival: stamped[i].a,
                 payload,
-                late_by_us: (reason == "late").then(|| self.late_by.get(&row).copied().flatten().map(Span::us)),
+                late_by: (reason == "late").then(|| self.late_by.get(&row).copied().flatten()),
             });
         }
         (dead_letters, self.tally)

@@ -18,6 +18,7 @@
 
 use std::collections::BTreeMap;
 
+use headwater_clocks::{Arrival, Eff, EventTime, Offset, Tick, WallClock};
 use headwater_connectors::history::{History, Piece};
 use headwater_connectors::{Records, Result as Connected};
 
@@ -26,8 +27,6 @@ use super::stamp::{Stamper, integers};
 use super::steps::Steps;
 use crate::base::failure::Failure;
 use crate::base::id::{GroupId, IdVec, ScanId};
-use crate::base::offset::Offset;
-use crate::base::time::{Arrival, Eff, EventTime, Tick, WallClock};
 use crate::catalog::column_sets::{ColumnSet, ColumnSets};
 use crate::catalog::opened::Opened;
 use crate::job::{SeamBy, Window};
@@ -216,8 +215,8 @@ mod tests {
 
     use super::*;
     use crate::base::id::{Id, SourceId};
-    use crate::base::time::Time;
     use crate::ingest::testing::{open, write_parquet};
+    use headwater_clocks::Time;
 
     const NOW: WallClock = WallClock::from_us(1_800_000_000_000_000);
     const SEAM: &str = "seam = { by = \"offset\", partition = \"p\", offset = \"o\" }";

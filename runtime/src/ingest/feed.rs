@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
+use headwater_clocks::{Eff, Tick};
 use headwater_connectors::Error;
 use headwater_connectors::sink::dead_letters::DeadLetter;
 use headwater_operators::events;
@@ -34,7 +35,6 @@ use super::streams::{Progress, Streams};
 use super::versions::{Versions, without_payload};
 use crate::base::failure::Failure;
 use crate::base::id::{ColumnSetId, GroupId, Id, IdVec, ScanId};
-use crate::base::time::{Eff, Tick, Time};
 use crate::checkpoint::admissions::AdmissionLog;
 use crate::checkpoint::in_progress::CheckpointInProgress;
 use crate::coordinate::channel::CoordinatorHandle;
@@ -60,8 +60,8 @@ pub struct FeedParts {
     pub horizons: IdVec<ScanId, Eff>,
     pub coordinator: CoordinatorHandle,
     /// Up to where the windows are finished, and up to where everything is stored, by all workers.
-    pub finished: ProbeHandle<i64>,
-    pub stored: ProbeHandle<i64>,
+    pub finished: ProbeHandle<Tick>,
+    pub stored: ProbeHandle<Tick>,
     pub board: Board,
     pub stop: Arc<AtomicBool>,
     pub checkpoint: Rc<RefCell<CheckpointInProgress>>,
@@ -70,17 +70,17 @@ pub struct FeedParts {
 
 /// What the feed brings into the dataflow.
 pub struct Fed<'scope> {
-    pub events: Stream<'scope, i64, Vec<Routed>>,
-    pub dead_letters: Stream<'scope, i64, Vec<DeadLetter>>,
+    pub events: Stream<'scope, Tick, Vec<Routed>>,
+    pub dead_letters: Stream<'scope, Tick, Vec<DeadLetter>>,
     /// Of tables, to every worker; `group` is the scan, and `set` is `OF_HISTORY` or `OF_STREAM`.
-    pub versions: Stream<'scope, i64, Vec<Routed>>,
+    pub versions: Stream<'scope, Tick, Vec<Routed>>,
     /// Events that are looked up where they were read.
-    pub raw: Stream<'scope, i64, Vec<Rc<Raw>>>,
+    pub raw: Stream<'scope, Tick, Vec<Rc<Raw>>>,
     /// To be activated when there may be something to do.
     pub activator: Rc<Activator>,
 }
 
-pub fn feed<'scope>(scope: Scope<'scope, i64>, parts: impl FnOnce(Rc<Activator>) -> FeedParts) -> Fed<'scope> {
+pub fn feed<'scope>(scope: Scope<'scope, Tick>, parts: impl FnOnce(Rc<Activator>) -> FeedParts) -> Fed<'scope> {
     let mut builder = OperatorBuilder::new("feed".to_owned(), scope);
     let activator = Rc::new(scope.activator_for(builder.operator_info().address));
     let (events, events_stream) = builder.new_output::<Vec<Routed>>();
@@ -188,7 +188,7 @@ impl Out {
 
 struct Feed {
     parts: FeedParts,
-    capabilities: Vec<Capability<i64>>,
+    capabilities: Vec<Capability<Tick>>,
     reported: Report,
     status_at: Instant,
     busy: bool,
@@ -200,7 +200,7 @@ struct Feed {
 }
 
 impl Feed {
-    fn new(parts: FeedParts, capabilities: Vec<Capability<i64>>) -> Feed {
+    fn new(parts: FeedParts, capabilities: Vec<Capability<Tick>>) -> Feed {
         Feed {
             parts,
             capabilities,
@@ -246,8 +246,7 @@ impl Feed {
 
     /// Whether somebody has still to save the state between two slices: what is sent later must not get into it.
     fn waits_for_save(&self) -> bool {
-        self.between_slices()
-            .is_some_and(|slice| self.parts.finished.less_than(&Tick::of_slice(slice).just_after().us()))
+        self.between_slices().is_some_and(|slice| self.parts.finished.less_than(&Tick::of_slice(slice).just_after()))
     }
 
     fn read_history(&mut self, out: &mut Out) -> Result<(), Error> {
@@ -327,8 +326,8 @@ impl Feed {
             None if self.parts.slices.is_done() => first,
             None => self.parts.slices.time().min(first),
         };
-        if *self.capabilities[0].time() < to.us() {
-            self.capabilities.iter_mut().for_each(|c| c.downgrade(&to.us()));
+        if *self.capabilities[0].time() < to {
+            self.capabilities.iter_mut().for_each(|c| c.downgrade(&to));
             self.cut = self.parts.streams.positions();
             self.parts.streams.admissions.iter_mut().try_for_each(AdmissionLog::settle)?;
         }

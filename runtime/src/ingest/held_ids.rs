@@ -12,6 +12,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::{Mutex, PoisonError};
 
 use arrow::array::{Array, ArrayRef};
+use headwater_clocks::{MatchTime, WallClock};
 use headwater_connectors::Records;
 use headwater_connectors::history::{History, Piece};
 use headwater_operators::key_codec::KeyCodec;
@@ -19,7 +20,6 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use super::narrow::{Narrow, visit};
 use crate::base::failure::Failure;
-use crate::base::time::{MatchTime, WallClock};
 use crate::catalog::opened::Source;
 use crate::job;
 

@@ -7,6 +7,7 @@ use std::thread::Thread;
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::concat_batches;
+use headwater_clocks::{EventTime, MatchTime, WallClock};
 use headwater_connectors::history::{History, Piece};
 use headwater_connectors::sink::dead_letters::DeadLetter;
 use headwater_connectors::{Error, Records};
@@ -23,7 +24,6 @@ use super::versions::Versions;
 use crate::base::failure::Failure;
 use crate::base::failures::Failures;
 use crate::base::id::{ColumnSetId, GroupId, IdVec, ScanId, SourceId};
-use crate::base::time::{EventTime, MatchTime, WallClock};
 use crate::catalog::column_sets::ColumnSets;
 use crate::catalog::opened::Opened;
 use crate::checkpoint::resumption::Start;

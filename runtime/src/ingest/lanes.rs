@@ -1,10 +1,10 @@
 //! What a worker reads of a stream.
 
+use headwater_clocks::Eff;
 use headwater_connectors::stream::Reader;
 
 use super::partition::Partition;
 use crate::base::id::SourceId;
-use crate::base::time::Eff;
 
 /// The partitions of a source that this worker reads.
 pub struct SourceReader {

@@ -1,14 +1,14 @@
 //! Where records stand in the log of their partition.
 
+use headwater_clocks::Offset;
 use headwater_connectors::Records;
 
 use super::stamp::integers;
-use crate::base::offset::Offset;
 use crate::catalog::opened::Source;
 
 /// Of a batch of records: those of a stream have one, those of a history only if the seam's columns say so.
 pub enum LogPositions<'a> {
-    Log { partition: Option<i32>, offsets: &'a [i64] },
+    Log { partition: Option<i32>, offsets: &'a [Offset] },
     Columns { partitions: Vec<Option<i64>>, offsets: Vec<Option<i64>> },
     Unknown,
 }
@@ -33,7 +33,7 @@ impl LogPositions<'_> {
     /// The partition and the offset of a record.
     pub fn get(&self, i: usize) -> (Option<i64>, Option<Offset>) {
         match self {
-            LogPositions::Log { partition, offsets } => (partition.map(i64::from), Some(Offset::at(offsets[i]))),
+            LogPositions::Log { partition, offsets } => (partition.map(i64::from), Some(offsets[i])),
             LogPositions::Columns { partitions, offsets } => (partitions[i], offsets[i].map(Offset::at)),
             LogPositions::Unknown => (None, None),
         }

@@ -8,6 +8,7 @@ use arrow::array::{Array, ArrayRef, BinaryArray, BooleanArray, RecordBatch, UInt
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::{interleave_record_batch, take_record_batch};
 use arrow::datatypes::{Field, Schema};
+use headwater_clocks::{Eff, EventTime, Offset, Span, Tick};
 use headwater_connectors::format::text::row_text;
 use headwater_connectors::sink::dead_letters::DeadLetter;
 use headwater_connectors::{Payload, Records};
@@ -18,8 +19,6 @@ use super::selection::pick;
 use super::shape::Batch;
 use super::stamp::Stamped;
 use crate::base::id::{GroupId, IdVec, ScanId, SourceId};
-use crate::base::offset::Offset;
-use crate::base::time::{Eff, Span, Tick, Time};
 use crate::catalog::computed::is_computed;
 
 /// Records of a scan of which some group looks something up, or that replace one another.
@@ -125,8 +124,8 @@ impl Raw {
     }
 
     /// The event time of a record.
-    pub fn ts(&self, row: u32) -> i64 {
-        self.stamped[row as usize].ts.map_or(i64::MIN, Time::us)
+    pub fn ts(&self, row: u32) -> EventTime {
+        self.stamped[row as usize].ts.unwrap_or(EventTime::BEFORE_ALL)
     }
 
     /// The dead letter that a record is for a reason.
@@ -145,10 +144,10 @@ impl Raw {
             source: source.to_owned(),
             reason: reason.to_owned(),
             partition: partition.and_then(|partition| i32::try_from(partition).ok()),
-            offset: offset.map(Offset::number),
-            arrival_us: self.stamped[i].a.map(Time::us),
+            offset,
+            arrival: self.stamped[i].a,
             payload,
-            late_by_us: late_by.map(|by| by.map(Span::us)),
+            late_by,
         }
     }
 }
@@ -167,7 +166,6 @@ pub fn take_records(records: &Records, rows: &[u32]) -> Records {
         }
         Payload::Row => Payload::Row,
     };
-    let of_log = |all: &Arc<[i64]>| rows.iter().map(|row| all[*row as usize]).collect();
     Records {
         batch: take_record_batch(&records.batch, &at).expect("rows of its own"),
         undecoded: records.undecoded.iter().map(|all| all.as_ref().map(each)).collect(),
@@ -176,8 +174,8 @@ pub fn take_records(records: &Records, rows: &[u32]) -> Records {
         tombstones: None,
         removed_at: None,
         partition: records.partition,
-        offsets: records.offsets.as_ref().map(of_log),
-        stamps: records.stamps.as_ref().map(of_log),
+        offsets: records.offsets.as_ref().map(|all| rows.iter().map(|row| all[*row as usize]).collect()),
+        stamps: records.stamps.as_ref().map(|all| rows.iter().map(|row| all[*row as usize]).collect()),
         payload,
         bytes: records.bytes,
     }

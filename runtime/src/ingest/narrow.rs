@@ -5,11 +5,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use headwater_clocks::{Arrival, EventTime, Span, WallClock};
 use headwater_connectors::history::{History, Piece, Range};
 use headwater_connectors::{Result as Connected, Wanted};
 
 use super::stamp::Stamper;
-use crate::base::time::{Arrival, EventTime, Span, WallClock};
 use crate::catalog::opened::{OpenTable, Source};
 use crate::job;
 

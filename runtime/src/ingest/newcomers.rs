@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
+use headwater_clocks::{Time, WallClock};
 use headwater_connectors::Error;
 use headwater_connectors::stream::{Reader, Start};
 
@@ -23,8 +24,6 @@ use super::partition::Partition;
 use crate::base::failure::Failure;
 use crate::base::failures::Failures;
 use crate::base::id::{Id, ScanId, SourceId};
-use crate::base::offset::Offset;
-use crate::base::time::{Time, WallClock};
 use crate::catalog::opened::Opened;
 use crate::checkpoint::resumption;
 use crate::plan::scan::{PartitionPlan, Scan};
@@ -96,7 +95,7 @@ impl Newcomers {
             let thread = std::thread::current();
             reader.on_ready(Box::new(move || thread.unpark()));
             for Start { partition, offset } in &starts {
-                tracing::info!(source = name, partition, first_read = offset, "a new partition");
+                tracing::info!(source = name, partition, first_read = offset.number(), "a new partition");
             }
             let lanes = starts.iter().map(|start| self.lane(start)).collect();
             readers.push(SourceReader { source: self.source, reader, lanes });
@@ -113,7 +112,7 @@ impl Newcomers {
 
     fn lane(&self, start: &Start) -> Lane {
         let Start { partition, offset } = *start;
-        let plan = PartitionPlan::unknown(partition, Offset::at(offset));
+        let plan = PartitionPlan::unknown(partition, offset);
         let scans = self.scans().map(|scan| Partition::new(scan, plan.clone(), WallClock::now()));
         Lane { partition, exhausted: false, scans: scans.collect() }
     }

@@ -3,8 +3,9 @@
 
 use std::collections::VecDeque;
 
+use headwater_clocks::{Arrival, Eff, Span, Tick, Time, WallClock};
+
 use crate::base::id::ScanId;
-use crate::base::time::{Arrival, Eff, Span, Tick, Time, WallClock};
 use crate::plan::last_record::LastRecord;
 use crate::plan::scan::PartitionPlan;
 
@@ -137,7 +138,7 @@ impl Partition {
 mod tests {
     use super::*;
     use crate::base::id::Id;
-    use crate::base::offset::Offset;
+    use headwater_clocks::Offset;
 
     fn partition() -> Partition {
         let plan = PartitionPlan::unknown(0, Offset::at(0));

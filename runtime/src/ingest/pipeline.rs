@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use arrow::array::{Int8Array, RecordBatch};
 use arrow::datatypes::SchemaRef;
+use headwater_clocks::{Span, WallClock};
 use headwater_connectors::Records;
 use headwater_connectors::sink::dead_letters::DeadLetter;
 use headwater_operators::events;
@@ -26,7 +27,6 @@ use super::shape::{Batch, Shaper};
 use super::stamp::{Stamped, Stamper};
 use super::versions::{VersionMaker, Versions, removals};
 use crate::base::id::{ColumnSetId, GroupId, ScanId, SourceId};
-use crate::base::time::{Span, WallClock};
 use crate::catalog::column_sets::{ColumnSet, ColumnSets};
 use crate::catalog::opened::Opened;
 use crate::plan::Plan;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, UInt32Array};
 use arrow::compute::take;
+use headwater_clocks::Tick;
 use headwater_operators::key_codec::KeyCodec;
 
 use super::admit::Admitted;
@@ -17,7 +18,6 @@ use super::shape::Batch;
 use super::stamp::Reason;
 use super::versions::judged;
 use crate::base::id::SourceId;
-use crate::base::time::Tick;
 use crate::catalog::opened::Opened;
 
 /// Takes the records of a source that may be in force. One a thread.

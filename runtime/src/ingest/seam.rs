@@ -10,14 +10,13 @@
 //! A record without `m` is taken: it becomes a dead letter. A history without a usable row ends before every record. Each
 //! record is judged by itself.
 
+use headwater_clocks::{MatchTime, Offset, Span};
 use headwater_connectors::Records;
 
 use super::held_ids::HeldIds;
 use super::stamp::Stamped;
 use crate::base::failure::Failure;
 use crate::base::id::{IdVec, ScanId};
-use crate::base::offset::Offset;
-use crate::base::time::{MatchTime, Span};
 use crate::catalog::opened::{Opened, Source};
 use crate::catalog::source;
 use crate::job::{self, SeamBy};
@@ -104,7 +103,7 @@ impl Seam {
             Rule::All => vec![Verdict::Taken; records.len()],
             Rule::Offset => {
                 let offsets = records.offsets.as_deref().unwrap_or_default();
-                let held = |offset: &i64| partition.history_offset.is_some_and(|last| Offset::at(*offset) <= last);
+                let held = |offset: &Offset| partition.history_offset.is_some_and(|last| *offset <= last);
                 offsets.iter().map(|offset| if held(offset) { Verdict::Held } else { Verdict::Taken }).collect()
             }
             Rule::Time { from } => by_time(*from).collect(),

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, UInt32Array, new_null_array};
 use arrow::compute::take;
 use arrow::datatypes::{DataType, Schema, SchemaRef};
+use headwater_clocks::{Eff, EventTime, Span, Tick, Time};
 use headwater_connectors::Records;
 use headwater_connectors::format::text::key_text;
 use headwater_connectors::sink::KEY_TEXT_BYTES_MAX;
@@ -26,7 +27,6 @@ use super::admit::{Admitted, Origin};
 use super::selection::{Selection, indexes_of, is_in, is_true, pick, union};
 use super::stamp::Stamped;
 use crate::base::id::{ColumnSetId, GroupId, Id, IdVec, ScanId, SourceId};
-use crate::base::time::{Eff, EventTime, Span, Tick, Time};
 use crate::catalog::column_sets::{ColumnSet, ColumnSets};
 use crate::catalog::opened::{KeyColumn, OpenGroup, Opened};
 use crate::catalog::reach::{Late, Reach, late};
@@ -321,7 +321,7 @@ impl Shaper {
         let open = self.group().shape.windowed().then(|| {
             let horizon = set.horizon(admitted);
             let passed = |row: usize| admitted.effs[row].unwrap_or(Eff::BEFORE_ALL).max(horizon);
-            each(&|row| (passed(row) - self.lateness).us())
+            each(&|row| passed(row).reaches_back(self.lateness).us())
         });
         let (ts, visible) = (each(&|row| event_time(&stamped[row]).us()), each(&|row| admitted.visible[row].us()));
         let batch = events::batch(&set.schema, keys.as_binary().clone(), ts, visible, open, inputs);
@@ -406,12 +406,12 @@ mod tests {
     use headwater_connectors::stream::Start;
 
     use super::*;
-    use crate::base::time::{Arrival, WallClock};
     use crate::ingest::testing::open_job;
     use crate::plan::Plan;
     use crate::plan::group::PlannedGroup;
     use crate::plan::scan::Scan;
     use crate::plan::side::Side;
+    use headwater_clocks::{Arrival, Offset, WallClock};
 
     const JOB: &str = r#"
 name = "t"
@@ -451,7 +451,7 @@ columns = { s = { agg = "sum", of = "x" }, m = { agg = "max", of = "100 / (x - 3
         let source = &opened.sources[SourceId::at(0)];
         let stream = source.stream.as_ref().unwrap();
         stream.bounds().unwrap();
-        let mut reader = stream.reader(&[Start { partition: 0, offset: 0 }], &source.wanted).unwrap();
+        let mut reader = stream.reader(&[Start { partition: 0, offset: Offset::at(0) }], &source.wanted).unwrap();
         let records = reader.poll(0, 1 << 20).unwrap().unwrap();
         let stamp = |i: i64| {
             let (ts, a) = (EventTime::from_us(i * 9_999), Arrival::from_us(i * 20_000));

@@ -2,10 +2,10 @@
 
 use std::sync::mpsc::Receiver;
 
+use headwater_clocks::Tick;
 use timely::dataflow::operators::probe::Handle as ProbeHandle;
 
 use super::history::Slice;
-use crate::base::time::{Tick, Time};
 use crate::plan::progress::HistoryProgress;
 
 /// Slices that may be under way, by worker.
@@ -48,9 +48,9 @@ impl Slices {
     }
 
     /// The next one, if it is there, and unless too many are under way. `finished`: up to where the windows are.
-    pub fn next(&mut self, finished: &ProbeHandle<i64>) -> Option<Slice> {
+    pub fn next(&mut self, finished: &ProbeHandle<Tick>) -> Option<Slice> {
         let under_way = Tick::of_slice((self.sent - UNDER_WAY).max(0));
-        if self.sent > UNDER_WAY && finished.less_than(&under_way.us()) {
+        if self.sent > UNDER_WAY && finished.less_than(&under_way) {
             return None;
         }
         // A thread that ended without a last word has failed, and told so.

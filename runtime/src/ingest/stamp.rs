@@ -12,9 +12,9 @@ use arrow::array::types::{
 };
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::DataType;
+use headwater_clocks::{Arrival, EventTime, MatchTime, Span, Time, WallClock};
 use headwater_connectors::Records;
 
-use crate::base::time::{Arrival, EventTime, MatchTime, Span, Time, WallClock};
 use crate::catalog::opened::Source;
 
 /// Past the wall clock by more than this, an arrival is wrong.
@@ -94,7 +94,7 @@ impl Stamper<'_> {
                 _ if records.removed_at.is_some() && records.is_tombstone(i) => {
                     // Where none is named, what the broker knows is when it came.
                     let of_broker = stamp_of(records, i).filter(|_| arrival.is_none());
-                    let a = of_broker.or(records.removed_at(i).map(Arrival::from_us));
+                    let a = of_broker.or(records.removed_at(i));
                     (a, a.map(MatchTime::from))
                 }
                 Some(arrival) => {
@@ -150,7 +150,7 @@ impl Stamped {
 
 /// Kafka: the timestamp of a record.
 fn stamp_of(records: &Records, i: usize) -> Option<Arrival> {
-    records.stamp(i).map(Arrival::from_us)
+    records.stamp(i)
 }
 
 /// A time column: timestamps, or integers in the source's unit. In microseconds, floored.

@@ -1,7 +1,6 @@
 //! A running maximum along the offsets of a partition, as the steps at which it rises; of rows that come in any order.
 
-use crate::base::offset::Offset;
-use crate::base::time::{Arrival, Eff};
+use headwater_clocks::{Arrival, Eff, Offset};
 
 /// Where the running maximum of a partition rises.
 #[derive(Debug, Default)]

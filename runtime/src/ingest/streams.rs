@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use headwater_clocks::{Eff, Offset, Span, Tick, WallClock};
 use headwater_connectors::{Error, Records};
 
 use super::admit::{Admitted, StreamAdmission};
@@ -15,8 +16,6 @@ use super::seam::Seam;
 use super::shape::Batch;
 use super::stamp::Stamped;
 use crate::base::id::{IdVec, ScanId, SourceId};
-use crate::base::offset::Offset;
-use crate::base::time::{Eff, Span, Tick, WallClock};
 use crate::catalog::column_sets::ColumnSets;
 use crate::catalog::opened::Opened;
 use crate::checkpoint::admissions::AdmissionLog;
@@ -189,11 +188,11 @@ impl Streams {
                     // It was not asked, so its silence means nothing.
                     lane.scans.iter_mut().for_each(|partition| partition.alive_at = now);
                 } else if self.mode == Mode::UntilEnd {
-                    let position = Offset::at(reader.position(lane.partition));
+                    let position = reader.position(lane.partition);
                     let ended = lane.scans.iter_mut().filter(|partition| position >= partition.plan.end);
                     ended.for_each(Partition::end);
                 } else {
-                    let confirmed = reader.end_confirmed(lane.partition).map(WallClock::from_us);
+                    let confirmed = reader.end_confirmed(lane.partition);
                     lane.scans.iter_mut().for_each(|partition| partition.quiet(confirmed, stall_limit, now));
                 }
             }
@@ -204,7 +203,7 @@ impl Streams {
     pub fn positions(&self) -> Vec<Position> {
         let until_end = self.mode == Mode::UntilEnd;
         let of_lane = |reader: &SourceReader, lane: &Lane| {
-            let read = Offset::at(reader.reader.position(lane.partition));
+            let read = reader.reader.position(lane.partition);
             let one = |p: &Partition| {
                 // What lies past the end was read and left; what lies before the start is in the state already.
                 let offset = if until_end { read.min(p.plan.end) } else { read }.max(p.plan.start);
@@ -253,8 +252,8 @@ impl Streams {
             let one = |lane: &Lane| PartitionStatus {
                 partition: lane.partition,
                 start: lane.scans.iter().map(|partition| partition.plan.start).min().unwrap_or(Offset::at(0)),
-                position: Offset::at(reader.reader.position(lane.partition)),
-                end: reader.reader.end(lane.partition).map(Offset::at),
+                position: reader.reader.position(lane.partition),
+                end: reader.reader.end(lane.partition),
                 eff: lane.scans.iter().map(|partition| partition.eff).max().flatten(),
                 left_out: lane.scans.iter().any(|partition| partition.left_out),
             };
@@ -278,7 +277,7 @@ fn note_late(log: &mut AdmissionLog, partition: i32, records: &Records, stamped:
             if noted.insert(row) {
                 let ts = stamped[row].ts;
                 let ticks = (*visible, of_scan.visible[row]);
-                log.add(of_scan.scan, (partition, Offset::at(offsets[row])), ts, ticks);
+                log.add(of_scan.scan, (partition, offsets[row]), ts, ticks);
             }
         }
     }

@@ -17,6 +17,7 @@ use arrow::array::{
 };
 use arrow::compute::{nullif, take, take_record_batch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use headwater_clocks::{Arrival, Eff, EventTime, Offset, Span, Tick, Time};
 use headwater_connectors::Payload;
 use headwater_connectors::format::text::row_text;
 use headwater_operators::key_codec::KeyCodec;
@@ -27,8 +28,6 @@ use super::log_position::LogPositions;
 use super::shape::Batch;
 use super::stamp::Reason;
 use crate::base::id::{ScanId, SourceId};
-use crate::base::offset::Offset;
-use crate::base::time::{Eff, Span, Tick, Time};
 use crate::catalog::computed::is_computed;
 use crate::catalog::opened::{OpenTable, Opened};
 use crate::job;
@@ -145,20 +144,20 @@ impl VersionMaker {
         for row in &rows {
             let (stamped, eff) = (&batch.stamped[*row as usize], admitted.effs[*row as usize]);
             let since = match (stamped.ts, eff) {
-                _ if of_history && open.event_time.is_none() => i64::MIN,
+                _ if of_history && open.event_time.is_none() => EventTime::BEFORE_ALL,
                 (Some(ts), Some(eff)) => {
-                    let least = (eff - lateness).us();
-                    too_late += u64::from(ts.us() < least);
-                    ts.us().max(least)
+                    let least = eff.reaches_back(lateness);
+                    too_late += u64::from(ts < least);
+                    ts.max(least)
                 }
-                (None, Some(eff)) => eff.us(),
-                (_, None) => i64::MIN,
+                (None, Some(eff)) => eff.reaches_back(Span::ZERO),
+                (_, None) => EventTime::BEFORE_ALL,
             };
             let known = eff.map_or(Tick::BEFORE_ALL, |eff| match stamped.ts {
                 Some(ts) => Tick::visible(eff, ts, tick),
                 None => Tick::up(eff, tick),
             });
-            from.push(since);
+            from.push(since.us());
             visible.push(known.max(admitted.least_of(*row as usize)).us());
         }
         let position = |row: &u32| positions.get(*row as usize);
@@ -303,29 +302,29 @@ impl Message {
         self.keys.value(row)
     }
 
-    pub fn from(&self, row: usize) -> i64 {
-        self.numbers[0].value(row)
+    pub fn from(&self, row: usize) -> EventTime {
+        EventTime::from_us(self.numbers[0].value(row))
     }
 
-    pub fn visible(&self, row: usize) -> i64 {
-        self.numbers[1].value(row)
+    pub fn visible(&self, row: usize) -> Tick {
+        Tick::from_us(self.numbers[1].value(row))
     }
 
-    pub fn eff(&self, row: usize) -> Option<i64> {
-        self.number(2, row)
+    pub fn eff(&self, row: usize) -> Option<Eff> {
+        self.number(2, row).map(Eff::from_us)
     }
 
-    pub fn ts(&self, row: usize) -> Option<i64> {
-        self.number(3, row)
+    pub fn ts(&self, row: usize) -> Option<EventTime> {
+        self.number(3, row).map(EventTime::from_us)
     }
 
     /// The partition and the offset.
-    pub fn position(&self, row: usize) -> (Option<i64>, Option<i64>) {
-        (self.number(4, row), self.number(5, row))
+    pub fn position(&self, row: usize) -> (Option<i64>, Option<Offset>) {
+        (self.number(4, row), self.number(5, row).map(Offset::at))
     }
 
-    pub fn arrival(&self, row: usize) -> Option<i64> {
-        self.number(6, row)
+    pub fn arrival(&self, row: usize) -> Option<Arrival> {
+        self.number(6, row).map(Arrival::from_us)
     }
 
     pub fn removes(&self, row: usize) -> bool {
@@ -365,10 +364,10 @@ pub fn removals(
 /// One version that is in a table already.
 pub struct Applied<'a> {
     pub key: &'a [u8],
-    pub from: i64,
-    pub eff: i64,
-    pub ts: Option<i64>,
-    pub position: Option<(i64, i64)>,
+    pub from: EventTime,
+    pub eff: Eff,
+    pub ts: Option<EventTime>,
+    pub position: Option<(i64, Offset)>,
     pub removes: bool,
     pub values: &'a [u8],
     pub undecoded: Option<Vec<u8>>,
@@ -383,12 +382,12 @@ pub fn applied(all: &[Applied]) -> RecordBatch {
     let removes: UInt8Array = all.iter().map(|one| Some(u8::from(one.removes))).collect();
     let columns: Vec<ArrayRef> = vec![
         Arc::new(BinaryArray::from_iter_values(all.iter().map(|one| one.key))),
-        times(&|one| Some(one.from)),
+        times(&|one| Some(one.from.us())),
         times(&|_| Some(i64::MIN)),
-        times(&|one| Some(one.eff)),
-        times(&|one| one.ts),
+        times(&|one| Some(one.eff.us())),
+        times(&|one| one.ts.map(Time::us)),
         times(&|one| one.position.map(|(partition, _)| partition)),
-        times(&|one| one.position.map(|(_, offset)| offset)),
+        times(&|one| one.position.map(|(_, offset)| offset.number())),
         Arc::new(removes),
         Arc::new(BinaryArray::from_iter_values(all.iter().map(|one| one.values))),
         Arc::new(undecoded.finish()),

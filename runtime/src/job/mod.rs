@@ -1,6 +1,8 @@
 //! The job: what a user asked for, typed. Raw (as typed, `raw`) -> validated (pure, all faults at once, `validate`) ->
 //! opened (schemas and expressions known, `open`). Nothing downstream knows how a job was written.
 
+use headwater_clocks::Span;
+
 pub mod build;
 pub(crate) mod columns;
 pub(crate) mod duration;
@@ -38,7 +40,6 @@ use headwater_operators::group::{Calendar, Fixed};
 
 use crate::base::fault::{At, Fault, Faults, Places};
 use crate::base::id::{GroupId, Id, IdVec, SinkId, SourceId, ViewId};
-use crate::base::time::Span;
 use view::Of;
 
 /// A validated job. Durations and times are microseconds. Its debug output shows no secret.
@@ -330,8 +331,12 @@ impl Window {
     pub fn fixed(self) -> Option<Fixed> {
         match self {
             Window::Trailing | Window::Session { .. } => None,
-            Window::Tumbling { size_us: size } => Some(Fixed::Even { size, every: size }),
-            Window::Hopping { size_us: size, every_us: every } => Some(Fixed::Even { size, every }),
+            Window::Tumbling { size_us } => {
+                Some(Fixed::Even { size: Span::from_us(size_us), every: Span::from_us(size_us) })
+            }
+            Window::Hopping { size_us, every_us } => {
+                Some(Fixed::Even { size: Span::from_us(size_us), every: Span::from_us(every_us) })
+            }
             Window::Calendar(calendar) => Some(Fixed::Calendar(calendar)),
         }
     }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use headwater_clocks::Span;
 use headwater_connectors::settings::{self, Choice, Property, Settings};
 
 use super::raw::{Entry, Kind};
@@ -67,8 +68,8 @@ impl Settings for SectionSettings<'_, '_, '_, '_> {
         self.section.flag(self.cx, key)
     }
 
-    fn duration(&mut self, key: &str, least_us: i64) -> Option<i64> {
-        self.section.duration(self.cx, key, least_us)
+    fn duration(&mut self, key: &str, least: Span) -> Option<Span> {
+        self.section.duration(self.cx, key, least.us()).map(Span::from_us)
     }
 
     fn section(&mut self, key: &str, keys: &[&str], read: &mut dyn FnMut(&mut dyn Settings)) {
@@ -141,7 +142,8 @@ mod tests {
         let mut cx = Context { dir: Path::new("/"), torn: raw.torn, faults, secrets: vec![] };
         let section = Section::root(&mut cx, &raw.root, &["flag", "wait", "registry"]);
         let mut settings = SectionSettings { cx: &mut cx, section: &section };
-        let mut found = vec![format!("{} {:?}", settings.flag("flag"), settings.duration("wait", 1))];
+        let mut found =
+            vec![format!("{} {:?}", settings.flag("flag"), settings.duration("wait", Span::from_us(1)).map(Span::us))];
         settings.section("registry", &["url", "flag"], &mut |registry| {
             let url = registry.required("url", "like \"http://localhost\"").text;
             found.push(format!("{}: {url} {}", registry.what(), registry.flag("flag")));

@@ -12,11 +12,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
+use headwater_clocks::{Span, Tick};
 use timely::scheduling::SyncActivator;
 
 use crate::base::failure::Failure;
 use crate::base::id::{GroupId, IdVec};
-use crate::base::time::{Span, Tick};
 use crate::job::Job;
 
 /// Workers may be that far behind what they have announced.
@@ -138,7 +138,7 @@ mod tests {
 
     use super::*;
     use crate::base::id::Id;
-    use crate::base::time::Time;
+    use headwater_clocks::Time;
 
     fn tick(us: i64) -> Tick {
         Tick::from_us(us)

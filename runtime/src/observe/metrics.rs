@@ -4,13 +4,13 @@
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use headwater_clocks::{Span, Tick, Time, WallClock};
 use headwater_operators::group::Counters;
 
 use super::report::{Reporter, computing, lag, of_group, of_source};
 use super::status::{GroupStatus, ProcessStatus, SourceCounts, SourceStatus};
 use super::view::RunView;
 use crate::base::id::{GroupId, IdVec};
-use crate::base::time::{Span, Tick, Time, WallClock};
 use crate::serve_log::Counts;
 
 pub fn text(reporter: &Reporter) -> String {

@@ -4,14 +4,13 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::sync::{Mutex, PoisonError};
 
+use headwater_clocks::{Offset, Span, Tick, Time, WallClock};
 use headwater_operators::group::Counters;
 use serde::{Deserialize, Serialize};
 
 use super::status::{GroupStatus, PartitionStatus, ProcessStatus, SourceCounts, SourceStatus, add_counts};
 use super::view::RunView;
 use crate::base::id::{GroupId, IdVec, SourceId, ViewId};
-use crate::base::offset::Offset;
-use crate::base::time::{Span, Tick, Time, WallClock};
 use crate::catalog::opened::Opened;
 use crate::checkpoint::resumption::Start;
 use crate::checkpoint::stats::CheckpointInfo;

@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 use std::ops::AddAssign;
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use headwater_clocks::{Eff, Offset, Tick};
 use headwater_operators::group::Counters;
 use serde::{Deserialize, Serialize};
 
 use crate::base::id::{GroupId, IdVec, SinkId, SourceId};
-use crate::base::offset::Offset;
-use crate::base::time::{Eff, Tick};
 use crate::plan::side::Side;
 
 /// What one process knows; the whole is the sum over the processes.

@@ -7,12 +7,10 @@
 //!                          41 is gone (retention, compaction): nobody knows, and only offsets count
 //! ```
 
+use headwater_clocks::{Arrival, Offset};
 use headwater_connectors::{Payload, Records};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
-
-use crate::base::offset::Offset;
-use crate::base::time::Arrival;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastRecord {
@@ -28,10 +26,10 @@ impl LastRecord {
     /// The last one of a batch before an offset.
     pub fn before(records: &Records, end: Offset) -> Option<LastRecord> {
         let offsets = records.offsets.as_ref()?;
-        let i = offsets.partition_point(|offset| *offset < end.number()).checked_sub(1)?;
+        let i = offsets.partition_point(|offset| *offset < end).checked_sub(1)?;
         let payload = payload(records, i)?;
         let (stamp, bytes) = (stamp(records, i), payload.len());
-        Some(LastRecord { offset: Offset::at(offsets[i]), stamp, bytes, xxh3: xxh3_64(payload) })
+        Some(LastRecord { offset: offsets[i], stamp, bytes, xxh3: xxh3_64(payload) })
     }
 
     /// What is wrong with what lies in its place now.
@@ -56,5 +54,5 @@ fn payload(records: &Records, i: usize) -> Option<&[u8]> {
 }
 
 fn stamp(records: &Records, i: usize) -> Option<Arrival> {
-    records.stamp(i).map(Arrival::from_us)
+    records.stamp(i)
 }

@@ -15,6 +15,7 @@ pub mod view;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use headwater_clocks::{Eff, Tick, WallClock};
 use headwater_connectors::format::Pins;
 use headwater_connectors::history::Pinned;
 use headwater_operators::group::Resumed;
@@ -27,7 +28,6 @@ use side::Side;
 use view::PlannedView;
 
 use crate::base::id::{GroupId, Id, IdVec, ScanId, SinkId, SourceId, ViewId};
-use crate::base::time::{Eff, Tick, Time, WallClock};
 
 /// The smallest horizon of some scans. `None`: one of them has none yet.
 pub fn horizon(scans: &[ScanId], horizons: &IdVec<ScanId, Eff>) -> Option<Eff> {
@@ -254,7 +254,7 @@ impl Plan {
         let set = |set: &PlannedColumnSet| {
             let saved = set.saved.filter(|_| self.side_of_set(set) == side)?.index();
             let shadow = self.saved_side_of(set) == Side::Shadow;
-            let done = self.done(set).map(Tick::us);
+            let done = self.done(set);
             Some(Resumed { saved, shadow, done, shown: self.is_published(set) })
         };
         planned.saved.map(|_| planned.sets.iter().map(set).collect())

@@ -1,11 +1,10 @@
 //! How far a stream was read.
 
+use headwater_clocks::{Eff, Offset, Tick};
 use serde::{Deserialize, Serialize};
 
 use super::last_record::LastRecord;
 use crate::base::id::ScanId;
-use crate::base::offset::Offset;
-use crate::base::time::{Eff, Tick};
 
 /// How far a partition was read, and its `eff` there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -11,8 +11,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::base::offset::Offset;
-use crate::base::time::{Eff, Span, Tick};
+use headwater_clocks::{Eff, Offset, Span, Tick};
 
 /// How a scan is replayed.
 #[derive(Clone, Debug)]

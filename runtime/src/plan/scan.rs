@@ -1,5 +1,6 @@
 //! A source as a start reads it: up to where its history goes, and where its partitions begin.
 
+use headwater_clocks::{Eff, MatchTime, Offset, Tick};
 use headwater_connectors::history::Pinned;
 use serde::{Deserialize, Serialize};
 
@@ -7,8 +8,6 @@ use super::last_record::LastRecord;
 use super::replay::Replay;
 use super::side::Side;
 use crate::base::id::SourceId;
-use crate::base::offset::Offset;
-use crate::base::time::{Eff, MatchTime, Tick};
 
 /// A source as it is read from one seam. A job that was changed reads a source anew for what is new.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
+use headwater_clocks::Tick;
 use headwater_operators::exchange::Routed;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::Stream;
@@ -34,7 +35,7 @@ pub enum Caught {
 }
 
 /// What comes by, where somebody wants it. Nothing is left of it but how far it is.
-pub fn render<'scope>(stream: Stream<'scope, i64, Vec<Routed>>, catch: Catch) -> Stream<'scope, i64, Vec<()>> {
+pub fn render<'scope>(stream: Stream<'scope, Tick, Vec<Routed>>, catch: Catch) -> Stream<'scope, Tick, Vec<()>> {
     stream.unary::<CapacityContainerBuilder<Vec<()>>, _, _, _>(Pipeline, "caught", move |_, _| {
         move |input, _| {
             input.for_each(|_, batches| {

@@ -4,9 +4,10 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
+use headwater_clocks::Tick;
+
 use super::shared::Shared;
 use crate::base::failure::Failure;
-use crate::base::time::Tick;
 use crate::checkpoint::admissions::Kept;
 use crate::checkpoint::in_progress::CheckpointInProgress;
 use crate::checkpoint::threads::Committing;

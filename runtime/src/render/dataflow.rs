@@ -2,6 +2,7 @@
 //!
 //! All sources are one operator, which reads them in the order of their times; so are all groups, which share a budget.
 
+use headwater_clocks::Tick;
 use headwater_connectors::sink::SinkConfig;
 use headwater_operators::control::SharedState;
 use timely::dataflow::operators::probe::Handle as ProbeHandle;
@@ -26,7 +27,7 @@ pub fn build(
     (wiring, coordinator): (&Wiring, &CoordinatorHandle),
     (stores, states): (&Stores, IdVec<GroupId, SharedState>),
     barrier: &CatchUpBarrier,
-) -> Result<ProbeHandle<i64>, Failure> {
+) -> Result<ProbeHandle<Tick>, Failure> {
     let (finished, everything) = (ProbeHandle::new(), ProbeHandle::new());
     let name = match of.side {
         Side::Live => "job",
@@ -36,7 +37,7 @@ pub fn build(
         }
     };
     let opened = &of.shared.opened;
-    worker.dataflow_named::<i64, _, _>(name, |scope| {
+    worker.dataflow_named::<Tick, _, _>(name, |scope| {
         let fed = source::render(scope, of, (wiring, coordinator), (&finished, &everything))?;
         let (made, letters, contents) = group::render(&fed, &states, (of, wiring), &finished)?;
         // Whoever catches rows works out the derived columns of those that it wants.

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use headwater_clocks::Tick;
 use headwater_connectors::Error;
 use headwater_connectors::sink::dead_letters::{self, DeadLetter};
 use headwater_connectors::sink::lines::{LineFile, LineSink, SinkPosition};
@@ -23,10 +24,10 @@ pub fn dead_letters_backlog(shared: &Shared, side: Side) -> usize {
 }
 
 pub fn render<'scope>(
-    dead_letters: Stream<'scope, i64, Vec<DeadLetter>>,
+    dead_letters: Stream<'scope, Tick, Vec<DeadLetter>>,
     of: Rendering,
     wiring: &Wiring,
-) -> Result<Stream<'scope, i64, Vec<()>>, Failure> {
+) -> Result<Stream<'scope, Tick, Vec<()>>, Failure> {
     let Rendering { shared, side, .. } = of;
     let mut lines = NamedLines { name: String::new(), writer: None };
     if of.worker == 0 {

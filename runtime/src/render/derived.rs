@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use headwater_clocks::Tick;
 use headwater_operators::exchange::{Columns, Routed};
 use timely::dataflow::Stream;
 use timely::dataflow::operators::vec::Map;
@@ -23,11 +24,11 @@ pub fn render<'scope>(made: Made<'scope>, of: Rendering, wiring: &Wiring) -> Mad
 }
 
 fn derive<'scope>(
-    rows: Stream<'scope, i64, Vec<Routed>>,
+    rows: Stream<'scope, Tick, Vec<Routed>>,
     of: Rendering,
     wiring: &Wiring,
     is_counted: impl Fn(GroupId) -> bool + 'static,
-) -> Stream<'scope, i64, Vec<Routed>> {
+) -> Stream<'scope, Tick, Vec<Routed>> {
     let (opened, failures) = (Arc::clone(&of.shared.opened), wiring.derived_failures.clone());
     rows.map(move |routed| {
         let id = GroupId::at(routed.group as usize);

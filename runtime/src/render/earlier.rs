@@ -13,6 +13,7 @@ use std::rc::Rc;
 use std::sync::mpsc::Sender;
 
 use arrow::array::RecordBatch;
+use headwater_clocks::{Span, Tick};
 use headwater_operators::changes::{Changes, Keys};
 use headwater_operators::collection::{Past, Readable, RowBatch, Values};
 use headwater_operators::exchange::Columns;
@@ -32,7 +33,6 @@ use timely::dataflow::operators::generic::operator::Operator;
 use super::rendering::{Rendering, Wiring};
 use crate::base::failure::Failure;
 use crate::base::id::{GroupId, Id};
-use crate::base::time::{Span, Tick, Time};
 use crate::checkpoint;
 use crate::checkpoint::past::PastRow;
 use crate::observe::earlier::Answer;
@@ -70,7 +70,7 @@ type Waiting = Rc<RefCell<BTreeMap<u64, Sender<Answer>>>>;
 /// Keeps rows, and answers. `finished`: its frontier is empty at the end of the run.
 pub fn render<'scope>(
     kept: Vec<Kept<'scope>>,
-    finished: Stream<'scope, i64, Vec<()>>,
+    finished: Stream<'scope, Tick, Vec<()>>,
     of: Rendering,
     wiring: &Wiring,
 ) -> Result<(), Failure> {
@@ -103,10 +103,10 @@ pub fn render<'scope>(
 
 /// Worker 0 sends on what is asked, until the run ends.
 fn questions<'scope>(
-    finished: Stream<'scope, i64, Vec<()>>,
+    finished: Stream<'scope, Tick, Vec<()>>,
     of: Rendering,
     waiting: Waiting,
-) -> Stream<'scope, i64, Vec<Asked>> {
+) -> Stream<'scope, Tick, Vec<Asked>> {
     let (scope, workers) = (finished.scope(), of.workers);
     let mut builder = OperatorBuilder::new("questions".to_owned(), scope);
     let address = builder.operator_info().address;
@@ -139,10 +139,10 @@ fn questions<'scope>(
 /// Keeps what comes, and answers what is asked.
 fn keep<'scope>(
     (rows, mut all): (Vec<RowsOf<'scope>>, Vec<Keeping>),
-    questions: Stream<'scope, i64, Vec<Asked>>,
+    questions: Stream<'scope, Tick, Vec<Asked>>,
     of: Rendering,
     wiring: &Wiring,
-) -> Stream<'scope, i64, Vec<Told>> {
+) -> Stream<'scope, Tick, Vec<Told>> {
     let scope = questions.scope();
     let mut builder = OperatorBuilder::new("earlier values".to_owned(), scope);
     wiring.to_wake.borrow_mut().push(Rc::new(scope.activator_for(builder.operator_info().address)));
@@ -230,7 +230,7 @@ impl Keeping {
         Ok(Keeping {
             id,
             state,
-            past: Past::shown_from(s.us(), shape.windowed()),
+            past: Past::shown_from(s, shape.windowed()),
             length: opened.job.history_of(id).unwrap_or(Span::ZERO),
             since: plan.floor.map_or(s, |floor| s.max(floor)),
             codec,
@@ -260,7 +260,7 @@ impl Keeping {
         if asked.tick < self.since {
             return Told { number: asked.number, rows: None, forgotten: Some(self.since) };
         }
-        for (key, from, row) in self.past.at(&asked.key, asked.tick.us()) {
+        for (key, from, row) in self.past.at(&asked.key, asked.tick) {
             self.changes.push(key, row, from, 1);
         }
         let rows = self.changes.take(&Keys { codec: &self.codec, numbers: self.past.keys() });
@@ -272,20 +272,20 @@ impl Keeping {
         let oldest = done.just_before() - self.length;
         if done < Tick::AFTER_ALL && oldest > self.since {
             self.since = oldest;
-            self.past.forget(oldest.us());
+            self.past.forget(oldest);
         }
     }
 
     /// What is needed beside the rows of a tick to have those of before.
     fn save(&self, t: Tick) -> (checkpoint::lookups::Of, RecordBatch) {
-        let about = (self.since.max(t - self.length).us(), self.meaning.as_str());
-        let rows = self.past.superseded_by(t.us());
+        let about = (self.since.max(t - self.length), self.meaning.as_str());
+        let rows = self.past.superseded_by(t);
         ((Piece::Earlier, self.id.number()), checkpoint::past::batch(Some(about), rows))
     }
 }
 
 /// A key, a place, and what was there from which tick on.
-type SavedRow = (Vec<u8>, i64, (i64, Option<Values>));
+type SavedRow = (Vec<u8>, i64, (Tick, Option<Values>));
 
 /// What a checkpoint has of a group or a view.
 struct Saved {
@@ -316,7 +316,7 @@ impl Saved {
             let new = || Saved { since: Tick::BEFORE_ALL, meaning: String::new(), rows: vec![] };
             let saved = all.entry(id).or_insert_with(new);
             if let Some((since, meaning)) = checkpoint::past::about(batch).map_err(damaged)? {
-                (saved.since, saved.meaning) = (saved.since.max(Tick::from_us(since)), meaning);
+                (saved.since, saved.meaning) = (saved.since.max(since), meaning);
             }
             for PastRow { key, place, from, row } in checkpoint::past::rows(batch, owns).map_err(damaged)? {
                 saved.rows.push((key.to_vec(), place, (from, row)));

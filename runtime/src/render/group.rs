@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Instant;
 
+use headwater_clocks::{Span, Tick};
 use headwater_connectors::sink::dead_letters::DeadLetter;
 use headwater_operators::control::{Save, SharedState, WindowControl};
 use headwater_operators::exchange::Routed;
@@ -26,7 +27,6 @@ use super::rendering::{Rendering, Wiring};
 use super::{lookup, rows_before};
 use crate::base::failure::Failure;
 use crate::base::id::{ColumnSetId, GroupId, Id, IdVec};
-use crate::base::time::{Span, Tick, Time};
 use crate::catalog::column_sets::ColumnSet;
 use crate::catalog::graph::Kind;
 use crate::checkpoint::journal::GroupJournal;
@@ -44,19 +44,19 @@ const LEDGER_BYTES_MAX: usize = 64 << 20;
 /// What groups have put out. A frontier of `f` says that the ticks before `f` are finished.
 pub struct Made<'scope> {
     /// Every change at every tick, of the groups that a changelog asks for.
-    pub changes: Stream<'scope, i64, Vec<Routed>>,
+    pub changes: Stream<'scope, Tick, Vec<Routed>>,
     /// Newest rows, of the groups that a store asks for.
-    pub rows: Stream<'scope, i64, Vec<Routed>>,
+    pub rows: Stream<'scope, Tick, Vec<Routed>>,
     /// What stores have at every tick, of the groups that views read; without derived columns.
-    pub contents: Stream<'scope, i64, Vec<Routed>>,
+    pub contents: Stream<'scope, Tick, Vec<Routed>>,
     /// Nothing, of all groups.
-    pub finished: Stream<'scope, i64, Vec<()>>,
+    pub finished: Stream<'scope, Tick, Vec<()>>,
     /// The rows of which earlier ones are kept.
     pub kept: Vec<Kept<'scope>>,
 }
 
 /// What groups have put out, dead letters, and what tables hold, where views read that.
-type Rendered<'scope> = (Made<'scope>, Stream<'scope, i64, Vec<DeadLetter>>, Option<Contents<'scope>>);
+type Rendered<'scope> = (Made<'scope>, Stream<'scope, Tick, Vec<DeadLetter>>, Option<Contents<'scope>>);
 
 /// What is made of what the feed has put out, and its dead letters with those of lookups. Groups of one level look up in the rows of those
 /// below. `states`: as `open` gives them; `finished`: follows how far all of them are.
@@ -64,11 +64,11 @@ pub fn render<'scope>(
     fed: &Fed<'scope>,
     states: &IdVec<GroupId, SharedState>,
     (of, wiring): (Rendering, &Wiring),
-    finished: &ProbeHandle<i64>,
+    finished: &ProbeHandle<Tick>,
 ) -> Result<Rendered<'scope>, Failure> {
     let (opened, scope) = (&of.shared.opened, fed.events.scope());
     let all: Vec<SharedState> = states.iter().cloned().collect();
-    let looped = opened.looks_back().then(|| scope.feedback(1));
+    let looped = opened.looks_back().then(|| scope.feedback(Span::from_us(1)));
     let (asked, answers) = looped.map_or_else(|| (None, empty(scope)), |(asked, answers)| (Some(asked), answers));
     let (mut rows, mut queries) = (vec![], vec![]);
     let (mut dead_letters, mut contents, mut caught_events) = (vec![fed.dead_letters.clone()], None, vec![]);
@@ -142,13 +142,13 @@ fn state(of: Rendering, id: GroupId, journal: &GroupJournal) -> Result<State, Fa
         state.set_shadow();
     }
     if shared.opened.is_looked_up(id) {
-        state.show_from(plan.s(id).unwrap_or(Tick::AFTER_ALL).us());
+        state.show_from(plan.s(id).unwrap_or(Tick::AFTER_ALL));
     }
     if plan.changelog_reset {
         state.reset_changelog();
     }
     if shared.mode == Mode::Follow {
-        state.enter_later(job.tick().us());
+        state.enter_later(job.tick());
     }
     if side == Side::Live && shared.opened.graph.is_viewed(Kind::Group(id)) {
         state.share_contents();
@@ -173,7 +173,7 @@ fn outputs(of: Rendering, id: GroupId) -> Outputs {
         opened.graph.sinks_of(id).filter(|sink| of.has(Kind::Sink(*sink))).map(|sink| &opened.job.sinks[sink]);
     Outputs {
         changes: of.tells_changes(id),
-        rows_from: sinks.any(|sink| sink.to.store().is_some()).then_some(of.shared.start.plan.rows_from[id].us()),
+        rows_from: sinks.any(|sink| sink.to.store().is_some()).then_some(of.shared.start.plan.rows_from[id]),
     }
 }
 
@@ -185,27 +185,27 @@ fn restore(of: Rendering, group: GroupId, (state, journal): (&mut State, &GroupJ
     let mut resumed = plan.resumed(group, side).unwrap_or_else(|| vec![None; plan.groups[group].sets.len()]);
     if shared.opened.is_looked_up(group) {
         // It had begun before its rows are shown.
-        let done = manifest.t.map(Time::us);
+        let done = manifest.t;
         resumed.iter_mut().flatten().for_each(|set| set.done = set.done.or(done));
     }
     let failed = |e: SegmentError| Failure::Running(e.to_string());
     // A shadow has published nothing.
-    let floor = plan.floor.filter(|_| side == Side::Live).map(Time::us);
+    let floor = plan.floor.filter(|_| side == Side::Live);
     state.resume(floor, &resumed, plan.groups[group].dropped_columns).map_err(failed)?;
     let Some(saved) = plan.groups[group].saved else { return Ok(()) };
     let owns = |key: &[u8]| keys::owner(keys::hash(key), workers) == worker as u64;
     checkpoint::state::read(&shared.state, manifest, saved, (state, journal), owns)?;
     let saved_at = plan.done(plan.groups[group].first()).or(manifest.t).filter(|_| plan.side_of(group) == side);
     if let Some((t, horizon)) = saved_at.zip(plan.horizon(group, &shared.start.horizons())) {
-        state.close_after(t.us(), (horizon - shared.opened.grace(group)).us());
+        state.close_after(t, horizon - shared.opened.grace(group));
     }
     Ok(())
 }
 
 /// The journal of a group's ledgers.
 fn journal(of: Rendering, id: GroupId, sets: &IdVec<ColumnSetId, ColumnSet>) -> GroupJournal {
-    let longest = |set: &ColumnSet| set.plan.columns.iter().filter_map(|column| column.length).max().unwrap_or(0);
-    let longest: Vec<Span> = sets.iter().map(longest).map(Span::from_us).collect();
+    let longest = |set: &ColumnSet| set.plan.columns.iter().filter_map(|column| column.length).max();
+    let longest: Vec<Span> = sets.iter().map(|set| longest(set).unwrap_or(Span::ZERO)).collect();
     let generation = generations::of_number(of.shared.start.plan.checkpoints);
     GroupJournal::new(of.shared.state.clone(), generation, id, (of.worker, of.workers), &longest)
 }
@@ -216,7 +216,7 @@ fn save(of: Rendering, journals: IdVec<GroupId, GroupJournal>, wiring: &Wiring) 
     let (opened, past) = (of.shared.opened.clone(), wiring.past.clone());
     let (store, worker, workers) = (of.shared.state.clone(), of.worker as u32, of.workers as u32);
     Box::new(move |number, t, states| {
-        let (begun, t) = (Instant::now(), Tick::from_us(t));
+        let begun = Instant::now();
         let mut files = vec![];
         for ((group, journal), state) in journals.pairs().zip(states) {
             let state = &mut state.borrow_mut();

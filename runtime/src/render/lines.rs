@@ -1,11 +1,11 @@
 //! Lines that a run writes, in a file or a topic: taken up where the checkpoint left them.
 
+use headwater_clocks::Tick;
 use headwater_connectors::Error;
 use headwater_connectors::sink::lines::{LineSink, LinesConfig, LinesStart};
 
 use super::rendering::Wiring;
 use super::shared::Shared;
-use crate::base::time::{Tick, Time};
 use crate::checkpoint::contribution::PositionAt;
 use crate::plan::side::Side;
 use crate::sink::lines::NamedLines;
@@ -24,6 +24,6 @@ pub fn open(shared: &Shared, name: &str, to: &dyn LinesConfig, is_void: bool) ->
     // While its history is read, a job has told dead letters of the history alone, which have no time: they stay.
     let before_all =
         || Some(shared.start.plan.first_tick(Side::Live)).filter(|t| *t < Tick::AFTER_ALL).map(|t| t - job.tick());
-    let valid_to_us = shared.start.plan.floor.or_else(before_all).map(Time::us);
-    to.open(&LinesStart { position, is_void, valid_to_us }, shared.stop.clone())
+    let valid_to = shared.start.plan.floor.or_else(before_all);
+    to.open(&LinesStart { position, is_void, valid_to }, shared.stop.clone())
 }

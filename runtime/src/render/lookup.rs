@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use arrow::array::{BooleanArray, RecordBatch, UInt32Array};
+use headwater_clocks::Tick;
 use headwater_connectors::sink::dead_letters::DeadLetter;
 use headwater_operators::collection::Past;
 use headwater_operators::events;
@@ -45,10 +46,10 @@ enum Arrived {
 
 /// What the lookups of a level put out.
 pub struct LookedUp<'scope> {
-    pub events: Stream<'scope, i64, Vec<Routed>>,
-    pub dead_letters: Stream<'scope, i64, Vec<DeadLetter>>,
+    pub events: Stream<'scope, Tick, Vec<Routed>>,
+    pub dead_letters: Stream<'scope, Tick, Vec<DeadLetter>>,
     /// Questions for rows of other groups.
-    pub queries: Stream<'scope, i64, Vec<Routed>>,
+    pub queries: Stream<'scope, Tick, Vec<Routed>>,
     /// What tables hold, where views read that: of the first level.
     pub contents: Contents<'scope>,
 }
@@ -68,8 +69,8 @@ pub fn open(of: Rendering, wiring: &Wiring) -> Result<Vec<Option<LookUps>>, Fail
 /// The lookups of a level, with `answers` to the questions of all levels. `replaced`: records that replace one another, where their keys are.
 pub fn render<'scope>(
     (level, mut lookups): (usize, LookUps),
-    (fed, replaced): (&Fed<'scope>, Stream<'scope, i64, Vec<Rc<Raw>>>),
-    answers: Stream<'scope, i64, Vec<Routed>>,
+    (fed, replaced): (&Fed<'scope>, Stream<'scope, Tick, Vec<Rc<Raw>>>),
+    answers: Stream<'scope, Tick, Vec<Routed>>,
     of: Rendering,
     wiring: &Wiring,
 ) -> LookedUp<'scope> {
@@ -94,21 +95,21 @@ pub fn render<'scope>(
     let (orders, saved) = (wiring.lookup_orders(), wiring.lookups_saved.clone());
     let asks_at_ticks = asks_at_ticks(&of.shared.opened, level);
     builder.build(move |mut capabilities| {
-        let mut arrived: BTreeMap<i64, Vec<Arrived>> = BTreeMap::new();
+        let mut arrived: BTreeMap<Tick, Vec<Arrived>> = BTreeMap::new();
         move |frontiers| {
             versions.for_each_stamp(|sent, batches| {
-                let all = arrived.entry(sent.least().copied().unwrap_or(i64::MIN)).or_default();
+                let all = arrived.entry(sent.least().copied().unwrap_or(Tick::BEFORE_ALL)).or_default();
                 all.extend(batches.flat_map(|batch| batch.drain(..)).map(|routed| {
                     Arrived::Versions(ScanId::from(routed.group), routed.columns.0, routed.set == OF_HISTORY)
                 }));
             });
             raw.for_each_stamp(|sent, batches| {
-                let all = arrived.entry(sent.least().copied().unwrap_or(i64::MIN)).or_default();
+                let all = arrived.entry(sent.least().copied().unwrap_or(Tick::BEFORE_ALL)).or_default();
                 let is_by_itself = |raw: &Rc<Raw>| raw.keys.is_none();
                 all.extend(batches.flat_map(|batch| batch.drain(..)).filter(is_by_itself).map(Arrived::Events));
             });
             replaced.for_each_stamp(|sent, batches| {
-                let all = arrived.entry(sent.least().copied().unwrap_or(i64::MIN)).or_default();
+                let all = arrived.entry(sent.least().copied().unwrap_or(Tick::BEFORE_ALL)).or_default();
                 all.extend(batches.flat_map(|batch| batch.drain(..)).map(Arrived::Events));
             });
             answers.for_each(|_, batches| {
@@ -118,7 +119,7 @@ pub fn render<'scope>(
             });
             // When nothing comes any more, what is not done is left.
             let frontier = frontiers[..3].iter().map(|frontier| frontier.frontier().iter().next().copied());
-            let Some(frontier) = frontier.collect::<Option<Vec<i64>>>().and_then(|all| all.into_iter().min()) else {
+            let Some(frontier) = frontier.collect::<Option<Vec<Tick>>>().and_then(|all| all.into_iter().min()) else {
                 capabilities.clear();
                 return;
             };
@@ -128,7 +129,10 @@ pub fn render<'scope>(
             for (t, horizons) in orders.borrow_mut().horizons.drain(..) {
                 lookups.close_after(t, &horizons);
             }
-            let Some(done) = frontier.checked_sub(1) else { return };
+            if frontier == Tick::BEFORE_ALL {
+                return;
+            }
+            let done = frontier.just_before();
             loop {
                 // What is sent after the tick of a checkpoint must not get into it.
                 let checkpoint = orders.borrow().to_save.front().copied().filter(|(_, t)| *t <= done);
@@ -166,9 +170,9 @@ pub fn render<'scope>(
                     saved.borrow_mut().entry(number).or_default().push(lookups.save((worker, workers)));
                     orders.borrow_mut().to_save.pop_front();
                 }
-                let next = reached.saturating_add(1);
+                let next = reached.just_after();
                 // All questions of what has been read are asked, unless some are asked at the event's tick.
-                let asks_from = if asks_at_ticks { next } else { to.saturating_add(1).max(next) };
+                let asks_from = if asks_at_ticks { next } else { to.just_after().max(next) };
                 for (capability, next) in capabilities.iter_mut().zip([next, next, asks_from, next]) {
                     if *capability.time() < next {
                         capability.downgrade(&next);
@@ -213,7 +217,7 @@ fn take_answers(lookups: &mut LookUps, routed: &Routed) {
 }
 
 /// Records that replace one another, where their keys are. Where there is one worker it takes them as they are.
-pub fn replaced<'scope>(fed: &Fed<'scope>, of: Rendering) -> Stream<'scope, i64, Vec<Rc<Raw>>> {
+pub fn replaced<'scope>(fed: &Fed<'scope>, of: Rendering) -> Stream<'scope, Tick, Vec<Rc<Raw>>> {
     let (opened, workers) = (of.shared.opened.clone(), of.workers);
     if workers == 1 {
         return fed.raw.clone().flat_map(|raw| Some(raw).filter(|raw| raw.keys.is_some()));

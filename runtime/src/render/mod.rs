@@ -38,9 +38,10 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
+use headwater_clocks::{Span, Tick};
+use headwater_connectors::threads::{Helper, guarded};
 use timely::communication::WorkerGuards;
 use timely::dataflow::operators::probe::Handle as ProbeHandle;
 use timely::worker::Worker;
@@ -48,8 +49,6 @@ use timely::worker::Worker;
 use crate::base::failure::Failure;
 use crate::base::failures::Failures;
 use crate::base::id::{GroupId, Id};
-use crate::base::threads::guarded;
-use crate::base::time::{Span, Tick, Time};
 use crate::checkpoint::threads::Sending;
 use crate::coordinate::barrier::{CatchUpBarrier, OfSide};
 use crate::coordinate::channel::{self, CoordinatorHandle};
@@ -76,13 +75,11 @@ const WAITING_ROWS_MAX: usize = 200_000;
 /// Runs one worker to the end. One that fails takes its dataflows down, and the others theirs once they hear of it: nobody else learns
 /// that it does not go on. Where the process ends with the run it holds still, so that nothing is told any more.
 pub fn work(worker: &mut Worker, shared: &Shared) {
-    let failure = match guarded(|| try_work(worker, shared)) {
-        Ok(Ok(Ended::Done)) => return,
-        Ok(Ok(Ended::Abandoned)) => None,
-        Ok(Err(failure)) => Some(failure),
-        Err(panic) => Some(Failure::Running(panic)),
-    };
-    failure.into_iter().for_each(|failure| shared.failures.tell(failure));
+    match guarded(|| try_work(worker, shared)) {
+        Ok(Ended::Done) => return,
+        Ok(Ended::Abandoned) => {}
+        Err(failure) => shared.failures.tell(failure),
+    }
     if shared.ends_process {
         loop {
             std::thread::park();
@@ -92,7 +89,7 @@ pub fn work(worker: &mut Worker, shared: &Shared) {
 }
 
 /// Waits for workers, on a thread of its own, and tells that all is done.
-pub fn joined(guards: WorkerGuards<()>, failures: &Failures) -> Result<JoinHandle<()>, Failure> {
+pub fn joined(guards: WorkerGuards<()>, failures: &Failures) -> Result<Helper<(), Failure>, Failure> {
     let told = failures.clone();
     failures.spawn("workers", move || {
         let panicked = |_| Failure::Running("a worker panicked, see above".to_owned());
@@ -142,7 +139,7 @@ struct Running {
     wiring: Wiring,
     coordinator: CoordinatorHandle,
     /// Where everything ends.
-    done: ProbeHandle<i64>,
+    done: ProbeHandle<Tick>,
 }
 
 impl Running {
@@ -275,14 +272,14 @@ fn on_announcement(of: Rendering, wiring: &Wiring, stores: Stores) -> OnAnnounce
     Rc::new(move |announcement: &Announcement| {
         if full_refresh.replace(announcement.full_refresh) < announcement.full_refresh {
             stores.iter().flatten().for_each(StoreHandle::begin_full_refresh);
-            let from = announcement.full_refresh_from.map_or(i64::MIN, Time::us);
-            windows.borrow_mut().full_refresh = (announcement.full_refresh, from);
+            let from = announcement.full_refresh_from.unwrap_or(Tick::BEFORE_ALL);
+            windows.borrow_mut().full_refresh = Some((announcement.full_refresh, from));
         }
         if let Some(now) = announcement.t.filter(|_| t.replace(announcement.t) < announcement.t) {
             let plan = &start.plan;
             let horizon = |group: GroupId| {
                 let horizon = plan.horizon(group, &announcement.horizons)? - grace[group.index()];
-                Some((group.index(), now.us(), horizon.us()))
+                Some((group.index(), now, horizon))
             };
             windows.borrow_mut().horizons.extend(plan.groups.ids().filter_map(horizon));
             let stands = |rows| plan.scans_behind(rows).iter().any(|scan| announcement.stalled.contains(scan));
@@ -294,9 +291,9 @@ fn on_announcement(of: Rendering, wiring: &Wiring, stores: Stores) -> OnAnnounce
             }
         }
         if let Some((number, t)) = announcement.checkpoint.filter(|(number, _)| asked.replace(*number) < *number) {
-            windows.borrow_mut().checkpoints.push_back((number, t.us()));
+            windows.borrow_mut().checkpoints.push_back((number, t));
             for orders in lookups.borrow().iter() {
-                orders.borrow_mut().to_save.push_back((number, t.us()));
+                orders.borrow_mut().to_save.push_back((number, t));
             }
             checkpoint.borrow_mut().want(number, t);
         }
@@ -309,7 +306,7 @@ fn on_announcement(of: Rendering, wiring: &Wiring, stores: Stores) -> OnAnnounce
             // What an earlier start has published stays, until a later one has passed it.
             interrupted.store(true, Ordering::Relaxed);
         } else if announcement.last {
-            windows.borrow_mut().last_tick = announcement.t.map(Time::us);
+            windows.borrow_mut().last_tick = announcement.t;
         }
         to_wake.borrow().iter().for_each(|activator| activator.activate());
     })

@@ -8,6 +8,7 @@ use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, UI
 use arrow::compute::take_record_batch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
+use headwater_clocks::Tick;
 use headwater_connectors::Path;
 use headwater_expression::Expression;
 use headwater_expression::relation::{self, Call, Join, Node, Order, Top};
@@ -37,7 +38,7 @@ pub struct Nodes<'a, 'scope> {
     /// What the collections of the query are.
     pub reads: &'a [Kind],
     /// What groups and other views have.
-    pub rows: &'a Stream<'scope, i64, Vec<Routed>>,
+    pub rows: &'a Stream<'scope, Tick, Vec<Routed>>,
     /// What tables hold, where any is read.
     pub tables: Option<&'a Contents<'scope>>,
     /// Of a table, which scan of it counts.
@@ -51,7 +52,7 @@ pub struct Nodes<'a, 'scope> {
 /// Hears how many rows failed.
 pub type Failed = Rc<dyn Fn(u64)>;
 /// What tables hold.
-pub type Contents<'scope> = Stream<'scope, i64, Vec<Content>>;
+pub type Contents<'scope> = Stream<'scope, Tick, Vec<Content>>;
 
 /// Rows, and the types of their columns.
 pub struct Made<'scope> {
@@ -217,7 +218,9 @@ impl<'scope> Nodes<'_, 'scope> {
         };
         let types = match kind {
             JoinKind::Semi | JoinKind::Anti => left.types.clone(),
-            _ => [left.types.clone(), right.types.clone()].concat(),
+            JoinKind::Inner | JoinKind::Left | JoinKind::Right | JoinKind::Full => {
+                [left.types.clone(), right.types.clone()].concat()
+            }
         };
         let mark = |number: u8| (!of.nulls_are_equal).then_some(number);
         let left = self.keyed(left, (&of.on.0, None), mark(1))?;

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use headwater_clocks::{Eff, Tick};
 use headwater_connectors::Error;
 use headwater_operators::collection::Past;
 use headwater_operators::control::SharedControl;
@@ -13,7 +14,6 @@ use headwater_operators::relational::published::Published;
 use super::caught::{Catch, Caught};
 use super::shared::Shared;
 use crate::base::id::{GroupId, IdVec, ScanId};
-use crate::base::time::{Eff, Tick};
 use crate::catalog::column_sets::ColumnSets;
 use crate::catalog::graph::Kind;
 use crate::checkpoint::in_progress::CheckpointInProgress;
@@ -90,7 +90,7 @@ pub struct LookupOrders {
     /// Once all ticks up to `t` are done, nothing with an `eff` before the horizons comes any more.
     pub horizons: Vec<HorizonsAt>,
     /// (number, t): checkpoints in which they are to be.
-    pub to_save: VecDeque<(u64, i64)>,
+    pub to_save: VecDeque<(u64, Tick)>,
 }
 
 pub type SharedOrders = Rc<RefCell<LookupOrders>>;

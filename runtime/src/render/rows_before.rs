@@ -13,6 +13,7 @@ use std::sync::Arc;
 use arrow::array::types::Int64Type;
 use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Int64Array, RecordBatch};
 use arrow::datatypes::Schema;
+use headwater_clocks::{Eff, Span, Tick, Time};
 use headwater_operators::collection::{Past, Readable, RowBatch, Values};
 use headwater_operators::control::SharedState;
 use headwater_operators::exchange::{Columns, Routed};
@@ -29,13 +30,12 @@ use timely::dataflow::{Scope, Stream};
 
 use super::rendering::{Rendering, SharedOrders, Wiring};
 use crate::base::id::{GroupId, Id, IdVec, ScanId};
-use crate::base::time::{Eff, Span, Tick, Time};
 use crate::catalog::opened::{OpenGroup, Opened};
 use crate::ingest::lookups::{Corrects, Query};
 use crate::job::IS_THERE;
 
 /// Questions of the lookups of a level.
-pub type Queries<'scope> = (usize, Stream<'scope, i64, Vec<Routed>>);
+pub type Queries<'scope> = (usize, Stream<'scope, Tick, Vec<Routed>>);
 
 /// Questions as they go to the workers of their keys; `set` is the worker that asks.
 pub fn routed(queries: Vec<Query>, (worker, workers): (usize, usize)) -> Vec<Routed> {
@@ -66,12 +66,12 @@ pub fn answers(routed: &Routed) -> impl Iterator<Item = (&[u8], Tick, Option<&[u
 
 /// The answers, to the workers that have asked; `set` is the level. `rows`: of all groups.
 pub fn render<'scope>(
-    scope: Scope<'scope, i64>,
+    scope: Scope<'scope, Tick>,
     of: Rendering,
     wiring: &Wiring,
     (rows, states): (&[RowsOf<'scope>], &IdVec<GroupId, SharedState>),
     queries: Vec<Queries<'scope>>,
-) -> Stream<'scope, i64, Vec<Routed>> {
+) -> Stream<'scope, Tick, Vec<Routed>> {
     let (opened, plan) = (of.shared.opened.clone(), &of.shared.start.plan);
     let mut builder = OperatorBuilder::new("rows before".to_owned(), scope);
     let (levels, streams): (Vec<usize>, Vec<_>) = queries.into_iter().unzip();
@@ -118,9 +118,9 @@ pub fn render<'scope>(
                     }
                 });
             }
-            let first = |at: usize| frontiers[at].frontier().first().copied().unwrap_or(i64::MAX);
+            let first = |at: usize| frontiers[at].frontier().first().copied().unwrap_or(Tick::AFTER_ALL);
             // No question comes any more that was sent before it.
-            let asked_from = (0..levels.len()).map(first).min().unwrap_or(i64::MAX);
+            let asked_from = (0..levels.len()).map(first).min().unwrap_or(Tick::AFTER_ALL);
             let horizons = horizon.at(asked_from);
             for (at, of) in answering.iter_mut().enumerate() {
                 let past = past.get_mut(&of.id).expect("every group that is looked up has a past");
@@ -140,7 +140,7 @@ struct Answering {
     id: GroupId,
     state: SharedState,
     /// By the tick before which.
-    waiting: BTreeMap<i64, Vec<Waiting>>,
+    waiting: BTreeMap<Tick, Vec<Waiting>>,
     /// The tables by whose versions events that have had their ticks may come to ask for other rows.
     corrects: Vec<(ScanId, Corrects)>,
 }
@@ -150,17 +150,17 @@ struct Waiting {
     key: Vec<u8>,
     worker: u32,
     level: usize,
-    capability: Rc<Capability<i64>>,
+    capability: Rc<Capability<Tick>>,
 }
 
 impl Answering {
-    fn ask(&mut self, level: usize, routed: &Routed, capability: &Rc<Capability<i64>>) {
+    fn ask(&mut self, level: usize, routed: &Routed, capability: &Rc<Capability<Tick>>) {
         let batch = &routed.columns.0;
         let (keys, before) = (batch.column(0).as_binary::<i32>(), batch.column(1).as_primitive::<Int64Type>());
         for (key, before) in keys.iter().zip(before.values()) {
             let key = key.unwrap_or_default().to_vec();
             let waiting = Waiting { key, worker: routed.set, level, capability: capability.clone() };
-            self.waiting.entry(*before).or_default().push(waiting);
+            self.waiting.entry(Tick::from_us(*before)).or_default().push(waiting);
         }
     }
 
@@ -171,20 +171,20 @@ impl Answering {
     }
 
     /// The answers that are known. `done`: ticks before it are.
-    fn answer(&mut self, past: &Past, done: i64, tick: Span, opened: &Opened) -> Vec<(Rc<Capability<i64>>, Routed)> {
-        let is_known = |before: i64| Tick::from_us(before) - tick < Tick::from_us(done);
-        let mut known: Vec<(i64, Waiting)> = vec![];
+    fn answer(&mut self, past: &Past, done: Tick, tick: Span, opened: &Opened) -> Vec<(Rc<Capability<Tick>>, Routed)> {
+        let is_known = |before: Tick| before - tick < done;
+        let mut known: Vec<(Tick, Waiting)> = vec![];
         while let Some(entry) = self.waiting.first_entry().filter(|entry| is_known(*entry.key())) {
             let before = *entry.key();
             known.extend(entry.remove().into_iter().map(|waiting| (before, waiting)));
         }
-        let target = |(_, waiting): &(i64, Waiting)| (waiting.worker, waiting.level, *waiting.capability.time());
+        let target = |(_, waiting): &(Tick, Waiting)| (waiting.worker, waiting.level, *waiting.capability.time());
         known.sort_by_key(target);
         let parts = known.chunk_by(|a, b| target(a) == target(b));
         parts.map(|part| (part[0].1.capability.clone(), self.routed(past, part, opened))).collect()
     }
 
-    fn routed(&self, past: &Past, part: &[(i64, Waiting)], opened: &Opened) -> Routed {
+    fn routed(&self, past: &Past, part: &[(Tick, Waiting)], opened: &Opened) -> Routed {
         let found: Vec<Option<&Values>> = part.iter().map(|(before, of)| past.before(&of.key, *before)).collect();
         let there: Vec<(&[u8], &Values)> =
             part.iter().zip(&found).filter_map(|((_, of), row)| Some((&of.key[..], (*row)?))).collect();
@@ -193,7 +193,7 @@ impl Answering {
         let rows: BinaryArray = found.iter().map(|row| row.and_then(|_| rows.next().flatten())).collect();
         let columns: [(&str, ArrayRef); 3] = [
             ("_key", Arc::new(BinaryArray::from_iter_values(part.iter().map(|(_, of)| &of.key)))),
-            ("_before", Arc::new(part.iter().map(|(before, _)| Some(*before)).collect::<Int64Array>())),
+            ("_before", Arc::new(part.iter().map(|(before, _)| Some(before.us())).collect::<Int64Array>())),
             ("_row", Arc::new(rows)),
         ];
         let columns = columns.map(|(name, column)| (name, column, true));
@@ -204,11 +204,13 @@ impl Answering {
     }
 
     /// Nobody asks for what was superseded up to it: questions that wait, those that come, and those of events that are corrected.
-    fn asked_from(&self, coming: i64, horizons: &IdVec<ScanId, Eff>) -> i64 {
-        let waiting = self.waiting.keys().next().copied().unwrap_or(i64::MAX);
+    fn asked_from(&self, coming: Tick, horizons: &IdVec<ScanId, Eff>) -> Tick {
+        let waiting = self.waiting.keys().next().copied().unwrap_or(Tick::AFTER_ALL);
         let late =
-            self.corrects.iter().map(|(scan, corrects)| corrects.from(horizons[*scan], coming.saturating_sub(1))).min();
-        coming.min(waiting).min(late.unwrap_or(i64::MAX)).saturating_sub(1)
+            self.corrects.iter().map(|(scan, corrects)| corrects.from(horizons[*scan], coming.just_before())).min();
+        // An event has its tick no earlier than its own time.
+        let late = late.map_or(Tick::AFTER_ALL, |ts| Tick::leaving(ts, Span::ZERO));
+        coming.min(waiting).min(late).just_before()
     }
 }
 
@@ -220,10 +222,10 @@ struct Horizon {
 
 impl Horizon {
     /// Where every tick before one is done by all.
-    fn at(&mut self, tick: i64) -> &IdVec<ScanId, Eff> {
+    fn at(&mut self, tick: Tick) -> &IdVec<ScanId, Eff> {
         let mut orders = self.orders.borrow_mut();
         orders.to_save.clear();
-        let heard = orders.horizons.iter().take_while(|(t, _)| t.us() < tick).count();
+        let heard = orders.horizons.iter().take_while(|(t, _)| *t < tick).count();
         if let Some((_, horizons)) = orders.horizons.drain(..heard).next_back() {
             self.now = horizons;
         }

@@ -1,5 +1,6 @@
 //! Sinks that are changelogs, rendered: every change of their groups at every tick, as lines that process 0's first worker writes.
 
+use headwater_clocks::Tick;
 use headwater_connectors::sink::changelog::Changelog;
 use headwater_connectors::sink::lines::{LineSink, LinesConfig};
 use headwater_operators::exchange::Routed;
@@ -14,11 +15,11 @@ use crate::sink::lines::{NamedLines, Step, write_changelog};
 use crate::sink::writer::Writer;
 
 pub fn render<'scope>(
-    changes: Stream<'scope, i64, Vec<Routed>>,
+    changes: Stream<'scope, Tick, Vec<Routed>>,
     of: Rendering,
     (id, to): (SinkId, &dyn LinesConfig),
     wiring: &Wiring,
-) -> Result<Stream<'scope, i64, Vec<()>>, Failure> {
+) -> Result<Stream<'scope, Tick, Vec<()>>, Failure> {
     let shared = of.shared;
     let mut lines = NamedLines { name: changelog(&shared.opened.job.sinks[id].name), writer: None };
     if of.worker == 0 {

@@ -1,5 +1,6 @@
 //! Sinks that hold rows, rendered: the newest row of each key goes to a store, whose marks follow the frontier of all workers.
 
+use headwater_clocks::Tick;
 use headwater_connectors::sink::StoreConfig;
 use headwater_operators::exchange::Routed;
 use timely::dataflow::Stream;
@@ -7,7 +8,6 @@ use timely::dataflow::Stream;
 use super::rendering::Rendering;
 use crate::base::failure::Failure;
 use crate::base::id::{GroupId, IdVec, SinkId};
-use crate::base::time::Tick;
 use crate::catalog::graph::Kind;
 use crate::coordinate::channel::CoordinatorHandle;
 use crate::job::Sink;
@@ -33,12 +33,12 @@ pub fn open(of: Rendering) -> Result<Stores, Failure> {
 }
 
 pub fn render<'scope>(
-    rows: Stream<'scope, i64, Vec<Routed>>,
+    rows: Stream<'scope, Tick, Vec<Routed>>,
     of: Rendering,
     (id, to): (SinkId, &dyn StoreConfig),
     stores: &Stores,
     coordinator: &CoordinatorHandle,
-) -> Stream<'scope, i64, Vec<()>> {
+) -> Stream<'scope, Tick, Vec<()>> {
     let groups: Vec<GroupId> = of.shared.opened.graph.rows_in(id).collect();
     let by_first = to.is_exclusive();
     let owner = move |routed: &Routed| if by_first { 0 } else { routed.to };

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use headwater_clocks::{Eff, Offset, Span, Tick, WallClock};
 use headwater_connectors::stream::Start;
 use timely::dataflow::Scope;
 use timely::dataflow::operators::probe::Handle as ProbeHandle;
@@ -9,8 +10,6 @@ use timely::dataflow::operators::probe::Handle as ProbeHandle;
 use super::rendering::{Rendering, Wiring};
 use crate::base::failure::Failure;
 use crate::base::id::{IdVec, SourceId};
-use crate::base::offset::Offset;
-use crate::base::time::{Eff, Span, Tick, WallClock};
 use crate::catalog::opened::Opened;
 use crate::checkpoint::admissions::{AdmissionLog, Held, source_hash};
 use crate::checkpoint::generations;
@@ -29,10 +28,10 @@ use crate::plan::side::Side;
 
 /// `finished`: up to where the windows are; `stored`: up to where everything is in all sinks.
 pub fn render<'scope>(
-    scope: Scope<'scope, i64>,
+    scope: Scope<'scope, Tick>,
     of: Rendering,
     (wiring, coordinator): (&Wiring, &CoordinatorHandle),
-    (finished, stored): (&ProbeHandle<i64>, &ProbeHandle<i64>),
+    (finished, stored): (&ProbeHandle<Tick>, &ProbeHandle<Tick>),
 ) -> Result<Fed<'scope>, Failure> {
     let Rendering { shared, side, worker, workers } = of;
     let (opened, start, sets) = (&shared.opened, &shared.start, of.sets());
@@ -98,8 +97,8 @@ fn held(opened: &Opened, source: SourceId) -> Held {
     }
     let groups = opened.graph.groups_of(source).filter(|group| opened.job.groups[*group].window == Window::Trailing);
     let mut columns = groups.flat_map(|group| &opened.groups[group].columns);
-    let longest = columns.try_fold(0, |longest: i64, column| Some(column.length?.max(longest)));
-    longest.map_or(Held::All, |longest| Held::Younger(Span::from_us(longest)))
+    let longest = columns.try_fold(Span::ZERO, |longest, column| Some(column.length?.max(longest)));
+    longest.map_or(Held::All, Held::Younger)
 }
 
 /// The partitions that this worker reads: every `workers`-th.
@@ -129,7 +128,7 @@ fn readers(of: Rendering) -> Result<Vec<SourceReader>, Failure> {
         }
         let start = |lane: &Lane| {
             let offset = lane.scans.iter().map(|partition| partition.plan.start).min();
-            Start { partition: lane.partition, offset: offset.map_or(0, Offset::number) }
+            Start { partition: lane.partition, offset: offset.unwrap_or(Offset::at(0)) }
         };
         let starts: Vec<Start> = mine.iter().map(start).collect();
         let mut reader = stream.reader(&starts, &open.wanted)?;

@@ -9,6 +9,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use headwater_clocks::Tick;
 use headwater_expression::Expression;
 use headwater_expression::relation::column;
 use headwater_operators::collection::Reset;
@@ -32,7 +33,6 @@ use super::nodes::{self, Contents, Nodes};
 use super::rendering::{Rendering, ViewCounts, Wiring};
 use crate::base::failure::Failure;
 use crate::base::id::{Id, ViewId};
-use crate::base::time::{Tick, Time};
 use crate::catalog::graph::Kind;
 use crate::checkpoint;
 use crate::observe::status::ProcessStatus;
@@ -80,7 +80,7 @@ pub fn render<'scope>(
             changes = scope.concatenate([changes, read(0, Told::Changes(changelog))]);
         }
         if opened.graph.sinks_of(id).any(|sink| opened.job.sinks[sink].to.store().is_some()) {
-            let newest = state.borrow().newest(plan.rows_from[id].us(), plan.skip_refresh);
+            let newest = state.borrow().newest(plan.rows_from[id], plan.skip_refresh);
             rows = scope.concatenate([rows, read(here, Told::Newest(newest, wiring.windows.clone()))]);
         }
         if opened.graph.is_viewed(Kind::View(view)) {
@@ -101,7 +101,7 @@ fn keyed<'scope>(
     of: Rendering,
     wiring: &Wiring,
     view: ViewId,
-    (rows, tables): (&Stream<'scope, i64, Vec<Routed>>, Option<&Contents<'scope>>),
+    (rows, tables): (&Stream<'scope, Tick, Vec<Routed>>, Option<&Contents<'scope>>),
     (_, unfit, crowded): &ViewCounts,
 ) -> Result<Keyed<'scope>, Failure> {
     let (shared, opened) = (of.shared, &of.shared.opened);
@@ -135,7 +135,7 @@ fn published(of: Rendering, view: ViewId) -> Result<Published, Failure> {
         Begins::After(_) => changed(of, view)?,
         Begins::At(_) => Changed::default(),
     };
-    let reset = plan.floor.filter(|_| plan.changelog_reset).map(|floor| Reset { at: floor.us(), all: true });
+    let reset = plan.floor.filter(|_| plan.changelog_reset).map(|floor| Reset { at: floor, all: true });
     let failed = |e| Failure::Running(format!("rows of {}: {e}", opened.job.name_of(id)));
     Published::new(shape.schema.clone(), shape.keys, (begins, changed), reset).map_err(failed)
 }
@@ -145,10 +145,10 @@ fn begins(of: Rendering, view: ViewId) -> Begins {
     let (opened, plan) = (&of.shared.opened, &of.shared.start.plan);
     let s = plan.s(opened.job.rows_of(view)).unwrap_or(Tick::AFTER_ALL);
     match plan.floor {
-        None => Begins::At(s.us()),
-        Some(floor) if plan.views[view].saved && s <= floor => Begins::After(floor.us()),
-        Some(floor) if of.shared.mode == Mode::Follow => Begins::At(s.max(floor + opened.job.tick()).us()),
-        Some(floor) => Begins::At(s.max(floor).us()),
+        None => Begins::At(s),
+        Some(floor) if plan.views[view].saved && s <= floor => Begins::After(floor),
+        Some(floor) if of.shared.mode == Mode::Follow => Begins::At(s.max(floor + opened.job.tick())),
+        Some(floor) => Begins::At(s.max(floor)),
     }
 }
 
@@ -174,7 +174,7 @@ fn changed(of: Rendering, view: ViewId) -> Result<Changed, Failure> {
 /// The checkpoint in which it is to be.
 fn wanted(wiring: &Wiring) -> Wanted {
     let checkpoint = wiring.checkpoint.clone();
-    Box::new(move || checkpoint.borrow().wanted.map(|(number, t)| (number, t.us())))
+    Box::new(move || checkpoint.borrow().wanted)
 }
 
 /// Writes this worker's file of a checkpoint.

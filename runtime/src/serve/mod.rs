@@ -20,9 +20,9 @@ pub mod texts;
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
+use headwater_connectors::threads::Helper;
 use tokio::sync::oneshot;
 
 use crate::base::failure::Failure;
@@ -42,7 +42,7 @@ pub struct Serving {
     endpoint: Endpoint,
     served: Arc<Served>,
     stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+    thread: Option<Helper<(), Failure>>,
 }
 
 pub fn start(view: RunView) -> Result<Serving, Failure> {
@@ -77,8 +77,9 @@ pub fn start(view: RunView) -> Result<Serving, Failure> {
             tracing::warn!("the job's endpoint: {e}");
         }
         runtime.shutdown_timeout(GRACE);
+        Ok(())
     };
-    let thread = std::thread::Builder::new().name("endpoint".to_owned()).spawn(work).map_err(failed)?;
+    let thread = Helper::start("endpoint", work)?;
     endpoint.write(&opened.job).map_err(failed)?;
     tracing::info!(url = endpoint.url, "serving get, export, status and /metrics");
     Ok(Serving { opened, endpoint, served: seen, stop: Some(stop), thread: Some(thread) })
@@ -98,8 +99,7 @@ impl Drop for Serving {
         self.endpoint.remove(&self.opened.job);
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
-            // A panic has been told by its hook.
-            let _ = thread.join();
+            thread.join().unwrap_or_else(|failure| tracing::warn!("the job's endpoint: {}", failure.message()));
         }
     }
 }

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use headwater_clocks::{EventTime, Tick, Time, WallClock};
 use headwater_connectors::format::json::JsonDecoder;
-use headwater_connectors::format::text::{format_time, key_text as json_of_key, write_string};
+use headwater_connectors::format::text::{key_text as json_of_key, write_string};
 use headwater_connectors::format::{Decoder, Message};
 use headwater_connectors::sink::{HeldStore, JobRows, KEY_TEXT_BYTES_MAX, Lookup, RowText, SINKS, Takes, texts};
 use headwater_connectors::{Path, Wanted};
@@ -14,7 +15,6 @@ use arrow::datatypes::{DataType, FieldRef, Schema};
 
 use crate::base::failure::Failure;
 use crate::base::id::{GroupId, Id, SinkId};
-use crate::base::time::{Tick, Time, WallClock};
 use crate::catalog::opened::Opened;
 use crate::job::nearest::expected;
 use crate::job::validate::types;
@@ -77,7 +77,7 @@ pub struct Asked {
     pub key: String,
     /// Its columns.
     pub columns: Vec<ArrayRef>,
-    pub window_start_us: Option<i64>,
+    pub window_start: Option<EventTime>,
     /// The tick at which the rows were so; `None`: the newest.
     pub at: Option<Tick>,
 }
@@ -97,14 +97,14 @@ impl Asked {
         if at.is_some() {
             has_history(&opened.job, group)?;
         }
-        let window_start_us = window.map(time).transpose()?;
+        let window_start = window.map(time).transpose()?.map(EventTime::from_us);
         let at = at.map(time).transpose()?.map(|us| Tick::down(Tick::from_us(us), opened.job.tick()));
         let named = key(opened, group, values)?;
         Ok(Asked {
             group,
             key: json_of_key(&named, 0..shape.keys, 0),
             columns: named.columns()[..shape.keys].to_vec(),
-            window_start_us,
+            window_start,
             at,
         })
     }
@@ -228,7 +228,7 @@ pub fn get(
     }
     let time = WallClock::now();
     let as_of = store.as_of(asked.group.index())?;
-    let rows = store.get(asked.group.index(), &asked.key, asked.window_start_us)?;
+    let rows = store.get(asked.group.index(), &asked.key, asked.window_start)?;
     if let Some(log) = log.filter(|log| log.has(&asked.key)) {
         // What a backfill can say of it.
         if !opened.shape(asked.group).windowed() {
@@ -247,25 +247,25 @@ pub fn get_at(earlier: &Earlier, opened: &Opened, asked: &Asked, tick: Tick) -> 
     let Some(rows) = earlier.ask((asked.group, &shape.name), key, tick)? else { return Ok(vec![]) };
     let texts = texts(shape, &opened.with_derived(asked.group, &rows));
     let is_asked =
-        |row: &&RowText| asked.window_start_us.is_none_or(|asked| row.window.is_some_and(|(start, _)| start == asked));
-    Ok(texts.iter().filter(is_asked).map(|row| line(row, Some(tick.us()))).collect())
+        |row: &&RowText| asked.window_start.is_none_or(|asked| row.window.is_some_and(|(start, _)| start == asked));
+    Ok(texts.iter().filter(is_asked).map(|row| line(row, Some(tick))).collect())
 }
 
-fn note(log: &ServeLog, group: &str, asked: &Asked, (time, as_of): (WallClock, Option<i64>), row: Option<&RowText>) {
+fn note(log: &ServeLog, group: &str, asked: &Asked, (time, as_of): (WallClock, Option<Tick>), row: Option<&RowText>) {
     log.note(Noted {
         group: group.to_owned(),
         key: asked.key.clone(),
         time_us: time.us(),
         row: row.map(|row| row.row.clone()),
-        changed_at_us: row.map(|row| row.changed_at_us),
-        as_of_us: as_of,
+        changed_at_us: row.map(|row| row.changed_at.us()),
+        as_of_us: as_of.map(Time::us),
     });
 }
 
 pub fn not_found(group: &str, asked: &Asked) -> Failure {
     let key = &asked.key;
-    let window = asked.window_start_us.map_or_else(String::new, |start| {
-        format!(" and the window that starts at {} (without --window: every window of the key)", format_time(start))
+    let window = asked.window_start.map_or_else(String::new, |start| {
+        format!(" and the window that starts at {start} (without --window: every window of the key)")
     });
     let at = asked.at.map_or_else(String::new, |tick| format!(" at {tick}"));
     Failure::Running(format!("not found: `{group}` has no row of {key}{window}{at}"))
@@ -282,11 +282,10 @@ pub fn export(
 }
 
 /// A row as `get` and `export` print it. `as_of` is null before the store is whole for the first time.
-pub fn line(row: &RowText, as_of: Option<i64>) -> String {
-    let window = row.window.map_or_else(String::new, |(start, end)| {
-        format!(r#""window":{{"start":"{}","end":"{}"}},"#, format_time(start), format_time(end))
-    });
-    let (key, values, changed_at) = (&row.key, &row.row, format_time(row.changed_at_us));
-    let as_of = as_of.map_or_else(|| "null".to_owned(), |as_of| format!(r#""{}""#, format_time(as_of)));
+pub fn line(row: &RowText, as_of: Option<Tick>) -> String {
+    let window =
+        row.window.map_or_else(String::new, |(start, end)| format!(r#""window":{{"start":"{start}","end":"{end}"}},"#));
+    let (key, values, changed_at) = (&row.key, &row.row, row.changed_at);
+    let as_of = as_of.map_or_else(|| "null".to_owned(), |as_of| format!(r#""{as_of}""#));
     format!(r#"{{"key":{key},{window}"row":{values},"changed_at":"{changed_at}","as_of":{as_of}}}"#)
 }

@@ -143,6 +143,7 @@ mod tests {
     use arrow::array::types::{Decimal128Type, Float64Type, Int64Type, TimestampMicrosecondType};
     use arrow::array::{Array, AsArray};
     use arrow::datatypes::DataType::*;
+    use headwater_clocks::Span;
     use headwater_connectors::sink::RowWindows;
 
     use super::*;
@@ -152,7 +153,7 @@ mod tests {
         let shape = GroupShape {
             name: "g".into(),
             keys: 1,
-            windows: Some(RowWindows { retain_us: 0, size_us: None }),
+            windows: Some(RowWindows { retain: Span::ZERO, size: None }),
             schema: headwater_operators::changes::schema(
                 &[("id".into(), Int64)],
                 true,

@@ -14,9 +14,9 @@ mod writer;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
 
 use headwater_connectors::storage::Storage;
+use headwater_connectors::threads::Helper;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::base::failure::Failure;
@@ -37,7 +37,7 @@ pub struct ServeLog {
     bytes: Arc<AtomicUsize>,
     pub counts: Arc<Counts>,
     ending: Arc<AtomicBool>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    thread: Mutex<Option<Helper<(), Failure>>>,
 }
 
 impl ServeLog {
@@ -52,8 +52,11 @@ impl ServeLog {
         let (bytes, counts, ending): (Arc<AtomicUsize>, Arc<Counts>, Arc<AtomicBool>) = Default::default();
         let writer = Writer::new(storage, settings.roll_every, counts.clone(), ending.clone());
         let left = bytes.clone();
-        let thread = std::thread::Builder::new().name("serve-log".to_owned()).spawn(move || writer.run(&rows, &left));
-        let thread = thread.map_err(|e| Failure::Running(format!("starting a thread: {e}")))?;
+        let work = move || {
+            writer.run(&rows, &left);
+            Ok(())
+        };
+        let thread = Helper::start("serve-log", work)?;
         Ok(ServeLog { sample: settings.sample, to, bytes, counts, ending, thread: Mutex::new(Some(thread)) })
     }
 
@@ -79,7 +82,7 @@ impl ServeLog {
         self.ending.store(true, Ordering::Relaxed);
         // Where the queue is full the thread is awake, and sees that by itself.
         let _ = self.to.try_send(Message::End);
-        let _ = thread.join();
+        thread.join().unwrap_or_else(|failure| tracing::warn!("the serve log: {}", failure.message()));
     }
 }
 

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use arrow::array::types::Int64Type;
 use arrow::array::{AsArray, RecordBatch};
+use headwater_clocks::{Tick, Time};
 use headwater_connectors::sink::dead_letters::DeadLetter;
 use headwater_operators::exchange::Routed;
 use timely::container::CapacityContainerBuilder;
@@ -16,7 +17,6 @@ use timely::scheduling::Activator;
 
 use super::writer::Writer;
 use crate::base::id::GroupId;
-use crate::base::time::{Tick, Time};
 use crate::checkpoint::in_progress::CheckpointInProgress;
 
 /// What is woken when the clock has announced something.
@@ -24,8 +24,8 @@ pub type ToWake = Rc<RefCell<Vec<Rc<Activator>>>>;
 
 /// All changes of an interval of ticks, each of a group. (What writes them knows no ids.)
 pub type Step = Vec<(usize, RecordBatch)>;
-/// Dead letters, each with the tick at which it was told; `None`: with the history. (What writes them knows no clocks.)
-pub type TimedDeadLetters = Vec<(Option<i64>, DeadLetter)>;
+/// Dead letters, each with the tick at which it was told; `None`: with the history.
+pub type TimedDeadLetters = Vec<(Option<Tick>, DeadLetter)>;
 
 /// What lines are called in a checkpoint, and who writes them: nobody, on most workers.
 pub struct NamedLines<P> {
@@ -51,12 +51,12 @@ impl<P: Send + 'static> NamedLines<P> {
 /// Writes changes in order of time, as far as the frontier has closed it. The output carries nothing: its frontier is what is
 /// written.
 pub fn write_changelog<'scope>(
-    changes: Stream<'scope, i64, Vec<Routed>>,
+    changes: Stream<'scope, Tick, Vec<Routed>>,
     mut lines: NamedLines<Step>,
     groups: Vec<GroupId>,
     checkpoint: Rc<RefCell<CheckpointInProgress>>,
     to_wake: ToWake,
-) -> Stream<'scope, i64, Vec<()>> {
+) -> Stream<'scope, Tick, Vec<()>> {
     let scope = changes.scope();
     let mut builder = OperatorBuilder::new("changelog".to_owned(), scope);
     let address = builder.operator_info().address;
@@ -89,7 +89,7 @@ pub fn write_changelog<'scope>(
                 reached = writer.reached(reached);
             }
             lines.tell(&checkpoint);
-            let next = reached.just_after().min(frontier).us();
+            let next = reached.just_after().min(frontier);
             capabilities.iter_mut().filter(|c| *c.time() < next).for_each(|c| c.downgrade(&next));
         }
     });
@@ -121,11 +121,11 @@ fn close(waiting: &mut Vec<(usize, RecordBatch)>, frontier: Tick) -> Vec<(usize,
 /// Writes dead letters, in the order in which they come, once the frontier has passed the time at which they were sent: a
 /// checkpoint at that time or a later one has them all, and one before has none of them.
 pub fn write_dead_letters<'scope>(
-    dead_letters: Stream<'scope, i64, Vec<DeadLetter>>,
+    dead_letters: Stream<'scope, Tick, Vec<DeadLetter>>,
     mut lines: NamedLines<TimedDeadLetters>,
     checkpoint: Rc<RefCell<CheckpointInProgress>>,
     to_wake: ToWake,
-) -> Stream<'scope, i64, Vec<()>> {
+) -> Stream<'scope, Tick, Vec<()>> {
     let scope = dead_letters.scope();
     let mut builder = OperatorBuilder::new("dead_letters".to_owned(), scope);
     let address = builder.operator_info().address;
@@ -139,7 +139,7 @@ pub fn write_dead_letters<'scope>(
         move |frontiers| {
             let _ = &_output;
             input.for_each_stamp(|sent, batches| {
-                let sent = sent.least().copied().map_or(Tick::BEFORE_ALL, Tick::from_us);
+                let sent = sent.least().copied().unwrap_or(Tick::BEFORE_ALL);
                 waiting.extend(batches.flat_map(|batch| batch.drain(..)).map(|letter| (sent, letter)));
             });
             let frontier = Tick::of_frontier(frontiers[0].frontier()).unwrap_or(Tick::AFTER_ALL);
@@ -165,7 +165,6 @@ pub fn write_dead_letters<'scope>(
             if next == Tick::AFTER_ALL {
                 capabilities.clear();
             }
-            let next = next.us();
             capabilities.iter_mut().filter(|c| *c.time() < next).for_each(|c| c.downgrade(&next));
         }
     });
@@ -175,7 +174,7 @@ pub fn write_dead_letters<'scope>(
 /// Hands over what was sent up to a dataflow time.
 fn hand_over_sent(writer: &mut Writer<TimedDeadLetters>, waiting: &mut Vec<(Tick, DeadLetter)>, upto: Tick) {
     let sent = waiting.extract_if(.., |(sent, _)| *sent <= upto);
-    let tick = |sent: Tick| Some(sent).filter(|sent| sent.slice().is_none()).map(Time::us);
+    let tick = |sent: Tick| Some(sent).filter(|sent| sent.slice().is_none());
     let dead_letters: TimedDeadLetters = sent.map(|(sent, letter)| (tick(sent), letter)).collect();
     if !dead_letters.is_empty() {
         let rows = dead_letters.len();
@@ -185,6 +184,7 @@ fn hand_over_sent(writer: &mut Writer<TimedDeadLetters>, waiting: &mut Vec<(Tick
 
 #[cfg(test)]
 mod tests {
+    use headwater_clocks::Offset;
     use headwater_connectors::sink::dead_letters;
     use headwater_connectors::sink::lines::{LineFile, LineSink, SinkPosition};
     use timely::dataflow::InputHandle;
@@ -198,10 +198,10 @@ mod tests {
             source: "s".to_owned(),
             reason: "malformed".to_owned(),
             partition: Some(0),
-            offset: Some(offset),
-            arrival_us: None,
+            offset: Some(Offset::at(offset)),
+            arrival: None,
             payload: vec![],
-            late_by_us: None,
+            late_by: None,
         }
     }
 
@@ -216,15 +216,15 @@ mod tests {
             let writer = Writer::start(file, Default::default(), Box::new(write), &Failures::new().0).unwrap();
             let lines = || std::fs::read_to_string(&path).unwrap();
             let checkpoint: Rc<RefCell<CheckpointInProgress>> = Rc::default();
-            let mut input: InputHandle<i64, _> = InputHandle::new();
+            let mut input: InputHandle<Tick, _> = InputHandle::new();
             worker.dataflow(|scope| {
                 let dead_letters = scope.input_from(&mut input);
                 let lines = NamedLines { name: "letters".to_owned(), writer: Some(writer) };
                 write_dead_letters(dead_letters, lines, checkpoint.clone(), Default::default());
             });
-            input.advance_to(6);
+            input.advance_to(Tick::from_us(6));
             input.send(letter(1));
-            input.advance_to(7);
+            input.advance_to(Tick::from_us(7));
             input.send(letter(2));
             input.flush();
             worker.step_while(|| lines().is_empty());
@@ -232,7 +232,7 @@ mod tests {
             assert_eq!(first.lines().count(), 1, "a checkpoint at 6 may still come");
             checkpoint.borrow_mut().want(1, Tick::from_us(6));
             input.send(letter(3));
-            input.advance_to(8);
+            input.advance_to(Tick::from_us(8));
             worker.step_while(|| lines().lines().count() < 3 || checkpoint.borrow().lines.is_empty());
             let at = checkpoint.borrow().lines["letters"].clone();
             assert_eq!(at.number, 1);

@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use arrow::array::types::Int64Type;
 use arrow::array::{AsArray, RecordBatch};
 use arrow::compute::concat_batches;
+use headwater_clocks::{Span, Tick, Time};
 use headwater_connectors::Error;
 use headwater_connectors::sink::Store;
 use headwater_operators::exchange::Routed;
@@ -28,7 +29,6 @@ use super::thread::{Backlog, BlockingSink, Flushing, SinkThread};
 use crate::base::failure::Failure;
 use crate::base::failures::Failures;
 use crate::base::id::{GroupId, Id, IdVec, ScanId};
-use crate::base::time::{Span, Tick, Time};
 use crate::coordinate::channel::CoordinatorHandle;
 
 enum Task {
@@ -133,7 +133,7 @@ impl BlockingSink for StoreSink {
                 .map_err(|e| Error::world("joining rows for a store", e))?;
             let ticks = all.column(all.num_columns() - 2).as_primitive::<Int64Type>().values();
             let newest = ticks.iter().copied().max().map(Tick::from_us).max(flush).unwrap_or(Tick::BEFORE_ALL);
-            self.store.write(group.index(), &all, newest.us())?;
+            self.store.write(group.index(), &all, newest)?;
         }
         mark(self.store.as_mut(), &marks, &self.spared)?;
         // Told before anything is acknowledged, so that no run ends without having heard of it.
@@ -161,17 +161,17 @@ fn mark(store: &mut dyn Store, marks: &[Mark], spared: &[usize]) -> Result<(), E
     for (groups, tick, _) in marks {
         newest.extend(groups.iter().map(|g| (*g, *tick)));
     }
-    newest.into_iter().try_for_each(|(group, tick)| store.set_as_of(group.index(), tick.us()))
+    newest.into_iter().try_for_each(|(group, tick)| store.set_as_of(group.index(), tick))
 }
 
 /// Writes rows to a store. The output carries nothing: its frontier is what the store has acknowledged. `store`: `None` on
 /// a worker that does not write to it. `to`: the worker that a row goes to.
 pub fn store_rows<'scope>(
-    rows: Stream<'scope, i64, Vec<Routed>>,
+    rows: Stream<'scope, Tick, Vec<Routed>>,
     store: Option<StoreHandle>,
     groups: Vec<GroupId>,
     to: impl Fn(&Routed) -> u64 + 'static,
-) -> Stream<'scope, i64, Vec<()>> {
+) -> Stream<'scope, Tick, Vec<()>> {
     let scope = rows.scope();
     let mut builder = OperatorBuilder::new("store".to_owned(), scope);
     let address = builder.operator_info().address;
@@ -200,7 +200,7 @@ pub fn store_rows<'scope>(
             let done = frontier.just_before();
             let Some(capability) = capabilities.first_mut() else { return };
             let reached = flushing.as_mut().map_or(done, |flushing| flushing.reached(done));
-            let next = reached.just_after().us();
+            let next = reached.just_after();
             if *capability.time() < next {
                 capability.downgrade(&next);
             }
@@ -211,10 +211,10 @@ pub fn store_rows<'scope>(
 
 /// Worker 0 tells a store how far every worker has come. The output's frontier is what the store has marked.
 pub fn mark_as_of<'scope>(
-    acknowledged: Stream<'scope, i64, Vec<()>>,
+    acknowledged: Stream<'scope, Tick, Vec<()>>,
     store: Option<StoreHandle>,
     marks: Marking,
-) -> Stream<'scope, i64, Vec<()>> {
+) -> Stream<'scope, Tick, Vec<()>> {
     let scope = acknowledged.scope();
     let mut builder = OperatorBuilder::new("as_of".to_owned(), scope);
     let address = builder.operator_info().address;
@@ -250,7 +250,7 @@ pub fn mark_as_of<'scope>(
                     reached = marked;
                 }
             }
-            let next = reached.just_after().us();
+            let next = reached.just_after();
             if *capability.time() < next {
                 capability.downgrade(&next);
             }

@@ -9,15 +9,15 @@
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
+use headwater_clocks::{Tick, Time};
 use headwater_connectors::Error;
+use headwater_connectors::threads::Helper;
 use timely::scheduling::SyncActivator;
 
 use crate::base::failure::Failure;
 use crate::base::failures::Failures;
-use crate::base::time::{Tick, Time};
 
 /// What a thread does for an operator.
 pub trait BlockingSink: Send + 'static {
@@ -70,7 +70,7 @@ pub struct SinkThread<T>(Arc<Inner<T>>);
 struct Inner<T> {
     /// Gone at the end.
     tasks: Option<Sender<Entry<T>>>,
-    thread: Option<JoinHandle<()>>,
+    thread: Option<Helper<(), Failure>>,
     acknowledged: Arc<Acknowledged>,
     backlog: Backlog,
 }

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use headwater_clocks::Tick;
 use headwater_connectors::Error;
 use headwater_connectors::sink::lines::LineSink;
 use timely::scheduling::SyncActivator;
@@ -9,7 +10,6 @@ use timely::scheduling::SyncActivator;
 use super::thread::{Backlog, BlockingSink, Flushing, SinkThread};
 use crate::base::failure::Failure;
 use crate::base::failures::Failures;
-use crate::base::time::Tick;
 use crate::checkpoint::contribution::PositionAt;
 
 enum Task<P> {

@@ -1,24 +1,25 @@
 //! Where reading starts in each partition of a stream, and whether it reaches back to where the history ends.
 
+use headwater_clocks::{Arrival, Eff, MatchTime, Offset, Span, Time, WallClock};
 use headwater_connectors::Records;
 use headwater_connectors::stream::{self, Bounds, Start, Stream};
 
 use super::first_pass::Seen;
 use crate::base::failure::Failure;
-use crate::base::offset::Offset;
-use crate::base::time::{Eff, MatchTime, Span, Time, WallClock};
 use crate::catalog::opened::Source;
 use crate::ingest::seam::{Seam, Verdict};
 use crate::ingest::stamp::{Stamped, Stamper};
 use crate::job::{self, SeamBy};
 use crate::plan::scan::{PartitionPlan, Scan};
 
+/// The number of the offset before one, for messages.
+fn before(offset: Offset) -> i64 {
+    offset.number() - 1
+}
+
 /// A partition from the first record held.
 fn held(bounds: &Bounds) -> PartitionPlan {
-    PartitionPlan {
-        end: Offset::at(bounds.end),
-        ..PartitionPlan::unknown(bounds.partition, Offset::at(bounds.earliest))
-    }
+    PartitionPlan { end: bounds.end, ..PartitionPlan::unknown(bounds.partition, bounds.earliest) }
 }
 
 /// Where reading starts in each partition; what is missing goes to `gaps`.
@@ -54,24 +55,24 @@ pub fn starts(
             }
         }
         for (plan, bounds) in plans.iter_mut().zip(bounds) {
-            let wanted = plan.history_offset.map_or(0, |last| last.next().number());
+            let wanted = plan.history_offset.map_or(Offset::at(0), Offset::next);
             let name = stream.name();
             if wanted < bounds.earliest {
                 gaps.push(format!(
                     "{name}, partition {}: offsets {wanted}..{} are gone, the earliest held is {}",
                     plan.partition,
-                    bounds.earliest - 1,
+                    before(bounds.earliest),
                     bounds.earliest
                 ));
             } else if wanted > bounds.end {
                 gaps.push(format!(
                     "{name}, partition {}: the history ends at offset {}, the topic at {} (another topic?)",
                     plan.partition,
-                    wanted - 1,
-                    bounds.end - 1
+                    before(wanted),
+                    before(bounds.end)
                 ));
             }
-            plan.start = Offset::at(wanted.clamp(bounds.earliest, bounds.end.max(bounds.earliest)));
+            plan.start = wanted.clamp(bounds.earliest, bounds.end.max(bounds.earliest));
         }
         return Ok(plans);
     }
@@ -80,12 +81,12 @@ pub fn starts(
     let by_stamps = conf.arrival_time.is_none() || stream.stamped_by_broker()?;
     if let Some(ends) = ends.filter(|_| by_stamps) {
         let margin = ends - Span::from_us(overlap) - Span::from_us(conf.future_limit_us);
-        for (plan, offset) in plans.iter_mut().zip(stream.offsets_at(margin.us())?) {
-            plan.start = plan.start.max(offset.map_or(plan.start, Offset::at));
+        for (plan, offset) in plans.iter_mut().zip(stream.offsets_at(Arrival::from_us(margin.us()))?) {
+            plan.start = plan.start.max(offset.unwrap_or(plan.start));
         }
     }
     let reaches = Reaches { from: ends, until: until.is_some() };
-    for (plan, bounds) in plans.iter().zip(bounds).filter(|(_, b)| b.earliest > 0) {
+    for (plan, bounds) in plans.iter().zip(bounds).filter(|(_, b)| b.earliest > Offset::at(0)) {
         reaches.check(conf, source, stream, plan, bounds, gaps, warnings)?;
     }
     Ok(plans)
@@ -129,8 +130,8 @@ impl Reaches {
             Some(from) => m > from,
         };
         // Retention by time alone cannot have taken a record past the seam yet.
-        let spared = match (stream.retention_us()?, self.from) {
-            (Some(retention), Some(from)) => WallClock::now().past(from) < Span::from_us(retention),
+        let spared = match (stream.retention()?, self.from) {
+            (Some(retention), Some(from)) => WallClock::now().past(from) < retention,
             _ => false,
         };
         if gap && spared {
@@ -152,7 +153,7 @@ fn first_record(
     source: &Source,
     stream: &dyn Stream,
     start: Start,
-    end: i64,
+    end: Offset,
     wanted: impl Fn(&Records, &[Stamped]) -> Vec<bool>,
 ) -> Result<Option<Stamped>, Failure> {
     let stamper = Stamper { source, future_limit: Span::from_us(conf.future_limit_us), own: source.stream_own() };
@@ -183,7 +184,7 @@ pub fn first_eff(
     let seam = Seam::open(conf, source, plan)?;
     let mut smallest: Option<Eff> = None;
     for (partition, bounds) in plan.partitions.iter().zip(bounds) {
-        let start = Start { partition: partition.partition, offset: partition.start.number() };
+        let start = Start { partition: partition.partition, offset: partition.start };
         let taken = |records: &Records, stamped: &[Stamped]| {
             let verdicts = seam.judge(records, stamped, partition).into_iter().zip(stamped);
             verdicts.map(|(verdict, s)| verdict == Verdict::Taken && s.clock().is_some()).collect()

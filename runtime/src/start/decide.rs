@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use headwater_clocks::{Tick, WallClock};
 use headwater_connectors::format::Pins;
 use headwater_connectors::sink::{Claimed, HeldStore, SinkConfig};
 
@@ -15,7 +16,6 @@ use super::stores::{claim, shapes};
 use super::told::{tell_changes, tell_new_files};
 use crate::base::failure::Failure;
 use crate::base::id::{IdVec, SinkId};
-use crate::base::time::{Tick, WallClock};
 use crate::catalog::open::{open, pin};
 use crate::catalog::opened::Opened;
 use crate::checkpoint::generations::{self, Starts};
@@ -125,10 +125,10 @@ impl Planner<'_> {
             let Claimed { generation, marks, held, is_whole } =
                 claim(sink_of, (&shapes, meaning), self.starts.newest(), held)?;
             plan.generations.push(generation);
-            plan.skip_refresh &= is_whole && marks.iter().all(|marks| marks.as_of_us.map(Tick::from_us) >= saved_at);
+            plan.skip_refresh &= is_whole && marks.iter().all(|marks| marks.as_of >= saved_at);
             self.taken.push(held);
             for (group, marks) in sink.groups.iter().zip(marks) {
-                let upto = marks.upto_us.max(marks.as_of_us).map_or(Tick::BEFORE_ALL, Tick::from_us);
+                let upto = marks.upto.max(marks.as_of).unwrap_or(Tick::BEFORE_ALL);
                 plan.rows_from[*group] = plan.rows_from[*group].max(upto);
                 if !self.fresh {
                     plan.end_at_least = plan.end_at_least.max(upto);

@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 
 use arrow::datatypes::DataType;
+use headwater_clocks::{Arrival, Eff, MatchTime, Offset, WallClock};
 use headwater_connectors::Records;
 use headwater_connectors::history::{History, Piece};
 
 use crate::base::failure::Failure;
-use crate::base::offset::Offset;
-use crate::base::time::{Arrival, Eff, MatchTime, WallClock};
 use crate::catalog::opened::Source;
 use crate::ingest::narrow::{Narrow, visit};
 use crate::ingest::stamp::{Stamped, Stamper, integers};

@@ -6,12 +6,13 @@
 //! both      S = up(the largest arrival of the history rows taken), else up(the smallest eff of the stream)
 //! ```
 
+use headwater_clocks::{MatchTime, Tick, WallClock};
+
 use super::bounds::{first_eff, starts};
 use super::first_pass::{Seen, first_pass};
 use super::{identity, views};
 use crate::base::failure::Failure;
 use crate::base::id::{Id, IdVec, ScanId, SourceId};
-use crate::base::time::{MatchTime, Tick, WallClock};
 use crate::catalog::opened::Opened;
 use crate::plan::Plan;
 use crate::plan::group::PlannedGroup;

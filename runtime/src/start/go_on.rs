@@ -2,6 +2,7 @@
 //! had at the start of a run to the end that was killed. What is new in the job is read from today's history, as at a first
 //! start.
 
+use headwater_clocks::{Tick, WallClock};
 use headwater_connectors::stream::Bounds;
 
 use super::changed::{Changed, ChangedGroup};
@@ -9,8 +10,6 @@ use super::fresh::plan_source;
 use super::{last_record, views};
 use crate::base::failure::Failure;
 use crate::base::id::{GroupId, IdVec, ScanId, SourceId};
-use crate::base::offset::Offset;
-use crate::base::time::{Tick, WallClock};
 use crate::catalog::opened::Opened;
 use crate::checkpoint::manifest::Manifest;
 use crate::checkpoint::resumption::{Resumption, Start};
@@ -164,7 +163,7 @@ fn resume(
             (None, None) if same_end => {}
             // It is new; the run before may have seen it already, and read some of it.
             (None, at) => {
-                let mut new = PartitionPlan::unknown(bounds.partition, Offset::at(stream.first_offset()));
+                let mut new = PartitionPlan::unknown(bounds.partition, stream.first_offset());
                 resume_partition(&mut new, at, &bounds, same_end, &mut gaps);
                 scan.partitions.push(new);
             }
@@ -200,23 +199,23 @@ fn resume_partition(
     same_end: bool,
     gaps: &mut Vec<String>,
 ) {
-    let (number, wanted) = (partition.partition, at.map_or(partition.start, |at| at.offset).number());
+    let (number, wanted) = (partition.partition, at.map_or(partition.start, |at| at.offset));
     if wanted < bounds.earliest {
-        let last = bounds.earliest - 1;
+        let last = bounds.earliest.number() - 1;
         gaps.push(format!(
             "partition {number}: offsets {wanted}..{last} are gone, the earliest held is {}",
             bounds.earliest
         ));
     } else if wanted > bounds.end {
-        let (read, held) = (wanted - 1, bounds.end - 1);
+        let (read, held) = (wanted.number() - 1, bounds.end.number() - 1);
         gaps.push(format!("partition {number}: it was read to offset {read}, but ends at {held} (another topic?)"));
     }
-    partition.start = Offset::at(wanted.clamp(bounds.earliest, bounds.end.max(bounds.earliest)));
+    partition.start = wanted.clamp(bounds.earliest, bounds.end.max(bounds.earliest));
     if let Some(at) = at {
         (partition.history_eff, partition.admitted, partition.last) = (at.eff, at.admitted, at.last);
     }
     if !same_end {
-        partition.end = Offset::at(bounds.end);
+        partition.end = bounds.end;
     }
 }
 
@@ -226,10 +225,10 @@ mod tests {
 
     use super::*;
     use crate::base::id::Id;
-    use crate::base::time::Eff;
     use crate::ingest::testing::open;
     use crate::plan::progress::HistoryProgress;
     use crate::start::fresh::plan;
+    use headwater_clocks::{Eff, Offset};
 
     const SOURCE: &str = "event_time = \"ts\"\ntime_unit = \"us\"\nschema = { ts = \"int64\", card = \"string\" }\n\
                           stream = { type = \"jsonl\", path = \"*.jsonl\" }";

@@ -168,11 +168,11 @@ mod tests {
 
     use super::*;
     use crate::base::id::{Id, IdVec, ScanId};
-    use crate::base::time::WallClock;
     use crate::catalog::open::open_for_rows;
     use crate::plan::Plan;
     use crate::plan::group::PlannedGroup;
     use crate::start::meaning::meaning;
+    use headwater_clocks::WallClock;
 
     #[test]
     fn texts_are_what_they_were() {

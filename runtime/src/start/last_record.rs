@@ -13,21 +13,20 @@ pub fn changed(
     bounds: &[Bounds],
 ) -> Result<Vec<String>, Error> {
     let is_held = |(partition, last): &&(i32, LastRecord)| {
-        bounds.iter().any(|b| b.partition == *partition && (b.earliest..b.end).contains(&last.offset.number()))
+        bounds.iter().any(|b| b.partition == *partition && (b.earliest..b.end).contains(&last.offset))
     };
     let held: Vec<(i32, LastRecord)> = last.iter().filter(is_held).copied().collect();
     if held.is_empty() {
         return Ok(vec![]);
     }
-    let starts: Vec<Start> =
-        held.iter().map(|&(partition, last)| Start { partition, offset: last.offset.number() }).collect();
+    let starts: Vec<Start> = held.iter().map(|&(partition, last)| Start { partition, offset: last.offset }).collect();
     let mut reader = stream.reader(&starts, wanted)?;
     let mut changed = vec![];
     for (partition, last) in held {
-        let Some(records) = stream::next(stream, reader.as_mut(), partition, last.offset.next().number(), 1)? else {
+        let Some(records) = stream::next(stream, reader.as_mut(), partition, last.offset.next(), 1)? else {
             continue;
         };
-        let is_there = records.offsets.as_ref().is_some_and(|offsets| offsets.first() == Some(&last.offset.number()));
+        let is_there = records.offsets.as_ref().is_some_and(|offsets| offsets.first() == Some(&last.offset));
         if let Some(how) = last.unlike(&records, 0).filter(|_| is_there) {
             changed.push(format!(
                 "partition {partition}: offset {}, the last that was read, holds another record: {how} (was the topic made anew?)",
@@ -44,13 +43,13 @@ mod tests {
     use headwater_connectors::format::json::Json;
     use headwater_connectors::stream::files::FileStream;
 
-    use crate::base::offset::Offset;
     use crate::ingest::testing::wanted_of_nothing;
+    use headwater_clocks::Offset;
 
     fn last_of(path: &str, end: i64) -> (FileStream, LastRecord) {
-        let stream = FileStream::open(path, 0, std::sync::Arc::new(Json::default())).unwrap();
+        let stream = FileStream::open(path, Offset::at(0), std::sync::Arc::new(Json::default())).unwrap();
         stream.bounds().unwrap();
-        let mut reader = stream.reader(&[Start { partition: 0, offset: 0 }], &wanted_of_nothing()).unwrap();
+        let mut reader = stream.reader(&[Start { partition: 0, offset: Offset::at(0) }], &wanted_of_nothing()).unwrap();
         let records = reader.poll(0, 1 << 20).unwrap().unwrap();
         (stream, LastRecord::before(&records, Offset::at(end)).unwrap())
     }

@@ -8,8 +8,9 @@
 //!
 //! One manifest describes both at any time, each side as far as it was saved; a start goes on from it, on two sides or on one.
 
+use headwater_clocks::Span;
+
 use crate::base::id::ScanId;
-use crate::base::time::Span;
 use crate::checkpoint::resumption::Start;
 use crate::coordinate::barrier::near;
 use crate::plan::Plan;
@@ -50,8 +51,8 @@ fn torn(plan: &Plan) -> Option<ScanId> {
 mod tests {
     use super::*;
     use crate::base::id::{Id, IdVec, SourceId};
-    use crate::base::time::{Tick, WallClock};
     use crate::plan::group::{PlannedColumnSet, PlannedGroup};
+    use headwater_clocks::{Tick, WallClock};
 
     fn scan(restored: bool, done: Option<Tick>, published: bool) -> Scan {
         Scan { s: Some(Tick::from_us(100)), restored, done, published, ..Scan::of(SourceId::at(0), String::new()) }

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use headwater_clocks::Offset;
+
 use super::changed::Changed;
-use crate::base::offset::Offset;
 use crate::catalog::opened::Opened;
 use crate::checkpoint::manifest::Manifest;
 use crate::plan::Plan;

@@ -7,7 +7,8 @@ use arrow::array::types::TimestampMicrosecondType;
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
-use headwater_connectors::format::text::{Column, format_time, key_text};
+use headwater_clocks::{Tick, Time, format_time};
+use headwater_connectors::format::text::{Column, key_text};
 use headwater_connectors::table::Table;
 use headwater_connectors::table::read::Batches;
 use headwater_operators::probe::rows::FIRST_COLUMN;
@@ -18,7 +19,6 @@ use super::spine::{MOMENT, ROW, Spine, TIME};
 use crate::backfill::replay::rows::row_of_nothing;
 use crate::base::failure::Failure;
 use crate::base::id::GroupId;
-use crate::base::time::{Tick, Time};
 use crate::catalog::opened::Opened;
 
 /// So many examples are told of a column.

@@ -25,6 +25,7 @@ mod spine;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
+use headwater_clocks::Tick;
 use headwater_connectors::table::{Source, Target};
 
 use crate::backfill::asked;
@@ -34,7 +35,6 @@ use crate::backfill::scratch::Scratch;
 use crate::backfill::served::KeptAdmissions;
 use crate::backfill::watch::Watch;
 use crate::base::failure::Failure;
-use crate::base::time::Tick;
 use crate::catalog::open::open_for_rows;
 use crate::job::Job;
 use compare::{Compare, Tables};

@@ -1,6 +1,6 @@
 //! What came of a verification.
 
-use headwater_connectors::format::text::format_time;
+use headwater_clocks::format_time;
 use serde::Serialize;
 
 use super::request::Request;

@@ -114,6 +114,10 @@ impl Format for Csv {
         let decoder = CsvDecoder::new(&self.dialect, &self.columns, wanted);
         Ok(Box::new(decoder.map_err(|name| Error::Config(format!("`columns` names {name:?} twice")))?))
     }
+
+    fn listed(&self) -> Option<&[String]> {
+        Some(&self.columns)
+    }
 }
 
 /// Decodes CSV records to the wanted columns.

@@ -21,6 +21,7 @@ use super::value::{Leniency, Value};
 use super::{Decoded, Decoder, Message, Removal};
 use crate::Wanted;
 use crate::records::KEY;
+use headwater_clocks::Arrival;
 use types::Types;
 
 /// Decodes envelopes to the columns of the rows in them.
@@ -57,7 +58,7 @@ const ROW: usize = 3;
 /// What became of a record.
 enum Said {
     Row,
-    Gone { at_us: Option<i64> },
+    Gone { at: Option<Arrival> },
 }
 
 impl Debezium {
@@ -111,7 +112,7 @@ impl Debezium {
                     self.push_at(column, text, &spans[ROW + column]);
                 }
             }
-            Said::Gone { at_us } => {
+            Said::Gone { at } => {
                 let record = self.builder.len();
                 let own = message.around.and_then(|around| around.key());
                 match (own, &self.keys) {
@@ -131,7 +132,7 @@ impl Debezium {
                         self.builder.end();
                     }
                 }
-                self.removals.push(Removal { record, at_us });
+                self.removals.push(Removal { record, at });
                 return Some(());
             }
         }
@@ -179,12 +180,12 @@ fn said(text: &str, spans: &[Span], plain: &mut String) -> Option<Said> {
     match op {
         "c" | "r" | "u" => text[after.start..after.end].starts_with('{').then_some(Said::Row),
         "d" => match value_at(text, ts_ms, &mut String::new())? {
-            Value::Null => Some(Said::Gone { at_us: None }),
+            Value::Null => Some(Said::Gone { at: None }),
             // `source` itself is no object.
-            Value::Nested("") => Some(Said::Gone { at_us: None }),
+            Value::Nested("") => Some(Said::Gone { at: None }),
             ms @ Value::Integer(_) => {
                 let ms = i64::try_from(ms.integer()?).ok()?;
-                Some(Said::Gone { at_us: Some(ms.checked_mul(1000)?) })
+                Some(Said::Gone { at: Some(Arrival::from_us(ms.checked_mul(1000)?)) })
             }
             _ => None,
         },

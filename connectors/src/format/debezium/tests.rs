@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
+use headwater_clocks::{Arrival, Offset, Time};
 
 use super::*;
 use crate::format::Envelope;
@@ -16,7 +17,7 @@ impl Envelope for WithKey<'_> {
         Some(self.0)
     }
 
-    fn stamp_us(&self) -> Option<i64> {
+    fn stamp(&self) -> Option<Arrival> {
         None
     }
 
@@ -24,8 +25,8 @@ impl Envelope for WithKey<'_> {
         0
     }
 
-    fn offset(&self) -> i64 {
-        0
+    fn offset(&self) -> Offset {
+        Offset::at(0)
     }
 
     fn header(&self, _: &str) -> Option<&[u8]> {
@@ -66,7 +67,7 @@ fn show(decoder: &mut Debezium) -> String {
         .collect();
     let failed = if failed.is_empty() { String::new() } else { format!(" without {}", failed.join(", ")) };
     match removals.first() {
-        Some(removal) => format!("gone at {:?}: {row}{failed}", removal.at_us),
+        Some(removal) => format!("gone at {:?}: {row}{failed}", removal.at.map(Time::us)),
         None => format!("{row}{failed}"),
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{DataType, Field, Int32Type, Int64Type, Schema};
+use headwater_clocks::{Time, WallClock};
 use object_store::ObjectStore;
 use serde_json::{Map, Value};
 
@@ -197,25 +198,25 @@ impl Log {
         ))
     }
 
-    /// The newest version that was there at a time, in microseconds.
-    fn as_of(&self, time: i64) -> Result<i64> {
+    /// The newest version that was there at a time.
+    fn as_of(&self, time: WallClock) -> Result<i64> {
         for (version, commit) in self.commits.iter().rev() {
             if self.committed(commit)? <= time {
                 return Ok(*version);
             }
         }
         let time =
-            arrow::temporal_conversions::timestamp_us_to_datetime(time).map(|t| t.to_string()).unwrap_or_default();
+            arrow::temporal_conversions::timestamp_us_to_datetime(time.us()).map(|t| t.to_string()).unwrap_or_default();
         Err(Error::Config(format!("the log of the Delta table {} does not reach back to {time} UTC", self.table)))
     }
 
     /// When a version came to be: as its commit says, else when that was written.
-    fn committed(&self, commit: &PinnedFile) -> Result<i64> {
+    fn committed(&self, commit: &PinnedFile) -> Result<WallClock> {
         let text = bytes_of(&mut Stores::default(), commit)?;
         let first = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
         let first: Value = serde_json::from_slice(first).unwrap_or_default();
         let said = first["commitInfo"]["inCommitTimestamp"].as_i64();
-        Ok(said.map_or(commit.modified_us, |ms| ms.saturating_mul(1000)))
+        Ok(said.map_or(commit.modified, |ms| WallClock::from_us(ms.saturating_mul(1000))))
     }
 
     /// A file in the table's directory.

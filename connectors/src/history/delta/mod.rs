@@ -13,6 +13,7 @@ mod schema;
 
 use std::sync::Arc;
 
+use headwater_clocks::WallClock;
 use serde_json::Value;
 
 use super::lake::{self, DataFile, Table};
@@ -69,8 +70,8 @@ impl HistoryKind for DeltaKind {
 pub(super) enum Which {
     Newest,
     Version(i64),
-    /// Microseconds: the newest one that was there then.
-    AsOf(i64),
+    /// The newest one that was there then.
+    AsOf(WallClock),
 }
 
 #[derive(Debug)]

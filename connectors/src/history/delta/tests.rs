@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, Int64Array, MapBuilder, StringArray, StringBuilder, StructArray};
 use arrow::datatypes::{DataType, Field};
+use headwater_clocks::WallClock;
 use roaring::RoaringTreemap;
 use serde_json::json;
 
@@ -67,9 +68,9 @@ fn a_version_is_what_its_commits_have_made_of_it() {
         (Which::Newest, 2, third),
         (Which::Version(0), 0, first),
         (Which::Version(1), 1, second),
-        (Which::AsOf(2_500_000), 1, second),
-        (Which::AsOf(2_000_000), 1, second),
-        (Which::AsOf(i64::MAX), 2, third),
+        (Which::AsOf(WallClock::from_us(2_500_000)), 1, second),
+        (Which::AsOf(WallClock::from_us(2_000_000)), 1, second),
+        (Which::AsOf(WallClock::from_us(i64::MAX)), 2, third),
     ] {
         let history = open(dir.path(), which, None).unwrap();
         assert_eq!(ids(history.as_ref()), expected, "{which:?}");
@@ -81,7 +82,7 @@ fn a_version_is_what_its_commits_have_made_of_it() {
     }
     for (which, expected) in [
         (Which::Version(3), "has no version 3: its newest is 2"),
-        (Which::AsOf(999_999), "does not reach back to 1970-01-01 00:00:00.999999 UTC"),
+        (Which::AsOf(WallClock::from_us(999_999)), "does not reach back to 1970-01-01 00:00:00.999999 UTC"),
     ] {
         let Err(Error::Config(told)) = open(dir.path(), which, None).map(drop) else { panic!("{which:?}") };
         assert!(told.ends_with(expected), "{told}");

@@ -1,5 +1,6 @@
 //! A table's metadata: its schemas, its snapshots, and what they are called.
 
+use headwater_clocks::{Time, WallClock};
 use serde_json::Value;
 
 use crate::history::lake::{Column, Place};
@@ -16,8 +17,8 @@ pub(super) enum Which {
     Snapshot(i64),
     Tag(String),
     Branch(String),
-    /// Microseconds.
-    AsOf(i64),
+    /// The newest one of then.
+    AsOf(WallClock),
     /// None was there when it was pinned.
     Empty,
 }
@@ -70,7 +71,7 @@ impl Metadata {
             Which::Branch(name) if name == "main" && of["refs"][name].is_null() => (newest(), false),
             Which::Branch(name) => (Some(self.named(name, "branch")?), false),
             Which::Tag(name) => (Some(self.named(name, "tag")?), true),
-            Which::AsOf(us) => (Some(self.as_of(*us)?), true),
+            Which::AsOf(time) => (Some(self.as_of(*time)?), true),
         };
         let Some(id) = id else { return Ok(Found { schema: self.schema(None)?, snapshot: None }) };
         let all = || of["snapshots"].as_array().into_iter().flatten();
@@ -93,13 +94,15 @@ impl Metadata {
     }
 
     /// The snapshot that was the newest of `main` at a time.
-    fn as_of(&self, us: i64) -> Result<i64, String> {
+    fn as_of(&self, time: WallClock) -> Result<i64, String> {
         let logged = self.0["snapshot-log"].as_array().filter(|log| !log.is_empty());
         let all = logged.or(self.0["snapshots"].as_array()).into_iter().flatten();
         let then = all.filter_map(|entry| Some((entry["timestamp-ms"].as_i64()?, entry["snapshot-id"].as_i64()?)));
-        let newest = then.filter(|(ms, _)| ms.saturating_mul(1000) <= us).max_by_key(|(ms, _)| *ms);
-        let time =
-            || arrow::temporal_conversions::timestamp_us_to_datetime(us).map(|t| t.to_string()).unwrap_or_default();
+        let newest =
+            then.filter(|(ms, _)| WallClock::from_us(ms.saturating_mul(1000)) <= time).max_by_key(|(ms, _)| *ms);
+        let time = || {
+            arrow::temporal_conversions::timestamp_us_to_datetime(time.us()).map(|t| t.to_string()).unwrap_or_default()
+        };
         newest.map(|(_, id)| id).ok_or_else(|| format!("has no snapshot as old as {} UTC", time()))
     }
 

@@ -1,6 +1,7 @@
 //! What is said of a table, by hand; tables of real writers are read end to end.
 
 use arrow::datatypes::DataType;
+use headwater_clocks::WallClock;
 use serde_json::{Value, json};
 
 use super::lake::Place as At;
@@ -51,10 +52,10 @@ fn a_snapshot_is_found_by_what_is_said_of_it() {
         (Which::Branch("side".into()), Ok((Some(20), "is"))),
         (Which::Tag("first".into()), Ok((Some(10), "was"))),
         (Which::Snapshot(20), Ok((Some(20), "was"))),
-        (Which::AsOf(2_999_999), Ok((Some(10), "was"))),
-        (Which::AsOf(3_000_000), Ok((Some(30), "is"))),
+        (Which::AsOf(WallClock::from_us(2_999_999)), Ok((Some(10), "was"))),
+        (Which::AsOf(WallClock::from_us(3_000_000)), Ok((Some(30), "is"))),
         (Which::Empty, Ok((None, "is"))),
-        (Which::AsOf(999_999), Err("has no snapshot as old as 1970-01-01 00:00:00.999999 UTC")),
+        (Which::AsOf(WallClock::from_us(999_999)), Err("has no snapshot as old as 1970-01-01 00:00:00.999999 UTC")),
         (Which::Snapshot(40), Err("has no snapshot 40: it may have expired")),
         (Which::Tag("side".into()), Err("has no tag `side`: there is `first`")),
         (Which::Branch("first".into()), Err("has no branch `first`: there is `main`, `side`")),

@@ -17,6 +17,7 @@ use arrow::buffer::BooleanBuffer;
 use arrow::compute::{filter, filter_record_batch, take};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
+use headwater_clocks::WallClock;
 use roaring::RoaringTreemap;
 
 pub(super) use super::partitions::unescaped;
@@ -206,15 +207,15 @@ pub(super) fn literal(pattern: &str) -> String {
     escapes.iter().fold(pattern.to_owned(), |text, (escaped, meant)| text.replace(escaped, meant))
 }
 
-/// Reads a key that is a moment, in microseconds.
-pub(super) fn instant(settings: &mut dyn Settings, key: &str) -> Option<i64> {
+/// Reads a key that is a moment.
+pub(super) fn instant(settings: &mut dyn Settings, key: &str) -> Option<WallClock> {
     let text = settings.text(key)?;
     let us = crate::format::time::rfc3339_us(&text.text);
     if us.is_none() {
         let expected = "expected RFC 3339 with an offset, like \"2026-11-01T00:00:00Z\"";
         settings.error(text.at, format!("`{key}`: `{}` is not a time: {expected}", text.text));
     }
-    us
+    us.map(WallClock::from_us)
 }
 
 fn nullable(schema: &SchemaRef) -> SchemaRef {

@@ -1,6 +1,5 @@
 //! What a file says of itself: its columns by name, and which rows lie where. Checked before it is believed.
 
-use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema};
@@ -12,7 +11,7 @@ use parquet::arrow::{ARROW_SCHEMA_META_KEY, encode_arrow_schema, parquet_to_arro
 use parquet::file::metadata::{FooterTail, KeyValue, ParquetMetaData, ParquetMetaDataReader};
 use parquet::schema::types::{SchemaDescriptor, Type, TypePtr};
 
-use super::part::Part;
+use super::part::{Column, Part};
 use super::schema;
 use super::thrift::{Kind, Walk, Walked};
 use crate::Path;
@@ -29,16 +28,6 @@ const NESTING_MAX: usize = 64;
 pub(super) struct Footer {
     pub metadata: Arc<ParquetMetaData>,
     pub columns: Vec<Column>,
-}
-
-/// A column as the file's own schema lists it: a value, or a whole group of them.
-pub(super) struct Column {
-    pub name: String,
-    pub parquet: TypePtr,
-    /// Its values' places among all of the file's.
-    pub leaves: Range<usize>,
-    /// As it is decoded; or why it cannot be.
-    pub arrow: Result<Field, String>,
 }
 
 /// How many bytes before the tail the footer takes, by the file's last bytes.

@@ -7,6 +7,7 @@
 //!
 //! What is read of a nested part is its column with that part alone in it. A null on the way is null.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray};
@@ -15,9 +16,18 @@ use arrow::datatypes::{DataType, Field};
 use parquet::basic::{ConvertedType, LogicalType, Repetition};
 use parquet::schema::types::{Type, TypePtr};
 
-use super::footer::Column;
 use super::thrift::Walked;
 use crate::Path;
+
+/// A column as the file's own schema lists it: a value, or a whole group of them.
+pub(super) struct Column {
+    pub name: String,
+    pub parquet: TypePtr,
+    /// Its values' places among all of the file's.
+    pub leaves: Range<usize>,
+    /// As it is decoded; or why it cannot be.
+    pub arrow: Result<Field, String>,
+}
 
 #[derive(Clone, Debug)]
 pub(super) struct Part {

@@ -7,8 +7,8 @@ use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
 use parquet::basic::{Repetition, Type as Physical};
 use parquet::schema::types::Type;
 
-use super::footer::Column;
 use super::merge::{merged, of_file, settled, unusable};
+use super::part::Column;
 
 /// `Timestamp(us, UTC)`: how every time is handed on.
 pub(in crate::history) fn micros() -> DataType {

@@ -6,6 +6,7 @@ use std::path::{Component, PathBuf};
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt};
+use headwater_clocks::WallClock;
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, RetryConfig};
 
@@ -143,8 +144,8 @@ pub(in crate::history) async fn look_at(paths: &[String], locations: &[Location]
 }
 
 pub(in crate::history) fn pin(path: String, meta: &ObjectMeta) -> PinnedFile {
-    let modified_us = meta.last_modified.timestamp_micros();
-    PinnedFile { path, size: meta.size, etag: meta.e_tag.clone(), modified_us }
+    let modified = WallClock::from_us(meta.last_modified.timestamp_micros());
+    PinnedFile { path, size: meta.size, etag: meta.e_tag.clone(), modified }
 }
 
 /// What a store's error means for a file that is needed.

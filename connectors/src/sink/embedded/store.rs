@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode};
+use headwater_clocks::{EventTime, Tick, Time};
 
 use super::open::{REMEDY, open_patiently, opening};
 use crate::sink::changes::Changes;
@@ -34,7 +35,7 @@ pub struct Embedded {
     /// What the rows of this start mean.
     meaning: i64,
     /// By group; `None` where the next write sets it whatever it was.
-    upto_us: Vec<Option<i64>>,
+    upto: Vec<Option<Tick>>,
 }
 
 impl Embedded {
@@ -45,8 +46,8 @@ impl Embedded {
         let options = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES);
         let rows = db.keyspace("rows", options).map_err(failed)?;
         let groups: Arc<[GroupShape]> = groups.into();
-        let upto_us = vec![None; groups.len()];
-        let mut store = Embedded { path: path.into(), db, rows, groups, full_refresh: 0, meaning: 0, upto_us };
+        let upto = vec![None; groups.len()];
+        let mut store = Embedded { path: path.into(), db, rows, groups, full_refresh: 0, meaning: 0, upto };
         match store.number(FORMAT_KEY)? {
             Some(FORMAT) => {}
             Some(format) => {
@@ -78,7 +79,7 @@ impl Embedded {
     fn look(&mut self) -> Result<()> {
         self.full_refresh = self.number(IMAGE_KEY)?.unwrap_or(0);
         for group in 0..self.groups.len() {
-            self.upto_us[group] = self.number(&self.mark("upto", group))?;
+            self.upto[group] = self.tick("upto", group)?;
         }
         Ok(())
     }
@@ -100,14 +101,15 @@ impl Embedded {
 
     /// What an earlier start has left of a group.
     pub fn marks(&self, group: usize) -> Result<Marks> {
-        Ok(Marks {
-            upto_us: self.number(&self.mark("upto", group))?,
-            as_of_us: self.number(&self.mark("as_of", group))?,
-        })
+        Ok(Marks { upto: self.tick("upto", group)?, as_of: self.tick("as_of", group)? })
     }
 
     fn mark(&self, name: &str, group: usize) -> Vec<u8> {
         format!("\0{name}\0{}", self.groups[group].name).into_bytes()
+    }
+
+    fn tick(&self, mark: &str, group: usize) -> Result<Option<Tick>> {
+        Ok(self.number(&self.mark(mark, group))?.map(Tick::from_us))
     }
 
     fn number(&self, key: &[u8]) -> Result<Option<i64>> {
@@ -144,12 +146,12 @@ impl Embedded {
             let key = &key[self.groups[group].name.len() + 1..];
             let (text, start) = key.split_at_checked(key.len().checked_sub(9)?)?;
             let start = i64::from_be_bytes(start[1..].try_into().ok()?) ^ i64::MIN;
-            let window = self.groups[group].windowed().then_some((start, i64_at(value, 16)?));
+            let window = (EventTime::from_us(start), EventTime::from_us(i64_at(value, 16)?));
             Some(RowText {
                 key: String::from_utf8(text.to_vec()).ok()?,
-                window,
+                window: self.groups[group].windowed().then_some(window),
                 row: String::from_utf8(value.get(HEAD_BYTES..)?.to_vec()).ok()?,
-                changed_at_us: i64_at(value, 8)?,
+                changed_at: Tick::from_us(i64_at(value, 8)?),
             })
         };
         parse().ok_or_else(|| self.damaged())
@@ -165,15 +167,20 @@ impl Embedded {
     }
 }
 
+/// The start of a row's window, so that its bytes are in order; without a window, 0.
+fn in_order(start: Option<EventTime>) -> [u8; 8] {
+    (start.map_or(0, EventTime::us) ^ i64::MIN).to_be_bytes()
+}
+
 fn i64_at(bytes: &[u8], at: usize) -> Option<i64> {
     Some(i64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?))
 }
 
 impl Store for Embedded {
-    fn write(&mut self, group: usize, changes: &RecordBatch, upto_us: i64) -> Result<()> {
-        if self.upto_us[group].is_none_or(|held| held < upto_us) {
-            self.put(&self.mark("upto", group), upto_us)?;
-            self.upto_us[group] = Some(upto_us);
+    fn write(&mut self, group: usize, changes: &RecordBatch, upto: Tick) -> Result<()> {
+        if self.upto[group].is_none_or(|held| held < upto) {
+            self.put(&self.mark("upto", group), upto.us())?;
+            self.upto[group] = Some(upto);
         }
         let view = Changes::new(&self.groups[group], changes);
         let name = self.groups[group].name.as_bytes();
@@ -182,8 +189,7 @@ impl Store for Embedded {
             key.push(0);
             view.key.write(key, row);
             key.push(0);
-            let start = view.window(row).map_or(0, |(start, _)| start);
-            key.extend_from_slice(&(start ^ i64::MIN).to_be_bytes());
+            key.extend_from_slice(&in_order(view.window(row).map(|(start, _)| start)));
         });
         // Neighbours are put beside each other, where the cache has what is around them.
         newest.sort_unstable();
@@ -197,8 +203,8 @@ impl Store for Embedded {
                     }
                     value.clear();
                     value.extend_from_slice(&self.full_refresh.to_le_bytes());
-                    value.extend_from_slice(&view.times[*row].to_le_bytes());
-                    value.extend_from_slice(&view.window(*row).map_or(0, |(_, end)| end).to_le_bytes());
+                    value.extend_from_slice(&view.time(*row).us().to_le_bytes());
+                    value.extend_from_slice(&view.window(*row).map_or(0, |(_, end)| end.us()).to_le_bytes());
                     view.row.write(&mut value, *row);
                     batch.insert(&self.rows, key.as_slice(), value.as_slice());
                 }
@@ -214,7 +220,7 @@ impl Store for Embedded {
             batch.insert(&self.rows, IMAGE_KEY, self.full_refresh.to_le_bytes());
         })?;
         if replace {
-            self.upto_us.fill(None);
+            self.upto.fill(None);
         }
         Ok(())
     }
@@ -250,21 +256,21 @@ impl Store for Embedded {
         Ok(swept)
     }
 
-    fn set_as_of(&mut self, group: usize, as_of_us: i64) -> Result<()> {
-        self.put(&self.mark("as_of", group), as_of_us)
+    fn set_as_of(&mut self, group: usize, as_of: Tick) -> Result<()> {
+        self.put(&self.mark("as_of", group), as_of.us())
     }
 }
 
 impl Lookup for Embedded {
-    fn as_of(&mut self, group: usize) -> Result<Option<i64>> {
-        self.number(&self.mark("as_of", group))
+    fn as_of(&mut self, group: usize) -> Result<Option<Tick>> {
+        self.tick("as_of", group)
     }
 
-    fn get(&mut self, group: usize, key: &str, window_start_us: Option<i64>) -> Result<Vec<RowText>> {
+    fn get(&mut self, group: usize, key: &str, window_start: Option<EventTime>) -> Result<Vec<RowText>> {
         let mut prefix = self.prefix(group, key);
         let mut found = Vec::new();
-        if let Some(start) = window_start_us.or((!self.groups[group].windowed()).then_some(0)) {
-            prefix.extend_from_slice(&(start ^ i64::MIN).to_be_bytes());
+        if window_start.is_some() || !self.groups[group].windowed() {
+            prefix.extend_from_slice(&in_order(window_start));
             if let Some(value) = self.rows.get(&prefix).map_err(|e| self.failed("reading", e))? {
                 found.push(self.row_text(group, &prefix, &value)?);
             }

@@ -2,6 +2,8 @@
 
 use std::fs::File;
 
+use headwater_clocks::{EventTime, Tick, Time};
+
 use super::store::{Embedded, FORMAT_KEY};
 use crate::sink::samples::{HOUR, plain, windowed};
 use crate::sink::{GroupShape, Lookup, Marks, Store};
@@ -14,7 +16,7 @@ fn scanned(store: &mut Embedded, group: usize) -> Vec<(String, Option<i64>, Stri
     let mut rows = Vec::new();
     store
         .scan(group, &mut |r| {
-            rows.push((r.key, r.window.map(|w| w.0), r.row, r.changed_at_us));
+            rows.push((r.key, r.window.map(|w| w.0.us()), r.row, r.changed_at.us()));
             Ok(())
         })
         .unwrap();
@@ -38,10 +40,10 @@ fn the_last_change_of_a_key_and_window_stays() {
         ("gone", 0, Some(1.0), 10, 1),
         ("gone", 0, Some(1.0), 20, -1),
     ];
-    store.write(0, &plain().batch(&cards), 20).unwrap();
+    store.write(0, &plain().batch(&cards), Tick::from_us(20)).unwrap();
     let hours = [("a", HOUR, None, 15, 1), ("a", -HOUR, Some(3.0), 15, 1), ("ab", 0, Some(4.0), 15, 1)];
-    store.write(1, &windowed().batch(&hours), 20).unwrap();
-    store.set_as_of(0, 20).unwrap();
+    store.write(1, &windowed().batch(&hours), Tick::from_us(20)).unwrap();
+    store.set_as_of(0, Tick::from_us(20)).unwrap();
 
     assert_eq!(scanned(reader, 0), [row("a", None, "2.0", 20), row("b", None, "1.0", 10)]);
     assert_eq!(
@@ -51,9 +53,12 @@ fn the_last_change_of_a_key_and_window_stays() {
     let key = r#"{"card":"a"}"#;
     assert_eq!(reader.get(0, key, None).unwrap().len(), 1);
     assert_eq!(reader.get(1, key, None).unwrap().len(), 2);
-    assert_eq!(reader.get(1, key, Some(HOUR)).unwrap()[0].window, Some((HOUR, 2 * HOUR)));
+    assert_eq!(
+        reader.get(1, key, Some(EventTime::from_us(HOUR))).unwrap()[0].window.map(|(_, end)| end.us()),
+        Some(2 * HOUR)
+    );
     assert_eq!(reader.get(0, r#"{"card":"x"}"#, None).unwrap(), []);
-    assert_eq!((reader.as_of(0).unwrap(), reader.as_of(1).unwrap()), (Some(20), None));
+    assert_eq!((reader.as_of(0).unwrap(), reader.as_of(1).unwrap()), (Some(Tick::from_us(20)), None));
 }
 
 /// Another version of this binary goes on with the store.
@@ -62,9 +67,9 @@ fn its_bytes_are_what_they_were() {
     let dir = tempfile::tempdir().unwrap();
     let mut store = Embedded::open(&dir.path().join("embedded"), &shapes()).unwrap();
     store.begin_full_refresh(false).unwrap();
-    store.write(0, &plain().batch(&[("a", 0, Some(1.5), 10, 1)]), 100).unwrap();
-    store.write(1, &windowed().batch(&[("b", -HOUR, None, 20, 1)]), 100).unwrap();
-    store.set_as_of(0, 50).unwrap();
+    store.write(0, &plain().batch(&[("a", 0, Some(1.5), 10, 1)]), Tick::from_us(100)).unwrap();
+    store.write(1, &windowed().batch(&[("b", -HOUR, None, 20, 1)]), Tick::from_us(100)).unwrap();
+    store.set_as_of(0, Tick::from_us(50)).unwrap();
     assert!(!store.is_whole(7).unwrap());
     store.sweep(&[]).unwrap();
     let entries = store.rows.iter().map(|entry| entry.into_inner().unwrap());
@@ -98,9 +103,9 @@ fn an_image_sweeps_what_it_does_not_have() {
     let path = dir.path().join("embedded");
     let mut store = Embedded::open(&path, &shapes()).unwrap();
     store.begin_full_refresh(false).unwrap();
-    store.write(0, &plain().batch(&[("old", 0, None, 10, 1), ("kept", 0, None, 10, 1)]), 100).unwrap();
-    store.write(1, &windowed().batch(&[("a", 0, None, 10, 1)]), 100).unwrap();
-    store.set_as_of(1, 100).unwrap();
+    store.write(0, &plain().batch(&[("old", 0, None, 10, 1), ("kept", 0, None, 10, 1)]), Tick::from_us(100)).unwrap();
+    store.write(1, &windowed().batch(&[("a", 0, None, 10, 1)]), Tick::from_us(100)).unwrap();
+    store.set_as_of(1, Tick::from_us(100)).unwrap();
     assert_eq!(store.sweep(&[]).unwrap(), 0);
     assert!(!store.is_whole(7).unwrap());
     assert_eq!(store.sweep(&[]).unwrap(), 0);
@@ -115,11 +120,11 @@ fn an_image_sweeps_what_it_does_not_have() {
 
     // The next start has one group only.
     let mut store = Embedded::open(&path, &shapes()[..1]).unwrap();
-    assert_eq!(store.marks(0).unwrap(), Marks { upto_us: Some(100), as_of_us: None });
+    assert_eq!(store.marks(0).unwrap(), Marks { upto: Some(Tick::from_us(100)), as_of: None });
     store.begin_full_refresh(false).unwrap();
-    store.write(0, &plain().batch(&[("kept", 0, Some(1.0), 10, 1), ("x", 0, None, 10, 1)]), 50).unwrap();
-    store.write(0, &plain().batch(&[("x", 0, None, 20, -1)]), 50).unwrap();
-    assert_eq!(store.marks(0).unwrap().upto_us, Some(100), "it never falls");
+    store.write(0, &plain().batch(&[("kept", 0, Some(1.0), 10, 1), ("x", 0, None, 10, 1)]), Tick::from_us(50)).unwrap();
+    store.write(0, &plain().batch(&[("x", 0, None, 20, -1)]), Tick::from_us(50)).unwrap();
+    assert_eq!(store.marks(0).unwrap().upto, Some(Tick::from_us(100)), "it never falls");
     assert_eq!(store.sweep(&[]).unwrap(), 2);
     assert_eq!(scanned(&mut store, 0), [row("kept", None, "1.0", 10)]);
     drop(store);
@@ -127,8 +132,8 @@ fn an_image_sweeps_what_it_does_not_have() {
     let mut store = Embedded::open(&path, &shapes()).unwrap();
     assert_eq!(store.marks(1).unwrap(), Marks::default(), "its marks went with its rows");
     store.begin_full_refresh(true).unwrap();
-    store.write(0, &plain().batch(&[]), 50).unwrap();
-    assert_eq!(store.marks(0).unwrap().upto_us, Some(50), "but for a full refresh that replaces");
+    store.write(0, &plain().batch(&[]), Tick::from_us(50)).unwrap();
+    assert_eq!(store.marks(0).unwrap().upto, Some(Tick::from_us(50)), "but for a full refresh that replaces");
     assert_eq!(store.sweep(&[]).unwrap(), 1);
 }
 
@@ -140,7 +145,7 @@ fn a_start_that_was_killed_while_it_made_the_store_is_in_nobodys_way() {
         std::fs::create_dir_all(path.join("keyspaces")).unwrap();
         left.iter().for_each(|name| drop(File::create_new(path.join(name)).unwrap()));
         let mut store = Embedded::open(&path, &shapes()).unwrap();
-        store.write(0, &plain().batch(&[("a", 0, Some(1.0), 10, 1)]), 10).unwrap();
+        store.write(0, &plain().batch(&[("a", 0, Some(1.0), 10, 1)]), Tick::from_us(10)).unwrap();
         drop(store);
         let mut store = Embedded::open(&path, &shapes()).unwrap();
         assert_eq!(scanned(&mut store, 0), [row("a", None, "1.0", 10)]);

@@ -96,7 +96,7 @@ impl LinesConfig for Jsonl {
         };
         let mut file = LineFile::resume(&self.path, *bytes)?;
         if start.is_void && *bytes > 0 {
-            file.write(VOID, &LineMeta { key: &|_| (), time_us: None })?;
+            file.write(VOID, &LineMeta { key: &|_| (), time: None })?;
         }
         Ok(Box::new(file))
     }
@@ -217,7 +217,7 @@ mod tests {
 
     #[test]
     fn a_device_takes_lines() {
-        let meta = LineMeta { key: &|_| (), time_us: None };
+        let meta = LineMeta { key: &|_| (), time: None };
         for bytes in [0, 2] {
             let mut file = LineFile::resume(Path::new("/dev/null"), bytes).unwrap();
             file.write(b"a", &meta).unwrap();
@@ -229,7 +229,7 @@ mod tests {
     fn a_restart_cuts_back_and_goes_on() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("deep/er/lines.jsonl");
-        let meta = LineMeta { key: &|_| (), time_us: None };
+        let meta = LineMeta { key: &|_| (), time: None };
         let mut file = LineFile::create(&path).unwrap();
         file.write(b"a", &meta).unwrap();
         assert_eq!(file.sync().unwrap(), SinkPosition::Bytes(2));

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 pub use file::{JSONL, LineFile};
+use headwater_clocks::Tick;
 use serde::{Deserialize, Serialize};
 pub use topic::{KAFKA, LineTopic};
 
@@ -60,8 +61,8 @@ pub struct LinesStart<'a> {
     pub position: Option<&'a SinkPosition>,
     /// All that was written up to the position is void, and that is said.
     pub is_void: bool,
-    /// Lines after this time are void, in microseconds, where the position does not say which they are; `None`: all.
-    pub valid_to_us: Option<i64>,
+    /// Lines after this tick are void, where the position does not say which they are; `None`: all.
+    pub valid_to: Option<Tick>,
 }
 
 /// Takes lines one by one. Lives on a thread of its own, so it may block.
@@ -85,8 +86,8 @@ pub trait LineSink: Send {
 pub struct LineMeta<'a> {
     /// Appends the record's key: lines of one key stay in order.
     pub key: &'a dyn Fn(&mut Vec<u8>),
-    /// The tick of the line, in microseconds, where the line itself does not say it.
-    pub time_us: Option<i64>,
+    /// The tick of the line, where the line itself does not say it.
+    pub time: Option<Tick>,
 }
 
 /// How far lines were written at a checkpoint: from there they are taken up again.

@@ -19,6 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use headwater_clocks::Tick;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -28,7 +29,6 @@ use tracing::{info, warn};
 
 use super::partitioner::partition_of;
 use super::{LineMeta, LineSink, LinesConfig, LinesStart, SinkPosition};
-use crate::format::text::format_time;
 use crate::settings::{Endpoint, Kind, Settings};
 use crate::sink::{Home, SinkConfig, SinkKind, Takes};
 use crate::stream::kafka::KafkaConfig;
@@ -129,8 +129,8 @@ impl LinesConfig for KafkaConfig {
     }
 
     fn open(&self, start: &LinesStart, stop: Arc<AtomicBool>) -> Result<Box<dyn LineSink>> {
-        let valid_to_us = start.position.and(start.valid_to_us).filter(|_| !start.is_void);
-        Ok(Box::new(LineTopic::open(self, valid_to_us, stop)?))
+        let valid_to = start.position.and(start.valid_to).filter(|_| !start.is_void);
+        Ok(Box::new(LineTopic::open(self, valid_to, stop)?))
     }
 
     fn join(&self, stop: Arc<AtomicBool>) -> Option<Result<Box<dyn LineSink>>> {
@@ -208,9 +208,9 @@ impl LineTopic {
 
     /// Opens the topic for one start of a job, with a mark in each partition: see the module. Until `stop` is set, brokers that are
     /// away are waited for.
-    pub fn open(config: &KafkaConfig, resume_us: Option<i64>, stop: Arc<AtomicBool>) -> Result<LineTopic> {
+    pub fn open(config: &KafkaConfig, resume: Option<Tick>, stop: Arc<AtomicBool>) -> Result<LineTopic> {
         let mut topic = LineTopic::join(config, stop)?;
-        topic.mark(resume_us)?;
+        topic.mark(resume)?;
         Ok(topic)
     }
 
@@ -236,17 +236,17 @@ impl LineTopic {
         })
     }
 
-    fn mark(&mut self, resume_us: Option<i64>) -> Result<()> {
-        let time = resume_us.map_or_else(|| "null".to_owned(), |us| format!("\"{}\"", format_time(us)));
+    fn mark(&mut self, resume: Option<Tick>) -> Result<()> {
+        let time = resume.map_or_else(|| "null".to_owned(), |tick| format!("\"{tick}\""));
         let line = format!("{{\"resume\":{time}}}");
         self.partitions.clone().into_iter().try_for_each(|partition| self.send(partition, None, line.as_bytes(), None))
     }
 
-    fn send(&mut self, partition: i32, key: Option<&[u8]>, line: &[u8], time_us: Option<i64>) -> Result<()> {
+    fn send(&mut self, partition: i32, key: Option<&[u8]>, line: &[u8], time: Option<Tick>) -> Result<()> {
         let topic = self.topic.clone();
         let mut record = BaseRecord::<[u8], [u8]>::to(&topic).partition(partition).payload(line);
         record.key = key;
-        record.headers = time_us.map(time_header);
+        record.headers = time.map(time_header);
         while let Err((error, again)) = self.producer.send(record) {
             if error.rdkafka_error_code() != Some(RDKafkaErrorCode::QueueFull) {
                 return Err(self.failed(&error));
@@ -380,8 +380,8 @@ fn writing(config: &KafkaConfig) -> rdkafka::ClientConfig {
     own
 }
 
-fn time_header(us: i64) -> OwnedHeaders {
-    OwnedHeaders::new_with_capacity(1).insert(Header { key: "time", value: Some(&format_time(us)) })
+fn time_header(time: Tick) -> OwnedHeaders {
+    OwnedHeaders::new_with_capacity(1).insert(Header { key: "time", value: Some(&time.to_string()) })
 }
 
 impl LineSink for LineTopic {
@@ -390,7 +390,7 @@ impl LineSink for LineTopic {
         key.clear();
         (meta.key)(&mut key);
         let partition = self.partitions[partition_of(&key, self.partitions.len())];
-        let sent = self.send(partition, Some(&key), line, meta.time_us);
+        let sent = self.send(partition, Some(&key), line, meta.time);
         self.key = key;
         sent
     }

@@ -1,6 +1,7 @@
 //! How rows and marks are called in Redis.
 
 use arrow::datatypes::DataType;
+use headwater_clocks::EventTime;
 
 use crate::format::text::write_string;
 use crate::sink::GroupShape;
@@ -74,12 +75,12 @@ pub(super) fn glob(text: &str) -> String {
 }
 
 /// The end of a row's key, `c1` or `c1:0`, as the key's JSON text and the window's start. `None`: it is no row's.
-pub(super) fn parse(shape: &GroupShape, text: &str) -> Option<(String, Option<i64>)> {
+pub(super) fn parse(shape: &GroupShape, text: &str) -> Option<(String, Option<EventTime>)> {
     if text.starts_with('_') {
         return None;
     }
     let mut parts: Vec<_> = text.split(':').collect();
-    let start = if shape.windowed() { Some(parts.pop()?.parse().ok()?) } else { None };
+    let start = if shape.windowed() { Some(EventTime::from_us(parts.pop()?.parse().ok()?)) } else { None };
     if parts.len() != shape.keys {
         return None;
     }
@@ -128,12 +129,14 @@ mod tests {
 
     use arrow::datatypes::{Field, Schema};
 
+    use headwater_clocks::Span;
+
     use super::*;
     use crate::sink::RowWindows;
 
     fn shape(windowed: bool) -> GroupShape {
         let fields = vec![Field::new("a", DataType::Utf8, true), Field::new("b", DataType::Int64, true)];
-        let windows = windowed.then_some(RowWindows { retain_us: 0, size_us: None });
+        let windows = windowed.then_some(RowWindows { retain: Span::ZERO, size: None });
         GroupShape { name: "g".into(), keys: 2, windows, schema: Arc::new(Schema::new(fields)) }
     }
 
@@ -149,7 +152,7 @@ mod tests {
             let encoded = from_json(&shape(false), json).unwrap();
             assert_eq!(String::from_utf8(encoded).unwrap(), text);
             assert_eq!(parse(&shape(false), text), Some((json.into(), None)));
-            assert_eq!(parse(&shape(true), &format!("{text}:-5")), Some((json.into(), Some(-5))));
+            assert_eq!(parse(&shape(true), &format!("{text}:-5")), Some((json.into(), Some(EventTime::from_us(-5)))));
         }
         for text in ["_upto", "c1", "c1:7:8"] {
             assert_eq!(parse(&shape(false), text), None);

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use headwater_clocks::{EventTime, Tick, Time};
 use redis::{Cmd, FromRedisValue, Pipeline};
 
 use super::keys::{Names, from_json, glob, parse, write_json};
@@ -23,7 +24,7 @@ pub struct RedisLookup {
 }
 
 /// A row that is there: its key's JSON text, its window's start, and its key in Redis.
-type Found = (String, Option<i64>, String);
+type Found = (String, Option<EventTime>, String);
 
 impl RedisLookup {
     /// Reads the URL; connects when first used. An URL that makes no sense is `Error::Config`.
@@ -84,17 +85,20 @@ impl RedisLookup {
         there.map(|((json, start, key), hash)| self.row(group, json, *start, key, hash)).collect()
     }
 
-    fn row(&self, group: usize, json: &str, start: Option<i64>, key: &str, hash: Hash) -> Result<RowText> {
+    fn row(&self, group: usize, json: &str, start: Option<EventTime>, key: &str, hash: Hash) -> Result<RowText> {
         let shape = &self.groups[group];
-        let size_us = shape.windows.and_then(|windows| windows.size_us);
+        let size = shape.windows.and_then(|windows| windows.size);
         let number = |field: &str| hash.get(field).and_then(|text| text.parse::<i64>().ok());
         let incomplete = |field: &str| {
             Error::world(format!("reading {key} from {}", self.link.shown()), format!("the row has no {field}"))
         };
-        let window = match (start, size_us) {
+        let window = match (start, size) {
             (None, _) => None,
-            (Some(start), Some(size)) => Some((start, start.saturating_add(size))),
-            (Some(start), None) => Some((start, number("_end").ok_or_else(|| incomplete("_end"))?)),
+            (Some(start), Some(size)) => Some((start, start + size)),
+            (Some(start), None) => {
+                let end = number("_end").ok_or_else(|| incomplete("_end"))?;
+                Some((start, EventTime::from_us(end)))
+            }
         };
         let mut row = vec![b'{'];
         for (i, field) in shape.schema.fields()[shape.columns()].iter().enumerate() {
@@ -109,28 +113,28 @@ impl RedisLookup {
             }
         }
         row.push(b'}');
-        let changed_at_us = number("_changed_at").ok_or_else(|| incomplete("_changed_at"))?;
-        Ok(RowText { key: json.into(), window, row: String::from_utf8_lossy(&row).into_owned(), changed_at_us })
+        let changed_at = Tick::from_us(number("_changed_at").ok_or_else(|| incomplete("_changed_at"))?);
+        Ok(RowText { key: json.into(), window, row: String::from_utf8_lossy(&row).into_owned(), changed_at })
     }
 }
 
 impl Lookup for RedisLookup {
-    fn as_of(&mut self, group: usize) -> Result<Option<i64>> {
+    fn as_of(&mut self, group: usize) -> Result<Option<Tick>> {
         let mut get = redis::cmd("GET");
         get.arg(self.names.as_of(&self.groups[group].name));
-        self.query(&get)
+        Ok(self.query::<Option<i64>>(&get)?.map(Tick::from_us))
     }
 
     /// All windows of a key are found by a scan of the whole database: Redis has no order of keys.
-    fn get(&mut self, group: usize, key: &str, window_start_us: Option<i64>) -> Result<Vec<RowText>> {
+    fn get(&mut self, group: usize, key: &str, window_start: Option<EventTime>) -> Result<Vec<RowText>> {
         let shape = &self.groups[group];
         let Some(end) = from_json(shape, key).and_then(|end| String::from_utf8(end).ok()) else {
             return Ok(Vec::new());
         };
         let name = self.names.rows(&shape.name) + &end;
-        let found = match (shape.windowed(), window_start_us) {
+        let found = match (shape.windowed(), window_start) {
             (true, None) => self.find(group, &(glob(&name) + ":*"))?,
-            (true, Some(start)) => vec![(key.into(), Some(start), format!("{name}:{start}"))],
+            (true, Some(start)) => vec![(key.into(), Some(start), format!("{name}:{}", start.us()))],
             (false, _) => vec![(key.into(), None, name)],
         };
         self.fetch(group, &found)

@@ -31,6 +31,7 @@ use std::sync::atomic::AtomicBool;
 use super::{Claim, Claimed, Home, JobRows, Lookup, Marks, SinkConfig, SinkKind, Store, StoreConfig, Takes};
 use crate::settings::{Endpoint, Kind, Settings};
 use crate::{Error, Result};
+use headwater_clocks::Tick;
 use keys::Names;
 use link::Link;
 
@@ -148,8 +149,9 @@ pub fn marks(url: &str, job: &str, group: &str) -> Result<Marks> {
     let names = Names::new(job);
     let mut get = redis::cmd("MGET");
     get.arg(names.upto(group)).arg(names.as_of(group));
-    let (upto_us, as_of_us) = link.query(&get).map_err(|e| link.error("reading marks from", &e))?;
-    Ok(Marks { upto_us, as_of_us })
+    let (upto, as_of): (Option<i64>, Option<i64>) =
+        link.query(&get).map_err(|e| link.error("reading marks from", &e))?;
+    Ok(Marks { upto: upto.map(Tick::from_us), as_of: as_of.map(Tick::from_us) })
 }
 
 const CLAIM: &str = "

@@ -1,6 +1,7 @@
 //! A batch's rows as commands that make Redis hold them.
 
 use arrow::array::RecordBatch;
+use headwater_clocks::{Span, Tick, Time};
 
 use super::keys::encode;
 use super::wire::Commands;
@@ -8,19 +9,17 @@ use crate::format::text::{Column, write_number};
 use crate::sink::GroupShape;
 use crate::sink::changes::Changes;
 
-const DAY_US: i64 = 86_400_000_000;
-
 /// The rows of a batch, ready to be written as often as it takes.
 pub(super) struct Rows<'a> {
     pub changes: Changes<'a>,
     /// Key in Redis and row, the last change of each.
     pub newest: Vec<(Vec<u8>, usize)>,
     columns: Vec<(&'a [u8], Column<'a>)>,
-    upto_us: i64,
+    upto: Tick,
 }
 
 impl<'a> Rows<'a> {
-    pub fn new(prefix: &str, shape: &'a GroupShape, batch: &'a RecordBatch, upto_us: i64) -> Rows<'a> {
+    pub fn new(prefix: &str, shape: &'a GroupShape, batch: &'a RecordBatch, upto: Tick) -> Rows<'a> {
         let changes = Changes::new(shape, batch);
         let keys: Vec<_> = (0..shape.keys).map(|i| Column::plain(batch.column(i))).collect();
         let newest = changes.newest(|out, row| {
@@ -36,12 +35,12 @@ impl<'a> Rows<'a> {
             }
             if let Some((start, _)) = changes.window(row) {
                 out.push(b':');
-                write_number(out, start);
+                write_number(out, start.us());
             }
         });
         let column = |i: usize| (shape.schema.field(i).name().as_bytes(), Column::plain(batch.column(i)));
         let columns = shape.columns().map(column).collect();
-        Rows { changes, newest, columns, upto_us }
+        Rows { changes, newest, columns, upto }
     }
 
     /// Appends what makes the hash be this row. `whole`: whatever else it holds goes.
@@ -56,7 +55,7 @@ impl<'a> Rows<'a> {
             self.columns.iter().filter(|(_, c)| c.is_null(row)).for_each(|(name, _)| commands.part(name));
         }
         let window = self.changes.window(row).zip(group.windows);
-        let end = window.filter(|(_, windows)| windows.size_us.is_none()).map(|((_, end), _)| end);
+        let end = window.filter(|(_, windows)| windows.size.is_none()).map(|((_, end), _)| end);
         commands.begin(2 + 2 * (self.columns.len() - nulls + 1 + usize::from(end.is_some())));
         commands.part(b"HSET");
         commands.part(key);
@@ -68,16 +67,15 @@ impl<'a> Rows<'a> {
             commands.part(&value);
         }
         commands.part(b"_changed_at");
-        commands.part(self.changes.times[row].to_string().as_bytes());
+        commands.part(self.changes.time(row).us().to_string().as_bytes());
         if let Some(end) = end {
             commands.part(b"_end");
-            commands.part(end.to_string().as_bytes());
+            commands.part(end.us().to_string().as_bytes());
         }
         if let Some(((_, end), windows)) = window {
             // Counted in the job's time: the wall clock may be far ahead of it.
-            let left_us =
-                end.saturating_add(windows.retain_us).saturating_sub(self.upto_us).max(0).saturating_add(DAY_US);
-            commands.push(&[b"PEXPIRE", key, (left_us / 1000).to_string().as_bytes()]);
+            let left = (end + windows.retain).past(self.upto).max(Span::ZERO) + Span::DAY;
+            commands.push(&[b"PEXPIRE", key, (left.us() / 1000).to_string().as_bytes()]);
         }
     }
 }

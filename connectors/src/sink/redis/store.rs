@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
+use headwater_clocks::{Tick, Time};
 use redis::{FromRedisValue, RedisError, Value};
 
 use super::fenced;
@@ -49,8 +50,8 @@ pub struct Redis {
 /// What Redis has acknowledged of a group to this process.
 #[derive(Clone, Copy, Default)]
 struct Acknowledged {
-    upto_us: Option<i64>,
-    as_of_us: Option<i64>,
+    upto: Option<Tick>,
+    as_of: Option<Tick>,
     /// The next `_upto` is set whatever it was.
     replace: bool,
 }
@@ -193,17 +194,18 @@ impl Redis {
         }
         for group in 0..self.groups.len() {
             let acknowledged = self.marks[group];
-            if acknowledged.upto_us.is_none() && acknowledged.as_of_us.is_none() {
+            if acknowledged.upto.is_none() && acknowledged.as_of.is_none() {
                 continue;
             }
             let name = &self.groups[group].name;
             let mut get = redis::cmd("MGET");
             get.arg(self.names.upto(name)).arg(self.names.as_of(name));
-            let (upto_us, as_of_us): (Option<i64>, Option<i64>) = self.link.query(&get)?;
-            if upto_us < acknowledged.upto_us || as_of_us < acknowledged.as_of_us {
+            let marks: (Option<i64>, Option<i64>) = self.link.query(&get)?;
+            let (upto, as_of) = (marks.0.map(Tick::from_us), marks.1.map(Tick::from_us));
+            if upto < acknowledged.upto || as_of < acknowledged.as_of {
                 self.lost_writes("its marks are older than what it acknowledged");
             }
-            self.marks[group].upto_us = None;
+            self.marks[group].upto = None;
         }
         Ok(())
     }
@@ -224,7 +226,7 @@ impl Redis {
             Ok(theirs) => {
                 if theirs < self.generation as i64 {
                     self.lost_writes("its generation is gone");
-                    self.marks.iter_mut().for_each(|marks| marks.upto_us = None);
+                    self.marks.iter_mut().for_each(|marks| marks.upto = None);
                 }
                 Fault::Again
             }
@@ -242,14 +244,14 @@ impl Redis {
         }
     }
 
-    fn raise_upto(&mut self, group: usize, upto_us: i64) -> Attempt<()> {
-        let Acknowledged { upto_us: held, replace, .. } = self.marks[group];
-        if !replace && held.is_some_and(|held| held >= upto_us) {
+    fn raise_upto(&mut self, group: usize, upto: Tick) -> Attempt<()> {
+        let Acknowledged { upto: held, replace, .. } = self.marks[group];
+        if !replace && held.is_some_and(|held| held >= upto) {
             return Ok(());
         }
         let key = self.names.upto(&self.groups[group].name);
-        self.script(RAISE_UPTO, &[key.as_bytes()], &[upto_us.to_string(), u8::from(replace).to_string()])?;
-        self.marks[group].upto_us = Some(upto_us);
+        self.script(RAISE_UPTO, &[key.as_bytes()], &[upto.us().to_string(), u8::from(replace).to_string()])?;
+        self.marks[group].upto = Some(upto);
         self.marks[group].replace = false;
         Ok(())
     }
@@ -401,11 +403,11 @@ fn is_own(key: &[u8]) -> bool {
 }
 
 impl Store for Redis {
-    fn write(&mut self, group: usize, changes: &RecordBatch, upto_us: i64) -> Result<()> {
+    fn write(&mut self, group: usize, changes: &RecordBatch, upto: Tick) -> Result<()> {
         let shape = self.groups[group].clone();
-        let rows = Rows::new(&self.names.rows(&shape.name), &shape, changes, upto_us);
+        let rows = Rows::new(&self.names.rows(&shape.name), &shape, changes, upto);
         self.until_done(|store| {
-            store.raise_upto(group, upto_us)?;
+            store.raise_upto(group, upto)?;
             store.write_rows(group, &rows)
         })
     }
@@ -429,16 +431,16 @@ impl Store for Redis {
         self.until_done(|store| if store.needs_full_refresh { Ok(0) } else { store.sweep_all(spared) })
     }
 
-    fn set_as_of(&mut self, group: usize, as_of_us: i64) -> Result<()> {
+    fn set_as_of(&mut self, group: usize, as_of: Tick) -> Result<()> {
         self.until_done(|store| {
             if store.needs_full_refresh {
                 return Ok(());
             }
             let key = store.names.as_of(&store.groups[group].name);
-            let acknowledged = store.marks[group].as_of_us.map_or(String::new(), |us| us.to_string());
-            match store.script(SET_AS_OF, &[key.as_bytes()], &[as_of_us.to_string(), acknowledged])? {
+            let acknowledged = store.marks[group].as_of.map_or(String::new(), |tick| tick.us().to_string());
+            match store.script(SET_AS_OF, &[key.as_bytes()], &[as_of.us().to_string(), acknowledged])? {
                 0 => store.lost_writes("its marks are older than what it acknowledged"),
-                _ => store.marks[group].as_of_us = Some(as_of_us),
+                _ => store.marks[group].as_of = Some(as_of),
             }
             Ok(())
         })

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use headwater_clocks::Offset;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerContext;
@@ -38,10 +39,10 @@ impl Context {
 
     /// The offset of the `PartitionEOF` that the caller has just polled: the end that the broker named when the fetch
     /// position stood there. rdkafka's error has no room for it, but its text is handed to `error` first, on the same thread.
-    pub fn take_eof(&self) -> Option<i64> {
+    pub fn take_eof(&self) -> Option<Offset> {
         match self.eof.swap(0, Ordering::Relaxed) {
             0 => None,
-            eof => Some(eof),
+            eof => Some(Offset::at(eof)),
         }
     }
 

@@ -22,14 +22,14 @@
 //!
 //! Not promised: a broker that was deposed and does not know it yet confirms its own, older end.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use headwater_clocks::{Offset, WallClock};
+
 use super::link::{END, Link, Topic, cause, login_help};
-use crate::clock::wall_clock_us;
-use crate::guard::message;
+use crate::threads::{Helper, ThreadError, guarded};
 use crate::{Error, Result};
 
 /// From one question to the next, near the ends.
@@ -67,9 +67,9 @@ struct Found {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Answer {
     /// One past the last offset.
-    pub end: i64,
+    pub end: Offset,
     /// The wall clock when the question was sent.
-    pub asked_us: i64,
+    pub asked: WallClock,
 }
 
 /// What only the user can mend.
@@ -79,19 +79,25 @@ enum Failure {
     Login(String),
     Shrunk {
         partition: i32,
-        position: i64,
-        end: i64,
+        position: Offset,
+        end: Offset,
     },
-    /// What the asking thread's panic said.
-    Panicked(String),
+    /// The asking thread panicked.
+    Bug(ThreadError),
+}
+
+impl Shared {
+    fn position(&self, slot: usize) -> Offset {
+        Offset::at(self.positions[slot].load(Ordering::Relaxed))
+    }
 }
 
 impl EndPoller {
-    pub fn start(link: Arc<Link>, starts: &[(i32, i64)]) -> EndPoller {
+    pub fn start(link: Arc<Link>, starts: &[(i32, Offset)]) -> Result<EndPoller> {
         let shared = Arc::new(Shared {
             link,
             partitions: starts.iter().map(|(partition, _)| *partition).collect(),
-            positions: starts.iter().map(|(_, offset)| AtomicI64::new(*offset)).collect(),
+            positions: starts.iter().map(|(_, offset)| AtomicI64::new(offset.number())).collect(),
             found: Mutex::new(Found { answers: vec![None; starts.len()], failure: None, stopped: false }),
             stop: Condvar::new(),
             wake: Mutex::new(None),
@@ -99,22 +105,29 @@ impl EndPoller {
         if !starts.is_empty() {
             let mut asker = Asker::new(Arc::clone(&shared));
             let told = Arc::clone(&shared);
-            std::thread::spawn(move || {
-                if let Err(payload) = catch_unwind(AssertUnwindSafe(|| asker.run())) {
-                    told.found().failure = Some(Failure::Panicked(message(payload.as_ref())));
+            let asking = move || {
+                let asked = guarded(|| {
+                    asker.run();
+                    Ok(())
+                });
+                if let Err(bug) = asked {
+                    told.found().failure = Some(Failure::Bug(bug));
                     told.wake().iter().for_each(|wake| wake());
                 }
-            });
+                Ok::<(), ThreadError>(())
+            };
+            Helper::start("kafka-ends", asking)
+                .map_err(|e| Error::world(format!("reading topic {}", shared.link.topic), e))?;
         }
-        EndPoller { shared }
+        Ok(EndPoller { shared })
     }
 
     pub fn answer(&self, slot: usize) -> Option<Answer> {
         self.shared.found().answers[slot]
     }
 
-    pub fn set_position(&self, slot: usize, position: i64) {
-        self.shared.positions[slot].store(position, Ordering::Relaxed);
+    pub fn set_position(&self, slot: usize, position: Offset) {
+        self.shared.positions[slot].store(position.number(), Ordering::Relaxed);
     }
 
     /// Called after every answer.
@@ -130,7 +143,8 @@ impl EndPoller {
             None => Ok(()),
             Some(Failure::Missing) => Err(Error::world(doing(), "the topic is not there any more: was it deleted?")),
             Some(Failure::Denied) => Err(link.denied()),
-            Some(Failure::Login(cause) | Failure::Panicked(cause)) => Err(Error::world(doing(), cause)),
+            Some(Failure::Login(cause)) => Err(Error::world(doing(), cause)),
+            Some(Failure::Bug(bug)) => Err(Error::world(doing(), bug)),
             Some(Failure::Shrunk { partition, position, end }) => Err(Error::Gap(format!(
                 "topic {}, partition {partition}: it ends at offset {end}, before offset {position} that was reached \
                  already; was the topic made anew?",
@@ -219,13 +233,13 @@ impl Asker {
     fn ask(&mut self, group: usize) {
         let slots = self.groups[group].slots.clone();
         let partitions: Vec<i32> = slots.iter().map(|&slot| self.shared.partitions[slot]).collect();
-        let reached: Vec<i64> = slots.iter().map(|&s| self.shared.positions[s].load(Ordering::Relaxed)).collect();
+        let reached: Vec<Offset> = slots.iter().map(|&slot| self.shared.position(slot)).collect();
         // A group whose broker is away must not hold up the others.
         let timeout = if self.groups.len() > 1 && self.groups[group].failures > 0 { TIMEOUT / 5 } else { TIMEOUT };
-        let (asked_us, begun) = (wall_clock_us(), Instant::now());
+        let (asked, begun) = (WallClock::now(), Instant::now());
         match self.shared.link.offsets(&partitions, END, timeout) {
             Ok(ends) => {
-                self.note(&slots, &reached, &ends, asked_us);
+                self.note(&slots, &reached, &ends, asked);
                 self.shared.link.answered(&partitions);
                 (self.trial.missing, self.trial.denied, self.trial.login) = (None, None, None);
                 self.groups[group].failures = 0;
@@ -248,15 +262,15 @@ impl Asker {
     fn cadence(&self, slots: &[usize]) -> Duration {
         let found = self.shared.found();
         let near = slots.iter().any(|&slot| {
-            let position = self.shared.positions[slot].load(Ordering::Relaxed);
-            found.answers[slot].is_none_or(|answer| answer.end - position < FAR_BEHIND)
+            let position = self.shared.position(slot);
+            found.answers[slot].is_none_or(|answer| answer.end.past(position) < FAR_BEHIND)
         });
         if near { CADENCE } else { CADENCE_BEHIND }
     }
 
     /// `reached` are the positions from before the question: an end below one of them is not the end of the log that was
     /// read, and confirms nothing.
-    fn note(&mut self, slots: &[usize], reached: &[i64], ends: &[Option<i64>], asked_us: i64) {
+    fn note(&mut self, slots: &[usize], reached: &[Offset], ends: &[Option<Offset>], asked: WallClock) {
         let mut shrunk = None;
         let mut found = self.shared.found();
         for ((&slot, &position), &end) in slots.iter().zip(reached).zip(ends) {
@@ -264,7 +278,7 @@ impl Asker {
                 Some(end) if end < position => {
                     shrunk = Some(Failure::Shrunk { partition: self.shared.partitions[slot], position, end });
                 }
-                Some(end) => found.answers[slot] = Some(Answer { end, asked_us }),
+                Some(end) => found.answers[slot] = Some(Answer { end, asked }),
                 None => {}
             }
         }

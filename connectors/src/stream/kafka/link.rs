@@ -8,10 +8,12 @@ use std::fmt::Display;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use headwater_clocks::Offset;
+use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::MetadataTopic;
-use rdkafka::{Offset, TopicPartitionList};
+use rdkafka::topic_partition_list::TopicPartitionListElem;
 use tracing::{info, warn};
 
 use super::KafkaConfig;
@@ -25,7 +27,7 @@ const ATTEMPT: Duration = Duration::from_secs(1);
 /// How long a wait, or an absence while reading, stays unsaid.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Special times of the offsets request.
+/// Special times of the offsets request, in milliseconds.
 pub(super) const END: i64 = -1;
 pub(super) const EARLIEST: i64 = -2;
 
@@ -96,7 +98,7 @@ impl Link {
     }
 
     /// For each partition, ascending: the first offset held, and the one past the last.
-    pub fn bounds(&self) -> Result<Vec<(i32, i64, i64)>> {
+    pub fn bounds(&self) -> Result<Vec<(i32, Offset, Offset)>> {
         self.wait(&format!("asking for the first and last offsets of topic {}", self.topic), || {
             let partitions = self.try_partitions()?;
             let earliest = self.try_offsets(&partitions, EARLIEST)?;
@@ -111,7 +113,7 @@ impl Link {
     }
 
     /// The partitions that are there and none of these, each with the first offset held. Asks once, and keeps failures to itself.
-    pub fn appeared(&self, known: &BTreeSet<i32>) -> Result<Vec<(i32, i64)>> {
+    pub fn appeared(&self, known: &BTreeSet<i32>) -> Result<Vec<(i32, Offset)>> {
         let failed =
             |cause: &dyn Display| Error::transient(format!("looking for new partitions of {}", self.topic), cause);
         let Topic::Found(leaders) = self.topic(ATTEMPT).map_err(|e| failed(&e))? else {
@@ -123,13 +125,13 @@ impl Link {
             return Ok(vec![]);
         }
         let earliest = self.offsets(&new, EARLIEST, ATTEMPT).map_err(|e| failed(&e))?;
-        let held = |(partition, offset): (i32, Option<i64>)| Some((partition, offset?));
+        let held = |(partition, offset): (i32, Option<Offset>)| Some((partition, offset?));
         let all: Option<Vec<_>> = new.into_iter().zip(earliest).map(held).collect();
         all.ok_or_else(|| failed(&"no answer for one of them"))
     }
 
     /// For each partition, ascending: the first offset with a timestamp at or after this one.
-    pub fn offsets_at(&self, time_ms: i64) -> Result<Vec<Option<i64>>> {
+    pub fn offsets_at(&self, time_ms: i64) -> Result<Vec<Option<Offset>>> {
         self.wait(&format!("asking for offsets by time of topic {}", self.topic), || {
             let partitions = self.try_partitions()?;
             self.try_offsets(&partitions, time_ms)
@@ -138,16 +140,21 @@ impl Link {
 
     /// One request a broker: for each of these partitions, the first offset with a timestamp at or after this one (or
     /// `END`, `EARLIEST`); `None` where there is none.
-    pub fn offsets(&self, partitions: &[i32], time_ms: i64, timeout: Duration) -> Result<Vec<Option<i64>>, KafkaError> {
+    pub fn offsets(
+        &self,
+        partitions: &[i32],
+        time_ms: i64,
+        timeout: Duration,
+    ) -> Result<Vec<Option<Offset>>, KafkaError> {
         let mut asked = TopicPartitionList::with_capacity(partitions.len());
         for &partition in partitions {
-            asked.add_partition_offset(&self.topic, partition, Offset::from_raw(time_ms))?;
+            asked.add_partition_offset(&self.topic, partition, rdkafka::Offset::from_raw(time_ms))?;
         }
         let answer = self.consumer.offsets_for_times(asked, timeout)?;
-        let found: BTreeMap<i32, Option<i64>> = answer
+        let found: BTreeMap<i32, Option<Offset>> = answer
             .elements()
             .into_iter()
-            .map(|found| found.error().map(|()| (found.partition(), found.offset().to_raw().filter(|&o| o >= 0))))
+            .map(|found| found.error().map(|()| (found.partition(), offset_of(&found))))
             .collect::<Result<_, _>>()?;
         Ok(partitions.iter().map(|p| found.get(p).copied().flatten()).collect())
     }
@@ -218,7 +225,7 @@ impl Link {
         }
     }
 
-    fn try_offsets(&self, partitions: &[i32], time_ms: i64) -> Attempt<Vec<Option<i64>>> {
+    fn try_offsets(&self, partitions: &[i32], time_ms: i64) -> Attempt<Vec<Option<Offset>>> {
         self.offsets(partitions, time_ms, ATTEMPT).map_err(|error| self.again(error))
     }
 
@@ -294,6 +301,10 @@ pub(crate) fn refused(error: &KafkaError) -> Error {
         KafkaError::ClientConfig(_, _, name, _) => Error::Config(format!("property \"{name}\" cannot have this value")),
         other => Error::Config(format!("properties of the topic: {other}")),
     }
+}
+
+fn offset_of(found: &TopicPartitionListElem) -> Option<Offset> {
+    found.offset().to_raw().filter(|&number| number >= 0).map(Offset::at)
 }
 
 fn leaders(topic: &MetadataTopic) -> Vec<(i32, i32)> {

@@ -19,6 +19,8 @@
 //! - `reader`: one consumer a worker, one queue a partition
 //! - `end`: how an end is confirmed, and why that is never wrong
 
+use headwater_clocks::{Arrival, Offset, Span, Time};
+
 pub(crate) mod config;
 pub(crate) mod context;
 mod end;
@@ -105,6 +107,10 @@ impl StreamConfig for Topic {
         Some(beside::column(AROUND))
     }
 
+    fn listed(&self) -> Option<&[String]> {
+        self.format.listed()
+    }
+
     fn gives_columns(&self) -> bool {
         self.format.gives_columns()
     }
@@ -174,8 +180,9 @@ impl Stream for KafkaStream {
         Ok(bounds.into_iter().map(|(partition, earliest, end)| Bounds { partition, earliest, end }).collect())
     }
 
-    fn offsets_at(&self, from_us: i64) -> Result<Vec<Option<i64>>> {
+    fn offsets_at(&self, from: Arrival) -> Result<Vec<Option<Offset>>> {
         // Kafka's stamps are milliseconds from 1970 on.
+        let from_us = from.us();
         let from_ms = from_us.div_euclid(1000) + i64::from(from_us.rem_euclid(1000) > 0);
         self.link.offsets_at(if from_ms > 0 { from_ms } else { EARLIEST })
     }
@@ -184,8 +191,8 @@ impl Stream for KafkaStream {
         Ok(self.settings()?.stamped_by_broker)
     }
 
-    fn retention_us(&self) -> Result<Option<i64>> {
-        Ok(self.settings()?.retention_us)
+    fn retention(&self) -> Result<Option<Span>> {
+        Ok(self.settings()?.retention)
     }
 
     fn grows(&self) -> bool {

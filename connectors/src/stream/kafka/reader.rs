@@ -3,19 +3,19 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use headwater_clocks::{Arrival, Offset, Span, WallClock};
 use rdkafka::ClientConfig;
+use rdkafka::TopicPartitionList;
 use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Headers, Message, OwnedMessage};
-use rdkafka::{Offset, TopicPartitionList};
 use tracing::{debug, warn};
 
 use super::KafkaConfig;
 use super::context::Context;
 use super::end::{Answer, EndPoller};
 use super::link::{EARLIEST, END, Link, cause, refused};
-use crate::clock::wall_clock_us;
 use crate::format::keys::Keys;
 use crate::format::records::RecordsBuilder;
 use crate::format::{self, Decoder, Envelope, Wake};
@@ -35,7 +35,7 @@ const ONE_WARNING_IN: Duration = Duration::from_secs(10);
 const PATIENCE: Duration = Duration::from_secs(10);
 const DOUBLINGS_MAX: u32 = 5;
 /// An answer that is older says nothing of the broker now.
-const ANSWER_FRESH_US: i64 = 2_000_000;
+const ANSWER_FRESH: Span = Span::from_us(2_000_000);
 
 pub(super) struct KafkaReader {
     link: Arc<Link>,
@@ -55,7 +55,7 @@ pub(super) struct KafkaReader {
 struct PartitionReader {
     partition: i32,
     queue: PartitionQueue<Context>,
-    position: i64,
+    position: Offset,
     /// A record that was polled and cannot be decoded yet: it is at `position`, or behind offsets that hold nothing.
     held: Option<OwnedMessage>,
     /// What came up behind the records that were returned first.
@@ -76,7 +76,7 @@ impl KafkaReader {
         decoder: Box<dyn Decoder>,
         keys: Option<Keys>,
     ) -> Result<KafkaReader> {
-        let mut starts: Vec<(i32, i64)> = starts.iter().map(|start| (start.partition, start.offset)).collect();
+        let mut starts: Vec<(i32, Offset)> = starts.iter().map(|start| (start.partition, start.offset)).collect();
         starts.sort_unstable();
         let config = config.reading(starts.len());
         let wait_ms: u64 = config.get("fetch.wait.max.ms").and_then(|ms| ms.parse().ok()).unwrap_or(0);
@@ -86,7 +86,7 @@ impl KafkaReader {
             .iter()
             .map(|&(p, offset)| PartitionReader::new(&consumer, &link, p, offset))
             .collect::<Result<_>>()?;
-        let end_poller = EndPoller::start(Arc::clone(&link), &starts);
+        let end_poller = EndPoller::start(Arc::clone(&link), &starts)?;
         let records = RecordsBuilder::new(decoder);
         let (tombstones, wake) = (0, None);
         Ok(KafkaReader { link, partitions, consumer, config, patience, end_poller, records, keys, tombstones, wake })
@@ -128,7 +128,7 @@ impl KafkaReader {
                 reader.held = Some(message);
                 return drained;
             }
-            reader.position = message.offset() + 1;
+            reader.position = Offset::at(message.offset()).next();
             self.tombstones += drained.take(&mut self.records, self.keys.as_ref(), &message);
         }
         while drained.bytes < bytes_max {
@@ -138,7 +138,8 @@ impl KafkaReader {
                 None => break,
                 Some(Ok(message)) => {
                     reader.failure =
-                        check_order(&self.link.topic, reader.partition, reader.position, message.offset()).err();
+                        check_order(&self.link.topic, reader.partition, reader.position, Offset::at(message.offset()))
+                            .err();
                     if reader.failure.is_some() {
                         break;
                     }
@@ -147,12 +148,12 @@ impl KafkaReader {
                         reader.held = Some(message.detach());
                         break;
                     }
-                    reader.position = message.offset() + 1;
+                    reader.position = Offset::at(message.offset()).next();
                     self.tombstones += drained.take(&mut self.records, self.keys.as_ref(), &message);
                 }
                 Some(Err(KafkaError::PartitionEOF(_))) => {
                     let end = self.consumer.client().context().take_eof();
-                    reader.position = reader.position.max(end.unwrap_or(0));
+                    reader.position = end.map_or(reader.position, |end| reader.position.max(end));
                 }
                 Some(Err(error)) => {
                     reader.failure = reader.trouble(&self.link, &self.consumer, &error).err();
@@ -164,8 +165,7 @@ impl KafkaReader {
             }
         }
         self.end_poller.set_position(slot, reader.position);
-        let ahead =
-            |answer: Answer| answer.end > reader.position && wall_clock_us() - answer.asked_us < ANSWER_FRESH_US;
+        let ahead = |answer: Answer| answer.end > reader.position && WallClock::now() - answer.asked < ANSWER_FRESH;
         if silent && self.end_poller.answer(slot).is_some_and(ahead) {
             reader.waiting.get_or_insert_with(Instant::now);
         } else {
@@ -227,17 +227,17 @@ impl Reader for KafkaReader {
         }))
     }
 
-    fn position(&self, partition: i32) -> i64 {
+    fn position(&self, partition: i32) -> Offset {
         self.partitions[self.slot(partition)].position
     }
 
-    fn end_confirmed(&mut self, partition: i32) -> Option<i64> {
+    fn end_confirmed(&mut self, partition: i32) -> Option<WallClock> {
         let slot = self.slot(partition);
         let answer = self.end_poller.answer(slot)?;
-        (answer.end <= self.partitions[slot].position).then_some(answer.asked_us)
+        (answer.end <= self.partitions[slot].position).then_some(answer.asked)
     }
 
-    fn end(&self, partition: i32) -> Option<i64> {
+    fn end(&self, partition: i32) -> Option<Offset> {
         self.end_poller.answer(self.slot(partition)).map(|answer| answer.end)
     }
 
@@ -255,8 +255,8 @@ impl Reader for KafkaReader {
 
 #[derive(Default)]
 struct Drained {
-    offsets: Vec<i64>,
-    stamps: Vec<i64>,
+    offsets: Vec<Offset>,
+    stamps: Vec<Arrival>,
     bytes: usize,
 }
 
@@ -277,16 +277,15 @@ impl Drained {
             }
             (None, None) => return 1,
         };
-        self.offsets.push(message.offset());
+        self.offsets.push(Offset::at(message.offset()));
         self.stamps.push(stamp(message).unwrap_or(WITHOUT_STAMP));
         self.bytes += bytes + RECORD_BYTES;
         0
     }
 }
 
-/// In microseconds.
-fn stamp(message: &impl Message) -> Option<i64> {
-    message.timestamp().to_millis().map(|ms| ms.saturating_mul(1000))
+fn stamp(message: &impl Message) -> Option<Arrival> {
+    message.timestamp().to_millis().map(|ms| Arrival::from_us(ms.saturating_mul(1000)))
 }
 
 /// What Kafka knows of a record beside its value.
@@ -297,7 +296,7 @@ impl<M: Message> Envelope for Around<'_, M> {
         self.0.key()
     }
 
-    fn stamp_us(&self) -> Option<i64> {
+    fn stamp(&self) -> Option<Arrival> {
         stamp(self.0)
     }
 
@@ -305,8 +304,8 @@ impl<M: Message> Envelope for Around<'_, M> {
         self.0.partition()
     }
 
-    fn offset(&self) -> i64 {
-        self.0.offset()
+    fn offset(&self) -> Offset {
+        Offset::at(self.0.offset())
     }
 
     fn header(&self, name: &str) -> Option<&[u8]> {
@@ -322,7 +321,7 @@ fn is_ready(records: &mut RecordsBuilder, message: &impl Message, wake: Option<&
 }
 
 /// Offsets only rise, whatever a broker does; there may be holes.
-fn check_order(topic: &str, partition: i32, position: i64, offset: i64) -> Result<()> {
+fn check_order(topic: &str, partition: i32, position: Offset, offset: Offset) -> Result<()> {
     if offset >= position {
         return Ok(());
     }
@@ -336,11 +335,11 @@ impl PartitionReader {
         consumer: &Arc<BaseConsumer<Context>>,
         link: &Link,
         partition: i32,
-        position: i64,
+        position: Offset,
     ) -> Result<PartitionReader> {
         let doing = || format!("starting to read topic {}, partition {partition}", link.topic);
         let mut start = TopicPartitionList::with_capacity(1);
-        let at = start.add_partition_offset(&link.topic, partition, Offset::Offset(position));
+        let at = start.add_partition_offset(&link.topic, partition, rdkafka::Offset::Offset(position.number()));
         // Split before it is assigned: then the first record already goes to the queue, and never to the consumer's own.
         let queue = consumer.split_partition_queue(&link.topic, partition);
         let queue = queue.ok_or_else(|| Error::world(doing(), "librdkafka made no queue"))?;
@@ -392,7 +391,7 @@ impl PartitionReader {
             (Some(earliest), _) if wanted < earliest => Err(Error::Gap(format!(
                 "{at}: offset {wanted} was to be read next, and the topic now starts at {earliest}: retention has removed \
                  {} offsets before they were read",
-                earliest - wanted
+                earliest.past(wanted)
             ))),
             (_, Some(end)) if wanted > end => Err(Error::Gap(format!(
                 "{at}: offset {wanted} was to be read next, and the topic ends at {end}; was the topic made anew?"
@@ -477,8 +476,9 @@ mod tests {
 
     #[test]
     fn an_offset_that_was_read_already_is_a_gap() {
-        assert!(check_order("t", 3, 7, 7).is_ok() && check_order("t", 3, 7, 9).is_ok());
-        let error = check_order("t", 3, 7, 6).unwrap_err();
+        let came = |offset| check_order("t", 3, Offset::at(7), Offset::at(offset));
+        assert!(came(7).is_ok() && came(9).is_ok());
+        let error = came(6).unwrap_err();
         assert!(matches!(error, Error::Gap(_)));
         assert_eq!(
             error.to_string(),
@@ -500,19 +500,23 @@ mod tests {
         let config = KafkaConfig { brokers, topic: "t".into(), properties: BTreeMap::new(), budget_bytes: 1 << 20 };
         let link = Arc::new(Link::new(&config, Use::Read).unwrap());
         let wanted = Wanted { schema: Arc::new(Schema::empty()), time_unit_ns: 1_000_000 };
-        let starts = [0, 1].map(|partition| Start { partition, offset: 0 });
+        let starts = [0, 1].map(|partition| Start { partition, offset: Offset::at(0) });
         let decoder = Box::new(JsonDecoder::new(&wanted));
         let mut reader = KafkaReader::new(&config, link, &starts, decoder, None).unwrap();
         let read_to = |reader: &mut KafkaReader, partition, end| {
             let (begun, mut offsets) = (Instant::now(), vec![]);
-            while reader.position(partition) < end {
+            while reader.position(partition).number() < end {
                 assert!(
                     begun.elapsed() < 6 * PATIENCE,
                     "partition {partition} stays at {}",
                     reader.position(partition)
                 );
                 let records = reader.poll(partition, 1 << 20).unwrap();
-                offsets.extend(records.iter().flat_map(|records| records.offsets.as_ref().unwrap().iter().copied()));
+                offsets.extend(
+                    records
+                        .iter()
+                        .flat_map(|records| records.offsets.as_ref().unwrap().iter().map(|offset| offset.number())),
+                );
                 std::thread::sleep(Duration::from_millis(1));
             }
             offsets

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use futures::executor::block_on;
+use headwater_clocks::Span;
 use rdkafka::admin::{AdminClient, AdminOptions, ConfigResource, ResourceSpecifier};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use tracing::debug;
@@ -17,7 +18,7 @@ const DEADLINE: Duration = Duration::from_secs(10);
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct TopicSettings {
     pub stamped_by_broker: bool,
-    pub retention_us: Option<i64>,
+    pub retention: Option<Span>,
 }
 
 /// Asks a broker for the settings. A broker that cannot or may not tell leaves them at what promises least: stamps are not its own,
@@ -61,6 +62,6 @@ fn read(topic: &ConfigResource) -> TopicSettings {
     let retention_ms = value("retention.ms").and_then(|ms| ms.parse::<i64>().ok()).filter(|&ms| by_age && ms >= 0);
     TopicSettings {
         stamped_by_broker: value("message.timestamp.type") == Some("LogAppendTime"),
-        retention_us: retention_ms.map(|ms| ms.saturating_mul(1000)),
+        retention: retention_ms.map(|ms| Span::from_us(ms.saturating_mul(1000))),
     }
 }

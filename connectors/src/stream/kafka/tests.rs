@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema};
+use headwater_clocks::{Arrival, Offset, Span, Time, WallClock};
 use rdkafka::ClientConfig;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{BaseProducer, BaseRecord, DefaultProducerContext, Producer};
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 
 use super::{KafkaConfig, KafkaStream};
-use crate::clock::wall_clock_us;
 use crate::format::json::Json;
 use crate::stream::{Bounds, Reader, Start, Stream};
 use crate::{Error, KEY, Payload, Records, Wanted};
@@ -62,7 +62,8 @@ fn some(numbers: std::ops::Range<i64>) -> Vec<Option<i64>> {
 
 fn reader(stream: &KafkaStream, starts: &[(i32, i64)]) -> Box<dyn Reader> {
     let schema = Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, true)]));
-    let starts: Vec<Start> = starts.iter().map(|&(partition, offset)| Start { partition, offset }).collect();
+    let starts: Vec<Start> =
+        starts.iter().map(|&(partition, offset)| Start { partition, offset: Offset::at(offset) }).collect();
     stream.reader(&starts, &Wanted { schema, time_unit_ns: 1_000_000 }).unwrap()
 }
 
@@ -85,15 +86,22 @@ fn read_to(reader: &mut dyn Reader, partition: i32, position: i64) -> Vec<(i64, 
         if let Some(records) = reader.poll(partition, 1 << 20).unwrap() {
             read.extend(pairs(&records));
         }
-        (reader.position(partition) >= position).then_some(())
+        (reader.position(partition).number() >= position).then_some(())
     });
-    assert_eq!(reader.position(partition), position);
+    assert_eq!(reader.position(partition).number(), position);
     read
 }
 
 fn pairs(records: &Records) -> Vec<(i64, i64)> {
     let numbers = records.batch.column(0).as_primitive::<Int64Type>();
-    records.offsets.as_ref().unwrap().iter().copied().zip(numbers.values().iter().copied()).collect()
+    records
+        .offsets
+        .as_ref()
+        .unwrap()
+        .iter()
+        .map(|offset| offset.number())
+        .zip(numbers.values().iter().copied())
+        .collect()
 }
 
 #[test]
@@ -107,21 +115,21 @@ fn reads_from_its_start_passes_tombstones_and_confirms_the_end() {
     assert_eq!(stream.name(), "topic transactions");
     assert_eq!(
         stream.bounds().unwrap(),
-        [Bounds { partition: 0, earliest: 0, end: 10 }, Bounds { partition: 1, earliest: 0, end: 2 }]
+        [(0, 10), (1, 2)].map(|(partition, end)| Bounds { partition, earliest: Offset::at(0), end: Offset::at(end) })
     );
 
-    let before_us = wall_clock_us();
+    let before = WallClock::now();
     let mut reader = reader(&stream, &[(1, 0), (0, 2)]);
-    assert_eq!((reader.position(0), reader.position(1)), (2, 0));
+    assert_eq!((reader.position(0), reader.position(1)), (Offset::at(2), Offset::at(0)));
     let read = read_to(&mut *reader, 0, 10);
     assert_eq!(read, [(2, 2), (3, 3), (5, 5), (6, 6), (7, 7), (8, 8), (9, 9)]);
     assert_eq!(reader.tombstones(), 1);
     assert_eq!(read_to(&mut *reader, 1, 2), []);
     assert_eq!(reader.tombstones(), 3);
     for (partition, end) in [(0, 10), (1, 2)] {
-        let confirmed_us = until("the end", || reader.end_confirmed(partition));
-        assert!(confirmed_us >= before_us && confirmed_us <= wall_clock_us());
-        assert_eq!(reader.end(partition), Some(end));
+        let confirmed = until("the end", || reader.end_confirmed(partition));
+        assert!(confirmed >= before && confirmed <= WallClock::now());
+        assert_eq!(reader.end(partition), Some(Offset::at(end)));
     }
 }
 
@@ -141,7 +149,7 @@ fn tombstones_are_records_where_there_are_keys() {
     producer.flush(Duration::from_secs(30)).unwrap();
     let key = Field::new("id", DataType::Utf8, true).with_metadata([(KEY.to_owned(), String::new())].into());
     let schema = Arc::new(Schema::new(vec![key, Field::new("n", DataType::Int64, true)]));
-    let starts = [Start { partition: 0, offset: 0 }];
+    let starts = [Start { partition: 0, offset: Offset::at(0) }];
     let mut reader = open(&cluster).reader(&starts, &Wanted { schema, time_unit_ns: 1_000_000 }).unwrap();
     let (mut read, mut malformed) = (vec![], 0);
     until("three records", || {
@@ -151,7 +159,7 @@ fn tombstones_are_records_where_there_are_keys() {
         for i in 0..records.len() {
             let is_tombstone = records.tombstones.as_ref().is_some_and(|all| all.value(i));
             let id = ids.is_valid(i).then(|| ids.value(i).to_owned());
-            read.push((id, numbers.is_null(i), is_tombstone, records.stamp(i)));
+            read.push((id, numbers.is_null(i), is_tombstone, records.stamp(i).map(Time::us)));
         }
         (read.len() == 3).then_some(())
     });
@@ -171,10 +179,10 @@ fn a_batch_is_about_as_large_as_asked_and_carries_stamps_and_payloads() {
     let mut reader = reader(&stream, &[(0, 90)]);
     let one = until("a record", || reader.poll(0, 1).unwrap());
     assert_eq!((one.len(), one.partition), (1, Some(0)));
-    assert_eq!(one.stamps.as_deref(), Some(&[90_000][..]));
+    assert_eq!(one.stamps.as_deref(), Some(&[Arrival::from_us(90_000)][..]));
     let Payload::Raw(payload) = &one.payload else { panic!("raw") };
     assert_eq!(payload.value(0), br#"{"n": 90}"#);
-    assert_eq!(reader.position(0), 91);
+    assert_eq!(reader.position(0), Offset::at(91));
     assert_eq!(read_to(&mut *reader, 0, 100).len(), 9);
 }
 
@@ -185,12 +193,12 @@ fn the_end_is_not_confirmed_before_its_records_are_returned() {
     let stream = open(&cluster);
     let mut reader = reader(&stream, &[(0, 0)]);
     until("an answer", || reader.end(0));
-    assert_eq!((reader.position(0), reader.end_confirmed(0)), (0, None));
+    assert_eq!((reader.position(0), reader.end_confirmed(0)), (Offset::at(0), None));
     read_to(&mut *reader, 0, 5);
     let first = until("the end", || reader.end_confirmed(0));
     until("a later time", || reader.end_confirmed(0).filter(|&later| later > first));
     produce(&cluster, 0, &some(5..6));
-    until("an answer", || reader.end(0).filter(|&end| end == 6));
+    until("an answer", || reader.end(0).filter(|&end| end == Offset::at(6)));
     assert_eq!(reader.end_confirmed(0), None);
 }
 
@@ -262,14 +270,14 @@ fn a_broker_that_is_away_silences_its_own_partitions_only() {
     cluster.broker_down(1).unwrap();
     until("the other's end alone", || {
         assert!(reader.poll(0, 1 << 20).unwrap().is_none());
-        (reader.end_confirmed(1)? > reader.end_confirmed(0)? + 3_000_000).then_some(())
+        (reader.end_confirmed(1)? > reader.end_confirmed(0)? + Span::from_us(3_000_000)).then_some(())
     });
 
     cluster.broker_up(1).unwrap();
     produce(&cluster, 0, &some(3..6));
     read.extend(read_to(&mut *reader, 0, 6));
     assert_eq!(read, (0..6).map(|n| (n, n)).collect::<Vec<_>>());
-    let up = wall_clock_us();
+    let up = WallClock::now();
     until("the end", || reader.end_confirmed(0).filter(|&at| at > up));
 }
 
@@ -299,9 +307,9 @@ fn a_cluster_that_cannot_tell_promises_the_least() {
     produce(&cluster, 0, &some(0..3));
     let stream = open(&cluster);
     assert!(!stream.stamped_by_broker().unwrap());
-    assert_eq!(stream.retention_us().unwrap(), None);
-    assert_eq!(stream.offsets_at(2_000).unwrap(), [None]);
-    assert_eq!(stream.offsets_at(-1).unwrap(), [Some(0)]);
+    assert_eq!(stream.retention().unwrap(), None);
+    assert_eq!(stream.offsets_at(Arrival::from_us(2_000)).unwrap(), [None]);
+    assert_eq!(stream.offsets_at(Arrival::from_us(-1)).unwrap(), [Some(Offset::at(0))]);
     assert_eq!(stream.partitions().unwrap(), [0]);
 }
 
@@ -310,7 +318,7 @@ fn partitions_that_nobody_knows_are_told_with_their_starts() {
     let cluster = cluster(1, 3);
     produce(&cluster, 2, &some(0..3));
     let stream = open(&cluster);
-    let start = |partition| Start { partition, offset: 0 };
+    let start = |partition| Start { partition, offset: Offset::at(0) };
     assert_eq!(stream.appeared(&[0].into()).unwrap(), [start(1), start(2)]);
     assert_eq!(stream.appeared(&[0, 1, 2].into()).unwrap(), []);
     cluster.broker_down(1).unwrap();

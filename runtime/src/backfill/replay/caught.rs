@@ -7,6 +7,7 @@ use arrow::array::types::{Int8Type, Int64Type};
 use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use headwater_clocks::{EventTime, Span, Tick};
 use headwater_operators::key_codec::KeyCodec;
 use headwater_operators::{events, keys};
 
@@ -65,7 +66,7 @@ impl Wanted {
         opened: &Opened,
         (at, rows): (usize, GroupId),
         (asked, shards): (Arc<AskedKeys>, usize),
-        (first, last): (i64, i64),
+        (first, last): (Tick, Tick),
     ) -> Result<Wanted, Failure> {
         let shape = opened.shape(rows);
         let types: Vec<DataType> =
@@ -74,14 +75,14 @@ impl Wanted {
         let group = opened.groups.get(rows);
         let lengths =
             group.and_then(|group| group.columns.iter().map(|column| column.length).collect::<Option<Vec<_>>>());
-        let longest = lengths.map(|all| all.into_iter().max().unwrap_or(0));
+        let longest = lengths.map(|all| all.into_iter().max().unwrap_or(Span::ZERO));
         Ok(Wanted {
             at,
             codec: KeyCodec::new(&types).map_err(failed)?,
             schema: schema(opened, rows),
             asked,
             shards,
-            reach: Reach { after: longest.map(|longest| first.saturating_sub(longest)), upto: last },
+            reach: Reach { after: longest.map(|longest| first.left(longest)), upto: last },
         })
     }
 
@@ -91,7 +92,7 @@ impl Wanted {
         let bytes = self.codec.encode(&batch.columns()[..keys]).expect("key columns keep their types");
         let times = batch.column(behind).as_primitive::<Int64Type>().values();
         debug_assert!(batch.column(behind + 1).as_primitive_opt::<Int8Type>().is_some());
-        let picks = self.picks(&bytes, |row| times[row] <= self.reach.upto);
+        let picks = self.picks(&bytes, |row| Tick::from_us(times[row]) <= self.reach.upto);
         let mut columns: Vec<ArrayRef> =
             vec![Arc::new(bytes), batch.column(behind).clone(), batch.column(behind + 1).clone()];
         columns.extend_from_slice(&batch.columns()[keys..behind]);
@@ -103,7 +104,7 @@ impl Wanted {
     fn events(&self, batch: &RecordBatch) -> Option<Sent> {
         let bytes = batch.column(events::KEY).as_binary::<i32>();
         let ts = batch.column(events::TS).as_primitive::<Int64Type>().values();
-        let picks = self.picks(bytes, |row| self.reach.holds(ts[row]));
+        let picks = self.picks(bytes, |row| self.reach.holds(EventTime::from_us(ts[row])));
         self.sent(batch.clone(), picks)
     }
 

@@ -23,6 +23,7 @@ use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 
 use arrow::array::RecordBatch;
+use headwater_clocks::{Span, Tick};
 use headwater_operators::events;
 
 use self::caught::{Sent, Wanted};
@@ -36,7 +37,6 @@ use super::watch::{Phase, Watch};
 use super::workers::Workers;
 use crate::base::failure::Failure;
 use crate::base::id::{GroupId, IdVec, ScanId, SourceId};
-use crate::base::time::{Span, Tick};
 use crate::catalog::opened::Opened;
 use crate::job::only::Kept;
 use crate::job::{Job, State};
@@ -117,13 +117,13 @@ impl Replay {
     }
 
     /// The plan that it runs by: see `plan::replay`.
-    fn plan_for(&self, (first, last): (i64, i64), late: Option<IdVec<ScanId, Arc<LateRecords>>>) -> Plan {
+    fn plan_for(&self, (first, last): (Tick, Tick), late: Option<IdVec<ScanId, Arc<LateRecords>>>) -> Plan {
         let mut plan = self.plan.clone();
         let tick = self.opened.job.tick();
         let own = plan.scans.iter().filter_map(|scan| scan.s).min();
-        let first = Tick::down(Tick::from_us(first).max(Tick::up(FIRST, tick)), tick);
+        let first = Tick::down(first.max(Tick::up(FIRST, tick)), tick);
         let s = own.map_or(first, |own| own.min(first));
-        let until = (self.known != Known::Event).then(|| Tick::from_us(last).max(s));
+        let until = (self.known != Known::Event).then(|| last.max(s));
         for (id, scan) in plan.scans.pairs_mut() {
             let late = late.as_ref().map(|late| late[id].clone());
             scan.replay = Some(Replayed { s: scan.s, until, late });
@@ -133,7 +133,7 @@ impl Replay {
         }
         let limit = self.opened.job.sources.iter().map(|source| source.future_limit_us).max().unwrap_or(0);
         plan.end_at_least = until.unwrap_or_else(|| {
-            Tick::up(plan.now + CLOCKS_APART + Span::from_us(limit), tick).max(Tick::up(Tick::from_us(last), tick))
+            Tick::up(plan.now + CLOCKS_APART + Span::from_us(limit), tick).max(Tick::up(last, tick))
         });
         plan
     }
@@ -182,7 +182,7 @@ impl Replay {
         let Some(span) = labels.span() else { return Ok((parted, Told::default())) };
         watch.enter(Phase::Replay, Some(self.records()));
         // What an event met stays: what was late before the first label may be in it.
-        let from = if self.looks_back() { i64::MIN } else { span.0 };
+        let from = if self.looks_back() { Tick::BEFORE_ALL } else { span.0 };
         let read = |kept: &KeptAdmissions| kept.read(&self.of_state(), &self.plan, (from, span.1));
         let late = kept.map(read).transpose()?.map(|served| served.0);
         let plan = self.plan_for(span, late);

@@ -5,13 +5,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
+use headwater_connectors::threads::guarded;
+
 use super::super::watch::Watch;
 use super::super::workers::Workers;
 use super::caught::Sent;
 use crate::base::failure::Failure;
 use crate::base::failures::{Failures, Outcome};
 use crate::base::id::IdVec;
-use crate::base::threads::guarded;
 use crate::catalog::column_sets::ColumnSets;
 use crate::catalog::opened::Opened;
 use crate::checkpoint::generations::Starts;
@@ -55,10 +56,10 @@ pub fn run(
         let executed = execute(shared, workers.number(), (&failures, &outcome), &abandoned);
         // Nobody sends any more.
         let _ = sender.send(None);
-        let collected = collecting.join().unwrap_or_else(|_| Err("collecting what a replay tells".to_owned()));
+        let collected = collecting.join().expect("what panics is guarded");
         (executed, collected)
     });
-    collected.map_err(Failure::Running)??;
+    collected?;
     executed?;
     workers.check()?;
     Ok(board.sum())

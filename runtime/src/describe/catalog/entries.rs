@@ -5,12 +5,12 @@ use std::fmt;
 use std::path::Path;
 
 use arrow::datatypes::FieldRef;
+use headwater_clocks::{Span, Tick, WallClock};
 use headwater_connectors as connectors;
 use headwater_operators::group::Calendar;
 use serde::Serialize;
 
 use crate::base::id::{GroupId, SourceId, ViewId};
-use crate::base::time::{Span, Tick, WallClock};
 use crate::catalog;
 use crate::catalog::open::open_for_rows;
 use crate::catalog::opened::Opened;

@@ -5,13 +5,14 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use headwater_clocks::{EventTime, Tick};
 use headwater_operators::keys;
 use headwater_operators::table::{Changed, Row, Table};
 
 use crate::base::id::ScanId;
 
 /// A row that comes or goes at a tick: of which scan, its key and its values, as their codecs have them.
-pub type Content = ((ScanId, Vec<u8>, Vec<u8>), i64, isize);
+pub type Content = ((ScanId, Vec<u8>, Vec<u8>), Tick, isize);
 
 /// What a table holds of the keys that are this worker's.
 pub(super) struct Contents {
@@ -27,13 +28,13 @@ impl Contents {
     }
 
     /// Versions have come at a tick, and have changed that.
-    pub(super) fn turn(&mut self, table: &Table, changed: &[Changed], tick: i64, out: &mut Vec<Content>) {
+    pub(super) fn turn(&mut self, table: &Table, changed: &[Changed], tick: Tick, out: &mut Vec<Content>) {
         for number in changed.iter().filter(|changed| changed.until.is_none()).map(|changed| changed.key) {
             let key = table.key(number);
             if keys::owner(keys::hash(key), self.workers) != self.worker {
                 continue;
             }
-            let new = table.pick_of(number, i64::MAX);
+            let new = table.pick_of(number, EventTime::AFTER_ALL);
             let old = match &new {
                 Some(row) => self.rows.insert(key.into(), row.clone()),
                 None => self.rows.remove(key),

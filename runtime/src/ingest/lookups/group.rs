@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
+use headwater_clocks::{Eff, EventTime, Span, Tick};
 use headwater_operators::events;
 use headwater_operators::group::Fixed;
 use headwater_operators::key_codec::KeyCodec;
@@ -16,7 +17,6 @@ use super::kept::FoundRows;
 use super::picked::{LookupCodecs, OnKey, Picked};
 use super::table::{Tables, is_timed};
 use crate::base::id::{GroupId, IdVec, ScanId, SourceId};
-use crate::base::time::{Eff, Span, Tick, Time};
 use crate::catalog::column_sets::ColumnSets;
 use crate::catalog::opened::{OpenLookup, Opened};
 use crate::job::{LookIn, Window};
@@ -44,9 +44,9 @@ pub(super) struct GroupState {
     pub(super) held: Vec<Option<HeldEvent>>,
     pub(super) free: Vec<u32>,
     /// By event time.
-    pub(super) by_ts: BTreeSet<(i64, u32)>,
+    pub(super) by_ts: BTreeSet<(EventTime, u32)>,
     /// By lookup: (key, event time, held event).
-    pub(super) by_key: Vec<BTreeSet<(u32, i64, u32)>>,
+    pub(super) by_key: Vec<BTreeSet<(u32, EventTime, u32)>>,
     /// What is wrong before `S`: of events that are held, and of others.
     pub(super) suspects: BTreeMap<u32, Suspicion>,
     pub(super) settled: Vec<(RawRow, Suspicion)>,
@@ -82,30 +82,28 @@ impl Windows {
     }
 
     /// Events before it are in no window any more, once every tick up to one is done.
-    pub(super) fn from(&self, done: i64, horizon: &IdVec<ScanId, Eff>) -> i64 {
+    pub(super) fn from(&self, done: Tick, horizon: &IdVec<ScanId, Eff>) -> EventTime {
         self.behind(done, self.scans.iter().map(|scan| horizon[*scan]).min().unwrap_or(Eff::BEFORE_ALL))
     }
 
     /// The same at a tick from the log alone: how far a horizon has come by then is no matter of it.
-    pub(super) fn remembered_at(&self, tick: i64) -> i64 {
-        if self.s.us() <= tick { self.behind(tick, Eff::from_us(tick)) } else { i64::MIN }
+    pub(super) fn remembered_at(&self, tick: Tick) -> EventTime {
+        if self.s <= tick { self.behind(tick, Eff::reached(tick)) } else { EventTime::BEFORE_ALL }
     }
 
-    fn behind(&self, done: i64, closed: Eff) -> i64 {
-        let closes = |size: Span| ((closed - self.lateness) - size - self.grace).us();
+    fn behind(&self, done: Tick, closed: Eff) -> EventTime {
+        let closes = |size: Span| closed.reaches_back(self.lateness) - size - self.grace;
         match self.window {
-            Window::Trailing => {
-                self.longest.map_or(i64::MIN, |longest| (Tick::from_us(done).left(longest)).us().saturating_add(1))
-            }
+            Window::Trailing => self.longest.map_or(EventTime::BEFORE_ALL, |longest| done.left(longest).just_after()),
             Window::Tumbling { size_us } | Window::Hopping { size_us, .. } => closes(Span::from_us(size_us)),
-            Window::Calendar(calendar) => closes(Span::from_us(Fixed::Calendar(calendar).longest())),
+            Window::Calendar(calendar) => closes(Fixed::Calendar(calendar).longest()),
             Window::Session { gap_us } => closes(Span::from_us(gap_us)),
         }
     }
 
     /// The same, where what is wrong before `S` is still to be known until then.
-    pub(super) fn remembered_from(&self, done: i64, horizon: &IdVec<ScanId, Eff>) -> i64 {
-        if self.s.us() <= done { self.from(done, horizon) } else { i64::MIN }
+    pub(super) fn remembered_from(&self, done: Tick, horizon: &IdVec<ScanId, Eff>) -> EventTime {
+        if self.s <= done { self.from(done, horizon) } else { EventTime::BEFORE_ALL }
     }
 }
 
@@ -185,13 +183,13 @@ impl GroupState {
     }
 
     /// No version that comes behind a tick is in force at a time before it.
-    pub(super) fn corrected_from(&self, tables: &Tables, horizon: &IdVec<ScanId, Eff>, tick: i64) -> i64 {
+    pub(super) fn corrected_from(&self, tables: &Tables, horizon: &IdVec<ScanId, Eff>, tick: Tick) -> EventTime {
         let of_scan = |scan: &ScanId| tables[scan].corrects.from(horizon[*scan], tick);
-        self.scans.iter().flatten().map(of_scan).min().unwrap_or(i64::MAX)
+        self.scans.iter().flatten().map(of_scan).min().unwrap_or(EventTime::AFTER_ALL)
     }
 
     /// Events before it need not be held any more, once every tick up to one is done.
-    pub(super) fn held_from(&self, tables: &Tables, done: i64, horizon: &IdVec<ScanId, Eff>) -> i64 {
+    pub(super) fn held_from(&self, tables: &Tables, done: Tick, horizon: &IdVec<ScanId, Eff>) -> EventTime {
         let windows = self.windows.from(done, horizon);
         // What replaces an event takes it back as it was.
         if self.is_replaced { windows } else { windows.max(self.corrected_from(tables, horizon, done)) }
@@ -202,8 +200,8 @@ impl GroupState {
         &self,
         tables: &Tables,
         horizon: &IdVec<ScanId, Eff>,
-        tick: i64,
-    ) -> impl Fn(i64) -> bool + use<> {
+        tick: Tick,
+    ) -> impl Fn(EventTime) -> bool + use<> {
         let from = self.corrected_from(tables, horizon, tick);
         let is_corrected = self.corrected.is_some();
         // What a history holds of its tables may still be to come.
@@ -244,7 +242,7 @@ impl GroupState {
     }
 
     /// A held event that is no longer listed by its time is let go.
-    pub(super) fn let_go(&mut self, tables: &mut Tables, ts: i64, slot: u32) {
+    pub(super) fn let_go(&mut self, tables: &mut Tables, ts: EventTime, slot: u32) {
         let Some(event) = self.held[slot as usize].take() else { return };
         self.let_go_of_keys(tables, (ts, slot), &event.keys);
         self.free.push(slot);
@@ -262,14 +260,14 @@ impl GroupState {
         self.scans.iter().cycle().zip(picked).map(hold).collect()
     }
 
-    pub(super) fn list(&mut self, ts: i64, slot: u32, keys: &[Option<u32>]) {
+    pub(super) fn list(&mut self, ts: EventTime, slot: u32, keys: &[Option<u32>]) {
         for (at, key) in keys.iter().enumerate() {
             let lookup = at % self.scans.len();
             self.by_key[lookup].extend(key.map(|key| (key, ts, slot)));
         }
     }
 
-    pub(super) fn let_go_of_keys(&mut self, tables: &mut Tables, (ts, slot): (i64, u32), keys: &[Option<u32>]) {
+    pub(super) fn let_go_of_keys(&mut self, tables: &mut Tables, (ts, slot): (EventTime, u32), keys: &[Option<u32>]) {
         for (at, key) in keys.iter().enumerate() {
             let lookup = at % self.scans.len();
             if let (Some(key), Some(state)) = (key, self.scans[lookup].and_then(|scan| tables.get_mut(&scan))) {

@@ -23,6 +23,7 @@ use arrow::array::{
 use arrow::buffer::{BooleanBuffer, OffsetBuffer};
 use arrow::compute::{cast, take_record_batch};
 use arrow::datatypes::{DataType, Field, Schema};
+use headwater_clocks::{Arrival, Eff, EventTime, Offset, Span, Tick, Time};
 use headwater_connectors::format::text::row_text;
 use headwater_connectors::{Payload, Records};
 use headwater_operators::saved::{Damaged, get, put};
@@ -31,8 +32,6 @@ use serde::{Deserialize, Serialize};
 use super::super::looked_up::{Raw, RawRow, Told, gather};
 use super::super::stamp::Stamped;
 use crate::base::id::{Id, IdVec, ScanId, SourceId};
-use crate::base::offset::Offset;
-use crate::base::time::{Arrival, Eff, EventTime, Tick, Time};
 use crate::catalog::computed::is_computed;
 use crate::catalog::opened::Source;
 
@@ -42,7 +41,7 @@ pub struct Holding {
     pub group: u32,
     pub state: HeldState,
     /// What is wrong with it, where that is not told yet; of late ones by how much.
-    pub suspected: Option<(u8, Option<i64>)>,
+    pub suspected: Option<(u8, Option<Span>)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -173,7 +172,7 @@ fn loaded(saved: &ArrayRef, wanted: &DataType) -> Result<ArrayRef, Damaged> {
 
 fn horizons(raw: &Raw) -> Vec<u8> {
     let mut out = vec![];
-    put(&mut out, &raw.horizons.iter().map(|horizon| horizon.us()).collect::<Vec<i64>>());
+    put(&mut out, &raw.horizons.iter().copied().collect::<Vec<Eff>>());
     out
 }
 
@@ -251,12 +250,12 @@ pub fn read(
     }
     let mut kept = vec![];
     for ((scan, of_history, mut horizons), rows) in parts {
-        let before: Vec<i64> = get(&mut horizons)?;
+        let before: Vec<Eff> = get(&mut horizons)?;
         let known = moved.iter().zip(before).filter_map(|(now, horizon)| Some(((*now)?, horizon)));
-        let known: BTreeMap<ScanId, i64> = known.collect();
+        let known: BTreeMap<ScanId, Eff> = known.collect();
         let len = known.keys().map(|scan| scan.index() + 1).max().unwrap_or(0);
         let mut horizons = IdVec::filled(Eff::BEFORE_ALL, len);
-        known.into_iter().for_each(|(scan, horizon)| horizons[scan] = Eff::from_us(horizon));
+        known.into_iter().for_each(|(scan, horizon)| horizons[scan] = horizon);
         let at: UInt32Array = rows.iter().map(|row| Some(*row as u32)).collect();
         let of_rows = |all: Option<BooleanBuffer>| all.map(|all| rows.iter().map(|row| all.value(*row)).collect());
         let batch = take_record_batch(&all, &at).map_err(|e| Damaged(e.to_string()))?;
@@ -276,7 +275,7 @@ pub fn read(
             records,
             stamped: rows.iter().map(stamped).collect(),
             effs: rows.iter().map(|row| effs[*row].map(Eff::from_us)).collect(),
-            visible: rows.iter().map(|row| Tick::from_us(visible[*row].unwrap_or(i64::MIN))).collect(),
+            visible: rows.iter().map(|row| visible[*row].map_or(Tick::BEFORE_ALL, Tick::from_us)).collect(),
             positions: rows.iter().map(|row| (partitions[*row], offsets[*row].map(Offset::at))).collect(),
             told: Told::each(rows.iter().map(|row| told.value(*row))),
             horizons,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use arrow::array::{Array, ArrayRef, BinaryArray, Int8Array, new_null_array};
 use arrow::compute::cast;
+use headwater_clocks::{Eff, Tick};
 use headwater_connectors::Records;
 use headwater_operators::events;
 
@@ -17,7 +18,6 @@ use super::group::{GroupState, Suspicion};
 use super::picked::{Answers, LookupCodecs, OnKey, Picked, extend};
 use super::table::Tables;
 use crate::base::id::{GroupId, IdVec, ScanId};
-use crate::base::time::{Eff, Tick};
 use crate::catalog::opened::{OpenLookup, Opened};
 use crate::job::LookIn;
 

@@ -34,6 +34,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
+use headwater_clocks::{Eff, EventTime, Span, Tick};
 use headwater_connectors::sink::dead_letters::DeadLetter;
 use headwater_operators::table::Pick;
 
@@ -53,7 +54,6 @@ use super::dead_letters::{REASONS, Tally};
 use super::looked_up::{Raw, RawRow};
 use super::versions::Message;
 use crate::base::id::{ColumnSetId, GroupId, IdVec, ScanId};
-use crate::base::time::{Eff, EventTime, Span, Tick, Time};
 use crate::catalog::column_sets::ColumnSets;
 use crate::catalog::opened::{OpenLookup, Opened};
 use crate::job::LookIn;
@@ -100,7 +100,7 @@ pub struct LookUps {
     /// What tables held at the checkpoint that the run goes on from, until it is told.
     loaded: Vec<Content>,
     /// Every tick up to here is done.
-    done: i64,
+    done: Tick,
     /// (t, horizons): once all ticks up to `t` are done, nothing with an `eff` before them comes any more.
     horizons: VecDeque<(Tick, IdVec<ScanId, Eff>)>,
     horizon: IdVec<ScanId, Eff>,
@@ -166,7 +166,7 @@ impl LookUps {
             answers: Answers::default(),
             doing: None,
             loaded: vec![],
-            done: i64::MIN,
+            done: Tick::BEFORE_ALL,
             horizons: VecDeque::new(),
             horizon,
         })
@@ -178,12 +178,12 @@ impl LookUps {
         let message = Rc::new(Message::open(batch));
         for row in 0..message.len() {
             let visible = message.visible(row);
-            let is_there = of_history && visible <= state.s.us() && !state.is_timed && !self.opened.looks_back();
+            let is_there = of_history && visible <= state.s && !state.is_timed && !self.opened.looks_back();
             let at_once = is_there && state.is_first(&self.opened, &message, row);
-            let at = if at_once { i64::MIN } else { visible };
+            let at = if at_once { Tick::BEFORE_ALL } else { visible };
             if let Some(eff) = message.eff(row).filter(|_| message.position(row).0.is_some()) {
-                let known = Tick::up(Eff::from_us(eff), self.tick).us();
-                let known = if at_once { i64::MIN } else { known.min(at) };
+                let known = Tick::up(eff, self.tick);
+                let known = if at_once { Tick::BEFORE_ALL } else { known.min(at) };
                 state.registering.entry((known, eff)).or_default().push((message.clone(), row));
             }
             state.waiting.entry(at).or_default().push((message.clone(), row));
@@ -216,7 +216,7 @@ impl LookUps {
                 (true, _) if !has_order => visible.max(group.s),
                 _ => visible,
             };
-            self.waiting.entry(at.us()).or_default().push((id, (raw, row)));
+            self.waiting.entry(at).or_default().push((id, (raw, row)));
         }
     }
 
@@ -248,7 +248,7 @@ impl LookUps {
     }
 
     /// Forgets what nothing can ask for any more, once all ticks up to one are done.
-    fn forget(&mut self, done: i64) {
+    fn forget(&mut self, done: Tick) {
         let LookUps { groups, tables, replaced, readers, horizon, waiting, .. } = self;
         // What replaces or corrects an event before its group begins is still to be known.
         let may_forget = |group: &&mut GroupState| group.begun || !(group.is_replaced || group.is_timed);
@@ -261,19 +261,18 @@ impl LookUps {
         }
         for (scan, state) in replaced.iter_mut() {
             let from = readers[scan].iter().map(|windows| windows.remembered_from(done, horizon));
-            state.forget(from.min().unwrap_or(i64::MAX));
+            state.forget(from.min().unwrap_or(EventTime::AFTER_ALL));
         }
         for (scan, state) in tables.iter_mut() {
             let of_table = groups.values().filter(|group| group.scans.contains(&Some(*scan)));
-            let unasked = if state.contents.is_some() { i64::MAX } else { i64::MIN };
+            let unasked = if state.contents.is_some() { EventTime::AFTER_ALL } else { EventTime::BEFORE_ALL };
             let bound = of_table.map(|group| group.windows.from(done, horizon)).min().unwrap_or(unasked);
-            let oldest = waiting.values().flatten().map(|(_, (raw, row))| raw.ts(*row)).min().unwrap_or(i64::MAX);
+            let oldest = waiting.values().flatten().map(|(_, (raw, row))| raw.ts(*row)).min();
             let held = groups.values().filter_map(|group| group.by_ts.first().map(|(ts, _)| *ts)).min();
-            let replaced = replaced.values().filter_map(ReplacedState::oldest_waiting).min().unwrap_or(i64::MAX);
-            let bound =
-                (EventTime::from_us(bound) - GRACE).us().min(oldest).min(held.unwrap_or(i64::MAX)).min(replaced);
-            let bound = bound.min(state.contents_from(horizon[*scan], done));
-            if bound > i64::MIN {
+            let replaced = replaced.values().filter_map(ReplacedState::oldest_waiting).min();
+            let needed = oldest.into_iter().chain(held).chain(replaced);
+            let bound = needed.fold(bound - GRACE, EventTime::min).min(state.contents_from(horizon[*scan], done));
+            if bound > EventTime::BEFORE_ALL {
                 state.table.forget(bound);
             }
         }
@@ -301,7 +300,7 @@ impl LookUps {
 }
 
 /// Events by the tick at which they are looked up, in the order in which they came.
-type Waiting = BTreeMap<i64, Vec<(GroupId, RawRow)>>;
+type Waiting = BTreeMap<Tick, Vec<(GroupId, RawRow)>>;
 
 /// Tells for which reasons an event is a dead letter of a group, each once.
 fn tell(opened: &Opened, group: GroupId, (raw, row): &RawRow, (reasons, late_by): Suspicion, made: &mut Made) {

@@ -8,13 +8,13 @@ use arrow::array::{BooleanArray, UInt32Array, new_null_array};
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::take;
 use arrow::datatypes::DataType;
+use headwater_clocks::Tick;
 use headwater_connectors::Records;
 use headwater_operators::key_codec::KeyCodec;
 use headwater_operators::table::{Pick, Row};
 
 use super::super::looked_up::with_column;
 use crate::base::id::GroupId;
-use crate::base::time::Tick;
 use crate::catalog::opened::{LookedUp, OpenLookup};
 
 pub(super) struct LookupCodecs {

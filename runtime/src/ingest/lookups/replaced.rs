@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 
 use arrow::array::{ArrayRef, BinaryArray};
+use headwater_clocks::{Eff, EventTime, Offset, Span, Tick};
 use headwater_operators::key_codec::KeyCodec;
 use headwater_operators::table::Place;
 
@@ -21,7 +22,6 @@ use super::super::stamp::Reason;
 use super::group::Suspicion;
 use super::{Made, RowKey};
 use crate::base::id::{GroupId, ScanId, SourceId};
-use crate::base::time::{Eff, Span, Tick, Time};
 use crate::catalog::computed::is_computed;
 use crate::catalog::opened::Opened;
 use crate::plan::Plan;
@@ -30,11 +30,11 @@ pub(super) struct ReplacedState {
     pub(super) source: SourceId,
     entries: HashMap<RowKey, Entry>,
     /// By tick.
-    waiting: BTreeMap<i64, Vec<(RawRow, Place)>>,
+    waiting: BTreeMap<Tick, Vec<(RawRow, Place)>>,
     /// By the tick at which all is read that came no later, then by effective time: whose partition a key is, the first of these says.
-    registering: BTreeMap<(i64, i64), Vec<(RawRow, i64)>>,
+    registering: BTreeMap<(Tick, Eff), Vec<(RawRow, i64)>>,
     /// By the event time up to which they are remembered.
-    by_ts: BTreeSet<(i64, RowKey)>,
+    by_ts: BTreeSet<(EventTime, RowKey)>,
     /// What is wrong with events that are in force, before their group's `S`; of groups that look nothing up.
     pub(super) suspects: BTreeMap<(GroupId, RowKey), (RawRow, Suspicion)>,
     /// The columns by which the greater row is found, and how they are compared.
@@ -42,7 +42,7 @@ pub(super) struct ReplacedState {
     codec: KeyCodec,
     tick: Span,
     /// Nothing is in force before all is read that may be by then.
-    first: i64,
+    first: Tick,
     /// What is wrong with its records is told here, and not by the lookups of another level.
     pub(super) tells: bool,
     /// Removals of what was not there.
@@ -65,7 +65,7 @@ struct Entry {
 
 impl Entry {
     /// Whether the key is remembered at a tick, from which on windows hold what is not before `bound`.
-    fn is_remembered(&self, bound: i64) -> bool {
+    fn is_remembered(&self, bound: EventTime) -> bool {
         self.ahead > 0 || self.last.as_ref().is_some_and(|last| remembered_until(&last.row) >= bound)
     }
 }
@@ -122,7 +122,7 @@ impl ReplacedState {
             order,
             codec: KeyCodec::new(&types).expect("types that have an order"),
             tick: opened.job.tick(),
-            first: plan.first_tick(plan.scans[id].side).us(),
+            first: plan.first_tick(plan.scans[id].side),
             tells,
             passed_over: 0,
             taken: 0,
@@ -144,11 +144,11 @@ impl ReplacedState {
         let all = 0..raw.stamped.len();
         let greater = all.clone().any(|row| !is_placed(row)).then(|| self.greater(raw));
         let place = |row: usize| match (raw.positions[row], &greater) {
-            ((Some(_), Some(offset)), _) => Place::Log(offset.number()),
+            ((Some(_), Some(offset)), _) => Place::Log(offset),
             (_, greater) => {
-                let eff = raw.effs[row].map_or(i64::MIN, Eff::us);
+                let eff = raw.effs[row].unwrap_or(Eff::BEFORE_ALL);
                 let values = greater.as_ref().map_or(&[][..], |greater| greater.value(row));
-                Place::History(eff, raw.stamped[row].ts.map(Time::us), values.into())
+                Place::History(eff, raw.stamped[row].ts, values.into())
             }
         };
         all.map(|row| ((raw.clone(), row as u32), place(row))).collect()
@@ -170,24 +170,24 @@ impl ReplacedState {
     fn wait(&mut self, row: RawRow, place: Place) {
         let key = Self::key(&row);
         let (raw, at) = (&row.0, row.1 as usize);
-        let visible = raw.visible[at].us();
+        let visible = raw.visible[at];
         if let (Some(partition), Some(eff)) = (raw.positions[at].0.filter(|_| is_registered(&row)), raw.effs[at]) {
-            let known = Tick::up(eff, self.tick).us().min(visible);
-            self.registering.entry((known, eff.us())).or_default().push((row.clone(), partition));
+            let known = Tick::up(eff, self.tick).min(visible);
+            self.registering.entry((known, eff)).or_default().push((row.clone(), partition));
         }
         self.entries.entry(key).or_default().waiting += 1;
         self.waiting.entry(visible).or_default().push((row, place));
     }
 
     /// The next tick at which something may come, where every tick up to one can be done.
-    pub(super) fn next_tick(&self, to: i64) -> Option<i64> {
+    pub(super) fn next_tick(&self, to: Tick) -> Option<Tick> {
         let registering = self.registering.keys().next().map(|(known, _)| *known);
         self.waiting.keys().next().copied().into_iter().chain(registering).min().filter(|_| to >= self.first)
     }
 
     /// All is known that came by a tick: whose partition each key is. Returns what came in another one. `bound`: no window holds an event
     /// from before it; a key that is remembered no more may come in any partition, whether or not it was forgotten already.
-    pub(super) fn register(&mut self, tick: i64, bound: i64) -> Vec<RawRow> {
+    pub(super) fn register(&mut self, tick: Tick, bound: EventTime) -> Vec<RawRow> {
         let mut moved = vec![];
         while let Some(entry) = self.registering.first_entry().filter(|entry| entry.key().0 <= tick) {
             let mut same = entry.remove();
@@ -209,7 +209,7 @@ impl ReplacedState {
     }
 
     /// Does a tick. Returns of which keys another record is in force from then on. `bound`: see `register`.
-    pub(super) fn do_tick(&mut self, opened: &Opened, (tick, bound): (i64, i64), made: &mut Made) -> Vec<Step> {
+    pub(super) fn do_tick(&mut self, opened: &Opened, (tick, bound): (Tick, EventTime), made: &mut Made) -> Vec<Step> {
         for row in self.register(tick, bound).iter().filter(|_| self.tells) {
             self.tell_moved(opened, row, made);
         }
@@ -267,8 +267,8 @@ impl ReplacedState {
     }
 
     /// No window holds an event from before `bound` any more.
-    pub(super) fn forget(&mut self, bound: i64) {
-        let gone: Vec<(i64, RowKey)> = self.by_ts.iter().take_while(|(ts, _)| *ts < bound).cloned().collect();
+    pub(super) fn forget(&mut self, bound: EventTime) {
+        let gone: Vec<(EventTime, RowKey)> = self.by_ts.iter().take_while(|(ts, _)| *ts < bound).cloned().collect();
         for (ts, key) in gone {
             // A record that waits may lie before it in the log.
             if self.entries.get(&key).is_some_and(|entry| entry.waiting == 0) {
@@ -279,8 +279,13 @@ impl ReplacedState {
     }
 
     /// The oldest time of an event that waits.
-    pub(super) fn oldest_waiting(&self) -> Option<i64> {
-        self.waiting.values().flatten().map(|((raw, row), _)| raw.ts(*row)).filter(|ts| *ts > i64::MIN).min()
+    pub(super) fn oldest_waiting(&self) -> Option<EventTime> {
+        self.waiting
+            .values()
+            .flatten()
+            .map(|((raw, row), _)| raw.ts(*row))
+            .filter(|ts| *ts > EventTime::BEFORE_ALL)
+            .min()
     }
 
     /// How many keys are remembered.
@@ -304,7 +309,7 @@ impl ReplacedState {
         let mut all = self.rows(raw);
         let mut loaded = vec![];
         for row in rows {
-            let place = std::mem::replace(&mut all[*row as usize].1, Place::Log(0));
+            let place = std::mem::replace(&mut all[*row as usize].1, Place::Log(Offset::at(0)));
             let (row, key) = ((raw.clone(), *row), Self::key(&(raw.clone(), *row)));
             let entry = self.entries.entry(key.clone()).or_default();
             let (partition, offset) = raw.positions[row.1 as usize];
@@ -320,7 +325,7 @@ impl ReplacedState {
     pub(super) fn load_waiting(&mut self, raw: &Rc<Raw>, rows: &[u32]) {
         let mut all = self.rows(raw);
         for row in rows {
-            let place = std::mem::replace(&mut all[*row as usize].1, Place::Log(0));
+            let place = std::mem::replace(&mut all[*row as usize].1, Place::Log(Offset::at(0)));
             self.wait((raw.clone(), *row), place);
         }
     }
@@ -333,7 +338,8 @@ fn is_registered((raw, row): &RawRow) -> bool {
 }
 
 /// The event time up to which a record's key is remembered. One that removes and has none: by when it came, which is no earlier.
-fn remembered_until((raw, row): &RawRow) -> i64 {
+fn remembered_until((raw, row): &RawRow) -> EventTime {
     let row = *row as usize;
-    raw.stamped[row].ts.map(Time::us).or(raw.effs[row].map(Eff::us)).unwrap_or(i64::MIN)
+    let came = raw.effs[row].map(|eff| eff.reaches_back(Span::ZERO));
+    raw.stamped[row].ts.or(came).unwrap_or(EventTime::BEFORE_ALL)
 }

@@ -6,6 +6,8 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use headwater_clocks::{Eff, EventTime, Span, Tick};
+
 use super::super::admit::Origin;
 use super::super::dead_letters::reason_bit;
 use super::super::looked_up::{Raw, RawRow};
@@ -17,7 +19,6 @@ use super::replaced::{ReplacedState, Step};
 use super::table::Tables;
 use super::{LookUps, Made, RowKey, tell};
 use crate::base::id::{GroupId, ScanId};
-use crate::base::time::{Eff, Span, Tick};
 use crate::catalog::opened::Opened;
 
 /// By scan of a source whose events replace one another.
@@ -46,22 +47,22 @@ struct Going {
 
 impl LookUps {
     /// What is in force from a tick on.
-    pub(super) fn steps(&mut self, tick: i64, made: &mut Made) -> Steps {
-        let bounds: Vec<i64> = self.replaced.keys().map(|scan| self.remembered_from(*scan, tick)).collect();
+    pub(super) fn steps(&mut self, tick: Tick, made: &mut Made) -> Steps {
+        let bounds: Vec<EventTime> = self.replaced.keys().map(|scan| self.remembered_from(*scan, tick)).collect();
         let LookUps { replaced, opened, .. } = self;
-        let of_scan = |((scan, state), bound): ((&ScanId, &mut ReplacedState), i64)| {
+        let of_scan = |((scan, state), bound): ((&ScanId, &mut ReplacedState), EventTime)| {
             (*scan, state.do_tick(opened, (tick, bound), made))
         };
         replaced.iter_mut().zip(bounds).map(of_scan).filter(|(_, steps)| !steps.is_empty()).collect()
     }
 
     /// At a tick, events from before it keep no key of a scan remembered: they are in no window of those that read it.
-    pub(super) fn remembered_from(&self, scan: ScanId, tick: i64) -> i64 {
-        self.readers[&scan].iter().map(|windows| windows.remembered_at(tick)).min().unwrap_or(i64::MAX)
+    pub(super) fn remembered_from(&self, scan: ScanId, tick: Tick) -> EventTime {
+        self.readers[&scan].iter().map(|windows| windows.remembered_at(tick)).min().unwrap_or(EventTime::AFTER_ALL)
     }
 
     /// Takes back what is no longer in force.
-    pub(super) fn take_back(&mut self, steps: &Steps, tick: i64, made: &mut Made) {
+    pub(super) fn take_back(&mut self, steps: &Steps, tick: Tick, made: &mut Made) {
         let LookUps { opened, tables, groups, replaced, passed_over, .. } = self;
         for (scan, steps) in steps {
             let state = replaced.get_mut(scan).expect("a scan with steps");
@@ -91,7 +92,7 @@ impl LookUps {
     }
 
     /// Puts it in, with what it looks up.
-    pub(super) fn put_in(&mut self, coming: Coming, found: Found, tick: i64, made: &mut Made) {
+    pub(super) fn put_in(&mut self, coming: Coming, found: Found, tick: Tick, made: &mut Made) {
         let LookUps { opened, tables, groups, replaced, .. } = self;
         let state = replaced.get_mut(&coming.scan).expect("a scan with steps");
         let group = groups.get_mut(&coming.group).expect("a group that reads the scan");
@@ -180,14 +181,14 @@ impl GroupState {
     }
 
     /// Returns how many are past taking back.
-    fn take_back(&self, opened: &Opened, id: GroupId, going: &[Going], tick: i64, made: &mut Made) -> u64 {
+    fn take_back(&self, opened: &Opened, id: GroupId, going: &[Going], tick: Tick, made: &mut Made) -> u64 {
         let rows: Vec<RawRow> = going.iter().map(|going| going.row.clone()).collect();
         let picked: Vec<Vec<Picked>> = going.iter().map(|going| going.picked.clone()).collect();
         let seen = self.extended(opened, id, &rows, &picked);
         let eff = |(raw, row): &RawRow| raw.effs[*row as usize].unwrap_or(Eff::BEFORE_ALL);
         // What had not taken the event has nothing to give back.
         let effs: Vec<Option<Eff>> = going.iter().map(|going| Some(eff(&going.row).max(eff(&going.cause)))).collect();
-        let visible = vec![Tick::from_us(tick).max(self.told_from); rows.len()];
+        let visible = vec![tick.max(self.told_from); rows.len()];
         let judged = Judged { visible: &visible, effs: effs.clone(), horizons: &going[0].cause.0.horizons };
         let refused = self.shape_as(&rows, &seen, judged, -1, made);
         let was_taken = |(row, (reasons, by)): (&u32, &(u8, Option<Span>))| {
@@ -202,11 +203,11 @@ impl GroupState {
         (opened, id): (&Opened, GroupId),
         (tables, state): (&mut Tables, &mut ReplacedState),
         (keys, found): (Vec<RowKey>, Found),
-        tick: i64,
+        tick: Tick,
         made: &mut Made,
     ) {
         let (looks_up, Found { rows, seen, picked }) = (!self.scans.is_empty(), found);
-        let visible = vec![Tick::from_us(tick).max(self.told_from); rows.len()];
+        let visible = vec![tick.max(self.told_from); rows.len()];
         let refused = self.shape(&rows, &seen, &visible, 1, made);
         for (at, ((key, row), picked)) in keys.into_iter().zip(rows).zip(picked).enumerate() {
             let slot = looks_up.then(|| self.hold(tables, row.clone(), picked));

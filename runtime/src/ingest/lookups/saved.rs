@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
 use arrow::array::{BooleanArray, RecordBatch, UInt32Array};
+use headwater_clocks::{Eff, EventTime, Span, Tick};
 use headwater_operators::keys;
 use headwater_operators::saved::Damaged;
 
@@ -15,7 +16,6 @@ use super::replaced::{Last, ReplacedState};
 use super::replacing::Loaded;
 use super::{LookUps, Made, RowKey};
 use crate::base::id::{GroupId, Id, IdVec, ScanId, SourceId};
-use crate::base::time::{Eff, Span, Tick, Time};
 use crate::catalog::opened::Opened;
 use crate::plan::Plan;
 
@@ -213,7 +213,7 @@ impl LookUps {
             of_source[at].holdings.push(holding);
             of_source[at].found.push(found);
         };
-        let suspected = |what: (u8, Option<Span>)| Some((what.0, what.1.map(|by| by.us())));
+        let suspected = |what: (u8, Option<Span>)| Some(what);
         for (id, group) in &self.groups {
             let group_id = id.number();
             for (slot, event) in (0u32..).zip(&group.held) {
@@ -236,7 +236,7 @@ impl LookUps {
 
     /// Goes on where every tick up to one was done. `versions` follow, then `settle`, then `events`.
     pub fn begin_at(&mut self, done: Tick, horizons: IdVec<ScanId, Eff>) {
-        self.done = done.us();
+        self.done = done;
         self.horizon = horizons;
         self.groups.values_mut().for_each(|group| group.begun = group.s <= done);
     }
@@ -257,7 +257,7 @@ impl LookUps {
         let scans: Vec<ScanId> = self.tables.keys().copied().collect();
         for scan in scans {
             let opened = self.opened.clone();
-            self.tables.get_mut(&scan).map(|state| state.do_tick(&opened, i64::MIN, &mut nothing));
+            self.tables.get_mut(&scan).map(|state| state.do_tick(&opened, Tick::BEFORE_ALL, &mut nothing));
         }
         self.loaded.extend(nothing.contents);
         // What had come by then in another partition is told already.
@@ -266,7 +266,7 @@ impl LookUps {
 
     /// All records that replace one another are there.
     pub fn settle_replaced(&mut self) {
-        let bounds: Vec<i64> = self.replaced.keys().map(|scan| self.remembered_from(*scan, self.done)).collect();
+        let bounds: Vec<EventTime> = self.replaced.keys().map(|scan| self.remembered_from(*scan, self.done)).collect();
         for (state, bound) in self.replaced.values_mut().zip(bounds) {
             // What had come by then in another partition is told already.
             state.register(self.done, bound);
@@ -287,7 +287,7 @@ impl LookUps {
                     HeldState::Settled => {
                         let (reasons, by) = holding.suspected.unwrap_or_default();
                         let state = self.groups.get_mut(&group).expect("a group that looks up");
-                        state.settled.push((row.clone(), (reasons, by.map(Span::from_us))));
+                        state.settled.push((row.clone(), (reasons, by)));
                     }
                 }
             }
@@ -313,7 +313,7 @@ impl LookUps {
         for ((row, holding, _), picked) in some.iter().zip(picked) {
             let slot = group.hold(tables, row.clone(), picked);
             if let Some((reasons, by)) = holding.suspected {
-                group.suspects.insert(slot, (reasons, by.map(Span::from_us)));
+                group.suspects.insert(slot, (reasons, by));
             }
         }
     }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::rc::Rc;
 
 use arrow::array::RecordBatch;
+use headwater_clocks::{Eff, EventTime, Offset, Span, Tick, Time};
 use headwater_connectors::sink::dead_letters::DeadLetter;
 use headwater_operators::table::{Changed, Place, Row, Table, Version};
 
@@ -12,7 +13,6 @@ use super::super::versions::{self, Applied, Message};
 use super::Made;
 use super::contents::Contents;
 use crate::base::id::{ScanId, SourceId};
-use crate::base::time::{Eff, Span, Tick, Time};
 use crate::catalog::opened::Opened;
 use crate::job::SeamBy;
 use crate::plan::Plan;
@@ -25,8 +25,8 @@ pub(super) struct TableState {
     pub(super) source: SourceId,
     pub(super) table: Table,
     /// By tick, then by effective time and partition: whose partition a key is, the first of these says.
-    pub(super) waiting: BTreeMap<i64, Messages>,
-    pub(super) registering: BTreeMap<(i64, i64), Messages>,
+    pub(super) waiting: BTreeMap<Tick, Messages>,
+    pub(super) registering: BTreeMap<(Tick, Eff), Messages>,
     pub(super) homes: BTreeMap<Box<[u8]>, i64>,
     /// Up to here what a history holds is there before anything is looked up.
     pub(super) s: Tick,
@@ -39,7 +39,7 @@ pub(super) struct TableState {
     /// another, or nobody looks up.
     pub(super) is_timed: bool,
     /// Then nothing is known before all is read that may be by then.
-    pub(super) first: i64,
+    pub(super) first: Tick,
     /// What it holds, where views read that.
     pub(super) contents: Option<Contents>,
 }
@@ -88,14 +88,14 @@ impl Corrects {
     }
 
     /// No version that comes behind a tick is in force at a time before it.
-    pub fn from(self, horizon: Eff, tick: i64) -> i64 {
+    pub fn from(self, horizon: Eff, tick: Tick) -> EventTime {
         let from = match self.comes_until {
-            Some(until) if tick < until.us() => i64::MIN,
-            _ if !self.has_stream => i64::MAX,
-            _ => (horizon.max(self.least) - self.lateness).us(),
+            Some(until) if tick < until => EventTime::BEFORE_ALL,
+            _ if !self.has_stream => EventTime::AFTER_ALL,
+            _ => horizon.max(self.least).reaches_back(self.lateness),
         };
         match self.ahead {
-            Some((s, until)) if tick < until.us() => from.min(s.us()),
+            Some((s, until)) if tick < until => from.min(s.left(Span::ZERO)),
             _ => from,
         }
     }
@@ -125,7 +125,7 @@ impl TableState {
             tells: level == lowest.unwrap_or(level),
             is_asked: opened.graph.groups_of(scan.source).next().is_some(),
             is_timed: is_timed(opened, scan.source),
-            first: plan.first_tick(scan.side).us(),
+            first: plan.first_tick(scan.side),
             contents: None,
         }
     }
@@ -135,18 +135,18 @@ impl TableState {
     pub(super) fn is_first(&self, opened: &Opened, message: &Message, row: usize) -> bool {
         let is_dated = opened.sources[self.source].event_time.is_some();
         let eff = message.position(row).0.and(message.eff(row)).filter(|_| is_dated && self.corrects.has_stream);
-        eff.is_none_or(|eff| eff < self.corrects.least.us())
+        eff.is_none_or(|eff| eff < self.corrects.least)
     }
 
     /// The next tick at which something may come, where every tick up to one can be done.
-    pub(super) fn next_tick(&self, to: i64) -> Option<i64> {
+    pub(super) fn next_tick(&self, to: Tick) -> Option<Tick> {
         let registering = self.registering.keys().next().map(|(known, _)| *known);
         let next = self.waiting.keys().next().copied().into_iter().chain(registering).min();
         next.filter(|_| !self.is_timed || to >= self.first)
     }
 
     /// All is known that came by a tick: whose partition each key is. Returns what came in another one.
-    pub(super) fn register(&mut self, tick: i64) -> Messages {
+    pub(super) fn register(&mut self, tick: Tick) -> Messages {
         let mut moved = vec![];
         while let Some(entry) = self.registering.first_entry().filter(|entry| entry.key().0 <= tick) {
             let mut same = entry.remove();
@@ -161,7 +161,7 @@ impl TableState {
     }
 
     /// Versions of a tick come. Returns what they change.
-    pub(super) fn do_tick(&mut self, opened: &Opened, tick: i64, made: &mut Made) -> Vec<Changed> {
+    pub(super) fn do_tick(&mut self, opened: &Opened, tick: Tick, made: &mut Made) -> Vec<Changed> {
         for (message, row) in self.register(tick) {
             self.tell_moved(opened, &message, row, made);
         }
@@ -176,7 +176,7 @@ impl TableState {
                 continue;
             }
             let values: Box<[u8]> = message.values(row).into();
-            let eff = message.eff(row).unwrap_or(i64::MIN);
+            let eff = message.eff(row).unwrap_or(Eff::BEFORE_ALL);
             let place = match (partition, offset) {
                 (Some(_), Some(offset)) => Place::Log(offset),
                 _ => Place::History(eff, message.ts(row), values.clone()),
@@ -202,9 +202,9 @@ impl TableState {
             reason: Reason::MovedKey.name().to_owned(),
             partition: partition.and_then(|partition| i32::try_from(partition).ok()),
             offset,
-            arrival_us: message.arrival(row),
+            arrival: message.arrival(row),
             payload: payload.to_vec(),
-            late_by_us: None,
+            late_by: None,
         });
     }
 
@@ -230,10 +230,10 @@ impl TableState {
         let homes = self.homes.iter().filter(|(key, _)| is_mine(key) && !placed.contains(&key[..]));
         let homes = homes.map(|(key, partition)| Applied {
             key,
-            from: i64::MIN,
-            eff: 0,
+            from: EventTime::BEFORE_ALL,
+            eff: Eff::from_us(0),
             ts: None,
-            position: Some((*partition, 0)),
+            position: Some((*partition, Offset::at(0))),
             removes: true,
             values: &[],
             undecoded: None,
@@ -253,11 +253,11 @@ impl TableState {
     }
 
     /// Versions from before it may be forgotten: what the table holds will not be another one for it.
-    pub(super) fn contents_from(&self, horizon: Eff, tick: i64) -> i64 {
+    pub(super) fn contents_from(&self, horizon: Eff, tick: Tick) -> EventTime {
         match self.contents {
-            None => i64::MAX,
+            None => EventTime::AFTER_ALL,
             // What its history holds may still become visible.
-            Some(_) if !self.corrects.has_stream => i64::MIN,
+            Some(_) if !self.corrects.has_stream => EventTime::BEFORE_ALL,
             Some(_) => self.corrects.from(horizon, tick),
         }
     }

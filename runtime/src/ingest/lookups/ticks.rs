@@ -3,18 +3,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use headwater_clocks::Tick;
+
 use super::super::looked_up::RawRow;
 use super::looking::{Found, read_alike};
 use super::picked::Picked;
 use super::replacing::Coming;
 use super::{EVENTS_AT_ONCE, LookUps, Made, tell};
 use crate::base::id::{GroupId, ScanId};
-use crate::base::time::{Tick, Time};
 
 /// Ticks that are being done.
 pub(super) struct Doing {
-    pub(super) from: i64,
-    upto: i64,
+    pub(super) from: Tick,
+    upto: Tick,
     /// The events that come in the place of others.
     pub(super) coming: Vec<Coming>,
     /// The held events that versions of the first concern.
@@ -39,24 +40,23 @@ struct Looked {
 
 impl LookUps {
     /// Does every tick up to one, or fewer where enough events are made. Returns up to which.
-    pub fn advance(&mut self, to: i64) -> (Made, i64) {
+    pub fn advance(&mut self, to: Tick) -> (Made, Tick) {
         let (mut made, mut reached) = (Made { contents: std::mem::take(&mut self.loaded), ..Made::default() }, to);
         let (mut counted, mut events) = (0, 0);
         loop {
             events += made.events[counted..].iter().map(|(_, batch)| batch.num_rows()).sum::<usize>();
             counted = made.events.len();
             let is_enough = events >= EVENTS_AT_ONCE;
-            if let Some(next) = self.next_tick(to).filter(|tick| is_enough && *tick <= to && *tick > i64::MIN) {
-                reached = next - 1;
+            if let Some(next) = self.next_tick(to).filter(|tick| is_enough && *tick <= to && *tick > Tick::BEFORE_ALL) {
+                reached = next.just_before();
                 break;
             }
             let next = self.next_tick(to).filter(|tick| *tick <= to);
-            let begins =
-                self.groups.values().filter(|group| !group.begun && group.s.us() <= to).map(|group| group.s.us()).min();
+            let begins = self.groups.values().filter(|group| !group.begun && group.s <= to).map(|group| group.s).min();
             match (next, begins) {
                 (Some(tick), begins) if begins.is_none_or(|begins| tick <= begins) => {
                     if !self.do_ticks(tick, begins.map_or(to, |begins| begins.min(to)), &mut made) {
-                        reached = tick.saturating_sub(1);
+                        reached = tick.just_before();
                         break;
                     }
                 }
@@ -65,7 +65,7 @@ impl LookUps {
             }
         }
         self.done = self.done.max(reached);
-        while let Some((_, horizons)) = self.horizons.pop_front_if(|(t, _)| t.us() <= reached) {
+        while let Some((_, horizons)) = self.horizons.pop_front_if(|(t, _)| *t <= reached) {
             self.horizon = horizons;
             self.forget(reached);
         }
@@ -74,7 +74,7 @@ impl LookUps {
     }
 
     /// The next tick at which something may come, where every tick up to one can be done.
-    fn next_tick(&self, to: i64) -> Option<i64> {
+    fn next_tick(&self, to: Tick) -> Option<Tick> {
         if let Some(doing) = &self.doing {
             return Some(doing.from);
         }
@@ -84,9 +84,9 @@ impl LookUps {
     }
 
     /// A group's rows are shown from now on: what is wrong is told.
-    fn begin(&mut self, tick: i64, made: &mut Made) {
+    fn begin(&mut self, tick: Tick, made: &mut Made) {
         let LookUps { groups, opened, replaced, .. } = self;
-        for (id, group) in groups.iter_mut().filter(|(_, group)| !group.begun && group.s.us() <= tick) {
+        for (id, group) in groups.iter_mut().filter(|(_, group)| !group.begun && group.s <= tick) {
             group.begun = true;
             let held = std::mem::take(&mut group.suspects);
             let of_held = held
@@ -105,7 +105,7 @@ impl LookUps {
 
     /// Does a tick, and those behind it up to `to` in which no version comes, as far as enough events do. `false`: they wait for answers, and
     /// are to be done once more.
-    fn do_ticks(&mut self, tick: i64, to: i64, made: &mut Made) -> bool {
+    fn do_ticks(&mut self, tick: Tick, to: Tick, made: &mut Made) -> bool {
         let doing = match self.doing.take() {
             Some(doing) => doing,
             None => self.begin_ticks(tick, to, made),
@@ -118,7 +118,7 @@ impl LookUps {
         lookups.into_iter().for_each(|(id, found)| self.look_up(id, found, tick, made));
         let coming = doing.coming.into_iter().zip(replacements);
         coming.for_each(|(coming, found)| self.put_in(coming, found, tick, made));
-        self.answers.forget(Tick::from_us(doing.upto));
+        self.answers.forget(doing.upto);
         true
     }
 
@@ -155,7 +155,7 @@ impl LookUps {
     }
 
     /// The versions of a tick come, and the events of those up to the next that has any.
-    fn begin_ticks(&mut self, tick: i64, to: i64, made: &mut Made) -> Doing {
+    fn begin_ticks(&mut self, tick: Tick, to: Tick, made: &mut Made) -> Doing {
         let steps = self.steps(tick, made);
         self.take_back(&steps, tick, made);
         let mut dirty: BTreeMap<GroupId, BTreeSet<u32>> = BTreeMap::new();
@@ -171,11 +171,11 @@ impl LookUps {
             }
         }
         let versions = self.tables.values().filter_map(|table| table.waiting.keys().next().copied()).min();
-        let last = versions.map_or(to, |next| to.min(next - 1));
+        let last = versions.map_or(to, |next| to.min(next.just_before()));
         // What is replaced is so tick by tick.
         let last = if self.replaced.is_empty() { last } else { tick };
         // What is asked for already is answered in the order of ticks.
-        let last = self.answers.first_asked().map_or(last, |asked| last.min(asked.us() - 1)).max(tick);
+        let last = self.answers.first_asked().map_or(last, |asked| last.min(asked.just_before())).max(tick);
         let (mut upto, mut rows) = (tick, vec![]);
         while let Some(entry) = self.waiting.first_entry().filter(|entry| *entry.key() <= last) {
             if rows.len() >= EVENTS_AT_ONCE {
@@ -188,7 +188,7 @@ impl LookUps {
     }
 
     /// Events come, with what they look up, and are held where a version may still correct them.
-    fn look_up(&mut self, id: GroupId, found: Found, tick: i64, made: &mut Made) {
+    fn look_up(&mut self, id: GroupId, found: Found, tick: Tick, made: &mut Made) {
         let Found { rows, seen, picked } = found;
         let LookUps { opened, tables, groups, horizon, .. } = self;
         let group = groups.get_mut(&id).expect("a group that looks up");
@@ -210,7 +210,7 @@ impl LookUps {
     }
 
     /// Versions have come that concern events: what these look up may be other now.
-    fn correct(&mut self, id: GroupId, slots: Vec<u32>, found: Found, tick: i64, made: &mut Made) {
+    fn correct(&mut self, id: GroupId, slots: Vec<u32>, found: Found, tick: Tick, made: &mut Made) {
         let LookUps { opened, tables, groups, .. } = self;
         let group = groups.get_mut(&id).expect("a group that looks up");
         let Found { rows, picked, .. } = found;
@@ -225,7 +225,7 @@ impl LookUps {
         let rows: Vec<RawRow> = others.iter().map(|at| rows[*at].clone()).collect();
         let new: Vec<Vec<Picked>> = others.iter().map(|at| picked[*at].clone()).collect();
         let old: Vec<Vec<Picked>> = slots.iter().map(|slot| group.event(*slot).picked.clone()).collect();
-        let visible = vec![Tick::from_us(tick); rows.len()];
+        let visible = vec![tick; rows.len()];
         let before = group.extended(opened, id, &rows, &old);
         group.shape(&rows, &before, &visible, -1, made);
         let after = group.extended(opened, id, &rows, &new);

@@ -8,6 +8,7 @@ mod derived;
 mod group;
 mod keyed;
 mod links;
+mod listed;
 mod lookup;
 pub mod names;
 pub(crate) mod schema;
@@ -21,6 +22,7 @@ mod windowed;
 
 use std::path::{Path, PathBuf};
 
+use headwater_clocks::Span;
 use headwater_connectors::sink as sinks;
 
 use super::duration::{DAY_US, SECOND_US};
@@ -30,7 +32,6 @@ use super::{Group, Job, Sink, Source, State, paths, sql};
 use crate::base::fault::{At, Faults};
 use crate::base::id::IdVec;
 use crate::base::secrets::mask;
-use crate::base::time::Span;
 
 const KEYS: [&str; 14] = [
     "name",

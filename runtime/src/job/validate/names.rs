@@ -5,7 +5,7 @@ use arrow::datatypes::{DataType, SchemaRef};
 use headwater_connectors::Path;
 use headwater_expression::UNUSABLE;
 
-use super::{types, union};
+use super::{listed, types, union};
 use crate::base::fault::Faults;
 use crate::base::id::{IdVec, SourceId};
 use crate::job::columns;
@@ -29,6 +29,7 @@ pub fn check_names(job: &Job, schemas: &IdVec<SourceId, Option<SchemaRef>>) -> F
             SeamBy::Offset { .. } | SeamBy::Time => {}
         }
         source.rows().iter().flat_map(|table| &table.key).for_each(|named| check(named, &KEY));
+        listed::check_source(source, &schema, &mut faults);
     }
     for group in &job.groups {
         let Some(schema) = union::schema(group, &job.sources, schemas) else { continue };
@@ -38,6 +39,13 @@ pub fn check_names(job: &Job, schemas: &IdVec<SourceId, Option<SchemaRef>>) -> F
             |key: &&Key| !key.is_sql && !is_of_element(group, &key.of.text) && group.lookup_of(&key.of.text).is_none();
         group.key.iter().filter(is_of_source).for_each(|key| check(&key.of, &KEY));
         group.explode.iter().for_each(|named| check(named, &LIST));
+        for key in group.key.iter().filter(is_of_source) {
+            for source in &group.sources {
+                if let Some(schema) = schemas.get(*source).cloned().flatten() {
+                    listed::check_key(&key.of, &job.sources[*source], &schema, &mut faults);
+                }
+            }
+        }
     }
     faults.settle();
     faults

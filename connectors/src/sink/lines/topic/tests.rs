@@ -30,14 +30,14 @@ fn config(cluster: &Cluster) -> KafkaConfig {
 }
 
 fn open(cluster: &Cluster, resume_us: Option<i64>) -> LineTopic {
-    LineTopic::open(&config(cluster), resume_us, Arc::default()).unwrap()
+    LineTopic::open(&config(cluster), resume_us.map(Tick::from_us), Arc::default()).unwrap()
 }
 
 /// Writes a line of a key.
 fn write(topic: &mut LineTopic, key: &str, line: &str) -> Result<()> {
     topic.write(
         line.as_bytes(),
-        &LineMeta { key: &|out| out.extend_from_slice(key.as_bytes()), time_us: Some(1_500_000) },
+        &LineMeta { key: &|out| out.extend_from_slice(key.as_bytes()), time: Some(Tick::from_us(1_500_000)) },
     )
 }
 

@@ -10,17 +10,25 @@ use serde::{Deserialize, Serialize};
 pub struct Offset(i64);
 
 impl Offset {
+    /// No offset comes before it.
     pub const BEFORE_ALL: Offset = Offset(i64::MIN);
+    /// No offset comes after it.
     pub const AFTER_ALL: Offset = Offset(i64::MAX);
 
+    /// Of this number.
+    #[inline]
     pub const fn at(number: i64) -> Offset {
         Offset(number)
     }
 
+    /// Its number, as the log itself counts.
+    #[inline]
     pub const fn number(self) -> i64 {
         self.0
     }
 
+    /// The one after it.
+    #[inline]
     pub fn next(self) -> Offset {
         Offset(self.0.saturating_add(1))
     }

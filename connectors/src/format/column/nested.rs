@@ -9,11 +9,10 @@ use arrow::array::{ArrayRef, BooleanBufferBuilder, ListArray, MapArray, StructAr
 use arrow::buffer::{NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{DataType, FieldRef, Fields};
 
-use super::column::{Column, Slot};
-use super::json::object::Object;
-use super::json::scan::{Scanner, Span};
-use super::json::text::{unescape, value_at};
-use super::value::{Reading, Value};
+use super::{Column, Reading, Slot, Value};
+use crate::format::json::object::Object;
+use crate::format::json::scan::{Scanner, Span};
+use crate::format::json::text::{unescape, value_at};
 
 /// A column of lists, structs or maps; `None`: the type is another one.
 pub(super) fn slot(data_type: &DataType, reading: &Reading) -> Option<Box<dyn Slot>> {

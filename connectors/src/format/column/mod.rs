@@ -1,5 +1,7 @@
 //! A column that values are decoded into: one line a type.
 
+mod nested;
+
 use std::sync::Arc;
 
 use arrow::array::{
@@ -10,7 +12,6 @@ use arrow::datatypes::{
     Time64MicrosecondType, TimeUnit, TimestampMicrosecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
 
-use super::nested;
 use super::time::date_days;
 use super::value::{Reading, Value};
 
