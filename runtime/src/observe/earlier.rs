@@ -47,6 +47,8 @@ struct Kept {
     begins: Option<Tick>,
     /// The last one.
     newest: Option<Tick>,
+    /// The last one that workers forget by.
+    announced: Option<Tick>,
 }
 
 /// The asker's end, of a start.
@@ -83,17 +85,17 @@ impl Earlier {
     /// `t` is announced. `stands`: whether the rows of a group or a view stay where they are, since a partition behind them is left out.
     pub fn reached(&self, t: Tick, stands: impl Fn(GroupId) -> bool) {
         for (rows, kept) in locked(&self.kept).pairs_mut() {
-            if kept.begins.is_some_and(|begins| begins <= t) && !stands(rows) {
-                kept.newest = Some(t);
+            if kept.begins.is_some_and(|begins| begins <= t) {
+                kept.announced = Some(t);
+                kept.newest = if stands(rows) { kept.newest } else { Some(t) };
             }
         }
     }
 
-    /// The first and the last tick at which rows can be read. `None`: none can yet, or nothing is kept.
+    /// The first and the last tick at which rows can be read. `None`: none can now, or nothing is kept.
     pub fn range(&self, rows: GroupId) -> Option<(Tick, Tick)> {
-        let Kept { length, begins, newest } = locked(&self.kept).get(rows).copied()?;
-        let newest = newest?;
-        Some((begins?.max(newest - length?), newest))
+        let Kept { length, begins, newest, announced } = locked(&self.kept).get(rows).copied()?;
+        Some((begins?.max(announced? - length?), newest?)).filter(|(first, last)| first <= last)
     }
 
     /// The rows of a key at a tick, by window. `name`: of the group or view.
@@ -102,7 +104,7 @@ impl Earlier {
     /// The tick cannot be read, or the run ends meanwhile.
     pub fn ask(&self, (rows, name): (GroupId, &str), key: Vec<u8>, tick: Tick) -> Result<Option<RecordBatch>, Failure> {
         let (first, last) = self.range(rows).ok_or_else(|| {
-            Failure::Usage(format!("`{name}` has no rows yet that can be read at an earlier time: ask again later"))
+            Failure::Usage(format!("`{name}` has no rows now that can be read at an earlier time: ask again later"))
         })?;
         let refused = |why: &str, first: Tick| {
             Failure::Usage(format!("{tick} is {why}: `{name}` can be read at any time from {first} to {last}"))
@@ -163,7 +165,8 @@ mod tests {
         assert_eq!(range(4, false), None);
         assert_eq!(range(6, false), Some((5, 6)));
         assert_eq!(range(20, false), Some((10, 20)));
-        assert_eq!(range(30, true), Some((10, 20)));
+        assert_eq!(range(30, true), Some((20, 20)));
+        assert_eq!(range(35, true), None, "they are forgotten");
         assert_eq!(range(40, false), Some((30, 40)));
     }
 
