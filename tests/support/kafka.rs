@@ -2,14 +2,15 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 use futures::executor::block_on;
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
-use rdkafka::client::DefaultClientContext;
+use rdkafka::client::{ClientContext, DefaultClientContext};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
 use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
@@ -18,7 +19,25 @@ use super::{Event, Log, WAIT, until};
 pub struct Topic {
     pub name: String,
     admin: AdminClient<DefaultClientContext>,
-    producer: BaseProducer,
+    producer: BaseProducer<Deliveries>,
+}
+
+/// Why a record did not get into the topic.
+#[derive(Default)]
+struct Deliveries {
+    failed: Mutex<Option<KafkaError>>,
+}
+
+impl ClientContext for Deliveries {}
+
+impl ProducerContext for Deliveries {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        if let Err((error, _)) = result {
+            *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.clone());
+        }
+    }
 }
 
 impl Topic {
@@ -35,7 +54,8 @@ impl Topic {
     pub fn known(brokers: &str, name: &str) -> Topic {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", brokers);
-        Topic { name: name.to_owned(), admin: config.create().unwrap(), producer: config.create().unwrap() }
+        let producer = config.create_with_context(Deliveries::default()).unwrap();
+        Topic { name: name.to_owned(), admin: config.create().unwrap(), producer }
     }
 
     /// How many records a partition holds.
@@ -78,7 +98,8 @@ impl Topic {
         made.into_iter().try_for_each(|result| result.map(drop).map_err(|(_, code)| code))?;
         // In order, once each, whatever happens to the broker meanwhile.
         config.set("enable.idempotence", "true").set("linger.ms", "1").set("message.timeout.ms", "60000");
-        let topic = Topic { name: name.to_owned(), admin, producer: config.create().unwrap() };
+        let producer = config.create_with_context(Deliveries::default()).unwrap();
+        let topic = Topic { name: name.to_owned(), admin, producer };
         topic.until_led(partitions);
         Ok(topic)
     }
@@ -153,6 +174,8 @@ impl Topic {
             self.poll();
             (self.producer.in_flight_count() == 0).then_some(())
         });
+        let failed = self.producer.context().failed.lock().unwrap_or_else(PoisonError::into_inner);
+        assert_eq!(*failed, None, "a record is not in {}", self.name);
     }
 
     pub fn fill(&self, log: &Log) {
