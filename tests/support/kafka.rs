@@ -104,12 +104,17 @@ impl Topic {
         Ok(topic)
     }
 
-    /// A broker has made a topic before it tells of it.
+    /// A broker has made a topic before it tells of it, and tells of it before it takes records: the first of these would be refused.
     fn until_led(&self, partitions: usize) {
+        let client = self.producer.client();
         until("the brokers tell of the topic's partitions", || {
-            let known = self.producer.client().fetch_metadata(Some(&self.name), WAIT).ok()?;
+            let known = client.fetch_metadata(Some(&self.name), WAIT).ok()?;
             let led = known.topics()[0].partitions().iter().filter(|p| p.leader() >= 0).count();
             (led == partitions).then_some(())
+        });
+        until("the partitions have leaders that answer", || {
+            let is_led = |partition| client.fetch_watermarks(&self.name, partition, WAIT).is_ok();
+            (0..partitions as i32).all(is_led).then_some(())
         });
     }
 
