@@ -9,6 +9,7 @@
 
 mod catalog;
 mod deletes;
+mod lent;
 mod manifest;
 mod metadata;
 mod schema;
@@ -23,8 +24,8 @@ use crate::settings::{Kind, Settings};
 use crate::{Error, Result};
 use catalog::Catalog;
 use deletes::Deletes;
+use lent::OfCatalog;
 use metadata::{Metadata, Which};
-use vended::OfCatalog;
 
 /// Iceberg tables as a kind of history.
 pub static ICEBERG: &IcebergKind = &IcebergKind;

@@ -1,30 +1,15 @@
-//! What a catalogue says of the stores in which a table's files lie: where they answer, and credentials, which hold for a while and are asked
-//! for again before they end.
+//! What a catalogue says of the stores in which a table's files lie: where they answer, and credentials, which hold for a while.
 //!
 //! As Iceberg's own readers have it: what the catalogue has as its defaults, above that what the environment says, above that what the
 //! catalogue says for all, then for the table, then for what lies below a prefix.
 
 use std::collections::HashMap;
-use std::fmt;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, AwsCredential};
-use object_store::{CredentialProvider, ObjectStore, RetryConfig};
 use serde_json::Value;
-use tokio::sync::Mutex;
 
-use super::catalog::Catalog;
 use super::manifest::local;
-use crate::history::parquet::store::Vendor;
-use crate::{Error, Result};
-
-/// So long before their end credentials are asked for again.
-const MARGIN_MS: i64 = 5 * 60 * 1000;
-
-/// How long after it was asked the catalogue is left alone, while what it gave still holds.
-const AGAIN_MS: i64 = 10_000;
 
 /// By the names that Iceberg has for them: `s3.access-key-id`.
 type Properties = HashMap<String, String>;
@@ -51,7 +36,7 @@ impl Vended {
         Vended { defaults: properties(&config["defaults"]), table, stores }
     }
 
-    fn prefix(&self, path: &str) -> &str {
+    pub fn prefix(&self, path: &str) -> &str {
         self.stores.iter().find(|(prefix, _)| path.starts_with(prefix)).map_or("", |(prefix, _)| prefix)
     }
 
@@ -63,7 +48,7 @@ impl Vended {
         all
     }
 
-    fn credential(&self, prefix: &str) -> Option<Held> {
+    pub fn credential(&self, prefix: &str) -> Option<Held> {
         let of = self.below(prefix);
         let text = |key| of.get(key).cloned();
         let (key_id, secret_key) = (text("s3.access-key-id")?, text("s3.secret-access-key")?);
@@ -73,7 +58,7 @@ impl Vended {
     }
 
     /// A store as the environment and the catalogue have it. `None`: the catalogue says nothing of it.
-    fn builder(&self, prefix: &str, environment: &[(AmazonS3ConfigKey, String)]) -> Option<AmazonS3Builder> {
+    pub fn builder(&self, prefix: &str, environment: &[(AmazonS3ConfigKey, String)]) -> Option<AmazonS3Builder> {
         let above = settings(&self.below(prefix));
         let defaults = settings(&self.defaults);
         if above.is_empty() && defaults.is_empty() && self.credential(prefix).is_none() {
@@ -109,113 +94,26 @@ fn settings(of: &Properties) -> Vec<(AmazonS3ConfigKey, String)> {
 }
 
 /// As [`AmazonS3Builder::from_env`] has it.
-fn environment() -> Vec<(AmazonS3ConfigKey, String)> {
+pub(super) fn environment() -> Vec<(AmazonS3ConfigKey, String)> {
     let all =
         std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     let all = all.filter(|(name, _)| name.starts_with("AWS_"));
     all.filter_map(|(name, value)| Some((name.to_ascii_lowercase().parse().ok()?, value))).collect()
 }
 
-/// A catalogue as who knows of stores.
-pub(super) struct OfCatalog {
-    pub catalog: Arc<Catalog>,
-    pub vended: Vended,
-}
-
-impl fmt::Debug for OfCatalog {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "OfCatalog({})", self.catalog.shown())
-    }
-}
-
-impl Vendor for OfCatalog {
-    fn prefix(&self, path: &str) -> &str {
-        self.vended.prefix(path)
-    }
-
-    fn connect(&self, base: &str, prefix: &str, retry: RetryConfig) -> Result<Option<Arc<dyn ObjectStore>>> {
-        if !base.starts_with("s3://") {
-            return Ok(None);
-        }
-        let Some(mut builder) = self.vended.builder(prefix, &environment()) else { return Ok(None) };
-        if let Some(held) = self.vended.credential(prefix) {
-            let (catalog, prefix) = (self.catalog.clone(), prefix.to_owned());
-            builder = builder.with_credentials(Arc::new(Kept { catalog, prefix, held: Mutex::new(held) }));
-        }
-        let store = builder.with_url(base).with_retry(retry).build();
-        let shown = self.catalog.shown();
-        let store = store.map_err(|e| Error::Config(format!("cannot set up {base} as {shown} says: {e}")))?;
-        Ok(Some(Arc::new(store)))
-    }
-}
-
-struct Held {
-    credential: Arc<AwsCredential>,
-    ends_ms: Option<i64>,
+/// A credential that the catalogue gave.
+pub(super) struct Held {
+    pub credential: Arc<AwsCredential>,
+    pub ends_ms: Option<i64>,
     /// While it holds the catalogue is not asked before then.
-    again_ms: i64,
+    pub again_ms: i64,
 }
 
 impl Held {
     /// Whether so much time is left.
-    fn holds(&self, now_ms: i64, margin_ms: i64) -> bool {
+    pub fn holds(&self, now_ms: i64, margin_ms: i64) -> bool {
         self.ends_ms.is_none_or(|ends| now_ms < ends.saturating_sub(margin_ms))
     }
-}
-
-/// A credential, and a catalogue that has the next one.
-struct Kept {
-    catalog: Arc<Catalog>,
-    prefix: String,
-    held: Mutex<Held>,
-}
-
-impl fmt::Debug for Kept {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Kept({}, {})", self.catalog.shown(), self.prefix)
-    }
-}
-
-impl Kept {
-    async fn credential(&self) -> Result<Arc<AwsCredential>> {
-        let mut held = self.held.lock().await;
-        let now = now_ms();
-        if held.holds(now, MARGIN_MS) || now < held.again_ms && held.holds(now, 0) {
-            return Ok(held.credential.clone());
-        }
-        let next = self.catalog.ask().await.map(|answer| answer.vended.credential(&self.prefix));
-        match next {
-            Ok(Some(next)) => *held = next,
-            // Not yet the end.
-            _ if held.holds(now_ms(), 0) => {}
-            Ok(None) => {
-                let doing = format!("asking the catalogue for credentials of the table {}", self.catalog.shown());
-                return Err(Error::world(doing, "it has none any more"));
-            }
-            Err(error) => return Err(error),
-        }
-        held.again_ms = now_ms() + AGAIN_MS;
-        Ok(held.credential.clone())
-    }
-}
-
-impl CredentialProvider for Kept {
-    type Credential = AwsCredential;
-
-    fn get_credential<'s, 'a>(
-        &'s self,
-    ) -> Pin<Box<dyn Future<Output = object_store::Result<Arc<AwsCredential>>> + Send + 'a>>
-    where
-        's: 'a,
-        Self: 'a,
-    {
-        let told = |error: Error| object_store::Error::Generic { store: "S3", source: Box::new(error) };
-        Box::pin(async move { self.credential().await.map_err(told) })
-    }
-}
-
-fn now_ms() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
 }
 
 #[cfg(test)]

@@ -11,24 +11,21 @@ pub fn check_source(source: &Source, schema: &SchemaRef, faults: &mut Faults) {
     let is_column = |named: &&Named| !columns::is_sql(Some(schema), &named.text);
     let times = source.event_time.iter().chain(&source.arrival_time).filter(is_column);
     let keys = source.rows().into_iter().flat_map(|rows| &rows.key);
+    let everywhere: Vec<&Named> = times.chain(keys).collect();
+    let (ids, of_history) = match &source.seam.by {
+        SeamBy::Id { id, .. } => (vec![id], vec![]),
+        SeamBy::Offset { partition, offset } => (vec![], vec![partition, offset]),
+        SeamBy::Time => (vec![], vec![]),
+    };
     for listing in listings(source) {
-        times.clone().chain(keys.clone()).for_each(|named| listing.check(named, faults));
-        match &source.seam.by {
-            SeamBy::Id { id, .. } => listing.check(id, faults),
-            SeamBy::Offset { partition, offset } if listing.is_history => {
-                listing.check(partition, faults);
-                listing.check(offset, faults);
-            }
-            SeamBy::Offset { .. } | SeamBy::Time => {}
-        }
+        let of_history = of_history.iter().filter(|_| listing.is_history);
+        everywhere.iter().chain(&ids).chain(of_history).for_each(|named| listing.check(named, schema, faults));
     }
 }
 
-/// Tells of a group's key that the records of a source never have, though its schema does.
+/// The same of a group's key.
 pub fn check_key(key: &Named, source: &Source, schema: &SchemaRef, faults: &mut Faults) {
-    if columns::find(schema, &key.text, "").is_ok() {
-        listings(source).iter().for_each(|listing| listing.check(key, faults));
-    }
+    listings(source).iter().for_each(|listing| listing.check(key, schema, faults));
 }
 
 /// A history or a stream whose columns are listed.
@@ -57,14 +54,18 @@ fn listings(source: &Source) -> Vec<Listing<'_>> {
 }
 
 impl Listing<'_> {
-    fn check(&self, named: &Named, faults: &mut Faults) {
+    /// Tells of a column that the schema has, and no record.
+    fn check(&self, named: &Named, schema: &SchemaRef, faults: &mut Faults) {
+        if columns::find(schema, &named.text, "").is_err() {
+            return;
+        }
         let path = Path::parse(&named.text).unwrap_or_else(|| Path::of([&named.text]));
         // Records are flat: dots of a path are dots of a name.
         let name = path.names().join(".");
         let is_there = self.listed.contains(&name) || self.others.contains(&name.as_str());
         let is_beside = self.beside.as_ref() == path.names().first();
-        // An empty list, or an empty name, stands for one that was missing, and told.
-        if !is_there && !is_beside && !self.listed.is_empty() && !name.is_empty() {
+        // An empty list stands for one that was missing, and told.
+        if !is_there && !is_beside && !self.listed.is_empty() {
             let what = "so no record has it: name it there, at its place in a record";
             faults.error(named.at, format!("`{name}` is not among the `columns` of {}, {what}", self.of));
         }
