@@ -77,9 +77,10 @@ pub fn arrange_events<'scope>(
                 return;
             }
             let mut inserted = Ok(());
-            input.for_each_stamp(|sent, batches| {
+            // In the order in which each worker sent them: what takes an event back comes behind it.
+            input.for_each(|sent, batch| {
                 let sent = sent.least().copied().unwrap_or(Tick::BEFORE_ALL);
-                for routed in batches.flat_map(|batch| batch.drain(..)) {
+                for routed in batch.drain(..) {
                     if inserted.is_ok() {
                         let mut state = driver.states[routed.group as usize].borrow_mut();
                         inserted = state.insert(routed.set as usize, &routed.columns.0, sent);

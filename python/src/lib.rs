@@ -1,6 +1,8 @@
 //! What the Python package `headwater` is made of, beside Python: `headwater._native`. It knows jobs as TOML text; that a job was written
 //! in Python, and where, is known in Python alone (`headwater/_places.py`).
 
+#![deny(missing_docs)]
+
 mod arrow_c;
 mod failure;
 mod job;

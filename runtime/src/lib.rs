@@ -3,8 +3,7 @@
 //! that the `headwater` command is made of: a job is read from TOML ([`Job::from_file`]) or built ([`job::build`]), and [`run`] runs it within
 //! another program.
 //!
-//! The folders are layers: `base`, `job`, `plan`, `catalog`, `checkpoint`, `serve_log`, `observe`, `coordinate`, `ingest`, `start`, `sink`,
-//! `render`, `cluster`, `run`, `serve`, `backfill`, `verify`, `describe`, `embed`, `demo`, `command`, `bind`. Each knows only some of those before it: see `layers`.
+//! The folders are layers, each of which knows only some of those below it: see `layers`.
 
 #![deny(missing_docs)]
 

@@ -7,12 +7,14 @@ use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion_common::{Column, DFSchema, Result};
 use datafusion_expr::Expr;
 use datafusion_expr::execution_props::ExecutionProps;
+use datafusion_expr::expr::Sort;
 use datafusion_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion_expr::simplify::SimplifyContext;
 use datafusion_optimizer::analyzer::type_coercion::TypeCoercionRewriter;
 use datafusion_physical_expr::create_physical_expr;
 
-use super::query::refused;
+use super::Order;
+use super::lowered::refused;
 use crate::checked::checked;
 use crate::dialect::DIALECT;
 use crate::integers::negation;
@@ -60,6 +62,15 @@ pub fn compile(expr: &Expr, schema: &DFSchema, types: &[DataType]) -> Result<Exp
         nullable: true,
         is_widened: false,
     })
+}
+
+/// An order, compiled.
+pub fn ordered(order: &[Sort], schema: &DFSchema, types: &[DataType]) -> Result<Vec<Order>> {
+    let one = |sort: &Sort| {
+        let by = compile(&sort.expr, schema, types)?;
+        Ok(Order { by, descending: !sort.asc, nulls_first: sort.nulls_first })
+    };
+    order.iter().map(one).collect()
 }
 
 /// A column as it is.

@@ -5,27 +5,18 @@ use std::sync::Arc;
 use arrow::datatypes::DataType;
 use datafusion_common::{DFSchema, JoinType, NullEquality, Result, ScalarValue};
 use datafusion_expr::expr::AggregateFunction as Called;
-use datafusion_expr::expr::Sort;
 use datafusion_expr::logical_plan::{FetchType, SkipType};
 use datafusion_expr::utils::split_conjunction;
 use datafusion_expr::{Aggregate, Distinct, Expr, Filter, Limit, LogicalPlan, Operator, TableScan, when};
 
-use super::compile::{all, column, compile, place};
+use super::compile::{all, column, compile, ordered, place};
 use super::context::{Aggregated, Source};
+use super::lowered::{Lowered, refused};
 use super::numbered;
-use super::query::refused;
 use super::unique::{Part, Unique};
-use super::{Call, Collection, Join, JoinKind, Node, Order, Top};
+use super::{Call, Collection, Join, JoinKind, Node, Top};
 use crate::Expression;
 use crate::normal::normal_type;
-
-/// A node, the types of its columns, and which of them tell its rows apart.
-#[derive(Debug)]
-pub struct Lowered {
-    pub node: Node,
-    pub types: Vec<DataType>,
-    pub unique: Unique,
-}
 
 /// Lowers a plan. `collections`: what it reads.
 pub fn lower(plan: &LogicalPlan, collections: &[Collection]) -> Result<Lowered> {
@@ -361,13 +352,4 @@ fn first(plan: &Arc<LogicalPlan>, count: usize, collections: &[Collection]) -> R
         }
         _ => refused("LIMIT without ORDER BY is not supported: say which rows come first"),
     }
-}
-
-/// An order, compiled.
-pub fn ordered(order: &[Sort], schema: &DFSchema, types: &[DataType]) -> Result<Vec<Order>> {
-    let one = |sort: &Sort| {
-        let by = compile(&sort.expr, schema, types)?;
-        Ok(Order { by, descending: !sort.asc, nulls_first: sort.nulls_first })
-    };
-    order.iter().map(one).collect()
 }

@@ -12,12 +12,13 @@
 //! nobody names are left out. What comes of it is lowered to nodes of our own, and whatever has no place among them is refused by its name.
 //!
 //! - `query`: from text to DataFusion's plan; `context`: what a query may name
-//! - `lower`: from that plan to nodes; `compile`: its expressions; `numbered`: `ROW_NUMBER()` and its bound
+//! - `lower`: from that plan to nodes (`lowered`); `compile`: its expressions; `numbered`: `ROW_NUMBER()` and its bound
 //! - `unique`: which columns tell the rows of a node apart
 
 mod compile;
 mod context;
 mod lower;
+mod lowered;
 mod numbered;
 mod query;
 #[cfg(test)]

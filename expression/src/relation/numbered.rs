@@ -7,10 +7,9 @@ use datafusion_expr::logical_plan::Window;
 use datafusion_expr::utils::split_conjunction;
 use datafusion_expr::{Expr, Filter, LogicalPlan, Operator, WindowFunctionDefinition};
 
-use super::compile::{compile, place};
+use super::compile::{compile, ordered, place};
 use super::context::ROW_NUMBER;
-use super::lower::{Lowered, ordered};
-use super::query::refused;
+use super::lowered::{Lowered, refused};
 use super::{Node, Top};
 
 /// The one call of `ROW_NUMBER` of a window.

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
-use datafusion_common::{DataFusionError, Result, plan_err};
+use datafusion_common::{Result, plan_err};
 use datafusion_expr::expr_rewriter::NamePreserver;
 use datafusion_expr::utils::merge_schema;
 use datafusion_expr::{Expr, LogicalPlan, Volatility};
@@ -26,7 +26,8 @@ use datafusion_sql::sqlparser::parser::Parser;
 use datafusion_sql::sqlparser::tokenizer::{Token, Tokenizer};
 
 use super::context::{Context, ROW_NUMBER};
-use super::lower::{Lowered, lower};
+use super::lower::lower;
+use super::lowered::Lowered;
 use super::{AggregateFunction, Collection, Query};
 use crate::ExpressionError;
 use crate::dialect::{DIALECT, FunctionKind};
@@ -218,9 +219,4 @@ fn placed(sql: &str, error: ExpressionError) -> ExpressionError {
     let found = error.offset.or_else(|| quoted.into_iter().find_map(|word| place(sql, word.rsplit('.').next()?)));
     let first = error.message.split([' ', '(']).next().and_then(|word| place(sql, word));
     ExpressionError { offset: found.or(first), ..error }
-}
-
-/// Something that has no place among the nodes.
-pub fn refused<T>(message: impl Into<String>) -> Result<T> {
-    Err(DataFusionError::Plan(message.into()))
 }

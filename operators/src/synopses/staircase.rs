@@ -30,8 +30,8 @@ use headwater_clocks::EventTime;
 /// assert_eq!(stairs.greatest(ts(6)), Some(&2));
 ///
 /// stairs.insert(ts(7), 7); // no younger than 7 and no less than 7: the events of 4 and 6 never matter again
-/// assert_eq!(stairs.greatest(4), Some(&7));
-/// stairs.forget(7);
+/// assert_eq!(stairs.greatest(ts(4)), Some(&7));
+/// stairs.forget(ts(7));
 /// assert_eq!(stairs.greatest(EventTime::BEFORE_ALL), Some(&2));
 /// ```
 #[derive(Clone, Debug, PartialEq)]

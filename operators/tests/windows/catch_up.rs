@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use arrow::array::types::Int64Type;
-use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch};
+use arrow::array::{ArrayRef, AsArray, Int8Array, Int64Array, RecordBatch};
 use arrow::datatypes::DataType;
 use headwater_clocks::{Span, Tick};
 use headwater_operators::accumulators::ColumnPlan;
@@ -19,7 +19,7 @@ use headwater_operators::limits::Limits;
 use headwater_operators::operator::windows;
 use headwater_operators::{changes, events};
 use timely::Config;
-use timely::dataflow::operators::{Input, Inspect, Probe};
+use timely::dataflow::operators::{Concat, Input, Inspect, Probe};
 use timely::dataflow::{InputHandle, ProbeHandle};
 
 const HOUR: i64 = 3_600_000_000;
@@ -126,6 +126,61 @@ fn batches_beyond_the_frontier_are_told_one_after_the_other() {
     assert!(times[0].len() >= 2 * KEYS as usize / PIECE, "in {} batches", times[0].len());
     assert!(times[0].is_sorted_by(|a, b| a < b), "{:?}", times[0]);
     assert!(times[1].is_empty());
+}
+
+/// Of one time and another, so much at once that whoever sorted by them might change the order in which it was sent.
+#[test]
+fn what_is_taken_back_comes_behind_what_it_was() {
+    let rows = timely::execute_directly(|worker| {
+        let states = [SharedState::new(RefCell::new(corrected()))];
+        let (mut inputs, probe) = ([(); 2].map(|()| InputHandle::<Tick, _>::new()), ProbeHandle::new());
+        let told: Rc<Cell<usize>> = Rc::default();
+        worker.dataflow(|scope| {
+            let [first, second] = &mut inputs;
+            let events = scope.input_from(first).container::<Vec<Routed>>().concat(scope.input_from(second));
+            let out = windows(events, &states, &SharedControl::default());
+            let note = told.clone();
+            let count = move |routed: &Routed| note.set(note.get() + routed.columns.0.num_rows());
+            out.changes.inspect(count).probe_with(&probe);
+            out.finished.probe_with(&probe);
+        });
+        inputs[0].advance_to(Tick::from_us(TICK));
+        for (input, values) in inputs.iter_mut().zip([0..200, 200..400]) {
+            for value in values {
+                for diff in [1, -1] {
+                    let columns = Columns::from(corrected_event(value, diff));
+                    input.send(Routed { to: 0, group: 0, set: 0, columns });
+                    input.flush();
+                }
+            }
+        }
+        inputs.iter_mut().for_each(|input| input.advance_to(Tick::from_us(HOUR)));
+        worker.step_while(|| probe.less_than(inputs[0].time()));
+        told.get()
+    });
+    assert_eq!(rows, 0, "nothing is left");
+}
+
+/// The most frequent value within an hour.
+fn corrected() -> State {
+    let length = Some(Span::from_us(HOUR));
+    let mode = ColumnPlan { name: "mode".to_owned(), aggregate: "mode".parse().unwrap(), input: Some(0), length };
+    let mut plan = Plan::trailing(vec![mode], vec![DataType::Int64], Span::from_us(TICK), Tick::from_us(0));
+    plan.corrected = true;
+    let schema = changes::schema(&[("k".to_owned(), DataType::Int64)], false, &[("mode".to_owned(), DataType::Int64)]);
+    let outputs = Outputs { changes: true, rows_from: None };
+    State::new(&plan, codec(), schema, outputs, Box::new(InMemory::default()), Limits::with_ledger_bytes(1 << 20))
+}
+
+/// An event of one key that comes or goes, visible at the second tick.
+fn corrected_event(value: i64, diff: i8) -> RecordBatch {
+    let key: ArrayRef = Arc::new(Int64Array::from(vec![1]));
+    let (keys, times) = (codec().encode(&[key]).unwrap(), Int64Array::from(vec![2 * TICK]));
+    let values: ArrayRef = Arc::new(Int64Array::from(vec![value]));
+    let types = [DataType::Int64];
+    let event = events::batch(&events::schema(&types, false), keys, times.clone(), times, None, vec![values]);
+    let diffs = Int8Array::from(vec![diff]);
+    events::with_diffs(&events::corrected_schema(&types, false), &event.unwrap(), diffs).unwrap()
 }
 
 fn state(length: i64) -> State {

@@ -23,8 +23,16 @@ pub enum Failure {
     Running(String),
     /// Another process of the cluster failed, and so this one does: with its exit code.
     #[error("error: {host} (process {process}) failed:\n{text}")]
-    #[allow(missing_docs)]
-    Elsewhere { process: usize, host: String, code: u8, text: String },
+    Elsewhere {
+        /// Its number.
+        process: usize,
+        /// Where it runs, as the job was told.
+        host: String,
+        /// Its exit code.
+        code: u8,
+        /// What it told.
+        text: String,
+    },
 }
 
 impl Failure {

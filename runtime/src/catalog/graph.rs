@@ -6,9 +6,8 @@
 //!      \-------------------------> dead letters
 //! ```
 //!
-//! Who reads what is asked here and nowhere else. What holds for a node follows from what it reads:
-//!
-//! Views read the rows of groups, tables and other views.
+//! Views read the rows of groups, tables and other views. Who reads what is asked here and nowhere else. What holds for a node follows from
+//! what it reads:
 //!
 //! | of a node | is, of what it reads |
 //! |---|---|

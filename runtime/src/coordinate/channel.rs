@@ -105,10 +105,13 @@ pub fn build(
         });
         let announcements = messages.unary_frontier(Exchange::new(|_: &Message| 0), "coordinator", move |_, _| {
             move |(input, _), output| {
-                input.for_each_stamp(|capability, messages| {
-                    let mut came = false;
-                    for message in messages.flat_map(|batch| batch.drain(..)) {
-                        came |= !matches!(message, Message::Status { .. });
+                let mut came = None;
+                // In the order in which each worker sent them.
+                input.for_each(|capability, messages| {
+                    for message in messages.drain(..) {
+                        if !matches!(message, Message::Status { .. }) {
+                            came.get_or_insert_with(|| capability.delayed(&0, 0));
+                        }
                         match message {
                             Message::Report(report) => coordinator.report(report),
                             Message::Contribution { worker, contribution } => {
@@ -117,17 +120,17 @@ pub fn build(
                             Message::Status { worker, status } => on_status(worker, *status),
                         }
                     }
-                    if came && coordinator.update() {
-                        let to_all = (0..peers as u64).map(|to| (to, coordinator.announced().clone()));
-                        output.session(&capability.delayed(&0, 0)).give_iterator(to_all);
-                    }
                 });
+                if let Some(capability) = came.filter(|_| coordinator.update()) {
+                    let to_all = (0..peers as u64).map(|to| (to, coordinator.announced().clone()));
+                    output.session(&capability).give_iterator(to_all);
+                }
             }
         });
         let latest = announced.clone();
         announcements.sink(Exchange::new(|(to, _): &(u64, Announcement)| *to), "hear", move |(input, _)| {
-            input.for_each_stamp(|_, batches| {
-                for (_, announcement) in batches.flat_map(|batch| batch.drain(..)) {
+            input.for_each(|_, batch| {
+                for (_, announcement) in batch.drain(..) {
                     on_announcement(&announcement);
                     *latest.borrow_mut() = Rc::new(announcement);
                 }

@@ -67,7 +67,7 @@ pub struct Job {
     pub(crate) dead_letters_at: At,
     pub(crate) state: State,
     pub(crate) serve_log: Option<ServeLog>,
-    /// What must never be shown: the text of every secret of the job (see SPEC section 5).
+    /// What must never be shown: the text of every secret of the job.
     pub(crate) secrets: Vec<String>,
 }
 

@@ -59,7 +59,7 @@ pub struct Plan {
     pub end_at_least: Tick,
     /// The generation of each store of the job.
     pub generations: IdVec<SinkId, u64>,
-    /// By changelog, what its rows mean (see `start::decide::meaning`).
+    /// By changelog, what its rows mean (see `start::meaning::meaning`).
     #[serde(default)]
     pub changelogs: BTreeMap<String, i64>,
     /// Where the lines of changelogs and dead letters go, by their name in a checkpoint.

@@ -89,8 +89,8 @@ pub fn render<'scope>(
     let questions = questions(finished, of, waiting.clone());
     let answers = keep((rows, all), questions, of, wiring);
     answers.sink(Exchange::new(|_: &Told| 0), "answers", move |(input, _)| {
-        input.for_each_stamp(|_, batches| {
-            for Told { number, rows, forgotten } in batches.flat_map(|batch| batch.drain(..)) {
+        input.for_each(|_, batch| {
+            for Told { number, rows, forgotten } in batch.drain(..) {
                 let Some(asker) = waiting.borrow_mut().remove(&number) else { continue };
                 let rows = rows.map(|columns| columns.0);
                 // One that has gone away needs none.
@@ -156,7 +156,7 @@ fn keep<'scope>(
     builder.build(move |mut capabilities| {
         let (mut waiting, mut saved): (Vec<Asked>, u64) = (vec![], 0);
         move |frontiers| {
-            questions.for_each_stamp(|_, batches| waiting.extend(batches.flat_map(|batch| batch.drain(..))));
+            questions.for_each(|_, batch| waiting.append(batch));
             for (keeping, input) in all.iter_mut().zip(&mut inputs) {
                 input.for_each(|_, spans| {
                     spans.drain(..).filter_map(|span| span.inner).for_each(|batch| keeping.read(&batch));

@@ -97,20 +97,20 @@ pub fn render<'scope>(
     builder.build(move |mut capabilities| {
         let mut arrived: BTreeMap<Tick, Vec<Arrived>> = BTreeMap::new();
         move |frontiers| {
-            versions.for_each_stamp(|sent, batches| {
+            versions.for_each(|sent, batch| {
                 let all = arrived.entry(sent.least().copied().unwrap_or(Tick::BEFORE_ALL)).or_default();
-                all.extend(batches.flat_map(|batch| batch.drain(..)).map(|routed| {
+                all.extend(batch.drain(..).map(|routed| {
                     Arrived::Versions(ScanId::from(routed.group), routed.columns.0, routed.set == OF_HISTORY)
                 }));
             });
-            raw.for_each_stamp(|sent, batches| {
+            raw.for_each(|sent, batch| {
                 let all = arrived.entry(sent.least().copied().unwrap_or(Tick::BEFORE_ALL)).or_default();
                 let is_by_itself = |raw: &Rc<Raw>| raw.keys.is_none();
-                all.extend(batches.flat_map(|batch| batch.drain(..)).filter(is_by_itself).map(Arrived::Events));
+                all.extend(batch.drain(..).filter(is_by_itself).map(Arrived::Events));
             });
-            replaced.for_each_stamp(|sent, batches| {
+            replaced.for_each(|sent, batch| {
                 let all = arrived.entry(sent.least().copied().unwrap_or(Tick::BEFORE_ALL)).or_default();
-                all.extend(batches.flat_map(|batch| batch.drain(..)).map(Arrived::Events));
+                all.extend(batch.drain(..).map(Arrived::Events));
             });
             answers.for_each(|_, batches| {
                 batches.drain(..).filter(|routed| routed.set as usize == level).for_each(|routed| {

@@ -69,9 +69,8 @@ pub fn write_changelog<'scope>(
         let mut waiting: Step = vec![];
         move |frontiers| {
             let _ = &_output;
-            input.for_each_stamp(|_, batches| {
-                let taken =
-                    batches.flat_map(|batch| batch.drain(..)).filter(|r| groups.contains(&GroupId::from(r.group)));
+            input.for_each(|_, batch| {
+                let taken = batch.drain(..).filter(|routed| groups.contains(&GroupId::from(routed.group)));
                 waiting.extend(taken.map(|routed| (routed.group as usize, routed.columns.0)));
             });
             let Some(frontier) = Tick::of_frontier(frontiers[0].frontier()) else {
@@ -138,9 +137,9 @@ pub fn write_dead_letters<'scope>(
         let mut waiting: Vec<(Tick, DeadLetter)> = vec![];
         move |frontiers| {
             let _ = &_output;
-            input.for_each_stamp(|sent, batches| {
+            input.for_each(|sent, batch| {
                 let sent = sent.least().copied().unwrap_or(Tick::BEFORE_ALL);
-                waiting.extend(batches.flat_map(|batch| batch.drain(..)).map(|letter| (sent, letter)));
+                waiting.extend(batch.drain(..).map(|letter| (sent, letter)));
             });
             let frontier = Tick::of_frontier(frontiers[0].frontier()).unwrap_or(Tick::AFTER_ALL);
             let wanted = lines.wanted(&checkpoint);

@@ -183,8 +183,8 @@ pub fn store_rows<'scope>(
         let mut flushing = store.map(|store| Flushing::new(store.thread));
         move |frontiers| {
             let _ = &_output;
-            input.for_each_stamp(|_, batches| {
-                for routed in batches.flat_map(|batch| batch.drain(..)) {
+            input.for_each(|_, batch| {
+                for routed in batch.drain(..) {
                     let Some(flushing) = &mut flushing else { continue };
                     let (group, rows) = (GroupId::from(routed.group), routed.columns.0);
                     if groups.contains(&group) {
@@ -227,7 +227,7 @@ pub fn mark_as_of<'scope>(
         let (mut sent, mut swept) = (Tick::BEFORE_ALL, marks.skip_refresh.then_some(0));
         move |frontiers| {
             let _ = &_output;
-            input.for_each_stamp(|_, _| ());
+            input.for_each(|_, _| ());
             let Some(frontier) = Tick::of_frontier(frontiers[0].frontier()) else {
                 capabilities.clear();
                 return;
