@@ -111,6 +111,22 @@ pub(crate) enum Changes {
     Debezium,
 }
 
+impl Changes {
+    pub const ALL: [Changes; 2] = [Changes::Upsert, Changes::Debezium];
+
+    /// As a job names it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Changes::Upsert => "upsert",
+            Changes::Debezium => "debezium",
+        }
+    }
+
+    pub fn named(name: &str) -> Option<Changes> {
+        Changes::ALL.into_iter().find(|known| known.name() == name)
+    }
+}
+
 impl Source {
     /// What its records say of the row of their key, where they have one.
     pub fn rows(&self) -> Option<&Table> {

@@ -6,6 +6,7 @@ use chrono::Weekday;
 use chrono_tz::{TZ_VARIANTS, Tz};
 use headwater_operators::group::Calendar;
 
+use super::windowed::WindowKind;
 use crate::base::fault::At;
 use crate::job::duration::DAY_US;
 use crate::job::nearest::{expected, nearest};
@@ -31,10 +32,10 @@ pub enum Asked {
 }
 
 /// `kind`: of the window, which only two of have a calendar.
-pub fn read(cx: &mut Context, section: &Section, kind: &str) -> Asked {
+pub fn read(cx: &mut Context, section: &Section, kind: WindowKind) -> Asked {
     let (zone, starts) = (section.get("zone"), section.get("starts"));
     let Some(at) = zone.or(starts).map(|entry| entry.at) else { return Asked::Nothing };
-    if kind == "session" {
+    if kind == WindowKind::Session {
         cx.error(
             at,
             "`zone` and `starts` go with `tumbling` and `hopping` only: a session begins with its first event",

@@ -2,7 +2,7 @@
 
 use headwater_connectors::Path;
 
-use super::windowed::Windowed;
+use super::windowed::{WindowKind, Windowed};
 use super::{about, calendar, column, derived, keyed, lookup};
 use crate::base::fault::At;
 use crate::base::id::{IdVec, SourceId};
@@ -214,7 +214,6 @@ fn read_window(cx: &mut Context, group: &str, entry: &Entry) -> Windowed {
 }
 
 fn window(cx: &mut Context, group: &str, entry: &Entry) -> Option<Window> {
-    const KINDS: [&str; 3] = ["tumbling", "hopping", "session"];
     const EXAMPLES: &str = "{ tumbling = \"1h\" }, { hopping = \"1h\", every = \"15m\" } or { session = \"30m\" }";
     if matches!(entry.value.kind, Kind::String(_)) {
         let hint = "a trailing window goes to each column: tx = { agg = \"count\", window = \"1h\" }";
@@ -222,32 +221,37 @@ fn window(cx: &mut Context, group: &str, entry: &Entry) -> Option<Window> {
         return None;
     }
     let section = Section::open(cx, format!("the window of feature group `{group}`"), entry, &WINDOW_KEYS)?;
-    let kinds: Vec<&Entry> = section.entries().filter(|entry| KINDS.contains(&entry.name.as_str())).collect();
-    let [kind] = kinds.as_slice() else {
+    let kind = |entry: &Entry| WindowKind::named(&entry.name).map(|kind| (kind, entry.at));
+    let kinds: Vec<(WindowKind, At)> = section.entries().filter_map(kind).collect();
+    let [(kind, _)] = *kinds.as_slice() else {
         match kinds.get(1) {
-            Some(second) => cx.error(second.at, format!("a group has one window: expected {EXAMPLES}")),
+            Some((_, second)) => cx.error(*second, format!("a group has one window: expected {EXAMPLES}")),
             None if section.entries().any(|entry| !["every", "zone", "starts"].contains(&entry.name.as_str())) => {}
             None => cx.error(entry.at, format!("{} is of no kind: expected {EXAMPLES}", section.what)),
         }
         return None;
     };
-    let size_us = section.duration(cx, &kind.name, 1);
+    let size_us = section.duration(cx, kind.name(), 1);
     let every_us = section.duration(cx, "every", 1);
-    match (kind.name.as_str(), section.get("every")) {
-        ("hopping", None) => section.missing(cx, "every", "say how far apart the windows start, like every = \"15m\""),
-        ("hopping", Some(_)) | (_, None) => {}
-        (_, Some(every)) => cx.error(every.at, "`every` goes with `hopping` only"),
+    match (kind, section.get("every")) {
+        (WindowKind::Hopping, None) => {
+            section.missing(cx, "every", "say how far apart the windows start, like every = \"15m\"");
+        }
+        (WindowKind::Hopping, Some(_)) | (WindowKind::Tumbling | WindowKind::Session, None) => {}
+        (WindowKind::Tumbling | WindowKind::Session, Some(every)) => {
+            cx.error(every.at, "`every` goes with `hopping` only")
+        }
     }
-    let asked = calendar::read(cx, &section, &kind.name);
+    let asked = calendar::read(cx, &section, kind);
     if !matches!(asked, calendar::Asked::Nothing) {
         let size_us = size_us?;
-        let every_us = if kind.name == "hopping" { every_us? } else { size_us };
+        let every_us = if kind == WindowKind::Hopping { every_us? } else { size_us };
         return calendar::windows(cx, &asked, (size_us, every_us)).map(Window::Calendar);
     }
-    match kind.name.as_str() {
-        "tumbling" => Some(Window::Tumbling { size_us: size_us? }),
-        "session" => Some(Window::Session { gap_us: size_us? }),
-        _ => hopping(cx, entry, size_us?, every_us?),
+    match kind {
+        WindowKind::Tumbling => Some(Window::Tumbling { size_us: size_us? }),
+        WindowKind::Session => Some(Window::Session { gap_us: size_us? }),
+        WindowKind::Hopping => hopping(cx, entry, size_us?, every_us?),
     }
 }
 
