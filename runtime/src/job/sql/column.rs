@@ -93,11 +93,12 @@ impl Reading<'_> {
             return None;
         }
         let arguments = split(arguments, |token| is_sign(token, ","));
+        let is_of_events = definition.of_events.is_some() && called.eq_ignore_ascii_case(definition.name);
         match (called.to_lowercase().as_str(), arguments.as_slice()) {
-            ("count", [[star]]) if is_sign(star, "*") => {}
-            ("count", [[]]) => {}
-            ("count", [[distinct, rest @ ..]]) if is_word(distinct, "DISTINCT") => {
-                agg = aggregate::find("count_distinct")?;
+            (_, [[star]]) if is_of_events && is_sign(star, "*") => {}
+            (_, [[]]) if is_of_events => {}
+            (_, [[distinct, rest @ ..]]) if is_of_events && is_word(distinct, "DISTINCT") => {
+                agg = aggregate::find(definition.of_distinct?)?;
                 of = Some(self.text(rest));
             }
             ("count_if", [condition]) if !condition.is_empty() => filter = Some(self.condition(condition)),
@@ -113,7 +114,7 @@ impl Reading<'_> {
             }
         }
         let distinct = arguments.iter().find_map(|a| a.first().filter(|first| is_word(first, "DISTINCT")));
-        if let Some(distinct) = distinct.filter(|_| agg.name != "count_distinct") {
+        if let Some(distinct) = distinct.filter(|_| !agg.is_of_distinct()) {
             let message = format!(
                 "{called} is over events, not over different values: expected {called}(value), or COUNT(DISTINCT value)"
             );
