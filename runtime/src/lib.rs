@@ -46,6 +46,7 @@ pub mod status {
         ViewReport,
     };
     pub use crate::observe::status::SourceCounts;
+    pub use headwater_clocks::Offset;
     pub use headwater_operators::group::Counters;
 }
 

@@ -132,8 +132,8 @@ impl VersionMaker {
         rows: Vec<u32>,
     ) -> Versions {
         let (conf, open) = (&self.opened.job.sources[self.source], &self.opened.sources[self.source]);
-        let lateness = Span::from_us(conf.lateness_us);
-        let (tick, of_history) = (self.opened.job.tick(), !admitted.is_of_stream());
+        let lateness = conf.lateness;
+        let (tick, of_history) = (self.opened.job.tick, !admitted.is_of_stream());
         let at = UInt32Array::from(rows.clone());
         let picked = |array: &ArrayRef| take(array, &at, None).expect("rows of its own");
         let keys: Vec<ArrayRef> = keys.iter().map(picked).collect();

@@ -1,5 +1,6 @@
 //! One item of SELECT: a key, an aggregate over a window, or what follows from columns before it.
 
+use headwater_clocks::Span;
 use headwater_expression::{Token, TokenKind};
 use headwater_operators::aggregate::{self, Definition};
 
@@ -40,7 +41,7 @@ pub struct Aggregate {
     pub of: Option<(String, At)>,
     pub filter: Option<(String, At)>,
     /// Of trailing groups; `None`: all.
-    pub length_us: Option<i64>,
+    pub length: Option<Span>,
     pub length_at: At,
 }
 
@@ -155,7 +156,7 @@ impl Reading<'_> {
             argument,
             of,
             filter: joined(rest),
-            length_us: length.map(|(us, _)| us),
+            length: length.map(|(length, _)| length),
             length_at: length.map_or(at, |(_, at)| at),
         })
     }
@@ -178,7 +179,7 @@ impl Reading<'_> {
     }
 
     /// Of `ts > NOW() - INTERVAL '1 hour'`: the length. `None`: it is no such condition.
-    fn length(&self, condition: &[Token]) -> Option<Result<i64, String>> {
+    fn length(&self, condition: &[Token]) -> Option<Result<Span, String>> {
         let is_now = |tokens: &[Token], at: usize| {
             tokens.get(at).is_some_and(|token| is_word(token, "NOW") || is_word(token, "CURRENT_TIMESTAMP"))
         };
