@@ -25,13 +25,10 @@ pub fn of_faults(faults: &Faults) -> PyErr {
 }
 
 pub fn of_failure(failure: &Failure) -> PyErr {
-    let kind = match failure {
-        Failure::Job(faults) => return of_faults(faults),
-        Failure::Usage(_) => "usage",
-        Failure::Refused(_) => "refused",
-        _ => "running",
-    };
-    NativeError::new_err((kind, failure.message(), Vec::<Told>::new()))
+    if let Failure::Job(faults) = failure {
+        return of_faults(faults);
+    }
+    NativeError::new_err((failure.kind(), failure.message(), Vec::<Told>::new()))
 }
 
 /// What another library's table is.

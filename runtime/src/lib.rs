@@ -45,6 +45,7 @@ pub mod status {
         ViewReport,
     };
     pub use crate::observe::status::SourceCounts;
+    pub use headwater_clocks::Offset;
     pub use headwater_operators::group::Counters;
 }
 

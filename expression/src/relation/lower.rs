@@ -233,10 +233,11 @@ fn call(called: &Called) -> Result<(super::AggregateFunction, Option<Expr>, Opti
     if params.null_treatment.is_some() {
         return refused(format!("`{}` skips nulls, and takes no word about them", function.name));
     }
-    if params.distinct && function.name == "count" {
-        function.name = "count_distinct";
-    } else if params.distinct && !matches!(function.name, "min" | "max" | "count_distinct" | "approx_count_distinct") {
-        return refused(format!("`{}` of DISTINCT values is not supported", function.name));
+    if params.distinct {
+        let Some(name) = function.of_distinct else {
+            return refused(format!("`{}` of DISTINCT values is not supported", function.name));
+        };
+        (function.name, function.counts_rows) = (name, function.counts_rows && name == function.name);
     }
     let number = match params.args.get(1) {
         None => None,
@@ -251,7 +252,7 @@ fn call(called: &Called) -> Result<(super::AggregateFunction, Option<Expr>, Opti
     let of = params
         .args
         .first()
-        .filter(|of| function.name != "count" || !matches!(of, Expr::Literal(value, _) if !value.is_null()));
+        .filter(|of| !function.counts_rows || !matches!(of, Expr::Literal(value, _) if !value.is_null()));
     let of = match (of, &params.filter) {
         (of, None) => of.cloned(),
         (of, Some(filter)) => {

@@ -52,6 +52,10 @@ pub struct AggregateFunction {
     pub spellings: Vec<&'static str>,
     /// Whether it takes a number beside its input.
     pub has_number: bool,
+    /// Whether it may be of rows, without an input: a constant is then none.
+    pub counts_rows: bool,
+    /// What it is of each different value once, by name; `None`: nothing.
+    pub of_distinct: Option<&'static str>,
     /// The type of its result for an input of a type, or what it needs instead.
     pub result: AggregateResult,
 }

@@ -26,6 +26,12 @@ fn aggregates() -> Vec<AggregateFunction> {
         name,
         spellings: vec![name],
         has_number: false,
+        counts_rows: *name == "count",
+        of_distinct: match *name {
+            "count" | "count_distinct" => Some("count_distinct"),
+            "min" | "max" => Some(name),
+            _ => None,
+        },
         result: match *name {
             "min" | "max" => Arc::new(|of| Ok(of.clone())),
             "sum" => Arc::new(|of| if *of == DataType::Utf8 { Err("a number".to_owned()) } else { Ok(of.clone()) }),

@@ -16,6 +16,8 @@ pub static FIRST: Definition = Definition {
     needs: Needs::Synopsis(&Reading(Earliest::first), &Reading(Dated::first)),
     meaning: |of, _| format!("first {of} by event time"),
     of_events: None,
+    by_time: true,
+    of_distinct: None,
     identity: "First",
 };
 
@@ -31,6 +33,8 @@ pub static LAST: Definition = Definition {
     ),
     meaning: |of, _| format!("last {of} by event time"),
     of_events: None,
+    by_time: true,
+    of_distinct: None,
     identity: "Last",
 };
 
@@ -46,5 +50,7 @@ pub static LAST_N: Definition = Definition {
     ),
     meaning: |of, n| format!("newest values of {of} by event time, up to {n},"),
     of_events: None,
+    by_time: true,
+    of_distinct: None,
     identity: "LastN",
 };

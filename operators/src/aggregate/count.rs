@@ -12,5 +12,7 @@ pub static COUNT: Definition = Definition {
     needs: Needs::Count,
     meaning: |of, _| format!("events whose {of} is not null,"),
     of_events: Some("events"),
+    by_time: false,
+    of_distinct: Some("count_distinct"),
     identity: "Count",
 };

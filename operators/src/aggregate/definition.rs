@@ -28,6 +28,10 @@ pub struct Definition {
     pub meaning: fn(&str, f64) -> String,
     /// In plain words without an input, as `count` may be; `None`: it needs one.
     pub of_events: Option<&'static str>,
+    /// Whether it goes by the times of events: then it cannot be of rows, which have none.
+    pub by_time: bool,
+    /// The aggregate that gives it of each different value once; `None`: there is none.
+    pub of_distinct: Option<&'static str>,
     /// Its name in what is saved: it never changes.
     pub identity: &'static str,
 }
@@ -129,6 +133,11 @@ pub struct Aggregate {
 }
 
 impl Definition {
+    /// Whether it is what another aggregate is of each different value once.
+    pub fn is_of_distinct(&self) -> bool {
+        super::AGGREGATES.iter().any(|other| other.name != self.name && other.of_distinct == Some(self.name))
+    }
+
     /// The aggregate with an argument, if it has a parameter, or without.
     ///
     /// # Errors

@@ -29,6 +29,8 @@ pub static COUNT_DISTINCT: Definition = Definition {
     needs: Needs::Synopsis(&Reading(Distinct::count), &Reading(Sorted::distinct)),
     meaning: |of, _| format!("distinct values of {of}"),
     of_events: None,
+    by_time: false,
+    of_distinct: Some("count_distinct"),
     identity: "CountDistinct",
 };
 
@@ -41,5 +43,7 @@ pub static APPROX_COUNT_DISTINCT: Definition = Definition {
     needs: Needs::Synopsis(&Reading(Registers::estimate), &Reading(CountedRegisters::estimate)),
     meaning: |of, _| format!("distinct values of {of}, estimated (standard error 1.6%),"),
     of_events: None,
+    by_time: false,
+    of_distinct: Some("approx_count_distinct"),
     identity: "ApproxCountDistinct",
 };

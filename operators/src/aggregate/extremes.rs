@@ -15,6 +15,8 @@ pub static MIN: Definition = Definition {
     needs: Needs::Synopsis(&Reading(Extremes::<true>::best), &Reading(Sorted::least)),
     meaning: |of, _| format!("least {of}"),
     of_events: None,
+    by_time: false,
+    of_distinct: Some("min"),
     identity: "Min",
 };
 
@@ -27,5 +29,7 @@ pub static MAX: Definition = Definition {
     needs: Needs::Synopsis(&Reading(Extremes::<false>::best), &Reading(Sorted::greatest)),
     meaning: |of, _| format!("greatest {of}"),
     of_events: None,
+    by_time: false,
+    of_distinct: Some("max"),
     identity: "Max",
 };

@@ -16,6 +16,8 @@ pub static TOP_K: Definition = Definition {
     needs: Needs::Synopsis(&Reading(list), &Reading(list)),
     meaning: |of, k| format!("most frequent values of {of}, up to {k},"),
     of_events: None,
+    by_time: false,
+    of_distinct: None,
     identity: "TopK",
 };
 
@@ -28,6 +30,8 @@ pub static MODE: Definition = Definition {
     needs: Needs::Synopsis(&Reading(most_frequent), &Reading(most_frequent)),
     meaning: |of, _| format!("most frequent value of {of}"),
     of_events: None,
+    by_time: false,
+    of_distinct: None,
     identity: "Mode",
 };
 

@@ -1,4 +1,5 @@
-//! The aggregates: a file a family, a line each in the list. Nothing else in Headwater names one.
+//! The aggregates: a file a family, a line each in the list. Nothing else in Headwater asks for one by its name, but for
+//! the shape of `count_if` in SQL; what tells how jobs are written (the builder, hints) may name some.
 
 mod by_time;
 mod count;

@@ -40,5 +40,7 @@ pub static APPROX_PERCENTILE: Definition = Definition {
     needs: Needs::Synopsis(&Reading(Buckets::percentile), &Reading(Buckets::percentile)),
     meaning: |of, p| format!("percentile {p} of {of}, within 1% of it,"),
     of_events: None,
+    by_time: false,
+    of_distinct: None,
     identity: "ApproxPercentile",
 };

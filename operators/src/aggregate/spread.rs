@@ -46,8 +46,19 @@ const fn spread(
     value: fn(i64, &Total, &SquareSum) -> Option<Datum>,
     meaning: fn(&str, f64) -> String,
 ) -> Definition {
-    let (parameter, result, of_events) = (None, types::float, None);
-    Definition { name, aliases, in_sql, parameter, result, needs: Needs::Squares(value), meaning, of_events, identity }
+    Definition {
+        name,
+        aliases,
+        in_sql,
+        parameter: None,
+        result: types::float,
+        needs: Needs::Squares(value),
+        meaning,
+        of_events: None,
+        by_time: false,
+        of_distinct: None,
+        identity,
+    }
 }
 
 /// Of a sample of one there is none.

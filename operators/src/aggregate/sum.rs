@@ -20,6 +20,8 @@ pub static SUM: Definition = Definition {
     needs: Needs::Sum(|_, total| total.datum()),
     meaning: |of, _| format!("sum of {of}"),
     of_events: None,
+    by_time: false,
+    of_distinct: None,
     identity: "Sum",
 };
 
@@ -32,6 +34,8 @@ pub static AVG: Definition = Definition {
     needs: Needs::Sum(|count, total| Some(Datum::float(total.as_float() / count as f64))),
     meaning: |of, _| format!("average of {of}"),
     of_events: None,
+    by_time: false,
+    of_distinct: None,
     identity: "Avg",
 };
 

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arrow::array::types::Int64Type;
 use arrow::array::{AsArray, RecordBatch};
-use headwater_clocks::{EventTime, MatchTime, Span, Tick};
+use headwater_clocks::{EventTime, Span, Tick};
 use headwater_connectors::Records;
 use headwater_connectors::history::Piece;
 use headwater_connectors::stream::{self, Start};
@@ -254,7 +254,7 @@ impl Shared<'_> {
     }
 
     fn admission(&self, scan: ScanId) -> Admission<'_> {
-        Admission { scan, tick: self.scan.opened.job.tick(), reach: self.reaches[scan], served: self.served }
+        Admission { scan, tick: self.scan.opened.job.tick, reach: self.reaches[scan], served: self.served }
     }
 }
 
@@ -322,8 +322,7 @@ impl<'s> Reading<'s> {
         let shared = self.shared;
         let source = shared.scan.plan.scans[id].source;
         let (conf, open) = (&shared.scan.opened.job.sources[source], &shared.scan.opened.sources[source]);
-        let complete_until =
-            conf.history.as_ref().and_then(|history| history.complete_until_us).map(MatchTime::from_us);
+        let complete_until = conf.history.as_ref().and_then(|history| history.complete_until);
         let history = open.history.as_ref().expect("only histories have pieces");
         for records in history.read(piece, &open.history_wanted)? {
             let records = records?;

@@ -78,7 +78,7 @@ impl KeptAdmissions {
             all = read_all(&store, &KeptAdmissions::find(job)?.files, &job.state.local, &matters);
         }
         let all = all?;
-        let next = self.t + job.tick();
+        let next = self.t + job.tick;
         let of_scan = |scan: &Scan| {
             let source = admissions::source_hash(scan);
             let mut by_partition: BTreeMap<i32, Vec<(Offset, Tick)>> = BTreeMap::new();

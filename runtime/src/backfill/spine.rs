@@ -60,7 +60,7 @@ impl Spine {
             of_groups.push((*group, at));
         }
         let schema = whole_schema(opened, groups, &own)?;
-        Ok(Spine { table, known: request.known, tick: opened.job.tick(), time, keys, groups: of_groups, schema })
+        Ok(Spine { table, known: request.known, tick: opened.job.tick, time, keys, groups: of_groups, schema })
     }
 
     /// Of what is written.

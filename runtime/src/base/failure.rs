@@ -36,6 +36,16 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// Which kind of failure it is, in a word: `job`, `usage`, `refused` or `running`. Another process's is a run's.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Failure::Job(_) => "job",
+            Failure::Usage(_) => "usage",
+            Failure::Refused(_) => "refused",
+            Failure::Running(_) | Failure::Elsewhere { .. } => "running",
+        }
+    }
+
     /// What the command ends with.
     pub fn exit_code(&self) -> u8 {
         match self {

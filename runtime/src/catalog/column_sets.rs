@@ -68,21 +68,17 @@ impl ColumnSets {
         group::Plan {
             window: match conf.window {
                 Window::Trailing => group::Window::Trailing,
-                Window::Tumbling { size_us } => {
-                    group::Window::Hopping { size: Span::from_us(size_us), every: Span::from_us(size_us) }
-                }
-                Window::Hopping { size_us, every_us } => {
-                    group::Window::Hopping { size: Span::from_us(size_us), every: Span::from_us(every_us) }
-                }
+                Window::Tumbling { size } => group::Window::Hopping { size, every: size },
+                Window::Hopping { size, every } => group::Window::Hopping { size, every },
                 Window::Calendar(calendar) => group::Window::Calendar(calendar),
-                Window::Session { gap_us } => group::Window::Session { gap: Span::from_us(gap_us) },
+                Window::Session { gap } => group::Window::Session { gap },
             },
-            retain: Span::from_us(conf.retain_us),
+            retain: conf.retain,
             lateness: opened.lateness(group),
             columns: first.columns,
             places: first.places,
             inputs: first.inputs,
-            tick: opened.job.tick(),
+            tick: opened.job.tick,
             start: first.start,
             added: sets.collect(),
             corrected: opened.is_corrected(group),

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
-use headwater_clocks::Span;
 use headwater_connectors::Path;
 use headwater_connectors::sink::{GroupShape, RowWindows};
 use headwater_expression::Expression;
@@ -56,12 +55,7 @@ pub fn compile(group: &Group, schema: &SchemaRef, there: &There, faults: &mut Fa
                 of_inputs.len() - 1
             })
         });
-        plans.push(ColumnPlan {
-            name: column.name.clone(),
-            aggregate: column.agg,
-            input,
-            length: column.length_us.map(Span::from_us),
-        });
+        plans.push(ColumnPlan { name: column.name.clone(), aggregate: column.agg, input, length: column.length });
     }
     let mut results = vec![];
     for (column, plan) in group.columns.iter().zip(&plans) {
@@ -239,8 +233,8 @@ fn open_explode(group: &Group, compiled: &Compiled, source: &Source) -> Option<E
 fn windows(group: &Group) -> Option<RowWindows> {
     let size = match group.window {
         Window::Trailing => return None,
-        Window::Tumbling { size_us } | Window::Hopping { size_us, .. } => Some(Span::from_us(size_us)),
+        Window::Tumbling { size } | Window::Hopping { size, .. } => Some(size),
         Window::Calendar(_) | Window::Session { .. } => None,
     };
-    Some(RowWindows { retain: Span::from_us(group.retain_us), size })
+    Some(RowWindows { retain: group.retain, size })
 }

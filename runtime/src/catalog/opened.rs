@@ -136,8 +136,8 @@ impl Opened {
     /// after that.
     pub fn grace(&self, group: GroupId) -> Span {
         let sources = self.graph.events_of(group).map(|source| &self.job.sources[source]);
-        let limit = sources.filter(|source| source.replaced.is_some()).map(|source| source.future_limit_us).max();
-        limit.map_or(Span::ZERO, |limit| Span::from_us(limit) + self.job.tick() + Span::from_us(1))
+        let limit = sources.filter(|source| source.replaced.is_some()).map(|source| source.future_limit).max();
+        limit.map_or(Span::ZERO, |limit| limit + self.job.tick + Span::from_us(1))
     }
 
     /// How late an event may be for a group's windows: the largest lateness of what it reads.
@@ -145,8 +145,8 @@ impl Opened {
         let windowed = self.job.groups[group].window != Window::Trailing;
         // No correction of what is looked up is refused.
         let tables = self.job.groups[group].lookups.iter().filter_map(Lookup::table).filter(|_| windowed);
-        let all = self.graph.events_of(group).chain(tables).map(|source| self.job.sources[source].lateness_us);
-        Span::from_us(all.max().unwrap_or(0))
+        let all = self.graph.events_of(group).chain(tables).map(|source| self.job.sources[source].lateness);
+        all.max().unwrap_or(Span::ZERO)
     }
 }
 

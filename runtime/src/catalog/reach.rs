@@ -21,7 +21,7 @@ impl Reach {
     /// `lengths`: of the columns of a trailing group that are asked for.
     pub fn of(group: &Group, lengths: impl Iterator<Item = Option<Span>>) -> Reach {
         if let Some(places) = group.window.fixed() {
-            return Reach::Windows { places, retain: Span::from_us(group.retain_us) };
+            return Reach::Windows { places, retain: group.retain };
         }
         match group.window {
             Window::Session { .. } => Reach::Everything,
@@ -85,7 +85,7 @@ pub enum Late {
 /// `horizon`: windows that closed before it are gone.
 pub fn late(window: Window, lateness: Span, ts: EventTime, eff: Eff, horizon: Eff) -> Late {
     let end = match window {
-        Window::Session { gap_us } => Some(ts + Span::from_us(gap_us)),
+        Window::Session { gap } => Some(ts + gap),
         other => other.fixed().and_then(|places| last_end(ts, places)),
     };
     // Between hopping windows an event was refused by none.
@@ -112,8 +112,8 @@ mod tests {
 
     #[test]
     fn the_last_window_decides() {
-        let hopping = Window::Hopping { size_us: 10, every_us: 4 };
-        let sparse = Window::Hopping { size_us: 3, every_us: 10 };
+        let hopping = Window::Hopping { size: Span::from_us(10), every: Span::from_us(4) };
+        let sparse = Window::Hopping { size: Span::from_us(3), every: Span::from_us(10) };
         let late_by = |us| Late::By(Span::from_us(us));
         for (window, lateness, ts, eff, horizon, expected) in [
             // 13 lies in [4, 14), [8, 18) and [12, 22).
@@ -124,7 +124,7 @@ mod tests {
             (hopping, 3, 13, 20, 25, Late::Not),
             // Between two windows.
             (sparse, 0, 15, 1000, i64::MIN, Late::Not),
-            (Window::Session { gap_us: 5 }, 2, 10, 18, i64::MIN, late_by(1)),
+            (Window::Session { gap: Span::from_us(5) }, 2, 10, 18, i64::MIN, late_by(1)),
             (Window::Trailing, 0, 10, i64::MAX, i64::MAX, Late::Not),
         ] {
             let (ts, eff, horizon) = (EventTime::from_us(ts), Eff::from_us(eff), Eff::from_us(horizon));

@@ -32,9 +32,6 @@ use crate::job::{Job, View, Window};
 /// The columns of windowed rows.
 const WINDOW: [&str; 2] = ["window_start", "window_end"];
 
-/// Aggregates that go by the times of events, of which rows have none.
-const BY_TIME: [&str; 3] = ["first", "last", "last_n"];
-
 /// By view, what its query names. Names that nothing has are told when it is compiled.
 pub fn reads(job: &Job) -> IdVec<ViewId, Vec<Kind>> {
     let of = |view: &View| match &view.of {
@@ -280,13 +277,15 @@ fn check_calls(node: &Node, sql: &Sql, faults: &mut Faults) -> bool {
 
 /// The aggregates of queries: those of groups, but for what goes by the times of events.
 fn aggregates() -> Vec<AggregateFunction> {
-    let known = AGGREGATES.iter().filter(|known| !BY_TIME.contains(&known.name));
+    let known = AGGREGATES.iter().filter(|known| !known.by_time);
     let one = |known: &&'static Definition| {
         let result = known.result;
         AggregateFunction {
             name: known.name,
             spellings: std::iter::once(known.name).chain(known.in_sql.iter().copied()).collect(),
             has_number: known.parameter.is_some(),
+            counts_rows: known.of_events.is_some(),
+            of_distinct: known.of_distinct,
             result: Arc::new(move |input| result(input).map_err(|refused| refused.0.to_owned())),
         }
     };

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use headwater_clocks::{Time, WallClock};
+use headwater_clocks::WallClock;
 
 use crate::backfill::memory;
 use crate::backfill::request::Known;
@@ -69,7 +69,7 @@ pub struct RunArgs {
 }
 
 fn wait(text: &str) -> Result<Duration, String> {
-    duration::parse(text).map(|us| Duration::from_micros(us.unsigned_abs()))
+    duration::parse(text).map(|span| Duration::from_micros(span.us().unsigned_abs()))
 }
 
 impl RunArgs {
@@ -222,10 +222,10 @@ pub struct VerifyArgs {
     pub job: PathBuf,
     /// Only what was asked for from then on: a time, or how long ago
     #[arg(long, value_name = "TIME", value_parser = moment)]
-    pub since: Option<i64>,
+    pub since: Option<WallClock>,
     /// Only what was asked for before then: a time, or how long ago
     #[arg(long, value_name = "TIME", value_parser = moment)]
-    pub until: Option<i64>,
+    pub until: Option<WallClock>,
     /// As one JSON object
     #[arg(long)]
     pub json: bool,
@@ -242,10 +242,10 @@ pub struct VerifyArgs {
 }
 
 /// A time, or how long ago it was.
-fn moment(text: &str) -> Result<i64, String> {
-    let ago = || duration::parse(text).ok().map(|us| WallClock::now().us().saturating_sub(us));
-    instant::parse(text)
-        .or_else(ago)
+fn moment(text: &str) -> Result<WallClock, String> {
+    let ago = || duration::parse(text).ok().map(|span| WallClock::now() - span);
+    let at = instant::parse(text).map(WallClock::from_us);
+    at.or_else(ago)
         .ok_or_else(|| format!("`{text}` is no time: expected one like 2026-01-31T10:00:00Z, or how long ago, like 1d"))
 }
 

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use std::io::Read;
 use std::time::Duration;
 
+use headwater_clocks::Offset;
 use indicatif::{HumanBytes, HumanCount, HumanDuration};
 
 use super::args::StatusArgs;
@@ -102,9 +103,9 @@ fn show_source(out: &mut String, source: &SourceReport) -> std::fmt::Result {
         writeln!(out, "  {a:>9}  {b:>15}  {c:>10}  {d:>10}  {e:>10}  {f:>8}")?;
     }
     for p in &source.partitions {
-        let number = |n: Option<i64>| n.map_or_else(|| "-".to_owned(), |n| n.to_string());
+        let number = |offset: Option<Offset>| offset.map_or_else(|| "-".to_owned(), |offset| offset.to_string());
         let (last, position) = (number(p.history_offset), number(p.position));
-        let (end, lag) = (number(p.end), number(p.lag));
+        let (end, lag) = (number(p.end), p.lag.map_or_else(|| "-".to_owned(), |lag| lag.to_string()));
         let left_out = if p.left_out { "  left out: it does not answer" } else { "" };
         let (partition, first) = (p.partition, p.first_read);
         writeln!(out, "  {partition:>9}  {last:>15}  {first:>10}  {position:>10}  {end:>10}  {lag:>8}{left_out}")?;

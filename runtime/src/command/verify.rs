@@ -21,8 +21,8 @@ pub fn verify(args: &VerifyArgs) -> Result<(), Failure> {
     let job = log::load(&args.job)?;
     let workers = args.workers.map(usize::from);
     let request = Request {
-        since_us: args.since,
-        until_us: args.until,
+        since: args.since,
+        until: args.until,
         workers: workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)),
         memory: args.memory.unwrap_or_else(memory::by_default),
         spill: args.spill.clone(),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use headwater_clocks::{Time, WallClock};
+use headwater_clocks::{Arrival, EventTime, Time, WallClock};
 use headwater_connectors::threads::Helper;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -30,8 +30,8 @@ impl Crowd {
             card = rng.random_range(0..self.cards);
         }
         let now = WallClock::now().us();
-        let made = Payment::random(rng, card, now, i64::MAX);
-        Payment { ts_us: now - (made.ingested_us - made.ts_us), ingested_us: now, ..made }
+        let made = Payment::random(rng, card, EventTime::from_us(now), Arrival::AFTER_ALL);
+        Payment { ts: EventTime::from_us(now) - made.ingested.past(made.ts), ingested: Arrival::from_us(now), ..made }
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use headwater_clocks::{Time, WallClock};
+use headwater_clocks::{Arrival, EventTime, Time, WallClock};
 use headwater_connectors::sink::Lookup;
 use headwater_connectors::threads::Helper;
 
@@ -36,7 +36,7 @@ struct Card {
 
 impl Card {
     fn pay(&mut self, topic: &Topic) -> Result<(), Failure> {
-        let now = WallClock::now().us();
+        let now = WallClock::now();
         self.under_way.push_back(Instant::now());
         topic.send(&probe(self.number, now))
     }
@@ -92,8 +92,9 @@ impl Prober {
 }
 
 /// A payment of one cent, made now.
-pub fn probe(card: u32, now: i64) -> Payment {
-    Payment { card, merchant: 0, cents: 1, approved: true, ts_us: now, ingested_us: now }
+pub fn probe(card: u32, now: WallClock) -> Payment {
+    let (ts, ingested) = (EventTime::from_us(now.us()), Arrival::from_us(now.us()));
+    Payment { card, merchant: 0, cents: 1, approved: true, ts, ingested }
 }
 
 /// Waits until a payment made now on each of these cards can be read, and every row as of then: all that was sent before is
@@ -106,7 +107,7 @@ pub fn settle(topic: &Topic, store: &mut dyn Lookup, first: u32) -> Result<(), F
     };
     let cards = first..first + PARTITIONS as u32;
     for card in cards.clone() {
-        topic.send(&probe(card, WallClock::now().us()))?;
+        topic.send(&probe(card, WallClock::now()))?;
     }
     for card in cards {
         while row(store, card)?.tx_all == 0 {

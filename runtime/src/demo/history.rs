@@ -16,6 +16,7 @@ use arrow::array::{
     ArrayRef, Decimal128Array, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
 };
 use arrow::error::ArrowError;
+use headwater_clocks::{Arrival, EventTime, Span, Time, WallClock};
 use headwater_connectors::threads::guarded;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
@@ -32,7 +33,7 @@ const DAY_US: i64 = 86_400_000_000;
 pub struct History {
     pub events: u64,
     pub cards: u32,
-    pub ended_us: i64,
+    pub ended: WallClock,
     /// How many of the newest the topic holds too.
     pub overlap: usize,
     /// The first offset of the topic's partitions that is free.
@@ -87,14 +88,14 @@ impl History {
     /// A day's payments, in the order in which the system heard of them.
     fn day(&self, day: usize) -> Vec<Payment> {
         let mut rng = StdRng::seed_from_u64(day as u64);
-        let start = self.ended_us - (DAYS - day) as i64 * DAY_US;
+        let start = self.ended - Span::from_us((DAYS - day) as i64 * DAY_US);
         let count = self.events * (day as u64 + 1) / DAYS as u64 - self.events * day as u64 / DAYS as u64;
         let mut one = |_| {
-            let (card, ts) = (rng.random_range(0..self.cards), start + rng.random_range(1..=DAY_US));
-            Payment::random(&mut rng, card, ts, self.ended_us)
+            let (card, ts) = (rng.random_range(0..self.cards), start + Span::from_us(rng.random_range(1..=DAY_US)));
+            Payment::random(&mut rng, card, EventTime::from_us(ts.us()), Arrival::from_us(self.ended.us()))
         };
         let mut payments: Vec<Payment> = (0..count).map(&mut one).collect();
-        payments.sort_by_key(|p| p.ingested_us);
+        payments.sort_by_key(|p| p.ingested);
         payments
     }
 
@@ -135,8 +136,8 @@ fn batch(payments: &[Payment], offsets: &[Option<i64>]) -> Result<RecordBatch, A
         ("merchant", Arc::new(merchants), false),
         ("amount", Arc::new(amounts.with_precision_and_scale(18, 2)?), false),
         ("status", Arc::new(statuses), false),
-        ("ts", times(|p| p.ts_us), false),
-        ("ingested_at", times(|p| p.ingested_us), false),
+        ("ts", times(|p| p.ts.us()), false),
+        ("ingested_at", times(|p| p.ingested.us()), false),
         ("kafka_partition", Arc::new(partitions), true),
         ("kafka_offset", Arc::new(Int64Array::from(offsets.to_vec())), true),
     ])
@@ -148,7 +149,8 @@ mod tests {
 
     #[test]
     fn the_newest_rows_say_where_they_are_in_the_topic() {
-        let history = History { events: 300, cards: 10, ended_us: 100 * DAY_US, overlap: 4, free: [5, 5, 5] };
+        let history =
+            History { events: 300, cards: 10, ended: WallClock::from_us(100 * DAY_US), overlap: 4, free: [5, 5, 5] };
         let dir = tempfile::tempdir().unwrap();
         let rows = AtomicU64::new(0);
         let written = history.write(dir.path(), &rows).unwrap();
@@ -157,7 +159,9 @@ mod tests {
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), DAYS);
         let last = history.day(DAYS - 1);
         assert_eq!(written.in_topic, last[last.len() - 4..]);
-        assert!(last.iter().all(|p| p.ingested_us <= history.ended_us && p.ts_us <= p.ingested_us));
+        assert!(
+            last.iter().all(|p| p.ingested.past(history.ended) <= Span::ZERO && p.ingested.past(p.ts) >= Span::ZERO)
+        );
         let offsets = history.offsets(&last, 4);
         assert_eq!(offsets.iter().flatten().count(), 4);
         assert_eq!(offsets[6].map(|o| o >= 5), Some(true));

@@ -8,7 +8,7 @@
 
 use std::time::{Duration, Instant};
 
-use headwater_clocks::{Tick, Time, WallClock};
+use headwater_clocks::{Span, Tick, Time, WallClock};
 
 use super::freshness::probe;
 use super::payments::{Payment, card_name, euros};
@@ -37,11 +37,11 @@ struct Act {
     card: u32,
     cents: i64,
     /// How long before its arrival the payment was made.
-    age_us: i64,
+    age: Span,
 }
 
 fn script() -> Vec<Act> {
-    let act = |ms, card, cents, age_us| Act { at: Duration::from_millis(ms), card, cents, age_us };
+    let act = |ms, card, cents, age_us| Act { at: Duration::from_millis(ms), card, cents, age: Span::from_us(age_us) };
     let mut acts = vec![
         act(1_000, ORDINARY, 1_250, 0),
         act(1_500, LATE, 2_340, 0),
@@ -116,17 +116,17 @@ impl<'a> Live<'a> {
     }
 
     fn act(&mut self, act: &Act) -> Result<(), Failure> {
-        let now = WallClock::now().us();
-        let payment = Payment { cents: act.cents, ts_us: now - act.age_us, ..probe(act.card, now) };
+        let now = probe(act.card, WallClock::now());
+        let payment = Payment { cents: act.cents, ts: now.ts - act.age, ..now };
         match act.card {
             STOLEN if self.burst == Told::Nothing => {
                 self.burst = Told::Happens;
                 self.say(STOLEN, &format!("is stolen: {BURST} payments in two seconds"));
             }
-            LATE if act.age_us > 0 => {
+            LATE if act.age > Span::ZERO => {
                 self.late = Told::Happens;
                 self.before_late = Some((self.rows[1].clone(), Instant::now()));
-                let (amount, by) = (euros(act.cents), act.age_us / 1_000_000);
+                let (amount, by) = (euros(act.cents), act.age.us() / 1_000_000);
                 self.say(LATE, &format!("a payment of {amount} arrives {by} s late"));
             }
             _ => {}

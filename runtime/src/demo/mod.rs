@@ -141,7 +141,7 @@ fn write_history(options: &Options, topic: &Topic, screen: &Screen) -> Result<u6
     let history = History {
         events: options.events,
         cards: options.cards,
-        ended_us: WallClock::now().us(),
+        ended: WallClock::now(),
         overlap: OVERLAP.min(options.events / (2 * DAYS as u64)) as usize,
         free: topic.ends()?,
     };

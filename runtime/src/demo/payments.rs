@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use headwater_clocks::format_time;
+use headwater_clocks::{Arrival, EventTime, Span};
 use rand::Rng;
 use rand::rngs::StdRng;
 
@@ -14,20 +14,20 @@ const DECLINED: f64 = 0.04;
 const LATE: f64 = 0.01;
 const SECOND_US: i64 = 1_000_000;
 
-/// One payment. Times are microseconds since 1970.
+/// One payment.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Payment {
     pub card: u32,
     pub merchant: u16,
     pub cents: i64,
     pub approved: bool,
-    pub ts_us: i64,
-    pub ingested_us: i64,
+    pub ts: EventTime,
+    pub ingested: Arrival,
 }
 
 impl Payment {
-    /// A payment made at `ts_us` that the system hears of a little later, though never after `latest_us`.
-    pub fn random(rng: &mut StdRng, card: u32, ts_us: i64, latest_us: i64) -> Payment {
+    /// A payment made at `ts` that the system hears of a little later, though never after `latest`.
+    pub fn random(rng: &mut StdRng, card: u32, ts: EventTime, latest: Arrival) -> Payment {
         let delay = match rng.random_bool(LATE) {
             true => rng.random_range(SECOND_US..600 * SECOND_US),
             false => rng.random_range(5_000..200_000),
@@ -37,8 +37,8 @@ impl Payment {
             merchant: rng.random_range(0..MERCHANTS),
             cents: amount(rng),
             approved: !rng.random_bool(DECLINED),
-            ts_us,
-            ingested_us: (ts_us + delay).min(latest_us),
+            ts,
+            ingested: (Arrival::from(ts) + Span::from_us(delay)).min(latest),
         }
     }
 
@@ -53,7 +53,7 @@ impl Payment {
     /// As the topic holds it.
     pub fn write_json(&self, out: &mut String) {
         let (card, merchant, cents) = (card_name(self.card), merchant_name(self.merchant), self.cents);
-        let (ts, ingested_at) = (format_time(self.ts_us), format_time(self.ingested_us));
+        let (ts, ingested_at) = (self.ts, self.ingested);
         let (amount, status) = (euros(cents), self.status());
         // Writing to a string cannot fail.
         let _ = write!(
@@ -87,7 +87,8 @@ mod tests {
 
     #[test]
     fn a_payment_as_json() {
-        let payment = Payment { card: 7, merchant: 3, cents: 1205, approved: true, ts_us: 0, ingested_us: 20_000 };
+        let (ts, ingested) = (EventTime::from_us(0), Arrival::from_us(20_000));
+        let payment = Payment { card: 7, merchant: 3, cents: 1205, approved: true, ts, ingested };
         let mut json = String::new();
         payment.write_json(&mut json);
         assert_eq!(

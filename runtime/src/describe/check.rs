@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::io::Write;
 use std::sync::Arc;
 
-use headwater_clocks::{Span, Tick, WallClock};
+use headwater_clocks::{Tick, WallClock};
 use headwater_connectors::format::Pins;
 use headwater_connectors::history::Pinned;
 use indicatif::{HumanBytes, HumanCount};
@@ -111,7 +111,7 @@ fn tell_state(
 
 fn tell(out: &mut Vec<u8>, opened: &Opened, plan: Option<&Plan>) -> std::io::Result<()> {
     let job = &opened.job;
-    writeln!(out, "job {}, tick {}", job.name, job::duration::display(job.tick_us))?;
+    writeln!(out, "job {}, tick {}", job.name, job::duration::display(job.tick))?;
     for id in opened.sources.ids() {
         tell_source(out, opened, id, plan.map(|plan| plan.of_source(id)))?;
     }
@@ -177,8 +177,8 @@ fn tell_seam(out: &mut Vec<u8>, conf: &job::Source, plan: &Scan) -> std::io::Res
         let rows = HumanCount(plan.history_rows);
         writeln!(out, "  seam      by {}, {rows} history rows are taken", report::by(&conf.seam.by))?;
         writeln!(out, "            C = {} (the history ends)", known(plan.c))?;
-        if let (SeamBy::Id { overlap_us, .. }, Some(_)) = (&conf.seam.by, plan.c) {
-            let from = compared_from(plan.c, Span::from_us(*overlap_us));
+        if let (SeamBy::Id { overlap, .. }, Some(_)) = (&conf.seam.by, plan.c) {
+            let from = compared_from(plan.c, *overlap);
             writeln!(out, "            ids are compared from {from} on")?;
         }
     }
@@ -205,7 +205,7 @@ fn notes(conf: &job::Source) -> Vec<&'static str> {
     if conf.arrival_time.is_none() {
         notes.push("without an `arrival_time` the history does not say what came late: its events count from their event time on");
     }
-    if conf.stream.is_some() && matches!(conf.seam.by, SeamBy::Time) && history.complete_until_us.is_none() {
+    if conf.stream.is_some() && matches!(conf.seam.by, SeamBy::Time) && history.complete_until.is_none() {
         notes.push(
             "the seam takes for granted that the history holds every record up to C; `complete_until` is the safe form",
         );
@@ -232,7 +232,7 @@ fn tell_group(out: &mut Vec<u8>, opened: &Opened, id: GroupId, plan: Option<&Pla
     let (group, open) = (&opened.job.groups[id], &opened.groups[id]);
     writeln!(out, "\nfeatures {}, of {}", group.name, opened.sources_of(id))?;
     let seam = plan.and_then(|plan| plan.s(id));
-    let near = seam.unwrap_or_else(|| Tick::down(WallClock::now(), opened.job.tick()));
+    let near = seam.unwrap_or_else(|| Tick::down(WallClock::now(), opened.job.tick));
     for line in meaning::of_rows(group, opened.lateness(id), near) {
         writeln!(out, "  {line}")?;
     }

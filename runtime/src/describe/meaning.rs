@@ -12,10 +12,9 @@ use crate::job::{Changes, Column, Group, Job, LookIn, Lookup, Named, Source, Tab
 /// `near`: a time of which examples are.
 pub fn of_rows(group: &Group, lateness: Span, near: Tick) -> Vec<String> {
     let key = keys(group);
-    let show = |us: i64| duration::display(us);
-    let lateness_us = lateness.us();
+    let show = duration::display;
     let rows = match group.window {
-        Window::Trailing if group.columns.iter().all(|column| column.length_us.is_none()) => {
+        Window::Trailing if group.columns.iter().all(|column| column.length.is_none()) => {
             return vec![format!("a row for each {key}, of all that has come by now, however late")];
         }
         Window::Trailing => {
@@ -26,12 +25,12 @@ pub fn of_rows(group: &Group, lateness: Span, near: Tick) -> Vec<String> {
                 "an event that comes late counts while it is young enough for a window".to_owned(),
             ];
         }
-        Window::Tumbling { size_us: size } => {
-            let one = window_at(near, Fixed::Even { size: Span::from_us(size), every: Span::from_us(size) });
+        Window::Tumbling { size } => {
+            let one = window_at(near, Fixed::Even { size, every: size });
             format!("a row for each {key} and {}, such as {one}", show(size))
         }
-        Window::Hopping { size_us: size, every_us: every } => {
-            let (one, next) = two_windows(near, Fixed::Even { size: Span::from_us(size), every: Span::from_us(every) });
+        Window::Hopping { size, every } => {
+            let (one, next) = two_windows(near, Fixed::Even { size, every });
             format!(
                 "a row for each {key} and {} that begins every {}, such as {one} and {next}",
                 show(size),
@@ -46,32 +45,27 @@ pub fn of_rows(group: &Group, lateness: Span, near: Tick) -> Vec<String> {
             let every = if meet { String::new() } else { format!(" that begins every {every}") };
             format!("a row for each {key} and {size}{every}{zone}, such as {one} and {next}")
         }
-        Window::Session { gap_us } => {
-            let gap = show(gap_us);
+        Window::Session { gap } => {
+            let gap = show(gap);
             format!("a row for each {key} and session: events less than {gap} apart; it ends {gap} after the last")
         }
     };
     let takes = match group.window {
-        Window::Session { gap_us } => {
-            format!(
-                "an event is taken until {} after it happened (gap + lateness)",
-                show(gap_us.saturating_add(lateness_us))
-            )
+        Window::Session { gap } => {
+            format!("an event is taken until {} after it happened (gap + lateness)", show(gap + lateness))
         }
-        Window::Trailing | Window::Tumbling { .. } | Window::Hopping { .. } | Window::Calendar(_) => {
-            match lateness_us {
-                0 => "an event is taken until the window's end (lateness 0s)".to_owned(),
-                _ => format!("an event is taken until {} past the window's end (lateness)", show(lateness_us)),
-            }
-        }
+        Window::Trailing | Window::Tumbling { .. } | Window::Hopping { .. } | Window::Calendar(_) => match lateness {
+            Span::ZERO => "an event is taken until the window's end (lateness 0s)".to_owned(),
+            _ => format!("an event is taken until {} past the window's end (lateness)", show(lateness)),
+        },
     };
-    let stays = format!("a row is kept in the store until {} past its end (retain)", show(group.retain_us));
+    let stays = format!("a row is kept in the store until {} past its end (retain)", show(group.retain));
     vec![rows, format!("{takes}; later ones are dead letters"), stays]
 }
 
 /// How far back rows can be read, and what is kept for it.
 pub fn of_history(history: Span) -> String {
-    let length = duration::display(history.us());
+    let length = duration::display(history);
     format!(
         "readable at any time of the last {length} (history): in memory, each row and what it was at every change of the last {length}"
     )
@@ -85,9 +79,8 @@ pub fn of_replaced(job: &Job, source: SourceId, replaced: &Table) -> String {
         Changes::Debezium => "a record is an envelope of Debezium, which says what has become of it",
     };
     let mut readers = job.groups.iter().filter(|group| group.sources.contains(&source));
-    let is_lifetime = |group: &Group| {
-        group.window == Window::Trailing && group.columns.iter().any(|column| column.length_us.is_none())
-    };
+    let is_lifetime =
+        |group: &Group| group.window == Window::Trailing && group.columns.iter().any(|column| column.length.is_none());
     let remembered = match readers.find(|group| is_lifetime(group)) {
         Some(group) => format!("for ever, since a column of {} is over all time", group.name),
         None => "as long as a window may hold their events".to_owned(),
@@ -111,7 +104,7 @@ pub fn of_lookups(job: &Job, group: &Group) -> Vec<String> {
     let mut lines: Vec<String> = group.lookups.iter().map(one).collect();
     if group.lookups.iter().any(|lookup| lookup.table().is_some()) {
         let is_lifetime =
-            group.window == Window::Trailing && group.columns.iter().any(|column| column.length_us.is_none());
+            group.window == Window::Trailing && group.columns.iter().any(|column| column.length.is_none());
         lines.push(match is_lifetime {
             true => "versions are remembered for ever, since a column is over all time".to_owned(),
             false => "versions are remembered as long as a window may hold an event of their time, and a day longer"
@@ -122,11 +115,11 @@ pub fn of_lookups(job: &Job, group: &Group) -> Vec<String> {
 }
 
 fn of_table(table: &Source) -> String {
-    match (&table.stream, table.lateness_us) {
+    match (&table.stream, table.lateness) {
         (None, _) => "no version comes later, so nothing is corrected".to_owned(),
-        (Some(_), 0) => "a version is in force from when it is known, so nothing is corrected".to_owned(),
+        (Some(_), Span::ZERO) => "a version is in force from when it is known, so nothing is corrected".to_owned(),
         (Some(_), _) => {
-            let late = duration::display(table.lateness_us);
+            let late = duration::display(table.lateness);
             format!("a version that comes up to {late} late corrects its rows, and events are remembered so long")
         }
     }
@@ -206,11 +199,11 @@ fn keys(group: &Group) -> String {
 }
 
 fn window(group: &Group, column: &Column) -> String {
-    match (group.window, column.length_us) {
+    match (group.window, column.length) {
         (Window::Trailing, Some(length)) => format!("the last {}", duration::display(length)),
         (Window::Trailing, None) => "all time".to_owned(),
-        (Window::Tumbling { size_us } | Window::Hopping { size_us, .. }, _) => {
-            format!("each window of {}", duration::display(size_us))
+        (Window::Tumbling { size } | Window::Hopping { size, .. }, _) => {
+            format!("each window of {}", duration::display(size))
         }
         (Window::Calendar(calendar), _) => format!("each {}{}", days(calendar.size()), calendar::shown(calendar)),
         (Window::Session { .. }, _) => "each session".to_owned(),

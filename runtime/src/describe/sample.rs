@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use arrow::array::types::TimestampMicrosecondType;
 use arrow::array::{AsArray, RecordBatch};
-use headwater_clocks::{Arrival, EventTime, MatchTime, Offset, Tick, Time, WallClock};
+use headwater_clocks::{Arrival, EventTime, Offset, Tick, Time, WallClock};
 use headwater_connectors::Records;
 use headwater_connectors::format::text::row_text;
 use headwater_connectors::history::{History, Piece};
@@ -57,7 +57,7 @@ pub fn take(opened: &Arc<Opened>, plan: &Plan, source: SourceId, n: usize) -> Re
     let sets = ColumnSets::open(opened, plan, Side::Live)?;
     let pipeline = Pipeline::new(opened, plan, &sets, source);
     let latest = latest(opened, plan, (source, &pipeline), n)?;
-    let tick = opened.job.tick();
+    let tick = opened.job.tick;
     let times =
         latest.batches.iter().flat_map(|part| part.chosen.iter().filter_map(|i| part.stamped[*i as usize].good()));
     let t = times.max().map(|ts| Tick::up(ts, tick));
@@ -209,7 +209,7 @@ fn from_history(
     history: &dyn History,
 ) -> Result<(), Failure> {
     let (conf, open) = (&opened.job.sources[source], &opened.sources[source]);
-    let until = conf.history.as_ref().and_then(|h| h.complete_until_us).map(MatchTime::from_us);
+    let until = conf.history.as_ref().and_then(|h| h.complete_until);
     let event_time = open.wanted.schema.field(open.event_time.expect("events have a time"));
     let timestamps = !event_time.data_type().is_integer();
     // Where statistics say nothing, anything may be there.

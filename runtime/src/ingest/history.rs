@@ -7,7 +7,7 @@ use std::thread::Thread;
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::concat_batches;
-use headwater_clocks::{EventTime, MatchTime, WallClock};
+use headwater_clocks::{EventTime, WallClock};
 use headwater_connectors::history::{History, Piece};
 use headwater_connectors::sink::dead_letters::DeadLetter;
 use headwater_connectors::{Error, Records};
@@ -302,11 +302,11 @@ fn admission<'a>(opened: &Opened, plan: &'a Plan, scan: ScanId, effs: &'a IdVec<
     HistoryAdmission {
         scan,
         s: plan.scans[scan].s,
-        tick: opened.job.tick(),
+        tick: opened.job.tick,
         by_arrival: opened.looks_back() || replay.is_some(),
         replay,
         effs: &effs[scan],
-        complete_until: conf.history.as_ref().and_then(|history| history.complete_until_us).map(MatchTime::from_us),
+        complete_until: conf.history.as_ref().and_then(|history| history.complete_until),
     }
 }
 

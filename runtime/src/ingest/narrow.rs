@@ -50,7 +50,7 @@ impl Narrow {
             table: rows,
             replaced: None,
         };
-        Narrow { source, future_limit: Span::from_us(conf.future_limit_us) }
+        Narrow { source, future_limit: conf.future_limit }
     }
 
     pub fn wanted(&self) -> &Wanted {

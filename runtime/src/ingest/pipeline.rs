@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use arrow::array::{Int8Array, RecordBatch};
 use arrow::datatypes::SchemaRef;
-use headwater_clocks::{Span, WallClock};
+use headwater_clocks::WallClock;
 use headwater_connectors::Records;
 use headwater_connectors::sink::dead_letters::DeadLetter;
 use headwater_operators::events;
@@ -86,7 +86,7 @@ impl Pipeline {
         let open = &self.opened.sources[self.source];
         // Records of a stream have offsets.
         let own = if records.offsets.is_some() { open.stream_own() } else { open.history_own() };
-        let future_limit = Span::from_us(self.opened.job.sources[self.source].future_limit_us);
+        let future_limit = self.opened.job.sources[self.source].future_limit;
         let stamped = Stamper { source: open, future_limit, own }.stamp(records, now);
         let Some(rows) = open.rows() else { return stamped };
         let undecoded = |name: &str| records.undecoded[records.batch.schema_ref().index_of(name).ok()?].clone();

@@ -49,7 +49,7 @@ impl ReplacedMaker {
         }
         let at = UInt32Array::from(rows.clone());
         let keys: Vec<ArrayRef> = keys.iter().map(|array| take(array, &at, None).expect("rows of its own")).collect();
-        let tick = self.opened.job.tick();
+        let tick = self.opened.job.tick;
         let visible = |row: &u32| {
             let (stamped, eff) = (&batch.stamped[*row as usize], admitted.effs[*row as usize]);
             let own = eff.map_or(Tick::BEFORE_ALL, |eff| match stamped.ts {

@@ -70,7 +70,7 @@ impl Seam {
     /// Reads what the plan does not say: the ids that the history held when the scan began.
     pub fn open(conf: &job::Source, source: &Source, scan: &Scan) -> Result<Seam, Failure> {
         let c = scan.c;
-        let until = conf.history.as_ref().and_then(|h| h.complete_until_us).map(MatchTime::from_us);
+        let until = conf.history.as_ref().and_then(|h| h.complete_until);
         let (Some(history), Some(_)) = (&source.history, &source.stream) else { return Ok(Seam { rule: Rule::All }) };
         let rule = match conf.seam.by {
             SeamBy::Offset { .. } => Rule::Offset,
@@ -78,8 +78,8 @@ impl Seam {
                 let past_c = || c.map(|c| c + Span::from_us(1));
                 Rule::Time { from: until.or_else(past_c).unwrap_or(MatchTime::BEFORE_ALL) }
             }
-            SeamBy::Id { overlap_us, .. } => {
-                let from = compared_from(c, Span::from_us(overlap_us));
+            SeamBy::Id { overlap, .. } => {
+                let from = compared_from(c, overlap);
                 let held = if *history.pinned() == scan.pinned {
                     HeldIds::read(conf, source, history.as_ref(), from)?
                 } else {

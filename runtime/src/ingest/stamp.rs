@@ -42,6 +42,14 @@ impl Reason {
             Reason::MovedKey => "moved key",
         }
     }
+
+    /// Whether that a record has no time is told in its place.
+    pub fn yields_to_no_time(self) -> bool {
+        match self {
+            Reason::Malformed | Reason::NullEventTime => false,
+            Reason::Future | Reason::Expression | Reason::NullKey | Reason::MovedKey => true,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default)]

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use headwater_clocks::{Eff, Offset, Span, Tick, WallClock};
+use headwater_clocks::{Eff, Offset, Tick, WallClock};
 use headwater_connectors::{Error, Records};
 
 use super::admit::{Admitted, StreamAdmission};
@@ -118,7 +118,7 @@ impl Streams {
 
     /// The partition that is behind, unless it has to wait: for `T`, or for what is not stored yet.
     fn next_lane(&mut self, progress: &Progress) -> Option<(usize, usize)> {
-        let tick = self.opened.job.tick();
+        let tick = self.opened.job.tick;
         self.credits.settle(progress.stored, progress.t);
         if self.credits.wait_for_stores() {
             return None;
@@ -137,7 +137,7 @@ impl Streams {
     fn take(&mut self, s: usize, l: usize, records: &Records, now: WallClock, progress: &Progress) -> Shaped {
         let SourceReader { source, lanes, .. } = &mut self.readers[s];
         let (lane, pipeline) = (&mut lanes[l], &self.pipelines[source]);
-        let (tick, until_end) = (self.opened.job.tick(), self.mode == Mode::UntilEnd);
+        let (tick, until_end) = (self.opened.job.tick, self.mode == Mode::UntilEnd);
         let stamped = pipeline.stamp(records, if until_end { self.start.plan.now } else { now });
         let mut admitted = vec![];
         let mut counts = None;
@@ -181,7 +181,7 @@ impl Streams {
         // Until `T` has passed what an earlier start has published, everybody is waited for.
         let published = self.start.plan.rows_from.iter().max().copied().unwrap_or(Tick::BEFORE_ALL);
         let passed = published == Tick::BEFORE_ALL || progress.t >= Some(published);
-        let stall_limit = passed.then_some(Span::from_us(self.opened.job.stall_limit_us));
+        let stall_limit = passed.then_some(self.opened.job.stall_limit);
         for SourceReader { reader, lanes, .. } in &mut self.readers {
             for lane in lanes {
                 if !std::mem::take(&mut lane.exhausted) {
@@ -218,7 +218,7 @@ impl Streams {
 
     /// What the clock is told of the partitions.
     pub fn partitions(&self) -> Vec<PartitionReport> {
-        let (now, idle_limit) = (WallClock::now(), Span::from_us(self.opened.job.idle_limit_us));
+        let (now, idle_limit) = (WallClock::now(), self.opened.job.idle_limit);
         let one = |p: &Partition| PartitionReport {
             scan: p.scan,
             partition: p.plan.partition,
@@ -238,7 +238,7 @@ impl Streams {
 
     /// The tick at which all that was read has come in, but for events from the future.
     pub fn reaches(&self) -> Option<Tick> {
-        self.all().filter_map(|partition| partition.reaches(self.opened.job.tick())).max()
+        self.all().filter_map(|partition| partition.reaches(self.opened.job.tick)).max()
     }
 
     /// Tells how far partitions are read.

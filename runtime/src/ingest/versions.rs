@@ -132,8 +132,8 @@ impl VersionMaker {
         rows: Vec<u32>,
     ) -> Versions {
         let (conf, open) = (&self.opened.job.sources[self.source], &self.opened.sources[self.source]);
-        let lateness = Span::from_us(conf.lateness_us);
-        let (tick, of_history) = (self.opened.job.tick(), !admitted.is_of_stream());
+        let lateness = conf.lateness;
+        let (tick, of_history) = (self.opened.job.tick, !admitted.is_of_stream());
         let at = UInt32Array::from(rows.clone());
         let picked = |array: &ArrayRef| take(array, &at, None).expect("rows of its own");
         let keys: Vec<ArrayRef> = keys.iter().map(picked).collect();
@@ -203,10 +203,9 @@ pub fn judged(
     for (i, stamped) in batch.stamped.iter().enumerate().filter(|(i, _)| admitted.taken[*i]) {
         let unknown = admitted.effs[i].is_none() && !stamped.wrong_clock && !conf.is_timeless();
         let reason = match stamped.reason {
-            Some(Reason::Malformed) => Some(Reason::Malformed),
-            Some(Reason::NullEventTime) => Some(Reason::NullEventTime),
-            _ if unknown => Some(Reason::NullEventTime),
-            Some(other) => Some(other),
+            Some(reason) if unknown && reason.yields_to_no_time() => Some(Reason::NullEventTime),
+            Some(reason) => Some(reason),
+            None if unknown => Some(Reason::NullEventTime),
             None if keys.iter().any(|key| key.is_null(i)) => Some(Reason::NullKey),
             None => None,
         };

@@ -1,4 +1,6 @@
-//! Durations as a job file writes them: `500us 10ms 30s 5m 1h 7d 2w`, and sums of them (`1h30m`). In microseconds.
+//! Durations as a job file writes them: `500us 10ms 30s 5m 1h 7d 2w`, and sums of them (`1h30m`).
+
+use headwater_clocks::Span;
 
 pub const SECOND_US: i64 = 1_000_000;
 pub const HOUR_US: i64 = 3_600 * SECOND_US;
@@ -13,14 +15,14 @@ const UNITS: [(&str, i64); 6] =
 /// Written, and shown in days.
 const WEEK: (&str, i64) = ("w", 7 * DAY_US);
 
-/// The microseconds that `text` means, or what is wrong with it.
-pub fn parse(text: &str) -> Result<i64, String> {
+/// What `text` means, or what is wrong with it.
+pub fn parse(text: &str) -> Result<Span, String> {
     let wrong = || {
         format!(
             "`{text}` is not a duration: expected numbers with a unit of us, ms, s, m, h, d or w, like \"30s\" or \"1h30m\""
         )
     };
-    let too_long = || format!("`{text}` is too long: the longest duration is {}", display(MAX_US));
+    let too_long = || format!("`{text}` is too long: the longest duration is {}", display(Span::from_us(MAX_US)));
     let mut sum = 0_i64;
     let mut rest = text;
     while !rest.is_empty() {
@@ -35,12 +37,12 @@ pub fn parse(text: &str) -> Result<i64, String> {
         sum = sum.checked_add(part).filter(|us| *us <= MAX_US).ok_or_else(too_long)?;
         rest = after;
     }
-    if text.is_empty() { Err(wrong()) } else { Ok(sum) }
+    if text.is_empty() { Err(wrong()) } else { Ok(Span::from_us(sum)) }
 }
 
 /// The shortest way to write a duration.
-pub fn display(us: i64) -> String {
-    let mut rest = us;
+pub fn display(span: Span) -> String {
+    let mut rest = span.us();
     let mut text = String::new();
     for (unit, unit_us) in UNITS {
         if rest / unit_us > 0 {
@@ -59,9 +61,10 @@ mod tests {
     fn texts_and_microseconds() {
         let table = [("500us", 500), ("10ms", 10_000), ("1h30m", 5_400_000_000), ("7d", 7 * DAY_US), ("0s", 0)];
         for (text, us) in table {
-            assert_eq!((parse(text), display(us)), (Ok(us), text.to_owned()), "{text}");
+            let span = Span::from_us(us);
+            assert_eq!((parse(text), display(span)), (Ok(span), text.to_owned()), "{text}");
         }
-        assert_eq!((parse("2w"), parse("1w1d")), (Ok(14 * DAY_US), Ok(8 * DAY_US)));
+        assert_eq!((parse("2w"), parse("1w1d")), (Ok(Span::from_us(14 * DAY_US)), Ok(Span::from_us(8 * DAY_US))));
         for wrong in ["", "90", "h", "1y", "w", "-1s", "1000001d", "200000w"] {
             assert!(parse(wrong).is_err(), "{wrong}");
         }

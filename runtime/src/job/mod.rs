@@ -1,7 +1,7 @@
 //! The job: what a user asked for, typed. Raw (as typed, `raw`) -> validated (pure, all faults at once, `validate`) ->
 //! opened (schemas and expressions known, `open`). Nothing downstream knows how a job was written.
 
-use headwater_clocks::Span;
+use headwater_clocks::{MatchTime, Span};
 
 pub mod build;
 pub(crate) mod columns;
@@ -42,7 +42,7 @@ use crate::base::fault::{At, Fault, Faults, Places};
 use crate::base::id::{GroupId, Id, IdVec, SinkId, SourceId, ViewId};
 use view::Of;
 
-/// A validated job. Durations and times are microseconds. Its debug output shows no secret.
+/// A validated job. Its debug output shows no secret.
 #[derive(Clone)]
 pub struct Job {
     pub(crate) name: String,
@@ -52,9 +52,10 @@ pub struct Job {
     pub(crate) warnings: Vec<Fault>,
     /// The job file's directory, absolute: relative paths start here. They are already joined with it below.
     pub(crate) dir: PathBuf,
-    pub(crate) tick_us: i64,
-    pub(crate) stall_limit_us: i64,
-    pub(crate) idle_limit_us: i64,
+    /// The distance of its ticks.
+    pub(crate) tick: Span,
+    pub(crate) stall_limit: Span,
+    pub(crate) idle_limit: Span,
     /// Those of events, then tables.
     pub(crate) sources: IdVec<SourceId, Source>,
     /// In the order of the file: it is the order of the changelog.
@@ -78,8 +79,8 @@ pub(crate) struct Source {
     /// Every source of events has one; a table may do without.
     pub event_time: Option<Named>,
     pub arrival_time: Option<Named>,
-    pub lateness_us: i64,
-    pub future_limit_us: i64,
+    pub lateness: Span,
+    pub future_limit: Span,
     pub time_unit: TimeUnit,
     /// `[sources.NAME.schema]`, for sources without Parquet: by name, or by path.
     pub schema: Option<Vec<(Named, DataType)>>,
@@ -109,6 +110,22 @@ pub(crate) enum Changes {
     Upsert,
     /// An envelope of Debezium, which has it inside.
     Debezium,
+}
+
+impl Changes {
+    pub const ALL: [Changes; 2] = [Changes::Upsert, Changes::Debezium];
+
+    /// As a job names it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Changes::Upsert => "upsert",
+            Changes::Debezium => "debezium",
+        }
+    }
+
+    pub fn named(name: &str) -> Option<Changes> {
+        Changes::ALL.into_iter().find(|known| known.name() == name)
+    }
 }
 
 impl Source {
@@ -158,7 +175,7 @@ pub(crate) struct History {
     pub at: At,
     pub kind: &'static dyn HistoryKind,
     pub config: Arc<dyn HistoryConfig>,
-    pub complete_until_us: Option<i64>,
+    pub complete_until: Option<MatchTime>,
     /// Directories that are columns.
     pub partitions: Vec<(Named, DataType)>,
 }
@@ -219,7 +236,7 @@ pub(crate) struct Seam {
 pub(crate) enum SeamBy {
     Offset { partition: Named, offset: Named },
     Time,
-    Id { id: Named, overlap_us: i64 },
+    Id { id: Named, overlap: Span },
 }
 
 #[derive(Clone, Debug)]
@@ -235,9 +252,9 @@ pub(crate) struct Group {
     pub filter: Option<Named>,
     pub window: Window,
     /// Windowed groups: how long past its end a row stays in the store.
-    pub retain_us: i64,
+    pub retain: Span,
     /// How far back its rows can be read.
-    pub history_us: Option<i64>,
+    pub history: Option<Span>,
     pub columns: Vec<Column>,
     /// They follow from the columns, in the row behind them.
     pub derived: Vec<Derived>,
@@ -294,7 +311,7 @@ pub(crate) struct View {
     pub key: Vec<Named>,
     pub of: Of,
     /// How far back its rows can be read.
-    pub history_us: Option<i64>,
+    pub history: Option<Span>,
     pub about: About,
 }
 
@@ -313,16 +330,16 @@ pub(crate) enum Window {
     /// Trailing and lifetime: each column has a length of its own.
     Trailing,
     Tumbling {
-        size_us: i64,
+        size: Span,
     },
     Hopping {
-        size_us: i64,
-        every_us: i64,
+        size: Span,
+        every: Span,
     },
     /// Whole days of a zone: those that meet are tumbling, the others hopping.
     Calendar(Calendar),
     Session {
-        gap_us: i64,
+        gap: Span,
     },
 }
 
@@ -331,12 +348,8 @@ impl Window {
     pub fn fixed(self) -> Option<Fixed> {
         match self {
             Window::Trailing | Window::Session { .. } => None,
-            Window::Tumbling { size_us } => {
-                Some(Fixed::Even { size: Span::from_us(size_us), every: Span::from_us(size_us) })
-            }
-            Window::Hopping { size_us, every_us } => {
-                Some(Fixed::Even { size: Span::from_us(size_us), every: Span::from_us(every_us) })
-            }
+            Window::Tumbling { size } => Some(Fixed::Even { size, every: size }),
+            Window::Hopping { size, every } => Some(Fixed::Even { size, every }),
             Window::Calendar(calendar) => Some(Fixed::Calendar(calendar)),
         }
     }
@@ -353,7 +366,7 @@ pub(crate) struct Column {
     /// Its own `where`, beside the group's.
     pub filter: Option<Named>,
     /// Trailing groups: the length; `None` is `all`. Unused in windowed groups.
-    pub length_us: Option<i64>,
+    pub length: Option<Span>,
     pub about: About,
 }
 
@@ -380,11 +393,6 @@ impl Job {
         &self.name
     }
 
-    /// The distance of its ticks.
-    pub(crate) fn tick(&self) -> Span {
-        Span::from_us(self.tick_us)
-    }
-
     /// The number that sinks know a view by.
     pub(crate) fn rows_of(&self, view: ViewId) -> GroupId {
         GroupId::at(self.groups.len() + view.index())
@@ -402,11 +410,10 @@ impl Job {
 
     /// How far back the rows of a group or a view can be read; `None`: only those of now can.
     pub(crate) fn history_of(&self, rows: GroupId) -> Option<Span> {
-        let history_us = match self.view_of(rows) {
-            None => self.groups[rows].history_us,
-            Some(view) => self.views[view].history_us,
-        };
-        history_us.map(Span::from_us)
+        match self.view_of(rows) {
+            None => self.groups[rows].history,
+            Some(view) => self.views[view].history,
+        }
     }
 
     /// How the job calls it.
@@ -441,7 +448,7 @@ pub(crate) struct State {
     pub path: String,
     /// Always local: the endpoint file and the ledger; and what sinks keep there unless the job says otherwise.
     pub local: PathBuf,
-    pub checkpoint_every_us: i64,
+    pub checkpoint_every: Span,
     /// For how long it is known which records were admitted late, and when; `None`: that is not written down.
     pub admissions_keep: Option<Span>,
 }

@@ -49,14 +49,14 @@ impl Job {
             Group {
                 sources: group.sources.iter().map(source).collect(),
                 lookups: group.lookups.iter().map(lookup).collect(),
-                history_us: None,
+                history: None,
                 ..group.clone()
             }
         };
         let mut job = Job {
             sources: kept.sources.iter().map(|id| self.sources[*id].clone()).collect(),
             groups: kept.groups.iter().map(group).collect(),
-            views: kept.views.iter().map(|id| View { history_us: None, ..self.views[*id].clone() }).collect(),
+            views: kept.views.iter().map(|id| View { history: None, ..self.views[*id].clone() }).collect(),
             sinks: IdVec::new(),
             serve_log: None,
             warnings: vec![],

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use headwater_clocks::Span;
 use headwater_connectors::settings::Choice;
 
 use super::nearest::expected;
@@ -10,6 +11,9 @@ use super::syntax::Torn;
 use super::variables::Text;
 use super::{Named, duration};
 use crate::base::fault::{At, Faults};
+
+/// The shortest length of time that is one.
+pub const SOME: Span = Span::from_us(1);
 
 /// What the reading of a job gathers, and what it needs everywhere.
 pub struct Context<'a> {
@@ -181,9 +185,9 @@ impl<'a> Section<'a> {
         self.named(cx, key).unwrap_or(Named { text: String::new(), at: self.at })
     }
 
-    /// A duration of at least `least_us` (0 or 1: whether nothing is enough).
-    pub fn duration(&self, cx: &mut Context, key: &str, least_us: i64) -> Option<i64> {
-        duration_of(cx, key, &self.get(key)?.value, least_us)
+    /// A duration of at least `least` ([`Span::ZERO`] or [`SOME`]: whether nothing is enough).
+    pub fn duration(&self, cx: &mut Context, key: &str, least: Span) -> Option<Span> {
+        duration_of(cx, key, &self.get(key)?.value, least)
     }
 
     pub fn flag(&self, cx: &mut Context, key: &str) -> bool {
@@ -269,7 +273,7 @@ pub fn any_text<'a>(cx: &mut Context, what: &str, node: &'a Node) -> Option<&'a 
     }
 }
 
-pub fn duration_of(cx: &mut Context, key: &str, node: &Node, least_us: i64) -> Option<i64> {
+pub fn duration_of(cx: &mut Context, key: &str, node: &Node, least: Span) -> Option<Span> {
     let text = match &node.kind {
         Kind::String(text) => &text.text,
         Kind::Broken => return None,
@@ -280,9 +284,9 @@ pub fn duration_of(cx: &mut Context, key: &str, node: &Node, least_us: i64) -> O
         }
     };
     match duration::parse(text) {
-        Ok(us) if us >= least_us => Some(us),
+        Ok(span) if span >= least => Some(span),
         Ok(_) => {
-            cx.error(node.at, format!("`{key}` must be longer than 0: at least {}", duration::display(least_us)));
+            cx.error(node.at, format!("`{key}` must be longer than 0: at least {}", duration::display(least)));
             None
         }
         Err(message) => {

@@ -69,7 +69,7 @@ impl Settings for SectionSettings<'_, '_, '_, '_> {
     }
 
     fn duration(&mut self, key: &str, least: Span) -> Option<Span> {
-        self.section.duration(self.cx, key, least.us()).map(Span::from_us)
+        self.section.duration(self.cx, key, least)
     }
 
     fn section(&mut self, key: &str, keys: &[&str], read: &mut dyn FnMut(&mut dyn Settings)) {

@@ -4,6 +4,8 @@
 use std::fmt::Write;
 use std::path::Path;
 
+use headwater_clocks::Time;
+
 use super::parse::parse;
 use super::{Changes, Group, Job, LookIn, SeamBy, Source, Table, duration, validate};
 use crate::base::fault::Fault;
@@ -113,7 +115,7 @@ fn told(file: &str, text: &str) -> String {
 }
 
 fn meaning(job: &Job) -> String {
-    let (tick, stall, idle) = (job.tick_us, job.stall_limit_us, job.idle_limit_us);
+    let (tick, stall, idle) = (job.tick.us(), job.stall_limit.us(), job.idle_limit.us());
     let mut text = format!("job {} tick {tick} stall {stall} idle {idle}\n", job.name);
     job.sources.iter().for_each(|source| text += &source_meaning(source));
     job.groups.iter().for_each(|group| text += &group_meaning(job, group));
@@ -127,7 +129,7 @@ fn meaning(job: &Job) -> String {
     }
     writeln!(text, "dead letters: {:?}", job.dead_letters).unwrap();
     let state = &job.state;
-    let (path, local, every) = (&state.path, state.local.display(), state.checkpoint_every_us);
+    let (path, local, every) = (&state.path, state.local.display(), state.checkpoint_every.us());
     writeln!(text, "state: {path} local {local} every {every}").unwrap();
     if let Some(keep) = state.admissions_keep {
         writeln!(text, "admissions for {}", keep.us()).unwrap();
@@ -145,13 +147,13 @@ fn source_meaning(source: &Source) -> String {
     if let Some(arrival) = &source.arrival_time {
         write!(text, " arrival {}", arrival.text).unwrap();
     }
-    let (lateness, limit, unit) = (source.lateness_us, source.future_limit_us, source.time_unit);
+    let (lateness, limit, unit) = (source.lateness.us(), source.future_limit.us(), source.time_unit);
     writeln!(text, " lateness {lateness} future {limit} unit {unit:?}").unwrap();
     for (name, ty) in source.schema.iter().flatten() {
         writeln!(text, "  {}: {ty}", name.text).unwrap();
     }
     if let Some(history) = &source.history {
-        writeln!(text, "  history {:?} until {:?}", history.config, history.complete_until_us).unwrap();
+        writeln!(text, "  history {:?} until {:?}", history.config, history.complete_until.map(Time::us)).unwrap();
     }
     if let Some(stream) = &source.stream {
         writeln!(text, "  stream {:?}", stream.config).unwrap();
@@ -159,7 +161,7 @@ fn source_meaning(source: &Source) -> String {
     let by = match &source.seam.by {
         SeamBy::Offset { partition, offset } => format!("offset {} {}", partition.text, offset.text),
         SeamBy::Time => "time".into(),
-        SeamBy::Id { id, overlap_us } => format!("id {} overlap {overlap_us}", id.text),
+        SeamBy::Id { id, overlap } => format!("id {} overlap {}", id.text, overlap.us()),
     };
     writeln!(text, "  seam by {by} allow_gap {}", source.seam.allow_gap).unwrap();
     if let Some(table) = &source.table {
@@ -184,7 +186,7 @@ fn group_meaning(job: &Job, group: &Group) -> String {
     let sources: Vec<&str> = group.sources.iter().map(|source| job.sources[*source].name.as_str()).collect();
     let source = sources.join(" and ");
     let mut text = format!("group {} of {source} by {} {:?}", group.name, keys.join(", "), group.window);
-    writeln!(text, " retain {}", group.retain_us).unwrap();
+    writeln!(text, " retain {}", group.retain.us()).unwrap();
     for lookup in &group.lookups {
         let on: Vec<&str> = lookup.on.iter().map(|on| on.text.as_str()).collect();
         let of = match lookup.of {
@@ -198,7 +200,7 @@ fn group_meaning(job: &Job, group: &Group) -> String {
     }
     for column in &group.columns {
         let of = column.of.as_ref().map_or("", |of| &of.text);
-        let length = column.length_us.map_or("all".into(), duration::display);
+        let length = column.length.map_or("all".into(), duration::display);
         let filter = column.filter.as_ref().map_or(String::new(), |filter| format!(" where `{}`", filter.text));
         writeln!(text, "  {} {} of `{of}`{filter} over {length}", column.name, column.agg).unwrap();
     }

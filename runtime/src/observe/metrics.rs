@@ -91,7 +91,7 @@ fn of_views(page: &mut Page, view: &RunView, status: &ProcessStatus) {
 }
 
 fn of_checkpoints(page: &mut Page, view: &RunView, status: &ProcessStatus) {
-    let (stats, every) = (&view.state.stats, view.opened.job.state.checkpoint_every_us);
+    let (stats, every) = (&view.state.stats, view.opened.job.state.checkpoint_every);
     let newest = stats.newest();
     let of_newest: [(&str, &str, Option<f64>); 4] = [
         ("number", "The newest whole checkpoint: 1e9 times its start, and one more each.", {
@@ -111,7 +111,7 @@ fn of_checkpoints(page: &mut Page, view: &RunView, status: &ProcessStatus) {
         });
     }
     page.family("headwater_checkpoint_interval_seconds", "gauge", "The job's checkpoint_every.", |family| {
-        let taken = view.opened.has_stream().then_some(every as f64 / 1e6);
+        let taken = view.opened.has_stream().then_some(every.seconds());
         taken.iter().for_each(|every| family.sample(&[], *every));
     });
     page.family("headwater_checkpoints_total", "counter", "Checkpoints that became whole.", |family| {

@@ -140,13 +140,13 @@ pub struct PartitionReport {
     /// Its number.
     pub partition: i32,
     /// The last offset that the history has (seam by offset).
-    pub history_offset: Option<i64>,
+    pub history_offset: Option<Offset>,
     /// The first offset that this run reads.
-    pub first_read: i64,
+    pub first_read: Offset,
     /// The next offset to read.
-    pub position: Option<i64>,
+    pub position: Option<Offset>,
     /// One past the last offset that is known.
-    pub end: Option<i64>,
+    pub end: Option<Offset>,
     /// Records between position and end.
     pub lag: Option<i64>,
     /// The newest effective time.
@@ -410,10 +410,10 @@ fn partition(plan: &PartitionPlan, now: Option<&PartitionStatus>) -> PartitionRe
     let end = now.and_then(|p| p.end);
     PartitionReport {
         partition: plan.partition,
-        history_offset: plan.history_offset.map(Offset::number),
-        first_read: plan.start.number(),
-        position: now.map(|p| p.position.number()),
-        end: end.map(Offset::number),
+        history_offset: plan.history_offset,
+        first_read: plan.start,
+        position: now.map(|p| p.position),
+        end,
         lag: now.and_then(lag),
         eff: shown(now.and_then(|p| p.eff)),
         left_out: now.is_some_and(|p| p.left_out),

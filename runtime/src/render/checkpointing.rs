@@ -40,7 +40,7 @@ pub fn checkpointing(
     in_progress: Rc<RefCell<CheckpointInProgress>>,
     workers: usize,
 ) -> Checkpointing {
-    let every = Duration::from_micros(shared.opened.job.state.checkpoint_every_us.unsigned_abs());
+    let every = Duration::from_micros(shared.opened.job.state.checkpoint_every.us().unsigned_abs());
     let saver = SideSaver::new(side, merger.clone(), in_progress);
     // What tables hold is read as a whole before any event is looked up, and which events are in force is known at the end.
     let within_history = !shared.opened.remembers_records();

@@ -148,7 +148,7 @@ fn state(of: Rendering, id: GroupId, journal: &GroupJournal) -> Result<State, Fa
         state.reset_changelog();
     }
     if shared.mode == Mode::Follow {
-        state.enter_later(job.tick());
+        state.enter_later(job.tick);
     }
     if side == Side::Live && shared.opened.graph.is_viewed(Kind::Group(id)) {
         state.share_contents();

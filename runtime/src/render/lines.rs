@@ -23,7 +23,7 @@ pub fn open(shared: &Shared, name: &str, to: &dyn LinesConfig, is_void: bool) ->
     let position = shared.start.position_of(job, name, to);
     // While its history is read, a job has told dead letters of the history alone, which have no time: they stay.
     let before_all =
-        || Some(shared.start.plan.first_tick(Side::Live)).filter(|t| *t < Tick::AFTER_ALL).map(|t| t - job.tick());
+        || Some(shared.start.plan.first_tick(Side::Live)).filter(|t| *t < Tick::AFTER_ALL).map(|t| t - job.tick);
     let valid_to = shared.start.plan.floor.or_else(before_all);
     to.open(&LinesStart { position, is_void, valid_to }, shared.stop.clone())
 }

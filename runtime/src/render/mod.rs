@@ -106,7 +106,7 @@ enum Ended {
 }
 
 fn try_work(worker: &mut Worker, shared: &Shared) -> Result<Ended, Failure> {
-    let barrier = Rc::new(CatchUpBarrier::new(shared.opened.job.tick(), shared.start.goes_on_at(Side::Live)));
+    let barrier = Rc::new(CatchUpBarrier::new(shared.opened.job.tick, shared.start.goes_on_at(Side::Live)));
     let saving = saving(shared, worker.index())?;
     let mut running = vec![];
     for side in shared.start.plan.sides() {
@@ -239,7 +239,7 @@ fn note_waiting(status: &mut ProcessStatus, shared: &Shared, side: Side, stores:
 fn coordinator(shared: &Shared, of_side: OfSide, checkpointing: Option<Checkpointing>, workers: usize) -> Coordinator {
     let (start, plan, side) = (&shared.start, &shared.start.plan, of_side.side);
     let rules = Rules {
-        tick: shared.opened.job.tick(),
+        tick: shared.opened.job.tick,
         s: plan.scans.iter().map(|scan| scan.s.filter(|_| scan.side == side)).collect(),
         until_end: shared.mode == Mode::UntilEnd,
         end_at_least: plan.end_at_least,

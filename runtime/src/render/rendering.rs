@@ -36,7 +36,7 @@ impl<'a> Rendering<'a> {
         match node {
             Kind::Sink(_) => self.side == Side::Live,
             Kind::DeadLetters => self.shared.catch.is_none(),
-            _ => true,
+            Kind::Source(_) | Kind::Group(_) | Kind::View(_) => true,
         }
     }
 

@@ -94,7 +94,7 @@ pub fn render<'scope>(
     let mut output = OutputBuilder::<_, CapacityContainerBuilder<Vec<Routed>>>::from(output);
     let past = wiring.past.clone();
     answering.iter().for_each(|of| _ = past.borrow_mut().entry(of.id).or_default());
-    let (orders, tick) = (wiring.lookup_orders(), opened.job.tick());
+    let (orders, tick) = (wiring.lookup_orders(), opened.job.tick);
     let scans = plan.scans.len();
     builder.build(move |capabilities| {
         drop(capabilities);

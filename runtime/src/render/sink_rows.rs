@@ -58,7 +58,7 @@ fn marking(of: Rendering, groups: &[GroupId], coordinator: CoordinatorHandle) ->
         Some(Marked { group: *group, scans, s: s(group)?, untouched })
     };
     Marking {
-        tick: of.shared.opened.job.tick(),
+        tick: of.shared.opened.job.tick,
         skip_refresh: plan.skip_refresh,
         from: from.unwrap_or(Tick::AFTER_ALL),
         groups: groups.iter().filter_map(marked).collect(),

@@ -147,7 +147,7 @@ fn begins(of: Rendering, view: ViewId) -> Begins {
     match plan.floor {
         None => Begins::At(s),
         Some(floor) if plan.views[view].saved && s <= floor => Begins::After(floor),
-        Some(floor) if of.shared.mode == Mode::Follow => Begins::At(s.max(floor + opened.job.tick())),
+        Some(floor) if of.shared.mode == Mode::Follow => Begins::At(s.max(floor + opened.job.tick)),
         Some(floor) => Begins::At(s.max(floor)),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use headwater_clocks::{EventTime, Tick, Time, WallClock};
+use headwater_clocks::{EventTime, Tick, WallClock};
 use headwater_connectors::format::json::JsonDecoder;
 use headwater_connectors::format::text::{key_text as json_of_key, write_string};
 use headwater_connectors::format::{Decoder, Message};
@@ -98,7 +98,7 @@ impl Asked {
             has_history(&opened.job, group)?;
         }
         let window_start = window.map(time).transpose()?.map(EventTime::from_us);
-        let at = at.map(time).transpose()?.map(|us| Tick::down(Tick::from_us(us), opened.job.tick()));
+        let at = at.map(time).transpose()?.map(|us| Tick::down(Tick::from_us(us), opened.job.tick));
         let named = key(opened, group, values)?;
         Ok(Asked {
             group,
@@ -255,10 +255,10 @@ fn note(log: &ServeLog, group: &str, asked: &Asked, (time, as_of): (WallClock, O
     log.note(Noted {
         group: group.to_owned(),
         key: asked.key.clone(),
-        time_us: time.us(),
+        time,
         row: row.map(|row| row.row.clone()),
-        changed_at_us: row.map(|row| row.changed_at.us()),
-        as_of_us: as_of.map(Time::us),
+        changed_at: row.map(|row| row.changed_at),
+        as_of,
     });
 }
 

@@ -15,7 +15,7 @@ use std::sync::{Arc, LazyLock};
 
 use arrow::array::{ArrayRef, RecordBatch, StringArray, TimestampMicrosecondArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
-use headwater_clocks::format_time;
+use headwater_clocks::{Time, WallClock, format_time};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::Result;
@@ -39,22 +39,25 @@ pub fn schema() -> &'static SchemaRef {
     &SCHEMA
 }
 
-/// The times of a file's rows, in microseconds.
+/// When a file's rows were asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Times {
-    pub first: i64,
-    pub last: i64,
+    pub first: WallClock,
+    pub last: WallClock,
 }
 
 impl Times {
     pub fn of(rows: &[Noted]) -> Times {
-        let times = || rows.iter().map(|row| row.time_us);
-        Times { first: times().min().unwrap_or(0), last: times().max().unwrap_or(0) }
+        let times = || rows.iter().map(|row| row.time);
+        Times {
+            first: times().min().unwrap_or(WallClock::from_us(0)),
+            last: times().max().unwrap_or(WallClock::from_us(0)),
+        }
     }
 }
 
 pub fn name(times: Times, start: u64, number: u64) -> String {
-    let Times { first, last } = times;
+    let (first, last) = (times.first.us(), times.last.us());
     let day: String = format_time(first).chars().take_while(|c| *c != 'T').collect();
     format!("{day}/served-{first}-{last}-{start:016x}-{number}.parquet")
 }
@@ -65,7 +68,7 @@ pub fn parse_name(name: &str) -> Option<Times> {
     // A time before 1970 has a sign before it.
     let (first, rest) = number(name)?;
     let (last, _) = number(rest.strip_prefix('-')?)?;
-    Some(Times { first, last })
+    Some(Times { first: WallClock::from_us(first), last: WallClock::from_us(last) })
 }
 
 fn number(text: &str) -> Option<(i64, &str)> {
@@ -82,10 +85,10 @@ pub fn bytes(rows: &[Noted]) -> Result<Vec<u8>> {
     let columns: Vec<ArrayRef> = vec![
         Arc::new(StringArray::from_iter_values(rows.iter().map(|row| &row.group))),
         Arc::new(StringArray::from_iter_values(rows.iter().map(|row| &row.key))),
-        times(|row| Some(row.time_us)),
+        times(|row| Some(row.time.us())),
         Arc::new(StringArray::from_iter(rows.iter().map(|row| row.row.as_ref()))),
-        times(|row| row.changed_at_us),
-        times(|row| row.as_of_us),
+        times(|row| row.changed_at.map(Time::us)),
+        times(|row| row.as_of.map(Time::us)),
     ];
     let batch = RecordBatch::try_new(schema().clone(), columns)?;
     let compression = Compression::ZSTD(ZstdLevel::default());
@@ -102,12 +105,11 @@ mod tests {
     #[test]
     fn a_name_says_its_times() {
         for (first, last) in [(1_769_856_432_310_000, 1_769_856_492_000_001), (0, 0), (-5, 7)] {
-            let times = Times { first, last };
+            let times = Times { first: WallClock::from_us(first), last: WallClock::from_us(last) };
             assert_eq!(parse_name(&name(times, 17, 3)), Some(times));
         }
-        assert!(
-            name(Times { first: 1_769_856_432_310_000, last: 1_769_856_432_310_000 }, 1, 2).starts_with("2026-01-31/")
-        );
+        let at = WallClock::from_us(1_769_856_432_310_000);
+        assert!(name(Times { first: at, last: at }, 1, 2).starts_with("2026-01-31/"));
         for other in ["a/served-1.parquet", "served-1-2-3-4.arrow", "other-1-2-3-4.parquet", ""] {
             assert_eq!(parse_name(other), None, "{other}");
         }

@@ -99,6 +99,8 @@ mod tests {
 
     use headwater_connectors::table::Table;
 
+    use headwater_clocks::{Tick, WallClock};
+
     use super::file::Times;
     use super::*;
 
@@ -110,10 +112,10 @@ mod tests {
         Noted {
             group: "g".to_owned(),
             key: format!(r#"{{"k":"k{}"}}"#, i % 50),
-            time_us: i * 1_000_000,
+            time: WallClock::from_us(i * 1_000_000),
             row: (i % 3 > 0).then(|| format!(r#"{{"n":{i}}}"#)),
-            changed_at_us: (i % 3 > 0).then_some(i * 1_000_000 - 5),
-            as_of_us: Some(i * 1_000_000 - 7),
+            changed_at: (i % 3 > 0).then(|| Tick::from_us(i * 1_000_000 - 5)),
+            as_of: Some(Tick::from_us(i * 1_000_000 - 7)),
         }
     }
 
@@ -134,7 +136,10 @@ mod tests {
         let log = ServeLog::start(&settings(dir.path(), 1.0, Duration::from_secs(3600))).unwrap();
         (0..1000).for_each(|i| log.note(noted(i)));
         log.finish();
-        assert_eq!(files(dir.path()), [(Times { first: 0, last: 999_000_000 }, 1000)]);
+        assert_eq!(
+            files(dir.path()),
+            [(Times { first: WallClock::from_us(0), last: WallClock::from_us(999_000_000) }, 1000)]
+        );
         assert_eq!(log.counts.rows.load(Ordering::Relaxed), 1000);
         log.note(noted(1));
         assert_eq!(log.counts.dropped.load(Ordering::Relaxed), 1, "it has ended");

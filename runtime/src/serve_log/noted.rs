@@ -2,19 +2,21 @@
 
 use std::sync::atomic::AtomicU64;
 
+use headwater_clocks::{Tick, WallClock};
+
 /// What was served once.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Noted {
     pub group: String,
     /// The key's JSON text.
     pub key: String,
-    /// When it was asked for, by the wall clock, in microseconds.
-    pub time_us: i64,
+    /// When it was asked for, by the wall clock.
+    pub time: WallClock,
     /// The row's JSON text; `None`: there was none.
     pub row: Option<String>,
-    pub changed_at_us: Option<i64>,
+    pub changed_at: Option<Tick>,
     /// What the store said of the group before it was asked for the row.
-    pub as_of_us: Option<i64>,
+    pub as_of: Option<Tick>,
 }
 
 impl Noted {

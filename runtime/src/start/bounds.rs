@@ -32,7 +32,7 @@ pub fn starts(
     gaps: &mut Vec<String>,
     warnings: &mut Vec<String>,
 ) -> Result<Vec<PartitionPlan>, Failure> {
-    let until = conf.history.as_ref().and_then(|h| h.complete_until_us).map(MatchTime::from_us);
+    let until = conf.history.as_ref().and_then(|h| h.complete_until);
     let mut plans: Vec<PartitionPlan> = bounds.iter().map(held).collect();
     if source.history.is_none() {
         return Ok(plans);
@@ -77,10 +77,10 @@ pub fn starts(
         return Ok(plans);
     }
     let ends = until.or(seen.newest.map(MatchTime::from));
-    let overlap = if let SeamBy::Id { overlap_us, .. } = conf.seam.by { overlap_us } else { 0 };
+    let overlap = if let SeamBy::Id { overlap, .. } = conf.seam.by { overlap } else { Span::ZERO };
     let by_stamps = conf.arrival_time.is_none() || stream.stamped_by_broker()?;
     if let Some(ends) = ends.filter(|_| by_stamps) {
-        let margin = ends - Span::from_us(overlap) - Span::from_us(conf.future_limit_us);
+        let margin = ends - overlap - conf.future_limit;
         for (plan, offset) in plans.iter_mut().zip(stream.offsets_at(Arrival::from_us(margin.us()))?) {
             plan.start = plan.start.max(offset.unwrap_or(plan.start));
         }
@@ -156,7 +156,7 @@ fn first_record(
     end: Offset,
     wanted: impl Fn(&Records, &[Stamped]) -> Vec<bool>,
 ) -> Result<Option<Stamped>, Failure> {
-    let stamper = Stamper { source, future_limit: Span::from_us(conf.future_limit_us), own: source.stream_own() };
+    let stamper = Stamper { source, future_limit: conf.future_limit, own: source.stream_own() };
     let mut reader = stream.reader(&[start], &source.wanted)?;
     while let Some(records) = stream::next(stream, reader.as_mut(), start.partition, end, FIRST_RECORD_BYTES)? {
         let offsets = records.offsets.clone().unwrap_or_default();

@@ -37,8 +37,8 @@ pub fn time_unit(unit: job::TimeUnit) -> &'static str {
 pub fn window(window: Window) -> String {
     match window {
         Window::Trailing => "Trailing".to_owned(),
-        Window::Tumbling { size_us } => format!("Tumbling {{ size_us: {size_us} }}"),
-        Window::Hopping { size_us, every_us } => format!("Hopping {{ size_us: {size_us}, every_us: {every_us} }}"),
+        Window::Tumbling { size } => format!("Tumbling {{ size_us: {} }}", size.us()),
+        Window::Hopping { size, every } => format!("Hopping {{ size_us: {}, every_us: {} }}", size.us(), every.us()),
         Window::Calendar(calendar) => format!(
             "Calendar {{ zone: {}, size_days: {}, every_days: {}, first_day: {} }}",
             calendar.zone().name(),
@@ -46,7 +46,7 @@ pub fn window(window: Window) -> String {
             calendar.every(),
             calendar.first()
         ),
-        Window::Session { gap_us } => format!("Session {{ gap_us: {gap_us} }}"),
+        Window::Session { gap } => format!("Session {{ gap_us: {} }}", gap.us()),
     }
 }
 

@@ -49,7 +49,7 @@ impl Planner<'_> {
         (found, self.starts) = manifest::take_over(self.state, self.fresh)?;
         let (opened, mut start) = self.plan(opened, found)?;
         self.take_sinks(&opened, &mut start)?;
-        let tick = opened.job.tick();
+        let tick = opened.job.tick;
         let whole = |t: &mut Tick| *t = if *t == Tick::BEFORE_ALL { *t } else { Tick::up(*t, tick) };
         start.plan.rows_from.iter_mut().for_each(whole);
         whole(&mut start.plan.end_at_least);

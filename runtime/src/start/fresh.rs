@@ -38,8 +38,8 @@ pub fn plan_of(opened: &Opened, now: WallClock, scans: IdVec<ScanId, Scan>) -> P
 
 /// Plans the first scan of a source.
 pub fn plan_source(opened: &Opened, id: SourceId, now: WallClock, live: bool) -> Result<Scan, Failure> {
-    let (conf, source, tick) = (&opened.job.sources[id], &opened.sources[id], opened.job.tick());
-    let until = conf.history.as_ref().and_then(|h| h.complete_until_us).map(MatchTime::from_us);
+    let (conf, source, tick) = (&opened.job.sources[id], &opened.sources[id], opened.job.tick);
+    let until = conf.history.as_ref().and_then(|h| h.complete_until);
     let mut plan = Scan::of(id, identity::of_source(conf, source));
     let mut seen = Seen::default();
     if let Some(history) = &source.history {

@@ -26,8 +26,8 @@ pub fn of_source(conf: &job::Source, open: &Source) -> String {
     let mut text = format!(
         "topic {} lateness {} future {} unit {} seam {seam} times",
         optional(topic.map(quoted)),
-        conf.lateness_us,
-        conf.future_limit_us,
+        conf.lateness.us(),
+        conf.future_limit.us(),
         time_unit(conf.time_unit)
     );
     let arrival = conf.arrival_time.iter();
@@ -59,7 +59,7 @@ pub fn of_group(opened: &Opened, id: GroupId) -> String {
     sources.sort_unstable();
     let schema = &opened.groups[id].schema;
     let filter = written(&group.filter);
-    let mut text = format!("semantics {SEMANTICS} tick {} {}", opened.job.tick_us, sources.join(" and "));
+    let mut text = format!("semantics {SEMANTICS} tick {} {}", opened.job.tick.us(), sources.join(" and "));
     // Writing to memory does not fail.
     let _ = write!(text, " window {} where {filter} key", window(group.window));
     for key in &group.key {
@@ -113,8 +113,8 @@ fn of_rows(opened: &Opened, id: GroupId) -> String {
 pub fn of_column(opened: &Opened, group: GroupId, column: usize) -> String {
     let (conf, open) = (&opened.job.groups[group], &opened.groups[group]);
     let (column, plan) = (&conf.columns[column], &open.columns[column]);
-    let length = if conf.window == Window::Trailing { column.length_us } else { None };
-    let length = optional(length.map(|us| us.to_string()));
+    let length = if conf.window == Window::Trailing { column.length } else { None };
+    let length = optional(length.map(|length| length.us().to_string()));
     let mut text = format!("{} of {} over {length}", column.agg.identity(), written(&column.of));
     if let Some(input) = plan.input.map(|input| &open.inputs[input]) {
         if column.filter.is_some() {

@@ -1,6 +1,5 @@
 //! What came of a verification.
 
-use headwater_clocks::format_time;
 use serde::Serialize;
 
 use super::request::Request;
@@ -77,8 +76,8 @@ impl Report {
     pub fn new(job: &Job, request: &Request, left_out: &LeftOut) -> Report {
         Report {
             job: job.name.clone(),
-            since: request.since_us.map(format_time),
-            until: request.until_us.map(format_time),
+            since: request.since.map(|time| time.to_string()),
+            until: request.until.map(|time| time.to_string()),
             keeps_admissions: false,
             rows: 0,
             left_out: left_out.clone(),

@@ -2,12 +2,14 @@
 
 use std::path::PathBuf;
 
+use headwater_clocks::WallClock;
+
 /// Of a job's serve log.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// What was asked for from then on, and before then, in microseconds.
-    pub since_us: Option<i64>,
-    pub until_us: Option<i64>,
+    /// What was asked for from then on, and before then.
+    pub since: Option<WallClock>,
+    pub until: Option<WallClock>,
     pub workers: usize,
     /// Bytes that a backfill may keep in memory.
     pub memory: u64,
@@ -16,12 +18,12 @@ pub struct Request {
 }
 
 impl Request {
-    pub fn has(&self, time_us: i64) -> bool {
-        self.since_us.is_none_or(|since| time_us >= since) && self.until_us.is_none_or(|until| time_us < until)
+    pub fn has(&self, time: WallClock) -> bool {
+        self.since.is_none_or(|since| time >= since) && self.until.is_none_or(|until| time < until)
     }
 
     /// Whether any time from `first` to `last` is asked for.
-    pub fn meets(&self, first: i64, last: i64) -> bool {
-        self.since_us.is_none_or(|since| last >= since) && self.until_us.is_none_or(|until| first < until)
+    pub fn meets(&self, first: WallClock, last: WallClock) -> bool {
+        self.since.is_none_or(|since| last >= since) && self.until.is_none_or(|until| first < until)
     }
 }

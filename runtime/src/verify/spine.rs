@@ -14,7 +14,7 @@ use std::sync::Arc;
 use arrow::array::types::TimestampMicrosecondType;
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray, TimestampMicrosecondArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
-use headwater_clocks::{Tick, Time};
+use headwater_clocks::{Tick, Time, WallClock};
 use headwater_connectors::storage::Storage;
 use headwater_connectors::table::{Table, TableWriter};
 use serde::Serialize;
@@ -134,7 +134,7 @@ fn take(
     writing: &mut BTreeMap<String, Writing>,
     left_out: &mut LeftOut,
 ) -> Result<(), Failure> {
-    for row in (0..served.groups.len()).filter(|row| asked.request.has(served.times.value(*row))) {
+    for row in (0..served.groups.len()).filter(|row| asked.request.has(WallClock::from_us(served.times.value(*row)))) {
         let group = served.groups.value(row);
         let Some(writing) = writing.get_mut(group) else {
             *left_out.other_groups.entry(group.to_owned()).or_default() += 1;

@@ -47,7 +47,7 @@ fn column(of: &Value, mapping: Mapping, depth: usize) -> Result<Column, String> 
             let id = id.ok_or_else(|| format!("its schema does not say the number of {name:?}"))?;
             Place::Numbered { id, names: vec![] }
         }
-        _ => Place::Named(physical_name(of, name, mapping)),
+        Mapping::No | Mapping::ByName => Place::Named(physical_name(of, name, mapping)),
     };
     typed(name, place, &of["type"], mapping, depth)
 }

@@ -119,7 +119,7 @@ impl Replay {
     /// The plan that it runs by: see `plan::replay`.
     fn plan_for(&self, (first, last): (Tick, Tick), late: Option<IdVec<ScanId, Arc<LateRecords>>>) -> Plan {
         let mut plan = self.plan.clone();
-        let tick = self.opened.job.tick();
+        let tick = self.opened.job.tick;
         let own = plan.scans.iter().filter_map(|scan| scan.s).min();
         let first = Tick::down(first.max(Tick::up(FIRST, tick)), tick);
         let s = own.map_or(first, |own| own.min(first));
@@ -131,10 +131,9 @@ impl Replay {
                 scan.s = Some(s);
             }
         }
-        let limit = self.opened.job.sources.iter().map(|source| source.future_limit_us).max().unwrap_or(0);
-        plan.end_at_least = until.unwrap_or_else(|| {
-            Tick::up(plan.now + CLOCKS_APART + Span::from_us(limit), tick).max(Tick::up(last, tick))
-        });
+        let limit = self.opened.job.sources.iter().map(|source| source.future_limit).max().unwrap_or(Span::ZERO);
+        plan.end_at_least =
+            until.unwrap_or_else(|| Tick::up(plan.now + CLOCKS_APART + limit, tick).max(Tick::up(last, tick)));
         plan
     }
 

@@ -194,7 +194,7 @@ fn of_source(source: &Source, opened: Option<(&Opened, SourceId)>) -> SourceEntr
         seam: format!("by {}", report::by(&source.seam.by)),
         event_time: source.event_time.as_ref().map_or_else(String::new, |time| time.text.clone()),
         arrival_time: source.arrival_time.as_ref().map(|time| time.text.clone()),
-        lateness: duration::display(source.lateness_us),
+        lateness: duration::display(source.lateness),
         columns: columns.collect(),
     }
 }
@@ -202,7 +202,7 @@ fn of_source(source: &Source, opened: Option<(&Opened, SourceId)>) -> SourceEntr
 fn of_group(job: &Job, id: GroupId, opened: Option<&Opened>, running: Option<&Report>) -> GroupEntry {
     let group = &job.groups[id];
     let sources: Vec<&Source> = group.sources.iter().map(|source| &job.sources[*source]).collect();
-    let lateness_us = sources.iter().map(|source| source.lateness_us).max().unwrap_or(0);
+    let lateness = sources.iter().map(|source| source.lateness).max().unwrap_or(Span::ZERO);
     let types = opened.map(|opened| of_types(opened, id)).unwrap_or_default();
     let type_of = |name: &str| types.iter().find(|(known, _)| known == name).map(|(_, of_type)| of_type.clone());
     let key = group.key.iter().map(|key| FieldEntry { name: key.name.clone(), of_type: type_of(&key.name) });
@@ -229,7 +229,7 @@ fn of_group(job: &Job, id: GroupId, opened: Option<&Opened>, running: Option<&Re
         sources: sources.iter().map(|source| source.name.clone()).collect(),
         key: key.collect(),
         window: window(group),
-        rows: meaning::of_rows(group, Span::from_us(lateness_us), Tick::down(WallClock::now(), job.tick())),
+        rows: meaning::of_rows(group, lateness, Tick::down(WallClock::now(), job.tick)),
         served: sinks.map(|sink| format!("{}: {}", sink.name, sink.to.describe())).collect(),
         history: history(job, id),
         freshness,
@@ -238,7 +238,7 @@ fn of_group(job: &Job, id: GroupId, opened: Option<&Opened>, running: Option<&Re
 }
 
 fn history(job: &Job, rows: GroupId) -> Option<String> {
-    job.history_of(rows).map(|history| duration::display(history.us()))
+    job.history_of(rows).map(duration::display)
 }
 
 fn of_view(job: &Job, id: ViewId, opened: Option<&Opened>, running: Option<&Report>) -> ViewEntry {
@@ -314,7 +314,7 @@ fn lineage(opened: &Opened, (group, column): (GroupId, usize), (sources, conf): 
         };
         from.extend(here.iter().filter(|name| *name != IS_THERE).map(|name| format!("{owner}.{name}")));
     }
-    let by_time = group.window != Window::Trailing || conf.length_us.is_some();
+    let by_time = group.window != Window::Trailing || conf.length.is_some();
     let of_source = |source: &&Source| {
         let is_it = |(_, conf): &(&catalog::opened::Source, &Source)| conf.name == source.name;
         let (open, _) = opened.sources.iter().zip(&opened.job.sources).find(is_it).expect("a source of the job");
@@ -352,15 +352,15 @@ fn window(group: &Group) -> String {
     let show = duration::display;
     match group.window {
         Window::Trailing => "trailing".to_owned(),
-        Window::Tumbling { size_us } => format!("tumbling {}", show(size_us)),
-        Window::Hopping { size_us, every_us } => format!("hopping {} every {}", show(size_us), show(every_us)),
+        Window::Tumbling { size } => format!("tumbling {}", show(size)),
+        Window::Hopping { size, every } => format!("hopping {} every {}", show(size), show(every)),
         Window::Calendar(calendar) => of_days(calendar),
-        Window::Session { gap_us } => format!("session {}", show(gap_us)),
+        Window::Session { gap } => format!("session {}", show(gap)),
     }
 }
 
 fn of_days(windows: Calendar) -> String {
-    let show = |days: i64| duration::display(days * duration::DAY_US);
+    let show = |days: i64| duration::display(Span::from_us(days * duration::DAY_US));
     let (size, every, of_zone) = (windows.size(), windows.every(), calendar::shown(windows));
     if size == every {
         return format!("tumbling {}{of_zone}", show(size));

@@ -70,12 +70,12 @@ impl Windows {
     pub(super) fn of(opened: &Opened, sets: &ColumnSets, id: GroupId) -> Windows {
         let conf = &opened.job.groups[id];
         let set = sets.groups[id].iter().next().expect("a group has a column set");
-        let lengths = conf.columns.iter().map(|column| column.length_us).collect::<Option<Vec<i64>>>();
+        let lengths = conf.columns.iter().map(|column| column.length).collect::<Option<Vec<Span>>>();
         Windows {
             s: set.s.unwrap_or(Tick::AFTER_ALL),
             scans: set.scans.values().copied().collect(),
             window: conf.window,
-            longest: lengths.and_then(|all| all.into_iter().max()).map(Span::from_us),
+            longest: lengths.and_then(|all| all.into_iter().max()),
             lateness: opened.lateness(id),
             grace: opened.grace(id),
         }
@@ -95,9 +95,9 @@ impl Windows {
         let closes = |size: Span| closed.reaches_back(self.lateness) - size - self.grace;
         match self.window {
             Window::Trailing => self.longest.map_or(EventTime::BEFORE_ALL, |longest| done.left(longest).just_after()),
-            Window::Tumbling { size_us } | Window::Hopping { size_us, .. } => closes(Span::from_us(size_us)),
+            Window::Tumbling { size } | Window::Hopping { size, .. } => closes(size),
             Window::Calendar(calendar) => closes(Fixed::Calendar(calendar).longest()),
-            Window::Session { gap_us } => closes(Span::from_us(gap_us)),
+            Window::Session { gap } => closes(gap),
         }
     }
 

@@ -156,7 +156,7 @@ impl LookUps {
         let horizon = IdVec::filled(Eff::BEFORE_ALL, plan.scans.len());
         (!groups.is_empty() || !tables.is_empty() || !replaced.is_empty()).then(|| LookUps {
             opened: opened.clone(),
-            tick: opened.job.tick(),
+            tick: opened.job.tick,
             tables,
             replaced,
             readers,

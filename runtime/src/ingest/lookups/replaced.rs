@@ -121,7 +121,7 @@ impl ReplacedState {
             suspects: BTreeMap::new(),
             order,
             codec: KeyCodec::new(&types).expect("types that have an order"),
-            tick: opened.job.tick(),
+            tick: opened.job.tick,
             first: plan.first_tick(plan.scans[id].side),
             tells,
             passed_over: 0,

@@ -76,14 +76,12 @@ impl Corrects {
                 begin.min().unwrap_or(Eff::BEFORE_ALL)
             }
             SeamBy::Time => ends.map_or(Eff::BEFORE_ALL, |c| Eff::from_us(c.us())),
-            SeamBy::Id { overlap_us, .. } => {
-                ends.map_or(Eff::BEFORE_ALL, |c| Eff::from_us((c - Span::from_us(overlap_us)).us()))
-            }
+            SeamBy::Id { overlap, .. } => ends.map_or(Eff::BEFORE_ALL, |c| Eff::from_us((c - overlap).us())),
         };
         let comes_until = scan.seam().filter(|_| opened.looks_back() || scan.replay.is_some());
-        let limit = Span::from_us(conf.future_limit_us);
-        let ahead = scan.seam().map(|s| (s, Tick::up(s + limit, opened.job.tick())));
-        let lateness = Span::from_us(conf.lateness_us);
+        let limit = conf.future_limit;
+        let ahead = scan.seam().map(|s| (s, Tick::up(s + limit, opened.job.tick)));
+        let lateness = conf.lateness;
         Corrects { least, has_stream: open.stream.is_some(), lateness, comes_until, ahead }
     }
 

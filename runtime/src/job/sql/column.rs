@@ -1,5 +1,6 @@
 //! One item of SELECT: a key, an aggregate over a window, or what follows from columns before it.
 
+use headwater_clocks::Span;
 use headwater_expression::{Token, TokenKind};
 use headwater_operators::aggregate::{self, Definition};
 
@@ -40,7 +41,7 @@ pub struct Aggregate {
     pub of: Option<(String, At)>,
     pub filter: Option<(String, At)>,
     /// Of trailing groups; `None`: all.
-    pub length_us: Option<i64>,
+    pub length: Option<Span>,
     pub length_at: At,
 }
 
@@ -93,11 +94,12 @@ impl Reading<'_> {
             return None;
         }
         let arguments = split(arguments, |token| is_sign(token, ","));
+        let is_of_events = definition.of_events.is_some() && called.eq_ignore_ascii_case(definition.name);
         match (called.to_lowercase().as_str(), arguments.as_slice()) {
-            ("count", [[star]]) if is_sign(star, "*") => {}
-            ("count", [[]]) => {}
-            ("count", [[distinct, rest @ ..]]) if is_word(distinct, "DISTINCT") => {
-                agg = aggregate::find("count_distinct")?;
+            (_, [[star]]) if is_of_events && is_sign(star, "*") => {}
+            (_, [[]]) if is_of_events => {}
+            (_, [[distinct, rest @ ..]]) if is_of_events && is_word(distinct, "DISTINCT") => {
+                agg = aggregate::find(definition.of_distinct?)?;
                 of = Some(self.text(rest));
             }
             ("count_if", [condition]) if !condition.is_empty() => filter = Some(self.condition(condition)),
@@ -113,7 +115,7 @@ impl Reading<'_> {
             }
         }
         let distinct = arguments.iter().find_map(|a| a.first().filter(|first| is_word(first, "DISTINCT")));
-        if let Some(distinct) = distinct.filter(|_| agg.name != "count_distinct") {
+        if let Some(distinct) = distinct.filter(|_| !agg.is_of_distinct()) {
             let message = format!(
                 "{called} is over events, not over different values: expected {called}(value), or COUNT(DISTINCT value)"
             );
@@ -154,7 +156,7 @@ impl Reading<'_> {
             argument,
             of,
             filter: joined(rest),
-            length_us: length.map(|(us, _)| us),
+            length: length.map(|(length, _)| length),
             length_at: length.map_or(at, |(_, at)| at),
         })
     }
@@ -177,7 +179,7 @@ impl Reading<'_> {
     }
 
     /// Of `ts > NOW() - INTERVAL '1 hour'`: the length. `None`: it is no such condition.
-    fn length(&self, condition: &[Token]) -> Option<Result<i64, String>> {
+    fn length(&self, condition: &[Token]) -> Option<Result<Span, String>> {
         let is_now = |tokens: &[Token], at: usize| {
             tokens.get(at).is_some_and(|token| is_word(token, "NOW") || is_word(token, "CURRENT_TIMESTAMP"))
         };

@@ -166,9 +166,9 @@ fn of_joins(joins: &[Join]) -> Entry {
 }
 
 fn of_window(window: &Window) -> Entry {
-    let length = |name: &str, us: i64| entry(name, window.at, string(&duration::display(us)));
-    let every = window.every_us.map(|us| length("every", us));
-    let entries = [length(window.kind, window.size_us)].into_iter().chain(every).collect();
+    let length = |name: &str, span| entry(name, window.at, string(&duration::display(span)));
+    let every = window.every.map(|every| length("every", every));
+    let entries = [length(window.kind, window.size)].into_iter().chain(every).collect();
     entry("window", window.at, Kind::Table(Table { entries }))
 }
 
@@ -182,7 +182,7 @@ fn of_column(column: &Aggregate, windowed: bool) -> Entry {
         entries.extend(said.as_ref().map(|(sql, at)| entry(key, *at, string(sql))));
     }
     if !windowed {
-        let length = column.length_us.map_or("all".to_owned(), duration::display);
+        let length = column.length.map_or("all".to_owned(), duration::display);
         entries.push(entry("window", column.length_at, string(&length)));
     }
     Entry {

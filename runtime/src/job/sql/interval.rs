@@ -1,5 +1,6 @@
 //! `INTERVAL '1 hour'`, `INTERVAL '30' MINUTE`, `INTERVAL 7 DAYS`: a length of time.
 
+use headwater_clocks::Span;
 use headwater_expression::{Token, TokenKind};
 
 use super::text::is_word;
@@ -16,8 +17,8 @@ const UNITS: [(&str, i64); 8] = [
     ("fortnight", 14 * 86_400_000_000),
 ];
 
-/// In microseconds; or what is wrong with it.
-pub fn read(tokens: &[Token]) -> Result<i64, String> {
+/// Its length; or what is wrong with it.
+pub fn read(tokens: &[Token]) -> Result<Span, String> {
     let [interval, rest @ ..] = tokens else { return Err(expected("nothing")) };
     if !is_word(interval, "INTERVAL") {
         return Err(expected("something else"));
@@ -37,7 +38,7 @@ fn expected(found: &str) -> String {
 }
 
 /// `1 hour 30 minutes`
-fn sum(text: &str) -> Result<i64, String> {
+fn sum(text: &str) -> Result<Span, String> {
     let mut words = text.split_whitespace().peekable();
     let mut us = 0_i64;
     while let Some(number) = words.next() {
@@ -48,7 +49,7 @@ fn sum(text: &str) -> Result<i64, String> {
         let part = number.parse::<i64>().map_err(|_| expected(&format!("`{text}`")))?.checked_mul(unit_us);
         us = part.and_then(|part| us.checked_add(part)).ok_or("this is longer than any window may be")?;
     }
-    if us > 0 && us <= duration::MAX_US { Ok(us) } else { Err(expected(&format!("`{text}`"))) }
+    if us > 0 && us <= duration::MAX_US { Ok(Span::from_us(us)) } else { Err(expected(&format!("`{text}`"))) }
 }
 
 fn unit_us(unit: &str) -> Result<i64, String> {
@@ -85,7 +86,7 @@ mod tests {
             ("INTERVAL '250 ms'", 250_000),
             ("INTERVAL '2 weeks'", 14 * 24 * HOUR),
         ] {
-            assert_eq!(read(&headwater_expression::tokens(sql).unwrap()), Ok(us), "{sql}");
+            assert_eq!(read(&headwater_expression::tokens(sql).unwrap()), Ok(Span::from_us(us)), "{sql}");
         }
         for (sql, part) in [
             ("INTERVAL '1 month'", "no fixed length"),

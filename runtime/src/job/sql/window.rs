@@ -1,5 +1,6 @@
 //! What a group is by: its key, and perhaps a window of its own.
 
+use headwater_clocks::Span;
 use headwater_connectors::Path;
 use headwater_expression::Token;
 
@@ -20,9 +21,9 @@ pub struct Window {
     pub at: At,
     /// `tumbling`, `hopping` or `session`.
     pub kind: &'static str,
-    pub size_us: i64,
+    pub size: Span,
     /// Of hopping windows.
-    pub every_us: Option<i64>,
+    pub every: Option<Span>,
 }
 
 const NO_COLUMN: &str = "a group is by columns, and by TUMBLE, HOP or SESSION: expected a column's name";
@@ -86,8 +87,8 @@ fn window(
     }
     let read = |argument: &[Token]| interval::read(argument);
     match lengths {
-        1 => Ok(Window { at, kind, size_us: read(arguments[1])?, every_us: None }),
-        _ => Ok(Window { at, kind, size_us: read(arguments[2])?, every_us: Some(read(arguments[1])?) }),
+        1 => Ok(Window { at, kind, size: read(arguments[1])?, every: None }),
+        _ => Ok(Window { at, kind, size: read(arguments[2])?, every: Some(read(arguments[1])?) }),
     }
 }
 

@@ -4,8 +4,10 @@ use std::str::FromStr;
 
 use chrono::Weekday;
 use chrono_tz::{TZ_VARIANTS, Tz};
+use headwater_clocks::Span;
 use headwater_operators::group::Calendar;
 
+use super::windowed::WindowKind;
 use crate::base::fault::At;
 use crate::job::duration::DAY_US;
 use crate::job::nearest::{expected, nearest};
@@ -31,10 +33,10 @@ pub enum Asked {
 }
 
 /// `kind`: of the window, which only two of have a calendar.
-pub fn read(cx: &mut Context, section: &Section, kind: &str) -> Asked {
+pub fn read(cx: &mut Context, section: &Section, kind: WindowKind) -> Asked {
     let (zone, starts) = (section.get("zone"), section.get("starts"));
     let Some(at) = zone.or(starts).map(|entry| entry.at) else { return Asked::Nothing };
-    if kind == "session" {
+    if kind == WindowKind::Session {
         cx.error(
             at,
             "`zone` and `starts` go with `tumbling` and `hopping` only: a session begins with its first event",
@@ -50,14 +52,15 @@ pub fn read(cx: &mut Context, section: &Section, kind: &str) -> Asked {
 }
 
 /// Windows of whole days; with a day of the week, of whole weeks.
-pub fn windows(cx: &mut Context, asked: &Asked, (size_us, every_us): (i64, i64)) -> Option<Calendar> {
+pub fn windows(cx: &mut Context, asked: &Asked, (size, every): (Span, Span)) -> Option<Calendar> {
     let Asked::Calendar { zone, first, starts_at, at } = asked else { return None };
-    if size_us % DAY_US != 0 || every_us % DAY_US != 0 {
+    let (size, every) = (size.us(), every.us());
+    if size % DAY_US != 0 || every % DAY_US != 0 {
         let expected = "expected whole days or weeks, like \"1d\" or \"1w\"";
         cx.error(*at, format!("windows of a calendar begin at midnight, and so do the next: {expected}"));
         return None;
     }
-    let (size, every) = (size_us / DAY_US, every_us / DAY_US);
+    let (size, every) = (size / DAY_US, every / DAY_US);
     if let Some(at) = starts_at.filter(|_| every % 7 != 0) {
         cx.error(
             at,

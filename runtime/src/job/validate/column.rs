@@ -1,5 +1,6 @@
 //! One entry of a group's `columns`: an aggregate, what of, and over which windows.
 
+use headwater_clocks::Span;
 use headwater_operators::aggregate::{self, AGGREGATES, Aggregate, Definition, Parameter, Range};
 
 use super::about;
@@ -7,7 +8,7 @@ use super::windowed::Windowed;
 use crate::base::fault::At;
 use crate::job::nearest::{expected, nearest};
 use crate::job::raw::{Entry, Kind, Node};
-use crate::job::section::{Context, Section, duration_of, name_is_plain};
+use crate::job::section::{Context, SOME, Section, duration_of, name_is_plain};
 use crate::job::{Column, Window, duration};
 
 /// What a column may have besides the parameter of its aggregate.
@@ -26,11 +27,11 @@ struct Length {
     text: String,
     at: At,
     /// `None`: `all`.
-    us: Option<i64>,
+    span: Option<Span>,
 }
 
 /// Reads an entry: one column, or one for each of its windows; none where it is too wrong.
-pub fn read(cx: &mut Context, entry: &Entry, windowed: Windowed, tick_us: i64) -> Vec<Placed> {
+pub fn read(cx: &mut Context, entry: &Entry, windowed: Windowed, tick: Span) -> Vec<Placed> {
     let name = entry.name.as_str();
     name_is_plain(cx, "column", name, entry.at, "");
     let Some(section) = Section::open(cx, format!("column `{name}`"), entry, &keys()) else { return Vec::new() };
@@ -41,27 +42,27 @@ pub fn read(cx: &mut Context, entry: &Entry, windowed: Windowed, tick_us: i64) -
     if agg.is_some_and(|agg| agg.definition().of_events.is_none()) && section.get("of").is_none() {
         section.missing(cx, "of", "only `count` does without: give a column or an expression");
     }
-    let lengths = windows(cx, &section, windowed, tick_us);
+    let lengths = windows(cx, &section, windowed, tick);
     let Some(agg) = agg else { return Vec::new() };
-    let column = |name: String, length_us| Column {
+    let column = |name: String, length| Column {
         name,
         at: entry.at,
         agg,
         of: of.clone(),
         filter: filter.clone(),
-        length_us,
+        length,
         about: about.clone(),
     };
-    let one = |length_us, at| {
-        vec![Placed { column: column(name.into(), length_us), at, made_by: format!("line {}", entry.at.line) }]
+    let one = |length, at| {
+        vec![Placed { column: column(name.into(), length), at, made_by: format!("line {}", entry.at.line) }]
     };
     match lengths {
         Lengths::None => one(None, entry.at),
-        Lengths::One(us) => one(us, entry.at),
+        Lengths::One(span) => one(span, entry.at),
         Lengths::List(lengths) => lengths
             .into_iter()
             .map(|length| Placed {
-                column: column(format!("{name}_{}", length.text), length.us),
+                column: column(format!("{name}_{}", length.text), length.span),
                 at: length.at,
                 made_by: format!("`{name}` over \"{}\" in line {}", length.text, length.at.line),
             })
@@ -143,11 +144,11 @@ fn argument(cx: &mut Context, section: &Section, parameter: &Parameter) -> Optio
 
 enum Lengths {
     None,
-    One(Option<i64>),
+    One(Option<Span>),
     List(Vec<Length>),
 }
 
-fn windows(cx: &mut Context, section: &Section, windowed: Windowed, tick_us: i64) -> Lengths {
+fn windows(cx: &mut Context, section: &Section, windowed: Windowed, tick: Span) -> Lengths {
     let (one, list) = (section.get("window"), section.get("windows"));
     if !matches!(windowed, Windowed::Trailing | Windowed::Window(Window::Trailing)) {
         for entry in [one, list].into_iter().flatten() {
@@ -171,13 +172,13 @@ fn windows(cx: &mut Context, section: &Section, windowed: Windowed, tick_us: i64
                 cx.error(one.value.at, "`window` is one duration or \"all\": a list of them is `windows`");
                 Lengths::None
             }
-            _ => length(cx, "window", &one.value, tick_us).map_or(Lengths::None, |length| Lengths::One(length.us)),
+            _ => length(cx, "window", &one.value, tick).map_or(Lengths::None, |length| Lengths::One(length.span)),
         },
-        (None, Some(list)) => Lengths::List(lengths(cx, &list.value, tick_us)),
+        (None, Some(list)) => Lengths::List(lengths(cx, &list.value, tick)),
     }
 }
 
-fn lengths(cx: &mut Context, value: &Node, tick_us: i64) -> Vec<Length> {
+fn lengths(cx: &mut Context, value: &Node, tick: Span) -> Vec<Length> {
     let Kind::Array(nodes) = &value.kind else {
         if !matches!(value.kind, Kind::Broken) {
             let found = value.kind.describe();
@@ -189,8 +190,8 @@ fn lengths(cx: &mut Context, value: &Node, tick_us: i64) -> Vec<Length> {
         cx.error(value.at, "`windows` is empty: expected at least one, like [\"1h\"]");
     }
     let mut lengths: Vec<Length> = Vec::new();
-    for length in nodes.iter().filter_map(|node| length(cx, "windows", node, tick_us)).collect::<Vec<_>>() {
-        match lengths.iter().find(|earlier| earlier.us == length.us) {
+    for length in nodes.iter().filter_map(|node| length(cx, "windows", node, tick)).collect::<Vec<_>>() {
+        match lengths.iter().find(|earlier| earlier.span == length.span) {
             Some(earlier) => {
                 cx.error(length.at, format!("`{}` is the same window as `{}` before it", length.text, earlier.text))
             }
@@ -200,20 +201,20 @@ fn lengths(cx: &mut Context, value: &Node, tick_us: i64) -> Vec<Length> {
     lengths
 }
 
-fn length(cx: &mut Context, key: &str, node: &Node, tick_us: i64) -> Option<Length> {
+fn length(cx: &mut Context, key: &str, node: &Node, tick: Span) -> Option<Length> {
     if let Kind::String(text) = &node.kind
         && text.text == "all"
     {
-        return Some(Length { text: text.text.clone(), at: node.at, us: None });
+        return Some(Length { text: text.text.clone(), at: node.at, span: None });
     }
-    let us = duration_of(cx, key, node, 1)?;
-    if us < tick_us {
-        let tick = duration::display(tick_us);
+    let span = duration_of(cx, key, node, SOME)?;
+    if span < tick {
+        let tick = duration::display(tick);
         cx.warning(
             node.at,
             format!("this window is shorter than the tick of {tick}: events may pass through it unseen"),
         );
     }
     let Kind::String(text) = &node.kind else { return None };
-    Some(Length { text: text.text.clone(), at: node.at, us: Some(us) })
+    Some(Length { text: text.text.clone(), at: node.at, span: Some(span) })
 }

@@ -1,14 +1,15 @@
 //! `[features.NAME]`: a group of columns by one key.
 
+use headwater_clocks::Span;
 use headwater_connectors::Path;
 
-use super::windowed::Windowed;
+use super::windowed::{WindowKind, Windowed};
 use super::{about, calendar, column, derived, keyed, lookup};
 use crate::base::fault::At;
 use crate::base::id::{IdVec, SourceId};
 use crate::job::nearest::expected;
 use crate::job::raw::{Entry, Kind};
-use crate::job::section::{Context, Section, name_is_plain, string};
+use crate::job::section::{Context, SOME, Section, name_is_plain, string};
 use crate::job::{Column, Group, Key, Lookup, Named, Source, Window, duration};
 
 pub const KEYS: [&str; 15] = [
@@ -35,7 +36,7 @@ pub const WINDOW_KEYS: [&str; 6] = ["tumbling", "hopping", "session", "every", "
 const HOPS_MAX: i64 = 100_000;
 /// From so many on it is worth a word.
 const HOPS_WARNED_MIN: i64 = 1_000;
-const HISTORY_WARNED_US_MIN: i64 = duration::DAY_US;
+const HISTORY_WARNED_MIN: Span = Span::DAY;
 
 /// Reads a group; `None` where none of its sources is known.
 /// `groups`: the names of all, in their order.
@@ -43,12 +44,12 @@ pub fn read(
     cx: &mut Context,
     entry: &Entry,
     (sources, groups): (&IdVec<SourceId, Source>, &[&str]),
-    tick_us: i64,
+    tick: Span,
 ) -> Option<Group> {
     let name = entry.name.as_str();
     name_is_plain(cx, "feature group", name, entry.at, "");
     let section = Section::open(cx, format!("feature group `{name}`"), entry, &KEYS)?;
-    let history_us = history(cx, &section, tick_us);
+    let history = history(cx, &section, tick);
     let of_group = group_sources(cx, &section, sources);
     let key = key(cx, &section);
     let explode = explode(cx, &section, &of_group);
@@ -57,22 +58,22 @@ pub fn read(
     let window = section.get("window");
     let windowed = window.map_or(Windowed::Trailing, |entry| read_window(cx, name, entry));
     if let (Windowed::Window(window), Some(entry)) = (windowed, window) {
-        warn_of_window(cx, window, entry.at, tick_us);
+        warn_of_window(cx, window, entry.at, tick);
     }
-    let columns = columns(cx, &section, windowed, tick_us);
+    let columns = columns(cx, &section, windowed, tick);
     for column in columns.iter().filter(|column| key.iter().any(|key| key.name == column.name)) {
         cx.error(column.at, format!("column `{}` has the name of a key column: give it another one", column.name));
     }
     let derived = derived::read(cx, &section, &key, &columns);
     let tables = lookups.iter().filter_map(Lookup::table);
-    let lateness_us =
-        of_group.iter().copied().chain(tables).map(|source| sources[source].lateness_us).max().unwrap_or(0);
+    let lateness =
+        of_group.iter().copied().chain(tables).map(|source| sources[source].lateness).max().unwrap_or(Span::ZERO);
     if let Windowed::Window(Window::Session { .. }) = windowed {
         lookup::refuse_sessions(cx, &lookups, sources);
         let of_group: Vec<&Source> = of_group.iter().map(|source| &sources[*source]).collect();
         keyed::refuse_sessions(cx, &section, &of_group);
     }
-    let retain_us = retain(cx, &section, windowed, lateness_us);
+    let retain = retain(cx, &section, windowed, lateness);
     if of_group.is_empty() {
         return None;
     }
@@ -84,8 +85,8 @@ pub fn read(
         lookups,
         filter,
         window: if let Windowed::Window(window) = windowed { window } else { Window::Trailing },
-        retain_us,
-        history_us,
+        retain,
+        history,
         columns,
         derived,
         about: about::read(cx, &section),
@@ -93,21 +94,21 @@ pub fn read(
 }
 
 /// How far back rows can be read. Every change of that time is in memory.
-pub(super) fn history(cx: &mut Context, section: &Section, tick_us: i64) -> Option<i64> {
-    let history_us = section.duration(cx, "history", 1)?;
+pub(super) fn history(cx: &mut Context, section: &Section, tick: Span) -> Option<Span> {
+    let history = section.duration(cx, "history", SOME)?;
     let at = section.get("history").map_or(section.at, |entry| entry.value.at);
-    if history_us < tick_us {
-        let tick = duration::display(tick_us);
+    if history < tick {
+        let tick = duration::display(tick);
         cx.warning(at, format!("`history` is shorter than the tick of {tick}: only the newest rows can be read"));
     }
-    if history_us >= HISTORY_WARNED_US_MIN {
-        let length = duration::display(history_us);
+    if history >= HISTORY_WARNED_MIN {
+        let length = duration::display(history);
         cx.warning(
             at,
             format!("every row that changed within the last {length} is kept in memory, as often as it changed"),
         );
     }
-    Some(history_us)
+    Some(history)
 }
 
 /// Whose events it has, ascending.
@@ -214,7 +215,6 @@ fn read_window(cx: &mut Context, group: &str, entry: &Entry) -> Windowed {
 }
 
 fn window(cx: &mut Context, group: &str, entry: &Entry) -> Option<Window> {
-    const KINDS: [&str; 3] = ["tumbling", "hopping", "session"];
     const EXAMPLES: &str = "{ tumbling = \"1h\" }, { hopping = \"1h\", every = \"15m\" } or { session = \"30m\" }";
     if matches!(entry.value.kind, Kind::String(_)) {
         let hint = "a trailing window goes to each column: tx = { agg = \"count\", window = \"1h\" }";
@@ -222,52 +222,57 @@ fn window(cx: &mut Context, group: &str, entry: &Entry) -> Option<Window> {
         return None;
     }
     let section = Section::open(cx, format!("the window of feature group `{group}`"), entry, &WINDOW_KEYS)?;
-    let kinds: Vec<&Entry> = section.entries().filter(|entry| KINDS.contains(&entry.name.as_str())).collect();
-    let [kind] = kinds.as_slice() else {
+    let kind = |entry: &Entry| WindowKind::named(&entry.name).map(|kind| (kind, entry.at));
+    let kinds: Vec<(WindowKind, At)> = section.entries().filter_map(kind).collect();
+    let [(kind, _)] = *kinds.as_slice() else {
         match kinds.get(1) {
-            Some(second) => cx.error(second.at, format!("a group has one window: expected {EXAMPLES}")),
+            Some((_, second)) => cx.error(*second, format!("a group has one window: expected {EXAMPLES}")),
             None if section.entries().any(|entry| !["every", "zone", "starts"].contains(&entry.name.as_str())) => {}
             None => cx.error(entry.at, format!("{} is of no kind: expected {EXAMPLES}", section.what)),
         }
         return None;
     };
-    let size_us = section.duration(cx, &kind.name, 1);
-    let every_us = section.duration(cx, "every", 1);
-    match (kind.name.as_str(), section.get("every")) {
-        ("hopping", None) => section.missing(cx, "every", "say how far apart the windows start, like every = \"15m\""),
-        ("hopping", Some(_)) | (_, None) => {}
-        (_, Some(every)) => cx.error(every.at, "`every` goes with `hopping` only"),
+    let size = section.duration(cx, kind.name(), SOME);
+    let every = section.duration(cx, "every", SOME);
+    match (kind, section.get("every")) {
+        (WindowKind::Hopping, None) => {
+            section.missing(cx, "every", "say how far apart the windows start, like every = \"15m\"");
+        }
+        (WindowKind::Hopping, Some(_)) | (WindowKind::Tumbling | WindowKind::Session, None) => {}
+        (WindowKind::Tumbling | WindowKind::Session, Some(every)) => {
+            cx.error(every.at, "`every` goes with `hopping` only")
+        }
     }
-    let asked = calendar::read(cx, &section, &kind.name);
+    let asked = calendar::read(cx, &section, kind);
     if !matches!(asked, calendar::Asked::Nothing) {
-        let size_us = size_us?;
-        let every_us = if kind.name == "hopping" { every_us? } else { size_us };
-        return calendar::windows(cx, &asked, (size_us, every_us)).map(Window::Calendar);
+        let size = size?;
+        let every = if kind == WindowKind::Hopping { every? } else { size };
+        return calendar::windows(cx, &asked, (size, every)).map(Window::Calendar);
     }
-    match kind.name.as_str() {
-        "tumbling" => Some(Window::Tumbling { size_us: size_us? }),
-        "session" => Some(Window::Session { gap_us: size_us? }),
-        _ => hopping(cx, entry, size_us?, every_us?),
+    match kind {
+        WindowKind::Tumbling => Some(Window::Tumbling { size: size? }),
+        WindowKind::Session => Some(Window::Session { gap: size? }),
+        WindowKind::Hopping => hopping(cx, entry, size?, every?),
     }
 }
 
 /// What is meant, perhaps, and costs or shows more or less than one thinks.
-fn warn_of_window(cx: &mut Context, window: Window, at: At, tick_us: i64) {
+fn warn_of_window(cx: &mut Context, window: Window, at: At, tick: Span) {
     let shortest = match window {
         Window::Trailing => return,
-        Window::Tumbling { size_us } => size_us,
-        Window::Hopping { size_us, every_us } => size_us.min(every_us),
-        Window::Calendar(calendar) => calendar.size().min(calendar.every()) * duration::DAY_US,
-        Window::Session { gap_us } => gap_us,
+        Window::Tumbling { size } => size,
+        Window::Hopping { size, every } => size.min(every),
+        Window::Calendar(calendar) => Span::from_us(calendar.size().min(calendar.every()) * duration::DAY_US),
+        Window::Session { gap } => gap,
     };
-    if shortest < tick_us {
-        let tick = duration::display(tick_us);
+    if shortest < tick {
+        let tick = duration::display(tick);
         cx.warning(at, format!("this is shorter than the tick of {tick}: rows may come and leave the store unseen"));
     }
-    if let Window::Hopping { size_us, every_us } = window
-        && size_us / every_us >= HOPS_WARNED_MIN
+    if let Window::Hopping { size, every } = window
+        && size.us() / every.us() >= HOPS_WARNED_MIN
     {
-        let windows = size_us / every_us;
+        let windows = size.us() / every.us();
         cx.warning(
             at,
             format!("each event is in {windows} windows, and changes as many rows: a longer `every` costs less"),
@@ -275,16 +280,16 @@ fn warn_of_window(cx: &mut Context, window: Window, at: At, tick_us: i64) {
     }
 }
 
-fn hopping(cx: &mut Context, entry: &Entry, size_us: i64, every_us: i64) -> Option<Window> {
-    if size_us / every_us > HOPS_MAX {
+fn hopping(cx: &mut Context, entry: &Entry, size: Span, every: Span) -> Option<Window> {
+    if size.us() / every.us() > HOPS_MAX {
         let hint = format!("at most {HOPS_MAX}: make `every` longer");
-        cx.error(entry.at, format!("each event would lie in {} windows: expected {hint}", size_us / every_us));
+        cx.error(entry.at, format!("each event would lie in {} windows: expected {hint}", size.us() / every.us()));
         return None;
     }
-    Some(Window::Hopping { size_us, every_us })
+    Some(Window::Hopping { size, every })
 }
 
-fn columns(cx: &mut Context, section: &Section, windowed: Windowed, tick_us: i64) -> Vec<Column> {
+fn columns(cx: &mut Context, section: &Section, windowed: Windowed, tick: Span) -> Vec<Column> {
     const HINT: &str = "name at least one, like tx = { agg = \"count\", window = \"1h\" }";
     let Some(entry) = section.get("columns") else {
         section.missing(cx, "columns", HINT);
@@ -297,7 +302,7 @@ fn columns(cx: &mut Context, section: &Section, windowed: Windowed, tick_us: i64
     }
     let mut columns: Vec<column::Placed> = Vec::new();
     for entry in table.entries() {
-        for new in column::read(cx, entry, windowed, tick_us) {
+        for new in column::read(cx, entry, windowed, tick) {
             if let Some(old) = columns.iter().find(|old| old.column.name == new.column.name) {
                 let message =
                     format!("column `{}` is there already: {} makes one of that name", new.column.name, old.made_by);
@@ -311,18 +316,18 @@ fn columns(cx: &mut Context, section: &Section, windowed: Windowed, tick_us: i64
 }
 
 /// How long past its end a row stays: at least as long as late events may still correct it.
-fn retain(cx: &mut Context, section: &Section, windowed: Windowed, lateness_us: i64) -> i64 {
-    let given = section.duration(cx, "retain", 0);
+fn retain(cx: &mut Context, section: &Section, windowed: Windowed, lateness: Span) -> Span {
+    let given = section.duration(cx, "retain", Span::ZERO);
     let at = section.get("retain").map_or(section.at, |entry| entry.value.at);
-    let (least_us, default_us, least) = match windowed {
-        Windowed::Window(Window::Tumbling { size_us } | Window::Hopping { size_us, .. }) => {
-            (lateness_us, lateness_us + size_us, "the source's `lateness`")
+    let (shortest, default, least) = match windowed {
+        Windowed::Window(Window::Tumbling { size } | Window::Hopping { size, .. }) => {
+            (lateness, lateness + size, "the source's `lateness`")
         }
         Windowed::Window(Window::Calendar(calendar)) => {
-            (lateness_us, lateness_us + calendar.size() * duration::DAY_US, "the source's `lateness`")
+            (lateness, lateness + Span::from_us(calendar.size() * duration::DAY_US), "the source's `lateness`")
         }
-        Windowed::Window(Window::Session { gap_us }) => {
-            (lateness_us + gap_us, lateness_us + gap_us, "the source's `lateness` plus the session's gap")
+        Windowed::Window(Window::Session { gap }) => {
+            (lateness + gap, lateness + gap, "the source's `lateness` plus the session's gap")
         }
         Windowed::Window(Window::Trailing) | Windowed::Trailing => {
             if let Some(entry) = section.get("retain") {
@@ -331,17 +336,17 @@ fn retain(cx: &mut Context, section: &Section, windowed: Windowed, lateness_us: 
                     "`retain` goes with a group's `window` only: a trailing row goes when its events do",
                 );
             }
-            return 0;
+            return Span::ZERO;
         }
-        Windowed::Unknown => return 0,
+        Windowed::Unknown => return Span::ZERO,
     };
     match given {
-        Some(us) if us < least_us => {
-            let expected = format!("expected at least {}, {least}", duration::display(least_us));
+        Some(span) if span < shortest => {
+            let expected = format!("expected at least {}, {least}", duration::display(shortest));
             cx.error(at, format!("`retain` is too short, late events could correct rows that are gone: {expected}"));
-            default_us
+            default
         }
-        given => given.unwrap_or(default_us),
+        given => given.unwrap_or(default),
     }
 }
 

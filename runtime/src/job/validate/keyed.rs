@@ -34,15 +34,11 @@ pub fn replaced(cx: &mut Context, section: &Section) -> Option<Table> {
 
 fn read(cx: &mut Context, section: &Section, key: &str) -> Table {
     let changes = match section.text(cx, "changes") {
-        Some((text, at)) => match text.text.as_str() {
-            "upsert" => Changes::Upsert,
-            "debezium" => Changes::Debezium,
-            other => {
-                let what = &section.what;
-                cx.error(at, format!("unknown `changes` `{other}` of {what}: expected `upsert` or `debezium`"));
-                Changes::Upsert
-            }
-        },
+        Some((text, at)) => Changes::named(&text.text).unwrap_or_else(|| {
+            let (what, names) = (&section.what, Changes::ALL.map(|known| format!("`{}`", known.name())).join(" or "));
+            cx.error(at, format!("unknown `changes` `{}` of {what}: expected {names}", text.text));
+            Changes::Upsert
+        }),
         None => Changes::Upsert,
     };
     let columns: Vec<Named> = match section.get(key).map(|entry| &entry.value.kind) {

@@ -1,5 +1,7 @@
 //! `[links.NAME]`: which entities hang together because they share something.
 
+use headwater_clocks::Span;
+
 use super::about;
 use super::group::{history, one_or_several};
 use crate::job::raw::Entry;
@@ -14,11 +16,11 @@ pub const KEYS: [&str; 10] =
 const MAX_DEGREE: u64 = 100;
 
 /// Reads links; `None` where it does not say what is linked.
-pub fn read(cx: &mut Context, entry: &Entry, tick_us: i64) -> Option<View> {
+pub fn read(cx: &mut Context, entry: &Entry, tick: Span) -> Option<View> {
     let name = entry.name.as_str();
     name_is_plain(cx, "links", name, entry.at, "");
     let section = Section::open(cx, format!("links `{name}`"), entry, &KEYS)?;
-    let history_us = history(cx, &section, tick_us);
+    let history = history(cx, &section, tick);
     let from = section.required(cx, "from", "name a group, a table or a view");
     let by = by(cx, &section)?;
     let max_degree = match section.get("max_degree") {
@@ -40,7 +42,7 @@ pub fn read(cx: &mut Context, entry: &Entry, tick_us: i64) -> Option<View> {
         }
     }
     let of = Of::Links(Links { from, by, max_degree });
-    Some(View { name: name.into(), at: entry.at, key: vec![key], of, history_us, about: about::read(cx, &section) })
+    Some(View { name: name.into(), at: entry.at, key: vec![key], of, history, about: about::read(cx, &section) })
 }
 
 fn by(cx: &mut Context, section: &Section) -> Option<LinkedBy> {

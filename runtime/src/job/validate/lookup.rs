@@ -1,5 +1,7 @@
 //! `lookup.NAME` of a group: what its events look up, in a table or in the rows of another group.
 
+use headwater_clocks::Span;
+
 use crate::base::id::{GroupId, Id, IdVec, SourceId};
 use crate::job::nearest::expected;
 use crate::job::raw::{Entry, Kind};
@@ -144,8 +146,8 @@ fn circle(groups: &IdVec<GroupId, Group>) -> Option<(GroupId, usize)> {
 pub fn refuse_sessions(cx: &mut Context, lookups: &[Lookup], sources: &IdVec<SourceId, Source>) {
     for lookup in lookups {
         let Some(table) = lookup.table().map(|table| &sources[table]) else { continue };
-        if table.lateness_us > 0 {
-            let late = duration::display(table.lateness_us);
+        if table.lateness > Span::ZERO {
+            let late = duration::display(table.lateness);
             let why = format!("a version of table `{}` may come {late} late and correct events", table.name);
             let hint = "give the table lateness = \"0s\", or the group another window";
             cx.error(lookup.at, format!("sessions cannot be of events that are corrected, and {why}: {hint}"));

@@ -27,7 +27,7 @@ use headwater_connectors::sink as sinks;
 
 use super::duration::{DAY_US, SECOND_US};
 use super::raw::{self, Entry, Raw, Table};
-use super::section::{Context, Section, name_is_plain};
+use super::section::{Context, SOME, Section, name_is_plain};
 use super::{Group, Job, Sink, Source, State, paths, sql};
 use crate::base::fault::{At, Faults};
 use crate::base::id::IdVec;
@@ -93,9 +93,9 @@ fn whole(cx: &mut Context, root: &Table) -> Job {
     let section = Section::root(cx, root, &KEYS);
     let name = section.required(cx, "name", "give the job a name, like name = \"fraud\"");
     name_is_plain(cx, "job", &name.text, name.at, "-");
-    let tick_us = section.duration(cx, "tick", 1).unwrap_or(10_000);
-    let stall_limit_us = section.duration(cx, "stall_limit", 1).unwrap_or(5 * SECOND_US);
-    let idle_limit_us = section.duration(cx, "idle_limit", 1).unwrap_or(DAY_US);
+    let tick = section.duration(cx, "tick", SOME).unwrap_or(Span::from_us(10_000));
+    let stall_limit = section.duration(cx, "stall_limit", SOME).unwrap_or(Span::from_us(5 * SECOND_US));
+    let idle_limit = section.duration(cx, "idle_limit", SOME).unwrap_or(Span::DAY);
 
     let tables = named_tables(cx, &section, "sources", Some("name at least one under [sources.NAME]"));
     let mut sources: IdVec<_, _> = tables.iter().map(|entry| source::read(cx, entry)).collect();
@@ -108,7 +108,7 @@ fn whole(cx: &mut Context, root: &Table) -> Job {
     let tables = named_tables(cx, &section, "features", Some("name at least one group under [features.NAME]"));
     let mut names: Vec<&str> = tables.iter().map(|entry| entry.name.as_str()).collect();
     let group_names = names.clone();
-    let read = |entry: &&Entry| group::read(cx, entry, (&sources, &group_names), tick_us);
+    let read = |entry: &&Entry| group::read(cx, entry, (&sources, &group_names), tick);
     let mut groups: IdVec<_, _> = tables.iter().filter_map(read).collect();
     lookup::check_groups(cx, &mut groups, &group_names);
     let tables = named_tables(cx, &section, "views", None);
@@ -118,13 +118,13 @@ fn whole(cx: &mut Context, root: &Table) -> Job {
     };
     let others = [("source", of_kind(false)), ("table", of_kind(true)), ("feature group", names.clone())];
     view::check_names(cx, "view", &tables, &others);
-    let mut views: IdVec<_, _> = tables.iter().filter_map(|entry| view::read(cx, entry, tick_us)).collect();
+    let mut views: IdVec<_, _> = tables.iter().filter_map(|entry| view::read(cx, entry, tick)).collect();
     names.extend(tables.iter().map(|entry| entry.name.as_str()));
     let links = named_tables(cx, &section, "links", None);
     let of_views = tables.iter().map(|entry| entry.name.as_str()).collect();
     let others: Vec<_> = others.into_iter().chain([("view", of_views)]).collect();
     view::check_names(cx, "links", &links, &others);
-    links.iter().filter_map(|entry| links::read(cx, entry, tick_us)).for_each(|links| _ = views.push(links));
+    links.iter().filter_map(|entry| links::read(cx, entry, tick)).for_each(|links| _ = views.push(links));
     names.extend(links.iter().map(|entry| entry.name.as_str()));
     let state = state(cx, &section, &name.text);
     let tables = named_tables(cx, &section, "sinks", None);
@@ -140,9 +140,9 @@ fn whole(cx: &mut Context, root: &Table) -> Job {
         places: cx.faults.places.clone(),
         warnings: Vec::new(),
         dir: cx.dir.to_path_buf(),
-        tick_us,
-        stall_limit_us,
-        idle_limit_us,
+        tick,
+        stall_limit,
+        idle_limit,
         sources,
         groups,
         views,
@@ -213,14 +213,14 @@ fn state(cx: &mut Context, section: &Section, name: &str) -> State {
     let default = cx.dir.join(".headwater").join(name);
     let given = table.as_ref().and_then(|table| paths::read(cx, table, "path", paths::local_or_url));
     let path = given.unwrap_or_else(|| default.to_string_lossy().into_owned());
-    let every = table.as_ref().and_then(|table| table.duration(cx, "checkpoint_every", 1));
+    let every = table.as_ref().and_then(|table| table.duration(cx, "checkpoint_every", SOME));
     let admissions_keep = table.as_ref().and_then(|table| admissions(cx, table));
     let local = if paths::is_url(&path) { default } else { PathBuf::from(&path) };
     State {
         at: entry.map_or(at_default, |entry| entry.at),
         local,
         path,
-        checkpoint_every_us: every.unwrap_or(30 * SECOND_US),
+        checkpoint_every: every.unwrap_or(Span::from_us(30 * SECOND_US)),
         admissions_keep,
     }
 }
@@ -228,12 +228,12 @@ fn state(cx: &mut Context, section: &Section, name: &str) -> State {
 /// For how long admissions are kept, where they are.
 fn admissions(cx: &mut Context, state: &Section) -> Option<Span> {
     let are_kept = state.flag(cx, "admissions");
-    let keep = state.duration(cx, "admissions_keep", 1);
+    let keep = state.duration(cx, "admissions_keep", SOME);
     if !are_kept && let Some(entry) = state.get("admissions_keep") {
         cx.error(
             entry.at,
             "`admissions_keep` says for how long admissions are kept: set `admissions = true` beside it",
         );
     }
-    are_kept.then(|| Span::from_us(keep.unwrap_or(30 * DAY_US)))
+    are_kept.then(|| keep.unwrap_or(Span::from_us(30 * DAY_US)))
 }

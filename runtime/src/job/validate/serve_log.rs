@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use headwater_clocks::Span;
+
 use crate::base::id::GroupId;
 use crate::base::id::IdVec;
 use crate::job::duration::SECOND_US;
 use crate::job::raw::Kind;
-use crate::job::section::{Context, Section};
+use crate::job::section::{Context, SOME, Section};
 use crate::job::{Group, ServeLog, Window, paths};
 
 pub const KEYS: [&str; 3] = ["path", "sample", "roll_every"];
@@ -23,8 +25,8 @@ pub fn read(cx: &mut Context, section: &Section, groups: &IdVec<GroupId, Group>)
     }
     let path = paths::read(cx, &table, "path", paths::local_or_url);
     let sample = sample(cx, &table).unwrap_or(1.0);
-    let every = table.duration(cx, "roll_every", 1).unwrap_or(60 * SECOND_US);
-    Some(ServeLog { path: path?, sample, roll_every: Duration::from_micros(every.unsigned_abs()) })
+    let every = table.duration(cx, "roll_every", SOME).unwrap_or(Span::from_us(60 * SECOND_US));
+    Some(ServeLog { path: path?, sample, roll_every: Duration::from_micros(every.us().unsigned_abs()) })
 }
 
 /// Of how many of the keys it has rows.

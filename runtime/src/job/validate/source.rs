@@ -1,6 +1,7 @@
 //! `[sources.NAME]`: where events are kept, where they arrive, and how the two meet.
 
 use arrow::datatypes::DataType;
+use headwater_clocks::{MatchTime, Span};
 use headwater_connectors::Path;
 use headwater_connectors::history::HISTORIES;
 use headwater_connectors::settings::{Choice, choices};
@@ -8,7 +9,7 @@ use headwater_connectors::stream::STREAMS;
 
 use super::{about, keyed, types};
 use crate::base::fault::At;
-use crate::job::duration::{DAY_US, HOUR_US};
+use crate::job::duration::HOUR_US;
 use crate::job::raw::{Entry, Kind, Table};
 use crate::job::section::{Choices, Context, Section, name_is_plain, string};
 use crate::job::settings::SectionSettings;
@@ -59,8 +60,8 @@ fn read_as(cx: &mut Context, entry: &Entry, is_table: bool) -> Source {
             false => Some(section.required(cx, "event_time", hint)),
         },
         arrival_time: section.named(cx, "arrival_time"),
-        lateness_us: section.duration(cx, "lateness", 0).unwrap_or(if is_table { DAY_US } else { 0 }),
-        future_limit_us: section.duration(cx, "future_limit", 0).unwrap_or(HOUR_US),
+        lateness: section.duration(cx, "lateness", Span::ZERO).unwrap_or(if is_table { Span::DAY } else { Span::ZERO }),
+        future_limit: section.duration(cx, "future_limit", Span::ZERO).unwrap_or(Span::from_us(HOUR_US)),
         time_unit: time_unit(cx, &section),
         schema: section.get("schema").and_then(|entry| schema(cx, name, entry, &partitions)),
         history,
@@ -84,11 +85,11 @@ fn history(cx: &mut Context, source: &str, entry: &Entry) -> Option<History> {
     let kinds = choices(HISTORIES.iter().copied());
     let choices = Choices { tag: "type", default: None, choices: &kinds, common: &["complete_until", "partitions"] };
     let (section, chosen) = Section::choose(cx, format!("the history of source `{source}`"), entry, &choices)?;
-    let complete_until_us = complete_until(cx, &section);
+    let complete_until = complete_until(cx, &section);
     let kind = HISTORIES[chosen?];
     let config = kind.read(&mut SectionSettings { cx, section: &section });
     let partitions = section.get("partitions").map(|entry| partitions(cx, source, entry)).unwrap_or_default();
-    Some(History { at: entry.at, kind, config, complete_until_us, partitions })
+    Some(History { at: entry.at, kind, config, complete_until, partitions })
 }
 
 /// `partitions = { dt = "date" }`: directories that are columns.
@@ -104,7 +105,7 @@ fn partitions(cx: &mut Context, source: &str, entry: &Entry) -> Vec<(Named, Data
     columns
 }
 
-fn complete_until(cx: &mut Context, section: &Section) -> Option<i64> {
+fn complete_until(cx: &mut Context, section: &Section) -> Option<MatchTime> {
     let value = &section.get("complete_until")?.value;
     let text = match &value.kind {
         Kind::Datetime(text) => text,
@@ -115,7 +116,7 @@ fn complete_until(cx: &mut Context, section: &Section) -> Option<i64> {
         let expected = "expected RFC 3339 with an offset, like \"2026-11-01T00:00:00Z\"";
         cx.error(value.at, format!("`complete_until`: `{text}` is not a time: {expected}"));
     }
-    us
+    us.map(MatchTime::from_us)
 }
 
 fn stream(cx: &mut Context, source: &str, entry: &Entry) -> Option<Stream> {
@@ -206,7 +207,7 @@ const SEAMS: [SeamKind; 3] = [
         if section.get("overlap").is_none() {
             section.missing(cx, "overlap", "say how far back ids are compared, like overlap = \"1d\"");
         }
-        SeamBy::Id { id, overlap_us: section.duration(cx, "overlap", 0).unwrap_or(0) }
+        SeamBy::Id { id, overlap: section.duration(cx, "overlap", Span::ZERO).unwrap_or(Span::ZERO) }
     }),
 ];
 

@@ -1,5 +1,7 @@
 //! `[views.NAME]`: rows made of the rows of groups, tables and other views.
 
+use headwater_clocks::Span;
+
 use super::about;
 use super::group::{history, one_or_several};
 use crate::job::View;
@@ -10,11 +12,11 @@ use crate::job::view::{Of, Sql};
 pub const KEYS: [&str; 6] = ["key", "sql", "history", "description", "owner", "tags"];
 
 /// Reads a view; `None` where it has no query.
-pub fn read(cx: &mut Context, entry: &Entry, tick_us: i64) -> Option<View> {
+pub fn read(cx: &mut Context, entry: &Entry, tick: Span) -> Option<View> {
     let name = entry.name.as_str();
     name_is_plain(cx, "view", name, entry.at, "");
     let section = Section::open(cx, format!("view `{name}`"), entry, &KEYS)?;
-    let history_us = history(cx, &section, tick_us);
+    let history = history(cx, &section, tick);
     let hint = "name the column, or a list of columns, that tells its rows apart";
     let key = one_or_several(cx, &section, "key", ("a column's name or a list of them", hint));
     if section.get("sql").is_none() {
@@ -22,7 +24,7 @@ pub fn read(cx: &mut Context, entry: &Entry, tick_us: i64) -> Option<View> {
     }
     let (text, at) = section.text(cx, "sql")?;
     let sql = Sql { text: text.text.clone(), at, starts: text.starts };
-    Some(View { name: name.into(), at: entry.at, key, of: Of::Sql(sql), history_us, about: about::read(cx, &section) })
+    Some(View { name: name.into(), at: entry.at, key, of: Of::Sql(sql), history, about: about::read(cx, &section) })
 }
 
 /// Everything that has rows has a name of its own.
