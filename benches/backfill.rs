@@ -34,25 +34,25 @@ fn main() {
     let job = write_job(dir, ["1h", "1d", "7d"]);
     for (known, windows) in [("arrival", "as known at arrival"), ("event", "in hindsight")] {
         let runs: Vec<_> = (0..support::rounds()).map(|_| backfill(dir, &job, known)).collect();
-        tell(&format!("headwater, {windows}"), events, &runs, Some(floor));
+        support::tell(&format!("headwater, {windows}"), events, &runs, Some(floor));
     }
     peers(dir, events, floor);
     println!("how it grows");
     for events in [1_000_000, 10_000_000, 50_000_000].map(support::scale) {
         write_history(dir, events, CARDS);
-        tell(&format!("{events} events, {labels} labels"), events, &[backfill(dir, &job, "arrival")], None);
+        support::tell(&format!("{events} events, {labels} labels"), events, &[backfill(dir, &job, "arrival")], None);
     }
     write_history(dir, events, CARDS);
     for labels in [10_000, 100_000, 1_000_000, 10_000_000].map(support::scale) {
         write_spine(dir, labels, CARDS);
-        tell(&format!("{events} events, {labels} labels"), events, &[backfill(dir, &job, "arrival")], None);
+        support::tell(&format!("{events} events, {labels} labels"), events, &[backfill(dir, &job, "arrival")], None);
     }
     println!("what is larger than its memory");
     let (many_events, many_labels) = (support::scale(50_000_000), support::scale(10_000_000));
     write_history(dir, many_events, CARDS);
     write_spine(dir, many_labels, CARDS);
     let about = format!("{many_events} events, {many_labels} labels, --memory 1GiB");
-    tell(&about, many_events, &[backfill_in(dir, &job, "arrival", Some("1GiB"))], None);
+    support::tell(&about, many_events, &[backfill_in(dir, &job, "arrival", Some("1GiB"))], None);
     println!("what an event costs");
     for (cards, windows) in [
         (1_000_000, ["1h", "1d", "7d"]),
@@ -65,16 +65,8 @@ fn main() {
         write_spine(dir, labels, cards);
         let job = write_job(dir, windows);
         let about = format!("{cards} cards, windows of {}", windows.join(", "));
-        tell(&about, events, &[backfill(dir, &job, "arrival")], None);
+        support::tell(&about, events, &[backfill(dir, &job, "arrival")], None);
     }
-}
-
-/// The median time, of cores too, and the most memory of some runs.
-fn tell(name: &str, events: usize, runs: &[Run], floor: Option<Duration>) {
-    let median = |of: fn(&Run) -> Duration| support::median(runs.iter().map(of).collect());
-    let peak = runs.iter().map(|run| run.peak).max().unwrap_or(0);
-    let cpu = median(|run| run.cpu).as_secs_f64();
-    support::line(&format!("{name}, {} MiB, {cpu:.1} s of CPU", peak >> 20), events, median(|run| run.took), floor);
 }
 
 fn backfill(dir: &Path, job: &Path, known: &str) -> Run {
@@ -105,7 +97,7 @@ fn peers(dir: &Path, events: usize, floor: Duration) {
         let out = dir.join(format!("{engine}.parquet"));
         let one = || support::watched(Command::new(&python).arg(&script).arg(engine).arg(dir).arg(&out));
         let runs: Vec<_> = (0..support::rounds()).map(|_| one()).collect();
-        tell(&format!("{engine}, in hindsight"), events, &runs, Some(floor));
+        support::tell(&format!("{engine}, in hindsight"), events, &runs, Some(floor));
         compare.arg(out);
     }
     run(&mut compare);

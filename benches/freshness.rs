@@ -59,18 +59,8 @@ fn main() {
         "freshness: {EVENTS_PER_SECOND} events/s, {} events in rows",
         status.groups.iter().map(|group| group.counts.events).sum::<u64>()
     );
-    percentiles("floor: produced -> seen by a bare consumer", &relayed);
-    percentiles("produced -> row readable", &readable);
-}
-
-fn percentiles(name: &str, all: &Mutex<Vec<Duration>>) {
-    let mut all = all.lock().unwrap().clone();
-    all.sort();
-    let at = |p: f64| {
-        all.get(((all.len() as f64 * p) as usize).min(all.len().saturating_sub(1)))
-            .map_or(f64::NAN, |d| d.as_secs_f64() * 1e3)
-    };
-    println!("{name:<44} p50 {:>7.2} ms   p99 {:>7.2} ms   ({} probes)", at(0.5), at(0.99), all.len());
+    support::percentiles("floor: produced -> seen by a bare consumer", &relayed.lock().unwrap());
+    support::percentiles("produced -> row readable", &readable.lock().unwrap());
 }
 
 /// Produces at a fixed rate; every 5 ms one event is a probe with a key of its own.

@@ -161,8 +161,8 @@ pub fn watched(command: &mut Command) -> Run {
     }
 }
 
-/// Of all its threads, in the kernel too.
-fn cpu_time(pid: u32) -> Option<Duration> {
+/// Of all threads of a process, in the kernel too.
+pub fn cpu_time(pid: u32) -> Option<Duration> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // Behind the name, which may hold anything: a clock of 100 ticks a second.
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
@@ -181,6 +181,25 @@ pub fn line(name: &str, count: usize, took: Duration, floor: Option<Duration>) {
     let ratio =
         floor.map_or_else(String::new, |f| format!("   {:.2} x its floor", took.as_secs_f64() / f.as_secs_f64()));
     println!("{name:<44} {:>8.3} s {:>12.0} /s{ratio}", took.as_secs_f64(), rate);
+}
+
+/// The median time, of cores too, and the most memory of some runs.
+pub fn tell(name: &str, count: usize, runs: &[Run], floor: Option<Duration>) {
+    let of_all = |of: fn(&Run) -> Duration| median(runs.iter().map(of).collect());
+    let peak = runs.iter().map(|run| run.peak).max().unwrap_or(0);
+    let cpu = of_all(|run| run.cpu).as_secs_f64();
+    line(&format!("{name}, {} MiB, {cpu:.1} s of CPU", peak >> 20), count, of_all(|run| run.took), floor);
+}
+
+/// How long it takes, of many times.
+pub fn percentiles(name: &str, all: &[Duration]) {
+    let mut all = all.to_vec();
+    all.sort();
+    let at = |p: f64| {
+        all.get(((all.len() as f64 * p) as usize).min(all.len().saturating_sub(1)))
+            .map_or(f64::NAN, |d| d.as_secs_f64() * 1e3)
+    };
+    println!("{name:<44} p50 {:>7.2} ms   p99 {:>7.2} ms   ({} times)", at(0.5), at(0.99), all.len());
 }
 
 pub fn rounds() -> usize {
