@@ -13,10 +13,11 @@
 //!
 //! - `query`: from text to DataFusion's plan; `context`: what a query may name
 //! - `lower`: from that plan to nodes (`lowered`); `compile`: its expressions; `numbered`: `ROW_NUMBER()` and its bound
-//! - `unique`: which columns tell the rows of a node apart
+//! - `unique`: which columns tell the rows of a node apart; `lineage`: what they are made of
 
 mod compile;
 mod context;
+mod lineage;
 mod lower;
 mod lowered;
 mod numbered;
@@ -185,6 +186,8 @@ pub struct Query {
     pub node: Node,
     /// The names and types of their columns.
     pub fields: Vec<(String, DataType)>,
+    /// Lineage: of each column the columns that it is made of, as `COLLECTION.COLUMN`; of an aggregate also those that decide which rows there are.
+    pub lineage: Vec<Vec<String>>,
     unique: unique::Unique,
 }
 

@@ -26,6 +26,7 @@ use datafusion_sql::sqlparser::parser::Parser;
 use datafusion_sql::sqlparser::tokenizer::{Token, Tokenizer};
 
 use super::context::{Context, ROW_NUMBER};
+use super::lineage;
 use super::lower::lower;
 use super::lowered::Lowered;
 use super::{AggregateFunction, Collection, Query};
@@ -53,7 +54,8 @@ pub fn compile(
     let Lowered { node, types, unique } =
         lower(&planned, collections).map_err(|error| placed(sql, told(sql, &error)))?;
     let names = planned.schema().fields().iter().map(|field| field.name().clone());
-    Ok(Query { node, fields: names.zip(types).collect(), unique })
+    let lineage = lineage::names(&node, collections);
+    Ok(Query { node, fields: names.zip(types).collect(), lineage, unique })
 }
 
 pub fn named(sql: &str) -> Option<Vec<String>> {

@@ -148,3 +148,26 @@ fn what_is_refused() {
     }
     assert!(wrong.is_empty(), "{wrong}");
 }
+
+#[test]
+fn columns_are_made_of_columns() {
+    for (sql, expected) in [
+        ("SELECT card, n * 2 AS twice FROM cards", "cards.card | cards.n"),
+        ("SELECT card, n FROM cards WHERE spend > 3", "cards.card | cards.n"),
+        ("SELECT shop, count(*) AS c FROM cards GROUP BY shop", "cards.shop | cards.shop"),
+        ("SELECT shop, sum(n) AS c FROM cards WHERE spend > 3 GROUP BY shop", "cards.shop | cards.n cards.spend"),
+        (
+            "SELECT owner, max(spend - since) AS m FROM cards JOIN shops USING (shop) GROUP BY owner",
+            "shops.owner | cards.shop cards.spend shops.shop shops.since",
+        ),
+        ("SELECT a FROM pairs UNION SELECT card FROM cards", "cards.card pairs.a"),
+        ("SELECT card, spend FROM cards WHERE shop IN (SELECT shop FROM shops)", "cards.card | cards.spend"),
+        (
+            "SELECT card, place FROM (SELECT card, ROW_NUMBER() OVER (PARTITION BY shop ORDER BY n) AS place FROM cards) WHERE place <= 3",
+            "cards.card | cards.n cards.shop",
+        ),
+    ] {
+        let found: Vec<String> = compiled(sql).unwrap().lineage.iter().map(|of| of.join(" ")).collect();
+        assert_eq!(found.join(" | "), expected, "{sql}");
+    }
+}

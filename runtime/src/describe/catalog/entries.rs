@@ -13,7 +13,7 @@ use serde::Serialize;
 use crate::base::id::{GroupId, SourceId, ViewId};
 use crate::catalog;
 use crate::catalog::open::open_for_rows;
-use crate::catalog::opened::Opened;
+use crate::catalog::opened::{OpenView, Opened};
 use crate::describe::meaning;
 use crate::job::validate::names::is_of_element;
 use crate::job::validate::{calendar, types};
@@ -121,7 +121,16 @@ pub struct ViewEntry {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub freshness: Option<Freshness>,
     /// But for those of the key.
-    pub columns: Vec<FieldEntry>,
+    pub columns: Vec<ViewColumnEntry>,
+}
+
+/// A column of a view.
+#[derive(Serialize)]
+pub struct ViewColumnEntry {
+    #[serde(flatten)]
+    pub field: FieldEntry,
+    /// Lineage: the columns of what the view reads that it is made of.
+    pub from: Vec<String>,
 }
 
 /// Of a job that runs.
@@ -257,7 +266,10 @@ fn of_view(job: &Job, id: ViewId, opened: Option<&Opened>, running: Option<&Repo
     });
     let key = || view.key.iter().map(|key| FieldEntry { name: key.text.clone(), of_type: None }).collect();
     let mut fields = fields.unwrap_or_else(key);
-    let columns = fields.split_off(view.key.len());
+    let made = opened.map(|opened| lineage_of_view(&opened.views[id])).unwrap_or_default();
+    let of_columns = fields.split_off(view.key.len()).into_iter().zip(view.key.len()..);
+    let columns =
+        of_columns.map(|(field, at)| ViewColumnEntry { field, from: made.get(at).cloned().unwrap_or_default() });
     let told = running.and_then(|report| report.views.iter().find(|told| told.name == view.name));
     let freshness = told
         .and_then(|told| Some(Freshness { as_of: told.as_of.clone()?, staleness_seconds: told.staleness_seconds? }));
@@ -272,8 +284,19 @@ fn of_view(job: &Job, id: ViewId, opened: Option<&Opened>, running: Option<&Repo
         served: sinks.map(|sink| format!("{}: {}", sink.name, sink.to.describe())).collect(),
         history: history(job, rows),
         freshness,
-        columns,
+        columns: columns.collect(),
     }
+}
+
+/// By column. Links are made of all that they read.
+fn lineage_of_view(view: &OpenView) -> Vec<Vec<String>> {
+    let of_query = &view.query.lineage;
+    if view.links.is_none() {
+        return view.columns.iter().map(|at| of_query[*at].clone()).collect();
+    }
+    let all: BTreeSet<&String> = of_query.iter().flatten().collect();
+    let all: Vec<String> = all.into_iter().cloned().collect();
+    vec![all; view.shape.schema.fields().len()]
 }
 
 fn of_types(opened: &Opened, group: GroupId) -> Vec<(String, String)> {

@@ -2,7 +2,7 @@
 
 use std::fmt::{Result, Write};
 
-use super::entries::{AboutEntry, Catalog, FieldEntry, GroupEntry, JobEntry, SourceEntry, ViewEntry};
+use super::entries::{AboutEntry, Catalog, GroupEntry, JobEntry, SourceEntry, ViewColumnEntry, ViewEntry};
 
 pub fn show(catalog: &Catalog) -> String {
     let mut out = "# Features\n".to_owned();
@@ -93,11 +93,13 @@ fn show_view(out: &mut String, view: &ViewEntry) -> Result {
     if view.columns.is_empty() {
         return Ok(());
     }
-    writeln!(out, "\n| column | type |\n|---|---|")?;
-    let show = |column: &FieldEntry| {
-        format!("| `{}` | {} |", column.name, cell(column.of_type.as_deref().unwrap_or_default()))
-    };
-    view.columns.iter().try_for_each(|column| writeln!(out, "{}", show(column)))
+    writeln!(out, "\n| column | type | from |\n|---|---|---|")?;
+    for ViewColumnEntry { field, from } in &view.columns {
+        let from: Vec<String> = from.iter().map(|name| format!("`{name}`")).collect();
+        let of_type = cell(field.of_type.as_deref().unwrap_or_default());
+        writeln!(out, "| `{}` | {of_type} | {} |", field.name, from.join(", "))?;
+    }
+    Ok(())
 }
 
 fn show_about(out: &mut String, AboutEntry { description, owner, tags }: &AboutEntry) -> Result {

@@ -27,22 +27,29 @@ fn has_all(text: &str, words: &[String]) -> bool {
 
 fn of_source(source: &SourceEntry) -> String {
     let columns: Vec<&str> = source.columns.iter().map(|column| column.name.as_str()).collect();
-    [source.source.clone(), of_about(&source.about), columns.join(" ")].join(" ")
+    let places: Vec<&str> = source.history.iter().chain(&source.stream).map(String::as_str).collect();
+    [source.source.clone(), of_about(&source.about), columns.join(" "), places.join(" ")].join(" ")
 }
 
 fn of_group(group: &GroupEntry) -> String {
     let key: Vec<&str> = group.key.iter().map(|key| key.name.as_str()).collect();
-    [group.features.clone(), of_about(&group.about), group.sources.join(" "), key.join(" "), group.window.clone()]
-        .join(" ")
+    let served = group.served.join(" ");
+    let said = [group.features.clone(), of_about(&group.about), group.sources.join(" "), group.window.clone(), served];
+    [said.join(" "), key.join(" ")].join(" ")
 }
 
 fn of_view(view: &ViewEntry) -> String {
-    let fields: Vec<&str> = view.key.iter().chain(&view.columns).map(|field| field.name.as_str()).collect();
-    [view.view.clone(), of_about(&view.about), view.reads.join(" "), view.sql.clone(), fields.join(" ")].join(" ")
+    let columns = view.columns.iter().map(|column| &column.field);
+    let fields: Vec<&str> = view.key.iter().chain(columns).map(|field| field.name.as_str()).collect();
+    let from: Vec<&str> = view.columns.iter().flat_map(|column| &column.from).map(String::as_str).collect();
+    let served = view.served.join(" ");
+    let said = [view.view.clone(), of_about(&view.about), view.reads.join(" "), view.sql.clone(), served];
+    [said.join(" "), fields.join(" "), from.join(" ")].join(" ")
 }
 
 fn of_column(column: &ColumnEntry) -> String {
-    [column.column.clone(), column.meaning.clone(), of_about(&column.about), column.from.join(" ")].join(" ")
+    let of_type = column.of_type.clone().unwrap_or_default();
+    [column.column.clone(), of_type, column.meaning.clone(), of_about(&column.about), column.from.join(" ")].join(" ")
 }
 
 fn of_about(about: &AboutEntry) -> String {

@@ -3,7 +3,8 @@
 use std::fmt::{Result, Write};
 
 use super::entries::{
-    AboutEntry, Catalog, ColumnEntry, FieldEntry, Freshness, GroupEntry, JobEntry, SourceEntry, ViewEntry,
+    AboutEntry, Catalog, ColumnEntry, FieldEntry, Freshness, GroupEntry, JobEntry, SourceEntry, ViewColumnEntry,
+    ViewEntry,
 };
 
 pub fn show(catalog: &Catalog) -> String {
@@ -65,7 +66,12 @@ fn show_view(out: &mut String, view: &ViewEntry) -> Result {
     if let Some(Freshness { as_of, staleness_seconds }) = &view.freshness {
         writeln!(out, "    fresh     as of {as_of}, {staleness_seconds:.1}s ago")?;
     }
-    if view.columns.is_empty() { Ok(()) } else { writeln!(out, "    columns   {}", names(&view.columns)) }
+    for (at, ViewColumnEntry { field, from }) in view.columns.iter().enumerate() {
+        let what = if at == 0 { "columns" } else { "" };
+        let from = if from.is_empty() { String::new() } else { format!("  from {}", from.join(", ")) };
+        writeln!(out, "    {what:9} {field}{from}")?;
+    }
+    Ok(())
 }
 
 fn show_column(out: &mut String, column: &ColumnEntry, (width, types): (usize, usize)) -> Result {
