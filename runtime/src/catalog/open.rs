@@ -1,12 +1,15 @@
 //! Opening a job: every name and every type is checked against what its sources are.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::io::ErrorKind;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use headwater_connectors::format::Pins;
 use headwater_connectors::history::{History, Pinned};
 use headwater_expression::Expression;
+use serde::Deserialize;
 
 use super::graph::Graph;
 use super::group::{Compiled, compile, open_group};
@@ -49,14 +52,38 @@ pub fn pin(opened: &mut Opened, pinned: &IdVec<SourceId, Option<Pinned>>) -> Res
 /// Opens a job whose events are read, and that writes nothing: its sinks may be away. `pinned`: files of histories, where they are
 /// to be those that somebody else reads.
 pub fn open_for_events(job: Job, pinned: &IdVec<SourceId, Option<Pinned>>) -> Result<Opened, Failure> {
-    let pins = Plan::pins_at(&job.state.local);
+    let pins = pinned_last(&job)?;
     open_with(job, pinned, (Streams::Read, &pins))
 }
 
 /// Opens a job whose rows are read and whose events are not: its streams may be away.
 pub fn open_for_rows(job: Job) -> Result<Opened, Failure> {
-    let pins = Plan::pins_at(&job.state.local);
+    let pins = pinned_last(&job)?;
     open_with(job, &IdVec::new(), (Streams::Skip, &pins))
+}
+
+/// What the streams of a job have pinned by its last start on this machine; nothing, where there was none.
+fn pinned_last(job: &Job) -> Result<Pins, Failure> {
+    #[derive(Deserialize)]
+    struct Pinned {
+        #[serde(default)]
+        pins: Pins,
+    }
+    if !job.has_pins() {
+        return Ok(Pins::new());
+    }
+    let path = Plan::path(&job.state.local);
+    let failed = |what: &dyn Display| {
+        Failure::Running(format!(
+            "the plan of the job's last start, {}, cannot be read: {what}\n  hint: make it readable, or remove it: the job's next start writes it anew",
+            path.display()
+        ))
+    };
+    match std::fs::read(&path) {
+        Ok(text) => serde_json::from_slice(&text).map(|Pinned { pins }| pins).map_err(|e| failed(&e)),
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(Pins::new()),
+        Err(e) => Err(failed(&e)),
+    }
 }
 
 /// Where a job names what the schemas that its streams have pinned do not have, these are the newest: then what is used of them decides
@@ -198,4 +225,46 @@ pub fn more_faults(job: &Job) -> Faults {
     let groups: IdVec<GroupId, Option<Compiled>> = by_group.into_values().collect();
     relation::compile(&Readable { job, schemas: &schemas, groups: &groups }, &reads, &mut faults);
     faults
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_last_start_has_pinned() {
+        let (dir, state) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let text = format!(
+            "name = \"pins\"\n[sources.s]\nevent_time = \"at\"\n\
+             stream = {{ type = \"kafka\", brokers = \"localhost:9092\", topic = \"t\", format = \"avro\", schema = \"s.avsc\" }}\n\
+             [features.f]\nsource = \"s\"\nkey = \"at\"\ncolumns = {{ n = {{ agg = \"count\", window = \"1h\" }} }}\n\
+             [state]\npath = \"{}\"\n",
+            state.path().display()
+        );
+        let (job, _) = job::parse::parse("job.toml", dir.path(), &text, &|_| None).unwrap_or_else(|e| panic!("{e}"));
+        assert!(job.has_pins());
+        let path = Plan::path(state.path());
+        assert_eq!(pinned_last(&job).unwrap(), Pins::new(), "there was no start");
+        for (text, pins) in [
+            (r#"{"now_us": 0}"#, Some(vec![])),
+            (r#"{"pins": {"t-value": "{}"}}"#, Some(vec![("t-value".to_owned(), "{}".to_owned())])),
+            (r#"{"pins": {"t-va"#, None),
+            ("", None),
+        ] {
+            std::fs::write(&path, text).unwrap();
+            match (pinned_last(&job), pins) {
+                (found, Some(pins)) => assert_eq!(found.unwrap(), Pins::from_iter(pins), "{text}"),
+                (found, None) => is_told(found, &path),
+            }
+        }
+        std::fs::remove_file(&path).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        is_told(pinned_last(&job), &path);
+    }
+
+    /// It names the file, and says what to do.
+    fn is_told(found: Result<Pins, Failure>, path: &std::path::Path) {
+        let message = found.unwrap_err().message();
+        assert!(message.contains(&*path.to_string_lossy()) && message.contains("hint: "), "{message}");
+    }
 }

@@ -285,6 +285,8 @@ fn is_sealed(text: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use headwater_operators::group::Piece;
+
     use super::*;
     use crate::checkpoint::resumption::Start;
 
@@ -307,6 +309,8 @@ mod tests {
     }
 
     const TEXT: &str = include_str!("../../../tests/data/manifest/format-3.json");
+    /// With what is left out where there is none of it.
+    const OF_COLLECTIONS: &str = include_str!("../../../tests/data/manifest/format-3-collections.json");
 
     fn take(from: &mut serde_json::Value, at: &str, names: &[&str]) {
         let object = from.pointer_mut(at).and_then(serde_json::Value::as_object_mut).unwrap();
@@ -321,13 +325,56 @@ mod tests {
         // It was always null, and may be missing.
         take(&mut expected, "/plan", &["restored"]);
         assert_eq!(serde_json::to_value(&manifest).unwrap(), expected);
+        let manifest: Manifest = serde_json::from_str(OF_COLLECTIONS).unwrap();
+        let expected: serde_json::Value = serde_json::from_str(OF_COLLECTIONS).unwrap();
+        assert_eq!(serde_json::to_value(&manifest).unwrap(), expected);
+    }
+
+    /// All of them, one after the other. Whoever adds one comes by here, and gives it a fixture.
+    fn next(piece: Piece) -> Option<Piece> {
+        Some(match piece {
+            Piece::Values => Piece::Units,
+            Piece::Units => Piece::Ledger,
+            Piece::Ledger => Piece::Pending,
+            Piece::Pending => Piece::Versions,
+            Piece::Versions => Piece::Held,
+            Piece::Held => Piece::Past,
+            Piece::Past => Piece::Replaced,
+            Piece::Replaced => Piece::Changed,
+            Piece::Changed => Piece::Earlier,
+            Piece::Earlier => return None,
+        })
+    }
+
+    /// The fixtures of `tests/formats.rs`: by name their manifests.
+    fn fixtures() -> Vec<(String, Manifest)> {
+        let data = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/checkpoints");
+        let listed = |dir: &std::path::Path| std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+        let mut all = vec![];
+        for dir in listed(&data).filter(|dir| dir.join("state").is_dir()) {
+            let name = dir.file_name().unwrap().to_str().unwrap().to_owned();
+            for checkpoint in listed(&dir.join("state/checkpoints")) {
+                let text = std::fs::read(checkpoint.join(MANIFEST)).unwrap();
+                all.push((name.clone(), serde_json::from_slice(&text).unwrap()));
+            }
+        }
+        all
     }
 
     /// By which `tests/formats.rs` knows that they are.
     #[test]
     fn there_is_a_checkpoint_of_each_format_that_is_read() {
-        let data = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/checkpoints");
-        READS.iter().for_each(|format| assert!(data.join(format!("format-{format}")).is_dir(), "{format}"));
+        let all = fixtures();
+        for format in READS {
+            let name = format!("format-{format}");
+            assert!(all.iter().any(|(of, manifest)| *of == name && manifest.format == format), "{format}");
+        }
+        let texts = [TEXT, OF_COLLECTIONS].map(|text| serde_json::from_str::<Manifest>(text).unwrap());
+        for piece in std::iter::successors(Some(Piece::Values), |piece| next(*piece)) {
+            let has = |manifest: &Manifest| manifest.files.iter().any(|file| file.piece == piece);
+            assert!(all.iter().any(|(_, manifest)| has(manifest)), "no fixture has {piece:?}");
+            assert!(texts.iter().any(has), "no text has {piece:?}");
+        }
     }
 
     /// What later versions of format 2 and 3 have added may be missing.

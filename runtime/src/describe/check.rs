@@ -30,7 +30,7 @@ use crate::start::changed::Changed;
 use crate::start::fresh;
 use crate::start::go_on::go_on;
 use crate::start::meaning::resets_changelog;
-use crate::start::pinned::{has_pins, pins};
+use crate::start::pinned::pins;
 
 /// A job that was looked at.
 pub struct Looked {
@@ -43,7 +43,7 @@ pub struct Looked {
 
 /// Looks at a job.
 pub fn look(job: Job) -> Result<Looked, Failure> {
-    let pins = match has_pins(&job) {
+    let pins = match job.has_pins() {
         true => pins(&StateStore::open(&job, 0, Arc::default())?)?,
         false => Pins::new(),
     };

@@ -393,6 +393,11 @@ impl Job {
         &self.name
     }
 
+    /// Whether a state may have pinned what the columns of a stream are.
+    pub(crate) fn has_pins(&self) -> bool {
+        self.sources.iter().any(|source| source.stream.as_ref().is_some_and(|stream| stream.config.gives_columns()))
+    }
+
     /// The number that sinks know a view by.
     pub(crate) fn rows_of(&self, view: ViewId) -> GroupId {
         GroupId::at(self.groups.len() + view.index())

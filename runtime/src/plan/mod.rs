@@ -108,17 +108,6 @@ impl Plan {
         local.join("plan.json")
     }
 
-    /// What the streams of that start have pinned; nothing, where there is none.
-    pub fn pins_at(local: &Path) -> Pins {
-        #[derive(Default, Deserialize)]
-        struct Pinned {
-            #[serde(default)]
-            pins: Pins,
-        }
-        let plan = std::fs::read(Plan::path(local)).ok().and_then(|text| serde_json::from_slice::<Pinned>(&text).ok());
-        plan.unwrap_or_default().pins
-    }
-
     /// The files of a source's history that have to be as they were.
     pub fn pinned(&self, source: SourceId, by_id: bool) -> Option<&Pinned> {
         // A state has the history in it. To compare ids it is read again.

@@ -10,7 +10,7 @@ use super::changed::Changed;
 use super::fresh;
 use super::go_on::go_on;
 use super::meaning::{meaning, resets_changelog};
-use super::pinned::{has_pins, pinned, pins};
+use super::pinned::{pinned, pins};
 use super::shadow::assign_sides;
 use super::stores::{claim, shapes};
 use super::told::{tell_changes, tell_new_files};
@@ -42,7 +42,7 @@ pub struct Planner<'a> {
 
 impl Planner<'_> {
     pub fn decide(&mut self, job: Job) -> Result<(Opened, Start), Failure> {
-        let pins = if has_pins(&job) && !self.fresh { pins(self.state)? } else { Pins::new() };
+        let pins = if job.has_pins() && !self.fresh { pins(self.state)? } else { Pins::new() };
         let opened = open(job, &IdVec::new(), &pins)?;
         self.state.clear()?;
         let found;
@@ -147,10 +147,12 @@ impl Planner<'_> {
     }
 }
 
+/// As a whole: whoever looks meanwhile finds the one before or this.
 fn write_down(job: &Job, plan: &Plan) -> Result<(), Failure> {
     let path = Plan::path(&job.state.local);
+    let new = path.with_extension("json.tmp");
     let text = serde_json::to_vec_pretty(plan).expect("a plan is plain data");
     let failed = |e| Failure::Running(format!("writing {}: {e}", path.display()));
     std::fs::create_dir_all(&job.state.local).map_err(failed)?;
-    std::fs::write(&path, text).map_err(failed)
+    std::fs::write(&new, text).and_then(|()| std::fs::rename(&new, &path)).map_err(failed)
 }

@@ -160,53 +160,109 @@ fn add_types<'a>(text: &mut String, schema: &Schema, names: impl Iterator<Item =
     }
 }
 
-/// Whether two texts are equal decides whether old states go on, so each is pinned: `tests/data/identity/texts.txt` says what everything
-/// of `job.toml` is. A line that changes makes every state of such a job another's.
+/// Whether two texts are equal decides whether old states go on, so each is pinned: `tests/data/identity/NAME.txt` says what everything of
+/// `NAME.toml` is. A line that changes makes every state of such a job another's; what is new gets lines of its own.
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
+    use std::collections::BTreeSet;
+    use std::path::PathBuf;
 
     use super::*;
-    use crate::base::id::{Id, IdVec, ScanId};
+    use crate::base::id::{Id, ScanId};
     use crate::catalog::open::open_for_rows;
     use crate::plan::Plan;
     use crate::plan::group::PlannedGroup;
-    use crate::start::meaning::meaning;
+    use crate::plan::scan::Scan;
+    use crate::start::meaning::{meaning, of_query, of_rows};
+    use crate::start::views;
     use headwater_clocks::WallClock;
+    use headwater_operators::aggregate::AGGREGATES;
 
-    #[test]
-    fn texts_are_what_they_were() {
-        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/identity");
-        let job = std::fs::read_to_string(dir.join("job.toml")).unwrap();
-        let (job, _) = job::parse::parse("job.toml", &dir, &job, &|_| None).unwrap_or_else(|e| panic!("{e}"));
-        let opened = open_for_rows(job).unwrap_or_else(|e| panic!("{e}"));
+    const JOBS: [&str; 2] = ["job", "later"];
+
+    fn dir() -> PathBuf {
+        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/identity")
+    }
+
+    fn opened(name: &str) -> Opened {
+        let file = format!("{name}.toml");
+        let job = std::fs::read_to_string(dir().join(&file)).unwrap();
+        let (job, _) = job::parse::parse(&file, &dir(), &job, &|_| None).unwrap_or_else(|e| panic!("{e}"));
+        open_for_rows(job).unwrap_or_else(|e| panic!("{e}"))
+    }
+
+    /// A plan in which every group is new.
+    fn plan(opened: &Opened) -> Plan {
         let job = &opened.job;
+        let scans = job.sources.pairs().map(|(id, conf)| Scan::of(id, of_source(conf, &opened.sources[id])));
+        let groups = job.groups.ids().map(|group| PlannedGroup::whole(opened, group, &[ScanId::at(0)]));
+        Plan::of(WallClock::from_us(0), scans.collect(), groups.collect())
+    }
+
+    fn texts(opened: &Opened) -> String {
+        let (job, plan) = (&opened.job, plan(opened));
         let mut texts = String::new();
         let mut line = |what: String, text: String| writeln!(texts, "{what}: {text}").unwrap();
         for (conf, open) in job.sources.iter().zip(&opened.sources) {
             line(format!("source {}", conf.name), of_source(conf, open));
         }
         for (id, group) in job.groups.pairs() {
-            line(format!("group {}", group.name), of_group(&opened, id));
+            line(format!("group {}", group.name), of_group(opened, id));
             for (at, column) in group.columns.iter().enumerate() {
-                line(format!("column {}.{}", group.name, column.name), of_column(&opened, id, at));
+                line(format!("column {}.{}", group.name, column.name), of_column(opened, id, at));
             }
-            let planned = PlannedGroup::whole(&opened, id, &[ScanId::at(0)]);
-            line(format!("inputs of {}", group.name), planned.first().inputs.join(", "));
+            line(format!("inputs of {}", group.name), plan.groups[id].first().inputs.join(", "));
         }
-        let groups = job.groups.ids().map(|group| PlannedGroup::whole(&opened, group, &[ScanId::at(0)])).collect();
-        let plan = Plan::of(WallClock::from_us(0), IdVec::new(), groups);
+        for (view, planned) in views::planned(opened, &plan, None).pairs() {
+            line(format!("view {}", planned.name), of_query(opened, view));
+            for text in of_rows(&plan, opened, job.rows_of(view)).lines() {
+                line(format!("rows of {}", planned.name), text.to_owned());
+            }
+            line(format!("hashes of {}", planned.name), format!("{} {}", planned.query, planned.identity));
+        }
         for sink in &job.sinks {
-            line(format!("meaning of {}", sink.name), meaning(&plan, &opened, sink).to_string());
+            line(format!("meaning of {}", sink.name), meaning(&plan, opened, sink).to_string());
         }
-        let expected = dir.join("texts.txt");
-        if std::env::var_os("UPDATE_CASES").is_some() {
-            std::fs::write(&expected, &texts).unwrap();
+        texts
+    }
+
+    #[test]
+    fn texts_are_what_they_were() {
+        for name in JOBS {
+            let (texts, expected) = (texts(&opened(name)), dir().join(format!("{name}.txt")));
+            if std::env::var_os("UPDATE_CASES").is_some() {
+                std::fs::write(&expected, &texts).unwrap();
+            }
+            let expected = std::fs::read_to_string(&expected).unwrap();
+            for (found, expected) in texts.lines().zip(expected.lines()) {
+                assert_eq!(found, expected);
+            }
+            assert_eq!(texts, expected);
         }
-        let expected = std::fs::read_to_string(&expected).unwrap();
-        for (found, expected) in texts.lines().zip(expected.lines()) {
-            assert_eq!(found, expected);
+    }
+
+    const KINDS_OF_WINDOWS: usize = 5;
+
+    /// Whoever adds one comes by here, and gives it a group in a job.
+    fn kind(window: Window) -> usize {
+        match window {
+            Window::Trailing => 0,
+            Window::Tumbling { .. } => 1,
+            Window::Hopping { .. } => 2,
+            Window::Calendar(_) => 3,
+            Window::Session { .. } => 4,
         }
-        assert_eq!(texts, expected);
+    }
+
+    #[test]
+    fn every_window_and_every_aggregate_has_a_text() {
+        let all = JOBS.map(opened);
+        let groups = || all.iter().flat_map(|opened| &opened.job.groups);
+        let windows: BTreeSet<usize> = groups().map(|group| kind(group.window)).collect();
+        assert_eq!(windows.len(), KINDS_OF_WINDOWS);
+        for aggregate in AGGREGATES {
+            let has = groups().flat_map(|group| &group.columns).any(|column| column.agg.name() == aggregate.name);
+            assert!(has, "no job has a column of `{}`", aggregate.name);
+        }
     }
 }

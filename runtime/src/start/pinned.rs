@@ -16,11 +16,6 @@ pub fn pinned(job: &Job, plan: &Plan) -> IdVec<SourceId, Option<Pinned>> {
     job.sources.pairs().map(|(id, source)| plan.pinned(id, by_id(source)).cloned()).collect()
 }
 
-/// Whether a state may have pinned what the columns of a stream are.
-pub fn has_pins(job: &Job) -> bool {
-    job.sources.iter().any(|source| source.stream.as_ref().is_some_and(|stream| stream.config.gives_columns()))
-}
-
 /// What the newest state has pinned.
 pub fn pins(state: &StateStore) -> Result<Pins, Failure> {
     Ok(manifest::look(state)?.map(|manifest| manifest.plan.pins).unwrap_or_default())

@@ -1,18 +1,33 @@
 #!/usr/bin/env bash
-# write.sh HEADWATER NAME: writes the fixture NAME with that binary: a state, a changelog and dead letters, as a run leaves them that is
-# killed at its third start, once it has read all of its streams and before its checkpoint of that is whole.
+# write.sh HEADWATER NAME [collections]: writes the fixture NAME with that binary: a state, a changelog and dead letters, as a run of the
+# job here (or of the one in that directory) leaves them that is killed at its third start, once it has read all of its streams and before
+# its checkpoint of that is whole.
 set -euo pipefail
 headwater=$(realpath "$1")
 here=$(cd "$(dirname "$0")" && pwd)
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
-cp "$here/job.toml" "$here/history.jsonl" "$dir"
-mkdir "$dir/stream"
-# So many lines of the two partitions are there at each start: up to one arrival.
-for lines in "19 7" "34 13" "1000 1000"; do
-  read -r first second <<<"$lines"
-  head -n "$first" "$here/stream/0.jsonl" >"$dir/stream/0.jsonl"
-  head -n "$second" "$here/stream/1.jsonl" >"$dir/stream/1.jsonl"
+# So many lines of each stream are there at each start: up to one arrival.
+case ${3-} in
+  "")
+    inputs="job.toml history.jsonl stream"
+    streams="stream/0.jsonl stream/1.jsonl"
+    starts=("19 7" "34 13" "1000 1000")
+    ;;
+  collections)
+    inputs="job.toml orders visits shops limits.jsonl"
+    streams="orders/stream/0.jsonl orders/stream/1.jsonl visits/0.jsonl shops/stream/0.jsonl"
+    starts=("15 13 15 7" "27 23 23 9" "1000 1000 1000 1000")
+    ;;
+esac
+cd "$here/${3-}"
+for input in $inputs; do cp -r "$input" "$dir"; done
+for lines in "${starts[@]}"; do
+  read -ra lines <<<"$lines"
+  for stream in $streams; do
+    head -n "${lines[0]}" "$stream" >"$dir/$stream"
+    lines=("${lines[@]:1}")
+  done
   "$headwater" run --until-end --workers 2 "$dir/job.toml"
 done
 cd "$dir/state"
