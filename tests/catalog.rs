@@ -98,6 +98,9 @@ lookup.s = { table = "shops", on = "lower(shop)" }
 lookup.c = { features = "cities", on = "s.city" }
 key = "user"
 columns = { n = { agg = "count", where = "c.spend > 2", window = "all" } }
+[views.rated]
+key = "city"
+sql = "SELECT shops.city, sum(spend * rate) AS rated, count(*) AS n FROM cities JOIN shops USING (city) WHERE spend > 2 GROUP BY shops.city"
 "#;
     fs::write(dir.path().join("job.toml"), job).unwrap();
     fs::write(dir.path().join("orders.jsonl"), "").unwrap();
@@ -107,6 +110,13 @@ columns = { n = { agg = "count", where = "c.spend > 2", window = "all" } }
     let from = |group: usize| found["jobs"][0]["features"][group]["columns"][0]["from"].clone();
     assert_eq!(from(0), json!(["orders.price", "orders.shop", "orders.ts", "shops.rate"]));
     assert_eq!(from(1), json!(["cities.spend", "orders.shop", "shops.city"]));
+    let of_view: Vec<&Value> = found["jobs"][0]["views"][0]["columns"].as_array().unwrap().iter().collect();
+    assert_eq!(of_view[0]["from"], json!(["cities.city", "cities.spend", "shops.city", "shops.rate"]), "{of_view:?}");
+    assert_eq!(of_view[1]["from"], json!(["cities.city", "cities.spend", "shops.city"]), "{of_view:?}");
+    let (_, page, _) = catalog(dir.path(), &["job.toml", "--markdown"]);
+    assert!(page.contains("| `n` | int64 | `cities.city`, `cities.spend`, `shops.city` |"), "{page}");
+    let (_, out, _) = catalog(dir.path(), &["job.toml"]);
+    assert!(out.contains("from cities.city, cities.spend, shops.city, shops.rate"), "{out}");
 }
 
 #[test]
