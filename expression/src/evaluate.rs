@@ -64,7 +64,7 @@ impl Expression {
     }
 
     /// Values of so many bytes, and whether these are all: past them rows fail.
-    fn evaluate_some(
+    pub(super) fn evaluate_some(
         &self,
         batch: &RecordBatch,
         undecoded: &dyn Fn(&str) -> Option<BooleanBuffer>,

@@ -330,12 +330,40 @@ fn admission<'a>(opened: &Opened, plan: &'a Plan, scan: ScanId, effs: &'a IdVec<
     }
 }
 
-/// Those after the first so many, and before them these: what was read before, and what was not.
+/// In parts that are taken from the end: what was read before, of which there are so many, and what was not.
 fn parted(records: Records, first: u64) -> Vec<Records> {
     match usize::try_from(first) {
         Ok(first) if first > 0 && first < records.len() => {
             vec![records.slice(first, records.len() - first), records.slice(0, first)]
         }
         _ => vec![records],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, Int64Array};
+    use arrow::datatypes::Int64Type;
+
+    use super::*;
+
+    #[test]
+    fn what_was_read_before_is_taken_by_itself() {
+        let x: ArrayRef = Arc::new(Int64Array::from_iter_values(0..5));
+        let records = Records::of_rows(RecordBatch::try_from_iter([("x", x)]).unwrap(), vec![None]);
+        for (first, expected) in [
+            (0, vec![vec![0, 1, 2, 3, 4]]),
+            (2, vec![vec![0, 1], vec![2, 3, 4]]),
+            (5, vec![vec![0, 1, 2, 3, 4]]),
+            (9, vec![vec![0, 1, 2, 3, 4]]),
+        ] {
+            let values = |records: &Records| records.batch.column(0).as_primitive::<Int64Type>().values().to_vec();
+            let parts: Vec<Vec<i64>> = parted(records.clone(), first).iter().rev().map(values).collect();
+            assert_eq!(parts, expected, "{first}");
+        }
+        let halves = records.halves().map(|half| half.len());
+        assert_eq!(halves, [2, 3]);
     }
 }

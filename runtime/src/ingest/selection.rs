@@ -84,7 +84,8 @@ impl<'a> Exploding<'a> {
         let is_beside = |name: &String| !is_of_elements(name) && explode.beside.contains(name);
         let fields = of.batch.schema_ref().fields().iter().enumerate();
         let beside = fields.filter(|(_, field)| is_beside(field.name())).map(|(at, _)| at).collect();
-        let values = |field: &ElementField| inside(of.batch.column(field.column).as_list::<i32>().values(), &field.names);
+        let values =
+            |field: &ElementField| inside(of.batch.column(field.column).as_list::<i32>().values(), &field.names);
         let values = explode.fields.iter().map(values).collect();
         Exploding { of, explode, beside, values, next: (0, 0), bytes_max }
     }
@@ -122,7 +123,8 @@ impl<'a> Exploding<'a> {
 
     fn rows(&self, parents: &[u32], numbers: &[usize]) -> Selection {
         let of = UInt32Array::from(parents.to_vec());
-        let mut fields: Vec<_> = self.beside.iter().map(|at| self.of.batch.schema_ref().fields()[*at].clone()).collect();
+        let mut fields: Vec<_> =
+            self.beside.iter().map(|at| self.of.batch.schema_ref().fields()[*at].clone()).collect();
         let mut columns: Vec<_> = self.beside.iter().map(|at| pick(self.of.batch.column(*at), Some(&of))).collect();
         for (field, values) in self.explode.fields.iter().zip(&self.values) {
             let lists = self.of.batch.column(field.column).as_list::<i32>();
@@ -235,7 +237,51 @@ pub fn is_in(list: &[u32], value: u32) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use arrow::array::{ListArray, StringArray};
+    use arrow::compute::concat_batches;
+    use arrow::datatypes::Int64Type;
+
     use super::*;
+
+    /// Records of a text, another one that nobody names, and a list; the fourth list is none.
+    fn lists() -> (Records, Explode) {
+        let lengths = [3, 0, 500, 0, 7];
+        let item = |row: usize| (row != 3).then(|| (0..lengths[row]).map(move |n| Some((row * 1000 + n) as i64)));
+        let texts =
+            || -> ArrayRef { Arc::new(StringArray::from_iter_values((0..5).map(|row| format!("{row:01000}")))) };
+        let list: ArrayRef = Arc::new(ListArray::from_iter_primitive::<Int64Type, _, _>((0..5).map(item)));
+        let columns = [("k", texts()), ("other", texts()), ("l[]", list.clone()), ("l[].", list)];
+        let columns = columns.map(|(name, column)| (name, column, true));
+        let batch = RecordBatch::try_from_iter_with_nullable(columns).unwrap();
+        let undecoded = BooleanBuffer::from(vec![false, false, false, true, false]);
+        let field = ElementField { name: "item".to_owned(), column: 3, names: vec![] };
+        let explode = Explode { column: 2, fields: vec![field], beside: vec!["k".to_owned()] };
+        (Records::of_rows(batch, vec![None, None, Some(undecoded.clone()), Some(undecoded)]), explode)
+    }
+
+    #[test]
+    fn of_a_list_no_more_is_repeated_at_once_than_there_is_room_for() {
+        let (records, explode) = lists();
+        let parts = |bytes_max: usize| {
+            let (parts, failed) = Elements::of(&records, &explode, bytes_max);
+            assert_eq!(failed, [3]);
+            parts.collect::<Vec<_>>()
+        };
+        let [whole] = <[Elements; 1]>::try_from(parts(1 << 20)).ok().unwrap();
+        let names: Vec<_> =
+            whole.records.batch.schema_ref().fields().iter().map(|field| field.name().clone()).collect();
+        assert_eq!((names, whole.records.len()), (vec!["k".to_owned(), "item".to_owned()], 510));
+        for (bytes_max, expected) in [(1, 510), (10_000, 51), (100_000, 6)] {
+            let parts = parts(bytes_max);
+            assert_eq!(parts.len(), expected, "{bytes_max}");
+            let repeated = parts.iter().map(|part| part.records.batch.column(0).as_string::<i32>().value_data().len());
+            assert!(repeated.max() <= Some(bytes_max.max(1_000)), "{bytes_max}");
+            let batches: Vec<_> = parts.iter().map(|part| &part.records.batch).collect();
+            let together = concat_batches(whole.records.batch.schema_ref(), batches).unwrap();
+            assert_eq!(together, whole.records.batch, "{bytes_max}");
+            assert_eq!(parts.iter().flat_map(|part| part.of.clone()).collect::<Vec<_>>(), whole.of, "{bytes_max}");
+        }
+    }
 
     #[test]
     fn lists_of_rows() {

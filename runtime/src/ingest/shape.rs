@@ -464,6 +464,7 @@ mod tests {
     use headwater_connectors::stream::Start;
 
     use super::*;
+    use crate::ingest::pipeline::{Pipeline, Shaped};
     use crate::ingest::testing::open_job;
     use crate::plan::Plan;
     use crate::plan::group::PlannedGroup;
@@ -496,6 +497,81 @@ columns = { s = { agg = "sum", of = "x" }, m = { agg = "max", of = "100 / (x - 3
         group.sets.push(second);
         let plan = Plan::of(WallClock::from_us(0), IdVec::filled(scan, 2), IdVec::from(vec![group]));
         ColumnSets::open(opened, &plan, Side::Live).unwrap()
+    }
+
+    const GROWING: &str = r#"
+name = "t"
+[sources.e]
+event_time = "ts"
+time_unit = "us"
+schema = { ts = "int64", k = "string", l = "list<int64>" }
+history = { type = "jsonl", path = "*.jsonl" }
+[features.f]
+source = "e"
+key = "item"
+explode = "l"
+columns = { c = { agg = "last", of = "repeat(k, item)", window = "all" } }
+[features.g]
+source = "e"
+key = "ts"
+columns = { c = { agg = "last", of = "repeat(k, 3000)", window = "all" } }
+"#;
+
+    /// What is made of records of which each element gives up to some hundreds of kilobytes, and where these come from.
+    fn growing(lines: &[String]) -> (Pipeline, Records, Vec<Stamped>, tempfile::TempDir) {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("1.jsonl"), lines.concat()).unwrap();
+        let opened = Arc::new(open_job(dir.path(), GROWING));
+        let source = &opened.sources[SourceId::at(0)];
+        let history = source.history.as_ref().unwrap();
+        let piece = history.pieces(&[]).unwrap().remove(0);
+        let records = history.read(&piece, &source.history_wanted).unwrap().next().unwrap().unwrap();
+        let scan = Scan { s: Some(Tick::from_us(0)), ..Scan::of(SourceId::at(0), String::new()) };
+        let groups = opened.groups.ids().map(|group| PlannedGroup::whole(&opened, group, &[ScanId::at(0)]));
+        let plan = Plan::of(WallClock::from_us(0), IdVec::filled(scan, 1), IdVec::from(groups.collect::<Vec<_>>()));
+        let sets = ColumnSets::open(&opened, &plan, Side::Live).unwrap();
+        let pipeline = Pipeline::new(&opened, &plan, &sets, SourceId::at(0));
+        let stamp =
+            |i: i64| Stamped { ts: Some(EventTime::from_us(i)), a: Some(Arrival::from_us(i)), ..Stamped::default() };
+        let stamped = (0..records.len() as i64).map(stamp).collect();
+        (pipeline, records, stamped, dir)
+    }
+
+    fn bytes(batch: &RecordBatch) -> usize {
+        batch.columns().iter().map(|column| bytes_of(column)).sum()
+    }
+
+    #[test]
+    fn what_grows_is_made_in_parts() {
+        let line = |i: usize| {
+            let items = (0..i % 50).map(|n| (n * 100).to_string()).collect::<Vec<_>>().join(",");
+            format!("{{\"ts\":{i},\"k\":\"{i:0100}\",\"l\":[{items}]}}\n")
+        };
+        let lines: Vec<String> = (0..100).map(line).collect();
+        let (pipeline, records, stamped, _dir) = growing(&lines);
+        let batch = Batch { records: &records, stamped: &stamped };
+        let rows: Vec<u32> = (0..100).collect();
+        let admitted = [Admitted::chosen(ScanId::at(0), &rows, &stamped, Tick::from_us(0))];
+        let positions = pipeline.log_positions(&records);
+        assert!(pipeline.shape_within(batch, &positions, &admitted, 16 << 20).is_none(), "it is some hundreds of MiB");
+        let shaped = pipeline.shape(batch, &positions, &admitted);
+        let all: usize = shaped.events.iter().map(|(_, events)| bytes(events)).sum();
+        assert!(all > 200 << 20, "{all}");
+        assert!(shaped.bytes() >= all);
+        let largest = shaped.events.iter().map(|(_, events)| bytes(events)).max();
+        assert!(largest <= Some(PART_BYTES_MAX + (1 << 20)), "{largest:?}");
+        // Record by record it is the same.
+        for group in [0, 1] {
+            let of_group = |shaped: &Shaped| {
+                let mine = shaped.events.iter().filter(|((id, _), _)| id.index() == group);
+                mine.flat_map(|(_, events)| (0..events.num_rows()).map(|row| events.slice(row, 1))).collect::<Vec<_>>()
+            };
+            let alone = rows.iter().flat_map(|row| {
+                let admitted = [Admitted::chosen(ScanId::at(0), &[*row], &stamped, Tick::from_us(0))];
+                of_group(&pipeline.shape(batch, &positions, &admitted))
+            });
+            assert!(alone.eq(of_group(&shaped)), "{group}");
+        }
     }
 
     #[test]
