@@ -127,6 +127,33 @@ impl Records {
         self.removed_at.as_ref().map(|times| times[record]).filter(|time| *time != WITHOUT_STAMP)
     }
 
+    /// Some of them that lie side by side.
+    pub fn slice(&self, from: usize, records: usize) -> Records {
+        let bits = |all: &BooleanBuffer| all.slice(from, records);
+        let payload = match &self.payload {
+            Payload::Raw(raw) => Payload::Raw(raw.slice(from, records)),
+            Payload::Row => Payload::Row,
+        };
+        Records {
+            batch: self.batch.slice(from, records),
+            undecoded: self.undecoded.iter().map(|all| all.as_ref().map(bits)).collect(),
+            malformed: self.malformed.as_ref().map(bits),
+            tombstones: self.tombstones.as_ref().map(bits),
+            removed_at: self.removed_at.as_ref().map(|all| all[from..from + records].into()),
+            partition: self.partition,
+            offsets: self.offsets.as_ref().map(|all| all[from..from + records].into()),
+            stamps: self.stamps.as_ref().map(|all| all[from..from + records].into()),
+            payload,
+            bytes: self.bytes * records / self.len().max(1),
+        }
+    }
+
+    /// The first half of them, and the second.
+    pub fn halves(&self) -> [Records; 2] {
+        let half = self.len() / 2;
+        [self.slice(0, half), self.slice(half, self.len() - half)]
+    }
+
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

@@ -4,6 +4,9 @@
 //! out the right side of an `AND` when the left one decides every row of the batch. So a batch that fails is halved, down to
 //! single rows, and a row fails that fails alone. The other way round cannot be: what is left out for a whole batch would be
 //! left out for each of its rows alone, so every row of a batch that passes passes alone, with the same value.
+//!
+//! Texts of a batch may be many times what they are made from, so who evaluates says how many bytes it has room for
+//! ([`Expression::evaluate_within`]), and tries fewer rows where there are more.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,11 +16,15 @@ use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOption
 use arrow::array::{BooleanBufferBuilder, UInt32Array};
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::{concat, filter_record_batch, nullif, take, take_record_batch};
+use arrow::datatypes::DataType;
 use datafusion_common::{Result, exec_err};
 
 use super::checked::fits;
 use super::normal::{normal, normal_floats};
 use super::{Expression, Program};
+
+/// What the texts of one array of Arrow may have: their ends are numbers of 31 bits.
+const ARRAY_BYTES_MAX: usize = i32::MAX as usize;
 
 /// The outcome of a batch, a row for each of its rows.
 #[derive(Clone, Debug)]
@@ -38,17 +45,48 @@ impl Expression {
     /// # Panics
     /// The batch lacks a column, or has it with another type.
     pub fn evaluate(&self, batch: &RecordBatch, undecoded: &dyn Fn(&str) -> Option<BooleanBuffer>) -> Evaluated {
+        self.evaluate_some(batch, undecoded, ARRAY_BYTES_MAX).0
+    }
+
+    /// The same, as long as the values have no more than so many bytes. `None`: fewer rows have to be tried. One row alone may have more.
+    ///
+    /// # Panics
+    /// As `evaluate` does.
+    pub fn evaluate_within(
+        &self,
+        batch: &RecordBatch,
+        undecoded: &dyn Fn(&str) -> Option<BooleanBuffer>,
+        bytes_max: usize,
+    ) -> Option<Evaluated> {
+        let bytes_max = if batch.num_rows() > 1 { bytes_max.min(ARRAY_BYTES_MAX) } else { usize::MAX };
+        let (evaluated, is_whole) = self.evaluate_some(batch, undecoded, bytes_max);
+        is_whole.then_some(evaluated)
+    }
+
+    /// Values of so many bytes, and whether these are all: past them rows fail.
+    pub(super) fn evaluate_some(
+        &self,
+        batch: &RecordBatch,
+        undecoded: &dyn Fn(&str) -> Option<BooleanBuffer>,
+        bytes_max: usize,
+    ) -> (Evaluated, bool) {
         let undecoded = self.columns.iter().filter_map(|name| undecoded(name)).reduce(|a, b| &a | &b);
         let undecoded = undecoded.filter(|rows| rows.count_set_bits() > 0);
         let inputs = self.select(batch);
         if batch.num_rows() == 0 {
-            return Evaluated { values: new_empty_array(&self.data_type), failed: None };
+            return (Evaluated { values: new_empty_array(&self.data_type), failed: None }, true);
         }
         match (self.run(&inputs), undecoded) {
-            (Ok(values), None) => Evaluated { values, failed: None },
-            (Ok(values), Some(undecoded)) => blank(&values, undecoded),
-            (Err(_), None) => self.halve(&inputs),
-            (Err(_), Some(undecoded)) => self.halve_decoded(&inputs, &undecoded),
+            (Ok(values), undecoded) => {
+                let is_whole = bytes_of(&values) <= bytes_max;
+                let evaluated = match undecoded {
+                    None => Evaluated { values, failed: None },
+                    Some(undecoded) => blank(&values, undecoded),
+                };
+                (evaluated, is_whole)
+            }
+            (Err(_), None) => self.halve(&inputs, bytes_max),
+            (Err(_), Some(undecoded)) => self.halve_decoded(&inputs, &undecoded, bytes_max),
         }
     }
 
@@ -77,48 +115,52 @@ impl Expression {
     }
 
     /// Of rows that fail together.
-    fn halve(&self, inputs: &RecordBatch) -> Evaluated {
-        let mut pieces = vec![new_empty_array(&self.data_type)];
-        let mut failed = BooleanBufferBuilder::new(inputs.num_rows());
-        self.halve_into(inputs, &mut pieces, &mut failed);
-        let pieces: Vec<&dyn Array> = pieces.iter().map(AsRef::as_ref).collect();
+    fn halve(&self, inputs: &RecordBatch, bytes_max: usize) -> (Evaluated, bool) {
+        let mut halves = Halves {
+            pieces: vec![new_empty_array(&self.data_type)],
+            failed: BooleanBufferBuilder::new(inputs.num_rows()),
+            bytes_left: Some(bytes_max),
+        };
+        self.halve_into(inputs, &mut halves);
+        let pieces: Vec<&dyn Array> = halves.pieces.iter().map(AsRef::as_ref).collect();
         let values = concat(&pieces).unwrap_or_else(|error| panic!("pieces of {}: {error}", self.data_type));
-        let failed = failed.finish();
-        Evaluated { values, failed: (failed.count_set_bits() > 0).then_some(failed) }
+        let failed = halves.failed.finish();
+        let evaluated = Evaluated { values, failed: (failed.count_set_bits() > 0).then_some(failed) };
+        (evaluated, halves.bytes_left.is_some())
     }
 
-    fn halve_into(&self, inputs: &RecordBatch, pieces: &mut Vec<ArrayRef>, failed: &mut BooleanBufferBuilder) {
+    fn halve_into(&self, inputs: &RecordBatch, halves: &mut Halves) {
         let rows = inputs.num_rows();
         // Of one row the first half is empty, and the second that row by itself.
         let half = rows / 2;
-        for part in [copied(inputs, 0, half), copied(inputs, half, rows - half)] {
+        for (from, rows) in [(0, half), (half, rows - half)] {
+            if halves.bytes_left.is_none() {
+                halves.fail(&self.data_type, rows);
+                continue;
+            }
+            let part = copied(inputs, from, rows);
             match self.run(&part) {
-                Ok(values) => {
-                    failed.append_n(values.len(), false);
-                    pieces.push(values);
-                }
-                Err(_) if part.num_rows() <= 1 => {
-                    pieces.push(new_null_array(&self.data_type, part.num_rows()));
-                    failed.append_n(part.num_rows(), true);
-                }
-                Err(_) => self.halve_into(&part, pieces, failed),
+                Ok(values) => halves.add(values),
+                Err(_) if rows <= 1 => halves.fail(&self.data_type, rows),
+                Err(_) => self.halve_into(&part, halves),
             }
         }
     }
 
     /// Leaves out the rows that fail anyhow, so that they make no other fail.
-    fn halve_decoded(&self, inputs: &RecordBatch, undecoded: &BooleanBuffer) -> Evaluated {
+    fn halve_decoded(&self, inputs: &RecordBatch, undecoded: &BooleanBuffer, bytes_max: usize) -> (Evaluated, bool) {
         let decoded = BooleanArray::new(!undecoded, None);
         let some = filter_record_batch(inputs, &decoded).unwrap_or_else(|error| panic!("{}: {error}", inputs.schema()));
-        let some = match self.run(&some) {
-            Ok(values) => Evaluated { values, failed: None },
-            Err(_) => self.halve(&some),
+        let (some, is_whole) = match self.run(&some) {
+            Ok(values) => {
+                let is_whole = bytes_of(&values) <= bytes_max;
+                (Evaluated { values, failed: None }, is_whole)
+            }
+            Err(_) => self.halve(&some, bytes_max),
         };
         if some.values.is_empty() {
-            return Evaluated {
-                values: new_null_array(&self.data_type, inputs.num_rows()),
-                failed: Some(undecoded.clone()),
-            };
+            let values = new_null_array(&self.data_type, inputs.num_rows());
+            return (Evaluated { values, failed: Some(undecoded.clone()) }, true);
         }
         let mut places = 0..;
         let places: UInt32Array = undecoded.iter().map(|bad| if bad { None } else { places.next() }).collect();
@@ -128,8 +170,38 @@ impl Expression {
             (Some(_), None) => false,
             (None, _) => true,
         });
-        Evaluated { values, failed: Some(failed.collect()) }
+        (Evaluated { values, failed: Some(failed.collect()) }, is_whole)
     }
+}
+
+/// What has come of the rows so far.
+struct Halves {
+    pieces: Vec<ArrayRef>,
+    failed: BooleanBufferBuilder,
+    /// `None`: there were more.
+    bytes_left: Option<usize>,
+}
+
+impl Halves {
+    fn add(&mut self, values: ArrayRef) {
+        let bytes = bytes_of(&values);
+        self.bytes_left = self.bytes_left.and_then(|left| left.checked_sub(bytes));
+        if self.bytes_left.is_none() {
+            return self.fail(values.data_type(), values.len());
+        }
+        self.failed.append_n(values.len(), false);
+        self.pieces.push(values);
+    }
+
+    fn fail(&mut self, data_type: &DataType, rows: usize) {
+        self.pieces.push(new_null_array(data_type, rows));
+        self.failed.append_n(rows, true);
+    }
+}
+
+/// How many bytes values have, by themselves.
+pub fn bytes_of(values: &dyn Array) -> usize {
+    values.to_data().get_slice_memory_size().unwrap_or_else(|_| values.get_array_memory_size())
 }
 
 /// Some rows, with no other's values below them: there are functions that look at all that lies in memory.

@@ -42,7 +42,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion_physical_expr::PhysicalExpr;
 
-pub use evaluate::{Evaluated, is_evaluating};
+pub use evaluate::{Evaluated, bytes_of, is_evaluating};
 pub use tokens::{Token, TokenKind, tokens};
 
 use resolve::Bytes;

@@ -4,3 +4,4 @@ mod alone;
 mod nested;
 mod table;
 mod undecoded;
+mod within;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::*;
 use arrow::compute::take_record_batch;
-use headwater_expression::Expression;
+use headwater_expression::{Expression, bytes_of};
 
 use super::Target;
 
@@ -21,6 +21,7 @@ impl Target for Expressions {
             "coalesce(amount, 0) + qty % 7 - abs(-qty)",
             "CAST(code AS BIGINT) > 1 AND length(status) BETWEEN 1 AND 9 OR ok IS NOT TRUE",
             "lpad(code, qty, status) || repeat(status, 3)",
+            "repeat(status, 300000) || rpad(code, 900000, 'ab')",
             "date_trunc('hour', ts) + INTERVAL '1 day' > TIMESTAMP '2026-01-01T00:00:00Z'",
             "regexp_replace(status, '([a-z])(.)', '$2\\1', 'g') LIKE '%a_b'",
             "round(price / 3, 2) IN (1.5, price) AND substr(code, 2, qty) <> upper(status)",
@@ -77,6 +78,11 @@ impl Target for Expressions {
             Err(e) => return assert!(e.offset.is_none_or(|at| text.is_char_boundary(at)), "{e:?}"),
         };
         let all = expression.evaluate(&batch, &|_| None);
+        // Where there is little room, it is the same or nothing.
+        if let Some(some) = expression.evaluate_within(&batch, &|_| None, 1 << 20) {
+            assert_eq!((&some.values, &some.failed), (&all.values, &all.failed), "{text}");
+            assert!(bytes_of(&some.values) <= 1 << 20, "{text}");
+        }
         for row in 0..batch.num_rows() {
             let event = take_record_batch(&batch, &UInt32Array::from(vec![row as u32])).unwrap();
             let alone = expression.evaluate(&event, &|_| None);

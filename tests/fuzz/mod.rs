@@ -13,6 +13,7 @@
 
 mod avro;
 mod checkpoint;
+mod csv;
 mod debezium;
 mod expression;
 mod http;
@@ -50,9 +51,10 @@ trait Target: Sync {
     fn read(&self, input: &[u8]);
 }
 
-const TARGETS: [&dyn Target; 12] = [
+const TARGETS: [&dyn Target; 13] = [
     &parquet::Parquet,
     &json::Json,
+    &csv::Csv,
     &debezium::Debezium,
     &avro::Avro,
     &lakes::AvroFile,

@@ -34,7 +34,7 @@ use crate::catalog::opened::{OpenLookup, Opened};
 use crate::ingest::admit::Admitted;
 use crate::ingest::dead_letters::{REASONS, Tally, reason_bit};
 use crate::ingest::looked_up::{Raw, RawRow, gather, take_records, with_column};
-use crate::ingest::selection::Elements;
+use crate::ingest::selection::{Elements, REPEATED_BYTES_MAX};
 use crate::ingest::shape::{Batch, Refused, Shaper};
 use crate::job::LookIn;
 
@@ -104,25 +104,48 @@ impl<'t> LookUps<'t> {
         let raw = Rc::new(raw);
         let mut all = vec![];
         for (group, rows) in raw.asked.iter().filter(|(_, rows)| !rows.is_empty()) {
-            all.extend(self.of_group(*group, &raw, rows, tally).map(|events| (*group, events)));
+            all.extend(self.of_group(*group, &raw, rows, tally).into_iter().map(|events| (*group, events)));
         }
         all
     }
 
-    fn of_group(&self, group: GroupId, raw: &Rc<Raw>, rows: &[u32], tally: &mut Tally) -> Option<RecordBatch> {
+    fn of_group(&self, group: GroupId, raw: &Rc<Raw>, rows: &[u32], tally: &mut Tally) -> Vec<RecordBatch> {
         let looking = &self.groups[&(group, raw.source)];
         let columns = self.opened.sources[raw.source].wanted.schema.fields().len();
         let all: Vec<RawRow> = rows.iter().map(|row| (raw.clone(), *row)).collect();
-        let mut records = looking.shaper.view().of(&gather(&all, columns)).into_owned();
-        let mut seen: Vec<Seen> = rows.iter().map(|row| Seen::of(raw, *row)).collect();
-        let mut undecoded = vec![];
-        // Each element of a list looks up for itself.
-        if let Some(explode) = &self.opened.groups[group].explode {
-            let Elements { records: elements, of, failed } = Elements::of(&records, explode);
-            seen = of.iter().map(|at| Seen::of(raw, rows[*at as usize])).collect();
-            undecoded = failed.iter().map(|at| rows[*at as usize]).collect();
-            records = elements;
-        }
+        let records = looking.shaper.view().of(&gather(&all, columns)).into_owned();
+        let mut refused = RefusedRows::new();
+        let made = match &self.opened.groups[group].explode {
+            None => {
+                let seen = rows.iter().map(|row| Seen::of(raw, *row)).collect();
+                self.of_records(group, raw, (records, seen), &mut refused)
+            }
+            // Each element of a list looks up for itself.
+            Some(explode) => {
+                let (parts, failed) = Elements::of(&records, explode, REPEATED_BYTES_MAX);
+                for at in failed {
+                    *refused.entry(rows[at as usize]).or_default() |= reason_bit("expression");
+                }
+                let of_part = |Elements { records, of }: Elements| {
+                    let seen = of.iter().map(|at| Seen::of(raw, rows[*at as usize])).collect();
+                    self.of_records(group, raw, (records, seen), &mut refused)
+                };
+                parts.flat_map(of_part).collect()
+            }
+        };
+        tell_refused(&refused, (group, raw), tally);
+        made
+    }
+
+    /// The events of some records, or of some elements. Returns them in parts.
+    fn of_records(
+        &self,
+        group: GroupId,
+        raw: &Raw,
+        (mut records, mut seen): (Records, Vec<Seen>),
+        refused: &mut RefusedRows,
+    ) -> Vec<RecordBatch> {
+        let looking = &self.groups[&(group, raw.source)];
         for (lookup, codec) in self.opened.groups[group].lookups.iter().zip(&looking.keys) {
             let keys = Keys::of(lookup, codec, &records);
             let table = self.tables.of_source(table_of(lookup));
@@ -133,9 +156,7 @@ impl<'t> LookUps<'t> {
             records = extend(records, lookup, table, &parts, &keys);
             seen = parts.seen;
         }
-        let (places, refused) = looking.shape(raw, &records, &seen);
-        note_refused((refused, undecoded), (group, raw), &seen, tally);
-        places.map(|events| looking.dated(&events, &seen))
+        looking.shape(raw, &records, &seen, refused)
     }
 
     /// What each event looks up, where that is another row from some tick on in parts.
@@ -231,16 +252,21 @@ fn extend(records: Records, lookup: &OpenLookup, table: &PastTable, parts: &Part
 }
 
 impl Looking {
-    /// The group's events of some records with what they look up. In the place of the tick each has the number of its record.
-    fn shape(&self, raw: &Raw, records: &Records, seen: &[Seen]) -> (Option<RecordBatch>, Refused) {
+    /// The group's events of some records with what they look up.
+    fn shape(&self, raw: &Raw, records: &Records, seen: &[Seen], refused: &mut RefusedRows) -> Vec<RecordBatch> {
         let stamped: Vec<_> = seen.iter().map(|seen| raw.stamped[seen.row as usize]).collect();
         let mut admitted = Admitted::none(raw.scan, seen.len());
         admitted.taken = vec![true; seen.len()];
         admitted.events = (0..seen.len() as u32).collect();
+        // In the place of the tick each has the number of its record.
         admitted.visible = (0..seen.len() as i64).map(Tick::from_us).collect();
-        let shaped = self.shaper.shape_seen(Batch { records, stamped: &stamped }, &[admitted]);
-        let first = shaped.into_iter().next();
-        first.map_or_else(|| (None, Refused::default()), |of_set| (of_set.events, of_set.refused))
+        let mut made = vec![];
+        self.shaper.shape_seen(Batch { records, stamped: &stamped }, &[admitted], &mut |of_set| {
+            note_refused(of_set.refused, seen, refused);
+            made.extend(of_set.events.map(|events| self.dated(&events, seen)));
+            true
+        });
+        made
     }
 
     /// Events with the ticks at which they come, and at which those go that do.
@@ -268,23 +294,22 @@ impl Looking {
     }
 }
 
-/// Counts what is refused: a record once for each reason, of however many parts it is true. `undecoded`: records whose list did not decode.
-fn note_refused(
-    (refused, undecoded): (Refused, Vec<u32>),
-    (group, raw): (GroupId, &Raw),
-    seen: &[Seen],
-    tally: &mut Tally,
-) {
+/// By record: the reasons for which it is refused, of however many parts of it they are true.
+type RefusedRows = BTreeMap<u32, u8>;
+
+fn note_refused(refused: Refused, seen: &[Seen], by_row: &mut RefusedRows) {
     let Refused { expression, null_key, long_key, late: _ } = refused;
-    let mut by_row: BTreeMap<u32, u8> = BTreeMap::new();
-    undecoded.into_iter().for_each(|row| *by_row.entry(row).or_default() |= reason_bit("expression"));
     for (reason, parts) in [("expression", expression), ("null key", null_key), ("long key", long_key)] {
         for part in parts {
             *by_row.entry(seen[part as usize].row).or_default() |= reason_bit(reason);
         }
     }
+}
+
+/// Counts what is refused: a record once for each reason.
+fn tell_refused(by_row: &RefusedRows, (group, raw): (GroupId, &Raw), tally: &mut Tally) {
     for (row, reasons) in by_row {
-        let told = &raw.told[row as usize];
+        let told = &raw.told[*row as usize];
         for (at, reason) in REASONS.iter().enumerate().filter(|(at, _)| reasons & 1 << at != 0) {
             tally.refused_by(group, reason);
             if told.add(1 << at) {

@@ -36,7 +36,7 @@ use crate::ingest::admit::Admitted;
 use crate::ingest::dead_letters::Tally;
 use crate::ingest::effs::Effs;
 use crate::ingest::partition::Partition;
-use crate::ingest::pipeline::Pipeline;
+use crate::ingest::pipeline::{Pipeline, SHAPED_BYTES_MAX};
 use crate::ingest::seam::Seam;
 use crate::ingest::shape::Batch;
 use crate::ingest::stamp::Stamped;
@@ -310,9 +310,16 @@ impl<'s> Reading<'s> {
             let mut partition = Partition::new(id, plan.clone(), shared.scan.plan.now);
             let (number, end) = (plan.partition, plan.end);
             while let Some(records) = stream::next(stream.as_ref(), reader.as_mut(), number, end, POLL_BYTES)? {
-                let stamped = self.pipeline(scan.source).stamp(&records, shared.scan.plan.now);
-                let admitted = shared.admission(id).of_stream(&mut partition, seam, &records, &stamped);
-                self.take(scan.source, &records, &stamped, admitted)?;
+                let mut parts = vec![records];
+                while let Some(records) = parts.pop() {
+                    let before = partition.clone();
+                    let stamped = self.pipeline(scan.source).stamp(&records, shared.scan.plan.now);
+                    let admitted = shared.admission(id).of_stream(&mut partition, seam, &records, &stamped);
+                    if !self.take(scan.source, &records, &stamped, admitted)? {
+                        partition = before;
+                        parts.extend(records.halves().into_iter().rev());
+                    }
+                }
             }
         }
         Ok(())
@@ -325,12 +332,16 @@ impl<'s> Reading<'s> {
         let complete_until = conf.history.as_ref().and_then(|history| history.complete_until);
         let history = open.history.as_ref().expect("only histories have pieces");
         for records in history.read(piece, &open.history_wanted)? {
-            let records = records?;
-            let pipeline = self.pipeline(source);
-            let stamped = pipeline.stamp(&records, shared.scan.plan.now);
-            let positions = pipeline.log_positions(&records);
-            let admitted = shared.admission(id).of_history(&stamped, &positions, &shared.effs[id], complete_until);
-            self.take(source, &records, &stamped, admitted)?;
+            let mut parts = vec![records?];
+            while let Some(records) = parts.pop() {
+                let pipeline = self.pipeline(source);
+                let stamped = pipeline.stamp(&records, shared.scan.plan.now);
+                let positions = pipeline.log_positions(&records);
+                let admitted = shared.admission(id).of_history(&stamped, &positions, &shared.effs[id], complete_until);
+                if !self.take(source, &records, &stamped, admitted)? {
+                    parts.extend(records.halves().into_iter().rev());
+                }
+            }
         }
         Ok(())
     }
@@ -340,18 +351,21 @@ impl<'s> Reading<'s> {
         self.pipelines.entry(source).or_insert_with(|| Pipeline::new(opened, plan, sets, source))
     }
 
-    /// Makes events of what was admitted, and collects those that somebody asks for.
+    /// Makes events of what was admitted, and collects those that somebody asks for. `false`: they come to too much, and nothing is done.
     fn take(
         &mut self,
         source: SourceId,
         records: &Records,
         stamped: &[Stamped],
         admitted: Admitted,
-    ) -> Result<(), Failure> {
+    ) -> Result<bool, Failure> {
         self.shared.workers.check()?;
         let pipeline = self.pipeline(source);
         let positions = pipeline.log_positions(records);
-        let shaped = pipeline.shape(Batch { records, stamped }, &positions, &[admitted]);
+        let batch = Batch { records, stamped };
+        let Some(shaped) = pipeline.shape_within(batch, &positions, &[admitted], SHAPED_BYTES_MAX) else {
+            return Ok(false);
+        };
         self.read.tally.add(&shaped.tally);
         self.read.records += records.len() as u64;
         self.shared.watch.add(records.len());
@@ -361,7 +375,8 @@ impl<'s> Reading<'s> {
             let events = lookups.events(raw, &mut self.read.tally);
             events.into_iter().try_for_each(|(group, batch)| self.collect(group, batch))?;
         }
-        shaped.events.into_iter().try_for_each(|((group, _), batch)| self.collect(group, batch))
+        shaped.events.into_iter().try_for_each(|((group, _), batch)| self.collect(group, batch))?;
+        Ok(true)
     }
 
     fn collect(&mut self, group: GroupId, batch: RecordBatch) -> Result<(), Failure> {

@@ -183,7 +183,7 @@ pub fn open_group<'a>(
 ) -> OpenGroup {
     let named = compiled.named(group);
     let lookups = lookup::open(group, &compiled.lookups, compiled.names(), &compiled.schema, (tables, values));
-    let explode = sources.clone().find_map(|(_, source)| open_explode(group, &compiled, source));
+    let explode = sources.clone().find_map(|(_, source)| open_explode(group, (&compiled, &named), source));
     let views = sources.map(|(id, source)| (id, View::new(&source.wanted.schema, &named))).collect();
     let Compiled { schema, keys, filter, inputs, columns: plans, results, derived, .. } = compiled;
     let key_types: Vec<DataType> = keys.iter().map(|key| key.data_type().clone()).collect();
@@ -217,7 +217,7 @@ pub fn open_group<'a>(
 }
 
 /// What is read of the list that a group explodes; `None`: it explodes none.
-fn open_explode(group: &Group, compiled: &Compiled, source: &Source) -> Option<Explode> {
+fn open_explode(group: &Group, (compiled, named): (&Compiled, &[FieldRef]), source: &Source) -> Option<Explode> {
     let read = explode::read(group, compiled.names(), &source.schema)?;
     let place = |field: &Field| source.wanted.schema.index_of(field.name()).expect("what is exploded is read");
     let fields = read.fields.iter();
@@ -226,7 +226,8 @@ fn open_explode(group: &Group, compiled: &Compiled, source: &Source) -> Option<E
         column: place(field),
         names: names.clone(),
     });
-    Some(Explode { column: place(&read.list), fields: fields.collect() })
+    let beside = named.iter().map(|field| field.name().clone()).collect();
+    Some(Explode { column: place(&read.list), fields: fields.collect(), beside })
 }
 
 /// What sinks are told of a group's windows.

@@ -49,17 +49,23 @@ impl Input {
         self.expressions().flat_map(Expression::columns)
     }
 
-    /// Its values over a batch: see `Expression::evaluate`.
-    pub fn evaluate(&self, batch: &RecordBatch, undecoded: &dyn Fn(&str) -> Option<BooleanBuffer>) -> Evaluated {
+    /// Its values over a batch, as long as they have no more than so many bytes: see `Expression::evaluate_within`.
+    pub fn evaluate_within(
+        &self,
+        batch: &RecordBatch,
+        undecoded: &dyn Fn(&str) -> Option<BooleanBuffer>,
+        bytes_max: usize,
+    ) -> Option<Evaluated> {
         let Some(filter) = &self.filter else {
-            return self.of.as_ref().expect("an input has an `of` or a `where`").evaluate(batch, undecoded);
+            let of = self.of.as_ref().expect("an input has an `of` or a `where`");
+            return of.evaluate_within(batch, undecoded, bytes_max);
         };
         let Evaluated { values, failed } = filter.evaluate(batch, undecoded);
         let passes = match values.as_boolean() {
             values if values.null_count() > 0 => prep_null_mask_filter(values),
             values => values.clone(),
         };
-        let Some(of) = &self.of else { return Evaluated { values: trues(passes.values()), failed } };
+        let Some(of) = &self.of else { return Some(Evaluated { values: trues(passes.values()), failed }) };
         let columns: Vec<usize> =
             of.columns().iter().filter_map(|name| batch.schema_ref().index_of(name).ok()).collect();
         let narrow = batch.project(&columns).expect("columns of its own");
@@ -68,7 +74,7 @@ impl Input {
             let all = undecoded(name)?;
             Some(passes.values().set_indices().map(|row| all.value(row)).collect())
         };
-        spread(of.evaluate(&narrow, &undecoded), passes.values(), failed)
+        Some(spread(of.evaluate_within(&narrow, &undecoded, bytes_max)?, passes.values(), failed))
     }
 }
 
@@ -131,7 +137,7 @@ mod tests {
         let column = &job.groups.iter().next().unwrap().columns[0];
         let input = Input::compile(column, &batch.schema(), &mut faults).unwrap_or_else(|| panic!("{faults}"));
         let undecoded = |name: &str| (name == "s").then(|| (0..5).map(|row| row == 4).collect());
-        let Evaluated { values, failed } = input.evaluate(&batch, &undecoded);
+        let Evaluated { values, failed } = input.evaluate_within(&batch, &undecoded, usize::MAX).unwrap();
         let found: Vec<Option<i64>> = match input.data_type() {
             DataType::Boolean => values.as_boolean().iter().map(|value| value.map(i64::from)).collect(),
             _ => values.as_primitive::<Int64Type>().iter().collect(),

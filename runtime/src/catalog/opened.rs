@@ -237,6 +237,8 @@ pub struct Explode {
     /// The place in the source's `wanted` that says how many elements there are.
     pub column: usize,
     pub fields: Vec<ElementField>,
+    /// The columns beside the list that the group names: no other is repeated.
+    pub beside: Vec<String>,
 }
 
 /// A field of an element.

@@ -1,4 +1,4 @@
-//! Credits: bytes of records that a worker has sent and that are not settled yet. Where they are spent, its sources wait.
+//! Credits: bytes of what a worker has made of records and sent, and that are not settled yet. Where they are spent, its sources wait.
 //!
 //! ```text
 //! settled   their tick is announced, and all rows of it are stored

@@ -10,7 +10,7 @@ use headwater_connectors::sink::dead_letters::DeadLetter;
 use super::log_position::LogPositions;
 use super::shape::{Batch, Refused};
 use super::stamp::Reason;
-use crate::base::id::{GroupId, SourceId};
+use crate::base::id::{ColumnSetId, GroupId, SourceId};
 use crate::catalog::computed::is_computed;
 use crate::catalog::opened::Opened;
 use crate::observe::status::ProcessStatus;
@@ -20,6 +20,8 @@ pub struct DeadLetters<'a> {
     name: &'a str,
     source: SourceId,
     refused: BTreeSet<(u32, &'static str)>,
+    /// The same by who refuses them: a record that becomes many events is told in parts.
+    by_set: BTreeSet<(GroupId, ColumnSetId, &'static str, u32)>,
     /// Of late records: by how much, in the group in which it was the most.
     late_by: BTreeMap<u32, Option<Span>>,
     tally: Tally,
@@ -77,13 +79,14 @@ impl<'a> DeadLetters<'a> {
             name: &opened.job.sources[source].name,
             source,
             refused: BTreeSet::new(),
+            by_set: BTreeSet::new(),
             late_by: BTreeMap::new(),
             tally: Tally::default(),
         }
     }
 
-    /// What a group refuses.
-    pub fn refused(&mut self, group: GroupId, refused: Refused) {
+    /// What a column set of a group refuses.
+    pub fn refused(&mut self, (group, set): (GroupId, ColumnSetId), refused: Refused) {
         let late = refused.late.iter().map(|(row, _)| *row).collect();
         for (row, by) in refused.late {
             let most = self.late_by.entry(row).or_default();
@@ -96,9 +99,11 @@ impl<'a> DeadLetters<'a> {
             ("late", late),
         ];
         for (reason, rows) in by_reason {
-            if !rows.is_empty() {
-                *self.tally.groups.entry((group, reason)).or_default() += rows.len() as u64;
-                self.refused.extend(rows.into_iter().map(|row| (row, reason)));
+            for row in rows {
+                if self.by_set.insert((group, set, reason, row)) {
+                    *self.tally.groups.entry((group, reason)).or_default() += 1;
+                }
+                self.refused.insert((row, reason));
             }
         }
     }

@@ -18,7 +18,7 @@ use super::dead_letters::Tally;
 use super::effs::Effs;
 use super::looked_up::Raw;
 use super::narrow::Narrow;
-use super::pipeline::Pipeline;
+use super::pipeline::{Pipeline, SHAPED_BYTES_MAX};
 use super::shape::Batch;
 use super::versions::Versions;
 use crate::base::failure::Failure;
@@ -42,12 +42,14 @@ pub struct Slice {
     pub raw: Vec<Raw>,
     pub tally: Tally,
     pub rows: u64,
+    /// About how many bytes all of this holds in memory.
+    bytes: usize,
     /// How far pieces were read by its end.
     pub read: Vec<(u32, u64)>,
 }
 
 impl Slice {
-    /// `tells`: what is wrong with them is told here.
+    /// `tells`: what is wrong with them is told here. `false`: they come to too much, and nothing is added.
     fn add(
         &mut self,
         records: &Records,
@@ -55,10 +57,14 @@ impl Slice {
         admission: &HistoryAdmission,
         now: WallClock,
         tells: bool,
-    ) {
+    ) -> bool {
         let (stamped, log_positions) = (pipeline.stamp(records, now), pipeline.log_positions(records));
         let admitted = admission.admit(&stamped, &log_positions);
-        let shaped = pipeline.shape(Batch { records, stamped: &stamped }, &log_positions, &[admitted]);
+        let batch = Batch { records, stamped: &stamped };
+        let Some(shaped) = pipeline.shape_within(batch, &log_positions, &[admitted], SHAPED_BYTES_MAX) else {
+            return false;
+        };
+        self.bytes += shaped.bytes();
         // Of a table only one worker tells.
         self.versions
             .extend(shaped.versions.into_iter().map(|versions| if tells { versions } else { versions.untold() }));
@@ -69,6 +75,12 @@ impl Slice {
             self.tally.add(&shaped.tally);
             self.rows += records.len() as u64;
         }
+        true
+    }
+
+    /// Whether it is time to send it.
+    fn is_full(&self) -> bool {
+        self.rows >= SLICE_ROWS || self.versions.len() >= VERSIONS_AT_ONCE || self.bytes >= SHAPED_BYTES_MAX
     }
 
     fn note(&mut self, piece: u32, rows: u64) {
@@ -78,11 +90,13 @@ impl Slice {
         }
     }
 
-    /// One batch of events a group: what is done by batch is done once a slice.
+    /// One batch of events a group, unless it were too long: what is done by batch is done once a slice.
     fn joined(mut self) -> Result<Slice, Error> {
         self.events.sort_by_key(|(of, _)| *of);
         let mut joined = vec![];
-        for batches in self.events.chunk_by(|(a, _), (b, _)| a == b) {
+        // Of a slice that one record has made too long each batch is long enough.
+        let is_long = self.bytes > JOINED_BYTES_MAX;
+        for batches in self.events.chunk_by(|(a, _), (b, _)| !is_long && a == b) {
             let (of, first) = &batches[0];
             let all = concat_batches(first.schema_ref(), batches.iter().map(|(_, batch)| batch));
             joined.push((*of, all.map_err(|e| Error::world("joining the events of a slice", e))?));
@@ -96,6 +110,8 @@ impl Slice {
 const SLICES_AHEAD: usize = 2;
 /// Rows of a slice, about: workers wait for each other once a slice.
 const SLICE_ROWS: u64 = 64 << 10;
+/// What is joined has room in an array of Arrow, which ends at 2 GiB, whatever one record comes to.
+const JOINED_BYTES_MAX: usize = 8 * SHAPED_BYTES_MAX;
 /// Batches of versions of a slice, about.
 const VERSIONS_AT_ONCE: usize = 8;
 
@@ -269,25 +285,29 @@ impl Reading<'_> {
         let admission = admission(opened, plan, assigned.scan, effs);
         let history = open.history.as_ref().expect("only histories have pieces");
         for records in history.read(&assigned.piece, &open.history_wanted)? {
-            let records = records?;
-            let first = rows;
-            rows += records.len() as u64;
-            let is_told = rows <= read_before;
-            if is_told && open.table.is_none() {
-                continue;
-            }
-            if first < read_before && !is_told {
-                return Err(split_elsewhere());
-            }
-            self.slice.add(&records, pipeline, &admission, plan.now, tells && !is_told);
-            if tells && !is_told {
-                self.slice.note(number, rows);
-            }
-            if self.slice.rows >= SLICE_ROWS || self.slice.versions.len() >= VERSIONS_AT_ONCE {
-                if self.sender.send(Some(std::mem::take(&mut self.slice).joined()?)).is_err() {
-                    return Ok(false);
+            // What comes to too much is taken in parts, the next one last.
+            let mut parts = parted(records?, read_before.saturating_sub(rows));
+            while let Some(records) = parts.pop() {
+                let upto = rows + records.len() as u64;
+                let is_told = upto <= read_before;
+                if is_told && open.table.is_none() {
+                    rows = upto;
+                    continue;
                 }
-                self.wake.unpark();
+                if !self.slice.add(&records, pipeline, &admission, plan.now, tells && !is_told) {
+                    parts.extend(records.halves().into_iter().rev());
+                    continue;
+                }
+                rows = upto;
+                if tells && !is_told {
+                    self.slice.note(number, rows);
+                }
+                if self.slice.is_full() {
+                    if self.sender.send(Some(std::mem::take(&mut self.slice).joined()?)).is_err() {
+                        return Ok(false);
+                    }
+                    self.wake.unpark();
+                }
             }
         }
         if tells {
@@ -310,8 +330,40 @@ fn admission<'a>(opened: &Opened, plan: &'a Plan, scan: ScanId, effs: &'a IdVec<
     }
 }
 
-/// Pieces are read in batches that depend on the file alone.
-fn split_elsewhere() -> Error {
-    let why = "the state was written by a version that splits files elsewhere: start anew with --fresh";
-    Error::world("going on within a file of the history", why)
+/// In parts that are taken from the end: what was read before, of which there are so many, and what was not.
+fn parted(records: Records, first: u64) -> Vec<Records> {
+    match usize::try_from(first) {
+        Ok(first) if first > 0 && first < records.len() => {
+            vec![records.slice(first, records.len() - first), records.slice(0, first)]
+        }
+        _ => vec![records],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, Int64Array};
+    use arrow::datatypes::Int64Type;
+
+    use super::*;
+
+    #[test]
+    fn what_was_read_before_is_taken_by_itself() {
+        let x: ArrayRef = Arc::new(Int64Array::from_iter_values(0..5));
+        let records = Records::of_rows(RecordBatch::try_from_iter([("x", x)]).unwrap(), vec![None]);
+        for (first, expected) in [
+            (0, vec![vec![0, 1, 2, 3, 4]]),
+            (2, vec![vec![0, 1], vec![2, 3, 4]]),
+            (5, vec![vec![0, 1, 2, 3, 4]]),
+            (9, vec![vec![0, 1, 2, 3, 4]]),
+        ] {
+            let values = |records: &Records| records.batch.column(0).as_primitive::<Int64Type>().values().to_vec();
+            let parts: Vec<Vec<i64>> = parted(records.clone(), first).iter().rev().map(values).collect();
+            assert_eq!(parts, expected, "{first}");
+        }
+        let halves = records.halves().map(|half| half.len());
+        assert_eq!(halves, [2, 3]);
+    }
 }

@@ -1,6 +1,7 @@
 //! What a worker reads of a stream.
 
-use headwater_clocks::Eff;
+use headwater_clocks::{Eff, Offset};
+use headwater_connectors::Records;
 use headwater_connectors::stream::Reader;
 
 use super::partition::Partition;
@@ -18,6 +19,8 @@ pub struct Lane {
     pub partition: i32,
     /// The last look found nothing to read.
     pub exhausted: bool,
+    /// Records that were read and come to more than was made of at once; the next ones last.
+    pub rest: Vec<Records>,
     /// In the order of the plan.
     pub scans: Vec<Partition>,
 }
@@ -25,6 +28,12 @@ pub struct Lane {
 impl Lane {
     pub fn clock(&self) -> Eff {
         self.scans.iter().map(Partition::clock).min().unwrap_or(Eff::AFTER_ALL)
+    }
+
+    /// How far records are taken of the partition, of which so many were read.
+    pub fn position(&self, read: Offset) -> Offset {
+        let next = self.rest.last().and_then(|records| records.offsets.as_deref()?.first());
+        next.map_or(read, |next| read.min(*next))
     }
 
     pub fn ended(&self) -> bool {

@@ -114,7 +114,7 @@ impl Newcomers {
         let Start { partition, offset } = *start;
         let plan = PartitionPlan::unknown(partition, offset);
         let scans = self.scans().map(|scan| Partition::new(scan, plan.clone(), WallClock::now()));
-        Lane { partition, exhausted: false, scans: scans.collect() }
+        Lane { partition, exhausted: false, rest: vec![], scans: scans.collect() }
     }
 }
 

@@ -12,6 +12,7 @@ use crate::plan::scan::PartitionPlan;
 /// How long a lateness of arrival is remembered for the margin.
 const MARGIN_MEMORY: Span = Span::from_us(60_000_000);
 
+#[derive(Clone)]
 pub struct Partition {
     pub scan: ScanId,
     pub plan: PartitionPlan,

@@ -16,6 +16,7 @@ use arrow::datatypes::SchemaRef;
 use headwater_clocks::WallClock;
 use headwater_connectors::Records;
 use headwater_connectors::sink::dead_letters::DeadLetter;
+use headwater_expression::bytes_of;
 use headwater_operators::events;
 
 use super::admit::Admitted;
@@ -59,6 +60,24 @@ pub struct Shaped {
     pub versions: Vec<Versions>,
     /// Events that are looked up, or replaced, before they are shaped.
     pub raw: Vec<Raw>,
+}
+
+/// What a batch of records may come to at once: of more than one record no more is made. What is under way is a few of these.
+pub const SHAPED_BYTES_MAX: usize = 16 << 20;
+
+impl Shaped {
+    /// About how many bytes it holds in memory.
+    pub fn bytes(&self) -> usize {
+        let events = self.events.iter().map(|(_, batch)| bytes_of_batch(batch));
+        let versions = self.versions.iter().map(|versions| bytes_of_batch(&versions.batch));
+        let raw = self.raw.iter().map(|raw| bytes_of_batch(&raw.records.batch));
+        let dead_letters = self.dead_letters.iter().map(|letter| letter.payload.len());
+        events.chain(versions).chain(raw).chain(dead_letters).sum()
+    }
+}
+
+fn bytes_of_batch(batch: &RecordBatch) -> usize {
+    batch.columns().iter().map(|column| bytes_of(column)).sum()
 }
 
 impl Pipeline {
@@ -108,13 +127,32 @@ impl Pipeline {
 
     /// Makes events of what the scans of the source have admitted of a batch, each for its own column sets of the groups.
     pub fn shape(&self, batch: Batch, log_positions: &LogPositions, admitted: &[Admitted]) -> Shaped {
+        self.shape_within(batch, log_positions, admitted, usize::MAX).expect("as much as it is")
+    }
+
+    /// The same, as long as the events have no more than so many bytes. `None`: fewer records have to be tried. One alone may come to more.
+    pub fn shape_within(
+        &self,
+        batch: Batch,
+        log_positions: &LogPositions,
+        admitted: &[Admitted],
+        bytes_max: usize,
+    ) -> Option<Shaped> {
         let mut dead_letters = DeadLetters::new(&self.opened, self.source);
         let mut events = vec![];
+        let mut left = if batch.records.len() > 1 { bytes_max } else { usize::MAX };
         for shaper in &self.shapers {
-            for of_set in shaper.shape(batch, admitted) {
-                dead_letters.refused(shaper.group, of_set.refused);
+            let is_whole = shaper.shape(batch, admitted, &mut |of_set| {
                 let of = (shaper.group, of_set.set);
-                events.extend(of_set.events.map(|batch| (of, self.coming(of, batch))));
+                dead_letters.refused(of, of_set.refused);
+                let Some(batch) = of_set.events else { return true };
+                let fits = left.checked_sub(bytes_of_batch(&batch));
+                left = fits.unwrap_or(0);
+                events.push((of, self.coming(of, batch)));
+                fits.is_some()
+            });
+            if !is_whole {
+                return None;
             }
         }
         let (mut versions, mut raw) = (vec![], vec![]);
@@ -134,7 +172,7 @@ impl Pipeline {
         }
         raw.extend(self.raw(batch, log_positions, admitted, &dead_letters));
         let (dead_letters, tally) = dead_letters.write(batch, log_positions);
-        Shaped { events, dead_letters, tally, versions, raw }
+        Some(Shaped { events, dead_letters, tally, versions, raw })
     }
 
     /// Events as a group takes them that also has others, which may be taken back.

@@ -6,11 +6,15 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::{nullif, take, take_record_batch};
-use arrow::datatypes::{Field, Schema};
+use arrow::datatypes::{DataType, Field, Schema};
 use headwater_connectors::Records;
+use headwater_expression::bytes_of;
 
 use crate::catalog::explode::is_of_elements;
-use crate::catalog::opened::Explode;
+use crate::catalog::opened::{ElementField, Explode};
+
+/// What is repeated at once of the columns beside a list: a megabyte of records may be gigabytes, once each element has its own.
+pub const REPEATED_BYTES_MAX: usize = 8 << 20;
 
 /// Some rows of a batch of records; of a list that is exploded, each row as often as it has elements.
 pub struct Selection {
@@ -30,46 +34,19 @@ impl Selection {
         Selection { batch, rows, elements: vec![] }
     }
 
-    /// A row for each element of a list, with the fields of the element; and the rows whose list did not decode.
-    pub fn exploded(self, records: &Records, explode: &Explode) -> (Selection, Vec<u32>) {
-        let list = self.batch.column(explode.column).as_list::<i32>();
+    /// A row for each element of a list, with the fields of the element, in parts of so many bytes that are repeated; and the rows whose
+    /// list did not decode.
+    pub fn exploded<'a>(
+        self,
+        records: &Records,
+        explode: &'a Explode,
+        bytes_max: usize,
+    ) -> (impl Iterator<Item = Selection> + 'a, Vec<u32>) {
         let undecoded = records.undecoded[explode.column].as_ref();
         let failed = |row: &u32| undecoded.is_some_and(|all| all.value(*row as usize));
         let failed = self.rows.iter().copied().filter(failed).collect();
-        let (mut parents, mut numbers) = (vec![], vec![]);
-        for i in (0..list.len()).filter(|i| list.is_valid(*i)) {
-            let length = list.value_length(i) as usize;
-            parents.extend(std::iter::repeat_n(i as u32, length));
-            numbers.extend(0..length);
-        }
-        let own =
-            self.batch.schema_ref().fields().iter().enumerate().filter(|(_, field)| !is_of_elements(field.name()));
-        let own: Vec<usize> = own.map(|(at, _)| at).collect();
-        let batch = take_rows(&self.batch.project(&own).expect("places of its own"), &parents);
-        let mut fields = batch.schema_ref().fields().to_vec();
-        let mut columns = batch.columns().to_vec();
-        for field in &explode.fields {
-            let lists = self.batch.column(field.column).as_list::<i32>();
-            // A list that did not decode has none.
-            let at = |(i, number): (&u32, &usize)| {
-                let (i, number) = (*i as usize, *number);
-                let is_there = lists.is_valid(i) && number < lists.value_length(i) as usize;
-                is_there.then(|| lists.value_offsets()[i] as u32 + number as u32)
-            };
-            let at: UInt32Array = parents.iter().zip(&numbers).map(at).collect();
-            let values = take(&inside(lists.values(), &field.names), &at, None).expect("elements of its own");
-            fields.push(Arc::new(Field::new(&field.name, values.data_type().clone(), true)));
-            columns.push(values);
-        }
-        let options = RecordBatchOptions::new().with_row_count(Some(parents.len()));
-        let batch = RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options);
-        let rows = parents.iter().map(|i| self.rows[*i as usize]).collect();
-        let elements = explode.fields.iter().map(|field| (field.name.clone(), field.column)).collect();
-        (Selection { batch: batch.expect("as many values as elements"), rows, elements }, failed)
-    }
-
-    pub fn keep(self, indexes: &[u32]) -> Selection {
-        if indexes.len() == self.rows.len() { self } else { self.at(indexes) }
+        let mut exploding = Exploding::new(self, explode, bytes_max);
+        (std::iter::from_fn(move || exploding.next()), failed)
     }
 
     pub fn at(&self, indexes: &[u32]) -> Selection {
@@ -89,22 +66,118 @@ impl Selection {
     }
 }
 
+/// Some rows, while each becomes as many as its list has elements.
+struct Exploding<'a> {
+    of: Selection,
+    explode: &'a Explode,
+    /// The columns that are repeated.
+    beside: Vec<usize>,
+    /// By field: the values of all elements.
+    values: Vec<ArrayRef>,
+    /// The element that comes next: its row, and the how manyth it is there.
+    next: (usize, usize),
+    bytes_max: usize,
+}
+
+impl<'a> Exploding<'a> {
+    fn new(of: Selection, explode: &'a Explode, bytes_max: usize) -> Exploding<'a> {
+        let is_beside = |name: &String| !is_of_elements(name) && explode.beside.contains(name);
+        let fields = of.batch.schema_ref().fields().iter().enumerate();
+        let beside = fields.filter(|(_, field)| is_beside(field.name())).map(|(at, _)| at).collect();
+        let values =
+            |field: &ElementField| inside(of.batch.column(field.column).as_list::<i32>().values(), &field.names);
+        let values = explode.fields.iter().map(values).collect();
+        Exploding { of, explode, beside, values, next: (0, 0), bytes_max }
+    }
+
+    /// `None`: there are no more. What is repeated of one element alone may have more bytes.
+    fn next(&mut self) -> Option<Selection> {
+        let (parents, numbers) = self.places();
+        (!parents.is_empty()).then(|| self.rows(&parents, &numbers))
+    }
+
+    /// Of which rows the next elements are, and the how manyth there.
+    fn places(&mut self) -> (Vec<u32>, Vec<usize>) {
+        let list = self.of.batch.column(self.explode.column).as_list::<i32>();
+        let (mut parents, mut numbers) = (vec![], vec![]);
+        let mut left = self.bytes_max;
+        while self.next.0 < list.len() {
+            let (row, first) = self.next;
+            let length = if list.is_valid(row) { list.value_length(row) as usize } else { 0 };
+            if first >= length {
+                self.next = (row + 1, 0);
+                continue;
+            }
+            let bytes: usize = self.beside.iter().map(|at| row_bytes(self.of.batch.column(*at), row)).sum();
+            let fit = (left / bytes.max(1)).max(usize::from(parents.is_empty())).min(length - first);
+            if fit == 0 {
+                break;
+            }
+            left = left.saturating_sub(fit * bytes.max(1));
+            parents.extend(std::iter::repeat_n(row as u32, fit));
+            numbers.extend(first..first + fit);
+            self.next = (row, first + fit);
+        }
+        (parents, numbers)
+    }
+
+    fn rows(&self, parents: &[u32], numbers: &[usize]) -> Selection {
+        let of = UInt32Array::from(parents.to_vec());
+        let mut fields: Vec<_> =
+            self.beside.iter().map(|at| self.of.batch.schema_ref().fields()[*at].clone()).collect();
+        let mut columns: Vec<_> = self.beside.iter().map(|at| pick(self.of.batch.column(*at), Some(&of))).collect();
+        for (field, values) in self.explode.fields.iter().zip(&self.values) {
+            let lists = self.of.batch.column(field.column).as_list::<i32>();
+            // A list that did not decode has none.
+            let at = |(i, number): (&u32, &usize)| {
+                let (i, number) = (*i as usize, *number);
+                let is_there = lists.is_valid(i) && number < lists.value_length(i) as usize;
+                is_there.then(|| lists.value_offsets()[i] as u32 + number as u32)
+            };
+            let at: UInt32Array = parents.iter().zip(numbers).map(at).collect();
+            fields.push(Arc::new(Field::new(&field.name, values.data_type().clone(), true)));
+            columns.push(pick(values, Some(&at)));
+        }
+        let options = RecordBatchOptions::new().with_row_count(Some(parents.len()));
+        let batch = RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options);
+        let rows = parents.iter().map(|i| self.of.rows[*i as usize]).collect();
+        let elements = self.explode.fields.iter().map(|field| (field.name.clone(), field.column)).collect();
+        Selection { batch: batch.expect("as many values as elements"), rows, elements }
+    }
+}
+
+/// About how many bytes a row has in a column.
+fn row_bytes(column: &ArrayRef, row: usize) -> usize {
+    match column.data_type() {
+        DataType::Utf8 => column.as_string::<i32>().value_length(row) as usize,
+        DataType::Binary => column.as_binary::<i32>().value_length(row) as usize,
+        fixed if fixed.primitive_width().is_some() => 16,
+        _ => bytes_of(&column.slice(row, 1)),
+    }
+}
+
 /// A record for each element of a list.
 pub struct Elements {
     pub records: Records,
     /// By element, of which record it is.
     pub of: Vec<u32>,
-    /// The records whose list did not decode.
-    pub failed: Vec<u32>,
 }
 
 impl Elements {
-    pub fn of(records: &Records, explode: &Explode) -> Elements {
+    /// In parts of so many bytes that are repeated; and the records whose list did not decode.
+    pub fn of<'a>(
+        records: &'a Records,
+        explode: &'a Explode,
+        bytes_max: usize,
+    ) -> (impl Iterator<Item = Elements> + 'a, Vec<u32>) {
         let all = Selection::of(records, (0..records.len() as u32).collect());
-        let (elements, failed) = all.exploded(records, explode);
-        let fields = elements.batch.schema();
-        let undecoded = fields.fields().iter().map(|field| elements.undecoded(records, field.name())).collect();
-        Elements { records: Records::of_rows(elements.batch, undecoded), of: elements.rows, failed }
+        let (parts, failed) = all.exploded(records, explode, bytes_max);
+        let elements = |part: Selection| {
+            let fields = part.batch.schema();
+            let undecoded = fields.fields().iter().map(|field| part.undecoded(records, field.name())).collect();
+            Elements { records: Records::of_rows(part.batch, undecoded), of: part.rows }
+        };
+        (parts.map(elements), failed)
     }
 }
 
@@ -164,7 +237,51 @@ pub fn is_in(list: &[u32], value: u32) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use arrow::array::{ListArray, StringArray};
+    use arrow::compute::concat_batches;
+    use arrow::datatypes::Int64Type;
+
     use super::*;
+
+    /// Records of a text, another one that nobody names, and a list; the fourth list is none.
+    fn lists() -> (Records, Explode) {
+        let lengths = [3, 0, 500, 0, 7];
+        let item = |row: usize| (row != 3).then(|| (0..lengths[row]).map(move |n| Some((row * 1000 + n) as i64)));
+        let texts =
+            || -> ArrayRef { Arc::new(StringArray::from_iter_values((0..5).map(|row| format!("{row:01000}")))) };
+        let list: ArrayRef = Arc::new(ListArray::from_iter_primitive::<Int64Type, _, _>((0..5).map(item)));
+        let columns = [("k", texts()), ("other", texts()), ("l[]", list.clone()), ("l[].", list)];
+        let columns = columns.map(|(name, column)| (name, column, true));
+        let batch = RecordBatch::try_from_iter_with_nullable(columns).unwrap();
+        let undecoded = BooleanBuffer::from(vec![false, false, false, true, false]);
+        let field = ElementField { name: "item".to_owned(), column: 3, names: vec![] };
+        let explode = Explode { column: 2, fields: vec![field], beside: vec!["k".to_owned()] };
+        (Records::of_rows(batch, vec![None, None, Some(undecoded.clone()), Some(undecoded)]), explode)
+    }
+
+    #[test]
+    fn of_a_list_no_more_is_repeated_at_once_than_there_is_room_for() {
+        let (records, explode) = lists();
+        let parts = |bytes_max: usize| {
+            let (parts, failed) = Elements::of(&records, &explode, bytes_max);
+            assert_eq!(failed, [3]);
+            parts.collect::<Vec<_>>()
+        };
+        let [whole] = <[Elements; 1]>::try_from(parts(1 << 20)).ok().unwrap();
+        let names: Vec<_> =
+            whole.records.batch.schema_ref().fields().iter().map(|field| field.name().clone()).collect();
+        assert_eq!((names, whole.records.len()), (vec!["k".to_owned(), "item".to_owned()], 510));
+        for (bytes_max, expected) in [(1, 510), (10_000, 51), (100_000, 6)] {
+            let parts = parts(bytes_max);
+            assert_eq!(parts.len(), expected, "{bytes_max}");
+            let repeated = parts.iter().map(|part| part.records.batch.column(0).as_string::<i32>().value_data().len());
+            assert!(repeated.max() <= Some(bytes_max.max(1_000)), "{bytes_max}");
+            let batches: Vec<_> = parts.iter().map(|part| &part.records.batch).collect();
+            let together = concat_batches(whole.records.batch.schema_ref(), batches).unwrap();
+            assert_eq!(together, whole.records.batch, "{bytes_max}");
+            assert_eq!(parts.iter().flat_map(|part| part.of.clone()).collect::<Vec<_>>(), whole.of, "{bytes_max}");
+        }
+    }
 
     #[test]
     fn lists_of_rows() {

@@ -19,12 +19,12 @@ use headwater_clocks::{Eff, EventTime, Span, Tick, Time};
 use headwater_connectors::Records;
 use headwater_connectors::format::text::key_text;
 use headwater_connectors::sink::KEY_TEXT_BYTES_MAX;
-use headwater_expression::Evaluated;
+use headwater_expression::{Evaluated, bytes_of};
 use headwater_operators::events;
 use headwater_operators::key_codec::KeyCodec;
 
 use super::admit::{Admitted, Origin};
-use super::selection::{Selection, indexes_of, is_in, is_true, pick, union};
+use super::selection::{REPEATED_BYTES_MAX, Selection, indexes_of, is_in, is_true, pick, union};
 use super::stamp::Stamped;
 use crate::base::id::{ColumnSetId, GroupId, Id, IdVec, ScanId, SourceId};
 use crate::catalog::column_sets::{ColumnSet, ColumnSets};
@@ -33,6 +33,13 @@ use crate::catalog::reach::{Late, Reach, late};
 use crate::catalog::view::View;
 use crate::job::Window;
 use crate::plan;
+
+/// What the values of a part may have. Expressions may make a megabyte of each record, and an array of Arrow has room for no more than two
+/// thousand of these.
+const PART_BYTES_MAX: usize = 8 << 20;
+
+/// A column set, what its scan has admitted, and the rows of it that the column set asks for.
+type Asked<'a> = (ColumnSetId, &'a Admitted, Cow<'a, [u32]>);
 
 /// Shapes the events that a group has of one source. One a thread.
 pub struct Shaper {
@@ -130,28 +137,66 @@ impl Shaper {
         Some(set.rows(admitted, batch.stamped).into_owned()).filter(|rows| !rows.is_empty())
     }
 
-    /// The events of a batch, by column set, of the scans that have admitted records of it.
-    pub fn shape(&self, batch: Batch, admitted: &[Admitted]) -> Vec<SetEvents> {
+    /// The events of a batch, by column set, of the scans that have admitted records of it: in parts that are small, handed on one by one.
+    /// `each` says whether to go on.
+    pub fn shape(&self, batch: Batch, admitted: &[Admitted], each: &mut dyn FnMut(SetEvents) -> bool) -> bool {
         let seen = self.view().of(batch.records);
-        self.shape_seen(Batch { records: &seen, ..batch }, admitted)
+        self.shape_seen(Batch { records: &seen, ..batch }, admitted, each)
     }
 
     /// The same, of records as the group sees them.
-    pub fn shape_seen(&self, batch: Batch, admitted: &[Admitted]) -> Vec<SetEvents> {
+    pub fn shape_seen(&self, batch: Batch, admitted: &[Admitted], each: &mut dyn FnMut(SetEvents) -> bool) -> bool {
         let of_set = |(id, set): (ColumnSetId, &SetShaper)| {
             let admitted = admitted.iter().find(|admitted| admitted.scan == set.scan)?;
             Some((id, admitted, set.rows(admitted, batch.stamped)))
         };
         let asked: Vec<_> = self.sets.pairs().filter_map(of_set).collect();
         if asked.iter().all(|(_, _, rows)| rows.is_empty()) {
-            return vec![];
+            return true;
         }
         let rows = union(asked.iter().map(|(_, _, rows)| rows.as_ref()));
-        let (selection, failed) = self.filter(batch.records, rows);
-        let keys = self.keys(batch.records, &selection);
-        let keyed = self.keyed(&selection, &keys);
-        let draft = |(id, admitted, rows): &(ColumnSetId, &Admitted, Cow<[u32]>)| {
-            let mut draft = self.draft(&self.sets[*id], batch, (&selection, rows), admitted, &keyed);
+        let selection = Selection::of(batch.records, rows.into_owned());
+        // Where elements look something up, each is a record already.
+        let explode = self.group().explode.as_ref().filter(|_| self.group().lookups.is_empty());
+        let Some(explode) = explode else { return self.halved(batch, &asked, selection, each) };
+        let (mut parts, failed) = selection.exploded(batch.records, explode, REPEATED_BYTES_MAX);
+        if let Some((set, _, rows)) = asked.first().filter(|(id, ..)| id.index() == 0 && !failed.is_empty()) {
+            let expression = failed.into_iter().filter(|row| is_in(rows, *row)).collect();
+            let refused = Refused { expression, ..Refused::default() };
+            if !each(SetEvents { set: *set, events: None, refused }) {
+                return false;
+            }
+        }
+        parts.all(|part| self.halved(batch, &asked, part, each))
+    }
+
+    /// As a whole, unless that is too much at once.
+    fn halved(
+        &self,
+        batch: Batch,
+        asked: &[Asked],
+        selection: Selection,
+        each: &mut dyn FnMut(SetEvents) -> bool,
+    ) -> bool {
+        let rows = selection.rows.len() as u32;
+        match self.shape_part(batch, asked, &selection) {
+            Some(of_sets) => of_sets.into_iter().all(each),
+            None => [0..rows / 2, rows / 2..rows].into_iter().all(|half| {
+                let half: Vec<u32> = half.collect();
+                self.halved(batch, asked, selection.at(&half), each)
+            }),
+        }
+    }
+
+    /// `None`: it is too much.
+    fn shape_part(&self, batch: Batch, asked: &[Asked], selection: &Selection) -> Option<Vec<SetEvents>> {
+        let mut room = Room { bytes: PART_BYTES_MAX, is_of_one: selection.rows.len() <= 1 };
+        let (kept, failed) = self.filter(batch.records, selection);
+        let selection = kept.as_ref().unwrap_or(selection);
+        let keys = self.keys(batch.records, selection, &mut room)?;
+        let keyed = self.keyed(selection, &keys);
+        let draft = |(id, admitted, rows): &Asked| {
+            let mut draft = self.draft(&self.sets[*id], batch, (selection, rows), admitted, &keyed, &mut room)?;
             if id.index() == 0 {
                 draft.refused.expression.extend(failed.iter().chain(&keyed.broken).filter(|row| is_in(rows, **row)));
                 draft.refused.null_key.extend(keyed.null.iter().filter(|row| is_in(rows, **row)));
@@ -160,47 +205,43 @@ impl Shaper {
                 draft.refused.late.clear();
             }
             draft.refused.settle();
-            draft
+            Some(draft)
         };
-        let drafts: Vec<Draft> = asked.iter().map(draft).collect();
+        let drafts: Vec<Draft> = asked.iter().map(draft).collect::<Option<_>>()?;
         let indexes = union(drafts.iter().map(|draft| draft.indexes.as_slice())).into_owned();
         let keys = self.encode(&keys, selection.rows.len(), &indexes);
-        let finish = |(draft, (id, admitted, _)): (Draft, &(ColumnSetId, &Admitted, Cow<[u32]>))| {
+        let finish = |(draft, (id, admitted, _)): (Draft, &Asked)| {
             let keys = pick(&keys, indexes_of(&indexes, &draft.indexes).map(UInt32Array::from).as_ref());
             let rows: Vec<u32> = draft.indexes.iter().map(|index| selection.rows[*index as usize]).collect();
             let events = self.events(&self.sets[*id], (&rows, batch.stamped, admitted), keys, draft.inputs);
             SetEvents { set: *id, events, refused: draft.refused }
         };
-        drafts.into_iter().zip(&asked).map(finish).collect()
+        Some(drafts.into_iter().zip(asked).map(finish).collect())
     }
 
-    /// What passes `where`, and the rows for which it failed.
-    fn filter(&self, records: &Records, rows: Cow<[u32]>) -> (Selection, Vec<u32>) {
-        let selection = Selection::of(records, rows.into_owned());
-        // Where elements look something up, each is a record already.
-        let explode = self.group().explode.as_ref().filter(|_| self.group().lookups.is_empty());
-        let (selection, mut failed) = match explode {
-            Some(explode) => selection.exploded(records, explode),
-            None => (selection, vec![]),
-        };
-        let Some(filter) = &self.group().filter else { return (selection, failed) };
+    /// What passes `where`, and the rows for which it failed. `None`: all of it.
+    fn filter(&self, records: &Records, selection: &Selection) -> (Option<Selection>, Vec<u32>) {
+        let Some(filter) = &self.group().filter else { return (None, vec![]) };
         let evaluated = filter.evaluate(&selection.batch, &|c| selection.undecoded(records, c));
-        failed.extend(selection.rows_of(evaluated.failed.as_ref()));
+        let failed = selection.rows_of(evaluated.failed.as_ref()).collect();
         let passes = evaluated.values.as_boolean();
         let kept: Vec<u32> = (0..selection.rows.len() as u32).filter(|i| is_true(passes, *i as usize)).collect();
-        (selection.keep(&kept), failed)
+        ((kept.len() < selection.rows.len()).then(|| selection.at(&kept)), failed)
     }
 
-    /// The key columns.
-    fn keys(&self, records: &Records, selection: &Selection) -> Vec<Evaluated> {
-        let key = |key: &KeyColumn| match key {
+    /// The key columns. `None`: they are too much.
+    fn keys(&self, records: &Records, selection: &Selection, room: &mut Room) -> Option<Vec<Evaluated>> {
+        let mut key = |key: &KeyColumn| match key {
             KeyColumn::Read(name) => {
                 let values = selection.batch.column_by_name(name).expect("what the group names is seen");
-                Evaluated { values: values.clone(), failed: selection.undecoded(records, name) }
+                room.take(Some(Evaluated { values: values.clone(), failed: selection.undecoded(records, name) }))
             }
-            KeyColumn::Computed(sql) => sql.evaluate(&selection.batch, &|c| selection.undecoded(records, c)),
+            KeyColumn::Computed(sql) => {
+                let undecoded = |c: &str| selection.undecoded(records, c);
+                room.take(sql.evaluate_within(&selection.batch, &undecoded, room.bytes))
+            }
         };
-        self.group().keys.iter().map(key).collect()
+        self.group().keys.iter().map(&mut key).collect()
     }
 
     /// Whose keys are there, and short enough.
@@ -241,7 +282,7 @@ impl Shaper {
         RecordBatch::try_new(Arc::new(schema), columns).expect("key columns keep their types")
     }
 
-    /// The inputs of a column set, for those of its rows whose keys are there and whose windows take them.
+    /// The inputs of a column set, for those of its rows whose keys are there and whose windows take them. `None`: they are too much.
     fn draft(
         &self,
         set: &SetShaper,
@@ -249,7 +290,8 @@ impl Shaper {
         (selection, rows): (&Selection, &[u32]),
         admitted: &Admitted,
         keyed: &Keyed,
-    ) -> Draft {
+        room: &mut Room,
+    ) -> Option<Draft> {
         let mut refused = Refused::default();
         let own = indexes_of(&selection.rows, rows);
         let narrowed = own.as_ref().map(|own| selection.at(own));
@@ -260,7 +302,8 @@ impl Shaper {
                 inputs.push(new_null_array(data_type, mine.rows.len()));
                 continue;
             };
-            let evaluated = input.evaluate(&mine.batch, &|c| mine.undecoded(batch.records, c));
+            let undecoded = |c: &str| mine.undecoded(batch.records, c);
+            let evaluated = room.take(input.evaluate_within(&mine.batch, &undecoded, room.bytes))?;
             refused.expression.extend(mine.rows_of(evaluated.failed.as_ref()));
             inputs.push(evaluated.values);
         }
@@ -275,7 +318,7 @@ impl Shaper {
             let good = UInt32Array::from(good.clone());
             inputs.iter_mut().for_each(|input| *input = take(input, &good, None).expect("rows of its own"));
         }
-        Draft { indexes: good.into_iter().map(index).collect(), inputs, refused }
+        Some(Draft { indexes: good.into_iter().map(index).collect(), inputs, refused })
     }
 
     /// Whether a window takes the event of a row. If none does, it is late.
@@ -368,6 +411,21 @@ impl SetShaper {
     }
 }
 
+/// How many bytes the values of a part may still have. One row alone may have more.
+struct Room {
+    bytes: usize,
+    is_of_one: bool,
+}
+
+impl Room {
+    fn take(&mut self, evaluated: Option<Evaluated>) -> Option<Evaluated> {
+        let evaluated = evaluated?;
+        let left = self.bytes.checked_sub(bytes_of(&evaluated.values));
+        self.bytes = if self.is_of_one { left.unwrap_or(0) } else { left? };
+        Some(evaluated)
+    }
+}
+
 /// Which of the places of a selection have a key.
 #[derive(Default)]
 struct Keyed {
@@ -406,6 +464,7 @@ mod tests {
     use headwater_connectors::stream::Start;
 
     use super::*;
+    use crate::ingest::pipeline::{Pipeline, Shaped};
     use crate::ingest::testing::open_job;
     use crate::plan::Plan;
     use crate::plan::group::PlannedGroup;
@@ -440,6 +499,81 @@ columns = { s = { agg = "sum", of = "x" }, m = { agg = "max", of = "100 / (x - 3
         ColumnSets::open(opened, &plan, Side::Live).unwrap()
     }
 
+    const GROWING: &str = r#"
+name = "t"
+[sources.e]
+event_time = "ts"
+time_unit = "us"
+schema = { ts = "int64", k = "string", l = "list<int64>" }
+history = { type = "jsonl", path = "*.jsonl" }
+[features.f]
+source = "e"
+key = "item"
+explode = "l"
+columns = { c = { agg = "last", of = "repeat(k, item)", window = "all" } }
+[features.g]
+source = "e"
+key = "ts"
+columns = { c = { agg = "last", of = "repeat(k, 3000)", window = "all" } }
+"#;
+
+    /// What is made of records of which each element gives up to some hundreds of kilobytes, and where these come from.
+    fn growing(lines: &[String]) -> (Pipeline, Records, Vec<Stamped>, tempfile::TempDir) {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("1.jsonl"), lines.concat()).unwrap();
+        let opened = Arc::new(open_job(dir.path(), GROWING));
+        let source = &opened.sources[SourceId::at(0)];
+        let history = source.history.as_ref().unwrap();
+        let piece = history.pieces(&[]).unwrap().remove(0);
+        let records = history.read(&piece, &source.history_wanted).unwrap().next().unwrap().unwrap();
+        let scan = Scan { s: Some(Tick::from_us(0)), ..Scan::of(SourceId::at(0), String::new()) };
+        let groups = opened.groups.ids().map(|group| PlannedGroup::whole(&opened, group, &[ScanId::at(0)]));
+        let plan = Plan::of(WallClock::from_us(0), IdVec::filled(scan, 1), IdVec::from(groups.collect::<Vec<_>>()));
+        let sets = ColumnSets::open(&opened, &plan, Side::Live).unwrap();
+        let pipeline = Pipeline::new(&opened, &plan, &sets, SourceId::at(0));
+        let stamp =
+            |i: i64| Stamped { ts: Some(EventTime::from_us(i)), a: Some(Arrival::from_us(i)), ..Stamped::default() };
+        let stamped = (0..records.len() as i64).map(stamp).collect();
+        (pipeline, records, stamped, dir)
+    }
+
+    fn bytes(batch: &RecordBatch) -> usize {
+        batch.columns().iter().map(|column| bytes_of(column)).sum()
+    }
+
+    #[test]
+    fn what_grows_is_made_in_parts() {
+        let line = |i: usize| {
+            let items = (0..i % 50).map(|n| (n * 100).to_string()).collect::<Vec<_>>().join(",");
+            format!("{{\"ts\":{i},\"k\":\"{i:0100}\",\"l\":[{items}]}}\n")
+        };
+        let lines: Vec<String> = (0..100).map(line).collect();
+        let (pipeline, records, stamped, _dir) = growing(&lines);
+        let batch = Batch { records: &records, stamped: &stamped };
+        let rows: Vec<u32> = (0..100).collect();
+        let admitted = [Admitted::chosen(ScanId::at(0), &rows, &stamped, Tick::from_us(0))];
+        let positions = pipeline.log_positions(&records);
+        assert!(pipeline.shape_within(batch, &positions, &admitted, 16 << 20).is_none(), "it is some hundreds of MiB");
+        let shaped = pipeline.shape(batch, &positions, &admitted);
+        let all: usize = shaped.events.iter().map(|(_, events)| bytes(events)).sum();
+        assert!(all > 200 << 20, "{all}");
+        assert!(shaped.bytes() >= all);
+        let largest = shaped.events.iter().map(|(_, events)| bytes(events)).max();
+        assert!(largest <= Some(PART_BYTES_MAX + (1 << 20)), "{largest:?}");
+        // Record by record it is the same.
+        for group in [0, 1] {
+            let of_group = |shaped: &Shaped| {
+                let mine = shaped.events.iter().filter(|((id, _), _)| id.index() == group);
+                mine.flat_map(|(_, events)| (0..events.num_rows()).map(|row| events.slice(row, 1))).collect::<Vec<_>>()
+            };
+            let alone = rows.iter().flat_map(|row| {
+                let admitted = [Admitted::chosen(ScanId::at(0), &[*row], &stamped, Tick::from_us(0))];
+                of_group(&pipeline.shape(batch, &positions, &admitted))
+            });
+            assert!(alone.eq(of_group(&shaped)), "{group}");
+        }
+    }
+
     #[test]
     fn parts_together_are_as_each_alone() {
         let dir = tempfile::tempdir().unwrap();
@@ -469,9 +603,17 @@ columns = { s = { agg = "sum", of = "x" }, m = { agg = "max", of = "100 / (x - 3
         ] {
             let admitted =
                 |scan, rows: &[u32]| Admitted::chosen(ScanId::at(scan), rows, &stamped, Tick::from_us(scan as i64));
-            let together = shapers[0].shape(batch, &[admitted(0, &first), admitted(1, &second)]);
-            let mut alone = shapers[0].shape(batch, &[admitted(0, &first)]);
-            alone.extend(shapers[0].shape(batch, &[admitted(1, &second)]));
+            let shape = |admitted: &[Admitted]| {
+                let mut all = vec![];
+                shapers[0].shape(batch, admitted, &mut |of_set| {
+                    all.push(of_set);
+                    true
+                });
+                all
+            };
+            let together = shape(&[admitted(0, &first), admitted(1, &second)]);
+            let mut alone = shape(&[admitted(0, &first)]);
+            alone.extend(shape(&[admitted(1, &second)]));
             let told = |all: &[SetEvents]| {
                 let one = |of: &SetEvents| format!("{:?} {:?} {:?}", of.set, of.events, of.refused);
                 all.iter().filter(|of| of.events.is_some()).map(one).collect::<Vec<_>>()

@@ -11,7 +11,7 @@ use super::credits::Credits;
 use super::lanes::{Lane, SourceReader};
 use super::newcomers::Newcomers;
 use super::partition::Partition;
-use super::pipeline::{Pipeline, Shaped};
+use super::pipeline::{Pipeline, SHAPED_BYTES_MAX, Shaped};
 use super::seam::Seam;
 use super::shape::Batch;
 use super::stamp::Stamped;
@@ -104,10 +104,14 @@ impl Streams {
             let Some((s, l)) = self.next_lane(progress) else { break };
             let reader = &mut self.readers[s];
             let lane = &mut reader.lanes[l];
-            match reader.reader.poll(lane.partition, POLL_BYTES)? {
+            let records = match lane.rest.pop() {
+                Some(rest) => Some(rest),
+                None => reader.reader.poll(lane.partition, POLL_BYTES)?,
+            };
+            match records {
                 None => lane.exhausted = true,
                 Some(records) => {
-                    each(self.take(s, l, &records, now, progress))?;
+                    each(self.take(s, l, records, now, progress))?;
                     polls += 1;
                 }
             }
@@ -133,8 +137,31 @@ impl Streams {
         (!self.credits.wait_for_t() || holds_back).then_some((s, l))
     }
 
-    /// Makes events of some records of a partition, for each scan that takes them.
-    fn take(&mut self, s: usize, l: usize, records: &Records, now: WallClock, progress: &Progress) -> Shaped {
+    /// Makes events of some records of a partition, for each scan that takes them. Of those that come to too much the first ones are taken, and
+    /// the others are the lane's rest: nobody has seen them yet.
+    fn take(&mut self, s: usize, l: usize, mut records: Records, now: WallClock, progress: &Progress) -> Shaped {
+        loop {
+            let before = self.readers[s].lanes[l].scans.clone();
+            if let Some(shaped) = self.take_within(s, l, &records, now, progress) {
+                return shaped;
+            }
+            let lane = &mut self.readers[s].lanes[l];
+            lane.scans = before;
+            let [first, second] = records.halves();
+            lane.rest.push(second);
+            records = first;
+        }
+    }
+
+    /// `None`: they come to too much.
+    fn take_within(
+        &mut self,
+        s: usize,
+        l: usize,
+        records: &Records,
+        now: WallClock,
+        progress: &Progress,
+    ) -> Option<Shaped> {
         let SourceReader { source, lanes, .. } = &mut self.readers[s];
         let (lane, pipeline) = (&mut lanes[l], &self.pipelines[source]);
         let (tick, until_end) = (self.opened.job.tick, self.mode == Mode::UntilEnd);
@@ -150,12 +177,13 @@ impl Streams {
             admitted.push(taken);
             counts.get_or_insert(counted);
         }
+        let batch = Batch { records, stamped: &stamped };
+        let shaped = pipeline.shape_within(batch, &pipeline.log_positions(records), &admitted, SHAPED_BYTES_MAX)?;
         if let Some(log) = &mut self.admissions {
             note_late(log, lane.partition, records, &stamped, &admitted);
         }
-        let shaped = pipeline.shape(Batch { records, stamped: &stamped }, &pipeline.log_positions(records), &admitted);
         let eff = lane.scans.iter().map(|partition| partition.eff).max().flatten();
-        self.credits.spend(eff.map_or(Tick::BEFORE_ALL, |eff| Tick::up(eff, tick)), records.bytes);
+        self.credits.spend(eff.map_or(Tick::BEFORE_ALL, |eff| Tick::up(eff, tick)), shaped.bytes().max(records.bytes));
         let mut status = self.board.worker(self.local);
         shaped.tally.add_to(&mut status);
         let status = &mut status.sources[*source].counts;
@@ -173,7 +201,7 @@ impl Streams {
         status.admitted += counts.admitted;
         status.late_versions += shaped.versions.iter().map(|versions| versions.too_late).sum::<u64>();
         status.missed += counts.missed;
-        shaped
+        Some(shaped)
     }
 
     /// Partitions that had nothing to read: is their end confirmed, or have they fallen silent?
@@ -203,7 +231,7 @@ impl Streams {
     pub fn positions(&self) -> Vec<Position> {
         let until_end = self.mode == Mode::UntilEnd;
         let of_lane = |reader: &SourceReader, lane: &Lane| {
-            let read = reader.reader.position(lane.partition);
+            let read = lane.position(reader.reader.position(lane.partition));
             let one = |p: &Partition| {
                 // What lies past the end was read and left; what lies before the start is in the state already.
                 let offset = if until_end { read.min(p.plan.end) } else { read }.max(p.plan.start);
@@ -252,7 +280,7 @@ impl Streams {
             let one = |lane: &Lane| PartitionStatus {
                 partition: lane.partition,
                 start: lane.scans.iter().map(|partition| partition.plan.start).min().unwrap_or(Offset::at(0)),
-                position: reader.reader.position(lane.partition),
+                position: lane.position(reader.reader.position(lane.partition)),
                 end: reader.reader.end(lane.partition),
                 eff: lane.scans.iter().map(|partition| partition.eff).max().flatten(),
                 left_out: lane.scans.iter().any(|partition| partition.left_out),

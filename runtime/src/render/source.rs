@@ -119,7 +119,7 @@ fn readers(of: Rendering) -> Result<Vec<SourceReader>, Failure> {
         let mut mine = vec![];
         for (partition, scans) in lanes {
             if number % workers == worker {
-                mine.push(Lane { partition, exhausted: false, scans });
+                mine.push(Lane { partition, exhausted: false, rest: vec![], scans });
             }
             number += 1;
         }

@@ -11,7 +11,7 @@ use headwater_operators::events;
 use super::super::admit::Admitted;
 use super::super::dead_letters::reason_bit;
 use super::super::looked_up::{Raw, RawRow, gather};
-use super::super::selection::Elements;
+use super::super::selection::{Elements, REPEATED_BYTES_MAX};
 use super::super::shape::{Batch, Refused};
 use super::Made;
 use super::group::{GroupState, Suspicion};
@@ -23,7 +23,8 @@ use crate::job::LookIn;
 
 /// Events of one source as a group sees them.
 pub(super) struct Seen {
-    pub(super) records: Records,
+    /// Side by side, each with so many that what is repeated of a list's own record is little.
+    parts: Vec<Records>,
     /// By record, where each element of a list is one: of which event, and the how manyth.
     elements: Option<Vec<(u32, u32)>>,
     /// The events whose list did not decode.
@@ -38,6 +39,30 @@ pub(super) struct Found {
 }
 
 impl Seen {
+    fn len(&self) -> usize {
+        self.parts.iter().map(Records::len).sum()
+    }
+
+    /// The parts, and the place of the first record of each.
+    fn parts(&self) -> impl Iterator<Item = (usize, &Records)> {
+        self.parts.iter().scan(0, |next, records| Some((std::mem::replace(next, *next + records.len()), records)))
+    }
+
+    /// With what each record looks up.
+    fn extend<'a>(
+        &mut self,
+        lookup: &OpenLookup,
+        codecs: &LookupCodecs,
+        picked: impl Iterator<Item = &'a Picked> + Clone,
+    ) {
+        let mut first = 0;
+        for records in &mut self.parts {
+            let own = picked.clone().skip(first).take(records.len());
+            first += records.len();
+            *records = extend(records.clone(), lookup, codecs, own);
+        }
+    }
+
     /// Of which event a record is, and the how manyth.
     fn place(&self, record: usize) -> (usize, usize) {
         match &self.elements {
@@ -76,9 +101,9 @@ impl GroupState {
     ) -> Option<(Seen, Vec<Vec<Picked>>)> {
         let mut seen = self.seen(opened, id, rows);
         let lookups = &opened.groups[id].lookups;
-        let mut all: Vec<Vec<Picked>> = (0..seen.records.len()).map(|_| Vec::with_capacity(self.scans.len())).collect();
+        let mut all: Vec<Vec<Picked>> = (0..seen.len()).map(|_| Vec::with_capacity(self.scans.len())).collect();
         for (at, lookup) in lookups.iter().enumerate() {
-            let keys = self.on(lookup, &self.codecs[at], &seen.records);
+            let keys = self.on(lookup, &self.codecs[at], &seen);
             let mut is_asked = false;
             for (record, (key, picked)) in keys.into_iter().zip(&mut all).enumerate() {
                 let (event, number) = seen.place(record);
@@ -103,7 +128,7 @@ impl GroupState {
                 return None;
             }
             let picked = all.iter().map(|picked| &picked[at]);
-            seen.records = extend(seen.records, lookup, &self.codecs[at], picked);
+            seen.extend(lookup, &self.codecs[at], picked);
         }
         let all = seen.by_event(all, rows.len());
         Some((seen, all))
@@ -117,7 +142,7 @@ impl GroupState {
         let seen = self.seen(opened, id, rows);
         for (lookup, codecs) in opened.groups[id].lookups.iter().zip(&self.codecs).filter(|(of, _)| of.is_ahead) {
             let LookIn::Features(group) = lookup.of else { continue };
-            for (record, key) in self.on(lookup, codecs, &seen.records).into_iter().enumerate() {
+            for (record, key) in self.on(lookup, codecs, &seen).into_iter().enumerate() {
                 let (raw, row) = &rows[seen.place(record).0];
                 if let OnKey::Key(key) = &key {
                     answers.find(group, key, raw.visible[*row as usize]);
@@ -132,7 +157,7 @@ impl GroupState {
         let lookups = &opened.groups[id].lookups;
         for (at, (lookup, codecs)) in lookups.iter().zip(&self.codecs).enumerate() {
             let of_lookup = picked.iter().flat_map(|picked| picked.iter().skip(at).step_by(lookups.len()));
-            seen.records = extend(seen.records, lookup, codecs, of_lookup);
+            seen.extend(lookup, codecs, of_lookup);
         }
         seen
     }
@@ -145,14 +170,20 @@ impl GroupState {
         let records = gather(rows, columns);
         let records = self.shapers[&source].view().of(&records).into_owned();
         let explode = opened.groups[id].explode.as_ref().filter(|_| !self.scans.is_empty());
-        let Some(explode) = explode else { return Seen { records, elements: None, failed: vec![] } };
-        let Elements { records, of, failed } = Elements::of(&records, explode);
+        let Some(explode) = explode else { return Seen { parts: vec![records], elements: None, failed: vec![] } };
+        let (parts, failed) = Elements::of(&records, explode, REPEATED_BYTES_MAX);
+        let (parts, of): (Vec<_>, Vec<_>) = parts.map(|part| (part.records, part.of)).unzip();
+        let of = of.concat();
         let numbered = of.chunk_by(|a, b| a == b).flat_map(|same| same.iter().copied().zip(0..));
-        Seen { records, elements: Some(numbered.collect()), failed }
+        Seen { parts, elements: Some(numbered.collect()), failed }
     }
 
     /// The key by which each record looks up.
-    pub(super) fn on(&self, lookup: &OpenLookup, codecs: &LookupCodecs, records: &Records) -> Vec<OnKey> {
+    fn on(&self, lookup: &OpenLookup, codecs: &LookupCodecs, seen: &Seen) -> Vec<OnKey> {
+        seen.parts.iter().flat_map(|records| self.on_part(lookup, codecs, records)).collect()
+    }
+
+    fn on_part(&self, lookup: &OpenLookup, codecs: &LookupCodecs, records: &Records) -> Vec<OnKey> {
         let undecoded = |name: &str| records.undecoded[records.batch.schema_ref().index_of(name).ok()?].clone();
         let evaluated: Vec<_> = lookup.on.iter().map(|on| on.evaluate(&records.batch, &undecoded)).collect();
         let of_type = |(on, wanted): (&headwater_expression::Evaluated, _)| match on.values.data_type() == wanted {
@@ -198,28 +229,32 @@ impl GroupState {
     ) -> BTreeMap<u32, Suspicion> {
         let (first, _) = &rows[0];
         let stamped: Vec<_> = rows.iter().map(|(raw, row)| raw.stamped[*row as usize]).collect();
-        let (records, stamped) = (&seen.records, seen.each(stamped));
-        let mut admitted = Admitted::none(first.scan, records.len());
-        admitted.taken = vec![true; records.len()];
-        admitted.events = (0..records.len() as u32).collect();
-        admitted.visible = seen.each(judged.visible.to_vec());
-        admitted.effs = seen.each(judged.effs);
-        admitted.horizons = judged.horizons.clone();
+        let (stamped, visible, effs) = (seen.each(stamped), seen.each(judged.visible.to_vec()), seen.each(judged.effs));
         let shaper = &self.shapers[&first.source];
         let mut refused = BTreeMap::<u32, Suspicion>::new();
         seen.failed.iter().for_each(|event| refused.entry(*event).or_default().0 |= reason_bit("expression"));
-        for of_set in shaper.shape_seen(Batch { records, stamped: &stamped }, &[admitted]) {
-            if let Some(events) = of_set.events {
-                let events = match &self.corrected {
-                    None => events,
-                    Some(schema) => {
-                        let diffs = Int8Array::from(vec![diff; events.num_rows()]);
-                        events::with_diffs(schema, &events, diffs).expect("as many of both")
-                    }
-                };
-                made.events.push(((shaper.group, of_set.set), events));
-            }
-            note_refused(of_set.refused, seen, &mut refused);
+        for (at, records) in seen.parts() {
+            let own = at..at + records.len();
+            let mut admitted = Admitted::none(first.scan, records.len());
+            admitted.taken = vec![true; records.len()];
+            admitted.events = (0..records.len() as u32).collect();
+            admitted.visible = visible[own.clone()].to_vec();
+            admitted.effs = effs[own.clone()].to_vec();
+            admitted.horizons = judged.horizons.clone();
+            shaper.shape_seen(Batch { records, stamped: &stamped[own] }, &[admitted], &mut |of_set| {
+                if let Some(events) = of_set.events {
+                    let events = match &self.corrected {
+                        None => events,
+                        Some(schema) => {
+                            let diffs = Int8Array::from(vec![diff; events.num_rows()]);
+                            events::with_diffs(schema, &events, diffs).expect("as many of both")
+                        }
+                    };
+                    made.events.push(((shaper.group, of_set.set), events));
+                }
+                note_refused(of_set.refused, (seen, at), &mut refused);
+                true
+            });
         }
         refused
     }
@@ -250,8 +285,9 @@ pub(super) struct Judged<'a> {
     pub(super) horizons: &'a IdVec<ScanId, Eff>,
 }
 
-fn note_refused(refused: Refused, seen: &Seen, all: &mut BTreeMap<u32, Suspicion>) {
-    let event = |record: u32| seen.place(record as usize).0 as u32;
+/// Of the part whose first record stands at `first`.
+fn note_refused(refused: Refused, (seen, first): (&Seen, usize), all: &mut BTreeMap<u32, Suspicion>) {
+    let event = |record: u32| seen.place(first + record as usize).0 as u32;
     let Refused { expression, null_key, long_key, late } = refused;
     for (reason, records) in [("expression", expression), ("null key", null_key), ("long key", long_key)] {
         records.into_iter().for_each(|record| all.entry(event(record)).or_default().0 |= reason_bit(reason));
