@@ -265,6 +265,13 @@ fn warn_of_window(cx: &mut Context, window: Window, at: At, tick_us: i64) {
         cx.warning(at, format!("this is shorter than the tick of {tick}: rows may come and leave the store unseen"));
     }
     if let Window::Hopping { size_us, every_us } = window
+        && size_us < every_us
+    {
+        let (size, every) = (duration::display(size_us), duration::display(every_us));
+        let message = format!("windows of {size} every {every} leave gaps, and an event in a gap is in none");
+        cx.warning(at, format!("{message}: in SQL, HOP has the slide before the size"));
+    }
+    if let Window::Hopping { size_us, every_us } = window
         && size_us / every_us >= HOPS_WARNED_MIN
     {
         let windows = size_us / every_us;
