@@ -117,7 +117,7 @@ pub fn says_now(tokens: &[Token]) -> Option<&Token> {
 
 fn behind_now(bound: &[Token]) -> Option<&[Token]> {
     match bound {
-        [now, open, close, rest @ ..] if says_now(&[now.clone()]).is_some() && is_sign(open, "(") => {
+        [now, open, close, rest @ ..] if says_now(std::slice::from_ref(now)).is_some() && is_sign(open, "(") => {
             is_sign(close, ")").then_some(rest)
         }
         [now, rest @ ..] if is_word(now, "CURRENT_TIMESTAMP") => Some(rest),
