@@ -3,8 +3,9 @@
 //! All that can be told from the tree is told here, and not left to the planner: only the tree still knows places in the text.
 
 use std::ops::ControlFlow::{self, Break, Continue};
+use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Schema};
+use arrow::datatypes::{DataType, Field, Schema};
 use datafusion_sql::sqlparser::ast::{
     Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectNamePart, Query, Spanned, Value,
     ValueWithSpan,
@@ -300,6 +301,14 @@ fn shortened(syntax: &Expr) -> String {
 }
 
 pub(super) fn unknown_column(name: &str, schema: &Schema) -> String {
+    let is_inside = |field: &&Arc<Field>| match field.data_type() {
+        DataType::Struct(fields) => fields.iter().any(|inside| inside.name() == name),
+        _ => false,
+    };
+    if let Some(around) = schema.fields().iter().find(is_inside) {
+        let path = path::text(&[around.name(), name]);
+        return format!("unknown column `{name}`{}", suggestion(Some(&path)));
+    }
     let names = schema.fields().iter().map(|field| field.name().as_str());
     format!("unknown column `{name}`{}", known_names(name, names, schema.fields().len()))
 }

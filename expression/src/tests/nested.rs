@@ -114,6 +114,7 @@ fn paths_lists_and_maps() {
         ),
         ("x.y", &[], "error 0: `x.y`: the column is written \"x.y\""),
         ("paylod.user", &[], "error 0: `paylod.user`: unknown column `paylod`, did you mean `payload`?"),
+        ("user", &[], "error 0: unknown column `user`, did you mean `payload.user`?"),
         ("payload.tags", &[], "error -: an expression of type List(Int64) is not supported"),
         ("n['x']", &[], "error 0: `n.x`: `n` is of type Int64, and has no fields"),
     ];

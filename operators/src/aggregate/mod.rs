@@ -6,6 +6,7 @@ mod count;
 mod counts;
 mod definition;
 mod distinct;
+mod elsewhere;
 mod extremes;
 mod frequent;
 mod percentile;
@@ -17,6 +18,7 @@ mod types;
 use std::str::FromStr;
 
 pub use definition::{Aggregate, Definition, Needs, Parameter, Range, Refused, Total};
+pub use elsewhere::{Instead, instead};
 
 /// All of them, in the order in which messages list them.
 pub static AGGREGATES: &[&Definition] = &[

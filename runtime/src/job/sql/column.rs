@@ -4,21 +4,23 @@ use headwater_clocks::Span;
 use headwater_expression::{Token, TokenKind};
 use headwater_operators::aggregate::{self, Definition};
 
-use super::interval;
-use super::text::{Sql, call, depths, is_sign, is_word, name, split};
+use super::text::{Sql, bare, call, depths, is_sign, is_word, name, split};
+use super::time::{Bound, Time, conjuncts, has_or, says_now};
 use super::window::{column, unqualified};
 use crate::base::fault::{At, Faults};
 use crate::job::nearest::expected;
+
+/// Functions of SQL that an aggregate has as a name elsewhere.
+const SCALAR: [&str; 4] = ["greatest", "least", "length", "cardinality"];
+const WINDOWS: [&str; 3] = ["tumble", "hop", "session"];
 
 /// What items are read against.
 pub struct Reading<'a> {
     pub sql: &'a Sql,
     /// The event time of what the group reads.
-    pub ts: &'a str,
+    pub ts: &'a Time<'a>,
     /// How the statement calls what it reads.
     pub qualifiers: &'a [&'a str],
-    /// How it calls what it looks up.
-    pub joined: &'a [&'a str],
     /// Whether the group has a window of its own.
     pub windowed: bool,
     pub key: &'a [(String, At)],
@@ -55,24 +57,36 @@ impl Reading<'_> {
         let (body, alias) = aliased(item);
         let body = unqualified(body, self.qualifiers);
         let at = self.sql.at(first.start);
-        if let (Some(found), None) = (column(body, self.joined), alias) {
+        if let Some(found) = column(body) {
+            let last = body.last().and_then(name);
+            let is_renamed = alias.is_some_and(|alias| name(alias) != last);
             let is_bound = self.windowed && ["window_start", "window_end"].contains(&found.as_str());
-            if is_bound || self.key.iter().any(|(key, _)| *key == found) {
+            if is_bound && is_renamed {
+                faults.error(at, format!("rows have `{found}` by this name: leave AS out"));
+                return None;
+            }
+            let is_key = self.key.iter().any(|(key, _)| *key == found);
+            if is_bound || is_key && !is_renamed {
                 return Some(Item::Key);
             }
+            if is_key {
+                // A row calls a key by the last of its names.
+                return self.derived(&body[body.len() - 1..], (at, alias), faults);
+            }
         }
-        if body.is_empty() || body.iter().any(|token| is_sign(token, "*")) && body.len() == 1 {
+        if body.first().is_none_or(|token| is_sign(token, "*")) {
             faults.error(
                 at,
                 "a row has the columns that SELECT names: expected a key column, an aggregate, or SQL over columns",
             );
             return None;
         }
-        if let Some(call) = call(body).filter(|(function, ..)| definition(function).is_some()) {
-            let is_whole = call.2.is_empty() || is_word(&call.2[0], "FILTER");
-            if is_whole {
-                return self.aggregate(call, (at, alias), faults).map(|column| Item::Aggregate(Box::new(column)));
-            }
+        let is_whole = |(function, _, behind): &(&Token, &[Token], &[Token])| {
+            let is_filter = behind.first().is_none_or(|filter| is_word(filter, "FILTER"));
+            definition(function).is_some() && is_filter && call(behind).is_none_or(|(.., more)| more.is_empty())
+        };
+        if let Some(call) = call(body).filter(is_whole) {
+            return self.aggregate(call, (at, alias), faults).map(|column| Item::Aggregate(Box::new(column)));
         }
         self.derived(body, (at, alias), faults)
     }
@@ -126,9 +140,10 @@ impl Reading<'_> {
         let mut lengths = vec![];
         let mut rest: Vec<Condition> = filter.into_iter().collect();
         for conjunct in conjuncts {
-            match self.length(conjunct) {
+            match self.ts.bound(conjunct) {
                 None => rest.push(self.condition(conjunct)),
-                Some(Ok(length)) => lengths.push((length, self.sql.at(conjunct[0].start))),
+                Some(Ok(Bound::Now)) if !self.windowed => {}
+                Some(Ok(bound)) => lengths.push((bound, self.sql.at(conjunct[0].start))),
                 Some(Err(message)) => {
                     faults.error(self.sql.at(conjunct[0].start), message);
                     return None;
@@ -137,7 +152,7 @@ impl Reading<'_> {
         }
         if let Some((_, at)) = lengths.get(1).or(lengths.first().filter(|_| self.windowed)) {
             let message = match self.windowed {
-                true => format!("the group has a window of its own: leave the condition on `{}` out", self.ts),
+                true => format!("the group has a window of its own: leave the condition on `{}` out", self.ts.text),
                 false => "a column has one window".to_owned(),
             };
             faults.error(*at, message);
@@ -156,8 +171,8 @@ impl Reading<'_> {
             argument,
             of,
             filter: joined(rest),
-            length: length.map(|(length, _)| length),
-            length_at: length.map_or(at, |(_, at)| at),
+            length_at: length.as_ref().map_or(at, |(_, at)| *at),
+            length: length.and_then(|(bound, _)| if let Bound::Trailing(length) = bound { Some(length) } else { None }),
         })
     }
 
@@ -167,9 +182,8 @@ impl Reading<'_> {
         let inside = call(behind).and_then(|(_, inside, rest)| rest.is_empty().then_some(inside));
         match inside {
             Some([word, condition @ ..]) if is_word(word, "WHERE") && !condition.is_empty() => {
-                let says_now =
-                    condition.iter().any(|token| is_word(token, "NOW") || is_word(token, "CURRENT_TIMESTAMP"));
-                Some(if says_now { conjuncts(condition) } else { vec![condition] })
+                let is_timed = says_now(condition).is_some();
+                Some(if is_timed { conjuncts(bare(condition)) } else { vec![condition] })
             }
             _ => {
                 faults.error(self.sql.at(filter.start), "expected FILTER (WHERE ...)");
@@ -178,38 +192,27 @@ impl Reading<'_> {
         }
     }
 
-    /// Of `ts > NOW() - INTERVAL '1 hour'`: the length. `None`: it is no such condition.
-    fn length(&self, condition: &[Token]) -> Option<Result<Span, String>> {
-        let is_now = |tokens: &[Token], at: usize| {
-            tokens.get(at).is_some_and(|token| is_word(token, "NOW") || is_word(token, "CURRENT_TIMESTAMP"))
-        };
-        let now = (0..condition.len()).find(|at| is_now(condition, *at))?;
-        let ts = self.ts;
-        let expected =
-            || format!("a trailing window is `{ts} > NOW() - INTERVAL '1 hour'`, beside other conditions with AND");
-        let sides = split(condition, |token| [">", "<", ">=", "<=", "=", "<>"].iter().any(|sign| is_sign(token, sign)));
-        let [left, right] = sides.as_slice() else { return Some(Err(expected())) };
-        let sign = &condition[left.len()];
-        let (time, bound, after) = if now > left.len() { (*left, *right, ">") } else { (*right, *left, "<") };
-        let [one] = unqualified(time, self.qualifiers) else { return Some(Err(expected())) };
-        if name(one) != Some(ts) {
-            return Some(Err(expected()));
-        }
-        if is_sign(sign, &format!("{after}=")) {
-            return Some(Err(format!("a trailing window excludes its start: write `{after}` in place of `{after}=`")));
-        }
-        let open = if is_word(&bound[0], "NOW") { 3 } else { 1 };
-        let is_difference = bound.get(open).is_some_and(|minus| is_sign(minus, "-"));
-        if !is_sign(sign, after) || !is_difference {
-            return Some(Err(expected()));
-        }
-        Some(interval::read(&bound[open + 1..]))
-    }
-
     fn derived(&self, body: &[Token], (at, alias): (At, Option<&Token>), faults: &mut Faults) -> Option<Item> {
+        let elsewhere = (0..body.len()).find_map(|at| {
+            let (function, ..) = call(&body[at..])?;
+            Some((function, self.instead(function)?))
+        });
+        if let Some((function, instead)) = elsewhere {
+            faults.error(self.sql.at(function.start), instead);
+            return None;
+        }
         if let Some(over) = body.iter().find(|token| is_word(token, "OVER")) {
-            let window = format!("FILTER (WHERE {} > NOW() - INTERVAL '1 hour')", self.ts);
-            let message = format!("OVER has no meaning in a group: a row is of a key: a window in time is {window}");
+            let window = format!("FILTER (WHERE {} > NOW() - INTERVAL '1 hour')", self.ts.text);
+            let message = match call(body).filter(|(function, ..)| definition(function).is_some()) {
+                Some((function, arguments, _)) => {
+                    let (function, arguments) =
+                        (self.sql.slice(std::slice::from_ref(function)), self.sql.slice(arguments));
+                    format!(
+                        "OVER has no meaning in a group: a row is of a key: write {function}({arguments}) AS name, in time with {window}"
+                    )
+                }
+                None => format!("OVER has no meaning in a group: a row is of a key: a window in time is {window}"),
+            };
             faults.error(self.sql.at(over.start), message);
             return None;
         }
@@ -221,10 +224,16 @@ impl Reading<'_> {
             return None;
         }
         if let Some((function, ..)) = call(body)
+            && !SCALAR.iter().any(|word| is_word(function, word))
             && let Some((meant, argument)) = aggregate::meant(name(function).unwrap_or_default())
         {
             let called = name(function).unwrap_or_default();
-            let spelled = argument.map_or(meant.name.to_owned(), |number| format!("{}(value, {number})", meant.name));
+            let key = meant.parameter.as_ref().map(|parameter| parameter.key);
+            let number = argument.map(|number| number.to_string());
+            let spelled = match number.as_deref().or(key) {
+                Some(number) => format!("{}(value, {number})", meant.name),
+                None => meant.name.to_owned(),
+            };
             faults
                 .error(self.sql.at(function.start), format!("unknown aggregate `{called}`: did you mean `{spelled}`?"));
             return None;
@@ -242,6 +251,17 @@ impl Reading<'_> {
         };
         let (text, text_at) = self.text(body);
         Some(Item::Derived { name: name(alias)?.to_owned(), at: self.sql.at(alias.start), text, text_at })
+    }
+
+    /// What to write in place of a function that is no aggregate here.
+    fn instead(&self, function: &Token) -> Option<String> {
+        let called = name(function)?.to_lowercase();
+        if let Some((kind, bound)) = called.rsplit_once('_').filter(|(kind, _)| WINDOWS.contains(kind)) {
+            let is_bound = ["start", "end"].contains(&bound);
+            return is_bound.then(|| format!("`{called}` of a {kind} window: the row has it as `window_{bound}`"));
+        }
+        let instead = aggregate::instead(&called)?.in_sql;
+        Some(format!("`{called}` is no aggregate here: {instead}"))
     }
 
     /// A piece that has to hold.
@@ -292,29 +312,6 @@ pub struct Condition {
     pub text: String,
     pub at: At,
     pub has_or: bool,
-}
-
-/// What has to hold together, each by itself. The AND of a BETWEEN parts nothing, and an OR leaves the whole as it is.
-fn conjuncts(condition: &[Token]) -> Vec<&[Token]> {
-    if has_or(condition) {
-        return vec![condition];
-    }
-    let (mut conjuncts, mut from, mut between) = (vec![], 0, false);
-    for (_, at, token) in depths(condition).filter(|(depth, ..)| *depth == 0) {
-        if is_word(token, "BETWEEN") {
-            between = true;
-        } else if is_word(token, "AND") && !std::mem::take(&mut between) {
-            conjuncts.push(&condition[from..at]);
-            from = at + 1;
-        }
-    }
-    conjuncts.push(&condition[from..]);
-    conjuncts.retain(|conjunct| !conjunct.is_empty());
-    conjuncts
-}
-
-fn has_or(condition: &[Token]) -> bool {
-    depths(condition).any(|(depth, _, token)| depth == 0 && is_word(token, "OR"))
 }
 
 /// Conditions that hold together.

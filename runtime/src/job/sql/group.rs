@@ -5,7 +5,8 @@ use headwater_expression::{Token, TokenKind};
 use super::column::{Aggregate, Condition, Item, Reading, joined as joined_by_and};
 use super::join::{self, Join};
 use super::statement::Statement;
-use super::text::{EventTimes, Readable, Sql, is_word, name, split};
+use super::text::{Readable, Sql, TableKeys, bare, is_sign, is_word, name, split};
+use super::time::{Bound, Time, conjuncts, says_now};
 use super::window::{self, Window};
 use crate::base::fault::{At, Faults};
 use crate::job::duration;
@@ -21,16 +22,16 @@ pub fn entries(statement: &Statement, readable: &Readable, faults: &mut Faults) 
     let found = clauses.and_then(|(sources, clauses)| Some((from(sql, sources, faults)?, clauses)));
     let Some((from, clauses)) = found else { return broken(&["source", "key", "columns"], start) };
     let mut entries = vec![of_source(&from)];
-    let Some(ts) = event_time(&from, &readable.times, faults) else {
+    let Some(ts) = event_time(&from, readable, faults) else {
         entries.extend(broken(&["key", "columns"], start));
         return entries;
     };
     let qualifiers: Vec<&str> = from.iter().flat_map(|read| [read.source.as_str(), read.alias.as_str()]).collect();
     let told = faults.faults.len();
-    let joined: Vec<&str> = clauses.iter().filter_map(|clause| name(clause.alias)).collect();
-    let by = window::read(statement, &ts, (&qualifiers, &joined), faults);
+    let ts = Time::new(&ts, &qualifiers);
+    let by = window::read(statement, &ts, &qualifiers, faults);
     let windowed = by.window.is_some();
-    let reading = Reading { sql, ts: &ts, qualifiers: &qualifiers, joined: &joined, windowed, key: &by.key };
+    let reading = Reading { sql, ts: &ts, qualifiers: &qualifiers, windowed, key: &by.key };
     let joins: Option<Vec<Join>> =
         clauses.iter().map(|clause| join::read(clause, &reading, readable, faults)).collect();
     entries.extend(match joins.as_deref() {
@@ -48,15 +49,12 @@ pub fn entries(statement: &Statement, readable: &Readable, faults: &mut Faults) 
         faults.error(sql.at(statement.by[0][0].start), "GROUP BY names no column: expected the key");
     }
     if let Some(filter) = statement.filter {
-        let condition = reading.condition(filter);
-        let says_now = statement.filter.iter().flat_map(|tokens| tokens.iter()).find(|token| is_word(token, "NOW"));
-        if let Some(now) = says_now {
+        let (all, timed) = where_conditions(filter, &reading);
+        if let Some(now) = timed {
             faults.error(sql.at(now.start), "a window belongs to a column: write it into COUNT(*) FILTER (WHERE ...)");
+            entries.push(entry("where", sql.at(filter[0].start), Kind::Broken));
         }
-        match says_now {
-            Some(_) => entries.push(entry("where", condition.at, Kind::Broken)),
-            None => conditions.insert(0, condition),
-        }
+        conditions.splice(0..0, all);
     }
     if let Some((filter, at)) = joined_by_and(conditions).filter(|_| entries.iter().all(|entry| entry.name != "where"))
     {
@@ -67,11 +65,25 @@ pub fn entries(statement: &Statement, readable: &Readable, faults: &mut Faults) 
     entries
 }
 
+/// What stands in WHERE, without `ts <= NOW()`, and the NOW() that has no business there.
+fn where_conditions<'a>(filter: &'a [Token], reading: &Reading) -> (Vec<Condition>, Option<&'a Token>) {
+    if says_now(filter).is_none() {
+        return (vec![reading.condition(filter)], None);
+    }
+    let is_upper = |part: &&[Token]| !reading.windowed && matches!(reading.ts.bound(part), Some(Ok(Bound::Now)));
+    let parts: Vec<&[Token]> = conjuncts(bare(filter)).into_iter().filter(|part| !is_upper(part)).collect();
+    let timed = parts.iter().find_map(|part| says_now(part));
+    (parts.into_iter().map(|part| reading.condition(part)).collect(), timed)
+}
+
 fn columns(statement: &Statement, reading: &Reading, faults: &mut Faults) -> Vec<Entry> {
     let at = statement.sql.at(statement.start());
     let (mut columns, mut derived, mut is_broken) = (vec![], vec![], false);
     for item in &statement.items {
         match reading.item(item, faults) {
+            Some(Item::Derived { name, .. }) if refuse_derived(statement.sql, item, &derived, faults) => {
+                derived.push(entry(&name, at, Kind::Broken));
+            }
             None => is_broken = true,
             Some(Item::Key) => {}
             Some(Item::Aggregate(column)) => columns.push(of_column(&column, reading.windowed)),
@@ -80,12 +92,32 @@ fn columns(statement: &Statement, reading: &Reading, faults: &mut Faults) -> Vec
             }
         }
     }
-    if is_broken && columns.is_empty() {
+    if columns.is_empty() && !is_broken {
+        faults.error(at, "SELECT has no aggregate: expected at least one, like COUNT(*) AS n");
+    }
+    if columns.is_empty() {
         return broken(&["columns"], at);
     }
     let tables = [("columns", columns), ("derived", derived)];
     let tables = tables.into_iter().filter(|(name, entries)| *name == "columns" || !entries.is_empty());
     tables.map(|(name, entries)| entry(name, at, Kind::Table(Table { entries }))).collect()
+}
+
+/// Tells of a column that is derived and stands in another one.
+fn refuse_derived(sql: &Sql, item: &[Token], derived: &[Entry], faults: &mut Faults) -> bool {
+    let is_name = |at: usize| {
+        let before = at.checked_sub(1).map(|before| &item[before]);
+        let is_alias = before.is_some_and(|before| {
+            is_word(before, "AS") || is_sign(before, ")") && at + 1 == item.len() || is_sign(before, ".")
+        });
+        !is_alias && item.get(at + 1).is_none_or(|next| !is_sign(next, "(") && !is_sign(next, "."))
+    };
+    let is_derived = |token: &Token| derived.iter().any(|known| Some(known.name.as_str()) == name(token));
+    let Some(found) = (0..item.len()).find(|at| is_name(*at) && is_derived(&item[*at])) else { return false };
+    let called = name(&item[found]).unwrap_or_default();
+    let rule = "what is derived follows from the key and the aggregates, not from each other";
+    faults.error(sql.at(item[found].start), format!("{rule}: write out here what `{called}` is"));
+    true
 }
 
 /// Something that the statement reads.
@@ -118,6 +150,13 @@ fn from(sql: &Sql, sources: &[Token], faults: &mut Faults) -> Option<Vec<Read>> 
                 return None;
             }
         };
+        if piece.first().is_some_and(|open| is_sign(open, "(")) {
+            faults.error(
+                sql.at(piece[0].start),
+                "a group reads a source by its name: what a subquery says goes into WHERE and FILTER",
+            );
+            return None;
+        }
         let (source, alias) = match piece {
             [source] => (source, source),
             [source, alias] => (source, alias),
@@ -137,12 +176,19 @@ fn from(sql: &Sql, sources: &[Token], faults: &mut Faults) -> Option<Vec<Read>> 
     Some(read)
 }
 
-fn event_time(from: &[Read], times: &EventTimes, faults: &mut Faults) -> Option<String> {
+fn event_time(from: &[Read], readable: &Readable, faults: &mut Faults) -> Option<String> {
     let first = from.first()?;
-    let time = times.iter().find(|(source, _)| *source == first.source);
+    let time = readable.times.iter().find(|(source, _)| *source == first.source);
     if time.is_none() {
-        let hint = expected(&first.source, times.iter().map(|(source, _)| source.as_str()));
-        faults.error(first.at, format!("unknown source `{}`: {hint}", first.source));
+        let is_among = |all: &TableKeys| all.iter().any(|(name, _)| *name == first.source);
+        let name = &first.source;
+        let hint = expected(name, readable.times.iter().map(|(source, _)| source.as_str()));
+        let message = match (is_among(&readable.tables), is_among(&readable.groups)) {
+            (true, _) => format!("`{name}` is a table, and a group reads a source: JOIN looks up in a table"),
+            (_, true) => format!("`{name}` is a group, and a group reads a source: a group over a group is a view"),
+            _ => format!("unknown source `{name}`: {hint}"),
+        };
+        faults.error(first.at, message);
     }
     time.map(|(_, time)| time.clone())
 }

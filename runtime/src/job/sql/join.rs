@@ -11,7 +11,7 @@ use headwater_connectors::Path;
 use headwater_expression::Token;
 
 use super::column::Reading;
-use super::text::{Readable, Sql, TableKeys, depths, is_sign, is_word, name, split};
+use super::text::{Readable, Sql, TableKeys, bare, call, depths, is_sign, is_word, name, split};
 use crate::base::fault::{At, Faults};
 use crate::job::IS_THERE;
 use crate::job::nearest::expected;
@@ -38,6 +38,8 @@ pub struct Clause<'a> {
     pub alias: &'a Token,
     /// What FOR SYSTEM_TIME AS OF names.
     as_of: Option<&'a [Token]>,
+    /// `USING (a, b)`: `on` are columns of both.
+    is_using: bool,
     on: &'a [Token],
 }
 
@@ -74,36 +76,49 @@ pub fn clauses<'a>(sql: &Sql, from: &'a [Token], faults: &mut Faults) -> Option<
     Some((&from[..joins.first().map_or(from.len(), |join| begins(*join))], clauses))
 }
 
-/// `table [FOR SYSTEM_TIME AS OF time] [AS alias] ON conditions`
+/// `table [FOR SYSTEM_TIME AS OF time] [AS alias] ON conditions`, also with the alias first, and with USING (columns).
 fn clause(is_inner: bool, body: &[Token]) -> Option<Clause<'_>> {
-    let on = depths(body).find(|(depth, _, token)| *depth == 0 && is_word(token, "ON")).map(|(_, at, _)| at)?;
-    let ([table, named @ ..], on) = (&body[..on], &body[on + 1..]) else { return None };
-    let (as_of, named) = match named {
-        [by, system_time, as_word, of, rest @ ..]
-            if is_word(by, "FOR")
-                && is_word(system_time, "SYSTEM_TIME")
-                && is_word(as_word, "AS")
-                && is_word(of, "OF") =>
-        {
-            let qualified = rest.get(1).is_some_and(|dot| is_sign(dot, "."));
-            let (time, rest) = rest.split_at_checked(if qualified { 3 } else { 1 })?;
-            (Some(time), rest)
-        }
-        rest => (None, rest),
-    };
-    let alias = match named {
-        [] => table,
-        [alias] => alias,
-        [as_word, alias] if is_word(as_word, "AS") => alias,
-        _ => return None,
-    };
-    (name(table).is_some() && name(alias).is_some() && !on.is_empty()).then_some(Clause {
+    let is_on = |token: &Token| is_word(token, "ON") || is_word(token, "USING");
+    let at = depths(body).find(|(depth, _, token)| *depth == 0 && is_on(token)).map(|(_, at, _)| at)?;
+    let ([table, named @ ..], on) = (&body[..at], &body[at + 1..]) else { return None };
+    let (before, rest) = alias(named);
+    let (as_of, rest) = as_of(rest)?;
+    let (behind, rest) = alias(rest);
+    let is_whole = rest.is_empty() && !(before.is_some() && behind.is_some()) && name(table).is_some();
+    (is_whole && !on.is_empty()).then_some(Clause {
         is_inner,
         table,
-        alias,
+        alias: before.or(behind).unwrap_or(table),
         as_of,
+        is_using: is_word(&body[at], "USING"),
         on,
     })
+}
+
+fn alias(tokens: &[Token]) -> (Option<&Token>, &[Token]) {
+    match tokens {
+        [as_word, alias, rest @ ..] if is_word(as_word, "AS") && name(alias).is_some() => (Some(alias), rest),
+        [alias, rest @ ..] if name(alias).is_some() && !is_word(alias, "FOR") => (Some(alias), rest),
+        _ => (None, tokens),
+    }
+}
+
+/// The time of `FOR SYSTEM_TIME AS OF time`: a name, perhaps with others behind dots, or a call; and what stands behind it.
+fn as_of(tokens: &[Token]) -> Option<(Option<&[Token]>, &[Token])> {
+    let [by, system_time, as_word, of, time @ ..] = tokens else { return Some((None, tokens)) };
+    let words = [(by, "FOR"), (system_time, "SYSTEM_TIME"), (as_word, "AS"), (of, "OF")];
+    if !words.iter().all(|(token, word)| is_word(token, word)) || time.is_empty() {
+        return None;
+    }
+    let mut end = 1;
+    while time.get(end).is_some_and(|dot| is_sign(dot, ".")) {
+        end += 2;
+    }
+    if let Some((_, _, rest)) = call(&time[end.min(time.len()) - 1..]) {
+        end = time.len() - rest.len();
+    }
+    let (time, rest) = time.split_at_checked(end)?;
+    Some((Some(time), rest))
 }
 
 /// The lookup of a join. `None`: it is none, and told.
@@ -118,20 +133,24 @@ pub fn read(clause: &Clause, reading: &Reading, readable: &Readable, faults: &mu
         faults.error(sql.at(time[0].start), message);
         return None;
     }
-    if let Some(time) = clause.as_of.filter(|time| reading.text(time).0 != reading.ts) {
+    if let Some(time) = clause.as_of.filter(|time| !reading.ts.is(time)) {
         let message =
-            format!("an event is looked up as of its own time: expected FOR SYSTEM_TIME AS OF {}", reading.ts);
+            format!("an event is looked up as of its own time: expected FOR SYSTEM_TIME AS OF {}", reading.ts.text);
         faults.error(sql.at(time[0].start), message);
         return None;
     }
     let mut found: Vec<(String, (String, At))> = vec![];
-    for condition in split(clause.on, |token| is_word(token, "AND")) {
+    let is_between = |token: &Token| if clause.is_using { is_sign(token, ",") } else { is_word(token, "AND") };
+    for condition in split(bare(clause.on), is_between) {
+        let condition = bare(condition);
         let sides = split(condition, |token| is_sign(token, "="));
         let key_of = |side: &[Token]| match side {
             [of, dot, key] if is_sign(dot, ".") && name(of) == Some(alias) => name(key).map(str::to_owned),
             _ => None,
         };
         let pair = match sides.as_slice() {
+            [[both]] if clause.is_using => name(both).map(|key| (key.to_owned(), reading.text(condition))),
+            _ if clause.is_using => None,
             [left, right] if !left.is_empty() && !right.is_empty() => match (key_of(left), key_of(right)) {
                 (Some(key), None) => Some((key, reading.text(right))),
                 (None, Some(key)) => Some((key, reading.text(left))),
@@ -141,10 +160,11 @@ pub fn read(clause: &Clause, reading: &Reading, readable: &Readable, faults: &mu
         };
         let Some(pair) = pair else {
             let at = condition.first().unwrap_or(clause.table).start;
-            faults.error(
-                sql.at(at),
-                format!("expected `{alias}.KEY = ` and what of the event it is, beside others with AND"),
-            );
+            let message = match clause.is_using {
+                true => "expected USING (KEY, ...): columns that the event has too".to_owned(),
+                false => format!("expected `{alias}.KEY = ` and what of the event it is, beside others with AND"),
+            };
+            faults.error(sql.at(at), message);
             return None;
         };
         found.push(pair);

@@ -13,7 +13,8 @@
 //! GROUP BY card_id                                                                                -- key; TUMBLE, HOP, SESSION: window
 //! ```
 //!
-//! How: `statement` takes the text apart at its clauses, `column` says what each of its columns is, `interval` reads lengths of time,
+//! How: `statement` takes the text apart at its clauses, `column` says what each of its columns is, `time` reads conditions on the event time, `interval`
+//! lengths of time,
 //! `window` what a group is by, `join` what is looked up, `group` puts it together.
 
 mod column;
@@ -22,6 +23,7 @@ mod interval;
 mod join;
 mod statement;
 mod text;
+mod time;
 mod window;
 
 use std::path::Path;

@@ -1,8 +1,8 @@
 //! A statement, taken apart at its clauses.
 
-use headwater_expression::Token;
+use headwater_expression::{Token, TokenKind};
 
-use super::text::{Sql, depths, is_sign, is_word, name, split};
+use super::text::{Sql, bare, depths, is_sign, is_word, name, split};
 use crate::base::fault::{At, Faults};
 
 /// `[CREATE FEATURES name AS] SELECT items FROM source [WHERE filter] GROUP BY by`, in pieces.
@@ -18,6 +18,10 @@ pub struct Statement<'a> {
 
 /// Clauses, in their order.
 const CLAUSES: [&str; 4] = ["SELECT", "FROM", "WHERE", "GROUP"];
+
+/// Words that are no value, so that what stands beside them may be one.
+const KEYWORDS: &str = "SELECT FROM WHERE GROUP BY AND OR NOT IS IN LIKE ILIKE BETWEEN CASE WHEN THEN ELSE AS ON USING UNION ALL JOIN \
+    LEFT INNER OUTER HAVING QUALIFY DISTINCT INTERSECT EXCEPT";
 
 /// What SQL has and a group has not, and what to do instead.
 const REFUSED: [(&str, &str); 11] = [
@@ -37,9 +41,10 @@ const REFUSED: [(&str, &str); 11] = [
 impl<'a> Statement<'a> {
     /// What its rows call the columns of their key.
     pub fn key_names(&self) -> Vec<String> {
-        let last = |piece: &&[Token]| match piece {
-            [one] | [_, _, one] => name(one).map(str::to_owned),
-            _ => None,
+        let last = |piece: &&[Token]| match bare(piece) {
+            [.., close] if is_sign(close, ")") => None,
+            [.., one] => name(one).map(str::to_owned),
+            [] => None,
         };
         self.by.iter().filter_map(last).collect()
     }
@@ -68,8 +73,9 @@ impl<'a> Statement<'a> {
     fn read(sql: &'a Sql, all: &'a [Token], faults: &mut Faults) -> Option<Statement<'a>> {
         let (created, body) = created(sql, all, faults)?;
         let mut fine = true;
-        for (_, _, token) in depths(body).filter(|(depth, ..)| *depth == 0) {
-            if let Some((word, instead)) = REFUSED.iter().find(|(word, _)| is_word(token, word)) {
+        for (_, at, token) in depths(body).filter(|(depth, ..)| *depth == 0) {
+            let refused = REFUSED.iter().find(|(word, _)| is_word(token, word));
+            if let Some((word, instead)) = refused.filter(|(word, _)| is_clause(body, at, word)) {
                 faults.error(sql.at(token.start), format!("{word} has no meaning in a group: {instead}"));
                 fine = false;
             }
@@ -91,6 +97,26 @@ impl<'a> Statement<'a> {
     }
 }
 
+/// Whether a refused word is a clause, and not a column of that name (`WHERE offset > 3`) or part of an operator.
+fn is_clause(body: &[Token], at: usize, word: &str) -> bool {
+    let (before, behind) = (at.checked_sub(1).map(|before| &body[before]), body.get(at + 1));
+    let is_keyword = |token: &Token| KEYWORDS.split_whitespace().any(|keyword| is_word(token, keyword));
+    let is_value = |token: &Token| match &token.kind {
+        TokenKind::Sign(_) => false,
+        TokenKind::Word(_) => !is_keyword(token),
+        TokenKind::Quoted(_) | TokenKind::Text(_) | TokenKind::Number(_) => true,
+    };
+    let begins = |token: &Token| is_value(token) || ["(", "?", "$"].iter().any(|sign| is_sign(token, sign));
+    let ends = |token: &Token| is_value(token) || [")", "]"].iter().any(|sign| is_sign(token, sign));
+    let is_query = |token: &Token| ["SELECT", "ALL", "NOT", "CASE"].iter().any(|word| is_word(token, word));
+    match word {
+        "WITH" => before.is_none(),
+        "DISTINCT" => before.is_some_and(|select| is_word(select, "SELECT")),
+        "ORDER" => behind.is_some_and(|by| is_word(by, "BY")),
+        _ => before.is_some_and(ends) && behind.is_some_and(|token| begins(token) || is_query(token)),
+    }
+}
+
 /// The name of CREATE FEATURES, and the SELECT.
 fn created<'a>(sql: &Sql, all: &'a [Token], faults: &mut Faults) -> Option<(Option<&'a Token>, &'a [Token])> {
     match all {
@@ -109,8 +135,15 @@ fn created<'a>(sql: &Sql, all: &'a [Token], faults: &mut Faults) -> Option<(Opti
 fn clauses<'a>(sql: &Sql, body: &'a [Token], faults: &mut Faults) -> Option<[Option<&'a [Token]>; 4]> {
     let mut found: [Option<&[Token]>; 4] = [None; 4];
     let clause = |token: &Token| CLAUSES.iter().position(|word| is_word(token, word));
+    // `IS DISTINCT FROM`, `WITHIN GROUP`, `t.from`
+    let goes_on = |at: usize| {
+        let before = at.checked_sub(1).map(|before| &body[before]);
+        let is_operator =
+            before.is_some_and(|word| is_word(word, "DISTINCT")) && at > 1 && !is_word(&body[at - 2], "SELECT");
+        is_operator || before.is_some_and(|word| is_word(word, "WITHIN") || is_sign(word, "."))
+    };
     let starts: Vec<(usize, usize)> = depths(body)
-        .filter(|(depth, ..)| *depth == 0)
+        .filter(|(depth, at, _)| *depth == 0 && !goes_on(*at))
         .filter_map(|(_, at, token)| Some((clause(token)?, at)))
         .collect();
     if starts.first().is_none_or(|(clause, at)| (*clause, *at) != (0, 0)) {

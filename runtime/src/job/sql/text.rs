@@ -150,6 +150,18 @@ pub fn split(tokens: &[Token], is_between: impl Fn(&Token) -> bool) -> Vec<&[Tok
     ends.into_iter().map(piece).collect()
 }
 
+/// Without the parentheses around all of it.
+pub fn bare(mut tokens: &[Token]) -> &[Token] {
+    while let [open, inside @ .., close] = tokens
+        && is_sign(open, "(")
+        && is_sign(close, ")")
+        && !depths(inside).any(|(depth, _, token)| depth == 0 && is_sign(token, ")"))
+    {
+        tokens = inside;
+    }
+    tokens
+}
+
 /// `name(...)` and what stands behind it: the name, the arguments, the rest.
 pub fn call(tokens: &[Token]) -> Option<(&Token, &[Token], &[Token])> {
     let [first, open, ..] = tokens else { return None };

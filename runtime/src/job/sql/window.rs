@@ -2,11 +2,12 @@
 
 use headwater_clocks::Span;
 use headwater_connectors::Path;
-use headwater_expression::Token;
+use headwater_expression::{Token, TokenKind};
 
 use super::interval;
 use super::statement::Statement;
-use super::text::{call, is_sign, is_word, name, split};
+use super::text::{Sql, bare, call, depths, is_sign, is_word, name, split};
+use super::time::Time;
 use crate::base::fault::{At, Faults};
 
 /// `GROUP BY`, read.
@@ -26,23 +27,26 @@ pub struct Window {
     pub every: Option<Span>,
 }
 
+/// What cuts time into hours and days elsewhere.
+const CALENDAR: [&str; 3] = ["time_bucket", "date_trunc", "date_bin"];
+
 const NO_COLUMN: &str = "a group is by columns, and by TUMBLE, HOP or SESSION: expected a column's name";
 
 /// `ts`: the event time of what the group reads.
-/// `qualifiers`: how the statement calls what it reads, and what it looks up.
-pub fn read(statement: &Statement, ts: &str, (qualifiers, joined): (&[&str], &[&str]), faults: &mut Faults) -> By {
+/// `qualifiers`: how the statement calls what it reads.
+pub fn read(statement: &Statement, ts: &Time, qualifiers: &[&str], faults: &mut Faults) -> By {
     let sql = statement.sql;
     let mut by = By { key: vec![], window: None };
     for piece in &statement.by {
         let at = sql.at(piece.first().map_or(statement.start(), |token| token.start));
-        let piece = unqualified(piece, qualifiers);
-        match (piece, call(piece)) {
-            _ if piece.len() == 3 && column(piece, joined).is_some() => {
-                by.key.extend(column(piece, joined).map(|key| (key, at)));
-            }
-            ([one], _) if is_word(one, "ALL") => faults.error(at, NO_COLUMN),
-            ([one], _) if name(one).is_some() => by.key.push((name(one).unwrap_or_default().to_owned(), at)),
-            (_, Some((function, arguments, []))) => match window(statement, function, arguments, ts, qualifiers) {
+        let piece = unqualified(bare(piece), qualifiers);
+        if let Some(message) = no_key(sql, piece, ts.text) {
+            faults.error(at, message);
+            continue;
+        }
+        match (column(piece), call(piece)) {
+            (Some(key), _) => by.key.push((key, at)),
+            (None, Some((function, arguments, []))) => match window(statement, function, arguments, ts) {
                 Ok(_) if by.window.is_some() => faults.error(at, "a group has one window"),
                 Ok(window) => by.window = Some(Window { at, ..window }),
                 Err(message) => faults.error(at, message),
@@ -53,21 +57,45 @@ pub fn read(statement: &Statement, ts: &str, (qualifiers, joined): (&[&str], &[&
     by
 }
 
-fn window(
-    statement: &Statement,
-    function: &Token,
-    arguments: &[Token],
-    ts: &str,
-    qualifiers: &[&str],
-) -> Result<Window, String> {
-    let at = statement.sql.at(function.start);
+/// What else SQL has in GROUP BY, and what to write instead.
+fn no_key(sql: &Sql, piece: &[Token], ts: &str) -> Option<String> {
+    let sets = ["ROLLUP", "CUBE", "GROUPING", "SETS", "TOTALS"];
+    let set = depths(piece).find(|(depth, at, token)| {
+        let is_call = piece.get(at + 1).is_some_and(|open| is_sign(open, "("));
+        let is_behind = *at > 0 && is_word(&piece[at - 1], "WITH");
+        *depth == 0 && (is_call || is_behind) && sets.iter().any(|word| is_word(token, word))
+    });
+    let is_list = split(piece, |token| is_sign(token, ",")).len() > 1;
+    let called = call(piece).and_then(|(function, ..)| name(function)).unwrap_or_default().to_lowercase();
+    match piece {
+        _ if set.is_some() => {
+            Some("a group has one key: for each of GROUPING SETS, ROLLUP and CUBE write a group of its own".to_owned())
+        }
+        [one] if is_word(one, "ALL") => {
+            Some("GROUP BY ALL has no meaning in a group: name the columns of the key".to_owned())
+        }
+        [one] if matches!(one.kind, TokenKind::Number(_)) => {
+            Some("a key goes by its name, not by its place in SELECT: expected a column's name".to_owned())
+        }
+        _ if is_list => {
+            Some(format!("write the columns of the key without parentheses: GROUP BY {}", sql.slice(piece)))
+        }
+        _ if CALENDAR.contains(&called.as_str()) => {
+            let hint = format!("TUMBLE({ts}, INTERVAL '1 hour'), whose rows have `window_start` and `window_end`");
+            Some(format!("a window in time is not `{called}`: write {hint}"))
+        }
+        _ => None,
+    }
+}
+
+fn window(statement: &Statement, function: &Token, arguments: &[Token], time: &Time) -> Result<Window, String> {
+    let (at, ts) = (statement.sql.at(function.start), time.text);
     let kinds = [("TUMBLE", "tumbling", 1), ("HOP", "hopping", 2), ("SESSION", "session", 1)];
     let Some((called, kind, lengths)) = kinds.into_iter().find(|(called, ..)| is_word(function, called)) else {
         let name = name(function).unwrap_or_default();
         let told = format!("a group is by columns, and by TUMBLE, HOP or SESSION: `{name}` is none of these");
-        let is_grouping = ["ROLLUP", "CUBE", "CUMULATE"].iter().any(|word| is_word(function, word));
         let hint = "; a key that is SQL is the job file's: key = { email = \"lower(email)\" }";
-        return Err(if is_grouping { told } else { told + hint });
+        return Err(if is_word(function, "CUMULATE") { told } else { told + hint });
     };
     let arguments = split(arguments, |token| is_sign(token, ","));
     let example = match called {
@@ -81,9 +109,8 @@ fn window(
     if arguments.len() <= lengths {
         return Err(format!("expected {example}"));
     }
-    match unqualified(arguments[0], qualifiers) {
-        [one] if name(one) == Some(ts) => {}
-        _ => return Err(format!("a window is over the source's event time, `{ts}`: expected {example}")),
+    if !time.is(arguments[0]) {
+        return Err(format!("a window is over the source's event time, `{ts}`: expected {example}"));
     }
     let read = |argument: &[Token]| interval::read(argument);
     match lengths {
@@ -92,15 +119,11 @@ fn window(
     }
 }
 
-/// The column that a piece is: of what is read by its name, of what is looked up as a path.
-pub fn column(piece: &[Token], joined: &[&str]) -> Option<String> {
-    match piece {
-        [one] => name(one).map(str::to_owned),
-        [of, dot, column] if is_sign(dot, ".") && name(of).is_some_and(|of| joined.contains(&of)) => {
-            Some(Path::of([name(of)?, name(column)?]).to_string())
-        }
-        _ => None,
-    }
+/// The column that a piece is: of what is read by its name or its path, of what is looked up as a path.
+pub fn column(piece: &[Token]) -> Option<String> {
+    let is_path = piece.len() % 2 == 1 && piece.iter().skip(1).step_by(2).all(|dot| is_sign(dot, "."));
+    let names: Option<Vec<&str>> = piece.iter().step_by(2).map(name).collect();
+    Some(Path::of(names.filter(|_| is_path)?).to_string())
 }
 
 /// Without the name of what is read before a column's.

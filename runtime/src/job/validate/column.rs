@@ -103,6 +103,9 @@ fn aggregate(cx: &mut Context, section: &Section) -> Option<Aggregate> {
 
 /// What a name was meant to be that no aggregate has here: perhaps one has it elsewhere.
 fn expected_aggregate(name: &str) -> String {
+    if let Some(instead) = aggregate::instead(name) {
+        return instead.in_job.to_owned();
+    }
     let known = aggregate::every_name().map(|(name, ..)| name);
     match aggregate::meant(name).or_else(|| aggregate::meant(nearest(name, known)?)) {
         None => expected(name, AGGREGATES.iter().map(|aggregate| aggregate.name)),

@@ -270,6 +270,13 @@ fn warn_of_window(cx: &mut Context, window: Window, at: At, tick: Span) {
         cx.warning(at, format!("this is shorter than the tick of {tick}: rows may come and leave the store unseen"));
     }
     if let Window::Hopping { size, every } = window
+        && size < every
+    {
+        let (size, every) = (duration::display(size), duration::display(every));
+        let message = format!("windows of {size} every {every} leave gaps, and an event in a gap is in none");
+        cx.warning(at, format!("{message}: in SQL, HOP has the slide before the size"));
+    }
+    if let Window::Hopping { size, every } = window
         && size.us() / every.us() >= HOPS_WARNED_MIN
     {
         let windows = size.us() / every.us();
