@@ -133,11 +133,6 @@ pub struct Aggregate {
 }
 
 impl Definition {
-    /// Whether it is what another aggregate is of each different value once.
-    pub fn is_of_distinct(&self) -> bool {
-        super::AGGREGATES.iter().any(|other| other.name != self.name && other.of_distinct == Some(self.name))
-    }
-
     /// The aggregate with an argument, if it has a parameter, or without.
     ///
     /// # Errors

@@ -80,6 +80,11 @@ pub fn every_name() -> impl Iterator<Item = (&'static str, &'static Definition, 
     names.chain(aliases)
 }
 
+/// Whether one is what another is of each different value once.
+pub fn is_of_distinct(name: &str) -> bool {
+    AGGREGATES.iter().any(|other| other.name != name && other.of_distinct == Some(name))
+}
+
 /// Reads `sum`, or `top_k(3)`: what an [`Aggregate`] is shown as.
 ///
 /// ```

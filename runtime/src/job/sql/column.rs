@@ -4,9 +4,9 @@ use headwater_clocks::Span;
 use headwater_expression::{Token, TokenKind};
 use headwater_operators::aggregate::{self, Definition};
 
-use super::text::{Sql, bare, call, depths, is_sign, is_word, name, split};
+use super::text::{Sql, bare, call, depths, is_sign, is_word, name, split, unqualified};
 use super::time::{Bound, Time, conjuncts, has_or, says_now};
-use super::window::{column, unqualified};
+use super::window::column;
 use crate::base::fault::{At, Faults};
 use crate::job::nearest::expected;
 
@@ -129,7 +129,7 @@ impl Reading<'_> {
             }
         }
         let distinct = arguments.iter().find_map(|a| a.first().filter(|first| is_word(first, "DISTINCT")));
-        if let Some(distinct) = distinct.filter(|_| !agg.is_of_distinct()) {
+        if let Some(distinct) = distinct.filter(|_| !aggregate::is_of_distinct(agg.name)) {
             let message = format!(
                 "{called} is over events, not over different values: expected {called}(value), or COUNT(DISTINCT value)"
             );

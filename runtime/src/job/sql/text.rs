@@ -171,3 +171,11 @@ pub fn call(tokens: &[Token]) -> Option<(&Token, &[Token], &[Token])> {
     let (_, end, _) = depths(tokens).find(|(depth, at, token)| *at > 1 && *depth == 1 && is_sign(token, ")"))?;
     Some((first, &tokens[2..end], &tokens[end + 1..]))
 }
+
+/// Without the name of what is read before a column's.
+pub fn unqualified<'a>(piece: &'a [Token], qualifiers: &[&str]) -> &'a [Token] {
+    match piece {
+        [of, dot, rest @ ..] if is_sign(dot, ".") && name(of).is_some_and(|of| qualifiers.contains(&of)) => rest,
+        _ => piece,
+    }
+}

@@ -9,8 +9,7 @@ use headwater_clocks::Span;
 use headwater_expression::{Token, tokens};
 
 use super::interval;
-use super::text::{bare, depths, is_sign, is_word, name, split};
-use super::window::unqualified;
+use super::text::{bare, depths, is_sign, is_word, name, split, unqualified};
 
 /// How the source names it: a column, a path, SQL. A statement says the same.
 pub struct Time<'a> {

@@ -6,7 +6,7 @@ use headwater_expression::{Token, TokenKind};
 
 use super::interval;
 use super::statement::Statement;
-use super::text::{Sql, bare, call, depths, is_sign, is_word, name, split};
+use super::text::{Sql, bare, call, depths, is_sign, is_word, name, split, unqualified};
 use super::time::Time;
 use crate::base::fault::{At, Faults};
 
@@ -124,12 +124,4 @@ pub fn column(piece: &[Token]) -> Option<String> {
     let is_path = piece.len() % 2 == 1 && piece.iter().skip(1).step_by(2).all(|dot| is_sign(dot, "."));
     let names: Option<Vec<&str>> = piece.iter().step_by(2).map(name).collect();
     Some(Path::of(names.filter(|_| is_path)?).to_string())
-}
-
-/// Without the name of what is read before a column's.
-pub fn unqualified<'a>(piece: &'a [Token], qualifiers: &[&str]) -> &'a [Token] {
-    match piece {
-        [of, dot, rest @ ..] if is_sign(dot, ".") && name(of).is_some_and(|of| qualifiers.contains(&of)) => rest,
-        _ => piece,
-    }
 }
