@@ -154,6 +154,14 @@ impl Records {
         [self.slice(0, half), self.slice(half, self.len() - half)]
     }
 
+    /// Hands them on as a whole; or in halves, and halves of these, where `take` says that they are too many, as it never says of one.
+    ///
+    /// # Errors
+    /// Those of `take`.
+    pub fn in_parts<E>(&self, take: &mut impl FnMut(&Records) -> Result<bool, E>) -> Result<(), E> {
+        if take(self)? { Ok(()) } else { self.halves().iter().try_for_each(|half| half.in_parts(take)) }
+    }
+
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

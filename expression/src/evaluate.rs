@@ -201,7 +201,11 @@ impl Halves {
 
 /// How many bytes values have, by themselves.
 pub fn bytes_of(values: &dyn Array) -> usize {
-    values.to_data().get_slice_memory_size().unwrap_or_else(|_| values.get_array_memory_size())
+    // Asked of every batch: most columns are as wide as they are long.
+    match values.data_type().primitive_width() {
+        Some(width) => values.len() * width,
+        None => values.to_data().get_slice_memory_size().unwrap_or_else(|_| values.get_array_memory_size()),
+    }
 }
 
 /// Some rows, with no other's values below them: there are functions that look at all that lies in memory.

@@ -310,16 +310,16 @@ impl<'s> Reading<'s> {
             let mut partition = Partition::new(id, plan.clone(), shared.scan.plan.now);
             let (number, end) = (plan.partition, plan.end);
             while let Some(records) = stream::next(stream.as_ref(), reader.as_mut(), number, end, POLL_BYTES)? {
-                let mut parts = vec![records];
-                while let Some(records) = parts.pop() {
+                records.in_parts(&mut |records| {
                     let before = partition.clone();
-                    let stamped = self.pipeline(scan.source).stamp(&records, shared.scan.plan.now);
-                    let admitted = shared.admission(id).of_stream(&mut partition, seam, &records, &stamped);
-                    if !self.take(scan.source, &records, &stamped, admitted)? {
+                    let stamped = self.pipeline(scan.source).stamp(records, shared.scan.plan.now);
+                    let admitted = shared.admission(id).of_stream(&mut partition, seam, records, &stamped);
+                    let is_taken = self.take(scan.source, records, &stamped, admitted)?;
+                    if !is_taken {
                         partition = before;
-                        parts.extend(records.halves().into_iter().rev());
                     }
-                }
+                    Ok::<_, Failure>(is_taken)
+                })?;
             }
         }
         Ok(())
@@ -332,16 +332,13 @@ impl<'s> Reading<'s> {
         let complete_until = conf.history.as_ref().and_then(|history| history.complete_until);
         let history = open.history.as_ref().expect("only histories have pieces");
         for records in history.read(piece, &open.history_wanted)? {
-            let mut parts = vec![records?];
-            while let Some(records) = parts.pop() {
+            records?.in_parts(&mut |records| {
                 let pipeline = self.pipeline(source);
-                let stamped = pipeline.stamp(&records, shared.scan.plan.now);
-                let positions = pipeline.log_positions(&records);
+                let stamped = pipeline.stamp(records, shared.scan.plan.now);
+                let positions = pipeline.log_positions(records);
                 let admitted = shared.admission(id).of_history(&stamped, &positions, &shared.effs[id], complete_until);
-                if !self.take(source, &records, &stamped, admitted)? {
-                    parts.extend(records.halves().into_iter().rev());
-                }
-            }
+                self.take(source, records, &stamped, admitted)
+            })?;
         }
         Ok(())
     }

@@ -76,7 +76,8 @@ impl Shaped {
     }
 }
 
-fn bytes_of_batch(batch: &RecordBatch) -> usize {
+/// About how many bytes a batch has.
+pub(super) fn bytes_of_batch(batch: &RecordBatch) -> usize {
     batch.columns().iter().map(|column| bytes_of(column)).sum()
 }
 

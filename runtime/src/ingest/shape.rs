@@ -464,7 +464,7 @@ mod tests {
     use headwater_connectors::stream::Start;
 
     use super::*;
-    use crate::ingest::pipeline::{Pipeline, Shaped};
+    use crate::ingest::pipeline::{Pipeline, Shaped, bytes_of_batch};
     use crate::ingest::testing::open_job;
     use crate::plan::Plan;
     use crate::plan::group::PlannedGroup;
@@ -537,10 +537,6 @@ columns = { c = { agg = "last", of = "repeat(k, 3000)", window = "all" } }
         (pipeline, records, stamped, dir)
     }
 
-    fn bytes(batch: &RecordBatch) -> usize {
-        batch.columns().iter().map(|column| bytes_of(column)).sum()
-    }
-
     #[test]
     fn what_grows_is_made_in_parts() {
         let line = |i: usize| {
@@ -555,10 +551,10 @@ columns = { c = { agg = "last", of = "repeat(k, 3000)", window = "all" } }
         let positions = pipeline.log_positions(&records);
         assert!(pipeline.shape_within(batch, &positions, &admitted, 16 << 20).is_none(), "it is some hundreds of MiB");
         let shaped = pipeline.shape(batch, &positions, &admitted);
-        let all: usize = shaped.events.iter().map(|(_, events)| bytes(events)).sum();
+        let all: usize = shaped.events.iter().map(|(_, events)| bytes_of_batch(events)).sum();
         assert!(all > 200 << 20, "{all}");
         assert!(shaped.bytes() >= all);
-        let largest = shaped.events.iter().map(|(_, events)| bytes(events)).max();
+        let largest = shaped.events.iter().map(|(_, events)| bytes_of_batch(events)).max();
         assert!(largest <= Some(PART_BYTES_MAX + (1 << 20)), "{largest:?}");
         // Record by record it is the same.
         for group in [0, 1] {
