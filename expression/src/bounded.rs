@@ -23,9 +23,9 @@ use super::checked::TEXT_BYTES_MAX;
 const BATCH_BYTES_MAX: usize = 64 << 20;
 
 /// How many bytes a function asks for with one event's arguments, at most.
-type Asked = fn(&Row) -> usize;
+type BytesAsked = fn(&Arguments) -> usize;
 
-const FUNCTIONS: [(&str, Asked); 6] = [
+const FUNCTIONS: [(&str, BytesAsked); 6] = [
     ("lpad", padded),
     ("rpad", padded),
     ("repeat", |row| row.text(0).len().saturating_mul(row.number(1))),
@@ -43,12 +43,12 @@ pub(super) fn bounded(function: Arc<ScalarUDF>) -> Arc<ScalarUDF> {
     })
 }
 
-fn padded(row: &Row) -> usize {
+fn padded(row: &Arguments) -> usize {
     let widest = [row.text(0), row.text(2)].iter().flat_map(|text| text.chars()).map(char::len_utf8).max();
     row.number(1).saturating_mul(widest.unwrap_or(1))
 }
 
-fn replaced(row: &Row) -> usize {
+fn replaced(row: &Arguments) -> usize {
     let (text, from, to) = (row.text(0), row.text(1), row.text(2));
     if from.is_empty() {
         return text.len().saturating_add(1).saturating_mul(to.len().saturating_add(1));
@@ -64,7 +64,7 @@ fn replaced(row: &Row) -> usize {
 
 /// Where a pattern matches is not known before. It may match between any two characters; but of what groups hold, no two
 /// matches share any.
-fn replaced_by_pattern(row: &Row) -> usize {
+fn replaced_by_pattern(row: &Arguments) -> usize {
     let (text, to) = (row.text(0).len(), row.text(2));
     let matches = if row.text(3).contains('g') { text.saturating_add(1) } else { 1 };
     let groups = to.bytes().filter(|byte| *byte == b'$' || *byte == b'\\').count();
@@ -96,12 +96,12 @@ impl Argument {
 }
 
 /// One event's arguments.
-struct Row<'a> {
+struct Arguments<'a> {
     arguments: &'a [Argument],
     row: usize,
 }
 
-impl Row<'_> {
+impl Arguments<'_> {
     /// Empty where there is none.
     fn text(&self, argument: usize) -> &str {
         let text = self.arguments.get(argument).and_then(|argument| {
@@ -124,7 +124,7 @@ impl Row<'_> {
 #[derive(Debug)]
 struct Bounded {
     inner: Arc<ScalarUDF>,
-    asked: Asked,
+    asked: BytesAsked,
 }
 
 impl PartialEq for Bounded {
@@ -147,7 +147,7 @@ impl Bounded {
         let rows = arguments.iter().map(|argument| argument.0.len()).max().unwrap_or_default();
         let mut all = 0usize;
         for row in 0..rows {
-            let asked = (self.asked)(&Row { arguments: &arguments, row });
+            let asked = (self.asked)(&Arguments { arguments: &arguments, row });
             all = all.saturating_add(asked);
             if asked > TEXT_BYTES_MAX || (rows > 1 && all > BATCH_BYTES_MAX) {
                 return exec_err!("{} would give more than {TEXT_BYTES_MAX} bytes", self.name());

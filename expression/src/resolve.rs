@@ -52,7 +52,7 @@ pub(super) enum Bytes {
 
 /// What is known of the columns.
 #[derive(Clone, Copy)]
-struct Known<'a> {
+struct KnownColumns<'a> {
     /// Of the source: all of them, as they are nested.
     schema: &'a Schema,
     /// Those that the text names, by their paths.
@@ -74,9 +74,9 @@ pub(super) fn resolve(
     declared: &SchemaRef,
     bytes: Bytes,
 ) -> Result<Resolved, ExpressionError> {
-    let known = Known { schema, inputs: declared, bytes };
+    let known = KnownColumns { schema, inputs: declared, bytes };
     let inputs = &nullable(declared);
-    let of_events = Known { inputs, ..known };
+    let of_events = KnownColumns { inputs, ..known };
     let physical = probed(syntax, of_events).map_err(|error| innermost(sql, syntax, of_events, &error))?;
     let data_type = physical.data_type(inputs).map_err(|error| told(sql, &error))?;
     let logical = logical(syntax, known).ok();
@@ -89,7 +89,7 @@ pub(super) fn resolve(
 
 /// An expression that fails without a row, on a row of nulls and on one of zeros is wrong whatever the events are. (One
 /// such row would not do: `CASE WHEN x IS NULL THEN 1 / 0 ELSE x END` is right.)
-fn probed(syntax: &Syntax, columns: Known) -> Result<Arc<dyn PhysicalExpr>> {
+fn probed(syntax: &Syntax, columns: KnownColumns) -> Result<Arc<dyn PhysicalExpr>> {
     let inputs = columns.inputs;
     let known = DFSchema::try_from(inputs.as_ref().clone())?;
     let properties = ExecutionProps { config_options: Some(DIALECT.shared_options()), ..ExecutionProps::new() };
@@ -121,7 +121,7 @@ struct Logical {
     is_widened: bool,
 }
 
-fn logical(syntax: &Syntax, Known { schema, inputs, bytes }: Known) -> Result<Logical> {
+fn logical(syntax: &Syntax, KnownColumns { schema, inputs, bytes }: KnownColumns) -> Result<Logical> {
     let of_source = DFSchema::try_from(schema.clone())?;
     let planned = SqlToRel::new(&*DIALECT).sql_to_expr(syntax.clone(), &of_source, &mut PlannerContext::new())?;
     let planned = flattened(planned, schema)?;
@@ -169,7 +169,7 @@ pub(super) fn rewrite(expr: Expr, context: &SimplifyContext) -> Result<Transform
 }
 
 /// The smallest part of the text that is wrong by itself: its message is the plainest, and its place the nearest.
-fn innermost(sql: &str, syntax: &Syntax, known: Known, whole: &DataFusionError) -> ExpressionError {
+fn innermost(sql: &str, syntax: &Syntax, known: KnownColumns, whole: &DataFusionError) -> ExpressionError {
     match search(syntax, known) {
         Some((start, error)) => {
             let error = told(sql, &error);
@@ -180,7 +180,7 @@ fn innermost(sql: &str, syntax: &Syntax, known: Known, whole: &DataFusionError) 
 }
 
 /// The first part that is wrong while its own parts are right.
-fn search(syntax: &Syntax, known: Known) -> Option<(Location, DataFusionError)> {
+fn search(syntax: &Syntax, known: KnownColumns) -> Option<(Location, DataFusionError)> {
     // What a path begins with may be nothing by itself.
     let parts = parts(syntax).into_iter().flatten().skip(usize::from(trail(syntax).is_some()));
     let inside = parts.into_iter().find_map(|part| search(part, known));

@@ -86,14 +86,14 @@ pub fn outputs<'scope>(
         let state = &states[*group as usize];
         let (changelog, store) = (state.borrow().changelog(), state.borrow().newest());
         let shared = state.borrow().contents();
-        let mut read = |to, told: Told| {
+        let mut read = |to, told: ReadAs| {
             let (stream, activator) = read_rows(rows.clone(), (to, *group), state.clone(), told);
             activators.push(activator);
             stream
         };
-        changes.extend(changelog.map(|changelog| read(0, Told::Changes(changelog))));
-        newest.extend(store.map(|store| read(here, Told::Newest(store, control.clone()))));
-        contents.extend(shared.map(|shared| read(here, Told::Contents(shared))));
+        changes.extend(changelog.map(|changelog| read(0, ReadAs::Changes(changelog))));
+        newest.extend(store.map(|store| read(here, ReadAs::Newest(store, control.clone()))));
+        contents.extend(shared.map(|shared| read(here, ReadAs::Contents(shared))));
         let rows = rows.stream.clone();
         finished.push(rows.unary::<CapacityContainerBuilder<Vec<()>>, _, _, _>(Pipeline, "finished", |_, _| {
             |input, _| input.for_each(|_, _| ())
@@ -109,7 +109,7 @@ pub fn outputs<'scope>(
 }
 
 /// What is told of rows.
-pub enum Told {
+pub enum ReadAs {
     /// To a changelog.
     Changes(Changelog),
     /// To a store, which asks for them.
@@ -118,21 +118,21 @@ pub enum Told {
     Contents(Contents),
 }
 
-impl Told {
+impl ReadAs {
     fn name(&self) -> &'static str {
         match self {
-            Told::Changes(_) => "changelog",
-            Told::Newest(..) => "newest",
-            Told::Contents(_) => "contents",
+            ReadAs::Changes(_) => "changelog",
+            ReadAs::Newest(..) => "newest",
+            ReadAs::Contents(_) => "contents",
         }
     }
 
     /// Hears what stores have asked for.
     fn reader(&mut self) -> &mut dyn RowReader {
         match self {
-            Told::Changes(changelog) => changelog,
-            Told::Contents(contents) => contents,
-            Told::Newest(newest, control) => {
+            ReadAs::Changes(changelog) => changelog,
+            ReadAs::Contents(contents) => contents,
+            ReadAs::Newest(newest, control) => {
                 let control = control.borrow();
                 control.full_refresh.into_iter().for_each(|asked| newest.refresh(asked));
                 newest.ask_by(control.last_tick.unwrap_or(Tick::AFTER_ALL));
@@ -147,7 +147,7 @@ pub fn read_rows<'scope, S: Readable + 'static>(
     rows: Arranged<'scope, RowTrace>,
     (to, group): (u64, u32),
     state: Rc<RefCell<S>>,
-    mut told: Told,
+    mut told: ReadAs,
 ) -> (Stream<'scope, Tick, Vec<Routed>>, Activator) {
     let (scope, mut trace) = (rows.stream.scope(), rows.trace);
     let mut builder = OperatorBuilder::new(told.name().to_owned(), scope);

@@ -46,11 +46,11 @@ pub struct Past {
     keys: Interner,
     /// Of the key with the number `n` the versions up to `ends[n]`, in the order in which they supersede each other.
     ends: Vec<u32>,
-    versions: Vec<Known>,
+    versions: Vec<KnownVersion>,
 }
 
 #[derive(Clone, Copy)]
-struct Known {
+struct KnownVersion {
     from: EventTime,
     known: Tick,
     row: Option<u32>,
@@ -77,7 +77,7 @@ impl Past {
             sum = sum.checked_add(*end).expect("more than 2^32 versions of a table");
             *end = sum;
         }
-        let known = |(_, v): &(u32, Version<P>)| Known { from: v.from, known: v.known, row: v.row };
+        let known = |(_, v): &(u32, Version<P>)| KnownVersion { from: v.from, known: v.known, row: v.row };
         Past { ends, versions: numbered.iter().map(known).collect(), keys }
     }
 
@@ -97,7 +97,7 @@ impl Past {
         // From the last one back to the first that is known at the beginning.
         let known = versions.iter().rposition(|version| version.known <= ticks.start);
         let mut row = known.and_then(|at| versions[at].row);
-        let mut later: Vec<Known> = vec![];
+        let mut later: Vec<KnownVersion> = vec![];
         for version in &versions[known.map_or(0, |at| at + 1)..] {
             // One that is known later than what supersedes it is never in force.
             later.retain(|earlier| earlier.known < version.known);
@@ -119,7 +119,7 @@ impl Past {
     }
 
     /// The versions of a key that may be in force at a time.
-    fn until(&self, key: &[u8], at: EventTime) -> &[Known] {
+    fn until(&self, key: &[u8], at: EventTime) -> &[KnownVersion] {
         let Some(number) = self.keys.find(key) else { return &[] };
         let number = number as usize;
         let first = number.checked_sub(1).map_or(0, |before| self.ends[before]);

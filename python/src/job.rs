@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::path::Path;
 
-use headwater::bind::{self, Asked, Course};
+use headwater::bind::{self, BackfillArguments, Course};
 use pyo3::prelude::*;
 
 use crate::arrow_c;
@@ -91,7 +91,7 @@ impl Job {
     ) -> PyResult<Rows> {
         let spine = arrow_c::rows_of(py, &spine)?.map_err(of_table)?;
         let (job, course) = (self.0.clone(), Course::default());
-        let asked = Asked { time, known, features, workers, memory };
+        let asked = BackfillArguments { time, known, features, workers, memory };
         let its_own = course.clone();
         let work = move || bind::backfill(&job, spine, &asked, &its_own);
         let look = |_: Python<'_>| match &progress {

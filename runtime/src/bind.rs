@@ -79,7 +79,7 @@ pub fn export(job: &Job, group: &str, sink: Option<&str>) -> Result<Rows, Failur
 }
 
 /// What a backfill is asked for; `known` as on the command line.
-pub struct Asked {
+pub struct BackfillArguments {
     /// The spine's column of times.
     pub time: String,
     /// `arrival`, `event` or `served`.
@@ -117,7 +117,7 @@ impl Course {
 }
 
 /// Training rows for the rows of a spine, in its order.
-pub fn backfill(job: &Job, spine: Rows, asked: &Asked, course: &Course) -> Result<Rows, Failure> {
+pub fn backfill(job: &Job, spine: Rows, asked: &BackfillArguments, course: &Course) -> Result<Rows, Failure> {
     let began = Instant::now();
     let known = Known::named(&asked.known)
         .ok_or_else(|| Failure::Usage(format!("known: `{}` is none of: arrival, event, served", asked.known)))?;

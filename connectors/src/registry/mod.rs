@@ -74,10 +74,10 @@ pub(crate) fn read(settings: &mut dyn Settings, example: &str) -> (Option<PathBu
 /// A registry, and what it has said so far.
 pub(crate) struct Registry {
     asker: Arc<Asker>,
-    known: Mutex<HashMap<WriterId, Known>>,
+    known: Mutex<HashMap<WriterId, CachedSchema>>,
 }
 
-enum Known {
+enum CachedSchema {
     /// Who wants to hear of it.
     Asked(Vec<Wake>),
     There(Arc<Registered>),
@@ -136,14 +136,14 @@ impl Registry {
     pub fn writer(self: &Arc<Self>, id: WriterId, wake: Option<&Wake>) -> Option<Arc<Registered>> {
         let mut known = self.known();
         match known.get_mut(&id) {
-            Some(Known::There(found)) => return Some(found.clone()),
-            Some(Known::Asked(wakes)) => {
+            Some(CachedSchema::There(found)) => return Some(found.clone()),
+            Some(CachedSchema::Asked(wakes)) => {
                 // Asked again and again by the same, while it waits.
                 let is_new = |wake: &&Wake| !wakes.iter().any(|known| Arc::ptr_eq(known, wake));
                 wakes.extend(wake.filter(is_new).cloned());
             }
             None => {
-                known.insert(id, Known::Asked(wake.cloned().into_iter().collect()));
+                known.insert(id, CachedSchema::Asked(wake.cloned().into_iter().collect()));
                 drop(known);
                 self.ask(id);
             }
@@ -164,13 +164,13 @@ impl Registry {
     }
 
     fn learned(&self, id: WriterId, found: Registered) {
-        let before = self.known().insert(id, Known::There(Arc::new(found)));
-        if let Some(Known::Asked(wakes)) = before {
+        let before = self.known().insert(id, CachedSchema::There(Arc::new(found)));
+        if let Some(CachedSchema::Asked(wakes)) = before {
             wakes.iter().for_each(|wake| wake());
         }
     }
 
-    fn known(&self) -> MutexGuard<'_, HashMap<WriterId, Known>> {
+    fn known(&self) -> MutexGuard<'_, HashMap<WriterId, CachedSchema>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -123,7 +123,7 @@ fn write_key(out: &mut Vec<u8>, head: &[u8], changes: &Changes, row: usize) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::samples::{Kept, plain, windowed};
+    use super::super::samples::{WrittenLines, plain, windowed};
     use super::*;
 
     #[test]
@@ -135,7 +135,7 @@ mod tests {
             (0, cards.batch(&[("b", 0, None, 10, 1), ("a", 0, Some(2.0), 10, 1)])),
             (0, cards.batch(&[("a", 0, Some(1.0), 10, -1), ("z", 0, Some(f64::NAN), 5, 1)])),
         ];
-        let mut kept = Kept::default();
+        let mut kept = WrittenLines::default();
         changelog.write(&mut kept, &step).unwrap();
         let window = |from, to| {
             format!(

@@ -130,7 +130,7 @@ pub fn add(to: &mut dyn LineSink, path: &Path, bytes: u64) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::samples::Kept;
+    use super::super::samples::WrittenLines;
     use super::*;
 
     fn letter(reason: &str) -> DeadLetter {
@@ -184,7 +184,7 @@ mod tests {
             partition: Some(0),
             ..letter("malformed")
         };
-        let mut kept = Kept::default();
+        let mut kept = WrittenLines::default();
         write(&mut kept, &[(None, letter("late")), (Some(Tick::from_us(7)), long)]).unwrap();
         assert!(kept.lines[0].contains(r#""payload":"{\"a\""#), "{}", kept.lines[0]);
         let head = r#"{"source":"tx","reason":"malformed","partition":0,"offset":4,"arrival":null"#;

@@ -59,7 +59,7 @@ impl Sample {
 }
 
 #[derive(Default)]
-pub struct Kept {
+pub struct WrittenLines {
     pub lines: Vec<String>,
     pub keys: Vec<String>,
 }
@@ -67,7 +67,7 @@ pub struct Kept {
 /// No line may be longer.
 pub const KEPT_BYTES_MAX: usize = 500;
 
-impl LineSink for Kept {
+impl LineSink for WrittenLines {
     fn write(&mut self, line: &[u8], meta: &LineMeta) -> crate::Result<()> {
         let mut key = vec![];
         (meta.key)(&mut key);

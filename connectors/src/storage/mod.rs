@@ -37,10 +37,10 @@ const RETRY_MAX: Duration = Duration::from_secs(60);
 
 /// One such place. A clone is the same place.
 #[derive(Clone, Debug)]
-pub struct Storage(Place);
+pub struct Storage(Location);
 
 #[derive(Clone, Debug)]
-enum Place {
+enum Location {
     Local(PathBuf),
     Objects { store: Arc<dyn ObjectStore>, prefix: Key, url: String },
 }
@@ -54,27 +54,27 @@ impl Storage {
     pub fn open(path: &str) -> Result<Storage> {
         let (base, key) = split(path)?;
         if base.is_empty() {
-            return Ok(Storage(Place::Local(key.into())));
+            return Ok(Storage(Location::Local(key.into())));
         }
         let retry = RetryConfig { backoff: BackoffConfig::default(), max_retries: 10, retry_timeout: RETRY_MAX };
         let prefix = Key::parse(key.trim_end_matches('/'))
             .map_err(|e| Error::Config(format!("{path} cannot be the path of a state: {e}")))?;
-        Ok(Storage(Place::Objects { store: connect(base, retry)?, prefix, url: path.trim_end_matches('/').into() }))
+        Ok(Storage(Location::Objects { store: connect(base, retry)?, prefix, url: path.trim_end_matches('/').into() }))
     }
 
     /// The directory, where it is a local one.
     pub fn local(&self) -> Option<&Path> {
         match &self.0 {
-            Place::Local(root) => Some(root),
-            Place::Objects { .. } => None,
+            Location::Local(root) => Some(root),
+            Location::Objects { .. } => None,
         }
     }
 
     /// For people: where a file is.
     pub fn shown(&self, name: &str) -> String {
         match &self.0 {
-            Place::Local(root) => root.join(name).display().to_string(),
-            Place::Objects { url, .. } => format!("{url}/{name}"),
+            Location::Local(root) => root.join(name).display().to_string(),
+            Location::Objects { url, .. } => format!("{url}/{name}"),
         }
     }
 
@@ -82,10 +82,10 @@ impl Storage {
     /// get lost.
     pub fn create(&self, name: &str, bytes: &[u8]) -> Result<bool> {
         let created = match &self.0 {
-            Place::Local(root) => {
+            Location::Local(root) => {
                 local::create(&root.join(name), bytes).map_err(|e| self.failed("writing", name, e))?
             }
-            Place::Objects { .. } => self.put(name, bytes, PutMode::Create)?.is_some(),
+            Location::Objects { .. } => self.put(name, bytes, PutMode::Create)?.is_some(),
         };
         Ok(created || self.read(name)?.is_some_and(|(found, _)| found == bytes))
     }
@@ -107,7 +107,7 @@ impl Storage {
 
     /// A file's content, if it is there.
     pub fn read(&self, name: &str) -> Result<Option<(Vec<u8>, Version)>> {
-        if let Place::Local(root) = &self.0 {
+        if let Location::Local(root) = &self.0 {
             let bytes = local::read(&root.join(name)).map_err(|e| self.failed("reading", name, e))?;
             return Ok(bytes.map(|bytes| (bytes, Version(UpdateVersion { e_tag: None, version: None }))));
         }
@@ -126,7 +126,7 @@ impl Storage {
 
     /// How many bytes a file has, if it is there.
     pub fn size(&self, name: &str) -> Result<Option<u64>> {
-        if let Place::Local(root) = &self.0 {
+        if let Location::Local(root) = &self.0 {
             return match std::fs::metadata(root.join(name)) {
                 Ok(found) => Ok(Some(found.len())),
                 Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
@@ -185,10 +185,10 @@ impl Storage {
     pub fn list(&self, under: &str) -> Result<Vec<String>> {
         let mut names = vec![];
         match &self.0 {
-            Place::Local(root) => {
+            Location::Local(root) => {
                 local::list(root, &root.join(under), &mut names).map_err(|e| self.failed("listing", under, e))?;
             }
-            Place::Objects { store, prefix, .. } => {
+            Location::Objects { store, prefix, .. } => {
                 let (_, key) = self.object(under)?;
                 let list = store.list(Some(&key)).try_for_each(|found| {
                     let name = found.location.prefix_match(prefix).map(|parts| {
@@ -207,7 +207,7 @@ impl Storage {
 
     /// Removes a file, or all files under a name.
     pub fn remove(&self, name: &str) -> Result<()> {
-        if let Place::Local(root) = &self.0 {
+        if let Location::Local(root) = &self.0 {
             return local::remove(&root.join(name)).map_err(|e| self.failed("removing", name, e));
         }
         let (store, key) = self.object(name)?;
@@ -230,8 +230,8 @@ impl Storage {
 
     fn object(&self, name: &str) -> Result<(Arc<dyn ObjectStore>, Key)> {
         match &self.0 {
-            Place::Local(_) => Err(Error::Config(format!("{} is a local file", self.shown(name)))),
-            Place::Objects { store, prefix, .. } => {
+            Location::Local(_) => Err(Error::Config(format!("{} is a local file", self.shown(name)))),
+            Location::Objects { store, prefix, .. } => {
                 let key =
                     name.split('/').filter(|part| !part.is_empty()).fold(prefix.clone(), |key, part| key.join(part));
                 Ok((store.clone(), key))

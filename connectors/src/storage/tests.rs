@@ -13,7 +13,7 @@ fn each(check: impl Fn(&Storage)) {
 
 fn in_memory() -> Storage {
     let prefix = Key::from("some/prefix");
-    Storage(Place::Objects { store: Arc::new(InMemory::new()), prefix, url: "mem://b/some/prefix".into() })
+    Storage(Location::Objects { store: Arc::new(InMemory::new()), prefix, url: "mem://b/some/prefix".into() })
 }
 
 #[test]

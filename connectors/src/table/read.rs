@@ -27,10 +27,10 @@ pub type Batches = Box<dyn Iterator<Item = Result<RecordBatch>> + Send>;
 pub struct Table {
     schema: SchemaRef,
     rows: Option<u64>,
-    kept: Kept,
+    kept: Contents,
 }
 
-enum Kept {
+enum Contents {
     File(Opened),
     Rows(Vec<RecordBatch>),
 }
@@ -68,7 +68,7 @@ impl Table {
         let seen = stamp(&file).map_err(|e| Error::world(format!("reading {path}"), e))?;
         let damaged = |e: String| Error::world(format!("reading {path}"), e);
         let (schema, rows, layout) = guarded(|| layout(&mut file, format)).map_err(damaged)?.map_err(damaged)?;
-        Ok(Table { schema, rows, kept: Kept::File(Opened { path: path.to_owned(), file, layout, seen }) })
+        Ok(Table { schema, rows, kept: Contents::File(Opened { path: path.to_owned(), file, layout, seen }) })
     }
 
     /// Opens a table wherever it is.
@@ -80,7 +80,7 @@ impl Table {
             Source::Path(path) => Table::open(path, scratch),
             Source::Rows((schema, batches)) => {
                 let rows = batches.iter().map(|batch| batch.num_rows() as u64).sum();
-                Ok(Table { schema: schema.clone(), rows: Some(rows), kept: Kept::Rows(batches.clone()) })
+                Ok(Table { schema: schema.clone(), rows: Some(rows), kept: Contents::Rows(batches.clone()) })
             }
         }
     }
@@ -101,8 +101,8 @@ impl Table {
     /// `World`: it is damaged, cannot be read, or is no longer what it was when it was opened.
     pub fn read(&self, columns: Option<&[usize]>) -> Result<Batches> {
         match &self.kept {
-            Kept::File(opened) => opened.read(columns),
-            Kept::Rows(batches) => {
+            Contents::File(opened) => opened.read(columns),
+            Contents::Rows(batches) => {
                 let columns = columns.map(<[usize]>::to_vec);
                 let picked = move |batch: RecordBatch| match &columns {
                     None => Ok(batch),

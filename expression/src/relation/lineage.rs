@@ -9,7 +9,7 @@ use crate::Expression;
 type Columns = BTreeSet<(usize, usize)>;
 
 /// What the rows of a node are made of.
-struct Made {
+struct Origins {
     columns: Vec<Columns>,
     /// What decides which rows there are.
     rows: Columns,
@@ -22,16 +22,16 @@ pub fn names(node: &Node, collections: &[Collection]) -> Vec<Vec<String>> {
     made(node).columns.into_iter().map(sorted).collect()
 }
 
-fn made(node: &Node) -> Made {
+fn made(node: &Node) -> Origins {
     match node {
         Node::Read { collection, columns } => {
             let columns = columns.iter().map(|column| Columns::from([(*collection, *column)])).collect();
-            Made { columns, rows: Columns::new() }
+            Origins { columns, rows: Columns::new() }
         }
         Node::Map { of, condition, columns } => {
             let below = made(of);
             let columns = columns.iter().map(|column| below.of(column)).collect();
-            Made { columns, rows: &below.rows | &below.of_all(condition) }
+            Origins { columns, rows: &below.rows | &below.of_all(condition) }
         }
         Node::Join(join) => {
             let (left, right) = (made(&join.left), made(&join.right));
@@ -43,7 +43,7 @@ fn made(node: &Node) -> Made {
                     [left.columns, right.columns].concat()
                 }
             };
-            Made { columns, rows }
+            Origins { columns, rows }
         }
         Node::Aggregate { of, by, inputs, calls } => {
             let below = made(of);
@@ -51,13 +51,13 @@ fn made(node: &Node) -> Made {
             let of_input = |input: Option<usize>| input.map_or_else(|| key.clone(), |input| below.of(&inputs[input]));
             let calls = calls.iter().map(|call| &of_input(call.input) | &below.rows);
             let columns = by.iter().map(|by| below.of(by)).chain(calls).collect();
-            Made { columns, rows: below.rows }
+            Origins { columns, rows: below.rows }
         }
         Node::Distinct(of) => made(of),
         Node::Union(all) => {
             let mut all = all.iter().map(made);
-            let Some(first) = all.next() else { return Made { columns: vec![], rows: Columns::new() } };
-            all.fold(first, |one, other| Made {
+            let Some(first) = all.next() else { return Origins { columns: vec![], rows: Columns::new() } };
+            all.fold(first, |one, other| Origins {
                 columns: one.columns.iter().zip(&other.columns).map(|(one, other)| one | other).collect(),
                 rows: &one.rows | &other.rows,
             })
@@ -72,7 +72,7 @@ fn made(node: &Node) -> Made {
     }
 }
 
-impl Made {
+impl Origins {
     fn of(&self, expression: &Expression) -> Columns {
         // Columns of the node below are called by their places.
         let places = expression.columns().iter().filter_map(|name| self.columns.get(name.parse::<usize>().ok()?));

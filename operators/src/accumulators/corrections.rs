@@ -48,7 +48,7 @@ struct Entry {
 }
 
 /// Equal events that were taken back, as they were saved.
-pub struct Taken {
+pub struct TakenBack {
     pub ts: EventTime,
     pub count: u32,
     /// What a synopsis knows them by.
@@ -140,7 +140,7 @@ impl Corrections {
         &mut self,
         unit: usize,
         input: &mut &[u8],
-        mut word: impl FnMut(usize, Taken) -> Result<u64, Damaged>,
+        mut word: impl FnMut(usize, TakenBack) -> Result<u64, Damaged>,
     ) -> Result<(), Damaged> {
         let (rows, mut cancelled): (u32, Vec<Cancelled>) = get(input)?;
         self.rows[unit] = rows;
@@ -149,7 +149,7 @@ impl Corrections {
                 return Err(Damaged("rows that were taken back from other windows".to_owned()));
             }
             for (synopsis, saved) in entry.words.iter_mut().enumerate().filter(|(_, saved)| **saved != 0) {
-                *saved = word(synopsis, Taken { ts: *ts, count: entry.count, word: *saved })?;
+                *saved = word(synopsis, TakenBack { ts: *ts, count: entry.count, word: *saved })?;
             }
         }
         if !cancelled.is_empty() {

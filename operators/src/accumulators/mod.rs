@@ -26,7 +26,7 @@ use crate::saved::Damaged;
 use crate::synopses::synopsis::{Arrival, Asked, Departure, Loading, Synopsis};
 use crate::value::{Datum, Kind, Ordered, Values, halves};
 use cells::Cells;
-use corrections::{Corrections, Taken};
+use corrections::{Corrections, TakenBack};
 use layout::{Adds, Inner, Layout, Source};
 
 /// Words of a ledger row before its values: the event time; the unit and the first null flags.
@@ -409,7 +409,7 @@ impl Accumulators {
     ) -> Result<(), Damaged> {
         let (Some(corrections), layout) = (&mut self.corrections, &self.layout) else { return Ok(()) };
         let synopses = &mut self.synopses;
-        corrections.load(unit, input, |synopsis, Taken { ts, count, word }| {
+        corrections.load(unit, input, |synopsis, TakenBack { ts, count, word }| {
             let (Some(plan), Some(values)) = (layout.synopses.get(synopsis), values.get(synopsis)) else {
                 return Err(Damaged("rows that were taken back from another plan".to_owned()));
             };

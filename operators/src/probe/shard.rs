@@ -62,13 +62,13 @@ impl Labels {
 
     /// Events of these keys, in order of key and of when they enter.
     pub fn order(&self, batches: &[RecordBatch], enter: Enter) -> Result<RecordBatch, ArrowError> {
-        let mut found: Vec<Place> = Vec::with_capacity(batches.iter().map(RecordBatch::num_rows).sum());
+        let mut found: Vec<EventAt> = Vec::with_capacity(batches.iter().map(RecordBatch::num_rows).sum());
         for (batch, rows) in (0..).zip(batches) {
             let keys = rows.column(events::KEY).as_binary::<i32>();
             let entered = rows.column(entering(enter)).as_primitive::<Int64Type>().values();
             let place = |row: usize| {
                 let number = self.keys.find(keys.value(row))?;
-                Some(Place { number, enter: Tick::from_us(entered[row]), batch, row: row as u32 })
+                Some(EventAt { number, enter: Tick::from_us(entered[row]), batch, row: row as u32 })
             };
             found.extend((0..keys.len()).filter_map(place));
         }
@@ -85,7 +85,7 @@ fn entering(enter: Enter) -> usize {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Place {
+struct EventAt {
     number: u32,
     enter: Tick,
     batch: u32,
@@ -93,7 +93,7 @@ struct Place {
 }
 
 /// By key with a count of each, then each key's by when they enter: mostly they are a few runs that lie so already.
-fn sort(places: &mut Vec<Place>, keys: usize) {
+fn sort(places: &mut Vec<EventAt>, keys: usize) {
     let mut ends = vec![0u32; keys + 1];
     places.iter().for_each(|place| ends[place.number as usize + 1] += 1);
     (0..keys).for_each(|key| ends[key + 1] += ends[key]);
@@ -108,7 +108,7 @@ fn sort(places: &mut Vec<Place>, keys: usize) {
     *places = sorted;
 }
 
-fn ordered(batches: &[RecordBatch], places: &[Place]) -> Result<RecordBatch, ArrowError> {
+fn ordered(batches: &[RecordBatch], places: &[EventAt]) -> Result<RecordBatch, ArrowError> {
     let numbers: ArrayRef = Arc::new(UInt32Array::from_iter_values(places.iter().map(|place| place.number)));
     let entered: ArrayRef = Arc::new(Int64Array::from_iter_values(places.iter().map(|place| place.enter.us())));
     let field = |name, data_type| Arc::new(Field::new(name, data_type, false));

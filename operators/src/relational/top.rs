@@ -70,12 +70,12 @@ fn row(placed: &[u8]) -> &[u8] {
 struct Top {
     limit: usize,
     numbers: Option<KeyCodec>,
-    kept: HashMap<Bytes, Kept>,
+    kept: HashMap<Bytes, TopOfKey>,
 }
 
 /// What is kept of a key.
 #[derive(Default)]
-struct Kept {
+struct TopOfKey {
     /// All its rows, and how many there are of each.
     all: BTreeMap<Bytes, isize>,
     /// As they were told.

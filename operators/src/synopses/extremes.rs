@@ -144,7 +144,7 @@ impl<const LEAST: bool> Synopsis for Extremes<LEAST> {
     fn save(&self, unit: usize, out: &mut Vec<u8>) {
         of_any_type!(&self.keep, all => {
             let steps: Vec<(EventTime, Ordered)> = all[unit].recent.iter().map(|(ts, v)| (ts, v.kept())).collect();
-            put(out, &(steps, all[unit].ever.as_ref().map(Kept::kept)));
+            put(out, &(steps, all[unit].ever.as_ref().map(Packed::kept)));
         });
     }
 
@@ -152,16 +152,16 @@ impl<const LEAST: bool> Synopsis for Extremes<LEAST> {
         let (steps, ever): (Vec<(EventTime, Ordered)>, Option<Ordered>) = get(input)?;
         of_any_type!(&mut self.keep, all => {
             for (ts, value) in steps {
-                all[unit].recent.insert(ts, Kept::from_kept(value)?);
+                all[unit].recent.insert(ts, Packed::from_kept(value)?);
             }
-            all[unit].ever = ever.map(Kept::from_kept).transpose()?;
+            all[unit].ever = ever.map(Packed::from_kept).transpose()?;
         });
         Ok(())
     }
 }
 
 /// The form in which values are kept, as bytes.
-trait Kept: Sized {
+trait Packed: Sized {
     fn kept(&self) -> Ordered;
     fn from_kept(value: Ordered) -> Result<Self, Damaged>;
 }
@@ -170,7 +170,7 @@ fn another_type<T>() -> Result<T, Damaged> {
     Err(Damaged("a value of another type".to_owned()))
 }
 
-impl Kept for i64 {
+impl Packed for i64 {
     fn kept(&self) -> Ordered {
         Ordered::Word(*self)
     }
@@ -180,7 +180,7 @@ impl Kept for i64 {
     }
 }
 
-impl Kept for i128 {
+impl Packed for i128 {
     fn kept(&self) -> Ordered {
         Ordered::Wide((self >> 64) as i64, *self as u64)
     }
@@ -190,7 +190,7 @@ impl Kept for i128 {
     }
 }
 
-impl Kept for Arc<str> {
+impl Packed for Arc<str> {
     fn kept(&self) -> Ordered {
         Ordered::Text(self.clone())
     }
@@ -200,7 +200,7 @@ impl Kept for Arc<str> {
     }
 }
 
-impl Kept for Reverse<Arc<str>> {
+impl Packed for Reverse<Arc<str>> {
     fn kept(&self) -> Ordered {
         self.0.kept()
     }

@@ -48,7 +48,7 @@ use headwater_operators::keys;
 use headwater_operators::probe::Enter;
 
 use crate::base::failure::Failure;
-use crate::base::id::{IdVec, SourceId};
+use crate::base::id::{GroupId, IdVec, RowsId, SourceId};
 use crate::catalog::open::open_for_events;
 use crate::job::Job;
 use labels::Labels;
@@ -122,7 +122,7 @@ pub fn backfill(job: Job, request: &Request, watch: &Watch, stop: &AtomicBool) -
     }
     let (of_replay, of_scan): (Vec<_>, Vec<_>) =
         spine.groups.iter().copied().partition(|(rows, _)| asked::is_replayed(&opened.job, *rows));
-    let scan = Scan::plan(&opened, &of_scan, known, &planned)?;
+    let scan = Scan::plan(&opened, &groups_of(&opened.job, &of_scan), known, &planned)?;
     let replay = || Replay::open(&opened, &of_replay, known, &planned, &scratch);
     let replay = (!of_replay.is_empty()).then(replay).transpose()?;
     let records = scan.records() + replay.as_ref().map_or(0, Replay::records);
@@ -138,7 +138,7 @@ pub fn backfill(job: Job, request: &Request, watch: &Watch, stop: &AtomicBool) -
         let told = match known {
             Known::Event => {
                 let (caught, told) = replay.events(&labels, storage, (&workers, watch))?;
-                events.extend(Swept::all(&of_replay, caught));
+                events.extend(Swept::all(&groups_of(&opened.job, &of_replay), caught));
                 told
             }
             Known::Arrival | Known::Served => {
@@ -170,6 +170,11 @@ pub fn backfill(job: Job, request: &Request, watch: &Watch, stop: &AtomicBool) -
     out.finish()?;
     done.spilled = spill.bytes();
     Ok(done)
+}
+
+/// Of groups and views, the groups.
+fn groups_of(job: &Job, rows: &[(RowsId, usize)]) -> Vec<(GroupId, usize)> {
+    rows.iter().filter_map(|(rows, set)| Some((job.owner(*rows).group()?, *set))).collect()
 }
 
 /// Whatever their source.

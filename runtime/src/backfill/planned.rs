@@ -6,7 +6,7 @@ use headwater_clocks::WallClock;
 
 use super::replay::part;
 use crate::base::failure::Failure;
-use crate::base::id::{GroupId, IdVec, SourceId};
+use crate::base::id::{IdVec, RowsId, SourceId};
 use crate::catalog::opened::Opened;
 use crate::job;
 use crate::plan::Plan;
@@ -21,7 +21,7 @@ pub struct Planned {
 
 impl Planned {
     /// Finds where history and stream meet, for all that some groups and views are made of.
-    pub fn of(opened: &Opened, rows: &[GroupId]) -> Result<Planned, Failure> {
+    pub fn of(opened: &Opened, rows: &[RowsId]) -> Result<Planned, Failure> {
         let mut planned = Planned { now: WallClock::now(), scans: BTreeMap::new() };
         for source in part::behind(opened, rows.iter().copied()).sources {
             planned.scans.insert(source, fresh::plan_source(opened, source, planned.now, false)?);

@@ -18,7 +18,7 @@ use headwater_connectors::storage::make_dir;
 
 use crate::base::failure::Failure;
 use crate::base::id::{IdVec, ScanId};
-use crate::checkpoint::admissions::{self, Admission, Kept};
+use crate::checkpoint::admissions::{self, Admission, SavedLog};
 use crate::checkpoint::contribution::StateFile;
 use crate::checkpoint::files::{failed, measure};
 use crate::checkpoint::store::{StateStore, object_name};
@@ -37,7 +37,7 @@ pub struct KeptAdmissions {
     /// Every tick up to it is in the checkpoint.
     pub t: Tick,
     keep: Span,
-    kept: Kept,
+    kept: SavedLog,
     files: Vec<StateFile>,
     /// By source (see `source_hash`) and partition: how far it was read by then.
     read_to: BTreeMap<u64, BTreeMap<i32, Offset>>,

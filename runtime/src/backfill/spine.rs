@@ -13,7 +13,7 @@ use headwater_operators::key_codec::KeyCodec;
 use super::as_key::{fits, hint, shown};
 use super::request::{Known, Request};
 use crate::base::failure::Failure;
-use crate::base::id::GroupId;
+use crate::base::id::RowsId;
 use crate::catalog::opened::Opened;
 use crate::job::nearest::expected;
 
@@ -26,7 +26,7 @@ pub struct Spine {
     /// Each distinct list of key columns.
     pub keys: Vec<KeyColumns>,
     /// The groups and views, in the order of the job, each with its place in `keys`.
-    pub groups: Vec<(GroupId, usize)>,
+    pub groups: Vec<(RowsId, usize)>,
     /// Its own columns, and those that are appended.
     schema: SchemaRef,
 }
@@ -39,7 +39,7 @@ pub struct KeyColumns {
 
 impl Spine {
     /// Opens it, and looks whether it has what the groups need.
-    pub fn open(opened: &Opened, groups: &[GroupId], request: &Request, scratch: &Path) -> Result<Spine, Failure> {
+    pub fn open(opened: &Opened, groups: &[RowsId], request: &Request, scratch: &Path) -> Result<Spine, Failure> {
         let table = Table::of(&request.spine, scratch)?;
         let own = table.schema().clone();
         let time = time_column(&own, &request.time)?;
@@ -123,12 +123,12 @@ fn time_column(schema: &Schema, name: &str) -> Result<usize, Failure> {
 }
 
 /// The columns of the key of a group or a view, with their types.
-fn key_of(opened: &Opened, rows: GroupId) -> impl Iterator<Item = (&str, &DataType)> {
+fn key_of(opened: &Opened, rows: RowsId) -> impl Iterator<Item = (&str, &DataType)> {
     let shape = opened.shape(rows);
     shape.schema.fields()[..shape.keys].iter().map(|field| (field.name().as_str(), field.data_type()))
 }
 
-fn key_columns(opened: &Opened, group: GroupId, spine: &Schema) -> Result<Vec<usize>, Failure> {
+fn key_columns(opened: &Opened, group: RowsId, spine: &Schema) -> Result<Vec<usize>, Failure> {
     let rows = opened.job.name_of(group);
     let mut columns = vec![];
     for (name, data_type) in key_of(opened, group) {
@@ -150,7 +150,7 @@ fn key_columns(opened: &Opened, group: GroupId, spine: &Schema) -> Result<Vec<us
     Ok(columns)
 }
 
-fn whole_schema(opened: &Opened, groups: &[GroupId], own: &SchemaRef) -> Result<SchemaRef, Failure> {
+fn whole_schema(opened: &Opened, groups: &[RowsId], own: &SchemaRef) -> Result<SchemaRef, Failure> {
     let mut fields: Vec<Arc<Field>> = own.fields().iter().cloned().collect();
     let mut known: BTreeMap<String, ()> = names(own).map(|name| (name.to_owned(), ())).collect();
     for group in groups {

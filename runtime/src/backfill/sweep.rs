@@ -15,7 +15,7 @@ use super::shards::{Collector, Parted, Storage};
 use super::watch::Watch;
 use super::workers::Workers;
 use crate::base::failure::Failure;
-use crate::base::id::GroupId;
+use crate::base::id::{GroupId, RowsId};
 use crate::catalog::opened::Opened;
 
 /// Rows of the spine that are put together at a time.
@@ -51,7 +51,7 @@ pub fn sweep<'a>(
     all: Vec<Swept>,
     storage: Storage<'a>,
     (workers, watch): (&Workers, &Watch),
-) -> Result<(BTreeMap<GroupId, GroupRows<'a>>, u64), Failure> {
+) -> Result<(BTreeMap<RowsId, GroupRows<'a>>, u64), Failure> {
     let (mut rows, mut unfit_sums) = (BTreeMap::new(), 0);
     for Swept { group, set, events } in all {
         let open = &opened.groups[group];
@@ -66,7 +66,7 @@ pub fn sweep<'a>(
         let (labels, next) = (labels.parted(set), AtomicUsize::new(0));
         let work = |_| shards(probe(), (labels, &events), &parted, &next, (workers, watch));
         unfit_sums += workers.run(work)?.into_iter().sum::<u64>();
-        rows.insert(group, GroupRows { empty: first.empty().map_err(failed)?, parted });
+        rows.insert(group.into(), GroupRows { empty: first.empty().map_err(failed)?, parted });
     }
     Ok((rows, unfit_sums))
 }

@@ -42,7 +42,7 @@ pub fn write(
             let mut appended = vec![];
             for ((group, set), rows) in spine.groups.iter().zip(&block) {
                 let rows = rows.slice(within as usize, count);
-                let Some(open) = opened.groups.get(*group) else {
+                let Some(open) = opened.group(*group) else {
                     appended.extend_from_slice(&rows.columns()[FIRST_COLUMN..]);
                     continue;
                 };

@@ -49,9 +49,10 @@ macro_rules! ids {
 ids! {
     /// A source of the job, in the order of the file.
     SourceId
-    /// A group of the job, in the order of the file; in a plan or a checkpoint, of the job as it was then. For sinks, what has rows: behind
-    /// the groups come the views.
+    /// A group of the job, in the order of the file; in a plan or a checkpoint, of the job as it was then.
     GroupId
+    /// What has rows, as sinks, readers and messages number it: the groups of the job, then its views.
+    RowsId
     /// A view of the job, in the order of the file.
     ViewId
     /// A sink of the job, in the order of the file.
@@ -62,6 +63,52 @@ ids! {
     ScanId
     /// A column set of a group: its columns that began with one scan.
     ColumnSetId
+}
+
+/// Whose rows they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HasRows {
+    Group(GroupId),
+    View(ViewId),
+}
+
+impl HasRows {
+    /// `None`: it is a view.
+    pub fn group(self) -> Option<GroupId> {
+        match self {
+            HasRows::Group(group) => Some(group),
+            HasRows::View(_) => None,
+        }
+    }
+
+    /// `None`: it is a group.
+    pub fn view(self) -> Option<ViewId> {
+        match self {
+            HasRows::Group(_) => None,
+            HasRows::View(view) => Some(view),
+        }
+    }
+}
+
+impl RowsId {
+    /// A view's, in a job of so many groups.
+    pub fn of_view(view: ViewId, groups: usize) -> RowsId {
+        RowsId::at(groups + view.index())
+    }
+
+    /// Whose rows they are, in a job of so many groups.
+    pub fn owner(self, groups: usize) -> HasRows {
+        match self.index().checked_sub(groups) {
+            None => HasRows::Group(GroupId(self.0)),
+            Some(view) => HasRows::View(ViewId::at(view)),
+        }
+    }
+}
+
+impl From<GroupId> for RowsId {
+    fn from(group: GroupId) -> RowsId {
+        RowsId(group.0)
+    }
 }
 
 /// A list of all things of a kind, by their ids.

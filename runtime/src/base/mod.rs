@@ -1,7 +1,8 @@
-//! What every other layer stands on: ids, failures and faults, and what must not be seen.
+//! What every other layer stands on: ids, workers, failures and faults, and what must not be seen.
 
 pub mod failure;
 pub mod failures;
 pub mod fault;
 pub mod id;
+pub mod peer;
 pub mod secrets;

@@ -20,7 +20,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::base::id::{GroupId, Id, IdVec, NodeId, SinkId, SourceId, ViewId};
+use crate::base::id::{GroupId, HasRows, IdVec, NodeId, RowsId, SinkId, SourceId, ViewId};
 use crate::job::{Group, Job, LookIn, Lookup};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,11 +87,11 @@ impl Graph {
         // What goes in a circle is told, and read by nobody.
         let views: IdVec<ViewId, NodeId> =
             known.pairs().map(|(view, node)| node.unwrap_or_else(|| add(Kind::View(view), vec![]))).collect();
-        let node = |rows: GroupId| match job.view_of(rows) {
-            None => groups[rows],
-            Some(view) => views[view],
+        let node = |rows: RowsId| match job.owner(rows) {
+            HasRows::Group(group) => groups[group],
+            HasRows::View(view) => views[view],
         };
-        let of_sink = |sink: &crate::job::Sink| sink.groups.iter().map(|rows| node(*rows)).collect();
+        let of_sink = |sink: &crate::job::Sink| sink.rows.iter().map(|rows| node(*rows)).collect();
         let sinks = job.sinks.pairs().map(|(id, sink)| add(Kind::Sink(id), of_sink(sink))).collect();
         add(Kind::DeadLetters, sources.iter().copied().collect());
         let tables = job.sources.pairs().filter(|(_, source)| source.table.is_some()).map(|(id, _)| id).collect();
@@ -147,22 +147,24 @@ impl Graph {
     }
 
     /// Whose rows go to a sink: groups, and behind them views.
-    pub fn rows_in(&self, sink: SinkId) -> impl Iterator<Item = GroupId> + Clone + use<> {
+    pub fn rows_in(&self, sink: SinkId) -> impl Iterator<Item = RowsId> + Clone + use<> {
         let groups = self.groups.len();
         let number = move |kind| match kind {
-            Kind::Group(group) => Some(group),
-            Kind::View(view) => Some(GroupId::at(groups + view.index())),
+            Kind::Group(group) => Some(RowsId::from(group)),
+            Kind::View(view) => Some(RowsId::of_view(view, groups)),
             Kind::Source(_) | Kind::Sink(_) | Kind::DeadLetters => None,
         };
-        let mut all: Vec<GroupId> = self.inputs(self.sinks[sink]).filter_map(number).collect();
+        let mut all: Vec<RowsId> = self.inputs(self.sinks[sink]).filter_map(number).collect();
         all.sort_unstable();
         all.into_iter()
     }
 
     /// Where the rows of a group or a view go.
-    pub fn sinks_of(&self, rows: GroupId) -> impl Iterator<Item = SinkId> + Clone {
-        let view = || self.views[ViewId::at(rows.index() - self.groups.len())];
-        let node = self.groups.get(rows).copied().unwrap_or_else(view);
+    pub fn sinks_of(&self, rows: impl Into<RowsId>) -> impl Iterator<Item = SinkId> + Clone {
+        let node = match rows.into().owner(self.groups.len()) {
+            HasRows::Group(group) => self.groups[group],
+            HasRows::View(view) => self.views[view],
+        };
         self.readers(node).filter_map(Kind::sink)
     }
 
@@ -285,10 +287,11 @@ sinks.some = { type = "jsonl", path = "changes.jsonl", features = ["z", "x"] }
         for (id, node) in graph.nodes.pairs() {
             assert!(node.inputs.iter().all(|input| *input < id), "{node:?}");
         }
-        let groups = |ids: &mut dyn Iterator<Item = GroupId>| ids.map(|id| job.name_of(id)).collect::<String>();
-        let of_sources: Vec<String> = job.sources.ids().map(|id| groups(&mut graph.groups_of(id))).collect();
+        let names = |ids: &mut dyn Iterator<Item = RowsId>| ids.map(|id| job.name_of(id)).collect::<String>();
+        let of_sources: Vec<String> =
+            job.sources.ids().map(|id| names(&mut graph.groups_of(id).map(RowsId::from))).collect();
         assert_eq!(of_sources, ["y", "xz"]);
-        let of_sinks: Vec<String> = job.sinks.ids().map(|id| groups(&mut graph.rows_in(id))).collect();
+        let of_sinks: Vec<String> = job.sinks.ids().map(|id| names(&mut graph.rows_in(id))).collect();
         assert_eq!(of_sinks, ["xyz", "xz"]);
         let (first, second) = (GroupId::at(0), GroupId::at(1));
         assert_eq!(graph.sources_of(first).collect::<Vec<_>>(), [SourceId::at(1)]);

@@ -36,7 +36,7 @@ pub struct There<'a> {
 pub type RowFields = (Vec<(String, DataType)>, Vec<(String, DataType)>);
 
 /// What a lookup finds: its name, the key by which, and the columns.
-struct Found {
+struct LookedUpColumns {
     what: String,
     key: Vec<(String, DataType)>,
     columns: Vec<Field>,
@@ -44,7 +44,7 @@ struct Found {
 
 impl There<'_> {
     /// `None`: it is not known, which is told elsewhere.
-    fn found(&self, lookup: &Lookup) -> Option<Found> {
+    fn found(&self, lookup: &Lookup) -> Option<LookedUpColumns> {
         match lookup.of {
             LookIn::Table(id) => {
                 let (table, schema) = (&self.sources[id], self.schemas.get(id)?.clone()?);
@@ -53,13 +53,13 @@ impl There<'_> {
                     Some((key.text.clone(), found.field.data_type().clone()))
                 });
                 let columns = schema.fields().iter().map(|field| field.as_ref().clone()).collect();
-                Some(Found { what: "the table".to_owned(), key: key.collect::<Option<_>>()?, columns })
+                Some(LookedUpColumns { what: "the table".to_owned(), key: key.collect::<Option<_>>()?, columns })
             }
             LookIn::Features(id) => {
                 let (key, columns) = self.rows.get(id)?.clone()?;
                 let columns = columns.into_iter().chain([(IS_THERE.to_owned(), DataType::Boolean)]);
                 let columns = columns.map(|(name, data_type)| Field::new(name, data_type, true)).collect();
-                Some(Found { what: format!("group `{}`", self.groups[id].name), key, columns })
+                Some(LookedUpColumns { what: format!("group `{}`", self.groups[id].name), key, columns })
             }
         }
     }
@@ -80,7 +80,7 @@ pub fn compile(
             faults.error(lookup.at, message);
             return None;
         }
-        let Found { what, key, columns } = there.found(lookup)?;
+        let LookedUpColumns { what, key, columns } = there.found(lookup)?;
         let mut on = vec![];
         for (text, (key, wanted)) in lookup.on.iter().zip(&key) {
             let compiled = expression(text, &schema, faults)?;

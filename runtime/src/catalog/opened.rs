@@ -21,7 +21,7 @@ use super::graph::{Graph, Kind};
 use super::input::Input;
 use super::links::OpenLinks;
 use super::view::View;
-use crate::base::id::{GroupId, IdVec, SourceId, ViewId};
+use crate::base::id::{GroupId, HasRows, IdVec, RowsId, SourceId, ViewId};
 use crate::job::{Job, LookIn, Lookup, Window};
 
 pub struct Opened {
@@ -64,17 +64,22 @@ impl Opened {
         !self.job.groups[group].lookups.is_empty() || self.job.sources[source].replaced.is_some()
     }
 
+    /// The group whose rows they are; `None`: they are a view's.
+    pub fn group(&self, rows: RowsId) -> Option<&OpenGroup> {
+        self.job.owner(rows).group().map(|group| &self.groups[group])
+    }
+
     /// Of the rows of a group or a view, as sinks have them.
-    pub fn shape(&self, rows: GroupId) -> &GroupShape {
-        match self.job.view_of(rows) {
-            None => &self.groups[rows].shape,
-            Some(view) => &self.views[view].shape,
+    pub fn shape(&self, rows: impl Into<RowsId>) -> &GroupShape {
+        match self.job.owner(rows.into()) {
+            HasRows::Group(group) => &self.groups[group].shape,
+            HasRows::View(view) => &self.views[view].shape,
         }
     }
 
     /// Changes of a group with its derived columns; a view's as they are. What fails is counted on the way to sinks.
-    pub fn with_derived(&self, rows: GroupId, batch: &RecordBatch) -> RecordBatch {
-        match self.groups.get(rows).filter(|group| !group.derived.is_empty()) {
+    pub fn with_derived(&self, rows: RowsId, batch: &RecordBatch) -> RecordBatch {
+        match self.group(rows).filter(|group| !group.derived.is_empty()) {
             Some(group) => group.derived.add_to(batch, &group.shape.schema).0,
             None => batch.clone(),
         }

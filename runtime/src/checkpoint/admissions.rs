@@ -29,6 +29,7 @@ use super::row_log::RowLog;
 use super::store::StateStore;
 use crate::base::failure::Failure;
 use crate::base::id::{IdVec, ScanId};
+use crate::base::peer::Peer;
 use crate::plan::scan::Scan;
 
 /// So many settled ones are written at once.
@@ -85,16 +86,16 @@ impl AdmissionLog {
     /// by scan, a hash of its source, and what of it windows hold.
     pub fn open<'a>(
         (store, generation): (&Arc<StateStore>, u64),
-        (worker, workers): (usize, usize),
+        peer: Peer,
         keep: Span,
         sources: IdVec<ScanId, (u64, Held)>,
         earlier: impl Iterator<Item = &'a StateFile>,
     ) -> AdmissionLog {
-        let like = StateFile::of_no_group(format!("admissions-worker-{worker}"), (worker as u32, workers as u32));
+        let like = StateFile::of_no_group(format!("admissions-worker-{}", peer.index), peer.numbers());
         let mut log = RowLog::new(store.clone(), generation, like, keep);
-        earlier.filter(|file| !file.has_group()).skip(worker).step_by(workers).for_each(|file| log.carry(file));
+        earlier.filter(|file| !file.has_group()).skip(peer.index).step_by(peer.peers).for_each(|file| log.carry(file));
         let (pending, settled) = (vec![], vec![]);
-        AdmissionLog { store: store.clone(), worker: worker as u32, log, sources, pending, settled }
+        AdmissionLog { store: store.clone(), worker: peer.numbers().0, log, sources, pending, settled }
     }
 
     /// A record of a scan was admitted at `tick`, after `visible`. `ts`: a table's version may have none.
@@ -172,7 +173,7 @@ pub fn read(rows: &RecordBatch) -> Option<Vec<Admission>> {
 
 /// What a manifest says of the log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Kept {
+pub struct SavedLog {
     /// Of rows up to it not every admission is known. `None`: of every row, but for what `admissions_keep` says.
     pub unknown_upto: Option<Tick>,
     /// `(from, upto)`: what was served from after the first to the second was that of a run that was killed, and its records were
@@ -180,12 +181,12 @@ pub struct Kept {
     pub replayed: Vec<(Tick, Tick)>,
 }
 
-impl Kept {
+impl SavedLog {
     /// What is known from a start on. `before`: what was by the checkpoint that it goes on from, which is of `t`; `published`: up to
     /// where there were rows.
-    pub fn go_on(before: Option<&Kept>, t: Option<Tick>, published: Option<Tick>, keep: Span) -> Kept {
+    pub fn go_on(before: Option<&SavedLog>, t: Option<Tick>, published: Option<Tick>, keep: Span) -> SavedLog {
         let Some(mut kept) = before.cloned() else {
-            return Kept { unknown_upto: published.max(t), replayed: vec![] };
+            return SavedLog { unknown_upto: published.max(t), replayed: vec![] };
         };
         kept.replayed.retain(|(_, upto)| t.is_none_or(|t| *upto > t - keep));
         match (t, published) {
@@ -222,7 +223,7 @@ mod tests {
         let (at, keep) = (|us| Some(Tick::from_us(us)), Span::from_us(100));
         let kept = |unknown_upto, replayed: &[(i64, i64)]| {
             let replayed = replayed.iter().map(|(a, b)| (Tick::from_us(*a), Tick::from_us(*b))).collect();
-            Kept { unknown_upto, replayed }
+            SavedLog { unknown_upto, replayed }
         };
         let known = kept(None, &[]);
         for (about, before, t, published, expected) in [
@@ -233,7 +234,7 @@ mod tests {
             ("killed before its first checkpoint", Some(&known), None, at(60), kept(at(60), &[])),
             ("long ago", Some(&kept(None, &[(50, 60)])), at(160), at(160), known.clone()),
         ] {
-            assert_eq!(Kept::go_on(before, t, published, keep), expected, "{about}");
+            assert_eq!(SavedLog::go_on(before, t, published, keep), expected, "{about}");
         }
     }
 

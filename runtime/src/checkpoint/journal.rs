@@ -18,6 +18,7 @@ use super::state_file;
 use super::store::StateStore;
 use crate::base::failure::Failure;
 use crate::base::id::{ColumnSetId, GroupId, Id};
+use crate::base::peer::Peer;
 use crate::plan::side::Side;
 
 #[derive(Clone)]
@@ -46,14 +47,8 @@ impl Journal for GroupJournal {
 
 impl GroupJournal {
     /// `longest`: by column set, its longest window.
-    pub fn new(
-        store: Arc<StateStore>,
-        generation: u64,
-        group: GroupId,
-        (worker, workers): (usize, usize),
-        longest: &[Span],
-    ) -> GroupJournal {
-        let (worker, workers) = (worker as u32, workers as u32);
+    pub fn new(store: Arc<StateStore>, generation: u64, group: GroupId, peer: Peer, longest: &[Span]) -> GroupJournal {
+        let (worker, workers) = peer.numbers();
         let set = |(of, longest): (usize, &Span)| {
             let name = format!("group-{}-worker-{worker}-ledger-{of}", group.number());
             let like = StateFile::like(name, (group, ColumnSetId::at(of), Piece::Ledger), (worker, workers));

@@ -60,7 +60,7 @@ pub struct Lease {
 impl Lease {
     /// Takes the lease of a state, once it is free. `local`: the job's local directory, which this process has locked.
     pub fn take(storage: &Storage, local: &Path, stop: &AtomicBool) -> Result<Lease, Failure> {
-        let kept = Kept(local.join("lease"));
+        let kept = TokenFile(local.join("lease"));
         let holder = Holder {
             token: format!("{:032x}", rand::rng().random::<u128>()),
             host: host(),
@@ -100,9 +100,9 @@ impl Drop for Lease {
 }
 
 /// Where the token of the last holder here is.
-struct Kept(PathBuf);
+struct TokenFile(PathBuf);
 
-impl Kept {
+impl TokenFile {
     fn read(&self) -> Option<String> {
         std::fs::read_to_string(&self.0).ok()
     }
@@ -113,13 +113,13 @@ impl Kept {
 }
 
 /// The lease as somebody else holds it, and since when it looks so.
-struct Seen {
+struct OtherLease {
     holder: Holder,
     since: Instant,
 }
 
 fn take(storage: &Storage, holder: &Holder, before: Option<&str>, stop: &AtomicBool) -> Result<Version, Failure> {
-    let mut seen: Option<Seen> = None;
+    let mut seen: Option<OtherLease> = None;
     loop {
         let Some((held, version)) = read(storage)? else {
             storage.create(NAME, &text(holder))?;
@@ -145,7 +145,7 @@ fn take(storage: &Storage, holder: &Holder, before: Option<&str>, stop: &AtomicB
                     held.who(),
                     LASTS.as_secs()
                 );
-                seen = Some(Seen { holder: held, since: Instant::now() });
+                seen = Some(OtherLease { holder: held, since: Instant::now() });
             }
         }
         if stop.load(Ordering::Relaxed) {

@@ -10,7 +10,7 @@ use headwater_connectors::storage::Storage;
 use serde::{Deserialize, Serialize, Serializer};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::admissions::Kept;
+use super::admissions::SavedLog;
 use super::contribution::StateFile;
 use super::generations::{self, Starts};
 use super::stats::CheckpointInfo;
@@ -55,7 +55,7 @@ pub struct Manifest {
     pub files: Vec<StateFile>,
     /// What of the log of admissions is known, where the job keeps one. Its files are among the others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub admissions: Option<Kept>,
+    pub admissions: Option<SavedLog>,
     /// Where changelogs and dead letters were left: see `names`.
     pub lines: BTreeMap<String, SinkPosition>,
 }
@@ -113,10 +113,10 @@ impl Manifest {
     ) -> Result<Vec<(u64, Vec<String>)>, headwater_connectors::Error> {
         let all = numbers(&store.storage)?;
         let upto = || all.iter().filter(|(number, _)| **number <= self.number);
-        let counts = |(number, found): &(&u64, &Found)| found.whole && starts.count(**number);
+        let counts = |(number, found): &(&u64, &CheckpointDir)| found.whole && starts.count(**number);
         let kept: Vec<u64> = upto().rev().filter(counts).map(|(number, _)| *number).take(KEPT).collect();
         let used = store.used_by(&kept, self.number);
-        let of_number = |(number, found): (&u64, &Found)| {
+        let of_number = |(number, found): (&u64, &CheckpointDir)| {
             let goes = |name: &&String| !used.has(*number, name);
             let names: Vec<String> = found.names.iter().filter(goes).map(|name| object_name(*number, name)).collect();
             let all = names.len() == found.names.len();
@@ -144,13 +144,13 @@ fn is_newest(store: &StateStore, generation: u64) -> Result<(), Failure> {
 
 /// What lies in a checkpoint's directory, and whether a manifest is there.
 #[derive(Default)]
-struct Found {
+struct CheckpointDir {
     names: Vec<String>,
     whole: bool,
 }
 
-fn numbers(storage: &Storage) -> Result<BTreeMap<u64, Found>, headwater_connectors::Error> {
-    let mut numbers: BTreeMap<u64, Found> = BTreeMap::new();
+fn numbers(storage: &Storage) -> Result<BTreeMap<u64, CheckpointDir>, headwater_connectors::Error> {
+    let mut numbers: BTreeMap<u64, CheckpointDir> = BTreeMap::new();
     for name in storage.list(CHECKPOINTS)? {
         let mut levels = name.splitn(3, '/').skip(1);
         if let Some(number) = levels.next().and_then(|number| number.parse().ok()) {
@@ -169,7 +169,7 @@ pub fn take_over(store: &StateStore, fresh: bool) -> Result<(Option<Manifest>, S
     let mut starts = Starts::read(&store.storage)?;
     let numbers = numbers(&store.storage)?;
     let newest = numbers.keys().last().map_or(0, |number| generations::of_number(*number));
-    let counting = |(number, found): (&u64, &Found)| (found.whole && starts.count(*number)).then_some(*number);
+    let counting = |(number, found): (&u64, &CheckpointDir)| (found.whole && starts.count(*number)).then_some(*number);
     let numbers: Vec<u64> = if fresh { vec![] } else { numbers.iter().filter_map(counting).collect() };
     starts.take(&store.storage, numbers.last().copied().unwrap_or(0), newest)?;
     if fresh {

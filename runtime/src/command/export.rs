@@ -9,7 +9,7 @@ use headwater_connectors::Error;
 use super::args::ExportArgs;
 use super::log::load;
 use crate::base::failure::Failure;
-use crate::base::id::GroupId;
+use crate::base::id::RowsId;
 use crate::serve::export::RowSource;
 use crate::serve::rows;
 use crate::serve::table::Table;
@@ -38,7 +38,7 @@ fn write_lines(lines: RowSource, out: &mut dyn Write, to: &str) -> Result<(), Fa
     Ok(out.flush().map_err(failed)?)
 }
 
-fn write_parquet(lines: RowSource, group: GroupId, file: &mut File) -> Result<(), Failure> {
+fn write_parquet(lines: RowSource, group: RowsId, file: &mut File) -> Result<(), Failure> {
     let mut table = Table::new(&lines.shape(group)?, file)?;
     lines.each(&mut |line| table.push(line).map_err(|e| Error::world("exporting", e.message())))?;
     table.finish().map(drop)

@@ -8,7 +8,7 @@ use super::output::print;
 use crate::base::failure::Failure;
 use crate::catalog::open::open_for_rows;
 use crate::serve::endpoint::{self, Client};
-use crate::serve::rows::{self, Asked};
+use crate::serve::rows::{self, RowQuery};
 use crate::serve_log::ServeLog;
 
 pub fn get(args: &GetArgs) -> Result<(), Failure> {
@@ -28,7 +28,7 @@ pub fn get(args: &GetArgs) -> Result<(), Failure> {
         return print(&ask(&job, args)?);
     }
     let opened = open_for_rows(job)?;
-    let asked = Asked::parse(&opened, group, &args.key, (args.window.as_deref(), None))?;
+    let asked = RowQuery::parse(&opened, group, &args.key, (args.window.as_deref(), None))?;
     let log = ServeLog::open(&opened.job)?;
     let lines = rows::get(rows::lookup(&opened, sink, None)?.as_mut(), &opened, &asked, log.as_ref())?;
     let told = match lines.is_empty() {

@@ -20,7 +20,7 @@ use headwater_connectors::sink::lines::SinkPosition;
 use super::checkpointing::Saver;
 use super::messages::Announcement;
 use crate::base::id::{GroupId, IdVec, ScanId};
-use crate::checkpoint::admissions::Kept;
+use crate::checkpoint::admissions::SavedLog;
 use crate::checkpoint::contribution::{Contribution, PositionAt, StateFile};
 use crate::checkpoint::in_progress::CheckpointInProgress;
 use crate::checkpoint::manifest::{FORMAT, Manifest};
@@ -127,7 +127,7 @@ pub struct CheckpointMerger {
     state: Arc<StateStore>,
     committing: Committing,
     /// What is known of admissions, where they are kept.
-    admissions: Option<Kept>,
+    admissions: Option<SavedLog>,
     /// The last number that was given to a checkpoint, or to files of one.
     number: Cell<u64>,
     newest: RefCell<Newest>,
@@ -157,7 +157,7 @@ impl CheckpointMerger {
         mode: Mode,
         state: Arc<StateStore>,
         committing: Committing,
-        admissions: Option<Kept>,
+        admissions: Option<SavedLog>,
     ) -> CheckpointMerger {
         let shadow = if start.plan.has_shadow() { Saved::before(&start) } else { None };
         let number = Cell::new(start.plan.checkpoints);

@@ -63,8 +63,8 @@ pub struct Live<'a> {
     /// How old the rows were at each look.
     stale: Vec<Duration>,
     /// What has been told.
-    burst: Told,
-    late: Told,
+    burst: Stage,
+    late: Stage,
     /// The late card before its late payment, and when that was sent.
     before_late: Option<(Row, Instant)>,
     burst_before: u64,
@@ -72,7 +72,7 @@ pub struct Live<'a> {
 
 /// How far a card's story has been told: it rose, it began to fall, it has fallen.
 #[derive(Clone, Copy, PartialEq, PartialOrd)]
-enum Told {
+enum Stage {
     Nothing,
     Happens,
     Rose,
@@ -89,8 +89,8 @@ impl<'a> Live<'a> {
             began: Instant::now(),
             rows: Default::default(),
             stale: vec![],
-            burst: Told::Nothing,
-            late: Told::Nothing,
+            burst: Stage::Nothing,
+            late: Stage::Nothing,
             before_late: None,
             burst_before: 0,
         };
@@ -119,12 +119,12 @@ impl<'a> Live<'a> {
         let now = probe(act.card, WallClock::now());
         let payment = Payment { cents: act.cents, ts: now.ts - act.age, ..now };
         match act.card {
-            STOLEN if self.burst == Told::Nothing => {
-                self.burst = Told::Happens;
+            STOLEN if self.burst == Stage::Nothing => {
+                self.burst = Stage::Happens;
                 self.say(STOLEN, &format!("is stolen: {BURST} payments in two seconds"));
             }
             LATE if act.age > Span::ZERO => {
-                self.late = Told::Happens;
+                self.late = Stage::Happens;
                 self.before_late = Some((self.rows[1].clone(), Instant::now()));
                 let (amount, by) = (euros(act.cents), act.age.us() / 1_000_000);
                 self.say(LATE, &format!("a payment of {amount} arrives {by} s late"));
@@ -146,23 +146,23 @@ impl<'a> Live<'a> {
     /// Tells what has just become visible in the rows.
     fn tell(&mut self) {
         let [stolen, late, _] = self.rows.clone();
-        if self.burst == Told::Happens && stolen.tx_all == self.burst_before + BURST {
-            self.burst = Told::Rose;
+        if self.burst == Stage::Happens && stolen.tx_all == self.burst_before + BURST {
+            self.burst = Stage::Rose;
             let (tx, spend) = (stolen.tx_10s, amount(&stolen.spend_1h));
             self.say(STOLEN, &format!("tx_10s has risen to {tx}, spend_1h to {spend}"));
         }
-        if self.burst == Told::Rose && stolen.tx_10s == 0 {
-            self.burst = Told::Fell;
+        if self.burst == Stage::Rose && stolen.tx_10s == 0 {
+            self.burst = Stage::Fell;
             self.say(STOLEN, "tx_10s is back at 0: nothing came, the payments grew old");
         }
         let Some((before, sent)) = &self.before_late else { return };
-        if self.late == Told::Happens && late.tx_all > before.tx_all {
-            self.late = Told::Rose;
+        if self.late == Stage::Happens && late.tx_all > before.tx_all {
+            self.late = Stage::Rose;
             let (old, new, ms) = (amount(&before.spend_1h), amount(&late.spend_1h), sent.elapsed().as_millis());
             self.say(LATE, &format!("spend_1h corrected {ms} ms later: {old} -> {new}"));
         }
-        if self.late == Told::Rose && late.tx_10s == 0 {
-            self.late = Told::Fell;
+        if self.late == Stage::Rose && late.tx_10s == 0 {
+            self.late = Stage::Fell;
             self.say(LATE, "tx_10s falls 10 s after it was made, not after it arrived");
         }
     }

@@ -11,7 +11,7 @@ use indicatif::{HumanBytes, HumanCount};
 
 use super::meaning;
 use crate::base::failure::Failure;
-use crate::base::id::{GroupId, IdVec, SourceId, ViewId};
+use crate::base::id::{GroupId, IdVec, RowsId, SourceId, ViewId};
 use crate::catalog::graph::Kind;
 use crate::catalog::open::open;
 use crate::catalog::opened::Opened;
@@ -260,7 +260,7 @@ fn tell_group(out: &mut Vec<u8>, opened: &Opened, id: GroupId, plan: Option<&Pla
     Ok(())
 }
 
-fn tell_history(out: &mut Vec<u8>, opened: &Opened, rows: GroupId) -> std::io::Result<()> {
+fn tell_history(out: &mut Vec<u8>, opened: &Opened, rows: impl Into<RowsId>) -> std::io::Result<()> {
     let history = opened.job.history_of(rows).map(meaning::of_history);
     history.iter().try_for_each(|line| writeln!(out, "  {line}"))
 }
@@ -291,7 +291,7 @@ fn tell_view(out: &mut Vec<u8>, opened: &Opened, id: ViewId, plan: Option<&Plan>
 fn tell_sinks(out: &mut Vec<u8>, job: &Job) -> std::io::Result<()> {
     writeln!(out, "\nsinks")?;
     for sink in &job.sinks {
-        let groups: Vec<&str> = sink.groups.iter().map(|rows| job.name_of(*rows)).collect();
+        let groups: Vec<&str> = sink.rows.iter().map(|rows| job.name_of(*rows)).collect();
         writeln!(out, "  {}: {}: {}", sink.name, sink.to.describe(), groups.join(", "))?;
     }
     writeln!(out, "  dead letters: {}", job.dead_letters.describe())

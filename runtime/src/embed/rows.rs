@@ -2,12 +2,12 @@
 
 use super::serve::Seen;
 use crate::base::failure::Failure;
-use crate::base::id::GroupId;
+use crate::base::id::RowsId;
 use crate::catalog::open::open_for_rows;
 use crate::catalog::opened::Opened;
 use crate::job::Job;
 use crate::observe::view::RunView;
-use crate::serve::rows::{self, Asked};
+use crate::serve::rows::{self, RowQuery};
 use crate::serve_log::ServeLog;
 
 /// The rows of a key in a group of a job that does not run (one that does is asked by its handle): JSON, as `headwater get` prints them,
@@ -45,7 +45,7 @@ pub fn get_from(
 ) -> Result<Vec<String>, Failure> {
     let group = rows::group(&opened.job, group)?;
     let values: Vec<String> = key.iter().map(|(name, value)| format!("{name}={value}")).collect();
-    let asked = Asked::parse(opened, group, &values, (None, None))?;
+    let asked = RowQuery::parse(opened, group, &values, (None, None))?;
     let mut store = open_store(opened, running, group)?;
     match running {
         Some(view) => rows::get(store.as_mut(), opened, &asked, view.serve_log.as_deref()),
@@ -57,7 +57,7 @@ pub fn get_from(
 pub fn get_at(view: &RunView, group: &str, key: &[(&str, &str)], at: &str) -> Result<Vec<String>, Failure> {
     let group = rows::group(&view.opened.job, group)?;
     let values: Vec<String> = key.iter().map(|(name, value)| format!("{name}={value}")).collect();
-    let asked = Asked::parse(&view.opened, group, &values, (None, Some(at)))?;
+    let asked = RowQuery::parse(&view.opened, group, &values, (None, Some(at)))?;
     match asked.at {
         Some(tick) => rows::get_at(&view.earlier, &view.opened, &asked, tick),
         None => Ok(vec![]),
@@ -79,7 +79,7 @@ pub fn export_from(
 
 type Store = Box<dyn headwater_connectors::sink::Lookup>;
 
-fn open_store(opened: &Opened, running: Option<&RunView>, group: GroupId) -> Result<Store, Failure> {
+fn open_store(opened: &Opened, running: Option<&RunView>, group: RowsId) -> Result<Store, Failure> {
     let sink = rows::sink(&opened.job, group, None)?;
     rows::lookup(opened, sink, running.and_then(|view| view.stores[sink].as_ref()))
 }

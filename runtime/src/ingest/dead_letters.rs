@@ -60,7 +60,7 @@ impl Tally {
             *status.sources[*source].dead_letters.entry((*reason).to_owned()).or_default() += n;
         }
         for ((group, reason), n) in &self.groups {
-            *status.groups[*group].dead_letters.entry((*reason).to_owned()).or_default() += n;
+            *status.groups[(*group).into()].dead_letters.entry((*reason).to_owned()).or_default() += n;
         }
     }
 }

@@ -91,17 +91,17 @@ fn floor(opened: &Opened, sets: &ColumnSets, scan: (ScanId, bool), s: Tick) -> O
 }
 
 /// Which rows are asked for.
-enum Asked {
+enum RowsAsked {
     All,
     /// By partition, from this offset on; of other partitions none.
     From(BTreeMap<i64, Offset>),
 }
 
-impl Asked {
+impl RowsAsked {
     fn from(&self, partition: i64) -> Offset {
         match self {
-            Asked::All => Offset::BEFORE_ALL,
-            Asked::From(first) => first.get(&partition).copied().unwrap_or(Offset::AFTER_ALL),
+            RowsAsked::All => Offset::BEFORE_ALL,
+            RowsAsked::From(first) => first.get(&partition).copied().unwrap_or(Offset::AFTER_ALL),
         }
     }
 }
@@ -114,8 +114,8 @@ fn read(
 ) -> Connected<BTreeMap<i64, Steps>> {
     let pieces = narrow.pieces(history)?;
     let asked = match floor {
-        None => Asked::All,
-        Some(floor) => Asked::From(first_asked(history, narrow, &pieces, floor, now)?),
+        None => RowsAsked::All,
+        Some(floor) => RowsAsked::From(first_asked(history, narrow, &pieces, floor, now)?),
     };
     let stamper = narrow.stamper();
     let parts = visit(&pieces, |steps: &mut BTreeMap<i64, Steps>, piece| {
@@ -194,7 +194,7 @@ fn rows(narrow: &Narrow, stamper: &Stamper, records: &Records, now: WallClock) -
 
 /// The partition and the largest arrival of a piece, where statistics tell that its rows are of one partition, before the first
 /// that is asked for, and that every arrival counts.
-fn folded(narrow: &Narrow, piece: &Piece, asked: &Asked, now: WallClock) -> Option<(i64, Arrival)> {
+fn folded(narrow: &Narrow, piece: &Piece, asked: &RowsAsked, now: WallClock) -> Option<(i64, Arrival)> {
     let (p, o) = narrow.source.seam_columns?;
     let whole =
         |column: usize| piece.statistics.get(column).copied().flatten().filter(|range| range.nulls == 0)?.bounds;
@@ -286,14 +286,14 @@ mod tests {
     }
 
     #[derive(Clone, Debug)]
-    struct Known {
+    struct KnownRow {
         ts: Option<i64>,
         a: Option<i64>,
         p: Option<i32>,
         o: Option<i64>,
     }
 
-    impl Known {
+    impl KnownRow {
         /// The arrival, where it counts.
         fn clock(&self) -> Option<i64> {
             let hour = 3_600_000_000;
@@ -301,8 +301,8 @@ mod tests {
         }
     }
 
-    fn write(path: &std::path::Path, rows: &[Known]) {
-        let times = |of: fn(&Known) -> Option<i64>| -> ArrayRef {
+    fn write(path: &std::path::Path, rows: &[KnownRow]) {
+        let times = |of: fn(&KnownRow) -> Option<i64>| -> ArrayRef {
             Arc::new(TimestampMicrosecondArray::from_iter(rows.iter().map(of)).with_timezone("UTC"))
         };
         let columns: [(&str, ArrayRef); 5] = [
@@ -316,12 +316,13 @@ mod tests {
     }
 
     /// Logs of three partitions; some rows lack something, some have a wrong clock.
-    fn logs(random: &mut StdRng, odd: f64) -> Vec<Known> {
+    fn logs(random: &mut StdRng, odd: f64) -> Vec<KnownRow> {
         let mut all = vec![];
         for p in 0..3 {
             for o in 0..200 {
                 let a = 1_000 + o * 10 + random.random_range(0..300);
-                let mut row = Known { ts: Some(a - random.random_range(0..400)), a: Some(a), p: Some(p), o: Some(o) };
+                let mut row =
+                    KnownRow { ts: Some(a - random.random_range(0..400)), a: Some(a), p: Some(p), o: Some(o) };
                 if random.random_bool(odd) {
                     match random.random_range(0..6) {
                         0 => row.ts = None,
@@ -363,7 +364,7 @@ mod tests {
                     let expected = match (row.p, row.o) {
                         (Some(p), Some(o)) => {
                             let before = rows.iter().filter(|r| r.p == Some(p) && r.o.is_some_and(|at| at <= o));
-                            before.filter_map(Known::clock).max()
+                            before.filter_map(KnownRow::clock).max()
                         }
                         _ => a,
                     };
@@ -377,8 +378,8 @@ mod tests {
     #[test]
     fn what_nobody_asks_for_is_folded() {
         let dir = tempfile::tempdir().unwrap();
-        let rows: Vec<Known> =
-            (0..160).map(|o| Known { ts: Some(o), a: Some(o + 1), p: Some(0), o: Some(o) }).collect();
+        let rows: Vec<KnownRow> =
+            (0..160).map(|o| KnownRow { ts: Some(o), a: Some(o + 1), p: Some(0), o: Some(o) }).collect();
         write(&dir.path().join("1.parquet"), &rows);
         let source = format!(
             "event_time = \"ts\"\narrival_time = \"a\"\n{SEAM}\nhistory = {{ type = \"parquet\", path = \"*.parquet\" }}"
@@ -387,7 +388,7 @@ mod tests {
         let narrow = Narrow::new(&opened.job.sources[SourceId::at(0)], &opened.sources[SourceId::at(0)], false);
         let history = opened.sources[SourceId::at(0)].history.as_ref().unwrap();
         let pieces = narrow.pieces(history.as_ref()).unwrap();
-        let asked = Asked::From(BTreeMap::from([(0, Offset::at(100))]));
+        let asked = RowsAsked::From(BTreeMap::from([(0, Offset::at(100))]));
         let found: Vec<_> = pieces.iter().map(|piece| folded(&narrow, piece, &asked, NOW)).collect();
         let newest = |group: i64| Arrival::from_us(group * 16 + 16);
         let expected: Vec<_> = (0..10).map(|group| (group < 6).then_some((0, newest(group)))).collect();

@@ -35,6 +35,7 @@ use super::streams::{Progress, Streams};
 use super::versions::{Versions, without_payload};
 use crate::base::failure::Failure;
 use crate::base::id::{ColumnSetId, GroupId, Id, IdVec, ScanId};
+use crate::base::peer::Peer;
 use crate::checkpoint::admissions::AdmissionLog;
 use crate::checkpoint::in_progress::CheckpointInProgress;
 use crate::coordinate::channel::CoordinatorHandle;
@@ -50,8 +51,7 @@ const STATUS_EVERY: Duration = Duration::from_millis(100);
 pub struct FeedParts {
     pub slices: Slices,
     pub streams: Streams,
-    pub worker: usize,
-    pub peers: usize,
+    pub peer: Peer,
     /// The worker's number within its process.
     pub local: usize,
     /// The tick at which `T` begins; `Tick::BEFORE_ALL` where what is read may count before it.
@@ -97,7 +97,7 @@ pub fn feed<'scope>(scope: Scope<'scope, Tick>, parts: impl FnOnce(Rc<Activator>
             if feed.capabilities.is_empty() || feed.parts.fault.borrow().is_some() {
                 return;
             }
-            let mut out = Out::new(feed.parts.worker, feed.parts.peers);
+            let mut out = Out::new(feed.parts.peer);
             if let Err(e) = feed.step(&mut out) {
                 *feed.parts.fault.borrow_mut() = Some(e);
                 return;
@@ -145,13 +145,12 @@ struct Out {
     dead_letters: Vec<DeadLetter>,
     versions: Vec<Routed>,
     raw: Vec<Rc<Raw>>,
-    worker: usize,
-    peers: usize,
+    peer: Peer,
 }
 
 impl Out {
-    fn new(worker: usize, peers: usize) -> Out {
-        Out { events: VecDeque::new(), dead_letters: vec![], versions: vec![], raw: vec![], worker, peers }
+    fn new(peer: Peer) -> Out {
+        Out { events: VecDeque::new(), dead_letters: vec![], versions: vec![], raw: vec![], peer }
     }
 
     fn send(
@@ -160,7 +159,7 @@ impl Out {
         dead_letters: Vec<DeadLetter>,
     ) -> Result<(), Error> {
         for ((group, set), batch) in events {
-            let split = events::split(batch, self.peers).map_err(|e| Error::world("parting events by key", e))?;
+            let split = events::split(batch, self.peer.peers).map_err(|e| Error::world("parting events by key", e))?;
             let (group, set) = (group.number(), set.number());
             let routed = |(to, batch)| Routed { to, group, set, columns: Columns::from(batch) };
             self.events.extend(split.into_iter().map(routed));
@@ -174,12 +173,12 @@ impl Out {
     fn send_lookups(&mut self, versions: Vec<Versions>, raw: Vec<Raw>, of: u32) {
         for Versions { scan, batch, .. } in versions {
             let to = |to: usize| {
-                let columns = if to == self.worker { batch.clone() } else { without_payload(&batch) };
+                let columns = if to == self.peer.index { batch.clone() } else { without_payload(&batch) };
                 Routed { to: to as u64, group: scan.number(), set: of, columns: Columns::from(columns) }
             };
             match of {
-                OF_HISTORY => self.versions.push(to(self.worker)),
-                _ => self.versions.extend((0..self.peers).map(to)),
+                OF_HISTORY => self.versions.push(to(self.peer.index)),
+                _ => self.versions.extend((0..self.peer.peers).map(to)),
             }
         }
         self.raw.extend(raw.into_iter().map(Rc::new));
@@ -282,7 +281,7 @@ impl Feed {
         let due = self.status_at.elapsed() >= STATUS_EVERY;
         let FeedParts { slices, streams, coordinator, .. } = &self.parts;
         let report = Report {
-            worker: self.parts.worker,
+            worker: self.parts.peer.index,
             history_done: slices.is_done(),
             slices: slices.sent(),
             paused: self.announced.pause,

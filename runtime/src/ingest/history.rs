@@ -24,6 +24,7 @@ use super::versions::Versions;
 use crate::base::failure::Failure;
 use crate::base::failures::Failures;
 use crate::base::id::{ColumnSetId, GroupId, IdVec, ScanId, SourceId};
+use crate::base::peer::Peer;
 use crate::catalog::column_sets::ColumnSets;
 use crate::catalog::opened::Opened;
 use crate::checkpoint::resumption::Start;
@@ -202,20 +203,19 @@ pub fn rows_left(opened: &Opened, plan: &Plan, sets: &ColumnSets) -> Result<u64,
     Ok(asked.map(|(number, assigned)| assigned.piece.rows.saturating_sub(read(number))).sum())
 }
 
-/// Starts the reading of one worker's pieces: every `peers`-th. `None` comes after the last slice.
+/// Starts the reading of the pieces that are dealt to one worker. `None` comes after the last slice.
 pub fn read(
     opened: Arc<Opened>,
     start: Arc<Start>,
     sets: Arc<ColumnSets>,
     effs: Arc<IdVec<ScanId, Effs>>,
-    worker: usize,
-    peers: usize,
+    peer: Peer,
     (reader, failures): (Thread, &Failures),
 ) -> Result<Receiver<Option<Slice>>, Failure> {
     let (sender, receiver) = sync_channel(SLICES_AHEAD);
-    let name = format!("history-{worker}");
+    let name = format!("history-{}", peer.index);
     failures.spawn(&name, move || {
-        read_pieces(&opened, (&start.plan, &sets, &effs), worker, peers, &sender, &reader)?;
+        read_pieces(&opened, (&start.plan, &sets, &effs), peer, &sender, &reader)?;
         // The worker that has gone needs no word of it.
         let _ = sender.send(None);
         reader.unpark();
@@ -227,15 +227,14 @@ pub fn read(
 fn read_pieces(
     opened: &Arc<Opened>,
     (plan, sets, effs): (&Plan, &ColumnSets, &IdVec<ScanId, Effs>),
-    worker: usize,
-    peers: usize,
+    peer: Peer,
     sender: &SyncSender<Option<Slice>>,
     wake: &Thread,
 ) -> Result<(), Error> {
     let mut reading = Reading { slice: Slice::default(), pipelines: BTreeMap::new(), sender, wake };
     let all: Vec<(u32, Assigned)> = (0..).zip(pieces(opened, plan, sets)?).collect();
     let is_table = |assigned: &Assigned| opened.sources[plan.scans[assigned.scan].source].table.is_some();
-    let is_mine = |number: u32| number as usize % peers == worker;
+    let is_mine = |number: u32| peer.is_dealt(number as usize);
     // Of tables first, and all of them: what is looked up has to be there.
     for (number, assigned) in all.iter().filter(|(_, assigned)| is_table(assigned)) {
         if !reading.read(opened, (plan, sets, effs), (*number, assigned), is_mine(*number))? {

@@ -24,6 +24,7 @@ use super::partition::Partition;
 use crate::base::failure::Failure;
 use crate::base::failures::Failures;
 use crate::base::id::{Id, ScanId, SourceId};
+use crate::base::peer::Peer;
 use crate::catalog::opened::Opened;
 use crate::checkpoint::resumption;
 use crate::plan::scan::{PartitionPlan, Scan};
@@ -40,13 +41,13 @@ pub struct Newcomers {
     start: Arc<resumption::Start>,
     side: Side,
     answered: Arc<AtomicI64>,
-    found: Receiver<Found>,
+    found: Receiver<NewPartitions>,
     /// The thread ends with it.
     _listening: Sender<()>,
 }
 
 /// Some partitions of this worker's, and who reads them.
-struct Found {
+struct NewPartitions {
     starts: Vec<Start>,
     reader: Box<dyn Reader>,
 }
@@ -57,20 +58,20 @@ impl Newcomers {
         opened: &Arc<Opened>,
         start: &Arc<resumption::Start>,
         side: Side,
-        (worker, peers): (usize, usize),
+        peer: Peer,
         failures: &Failures,
     ) -> Result<Vec<Newcomers>, Failure> {
         let grows = |source: &SourceId| opened.sources[*source].stream.as_ref().is_some_and(|stream| stream.grows());
         let is_read = |source: &SourceId| start.plan.scans.iter().any(|r| (r.source, r.side) == (*source, side));
         let sources = opened.sources.ids().filter(grows).filter(is_read);
-        sources.map(|source| Newcomers::of_source(opened, start, (source, side), (worker, peers), failures)).collect()
+        sources.map(|source| Newcomers::of_source(opened, start, (source, side), peer, failures)).collect()
     }
 
     fn of_source(
         opened: &Arc<Opened>,
         start: &Arc<resumption::Start>,
         (source, side): (SourceId, Side),
-        (worker, peers): (usize, usize),
+        peer: Peer,
         failures: &Failures,
     ) -> Result<Newcomers, Failure> {
         let scans = start.plan.scans.iter().filter(|scan| scan.source == source);
@@ -78,7 +79,7 @@ impl Newcomers {
         let (to, found) = channel();
         let (listening, gone) = channel();
         let answered = Arc::new(AtomicI64::new(WallClock::BEFORE_ALL.us()));
-        let looking = Looking { opened: opened.clone(), source, worker, peers, known, to };
+        let looking = Looking { opened: opened.clone(), source, peer, known, to };
         let answering = answered.clone();
         failures.spawn("new-partitions", move || looking.run(&answering, &gone))?;
         let start = start.clone();
@@ -91,7 +92,7 @@ impl Newcomers {
         let answered = WallClock::from_us(self.answered.load(Ordering::Acquire));
         let mut readers = vec![];
         while let Ok(found) = self.found.try_recv() {
-            let Found { starts, mut reader } = found;
+            let NewPartitions { starts, mut reader } = found;
             let thread = std::thread::current();
             reader.on_ready(Box::new(move || thread.unpark()));
             for Start { partition, offset } in &starts {
@@ -122,10 +123,9 @@ impl Newcomers {
 struct Looking {
     opened: Arc<Opened>,
     source: SourceId,
-    worker: usize,
-    peers: usize,
+    peer: Peer,
     known: BTreeSet<i32>,
-    to: Sender<Found>,
+    to: Sender<NewPartitions>,
 }
 
 impl Looking {
@@ -155,7 +155,7 @@ impl Looking {
             }
         };
         self.known.extend(starts.iter().map(|start| start.partition));
-        let mine = |start: &Start| owner(self.source, start.partition, self.peers) == self.worker;
+        let mine = |start: &Start| self.peer.is_dealt(turn(self.source, start.partition));
         let starts: Vec<Start> = starts.into_iter().filter(mine).collect();
         if !starts.is_empty() {
             let found = self.open(starts)?;
@@ -165,7 +165,7 @@ impl Looking {
         Ok(true)
     }
 
-    fn open(&self, starts: Vec<Start>) -> Result<Found, Error> {
+    fn open(&self, starts: Vec<Start>) -> Result<NewPartitions, Error> {
         let (conf, open) = (&self.opened.job.sources[self.source], &self.opened.sources[self.source]);
         let stream = open.stream.as_ref().expect("a source that is looked at has a stream");
         for Start { partition, offset } in starts.iter().filter(|start| start.offset > stream.first_offset()) {
@@ -179,11 +179,11 @@ impl Looking {
             tracing::warn!("{gap}");
         }
         let reader = stream.reader(&starts, &open.wanted)?;
-        Ok(Found { starts, reader })
+        Ok(NewPartitions { starts, reader })
     }
 }
 
-/// The worker that reads a partition which is not of the plan.
-fn owner(source: SourceId, partition: i32, peers: usize) -> usize {
-    (source.index() + partition.unsigned_abs() as usize) % peers
+/// The place at which a partition that is not of the plan is dealt out among workers.
+fn turn(source: SourceId, partition: i32) -> usize {
+    source.index() + partition.unsigned_abs() as usize
 }

@@ -39,7 +39,7 @@ use crate::plan;
 const PART_BYTES_MAX: usize = 8 << 20;
 
 /// A column set, what its scan has admitted, and the rows of it that the column set asks for.
-type Asked<'a> = (ColumnSetId, &'a Admitted, Cow<'a, [u32]>);
+type SetRows<'a> = (ColumnSetId, &'a Admitted, Cow<'a, [u32]>);
 
 /// Shapes the events that a group has of one source. One a thread.
 pub struct Shaper {
@@ -174,7 +174,7 @@ impl Shaper {
     fn halved(
         &self,
         batch: Batch,
-        asked: &[Asked],
+        asked: &[SetRows],
         selection: Selection,
         each: &mut dyn FnMut(SetEvents) -> bool,
     ) -> bool {
@@ -189,13 +189,13 @@ impl Shaper {
     }
 
     /// `None`: it is too much.
-    fn shape_part(&self, batch: Batch, asked: &[Asked], selection: &Selection) -> Option<Vec<SetEvents>> {
+    fn shape_part(&self, batch: Batch, asked: &[SetRows], selection: &Selection) -> Option<Vec<SetEvents>> {
         let mut room = Room { bytes: PART_BYTES_MAX, is_of_one: selection.rows.len() <= 1 };
         let (kept, failed) = self.filter(batch.records, selection);
         let selection = kept.as_ref().unwrap_or(selection);
         let keys = self.keys(batch.records, selection, &mut room)?;
         let keyed = self.keyed(selection, &keys);
-        let draft = |(id, admitted, rows): &Asked| {
+        let draft = |(id, admitted, rows): &SetRows| {
             let mut draft = self.draft(&self.sets[*id], batch, (selection, rows), admitted, &keyed, &mut room)?;
             if id.index() == 0 {
                 draft.refused.expression.extend(failed.iter().chain(&keyed.broken).filter(|row| is_in(rows, **row)));
@@ -210,7 +210,7 @@ impl Shaper {
         let drafts: Vec<Draft> = asked.iter().map(draft).collect::<Option<_>>()?;
         let indexes = union(drafts.iter().map(|draft| draft.indexes.as_slice())).into_owned();
         let keys = self.encode(&keys, selection.rows.len(), &indexes);
-        let finish = |(draft, (id, admitted, _)): (Draft, &Asked)| {
+        let finish = |(draft, (id, admitted, _)): (Draft, &SetRows)| {
             let keys = pick(&keys, indexes_of(&indexes, &draft.indexes).map(UInt32Array::from).as_ref());
             let rows: Vec<u32> = draft.indexes.iter().map(|index| selection.rows[*index as usize]).collect();
             let events = self.events(&self.sets[*id], (&rows, batch.stamped, admitted), keys, draft.inputs);

@@ -71,10 +71,10 @@ use crate::base::fault::{At, Faults, Places};
 
 /// The value of a key: whatever a job file may have there.
 #[derive(Clone, Debug)]
-pub struct Value(Kept);
+pub struct Value(Literal);
 
 #[derive(Clone, Debug)]
-enum Kept {
+enum Literal {
     Text { text: String, secret: bool },
     Integer(i64),
     Float(f64),
@@ -85,60 +85,60 @@ enum Kept {
 
 /// A text that is never logged or shown, as what a job file takes out of `${...}`: a password, say, among a stream's `properties`.
 pub fn secret(text: impl Into<String>) -> Value {
-    Value(Kept::Text { text: text.into(), secret: true })
+    Value(Literal::Text { text: text.into(), secret: true })
 }
 
 impl From<&str> for Value {
     fn from(text: &str) -> Value {
-        Value(Kept::Text { text: text.to_owned(), secret: false })
+        Value(Literal::Text { text: text.to_owned(), secret: false })
     }
 }
 
 impl From<String> for Value {
     fn from(text: String) -> Value {
-        Value(Kept::Text { text, secret: false })
+        Value(Literal::Text { text, secret: false })
     }
 }
 
 impl From<i64> for Value {
     fn from(integer: i64) -> Value {
-        Value(Kept::Integer(integer))
+        Value(Literal::Integer(integer))
     }
 }
 
 impl From<i32> for Value {
     fn from(integer: i32) -> Value {
-        Value(Kept::Integer(integer.into()))
+        Value(Literal::Integer(integer.into()))
     }
 }
 
 impl From<f64> for Value {
     fn from(float: f64) -> Value {
-        Value(Kept::Float(float))
+        Value(Literal::Float(float))
     }
 }
 
 impl From<bool> for Value {
     fn from(flag: bool) -> Value {
-        Value(Kept::Boolean(flag))
+        Value(Literal::Boolean(flag))
     }
 }
 
 impl<V: Into<Value>> From<Vec<V>> for Value {
     fn from(list: Vec<V>) -> Value {
-        Value(Kept::List(list.into_iter().map(Into::into).collect()))
+        Value(Literal::List(list.into_iter().map(Into::into).collect()))
     }
 }
 
 impl<V: Into<Value>, const N: usize> From<[V; N]> for Value {
     fn from(list: [V; N]) -> Value {
-        Value(Kept::List(list.into_iter().map(Into::into).collect()))
+        Value(Literal::List(list.into_iter().map(Into::into).collect()))
     }
 }
 
 impl From<Table> for Value {
     fn from(table: Table) -> Value {
-        Value(Kept::Table(table))
+        Value(Literal::Table(table))
     }
 }
 
@@ -165,13 +165,13 @@ impl Table {
 
     /// The table under a key, made if it is not there.
     fn table(&mut self, key: &str) -> &mut Table {
-        let is_table = |(name, value): &(String, Value)| name == key && matches!(value.0, Kept::Table(_));
+        let is_table = |(name, value): &(String, Value)| name == key && matches!(value.0, Literal::Table(_));
         let at = self.0.iter().position(is_table).unwrap_or_else(|| {
             self.0.push((key.to_owned(), Table::new().into()));
             self.0.len() - 1
         });
         match &mut self.0[at].1.0 {
-            Kept::Table(table) => table,
+            Literal::Table(table) => table,
             _ => unreachable!("it is a table"),
         }
     }
@@ -566,17 +566,17 @@ impl Tree {
         self.keys.push(path.clone());
         let at = At { line: self.keys.len(), column: 1, file: 0 };
         let kind = match value.0 {
-            Kept::Text { text, secret } => {
+            Literal::Text { text, secret } => {
                 Kind::String(Text { filled: if secret { vec![text.clone()] } else { vec![] }, text, starts: None })
             }
-            Kept::Integer(integer) => Kind::Integer(integer),
-            Kept::Float(float) => Kind::Float(float),
-            Kept::Boolean(flag) => Kind::Boolean(flag),
-            Kept::List(list) => {
+            Literal::Integer(integer) => Kind::Integer(integer),
+            Literal::Float(float) => Kind::Float(float),
+            Literal::Boolean(flag) => Kind::Boolean(flag),
+            Literal::List(list) => {
                 let nodes = (0..).zip(list).map(|(n, value)| self.node(format!("{path}[{n}]"), value));
                 Kind::Array(nodes.collect())
             }
-            Kept::Table(table) => Kind::Table(self.table(&path, table)),
+            Literal::Table(table) => Kind::Table(self.table(&path, table)),
         };
         Node { at, kind }
     }

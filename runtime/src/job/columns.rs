@@ -8,7 +8,7 @@ use super::nearest::expected;
 use super::validate::types::display;
 
 /// A column that is there.
-pub struct Found {
+pub struct FoundColumn {
     /// Its path, as columns are named where records are read.
     pub name: String,
     /// Its type, and what is said of it.
@@ -16,12 +16,12 @@ pub struct Found {
 }
 
 /// The column that a text names. The error says what was expected; `of`: how it names whose columns they are.
-pub fn find(schema: &Schema, text: &str, of: &str) -> Result<Found, String> {
+pub fn find(schema: &Schema, text: &str, of: &str) -> Result<FoundColumn, String> {
     let path = Path::parse(text).unwrap_or_else(|| Path::of([text]));
     let found = path::find(schema, path.names());
     match found {
         Some(found) if found.taken == path.names().len() => {
-            Ok(Found { name: found.field.name().clone(), field: found.field })
+            Ok(FoundColumn { name: found.field.name().clone(), field: found.field })
         }
         // A column whose name has a dot; to be told from a nested one, it is quoted.
         None if path.is_nested() && schema.field_with_name(text).is_ok() => {

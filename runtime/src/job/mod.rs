@@ -39,7 +39,7 @@ use headwater_operators::aggregate::Aggregate;
 use headwater_operators::group::{Calendar, Fixed};
 
 use crate::base::fault::{At, Fault, Faults, Places};
-use crate::base::id::{GroupId, Id, IdVec, SinkId, SourceId, ViewId};
+use crate::base::id::{GroupId, HasRows, Id, IdVec, RowsId, SinkId, SourceId, ViewId};
 use view::Of;
 
 /// A validated job. Its debug output shows no secret.
@@ -384,7 +384,7 @@ pub(crate) struct Sink {
     pub at: At,
     pub to: SinkConfig,
     /// Of groups and views, ascending.
-    pub groups: Vec<GroupId>,
+    pub rows: Vec<RowsId>,
 }
 
 impl Job {
@@ -398,34 +398,39 @@ impl Job {
         self.sources.iter().any(|source| source.stream.as_ref().is_some_and(|stream| stream.config.gives_columns()))
     }
 
-    /// The number that sinks know a view by.
-    pub(crate) fn rows_of(&self, view: ViewId) -> GroupId {
-        GroupId::at(self.groups.len() + view.index())
+    /// What the rows of a view are known by.
+    pub(crate) fn rows_of(&self, view: ViewId) -> RowsId {
+        RowsId::of_view(view, self.groups.len())
     }
 
-    /// The view of a number that sinks know; `None`: it is a group's.
-    pub(crate) fn view_of(&self, rows: GroupId) -> Option<ViewId> {
-        rows.index().checked_sub(self.groups.len()).map(ViewId::at)
+    /// Whose rows they are.
+    pub(crate) fn owner(&self, rows: impl Into<RowsId>) -> HasRows {
+        rows.into().owner(self.groups.len())
     }
 
-    /// All numbers that sinks know: of groups, then of views.
-    pub(crate) fn all_rows(&self) -> impl Iterator<Item = GroupId> + Clone + use<> {
-        (0..self.groups.len() + self.views.len()).map(GroupId::at)
+    /// The group whose rows they are; `None`: they are a view's.
+    pub(crate) fn group(&self, rows: RowsId) -> Option<&Group> {
+        self.owner(rows).group().map(|group| &self.groups[group])
+    }
+
+    /// All rows: those of groups, then those of views.
+    pub(crate) fn all_rows(&self) -> impl Iterator<Item = RowsId> + Clone + use<> {
+        (0..self.groups.len() + self.views.len()).map(RowsId::at)
     }
 
     /// How far back the rows of a group or a view can be read; `None`: only those of now can.
-    pub(crate) fn history_of(&self, rows: GroupId) -> Option<Span> {
-        match self.view_of(rows) {
-            None => self.groups[rows].history,
-            Some(view) => self.views[view].history,
+    pub(crate) fn history_of(&self, rows: impl Into<RowsId>) -> Option<Span> {
+        match self.owner(rows) {
+            HasRows::Group(group) => self.groups[group].history,
+            HasRows::View(view) => self.views[view].history,
         }
     }
 
     /// How the job calls it.
-    pub(crate) fn name_of(&self, rows: GroupId) -> &str {
-        match self.view_of(rows) {
-            None => &self.groups[rows].name,
-            Some(view) => &self.views[view].name,
+    pub(crate) fn name_of(&self, rows: impl Into<RowsId>) -> &str {
+        match self.owner(rows) {
+            HasRows::Group(group) => &self.groups[group].name,
+            HasRows::View(view) => &self.views[view].name,
         }
     }
 

@@ -3,22 +3,22 @@
 use std::collections::BTreeSet;
 
 use super::{Group, Job, LookIn, Lookup, View};
-use crate::base::id::{GroupId, Id, IdVec, SourceId, ViewId};
+use crate::base::id::{GroupId, HasRows, Id, IdVec, RowsId, SourceId, ViewId};
 
 /// What of a job is kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Kept {
+pub(crate) struct JobPart {
     pub sources: BTreeSet<SourceId>,
     pub groups: BTreeSet<GroupId>,
     pub views: BTreeSet<ViewId>,
 }
 
-impl Kept {
-    /// The number that sinks would know a group or a view by, in the part. `job`: the whole.
-    pub fn rows(&self, job: &Job, rows: GroupId) -> GroupId {
-        match job.view_of(rows) {
-            None => GroupId::at(place(&self.groups, rows)),
-            Some(view) => GroupId::at(self.groups.len() + place(&self.views, view)),
+impl JobPart {
+    /// What the rows of a group or a view are known by in the part. `job`: the whole.
+    pub fn rows(&self, job: &Job, rows: RowsId) -> RowsId {
+        match job.owner(rows) {
+            HasRows::Group(group) => GroupId::at(place(&self.groups, group)).into(),
+            HasRows::View(view) => RowsId::of_view(ViewId::at(place(&self.views, view)), self.groups.len()),
         }
     }
 
@@ -35,7 +35,7 @@ fn place<I: Id + Ord>(kept: &BTreeSet<I>, id: I) -> usize {
 
 impl Job {
     /// What is kept, under ids of its own. What that names has to be kept, too.
-    pub(crate) fn only(&self, kept: &Kept) -> Job {
+    pub(crate) fn only(&self, kept: &JobPart) -> Job {
         let source = |id: &SourceId| SourceId::at(place(&kept.sources, *id));
         let lookup = |lookup: &Lookup| Lookup {
             of: match lookup.of {
@@ -89,14 +89,14 @@ views.w = { key = "card", sql = "SELECT card, n FROM z" }
     fn ids_are_those_of_the_part() {
         let (job, _) = parse("job.toml", Path::new("/"), JOB, &|_| None).unwrap();
         let ids = |all: &[usize]| all.iter().map(|at| GroupId::at(*at)).collect();
-        let kept = Kept { sources: [SourceId::at(1)].into(), groups: ids(&[1, 2]), views: [ViewId::at(1)].into() };
+        let kept = JobPart { sources: [SourceId::at(1)].into(), groups: ids(&[1, 2]), views: [ViewId::at(1)].into() };
         let part = job.only(&kept);
         assert_eq!(part.all_rows().map(|rows| part.name_of(rows)).collect::<Vec<_>>(), ["y", "z", "w"]);
         let z = &part.groups[GroupId::at(1)];
         assert_eq!(z.sources, [SourceId::at(0)]);
         assert_eq!(z.lookups[0].features(), Some(GroupId::at(0)));
-        let of_part: Vec<GroupId> = [1, 2, 4].map(|rows| kept.rows(&job, GroupId::at(rows))).into();
-        assert_eq!(of_part, [0, 1, 2].map(GroupId::at));
+        let of_part: Vec<RowsId> = [1, 2, 4].map(|rows| kept.rows(&job, RowsId::at(rows))).into();
+        assert_eq!(of_part, [0, 1, 2].map(RowsId::at));
         assert_eq!(kept.source(SourceId::at(0)), SourceId::at(1));
         assert!(part.sinks.is_empty() && part.sources.len() == 1);
     }

@@ -124,7 +124,7 @@ fn meaning(job: &Job) -> String {
         writeln!(text, "view {} by {} {:?}", view.name, key.join(", "), view.of).unwrap();
     }
     for sink in &job.sinks {
-        let groups: Vec<u32> = sink.groups.iter().map(|group| group.number()).collect();
+        let groups: Vec<u32> = sink.rows.iter().map(|group| group.number()).collect();
         writeln!(text, "sink {}: {:?} groups {groups:?}", sink.name, sink.to).unwrap();
     }
     writeln!(text, "dead letters: {:?}", job.dead_letters).unwrap();

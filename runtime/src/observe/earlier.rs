@@ -16,7 +16,7 @@ use headwater_clocks::{Span, Tick};
 use timely::scheduling::SyncActivator;
 
 use crate::base::failure::Failure;
-use crate::base::id::{GroupId, IdVec};
+use crate::base::id::{IdVec, RowsId};
 use crate::job::Job;
 
 /// Workers may be that far behind what they have announced.
@@ -24,7 +24,7 @@ const ANSWER_SECONDS_MAX: u64 = 30;
 
 /// The rows of a key at a tick.
 pub struct Question {
-    pub group: GroupId,
+    pub group: RowsId,
     /// Its bytes.
     pub key: Vec<u8>,
     pub tick: Tick,
@@ -40,7 +40,7 @@ pub enum Answer {
 
 /// What is kept of a group or a view, and can be read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Kept {
+struct KeptRange {
     /// How far back. `None`: nothing is kept.
     length: Option<Span>,
     /// The first tick that can be read, if nothing is forgotten.
@@ -56,7 +56,7 @@ pub struct Earlier {
     questions: Sender<Question>,
     asked: Mutex<Option<Receiver<Question>>>,
     wakes: Mutex<Option<SyncActivator>>,
-    kept: Mutex<IdVec<GroupId, Kept>>,
+    kept: Mutex<IdVec<RowsId, KeptRange>>,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -67,7 +67,7 @@ impl Earlier {
     /// Of a job, before it has begun.
     pub fn new(job: &Job) -> Earlier {
         let (questions, asked) = channel();
-        let kept = job.all_rows().map(|rows| Kept { length: job.history_of(rows), ..Kept::default() });
+        let kept = job.all_rows().map(|rows| KeptRange { length: job.history_of(rows), ..KeptRange::default() });
         Earlier { questions, asked: Mutex::new(Some(asked)), wakes: Mutex::default(), kept: Mutex::new(kept.collect()) }
     }
 
@@ -78,12 +78,12 @@ impl Earlier {
     }
 
     /// From this tick on the rows of a group or a view can be read.
-    pub fn begins(&self, rows: GroupId, tick: Tick) {
+    pub fn begins(&self, rows: RowsId, tick: Tick) {
         locked(&self.kept)[rows].begins = Some(tick);
     }
 
     /// `t` is announced. `stands`: whether the rows of a group or a view stay where they are, since a partition behind them is left out.
-    pub fn reached(&self, t: Tick, stands: impl Fn(GroupId) -> bool) {
+    pub fn reached(&self, t: Tick, stands: impl Fn(RowsId) -> bool) {
         for (rows, kept) in locked(&self.kept).pairs_mut() {
             if kept.begins.is_some_and(|begins| begins <= t) {
                 kept.announced = Some(t);
@@ -93,8 +93,8 @@ impl Earlier {
     }
 
     /// The first and the last tick at which rows can be read. `None`: none can now, or nothing is kept.
-    pub fn range(&self, rows: GroupId) -> Option<(Tick, Tick)> {
-        let Kept { length, begins, newest, announced } = locked(&self.kept).get(rows).copied()?;
+    pub fn range(&self, rows: RowsId) -> Option<(Tick, Tick)> {
+        let KeptRange { length, begins, newest, announced } = locked(&self.kept).get(rows).copied()?;
         Some((begins?.max(announced? - length?), newest?)).filter(|(first, last)| first <= last)
     }
 
@@ -102,7 +102,7 @@ impl Earlier {
     ///
     /// # Errors
     /// The tick cannot be read, or the run ends meanwhile.
-    pub fn ask(&self, (rows, name): (GroupId, &str), key: Vec<u8>, tick: Tick) -> Result<Option<RecordBatch>, Failure> {
+    pub fn ask(&self, (rows, name): (RowsId, &str), key: Vec<u8>, tick: Tick) -> Result<Option<RecordBatch>, Failure> {
         let (first, last) = self.range(rows).ok_or_else(|| {
             Failure::Usage(format!("`{name}` has no rows now that can be read at an earlier time: ask again later"))
         })?;
@@ -148,14 +148,14 @@ mod tests {
 
     fn earlier(length: i64) -> Earlier {
         let (questions, asked) = channel();
-        let kept = Kept { length: Some(Span::from_us(length)), ..Kept::default() };
+        let kept = KeptRange { length: Some(Span::from_us(length)), ..KeptRange::default() };
         let (asked, kept) = (Mutex::new(Some(asked)), Mutex::new(IdVec::from(vec![kept])));
         Earlier { questions, asked, wakes: Mutex::default(), kept }
     }
 
     #[test]
     fn what_can_be_read_ends_where_rows_stand_and_begins_with_them() {
-        let (earlier, rows) = (earlier(10), GroupId::at(0));
+        let (earlier, rows) = (earlier(10), RowsId::at(0));
         let range = |t: i64, stands: bool| {
             earlier.reached(tick(t), |_| stands);
             earlier.range(rows).map(|(first, last)| (first.us(), last.us()))
@@ -174,7 +174,7 @@ mod tests {
     #[test]
     fn a_run_that_ends_leaves_nobody_waiting() {
         let earlier = Arc::new(earlier(10));
-        let rows = (GroupId::at(0), "cards");
+        let rows = (RowsId::at(0), "cards");
         earlier.begins(rows.0, tick(0));
         earlier.reached(tick(5), |_| false);
         let refused = |at: i64| earlier.ask(rows, vec![], tick(at)).unwrap_err().message();

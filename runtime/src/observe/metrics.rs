@@ -10,7 +10,7 @@ use headwater_operators::group::Counters;
 use super::report::{Reporter, computing, lag, of_group, of_source};
 use super::status::{GroupStatus, ProcessStatus, SourceCounts, SourceStatus};
 use super::view::RunView;
-use crate::base::id::{GroupId, IdVec};
+use crate::base::id::{IdVec, RowsId};
 use crate::serve_log::Counts;
 
 pub fn text(reporter: &Reporter) -> String {
@@ -29,7 +29,7 @@ pub fn text(reporter: &Reporter) -> String {
     page.text
 }
 
-fn of_freshness(page: &mut Page, view: &RunView, as_of: &IdVec<GroupId, Option<Tick>>, t: Option<Tick>) {
+fn of_freshness(page: &mut Page, view: &RunView, as_of: &IdVec<RowsId, Option<Tick>>, t: Option<Tick>) {
     let (job, groups) = (&view.opened.job, &view.opened.job.groups);
     let known = || job.all_rows().zip(as_of).filter_map(|(rows, as_of)| Some((job.name_of(rows), (*as_of)?)));
     let now = WallClock::now();
@@ -235,7 +235,7 @@ fn of_sources(page: &mut Page, view: &RunView, status: &ProcessStatus) {
 
 fn of_groups(page: &mut Page, view: &RunView, status: &ProcessStatus) {
     let job = &view.opened.job;
-    let of_groups: Vec<GroupStatus> = job.groups.ids().map(|group| of_group(status, group)).collect();
+    let of_groups: Vec<GroupStatus> = job.groups.ids().map(|group| of_group(status, group.into())).collect();
     let all: Vec<(&str, &GroupStatus)> = job.groups.iter().map(|g| g.name.as_str()).zip(&of_groups).collect();
     type Number = fn(&Counters) -> u64;
     let families: [(&str, &str, &str, Number); 10] = [

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::status::{GroupStatus, PartitionStatus, ProcessStatus, SourceCounts, SourceStatus, add_counts};
 use super::view::RunView;
-use crate::base::id::{GroupId, IdVec, SourceId, ViewId};
+use crate::base::id::{GroupId, IdVec, RowsId, SourceId, ViewId};
 use crate::catalog::opened::Opened;
 use crate::checkpoint::resumption::Start;
 use crate::checkpoint::stats::CheckpointInfo;
@@ -237,7 +237,7 @@ pub struct EarlierReport {
 pub struct Reporter {
     pub view: RunView,
     /// The last `as_of` seen. It stays while a partition of the group's source is left out.
-    as_of: Mutex<IdVec<GroupId, Option<Tick>>>,
+    as_of: Mutex<IdVec<RowsId, Option<Tick>>>,
 }
 
 impl Reporter {
@@ -258,7 +258,7 @@ impl Reporter {
     }
 
     /// The tick up to which every row of a group is in every store.
-    pub fn as_of(&self, status: &ProcessStatus) -> IdVec<GroupId, Option<Tick>> {
+    pub fn as_of(&self, status: &ProcessStatus) -> IdVec<RowsId, Option<Tick>> {
         let mut all = self.as_of.lock().unwrap_or_else(PoisonError::into_inner);
         let (opened, plan) = (&self.view.opened, &self.view.start.plan);
         let any_left_out = |source: &SourceStatus| source.partitions.iter().any(|partition| partition.left_out);
@@ -276,7 +276,7 @@ impl Reporter {
         all.clone()
     }
 
-    fn earlier(&self, rows: GroupId, status: &ProcessStatus) -> Option<EarlierReport> {
+    fn earlier(&self, rows: RowsId, status: &ProcessStatus) -> Option<EarlierReport> {
         let (from, to) = self.view.earlier.range(rows)?;
         let kept = status.groups.get(rows).map_or(0, |group| group.earlier_rows);
         Some(EarlierReport { from: from.to_string(), to: to.to_string(), rows: kept })
@@ -292,8 +292,8 @@ impl Reporter {
         let groups = opened.groups.ids().map(|id| {
             let now = (now, status.t, status.shadow.as_ref().and_then(|shadow| shadow.t));
             GroupReport {
-                earlier: self.earlier(id, &status),
-                ..group(opened, start, id, &of_group(&status, id), as_of[id], now)
+                earlier: self.earlier(id.into(), &status),
+                ..group(opened, start, id, &of_group(&status, id.into()), as_of[id.into()], now)
             }
         });
         let views = opened.views.ids().map(|id| {
@@ -324,10 +324,10 @@ impl Reporter {
     }
 }
 
-/// A group, with what the shadow has of it. Rows, keys and the like are those of the live side.
-pub fn of_group(status: &ProcessStatus, group: GroupId) -> GroupStatus {
-    let mut all = status.groups.get(group).cloned().unwrap_or_default();
-    if let Some(shadow) = status.shadow.as_ref().and_then(|shadow| shadow.groups.get(group)) {
+/// A group or a view, with what the shadow has of it. Rows, keys and the like are those of the live side.
+pub fn of_group(status: &ProcessStatus, rows: RowsId) -> GroupStatus {
+    let mut all = status.groups.get(rows).cloned().unwrap_or_default();
+    if let Some(shadow) = status.shadow.as_ref().and_then(|shadow| shadow.groups.get(rows)) {
         let Counters { events, too_old, ledger_bytes, .. } = shadow.counts;
         all.counts += Counters { events, too_old, ledger_bytes, ..Counters::default() };
         add_counts(&mut all.dead_letters, &shadow.dead_letters);

@@ -8,7 +8,7 @@ use headwater_clocks::{Eff, Offset, Tick};
 use headwater_operators::group::Counters;
 use serde::{Deserialize, Serialize};
 
-use crate::base::id::{GroupId, IdVec, SinkId, SourceId};
+use crate::base::id::{IdVec, RowsId, SinkId, SourceId};
 use crate::plan::side::Side;
 
 /// What one process knows; the whole is the sum over the processes.
@@ -17,7 +17,7 @@ pub struct ProcessStatus {
     pub history_rows_total: u64,
     pub history_rows_read: u64,
     pub sources: IdVec<SourceId, SourceStatus>,
-    pub groups: IdVec<GroupId, GroupStatus>,
+    pub groups: IdVec<RowsId, GroupStatus>,
     pub sinks: IdVec<SinkId, SinkStatus>,
     /// Dead letters that wait to be written.
     pub dead_letters_waiting: u64,

@@ -58,7 +58,7 @@ mod one_or_several {
 
     #[derive(Deserialize)]
     #[serde(untagged)]
-    enum Read {
+    enum OneOrMore {
         One(ScanId),
         Several(Vec<ScanId>),
     }
@@ -71,9 +71,9 @@ mod one_or_several {
     }
 
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<ScanId>, D::Error> {
-        Ok(match Read::deserialize(deserializer)? {
-            Read::One(scan) => vec![scan],
-            Read::Several(scans) => scans,
+        Ok(match OneOrMore::deserialize(deserializer)? {
+            OneOrMore::One(scan) => vec![scan],
+            OneOrMore::Several(scans) => scans,
         })
     }
 }

@@ -27,7 +27,7 @@ use scan::Scan;
 use side::Side;
 use view::PlannedView;
 
-use crate::base::id::{GroupId, Id, IdVec, ScanId, SinkId, SourceId, ViewId};
+use crate::base::id::{GroupId, HasRows, Id, IdVec, RowsId, ScanId, SinkId, SourceId, ViewId};
 
 /// The smallest horizon of some scans. `None`: one of them has none yet.
 pub fn horizon(scans: &[ScanId], horizons: &IdVec<ScanId, Eff>) -> Option<Eff> {
@@ -50,7 +50,7 @@ pub struct Plan {
     #[serde(default, skip_serializing_if = "has_none")]
     pub views: IdVec<ViewId, PlannedView>,
     /// Of groups, then of views: from which tick on rows are written to stores: `Tick::BEFORE_ALL` where nothing was written yet.
-    pub rows_from: IdVec<GroupId, Tick>,
+    pub rows_from: IdVec<RowsId, Tick>,
     /// The stores have every row of the checkpoint that the run goes on from, and none else: there is no full refresh at the start.
     #[serde(default)]
     #[serde(rename = "is_stored")]
@@ -127,26 +127,26 @@ impl Plan {
     /// Says what the views are, which have rows as groups have.
     pub fn set_views(&mut self, views: IdVec<ViewId, PlannedView>) {
         let from = self.floor.unwrap_or(Tick::BEFORE_ALL);
-        let of_groups = self.groups.ids().map(|group| self.rows_from[group]);
+        let of_groups = self.groups.ids().map(|group| self.rows_from[group.into()]);
         self.rows_from = of_groups.chain(views.iter().map(|_| from)).collect();
         self.views = views;
     }
 
-    /// The view of a number that sinks know; `None`: it is a group's.
-    pub fn view(&self, rows: GroupId) -> Option<&PlannedView> {
-        rows.index().checked_sub(self.groups.len()).map(|view| &self.views[ViewId::at(view)])
+    /// Whose rows they are.
+    fn owner(&self, rows: impl Into<RowsId>) -> HasRows {
+        rows.into().owner(self.groups.len())
     }
 
-    /// All numbers that sinks know.
-    pub fn all_rows(&self) -> impl Iterator<Item = GroupId> + use<> {
-        (0..self.groups.len() + self.views.len()).map(GroupId::at)
+    /// All rows: those of groups, then those of views.
+    pub fn all_rows(&self) -> impl Iterator<Item = RowsId> + use<> {
+        (0..self.groups.len() + self.views.len()).map(RowsId::at)
     }
 
     /// `S` of a group or a view: the tick at which its rows begin. `None`: nobody knows it yet.
-    pub fn s(&self, rows: GroupId) -> Option<Tick> {
-        match self.view(rows) {
-            None => self.s_of(self.groups[rows].first()),
-            Some(view) => self.s_of_view(view),
+    pub fn s(&self, rows: impl Into<RowsId>) -> Option<Tick> {
+        match self.owner(rows) {
+            HasRows::Group(group) => self.s_of(self.groups[group].first()),
+            HasRows::View(view) => self.s_of_view(&self.views[view]),
         }
     }
 
@@ -158,10 +158,10 @@ impl Plan {
     }
 
     /// What the rows of a group or a view are made of.
-    pub fn scans_behind(&self, rows: GroupId) -> BTreeSet<ScanId> {
-        match self.view(rows) {
-            None => self.groups[rows].sets.iter().flat_map(|set| &set.scans).copied().collect(),
-            Some(view) => view.scans.iter().copied().collect(),
+    pub fn scans_behind(&self, rows: impl Into<RowsId>) -> BTreeSet<ScanId> {
+        match self.owner(rows) {
+            HasRows::Group(group) => self.groups[group].sets.iter().flat_map(|set| &set.scans).copied().collect(),
+            HasRows::View(view) => self.views[view].scans.iter().copied().collect(),
         }
     }
 
@@ -264,10 +264,12 @@ impl Plan {
     }
 
     /// Where a group began. A view is made where all is that it reads: while some of that is in the shadow, it has no rows yet.
-    pub fn side_of(&self, rows: GroupId) -> Side {
-        match self.view(rows) {
-            None => self.side_of_set(self.groups[rows].first()),
-            Some(view) => view.scans.iter().map(|scan| self.scans[*scan].side).max().unwrap_or_default(),
+    pub fn side_of(&self, rows: impl Into<RowsId>) -> Side {
+        match self.owner(rows) {
+            HasRows::Group(group) => self.side_of_set(self.groups[group].first()),
+            HasRows::View(view) => {
+                self.views[view].scans.iter().map(|scan| self.scans[*scan].side).max().unwrap_or_default()
+            }
         }
     }
 }

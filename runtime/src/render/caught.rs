@@ -12,17 +12,17 @@ use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::Operator;
 
-use crate::base::id::GroupId;
+use crate::base::id::RowsId;
 
 /// Is given what is caught, on any worker; it may hold that up.
-pub type Catcher = Arc<dyn Fn(GroupId, &RecordBatch) + Send + Sync>;
+pub type Catcher = Arc<dyn Fn(RowsId, &RecordBatch) + Send + Sync>;
 
 /// What is caught, in the place of sinks and dead letters.
 #[derive(Clone)]
 pub struct Catch {
     pub what: Caught,
     /// Of groups, and behind them views.
-    pub of: BTreeSet<GroupId>,
+    pub of: BTreeSet<RowsId>,
     pub to: Catcher,
 }
 
@@ -40,7 +40,7 @@ pub fn render<'scope>(stream: Stream<'scope, Tick, Vec<Routed>>, catch: Catch) -
         move |input, _| {
             input.for_each(|_, batches| {
                 for routed in batches.drain(..) {
-                    let id = GroupId::from(routed.group);
+                    let id = RowsId::from(routed.group);
                     if catch.of.contains(&id) {
                         (catch.to)(id, &routed.columns.0);
                     }

@@ -8,7 +8,7 @@ use headwater_clocks::Tick;
 
 use super::shared::Shared;
 use crate::base::failure::Failure;
-use crate::checkpoint::admissions::Kept;
+use crate::checkpoint::admissions::SavedLog;
 use crate::checkpoint::in_progress::CheckpointInProgress;
 use crate::checkpoint::threads::Committing;
 use crate::coordinate::checkpointing::Checkpointing;
@@ -26,7 +26,7 @@ pub fn saving(shared: &Shared, index: usize) -> Result<Option<Rc<CheckpointMerge
         let (plan, manifest) = (&shared.start.plan, shared.start.manifest());
         let published = plan.rows_from.iter().max().copied().filter(|upto| *upto > Tick::BEFORE_ALL);
         let t = manifest.and_then(|manifest| manifest.t_of_rows());
-        Kept::go_on(manifest.and_then(|manifest| manifest.admissions.as_ref()), t, published, keep)
+        SavedLog::go_on(manifest.and_then(|manifest| manifest.admissions.as_ref()), t, published, keep)
     });
     let (start, state) = (shared.start.clone(), shared.state.clone());
     Ok(Some(Rc::new(CheckpointMerger::new(start, shared.mode, state, committing, admissions))))

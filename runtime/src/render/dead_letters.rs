@@ -30,7 +30,7 @@ pub fn render<'scope>(
 ) -> Result<Stream<'scope, Tick, Vec<()>>, Failure> {
     let Rendering { shared, side, .. } = of;
     let mut lines = NamedLines { name: String::new(), writer: None };
-    if of.worker == 0 {
+    if of.peer.index == 0 {
         let write = |to: &mut dyn LineSink, dead_letters: TimedDeadLetters| dead_letters::write(to, &dead_letters);
         let (name, to) = open_dead_letters(shared, side)?;
         let backlog = shared.backlogs[dead_letters_backlog(shared, side)].clone();

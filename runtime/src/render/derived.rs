@@ -7,12 +7,12 @@ use headwater_operators::exchange::{Columns, Routed};
 use timely::dataflow::Stream;
 use timely::dataflow::operators::vec::Map;
 
-use super::group::Made;
+use super::group::GroupStreams;
 use super::rendering::{Rendering, Wiring};
 use crate::base::id::{GroupId, Id};
 
 /// What groups have put out, with their derived columns.
-pub fn render<'scope>(made: Made<'scope>, of: Rendering, wiring: &Wiring) -> Made<'scope> {
+pub fn render<'scope>(made: GroupStreams<'scope>, of: Rendering, wiring: &Wiring) -> GroupStreams<'scope> {
     if of.shared.opened.groups.iter().all(|group| group.derived.is_empty()) {
         return made;
     }
@@ -20,7 +20,7 @@ pub fn render<'scope>(made: Made<'scope>, of: Rendering, wiring: &Wiring) -> Mad
     let stored = move |group| opened.graph.sinks_of(group).any(|sink| opened.job.sinks[sink].to.store().is_some());
     // What fails is counted once: where a store asks for rows, on their way there.
     let changes = derive(made.changes, of, wiring, move |group| !stored(group));
-    Made { changes, rows: derive(made.rows, of, wiring, |_| true), ..made }
+    GroupStreams { changes, rows: derive(made.rows, of, wiring, |_| true), ..made }
 }
 
 fn derive<'scope>(
@@ -40,7 +40,7 @@ fn derive<'scope>(
         if failed > 0 && is_counted(id) {
             let mut failures = failures.borrow_mut();
             failures.grow_to(opened.groups.len());
-            failures[id] += failed;
+            failures[id.into()] += failed;
         }
         Routed { columns: Columns::from(batch), ..routed }
     })

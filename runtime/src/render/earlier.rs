@@ -32,7 +32,7 @@ use timely::dataflow::operators::generic::operator::Operator;
 
 use super::rendering::{Rendering, Wiring};
 use crate::base::failure::Failure;
-use crate::base::id::{GroupId, Id};
+use crate::base::id::{GroupId, Id, RowsId};
 use crate::checkpoint;
 use crate::checkpoint::past::PastRow;
 use crate::observe::earlier::Answer;
@@ -40,7 +40,7 @@ use crate::observe::status::ProcessStatus;
 use crate::plan::side::Side;
 
 /// The rows of a group or a view of which earlier ones are kept.
-pub struct Kept<'scope> {
+pub struct KeptRows<'scope> {
     pub rows: RowsOf<'scope>,
     /// What they are of.
     pub state: Rc<RefCell<dyn Readable>>,
@@ -48,17 +48,17 @@ pub struct Kept<'scope> {
 
 /// A question on its way to the worker that has its key.
 #[derive(Clone, Serialize, Deserialize)]
-struct Asked {
+struct Question {
     to: u64,
     number: u64,
-    group: GroupId,
+    group: RowsId,
     key: Vec<u8>,
     tick: Tick,
 }
 
 /// An answer on its way to worker 0. `forgotten`: nothing of before this tick is kept any more.
 #[derive(Clone, Serialize, Deserialize)]
-struct Told {
+struct Reply {
     number: u64,
     rows: Option<Columns>,
     forgotten: Option<Tick>,
@@ -69,7 +69,7 @@ type Waiting = Rc<RefCell<BTreeMap<u64, Sender<Answer>>>>;
 
 /// Keeps rows, and answers. `finished`: its frontier is empty at the end of the run.
 pub fn render<'scope>(
-    kept: Vec<Kept<'scope>>,
+    kept: Vec<KeptRows<'scope>>,
     finished: Stream<'scope, Tick, Vec<()>>,
     of: Rendering,
     wiring: &Wiring,
@@ -78,8 +78,8 @@ pub fn render<'scope>(
         return Ok(());
     }
     let (mut rows, mut all, mut saved) = (vec![], vec![], Saved::read(of)?);
-    for Kept { rows: (number, of_rows), state } in kept {
-        let mut keeping = Keeping::open(of, GroupId::from(number), state)?;
+    for KeptRows { rows: (number, of_rows), state } in kept {
+        let mut keeping = Keeping::open(of, RowsId::from(number), state)?;
         saved.remove(&keeping.id).into_iter().for_each(|saved| keeping.go_on(saved));
         of.shared.earlier.begins(keeping.id, keeping.since);
         rows.push((number, of_rows));
@@ -88,9 +88,9 @@ pub fn render<'scope>(
     let waiting = Waiting::default();
     let questions = questions(finished, of, waiting.clone());
     let answers = keep((rows, all), questions, of, wiring);
-    answers.sink(Exchange::new(|_: &Told| 0), "answers", move |(input, _)| {
+    answers.sink(Exchange::new(|_: &Reply| 0), "answers", move |(input, _)| {
         input.for_each(|_, batch| {
-            for Told { number, rows, forgotten } in batch.drain(..) {
+            for Reply { number, rows, forgotten } in batch.drain(..) {
                 let Some(asker) = waiting.borrow_mut().remove(&number) else { continue };
                 let rows = rows.map(|columns| columns.0);
                 // One that has gone away needs none.
@@ -106,15 +106,15 @@ fn questions<'scope>(
     finished: Stream<'scope, Tick, Vec<()>>,
     of: Rendering,
     waiting: Waiting,
-) -> Stream<'scope, Tick, Vec<Asked>> {
-    let (scope, workers) = (finished.scope(), of.workers);
+) -> Stream<'scope, Tick, Vec<Question>> {
+    let (scope, workers) = (finished.scope(), of.peer.peers);
     let mut builder = OperatorBuilder::new("questions".to_owned(), scope);
     let address = builder.operator_info().address;
     let wakes = scope.worker().sync_activator_for(address.to_vec());
-    let mut asked = if of.worker == 0 { of.shared.earlier.listen(wakes) } else { None };
+    let mut asked = if of.peer.index == 0 { of.shared.earlier.listen(wakes) } else { None };
     let mut finished = builder.new_input(finished, Pipeline);
     let (output, questions) = builder.new_output();
-    let mut output = OutputBuilder::<_, CapacityContainerBuilder<Vec<Asked>>>::from(output);
+    let mut output = OutputBuilder::<_, CapacityContainerBuilder<Vec<Question>>>::from(output);
     builder.build(move |mut capabilities| {
         let mut number = 0;
         move |frontiers| {
@@ -129,7 +129,7 @@ fn questions<'scope>(
                 waiting.borrow_mut().insert(number, question.answer);
                 let to = keys::owner(keys::hash(&question.key), workers);
                 let (group, key, tick) = (question.group, question.key, question.tick);
-                output.activate().session(capability).give(Asked { to, number, group, key, tick });
+                output.activate().session(capability).give(Question { to, number, group, key, tick });
             }
         }
     });
@@ -139,22 +139,22 @@ fn questions<'scope>(
 /// Keeps what comes, and answers what is asked.
 fn keep<'scope>(
     (rows, mut all): (Vec<RowsOf<'scope>>, Vec<Keeping>),
-    questions: Stream<'scope, Tick, Vec<Asked>>,
+    questions: Stream<'scope, Tick, Vec<Question>>,
     of: Rendering,
     wiring: &Wiring,
-) -> Stream<'scope, Tick, Vec<Told>> {
+) -> Stream<'scope, Tick, Vec<Reply>> {
     let scope = questions.scope();
     let mut builder = OperatorBuilder::new("earlier values".to_owned(), scope);
     wiring.to_wake.borrow_mut().push(Rc::new(scope.activator_for(builder.operator_info().address)));
-    let mut questions = builder.new_input(questions, Exchange::new(|asked: &Asked| asked.to));
+    let mut questions = builder.new_input(questions, Exchange::new(|asked: &Question| asked.to));
     let mut inputs: Vec<_> = rows.into_iter().map(|(_, rows)| builder.new_input(rows.stream, Pipeline)).collect();
     let (output, answers) = builder.new_output();
-    let mut output = OutputBuilder::<_, CapacityContainerBuilder<Vec<Told>>>::from(output);
+    let mut output = OutputBuilder::<_, CapacityContainerBuilder<Vec<Reply>>>::from(output);
     let (checkpoint, windows, counts) = (wiring.checkpoint.clone(), wiring.windows.clone(), wiring.earlier.clone());
     checkpoint.borrow_mut().others += 1;
-    let (store, of) = (of.shared.state.clone(), (of.worker as u32, of.workers as u32));
+    let (store, of) = (of.shared.state.clone(), of.peer.numbers());
     builder.build(move |mut capabilities| {
-        let (mut waiting, mut saved): (Vec<Asked>, u64) = (vec![], 0);
+        let (mut waiting, mut saved): (Vec<Question>, u64) = (vec![], 0);
         move |frontiers| {
             questions.for_each(|_, batch| waiting.append(batch));
             for (keeping, input) in all.iter_mut().zip(&mut inputs) {
@@ -175,8 +175,8 @@ fn keep<'scope>(
                 }
             }
             for (keeping, done) in all.iter_mut().zip(&done) {
-                let is_known = |asked: &mut Asked| asked.group == keeping.id && asked.tick < *done;
-                let known: Vec<Asked> = waiting.extract_if(.., is_known).collect();
+                let is_known = |asked: &mut Question| asked.group == keeping.id && asked.tick < *done;
+                let known: Vec<Question> = waiting.extract_if(.., is_known).collect();
                 for told in known.iter().map(|asked| keeping.answer(asked)) {
                     if let Some(capability) = capabilities.first() {
                         output.activate().session(capability).give(told);
@@ -204,7 +204,7 @@ pub fn note_counters(status: &mut ProcessStatus, wiring: &Wiring) {
 
 /// What a worker keeps of the rows of a group or a view.
 struct Keeping {
-    id: GroupId,
+    id: RowsId,
     state: Rc<RefCell<dyn Readable>>,
     past: Past,
     /// How far back.
@@ -218,10 +218,10 @@ struct Keeping {
 }
 
 impl Keeping {
-    fn open(of: Rendering, id: GroupId, state: Rc<RefCell<dyn Readable>>) -> Result<Keeping, Failure> {
+    fn open(of: Rendering, id: RowsId, state: Rc<RefCell<dyn Readable>>) -> Result<Keeping, Failure> {
         let (opened, plan) = (&of.shared.opened, &of.shared.start.plan);
         let (shape, name) = (opened.shape(id), opened.job.name_of(id));
-        let schema = opened.groups.get(id).map_or(&shape.schema, |group| &group.own_schema).clone();
+        let schema = opened.group(id).map_or(&shape.schema, |group| &group.own_schema).clone();
         let types: Vec<_> = schema.fields()[..shape.keys].iter().map(|field| field.data_type().clone()).collect();
         let codec = KeyCodec::new(&types).map_err(|e| Failure::Running(format!("keys of {name}: {e}")))?;
         // What is worked out beside the rows is not there before it enters.
@@ -256,15 +256,15 @@ impl Keeping {
         state.is_read();
     }
 
-    fn answer(&mut self, asked: &Asked) -> Told {
+    fn answer(&mut self, asked: &Question) -> Reply {
         if asked.tick < self.since {
-            return Told { number: asked.number, rows: None, forgotten: Some(self.since) };
+            return Reply { number: asked.number, rows: None, forgotten: Some(self.since) };
         }
         for (key, from, row) in self.past.at(&asked.key, asked.tick) {
             self.changes.push(key, row, from, 1);
         }
         let rows = self.changes.take(&Keys { codec: &self.codec, numbers: self.past.keys() });
-        Told { number: asked.number, rows: rows.map(Columns::from), forgotten: None }
+        Reply { number: asked.number, rows: rows.map(Columns::from), forgotten: None }
     }
 
     /// `done`: all ticks before it are. At the end of a run that is all there will be.
@@ -297,19 +297,19 @@ struct Saved {
 
 impl Saved {
     /// By group and view of now.
-    fn read(of: Rendering) -> Result<BTreeMap<GroupId, Saved>, Failure> {
-        let Rendering { shared, worker, workers, .. } = of;
-        let mut all: BTreeMap<GroupId, Saved> = BTreeMap::new();
+    fn read(of: Rendering) -> Result<BTreeMap<RowsId, Saved>, Failure> {
+        let Rendering { shared, peer, .. } = of;
+        let mut all: BTreeMap<RowsId, Saved> = BTreeMap::new();
         let Some(manifest) = shared.start.manifest().filter(|manifest| manifest.t.is_some()) else { return Ok(all) };
         let (plan, job) = (&shared.start.plan, &shared.opened.job);
         let now = |then: u32| match (then as usize).checked_sub(manifest.plan.groups.len()) {
-            None => plan.groups.find(|group| group.saved == Some(GroupId::from(then))),
+            None => Some(plan.groups.find(|group| group.saved == Some(GroupId::from(then)))?.into()),
             Some(view) => {
                 let name = &manifest.plan.views.get(Id::at(view))?.name;
                 Some(job.rows_of(job.views.find(|view| view.name == *name)?))
             }
         };
-        let owns = |key: &[u8]| keys::owner(keys::hash(key), workers) == worker as u64;
+        let owns = |key: &[u8]| peer.owns(key);
         let damaged = |e| Failure::Running(format!("what a checkpoint has of earlier values: {e}"));
         checkpoint::lookups::read(&shared.state, manifest, Piece::Earlier, |then, batch| {
             let Some(id) = now(then) else { return Ok(()) };

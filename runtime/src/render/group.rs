@@ -11,7 +11,6 @@ use headwater_operators::control::{Save, SharedState, WindowControl};
 use headwater_operators::exchange::Routed;
 use headwater_operators::group::{Outputs, State};
 use headwater_operators::key_codec::KeyCodec;
-use headwater_operators::keys;
 use headwater_operators::ledger::SegmentError;
 use headwater_operators::limits::Limits;
 use headwater_operators::operator;
@@ -21,12 +20,12 @@ use timely::dataflow::operators::probe::Handle as ProbeHandle;
 use timely::dataflow::operators::{Concatenate, ConnectLoop, Feedback, Probe};
 
 use super::caught::{self, Caught};
-use super::earlier::Kept;
+use super::earlier::KeptRows;
 use super::nodes::Contents;
 use super::rendering::{Rendering, Wiring};
 use super::{lookup, rows_before};
 use crate::base::failure::Failure;
-use crate::base::id::{ColumnSetId, GroupId, Id, IdVec};
+use crate::base::id::{ColumnSetId, GroupId, Id, IdVec, RowsId};
 use crate::catalog::column_sets::ColumnSet;
 use crate::catalog::graph::Kind;
 use crate::checkpoint::journal::GroupJournal;
@@ -42,7 +41,7 @@ use crate::sink::segments::SegmentFiles;
 const LEDGER_BYTES_MAX: usize = 64 << 20;
 
 /// What groups have put out. A frontier of `f` says that the ticks before `f` are finished.
-pub struct Made<'scope> {
+pub struct GroupStreams<'scope> {
     /// Every change at every tick, of the groups that a changelog asks for.
     pub changes: Stream<'scope, Tick, Vec<Routed>>,
     /// Newest rows, of the groups that a store asks for.
@@ -52,11 +51,11 @@ pub struct Made<'scope> {
     /// Nothing, of all groups.
     pub finished: Stream<'scope, Tick, Vec<()>>,
     /// The rows of which earlier ones are kept.
-    pub kept: Vec<Kept<'scope>>,
+    pub kept: Vec<KeptRows<'scope>>,
 }
 
 /// What groups have put out, dead letters, and what tables hold, where views read that.
-type Rendered<'scope> = (Made<'scope>, Stream<'scope, Tick, Vec<DeadLetter>>, Option<Contents<'scope>>);
+type Rendered<'scope> = (GroupStreams<'scope>, Stream<'scope, Tick, Vec<DeadLetter>>, Option<Contents<'scope>>);
 
 /// What is made of what the feed has put out, and its dead letters with those of lookups. Groups of one level look up in the rows of those
 /// below. `states`: as `open` gives them; `finished`: follows how far all of them are.
@@ -101,7 +100,7 @@ pub fn render<'scope>(
     let kept = rows
         .iter()
         .filter(|(group, _)| is_kept(&GroupId::from(*group)))
-        .map(|(group, rows)| Kept { rows: (*group, rows.clone()), state: states[GroupId::from(*group)].clone() });
+        .map(|(group, rows)| KeptRows { rows: (*group, rows.clone()), state: states[GroupId::from(*group)].clone() });
     let kept = kept.collect();
     let out = operator::outputs(scope, &rows, &all, &wiring.windows);
     wiring.to_wake.borrow_mut().extend(out.activators);
@@ -109,7 +108,7 @@ pub fn render<'scope>(
     if !caught_events.is_empty() {
         done = scope.concatenate(caught_events.into_iter().chain([done]));
     }
-    let made = Made { changes: out.changes, rows: out.rows, contents: out.contents, finished: done, kept };
+    let made = GroupStreams { changes: out.changes, rows: out.rows, contents: out.contents, finished: done, kept };
     Ok((made, scope.concatenate(dead_letters), contents))
 }
 
@@ -124,12 +123,12 @@ pub fn open(of: Rendering, wiring: &Wiring) -> Result<IdVec<GroupId, SharedState
 
 /// What is kept for a group.
 fn state(of: Rendering, id: GroupId, journal: &GroupJournal) -> Result<State, Failure> {
-    let Rendering { shared, side, worker, .. } = of;
+    let Rendering { shared, side, peer } = of;
     let (job, plan) = (&shared.opened.job, &shared.start.plan);
     let (group, open) = (&job.groups[id], &shared.opened.groups[id]);
     let of_worker = match side {
-        Side::Live => format!("worker-{worker}"),
-        Side::Shadow => format!("worker-{worker}-beside"),
+        Side::Live => format!("worker-{}", peer.index),
+        Side::Shadow => format!("worker-{}-beside", peer.index),
     };
     let dir = job.state.local.join(LEDGER).join(&of_worker).join(&group.name);
     let segments = SegmentFiles::create(&dir)
@@ -172,14 +171,14 @@ fn outputs(of: Rendering, id: GroupId) -> Outputs {
     let mut sinks =
         opened.graph.sinks_of(id).filter(|sink| of.has(Kind::Sink(*sink))).map(|sink| &opened.job.sinks[sink]);
     Outputs {
-        changes: of.tells_changes(id),
-        rows_from: sinks.any(|sink| sink.to.store().is_some()).then_some(of.shared.start.plan.rows_from[id]),
+        changes: of.tells_changes(id.into()),
+        rows_from: sinks.any(|sink| sink.to.store().is_some()).then_some(of.shared.start.plan.rows_from[id.into()]),
     }
 }
 
 /// Fills a group's state with what it held at the checkpoint that the run goes on from.
 fn restore(of: Rendering, group: GroupId, (state, journal): (&mut State, &GroupJournal)) -> Result<(), Failure> {
-    let Rendering { shared, side, worker, workers } = of;
+    let Rendering { shared, side, peer } = of;
     let plan = &shared.start.plan;
     let Some(manifest) = shared.start.manifest() else { return Ok(()) };
     let mut resumed = plan.resumed(group, side).unwrap_or_else(|| vec![None; plan.groups[group].sets.len()]);
@@ -193,8 +192,7 @@ fn restore(of: Rendering, group: GroupId, (state, journal): (&mut State, &GroupJ
     let floor = plan.floor.filter(|_| side == Side::Live);
     state.resume(floor, &resumed, plan.groups[group].dropped_columns).map_err(failed)?;
     let Some(saved) = plan.groups[group].saved else { return Ok(()) };
-    let owns = |key: &[u8]| keys::owner(keys::hash(key), workers) == worker as u64;
-    checkpoint::state::read(&shared.state, manifest, saved, (state, journal), owns)?;
+    checkpoint::state::read(&shared.state, manifest, saved, (state, journal), |key| peer.owns(key))?;
     let saved_at = plan.done(plan.groups[group].first()).or(manifest.t).filter(|_| plan.side_of(group) == side);
     if let Some((t, horizon)) = saved_at.zip(plan.horizon(group, &shared.start.horizons())) {
         state.close_after(t, horizon - shared.opened.grace(group));
@@ -207,14 +205,14 @@ fn journal(of: Rendering, id: GroupId, sets: &IdVec<ColumnSetId, ColumnSet>) -> 
     let longest = |set: &ColumnSet| set.plan.columns.iter().filter_map(|column| column.length).max();
     let longest: Vec<Span> = sets.iter().map(|set| longest(set).unwrap_or(Span::ZERO)).collect();
     let generation = generations::of_number(of.shared.start.plan.checkpoints);
-    GroupJournal::new(of.shared.state.clone(), generation, id, (of.worker, of.workers), &longest)
+    GroupJournal::new(of.shared.state.clone(), generation, id, of.peer, &longest)
 }
 
 /// Writes this worker's files of checkpoints.
 fn save(of: Rendering, journals: IdVec<GroupId, GroupJournal>, wiring: &Wiring) -> Save {
     let (checkpoint, lookups) = (wiring.checkpoint.clone(), wiring.lookups_saved.clone());
     let (opened, past) = (of.shared.opened.clone(), wiring.past.clone());
-    let (store, worker, workers) = (of.shared.state.clone(), of.worker as u32, of.workers as u32);
+    let (store, (worker, workers)) = (of.shared.state.clone(), of.peer.numbers());
     Box::new(move |number, t, states| {
         let begun = Instant::now();
         let mut files = vec![];
@@ -233,7 +231,7 @@ fn save(of: Rendering, journals: IdVec<GroupId, GroupJournal>, wiring: &Wiring) 
 }
 
 /// Tells what groups count.
-pub fn note_counters(status: &mut ProcessStatus, windows: &WindowControl, derived_failures: &IdVec<GroupId, u64>) {
+pub fn note_counters(status: &mut ProcessStatus, windows: &WindowControl, derived_failures: &IdVec<RowsId, u64>) {
     for (group, counters) in status.groups.iter_mut().zip(&windows.counters) {
         group.counts = *counters;
     }

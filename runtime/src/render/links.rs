@@ -11,13 +11,17 @@ use headwater_operators::relational::links::{By, ENTITY, Edges, Links, Node, Nod
 use headwater_operators::relational::map::{Mapped, map};
 use headwater_operators::relational::{Keyed, Rows};
 
-use super::nodes::Made;
+use super::nodes::TypedRows;
 use crate::base::failure::Failure;
 use crate::catalog::links::OpenLinks;
 
 /// `crowded`: is told how many there are that link none.
-pub fn render<'scope>(of: Made<'scope>, open: &OpenLinks, crowded: &Rc<Cell<i64>>) -> Result<Keyed<'scope>, Failure> {
-    let Made { rows, types } = of;
+pub fn render<'scope>(
+    of: TypedRows<'scope>,
+    open: &OpenLinks,
+    crowded: &Rc<Cell<i64>>,
+) -> Result<Keyed<'scope>, Failure> {
+    let TypedRows { rows, types } = of;
     let codec = || KeyCodec::new(&types).map_err(failed);
     let of_column = |at: usize| KeyCodec::new(&types[at..=at]).map_err(failed);
     // A thing is another one for each column.

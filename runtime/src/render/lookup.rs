@@ -12,7 +12,6 @@ use headwater_operators::collection::Past;
 use headwater_operators::events;
 use headwater_operators::exchange::{Columns, Routed};
 use headwater_operators::group::Piece;
-use headwater_operators::keys;
 use headwater_operators::saved::Damaged;
 use headwater_operators::table::Row;
 use timely::container::CapacityContainerBuilder;
@@ -58,7 +57,7 @@ pub struct LookedUp<'scope> {
 pub fn open(of: Rendering, wiring: &Wiring) -> Result<Vec<Option<LookUps>>, Failure> {
     let opened = &of.shared.opened;
     let levels = opened.groups.ids().map(|group| opened.graph.level(group) + 1).max().unwrap_or(1);
-    let lookups = |level| LookUps::open(opened, &of.shared.start.plan, of.sets(), (level, (of.worker, of.workers)));
+    let lookups = |level| LookUps::open(opened, &of.shared.start.plan, of.sets(), (level, of.peer));
     let mut all: Vec<Option<LookUps>> = (0..levels).map(lookups).collect();
     if all.iter().any(Option::is_some) {
         restore(of, &mut all, wiring)?;
@@ -89,7 +88,7 @@ pub fn render<'scope>(
     let (mut queries, mut contents) = (OutputBuilder::from(queries), OutputBuilder::from(contents));
     // What waits for an answer is held by a capability of its own: no answer makes anything that its question did not announce.
     let mut answers = builder.new_input_connection(answers, Exchange::new(|routed: &Routed| routed.to), []);
-    let (worker, workers) = (of.worker, of.workers);
+    let peer = of.peer;
     let (board, local) = (of.shared.board.of(of.side), of.local());
     wiring.to_wake.borrow_mut().push(activator);
     let (orders, saved) = (wiring.lookup_orders(), wiring.lookups_saved.clone());
@@ -143,12 +142,12 @@ pub fn render<'scope>(
                 let (Made { events: made, dead_letters, tally, contents: turned }, reached) = lookups.advance(to);
                 let mut routed = vec![];
                 for ((group, set), batch) in made {
-                    let split = events::split(batch, workers).expect("events of a schema of ours");
+                    let split = events::split(batch, peer.peers).expect("events of a schema of ours");
                     let (group, set) = (group.number(), set.number());
                     let routed_to = |(to, batch)| Routed { to, group, set, columns: Columns::from(batch) };
                     routed.extend(split.into_iter().map(routed_to));
                 }
-                let asked = rows_before::routed(lookups.take_queries(), (worker, workers));
+                let asked = rows_before::routed(lookups.take_queries(), peer);
                 for (output, routed, capability) in
                     [(&mut events, routed, &capabilities[0]), (&mut queries, asked, &capabilities[2])]
                 {
@@ -167,7 +166,7 @@ pub fn render<'scope>(
                 }
                 tally.add_to(&mut board.worker(local));
                 if let Some((number, _)) = checkpoint.filter(|_| reached == to) {
-                    saved.borrow_mut().entry(number).or_default().push(lookups.save((worker, workers)));
+                    saved.borrow_mut().entry(number).or_default().push(lookups.save(peer));
                     orders.borrow_mut().to_save.pop_front();
                 }
                 let next = reached.just_after();
@@ -218,7 +217,7 @@ fn take_answers(lookups: &mut LookUps, routed: &Routed) {
 
 /// Records that replace one another, where their keys are. Where there is one worker it takes them as they are.
 pub fn replaced<'scope>(fed: &Fed<'scope>, of: Rendering) -> Stream<'scope, Tick, Vec<Rc<Raw>>> {
-    let (opened, workers) = (of.shared.opened.clone(), of.workers);
+    let (opened, workers) = (of.shared.opened.clone(), of.peer.peers);
     if workers == 1 {
         return fed.raw.clone().flat_map(|raw| Some(raw).filter(|raw| raw.keys.is_some()));
     }
@@ -269,7 +268,7 @@ pub fn write(
 
 /// Goes on from the checkpoint that the run goes on from: every worker with all versions, and with its share of the events.
 fn restore(of: Rendering, all: &mut [Option<LookUps>], wiring: &Wiring) -> Result<(), Failure> {
-    let Rendering { shared, worker, workers, .. } = of;
+    let Rendering { shared, peer, .. } = of;
     let (start, opened) = (&shared.start, &shared.opened);
     let Some((from, t)) = start.from.as_ref().and_then(|from| Some((from, from.manifest.t?))) else { return Ok(()) };
     let (manifest, moved) = (&from.manifest, &from.moved);
@@ -277,7 +276,7 @@ fn restore(of: Rendering, all: &mut [Option<LookUps>], wiring: &Wiring) -> Resul
     let damaged = |e: Damaged| Failure::Running(format!("what a checkpoint has of lookups: {e}"));
     let mut rows = 0..;
     let mut mine = |batch: &RecordBatch| -> Vec<bool> {
-        (0..batch.num_rows()).map(|_| rows.next().is_some_and(|row: usize| row % workers == worker)).collect()
+        (0..batch.num_rows()).map(|_| rows.next().is_some_and(|row: usize| peer.is_dealt(row))).collect()
     };
     checkpoint::lookups::read(&shared.state, manifest, Piece::Versions, |scan, batch| {
         let tells = BooleanArray::from(mine(batch));
@@ -300,13 +299,13 @@ fn restore(of: Rendering, all: &mut [Option<LookUps>], wiring: &Wiring) -> Resul
     })?;
     checkpoint::lookups::read(&shared.state, manifest, Piece::Replaced, |source, batch| {
         let Some(source) = source_now(source) else { return Ok(()) };
-        let mine = lookups::owned(batch, (worker, workers)).map_err(damaged)?;
+        let mine = lookups::owned(batch, peer).map_err(damaged)?;
         let kept = read_events(opened, source, batch, &mine, moved).map_err(damaged)?;
         all.iter_mut().flatten().for_each(|lookups| lookups.load_replaced(&start.plan, &kept));
         Ok(())
     })?;
     all.iter_mut().flatten().for_each(LookUps::settle_replaced);
-    let owns = |key: &[u8]| keys::owner(keys::hash(key), workers) == worker as u64;
+    let owns = |key: &[u8]| peer.owns(key);
     let mut past = wiring.past.borrow_mut();
     checkpoint::lookups::read(&shared.state, manifest, Piece::Past, |group, batch| {
         let group = start.plan.groups.find(|planned| planned.saved == Some(GroupId::from(group)));

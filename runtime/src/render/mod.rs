@@ -49,6 +49,7 @@ use timely::worker::Worker;
 use crate::base::failure::Failure;
 use crate::base::failures::Failures;
 use crate::base::id::{GroupId, Id};
+use crate::base::peer::Peer;
 use crate::checkpoint::threads::Sending;
 use crate::coordinate::barrier::{CatchUpBarrier, OfSide};
 use crate::coordinate::channel::{self, CoordinatorHandle};
@@ -150,19 +151,19 @@ impl Running {
         saving: Option<&Rc<CheckpointMerger>>,
     ) -> Result<Running, Failure> {
         let OfSide { side, barrier } = of_side.clone();
-        let of = Rendering { shared, side, worker: worker.index(), workers: worker.peers() };
+        let of = Rendering { shared, side, peer: Peer { index: worker.index(), peers: worker.peers() } };
         let (stores, wiring) = (sink_rows::open(of)?, Wiring::default());
         wiring.windows.borrow_mut().hold = hold(&stores, shared.backlogs.clone());
         if shared.state.storage.local().is_none() {
-            let sending = Sending::start(shared.state.clone(), of.worker as u32, &shared.failures)?;
+            let sending = Sending::start(shared.state.clone(), of.peer.numbers().0, &shared.failures)?;
             wiring.checkpoint.borrow_mut().sending = Some(sending);
         }
         let states = group::open(of, &wiring)?;
         let in_progress = wiring.checkpoint.clone();
-        let checkpointing = saving.map(|saving| checkpointing(shared, side, saving, in_progress, of.workers));
+        let checkpointing = saving.map(|saving| checkpointing(shared, side, saving, in_progress, of.peer.peers));
         // What the live side says of a process has both sides in it.
         let on_status = if side == Side::Live { shared.on_status.clone() } else { Arc::new(|_, _| ()) };
-        let coordinator = coordinator(shared, of_side, checkpointing, of.workers);
+        let coordinator = coordinator(shared, of_side, checkpointing, of.peer.peers);
         let coordinator = channel::build(worker, coordinator, on_announcement(of, &wiring, stores.clone()), on_status);
         let done = dataflow::build(worker, of, (&wiring, &coordinator), (&stores, states), &barrier)?;
         Ok(Running { side, local: of.local(), stores, wiring, coordinator, done })
@@ -260,7 +261,7 @@ type OnAnnouncement = Rc<dyn Fn(&Announcement)>;
 fn on_announcement(of: Rendering, wiring: &Wiring, stores: Stores) -> OnAnnouncement {
     let shared = of.shared;
     // Process 0 is asked.
-    let earlier = (of.side == Side::Live && of.worker == 0).then(|| shared.earlier.clone());
+    let earlier = (of.side == Side::Live && of.peer.index == 0).then(|| shared.earlier.clone());
     let Wiring { windows, checkpoint, to_wake, lookups, .. } = wiring.clone();
     let (full_refresh, asked) = (Cell::new(0), Cell::new(shared.start.plan.checkpoints));
     let start = shared.start.clone();

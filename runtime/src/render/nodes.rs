@@ -25,7 +25,7 @@ use headwater_operators::relational::{Bytes, Keyed, Rows};
 use timely::dataflow::Stream;
 
 use crate::base::failure::Failure;
-use crate::base::id::{Id, ScanId, SourceId};
+use crate::base::id::{Id, RowsId, ScanId, SourceId};
 use crate::catalog::graph::Kind;
 use crate::catalog::opened::Opened;
 use crate::catalog::relation::names_of;
@@ -55,36 +55,36 @@ pub type Failed = Rc<dyn Fn(u64)>;
 pub type Contents<'scope> = Stream<'scope, Tick, Vec<Content>>;
 
 /// Rows, and the types of their columns.
-pub struct Made<'scope> {
+pub struct TypedRows<'scope> {
     pub rows: Rows<'scope>,
     pub types: Vec<DataType>,
 }
 
 impl<'scope> Nodes<'_, 'scope> {
-    pub fn render(&self, node: &Node) -> Result<Made<'scope>, Failure> {
+    pub fn render(&self, node: &Node) -> Result<TypedRows<'scope>, Failure> {
         match node {
             Node::Read { collection, columns } => self.read(self.reads[*collection], columns),
             Node::Map { of, condition, columns } => self.map(self.render(of)?, condition, columns),
             Node::Join(join) => self.join(join),
             Node::Aggregate { of, by, inputs, calls } => self.aggregate(self.render(of)?, (by, inputs), calls),
             Node::Distinct(of) => {
-                let Made { rows, types } = self.render(of)?;
-                Ok(Made { rows: distinct(rows.map(|row| (row, vec![]))), types })
+                let TypedRows { rows, types } = self.render(of)?;
+                Ok(TypedRows { rows: distinct(rows.map(|row| (row, vec![]))), types })
             }
             Node::Union(all) => {
                 let all = all.iter().map(|one| self.render(one)).collect::<Result<Vec<_>, _>>()?;
                 let types = all.first().map(|one| one.types.clone()).unwrap_or_default();
                 let rows = all.into_iter().map(|one| one.rows).reduce(|all, one| all.concat(one));
-                Ok(Made { rows: rows.expect("a union is of something"), types })
+                Ok(TypedRows { rows: rows.expect("a union is of something"), types })
             }
             Node::Top(top) => self.top(top),
         }
     }
 
-    fn read(&self, kind: Kind, columns: &[usize]) -> Result<Made<'scope>, Failure> {
+    fn read(&self, kind: Kind, columns: &[usize]) -> Result<TypedRows<'scope>, Failure> {
         let opened = self.opened;
         let rows = match kind {
-            Kind::Group(group) => group,
+            Kind::Group(group) => RowsId::from(group),
             Kind::View(view) => opened.job.rows_of(view),
             Kind::Source(table) => {
                 let contents = self.tables.expect("a table that is read is held");
@@ -101,7 +101,7 @@ impl<'scope> Nodes<'_, 'scope> {
             let batch = opened.with_derived(rows, batch);
             batch.project(&columns).expect("columns of its shape")
         });
-        Ok(Made { rows, types })
+        Ok(TypedRows { rows, types })
     }
 
     /// Some columns of what a table holds, which queries know by their numbers.
@@ -110,7 +110,7 @@ impl<'scope> Nodes<'_, 'scope> {
         contents: &Contents<'scope>,
         table: SourceId,
         columns: &[usize],
-    ) -> Result<Made<'scope>, Failure> {
+    ) -> Result<TypedRows<'scope>, Failure> {
         let (conf, open) = (&self.opened.job.sources[table], &self.opened.sources[table]);
         let of_table = open.table.as_ref().expect("a table");
         let key = conf.table.iter().flat_map(|table| &table.key).map(|key| key.text.clone());
@@ -134,13 +134,13 @@ impl<'scope> Nodes<'_, 'scope> {
             let rows = batch(&types_held, &columns);
             expressions.iter().map(|one| one.evaluate(&rows, &|_| None).values).collect()
         });
-        Ok(Made { rows, types })
+        Ok(TypedRows { rows, types })
     }
 
     /// Rows by a key, without those whose key has a null.
     pub fn known(
         &self,
-        of: Made<'scope>,
+        of: TypedRows<'scope>,
         (key, values): (&[Expression], &[Expression]),
     ) -> Result<Keyed<'scope>, Failure> {
         let is_known = key.iter().map(Expression::columns).map(|columns| columns[0].clone()).collect::<Vec<_>>();
@@ -155,15 +155,15 @@ impl<'scope> Nodes<'_, 'scope> {
             let all = encoded(&whole, columns, rows.num_rows());
             Mapped { made: kept.iter().map(|row| all[*row as usize].clone()).collect(), of: Some(kept) }
         });
-        self.keyed(Made { rows, types: of.types }, (key, Some(values)), None)
+        self.keyed(TypedRows { rows, types: of.types }, (key, Some(values)), None)
     }
 
     fn map(
         &self,
-        of: Made<'scope>,
+        of: TypedRows<'scope>,
         condition: &Option<Expression>,
         columns: &[Expression],
-    ) -> Result<Made<'scope>, Failure> {
+    ) -> Result<TypedRows<'scope>, Failure> {
         let types = types(columns);
         let (evaluate, input) = (Evaluate::new(columns, &self.failed)?, of.types.clone());
         let (condition, failed) = (condition.clone(), self.failed.clone());
@@ -181,13 +181,13 @@ impl<'scope> Nodes<'_, 'scope> {
             let some = take_record_batch(&rows, &UInt32Array::from(of.clone())).expect("rows of its own");
             Mapped { made: evaluate.rows(&some, &diffs), of: Some(of) }
         });
-        Ok(Made { rows, types })
+        Ok(TypedRows { rows, types })
     }
 
     /// Rows with the values of expressions as their key. `nulls`: a key with a null is then equal to none whose number is another one.
     fn keyed(
         &self,
-        of: Made<'scope>,
+        of: TypedRows<'scope>,
         (key, values): (&[Expression], Option<&[Expression]>),
         nulls: Option<u8>,
     ) -> Result<Keyed<'scope>, Failure> {
@@ -205,7 +205,7 @@ impl<'scope> Nodes<'_, 'scope> {
         }))
     }
 
-    fn join(&self, of: &Join) -> Result<Made<'scope>, Failure> {
+    fn join(&self, of: &Join) -> Result<TypedRows<'scope>, Failure> {
         let (left, right) = (self.render(&of.left)?, self.render(&of.right)?);
         let nulls = Nulls { left: nulls(&left.types)?, right: nulls(&right.types)? };
         let kind = match of.kind {
@@ -225,15 +225,15 @@ impl<'scope> Nodes<'_, 'scope> {
         let mark = |number: u8| (!of.nulls_are_equal).then_some(number);
         let left = self.keyed(left, (&of.on.0, None), mark(1))?;
         let right = self.keyed(right, (&of.on.1, None), mark(2))?;
-        Ok(Made { rows: join(left, right, kind, nulls), types })
+        Ok(TypedRows { rows: join(left, right, kind, nulls), types })
     }
 
     fn aggregate(
         &self,
-        of: Made<'scope>,
+        of: TypedRows<'scope>,
         (by, inputs): (&[Expression], &[Expression]),
         calls: &[Call],
-    ) -> Result<Made<'scope>, Failure> {
+    ) -> Result<TypedRows<'scope>, Failure> {
         let column = |(n, call): (usize, &Call)| {
             let known = find(call.name).ok_or_else(|| format!("unknown aggregate `{}`", call.name));
             let aggregate = known.and_then(|known| known.with(call.number)).map_err(Failure::Running)?;
@@ -243,11 +243,11 @@ impl<'scope> Nodes<'_, 'scope> {
         let plan = AggregatePlan { columns, inputs: types(inputs), is_whole: by.is_empty() };
         let types = types(by).into_iter().chain(result_types(&plan.columns, &plan.inputs)).collect();
         let keyed = self.keyed(of, (by, Some(inputs)), None)?;
-        Ok(Made { rows: aggregate(keyed, plan, self.unfit.clone()).map_err(failed)?, types })
+        Ok(TypedRows { rows: aggregate(keyed, plan, self.unfit.clone()).map_err(failed)?, types })
     }
 
-    fn top(&self, of: &Top) -> Result<Made<'scope>, Failure> {
-        let Made { rows, mut types } = self.render(&of.of)?;
+    fn top(&self, of: &Top) -> Result<TypedRows<'scope>, Failure> {
+        let TypedRows { rows, mut types } = self.render(&of.of)?;
         let (parts, by) = (Evaluate::new(&of.parts, &self.failed)?, of.order.iter().map(|order| order.by.clone()));
         let by = Evaluate::new(&by.collect::<Vec<_>>(), &self.failed)?;
         let order = |order: &Order| (order.by.data_type().clone(), order.descending, order.nulls_first);
@@ -264,7 +264,7 @@ impl<'scope> Nodes<'_, 'scope> {
         if of.numbered {
             types.push(DataType::UInt64);
         }
-        Ok(Made { rows: top(keyed, of.limit, of.numbered), types })
+        Ok(TypedRows { rows: top(keyed, of.limit, of.numbered), types })
     }
 }
 

@@ -13,7 +13,8 @@ use headwater_operators::relational::published::Published;
 
 use super::caught::{Catch, Caught};
 use super::shared::Shared;
-use crate::base::id::{GroupId, IdVec, ScanId};
+use crate::base::id::{GroupId, IdVec, RowsId, ScanId};
+use crate::base::peer::Peer;
 use crate::catalog::column_sets::ColumnSets;
 use crate::catalog::graph::Kind;
 use crate::checkpoint::in_progress::CheckpointInProgress;
@@ -26,9 +27,7 @@ use crate::sink::lines::ToWake;
 pub struct Rendering<'a> {
     pub shared: &'a Shared,
     pub side: Side,
-    /// The worker's number, of so many.
-    pub worker: usize,
-    pub workers: usize,
+    pub peer: Peer,
 }
 
 impl<'a> Rendering<'a> {
@@ -41,7 +40,7 @@ impl<'a> Rendering<'a> {
     }
 
     /// Whether every change of the rows of a group or a view is asked for.
-    pub fn tells_changes(self, rows: GroupId) -> bool {
+    pub fn tells_changes(self, rows: RowsId) -> bool {
         let (opened, catch) = (&self.shared.opened, &self.shared.catch);
         let caught = |catch: &Catch| catch.what == Caught::Changes && catch.of.contains(&rows);
         let mut sinks = opened.graph.sinks_of(rows).filter(|sink| self.has(Kind::Sink(*sink)));
@@ -54,7 +53,7 @@ impl<'a> Rendering<'a> {
 
     /// The worker's number within its process.
     pub fn local(self) -> usize {
-        self.worker % self.shared.local_workers
+        self.peer.index % self.shared.local_workers
     }
 }
 
@@ -71,9 +70,9 @@ pub struct Wiring {
     pub windows: SharedControl,
     pub checkpoint: Rc<RefCell<CheckpointInProgress>>,
     /// Rows that came with a null since a derived column failed, by group; and those of views, since an expression did.
-    pub derived_failures: Rc<RefCell<IdVec<GroupId, u64>>>,
-    /// The rows of views, by the number that sinks know.
-    pub views: Rc<RefCell<Vec<(GroupId, ViewCounts)>>>,
+    pub derived_failures: Rc<RefCell<IdVec<RowsId, u64>>>,
+    /// The rows of views.
+    pub views: Rc<RefCell<Vec<(RowsId, ViewCounts)>>>,
     pub to_wake: ToWake,
     /// What is told to each operator that has to do with lookups; and by checkpoint what they have put into it.
     pub lookups: Rc<RefCell<Vec<SharedOrders>>>,
@@ -81,7 +80,7 @@ pub struct Wiring {
     /// By group, its rows as they were: of those in which others look up.
     pub past: Rc<RefCell<BTreeMap<GroupId, Past>>>,
     /// How many rows are kept of each group and view of which earlier ones can be read, those of now among them.
-    pub earlier: Rc<RefCell<BTreeMap<GroupId, u64>>>,
+    pub earlier: Rc<RefCell<BTreeMap<RowsId, u64>>>,
 }
 
 /// What is told to lookups.

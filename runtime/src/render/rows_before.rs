@@ -30,6 +30,7 @@ use timely::dataflow::{Scope, Stream};
 
 use super::rendering::{Rendering, SharedOrders, Wiring};
 use crate::base::id::{GroupId, Id, IdVec, ScanId};
+use crate::base::peer::Peer;
 use crate::catalog::opened::{OpenGroup, Opened};
 use crate::ingest::lookups::{Corrects, Query};
 use crate::job::IS_THERE;
@@ -38,10 +39,10 @@ use crate::job::IS_THERE;
 pub type Queries<'scope> = (usize, Stream<'scope, Tick, Vec<Routed>>);
 
 /// Questions as they go to the workers of their keys; `set` is the worker that asks.
-pub fn routed(queries: Vec<Query>, (worker, workers): (usize, usize)) -> Vec<Routed> {
+pub fn routed(queries: Vec<Query>, peer: Peer) -> Vec<Routed> {
     let mut by_target: BTreeMap<(u64, GroupId), Vec<Query>> = BTreeMap::new();
     for query in queries {
-        let owner = keys::owner(keys::hash(&query.key), workers);
+        let owner = keys::owner(keys::hash(&query.key), peer.peers);
         by_target.entry((owner, query.features)).or_default().push(query);
     }
     let one = |((to, group), queries): ((u64, GroupId), Vec<Query>)| {
@@ -50,7 +51,7 @@ pub fn routed(queries: Vec<Query>, (worker, workers): (usize, usize)) -> Vec<Rou
             ("_before", Arc::new(queries.iter().map(|query| Some(query.before.us())).collect::<Int64Array>())),
         ];
         let batch = RecordBatch::try_from_iter(columns).expect("columns of one length");
-        Routed { to, group: group.number(), set: worker as u32, columns: Columns::from(batch) }
+        Routed { to, group: group.number(), set: peer.index as u32, columns: Columns::from(batch) }
     };
     by_target.into_iter().map(one).collect()
 }

@@ -8,7 +8,7 @@ use headwater_connectors::sink::Store;
 use super::caught::Catch;
 use crate::base::failure::Failure;
 use crate::base::failures::Failures;
-use crate::base::id::{GroupId, IdVec, ScanId, SinkId};
+use crate::base::id::{IdVec, RowsId, ScanId, SinkId};
 use crate::catalog::column_sets::ColumnSets;
 use crate::catalog::opened::Opened;
 use crate::checkpoint::generations::Starts;
@@ -49,7 +49,7 @@ pub struct Shared {
     pub open_store: OpenStore,
     /// Who asks for earlier values; and by group and view, what its rows mean.
     pub earlier: Arc<Earlier>,
-    pub meanings: IdVec<GroupId, String>,
+    pub meanings: IdVec<RowsId, String>,
     /// By sink, and of each side's dead letters: what waits to become lines.
     pub backlogs: Arc<Vec<Backlog>>,
     pub failures: Failures,

@@ -22,7 +22,7 @@ pub fn render<'scope>(
 ) -> Result<Stream<'scope, Tick, Vec<()>>, Failure> {
     let shared = of.shared;
     let mut lines = NamedLines { name: changelog(&shared.opened.job.sinks[id].name), writer: None };
-    if of.worker == 0 {
+    if of.peer.index == 0 {
         let shapes: Vec<_> = shared.opened.job.all_rows().map(|rows| shared.opened.shape(rows).clone()).collect();
         let changelog = Changelog::new(&shapes);
         let write = move |to: &mut dyn LineSink, step: Step| changelog.write(to, &step);

@@ -7,7 +7,7 @@ use timely::dataflow::Stream;
 
 use super::rendering::Rendering;
 use crate::base::failure::Failure;
-use crate::base::id::{GroupId, IdVec, SinkId};
+use crate::base::id::{IdVec, RowsId, SinkId};
 use crate::catalog::graph::Kind;
 use crate::coordinate::channel::CoordinatorHandle;
 use crate::job::Sink;
@@ -23,10 +23,10 @@ pub fn open(of: Rendering) -> Result<Stores, Failure> {
     let (shared, plan) = (of.shared, &of.shared.start.plan);
     let full_refresh = (!plan.skip_refresh).then_some(shared.fresh && shared.mode == Mode::UntilEnd);
     // Rows of groups that are still worked out stay as they were.
-    let spared: Vec<GroupId> = plan.all_rows().filter(|rows| plan.side_of(*rows) == Side::Shadow).collect();
+    let spared: Vec<RowsId> = plan.all_rows().filter(|rows| plan.side_of(*rows) == Side::Shadow).collect();
     let start = |sink| StoreHandle::start((shared.open_store)(sink)?, full_refresh, &spared, &shared.failures);
     let open = |(id, sink): (SinkId, &Sink)| match sink.to.store().filter(|_| of.has(Kind::Sink(id))) {
-        Some(store) if of.worker == 0 || !store.is_exclusive() => start(id).map(Some),
+        Some(store) if of.peer.index == 0 || !store.is_exclusive() => start(id).map(Some),
         Some(_) | None => Ok(None),
     };
     shared.opened.job.sinks.pairs().map(open).collect()
@@ -39,20 +39,20 @@ pub fn render<'scope>(
     stores: &Stores,
     coordinator: &CoordinatorHandle,
 ) -> Stream<'scope, Tick, Vec<()>> {
-    let groups: Vec<GroupId> = of.shared.opened.graph.rows_in(id).collect();
+    let groups: Vec<RowsId> = of.shared.opened.graph.rows_in(id).collect();
     let by_first = to.is_exclusive();
     let owner = move |routed: &Routed| if by_first { 0 } else { routed.to };
     let marking = marking(of, &groups, coordinator.clone());
-    let marker = stores[id].clone().filter(|_| of.worker == 0);
+    let marker = stores[id].clone().filter(|_| of.peer.index == 0);
     let acknowledged = store_rows(rows, stores[id].clone(), groups, owner);
     mark_as_of(acknowledged, marker, marking)
 }
 
-fn marking(of: Rendering, groups: &[GroupId], coordinator: CoordinatorHandle) -> Marking {
+fn marking(of: Rendering, groups: &[RowsId], coordinator: CoordinatorHandle) -> Marking {
     let plan = &of.shared.start.plan;
-    let s = |group: &GroupId| plan.s(*group).filter(|_| plan.side_of(*group) == Side::Live);
+    let s = |group: &RowsId| plan.s(*group).filter(|_| plan.side_of(*group) == Side::Live);
     let from = groups.iter().filter_map(|group| Some(s(group)?.max(plan.rows_from[*group]))).max();
-    let marked = |group: &GroupId| {
+    let marked = |group: &RowsId| {
         let untouched = plan.rows_from[*group] == Tick::BEFORE_ALL;
         let scans = plan.scans_behind(*group).into_iter().collect();
         Some(Marked { group: *group, scans, s: s(group)?, untouched })

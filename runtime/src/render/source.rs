@@ -33,7 +33,7 @@ pub fn render<'scope>(
     (wiring, coordinator): (&Wiring, &CoordinatorHandle),
     (finished, stored): (&ProbeHandle<Tick>, &ProbeHandle<Tick>),
 ) -> Result<Fed<'scope>, Failure> {
-    let Rendering { shared, side, worker, workers } = of;
+    let Rendering { shared, side, peer } = of;
     let (opened, start, sets) = (&shared.opened, &shared.start, of.sets());
     let readers = readers(of)?;
     let slices = history::read(
@@ -41,12 +41,11 @@ pub fn render<'scope>(
         start.clone(),
         sets.clone(),
         shared.effs.clone(),
-        worker,
-        workers,
+        peer,
         (std::thread::current(), &shared.failures),
     )?;
     let newcomers = match shared.mode {
-        Mode::Follow => Newcomers::all(opened, start, side, (worker, workers), &shared.failures)?,
+        Mode::Follow => Newcomers::all(opened, start, side, peer, &shared.failures)?,
         Mode::UntilEnd => vec![],
     };
     let admissions = admissions(of);
@@ -61,8 +60,7 @@ pub fn render<'scope>(
     let feed_parts = FeedParts {
         slices: Slices::new(slices),
         streams,
-        worker,
-        peers: workers,
+        peer,
         local: of.local(),
         first_tick: if opened.looks_back() { Tick::BEFORE_ALL } else { start.plan.first_tick(side) },
         horizons: IdVec::filled(Eff::BEFORE_ALL, start.plan.scans.len()),
@@ -81,13 +79,13 @@ pub fn render<'scope>(
 
 /// Where this worker writes down what it admits late, if the job keeps that. What the shadow admits is in it before its rows are seen.
 fn admissions(of: Rendering) -> Option<AdmissionLog> {
-    let Rendering { shared, side, worker, workers } = of;
+    let Rendering { shared, side, peer } = of;
     let (opened, start) = (&shared.opened, &shared.start);
     let keep = opened.job.state.admissions_keep.filter(|_| side == Side::Live && opened.has_stream())?;
     let sources = start.plan.scans.iter().map(|scan| (source_hash(scan), held(opened, scan.source))).collect();
     let earlier = start.manifest().into_iter().flat_map(|manifest| &manifest.files);
     let generation = generations::of_number(start.plan.checkpoints);
-    Some(AdmissionLog::open((&shared.state, generation), (worker, workers), keep, sources, earlier))
+    Some(AdmissionLog::open((&shared.state, generation), peer, keep, sources, earlier))
 }
 
 /// What trailing and lifetime windows hold of a source. A table's version is in force for whatever comes after it.
@@ -103,7 +101,7 @@ fn held(opened: &Opened, source: SourceId) -> Held {
 
 /// The partitions that this worker reads: every `workers`-th.
 fn readers(of: Rendering) -> Result<Vec<SourceReader>, Failure> {
-    let Rendering { shared, side, worker, workers } = of;
+    let Rendering { shared, side, peer } = of;
     let mut readers = vec![];
     let mut number = 0;
     for (source, open) in shared.opened.sources.pairs() {
@@ -118,7 +116,7 @@ fn readers(of: Rendering) -> Result<Vec<SourceReader>, Failure> {
         }
         let mut mine = vec![];
         for (partition, scans) in lanes {
-            if number % workers == worker {
+            if peer.is_dealt(number) {
                 mine.push(Lane { partition, exhausted: false, rest: vec![], scans });
             }
             number += 1;

@@ -15,9 +15,8 @@ use headwater_expression::relation::column;
 use headwater_operators::collection::Reset;
 use headwater_operators::exchange::Routed;
 use headwater_operators::group::Piece;
-use headwater_operators::keys;
 use headwater_operators::ledger::SegmentError;
-use headwater_operators::operator::{Told, read_rows};
+use headwater_operators::operator::{ReadAs, read_rows};
 use headwater_operators::relational::published::{Begins, Published, Save, Wanted, publish};
 use headwater_operators::relational::{Changed, Keyed};
 use timely::container::CapacityContainerBuilder;
@@ -26,8 +25,8 @@ use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::Concatenate;
 use timely::dataflow::operators::generic::Operator;
 
-use super::earlier::Kept;
-use super::group::Made;
+use super::earlier::KeptRows;
+use super::group::GroupStreams;
 use super::links;
 use super::nodes::{self, Contents, Nodes};
 use super::rendering::{Rendering, ViewCounts, Wiring};
@@ -42,11 +41,11 @@ use crate::plan::view::PlannedView;
 
 /// What groups and views have put out. `tables`: what tables hold, where views read that.
 pub fn render<'scope>(
-    made: Made<'scope>,
+    made: GroupStreams<'scope>,
     tables: Option<Contents<'scope>>,
     of: Rendering,
     wiring: &Wiring,
-) -> Result<Made<'scope>, Failure> {
+) -> Result<GroupStreams<'scope>, Failure> {
     let (opened, plan) = (&of.shared.opened, &of.shared.start.plan);
     let is_here = |view: &ViewId| of.side == Side::Live && plan.side_of(opened.job.rows_of(*view)) == Side::Live;
     let views =
@@ -56,7 +55,7 @@ pub fn render<'scope>(
         return Ok(made);
     }
     wiring.checkpoint.borrow_mut().others += views.len();
-    let Made { mut changes, mut rows, mut contents, mut finished, mut kept } = made;
+    let GroupStreams { mut changes, mut rows, mut contents, mut finished, mut kept } = made;
     let scope = changes.scope();
     let here = scope.index() as u64;
     for view in views {
@@ -68,24 +67,24 @@ pub fn render<'scope>(
         wiring.to_wake.borrow_mut().push(Rc::new(activator));
         wiring.views.borrow_mut().push((id, counts));
         if opened.job.history_of(id).is_some() {
-            kept.push(Kept { rows: (id.number(), arranged.clone()), state: state.clone() });
+            kept.push(KeptRows { rows: (id.number(), arranged.clone()), state: state.clone() });
         }
-        let read = |to, told: Told| {
+        let read = |to, told: ReadAs| {
             let (stream, activator) = read_rows(arranged.clone(), (to, id.number()), state.clone(), told);
             wiring.to_wake.borrow_mut().push(Rc::new(activator));
             stream
         };
         if of.tells_changes(id) {
             let changelog = state.borrow().changelog();
-            changes = scope.concatenate([changes, read(0, Told::Changes(changelog))]);
+            changes = scope.concatenate([changes, read(0, ReadAs::Changes(changelog))]);
         }
         if opened.graph.sinks_of(id).any(|sink| opened.job.sinks[sink].to.store().is_some()) {
             let newest = state.borrow().newest(plan.rows_from[id], plan.skip_refresh);
-            rows = scope.concatenate([rows, read(here, Told::Newest(newest, wiring.windows.clone()))]);
+            rows = scope.concatenate([rows, read(here, ReadAs::Newest(newest, wiring.windows.clone()))]);
         }
         if opened.graph.is_viewed(Kind::View(view)) {
             let shared = state.borrow().contents();
-            contents = scope.concatenate([contents, read(here, Told::Contents(shared))]);
+            contents = scope.concatenate([contents, read(here, ReadAs::Contents(shared))]);
         }
         type Nothing = CapacityContainerBuilder<Vec<()>>;
         let done = arranged
@@ -93,7 +92,7 @@ pub fn render<'scope>(
             .unary::<Nothing, _, _, _>(Pipeline, "finished", |_, _| |input, _| input.for_each(|_, _| ()));
         finished = scope.concatenate([finished, done]);
     }
-    Ok(Made { changes, rows, contents, finished, kept })
+    Ok(GroupStreams { changes, rows, contents, finished, kept })
 }
 
 /// The rows of a view's query, each with its key. One whose key has a null is not the view's.
@@ -154,19 +153,20 @@ fn begins(of: Rendering, view: ViewId) -> Begins {
 
 /// When the rows of a view had changed last at the checkpoint that the run goes on from.
 fn changed(of: Rendering, view: ViewId) -> Result<Changed, Failure> {
-    let Rendering { shared, worker, workers, .. } = of;
+    let Rendering { shared, peer, .. } = of;
     let mut changed = Changed::default();
     let Some(manifest) = shared.start.manifest() else { return Ok(changed) };
     let name = &shared.opened.job.views[view].name;
     let Some(before) = manifest.plan.views.find(|before: &PlannedView| before.name == *name) else {
         return Ok(changed);
     };
-    let owns = |key: &[u8]| keys::owner(keys::hash(key), workers) == worker as u64;
     checkpoint::lookups::read(&shared.state, manifest, Piece::Changed, |of, batch| {
         if of != before.number() {
             return Ok(());
         }
-        changed.load(batch, owns).map_err(|e| Failure::Running(format!("what a checkpoint has of a view: {e}")))
+        changed
+            .load(batch, |key: &[u8]| peer.owns(key))
+            .map_err(|e| Failure::Running(format!("what a checkpoint has of a view: {e}")))
     })?;
     Ok(changed)
 }
@@ -180,7 +180,7 @@ fn wanted(wiring: &Wiring) -> Wanted {
 /// Writes this worker's file of a checkpoint.
 fn save(of: Rendering, wiring: &Wiring, view: ViewId) -> Save {
     let (checkpoint, windows) = (wiring.checkpoint.clone(), wiring.windows.clone());
-    let (store, of) = (of.shared.state.clone(), (of.worker as u32, of.workers as u32));
+    let (store, of) = (of.shared.state.clone(), of.peer.numbers());
     Box::new(move |number, batch| {
         let all = [((Piece::Changed, view.number()), batch.clone())];
         match checkpoint::lookups::write(&store, number, of, &all) {

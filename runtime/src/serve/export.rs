@@ -10,7 +10,7 @@ use headwater_connectors::sink::GroupShape;
 use super::table::Rows;
 use super::{endpoint, rows};
 use crate::base::failure::Failure;
-use crate::base::id::{GroupId, SinkId};
+use crate::base::id::{RowsId, SinkId};
 use crate::catalog::open::open_for_rows;
 use crate::catalog::opened::Opened;
 use crate::job::Job;
@@ -33,7 +33,7 @@ pub fn table(job: Job, named: &str, sink_named: Option<&str>) -> Result<(SchemaR
 /// Where rows come from, as lines.
 pub enum RowSource {
     /// A store that is read here.
-    Store { opened: Opened, group: GroupId, sink: SinkId },
+    Store { opened: Opened, group: RowsId, sink: SinkId },
     /// A running job that holds its store.
     Running { job: Job, answer: BufReader<Box<dyn std::io::Read>> },
 }
@@ -41,7 +41,7 @@ pub enum RowSource {
 impl RowSource {
     pub fn open(
         job: Job,
-        group: GroupId,
+        group: RowsId,
         sink: SinkId,
         (group_named, sink_named): (&str, Option<&str>),
     ) -> Result<RowSource, Failure> {
@@ -57,7 +57,7 @@ impl RowSource {
     }
 
     /// What its rows are.
-    pub fn shape(&self, group: GroupId) -> Result<GroupShape, Failure> {
+    pub fn shape(&self, group: RowsId) -> Result<GroupShape, Failure> {
         match self {
             RowSource::Store { opened, .. } => Ok(opened.shape(group).clone()),
             RowSource::Running { job, .. } => Ok(open_for_rows(job.clone())?.shape(group).clone()),

@@ -14,10 +14,10 @@ use headwater_connectors::sink::Lookup;
 use tokio::sync::mpsc::{Sender, channel};
 
 use super::endpoint::SERVED_BY;
-use super::rows::{self, Asked};
+use super::rows::{self, RowQuery};
 use super::served::Served;
 use crate::base::failure::Failure;
-use crate::base::id::GroupId;
+use crate::base::id::RowsId;
 use crate::observe::metrics;
 use crate::observe::view::RunView;
 
@@ -72,7 +72,7 @@ async fn one(State(served): State<Arc<Served>>, Query(pairs): Pairs) -> Response
         let group = group(view, &pairs)?;
         let values: Vec<String> = pairs.iter().filter(|(name, _)| name == "key").map(|(_, v)| v.clone()).collect();
         let (window, at, sink) = (value(&pairs, "window"), value(&pairs, "at"), value(&pairs, "sink"));
-        let asked = Asked::parse(opened, group, &values, (window, at))?;
+        let asked = RowQuery::parse(opened, group, &values, (window, at))?;
         let lines = match asked.at {
             Some(_) if sink.is_some() => return Err(rows::sink_at()),
             Some(tick) => rows::get_at(&view.earlier, opened, &asked, tick)?,
@@ -113,7 +113,7 @@ async fn all(State(served): State<Arc<Served>>, Query(pairs): Pairs) -> Response
     json_lines(Body::from_stream(futures::stream::unfold(receiver, next)))
 }
 
-fn send_rows(store: &mut dyn Lookup, group: GroupId, to: &Sender<std::io::Result<Bytes>>) -> Result<(), Failure> {
+fn send_rows(store: &mut dyn Lookup, group: RowsId, to: &Sender<std::io::Result<Bytes>>) -> Result<(), Failure> {
     let mut chunk = Vec::with_capacity(CHUNK_BYTES);
     let send = |chunk: &mut Vec<u8>| {
         let bytes = Bytes::from(std::mem::take(chunk));
@@ -128,19 +128,19 @@ fn send_rows(store: &mut dyn Lookup, group: GroupId, to: &Sender<std::io::Result
 }
 
 /// The group that is asked for.
-fn group(view: &RunView, pairs: &[(String, String)]) -> Result<GroupId, Failure> {
+fn group(view: &RunView, pairs: &[(String, String)]) -> Result<RowsId, Failure> {
     let name = value(pairs, "group").ok_or_else(|| Failure::Usage("name a `group`".to_owned()))?;
     rows::group(&view.opened.job, name)
 }
 
 /// The store to read it from.
-fn store(view: &RunView, group: GroupId, named: Option<&str>) -> Result<Box<dyn Lookup>, Failure> {
+fn store(view: &RunView, group: RowsId, named: Option<&str>) -> Result<Box<dyn Lookup>, Failure> {
     let sink = rows::sink(&view.opened.job, group, named)?;
     rows::lookup(&view.opened, sink, view.stores[sink].as_ref())
 }
 
 /// The group that is asked for, and the store to read it from.
-fn open(view: &RunView, pairs: &[(String, String)]) -> Result<(GroupId, Box<dyn Lookup>), Failure> {
+fn open(view: &RunView, pairs: &[(String, String)]) -> Result<(RowsId, Box<dyn Lookup>), Failure> {
     let group = group(view, pairs)?;
     Ok((group, store(view, group, value(pairs, "sink"))?))
 }

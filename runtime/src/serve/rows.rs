@@ -14,7 +14,7 @@ use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::{DataType, FieldRef, Schema};
 
 use crate::base::failure::Failure;
-use crate::base::id::{GroupId, Id, SinkId};
+use crate::base::id::{Id, RowsId, SinkId};
 use crate::catalog::opened::Opened;
 use crate::job::nearest::expected;
 use crate::job::validate::types;
@@ -24,19 +24,19 @@ use crate::serve_log::{Noted, ServeLog};
 use crate::start::stores::shapes;
 
 /// The group or view of this name.
-pub fn group(job: &Job, name: &str) -> Result<GroupId, Failure> {
+pub fn group(job: &Job, name: &str) -> Result<RowsId, Failure> {
     let names = || job.all_rows().map(|rows| job.name_of(rows));
     let unknown = || Failure::Usage(format!("unknown feature group `{name}`: {}", expected(name, names())));
     job.all_rows().find(|rows| job.name_of(*rows) == name).ok_or_else(unknown)
 }
 
 /// The sink that a group's rows are read from: the one named, or the first store that holds them.
-pub fn sink(job: &Job, group: GroupId, named: Option<&str>) -> Result<SinkId, Failure> {
+pub fn sink(job: &Job, group: RowsId, named: Option<&str>) -> Result<SinkId, Failure> {
     let stores = || job.sinks.pairs().filter(|(_, sink)| sink.to.store().is_some());
     let name = job.name_of(group);
     let Some(named) = named else {
         let hint = format!("add a sink of type {} that has it", kinds_of_stores("`"));
-        let first = stores().find(|(_, sink)| sink.groups.contains(&group)).map(|(id, _)| id);
+        let first = stores().find(|(_, sink)| sink.rows.contains(&group)).map(|(id, _)| id);
         return first.ok_or_else(|| Failure::Usage(format!("no store of the job holds `{name}`: {hint}")));
     };
     let names = stores().map(|(_, sink)| sink.name.as_str());
@@ -46,7 +46,7 @@ pub fn sink(job: &Job, group: GroupId, named: Option<&str>) -> Result<SinkId, Fa
             "sink `{named}` is a changelog, which holds no rows: name a {} one",
             kinds_of_stores("")
         ))),
-        Some(id) if !job.sinks[id].groups.contains(&group) => {
+        Some(id) if !job.sinks[id].rows.contains(&group) => {
             Err(Failure::Usage(format!("sink `{named}` does not hold `{name}`: it is not among its `features`")))
         }
         Some(id) => Ok(id),
@@ -71,8 +71,8 @@ fn kinds_of_stores(quote: &str) -> String {
 }
 
 /// One row of a key, or each of its windows.
-pub struct Asked {
-    pub group: GroupId,
+pub struct RowQuery {
+    pub group: RowsId,
     /// The key's JSON text.
     pub key: String,
     /// Its columns.
@@ -82,14 +82,14 @@ pub struct Asked {
     pub at: Option<Tick>,
 }
 
-impl Asked {
+impl RowQuery {
     /// `values`: `COL=VALUE`, one for each key column; `window`: a start; `at`: a time, of which the last tick counts.
     pub fn parse(
         opened: &Opened,
-        group: GroupId,
+        group: RowsId,
         values: &[String],
         (window, at): (Option<&str>, Option<&str>),
-    ) -> Result<Asked, Failure> {
+    ) -> Result<RowQuery, Failure> {
         let shape = opened.shape(group);
         if window.is_some() && !shape.windowed() {
             return Err(Failure::Usage(format!("`{}` has no windows: leave out --window", shape.name)));
@@ -100,7 +100,7 @@ impl Asked {
         let window_start = window.map(time).transpose()?.map(EventTime::from_us);
         let at = at.map(time).transpose()?.map(|us| Tick::down(Tick::from_us(us), opened.job.tick));
         let named = key(opened, group, values)?;
-        Ok(Asked {
+        Ok(RowQuery {
             group,
             key: json_of_key(&named, 0..shape.keys, 0),
             columns: named.columns()[..shape.keys].to_vec(),
@@ -118,11 +118,12 @@ fn time(text: &str) -> Result<i64, Failure> {
 }
 
 /// Whether earlier rows of a group or a view are kept.
-pub fn has_history(job: &Job, group: GroupId) -> Result<(), Failure> {
+pub fn has_history(job: &Job, group: RowsId) -> Result<(), Failure> {
     if job.history_of(group).is_some() {
         return Ok(());
     }
-    let (kind, name) = (job.view_of(group).map_or("features", |view| job.views[view].of.section()), job.name_of(group));
+    let (kind, name) =
+        (job.owner(group).view().map_or("features", |view| job.views[view].of.section()), job.name_of(group));
     Err(Failure::Usage(format!(
         "earlier values of `{name}` are not kept: write history = \"10m\" under [{kind}.{name}] to read it at any time of the last ten minutes"
     )))
@@ -141,7 +142,7 @@ pub fn sink_at() -> Failure {
 }
 
 /// The key's columns, as events have them.
-fn key(opened: &Opened, group: GroupId, values: &[String]) -> Result<RecordBatch, Failure> {
+fn key(opened: &Opened, group: RowsId, values: &[String]) -> Result<RecordBatch, Failure> {
     let shape = opened.shape(group);
     let fields = &shape.schema.fields()[..shape.keys];
     let names = || fields.iter().map(|f| f.name().as_str());
@@ -168,7 +169,7 @@ fn key(opened: &Opened, group: GroupId, values: &[String]) -> Result<RecordBatch
     let path = |field: &FieldRef| field.as_ref().clone().with_name(Path::of([field.name().as_str()]).to_string());
     let schema = Schema::new(fields.iter().map(path).collect::<Vec<_>>());
     // A view's times have no unit of their own.
-    let source = opened.job.view_of(group).is_none().then(|| opened.graph.events_of(group).next()).flatten();
+    let source = opened.job.owner(group).group().and_then(|group| opened.graph.events_of(group).next());
     let unit = source.map_or(TimeUnit::Millisecond, |source| opened.job.sources[source].time_unit);
     let mut decoder = JsonDecoder::new(&Wanted { schema: schema.into(), time_unit_ns: unit.ns() });
     let mut record = vec![];
@@ -220,7 +221,7 @@ fn example(kind: &DataType) -> &'static str {
 pub fn get(
     store: &mut dyn Lookup,
     opened: &Opened,
-    asked: &Asked,
+    asked: &RowQuery,
     log: Option<&ServeLog>,
 ) -> Result<Vec<String>, Failure> {
     if asked.key.len() > KEY_TEXT_BYTES_MAX {
@@ -239,7 +240,7 @@ pub fn get(
 }
 
 /// The same of the rows at an earlier tick. They were served then, if they were: that is not written down once more.
-pub fn get_at(earlier: &Earlier, opened: &Opened, asked: &Asked, tick: Tick) -> Result<Vec<String>, Failure> {
+pub fn get_at(earlier: &Earlier, opened: &Opened, asked: &RowQuery, tick: Tick) -> Result<Vec<String>, Failure> {
     let shape = opened.shape(asked.group);
     let types: Vec<DataType> = asked.columns.iter().map(|column| column.data_type().clone()).collect();
     let encoded = KeyCodec::new(&types).and_then(|codec| codec.encode(&asked.columns));
@@ -251,7 +252,13 @@ pub fn get_at(earlier: &Earlier, opened: &Opened, asked: &Asked, tick: Tick) -> 
     Ok(texts.iter().filter(is_asked).map(|row| line(row, Some(tick))).collect())
 }
 
-fn note(log: &ServeLog, group: &str, asked: &Asked, (time, as_of): (WallClock, Option<Tick>), row: Option<&RowText>) {
+fn note(
+    log: &ServeLog,
+    group: &str,
+    asked: &RowQuery,
+    (time, as_of): (WallClock, Option<Tick>),
+    row: Option<&RowText>,
+) {
     log.note(Noted {
         group: group.to_owned(),
         key: asked.key.clone(),
@@ -262,7 +269,7 @@ fn note(log: &ServeLog, group: &str, asked: &Asked, (time, as_of): (WallClock, O
     });
 }
 
-pub fn not_found(group: &str, asked: &Asked) -> Failure {
+pub fn not_found(group: &str, asked: &RowQuery) -> Failure {
     let key = &asked.key;
     let window = asked.window_start.map_or_else(String::new, |start| {
         format!(" and the window that starts at {start} (without --window: every window of the key)")
@@ -274,7 +281,7 @@ pub fn not_found(group: &str, asked: &Asked) -> Failure {
 /// Every row of a group, a line each.
 pub fn export(
     store: &mut dyn Lookup,
-    group: GroupId,
+    group: RowsId,
     each: &mut dyn FnMut(&str) -> headwater_connectors::Result<()>,
 ) -> Result<(), Failure> {
     let as_of = store.as_of(group.index())?;

@@ -16,7 +16,7 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::scheduling::Activator;
 
 use super::writer::Writer;
-use crate::base::id::GroupId;
+use crate::base::id::RowsId;
 use crate::checkpoint::in_progress::CheckpointInProgress;
 
 /// What is woken when the clock has announced something.
@@ -53,7 +53,7 @@ impl<P: Send + 'static> NamedLines<P> {
 pub fn write_changelog<'scope>(
     changes: Stream<'scope, Tick, Vec<Routed>>,
     mut lines: NamedLines<Step>,
-    groups: Vec<GroupId>,
+    groups: Vec<RowsId>,
     checkpoint: Rc<RefCell<CheckpointInProgress>>,
     to_wake: ToWake,
 ) -> Stream<'scope, Tick, Vec<()>> {
@@ -70,7 +70,7 @@ pub fn write_changelog<'scope>(
         move |frontiers| {
             let _ = &_output;
             input.for_each(|_, batch| {
-                let taken = batch.drain(..).filter(|routed| groups.contains(&GroupId::from(routed.group)));
+                let taken = batch.drain(..).filter(|routed| groups.contains(&RowsId::from(routed.group)));
                 waiting.extend(taken.map(|routed| (routed.group as usize, routed.columns.0)));
             });
             let Some(frontier) = Tick::of_frontier(frontiers[0].frontier()) else {

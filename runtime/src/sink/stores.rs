@@ -28,12 +28,12 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use super::thread::{Backlog, BlockingSink, Flushing, SinkThread};
 use crate::base::failure::Failure;
 use crate::base::failures::Failures;
-use crate::base::id::{GroupId, Id, IdVec, ScanId};
+use crate::base::id::{Id, IdVec, RowsId, ScanId};
 use crate::coordinate::channel::CoordinatorHandle;
 
 enum Task {
-    Write { group: GroupId, rows: RecordBatch },
-    AsOf { groups: Vec<GroupId>, tick: Tick, sweep: bool },
+    Write { group: RowsId, rows: RecordBatch },
+    AsOf { groups: Vec<RowsId>, tick: Tick, sweep: bool },
     BeginFullRefresh,
 }
 
@@ -57,7 +57,7 @@ impl StoreHandle {
     pub fn start(
         store: Box<dyn Store>,
         full_refresh: Option<bool>,
-        spared: &[GroupId],
+        spared: &[RowsId],
         failures: &Failures,
     ) -> Result<StoreHandle, Failure> {
         let shared = Arc::new(Shared { as_of: AtomicI64::new(Tick::BEFORE_ALL.us()), lost: AtomicBool::new(false) });
@@ -97,13 +97,13 @@ struct StoreSink {
 
 #[derive(Default)]
 struct Taken {
-    rows: IdVec<GroupId, Vec<RecordBatch>>,
+    rows: IdVec<RowsId, Vec<RecordBatch>>,
     marks: Vec<Mark>,
     full_refresh: bool,
 }
 
 /// Groups, up to where all rows of theirs are in the store, and whether what an earlier start has left is to be swept.
-type Mark = (Vec<GroupId>, Tick, bool);
+type Mark = (Vec<RowsId>, Tick, bool);
 
 impl BlockingSink for StoreSink {
     type Task = Task;
@@ -157,7 +157,7 @@ fn mark(store: &mut dyn Store, marks: &[Mark], spared: &[usize]) -> Result<(), E
             tracing::info!(rows = gone, "removed rows that an earlier start had left");
         }
     }
-    let mut newest: BTreeMap<GroupId, Tick> = BTreeMap::new();
+    let mut newest: BTreeMap<RowsId, Tick> = BTreeMap::new();
     for (groups, tick, _) in marks {
         newest.extend(groups.iter().map(|g| (*g, *tick)));
     }
@@ -169,7 +169,7 @@ fn mark(store: &mut dyn Store, marks: &[Mark], spared: &[usize]) -> Result<(), E
 pub fn store_rows<'scope>(
     rows: Stream<'scope, Tick, Vec<Routed>>,
     store: Option<StoreHandle>,
-    groups: Vec<GroupId>,
+    groups: Vec<RowsId>,
     to: impl Fn(&Routed) -> u64 + 'static,
 ) -> Stream<'scope, Tick, Vec<()>> {
     let scope = rows.scope();
@@ -186,7 +186,7 @@ pub fn store_rows<'scope>(
             input.for_each(|_, batch| {
                 for routed in batch.drain(..) {
                     let Some(flushing) = &mut flushing else { continue };
-                    let (group, rows) = (GroupId::from(routed.group), routed.columns.0);
+                    let (group, rows) = (RowsId::from(routed.group), routed.columns.0);
                     if groups.contains(&group) {
                         let count = rows.num_rows();
                         flushing.write(Task::Write { group, rows }, count);
@@ -272,7 +272,7 @@ pub struct Marking {
 
 /// A group of the store.
 pub struct Marked {
-    pub group: GroupId,
+    pub group: RowsId,
     pub scans: Vec<ScanId>,
     /// The seam that it began with.
     pub s: Tick,
@@ -287,7 +287,7 @@ impl Marking {
         tick >= self.from.min(last).max(announced.full_refresh_from.unwrap_or(Tick::BEFORE_ALL))
     }
 
-    fn due(&self, tick: Tick, whole: bool) -> Vec<GroupId> {
+    fn due(&self, tick: Tick, whole: bool) -> Vec<RowsId> {
         let announced = self.coordinator.announced();
         let rewritten = announced.full_refresh_from.is_none_or(|from| tick >= from);
         let due = |marked: &&Marked| {

@@ -127,7 +127,7 @@ impl Planner<'_> {
             plan.generations.push(generation);
             plan.skip_refresh &= is_whole && marks.iter().all(|marks| marks.as_of >= saved_at);
             self.taken.push(held);
-            for (group, marks) in sink.groups.iter().zip(marks) {
+            for (group, marks) in sink.rows.iter().zip(marks) {
                 let upto = marks.upto.max(marks.as_of).unwrap_or(Tick::BEFORE_ALL);
                 plan.rows_from[*group] = plan.rows_from[*group].max(upto);
                 if !self.fresh {

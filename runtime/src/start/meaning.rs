@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{canonical, identity};
-use crate::base::id::{GroupId, ViewId};
+use crate::base::id::{GroupId, HasRows, RowsId, ViewId};
 use crate::catalog::graph::Kind;
 use crate::catalog::opened::Opened;
 use crate::checkpoint::names::changelog;
@@ -14,18 +14,24 @@ use crate::plan::Plan;
 
 /// What a sink's rows are of, and how they and their fields are called, as a number.
 pub fn meaning(plan: &Plan, opened: &Opened, sink: &Sink) -> i64 {
-    let text: String = sink.groups.iter().map(|rows| of_rows(plan, opened, *rows)).collect();
+    let text: String = sink.rows.iter().map(|rows| of_rows(plan, opened, *rows)).collect();
     headwater_operators::keys::hash(text.as_bytes()) as i64
 }
 
 /// What the rows of a group or a view are of, and how they and their fields are called.
-pub fn of_rows(plan: &Plan, opened: &Opened, rows: GroupId) -> String {
-    let Some(view) = opened.job.view_of(rows) else { return of_group(plan, opened, rows) };
+pub fn of_rows(plan: &Plan, opened: &Opened, rows: RowsId) -> String {
+    match opened.job.owner(rows) {
+        HasRows::Group(group) => of_group(plan, opened, group),
+        HasRows::View(view) => of_view(plan, opened, view),
+    }
+}
+
+fn of_view(plan: &Plan, opened: &Opened, view: ViewId) -> String {
     let mut text = of_query(opened, view) + "\n";
     for kind in opened.graph.read_by(view) {
         text += &match kind {
             Kind::Group(group) => of_group(plan, opened, group),
-            Kind::View(other) => of_rows(plan, opened, opened.job.rows_of(other)),
+            Kind::View(other) => of_view(plan, opened, other),
             Kind::Source(table) => identity::of_source(&opened.job.sources[table], &opened.sources[table]) + "\n",
             Kind::Sink(_) | Kind::DeadLetters => String::new(),
         };

@@ -23,7 +23,7 @@ pub fn claim(
     generation: u64,
     held: Option<&Arc<dyn HeldStore>>,
 ) -> Result<Claimed, Failure> {
-    let groups_of_sink: Vec<usize> = sink.groups.iter().map(|group| group.index()).collect();
+    let groups_of_sink: Vec<usize> = sink.rows.iter().map(|group| group.index()).collect();
     let claim = Claim { groups: &groups_of_sink, state_generation: generation.checked_sub(1), meaning };
     Ok(match held {
         Some(held) => held.claim(&claim)?,

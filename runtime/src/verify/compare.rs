@@ -18,7 +18,7 @@ use super::report::{ColumnReport, Example, GroupReport};
 use super::spine::{MOMENT, ROW, Spine, TIME};
 use crate::backfill::replay::rows::row_of_nothing;
 use crate::base::failure::Failure;
-use crate::base::id::GroupId;
+use crate::base::id::RowsId;
 use crate::catalog::opened::Opened;
 
 /// So many examples are told of a column.
@@ -53,7 +53,7 @@ struct OfColumn {
 }
 
 impl<'a> Compare<'a> {
-    pub fn new(opened: &Opened, group: GroupId, replayed: &'a [(Tick, Tick)]) -> Result<Compare<'a>, Failure> {
+    pub fn new(opened: &Opened, group: RowsId, replayed: &'a [(Tick, Tick)]) -> Result<Compare<'a>, Failure> {
         let (empty, shape) = (row_of_nothing(opened, group)?, opened.shape(group));
         let of_column = |(at, field): (usize, &std::sync::Arc<arrow::datatypes::Field>)| {
             // Derived columns follow the others, and are null.

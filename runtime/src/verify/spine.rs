@@ -23,7 +23,7 @@ use serde_json::value::RawValue;
 use super::request::Request;
 use crate::backfill::asked::of_moments;
 use crate::base::failure::Failure;
-use crate::base::id::GroupId;
+use crate::base::id::RowsId;
 use crate::catalog::opened::Opened;
 use crate::serve::texts;
 use crate::serve_log::{parse_name, schema as log_schema};
@@ -43,7 +43,7 @@ pub struct Spines {
 
 pub struct Spine {
     /// A group, or behind them a view.
-    pub group: GroupId,
+    pub group: RowsId,
     pub path: PathBuf,
     pub rows: u64,
     /// Rows of the log whose key is none of the group's.
@@ -84,7 +84,7 @@ pub fn read(
                 return Err(Failure::Running(format!("{file}: it is no file of a serve log")));
             }
             for batch in table.read(None)? {
-                let asked = Asked { request, upto: upto.map(Time::us) };
+                let asked = Range { request, upto: upto.map(Time::us) };
                 take(&Served::open(&batch?), &asked, &mut writing, &mut left_out)?;
             }
         }
@@ -93,7 +93,7 @@ pub fn read(
     Ok(Spines { groups, left_out })
 }
 
-struct Asked<'a> {
+struct Range<'a> {
     request: &'a Request,
     upto: Option<i64>,
 }
@@ -130,7 +130,7 @@ impl<'a> Served<'a> {
 
 fn take(
     served: &Served,
-    asked: &Asked,
+    asked: &Range,
     writing: &mut BTreeMap<String, Writing>,
     left_out: &mut LeftOut,
 ) -> Result<(), Failure> {
@@ -154,7 +154,7 @@ fn take(
 
 /// The spine of a group, on its way.
 struct Writing {
-    group: GroupId,
+    group: RowsId,
     path: PathBuf,
     keys: Vec<(String, DataType)>,
     schema: SchemaRef,
@@ -168,7 +168,7 @@ struct Writing {
 }
 
 impl Writing {
-    fn begin(opened: &Opened, group: GroupId, scratch: &Path) -> Result<Writing, Failure> {
+    fn begin(opened: &Opened, group: RowsId, scratch: &Path) -> Result<Writing, Failure> {
         let shape = opened.shape(group);
         let of_key = shape.schema.fields()[..shape.keys].iter();
         let keys: Vec<_> = of_key.map(|field| (field.name().clone(), field.data_type().clone())).collect();

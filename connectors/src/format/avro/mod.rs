@@ -45,7 +45,7 @@ use crate::settings::{Kind, Settings};
 use crate::{Error, Path, Result, Wanted};
 use resolve::{Resolver, Side};
 use schema::Schema;
-use walk::{DEPTH, Spot, Taken};
+use walk::{DEPTH, Spot, WantedField};
 use wire::Cursor;
 
 /// Avro as a kind of format.
@@ -159,7 +159,7 @@ enum Writers {
 /// How the records of one writer's schema are read.
 struct Plan {
     resolver: Resolver,
-    root: Taken,
+    root: WantedField,
 }
 
 impl Plan {
@@ -167,7 +167,7 @@ impl Plan {
         let (of, to) = (writer.root, reader.root);
         let mut resolver = Resolver::new(writer, reader);
         let paths = paths.iter().map(Path::names).enumerate().collect();
-        let root = Taken::new(&mut resolver, Side::Writer, of, Some(to), paths);
+        let root = WantedField::new(&mut resolver, Side::Writer, of, Some(to), paths);
         Plan { resolver, root }
     }
 }

@@ -25,13 +25,13 @@ pub(super) enum Spot<'a> {
 /// What is wanted of a record.
 pub(super) struct Walk {
     /// In the order in which its fields are written.
-    fields: Vec<(Id, Option<Taken>)>,
+    fields: Vec<(Id, Option<WantedField>)>,
     /// What the reader adds. `None`: it says no default.
-    added: Vec<(Option<Given>, Taken)>,
+    added: Vec<(Option<Given>, WantedField)>,
 }
 
 /// What is wanted of a field.
-pub(super) struct Taken {
+pub(super) struct WantedField {
     node: NodeId,
     /// The columns that are the field as it stands.
     columns: Vec<usize>,
@@ -79,11 +79,12 @@ impl Walk {
             match (place, seen) {
                 (Some(place), seen) => {
                     let field = &written[place];
-                    walk.fields[place].1 = Some(Taken::new(resolver, side, field.of, seen.map(|seen| seen.of), paths));
+                    walk.fields[place].1 =
+                        Some(WantedField::new(resolver, side, field.of, seen.map(|seen| seen.of), paths));
                 }
                 (None, Some(seen)) => {
                     let default = resolver.default_of(seen);
-                    let taken = Taken::new(resolver, Side::Reader, seen.of, Some(seen.of), paths);
+                    let taken = WantedField::new(resolver, Side::Reader, seen.of, Some(seen.of), paths);
                     walk.added.push((default, taken));
                 }
                 // Nobody has it.
@@ -122,8 +123,8 @@ impl Walk {
     }
 }
 
-impl Taken {
-    pub fn new(resolver: &mut Resolver, side: Side, of: Id, to: Option<Id>, paths: Paths) -> Taken {
+impl WantedField {
+    pub fn new(resolver: &mut Resolver, side: Side, of: Id, to: Option<Id>, paths: Paths) -> WantedField {
         let (columns, below): (Paths, Paths) = paths.iter().partition(|(_, path)| path.is_empty());
         let schema = resolver.schema(side).clone();
         let is_union = matches!(schema.kind(of), Kind::Union(_));
@@ -141,7 +142,7 @@ impl Taken {
             }
         }
         let places = |paths: &Paths| paths.iter().map(|(column, _)| *column).collect();
-        Taken {
+        WantedField {
             node: resolver.resolve(side, of, to),
             columns: places(&columns),
             below: places(&below),

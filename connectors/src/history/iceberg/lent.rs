@@ -44,7 +44,7 @@ impl Vendor for OfCatalog {
         let Some(mut builder) = self.vended.builder(prefix, &environment()) else { return Ok(None) };
         if let Some(held) = self.vended.credential(prefix) {
             let (catalog, prefix) = (self.catalog.clone(), prefix.to_owned());
-            builder = builder.with_credentials(Arc::new(Kept { catalog, prefix, held: Mutex::new(held) }));
+            builder = builder.with_credentials(Arc::new(LentCredential { catalog, prefix, held: Mutex::new(held) }));
         }
         let store = builder.with_url(base).with_retry(retry).build();
         let shown = self.catalog.shown();
@@ -54,19 +54,19 @@ impl Vendor for OfCatalog {
 }
 
 /// A credential, and a catalogue that has the next one.
-struct Kept {
+struct LentCredential {
     catalog: Arc<Catalog>,
     prefix: String,
     held: Mutex<Held>,
 }
 
-impl fmt::Debug for Kept {
+impl fmt::Debug for LentCredential {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Kept({}, {})", self.catalog.shown(), self.prefix)
+        write!(f, "LentCredential({}, {})", self.catalog.shown(), self.prefix)
     }
 }
 
-impl Kept {
+impl LentCredential {
     async fn credential(&self) -> Result<Arc<AwsCredential>> {
         let mut held = self.held.lock().await;
         let now = now_ms();
@@ -89,7 +89,7 @@ impl Kept {
     }
 }
 
-impl CredentialProvider for Kept {
+impl CredentialProvider for LentCredential {
     type Credential = AwsCredential;
 
     fn get_credential<'s, 'a>(

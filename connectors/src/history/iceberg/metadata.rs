@@ -44,7 +44,7 @@ pub(super) struct Snapshot<'a> {
 }
 
 /// A snapshot, and the schema by which it is seen.
-pub(super) struct Found<'a> {
+pub(super) struct PinnedSnapshot<'a> {
     pub schema: &'a Value,
     pub snapshot: Option<Snapshot<'a>>,
 }
@@ -61,7 +61,7 @@ impl Metadata {
     }
 
     /// The snapshot that is asked for. The error ends a message that begins with the table.
-    pub fn snapshot(&self, which: &Which) -> Result<Found<'_>, String> {
+    pub fn snapshot(&self, which: &Which) -> Result<PinnedSnapshot<'_>, String> {
         let of = &self.0;
         let newest = || of["current-snapshot-id"].as_i64().filter(|id| *id >= 0);
         let (id, is_past) = match which {
@@ -73,12 +73,12 @@ impl Metadata {
             Which::Tag(name) => (Some(self.named(name, "tag")?), true),
             Which::AsOf(time) => (Some(self.as_of(*time)?), true),
         };
-        let Some(id) = id else { return Ok(Found { schema: self.schema(None)?, snapshot: None }) };
+        let Some(id) = id else { return Ok(PinnedSnapshot { schema: self.schema(None)?, snapshot: None }) };
         let all = || of["snapshots"].as_array().into_iter().flatten();
         let found = all().find(|snapshot| snapshot["snapshot-id"].as_i64() == Some(id));
         let snapshot = found.ok_or_else(|| format!("has no snapshot {id}: it may have expired"))?;
         let schema = self.schema(snapshot["schema-id"].as_i64().filter(|_| is_past))?;
-        Ok(Found { schema, snapshot: Some(Snapshot { id, of: snapshot }) })
+        Ok(PinnedSnapshot { schema, snapshot: Some(Snapshot { id, of: snapshot }) })
     }
 
     fn named(&self, name: &str, kind: &str) -> Result<i64, String> {

@@ -59,9 +59,9 @@ impl HistoryKind for IcebergKind {
     fn read(&self, settings: &mut dyn Settings) -> Arc<dyn HistoryConfig> {
         let place = place(settings);
         let shown = match &place {
-            Place::Metadata(path) => path.clone(),
-            Place::Catalog(catalog) => catalog.shown(),
-            Place::Nowhere => String::new(),
+            MetadataAt::Metadata(path) => path.clone(),
+            MetadataAt::Catalog(catalog) => catalog.shown(),
+            MetadataAt::Nowhere => String::new(),
         };
         Arc::new(Iceberg { place, shown, which: which(settings) })
     }
@@ -69,21 +69,23 @@ impl HistoryKind for IcebergKind {
 
 /// Where a table's metadata is.
 #[derive(Debug)]
-enum Place {
+enum MetadataAt {
     Metadata(String),
     Catalog(Arc<Catalog>),
     /// The job does not say it.
     Nowhere,
 }
 
-fn place(settings: &mut dyn Settings) -> Place {
+fn place(settings: &mut dyn Settings) -> MetadataAt {
     match (settings.has("metadata"), settings.has("catalog")) {
         (true, true) => {
             let at = settings.at();
             settings.error(at, "`metadata` and `catalog` both say where the table is: leave one of them out".into());
-            Place::Nowhere
+            MetadataAt::Nowhere
         }
-        (false, true) => Catalog::read(settings).map_or(Place::Nowhere, |catalog| Place::Catalog(Arc::new(catalog))),
+        (false, true) => {
+            Catalog::read(settings).map_or(MetadataAt::Nowhere, |catalog| MetadataAt::Catalog(Arc::new(catalog)))
+        }
         (is_there, false) => {
             if !is_there {
                 let hint = "say where the table's metadata is, like metadata = \"lake/payments/metadata/v3.metadata.json\", \
@@ -93,7 +95,7 @@ fn place(settings: &mut dyn Settings) -> Place {
             if let Some(table) = settings.text("table") {
                 settings.error(table.at, "`table` goes with `catalog` only".into());
             }
-            settings.glob("metadata").map_or(Place::Nowhere, |path| Place::Metadata(lake::literal(&path)))
+            settings.glob("metadata").map_or(MetadataAt::Nowhere, |path| MetadataAt::Metadata(lake::literal(&path)))
         }
     }
 }
@@ -113,7 +115,7 @@ fn which(settings: &mut dyn Settings) -> Which {
 
 #[derive(Debug)]
 struct Iceberg {
-    place: Place,
+    place: MetadataAt,
     /// As messages name it.
     shown: String,
     which: Which,
@@ -146,7 +148,7 @@ impl Iceberg {
     fn metadata(&self) -> Result<(Metadata, Stores)> {
         let mut stores = Stores::default();
         let text = match &self.place {
-            Place::Metadata(path) => {
+            MetadataAt::Metadata(path) => {
                 let path = manifest::local(path);
                 let file = lake::found(&mut stores, &path).map_err(|e| match e {
                     Error::Changed(_) => Error::Config(format!("there is no metadata of an Iceberg table at {path}")),
@@ -154,12 +156,12 @@ impl Iceberg {
                 })?;
                 lake::bytes_of(&mut stores, &file)?.to_vec()
             }
-            Place::Catalog(catalog) => {
+            MetadataAt::Catalog(catalog) => {
                 let answer = catalog.asked()?;
                 stores = Stores::of(Arc::new(OfCatalog { catalog: catalog.clone(), vended: answer.vended }));
                 answer.metadata
             }
-            Place::Nowhere => return Err(Error::Config("it is not said where the Iceberg table is".into())),
+            MetadataAt::Nowhere => return Err(Error::Config("it is not said where the Iceberg table is".into())),
         };
         let metadata = Metadata::parse(&text).map_err(|why| self.wrong(&why))?;
         Ok((metadata, stores))

@@ -49,14 +49,14 @@ pub(super) fn is_unnumbered(columns: &[Column], parquet: &[TypePtr]) -> bool {
 }
 
 /// A column, and what it is in a file.
-pub(super) struct Found<'a> {
+pub(super) struct PlacedColumn<'a> {
     pub path: Path,
     pub column: &'a Column,
     pub parquet: &'a TypePtr,
 }
 
 /// What lies at a path of the table, in a file of these columns. `None`: the file does not have it.
-pub(super) fn find<'a>(columns: &'a [Column], parquet: &'a [TypePtr], path: &Path) -> Option<Found<'a>> {
+pub(super) fn find<'a>(columns: &'a [Column], parquet: &'a [TypePtr], path: &Path) -> Option<PlacedColumn<'a>> {
     let (mut columns, mut parquet) = (columns, parquet);
     let (mut names, mut found) = (vec![], None);
     for name in path.names() {
@@ -68,7 +68,7 @@ pub(super) fn find<'a>(columns: &'a [Column], parquet: &'a [TypePtr], path: &Pat
         parquet = fields(of);
     }
     let (column, parquet) = found?;
-    Some(Found { path: Path::of(names), column, parquet })
+    Some(PlacedColumn { path: Path::of(names), column, parquet })
 }
 
 fn fields(of: &Type) -> &[TypePtr] {

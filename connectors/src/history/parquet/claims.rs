@@ -30,7 +30,7 @@ pub(super) struct Claims {
     name: String,
     bounds: Option<Bounds>,
     nulls: Option<u64>,
-    seen: Seen,
+    seen: SeenValues,
 }
 
 #[derive(Debug)]
@@ -43,7 +43,7 @@ enum Bounds {
 }
 
 #[derive(Default)]
-struct Seen {
+struct SeenValues {
     nulls: u64,
     /// Of integers.
     range: Option<(i128, i128)>,
@@ -54,7 +54,7 @@ impl Claims {
     pub fn new(name: &str, chunk: &ColumnChunkMetaData, order: ColumnOrder, data_type: &DataType) -> Option<Claims> {
         let statistics = chunk.statistics()?;
         let bounds = bounds(statistics, order, data_type);
-        Some(Claims { name: name.into(), bounds, nulls: statistics.null_count_opt(), seen: Seen::default() })
+        Some(Claims { name: name.into(), bounds, nulls: statistics.null_count_opt(), seen: SeenValues::default() })
     }
 
     /// Looks at some values, as they are handed on. `undecoded`: so many nulls among them are values that did not decode.

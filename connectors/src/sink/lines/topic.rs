@@ -164,11 +164,11 @@ struct Silence {
 #[derive(Default)]
 struct Deliveries {
     context: Context,
-    seen: Mutex<Seen>,
+    seen: Mutex<DeliveryReport>,
 }
 
 #[derive(Default)]
-struct Seen {
+struct DeliveryReport {
     acknowledged: u64,
     /// The first error.
     failed: Option<KafkaError>,

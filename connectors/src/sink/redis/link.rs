@@ -18,12 +18,12 @@ pub(super) struct Link {
     /// How it is called in `CLIENT LIST`.
     name: String,
     connection: Option<Connection>,
-    known: Known,
+    known: Peer,
 }
 
 /// What is known of the connection and of the server behind it.
 #[derive(Clone, Default)]
-struct Known {
+struct Peer {
     id: Option<String>,
     address: Option<String>,
     /// Another one: the server was started anew, or is another one.
@@ -44,7 +44,7 @@ impl Link {
         };
         let tcp = info.tcp_settings().clone().set_nodelay(true);
         let client = Client::open(info.set_tcp_settings(tcp)).map_err(|e| Error::Config(format!("{shown}: {e}")))?;
-        Ok(Link { client, shown, name: format!("headwater-{job}"), connection: None, known: Known::default() })
+        Ok(Link { client, shown, name: format!("headwater-{job}"), connection: None, known: Peer::default() })
     }
 
     pub fn shown(&self) -> &str {
@@ -135,12 +135,12 @@ pub(super) fn is_away(cause: &RedisError) -> bool {
     }
 }
 
-fn introduce(connection: &mut Connection, name: &str) -> RedisResult<Known> {
+fn introduce(connection: &mut Connection, name: &str) -> RedisResult<Peer> {
     allowed(redis::cmd("CLIENT").arg("SETNAME").arg(name).query(connection))?;
     let client = allowed(redis::cmd("CLIENT").arg("INFO").query(connection))?.unwrap_or_default();
     let server = allowed(redis::cmd("INFO").arg("server").query(connection))?.unwrap_or_default();
     let word = |name: &str| client.split_whitespace().find_map(|w| w.strip_prefix(name)).map(String::from);
-    Ok(Known {
+    Ok(Peer {
         id: word("id="),
         address: word("addr="),
         run: server.lines().find_map(|line| line.strip_prefix("run_id:")).map(|run| run.trim().into()),

@@ -24,7 +24,7 @@ pub struct RedisLookup {
 }
 
 /// A row that is there: its key's JSON text, its window's start, and its key in Redis.
-type Found = (String, Option<EventTime>, String);
+type StoredRow = (String, Option<EventTime>, String);
 
 impl RedisLookup {
     /// Reads the URL; connects when first used. An URL that makes no sense is `Error::Config`.
@@ -52,7 +52,7 @@ impl RedisLookup {
     }
 
     /// The rows whose keys in Redis match, in order of key and window.
-    fn find(&mut self, group: usize, pattern: &str) -> Result<Vec<Found>> {
+    fn find(&mut self, group: usize, pattern: &str) -> Result<Vec<StoredRow>> {
         let prefix = self.names.rows(&self.groups[group].name);
         let (mut cursor, mut found) = (0u64, Vec::new());
         loop {
@@ -74,7 +74,7 @@ impl RedisLookup {
         Ok(found)
     }
 
-    fn fetch(&mut self, group: usize, found: &[Found]) -> Result<Vec<RowText>> {
+    fn fetch(&mut self, group: usize, found: &[StoredRow]) -> Result<Vec<RowText>> {
         let mut pipeline = Pipeline::new();
         for (_, _, key) in found {
             pipeline.cmd("HGETALL").arg(key);

@@ -18,7 +18,7 @@ use crate::{Error, Result};
 pub(super) const READ_BYTES: usize = 256 << 10;
 
 /// A file that is known.
-pub(super) struct Known {
+pub(super) struct KnownFile {
     pub path: String,
     /// One past the last offset that `bounds` has counted.
     pub end: AtomicI64,
@@ -38,7 +38,7 @@ struct Unpacked {
 /// See the module.
 pub(super) struct Follow {
     pub partition: i32,
-    pub known: Arc<Known>,
+    pub known: Arc<KnownFile>,
     pub file: File,
     /// What it holds, where it is packed.
     unpacked: Option<Unpacked>,
@@ -59,7 +59,7 @@ pub(super) struct Follow {
 }
 
 impl Follow {
-    pub fn new(known: Arc<Known>, start: &Start, first_offset: Offset) -> Result<Follow> {
+    pub fn new(known: Arc<KnownFile>, start: &Start, first_offset: Offset) -> Result<Follow> {
         let file = open(&known.path)?;
         let unpacked = Packing::of(&known.path).map(|_| {
             let failed = |e| Error::world(format!("reading {}", known.path), e);

@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use headwater_clocks::{Arrival, Offset, Span, WallClock};
 
-use self::follow::{Follow, Known, READ_BYTES, open};
+use self::follow::{Follow, KnownFile, READ_BYTES, open};
 use super::{Bounds, Reader, Start, Stream, StreamConfig, StreamKind};
 use crate::format::records::RecordsBuilder;
 use crate::format::{BYTE_ORDER_MARK, Format, FormatKind, Message, Pins};
@@ -115,13 +115,13 @@ pub struct FileStream {
     pattern: String,
     first_offset: Offset,
     format: Arc<dyn Format>,
-    files: Vec<Arc<Known>>,
+    files: Vec<Arc<KnownFile>>,
 }
 
 impl FileStream {
     /// Finds the files that a glob names.
     pub fn open(pattern: &str, first_offset: Offset, format: Arc<dyn Format>) -> Result<FileStream> {
-        let known = |path| Arc::new(Known { path, end: AtomicI64::new(first_offset.number()) });
+        let known = |path| Arc::new(KnownFile { path, end: AtomicI64::new(first_offset.number()) });
         let files = find::local(pattern)?.into_iter().map(known).collect();
         Ok(FileStream { pattern: pattern.into(), first_offset, format, files })
     }
@@ -138,7 +138,7 @@ impl Stream for FileStream {
     }
 
     fn bounds(&self) -> Result<Vec<Bounds>> {
-        let bounds = |(partition, known): (usize, &Arc<Known>)| {
+        let bounds = |(partition, known): (usize, &Arc<KnownFile>)| {
             let lines = unpacked(&known.path, open(&known.path)?).and_then(count_lines);
             let lines = lines.map_err(|e| Error::world(format!("reading {}", known.path), e))?;
             let end = Offset::at(self.first_offset.number() + lines.records() as i64);

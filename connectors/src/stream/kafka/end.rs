@@ -53,12 +53,12 @@ struct Shared {
     partitions: Vec<i32>,
     /// Each partition's position, as the reader last told.
     positions: Vec<AtomicI64>,
-    found: Mutex<Found>,
+    found: Mutex<EndAnswers>,
     stop: Condvar,
     wake: Mutex<Option<Arc<dyn Fn() + Send + Sync>>>,
 }
 
-struct Found {
+struct EndAnswers {
     answers: Vec<Option<Answer>>,
     failure: Option<Failure>,
     stopped: bool,
@@ -98,7 +98,7 @@ impl EndPoller {
             link,
             partitions: starts.iter().map(|(partition, _)| *partition).collect(),
             positions: starts.iter().map(|(_, offset)| AtomicI64::new(offset.number())).collect(),
-            found: Mutex::new(Found { answers: vec![None; starts.len()], failure: None, stopped: false }),
+            found: Mutex::new(EndAnswers { answers: vec![None; starts.len()], failure: None, stopped: false }),
             stop: Condvar::new(),
             wake: Mutex::new(None),
         });
@@ -164,7 +164,7 @@ impl Drop for EndPoller {
 }
 
 impl Shared {
-    fn found(&self) -> MutexGuard<'_, Found> {
+    fn found(&self) -> MutexGuard<'_, EndAnswers> {
         self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -14,7 +14,7 @@ use headwater_operators::{events, keys};
 use super::super::admit::Reach;
 use super::super::labels::AskedKeys;
 use crate::base::failure::Failure;
-use crate::base::id::GroupId;
+use crate::base::id::RowsId;
 use crate::catalog::opened::Opened;
 use crate::render::caught::Caught;
 
@@ -27,7 +27,7 @@ pub mod change {
 }
 
 /// Of changes of a group or a view.
-pub fn schema(opened: &Opened, rows: GroupId) -> SchemaRef {
+pub fn schema(opened: &Opened, rows: RowsId) -> SchemaRef {
     let field = |name, of| Arc::new(Field::new(name, of, false));
     let first =
         [field("_key", DataType::Binary), field("_time", DataType::Int64), field("_diff", DataType::Int8)].into_iter();
@@ -35,9 +35,9 @@ pub fn schema(opened: &Opened, rows: GroupId) -> SchemaRef {
 }
 
 /// The columns that changes of a group or a view have beside the key: derived ones are not among them.
-pub fn values(opened: &Opened, rows: GroupId) -> Vec<Arc<Field>> {
+pub fn values(opened: &Opened, rows: RowsId) -> Vec<Arc<Field>> {
     let keys = opened.shape(rows).keys;
-    let schema = opened.groups.get(rows).map_or(&opened.shape(rows).schema, |group| &group.own_schema);
+    let schema = opened.group(rows).map_or(&opened.shape(rows).schema, |group| &group.own_schema);
     schema.fields()[keys..schema.fields().len() - 2].to_vec()
 }
 
@@ -64,7 +64,7 @@ impl Wanted {
     /// `span`: the first and the last moment of a label.
     pub fn new(
         opened: &Opened,
-        (at, rows): (usize, GroupId),
+        (at, rows): (usize, RowsId),
         (asked, shards): (Arc<AskedKeys>, usize),
         (first, last): (Tick, Tick),
     ) -> Result<Wanted, Failure> {
@@ -72,7 +72,7 @@ impl Wanted {
         let types: Vec<DataType> =
             shape.schema.fields()[..shape.keys].iter().map(|field| field.data_type().clone()).collect();
         let failed = |e| Failure::Running(format!("keys of {}: {e}", shape.name));
-        let group = opened.groups.get(rows);
+        let group = opened.group(rows);
         let lengths =
             group.and_then(|group| group.columns.iter().map(|column| column.length).collect::<Option<Vec<_>>>());
         let longest = lengths.map(|all| all.into_iter().max().unwrap_or(Span::ZERO));

@@ -36,9 +36,9 @@ use super::shards::{Collector, Parted, Storage};
 use super::watch::{Phase, Watch};
 use super::workers::Workers;
 use crate::base::failure::Failure;
-use crate::base::id::{GroupId, IdVec, ScanId, SourceId};
+use crate::base::id::{IdVec, RowsId, ScanId, SourceId};
 use crate::catalog::opened::Opened;
-use crate::job::only::Kept;
+use crate::job::only::JobPart;
 use crate::job::{Job, State};
 use crate::observe::status::{ProcessStatus, SourceStatus};
 use crate::plan::Plan;
@@ -51,10 +51,10 @@ pub struct Replay {
     /// Of the part, whose ids are its own.
     opened: Arc<Opened>,
     /// The groups and views that are asked for, each with its labels.
-    of: Vec<(GroupId, usize)>,
+    of: Vec<(RowsId, usize)>,
     known: Known,
     /// What of the whole is in the part.
-    kept: Kept,
+    kept: JobPart,
     /// As a start from nothing has it.
     plan: Plan,
     /// Of the job, whose checkpoints say what was admitted late.
@@ -83,7 +83,7 @@ impl Replay {
     /// Opens what some groups and views are made of, each with its labels. `planned`: all that they read.
     pub fn open(
         whole: &Opened,
-        asked: &[(GroupId, usize)],
+        asked: &[(RowsId, usize)],
         known: Known,
         planned: &Planned,
         scratch: &Path,
@@ -145,7 +145,7 @@ impl Replay {
         storage: Storage<'a>,
         (workers, watch): (&Workers, &Watch),
     ) -> Result<(Vec<Parted<'a>>, Told), Failure> {
-        let schema = |rows: &GroupId| caught::schema(&self.opened, *rows);
+        let schema = |rows: &RowsId| caught::schema(&self.opened, *rows);
         let parted = self.of.iter().map(|(rows, _)| Parted::new(schema(rows), labels.shards(), storage)).collect();
         self.run((Caught::Changes, labels), kept, parted, (workers, watch))
     }
@@ -157,14 +157,14 @@ impl Replay {
         storage: Storage<'a>,
         (workers, watch): (&Workers, &Watch),
     ) -> Result<(Vec<Parted<'a>>, Told), Failure> {
-        let inputs = |rows: &GroupId| {
-            let inputs = self.opened.groups[*rows].inputs.iter();
-            inputs.map(|input| input.data_type().clone()).collect::<Vec<_>>()
+        let inputs = |rows: &RowsId| {
+            let group = self.opened.group(*rows).expect("groups alone have events");
+            group.inputs.iter().map(|input| input.data_type().clone()).collect::<Vec<_>>()
         };
-        let schema = |rows: &GroupId| events::corrected_schema(&inputs(rows), false);
+        let schema = |rows: &RowsId| events::corrected_schema(&inputs(rows), false);
         let parted = self.of.iter().map(|(rows, _)| Parted::new(schema(rows), labels.shards(), storage)).collect();
         let (parted, told) = self.run((Caught::Events, labels), None, parted, (workers, watch))?;
-        let settle = |((rows, _), all): (&(GroupId, usize), &Parted<'a>)| {
+        let settle = |((rows, _), all): (&(RowsId, usize), &Parted<'a>)| {
             let settled = Parted::new(events::schema(&inputs(rows), false), labels.shards(), storage);
             settled::settle(all, &settled, workers).map(|()| settled)
         };
@@ -189,13 +189,13 @@ impl Replay {
             let asked = (labels.asked(*set).clone(), labels.shards());
             Ok((*rows, Wanted::new(&self.opened, (at, *rows), asked, span)?))
         });
-        let wanted = wanted.collect::<Result<BTreeMap<GroupId, Wanted>, Failure>>()?;
+        let wanted = wanted.collect::<Result<BTreeMap<RowsId, Wanted>, Failure>>()?;
         let status = {
             let mut collectors: Vec<Collector> = parted.iter().map(|parted| parted.collector()).collect();
             let take = |Sent { at, batch, picks }: Sent| collectors[at].add(batch, picks.into_iter());
             let of = wanted.keys().copied().collect();
             let catch = |sender: SyncSender<Option<Sent>>| {
-                let to = move |rows: GroupId, batch: &RecordBatch| caught::send(&wanted[&rows], what, batch, &sender);
+                let to = move |rows: RowsId, batch: &RecordBatch| caught::send(&wanted[&rows], what, batch, &sender);
                 Catch { what, of, to: Arc::new(to) }
             };
             let status = running::run(&self.opened, plan, catch, take, (workers, watch))?;

@@ -6,25 +6,25 @@ use std::sync::Arc;
 use headwater_connectors::history::History;
 
 use crate::base::failure::Failure;
-use crate::base::id::GroupId;
+use crate::base::id::{HasRows, RowsId};
 use crate::catalog::graph::Kind;
 use crate::catalog::open::open_for_events;
 use crate::catalog::opened::Opened;
-use crate::job::only::Kept;
+use crate::job::only::JobPart;
 
 /// All that the rows of some groups and views are made of, over however many others.
-pub fn behind(opened: &Opened, rows: impl Iterator<Item = GroupId>) -> Kept {
-    let mut kept = Kept::default();
+pub fn behind(opened: &Opened, rows: impl Iterator<Item = RowsId>) -> JobPart {
+    let mut kept = JobPart::default();
     for rows in rows {
-        match opened.job.view_of(rows) {
-            None => keep(opened, Kind::Group(rows), &mut kept),
-            Some(view) => keep(opened, Kind::View(view), &mut kept),
+        match opened.job.owner(rows) {
+            HasRows::Group(group) => keep(opened, Kind::Group(group), &mut kept),
+            HasRows::View(view) => keep(opened, Kind::View(view), &mut kept),
         }
     }
     kept
 }
 
-fn keep(opened: &Opened, kind: Kind, kept: &mut Kept) {
+fn keep(opened: &Opened, kind: Kind, kept: &mut JobPart) {
     match kind {
         Kind::Source(source) => _ = kept.sources.insert(source),
         Kind::Group(group) => {
@@ -43,7 +43,7 @@ fn keep(opened: &Opened, kind: Kind, kept: &mut Kept) {
 }
 
 /// Opens it, over the same files. What it keeps lies in `dir`.
-pub fn open(whole: &Opened, kept: &Kept, dir: &Path) -> Result<Opened, Failure> {
+pub fn open(whole: &Opened, kept: &JobPart, dir: &Path) -> Result<Opened, Failure> {
     let pinned = |history: &Arc<dyn History>| history.pinned().clone();
     let pinned = kept.sources.iter().map(|id| whole.sources[*id].history.as_ref().map(pinned)).collect();
     let mut opened = open_for_events(whole.job.only(kept), &pinned)?;

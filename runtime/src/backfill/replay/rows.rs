@@ -27,13 +27,13 @@ use super::super::watch::Watch;
 use super::super::workers::Workers;
 use super::caught::{change, values};
 use crate::base::failure::Failure;
-use crate::base::id::GroupId;
+use crate::base::id::RowsId;
 use crate::catalog::opened::Opened;
 
 /// The row where there is none (see `probe::rows`): of a group counts are 0, and all else is null.
-pub fn row_of_nothing(opened: &Opened, rows: GroupId) -> Result<RecordBatch, Failure> {
+pub fn row_of_nothing(opened: &Opened, rows: RowsId) -> Result<RecordBatch, Failure> {
     let failed = |e: ArrowError| Failure::Running(format!("rows of {}: {e}", opened.job.name_of(rows)));
-    if let Some(group) = opened.groups.get(rows) {
+    if let Some(group) = opened.group(rows) {
         let inputs: Vec<DataType> = group.inputs.iter().map(|input| input.data_type().clone()).collect();
         return Probe::new(&group.columns, &inputs, Enter::Visible).empty().map_err(failed);
     }

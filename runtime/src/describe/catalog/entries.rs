@@ -10,7 +10,7 @@ use headwater_connectors as connectors;
 use headwater_operators::group::Calendar;
 use serde::Serialize;
 
-use crate::base::id::{GroupId, SourceId, ViewId};
+use crate::base::id::{GroupId, RowsId, SourceId, ViewId};
 use crate::catalog;
 use crate::catalog::open::open_for_rows;
 use crate::catalog::opened::{OpenView, Opened};
@@ -231,7 +231,7 @@ fn of_group(job: &Job, id: GroupId, opened: Option<&Opened>, running: Option<&Re
     let told = running.and_then(|report| report.groups.iter().find(|told| told.name == group.name));
     let freshness = told
         .and_then(|told| Some(Freshness { as_of: told.as_of.clone()?, staleness_seconds: told.staleness_seconds? }));
-    let sinks = job.sinks.iter().filter(|sink| sink.groups.contains(&id));
+    let sinks = job.sinks.iter().filter(|sink| sink.rows.contains(&id.into()));
     GroupEntry {
         features: group.name.clone(),
         about: AboutEntry::from(&group.about),
@@ -246,7 +246,7 @@ fn of_group(job: &Job, id: GroupId, opened: Option<&Opened>, running: Option<&Re
     }
 }
 
-fn history(job: &Job, rows: GroupId) -> Option<String> {
+fn history(job: &Job, rows: impl Into<RowsId>) -> Option<String> {
     job.history_of(rows).map(duration::display)
 }
 
@@ -273,7 +273,7 @@ fn of_view(job: &Job, id: ViewId, opened: Option<&Opened>, running: Option<&Repo
     let told = running.and_then(|report| report.views.iter().find(|told| told.name == view.name));
     let freshness = told
         .and_then(|told| Some(Freshness { as_of: told.as_of.clone()?, staleness_seconds: told.staleness_seconds? }));
-    let sinks = job.sinks.iter().filter(|sink| sink.groups.contains(&rows));
+    let sinks = job.sinks.iter().filter(|sink| sink.rows.contains(&rows));
     let reads = opened.map(|opened| opened.names_read_by(id).into_iter().map(str::to_owned).collect());
     ViewEntry {
         view: view.name.clone(),

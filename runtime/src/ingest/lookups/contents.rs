@@ -6,10 +6,10 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use headwater_clocks::{EventTime, Tick};
-use headwater_operators::keys;
 use headwater_operators::table::{Changed, Row, Table};
 
 use crate::base::id::ScanId;
+use crate::base::peer::Peer;
 
 /// A row that comes or goes at a tick: of which scan, its key and its values, as their codecs have them.
 pub type Content = ((ScanId, Vec<u8>, Vec<u8>), Tick, isize);
@@ -17,21 +17,20 @@ pub type Content = ((ScanId, Vec<u8>, Vec<u8>), Tick, isize);
 /// What a table holds of the keys that are this worker's.
 pub(super) struct Contents {
     scan: ScanId,
-    worker: u64,
-    workers: usize,
+    peer: Peer,
     rows: HashMap<Box<[u8]>, Rc<Row>>,
 }
 
 impl Contents {
-    pub(super) fn new(scan: ScanId, (worker, workers): (usize, usize)) -> Contents {
-        Contents { scan, worker: worker as u64, workers, rows: HashMap::new() }
+    pub(super) fn new(scan: ScanId, peer: Peer) -> Contents {
+        Contents { scan, peer, rows: HashMap::new() }
     }
 
     /// Versions have come at a tick, and have changed that.
     pub(super) fn turn(&mut self, table: &Table, changed: &[Changed], tick: Tick, out: &mut Vec<Content>) {
         for number in changed.iter().filter(|changed| changed.until.is_none()).map(|changed| changed.key) {
             let key = table.key(number);
-            if keys::owner(keys::hash(key), self.workers) != self.worker {
+            if !self.peer.owns(key) {
                 continue;
             }
             let new = table.pick_of(number, EventTime::AFTER_ALL);

@@ -54,6 +54,7 @@ use super::dead_letters::{REASONS, Tally};
 use super::looked_up::{Raw, RawRow};
 use super::versions::Message;
 use crate::base::id::{ColumnSetId, GroupId, IdVec, ScanId};
+use crate::base::peer::Peer;
 use crate::catalog::column_sets::ColumnSets;
 use crate::catalog::opened::{OpenLookup, Opened};
 use crate::job::LookIn;
@@ -110,12 +111,7 @@ impl LookUps {
     /// Those of the groups of a level; the first also has what tables hold, where views read that, tables of which nobody asks
     /// for anything, and all sources whose events are replaced.
     /// `None`: there is nothing to do. `of`: the worker's number, of so many.
-    pub fn open(
-        opened: &Arc<Opened>,
-        plan: &Plan,
-        sets: &ColumnSets,
-        (level, of): (usize, (usize, usize)),
-    ) -> Option<LookUps> {
+    pub fn open(opened: &Arc<Opened>, plan: &Plan, sets: &ColumnSets, (level, of): (usize, Peer)) -> Option<LookUps> {
         let holds = |group: &GroupId| {
             let mut events = opened.graph.events_of(*group);
             opened.graph.level(*group) == level && events.any(|source| opened.is_held(*group, source))
@@ -292,7 +288,7 @@ impl LookUps {
             }
         }
         for (id, group) in &self.groups {
-            let of_group = &mut status.groups[*id];
+            let of_group = &mut status.groups[(*id).into()];
             of_group.past_taking_back = self.passed_over.get(id).copied().unwrap_or(0);
             of_group.events_held = group.by_ts.len() as u64;
         }

@@ -5,7 +5,6 @@ use std::rc::Rc;
 
 use arrow::array::{BooleanArray, RecordBatch, UInt32Array};
 use headwater_clocks::{Eff, EventTime, Span, Tick};
-use headwater_operators::keys;
 use headwater_operators::saved::Damaged;
 
 use super::super::looked_up::{Raw, RawRow};
@@ -16,6 +15,7 @@ use super::replaced::{Last, ReplacedState};
 use super::replacing::Loaded;
 use super::{LookUps, Made, RowKey};
 use crate::base::id::{GroupId, Id, IdVec, ScanId, SourceId};
+use crate::base::peer::Peer;
 use crate::catalog::opened::Opened;
 use crate::plan::Plan;
 
@@ -129,12 +129,11 @@ fn group_now(plan: &Plan, of_then: u32) -> Option<GroupId> {
 
 impl LookUps {
     /// What is held, where every tick up to some one is done and nothing was taken in that was sent later. Of versions that are in force those
-    /// whose key is this worker's, of so many.
-    pub fn save(&self, (worker, workers): (usize, usize)) -> Saved {
+    /// whose key is this worker's.
+    pub fn save(&self, peer: Peer) -> Saved {
         let mut versions = vec![];
         for (scan, state) in &self.tables {
-            let is_mine = |key: &[u8]| keys::owner(keys::hash(key), workers) == worker as u64;
-            versions.extend(state.messages(is_mine).into_iter().map(|batch| (*scan, batch)));
+            versions.extend(state.messages(|key| peer.owns(key)).into_iter().map(|batch| (*scan, batch)));
         }
         let replaced = self.replaced.values().map(|state| (state.source, self.kept_replaced(state))).collect();
         Saved { versions, events: self.kept(), replaced }

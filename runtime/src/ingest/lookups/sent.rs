@@ -9,6 +9,7 @@ use headwater_operators::saved::Damaged;
 use super::super::looked_up::Raw;
 use super::kept::{self, Kept};
 use crate::base::id::{Id, IdVec, ScanId, SourceId};
+use crate::base::peer::Peer;
 use crate::catalog::opened::Source;
 
 /// By worker that has some of them, of so many.
@@ -22,14 +23,14 @@ pub fn sent(source: &Source, raw: &Rc<Raw>, workers: usize) -> Vec<(u64, RecordB
     some.map(|(to, kept)| (to, kept::write(source, &kept))).collect()
 }
 
-/// The rows of a batch whose keys are a worker's, of so many.
+/// The rows of a batch whose keys are a worker's.
 ///
 /// # Errors
 /// It has no keys.
-pub fn owned(batch: &RecordBatch, (worker, workers): (usize, usize)) -> Result<UInt32Array, Damaged> {
+pub fn owned(batch: &RecordBatch, peer: Peer) -> Result<UInt32Array, Damaged> {
     let keys: Option<&BinaryArray> = batch.column_by_name("_key").and_then(|keys| keys.as_binary_opt());
     let keys = keys.ok_or_else(|| Damaged("no column _key".to_owned()))?;
-    let is_mine = |key: Option<&[u8]>| keys::owner(keys::hash(key.unwrap_or_default()), workers) == worker as u64;
+    let is_mine = |key: Option<&[u8]>| peer.owns(key.unwrap_or_default());
     Ok((0..).zip(keys).filter(|(_, key)| is_mine(*key)).map(|(row, _)| row).collect())
 }
 

@@ -121,14 +121,14 @@ fn refuse_derived(sql: &Sql, item: &[Token], derived: &[Entry], faults: &mut Fau
 }
 
 /// Something that the statement reads.
-struct Read {
+struct FromItem {
     source: String,
     alias: String,
     at: At,
 }
 
 /// `source [AS name] [UNION ALL BY NAME source [AS name]]...`
-fn from(sql: &Sql, sources: &[Token], faults: &mut Faults) -> Option<Vec<Read>> {
+fn from(sql: &Sql, sources: &[Token], faults: &mut Faults) -> Option<Vec<FromItem>> {
     let Some(first) = sources.first() else {
         faults.error(sql.at(0), "expected the name of a source behind FROM");
         return None;
@@ -171,12 +171,12 @@ fn from(sql: &Sql, sources: &[Token], faults: &mut Faults) -> Option<Vec<Read>> 
             faults.error(sql.at(source.start), "expected the name of a source behind FROM");
             return None;
         };
-        read.push(Read { source: source_name.to_owned(), alias: alias.to_owned(), at: sql.at(source.start) });
+        read.push(FromItem { source: source_name.to_owned(), alias: alias.to_owned(), at: sql.at(source.start) });
     }
     Some(read)
 }
 
-fn event_time(from: &[Read], readable: &Readable, faults: &mut Faults) -> Option<String> {
+fn event_time(from: &[FromItem], readable: &Readable, faults: &mut Faults) -> Option<String> {
     let first = from.first()?;
     let time = readable.times.iter().find(|(source, _)| *source == first.source);
     if time.is_none() {
@@ -193,7 +193,7 @@ fn event_time(from: &[Read], readable: &Readable, faults: &mut Faults) -> Option
     time.map(|(_, time)| time.clone())
 }
 
-fn of_source(from: &[Read]) -> Entry {
+fn of_source(from: &[FromItem]) -> Entry {
     match from {
         [one] => entry("source", one.at, string(&one.source)),
         all => entry("source", all[0].at, Kind::Array(all.iter().map(|read| text(&read.source, read.at)).collect())),

@@ -24,11 +24,11 @@ pub struct Readable {
 pub struct Sql {
     pub text: String,
     pub tokens: Vec<Token>,
-    place: Place,
+    place: TextAt,
 }
 
 /// Where the text stands.
-enum Place {
+enum TextAt {
     /// It was typed as it is, and this is its first character.
     From(At),
     /// In a string with escapes or variables: the whole of it is the place.
@@ -39,7 +39,7 @@ impl Sql {
     /// The value of a key.
     pub fn inline(entry: &Entry, faults: &mut Faults) -> Option<Sql> {
         let text = string(entry, faults)?;
-        let place = text.starts.map_or(Place::At(entry.value.at), Place::From);
+        let place = text.starts.map_or(TextAt::At(entry.value.at), TextAt::From);
         Sql::read(text.text.clone(), place, faults)
     }
 
@@ -54,10 +54,10 @@ impl Sql {
             }
         };
         let file = faults.places.add_file(path);
-        Sql::read(text, Place::From(At { line: 1, column: 1, file }), faults)
+        Sql::read(text, TextAt::From(At { line: 1, column: 1, file }), faults)
     }
 
-    fn read(text: String, place: Place, faults: &mut Faults) -> Option<Sql> {
+    fn read(text: String, place: TextAt, faults: &mut Faults) -> Option<Sql> {
         let mut sql = Sql { text, tokens: vec![], place };
         match tokens(&sql.text) {
             Ok(tokens) => sql.tokens = tokens,
@@ -72,8 +72,8 @@ impl Sql {
     /// The place of a byte.
     pub fn at(&self, offset: usize) -> At {
         let first = match self.place {
-            Place::At(at) => return at,
-            Place::From(first) => first,
+            TextAt::At(at) => return at,
+            TextAt::From(first) => first,
         };
         let before = self.text.get(..offset).unwrap_or(&self.text);
         match before.rsplit_once('\n') {

@@ -19,7 +19,7 @@ const WEEK_DAYS: [Weekday; 7] =
     [Weekday::Mon, Weekday::Tue, Weekday::Wed, Weekday::Thu, Weekday::Fri, Weekday::Sat, Weekday::Sun];
 
 /// What a window says of a calendar.
-pub enum Asked {
+pub enum CalendarKeys {
     /// Nothing: it is by the clock.
     Nothing,
     Calendar {
@@ -33,27 +33,29 @@ pub enum Asked {
 }
 
 /// `kind`: of the window, which only two of have a calendar.
-pub fn read(cx: &mut Context, section: &Section, kind: WindowKind) -> Asked {
+pub fn read(cx: &mut Context, section: &Section, kind: WindowKind) -> CalendarKeys {
     let (zone, starts) = (section.get("zone"), section.get("starts"));
-    let Some(at) = zone.or(starts).map(|entry| entry.at) else { return Asked::Nothing };
+    let Some(at) = zone.or(starts).map(|entry| entry.at) else { return CalendarKeys::Nothing };
     if kind == WindowKind::Session {
         cx.error(
             at,
             "`zone` and `starts` go with `tumbling` and `hopping` only: a session begins with its first event",
         );
-        return Asked::Wrong;
+        return CalendarKeys::Wrong;
     }
     let zone = if zone.is_some() { read_zone(cx, section) } else { Some(Tz::UTC) };
     let first = if starts.is_some() { read_day(cx, section) } else { Some(0) };
     match (zone, first) {
-        (Some(zone), Some(first)) => Asked::Calendar { zone, first, starts_at: starts.map(|entry| entry.at), at },
-        _ => Asked::Wrong,
+        (Some(zone), Some(first)) => {
+            CalendarKeys::Calendar { zone, first, starts_at: starts.map(|entry| entry.at), at }
+        }
+        _ => CalendarKeys::Wrong,
     }
 }
 
 /// Windows of whole days; with a day of the week, of whole weeks.
-pub fn windows(cx: &mut Context, asked: &Asked, (size, every): (Span, Span)) -> Option<Calendar> {
-    let Asked::Calendar { zone, first, starts_at, at } = asked else { return None };
+pub fn windows(cx: &mut Context, asked: &CalendarKeys, (size, every): (Span, Span)) -> Option<Calendar> {
+    let CalendarKeys::Calendar { zone, first, starts_at, at } = asked else { return None };
     let (size, every) = (size.us(), every.us());
     if size % DAY_US != 0 || every % DAY_US != 0 {
         let expected = "expected whole days or weeks, like \"1d\" or \"1w\"";

@@ -244,7 +244,7 @@ fn window(cx: &mut Context, group: &str, entry: &Entry) -> Option<Window> {
         }
     }
     let asked = calendar::read(cx, &section, kind);
-    if !matches!(asked, calendar::Asked::Nothing) {
+    if !matches!(asked, calendar::CalendarKeys::Nothing) {
         let size = size?;
         let every = if kind == WindowKind::Hopping { every? } else { size };
         return calendar::windows(cx, &asked, (size, every)).map(Window::Calendar);

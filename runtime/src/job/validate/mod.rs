@@ -155,12 +155,12 @@ fn whole(cx: &mut Context, root: &Table) -> Job {
     };
     across(cx, &job, &group_names);
     if section.get("sinks").is_none_or(|entry| named_sinks(entry) == 0) {
-        let groups = job.all_rows().collect();
+        let rows = job.all_rows().collect();
         let (to, unsaid) = sinks::default_sink(&job.state.home());
         if let Some(message) = unsaid {
             cx.error(job.state.at, message);
         }
-        job.sinks = IdVec::from(vec![Sink { name: sinks::DEFAULT.into(), at: At::default(), to, groups }]);
+        job.sinks = IdVec::from(vec![Sink { name: sinks::DEFAULT.into(), at: At::default(), to, rows }]);
     }
     job.secrets = std::mem::take(&mut cx.secrets);
     job.secrets.sort();

@@ -7,7 +7,7 @@ use headwater_connectors::sink::lines::LinesConfig;
 use headwater_connectors::sink::{DEFAULT_LETTERS, Home, SINKS, Takes, default_letters};
 
 use crate::base::fault::At;
-use crate::base::id::{GroupId, Id};
+use crate::base::id::{Id, RowsId};
 use crate::job::nearest::expected;
 use crate::job::raw::Entry;
 use crate::job::section::{Choices, Context, Section};
@@ -19,14 +19,14 @@ pub fn read(cx: &mut Context, entry: &Entry, rows: &[&str], names: &[&str], home
     let kinds = choices(SINKS.iter().copied());
     let choices = Choices { tag: "type", default: None, choices: &kinds, common: &["features"] };
     let (section, chosen) = Section::choose(cx, format!("sink `{}`", entry.name), entry, &choices)?;
-    let groups = features(cx, &section, rows, names);
+    let taken = features(cx, &section, rows, names);
     let to = SINKS[chosen?].read(&mut SectionSettings { cx, section: &section }, home);
-    Some(Sink { name: entry.name.clone(), at: entry.at, to, groups })
+    Some(Sink { name: entry.name.clone(), at: entry.at, to, rows: taken })
 }
 
 /// What a sink takes, in the order of the job.
-fn features(cx: &mut Context, section: &Section, rows: &[&str], names: &[&str]) -> Vec<GroupId> {
-    let all = (0..rows.len()).map(GroupId::at);
+fn features(cx: &mut Context, section: &Section, rows: &[&str], names: &[&str]) -> Vec<RowsId> {
+    let all = (0..rows.len()).map(RowsId::at);
     if section.get("features").is_none() {
         return all.collect();
     }

@@ -31,7 +31,7 @@ pub fn schema(
     }
     let mut fields: Vec<FieldRef> = vec![];
     for (at, (source, schema)) in known.iter().enumerate() {
-        let told = Told { source, known: &known[..at] };
+        let told = Difference { source, known: &known[..at] };
         for field in schema.fields() {
             match fields.iter_mut().find(|known| known.name() == field.name()) {
                 Some(known) => *known = joined(known, field, &[field.name()], &told),
@@ -54,7 +54,7 @@ pub fn describe(group: &Group, sources: &IdVec<SourceId, Source>) -> String {
 
 /// Joins a column, or a field inside of one, with that of another source. `place`: its names, with its own. Structs have the fields of
 /// both; such a column itself cannot be used, for its values differ.
-fn joined(known: &FieldRef, field: &FieldRef, place: &[&str], told: &Told) -> FieldRef {
+fn joined(known: &FieldRef, field: &FieldRef, place: &[&str], told: &Difference) -> FieldRef {
     let is_lost = |field: &FieldRef| is_unusable(field) && !matches!(field.data_type(), DataType::Struct(_));
     if is_lost(known) || is_empty(field) {
         return known.clone();
@@ -75,7 +75,7 @@ fn joined(known: &FieldRef, field: &FieldRef, place: &[&str], told: &Told) -> Fi
     Field::new(field.name(), data_type, true).with_metadata(why).into()
 }
 
-fn both(fields: &Fields, others: &Fields, place: &[&str], told: &Told) -> Fields {
+fn both(fields: &Fields, others: &Fields, place: &[&str], told: &Difference) -> Fields {
     let mut both = fields.to_vec();
     for other in others {
         match both.iter_mut().find(|known| known.name() == other.name()) {
@@ -87,13 +87,13 @@ fn both(fields: &Fields, others: &Fields, place: &[&str], told: &Told) -> Fields
 }
 
 /// What is told of columns that differ.
-struct Told<'a> {
+struct Difference<'a> {
     /// The source that is joined, and those before it.
     source: &'a str,
     known: &'a [(&'a str, SchemaRef)],
 }
 
-impl Told<'_> {
+impl Difference<'_> {
     fn other_type(&self, place: &[&str], one: &DataType, other: &DataType) -> String {
         let name = Path::of(place.iter().copied()).to_string();
         let is_so = |schema: &Schema| columns::field(schema, &name).is_some_and(|field| field.data_type() == one);
