@@ -24,7 +24,7 @@ where = "paid"
 n = { agg = "count", window = "1h" }
 spend = { agg = "sum", of = "price", windows = ["1d", "all"], description = "Money", owner = "ml@shop" }
 [features.user_orders.derived]
-each = "spend_all / nullif(n, 0)"
+each = { of = "spend_all / nullif(n, 0)", description = "Of an order", owner = "growth@shop" }
 [features.user_hourly]
 source = "orders"
 key = "user"
@@ -71,6 +71,66 @@ fn as_json_with_lineage() {
         assert_eq!((&column(name)["type"], &column(name)["from"]), (&json!(of_type), &from), "{name}");
     }
     assert_eq!(column("spend_1d")["description"], "Money");
+    assert_eq!(
+        (&column("each")["description"], &column("each")["owner"]),
+        (&json!("Of an order"), &json!("growth@shop"))
+    );
+    assert_eq!(group["key"], json!([{ "name": "user", "type": "string", "from": ["orders.user"] }]));
+    // A lifetime column is of events of all time.
+    assert_eq!((&job["sources"][0]["kind"], &job["sources"][0]["retention"]), (&json!("source"), &json!("all")));
+}
+
+/// A table, events that replace one another, a key that is SQL; and a group that a file of statements has, with what people should know.
+#[test]
+fn what_a_job_of_sql_tells() {
+    let dir = tempfile::tempdir().unwrap();
+    let job = r#"
+name = "told"
+features_file = "features.sql"
+[sources.orders]
+event_time = "ts"
+primary_key = "id"
+lateness = "1h"
+schema = { id = "int64", ts = "timestamp", user = "string", price = "float64" }
+stream = { type = "jsonl", path = "orders.jsonl" }
+[tables.shops]
+key = ["id", "kind"]
+event_time = "since"
+schema = { id = "string", kind = "string", since = "timestamp", city = "string" }
+stream = { type = "jsonl", path = "orders.jsonl" }
+[features.hourly]
+description = "By the hour"
+owner = "data@shop"
+columns.n = { description = "how many", tags = ["volume"] }
+columns.twice = { description = "and again" }
+[features.mails]
+source = "orders"
+key = { mail = "lower(user)" }
+columns = { n = { agg = "count", window = "7d" } }
+"#;
+    let statement = "CREATE FEATURES hourly AS SELECT user, COUNT(*) AS n, n * 2 AS twice FROM orders GROUP BY user, \
+                     TUMBLE(ts, INTERVAL '1 hour');";
+    fs::write(dir.path().join("job.toml"), job).unwrap();
+    fs::write(dir.path().join("features.sql"), statement).unwrap();
+    fs::write(dir.path().join("orders.jsonl"), "").unwrap();
+    let (code, out, err) = catalog(dir.path(), &["job.toml", "--json"]);
+    assert_eq!(code, Some(0), "{err}");
+    let found: Value = serde_json::from_str(&out).unwrap();
+    let job = &found["jobs"][0];
+    let (orders, shops) = (&job["sources"][0], &job["sources"][1]);
+    assert_eq!((&orders["primary_key"], &orders["retention"]), (&json!(["id"]), &json!("1w")), "{orders}");
+    assert_eq!((&shops["kind"], &shops["primary_key"]), (&json!("table"), &json!(["id", "kind"])), "{shops}");
+    assert_eq!(shops.get("retention"), None);
+    let (hourly, mails) = (&job["features"][0], &job["features"][1]);
+    assert_eq!((&hourly["description"], &hourly["owner"]), (&json!("By the hour"), &json!("data@shop")));
+    let said = |at: usize| (hourly["columns"][at]["column"].clone(), hourly["columns"][at]["description"].clone());
+    assert_eq!([said(0), said(1)], [(json!("n"), json!("how many")), (json!("twice"), json!("and again"))]);
+    assert_eq!(mails["key"], json!([{ "name": "mail", "type": "string", "from": ["orders.user"] }]));
+    let (_, out, _) = catalog(dir.path(), &["job.toml", "--search", "volume"]);
+    assert!(out.contains("features hourly") && !out.contains("mails"), "{out}");
+    let (_, page, _) = catalog(dir.path(), &["job.toml", "--markdown"]);
+    assert!(page.contains("### Table `shops`") && page.contains("- a row by `id`, `kind`"), "{page}");
+    assert!(page.contains("by `mail string` (from `orders.user`)") && page.contains("events of the last 1w"), "{page}");
 }
 
 #[test]

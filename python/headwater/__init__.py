@@ -20,6 +20,7 @@ from ._errors import Error, Fault, JobError, NotFound, NotRunning, RunError, Sea
 from ._job import Job
 from ._parts import (
     Column,
+    Derived,
     Features,
     Kind,
     Links,
@@ -65,12 +66,13 @@ from ._parts import (
     var_pop,
     var_samp,
 )
+from ._native import __version__
 from ._places import Place
 from ._report import Report
 from ._running import Row, Running
 from ._tables import Rows
 
-__all__ = [name for name in dir() if not name.startswith("_")]
+__all__ = [*(name for name in dir() if not name.startswith("_")), "__version__"]
 
 # Where they are found, and not where they are written.
 for _error in (Error, JobError, NotFound, NotRunning, RunError, SeamError, UsageError):

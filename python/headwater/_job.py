@@ -129,8 +129,13 @@ class Job(Part):
         text = self._asked(lambda native: native.check())
         if sample is not None:
             text = self._command(["check", "-", "--sample", str(sample)])
-        catalog = json.loads(self._asked(lambda native: native.catalog()))
-        return Report(text, faults_of(self._native().warnings, self._place_of()), catalog)
+        return Report(text, faults_of(self._native().warnings, self._place_of()), self.catalog())
+
+    def catalog(self) -> dict[str, Any]:
+        """What there is, as `headwater catalog --json` says it of a job: sources and tables with their schemas, columns with their types, meanings and
+        lineage, where they are served; of a job that runs, how fresh its rows are."""
+        known: dict[str, Any] = json.loads(self._asked(lambda native: native.catalog()))
+        return known
 
     def backfill(
         self,
@@ -149,6 +154,8 @@ class Job(Part):
         admitted late, which `[state] admissions = true` keeps). `features` are trailing and lifetime groups, otherwise all of them; views and
         links are among them where they are named.
         """
+        if workers is not None and workers < 1:
+            raise UsageError(f"workers={workers}: at least one does the work")
         named = None if features is None else [getattr(group, "name", group) for group in features]
         table = handed_in(spine)
         with Bar() as bar:
@@ -157,6 +164,8 @@ class Job(Part):
 
     def run(self, *, until_end: bool = False, fresh: bool = False, workers: int = 1, log: bool = False) -> Running:
         """Starts the job in a process of its own. `log`: what it says goes to stderr as well."""
+        if workers < 1:
+            raise UsageError(f"workers={workers}: at least one does the work")
         self._asked(lambda native: native.open())
         flags = {"--until-end": until_end, "--fresh": fresh}
         arguments = [flag for flag, is_set in flags.items() if is_set]

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+__version__: str
 Told = tuple[str, int, int, int, str, bool]
 
 class NativeError(Exception):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, Union
+from typing import Any, Protocol, Union
 
 from ._places import Place, here
 
@@ -288,32 +288,232 @@ class Column(Part):
     _place: Place | None = _place()
 
 
-def _aggregate(name: str, doc: str) -> Callable[..., Column]:
-    def of_values(of: str | None = None, **keys: Any) -> Column:
-        return Column(name, of=of, **keys)
+class Aggregate(Protocol):
+    """An aggregate of an expression over an event's columns. `window` makes one column, `windows` one for each of them; in a group with windows of
+    its own there is neither. `where` leaves events out of the column alone."""
+
+    def __call__(
+        self,
+        of: str | None = None,
+        *,
+        where: str | None = None,
+        window: Duration | None = None,
+        windows: Sequence[Duration] | None = None,
+        description: str | None = None,
+        owner: str | None = None,
+        tags: Sequence[str] | None = None,
+    ) -> Column: ...
+
+
+def _aggregate(name: str, doc: str) -> Aggregate:
+    def of_values(
+        of: str | None = None,
+        *,
+        where: str | None = None,
+        window: Duration | None = None,
+        windows: Sequence[Duration] | None = None,
+        description: str | None = None,
+        owner: str | None = None,
+        tags: Sequence[str] | None = None,
+    ) -> Column:
+        return Column(name, of=of, where=where, window=window, windows=windows, description=description, owner=owner, tags=tags)
 
     of_values.__name__ = of_values.__qualname__ = name
     of_values.__doc__ = doc
     return of_values
 
 
-count = _aggregate("count", "How many events; with `of`, how many values that are not null.")
-sum = _aggregate("sum", "Their sum, exact.")
-avg = _aggregate("avg", "Their mean.")
-min = _aggregate("min", "The least.")
-max = _aggregate("max", "The greatest.")
-var_pop = _aggregate("var_pop", "Their variance.")
-var_samp = _aggregate("var_samp", "Their variance, as of a sample.")
-stddev_pop = _aggregate("stddev_pop", "Their standard deviation.")
-stddev_samp = _aggregate("stddev_samp", "Their standard deviation, as of a sample.")
-first = _aggregate("first", "The oldest, by event time.")
-last = _aggregate("last", "The newest, by event time.")
-count_distinct = _aggregate("count_distinct", "How many different ones, exactly.")
-top_k = _aggregate("top_k", "The `k` most frequent.")
-mode = _aggregate("mode", "The most frequent.")
-last_n = _aggregate("last_n", "The `n` newest, the newest first.")
-approx_count_distinct = _aggregate("approx_count_distinct", "About how many different ones, in little memory.")
-approx_percentile = _aggregate("approx_percentile", "About the value below which the share `p` of them lies.")
+count = _aggregate(
+    "count",
+    """How many events; with `of`, how many values that are not null.
+
+    >>> count(windows=["1h", "all"]).windows
+    ['1h', 'all']
+    """,
+)
+sum = _aggregate(
+    "sum",
+    """Their sum, exact.
+
+    >>> sum("amount", window="30d").of
+    'amount'
+    """,
+)
+avg = _aggregate(
+    "avg",
+    """Their mean.
+
+    >>> avg("amount", window="1d").agg
+    'avg'
+    """,
+)
+min = _aggregate(
+    "min",
+    """The least.
+
+    >>> min("amount", window="all").window
+    'all'
+    """,
+)
+max = _aggregate(
+    "max",
+    """The greatest.
+
+    >>> max("amount", where="country <> 'US'", window="1d").where
+    "country <> 'US'"
+    """,
+)
+var_pop = _aggregate(
+    "var_pop",
+    """Their variance.
+
+    >>> var_pop("amount", window="1d").agg
+    'var_pop'
+    """,
+)
+var_samp = _aggregate(
+    "var_samp",
+    """Their variance, as of a sample.
+
+    >>> var_samp("amount", window="1d").agg
+    'var_samp'
+    """,
+)
+stddev_pop = _aggregate(
+    "stddev_pop",
+    """Their standard deviation.
+
+    >>> stddev_pop("amount", window="1d").agg
+    'stddev_pop'
+    """,
+)
+stddev_samp = _aggregate(
+    "stddev_samp",
+    """Their standard deviation, as of a sample.
+
+    >>> stddev_samp("amount", window="1d").agg
+    'stddev_samp'
+    """,
+)
+first = _aggregate(
+    "first",
+    """The oldest, by event time.
+
+    >>> first("country", window="7d").of
+    'country'
+    """,
+)
+last = _aggregate(
+    "last",
+    """The newest, by event time.
+
+    >>> last("country", window="7d", owner="risk").owner
+    'risk'
+    """,
+)
+count_distinct = _aggregate(
+    "count_distinct",
+    """How many different ones, exactly.
+
+    >>> count_distinct("merchant_id", window="1d").of
+    'merchant_id'
+    """,
+)
+mode = _aggregate(
+    "mode",
+    """The most frequent; of those that are equally frequent the smaller.
+
+    >>> mode("country", window="30d").agg
+    'mode'
+    """,
+)
+approx_count_distinct = _aggregate(
+    "approx_count_distinct",
+    """About how many different ones, in little memory.
+
+    >>> approx_count_distinct("merchant_id", window="all").agg
+    'approx_count_distinct'
+    """,
+)
+
+
+def top_k(
+    of: str,
+    *,
+    k: int,
+    where: str | None = None,
+    window: Duration | None = None,
+    windows: Sequence[Duration] | None = None,
+    description: str | None = None,
+    owner: str | None = None,
+    tags: Sequence[str] | None = None,
+) -> Column:
+    """The `k` most frequent.
+
+    >>> top_k("merchant_id", k=3, window="30d").k
+    3
+    """
+    return Column(
+        "top_k", of=of, where=where, window=window, windows=windows, k=k, description=description, owner=owner, tags=tags
+    )
+
+
+def last_n(
+    of: str,
+    *,
+    n: int,
+    where: str | None = None,
+    window: Duration | None = None,
+    windows: Sequence[Duration] | None = None,
+    description: str | None = None,
+    owner: str | None = None,
+    tags: Sequence[str] | None = None,
+) -> Column:
+    """The `n` newest, the newest first.
+
+    >>> last_n("country", n=5, window="all").n
+    5
+    """
+    return Column(
+        "last_n", of=of, where=where, window=window, windows=windows, n=n, description=description, owner=owner, tags=tags
+    )
+
+
+def approx_percentile(
+    of: str,
+    *,
+    p: float,
+    where: str | None = None,
+    window: Duration | None = None,
+    windows: Sequence[Duration] | None = None,
+    description: str | None = None,
+    owner: str | None = None,
+    tags: Sequence[str] | None = None,
+) -> Column:
+    """About the value below which the share `p` of them lies.
+
+    >>> approx_percentile("amount", p=0.95, window="1d").p
+    0.95
+    """
+    return Column(
+        "approx_percentile", of=of, where=where, window=window, windows=windows, p=p, description=description, owner=owner, tags=tags
+    )
+
+
+@dataclass
+class Derived(Part):
+    """A column that is SQL over the row's key and columns, with what people should know of it. Without that, the SQL alone will do.
+
+    >>> Derived("abroad / nullif(spend, 0)", description="The share that was spent abroad").of
+    'abroad / nullif(spend, 0)'
+    """
+
+    of: str
+    description: str | None = None
+    owner: str | None = None
+    tags: Sequence[str] | None = None
+    extra: Mapping[str, Any] = _extra()
+    _place: Place | None = _place()
 
 
 @dataclass
@@ -342,7 +542,7 @@ class Features(Part):
     owner: str | None = None
     tags: Sequence[str] | None = None
     columns: Mapping[str, Column] | None = None
-    derived: Mapping[str, str] | None = None
+    derived: Mapping[str, str | Derived] | None = None
     extra: Mapping[str, Any] = _extra()
     _place: Place | None = _place()
 

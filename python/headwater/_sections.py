@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from ._parts import Column, Features, Kind, Links, Lookup, Seam, Sink, Source, State, Table, View, Window
+from ._parts import Column, Derived, Features, Kind, Links, Lookup, Seam, Sink, Source, State, Table, View, Window
 from ._places import Place
 from ._toml import Text, key
 
@@ -66,6 +66,9 @@ def _features(name: str, keys: Mapping[str, Any]) -> Features:
         made["lookup"] = {name: Lookup(**_known(Lookup, of)) for name, of in made["lookup"].items()}
     if "columns" in made:
         made["columns"] = {column: Column(**_known(Column, of)) for column, of in made["columns"].items()}
+    if "derived" in made:
+        parts = {column: Derived(**_known(Derived, of)) if isinstance(of, Mapping) else of for column, of in made["derived"].items()}
+        made["derived"] = parts
     return Features(name, **made)
 
 

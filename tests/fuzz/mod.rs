@@ -139,6 +139,7 @@ fn watch(seed: &AtomicU64, over: &AtomicBool, bytes_max: u64, again: &(dyn Fn(u6
         let bytes = memory_bytes();
         if since.elapsed() > PATIENCE || bytes > bytes_max {
             eprintln!("fuzz: {:?} and {bytes} bytes of memory. Again: {}", since.elapsed(), again(now));
+            #[expect(clippy::disallowed_methods, reason = "the process is the test's own")]
             std::process::exit(1);
         }
         std::thread::sleep(Duration::from_millis(20));

@@ -8,6 +8,7 @@ use headwater_connectors::Error;
 
 use super::args::ExportArgs;
 use super::log::load;
+use super::output::exit;
 use crate::base::failure::Failure;
 use crate::base::id::RowsId;
 use crate::serve::export::RowSource;
@@ -31,7 +32,7 @@ pub fn export(args: &ExportArgs) -> Result<(), Failure> {
 fn write_lines(lines: RowSource, out: &mut dyn Write, to: &str) -> Result<(), Failure> {
     let failed = |e: std::io::Error| match e.kind() {
         // Whoever reads has enough, as `head` has.
-        std::io::ErrorKind::BrokenPipe => std::process::exit(0),
+        std::io::ErrorKind::BrokenPipe => exit(0),
         _ => Error::world(format!("writing to {to}"), e),
     };
     lines.each(&mut |line| writeln!(out, "{line}").map_err(failed))?;

@@ -11,11 +11,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::log::masked;
+use super::output::exit;
 
 /// The hosts of the cluster that this process belongs to.
 static HOSTS: Mutex<Vec<String>> = Mutex::new(vec![]);
 static TOLD: AtomicBool = AtomicBool::new(false);
 
+/// Tells of panics from here on.
+#[expect(clippy::disallowed_methods, reason = "the process is the command's own")]
 pub fn install() {
     std::panic::set_hook(Box::new(|info| {
         if headwater_expression::is_evaluating() || headwater_connectors::is_guarded() {
@@ -30,7 +33,7 @@ pub fn install() {
             }
             None => tell(info),
         }
-        std::process::exit(1);
+        exit(1);
     }));
 }
 

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::output::exit;
 use crate::base::failure::Failure;
 
 /// Sets `stop` at the first signal, and tells what is done then.
@@ -23,7 +24,7 @@ pub fn stop_on_signal(stop: Arc<AtomicBool>, done_then: &'static str) -> Result<
                 _ = terminate.recv() => {}
             }
             if stop.swap(true, Ordering::Relaxed) {
-                std::process::exit(1);
+                exit(1);
             }
             tracing::info!("stopping: {done_then}; once more ends at once");
         }

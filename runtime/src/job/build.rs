@@ -319,6 +319,18 @@ tables! {
         tags => "tags"
     }
 
+    /// `derived.NAME` of a group: SQL over the row's key and columns.
+    Derived {
+        /// The SQL.
+        of => "of"
+        /// What it is, for people.
+        description => "description"
+        /// Who answers for it.
+        owner => "owner"
+        /// A list of words to find it by.
+        tags => "tags"
+    }
+
     /// `[links.NAME]`: which entities hang together because they share something.
     Links {
         /// The group, table or view whose rows say who shares what.
@@ -405,9 +417,10 @@ impl Features {
         Features(self.0.add("lookup", name, lookup.into()))
     }
 
-    /// Adds a column that is SQL over the row's key and columns. Such come behind the others.
-    pub fn derived(self, name: &str, sql: &str) -> Features {
-        Features(self.0.add("derived", name, sql.into()))
+    /// Adds a column that is SQL over the row's key and columns: the SQL, or a [`Derived`] with what people should know of it. Such come
+    /// behind the others.
+    pub fn derived(self, name: &str, of: impl Into<Value>) -> Features {
+        Features(self.0.add("derived", name, of.into()))
     }
 
     /// Adds a column, or one for each of its windows. Their order is that of the row.
@@ -420,6 +433,13 @@ impl Column {
     /// A column of this aggregate.
     pub fn new(agg: &str) -> Column {
         Column(Table::new().set("agg", agg))
+    }
+}
+
+impl Derived {
+    /// A column that is this SQL.
+    pub fn new(sql: &str) -> Derived {
+        Derived(Table::new().set("of", sql))
     }
 }
 
@@ -597,6 +617,7 @@ mod tests {
                 "source" | "table" => Source::KEYS,
                 "features" => Features::KEYS,
                 "column" => Column::KEYS,
+                "derived" => Derived::KEYS,
                 "view" => View::KEYS,
                 "links" => Links::KEYS,
                 "state" => State::KEYS,

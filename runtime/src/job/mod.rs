@@ -376,6 +376,7 @@ pub(crate) struct Derived {
     pub name: String,
     pub at: At,
     pub of: Named,
+    pub about: About,
 }
 
 #[derive(Clone, Debug)]

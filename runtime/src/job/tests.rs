@@ -7,7 +7,7 @@ use std::path::Path;
 use headwater_clocks::Time;
 
 use super::parse::parse;
-use super::{Changes, Group, Job, LookIn, SeamBy, Source, Table, duration, validate};
+use super::{About, Changes, Group, Job, LookIn, SeamBy, Source, Table, duration, validate};
 use crate::base::fault::Fault;
 use crate::base::id::{Id, SourceId};
 use crate::base::secrets::mask;
@@ -202,10 +202,16 @@ fn group_meaning(job: &Job, group: &Group) -> String {
         let of = column.of.as_ref().map_or("", |of| &of.text);
         let length = column.length.map_or("all".into(), duration::display);
         let filter = column.filter.as_ref().map_or(String::new(), |filter| format!(" where `{}`", filter.text));
-        writeln!(text, "  {} {} of `{of}`{filter} over {length}", column.name, column.agg).unwrap();
+        let about = about(&column.about);
+        writeln!(text, "  {} {} of `{of}`{filter} over {length}{about}", column.name, column.agg).unwrap();
     }
     for column in &group.derived {
-        writeln!(text, "  {} = {}", column.name, column.of.text).unwrap();
+        writeln!(text, "  {} = {}{}", column.name, column.of.text, about(&column.about)).unwrap();
     }
     text
+}
+
+fn about(About { description, owner, tags }: &About) -> String {
+    let said = [description, owner].into_iter().flatten().cloned().chain(tags.iter().map(|tag| format!("#{tag}")));
+    said.map(|said| format!("; {said}")).collect()
 }

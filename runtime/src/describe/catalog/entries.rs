@@ -13,7 +13,7 @@ use serde::Serialize;
 use crate::base::id::{GroupId, RowsId, SourceId, ViewId};
 use crate::catalog;
 use crate::catalog::open::open_for_rows;
-use crate::catalog::opened::{OpenView, Opened};
+use crate::catalog::opened::{KeyColumn, OpenView, Opened};
 use crate::describe::meaning;
 use crate::job::validate::names::is_of_element;
 use crate::job::validate::{calendar, types};
@@ -54,6 +54,7 @@ pub struct AboutEntry {
 #[derive(Serialize)]
 pub struct SourceEntry {
     pub source: String,
+    pub kind: SourceKind,
     #[serde(flatten)]
     pub about: AboutEntry,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -65,7 +66,30 @@ pub struct SourceEntry {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub arrival_time: Option<String>,
     pub lateness: String,
+    /// Of a table, its key; of events that replace one another, what tells them apart.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub primary_key: Vec<String>,
+    /// Of how long a time windows hold its events: what a stream without a history has to keep. `None`: nobody holds any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retention: Option<String>,
     pub columns: Vec<FieldEntry>,
+}
+
+/// What records of a source are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SourceKind {
+    Source,
+    Table,
+}
+
+impl fmt::Display for SourceKind {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(match self {
+            SourceKind::Source => "source",
+            SourceKind::Table => "table",
+        })
+    }
 }
 
 #[derive(Serialize)]
@@ -91,7 +115,7 @@ pub struct GroupEntry {
     #[serde(flatten)]
     pub about: AboutEntry,
     pub sources: Vec<String>,
-    pub key: Vec<FieldEntry>,
+    pub key: Vec<MadeOf>,
     pub window: String,
     /// What there is a row for, and how long it is there.
     pub rows: Vec<String>,
@@ -114,22 +138,22 @@ pub struct ViewEntry {
     /// The groups, tables and views that it reads.
     pub reads: Vec<String>,
     pub sql: String,
-    pub key: Vec<FieldEntry>,
+    pub key: Vec<MadeOf>,
     pub served: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub history: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub freshness: Option<Freshness>,
     /// But for those of the key.
-    pub columns: Vec<ViewColumnEntry>,
+    pub columns: Vec<MadeOf>,
 }
 
-/// A column of a view.
+/// A column of a key, or of a view.
 #[derive(Serialize)]
-pub struct ViewColumnEntry {
+pub struct MadeOf {
     #[serde(flatten)]
     pub field: FieldEntry,
-    /// Lineage: the columns of what the view reads that it is made of.
+    /// Lineage: the columns of what is read that it is made of.
     pub from: Vec<String>,
 }
 
@@ -166,7 +190,7 @@ impl JobEntry {
             Ok(opened) => (Some(opened), None),
             Err(failure) => (None, Some(failure.to_string().trim_end().to_owned())),
         };
-        let sources = job.sources.pairs().map(|(id, source)| of_source(source, opened.as_ref().map(|o| (o, id))));
+        let sources = job.sources.ids().map(|id| of_source(&job, id, opened.as_ref()));
         let groups = job.groups.ids().map(|id| of_group(&job, id, opened.as_ref(), running.as_ref()));
         let views = job.views.ids().map(|id| of_view(&job, id, opened.as_ref(), running.as_ref()));
         JobEntry {
@@ -186,16 +210,18 @@ fn running(job: &Job) -> Option<Report> {
     serde_json::from_reader(answer).ok()
 }
 
-fn of_source(source: &Source, opened: Option<(&Opened, SourceId)>) -> SourceEntry {
-    let fields = opened.map(|(opened, id)| opened.sources[id].schema.fields().clone()).unwrap_or_default();
+fn of_source(job: &Job, id: SourceId, opened: Option<&Opened>) -> SourceEntry {
+    let source = &job.sources[id];
+    let fields = opened.map(|opened| opened.sources[id].schema.fields().clone()).unwrap_or_default();
     let columns = fields
         .iter()
         .map(|field| FieldEntry { name: field.name().clone(), of_type: Some(types::display(field.data_type())) });
     SourceEntry {
         source: source.name.clone(),
+        kind: if source.table.is_some() { SourceKind::Table } else { SourceKind::Source },
         about: AboutEntry::from(&source.about),
         history: source.history.as_ref().map(|history| {
-            let version = opened.and_then(|(opened, id)| opened.sources[id].history.as_ref()?.pinned().version.clone());
+            let version = opened.and_then(|opened| opened.sources[id].history.as_ref()?.pinned().version.clone());
             let version = version.map_or_else(String::new, |version| format!(", {version}"));
             format!("{} {}{version}", history.kind.name(), history.config.path())
         }),
@@ -204,8 +230,37 @@ fn of_source(source: &Source, opened: Option<(&Opened, SourceId)>) -> SourceEntr
         event_time: source.event_time.as_ref().map_or_else(String::new, |time| time.text.clone()),
         arrival_time: source.arrival_time.as_ref().map(|time| time.text.clone()),
         lateness: duration::display(source.lateness),
+        primary_key: source
+            .rows()
+            .map(|rows| rows.key.iter().map(|key| key.text.clone()).collect())
+            .unwrap_or_default(),
+        retention: retention(job, id),
         columns: columns.collect(),
     }
+}
+
+/// How long windows of their own are, of those that have a row each.
+fn length(window: Window) -> Option<Span> {
+    match window {
+        Window::Trailing => None,
+        Window::Tumbling { size } | Window::Hopping { size, .. } => Some(size),
+        Window::Calendar(calendar) => Some(Span::from_us(calendar.size() * duration::DAY_US)),
+        Window::Session { gap } => Some(gap),
+    }
+}
+
+/// The longest that a window holds an event of a source, late ones too.
+fn retention(job: &Job, source: SourceId) -> Option<String> {
+    let lateness = job.sources[source].lateness;
+    let groups = job.groups.iter().filter(|group| group.sources.contains(&source));
+    let held = groups.flat_map(|group| {
+        let of_windows = length(group.window).map(|length| length + lateness);
+        group.columns.iter().map(move |column| of_windows.or(column.length))
+    });
+    let held: Vec<Option<Span>> = held.collect();
+    let longest = held.iter().copied().try_fold(Span::ZERO, |longest, held| Some(longest.max(held?)));
+    let shown = || longest.map_or_else(|| "all".to_owned(), duration::display);
+    (!held.is_empty()).then(shown)
 }
 
 fn of_group(job: &Job, id: GroupId, opened: Option<&Opened>, running: Option<&Report>) -> GroupEntry {
@@ -214,7 +269,10 @@ fn of_group(job: &Job, id: GroupId, opened: Option<&Opened>, running: Option<&Re
     let lateness = sources.iter().map(|source| source.lateness).max().unwrap_or(Span::ZERO);
     let types = opened.map(|opened| of_types(opened, id)).unwrap_or_default();
     let type_of = |name: &str| types.iter().find(|(known, _)| known == name).map(|(_, of_type)| of_type.clone());
-    let key = group.key.iter().map(|key| FieldEntry { name: key.name.clone(), of_type: type_of(&key.name) });
+    let key = group.key.iter().enumerate().map(|(at, key)| MadeOf {
+        field: FieldEntry { name: key.name.clone(), of_type: type_of(&key.name) },
+        from: opened.map(|opened| lineage_of_key(opened, (id, at), &sources)).unwrap_or_default(),
+    });
     let mut columns: Vec<ColumnEntry> = vec![];
     for (index, column) in group.columns.iter().enumerate() {
         columns.push(ColumnEntry {
@@ -265,11 +323,11 @@ fn of_view(job: &Job, id: ViewId, opened: Option<&Opened>, running: Option<&Repo
         schema.fields()[..schema.fields().len() - 2].iter().map(field).collect::<Vec<_>>()
     });
     let key = || view.key.iter().map(|key| FieldEntry { name: key.text.clone(), of_type: None }).collect();
-    let mut fields = fields.unwrap_or_else(key);
+    let fields = fields.unwrap_or_else(key);
     let made = opened.map(|opened| lineage_of_view(&opened.views[id])).unwrap_or_default();
-    let of_columns = fields.split_off(view.key.len()).into_iter().zip(view.key.len()..);
-    let columns =
-        of_columns.map(|(field, at)| ViewColumnEntry { field, from: made.get(at).cloned().unwrap_or_default() });
+    let made_of = |(at, field): (usize, FieldEntry)| MadeOf { field, from: made.get(at).cloned().unwrap_or_default() };
+    let mut key: Vec<MadeOf> = fields.into_iter().enumerate().map(made_of).collect();
+    let columns = key.split_off(view.key.len());
     let told = running.and_then(|report| report.views.iter().find(|told| told.name == view.name));
     let freshness = told
         .and_then(|told| Some(Freshness { as_of: told.as_of.clone()?, staleness_seconds: told.staleness_seconds? }));
@@ -280,11 +338,11 @@ fn of_view(job: &Job, id: ViewId, opened: Option<&Opened>, running: Option<&Repo
         about: AboutEntry::from(&view.about),
         reads: reads.unwrap_or_default(),
         sql,
-        key: fields,
+        key,
         served: sinks.map(|sink| format!("{}: {}", sink.name, sink.to.describe())).collect(),
         history: history(job, rows),
         freshness,
-        columns: columns.collect(),
+        columns,
     }
 }
 
@@ -311,6 +369,27 @@ fn lineage(opened: &Opened, (group, column): (GroupId, usize), (sources, conf): 
     let mut names: BTreeSet<&str> =
         open.filter.iter().flat_map(|filter| filter.columns()).map(String::as_str).collect();
     names.extend(input.into_iter().flat_map(|input| input.columns()).map(String::as_str));
+    let by_time = opened.job.groups[group].window != Window::Trailing || conf.length.is_some();
+    lineage_of_names(opened, group, names, by_time, sources)
+}
+
+/// What a column of the key is, or is made of.
+fn lineage_of_key(opened: &Opened, (group, at): (GroupId, usize), sources: &[&Source]) -> Vec<String> {
+    let names: BTreeSet<&str> = match &opened.groups[group].keys[at] {
+        KeyColumn::Read(name) => [name.as_str()].into(),
+        KeyColumn::Computed(sql) => sql.columns().iter().map(String::as_str).collect(),
+    };
+    lineage_of_names(opened, group, names, false, sources)
+}
+
+fn lineage_of_names<'o>(
+    opened: &'o Opened,
+    group: GroupId,
+    mut names: BTreeSet<&'o str>,
+    by_time: bool,
+    sources: &[&Source],
+) -> Vec<String> {
+    let open = &opened.groups[group];
     let group = &opened.job.groups[group];
     // What is of an element is of the list.
     if names.iter().any(|name| is_of_element(group, name)) {
@@ -337,7 +416,6 @@ fn lineage(opened: &Opened, (group, column): (GroupId, usize), (sources, conf): 
         };
         from.extend(here.iter().filter(|name| *name != IS_THERE).map(|name| format!("{owner}.{name}")));
     }
-    let by_time = group.window != Window::Trailing || conf.length.is_some();
     let of_source = |source: &&Source| {
         let is_it = |(_, conf): &(&catalog::opened::Source, &Source)| conf.name == source.name;
         let (open, _) = opened.sources.iter().zip(&opened.job.sources).find(is_it).expect("a source of the job");
@@ -361,14 +439,19 @@ fn of_derived(
     columns: &[ColumnEntry],
     type_of: &dyn Fn(&str) -> Option<String>,
 ) -> ColumnEntry {
-    let Derived { name, of, .. } = &group.derived[index];
+    let Derived { name, of, about, .. } = &group.derived[index];
     let named = opened.map(|(opened, id)| opened.groups[id].derived.named(index).to_vec()).unwrap_or_default();
     let of_columns =
         columns.iter().filter(|column| named.contains(&column.column)).flat_map(|column| column.from.clone());
     let from: BTreeSet<String> = of_columns.collect();
-    let about = AboutEntry { description: None, owner: None, tags: vec![] };
     let meaning = format!("{}, of the row", of.text);
-    ColumnEntry { column: name.clone(), of_type: type_of(name), meaning, about, from: from.into_iter().collect() }
+    ColumnEntry {
+        column: name.clone(),
+        of_type: type_of(name),
+        meaning,
+        about: about.into(),
+        from: from.into_iter().collect(),
+    }
 }
 
 fn window(group: &Group) -> String {

@@ -2,7 +2,8 @@
 
 use std::fmt::{Result, Write};
 
-use super::entries::{AboutEntry, Catalog, GroupEntry, JobEntry, SourceEntry, ViewColumnEntry, ViewEntry};
+use super::entries::{AboutEntry, Catalog, GroupEntry, JobEntry, MadeOf, SourceEntry, SourceKind, ViewEntry};
+use super::text::held;
 
 pub fn show(catalog: &Catalog) -> String {
     let mut out = "# Features\n".to_owned();
@@ -24,7 +25,8 @@ fn show_job(out: &mut String, job: &JobEntry) -> Result {
 }
 
 fn show_source(out: &mut String, source: &SourceEntry) -> Result {
-    writeln!(out, "\n### Source `{}`\n", source.source)?;
+    let kind = if source.kind == SourceKind::Table { "Table" } else { "Source" };
+    writeln!(out, "\n### {kind} `{}`\n", source.source)?;
     show_about(out, &source.about)?;
     let arrival = source.arrival_time.as_ref().map_or_else(String::new, |time| format!(", arrival `{time}`"));
     writeln!(out, "- time: `{}`{arrival}, lateness {}", source.event_time, source.lateness)?;
@@ -34,6 +36,10 @@ fn show_source(out: &mut String, source: &SourceEntry) -> Result {
     if source.history.is_some() && source.stream.is_some() {
         writeln!(out, "- seam: {}", source.seam)?;
     }
+    if !source.primary_key.is_empty() {
+        writeln!(out, "- a row by `{}`", source.primary_key.join("`, `"))?;
+    }
+    source.retention.iter().try_for_each(|length| writeln!(out, "- windows hold {}", held(length)))?;
     if source.columns.is_empty() {
         return Ok(());
     }
@@ -47,8 +53,8 @@ fn show_source(out: &mut String, source: &SourceEntry) -> Result {
 fn show_group(out: &mut String, group: &GroupEntry) -> Result {
     writeln!(out, "\n### Features `{}`\n", group.features)?;
     show_about(out, &group.about)?;
-    let key: Vec<String> = group.key.iter().map(|key| format!("`{key}`")).collect();
-    writeln!(out, "- of `{}`, by {}, {}", group.sources.join("` and `"), key.join(", "), group.window)?;
+    let key = names(&group.key);
+    writeln!(out, "- of `{}`, by {key}, {}", group.sources.join("` and `"), group.window)?;
     group.rows.iter().try_for_each(|line| writeln!(out, "- {}", cell(line)))?;
     group.served.iter().try_for_each(|sink| writeln!(out, "- served in {}", cell(sink)))?;
     if let Some(history) = &group.history {
@@ -80,8 +86,8 @@ fn show_group(out: &mut String, group: &GroupEntry) -> Result {
 fn show_view(out: &mut String, view: &ViewEntry) -> Result {
     writeln!(out, "\n### View `{}`\n", view.view)?;
     show_about(out, &view.about)?;
-    let key: Vec<String> = view.key.iter().map(|key| format!("`{key}`")).collect();
-    writeln!(out, "- of `{}`, by {}", view.reads.join("` and `"), key.join(", "))?;
+    let key = names(&view.key);
+    writeln!(out, "- of `{}`, by {key}", view.reads.join("` and `"))?;
     writeln!(out, "- SQL: `{}`", view.sql)?;
     view.served.iter().try_for_each(|sink| writeln!(out, "- served in {}", cell(sink)))?;
     if let Some(history) = &view.history {
@@ -94,12 +100,20 @@ fn show_view(out: &mut String, view: &ViewEntry) -> Result {
         return Ok(());
     }
     writeln!(out, "\n| column | type | from |\n|---|---|---|")?;
-    for ViewColumnEntry { field, from } in &view.columns {
+    for MadeOf { field, from } in &view.columns {
         let from: Vec<String> = from.iter().map(|name| format!("`{name}`")).collect();
         let of_type = cell(field.of_type.as_deref().unwrap_or_default());
         writeln!(out, "| `{}` | {of_type} | {} |", field.name, from.join(", "))?;
     }
     Ok(())
+}
+
+fn names(key: &[MadeOf]) -> String {
+    let name = |MadeOf { field, from }: &MadeOf| match from.as_slice() {
+        [] => format!("`{field}`"),
+        from => format!("`{field}` (from `{}`)", from.join("`, `")),
+    };
+    key.iter().map(name).collect::<Vec<_>>().join(", ")
 }
 
 fn show_about(out: &mut String, AboutEntry { description, owner, tags }: &AboutEntry) -> Result {

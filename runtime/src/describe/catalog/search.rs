@@ -1,6 +1,6 @@
 //! Narrowing a catalogue to what has all the words of a search, in names, meanings, descriptions, owners, tags or lineage.
 
-use super::entries::{AboutEntry, Catalog, ColumnEntry, GroupEntry, SourceEntry, ViewEntry};
+use super::entries::{AboutEntry, Catalog, ColumnEntry, GroupEntry, MadeOf, SourceEntry, ViewEntry};
 
 /// A group or source that has all the words stays whole; of another group those columns stay that have them beside what the group
 /// has.
@@ -32,19 +32,21 @@ fn of_source(source: &SourceEntry) -> String {
 }
 
 fn of_group(group: &GroupEntry) -> String {
-    let key: Vec<&str> = group.key.iter().map(|key| key.name.as_str()).collect();
+    let key: Vec<&str> = group.key.iter().flat_map(words_of).collect();
     let served = group.served.join(" ");
     let said = [group.features.clone(), of_about(&group.about), group.sources.join(" "), group.window.clone(), served];
     [said.join(" "), key.join(" ")].join(" ")
 }
 
 fn of_view(view: &ViewEntry) -> String {
-    let columns = view.columns.iter().map(|column| &column.field);
-    let fields: Vec<&str> = view.key.iter().chain(columns).map(|field| field.name.as_str()).collect();
-    let from: Vec<&str> = view.columns.iter().flat_map(|column| &column.from).map(String::as_str).collect();
+    let columns: Vec<&str> = view.key.iter().chain(&view.columns).flat_map(words_of).collect();
     let served = view.served.join(" ");
     let said = [view.view.clone(), of_about(&view.about), view.reads.join(" "), view.sql.clone(), served];
-    [said.join(" "), fields.join(" "), from.join(" ")].join(" ")
+    [said.join(" "), columns.join(" ")].join(" ")
+}
+
+fn words_of(column: &MadeOf) -> impl Iterator<Item = &str> {
+    [column.field.name.as_str()].into_iter().chain(column.from.iter().map(String::as_str))
 }
 
 fn of_column(column: &ColumnEntry) -> String {

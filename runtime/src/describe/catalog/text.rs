@@ -3,8 +3,7 @@
 use std::fmt::{Result, Write};
 
 use super::entries::{
-    AboutEntry, Catalog, ColumnEntry, FieldEntry, Freshness, GroupEntry, JobEntry, SourceEntry, ViewColumnEntry,
-    ViewEntry,
+    AboutEntry, Catalog, ColumnEntry, Freshness, GroupEntry, JobEntry, MadeOf, SourceEntry, ViewEntry,
 };
 
 pub fn show(catalog: &Catalog) -> String {
@@ -27,7 +26,7 @@ fn show_job(out: &mut String, job: &JobEntry, first: bool) -> Result {
 }
 
 fn show_source(out: &mut String, source: &SourceEntry) -> Result {
-    writeln!(out, "\n  source {}{}", source.source, about(&source.about))?;
+    writeln!(out, "\n  {} {}{}", source.kind, source.source, about(&source.about))?;
     let arrival = source.arrival_time.as_ref().map_or_else(String::new, |time| format!(", arrival {time}"));
     writeln!(out, "    time      {}{arrival}, lateness {}", source.event_time, source.lateness)?;
     for (what, said) in [("history", &source.history), ("stream", &source.stream)] {
@@ -36,14 +35,17 @@ fn show_source(out: &mut String, source: &SourceEntry) -> Result {
     if source.history.is_some() && source.stream.is_some() {
         writeln!(out, "    seam      {}", source.seam)?;
     }
+    if !source.primary_key.is_empty() {
+        writeln!(out, "    a row     by {}", source.primary_key.join(", "))?;
+    }
+    source.retention.iter().try_for_each(|length| writeln!(out, "    held      {}", held(length)))?;
     let columns: Vec<String> = source.columns.iter().map(ToString::to_string).collect();
     if columns.is_empty() { Ok(()) } else { writeln!(out, "    columns   {}", columns.join(", ")) }
 }
 
 fn show_group(out: &mut String, group: &GroupEntry) -> Result {
-    let key: Vec<String> = group.key.iter().map(ToString::to_string).collect();
     writeln!(out, "\n  features {}{}", group.features, about(&group.about))?;
-    writeln!(out, "    of        {}, by {}, {}", group.sources.join(" and "), key.join(", "), group.window)?;
+    writeln!(out, "    of        {}, by {}, {}", group.sources.join(" and "), names(&group.key), group.window)?;
     group.rows.iter().try_for_each(|line| writeln!(out, "    rows      {line}"))?;
     group.served.iter().try_for_each(|sink| writeln!(out, "    served    {sink}"))?;
     group.history.iter().try_for_each(|length| writeln!(out, "    earlier   of the last {length}"))?;
@@ -57,7 +59,6 @@ fn show_group(out: &mut String, group: &GroupEntry) -> Result {
 }
 
 fn show_view(out: &mut String, view: &ViewEntry) -> Result {
-    let names = |fields: &[FieldEntry]| fields.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     writeln!(out, "\n  view {}{}", view.view, about(&view.about))?;
     writeln!(out, "    of        {}, by {}", view.reads.join(" and "), names(&view.key))?;
     writeln!(out, "    sql       {}", view.sql)?;
@@ -66,12 +67,28 @@ fn show_view(out: &mut String, view: &ViewEntry) -> Result {
     if let Some(Freshness { as_of, staleness_seconds }) = &view.freshness {
         writeln!(out, "    fresh     as of {as_of}, {staleness_seconds:.1}s ago")?;
     }
-    for (at, ViewColumnEntry { field, from }) in view.columns.iter().enumerate() {
+    for (at, MadeOf { field, from }) in view.columns.iter().enumerate() {
         let what = if at == 0 { "columns" } else { "" };
         let from = if from.is_empty() { String::new() } else { format!("  from {}", from.join(", ")) };
         writeln!(out, "    {what:9} {field}{from}")?;
     }
     Ok(())
+}
+
+fn names(key: &[MadeOf]) -> String {
+    let name = |MadeOf { field, from }: &MadeOf| match from.as_slice() {
+        [] => field.to_string(),
+        from => format!("{field} (from {})", from.join(", ")),
+    };
+    key.iter().map(name).collect::<Vec<_>>().join(", ")
+}
+
+/// Of how long a time windows hold events.
+pub fn held(length: &str) -> String {
+    match length {
+        "all" => "events of all time".to_owned(),
+        length => format!("events of the last {length}"),
+    }
 }
 
 fn show_column(out: &mut String, column: &ColumnEntry, (width, types): (usize, usize)) -> Result {

@@ -241,6 +241,8 @@ impl Reading<'_> {
         let Some(alias) = alias else {
             let keys = self.key.iter().map(|(key, _)| key.as_str());
             let message = match (body, name(&body[0])) {
+                // A GROUP BY that names no column is told there.
+                ([_], Some(_)) if self.key.is_empty() => return None,
                 ([_], Some(found)) => {
                     format!("`{found}` is neither in GROUP BY nor an aggregate: {}", expected(found, keys))
                 }

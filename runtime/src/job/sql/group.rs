@@ -21,11 +21,8 @@ pub fn entries(statement: &Statement, readable: &Readable, faults: &mut Faults) 
     let clauses = join::clauses(sql, statement.from, faults);
     let found = clauses.and_then(|(sources, clauses)| Some((from(sql, sources, faults)?, clauses)));
     let Some((from, clauses)) = found else { return broken(&["source", "key", "columns"], start) };
+    let Some(ts) = event_time(&from, readable, faults) else { return broken(&["source", "key", "columns"], start) };
     let mut entries = vec![of_source(&from)];
-    let Some(ts) = event_time(&from, readable, faults) else {
-        entries.extend(broken(&["key", "columns"], start));
-        return entries;
-    };
     let qualifiers: Vec<&str> = from.iter().flat_map(|read| [read.source.as_str(), read.alias.as_str()]).collect();
     let told = faults.faults.len();
     let ts = Time::new(&ts, &qualifiers);

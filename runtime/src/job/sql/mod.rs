@@ -24,6 +24,7 @@ mod join;
 mod statement;
 mod text;
 mod time;
+mod told_beside;
 mod window;
 
 use std::path::Path;
@@ -144,11 +145,17 @@ fn expand_group(group: &mut Table, dir: &Path, readable: &Readable, faults: &mut
 
 /// What the statement says, in place of what the keys say.
 fn put(group: &mut Table, statement: &Statement, readable: &Readable, faults: &mut Faults) {
+    let about = group.entries.iter().position(|entry| entry.name == "columns" && told_beside::is_about(entry));
+    let about = about.map(|at| group.entries.remove(at));
     for entry in group.entries.iter().filter(|entry| SAID.contains(&entry.name.as_str())) {
         faults.error(entry.at, format!("the SQL of this group says what `{}` is: leave it out here", entry.name));
     }
     group.entries.retain(|entry| !SAID.contains(&entry.name.as_str()));
-    group.entries.extend(group::entries(statement, readable, faults));
+    let mut said = group::entries(statement, readable, faults);
+    if let Some(about) = about {
+        told_beside::put(about, &mut said, faults);
+    }
+    group.entries.extend(said);
 }
 
 /// What is told already is not told again as missing.
@@ -158,7 +165,7 @@ fn leave_broken(group: &mut Table, at: At) {
     group.entries.extend(missing.into_iter().map(broken));
 }
 
-/// The groups of `features_file`, behind those of the job.
+/// The groups of `features_file`, behind those of the job. What people should know of one may stand in a table of its name.
 fn add_features_file(root: &mut Table, dir: &Path, readable: &Readable, faults: &mut Faults) {
     let Some(given) = root.get("features_file").cloned() else { return };
     root.entries.retain(|entry| entry.name != "features_file");
@@ -169,19 +176,27 @@ fn add_features_file(root: &mut Table, dir: &Path, readable: &Readable, faults: 
             faults.error(sql.at(statement.start()), "expected CREATE FEATURES name AS SELECT ...");
             continue;
         };
-        let mut table = Table::default();
-        put(&mut table, &statement, readable, faults);
-        groups.push(Entry { name, at, value: Node { at, kind: Kind::Table(table) } });
+        groups.push((name, at, statement));
     }
     if root.get("features").is_none() {
         let value = Node { at: given.at, kind: Kind::Table(Table::default()) };
         root.entries.push(Entry { name: "features".to_owned(), at: given.at, value });
     }
     let Some(features) = table_mut(root, "features") else { return };
-    for group in groups {
-        match features.get(&group.name) {
-            Some(_) => faults.error(group.at, format!("there is a feature group `{}` already", group.name)),
-            None => features.entries.push(group),
+    for (name, at, statement) in groups {
+        if features.get(&name).is_none() {
+            features.entries.push(Entry {
+                name: name.clone(),
+                at,
+                value: Node { at, kind: Kind::Table(Table::default()) },
+            });
+        }
+        // One that is there may say no more than what stands beside SQL.
+        let is_a_group =
+            |table: &Table| ["sql", "sql_file", "source", "key"].iter().any(|key| table.get(key).is_some());
+        match table_mut(features, &name).filter(|table| !is_a_group(table)) {
+            Some(table) => put(table, &statement, readable, faults),
+            None => faults.error(at, format!("there is a feature group `{name}` already")),
         }
     }
 }

@@ -1,7 +1,12 @@
 //! `[features.NAME.derived]`: columns that follow from the row's others.
 
+use super::about;
+use crate::job::raw::Kind;
 use crate::job::section::{Context, Section, name_is_plain, string};
-use crate::job::{Column, Derived, Key, Named};
+use crate::job::{About, Column, Derived, Key, Named};
+
+/// Of one that is a table: what it is, and what people should know of it.
+pub const KEYS: [&str; 4] = ["of", "description", "owner", "tags"];
 
 /// Reads them; none where there is no such table.
 pub fn read(cx: &mut Context, section: &Section, key: &[Key], columns: &[Column]) -> Vec<Derived> {
@@ -16,10 +21,19 @@ pub fn read(cx: &mut Context, section: &Section, key: &[Key], columns: &[Column]
         } else if columns.iter().any(|column| column.name == name) {
             cx.error(entry.at, format!("derived column `{name}` has the name of a column: give it another one"));
         }
-        if let Some(text) = string(cx, name, &entry.value) {
-            let of = Named { text: text.text.clone(), at: entry.value.at };
-            derived.push(Derived { name: name.to_owned(), at: entry.at, of });
-        }
+        let (of, about) = match &entry.value.kind {
+            Kind::Table(_) => {
+                let Some(column) = Section::open(cx, format!("derived column `{name}`"), entry, &KEYS) else {
+                    continue;
+                };
+                (column.required(cx, "of", "SQL over the row"), about::read(cx, &column))
+            }
+            _ => match string(cx, name, &entry.value) {
+                Some(text) => (Named { text: text.text.clone(), at: entry.value.at }, About::default()),
+                None => continue,
+            },
+        };
+        derived.push(Derived { name: name.to_owned(), at: entry.at, of, about });
     }
     derived
 }

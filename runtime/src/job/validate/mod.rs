@@ -63,6 +63,7 @@ pub fn keys() -> Vec<(&'static str, Vec<&'static str>)> {
         ("lookup", lookup::KEYS.to_vec()),
         ("window", group::WINDOW_KEYS.to_vec()),
         ("column", column::keys()),
+        ("derived", derived::KEYS.to_vec()),
         ("view", view::KEYS.to_vec()),
         ("links", links::KEYS.to_vec()),
         ("state", STATE_KEYS.to_vec()),
