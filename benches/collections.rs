@@ -34,10 +34,6 @@ use rdkafka::producer::Producer;
 use support::{DAY_US, END_US, Run};
 use timely::dataflow::operators::probe;
 
-/// As the command has it.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 const SECOND_US: i64 = 1_000_000;
 const PARTITIONS: usize = 2;
 

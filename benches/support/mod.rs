@@ -17,6 +17,10 @@ use parquet::file::properties::WriterProperties;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
+/// The allocator that users get.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 pub const DAY_US: i64 = 86_400_000_000;
 /// Where every history ends.
 pub const END_US: i64 = 1_767_225_600_000_000;

@@ -10,6 +10,7 @@ pub mod error;
 pub mod format;
 mod guard;
 pub mod history;
+mod message;
 mod objects;
 mod packed;
 pub mod path;
@@ -22,8 +23,10 @@ pub mod storage;
 pub mod stream;
 pub mod table;
 pub mod threads;
+mod unusable;
 
 pub use error::{Error, Result};
 pub use guard::is_guarded;
 pub use path::Path;
 pub use records::{DEBEZIUM, KEY, PATH, Payload, Records, Wanted};
+pub use unusable::UNUSABLE;

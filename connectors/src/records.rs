@@ -86,7 +86,7 @@ pub(crate) const WITHOUT_STAMP: Arrival = Arrival::BEFORE_ALL;
 pub enum Payload {
     /// The record as it was read.
     Raw(BinaryArray),
-    /// A Parquet row: its JSON is made from the batch.
+    /// A row of a file of columns (Parquet, Avro, a lake): its JSON is made from the batch.
     Row,
 }
 

@@ -176,13 +176,13 @@ impl Driver {
 
     /// Saves every group, once all ticks up to a checkpoint are finished and told.
     fn save(&mut self) -> Result<(), SegmentError> {
-        let is_told = |state: &SharedState| !state.borrow().is_busy();
+        let is_idle = |state: &SharedState| !state.borrow().is_busy();
         let checkpoint = {
             let control = self.control.borrow();
             let checkpoint = control.checkpoints.front().copied();
             checkpoint.filter(|(_, t)| control.lowers.iter().all(|lower| lower > t))
         };
-        let Some((number, t)) = checkpoint.filter(|_| self.states.iter().all(is_told)) else { return Ok(()) };
+        let Some((number, t)) = checkpoint.filter(|_| self.states.iter().all(is_idle)) else { return Ok(()) };
         let save = self.control.borrow_mut().save.take();
         if let Some(mut save) = save {
             save(number, t, &self.states)?;

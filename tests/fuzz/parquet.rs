@@ -7,8 +7,9 @@ use ::parquet::basic::{Compression, Encoding, ZstdLevel};
 use ::parquet::file::properties::{WriterProperties, WriterPropertiesBuilder, WriterVersion};
 use arrow::array::*;
 use arrow::datatypes::{DataType, Int32Type, Schema};
+use headwater_connectors::UNUSABLE;
 use headwater_connectors::Wanted;
-use headwater_connectors::history::{History, UNUSABLE, parquet};
+use headwater_connectors::history::{History, parquet};
 
 use super::Target;
 

@@ -18,13 +18,13 @@ use headwater_clocks::Arrival;
 
 mod as_json;
 pub mod avro;
-pub mod beside;
 mod builder;
 mod column;
 pub mod csv;
 mod debezium;
 pub mod json;
 pub(crate) mod keys;
+pub mod metadata;
 pub mod protobuf;
 pub(crate) mod records;
 #[cfg(test)]
@@ -33,7 +33,6 @@ pub mod text;
 pub mod time;
 mod value;
 
-use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::Arc;
 
@@ -41,9 +40,9 @@ use arrow::array::{ArrayRef, RecordBatch};
 use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::{DataType, SchemaRef};
 
+pub use crate::message::{Envelope, Message, Pins, Wake};
 use crate::settings::{Kind, Settings};
 use crate::{Result, Wanted};
-pub use beside::Envelope;
 
 /// Every format that a stream may have. A new one is its file and a line here.
 pub static FORMATS: &[&dyn FormatKind] = &[json::FRAMED, csv::CSV, avro::AVRO, protobuf::PROTOBUF];
@@ -101,33 +100,6 @@ pub trait Format: Debug + Send + Sync {
         None
     }
 }
-
-/// What streams have pinned, by what they keep it.
-pub type Pins = BTreeMap<String, String>;
-
-/// A record as its transport hands it over.
-#[derive(Clone, Copy)]
-pub struct Message<'a> {
-    /// The record itself, and what a dead letter quotes.
-    pub value: &'a [u8],
-    /// What else its transport knows of it.
-    pub around: Option<&'a dyn Envelope>,
-}
-
-impl<'a> Message<'a> {
-    /// A record of which nothing else is known.
-    pub fn of(value: &'a [u8]) -> Message<'a> {
-        Message { value, around: None }
-    }
-
-    /// The same with another value: what it holds, without what is around it.
-    pub(crate) fn with(&self, value: &'a [u8]) -> Message<'a> {
-        Message { value, ..*self }
-    }
-}
-
-/// Called when there may be something to do again.
-pub type Wake = Arc<dyn Fn() + Send + Sync>;
 
 /// Decodes records to the wanted columns: strictly, and only what is wanted. Never fails: what is wrong with a record is told with it.
 pub trait Decoder: Send {

@@ -15,7 +15,7 @@ pub(super) enum Value<'a> {
     Text(&'a str),
     /// A list or an object, as JSON.
     Nested(&'a str),
-    // What is no text, of formats that are none.
+    // Typed already: of Avro and Protobuf.
     /// An integer of whatever width.
     Int(i128),
     /// A float64, or a float32.

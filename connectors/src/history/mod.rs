@@ -27,7 +27,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::settings::{Endpoint, Kind, Settings};
 use crate::{Records, Result, Wanted};
-pub(crate) use parquet::merge::unusable;
 pub use partitions::partitioned;
 pub(crate) use text::longest_record;
 
@@ -78,9 +77,6 @@ fn path(settings: &mut dyn Settings) -> String {
     }
     settings.glob("path").unwrap_or_default()
 }
-
-/// Key of a field's metadata in `History::schema`: nobody can use the column, and the value says why. Its type is `Null`.
-pub const UNUSABLE: &str = "unusable";
 
 /// The history's files as they were found. Reading checks that each is still the same.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -9,7 +9,7 @@
 
 use std::fmt;
 
-use crate::format::Message;
+use crate::message::Message;
 
 const HEADER: &str = "__value_schema_id";
 
@@ -77,7 +77,7 @@ mod tests {
     use headwater_clocks::{Arrival, Offset};
 
     use super::*;
-    use crate::format::Envelope;
+    use crate::message::Envelope;
 
     struct Headers(Vec<u8>);
 

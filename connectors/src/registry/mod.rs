@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
-use crate::format::{Pins, Wake};
+use crate::message::{Pins, Wake};
 use crate::objects::runtime;
 use crate::settings::Settings;
 use crate::{Error, Result};

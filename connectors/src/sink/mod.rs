@@ -39,7 +39,7 @@ pub static SINKS: &[&dyn SinkKind] = &[redis::REDIS, embedded::EMBEDDED, lines::
 pub const DEFAULT: &str = "embedded";
 
 /// The kind of dead letters that name none.
-pub const DEFAULT_LETTERS: &str = "jsonl";
+pub const DEFAULT_DEAD_LETTERS: &str = "jsonl";
 
 /// A kind of sink.
 pub trait SinkKind: Kind {
@@ -50,7 +50,7 @@ pub trait SinkKind: Kind {
     fn read(&self, settings: &mut dyn Settings, home: &Home) -> SinkConfig;
 
     /// Reads `[dead_letters]`. `None`: it does not say where, or is of a kind that takes no lines.
-    fn read_letters(&self, _settings: &mut dyn Settings, _home: &Home) -> Option<Arc<dyn LinesConfig>> {
+    fn read_dead_letters(&self, _settings: &mut dyn Settings, _home: &Home) -> Option<Arc<dyn LinesConfig>> {
         None
     }
 }
@@ -61,7 +61,7 @@ pub fn default_sink(home: &Home) -> (SinkConfig, Option<&'static str>) {
 }
 
 /// Where dead letters go that a job says nothing of; and what such a job has to say all the same.
-pub fn default_letters(home: &Home) -> (Arc<dyn LinesConfig>, Option<&'static str>) {
+pub fn default_dead_letters(home: &Home) -> (Arc<dyn LinesConfig>, Option<&'static str>) {
     lines::unsaid_dead_letters(home)
 }
 

@@ -52,7 +52,7 @@ pub trait StreamConfig: Debug + Send + Sync {
     }
 
     /// The column in which lies what is known of a record beside its value, if anything is.
-    fn beside(&self) -> Option<Field> {
+    fn metadata(&self) -> Option<Field> {
         None
     }
 

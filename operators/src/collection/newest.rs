@@ -27,7 +27,7 @@ pub struct Newest {
     refresh_due: bool,
     emitted: bool,
     /// The units whose rows have changed since and are not told yet, where no full refresh is due.
-    untold: BTreeSet<u32>,
+    pending: BTreeSet<u32>,
     /// What went meanwhile: its keys may be forgotten by the time that it is told.
     gone: Vec<RecordBatch>,
 }
@@ -53,7 +53,7 @@ impl Newest {
             refresh,
             refresh_due: !skip_refresh,
             emitted: skip_refresh,
-            untold: BTreeSet::new(),
+            pending: BTreeSet::new(),
             gone: vec![],
         }
     }
@@ -110,16 +110,16 @@ impl RowReader for Newest {
         if done < self.from.min(self.last) {
             self.gone.extend(self.changes.take(keys));
             if !self.refresh_due {
-                self.untold.extend(turns.iter().map(|turn| turn.unit));
+                self.pending.extend(turns.iter().map(|turn| turn.unit));
             }
             return vec![];
         }
         self.emitted = true;
-        let untold = std::mem::take(&mut self.untold);
+        let pending = std::mem::take(&mut self.pending);
         if std::mem::take(&mut self.refresh_due) {
             each_row_at(trace, Tick::AFTER_ALL, |_, row| self.tell_come(row));
-        } else if !untold.is_empty() {
-            let is_due = |unit| untold.contains(&unit) || turns.binary_search_by_key(&unit, |turn| turn.unit).is_ok();
+        } else if !pending.is_empty() {
+            let is_due = |unit| pending.contains(&unit) || turns.binary_search_by_key(&unit, |turn| turn.unit).is_ok();
             each_row_at(trace, Tick::AFTER_ALL, |unit, row| {
                 if is_due(unit) {
                     self.tell_come(row)

@@ -46,7 +46,7 @@ pub fn aggregate<'scope>(
         results,
         keys: Interner::new(FREED_KEY_BYTES),
         counts: vec![],
-        told: vec![],
+        emitted: vec![],
         ledger_row: vec![],
         unfit,
     }))
@@ -67,9 +67,9 @@ struct Aggregate {
     results: Vec<DataType>,
     keys: Interner,
     accumulators: Accumulators,
-    /// By unit, which is the number of its key: how many rows it has, and the row that it was told as.
+    /// By unit, which is the number of its key: how many rows it has, and the row that was emitted for it.
     counts: Vec<isize>,
-    told: Vec<Option<Bytes>>,
+    emitted: Vec<Option<Bytes>>,
     ledger_row: Vec<u64>,
     unfit: Rc<RefCell<u64>>,
 }
@@ -81,7 +81,7 @@ impl PerTick for Aggregate {
         }
         let unit = self.unit(&[]);
         let rows = self.rows(&[unit]);
-        self.told[unit as usize] = rows.first().cloned();
+        self.emitted[unit as usize] = rows.first().cloned();
         rows
     }
 
@@ -120,11 +120,11 @@ impl Aggregate {
 
     fn unit(&mut self, key: &[u8]) -> u32 {
         let unit = self.keys.intern(key);
-        if unit as usize >= self.told.len() {
+        if unit as usize >= self.emitted.len() {
             let units = (unit as usize + 1).next_power_of_two().max(64);
             self.accumulators.grow(units);
             self.counts.resize(units, 0);
-            self.told.resize(units, None);
+            self.emitted.resize(units, None);
         }
         unit
     }
@@ -135,14 +135,14 @@ impl Aggregate {
         let (there, gone): (Vec<u32>, Vec<u32>) = touched.iter().partition(|unit| is_there(unit));
         let rows = self.rows(&there);
         for (unit, row) in there.into_iter().zip(rows) {
-            let before = self.told[unit as usize].replace(row.clone());
+            let before = self.emitted[unit as usize].replace(row.clone());
             if before.as_ref() != Some(&row) {
                 out.extend(before.map(|before| (before, -1)));
                 out.push((row, 1));
             }
         }
         for unit in gone {
-            out.extend(self.told[unit as usize].take().map(|before| (before, -1)));
+            out.extend(self.emitted[unit as usize].take().map(|before| (before, -1)));
             self.accumulators.clear(unit as usize);
             self.keys.free(unit);
         }

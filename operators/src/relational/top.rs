@@ -78,8 +78,8 @@ struct Top {
 struct TopOfKey {
     /// All its rows, and how many there are of each.
     all: BTreeMap<Bytes, isize>,
-    /// As they were told.
-    told: Vec<Bytes>,
+    /// As they were emitted.
+    emitted: Vec<Bytes>,
 }
 
 impl Top {
@@ -110,7 +110,7 @@ impl PerTick for Top {
                 let all = numbers.encode(&[all]).expect("numbers");
                 now.iter_mut().zip(all.iter().flatten()).for_each(|(row, number)| row.extend_from_slice(number));
             }
-            let before = std::mem::replace(&mut kept.told, now.clone());
+            let before = std::mem::replace(&mut kept.emitted, now.clone());
             let mut turned: Vec<(Bytes, isize)> = before.into_iter().map(|row| (row, -1)).collect();
             turned.extend(now.into_iter().map(|row| (row, 1)));
             consolidate(&mut turned);

@@ -12,7 +12,7 @@ use crate::job;
 use crate::plan::Plan;
 use crate::plan::scan::Scan;
 use crate::start::fresh;
-use crate::start::told::say_plan;
+use crate::start::log::log_plan;
 
 pub struct Planned {
     pub now: WallClock,
@@ -27,7 +27,7 @@ impl Planned {
             planned.scans.insert(source, fresh::plan_source(opened, source, planned.now, false)?);
         }
         let scans: IdVec<_, Scan> = planned.scans.values().cloned().collect();
-        say_plan(opened, &Plan::of(planned.now, scans, IdVec::new()));
+        log_plan(opened, &Plan::of(planned.now, scans, IdVec::new()));
         Ok(planned)
     }
 

@@ -47,17 +47,17 @@ macro_rules! ids {
 }
 
 ids! {
-    /// A source of the job, in the order of the file.
+    /// A source or a table of the job: first the sources, then the tables, each in the order of the file.
     SourceId
     /// A group of the job, in the order of the file; in a plan or a checkpoint, of the job as it was then.
     GroupId
     /// What has rows, as sinks, readers and messages number it: the groups of the job, then its views.
     RowsId
-    /// A view of the job, in the order of the file.
+    /// A view of the job, or links: first the views, then the links, each in the order of the file.
     ViewId
     /// A sink of the job, in the order of the file.
     SinkId
-    /// A node of a job's graph: a source, a group, a sink, or the dead letters.
+    /// A node of a job's graph: a source, a group, a view, a sink, or the dead letters.
     NodeId
     /// A scan of a plan: a source as it is read from one seam.
     ScanId

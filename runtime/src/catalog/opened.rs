@@ -160,8 +160,9 @@ pub struct Source {
     pub stream: Option<Arc<dyn Stream>>,
     /// Every column.
     pub schema: SchemaRef,
-    /// The columns that the job uses: of stream records; and of history rows, which have the seam's columns at the end.
+    /// The columns that the job uses of stream records.
     pub wanted: Wanted,
+    /// The same of history rows, which have the seam's columns at the end.
     pub history_wanted: Wanted,
     /// Places in `wanted`. Only a table may be without an event time.
     pub event_time: Option<usize>,

@@ -79,7 +79,7 @@ pub fn open_history(
 /// With what a stream knows of its records beside their values. A history has to have it as columns of its own.
 fn with_beside(source: &job::Source, schema: SchemaRef) -> SchemaRef {
     let stream = source.stream.as_ref().filter(|_| source.history.is_none());
-    let beside = stream.and_then(|stream| stream.config.beside());
+    let beside = stream.and_then(|stream| stream.config.metadata());
     match beside.filter(|beside| schema.field_with_name(beside.name()).is_err()) {
         Some(beside) => Arc::new(Schema::new([schema.fields().to_vec(), vec![Arc::new(beside)]].concat())),
         None => schema,

@@ -38,7 +38,10 @@ pub fn write(
                 let what = match piece {
                     Piece::Changed => "view",
                     Piece::Earlier => "rows",
-                    _ => "lookups",
+                    Piece::Versions | Piece::Held | Piece::Past | Piece::Replaced => "lookups",
+                    Piece::Values | Piece::Units | Piece::Ledger | Piece::Pending => {
+                        unreachable!("a group's state has files of its own")
+                    }
                 };
                 let name = format!("{what}-{of}-worker-{worker}-{}.parquet", word(*piece));
                 let writer = state_file::Writer::create(&dir.join(&name), batch.schema());

@@ -23,8 +23,9 @@ pub enum Message {
 pub struct Report {
     pub worker: usize,
     pub history_done: bool,
-    /// Slices of history that it has sent, and the checkpoint for which it reads no more of them.
+    /// Slices of history that it has sent.
     pub slices: i64,
+    /// The checkpoint for which it reads no more of them.
     pub paused: u64,
     pub partitions: Vec<PartitionReport>,
     /// By scan that may get more of them: the wall clock of the newest look whose partitions are all in here.

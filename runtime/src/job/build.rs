@@ -625,7 +625,6 @@ mod tests {
                 // Each is called as in `JobBuilder` below; the others are tables that are set as a whole.
                 _ => continue,
             };
-            // Refused as yet.
             let lacks = known.iter().filter(|key| !methods.contains(key) && !ELSEWHERE.contains(key));
             assert_eq!(lacks.collect::<Vec<_>>(), Vec::<&&str>::new(), "{section}");
         }

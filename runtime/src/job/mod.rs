@@ -1,5 +1,5 @@
 //! The job: what a user asked for, typed. Raw (as typed, `raw`) -> validated (pure, all faults at once, `validate`) ->
-//! opened (schemas and expressions known, `open`). Nothing downstream knows how a job was written.
+//! opened (schemas and expressions known, `catalog::open`). Nothing downstream knows how a job was written.
 
 use headwater_clocks::{MatchTime, Span};
 
@@ -60,7 +60,7 @@ pub struct Job {
     pub(crate) sources: IdVec<SourceId, Source>,
     /// In the order of the file: it is the order of the changelog.
     pub(crate) groups: IdVec<GroupId, Group>,
-    /// In the order of the file, behind the groups in the changelog.
+    /// Views, then links, each in the order of the file; behind the groups in the changelog.
     pub(crate) views: IdVec<ViewId, View>,
     pub(crate) sinks: IdVec<SinkId, Sink>,
     pub(crate) dead_letters: Arc<dyn LinesConfig>,
@@ -82,7 +82,7 @@ pub(crate) struct Source {
     pub lateness: Span,
     pub future_limit: Span,
     pub time_unit: TimeUnit,
-    /// `[sources.NAME.schema]`, for sources without Parquet: by name, or by path.
+    /// `[sources.NAME.schema]`, where no file says the columns: by name, or by path.
     pub schema: Option<Vec<(Named, DataType)>>,
     pub history: Option<History>,
     pub stream: Option<Stream>,

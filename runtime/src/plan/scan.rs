@@ -27,15 +27,17 @@ pub struct Scan {
     pub partitions: Vec<PartitionPlan>,
     /// For people: what is odd, and goes on all the same.
     pub warnings: Vec<String>,
-    /// A checkpoint has its history; and every tick up to `done`, if it had begun.
+    /// A checkpoint has its history.
     pub restored: bool,
+    /// A checkpoint has every tick up to it, if the scan had begun.
     pub done: Option<Tick>,
     /// Whether the rows that readers have seen had its columns.
     #[serde(rename = "shown")]
     pub published: bool,
-    /// Which dataflow of this run computes it; and which one had computed what a checkpoint has of it.
+    /// Which dataflow of this run computes it.
     #[serde(default)]
     pub side: Side,
+    /// Which one had computed what a checkpoint has of it.
     #[serde(default)]
     pub saved: Side,
     /// Where it is read once more for rows of the past. Nobody writes such a plan down.

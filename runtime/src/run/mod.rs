@@ -26,10 +26,10 @@ use crate::render;
 use crate::render::shared::{Shared, empty_status};
 use crate::serve_log::ServeLog;
 use crate::start::decide::Planner;
+use crate::start::log::log_plan;
 use crate::start::meaning;
 use crate::start::pinned::pinned;
 use crate::start::stores::{open_store, shapes};
-use crate::start::told::say_plan;
 
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -131,7 +131,7 @@ impl Run<'_> {
         let mut cluster = Cluster::connect(&options.cluster, &self.job, options.flags(), &stop)?;
         let (opened, start, starts, stores) = self.agree(&mut cluster)?;
         let plan = &start.plan;
-        say_plan(&opened, plan);
+        log_plan(&opened, plan);
         let sets = plan.sides().into_iter().map(|side| ColumnSets::open(&opened, plan, side).map(Arc::new));
         let sets = sets.collect::<Result<Vec<_>, _>>()?;
         let (seams, effs) = (Arc::new(Seam::all(&opened, plan)?), Arc::new(Effs::all(&opened, plan, &sets[0])?));

@@ -9,11 +9,11 @@ use headwater_connectors::sink::{Claimed, HeldStore, SinkConfig};
 use super::changed::Changed;
 use super::fresh;
 use super::go_on::go_on;
+use super::log::{log_changes, log_new_files};
 use super::meaning::{meaning, resets_changelog};
 use super::pinned::{pinned, pins};
 use super::shadow::assign_sides;
 use super::stores::{claim, shapes};
-use super::told::{tell_changes, tell_new_files};
 use crate::base::failure::Failure;
 use crate::base::id::{IdVec, SinkId};
 use crate::catalog::open::{open, pin};
@@ -71,7 +71,7 @@ impl Planner<'_> {
     fn plan(&self, mut opened: Opened, found: Option<Manifest>) -> Result<(Opened, Start), Failure> {
         let found = found.filter(|_| opened.has_stream()).map(|manifest| {
             let changed = Changed::between(&manifest.plan, &opened);
-            tell_changes(&opened, &manifest, &changed);
+            log_changes(&opened, &manifest, &changed);
             (manifest, changed)
         });
         let unchanged = found.as_ref().is_some_and(|(_, changed)| changed.is_nothing);
@@ -82,7 +82,7 @@ impl Planner<'_> {
             }
             Some((manifest, changed)) => {
                 let start = go_on(&opened, manifest, &changed, WallClock::now(), self.mode)?;
-                tell_new_files(&opened, &start.plan);
+                log_new_files(&opened, &start.plan);
                 let pinned = pinned(&opened.job, &start.plan);
                 pin(&mut opened, &pinned)?;
                 start

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Schema as Columns, SchemaRef, TimeUnit};
 
 use super::schema::{Id, Kind, Logical, Schema};
-use crate::history::unusable;
+use crate::unusable::unusable;
 
 /// How many fields a schema may have, over all levels: a type may stand in many places.
 const FIELDS_MAX: usize = 100_000;

@@ -81,7 +81,7 @@ fn slot(t: &DataType, reading: Reading) -> Box<dyn Slot> {
         DataType::Timestamp(TimeUnit::Microsecond, _) => {
             numbers::<TimestampMicrosecondType>(t, move |v| reading.time(v))
         }
-        _ => nested::slot(t, &reading).unwrap_or_else(|| Box::new(Untold { data_type: t.clone(), len: 0 })),
+        _ => nested::slot(t, &reading).unwrap_or_else(|| Box::new(Unsupported { data_type: t.clone(), len: 0 })),
     }
 }
 
@@ -181,12 +181,12 @@ impl Slot for Bytes {
 }
 
 /// A type without a spelling as text: only null decodes.
-struct Untold {
+struct Unsupported {
     data_type: DataType,
     len: usize,
 }
 
-impl Slot for Untold {
+impl Slot for Unsupported {
     fn push(&mut self, _: Value) -> bool {
         self.push_null();
         false

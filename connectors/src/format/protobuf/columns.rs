@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor};
 
-use crate::history::unusable;
+use crate::unusable::unusable;
 
 /// How many fields a message may have, over all levels.
 const FIELDS_MAX: usize = 100_000;

@@ -9,7 +9,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use super::*;
-use crate::history::UNUSABLE;
+use crate::UNUSABLE;
 
 const ROWS: usize = 300;
 

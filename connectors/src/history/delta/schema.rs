@@ -9,8 +9,8 @@ use serde_json::Value;
 use super::log::Mapping;
 use crate::format::value_of_text;
 use crate::history::lake::{Column, Place};
-use crate::history::parquet::merge::unusable;
 use crate::history::parquet::schema::micros;
+use crate::unusable::unusable;
 
 const DEPTH_MAX: usize = 64;
 

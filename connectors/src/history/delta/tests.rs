@@ -160,7 +160,7 @@ fn what_is_not_known_is_refused() {
         ),
     );
     let history = open(dir.path(), Which::Newest, None).unwrap();
-    let why = history.schema().unwrap().field(1).metadata()[crate::history::UNUSABLE].clone();
+    let why = history.schema().unwrap().field(1).metadata()[crate::UNUSABLE].clone();
     assert_eq!(why, "column \"v\" is of the type variant, which is not known here");
     assert!(history.pieces(&[]).unwrap().is_empty());
 }

@@ -6,8 +6,8 @@ use arrow::datatypes::{DataType, Field, TimeUnit};
 use serde_json::Value;
 
 use crate::history::lake::{Column, Place};
-use crate::history::parquet::merge::unusable;
 use crate::history::parquet::schema::micros;
+use crate::unusable::unusable;
 
 const DEPTH_MAX: usize = 64;
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType, Field, FieldRef, Fields};
 
-use crate::history::UNUSABLE;
+use crate::unusable::{UNUSABLE, unusable};
 
 /// Key of a field's metadata, while files are joined: the file that its type is from.
 const FROM: &str = "from";
@@ -25,11 +25,6 @@ pub(in crate::history) fn of_file(field: &Field, path: &str) -> Field {
         other => other.clone(),
     };
     Field::new(field.name(), data_type, true).with_metadata(HashMap::from([(FROM.to_owned(), path.to_owned())]))
-}
-
-/// Nobody can use a field; `why`: what whoever names it is told.
-pub(crate) fn unusable(name: &str, why: String) -> Field {
-    Field::new(name, DataType::Null, true).with_metadata(HashMap::from([(UNUSABLE.to_owned(), why)]))
 }
 
 /// A field without what it remembers.

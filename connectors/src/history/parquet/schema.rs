@@ -7,8 +7,9 @@ use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
 use parquet::basic::{Repetition, Type as Physical};
 use parquet::schema::types::Type;
 
-use super::merge::{merged, of_file, settled, unusable};
+use super::merge::{merged, of_file, settled};
 use super::part::Column;
+use crate::unusable::unusable;
 
 /// `Timestamp(us, UTC)`: how every time is handed on.
 pub(in crate::history) fn micros() -> DataType {
@@ -128,7 +129,7 @@ pub(super) fn join<'a>(files: impl Iterator<Item = (&'a str, &'a [Column])>) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::history::UNUSABLE;
+    use crate::UNUSABLE;
 
     #[test]
     fn columns_are_joined_by_name() {

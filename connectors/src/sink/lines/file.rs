@@ -51,7 +51,7 @@ impl SinkKind for JsonlKind {
         SinkConfig::Changes(Arc::new(Jsonl { path: settings.path("path").unwrap_or_default() }))
     }
 
-    fn read_letters(&self, settings: &mut dyn Settings, home: &Home) -> Option<Arc<dyn LinesConfig>> {
+    fn read_dead_letters(&self, settings: &mut dyn Settings, home: &Home) -> Option<Arc<dyn LinesConfig>> {
         if home.is_remote && !settings.has("path") {
             settings.missing("path", LETTERS_ELSEWHERE);
         }

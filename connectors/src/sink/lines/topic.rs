@@ -102,7 +102,7 @@ impl SinkKind for KafkaKind {
         SinkConfig::Changes(Arc::new(KafkaConfig::read(settings)))
     }
 
-    fn read_letters(&self, settings: &mut dyn Settings, _: &Home) -> Option<Arc<dyn LinesConfig>> {
+    fn read_dead_letters(&self, settings: &mut dyn Settings, _: &Home) -> Option<Arc<dyn LinesConfig>> {
         Some(Arc::new(KafkaConfig::read(settings)))
     }
 }

@@ -37,7 +37,7 @@ use arrow::datatypes::{Field, SchemaRef};
 
 use super::{Bounds, Reader, Start, Stream, StreamConfig, StreamKind};
 use crate::format::keys::Keys;
-use crate::format::{self, Format, Pins, beside};
+use crate::format::{self, Format, Pins, metadata};
 use crate::settings::{Endpoint, Kind, Settings};
 use crate::{Result, Wanted};
 pub use config::KafkaConfig;
@@ -103,8 +103,8 @@ impl StreamConfig for Topic {
         self.kafka.endpoint().as_ref() == Some(place)
     }
 
-    fn beside(&self) -> Option<Field> {
-        Some(beside::column(AROUND))
+    fn metadata(&self) -> Option<Field> {
+        Some(metadata::column(AROUND))
     }
 
     fn listed(&self) -> Option<&[String]> {
@@ -205,7 +205,7 @@ impl Stream for KafkaStream {
     }
 
     fn reader(&self, starts: &[Start], wanted: &Wanted) -> Result<Box<dyn Reader>> {
-        let decoder = beside::decoder(self.format.as_ref(), AROUND, wanted)?;
+        let decoder = metadata::decoder(self.format.as_ref(), AROUND, wanted)?;
         let keys = Keys::of(wanted);
         Ok(Box::new(KafkaReader::new(&self.config, Arc::clone(&self.link), starts, decoder, keys)?))
     }

@@ -46,7 +46,7 @@ fn listings(source: &Source) -> Vec<Listing<'_>> {
         Some(Listing { is_history: true, of: format!("the history of {of}"), listed, others, beside: None })
     });
     let stream = source.stream.as_ref().and_then(|Stream { config, .. }| {
-        let beside = config.beside().map(|field| field.name().clone());
+        let beside = config.metadata().map(|field| field.name().clone());
         let listed = config.listed()?;
         Some(Listing { is_history: false, of: format!("the stream of {of}"), listed, others: vec![], beside })
     });

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use headwater_connectors::settings::{Endpoint, choices};
 use headwater_connectors::sink::lines::LinesConfig;
-use headwater_connectors::sink::{DEFAULT_LETTERS, Home, SINKS, Takes, default_letters};
+use headwater_connectors::sink::{DEFAULT_DEAD_LETTERS, Home, SINKS, Takes, default_dead_letters};
 
 use crate::base::fault::At;
 use crate::base::id::{Id, RowsId};
@@ -45,7 +45,7 @@ fn features(cx: &mut Context, section: &Section, rows: &[&str], names: &[&str]) 
 /// Reads `[dead_letters]`.
 pub fn dead_letters(cx: &mut Context, job: &Section, state: &State) -> (Arc<dyn LinesConfig>, At) {
     let home = state.home();
-    let (default, unsaid) = default_letters(&home);
+    let (default, unsaid) = default_dead_letters(&home);
     let Some(entry) = job.get("dead_letters") else {
         if let Some(message) = unsaid {
             cx.error(state.at, message);
@@ -54,9 +54,9 @@ pub fn dead_letters(cx: &mut Context, job: &Section, state: &State) -> (Arc<dyn 
     };
     let lines: Vec<_> = SINKS.iter().copied().filter(|kind| kind.takes() == Takes::Changes).collect();
     let kinds = choices(lines.iter().copied());
-    let choices = Choices { tag: "type", default: Some(DEFAULT_LETTERS), choices: &kinds, common: &[] };
+    let choices = Choices { tag: "type", default: Some(DEFAULT_DEAD_LETTERS), choices: &kinds, common: &[] };
     let read = Section::choose(cx, "dead_letters".into(), entry, &choices).and_then(|(section, chosen)| {
-        lines[chosen?].read_letters(&mut SectionSettings { cx, section: &section }, &home)
+        lines[chosen?].read_dead_letters(&mut SectionSettings { cx, section: &section }, &home)
     });
     (read.unwrap_or(default), entry.at)
 }

@@ -4,7 +4,7 @@ use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::Fields;
 
 use super::*;
-use crate::history::UNUSABLE;
+use crate::UNUSABLE;
 
 fn of(fields: Vec<(&str, ArrayRef)>, valid: Option<Vec<bool>>) -> ArrayRef {
     let (names, columns): (Vec<_>, Vec<_>) = fields.into_iter().unzip();

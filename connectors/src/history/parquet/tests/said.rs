@@ -8,7 +8,7 @@ use parquet::file::statistics::Statistics;
 use parquet::schema::types::Type;
 
 use super::*;
-use crate::history::UNUSABLE;
+use crate::UNUSABLE;
 
 /// Columns by their places in the file would be others: a group without columns is none in Arrow.
 #[test]

@@ -10,7 +10,7 @@ use crate::checkpoint::manifest::Manifest;
 use crate::plan::Plan;
 
 /// Tells what has changed in a job that goes on, or that it does not.
-pub fn tell_changes(opened: &Opened, manifest: &Manifest, changed: &Changed) {
+pub fn log_changes(opened: &Opened, manifest: &Manifest, changed: &Changed) {
     if changed.is_nothing {
         return;
     }
@@ -30,7 +30,7 @@ pub fn tell_changes(opened: &Opened, manifest: &Manifest, changed: &Changed) {
 }
 
 /// Beside a stream, a source of history alone is read once.
-pub fn tell_new_files(opened: &Opened, plan: &Plan) {
+pub fn log_new_files(opened: &Opened, plan: &Plan) {
     for (id, open) in opened.sources.pairs().filter(|(_, open)| open.stream.is_none()) {
         let Some(history) = &open.history else { continue };
         let read = plan.scans.iter().filter(|scan| scan.source == id);
@@ -44,7 +44,7 @@ pub fn tell_new_files(opened: &Opened, plan: &Plan) {
 }
 
 /// Tells where history and stream meet.
-pub fn say_plan(opened: &Opened, plan: &Plan) {
+pub fn log_plan(opened: &Opened, plan: &Plan) {
     for (conf, source) in plan.scans.iter().map(|scan| (&opened.job.sources[scan.source], scan)) {
         for warning in &source.warnings {
             tracing::warn!(source = conf.name, "{warning}");

@@ -7,34 +7,17 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, Fields, Schema, TimeUnit};
-use headwater_clocks::{Arrival, Offset, Time};
+use headwater_clocks::Time;
 
 use super::builder::Builder;
 use super::value::{Leniency, Value};
 use super::{Decoded, Decoder, Format, Message, Wake};
-use crate::history::{UNUSABLE, unusable};
+use crate::message::Envelope;
+use crate::unusable::{UNUSABLE, unusable};
 use crate::{Result, Wanted};
 
 /// In a field's metadata: it is a struct whose fields are not listed, each a string.
 pub const ANY_FIELD: &str = "any field";
-
-/// What a transport knows of a record beside its value.
-pub trait Envelope {
-    /// The record's key.
-    fn key(&self) -> Option<&[u8]>;
-
-    /// Its timestamp.
-    fn stamp(&self) -> Option<Arrival>;
-
-    /// Where it lies.
-    fn partition(&self) -> i32;
-
-    /// Where it lies in its partition.
-    fn offset(&self) -> Offset;
-
-    /// The last header of this name.
-    fn header(&self, name: &str) -> Option<&[u8]>;
-}
 
 /// The column `around` in which all of it lies.
 pub(crate) fn column(around: &str) -> Field {
@@ -95,47 +78,47 @@ pub(crate) fn decoder(format: &dyn Format, around: &str, wanted: &Wanted) -> Res
     if parts.iter().all(Option::is_none) {
         return format.decoder(wanted);
     }
-    let of = |is_beside: bool| {
-        let fields = wanted.schema.fields().iter().zip(&parts).filter(|(_, part)| part.is_some() == is_beside);
+    let of = |is_metadata: bool| {
+        let fields = wanted.schema.fields().iter().zip(&parts).filter(|(_, part)| part.is_some() == is_metadata);
         let schema = Arc::new(Schema::new(fields.map(|(field, _)| field.clone()).collect::<Vec<_>>()));
         Wanted { schema, time_unit_ns: wanted.time_unit_ns }
     };
     let value = format.decoder(&of(false))?;
-    let beside = Builder::new(&of(true), Leniency::default());
-    let is_beside = parts.iter().map(Option::is_some).collect();
-    Ok(Box::new(Beside { value, beside, parts: parts.into_iter().flatten().collect(), is_beside }))
+    let metadata = Builder::new(&of(true), Leniency::default());
+    let is_metadata = parts.iter().map(Option::is_some).collect();
+    Ok(Box::new(WithMetadata { value, metadata, parts: parts.into_iter().flatten().collect(), is_metadata }))
 }
 
-struct Beside {
+struct WithMetadata {
     value: Box<dyn Decoder>,
-    beside: Builder,
+    metadata: Builder,
     parts: Vec<Part>,
     /// By wanted column: whether it is one of `parts`.
-    is_beside: Vec<bool>,
+    is_metadata: Vec<bool>,
 }
 
-impl Beside {
-    fn push_beside(&mut self, message: &Message) {
+impl WithMetadata {
+    fn push_metadata(&mut self, message: &Message) {
         for (column, part) in self.parts.iter().enumerate() {
-            self.beside.push(column, Some(message.around.map_or(Value::Null, |around| part.value(around))));
+            self.metadata.push(column, Some(message.around.map_or(Value::Null, |around| part.value(around))));
         }
-        self.beside.end();
+        self.metadata.end();
     }
 }
 
-impl Decoder for Beside {
+impl Decoder for WithMetadata {
     fn is_ready(&mut self, message: &Message, wake: Option<&Wake>) -> bool {
         self.value.is_ready(message, wake)
     }
 
     fn push(&mut self, message: &Message) {
         self.value.push(message);
-        self.push_beside(message);
+        self.push_metadata(message);
     }
 
     fn push_key(&mut self, message: &Message) {
         self.value.push_key(message);
-        self.push_beside(message);
+        self.push_metadata(message);
     }
 
     fn len(&self) -> usize {
@@ -143,16 +126,16 @@ impl Decoder for Beside {
     }
 
     fn finish(&mut self) -> Decoded {
-        let (value, beside) = (self.value.finish(), self.beside.finish());
+        let (value, metadata) = (self.value.finish(), self.metadata.finish());
         let columns = |decoded: &Decoded| {
             let fields = decoded.batch.schema_ref().fields().iter().cloned();
             let all = fields.zip(decoded.batch.columns().to_vec()).zip(decoded.undecoded.clone());
             all.collect::<Vec<_>>().into_iter()
         };
-        let (mut of_value, mut of_beside) = (columns(&value), columns(&beside));
+        let (mut of_value, mut of_metadata) = (columns(&value), columns(&metadata));
         let (mut fields, mut arrays, mut undecoded) = (vec![], vec![], vec![]);
-        for is_beside in &self.is_beside {
-            let next = if *is_beside { of_beside.next() } else { of_value.next() };
+        for is_metadata in &self.is_metadata {
+            let next = if *is_metadata { of_metadata.next() } else { of_value.next() };
             let ((field, array), rows) = next.unwrap_or_else(|| panic!("fewer columns than are wanted"));
             fields.push(field);
             arrays.push(array);
@@ -166,6 +149,8 @@ impl Decoder for Beside {
 
 #[cfg(test)]
 mod tests {
+    use headwater_clocks::{Arrival, Offset};
+
     use super::*;
     use crate::format::json::JSON;
     use crate::format::text::row_text;
