@@ -13,16 +13,16 @@ use serde::de::Visitor;
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A message: some events of a group, or changes, or rows.
+/// A message: some events of a group; changes or rows of a group or a view; versions of a table's scan; or records of a source.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Routed {
     /// The worker it goes to.
     pub to: u64,
-    /// The group's number in the job.
+    /// Whose they are, by number: each stream has messages of one kind.
     pub group: u32,
-    /// Of events, the column set of the group; else 0.
+    /// Of events, the column set of the group; what else a stream has to say of a message, or 0.
     pub set: u32,
-    /// The events, changes or rows: all messages of a group and kind have one schema.
+    /// The events, changes or rows: all messages of one owner and kind have one schema.
     pub columns: Columns,
 }
 

@@ -60,7 +60,7 @@ impl KeptAdmissions {
         };
         let Some(kept) = found.admissions else { return Err(Failure::Usage(none() + " yet: start it again")) };
         let read_to = read_to(&found.plan, &found.positions);
-        let files = found.files.into_iter().filter(|file| !file.has_group()).collect();
+        let files = found.files.into_iter().filter(|file| !file.has_owner()).collect();
         Ok(KeptAdmissions { t, keep, kept, files, read_to })
     }
 

@@ -91,9 +91,9 @@ impl AdmissionLog {
         sources: IdVec<ScanId, (u64, Held)>,
         earlier: impl Iterator<Item = &'a StateFile>,
     ) -> AdmissionLog {
-        let like = StateFile::of_no_group(format!("admissions-worker-{}", peer.index), peer.numbers());
+        let like = StateFile::of_nobody(format!("admissions-worker-{}", peer.index), peer.numbers());
         let mut log = RowLog::new(store.clone(), generation, like, keep);
-        earlier.filter(|file| !file.has_group()).skip(peer.index).step_by(peer.peers).for_each(|file| log.carry(file));
+        earlier.filter(|file| !file.has_owner()).skip(peer.index).step_by(peer.peers).for_each(|file| log.carry(file));
         let (pending, settled) = (vec![], vec![]);
         AdmissionLog { store: store.clone(), worker: peer.numbers().0, log, sources, pending, settled }
     }

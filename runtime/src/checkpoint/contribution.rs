@@ -7,7 +7,7 @@ use headwater_connectors::sink::lines::SinkPosition;
 use headwater_operators::group::Piece;
 use serde::{Deserialize, Serialize};
 
-use crate::base::id::{ColumnSetId, GroupId, Id};
+use crate::base::id::{ColumnSetId, Id};
 use crate::plan::position::Position;
 use crate::plan::progress::HistoryProgress;
 use crate::plan::side::Side;
@@ -20,13 +20,15 @@ pub type StateFileName = (u64, String);
 pub struct StateFile {
     /// The checkpoint in whose directory it lies.
     pub number: u64,
-    pub group: GroupId,
-    /// Of which worker, and of how many: the files of a group and a worker belong together. (0: an earlier version wrote it.)
+    /// Whose it is, by number. Of what kind follows from the piece: a group, a view, a scan, or a source.
+    #[serde(rename = "group")]
+    pub owner: u32,
+    /// Of which worker, and of how many: the files of an owner and a worker belong together. (0: an earlier version wrote it.)
     pub worker: u32,
     #[serde(default)]
     pub workers: u32,
     pub piece: Piece,
-    /// Of which column set of the group.
+    /// Of a group, of which column set of it.
     pub of: ColumnSetId,
     /// Which dataflow had the state that it is of.
     #[serde(default)]
@@ -39,28 +41,28 @@ pub struct StateFile {
     pub span: Option<(EventTime, EventTime)>,
 }
 
-/// The group of files that belong to none.
-const NO_GROUP: u32 = u32::MAX;
+/// The owner of files that are nobody's.
+const NOBODY: u32 = u32::MAX;
 
 impl StateFile {
     /// One of a worker that is still to be written; `name`: the first part of its name.
     pub fn like(
         name: String,
-        (group, of, piece): (GroupId, ColumnSetId, Piece),
+        (owner, of, piece): (u32, ColumnSetId, Piece),
         (worker, workers): (u32, u32),
     ) -> StateFile {
         let (side, span) = (Side::Live, None);
-        StateFile { number: 0, group, worker, workers, piece, of, side, name, bytes: 0, xxh3: 0, span }
+        StateFile { number: 0, owner, worker, workers, piece, of, side, name, bytes: 0, xxh3: 0, span }
     }
 
-    /// The same of what is kept for no group: rows that grow old, as those of a ledger.
-    pub fn of_no_group(name: String, worker: (u32, u32)) -> StateFile {
-        StateFile::like(name, (GroupId::from(NO_GROUP), ColumnSetId::at(0), Piece::Ledger), worker)
+    /// The same of what is kept for nobody: rows that grow old, as those of a ledger.
+    pub fn of_nobody(name: String, worker: (u32, u32)) -> StateFile {
+        StateFile::like(name, (NOBODY, ColumnSetId::at(0), Piece::Ledger), worker)
     }
 
-    /// Whether it is of a group's state.
-    pub fn has_group(&self) -> bool {
-        self.group.number() != NO_GROUP
+    /// Whether it is anybody's.
+    pub fn has_owner(&self) -> bool {
+        self.owner != NOBODY
     }
 
     pub fn name(&self) -> StateFileName {

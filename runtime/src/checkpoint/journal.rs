@@ -51,7 +51,7 @@ impl GroupJournal {
         let (worker, workers) = peer.numbers();
         let set = |(of, longest): (usize, &Span)| {
             let name = format!("group-{}-worker-{worker}-ledger-{of}", group.number());
-            let like = StateFile::like(name, (group, ColumnSetId::at(of), Piece::Ledger), (worker, workers));
+            let like = StateFile::like(name, (group.number(), ColumnSetId::at(of), Piece::Ledger), (worker, workers));
             RowLog::new(store.clone(), generation, like, *longest)
         };
         let sets = longest.iter().enumerate().map(set).collect();

@@ -15,7 +15,7 @@ use super::state::word;
 use super::state_file;
 use super::store::StateStore;
 use crate::base::failure::Failure;
-use crate::base::id::{ColumnSetId, GroupId, Id};
+use crate::base::id::{ColumnSetId, Id};
 use crate::plan::side::Side;
 
 /// Of which table's scan, source, group or view, by number.
@@ -51,10 +51,10 @@ pub fn write(
         writer.write(batch).map_err(|e| failed("writing to", &dir, e))?;
     }
     let mut files = vec![];
-    for ((piece, group), (name, writer)) in writers {
+    for ((piece, owner), (name, writer)) in writers {
         let (bytes, xxh3) = writer.finish().map_err(|e| failed("writing to", &dir, e))?;
-        let (group, of, side, span) = (GroupId::from(group), ColumnSetId::at(0), Side::Live, None);
-        files.push(StateFile { number, group, worker, workers, piece, of, side, name, bytes, xxh3, span });
+        let (of, side, span) = (ColumnSetId::at(0), Side::Live, None);
+        files.push(StateFile { number, owner, worker, workers, piece, of, side, name, bytes, xxh3, span });
     }
     sync_dir(&dir).map_err(|e| failed("writing to", &dir, e))?;
     Ok(files)
@@ -68,11 +68,11 @@ pub fn read(
     mut each: impl FnMut(u32, &RecordBatch) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let mut files: Vec<&StateFile> = manifest.files.iter().filter(|file| file.piece == piece).collect();
-    files.sort_by_key(|file| (file.group, file.worker));
+    files.sort_by_key(|file| (file.owner, file.worker));
     for file in files {
         let path = store.fetch(file)?.map_err(Failure::Running)?;
         for batch in state_file::read(&path).map_err(|e| failed("reading", &path, e))? {
-            each(file.group.number(), &batch.map_err(|e| failed("reading", &path, e))?)?;
+            each(file.owner, &batch.map_err(|e| failed("reading", &path, e))?)?;
         }
     }
     Ok(())

@@ -74,8 +74,8 @@ impl RowLog {
 
     /// Goes on with a file of an earlier run.
     pub fn carry(&mut self, file: &StateFile) {
-        let StateFile { group, of, .. } = self.like;
-        self.files.push(StateFile { group, of, ..file.clone() });
+        let StateFile { owner, of, .. } = self.like;
+        self.files.push(StateFile { owner, of, ..file.clone() });
     }
 
     pub fn write(&mut self, rows: &RecordBatch) -> Result<(), Failure> {
@@ -240,7 +240,7 @@ mod tests {
     use headwater_operators::group::Piece;
 
     use super::*;
-    use crate::base::id::{ColumnSetId, GroupId, Id};
+    use crate::base::id::{ColumnSetId, Id};
     use crate::ingest::testing;
     use crate::plan::side::Side;
     use headwater_clocks::Time;
@@ -273,7 +273,7 @@ mod tests {
         std::fs::write(dir.path().join("a.jsonl"), "{\"ts\":1,\"card\":\"a\"}\n").unwrap();
         let job = testing::open(dir.path(), SOURCE).job;
         let store = Arc::new(StateStore::open(&job, 0, Arc::default()).unwrap());
-        let like = StateFile::of_no_group("some-worker-0".to_owned(), (0, 1));
+        let like = StateFile::of_nobody("some-worker-0".to_owned(), (0, 1));
         let mut log = RowLog::new(store.clone(), 1, like, Span::from_us(LONGEST));
         let (mut last, mut merged) = (vec![], 0);
         for number in 1..=100 {
@@ -308,7 +308,7 @@ mod tests {
     fn files_of_about_one_size_are_merged() {
         let file = |bytes| StateFile {
             number: 1,
-            group: GroupId::at(0),
+            owner: 0,
             worker: 0,
             workers: 1,
             piece: Piece::Ledger,

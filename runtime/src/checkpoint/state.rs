@@ -48,8 +48,8 @@ pub fn write(
     let mut files = vec![];
     for ((piece, set), (name, writer)) in writers {
         let (bytes, xxh3) = writer.finish().map_err(|e| failed("writing to", &dir, e))?;
-        let (of, side, span) = (ColumnSetId::at(set), Side::Live, None);
-        files.push(StateFile { number, group, worker, workers, piece, of, side, name, bytes, xxh3, span });
+        let (owner, of, side, span) = (group.number(), ColumnSetId::at(set), Side::Live, None);
+        files.push(StateFile { number, owner, worker, workers, piece, of, side, name, bytes, xxh3, span });
     }
     files.extend(journal.cut(number, t)?);
     sync_dir(&dir).map_err(|e| failed("writing to", &dir, e))?;
@@ -85,8 +85,9 @@ pub fn read(
     (state, journal): (&mut State, &GroupJournal),
     owns: impl Fn(&[u8]) -> bool,
 ) -> Result<(), Failure> {
-    let is_asked =
-        |file: &&StateFile| file.group == group && is_of_group(file) && state.resumes(file.side == Side::Shadow);
+    let is_asked = |file: &&StateFile| {
+        file.owner == group.number() && is_of_group(file) && state.resumes(file.side == Side::Shadow)
+    };
     let mut of_group: Vec<&StateFile> = manifest.files.iter().filter(is_asked).collect();
     of_group.sort_by_key(|file| (file.side, file.worker, file.piece, file.of));
     for of_worker in of_group.chunk_by(|a, b| (a.side, a.worker) == (b.side, b.worker)) {

@@ -105,7 +105,7 @@ impl Saved {
             .manifest
             .files
             .iter()
-            .filter(|file| Some(file.side) == side && is_of_group(file) && has_set(file.group));
+            .filter(|file| Some(file.side) == side && is_of_group(file) && has_set(GroupId::from(file.owner)));
         Some(Saved {
             number: 0,
             t: start.goes_on_at(Side::Shadow),
@@ -329,7 +329,7 @@ mod tests {
                 number,
                 StateFile {
                     number,
-                    group: GroupId::at(0),
+                    owner: 0,
                     worker: 0,
                     workers: 1,
                     piece,

@@ -1,6 +1,6 @@
-//! A rendering's dataflow: each node of the graph, given what its inputs have put out.
-//!
-//! All sources are one operator, which reads them in the order of their times; so are all groups, which share a budget.
+//! A rendering's dataflow. All sources are one operator, which reads them in the order of their times; all groups are another, which share a
+//! budget; views follow in the order in which they read each other. Then each sink of the graph, and the dead letters, are given what
+//! their inputs have put out.
 
 use headwater_clocks::Tick;
 use headwater_connectors::sink::SinkConfig;
