@@ -431,3 +431,64 @@ fn narrow_integers_and_texts_without_a_type() {
     assert!(ran.told.contains("int64"), "{}", ran.told);
     assert_eq!(DataType::UInt8, *columns[2].1.data_type());
 }
+
+/// What a user probably meant is told where a name is not known.
+#[test]
+fn names_that_were_meant_otherwise() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let item = DataType::Struct(Fields::from(vec![Field::new("x", DataType::Int64, true)]));
+    let item = Arc::new(Field::new("item", item, true));
+    let items = StructArray::from(vec![(Arc::new(Field::new("x", DataType::Int64, true)), longs(&[1, 2]))]);
+    let items = ListArray::new(item, OffsetBuffer::from_lengths([1, 1]), Arc::new(items), None);
+    let columns: [(&str, ArrayRef); 3] =
+        [("ts", times(&[NOON, NOON])), ("k", texts(&["a", "b"])), ("lines", Arc::new(items))];
+    write(&dir.join("h/dt=2026-01-01/hour=05/a.parquet"), &columns);
+    let job = |key: &str, condition: &str| {
+        format!(
+            "name = \"inputs\"\n[sources.e]\nevent_time = \"ts\"\nhistory = {{ type = \"parquet\", path = \"h\" }}\n\
+             [features.f]\nsource = \"e\"\nkey = {key}\nwhere = \"{condition}\"\ncolumns = {{ n = {{ agg = \"count\", window = \"all\" }} }}\n"
+        )
+    };
+    let date = "unknown column `dt`: its history has directories `dt=...`, which are columns with partitions = { dt = \"date\" }";
+    let element = "so the elements of a list are called in a group that has explode = \"lines\"";
+    for (key, condition, expected) in [
+        ("\"k\"", "year(ts) = 2026", "8:9: error: unknown function `year`: write `date_part('year', ts)`".to_owned()),
+        ("\"k\"", "item.x > 1", format!("8:9: error: `item.x`: unknown column `item`: {element}")),
+        ("\"item.x\"", "true", format!("7:7: error: unknown column `item` of source `e`: {element}")),
+        (
+            "\"lower(k)\"",
+            "true",
+            "7:7: error: unknown column `lower(k)`: a key that is SQL has a name, like key = { k = \"lower(k)\" }".to_owned(),
+        ),
+        (
+            "[\"k\", \"1 + 1\"]",
+            "true",
+            "7:13: error: unknown column `1 + 1`: a key that is SQL has a name, like key = { name = \"1 + 1\" }".to_owned(),
+        ),
+        ("\"k\"", "dt > '2026-01-01'", format!("8:9: error: {date}")),
+        (
+            "\"hour\"",
+            "true",
+            "7:7: error: unknown column `hour` of source `e`: its history has directories `hour=...`, which are columns with \
+             partitions = { hour = \"int64\" }"
+                .to_owned(),
+        ),
+    ] {
+        std::fs::write(dir.join("job.toml"), job(key, condition)).unwrap();
+        let ran = headwater(dir, &["check", "job.toml"]);
+        assert_eq!(ran.code, Some(2), "{}", ran.told);
+        assert!(ran.told.contains(&expected), "{expected}: {}", ran.told);
+    }
+    // Where records have no schema of their own, the job says that they have such a column, and they do not.
+    std::fs::create_dir_all(dir.join("l/dt=2026-01-01")).unwrap();
+    std::fs::write(dir.join("l/dt=2026-01-01/a.jsonl"), "{\"ts\":1767268800000,\"k\":\"a\"}\n").unwrap();
+    let lines = LINES
+        .replace("SIDE", "history")
+        .replace("PATH", "l/*/*")
+        .replace("k = \"string\"", "k = \"string\", dt = \"date32\"");
+    std::fs::write(dir.join("job.toml"), &lines).unwrap();
+    let ran = headwater(dir, &["check", "job.toml"]);
+    let note = "note      `dt` is read of the records, not of the directories `dt=...`: with partitions = { dt = \"date\" } on the history they are it";
+    assert!(ran.code == Some(0) && ran.told.contains(note), "{}", ran.told);
+}

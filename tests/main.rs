@@ -43,6 +43,7 @@ mod records;
 mod redis_rows;
 mod registry;
 mod replaced;
+mod rest;
 mod restart;
 mod rows_before;
 mod same_bytes;

@@ -201,3 +201,90 @@ fn a_broker_that_is_away_hides_no_fault_of_the_job() {
     assert_eq!(ran.code, Some(2), "{}", ran.told);
     assert!(ran.told.contains("job.toml:5:") && ran.told.contains("nothing"), "{}", ran.told);
 }
+
+/// A job over lines: a history, or a stream.
+fn lines(side: &str, kind: &str) -> String {
+    let has_schema = kind.contains("jsonl") || kind.contains("csv");
+    let schema = if has_schema { "schema = { ts = \"timestamp\", k = \"string\" }\n" } else { "" };
+    format!(
+        "name = \"wrong\"\n[sources.e]\nevent_time = \"ts\"\n{schema}{side} = {{ {kind} }}\n\
+         [features.f]\nsource = \"e\"\nkey = \"k\"\ncolumns = {{ n = {{ agg = \"count\", window = \"all\" }} }}\n\
+         [sinks.c]\ntype = \"jsonl\"\npath = \"changes.jsonl\"\n"
+    )
+}
+
+#[test]
+fn a_file_of_another_kind_is_named() {
+    let record = "{\"ts\":1767268800000,\"k\":\"a\"}";
+    let utf_16: Vec<u8> = format!("{record}\n").encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let rows: Vec<(&str, Vec<u8>, &str)> = vec![
+        ("jsonl", b"\x1f\x8b\x08\0\0\0".to_vec(), "it is packed with gzip: let its name end in `.gz`"),
+        ("csv", b"\x28\xb5\x2f\xfd\x04".to_vec(), "it is packed with Zstandard: let its name end in `.zst`"),
+        (
+            "jsonl",
+            b"BZh91AY&SY\x01".to_vec(),
+            "it is packed with bzip2: pack it with gzip (`.gz`) or Zstandard (`.zst`)",
+        ),
+        ("jsonl", utf_16.clone(), "it is UTF-16: write it as UTF-8"),
+        ("csv", utf_16, "it is UTF-16: write it as UTF-8"),
+        ("jsonl", format!("[{record},\n{record}]\n").into_bytes(), "it is one JSON array: JSON lines are one object"),
+        ("jsonl", record.replace(',', ",\n ").replace('{', "{\n ").into_bytes(), "its objects lie in several lines"),
+        ("csv", record.as_bytes().to_vec(), "it is JSON, and no header of CSV: that is type = \"jsonl\""),
+        ("jsonl", b"PAR1\x15\0".to_vec(), "it is a Parquet file: that is type = \"parquet\""),
+        (
+            "parquet",
+            b"\x1f\x8b\x08\0 and so on and on and on".to_vec(),
+            "it is no Parquet file: it is packed with gzip",
+        ),
+        ("avro", b"PAR1\x15\0 and so on".to_vec(), "it is no Avro file: it is a Parquet file"),
+    ];
+    for (kind, bytes, expected) in rows {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path();
+        std::fs::create_dir(dir.join("h")).unwrap();
+        std::fs::write(dir.join("h/a.dat"), &bytes).unwrap();
+        std::fs::write(dir.join("job.toml"), lines("history", &format!("type = \"{kind}\", path = \"h/*\""))).unwrap();
+        for command in ["run", "check"] {
+            let ran = headwater(dir, &[command, "job.toml"]);
+            assert_eq!(ran.code, Some(1), "{command}: {}", ran.told);
+            assert!(ran.told.contains("h/a.dat") && ran.told.contains(expected), "{command}, {expected}: {}", ran.told);
+        }
+        assert!(!dir.join("changes.jsonl").exists(), "{expected}");
+    }
+    // One bad record is data, the first one too.
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    std::fs::write(dir.join("a.jsonl"), format!("[1,2]\n{record}\n")).unwrap();
+    std::fs::write(dir.join("job.toml"), lines("history", "type = \"jsonl\", path = \"a.jsonl\"")).unwrap();
+    let ran = headwater(dir, &["run", "job.toml"]);
+    assert_eq!((ran.code, dead_letters(dir)), (Some(0), vec!["malformed".to_owned()]), "{}", ran.told);
+}
+
+#[test]
+fn what_malformed_records_of_a_stream_look_like_is_told() {
+    let columns = "type = \"csv\", path = \"s\", columns = [\"ts\", \"k\"]";
+    for (kind, record, expected) in [
+        ("type = \"jsonl\", path = \"s\"", &b"[{\"ts\":1767268800000,\"k\":\"a\"}]"[..], "it is a JSON array"),
+        ("type = \"jsonl\", path = \"s\"", b"\x1f\x8b\x08\0\0", "it is packed with gzip"),
+        (
+            "type = \"jsonl\", path = \"s\"",
+            b"\0\0\0\0\x07{\"ts\":1767268800000}",
+            "name the registry in `[...stream.registry]`",
+        ),
+        (columns, b"ts,k", "it is a header line: `columns` says the names, so send records alone"),
+        (columns, b"1767268800000;a", "its fields are parted by \";\": say delimiter = \";\""),
+        (columns, b"1767268800000,a,b", "it has 3 fields, and `columns` names 2"),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path();
+        std::fs::write(dir.join("s"), record).unwrap();
+        std::fs::write(dir.join("job.toml"), lines("stream", kind)).unwrap();
+        let ran = headwater(dir, &["check", "job.toml", "--sample", "5"]);
+        assert_eq!(ran.code, Some(0), "{}", ran.told);
+        assert!(ran.told.contains("hint: of 1 that is malformed: ") && ran.told.contains(expected), "{}", ran.told);
+        let ran = headwater(dir, &["run", "job.toml", "--until-end"]);
+        assert_eq!(ran.code, Some(0), "{}", ran.told);
+        assert!(ran.told.contains("a record is malformed: ") && ran.told.contains(expected), "{}", ran.told);
+        assert_eq!(dead_letters(dir), ["malformed"]);
+    }
+}

@@ -14,7 +14,9 @@ use datafusion_functions::unicode::planner::UnicodeFunctionPlanner;
 use datafusion_functions_nested::array_has::array_has_udf;
 use datafusion_functions_nested::extract::array_element_udf;
 use datafusion_functions_nested::length::array_length_udf;
+use datafusion_functions_nested::min_max::{array_max_udf, array_min_udf};
 use datafusion_functions_nested::planner::FieldAccessPlanner;
+use datafusion_functions_nested::position::array_position_udf;
 
 use super::bounded::bounded;
 use super::times::Microseconds;
@@ -54,6 +56,7 @@ impl Dialect {
     fn new() -> Self {
         let mut functions = HashMap::new();
         let lists = [array_length_udf(), array_element_udf(), array_has_udf()];
+        let lists = lists.into_iter().chain([array_min_udf(), array_max_udf(), array_position_udf()]);
         for function in datafusion_functions::all_default_functions().into_iter().chain(lists).map(bounded) {
             for name in function.aliases().iter().map(String::as_str).chain([function.name()]) {
                 functions.insert(name.to_owned(), Arc::clone(&function));

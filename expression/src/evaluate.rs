@@ -6,9 +6,11 @@
 //! left out for each of its rows alone, so every row of a batch that passes passes alone, with the same value.
 //!
 //! Texts of a batch may be many times what they are made from, so who evaluates says how many bytes it has room for
-//! ([`Expression::evaluate_within`]), and tries fewer rows where there are more.
+//! ([`Expression::evaluate_within`]), and tries fewer rows where there are more. Who needs the values of all rows asks for
+//! [`ROWS_MAX`] of them at a time, so that none depends on how many others there are.
 
 use std::cell::Cell;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -19,12 +21,23 @@ use arrow::compute::{concat, filter_record_batch, nullif, take, take_record_batc
 use arrow::datatypes::DataType;
 use datafusion_common::{Result, exec_err};
 
-use super::checked::fits;
+use super::checked::{TEXT_BYTES_MAX, fits};
 use super::normal::{normal, normal_floats};
 use super::{Expression, Program};
 
 /// What the texts of one array of Arrow may have: their ends are numbers of 31 bits.
 const ARRAY_BYTES_MAX: usize = i32::MAX as usize;
+
+/// So many texts, none of which is longer than a mebibyte, always fit into an array: what an expression gives on so many rows at a time depends
+/// on each row alone.
+pub const ROWS_MAX: usize = 1024;
+
+const _: () = assert!(ROWS_MAX * TEXT_BYTES_MAX < ARRAY_BYTES_MAX);
+
+/// Rows side by side, in parts of at most [`ROWS_MAX`].
+pub fn in_parts(rows: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..rows).step_by(ROWS_MAX).map(move |from| from..rows.min(from + ROWS_MAX))
+}
 
 /// The outcome of a batch, a row for each of its rows.
 #[derive(Clone, Debug)]
@@ -41,6 +54,8 @@ impl Expression {
     ///
     /// `undecoded` gives, for a column, the rows whose field did not decode, if there are any. A null stands there; the row
     /// fails, because to be named is enough, and does not harm the others.
+    ///
+    /// Texts of more than [`ROWS_MAX`] rows may have more bytes than an array has room for: rows past them fail. Who asks for texts asks in parts.
     ///
     /// # Panics
     /// The batch lacks a column, or has it with another type.

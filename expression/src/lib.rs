@@ -26,6 +26,7 @@ mod checked;
 mod dialect;
 mod evaluate;
 mod integers;
+mod meant;
 mod normal;
 mod parse;
 pub mod path;
@@ -42,13 +43,16 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion_physical_expr::PhysicalExpr;
 
-pub use evaluate::{Evaluated, bytes_of, is_evaluating};
+pub use evaluate::{Evaluated, ROWS_MAX, bytes_of, in_parts, is_evaluating};
 pub use tokens::{Token, TokenKind, tokens};
 
 use resolve::Bytes;
 
 /// Key of a field's metadata in a source's schema: nobody can use the column, and the value says why. Whoever names it is told.
 pub const UNUSABLE: &str = "unusable";
+
+/// Key of a schema's metadata, before the name of a column that it does not have: what is told of who names it.
+pub const MEANT: &str = "meant ";
 
 /// A checked expression, ready to be evaluated on batches of its source.
 ///

@@ -18,7 +18,7 @@ use datafusion_sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Token
 use super::dialect::{DIALECT, FunctionKind};
 use super::path::{self, Found, Trail};
 use super::syntax::parts;
-use super::{ExpressionError, UNUSABLE};
+use super::{ExpressionError, MEANT, UNUSABLE, meant};
 
 /// A longer text is a mistake, and a tree is walked by recursion: a limit keeps it on the stack.
 const TEXT_BYTES_MAX: usize = 16 * 1024;
@@ -158,7 +158,9 @@ impl Check<'_> {
             let (first, last) = (trail.names[0], trail.names[trail.names.len() - 1]);
             let message = match (self.schema.field_with_name(&whole), self.schema.field_with_name(last)) {
                 (Ok(_), _) => format!("the column is written \"{whole}\""),
-                (_, Ok(_)) => format!("unknown column `{first}`{}", suggestion(Some(last))),
+                (_, Ok(_)) if meant(first, self.schema).is_none() => {
+                    format!("unknown column `{first}`{}", suggestion(Some(last)))
+                }
                 _ => unknown_column(first, self.schema),
             };
             return self.fault(at, format!("`{whole}`: {message}"));
@@ -200,8 +202,11 @@ impl Check<'_> {
             }
             FunctionKind::Impure => self.fault(at, format!("`{name}` is not allowed: {EVENT_ONLY}")),
             FunctionKind::Unknown => {
-                let near = nearest(&name, DIALECT.pure_names());
-                self.fault(at, format!("unknown function `{name}`{}", suggestion(near)))
+                let meant = match meant::spelled(&name, function) {
+                    Some(spelled) => format!(": write `{spelled}`"),
+                    None => suggestion(nearest(&name, DIALECT.pure_names())),
+                };
+                self.fault(at, format!("unknown function `{name}`{meant}"))
             }
             FunctionKind::Pure => self.call(function, &name, at),
         }
@@ -300,7 +305,15 @@ fn shortened(syntax: &Expr) -> String {
     }
 }
 
+/// What is told of a column that is not there, where somebody has said it.
+fn meant<'a>(name: &str, schema: &'a Schema) -> Option<&'a String> {
+    schema.metadata().get(&format!("{MEANT}{name}"))
+}
+
 pub(super) fn unknown_column(name: &str, schema: &Schema) -> String {
+    if let Some(meant) = meant(name, schema) {
+        return format!("unknown column `{name}`: {meant}");
+    }
     let is_inside = |field: &&Arc<Field>| match field.data_type() {
         DataType::Struct(fields) => fields.iter().any(|inside| inside.name() == name),
         _ => false,

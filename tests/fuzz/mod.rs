@@ -15,6 +15,7 @@ mod avro;
 mod checkpoint;
 mod csv;
 mod debezium;
+mod explode;
 mod expression;
 mod http;
 mod job;
@@ -51,7 +52,7 @@ trait Target: Sync {
     fn read(&self, input: &[u8]);
 }
 
-const TARGETS: [&dyn Target; 13] = [
+const TARGETS: [&dyn Target; 14] = [
     &parquet::Parquet,
     &json::Json,
     &csv::Csv,
@@ -60,6 +61,7 @@ const TARGETS: [&dyn Target; 13] = [
     &lakes::AvroFile,
     &lakes::DeltaLog,
     &protobuf::Protobuf,
+    &explode::Explode,
     &job::JobFile,
     &expression::Expressions,
     &checkpoint::Checkpoint,

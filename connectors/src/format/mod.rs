@@ -24,6 +24,7 @@ pub mod csv;
 mod debezium;
 pub mod json;
 pub(crate) mod keys;
+pub(crate) mod looks;
 pub mod metadata;
 pub mod protobuf;
 pub(crate) mod records;
@@ -88,6 +89,11 @@ pub trait Format: Debug + Send + Sync {
     /// `Config`: it is not there, or is no such thing. `World`: nobody answers.
     fn open(&self, _topic: &str, _pinned: &Pins) -> Result<Option<Arc<dyn Format>>> {
         Ok(None)
+    }
+
+    /// What a record that is malformed looks like, and what to do about it, where that is plain to see: a sentence.
+    fn looks(&self, value: &[u8]) -> Option<String> {
+        looks::no_binary(value)
     }
 
     /// Opened: the columns of its records, if it knows them.

@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use super::text::{self, Framing, Layout};
 use super::{History, HistoryConfig, HistoryKind, Pinned};
-use crate::format::Decoder;
 use crate::format::csv::scan::CsvFraming;
 use crate::format::csv::{self, CsvDecoder, Dialect};
+use crate::format::{Decoder, looks};
 use crate::settings::{Kind, Settings};
 use crate::{Result, Wanted};
 
@@ -80,6 +80,12 @@ impl Layout for CsvLayout {
 
     fn has_header(&self) -> bool {
         self.columns.is_none()
+    }
+
+    fn is_other(&self, start: &[u8]) -> Option<String> {
+        let is_json = self.columns.is_none() && start.starts_with(b"{\"");
+        let json = || is_json.then(|| "it is JSON, and no header of CSV: that is type = \"jsonl\"".to_owned());
+        looks::of_bytes(start).map(looks::Look::of_lines).or_else(json)
     }
 
     fn decoder(&self, header: Option<&[u8]>, wanted: &Wanted) -> Result<Box<dyn Decoder>, String> {

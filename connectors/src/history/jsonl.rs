@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::text::{self, Framing, Layout, LineFraming};
 use super::{History, HistoryConfig, HistoryKind, Pinned};
-use crate::format::Decoder;
 use crate::format::json::{JSON, Json};
+use crate::format::{Decoder, looks};
 use crate::settings::{Kind, Settings};
 use crate::{Result, Wanted};
 
@@ -75,6 +75,10 @@ impl Layout for JsonlLayout {
 
     fn has_header(&self) -> bool {
         false
+    }
+
+    fn is_other(&self, start: &[u8]) -> Option<String> {
+        looks::no_json_lines(start)
     }
 
     fn decoder(&self, _: Option<&[u8]>, wanted: &Wanted) -> Result<Box<dyn Decoder>, String> {

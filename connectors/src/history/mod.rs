@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::settings::{Endpoint, Kind, Settings};
 use crate::{Records, Result, Wanted};
-pub use partitions::partitioned;
+pub use partitions::{partitioned, said_by_directories};
 pub(crate) use text::longest_record;
 
 /// Every kind of history. A new one is its file and a line here.

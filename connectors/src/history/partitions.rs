@@ -55,14 +55,16 @@ fn field((name, data_type): &(String, DataType)) -> Field {
     Field::new(name, data_type.clone(), true)
 }
 
+/// What the directories of a path say, by column, the innermost first.
+pub fn said_by_directories(path: &str) -> impl Iterator<Item = (String, String)> {
+    let (directories, _) = path.rsplit_once('/').unwrap_or_default();
+    let parted = directories.rsplit('/').filter_map(|directory| directory.split_once('='));
+    parted.map(|(column, value)| (unescaped(column), unescaped(value)))
+}
+
 /// What the innermost directory of a path says of a column.
 fn value_in(path: &str, name: &str) -> Option<String> {
-    let (directories, _) = path.rsplit_once('/')?;
-    let mut values = directories.rsplit('/').filter_map(|directory| {
-        let (column, value) = directory.split_once('=')?;
-        (unescaped(column) == name).then(|| unescaped(value))
-    });
-    values.next()
+    said_by_directories(path).find(|(column, _)| column == name).map(|(_, value)| value)
 }
 
 /// `%3A` as `:`. What is no such escape stays.

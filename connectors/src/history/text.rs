@@ -2,7 +2,7 @@
 //!
 //! What differs between such kinds is a [`Layout`]: where a record ends, whether the first one names the columns, and how the others are
 //! decoded. What follows the last record's end, if it is not empty, is a record too. A byte order mark at a file's start is passed over. A
-//! file may be packed (`packed`).
+//! file may be packed (`packed`). One that is plainly of another kind, by how it begins, is an error (`format::looks`).
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Chain, Cursor, Read};
@@ -12,7 +12,7 @@ use arrow::datatypes::{Schema, SchemaRef};
 
 use super::{History, Piece, Pinned, PinnedFile, files, find};
 use crate::format::records::RecordsBuilder;
-use crate::format::{BYTE_ORDER_MARK, Decoder, Message};
+use crate::format::{BYTE_ORDER_MARK, Decoder, Message, looks};
 use crate::packed::{Packing, unpacked};
 use crate::{Error, Records, Result, Wanted};
 
@@ -39,6 +39,9 @@ pub(super) trait Layout: Send + Sync {
 
     /// Whether the first record of a file says what the others are.
     fn has_header(&self) -> bool;
+
+    /// What a file is that is plainly none of them, by its first bytes, and what to do about it.
+    fn is_other(&self, start: &[u8]) -> Option<String>;
 
     /// Decodes a file's records, given its header if it has one. The error says what is wrong with the file.
     fn decoder(&self, header: Option<&[u8]>, wanted: &Wanted) -> Result<Box<dyn Decoder>, String>;
@@ -81,7 +84,7 @@ impl<L: Layout> TextHistory<L> {
         let pinned: &PinnedFile = &self.pinned.files[file];
         files::check_same(pinned, &files::look(&pinned.path)?)?;
         let opened = File::open(&pinned.path).map_err(|e| Error::world(format!("opening {}", pinned.path), e))?;
-        RecordReader::new(&pinned.path, opened, pinned.size, self.layout.framing())
+        RecordReader::new(&pinned.path, opened, pinned.size, &self.layout)
     }
 
     /// A decoder of a file's records, of which the header is read here.
@@ -123,7 +126,7 @@ impl<L: Layout> History for TextHistory<L> {
     }
 }
 
-/// The bytes of a file: those that were read to look for a mark, and the others.
+/// The bytes of a file: those that were looked at to see what it is, and the others.
 type Bytes = Chain<Cursor<Vec<u8>>, Box<dyn Read + Send>>;
 
 /// The records of one file, one by one.
@@ -137,16 +140,19 @@ struct RecordReader {
 
 impl RecordReader {
     /// Reads at most `size` bytes of the file.
-    fn new(path: &str, file: File, size: u64, framing: Box<dyn Framing>) -> Result<RecordReader> {
+    fn new(path: &str, file: File, size: u64, layout: &dyn Layout) -> Result<RecordReader> {
         let failed = |e: std::io::Error| Error::world(format!("reading {path}"), e);
         let mut file = unpacked(path, file.take(size)).map_err(failed)?;
         let mut start = Vec::new();
-        (&mut file).take(BYTE_ORDER_MARK.len() as u64).read_to_end(&mut start).map_err(failed)?;
-        if start == BYTE_ORDER_MARK {
-            start.clear();
+        (&mut file).take(looks::START_BYTES as u64).read_to_end(&mut start).map_err(failed)?;
+        if start.starts_with(BYTE_ORDER_MARK) {
+            start.drain(..BYTE_ORDER_MARK.len());
+        }
+        if let Some(other) = layout.is_other(&start) {
+            return Err(Error::world(format!("reading {path}"), other));
         }
         let reader = BufReader::with_capacity(READ_BYTES, Cursor::new(start).chain(file));
-        Ok(RecordReader { path: path.into(), reader, framing, record: Vec::new() })
+        Ok(RecordReader { path: path.into(), reader, framing: layout.framing(), record: Vec::new() })
     }
 
     /// Hands over the next record, without its `\n`; false: there is none.

@@ -1,10 +1,12 @@
 //! The questions to a registry, over HTTP.
 
 use std::collections::HashSet;
+use std::fmt::Display;
+use std::path::Path;
 use std::pin::Pin;
 use std::time::Duration;
 
-use reqwest::{Certificate, Client, StatusCode};
+use reqwest::{Certificate, Client, Identity, StatusCode};
 use serde_json::Value;
 use url::Url;
 
@@ -38,15 +40,21 @@ type Answer = Result<Option<Value>, Failure>;
 impl Asker {
     pub fn new(config: &RegistryConfig) -> Result<Asker> {
         let mut client = Client::builder().timeout(TIMEOUT).user_agent("headwater");
+        let wrong = |key: &str, path: &Path, e: &dyn Display| {
+            Error::Config(format!("`{key}` of the registry, {}: {e}", path.display()))
+        };
+        let read = |key: &str, path: &Path| std::fs::read(path).map_err(|e| wrong(key, path, &e));
         if let Some(ca) = &config.ca {
-            let wrong =
-                |e: &dyn std::fmt::Display| Error::Config(format!("`ca` of the registry, {}: {e}", ca.display()));
-            let pem = std::fs::read(ca).map_err(|e| wrong(&e))?;
-            let all = Certificate::from_pem_bundle(&pem).map_err(|e| wrong(&e))?;
+            let all = Certificate::from_pem_bundle(&read("ca", ca)?).map_err(|e| wrong("ca", ca, &e))?;
             if all.is_empty() {
-                return Err(wrong(&"it has no certificate in PEM"));
+                return Err(wrong("ca", ca, &"it has no certificate in PEM"));
             }
             client = all.into_iter().fold(client, |client, one| client.add_root_certificate(one));
+        }
+        if let Some((certificate, key)) = &config.identity {
+            let both = [read("certificate", certificate)?, read("key", key)?].join(&b'\n');
+            let identity = Identity::from_pem(&both).map_err(|e| wrong("certificate", certificate, &cause(&e)))?;
+            client = client.identity(identity);
         }
         let client = client.build().map_err(|e| Error::world("setting up the registry's client", e))?;
         Ok(Asker { client, urls: config.urls.clone(), auth: config.auth.clone() })
@@ -127,7 +135,12 @@ impl Asker {
             Auth::Basic { username, password } => request.basic_auth(username, Some(password)),
             Auth::Bearer(token) => request.bearer_auth(token),
         };
-        let away = |e: reqwest::Error| Failure::Away(cause(&e.without_url()));
+        let away = |e: reqwest::Error| match cause(&e.without_url()) {
+            cause if cause.contains("invalid peer certificate") => {
+                Failure::Refused(format!("{cause}: see `ca` of the registry"))
+            }
+            cause => Failure::Away(cause),
+        };
         let mut response = request.send().await.map_err(away)?;
         let status = response.status();
         let mut body = vec![];

@@ -8,7 +8,7 @@ use url::Url;
 use crate::settings::Settings;
 
 /// The keys of the section.
-const KEYS: [&str; 4] = ["url", "subject", "auth", "ca"];
+const KEYS: [&str; 6] = ["url", "subject", "auth", "ca", "certificate", "key"];
 
 #[derive(Clone, Default)]
 pub(crate) struct RegistryConfig {
@@ -19,6 +19,8 @@ pub(crate) struct RegistryConfig {
     pub auth: Auth,
     /// A file with certificates that are trusted beside those of the system.
     pub ca: Option<PathBuf>,
+    /// Files with the certificate, and its key, by which a registry knows who asks.
+    pub identity: Option<(PathBuf, PathBuf)>,
 }
 
 #[derive(Clone, Default)]
@@ -54,6 +56,14 @@ impl RegistryConfig {
         }
         config.subject = section.text("subject").map(|text| text.text);
         config.ca = section.path("ca");
+        config.identity = match (section.path("certificate"), section.path("key")) {
+            (Some(certificate), Some(key)) => Some((certificate, key)),
+            (None, None) => None,
+            _ => {
+                section.error(section.at(), format!("{}: `certificate` and `key` go together", section.what()));
+                None
+            }
+        };
         config
     }
 

@@ -1,5 +1,8 @@
 //! The client against a stub that speaks as a registry does: what it asks, keeps, tries again and gives up.
 
+use std::io::{BufRead, BufReader, Lines};
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use super::config::Auth;
@@ -74,4 +77,91 @@ fn an_id_is_asked_for_once_and_until_it_is_there() {
     (0..3).for_each(|_| assert!(registry.writer(id, None).is_some()));
     assert_eq!(stub.asked().len(), asked);
     assert!(woken.try_recv().is_err(), "it was woken twice");
+}
+
+/// A registry behind a real TLS server, `openssl s_server`, with certificates of an authority of its own.
+struct Tls {
+    dir: tempfile::TempDir,
+    server: Child,
+    /// A server that nobody listens to would end.
+    _told: Lines<BufReader<ChildStdout>>,
+    url: String,
+}
+
+impl Drop for Tls {
+    fn drop(&mut self) {
+        let _ = (self.server.kill(), self.server.wait());
+    }
+}
+
+fn openssl(dir: &Path, args: &str) {
+    let output = Command::new("openssl").args(args.split_whitespace()).current_dir(dir).output();
+    let output = output.expect("openssl, which the tests need");
+    assert!(output.status.success(), "openssl {args}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+impl Tls {
+    /// `more`: what else the server is told.
+    fn start(more: &[&str]) -> Tls {
+        let dir = tempfile::tempdir().unwrap();
+        let at = dir.path();
+        let versions = at.join("subjects/t-value/versions");
+        std::fs::create_dir_all(&versions).unwrap();
+        std::fs::write(versions.join("latest"), r#"{"schema": "\"long\""}"#).unwrap();
+        std::fs::write(at.join("san.txt"), "subjectAltName=DNS:localhost").unwrap();
+        std::fs::write(at.join("ca.txt"), "basicConstraints=critical,CA:TRUE\nkeyUsage=keyCertSign").unwrap();
+        for (name, subject) in [("ca", "/CN=authority"), ("server", "/CN=localhost"), ("client", "/CN=headwater")] {
+            openssl(at, &format!("genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out {name}.key"));
+            openssl(at, &format!("req -new -key {name}.key -subj {subject} -out {name}.csr"));
+        }
+        openssl(at, "x509 -req -in ca.csr -signkey ca.key -days 2 -extfile ca.txt -out ca.pem");
+        for name in ["server", "client"] {
+            let signed = "-CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile san.txt";
+            openssl(at, &format!("x509 -req -in {name}.csr {signed} -out {name}.pem"));
+        }
+        let mut server = Command::new("openssl");
+        server.args(["s_server", "-accept", "127.0.0.1:0", "-WWW", "-cert", "server.pem", "-key", "server.key"]);
+        server.args(more).current_dir(at).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut server = server.spawn().unwrap();
+        let mut told = BufReader::new(server.stdout.take().unwrap()).lines();
+        let port = told.find_map(|line| Some(line.unwrap().strip_prefix("ACCEPT ")?.rsplit_once(':')?.1.to_owned()));
+        let url = format!("https://localhost:{}", port.expect("a port"));
+        Tls { dir, server, _told: told, url }
+    }
+
+    /// What it answers one who trusts and shows these.
+    fn newest(&self, ca: Option<&str>, identity: Option<&str>) -> Result<String, String> {
+        let path = |name: &str| self.dir.path().join(name);
+        let identity = identity.map(|name| (path(&format!("{name}.pem")), path(&format!("{name}.key"))));
+        let config = RegistryConfig { ca: ca.map(path), identity, ..config(&[&self.url]) };
+        let registry = Registry::new(&config).map_err(|e| e.to_string())?;
+        match runtime().unwrap().block_on(registry.asker.newest("t-value")) {
+            Ok(found) => Ok(found.unwrap().schema),
+            Err(Failure::Away(cause)) => Err(format!("away: {cause}")),
+            Err(Failure::Refused(cause)) => Err(format!("refused: {cause}")),
+        }
+    }
+}
+
+#[test]
+fn over_tls_it_is_trusted_by_its_authority() {
+    let tls = Tls::start(&[]);
+    assert_eq!(tls.newest(Some("ca.pem"), None).as_deref(), Ok("\"long\""));
+    let told = tls.newest(None, None).unwrap_err();
+    assert!(told.starts_with("refused: ") && told.ends_with("see `ca` of the registry"), "{told}");
+    let told = tls.newest(Some("ca.key"), None).unwrap_err();
+    assert!(told.contains("`ca` of the registry, ") && told.ends_with("it has no certificate in PEM"), "{told}");
+    assert!(tls.newest(Some("none.pem"), None).unwrap_err().contains("none.pem: "));
+}
+
+#[test]
+fn over_tls_it_may_ask_who_asks() {
+    let tls = Tls::start(&["-Verify", "1", "-verify_return_error", "-CAfile", "ca.pem"]);
+    assert_eq!(tls.newest(Some("ca.pem"), Some("client")).as_deref(), Ok("\"long\""));
+    let told = tls.newest(Some("ca.pem"), None).unwrap_err();
+    assert!(told.starts_with("away: "), "{told}");
+    std::fs::write(tls.dir.path().join("torn.pem"), "nothing").unwrap();
+    std::fs::write(tls.dir.path().join("torn.key"), "nothing").unwrap();
+    let told = tls.newest(Some("ca.pem"), Some("torn")).unwrap_err();
+    assert!(told.contains("`certificate` of the registry, ") && told.contains("torn.pem: "), "{told}");
 }

@@ -66,6 +66,11 @@ pub trait StreamConfig: Debug + Send + Sync {
         false
     }
 
+    /// What a record that is malformed looks like, and what to do about it, where that is plain to see: a sentence.
+    fn looks(&self, _value: &[u8]) -> Option<String> {
+        None
+    }
+
     /// Those columns, without looking for the stream itself; and what they follow from is pinned. Blocks.
     ///
     /// # Errors

@@ -49,19 +49,19 @@ pub fn map<'scope, O: differential_dataflow::Data>(
     stream.as_collection()
 }
 
-/// The rows of changes (see `changes`): those of a number among what has rows. `f` may add columns to what comes.
+/// The rows of changes (see `changes`): those of a number among what has rows. `f` may add columns to what comes, and part it.
 pub fn opened<'scope>(
     changes: Stream<'scope, Tick, Vec<Routed>>,
     of: u32,
     codec: KeyCodec,
-    mut f: impl FnMut(&RecordBatch) -> RecordBatch + 'static,
+    mut f: impl FnMut(&RecordBatch) -> Vec<RecordBatch> + 'static,
 ) -> Rows<'scope> {
     type Builder = CapacityContainerBuilder<Vec<(Bytes, Tick, isize)>>;
     let stream = changes.unary::<Builder, _, _, _>(Pipeline, "opened", move |_, _| {
         move |input, output| {
             input.for_each(|time, batches| {
-                for routed in batches.drain(..).filter(|routed| routed.group == of) {
-                    let batch = f(&routed.columns.0);
+                let own = batches.drain(..).filter(|routed| routed.group == of);
+                for batch in own.flat_map(|routed| f(&routed.columns.0)) {
                     let (columns, behind) = batch.columns().split_at(batch.num_columns() - 2);
                     let rows = codec.encode(columns).expect("columns of its types");
                     let (times, diffs) = (behind[0].as_primitive::<Int64Type>(), behind[1].as_primitive::<Int8Type>());

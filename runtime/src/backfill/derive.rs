@@ -10,7 +10,7 @@ use super::as_key::as_key;
 use super::spine::KeyColumns;
 use crate::catalog::opened::OpenGroup;
 
-/// All columns of some rows of a group, and how many of them have a null since a derived column failed. `rows`: as the probe gives
+/// All columns of some rows of a group, at most `ROWS_MAX`, and how many of them have a null since a derived column failed. `rows`: as the probe gives
 /// them, in the order of `own`, the spine's rows.
 pub fn with_derived(
     open: &OpenGroup,

@@ -23,6 +23,7 @@ use arrow::compute::{cast, take, take_record_batch};
 use arrow::datatypes::{DataType, SchemaRef};
 use headwater_clocks::{Tick, Time};
 use headwater_connectors::Records;
+use headwater_expression::{ROWS_MAX, in_parts};
 use headwater_operators::events;
 use headwater_operators::key_codec::KeyCodec;
 use headwater_operators::probe::Enter;
@@ -199,15 +200,19 @@ struct Parts {
     picks: Vec<Option<u32>>,
 }
 
-/// By what some records look up.
+/// By what some records look up: in parts of `ROWS_MAX`.
 struct Keys {
+    parts: Vec<KeysOfPart>,
+}
+
+struct KeysOfPart {
     keys: BinaryArray,
     is_null: Vec<bool>,
     failed: Option<BooleanBuffer>,
 }
 
-impl Keys {
-    fn of(lookup: &OpenLookup, codec: &KeyCodec, records: &Records) -> Keys {
+impl KeysOfPart {
+    fn of(lookup: &OpenLookup, codec: &KeyCodec, records: &Records) -> KeysOfPart {
         let undecoded = |name: &str| records.undecoded[records.batch.schema_ref().index_of(name).ok()?].clone();
         let evaluated: Vec<_> = lookup.on.iter().map(|on| on.evaluate(&records.batch, &undecoded)).collect();
         let of_type = |on: &ArrayRef, wanted: &DataType| match on.data_type() == wanted {
@@ -219,16 +224,33 @@ impl Keys {
             evaluated.iter().zip(codec.types()).map(|(on, wanted)| of_type(&on.values, wanted)).collect();
         let is_null = (0..records.len()).map(|row| columns.iter().any(|column| column.is_null(row))).collect();
         let failed = evaluated.iter().filter_map(|on| on.failed.clone()).reduce(|a, b| &a | &b);
-        Keys { keys: codec.encode(&columns).expect("columns of the key's types"), is_null, failed }
-    }
-
-    /// `None`: it is null, or failed.
-    fn get(&self, row: usize) -> Option<&[u8]> {
-        (!self.is_null[row] && !self.has_failed(row)).then(|| self.keys.value(row))
+        KeysOfPart { keys: codec.encode(&columns).expect("columns of the key's types"), is_null, failed }
     }
 
     fn has_failed(&self, row: usize) -> bool {
         self.failed.as_ref().is_some_and(|failed| failed.value(row))
+    }
+}
+
+impl Keys {
+    fn of(lookup: &OpenLookup, codec: &KeyCodec, records: &Records) -> Keys {
+        let parts = in_parts(records.len()).map(|rows| records.slice(rows.start, rows.len()));
+        Keys { parts: parts.map(|part| KeysOfPart::of(lookup, codec, &part)).collect() }
+    }
+
+    fn part(&self, row: usize) -> (&KeysOfPart, usize) {
+        (&self.parts[row / ROWS_MAX], row % ROWS_MAX)
+    }
+
+    /// `None`: it is null, or failed.
+    fn get(&self, row: usize) -> Option<&[u8]> {
+        let (part, row) = self.part(row);
+        (!part.is_null[row] && !part.has_failed(row)).then(|| part.keys.value(row))
+    }
+
+    fn has_failed(&self, row: usize) -> bool {
+        let (part, row) = self.part(row);
+        part.has_failed(row)
     }
 }
 

@@ -4,6 +4,7 @@ use arrow::array::types::UInt64Type;
 use arrow::array::{AsArray, RecordBatch};
 use arrow::compute::interleave_record_batch;
 use headwater_connectors::table::TableWriter;
+use headwater_expression::ROWS_MAX;
 use headwater_operators::probe::rows::{FIRST_COLUMN, NUMBER};
 
 use super::derive::with_derived;
@@ -12,6 +13,7 @@ use super::sweep::{BLOCK_ROWS, GroupRows};
 use super::watch::{Phase, Watch};
 use super::workers::Workers;
 use crate::base::failure::Failure;
+use crate::base::id::GroupId;
 use crate::catalog::opened::Opened;
 
 /// `total`: rows of the spine when it was first read. Returns how many rows have a null since a derived column failed.
@@ -25,6 +27,8 @@ pub fn write(
     watch.enter(Phase::Write, Some(total));
     let (mut at, mut failures) = (0, 0);
     let mut block: Vec<RecordBatch> = vec![];
+    let derives = |group: &GroupId| opened.groups.get(*group).is_some_and(|group| !group.derived.is_empty());
+    let rows_at_once = if spine.groups.iter().any(|(group, _)| derives(group)) { ROWS_MAX } else { usize::MAX };
     for batch in spine.table.read(None)? {
         workers.check()?;
         let batch = batch?;
@@ -37,7 +41,7 @@ pub fn write(
             if within == 0 {
                 block = in_block(rows, at, total)?;
             }
-            let count = (batch.num_rows() - from).min((BLOCK_ROWS - within) as usize);
+            let count = (batch.num_rows() - from).min((BLOCK_ROWS - within) as usize).min(rows_at_once);
             let own = batch.slice(from, count);
             let mut appended = vec![];
             for ((group, set), rows) in spine.groups.iter().zip(&block) {

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, AsArray, RecordBatch};
 use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::{DataType, Field, Int8Type, Schema, SchemaRef};
-use headwater_expression::Expression;
+use headwater_expression::{Expression, in_parts};
 use headwater_operators::value::Kind;
 
 use super::input::expression;
@@ -51,16 +51,22 @@ impl DerivedColumns {
         self.columns.is_empty()
     }
 
-    /// Their values over rows with the key and the columns; and the rows that have a null since one of them failed, if any has.
+    /// Their values over rows, at most `ROWS_MAX`, with the key and the columns; and the rows that have a null since one of them failed, if any has.
     pub fn of(&self, rows: &RecordBatch) -> (Vec<ArrayRef>, Option<BooleanBuffer>) {
         let evaluated: Vec<_> = self.columns.iter().map(|(_, column)| column.evaluate(rows, &|_| None)).collect();
         let failed = evaluated.iter().filter_map(|column| column.failed.clone()).reduce(|a, b| &a | &b);
         (evaluated.into_iter().map(|column| column.values).collect(), failed)
     }
 
-    /// Changes (see `headwater_operators::changes`) with the derived columns behind the others, in `schema`; and how many rows came
-    /// that have a null since one of them failed.
-    pub fn add_to(&self, changes: &RecordBatch, schema: &SchemaRef) -> (RecordBatch, u64) {
+    /// Changes (see `headwater_operators::changes`) with the derived columns behind the others, in `schema`, a few rows at a time; and how many
+    /// rows came that have a null since one of them failed.
+    pub fn add_to(&self, changes: &RecordBatch, schema: &SchemaRef) -> (Vec<RecordBatch>, u64) {
+        let parts = in_parts(changes.num_rows()).map(|rows| changes.slice(rows.start, rows.len()));
+        let (parts, failures): (Vec<_>, Vec<_>) = parts.map(|part| self.add_to_part(&part, schema)).unzip();
+        (parts, failures.into_iter().sum())
+    }
+
+    fn add_to_part(&self, changes: &RecordBatch, schema: &SchemaRef) -> (RecordBatch, u64) {
         let mut columns = changes.columns().to_vec();
         let behind = columns.split_off(columns.len() - 2);
         let (values, failed) = self.of(changes);
@@ -83,4 +89,44 @@ fn compile_one(column: &Derived, row: &SchemaRef, faults: &mut Faults) -> Option
         format!("a derived column needs a value of one of the types that features have, this is a {found}"),
     );
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{ArrayRef, Int8Array, Int64Array, StringArray};
+    use headwater_expression::ROWS_MAX;
+    use headwater_operators::changes;
+
+    use super::*;
+
+    /// What a row gives, and whether it fails, depends on it alone: of many rows no more are looked at together than texts have room for.
+    #[test]
+    fn many_rows_are_derived_in_parts() {
+        let rows = 2 * ROWS_MAX + 7;
+        let row = Schema::new(vec![Field::new("k", DataType::Int64, true), Field::new("n", DataType::Int64, true)]);
+        let row = Arc::new(row);
+        let compiled = |sql: &str| Expression::compile(sql, &row).unwrap();
+        let columns = [("text", "repeat('ab', k % 3)"), ("inverse", "1 / (k % 2)")];
+        let derived = DerivedColumns { columns: columns.map(|(name, sql)| (name.to_owned(), compiled(sql))).into() };
+        let numbers: ArrayRef = Arc::new(Int64Array::from_iter_values(0..rows as i64));
+        let columns: Vec<(&str, ArrayRef)> = vec![
+            ("k", numbers.clone()),
+            ("n", numbers.clone()),
+            ("_time", numbers),
+            ("_diff", Arc::new(Int8Array::from_iter_values((0..rows).map(|row| if row % 4 == 0 { 1 } else { -1 })))),
+        ];
+        let changes = RecordBatch::try_from_iter(columns).unwrap();
+        let schema = changes::schema(
+            &[("k".to_owned(), DataType::Int64)],
+            false,
+            &[("n".to_owned(), DataType::Int64)].into_iter().chain(derived.fields()).collect::<Vec<_>>(),
+        );
+        let (parts, failures) = derived.add_to(&changes, &schema);
+        assert_eq!(parts.iter().map(RecordBatch::num_rows).collect::<Vec<_>>(), [ROWS_MAX, ROWS_MAX, 7]);
+        assert_eq!(failures as usize, rows.div_ceil(4), "rows that come and fail");
+        let texts = parts.iter().flat_map(|part| part["text"].as_string::<i32>().iter());
+        let expected: StringArray = (0..rows).map(|row| Some("ab".repeat(row % 3))).collect();
+        assert!(texts.eq(expected.iter()));
+        assert_eq!(derived.add_to(&changes.slice(0, 0), &schema), (vec![], 0));
+    }
 }

@@ -18,7 +18,7 @@ use super::opened::{ElementField, Explode, KeyColumn, OpenGroup, Source};
 use super::view::View;
 use crate::base::fault::Faults;
 use crate::base::id::{GroupId, IdVec, SourceId};
-use crate::job::validate::names::{ELEMENT, is_key, is_of_element};
+use crate::job::validate::names::{ELEMENT, is_key, is_of_element, without_element};
 use crate::job::validate::types;
 use crate::job::{Group, Key, Window, columns};
 
@@ -133,7 +133,7 @@ impl Compiled {
 
 /// The columns that a group's expressions are over: an element of the list that it explodes is one.
 fn with_element(group: &Group, schema: &SchemaRef, faults: &mut Faults) -> Option<SchemaRef> {
-    let Some(explode) = &group.explode else { return Some(schema.clone()) };
+    let Some(explode) = &group.explode else { return Some(without_element(schema)) };
     if schema.field_with_name(ELEMENT).is_ok() {
         let message = format!("`explode` calls an element `{ELEMENT}`, and the source has a column of that name");
         faults.error(explode.at, message);
@@ -143,7 +143,7 @@ fn with_element(group: &Group, schema: &SchemaRef, faults: &mut Faults) -> Optio
     let DataType::List(element) = list.field.data_type() else { return None };
     let element = element.as_ref().clone().with_name(ELEMENT).with_nullable(true);
     let fields = schema.fields().iter().cloned().chain([Arc::new(element)]);
-    Some(Arc::new(Schema::new(fields.collect::<Vec<_>>())))
+    Some(Arc::new(Schema::new_with_metadata(fields.collect::<Vec<_>>(), schema.metadata().clone())))
 }
 
 fn compile_key(group: &Group, key: &Key, schema: &SchemaRef, faults: &mut Faults) -> Option<Expression> {

@@ -96,7 +96,7 @@ pub fn compile(
         let fields = columns.into_iter().map(|field| field.with_nullable(true)).collect();
         let found = Field::new(&lookup.name, DataType::Struct(fields), true);
         let fields = schema.fields().iter().cloned().chain([Arc::new(found)]);
-        schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        schema = Arc::new(Schema::new_with_metadata(fields.collect::<Vec<_>>(), schema.metadata().clone()));
     }
     Some((schema, all))
 }

@@ -77,11 +77,11 @@ impl Opened {
         }
     }
 
-    /// Changes of a group with its derived columns; a view's as they are. What fails is counted on the way to sinks.
-    pub fn with_derived(&self, rows: RowsId, batch: &RecordBatch) -> RecordBatch {
+    /// Changes of a group with its derived columns, a few rows at a time; a view's as they are. What fails is counted on the way to sinks.
+    pub fn with_derived(&self, rows: RowsId, batch: &RecordBatch) -> Vec<RecordBatch> {
         match self.group(rows).filter(|group| !group.derived.is_empty()) {
             Some(group) => group.derived.add_to(batch, &group.shape.schema).0,
-            None => batch.clone(),
+            None => vec![batch.clone()],
         }
     }
 

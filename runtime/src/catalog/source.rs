@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use headwater_connectors::format::Pins;
-use headwater_connectors::history::{History, Pinned};
+use headwater_connectors::history::{History, Pinned, said_by_directories};
 use headwater_connectors::stream::Stream;
 use headwater_connectors::{DEBEZIUM, KEY, Path, Wanted};
 use headwater_expression::Expression;
@@ -34,7 +34,7 @@ pub enum Streams {
 pub fn look_at_schema(source: &job::Source, faults: &mut Faults) -> Option<SchemaRef> {
     match source.history.as_ref().filter(|h| h.kind.gives_columns() && !h.config.path().is_empty()) {
         Some(h) => match h.open(None, source.time_unit) {
-            Ok(history) => history.schema(),
+            Ok(history) => history.schema().map(|schema| with_directories(source, Some(history.pinned()), schema)),
             Err(headwater_connectors::Error::Config(message)) => {
                 faults.error(h.at, message);
                 None
@@ -73,7 +73,37 @@ pub fn open_history(
         },
         (None, None) => Arc::new(Schema::empty()),
     };
+    let schema = with_directories(source, history.as_ref().map(|history| history.pinned()), schema);
     Ok(Some((history, with_beside(source, schema))))
+}
+
+/// A schema that tells of directories `dt=...`, which are columns where the history says so.
+fn with_directories(source: &job::Source, files: Option<&Pinned>, schema: SchemaRef) -> SchemaRef {
+    let meant = directories(source, files).into_iter().map(|(name, data_type)| {
+        let meant = format!(
+            "its history has directories `{name}=...`, which are columns with partitions = {{ {name} = \"{data_type}\" }}"
+        );
+        (name, meant)
+    });
+    columns::with_meant(&schema, meant)
+}
+
+/// The directories `dt=...` that a history does not take for columns, and of which type they seem to be.
+pub fn directories(source: &job::Source, files: Option<&Pinned>) -> Vec<(String, &'static str)> {
+    let is_taken = |name: &str| source.partitions().iter().any(|(named, _)| named.text == name);
+    let said = files.and_then(|files| files.files.first()).into_iter().flat_map(|file| said_by_directories(&file.path));
+    let said = said.filter(|(name, _)| !is_taken(name));
+    said.map(|(name, value)| (name, type_of(&value))).collect()
+}
+
+fn type_of(value: &str) -> &'static str {
+    let is_digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let parts: Vec<&str> = value.split('-').collect();
+    match parts.as_slice() {
+        [year, month, day] if [*year, *month, *day].into_iter().all(is_digits) && year.len() == 4 => "date",
+        [number] if is_digits(number) && number.len() < 19 => "int64",
+        _ => "string",
+    }
 }
 
 /// With what a stream knows of its records beside their values. A history has to have it as columns of its own.

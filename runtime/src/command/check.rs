@@ -37,6 +37,9 @@ fn tell_sample(opened: &Arc<Opened>, plan: &Plan, n: usize) -> Result<(), Failur
             line.push(b'\n');
             print(&String::from_utf8_lossy(&line))?;
         }
+        for (hint, n) in sample.hints(opened, id) {
+            print(&format!("hint: of {n} that {} malformed: {hint}\n", if n == 1 { "is" } else { "are" }))?;
+        }
     }
     Ok(())
 }

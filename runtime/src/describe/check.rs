@@ -15,6 +15,7 @@ use crate::base::id::{GroupId, IdVec, RowsId, SourceId, ViewId};
 use crate::catalog::graph::Kind;
 use crate::catalog::open::open;
 use crate::catalog::opened::Opened;
+use crate::catalog::source::directories;
 use crate::checkpoint::manifest::{self, Manifest};
 use crate::checkpoint::resumption::Start;
 use crate::checkpoint::store::StateStore;
@@ -168,6 +169,12 @@ fn tell_source(out: &mut Vec<u8>, opened: &Opened, id: SourceId, plan: Option<&S
     }
     for note in notes(conf).into_iter().chain(unread(opened, id)) {
         writeln!(out, "  note      {note}")?;
+    }
+    for (name, data_type) in directories(conf, open.history.as_ref().map(|history| history.pinned())) {
+        if conf.schema.iter().flatten().any(|(named, _)| named.text == name) {
+            let hint = format!("with partitions = {{ {name} = \"{data_type}\" }} on the history they are it");
+            writeln!(out, "  note      `{name}` is read of the records, not of the directories `{name}=...`: {hint}")?;
+        }
     }
     Ok(())
 }

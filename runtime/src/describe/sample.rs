@@ -34,7 +34,7 @@ use crate::ingest::admit::Admitted;
 use crate::ingest::pipeline::Pipeline;
 use crate::ingest::seam::{Seam, Verdict};
 use crate::ingest::shape::Batch;
-use crate::ingest::stamp::Stamped;
+use crate::ingest::stamp::{Reason, Stamped};
 use crate::plan::Plan;
 use crate::plan::scan::Scan;
 use crate::plan::side::Side;
@@ -50,6 +50,20 @@ pub struct Sample {
     /// Of the source's groups: their rows, as `get` prints them.
     pub rows: Vec<(GroupId, Vec<String>)>,
     pub dead_letters: Vec<DeadLetter>,
+}
+
+impl Sample {
+    /// What malformed records of the stream look like, where that is plain to see, and how many of them.
+    pub fn hints(&self, opened: &Opened, source: SourceId) -> BTreeMap<String, usize> {
+        let mut hints = BTreeMap::new();
+        let Some(stream) = &opened.job.sources[source].stream else { return hints };
+        for letter in self.dead_letters.iter().filter(|letter| letter.reason == Reason::Malformed.name()) {
+            if let Some(hint) = stream.config.looks(&letter.payload) {
+                *hints.entry(hint).or_default() += 1;
+            }
+        }
+        hints
+    }
 }
 
 /// Takes the `n` latest events of a source.
@@ -80,8 +94,9 @@ pub fn take(opened: &Arc<Opened>, plan: &Plan, source: SourceId, n: usize) -> Re
     for (group, mut of_group) in groups {
         of_group.advance(t, usize::MAX).map_err(|e| Failure::Running(e.to_string()))?;
         let open = &opened.groups[group];
-        let batch = of_group.take_rows().map(|rows| open.derived.add_to(&rows, &open.shape.schema).0);
-        let lines = batch.iter().flat_map(|batch| (0..batch.num_rows()).map(|row| line(opened, group, batch, row, t)));
+        let rows = of_group.take_rows().map(|rows| open.derived.add_to(&rows, &open.shape.schema).0);
+        let rows = rows.unwrap_or_default();
+        let lines = rows.iter().flat_map(|batch| (0..batch.num_rows()).map(|row| line(opened, group, batch, row, t)));
         sample.rows.push((group, lines.collect()));
     }
     Ok(sample)

@@ -14,13 +14,14 @@ use super::partition::Partition;
 use super::pipeline::{Pipeline, SHAPED_BYTES_MAX, Shaped};
 use super::seam::Seam;
 use super::shape::Batch;
-use super::stamp::Stamped;
+use super::stamp::{Reason, Stamped};
 use crate::base::id::{IdVec, ScanId, SourceId};
 use crate::catalog::column_sets::ColumnSets;
 use crate::catalog::opened::Opened;
 use crate::checkpoint::admissions::AdmissionLog;
 use crate::checkpoint::resumption::Start;
 use crate::coordinate::messages::PartitionReport;
+use crate::job;
 use crate::observe::status::{Board, PartitionStatus, ProcessStatus};
 use crate::plan::mode::Mode;
 use crate::plan::position::Position;
@@ -47,6 +48,8 @@ pub struct Streams {
     board: Board,
     /// The worker's number within its process.
     local: usize,
+    /// The sources of whose malformed records it was told what they look like.
+    hinted: BTreeSet<SourceId>,
 }
 
 /// How far the job has come.
@@ -82,6 +85,7 @@ impl Streams {
             credits: Credits::default(),
             board,
             local,
+            hinted: BTreeSet::new(),
         }
     }
 
@@ -181,6 +185,13 @@ impl Streams {
         let shaped = pipeline.shape_within(batch, &pipeline.log_positions(records), &admitted, SHAPED_BYTES_MAX)?;
         if let Some(log) = &mut self.admissions {
             note_late(log, lane.partition, records, &stamped, &admitted);
+        }
+        if !self.hinted.contains(source) {
+            let conf = &self.opened.job.sources[*source];
+            if let Some(hint) = conf.stream.as_ref().and_then(|stream| hint(stream, &shaped)) {
+                tracing::warn!(source = conf.name, partition = lane.partition, "a record is malformed: {hint}");
+                self.hinted.insert(*source);
+            }
         }
         let eff = lane.scans.iter().map(|partition| partition.eff).max().flatten();
         self.credits.spend(eff.map_or(Tick::BEFORE_ALL, |eff| Tick::up(eff, tick)), shaped.bytes().max(records.bytes));
@@ -293,6 +304,12 @@ impl Streams {
     fn all(&self) -> impl Iterator<Item = &Partition> {
         self.readers.iter().flat_map(|reader| reader.lanes.iter().flat_map(|lane| &lane.scans))
     }
+}
+
+/// What one of the malformed records looks like, if that is plain to see.
+fn hint(stream: &job::Stream, shaped: &Shaped) -> Option<String> {
+    let mut malformed = shaped.dead_letters.iter().filter(|letter| letter.reason == Reason::Malformed.name());
+    malformed.find_map(|letter| stream.config.looks(&letter.payload))
 }
 
 /// Writes down what was admitted late: a record that several scans of its source take, once.

@@ -1,8 +1,10 @@
 //! What a name in a job means in a source's schema: a column, or a field inside of one (`payload.user.id`).
 
-use arrow::datatypes::{DataType, Field, Schema};
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use headwater_connectors::Path;
-use headwater_expression::{UNUSABLE, path};
+use headwater_expression::{MEANT, UNUSABLE, path};
 
 use super::nearest::expected;
 use super::validate::types::display;
@@ -28,8 +30,11 @@ pub fn find(schema: &Schema, text: &str, of: &str) -> Result<FoundColumn, String
             find(schema, &Path::of([text]).to_string(), of)
         }
         None => {
+            let first = &path.names()[0];
             let columns = schema.fields().iter().map(|field| field.name().as_str());
-            Err(format!("unknown column `{}` of {of}: {}", path.names()[0], expected(&path.names()[0], columns)))
+            let meant = schema.metadata().get(&format!("{MEANT}{first}"));
+            let meant = meant.cloned().unwrap_or_else(|| expected(first, columns));
+            Err(format!("unknown column `{first}` of {of}: {meant}"))
         }
         Some(found) => {
             let (around, name) = (Path::of(&path.names()[..found.taken]), &path.names()[found.taken]);
@@ -49,6 +54,14 @@ pub fn find(schema: &Schema, text: &str, of: &str) -> Result<FoundColumn, String
 pub fn is_sql(schema: Option<&Schema>, text: &str) -> bool {
     let has = |schema: &Schema| schema.field_with_name(text).is_ok();
     text.contains(['(', ')', '+', '*', '/', '<', '>', '=', '|', '\'', ',', ':', '[']) && !schema.is_some_and(has)
+}
+
+/// A schema that says of names that it does not have what is told of who uses them.
+pub fn with_meant(schema: &SchemaRef, meant: impl IntoIterator<Item = (String, String)>) -> SchemaRef {
+    let is_new = |(name, _): &(String, String)| schema.field_with_name(name).is_err();
+    let meant = meant.into_iter().filter(is_new).map(|(name, what)| (format!("{MEANT}{name}"), what));
+    let metadata = schema.metadata().clone().into_iter().chain(meant).collect();
+    Arc::new(schema.as_ref().clone().with_metadata(metadata))
 }
 
 /// The field of a column by its path's text, which is there.

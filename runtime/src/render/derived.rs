@@ -30,18 +30,19 @@ fn derive<'scope>(
     is_counted: impl Fn(GroupId) -> bool + 'static,
 ) -> Stream<'scope, Tick, Vec<Routed>> {
     let (opened, failures) = (Arc::clone(&of.shared.opened), wiring.derived_failures.clone());
-    rows.map(move |routed| {
+    rows.flat_map(move |routed| {
         let id = GroupId::at(routed.group as usize);
         let group = &opened.groups[id];
         if group.derived.is_empty() {
-            return routed;
+            return vec![routed];
         }
-        let (batch, failed) = group.derived.add_to(&routed.columns.0, &group.shape.schema);
+        let (parts, failed) = group.derived.add_to(&routed.columns.0, &group.shape.schema);
         if failed > 0 && is_counted(id) {
             let mut failures = failures.borrow_mut();
             failures.grow_to(opened.groups.len());
             failures[id.into()] += failed;
         }
-        Routed { columns: Columns::from(batch), ..routed }
+        let of_part = |part| Routed { columns: Columns::from(part), ..routed };
+        parts.into_iter().map(of_part).collect()
     })
 }

@@ -10,8 +10,8 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use headwater_clocks::Tick;
 use headwater_connectors::Path;
-use headwater_expression::Expression;
 use headwater_expression::relation::{self, Call, Join, Node, Order, Top};
+use headwater_expression::{Expression, in_parts};
 use headwater_operators::accumulators::{ColumnPlan, result_types};
 use headwater_operators::aggregate::find;
 use headwater_operators::exchange::Routed;
@@ -98,8 +98,8 @@ impl<'scope> Nodes<'_, 'scope> {
         let columns: Vec<usize> = columns.iter().copied().chain([behind, behind + 1]).collect();
         let (opened, codec) = (opened.clone(), codec(&types)?);
         let rows = map::opened(self.rows.clone(), rows.number(), codec, move |batch| {
-            let batch = opened.with_derived(rows, batch);
-            batch.project(&columns).expect("columns of its shape")
+            let parts = opened.with_derived(rows, batch).into_iter();
+            parts.map(|part| part.project(&columns).expect("columns of its shape")).collect()
         });
         Ok(TypedRows { rows, types })
     }
@@ -256,7 +256,8 @@ impl<'scope> Nodes<'_, 'scope> {
         let keyed = map(rows, "placed", codec(&types)?, move |columns, diffs| {
             let rows = batch(&input, columns);
             let parts = parts.keys(&rows, diffs, None);
-            let places = order.encode(&by.columns(&rows, diffs)).expect("columns of its types");
+            let mut places = Vec::with_capacity(diffs.len());
+            by.each(&rows, diffs, |columns, _| places.extend(order.encode(columns).expect("columns of its types")));
             let whole = encoded(&whole, columns, rows.num_rows());
             let placed = places.iter().zip(&whole).map(|(place, row)| placed(place, row));
             Mapped { made: parts.into_iter().zip(placed).collect(), of: None }
@@ -280,25 +281,35 @@ impl Evaluate {
         Ok(Evaluate { expressions: expressions.to_vec(), codec: codec(&types(expressions))?, failed: failed.clone() })
     }
 
-    fn columns(&self, rows: &RecordBatch, diffs: &[isize]) -> Vec<ArrayRef> {
-        let evaluated: Vec<_> = self.expressions.iter().map(|one| one.evaluate(rows, &|_| None)).collect();
-        let failed = evaluated.iter().filter_map(|one| one.failed.clone()).reduce(|a, b| &a | &b);
-        count(&self.failed, failed.as_ref(), diffs);
-        evaluated.into_iter().map(|one| one.values).collect()
+    /// The values of a few rows at a time, and of how many.
+    fn each(&self, rows: &RecordBatch, diffs: &[isize], mut take: impl FnMut(&[ArrayRef], usize)) {
+        for part in in_parts(rows.num_rows()) {
+            let own = rows.slice(part.start, part.len());
+            let evaluated: Vec<_> = self.expressions.iter().map(|one| one.evaluate(&own, &|_| None)).collect();
+            let failed = evaluated.iter().filter_map(|one| one.failed.clone()).reduce(|a, b| &a | &b);
+            count(&self.failed, failed.as_ref(), &diffs[part]);
+            let columns: Vec<ArrayRef> = evaluated.into_iter().map(|one| one.values).collect();
+            take(&columns, own.num_rows());
+        }
     }
 
     /// By row, the bytes of the values.
     fn rows(&self, rows: &RecordBatch, diffs: &[isize]) -> Vec<Bytes> {
-        encoded(&self.codec, &self.columns(rows, diffs), rows.num_rows())
+        let mut all = Vec::with_capacity(rows.num_rows());
+        self.each(rows, diffs, |columns, rows| all.extend(encoded(&self.codec, columns, rows)));
+        all
     }
 
     /// The same, told apart from other keys where there is a null.
     fn keys(&self, rows: &RecordBatch, diffs: &[isize], nulls: Option<u8>) -> Vec<Bytes> {
-        let columns = self.columns(rows, diffs);
-        let keys = encoded(&self.codec, &columns, rows.num_rows());
-        let Some(mark) = nulls else { return keys };
-        let mark = |row: usize| if columns.iter().any(|column| column.is_null(row)) { mark } else { 0 };
-        keys.into_iter().enumerate().map(|(row, key)| [vec![mark(row)], key].concat()).collect()
+        let Some(mark) = nulls else { return self.rows(rows, diffs) };
+        let mut all = Vec::with_capacity(rows.num_rows());
+        self.each(rows, diffs, |columns, rows| {
+            let mark = |row: usize| if columns.iter().any(|column| column.is_null(row)) { mark } else { 0 };
+            let keys = encoded(&self.codec, columns, rows).into_iter().enumerate();
+            all.extend(keys.map(|(row, key)| [vec![mark(row)], key].concat()));
+        });
+        all
     }
 }
 

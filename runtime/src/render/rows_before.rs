@@ -14,6 +14,7 @@ use arrow::array::types::Int64Type;
 use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Int64Array, RecordBatch};
 use arrow::datatypes::Schema;
 use headwater_clocks::{Eff, Span, Tick, Time};
+use headwater_expression::ROWS_MAX;
 use headwater_operators::collection::{Past, Readable, RowBatch, Values};
 use headwater_operators::control::SharedState;
 use headwater_operators::exchange::{Columns, Routed};
@@ -181,7 +182,7 @@ impl Answering {
         }
         let target = |(_, waiting): &(Tick, Waiting)| (waiting.worker, waiting.level, *waiting.capability.time());
         known.sort_by_key(target);
-        let parts = known.chunk_by(|a, b| target(a) == target(b));
+        let parts = known.chunk_by(|a, b| target(a) == target(b)).flat_map(|same| same.chunks(ROWS_MAX));
         parts.map(|part| (part[0].1.capability.clone(), self.routed(past, part, opened))).collect()
     }
 
@@ -234,7 +235,7 @@ impl Horizon {
     }
 }
 
-/// The columns of rows that others look up, as bytes. `rows`: each with its key.
+/// The columns of rows that others look up, as bytes. `rows`: each with its key, at most `ROWS_MAX`.
 fn encode(group: &OpenGroup, rows: &[(&[u8], &Values)]) -> BinaryArray {
     if rows.is_empty() || group.looked_up.is_empty() {
         return BinaryArray::from_iter_values(rows.iter().map(|_| b""));

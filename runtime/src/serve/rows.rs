@@ -246,7 +246,8 @@ pub fn get_at(earlier: &Earlier, opened: &Opened, asked: &RowQuery, tick: Tick) 
     let encoded = KeyCodec::new(&types).and_then(|codec| codec.encode(&asked.columns));
     let key = encoded.map_err(|e| Failure::Running(format!("the key: {e}")))?.value(0).to_vec();
     let Some(rows) = earlier.ask((asked.group, &shape.name), key, tick)? else { return Ok(vec![]) };
-    let texts = texts(shape, &opened.with_derived(asked.group, &rows));
+    let texts: Vec<RowText> =
+        opened.with_derived(asked.group, &rows).iter().flat_map(|rows| texts(shape, rows)).collect();
     let is_asked =
         |row: &&RowText| asked.window_start.is_none_or(|asked| row.window.is_some_and(|(start, _)| start == asked));
     Ok(texts.iter().filter(is_asked).map(|row| line(row, Some(tick))).collect())

@@ -20,6 +20,7 @@ use super::walk::DEPTH;
 use super::wire::Cursor;
 use super::{AvroDecoder, reader_of};
 use crate::Wanted;
+use crate::format::looks;
 
 const MAGIC: &[u8] = b"Obj\x01";
 const MARK_BYTES: usize = 16;
@@ -73,8 +74,11 @@ impl<R: Read> Container<R> {
     /// Reads the header.
     pub fn open(reader: R) -> Result<Container<R>, Wrong> {
         let mut reader = BufReader::new(reader);
-        if bytes(&mut reader, MAGIC.len() as i64, HEADER_BYTES_MAX)? != MAGIC {
-            return damaged("it does not begin as an Avro file does");
+        let start = bytes(&mut reader, MAGIC.len() as i64, HEADER_BYTES_MAX)?;
+        if start != MAGIC {
+            let other = looks::of_bytes(&[start.as_slice(), reader.buffer()].concat());
+            let other = other.map(|look| look.instead_of("Avro"));
+            return damaged(other.unwrap_or_else(|| "it does not begin as an Avro file does".into()));
         }
         let (mut schema, mut codec) = (None, None);
         let mut left = HEADER_BYTES_MAX;

@@ -29,7 +29,7 @@ use arrow::datatypes::DataType;
 
 use super::builder::Builder;
 use super::value::{Leniency, Value};
-use super::{Decoded, Decoder, Format, FormatKind, Message};
+use super::{Decoded, Decoder, Format, FormatKind, Message, looks};
 use crate::records::path_of;
 use crate::settings::{Kind, Settings};
 use crate::{Error, Result, Wanted};
@@ -117,6 +117,38 @@ impl Format for Csv {
 
     fn listed(&self) -> Option<&[String]> {
         Some(&self.columns)
+    }
+
+    fn looks(&self, value: &[u8]) -> Option<String> {
+        if let Some(look) = looks::of_bytes(value) {
+            return Some(look.of_record());
+        }
+        let Ok(text) = std::str::from_utf8(without_line_break(value)) else {
+            return Some("it is no text in UTF-8".into());
+        };
+        if text.starts_with("{\"") {
+            return Some("it looks like JSON: say format = \"json\"".into());
+        }
+        let first = text.lines().next().unwrap_or_default();
+        let count = |delimiter| {
+            let mut found = vec![];
+            fields(first, delimiter, &mut found).map(|()| found.len())
+        };
+        if names(first.as_bytes(), &self.dialect).is_ok_and(|names| names == self.columns) {
+            let place = if first.len() == text.len() { "it is" } else { "before it stands" };
+            return Some(format!("{place} a header line: `columns` says the names, so send records alone"));
+        }
+        let (has, width) = (count(self.dialect.delimiter)?, self.columns.len());
+        let mut others = [b',', b';', b'\t', b'|'].into_iter().filter(|other| *other != self.dialect.delimiter);
+        match others.find(|other| width > 1 && count(*other) == Some(width)) {
+            _ if has == width && first.len() < text.len() => Some("it has several lines, and a record is one".into()),
+            _ if has == width => None,
+            Some(other) => {
+                let other = char::from(other).to_string();
+                Some(format!("its fields are parted by {other:?}: say delimiter = {other:?}"))
+            }
+            None => Some(format!("it has {has} fields, and `columns` names {width}")),
+        }
     }
 }
 

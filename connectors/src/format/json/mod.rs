@@ -28,7 +28,7 @@ use std::sync::Arc;
 use super::builder::Builder;
 use super::debezium::Debezium;
 use super::value::Leniency;
-use super::{Decoded, Decoder, Format, FormatKind, Message};
+use super::{Decoded, Decoder, Format, FormatKind, Message, looks};
 use crate::registry::{RegistryConfig, unframed};
 use crate::settings::{Kind, Settings};
 use crate::{Path, Result, Wanted};
@@ -132,6 +132,16 @@ impl Format for Json {
     fn has_objects(&self) -> bool {
         // What stands for a key has no id before it.
         self.framing != Framing::Id
+    }
+
+    fn looks(&self, value: &[u8]) -> Option<String> {
+        if self.framing != Framing::Id {
+            return looks::no_json(value);
+        }
+        match unframed(&Message::of(value)) {
+            Some((_, value)) => looks::no_json(value),
+            None => Some("no id of a schema stands before it: leave the registry out".into()),
+        }
     }
 }
 

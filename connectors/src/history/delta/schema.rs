@@ -1,18 +1,14 @@
 //! A table's columns, as its log says them in JSON.
 
-use std::sync::Arc;
-
 use arrow::array::{ArrayRef, new_null_array};
-use arrow::datatypes::{DataType, Field};
+use arrow::datatypes::DataType;
 use serde_json::Value;
 
 use super::log::Mapping;
 use crate::format::value_of_text;
-use crate::history::lake::{Column, Place};
+use crate::history::lake::{Column, Place, schema};
 use crate::history::parquet::schema::micros;
 use crate::unusable::unusable;
-
-const DEPTH_MAX: usize = 64;
 
 pub(super) struct Columns {
     pub columns: Vec<Column>,
@@ -30,8 +26,7 @@ pub(super) fn read(text: &str, mapping: Mapping) -> Result<Columns, String> {
 }
 
 fn fields(of: &Value, mapping: Mapping, depth: usize) -> Result<Vec<Column>, String> {
-    let fields = of["fields"].as_array().ok_or("its schema has a struct without `fields`")?;
-    fields.iter().map(|field| column(field, mapping, depth)).collect()
+    schema::fields(of, |name, field| column(name, field, mapping, depth))
 }
 
 fn physical_name(of: &Value, name: &str, mapping: Mapping) -> String {
@@ -39,8 +34,7 @@ fn physical_name(of: &Value, name: &str, mapping: Mapping) -> String {
     named.unwrap_or(name).to_owned()
 }
 
-fn column(of: &Value, mapping: Mapping, depth: usize) -> Result<Column, String> {
-    let name = of["name"].as_str().ok_or("its schema has a field without a name")?;
+fn column(name: &str, of: &Value, mapping: Mapping, depth: usize) -> Result<Column, String> {
     let place = match mapping {
         Mapping::ById => {
             let id = of["metadata"]["delta.columnMapping.id"].as_i64().and_then(|id| i32::try_from(id).ok());
@@ -52,40 +46,19 @@ fn column(of: &Value, mapping: Mapping, depth: usize) -> Result<Column, String> 
     typed(name, place, &of["type"], mapping, depth)
 }
 
-/// A field of a type. A type that no column has makes it one that nobody can use.
 fn typed(name: &str, place: Place, of: &Value, mapping: Mapping, depth: usize) -> Result<Column, String> {
-    if depth > DEPTH_MAX {
-        return Err(format!("its schema is nested more than {DEPTH_MAX} deep"));
-    }
-    let depth = depth + 1;
-    let field = |data_type| Field::new(name, data_type, true);
-    let (field, inside) = match of["type"].as_str() {
-        Some("struct") => {
-            let inside = fields(of, mapping, depth)?;
-            let fields = inside.iter().map(|column| column.field.clone());
-            (field(DataType::Struct(fields.collect::<Vec<_>>().into())), inside)
-        }
-        // What is in lists and maps lies there alone, whatever it is called.
-        Some("array") => {
-            let item = typed("item", Place::Named("element".into()), &of["elementType"], mapping, depth)?;
-            (field(DataType::new_list(item.field.data_type().clone(), true)), vec![item])
-        }
+    let depth = schema::deeper(depth)?;
+    // What is in lists and maps lies there alone, whatever it is called.
+    let inside =
+        |name: &str, called: &str, key: &str| typed(name, Place::Named(called.to_owned()), &of[key], mapping, depth);
+    Ok(match of["type"].as_str() {
+        Some("struct") => Column::of_struct(name, place, fields(of, mapping, depth)?),
+        Some("array") => Column::of_list(name, place, inside("item", "element", "elementType")?),
         Some("map") => {
-            let key = typed("key", Place::Named("key".into()), &of["keyType"], mapping, depth)?;
-            let value = typed("value", Place::Named("value".into()), &of["valueType"], mapping, depth)?;
-            let pair = vec![key.field.clone().with_nullable(false), value.field.clone()];
-            let entries = Field::new("entries", DataType::Struct(pair.into()), false);
-            (field(DataType::Map(Arc::new(entries), false)), vec![key, value])
+            Column::of_map(name, place, inside("key", "key", "keyType")?, inside("value", "value", "valueType")?)
         }
-        _ => match of.as_str().and_then(primitive) {
-            Some(data_type) => (field(data_type), vec![]),
-            None => {
-                let shown = of.as_str().map_or_else(|| of.to_string(), str::to_owned);
-                (unusable(name, format!("column {name:?} is of the type {shown}, which is not known here")), vec![])
-            }
-        },
-    };
-    Ok(Column { field, place, inside })
+        _ => Column::of_type(name, place, of, primitive),
+    })
 }
 
 fn primitive(name: &str) -> Option<DataType> {
@@ -101,11 +74,7 @@ fn primitive(name: &str) -> Option<DataType> {
         "binary" => DataType::Binary,
         "date" => DataType::Date32,
         "timestamp" | "timestamp_ntz" => micros(),
-        _ => {
-            let (precision, scale) = name.strip_prefix("decimal(")?.strip_suffix(')')?.split_once(',')?;
-            let (precision, scale) = (precision.trim().parse().ok()?, scale.trim().parse().ok()?);
-            (1..=38).contains(&precision).then_some(DataType::Decimal128(precision, scale))?
-        }
+        _ => return None,
     })
 }
 

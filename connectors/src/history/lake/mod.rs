@@ -8,6 +8,7 @@
 //! A version never changes, and neither do its files; they may be removed, though: then what is pinned is gone.
 
 mod place;
+pub(super) mod schema;
 mod small;
 
 use std::sync::Arc;

@@ -8,6 +8,7 @@ use object_store::{GetOptions, OBJECT_STORE_COALESCE_DEFAULT, ObjectStore, coale
 
 use super::footer::{self, FILE_BYTES_MIN, Footer, TAIL_BYTES};
 use super::store::{Location, failed, pin};
+use crate::format::looks;
 use crate::history::{PinnedFile, files};
 use crate::{Error, Result};
 
@@ -51,17 +52,29 @@ impl Fetch {
     pub(in crate::history::parquet) async fn footer(&self) -> Result<Footer> {
         let (path, size) = (&self.pinned.path, self.pinned.size);
         if size < FILE_BYTES_MIN {
-            return Err(damaged(path, "it is too short to be a Parquet file"));
+            let too_short = "it is too short to be a Parquet file".into();
+            return Err(damaged(path, self.what_else(too_short).await?));
         }
         let start = size.saturating_sub(FOOTER_BYTES);
         let mut end = self.get(start..size).await?;
-        let length = footer::length(&end, size).map_err(|why| damaged(path, why))? + TAIL_BYTES;
+        let length = match footer::length(&end, size) {
+            Ok(length) => length + TAIL_BYTES,
+            Err(why) => return Err(damaged(path, self.what_else(why).await?)),
+        };
         if length > end.len() {
             end = self.get(size - length as u64..size).await?;
         }
         let bytes = end.len().checked_sub(length).map(|first| &end[first..end.len() - TAIL_BYTES]);
         let bytes = bytes.ok_or_else(|| damaged(path, "it ends too early"))?;
         Footer::decode(bytes).map_err(|why| damaged(path, why))
+    }
+
+    /// What a file is that is no Parquet, if its first bytes say it; else what is wrong with it.
+    async fn what_else(&self, why: String) -> Result<String> {
+        let start = 0..self.pinned.size.min(looks::START_BYTES as u64);
+        let start = if start.is_empty() { Bytes::new() } else { self.get(start).await? };
+        let is_parquet = start.starts_with(b"PAR1");
+        Ok(looks::of_bytes(&start).filter(|_| !is_parquet).map_or(why, |look| look.instead_of("Parquet")))
     }
 
     /// The bytes of each range; what lies close together is asked for at once.

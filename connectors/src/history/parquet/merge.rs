@@ -120,20 +120,44 @@ pub(super) fn widest(one: &DataType, two: &DataType) -> Option<DataType> {
         (Null, other) | (other, Null) => Some(other.clone()),
         (Float32, Float64) | (Float64, Float32) => Some(Float64),
         (Utf8, Binary) | (Binary, Utf8) => Some(Binary),
-        (Decimal128(p1, s1), Decimal128(p2, s2)) => {
-            let scale = *s1.max(s2);
-            let digits = (i16::from(*p1) - i16::from(*s1)).max(i16::from(*p2) - i16::from(*s2)) + i16::from(scale);
-            let precision = u8::try_from(digits).ok().filter(|digits| *digits <= DECIMAL128_MAX_PRECISION)?;
-            Some(Decimal128(precision, scale))
-        }
+        (Decimal128(..), _) | (_, Decimal128(..)) => wider_decimal(one, two),
+        (float @ (Float32 | Float64), other) | (other, float @ (Float32 | Float64)) => wider_float(float, other),
         (one, two) => {
-            let (one, two) = (integer(one)?, integer(two)?);
-            let signed = one.0 || two.0;
+            let (of_one, of_two) = (integer(one)?, integer(two)?);
+            let signed = of_one.0 || of_two.0;
             // An unsigned integer needs one bit more as a signed one.
             let bits = |(is_signed, bits): (bool, u32)| if signed && !is_signed { bits + 1 } else { bits };
-            integer_of(signed, bits(one).max(bits(two)))
+            integer_of(signed, bits(of_one).max(bits(of_two))).or_else(|| wider_decimal(one, two))
         }
     }
+}
+
+/// The float type that holds every value of a float and an integer: it has 24 or 53 bits for them.
+fn wider_float(float: &DataType, other: &DataType) -> Option<DataType> {
+    match integer(other)?.1 {
+        ..=16 => Some(float.clone()),
+        ..=32 => Some(DataType::Float64),
+        _ => None,
+    }
+}
+
+/// The decimal type that holds every value of two of decimals and integers.
+fn wider_decimal(one: &DataType, two: &DataType) -> Option<DataType> {
+    let ((p1, s1), (p2, s2)) = (digits(one)?, digits(two)?);
+    let scale = s1.max(s2);
+    let digits = (i16::from(p1) - i16::from(s1)).max(i16::from(p2) - i16::from(s2)) + i16::from(scale);
+    let precision = u8::try_from(digits).ok().filter(|digits| *digits <= DECIMAL128_MAX_PRECISION)?;
+    Some(DataType::Decimal128(precision, scale))
+}
+
+/// How many digits the values of a type have, and how many of them behind the point.
+fn digits(data_type: &DataType) -> Option<(u8, i8)> {
+    if let DataType::Decimal128(precision, scale) = data_type {
+        return Some((*precision, *scale));
+    }
+    let (is_signed, bits) = integer(data_type)?;
+    let greatest = u64::MAX >> (u64::BITS - bits + u32::from(is_signed));
+    Some((u8::try_from(greatest.ilog10()).ok()? + 1, 0))
 }
 
 /// Whether an integer type is signed, and its bits.

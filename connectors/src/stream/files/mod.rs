@@ -101,6 +101,10 @@ impl StreamConfig for Files {
         self.format.listed()
     }
 
+    fn looks(&self, value: &[u8]) -> Option<String> {
+        self.format.looks(value)
+    }
+
     fn reads(&self, place: &Endpoint) -> bool {
         place.file().is_some_and(|path| find::means_file(&self.path, path))
     }

@@ -111,6 +111,10 @@ impl StreamConfig for Topic {
         self.format.listed()
     }
 
+    fn looks(&self, value: &[u8]) -> Option<String> {
+        self.format.looks(value)
+    }
+
     fn gives_columns(&self) -> bool {
         self.format.gives_columns()
     }

@@ -6,6 +6,7 @@ use arrow::array::{Array, ArrayRef, BinaryArray, Int8Array, new_null_array};
 use arrow::compute::cast;
 use headwater_clocks::{Eff, Tick};
 use headwater_connectors::Records;
+use headwater_expression::in_parts;
 use headwater_operators::events;
 
 use super::super::admit::Admitted;
@@ -180,7 +181,11 @@ impl GroupState {
 
     /// The key by which each record looks up.
     fn on(&self, lookup: &OpenLookup, codecs: &LookupCodecs, seen: &Seen) -> Vec<OnKey> {
-        seen.parts.iter().flat_map(|records| self.on_part(lookup, codecs, records)).collect()
+        let parts = seen
+            .parts
+            .iter()
+            .flat_map(|records| in_parts(records.len()).map(move |rows| records.slice(rows.start, rows.len())));
+        parts.flat_map(|records| self.on_part(lookup, codecs, &records)).collect()
     }
 
     fn on_part(&self, lookup: &OpenLookup, codecs: &LookupCodecs, records: &Records) -> Vec<OnKey> {

@@ -33,12 +33,23 @@ pub fn check_names(job: &Job, schemas: &IdVec<SourceId, Option<SchemaRef>>) -> F
     }
     for group in &job.groups {
         let Some(schema) = union::schema(group, &job.sources, schemas) else { continue };
+        let schema = if group.explode.is_some() { schema } else { without_element(&schema) };
         let of = union::describe(group, &job.sources);
         let mut check = |named: &Named, role: &Role| check(named, &of, &schema, role, &mut faults);
         let is_of_source =
             |key: &&Key| !key.is_sql && !is_of_element(group, &key.of.text) && group.lookup_of(&key.of.text).is_none();
-        group.key.iter().filter(is_of_source).for_each(|key| check(&key.of, &KEY));
+        let (sql, keys): (Vec<&Key>, Vec<&Key>) =
+            group.key.iter().filter(is_of_source).partition(|key| columns::is_sql(Some(&schema), &key.of.text));
+        keys.into_iter().for_each(|key| check(&key.of, &KEY));
         group.explode.iter().for_each(|named| check(named, &LIST));
+        for Key { of, .. } in sql {
+            let hint = format!(
+                "a key that is SQL has a name, like key = {{ {} = \"{}\" }}",
+                name_for(&of.text, &schema),
+                of.text
+            );
+            faults.error(of.at, format!("unknown column `{}`: {hint}", of.text));
+        }
         for key in group.key.iter().filter(is_of_source) {
             for source in &group.sources {
                 if let Some(schema) = schemas.get(*source).cloned().flatten() {
@@ -51,6 +62,12 @@ pub fn check_names(job: &Job, schemas: &IdVec<SourceId, Option<SchemaRef>>) -> F
     faults
 }
 
+/// What a key that is SQL may be called: as a column in it.
+fn name_for<'a>(sql: &'a str, schema: &SchemaRef) -> &'a str {
+    let mut words = sql.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    words.find(|word| schema.field_with_name(word).is_ok()).unwrap_or("name")
+}
+
 /// Whether a name is of an element of the list that a group explodes.
 pub fn is_of_element(group: &Group, text: &str) -> bool {
     group.explode.is_some() && Path::parse(text).is_some_and(|path| path.names()[0] == ELEMENT)
@@ -58,6 +75,14 @@ pub fn is_of_element(group: &Group, text: &str) -> bool {
 
 /// How an element of a list that is exploded is called.
 pub const ELEMENT: &str = "item";
+
+/// The columns of a group that explodes no list, with what is told of who names an element all the same.
+pub fn without_element(schema: &SchemaRef) -> SchemaRef {
+    let mut lists = schema.fields().iter().filter(|field| matches!(field.data_type(), DataType::List(_)));
+    let list = lists.next().map_or("items", |list| list.name());
+    let meant = format!("so the elements of a list are called in a group that has explode = \"{list}\"");
+    columns::with_meant(schema, [(ELEMENT.to_owned(), meant)])
+}
 
 /// What a column is named for, and which types will do.
 struct Role {

@@ -40,7 +40,8 @@ pub fn schema(
         }
     }
     let nullable = fields.iter().map(|field| field.as_ref().clone().with_nullable(true));
-    Some(Schema::new(nullable.collect::<Vec<_>>()).into())
+    let metadata = known.iter().flat_map(|(_, schema)| schema.metadata().clone()).collect();
+    Some(Schema::new_with_metadata(nullable.collect::<Vec<_>>(), metadata).into())
 }
 
 /// How messages name the sources of a group.

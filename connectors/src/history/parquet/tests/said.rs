@@ -308,12 +308,20 @@ fn columns_of_two_types_are_widened() {
         (&wide, &narrow, DataType::Int64, ["1099511627776", "-7"]),
         (&byte, &short, DataType::Int16, ["200", "-1"]),
         (&single, &double, DataType::Float64, ["0.5", "0.1"]),
+        (&narrow, &single, DataType::Float64, ["-7.0", "0.5"]),
         (&binary, &large, DataType::Binary, ["6162", "6364"]),
         (&binary, &view, DataType::Binary, ["6162", "6364"]),
         (&binary, &fixed, DataType::Binary, ["6162", "6364"]),
     ];
     let (cents, exact) = (decimal(125, 5, 2), decimal(5, 9, 4));
-    let rows = rows.into_iter().chain([(&cents, &exact, DataType::Decimal128(9, 4), ["1.2500", "0.0005"])]);
+    let (least, greatest): (ArrayRef, ArrayRef) =
+        (Arc::new(Int64Array::from(vec![i64::MIN])), Arc::new(UInt64Array::from(vec![u64::MAX])));
+    let rows = rows.into_iter().chain([
+        (&cents, &exact, DataType::Decimal128(9, 4), ["1.2500", "0.0005"]),
+        (&least, &greatest, DataType::Decimal128(20, 0), ["-9223372036854775808", "18446744073709551615"]),
+        (&cents, &greatest, DataType::Decimal128(22, 2), ["1.25", "18446744073709551615.00"]),
+        (&least, &cents, DataType::Decimal128(21, 2), ["-9223372036854775808.00", "1.25"]),
+    ]);
     for (one, two, expected, values) in rows {
         let dir = Dir::new();
         dir.write("a.parquet", &[("x", one.clone())]);
