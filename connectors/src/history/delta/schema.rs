@@ -8,7 +8,6 @@ use super::log::Mapping;
 use crate::format::value_of_text;
 use crate::history::lake::{Column, Place, schema};
 use crate::history::parquet::schema::micros;
-use crate::unusable::unusable;
 
 pub(super) struct Columns {
     pub columns: Vec<Column>,

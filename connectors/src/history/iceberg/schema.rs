@@ -5,7 +5,6 @@ use serde_json::Value;
 
 use crate::history::lake::{Column, Place, schema};
 use crate::history::parquet::schema::micros;
-use crate::unusable::unusable;
 
 /// `names`: what columns are called in files that do not number them.
 pub(super) fn read(of: &Value, names: Value) -> Result<Vec<Column>, String> {

@@ -7,7 +7,7 @@ use arrow::datatypes::{DataType, Field};
 use serde_json::Value;
 
 use super::{Column, Place};
-use crate::history::parquet::merge::unusable;
+use crate::unusable::unusable;
 
 const DEPTH_MAX: usize = 64;
 
