@@ -130,6 +130,7 @@ pub fn backfill(job: &Job, spine: Rows, asked: &BackfillArguments, course: &Cour
         features: asked.features.clone(),
         known,
         workers: asked.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)),
+        cluster: None,
         memory: memory.unwrap_or_else(memory::by_default),
         spill: None,
     };

@@ -9,6 +9,7 @@ use rand::{Rng, SeedableRng};
 
 use super::as_served::{assert_same, cuts, published, run_to_end};
 use super::data::{Event, Log, Order, Sides, job, log, write_history, write_stream};
+use super::processes::same_bytes;
 use super::served::{assert_served, begin, live_job_of};
 use super::{backfill, ints, read_table, texts, times, write_table};
 use crate::support::*;
@@ -124,6 +125,9 @@ fn at_every_seam() {
         write_tables(dir, &tables, begins(&log, &cuts(&log, of_tables)), i64::MAX);
         run_to_end(dir, &["--workers", &workers.to_string()]);
         compared += assert_same(dir, &published(dir, i64::MIN), 4 - workers, &format!("cut at {at:?}"));
+        for known in ["arrival", "event"] {
+            same_bytes(dir, &[(2, 2), (3, 1)], &["--known", known], &[]);
+        }
     }
     assert!(compared > 1500, "there is something to compare: {compared}");
 }

@@ -11,11 +11,13 @@
 //! | `random` | random spines, and the model |
 //! | `spines` | types, names, formats, what is carried through, what is refused |
 //! | `topic` | a history and a Kafka topic as one |
+//! | `processes` | the same bytes for any number of processes, which end together |
 //! | `running` | the same bytes for any number of threads and any memory; gaps; what is stopped leaves nothing |
 
 mod as_served;
 mod data;
 mod looked_up;
+mod processes;
 mod random;
 mod replayed;
 mod running;
@@ -48,8 +50,15 @@ pub fn read_table(path: &Path) -> RecordBatch {
 
 /// Of `job.toml` in a directory; unless something else is said, of `spine.parquet` and its column `at`.
 pub fn backfill(dir: &Path, args: &[&str]) -> Running {
+    backfill_with(dir, args, &[])
+}
+
+/// With more in its environment.
+pub fn backfill_with(dir: &Path, args: &[&str], env: &[(&str, String)]) -> Running {
     let unsaid = [["--spine", "spine.parquet"], ["--time", "at"]].into_iter().filter(|[flag, _]| !args.contains(flag));
-    spawn(headwater().current_dir(dir).args(["backfill", "job.toml"]).args(unsaid.flatten()).args(args))
+    let mut command = headwater();
+    command.current_dir(dir).args(["backfill", "job.toml"]).args(unsaid.flatten()).args(args);
+    spawn(command.env("NO_COLOR", "1").envs(env.iter().cloned()))
 }
 
 pub fn times(values: impl IntoIterator<Item = Option<i64>>) -> ArrayRef {

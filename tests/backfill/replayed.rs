@@ -12,6 +12,7 @@ use rand::{Rng, SeedableRng};
 
 use super::as_served::{assert_same, compare, cuts, published_of, run_to_end};
 use super::data::{Event, Log, Order, Sides, job, log, write_history, write_stream};
+use super::processes::same_bytes as of_processes;
 use super::served::{assert_served_of, begin, live_job_of, send};
 use super::{backfill, ints, read_table, texts, times, write_table};
 use crate::support::*;
@@ -107,6 +108,7 @@ fn same_bytes(dir: &Path, log: &Log) {
         let bytes = fs::read(dir.join("out.parquet")).unwrap();
         assert!(*first.get_or_insert_with(|| bytes.clone()) == bytes, "{workers} workers, {memory}");
     }
+    of_processes(dir, &[(2, 1), (3, 2)], &["--features", &NAMES.join(",")], &[]);
     let rows = read_table(&dir.join("out.parquet"));
     assert_eq!(rows.num_columns(), 3 + 3 + 7 + 2 + 3 + 3 + 2 + 3);
     // Without a row, a group counts 0 and a view says nothing.
@@ -185,6 +187,7 @@ fn in_hindsight(dir: &Path, log: &Log, workers: &str) {
     write_table(&dir.join("spine.parquet"), &spine.unwrap());
     let args = ["--out", "out.parquet", "--known", "event", "--features", "every", "--workers", workers];
     finish(backfill(dir, &args), 0);
+    of_processes(dir, &[(2, 1), (3, 2)], &["--known", "event", "--features", "every"], &[]);
     let found = read_table(&dir.join("out.parquet"));
     let inside = |(k, at): &(&str, i64), length: Option<i64>| -> Vec<&Event> {
         let of_key = last.values().filter(|event| event.k == *k && event.x.is_none_or(|x| x > -3));

@@ -11,7 +11,7 @@ use super::{backfill, ints, texts, times, write_table};
 use crate::support::*;
 
 /// A spine of random labels of `log`'s keys.
-fn write_spine(dir: &Path, rows: usize, keys: usize) {
+pub fn write_spine(dir: &Path, rows: usize, keys: usize) {
     let mut rng = StdRng::seed_from_u64(1);
     let keys: Vec<String> = (0..rows).map(|_| format!("k{}", rng.random_range(0..keys + 1))).collect();
     let spine = RecordBatch::try_from_iter_with_nullable([

@@ -1,11 +1,13 @@
 //! What a live run has published, with records that it read after `T` had passed their ticks: `--known served` finds it again to the bit,
 //! and `--known arrival` does not.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
 use super::as_served::{Published, compare, published};
 use super::data::{EVERY_AGGREGATE, Event, Sides, job};
+use super::processes::same_bytes;
 use crate::support::*;
 
 pub const PARTITIONS: usize = 4;
@@ -88,6 +90,9 @@ pub fn assert_served_of(case: &Case, about: &str, env: &[(&str, String)], publis
         served.compared,
         served.different[0]
     );
+    let features: BTreeSet<&str> = published.keys().map(|(group, _)| group.as_str()).collect();
+    let features = features.into_iter().collect::<Vec<_>>().join(",");
+    same_bytes(case.dir.path(), &[(2, 2)], &["--known", "served", "--features", &features], env);
     let arrival = compare(case.dir.path(), published, TICK, &["--known", "arrival"], env);
     assert!(!arrival.different.is_empty(), "{about}: what was admitted late makes a difference");
 }

@@ -5,6 +5,7 @@ use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::DataType;
 use serde_json::Value;
 
+use super::processes::same_bytes;
 use super::{backfill, read_table, texts, times, write_table};
 use crate::support::*;
 
@@ -51,6 +52,7 @@ fn history_and_topic_are_one() {
             }
         }
     }
+    same_bytes(case.dir.path(), &[(2, 1), (3, 2)], &[], &[]);
     topic.cut(1, 400);
     let told = finish(backfill(case.dir.path(), &["--out", "out.parquet"]), 3).stderr;
     assert!(told.contains("partition 1") && told.contains("250..399 are gone"), "{told}");

@@ -1,18 +1,22 @@
 //! Labels: of each row of the spine its keys and its moment, parted by key; and which keys they ask for.
+//!
+//! Every process reads the spine: it has to know which keys are asked for, and keeps the labels of its own shards.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
+use arrow::array::types::{Int64Type, UInt64Type};
 use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, Int64Array, RecordBatch, UInt32Array, UInt64Array};
 use arrow::compute::take;
 use arrow::error::ArrowError;
 use headwater_clocks::{EventTime, Tick, Time};
 use headwater_operators::keys;
 use headwater_operators::probe::labels;
+use xxhash_rust::xxh3::Xxh3Default;
 
 use super::as_key::{as_key, micros};
-use super::shards::{Collector, Parted, Storage};
+use super::shards::{Collector, Owned, Parted, Storage};
 use super::spine::{KeyColumns, Spine};
 use super::watch::Watch;
 use super::workers::Workers;
@@ -25,6 +29,8 @@ pub struct Labels<'a> {
     rows: u64,
     /// The first and the last moment; `None`: nothing is asked for.
     span: Option<(Tick, Tick)>,
+    /// Of all keys and moments, in their order.
+    fingerprint: u64,
 }
 
 impl<'a> Labels<'a> {
@@ -37,7 +43,8 @@ impl<'a> Labels<'a> {
     ) -> Result<Labels<'a>, Failure> {
         let new = |_: &KeyColumns| (Parted::new(labels::schema().clone(), shards, storage), AskedKeys::default());
         let mut sets: Vec<_> = spine.keys.iter().map(new).collect();
-        let (mut rows, mut span) = (0, None);
+        let (mut rows, mut span, mut fingerprint) = (0, None, Xxh3Default::new());
+        let own = storage.parts(Owned::ByEach, shards);
         let asking = spine.asking();
         let place = |column: usize| asking.binary_search(&column).expect("a column that is read");
         let (parted, mut asked): (Vec<_>, Vec<_>) = sets.iter_mut().map(|(parted, asked)| (&*parted, asked)).unzip();
@@ -55,15 +62,18 @@ impl<'a> Labels<'a> {
                 let labels = of_batch(keys, &columns, &moments, rows).map_err(failed)?;
                 let hashes = hashes(&labels);
                 asked.add(&hashes);
-                collector
-                    .add(labels, (0..).zip(&hashes).map(|(row, hash)| (row, keys::owner(*hash, shards) as u32)))?;
+                if storage.links.is_some() {
+                    note(&mut fingerprint, &hashes, &labels);
+                }
+                let picks = (0..).zip(&hashes).map(|(row, hash)| (row, keys::owner(*hash, shards) as u32));
+                collector.add(labels, picks.filter(|(_, shard)| own.contains(&(*shard as usize))))?;
             }
             rows += batch.num_rows() as u64;
             watch.add(batch.num_rows());
         }
         collectors.into_iter().try_for_each(Collector::finish)?;
         let sets = sets.into_iter().map(|(parted, asked)| (parted, Arc::new(asked))).collect();
-        Ok(Labels { sets, shards, rows, span })
+        Ok(Labels { sets, shards, rows, span, fingerprint: fingerprint.digest() })
     }
 
     /// How many rows the spine has.
@@ -73,6 +83,12 @@ impl<'a> Labels<'a> {
 
     pub fn span(&self) -> Option<(Tick, Tick)> {
         self.span
+    }
+
+    /// Whether another process reads the same: how many rows it has, and a number that follows from keys and moments. Nobody asks for it
+    /// who is alone.
+    pub fn fingerprint(&self) -> (u64, u64) {
+        (self.rows, self.fingerprint)
     }
 
     pub fn parted(&self, set: usize) -> &Parted<'a> {
@@ -120,6 +136,16 @@ fn of_batch(
 fn hashes(labels: &RecordBatch) -> Vec<u64> {
     let column: &BinaryArray = labels.column(labels::KEY).as_binary();
     (0..column.len()).map(|row| keys::hash(column.value(row))).collect()
+}
+
+fn note(fingerprint: &mut Xxh3Default, hashes: &[u64], labels: &RecordBatch) {
+    let moments = labels.column(labels::AT).as_primitive::<Int64Type>().values();
+    let numbers = labels.column(labels::ROW).as_primitive::<UInt64Type>().values();
+    for ((hash, at), number) in hashes.iter().zip(moments).zip(numbers) {
+        fingerprint.update(&hash.to_le_bytes());
+        fingerprint.update(&at.to_le_bytes());
+        fingerprint.update(&number.to_le_bytes());
+    }
 }
 
 /// The keys that some label has, by their hashes. Where there are very many, any key may be asked for.

@@ -8,6 +8,9 @@ use headwater_connectors::table::{Source, Target};
 use headwater_operators::probe::Enter;
 use indicatif::{HumanBytes, HumanCount};
 
+use crate::cluster::options::Options;
+use crate::job::Job;
+
 /// What is asked for.
 #[derive(Clone, Debug)]
 pub struct Request {
@@ -18,11 +21,38 @@ pub struct Request {
     /// Names of groups and views; `None`: every trailing and lifetime group.
     pub features: Option<Vec<String>>,
     pub known: Known,
+    /// Threads of this process.
     pub workers: usize,
+    /// The processes that share the work; `None`: it is alone.
+    pub cluster: Option<Options>,
     /// Bytes of events, labels and rows that may stay in memory.
     pub memory: u64,
     /// Where the rest lies; `None`: below the job's state.
     pub spill: Option<PathBuf>,
+}
+
+impl Request {
+    pub fn cluster(&self) -> Options {
+        self.cluster.clone().unwrap_or_else(|| Options::alone(self.workers))
+    }
+
+    /// What every process must be told alike. Where spine and rows lie may differ from host to host.
+    pub fn flags(&self) -> String {
+        let features =
+            self.features.as_ref().map_or_else(String::new, |names| format!(" --features {}", names.join(",")));
+        format!("backfill --time {} --known {}{features}", self.time, self.known.name())
+    }
+
+    /// Where this process keeps what does not stay in memory: no two in the same directory, though they share a disk.
+    pub fn scratch(&self, job: &Job) -> PathBuf {
+        let process = self.cluster.as_ref().filter(|cluster| cluster.processes > 1).map(|cluster| cluster.process);
+        match (&self.spill, process) {
+            (Some(dir), None) => dir.clone(),
+            (Some(dir), Some(process)) => dir.join(format!("process-{process}")),
+            (None, None) => job.state.local.join("backfill"),
+            (None, Some(process)) => job.state.local.join(format!("backfill-{process}")),
+        }
+    }
 }
 
 /// As of when a row is known.
@@ -39,8 +69,15 @@ pub enum Known {
 impl Known {
     /// As it is called.
     pub fn named(name: &str) -> Option<Known> {
-        let all = [("arrival", Known::Arrival), ("event", Known::Event), ("served", Known::Served)];
-        all.into_iter().find(|(called, _)| *called == name).map(|(_, known)| known)
+        [Known::Arrival, Known::Event, Known::Served].into_iter().find(|known| known.name() == name)
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Known::Arrival => "arrival",
+            Known::Event => "event",
+            Known::Served => "served",
+        }
     }
 
     pub fn enter(self) -> Enter {

@@ -1,15 +1,16 @@
 //! The scan: histories, and what streams hold up to their ends, as events of the groups, parted by key.
 //!
 //! Planned as a run from nothing is: files are pinned, the seam is found, and a gap refuses it. Threads share the work: each reads every so
-//! many-th partition of a stream, from its start to its end, and takes pieces of the histories as long as there are any. Tables are read
-//! first, since events look up in them.
+//! many-th partition of a stream, from its start to its end, and takes pieces of the histories as long as there are any; of these each
+//! process has every so many-th. Tables are read first, since events look up in them: each version by one process, and all have all.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::types::Int64Type;
 use arrow::array::{AsArray, RecordBatch};
+use arrow::buffer::Buffer;
 use headwater_clocks::{EventTime, Span, Tick};
 use headwater_connectors::Records;
 use headwater_connectors::history::Piece;
@@ -18,18 +19,19 @@ use headwater_operators::probe::Enter;
 use headwater_operators::{events, keys};
 
 use super::admit::{Admission, Reach};
+use super::encoded::{decode, encode};
 use super::labels::Labels;
 use super::lookups::{self, LookUps};
 use super::planned::Planned;
 use super::request::Known;
 use super::served::{KeptAdmissions, Served};
-use super::shards::{Collector, Parted, Storage};
+use super::shards::{Collector, Owned, Parted, Storage};
 use super::sweep::Swept;
 use super::tables::Tables;
 use super::watch::{Phase, Watch};
 use super::workers::Workers;
 use crate::base::failure::Failure;
-use crate::base::id::{GroupId, IdVec, ScanId, SourceId};
+use crate::base::id::{GroupId, Id, IdVec, ScanId, SourceId};
 use crate::catalog::column_sets::ColumnSets;
 use crate::catalog::opened::Opened;
 use crate::ingest::admit::Admitted;
@@ -122,7 +124,8 @@ impl Scan {
         self.records
     }
 
-    /// Reads all that some label asks for: events by group. `kept`: the admissions of a run, where they are asked for.
+    /// Reads what is this process's of all that some label asks for: of its keys the events, by group. `kept`: the admissions of a run,
+    /// where they are asked for and this is process 0.
     pub fn read<'a>(
         &self,
         labels: &Labels,
@@ -130,10 +133,11 @@ impl Scan {
         storage: Storage<'a>,
         (workers, watch): (&Workers, &Watch),
     ) -> Result<(Vec<Swept<'a>>, Read), Failure> {
-        let of_group = |(group, _): &(GroupId, usize)| {
-            Parted::new(lookups::schema(&self.opened, *group, self.known.enter()), labels.shards(), storage)
+        let of_group = |(at, (group, _)): (usize, &(GroupId, usize))| {
+            let schema = lookups::schema(&self.opened, *group, self.known.enter());
+            Parted::new(schema, labels.shards(), storage).shared(Owned::ByEach, at)
         };
-        let parted: Vec<Parted> = self.groups.iter().map(of_group).collect();
+        let parted: Vec<Parted> = self.groups.iter().enumerate().map(of_group).collect();
         let Some(span) = labels.span().filter(|_| !self.groups.is_empty()) else {
             return Ok((Swept::all(&self.groups, parted), Read::default()));
         };
@@ -141,9 +145,11 @@ impl Scan {
         let groups: Vec<Asking> = self.groups.iter().map(asking).collect();
         let reaches = self.plan.scans.pairs().map(|(scan, _)| self.reach_of_scan(scan, span)).collect::<IdVec<_, _>>();
         let effs = reaches.pairs().map(|(scan, reach)| Effs::of_rows(&self.opened, &self.plan, scan, reach.after));
-        let effs = effs.collect::<Result<IdVec<ScanId, Effs>, Failure>>()?;
+        let effs = workers.together(|| effs.collect::<Result<IdVec<ScanId, Effs>, Failure>>())?;
         let (groups, reaches, effs) = (&groups, &reaches, &effs);
-        let served = kept.map(|kept| kept.read(&self.opened.job, &self.plan, span)).transpose()?;
+        let served = || Served::of(kept, (&self.opened.job, &self.plan), span, workers);
+        let served = (self.known == Known::Served).then(served).transpose()?;
+        let (process, processes) = workers.process();
         let pass = |tables: Option<&Tables>| -> Result<Read, Failure> {
             let is_read = |scan: ScanId| self.is_of_table(scan) == tables.is_none();
             let meets = |(scan, piece): &&(ScanId, Piece)| is_read(*scan) && self.meets(*scan, piece, reaches[*scan]);
@@ -156,7 +162,7 @@ impl Scan {
                 effs,
                 served: served.as_ref(),
                 scans: self.plan.scans.ids().filter(|scan| is_read(*scan)).collect(),
-                pieces: self.pieces.iter().filter(meets).collect(),
+                pieces: self.pieces.iter().filter(meets).skip(process).step_by(processes).collect(),
                 next: AtomicUsize::new(0),
                 workers,
                 watch,
@@ -166,12 +172,18 @@ impl Scan {
             Ok(read.into_iter().fold(Read::default(), Read::and))
         };
         let mut of_tables = match self.plan.scans.ids().any(|scan| self.is_of_table(scan)) {
-            true => pass(None)?,
+            true => with_those_of_others(workers, || pass(None))?,
             false => Read::default(),
         };
         let versions = std::mem::take(&mut of_tables.versions);
-        let tables = Tables::of((&self.opened, &self.plan), versions, served.as_ref(), &mut of_tables.tally)?;
-        let all = pass(Some(&tables))?.and(of_tables);
+        let mut tally = Tally::default();
+        let tables = Tables::of((&self.opened, &self.plan), versions, served.as_ref(), &mut tally)?;
+        if workers.is_first() {
+            // What is wrong with a version among the others all know, and one counts.
+            of_tables.tally.add(&tally);
+        }
+        let all = workers.exchange(|group, rows| taker(&parted, group)?.take(rows), || pass(Some(&tables)))?;
+        let all = all.and(of_tables);
         Ok((Swept::all(&self.groups, parted), all))
     }
 
@@ -205,6 +217,36 @@ impl Scan {
             .and_then(|range| range.bounds)
             .is_none_or(|(first, last)| reach.meets(EventTime::from_us(first), EventTime::from_us(last)))
     }
+}
+
+/// Versions that this process reads of tables, and those that the others do.
+fn with_those_of_others(workers: &Workers, read: impl FnOnce() -> Result<Read, Failure>) -> Result<Read, Failure> {
+    let others: Mutex<Vec<Versions>> = Mutex::default();
+    let hear = |scan: u32, message: Vec<u8>| {
+        let batch = decode(Buffer::from(message)).ok().flatten();
+        let batch =
+            batch.ok_or_else(|| Failure::Running("versions that another process has sent are not whole".to_owned()))?;
+        let versions = Versions { scan: ScanId::from(scan), batch, too_late: 0 };
+        others.lock().unwrap_or_else(PoisonError::into_inner).push(versions);
+        Ok(())
+    };
+    let mut read = workers.exchange(hear, read)?;
+    read.versions.extend(others.into_inner().unwrap_or_else(PoisonError::into_inner));
+    Ok(read)
+}
+
+/// Tells the other processes of versions.
+fn tell(workers: &Workers, versions: &Versions) -> Result<(), Failure> {
+    let Some(links) = workers.links() else { return Ok(()) };
+    let mut message = vec![];
+    encode(&versions.batch, &mut message).map_err(|e| Failure::Running(format!("sending versions: {e}")))?;
+    links.others().try_for_each(|to| links.send(to, versions.scan.number(), &message))
+}
+
+/// Who takes what is sent on a channel.
+pub fn taker<'p, 'a>(parted: &'p [Parted<'a>], channel: u32) -> Result<&'p Parted<'a>, Failure> {
+    let of = parted.get(channel as usize);
+    of.ok_or_else(|| Failure::Running(format!("another process has sent rows of group {channel}, which there is not")))
 }
 
 /// Every piece of the histories, with what statistics say of its event times.
@@ -246,9 +288,11 @@ struct Shared<'s> {
 }
 
 impl Shared<'_> {
-    /// How many records are to be read.
+    /// How many records this process is to read.
     fn records(&self) -> u64 {
-        let streams = self.scans.iter().flat_map(|scan| &self.scan.plan.scans[*scan].partitions);
+        let (process, processes) = self.workers.process();
+        let of_scan = |scan: &ScanId| self.scan.plan.scans[*scan].partitions.iter().skip(process).step_by(processes);
+        let streams = self.scans.iter().flat_map(of_scan);
         let streams: u64 = streams.map(|partition| partition.end.past(partition.start).max(0) as u64).sum();
         streams + self.pieces.iter().map(|(_, piece)| piece.rows).sum::<u64>()
     }
@@ -298,7 +342,10 @@ impl<'s> Reading<'s> {
         let (scan, seam) = (&shared.scan.plan.scans[id], &shared.scan.seams[id]);
         let open = &shared.scan.opened.sources[scan.source];
         let Some(stream) = &open.stream else { return Ok(()) };
-        let mine = scan.partitions.iter().skip(worker).step_by(shared.workers.number());
+        // Neighbours go to other processes.
+        let (process, processes) = shared.workers.process();
+        let mine = scan.partitions.iter().skip(worker * processes + process);
+        let mine = mine.step_by(processes * shared.workers.number());
         let mine: Vec<_> = mine.filter(|partition| partition.start < partition.end).collect();
         if mine.is_empty() {
             return Ok(());
@@ -366,6 +413,7 @@ impl<'s> Reading<'s> {
         self.read.tally.add(&shaped.tally);
         self.read.records += records.len() as u64;
         self.shared.watch.add(records.len());
+        shaped.versions.iter().try_for_each(|versions| tell(self.shared.workers, versions))?;
         self.read.versions.extend(shaped.versions);
         for raw in shaped.raw {
             let lookups = self.lookups.as_ref().expect("tables are read before events");

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use headwater_clocks::{Offset, Span, Tick};
 use headwater_connectors::storage::make_dir;
 
+use super::workers::Workers;
 use crate::base::failure::Failure;
 use crate::base::id::{IdVec, ScanId};
 use crate::checkpoint::admissions::{self, Admission, SavedLog};
@@ -65,7 +66,7 @@ impl KeptAdmissions {
     }
 
     /// Reads those that matter to labels of a span of time, by the scans of a plan.
-    pub fn read(&self, job: &Job, plan: &Plan, (first, last): (Tick, Tick)) -> Result<Served, Failure> {
+    fn read(&self, job: &Job, plan: &Plan, (first, last): (Tick, Tick)) -> Result<IdVec<ScanId, LateRecords>, Failure> {
         let sources: BTreeSet<u64> = plan.scans.iter().map(admissions::source_hash).collect();
         let matters = |a: &Admission| sources.contains(&a.source) && a.tick > first && a.visible <= last;
         let store = StateStore::open(job, 0, Arc::default())?;
@@ -87,9 +88,9 @@ impl KeptAdmissions {
             }
             by_partition.values_mut().for_each(|of_partition| of_partition.sort_unstable());
             warn_of_the_lost(&job.sources[scan.source], scan, &by_partition);
-            Arc::new(LateRecords { by_partition, unread: self.read_to.get(&source).cloned().map(|read| (read, next)) })
+            LateRecords { by_partition, unread: self.read_to.get(&source).cloned().map(|read| (read, next)) }
         };
-        Ok(Served(plan.scans.iter().map(of_scan).collect()))
+        Ok(plan.scans.iter().map(of_scan).collect())
     }
 
     /// Says what of a span of time cannot be told. `looks_back`: whether some rows keep what their events met before it.
@@ -211,6 +212,22 @@ fn bring(store: &StateStore, file: &StateFile, scratch: &Path) -> Result<Brought
 pub struct Served(pub IdVec<ScanId, Arc<LateRecords>>);
 
 impl Served {
+    /// Those of a plan's scans that matter to labels of a span of time. `kept`: by what process 0 finds them; so all have the same, though
+    /// a running job takes checkpoints meanwhile.
+    pub fn of(
+        kept: Option<&KeptAdmissions>,
+        (job, plan): (&Job, &Plan),
+        span: (Tick, Tick),
+        workers: &Workers,
+    ) -> Result<Served, Failure> {
+        let read = || match kept {
+            Some(kept) => kept.read(job, plan, span),
+            None => Ok(plan.scans.iter().map(|_| LateRecords::default()).collect()),
+        };
+        let late: IdVec<ScanId, LateRecords> = workers.of_first(read)?;
+        Ok(Served(late.into_iter().map(Arc::new).collect()))
+    }
+
     /// The tick from which on a record counted, if it was read too late for its own.
     pub fn tick(&self, scan: ScanId, at: (i32, Offset)) -> Option<Tick> {
         self.0[scan].tick(at)

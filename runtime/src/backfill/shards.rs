@@ -4,22 +4,30 @@
 //! a thread collects batches, with the part of each row that it wants  ->  a chunk: the rows by part, and where each part ends
 //! a chunk stays in memory while the budget lasts, else it is spilled  ->  a part: its rows of every chunk
 //! ```
+//!
+//! Where several processes share the work, each part is of one of them: of a chunk each gets the rows of its own parts, as a chunk.
 
+use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
 use arrow::array::RecordBatch;
+use arrow::buffer::Buffer;
 use arrow::compute::interleave_record_batch;
 use arrow::datatypes::SchemaRef;
 
+use super::encoded::{decode, encode};
 use super::memory::Budget;
 use super::spill::{Place, Spill};
 use crate::base::failure::Failure;
+use crate::cluster::links::Links;
 
 /// Where what is parted is kept.
 #[derive(Clone, Copy)]
 pub struct Storage<'a> {
     pub budget: &'a Budget,
     pub spill: &'a Spill,
+    /// To the other processes; `None`: it is alone.
+    pub links: Option<&'a Links>,
     /// So many bytes of batches a thread collects, about, before it parts their rows.
     pub chunk_bytes: usize,
     /// So many bytes of a part are put in order at once.
@@ -30,10 +38,33 @@ pub struct Storage<'a> {
 const CHUNK_ROWS: usize = 64 << 10;
 const PART_ROWS: usize = 128;
 
+/// Which process has which parts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owned {
+    /// Each its own of all.
+    ByThis,
+    /// Each about as many as any other, one after the other.
+    ByEach,
+    /// Process 0 all.
+    ByFirst,
+}
+
+/// The parts of a process, of so many of so many processes; in the order of processes.
+fn parts_of(owned: Owned, parts: usize, (process, processes): (usize, usize)) -> Range<usize> {
+    match owned {
+        Owned::ByFirst if process > 0 => parts..parts,
+        Owned::ByFirst | Owned::ByThis => 0..parts,
+        Owned::ByEach => process * parts / processes..(process + 1) * parts / processes,
+    }
+}
+
 pub struct Parted<'a> {
     schema: SchemaRef,
     parts: usize,
     storage: Storage<'a>,
+    owned: Owned,
+    /// On which others send what is of this process.
+    channel: u32,
     /// By collector, in their order: what was read one after the other lies one after the other.
     chunks: Mutex<Vec<Vec<Chunk>>>,
 }
@@ -46,8 +77,15 @@ enum Chunk {
 }
 
 impl<'a> Parted<'a> {
+    /// All parts are of this process.
     pub fn new(schema: SchemaRef, parts: usize, storage: Storage<'a>) -> Parted<'a> {
-        Parted { schema, parts, storage, chunks: Mutex::default() }
+        Parted { schema, parts, storage, owned: Owned::ByThis, channel: 0, chunks: Mutex::default() }
+    }
+
+    /// Parts of several processes; of this one's there is what is collected here, and what the others send on the channel.
+    pub fn shared(mut self, owned: Owned, channel: usize) -> Parted<'a> {
+        (self.owned, self.channel) = (owned, channel as u32);
+        self
     }
 
     pub fn parts(&self) -> usize {
@@ -106,9 +144,49 @@ impl<'a> Parted<'a> {
         chunks.iter().flatten().map(of_chunk).fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
     }
 
-    fn add(&self, collector: usize, rows: RecordBatch, ends: Vec<u32>) -> Result<(), Failure> {
+    /// What another process has sent on the channel.
+    pub fn take(&self, message: Vec<u8>) -> Result<(), Failure> {
+        let (own, bytes) = (self.own(), message.len());
+        let taken = received(&Buffer::from(message), own.len());
+        let (rows, ends) = taken
+            .filter(|(rows, _)| rows.schema_ref().fields() == self.schema.fields())
+            .ok_or_else(|| Failure::Running("rows that another process has sent are not whole".to_owned()))?;
+        self.add(None, rows, &own, (&ends, bytes))
+    }
+
+    /// The parts of this process.
+    pub fn own(&self) -> Range<usize> {
+        self.storage.parts(self.owned, self.parts)
+    }
+
+    /// Who has parts, and which.
+    fn owners(&self) -> impl Iterator<Item = (Option<usize>, Range<usize>)> {
+        let others = self.storage.links.filter(|_| self.owned != Owned::ByThis);
+        let (parts, owned) = (self.parts, self.owned);
+        let of_others = others.into_iter().flat_map(move |links| {
+            links.others().map(move |other| (Some(other), parts_of(owned, parts, (other, links.processes()))))
+        });
+        std::iter::once((None, self.own())).chain(of_others)
+    }
+
+    /// Sends another process rows of its parts, each up to an end.
+    fn send(&self, to: usize, rows: &RecordBatch, ends: &[u32]) -> Result<(), Failure> {
+        let Some(links) = self.storage.links else { return Ok(()) };
+        links.send(to, self.channel, &sent(rows, ends)?)
+    }
+
+    /// Keeps a chunk of rows of some parts, which end at `ends`, and its bytes. `collector`: which one it is of.
+    fn add(
+        &self,
+        collector: Option<usize>,
+        rows: RecordBatch,
+        parts: &Range<usize>,
+        (ends, bytes): (&[u32], usize),
+    ) -> Result<(), Failure> {
         let Storage { budget, spill, .. } = self.storage;
-        let bytes = rows.get_array_memory_size();
+        let last = ends.last().copied().unwrap_or(0);
+        let behind = std::iter::repeat_n(last, self.parts - parts.end);
+        let ends: Vec<u32> = std::iter::repeat_n(0, parts.start).chain(ends.iter().copied()).chain(behind).collect();
         let chunk = if budget.take(bytes) {
             Chunk::Held { rows, ends, bytes }
         } else {
@@ -116,14 +194,51 @@ impl<'a> Parted<'a> {
             let parts = starts.zip(&ends).map(|(start, end)| rows.slice(start as usize, (end - start) as usize));
             Chunk::Spilled(spill.write(parts)?)
         };
-        self.chunks.lock().unwrap_or_else(PoisonError::into_inner)[collector].push(chunk);
+        let mut chunks = self.chunks.lock().unwrap_or_else(PoisonError::into_inner);
+        match collector {
+            Some(collector) => chunks[collector].push(chunk),
+            None => chunks.push(vec![chunk]),
+        }
         Ok(())
     }
 }
 
+impl Storage<'_> {
+    /// The parts of this process, of so many.
+    pub fn parts(&self, owned: Owned, parts: usize) -> Range<usize> {
+        parts_of(owned, parts, self.links.map_or((0, 1), |links| (links.process(), links.processes())))
+    }
+}
+
+/// Rows as they are sent: behind them where each part ends among them, and how many parts there are.
+fn sent(rows: &RecordBatch, ends: &[u32]) -> Result<Vec<u8>, Failure> {
+    let mut message = vec![];
+    encode(rows, &mut message).map_err(|e| Failure::Running(format!("sending rows: {e}")))?;
+    ends.iter().chain([&(ends.len() as u32)]).for_each(|number| message.extend_from_slice(&number.to_le_bytes()));
+    Ok(message)
+}
+
+/// The same again. `None`: it is no such message, of so many parts.
+fn received(message: &Buffer, parts: usize) -> Option<(RecordBatch, Vec<u32>)> {
+    let at = message.len().checked_sub(4 * (parts + 1))?;
+    let number = |bytes: &[u8]| Some(u32::from_le_bytes(bytes.try_into().ok()?));
+    let mut ends: Vec<u32> = message[at..].chunks_exact(4).map(number).collect::<Option<_>>()?;
+    if ends.pop()? as usize != parts {
+        return None;
+    }
+    let rows = decode(message.slice_with_length(0, at)).ok()??;
+    let in_order = ends.is_sorted() && ends.last().map(|last| *last as usize) == Some(rows.num_rows());
+    in_order.then_some((rows, ends))
+}
+
 /// Where a part lies among the rows of a chunk.
 fn span(ends: &[u32], part: usize) -> (usize, usize) {
-    (part.checked_sub(1).map_or(0, |before| ends[before]) as usize, ends[part] as usize)
+    (start_of(ends, part), ends[part] as usize)
+}
+
+/// Where it begins; of the one behind the last, where that ends.
+fn start_of(ends: &[u32], part: usize) -> usize {
+    part.checked_sub(1).map_or(0, |before| ends[before] as usize)
 }
 
 impl Drop for Parted<'_> {
@@ -194,9 +309,24 @@ impl Collector<'_, '_> {
             *at += 1;
         }
         let all: Vec<&RecordBatch> = batches.iter().collect();
-        let rows = interleave_record_batch(&all, sorted).map_err(|e| Failure::Running(format!("parting rows: {e}")))?;
-        debug_assert_eq!(rows.schema(), to.schema);
-        to.add(*number, rows, ends)
+        for (owner, parts) in to.owners() {
+            let (start, end) = (start_of(&ends, parts.start), start_of(&ends, parts.end));
+            if start == end {
+                continue;
+            }
+            let rows = interleave_record_batch(&all, &sorted[start..end])
+                .map_err(|e| Failure::Running(format!("parting rows: {e}")))?;
+            debug_assert_eq!(rows.schema(), to.schema);
+            let ends: Vec<u32> = ends[parts.clone()].iter().map(|end| end - start as u32).collect();
+            match owner {
+                None => {
+                    let bytes = rows.get_array_memory_size();
+                    to.add(Some(*number), rows, &parts, (&ends, bytes))?;
+                }
+                Some(other) => to.send(other, &rows, &ends)?,
+            }
+        }
+        Ok(())
     }
 }
 
@@ -220,7 +350,7 @@ mod tests {
             let column = |values: Vec<i64>| {
                 RecordBatch::try_from_iter([("x", Arc::new(Int64Array::from(values)) as ArrayRef)]).unwrap()
             };
-            let storage = Storage { budget: &budget, spill: &spill, chunk_bytes: 4096, shard_bytes: 4096 };
+            let storage = Storage { budget: &budget, spill: &spill, links: None, chunk_bytes: 4096, shard_bytes: 4096 };
             let parted = Parted::new(column(vec![]).schema(), 7, storage);
             let mut expected = vec![vec![]; 7];
             for _ in 0..3 {
@@ -248,5 +378,29 @@ mod tests {
             drop(parted);
             assert!(budget.take(bytes as usize), "all is given back");
         }
+    }
+
+    #[test]
+    fn every_part_is_of_one_process() {
+        for (owned, parts, processes, expected) in [
+            (Owned::ByEach, 4, 1, vec![0..4]),
+            (Owned::ByEach, 1024, 3, vec![0..341, 341..682, 682..1024]),
+            (Owned::ByEach, 1, 3, vec![0..0, 0..0, 0..1]),
+            (Owned::ByFirst, 5, 3, vec![0..5, 5..5, 5..5]),
+        ] {
+            let found: Vec<_> = (0..processes).map(|process| parts_of(owned, parts, (process, processes))).collect();
+            assert_eq!(found, expected, "{owned:?} {parts} {processes}");
+        }
+    }
+
+    #[test]
+    fn what_is_sent_is_what_is_received() {
+        let rows = RecordBatch::try_from_iter([("x", Arc::new(Int64Array::from(vec![7, 8, 9])) as ArrayRef)]).unwrap();
+        let ends: [u32; 3] = [1, 1, 3];
+        let message = Buffer::from(sent(&rows, &ends).unwrap());
+        assert_eq!(received(&message, 3), Some((rows, ends.to_vec())));
+        assert_eq!(received(&message, 2), None, "of other parts");
+        assert_eq!(received(&message.slice(8), 3), None);
+        assert_eq!(received(&message.slice_with_length(0, 20), 3), None);
     }
 }

@@ -8,9 +8,8 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use arrow::array::RecordBatch;
 use arrow::buffer::Buffer;
-use arrow::ipc::reader::StreamDecoder;
-use arrow::ipc::writer::StreamWriter;
 
+use super::encoded::{decode, encode};
 use crate::base::failure::Failure;
 
 /// Made when it is first needed.
@@ -55,9 +54,7 @@ impl Spill {
         for batch in batches {
             let start = bytes.len();
             if batch.num_rows() > 0 {
-                let mut writer =
-                    StreamWriter::try_new(&mut bytes, batch.schema_ref()).map_err(|e| self.failed("writing", e))?;
-                writer.write(&batch).and_then(|()| writer.finish()).map_err(|e| self.failed("writing", e))?;
+                encode(&batch, &mut bytes).map_err(|e| self.failed("writing", e))?;
             }
             places.push((batch.num_rows() > 0).then_some((start, bytes.len() - start, batch.num_rows())));
         }
@@ -73,7 +70,7 @@ impl Spill {
     pub fn read(&self, place: Place) -> Result<RecordBatch, Failure> {
         let mut bytes = vec![0; place.bytes];
         self.file()?.read_exact_at(&mut bytes, place.start).map_err(|e| self.failed("reading", e))?;
-        let batch = StreamDecoder::new().decode(&mut Buffer::from(bytes)).map_err(|e| self.failed("reading", e))?;
+        let batch = decode(Buffer::from(bytes)).map_err(|e| self.failed("reading", e))?;
         batch.ok_or_else(|| self.failed("reading", "a batch is not whole"))
     }
 

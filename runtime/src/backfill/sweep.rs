@@ -1,6 +1,5 @@
-//! Rows worked out, shard by shard, and parted by the block of the spine that they are for.
+//! Rows worked out, shard by shard, and parted by the block of the spine that they are for: process 0 gets all of them.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arrow::array::types::UInt64Type;
@@ -11,11 +10,11 @@ use headwater_operators::probe::{Enter, Probe};
 use super::labels::Labels;
 use super::lookups::takes_back;
 use super::runs;
-use super::shards::{Collector, Parted, Storage};
+use super::shards::{Collector, Owned, Parted, Storage};
 use super::watch::Watch;
 use super::workers::Workers;
 use crate::base::failure::Failure;
-use crate::base::id::{GroupId, RowsId};
+use crate::base::id::GroupId;
 use crate::catalog::opened::Opened;
 
 /// Rows of the spine that are put together at a time.
@@ -44,31 +43,32 @@ pub struct GroupRows<'a> {
     pub empty: RecordBatch,
 }
 
-/// The rows of some groups; and how many sums did not fit.
-pub fn sweep<'a>(
+impl<'a> GroupRows<'a> {
+    /// Of so many labels, none yet. `channel`: on which process 0 gets them.
+    pub fn new(empty: RecordBatch, labels: u64, channel: usize, storage: Storage<'a>) -> GroupRows<'a> {
+        let blocks = labels.div_ceil(BLOCK_ROWS) as usize;
+        let parted = Parted::new(empty.schema(), blocks, storage).shared(Owned::ByFirst, channel);
+        GroupRows { parted, empty }
+    }
+}
+
+/// Works out the rows of a group. Returns how many sums did not fit.
+pub fn sweep(
     opened: &Opened,
     (enter, labels): (Enter, &Labels),
-    all: Vec<Swept>,
-    storage: Storage<'a>,
+    Swept { group, set, events }: Swept,
+    rows: &GroupRows,
     (workers, watch): (&Workers, &Watch),
-) -> Result<(BTreeMap<RowsId, GroupRows<'a>>, u64), Failure> {
-    let (mut rows, mut unfit_sums) = (BTreeMap::new(), 0);
-    for Swept { group, set, events } in all {
-        let open = &opened.groups[group];
-        let inputs: Vec<_> = open.inputs.iter().map(|input| input.data_type().clone()).collect();
-        let probe = || match takes_back(opened, group, enter) {
-            true => Probe::corrected(&open.columns, &inputs, enter),
-            false => Probe::new(&open.columns, &inputs, enter),
-        };
-        let mut first = probe();
-        let blocks = labels.rows().div_ceil(BLOCK_ROWS) as usize;
-        let parted = Parted::new(first.schema().clone(), blocks, storage);
-        let (labels, next) = (labels.parted(set), AtomicUsize::new(0));
-        let work = |_| shards(probe(), (labels, &events), &parted, &next, (workers, watch));
-        unfit_sums += workers.run(work)?.into_iter().sum::<u64>();
-        rows.insert(group.into(), GroupRows { empty: first.empty().map_err(failed)?, parted });
-    }
-    Ok((rows, unfit_sums))
+) -> Result<u64, Failure> {
+    let open = &opened.groups[group];
+    let inputs: Vec<_> = open.inputs.iter().map(|input| input.data_type().clone()).collect();
+    let probe = || match takes_back(opened, group, enter) {
+        true => Probe::corrected(&open.columns, &inputs, enter),
+        false => Probe::new(&open.columns, &inputs, enter),
+    };
+    let (labels, next) = (labels.parted(set), AtomicUsize::new(0));
+    let work = |_| shards(probe(), (labels, &events), &rows.parted, &next, (workers, watch));
+    Ok(workers.run(work)?.into_iter().sum())
 }
 
 fn failed(e: arrow::error::ArrowError) -> Failure {

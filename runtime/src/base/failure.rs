@@ -6,7 +6,7 @@ use headwater_connectors::threads::ThreadError;
 use super::fault::Faults;
 
 /// Why a run, or a look at its rows, failed. Shown, it is what the command tells; no text of it has a secret of the job.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Failure {
     /// The job is wrong: every fault with its place. (The command ends with exit code 2.)

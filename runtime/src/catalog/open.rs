@@ -53,7 +53,12 @@ pub fn pin(opened: &mut Opened, pinned: &IdVec<SourceId, Option<Pinned>>) -> Res
 /// to be those that somebody else reads.
 pub fn open_for_events(job: Job, pinned: &IdVec<SourceId, Option<Pinned>>) -> Result<Opened, Failure> {
     let pins = pinned_last(&job)?;
-    open_with(job, pinned, (Streams::Read, &pins))
+    open_to_read(job, pinned, &pins)
+}
+
+/// The same, as somebody else has opened it. `pins`: what its streams have pinned there.
+pub fn open_to_read(job: Job, pinned: &IdVec<SourceId, Option<Pinned>>, pins: &Pins) -> Result<Opened, Failure> {
+    open_with(job, pinned, (Streams::Read, pins))
 }
 
 /// Opens a job whose rows are read and whose events are not: its streams may be away.

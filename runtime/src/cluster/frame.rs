@@ -11,24 +11,30 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Who goes away has told process 0 why, and that word is waited for.
 const LAST_MESSAGE: Duration = Duration::from_secs(2);
 
-/// A connection that gives up: at a deadline, where it has one, when `stop` becomes true, and when one of the others has gone away.
+/// A connection that gives up: at a deadline, where it has one, when `stop` has been true for `grace`, and when one of the others has
+/// gone away.
 pub struct Patient<'a> {
     pub stream: &'a TcpStream,
     pub deadline: Option<Instant>,
     pub stop: &'a AtomicBool,
+    pub grace: Duration,
     pub others: &'a [Option<TcpStream>],
+    stopped_since: Option<Instant>,
     gone_since: Option<Instant>,
 }
 
 impl<'a> Patient<'a> {
     pub fn new(stream: &'a TcpStream, deadline: Option<Instant>, stop: &'a AtomicBool) -> Patient<'a> {
-        Patient { stream, deadline, stop, others: &[], gone_since: None }
+        Patient { stream, deadline, stop, grace: Duration::ZERO, others: &[], stopped_since: None, gone_since: None }
     }
 
     /// How long to wait until the next look.
     fn wait(&mut self) -> io::Result<Duration> {
         if self.stop.load(Ordering::Relaxed) {
-            return Err(io::Error::other("stopped"));
+            let since = *self.stopped_since.get_or_insert_with(Instant::now);
+            if since.elapsed() >= self.grace {
+                return Err(io::Error::other("stopped"));
+            }
         }
         if self.others.iter().flatten().any(|other| !std::ptr::eq(other, self.stream) && is_gone(other)) {
             let since = *self.gone_since.get_or_insert_with(Instant::now);

@@ -3,7 +3,7 @@
 //! ```text
 //! connect   each pair has one connection; both have proved that they know the secret and run the same job
 //! agree     process 0 plans and sends the plan, or why there is none
-//! execute   process 0 waits until all are ready, then timely takes the connections
+//! execute   process 0 waits until all are ready, then timely takes the connections; or whoever has no dataflow: `links`
 //! ```
 //!
 //! A cluster fails as one: whoever loses a peer ends, and it is started again as a whole.
@@ -12,12 +12,12 @@ mod frame;
 mod handshake;
 pub mod hosts;
 mod join;
+pub mod links;
 pub mod options;
 mod proof;
 
 use std::io::ErrorKind;
 use std::net::TcpStream;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
@@ -33,14 +33,15 @@ use crate::base::failure::Failure;
 use crate::job::Job;
 use frame::{Patient, is_gone};
 use handshake::Who;
+use links::Links;
 use options::Options;
 
-pub struct Cluster {
+pub struct Cluster<'a> {
     options: Options,
     hosts: Vec<String>,
     /// By process, none for this one.
     peers: Vec<Option<TcpStream>>,
-    stop: Arc<AtomicBool>,
+    stop: &'a AtomicBool,
 }
 
 /// What process 0 tells the others before the workers start.
@@ -63,9 +64,9 @@ const MESSAGE_BYTES_MAX: u32 = 1 << 30;
 /// For the last word of a process that fails.
 const LAST_MESSAGE: Duration = Duration::from_secs(5);
 
-impl Cluster {
+impl<'a> Cluster<'a> {
     /// Joins the others. `flags`: the options that must be the same everywhere.
-    pub fn connect(options: &Options, job: &Job, flags: &str, stop: &Arc<AtomicBool>) -> Result<Cluster, Failure> {
+    pub fn connect(options: &Options, job: &Job, flags: &str, stop: &'a AtomicBool) -> Result<Cluster<'a>, Failure> {
         let hosts = hosts::read(options)?;
         let mut peers = vec![];
         if options.processes > 1 {
@@ -82,7 +83,7 @@ impl Cluster {
             };
             peers = join::join(&joining)?;
         }
-        Ok(Cluster { options: options.clone(), hosts, peers, stop: stop.clone() })
+        Ok(Cluster { options: options.clone(), hosts, peers, stop })
     }
 
     pub fn process(&self) -> usize {
@@ -163,6 +164,13 @@ impl Cluster {
             .map_err(|e| failed(&e))
     }
 
+    /// Instead of workers: the connections, as soon as all processes are ready. `None`: it is alone.
+    pub fn links(mut self) -> Result<Option<Links>, Failure> {
+        self.await_all()?;
+        let peers = std::mem::take(&mut self.peers);
+        (!peers.is_empty()).then(|| Links::new(self.options, self.hosts, peers)).transpose()
+    }
+
     /// No process sends before all can receive: a connection that nobody reads for long counts as lost.
     fn await_all(&self) -> Result<(), Failure> {
         if self.peers.is_empty() {
@@ -210,7 +218,7 @@ impl Cluster {
         exchange: impl FnOnce(&mut Patient) -> std::io::Result<T>,
     ) -> Result<T, Failure> {
         let stream = self.peers[with].as_ref().expect("only others are spoken to");
-        let mut connection = Patient::new(stream, deadline, &self.stop);
+        let mut connection = Patient::new(stream, deadline, self.stop);
         // One that went away before the start may have been replaced by one that waits for us as we wait here.
         connection.others = &self.peers;
         exchange(&mut connection).map_err(|e| {

@@ -54,6 +54,13 @@ pub struct RunArgs {
     /// Worker threads of this process
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub workers: u16,
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+}
+
+/// Which process of how many this one is.
+#[derive(Debug, Args)]
+pub struct ClusterArgs {
     /// How many processes the cluster has
     #[arg(long, default_value_t = 1, requires = "hosts")]
     pub processes: usize,
@@ -72,10 +79,11 @@ fn wait(text: &str) -> Result<Duration, String> {
     duration::parse(text).map(|span| Duration::from_micros(span.us().unsigned_abs()))
 }
 
-impl RunArgs {
-    pub fn cluster(&self) -> Options {
+impl ClusterArgs {
+    /// With so many workers a process.
+    pub fn of(&self, workers: impl Into<usize>) -> Options {
         Options {
-            workers: usize::from(self.workers),
+            workers: workers.into(),
             processes: self.processes,
             process: self.process,
             hosts: self.hosts.clone(),
@@ -150,6 +158,8 @@ Examples:
   headwater backfill fraud.toml --spine labels.parquet --time label_time --out rows.parquet
   headwater backfill fraud.toml --spine labels.parquet --time label_time --out rows.parquet --features card_activity
   headwater backfill fraud.toml --spine s3://ml/labels.arrow --time at --out s3://ml/rows.arrow --memory 8GiB
+  headwater backfill fraud.toml --spine s3://ml/labels.arrow --time at --out s3://ml/rows.arrow \
+      --processes 4 --process 2 --hosts hosts.txt    one of four processes that share the work
 
 A key without events, a null key or a null time has counts 0 and the rest null; of views and links, which are in it where --features
 names them, all is null. Each key column of a group is a column of the spine, of the same type or another width. Nothing of the
@@ -172,11 +182,13 @@ pub struct BackfillArgs {
     /// What is known at a row's time
     #[arg(long, value_enum, default_value_t = KnownArg::Arrival)]
     pub known: KnownArg,
-    /// Threads; otherwise as many as the machine has. The result is the same for any number
+    /// Threads of this process; otherwise as many as the machine has. The result is the same for any number
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub workers: Option<u16>,
-    /// About how much memory events, labels and rows may take, as in 512MiB or 8GB; otherwise a quarter of the machine's, at most
-    /// 2GiB. The rest goes to disk
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+    /// About how much memory events, labels and rows may take in this process, as in 512MiB or 8GB; otherwise a quarter of the
+    /// machine's, at most 2GiB. The rest goes to disk
     #[arg(long, value_name = "SIZE", value_parser = memory::parse)]
     pub memory: Option<u64>,
     /// Where that lies; otherwise below the job's local state

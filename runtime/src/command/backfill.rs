@@ -9,37 +9,50 @@ use indicatif::{HumanCount, HumanDuration, MultiProgress, ProgressBar, ProgressD
 
 use super::args::BackfillArgs;
 use super::showing::Showing;
-use super::{log, signals};
+use super::{log, panics, signals};
 use crate::backfill::request::Request;
 use crate::backfill::watch::{Phase, Progress, Watch};
 use crate::backfill::{backfill as work_out, memory};
 use crate::base::failure::Failure;
+use crate::cluster::hosts;
 
 const LOG_EVERY: Duration = Duration::from_secs(10);
+
+/// So long a backfill that has lost a process may take to end.
+const ENDING: Duration = Duration::from_secs(20);
 
 pub fn backfill(args: &BackfillArgs) -> Result<(), Failure> {
     let job = log::load(&args.job)?;
     let request = request(args);
+    panics::of_cluster(hosts::read(&request.cluster())?, ENDING);
     let stop = Arc::new(AtomicBool::new(false));
     signals::stop_on_signal(stop.clone(), "nothing is written")?;
     let began = Instant::now();
     let watch = Arc::new(Watch::new());
-    let showing = show_progress(watch.clone())?;
+    let is_first = args.cluster.process == 0;
+    // The whole is process 0's to tell.
+    let showing = is_first.then(|| show_progress(watch.clone())).transpose()?;
     let done = work_out(job, &request, &watch, &stop);
     drop(showing);
-    tracing::info!("done: {}", done?.summary(&args.out, began.elapsed()));
+    let done = done?;
+    match is_first {
+        true => tracing::info!("done: {}", done.summary(&args.out, began.elapsed())),
+        false => tracing::info!("done: process 0 has written the rows"),
+    }
     Ok(())
 }
 
 fn request(args: &BackfillArgs) -> Request {
     let workers = args.workers.map(usize::from);
+    let workers = workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
     Request {
         spine: Source::Path(args.spine.clone()),
         out: Target::Path(args.out.clone()),
         time: args.time.clone(),
         features: args.features.clone(),
         known: args.known.into(),
-        workers: workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)),
+        workers,
+        cluster: Some(args.cluster.of(workers)),
         memory: args.memory.unwrap_or_else(memory::by_default),
         spill: args.spill.clone(),
     }

@@ -4,17 +4,19 @@
 //! function in an expression, which is caught, and the event becomes a dead letter; and of a library that reads a damaged file,
 //! which is caught too, and becomes an error that names the file.
 //!
-//! A cluster fails as one: timely's communication threads panic when a connection breaks, and that is told as the loss of the peer.
+//! A cluster fails as one: timely's communication threads panic when a connection breaks, and that is told as the loss of the peer. Where
+//! processes have links of their own as well, these tell better why, and there is time for what has to be taken away.
 
 use std::panic::PanicHookInfo;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use super::log::masked;
 use super::output::exit;
 
-/// The hosts of the cluster that this process belongs to.
-static HOSTS: Mutex<Vec<String>> = Mutex::new(vec![]);
+/// The hosts of the cluster that this process belongs to; and for how long a loss may be told by somebody else.
+static HOSTS: Mutex<(Vec<String>, Duration)> = Mutex::new((vec![], Duration::ZERO));
 static TOLD: AtomicBool = AtomicBool::new(false);
 
 /// Tells of panics from here on.
@@ -25,9 +27,10 @@ pub fn install() {
             return;
         }
         let thread = std::thread::current();
-        let hosts = HOSTS.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let (hosts, patience) = HOSTS.lock().unwrap_or_else(PoisonError::into_inner).clone();
         match lost(thread.name().unwrap_or_default(), info.payload_as_str().unwrap_or_default(), &hosts) {
             Some(lost) => {
+                std::thread::sleep(patience);
                 take_last_word();
                 eprintln!("error: {lost}");
             }
@@ -37,9 +40,9 @@ pub fn install() {
     }));
 }
 
-/// Says by which hosts a lost peer is called.
-pub fn of_cluster(hosts: Vec<String>) {
-    *HOSTS.lock().unwrap_or_else(PoisonError::into_inner) = hosts;
+/// Says by which hosts a lost peer is called, and for how long it is left to others to say so, and to end.
+pub fn of_cluster(hosts: Vec<String>, patience: Duration) {
+    *HOSTS.lock().unwrap_or_else(PoisonError::into_inner) = (hosts, patience);
 }
 
 /// Returns to one caller alone, who says why this process ends, and ends it: what breaks while it leaves is told by nobody.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use super::args::RunArgs;
 use super::progress;
@@ -14,12 +15,17 @@ use crate::serve::{self, Serving};
 
 pub fn run(args: &RunArgs) -> Result<(), Failure> {
     let job = log::load(&args.job)?;
-    let options = Options { until_end: args.until_end, fresh: args.fresh, cluster: args.cluster(), ends_process: true };
-    panics::of_cluster(hosts::read(&options.cluster)?);
+    let options = Options {
+        until_end: args.until_end,
+        fresh: args.fresh,
+        cluster: args.cluster.of(args.workers),
+        ends_process: true,
+    };
+    panics::of_cluster(hosts::read(&options.cluster)?, Duration::ZERO);
     let stop = Arc::new(AtomicBool::new(false));
     signals::stop_on_signal(stop.clone(), "writing what has been read")?;
     let mut board = None;
-    let first = args.process == 0;
+    let first = args.cluster.process == 0;
     let status = run::run(job, &options, stop, |view, before: Option<(Option<Serving>, Option<Showing>)>| {
         board = Some(view.board.clone());
         // The whole job is process 0's to tell.
@@ -31,7 +37,7 @@ pub fn run(args: &RunArgs) -> Result<(), Failure> {
         Ok((serving, progress))
     })?;
     // A process alone knows itself to the last event; what others said may be a moment old.
-    let status = board.filter(|_| args.processes == 1).map_or(status, |board| board.sum());
+    let status = board.filter(|_| args.cluster.processes == 1).map_or(status, |board| board.sum());
     tracing::info!("done: {}", progress::summary(&status));
     Ok(())
 }

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use headwater_clocks::{Eff, Offset, Span, Tick};
+use serde::{Deserialize, Serialize};
 
 /// How a scan is replayed.
 #[derive(Clone, Debug)]
@@ -25,7 +26,7 @@ pub struct Replay {
 }
 
 /// At which ticks a run admitted records of a scan.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct LateRecords {
     /// By partition, in the order of offsets.
     pub by_partition: BTreeMap<i32, Vec<(Offset, Tick)>>,

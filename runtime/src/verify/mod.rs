@@ -100,6 +100,7 @@ impl Passes<'_> {
             features: Some(vec![job.name_of(spine.group).to_owned()]),
             known,
             workers: request.workers,
+            cluster: None,
             memory: request.memory,
             spill: Some(self.scratch.join("spill")),
         };

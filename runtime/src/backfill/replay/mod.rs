@@ -8,6 +8,8 @@
 //! changes -> rows      at each label the row after the last change up to it                                              `rows`
 //! ```
 //!
+//! Over several processes it is one dataflow; what is caught goes to the process that has the key.
+//!
 //! In hindsight what replaces one another is replayed too, up to its end: then events are caught, and what was taken back is left out
 //! (`settled`).
 
@@ -23,6 +25,7 @@ use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 
 use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
 use headwater_clocks::{Span, Tick};
 use headwater_operators::events;
 
@@ -30,9 +33,10 @@ use self::caught::{Sent, Wanted};
 use super::labels::Labels;
 use super::planned::Planned;
 use super::request::Known;
+use super::scan::taker;
 use super::scratch::Scratch;
-use super::served::KeptAdmissions;
-use super::shards::{Collector, Parted, Storage};
+use super::served::{KeptAdmissions, Served};
+use super::shards::{Collector, Owned, Parted, Storage};
 use super::watch::{Phase, Watch};
 use super::workers::Workers;
 use crate::base::failure::Failure;
@@ -137,7 +141,7 @@ impl Replay {
         plan
     }
 
-    /// Changes of rows (see `caught`) of keys that some label has: of each group and view that is asked for.
+    /// Changes of rows (see `caught`) of this process's keys that some label has: of each group and view that is asked for.
     pub fn changes<'a>(
         &self,
         labels: &Labels,
@@ -145,12 +149,11 @@ impl Replay {
         storage: Storage<'a>,
         (workers, watch): (&Workers, &Watch),
     ) -> Result<(Vec<Parted<'a>>, Told), Failure> {
-        let schema = |rows: &RowsId| caught::schema(&self.opened, *rows);
-        let parted = self.of.iter().map(|(rows, _)| Parted::new(schema(rows), labels.shards(), storage)).collect();
+        let parted = self.parted(labels, |rows| caught::schema(&self.opened, rows), storage);
         self.run((Caught::Changes, labels), kept, parted, (workers, watch))
     }
 
-    /// The events of groups as they are in the end, of keys that some label has.
+    /// The events of groups as they are in the end, of this process's keys that some label has.
     pub fn events<'a>(
         &self,
         labels: &Labels,
@@ -161,14 +164,25 @@ impl Replay {
             let group = self.opened.group(*rows).expect("groups alone have events");
             group.inputs.iter().map(|input| input.data_type().clone()).collect::<Vec<_>>()
         };
-        let schema = |rows: &RowsId| events::corrected_schema(&inputs(rows), false);
-        let parted = self.of.iter().map(|(rows, _)| Parted::new(schema(rows), labels.shards(), storage)).collect();
+        let parted = self.parted(labels, |rows| events::corrected_schema(&inputs(&rows), false), storage);
         let (parted, told) = self.run((Caught::Events, labels), None, parted, (workers, watch))?;
         let settle = |((rows, _), all): (&(RowsId, usize), &Parted<'a>)| {
             let settled = Parted::new(events::schema(&inputs(rows), false), labels.shards(), storage);
             settled::settle(all, &settled, workers).map(|()| settled)
         };
         Ok((self.of.iter().zip(&parted).map(settle).collect::<Result<_, Failure>>()?, told))
+    }
+
+    fn parted<'a>(
+        &self,
+        labels: &Labels,
+        schema: impl Fn(RowsId) -> SchemaRef,
+        storage: Storage<'a>,
+    ) -> Vec<Parted<'a>> {
+        let of = |(at, (rows, _)): (usize, &(RowsId, usize))| {
+            Parted::new(schema(*rows), labels.shards(), storage).shared(Owned::ByEach, at)
+        };
+        self.of.iter().enumerate().map(of).collect()
     }
 
     fn run<'a>(
@@ -179,18 +193,18 @@ impl Replay {
         (workers, watch): (&Workers, &Watch),
     ) -> Result<(Vec<Parted<'a>>, Told), Failure> {
         let Some(span) = labels.span() else { return Ok((parted, Told::default())) };
-        watch.enter(Phase::Replay, Some(self.records()));
+        watch.enter(Phase::Replay, Some(self.records() / workers.process().1 as u64));
         // What an event met stays: what was late before the first label may be in it.
         let from = if self.looks_back() { Tick::BEFORE_ALL } else { span.0 };
-        let read = |kept: &KeptAdmissions| kept.read(&self.of_state(), &self.plan, (from, span.1));
-        let late = kept.map(read).transpose()?.map(|served| served.0);
+        let served = || Served::of(kept, (&self.of_state(), &self.plan), (from, span.1), workers);
+        let late = (self.known == Known::Served).then(served).transpose()?.map(|served| served.0);
         let plan = self.plan_for(span, late);
         let wanted = self.of.iter().enumerate().map(|(at, (rows, set))| {
             let asked = (labels.asked(*set).clone(), labels.shards());
             Ok((*rows, Wanted::new(&self.opened, (at, *rows), asked, span)?))
         });
         let wanted = wanted.collect::<Result<BTreeMap<RowsId, Wanted>, Failure>>()?;
-        let status = {
+        let replay = || {
             let mut collectors: Vec<Collector> = parted.iter().map(|parted| parted.collector()).collect();
             let take = |Sent { at, batch, picks }: Sent| collectors[at].add(batch, picks.into_iter());
             let of = wanted.keys().copied().collect();
@@ -200,8 +214,9 @@ impl Replay {
             };
             let status = running::run(&self.opened, plan, catch, take, (workers, watch))?;
             collectors.into_iter().try_for_each(Collector::finish)?;
-            status
+            Ok(status)
         };
+        let status = workers.exchange(|group, rows| taker(&parted, group)?.take(rows), replay)?;
         Ok((parted, self.told(&status)))
     }
 

@@ -8,7 +8,7 @@ use headwater_connectors::history::History;
 use crate::base::failure::Failure;
 use crate::base::id::{HasRows, RowsId};
 use crate::catalog::graph::Kind;
-use crate::catalog::open::open_for_events;
+use crate::catalog::open::open_to_read;
 use crate::catalog::opened::Opened;
 use crate::job::only::JobPart;
 
@@ -46,7 +46,7 @@ fn keep(opened: &Opened, kind: Kind, kept: &mut JobPart) {
 pub fn open(whole: &Opened, kept: &JobPart, dir: &Path) -> Result<Opened, Failure> {
     let pinned = |history: &Arc<dyn History>| history.pinned().clone();
     let pinned = kept.sources.iter().map(|id| whole.sources[*id].history.as_ref().map(pinned)).collect();
-    let mut opened = open_for_events(whole.job.only(kept), &pinned)?;
+    let mut opened = open_to_read(whole.job.only(kept), &pinned, &whole.pins())?;
     for stream in opened.sources.iter().filter_map(|source| source.stream.as_ref()) {
         // What a stream has by now is known to it once it is asked.
         stream.bounds()?;

@@ -22,7 +22,7 @@ use headwater_operators::probe::rows::FIRST_COLUMN;
 use headwater_operators::probe::{Enter, Probe, labels};
 
 use super::super::shards::Parted;
-use super::super::sweep::{BLOCK_ROWS, GroupRows, collect};
+use super::super::sweep::{GroupRows, collect};
 use super::super::watch::Watch;
 use super::super::workers::Workers;
 use super::caught::{change, values};
@@ -47,18 +47,15 @@ pub fn row_of_nothing(opened: &Opened, rows: RowsId) -> Result<RecordBatch, Fail
         .map_err(failed)
 }
 
-/// The rows of all labels. `total`: rows of the spine.
-pub fn rows<'a>(
-    (labels, changes): (&Parted, Parted<'a>),
-    nothing: RecordBatch,
-    total: u64,
+/// Finds the rows of all labels.
+pub fn rows(
+    (labels, changes): (&Parted, &Parted),
+    rows: &GroupRows,
     (workers, watch): (&Workers, &Watch),
-) -> Result<GroupRows<'a>, Failure> {
-    let blocks = total.div_ceil(BLOCK_ROWS) as usize;
-    let parted = Parted::new(nothing.schema(), blocks, changes.storage());
+) -> Result<(), Failure> {
     let next = AtomicUsize::new(0);
-    workers.run(|_| {
-        let mut collector = parted.collector();
+    let work = |_| {
+        let mut collector = rows.parted.collector();
         loop {
             let shard = next.fetch_add(1, Ordering::Relaxed);
             if shard >= labels.parts() {
@@ -72,10 +69,10 @@ pub fn rows<'a>(
             }
             changes.each(shard, |batch| at.take(&batch).map_err(failed))?;
             watch.add(at.labels.len());
-            collect(&mut collector, at.rows(&nothing).map_err(failed)?)?;
+            collect(&mut collector, at.rows(&rows.empty).map_err(failed)?)?;
         }
-    })?;
-    Ok(GroupRows { empty: nothing, parted })
+    };
+    workers.run(work).map(drop)
 }
 
 fn failed(e: ArrowError) -> Failure {

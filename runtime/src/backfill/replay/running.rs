@@ -1,4 +1,4 @@
-//! The workers of a replay: those of a run that ends, without anything that it would write.
+//! The workers of a replay: those of a run that ends, without anything that it would write; of all processes, where several share the work.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -46,22 +46,29 @@ pub fn run(
     let (sender, receiver) = sync_channel(WAITING);
     let abandoned = Arc::new(AtomicBool::new(false));
     let (failures, outcome) = Failures::new();
-    let shared = shared(opened, plan, catch(sender.clone()), (workers.number(), &abandoned), &failures)?;
+    let shared = shared(opened, plan, catch(sender.clone()), (workers, &abandoned), &failures)?;
     let board = shared.board.clone();
-    let abandon = || abandoned.store(true, Ordering::Relaxed);
-    let collecting = Collecting { receiver, board: &board, abandon: &abandon, workers, watch };
+    let abandon = || {
+        if !abandoned.swap(true, Ordering::Relaxed) {
+            // Workers that hold still say nothing.
+            failures.tell(Failure::Running("the replay was stopped".to_owned()));
+        }
+    };
+    let abandon: &(dyn Fn() + Sync) = &abandon;
+    let collecting = Collecting { receiver, board: &board, abandon, workers, watch };
     let (executed, collected) = std::thread::scope(|scope| {
         // Where it panics, nobody takes any more what workers send.
         let collecting = scope.spawn(move || guarded(|| collecting.all(take)).inspect_err(|_| abandon()));
-        let executed = execute(shared, workers.number(), (&failures, &outcome), &abandoned);
+        let executed = execute(shared, workers, (&failures, &outcome), &abandoned);
         // Nobody sends any more.
         let _ = sender.send(None);
         let collected = collecting.join().expect("what panics is guarded");
         (executed, collected)
     });
     collected?;
-    executed?;
+    // Stopped, or left by another process, it fails in ways that say nothing.
     workers.check()?;
+    executed?;
     Ok(board.sum())
 }
 
@@ -69,12 +76,12 @@ fn shared(
     opened: &Arc<Opened>,
     plan: Plan,
     catch: Catch,
-    (workers, abandoned): (usize, &Arc<AtomicBool>),
+    (workers, abandoned): (&Workers, &Arc<AtomicBool>),
     failures: &Failures,
 ) -> Result<Shared, Failure> {
     let sets = Arc::new(ColumnSets::open(opened, &plan, Side::Live)?);
     let (seams, effs) = (Seam::all(opened, &plan)?, Effs::all(opened, &plan, &sets)?);
-    let board = Board::new(workers, &[empty_status(opened, &plan, &sets)?]);
+    let board = Board::new(workers.number(), &[empty_status(opened, &plan, &sets)?]);
     Ok(Shared {
         opened: opened.clone(),
         state: Arc::new(StateStore::open(&opened.job, 0, Arc::default())?),
@@ -95,25 +102,32 @@ fn shared(
         meanings: IdVec::new(),
         backlogs: Arc::new((0..2).map(|_| Arc::default()).collect()),
         failures: failures.clone(),
-        local_workers: workers,
+        local_workers: workers.number(),
         abandoned: abandoned.clone(),
-        ends_process: false,
+        ends_process: workers.links().is_some(),
         catch: Some(catch),
     })
 }
 
+/// Of a cluster the processes end with a replay that fails. Then nobody waits for its workers: they hold still.
 fn execute(
     shared: Shared,
-    workers: usize,
+    workers: &Workers,
     (failures, outcome): (&Failures, &Outcome),
     abandoned: &AtomicBool,
 ) -> Result<(), Failure> {
-    let cluster = Cluster::connect(&Options::alone(workers), &shared.opened.job, "", &Arc::default())?;
+    let options = workers.links().map_or_else(|| Options::alone(workers.number()), |links| links.options().clone());
+    // Whoever begins meanwhile is none of these.
+    let cluster = Cluster::connect(&options, &shared.opened.job, "backfill, its replay", abandoned)?;
+    let ends_process = shared.ends_process;
     let guards = cluster.execute(move |worker| render::work(worker, &shared))?;
     let joining = render::joined(guards, failures)?;
     let outcome = outcome.next();
     if outcome.is_err() {
         abandoned.store(true, Ordering::Relaxed);
+        if ends_process {
+            return outcome;
+        }
     }
     // Why it failed is known.
     let _ = joining.join();
