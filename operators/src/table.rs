@@ -167,6 +167,11 @@ impl Table {
         number
     }
 
+    /// One more holds a key that is held already.
+    pub fn hold_again(&mut self, number: u32) {
+        self.entries[number as usize].holders += 1;
+    }
+
     /// One less holds a key.
     pub fn release(&mut self, number: u32) {
         self.entries[number as usize].holders -= 1;

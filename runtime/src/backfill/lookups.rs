@@ -29,13 +29,14 @@ use headwater_operators::key_codec::KeyCodec;
 use headwater_operators::probe::Enter;
 
 use super::tables::{PastTable, Tables};
+use crate::base::failure::Failure;
 use crate::base::id::{GroupId, SourceId};
 use crate::catalog::column_sets::ColumnSets;
 use crate::catalog::opened::{OpenLookup, Opened};
 use crate::ingest::admit::Admitted;
 use crate::ingest::dead_letters::{REASONS, Tally, reason_bit};
 use crate::ingest::looked_up::{Raw, RawRow, gather, take_records, with_column};
-use crate::ingest::selection::{Elements, REPEATED_BYTES_MAX};
+use crate::ingest::selection::{Elements, REPEATED_BYTES_MAX, parted};
 use crate::ingest::shape::{Batch, Refused, Shaper};
 use crate::job::LookIn;
 
@@ -100,64 +101,66 @@ impl<'t> LookUps<'t> {
         LookUps { opened: opened.clone(), tables, enter, groups }
     }
 
-    /// The events of every group that asks for them.
-    pub fn events(&self, raw: Raw, tally: &mut Tally) -> Vec<(GroupId, RecordBatch)> {
+    /// The events of every group that asks for them, handed on in parts that are small.
+    ///
+    /// # Errors
+    /// Those of `each`.
+    pub fn events(&self, raw: Raw, tally: &mut Tally, each: &mut Collect) -> Result<(), Failure> {
         let raw = Rc::new(raw);
-        let mut all = vec![];
-        for (group, rows) in raw.asked.iter().filter(|(_, rows)| !rows.is_empty()) {
-            all.extend(self.of_group(*group, &raw, rows, tally).into_iter().map(|events| (*group, events)));
-        }
-        all
+        let asked = raw.asked.iter().filter(|(_, rows)| !rows.is_empty());
+        asked.map(|(group, rows)| self.of_group(*group, (&raw, rows), tally, each)).collect()
     }
 
-    fn of_group(&self, group: GroupId, raw: &Rc<Raw>, rows: &[u32], tally: &mut Tally) -> Vec<RecordBatch> {
+    fn of_group(
+        &self,
+        group: GroupId,
+        (raw, rows): (&Rc<Raw>, &[u32]),
+        tally: &mut Tally,
+        each: &mut Collect,
+    ) -> Result<(), Failure> {
         let looking = &self.groups[&(group, raw.source)];
         let columns = self.opened.sources[raw.source].wanted.schema.fields().len();
         let all: Vec<RawRow> = rows.iter().map(|row| (raw.clone(), *row)).collect();
         let records = looking.shaper.view().of(&gather(&all, columns)).into_owned();
-        let mut refused = RefusedRows::new();
-        let made = match &self.opened.groups[group].explode {
+        let mut making = Making { group, looking, raw, refused: RefusedRows::new(), each };
+        match &self.opened.groups[group].explode {
             None => {
                 let seen = rows.iter().map(|row| Seen::of(raw, *row)).collect();
-                self.of_records(group, raw, (records, seen), &mut refused)
+                self.look_up_from(0, (records, seen), &mut making)?;
             }
             // Each element of a list looks up for itself.
             Some(explode) => {
-                let (parts, failed) = Elements::of(&records, explode, REPEATED_BYTES_MAX);
+                let (mut parts, failed) = Elements::of(&records, explode, REPEATED_BYTES_MAX);
                 for at in failed {
-                    *refused.entry(rows[at as usize]).or_default() |= reason_bit("expression");
+                    *making.refused.entry(rows[at as usize]).or_default() |= reason_bit("expression");
                 }
-                let of_part = |Elements { records, of }: Elements| {
+                parts.try_for_each(|Elements { records, of }| {
                     let seen = of.iter().map(|at| Seen::of(raw, rows[*at as usize])).collect();
-                    self.of_records(group, raw, (records, seen), &mut refused)
-                };
-                parts.flat_map(of_part).collect()
+                    self.look_up_from(0, (records, seen), &mut making)
+                })?;
             }
-        };
-        tell_refused(&refused, (group, raw), tally);
-        made
+        }
+        tell_refused(&making.refused, (group, raw), tally);
+        Ok(())
     }
 
-    /// The events of some records, or of some elements. Returns them in parts.
-    fn of_records(
-        &self,
-        group: GroupId,
-        raw: &Raw,
-        (mut records, mut seen): (Records, Vec<Seen>),
-        refused: &mut RefusedRows,
-    ) -> Vec<RecordBatch> {
-        let looking = &self.groups[&(group, raw.source)];
-        for (lookup, codec) in self.opened.groups[group].lookups.iter().zip(&looking.keys) {
-            let keys = Keys::of(lookup, codec, &records);
-            let table = self.tables.of_source(table_of(lookup));
-            let parts = self.look_up(&keys, table, (raw, seen));
-            if parts.of.len() > records.len() {
-                records = take_records(&records, &parts.of);
-            }
-            records = extend(records, lookup, table, &parts, &keys);
-            seen = parts.seen;
+    /// Some records, or some elements, do the lookup of this number and those behind it, and become events. What they look up is put beside them
+    /// in parts of some MiB: one long text of a table may be looked up by all of them.
+    fn look_up_from(&self, at: usize, (records, seen): (Records, Vec<Seen>), to: &mut Making) -> Result<(), Failure> {
+        let Some(lookup) = self.opened.groups[to.group].lookups.get(at) else { return to.shape(&records, &seen) };
+        let keys = Keys::of(lookup, &to.looking.keys[at], &records);
+        let table = self.tables.of_source(table_of(lookup));
+        let parts = self.look_up(&keys, table, (to.raw, seen));
+        let bytes = |at: usize| {
+            let of_pick = |row: u32| lookup.columns.iter().map(move |column| table.bytes(column.value, row)).sum();
+            parts.picks[at].map_or(0, of_pick)
+        };
+        for some in parted(parts.of.len(), REPEATED_BYTES_MAX, bytes) {
+            let part = parts.slice(some);
+            let records = extend(take_records(&records, &part.of), lookup, table, &part, &keys);
+            self.look_up_from(at + 1, (records, part.seen), to)?;
         }
-        looking.shape(raw, &records, &seen, refused)
+        Ok(())
     }
 
     /// What each event looks up, where that is another row from some tick on in parts.
@@ -180,6 +183,7 @@ impl<'t> LookUps<'t> {
 }
 
 /// A record, as it is seen at some ticks.
+#[derive(Clone)]
 struct Seen {
     row: u32,
     ticks: Range<Tick>,
@@ -198,6 +202,13 @@ struct Parts {
     of: Vec<u32>,
     seen: Vec<Seen>,
     picks: Vec<Option<u32>>,
+}
+
+impl Parts {
+    fn slice(&self, some: Range<usize>) -> Parts {
+        let (of, picks) = (self.of[some.clone()].to_vec(), self.picks[some.clone()].to_vec());
+        Parts { of, seen: self.seen[some].to_vec(), picks }
+    }
 }
 
 /// By what some records look up: in parts of `ROWS_MAX`.
@@ -273,24 +284,41 @@ fn extend(records: Records, lookup: &OpenLookup, table: &PastTable, parts: &Part
     })
 }
 
-impl Looking {
-    /// The group's events of some records with what they look up.
-    fn shape(&self, raw: &Raw, records: &Records, seen: &[Seen], refused: &mut RefusedRows) -> Vec<RecordBatch> {
+/// Takes some events of a group.
+pub type Collect<'c> = dyn FnMut(GroupId, RecordBatch) -> Result<(), Failure> + 'c;
+
+/// Events of a group are made.
+struct Making<'m, 'c> {
+    group: GroupId,
+    looking: &'m Looking,
+    raw: &'m Raw,
+    refused: RefusedRows,
+    each: &'m mut Collect<'c>,
+}
+
+impl Making<'_, '_> {
+    /// Of some records with what they look up.
+    fn shape(&mut self, records: &Records, seen: &[Seen]) -> Result<(), Failure> {
+        let Making { group, looking, raw, refused, each } = self;
         let stamped: Vec<_> = seen.iter().map(|seen| raw.stamped[seen.row as usize]).collect();
         let mut admitted = Admitted::none(raw.scan, seen.len());
         admitted.taken = vec![true; seen.len()];
         admitted.events = (0..seen.len() as u32).collect();
         // In the place of the tick each has the number of its record.
         admitted.visible = (0..seen.len() as i64).map(Tick::from_us).collect();
-        let mut made = vec![];
-        self.shaper.shape_seen(Batch { records, stamped: &stamped }, &[admitted], &mut |of_set| {
+        let mut outcome = Ok(());
+        looking.shaper.shape_seen(Batch { records, stamped: &stamped }, &[admitted], &mut |of_set| {
             note_refused(of_set.refused, seen, refused);
-            made.extend(of_set.events.map(|events| self.dated(&events, seen)));
-            true
+            if let Some(events) = of_set.events {
+                outcome = each(*group, looking.dated(&events, seen));
+            }
+            outcome.is_ok()
         });
-        made
+        outcome
     }
+}
 
+impl Looking {
     /// Events with the ticks at which they come, and at which those go that do.
     fn dated(&self, events: &RecordBatch, seen: &[Seen]) -> RecordBatch {
         let numbers = events.column(events::VISIBLE).as_primitive::<Int64Type>().values();

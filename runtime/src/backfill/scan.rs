@@ -415,11 +415,14 @@ impl<'s> Reading<'s> {
         self.shared.watch.add(records.len());
         shaped.versions.iter().try_for_each(|versions| tell(self.shared.workers, versions))?;
         self.read.versions.extend(shaped.versions);
+        let lookups = self.lookups.take();
         for raw in shaped.raw {
-            let lookups = self.lookups.as_ref().expect("tables are read before events");
-            let events = lookups.events(raw, &mut self.read.tally);
-            events.into_iter().try_for_each(|(group, batch)| self.collect(group, batch))?;
+            let lookups = lookups.as_ref().expect("tables are read before events");
+            let mut tally = std::mem::take(&mut self.read.tally);
+            lookups.events(raw, &mut tally, &mut |group, batch| self.collect(group, batch))?;
+            self.read.tally = tally;
         }
+        self.lookups = lookups;
         shaped.events.into_iter().try_for_each(|((group, _), batch)| self.collect(group, batch))?;
         Ok(true)
     }

@@ -15,6 +15,7 @@ use crate::base::failure::Failure;
 use crate::base::id::{ScanId, SourceId};
 use crate::catalog::opened::Opened;
 use crate::ingest::dead_letters::Tally;
+use crate::ingest::selection::row_bytes;
 use crate::ingest::stamp::Reason;
 use crate::ingest::versions::{Message, Versions, value_types};
 use crate::plan::Plan;
@@ -68,6 +69,11 @@ pub struct PastTable {
 type Place<'a> = (Option<Offset>, Eff, Option<EventTime>, &'a [u8]);
 
 impl PastTable {
+    /// About how many bytes a row has in a column that is looked up.
+    pub fn bytes(&self, column: usize, row: u32) -> usize {
+        row_bytes(&self.values[column], row as usize)
+    }
+
     /// `admitted`: the tick at which a run took in what it had read too late.
     fn of(
         (opened, source): (&Opened, SourceId),

@@ -154,7 +154,7 @@ impl Raw {
 
 /// Some of them.
 pub fn take_records(records: &Records, rows: &[u32]) -> Records {
-    if rows.len() == records.len() {
+    if rows.len() == records.len() && (0..).zip(rows).all(|(at, row)| at == *row) {
         return records.clone();
     }
     let at = UInt32Array::from(rows.to_vec());
@@ -202,8 +202,10 @@ pub fn gather(rows: &[RawRow], columns: usize) -> Records {
     let own: Vec<usize> = (0..columns).collect();
     let parts: Vec<RecordBatch> =
         batches.iter().map(|raw| raw.records.batch.project(&own).expect("columns of its own")).collect();
-    let whole =
-        parts.len() == 1 && places.len() == parts[0].num_rows() && places.iter().map(|(_, row)| *row).is_sorted();
+    // One that is taken back and comes once more is there twice.
+    let whole = parts.len() == 1
+        && places.len() == parts[0].num_rows()
+        && places.iter().enumerate().all(|(at, (_, row))| at == *row);
     let batch = match whole {
         true => parts[0].clone(),
         false => interleave_record_batch(&parts.iter().collect::<Vec<_>>(), &places).expect("columns of one source"),

@@ -1,6 +1,7 @@
 //! Some rows of a batch of records, and lists of rows: ascending, each row once.
 
 use std::borrow::Cow;
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array};
@@ -147,7 +148,7 @@ impl<'a> Exploding<'a> {
 }
 
 /// About how many bytes a row has in a column.
-fn row_bytes(column: &ArrayRef, row: usize) -> usize {
+pub fn row_bytes(column: &ArrayRef, row: usize) -> usize {
     match column.data_type() {
         DataType::Utf8 => column.as_string::<i32>().value_length(row) as usize,
         DataType::Binary => column.as_binary::<i32>().value_length(row) as usize,
@@ -199,6 +200,21 @@ pub fn is_true(values: &BooleanArray, i: usize) -> bool {
 
 fn take_rows(batch: &RecordBatch, rows: &[u32]) -> RecordBatch {
     take_record_batch(batch, &UInt32Array::from(rows.to_vec())).expect("rows of its own")
+}
+
+/// Parts of so many records that they have no more bytes than that; one alone may have more.
+pub fn parted(records: usize, bytes_max: usize, bytes: impl Fn(usize) -> usize) -> impl Iterator<Item = Range<usize>> {
+    let mut next = 0;
+    std::iter::from_fn(move || {
+        let first = next;
+        let mut left = bytes_max;
+        while next < records
+            && let Some(rest) = left.checked_sub(bytes(next)).or((next == first).then_some(0))
+        {
+            (next, left) = (next + 1, rest);
+        }
+        (next > first).then_some(first..next)
+    })
 }
 
 /// Some places of an array; `None`: all of them.
@@ -280,6 +296,18 @@ mod tests {
             let together = concat_batches(whole.records.batch.schema_ref(), batches).unwrap();
             assert_eq!(together, whole.records.batch, "{bytes_max}");
             assert_eq!(parts.iter().flat_map(|part| part.of.clone()).collect::<Vec<_>>(), whole.of, "{bytes_max}");
+        }
+    }
+
+    #[test]
+    fn parts_are_as_long_as_they_may_be() {
+        for (bytes, expected) in [
+            (vec![], vec![]),
+            (vec![3, 3, 4, 1], vec![0..3, 3..4]),
+            (vec![0, 0, 0], vec![0..3]),
+            (vec![11, 1, 20, 0, 0, 9, 2], vec![0..1, 1..2, 2..5, 5..6, 6..7]),
+        ] {
+            assert_eq!(parted(bytes.len(), 10, |at| bytes[at]).collect::<Vec<_>>(), expected, "{bytes:?}");
         }
     }
 

@@ -67,6 +67,8 @@ struct SetShaper {
 /// What a batch of records gives to one column set of the group.
 pub struct SetEvents {
     pub set: ColumnSetId,
+    /// The records that the events are of.
+    pub rows: Vec<u32>,
     pub events: Option<RecordBatch>,
     pub refused: Refused,
 }
@@ -163,7 +165,7 @@ impl Shaper {
         if let Some((set, _, rows)) = asked.first().filter(|(id, ..)| id.index() == 0 && !failed.is_empty()) {
             let expression = failed.into_iter().filter(|row| is_in(rows, *row)).collect();
             let refused = Refused { expression, ..Refused::default() };
-            if !each(SetEvents { set: *set, events: None, refused }) {
+            if !each(SetEvents { set: *set, rows: vec![], events: None, refused }) {
                 return false;
             }
         }
@@ -214,7 +216,7 @@ impl Shaper {
             let keys = pick(&keys, indexes_of(&indexes, &draft.indexes).map(UInt32Array::from).as_ref());
             let rows: Vec<u32> = draft.indexes.iter().map(|index| selection.rows[*index as usize]).collect();
             let events = self.events(&self.sets[*id], (&rows, batch.stamped, admitted), keys, draft.inputs);
-            SetEvents { set: *id, events, refused: draft.refused }
+            SetEvents { set: *id, rows, events, refused: draft.refused }
         };
         Some(drafts.into_iter().zip(asked).map(finish).collect())
     }

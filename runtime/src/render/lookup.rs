@@ -17,6 +17,7 @@ use headwater_operators::table::Row;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
+use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::operators::generic::{Operator, OutputBuilder};
 use timely::dataflow::operators::vec::Map;
@@ -26,6 +27,7 @@ use super::rendering::{Rendering, Wiring};
 use super::rows_before;
 use crate::base::failure::Failure;
 use crate::base::id::{GroupId, Id, ScanId, SourceId};
+use crate::base::peer::Peer;
 use crate::catalog::opened::Opened;
 use crate::checkpoint;
 use crate::checkpoint::contribution::StateFile;
@@ -84,37 +86,38 @@ pub fn render<'scope>(
     let (letters, told) = builder.new_output::<Vec<DeadLetter>>();
     let (queries, asked) = builder.new_output::<Vec<Routed>>();
     let (contents, held) = builder.new_output::<Vec<Content>>();
-    let (mut events, mut letters) = (OutputBuilder::from(events), OutputBuilder::from(letters));
-    let (mut queries, mut contents) = (OutputBuilder::from(queries), OutputBuilder::from(contents));
+    let mut outputs = Outputs {
+        events: Output::from(events),
+        letters: Output::from(letters),
+        queries: Output::from(queries),
+        contents: Output::from(contents),
+        of: of.peer,
+    };
     // What waits for an answer is held by a capability of its own: no answer makes anything that its question did not announce.
     let mut answers = builder.new_input_connection(answers, Exchange::new(|routed: &Routed| routed.to), []);
-    let peer = of.peer;
     let (board, local) = (of.shared.board.of(of.side), of.local());
     wiring.to_wake.borrow_mut().push(activator);
     let (orders, saved) = (wiring.lookup_orders(), wiring.lookups_saved.clone());
     let asks_at_ticks = asks_at_ticks(&of.shared.opened, level);
     builder.build(move |mut capabilities| {
-        let mut arrived: BTreeMap<Tick, Vec<Arrived>> = BTreeMap::new();
+        let mut arrived = Arrivals::default();
         move |frontiers| {
             versions.for_each(|sent, batch| {
-                let all = arrived.entry(sent.least().copied().unwrap_or(Tick::BEFORE_ALL)).or_default();
-                all.extend(batch.drain(..).map(|routed| {
+                let versions = |routed: Routed| {
                     Arrived::Versions(ScanId::from(routed.group), routed.columns.0, routed.set == OF_HISTORY)
-                }));
+                };
+                arrived.at(sent.least()).extend(batch.drain(..).map(versions));
             });
             raw.for_each(|sent, batch| {
-                let all = arrived.entry(sent.least().copied().unwrap_or(Tick::BEFORE_ALL)).or_default();
                 let is_by_itself = |raw: &Rc<Raw>| raw.keys.is_none();
-                all.extend(batch.drain(..).filter(is_by_itself).map(Arrived::Events));
+                arrived.at(sent.least()).extend(batch.drain(..).filter(is_by_itself).map(Arrived::Events));
             });
             replaced.for_each(|sent, batch| {
-                let all = arrived.entry(sent.least().copied().unwrap_or(Tick::BEFORE_ALL)).or_default();
-                all.extend(batch.drain(..).map(Arrived::Events));
+                arrived.at(sent.least()).extend(batch.drain(..).map(Arrived::Events));
             });
             answers.for_each(|_, batches| {
-                batches.drain(..).filter(|routed| routed.set as usize == level).for_each(|routed| {
-                    take_answers(&mut lookups, &routed);
-                });
+                let of_level = batches.drain(..).filter(|routed| routed.set as usize == level);
+                of_level.for_each(|routed| take_answers(&mut lookups, &routed));
             });
             // When nothing comes any more, what is not done is left.
             let frontier = frontiers[..3].iter().map(|frontier| frontier.frontier().iter().next().copied());
@@ -136,48 +139,18 @@ pub fn render<'scope>(
                 // What is sent after the tick of a checkpoint must not get into it.
                 let checkpoint = orders.borrow().to_save.front().copied().filter(|(_, t)| *t <= done);
                 let to = checkpoint.map_or(done, |(_, t)| t);
-                while let Some(some) = arrived.first_entry().filter(|some| *some.key() <= to) {
-                    some.remove().into_iter().for_each(|one| take(&mut lookups, one));
-                }
-                let (Made { events: made, dead_letters, tally, contents: turned }, reached) = lookups.advance(to);
-                let mut routed = vec![];
-                for ((group, set), batch) in made {
-                    let split = events::split(batch, peer.peers).expect("events of a schema of ours");
-                    let (group, set) = (group.number(), set.number());
-                    let routed_to = |(to, batch)| Routed { to, group, set, columns: Columns::from(batch) };
-                    routed.extend(split.into_iter().map(routed_to));
-                }
-                let asked = rows_before::routed(lookups.take_queries(), peer);
-                for (output, routed, capability) in
-                    [(&mut events, routed, &capabilities[0]), (&mut queries, asked, &capabilities[2])]
-                {
-                    if !routed.is_empty() {
-                        output.activate().session(capability).give_iterator(routed.into_iter());
-                    }
-                }
-                if !dead_letters.is_empty() {
-                    letters.activate().session(&capabilities[1]).give_iterator(dead_letters.into_iter());
-                }
-                if !turned.is_empty() {
-                    // What a history holds may come at a time before the first tick that its slice has passed.
-                    let at = *capabilities[3].time();
-                    let turned = turned.into_iter().map(|(row, tick, diff)| (row, tick.max(at), diff));
-                    contents.activate().session(&capabilities[3]).give_iterator(turned);
-                }
-                tally.add_to(&mut board.worker(local));
-                if let Some((number, _)) = checkpoint.filter(|_| reached == to) {
-                    saved.borrow_mut().entry(number).or_default().push(lookups.save(peer));
+                arrived.take(to, &mut lookups);
+                let (made, reached) = lookups.advance(to);
+                made.tally.add_to(&mut board.worker(local));
+                outputs.send(made, &mut lookups, &capabilities);
+                if let Some((number, _)) = checkpoint.filter(|_| reached == Some(to)) {
+                    saved.borrow_mut().entry(number).or_default().push(lookups.save(outputs.of));
                     orders.borrow_mut().to_save.pop_front();
                 }
-                let next = reached.just_after();
-                // All questions of what has been read are asked, unless some are asked at the event's tick.
-                let asks_from = if asks_at_ticks { next } else { to.just_after().max(next) };
-                for (capability, next) in capabilities.iter_mut().zip([next, next, asks_from, next]) {
-                    if *capability.time() < next {
-                        capability.downgrade(&next);
-                    }
+                if let Some(reached) = reached {
+                    move_to(&mut capabilities, reached, if asks_at_ticks { reached } else { to });
                 }
-                if reached < to {
+                if reached < Some(to) {
                     if !lookups.waits() {
                         again.activate();
                     }
@@ -191,6 +164,74 @@ pub fn render<'scope>(
         }
     });
     LookedUp { events: looked_up, dead_letters: told, queries: asked, contents: held }
+}
+
+/// What has come and is not taken in yet, by the time at which it was sent.
+#[derive(Default)]
+struct Arrivals(BTreeMap<Tick, Vec<Arrived>>);
+
+impl Arrivals {
+    fn at(&mut self, sent: Option<&Tick>) -> &mut Vec<Arrived> {
+        self.0.entry(sent.copied().unwrap_or(Tick::BEFORE_ALL)).or_default()
+    }
+
+    /// Takes in what was sent up to a tick.
+    fn take(&mut self, to: Tick, lookups: &mut LookUps) {
+        while let Some(some) = self.0.first_entry().filter(|some| *some.key() <= to) {
+            some.remove().into_iter().for_each(|one| take(lookups, one));
+        }
+    }
+}
+
+type Output<T> = OutputBuilder<Tick, CapacityContainerBuilder<Vec<T>>>;
+
+/// What the lookups of a worker put out.
+struct Outputs {
+    events: Output<Routed>,
+    letters: Output<DeadLetter>,
+    queries: Output<Routed>,
+    contents: Output<Content>,
+    of: Peer,
+}
+
+impl Outputs {
+    /// Each with the capability of its own.
+    fn send(&mut self, made: Made, lookups: &mut LookUps, capabilities: &[Capability<Tick>]) {
+        let Made { events: made, dead_letters, contents: turned, .. } = made;
+        let mut routed = vec![];
+        for ((group, set), batch) in made {
+            let split = events::split(batch, self.of.peers).expect("events of a schema of ours");
+            let (group, set) = (group.number(), set.number());
+            let routed_to = |(to, batch)| Routed { to, group, set, columns: Columns::from(batch) };
+            routed.extend(split.into_iter().map(routed_to));
+        }
+        let asked = rows_before::routed(lookups.take_queries(), self.of);
+        let both = [(&mut self.events, routed, &capabilities[0]), (&mut self.queries, asked, &capabilities[2])];
+        for (output, routed, capability) in both {
+            if !routed.is_empty() {
+                output.activate().session(capability).give_iterator(routed.into_iter());
+            }
+        }
+        if !dead_letters.is_empty() {
+            self.letters.activate().session(&capabilities[1]).give_iterator(dead_letters.into_iter());
+        }
+        if !turned.is_empty() {
+            // What a history holds may come at a time before the first tick that its slice has passed.
+            let at = *capabilities[3].time();
+            let turned = turned.into_iter().map(|(row, tick, diff)| (row, tick.max(at), diff));
+            self.contents.activate().session(&capabilities[3]).give_iterator(turned);
+        }
+    }
+}
+
+/// Every tick up to one is done, and all questions up to one are asked: of what has been read, unless some are asked at the event's tick.
+fn move_to(capabilities: &mut [Capability<Tick>], reached: Tick, asked: Tick) {
+    let next = reached.just_after();
+    for (capability, next) in capabilities.iter_mut().zip([next, next, asked.just_after().max(next), next]) {
+        if *capability.time() < next {
+            capability.downgrade(&next);
+        }
+    }
 }
 
 /// Whether events of a level may ask for rows at their ticks, or after them.

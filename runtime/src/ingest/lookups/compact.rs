@@ -7,8 +7,8 @@ use std::rc::Rc;
 use headwater_connectors::{Payload, Records};
 
 use super::super::looked_up::{Raw, RawRow, gather};
-use super::LookUps;
 use super::kept::payload;
+use super::state::LookUps;
 use crate::base::id::IdVec;
 use crate::catalog::opened::Source;
 
@@ -26,7 +26,7 @@ impl LookUps {
     pub(super) fn compact(&mut self) {
         let LookUps { replaced, groups, opened, doing, .. } = self;
         // What comes at a tick that waits for answers will be held as it was read.
-        let coming = doing.iter().flat_map(|doing| &doing.coming).flat_map(|coming| &coming.rows);
+        let coming = doing.iter().flat_map(|doing| &doing.coming).flat_map(|coming| &coming.asking.rows);
         let coming: HashSet<(*const Raw, u32)> = coming.map(|(raw, row)| (Rc::as_ptr(raw), *row)).collect();
         for state in replaced.values_mut().filter(|state| state.taken > ROWS_MIN + 4 * state.len()) {
             state.taken = 0;

@@ -14,6 +14,7 @@ use super::super::looked_up::RawRow;
 use super::super::shape::Shaper;
 use super::super::versions::value_types;
 use super::kept::FoundRows;
+use super::made::Suspicion;
 use super::picked::{LookupCodecs, OnKey, Picked};
 use super::table::{Tables, is_timed};
 use crate::base::id::{GroupId, IdVec, ScanId, SourceId};
@@ -31,6 +32,8 @@ pub(super) struct GroupState {
     pub(super) event_scans: Vec<ScanId>,
     /// Some rows of other groups can be asked for before the event's tick.
     pub(super) asks_ahead: bool,
+    /// Some keys depend on what is looked up before.
+    pub(super) looks_further: bool,
     /// Whether some of its events replace one another.
     pub(super) is_replaced: bool,
     /// Whether some of its tables are known tick by tick: see `TableState`.
@@ -45,8 +48,8 @@ pub(super) struct GroupState {
     pub(super) free: Vec<u32>,
     /// By event time.
     pub(super) by_ts: BTreeSet<(EventTime, u32)>,
-    /// By lookup: (key, event time, held event).
-    pub(super) by_key: Vec<BTreeSet<(u32, EventTime, u32)>>,
+    /// By lookup and number of the key: (event time, held event).
+    pub(super) by_key: Vec<Vec<BTreeSet<(EventTime, u32)>>>,
     /// What is wrong before `S`: of events that are held, and of others.
     pub(super) suspects: BTreeMap<u32, Suspicion>,
     pub(super) settled: Vec<(RawRow, Suspicion)>,
@@ -107,15 +110,11 @@ impl Windows {
     }
 }
 
-/// The reasons for which an event is a dead letter, once it is told; of late ones by how much.
-pub(super) type Suspicion = (u8, Option<Span>);
-
 /// An event that a version may still correct.
 pub(super) struct HeldEvent {
     pub(super) raw: RawRow,
-    /// By lookup, of an event that is a list by element before that; and the numbers of the keys.
-    pub(super) picked: Vec<Picked>,
-    pub(super) keys: Vec<Option<u32>>,
+    /// By lookup, of an event that is a list by element before that.
+    pub(super) picked: Box<[Picked]>,
 }
 
 impl GroupState {
@@ -146,10 +145,11 @@ impl GroupState {
         GroupState {
             shapers: opened.graph.events_of(id).map(shaper).collect(),
             codecs: open.lookups.iter().map(codecs).collect(),
-            by_key: scans.iter().map(|_| BTreeSet::new()).collect(),
+            by_key: scans.iter().map(|_| vec![]).collect(),
             scans,
             event_scans: opened.graph.events_of(id).map(|source| set.scans[&source]).collect(),
             asks_ahead: open.lookups.iter().any(|of| of.is_ahead && matches!(of.of, LookIn::Features(_))),
+            looks_further: open.lookups.iter().any(|of| !of.is_ahead),
             is_replaced: opened.is_replaced(id),
             is_timed: open.lookups.iter().any(|of| matches!(of.of, LookIn::Table(table) if is_timed(opened, table))),
             s,
@@ -170,16 +170,13 @@ impl GroupState {
     }
 
     /// The held events that a change of a table concerns.
-    pub(super) fn concerned(&self, scan: ScanId, changed: Changed) -> Vec<u32> {
-        let mut all = vec![];
-        for (of_lookup, _) in self.by_key.iter().zip(&self.scans).filter(|(_, of)| **of == Some(scan)) {
-            let first = (changed.key, changed.from, 0);
-            let some = of_lookup
-                .range(first..)
-                .take_while(|(key, ts, _)| *key == changed.key && changed.until.is_none_or(|until| *ts < until));
-            all.extend(some.map(|(.., slot)| *slot));
-        }
-        all
+    pub(super) fn concerned(&self, scan: ScanId, changed: Changed) -> impl Iterator<Item = u32> {
+        let of_lookups = self.by_key.iter().zip(&self.scans).filter(move |(_, of)| **of == Some(scan));
+        let of_key = of_lookups.filter_map(move |(by_key, _)| by_key.get(changed.key as usize));
+        of_key.flat_map(move |held| {
+            let some = held.range((changed.from, 0)..);
+            some.take_while(move |(ts, _)| changed.until.is_none_or(|until| *ts < until)).map(|(_, slot)| *slot)
+        })
     }
 
     /// No version that comes behind a tick is in force at a time before it.
@@ -209,15 +206,19 @@ impl GroupState {
         move |ts| is_corrected && (any || ts >= from)
     }
 
-    pub(super) fn hold(&mut self, tables: &mut Tables, raw: RawRow, picked: Vec<Picked>) -> u32 {
-        let ts = raw.0.ts(raw.1);
-        let slot = self.free.pop().unwrap_or_else(|| {
+    /// Under which number an event is held next.
+    pub(super) fn next_slot(&self) -> u32 {
+        self.free.last().copied().unwrap_or(self.held.len() as u32)
+    }
+
+    /// `picked`: its keys are held.
+    pub(super) fn hold(&mut self, raw: RawRow, picked: Box<[Picked]>) -> u32 {
+        let (ts, slot) = (raw.0.ts(raw.1), self.next_slot());
+        if self.free.pop().is_none() {
             self.held.push(None);
-            (self.held.len() - 1) as u32
-        });
-        let keys = self.hold_keys(tables, &picked);
-        self.list(ts, slot, &keys);
-        self.held[slot as usize] = Some(HeldEvent { raw, picked, keys });
+        }
+        self.list((ts, slot), &picked);
+        self.held[slot as usize] = Some(HeldEvent { raw, picked });
         self.by_ts.insert((ts, slot));
         slot
     }
@@ -232,48 +233,60 @@ impl GroupState {
     }
 
     /// A held event looks up something else from now on.
-    pub(super) fn replace(&mut self, tables: &mut Tables, slot: u32, picked: Vec<Picked>) {
-        let event = self.held[slot as usize].take().expect("an event that is held");
-        let ts = event.raw.0.ts(event.raw.1);
-        let keys = self.hold_keys(tables, &picked);
-        self.let_go_of_keys(tables, (ts, slot), &event.keys);
-        self.list(ts, slot, &keys);
-        self.held[slot as usize] = Some(HeldEvent { raw: event.raw, picked, keys });
+    pub(super) fn replace(&mut self, tables: &mut Tables, slot: u32, picked: Box<[Picked]>) {
+        let HeldEvent { raw, picked: old } = self.held[slot as usize].take().expect("an event that is held");
+        let ts = raw.0.ts(raw.1);
+        if old.len() != picked.len() || old.iter().zip(&picked).any(|(old, new)| old.key != new.key) {
+            self.unlist((ts, slot), &old);
+            self.list((ts, slot), &picked);
+        }
+        self.release(tables, &old);
+        self.held[slot as usize] = Some(HeldEvent { raw, picked });
     }
 
     /// A held event that is no longer listed by its time is let go.
     pub(super) fn let_go(&mut self, tables: &mut Tables, ts: EventTime, slot: u32) {
         let Some(event) = self.held[slot as usize].take() else { return };
-        self.let_go_of_keys(tables, (ts, slot), &event.keys);
+        self.unlist((ts, slot), &event.picked);
+        self.release(tables, &event.picked);
         self.free.push(slot);
         if let Some(what) = self.suspects.remove(&slot) {
             self.settled.push((event.raw, what));
         }
     }
 
-    /// By lookup, the number of the key.
-    pub(super) fn hold_keys(&self, tables: &mut Tables, picked: &[Picked]) -> Vec<Option<u32>> {
-        let hold = |(scan, picked): (&Option<ScanId>, &Picked)| match &picked.key {
-            OnKey::Key(key) => Some(tables.get_mut(scan.as_ref()?)?.table.hold(key)),
-            OnKey::Null | OnKey::Failed => None,
-        };
-        self.scans.iter().cycle().zip(picked).map(hold).collect()
-    }
-
-    pub(super) fn list(&mut self, ts: EventTime, slot: u32, keys: &[Option<u32>]) {
-        for (at, key) in keys.iter().enumerate() {
-            let lookup = at % self.scans.len();
-            self.by_key[lookup].extend(key.map(|key| (key, ts, slot)));
+    fn list(&mut self, event: (EventTime, u32), picked: &[Picked]) {
+        for (lookup, number) in self.numbers(picked) {
+            let by_key = &mut self.by_key[lookup];
+            if by_key.len() <= number as usize {
+                by_key.resize_with(number as usize + 1, BTreeSet::new);
+            }
+            by_key[number as usize].insert(event);
         }
     }
 
-    pub(super) fn let_go_of_keys(&mut self, tables: &mut Tables, (ts, slot): (EventTime, u32), keys: &[Option<u32>]) {
-        for (at, key) in keys.iter().enumerate() {
-            let lookup = at % self.scans.len();
-            if let (Some(key), Some(state)) = (key, self.scans[lookup].and_then(|scan| tables.get_mut(&scan))) {
-                self.by_key[lookup].remove(&(*key, ts, slot));
-                state.table.release(*key);
+    fn unlist(&mut self, event: (EventTime, u32), picked: &[Picked]) {
+        for (lookup, number) in self.numbers(picked) {
+            self.by_key[lookup][number as usize].remove(&event);
+        }
+    }
+
+    /// Lets go of the keys that are held for what was looked up.
+    pub(super) fn release(&self, tables: &mut Tables, picked: &[Picked]) {
+        for (lookup, number) in self.numbers(picked) {
+            if let Some(state) = self.scans[lookup].and_then(|scan| tables.get_mut(&scan)) {
+                state.table.release(number);
             }
         }
+    }
+
+    /// The numbers of keys in tables, each with its lookup.
+    fn numbers<'p>(&self, picked: &'p [Picked]) -> impl Iterator<Item = (usize, u32)> + use<'p> {
+        let lookups = self.scans.len();
+        let number = move |(at, picked): (usize, &Picked)| match picked.key {
+            OnKey::Number(number) => Some((at % lookups, number)),
+            _ => None,
+        };
+        picked.iter().enumerate().filter_map(number)
     }
 }

@@ -196,100 +196,190 @@ pub fn read(
     moved: &IdVec<ScanId, Option<ScanId>>,
 ) -> Result<Vec<Kept>, Damaged> {
     let batch = take_record_batch(batch, rows).map_err(|e| Damaged(e.to_string()))?;
-    let column = |name: &str| batch.column_by_name(name).cloned().ok_or_else(|| Damaged(format!("no column {name}")));
-    let times = |name: &str| -> Result<Vec<Option<i64>>, Damaged> {
-        let all = column(name)?;
-        let all = all.as_primitive_opt::<Int64Type>().ok_or_else(|| Damaged(format!("{name} is no time")))?;
-        Ok(all.iter().collect())
-    };
-    let bytes = |name: &str| -> Result<BinaryArray, Damaged> {
-        column(name)?.as_binary_opt::<i32>().cloned().ok_or_else(|| Damaged(format!("{name} is no bytes")))
-    };
-    let (ts, arrivals, effs, visible) = (times("_ts")?, times("_arrival")?, times("_eff")?, times("_visible")?);
-    let (partitions, offsets) = (times("_partition")?, times("_offset")?);
-    let (holdings, undecoded, payloads) = (bytes("_groups")?, bytes("_undecoded")?, bytes("_payload")?);
-    let found = batch.column_by_name(FOUND).map(|_| bytes(FOUND)).transpose()?;
-    let flags = |name: &str| -> Result<UInt8Array, Damaged> {
-        let all = column(name)?;
-        all.as_primitive_opt::<UInt8Type>().cloned().ok_or_else(|| Damaged(format!("{name} are no flags")))
-    };
-    let (told, of_history, horizons) = (flags("_told")?, flags("_of_history")?, bytes("_horizons")?);
-    let scans = column("_scan")?;
-    let scans = scans.as_primitive_opt::<UInt32Type>().ok_or_else(|| Damaged("_scan is no number".to_owned()))?.clone();
-    let keys = batch.column_by_name("_key").map(|_| bytes("_key")).transpose()?;
-    let removes = batch.column_by_name("_removes").map(|_| flags("_removes")).transpose()?;
-    let head = HEAD + 2 * usize::from(keys.is_some());
-    let saved_names: Vec<&String> = batch.schema_ref().fields().iter().skip(head).map(|field| field.name()).collect();
-    let mut columns: Vec<ArrayRef> = vec![];
-    let mut places = vec![];
-    for field in source.wanted.schema.fields() {
-        let place = saved_names.iter().position(|name| **name == named(field.name()));
-        places.push(place);
-        // What only a new group names no event of an old one asks for.
-        columns.push(match place {
-            Some(place) => loaded(batch.column(head + place), field.data_type())?,
-            None => new_null_array(field.data_type(), batch.num_rows()),
-        });
-    }
-    let schema = source.wanted.schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true));
-    let all = RecordBatch::try_new(Arc::new(Schema::new(schema.collect::<Vec<_>>())), columns);
-    let all = all.map_err(|e| Damaged(e.to_string()))?;
-    let failed = |place: &Option<usize>| {
-        let at = |row: usize| {
-            undecoded.is_valid(row) && place.is_some_and(|place| undecoded.value(row).get(place) == Some(&1))
-        };
-        let flags: BooleanBuffer = (0..batch.num_rows()).map(at).collect();
-        (flags.count_set_bits() > 0).then_some(flags)
-    };
-    // One batch for each scan, from a history or a stream: what gathers rows looks at that.
-    let mut parts: BTreeMap<(ScanId, bool, &[u8]), Vec<usize>> = BTreeMap::new();
-    for row in 0..batch.num_rows() {
-        if let Some(scan) = moved.get(ScanId::from(scans.value(row))).copied().flatten() {
-            parts.entry((scan, of_history.value(row) == 1, horizons.value(row))).or_default().push(row);
-        }
-    }
+    let head = Head::of(&batch)?;
+    let read = ReadColumns::of(source, &batch, &head)?;
     let mut kept = vec![];
-    for ((scan, of_history, mut horizons), rows) in parts {
-        let before: Vec<Eff> = get(&mut horizons)?;
-        let known = moved.iter().zip(before).filter_map(|(now, horizon)| Some(((*now)?, horizon)));
-        let known: BTreeMap<ScanId, Eff> = known.collect();
-        let len = known.keys().map(|scan| scan.index() + 1).max().unwrap_or(0);
-        let mut horizons = IdVec::filled(Eff::BEFORE_ALL, len);
-        known.into_iter().for_each(|(scan, horizon)| horizons[scan] = horizon);
-        let at: UInt32Array = rows.iter().map(|row| Some(*row as u32)).collect();
-        let of_rows = |all: Option<BooleanBuffer>| all.map(|all| rows.iter().map(|row| all.value(*row)).collect());
-        let batch = take_record_batch(&all, &at).map_err(|e| Damaged(e.to_string()))?;
-        let undecoded = places.iter().map(|place| of_rows(failed(place))).collect();
-        let payload = Payload::Raw(rows.iter().map(|row| Some(payloads.value(*row))).collect());
-        let records = Records { payload, ..Records::of_rows(batch, undecoded) };
-        let stamped = |row: &usize| Stamped {
-            ts: ts[*row].map(EventTime::from_us),
-            a: arrivals[*row].map(Arrival::from_us),
-            removes: removes.as_ref().is_some_and(|removes| removes.value(*row) == 1),
-            ..Stamped::default()
-        };
-        let raw = Rc::new(Raw {
+    for ((scan, of_history, horizons), rows) in head.parts(moved) {
+        let raw = Raw {
             source: id,
             scan,
             of_history,
-            records,
-            stamped: rows.iter().map(stamped).collect(),
-            effs: rows.iter().map(|row| effs[*row].map(Eff::from_us)).collect(),
-            visible: rows.iter().map(|row| visible[*row].map_or(Tick::BEFORE_ALL, Tick::from_us)).collect(),
-            positions: rows.iter().map(|row| (partitions[*row], offsets[*row].map(Offset::at))).collect(),
-            told: Told::each(rows.iter().map(|row| told.value(*row))),
-            horizons,
+            records: read.records(&head, &rows)?,
+            stamped: rows.iter().map(|row| head.stamped(*row)).collect(),
+            effs: rows.iter().map(|row| time(&head.effs, *row, Eff::from_us)).collect(),
+            visible: rows
+                .iter()
+                .map(|row| time(&head.visible, *row, Tick::from_us).unwrap_or(Tick::BEFORE_ALL))
+                .collect(),
+            positions: rows.iter().map(|row| head.position(*row)).collect(),
+            told: Told::each(rows.iter().map(|row| head.told.value(*row))),
+            horizons: known_horizons(horizons, moved)?,
             asked: vec![],
-            keys: keys.as_ref().map(|keys| rows.iter().map(|row| Some(keys.value(*row))).collect()),
-        });
+            keys: head.keys.as_ref().map(|keys| rows.iter().map(|row| Some(keys.value(*row))).collect()),
+        };
+        let raw = Rc::new(raw);
         for (at, row) in (0..).zip(&rows) {
-            let holdings: Vec<Holding> = get(&mut holdings.value(*row))?;
-            let found = match &found {
-                Some(found) => get(&mut found.value(*row))?,
-                None => holdings.iter().map(|_| vec![]).collect(),
-            };
+            let (holdings, found) = head.holdings(*row)?;
             kept.push(Kept { row: (raw.clone(), at), holdings, found });
         }
     }
     Ok(kept)
+}
+
+/// What is saved of each event beside the columns that were read.
+struct Head<'b> {
+    ts: Int64Array,
+    arrivals: Int64Array,
+    effs: Int64Array,
+    visible: Int64Array,
+    partitions: Int64Array,
+    offsets: Int64Array,
+    told: UInt8Array,
+    of_history: UInt8Array,
+    scans: &'b UInt32Array,
+    horizons: &'b BinaryArray,
+    holdings: &'b BinaryArray,
+    found: Option<&'b BinaryArray>,
+    undecoded: &'b BinaryArray,
+    payloads: &'b BinaryArray,
+    /// Of records that replace one another.
+    keys: Option<&'b BinaryArray>,
+    removes: Option<UInt8Array>,
+}
+
+/// Events of a scan, of a history or of a stream, which were read when windows before these horizons were closed; and their rows. What gathers
+/// rows looks at that.
+type Parts<'b> = BTreeMap<(ScanId, bool, &'b [u8]), Vec<usize>>;
+
+impl<'b> Head<'b> {
+    fn of(batch: &'b RecordBatch) -> Result<Head<'b>, Damaged> {
+        let column = |name: &str| batch.column_by_name(name).ok_or_else(|| Damaged(format!("no column {name}")));
+        let times = |name: &str| -> Result<Int64Array, Damaged> {
+            let all = column(name)?.as_primitive_opt::<Int64Type>();
+            all.cloned().ok_or_else(|| Damaged(format!("{name} is no time")))
+        };
+        let bytes = |name: &str| -> Result<&'b BinaryArray, Damaged> {
+            column(name)?.as_binary_opt::<i32>().ok_or_else(|| Damaged(format!("{name} is no bytes")))
+        };
+        let flags = |name: &str| -> Result<UInt8Array, Damaged> {
+            let all = column(name)?.as_primitive_opt::<UInt8Type>();
+            all.cloned().ok_or_else(|| Damaged(format!("{name} are no flags")))
+        };
+        let is_there = |name: &str| batch.column_by_name(name).is_some();
+        let scans = column("_scan")?.as_primitive_opt::<UInt32Type>();
+        Ok(Head {
+            ts: times("_ts")?,
+            arrivals: times("_arrival")?,
+            effs: times("_eff")?,
+            visible: times("_visible")?,
+            partitions: times("_partition")?,
+            offsets: times("_offset")?,
+            told: flags("_told")?,
+            of_history: flags("_of_history")?,
+            scans: scans.ok_or_else(|| Damaged("_scan is no number".to_owned()))?,
+            horizons: bytes("_horizons")?,
+            holdings: bytes("_groups")?,
+            found: is_there(FOUND).then(|| bytes(FOUND)).transpose()?,
+            undecoded: bytes("_undecoded")?,
+            payloads: bytes("_payload")?,
+            keys: is_there("_key").then(|| bytes("_key")).transpose()?,
+            removes: is_there("_removes").then(|| flags("_removes")).transpose()?,
+        })
+    }
+
+    /// How many columns it has.
+    fn columns(&self) -> usize {
+        HEAD + 2 * usize::from(self.keys.is_some())
+    }
+
+    fn parts(&self, moved: &IdVec<ScanId, Option<ScanId>>) -> Parts<'b> {
+        let mut parts = Parts::new();
+        for row in 0..self.scans.len() {
+            if let Some(scan) = moved.get(ScanId::from(self.scans.value(row))).copied().flatten() {
+                let part = (scan, self.of_history.value(row) == 1, self.horizons.value(row));
+                parts.entry(part).or_default().push(row);
+            }
+        }
+        parts
+    }
+
+    fn stamped(&self, row: usize) -> Stamped {
+        Stamped {
+            ts: time(&self.ts, row, EventTime::from_us),
+            a: time(&self.arrivals, row, Arrival::from_us),
+            removes: self.removes.as_ref().is_some_and(|removes| removes.value(row) == 1),
+            ..Stamped::default()
+        }
+    }
+
+    fn position(&self, row: usize) -> (Option<i64>, Option<Offset>) {
+        (time(&self.partitions, row, |partition| partition), time(&self.offsets, row, Offset::at))
+    }
+
+    fn holdings(&self, row: usize) -> Result<(Vec<Holding>, Vec<FoundRows>), Damaged> {
+        let holdings: Vec<Holding> = get(&mut self.holdings.value(row))?;
+        let found = match self.found {
+            Some(found) => get(&mut found.value(row))?,
+            None => holdings.iter().map(|_| vec![]).collect(),
+        };
+        Ok((holdings, found))
+    }
+}
+
+/// The columns of a source, as they were read.
+struct ReadColumns {
+    all: RecordBatch,
+    /// By column: its place among those that were saved. `None`: only a new group asks for it, which names no event of an old one.
+    places: Vec<Option<usize>>,
+}
+
+impl ReadColumns {
+    fn of(source: &Source, batch: &RecordBatch, head: &Head) -> Result<ReadColumns, Damaged> {
+        let saved = batch.schema_ref().fields().iter().skip(head.columns());
+        let saved: Vec<&String> = saved.map(|field| field.name()).collect();
+        let (mut columns, mut places) = (vec![], vec![]);
+        for field in source.wanted.schema.fields() {
+            let place = saved.iter().position(|name| **name == named(field.name()));
+            places.push(place);
+            columns.push(match place {
+                Some(place) => loaded(batch.column(head.columns() + place), field.data_type())?,
+                None => new_null_array(field.data_type(), batch.num_rows()),
+            });
+        }
+        let schema = source.wanted.schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true));
+        let all = RecordBatch::try_new(Arc::new(Schema::new(schema.collect::<Vec<_>>())), columns);
+        Ok(ReadColumns { all: all.map_err(|e| Damaged(e.to_string()))?, places })
+    }
+
+    /// Some rows, with what a dead letter of each quotes.
+    fn records(&self, head: &Head, rows: &[usize]) -> Result<Records, Damaged> {
+        let at: UInt32Array = rows.iter().map(|row| Some(*row as u32)).collect();
+        let batch = take_record_batch(&self.all, &at).map_err(|e| Damaged(e.to_string()))?;
+        let failed = |place: Option<usize>, row: usize| {
+            let flag = head.undecoded.is_valid(row).then(|| head.undecoded.value(row).get(place?).copied()).flatten();
+            flag == Some(1)
+        };
+        let undecoded = |place: &Option<usize>| {
+            let flags: BooleanBuffer = rows.iter().map(|row| failed(*place, *row)).collect();
+            (flags.count_set_bits() > 0).then_some(flags)
+        };
+        let undecoded = self.places.iter().map(undecoded).collect();
+        let payload = Payload::Raw(rows.iter().map(|row| Some(head.payloads.value(*row))).collect());
+        Ok(Records { payload, ..Records::of_rows(batch, undecoded) })
+    }
+}
+
+fn time<T>(all: &Int64Array, row: usize, from_us: impl Fn(i64) -> T) -> Option<T> {
+    all.is_valid(row).then(|| from_us(all.value(row)))
+}
+
+/// Horizons as they were saved, by scan of now.
+fn known_horizons(mut saved: &[u8], moved: &IdVec<ScanId, Option<ScanId>>) -> Result<IdVec<ScanId, Eff>, Damaged> {
+    let before: Vec<Eff> = get(&mut saved)?;
+    let known = moved.iter().zip(before).filter_map(|(now, horizon)| Some(((*now)?, horizon)));
+    let known: BTreeMap<ScanId, Eff> = known.collect();
+    let len = known.keys().map(|scan| scan.index() + 1).max().unwrap_or(0);
+    let mut horizons = IdVec::filled(Eff::BEFORE_ALL, len);
+    known.into_iter().for_each(|(scan, horizon)| horizons[scan] = horizon);
+    Ok(horizons)
 }

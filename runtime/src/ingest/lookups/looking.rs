@@ -1,279 +1,311 @@
 //! What the events of a group look up now, and the group's events that are made with it.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
-use arrow::array::{Array, ArrayRef, BinaryArray, Int8Array, new_null_array};
-use arrow::compute::cast;
-use headwater_clocks::{Eff, Tick};
+use arrow::array::Int8Array;
 use headwater_connectors::Records;
 use headwater_expression::in_parts;
 use headwater_operators::events;
 
 use super::super::admit::Admitted;
 use super::super::dead_letters::reason_bit;
-use super::super::looked_up::{Raw, RawRow, gather};
-use super::super::selection::{Elements, REPEATED_BYTES_MAX};
-use super::super::shape::{Batch, Refused};
-use super::Made;
-use super::group::{GroupState, Suspicion};
-use super::picked::{Answers, LookupCodecs, OnKey, Picked, extend};
+use super::super::looked_up::{Raw, RawRow};
+use super::super::pipeline::bytes_of_batch;
+use super::super::selection::{REPEATED_BYTES_MAX, parted};
+use super::super::shape::{Batch, Refused, SetEvents};
+use super::asking::{Asked, Key, Seen, on};
+use super::draft::Part;
+use super::group::GroupState;
+use super::made::{Made, Suspicion};
+use super::picked::{Answers, Look, OnKey, Picked, extend};
 use super::table::Tables;
-use crate::base::id::{GroupId, IdVec, ScanId};
+use crate::base::id::GroupId;
 use crate::catalog::opened::{OpenLookup, Opened};
 use crate::job::LookIn;
 
-/// Events of one source as a group sees them.
-pub(super) struct Seen {
-    /// Side by side, each with so many that what is repeated of a list's own record is little.
-    parts: Vec<Records>,
-    /// By record, where each element of a list is one: of which event, and the how manyth.
-    elements: Option<Vec<(u32, u32)>>,
-    /// The events whose list did not decode.
-    failed: Vec<u32>,
+/// What some events look up. Keys of tables are held for it.
+pub(super) struct Picks {
+    /// By record and lookup.
+    all: std::vec::IntoIter<Picked>,
+    /// By event: how many records it has.
+    records: std::vec::IntoIter<usize>,
+    lookups: usize,
 }
 
-/// Events of one source, as the group sees them with what they look up, and that by event.
-pub(super) struct Found {
-    pub(super) rows: Vec<RawRow>,
-    pub(super) seen: Seen,
-    pub(super) picked: Vec<Vec<Picked>>,
+impl Picks {
+    /// What the next event looks up; of one that is a list what its elements look up comes one behind the other.
+    pub(super) fn next(&mut self) -> Box<[Picked]> {
+        let records = self.records.next().expect("as many as events");
+        self.all.by_ref().take(records * self.lookups).collect()
+    }
+
+    /// Lets go of its keys.
+    pub(super) fn let_go(self, group: &GroupState, tables: &mut Tables) {
+        group.release(tables, self.all.as_slice());
+    }
 }
 
-impl Seen {
-    fn len(&self) -> usize {
-        self.parts.iter().map(Records::len).sum()
-    }
-
-    /// The parts, and the place of the first record of each.
-    fn parts(&self) -> impl Iterator<Item = (usize, &Records)> {
-        self.parts.iter().scan(0, |next, records| Some((std::mem::replace(next, *next + records.len()), records)))
-    }
-
-    /// With what each record looks up.
-    fn extend<'a>(
-        &mut self,
-        lookup: &OpenLookup,
-        codecs: &LookupCodecs,
-        picked: impl Iterator<Item = &'a Picked> + Clone,
-    ) {
-        let mut first = 0;
-        for records in &mut self.parts {
-            let own = picked.clone().skip(first).take(records.len());
-            first += records.len();
-            *records = extend(records.clone(), lookup, codecs, own);
-        }
-    }
-
-    /// Of which event a record is, and the how manyth.
-    fn place(&self, record: usize) -> (usize, usize) {
-        match &self.elements {
-            None => (record, 0),
-            Some(elements) => (elements[record].0 as usize, elements[record].1 as usize),
-        }
-    }
-
-    /// What there is by event, by record.
-    fn each<T: Clone>(&self, by_event: Vec<T>) -> Vec<T> {
-        let Some(elements) = &self.elements else { return by_event };
-        elements.iter().map(|(event, _)| by_event[*event as usize].clone()).collect()
-    }
-
-    /// What there is by record, by event.
-    fn by_event<T>(&self, each: Vec<Vec<T>>, events: usize) -> Vec<Vec<T>> {
-        if self.elements.is_none() {
-            return each;
-        }
-        let mut all: Vec<Vec<T>> = (0..events).map(|_| vec![]).collect();
-        each.into_iter().enumerate().for_each(|(record, some)| all[self.place(record).0].extend(some));
-        all
-    }
+/// What is being looked up.
+struct Picking<'a> {
+    asked: &'a [Asked<'a>],
+    /// By record: of which event it is, and the how manyth.
+    places: Vec<(u32, u32)>,
+    /// By record and lookup, as far as it is known.
+    all: Vec<Picked>,
+    lookups: usize,
+    /// Some row of a group is asked for.
+    waits: bool,
 }
 
 impl GroupState {
-    /// What some events of one source look up now: the records with it, and by event. `None`: rows of other groups are asked for first. `before`:
-    /// by event and lookup, what it had looked up before. Of an event that is a list what its elements look up comes one behind the other.
-    pub(super) fn pick<'a>(
+    /// What some events look up now; of one source, where some keys depend on what is looked up. `None`: rows of other groups are asked for first.
+    pub(super) fn pick(
         &self,
         opened: &Opened,
-        (id, tables): (GroupId, &Tables),
+        (id, tables): (GroupId, &mut Tables),
         answers: &mut Answers,
-        rows: &[RawRow],
-        before: &dyn Fn(usize, usize) -> Option<&'a Picked>,
-    ) -> Option<(Seen, Vec<Vec<Picked>>)> {
-        let mut seen = self.seen(opened, id, rows);
+        asked: &[Asked],
+    ) -> Option<Picks> {
         let lookups = &opened.groups[id].lookups;
-        let mut all: Vec<Vec<Picked>> = (0..seen.len()).map(|_| Vec::with_capacity(self.scans.len())).collect();
+        let records: Vec<usize> = asked.iter().map(|asked| asked.len(lookups.len())).collect();
+        let places = (0..).zip(&records).flat_map(|(event, records)| (0..*records as u32).map(move |at| (event, at)));
+        let places: Vec<(u32, u32)> = places.collect();
+        let all = (0..places.len() * lookups.len()).map(|_| Picked { key: OnKey::Null, row: None }).collect();
+        let mut picking = Picking { asked, places, all, lookups: lookups.len(), waits: false };
         for (at, lookup) in lookups.iter().enumerate() {
-            let keys = self.on(lookup, &self.codecs[at], &seen);
-            let mut is_asked = false;
-            for (record, (key, picked)) in keys.into_iter().zip(&mut all).enumerate() {
-                let (event, number) = seen.place(record);
-                let (raw, row) = &rows[event];
-                let found = match (&key, lookup.of) {
-                    (OnKey::Null | OnKey::Failed, _) => Some(None),
-                    (OnKey::Key(key), LookIn::Table(_)) => {
-                        let scan = self.scans[at].expect("a table is read by a scan");
-                        Some(tables[&scan].table.pick(key, raw.ts(*row)))
-                    }
-                    (OnKey::Key(by), LookIn::Features(group)) => {
-                        match before(event, number * lookups.len() + at).filter(|old| old.key == key) {
-                            Some(old) => Some(old.row.clone()),
-                            None => answers.find(group, by, raw.visible[*row as usize]),
-                        }
-                    }
-                };
-                is_asked |= found.is_none();
-                picked.push(Picked { key, row: found.flatten() });
+            match lookup.is_ahead {
+                true => self.pick_ahead((at, lookup), tables, answers, &mut picking),
+                false => self.pick_behind((opened, id), at, tables, answers, &mut picking),
             }
-            if is_asked {
-                return None;
+            if picking.waits {
+                break;
             }
-            let picked = all.iter().map(|picked| &picked[at]);
-            seen.extend(lookup, &self.codecs[at], picked);
         }
-        let all = seen.by_event(all, rows.len());
-        Some((seen, all))
+        let Picking { all, waits, .. } = picking;
+        let picks = Picks { all: all.into_iter(), records: records.into_iter(), lookups: lookups.len() };
+        if waits {
+            picks.let_go(self, tables);
+            return None;
+        }
+        Some(picks)
     }
 
-    /// Asks for the rows that events will look up at their ticks, where that depends on them alone.
-    pub(super) fn ask_ahead(&self, opened: &Opened, id: GroupId, answers: &mut Answers, rows: &[RawRow]) {
-        if rows.is_empty() || !self.asks_ahead {
+    /// Where keys depend on the events alone.
+    fn pick_ahead(
+        &self,
+        (at, lookup): (usize, &OpenLookup),
+        tables: &mut Tables,
+        answers: &mut Answers,
+        picking: &mut Picking,
+    ) {
+        for record in 0..picking.places.len() {
+            let (event, number) = picking.places[record];
+            let key = picking.asked[event as usize].key((at, lookup), number as usize, picking.lookups);
+            let key = key.expect("a key that depends on the event alone");
+            self.find((at, lookup), (record, key), tables, answers, picking);
+        }
+    }
+
+    /// Where keys depend on what is looked up before. That is put beside the events for a while, of some at a time.
+    fn pick_behind(
+        &self,
+        (opened, id): (&Opened, GroupId),
+        at: usize,
+        tables: &mut Tables,
+        answers: &mut Answers,
+        picking: &mut Picking,
+    ) {
+        let (lookups, rows) = (&opened.groups[id].lookups, picking.asked.iter().map(|asked| asked.row().clone()));
+        let rows: Vec<RawRow> = rows.collect();
+        if rows.is_empty() {
             return;
         }
-        let seen = self.seen(opened, id, rows);
-        for (lookup, codecs) in opened.groups[id].lookups.iter().zip(&self.codecs).filter(|(of, _)| of.is_ahead) {
-            let LookIn::Features(group) = lookup.of else { continue };
-            for (record, key) in self.on(lookup, codecs, &seen).into_iter().enumerate() {
-                let (raw, row) = &rows[seen.place(record).0];
-                if let OnKey::Key(key) = &key {
-                    answers.find(group, key, raw.visible[*row as usize]);
+        let mut first = 0;
+        self.seen(opened, id, &rows).each_part(&mut |records, _| {
+            let looks: Vec<Look> = {
+                let of_part = first * lookups.len()..(first + records.len()) * lookups.len();
+                picking.all[of_part].iter().map(Picked::look).collect()
+            };
+            let bytes = |record: usize| looks[record * lookups.len()..][..at].iter().map(Look::bytes).sum();
+            let evaluated = parted(records.len(), REPEATED_BYTES_MAX, bytes)
+                .into_iter()
+                .flat_map(|some| in_parts(some.len()).map(move |rows| some.start + rows.start..some.start + rows.end));
+            for some in evaluated {
+                let own = &looks[some.start * lookups.len()..some.end * lookups.len()];
+                let of_lookup = |lookup: usize| own.iter().skip(lookup).step_by(lookups.len());
+                let known = self.extended(&lookups[..at], slice(records, &some), of_lookup);
+                let keys = on(&lookups[at], &self.codecs[at], &known);
+                for record in some.clone() {
+                    let found = (first + record, keys.get(record - some.start));
+                    self.find((at, &lookups[at]), found, tables, answers, picking);
                 }
             }
-        }
+            first += records.len();
+        });
     }
 
-    /// Some events of one source, with what they looked up.
-    pub(super) fn extended(&self, opened: &Opened, id: GroupId, rows: &[RawRow], picked: &[Vec<Picked>]) -> Seen {
-        let mut seen = self.seen(opened, id, rows);
-        let lookups = &opened.groups[id].lookups;
-        for (at, (lookup, codecs)) in lookups.iter().zip(&self.codecs).enumerate() {
-            let of_lookup = picked.iter().flat_map(|picked| picked.iter().skip(at).step_by(lookups.len()));
-            seen.extend(lookup, codecs, of_lookup);
-        }
-        seen
-    }
-
-    /// As the group sees them. A list that is exploded is so here if its elements look something up.
-    pub(super) fn seen(&self, opened: &Opened, id: GroupId, rows: &[RawRow]) -> Seen {
-        let source = rows[0].0.source;
-        debug_assert!(self.shapers[&source].group == id);
-        let columns = opened.sources[source].wanted.schema.fields().len();
-        let records = gather(rows, columns);
-        let records = self.shapers[&source].view().of(&records).into_owned();
-        let explode = opened.groups[id].explode.as_ref().filter(|_| !self.scans.is_empty());
-        let Some(explode) = explode else { return Seen { parts: vec![records], elements: None, failed: vec![] } };
-        let (parts, failed) = Elements::of(&records, explode, REPEATED_BYTES_MAX);
-        let (parts, of): (Vec<_>, Vec<_>) = parts.map(|part| (part.records, part.of)).unzip();
-        let of = of.concat();
-        let numbered = of.chunk_by(|a, b| a == b).flat_map(|same| same.iter().copied().zip(0..));
-        Seen { parts, elements: Some(numbered.collect()), failed }
-    }
-
-    /// The key by which each record looks up.
-    fn on(&self, lookup: &OpenLookup, codecs: &LookupCodecs, seen: &Seen) -> Vec<OnKey> {
-        let parts = seen
-            .parts
-            .iter()
-            .flat_map(|records| in_parts(records.len()).map(move |rows| records.slice(rows.start, rows.len())));
-        parts.flat_map(|records| self.on_part(lookup, codecs, &records)).collect()
-    }
-
-    fn on_part(&self, lookup: &OpenLookup, codecs: &LookupCodecs, records: &Records) -> Vec<OnKey> {
-        let undecoded = |name: &str| records.undecoded[records.batch.schema_ref().index_of(name).ok()?].clone();
-        let evaluated: Vec<_> = lookup.on.iter().map(|on| on.evaluate(&records.batch, &undecoded)).collect();
-        let of_type = |(on, wanted): (&headwater_expression::Evaluated, _)| match on.values.data_type() == wanted {
-            true => on.values.clone(),
-            // Past the type's ends there is no such key.
-            false => cast(&on.values, wanted).unwrap_or_else(|_| new_null_array(wanted, on.values.len())),
-        };
-        let columns: Vec<ArrayRef> = evaluated.iter().zip(&codecs.key_types).map(of_type).collect();
-        let keys: BinaryArray = codecs.key.encode(&columns).expect("columns of the key's types");
-        let one = |row: usize| {
-            if evaluated.iter().any(|on| on.failed.as_ref().is_some_and(|failed| failed.value(row))) {
-                OnKey::Failed
-            } else if columns.iter().any(|column| column.is_null(row)) {
-                OnKey::Null
-            } else {
-                OnKey::Key(keys.value(row).into())
+    /// What a record finds by a key.
+    fn find(
+        &self,
+        (at, lookup): (usize, &OpenLookup),
+        (record, key): (usize, Key),
+        tables: &mut Tables,
+        answers: &mut Answers,
+        picking: &mut Picking,
+    ) {
+        let (event, number) = picking.places[record];
+        let (asked, place) = (&picking.asked[event as usize], number as usize * picking.lookups + at);
+        let (raw, row) = asked.row();
+        let picked = match lookup.of {
+            LookIn::Table(_) => {
+                let scan = self.scans[at].expect("a table is read by a scan");
+                let table = &mut tables.get_mut(&scan).expect("a table that is looked up in").table;
+                let key = match key {
+                    Key::Null => OnKey::Null,
+                    Key::Failed => OnKey::Failed,
+                    Key::Of(key) => OnKey::Number(table.hold(key)),
+                    Key::Held(key) => {
+                        if let OnKey::Number(number) = key {
+                            table.hold_again(*number);
+                        }
+                        key.clone()
+                    }
+                };
+                let found = match &key {
+                    OnKey::Number(number) => table.pick_of(*number, raw.ts(*row)),
+                    _ => None,
+                };
+                Picked { key, row: found }
+            }
+            LookIn::Features(group) => {
+                let key = match key {
+                    Key::Null => OnKey::Null,
+                    Key::Failed => OnKey::Failed,
+                    Key::Of(key) => OnKey::Key(key.into()),
+                    Key::Held(key) => key.clone(),
+                };
+                let found = match &key {
+                    OnKey::Key(by) => match asked.before(place).filter(|old| old.key == key) {
+                        Some(old) => Some(old.row.clone()),
+                        None => answers.find(group, by, raw.visible[*row as usize]),
+                    },
+                    _ => Some(None),
+                };
+                picking.waits |= found.is_none();
+                Picked { key, row: found.flatten() }
             }
         };
-        (0..records.len()).map(one).collect()
+        picking.all[record * picking.lookups + at] = picked;
     }
 
-    /// Makes the group's events of some events with what they look up. Returns by event for which reasons it is a dead letter.
+    /// Records with what they look up. `looks`: by lookup, of these records.
+    fn extended<'a, I: Iterator<Item = &'a Look> + Clone>(
+        &self,
+        lookups: &[OpenLookup],
+        records: Records,
+        looks: impl Fn(usize) -> I,
+    ) -> Records {
+        let each = lookups.iter().zip(&self.codecs).enumerate();
+        each.fold(records, |records, (at, (lookup, codecs))| extend(records, lookup, codecs, looks(at)))
+    }
+
+    /// Makes the group's events of some events of a part, so many of which what they look up is little at a time. Returns by event for which
+    /// reasons it is a dead letter.
     pub(super) fn shape(
         &self,
-        rows: &[RawRow],
-        seen: &Seen,
-        visible: &[Tick],
-        diff: i8,
+        opened: &Opened,
+        part: &Part,
+        events: Range<usize>,
         made: &mut Made,
     ) -> BTreeMap<u32, Suspicion> {
-        let effs = rows.iter().map(|(raw, row)| raw.effs[*row as usize]).collect();
-        self.shape_as(rows, seen, Judged { visible, effs, horizons: &rows[0].0.horizons }, diff, made)
+        let mut refused = BTreeMap::<u32, Suspicion>::new();
+        if events.is_empty() {
+            return refused;
+        }
+        let seen: Seen = self.seen(opened, part.group, &part.rows[events.clone()]);
+        let mut first = part.records(events.clone()).start;
+        let failed = seen.each_part(&mut |records, of| {
+            let bytes = |record: usize| part.bytes(first + record);
+            for some in parted(records.len(), REPEATED_BYTES_MAX, bytes) {
+                let own = first + some.start..first + some.end;
+                let known = self.extended(&opened.groups[part.group].lookups, slice(records, &some), |lookup| {
+                    part.looks_of(lookup, own.clone())
+                });
+                let of_record = |record: usize| of.map_or(record, |of| of[record] as usize);
+                let events: Vec<usize> = some.map(|record| events.start + of_record(record)).collect();
+                self.shape_records(part, (&known, &events), made, &mut refused);
+            }
+            first += records.len();
+        });
+        failed.iter().for_each(|event| {
+            refused.entry(events.start as u32 + *event).or_default().0 |= reason_bit("expression");
+        });
+        refused
     }
 
-    /// The same, judged by other records than these.
-    pub(super) fn shape_as(
+    /// `events`: by record, of which event it is.
+    fn shape_records(
         &self,
-        rows: &[RawRow],
-        seen: &Seen,
-        judged: Judged,
-        diff: i8,
+        part: &Part,
+        (records, events): (&Records, &[usize]),
         made: &mut Made,
-    ) -> BTreeMap<u32, Suspicion> {
-        let (first, _) = &rows[0];
-        let stamped: Vec<_> = rows.iter().map(|(raw, row)| raw.stamped[*row as usize]).collect();
-        let (stamped, visible, effs) = (seen.each(stamped), seen.each(judged.visible.to_vec()), seen.each(judged.effs));
+        refused: &mut BTreeMap<u32, Suspicion>,
+    ) {
+        let (first, _) = &part.rows[0];
+        let stamped = |event: &usize| {
+            let (raw, row) = &part.rows[*event];
+            raw.stamped[*row as usize]
+        };
+        let stamped: Vec<_> = events.iter().map(stamped).collect();
+        let mut admitted = Admitted::none(first.scan, records.len());
+        admitted.taken = vec![true; records.len()];
+        admitted.events = (0..records.len() as u32).collect();
+        admitted.visible = events.iter().map(|event| part.entries[*event].visible).collect();
+        admitted.effs = events.iter().map(|event| part.entries[*event].eff).collect();
+        admitted.horizons = part.horizons.clone();
         let shaper = &self.shapers[&first.source];
-        let mut refused = BTreeMap::<u32, Suspicion>::new();
-        seen.failed.iter().for_each(|event| refused.entry(*event).or_default().0 |= reason_bit("expression"));
-        for (at, records) in seen.parts() {
-            let own = at..at + records.len();
-            let mut admitted = Admitted::none(first.scan, records.len());
-            admitted.taken = vec![true; records.len()];
-            admitted.events = (0..records.len() as u32).collect();
-            admitted.visible = visible[own.clone()].to_vec();
-            admitted.effs = effs[own.clone()].to_vec();
-            admitted.horizons = judged.horizons.clone();
-            shaper.shape_seen(Batch { records, stamped: &stamped[own] }, &[admitted], &mut |of_set| {
-                if let Some(events) = of_set.events {
-                    let events = match &self.corrected {
-                        None => events,
-                        Some(schema) => {
-                            let diffs = Int8Array::from(vec![diff; events.num_rows()]);
-                            events::with_diffs(schema, &events, diffs).expect("as many of both")
-                        }
-                    };
-                    made.events.push(((shaper.group, of_set.set), events));
-                }
-                note_refused(of_set.refused, (seen, at), &mut refused);
-                true
-            });
-        }
-        refused
+        shaper.shape_seen(Batch { records, stamped: &stamped }, &[admitted], &mut |of_set| {
+            let SetEvents { set, rows, events: shaped, refused: of_records } = of_set;
+            if let Some(shaped) = shaped {
+                let shaped = match &self.corrected {
+                    None => shaped,
+                    Some(schema) => {
+                        let diff = |record: &u32| part.entries[events[*record as usize]].diff;
+                        let diffs = Int8Array::from_iter_values(rows.iter().map(diff));
+                        events::with_diffs(schema, &shaped, diffs).expect("as many of both")
+                    }
+                };
+                made.bytes += bytes_of_batch(&shaped);
+                made.events.push(((shaper.group, set), shaped));
+            }
+            note_refused(of_records, events, refused);
+            true
+        });
+    }
+}
+
+/// Some of the records.
+fn slice(records: &Records, some: &Range<usize>) -> Records {
+    match some.len() == records.len() {
+        true => records.clone(),
+        false => records.slice(some.start, some.len()),
     }
 }
 
 /// Parts of those that were read of one source, when the same windows were closed.
 pub(super) fn read_alike<T>(all: Vec<T>, raw: impl Fn(&T) -> &Raw) -> Vec<Vec<T>> {
+    parts(all, |one, other| {
+        let (one, other) = (raw(one), raw(other));
+        one.source == other.source && one.horizons == other.horizons
+    })
+}
+
+/// Parts of those that are alike.
+pub(super) fn parts<T>(all: Vec<T>, is_alike: impl Fn(&T, &T) -> bool) -> Vec<Vec<T>> {
     let mut parts: Vec<Vec<T>> = vec![];
     for one in all {
-        let is_alike = |part: &&mut Vec<T>| {
-            let (this, other) = (raw(&one), raw(&part[0]));
-            this.source == other.source && this.horizons == other.horizons
-        };
-        match parts.iter_mut().rev().find(is_alike) {
+        match parts.iter_mut().rev().find(|part| is_alike(&one, &part[0])) {
             Some(part) => part.push(one),
             None => parts.push(vec![one]),
         }
@@ -281,18 +313,9 @@ pub(super) fn read_alike<T>(all: Vec<T>, raw: impl Fn(&T) -> &Raw) -> Vec<Vec<T>
     parts
 }
 
-/// By what events are judged.
-pub(super) struct Judged<'a> {
-    /// By event: the tick from which on it counts; and by which effective time windows take it.
-    pub(super) visible: &'a [Tick],
-    pub(super) effs: Vec<Option<Eff>>,
-    /// Windows that closed before them are gone.
-    pub(super) horizons: &'a IdVec<ScanId, Eff>,
-}
-
-/// Of the part whose first record stands at `first`.
-fn note_refused(refused: Refused, (seen, first): (&Seen, usize), all: &mut BTreeMap<u32, Suspicion>) {
-    let event = |record: u32| seen.place(first + record as usize).0 as u32;
+/// `events`: by record, of which event it is.
+fn note_refused(refused: Refused, events: &[usize], all: &mut BTreeMap<u32, Suspicion>) {
+    let event = |record: u32| events[record as usize] as u32;
     let Refused { expression, null_key, long_key, late } = refused;
     for (reason, records) in [("expression", expression), ("null key", null_key), ("long key", long_key)] {
         records.into_iter().for_each(|record| all.entry(event(record)).or_default().0 |= reason_bit(reason));

@@ -16,17 +16,24 @@
 //! what it looks up depends on it alone; else at its tick, which is not done before there is an answer. Groups of one *level*, which look up
 //! in rows of those below, have lookups of their own.
 
+mod asking;
 mod compact;
 mod contents;
+mod draft;
 mod group;
 mod kept;
 mod looking;
+mod made;
 mod picked;
 mod replaced;
 mod replacing;
+mod runs;
 mod saved;
 mod sent;
+mod state;
 mod table;
+#[cfg(test)]
+mod tests;
 mod ticks;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -40,16 +47,19 @@ use headwater_operators::table::Pick;
 
 pub use self::contents::Content;
 use self::contents::Contents;
-use self::group::{GroupState, Suspicion, Windows};
+use self::draft::Draft;
+use self::group::{GroupState, Windows};
+pub use self::made::Made;
 use self::picked::Answers;
 pub use self::picked::Query;
 use self::replaced::ReplacedState;
-use self::replacing::Replaced;
+use self::runs::Runs;
 pub use self::saved::{Kind, Saved, batches, read_events};
 pub use self::sent::{owned, received, sent};
+pub use self::state::LookUps;
+use self::state::Waits;
 pub use self::table::Corrects;
-use self::table::{TableState, Tables};
-use self::ticks::Doing;
+use self::table::TableState;
 use super::dead_letters::{REASONS, Tally};
 use super::looked_up::{Raw, RawRow};
 use super::versions::Message;
@@ -65,47 +75,6 @@ use crate::plan::side::Side;
 /// Versions stay so long after no window reaches them any more: an event that is too old for every window is looked up as it was, so that
 /// what is wrong with it is told.
 const GRACE: Span = Span::from_us(86_400_000_000);
-
-/// The bytes of a primary key.
-type RowKey = Rc<[u8]>;
-
-/// Events that are made at once.
-const EVENTS_AT_ONCE: usize = 20_000;
-
-/// What comes of some ticks.
-#[derive(Default)]
-pub struct Made {
-    /// Of groups, in the order in which they go.
-    pub events: Vec<((GroupId, ColumnSetId), RecordBatch)>,
-    pub dead_letters: Vec<DeadLetter>,
-    pub tally: Tally,
-    /// What changes of what tables hold, where views read that.
-    pub contents: Vec<Content>,
-}
-
-/// The lookups of a worker, on one side of a run.
-pub struct LookUps {
-    opened: Arc<Opened>,
-    tick: Span,
-    tables: Tables,
-    replaced: Replaced,
-    /// By scan of a source whose events replace one another: the windows of all groups that read it, whatever their level.
-    readers: BTreeMap<ScanId, Vec<Windows>>,
-    groups: BTreeMap<GroupId, GroupState>,
-    /// By group, how many events were past taking back when they were replaced.
-    passed_over: BTreeMap<GroupId, u64>,
-    waiting: Waiting,
-    answers: Answers,
-    /// Ticks whose versions are there, and that wait for answers.
-    doing: Option<Doing>,
-    /// What tables held at the checkpoint that the run goes on from, until it is told.
-    loaded: Vec<Content>,
-    /// Every tick up to here is done.
-    done: Tick,
-    /// (t, horizons): once all ticks up to `t` are done, nothing with an `eff` before them comes any more.
-    horizons: VecDeque<(Tick, IdVec<ScanId, Eff>)>,
-    horizon: IdVec<ScanId, Eff>,
-}
 
 impl LookUps {
     /// Those of the groups of a level; the first also has what tables hold, where views read that, tables of which nobody asks
@@ -158,9 +127,10 @@ impl LookUps {
             readers,
             groups,
             passed_over: BTreeMap::new(),
-            waiting: BTreeMap::new(),
+            waiting: Runs::default(),
             answers: Answers::default(),
             doing: None,
+            draft: Draft::default(),
             loaded: vec![],
             done: Tick::BEFORE_ALL,
             horizons: VecDeque::new(),
@@ -172,18 +142,21 @@ impl LookUps {
     pub fn take_versions(&mut self, scan: ScanId, batch: &RecordBatch, of_history: bool) {
         let Some(state) = self.tables.get_mut(&scan) else { return };
         let message = Rc::new(Message::open(batch));
+        let (mut waiting, mut registering) = (Vec::with_capacity(message.len()), vec![]);
         for row in 0..message.len() {
             let visible = message.visible(row);
             let is_there = of_history && visible <= state.s && !state.is_timed && !self.opened.looks_back();
             let at_once = is_there && state.is_first(&self.opened, &message, row);
             let at = if at_once { Tick::BEFORE_ALL } else { visible };
-            if let Some(eff) = message.eff(row).filter(|_| message.position(row).0.is_some()) {
+            if let (Some(eff), Some(partition)) = (message.eff(row), message.position(row).0) {
                 let known = Tick::up(eff, self.tick);
                 let known = if at_once { Tick::BEFORE_ALL } else { known.min(at) };
-                state.registering.entry((known, eff)).or_default().push((message.clone(), row));
+                registering.push(((known, eff, partition), (message.clone(), row)));
             }
-            state.waiting.entry(at).or_default().push((message.clone(), row));
+            waiting.push((at, (message.clone(), row)));
         }
+        state.registering.push(registering);
+        state.waiting.push(waiting);
     }
 
     /// Takes events in.
@@ -201,19 +174,21 @@ impl LookUps {
     /// is looked up at `S`.
     fn wait(&mut self, id: GroupId, rows: Vec<RawRow>) {
         let Some(group) = self.groups.get(&id) else { return };
-        group.ask_ahead(&self.opened, id, &mut self.answers, &rows);
+        let asking = Rc::new(group.asking(&self.opened, id, rows));
+        asking.ask_ahead(&self.opened.groups[id].lookups, &mut self.answers);
         let looks_back = self.opened.looks_back();
         let has_order = self.opened.is_looked_up(id) || group.scans.iter().any(Option::is_none);
         let is_corrected = group.corrected.is_some() && !group.is_timed;
-        for (raw, row) in rows {
-            let visible = raw.visible[row as usize];
-            let at = match (looks_back, raw.of_history && visible <= group.s && is_corrected) {
+        let at = |(raw, row): &RawRow| {
+            let visible = raw.visible[*row as usize];
+            match (looks_back, raw.of_history && visible <= group.s && is_corrected) {
                 (false, true) => Tick::BEFORE_ALL,
                 (true, _) if !has_order => visible.max(group.s),
                 _ => visible,
-            };
-            self.waiting.entry(at).or_default().push((id, (raw, row)));
-        }
+            }
+        };
+        let waits = |(event, row)| (at(row), Waits { group: id, asking: asking.clone(), event });
+        self.waiting.push((0..).zip(&asking.rows).map(waits).collect());
     }
 
     /// The rows of a group that are asked for and not sent for yet.
@@ -238,9 +213,9 @@ impl LookUps {
         self.horizons.push_back((t, horizons.clone()));
     }
 
-    /// Whether the next tick waits for answers.
+    /// Whether all that is to be done waits for answers.
     pub fn waits(&self) -> bool {
-        self.doing.is_some()
+        self.doing.is_some() && self.draft.parts.is_empty()
     }
 
     /// Forgets what nothing can ask for any more, once all ticks up to one are done.
@@ -250,8 +225,8 @@ impl LookUps {
         let may_forget = |group: &&mut GroupState| group.begun || !(group.is_replaced || group.is_timed);
         for group in groups.values_mut().filter(may_forget) {
             let bound = group.held_from(tables, done, horizon);
-            while let Some((ts, slot)) = group.by_ts.first().copied().filter(|(ts, _)| *ts < bound) {
-                group.by_ts.remove(&(ts, slot));
+            while group.by_ts.first().is_some_and(|(ts, _)| *ts < bound) {
+                let Some((ts, slot)) = group.by_ts.pop_first() else { break };
                 group.let_go(tables, ts, slot);
             }
         }
@@ -263,7 +238,7 @@ impl LookUps {
             let of_table = groups.values().filter(|group| group.scans.contains(&Some(*scan)));
             let unasked = if state.contents.is_some() { EventTime::AFTER_ALL } else { EventTime::BEFORE_ALL };
             let bound = of_table.map(|group| group.windows.from(done, horizon)).min().unwrap_or(unasked);
-            let oldest = waiting.values().flatten().map(|(_, (raw, row))| raw.ts(*row)).min();
+            let oldest = waiting.fronts().map(|waits| waits.asking.oldest).min();
             let held = groups.values().filter_map(|group| group.by_ts.first().map(|(ts, _)| *ts)).min();
             let replaced = replaced.values().filter_map(ReplacedState::oldest_waiting).min();
             let needed = oldest.into_iter().chain(held).chain(replaced);
@@ -291,22 +266,6 @@ impl LookUps {
             let of_group = &mut status.groups[(*id).into()];
             of_group.past_taking_back = self.passed_over.get(id).copied().unwrap_or(0);
             of_group.events_held = group.by_ts.len() as u64;
-        }
-    }
-}
-
-/// Events by the tick at which they are looked up, in the order in which they came.
-type Waiting = BTreeMap<Tick, Vec<(GroupId, RawRow)>>;
-
-/// Tells for which reasons an event is a dead letter of a group, each once.
-fn tell(opened: &Opened, group: GroupId, (raw, row): &RawRow, (reasons, late_by): Suspicion, made: &mut Made) {
-    let told = &raw.told[*row as usize];
-    for (at, reason) in REASONS.iter().enumerate().filter(|(at, _)| reasons & 1 << at != 0) {
-        made.tally.refused_by(group, reason);
-        if told.add(1 << at) {
-            let late_by = (*reason == "late").then_some(late_by);
-            made.tally.refused(raw.source, reason);
-            made.dead_letters.push(raw.dead_letter(&opened.job.sources[raw.source].name, *row, reason, late_by));
         }
     }
 }

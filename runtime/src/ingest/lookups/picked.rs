@@ -6,7 +6,6 @@ use std::rc::Rc;
 
 use arrow::array::{BooleanArray, UInt32Array, new_null_array};
 use arrow::buffer::BooleanBuffer;
-use arrow::compute::take;
 use arrow::datatypes::DataType;
 use headwater_clocks::Tick;
 use headwater_connectors::Records;
@@ -14,6 +13,7 @@ use headwater_operators::key_codec::KeyCodec;
 use headwater_operators::table::{Pick, Row};
 
 use super::super::looked_up::with_column;
+use super::super::selection::pick;
 use crate::base::id::GroupId;
 use crate::catalog::opened::{LookedUp, OpenLookup};
 
@@ -24,7 +24,6 @@ pub(super) struct LookupCodecs {
 }
 
 /// What an event looks up.
-#[derive(Clone)]
 pub(super) struct Picked {
     pub(super) key: OnKey,
     pub(super) row: Pick,
@@ -35,11 +34,27 @@ pub(super) enum OnKey {
     Null,
     /// `on` failed.
     Failed,
+    /// Its number in the table, which is held for it.
+    Number(u32),
+    /// Of the rows of a group.
     Key(Rc<[u8]>),
 }
 
+/// The row that a record has found, and whether `on` failed.
+pub(super) struct Look {
+    pub(super) row: Pick,
+    pub(super) failed: bool,
+}
+
+impl Look {
+    /// About how many bytes it becomes.
+    pub(super) fn bytes(&self) -> usize {
+        self.row.as_ref().map_or(0, |row| row.values.len())
+    }
+}
+
 impl Picked {
-    /// Its key and the values that it has found, where there is a key.
+    /// Its key and the values that it has found in the rows of a group, where there is a key.
     pub(super) fn to_save(&self) -> Option<(Vec<u8>, Option<Vec<u8>>)> {
         let OnKey::Key(key) = &self.key else { return None };
         Some((key.to_vec(), self.row.as_ref().map(|row| row.values.to_vec())))
@@ -57,6 +72,10 @@ impl Picked {
             _ => false,
         };
         same && self.key == other.key
+    }
+
+    pub(super) fn look(&self) -> Look {
+        Look { row: self.row.clone(), failed: self.key == OnKey::Failed }
     }
 }
 
@@ -127,26 +146,28 @@ pub(super) fn extend<'a>(
     records: Records,
     lookup: &OpenLookup,
     codecs: &LookupCodecs,
-    picked: impl Iterator<Item = &'a Picked> + Clone,
+    looks: impl Iterator<Item = &'a Look> + Clone,
 ) -> Records {
-    let there: Vec<&Rc<Row>> = picked.clone().filter_map(|picked| picked.row.as_ref()).collect();
-    let mut places = 0u32..;
-    let places: UInt32Array = picked.clone().map(|picked| picked.row.as_ref().and_then(|_| places.next())).collect();
+    let there: Vec<&Rc<Row>> = looks.clone().filter_map(|look| look.row.as_ref()).collect();
     let decoded = match there.is_empty() || lookup.columns.is_empty() {
         true => vec![],
         false => codecs.values.decode(there.iter().map(|row| &row.values[..])).expect("values that were encoded"),
     };
+    let mut places = 0u32..;
+    let places = (there.len() < records.len())
+        .then(|| looks.clone().map(|look| look.row.as_ref().and_then(|_| places.next())).collect::<UInt32Array>());
+    let some_failed = looks.clone().any(|look| look.failed) || there.iter().any(|row| row.undecoded.is_some());
     let of_column = |records: Records, column: &LookedUp| {
         let values = match decoded.get(column.value) {
-            Some(values) => take(values, &places, None).expect("places of its own"),
+            Some(values) => pick(values, places.as_ref()),
             None => new_null_array(&column.data_type, records.len()),
         };
-        let failed = |picked: &Picked| {
-            let undecoded = picked.row.as_ref().and_then(|row| row.undecoded.as_ref());
-            picked.key == OnKey::Failed || undecoded.is_some_and(|flags| flags[column.value])
+        let failed = |look: &Look| {
+            let undecoded = look.row.as_ref().and_then(|row| row.undecoded.as_ref());
+            look.failed || undecoded.is_some_and(|flags| flags[column.value])
         };
-        let failed: BooleanBuffer = picked.clone().map(failed).collect();
-        with_column(records, &column.name, values, Some(BooleanArray::new(failed, None)))
+        let failed = some_failed.then(|| looks.clone().map(failed).collect::<BooleanBuffer>());
+        with_column(records, &column.name, values, failed.map(|failed| BooleanArray::new(failed, None)))
     };
     lookup.columns.iter().fold(records, of_column)
 }

@@ -19,12 +19,14 @@ use headwater_operators::table::Place;
 
 use super::super::looked_up::{Raw, RawRow};
 use super::super::stamp::Reason;
-use super::group::Suspicion;
-use super::{Made, RowKey};
+use super::made::{Made, Suspicion};
 use crate::base::id::{GroupId, ScanId, SourceId};
 use crate::catalog::computed::is_computed;
 use crate::catalog::opened::Opened;
 use crate::plan::Plan;
+
+/// The bytes of a primary key.
+pub(super) type RowKey = Rc<[u8]>;
 
 pub(super) struct ReplacedState {
     pub(super) source: SourceId,

@@ -11,29 +11,21 @@ use headwater_clocks::{Eff, EventTime, Span, Tick};
 use super::super::admit::Origin;
 use super::super::dead_letters::reason_bit;
 use super::super::looked_up::{Raw, RawRow};
+use super::asking::{Asked, Asking};
+use super::draft::{Fate, Part};
 use super::group::GroupState;
 use super::kept::FoundRows;
-use super::looking::{Found, Judged, read_alike};
-use super::picked::Picked;
-use super::replaced::{ReplacedState, Step};
+use super::looking::{Picks, read_alike};
+use super::made::{Made, tell};
+use super::picked::{Look, Picked};
+use super::replaced::{ReplacedState, RowKey, Step};
+use super::state::{Coming, LookUps, Replaced};
 use super::table::Tables;
-use super::{LookUps, Made, RowKey, tell};
 use crate::base::id::{GroupId, ScanId};
 use crate::catalog::opened::Opened;
 
-/// By scan of a source whose events replace one another.
-pub(super) type Replaced = BTreeMap<ScanId, ReplacedState>;
-
 /// The steps of a tick, by scan.
 pub(super) type Steps = Vec<(ScanId, Vec<Step>)>;
-
-/// Events of one scan that come to a group in the place of others, and the keys of their records.
-pub(super) struct Coming {
-    pub(super) scan: ScanId,
-    pub(super) group: GroupId,
-    pub(super) keys: Vec<RowKey>,
-    pub(super) rows: Vec<RawRow>,
-}
 
 /// An event that was in force when it was saved; and by group what it had looked up in rows of others.
 pub(super) type Loaded<'a> = (RowKey, RawRow, Vec<(GroupId, &'a FoundRows)>);
@@ -41,7 +33,7 @@ pub(super) type Loaded<'a> = (RowKey, RawRow, Vec<(GroupId, &'a FoundRows)>);
 /// An event that is taken back, as it was looked up; and the record that comes in its place.
 struct Going {
     row: RawRow,
-    picked: Vec<Picked>,
+    looks: Vec<Look>,
     cause: RawRow,
 }
 
@@ -69,7 +61,7 @@ impl LookUps {
             for (id, group) in groups.iter_mut().filter(|(_, group)| group.reads(*scan)) {
                 let going = group.going((*id, tables), state, steps);
                 for part in read_alike(going, |going| &going.cause.0) {
-                    *passed_over.entry(*id).or_default() += group.take_back(opened, *id, &part, tick, made);
+                    *passed_over.entry(*id).or_default() += group.take_back(opened, *id, part, tick, made);
                 }
             }
         }
@@ -84,7 +76,8 @@ impl LookUps {
                 let coming = steps.iter().filter_map(coming).filter(|(_, row)| group.reaches(row)).collect();
                 for part in read_alike(coming, |(_, row): &(RowKey, RawRow)| &row.0) {
                     let (keys, rows) = part.into_iter().unzip();
-                    all.push(Coming { scan: *scan, group: *id, keys, rows });
+                    let asking = group.asking(&self.opened, *id, rows);
+                    all.push(Coming { scan: *scan, group: *id, keys, asking });
                 }
             }
         }
@@ -92,11 +85,11 @@ impl LookUps {
     }
 
     /// Puts it in, with what it looks up.
-    pub(super) fn put_in(&mut self, coming: Coming, found: Found, tick: Tick, made: &mut Made) {
-        let LookUps { opened, tables, groups, replaced, .. } = self;
+    pub(super) fn put_in(&mut self, coming: Coming, picks: Picks, tick: Tick, made: &mut Made) {
+        let LookUps { opened, groups, replaced, .. } = self;
         let state = replaced.get_mut(&coming.scan).expect("a scan with steps");
         let group = groups.get_mut(&coming.group).expect("a group that reads the scan");
-        group.put_in((opened, coming.group), (tables, state), (coming.keys, found), tick, made);
+        group.put_in((opened, coming.group), state, (coming.keys, coming.asking, picks), tick, made);
     }
 
     /// Records that came ask for the rows that their events will look up, where that depends on them alone.
@@ -105,7 +98,7 @@ impl LookUps {
         for (id, group) in groups.iter().filter(|(_, group)| group.asks_ahead && group.reads(raw.scan)) {
             let some = rows.clone().map(|row| (raw.clone(), row));
             let some = some.filter(|row| !super::replaced::removes(row) && group.reaches(row));
-            group.ask_ahead(opened, *id, answers, &some.collect::<Vec<RawRow>>());
+            group.asking(opened, *id, some.collect()).ask_ahead(&opened.groups[*id].lookups, answers);
         }
     }
 
@@ -128,13 +121,14 @@ impl LookUps {
                     found.map(|found| found.as_ref().map(Picked::saved)).collect()
                 };
                 let before: Vec<_> = part.iter().map(|(.., found)| of_group(found)).collect();
-                let before = |event: usize, lookup: usize| before[event].get(lookup)?.as_ref();
-                let found = group.pick(opened, (*id, tables), answers, &rows, &before);
-                let (seen, picked) = found.expect("what was found in rows is saved");
+                let asking = group.asking(opened, *id, rows);
+                let asked = before.iter().enumerate().map(|(event, before)| Asked::Comes(&asking, event, before));
+                let picks = group.pick(opened, (*id, tables), answers, &asked.collect::<Vec<_>>());
+                let picks = picks.expect("what was found in rows is saved");
                 let keys = part.iter().map(|(key, ..)| key.clone()).collect();
-                let found = Found { rows, seen, picked };
                 // They are in the group's state already: what comes of it is not told again.
-                group.put_in((opened, *id), (tables, state), (keys, found), *done, &mut Made::default());
+                let found = (keys, asking, picks);
+                group.put_in((opened, *id), state, found, *done, &mut Made::default());
             }
         }
     }
@@ -157,20 +151,20 @@ impl GroupState {
         let mut going = vec![];
         for step in steps {
             let Some((row, held)) = step.old.as_ref().filter(|(row, _)| self.reaches(row)) else { continue };
-            let mut picked = vec![];
+            let mut looks = vec![];
             if self.scans.is_empty() {
                 state.suspects.remove(&(id, step.key.clone()));
             } else {
                 let slot = held.iter().find(|(group, _)| *group == id).map(|(_, slot)| *slot);
                 // If it is not held any more it is in no window.
                 let Some(slot) = slot.filter(|slot| self.holds(*slot, row)) else { continue };
-                picked = self.event(slot).picked.clone();
+                looks = self.event(slot).picked.iter().map(Picked::look).collect();
                 let ts = row.0.ts(row.1);
                 self.by_ts.remove(&(ts, slot));
                 self.suspects.remove(&slot);
                 self.let_go(tables, ts, slot);
             }
-            going.push(Going { row: row.clone(), picked, cause: step.new.clone() });
+            going.push(Going { row: row.clone(), looks, cause: step.new.clone() });
         }
         going
     }
@@ -181,18 +175,19 @@ impl GroupState {
     }
 
     /// Returns how many are past taking back.
-    fn take_back(&self, opened: &Opened, id: GroupId, going: &[Going], tick: Tick, made: &mut Made) -> u64 {
-        let rows: Vec<RawRow> = going.iter().map(|going| going.row.clone()).collect();
-        let picked: Vec<Vec<Picked>> = going.iter().map(|going| going.picked.clone()).collect();
-        let seen = self.extended(opened, id, &rows, &picked);
+    fn take_back(&self, opened: &Opened, id: GroupId, going: Vec<Going>, tick: Tick, made: &mut Made) -> u64 {
         let eff = |(raw, row): &RawRow| raw.effs[*row as usize].unwrap_or(Eff::BEFORE_ALL);
-        // What had not taken the event has nothing to give back.
-        let effs: Vec<Option<Eff>> = going.iter().map(|going| Some(eff(&going.row).max(eff(&going.cause)))).collect();
-        let visible = vec![tick.max(self.told_from); rows.len()];
-        let judged = Judged { visible: &visible, effs: effs.clone(), horizons: &going[0].cause.0.horizons };
-        let refused = self.shape_as(&rows, &seen, judged, -1, made);
-        let was_taken = |(row, (reasons, by)): (&u32, &(u8, Option<Span>))| {
-            let later = effs[*row as usize].map_or(Span::ZERO, |eff_of| eff_of - eff(&rows[*row as usize]));
+        let visible = tick.max(self.told_from);
+        let mut part = Part::new(id, self.scans.len(), going[0].cause.0.horizons.clone());
+        for Going { row, looks, cause } in going {
+            // What had not taken the event has nothing to give back.
+            let judged_by = Some(eff(&row).max(eff(&cause)));
+            part.push(row, (visible, judged_by), (-1, Fate::Goes), looks.into_iter());
+        }
+        let refused = self.shape(opened, &part, 0..part.rows.len(), made);
+        let was_taken = |(event, (reasons, by)): (&u32, &(u8, Option<Span>))| {
+            let event = *event as usize;
+            let later = part.entries[event].eff.map_or(Span::ZERO, |eff_of| eff_of - eff(&part.rows[event]));
             reasons & reason_bit("late") != 0 && by.is_none_or(|by| by <= later)
         };
         refused.iter().filter(|one| was_taken(*one)).count() as u64
@@ -201,22 +196,31 @@ impl GroupState {
     fn put_in(
         &mut self,
         (opened, id): (&Opened, GroupId),
-        (tables, state): (&mut Tables, &mut ReplacedState),
-        (keys, found): (Vec<RowKey>, Found),
+        state: &mut ReplacedState,
+        (keys, asking, mut picks): (Vec<RowKey>, Asking, Picks),
         tick: Tick,
         made: &mut Made,
     ) {
-        let (looks_up, Found { rows, seen, picked }) = (!self.scans.is_empty(), found);
-        let visible = vec![tick.max(self.told_from); rows.len()];
-        let refused = self.shape(&rows, &seen, &visible, 1, made);
-        for (at, ((key, row), picked)) in keys.into_iter().zip(rows).zip(picked).enumerate() {
-            let slot = looks_up.then(|| self.hold(tables, row.clone(), picked));
-            slot.iter().for_each(|slot| state.note_held(&key, id, *slot));
-            let Some(what) = refused.get(&(at as u32)).copied() else { continue };
-            match slot {
-                _ if self.begun => tell(opened, id, &row, what, made),
-                Some(slot) => drop(self.suspects.insert(slot, what)),
-                None => drop(state.suspects.insert((id, key), (row, what))),
+        let Some((first, _)) = asking.rows.first() else { return };
+        let (looks_up, visible) = (!self.scans.is_empty(), tick.max(self.told_from));
+        let mut part = Part::new(id, self.scans.len(), first.horizons.clone());
+        for (key, row) in keys.iter().zip(&asking.rows) {
+            let (picked, eff) = (picks.next(), row.0.effs[row.1 as usize]);
+            let slot = looks_up.then(|| self.next_slot());
+            part.push(row.clone(), (visible, eff), (1, Fate::Comes(slot)), picked.iter().map(Picked::look));
+            if let Some(slot) = slot {
+                self.hold(row.clone(), picked);
+                state.note_held(key, id, slot);
+            }
+        }
+        let refused = self.shape(opened, &part, 0..part.rows.len(), made);
+        for (event, what) in refused {
+            let event = event as usize;
+            let (row, key) = (&part.rows[event], &keys[event]);
+            match part.entries[event].fate {
+                _ if self.begun => tell(opened, id, row, what, made),
+                Fate::Comes(Some(slot)) => drop(self.suspects.insert(slot, what)),
+                _ => drop(state.suspects.insert((id, key.clone()), (row.clone(), what))),
             }
         }
     }

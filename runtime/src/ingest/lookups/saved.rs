@@ -9,11 +9,13 @@ use headwater_operators::saved::Damaged;
 
 use super::super::looked_up::{Raw, RawRow};
 use super::super::versions;
+use super::asking::Asked;
 use super::kept::{self, FoundRows, HeldState, Holding, Kept};
+use super::made::Made;
 use super::picked::Picked;
-use super::replaced::{Last, ReplacedState};
+use super::replaced::{Last, ReplacedState, RowKey};
 use super::replacing::Loaded;
-use super::{LookUps, Made, RowKey};
+use super::state::LookUps;
 use crate::base::id::{GroupId, Id, IdVec, ScanId, SourceId};
 use crate::base::peer::Peer;
 use crate::catalog::opened::Opened;
@@ -227,8 +229,9 @@ impl LookUps {
                 add(row, Holding { group: group_id, state: HeldState::Settled, suspected }, vec![]);
             }
         }
-        for (group, row) in self.waiting.values().flatten() {
-            add(row, Holding { group: group.number(), state: HeldState::Waiting, suspected: None }, vec![]);
+        for waits in self.waiting.values() {
+            let (group, row) = (waits.group.number(), waits.row());
+            add(row, Holding { group, state: HeldState::Waiting, suspected: None }, vec![]);
         }
         all
     }
@@ -303,14 +306,14 @@ impl LookUps {
     fn hold_again(&mut self, id: GroupId, some: &[(RawRow, Holding, &FoundRows)]) {
         let LookUps { opened, tables, groups, answers, .. } = self;
         let group = groups.get_mut(&id).expect("a group that looks up");
-        let rows: Vec<RawRow> = some.iter().map(|(row, ..)| row.clone()).collect();
-        let picked = |found: &FoundRows| found.iter().map(|found| found.as_ref().map(Picked::saved)).collect();
-        let before: Vec<Vec<Option<Picked>>> = some.iter().map(|(.., found)| picked(found)).collect();
-        let before = |event: usize, lookup: usize| before[event].get(lookup)?.as_ref();
-        let found = group.pick(opened, (id, tables), answers, &rows, &before);
-        let (_, picked) = found.expect("what was found in rows is saved");
-        for ((row, holding, _), picked) in some.iter().zip(picked) {
-            let slot = group.hold(tables, row.clone(), picked);
+        let asking = group.asking(opened, id, some.iter().map(|(row, ..)| row.clone()).collect());
+        let saved = |found: &FoundRows| found.iter().map(|found| found.as_ref().map(Picked::saved)).collect();
+        let before: Vec<Vec<Option<Picked>>> = some.iter().map(|(.., found)| saved(found)).collect();
+        let asked = before.iter().enumerate().map(|(event, before)| Asked::Comes(&asking, event, before));
+        let picks = group.pick(opened, (id, tables), answers, &asked.collect::<Vec<_>>());
+        let mut picks = picks.expect("what was found in rows is saved");
+        for (row, holding, _) in some {
+            let slot = group.hold(row.clone(), picks.next());
             if let Some((reasons, by)) = holding.suspected {
                 group.suspects.insert(slot, (reasons, by));
             }

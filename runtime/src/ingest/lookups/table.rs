@@ -6,28 +6,57 @@ use std::rc::Rc;
 use arrow::array::RecordBatch;
 use headwater_clocks::{Eff, EventTime, Offset, Span, Tick, Time};
 use headwater_connectors::sink::dead_letters::DeadLetter;
+use headwater_operators::keys::Interner;
 use headwater_operators::table::{Changed, Place, Row, Table, Version};
 
 use super::super::stamp::Reason;
 use super::super::versions::{self, Applied, Message};
-use super::Made;
 use super::contents::Contents;
+use super::made::Made;
+use super::runs::Runs;
 use crate::base::id::{ScanId, SourceId};
 use crate::catalog::opened::Opened;
 use crate::job::SeamBy;
 use crate::plan::Plan;
 
-/// Messages, each with its row there.
-pub(super) type Messages = Vec<(Rc<Message>, usize)>;
+/// A row of a message.
+pub(super) type MessageRow = (Rc<Message>, usize);
+
+/// Whose partition each key is.
+pub(super) struct Homes {
+    keys: Interner,
+    /// By number of the key.
+    partitions: Vec<i64>,
+}
+
+impl Homes {
+    /// The partition of a key: this one, where it has none.
+    fn enter(&mut self, key: &[u8], partition: i64) -> i64 {
+        let number = self.keys.intern(key) as usize;
+        if number == self.partitions.len() {
+            self.partitions.push(partition);
+        }
+        self.partitions[number]
+    }
+
+    fn get(&self, key: &[u8]) -> Option<i64> {
+        self.keys.find(key).map(|number| self.partitions[number as usize])
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (&[u8], i64)> {
+        self.keys.numbers().map(|number| (self.keys.key(number), self.partitions[number as usize]))
+    }
+}
 
 /// A table as one scan reads it.
 pub(super) struct TableState {
     pub(super) source: SourceId,
     pub(super) table: Table,
-    /// By tick, then by effective time and partition: whose partition a key is, the first of these says.
-    pub(super) waiting: BTreeMap<Tick, Messages>,
-    pub(super) registering: BTreeMap<(Tick, Eff), Messages>,
-    pub(super) homes: BTreeMap<Box<[u8]>, i64>,
+    /// By tick.
+    pub(super) waiting: Runs<Tick, MessageRow>,
+    /// By the tick at which it is known, effective time and partition: whose partition a key is, the first of these says.
+    pub(super) registering: Runs<(Tick, Eff, i64), MessageRow>,
+    pub(super) homes: Homes,
     /// Up to here what a history holds is there before anything is looked up.
     pub(super) s: Tick,
     pub(super) corrects: Corrects,
@@ -115,9 +144,9 @@ impl TableState {
         TableState {
             source: scan.source,
             table: Table::default(),
-            waiting: BTreeMap::new(),
-            registering: BTreeMap::new(),
-            homes: BTreeMap::new(),
+            waiting: Runs::default(),
+            registering: Runs::default(),
+            homes: Homes { keys: Interner::new(0), partitions: vec![] },
             s: scan.s.unwrap_or(Tick::BEFORE_ALL),
             corrects: Corrects::of(opened, plan, id),
             tells: level == lowest.unwrap_or(level),
@@ -138,22 +167,17 @@ impl TableState {
 
     /// The next tick at which something may come, where every tick up to one can be done.
     pub(super) fn next_tick(&self, to: Tick) -> Option<Tick> {
-        let registering = self.registering.keys().next().map(|(known, _)| *known);
-        let next = self.waiting.keys().next().copied().into_iter().chain(registering).min();
+        let registering = self.registering.first().map(|(known, ..)| known);
+        let next = self.waiting.first().into_iter().chain(registering).min();
         next.filter(|_| !self.is_timed || to >= self.first)
     }
 
     /// All is known that came by a tick: whose partition each key is. Returns what came in another one.
-    pub(super) fn register(&mut self, tick: Tick) -> Messages {
+    pub(super) fn register(&mut self, tick: Tick) -> Vec<MessageRow> {
         let mut moved = vec![];
-        while let Some(entry) = self.registering.first_entry().filter(|entry| entry.key().0 <= tick) {
-            let mut same = entry.remove();
-            same.sort_by_key(|(message, row)| message.position(*row).0);
-            for (message, row) in same {
-                let Some(partition) = message.position(row).0 else { continue };
-                let home = *self.homes.entry(message.key(row).into()).or_insert(partition);
-                moved.extend((home != partition).then_some((message, row)));
-            }
+        for ((.., partition), (message, row)) in self.registering.take((tick, Eff::AFTER_ALL, i64::MAX), usize::MAX) {
+            let home = self.homes.enter(message.key(row), partition);
+            moved.extend((home != partition).then_some((message, row)));
         }
         moved
     }
@@ -164,10 +188,10 @@ impl TableState {
             self.tell_moved(opened, &message, row, made);
         }
         let mut changed = vec![];
-        for (message, row) in self.waiting.remove(&tick).unwrap_or_default() {
+        for (_, (message, row)) in self.waiting.take(tick, usize::MAX) {
             let (partition, offset) = message.position(row);
             let home = partition.and_then(|_| self.homes.get(message.key(row)));
-            if home.is_some_and(|home| Some(*home) != partition) {
+            if home.is_some_and(|home| Some(home) != partition) {
                 continue;
             }
             if !self.is_asked {
@@ -216,7 +240,7 @@ impl TableState {
                     Place::History(eff, ts, values) => (*eff, *ts, None, &values[..]),
                     Place::Log(offset) => (version.eff, None, Some(*offset), row.map_or(&[][..], |row| &row.values)),
                 };
-                let partition = offset.and_then(|_| self.homes.get(key).copied());
+                let partition = offset.and_then(|_| self.homes.get(key));
                 let undecoded = row.and_then(|row| row.undecoded.as_ref());
                 let undecoded = undecoded.map(|flags| flags.iter().map(|flag| u8::from(*flag)).collect());
                 let position = partition.zip(offset);
@@ -225,13 +249,13 @@ impl TableState {
             .collect();
         // Of a key without a version that says its partition, because nobody asks for its row or all of them are forgotten, only that is written.
         let placed: HashSet<&[u8]> = applied.iter().filter(|one| one.position.is_some()).map(|one| one.key).collect();
-        let homes = self.homes.iter().filter(|(key, _)| is_mine(key) && !placed.contains(&key[..]));
+        let homes = self.homes.iter().filter(|(key, _)| is_mine(key) && !placed.contains(key));
         let homes = homes.map(|(key, partition)| Applied {
             key,
             from: EventTime::BEFORE_ALL,
             eff: Eff::from_us(0),
             ts: None,
-            position: Some((*partition, Offset::at(0))),
+            position: Some((partition, Offset::at(0))),
             removes: true,
             values: &[],
             undecoded: None,
@@ -240,7 +264,7 @@ impl TableState {
         let applied: Vec<Applied> = applied.into_iter().chain(homes).collect();
         let mut all: Vec<RecordBatch> = applied.chunks(ROWS_AT_ONCE).map(versions::applied).collect();
         let mut rows: Vec<(&Rc<Message>, Vec<u32>)> = vec![];
-        for (message, row) in self.waiting.values().flatten().filter(|(message, row)| message.payload(*row).is_some()) {
+        for (message, row) in self.waiting.values().filter(|(message, row)| message.payload(*row).is_some()) {
             match rows.iter_mut().rev().find(|(known, _)| Rc::ptr_eq(known, message)) {
                 Some((_, rows)) => rows.push(*row as u32),
                 None => rows.push((message, vec![*row as u32])),

@@ -2,75 +2,87 @@
 //! come.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use headwater_clocks::Tick;
 
 use super::super::looked_up::RawRow;
-use super::looking::{Found, read_alike};
+use super::super::pipeline::SHAPED_BYTES_MAX;
+use super::asking::{Asked, Asking};
+use super::draft::Fate;
+use super::group::GroupState;
+use super::looking::{Picks, parts};
+use super::made::{Made, Suspicion, tell};
 use super::picked::Picked;
-use super::replacing::Coming;
-use super::{EVENTS_AT_ONCE, LookUps, Made, tell};
-use crate::base::id::{GroupId, ScanId};
-
-/// Ticks that are being done.
-pub(super) struct Doing {
-    pub(super) from: Tick,
-    upto: Tick,
-    /// The events that come in the place of others.
-    pub(super) coming: Vec<Coming>,
-    /// The held events that versions of the first concern.
-    dirty: BTreeMap<GroupId, BTreeSet<u32>>,
-    /// The events that come.
-    rows: BTreeMap<GroupId, Vec<RawRow>>,
-}
-
-/// Held events of a group, and what they look up now.
-type Correction = (GroupId, Vec<u32>, Found);
-
-/// Events of a group that come, with what they look up.
-type LookedUp = (GroupId, Found);
+use super::state::{Doing, LookUps, Waits};
+use crate::base::id::{GroupId, ScanId, SourceId};
+use crate::catalog::opened::Opened;
 
 /// What events look up at some ticks.
+#[derive(Default)]
 struct Looked {
-    corrections: Vec<Correction>,
-    lookups: Vec<LookedUp>,
+    /// Held events of a group.
+    corrections: Vec<(GroupId, Vec<u32>, Picks)>,
+    /// Events of a group that come.
+    lookups: Vec<(GroupId, Vec<(Rc<Asking>, usize)>, Picks)>,
     /// As what comes in the place of others.
-    replacements: Vec<Found>,
+    replacements: Vec<(GroupId, Picks)>,
 }
 
+/// Events that are made at once, about.
+const EVENTS_AT_ONCE: usize = 20_000;
+
 impl LookUps {
-    /// Does every tick up to one, or fewer where enough events are made. Returns up to which.
-    pub fn advance(&mut self, to: Tick) -> (Made, Tick) {
-        let (mut made, mut reached) = (Made { contents: std::mem::take(&mut self.loaded), ..Made::default() }, to);
-        let (mut counted, mut events) = (0, 0);
-        loop {
-            events += made.events[counted..].iter().map(|(_, batch)| batch.num_rows()).sum::<usize>();
-            counted = made.events.len();
-            let is_enough = events >= EVENTS_AT_ONCE;
-            if let Some(next) = self.next_tick(to).filter(|tick| is_enough && *tick <= to && *tick > Tick::BEFORE_ALL) {
-                reached = next.just_before();
-                break;
+    /// Does every tick up to one, or fewer where enough events are made. Returns up to which; `None`: not even the first is done.
+    pub fn advance(&mut self, to: Tick) -> (Made, Option<Tick>) {
+        let mut made = Made { contents: std::mem::take(&mut self.loaded), ..Made::default() };
+        let reached = if self.make(&mut made) { self.do_upto(to, &mut made) } else { Some(to) };
+        // What is left of the draft is made the next time.
+        let is_made = self.make(&mut made);
+        let reached = match self.draft.from.filter(|_| !is_made) {
+            Some(from) => reached.min(before(from)),
+            None => reached,
+        };
+        let Some(reached) = reached else { return (made, None) };
+        self.done = self.done.max(reached);
+        if is_made {
+            let mut closed = None;
+            while let Some((_, horizons)) = self.horizons.pop_front_if(|(t, _)| *t <= reached) {
+                closed = Some(horizons);
             }
+            if let Some(horizons) = closed {
+                self.horizon = horizons;
+                self.forget(reached);
+            }
+            self.compact();
+        }
+        (made, Some(reached))
+    }
+
+    /// Does ticks as far as that is not enough; what comes of them is in the draft then. Returns up to which.
+    fn do_upto(&mut self, to: Tick, made: &mut Made) -> Option<Tick> {
+        loop {
             let next = self.next_tick(to).filter(|tick| *tick <= to);
+            let is_enough = self.draft.records >= EVENTS_AT_ONCE || made.bytes >= SHAPED_BYTES_MAX;
+            if let Some(next) = next.filter(|_| is_enough) {
+                return before(next);
+            }
             let begins = self.groups.values().filter(|group| !group.begun && group.s <= to).map(|group| group.s).min();
             match (next, begins) {
                 (Some(tick), begins) if begins.is_none_or(|begins| tick <= begins) => {
-                    if !self.do_ticks(tick, begins.map_or(to, |begins| begins.min(to)), &mut made) {
-                        reached = tick.just_before();
-                        break;
+                    // What replaces an event takes it back at once, as it was made by then.
+                    if !self.replaced.is_empty() && !self.make(made) {
+                        return Some(to);
+                    }
+                    if !self.do_ticks(tick, begins.map_or(to, |begins| begins.min(to)), made) {
+                        return before(tick);
                     }
                 }
-                (_, Some(begins)) => self.begin(begins, &mut made),
-                (_, None) => break,
+                (_, Some(_)) if !self.make(made) => return Some(to),
+                (_, Some(begins)) => self.begin(begins, made),
+                (_, None) => return Some(to),
             }
         }
-        self.done = self.done.max(reached);
-        while let Some((_, horizons)) = self.horizons.pop_front_if(|(t, _)| *t <= reached) {
-            self.horizon = horizons;
-            self.forget(reached);
-        }
-        self.compact();
-        (made, reached)
     }
 
     /// The next tick at which something may come, where every tick up to one can be done.
@@ -80,7 +92,7 @@ impl LookUps {
         }
         let of_tables = self.tables.values().filter_map(|table| table.next_tick(to));
         let of_replaced = self.replaced.values().filter_map(|state| state.next_tick(to));
-        self.waiting.keys().next().copied().into_iter().chain(of_tables).chain(of_replaced).min()
+        self.waiting.first().into_iter().chain(of_tables).chain(of_replaced).min()
     }
 
     /// A group's rows are shown from now on: what is wrong is told.
@@ -114,11 +126,11 @@ impl LookUps {
             self.doing = Some(doing);
             return false;
         };
-        corrections.into_iter().for_each(|(id, slots, found)| self.correct(id, slots, found, tick, made));
-        lookups.into_iter().for_each(|(id, found)| self.look_up(id, found, tick, made));
+        corrections.into_iter().for_each(|(id, slots, picks)| self.correct(id, slots, picks, tick));
+        lookups.into_iter().for_each(|(id, events, picks)| self.look_up(id, events, picks, tick));
         let coming = doing.coming.into_iter().zip(replacements);
-        coming.for_each(|(coming, found)| self.put_in(coming, found, tick, made));
-        self.answers.forget(doing.upto);
+        coming.for_each(|(coming, (_, picks))| self.put_in(coming, picks, tick, made));
+        self.answers.forget(if doing.is_cut { doing.upto.just_before() } else { doing.upto });
         true
     }
 
@@ -126,32 +138,41 @@ impl LookUps {
     /// others.
     fn find(&mut self, doing: &Doing) -> Option<Looked> {
         let LookUps { opened, tables, groups, answers, .. } = self;
-        let (mut corrections, mut lookups, mut replacements, mut is_whole) = (vec![], vec![], vec![], true);
-        let mut pick = |id: GroupId, rows: Vec<RawRow>, held: &[u32]| {
-            let group = &groups[&id];
-            let before = |event: usize, lookup: usize| Some(&group.event(*held.get(event)?).picked[lookup]);
-            let found = group.pick(opened, (id, tables), answers, &rows, &before);
-            is_whole &= found.is_some();
-            found.map(|(seen, picked)| Found { rows, seen, picked })
+        let (mut looked, mut is_whole) = (Looked::default(), true);
+        let mut pick = |id: GroupId, asked: &[Asked]| {
+            let picks = groups[&id].pick(opened, (id, tables), answers, asked);
+            is_whole &= picks.is_some();
+            picks
         };
         for (id, slots) in &doing.dirty {
+            let group = &groups[id];
             // One that was forgotten since is in no window any more.
-            let raw = |slot: &u32| Some((*slot, groups[id].held[*slot as usize].as_ref()?.raw.clone()));
-            let held = slots.iter().filter_map(raw).collect();
-            for part in read_alike(held, |(_, row): &(u32, RawRow)| &row.0) {
-                let (slots, rows): (Vec<u32>, Vec<RawRow>) = part.into_iter().unzip();
-                corrections.extend(pick(*id, rows, &slots).map(|found| (*id, slots, found)));
+            let held = slots.iter().copied().filter(|slot| group.held[*slot as usize].is_some()).collect();
+            for slots in group.together(held, |slot| group.event(*slot).raw.0.source) {
+                let asked: Vec<Asked> = slots.iter().map(|slot| Asked::Held(group.event(*slot))).collect();
+                looked.corrections.extend(pick(*id, &asked).map(|picks| (*id, slots, picks)));
             }
         }
-        for (id, rows) in &doing.rows {
-            for rows in read_alike(rows.clone(), |row| &row.0) {
-                lookups.extend(pick(*id, rows, &[]).map(|found| (*id, found)));
+        for (id, events) in &doing.rows {
+            for events in groups[id].together(events.clone(), |(asking, event)| asking.rows[*event].0.source) {
+                let asked: Vec<Asked> =
+                    events.iter().map(|(asking, event)| Asked::Comes(asking, *event, &[])).collect();
+                looked.lookups.extend(pick(*id, &asked).map(|picks| (*id, events, picks)));
             }
         }
-        for coming in &doing.coming {
-            replacements.extend(pick(coming.group, coming.rows.clone(), &[]));
+        for Coming { group, asking, .. } in &doing.coming {
+            let asked: Vec<Asked> = (0..asking.rows.len()).map(|event| Asked::Comes(asking, event, &[])).collect();
+            looked.replacements.extend(pick(*group, &asked).map(|picks| (*group, picks)));
         }
-        is_whole.then_some(Looked { corrections, lookups, replacements })
+        if is_whole {
+            return Some(looked);
+        }
+        let Looked { corrections, lookups, replacements } = looked;
+        let corrections = corrections.into_iter().map(|(id, _, picks)| (id, picks));
+        let lookups = lookups.into_iter().map(|(id, _, picks)| (id, picks));
+        let all = corrections.chain(lookups).chain(replacements);
+        all.for_each(|(id, picks)| picks.let_go(&groups[&id], tables));
+        None
     }
 
     /// The versions of a tick come, and the events of those up to the next that has any.
@@ -170,81 +191,109 @@ impl LookUps {
                 }
             }
         }
-        let versions = self.tables.values().filter_map(|table| table.waiting.keys().next().copied()).min();
+        let versions = self.tables.values().filter_map(|table| table.waiting.first()).min();
         let last = versions.map_or(to, |next| to.min(next.just_before()));
         // What is replaced is so tick by tick.
         let last = if self.replaced.is_empty() { last } else { tick };
         // What is asked for already is answered in the order of ticks.
         let last = self.answers.first_asked().map_or(last, |asked| last.min(asked.just_before())).max(tick);
-        let (mut upto, mut rows) = (tick, vec![]);
-        while let Some(entry) = self.waiting.first_entry().filter(|entry| *entry.key() <= last) {
-            if rows.len() >= EVENTS_AT_ONCE {
-                break;
-            }
-            upto = *entry.key();
-            rows.extend(entry.remove());
+        let came = self.waiting.take(last, EVENTS_AT_ONCE);
+        let upto = came.last().map_or(tick, |(tick, _)| *tick);
+        let is_cut = self.waiting.first().is_some_and(|next| next <= upto);
+        let mut rows: BTreeMap<GroupId, Vec<(Rc<Asking>, usize)>> = BTreeMap::new();
+        for (_, Waits { group, asking, event }) in came {
+            rows.entry(group).or_default().push((asking, event as usize));
         }
-        Doing { from: tick, upto, coming: self.coming(&steps), dirty, rows: by_group(rows) }
+        Doing { from: tick, upto, is_cut, coming: self.coming(&steps), dirty, rows }
     }
 
     /// Events come, with what they look up, and are held where a version may still correct them.
-    fn look_up(&mut self, id: GroupId, found: Found, tick: Tick, made: &mut Made) {
-        let Found { rows, seen, picked } = found;
-        let LookUps { opened, tables, groups, horizon, .. } = self;
+    fn look_up(&mut self, id: GroupId, events: Vec<(Rc<Asking>, usize)>, mut picks: Picks, tick: Tick) {
+        let LookUps { tables, groups, horizon, draft, .. } = self;
         let group = groups.get_mut(&id).expect("a group that looks up");
-        let visible: Vec<Tick> = rows.iter().map(|(raw, row)| raw.visible[*row as usize]).collect();
-        let refused = group.shape(&rows, &seen, &visible, 1, made);
         let held = group.is_held(tables, horizon, tick);
-        for (row, (raw, picked)) in rows.into_iter().zip(picked).enumerate() {
-            let what = refused.get(&(row as u32)).copied();
-            let slot = held(raw.0.ts(raw.1)).then(|| group.hold(tables, raw.clone(), picked));
-            match (what, slot) {
-                (None, _) => {}
-                (Some(what), _) if group.begun => tell(opened, id, &raw, what, made),
-                (Some(what), Some(slot)) => {
-                    group.suspects.insert(slot, what);
-                }
-                (Some(what), None) => group.settled.push((raw, what)),
+        for (asking, event) in events {
+            let (raw, row) = asking.rows[event].clone();
+            let (ts, visible, picked) = (raw.ts(row), raw.visible[row as usize], picks.next());
+            let slot = held(ts).then(|| group.next_slot());
+            let (becomes, looks) = ((1, Fate::Comes(slot)), picked.iter().map(Picked::look));
+            draft.push((id, group.scans.len()), (raw.clone(), row), (tick, visible), becomes, looks);
+            match slot {
+                Some(_) => drop(group.hold((raw, row), picked)),
+                None => group.release(tables, &picked),
             }
         }
     }
 
     /// Versions have come that concern events: what these look up may be other now.
-    fn correct(&mut self, id: GroupId, slots: Vec<u32>, found: Found, tick: Tick, made: &mut Made) {
-        let LookUps { opened, tables, groups, .. } = self;
+    fn correct(&mut self, id: GroupId, slots: Vec<u32>, mut picks: Picks, tick: Tick) {
+        let LookUps { tables, groups, draft, .. } = self;
         let group = groups.get_mut(&id).expect("a group that looks up");
-        let Found { rows, picked, .. } = found;
-        let is_other = |(slot, new): (&u32, &Vec<Picked>)| {
-            group.event(*slot).picked.iter().zip(new).any(|(old, new)| !old.is(new))
-        };
-        let others: Vec<usize> = (0..slots.len()).filter(|at| is_other((&slots[*at], &picked[*at]))).collect();
-        if others.is_empty() {
-            return;
-        }
-        let slots: Vec<u32> = others.iter().map(|at| slots[*at]).collect();
-        let rows: Vec<RawRow> = others.iter().map(|at| rows[*at].clone()).collect();
-        let new: Vec<Vec<Picked>> = others.iter().map(|at| picked[*at].clone()).collect();
-        let old: Vec<Vec<Picked>> = slots.iter().map(|slot| group.event(*slot).picked.clone()).collect();
-        let visible = vec![tick; rows.len()];
-        let before = group.extended(opened, id, &rows, &old);
-        group.shape(&rows, &before, &visible, -1, made);
-        let after = group.extended(opened, id, &rows, &new);
-        let refused = group.shape(&rows, &after, &visible, 1, made);
-        for ((at, slot), picked) in slots.into_iter().enumerate().zip(new) {
-            let what = refused.get(&(at as u32)).copied();
-            if !group.begun {
-                group.suspects.remove(&slot);
-                group.suspects.extend(what.map(|what| (slot, what)));
-            } else if let Some(what) = what {
-                tell(opened, id, &rows[at], what, made);
+        let lookups = (id, group.scans.len());
+        for slot in slots {
+            let (new, event) = (picks.next(), group.event(slot));
+            if event.picked.iter().zip(&new).all(|(old, new)| old.is(new)) {
+                group.release(tables, &new);
+                continue;
             }
-            group.replace(tables, slot, picked);
+            let (old, row) = (event.picked.iter().map(Picked::look), &event.raw);
+            draft.push(lookups, row.clone(), (tick, tick), (-1, Fate::Goes), old);
+            draft.push(lookups, row.clone(), (tick, tick), (1, Fate::ComesAgain(slot)), new.iter().map(Picked::look));
+            group.replace(tables, slot, new);
         }
+    }
+
+    /// Makes events of what is in the draft, as long as that is not enough. Returns whether it is all of it.
+    fn make(&mut self, made: &mut Made) -> bool {
+        let LookUps { draft, groups, opened, .. } = self;
+        while let Some(part) = draft.parts.front_mut() {
+            let group = groups.get_mut(&part.group).expect("a group that looks up");
+            while let Some(events) = part.next() {
+                if made.bytes >= SHAPED_BYTES_MAX {
+                    return false;
+                }
+                let refused = group.shape(opened, part, events.clone(), made);
+                for event in events.clone() {
+                    let (fate, row) = (part.entries[event].fate, &part.rows[event]);
+                    group.note((opened, part.group), (row, fate), refused.get(&(event as u32)).copied(), made);
+                }
+                part.made = events.end;
+            }
+            draft.parts.pop_front();
+        }
+        (draft.records, draft.from) = (0, None);
+        true
     }
 }
 
-fn by_group(rows: Vec<(GroupId, RawRow)>) -> BTreeMap<GroupId, Vec<RawRow>> {
-    let mut all: BTreeMap<GroupId, Vec<RawRow>> = BTreeMap::new();
-    rows.into_iter().for_each(|(group, row)| all.entry(group).or_default().push(row));
-    all
+/// The last tick before one, if there is any.
+fn before(tick: Tick) -> Option<Tick> {
+    (tick > Tick::BEFORE_ALL).then(|| tick.just_before())
+}
+
+impl GroupState {
+    /// Events among which some keys may depend on what is looked up are looked up together where they are of one source, others all at once.
+    fn together<T>(&self, all: Vec<T>, source: impl Fn(&T) -> SourceId) -> Vec<Vec<T>> {
+        parts(all, |one, other| !self.looks_further || source(one) == source(other))
+    }
+
+    /// What is wrong with an event is told, or is noted as long as nobody sees the group's rows.
+    fn note(
+        &mut self,
+        (opened, id): (&Opened, GroupId),
+        (row, fate): (&RawRow, Fate),
+        what: Option<Suspicion>,
+        made: &mut Made,
+    ) {
+        match (fate, what) {
+            (Fate::ComesAgain(slot), _) if !self.begun => {
+                self.suspects.remove(&slot);
+                self.suspects.extend(what.map(|what| (slot, what)));
+            }
+            (Fate::Goes, _) | (_, None) => {}
+            (_, Some(what)) if self.begun => tell(opened, id, row, what, made),
+            (Fate::Comes(Some(slot)) | Fate::ComesAgain(slot), Some(what)) => drop(self.suspects.insert(slot, what)),
+            (Fate::Comes(None), Some(what)) => self.settled.push((row.clone(), what)),
+        }
+    }
 }
