@@ -13,7 +13,7 @@ use super::sweep::{BLOCK_ROWS, GroupRows};
 use super::watch::{Phase, Watch};
 use super::workers::Workers;
 use crate::base::failure::Failure;
-use crate::base::id::GroupId;
+use crate::base::id::RowsId;
 use crate::catalog::opened::Opened;
 
 /// `total`: rows of the spine when it was first read. Returns how many rows have a null since a derived column failed.
@@ -27,8 +27,8 @@ pub fn write(
     watch.enter(Phase::Write, Some(total));
     let (mut at, mut failures) = (0, 0);
     let mut block: Vec<RecordBatch> = vec![];
-    let derives = |group: &GroupId| opened.groups.get(*group).is_some_and(|group| !group.derived.is_empty());
-    let rows_at_once = if spine.groups.iter().any(|(group, _)| derives(group)) { ROWS_MAX } else { usize::MAX };
+    let derives = |rows: &RowsId| opened.group(*rows).is_some_and(|group| !group.derived.is_empty());
+    let rows_at_once = if spine.groups.iter().any(|(rows, _)| derives(rows)) { ROWS_MAX } else { usize::MAX };
     for batch in spine.table.read(None)? {
         workers.check()?;
         let batch = batch?;

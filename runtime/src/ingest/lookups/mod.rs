@@ -42,7 +42,6 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use headwater_clocks::{Eff, EventTime, Span, Tick};
-use headwater_connectors::sink::dead_letters::DeadLetter;
 use headwater_operators::table::Pick;
 
 pub use self::contents::Content;
@@ -60,10 +59,9 @@ pub use self::state::LookUps;
 use self::state::Waits;
 pub use self::table::Corrects;
 use self::table::TableState;
-use super::dead_letters::{REASONS, Tally};
 use super::looked_up::{Raw, RawRow};
 use super::versions::Message;
-use crate::base::id::{ColumnSetId, GroupId, IdVec, ScanId};
+use crate::base::id::{GroupId, IdVec, ScanId};
 use crate::base::peer::Peer;
 use crate::catalog::column_sets::ColumnSets;
 use crate::catalog::opened::{OpenLookup, Opened};

@@ -3,7 +3,6 @@
 //!
 //! In windows of their own both are judged by the effective time of the record that comes: what it cannot reach any more stays as it is.
 
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use headwater_clocks::{Eff, EventTime, Span, Tick};
@@ -19,7 +18,7 @@ use super::looking::{Picks, read_alike};
 use super::made::{Made, tell};
 use super::picked::{Look, Picked};
 use super::replaced::{ReplacedState, RowKey, Step};
-use super::state::{Coming, LookUps, Replaced};
+use super::state::{Coming, LookUps};
 use super::table::Tables;
 use crate::base::id::{GroupId, ScanId};
 use crate::catalog::opened::Opened;

@@ -14,7 +14,7 @@ use super::group::GroupState;
 use super::looking::{Picks, parts};
 use super::made::{Made, Suspicion, tell};
 use super::picked::Picked;
-use super::state::{Doing, LookUps, Waits};
+use super::state::{Coming, Doing, LookUps, Waits};
 use crate::base::id::{GroupId, ScanId, SourceId};
 use crate::catalog::opened::Opened;
 
