@@ -65,6 +65,9 @@ struct Job {
 impl Job {
     fn new() -> Job {
         let dir = tempfile::tempdir().unwrap();
+        for name in ["e", "shops"] {
+            std::fs::write(dir.path().join(format!("{name}.jsonl")), "").unwrap();
+        }
         let opened = Arc::new(open_job(dir.path(), JOB));
         let scan = |source| Scan { s: Some(Tick::from_us(0)), ..Scan::of(source, String::new()) };
         let scans: Vec<Scan> = opened.sources.ids().map(scan).collect();
