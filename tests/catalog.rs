@@ -118,7 +118,7 @@ columns = { n = { agg = "count", window = "7d" } }
     let found: Value = serde_json::from_str(&out).unwrap();
     let job = &found["jobs"][0];
     let (orders, shops) = (&job["sources"][0], &job["sources"][1]);
-    assert_eq!((&orders["primary_key"], &orders["retention"]), (&json!(["id"]), &json!("1w")), "{orders}");
+    assert_eq!((&orders["primary_key"], &orders["retention"]), (&json!(["id"]), &json!("7d")), "{orders}");
     assert_eq!((&shops["kind"], &shops["primary_key"]), (&json!("table"), &json!(["id", "kind"])), "{shops}");
     assert_eq!(shops.get("retention"), None);
     let (hourly, mails) = (&job["features"][0], &job["features"][1]);
@@ -130,7 +130,7 @@ columns = { n = { agg = "count", window = "7d" } }
     assert!(out.contains("features hourly") && !out.contains("mails"), "{out}");
     let (_, page, _) = catalog(dir.path(), &["job.toml", "--markdown"]);
     assert!(page.contains("### Table `shops`") && page.contains("- a row by `id`, `kind`"), "{page}");
-    assert!(page.contains("by `mail string` (from `orders.user`)") && page.contains("events of the last 1w"), "{page}");
+    assert!(page.contains("by `mail string` (from `orders.user`)") && page.contains("events of the last 7d"), "{page}");
 }
 
 #[test]

@@ -273,7 +273,8 @@ class Column(Part):
     True
     """
 
-    agg: str
+    #: What stands beside the SQL of a group has none: its `description`, `owner` and `tags` alone.
+    agg: str | None = None
     of: str | None = None
     where: str | None = None
     window: Duration | None = None

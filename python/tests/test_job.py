@@ -59,6 +59,7 @@ def test_every_key_of_a_job_file_has_a_field():
         "lookup": hw.Lookup,
         "window": hw.Window,
         "column": hw.Column,
+        "derived": hw.Derived,
         "view": hw.View,
         "links": hw.Links,
         "state": hw.State,

@@ -129,8 +129,9 @@ fn they_end_together() {
         let processes = Processes::new(dir, 3, 1);
         let spill = format!("spill-{signal}-{ended}");
         let runs = processes.all(dir, &["--memory", "16MiB", "--spill", &spill, "--out", "out.parquet"], &[]);
-        // What is planned is read from then on, for some seconds.
-        until("processes at work", || runs[0].log().contains("seam source").then_some(()));
+        // It gets the rows of all, which wait for it then.
+        let at_work = dir.join(format!("{spill}/process-0"));
+        until("a process that spills", || at_work.exists().then_some(()));
         runs[ended].signal(signal);
         for (process, mut run) in runs.into_iter().enumerate() {
             let status = run.wait();

@@ -94,7 +94,9 @@ pub(crate) fn no_json_lines(start: &[u8]) -> Option<String> {
         Some(end) => (start[..end].trim_ascii(), Some(start[end..].trim_ascii())),
         None => (start.trim_ascii(), None),
     };
-    let is_array = match first_in_array(start) {
+    // Of a line that goes on behind what is looked at nobody knows how it ends, and what follows it.
+    let is_cut = start.len() >= START_BYTES && behind.is_none_or(<[u8]>::is_empty);
+    let is_array = match first_in_array(start).filter(|_| !is_cut) {
         // An array that ends with its line is the whole file, or a bad record among others.
         Some(b'{' | b']') if line.ends_with(b"]") => behind.is_none_or(<[u8]>::is_empty),
         Some(b'{') => true,
@@ -181,6 +183,14 @@ mod tests {
             let told = no_json_lines(start).unwrap_or_default();
             assert!(told.starts_with(expected), "{told:?}, not {expected:?}");
         }
+    }
+
+    #[test]
+    fn a_line_that_goes_on_says_nothing() {
+        let long = format!("[{{\"x\":\"{}\"}}]\n{{}}\n", "x".repeat(START_BYTES));
+        assert_eq!(no_json_lines(&long.as_bytes()[..START_BYTES]), None);
+        let whole = format!("[{{\"x\":\"{}\"}}]\n", "x".repeat(START_BYTES - 11));
+        assert_eq!((whole.len(), no_json_lines(whole.as_bytes())), (START_BYTES, None));
     }
 
     #[test]

@@ -15,6 +15,9 @@ use super::config::{Auth, RegistryConfig};
 use super::framing::WriterId;
 use crate::{Error, Result};
 
+/// As rustls says it.
+const UNTRUSTED: &str = "invalid peer certificate";
+
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// No schema is longer.
 const ANSWER_BYTES_MAX: usize = 16 << 20;
@@ -117,7 +120,10 @@ impl Asker {
         let mut failed = Failure::Away("no URL is known".into());
         for url in &self.urls {
             match self.get_of(url, path).await {
-                Err(Failure::Away(cause)) => failed = Failure::Away(cause),
+                Err(Failure::Away(cause)) if !matches!(failed, Failure::Refused(_)) => failed = Failure::Away(cause),
+                Err(Failure::Away(_)) => {}
+                // One that nobody trusts may stand beside one that answers.
+                Err(Failure::Refused(cause)) if cause.contains(UNTRUSTED) => failed = Failure::Refused(cause),
                 answer => return answer,
             }
         }
@@ -136,9 +142,7 @@ impl Asker {
             Auth::Bearer(token) => request.bearer_auth(token),
         };
         let away = |e: reqwest::Error| match cause(&e.without_url()) {
-            cause if cause.contains("invalid peer certificate") => {
-                Failure::Refused(format!("{cause}: see `ca` of the registry"))
-            }
+            cause if cause.contains(UNTRUSTED) => Failure::Refused(format!("{cause}: see `ca` of the registry")),
             cause => Failure::Away(cause),
         };
         let mut response = request.send().await.map_err(away)?;

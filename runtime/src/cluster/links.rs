@@ -290,7 +290,8 @@ impl Links {
             return Failure::Running(format!("{} failed, and why makes no sense", self.name(from)));
         };
         let process = process.filter(|process| *process < self.hosts.len()).unwrap_or(from);
-        Failure::Elsewhere { process, host: self.hosts[process].clone(), code, text }
+        // Whatever it says, it has failed.
+        Failure::Elsewhere { process, host: self.hosts[process].clone(), code: code.max(1), text }
     }
 
     fn pairs(&self) -> impl Iterator<Item = (usize, &Link)> {

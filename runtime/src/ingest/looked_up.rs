@@ -15,7 +15,7 @@ use headwater_connectors::{Payload, Records};
 
 use super::admit::Admitted;
 use super::log_position::LogPositions;
-use super::selection::pick;
+use super::selection::{pick, row_bytes};
 use super::shape::Batch;
 use super::stamp::Stamped;
 use crate::base::id::{GroupId, IdVec, ScanId, SourceId};
@@ -40,6 +40,21 @@ pub struct Raw {
     pub asked: Vec<(GroupId, Vec<u32>)>,
     /// Of records that replace one another, whoever asks for them: the key of each.
     pub keys: Option<BinaryArray>,
+}
+
+/// About how many bytes a record has in columns of its own, once it stands beside others.
+pub fn bytes_of_row((raw, row): &RawRow) -> usize {
+    const FIXED: usize = 64;
+    let varies = |column: &&ArrayRef| column.data_type().primitive_width().is_none();
+    FIXED
+        + raw
+            .records
+            .batch
+            .columns()
+            .iter()
+            .filter(varies)
+            .map(|column| row_bytes(column, *row as usize))
+            .sum::<usize>()
 }
 
 /// The reasons for which a record is a dead letter already, a bit each. Whoever copies the record shares it.

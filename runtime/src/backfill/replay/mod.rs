@@ -170,7 +170,8 @@ impl Replay {
             let settled = Parted::new(events::schema(&inputs(rows), false), labels.shards(), storage);
             settled::settle(all, &settled, workers).map(|()| settled)
         };
-        Ok((self.of.iter().zip(&parted).map(settle).collect::<Result<_, Failure>>()?, told))
+        let settled = workers.together(|| self.of.iter().zip(&parted).map(settle).collect::<Result<_, Failure>>())?;
+        Ok((settled, told))
     }
 
     fn parted<'a>(

@@ -14,7 +14,7 @@ use std::rc::Rc;
 
 use headwater_clocks::{Eff, Tick};
 
-use super::super::looked_up::RawRow;
+use super::super::looked_up::{RawRow, bytes_of_row};
 use super::super::selection::{REPEATED_BYTES_MAX, parted};
 use super::picked::Look;
 use crate::base::id::{GroupId, IdVec, ScanId};
@@ -105,11 +105,12 @@ impl Part {
         self.looks[record * self.lookups..(record + 1) * self.lookups].iter().map(Look::bytes).sum()
     }
 
-    /// The events that are to be made next, so many that what they look up is little. `None`: all are made.
+    /// The events that are to be made next, so many that they are little with what they look up. `None`: all are made.
     pub(super) fn next(&self) -> Option<Range<usize>> {
         let bytes = |event: usize| {
             let event = self.made + event;
-            self.records(event..event + 1).map(|record| self.bytes(record)).sum()
+            let looked_up: usize = self.records(event..event + 1).map(|record| self.bytes(record)).sum();
+            looked_up + bytes_of_row(&self.rows[event])
         };
         let first = parted(self.rows.len() - self.made, REPEATED_BYTES_MAX, bytes).next()?;
         Some(self.made..self.made + first.end)

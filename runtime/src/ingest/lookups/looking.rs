@@ -10,7 +10,7 @@ use headwater_operators::events;
 
 use super::super::admit::Admitted;
 use super::super::dead_letters::reason_bit;
-use super::super::looked_up::{Raw, RawRow};
+use super::super::looked_up::{Raw, RawRow, bytes_of_row};
 use super::super::pipeline::bytes_of_batch;
 use super::super::selection::{REPEATED_BYTES_MAX, parted};
 use super::super::shape::{Batch, Refused, SetEvents};
@@ -118,11 +118,8 @@ impl GroupState {
     ) {
         let (lookups, rows) = (&opened.groups[id].lookups, picking.asked.iter().map(|asked| asked.row().clone()));
         let rows: Vec<RawRow> = rows.collect();
-        if rows.is_empty() {
-            return;
-        }
         let mut first = 0;
-        self.seen(opened, id, &rows).each_part(&mut |records, _| {
+        let mut look_up = |records: &Records| {
             let looks: Vec<Look> = {
                 let of_part = first * lookups.len()..(first + records.len()) * lookups.len();
                 picking.all[of_part].iter().map(Picked::look).collect()
@@ -142,7 +139,10 @@ impl GroupState {
                 }
             }
             first += records.len();
-        });
+        };
+        for some in parted(rows.len(), REPEATED_BYTES_MAX, |event| bytes_of_row(&rows[event])) {
+            self.seen(opened, id, &rows[some]).each_part(&mut |records, _| look_up(records));
+        }
     }
 
     /// What a record finds by a key.
@@ -220,9 +220,21 @@ impl GroupState {
         made: &mut Made,
     ) -> BTreeMap<u32, Suspicion> {
         let mut refused = BTreeMap::<u32, Suspicion>::new();
-        if events.is_empty() {
-            return refused;
+        let own = |event: usize| bytes_of_row(&part.rows[events.start + event]);
+        for some in parted(events.len(), REPEATED_BYTES_MAX, own) {
+            self.shape_some(opened, part, events.start + some.start..events.start + some.end, made, &mut refused);
         }
+        refused
+    }
+
+    fn shape_some(
+        &self,
+        opened: &Opened,
+        part: &Part,
+        events: Range<usize>,
+        made: &mut Made,
+        refused: &mut BTreeMap<u32, Suspicion>,
+    ) {
         let seen: Seen = self.seen(opened, part.group, &part.rows[events.clone()]);
         let mut first = part.records(events.clone()).start;
         let failed = seen.each_part(&mut |records, of| {
@@ -234,14 +246,13 @@ impl GroupState {
                 });
                 let of_record = |record: usize| of.map_or(record, |of| of[record] as usize);
                 let events: Vec<usize> = some.map(|record| events.start + of_record(record)).collect();
-                self.shape_records(part, (&known, &events), made, &mut refused);
+                self.shape_records(part, (&known, &events), made, refused);
             }
             first += records.len();
         });
         failed.iter().for_each(|event| {
             refused.entry(events.start as u32 + *event).or_default().0 |= reason_bit("expression");
         });
-        refused
     }
 
     /// `events`: by record, of which event it is.

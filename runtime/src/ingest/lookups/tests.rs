@@ -24,13 +24,13 @@ const JOB: &str = r#"
 name = "t"
 [sources.e]
 event_time = "ts"
-time_unit = "us"
+time_unit = "s"
 schema = { ts = "int64", k = "string", shop = "string", l = "list<string>" }
 stream = { type = "jsonl", path = "e.jsonl" }
 [tables.shops]
 key = "shop"
 event_time = "ts"
-time_unit = "us"
+time_unit = "s"
 lateness = "1h"
 schema = { ts = "int64", shop = "string", item = "string", text = "string" }
 stream = { type = "jsonl", path = "shops.jsonl" }
@@ -54,6 +54,7 @@ columns = { c = { agg = "last", of = "s.text", window = "1h" } }
 "#;
 
 const MIB: usize = 1 << 20;
+const SECOND: i64 = 1_000_000;
 
 struct Job {
     opened: Arc<Opened>,
@@ -138,10 +139,10 @@ fn a_long_text_that_many_look_up_is_there_a_few_times_at_once() {
     };
     take(&mut lookups, job.shaped("shops", &[shop(1, "a")], None));
     take(&mut lookups, job.shaped("e", &events, None));
-    let first = done(&mut lookups, 20);
+    let first = done(&mut lookups, 20 * SECOND);
     // A version comes late that all of them look up.
-    take(&mut lookups, job.shaped("shops", &[shop(1, "a"), shop(5, "b")], Some(30)));
-    let second = done(&mut lookups, 40);
+    take(&mut lookups, job.shaped("shops", &[shop(1, "a"), shop(5, "b")], Some(30 * SECOND)));
+    let second = done(&mut lookups, 40 * SECOND);
     for (turns, events, texts) in [(&first, 40, 80), (&second, 80, 160)] {
         for (group, of_event) in [(0, 1), (1, 1), (2, 2)] {
             assert_eq!(of_group(turns, group).len(), events * of_event, "{group}");
