@@ -19,6 +19,9 @@ use super::super::selection::{REPEATED_BYTES_MAX, parted};
 use super::picked::Look;
 use crate::base::id::{GroupId, IdVec, ScanId};
 
+/// Read live, events have other horizons at each announced tick: not all parts are searched for one that has those of an event.
+const PARTS_LOOKED_AT: usize = 32;
+
 /// What is to be made.
 #[derive(Default)]
 pub(super) struct Draft {
@@ -137,8 +140,10 @@ impl Draft {
     ) {
         self.from.get_or_insert(tick);
         let eff = row.0.effs[row.1 as usize];
-        let at = self.parts.iter().rposition(|part| part.is_of(group, &row));
-        let at = at.unwrap_or_else(|| {
+        // What an event was before is of this part or of one before it.
+        let first = self.parts.len().saturating_sub(PARTS_LOOKED_AT);
+        let at = self.parts.range(first..).rposition(|part| part.is_of(group, &row));
+        let at = at.map(|at| first + at).unwrap_or_else(|| {
             self.parts.push_back(Part::new(group, lookups, row.0.horizons.clone()));
             self.parts.len() - 1
         });
