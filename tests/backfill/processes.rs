@@ -190,8 +190,13 @@ fn they_end_together_in_a_replay() {
             }
             assert_eq!(status.code(), Some(1), "{signal} {ended}: {log}");
             assert!(!log.contains("panicked") && !log.contains("bug"), "{log}");
-            let expected = if signal == "KILL" { "lost 127.0.0.1" } else { "stopped before it was done" };
-            assert_eq!(log.matches(expected).count(), 1, "{signal} {ended}: {log}");
+            // The dataflow's own connection may be seen to close before it is heard why.
+            let told = ["lost 127.0.0.1", "stopped before it was done"].map(|told| log.matches(told).count());
+            match (signal, process == ended) {
+                ("KILL", _) => assert_eq!(told, [1, 0], "{signal} {ended}: {log}"),
+                (_, true) => assert_eq!(told, [0, 1], "{signal} {ended}: {log}"),
+                (_, false) => assert!(told == [1, 0] || told == [0, 1], "{signal} {ended}: {log}"),
+            }
         }
         assert_eq!(names(dir), before, "{signal} {ended}");
     }
