@@ -44,7 +44,7 @@ impl<'a> Labels<'a> {
         let new = |_: &KeyColumns| (Parted::new(labels::schema().clone(), shards, storage), AskedKeys::default());
         let mut sets: Vec<_> = spine.keys.iter().map(new).collect();
         let (mut rows, mut span, mut fingerprint) = (0, None, Xxh3Default::new());
-        let own = storage.parts(Owned::ByEach, shards);
+        let own = storage.parts(Owned::Each, shards);
         let asking = spine.asking();
         let place = |column: usize| asking.binary_search(&column).expect("a column that is read");
         let (parted, mut asked): (Vec<_>, Vec<_>) = sets.iter_mut().map(|(parted, asked)| (&*parted, asked)).unzip();

@@ -107,8 +107,8 @@ impl<'t> LookUps<'t> {
     /// Those of `each`.
     pub fn events(&self, raw: Raw, tally: &mut Tally, each: &mut Collect) -> Result<(), Failure> {
         let raw = Rc::new(raw);
-        let asked = raw.asked.iter().filter(|(_, rows)| !rows.is_empty());
-        asked.map(|(group, rows)| self.of_group(*group, (&raw, rows), tally, each)).collect()
+        let mut asked = raw.asked.iter().filter(|(_, rows)| !rows.is_empty());
+        asked.try_for_each(|(group, rows)| self.of_group(*group, (&raw, rows), tally, each))
     }
 
     fn of_group(

@@ -135,7 +135,7 @@ impl Scan {
     ) -> Result<(Vec<Swept<'a>>, Read), Failure> {
         let of_group = |(at, (group, _)): (usize, &(GroupId, usize))| {
             let schema = lookups::schema(&self.opened, *group, self.known.enter());
-            Parted::new(schema, labels.shards(), storage).shared(Owned::ByEach, at)
+            Parted::new(schema, labels.shards(), storage).shared(Owned::Each, at)
         };
         let parted: Vec<Parted> = self.groups.iter().enumerate().map(of_group).collect();
         let Some(span) = labels.span().filter(|_| !self.groups.is_empty()) else {

@@ -42,19 +42,19 @@ const PART_ROWS: usize = 128;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Owned {
     /// Each its own of all.
-    ByThis,
+    This,
     /// Each about as many as any other, one after the other.
-    ByEach,
+    Each,
     /// Process 0 all.
-    ByFirst,
+    First,
 }
 
 /// The parts of a process, of so many of so many processes; in the order of processes.
 fn parts_of(owned: Owned, parts: usize, (process, processes): (usize, usize)) -> Range<usize> {
     match owned {
-        Owned::ByFirst if process > 0 => parts..parts,
-        Owned::ByFirst | Owned::ByThis => 0..parts,
-        Owned::ByEach => process * parts / processes..(process + 1) * parts / processes,
+        Owned::First if process > 0 => parts..parts,
+        Owned::First | Owned::This => 0..parts,
+        Owned::Each => process * parts / processes..(process + 1) * parts / processes,
     }
 }
 
@@ -79,7 +79,7 @@ enum Chunk {
 impl<'a> Parted<'a> {
     /// All parts are of this process.
     pub fn new(schema: SchemaRef, parts: usize, storage: Storage<'a>) -> Parted<'a> {
-        Parted { schema, parts, storage, owned: Owned::ByThis, channel: 0, chunks: Mutex::default() }
+        Parted { schema, parts, storage, owned: Owned::This, channel: 0, chunks: Mutex::default() }
     }
 
     /// Parts of several processes; of this one's there is what is collected here, and what the others send on the channel.
@@ -161,7 +161,7 @@ impl<'a> Parted<'a> {
 
     /// Who has parts, and which.
     fn owners(&self) -> impl Iterator<Item = (Option<usize>, Range<usize>)> {
-        let others = self.storage.links.filter(|_| self.owned != Owned::ByThis);
+        let others = self.storage.links.filter(|_| self.owned != Owned::This);
         let (parts, owned) = (self.parts, self.owned);
         let of_others = others.into_iter().flat_map(move |links| {
             links.others().map(move |other| (Some(other), parts_of(owned, parts, (other, links.processes()))))
@@ -382,11 +382,11 @@ mod tests {
 
     #[test]
     fn every_part_is_of_one_process() {
+        assert_eq!(parts_of(Owned::Each, 4, (0, 1)), 0..4);
         for (owned, parts, processes, expected) in [
-            (Owned::ByEach, 4, 1, vec![0..4]),
-            (Owned::ByEach, 1024, 3, vec![0..341, 341..682, 682..1024]),
-            (Owned::ByEach, 1, 3, vec![0..0, 0..0, 0..1]),
-            (Owned::ByFirst, 5, 3, vec![0..5, 5..5, 5..5]),
+            (Owned::Each, 1024, 3, vec![0..341, 341..682, 682..1024]),
+            (Owned::Each, 1, 3, vec![0..0, 0..0, 0..1]),
+            (Owned::First, 5, 3, vec![0..5, 5..5, 5..5]),
         ] {
             let found: Vec<_> = (0..processes).map(|process| parts_of(owned, parts, (process, processes))).collect();
             assert_eq!(found, expected, "{owned:?} {parts} {processes}");

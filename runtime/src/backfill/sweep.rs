@@ -47,7 +47,7 @@ impl<'a> GroupRows<'a> {
     /// Of so many labels, none yet. `channel`: on which process 0 gets them.
     pub fn new(empty: RecordBatch, labels: u64, channel: usize, storage: Storage<'a>) -> GroupRows<'a> {
         let blocks = labels.div_ceil(BLOCK_ROWS) as usize;
-        let parted = Parted::new(empty.schema(), blocks, storage).shared(Owned::ByFirst, channel);
+        let parted = Parted::new(empty.schema(), blocks, storage).shared(Owned::First, channel);
         GroupRows { parted, empty }
     }
 }

@@ -367,12 +367,14 @@ mod tests {
         }
     }
 
-    /// What each has heard, and why it failed.
-    fn exchange(
-        [one, other]: &[Links; 2],
-        works: [&(dyn Fn(&Links, &Heard) -> Result<(), Failure> + Sync); 2],
-    ) -> [(Vec<(u32, Vec<u8>)>, String); 2] {
-        let go = |links: &Links, work: &(dyn Fn(&Links, &Heard) -> Result<(), Failure> + Sync)| {
+    /// What one of them does.
+    type Does<'a> = &'a (dyn Fn(&Links, &Heard) -> Result<(), Failure> + Sync);
+
+    /// What one has heard, and why it failed.
+    type Outcome = (Vec<(u32, Vec<u8>)>, String);
+
+    fn exchange([one, other]: &[Links; 2], works: [Does; 2]) -> [Outcome; 2] {
+        let go = |links: &Links, work: Does| {
             let ear = Ear::default();
             let done = links.exchange(&ear, |heard| work(links, heard));
             assert_eq!(done.is_none(), !ear.why().is_empty(), "{}", ear.why());

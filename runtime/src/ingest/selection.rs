@@ -304,7 +304,7 @@ mod tests {
         for (bytes, expected) in [
             (vec![], vec![]),
             (vec![3, 3, 4, 1], vec![0..3, 3..4]),
-            (vec![0, 0, 0], vec![0..3]),
+            (vec![0, 0, 0, 11], vec![0..3, 3..4]),
             (vec![11, 1, 20, 0, 0, 9, 2], vec![0..1, 1..2, 2..5, 5..6, 6..7]),
         ] {
             assert_eq!(parted(bytes.len(), 10, |at| bytes[at]).collect::<Vec<_>>(), expected, "{bytes:?}");

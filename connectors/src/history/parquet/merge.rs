@@ -136,7 +136,7 @@ pub(super) fn widest(one: &DataType, two: &DataType) -> Option<DataType> {
 fn wider_float(float: &DataType, other: &DataType) -> Option<DataType> {
     match integer(other)?.1 {
         ..=16 => Some(float.clone()),
-        ..=32 => Some(DataType::Float64),
+        17..=32 => Some(DataType::Float64),
         _ => None,
     }
 }

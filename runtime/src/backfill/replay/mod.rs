@@ -181,7 +181,7 @@ impl Replay {
         storage: Storage<'a>,
     ) -> Vec<Parted<'a>> {
         let of = |(at, (rows, _)): (usize, &(RowsId, usize))| {
-            Parted::new(schema(*rows), labels.shards(), storage).shared(Owned::ByEach, at)
+            Parted::new(schema(*rows), labels.shards(), storage).shared(Owned::Each, at)
         };
         self.of.iter().enumerate().map(of).collect()
     }

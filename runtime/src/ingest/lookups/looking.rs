@@ -126,7 +126,6 @@ impl GroupState {
             };
             let bytes = |record: usize| looks[record * lookups.len()..][..at].iter().map(Look::bytes).sum();
             let evaluated = parted(records.len(), REPEATED_BYTES_MAX, bytes)
-                .into_iter()
                 .flat_map(|some| in_parts(some.len()).map(move |rows| some.start + rows.start..some.start + rows.end));
             for some in evaluated {
                 let own = &looks[some.start * lookups.len()..some.end * lookups.len()];

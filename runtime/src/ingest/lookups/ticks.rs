@@ -18,13 +18,16 @@ use super::state::{Coming, Doing, LookUps, Waits};
 use crate::base::id::{GroupId, ScanId, SourceId};
 use crate::catalog::opened::Opened;
 
+/// Events that come, each as a place among those that came with it.
+type Arrivals = Vec<(Rc<Asking>, usize)>;
+
 /// What events look up at some ticks.
 #[derive(Default)]
 struct Looked {
     /// Held events of a group.
     corrections: Vec<(GroupId, Vec<u32>, Picks)>,
     /// Events of a group that come.
-    lookups: Vec<(GroupId, Vec<(Rc<Asking>, usize)>, Picks)>,
+    lookups: Vec<(GroupId, Arrivals, Picks)>,
     /// As what comes in the place of others.
     replacements: Vec<(GroupId, Picks)>,
 }
