@@ -1,7 +1,7 @@
-//! The layering, held: a folder knows only what its line below names, and no two files know each other, over however many others;
-//! the latter in all crates below `runtime` too.
+//! The layering, held: a folder of `runtime` knows only what its line below names; and in every crate no two files know each other, over
+//! however many others, and no two folders do.
 //!
-//! What counts is what a file names in `crate::`, `super::` and its own modules, outside of its tests.
+//! What counts is what a file names in `crate::`, `super::`, `self::` and its own modules, outside of its tests.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
