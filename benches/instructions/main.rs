@@ -1,9 +1,9 @@
 //! What an event costs on Headwater's main paths, in instructions: a figure that a busy machine does not change.
 //!
 //! ```text
-//! headwater-instructions           walks every path under valgrind, and compares what it costs with what is recorded
-//! headwater-instructions record    writes down what it costs now
-//! headwater-instructions PATH N    walks one path with N events, to look at by oneself
+//! ./dev instructions           walks every path under valgrind, and compares what it costs with what is recorded
+//! ./dev instructions record    writes down what it costs now
+//! ./dev instructions PATH N    walks one path with N events, to look at by oneself
 //! ```
 //!
 //! Each path is walked twice, with N events and with twice as many: what a start costs is in both, and so in no figure.
@@ -25,7 +25,8 @@ const EVENTS: usize = 20_000;
 const TOLERANCE: f64 = 0.03;
 
 fn main() -> ExitCode {
-    let args: Vec<String> = std::env::args().skip(1).collect();
+    // `--bench` is from `cargo bench`.
+    let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
     let told = match &args[..] {
         [] => compare(),
         [word] if word == "record" => record(),
@@ -83,7 +84,7 @@ fn record() -> Result<(), String> {
 }
 
 fn file() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("recorded.tsv")
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("benches/instructions/recorded.tsv")
 }
 
 fn read() -> Result<BTreeMap<String, u64>, String> {
