@@ -20,6 +20,10 @@ use headwater_clocks::Tick;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+/// A label sets out the sooner the smaller it is, in rounds by its leading zeros; all that are not smaller than this set out at once. So most
+/// components, which are small, take few rounds, and in a large one few labels set out before its own has reached everything.
+const COMMON: u64 = 1 << 57;
+
 /// What is shared: which kind of thing, or that it is an entity.
 pub const ENTITY: u32 = 0;
 
@@ -111,29 +115,35 @@ pub struct Links<'scope> {
 /// `entities`: all that have a row, as often as they like. `edges`: of an entity and a thing, or of two entities, as often as they like.
 /// `max_degree`: a thing that more entities share links none of them; an entity that is linked to more others neither.
 pub fn links<'scope>(entities: Nodes<'scope>, edges: Edges<'scope>, by: By, max_degree: u64) -> Links<'scope> {
-    let both_ways = edges.clone().map(|(a, b)| (b, a)).concat(edges);
-    // Each edge once, by the end that it goes from; of a crowded one instead a mark.
-    let limited = both_ways.reduce_named("degrees", move |node: &Node, others, out| {
-        let may_be_crowded = by == By::Entities || !node.is_entity();
+    // Each edge once, by an end that may be crowded; of a crowded one instead a mark.
+    let turned = edges.clone().map(|(a, b)| (b, a));
+    let ends = match by {
+        By::Things => turned,
+        By::Entities => turned.concat(edges),
+    };
+    let limited = ends.reduce_named("degrees", move |node: &Node, others, out| {
         let degree = others.iter().filter(|(other, _)| *other != node).count() as u64;
-        match may_be_crowded && degree > max_degree {
+        match degree > max_degree {
             true => out.push((End::Crowded, 1)),
             false => out.extend(others.iter().map(|(other, _)| (End::Edge((*other).clone()), 1))),
         }
     });
     let crowded = limited.clone().filter(|(_, end)| *end == End::Crowded).map(|(node, _)| node);
-    let kept_here = limited.flat_map(|(node, end)| match end {
+    let kept = limited.flat_map(|(node, end)| match end {
         End::Edge(other) => Some((node, other)),
         End::Crowded => None,
     });
-    let kept_there = kept_here.clone().map(|(node, other)| (other, node));
-    let edges = kept_here.concat(kept_there).reduce_named("edges", |_, others, out| {
+    let both_ways = kept.clone().map(|(node, other)| (other, node)).concat(kept);
+    let edges = match by {
+        By::Things => both_ways,
         // Kept at both ends.
-        let both = others.iter().filter(|(_, count)| *count == 2);
-        out.extend(both.map(|(other, _)| ((*other).clone(), 1)));
-    });
+        By::Entities => both_ways.reduce_named("edges", |_, others, out| {
+            let both = others.iter().filter(|(_, count)| *count == 2);
+            out.extend(both.map(|(other, _)| ((*other).clone(), 1)));
+        }),
+    };
     let nodes = entities.distinct().map(|node| (node.clone(), node));
-    let labels = propagate_at(edges, nodes, |label: &Node| label.hash);
+    let labels = propagate_at(edges, nodes, |label: &Node| label.hash.min(COMMON));
     let rows = labels.map(|(node, label)| (label, node)).reduce_named("components", |_, members, out| {
         let is_entity = |node: &&Node| node.is_entity();
         let members = || members.iter().map(|(node, _)| *node);

@@ -3,12 +3,14 @@
 use std::collections::HashMap;
 use std::hash::Hasher;
 
+use ahash::RandomState;
+
 use crate::value::Ordered;
 
 /// Value -> a dense number, and back. A number that nobody holds any more is used again.
 #[derive(Default)]
 pub struct NumberedValues {
-    numbers: HashMap<Ordered, u32>,
+    numbers: HashMap<Ordered, u32, RandomState>,
     values: Vec<Ordered>,
     holders: Vec<u32>,
     free: Vec<u32>,

@@ -1,6 +1,7 @@
 //! The values of each window of every unit in their order, for `min`, `max` and `count_distinct` where events may be taken back.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use super::multisets::{Multiset, Multisets, counted};
 use super::synopsis::Asked;
@@ -15,13 +16,21 @@ pub struct InOrder(BTreeMap<Ordered, (u32, u64)>);
 
 impl Multiset for InOrder {
     fn add(&mut self, number: u32, value: &Ordered, by: i64) -> (u64, u64) {
-        let (before, after) = counted(self.0.get(value).map_or(0, |(_, count)| *count), by);
-        if after > 0 {
-            self.0.insert(value.clone(), (number, after));
-        } else {
-            self.0.remove(value);
+        match self.0.entry(value.clone()) {
+            Entry::Vacant(new) => {
+                let counts = counted(0, by);
+                new.insert((number, counts.1));
+                counts
+            }
+            Entry::Occupied(mut known) => {
+                let counts = counted(known.get().1, by);
+                known.get_mut().1 = counts.1;
+                if counts.1 == 0 {
+                    known.remove();
+                }
+                counts
+            }
         }
-        (before, after)
     }
 
     fn counts(&self) -> impl Iterator<Item = (u32, u64)> {

@@ -21,18 +21,18 @@ use crate::plan::side::Side;
 /// Of which table's scan, source, group or view, by number.
 pub type Of = (Piece, u32);
 
-/// Writes what one worker has.
+/// Writes what one worker has, as it comes.
 pub fn write(
     store: &StateStore,
     number: u64,
     (worker, workers): (u32, u32),
-    saved: &[(Of, RecordBatch)],
+    saved: impl IntoIterator<Item = (Of, RecordBatch)>,
 ) -> Result<Vec<StateFile>, Failure> {
     let dir = store.written(number, worker);
     make_dir(&dir).map_err(|e| failed("creating", &dir, e))?;
     let mut writers: BTreeMap<Of, (String, state_file::Writer)> = BTreeMap::new();
     for ((piece, of), batch) in saved {
-        let (_, writer) = match writers.entry((*piece, *of)) {
+        let (_, writer) = match writers.entry((piece, of)) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(new) => {
                 let what = match piece {
@@ -43,12 +43,12 @@ pub fn write(
                         unreachable!("a group's state has files of its own")
                     }
                 };
-                let name = format!("{what}-{of}-worker-{worker}-{}.parquet", word(*piece));
+                let name = format!("{what}-{of}-worker-{worker}-{}.parquet", word(piece));
                 let writer = state_file::Writer::create(&dir.join(&name), batch.schema());
                 new.insert((name, writer.map_err(|e| failed("writing to", &dir, e))?))
             }
         };
-        writer.write(batch).map_err(|e| failed("writing to", &dir, e))?;
+        writer.write(&batch).map_err(|e| failed("writing to", &dir, e))?;
     }
     let mut files = vec![];
     for ((piece, owner), (name, writer)) in writers {

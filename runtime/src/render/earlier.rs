@@ -169,7 +169,7 @@ fn keep<'scope>(
             if let Some((number, t)) = wanted {
                 saved = number;
                 let pieces: Vec<_> = all.iter().map(|keeping| keeping.save(t)).collect();
-                match checkpoint::lookups::write(&store, number, of, &pieces) {
+                match checkpoint::lookups::write(&store, number, of, pieces) {
                     Ok(files) => checkpoint.borrow_mut().wrote_other(number, files),
                     Err(failure) => windows.borrow_mut().fault = Some(SegmentError(failure.message())),
                 }

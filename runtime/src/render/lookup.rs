@@ -298,13 +298,11 @@ pub fn write(
         Kind::Events(source) => ((Piece::Held, Id::number(source)), batch),
         Kind::Replaced(source) => ((Piece::Replaced, Id::number(source)), batch),
     };
-    let mut saved: Vec<_> = batches(opened, saved).into_iter().map(named).collect();
     let past = past.borrow();
     let is_asked_late = |(group, _): &(&GroupId, &Past)| !opened.asked_late(**group).is_empty();
-    for (group, past) in past.iter().filter(is_asked_late) {
-        saved.push(((Piece::Past, group.number()), checkpoint::past::batch(None, past.iter())));
-    }
-    checkpoint::lookups::write(store, number, of, &saved)
+    let past = past.iter().filter(is_asked_late);
+    let past = past.map(|(group, past)| ((Piece::Past, group.number()), checkpoint::past::batch(None, past.iter())));
+    checkpoint::lookups::write(store, number, of, batches(opened, saved).map(named).chain(past))
 }
 
 /// Goes on from the checkpoint that the run goes on from: every worker with all versions, and with its share of the events.

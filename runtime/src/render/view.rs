@@ -183,7 +183,7 @@ fn save(of: Rendering, wiring: &Wiring, view: ViewId) -> Save {
     let (store, of) = (of.shared.state.clone(), of.peer.numbers());
     Box::new(move |number, batch| {
         let all = [((Piece::Changed, view.number()), batch.clone())];
-        match checkpoint::lookups::write(&store, number, of, &all) {
+        match checkpoint::lookups::write(&store, number, of, all) {
             Ok(files) => checkpoint.borrow_mut().wrote_other(number, files),
             Err(failure) => windows.borrow_mut().fault = Some(SegmentError(failure.message())),
         }

@@ -69,8 +69,13 @@ const FOUND: &str = "_rows";
 
 const HEAD: usize = 13;
 
-/// Events of one source.
-pub fn write(source: &Source, kept: &[Kept]) -> RecordBatch {
+/// Whether some events look up in rows of groups.
+pub fn find(kept: &[Kept]) -> bool {
+    kept.iter().flat_map(|kept| &kept.found).any(|found| !found.is_empty())
+}
+
+/// Some events of one source. `find`: whether some of all that are written look up in rows of groups.
+pub fn write(source: &Source, kept: &[Kept], find: bool) -> RecordBatch {
     let rows: Vec<RawRow> = kept.iter().map(|kept| kept.row.clone()).collect();
     let columns = source.wanted.schema.fields().len();
     let records = gather(&rows, columns);
@@ -127,7 +132,7 @@ pub fn write(source: &Source, kept: &[Kept]) -> RecordBatch {
         fields.push(Field::new(named(field.name()), array.data_type().clone(), true));
         arrays.push(array);
     }
-    if kept.iter().flat_map(|kept| &kept.found).any(|found| !found.is_empty()) {
+    if find {
         let found = bytes(&|at| {
             let mut out = vec![];
             put(&mut out, &kept[at].found);

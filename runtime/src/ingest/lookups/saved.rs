@@ -1,5 +1,6 @@
 //! Saving what lookups hold, and going on from it.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
@@ -43,41 +44,52 @@ pub struct Saved {
 /// Rows of a batch at most.
 const ROWS_AT_ONCE: usize = 16 << 10;
 
-/// What a worker puts into a checkpoint. An event that several levels have is one still.
-pub fn batches(opened: &Opened, saved: Vec<Saved>) -> Vec<(Kind, RecordBatch)> {
-    let (mut all, mut events) = (vec![], BTreeMap::<SourceId, Vec<Kept>>::new());
+/// What a worker puts into a checkpoint, made as it is asked for. An event that several levels have is one still.
+pub fn batches(opened: &Opened, saved: Vec<Saved>) -> impl Iterator<Item = (Kind, RecordBatch)> + '_ {
+    let (mut versions, mut events) = (vec![], BTreeMap::new());
     let mut known: HashMap<(*const Raw, u32), usize> = HashMap::new();
-    let mut replaced = BTreeMap::<SourceId, Vec<Kept>>::new();
-    for Saved { versions, events: of_level, replaced: rows } in saved {
+    let mut replaced = BTreeMap::new();
+    let is_alone = saved.len() == 1;
+    for Saved { versions: of_level, events: kept, replaced: rows } in saved {
+        versions.extend(of_level);
         for (source, rows) in rows {
             add_replaced(replaced.entry(source).or_default(), rows);
         }
-        all.extend(versions.into_iter().map(|(scan, batch)| (Kind::Versions(scan), batch)));
-        for (source, kept) in of_level {
-            let of_source = events.entry(source).or_default();
-            for kept in kept {
-                match known.get(&(Rc::as_ptr(&kept.row.0), kept.row.1)) {
-                    Some(at) => {
-                        of_source[*at].holdings.extend(kept.holdings);
-                        of_source[*at].found.extend(kept.found);
-                    }
-                    None => {
-                        known.insert((Rc::as_ptr(&kept.row.0), kept.row.1), of_source.len());
-                        of_source.push(kept);
-                    }
-                }
+        match is_alone {
+            true => events = kept,
+            false => kept.into_iter().for_each(|(source, kept)| {
+                add_events(&mut known, events.entry(source).or_default(), kept);
+            }),
+        }
+    }
+    let events = events.into_iter().map(|(source, kept)| (source, Kind::Events(source), kept));
+    let replaced = replaced.into_iter().map(|(source, kept)| (source, Kind::Replaced(source), kept));
+    let parted = move |(source, kind, kept): (SourceId, Kind, Vec<Kept>)| {
+        let find = kept::find(&kept);
+        let starts = (0..kept.len()).step_by(ROWS_AT_ONCE);
+        starts.map(move |from| {
+            let some = &kept[from..kept.len().min(from + ROWS_AT_ONCE)];
+            (kind, kept::write(&opened.sources[source], some, find))
+        })
+    };
+    let versions = versions.into_iter().map(|(scan, batch)| (Kind::Versions(scan), batch));
+    versions.chain(events.chain(replaced).flat_map(parted))
+}
+
+/// To what some levels have of a source that of one more. `known`: where each event is.
+fn add_events(known: &mut HashMap<(*const Raw, u32), usize>, all: &mut Vec<Kept>, kept: Vec<Kept>) {
+    for kept in kept {
+        match known.entry((Rc::as_ptr(&kept.row.0), kept.row.1)) {
+            Entry::Occupied(at) => {
+                all[*at.get()].holdings.extend(kept.holdings);
+                all[*at.get()].found.extend(kept.found);
+            }
+            Entry::Vacant(new) => {
+                new.insert(all.len());
+                all.push(kept);
             }
         }
     }
-    for (source, kept) in events {
-        let some = kept.chunks(ROWS_AT_ONCE);
-        all.extend(some.map(|some| (Kind::Events(source), kept::write(&opened.sources[source], some))));
-    }
-    for (source, kept) in replaced {
-        let some = kept.chunks(ROWS_AT_ONCE);
-        all.extend(some.map(|some| (Kind::Replaced(source), kept::write(&opened.sources[source], some))));
-    }
-    all
 }
 
 /// To what a level has of a source that of the next: of a key one record is in force, whoever has copied it.
@@ -204,13 +216,15 @@ impl LookUps {
     /// By source, the events that groups hold or wait for.
     fn kept(&self) -> BTreeMap<SourceId, Vec<Kept>> {
         let mut all: BTreeMap<SourceId, Vec<Kept>> = BTreeMap::new();
-        let mut known: HashMap<(*const Raw, u32), usize> = HashMap::new();
+        // One group alone has each event once.
+        let mut known = (self.groups.len() > 1).then(HashMap::<(*const Raw, u32), usize>::new);
         let mut add = |row: &RawRow, holding: Holding, found: FoundRows| {
             let of_source = all.entry(row.0.source).or_default();
-            let at = *known.entry((Rc::as_ptr(&row.0), row.1)).or_insert_with(|| {
+            let next = of_source.len();
+            let at = known.as_mut().map_or(next, |known| *known.entry((Rc::as_ptr(&row.0), row.1)).or_insert(next));
+            if at == next {
                 of_source.push(Kept { row: row.clone(), holdings: vec![], found: vec![] });
-                of_source.len() - 1
-            });
+            }
             of_source[at].holdings.push(holding);
             of_source[at].found.push(found);
         };

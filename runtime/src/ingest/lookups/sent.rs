@@ -20,7 +20,7 @@ pub fn sent(source: &Source, raw: &Rc<Raw>, workers: usize) -> Vec<(u64, RecordB
         by_worker[owner as usize].push(Kept { row: (raw.clone(), row), holdings: vec![], found: vec![] });
     }
     let some = (0..).zip(by_worker).filter(|(_, kept)| !kept.is_empty());
-    some.map(|(to, kept)| (to, kept::write(source, &kept))).collect()
+    some.map(|(to, kept)| (to, kept::write(source, &kept, false))).collect()
 }
 
 /// The rows of a batch whose keys are a worker's.

@@ -64,12 +64,12 @@ struct Job {
 }
 
 impl Job {
-    fn new() -> Job {
+    fn new(text: &str) -> Job {
         let dir = tempfile::tempdir().unwrap();
         for name in ["e", "shops"] {
             std::fs::write(dir.path().join(format!("{name}.jsonl")), "").unwrap();
         }
-        let opened = Arc::new(open_job(dir.path(), JOB));
+        let opened = Arc::new(open_job(dir.path(), text));
         let scan = |source| Scan { s: Some(Tick::from_us(0)), ..Scan::of(source, String::new()) };
         let scans: Vec<Scan> = opened.sources.ids().map(scan).collect();
         let all: Vec<ScanId> = (0..scans.len()).map(ScanId::at).collect();
@@ -101,6 +101,13 @@ impl Job {
     }
 }
 
+fn take(lookups: &mut LookUps, shaped: Shaped) {
+    for versions in &shaped.versions {
+        lookups.take_versions(versions.scan, &versions.batch, false);
+    }
+    shaped.raw.into_iter().for_each(|raw| lookups.take_events(&Rc::new(raw)));
+}
+
 /// Everything up to a tick: by turn the batches of each group.
 fn done(lookups: &mut LookUps, upto: i64) -> Vec<Vec<(GroupId, RecordBatch)>> {
     let mut turns = vec![];
@@ -123,7 +130,7 @@ fn of_group(turns: &[Vec<(GroupId, RecordBatch)>], group: usize) -> Vec<RecordBa
 
 #[test]
 fn a_long_text_that_many_look_up_is_there_a_few_times_at_once() {
-    let job = Job::new();
+    let job = Job::new(JOB);
     let mut lookups = LookUps::open(&job.opened, &job.plan, &job.sets, (0, Peer { index: 0, peers: 1 })).unwrap();
     let shop = |ts: usize, letter: &str| {
         let text = letter.repeat(MIB);
@@ -131,12 +138,6 @@ fn a_long_text_that_many_look_up_is_there_a_few_times_at_once() {
     };
     let event = |i: usize| format!("{{\"ts\":{},\"k\":\"{i}\",\"shop\":\"s\",\"l\":[\"s\",\"x\"]}}\n", 10 + i % 2);
     let events: Vec<String> = (0..40).map(event).collect();
-    let take = |lookups: &mut LookUps, shaped: Shaped| {
-        for versions in &shaped.versions {
-            lookups.take_versions(versions.scan, &versions.batch, false);
-        }
-        shaped.raw.into_iter().for_each(|raw| lookups.take_events(&Rc::new(raw)));
-    };
     take(&mut lookups, job.shaped("shops", &[shop(1, "a")], None));
     take(&mut lookups, job.shaped("e", &events, None));
     let first = done(&mut lookups, 20 * SECOND);
@@ -154,5 +155,37 @@ fn a_long_text_that_many_look_up_is_there_a_few_times_at_once() {
         assert!(largest <= Some(REPEATED_BYTES_MAX + 2 * MIB), "{largest:?}");
         let at_once = turns.iter().map(|turn| turn.iter().map(|(_, events)| bytes(events)).sum::<usize>()).max();
         assert!(at_once <= Some(SHAPED_BYTES_MAX + REPEATED_BYTES_MAX + 2 * MIB), "{at_once:?}");
+    }
+}
+
+/// Of a row of another group.
+const WITH_ROWS: &str = r#"
+[features.i]
+source = "e"
+key = "k"
+lookup.s = { table = "shops", on = "shop" }
+lookup.r = { features = "f", on = "k" }
+columns = { c = { agg = "last", of = "concat(s.item, r.c_1h)", window = "1h" } }
+"#;
+
+/// An event that is held has found a row; so many that wait, more than are written at once, have found none yet.
+#[test]
+fn what_a_checkpoint_holds_of_a_source_has_the_same_columns_throughout() {
+    let job = Job::new(&format!("{JOB}{WITH_ROWS}"));
+    let peer = Peer { index: 0, peers: 1 };
+    let mut lookups = LookUps::open(&job.opened, &job.plan, &job.sets, (1, peer)).unwrap();
+    let event = |ts: usize, i: usize| format!("{{\"ts\":{ts},\"k\":\"{i}\",\"shop\":\"s\",\"l\":[]}}\n");
+    take(&mut lookups, job.shaped("e", &[event(10, 0)], None));
+    for Query { features, key, before } in lookups.take_queries() {
+        lookups.take_answer(features, (&key, before), None);
+    }
+    done(&mut lookups, 20 * SECOND);
+    let waiting: Vec<String> = (0..20_000).map(|i| event(30, i)).collect();
+    take(&mut lookups, job.shaped("e", &waiting, None));
+    let saved: Vec<_> = batches(&job.opened, vec![lookups.save(peer)]).collect();
+    assert_eq!(saved.iter().map(|(_, batch)| batch.num_rows()).sum::<usize>(), 1 + 20_000);
+    assert!(saved.len() > 1);
+    for (_, batch) in &saved {
+        assert_eq!(batch.schema(), saved[0].1.schema());
     }
 }
