@@ -443,11 +443,8 @@ fn live(brokers: &str, cards: usize) {
     let stream = format!("{{ type = \"kafka\", brokers = \"{brokers}\", topic = \"{topic}\", format = \"json\" }}");
     let job = write_job(dir.path(), "live", &format!("{}{LINKS}", pairs_of(&stream, cards)));
     let run = headwater::run(Job::from_file(job).unwrap(), Options { fresh: true, ..Options::default() }).unwrap();
-    let is_filled = |report: Status| {
-        let counts = report.groups[0].counts;
-        counts.events + counts.too_old >= Pairs::new(cards).there() as u64
-    };
-    while !run.status().is_some_and(is_filled) && !run.is_finished() {
+    // What was there before is done with once its last card is linked.
+    while run.get("ring", &[("card", LAST)]).unwrap().is_empty() && !run.is_finished() {
         std::thread::sleep(Duration::from_millis(10));
     }
     let (sent, stop): (Sent, _) = (Mutex::default(), AtomicBool::new(false));
@@ -460,6 +457,9 @@ fn live(brokers: &str, cards: usize) {
     support::percentiles("floor: produced -> the pair's row readable", &of_group);
     support::percentiles("produced -> the card's links readable", &of_links);
 }
+
+/// The last card that is there at the beginning.
+const LAST: &str = "last";
 
 /// Produces what is to be there at the beginning. Returns what comes then.
 fn fill(brokers: &str, topic: &str, cards: usize) -> Pairs {
@@ -474,6 +474,7 @@ fn fill(brokers: &str, topic: &str, cards: usize) -> Pairs {
             producer.poll(Duration::ZERO);
         }
     }
+    kafka::send(&producer, topic, 0, &Pairs::write_line(end, LAST, LAST));
     producer.flush(Duration::from_secs(60)).unwrap();
     pairs
 }
