@@ -7,10 +7,10 @@ use std::sync::Arc;
 use headwater_clocks::{Tick, WallClock};
 use headwater_connectors::format::Pins;
 use headwater_connectors::history::Pinned;
-use indicatif::{HumanBytes, HumanCount};
 
 use super::meaning;
 use crate::base::failure::Failure;
+use crate::base::human::{HumanBytes, HumanCount};
 use crate::base::id::{GroupId, IdVec, RowsId, SourceId, ViewId};
 use crate::catalog::graph::Kind;
 use crate::catalog::open::open;
