@@ -5,6 +5,7 @@
 
 mod file;
 mod partitioner;
+mod position;
 mod topic;
 
 use std::fmt::Debug;
@@ -12,10 +13,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-pub use file::{JSONL, LineFile};
+pub use file::{JSONL, WaitingFile};
 use headwater_clocks::Tick;
-use serde::{Deserialize, Serialize};
-pub use topic::{KAFKA, LineTopic};
+pub use position::SinkPosition;
+pub use topic::KAFKA;
 
 pub(super) use file::unsaid_dead_letters;
 
@@ -88,13 +89,4 @@ pub struct LineMeta<'a> {
     pub key: &'a dyn Fn(&mut Vec<u8>),
     /// The tick of the line, where the line itself does not say it.
     pub time: Option<Tick>,
-}
-
-/// How far lines were written at a checkpoint: from there they are taken up again.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum SinkPosition {
-    /// A file of so many bytes.
-    Bytes(u64),
-    /// A topic of this name, in which everything was acknowledged.
-    Topic(String),
 }

@@ -76,6 +76,9 @@ const LONG_MOMENT: Duration = Duration::from_millis(50);
 /// Acknowledgements are looked at once in so many lines.
 const LINES_PER_LOOK: u32 = 256;
 
+/// A position is the name of the topic, in which everything was acknowledged.
+const POSITION: &str = "Topic";
+
 /// A Kafka topic as a kind of sink.
 pub static KAFKA: &KafkaKind = &KafkaKind;
 
@@ -125,7 +128,7 @@ impl LinesConfig for KafkaConfig {
     }
 
     fn takes_up(&self, position: &SinkPosition) -> bool {
-        matches!(position, SinkPosition::Topic(topic) if *topic == self.topic)
+        position.read::<String>(POSITION).is_some_and(|topic| topic == self.topic)
     }
 
     fn open(&self, start: &LinesStart, stop: Arc<AtomicBool>) -> Result<Box<dyn LineSink>> {
@@ -411,7 +414,7 @@ impl LineSink for LineTopic {
 
     fn sync(&mut self) -> Result<SinkPosition> {
         self.flush()?;
-        Ok(SinkPosition::Topic(self.topic.to_string()))
+        Ok(SinkPosition::new(POSITION, &*self.topic))
     }
 
     fn line_bytes_max(&self) -> usize {
