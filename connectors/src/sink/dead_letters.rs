@@ -10,8 +10,8 @@ use headwater_clocks::{Arrival, Offset, Span, Tick, Time, write_time};
 use serde::{Deserialize, Serialize};
 
 use super::lines::{LineMeta, LineSink};
-use crate::format::text::write_string;
 use crate::Result;
+use crate::format::text::write_string;
 
 /// A record that could not be used, and why. It travels to the process that writes it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -94,6 +94,9 @@ fn number(out: &mut Vec<u8>, name: &str, value: Option<i64>) {
 }
 
 /// Writes dead letters, each with the tick at which it was told (`None`: before the first one, of the history).
+///
+/// # Errors
+/// Those of the sink.
 pub fn write(to: &mut dyn LineSink, dead_letters: &[(Option<Tick>, DeadLetter)]) -> Result<()> {
     let mut line = Vec::new();
     for (time, letter) in dead_letters {

@@ -39,7 +39,8 @@ mod tests {
 
     #[test]
     fn digits_in_groups() {
-        let all: Vec<String> = [0, 12, 999, 1_000, 12_345, 1_234_567, u64::MAX].map(|n| HumanCount(n).to_string()).into();
+        let all: Vec<String> =
+            [0, 12, 999, 1_000, 12_345, 1_234_567, u64::MAX].map(|n| HumanCount(n).to_string()).into();
         assert_eq!(all, ["0", "12", "999", "1,000", "12,345", "1,234,567", "18,446,744,073,709,551,615"]);
     }
 

@@ -3,7 +3,8 @@
 use headwater_clocks::Tick;
 use headwater_connectors::Error;
 use headwater_connectors::sink::dead_letters::{self, DeadLetter};
-use headwater_connectors::sink::lines::{LineSink, SinkPosition, WaitingFile};
+use headwater_connectors::sink::lines::file::WaitingFile;
+use headwater_connectors::sink::lines::{LineSink, SinkPosition};
 use timely::dataflow::Stream;
 
 use super::lines::{self, open};
@@ -28,7 +29,7 @@ pub fn render<'scope>(
 ) -> Result<Stream<'scope, Tick, Vec<()>>, Failure> {
     let Rendering { shared, side, .. } = of;
     let mut lines = NamedLines { name: String::new(), writer: None };
-    if of.peer.index == 0 {
+    if of.peer.is_first() {
         let write = |to: &mut dyn LineSink, dead_letters: TimedDeadLetters| dead_letters::write(to, &dead_letters);
         let (name, to) = open_dead_letters(shared, side)?;
         let backlog = shared.backlogs[dead_letters_backlog(shared, side)].clone();

@@ -228,7 +228,11 @@ mod tests {
             assert_eq!(quoted(text), written);
         }
         let all: String = (0..=u32::from(char::MAX)).filter_map(char::from_u32).collect();
-        assert_eq!(xxh3_64(quoted(&all).as_bytes()), 0x8739_0a8f_6770_a4aa, "the text of a character is another one than it was");
+        assert_eq!(
+            xxh3_64(quoted(&all).as_bytes()),
+            0x8739_0a8f_6770_a4aa,
+            "the text of a character is another one than it was"
+        );
     }
 
     #[test]

@@ -134,6 +134,9 @@ impl WaitingFile {
     }
 
     /// Opens it where a checkpoint left it; anew, if none did.
+    ///
+    /// # Errors
+    /// `World`: it cannot be written, is shorter than it was left, or another run writes it.
     pub fn open(&self, position: Option<&SinkPosition>) -> Result<Box<dyn LineSink>> {
         Ok(Box::new(LineFile::resume(&self.path, bytes_at(position).unwrap_or(0))?))
     }
@@ -144,6 +147,9 @@ impl WaitingFile {
     }
 
     /// Writes the lines that it held at a position to where they belong. `false`: they are gone.
+    ///
+    /// # Errors
+    /// `World`: it cannot be read. And those of the sink.
     pub fn add_to(&self, to: &mut dyn LineSink, position: &SinkPosition) -> Result<bool> {
         let bytes = bytes_at(Some(position)).unwrap_or(0);
         if bytes == 0 {
@@ -161,6 +167,9 @@ impl WaitingFile {
     }
 
     /// Removes it, if it is there.
+    ///
+    /// # Errors
+    /// `World`: it is there and cannot be removed.
     pub fn remove(&self) -> Result<()> {
         match std::fs::remove_file(&self.path) {
             Err(e) if e.kind() != ErrorKind::NotFound => {

@@ -50,9 +50,10 @@ mod tests {
 
     #[test]
     fn a_checkpoint_keeps_a_value_under_its_form() {
-        for (text, bytes, topic) in
-            [(r#"{"Bytes":18446744073709551615}"#, Some(u64::MAX), None), (r#"{"Topic":"a"}"#, None, Some("a".to_owned()))]
-        {
+        for (text, bytes, topic) in [
+            (r#"{"Bytes":18446744073709551615}"#, Some(u64::MAX), None),
+            (r#"{"Topic":"a"}"#, None, Some("a".to_owned())),
+        ] {
             let position: SinkPosition = serde_json::from_str(text).unwrap();
             assert_eq!((position.read("Bytes"), position.read("Topic")), (bytes, topic));
             assert_eq!(serde_json::to_string(&position).unwrap(), text);

@@ -203,7 +203,10 @@ impl ProducerContext for Deliveries {
 }
 
 impl LineTopic {
-    /// Checks the properties and finds the topic, and writes nothing. Errors as those of `KafkaStream::open`.
+    /// Checks the properties and finds the topic, and writes nothing.
+    ///
+    /// # Errors
+    /// As of `KafkaStream::open`.
     pub fn check(config: &KafkaConfig) -> Result<()> {
         config.validate_against(&OURS)?;
         Link::new(config, Use::Write)?.partitions().map(|_| ())
@@ -211,6 +214,9 @@ impl LineTopic {
 
     /// Opens the topic for one start of a job, with a mark in each partition: see the module. Until `stop` is set, brokers that are
     /// away are waited for.
+    ///
+    /// # Errors
+    /// `Config`: the properties, or the topic, cannot be used so. `World`: no broker answers until `stop` is set, or one refuses.
     pub fn open(config: &KafkaConfig, resume: Option<Tick>, stop: Arc<AtomicBool>) -> Result<LineTopic> {
         let mut topic = LineTopic::join(config, stop)?;
         topic.mark(resume)?;
@@ -218,6 +224,9 @@ impl LineTopic {
     }
 
     /// Opens it beside another of the same start, which has marked it.
+    ///
+    /// # Errors
+    /// `Config`: the properties, or the topic, cannot be used so. `World`: no broker answers until `stop` is set, or one refuses.
     pub fn join(config: &KafkaConfig, stop: Arc<AtomicBool>) -> Result<LineTopic> {
         config.validate_against(&OURS)?;
         let partitions = Link::new(config, Use::Write)?.partitions()?;

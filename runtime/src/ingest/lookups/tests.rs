@@ -14,7 +14,7 @@ use super::super::shape::Batch;
 use super::super::stamp::Stamped;
 use super::super::testing::open_job;
 use super::*;
-use crate::base::id::Id;
+use crate::base::id::{Id, WorkerId};
 use crate::base::peer::Peer;
 use crate::plan::group::PlannedGroup;
 use crate::plan::scan::Scan;
@@ -124,7 +124,8 @@ fn of_group(turns: &[Vec<(GroupId, RecordBatch)>], group: usize) -> Vec<RecordBa
 #[test]
 fn a_long_text_that_many_look_up_is_there_a_few_times_at_once() {
     let job = Job::new();
-    let mut lookups = LookUps::open(&job.opened, &job.plan, &job.sets, (0, Peer { index: 0, peers: 1 })).unwrap();
+    let mut lookups =
+        LookUps::open(&job.opened, &job.plan, &job.sets, (0, Peer { worker: WorkerId::FIRST, peers: 1 })).unwrap();
     let shop = |ts: usize, letter: &str| {
         let text = letter.repeat(MIB);
         format!("{{\"ts\":{ts},\"shop\":\"s\",\"item\":\"s\",\"text\":\"{text}\"}}\n")
