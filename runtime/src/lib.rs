@@ -6,6 +6,8 @@
 //! The folders are layers, each of which knows only some of those below it: see `layers`.
 
 #![deny(missing_docs)]
+// What stands beside what others use, and only the command calls.
+#![cfg_attr(not(feature = "command"), allow(dead_code))]
 
 pub(crate) mod backfill;
 pub(crate) mod base;
