@@ -1,6 +1,13 @@
 //! Numbers of things, each kind of a type of its own, so that none is taken for another; and the lists that they count.
 //!
 //! As text an id is the number alone, and a list the list alone: what is written down does not know of these types.
+//!
+//! ```compile_fail
+//! use headwater_operators::id::{ColumnSetId, GroupId, Id, IdVec};
+//!
+//! let rows_of: IdVec<GroupId, u64> = IdVec::filled(0, 3);
+//! rows_of[ColumnSetId::at(1)];
+//! ```
 
 use std::fmt::{Display, Formatter};
 use std::iter::Map;
