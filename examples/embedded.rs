@@ -25,7 +25,7 @@ fn main() -> Result<()> {
 }
 
 /// Runs both jobs in a directory, and tells of the day.
-pub fn story(dir: &Path) -> Result<String> {
+pub(crate) fn story(dir: &Path) -> Result<String> {
     let rides = write_rides(&dir.join("rides.jsonl"))?;
     let (docks, bicycles) = (docks(dir)?, bicycles(dir)?);
 

@@ -13,6 +13,9 @@ use url::Url;
 use crate::{Error, Result};
 
 /// The threads that requests run on; decoding runs on the caller's.
+///
+/// # Errors
+/// `World`: the system gives no threads.
 pub fn runtime() -> Result<&'static Runtime> {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
     if let Some(runtime) = RUNTIME.get() {
@@ -28,6 +31,9 @@ pub fn runtime() -> Result<&'static Runtime> {
 }
 
 /// A path as the store's part (`s3://bucket`; empty for local files) and the rest.
+///
+/// # Errors
+/// None: any text is a path.
 pub fn split(path: &str) -> Result<(&str, &str)> {
     let Some((scheme, rest)) = path.split_once("://") else { return Ok(("", path)) };
     let at = rest.find('/').map_or(path.len(), |at| scheme.len() + 3 + at);
@@ -38,6 +44,9 @@ pub fn split(path: &str) -> Result<(&str, &str)> {
 }
 
 /// Credentials and endpoints come from the environment, by the names that each cloud's own tools use.
+///
+/// # Errors
+/// `Config`: no such kind of store, or the environment does not say how to ask it.
 pub fn connect(base: &str, retry: RetryConfig) -> Result<Arc<dyn ObjectStore>> {
     if base.is_empty() {
         return Ok(Arc::new(LocalFileSystem::new()));

@@ -23,8 +23,9 @@ use timely::progress::frontier::AntichainRef;
 use timely::scheduling::Activator;
 
 use crate::control::{SharedControl, SharedState};
-use crate::exchange::Routed;
+use crate::exchange::Events;
 use crate::group::Moves;
+use crate::id::{GroupId, Id};
 use crate::ledger::SegmentError;
 
 /// Events that may come and go in one activation.
@@ -43,8 +44,8 @@ pub type ArrangedMoves<'scope> = Arranged<'scope, Unkept>;
 /// `events::split`); an event travels at a time no later than its `_visible`. Keep the input open until the outputs have passed the
 /// last tick: when its frontier is empty, what is not finished is left.
 pub fn arrange_events<'scope>(
-    events: Stream<'scope, Tick, Vec<Routed>>,
-    numbers: &[u32],
+    events: Stream<'scope, Tick, Vec<Events>>,
+    groups: &[GroupId],
     states: &[SharedState],
     control: &SharedControl,
 ) -> (Vec<ArrangedMoves<'scope>>, Activator) {
@@ -52,21 +53,21 @@ pub fn arrange_events<'scope>(
     let mut builder = OperatorBuilder::new("arrange".to_owned(), scope);
     let activator = scope.activator_for(builder.operator_info().address);
     let again = scope.activator_for(builder.operator_info().address);
-    let mut input = builder.new_input(events, Exchange::new(|routed: &Routed| routed.to));
-    let (outputs, streams): (Vec<Output>, Vec<_>) = numbers
+    let mut input = builder.new_input(events, Exchange::new(|routed: &Events| routed.to));
+    let (outputs, streams): (Vec<Output>, Vec<_>) = groups
         .iter()
         .map(|_| {
             let (output, stream) = builder.new_output();
             (OutputBuilder::from(output), stream)
         })
         .unzip();
-    let (numbers, states, control) = (numbers.to_vec(), states.to_vec(), control.clone());
+    let (groups, states, control) = (groups.to_vec(), states.to_vec(), control.clone());
     control.borrow_mut().lowers.resize(states.len(), Tick::BEFORE_ALL);
     builder.build(move |capabilities| {
-        let groups = outputs.into_iter().zip(capabilities).zip(numbers);
-        let groups = groups.map(|((output, capability), number)| Group {
-            number: number as usize,
-            state: states[number as usize].clone(),
+        let groups = outputs.into_iter().zip(capabilities).zip(groups);
+        let groups = groups.map(|((output, capability), id)| Group {
+            id,
+            state: states[id.index()].clone(),
             output,
             lower: Tick::BEFORE_ALL,
             capability,
@@ -82,8 +83,9 @@ pub fn arrange_events<'scope>(
                 let sent = sent.least().copied().unwrap_or(Tick::BEFORE_ALL);
                 for routed in batch.drain(..) {
                     if inserted.is_ok() {
-                        let mut state = driver.states[routed.group as usize].borrow_mut();
-                        inserted = state.insert(routed.set as usize, &routed.columns.0, sent);
+                        let (group, set) = routed.of;
+                        let mut state = driver.states[group.index()].borrow_mut();
+                        inserted = state.insert(set.index(), &routed.columns.0, sent);
                     }
                 }
             });
@@ -114,7 +116,7 @@ struct Driver {
 
 /// A group's side of it.
 struct Group {
-    number: usize,
+    id: GroupId,
     state: SharedState,
     output: Output,
     /// Where the next batch begins.
@@ -138,7 +140,7 @@ impl Driver {
             return Ok(Next::Soon);
         }
         for (group, t, horizon) in self.control.borrow_mut().horizons.drain(..) {
-            self.states[group].borrow_mut().close_after(t, horizon);
+            self.states[group.index()].borrow_mut().close_after(t, horizon);
         }
         self.save()?;
         let checkpoint = self.control.borrow().checkpoints.front().map(|(_, t)| *t);
@@ -169,7 +171,7 @@ impl Driver {
             made |= moves.is_some();
             reached = moves.as_ref().map_or(reached, |moves| moves.upto);
             group.send(moves, reached.just_after());
-            self.control.borrow_mut().lowers[group.number] = group.lower;
+            self.control.borrow_mut().lowers[group.id.index()] = group.lower;
         }
         Ok(made)
     }

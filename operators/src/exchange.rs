@@ -13,18 +13,23 @@ use serde::de::Visitor;
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A message: some events of a group; changes or rows of a group or a view; versions of a table's scan; or records of a source.
+use crate::id::{ColumnSetId, GroupId, RowsId};
+
+/// A message: some columns, and what they are of. Each stream has messages of one kind.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Routed {
+pub struct Routed<Of> {
     /// The worker it goes to.
     pub to: u64,
-    /// Whose they are, by number: each stream has messages of one kind.
-    pub group: u32,
-    /// Of events, the column set of the group; what else a stream has to say of a message, or 0.
-    pub set: u32,
-    /// The events, changes or rows: all messages of one owner and kind have one schema.
+    /// What they are of.
+    pub of: Of,
+    /// All messages of one owner and kind have one schema.
     pub columns: Columns,
 }
+
+/// Events of one column set of a group.
+pub type Events = Routed<(GroupId, ColumnSetId)>;
+/// Changes or rows of a group or a view.
+pub type RowChanges = Routed<RowsId>;
 
 /// The second part is the first as bytes, once they were asked for: timely asks for their number before it asks for them.
 #[derive(Clone, Debug)]
@@ -86,6 +91,7 @@ mod tests {
     use arrow::array::{Int64Array, StringArray};
 
     use super::*;
+    use crate::id::Id;
 
     #[test]
     fn columns_survive_the_wire() {
@@ -94,11 +100,12 @@ mod tests {
             ("b", Arc::new(StringArray::from(vec![None, Some("x"), Some("")]))),
         ];
         let batch = RecordBatch::try_from_iter(columns).unwrap().slice(1, 2);
-        let sent = Routed { to: 3, group: 1, set: 0, columns: Columns::from(batch.clone()) };
+        let of = (GroupId::at(1), ColumnSetId::at(2));
+        let sent = Events { to: 3, of, columns: Columns::from(batch.clone()) };
         let size = bincode::serialized_size(&sent).unwrap();
         let bytes = bincode::serialize(&sent).unwrap();
         assert_eq!(size, bytes.len() as u64);
-        let got: Routed = bincode::deserialize(&bytes).unwrap();
-        assert_eq!((got.to, got.columns.0), (3, batch));
+        let got: Events = bincode::deserialize(&bytes).unwrap();
+        assert_eq!((got.to, got.of, got.columns.0), (3, of, batch));
     }
 }

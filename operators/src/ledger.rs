@@ -23,8 +23,14 @@ use crate::limits::Limits;
 /// Where the rows of a bucket go that memory has no room for. Segments are never changed once written.
 pub trait Segments {
     /// Keeps rows, one after the other in words of 64 bits, and returns the segment's number, unlike that of any other.
+    ///
+    /// # Errors
+    /// They cannot be kept.
     fn write(&mut self, rows: &[u64]) -> Result<u64, SegmentError>;
     /// The rows as they were written. A segment is read once for every window that its events are in.
+    ///
+    /// # Errors
+    /// They cannot be read back.
     fn read(&mut self, segment: u64) -> Result<Vec<u64>, SegmentError>;
     /// It will not be read again.
     fn remove(&mut self, segment: u64);

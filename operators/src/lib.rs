@@ -17,6 +17,7 @@ pub mod events;
 pub mod exact;
 pub mod exchange;
 pub mod group;
+pub mod id;
 pub mod key_codec;
 pub mod keys;
 pub mod ledger;

@@ -23,34 +23,35 @@ use timely::scheduling::Activator;
 use crate::arrange::arrange_events;
 use crate::collection::{Changelog, Contents, Newest, Readable, RowReader, RowTrace};
 use crate::control::{SharedControl, SharedState};
-use crate::exchange::{Columns, Routed};
+use crate::exchange::{Columns, Events, RowChanges};
+use crate::id::{GroupId, Id, RowsId};
 use crate::reduce::reduce_rows;
 
 /// The operators' outputs. A frontier of `f` says that the ticks before `f` are finished.
 pub struct Outputs<'scope> {
     /// Every change at every tick, of the groups that a changelog asks for, addressed to worker 0.
-    pub changes: Stream<'scope, Tick, Vec<Routed>>,
+    pub changes: Stream<'scope, Tick, Vec<RowChanges>>,
     /// Newest rows, of the groups that a store asks for, left where they are.
-    pub rows: Stream<'scope, Tick, Vec<Routed>>,
+    pub rows: Stream<'scope, Tick, Vec<RowChanges>>,
     /// What stores have, at every tick, of the groups on which something is built, left where it is.
-    pub contents: Stream<'scope, Tick, Vec<Routed>>,
+    pub contents: Stream<'scope, Tick, Vec<RowChanges>>,
     /// Nothing: it follows all groups.
     pub finished: Stream<'scope, Tick, Vec<()>>,
     /// Wake the operators, for whoever tells them something.
     pub activators: Vec<Rc<Activator>>,
 }
 
-/// The rows of a group, arranged by unit, with its number.
-pub type RowsOf<'scope> = (u32, Arranged<'scope, RowTrace>);
+/// Rows, arranged by unit, and what they are of.
+pub type RowsOf<'scope, Of = GroupId> = (Of, Arranged<'scope, RowTrace>);
 
 /// See `arrange::arrange_events`. `states`: of this worker, by group; everything is loaded.
 pub fn windows<'scope>(
-    events: Stream<'scope, Tick, Vec<Routed>>,
+    events: Stream<'scope, Tick, Vec<Events>>,
     states: &[SharedState],
     control: &SharedControl,
 ) -> Outputs<'scope> {
-    let numbers: Vec<u32> = (0..states.len() as u32).collect();
-    let (scope, (rows, activator)) = (events.scope(), rows(events, &numbers, states, control));
+    let groups: Vec<GroupId> = (0..states.len()).map(GroupId::at).collect();
+    let (scope, (rows, activator)) = (events.scope(), rows(events, &groups, states, control));
     let mut out = outputs(scope, &rows, states, control);
     out.activators.push(activator);
     out
@@ -59,16 +60,16 @@ pub fn windows<'scope>(
 /// The rows of some groups, of all that there are, and what wakes their operator. A group's rows may be read while others are still to be
 /// made of them.
 pub fn rows<'scope>(
-    events: Stream<'scope, Tick, Vec<Routed>>,
-    numbers: &[u32],
+    events: Stream<'scope, Tick, Vec<Events>>,
+    groups: &[GroupId],
     states: &[SharedState],
     control: &SharedControl,
 ) -> (Vec<RowsOf<'scope>>, Rc<Activator>) {
-    let (arranged, activator) = arrange_events(events, numbers, states, control);
-    let reduced = numbers
+    let (arranged, activator) = arrange_events(events, groups, states, control);
+    let reduced = groups
         .iter()
         .zip(arranged)
-        .map(|(number, events)| (*number, reduce_rows(events, states[*number as usize].clone(), control.clone())));
+        .map(|(group, events)| (*group, reduce_rows(events, states[group.index()].clone(), control.clone())));
     (reduced.collect(), Rc::new(activator))
 }
 
@@ -83,11 +84,11 @@ pub fn outputs<'scope>(
     let (mut changes, mut newest, mut contents, mut finished) = (vec![], vec![], vec![], vec![]);
     let mut activators = vec![];
     for (group, rows) in rows {
-        let state = &states[*group as usize];
+        let state = &states[group.index()];
         let (changelog, store) = (state.borrow().changelog(), state.borrow().newest());
         let shared = state.borrow().contents();
         let mut read = |to, told: ReadAs| {
-            let (stream, activator) = read_rows(rows.clone(), (to, *group), state.clone(), told);
+            let (stream, activator) = read_rows(rows.clone(), (to, RowsId::from(*group)), state.clone(), told);
             activators.push(activator);
             stream
         };
@@ -142,19 +143,19 @@ impl ReadAs {
     }
 }
 
-/// Tells of rows as changes, addressed to a worker, as those of a number among what has rows. What it returns wakes it.
+/// Tells of rows as changes, addressed to a worker. What it returns wakes it.
 pub fn read_rows<'scope, S: Readable + 'static>(
     rows: Arranged<'scope, RowTrace>,
-    (to, group): (u64, u32),
+    (to, of): (u64, RowsId),
     state: Rc<RefCell<S>>,
     mut told: ReadAs,
-) -> (Stream<'scope, Tick, Vec<Routed>>, Activator) {
+) -> (Stream<'scope, Tick, Vec<RowChanges>>, Activator) {
     let (scope, mut trace) = (rows.stream.scope(), rows.trace);
     let mut builder = OperatorBuilder::new(told.name().to_owned(), scope);
     let activator = scope.activator_for(builder.operator_info().address);
     let mut input = builder.new_input(rows.stream, Pipeline);
     let (output, stream) = builder.new_output();
-    let mut output = OutputBuilder::<_, CapacityContainerBuilder<Vec<Routed>>>::from(output);
+    let mut output = OutputBuilder::<_, CapacityContainerBuilder<Vec<RowChanges>>>::from(output);
     state.borrow_mut().add_reader();
     builder.build(move |mut capabilities| {
         move |frontiers| {
@@ -176,7 +177,7 @@ pub fn read_rows<'scope, S: Readable + 'static>(
                 let mut read = |batch, at: &Capability<Tick>| {
                     let changes = reader.read(batch, &trace, done, &state.keys());
                     for columns in changes.into_iter().map(Columns::from) {
-                        output.activate().session(at).give(Routed { to, group, set: 0, columns });
+                        output.activate().session(at).give(RowChanges { to, of, columns });
                     }
                 };
                 if batches.is_empty() {

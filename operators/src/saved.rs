@@ -35,6 +35,9 @@ pub mod limbs {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
     /// A sequence of all of them.
+    ///
+    /// # Errors
+    /// Those of the serializer.
     pub fn serialize<S: Serializer, const N: usize>(limbs: &[u64; N], serializer: S) -> Result<S::Ok, S::Error> {
         limbs.as_slice().serialize(serializer)
     }

@@ -87,10 +87,14 @@ mod list {
 
     use super::Datum;
 
+    /// # Errors
+    /// Those of the serializer.
     pub fn serialize<S: Serializer>(list: &Arc<[Datum]>, serializer: S) -> Result<S::Ok, S::Error> {
         list.as_ref().serialize(serializer)
     }
 
+    /// # Errors
+    /// Those of the deserializer.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<[Datum]>, D::Error> {
         Ok(Vec::deserialize(deserializer)?.into())
     }
@@ -101,10 +105,14 @@ mod text {
 
     use serde::{Deserialize, Deserializer, Serializer};
 
+    /// # Errors
+    /// Those of the serializer.
     pub fn serialize<S: Serializer>(text: &Arc<str>, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(text)
     }
 
+    /// # Errors
+    /// Those of the deserializer.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<str>, D::Error> {
         Ok(String::deserialize(deserializer)?.into())
     }

@@ -56,15 +56,20 @@ fn a_folder_knows_only_those_below_it() {
     }
 }
 
+/// What holds of all kinds of connectors stands in one file with the list of them: it names each kind, and each kind names it. So do columns
+/// and what is nested in them.
+const NAMES_ITS_OWN: [&str; 4] = ["format", "format::column", "history", "sink"];
+
 const CRATES: [&str; 5] = ["clocks/src", "connectors/src", "expression/src", "operators/src", "runtime/src"];
 
 #[test]
 fn no_circle_of_files() {
     for root in CRATES {
         let sources = Sources::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join(root));
-        // What holds of all kinds, and the list of them, stand in one file of connectors.
-        let lists_kinds = |from: &str, to: &str| root == "connectors/src" && to.starts_with(&format!("{from}::"));
-        let edges = sources.edges().filter(|(from, to)| !lists_kinds(from, to));
+        let names_its_own = |from: &str, to: &str| {
+            root == "connectors/src" && NAMES_ITS_OWN.contains(&from) && to.starts_with(&format!("{from}::"))
+        };
+        let edges = sources.edges().filter(|(from, to)| !names_its_own(from, to));
         assert_eq!(in_circles(edges), BTreeMap::new(), "circles in {root}");
     }
 }

@@ -1,11 +1,13 @@
 //! Headwater keeps machine-learning features fresh: a job names where events are kept, where they arrive, and which windowed aggregates are
 //! wanted by which key; it computes the history, switches to the stream without a gap, and keeps every value current. This is the library
 //! that the `headwater` command is made of: a job is read from TOML ([`Job::from_file`]) or built ([`job::build`]), and [`run`] runs it within
-//! another program.
+//! another program. Who embeds it needs no feature; `command`, on by default, is the command.
 //!
 //! The folders are layers, each of which knows only some of those below it: see `layers`.
 
 #![deny(missing_docs)]
+// What stands beside what others use, and only the command calls.
+#![cfg_attr(not(feature = "command"), allow(dead_code))]
 
 pub(crate) mod backfill;
 pub(crate) mod base;
@@ -14,9 +16,11 @@ pub mod bind;
 pub(crate) mod catalog;
 pub(crate) mod checkpoint;
 pub(crate) mod cluster;
+#[cfg(feature = "command")]
 #[doc(hidden)]
 pub mod command;
 pub(crate) mod coordinate;
+#[cfg(feature = "command")]
 pub(crate) mod demo;
 pub(crate) mod describe;
 pub(crate) mod embed;
@@ -30,6 +34,7 @@ pub(crate) mod serve;
 pub(crate) mod serve_log;
 pub(crate) mod sink;
 pub(crate) mod start;
+#[cfg(feature = "command")]
 pub(crate) mod verify;
 
 pub use base::failure::Failure;

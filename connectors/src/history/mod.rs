@@ -138,6 +138,7 @@ pub struct Range {
 /// # Errors
 /// Of all methods: `Changed`, a file is another one than was pinned; `World`, it cannot be read, or is not what it says of itself; both name
 /// the file.
+#[allow(clippy::missing_errors_doc)]
 pub trait History: Send + Sync {
     /// Its files.
     fn pinned(&self) -> &Pinned;

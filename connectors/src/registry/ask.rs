@@ -41,6 +41,8 @@ pub(super) enum Failure {
 type Answer = Result<Option<Value>, Failure>;
 
 impl Asker {
+    /// # Errors
+    /// `Config`: a certificate or a key cannot be read, or is none.
     pub fn new(config: &RegistryConfig) -> Result<Asker> {
         let mut client = Client::builder().timeout(TIMEOUT).user_agent("headwater");
         let wrong = |key: &str, path: &Path, e: &dyn Display| {

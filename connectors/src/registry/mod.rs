@@ -84,11 +84,16 @@ enum CachedSchema {
 }
 
 impl Registry {
+    /// # Errors
+    /// As of `Asker::new`.
     pub fn new(config: &RegistryConfig) -> Result<Arc<Registry>> {
         Ok(Arc::new(Registry { asker: Arc::new(Asker::new(config)?), known: Mutex::default() }))
     }
 
     /// The newest schema of a subject. Blocks.
+    ///
+    /// # Errors
+    /// `Config`: it has none, or asks for a login. `World`: nobody answers, or what answers makes no sense.
     pub fn newest(&self, subject: &str) -> Result<Registered> {
         let doing = || format!("asking {} for the newest schema of {subject:?}", self.asker.shown());
         let begun = Instant::now();
@@ -111,6 +116,9 @@ impl Registry {
 
     /// The subject of a topic's values, the schema of it that was pinned, or else its newest, and that as what is pinned. Blocks. `kind`: of
     /// which it has to be, and `format`, as which it is read.
+    ///
+    /// # Errors
+    /// As of `newest`, and `Config`: it is of another kind.
     pub fn reader(
         &self,
         config: &RegistryConfig,

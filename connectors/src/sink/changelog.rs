@@ -33,6 +33,9 @@ impl Changelog {
     }
 
     /// Writes all changes of an interval of ticks, by group, from all workers in any order; later calls bring later ticks.
+    ///
+    /// # Errors
+    /// Those of the sink.
     pub fn write(&self, to: &mut dyn LineSink, step: &[(usize, RecordBatch)]) -> Result<()> {
         let views: Vec<_> =
             step.iter().map(|(group, batch)| (*group, Changes::new(&self.groups[*group], batch))).collect();

@@ -4,18 +4,14 @@
 //! {"source":"transactions","reason":"late","partition":0,"offset":17,"arrival":"...","payload":"{...}","late_by_us":5}
 //! ```
 
-use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
-use std::path::Path;
-
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use headwater_clocks::{Arrival, Offset, Span, Tick, Time, write_time};
 use serde::{Deserialize, Serialize};
 
 use super::lines::{LineMeta, LineSink};
+use crate::Result;
 use crate::format::text::write_string;
-use crate::{Error, Result};
 
 /// A record that could not be used, and why. It travels to the process that writes it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -98,6 +94,9 @@ fn number(out: &mut Vec<u8>, name: &str, value: Option<i64>) {
 }
 
 /// Writes dead letters, each with the tick at which it was told (`None`: before the first one, of the history).
+///
+/// # Errors
+/// Those of the sink.
 pub fn write(to: &mut dyn LineSink, dead_letters: &[(Option<Tick>, DeadLetter)]) -> Result<()> {
     let mut line = Vec::new();
     for (time, letter) in dead_letters {
@@ -108,22 +107,6 @@ pub fn write(to: &mut dyn LineSink, dead_letters: &[(Option<Tick>, DeadLetter)])
             letter.write_without_payload(&mut line);
         }
         to.write(&line, &LineMeta { key: &|out| letter.write_key(out), time: *time })?;
-    }
-    Ok(())
-}
-
-/// Writes the dead letters that the first `bytes` of a file hold, as lines.
-pub fn add(to: &mut dyn LineSink, path: &Path, bytes: u64) -> Result<()> {
-    let failed = |e: std::io::Error| Error::world(format!("reading {}", path.display()), e);
-    let file = File::open(path).map_err(failed)?;
-    let held = file.metadata().map_err(failed)?.len();
-    if held < bytes {
-        return Err(failed(std::io::Error::other(format!(
-            "it holds {held} bytes, but a checkpoint left it at {bytes}"
-        ))));
-    }
-    for line in BufReader::new(file.take(bytes)).split(b'\n') {
-        to.write(&line.map_err(failed)?, &LineMeta { key: &|_| (), time: None })?;
     }
     Ok(())
 }

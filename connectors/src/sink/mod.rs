@@ -33,7 +33,7 @@ use lines::LinesConfig;
 pub use store::{Claim, Claimed, HeldStore, JobRows, Lookup, Marks, RowText, Store, StoreConfig};
 
 /// Every kind of sink. A new one is its file and a line here.
-pub static SINKS: &[&dyn SinkKind] = &[redis::REDIS, embedded::EMBEDDED, lines::JSONL, lines::KAFKA];
+pub static SINKS: &[&dyn SinkKind] = &[redis::REDIS, embedded::EMBEDDED, lines::file::JSONL, lines::topic::KAFKA];
 
 /// The kind of the sink of a job that names none, and that sink's name.
 pub const DEFAULT: &str = "embedded";
@@ -62,7 +62,7 @@ pub fn default_sink(home: &Home) -> (SinkConfig, Option<&'static str>) {
 
 /// Where dead letters go that a job says nothing of; and what such a job has to say all the same.
 pub fn default_dead_letters(home: &Home) -> (Arc<dyn LinesConfig>, Option<&'static str>) {
-    lines::unsaid_dead_letters(home)
+    lines::file::unsaid_dead_letters(home)
 }
 
 /// What a sink is given.

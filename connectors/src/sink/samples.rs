@@ -81,7 +81,7 @@ impl LineSink for WrittenLines {
     }
 
     fn sync(&mut self) -> crate::Result<SinkPosition> {
-        Ok(SinkPosition::Bytes(0))
+        Ok(SinkPosition::new("Lines", self.lines.len()))
     }
 
     fn line_bytes_max(&self) -> usize {

@@ -21,6 +21,9 @@ pub trait StoreConfig: Debug + Send + Sync {
     fn endpoint(&self) -> Option<Endpoint>;
 
     /// Whether it can be used as it is set, as far as that can be told without asking anybody.
+    ///
+    /// # Errors
+    /// `Config`: what is wrong with how it is set.
     fn check(&self) -> Result<()>;
 
     /// Whether one process has it to itself: then the first worker writes all rows, and while the job runs, rows are read through that process.
@@ -28,12 +31,21 @@ pub trait StoreConfig: Debug + Send + Sync {
     fn is_exclusive(&self) -> bool;
 
     /// Takes it over from an earlier start: from then on no process of that start can write. A store that is away is an error at once.
+    ///
+    /// # Errors
+    /// `Config`: it cannot be used as it is set, or belongs to somebody else. `World`: it does not answer, or refuses.
     fn claim(&self, rows: &JobRows, claim: &Claim) -> Result<Claimed>;
 
     /// Opens it for a worker. `generation`: what `claim` gave; `stop`: waiting for a store that is away ends with an error.
+    ///
+    /// # Errors
+    /// `Config`: it cannot be used as it is set. `World`: it cannot be opened.
     fn open(&self, rows: &JobRows, generation: u64, stop: Arc<AtomicBool>) -> Result<Box<dyn Store>>;
 
     /// Opens it to read rows.
+    ///
+    /// # Errors
+    /// `Config`: it cannot be used as it is set, or is not there. `World`: it cannot be opened.
     fn lookup(&self, rows: &JobRows) -> Result<Box<dyn Lookup>>;
 }
 
@@ -73,6 +85,9 @@ pub struct Claimed {
 /// A store that this process has to itself, for all of it that need it.
 pub trait HeldStore: Send + Sync {
     /// Takes it over for another start of the same job. Nobody writes it any more.
+    ///
+    /// # Errors
+    /// `World`: what it says of itself cannot be read.
     fn claim(&self, claim: &Claim) -> Result<Claimed>;
 
     /// To write it.
@@ -95,6 +110,10 @@ pub struct Marks {
 
 /// A key-value store of rows, written by one start of a job. Lives on a thread of its own, so it may block: a store that is
 /// away is waited for with backoff (logged once, and again when it is back) until `stop` is set.
+///
+/// # Errors
+/// Of all methods: `World`, what the store says; a newer start of the job has taken it over; or it is away and `stop` was set.
+#[allow(clippy::missing_errors_doc)]
 pub trait Store: Send {
     /// Writes changes of a group, acknowledged when it returns: raises the group's `_upto` to `upto` first (it never
     /// falls, but for `replace`), then upserts and deletes, last change a key and window. A process of an older generation
@@ -133,6 +152,10 @@ pub struct RowText {
 }
 
 /// Reading rows back, for `get` and `export`.
+///
+/// # Errors
+/// Of all methods: `World`, the store does not answer, or holds what nobody of this version has written; and those of `each`.
+#[allow(clippy::missing_errors_doc)]
 pub trait Lookup: Send {
     /// The group's `_as_of`; `None` before the store is whole for the first time.
     fn as_of(&mut self, group: usize) -> Result<Option<Tick>>;

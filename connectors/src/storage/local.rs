@@ -5,6 +5,9 @@ use std::io::{Error, ErrorKind, Result, Write};
 use std::path::{Path, PathBuf};
 
 /// Makes a file that is there as a whole or not at all. `false`: one of this name is there already.
+///
+/// # Errors
+/// What the system says.
 pub fn create(path: &Path, bytes: &[u8]) -> Result<bool> {
     let parent = path.parent().ok_or_else(|| Error::from(ErrorKind::InvalidInput))?;
     make_dir(parent)?;
@@ -26,6 +29,9 @@ pub fn create(path: &Path, bytes: &[u8]) -> Result<bool> {
 }
 
 /// A file's bytes; `None`: it is not there.
+///
+/// # Errors
+/// What the system says.
 pub fn read(path: &Path) -> Result<Option<Vec<u8>>> {
     match std::fs::read(path) {
         Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
@@ -34,6 +40,9 @@ pub fn read(path: &Path) -> Result<Option<Vec<u8>>> {
 }
 
 /// Every file under a directory, by its path from `root`.
+///
+/// # Errors
+/// What the system says.
 pub fn list(root: &Path, under: &Path, found: &mut Vec<String>) -> Result<()> {
     let entries = match read_dir(under) {
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
@@ -52,6 +61,9 @@ pub fn list(root: &Path, under: &Path, found: &mut Vec<String>) -> Result<()> {
 }
 
 /// Removes a file or a directory with all that is in it.
+///
+/// # Errors
+/// What the system says.
 pub fn remove(path: &Path) -> Result<()> {
     match path.symlink_metadata() {
         Ok(found) if found.is_dir() => std::fs::remove_dir_all(path).or_else(unless_gone),
@@ -61,6 +73,9 @@ pub fn remove(path: &Path) -> Result<()> {
 }
 
 /// Makes a directory, and sees to it that its name is on the disk.
+///
+/// # Errors
+/// What the system says.
 pub fn make_dir(path: &Path) -> Result<()> {
     if path.is_dir() {
         return Ok(());
@@ -70,6 +85,9 @@ pub fn make_dir(path: &Path) -> Result<()> {
 }
 
 /// Names are in their directory.
+///
+/// # Errors
+/// What the system says.
 pub fn sync_dir(path: &Path) -> Result<()> {
     let path = if path.as_os_str().is_empty() { PathBuf::from(".") } else { path.into() };
     File::open(path)?.sync_all()

@@ -51,6 +51,9 @@ pub struct Version(UpdateVersion);
 
 impl Storage {
     /// Of an absolute local path, or the URL of an object store.
+    ///
+    /// # Errors
+    /// `Config`: it is no path, or no URL of a store that is known and set up.
     pub fn open(path: &str) -> Result<Storage> {
         let (base, key) = split(path)?;
         if base.is_empty() {
@@ -80,6 +83,9 @@ impl Storage {
 
     /// Makes a file. `false`: there is another one of this name; one that is the same is taken for ours, since an answer may
     /// get lost.
+    ///
+    /// # Errors
+    /// `World`: what the directory or the store says; it may pass where no store answered.
     pub fn create(&self, name: &str, bytes: &[u8]) -> Result<bool> {
         let created = match &self.0 {
             Location::Local(root) => {
@@ -91,6 +97,9 @@ impl Storage {
     }
 
     /// Replaces an object, if it is still the one that was read. `None`: it is not. Object stores only.
+    ///
+    /// # Errors
+    /// `World`: what the directory or the store says; it may pass where no store answered.
     pub fn replace(&self, name: &str, bytes: &[u8], version: &Version) -> Result<Option<Version>> {
         self.put(name, bytes, PutMode::Update(version.0.clone()))
     }
@@ -106,6 +115,9 @@ impl Storage {
     }
 
     /// A file's content, if it is there.
+    ///
+    /// # Errors
+    /// `World`: what the directory or the store says; it may pass where no store answered.
     pub fn read(&self, name: &str) -> Result<Option<(Vec<u8>, Version)>> {
         if let Location::Local(root) = &self.0 {
             let bytes = local::read(&root.join(name)).map_err(|e| self.failed("reading", name, e))?;
@@ -125,6 +137,9 @@ impl Storage {
     }
 
     /// How many bytes a file has, if it is there.
+    ///
+    /// # Errors
+    /// `World`: what the directory or the store says; it may pass where no store answered.
     pub fn size(&self, name: &str) -> Result<Option<u64>> {
         if let Location::Local(root) = &self.0 {
             return match std::fs::metadata(root.join(name)) {
@@ -142,6 +157,9 @@ impl Storage {
     }
 
     /// Takes in a local file, in pieces.
+    ///
+    /// # Errors
+    /// `World`: what the directory or the store says; it may pass where no store answered. Or the local file cannot be read.
     pub fn upload(&self, name: &str, from: &Path) -> Result<()> {
         let (store, key) = self.object(name)?;
         let mut file = File::open(from).map_err(|e| self.failed("reading what goes to", name, e))?;
@@ -162,6 +180,9 @@ impl Storage {
     }
 
     /// Brings a file of known length to a local path, in pieces. `false`: it is not there.
+    ///
+    /// # Errors
+    /// `World`: what the directory or the store says; it may pass where no store answered. Or the local file cannot be written.
     pub fn download(&self, name: &str, bytes: u64, to: &Path) -> Result<bool> {
         let (store, key) = self.object(name)?;
         let mut file = File::create(to).map_err(|e| Error::world(format!("writing {}", to.display()), e))?;
@@ -182,6 +203,9 @@ impl Storage {
     }
 
     /// The names of all files under a name.
+    ///
+    /// # Errors
+    /// `World`: what the directory or the store says; it may pass where no store answered.
     pub fn list(&self, under: &str) -> Result<Vec<String>> {
         let mut names = vec![];
         match &self.0 {
@@ -206,6 +230,9 @@ impl Storage {
     }
 
     /// Removes a file, or all files under a name.
+    ///
+    /// # Errors
+    /// `World`: what the directory or the store says; it may pass where no store answered.
     pub fn remove(&self, name: &str) -> Result<()> {
         if let Location::Local(root) = &self.0 {
             return local::remove(&root.join(name)).map_err(|e| self.failed("removing", name, e));

@@ -115,6 +115,7 @@ pub struct Start {
 ///
 /// # Errors
 /// Of all methods: `World`, nobody answers in time, or what answers makes no sense; it says what was being done.
+#[allow(clippy::missing_errors_doc)]
 pub trait Stream: Send + Sync {
     /// How messages name it: `topic transactions`.
     fn name(&self) -> String;
@@ -192,8 +193,10 @@ pub trait Reader: Send {
     fn on_ready(&mut self, wake: Box<dyn Fn() + Send + Sync>);
 }
 
-/// The next records of a partition, waited for; `None`: it has none before `end`. For planning. A stream that comes no further for
-/// a minute is `Error::World`.
+/// The next records of a partition, waited for; `None`: it has none before `end`. For planning.
+///
+/// # Errors
+/// Those of `poll`. `World`: it has come no further for a minute.
 pub fn next(
     stream: &dyn Stream,
     reader: &mut dyn Reader,

@@ -32,6 +32,8 @@ struct RowGroup {
 }
 
 impl ColumnsWriter {
+    /// # Errors
+    /// A column has a type that Parquet does not have.
     pub fn new(file: File, schema: &SchemaRef, properties: WriterProperties) -> Result<ColumnsWriter> {
         let writer = ArrowWriter::try_new(file, schema.clone(), Some(properties))?;
         let (file, factory) = writer.into_serialized_writer()?;
@@ -42,6 +44,8 @@ impl ColumnsWriter {
         self.threads = threads.max(1);
     }
 
+    /// # Errors
+    /// They cannot be written.
     pub fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         let mut from = 0;
         while from < batch.num_rows() {
@@ -70,6 +74,8 @@ impl ColumnsWriter {
         Ok(())
     }
 
+    /// # Errors
+    /// It cannot be written to its end.
     pub fn close(mut self) -> Result<()> {
         self.flush()?;
         self.file.close().map(drop)

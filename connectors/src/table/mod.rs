@@ -7,7 +7,7 @@
 //! Rows                           as they are
 //! ```
 //!
-//! Every column has the type and the values that the file says. What is written is there once it is whole: see [`write`].
+//! Every column has the type and the values that the file says. What is written is there once it is whole: see [`mod@write`].
 
 mod columns;
 mod format;

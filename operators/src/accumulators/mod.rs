@@ -6,9 +6,8 @@ mod cells;
 mod corrections;
 mod layout;
 mod packed;
-
-use std::collections::HashMap;
-use std::ops::Range;
+mod row;
+mod saved;
 
 use arrow::array::{Array, ArrayRef};
 use arrow::buffer::NullBuffer;
@@ -19,15 +18,12 @@ pub use layout::ColumnPlan;
 
 pub(crate) use crate::synopses::numbered::{ByNumber, NumberedValues};
 
-use crate::aggregate::Total;
-use crate::exact::squares::SquareSum;
 use crate::ledger::time_of;
-use crate::saved::Damaged;
-use crate::synopses::synopsis::{Arrival, Asked, Departure, Loading, Synopsis};
-use crate::value::{Datum, Kind, Ordered, Values, halves};
+use crate::synopses::synopsis::{Arrival, Departure, Synopsis};
+use crate::value::{Kind, Values, halves};
 use cells::Cells;
-use corrections::{Corrections, TakenBack};
-use layout::{Adds, Inner, Layout, Source};
+use corrections::Corrections;
+use layout::{Adds, Inner, Layout};
 
 /// Words of a ledger row before its values: the event time; the unit and the first null flags.
 const HEAD_LANES: usize = 2;
@@ -367,114 +363,6 @@ impl Accumulators {
         }
         self.synopses.iter_mut().for_each(|synopsis| synopsis.clear(unit));
         self.corrections.iter_mut().for_each(|corrections| corrections.clear(unit));
-    }
-
-    /// Writes down what a unit holds.
-    pub fn save(&self, unit: usize, out: &mut Vec<u8>) {
-        for (cells, track) in self.cells.iter().zip(&self.layout.tracks) {
-            let rings = track.rings.len();
-            cells.save(unit * rings..(unit + 1) * rings, out);
-        }
-        self.synopses.iter().for_each(|synopsis| synopsis.save(unit, out));
-        self.corrections.iter().for_each(|corrections| corrections.save(unit, out));
-    }
-
-    /// Fills a unit that is empty with what one held at tick `now`. `values`: by synopsis, those that it named by number.
-    ///
-    /// # Errors
-    /// What is read is no unit of this plan.
-    pub fn load(
-        &mut self,
-        unit: usize,
-        input: &mut &[u8],
-        now: Tick,
-        values: &[HashMap<u32, Ordered>],
-    ) -> Result<(), Damaged> {
-        for (cells, track) in self.cells.iter_mut().zip(&self.layout.tracks) {
-            let rings = track.rings.len();
-            cells.load(unit * rings..(unit + 1) * rings, input)?;
-        }
-        for (synopsis, values) in self.synopses.iter_mut().zip(values) {
-            synopsis.load(unit, input, &Loading { now, windows: &self.layout.windows, values })?;
-        }
-        self.load_corrections(unit, input, now, values)
-    }
-
-    fn load_corrections(
-        &mut self,
-        unit: usize,
-        input: &mut &[u8],
-        now: Tick,
-        values: &[HashMap<u32, Ordered>],
-    ) -> Result<(), Damaged> {
-        let (Some(corrections), layout) = (&mut self.corrections, &self.layout) else { return Ok(()) };
-        let synopses = &mut self.synopses;
-        corrections.load(unit, input, |synopsis, TakenBack { ts, count, word }| {
-            let (Some(plan), Some(values)) = (layout.synopses.get(synopsis), values.get(synopsis)) else {
-                return Err(Damaged("rows that were taken back from another plan".to_owned()));
-            };
-            let loading = Loading { now, windows: &layout.windows, values };
-            let inside = plan.rings.finite_holds(loading.class(ts));
-            synopses[synopsis].load_word(word, count, inside, &loading)
-        })
-    }
-
-    /// By synopsis: the values that saved units name by number.
-    pub fn values(&self) -> Vec<Option<&NumberedValues>> {
-        self.synopses.iter().map(|synopsis| synopsis.values()).collect()
-    }
-
-    /// The row's values at tick `now`. Returns how many sums do not fit their type.
-    pub fn row(&mut self, unit: usize, now: Tick, row: &mut Vec<Datum>) -> u64 {
-        row.clear();
-        self.append_row(unit, now, row)
-    }
-
-    /// Appends the row's values at tick `now`. Returns how many sums do not fit their type.
-    pub fn append_row(&mut self, unit: usize, now: Tick, row: &mut Vec<Datum>) -> u64 {
-        let mut unfit = 0;
-        for source in 0..self.layout.sources.len() {
-            row.push(self.value(source, unit, now).unwrap_or_else(|| {
-                unfit += 1;
-                Datum::Null
-            }));
-        }
-        unfit
-    }
-
-    /// The value of a column; `None`: it does not fit its type.
-    fn value(&mut self, source: usize, unit: usize, now: Tick) -> Option<Datum> {
-        match self.layout.sources[source] {
-            Source::Count(inner) => Some(Datum::int(self.count(inner, unit))),
-            Source::Sum { sum, not_null, read } => match self.count(not_null, unit) {
-                0 => Some(Datum::Null),
-                count => read(count, &self.total(sum, unit)),
-            },
-            Source::Squares { sum, squares, not_null, read } => match self.count(not_null, unit) {
-                0 => Some(Datum::Null),
-                count => read(count, &self.total(sum, unit), &self.squares(squares, unit)),
-            },
-            Source::Kept { synopsis, place, length, argument, reading } => {
-                Some(reading.read(&mut *self.synopses[synopsis], &Asked { unit, now, length, place, argument }))
-            }
-        }
-    }
-
-    fn count(&self, inner: Inner, unit: usize) -> i64 {
-        self.cells[inner.track].counted(self.cells_of(inner, unit))
-    }
-
-    fn total(&self, inner: Inner, unit: usize) -> Total<'_> {
-        self.cells[inner.track].total(self.cells_of(inner, unit))
-    }
-
-    fn squares(&self, inner: Inner, unit: usize) -> SquareSum {
-        self.cells[inner.track].squares(self.cells_of(inner, unit))
-    }
-
-    fn cells_of(&self, inner: Inner, unit: usize) -> Range<usize> {
-        let first = unit * self.layout.tracks[inner.track].rings.len();
-        first..first + inner.rings
     }
 }
 

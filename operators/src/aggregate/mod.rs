@@ -68,7 +68,7 @@ pub fn meant(name: &str) -> Option<(&'static Definition, Option<f64>)> {
     every_name().find(|(known, ..)| plain(known) == wanted).map(|(_, aggregate, argument)| (aggregate, argument))
 }
 
-/// The names of all aggregates, then those that they have elsewhere, each with what is [meant](meant) by it.
+/// The names of all aggregates, then those that they have elsewhere, each with what is [meant] by it.
 pub fn every_name() -> impl Iterator<Item = (&'static str, &'static Definition, Option<f64>)> {
     let all = || AGGREGATES.iter().copied();
     let names = all().map(|aggregate| (aggregate.name, aggregate, None));

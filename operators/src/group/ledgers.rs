@@ -17,8 +17,14 @@ use crate::saved::Damaged;
 /// Where rows are written down, a chunk at a time, and where those of an earlier run are.
 pub trait Journal {
     /// Keeps rows of the ledger of a column set (see `accumulators::packed`).
+    ///
+    /// # Errors
+    /// They cannot be kept.
     fn write(&mut self, set: usize, rows: &RecordBatch) -> Result<(), SegmentError>;
     /// A chunk of an earlier run. Each is read once.
+    ///
+    /// # Errors
+    /// It cannot be read back.
     fn read(&mut self, chunk: u64) -> Result<RecordBatch, SegmentError>;
 }
 

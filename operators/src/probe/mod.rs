@@ -82,7 +82,7 @@ impl Probe {
         Probe::build((columns, inputs), enter, Accumulators::new(columns, inputs), false)
     }
 
-    /// One of events that may be taken back, whose last column `_diff` says so (see [`events`]): each at a later moment than
+    /// One of events that may be taken back, whose last column `_diff` says so (see [`events`](crate::events)): each at a later moment than
     /// that at which it enters.
     ///
     /// # Panics
@@ -108,7 +108,7 @@ impl Probe {
     }
 
     /// The rows at all these labels (see [`labels`]), each with its label's number, in an order of no meaning. `events`: see
-    /// [`events`]; those of other keys and of no label's moments may be among them.
+    /// [`events`](crate::events); those of other keys and of no label's moments may be among them.
     ///
     /// # Errors
     /// None that batches of these schemas give, but for a shard of more than 2^31 bytes of text.
@@ -181,7 +181,7 @@ impl Shard {
     /// [`Shard::begins`].
     ///
     /// # Errors
-    /// None that batches of [`events`]' schema give, but for more than 2^31 bytes of text.
+    /// None that batches of [`events`](crate::events)' schema give, but for more than 2^31 bytes of text.
     pub fn order(&self, events: &[RecordBatch]) -> Result<RecordBatch, ArrowError> {
         self.labels.order(events, self.enter)
     }

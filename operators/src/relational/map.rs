@@ -11,7 +11,8 @@ use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::Operator;
 
 use super::rows::{Bytes, Rows};
-use crate::exchange::Routed;
+use crate::exchange::RowChanges;
+use crate::id::RowsId;
 use crate::key_codec::KeyCodec;
 
 /// What is made of a batch of rows: one for each, but for those that are left out.
@@ -49,10 +50,10 @@ pub fn map<'scope, O: differential_dataflow::Data>(
     stream.as_collection()
 }
 
-/// The rows of changes (see `changes`): those of a number among what has rows. `f` may add columns to what comes, and part it.
+/// The rows of changes (see `changes`): those of one group or view. `f` may add columns to what comes, and part it.
 pub fn opened<'scope>(
-    changes: Stream<'scope, Tick, Vec<Routed>>,
-    of: u32,
+    changes: Stream<'scope, Tick, Vec<RowChanges>>,
+    of: RowsId,
     codec: KeyCodec,
     mut f: impl FnMut(&RecordBatch) -> Vec<RecordBatch> + 'static,
 ) -> Rows<'scope> {
@@ -60,7 +61,7 @@ pub fn opened<'scope>(
     let stream = changes.unary::<Builder, _, _, _>(Pipeline, "opened", move |_, _| {
         move |input, output| {
             input.for_each(|time, batches| {
-                let own = batches.drain(..).filter(|routed| routed.group == of);
+                let own = batches.drain(..).filter(|routed| routed.of == of);
                 for batch in own.flat_map(|routed| f(&routed.columns.0)) {
                     let (columns, behind) = batch.columns().split_at(batch.num_columns() - 2);
                     let rows = codec.encode(columns).expect("columns of its types");

@@ -34,6 +34,7 @@ use crate::changes::{Changes, Keys};
 use crate::collection::{BEFORE, Changelog, Contents, Newest, Readable, Reset, RowBatch, RowSpine, RowTrace};
 use crate::group::rows::{Row, Rows};
 use crate::group::saved::SavedRow;
+use crate::id::CheckpointNumber;
 use crate::key_codec::KeyCodec;
 use crate::keys::{self, Interner};
 use crate::value::{Datum, Kind, Values};
@@ -65,9 +66,9 @@ impl Begins {
 }
 
 /// When rows changed last is wanted for a checkpoint: its number, and its tick.
-pub type Wanted = Box<dyn Fn() -> Option<(u64, Tick)>>;
+pub type Wanted = Box<dyn Fn() -> Option<(CheckpointNumber, Tick)>>;
 /// Is given it.
-pub type Save = Box<dyn FnMut(u64, &RecordBatch)>;
+pub type Save = Box<dyn FnMut(CheckpointNumber, &RecordBatch)>;
 
 /// The rows of a collection on one worker.
 pub struct Published {
@@ -247,7 +248,7 @@ pub fn publish<'scope>(
     let (trace, mut writer): (_, TraceWriter<RowSpine>) = TraceAgent::new(empty, info, None);
     builder.build(move |mut capabilities| {
         let mut waiting: BTreeMap<Tick, Vec<Change>> = BTreeMap::new();
-        let (mut lower, mut saved) = (BEFORE, 0);
+        let (mut lower, mut saved) = (BEFORE, CheckpointNumber::NONE);
         move |frontiers| {
             let mut state = state.borrow_mut();
             input.for_each(|_, updates| {

@@ -11,8 +11,9 @@ use arrow::datatypes::DataType;
 use headwater_clocks::{Span, Tick};
 use headwater_operators::accumulators::ColumnPlan;
 use headwater_operators::control::{SharedControl, SharedState};
-use headwater_operators::exchange::{Columns, Routed};
+use headwater_operators::exchange::{Columns, Events, RowChanges};
 use headwater_operators::group::{Outputs, Plan, State};
+use headwater_operators::id::{ColumnSetId, GroupId, Id};
 use headwater_operators::key_codec::KeyCodec;
 use headwater_operators::ledger::InMemory;
 use headwater_operators::limits::Limits;
@@ -41,18 +42,18 @@ fn a_day_is_caught_up_in_pieces_side_by_side() {
         let mut input = InputHandle::<Tick, _>::new();
         let probe = ProbeHandle::new();
         worker.dataflow(|scope| {
-            let out = windows(scope.input_from(&mut input).container::<Vec<Routed>>(), &states, &control);
+            let out = windows(scope.input_from(&mut input).container::<Vec<Events>>(), &states, &control);
             let note = seen.clone();
-            let changes = out.changes.inspect(move |routed: &Routed| {
+            let changes = out.changes.inspect(move |routed: &RowChanges| {
                 let batch = &routed.columns.0;
                 let times = batch.column(batch.num_columns() - 2).as_primitive::<Int64Type>().values().to_vec();
-                note.borrow_mut().push((routed.group, times));
+                note.borrow_mut().push((routed.of.number(), times));
             });
             changes.probe_with(&probe);
             out.finished.probe_with(&probe);
         });
         for group in 0..2 {
-            input.send(Routed { to: 0, group, set: 0, columns: Columns::from(batch()) });
+            input.send(Events { to: 0, of: (GroupId::at(group), ColumnSetId::at(0)), columns: Columns::from(batch()) });
         }
         input.advance_to(Tick::from_us(HOUR + 1));
         worker.step_while(|| probe.less_than(input.time()));
@@ -100,7 +101,7 @@ fn batches_beyond_the_frontier_are_told_one_after_the_other() {
         let probe = ProbeHandle::new();
         worker.dataflow(|scope| {
             let states = [SharedState::new(RefCell::new(state(HOUR)))];
-            let out = windows(scope.input_from(&mut input).container::<Vec<Routed>>(), &states, &control);
+            let out = windows(scope.input_from(&mut input).container::<Vec<Events>>(), &states, &control);
             let (note, count) = (times.clone(), told.clone());
             let changes = out.changes.inspect_core(move |event| {
                 let Ok((stamp, batches)) = event else { return };
@@ -111,7 +112,7 @@ fn batches_beyond_the_frontier_are_told_one_after_the_other() {
             out.finished.probe_with(&probe);
         });
         if worker.index() == 0 {
-            input.send(Routed { to: 0, group: 0, set: 0, columns: Columns::from(batch()) });
+            input.send(Events { to: 0, of: (GroupId::at(0), ColumnSetId::at(0)), columns: Columns::from(batch()) });
         }
         input.advance_to(Tick::from_us(25 * HOUR + 1));
         while probe.less_than(input.time()) {
@@ -137,10 +138,10 @@ fn what_is_taken_back_comes_behind_what_it_was() {
         let told: Rc<Cell<usize>> = Rc::default();
         worker.dataflow(|scope| {
             let [first, second] = &mut inputs;
-            let events = scope.input_from(first).container::<Vec<Routed>>().concat(scope.input_from(second));
+            let events = scope.input_from(first).container::<Vec<Events>>().concat(scope.input_from(second));
             let out = windows(events, &states, &SharedControl::default());
             let note = told.clone();
-            let count = move |routed: &Routed| note.set(note.get() + routed.columns.0.num_rows());
+            let count = move |routed: &RowChanges| note.set(note.get() + routed.columns.0.num_rows());
             out.changes.inspect(count).probe_with(&probe);
             out.finished.probe_with(&probe);
         });
@@ -149,7 +150,7 @@ fn what_is_taken_back_comes_behind_what_it_was() {
             for value in values {
                 for diff in [1, -1] {
                     let columns = Columns::from(corrected_event(value, diff));
-                    input.send(Routed { to: 0, group: 0, set: 0, columns });
+                    input.send(Events { to: 0, of: (GroupId::at(0), ColumnSetId::at(0)), columns });
                     input.flush();
                 }
             }

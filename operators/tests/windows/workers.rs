@@ -8,8 +8,9 @@ use std::sync::Arc;
 use headwater_clocks::{Eff, Tick, Time};
 use headwater_operators::control::{SharedControl, SharedState};
 use headwater_operators::events;
-use headwater_operators::exchange::{Columns, Routed};
+use headwater_operators::exchange::{Columns, Events, RowChanges};
 use headwater_operators::group::Outputs;
+use headwater_operators::id::{ColumnSetId, GroupId, Id};
 use headwater_operators::operator::windows;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -90,27 +91,27 @@ fn one_worker(worker: &mut Worker, cases: &Arc<Vec<Case>>, asked: &[i64]) -> See
     let mut input = InputHandle::<Tick, _>::new();
     let probe = ProbeHandle::new();
     worker.dataflow(|scope| {
-        let events = scope.input_from(&mut input).container::<Vec<Routed>>();
+        let events = scope.input_from(&mut input).container::<Vec<Events>>();
         let out = windows(events, &states, &control);
         let (note, all) = (seen.clone(), cases.clone());
         let changes = out.changes.inspect_core(move |event| {
             let Ok((stamp, batches)) = event else { return };
             for routed in batches {
-                let changes = all[routed.group as usize].group.read(&routed.columns.0);
+                let changes = all[routed.of.index()].group.read(&routed.columns.0);
                 // What has passed the frontier never changes any more.
                 assert!(
                     changes.iter().all(|c| stamp.least().is_some_and(|t| c.time >= t.us())),
                     "{changes:?} at {stamp:?}"
                 );
-                note.borrow_mut().changes[routed.group as usize].extend(changes);
+                note.borrow_mut().changes[routed.of.index()].extend(changes);
             }
         });
         changes.probe_with(&probe);
         let (note, all) = (seen.clone(), cases.clone());
-        let rows = out.rows.inspect(move |routed: &Routed| {
-            let rows = all[routed.group as usize].group.read(&routed.columns.0);
+        let rows = out.rows.inspect(move |routed: &RowChanges| {
+            let rows = all[routed.of.index()].group.read(&routed.columns.0);
             assert!(rows.iter().all(|row| row.diff == 1), "all rows at once, at the last tick");
-            put(&mut note.borrow_mut().rows[routed.group as usize], rows);
+            put(&mut note.borrow_mut().rows[routed.of.index()], rows);
         });
         rows.probe_with(&probe);
     });
@@ -118,15 +119,15 @@ fn one_worker(worker: &mut Worker, cases: &Arc<Vec<Case>>, asked: &[i64]) -> See
         cases.iter().map(|case| model::horizons(&case.group.plan, &case.events, to)).collect();
     let mut after = i64::MIN;
     for &until in asked {
-        for (group, case) in (0..).zip(cases.iter()) {
+        for (group, case) in (0..).map(GroupId::at).zip(cases.iter()) {
             // Every worker reads some of the events, as if each had partitions of its own.
             let due = |(n, e): &(usize, &Event)| n % workers == here && e.comes > after && e.comes <= until;
             let events = case.events.iter().enumerate().filter(due).map(|(_, e)| e);
             for (to, batch) in events::split(case.group.batch(events), workers).unwrap() {
-                input.send(Routed { to, group, set: 0, columns: Columns::from(batch) });
+                input.send(Events { to, of: (group, ColumnSetId::at(0)), columns: Columns::from(batch) });
             }
         }
-        for (group, horizons) in horizons.iter().enumerate() {
+        for (group, horizons) in (0..).map(GroupId::at).zip(&horizons) {
             let due = horizons.iter().filter(|(t, _)| *t > after && *t <= until);
             control
                 .borrow_mut()

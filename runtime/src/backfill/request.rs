@@ -6,8 +6,8 @@ use std::time::Duration;
 use headwater_clocks::{EventTime, Span, Tick};
 use headwater_connectors::table::{Source, Target};
 use headwater_operators::probe::Enter;
-use indicatif::{HumanBytes, HumanCount};
 
+use crate::base::human::{HumanBytes, HumanCount};
 use crate::cluster::options::Options;
 use crate::job::Job;
 

@@ -151,7 +151,7 @@ impl Graph {
         let groups = self.groups.len();
         let number = move |kind| match kind {
             Kind::Group(group) => Some(RowsId::from(group)),
-            Kind::View(view) => Some(RowsId::of_view(view, groups)),
+            Kind::View(view) => Some(view.rows(groups)),
             Kind::Source(_) | Kind::Sink(_) | Kind::DeadLetters => None,
         };
         let mut all: Vec<RowsId> = self.inputs(self.sinks[sink]).filter_map(number).collect();
@@ -161,7 +161,7 @@ impl Graph {
 
     /// Where the rows of a group or a view go.
     pub fn sinks_of(&self, rows: impl Into<RowsId>) -> impl Iterator<Item = SinkId> + Clone {
-        let node = match rows.into().owner(self.groups.len()) {
+        let node = match HasRows::of(rows.into(), self.groups.len()) {
             HasRows::Group(group) => self.groups[group],
             HasRows::View(view) => self.views[view],
         };

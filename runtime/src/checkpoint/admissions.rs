@@ -28,7 +28,7 @@ use super::files::failed;
 use super::row_log::RowLog;
 use super::store::StateStore;
 use crate::base::failure::Failure;
-use crate::base::id::{IdVec, ScanId};
+use crate::base::id::{CheckpointNumber, Generation, Id, IdVec, ScanId, WorkerId};
 use crate::base::peer::Peer;
 use crate::plan::scan::Scan;
 
@@ -72,7 +72,7 @@ impl Held {
 /// The log of one worker.
 pub struct AdmissionLog {
     store: Arc<StateStore>,
-    worker: u32,
+    worker: WorkerId,
     log: RowLog,
     /// By scan.
     sources: IdVec<ScanId, (u64, Held)>,
@@ -85,17 +85,21 @@ impl AdmissionLog {
     /// `earlier`: the files of the checkpoint that a start goes on from, of which each worker takes some, whoever wrote them; `sources`:
     /// by scan, a hash of its source, and what of it windows hold.
     pub fn open<'a>(
-        (store, generation): (&Arc<StateStore>, u64),
+        (store, generation): (&Arc<StateStore>, Generation),
         peer: Peer,
         keep: Span,
         sources: IdVec<ScanId, (u64, Held)>,
         earlier: impl Iterator<Item = &'a StateFile>,
     ) -> AdmissionLog {
-        let like = StateFile::of_nobody(format!("admissions-worker-{}", peer.index), peer.numbers());
+        let like = StateFile::of_nobody(format!("admissions-worker-{}", peer.worker.number()), peer.of_files());
         let mut log = RowLog::new(store.clone(), generation, like, keep);
-        earlier.filter(|file| !file.has_owner()).skip(peer.index).step_by(peer.peers).for_each(|file| log.carry(file));
+        earlier
+            .filter(|file| !file.has_owner())
+            .skip(peer.worker.index())
+            .step_by(peer.peers)
+            .for_each(|file| log.carry(file));
         let (pending, settled) = (vec![], vec![]);
-        AdmissionLog { store: store.clone(), worker: peer.numbers().0, log, sources, pending, settled }
+        AdmissionLog { store: store.clone(), worker: peer.worker, log, sources, pending, settled }
     }
 
     /// A record of a scan was admitted at `tick`, after `visible`. `ts`: a table's version may have none.
@@ -127,7 +131,7 @@ impl AdmissionLog {
     }
 
     /// The files of a checkpoint, which has what is settled.
-    pub fn cut(&mut self, number: u64, t: Tick) -> Result<Vec<StateFile>, Failure> {
+    pub fn cut(&mut self, number: CheckpointNumber, t: Tick) -> Result<Vec<StateFile>, Failure> {
         self.write()?;
         let dir = self.store.written(number, self.worker);
         make_dir(&dir).map_err(|e| failed("creating", &dir, e))?;

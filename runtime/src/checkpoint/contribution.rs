@@ -7,24 +7,24 @@ use headwater_connectors::sink::lines::SinkPosition;
 use headwater_operators::group::Piece;
 use serde::{Deserialize, Serialize};
 
-use crate::base::id::{ColumnSetId, Id};
+use crate::base::id::{CheckpointNumber, ColumnSetId, Id, WorkerId};
 use crate::plan::position::Position;
 use crate::plan::progress::HistoryProgress;
 use crate::plan::side::Side;
 
 /// In which checkpoint's directory a file lies, and its name there.
-pub type StateFileName = (u64, String);
+pub type StateFileName = (CheckpointNumber, String);
 
 /// A file of a checkpoint, as it has to be found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StateFile {
     /// The checkpoint in whose directory it lies.
-    pub number: u64,
+    pub number: CheckpointNumber,
     /// Whose it is, by number. Of what kind follows from the piece: a group, a view, a scan, or a source.
     #[serde(rename = "group")]
     pub owner: u32,
     /// Of which worker, and of how many: the files of an owner and a worker belong together. (0: an earlier version wrote it.)
-    pub worker: u32,
+    pub worker: WorkerId,
     #[serde(default)]
     pub workers: u32,
     pub piece: Piece,
@@ -49,14 +49,26 @@ impl StateFile {
     pub fn like(
         name: String,
         (owner, of, piece): (u32, ColumnSetId, Piece),
-        (worker, workers): (u32, u32),
+        (worker, workers): (WorkerId, u32),
     ) -> StateFile {
         let (side, span) = (Side::Live, None);
-        StateFile { number: 0, owner, worker, workers, piece, of, side, name, bytes: 0, xxh3: 0, span }
+        StateFile {
+            number: CheckpointNumber::NONE,
+            owner,
+            worker,
+            workers,
+            piece,
+            of,
+            side,
+            name,
+            bytes: 0,
+            xxh3: 0,
+            span,
+        }
     }
 
     /// The same of what is kept for nobody: rows that grow old, as those of a ledger.
-    pub fn of_nobody(name: String, worker: (u32, u32)) -> StateFile {
+    pub fn of_nobody(name: String, worker: (WorkerId, u32)) -> StateFile {
         StateFile::like(name, (NOBODY, ColumnSetId::at(0), Piece::Ledger), worker)
     }
 
@@ -73,7 +85,7 @@ impl StateFile {
 /// What a worker has put into a checkpoint.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Contribution {
-    pub number: u64,
+    pub number: CheckpointNumber,
     pub positions: Vec<Position>,
     /// How far this worker's pieces of the history were read.
     pub read: HistoryProgress,
@@ -85,6 +97,6 @@ pub struct Contribution {
 /// Where lines stood at a checkpoint.
 #[derive(Clone, Debug, Default)]
 pub struct PositionAt {
-    pub number: u64,
+    pub number: CheckpointNumber,
     pub position: Option<SinkPosition>,
 }

@@ -16,6 +16,7 @@ use headwater_connectors::storage::Storage;
 use serde::{Deserialize, Serialize};
 
 use crate::base::failure::Failure;
+use crate::base::id::{CheckpointNumber, Generation};
 
 /// Checkpoints that a generation has numbers for: one a second for 30 years.
 const NUMBERS: u64 = 1_000_000_000;
@@ -27,9 +28,9 @@ const KEPT: usize = 100;
 /// One start of the job.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Start {
-    pub generation: u64,
-    /// The number of the newest checkpoint that counted; 0: none, or none that it wanted.
-    pub base: u64,
+    pub generation: Generation,
+    /// The newest checkpoint that counted; 0: none, or none that it wanted.
+    pub base: CheckpointNumber,
     /// For people.
     pub host: String,
     pub pid: u32,
@@ -50,7 +51,13 @@ impl Starts {
             if let Some((bytes, _)) = storage.read(&name)? {
                 starts.push(serde_json::from_slice(&bytes).unwrap_or_else(|e| {
                     tracing::warn!("{} is damaged, all checkpoints before it count: {e}", storage.shown(&name));
-                    Start { generation, base: u64::MAX, host: String::new(), pid: 0, started: WallClock::BEFORE_ALL }
+                    Start {
+                        generation,
+                        base: CheckpointNumber::LAST,
+                        host: String::new(),
+                        pid: 0,
+                        started: WallClock::BEFORE_ALL,
+                    }
                 }));
             }
         }
@@ -58,18 +65,18 @@ impl Starts {
     }
 
     /// Whether a checkpoint is one that a start may go on from.
-    pub fn count(&self, number: u64) -> bool {
-        !self.0.iter().any(|start| start.generation > number / NUMBERS && start.base < number)
+    pub fn count(&self, number: CheckpointNumber) -> bool {
+        !self.0.iter().any(|start| start.generation > of_number(number) && start.base < number)
     }
 
-    pub fn newest(&self) -> u64 {
-        self.0.last().map_or(0, |start| start.generation)
+    pub fn newest(&self) -> Generation {
+        self.0.last().map_or(Generation::NONE, |start| start.generation)
     }
 
     /// Takes the next generation, `after` this one too.
-    pub fn take(&mut self, storage: &Storage, base: u64, after: u64) -> Result<(), Failure> {
+    pub fn take(&mut self, storage: &Storage, base: CheckpointNumber, after: Generation) -> Result<(), Failure> {
         let start = Start {
-            generation: self.newest().max(after) + 1,
+            generation: self.newest().max(after).next(),
             base,
             host: host(),
             pid: std::process::id(),
@@ -97,26 +104,27 @@ impl Starts {
 }
 
 /// The first number of a generation's checkpoints, less one.
-pub fn numbers_of(generation: u64) -> u64 {
-    generation * NUMBERS
+pub fn numbers_of(generation: Generation) -> CheckpointNumber {
+    CheckpointNumber::of(generation.number() * NUMBERS)
 }
 
-pub fn of_number(number: u64) -> u64 {
-    number / NUMBERS
+/// The generation that gives a checkpoint its number.
+pub fn of_number(number: CheckpointNumber) -> Generation {
+    Generation::of(number.number() / NUMBERS)
 }
 
 /// Fails if there is a newer generation than this process has.
-pub fn check(storage: &Storage, generation: u64) -> Result<(), Failure> {
+pub fn check(storage: &Storage, generation: Generation) -> Result<(), Failure> {
     let newest = newest(storage)?;
     if newest > generation { Err(overtaken(storage, newest, generation)) } else { Ok(()) }
 }
 
 /// The newest generation; 0: there was no start.
-pub fn newest(storage: &Storage) -> Result<u64, headwater_connectors::Error> {
-    Ok(numbers(storage)?.last().copied().unwrap_or(0))
+pub fn newest(storage: &Storage) -> Result<Generation, headwater_connectors::Error> {
+    Ok(numbers(storage)?.last().copied().unwrap_or(Generation::NONE))
 }
 
-pub fn overtaken(storage: &Storage, newest: u64, generation: u64) -> Failure {
+pub fn overtaken(storage: &Storage, newest: Generation, generation: Generation) -> Failure {
     let name = name(newest);
     let start = storage.read(&name).ok().flatten().and_then(|(bytes, _)| serde_json::from_slice::<Start>(&bytes).ok());
     let who = start.map_or_else(String::new, |start| format!(", on {}, pid {}", start.host, start.pid));
@@ -126,15 +134,18 @@ pub fn overtaken(storage: &Storage, newest: u64, generation: u64) -> Failure {
     ))
 }
 
-fn numbers(storage: &Storage) -> Result<Vec<u64>, headwater_connectors::Error> {
+fn numbers(storage: &Storage) -> Result<Vec<Generation>, headwater_connectors::Error> {
     let names = storage.list(GENERATIONS)?;
-    let number = |name: &String| name.strip_prefix(GENERATIONS)?.strip_prefix('/')?.strip_suffix(".json")?.parse().ok();
-    let mut numbers: Vec<u64> = names.iter().filter_map(number).collect();
+    let number = |name: &String| {
+        let number = name.strip_prefix(GENERATIONS)?.strip_prefix('/')?.strip_suffix(".json")?;
+        number.parse().ok().map(Generation::of)
+    };
+    let mut numbers: Vec<Generation> = names.iter().filter_map(number).collect();
     numbers.sort_unstable();
     Ok(numbers)
 }
 
-fn name(generation: u64) -> String {
+fn name(generation: Generation) -> String {
     format!("{GENERATIONS}/{generation}.json")
 }
 
@@ -148,19 +159,31 @@ pub fn host() -> String {
 mod tests {
     use super::*;
 
-    fn start(generation: u64, base: u64) -> Start {
-        Start { generation, base, host: String::new(), pid: 1, started: WallClock::BEFORE_ALL }
+    const ANY: CheckpointNumber = CheckpointNumber::NONE;
+
+    /// The `n`th checkpoint of a generation.
+    fn number(generation: u64, n: u64) -> CheckpointNumber {
+        CheckpointNumber::of(numbers_of(Generation::of(generation)).number() + n)
+    }
+
+    fn start(generation: u64, base: CheckpointNumber) -> Start {
+        Start {
+            generation: Generation::of(generation),
+            base,
+            host: String::new(),
+            pid: 1,
+            started: WallClock::BEFORE_ALL,
+        }
     }
 
     #[test]
     fn what_an_older_generation_writes_late_does_not_count() {
-        let number = |generation, n| numbers_of(generation) + n;
-        let starts = Starts(vec![start(4, 0), start(5, number(4, 2)), start(6, number(5, 2))]);
+        let starts = Starts(vec![start(4, ANY), start(5, number(4, 2)), start(6, number(5, 2))]);
         let rows = [(4, 1, true), (4, 2, true), (4, 3, false), (5, 1, true), (5, 2, true), (5, 3, false), (6, 1, true)];
         for (generation, n, counts) in rows {
             assert_eq!(starts.count(number(generation, n)), counts, "{generation} {n}");
         }
-        let fresh = Starts(vec![start(4, 0), start(5, 0)]);
+        let fresh = Starts(vec![start(4, ANY), start(5, ANY)]);
         assert!(!fresh.count(number(4, 1)) && fresh.count(number(5, 1)), "a fresh start begins without any");
     }
 
@@ -170,14 +193,14 @@ mod tests {
         let storage = Storage::open(dir.path().to_str().unwrap()).unwrap();
         let mut first = Starts::read(&storage).unwrap();
         let mut second = first.clone();
-        first.take(&storage, 0, 0).unwrap();
-        let refused = second.take(&storage, 0, 0).unwrap_err().to_string();
+        first.take(&storage, ANY, Generation::NONE).unwrap();
+        let refused = second.take(&storage, ANY, Generation::NONE).unwrap_err().to_string();
         assert!(refused.contains("another start was faster"), "{refused}");
         let mut third = Starts::read(&storage).unwrap();
-        third.take(&storage, 7, 0).unwrap();
-        assert_eq!(third.newest(), 2);
-        check(&storage, 2).unwrap();
-        let overtaken = check(&storage, 1).unwrap_err().to_string();
+        third.take(&storage, CheckpointNumber::of(7), Generation::NONE).unwrap();
+        assert_eq!(third.newest(), Generation::of(2));
+        check(&storage, Generation::of(2)).unwrap();
+        let overtaken = check(&storage, Generation::of(1)).unwrap_err().to_string();
         assert!(overtaken.contains("generation 2, on "), "{overtaken}");
     }
 
@@ -185,16 +208,16 @@ mod tests {
     fn what_is_damaged_or_gone_is_passed() {
         let dir = tempfile::tempdir().unwrap();
         let storage = Storage::open(dir.path().to_str().unwrap()).unwrap();
-        Starts::read(&storage).unwrap().take(&storage, 0, 0).unwrap();
-        std::fs::write(dir.path().join(name(1)), "{").unwrap();
+        Starts::read(&storage).unwrap().take(&storage, ANY, Generation::NONE).unwrap();
+        std::fs::write(dir.path().join(name(Generation::of(1))), "{").unwrap();
         let mut starts = Starts::read(&storage).unwrap();
-        starts.take(&storage, numbers_of(1) + 3, 0).unwrap();
-        assert_eq!(starts.newest(), 2);
-        assert!(starts.count(numbers_of(1) + 3) && !starts.count(numbers_of(1) + 4));
+        starts.take(&storage, number(1, 3), Generation::NONE).unwrap();
+        assert_eq!(starts.newest(), Generation::of(2));
+        assert!(starts.count(number(1, 3)) && !starts.count(number(1, 4)));
 
         std::fs::remove_dir_all(dir.path().join(GENERATIONS)).unwrap();
         let mut starts = Starts::read(&storage).unwrap();
-        starts.take(&storage, numbers_of(2) + 1, 2).unwrap();
-        assert_eq!(starts.newest(), 3, "its checkpoints have numbers of their own");
+        starts.take(&storage, number(2, 1), Generation::of(2)).unwrap();
+        assert_eq!(starts.newest(), Generation::of(3), "its checkpoints have numbers of their own");
     }
 }

@@ -7,6 +7,7 @@ use headwater_clocks::Tick;
 
 use super::contribution::{Contribution, PositionAt, StateFile};
 use super::threads::Sending;
+use crate::base::id::CheckpointNumber;
 use crate::plan::position::Position;
 use crate::plan::progress::HistoryProgress;
 
@@ -23,16 +24,16 @@ struct Parts {
 #[derive(Default)]
 pub struct CheckpointInProgress {
     /// Its number and its tick.
-    pub wanted: Option<(u64, Tick)>,
-    pub positions: Option<(u64, Vec<Position>, HistoryProgress)>,
+    pub wanted: Option<(CheckpointNumber, Tick)>,
+    pub positions: Option<(CheckpointNumber, Vec<Position>, HistoryProgress)>,
     /// By checkpoint, the files of this worker's log of admissions, until its other files are written.
-    pub admissions: BTreeMap<u64, Vec<StateFile>>,
+    pub admissions: BTreeMap<CheckpointNumber, Vec<StateFile>>,
     /// How many of this worker write files of their own into each checkpoint, as views do; and by checkpoint, what is written of it so far.
     pub others: usize,
-    parts: BTreeMap<u64, Parts>,
+    parts: BTreeMap<CheckpointNumber, Parts>,
     pub files: Vec<StateFile>,
     /// The number of the checkpoint whose files are all written, and where all processes see them.
-    pub files_of: Option<u64>,
+    pub files_of: Option<CheckpointNumber>,
     pub took: Duration,
     /// Object stores: the thread that sends them.
     pub sending: Option<Sending>,
@@ -42,26 +43,26 @@ pub struct CheckpointInProgress {
 
 impl CheckpointInProgress {
     /// Another one is wanted. It may be told twice.
-    pub fn want(&mut self, number: u64, t: Tick) {
+    pub fn want(&mut self, number: CheckpointNumber, t: Tick) {
         if self.wanted.is_none_or(|(before, _)| before < number) {
             self.wanted = Some((number, t));
         }
     }
 
     /// All files of this worker's groups are written.
-    pub fn wrote(&mut self, number: u64, files: Vec<StateFile>, took: Duration) {
+    pub fn wrote(&mut self, number: CheckpointNumber, files: Vec<StateFile>, took: Duration) {
         self.parts.entry(number).or_default().groups = Some((files, took));
         self.join(number);
     }
 
     /// All files of one of the others are written.
-    pub fn wrote_other(&mut self, number: u64, files: Vec<StateFile>) {
+    pub fn wrote_other(&mut self, number: CheckpointNumber, files: Vec<StateFile>) {
         self.parts.entry(number).or_default().others.push(files);
         self.join(number);
     }
 
     /// Once all of this worker's files of a checkpoint are written, they are sent.
-    fn join(&mut self, number: u64) {
+    fn join(&mut self, number: CheckpointNumber) {
         let others = self.others;
         let is_whole = |parts: &Parts| parts.groups.is_some() && parts.others.len() == others;
         if !self.parts.get(&number).is_some_and(is_whole) {
@@ -88,7 +89,7 @@ impl CheckpointInProgress {
 
     /// What this worker adds, once all is there; `told`: the last one that it was told of, `in_sinks`: whether everything up to a
     /// tick is.
-    pub fn contribution(&self, told: u64, in_sinks: impl Fn(Tick) -> bool) -> Option<Contribution> {
+    pub fn contribution(&self, told: CheckpointNumber, in_sinks: impl Fn(Tick) -> bool) -> Option<Contribution> {
         let (number, _) = self.wanted.filter(|(number, t)| *number > told && in_sinks(*t))?;
         let (_, positions, read) = self.positions.as_ref().filter(|(of, ..)| *of == number)?;
         let files = self.files_of.filter(|of| *of == number).map(|_| self.files.clone())?;

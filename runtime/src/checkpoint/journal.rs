@@ -17,7 +17,7 @@ use super::row_log::RowLog;
 use super::state_file;
 use super::store::StateStore;
 use crate::base::failure::Failure;
-use crate::base::id::{ColumnSetId, GroupId, Id};
+use crate::base::id::{CheckpointNumber, ColumnSetId, Generation, GroupId, Id, WorkerId};
 use crate::base::peer::Peer;
 use crate::plan::side::Side;
 
@@ -25,7 +25,7 @@ use crate::plan::side::Side;
 pub struct GroupJournal(Rc<RefCell<Files>>);
 
 struct Files {
-    worker: u32,
+    worker: WorkerId,
     workers: u32,
     /// By column set of the group.
     sets: Vec<RowLog>,
@@ -47,10 +47,16 @@ impl Journal for GroupJournal {
 
 impl GroupJournal {
     /// `longest`: by column set, its longest window.
-    pub fn new(store: Arc<StateStore>, generation: u64, group: GroupId, peer: Peer, longest: &[Span]) -> GroupJournal {
-        let (worker, workers) = peer.numbers();
+    pub fn new(
+        store: Arc<StateStore>,
+        generation: Generation,
+        group: GroupId,
+        peer: Peer,
+        longest: &[Span],
+    ) -> GroupJournal {
+        let (worker, workers) = peer.of_files();
         let set = |(of, longest): (usize, &Span)| {
-            let name = format!("group-{}-worker-{worker}-ledger-{of}", group.number());
+            let name = format!("group-{}-worker-{}-ledger-{of}", group.number(), worker.number());
             let like = StateFile::like(name, (group.number(), ColumnSetId::at(of), Piece::Ledger), (worker, workers));
             RowLog::new(store.clone(), generation, like, *longest)
         };
@@ -79,7 +85,7 @@ impl GroupJournal {
     }
 
     /// The files of a checkpoint at `t`, up to which all is written.
-    pub fn cut(&self, number: u64, t: Tick) -> Result<Vec<StateFile>, Failure> {
+    pub fn cut(&self, number: CheckpointNumber, t: Tick) -> Result<Vec<StateFile>, Failure> {
         let mut all = vec![];
         for set in &mut self.0.borrow_mut().sets {
             all.extend(set.cut(number, t)?);

@@ -15,7 +15,7 @@ use super::state::word;
 use super::state_file;
 use super::store::StateStore;
 use crate::base::failure::Failure;
-use crate::base::id::{ColumnSetId, Id};
+use crate::base::id::{CheckpointNumber, ColumnSetId, Id, WorkerId};
 use crate::plan::side::Side;
 
 /// Of which table's scan, source, group or view, by number.
@@ -24,8 +24,8 @@ pub type Of = (Piece, u32);
 /// Writes what one worker has, as it comes.
 pub fn write(
     store: &StateStore,
-    number: u64,
-    (worker, workers): (u32, u32),
+    number: CheckpointNumber,
+    (worker, workers): (WorkerId, u32),
     saved: impl IntoIterator<Item = (Of, RecordBatch)>,
 ) -> Result<Vec<StateFile>, Failure> {
     let dir = store.written(number, worker);
@@ -43,7 +43,7 @@ pub fn write(
                         unreachable!("a group's state has files of its own")
                     }
                 };
-                let name = format!("{what}-{of}-worker-{worker}-{}.parquet", word(piece));
+                let name = format!("{what}-{of}-worker-{}-{}.parquet", worker.number(), word(piece));
                 let writer = state_file::Writer::create(&dir.join(&name), batch.schema());
                 new.insert((name, writer.map_err(|e| failed("writing to", &dir, e))?))
             }

@@ -16,7 +16,7 @@ use super::generations::{self, Starts};
 use super::stats::CheckpointInfo;
 use super::store::{CHECKPOINTS, StateStore, object_name};
 use crate::base::failure::Failure;
-use crate::base::id::{IdVec, ScanId};
+use crate::base::id::{CheckpointNumber, Generation, IdVec, ScanId};
 use crate::plan::Plan;
 use crate::plan::mode::Mode;
 use crate::plan::position::Position;
@@ -37,7 +37,7 @@ const SET_ASIDE: &str = "manifest.damaged";
 pub struct Manifest {
     pub format: u32,
     /// Begins with the generation that wrote it: see `generations`.
-    pub number: u64,
+    pub number: CheckpointNumber,
     /// Every tick up to it is in the state. `None`: the history is still being read, see `Plan::read`.
     pub t: Option<Tick>,
     /// By the wall clock, when it was asked for: for whoever watches. `None`: an earlier version wrote it.
@@ -110,13 +110,13 @@ impl Manifest {
         &self,
         store: &StateStore,
         starts: &Starts,
-    ) -> Result<Vec<(u64, Vec<String>)>, headwater_connectors::Error> {
+    ) -> Result<Vec<(CheckpointNumber, Vec<String>)>, headwater_connectors::Error> {
         let all = numbers(&store.storage)?;
         let upto = || all.iter().filter(|(number, _)| **number <= self.number);
-        let counts = |(number, found): &(&u64, &CheckpointDir)| found.whole && starts.count(**number);
-        let kept: Vec<u64> = upto().rev().filter(counts).map(|(number, _)| *number).take(KEPT).collect();
+        let counts = |(number, found): &(&CheckpointNumber, &CheckpointDir)| found.whole && starts.count(**number);
+        let kept: Vec<CheckpointNumber> = upto().rev().filter(counts).map(|(number, _)| *number).take(KEPT).collect();
         let used = store.used_by(&kept, self.number);
-        let of_number = |(number, found): (&u64, &CheckpointDir)| {
+        let of_number = |(number, found): (&CheckpointNumber, &CheckpointDir)| {
             let goes = |name: &&String| !used.has(*number, name);
             let names: Vec<String> = found.names.iter().filter(goes).map(|name| object_name(*number, name)).collect();
             let all = names.len() == found.names.len();
@@ -137,7 +137,7 @@ impl Manifest {
     }
 }
 
-fn is_newest(store: &StateStore, generation: u64) -> Result<(), Failure> {
+fn is_newest(store: &StateStore, generation: Generation) -> Result<(), Failure> {
     let newest = store.patiently(|| generations::newest(&store.storage))?;
     if newest > generation { Err(generations::overtaken(&store.storage, newest, generation)) } else { Ok(()) }
 }
@@ -149,11 +149,11 @@ struct CheckpointDir {
     whole: bool,
 }
 
-fn numbers(storage: &Storage) -> Result<BTreeMap<u64, CheckpointDir>, headwater_connectors::Error> {
-    let mut numbers: BTreeMap<u64, CheckpointDir> = BTreeMap::new();
+fn numbers(storage: &Storage) -> Result<BTreeMap<CheckpointNumber, CheckpointDir>, headwater_connectors::Error> {
+    let mut numbers: BTreeMap<CheckpointNumber, CheckpointDir> = BTreeMap::new();
     for name in storage.list(CHECKPOINTS)? {
         let mut levels = name.splitn(3, '/').skip(1);
-        if let Some(number) = levels.next().and_then(|number| number.parse().ok()) {
+        if let Some(number) = levels.next().and_then(|number| number.parse().ok()).map(CheckpointNumber::of) {
             let found = numbers.entry(number).or_default();
             let name = levels.next().unwrap_or_default();
             found.whole |= name == MANIFEST;
@@ -168,10 +168,12 @@ fn numbers(storage: &Storage) -> Result<BTreeMap<u64, CheckpointDir>, headwater_
 pub fn take_over(store: &StateStore, fresh: bool) -> Result<(Option<Manifest>, Starts), Failure> {
     let mut starts = Starts::read(&store.storage)?;
     let numbers = numbers(&store.storage)?;
-    let newest = numbers.keys().last().map_or(0, |number| generations::of_number(*number));
-    let counting = |(number, found): (&u64, &CheckpointDir)| (found.whole && starts.count(*number)).then_some(*number);
-    let numbers: Vec<u64> = if fresh { vec![] } else { numbers.iter().filter_map(counting).collect() };
-    starts.take(&store.storage, numbers.last().copied().unwrap_or(0), newest)?;
+    let newest = numbers.keys().last().map_or(Generation::NONE, |number| generations::of_number(*number));
+    let counting = |(number, found): (&CheckpointNumber, &CheckpointDir)| {
+        (found.whole && starts.count(*number)).then_some(*number)
+    };
+    let numbers: Vec<CheckpointNumber> = if fresh { vec![] } else { numbers.iter().filter_map(counting).collect() };
+    starts.take(&store.storage, numbers.last().copied().unwrap_or(CheckpointNumber::NONE), newest)?;
     if fresh {
         store.storage.remove(CHECKPOINTS)?;
     }
@@ -190,7 +192,7 @@ pub fn take_over(store: &StateStore, fresh: bool) -> Result<(Option<Manifest>, S
     Ok((found, starts))
 }
 
-fn newest_whole(store: &StateStore, numbers: &[u64]) -> Result<Option<Manifest>, Failure> {
+fn newest_whole(store: &StateStore, numbers: &[CheckpointNumber]) -> Result<Option<Manifest>, Failure> {
     for number in numbers.iter().rev() {
         let whole = match read(store, *number)? {
             Ok(manifest) => manifest.check(store)?.map(|()| manifest),
@@ -208,7 +210,7 @@ fn newest_whole(store: &StateStore, numbers: &[u64]) -> Result<Option<Manifest>,
 }
 
 /// Makes a checkpoint none any more. What is left of it is removed with the next one that is written.
-fn set_aside(store: &StateStore, number: u64) -> Result<(), Failure> {
+fn set_aside(store: &StateStore, number: CheckpointNumber) -> Result<(), Failure> {
     let name = object_name(number, MANIFEST);
     if let Some((text, _)) = store.storage.read(&name)? {
         store.storage.create(&object_name(number, SET_ASIDE), &text)?;
@@ -240,7 +242,7 @@ pub fn newest(store: &StateStore) -> Result<Option<Manifest>, Failure> {
     Ok(None)
 }
 
-fn read(store: &StateStore, number: u64) -> Result<Result<Manifest, String>, Failure> {
+fn read(store: &StateStore, number: CheckpointNumber) -> Result<Result<Manifest, String>, Failure> {
     let name = object_name(number, MANIFEST);
     let shown = store.storage.shown(&name);
     let Some((text, _)) = store.storage.read(&name)? else { return Ok(Err(format!("{shown} is gone"))) };

@@ -28,6 +28,7 @@ use super::files::failed;
 use super::state_file;
 use super::store::StateStore;
 use crate::base::failure::Failure;
+use crate::base::id::{CheckpointNumber, Generation};
 
 /// Files of a tier that are merged into one of the next.
 pub const MERGED_AT_ONCE: usize = 8;
@@ -35,7 +36,7 @@ const LOWEST_TIER_BYTES: u64 = 64 << 10;
 
 pub struct RowLog {
     store: Arc<StateStore>,
-    generation: u64,
+    generation: Generation,
     /// What every file of it has: its name is the first part of theirs.
     like: StateFile,
     /// For how long a row is kept.
@@ -68,7 +69,7 @@ struct Merge {
 }
 
 impl RowLog {
-    pub fn new(store: Arc<StateStore>, generation: u64, like: StateFile, keep: Span) -> RowLog {
+    pub fn new(store: Arc<StateStore>, generation: Generation, like: StateFile, keep: Span) -> RowLog {
         RowLog { store, generation, like, keep, writing: None, files: vec![], merge: None }
     }
 
@@ -92,7 +93,7 @@ impl RowLog {
     }
 
     /// The files of a checkpoint at `t`, up to which all is written.
-    pub fn cut(&mut self, number: u64, t: Tick) -> Result<Vec<StateFile>, Failure> {
+    pub fn cut(&mut self, number: CheckpointNumber, t: Tick) -> Result<Vec<StateFile>, Failure> {
         let left = t.left(self.keep);
         if let Some(writing) = self.writing.take() {
             let written = writing.finish()?;
@@ -122,7 +123,12 @@ impl RowLog {
     }
 
     /// Puts a file where the checkpoint is that has it first, unless all of it is too old.
-    fn place(&mut self, (number, left): (u64, EventTime), written: Written, suffix: &str) -> Result<(), Failure> {
+    fn place(
+        &mut self,
+        (number, left): (CheckpointNumber, EventTime),
+        written: Written,
+        suffix: &str,
+    ) -> Result<(), Failure> {
         if written.span.1 <= left {
             return std::fs::remove_file(&written.path).map_err(|e| failed("removing", &written.path, e));
         }
@@ -136,7 +142,7 @@ impl RowLog {
 }
 
 /// The files of the lowest tier that has enough of them. Those of the newest checkpoint may not be there for all to see yet.
-fn worth_merging(files: &[StateFile], newest: u64) -> Option<Vec<StateFile>> {
+fn worth_merging(files: &[StateFile], newest: CheckpointNumber) -> Option<Vec<StateFile>> {
     let mut tiers: BTreeMap<u32, Vec<&StateFile>> = BTreeMap::new();
     for file in files.iter().filter(|file| file.number < newest) {
         let tier = (file.bytes / LOWEST_TIER_BYTES).checked_ilog(MERGED_AT_ONCE as u64).map_or(0, |tier| tier + 1);
@@ -240,7 +246,7 @@ mod tests {
     use headwater_operators::group::Piece;
 
     use super::*;
-    use crate::base::id::{ColumnSetId, Id};
+    use crate::base::id::{ColumnSetId, Id, WorkerId};
     use crate::ingest::testing;
     use crate::plan::side::Side;
     use headwater_clocks::Time;
@@ -273,19 +279,19 @@ mod tests {
         std::fs::write(dir.path().join("a.jsonl"), "{\"ts\":1,\"card\":\"a\"}\n").unwrap();
         let job = testing::open(dir.path(), SOURCE).job;
         let store = Arc::new(StateStore::open(&job, 0, Arc::default()).unwrap());
-        let like = StateFile::of_nobody("some-worker-0".to_owned(), (0, 1));
-        let mut log = RowLog::new(store.clone(), 1, like, Span::from_us(LONGEST));
+        let like = StateFile::of_nobody("some-worker-0".to_owned(), (WorkerId::FIRST, 1));
+        let mut log = RowLog::new(store.clone(), Generation::of(1), like, Span::from_us(LONGEST));
         let (mut last, mut merged) = (vec![], 0);
         for number in 1..=100 {
-            let now = number as i64 * 20;
+            let (now, late) = (number as i64 * 20, (1..=number as i64).map(|n| n * 20 - LONGEST + 7));
+            let number = CheckpointNumber::of(number);
             log.write(&rows(now - 20..now)).unwrap();
             // One that comes late.
             log.write(&rows([now - LONGEST + 7].into_iter())).unwrap();
-            make_dir(&store.written(number, 0)).unwrap();
+            make_dir(&store.written(number, WorkerId::FIRST)).unwrap();
             let files = log.cut(number, Tick::from_us(now)).unwrap();
             merged += files.iter().filter(|file| file.number == number && file.name.contains("merged")).count();
             let found = held_in(&store, &files);
-            let late = (1..=number as i64).map(|n| n * 20 - LONGEST + 7);
             let mut held: Vec<i64> = (0..now).chain(late).filter(|ts| *ts > now - LONGEST).collect();
             held.sort_unstable();
             let found: Vec<i64> = found.into_iter().filter(|ts| *ts > now - LONGEST).collect();
@@ -300,16 +306,17 @@ mod tests {
         assert!(merged > 5 && last.len() <= MERGED_AT_ONCE + 1, "{merged} were merged, {} are left", last.len());
 
         // Nothing came for long: nothing is left.
-        make_dir(&store.written(101, 0)).unwrap();
-        assert_eq!(log.cut(101, Tick::from_us(100_000)).unwrap(), []);
+        let number = CheckpointNumber::of(101);
+        make_dir(&store.written(number, WorkerId::FIRST)).unwrap();
+        assert_eq!(log.cut(number, Tick::from_us(100_000)).unwrap(), []);
     }
 
     #[test]
     fn files_of_about_one_size_are_merged() {
         let file = |bytes| StateFile {
-            number: 1,
+            number: CheckpointNumber::of(1),
             owner: 0,
-            worker: 0,
+            worker: WorkerId::FIRST,
             workers: 1,
             piece: Piece::Ledger,
             of: ColumnSetId::at(0),
@@ -321,7 +328,8 @@ mod tests {
         };
         let merges = |sizes: &[u64]| {
             let files: Vec<StateFile> = sizes.iter().map(|bytes| file(*bytes)).collect();
-            worth_merging(&files, 2).map(|files| files.iter().map(|file| file.bytes).collect::<Vec<_>>())
+            worth_merging(&files, CheckpointNumber::of(2))
+                .map(|files| files.iter().map(|file| file.bytes).collect::<Vec<_>>())
         };
         assert_eq!(merges(&[1; 7]), None);
         assert_eq!(merges(&[1; 8]), Some(vec![1; 8]));

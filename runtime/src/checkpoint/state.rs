@@ -16,14 +16,14 @@ use super::manifest::Manifest;
 use super::state_file;
 use super::store::StateStore;
 use crate::base::failure::Failure;
-use crate::base::id::{ColumnSetId, GroupId, Id};
+use crate::base::id::{CheckpointNumber, ColumnSetId, GroupId, Id, WorkerId};
 use crate::plan::side::Side;
 
 /// Writes the column sets of a group that one worker has, where every tick up to `t` is finished.
 pub fn write(
     store: &StateStore,
-    number: u64,
-    (group, worker, workers): (GroupId, u32, u32),
+    number: CheckpointNumber,
+    (group, worker, workers): (GroupId, WorkerId, u32),
     state: &mut State,
     journal: &GroupJournal,
     t: Tick,
@@ -37,7 +37,7 @@ pub fn write(
         let (_, writer) = match writers.entry((piece, set)) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(new) => {
-                let name = format!("group-{}-worker-{worker}-{}-{set}.parquet", group.number(), word(piece));
+                let name = format!("group-{}-worker-{}-{}-{set}.parquet", group.number(), worker.number(), word(piece));
                 let writer = state_file::Writer::create(&dir.join(&name), batch.schema()).map_err(|e| failed(&e))?;
                 new.insert((name, writer))
             }

@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use headwater_clocks::{Span, Tick, WallClock};
 
+use crate::base::id::CheckpointNumber;
+
 /// The newest checkpoint that is whole: what another start would go on from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CheckpointInfo {
-    pub number: u64,
+    pub number: CheckpointNumber,
     /// `None`: it was taken while the history was read.
     pub t: Option<Tick>,
     /// When it was begun. `None`: an earlier version wrote it.

@@ -25,6 +25,7 @@ use super::contribution::{StateFile, StateFileName};
 use super::files;
 use super::stats::CheckpointStats;
 use crate::base::failure::Failure;
+use crate::base::id::{CheckpointNumber, Generation, Id, WorkerId};
 use crate::job::Job;
 
 pub const CHECKPOINTS: &str = "checkpoints";
@@ -41,12 +42,12 @@ const PAUSE_STEP: Duration = Duration::from_millis(50);
 #[derive(Clone, Debug, Default)]
 pub struct Used {
     /// All that lies there.
-    pub numbers: BTreeSet<u64>,
+    pub numbers: BTreeSet<CheckpointNumber>,
     pub files: BTreeSet<StateFileName>,
 }
 
 impl Used {
-    pub fn has(&self, number: u64, name: &str) -> bool {
+    pub fn has(&self, number: CheckpointNumber, name: &str) -> bool {
         self.numbers.contains(&number) || self.files.contains(&(number, name.to_owned()))
     }
 }
@@ -63,7 +64,7 @@ pub struct StateStore {
     /// One thread at a time brings parts.
     bringing: Mutex<()>,
     /// By checkpoint that this run knows: its parts.
-    uses: Mutex<BTreeMap<u64, BTreeSet<StateFileName>>>,
+    uses: Mutex<BTreeMap<CheckpointNumber, BTreeSet<StateFileName>>>,
     /// What no manifest has yet.
     awaited: Mutex<Used>,
     /// Parts that are as they were written.
@@ -122,7 +123,7 @@ impl StateStore {
     }
 
     /// A checkpoint may go on using parts of an earlier one.
-    pub fn note_use(&self, number: u64, files: &[StateFile]) {
+    pub fn note_use(&self, number: CheckpointNumber, files: &[StateFile]) {
         let used = files.iter().map(StateFile::name).collect();
         self.uses.lock().unwrap_or_else(PoisonError::into_inner).insert(number, used);
     }
@@ -133,7 +134,7 @@ impl StateStore {
     }
 
     /// By those that are kept, by any that is to come, and by what has none yet. Drops what is known of others.
-    pub fn used_by(&self, kept: &[u64], newest: u64) -> Used {
+    pub fn used_by(&self, kept: &[CheckpointNumber], newest: CheckpointNumber) -> Used {
         let mut uses = self.uses.lock().unwrap_or_else(PoisonError::into_inner);
         uses.retain(|number, _| kept.contains(number) || *number > newest);
         let mut used = self.awaited.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -144,18 +145,18 @@ impl StateStore {
     }
 
     /// Where a worker of this process writes its parts of a checkpoint.
-    pub fn written(&self, number: u64, worker: u32) -> PathBuf {
+    pub fn written(&self, number: CheckpointNumber, worker: WorkerId) -> PathBuf {
         match self.storage.local() {
             Some(root) => root.join(CHECKPOINTS),
-            None => self.staging.join("sent").join(worker.to_string()),
+            None => self.staging.join("sent").join(worker.number().to_string()),
         }
         .join(number.to_string())
     }
 
     /// Where a worker of this process writes what is of no checkpoint yet; a file is moved from there to `written`.
-    pub fn unfinished(&self, generation: u64, worker: u32) -> PathBuf {
+    pub fn unfinished(&self, generation: Generation, worker: WorkerId) -> PathBuf {
         let dir = self.storage.local().unwrap_or(&self.staging).join(UNFINISHED);
-        dir.join(generation.to_string()).join(worker.to_string())
+        dir.join(generation.to_string()).join(worker.number().to_string())
     }
 
     /// Whoever writes a file has read what it goes on from, and so have all the others.
@@ -172,7 +173,7 @@ impl StateStore {
     }
 
     /// Sends a worker's new files to where everybody sees them.
-    pub fn send(&self, number: u64, worker: u32, files: &[StateFile]) -> Result<(), Failure> {
+    pub fn send(&self, number: CheckpointNumber, worker: WorkerId, files: &[StateFile]) -> Result<(), Failure> {
         let dir = self.written(number, worker);
         for file in files.iter().filter(|file| file.number == number) {
             let (name, path) = (object_name(number, &file.name), dir.join(&file.name));
@@ -242,7 +243,7 @@ impl StateStore {
     }
 }
 
-pub fn object_name(number: u64, name: &str) -> String {
+pub fn object_name(number: CheckpointNumber, name: &str) -> String {
     format!("{CHECKPOINTS}/{number}/{name}")
 }
 

@@ -14,16 +14,17 @@ use super::manifest::Manifest;
 use super::store::StateStore;
 use crate::base::failure::Failure;
 use crate::base::failures::Failures;
+use crate::base::id::{CheckpointNumber, WorkerId};
 
 /// Sends parts. When a checkpoint's are there, it says how long that took.
 pub struct Sending {
-    to: Sender<(u64, Vec<StateFile>)>,
-    sent: Receiver<(u64, Duration)>,
+    to: Sender<(CheckpointNumber, Vec<StateFile>)>,
+    sent: Receiver<(CheckpointNumber, Duration)>,
 }
 
 impl Sending {
-    pub fn start(store: Arc<StateStore>, worker: u32, failures: &Failures) -> Result<Sending, Failure> {
-        let (to, files) = channel::<(u64, Vec<StateFile>)>();
+    pub fn start(store: Arc<StateStore>, worker: WorkerId, failures: &Failures) -> Result<Sending, Failure> {
+        let (to, files) = channel::<(CheckpointNumber, Vec<StateFile>)>();
         let (done, sent) = channel();
         failures.spawn("state-send", move || {
             for (number, files) in files {
@@ -37,12 +38,12 @@ impl Sending {
         Ok(Sending { to, sent })
     }
 
-    pub fn send(&self, number: u64, files: Vec<StateFile>) {
+    pub fn send(&self, number: CheckpointNumber, files: Vec<StateFile>) {
         // The thread is gone only when it has told why.
         let _ = self.to.send((number, files));
     }
 
-    pub fn sent(&self) -> Option<(u64, Duration)> {
+    pub fn sent(&self) -> Option<(CheckpointNumber, Duration)> {
         self.sent.try_iter().last()
     }
 }
@@ -65,7 +66,7 @@ impl Committing {
                 let committed = manifest.commit(&store, &starts);
                 left.fetch_sub(1, Ordering::Relaxed);
                 committed?;
-                tracing::debug!(number = manifest.number, "checkpoint");
+                tracing::debug!(number = manifest.number.number(), "checkpoint");
             }
             Ok::<(), Failure>(())
         })?;

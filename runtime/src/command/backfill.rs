@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use headwater_connectors::table::{Source, Target};
-use indicatif::{HumanCount, HumanDuration, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanDuration, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::args::BackfillArgs;
 use super::showing::Showing;
@@ -14,6 +14,7 @@ use crate::backfill::request::Request;
 use crate::backfill::watch::{Phase, Progress, Watch};
 use crate::backfill::{backfill as work_out, memory};
 use crate::base::failure::Failure;
+use crate::base::human::HumanCount;
 use crate::cluster::hosts;
 
 const LOG_EVERY: Duration = Duration::from_secs(10);

@@ -3,14 +3,13 @@
 use std::time::{Duration, Instant};
 
 use headwater_clocks::{Time, WallClock};
-use indicatif::{
-    HumanCount, HumanDuration, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle,
-};
+use indicatif::{HumanDuration, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use super::log;
 use super::showing::Showing;
 use crate::base::failure::Failure;
-use crate::observe::report::lag;
+use crate::base::human::HumanCount;
+use crate::observe::reporter::lag;
 use crate::observe::status::ProcessStatus;
 use crate::observe::view::RunView;
 use crate::plan::mode::Mode;

@@ -6,12 +6,13 @@ use std::io::Read;
 use std::time::Duration;
 
 use headwater_clocks::Offset;
-use indicatif::{HumanBytes, HumanCount, HumanDuration};
+use indicatif::HumanDuration;
 
 use super::args::StatusArgs;
 use super::log::load;
 use super::output::print;
 use crate::base::failure::Failure;
+use crate::base::human::{HumanBytes, HumanCount};
 use crate::observe::report::{CheckpointReport, EarlierReport, GroupReport, Phase, Report, SourceReport, ViewReport};
 use crate::serve::endpoint;
 

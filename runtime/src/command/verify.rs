@@ -4,8 +4,6 @@ use std::fmt::Write;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use indicatif::HumanCount;
-
 use super::args::VerifyArgs;
 use super::backfill::show_progress;
 use super::output::print;
@@ -13,6 +11,7 @@ use super::{log, signals};
 use crate::backfill::memory;
 use crate::backfill::watch::Watch;
 use crate::base::failure::Failure;
+use crate::base::human::HumanCount;
 use crate::verify::report::{ColumnReport, GroupReport, Report};
 use crate::verify::request::Request;
 use crate::verify::verify as work_out;

@@ -14,19 +14,20 @@ use timely::worker::Worker;
 
 use super::coordinator::Coordinator;
 use super::messages::{Announcement, Message, Report};
+use crate::base::id::{CheckpointNumber, Id, WorkerId};
 use crate::checkpoint::contribution::Contribution;
 use crate::observe::status::ProcessStatus;
 
 /// A worker's end of it.
 #[derive(Clone)]
 pub struct CoordinatorHandle {
-    worker: usize,
+    worker: WorkerId,
     outbox: Rc<RefCell<VecDeque<Message>>>,
     announced: Rc<RefCell<Rc<Announcement>>>,
     sender: Rc<Activator>,
     is_open: Rc<Cell<bool>>,
     full_refresh: Rc<Cell<u64>>,
-    contributed: Rc<Cell<u64>>,
+    contributed: Rc<Cell<CheckpointNumber>>,
 }
 
 impl CoordinatorHandle {
@@ -59,7 +60,7 @@ impl CoordinatorHandle {
     }
 
     /// The number of the newest checkpoint that this worker has put its part into.
-    pub fn contributed(&self) -> u64 {
+    pub fn contributed(&self) -> CheckpointNumber {
         self.contributed.get()
     }
 
@@ -81,9 +82,9 @@ pub fn build(
     worker: &mut Worker,
     mut coordinator: Coordinator,
     on_announcement: Rc<dyn Fn(&Announcement)>,
-    on_status: Arc<dyn Fn(usize, ProcessStatus) + Send + Sync>,
+    on_status: Arc<dyn Fn(WorkerId, ProcessStatus) + Send + Sync>,
 ) -> CoordinatorHandle {
-    let (index, peers) = (worker.index(), worker.peers());
+    let (id, peers) = (WorkerId::at(worker.index()), worker.peers());
     let outbox: Rc<RefCell<VecDeque<Message>>> = Rc::default();
     let announced = Rc::new(RefCell::new(Rc::new(coordinator.announced().clone())));
     let is_open = Rc::new(Cell::new(true));
@@ -139,7 +140,7 @@ pub fn build(
         Rc::new(sender)
     });
     CoordinatorHandle {
-        worker: index,
+        worker: id,
         outbox,
         announced,
         sender,

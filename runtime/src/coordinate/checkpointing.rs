@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use headwater_clocks::Tick;
 
 use super::messages::{Announcement, Report};
+use crate::base::id::{CheckpointNumber, IdVec, WorkerId};
 use crate::checkpoint::contribution::Contribution;
 
 /// A checkpoint takes no more than this share of the time.
@@ -20,10 +21,10 @@ const PAUSE_PER_CHECKPOINT: u32 = 10;
 /// Gives checkpoints their numbers, and makes them of what the workers have put into them.
 pub trait Saver {
     /// A number for the next one.
-    fn number(&self) -> u64;
+    fn number(&self) -> CheckpointNumber;
 
     /// That one is wanted, at a dataflow time. Worker 0 hears of it before anybody else.
-    fn want(&self, number: u64, t: Tick);
+    fn want(&self, number: CheckpointNumber, t: Tick);
 
     /// All contributions are there to the one that was announced so.
     fn save(&self, asked: &Announcement, contributions: Vec<Contribution>);
@@ -38,20 +39,20 @@ pub struct Checkpointing {
     /// Whether there may be one between two slices of the history.
     within_history: bool,
     /// The newest number; how that one was announced; and the newest that was whole.
-    number: u64,
+    number: CheckpointNumber,
     asked: Announcement,
-    saved: u64,
+    saved: CheckpointNumber,
     /// From when on the next one may be asked for.
     next_at: Instant,
     /// By worker, the newest.
-    contributions: Vec<Option<Contribution>>,
+    contributions: IdVec<WorkerId, Option<Contribution>>,
 }
 
 impl Checkpointing {
     /// `number`: the last one that was given.
     pub fn new(
         every: Duration,
-        number: u64,
+        number: CheckpointNumber,
         saver: Box<dyn Saver>,
         workers: usize,
         within_history: bool,
@@ -64,12 +65,12 @@ impl Checkpointing {
             asked: Announcement::default(),
             saved: number,
             next_at: Instant::now() + every,
-            contributions: vec![None; workers],
+            contributions: IdVec::filled(None, workers),
         }
     }
 
     /// A worker has put its part into a checkpoint. Where every one has, it is one.
-    pub fn contributed(&mut self, worker: usize, contribution: Contribution) {
+    pub fn contributed(&mut self, worker: WorkerId, contribution: Contribution) {
         self.contributions[worker] = Some(contribution);
         let Some((number, _)) = self.asked.checkpoint else { return };
         let all = self.contributions.iter().all(|c| c.as_ref().is_some_and(|c| c.number == number));
@@ -112,7 +113,7 @@ impl Checkpointing {
                     self.ask(next, Tick::of_slice(slices));
                 }
             }
-            None if is_time && self.within_history => next.pause = self.number + 1,
+            None if is_time && self.within_history => next.pause = self.number.next(),
             None => {}
         }
     }
@@ -143,12 +144,12 @@ mod tests {
     }
 
     impl Saver for Told {
-        fn number(&self) -> u64 {
+        fn number(&self) -> CheckpointNumber {
             let told = self.0.borrow();
-            told.iter().filter(|word| word.starts_with("want")).count() as u64 + 1
+            CheckpointNumber::of(told.iter().filter(|word| word.starts_with("want")).count() as u64 + 1)
         }
 
-        fn want(&self, number: u64, t: Tick) {
+        fn want(&self, number: CheckpointNumber, t: Tick) {
             self.0.borrow_mut().push(format!("want {number} at {}", at(t)));
         }
 
@@ -172,7 +173,8 @@ mod tests {
     impl Case {
         fn new() -> Case {
             let told = Told::default();
-            let checkpointing = Checkpointing::new(Duration::ZERO, 0, Box::new(told.clone()), 2, true);
+            let checkpointing =
+                Checkpointing::new(Duration::ZERO, CheckpointNumber::NONE, Box::new(told.clone()), 2, true);
             Case { told, checkpointing, announced: Announcement::default() }
         }
 
@@ -185,8 +187,9 @@ mod tests {
             self.announced = next;
         }
 
-        fn contribute(&mut self, worker: usize, number: u64) {
-            self.checkpointing.contributed(worker, Contribution { number, ..Contribution::default() });
+        fn contribute(&mut self, worker: u32, number: u64) {
+            let contribution = Contribution { number: CheckpointNumber::of(number), ..Contribution::default() };
+            self.checkpointing.contributed(WorkerId::from(worker), contribution);
         }
 
         fn told(&self) -> Vec<String> {
@@ -214,9 +217,9 @@ mod tests {
     #[test]
     fn between_slices_once_all_stand_still() {
         let mut case = Case::new();
-        let report = |slices, paused| Report { slices, paused, ..Report::default() };
+        let report = |slices, paused| Report { slices, paused: CheckpointNumber::of(paused), ..Report::default() };
         case.announce(|_| (), &[]);
-        assert!(case.announced.pause == 1 && case.checkpointing.is_pausing(&case.announced));
+        assert!(case.announced.pause == CheckpointNumber::of(1) && case.checkpointing.is_pausing(&case.announced));
         case.announce(|_| (), &[report(3, 1)]);
         case.announce(|_| (), &[report(3, 1), report(5, 0)]);
         assert_eq!(case.told(), [""; 0], "one is still reading");

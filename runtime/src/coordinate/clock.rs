@@ -6,7 +6,7 @@
 use headwater_clocks::{Eff, Span, Tick};
 
 use super::messages::{Announcement, PartitionReport, Report};
-use crate::base::id::{IdVec, ScanId};
+use crate::base::id::{IdVec, ScanId, WorkerId};
 
 /// How far an event of a partition that nobody has seen yet may lie before the look that did not show it.
 const UNSEEN_MARGIN: Span = Span::from_us(10_000_000);
@@ -36,12 +36,12 @@ pub struct Bounds<'a> {
 pub struct Clock {
     rules: Rules,
     /// By worker, the newest.
-    reports: Vec<Option<Report>>,
+    reports: IdVec<WorkerId, Option<Report>>,
 }
 
 impl Clock {
     pub fn new(rules: Rules, workers: usize) -> Clock {
-        Clock { rules, reports: vec![None; workers] }
+        Clock { rules, reports: IdVec::filled(None, workers) }
     }
 
     pub fn hear(&mut self, report: Report) {

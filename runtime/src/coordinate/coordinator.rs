@@ -9,6 +9,7 @@ use super::barrier::OfSide;
 use super::checkpointing::Checkpointing;
 use super::clock::{Bounds, Clock};
 use super::messages::{Announcement, Report};
+use crate::base::id::WorkerId;
 use crate::checkpoint::contribution::Contribution;
 
 pub struct Coordinator {
@@ -39,7 +40,7 @@ impl Coordinator {
         self.clock.hear(report);
     }
 
-    pub fn contributed(&mut self, worker: usize, contribution: Contribution) {
+    pub fn contributed(&mut self, worker: WorkerId, contribution: Contribution) {
         if let Some(checkpointing) = &mut self.checkpointing {
             checkpointing.contributed(worker, contribution);
         }

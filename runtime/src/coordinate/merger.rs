@@ -19,7 +19,7 @@ use headwater_connectors::sink::lines::SinkPosition;
 
 use super::checkpointing::Saver;
 use super::messages::Announcement;
-use crate::base::id::{GroupId, IdVec, ScanId};
+use crate::base::id::{CheckpointNumber, GroupId, IdVec, ScanId};
 use crate::checkpoint::admissions::SavedLog;
 use crate::checkpoint::contribution::{Contribution, PositionAt, StateFile};
 use crate::checkpoint::in_progress::CheckpointInProgress;
@@ -40,7 +40,7 @@ use crate::plan::side::Side;
 #[derive(Clone, Default)]
 pub struct Saved {
     /// The number of its files.
-    number: u64,
+    number: CheckpointNumber,
     t: Option<Tick>,
     begun: Option<WallClock>,
     horizons: IdVec<ScanId, Eff>,
@@ -62,7 +62,7 @@ impl Saved {
         begun: Option<WallClock>,
     ) -> Saved {
         let mut saved = Saved {
-            number: asked.checkpoint.map_or(0, |(number, _)| number),
+            number: asked.checkpoint.map_or(CheckpointNumber::NONE, |(number, _)| number),
             t: asked.t,
             begun,
             horizons: asked.horizons.clone(),
@@ -107,7 +107,7 @@ impl Saved {
             .iter()
             .filter(|file| Some(file.side) == side && is_of_group(file) && has_set(GroupId::from(file.owner)));
         Some(Saved {
-            number: 0,
+            number: CheckpointNumber::NONE,
             t: start.goes_on_at(Side::Shadow),
             begun: None,
             horizons: start.horizons(),
@@ -129,7 +129,7 @@ pub struct CheckpointMerger {
     /// What is known of admissions, where they are kept.
     admissions: Option<SavedLog>,
     /// The last number that was given to a checkpoint, or to files of one.
-    number: Cell<u64>,
+    number: Cell<CheckpointNumber>,
     newest: RefCell<Newest>,
 }
 
@@ -140,7 +140,7 @@ struct Newest {
     /// A shadow ahead of the live side that is saved.
     waiting: Option<Saved>,
     /// Files that are being written. One that is asked for after another may still be behind it.
-    asked: BTreeSet<(Side, u64)>,
+    asked: BTreeSet<(Side, CheckpointNumber)>,
 }
 
 impl Newest {
@@ -166,8 +166,8 @@ impl CheckpointMerger {
     }
 
     /// A number for what a side is about to save.
-    pub fn ask(&self, side: Side) -> u64 {
-        self.number.set(self.number.get() + 1);
+    pub fn ask(&self, side: Side) -> CheckpointNumber {
+        self.number.set(self.number.get().next());
         let mut newest = self.newest.borrow_mut();
         newest.asked.insert((side, self.number.get()));
         self.state.await_files(newest.used());
@@ -216,7 +216,7 @@ impl CheckpointMerger {
             return Some(manifest);
         }
         let shadow = newest.shadow.clone()?;
-        self.number.set(self.number.get() + 1);
+        self.number.set(self.number.get().next());
         manifest.number = self.number.get();
         manifest.plan =
             self.start.plan.at(|side| if side == Side::Live { live.t } else { shadow.t }, self.read(&shadow.read));
@@ -253,11 +253,11 @@ impl SideSaver {
 }
 
 impl Saver for SideSaver {
-    fn number(&self) -> u64 {
+    fn number(&self) -> CheckpointNumber {
         self.merger.ask(self.side)
     }
 
-    fn want(&self, number: u64, t: Tick) {
+    fn want(&self, number: CheckpointNumber, t: Tick) {
         self.begun.set(Some(WallClock::now()));
         self.in_progress.borrow_mut().want(number, t);
     }
@@ -278,7 +278,7 @@ impl Saver for SideSaver {
 mod tests {
     use super::*;
     use crate::base::failures::Failures;
-    use crate::base::id::{ColumnSetId, Id};
+    use crate::base::id::{ColumnSetId, Generation, Id, WorkerId};
     use crate::checkpoint::files;
     use crate::checkpoint::generations::{Starts, numbers_of};
     use crate::checkpoint::manifest::look;
@@ -302,12 +302,12 @@ mod tests {
             let opened = open(dir.path(), SOURCE);
             let store = Arc::new(StateStore::open(&opened.job, 0, Arc::default()).unwrap());
             let mut starts = Starts::default();
-            starts.take(&store.storage, 0, 0).unwrap();
+            starts.take(&store.storage, CheckpointNumber::NONE, Generation::NONE).unwrap();
             let mut plan = plan(&opened, WallClock::from_us(10), true).unwrap();
             let shadow = Scan { side: Side::Shadow, ..plan.scans[ScanId::at(0)].clone() };
             plan.scans.push(shadow);
             plan.scans.iter_mut().for_each(|scan| scan.s = Some(Tick::from_us(0)));
-            (plan.floor, plan.checkpoints) = (Some(Tick::from_us(100)), numbers_of(1));
+            (plan.floor, plan.checkpoints) = (Some(Tick::from_us(100)), numbers_of(Generation::of(1)));
             let committing = Committing::start(store.clone(), Arc::new(starts), &Failures::new().0).unwrap();
             let merger = {
                 let start = Arc::new(Start { plan, from: None });
@@ -317,9 +317,9 @@ mod tests {
         }
 
         /// Begins to save a side.
-        fn ask(&self, side: Side) -> (u64, StateFile) {
+        fn ask(&self, side: Side) -> (CheckpointNumber, StateFile) {
             let number = self.merger.ask(side);
-            let (dir, name) = (self.store.written(number, 0), "part".to_owned());
+            let (dir, name) = (self.store.written(number, WorkerId::FIRST), "part".to_owned());
             std::fs::create_dir_all(&dir).unwrap();
             std::fs::write(dir.join(&name), "values").unwrap();
             let (bytes, xxh3) = files::measure(&dir.join(&name)).unwrap();
@@ -330,7 +330,7 @@ mod tests {
                 StateFile {
                     number,
                     owner: 0,
-                    worker: 0,
+                    worker: WorkerId::FIRST,
                     workers: 1,
                     piece,
                     of: ColumnSetId::at(0),
@@ -343,7 +343,7 @@ mod tests {
             )
         }
 
-        fn saved(&self, side: Side, t: i64, (number, file): (u64, StateFile)) {
+        fn saved(&self, side: Side, t: i64, (number, file): (CheckpointNumber, StateFile)) {
             let t = Tick::from_us(t);
             let asked = Announcement { t: Some(t), checkpoint: Some((number, t)), ..Announcement::default() };
             let contribution = Contribution { number, files: vec![file], ..Contribution::default() };

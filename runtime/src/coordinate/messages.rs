@@ -3,7 +3,7 @@
 use headwater_clocks::{Eff, Tick, WallClock};
 use serde::{Deserialize, Serialize};
 
-use crate::base::id::{IdVec, ScanId};
+use crate::base::id::{CheckpointNumber, IdVec, ScanId, WorkerId};
 use crate::checkpoint::contribution::Contribution;
 use crate::observe::status::ProcessStatus;
 
@@ -13,20 +13,20 @@ pub enum Message {
     /// How far it has come: whenever that changes, and ten times a second.
     Report(Report),
     /// Its part of a checkpoint, once everything that is in it is in all of its sinks.
-    Contribution { worker: usize, contribution: Contribution },
+    Contribution { worker: WorkerId, contribution: Contribution },
     /// What its process knows of itself: now and then, from the first worker of each.
-    Status { worker: usize, status: Box<ProcessStatus> },
+    Status { worker: WorkerId, status: Box<ProcessStatus> },
 }
 
 /// What a worker says of its partitions.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Report {
-    pub worker: usize,
+    pub worker: WorkerId,
     pub history_done: bool,
     /// Slices of history that it has sent.
     pub slices: i64,
     /// The checkpoint for which it reads no more of them.
-    pub paused: u64,
+    pub paused: CheckpointNumber,
     pub partitions: Vec<PartitionReport>,
     /// By scan that may get more of them: the wall clock of the newest look whose partitions are all in here.
     pub looked: Vec<(ScanId, WallClock)>,
@@ -57,7 +57,7 @@ pub struct Announcement {
     /// Everybody has read its history: streams may be read.
     pub history_done: bool,
     /// Nobody reads any history until a checkpoint of this number has been asked for.
-    pub pause: u64,
+    pub pause: CheckpointNumber,
     /// The job's own time, once it has begun.
     pub t: Option<Tick>,
     /// Since `t`: no record that counts in a window has a smaller `eff`.
@@ -75,5 +75,5 @@ pub struct Announcement {
     pub full_refresh: u64,
     pub full_refresh_from: Option<Tick>,
     /// The newest checkpoint: its number and its dataflow time.
-    pub checkpoint: Option<(u64, Tick)>,
+    pub checkpoint: Option<(CheckpointNumber, Tick)>,
 }

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::base::human::HumanCount;
+
 /// Without a terminal, how often a bar tells where it is.
 const TELL_EVERY: Duration = Duration::from_secs(1);
 const FRAMES_PER_SECOND: u8 = 20;
@@ -119,26 +121,7 @@ impl Bar {
     }
 }
 
-/// `1234567` as `1,234,567`.
+/// `1234567` as `1,234,567`, in a text that can be aligned.
 pub fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut out = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::grouped;
-
-    #[test]
-    fn digits_in_groups() {
-        let all: Vec<String> = [0, 999, 1_000, 1_234_567].map(grouped).into();
-        assert_eq!(all, ["0", "999", "1,000", "1,234,567"]);
-    }
+    HumanCount(number).to_string()
 }

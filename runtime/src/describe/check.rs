@@ -7,10 +7,10 @@ use std::sync::Arc;
 use headwater_clocks::{Tick, WallClock};
 use headwater_connectors::format::Pins;
 use headwater_connectors::history::Pinned;
-use indicatif::{HumanBytes, HumanCount};
 
 use super::meaning;
 use crate::base::failure::Failure;
+use crate::base::human::{HumanBytes, HumanCount};
 use crate::base::id::{GroupId, IdVec, RowsId, SourceId, ViewId};
 use crate::catalog::graph::Kind;
 use crate::catalog::open::open;
@@ -23,7 +23,7 @@ use crate::ingest::seam::compared_from;
 use crate::job::validate::types;
 use crate::job::view::Of;
 use crate::job::{self, Job, SeamBy};
-use crate::observe::report;
+use crate::observe::reporter;
 use crate::plan::Plan;
 use crate::plan::mode::Mode;
 use crate::plan::scan::Scan;
@@ -182,7 +182,7 @@ fn tell_source(out: &mut Vec<u8>, opened: &Opened, id: SourceId, plan: Option<&S
 fn tell_seam(out: &mut Vec<u8>, conf: &job::Source, plan: &Scan) -> std::io::Result<()> {
     if conf.history.is_some() && conf.stream.is_some() {
         let rows = HumanCount(plan.history_rows);
-        writeln!(out, "  seam      by {}, {rows} history rows are taken", report::by(&conf.seam.by))?;
+        writeln!(out, "  seam      by {}, {rows} history rows are taken", reporter::by(&conf.seam.by))?;
         writeln!(out, "            C = {} (the history ends)", known(plan.c))?;
         if let (SeamBy::Id { overlap, .. }, Some(_)) = (&conf.seam.by, plan.c) {
             let from = compared_from(plan.c, *overlap);

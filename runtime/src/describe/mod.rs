@@ -3,4 +3,5 @@
 pub mod catalog;
 pub mod check;
 pub mod meaning;
+#[cfg(feature = "command")]
 pub mod sample;

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::base::failure::Failure;
-use crate::observe::report::Reporter;
+use crate::observe::reporter::Reporter;
 use crate::observe::view::RunView;
 use crate::serve::{self, Serving};
 

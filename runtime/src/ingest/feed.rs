@@ -20,7 +20,8 @@ use headwater_clocks::{Eff, Tick};
 use headwater_connectors::Error;
 use headwater_connectors::sink::dead_letters::DeadLetter;
 use headwater_operators::events;
-use headwater_operators::exchange::{Columns, Routed};
+use headwater_operators::exchange::{Columns, Events, Routed};
+use serde::{Deserialize, Serialize};
 use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
@@ -34,7 +35,7 @@ use super::slices::Slices;
 use super::streams::{Progress, Streams};
 use super::versions::{Versions, without_payload};
 use crate::base::failure::Failure;
-use crate::base::id::{ColumnSetId, GroupId, Id, IdVec, ScanId};
+use crate::base::id::{CheckpointNumber, ColumnSetId, GroupId, Id, IdVec, ScanId};
 use crate::base::peer::Peer;
 use crate::checkpoint::admissions::AdmissionLog;
 use crate::checkpoint::in_progress::CheckpointInProgress;
@@ -70,10 +71,10 @@ pub struct FeedParts {
 
 /// What the feed brings into the dataflow.
 pub struct Fed<'scope> {
-    pub events: Stream<'scope, Tick, Vec<Routed>>,
+    pub events: Stream<'scope, Tick, Vec<Events>>,
     pub dead_letters: Stream<'scope, Tick, Vec<DeadLetter>>,
     /// Of tables, to every worker; `group` is the scan, and `set` is `OF_HISTORY` or `OF_STREAM`.
-    pub versions: Stream<'scope, Tick, Vec<Routed>>,
+    pub versions: Stream<'scope, Tick, Vec<RoutedVersions>>,
     /// Events that are looked up where they were read.
     pub raw: Stream<'scope, Tick, Vec<Rc<Raw>>>,
     /// To be activated when there may be something to do.
@@ -83,9 +84,9 @@ pub struct Fed<'scope> {
 pub fn feed<'scope>(scope: Scope<'scope, Tick>, parts: impl FnOnce(Rc<Activator>) -> FeedParts) -> Fed<'scope> {
     let mut builder = OperatorBuilder::new("feed".to_owned(), scope);
     let activator = Rc::new(scope.activator_for(builder.operator_info().address));
-    let (events, events_stream) = builder.new_output::<Vec<Routed>>();
+    let (events, events_stream) = builder.new_output::<Vec<Events>>();
     let (dead_letters, dead_letters_stream) = builder.new_output::<Vec<DeadLetter>>();
-    let (versions, versions_stream) = builder.new_output::<Vec<Routed>>();
+    let (versions, versions_stream) = builder.new_output::<Vec<RoutedVersions>>();
     let (raw, raw_stream) = builder.new_output::<Vec<Rc<Raw>>>();
     let (mut events, mut dead_letters) = (OutputBuilder::from(events), OutputBuilder::from(dead_letters));
     let (mut versions, mut raw) = (OutputBuilder::from(versions), OutputBuilder::from(raw));
@@ -136,14 +137,20 @@ pub fn feed<'scope>(scope: Scope<'scope, Tick>, parts: impl FnOnce(Rc<Activator>
 }
 
 /// What the versions of a message were read from.
-pub const OF_STREAM: u32 = 0;
-pub const OF_HISTORY: u32 = 1;
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum VersionsFrom {
+    Stream,
+    History,
+}
+
+/// Versions of a table's scan.
+pub type RoutedVersions = Routed<(ScanId, VersionsFrom)>;
 
 /// What is sent in one activation.
 struct Out {
-    events: VecDeque<Routed>,
+    events: VecDeque<Events>,
     dead_letters: Vec<DeadLetter>,
-    versions: Vec<Routed>,
+    versions: Vec<RoutedVersions>,
     raw: Vec<Rc<Raw>>,
     peer: Peer,
 }
@@ -158,10 +165,9 @@ impl Out {
         events: Vec<((GroupId, ColumnSetId), RecordBatch)>,
         dead_letters: Vec<DeadLetter>,
     ) -> Result<(), Error> {
-        for ((group, set), batch) in events {
+        for (of, batch) in events {
             let split = events::split(batch, self.peer.peers).map_err(|e| Error::world("parting events by key", e))?;
-            let (group, set) = (group.number(), set.number());
-            let routed = |(to, batch)| Routed { to, group, set, columns: Columns::from(batch) };
+            let routed = |(to, batch)| Events { to, of, columns: Columns::from(batch) };
             self.events.extend(split.into_iter().map(routed));
         }
         self.dead_letters.extend(dead_letters);
@@ -170,15 +176,15 @@ impl Out {
 
     /// Events that are looked up here; and versions: those of a stream for every worker, those of a history, which each reads itself, for
     /// this one.
-    fn send_lookups(&mut self, versions: Vec<Versions>, raw: Vec<Raw>, of: u32) {
+    fn send_lookups(&mut self, versions: Vec<Versions>, raw: Vec<Raw>, from: VersionsFrom) {
         for Versions { scan, batch, .. } in versions {
             let to = |to: usize| {
-                let columns = if to == self.peer.index { batch.clone() } else { without_payload(&batch) };
-                Routed { to: to as u64, group: scan.number(), set: of, columns: Columns::from(columns) }
+                let columns = if to == self.peer.worker.index() { batch.clone() } else { without_payload(&batch) };
+                Routed { to: to as u64, of: (scan, from), columns: Columns::from(columns) }
             };
-            match of {
-                OF_HISTORY => self.versions.push(to(self.peer.index)),
-                _ => self.versions.extend((0..self.peer.peers).map(to)),
+            match from {
+                VersionsFrom::History => self.versions.push(to(self.peer.worker.index())),
+                VersionsFrom::Stream => self.versions.extend((0..self.peer.peers).map(to)),
             }
         }
         self.raw.extend(raw.into_iter().map(Rc::new));
@@ -188,14 +194,14 @@ impl Out {
 struct Feed {
     parts: FeedParts,
     capabilities: Vec<Capability<Tick>>,
-    reported: Report,
+    reported: Option<Report>,
     status_at: Instant,
     busy: bool,
     /// The newest announcement, which the capabilities follow.
     announced: Rc<Announcement>,
     /// How far everything was read when the capabilities moved last; and the last checkpoint that was told of it.
     cut: Vec<Position>,
-    cut_told: u64,
+    cut_told: CheckpointNumber,
 }
 
 impl Feed {
@@ -203,12 +209,12 @@ impl Feed {
         Feed {
             parts,
             capabilities,
-            reported: Report { worker: usize::MAX, ..Report::default() },
+            reported: None,
             status_at: Instant::now(),
             busy: true,
             announced: Rc::default(),
             cut: vec![],
-            cut_told: 0,
+            cut_told: CheckpointNumber::NONE,
         }
     }
 
@@ -235,7 +241,7 @@ impl Feed {
     }
 
     fn is_pausing(&self) -> bool {
-        self.announced.pause > self.announced.checkpoint.map_or(0, |(number, _)| number)
+        self.announced.pause > self.announced.checkpoint.map_or(CheckpointNumber::NONE, |(number, _)| number)
     }
 
     /// The checkpoint that was taken between two slices of the history, if the newest one was: after which one.
@@ -253,7 +259,7 @@ impl Feed {
         self.busy = slice.is_some() || self.parts.slices.is_done();
         if let Some(slice) = slice {
             out.send(slice.events, slice.dead_letters)?;
-            out.send_lookups(slice.versions, slice.raw, OF_HISTORY);
+            out.send_lookups(slice.versions, slice.raw, VersionsFrom::History);
             let mut status = self.parts.board.worker(self.parts.local);
             status.history_rows_read += slice.rows;
             slice.tally.add_to(&mut status);
@@ -265,7 +271,7 @@ impl Feed {
         let (t, stored) = (self.announced.t, self.stored());
         let progress = Progress { t, horizons: &self.parts.horizons, stored };
         let mut send = |Shaped { events, dead_letters, versions, raw, .. }| {
-            out.send_lookups(versions, raw, OF_STREAM);
+            out.send_lookups(versions, raw, VersionsFrom::Stream);
             out.send(events, dead_letters)
         };
         self.busy = self.parts.streams.read(&progress, &mut send)?;
@@ -281,7 +287,7 @@ impl Feed {
         let due = self.status_at.elapsed() >= STATUS_EVERY;
         let FeedParts { slices, streams, coordinator, .. } = &self.parts;
         let report = Report {
-            worker: self.parts.peer.index,
+            worker: self.parts.peer.worker,
             history_done: slices.is_done(),
             slices: slices.sent(),
             paused: self.announced.pause,
@@ -291,9 +297,9 @@ impl Feed {
             stop: self.parts.stop.load(Ordering::Relaxed),
             full_refresh: coordinator.wanted_full_refresh(),
         };
-        if report != self.reported || due {
+        if self.reported.as_ref() != Some(&report) || due {
             self.parts.coordinator.report(report.clone());
-            self.reported = report;
+            self.reported = Some(report);
         }
         if due {
             self.write_status();

@@ -23,7 +23,7 @@ use super::shape::Batch;
 use super::versions::Versions;
 use crate::base::failure::Failure;
 use crate::base::failures::Failures;
-use crate::base::id::{ColumnSetId, GroupId, IdVec, ScanId, SourceId};
+use crate::base::id::{ColumnSetId, GroupId, Id, IdVec, ScanId, SourceId};
 use crate::base::peer::Peer;
 use crate::catalog::column_sets::ColumnSets;
 use crate::catalog::opened::Opened;
@@ -213,7 +213,7 @@ pub fn read(
     (reader, failures): (Thread, &Failures),
 ) -> Result<Receiver<Option<Slice>>, Failure> {
     let (sender, receiver) = sync_channel(SLICES_AHEAD);
-    let name = format!("history-{}", peer.index);
+    let name = format!("history-{}", peer.worker.number());
     failures.spawn(&name, move || {
         read_pieces(&opened, (&start.plan, &sets, &effs), peer, &sender, &reader)?;
         // The worker that has gone needs no word of it.

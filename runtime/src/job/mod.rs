@@ -182,6 +182,9 @@ pub(crate) struct History {
 
 impl History {
     /// Finds its files, or takes those that were pinned.
+    ///
+    /// # Errors
+    /// As of [`HistoryConfig::open`](history::HistoryConfig::open).
     pub fn open(
         &self,
         pinned: Option<&Pinned>,
@@ -401,12 +404,12 @@ impl Job {
 
     /// What the rows of a view are known by.
     pub(crate) fn rows_of(&self, view: ViewId) -> RowsId {
-        RowsId::of_view(view, self.groups.len())
+        view.rows(self.groups.len())
     }
 
     /// Whose rows they are.
     pub(crate) fn owner(&self, rows: impl Into<RowsId>) -> HasRows {
-        rows.into().owner(self.groups.len())
+        HasRows::of(rows.into(), self.groups.len())
     }
 
     /// The group whose rows they are; `None`: they are a view's.

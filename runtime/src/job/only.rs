@@ -18,7 +18,7 @@ impl JobPart {
     pub fn rows(&self, job: &Job, rows: RowsId) -> RowsId {
         match job.owner(rows) {
             HasRows::Group(group) => GroupId::at(place(&self.groups, group)).into(),
-            HasRows::View(view) => RowsId::of_view(ViewId::at(place(&self.views, view)), self.groups.len()),
+            HasRows::View(view) => ViewId::at(place(&self.views, view)).rows(self.groups.len()),
         }
     }
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use headwater_clocks::{Span, Tick, Time, WallClock};
 use headwater_operators::group::Counters;
 
-use super::report::{Reporter, computing, lag, of_group, of_source};
+use super::reporter::{Reporter, computing, lag, of_group, of_source};
 use super::status::{GroupStatus, ProcessStatus, SourceCounts, SourceStatus};
 use super::view::RunView;
 use crate::base::id::{IdVec, RowsId};
@@ -95,7 +95,7 @@ fn of_checkpoints(page: &mut Page, view: &RunView, status: &ProcessStatus) {
     let newest = stats.newest();
     let of_newest: [(&str, &str, Option<f64>); 4] = [
         ("number", "The newest whole checkpoint: 1e9 times its start, and one more each.", {
-            newest.as_ref().map(|whole| whole.number as f64)
+            newest.as_ref().map(|whole| whole.number.number() as f64)
         }),
         ("age_seconds", "Since the newest whole checkpoint was begun.", {
             newest.as_ref().and_then(|whole| whole.age(WallClock::now())).map(Span::seconds)
@@ -159,7 +159,7 @@ fn of_job(page: &mut Page, view: &RunView, status: &ProcessStatus) {
         family.sample(&[("name", &view.opened.job.name), ("version", env!("CARGO_PKG_VERSION"))], 1.0);
     });
     page.family("headwater_starts_total", "counter", "How often the job was started, ever.", |family| {
-        family.sample(&[], view.starts as f64);
+        family.sample(&[], view.starts.number() as f64);
     });
     page.family("headwater_t_seconds", "gauge", "The job's own time T, in seconds since 1970.", |family| {
         status.t.iter().for_each(|t| family.sample(&[], since_1970(*t)));

@@ -3,5 +3,6 @@
 pub mod earlier;
 pub mod metrics;
 pub mod report;
+pub mod reporter;
 pub mod status;
 pub mod view;

@@ -7,7 +7,7 @@ use headwater_connectors::sink::HeldStore;
 
 use super::earlier::Earlier;
 use super::status::{Board, ProcessStatus};
-use crate::base::id::{IdVec, SinkId};
+use crate::base::id::{Generation, IdVec, SinkId, WorkerId};
 use crate::catalog::opened::Opened;
 use crate::checkpoint::resumption::Start;
 use crate::checkpoint::store::StateStore;
@@ -25,11 +25,11 @@ pub struct RunView {
     pub mode: Mode,
     pub state: Arc<StateStore>,
     /// On process 0: how often the job was started, ever.
-    pub starts: u64,
+    pub starts: Generation,
     /// This process's workers.
     pub board: Board,
     /// On process 0: every process's status, by its first worker.
-    pub statuses: Arc<Mutex<BTreeMap<usize, ProcessStatus>>>,
+    pub statuses: Arc<Mutex<BTreeMap<WorkerId, ProcessStatus>>>,
     pub stores: HeldStores,
     /// On process 0: the asker's end of earlier values.
     pub earlier: Arc<Earlier>,

@@ -27,7 +27,7 @@ use scan::Scan;
 use side::Side;
 use view::PlannedView;
 
-use crate::base::id::{GroupId, HasRows, Id, IdVec, RowsId, ScanId, SinkId, SourceId, ViewId};
+use crate::base::id::{CheckpointNumber, GroupId, HasRows, Id, IdVec, RowsId, ScanId, SinkId, SourceId, ViewId};
 
 /// The smallest horizon of some scans. `None`: one of them has none yet.
 pub fn horizon(scans: &[ScanId], horizons: &IdVec<ScanId, Eff>) -> Option<Eff> {
@@ -57,7 +57,7 @@ pub struct Plan {
     pub skip_refresh: bool,
     /// The last tick may not be before it (a store's `_upto`, without `--fresh`).
     pub end_at_least: Tick,
-    /// The generation of each store of the job.
+    /// By sink, what its store counts starts by.
     pub generations: IdVec<SinkId, u64>,
     /// By changelog, what its rows mean (see `start::meaning::meaning`).
     #[serde(default)]
@@ -78,7 +78,7 @@ pub struct Plan {
     /// How far the pieces of the history were read by then.
     pub read: HistoryProgress,
     /// The checkpoints of this start have the numbers after it.
-    pub checkpoints: u64,
+    pub checkpoints: CheckpointNumber,
 }
 
 impl Plan {
@@ -99,7 +99,7 @@ impl Plan {
             pins: Pins::new(),
             floor: None,
             read: HistoryProgress::new(),
-            checkpoints: 0,
+            checkpoints: CheckpointNumber::NONE,
         }
     }
 
@@ -134,7 +134,7 @@ impl Plan {
 
     /// Whose rows they are.
     fn owner(&self, rows: impl Into<RowsId>) -> HasRows {
-        rows.into().owner(self.groups.len())
+        HasRows::of(rows.into(), self.groups.len())
     }
 
     /// All rows: those of groups, then those of views.

@@ -34,13 +34,17 @@ pub enum Caught {
     Events,
 }
 
-/// What comes by, where somebody wants it. Nothing is left of it but how far it is.
-pub fn render<'scope>(stream: Stream<'scope, Tick, Vec<Routed>>, catch: Catch) -> Stream<'scope, Tick, Vec<()>> {
+/// What comes by, `whose` it is by what a message is of, where somebody wants it. Nothing is left of it but how far it is.
+pub fn render<'scope, Of: Clone + 'static>(
+    stream: Stream<'scope, Tick, Vec<Routed<Of>>>,
+    whose: impl Fn(&Of) -> RowsId + 'static,
+    catch: Catch,
+) -> Stream<'scope, Tick, Vec<()>> {
     stream.unary::<CapacityContainerBuilder<Vec<()>>, _, _, _>(Pipeline, "caught", move |_, _| {
         move |input, _| {
             input.for_each(|_, batches| {
                 for routed in batches.drain(..) {
-                    let id = RowsId::from(routed.group);
+                    let id = whose(&routed.of);
                     if catch.of.contains(&id) {
                         (catch.to)(id, &routed.columns.0);
                     }

@@ -8,6 +8,7 @@ use headwater_clocks::Tick;
 
 use super::shared::Shared;
 use crate::base::failure::Failure;
+use crate::base::id::WorkerId;
 use crate::checkpoint::admissions::SavedLog;
 use crate::checkpoint::in_progress::CheckpointInProgress;
 use crate::checkpoint::threads::Committing;
@@ -16,8 +17,8 @@ use crate::coordinate::merger::{CheckpointMerger, SideSaver};
 use crate::plan::side::Side;
 
 /// Worker 0 takes checkpoints. A job without any stream has none, nor has a replay: it reads all anew each time.
-pub fn saving(shared: &Shared, index: usize) -> Result<Option<Rc<CheckpointMerger>>, Failure> {
-    if index > 0 || !shared.opened.has_stream() || shared.catch.is_some() {
+pub fn saving(shared: &Shared, worker: WorkerId) -> Result<Option<Rc<CheckpointMerger>>, Failure> {
+    if worker != WorkerId::FIRST || !shared.opened.has_stream() || shared.catch.is_some() {
         return Ok(None);
     }
     let committing = Committing::start(shared.state.clone(), shared.starts.clone(), &shared.failures)?;

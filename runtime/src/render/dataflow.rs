@@ -44,7 +44,8 @@ pub fn build(
         let made = if of.shared.catch.is_none() { derived::render(made, of, wiring) } else { made };
         let made = view::render(made, contents, of, wiring)?;
         let catch = of.shared.catch.iter().filter(|catch| catch.what == Caught::Changes);
-        let mut ends: Vec<_> = catch.map(|catch| caught::render(made.changes.clone(), catch.clone())).collect();
+        let mut ends: Vec<_> =
+            catch.map(|catch| caught::render(made.changes.clone(), |rows| *rows, catch.clone())).collect();
         for node in opened.graph.nodes().filter(|node| of.has(node.kind)) {
             let end = match node.kind {
                 Kind::Source(_) | Kind::Group(_) | Kind::View(_) => continue,

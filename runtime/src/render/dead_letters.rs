@@ -1,11 +1,10 @@
 //! Dead letters, rendered: what sources and groups refuse, as lines that process 0's first worker writes, taken up where they were left.
 
-use std::path::PathBuf;
-
 use headwater_clocks::Tick;
 use headwater_connectors::Error;
 use headwater_connectors::sink::dead_letters::{self, DeadLetter};
-use headwater_connectors::sink::lines::{LineFile, LineSink, SinkPosition};
+use headwater_connectors::sink::lines::file::WaitingFile;
+use headwater_connectors::sink::lines::{LineSink, SinkPosition};
 use timely::dataflow::Stream;
 
 use super::lines::{self, open};
@@ -30,7 +29,7 @@ pub fn render<'scope>(
 ) -> Result<Stream<'scope, Tick, Vec<()>>, Failure> {
     let Rendering { shared, side, .. } = of;
     let mut lines = NamedLines { name: String::new(), writer: None };
-    if of.peer.index == 0 {
+    if of.peer.is_first() {
         let write = |to: &mut dyn LineSink, dead_letters: TimedDeadLetters| dead_letters::write(to, &dead_letters);
         let (name, to) = open_dead_letters(shared, side)?;
         let backlog = shared.backlogs[dead_letters_backlog(shared, side)].clone();
@@ -47,11 +46,8 @@ fn open_dead_letters(shared: &Shared, side: Side) -> Result<(&'static str, Box<d
     let job = &shared.opened.job;
     let shadow = shadow_dead_letters(job);
     if side == Side::Shadow {
-        let lines = match (job.dead_letters.join(shared.stop.clone()), shadow_position(shared)) {
-            (Some(joined), _) => joined?,
-            (None, Some(SinkPosition::Bytes(bytes))) => Box::new(LineFile::resume(&shadow, *bytes)?),
-            (None, _) => Box::new(LineFile::create(&shadow)?),
-        };
+        let joined = job.dead_letters.join(shared.stop.clone());
+        let lines = joined.unwrap_or_else(|| shadow.open(shadow_position(shared)))?;
         return Ok((SHADOW_DEAD_LETTERS, lines));
     }
     let name = DEAD_LETTERS;
@@ -62,24 +58,24 @@ fn open_dead_letters(shared: &Shared, side: Side) -> Result<(&'static str, Box<d
         );
     }
     let mut lines = open(shared, name, job.dead_letters.as_ref(), false)?;
-    match shadow_position(shared).filter(|_| !shared.start.plan.has_shadow()) {
-        // An older checkpoint may name what a newer one had taken over already.
-        Some(SinkPosition::Bytes(bytes)) if shadow.metadata().map_or(0, |found| found.len()) < *bytes => {
-            tracing::warn!("{} is gone: dead letters of what was new are not added", shadow.display());
+    if !shared.start.plan.has_shadow() {
+        match shadow_position(shared).filter(|position| WaitingFile::waits(position)) {
+            // An older checkpoint may name what a newer one had taken over already.
+            Some(position) if !shadow.add_to(lines.as_mut(), position)? => {
+                tracing::warn!("{} is gone: dead letters of what was new are not added", shadow.path().display());
+            }
+            Some(_) => {}
+            // They are among the others by now, or void.
+            None => shadow.remove()?,
         }
-        Some(SinkPosition::Bytes(bytes)) => dead_letters::add(lines.as_mut(), &shadow, *bytes)?,
-        // They are among the others by now, or void.
-        _ if !shared.start.plan.has_shadow() && shadow.exists() => {
-            std::fs::remove_file(&shadow).map_err(|e| Error::world(format!("removing {}", shadow.display()), e))?;
-        }
-        _ => {}
     }
     Ok((DEAD_LETTERS, lines))
 }
 
 /// Where a shadow's dead letters wait.
-fn shadow_dead_letters(job: &Job) -> PathBuf {
-    job.dead_letters.waiting_file().unwrap_or_else(|| job.state.local.join("dead_letters.jsonl.beside"))
+fn shadow_dead_letters(job: &Job) -> WaitingFile {
+    let beside = job.dead_letters.waiting_file();
+    WaitingFile::at(beside.unwrap_or_else(|| job.state.local.join("dead_letters.jsonl.beside")))
 }
 
 fn shadow_position(shared: &Shared) -> Option<&SinkPosition> {

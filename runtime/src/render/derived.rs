@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use headwater_clocks::Tick;
-use headwater_operators::exchange::{Columns, Routed};
+use headwater_operators::exchange::{Columns, RowChanges};
 use timely::dataflow::Stream;
 use timely::dataflow::operators::vec::Map;
 
@@ -24,14 +24,14 @@ pub fn render<'scope>(made: GroupStreams<'scope>, of: Rendering, wiring: &Wiring
 }
 
 fn derive<'scope>(
-    rows: Stream<'scope, Tick, Vec<Routed>>,
+    rows: Stream<'scope, Tick, Vec<RowChanges>>,
     of: Rendering,
     wiring: &Wiring,
     is_counted: impl Fn(GroupId) -> bool + 'static,
-) -> Stream<'scope, Tick, Vec<Routed>> {
+) -> Stream<'scope, Tick, Vec<RowChanges>> {
     let (opened, failures) = (Arc::clone(&of.shared.opened), wiring.derived_failures.clone());
     rows.flat_map(move |routed| {
-        let id = GroupId::at(routed.group as usize);
+        let id = GroupId::at(routed.of.index());
         let group = &opened.groups[id];
         if group.derived.is_empty() {
             return vec![routed];
@@ -40,9 +40,9 @@ fn derive<'scope>(
         if failed > 0 && is_counted(id) {
             let mut failures = failures.borrow_mut();
             failures.grow_to(opened.groups.len());
-            failures[id.into()] += failed;
+            failures[routed.of] += failed;
         }
-        let of_part = |part| Routed { columns: Columns::from(part), ..routed };
+        let of_part = |part| RowChanges { columns: Columns::from(part), ..routed };
         parts.into_iter().map(of_part).collect()
     })
 }

@@ -32,7 +32,7 @@ use timely::dataflow::operators::generic::operator::Operator;
 
 use super::rendering::{Rendering, Wiring};
 use crate::base::failure::Failure;
-use crate::base::id::{GroupId, Id, RowsId};
+use crate::base::id::{CheckpointNumber, GroupId, Id, RowsId};
 use crate::checkpoint;
 use crate::checkpoint::past::PastRow;
 use crate::observe::earlier::Answer;
@@ -41,7 +41,7 @@ use crate::plan::side::Side;
 
 /// The rows of a group or a view of which earlier ones are kept.
 pub struct KeptRows<'scope> {
-    pub rows: RowsOf<'scope>,
+    pub rows: RowsOf<'scope, RowsId>,
     /// What they are of.
     pub state: Rc<RefCell<dyn Readable>>,
 }
@@ -78,11 +78,11 @@ pub fn render<'scope>(
         return Ok(());
     }
     let (mut rows, mut all, mut saved) = (vec![], vec![], Saved::read(of)?);
-    for KeptRows { rows: (number, of_rows), state } in kept {
-        let mut keeping = Keeping::open(of, RowsId::from(number), state)?;
+    for KeptRows { rows: (id, of_rows), state } in kept {
+        let mut keeping = Keeping::open(of, id, state)?;
         saved.remove(&keeping.id).into_iter().for_each(|saved| keeping.go_on(saved));
         of.shared.earlier.begins(keeping.id, keeping.since);
-        rows.push((number, of_rows));
+        rows.push((id, of_rows));
         all.push(keeping);
     }
     let waiting = Waiting::default();
@@ -111,7 +111,7 @@ fn questions<'scope>(
     let mut builder = OperatorBuilder::new("questions".to_owned(), scope);
     let address = builder.operator_info().address;
     let wakes = scope.worker().sync_activator_for(address.to_vec());
-    let mut asked = if of.peer.index == 0 { of.shared.earlier.listen(wakes) } else { None };
+    let mut asked = if of.peer.is_first() { of.shared.earlier.listen(wakes) } else { None };
     let mut finished = builder.new_input(finished, Pipeline);
     let (output, questions) = builder.new_output();
     let mut output = OutputBuilder::<_, CapacityContainerBuilder<Vec<Question>>>::from(output);
@@ -138,7 +138,7 @@ fn questions<'scope>(
 
 /// Keeps what comes, and answers what is asked.
 fn keep<'scope>(
-    (rows, mut all): (Vec<RowsOf<'scope>>, Vec<Keeping>),
+    (rows, mut all): (Vec<RowsOf<'scope, RowsId>>, Vec<Keeping>),
     questions: Stream<'scope, Tick, Vec<Question>>,
     of: Rendering,
     wiring: &Wiring,
@@ -152,9 +152,9 @@ fn keep<'scope>(
     let mut output = OutputBuilder::<_, CapacityContainerBuilder<Vec<Reply>>>::from(output);
     let (checkpoint, windows, counts) = (wiring.checkpoint.clone(), wiring.windows.clone(), wiring.earlier.clone());
     checkpoint.borrow_mut().others += 1;
-    let (store, of) = (of.shared.state.clone(), of.peer.numbers());
+    let (store, of) = (of.shared.state.clone(), of.peer.of_files());
     builder.build(move |mut capabilities| {
-        let (mut waiting, mut saved): (Vec<Question>, u64) = (vec![], 0);
+        let (mut waiting, mut saved): (Vec<Question>, _) = (vec![], CheckpointNumber::NONE);
         move |frontiers| {
             questions.for_each(|_, batch| waiting.append(batch));
             for (keeping, input) in all.iter_mut().zip(&mut inputs) {

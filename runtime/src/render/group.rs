@@ -8,7 +8,7 @@ use std::time::Instant;
 use headwater_clocks::{Span, Tick};
 use headwater_connectors::sink::dead_letters::DeadLetter;
 use headwater_operators::control::{Save, SharedState, WindowControl};
-use headwater_operators::exchange::Routed;
+use headwater_operators::exchange::RowChanges;
 use headwater_operators::group::{Outputs, State};
 use headwater_operators::key_codec::KeyCodec;
 use headwater_operators::ledger::SegmentError;
@@ -43,11 +43,11 @@ const LEDGER_BYTES_MAX: usize = 64 << 20;
 /// What groups have put out. A frontier of `f` says that the ticks before `f` are finished.
 pub struct GroupStreams<'scope> {
     /// Every change at every tick, of the groups that a changelog asks for.
-    pub changes: Stream<'scope, Tick, Vec<Routed>>,
+    pub changes: Stream<'scope, Tick, Vec<RowChanges>>,
     /// Newest rows, of the groups that a store asks for.
-    pub rows: Stream<'scope, Tick, Vec<Routed>>,
+    pub rows: Stream<'scope, Tick, Vec<RowChanges>>,
     /// What stores have at every tick, of the groups that views read; without derived columns.
-    pub contents: Stream<'scope, Tick, Vec<Routed>>,
+    pub contents: Stream<'scope, Tick, Vec<RowChanges>>,
     /// Nothing, of all groups.
     pub finished: Stream<'scope, Tick, Vec<()>>,
     /// The rows of which earlier ones are kept.
@@ -83,12 +83,12 @@ pub fn render<'scope>(
             contents = contents.or(Some(found.contents));
         }
         let of_level = opened.groups.ids().filter(|group| opened.graph.level(*group) == level);
-        let numbers: Vec<u32> = of_level.map(Id::number).collect();
+        let of_level: Vec<GroupId> = of_level.collect();
         let events = if events.len() == 1 { events.pop() } else { None }.unwrap_or_else(|| scope.concatenate(events));
         if let Some(catch) = of.shared.catch.as_ref().filter(|catch| catch.what == Caught::Events) {
-            caught_events.push(caught::render(events.clone(), catch.clone()));
+            caught_events.push(caught::render(events.clone(), |(group, _)| RowsId::from(*group), catch.clone()));
         }
-        let (of_level, activator) = operator::rows(events, &numbers, &all, &wiring.windows);
+        let (of_level, activator) = operator::rows(events, &of_level, &all, &wiring.windows);
         rows.extend(of_level);
         wiring.to_wake.borrow_mut().push(activator);
     }
@@ -99,8 +99,8 @@ pub fn render<'scope>(
     let is_kept = |id: &GroupId| opened.job.history_of(*id).is_some();
     let kept = rows
         .iter()
-        .filter(|(group, _)| is_kept(&GroupId::from(*group)))
-        .map(|(group, rows)| KeptRows { rows: (*group, rows.clone()), state: states[GroupId::from(*group)].clone() });
+        .filter(|(group, _)| is_kept(group))
+        .map(|(group, rows)| KeptRows { rows: (RowsId::from(*group), rows.clone()), state: states[*group].clone() });
     let kept = kept.collect();
     let out = operator::outputs(scope, &rows, &all, &wiring.windows);
     wiring.to_wake.borrow_mut().extend(out.activators);
@@ -127,8 +127,8 @@ fn state(of: Rendering, id: GroupId, journal: &GroupJournal) -> Result<State, Fa
     let (job, plan) = (&shared.opened.job, &shared.start.plan);
     let (group, open) = (&job.groups[id], &shared.opened.groups[id]);
     let of_worker = match side {
-        Side::Live => format!("worker-{}", peer.index),
-        Side::Shadow => format!("worker-{}-beside", peer.index),
+        Side::Live => format!("worker-{}", peer.worker.number()),
+        Side::Shadow => format!("worker-{}-beside", peer.worker.number()),
     };
     let dir = job.state.local.join(LEDGER).join(&of_worker).join(&group.name);
     let segments = SegmentFiles::create(&dir)
@@ -212,7 +212,7 @@ fn journal(of: Rendering, id: GroupId, sets: &IdVec<ColumnSetId, ColumnSet>) -> 
 fn save(of: Rendering, journals: IdVec<GroupId, GroupJournal>, wiring: &Wiring) -> Save {
     let (checkpoint, lookups) = (wiring.checkpoint.clone(), wiring.lookups_saved.clone());
     let (opened, past) = (of.shared.opened.clone(), wiring.past.clone());
-    let (store, (worker, workers)) = (of.shared.state.clone(), of.peer.numbers());
+    let (store, (worker, workers)) = (of.shared.state.clone(), of.peer.of_files());
     Box::new(move |number, t, states| {
         let begun = Instant::now();
         let mut files = vec![];

@@ -10,7 +10,7 @@ use headwater_clocks::Tick;
 use headwater_connectors::sink::dead_letters::DeadLetter;
 use headwater_operators::collection::Past;
 use headwater_operators::events;
-use headwater_operators::exchange::{Columns, Routed};
+use headwater_operators::exchange::{Columns, Events, Routed};
 use headwater_operators::group::Piece;
 use headwater_operators::saved::Damaged;
 use headwater_operators::table::Row;
@@ -21,22 +21,24 @@ use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::operators::generic::{Operator, OutputBuilder};
 use timely::dataflow::operators::vec::Map;
+use timely::scheduling::Activator;
 
 use super::nodes::Contents;
-use super::rendering::{Rendering, Wiring};
-use super::rows_before;
+use super::rendering::{Rendering, SharedOrders, Wiring};
+use super::rows_before::{self, Answers, Questions};
 use crate::base::failure::Failure;
-use crate::base::id::{GroupId, Id, ScanId, SourceId};
+use crate::base::id::{CheckpointNumber, GroupId, Id, ScanId, SourceId, WorkerId};
 use crate::base::peer::Peer;
 use crate::catalog::opened::Opened;
 use crate::checkpoint;
 use crate::checkpoint::contribution::StateFile;
 use crate::checkpoint::past::PastRow;
 use crate::checkpoint::store::StateStore;
-use crate::ingest::feed::{Fed, OF_HISTORY};
+use crate::ingest::feed::{Fed, RoutedVersions, VersionsFrom};
 use crate::ingest::looked_up::Raw;
 use crate::ingest::lookups::{self, Content, Kind, LookUps, Made, Saved, batches, read_events};
 use crate::job::LookIn;
+use crate::observe::status::Board;
 
 /// What has come and is not taken in yet.
 enum Arrived {
@@ -47,10 +49,10 @@ enum Arrived {
 
 /// What the lookups of a level put out.
 pub struct LookedUp<'scope> {
-    pub events: Stream<'scope, Tick, Vec<Routed>>,
+    pub events: Stream<'scope, Tick, Vec<Events>>,
     pub dead_letters: Stream<'scope, Tick, Vec<DeadLetter>>,
     /// Questions for rows of other groups.
-    pub queries: Stream<'scope, Tick, Vec<Routed>>,
+    pub queries: Stream<'scope, Tick, Vec<Questions>>,
     /// What tables hold, where views read that: of the first level.
     pub contents: Contents<'scope>,
 }
@@ -69,9 +71,9 @@ pub fn open(of: Rendering, wiring: &Wiring) -> Result<Vec<Option<LookUps>>, Fail
 
 /// The lookups of a level, with `answers` to the questions of all levels. `replaced`: records that replace one another, where their keys are.
 pub fn render<'scope>(
-    (level, mut lookups): (usize, LookUps),
+    (level, lookups): (usize, LookUps),
     (fed, replaced): (&Fed<'scope>, Stream<'scope, Tick, Vec<Rc<Raw>>>),
-    answers: Stream<'scope, Tick, Vec<Routed>>,
+    answers: Stream<'scope, Tick, Vec<Answers>>,
     of: Rendering,
     wiring: &Wiring,
 ) -> LookedUp<'scope> {
@@ -79,14 +81,14 @@ pub fn render<'scope>(
     let mut builder = OperatorBuilder::new("lookups".to_owned(), scope);
     let activator = Rc::new(scope.activator_for(builder.operator_info().address));
     let again = activator.clone();
-    let mut versions = builder.new_input(fed.versions.clone(), Exchange::new(|routed: &Routed| routed.to));
+    let mut versions = builder.new_input(fed.versions.clone(), Exchange::new(|routed: &RoutedVersions| routed.to));
     let mut raw = builder.new_input(fed.raw.clone(), Pipeline);
     let mut replaced = builder.new_input(replaced, Pipeline);
-    let (events, looked_up) = builder.new_output::<Vec<Routed>>();
+    let (events, looked_up) = builder.new_output::<Vec<Events>>();
     let (letters, told) = builder.new_output::<Vec<DeadLetter>>();
-    let (queries, asked) = builder.new_output::<Vec<Routed>>();
+    let (queries, asked) = builder.new_output::<Vec<Questions>>();
     let (contents, held) = builder.new_output::<Vec<Content>>();
-    let mut outputs = Outputs {
+    let outputs = Outputs {
         events: Output::from(events),
         letters: Output::from(letters),
         queries: Output::from(queries),
@@ -94,76 +96,102 @@ pub fn render<'scope>(
         of: of.peer,
     };
     // What waits for an answer is held by a capability of its own: no answer makes anything that its question did not announce.
-    let mut answers = builder.new_input_connection(answers, Exchange::new(|routed: &Routed| routed.to), []);
-    let (board, local) = (of.shared.board.of(of.side), of.local());
+    let mut answers = builder.new_input_connection(answers, Exchange::new(|routed: &Answers| routed.to), []);
     wiring.to_wake.borrow_mut().push(activator);
-    let (orders, saved) = (wiring.lookup_orders(), wiring.lookups_saved.clone());
-    let asks_at_ticks = asks_at_ticks(&of.shared.opened, level);
+    let mut here = Level {
+        lookups,
+        arrived: Arrivals::default(),
+        outputs,
+        asks_at_ticks: asks_at_ticks(&of.shared.opened, level),
+        orders: wiring.lookup_orders(),
+        saved: wiring.lookups_saved.clone(),
+        board: of.shared.board.of(of.side),
+        local: of.local(),
+        again,
+    };
     builder.build(move |mut capabilities| {
-        let mut arrived = Arrivals::default();
         move |frontiers| {
             versions.for_each(|sent, batch| {
-                let versions = |routed: Routed| {
-                    Arrived::Versions(ScanId::from(routed.group), routed.columns.0, routed.set == OF_HISTORY)
+                let versions = |routed: RoutedVersions| {
+                    let (scan, from) = routed.of;
+                    Arrived::Versions(scan, routed.columns.0, from == VersionsFrom::History)
                 };
-                arrived.at(sent.least()).extend(batch.drain(..).map(versions));
+                here.arrived.at(sent.least()).extend(batch.drain(..).map(versions));
             });
             raw.for_each(|sent, batch| {
                 let is_by_itself = |raw: &Rc<Raw>| raw.keys.is_none();
-                arrived.at(sent.least()).extend(batch.drain(..).filter(is_by_itself).map(Arrived::Events));
+                here.arrived.at(sent.least()).extend(batch.drain(..).filter(is_by_itself).map(Arrived::Events));
             });
             replaced.for_each(|sent, batch| {
-                arrived.at(sent.least()).extend(batch.drain(..).map(Arrived::Events));
+                here.arrived.at(sent.least()).extend(batch.drain(..).map(Arrived::Events));
             });
             answers.for_each(|_, batches| {
-                let of_level = batches.drain(..).filter(|routed| routed.set as usize == level);
-                of_level.for_each(|routed| take_answers(&mut lookups, &routed));
+                let of_level = batches.drain(..).filter(|routed| routed.of.1 == level);
+                of_level.for_each(|routed| take_answers(&mut here.lookups, &routed));
             });
             // When nothing comes any more, what is not done is left.
             let frontier = frontiers[..3].iter().map(|frontier| frontier.frontier().iter().next().copied());
-            let Some(frontier) = frontier.collect::<Option<Vec<Tick>>>().and_then(|all| all.into_iter().min()) else {
-                capabilities.clear();
-                return;
-            };
-            if capabilities.is_empty() {
-                return;
+            match frontier.collect::<Option<Vec<Tick>>>().and_then(|all| all.into_iter().min()) {
+                Some(frontier) if !capabilities.is_empty() => here.advance(frontier, &mut capabilities),
+                Some(_) => {}
+                None => capabilities.clear(),
             }
-            for (t, horizons) in orders.borrow_mut().horizons.drain(..) {
-                lookups.close_after(t, &horizons);
-            }
-            if frontier == Tick::BEFORE_ALL {
-                return;
-            }
-            let done = frontier.just_before();
-            loop {
-                // What is sent after the tick of a checkpoint must not get into it.
-                let checkpoint = orders.borrow().to_save.front().copied().filter(|(_, t)| *t <= done);
-                let to = checkpoint.map_or(done, |(_, t)| t);
-                arrived.take(to, &mut lookups);
-                let (made, reached) = lookups.advance(to);
-                made.tally.add_to(&mut board.worker(local));
-                outputs.send(made, &mut lookups, &capabilities);
-                if let Some((number, _)) = checkpoint.filter(|_| reached == Some(to)) {
-                    saved.borrow_mut().entry(number).or_default().push(lookups.save(outputs.of));
-                    orders.borrow_mut().to_save.pop_front();
-                }
-                if let Some(reached) = reached {
-                    move_to(&mut capabilities, reached, if asks_at_ticks { reached } else { to });
-                }
-                if reached < Some(to) {
-                    if !lookups.waits() {
-                        again.activate();
-                    }
-                    break;
-                }
-                if checkpoint.is_none() {
-                    break;
-                }
-            }
-            lookups.tell(&mut board.worker(local));
         }
     });
     LookedUp { events: looked_up, dead_letters: told, queries: asked, contents: held }
+}
+
+/// The lookups of a level on this worker, and what they have to do with.
+struct Level {
+    lookups: LookUps,
+    arrived: Arrivals,
+    outputs: Outputs,
+    asks_at_ticks: bool,
+    orders: SharedOrders,
+    saved: Rc<RefCell<BTreeMap<CheckpointNumber, Vec<Saved>>>>,
+    board: Board,
+    local: usize,
+    /// Has it do more, once others had their turn.
+    again: Rc<Activator>,
+}
+
+impl Level {
+    /// Makes what can be made, where everything before `frontier` has come.
+    fn advance(&mut self, frontier: Tick, capabilities: &mut [Capability<Tick>]) {
+        for (t, horizons) in self.orders.borrow_mut().horizons.drain(..) {
+            self.lookups.close_after(t, &horizons);
+        }
+        if frontier == Tick::BEFORE_ALL {
+            return;
+        }
+        let done = frontier.just_before();
+        loop {
+            // What is sent after the tick of a checkpoint must not get into it.
+            let checkpoint = self.orders.borrow().to_save.front().copied().filter(|(_, t)| *t <= done);
+            let to = checkpoint.map_or(done, |(_, t)| t);
+            self.arrived.take(to, &mut self.lookups);
+            let (made, reached) = self.lookups.advance(to);
+            made.tally.add_to(&mut self.board.worker(self.local));
+            self.outputs.send(made, &mut self.lookups, capabilities);
+            if let Some((number, _)) = checkpoint.filter(|_| reached == Some(to)) {
+                self.saved.borrow_mut().entry(number).or_default().push(self.lookups.save(self.outputs.of));
+                self.orders.borrow_mut().to_save.pop_front();
+            }
+            if let Some(reached) = reached {
+                move_to(capabilities, reached, if self.asks_at_ticks { reached } else { to });
+            }
+            if reached < Some(to) {
+                if !self.lookups.waits() {
+                    self.again.activate();
+                }
+                break;
+            }
+            if checkpoint.is_none() {
+                break;
+            }
+        }
+        self.lookups.tell(&mut self.board.worker(self.local));
+    }
 }
 
 /// What has come and is not taken in yet, by the time at which it was sent.
@@ -187,9 +215,9 @@ type Output<T> = OutputBuilder<Tick, CapacityContainerBuilder<Vec<T>>>;
 
 /// What the lookups of a worker put out.
 struct Outputs {
-    events: Output<Routed>,
+    events: Output<Events>,
     letters: Output<DeadLetter>,
-    queries: Output<Routed>,
+    queries: Output<Questions>,
     contents: Output<Content>,
     of: Peer,
 }
@@ -199,18 +227,17 @@ impl Outputs {
     fn send(&mut self, made: Made, lookups: &mut LookUps, capabilities: &[Capability<Tick>]) {
         let Made { events: made, dead_letters, contents: turned, .. } = made;
         let mut routed = vec![];
-        for ((group, set), batch) in made {
+        for (of, batch) in made {
             let split = events::split(batch, self.of.peers).expect("events of a schema of ours");
-            let (group, set) = (group.number(), set.number());
-            let routed_to = |(to, batch)| Routed { to, group, set, columns: Columns::from(batch) };
+            let routed_to = |(to, batch)| Events { to, of, columns: Columns::from(batch) };
             routed.extend(split.into_iter().map(routed_to));
         }
+        if !routed.is_empty() {
+            self.events.activate().session(&capabilities[0]).give_iterator(routed.into_iter());
+        }
         let asked = rows_before::routed(lookups.take_queries(), self.of);
-        let both = [(&mut self.events, routed, &capabilities[0]), (&mut self.queries, asked, &capabilities[2])];
-        for (output, routed, capability) in both {
-            if !routed.is_empty() {
-                output.activate().session(capability).give_iterator(routed.into_iter());
-            }
+        if !asked.is_empty() {
+            self.queries.activate().session(&capabilities[2]).give_iterator(asked.into_iter());
         }
         if !dead_letters.is_empty() {
             self.letters.activate().session(&capabilities[1]).give_iterator(dead_letters.into_iter());
@@ -248,8 +275,8 @@ fn take(lookups: &mut LookUps, arrived: Arrived) {
     }
 }
 
-fn take_answers(lookups: &mut LookUps, routed: &Routed) {
-    let features = GroupId::from(routed.group);
+fn take_answers(lookups: &mut LookUps, routed: &Answers) {
+    let (features, _) = routed.of;
     for (key, before, row) in rows_before::answers(routed) {
         let row = row.map(|values| Rc::new(Row { values: values.into(), undecoded: None }));
         lookups.take_answer(features, (key, before), row);
@@ -265,17 +292,17 @@ pub fn replaced<'scope>(fed: &Fed<'scope>, of: Rendering) -> Stream<'scope, Tick
     let at_home = opened.clone();
     let sent = fed.raw.clone().flat_map(move |raw| {
         let source = raw.source;
-        let routed = |(to, columns)| Routed { to, group: source.number(), set: 0, columns: Columns::from(columns) };
+        let routed = |(to, columns)| Routed { to, of: source, columns: Columns::from(columns) };
         let sent = if raw.keys.is_none() { vec![] } else { lookups::sent(&opened.sources[source], &raw, workers) };
-        sent.into_iter().map(routed).collect::<Vec<Routed>>()
+        sent.into_iter().map(routed).collect::<Vec<Routed<SourceId>>>()
     });
     let scans = of.shared.start.plan.scans.len();
     // What several levels take is one record, so that what is wrong with it is told once.
-    let received = move |routed: Routed| {
-        let source = SourceId::from(routed.group);
+    let received = move |routed: Routed<SourceId>| {
+        let source = routed.of;
         lookups::received((source, &at_home.sources[source]), &routed.columns.0, scans)
     };
-    let by_key = Exchange::new(|routed: &Routed| routed.to);
+    let by_key = Exchange::new(|routed: &Routed<SourceId>| routed.to);
     sent.unary::<CapacityContainerBuilder<Vec<Rc<Raw>>>, _, _, _>(by_key, "replaced", move |_, _| {
         move |input, output| {
             input.for_each(|sent, batch| {
@@ -288,8 +315,8 @@ pub fn replaced<'scope>(fed: &Fed<'scope>, of: Rendering) -> Stream<'scope, Tick
 /// Writes what lookups of a worker have put into a checkpoint, and the past rows that events may still come to ask for.
 pub fn write(
     (opened, store): (&Opened, &StateStore),
-    number: u64,
-    of: (u32, u32),
+    number: CheckpointNumber,
+    of: (WorkerId, u32),
     saved: Vec<Saved>,
     past: &RefCell<BTreeMap<GroupId, Past>>,
 ) -> Result<Vec<StateFile>, Failure> {

@@ -48,7 +48,7 @@ use timely::worker::Worker;
 
 use crate::base::failure::Failure;
 use crate::base::failures::Failures;
-use crate::base::id::{GroupId, Id};
+use crate::base::id::{GroupId, Id, WorkerId};
 use crate::base::peer::Peer;
 use crate::checkpoint::threads::Sending;
 use crate::coordinate::barrier::{CatchUpBarrier, OfSide};
@@ -108,7 +108,7 @@ enum Ended {
 
 fn try_work(worker: &mut Worker, shared: &Shared) -> Result<Ended, Failure> {
     let barrier = Rc::new(CatchUpBarrier::new(shared.opened.job.tick, shared.start.goes_on_at(Side::Live)));
-    let saving = saving(shared, worker.index())?;
+    let saving = saving(shared, WorkerId::at(worker.index()))?;
     let mut running = vec![];
     for side in shared.start.plan.sides() {
         let of_side = OfSide { side, barrier: barrier.clone() };
@@ -151,11 +151,11 @@ impl Running {
         saving: Option<&Rc<CheckpointMerger>>,
     ) -> Result<Running, Failure> {
         let OfSide { side, barrier } = of_side.clone();
-        let of = Rendering { shared, side, peer: Peer { index: worker.index(), peers: worker.peers() } };
+        let of = Rendering { shared, side, peer: Peer { worker: WorkerId::at(worker.index()), peers: worker.peers() } };
         let (stores, wiring) = (sink_rows::open(of)?, Wiring::default());
         wiring.windows.borrow_mut().hold = hold(&stores, shared.backlogs.clone());
         if shared.state.storage.local().is_none() {
-            let sending = Sending::start(shared.state.clone(), of.peer.numbers().0, &shared.failures)?;
+            let sending = Sending::start(shared.state.clone(), of.peer.worker, &shared.failures)?;
             wiring.checkpoint.borrow_mut().sending = Some(sending);
         }
         let states = group::open(of, &wiring)?;
@@ -261,7 +261,7 @@ type OnAnnouncement = Rc<dyn Fn(&Announcement)>;
 fn on_announcement(of: Rendering, wiring: &Wiring, stores: Stores) -> OnAnnouncement {
     let shared = of.shared;
     // Process 0 is asked.
-    let earlier = (of.side == Side::Live && of.peer.index == 0).then(|| shared.earlier.clone());
+    let earlier = (of.side == Side::Live && of.peer.is_first()).then(|| shared.earlier.clone());
     let Wiring { windows, checkpoint, to_wake, lookups, .. } = wiring.clone();
     let (full_refresh, asked) = (Cell::new(0), Cell::new(shared.start.plan.checkpoints));
     let start = shared.start.clone();
@@ -280,7 +280,7 @@ fn on_announcement(of: Rendering, wiring: &Wiring, stores: Stores) -> OnAnnounce
             let plan = &start.plan;
             let horizon = |group: GroupId| {
                 let horizon = plan.horizon(group, &announcement.horizons)? - grace[group.index()];
-                Some((group.index(), now, horizon))
+                Some((group, now, horizon))
             };
             windows.borrow_mut().horizons.extend(plan.groups.ids().filter_map(horizon));
             let stands = |rows| plan.scans_behind(rows).iter().any(|scan| announcement.stalled.contains(scan));

@@ -14,7 +14,7 @@ use headwater_expression::relation::{self, Call, Join, Node, Order, Top};
 use headwater_expression::{Expression, in_parts};
 use headwater_operators::accumulators::{ColumnPlan, result_types};
 use headwater_operators::aggregate::find;
-use headwater_operators::exchange::Routed;
+use headwater_operators::exchange::RowChanges;
 use headwater_operators::key_codec::KeyCodec;
 use headwater_operators::relational::aggregate::{AggregatePlan, aggregate};
 use headwater_operators::relational::distinct::distinct;
@@ -25,7 +25,7 @@ use headwater_operators::relational::{Bytes, Keyed, Rows};
 use timely::dataflow::Stream;
 
 use crate::base::failure::Failure;
-use crate::base::id::{Id, RowsId, ScanId, SourceId};
+use crate::base::id::{RowsId, ScanId, SourceId};
 use crate::catalog::graph::Kind;
 use crate::catalog::opened::Opened;
 use crate::catalog::relation::names_of;
@@ -38,7 +38,7 @@ pub struct Nodes<'a, 'scope> {
     /// What the collections of the query are.
     pub reads: &'a [Kind],
     /// What groups and other views have.
-    pub rows: &'a Stream<'scope, Tick, Vec<Routed>>,
+    pub rows: &'a Stream<'scope, Tick, Vec<RowChanges>>,
     /// What tables hold, where any is read.
     pub tables: Option<&'a Contents<'scope>>,
     /// Of a table, which scan of it counts.
@@ -97,7 +97,7 @@ impl<'scope> Nodes<'_, 'scope> {
         let behind = fields.len() - 2;
         let columns: Vec<usize> = columns.iter().copied().chain([behind, behind + 1]).collect();
         let (opened, codec) = (opened.clone(), codec(&types)?);
-        let rows = map::opened(self.rows.clone(), rows.number(), codec, move |batch| {
+        let rows = map::opened(self.rows.clone(), rows, codec, move |batch| {
             let parts = opened.with_derived(rows, batch).into_iter();
             parts.map(|part| part.project(&columns).expect("columns of its shape")).collect()
         });

@@ -13,7 +13,7 @@ use headwater_operators::relational::published::Published;
 
 use super::caught::{Catch, Caught};
 use super::shared::Shared;
-use crate::base::id::{GroupId, IdVec, RowsId, ScanId};
+use crate::base::id::{CheckpointNumber, GroupId, Id, IdVec, RowsId, ScanId};
 use crate::base::peer::Peer;
 use crate::catalog::column_sets::ColumnSets;
 use crate::catalog::graph::Kind;
@@ -53,7 +53,7 @@ impl<'a> Rendering<'a> {
 
     /// The worker's number within its process.
     pub fn local(self) -> usize {
-        self.peer.index % self.shared.local_workers
+        self.peer.worker.index() % self.shared.local_workers
     }
 }
 
@@ -76,7 +76,7 @@ pub struct Wiring {
     pub to_wake: ToWake,
     /// What is told to each operator that has to do with lookups; and by checkpoint what they have put into it.
     pub lookups: Rc<RefCell<Vec<SharedOrders>>>,
-    pub lookups_saved: Rc<RefCell<BTreeMap<u64, Vec<Saved>>>>,
+    pub lookups_saved: Rc<RefCell<BTreeMap<CheckpointNumber, Vec<Saved>>>>,
     /// By group, its rows as they were: of those in which others look up.
     pub past: Rc<RefCell<BTreeMap<GroupId, Past>>>,
     /// How many rows are kept of each group and view of which earlier ones can be read, those of now among them.
@@ -89,7 +89,7 @@ pub struct LookupOrders {
     /// Once all ticks up to `t` are done, nothing with an `eff` before the horizons comes any more.
     pub horizons: Vec<HorizonsAt>,
     /// (number, t): checkpoints in which they are to be.
-    pub to_save: VecDeque<(u64, Tick)>,
+    pub to_save: VecDeque<(CheckpointNumber, Tick)>,
 }
 
 pub type SharedOrders = Rc<RefCell<LookupOrders>>;

@@ -30,17 +30,21 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::{Scope, Stream};
 
 use super::rendering::{Rendering, SharedOrders, Wiring};
-use crate::base::id::{GroupId, Id, IdVec, ScanId};
+use crate::base::id::{GroupId, Id, IdVec, ScanId, WorkerId};
 use crate::base::peer::Peer;
 use crate::catalog::opened::{OpenGroup, Opened};
 use crate::ingest::lookups::{Corrects, Query};
 use crate::job::IS_THERE;
 
 /// Questions of the lookups of a level.
-pub type Queries<'scope> = (usize, Stream<'scope, Tick, Vec<Routed>>);
+pub type Queries<'scope> = (usize, Stream<'scope, Tick, Vec<Questions>>);
+/// Questions for rows of a group, with the worker that asks.
+pub type Questions = Routed<(GroupId, WorkerId)>;
+/// Answers of a group, with the level that has asked.
+pub type Answers = Routed<(GroupId, usize)>;
 
-/// Questions as they go to the workers of their keys; `set` is the worker that asks.
-pub fn routed(queries: Vec<Query>, peer: Peer) -> Vec<Routed> {
+/// Questions as they go to the workers of their keys.
+pub fn routed(queries: Vec<Query>, peer: Peer) -> Vec<Questions> {
     let mut by_target: BTreeMap<(u64, GroupId), Vec<Query>> = BTreeMap::new();
     for query in queries {
         let owner = keys::owner(keys::hash(&query.key), peer.peers);
@@ -52,13 +56,13 @@ pub fn routed(queries: Vec<Query>, peer: Peer) -> Vec<Routed> {
             ("_before", Arc::new(queries.iter().map(|query| Some(query.before.us())).collect::<Int64Array>())),
         ];
         let batch = RecordBatch::try_from_iter(columns).expect("columns of one length");
-        Routed { to, group: group.number(), set: peer.index as u32, columns: Columns::from(batch) }
+        Questions { to, of: (group, peer.worker), columns: Columns::from(batch) }
     };
     by_target.into_iter().map(one).collect()
 }
 
 /// Of an answer: by question the key, the tick, and the row if there is one.
-pub fn answers(routed: &Routed) -> impl Iterator<Item = (&[u8], Tick, Option<&[u8]>)> {
+pub fn answers(routed: &Answers) -> impl Iterator<Item = (&[u8], Tick, Option<&[u8]>)> {
     let batch = &routed.columns.0;
     let (keys, before) = (batch.column(0).as_binary::<i32>(), batch.column(1).as_primitive::<Int64Type>());
     let rows = batch.column(2).as_binary::<i32>();
@@ -66,25 +70,25 @@ pub fn answers(routed: &Routed) -> impl Iterator<Item = (&[u8], Tick, Option<&[u
     (0..batch.num_rows()).map(move |at| (keys.value(at), Tick::from_us(before.value(at)), row(at)))
 }
 
-/// The answers, to the workers that have asked; `set` is the level. `rows`: of all groups.
+/// The answers, to the workers that have asked. `rows`: of all groups.
 pub fn render<'scope>(
     scope: Scope<'scope, Tick>,
     of: Rendering,
     wiring: &Wiring,
     (rows, states): (&[RowsOf<'scope>], &IdVec<GroupId, SharedState>),
     queries: Vec<Queries<'scope>>,
-) -> Stream<'scope, Tick, Vec<Routed>> {
+) -> Stream<'scope, Tick, Vec<Answers>> {
     let (opened, plan) = (of.shared.opened.clone(), &of.shared.start.plan);
     let mut builder = OperatorBuilder::new("rows before".to_owned(), scope);
     let (levels, streams): (Vec<usize>, Vec<_>) = queries.into_iter().unzip();
     let mut asked: Vec<_> = streams
         .into_iter()
-        .map(|stream| builder.new_input(stream, Exchange::new(|routed: &Routed| routed.to)))
+        .map(|stream| builder.new_input(stream, Exchange::new(|routed: &Questions| routed.to)))
         .collect();
-    let looked_up = rows.iter().filter(|(group, _)| opened.is_looked_up(GroupId::from(*group)));
+    let looked_up = rows.iter().filter(|(group, _)| opened.is_looked_up(*group));
     let (mut sources, mut answering) = (vec![], vec![]);
     for (group, rows) in looked_up {
-        let id = GroupId::from(*group);
+        let id = *group;
         let state = states[id].clone();
         state.borrow_mut().add_reader();
         sources.push(builder.new_input(rows.stream.clone(), Pipeline));
@@ -93,7 +97,7 @@ pub fn render<'scope>(
         answering.push(Answering { id, state, waiting: BTreeMap::new(), corrects });
     }
     let (output, stream) = builder.new_output();
-    let mut output = OutputBuilder::<_, CapacityContainerBuilder<Vec<Routed>>>::from(output);
+    let mut output = OutputBuilder::<_, CapacityContainerBuilder<Vec<Answers>>>::from(output);
     let past = wiring.past.clone();
     answering.iter().for_each(|of| _ = past.borrow_mut().entry(of.id).or_default());
     let (orders, tick) = (wiring.lookup_orders(), opened.job.tick);
@@ -107,7 +111,7 @@ pub fn render<'scope>(
                 input.for_each(|sent, batches| {
                     let Some(capability) = sent.retain_least(0).map(Rc::new) else { return };
                     for routed in batches.drain(..) {
-                        let of_group = answering.iter_mut().find(|of| of.id.number() == routed.group);
+                        let of_group = answering.iter_mut().find(|of| of.id == routed.of.0);
                         of_group.expect("a group that is looked up").ask(*level, &routed, &capability);
                     }
                 });
@@ -150,18 +154,18 @@ struct Answering {
 /// A question.
 struct Waiting {
     key: Vec<u8>,
-    worker: u32,
+    worker: WorkerId,
     level: usize,
     capability: Rc<Capability<Tick>>,
 }
 
 impl Answering {
-    fn ask(&mut self, level: usize, routed: &Routed, capability: &Rc<Capability<Tick>>) {
+    fn ask(&mut self, level: usize, routed: &Questions, capability: &Rc<Capability<Tick>>) {
         let batch = &routed.columns.0;
         let (keys, before) = (batch.column(0).as_binary::<i32>(), batch.column(1).as_primitive::<Int64Type>());
         for (key, before) in keys.iter().zip(before.values()) {
             let key = key.unwrap_or_default().to_vec();
-            let waiting = Waiting { key, worker: routed.set, level, capability: capability.clone() };
+            let waiting = Waiting { key, worker: routed.of.1, level, capability: capability.clone() };
             self.waiting.entry(Tick::from_us(*before)).or_default().push(waiting);
         }
     }
@@ -173,7 +177,7 @@ impl Answering {
     }
 
     /// The answers that are known. `done`: ticks before it are.
-    fn answer(&mut self, past: &Past, done: Tick, tick: Span, opened: &Opened) -> Vec<(Rc<Capability<Tick>>, Routed)> {
+    fn answer(&mut self, past: &Past, done: Tick, tick: Span, opened: &Opened) -> Vec<(Rc<Capability<Tick>>, Answers)> {
         let is_known = |before: Tick| before - tick < done;
         let mut known: Vec<(Tick, Waiting)> = vec![];
         while let Some(entry) = self.waiting.first_entry().filter(|entry| is_known(*entry.key())) {
@@ -186,7 +190,7 @@ impl Answering {
         parts.map(|part| (part[0].1.capability.clone(), self.routed(past, part, opened))).collect()
     }
 
-    fn routed(&self, past: &Past, part: &[(Tick, Waiting)], opened: &Opened) -> Routed {
+    fn routed(&self, past: &Past, part: &[(Tick, Waiting)], opened: &Opened) -> Answers {
         let found: Vec<Option<&Values>> = part.iter().map(|(before, of)| past.before(&of.key, *before)).collect();
         let there: Vec<(&[u8], &Values)> =
             part.iter().zip(&found).filter_map(|((_, of), row)| Some((&of.key[..], (*row)?))).collect();
@@ -201,8 +205,7 @@ impl Answering {
         let columns = columns.map(|(name, column)| (name, column, true));
         let batch = RecordBatch::try_from_iter_with_nullable(columns).expect("columns of one length");
         let (_, first) = &part[0];
-        let (to, set) = (u64::from(first.worker), first.level as u32);
-        Routed { to, group: self.id.number(), set, columns: Columns::from(batch) }
+        Answers { to: first.worker.number().into(), of: (self.id, first.level), columns: Columns::from(batch) }
     }
 
     /// Nobody asks for what was superseded up to it: questions that wait, those that come, and those of events that are corrected.

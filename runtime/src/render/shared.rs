@@ -8,7 +8,7 @@ use headwater_connectors::sink::Store;
 use super::caught::Catch;
 use crate::base::failure::Failure;
 use crate::base::failures::Failures;
-use crate::base::id::{IdVec, RowsId, ScanId, SinkId};
+use crate::base::id::{IdVec, RowsId, ScanId, SinkId, WorkerId};
 use crate::catalog::column_sets::ColumnSets;
 use crate::catalog::opened::Opened;
 use crate::checkpoint::generations::Starts;
@@ -45,7 +45,7 @@ pub struct Shared {
     pub interrupted: Arc<AtomicBool>,
     pub again: Arc<AtomicBool>,
     /// Worker 0 leaves here what the processes say of themselves.
-    pub on_status: Arc<dyn Fn(usize, ProcessStatus) + Send + Sync>,
+    pub on_status: Arc<dyn Fn(WorkerId, ProcessStatus) + Send + Sync>,
     pub open_store: OpenStore,
     /// Who asks for earlier values; and by group and view, what its rows mean.
     pub earlier: Arc<Earlier>,

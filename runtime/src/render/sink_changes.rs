@@ -3,7 +3,7 @@
 use headwater_clocks::Tick;
 use headwater_connectors::sink::changelog::Changelog;
 use headwater_connectors::sink::lines::{LineSink, LinesConfig};
-use headwater_operators::exchange::Routed;
+use headwater_operators::exchange::RowChanges;
 use timely::dataflow::Stream;
 
 use super::lines;
@@ -15,14 +15,14 @@ use crate::sink::lines::{NamedLines, Step, write_changelog};
 use crate::sink::writer::Writer;
 
 pub fn render<'scope>(
-    changes: Stream<'scope, Tick, Vec<Routed>>,
+    changes: Stream<'scope, Tick, Vec<RowChanges>>,
     of: Rendering,
     (id, to): (SinkId, &dyn LinesConfig),
     wiring: &Wiring,
 ) -> Result<Stream<'scope, Tick, Vec<()>>, Failure> {
     let shared = of.shared;
     let mut lines = NamedLines { name: changelog(&shared.opened.job.sinks[id].name), writer: None };
-    if of.peer.index == 0 {
+    if of.peer.is_first() {
         let shapes: Vec<_> = shared.opened.job.all_rows().map(|rows| shared.opened.shape(rows).clone()).collect();
         let changelog = Changelog::new(&shapes);
         let write = move |to: &mut dyn LineSink, step: Step| changelog.write(to, &step);

@@ -2,7 +2,7 @@
 
 use headwater_clocks::Tick;
 use headwater_connectors::sink::StoreConfig;
-use headwater_operators::exchange::Routed;
+use headwater_operators::exchange::RowChanges;
 use timely::dataflow::Stream;
 
 use super::rendering::Rendering;
@@ -26,14 +26,14 @@ pub fn open(of: Rendering) -> Result<Stores, Failure> {
     let spared: Vec<RowsId> = plan.all_rows().filter(|rows| plan.side_of(*rows) == Side::Shadow).collect();
     let start = |sink| StoreHandle::start((shared.open_store)(sink)?, full_refresh, &spared, &shared.failures);
     let open = |(id, sink): (SinkId, &Sink)| match sink.to.store().filter(|_| of.has(Kind::Sink(id))) {
-        Some(store) if of.peer.index == 0 || !store.is_exclusive() => start(id).map(Some),
+        Some(store) if of.peer.is_first() || !store.is_exclusive() => start(id).map(Some),
         Some(_) | None => Ok(None),
     };
     shared.opened.job.sinks.pairs().map(open).collect()
 }
 
 pub fn render<'scope>(
-    rows: Stream<'scope, Tick, Vec<Routed>>,
+    rows: Stream<'scope, Tick, Vec<RowChanges>>,
     of: Rendering,
     (id, to): (SinkId, &dyn StoreConfig),
     stores: &Stores,
@@ -41,9 +41,9 @@ pub fn render<'scope>(
 ) -> Stream<'scope, Tick, Vec<()>> {
     let groups: Vec<RowsId> = of.shared.opened.graph.rows_in(id).collect();
     let by_first = to.is_exclusive();
-    let owner = move |routed: &Routed| if by_first { 0 } else { routed.to };
+    let owner = move |routed: &RowChanges| if by_first { 0 } else { routed.to };
     let marking = marking(of, &groups, coordinator.clone());
-    let marker = stores[id].clone().filter(|_| of.peer.index == 0);
+    let marker = stores[id].clone().filter(|_| of.peer.is_first());
     let acknowledged = store_rows(rows, stores[id].clone(), groups, owner);
     mark_as_of(acknowledged, marker, marking)
 }

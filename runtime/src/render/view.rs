@@ -13,7 +13,7 @@ use headwater_clocks::Tick;
 use headwater_expression::Expression;
 use headwater_expression::relation::column;
 use headwater_operators::collection::Reset;
-use headwater_operators::exchange::Routed;
+use headwater_operators::exchange::RowChanges;
 use headwater_operators::group::Piece;
 use headwater_operators::ledger::SegmentError;
 use headwater_operators::operator::{ReadAs, read_rows};
@@ -67,10 +67,10 @@ pub fn render<'scope>(
         wiring.to_wake.borrow_mut().push(Rc::new(activator));
         wiring.views.borrow_mut().push((id, counts));
         if opened.job.history_of(id).is_some() {
-            kept.push(KeptRows { rows: (id.number(), arranged.clone()), state: state.clone() });
+            kept.push(KeptRows { rows: (id, arranged.clone()), state: state.clone() });
         }
         let read = |to, told: ReadAs| {
-            let (stream, activator) = read_rows(arranged.clone(), (to, id.number()), state.clone(), told);
+            let (stream, activator) = read_rows(arranged.clone(), (to, id), state.clone(), told);
             wiring.to_wake.borrow_mut().push(Rc::new(activator));
             stream
         };
@@ -100,7 +100,7 @@ fn keyed<'scope>(
     of: Rendering,
     wiring: &Wiring,
     view: ViewId,
-    (rows, tables): (&Stream<'scope, Tick, Vec<Routed>>, Option<&Contents<'scope>>),
+    (rows, tables): (&Stream<'scope, Tick, Vec<RowChanges>>, Option<&Contents<'scope>>),
     (_, unfit, crowded): &ViewCounts,
 ) -> Result<Keyed<'scope>, Failure> {
     let (shared, opened) = (of.shared, &of.shared.opened);
@@ -180,7 +180,7 @@ fn wanted(wiring: &Wiring) -> Wanted {
 /// Writes this worker's file of a checkpoint.
 fn save(of: Rendering, wiring: &Wiring, view: ViewId) -> Save {
     let (checkpoint, windows) = (wiring.checkpoint.clone(), wiring.windows.clone());
-    let (store, of) = (of.shared.state.clone(), of.peer.numbers());
+    let (store, of) = (of.shared.state.clone(), of.peer.of_files());
     Box::new(move |number, batch| {
         let all = [((Piece::Changed, view.number()), batch.clone())];
         match checkpoint::lookups::write(&store, number, of, all) {

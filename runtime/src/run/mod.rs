@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use crate::base::failure::Failure;
 use crate::base::failures::Failures;
-use crate::base::id::IdVec;
+use crate::base::id::{IdVec, WorkerId};
 use crate::catalog::column_sets::ColumnSets;
 use crate::catalog::open::open;
 use crate::catalog::opened::Opened;
@@ -137,7 +137,7 @@ impl Run<'_> {
         let (seams, effs) = (Arc::new(Seam::all(&opened, plan)?), Arc::new(Effs::all(&opened, plan, &sets[0])?));
         let empty = sets.iter().map(|sets| empty_status(&opened, plan, sets)).collect::<Result<Vec<_>, _>>()?;
         let board = Board::new(options.cluster.workers, &empty);
-        let statuses: Arc<Mutex<BTreeMap<usize, ProcessStatus>>> = Arc::default();
+        let statuses: Arc<Mutex<BTreeMap<WorkerId, ProcessStatus>>> = Arc::default();
         let earlier = Arc::new(Earlier::new(&opened.job));
         let view = RunView {
             opened: opened.clone(),

@@ -27,7 +27,7 @@ use tokio::sync::oneshot;
 
 use crate::base::failure::Failure;
 use crate::catalog::opened::Opened;
-use crate::observe::report::Reporter;
+use crate::observe::reporter::Reporter;
 use crate::observe::view::RunView;
 use endpoint::Endpoint;
 use served::Served;

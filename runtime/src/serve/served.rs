@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use crate::observe::report::Reporter;
+use crate::observe::reporter::Reporter;
 
 pub struct Served {
     pub reporter: RwLock<Arc<Reporter>>,

@@ -21,6 +21,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::base::failure::Failure;
 use crate::job::{Job, ServeLog as Settings};
+#[cfg(feature = "command")]
 pub use file::{parse_name, schema};
 use noted::Message;
 pub use noted::{Counts, Noted};

@@ -7,7 +7,7 @@ use arrow::array::types::Int64Type;
 use arrow::array::{AsArray, RecordBatch};
 use headwater_clocks::{Tick, Time};
 use headwater_connectors::sink::dead_letters::DeadLetter;
-use headwater_operators::exchange::Routed;
+use headwater_operators::exchange::RowChanges;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::Exchange;
@@ -16,7 +16,7 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::scheduling::Activator;
 
 use super::writer::Writer;
-use crate::base::id::RowsId;
+use crate::base::id::{CheckpointNumber, Id, RowsId};
 use crate::checkpoint::in_progress::CheckpointInProgress;
 
 /// What is woken when the clock has announced something.
@@ -35,7 +35,7 @@ pub struct NamedLines<P> {
 
 impl<P: Send + 'static> NamedLines<P> {
     /// The checkpoint that has to know where the lines are left: its number and its tick.
-    fn wanted(&self, checkpoint: &RefCell<CheckpointInProgress>) -> Option<(u64, Tick)> {
+    fn wanted(&self, checkpoint: &RefCell<CheckpointInProgress>) -> Option<(CheckpointNumber, Tick)> {
         let writer = self.writer.as_ref()?;
         checkpoint.borrow().wanted.filter(|(number, _)| *number > writer.asked)
     }
@@ -51,7 +51,7 @@ impl<P: Send + 'static> NamedLines<P> {
 /// Writes changes in order of time, as far as the frontier has closed it. The output carries nothing: its frontier is what is
 /// written.
 pub fn write_changelog<'scope>(
-    changes: Stream<'scope, Tick, Vec<Routed>>,
+    changes: Stream<'scope, Tick, Vec<RowChanges>>,
     mut lines: NamedLines<Step>,
     groups: Vec<RowsId>,
     checkpoint: Rc<RefCell<CheckpointInProgress>>,
@@ -60,7 +60,7 @@ pub fn write_changelog<'scope>(
     let scope = changes.scope();
     let mut builder = OperatorBuilder::new("changelog".to_owned(), scope);
     let address = builder.operator_info().address;
-    let mut input = builder.new_input(changes, Exchange::new(|routed: &Routed| routed.to));
+    let mut input = builder.new_input(changes, Exchange::new(|routed: &RowChanges| routed.to));
     let (output, written) = builder.new_output::<Vec<()>>();
     let _output: OutputBuilder<_, CapacityContainerBuilder<Vec<()>>> = OutputBuilder::from(output);
     lines.writer.iter().for_each(|writer| writer.wakes(scope.worker().sync_activator_for(address.to_vec())));
@@ -70,8 +70,8 @@ pub fn write_changelog<'scope>(
         move |frontiers| {
             let _ = &_output;
             input.for_each(|_, batch| {
-                let taken = batch.drain(..).filter(|routed| groups.contains(&RowsId::from(routed.group)));
-                waiting.extend(taken.map(|routed| (routed.group as usize, routed.columns.0)));
+                let taken = batch.drain(..).filter(|routed| groups.contains(&routed.of));
+                waiting.extend(taken.map(|routed| (routed.of.index(), routed.columns.0)));
             });
             let Some(frontier) = Tick::of_frontier(frontiers[0].frontier()) else {
                 capabilities.clear();
@@ -185,7 +185,8 @@ fn hand_over_sent(writer: &mut Writer<TimedDeadLetters>, waiting: &mut Vec<(Tick
 mod tests {
     use headwater_clocks::Offset;
     use headwater_connectors::sink::dead_letters;
-    use headwater_connectors::sink::lines::{LineFile, LineSink, SinkPosition};
+    use headwater_connectors::sink::lines::file::WaitingFile;
+    use headwater_connectors::sink::lines::{LineSink, SinkPosition};
     use timely::dataflow::InputHandle;
     use timely::dataflow::operators::Input;
 
@@ -211,7 +212,7 @@ mod tests {
         let path = dir.path().join("letters");
         timely::execute_directly(move |worker| {
             let write = |to: &mut dyn LineSink, dead_letters: TimedDeadLetters| dead_letters::write(to, &dead_letters);
-            let file = Box::new(LineFile::create(&path).unwrap());
+            let file = WaitingFile::at(path.clone()).open(None).unwrap();
             let writer = Writer::start(file, Default::default(), Box::new(write), &Failures::new().0).unwrap();
             let lines = || std::fs::read_to_string(&path).unwrap();
             let checkpoint: Rc<RefCell<CheckpointInProgress>> = Rc::default();
@@ -229,14 +230,13 @@ mod tests {
             worker.step_while(|| lines().is_empty());
             let first = lines();
             assert_eq!(first.lines().count(), 1, "a checkpoint at 6 may still come");
-            checkpoint.borrow_mut().want(1, Tick::from_us(6));
+            checkpoint.borrow_mut().want(CheckpointNumber::of(1), Tick::from_us(6));
             input.send(letter(3));
             input.advance_to(Tick::from_us(8));
             worker.step_while(|| lines().lines().count() < 3 || checkpoint.borrow().lines.is_empty());
             let at = checkpoint.borrow().lines["letters"].clone();
-            assert_eq!(at.number, 1);
-            let Some(SinkPosition::Bytes(bytes)) = at.position else { panic!("a file: {at:?}") };
-            assert_eq!(bytes as usize, first.len());
+            assert_eq!(at.number, CheckpointNumber::of(1));
+            assert_eq!(at.position, Some(SinkPosition::new("Bytes", first.len())));
         });
     }
 }

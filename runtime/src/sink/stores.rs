@@ -18,7 +18,7 @@ use arrow::compute::concat_batches;
 use headwater_clocks::{Span, Tick, Time};
 use headwater_connectors::Error;
 use headwater_connectors::sink::Store;
-use headwater_operators::exchange::Routed;
+use headwater_operators::exchange::RowChanges;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
@@ -167,10 +167,10 @@ fn mark(store: &mut dyn Store, marks: &[Mark], spared: &[usize]) -> Result<(), E
 /// Writes rows to a store. The output carries nothing: its frontier is what the store has acknowledged. `store`: `None` on
 /// a worker that does not write to it. `to`: the worker that a row goes to.
 pub fn store_rows<'scope>(
-    rows: Stream<'scope, Tick, Vec<Routed>>,
+    rows: Stream<'scope, Tick, Vec<RowChanges>>,
     store: Option<StoreHandle>,
     groups: Vec<RowsId>,
-    to: impl Fn(&Routed) -> u64 + 'static,
+    to: impl Fn(&RowChanges) -> u64 + 'static,
 ) -> Stream<'scope, Tick, Vec<()>> {
     let scope = rows.scope();
     let mut builder = OperatorBuilder::new("store".to_owned(), scope);
@@ -186,7 +186,7 @@ pub fn store_rows<'scope>(
             input.for_each(|_, batch| {
                 for routed in batch.drain(..) {
                     let Some(flushing) = &mut flushing else { continue };
-                    let (group, rows) = (RowsId::from(routed.group), routed.columns.0);
+                    let (group, rows) = (routed.of, routed.columns.0);
                     if groups.contains(&group) {
                         let count = rows.num_rows();
                         flushing.write(Task::Write { group, rows }, count);

@@ -10,13 +10,14 @@ use timely::scheduling::SyncActivator;
 use super::thread::{Backlog, BlockingSink, Flushing, SinkThread};
 use crate::base::failure::Failure;
 use crate::base::failures::Failures;
+use crate::base::id::CheckpointNumber;
 use crate::checkpoint::contribution::PositionAt;
 
 enum Task<P> {
     Write(P),
     /// A checkpoint of this number has everything before it: its position there is wanted.
     Position {
-        number: u64,
+        number: CheckpointNumber,
     },
 }
 
@@ -25,7 +26,7 @@ pub struct Writer<P> {
     flushing: Flushing<Task<P>>,
     position: Arc<Mutex<Option<PositionAt>>>,
     /// The last checkpoint that was asked for.
-    pub asked: u64,
+    pub asked: CheckpointNumber,
 }
 
 /// How a piece becomes lines.
@@ -49,7 +50,7 @@ impl<P: Send + 'static> Writer<P> {
         let position: Arc<Mutex<Option<PositionAt>>> = Arc::default();
         let sink = LineThread { lines, write, position: position.clone() };
         let thread = SinkThread::start("lines", sink, backlog, failures)?;
-        Ok(Writer { flushing: Flushing::new(thread), position, asked: 0 })
+        Ok(Writer { flushing: Flushing::new(thread), position, asked: CheckpointNumber::NONE })
     }
 
     /// `activator`: of the operator that has the writer.
@@ -62,7 +63,7 @@ impl<P: Send + 'static> Writer<P> {
     }
 
     /// Has the position taken for a checkpoint: what was handed over so far is in it.
-    pub fn ask_position(&mut self, number: u64) {
+    pub fn ask_position(&mut self, number: CheckpointNumber) {
         self.asked = number;
         self.flushing.thread.send(Task::Position { number });
     }

@@ -2,6 +2,7 @@
 //! here follows from how a variant, a field or a type of a library is called, or is shown by it.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use arrow::datatypes::{DataType, Field, IntervalUnit, Schema, TimeUnit, UnionMode};
 
@@ -11,17 +12,35 @@ pub fn optional(text: Option<String>) -> String {
     text.map_or_else(|| "None".to_owned(), |text| format!("Some({text})"))
 }
 
-/// In quotes. What could not be seen or would join the character before it is written as its number.
+/// In quotes. What could not be seen, or would join the character before it, is written as its number. Which characters these are is written
+/// down: what a compiler knows of Unicode grows from version to version.
 pub fn quoted(text: &str) -> String {
     let mut quoted = String::from("\"");
     for c in text.chars() {
         match c {
             '"' | '\\' => quoted.extend(['\\', c]),
-            '\'' => quoted.push(c),
-            c => quoted.extend(c.escape_debug()),
+            '\0' => quoted.push_str("\\0"),
+            '\t' => quoted.push_str("\\t"),
+            '\n' => quoted.push_str("\\n"),
+            '\r' => quoted.push_str("\\r"),
+            c if is_escaped(c) => quoted.extend(c.escape_unicode()),
+            c => quoted.push(c),
         }
     }
     quoted + "\""
+}
+
+/// Ranges of characters, both ends included: those that `char::escape_debug` escaped in Rust 1.95, from where the first texts come.
+const ESCAPED: &str = include_str!("escaped.txt");
+
+fn is_escaped(c: char) -> bool {
+    static RANGES: LazyLock<Vec<(u32, u32)>> = LazyLock::new(|| {
+        let number = |hex: &str| u32::from_str_radix(hex, 16).expect("a number in hexadecimal digits");
+        let range = |text: &str| text.split_once('-').map(|(first, last)| (number(first), number(last)));
+        ESCAPED.split_whitespace().map(|text| range(text).unwrap_or_else(|| (number(text), number(text)))).collect()
+    });
+    let after = RANGES.partition_point(|(first, _)| *first <= u32::from(c));
+    after > 0 && u32::from(c) <= RANGES[after - 1].1
 }
 
 pub fn time_unit(unit: job::TimeUnit) -> &'static str {
@@ -189,8 +208,32 @@ mod tests {
     use std::sync::Arc;
 
     use arrow::datatypes::{Fields, UnionFields};
+    use xxhash_rust::xxh3::xxh3_64;
 
     use super::*;
+
+    #[test]
+    fn texts() {
+        for (text, written) in [
+            ("", r#""""#),
+            ("it's \\ \"a\"", r#""it's \\ \"a\"""#),
+            ("a\tb\r\n\0\u{1b}\u{7f}\u{85}", r#""a\tb\r\n\0\u{1b}\u{7f}\u{85}""#),
+            ("naïve Größe 東京 Ж €", r#""naïve Größe 東京 Ж €""#),
+            ("e\u{301}", r#""e\u{301}""#),
+            ("❤\u{fe0f} 👍🏽 👩\u{200d}🚀", r#""❤\u{fe0f} 👍🏽 👩\u{200d}🚀""#),
+            ("हिन\u{94d}दी", r#""हिन\u{94d}दी""#),
+            ("a\u{a0}b\u{3000}c\u{ad}d\u{feff}", r#""a\u{a0}b\u{3000}c\u{ad}d\u{feff}""#),
+            ("\u{e000}\u{378}\u{10ffff}", r#""\u{e000}\u{378}\u{10ffff}""#),
+        ] {
+            assert_eq!(quoted(text), written);
+        }
+        let all: String = (0..=u32::from(char::MAX)).filter_map(char::from_u32).collect();
+        assert_eq!(
+            xxh3_64(quoted(&all).as_bytes()),
+            0x8739_0a8f_6770_a4aa,
+            "the text of a character is another one than it was"
+        );
+    }
 
     #[test]
     fn types() {

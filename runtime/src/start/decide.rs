@@ -61,7 +61,7 @@ impl Planner<'_> {
         // Written before it is done: a job that is changed back resets its changelog again, and a run to the end keeps its end.
         let is_first = start.has_new() || start.plan.changelog_reset || start.has_own_end(self.mode);
         if opened.has_stream() && is_first {
-            start.plan.checkpoints += 1;
+            start.plan.checkpoints = start.plan.checkpoints.next();
             start.first_manifest(self.mode).commit(self.state, &self.starts)?;
         }
         Ok((opened, start))
@@ -92,7 +92,7 @@ impl Planner<'_> {
         start.plan.checkpoints = generations::numbers_of(self.starts.newest());
         start.plan.skip_refresh = unchanged && start.is_as_published();
         if let Some(manifest) = start.manifest() {
-            let number = manifest.number;
+            let number = manifest.number.number();
             match manifest.t_of_rows() {
                 Some(t) => tracing::info!(number, "going on from a checkpoint at T = {t}"),
                 None => tracing::info!(number, "going on with the history, by the plan made then"),

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 use headwater_connectors::sink::{Claim, Claimed, GroupShape, HeldStore, JobRows, Store, StoreConfig};
 
 use crate::base::failure::Failure;
-use crate::base::id::{Id, SinkId};
+use crate::base::id::{Generation, Id, SinkId};
 use crate::catalog::opened::Opened;
 use crate::job::{Job, Sink};
 use crate::plan::Plan;
@@ -20,11 +20,11 @@ pub fn shapes(opened: &Opened) -> Vec<GroupShape> {
 pub fn claim(
     (job, sink, store): (&Job, &Sink, &dyn StoreConfig),
     (groups, meaning): (&[GroupShape], i64),
-    generation: u64,
+    generation: Generation,
     held: Option<&Arc<dyn HeldStore>>,
 ) -> Result<Claimed, Failure> {
     let groups_of_sink: Vec<usize> = sink.rows.iter().map(|group| group.index()).collect();
-    let claim = Claim { groups: &groups_of_sink, state_generation: generation.checked_sub(1), meaning };
+    let claim = Claim { groups: &groups_of_sink, state_generation: generation.number().checked_sub(1), meaning };
     Ok(match held {
         Some(held) => held.claim(&claim)?,
         None => store.claim(&JobRows { job: &job.name, groups }, &claim)?,

@@ -72,6 +72,9 @@ enum Codec {
 
 impl<R: Read> Container<R> {
     /// Reads the header.
+    ///
+    /// # Errors
+    /// It does not begin as a container does, or with a schema that cannot be read.
     pub fn open(reader: R) -> Result<Container<R>, Wrong> {
         let mut reader = BufReader::new(reader);
         let start = bytes(&mut reader, MAGIC.len() as i64, HEADER_BYTES_MAX)?;
@@ -125,6 +128,9 @@ impl<R: Read> Container<R> {
     }
 
     /// How many records the blocks say that they hold: all are passed over, and none is unpacked.
+    ///
+    /// # Errors
+    /// It is damaged, or cannot be read.
     pub fn count(mut self) -> Result<u64, Wrong> {
         let mut all = 0u64;
         while let Some((records, _)) = self.packed()? {
@@ -134,6 +140,9 @@ impl<R: Read> Container<R> {
     }
 
     /// The next block.
+    ///
+    /// # Errors
+    /// It is damaged, or cannot be read.
     pub fn next(&mut self) -> Result<Option<Block>, Wrong> {
         let Some((records, packed)) = self.packed()? else { return Ok(None) };
         let number = self.blocks;
@@ -166,6 +175,9 @@ impl<R: Read> Container<R> {
     }
 
     /// Hands over each record of a block.
+    ///
+    /// # Errors
+    /// The block does not hold the records that it says.
     pub fn records(&self, block: &Block, take: &mut dyn FnMut(&[u8])) -> Result<(), Wrong> {
         let Block { number, records, bytes } = block;
         let (mut rest, mut empty) = (bytes.as_slice(), 0);

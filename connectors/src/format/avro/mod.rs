@@ -182,7 +182,7 @@ impl AvroDecoder {
         AvroDecoder { paths, reader, writers, builder: Builder::new(wanted, Leniency::default()), plain: vec![] }
     }
 
-    /// Of records that are all written by one schema, without a registry. The error says what is wrong with it.
+    /// Of records that are all written by one schema, without a registry.
     ///
     /// ```
     /// use std::sync::Arc;
@@ -199,6 +199,9 @@ impl AvroDecoder {
     /// assert_eq!(decoded.batch.column(0).as_primitive::<Int64Type>().value(0), 7);
     /// assert_eq!(decoded.malformed.unwrap().iter().collect::<Vec<_>>(), [false, true]);
     /// ```
+    ///
+    /// # Errors
+    /// What is wrong with it.
     pub fn of_schema(text: &str, wanted: &Wanted) -> Result<AvroDecoder, String> {
         let (reader, _) = reader_of(text, &[])?;
         Ok(AvroDecoder::new(reader, None, wanted))

@@ -64,7 +64,10 @@ pub(in crate::format) enum Logical {
 }
 
 impl Schema {
-    /// Reads a schema. `references`: others whose names it may use; each may use those before it. The error says what is wrong with it.
+    /// Reads a schema. `references`: others whose names it may use; each may use those before it.
+    ///
+    /// # Errors
+    /// What is wrong with it.
     pub fn parse(text: &str, references: &[String]) -> Result<Schema, String> {
         let mut parser = Parser { types: vec![], names: HashMap::new() };
         for text in references {

@@ -175,8 +175,10 @@ pub(in crate::format) enum Spelling {
 }
 
 impl CsvDecoder {
-    /// Of records whose fields are called so, with commas between them, and null where they are empty. The error is the name of a wanted
-    /// column that is there twice.
+    /// Of records whose fields are called so, with commas between them, and null where they are empty.
+    ///
+    /// # Errors
+    /// The name of a wanted column that is there twice.
     pub fn of_columns(names: &[String], wanted: &Wanted) -> Result<CsvDecoder, String> {
         CsvDecoder::new(&Dialect { delimiter: b',', null: String::new() }, names, wanted)
     }

@@ -221,7 +221,10 @@ impl ProtobufDecoder {
         }
     }
 
-    /// Of records that are all the first message of a `.proto` text. The error says what is wrong with it.
+    /// Of records that are all the first message of a `.proto` text.
+    ///
+    /// # Errors
+    /// What is wrong with it.
     pub fn of_text(text: &str, wanted: &Wanted) -> Result<ProtobufDecoder, String> {
         let message = types::message(&types::of_text(text, &[])?, None, true)?;
         Ok(ProtobufDecoder::new(&message, None, wanted))

@@ -9,7 +9,6 @@ use headwater_clocks::{Time, WallClock};
 use object_store::ObjectStore;
 use serde_json::{Map, Value};
 
-use super::Which;
 use crate::history::lake::{self, bytes_of, found};
 use crate::history::parquet::open_pinned;
 use crate::history::parquet::store::{Location, Stores, pin};
@@ -31,6 +30,15 @@ const FEATURES: [&str; 10] = [
     "variantType",
     "variantType-preview",
 ];
+
+/// Which version is asked for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Which {
+    Newest,
+    Version(i64),
+    /// The newest one that was there then.
+    AsOf(WallClock),
+}
 
 /// What lies in a table's log.
 pub(super) struct Log {
@@ -104,6 +112,8 @@ struct State {
 }
 
 impl Log {
+    /// # Errors
+    /// `Config`: no table lies there. `World`: it cannot be listed.
     pub fn open(table: &str) -> Result<Log> {
         let mut log = Log { table: table.to_owned(), commits: BTreeMap::new(), checkpoints: BTreeMap::new() };
         let directory = format!("{table}/_delta_log");
@@ -146,6 +156,10 @@ impl Log {
     }
 
     /// The table as it is asked for.
+    ///
+    /// # Errors
+    /// `Config`: there is no such version, or the log does not reach back to it. `World`: the log cannot be read, or asks its readers for what is not
+    /// known here.
     pub fn snapshot(&self, which: Which) -> Result<Snapshot> {
         let newest = self.commits.keys().chain(self.checkpoints.keys()).max().copied().unwrap_or_default();
         let version = match which {

@@ -13,7 +13,6 @@ mod schema;
 
 use std::sync::Arc;
 
-use headwater_clocks::WallClock;
 use serde_json::Value;
 
 use super::lake::{self, DataFile, Table};
@@ -21,7 +20,7 @@ use super::parquet::store::Stores;
 use super::{History, HistoryConfig, HistoryKind, Pinned};
 use crate::settings::{Kind, Settings};
 use crate::{Error, Result};
-use log::{Add, Log, Snapshot};
+use log::{Add, Log, Snapshot, Which};
 
 /// Delta tables as a kind of history.
 pub static DELTA: &DeltaKind = &DeltaKind;
@@ -63,15 +62,6 @@ impl HistoryKind for DeltaKind {
         let which = version.map(Which::Version).or(as_of.map(Which::AsOf)).unwrap_or(Which::Newest);
         Arc::new(Delta { place: lake::literal(&path).trim_end_matches('/').to_owned(), path, which })
     }
-}
-
-/// Which version is asked for.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Which {
-    Newest,
-    Version(i64),
-    /// The newest one that was there then.
-    AsOf(WallClock),
 }
 
 #[derive(Debug)]

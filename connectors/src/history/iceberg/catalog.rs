@@ -76,6 +76,9 @@ impl Catalog {
     }
 
     /// The table as it is now, from a thread that may wait.
+    ///
+    /// # Errors
+    /// `Config`: there is no such table. `World`: the catalogue does not answer, or what it answers makes no sense.
     pub fn asked(&self) -> Result<Answer> {
         runtime()?.block_on(self.ask())
     }

@@ -19,6 +19,8 @@ use crate::{Error, Result, Wanted};
 pub(super) struct Deletes(HashMap<String, Vec<(i64, RoaringTreemap)>>);
 
 impl Deletes {
+    /// # Errors
+    /// `Changed`, `World`: a file is another one by now, cannot be read, or names no row.
     pub fn read(stores: &mut Stores, files: &[DeleteFile]) -> Result<Deletes> {
         let mut deletes = Deletes::default();
         for file in files {

@@ -25,6 +25,9 @@ pub(super) enum Which {
 
 impl Which {
     /// The one that was pinned.
+    ///
+    /// # Errors
+    /// `Changed`: the text names no snapshot.
     pub fn pinned(text: &str, shown: &str) -> Result<Which> {
         let number = || text.strip_prefix("snapshot ").and_then(|id| id.parse().ok());
         if text == EMPTY {
@@ -50,7 +53,10 @@ pub(super) struct PinnedSnapshot<'a> {
 }
 
 impl Metadata {
-    /// Reads a metadata file. The error says what is wrong with it.
+    /// Reads a metadata file.
+    ///
+    /// # Errors
+    /// What is wrong with it.
     pub fn parse(text: &[u8]) -> Result<Metadata, String> {
         let metadata: Value = serde_json::from_slice(text).map_err(|e| format!("its metadata is no JSON: {e}"))?;
         match metadata["format-version"].as_i64() {
@@ -60,7 +66,10 @@ impl Metadata {
         }
     }
 
-    /// The snapshot that is asked for. The error ends a message that begins with the table.
+    /// The snapshot that is asked for.
+    ///
+    /// # Errors
+    /// There is no such snapshot, as the end of a message that begins with the table.
     pub fn snapshot(&self, which: &Which) -> Result<PinnedSnapshot<'_>, String> {
         let of = &self.0;
         let newest = || of["current-snapshot-id"].as_i64().filter(|id| *id >= 0);

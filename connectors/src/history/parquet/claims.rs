@@ -58,6 +58,9 @@ impl Claims {
     }
 
     /// Looks at some values, as they are handed on. `undecoded`: so many nulls among them are values that did not decode.
+    ///
+    /// # Errors
+    /// What the values say that the file's schema does not.
     pub fn look(&mut self, values: &ArrayRef, undecoded: usize) -> Result<(), String> {
         self.seen.nulls += (values.logical_null_count() - undecoded) as u64;
         match &self.bounds {
@@ -77,6 +80,9 @@ impl Claims {
     }
 
     /// Once every value has been looked at, which are handed on as `data_type`.
+    ///
+    /// # Errors
+    /// What does not hold of them all.
     pub fn finish(&self, data_type: &DataType) -> Result<(), String> {
         let name = &self.name;
         if let Some(nulls) = self.nulls.filter(|nulls| *nulls != self.seen.nulls) {

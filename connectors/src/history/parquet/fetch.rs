@@ -49,7 +49,7 @@ impl Fetch {
     }
 
     /// Reads the footer. What is wrong with it is the file's fault, and names it.
-    pub(in crate::history::parquet) async fn footer(&self) -> Result<Footer> {
+    pub(super) async fn footer(&self) -> Result<Footer> {
         let (path, size) = (&self.pinned.path, self.pinned.size);
         if size < FILE_BYTES_MIN {
             let too_short = "it is too short to be a Parquet file".into();
@@ -78,7 +78,7 @@ impl Fetch {
     }
 
     /// The bytes of each range; what lies close together is asked for at once.
-    pub(in crate::history::parquet) async fn ranges(&self, ranges: Vec<Range<u64>>) -> Result<Vec<Bytes>> {
+    pub(super) async fn ranges(&self, ranges: Vec<Range<u64>>) -> Result<Vec<Bytes>> {
         coalesce_ranges(&ranges, |range| self.get(range), OBJECT_STORE_COALESCE_DEFAULT).await
     }
 }

@@ -55,6 +55,9 @@ impl Footer {
     }
 
     /// What lies at a path, of which so much is wanted; `None`: there is none.
+    ///
+    /// # Errors
+    /// Why it cannot be read as that.
     pub fn part(&self, path: &Path, wanted: Option<&DataType>) -> Result<Option<Part>, String> {
         let Some(name) = path.names().first() else { return Ok(None) };
         self.column(name)?.map_or(Ok(None), |column| Part::of(column, path, wanted))

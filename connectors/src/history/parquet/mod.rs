@@ -13,6 +13,7 @@
 mod claims;
 mod convert;
 pub(super) mod fetch;
+mod file;
 mod footer;
 mod levels;
 pub(crate) mod merge;
@@ -26,19 +27,18 @@ mod thrift;
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, SchemaRef};
+use arrow::datatypes::SchemaRef;
 use futures::{StreamExt, TryStreamExt};
 use parquet::file::metadata::RowGroupMetaData;
 use parquet::schema::types::TypePtr;
 
-use super::{History, HistoryConfig, HistoryKind, Piece, Pinned, Range};
+use super::{History, HistoryConfig, HistoryKind, Piece, Pinned};
 use crate::objects::runtime;
-use crate::records::{path, path_of};
+use crate::records::path;
 use crate::settings::{Kind, Settings};
 use crate::{Error, Records, Result, Wanted};
-use fetch::{Fetch, damaged};
-use footer::Footer;
-use part::Part;
+use fetch::Fetch;
+use file::ParquetFile;
 use store::{REQUESTS_MAX, Stores};
 
 /// Parquet as a kind of history.
@@ -92,11 +92,6 @@ pub struct ParquetHistory {
     pinned: Pinned,
     files: Vec<ParquetFile>,
     schema: SchemaRef,
-}
-
-struct ParquetFile {
-    fetch: Fetch,
-    footer: Footer,
 }
 
 /// Finds the files that a glob names, or takes those that were pinned, and reads their footers.
@@ -189,36 +184,6 @@ impl ParquetHistory {
 
 fn bytes(group: &RowGroupMetaData) -> u64 {
     group.columns().iter().fold(0, |sum: u64, chunk| sum.saturating_add(chunk.compressed_size().max(0) as u64))
-}
-
-impl ParquetFile {
-    fn path(&self) -> &str {
-        &self.fetch.pinned.path
-    }
-
-    /// What lies at a path; `None`: there is none, and all is null.
-    fn part(&self, path: &crate::Path, wanted: Option<&DataType>) -> Result<Option<Part>> {
-        self.footer.part(path, wanted).map_err(|why| damaged(self.path(), why))
-    }
-
-    fn wanted(&self, field: &Field) -> Result<Option<Part>> {
-        let (name, wanted) = (field.name(), field.data_type());
-        let told = |why: String| Error::Config(format!("column {name:?} {why}"));
-        let Some(column) = self.part(&path_of(field), Some(wanted))? else { return Ok(None) };
-        let found = schema::seen_as(column.data_type());
-        match found.is_nested() || merge::widest(&found, wanted).is_some_and(|widest| widest == *wanted) {
-            true => Ok(Some(column)),
-            false => Err(told(format!("is {found} in {}, and {wanted} is wanted", self.path()))),
-        }
-    }
-
-    fn range(&self, row_group: usize, part: Option<&Part>) -> Option<Range> {
-        let group = self.footer.metadata.row_group(row_group);
-        let Some(part) = part else {
-            return Some(Range { bounds: None, nulls: group.num_rows().max(0) as u64 });
-        };
-        statistics::range(group.column(part.value()?), group.num_rows(), part.data_type())
-    }
 }
 
 #[cfg(test)]

@@ -71,6 +71,9 @@ impl RowGroup {
     }
 
     /// How many rows a batch may have, up to `max`, so that its texts and lists stay small.
+    ///
+    /// # Errors
+    /// A page says of itself what cannot be.
     pub fn batch_rows(&self, max: usize) -> Result<usize> {
         let mut rows = max;
         for chunk in &self.chunks {

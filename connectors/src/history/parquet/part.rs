@@ -43,6 +43,9 @@ pub(super) struct Part {
 
 impl Part {
     /// `wanted`: its type, where of structs only some fields are. `None`: the column does not have it.
+    ///
+    /// # Errors
+    /// Why it cannot be read as that.
     pub fn of(column: &Column, path: &Path, wanted: Option<&DataType>) -> Result<Option<Part>, String> {
         let arrow = column.arrow.as_ref().map_err(Clone::clone)?;
         let names = path.names().get(1..).unwrap_or_default();

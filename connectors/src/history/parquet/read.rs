@@ -12,10 +12,10 @@ use parquet::arrow::{FieldLevels, ProjectionMask, parquet_to_arrow_field_levels}
 use parquet::file::metadata::ParquetMetaData;
 use tokio::task::JoinHandle;
 
-use super::ParquetFile;
 use super::claims::Claims;
 use super::convert::convert;
 use super::fetch::damaged;
+use super::file::ParquetFile;
 use super::footer::descriptor;
 use super::pages::{self, RowGroup};
 use super::part::Part;

@@ -47,6 +47,8 @@ impl Stores {
         Stores { known: HashMap::new(), vendor: Some(vendor) }
     }
 
+    /// # Errors
+    /// `Config`: it is no path, or its store is not set up. `World`: a directory of it cannot be found.
     pub fn location(&mut self, path: &str) -> Result<Location> {
         let (base, key) = split(path)?;
         let store = self.store(base, path)?;
@@ -71,6 +73,9 @@ impl Stores {
     }
 
     /// The files that match, by path as text, as they are now.
+    ///
+    /// # Errors
+    /// `Config`: nothing matches, or the store is not set up. `World`: it cannot be listed.
     pub fn find(&mut self, pattern: &str) -> Result<Vec<PinnedFile>> {
         let (base, key) = split(pattern)?;
         let mut found = if base.is_empty() {

@@ -40,6 +40,9 @@ pub struct Embedded {
 
 impl Embedded {
     /// Opens the store in the directory `path`, or makes it. It is this process's until the last clone is gone.
+    ///
+    /// # Errors
+    /// `Config`: another process has it, or it is of another format. `World`: it cannot be opened, or is damaged.
     pub fn open(path: &Path, groups: &[GroupShape]) -> Result<Embedded> {
         let failed = |e: fjall::Error| opening(path, e);
         let db = open_patiently(path)?;
@@ -63,6 +66,9 @@ impl Embedded {
     }
 
     /// The same store for another start of the job in this process, whoever still reads it. Nobody writes it any more.
+    ///
+    /// # Errors
+    /// `World`: it cannot be read, or is damaged.
     pub fn again(&self) -> Result<Embedded> {
         let mut store = self.clone();
         store.look()?;
@@ -84,7 +90,10 @@ impl Embedded {
         Ok(())
     }
 
-    /// Opens the store of a job that does not run, to look rows up; `Error::Config` where there is none.
+    /// Opens the store of a job that does not run, to look rows up.
+    ///
+    /// # Errors
+    /// `Config`: there is none. And as of `open`.
     pub fn read_only(path: &Path, groups: &[GroupShape]) -> Result<Embedded> {
         if !path.join("version").exists() {
             return Err(Error::Config(format!("no embedded store at {}: the job has not run yet", path.display())));
@@ -94,12 +103,18 @@ impl Embedded {
 
     /// Says what the rows of this start mean: what columns are, and how rows and fields are called. Returns whether the store has all rows
     /// of that meaning already, and no others.
+    ///
+    /// # Errors
+    /// `World`: it cannot be read, or is damaged.
     pub fn is_whole(&mut self, meaning: i64) -> Result<bool> {
         self.meaning = meaning;
         Ok(self.number(WHOLE_KEY)? == Some(meaning))
     }
 
     /// What an earlier start has left of a group.
+    ///
+    /// # Errors
+    /// `World`: it cannot be read, or is damaged.
     pub fn marks(&self, group: usize) -> Result<Marks> {
         Ok(Marks { upto: self.tick("upto", group)?, as_of: self.tick("as_of", group)? })
     }

@@ -1,7 +1,7 @@
 //! A file of lines that a restart can cut back to where a checkpoint left it. Written by one process.
 
 use std::fs::{File, OpenOptions};
-use std::io::{BufWriter, ErrorKind, Seek, SeekFrom, Write};
+use std::io::{BufRead, BufReader, BufWriter, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -15,6 +15,9 @@ use crate::storage::{make_dir, sync_dir};
 use crate::{Error, Result};
 
 const BUFFER_BYTES: usize = 1 << 20;
+
+/// A position is the length of the file in bytes.
+const POSITION: &str = "Bytes";
 
 const LETTERS: &str = "dead_letters.jsonl";
 const LETTERS_ELSEWHERE: &str = "the state is in an object store, so say where dead letters go, like dead_letters = { path = \"dead_letters.jsonl\" }";
@@ -87,15 +90,13 @@ impl LinesConfig for Jsonl {
     }
 
     fn takes_up(&self, position: &SinkPosition) -> bool {
-        matches!(position, SinkPosition::Bytes(_))
+        position.read::<u64>(POSITION).is_some()
     }
 
     fn open(&self, start: &LinesStart, _: Arc<AtomicBool>) -> Result<Box<dyn LineSink>> {
-        let Some(SinkPosition::Bytes(bytes)) = start.position else {
-            return Ok(Box::new(LineFile::create(&self.path)?));
-        };
-        let mut file = LineFile::resume(&self.path, *bytes)?;
-        if start.is_void && *bytes > 0 {
+        let bytes = bytes_at(start.position).unwrap_or(0);
+        let mut file = LineFile::resume(&self.path, bytes)?;
+        if start.is_void && bytes > 0 {
             file.write(VOID, &LineMeta { key: &|_| (), time: None })?;
         }
         Ok(Box::new(file))
@@ -110,8 +111,77 @@ impl LinesConfig for Jsonl {
     }
 }
 
+/// The length of a file at a position of one.
+fn bytes_at(position: Option<&SinkPosition>) -> Option<u64> {
+    position.and_then(|position| position.read(POSITION))
+}
+
+/// A local file for lines that wait to be added to others.
+#[derive(Debug)]
+pub struct WaitingFile {
+    path: PathBuf,
+}
+
+impl WaitingFile {
+    /// Of this name, whether it is there or not.
+    pub fn at(path: PathBuf) -> WaitingFile {
+        WaitingFile { path }
+    }
+
+    /// Where it lies.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Opens it where a checkpoint left it; anew, if none did.
+    ///
+    /// # Errors
+    /// `World`: it cannot be written, is shorter than it was left, or another run writes it.
+    pub fn open(&self, position: Option<&SinkPosition>) -> Result<Box<dyn LineSink>> {
+        Ok(Box::new(LineFile::resume(&self.path, bytes_at(position).unwrap_or(0))?))
+    }
+
+    /// Whether a checkpoint left lines here: they were not written to where they belong.
+    pub fn waits(position: &SinkPosition) -> bool {
+        bytes_at(Some(position)).is_some()
+    }
+
+    /// Writes the lines that it held at a position to where they belong. `false`: they are gone.
+    ///
+    /// # Errors
+    /// `World`: it cannot be read. And those of the sink.
+    pub fn add_to(&self, to: &mut dyn LineSink, position: &SinkPosition) -> Result<bool> {
+        let bytes = bytes_at(Some(position)).unwrap_or(0);
+        if bytes == 0 {
+            return Ok(true);
+        }
+        if self.path.metadata().map_or(0, |found| found.len()) < bytes {
+            return Ok(false);
+        }
+        let failed = |e| Error::world(format!("reading {}", self.path.display()), e);
+        let file = File::open(&self.path).map_err(failed)?;
+        for line in BufReader::new(file.take(bytes)).split(b'\n') {
+            to.write(&line.map_err(failed)?, &LineMeta { key: &|_| (), time: None })?;
+        }
+        Ok(true)
+    }
+
+    /// Removes it, if it is there.
+    ///
+    /// # Errors
+    /// `World`: it is there and cannot be removed.
+    pub fn remove(&self) -> Result<()> {
+        match std::fs::remove_file(&self.path) {
+            Err(e) if e.kind() != ErrorKind::NotFound => {
+                Err(Error::world(format!("removing {}", self.path.display()), e))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 /// A file of lines that is being written.
-pub struct LineFile {
+struct LineFile {
     path: PathBuf,
     file: BufWriter<File>,
     /// Devices and pipes may have many writers; they can neither be cut nor written to a disk.
@@ -121,13 +191,9 @@ pub struct LineFile {
 }
 
 impl LineFile {
-    /// An empty file, in place of an old one; missing directories are made.
-    pub fn create(path: &Path) -> Result<LineFile> {
-        LineFile::resume(path, 0)
-    }
-
-    /// The file cut back to its first `bytes`, to be written on from there. One that is shorter is an error.
-    pub fn resume(path: &Path, bytes: u64) -> Result<LineFile> {
+    /// The file cut back to its first `bytes`, to be written on from there. One that is shorter is an error; with 0, missing directories
+    /// are made.
+    fn resume(path: &Path, bytes: u64) -> Result<LineFile> {
         let failed = |e| Error::world(format!("cannot write {}", path.display()), e);
         let (file, is_file) = open_cut(path, bytes).map_err(failed)?;
         Ok(LineFile { path: path.into(), file: BufWriter::with_capacity(BUFFER_BYTES, file), is_file, bytes })
@@ -156,7 +222,7 @@ impl LineSink for LineFile {
         if self.is_file {
             self.file.get_ref().sync_data().map_err(|e| self.failed(e))?;
         }
-        Ok(SinkPosition::Bytes(self.bytes))
+        Ok(SinkPosition::new(POSITION, self.bytes))
     }
 }
 
@@ -221,7 +287,7 @@ mod tests {
         for bytes in [0, 2] {
             let mut file = LineFile::resume(Path::new("/dev/null"), bytes).unwrap();
             file.write(b"a", &meta).unwrap();
-            assert_eq!(file.sync().unwrap(), SinkPosition::Bytes(bytes + 2));
+            assert_eq!(file.sync().unwrap(), SinkPosition::new(POSITION, bytes + 2));
         }
     }
 
@@ -230,9 +296,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("deep/er/lines.jsonl");
         let meta = LineMeta { key: &|_| (), time: None };
-        let mut file = LineFile::create(&path).unwrap();
+        let mut file = LineFile::resume(&path, 0).unwrap();
         file.write(b"a", &meta).unwrap();
-        assert_eq!(file.sync().unwrap(), SinkPosition::Bytes(2));
+        assert_eq!(file.sync().unwrap(), SinkPosition::new(POSITION, 2u64));
         file.write(b"b", &meta).unwrap();
         file.sync().unwrap();
         drop(file);

@@ -3,21 +3,18 @@
 //! Both keep their order, and both can be taken up again where a checkpoint left them: what was written behind it is cut off
 //! (a file) or said to be void (a topic, see `topic`).
 
-mod file;
+pub mod file;
 mod partitioner;
-mod topic;
+mod position;
+pub(super) mod topic;
 
 use std::fmt::Debug;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-pub use file::{JSONL, LineFile};
 use headwater_clocks::Tick;
-use serde::{Deserialize, Serialize};
-pub use topic::{KAFKA, LineTopic};
-
-pub(super) use file::unsaid_dead_letters;
+pub use position::SinkPosition;
 
 use crate::Result;
 use crate::settings::Endpoint;
@@ -31,6 +28,9 @@ pub trait LinesConfig: Debug + Send + Sync {
     fn endpoint(&self) -> Option<Endpoint>;
 
     /// Whether lines can go there. Asks whom it has to, and writes nothing.
+    ///
+    /// # Errors
+    /// `Config`: it is not there, or cannot be used as it is set. `World`: nobody answers.
     fn check(&self) -> Result<()>;
 
     /// What it is known by from one start to the next; a file in the directory `dir`, or below, by its path from there on.
@@ -41,6 +41,9 @@ pub trait LinesConfig: Debug + Send + Sync {
 
     /// Opens it for a start. What lies behind the start's position is void from then on. Until `stop` is set, brokers that are away are
     /// waited for.
+    ///
+    /// # Errors
+    /// `Config`: it is not there, or cannot be used as it is set. `World`: nothing can be written there, or what the checkpoint left is gone.
     fn open(&self, start: &LinesStart, stop: Arc<AtomicBool>) -> Result<Box<dyn LineSink>>;
 
     /// Opens it beside another sink of the same start, in any order with that one's lines; `None`: it has one writer.
@@ -66,6 +69,10 @@ pub struct LinesStart<'a> {
 }
 
 /// Takes lines one by one. Lives on a thread of its own, so it may block.
+///
+/// # Errors
+/// Of all methods: `World`, nothing more can be written there.
+#[allow(clippy::missing_errors_doc)]
 pub trait LineSink: Send {
     /// Appends a line, given without its end.
     fn write(&mut self, line: &[u8], meta: &LineMeta) -> Result<()>;
@@ -88,13 +95,4 @@ pub struct LineMeta<'a> {
     pub key: &'a dyn Fn(&mut Vec<u8>),
     /// The tick of the line, where the line itself does not say it.
     pub time: Option<Tick>,
-}
-
-/// How far lines were written at a checkpoint: from there they are taken up again.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum SinkPosition {
-    /// A file of so many bytes.
-    Bytes(u64),
-    /// A topic of this name, in which everything was acknowledged.
-    Topic(String),
 }

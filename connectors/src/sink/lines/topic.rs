@@ -76,6 +76,9 @@ const LONG_MOMENT: Duration = Duration::from_millis(50);
 /// Acknowledgements are looked at once in so many lines.
 const LINES_PER_LOOK: u32 = 256;
 
+/// A position is the name of the topic, in which everything was acknowledged.
+const POSITION: &str = "Topic";
+
 /// A Kafka topic as a kind of sink.
 pub static KAFKA: &KafkaKind = &KafkaKind;
 
@@ -125,7 +128,7 @@ impl LinesConfig for KafkaConfig {
     }
 
     fn takes_up(&self, position: &SinkPosition) -> bool {
-        matches!(position, SinkPosition::Topic(topic) if *topic == self.topic)
+        position.read::<String>(POSITION).is_some_and(|topic| topic == self.topic)
     }
 
     fn open(&self, start: &LinesStart, stop: Arc<AtomicBool>) -> Result<Box<dyn LineSink>> {
@@ -200,7 +203,10 @@ impl ProducerContext for Deliveries {
 }
 
 impl LineTopic {
-    /// Checks the properties and finds the topic, and writes nothing. Errors as those of `KafkaStream::open`.
+    /// Checks the properties and finds the topic, and writes nothing.
+    ///
+    /// # Errors
+    /// As of `KafkaStream::open`.
     pub fn check(config: &KafkaConfig) -> Result<()> {
         config.validate_against(&OURS)?;
         Link::new(config, Use::Write)?.partitions().map(|_| ())
@@ -208,6 +214,9 @@ impl LineTopic {
 
     /// Opens the topic for one start of a job, with a mark in each partition: see the module. Until `stop` is set, brokers that are
     /// away are waited for.
+    ///
+    /// # Errors
+    /// `Config`: the properties, or the topic, cannot be used so. `World`: no broker answers until `stop` is set, or one refuses.
     pub fn open(config: &KafkaConfig, resume: Option<Tick>, stop: Arc<AtomicBool>) -> Result<LineTopic> {
         let mut topic = LineTopic::join(config, stop)?;
         topic.mark(resume)?;
@@ -215,6 +224,9 @@ impl LineTopic {
     }
 
     /// Opens it beside another of the same start, which has marked it.
+    ///
+    /// # Errors
+    /// `Config`: the properties, or the topic, cannot be used so. `World`: no broker answers until `stop` is set, or one refuses.
     pub fn join(config: &KafkaConfig, stop: Arc<AtomicBool>) -> Result<LineTopic> {
         config.validate_against(&OURS)?;
         let partitions = Link::new(config, Use::Write)?.partitions()?;
@@ -411,7 +423,7 @@ impl LineSink for LineTopic {
 
     fn sync(&mut self) -> Result<SinkPosition> {
         self.flush()?;
-        Ok(SinkPosition::Topic(self.topic.to_string()))
+        Ok(SinkPosition::new(POSITION, &*self.topic))
     }
 
     fn line_bytes_max(&self) -> usize {

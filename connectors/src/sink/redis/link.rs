@@ -32,6 +32,9 @@ struct Peer {
 
 impl Link {
     /// Reads the URL; connects when first used.
+    ///
+    /// # Errors
+    /// `Config`: the URL makes no sense.
     pub fn open(url: &str, job: &str) -> Result<Link> {
         // The URL itself is not shown: it may hold a password.
         let info = url.into_connection_info().map_err(|e| Error::Config(format!("not a Redis URL: {e}")))?;

@@ -27,7 +27,10 @@ pub struct RedisLookup {
 type StoredRow = (String, Option<EventTime>, String);
 
 impl RedisLookup {
-    /// Reads the URL; connects when first used. An URL that makes no sense is `Error::Config`.
+    /// Reads the URL; connects when first used.
+    ///
+    /// # Errors
+    /// `Config`: the URL makes no sense.
     pub fn open(url: &str, job: &str, groups: &[GroupShape]) -> Result<RedisLookup> {
         Ok(RedisLookup { link: Link::open(url, job)?, names: Names::new(job), groups: groups.to_vec() })
     }

@@ -29,8 +29,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use super::{Claim, Claimed, Home, JobRows, Lookup, Marks, SinkConfig, SinkKind, Store, StoreConfig, Takes};
+use crate::Result;
 use crate::settings::{Endpoint, Kind, Settings};
-use crate::{Error, Result};
 use headwater_clocks::Tick;
 use keys::Names;
 use link::Link;
@@ -136,6 +136,9 @@ impl StoreConfig for RedisConfig {
 
 /// Takes the next generation: one more than the larger of Redis's own and the state's. From then on no process of an
 /// older one can write. A Redis that is away is an error at once.
+///
+/// # Errors
+/// `Config`: the URL makes no sense, or its login is refused. `World`: Redis does not answer, or refuses.
 pub fn claim(url: &str, job: &str, state_generation: Option<u64>) -> Result<u64> {
     let mut link = Link::open(url, job)?;
     let mut script = redis::cmd("EVAL");
@@ -144,6 +147,9 @@ pub fn claim(url: &str, job: &str, state_generation: Option<u64>) -> Result<u64>
 }
 
 /// What Redis tells of a group that an earlier start has written. A Redis that is away is an error at once.
+///
+/// # Errors
+/// As of `claim`.
 pub fn marks(url: &str, job: &str, group: &str) -> Result<Marks> {
     let mut link = Link::open(url, job)?;
     let names = Names::new(job);
@@ -159,10 +165,3 @@ local own = tonumber(redis.call('GET', KEYS[1]) or '0')
 local next = string.format('%.0f', math.max(own, tonumber(ARGV[1])) + 1)
 redis.call('SET', KEYS[1], next)
 return tonumber(next)";
-
-fn fenced(link: &Link, ours: u64, theirs: i64) -> Error {
-    Error::world(
-        format!("writing to {}", link.shown()),
-        format!("a newer start of this job has taken over (generation {theirs}, this process has {ours})"),
-    )
-}

@@ -15,7 +15,6 @@ use arrow::array::RecordBatch;
 use headwater_clocks::{Tick, Time};
 use redis::{FromRedisValue, RedisError, Value};
 
-use super::fenced;
 use super::keys::Names;
 use super::link::{Link, is_away};
 use super::rows::Rows;
@@ -124,6 +123,9 @@ return held";
 impl Redis {
     /// A store of one start of a job, whose generation `claim` gave. Connects when first used. `stop`: waiting for a
     /// Redis that is away ends with an error.
+    ///
+    /// # Errors
+    /// `Config`: the URL makes no sense.
     pub fn open(url: &str, job: &str, groups: &[GroupShape], generation: u64, stop: Arc<AtomicBool>) -> Result<Redis> {
         Ok(Redis {
             link: Link::open(url, job)?,
@@ -400,6 +402,13 @@ impl Redis {
 /// Whether a key is a mark or the like and no row: its second or third part begins with '_'.
 fn is_own(key: &[u8]) -> bool {
     key.split(|byte| *byte == b':').skip(1).take(2).any(|part| part.first() == Some(&b'_'))
+}
+
+fn fenced(link: &Link, ours: u64, theirs: i64) -> Error {
+    Error::world(
+        format!("writing to {}", link.shown()),
+        format!("a newer start of this job has taken over (generation {theirs}, this process has {ours})"),
+    )
 }
 
 impl Store for Redis {

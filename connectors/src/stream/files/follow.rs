@@ -59,6 +59,8 @@ pub(super) struct Follow {
 }
 
 impl Follow {
+    /// # Errors
+    /// `World`: the file cannot be read.
     pub fn new(known: Arc<KnownFile>, start: &Start, first_offset: Offset) -> Result<Follow> {
         let file = open(&known.path)?;
         let unpacked = Packing::of(&known.path).map(|_| {
@@ -85,12 +87,18 @@ impl Follow {
     }
 
     /// Passes over the lines before the start, as far as they are there.
+    ///
+    /// # Errors
+    /// As of `next_line`.
     pub fn skip(&mut self) -> Result<()> {
         while self.offset < self.start && self.next_line()?.is_some() {}
         Ok(())
     }
 
     /// Where the next line lies in the buffer, without its `\n`. `None`: it is not there yet.
+    ///
+    /// # Errors
+    /// `World`: the file cannot be read, got shorter, or has a line that is longer than any record may be.
     pub fn next_line(&mut self) -> Result<Option<Range<usize>>> {
         loop {
             let counted = self.known_end();

@@ -124,6 +124,9 @@ pub struct FileStream {
 
 impl FileStream {
     /// Finds the files that a glob names.
+    ///
+    /// # Errors
+    /// `Config`: nothing matches. `World`: a file cannot be looked at.
     pub fn open(pattern: &str, first_offset: Offset, format: Arc<dyn Format>) -> Result<FileStream> {
         let known = |path| Arc::new(KnownFile { path, end: AtomicI64::new(first_offset.number()) });
         let files = find::local(pattern)?.into_iter().map(known).collect();

@@ -93,6 +93,8 @@ impl Shared {
 }
 
 impl EndPoller {
+    /// # Errors
+    /// `World`: the system gives no thread.
     pub fn start(link: Arc<Link>, starts: &[(i32, Offset)]) -> Result<EndPoller> {
         let shared = Arc::new(Shared {
             link,
@@ -136,6 +138,9 @@ impl EndPoller {
     }
 
     /// An error once the topic cannot be read any more.
+    ///
+    /// # Errors
+    /// `World`: the topic cannot be read any more.
     pub fn check(&self) -> Result<()> {
         let link = &self.shared.link;
         let doing = || format!("reading topic {} at {}", link.topic, link.brokers);

@@ -73,6 +73,8 @@ enum Failure {
 type Attempt<T> = Result<T, Failure>;
 
 impl Link {
+    /// # Errors
+    /// `Config`: the properties cannot be used so.
     pub fn new(config: &KafkaConfig, use_of: Use) -> Result<Link> {
         let consumer = config.asking().create_with_context(Context::default()).map_err(|error| refused(&error))?;
         let (brokers, topic) = (config.brokers.clone(), config.topic.clone());
@@ -80,12 +82,18 @@ impl Link {
     }
 
     /// The partitions, ascending.
+    ///
+    /// # Errors
+    /// `Config`: there is no such topic, or it may not be read. `World`: no broker answers in time.
     pub fn partitions(&self) -> Result<Vec<i32>> {
         let leaders = self.leaders()?;
         Ok(leaders.into_iter().map(|(partition, _)| partition).collect())
     }
 
     /// Some broker that leads a partition.
+    ///
+    /// # Errors
+    /// `Config`: there is no such topic, or it may not be read. `World`: no broker answers in time. Or no partition has a leader.
     pub fn a_broker(&self) -> Result<i32> {
         let leaders = self.leaders()?;
         let doing = || format!("looking for a broker of topic {} at {}", self.topic, self.brokers);
@@ -98,6 +106,9 @@ impl Link {
     }
 
     /// For each partition, ascending: the first offset held, and the one past the last.
+    ///
+    /// # Errors
+    /// `Config`: there is no such topic, or it may not be read. `World`: no broker answers in time.
     pub fn bounds(&self) -> Result<Vec<(i32, Offset, Offset)>> {
         self.wait(&format!("asking for the first and last offsets of topic {}", self.topic), || {
             let partitions = self.try_partitions()?;
@@ -113,6 +124,9 @@ impl Link {
     }
 
     /// The partitions that are there and none of these, each with the first offset held. Asks once, and keeps failures to itself.
+    ///
+    /// # Errors
+    /// `World`: the topic is not there, or a broker does not answer at once.
     pub fn appeared(&self, known: &BTreeSet<i32>) -> Result<Vec<(i32, Offset)>> {
         let failed =
             |cause: &dyn Display| Error::transient(format!("looking for new partitions of {}", self.topic), cause);
@@ -131,6 +145,9 @@ impl Link {
     }
 
     /// For each partition, ascending: the first offset with a timestamp at or after this one.
+    ///
+    /// # Errors
+    /// `Config`: there is no such topic, or it may not be read. `World`: no broker answers in time.
     pub fn offsets_at(&self, time_ms: i64) -> Result<Vec<Option<Offset>>> {
         self.wait(&format!("asking for offsets by time of topic {}", self.topic), || {
             let partitions = self.try_partitions()?;
@@ -140,6 +157,9 @@ impl Link {
 
     /// One request a broker: for each of these partitions, the first offset with a timestamp at or after this one (or
     /// `END`, `EARLIEST`); `None` where there is none.
+    ///
+    /// # Errors
+    /// A broker does not answer, or refuses.
     pub fn offsets(
         &self,
         partitions: &[i32],

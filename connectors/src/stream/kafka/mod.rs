@@ -25,6 +25,7 @@ pub(crate) mod config;
 pub(crate) mod context;
 mod end;
 pub(crate) mod link;
+mod partition;
 mod reader;
 mod settings;
 #[cfg(test)]
@@ -142,8 +143,10 @@ pub struct KafkaStream {
 }
 
 impl KafkaStream {
-    /// Checks the properties and finds the topic. The format is opened already. A wrong property and a topic that does not exist are `Error::Config`;
-    /// brokers that do not answer for 30 seconds are `Error::World`.
+    /// Checks the properties and finds the topic. The format is opened already.
+    ///
+    /// # Errors
+    /// `Config`: a property is wrong, or there is no such topic. `World`: no broker answers for 30 seconds.
     pub fn open(config: KafkaConfig, format: Arc<dyn Format>) -> Result<KafkaStream> {
         config.validate()?;
         let link = Arc::new(Link::new(&config, Use::Read)?);
@@ -152,6 +155,9 @@ impl KafkaStream {
     }
 
     /// The topic's partitions now, ascending. A topic may get more while it is read.
+    ///
+    /// # Errors
+    /// As of `open`.
     pub fn partitions(&self) -> Result<Vec<i32>> {
         self.link.partitions()
     }

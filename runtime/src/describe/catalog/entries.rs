@@ -19,7 +19,8 @@ use crate::job::validate::names::is_of_element;
 use crate::job::validate::{calendar, types};
 use crate::job::view::Of;
 use crate::job::{About, Column, Derived, Group, IS_THERE, Job, LookIn, Source, Window, columns, duration};
-use crate::observe::report::{self, Report};
+use crate::observe::report::Report;
+use crate::observe::reporter;
 use crate::serve::endpoint;
 
 #[derive(Serialize)]
@@ -226,7 +227,7 @@ fn of_source(job: &Job, id: SourceId, opened: Option<&Opened>) -> SourceEntry {
             format!("{} {}{version}", history.kind.name(), history.config.path())
         }),
         stream: source.stream.as_ref().map(|stream| stream.config.describe()),
-        seam: format!("by {}", report::by(&source.seam.by)),
+        seam: format!("by {}", reporter::by(&source.seam.by)),
         event_time: source.event_time.as_ref().map_or_else(String::new, |time| time.text.clone()),
         arrival_time: source.arrival_time.as_ref().map(|time| time.text.clone()),
         lateness: duration::display(source.lateness),

@@ -2,9 +2,13 @@
 //! to run for it; of one that runs it says how fresh its rows are.
 
 pub mod entries;
+#[cfg(feature = "command")]
 pub mod find;
+#[cfg(feature = "command")]
 pub mod markdown;
+#[cfg(feature = "command")]
 pub mod search;
+#[cfg(feature = "command")]
 pub mod text;
 
 use std::path::Path;

@@ -31,14 +31,14 @@ use serde::{Deserialize, Serialize};
 
 use super::super::looked_up::{Raw, RawRow, Told, gather};
 use super::super::stamp::Stamped;
-use crate::base::id::{Id, IdVec, ScanId, SourceId};
+use crate::base::id::{GroupId, Id, IdVec, ScanId, SourceId};
 use crate::catalog::computed::is_computed;
 use crate::catalog::opened::Source;
 
 /// What a group has of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Holding {
-    pub group: u32,
+    pub group: GroupId,
     pub state: HeldState,
     /// What is wrong with it, where that is not told yet; of late ones by how much.
     pub suspected: Option<(u8, Option<Span>)>,

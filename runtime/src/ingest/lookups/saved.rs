@@ -137,8 +137,8 @@ struct OfBatch<'a> {
 }
 
 /// The group that goes on with one of then.
-fn group_now(plan: &Plan, of_then: u32) -> Option<GroupId> {
-    plan.groups.find(|group| group.saved == Some(GroupId::from(of_then)))
+fn group_now(plan: &Plan, of_then: GroupId) -> Option<GroupId> {
+    plan.groups.find(|group| group.saved == Some(of_then))
 }
 
 impl LookUps {
@@ -157,7 +157,7 @@ impl LookUps {
     /// rows of others for it.
     fn kept_replaced(&self, state: &ReplacedState) -> Vec<Kept> {
         let (last, waiting) = state.kept();
-        let of_record = |state| Holding { group: 0, state, suspected: None };
+        let of_record = |state| Holding { group: GroupId::at(0), state, suspected: None };
         let in_force = |last: &Last| {
             let (mut holdings, mut found) = (vec![of_record(HeldState::Held)], vec![vec![]]);
             for (id, slot) in &last.held {
@@ -168,7 +168,7 @@ impl LookUps {
                 };
                 let rows = group.found_rows(event);
                 if !rows.is_empty() {
-                    holdings.push(Holding { group: id.number(), state: HeldState::Held, suspected: None });
+                    holdings.push(Holding { group: *id, state: HeldState::Held, suspected: None });
                     found.push(rows);
                 }
             }
@@ -230,21 +230,20 @@ impl LookUps {
         };
         let suspected = |what: (u8, Option<Span>)| Some(what);
         for (id, group) in &self.groups {
-            let group_id = id.number();
             for (slot, event) in (0u32..).zip(&group.held) {
                 // What replaces one another is saved by its key.
                 let Some(event) = event.as_ref().filter(|event| event.raw.0.keys.is_none()) else { continue };
                 let what = group.suspects.get(&slot).copied().and_then(suspected);
-                let holding = Holding { group: group_id, state: HeldState::Held, suspected: what };
+                let holding = Holding { group: *id, state: HeldState::Held, suspected: what };
                 add(&event.raw, holding, group.found_rows(event));
             }
             for (row, what) in &group.settled {
                 let suspected = suspected(*what);
-                add(row, Holding { group: group_id, state: HeldState::Settled, suspected }, vec![]);
+                add(row, Holding { group: *id, state: HeldState::Settled, suspected }, vec![]);
             }
         }
         for waits in self.waiting.values() {
-            let (group, row) = (waits.group.number(), waits.row());
+            let (group, row) = (waits.group, waits.row());
             add(row, Holding { group, state: HeldState::Waiting, suspected: None }, vec![]);
         }
         all

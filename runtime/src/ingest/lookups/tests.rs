@@ -14,7 +14,7 @@ use super::super::shape::Batch;
 use super::super::stamp::Stamped;
 use super::super::testing::open_job;
 use super::*;
-use crate::base::id::Id;
+use crate::base::id::{Id, WorkerId};
 use crate::base::peer::Peer;
 use crate::plan::group::PlannedGroup;
 use crate::plan::scan::Scan;
@@ -131,7 +131,8 @@ fn of_group(turns: &[Vec<(GroupId, RecordBatch)>], group: usize) -> Vec<RecordBa
 #[test]
 fn a_long_text_that_many_look_up_is_there_a_few_times_at_once() {
     let job = Job::new(JOB);
-    let mut lookups = LookUps::open(&job.opened, &job.plan, &job.sets, (0, Peer { index: 0, peers: 1 })).unwrap();
+    let mut lookups =
+        LookUps::open(&job.opened, &job.plan, &job.sets, (0, Peer { worker: WorkerId::FIRST, peers: 1 })).unwrap();
     let shop = |ts: usize, letter: &str| {
         let text = letter.repeat(MIB);
         format!("{{\"ts\":{ts},\"shop\":\"s\",\"item\":\"s\",\"text\":\"{text}\"}}\n")
@@ -172,7 +173,7 @@ columns = { c = { agg = "last", of = "concat(s.item, r.c_1h)", window = "1h" } }
 #[test]
 fn what_a_checkpoint_holds_of_a_source_has_the_same_columns_throughout() {
     let job = Job::new(&format!("{JOB}{WITH_ROWS}"));
-    let peer = Peer { index: 0, peers: 1 };
+    let peer = Peer { worker: WorkerId::FIRST, peers: 1 };
     let mut lookups = LookUps::open(&job.opened, &job.plan, &job.sets, (1, peer)).unwrap();
     let event = |ts: usize, i: usize| format!("{{\"ts\":{ts},\"k\":\"{i}\",\"shop\":\"s\",\"l\":[]}}\n");
     take(&mut lookups, job.shaped("e", &[event(10, 0)], None));

@@ -65,7 +65,7 @@ fn marks_come_first_and_a_key_stays_in_its_order() {
     let mut topic = open(&cluster, None);
     topic.flush().unwrap();
     (0..300).for_each(|n| write(&mut topic, &format!("k{}", n % 7), &n.to_string()).unwrap());
-    assert_eq!(topic.sync().unwrap(), SinkPosition::Topic(TOPIC.into()));
+    assert_eq!(topic.sync().unwrap(), SinkPosition::new(POSITION, TOPIC));
     drop(topic);
     let mut topic = open(&cluster, Some(2_000_000));
     write(&mut topic, "k0", "again").unwrap();
