@@ -5,6 +5,7 @@
 mod cells;
 mod corrections;
 mod layout;
+mod nested;
 mod packed;
 
 use std::collections::HashMap;
@@ -51,6 +52,8 @@ pub struct Accumulators {
     shown: usize,
     /// Where events may be taken back.
     corrections: Option<Corrections>,
+    /// Each cell is of a whole window, and not of a ring.
+    nested: bool,
 }
 
 /// The inputs of a batch, opened.
@@ -125,6 +128,7 @@ impl Accumulators {
             units: 0,
             shown,
             corrections,
+            nested: false,
         }
     }
 
@@ -474,7 +478,8 @@ impl Accumulators {
 
     fn cells_of(&self, inner: Inner, unit: usize) -> Range<usize> {
         let first = unit * self.layout.tracks[inner.track].rings.len();
-        first..first + inner.rings
+        let inside = if self.nested { inner.rings - 1 } else { 0 };
+        first + inside..first + inner.rings
     }
 }
 
