@@ -19,7 +19,10 @@ pub fn is_guarded() -> bool {
 }
 
 /// What `read` gives; a panic in it as its message.
-pub(crate) fn guarded<T>(read: impl FnOnce() -> T) -> Result<T, String> {
+///
+/// # Errors
+/// The panic's message.
+pub fn guarded<T>(read: impl FnOnce() -> T) -> Result<T, String> {
     let outer = GUARDED.replace(true);
     let outcome = catch_unwind(AssertUnwindSafe(read));
     GUARDED.set(outer);

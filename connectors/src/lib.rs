@@ -26,7 +26,7 @@ pub mod threads;
 mod unusable;
 
 pub use error::{Error, Result};
-pub use guard::is_guarded;
+pub use guard::{guarded, is_guarded};
 pub use path::Path;
 pub use records::{DEBEZIUM, KEY, PATH, Payload, Records, Wanted};
 pub use unusable::UNUSABLE;

@@ -9,7 +9,7 @@ use arrow::array::types::{
     TimestampMicrosecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanBuilder, Decimal128Builder, ListArray, PrimitiveArray, PrimitiveBuilder,
+    Array, ArrayRef, AsArray, BooleanBuilder, Decimal128Builder, ListArray, NullBufferBuilder, PrimitiveArray,
     StringBuilder,
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer};
@@ -258,7 +258,7 @@ pub struct Column {
 
 enum Build {
     Bool(BooleanBuilder),
-    Word(Vec<Option<u64>>),
+    Word(Vec<u64>, NullBufferBuilder),
     Decimal(Decimal128Builder),
     Text(StringBuilder),
     /// The values of all lists, the length of each, and whether it is there.
@@ -273,7 +273,7 @@ impl Column {
     pub fn new(data_type: &DataType) -> Column {
         let build = match (Kind::of(data_type), data_type) {
             (Some(Kind::Bool), _) => Build::Bool(BooleanBuilder::new()),
-            (Some(Kind::Int | Kind::UInt | Kind::Float), _) => Build::Word(Vec::new()),
+            (Some(Kind::Int | Kind::UInt | Kind::Float), _) => Build::Word(vec![], NullBufferBuilder::new(0)),
             (Some(Kind::Decimal { .. }), _) => {
                 Build::Decimal(Decimal128Builder::new().with_data_type(data_type.clone()))
             }
@@ -290,8 +290,14 @@ impl Column {
         match (&mut self.build, datum) {
             (Build::Bool(b), Datum::Word(v)) => b.append_value(*v != 0),
             (Build::Bool(b), Datum::Null) => b.append_null(),
-            (Build::Word(b), Datum::Word(v)) => b.push(Some(*v)),
-            (Build::Word(b), Datum::Null) => b.push(None),
+            (Build::Word(b, nulls), Datum::Word(v)) => {
+                b.push(*v);
+                nulls.append_non_null();
+            }
+            (Build::Word(b, nulls), Datum::Null) => {
+                b.push(0);
+                nulls.append_null();
+            }
             (Build::Decimal(b), Datum::Wide(v)) => b.append_value(Datum::as_decimal(*v)),
             (Build::Decimal(b), Datum::Null) => b.append_null(),
             (Build::Text(b), Datum::Text(v)) => b.append_value(v),
@@ -325,7 +331,7 @@ impl Column {
                 let nulls = NullBuffer::from(std::mem::take(there));
                 return Arc::new(ListArray::new(item.clone(), offsets, items.finish(), Some(nulls)));
             }
-            Build::Word(b) => std::mem::take(b),
+            Build::Word(b, nulls) => (std::mem::take(b), nulls.finish()),
         };
         match &self.data_type {
             Int8 => column::<Int8Type>(words, |v| v as i8),
@@ -334,10 +340,9 @@ impl Column {
             Int64 => column::<Int64Type>(words, |v| v as i64),
             Date32 => column::<Date32Type>(words, |v| v as i32),
             Timestamp(TimeUnit::Microsecond, zone) => {
-                let mut b = PrimitiveBuilder::<TimestampMicrosecondType>::new().with_data_type(self.data_type.clone());
                 debug_assert!(zone.is_some());
-                words.into_iter().for_each(|v| b.append_option(v.map(|v| v as i64)));
-                Arc::new(b.finish())
+                let micros = primitive::<TimestampMicrosecondType>(words, |v| v as i64);
+                Arc::new(micros.with_data_type(self.data_type.clone()))
             }
             UInt8 => column::<UInt8Type>(words, |v| v as u8),
             UInt16 => column::<UInt16Type>(words, |v| v as u16),
@@ -350,8 +355,16 @@ impl Column {
     }
 }
 
-fn column<T: ArrowPrimitiveType>(words: Vec<Option<u64>>, native: impl Fn(u64) -> T::Native) -> ArrayRef {
-    Arc::new(words.into_iter().map(|v| v.map(&native)).collect::<PrimitiveArray<T>>())
+/// Words, and which of them are null.
+type Words = (Vec<u64>, Option<NullBuffer>);
+
+fn column<T: ArrowPrimitiveType>(words: Words, native: impl Fn(u64) -> T::Native) -> ArrayRef {
+    Arc::new(primitive::<T>(words, native))
+}
+
+fn primitive<T: ArrowPrimitiveType>((words, nulls): Words, native: impl Fn(u64) -> T::Native) -> PrimitiveArray<T> {
+    let values: Vec<T::Native> = words.into_iter().map(native).collect();
+    PrimitiveArray::new(values.into(), nulls)
 }
 
 #[cfg(test)]

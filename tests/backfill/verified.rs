@@ -105,7 +105,7 @@ fn every_difference_has_a_reason() {
     assert!(!told.contains("nothing explains"), "{told}");
     let table = finish(spawn(headwater().current_dir(case.dir.path()).args(["verify", "job.toml"])), 0).stdout;
     assert!(table.contains("n_1m") && table.contains("unexplained") && table.contains("pairs:"), "{table}");
-    assert!(!case.local().read_dir().unwrap().any(|f| f.unwrap().file_name().to_string_lossy().starts_with("verify-")));
+    assert!(!case.local().read_dir().unwrap().any(|f| f.unwrap().file_name().to_string_lossy().starts_with("verify")));
 
     // Without what was admitted late, that is unexplained.
     let with = std::fs::read_to_string(&job).unwrap();

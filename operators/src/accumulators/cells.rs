@@ -95,6 +95,27 @@ impl Cells {
         all[cell] += if take_away { -1 } else { 1 };
     }
 
+    /// # Panics
+    /// On sums of values.
+    pub fn count_many(&mut self, cell: usize, by: i64) {
+        let Cells::Counts(all) = self else { unreachable!("a track of counts") };
+        all[cell] += by;
+    }
+
+    /// Adds values of this kind that are a word each, or takes them away.
+    ///
+    /// # Panics
+    /// On counts.
+    pub fn add_many(&mut self, cell: usize, words: impl Iterator<Item = u64>, kind: Kind, take_away: bool) {
+        match self {
+            Cells::Ints(all) => {
+                let sum: i128 = words.map(|word| int(word, kind)).sum();
+                all[cell] += if take_away { -sum } else { sum };
+            }
+            _ => words.for_each(|word| self.add(cell, &[word], kind, take_away)),
+        }
+    }
+
     /// Adds a value of this kind, or takes it away. `words`: as a ledger row has it.
     ///
     /// # Panics

@@ -5,6 +5,7 @@
 mod cells;
 mod corrections;
 mod layout;
+mod nested;
 mod packed;
 mod row;
 mod saved;
@@ -47,6 +48,8 @@ pub struct Accumulators {
     shown: usize,
     /// Where events may be taken back.
     corrections: Option<Corrections>,
+    /// Each cell is of a whole window, and not of a ring.
+    nested: bool,
 }
 
 /// The inputs of a batch, opened.
@@ -121,6 +124,7 @@ impl Accumulators {
             units: 0,
             shown,
             corrections,
+            nested: false,
         }
     }
 

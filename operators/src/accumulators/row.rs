@@ -62,6 +62,7 @@ impl Accumulators {
 
     fn cells_of(&self, inner: Inner, unit: usize) -> Range<usize> {
         let first = unit * self.layout.tracks[inner.track].rings.len();
-        first..first + inner.rings
+        let inside = if self.nested { inner.rings - 1 } else { 0 };
+        first + inside..first + inner.rings
     }
 }

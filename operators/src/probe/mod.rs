@@ -16,15 +16,17 @@
 //! ```
 //!
 //! How: labels and events are put in order (`shard`: by key, then labels by moment and events by `enter`), and one walk takes both side by
-//! side (`sweep`). Events that are inside a window wait there until they are too old for it (`aging`). So an event costs the same however
-//! long the windows are and however many events its key has, and none is looked at twice for two labels. Where the events of a
-//! shard are more than fit into memory, they may come in any number of ordered batches, one after the other.
+//! side (`sweep`). Where all events of a shard are here, it is known of each window from which event to which it reaches (`whole`). Where
+//! they are more than fit into memory, they may come in any number of ordered batches, one after the other: then events that are inside a
+//! window wait until they are too old for it (`aging`). So an event costs the same however long the windows are and however many events its
+//! key has, and none is looked at twice for two labels.
 //! An event that is taken back is one that comes once more, with the moment from which on it does not count any more.
 
 mod aging;
 pub mod labels;
 mod shard;
 mod sweep;
+mod whole;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -79,7 +81,8 @@ impl Probe {
     /// # Panics
     /// On an input of a type that no input can have: `check` has refused it.
     pub fn new(columns: &[ColumnPlan], inputs: &[DataType], enter: Enter) -> Probe {
-        Probe::build((columns, inputs), enter, Accumulators::new(columns, inputs), false)
+        let nested = Accumulators::nested(columns, inputs);
+        Probe::build((columns, inputs), enter, Accumulators::new(columns, inputs), Some(nested))
     }
 
     /// One of events that may be taken back, whose last column `_diff` says so (see [`events`](crate::events)): each at a later moment than
@@ -88,17 +91,17 @@ impl Probe {
     /// # Panics
     /// As `new`.
     pub fn corrected(columns: &[ColumnPlan], inputs: &[DataType], enter: Enter) -> Probe {
-        Probe::build((columns, inputs), enter, Accumulators::corrected(columns, inputs), true)
+        Probe::build((columns, inputs), enter, Accumulators::corrected(columns, inputs), None)
     }
 
     fn build(
         (columns, inputs): (&[ColumnPlan], &[DataType]),
         enter: Enter,
         accumulators: Accumulators,
-        corrected: bool,
+        nested: Option<Accumulators>,
     ) -> Probe {
         let types = result_types(columns, inputs);
-        let sweep = Sweep::new(accumulators, types.iter().map(Column::new).collect(), corrected);
+        let sweep = Sweep::new(accumulators, nested, types.iter().map(Column::new).collect());
         Probe { enter, schema: schema(columns, &types), sweep }
     }
 

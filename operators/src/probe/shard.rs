@@ -14,7 +14,7 @@ use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, UInt32Arra
 use arrow::compute::interleave_record_batch;
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::error::ArrowError;
-use headwater_clocks::{Tick, Time};
+use headwater_clocks::Tick;
 
 use super::labels;
 use crate::events;
@@ -48,12 +48,15 @@ impl Labels {
         let mut all = Vec::with_capacity(batches.iter().map(RecordBatch::num_rows).sum());
         for batch in batches {
             let column = batch.column(labels::KEY).as_binary::<i32>();
-            let at = batch.column(labels::AT).as_primitive::<Int64Type>().values();
+            let at = micros(batch, labels::AT);
             let rows = batch.column(labels::ROW).as_primitive::<UInt64Type>().values();
             all.extend((0..column.len()).map(|i| (keys.intern(column.value(i)), Tick::from_us(at[i]), rows[i])));
         }
-        all.sort_unstable();
-        Labels { keys, all }
+        let ends = ends(all.iter().map(|label| label.0), keys.bound());
+        let mut sorted = all.clone();
+        part(&ends, all.into_iter().map(|label| (label.0, label)), &mut sorted);
+        ends.windows(2).for_each(|span| sorted[span[0]..span[1]].sort_unstable());
+        Labels { keys, all: sorted }
     }
 
     pub fn all(&self) -> &[(u32, Tick, u64)] {
@@ -62,19 +65,58 @@ impl Labels {
 
     /// Events of these keys, in order of key and of when they enter.
     pub fn order(&self, batches: &[RecordBatch], enter: Enter) -> Result<RecordBatch, ArrowError> {
-        let mut found: Vec<EventAt> = Vec::with_capacity(batches.iter().map(RecordBatch::num_rows).sum());
-        for (batch, rows) in (0..).zip(batches) {
-            let keys = rows.column(events::KEY).as_binary::<i32>();
-            let entered = rows.column(entering(enter)).as_primitive::<Int64Type>().values();
-            let place = |row: usize| {
-                let number = self.keys.find(keys.value(row))?;
-                Some(EventAt { number, enter: Tick::from_us(entered[row]), batch, row: row as u32 })
-            };
-            found.extend((0..keys.len()).filter_map(place));
+        let numbers: Vec<Vec<Option<u32>>> = batches.iter().map(|batch| self.numbers(batch)).collect();
+        let ends = ends(numbers.iter().flatten().flatten().copied(), self.keys.bound());
+        let mut places: Vec<Place> = vec![(0, 0); ends[self.keys.bound()]];
+        let all = numbers.iter().enumerate().flat_map(|(batch, numbers)| {
+            let of_batch = numbers.iter().enumerate();
+            of_batch.filter_map(move |(row, number)| Some(((*number)?, (batch, row))))
+        });
+        part(&ends, all, &mut places);
+        let entered: Vec<&[i64]> = batches.iter().map(|batch| micros(batch, entering(enter))).collect();
+        let entered = |place: &Place| entered[place.0][place.1];
+        for span in ends.windows(2) {
+            // Mostly they lie so already, or in a few runs that do.
+            let of_key = &mut places[span[0]..span[1]];
+            if !of_key.is_sorted_by_key(entered) {
+                of_key.sort_by_key(entered);
+            }
         }
-        sort(&mut found, self.keys.bound());
-        ordered(batches, &found)
+        let counts = (0..).zip(ends.windows(2)).map(|(number, span)| (number, span[1] - span[0]));
+        let numbers = counts.flat_map(|(number, count)| std::iter::repeat_n(number, count));
+        ordered(batches, &places, (numbers.collect(), places.iter().map(entered).collect()))
     }
+
+    /// By event: the number of its key, if it is one of these.
+    fn numbers(&self, events: &RecordBatch) -> Vec<Option<u32>> {
+        let keys = events.column(events::KEY).as_binary::<i32>();
+        (0..keys.len()).map(|row| self.keys.find(keys.value(row))).collect()
+    }
+}
+
+/// Where each number's own end among all, behind where the first one's begin.
+fn ends(numbers: impl Iterator<Item = u32>, bound: usize) -> Vec<usize> {
+    let mut ends = vec![0; bound + 1];
+    numbers.for_each(|number| ends[number as usize + 1] += 1);
+    (0..bound).for_each(|number| ends[number + 1] += ends[number]);
+    ends
+}
+
+/// Puts each where its number's are, in the order in which they come.
+fn part<T>(ends: &[usize], all: impl Iterator<Item = (u32, T)>, sorted: &mut [T]) {
+    let mut next = ends.to_vec();
+    for (number, one) in all {
+        let at = &mut next[number as usize];
+        sorted[*at] = one;
+        *at += 1;
+    }
+}
+
+/// A row of a batch.
+type Place = (usize, usize);
+
+fn micros(batch: &RecordBatch, column: usize) -> &[i64] {
+    batch.column(column).as_primitive::<Int64Type>().values()
 }
 
 fn entering(enter: Enter) -> usize {
@@ -84,44 +126,21 @@ fn entering(enter: Enter) -> usize {
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct EventAt {
-    number: u32,
-    enter: Tick,
-    batch: u32,
-    row: u32,
-}
-
-/// By key with a count of each, then each key's by when they enter: mostly they are a few runs that lie so already.
-fn sort(places: &mut Vec<EventAt>, keys: usize) {
-    let mut ends = vec![0u32; keys + 1];
-    places.iter().for_each(|place| ends[place.number as usize + 1] += 1);
-    (0..keys).for_each(|key| ends[key + 1] += ends[key]);
-    let mut next = ends.clone();
-    let mut sorted = places.clone();
-    for place in places.iter() {
-        let at = &mut next[place.number as usize];
-        sorted[*at as usize] = *place;
-        *at += 1;
-    }
-    ends.windows(2).for_each(|span| sorted[span[0] as usize..span[1] as usize].sort());
-    *places = sorted;
-}
-
-fn ordered(batches: &[RecordBatch], places: &[EventAt]) -> Result<RecordBatch, ArrowError> {
-    let numbers: ArrayRef = Arc::new(UInt32Array::from_iter_values(places.iter().map(|place| place.number)));
-    let entered: ArrayRef = Arc::new(Int64Array::from_iter_values(places.iter().map(|place| place.enter.us())));
+/// The events of some places, with the numbers of their keys and when they enter.
+fn ordered(
+    batches: &[RecordBatch],
+    places: &[Place],
+    (numbers, entered): (Vec<u32>, Vec<i64>),
+) -> Result<RecordBatch, ArrowError> {
     let field = |name, data_type| Arc::new(Field::new(name, data_type, false));
     let mut fields = vec![field("_number", DataType::UInt32), field("_enter", DataType::Int64)];
-    let mut columns = vec![numbers, entered];
+    let mut columns: Vec<ArrayRef> = vec![Arc::new(UInt32Array::from(numbers)), Arc::new(Int64Array::from(entered))];
     if let Some(first) = batches.first() {
         let inputs = events::OPEN..first.num_columns();
         let wanted: Vec<usize> = std::iter::once(events::TS).chain(inputs).collect();
         let rest = batches.iter().map(|batch| batch.project(&wanted)).collect::<Result<Vec<_>, _>>()?;
         let rest: Vec<&RecordBatch> = rest.iter().collect();
-        let indices: Vec<(usize, usize)> =
-            places.iter().map(|place| (place.batch as usize, place.row as usize)).collect();
-        let rest = interleave_record_batch(&rest, &indices)?;
+        let rest = interleave_record_batch(&rest, places)?;
         fields.extend(rest.schema().fields().iter().cloned());
         columns.extend(rest.columns().iter().cloned());
     } else {

@@ -11,6 +11,7 @@ use headwater_clocks::{EventTime, Tick};
 
 use super::aging::Aging;
 use super::shard::{self, Labels};
+use super::whole::{KeyEvents, Whole};
 use crate::accumulators::{Accumulators, Inputs};
 use crate::value::{Column, Datum};
 
@@ -19,19 +20,40 @@ const UNIT: usize = 0;
 
 pub struct Sweep {
     accumulators: Accumulators,
-    /// Whether events may be taken back.
-    corrected: bool,
     aging: Aging,
-    columns: Vec<Column>,
-    numbers: Vec<u64>,
-    are_there: Vec<bool>,
     row: Vec<u64>,
-    values: Vec<Datum>,
-    unfit_sums: u64,
+    /// For shards whose events come at once. `None`: events may be taken back.
+    whole: Option<Whole>,
+    answers: Answers,
     /// How many of the shard's labels have their rows.
     done: usize,
     /// The key whose events are in the windows.
     key: Option<u32>,
+}
+
+/// The rows that were worked out.
+struct Answers {
+    columns: Vec<Column>,
+    numbers: Vec<u64>,
+    are_there: Vec<bool>,
+    values: Vec<Datum>,
+    unfit_sums: u64,
+}
+
+impl Answers {
+    /// The row of now, for labels of now.
+    fn answer(&mut self, accumulators: &mut Accumulators, same: &[(u32, Tick, u64)], now: Tick) {
+        let unfit = accumulators.row(UNIT, now, &mut self.values);
+        let is_there = accumulators.events(UNIT) > 0;
+        same.iter().for_each(|(_, _, number)| self.push(*number, is_there));
+        self.unfit_sums += unfit * same.len() as u64;
+    }
+
+    fn push(&mut self, number: u64, is_there: bool) {
+        self.numbers.push(number);
+        self.are_there.push(is_there);
+        self.columns.iter_mut().zip(&self.values).for_each(|(column, value)| column.push(value));
+    }
 }
 
 /// A batch of ordered events, opened.
@@ -79,20 +101,16 @@ impl<'a> Ordered<'a> {
 }
 
 impl Sweep {
-    /// `columns`: of the rows; `corrected`: whether events may be taken back.
-    pub fn new(mut accumulators: Accumulators, columns: Vec<Column>, corrected: bool) -> Sweep {
+    /// `columns`: of the rows; `nested`: accumulators for shards whose events come at once, unless events may be taken back.
+    pub fn new(mut accumulators: Accumulators, nested: Option<Accumulators>, columns: Vec<Column>) -> Sweep {
         accumulators.grow(UNIT + 1);
         let aging = Aging::new(accumulators.windows(), accumulators.lanes());
         Sweep {
             accumulators,
-            corrected,
             aging,
-            columns,
-            numbers: vec![],
-            are_there: vec![],
             row: vec![],
-            values: vec![],
-            unfit_sums: 0,
+            whole: nested.map(Whole::new),
+            answers: Answers { columns, numbers: vec![], are_there: vec![], values: vec![], unfit_sums: 0 },
             done: 0,
             key: None,
         }
@@ -100,15 +118,19 @@ impl Sweep {
 
     /// Takes events that follow those taken before. `next`: where those begin that follow them; `None`: none do.
     pub fn take(&mut self, labels: &Labels, events: &RecordBatch, next: Option<(u32, Tick)>) {
-        let mut events = Ordered::open(events, self.corrected);
+        let mut events = Ordered::open(events, self.whole.is_none());
         let all = labels.all();
+        let comes_at_once = self.done == 0 && self.key.is_none() && next.is_none();
+        if let Some(whole) = self.whole.as_mut().filter(|_| comes_at_once) {
+            return take_whole(whole, all, &events, &mut self.answers);
+        }
         while let Some(&(key, now, _)) =
             all.get(self.done).filter(|(key, now, _)| next.is_none_or(|n| (*key, *now) < n))
         {
             self.begin(key);
             self.enter_until(&mut events, key, now);
             let same = all[self.done..].iter().take_while(|label| (label.0, label.1) == (key, now)).count();
-            self.answer(&all[self.done..][..same], now);
+            self.answers.answer(&mut self.accumulators, &all[self.done..][..same], now);
             self.done += same;
         }
         if let Some((key, now)) = next {
@@ -125,7 +147,7 @@ impl Sweep {
     }
 
     fn empty(&mut self) {
-        if self.corrected {
+        if self.whole.is_none() {
             // What was taken back waits for its event to leave.
             let accumulators = &mut self.accumulators;
             self.aging.leave(Tick::AFTER_ALL, |window, row| accumulators.leave(window, row));
@@ -160,24 +182,10 @@ impl Sweep {
         self.accumulators.forget(UNIT, now);
     }
 
-    /// The row of now, for labels of now.
-    fn answer(&mut self, same: &[(u32, Tick, u64)], now: Tick) {
-        let unfit = self.accumulators.row(UNIT, now, &mut self.values);
-        let is_there = self.accumulators.events(UNIT) > 0;
-        same.iter().for_each(|(_, _, number)| self.push(*number, is_there));
-        self.unfit_sums += unfit * same.len() as u64;
-    }
-
     /// The row of a key without events, with the number 0.
     pub fn push_empty(&mut self) {
-        self.accumulators.row(UNIT, Tick::from_us(0), &mut self.values);
-        self.push(0, false);
-    }
-
-    fn push(&mut self, number: u64, is_there: bool) {
-        self.numbers.push(number);
-        self.are_there.push(is_there);
-        self.columns.iter_mut().zip(&self.values).for_each(|(column, value)| column.push(value));
+        self.accumulators.row(UNIT, Tick::from_us(0), &mut self.answers.values);
+        self.answers.push(0, false);
     }
 
     /// The rows since the last call: their numbers, whether they are there, and their columns. The next shard begins with nothing.
@@ -186,12 +194,31 @@ impl Sweep {
             self.empty();
         }
         self.done = 0;
-        let numbers: ArrayRef = Arc::new(UInt64Array::from(std::mem::take(&mut self.numbers)));
-        let are_there: ArrayRef = Arc::new(BooleanArray::from(std::mem::take(&mut self.are_there)));
-        [numbers, are_there].into_iter().chain(self.columns.iter_mut().map(Column::finish)).collect()
+        let Answers { columns, numbers, are_there, .. } = &mut self.answers;
+        let numbers: ArrayRef = Arc::new(UInt64Array::from(std::mem::take(numbers)));
+        let are_there: ArrayRef = Arc::new(BooleanArray::from(std::mem::take(are_there)));
+        [numbers, are_there].into_iter().chain(columns.iter_mut().map(Column::finish)).collect()
     }
 
     pub fn unfit_sums(&self) -> u64 {
-        self.unfit_sums
+        self.answers.unfit_sums
+    }
+}
+
+/// All labels of a shard, whose events are all here.
+fn take_whole(whole: &mut Whole, labels: &[(u32, Tick, u64)], events: &Ordered, answers: &mut Answers) {
+    let mut end = 0;
+    for of_key in labels.chunk_by(|a, b| a.0 == b.0) {
+        let key = of_key[0].0;
+        let first = end + events.numbers[end..].partition_point(|number| *number < key);
+        end = first + events.numbers[first..].partition_point(|number| *number == key);
+        let (enter, ts) = (&events.enter[first..end], &events.ts[first..end]);
+        let of_events = KeyEvents { enter, ts, inputs: &events.inputs, first };
+        whole.begin(of_events);
+        for same in of_key.chunk_by(|a, b| a.1 == b.1) {
+            let now = same[0].1;
+            whole.go_to(of_events, now);
+            answers.answer(whole.accumulators(), same, now);
+        }
     }
 }

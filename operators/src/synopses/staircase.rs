@@ -8,9 +8,10 @@
 //! insert 7 7  -> 1 9               7 7   8 2
 //! ```
 //!
-//! Every operation costs O(log n) amortised, with n the events that still matter.
+//! Every operation costs O(log n) amortised, with n the events that still matter; but one that comes late moves those of them that are
+//! younger, or those that are older, whichever are fewer.
 
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 
 use headwater_clocks::EventTime;
 
@@ -37,58 +38,55 @@ use headwater_clocks::EventTime;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Staircase<V> {
     /// From old to young, by event time: the values fall.
-    steps: BTreeMap<EventTime, V>,
+    steps: VecDeque<(EventTime, V)>,
 }
 
 impl<V> Default for Staircase<V> {
     fn default() -> Self {
-        Staircase { steps: BTreeMap::new() }
+        Staircase { steps: VecDeque::new() }
     }
 }
 
 impl<V: Ord> Staircase<V> {
     /// Takes an event in, late or not. Of equal event times the greatest value counts.
     pub fn insert(&mut self, ts: EventTime, value: V) {
-        if self.steps.last_key_value().is_none_or(|(youngest, _)| *youngest <= ts) {
+        if self.steps.back().is_none_or(|(youngest, _)| *youngest <= ts) {
             return self.insert_youngest(ts, value);
         }
-        if self.steps.range(ts..).next().is_some_and(|(_, younger)| *younger >= value) {
+        let younger = self.steps.partition_point(|(step, _)| *step < ts);
+        if self.steps.get(younger).is_some_and(|(_, step)| *step >= value) {
             return;
         }
-        while let Some((&older, step)) = self.steps.range(..=ts).next_back() {
-            if *step > value {
-                break;
-            }
-            self.steps.remove(&older);
-        }
-        self.steps.insert(ts, value);
+        // Those that are no greater go.
+        let after = self.steps.partition_point(|(step, _)| *step <= ts);
+        let first = self.steps.partition_point(|(step, of)| *step <= ts && *of > value);
+        self.steps.drain(first..after);
+        self.steps.insert(first, (ts, value));
     }
 
     /// Most events come in order of time: then the steps that fall are the last ones.
     fn insert_youngest(&mut self, ts: EventTime, value: V) {
-        while let Some(last) = self.steps.last_entry() {
-            if *last.get() > value || *last.key() == ts && *last.get() == value {
+        while let Some((youngest, step)) = self.steps.back() {
+            if *step > value || *youngest == ts && *step == value {
                 break;
             }
-            last.remove();
+            self.steps.pop_back();
         }
-        if self.steps.last_key_value().is_none_or(|(youngest, _)| *youngest < ts) {
-            self.steps.insert(ts, value);
+        if self.steps.back().is_none_or(|(youngest, _)| *youngest < ts) {
+            self.steps.push_back((ts, value));
         }
     }
 
     /// The greatest value with an event time after `after`.
     pub fn greatest(&self, after: EventTime) -> Option<&V> {
-        self.steps.range(after.just_after()..).next().map(|(_, value)| value)
+        let younger = self.steps.partition_point(|(step, _)| *step <= after);
+        self.steps.get(younger).map(|(_, value)| value)
     }
 
     /// Forgets what lies at or before `until`: no window reaches it any more.
     pub fn forget(&mut self, until: EventTime) {
-        while let Some(first) = self.steps.first_entry() {
-            if *first.key() > until {
-                break;
-            }
-            first.remove();
+        while self.steps.front().is_some_and(|(oldest, _)| *oldest <= until) {
+            self.steps.pop_front();
         }
     }
 

@@ -4,16 +4,17 @@
 
 use std::collections::HashSet;
 use std::hash::{BuildHasherDefault, Hasher};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::types::{Int64Type, UInt64Type};
 use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, Int64Array, RecordBatch, UInt32Array, UInt64Array};
 use arrow::compute::take;
 use arrow::error::ArrowError;
 use headwater_clocks::{EventTime, Tick, Time};
+use headwater_connectors::table::read::Batches;
 use headwater_operators::keys;
 use headwater_operators::probe::labels;
-use xxhash_rust::xxh3::Xxh3Default;
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::as_key::{as_key, micros};
 use super::shards::{Collector, Owned, Parted, Storage};
@@ -29,51 +30,26 @@ pub struct Labels<'a> {
     rows: u64,
     /// The first and the last moment; `None`: nothing is asked for.
     span: Option<(Tick, Tick)>,
-    /// Of all keys and moments, in their order.
-    fingerprint: u64,
+    /// By set: of all keys, moments and places in the spine.
+    fingerprints: Vec<u64>,
 }
 
 impl<'a> Labels<'a> {
-    /// Reads keys and times of all of a spine.
+    /// Reads keys and times of all of a spine, on all threads.
     pub fn read(
         spine: &Spine,
         shards: usize,
         storage: Storage<'a>,
         (workers, watch): (&Workers, &Watch),
     ) -> Result<Labels<'a>, Failure> {
-        let new = |_: &KeyColumns| (Parted::new(labels::schema().clone(), shards, storage), AskedKeys::default());
-        let mut sets: Vec<_> = spine.keys.iter().map(new).collect();
-        let (mut rows, mut span, mut fingerprint) = (0, None, Xxh3Default::new());
-        let own = storage.parts(Owned::Each, shards);
-        let asking = spine.asking();
-        let place = |column: usize| asking.binary_search(&column).expect("a column that is read");
-        let (parted, mut asked): (Vec<_>, Vec<_>) = sets.iter_mut().map(|(parted, asked)| (&*parted, asked)).unzip();
-        let mut collectors: Vec<Collector> = parted.iter().map(|parted| parted.collector()).collect();
-        for batch in spine.table.read(Some(&asking))? {
-            workers.check()?;
-            let batch = batch?;
-            let moments = moments(spine, batch.column(place(spine.time)));
-            let there = moments.iter().flatten().map(Tick::from_us);
-            span =
-                there.fold(span, |span, at| Some(span.map_or((at, at), |(a, b): (Tick, Tick)| (a.min(at), b.max(at)))));
-            for ((keys, collector), asked) in spine.keys.iter().zip(&mut collectors).zip(&mut asked) {
-                let columns = keys.columns.iter().map(|column| batch.column(place(*column)));
-                let columns: Vec<&ArrayRef> = columns.collect();
-                let labels = of_batch(keys, &columns, &moments, rows).map_err(failed)?;
-                let hashes = hashes(&labels);
-                asked.add(&hashes);
-                if storage.links.is_some() {
-                    note(&mut fingerprint, &hashes, &labels);
-                }
-                let picks = (0..).zip(&hashes).map(|(row, hash)| (row, keys::owner(*hash, shards) as u32));
-                collector.add(labels, picks.filter(|(_, shard)| own.contains(&(*shard as usize))))?;
-            }
-            rows += batch.num_rows() as u64;
-            watch.add(batch.num_rows());
-        }
-        collectors.into_iter().try_for_each(Collector::finish)?;
-        let sets = sets.into_iter().map(|(parted, asked)| (parted, Arc::new(asked))).collect();
-        Ok(Labels { sets, shards, rows, span, fingerprint: fingerprint.digest() })
+        let parted = spine.keys.iter().map(|_| Parted::new(labels::schema().clone(), shards, storage));
+        let parted: Vec<Parted> = parted.collect();
+        let batches = Mutex::new((spine.table.read(Some(&spine.asking()))?, 0));
+        let read = workers.run(|_| Reading::new(spine, &parted).all(&batches, (workers, watch)))?;
+        let Read { asked, span, fingerprints } = read.into_iter().fold(Read::nothing(parted.len()), Read::and);
+        let rows = batches.into_inner().unwrap_or_else(PoisonError::into_inner).1;
+        let sets = parted.into_iter().zip(asked.into_iter().map(Arc::new)).collect();
+        Ok(Labels { sets, shards, rows, span, fingerprints })
     }
 
     /// How many rows the spine has.
@@ -85,10 +61,10 @@ impl<'a> Labels<'a> {
         self.span
     }
 
-    /// Whether another process reads the same: how many rows it has, and a number that follows from keys and moments. Nobody asks for it
-    /// who is alone.
-    pub fn fingerprint(&self) -> (u64, u64) {
-        (self.rows, self.fingerprint)
+    /// Whether another process reads the same, however its file is cut: how many rows it has, and numbers that follow from keys and moments.
+    /// Nobody asks for it who is alone.
+    pub fn fingerprint(&self) -> (u64, Vec<u64>) {
+        (self.rows, self.fingerprints.clone())
     }
 
     pub fn parted(&self, set: usize) -> &Parted<'a> {
@@ -103,6 +79,91 @@ impl<'a> Labels<'a> {
     pub fn asked(&self, set: usize) -> &Arc<AskedKeys> {
         &self.sets[set].1
     }
+}
+
+/// What a thread has read.
+struct Read {
+    span: Option<(Tick, Tick)>,
+    /// By set.
+    asked: Vec<AskedKeys>,
+    fingerprints: Vec<u64>,
+}
+
+impl Read {
+    fn nothing(sets: usize) -> Read {
+        Read { span: None, asked: (0..sets).map(|_| AskedKeys::default()).collect(), fingerprints: vec![0; sets] }
+    }
+
+    fn and(self, other: Read) -> Read {
+        let sum = |(a, b): (&u64, &u64)| a.wrapping_add(*b);
+        Read {
+            span: self.span.into_iter().chain(other.span).reduce(|a, b| (a.0.min(b.0), a.1.max(b.1))),
+            asked: self.asked.into_iter().zip(other.asked).map(|(a, b)| a.and(b)).collect(),
+            fingerprints: self.fingerprints.iter().zip(&other.fingerprints).map(sum).collect(),
+        }
+    }
+}
+
+/// One thread's part of it.
+struct Reading<'r, 'a> {
+    spine: &'r Spine,
+    /// By set.
+    parted: &'r [Parted<'a>],
+    collectors: Vec<Collector<'r, 'a>>,
+    read: Read,
+}
+
+/// The batches that nobody has read yet, and how many rows have been.
+type Left = Mutex<(Batches, u64)>;
+
+impl<'r, 'a> Reading<'r, 'a> {
+    fn new(spine: &'r Spine, parted: &'r [Parted<'a>]) -> Reading<'r, 'a> {
+        let collectors = parted.iter().map(Parted::collector).collect();
+        Reading { spine, parted, collectors, read: Read::nothing(parted.len()) }
+    }
+
+    fn all(mut self, left: &Left, (workers, watch): (&Workers, &Watch)) -> Result<Read, Failure> {
+        while let Some((first, batch)) = next(left)? {
+            workers.check()?;
+            self.batch(first, &batch)?;
+            watch.add(batch.num_rows());
+        }
+        self.collectors.into_iter().try_for_each(Collector::finish)?;
+        Ok(self.read)
+    }
+
+    /// `first`: the number of its first row.
+    fn batch(&mut self, first: u64, batch: &RecordBatch) -> Result<(), Failure> {
+        let asking = self.spine.asking();
+        let place = |column: usize| asking.binary_search(&column).expect("a column that is read");
+        let moments = moments(self.spine, batch.column(place(self.spine.time)));
+        let there = moments.iter().flatten().map(Tick::from_us).map(|at| (at, at));
+        self.read.span = self.read.span.into_iter().chain(there).reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)));
+        for (set, keys) in self.spine.keys.iter().enumerate() {
+            let columns: Vec<&ArrayRef> = keys.columns.iter().map(|column| batch.column(place(*column))).collect();
+            let labels = of_batch(keys, &columns, &moments, first).map_err(failed)?;
+            let hashes = hashes(&labels);
+            self.read.asked[set].add(&hashes);
+            let (storage, shards) = (self.parted[set].storage(), self.parted[set].parts());
+            if storage.links.is_some() {
+                let fingerprint = &mut self.read.fingerprints[set];
+                *fingerprint = fingerprint.wrapping_add(fingerprint_of(&hashes, &labels));
+            }
+            let own = storage.parts(Owned::Each, shards);
+            let picks = (0..).zip(&hashes).map(|(row, hash)| (row, keys::owner(*hash, shards) as u32));
+            self.collectors[set].add(labels, picks.filter(|(_, shard)| own.contains(&(*shard as usize))))?;
+        }
+        Ok(())
+    }
+}
+
+/// The next batch, and the number of its first row.
+fn next(left: &Left) -> Result<Option<(u64, RecordBatch)>, Failure> {
+    let (batches, rows) = &mut *left.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(batch) = batches.next().transpose()? else { return Ok(None) };
+    let first = *rows;
+    *rows += batch.num_rows() as u64;
+    Ok(Some((first, batch)))
 }
 
 fn failed(e: ArrowError) -> Failure {
@@ -138,14 +199,15 @@ fn hashes(labels: &RecordBatch) -> Vec<u64> {
     (0..column.len()).map(|row| keys::hash(column.value(row))).collect()
 }
 
-fn note(fingerprint: &mut Xxh3Default, hashes: &[u64], labels: &RecordBatch) {
+/// The sum of what each label is, so that it is the same in whatever parts they are read.
+fn fingerprint_of(hashes: &[u64], labels: &RecordBatch) -> u64 {
     let moments = labels.column(labels::AT).as_primitive::<Int64Type>().values();
     let numbers = labels.column(labels::ROW).as_primitive::<UInt64Type>().values();
-    for ((hash, at), number) in hashes.iter().zip(moments).zip(numbers) {
-        fingerprint.update(&hash.to_le_bytes());
-        fingerprint.update(&at.to_le_bytes());
-        fingerprint.update(&number.to_le_bytes());
-    }
+    let one = |((hash, at), number): ((&u64, &i64), &u64)| {
+        let of_label = [hash.to_le_bytes(), at.to_le_bytes(), number.to_le_bytes()];
+        xxh3_64(of_label.as_flattened())
+    };
+    hashes.iter().zip(moments).zip(numbers).map(one).fold(0, u64::wrapping_add)
 }
 
 /// The keys that some label has, by their hashes. Where there are very many, any key may be asked for.
@@ -167,6 +229,13 @@ impl AskedKeys {
         if keys.len() > KEYS_MAX {
             self.0 = None;
         }
+    }
+
+    fn and(self, other: AskedKeys) -> AskedKeys {
+        let (Some(one), Some(other)) = (self.0, other.0) else { return AskedKeys(None) };
+        let (mut more, fewer) = if one.len() < other.len() { (other, one) } else { (one, other) };
+        more.extend(fewer);
+        AskedKeys((more.len() <= KEYS_MAX).then_some(more))
     }
 
     /// Whether a key with this hash may be asked for.

@@ -36,7 +36,7 @@ use crate::catalog::opened::{OpenLookup, Opened};
 use crate::ingest::admit::Admitted;
 use crate::ingest::dead_letters::{REASONS, Tally, reason_bit};
 use crate::ingest::looked_up::{Raw, RawRow, gather, take_records, with_column};
-use crate::ingest::selection::{Elements, REPEATED_BYTES_MAX, parted};
+use crate::ingest::selection::{Elements, REPEATED_BYTES_MAX, parted, row_bytes};
 use crate::ingest::shape::{Batch, Refused, Shaper};
 use crate::job::LookIn;
 
@@ -144,8 +144,9 @@ impl<'t> LookUps<'t> {
         Ok(())
     }
 
-    /// Some records, or some elements, do the lookup of this number and those behind it, and become events. What they look up is put beside them
-    /// in parts of some MiB: one long text of a table may be looked up by all of them.
+    /// Some records, or some elements, do the lookup of this number and those behind it, and become events. They are taken
+    /// with what they look up in parts of some MiB: one long text of a table may be looked up by all of them, and a record that looks up
+    /// many versions is there as often.
     fn look_up_from(&self, at: usize, (records, seen): (Records, Vec<Seen>), to: &mut Making) -> Result<(), Failure> {
         let Some(lookup) = self.opened.groups[to.group].lookups.get(at) else { return to.shape(&records, &seen) };
         let keys = Keys::of(lookup, &to.looking.keys[at], &records);
@@ -153,7 +154,8 @@ impl<'t> LookUps<'t> {
         let parts = self.look_up(&keys, table, (to.raw, seen));
         let bytes = |at: usize| {
             let of_pick = |row: u32| lookup.columns.iter().map(move |column| table.bytes(column.value, row)).sum();
-            parts.picks[at].map_or(0, of_pick)
+            let of_record = records.batch.columns().iter().map(|column| row_bytes(column, parts.of[at] as usize));
+            of_record.sum::<usize>() + parts.picks[at].map_or(0, of_pick)
         };
         for some in parted(parts.of.len(), REPEATED_BYTES_MAX, bytes) {
             let part = parts.slice(some);

@@ -43,7 +43,6 @@ mod workers;
 mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -58,6 +57,7 @@ use crate::base::id::{GroupId, IdVec, RowsId, SourceId};
 use crate::catalog::open::open_for_events;
 use crate::catalog::opened::Opened;
 use crate::cluster::Cluster;
+use crate::cluster::links::Untaken;
 use crate::job::Job;
 use labels::Labels;
 use memory::Budget;
@@ -70,7 +70,7 @@ use served::KeptAdmissions;
 use shards::{Parted, Storage};
 use spill::Spill;
 use spine::Spine;
-use sweep::{GroupRows, Swept, sweep};
+use sweep::{GroupRows, Swept, are_of_block, sweep};
 use watch::{Phase, Watch};
 use workers::Workers;
 
@@ -122,13 +122,13 @@ struct Counts {
 pub fn backfill(job: Job, request: &Request, watch: &Watch, stop: &AtomicBool) -> Result<Done, Failure> {
     check_apart(&job, request)?;
     let asked = asked::rows(&job, request.features.as_deref(), request.known)?;
-    let scratch = request.scratch(&job);
-    let spill = Spill::new(&scratch);
+    let spill = Spill::new(request.spill_dir(&job));
+    let scratch = spill.dir().path();
     if request.spine.is_remote() || request.out.is_remote() {
-        spill.make_dir()?;
+        spill.dir().make()?;
     }
     let mut cluster = Cluster::connect(&request.cluster(), &job, &request.flags(), stop)?;
-    let spine = |opened: &Opened| Spine::open(opened, &asked, request, &scratch);
+    let spine = |opened: &Opened| Spine::open(opened, &asked, request, scratch);
     let decide = |job: Job| {
         for warning in &job.warnings {
             tracing::warn!("{}: {}", job.places.show(warning.at), warning.message);
@@ -136,7 +136,7 @@ pub fn backfill(job: Job, request: &Request, watch: &Watch, stop: &AtomicBool) -
         let kept = (request.known == Known::Served).then(|| KeptAdmissions::find(&job)).transpose()?;
         let opened = Arc::new(open_for_events(job, &IdVec::new())?);
         let spine = spine(&opened)?;
-        let out = TableWriter::to(&request.out, spine.schema(), &scratch)?.on_threads(request.workers);
+        let out = TableWriter::to(&request.out, spine.schema(), scratch)?.on_threads(request.workers);
         let planned = Planned::of(&opened, &asked)?;
         if request.known.enter() == Enter::Visible {
             planned.warn_of_lost_lateness(&opened);
@@ -151,7 +151,7 @@ pub fn backfill(job: Job, request: &Request, watch: &Watch, stop: &AtomicBool) -
     let workers = Workers::new(request.workers, stop, cluster.links()?);
     let budget = Budget::new(request.memory / 2);
     let work = Work { opened, spine, planned, kept, known: request.known, workers: &workers, watch };
-    workers.told(work.all(out, work.storage(request, &budget, &spill), &scratch))
+    workers.told(work.all(out, work.storage(request, &budget, &spill)))
 }
 
 /// A backfill at work, on one of its processes.
@@ -186,11 +186,11 @@ impl<'w> Work<'w> {
     }
 
     /// `out`: of process 0.
-    fn all(&self, out: Option<TableWriter>, storage: Storage, scratch: &Path) -> Result<Done, Failure> {
+    fn all(&self, out: Option<TableWriter>, storage: Storage) -> Result<Done, Failure> {
         let (of_replay, of_scan): (Vec<_>, Vec<_>) =
             self.spine.groups.iter().copied().partition(|(rows, _)| asked::is_replayed(&self.opened.job, *rows));
         let (scan, replay) = self.workers.together(|| {
-            let replay = || Replay::open(&self.opened, &of_replay, self.known, &self.planned, scratch);
+            let replay = || Replay::open(&self.opened, &of_replay, self.known, &self.planned, storage.spill.dir());
             let replay = (!of_replay.is_empty()).then(replay).transpose()?;
             Ok((Scan::plan(&self.opened, &groups_of(&self.opened.job, &of_scan), self.known, &self.planned)?, replay))
         })?;
@@ -284,11 +284,9 @@ impl<'w> Work<'w> {
             }
             Ok(unfit_sums)
         };
-        let take = |channel: u32, message: Vec<u8>| match rows.get(channel as usize) {
-            Some(rows) => rows.parted.take(message),
-            None => {
-                Err(Failure::Running(format!("another process has sent rows of group {channel}, which there is not")))
-            }
+        let take = |(_, channel): (usize, u32), message: Vec<u8>| {
+            let rows = rows.get(channel as usize).ok_or(Untaken::Senseless)?;
+            rows.parted.take(message, |rows, block| are_of_block(rows, block, labels.rows()))
         };
         let unfit_sums = self.workers.exchange(take, work_out)?;
         Ok((rows, unfit_sums))

@@ -7,6 +7,7 @@ use headwater_clocks::{EventTime, Span, Tick};
 use headwater_connectors::table::{Source, Target};
 use headwater_operators::probe::Enter;
 
+use super::scratch::SpillDir;
 use crate::base::human::{HumanBytes, HumanCount};
 use crate::cluster::options::Options;
 use crate::job::Job;
@@ -44,13 +45,13 @@ impl Request {
     }
 
     /// Where this process keeps what does not stay in memory: no two in the same directory, though they share a disk.
-    pub fn scratch(&self, job: &Job) -> PathBuf {
+    pub fn spill_dir(&self, job: &Job) -> SpillDir {
         let process = self.cluster.as_ref().filter(|cluster| cluster.processes > 1).map(|cluster| cluster.process);
         match (&self.spill, process) {
-            (Some(dir), None) => dir.clone(),
-            (Some(dir), Some(process)) => dir.join(format!("process-{process}")),
-            (None, None) => job.state.local.join("backfill"),
-            (None, Some(process)) => job.state.local.join(format!("backfill-{process}")),
+            (Some(dir), None) => SpillDir::named(dir, None),
+            (Some(dir), Some(process)) => SpillDir::named(dir, Some(&format!("process-{process}"))),
+            (None, None) => SpillDir::own(job.state.local.join("backfill")),
+            (None, Some(process)) => SpillDir::own(job.state.local.join(format!("backfill-{process}"))),
         }
     }
 }

@@ -34,6 +34,7 @@ use crate::base::failure::Failure;
 use crate::base::id::{GroupId, Id, IdVec, ScanId, SourceId};
 use crate::catalog::column_sets::ColumnSets;
 use crate::catalog::opened::Opened;
+use crate::cluster::links::Untaken;
 use crate::ingest::admit::Admitted;
 use crate::ingest::dead_letters::Tally;
 use crate::ingest::effs::Effs;
@@ -42,7 +43,7 @@ use crate::ingest::pipeline::{Pipeline, SHAPED_BYTES_MAX};
 use crate::ingest::seam::Seam;
 use crate::ingest::shape::Batch;
 use crate::ingest::stamp::Stamped;
-use crate::ingest::versions::Versions;
+use crate::ingest::versions::{Versions, received};
 use crate::plan::Plan;
 use crate::plan::group::PlannedGroup;
 use crate::plan::side::Side;
@@ -172,7 +173,7 @@ impl Scan {
             Ok(read.into_iter().fold(Read::default(), Read::and))
         };
         let mut of_tables = match self.plan.scans.ids().any(|scan| self.is_of_table(scan)) {
-            true => with_those_of_others(workers, || pass(None))?,
+            true => self.with_those_of_others(workers, || pass(None))?,
             false => Read::default(),
         };
         let versions = std::mem::take(&mut of_tables.versions);
@@ -182,9 +183,30 @@ impl Scan {
             // What is wrong with a version among the others all know, and one counts.
             of_tables.tally.add(&tally);
         }
-        let all = workers.exchange(|group, rows| taker(&parted, group)?.take(rows), || pass(Some(&tables)))?;
+        let all = workers.exchange(|(_, group), rows| take(&parted, group, rows), || pass(Some(&tables)))?;
         let all = all.and(of_tables);
         Ok((Swept::all(&self.groups, parted), all))
+    }
+
+    /// Versions that this process reads of tables, and those that the others do.
+    fn with_those_of_others(
+        &self,
+        workers: &Workers,
+        read: impl FnOnce() -> Result<Read, Failure>,
+    ) -> Result<Read, Failure> {
+        let others: Mutex<Vec<Versions>> = Mutex::default();
+        let hear = |(_, scan): (usize, u32), message: Vec<u8>| {
+            let scan = self.plan.scans.ids().find(|id| id.number() == scan && self.is_of_table(*id));
+            let scan = scan.ok_or(Untaken::Senseless)?;
+            let versions = decode(Buffer::from(message)).ok().flatten();
+            let versions =
+                versions.and_then(|batch| received(&self.opened, (scan, self.plan.scans[scan].source), batch));
+            others.lock().unwrap_or_else(PoisonError::into_inner).push(versions.ok_or(Untaken::Senseless)?);
+            Ok(())
+        };
+        let mut read = workers.exchange(hear, read)?;
+        read.versions.extend(others.into_inner().unwrap_or_else(PoisonError::into_inner));
+        Ok(read)
     }
 
     fn is_of_table(&self, scan: ScanId) -> bool {
@@ -219,22 +241,6 @@ impl Scan {
     }
 }
 
-/// Versions that this process reads of tables, and those that the others do.
-fn with_those_of_others(workers: &Workers, read: impl FnOnce() -> Result<Read, Failure>) -> Result<Read, Failure> {
-    let others: Mutex<Vec<Versions>> = Mutex::default();
-    let hear = |scan: u32, message: Vec<u8>| {
-        let batch = decode(Buffer::from(message)).ok().flatten();
-        let batch =
-            batch.ok_or_else(|| Failure::Running("versions that another process has sent are not whole".to_owned()))?;
-        let versions = Versions { scan: ScanId::from(scan), batch, too_late: 0 };
-        others.lock().unwrap_or_else(PoisonError::into_inner).push(versions);
-        Ok(())
-    };
-    let mut read = workers.exchange(hear, read)?;
-    read.versions.extend(others.into_inner().unwrap_or_else(PoisonError::into_inner));
-    Ok(read)
-}
-
 /// Tells the other processes of versions.
 fn tell(workers: &Workers, versions: &Versions) -> Result<(), Failure> {
     let Some(links) = workers.links() else { return Ok(()) };
@@ -243,10 +249,9 @@ fn tell(workers: &Workers, versions: &Versions) -> Result<(), Failure> {
     links.others().try_for_each(|to| links.send(to, versions.scan.number(), &message))
 }
 
-/// Who takes what is sent on a channel.
-pub fn taker<'p, 'a>(parted: &'p [Parted<'a>], channel: u32) -> Result<&'p Parted<'a>, Failure> {
-    let of = parted.get(channel as usize);
-    of.ok_or_else(|| Failure::Running(format!("another process has sent rows of group {channel}, which there is not")))
+/// Takes what is sent on a channel.
+pub fn take(parted: &[Parted], channel: u32, rows: Vec<u8>) -> Result<(), Untaken> {
+    parted.get(channel as usize).ok_or(Untaken::Senseless)?.take(rows, |_, _| true)
 }
 
 /// Every piece of the histories, with what statistics say of its event times.

@@ -19,7 +19,7 @@ use super::encoded::{decode, encode};
 use super::memory::Budget;
 use super::spill::{Place, Spill};
 use crate::base::failure::Failure;
-use crate::cluster::links::Links;
+use crate::cluster::links::{Links, Untaken};
 
 /// Where what is parted is kept.
 #[derive(Clone, Copy)]
@@ -144,14 +144,17 @@ impl<'a> Parted<'a> {
         chunks.iter().flatten().map(of_chunk).fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
     }
 
-    /// What another process has sent on the channel.
-    pub fn take(&self, message: Vec<u8>) -> Result<(), Failure> {
+    /// What another process has sent on the channel. `are_of`: whether rows are such as a part has.
+    pub fn take(&self, message: Vec<u8>, are_of: impl Fn(&RecordBatch, usize) -> bool) -> Result<(), Untaken> {
         let (own, bytes) = (self.own(), message.len());
         let taken = received(&Buffer::from(message), own.len());
-        let (rows, ends) = taken
-            .filter(|(rows, _)| rows.schema_ref().fields() == self.schema.fields())
-            .ok_or_else(|| Failure::Running("rows that another process has sent are not whole".to_owned()))?;
-        self.add(None, rows, &own, (&ends, bytes))
+        let (rows, ends) =
+            taken.filter(|(rows, _)| rows.schema_ref().fields() == self.schema.fields()).ok_or(Untaken::Senseless)?;
+        let rows_of = |at: usize| rows.slice(start_of(&ends, at), ends[at] as usize - start_of(&ends, at));
+        if !own.clone().enumerate().all(|(at, part)| are_of(&rows_of(at), part)) {
+            return Err(Untaken::Senseless);
+        }
+        Ok(self.add(None, rows, &own, (&ends, bytes))?)
     }
 
     /// The parts of this process.
@@ -339,13 +342,14 @@ mod tests {
     use rand::rngs::StdRng;
     use rand::{Rng, SeedableRng};
 
+    use super::super::scratch::SpillDir;
     use super::*;
 
     #[test]
     fn every_row_is_in_its_part_spilled_or_not() {
         let dir = tempfile::tempdir().unwrap();
         for bytes in [0, 8_000, 1 << 30] {
-            let (budget, spill) = (Budget::new(bytes), Spill::new(&dir.path().join("spill")));
+            let (budget, spill) = (Budget::new(bytes), Spill::new(SpillDir::own(dir.path().join("spill"))));
             let mut rng = StdRng::seed_from_u64(bytes);
             let column = |values: Vec<i64>| {
                 RecordBatch::try_from_iter([("x", Arc::new(Int64Array::from(values)) as ArrayRef)]).unwrap()

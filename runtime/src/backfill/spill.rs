@@ -3,18 +3,18 @@
 use std::fs::File;
 use std::io::Write;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use arrow::array::RecordBatch;
 use arrow::buffer::Buffer;
 
 use super::encoded::{decode, encode};
+use super::scratch::SpillDir;
 use crate::base::failure::Failure;
 
 /// Made when it is first needed.
 pub struct Spill {
-    dir: PathBuf,
+    dir: SpillDir,
     file: OnceLock<File>,
     /// Its length; whoever appends holds it.
     length: Mutex<u64>,
@@ -39,13 +39,12 @@ impl Place {
 }
 
 impl Spill {
-    pub fn new(dir: &Path) -> Spill {
-        Spill { dir: dir.to_owned(), file: OnceLock::new(), length: Mutex::new(0) }
+    pub fn new(dir: SpillDir) -> Spill {
+        Spill { dir, file: OnceLock::new(), length: Mutex::new(0) }
     }
 
-    pub fn make_dir(&self) -> Result<(), Failure> {
-        let failed = |e| Failure::Running(format!("making the directory {}: {e}", self.dir.display()));
-        std::fs::create_dir_all(&self.dir).map_err(failed)
+    pub fn dir(&self) -> &SpillDir {
+        &self.dir
     }
 
     /// Appends batches; one without rows takes no place.
@@ -83,8 +82,8 @@ impl Spill {
         if let Some(file) = self.file.get() {
             return Ok(file);
         }
-        self.make_dir()?;
-        let path = self.dir.join(format!("spill-{}", std::process::id()));
+        self.dir.make()?;
+        let path = self.dir.path().join(format!("spill-{}", std::process::id()));
         let opened = File::options().read(true).append(true).create_new(true).open(&path);
         let file = opened.map_err(|e| self.failed("making a file", e))?;
         std::fs::remove_file(&path).map_err(|e| self.failed("making a file", e))?;
@@ -94,15 +93,8 @@ impl Spill {
     fn failed(&self, doing: &str, cause: impl std::fmt::Display) -> Failure {
         Failure::Running(format!(
             "{doing} in {}, where what does not fit into memory lies: {cause}",
-            self.dir.display()
+            self.dir.path().display()
         ))
-    }
-}
-
-impl Drop for Spill {
-    fn drop(&mut self) {
-        // Only where nobody else has anything in it.
-        let _ = std::fs::remove_dir(&self.dir);
     }
 }
 
@@ -118,7 +110,7 @@ mod tests {
     fn what_was_written_and_nothing_left() {
         let dir = tempfile::tempdir().unwrap();
         let inside = dir.path().join("backfill");
-        let spill = Spill::new(&inside);
+        let spill = Spill::new(SpillDir::own(inside.clone()));
         let column: ArrayRef = Arc::new(Int64Array::from(vec![Some(1), None, Some(3)]));
         let texts: ArrayRef = Arc::new(StringArray::from(vec!["a", "b", "c"]));
         let batch = RecordBatch::try_from_iter([("x", column), ("y", texts)]).unwrap();

@@ -52,6 +52,13 @@ impl<'a> GroupRows<'a> {
     }
 }
 
+/// Whether rows are of labels in a block, of so many labels in all.
+pub fn are_of_block(rows: &RecordBatch, block: usize, labels: u64) -> bool {
+    let first = block as u64 * BLOCK_ROWS;
+    let all = first..labels.min(first + BLOCK_ROWS);
+    rows.column(NUMBER).as_primitive::<UInt64Type>().values().iter().all(|number| all.contains(number))
+}
+
 /// Works out the rows of a group. Returns how many sums did not fit.
 pub fn sweep(
     opened: &Opened,

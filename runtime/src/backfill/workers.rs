@@ -1,5 +1,6 @@
 //! The threads of a backfill, and its other processes: they work side by side, and the first that fails, or a signal, stops all.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -8,7 +9,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::base::failure::Failure;
-use crate::cluster::links::{Heard, Hearing, Links, Why};
+use crate::cluster::links::{Heard, Hearing, Links, Untaken, Why};
 
 pub struct Workers<'a> {
     number: usize,
@@ -70,10 +71,10 @@ impl<'a> Workers<'a> {
         done.ok_or_else(|| self.why())
     }
 
-    /// Does `work` while what the other processes send is heard, by channel; and waits until all are done with theirs.
+    /// Does `work` while what the other processes send is heard, by sender and channel; and waits until all are done with theirs.
     pub fn exchange<T>(
         &self,
-        hear: impl Fn(u32, Vec<u8>) -> Result<(), Failure> + Sync,
+        hear: impl Fn((usize, u32), Vec<u8>) -> Result<(), Untaken> + Sync,
         work: impl FnOnce() -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         let Some(links) = &self.links else { return work() };
@@ -127,10 +128,10 @@ impl<'a> Workers<'a> {
     where
         T: Serialize + DeserializeOwned + Send,
     {
-        let told: Mutex<Vec<(usize, T)>> = Mutex::new(vec![]);
-        let add = |process: usize, of: T| told.lock().unwrap_or_else(PoisonError::into_inner).push((process, of));
-        let hear = |process: u32, message: Vec<u8>| {
-            add(process as usize, parsed(&message)?);
+        let told: Mutex<BTreeMap<usize, T>> = Mutex::default();
+        let add = |process: usize, of: T| told.lock().unwrap_or_else(PoisonError::into_inner).insert(process, of);
+        let hear = |(process, _), message: Vec<u8>| {
+            add(process, parsed(&message)?);
             Ok(())
         };
         self.exchange(hear, || {
@@ -139,16 +140,17 @@ impl<'a> Workers<'a> {
             add(self.process().0, own);
             Ok(())
         })?;
-        let mut told = told.into_inner().unwrap_or_else(PoisonError::into_inner);
-        told.sort_by_key(|(process, _)| *process);
-        Ok(told.into_iter().map(|(_, of)| of).collect())
+        let told = told.into_inner().unwrap_or_else(PoisonError::into_inner);
+        match (0..self.process().1).find(|process| !told.contains_key(process)) {
+            Some(process) => Err(Failure::Running(format!("process {process} has told nothing"))),
+            None => Ok(told.into_values().collect()),
+        }
     }
 
-    /// On the channel of this process's number.
     fn tell_all(&self, value: &impl Serialize) -> Result<(), Failure> {
         let Some(links) = &self.links else { return Ok(()) };
         let message = serde_json::to_vec(value).expect("it is plain data");
-        links.others().try_for_each(|to| links.send(to, links.process() as u32, &message))
+        links.others().try_for_each(|to| links.send(to, 0, &message))
     }
 
     /// Keeps the first failure: those that are stopped by it say only that.
@@ -169,14 +171,13 @@ fn stopped() -> Failure {
     Failure::Running("stopped before it was done: nothing was written".to_owned())
 }
 
-fn parsed<T: DeserializeOwned>(message: &[u8]) -> Result<T, Failure> {
-    serde_json::from_slice(message)
-        .map_err(|e| Failure::Running(format!("what another process said makes no sense: {e}")))
+fn parsed<T: DeserializeOwned>(message: &[u8]) -> Result<T, Untaken> {
+    serde_json::from_slice(message).map_err(|_| Untaken::Senseless)
 }
 
 /// Where nobody sends anything.
-fn unasked(_: u32, _: Vec<u8>) -> Result<(), Failure> {
-    Err(Failure::Running("another process sends what nobody has asked for".to_owned()))
+fn unasked(_: (usize, u32), _: Vec<u8>) -> Result<(), Untaken> {
+    Err(Untaken::Senseless)
 }
 
 /// Hears for the threads of this process.
@@ -185,9 +186,9 @@ struct Ear<'e, 'a, H> {
     hear: H,
 }
 
-impl<H: Fn(u32, Vec<u8>) -> Result<(), Failure> + Sync> Hearing for Ear<'_, '_, H> {
-    fn hear(&self, channel: u32, message: Vec<u8>) -> Result<(), Failure> {
-        (self.hear)(channel, message)
+impl<H: Fn((usize, u32), Vec<u8>) -> Result<(), Untaken> + Sync> Hearing for Ear<'_, '_, H> {
+    fn hear(&self, from: (usize, u32), message: Vec<u8>) -> Result<(), Untaken> {
+        (self.hear)(from, message)
     }
 
     fn check(&self) -> Result<(), Failure> {

@@ -1,9 +1,12 @@
-//! Rows put back into the order of the spine, beside its own columns, and written.
+//! Rows put back into the order of the spine, beside its own columns, and written; a block is put in order while the one before it is written.
+
+use std::sync::mpsc::{Receiver, sync_channel};
 
 use arrow::array::types::UInt64Type;
 use arrow::array::{AsArray, RecordBatch};
 use arrow::compute::interleave_record_batch;
 use headwater_connectors::table::TableWriter;
+use headwater_connectors::threads::guarded;
 use headwater_expression::ROWS_MAX;
 use headwater_operators::probe::rows::{FIRST_COLUMN, NUMBER};
 
@@ -25,6 +28,27 @@ pub fn write(
     total: u64,
 ) -> Result<u64, Failure> {
     watch.enter(Phase::Write, Some(total));
+    std::thread::scope(|scope| {
+        let (sender, blocks) = sync_channel(0);
+        scope.spawn(move || {
+            let mut all = (0..total).step_by(BLOCK_ROWS as usize);
+            // Where nobody takes it, writing has failed.
+            all.try_for_each(|first| sender.send(guarded(|| in_block(rows, first, total))))
+        });
+        write_blocks(opened, (spine, blocks), out, (workers, watch), total)
+    })
+}
+
+/// By group: the rows of a block.
+type Block = Result<Vec<RecordBatch>, Failure>;
+
+fn write_blocks(
+    opened: &Opened,
+    (spine, blocks): (&Spine, Receiver<Block>),
+    out: &mut TableWriter,
+    (workers, watch): (&Workers, &Watch),
+    total: u64,
+) -> Result<u64, Failure> {
     let (mut at, mut failures) = (0, 0);
     let mut block: Vec<RecordBatch> = vec![];
     let derives = |rows: &RowsId| opened.group(*rows).is_some_and(|group| !group.derived.is_empty());
@@ -39,7 +63,7 @@ pub fn write(
                 return Err(changed());
             }
             if within == 0 {
-                block = in_block(rows, at, total)?;
+                block = blocks.recv().unwrap_or_else(|_| Err(changed()))?;
             }
             let count = (batch.num_rows() - from).min((BLOCK_ROWS - within) as usize).min(rows_at_once);
             let own = batch.slice(from, count);
@@ -69,8 +93,8 @@ fn changed() -> Failure {
     Failure::Running("the spine was changed while it was read: it has another number of rows now".to_owned())
 }
 
-/// By group: the rows of the block that begins with the row `first`.
-fn in_block(rows: &[GroupRows], first: u64, total: u64) -> Result<Vec<RecordBatch>, Failure> {
+/// The block that begins with the row `first`.
+fn in_block(rows: &[GroupRows], first: u64, total: u64) -> Block {
     let count = BLOCK_ROWS.min(total - first) as usize;
     rows.iter().map(|group| in_order(group, first, count)).collect()
 }

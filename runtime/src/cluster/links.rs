@@ -22,6 +22,7 @@ use socket2::SockRef;
 use super::frame::Patient;
 use super::options::Options;
 use crate::base::failure::Failure;
+use crate::base::secrets::mask;
 
 /// One that takes nothing for so long counts as lost.
 const UNHEARD: Duration = Duration::from_secs(60);
@@ -43,6 +44,8 @@ const BELIEVED_BYTES: usize = 64 << 20;
 pub struct Links {
     options: Options,
     hosts: Vec<String>,
+    /// What no message to another process shows: its own log may not know it.
+    secrets: Vec<String>,
     /// By process, none for this one.
     links: Vec<Option<Link>>,
     /// This process has failed.
@@ -77,10 +80,25 @@ impl From<&Failure> for Why {
     }
 }
 
+/// Why a message is not taken.
+#[derive(Debug)]
+pub enum Untaken {
+    /// It is none that its sender could mean.
+    Senseless,
+    /// This process could not.
+    Failed(Failure),
+}
+
+impl From<Failure> for Untaken {
+    fn from(failure: Failure) -> Untaken {
+        Untaken::Failed(failure)
+    }
+}
+
 /// What is done in an exchange with what comes.
 pub trait Hearing: Sync {
-    /// Takes a message. It may not wait for others.
-    fn hear(&self, channel: u32, message: Vec<u8>) -> Result<(), Failure>;
+    /// Takes a message of a process on a channel. It may not wait for others.
+    fn hear(&self, from: (usize, u32), message: Vec<u8>) -> Result<(), Untaken>;
 
     /// Whether to go on. Asked often.
     fn check(&self) -> Result<(), Failure>;
@@ -136,7 +154,11 @@ impl<'h> Heard<'h> {
 
 impl Links {
     /// `peers`: a connection to each of the others.
-    pub(super) fn new(options: Options, hosts: Vec<String>, peers: Vec<Option<TcpStream>>) -> Result<Links, Failure> {
+    pub(super) fn new(
+        options: Options,
+        (hosts, secrets): (Vec<String>, Vec<String>),
+        peers: Vec<Option<TcpStream>>,
+    ) -> Result<Links, Failure> {
         #[cfg(target_os = "linux")]
         for peer in peers.iter().flatten() {
             let patient = SockRef::from(peer).set_tcp_user_timeout(Some(UNHEARD));
@@ -144,7 +166,7 @@ impl Links {
         }
         let link = |stream| Link { stream, whole: Mutex::new(true), gone: AtomicBool::new(false) };
         let links = peers.into_iter().map(|peer| peer.map(link)).collect();
-        Ok(Links { options, hosts, links, over: AtomicBool::new(false) })
+        Ok(Links { options, hosts, secrets, links, over: AtomicBool::new(false) })
     }
 
     pub fn options(&self) -> &Options {
@@ -187,7 +209,8 @@ impl Links {
             match self.go_through(&heard, work) {
                 Ok(done) => Some(done),
                 Err(failure) => {
-                    let why = by.fail(failure);
+                    let mut why = by.fail(failure);
+                    why.text = mask(&why.text, &self.secrets);
                     self.over.store(true, Ordering::Relaxed);
                     let message = serde_json::to_vec(&why).expect("it is plain data");
                     // Whoever does not hear it sees the connection close.
@@ -221,8 +244,11 @@ impl Links {
             match kind {
                 READY => heard.note(from, false),
                 DATA if is_heard => {
-                    if let Err(failure) = heard.by.hear(channel, message) {
-                        heard.by.fail(failure);
+                    if let Err(untaken) = heard.by.hear((from, channel), message) {
+                        heard.by.fail(match untaken {
+                            Untaken::Senseless => self.senseless(from),
+                            Untaken::Failed(failure) => failure,
+                        });
                         // The rest is of no use, but the other one must come to its own end.
                         is_heard = false;
                     }
@@ -230,7 +256,7 @@ impl Links {
                 DATA => {}
                 END => return Ok(()),
                 FAILED => return Err(self.elsewhere(from, &message)),
-                _ => return Err(Failure::Running(format!("what {} said makes no sense", self.name(from)))),
+                _ => return Err(self.senseless(from)),
             }
         }
     }
@@ -285,6 +311,10 @@ impl Links {
         Failure::Running(format!("lost {}: {why}", self.name(process)))
     }
 
+    fn senseless(&self, from: usize) -> Failure {
+        Failure::Running(format!("what {} said makes no sense", self.name(from)))
+    }
+
     fn elsewhere(&self, from: usize, message: &[u8]) -> Failure {
         let Ok(Why { process, code, text }) = serde_json::from_slice(message) else {
             return Failure::Running(format!("{} failed, and why makes no sense", self.name(from)));
@@ -323,11 +353,11 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let one = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (other, _) = listener.accept().unwrap();
-        let hosts = || vec!["a:1".to_owned(), "b:2".to_owned()];
+        let told = || (vec!["a:1".to_owned(), "b:2".to_owned()], vec!["hunter2".to_owned()]);
         let options = |process| Options { process, processes: 2, ..Options::alone(1) };
         [
-            Links::new(options(0), hosts(), vec![None, Some(one)]).unwrap(),
-            Links::new(options(1), hosts(), vec![Some(other), None]).unwrap(),
+            Links::new(options(0), told(), vec![None, Some(one)]).unwrap(),
+            Links::new(options(1), told(), vec![Some(other), None]).unwrap(),
         ]
     }
 
@@ -339,6 +369,7 @@ mod tests {
     }
 
     const REFUSED: u32 = 13;
+    const SENSELESS: u32 = 14;
 
     impl Ear {
         fn why(&self) -> String {
@@ -347,9 +378,11 @@ mod tests {
     }
 
     impl Hearing for Ear {
-        fn hear(&self, channel: u32, message: Vec<u8>) -> Result<(), Failure> {
-            if channel == REFUSED {
-                return Err(Failure::Refused("it is not wanted".to_owned()));
+        fn hear(&self, (_, channel): (usize, u32), message: Vec<u8>) -> Result<(), Untaken> {
+            match channel {
+                REFUSED => return Err(Failure::Refused("it is not wanted".to_owned()).into()),
+                SENSELESS => return Err(Untaken::Senseless),
+                _ => {}
             }
             self.heard.lock().unwrap().push((channel, message));
             Ok(())
@@ -416,6 +449,18 @@ mod tests {
         let waits = |_: &Links, heard: &Heard| heard.until_done(1);
         let told = exchange(&pair(), [&waits, &sends]).map(|(_, why)| why);
         assert_eq!(told, ["refused: it is not wanted", "error: a:1 (process 0) failed:\nrefused: it is not wanted"]);
+        let babbles = |links: &Links, _: &Heard| links.send(0, SENSELESS, &[1]);
+        let told = exchange(&pair(), [&waits, &babbles]).map(|(_, why)| why);
+        let senseless = "error: what b:2 (process 1) said makes no sense";
+        assert_eq!(told, [senseless.to_owned(), format!("error: a:1 (process 0) failed:\n{senseless}")]);
+    }
+
+    #[test]
+    fn no_secret_is_told_to_others() {
+        let fails = |_: &Links, _: &Heard| Err(Failure::Running("redis://hunter2@host is away".to_owned()));
+        let waits = |_: &Links, heard: &Heard| heard.until_done(0);
+        let [_, told] = exchange(&pair(), [&fails, &waits]).map(|(_, why)| why);
+        assert_eq!(told, "error: a:1 (process 0) failed:\nerror: redis://***@host is away");
     }
 
     #[test]

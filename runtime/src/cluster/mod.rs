@@ -30,6 +30,7 @@ use timely::worker::Worker;
 use timely::{CommunicationConfig, WorkerConfig};
 
 use crate::base::failure::Failure;
+use crate::base::secrets::{mask, with_escapes};
 use crate::job::Job;
 use frame::{Patient, is_gone};
 use handshake::Who;
@@ -39,6 +40,8 @@ use options::Options;
 pub struct Cluster<'a> {
     options: Options,
     hosts: Vec<String>,
+    /// Of the job: what no failure that others are told of shows.
+    secrets: Vec<String>,
     /// By process, none for this one.
     peers: Vec<Option<TcpStream>>,
     stop: &'a AtomicBool,
@@ -83,7 +86,7 @@ impl<'a> Cluster<'a> {
             };
             peers = join::join(&joining)?;
         }
-        Ok(Cluster { options: options.clone(), hosts, peers, stop })
+        Ok(Cluster { options: options.clone(), hosts, secrets: with_escapes(&job.secrets), peers, stop })
     }
 
     pub fn process(&self) -> usize {
@@ -108,10 +111,7 @@ impl<'a> Cluster<'a> {
                 Ok((opened, plan))
             }
             Err(failure) => {
-                let message = ControlMessage::<()>::Failed { code: failure.exit_code(), text: failure.to_string() };
-                let deadline = Some(Instant::now() + LAST_MESSAGE);
-                // Whoever does not hear it sees the connection close.
-                self.others().for_each(|(to, _)| drop(self.send(to, &message, deadline)));
+                self.tell_all_of(&failure);
                 Err(failure)
             }
         }
@@ -131,7 +131,7 @@ impl<'a> Cluster<'a> {
         match follow(job, &plan) {
             Ok(opened) => Ok((opened, plan)),
             Err(failure) => {
-                let reply = Reply::Failed { code: failure.exit_code(), text: failure.to_string() };
+                let reply = Reply::Failed { code: failure.exit_code(), text: self.text_of(&failure) };
                 // Where it cannot be told, process 0 sees the connection close.
                 let _ = self.send(0, &reply, Some(Instant::now() + LAST_MESSAGE));
                 Err(failure)
@@ -168,7 +168,7 @@ impl<'a> Cluster<'a> {
     pub fn links(mut self) -> Result<Option<Links>, Failure> {
         self.await_all()?;
         let peers = std::mem::take(&mut self.peers);
-        (!peers.is_empty()).then(|| Links::new(self.options, self.hosts, peers)).transpose()
+        (!peers.is_empty()).then(|| Links::new(self.options, (self.hosts, self.secrets), peers)).transpose()
     }
 
     /// No process sends before all can receive: a connection that nobody reads for long counts as lost.
@@ -186,13 +186,23 @@ impl<'a> Cluster<'a> {
         for (from, _) in self.others() {
             if let Reply::Failed { code, text } = self.receive(from)? {
                 let failure = self.elsewhere(from, code, text);
-                let message = ControlMessage::<()>::Failed { code: failure.exit_code(), text: failure.to_string() };
-                let deadline = Some(Instant::now() + LAST_MESSAGE);
-                self.others().for_each(|(to, _)| drop(self.send(to, &message, deadline)));
+                self.tell_all_of(&failure);
                 return Err(failure);
             }
         }
         self.others().try_for_each(|(to, _)| self.send(to, &ControlMessage::<()>::Go, None))
+    }
+
+    fn tell_all_of(&self, failure: &Failure) {
+        let message = ControlMessage::<()>::Failed { code: failure.exit_code(), text: self.text_of(failure) };
+        let deadline = Some(Instant::now() + LAST_MESSAGE);
+        // Whoever does not hear it sees the connection close.
+        self.others().for_each(|(to, _)| drop(self.send(to, &message, deadline)));
+    }
+
+    /// As the others are told of it.
+    fn text_of(&self, failure: &Failure) -> String {
+        mask(&failure.to_string(), &self.secrets)
     }
 
     fn others(&self) -> impl Iterator<Item = (usize, &TcpStream)> {

@@ -18,8 +18,8 @@ use arrow::array::{
 use arrow::compute::{nullif, take, take_record_batch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use headwater_clocks::{Arrival, Eff, EventTime, Offset, Span, Tick, Time};
-use headwater_connectors::Payload;
 use headwater_connectors::format::text::row_text;
+use headwater_connectors::{Payload, guarded};
 use headwater_operators::key_codec::KeyCodec;
 use headwater_operators::saved::Damaged;
 
@@ -258,6 +258,18 @@ pub fn without_payload(batch: &RecordBatch) -> RecordBatch {
     RecordBatch::try_new(batch.schema(), columns).expect("columns of its own schema")
 }
 
+/// Versions of a table, as another process has sent them. `None`: they are none.
+pub fn received(opened: &Opened, (scan, source): (ScanId, SourceId), batch: RecordBatch) -> Option<Versions> {
+    if batch.schema_ref().fields() != schema().fields() {
+        return None;
+    }
+    let (message, types) = (Message::open(&batch), value_types(opened, source));
+    let flags = |row: usize| message.undecoded(row).is_none_or(|flags| flags.len() == types.len());
+    let decode = || KeyCodec::new(&types)?.decode((0..message.len()).map(|row| message.values(row)));
+    let is_whole = types.is_empty() || guarded(decode).is_ok_and(|values| values.is_ok());
+    (is_whole && (0..message.len()).all(flags)).then_some(Versions { scan, batch, too_late: 0 })
+}
+
 /// A message, opened.
 pub struct Message {
     batch: RecordBatch,
@@ -408,4 +420,50 @@ pub fn loaded(batch: &RecordBatch, tells: &BooleanArray) -> Result<RecordBatch, 
         *payload = nullif(payload, &others).map_err(damaged)?;
     }
     RecordBatch::try_new(schema(), columns).map_err(damaged)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::id::Id;
+    use crate::ingest::testing::open_job;
+
+    const JOB: &str = r#"
+name = "t"
+[sources.e]
+event_time = "ts"
+schema = { ts = "timestamp", shop = "string" }
+stream = { type = "jsonl", path = "e.jsonl" }
+[tables.shops]
+key = "shop"
+event_time = "ts"
+schema = { ts = "timestamp", shop = "string", city = "string" }
+stream = { type = "jsonl", path = "shops.jsonl" }
+[features.f]
+source = "e"
+key = "shop"
+lookup.s = { table = "shops", on = "shop" }
+columns = { c = { agg = "last", of = "s.city", window = "1h" } }
+"#;
+
+    #[test]
+    fn what_another_process_sends_is_whole_or_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        ["e", "shops"].iter().for_each(|name| std::fs::write(dir.path().join(format!("{name}.jsonl")), "").unwrap());
+        let opened = open_job(dir.path(), JOB);
+        let table = opened.sources.ids().find(|source| opened.sources[*source].table.is_some()).unwrap();
+        let cities: ArrayRef = Arc::new(arrow::array::StringArray::from(vec!["a city with a name of some length"]));
+        let encoded = KeyCodec::new(&value_types(&opened, table)).unwrap().encode(&[cities]).unwrap();
+        let one = |values: &[u8], undecoded: Option<Vec<u8>>| {
+            let (from, eff) = (EventTime::from_us(1), Eff::from_us(1));
+            let key = b"k";
+            applied(&[Applied { key, from, eff, ts: None, position: None, removes: false, values, undecoded }])
+        };
+        let is_taken = |batch| received(&opened, (ScanId::at(0), table), batch).is_some();
+        let values = encoded.value(0);
+        assert!(is_taken(one(values, None)) && is_taken(one(values, Some(vec![1]))));
+        assert!(!is_taken(one(values, Some(vec![]))), "no flag for its column");
+        assert!(!is_taken(one(&values[..7], None)), "no such values");
+        assert!(!is_taken(one(values, None).project(&[0, 1]).unwrap()), "no versions");
+    }
 }

@@ -20,7 +20,6 @@ mod running;
 mod settled;
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 
@@ -33,8 +32,8 @@ use self::caught::{Sent, Wanted};
 use super::labels::Labels;
 use super::planned::Planned;
 use super::request::Known;
-use super::scan::taker;
-use super::scratch::Scratch;
+use super::scan::take;
+use super::scratch::{Scratch, SpillDir};
 use super::served::{KeptAdmissions, Served};
 use super::shards::{Collector, Owned, Parted, Storage};
 use super::watch::{Phase, Watch};
@@ -90,10 +89,10 @@ impl Replay {
         asked: &[(RowsId, usize)],
         known: Known,
         planned: &Planned,
-        scratch: &Path,
+        dir: &SpillDir,
     ) -> Result<Replay, Failure> {
         let kept = part::behind(whole, asked.iter().map(|(rows, _)| *rows));
-        let dir = Scratch::new(scratch, "replay")?;
+        let dir = Scratch::new(dir, "replay")?;
         let opened = part::open(whole, &kept, dir.dir())?;
         let scans = opened.sources.ids().map(|source| {
             let mut scan = planned.scan(kept.source(source));
@@ -200,6 +199,8 @@ impl Replay {
         let served = || Served::of(kept, (&self.of_state(), &self.plan), (from, span.1), workers);
         let late = (self.known == Known::Served).then(served).transpose()?.map(|served| served.0);
         let plan = self.plan_for(span, late);
+        // They begin to wait for each other's workers once all have read what there is to read before.
+        let prepared = workers.together(|| running::Prepared::of(&self.opened, plan))?;
         let wanted = self.of.iter().enumerate().map(|(at, (rows, set))| {
             let asked = (labels.asked(*set).clone(), labels.shards());
             Ok((*rows, Wanted::new(&self.opened, (at, *rows), asked, span)?))
@@ -213,11 +214,11 @@ impl Replay {
                 let to = move |rows: RowsId, batch: &RecordBatch| caught::send(&wanted[&rows], what, batch, &sender);
                 Catch { what, of, to: Arc::new(to) }
             };
-            let status = running::run(&self.opened, plan, catch, take, (workers, watch))?;
+            let status = running::run(&self.opened, prepared, catch, take, (workers, watch))?;
             collectors.into_iter().try_for_each(Collector::finish)?;
             Ok(status)
         };
-        let status = workers.exchange(|group, rows| taker(&parted, group)?.take(rows), replay)?;
+        let status = workers.exchange(|(_, group), rows| take(&parted, group, rows), replay)?;
         Ok((parted, self.told(&status)))
     }
 

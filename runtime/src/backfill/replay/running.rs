@@ -12,7 +12,7 @@ use super::super::workers::Workers;
 use super::caught::Sent;
 use crate::base::failure::Failure;
 use crate::base::failures::{Failures, Outcome};
-use crate::base::id::IdVec;
+use crate::base::id::{IdVec, ScanId};
 use crate::catalog::column_sets::ColumnSets;
 use crate::catalog::opened::Opened;
 use crate::checkpoint::generations::Starts;
@@ -35,10 +35,28 @@ use crate::render::shared::{Shared, empty_status};
 const WAITING: usize = 64;
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
+/// What is known before workers start: of what the history's offsets and arrivals say, each process finds all.
+pub struct Prepared {
+    plan: Plan,
+    sets: ColumnSets,
+    seams: IdVec<ScanId, Seam>,
+    effs: IdVec<ScanId, Effs>,
+}
+
+impl Prepared {
+    pub fn of(opened: &Opened, plan: Plan) -> Result<Prepared, Failure> {
+        let sets = ColumnSets::open(opened, &plan, Side::Live)?;
+        let (seams, effs) = (Seam::all(opened, &plan)?, Effs::all(opened, &plan, &sets)?);
+        Ok(Prepared { plan, sets, seams, effs })
+    }
+}
+
 /// Runs it to its end. `catch`: what is caught, given where it goes, whence `take` has it. Returns what was read, and what was wrong.
+///
+/// Over several processes all begin at about the same time: they wait for each other's workers, and not for long.
 pub fn run(
     opened: &Arc<Opened>,
-    plan: Plan,
+    prepared: Prepared,
     catch: impl FnOnce(SyncSender<Option<Sent>>) -> Catch,
     take: impl FnMut(Sent) -> Result<(), Failure> + Send,
     (workers, watch): (&Workers, &Watch),
@@ -46,7 +64,7 @@ pub fn run(
     let (sender, receiver) = sync_channel(WAITING);
     let abandoned = Arc::new(AtomicBool::new(false));
     let (failures, outcome) = Failures::new();
-    let shared = shared(opened, plan, catch(sender.clone()), (workers, &abandoned), &failures)?;
+    let shared = shared(opened, prepared, catch(sender.clone()), (workers, &abandoned), &failures)?;
     let board = shared.board.clone();
     let abandon = || {
         if !abandoned.swap(true, Ordering::Relaxed) {
@@ -74,20 +92,18 @@ pub fn run(
 
 fn shared(
     opened: &Arc<Opened>,
-    plan: Plan,
+    Prepared { plan, sets, seams, effs }: Prepared,
     catch: Catch,
     (workers, abandoned): (&Workers, &Arc<AtomicBool>),
     failures: &Failures,
 ) -> Result<Shared, Failure> {
-    let sets = Arc::new(ColumnSets::open(opened, &plan, Side::Live)?);
-    let (seams, effs) = (Seam::all(opened, &plan)?, Effs::all(opened, &plan, &sets)?);
     let board = Board::new(workers.number(), &[empty_status(opened, &plan, &sets)?]);
     Ok(Shared {
         opened: opened.clone(),
         state: Arc::new(StateStore::open(&opened.job, 0, Arc::default())?),
         starts: Arc::new(Starts::default()),
         start: Arc::new(Start { plan, from: None }),
-        sets: vec![sets],
+        sets: vec![Arc::new(sets)],
         seams: Arc::new(seams),
         effs: Arc::new(effs),
         mode: Mode::UntilEnd,
