@@ -543,3 +543,46 @@ columns = { rates = { agg = "last_n", n = 9, of = "s.rate", window = "all" } }
         assert_eq!(letters, [(Some("moved key"), Some(0))]);
     }
 }
+
+/// No key is longer than 32 KiB: a longer text finds nothing, and is not kept.
+#[test]
+fn a_long_text_finds_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let event = |k: &str, n: usize| json!({ "ts": at("10:10"), "k": k, "n": n }).to_string() + "\n";
+    let many = (0..3000).map(|n| event("m", 1_000_000 + n));
+    let events = [event("a", 32 << 10), event("b", (32 << 10) + 1), event("c", 2_000_000)].into_iter().chain(many);
+    std::fs::write(dir.path().join("events.jsonl"), events.collect::<String>()).unwrap();
+    let row = |k: &str, n: usize| json!({ "k": k.repeat(n), "v": 1 }).to_string() + "\n";
+    std::fs::write(dir.path().join("rows.jsonl"), row("a", 32 << 10) + &row("b", (32 << 10) + 1)).unwrap();
+    let job = r#"
+name = "long"
+tick = "1s"
+[sources.events]
+event_time = "ts"
+schema = { ts = "timestamp", k = "string", n = "int64" }
+stream = { type = "jsonl", path = "events.jsonl" }
+[tables.rows]
+key = "k"
+schema = { k = "string", v = "int64" }
+history = { type = "jsonl", path = "rows.jsonl" }
+[features.f]
+source = "events"
+lookup.r = { table = "rows", on = "repeat(k, n)" }
+key = "k"
+columns = { n = { agg = "count", window = "all" }, v = { agg = "sum", of = "r.v", window = "all" } }
+"#;
+    let path = dir.path().join("job.toml");
+    std::fs::write(&path, job).unwrap();
+    let path = path.to_str().unwrap();
+    finish(run(&["run", path, "--until-end"]), 0);
+    let rows = json_lines(&finish(run(&["export", path, "f"]), 0).stdout);
+    let rows: Vec<String> = rows.iter().map(|row| format!("{} {}", row["key"]["k"], row["row"])).collect();
+    let expected =
+        [r#""a" {"n":1,"v":1}"#, r#""b" {"n":1,"v":null}"#, r#""c" {"n":1,"v":null}"#, r#""m" {"n":3000,"v":null}"#];
+    assert_eq!(rows, expected);
+    // One asks for more than a text may have.
+    let letters = std::fs::read_to_string(dir.path().join(".headwater/long/dead_letters.jsonl")).unwrap();
+    let letters = json_lines(&letters);
+    assert_eq!(letters.len(), 1, "{letters:?}");
+    assert_eq!((&letters[0]["reason"], &letters[0]["offset"]), (&"expression".into(), &2.into()));
+}

@@ -148,3 +148,58 @@ sql = "SELECT card, COUNT(*) AS n FROM payments JOIN rates ON rates.c = country 
         assert_eq!(export(dir.path(), sql), spelled);
     }
 }
+
+/// Each pair is one group, in SQL and in TOML.
+#[test]
+fn keys_that_are_sql_lists_and_calendars() {
+    let dir = tempfile::tempdir().unwrap();
+    let order = |n: u32| {
+        let (day, items) =
+            (1 + n / 50, (0..n % 4).map(|at| format!("{{\"sku\":\"s{}\",\"price\":{at}}}", (n + at) % 3)));
+        let items = items.collect::<Vec<_>>().join(",");
+        let email = ["Ann@x", "ann@X", "BOB@x"][n as usize % 3];
+        format!("{{\"at\":\"2026-03-{day:02}T{:02}:59:00Z\",\"email\":\"{email}\",\"items\":[{items}]}}\n", n % 24)
+    };
+    fs::write(dir.path().join("orders.jsonl"), (0..300).map(order).collect::<String>()).unwrap();
+    let job = r#"
+name = "sql"
+tick = "1s"
+[sources.orders]
+event_time = "at"
+lateness = "1d"
+schema = { at = "timestamp", email = "string", items = "list<struct<sku: string, price: int64>>" }
+stream = { type = "jsonl", path = "orders.jsonl" }
+[features.a_sql]
+sql = "SELECT lower(o.email) AS who, count(*) AS n, who || lower(email) AS twice FROM orders o GROUP BY lower(email)"
+[features.a_toml]
+source = "orders"
+key = { who = "lower(email)" }
+columns = { n = { agg = "count", window = "all" } }
+derived = { twice = "who || who" }
+[features.b_sql]
+sql = "SELECT item.sku, SUM(t.item.price) AS sum FROM orders CROSS JOIN UNNEST(orders.items) AS t(item) WHERE item.price > 0 GROUP BY item.sku"
+[features.b_toml]
+source = "orders"
+explode = "items"
+key = "item.sku"
+where = "item.price > 0"
+columns = { sum = { agg = "sum", of = "item.price", window = "all" } }
+[features.c_sql]
+retain = "90d"
+sql = "SELECT count(*) AS n, email FROM orders GROUP BY email, TUMBLE(at, INTERVAL '1 week', zone => 'Europe/Berlin', starts => 'monday')"
+[features.c_toml]
+source = "orders"
+key = "email"
+window = { tumbling = "1w", zone = "Europe/Berlin", starts = "monday" }
+retain = "90d"
+columns = { n = { agg = "count" } }
+"#;
+    fs::write(dir.path().join("job.toml"), job).unwrap();
+    let Ran { code, told } = headwater_in(dir.path(), &["run", "job.toml", "--until-end"]);
+    assert_eq!(code, Some(0), "{told}");
+    for (group, rows) in [("a", 2), ("b", 3), ("c", 6)] {
+        let spelled = export(dir.path(), &format!("{group}_toml"));
+        assert_eq!(spelled.lines().count(), rows, "{spelled}");
+        assert_eq!(export(dir.path(), &format!("{group}_sql")), spelled);
+    }
+}

@@ -341,7 +341,7 @@ fn what_is_wrong_is_told_at_its_place() {
         (
             "HAVING count(*) > 1\n",
             "HAVING median(n) > 1\n",
-            "job.toml:52:61: error: the aggregate `median` is not supported",
+            "job.toml:52:61: error: the aggregate `median` is not supported: did you mean `approx_percentile(value, 0.5)`?",
         ),
         (
             "FROM tens GROUP BY card",
@@ -353,7 +353,7 @@ fn what_is_wrong_is_told_at_its_place() {
             "key = \"cards\"",
             "error: it does not follow that `key` tells the rows apart: what tells rows apart is `owner`",
         ),
-        ("FROM at_shops WHERE owner", "FROM best WHERE owner", "No field named owner"),
+        ("FROM at_shops WHERE owner", "FROM best WHERE owner", "unknown column `owner`"),
         ("'all' AS k, count(*)", "'all' AS k, now() AS t, count(*)", "`now` is not allowed"),
         (
             "FROM cards AS c\n",

@@ -327,7 +327,7 @@ pub(super) fn unknown_column(name: &str, schema: &Schema) -> String {
 }
 
 /// What an unknown name was meant to be, or what there is.
-fn known_names<'a>(name: &str, names: impl Iterator<Item = &'a str> + Clone, count: usize) -> String {
+pub(super) fn known_names<'a>(name: &str, names: impl Iterator<Item = &'a str> + Clone, count: usize) -> String {
     match nearest(name, names.clone()) {
         Some(near) => suggestion(Some(near)),
         None => {

@@ -51,6 +51,8 @@ pub struct AggregateFunction {
     pub name: &'static str,
     /// What a query may call it, in lower case.
     pub spellings: Vec<&'static str>,
+    /// What it is called elsewhere, in lower case, and how that is written here.
+    pub elsewhere: Vec<(&'static str, String)>,
     /// Whether it takes a number beside its input.
     pub has_number: bool,
     /// Whether it may be of rows, without an input: a constant is then none.

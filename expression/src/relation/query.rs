@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
-use datafusion_common::{Result, plan_err};
+use datafusion_common::{Column, DataFusionError, Result, SchemaError, plan_err};
 use datafusion_expr::expr_rewriter::NamePreserver;
 use datafusion_expr::utils::merge_schema;
 use datafusion_expr::{Expr, LogicalPlan, Volatility};
@@ -20,10 +20,13 @@ use datafusion_optimizer::{Optimizer, OptimizerContext, OptimizerRule};
 use datafusion_sql::parser::Statement as Parsed;
 use datafusion_sql::planner::SqlToRel;
 use datafusion_sql::resolve::resolve_table_references;
-use datafusion_sql::sqlparser::ast::{Query as Syntax, SetExpr, SetOperator, SetQuantifier, Statement, Visit, Visitor};
+use datafusion_sql::sqlparser::ast::{
+    Expr as Syntaxed, ObjectNamePart, Query as Syntax, SetExpr, SetOperator, SetQuantifier, Spanned, Statement, Visit,
+    Visitor,
+};
 use datafusion_sql::sqlparser::dialect::GenericDialect;
 use datafusion_sql::sqlparser::parser::Parser;
-use datafusion_sql::sqlparser::tokenizer::{Token, Tokenizer};
+use datafusion_sql::sqlparser::tokenizer::{Location, Token, Tokenizer};
 
 use super::context::{Context, ROW_NUMBER};
 use super::lineage;
@@ -33,7 +36,8 @@ use super::{AggregateFunction, Collection, Query};
 use crate::ExpressionError;
 use crate::dialect::{DIALECT, FunctionKind};
 use crate::integers::{counted, widened};
-use crate::parse::{offset, syntax_error};
+use crate::meant;
+use crate::parse::{known_names, nearest, offset, suggestion, syntax_error};
 use crate::resolve::told;
 use crate::times::texts_to_times;
 use crate::tokens::{TokenKind, tokens};
@@ -48,11 +52,12 @@ pub fn compile(
 ) -> std::result::Result<Query, ExpressionError> {
     let statement = parse(sql)?;
     refuse_functions(sql, aggregates)?;
+    refuse_unknown(sql, &statement, aggregates)?;
     refuse_forms(sql, &statement)?;
     let context = Context::new(collections, aggregates);
-    let planned = plan(&context, statement).map_err(|error| placed(sql, told(sql, &error)))?;
+    let planned = plan(&context, statement).map_err(|error| placed(sql, explained(sql, &error)))?;
     let Lowered { node, types, unique } =
-        lower(&planned, collections).map_err(|error| placed(sql, told(sql, &error)))?;
+        lower(&planned, collections).map_err(|error| placed(sql, explained(sql, &error)))?;
     let names = planned.schema().fields().iter().map(|field| field.name().clone());
     let lineage = lineage::names(&node, collections);
     Ok(Query { node, fields: names.zip(types).collect(), lineage, unique })
@@ -107,7 +112,11 @@ fn refuse_functions(sql: &str, aggregates: &[AggregateFunction]) -> std::result:
             FunctionKind::Window => {
                 format!("the window function `{name}` is not supported: only ROW_NUMBER() with an upper bound is")
             }
-            FunctionKind::Aggregate => format!("the aggregate `{name}` is not supported: {}", listed(aggregates)),
+            FunctionKind::Aggregate => {
+                let instead = meant_aggregate(&name, aggregates);
+                let instead = instead.map_or_else(|| listed(aggregates), |it| format!("did you mean `{it}`?"));
+                format!("the aggregate `{name}` is not supported: {instead}")
+            }
             FunctionKind::Impure => {
                 format!("`{name}` is not allowed: rows are a function of other rows and of nothing else")
             }
@@ -116,6 +125,67 @@ fn refuse_functions(sql: &str, aggregates: &[AggregateFunction]) -> std::result:
         return Err(ExpressionError { message, offset: Some(pair[0].start) });
     }
     Ok(())
+}
+
+/// How an aggregate is written that is called otherwise elsewhere.
+fn meant_aggregate<'a>(name: &str, aggregates: &'a [AggregateFunction]) -> Option<&'a str> {
+    let plain = |name: &str| name.replace('_', "");
+    let mut all = aggregates.iter().flat_map(|known| &known.elsewhere);
+    all.find(|(known, _)| plain(known) == plain(name)).map(|(_, written)| written.as_str())
+}
+
+/// Functions that nobody knows, with what was meant.
+fn refuse_unknown(
+    sql: &str,
+    statement: &Statement,
+    aggregates: &[AggregateFunction],
+) -> std::result::Result<(), ExpressionError> {
+    struct Unknown<'a>(&'a [AggregateFunction]);
+    impl Visitor for Unknown<'_> {
+        type Break = (Location, String);
+
+        fn pre_visit_expr(&mut self, expr: &Syntaxed) -> ControlFlow<Self::Break> {
+            let Syntaxed::Function(function) = expr else { return ControlFlow::Continue(()) };
+            let [ObjectNamePart::Identifier(ident)] = function.name.0.as_slice() else {
+                return ControlFlow::Continue(());
+            };
+            let name = if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_ascii_lowercase() };
+            let spellings = || self.0.iter().flat_map(|known| known.spellings.iter().copied());
+            let is_known = name == ROW_NUMBER || spellings().any(|known| known == name);
+            if is_known || DIALECT.kind(&name) != FunctionKind::Unknown {
+                return ControlFlow::Continue(());
+            }
+            let written = meant_aggregate(&name, self.0).map(|written| format!(": did you mean `{written}`?"));
+            let spelled = || meant::spelled(&name, function).map(|spelled| format!(": write `{spelled}`"));
+            let meant = written.or_else(spelled);
+            let meant = meant.unwrap_or_else(|| suggestion(nearest(&name, DIALECT.pure_names().chain(spellings()))));
+            ControlFlow::Break((function.name.span().start, format!("unknown function `{name}`{meant}")))
+        }
+    }
+    match statement.visit(&mut Unknown(aggregates)) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break((at, message)) => Err(ExpressionError { message, offset: offset(sql, at) }),
+    }
+}
+
+/// What DataFusion says, in the words of expressions where it is of a column.
+fn explained(sql: &str, error: &DataFusionError) -> ExpressionError {
+    let told = told(sql, error);
+    let DataFusionError::SchemaError(schema, _) = error.find_root() else { return told };
+    let SchemaError::FieldNotFound { field, valid_fields } = schema.as_ref() else { return told };
+    let called = |column: &Column| match field.relation {
+        Some(_) => column.flat_name(),
+        None => column.name.clone(),
+    };
+    let names: Vec<String> = valid_fields.iter().map(called).collect();
+    let (asked, known) = (called(field), names.iter().map(String::as_str));
+    // Of another collection, perhaps, or of none.
+    let alone = valid_fields.iter().find(|column| column.name == field.name).map(Column::flat_name);
+    let message = match nearest(&asked, known.clone()).or(alone.as_deref()) {
+        Some(near) => format!("unknown column `{asked}`{}", suggestion(Some(near))),
+        None => format!("unknown column `{asked}`{}", known_names(&asked, known, names.len())),
+    };
+    ExpressionError { message, ..told }
 }
 
 fn listed(aggregates: &[AggregateFunction]) -> String {

@@ -25,6 +25,7 @@ fn aggregates() -> Vec<AggregateFunction> {
     let one = |name: &&'static str| AggregateFunction {
         name,
         spellings: vec![name],
+        elsewhere: if *name == "avg" { vec![("average", "avg(value)".to_owned())] } else { vec![] },
         has_number: false,
         counts_rows: *name == "count",
         of_distinct: match *name {
@@ -137,7 +138,23 @@ fn what_is_refused() {
         ("SELECT 1 AS x", "rows that are read from nothing"),
         ("SELECT shop, sum(card) AS s FROM cards GROUP BY shop", "`sum` needs a number"),
         ("SELECT shop, count(*) AS n FROM cards GROUP BY ROLLUP(shop)", "GROUPING"),
-        ("SELECT card, unknwon FROM cards", "unknwon"),
+        ("SELECT card, unknwon FROM cards", "unknown column `unknwon`; there are `card`, `n`, `spend`, `shop`"),
+        ("SELECT card, spedn FROM cards", "spedn: unknown column `spedn`, did you mean `spend`?"),
+        ("SELECT c.card, c.Spend FROM cards c", "unknown column `c.Spend`, did you mean `c.spend`?"),
+        ("SELECT x.card FROM cards c", "unknown column `x.card`, did you mean `c.card`?"),
+        (
+            "SELECT average(n) AS a, shop FROM cards GROUP BY shop",
+            "average(n): unknown function `average`: did you mean `avg(value)`?",
+        ),
+        (
+            "SELECT shop, countDistinct(card) AS n FROM cards GROUP BY shop",
+            "unknown function `countdistinct`, did you mean `count_distinct`?",
+        ),
+        ("SELECT card, year(n) AS y FROM cards", "year(n): unknown function `year`: write `date_part('year', n)`"),
+        (
+            "SELECT card FROM cards WHERE lenght(card) > 3",
+            "lenght(card): unknown function `lenght`, did you mean `length`?",
+        ),
         ("SELECT card FROM cards WHERE", "expected"),
         ("DELETE FROM cards", "DELETE: a query begins with SELECT or WITH"),
     ] {

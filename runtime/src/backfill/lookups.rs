@@ -15,11 +15,10 @@ use std::sync::Arc;
 
 use arrow::array::types::Int64Type;
 use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Int8Array, Int64Array, RecordBatch, UInt32Array,
-    new_null_array,
+    Array, AsArray, BinaryArray, BooleanArray, Int8Array, Int64Array, RecordBatch, UInt32Array, new_null_array,
 };
 use arrow::buffer::BooleanBuffer;
-use arrow::compute::{cast, take, take_record_batch};
+use arrow::compute::{take, take_record_batch};
 use arrow::datatypes::{DataType, SchemaRef};
 use headwater_clocks::{Tick, Time};
 use headwater_connectors::Records;
@@ -36,6 +35,7 @@ use crate::catalog::opened::{OpenLookup, Opened};
 use crate::ingest::admit::Admitted;
 use crate::ingest::dead_letters::{REASONS, Tally, reason_bit};
 use crate::ingest::looked_up::{Raw, RawRow, gather, take_records, with_column};
+use crate::ingest::looked_up_by::{LookedUpBy, looked_up_by};
 use crate::ingest::selection::{Elements, REPEATED_BYTES_MAX, parted, row_bytes};
 use crate::ingest::shape::{Batch, Refused, Shaper};
 use crate::job::LookIn;
@@ -226,17 +226,8 @@ struct KeysOfPart {
 
 impl KeysOfPart {
     fn of(lookup: &OpenLookup, codec: &KeyCodec, records: &Records) -> KeysOfPart {
-        let undecoded = |name: &str| records.undecoded[records.batch.schema_ref().index_of(name).ok()?].clone();
-        let evaluated: Vec<_> = lookup.on.iter().map(|on| on.evaluate(&records.batch, &undecoded)).collect();
-        let of_type = |on: &ArrayRef, wanted: &DataType| match on.data_type() == wanted {
-            true => on.clone(),
-            // Past the type's ends there is no such key.
-            false => cast(on, wanted).unwrap_or_else(|_| new_null_array(wanted, on.len())),
-        };
-        let columns: Vec<ArrayRef> =
-            evaluated.iter().zip(codec.types()).map(|(on, wanted)| of_type(&on.values, wanted)).collect();
+        let LookedUpBy { columns, failed } = looked_up_by(lookup, codec.types(), records);
         let is_null = (0..records.len()).map(|row| columns.iter().any(|column| column.is_null(row))).collect();
-        let failed = evaluated.iter().filter_map(|on| on.failed.clone()).reduce(|a, b| &a | &b);
         KeysOfPart { keys: codec.encode(&columns).expect("columns of the key's types"), is_null, failed }
     }
 

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, SchemaRef, TimeUnit};
 use headwater_connectors::sink::GroupShape;
 use headwater_expression::relation::{AggregateFunction, Collection, Node, Query, column_type, named};
-use headwater_operators::aggregate::{AGGREGATES, Definition, find};
+use headwater_operators::aggregate::{AGGREGATES, Definition, every_name, find};
 use headwater_operators::changes;
 use headwater_operators::value::Kind as Values;
 
@@ -283,6 +283,7 @@ fn aggregates() -> Vec<AggregateFunction> {
         AggregateFunction {
             name: known.name,
             spellings: std::iter::once(known.name).chain(known.in_sql.iter().copied()).collect(),
+            elsewhere: elsewhere(known),
             has_number: known.parameter.is_some(),
             counts_rows: known.of_events.is_some(),
             of_distinct: known.of_distinct,
@@ -290,6 +291,18 @@ fn aggregates() -> Vec<AggregateFunction> {
         }
     };
     known.map(one).collect()
+}
+
+/// What an aggregate is called elsewhere, and how that is written here.
+fn elsewhere(aggregate: &'static Definition) -> Vec<(&'static str, String)> {
+    let others = every_name().filter(|(name, of, _)| of.name == aggregate.name && *name != aggregate.name);
+    let parameter = aggregate.parameter.as_ref().map(|parameter| parameter.key.to_owned());
+    let written = |(name, _, number): (&'static str, _, Option<f64>)| {
+        let beside = number.map(|number| number.to_string()).or_else(|| parameter.clone());
+        let beside = beside.map_or(String::new(), |beside| format!(", {beside}"));
+        (name, format!("{}(value{beside})", aggregate.name))
+    };
+    others.map(written).collect()
 }
 
 /// By table, the columns that views read of it, but for its key.

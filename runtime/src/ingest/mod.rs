@@ -10,6 +10,7 @@ pub mod history;
 pub mod lanes;
 pub mod log_position;
 pub mod looked_up;
+pub mod looked_up_by;
 pub mod lookups;
 pub mod narrow;
 pub mod newcomers;

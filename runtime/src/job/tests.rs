@@ -7,7 +7,7 @@ use std::path::Path;
 use headwater_clocks::Time;
 
 use super::parse::parse;
-use super::{About, Changes, Group, Job, LookIn, SeamBy, Source, Table, duration, validate};
+use super::{About, Changes, Group, Job, Key, LookIn, SeamBy, Source, Table, duration, validate};
 use crate::base::fault::Fault;
 use crate::base::id::{Id, SourceId};
 use crate::base::secrets::mask;
@@ -182,11 +182,18 @@ fn changes(rows: &Table) -> &'static str {
 }
 
 fn group_meaning(job: &Job, group: &Group) -> String {
-    let keys: Vec<&str> = group.key.iter().map(|key| key.of.text.as_str()).collect();
+    let key = |key: &Key| match key.is_sql {
+        true => format!("{} = {}", key.name, key.of.text),
+        false => key.of.text.clone(),
+    };
+    let keys: Vec<String> = group.key.iter().map(key).collect();
     let sources: Vec<&str> = group.sources.iter().map(|source| job.sources[*source].name.as_str()).collect();
     let source = sources.join(" and ");
     let mut text = format!("group {} of {source} by {} {:?}", group.name, keys.join(", "), group.window);
     writeln!(text, " retain {}", group.retain.us()).unwrap();
+    if let Some(list) = &group.explode {
+        writeln!(text, "  each of {}", list.text).unwrap();
+    }
     for lookup in &group.lookups {
         let on: Vec<&str> = lookup.on.iter().map(|on| on.text.as_str()).collect();
         let of = match lookup.of {

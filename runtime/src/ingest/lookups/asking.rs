@@ -3,13 +3,13 @@
 
 use std::ops::Range;
 
-use arrow::array::{Array, ArrayRef, BinaryArray, new_null_array};
-use arrow::compute::cast;
+use arrow::array::{Array, BinaryArray};
 use headwater_clocks::EventTime;
 use headwater_connectors::Records;
 use headwater_expression::in_parts;
 
 use super::super::looked_up::{RawRow, gather};
+use super::super::looked_up_by::{LookedUpBy, looked_up_by};
 use super::super::selection::{Elements, REPEATED_BYTES_MAX};
 use super::group::{GroupState, HeldEvent};
 use super::picked::{Answers, LookupCodecs, OnKey, Picked};
@@ -217,19 +217,11 @@ impl GroupState {
 
 /// The key by which each record looks up.
 pub(super) fn on(lookup: &OpenLookup, codecs: &LookupCodecs, records: &Records) -> KeysOfPart {
-    let undecoded = |name: &str| records.undecoded[records.batch.schema_ref().index_of(name).ok()?].clone();
-    let evaluated: Vec<_> = lookup.on.iter().map(|on| on.evaluate(&records.batch, &undecoded)).collect();
-    let of_type = |(on, wanted): (&headwater_expression::Evaluated, _)| match on.values.data_type() == wanted {
-        true => on.values.clone(),
-        // Past the type's ends there is no such key.
-        false => cast(&on.values, wanted).unwrap_or_else(|_| new_null_array(wanted, on.values.len())),
-    };
-    let columns: Vec<ArrayRef> = evaluated.iter().zip(&codecs.key_types).map(of_type).collect();
+    let LookedUpBy { columns, failed } = looked_up_by(lookup, &codecs.key_types, records);
     let keys: BinaryArray = codecs.key.encode(&columns).expect("columns of the key's types");
-    let all_there =
-        evaluated.iter().all(|on| on.failed.is_none()) && columns.iter().all(|column| column.logical_null_count() == 0);
+    let all_there = failed.is_none() && columns.iter().all(|column| column.logical_null_count() == 0);
     let state = |row: usize| {
-        if evaluated.iter().any(|on| on.failed.as_ref().is_some_and(|failed| failed.value(row))) {
+        if failed.as_ref().is_some_and(|failed| failed.value(row)) {
             KeyState::Failed
         } else if columns.iter().any(|column| column.is_null(row)) {
             KeyState::Null

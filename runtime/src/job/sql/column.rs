@@ -4,9 +4,11 @@ use headwater_clocks::Span;
 use headwater_expression::{Token, TokenKind};
 use headwater_operators::aggregate::{self, Definition};
 
-use super::text::{Sql, bare, call, depths, is_sign, is_word, name, split, unqualified};
+use super::text::{
+    Sql, aliased, bare, call, column, depths, is_sign, is_word, left_out, name, plain, same, split, unqualified,
+};
 use super::time::{Bound, Time, conjuncts, has_or, says_now};
-use super::window::column;
+use super::window::Key;
 use crate::base::fault::{At, Faults};
 use crate::job::nearest::expected;
 
@@ -23,7 +25,7 @@ pub struct Reading<'a> {
     pub qualifiers: &'a [&'a str],
     /// Whether the group has a window of its own.
     pub windowed: bool,
-    pub key: &'a [(String, At)],
+    pub key: &'a [Key<'a>],
 }
 
 /// An item, read.
@@ -57,7 +59,13 @@ impl Reading<'_> {
         let (body, alias) = aliased(item);
         let body = unqualified(body, self.qualifiers);
         let at = self.sql.at(first.start);
-        if let Some(found) = column(body) {
+        if let Some(key) = self.key.iter().find(|key| self.says(bare(body), key)) {
+            match &key.name {
+                None => return None,
+                Some(known) if alias.is_none_or(|alias| name(alias) == Some(known.as_str())) => return Some(Item::Key),
+                Some(_) => {}
+            }
+        } else if let Some(found) = column(body) {
             let last = body.last().and_then(name);
             let is_renamed = alias.is_some_and(|alias| name(alias) != last);
             let is_bound = self.windowed && ["window_start", "window_end"].contains(&found.as_str());
@@ -65,7 +73,7 @@ impl Reading<'_> {
                 faults.error(at, format!("rows have `{found}` by this name: leave AS out"));
                 return None;
             }
-            let is_key = self.key.iter().any(|(key, _)| *key == found);
+            let is_key = self.key.iter().any(|key| !key.is_sql && key.of == found);
             if is_bound || is_key && !is_renamed {
                 return Some(Item::Key);
             }
@@ -239,7 +247,7 @@ impl Reading<'_> {
             return None;
         }
         let Some(alias) = alias else {
-            let keys = self.key.iter().map(|(key, _)| key.as_str());
+            let keys = self.key.iter().filter_map(|key| key.name.as_deref());
             let message = match (body, name(&body[0])) {
                 // A GROUP BY that names no column is told there.
                 ([_], Some(_)) if self.key.is_empty() => return None,
@@ -251,7 +259,7 @@ impl Reading<'_> {
             faults.error(at, message);
             return None;
         };
-        let (text, text_at) = self.text(body);
+        let (text, text_at) = (self.with_keys(body), self.sql.at(body[0].start));
         Some(Item::Derived { name: name(alias)?.to_owned(), at: self.sql.at(alias.start), text, text_at })
     }
 
@@ -262,8 +270,39 @@ impl Reading<'_> {
             let is_bound = ["start", "end"].contains(&bound);
             return is_bound.then(|| format!("`{called}` of a {kind} window: the row has it as `window_{bound}`"));
         }
+        if ["unnest", "explode"].contains(&called.as_str()) {
+            let from = "FROM source CROSS JOIN UNNEST(list) AS t(item)";
+            return Some(format!("`{called}` stands behind FROM: write {from}, and here what of `item` is meant"));
+        }
         let instead = aggregate::instead(&called)?.in_sql;
         Some(format!("`{called}` is no aggregate here: {instead}"))
+    }
+
+    /// Whether a piece is the SQL of a key.
+    fn says(&self, piece: &[Token], key: &Key) -> bool {
+        key.is_sql && same(&plain(piece, self.qualifiers), &plain(key.tokens, self.qualifiers))
+    }
+
+    /// A piece over the row, in which the SQL of a key is that key.
+    fn with_keys(&self, piece: &[Token]) -> String {
+        self.sql.but(piece, |at| self.key_at(piece, at).or_else(|| left_out(piece, at, self.qualifiers)))
+    }
+
+    /// The key whose SQL begins here, and where that ends.
+    fn key_at(&self, piece: &[Token], at: usize) -> Option<(usize, String)> {
+        if at > 0 && is_sign(&piece[at - 1], ".") {
+            return None;
+        }
+        let key_up_to = |end: usize| self.key.iter().find(|key| self.says(&piece[at..end], key));
+        let (end, key) = (at + 1..=piece.len()).find_map(|end| Some((end, key_up_to(end)?)))?;
+        // `a + b` is no part of `a + b * 2`; a name or a call is one wherever it stands.
+        let is_one = column(key.tokens).is_some() || call(key.tokens).is_some_and(|(.., rest)| rest.is_empty());
+        let is_between = |token: Option<&Token>, signs: [&str; 2]| {
+            token.is_none_or(|token| signs.iter().any(|sign| is_sign(token, sign)))
+        };
+        let before = at.checked_sub(1).map(|before| &piece[before]);
+        let is_alone = is_between(before, ["(", ","]) && is_between(piece.get(end), [")", ","]);
+        Some((end, key.name.clone()?)).filter(|_| is_one || is_alone)
     }
 
     /// A piece that has to hold.
@@ -275,33 +314,7 @@ impl Reading<'_> {
     /// A piece as an expression over the source's columns: as it was typed, without the names of what is read.
     pub fn text(&self, piece: &[Token]) -> (String, At) {
         let at = self.sql.at(piece.first().map_or(0, |token| token.start));
-        let mut text = String::new();
-        let mut from = 0;
-        while from < piece.len() {
-            let is_qualified = |at: usize| {
-                (at == 0 || !is_sign(&piece[at - 1], "."))
-                    && unqualified(&piece[at..], self.qualifiers).len() < piece.len() - at
-            };
-            let to = (from..piece.len()).find(|at| is_qualified(*at)).unwrap_or(piece.len());
-            text += self.sql.slice(&piece[from..to]);
-            if let Some(before) = to.checked_sub(1).filter(|_| to < piece.len() && to > from) {
-                text += &self.sql.text[piece[before].end..piece[to].start];
-            }
-            from = if to < piece.len() { to + 2 } else { to };
-        }
-        (text, at)
-    }
-}
-
-/// What an item is called, if anything, and the item without that.
-fn aliased(item: &[Token]) -> (&[Token], Option<&Token>) {
-    match item {
-        [body @ .., as_word, alias] if is_word(as_word, "AS") && name(alias).is_some() => (body, Some(alias)),
-        // `COUNT(*) n`
-        [body @ .., close, alias] if is_sign(close, ")") && name(alias).is_some() => {
-            (&item[..body.len() + 1], Some(alias))
-        }
-        _ => (item, None),
+        (self.sql.plain(piece, self.qualifiers), at)
     }
 }
 

@@ -5,25 +5,33 @@ use headwater_expression::{Token, TokenKind};
 use super::column::{Aggregate, Condition, Item, Reading, joined as joined_by_and};
 use super::join::{self, Join};
 use super::statement::Statement;
-use super::text::{Readable, Sql, TableKeys, bare, is_sign, is_word, name, split};
+use super::text::{Readable, Sql, TableKeys, bare, column, is_sign, is_word, name, split, unqualified};
 use super::time::{Bound, Time, conjuncts, says_now};
-use super::window::{self, Window};
+use super::unnest;
+use super::window::{self, Key, Window};
 use crate::base::fault::{At, Faults};
 use crate::job::duration;
 use crate::job::nearest::expected;
 use crate::job::raw::{Entry, Kind, Node, Table};
 use crate::job::variables::Text;
 
-/// `source`, `lookup`, `key`, `where`, `window`, `columns`, `derived`: those that the statement says. What is wrong is told; a key that could
+/// `source`, `explode`, `lookup`, `key`, `where`, `window`, `columns`, `derived`: those that the statement says. What is wrong is told; a key that could
 /// not be read is there, and broken.
 pub fn entries(statement: &Statement, readable: &Readable, faults: &mut Faults) -> Vec<Entry> {
     let (sql, start) = (statement.sql, statement.sql.at(statement.start()));
-    let clauses = join::clauses(sql, statement.from, faults);
+    let unnested = unnest::read(sql, statement.from, faults);
+    let clauses = unnested.as_ref().and_then(|unnested| join::clauses(sql, &unnested.from, faults));
     let found = clauses.and_then(|(sources, clauses)| Some((from(sql, sources, faults)?, clauses)));
+    let explode = unnested.as_ref().and_then(|unnested| unnested.explode.as_ref());
     let Some((from, clauses)) = found else { return broken(&["source", "key", "columns"], start) };
     let Some(ts) = event_time(&from, readable, faults) else { return broken(&["source", "key", "columns"], start) };
     let mut entries = vec![of_source(&from)];
-    let qualifiers: Vec<&str> = from.iter().flat_map(|read| [read.source.as_str(), read.alias.as_str()]).collect();
+    let mut qualifiers: Vec<&str> = from.iter().flat_map(|read| [read.source.as_str(), read.alias.as_str()]).collect();
+    if let Some(explode) = explode {
+        let list = column(unqualified(&explode.list, &qualifiers)).unwrap_or_default();
+        entries.push(entry("explode", sql.at(explode.list[0].start), string(&list)));
+        qualifiers.extend(explode.alias.as_deref());
+    }
     let told = faults.faults.len();
     let ts = Time::new(&ts, &qualifiers);
     let by = window::read(statement, &ts, &qualifiers, faults);
@@ -38,10 +46,7 @@ pub fn entries(statement: &Statement, readable: &Readable, faults: &mut Faults) 
     });
     let is_there = joins.iter().flatten().filter_map(|join| Some((join.is_there.clone()?, join.at)));
     let mut conditions: Vec<Condition> = is_there.map(|(text, at)| Condition { text, at, has_or: false }).collect();
-    entries.push(match by.key.as_slice() {
-        [] => entry("key", start, Kind::Broken),
-        key => entry("key", key[0].1, Kind::Array(key.iter().map(|(name, at)| text(name, *at)).collect())),
-    });
+    entries.push(of_key(&by.key, &reading, start));
     if by.key.is_empty() && faults.faults.len() == told {
         faults.error(sql.at(statement.by[0][0].start), "GROUP BY names no column: expected the key");
     }
@@ -197,6 +202,24 @@ fn of_source(from: &[FromItem]) -> Entry {
     }
 }
 
+/// `key = ["a", "b"]`; with SQL, `key = { a = "a", b = "lower(b)" }`.
+fn of_key(key: &[Key], reading: &Reading, start: At) -> Entry {
+    let names: Option<Vec<&String>> = key.iter().map(|key| key.name.as_ref()).collect();
+    let (Some(first), Some(names)) = (key.first(), names) else { return entry("key", start, Kind::Broken) };
+    let kind = match key.iter().any(|key| key.is_sql) {
+        false => Kind::Array(key.iter().map(|key| text(&key.of, key.at)).collect()),
+        true => {
+            let of = |(name, key): (&&String, &Key)| Entry {
+                name: (*name).clone(),
+                at: key.at,
+                value: text(&reading.text(key.tokens).0, key.at),
+            };
+            Kind::Table(Table { entries: names.iter().zip(key).map(of).collect() })
+        }
+    };
+    entry("key", first.at, kind)
+}
+
 fn of_joins(joins: &[Join]) -> Entry {
     let one = |join: &Join| {
         let on = join.on.iter().map(|(on, at)| text(on, *at)).collect();
@@ -211,7 +234,8 @@ fn of_joins(joins: &[Join]) -> Entry {
 fn of_window(window: &Window) -> Entry {
     let length = |name: &str, span| entry(name, window.at, string(&duration::display(span)));
     let every = window.every.map(|every| length("every", every));
-    let entries = [length(window.kind, window.size)].into_iter().chain(every).collect();
+    let calendar = window.calendar.iter().map(|(key, said, at)| entry(key, *at, string(said)));
+    let entries = [length(window.kind, window.size)].into_iter().chain(every).chain(calendar).collect();
     entry("window", window.at, Kind::Table(Table { entries }))
 }
 

@@ -15,7 +15,7 @@
 //!
 //! How: `statement` takes the text apart at its clauses, `column` says what each of its columns is, `time` reads conditions on the event time, `interval`
 //! lengths of time,
-//! `window` what a group is by, `join` what is looked up, `group` puts it together.
+//! `window` what a group is by, `unnest` which list is taken apart, `join` what is looked up, `group` puts it together.
 
 mod column;
 mod group;
@@ -25,6 +25,7 @@ mod statement;
 mod text;
 mod time;
 mod told_beside;
+mod unnest;
 mod window;
 
 use std::path::Path;
@@ -152,6 +153,11 @@ fn put(group: &mut Table, statement: &Statement, readable: &Readable, faults: &m
     }
     group.entries.retain(|entry| !SAID.contains(&entry.name.as_str()));
     let mut said = group::entries(statement, readable, faults);
+    if said.iter().any(|entry| entry.name == "explode") {
+        for entry in group.entries.extract_if(.., |entry| entry.name == "explode") {
+            faults.error(entry.at, "the SQL of this group says what `explode` is: leave it out here");
+        }
+    }
     if let Some(about) = about {
         told_beside::put(about, &mut said, faults);
     }

@@ -1,8 +1,9 @@
 //! A statement, taken apart at its clauses.
 
 use headwater_expression::{Token, TokenKind};
+use headwater_operators::aggregate;
 
-use super::text::{Sql, bare, depths, is_sign, is_word, name, split};
+use super::text::{Sql, aliased, bare, call, column, depths, is_sign, is_window, is_word, name, plain, same, split};
 use crate::base::fault::{At, Faults};
 
 /// `[CREATE FEATURES name AS] SELECT items FROM source [WHERE filter] GROUP BY by`, in pieces.
@@ -41,12 +42,32 @@ const REFUSED: [(&str, &str); 11] = [
 impl<'a> Statement<'a> {
     /// What its rows call the columns of their key.
     pub fn key_names(&self) -> Vec<String> {
-        let last = |piece: &&[Token]| match bare(piece) {
-            [.., close] if is_sign(close, ")") => None,
-            [.., one] => name(one).map(str::to_owned),
-            [] => None,
+        let qualifiers: Vec<&str> = self.from.iter().filter_map(name).collect();
+        let named = |piece: &&[Token]| match bare(piece) {
+            piece if is_window(piece) => None,
+            piece if column(piece).is_some() => piece.last().and_then(name).map(str::to_owned),
+            piece => name(self.item_of(piece, &qualifiers)?.1?).map(str::to_owned),
         };
-        self.by.iter().filter_map(last).collect()
+        self.by.iter().filter_map(named).collect()
+    }
+
+    /// The item of SELECT that says the same as a piece, and what it is called.
+    pub fn item_of(&self, piece: &[Token], qualifiers: &[&str]) -> Option<(&'a [Token], Option<&'a Token>)> {
+        let piece = plain(piece, qualifiers);
+        let items = || self.items.iter().copied().map(aliased);
+        let says = |(body, _): &(&[Token], Option<&Token>)| same(&plain(bare(body), qualifiers), &piece);
+        items().find(|item| says(item) && item.1.is_some()).or_else(|| items().find(says))
+    }
+
+    /// The item of SELECT that has a name behind AS, if it is of an event and no aggregate.
+    pub fn item_called(&self, called: &str) -> Option<&'a [Token]> {
+        let is_aggregate = |at: usize, body: &[Token]| {
+            let function = call(&body[at..]).and_then(|(function, ..)| name(function));
+            function.is_some_and(|function| aggregate::find_in_sql(&function.to_lowercase()).is_some())
+        };
+        let items = self.items.iter().copied().map(aliased);
+        let mut called = items.filter(|(_, alias)| alias.and_then(name) == Some(called)).map(|(body, _)| body);
+        called.find(|body| !body.is_empty() && !(0..body.len()).any(|at| is_aggregate(at, body)))
     }
 
     /// The statements of a text, which `;` parts. What is wrong is told, and its statement left out.

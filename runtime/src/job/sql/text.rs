@@ -2,10 +2,14 @@
 
 use std::path::Path;
 
+use headwater_connectors::Path as ColumnPath;
 use headwater_expression::{Token, TokenKind, tokens};
 
 use crate::base::fault::{At, Faults};
 use crate::job::raw::{Entry, Kind};
+
+/// What cuts time into windows, here or elsewhere.
+const WINDOWS: [&str; 4] = ["TUMBLE", "HOP", "SESSION", "CUMULATE"];
 
 /// The event time of each source, by the source's name.
 pub type EventTimes = Vec<(String, String)>;
@@ -83,6 +87,25 @@ impl Sql {
                 At { line, column: last.chars().count() + 1, ..first }
             }
         }
+    }
+
+    /// A piece as it was typed, but for the names of what is read.
+    pub fn plain(&self, piece: &[Token], qualifiers: &[&str]) -> String {
+        self.but(piece, |at| left_out(piece, at, qualifiers))
+    }
+
+    /// A piece as it was typed, but for what something else stands in place of: up to where, and what.
+    pub fn but(&self, piece: &[Token], other: impl Fn(usize) -> Option<(usize, String)>) -> String {
+        let (mut text, mut at) = (String::new(), 0);
+        while at < piece.len() {
+            let (end, said) = other(at).unwrap_or_else(|| (at + 1, self.slice(&piece[at..=at]).to_owned()));
+            text += &said;
+            if let Some(next) = piece.get(end).filter(|_| !said.is_empty()) {
+                text += &self.text[piece[end - 1].end..next.start];
+            }
+            at = end;
+        }
+        text
     }
 
     /// A piece as it was typed.
@@ -178,4 +201,54 @@ pub fn unqualified<'a>(piece: &'a [Token], qualifiers: &[&str]) -> &'a [Token] {
         [of, dot, rest @ ..] if is_sign(dot, ".") && name(of).is_some_and(|of| qualifiers.contains(&of)) => rest,
         _ => piece,
     }
+}
+
+/// What an item of SELECT is called, if anything, and the item without that.
+pub fn aliased(item: &[Token]) -> (&[Token], Option<&Token>) {
+    match item {
+        [body @ .., as_word, alias] if is_word(as_word, "AS") && name(alias).is_some() => (body, Some(alias)),
+        // `COUNT(*) n`
+        [body @ .., close, alias] if is_sign(close, ")") && name(alias).is_some() => {
+            (&item[..body.len() + 1], Some(alias))
+        }
+        _ => (item, None),
+    }
+}
+
+/// A piece without the names of what is read.
+pub fn plain<'a>(piece: &'a [Token], qualifiers: &[&str]) -> Vec<&'a Token> {
+    let is_said = |at: &usize| {
+        let is_left_out = |from: usize| left_out(piece, from, qualifiers).is_some();
+        !(is_left_out(*at) || at.checked_sub(1).is_some_and(is_left_out))
+    };
+    (0..piece.len()).filter(is_said).map(|at| &piece[at]).collect()
+}
+
+/// Where the name of what is read ends that stands here, before a column's: nothing is said in its place.
+pub fn left_out(piece: &[Token], at: usize, qualifiers: &[&str]) -> Option<(usize, String)> {
+    let is_inside = at > 0 && is_sign(&piece[at - 1], ".");
+    let is_one = !is_inside && unqualified(&piece[at..], qualifiers).len() < piece.len() - at;
+    is_one.then(|| (at + 2, String::new()))
+}
+
+/// Whether two pieces say the same. Names keep their case; what is called does not.
+pub fn same(one: &[&Token], other: &[&Token]) -> bool {
+    let is_call = |at: usize| other.get(at + 1).is_some_and(|open| is_sign(open, "("));
+    let is_same = |(at, (one, other)): (usize, (&&Token, &&Token))| match (name(one), name(other)) {
+        (Some(one), Some(other)) => one == other || is_call(at) && one.eq_ignore_ascii_case(other),
+        _ => one.kind == other.kind,
+    };
+    !other.is_empty() && one.len() == other.len() && one.iter().zip(other).enumerate().all(is_same)
+}
+
+/// The column that a piece is: of what is read by its name or its path, of what is looked up as a path.
+pub fn column(piece: &[Token]) -> Option<String> {
+    let is_path = piece.len() % 2 == 1 && piece.iter().skip(1).step_by(2).all(|dot| is_sign(dot, "."));
+    let names: Option<Vec<&str>> = piece.iter().step_by(2).map(name).collect();
+    Some(ColumnPath::of(names.filter(|_| is_path)?).to_string())
+}
+
+/// Whether a piece is TUMBLE(...), HOP(...) or SESSION(...).
+pub fn is_window(piece: &[Token]) -> bool {
+    call(piece).is_some_and(|(function, _, rest)| rest.is_empty() && WINDOWS.iter().any(|word| is_word(function, word)))
 }

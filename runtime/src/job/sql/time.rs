@@ -9,7 +9,7 @@ use headwater_clocks::Span;
 use headwater_expression::{Token, tokens};
 
 use super::interval;
-use super::text::{bare, depths, is_sign, is_word, name, split, unqualified};
+use super::text::{bare, depths, is_sign, is_word, name, plain, same, split, unqualified};
 
 /// How the source names it: a column, a path, SQL. A statement says the same.
 pub struct Time<'a> {
@@ -40,22 +40,8 @@ impl<'a> Time<'a> {
         {
             return true;
         }
-        let all: Vec<&Token> = piece.iter().collect();
-        same(&all, &self.tokens) || same(&self.plain(piece), &self.tokens)
-    }
-
-    /// Without the names of what is read.
-    fn plain<'b>(&self, piece: &'b [Token]) -> Vec<&'b Token> {
-        let (mut plain, mut at) = (vec![], 0);
-        while at < piece.len() {
-            let is_inside = at > 0 && is_sign(&piece[at - 1], ".");
-            if !is_inside && unqualified(&piece[at..], self.qualifiers).len() < piece.len() - at {
-                at += 2;
-            }
-            plain.extend(piece.get(at));
-            at += 1;
-        }
-        plain
+        let (all, time): (Vec<&Token>, Vec<&Token>) = (piece.iter().collect(), self.tokens.iter().collect());
+        same(&all, &time) || same(&plain(piece, self.qualifiers), &time)
     }
 
     /// What a condition says of it and NOW(); `None`: it names no NOW().
@@ -94,16 +80,6 @@ impl<'a> Time<'a> {
             _ => Err(expected()),
         })
     }
-}
-
-/// Names keep their case; what is called does not.
-fn same(piece: &[&Token], time: &[Token]) -> bool {
-    let is_call = |at: usize| time.get(at + 1).is_some_and(|open| is_sign(open, "("));
-    let is_same = |(at, (one, other)): (usize, (&&Token, &Token))| match (name(one), name(other)) {
-        (Some(one), Some(other)) => one == other || is_call(at) && one.eq_ignore_ascii_case(other),
-        _ => one.kind == other.kind,
-    };
-    !time.is_empty() && piece.len() == time.len() && piece.iter().zip(time).enumerate().all(is_same)
 }
 
 /// Where NOW() stands, or CURRENT_TIMESTAMP.
