@@ -90,7 +90,7 @@ KEYS = [
     ("country, card_id", "country, card_id", ["country", "card_id"]),
     ("card_id, paid", "card_id, paid", ["card_id", "paid"]),
     ("lower(country) AS land", "lower(country)", ["land"]),
-    ("card_id, country || '/' || (items % 2) AS part", "part, card_id", ["card_id", "part"]),
+    ("card_id, country || '/' || (items % 2) AS part", "country || '/' || (items % 2), card_id", ["card_id", "part"]),
     ("upper(country) AS country, upper(country) || '!' AS loud", "upper(country)", ["country"]),
 ]
 

@@ -136,8 +136,8 @@ pub struct Range {
 /// All methods block, and may be called from several threads.
 ///
 /// # Errors
-/// Of all methods: `Changed`, a file is another one than was pinned; `World`, it cannot be read, or is not what it says of itself; both name
-/// the file.
+/// Of all methods: `Changed`, a file is another one than was pinned; `World`, it cannot be read, or is not what it says of itself; `Config`, it is
+/// of what nobody here reads, or has not the columns. All name the file.
 #[allow(clippy::missing_errors_doc)]
 pub trait History: Send + Sync {
     /// Its files.

@@ -42,7 +42,7 @@ type Answer = Result<Option<Value>, Failure>;
 
 impl Asker {
     /// # Errors
-    /// `Config`: a certificate or a key cannot be read, or is none.
+    /// `Config`: a certificate or a key cannot be read, or is none. `World`: nothing here speaks TLS.
     pub fn new(config: &RegistryConfig) -> Result<Asker> {
         let mut client = Client::builder().timeout(TIMEOUT).user_agent("headwater");
         let wrong = |key: &str, path: &Path, e: &dyn Display| {

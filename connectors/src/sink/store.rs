@@ -112,7 +112,8 @@ pub struct Marks {
 /// away is waited for with backoff (logged once, and again when it is back) until `stop` is set.
 ///
 /// # Errors
-/// Of all methods: `World`, what the store says; a newer start of the job has taken it over; or it is away and `stop` was set.
+/// Of all methods: `World`, what the store says; a newer start of the job has taken it over; or it is away and `stop` was set. `Config`: it lets
+/// nobody in who comes as the job says, or not to do this.
 #[allow(clippy::missing_errors_doc)]
 pub trait Store: Send {
     /// Writes changes of a group, acknowledged when it returns: raises the group's `_upto` to `upto` first (it never
@@ -154,7 +155,8 @@ pub struct RowText {
 /// Reading rows back, for `get` and `export`.
 ///
 /// # Errors
-/// Of all methods: `World`, the store does not answer, or holds what nobody of this version has written; and those of `each`.
+/// Of all methods: `World`, the store does not answer, or holds what nobody of this version has written; `Config`, it lets nobody in who comes
+/// as the job says; and those of `each`.
 #[allow(clippy::missing_errors_doc)]
 pub trait Lookup: Send {
     /// The group's `_as_of`; `None` before the store is whole for the first time.

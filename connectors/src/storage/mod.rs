@@ -85,7 +85,7 @@ impl Storage {
     /// get lost.
     ///
     /// # Errors
-    /// `World`: what the directory or the store says; it may pass where no store answered.
+    /// `World`: what the directory or the store says; it may pass where no store answered. `Config`: the store cannot do this.
     pub fn create(&self, name: &str, bytes: &[u8]) -> Result<bool> {
         let created = match &self.0 {
             Location::Local(root) => {
@@ -99,7 +99,7 @@ impl Storage {
     /// Replaces an object, if it is still the one that was read. `None`: it is not. Object stores only.
     ///
     /// # Errors
-    /// `World`: what the directory or the store says; it may pass where no store answered.
+    /// `World`: what the directory or the store says; it may pass where no store answered. `Config`: the store cannot do this.
     pub fn replace(&self, name: &str, bytes: &[u8], version: &Version) -> Result<Option<Version>> {
         self.put(name, bytes, PutMode::Update(version.0.clone()))
     }
@@ -117,7 +117,7 @@ impl Storage {
     /// A file's content, if it is there.
     ///
     /// # Errors
-    /// `World`: what the directory or the store says; it may pass where no store answered.
+    /// `World`: what the directory or the store says; it may pass where no store answered. `Config`: the store cannot do this.
     pub fn read(&self, name: &str) -> Result<Option<(Vec<u8>, Version)>> {
         if let Location::Local(root) = &self.0 {
             let bytes = local::read(&root.join(name)).map_err(|e| self.failed("reading", name, e))?;
@@ -139,7 +139,7 @@ impl Storage {
     /// How many bytes a file has, if it is there.
     ///
     /// # Errors
-    /// `World`: what the directory or the store says; it may pass where no store answered.
+    /// `World`: what the directory or the store says; it may pass where no store answered. `Config`: the store cannot do this.
     pub fn size(&self, name: &str) -> Result<Option<u64>> {
         if let Location::Local(root) = &self.0 {
             return match std::fs::metadata(root.join(name)) {
@@ -159,7 +159,7 @@ impl Storage {
     /// Takes in a local file, in pieces.
     ///
     /// # Errors
-    /// `World`: what the directory or the store says; it may pass where no store answered. Or the local file cannot be read.
+    /// `World`: what the directory or the store says; it may pass where no store answered. `Config`: the store cannot do this. Or the local file cannot be read.
     pub fn upload(&self, name: &str, from: &Path) -> Result<()> {
         let (store, key) = self.object(name)?;
         let mut file = File::open(from).map_err(|e| self.failed("reading what goes to", name, e))?;
@@ -182,7 +182,7 @@ impl Storage {
     /// Brings a file of known length to a local path, in pieces. `false`: it is not there.
     ///
     /// # Errors
-    /// `World`: what the directory or the store says; it may pass where no store answered. Or the local file cannot be written.
+    /// `World`: what the directory or the store says; it may pass where no store answered. `Config`: the store cannot do this. Or the local file cannot be written.
     pub fn download(&self, name: &str, bytes: u64, to: &Path) -> Result<bool> {
         let (store, key) = self.object(name)?;
         let mut file = File::create(to).map_err(|e| Error::world(format!("writing {}", to.display()), e))?;
@@ -205,7 +205,7 @@ impl Storage {
     /// The names of all files under a name.
     ///
     /// # Errors
-    /// `World`: what the directory or the store says; it may pass where no store answered.
+    /// `World`: what the directory or the store says; it may pass where no store answered. `Config`: the store cannot do this.
     pub fn list(&self, under: &str) -> Result<Vec<String>> {
         let mut names = vec![];
         match &self.0 {
@@ -232,7 +232,7 @@ impl Storage {
     /// Removes a file, or all files under a name.
     ///
     /// # Errors
-    /// `World`: what the directory or the store says; it may pass where no store answered.
+    /// `World`: what the directory or the store says; it may pass where no store answered. `Config`: the store cannot do this.
     pub fn remove(&self, name: &str) -> Result<()> {
         if let Location::Local(root) = &self.0 {
             return local::remove(&root.join(name)).map_err(|e| self.failed("removing", name, e));

@@ -114,7 +114,8 @@ pub struct Start {
 /// For planning. All methods block (with a deadline of their own).
 ///
 /// # Errors
-/// Of all methods: `World`, nobody answers in time, or what answers makes no sense; it says what was being done.
+/// Of all methods: `World`, nobody answers in time, or what answers makes no sense; it says what was being done. `Config`: what the job names is
+/// not there, or lets nobody in. `Gap`: what is to be read is gone.
 #[allow(clippy::missing_errors_doc)]
 pub trait Stream: Send + Sync {
     /// How messages name it: `topic transactions`.

@@ -19,7 +19,9 @@ impl Multiset for InOrder {
         match self.0.entry(value.clone()) {
             Entry::Vacant(new) => {
                 let counts = counted(0, by);
-                new.insert((number, counts.1));
+                if counts.1 > 0 {
+                    new.insert((number, counts.1));
+                }
                 counts
             }
             Entry::Occupied(mut known) => {

@@ -44,11 +44,13 @@ impl<'a> Labels<'a> {
     ) -> Result<Labels<'a>, Failure> {
         let parted = spine.keys.iter().map(|_| Parted::new(labels::schema().clone(), shards, storage));
         let parted: Vec<Parted> = parted.collect();
+        let asked: Vec<Mutex<AskedKeys>> = parted.iter().map(|_| Mutex::default()).collect();
         let batches = Mutex::new((spine.table.read(Some(&spine.asking()))?, 0));
-        let read = workers.run(|_| Reading::new(spine, &parted).all(&batches, (workers, watch)))?;
-        let Read { asked, span, fingerprints } = read.into_iter().fold(Read::nothing(parted.len()), Read::and);
+        let read = workers.run(|_| Reading::new(spine, &parted, &asked).all(&batches, (workers, watch)))?;
+        let Read { span, fingerprints } = read.into_iter().fold(Read::nothing(parted.len()), Read::and);
         let rows = batches.into_inner().unwrap_or_else(PoisonError::into_inner).1;
-        let sets = parted.into_iter().zip(asked.into_iter().map(Arc::new)).collect();
+        let asked = asked.into_iter().map(|keys| keys.into_inner().unwrap_or_else(PoisonError::into_inner));
+        let sets = parted.into_iter().zip(asked.map(Arc::new)).collect();
         Ok(Labels { sets, shards, rows, span, fingerprints })
     }
 
@@ -85,20 +87,18 @@ impl<'a> Labels<'a> {
 struct Read {
     span: Option<(Tick, Tick)>,
     /// By set.
-    asked: Vec<AskedKeys>,
     fingerprints: Vec<u64>,
 }
 
 impl Read {
     fn nothing(sets: usize) -> Read {
-        Read { span: None, asked: (0..sets).map(|_| AskedKeys::default()).collect(), fingerprints: vec![0; sets] }
+        Read { span: None, fingerprints: vec![0; sets] }
     }
 
     fn and(self, other: Read) -> Read {
         let sum = |(a, b): (&u64, &u64)| a.wrapping_add(*b);
         Read {
             span: self.span.into_iter().chain(other.span).reduce(|a, b| (a.0.min(b.0), a.1.max(b.1))),
-            asked: self.asked.into_iter().zip(other.asked).map(|(a, b)| a.and(b)).collect(),
             fingerprints: self.fingerprints.iter().zip(&other.fingerprints).map(sum).collect(),
         }
     }
@@ -109,6 +109,8 @@ struct Reading<'r, 'a> {
     spine: &'r Spine,
     /// By set.
     parted: &'r [Parted<'a>],
+    /// By set, of all threads.
+    asked: &'r [Mutex<AskedKeys>],
     collectors: Vec<Collector<'r, 'a>>,
     read: Read,
 }
@@ -117,9 +119,9 @@ struct Reading<'r, 'a> {
 type Left = Mutex<(Batches, u64)>;
 
 impl<'r, 'a> Reading<'r, 'a> {
-    fn new(spine: &'r Spine, parted: &'r [Parted<'a>]) -> Reading<'r, 'a> {
+    fn new(spine: &'r Spine, parted: &'r [Parted<'a>], asked: &'r [Mutex<AskedKeys>]) -> Reading<'r, 'a> {
         let collectors = parted.iter().map(Parted::collector).collect();
-        Reading { spine, parted, collectors, read: Read::nothing(parted.len()) }
+        Reading { spine, parted, asked, collectors, read: Read::nothing(parted.len()) }
     }
 
     fn all(mut self, left: &Left, (workers, watch): (&Workers, &Watch)) -> Result<Read, Failure> {
@@ -143,7 +145,7 @@ impl<'r, 'a> Reading<'r, 'a> {
             let columns: Vec<&ArrayRef> = keys.columns.iter().map(|column| batch.column(place(*column))).collect();
             let labels = of_batch(keys, &columns, &moments, first).map_err(failed)?;
             let hashes = hashes(&labels);
-            self.read.asked[set].add(&hashes);
+            self.asked[set].lock().unwrap_or_else(PoisonError::into_inner).add(&hashes);
             let (storage, shards) = (self.parted[set].storage(), self.parted[set].parts());
             if storage.links.is_some() {
                 let fingerprint = &mut self.read.fingerprints[set];
@@ -229,13 +231,6 @@ impl AskedKeys {
         if keys.len() > KEYS_MAX {
             self.0 = None;
         }
-    }
-
-    fn and(self, other: AskedKeys) -> AskedKeys {
-        let (Some(one), Some(other)) = (self.0, other.0) else { return AskedKeys(None) };
-        let (mut more, fewer) = if one.len() < other.len() { (other, one) } else { (one, other) };
-        more.extend(fewer);
-        AskedKeys((more.len() <= KEYS_MAX).then_some(more))
     }
 
     /// Whether a key with this hash may be asked for.

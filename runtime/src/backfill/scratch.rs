@@ -48,8 +48,13 @@ impl SpillDir {
     fn try_make(&self) -> io::Result<()> {
         if let Some(named) = &self.named {
             let missing: Vec<&Path> = named.ancestors().take_while(|dir| !is_there(dir)).collect();
-            make_dir(named)?;
-            missing.iter().try_for_each(|dir| File::create(dir.join(MADE)).map(drop))?;
+            for dir in missing.iter().rev() {
+                match std::fs::create_dir(dir) {
+                    Ok(()) => drop(File::create(dir.join(MADE))?),
+                    Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+                    Err(e) => return Err(e),
+                }
+            }
         }
         make_dir(&self.dir)
     }

@@ -1,6 +1,6 @@
 //! By what records look up: the values of `on`, as the key there has them.
 //!
-//! No key of a group is longer than 32 KiB as text, so that a longer text finds nothing, in a table either: it is null here, and takes no memory.
+//! No key of a group or a table is a text of more than 32 KiB, so that a longer one finds nothing: it is null here, and takes no memory.
 //! What makes such texts (`repeat(a, b)`) is evaluated for so many records that they are little.
 
 use std::sync::Arc;
@@ -58,12 +58,17 @@ fn of_type(values: &ArrayRef, wanted: &DataType) -> ArrayRef {
     }
 }
 
+/// Whether it is a text that no key is.
+pub fn is_long(values: &ArrayRef, row: usize) -> bool {
+    let texts = values.as_string_opt::<i32>();
+    texts.is_some_and(|texts| texts.is_valid(row) && texts.value_length(row) as usize > KEY_TEXT_BYTES_MAX)
+}
+
 fn without_long(values: ArrayRef) -> ArrayRef {
-    let Some(texts) = values.as_string_opt::<i32>() else { return values };
-    let is_long = |pair: &[i32]| (pair[1] - pair[0]) as usize > KEY_TEXT_BYTES_MAX;
-    if !texts.value_offsets().windows(2).any(is_long) {
+    let Some(texts) = values.as_string_opt::<i32>().filter(|_| (0..values.len()).any(|row| is_long(&values, row)))
+    else {
         return values;
-    }
+    };
     let short: StringArray = texts.iter().map(|text| text.filter(|text| text.len() <= KEY_TEXT_BYTES_MAX)).collect();
     Arc::new(short)
 }

@@ -28,6 +28,7 @@ pub enum Reason {
     /// What says whether it removes a row failed.
     Expression,
     NullKey,
+    LongKey,
     MovedKey,
 }
 
@@ -39,6 +40,7 @@ impl Reason {
             Reason::Future => "future",
             Reason::Expression => "expression",
             Reason::NullKey => "null key",
+            Reason::LongKey => "long key",
             Reason::MovedKey => "moved key",
         }
     }
@@ -47,7 +49,7 @@ impl Reason {
     pub fn yields_to_no_time(self) -> bool {
         match self {
             Reason::Malformed | Reason::NullEventTime => false,
-            Reason::Future | Reason::Expression | Reason::NullKey | Reason::MovedKey => true,
+            Reason::Future | Reason::Expression | Reason::NullKey | Reason::LongKey | Reason::MovedKey => true,
         }
     }
 }

@@ -25,6 +25,7 @@ use headwater_operators::saved::Damaged;
 
 use super::admit::Admitted;
 use super::log_position::LogPositions;
+use super::looked_up_by::is_long;
 use super::shape::Batch;
 use super::stamp::Reason;
 use crate::base::id::{ScanId, SourceId};
@@ -110,7 +111,9 @@ impl VersionMaker {
         positions: &LogPositions,
     ) -> (Vec<(usize, Reason)>, Option<Versions>) {
         let keys = self.key_columns(batch);
-        let (refused, rows) = judged(&self.opened.job.sources[self.source], batch, admitted, &keys);
+        let (mut refused, mut rows) = judged(&self.opened.job.sources[self.source], batch, admitted, &keys);
+        let is_long = |row: &mut u32| keys.iter().any(|key| is_long(key, *row as usize));
+        refused.extend(rows.extract_if(.., is_long).map(|row| (row as usize, Reason::LongKey)));
         let versions = (!rows.is_empty()).then(|| self.versions(batch, admitted, positions, &keys, rows));
         (refused, versions)
     }

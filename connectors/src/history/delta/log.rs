@@ -113,7 +113,7 @@ struct State {
 
 impl Log {
     /// # Errors
-    /// `Config`: no table lies there. `World`: it cannot be listed.
+    /// `Config`: no table lies there, or no store is set up for it. `World`: it cannot be listed.
     pub fn open(table: &str) -> Result<Log> {
         let mut log = Log { table: table.to_owned(), commits: BTreeMap::new(), checkpoints: BTreeMap::new() };
         let directory = format!("{table}/_delta_log");

@@ -69,7 +69,7 @@ impl Metadata {
     /// The snapshot that is asked for.
     ///
     /// # Errors
-    /// There is no such snapshot, as the end of a message that begins with the table.
+    /// There is no such snapshot, or it has no schema, as the end of a message that begins with the table.
     pub fn snapshot(&self, which: &Which) -> Result<PinnedSnapshot<'_>, String> {
         let of = &self.0;
         let newest = || of["current-snapshot-id"].as_i64().filter(|id| *id >= 0);

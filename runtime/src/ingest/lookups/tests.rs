@@ -166,7 +166,7 @@ source = "e"
 key = "k"
 lookup.s = { table = "shops", on = "shop" }
 lookup.r = { features = "f", on = "k" }
-columns = { c = { agg = "last", of = "concat(s.item, r.c_1h)", window = "1h" } }
+columns = { c = { agg = "last", of = "concat(s.item, r.c)", window = "1h" } }
 "#;
 
 /// An event that is held has found a row; so many that wait, more than are written at once, have found none yet.

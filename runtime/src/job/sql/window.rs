@@ -49,7 +49,7 @@ pub fn read<'a>(statement: &Statement<'a>, ts: &Time, qualifiers: &[&str], fault
     for &piece in &statement.by {
         let at = sql.at(piece.first().map_or(statement.start(), |token| token.start));
         let piece = unqualified(bare(piece), qualifiers);
-        if let Some(message) = no_key(sql, piece, ts.text) {
+        if let Some(message) = no_key(sql, piece, ts) {
             faults.error(at, message);
             continue;
         }
@@ -91,12 +91,10 @@ fn key<'a>(
         let Some(body) = said.filter(is_other) else {
             return Key { of, at, name: last.map(str::to_owned), tokens: piece, is_sql: false };
         };
-        if is_window(body) || last.is_some_and(|name| mentions(body, name)) {
-            let said = sql.slice(body);
-            faults.error(at, format!("`{of}` is a column here, and not what SELECT calls so: write GROUP BY {said}"));
-            return of_sql(body, None);
-        }
-        return of_sql(body, last);
+        // Of a column and a name of SELECT that are called alike SQL means the column.
+        let said = sql.slice(body);
+        faults.error(at, format!("`{of}` is a column here, and not what SELECT calls so: write GROUP BY {said}"));
+        return of_sql(body, None);
     }
     let found = statement.item_of(piece, qualifiers);
     let called = found.and_then(|(_, alias)| name(alias?));
@@ -107,20 +105,8 @@ fn key<'a>(
     of_sql(piece, called)
 }
 
-/// Whether a piece names a column.
-fn mentions(piece: &[Token], column: &str) -> bool {
-    let is_it = |at: &usize| {
-        let is_inside = *at > 0 && is_sign(&piece[at - 1], ".");
-        let is_call = piece.get(at + 1).is_some_and(|open| is_sign(open, "("));
-        // `extract(hour FROM ts)`
-        let is_part = piece.get(at + 1).is_some_and(|from| is_word(from, "FROM"));
-        name(&piece[*at]) == Some(column) && !is_inside && !is_call && !is_part
-    };
-    (0..piece.len()).any(|at| is_it(&at))
-}
-
 /// What else SQL has in GROUP BY, and what to write instead.
-fn no_key(sql: &Sql, piece: &[Token], ts: &str) -> Option<String> {
+fn no_key(sql: &Sql, piece: &[Token], time: &Time) -> Option<String> {
     let sets = ["ROLLUP", "CUBE", "GROUPING", "SETS", "TOTALS"];
     let set = depths(piece).find(|(depth, at, token)| {
         let is_call = piece.get(at + 1).is_some_and(|open| is_sign(open, "("));
@@ -128,7 +114,11 @@ fn no_key(sql: &Sql, piece: &[Token], ts: &str) -> Option<String> {
         *depth == 0 && (is_call || is_behind) && sets.iter().any(|word| is_word(token, word))
     });
     let is_list = split(piece, |token| is_sign(token, ",")).len() > 1;
-    let called = call(piece).and_then(|(function, ..)| name(function)).unwrap_or_default().to_lowercase();
+    let cuts_time = call(piece).filter(|(function, arguments, _)| {
+        let is_time = |argument: &&[Token]| time.is(argument);
+        CALENDAR.iter().any(|called| is_word(function, called))
+            && split(arguments, |token| is_sign(token, ",")).iter().any(is_time)
+    });
     match piece {
         [] => Some("expected a column's name beside the commas of GROUP BY".to_owned()),
         _ if set.is_some() => {
@@ -143,11 +133,11 @@ fn no_key(sql: &Sql, piece: &[Token], ts: &str) -> Option<String> {
         _ if is_list => {
             Some(format!("write the columns of the key without parentheses: GROUP BY {}", sql.slice(piece)))
         }
-        _ if CALENDAR.contains(&called.as_str()) => {
+        _ => cuts_time.map(|(function, ..)| {
+            let (called, ts) = (name(function).unwrap_or_default().to_lowercase(), time.text);
             let hint = format!("TUMBLE({ts}, INTERVAL '1 hour'), whose rows have `window_start` and `window_end`");
-            Some(format!("a window in time is not `{called}`: write {hint}"))
-        }
-        _ => None,
+            format!("a window in time is not `{called}`: write {hint}")
+        }),
     }
 }
 
@@ -181,11 +171,16 @@ fn window(statement: &Statement, function: &Token, arguments: &[Token], time: &T
         1 => (read(arguments[1])?, None),
         _ => (read(arguments[2])?, Some(read(arguments[1])?)),
     };
-    let calendar = named.into_iter().map(|argument| {
+    let mut by_calendar: Vec<(&'static str, String, At)> = vec![];
+    for argument in named {
         let at = statement.sql.at(argument[0].start);
-        calendar(argument).map(|(key, said)| (key, said, at)).map_err(|message| (at, message))
-    });
-    Ok(Window { at, kind, size, every, calendar: calendar.collect::<Result<_, _>>()? })
+        let (key, said) = calendar(argument).map_err(|message| (at, message))?;
+        if by_calendar.iter().any(|(known, ..)| *known == key) {
+            return Err((at, format!("`{key}` is said twice")));
+        }
+        by_calendar.push((key, said, at));
+    }
+    Ok(Window { at, kind, size, every, calendar: by_calendar })
 }
 
 /// `zone => 'Europe/Berlin'`, `starts => 'monday'`
