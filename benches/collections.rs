@@ -444,7 +444,8 @@ fn live(brokers: &str, cards: usize) {
     let job = write_job(dir.path(), "live", &format!("{}{LINKS}", pairs_of(&stream, cards)));
     let run = headwater::run(Job::from_file(job).unwrap(), Options { fresh: true, ..Options::default() }).unwrap();
     // What was there before is done with once its last card is linked.
-    while run.get("ring", &[("card", LAST)]).unwrap().is_empty() && !run.is_finished() {
+    let is_linked = || run.get("ring", &[("card", LAST)]).is_ok_and(|rows| !rows.is_empty());
+    while !is_linked() && !run.is_finished() {
         std::thread::sleep(Duration::from_millis(10));
     }
     let (sent, stop): (Sent, _) = (Mutex::default(), AtomicBool::new(false));
