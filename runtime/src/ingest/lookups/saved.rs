@@ -1,7 +1,7 @@
 //! Saving what lookups hold, and going on from it.
 
-use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
+use std::hash::Hash;
 use std::rc::Rc;
 
 use arrow::array::{BooleanArray, RecordBatch, UInt32Array};
@@ -14,7 +14,7 @@ use super::asking::Asked;
 use super::kept::{self, FoundRows, HeldState, Holding, Kept};
 use super::made::Made;
 use super::picked::Picked;
-use super::replaced::{Last, ReplacedState, RowKey};
+use super::replaced::{Last, ReplacedState};
 use super::replacing::Loaded;
 use super::state::LookUps;
 use crate::base::id::{GroupId, Id, IdVec, ScanId, SourceId};
@@ -46,20 +46,17 @@ const ROWS_AT_ONCE: usize = 16 << 10;
 
 /// What a worker puts into a checkpoint, made as it is asked for. An event that several levels have is one still.
 pub fn batches(opened: &Opened, saved: Vec<Saved>) -> impl Iterator<Item = (Kind, RecordBatch)> + '_ {
-    let (mut versions, mut events) = (vec![], BTreeMap::new());
-    let mut known: HashMap<(*const Raw, u32), usize> = HashMap::new();
-    let mut replaced = BTreeMap::new();
-    let is_alone = saved.len() == 1;
+    let (mut versions, mut events, mut replaced) = (vec![], BTreeMap::new(), BTreeMap::new());
     for Saved { versions: of_level, events: kept, replaced: rows } in saved {
         versions.extend(of_level);
-        for (source, rows) in rows {
-            add_replaced(replaced.entry(source).or_default(), rows);
+        for (source, kept) in kept {
+            add(events.entry(source).or_default(), kept, |kept| Some((Rc::as_ptr(&kept.row.0), kept.row.1)), 0);
         }
-        match is_alone {
-            true => events = kept,
-            false => kept.into_iter().for_each(|(source, kept)| {
-                add_events(&mut known, events.entry(source).or_default(), kept);
-            }),
+        for (source, rows) in rows {
+            // Of a key one record is in force, whoever has copied it; each level says of it first that it is.
+            let in_force = |kept: &Kept| kept.holdings.first().is_some_and(|of| of.state == HeldState::Held);
+            let key = |kept: &Kept| in_force(kept).then(|| ReplacedState::key(&kept.row));
+            add(replaced.entry(source).or_default(), rows, key, 1);
         }
     }
     let events = events.into_iter().map(|(source, kept)| (source, Kind::Events(source), kept));
@@ -76,39 +73,22 @@ pub fn batches(opened: &Opened, saved: Vec<Saved>) -> impl Iterator<Item = (Kind
     versions.chain(events.chain(replaced).flat_map(parted))
 }
 
-/// To what some levels have of a source that of one more. `known`: where each event is.
-fn add_events(known: &mut HashMap<(*const Raw, u32), usize>, all: &mut Vec<Kept>, kept: Vec<Kept>) {
-    for kept in kept {
-        match known.entry((Rc::as_ptr(&kept.row.0), kept.row.1)) {
-            Entry::Occupied(at) => {
-                all[*at.get()].holdings.extend(kept.holdings);
-                all[*at.get()].found.extend(kept.found);
-            }
-            Entry::Vacant(new) => {
-                new.insert(all.len());
-                all.push(kept);
-            }
-        }
-    }
-}
-
-/// To what a level has of a source that of the next: of a key one record is in force, whoever has copied it.
-fn add_replaced(all: &mut Vec<Kept>, rows: Vec<Kept>) {
+/// To what some levels have of a source that of one more. `key`: what is one has the same; `None`: it is of one level alone. So many
+/// holdings are the same in each.
+fn add<K: Hash + Eq>(all: &mut Vec<Kept>, kept: Vec<Kept>, key: impl Fn(&Kept) -> Option<K>, same: usize) {
     if all.is_empty() {
-        *all = rows;
+        *all = kept;
         return;
     }
-    if rows.is_empty() {
+    if kept.is_empty() {
         return;
     }
-    let is_last = |kept: &Kept| kept.holdings.first().is_some_and(|holding| holding.state == HeldState::Held);
-    let last = all.iter().enumerate().filter(|(_, kept)| is_last(kept));
-    let known: HashMap<RowKey, usize> = last.map(|(at, kept)| (ReplacedState::key(&kept.row), at)).collect();
-    for kept in rows {
-        match known.get(&ReplacedState::key(&kept.row)) {
+    let known: HashMap<K, usize> = (0..).zip(&*all).filter_map(|(at, kept)| Some((key(kept)?, at))).collect();
+    for kept in kept {
+        match key(&kept).and_then(|key| known.get(&key)) {
             Some(at) => {
-                all[*at].holdings.extend(kept.holdings.into_iter().skip(1));
-                all[*at].found.extend(kept.found.into_iter().skip(1));
+                all[*at].holdings.extend(kept.holdings.into_iter().skip(same));
+                all[*at].found.extend(kept.found.into_iter().skip(same));
             }
             None => all.push(kept),
         }
